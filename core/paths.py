@@ -1,0 +1,39 @@
+"""Where things lie on the controlling machine.
+
+checkout/.state/    secrets and state of this checkout, 0700, git-ignored (LLM_DEPLOY_STATE overrides it)
+checkout/runs/      results, git-ignored (LLM_DEPLOY_RUNS overrides it)
+<XDG cache>/llm-deploy/   what can be made again: CLIs, root filesystems, wheels, models
+"""
+
+import os
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+STACKS_DIR = CHECKOUT / "stacks"
+
+
+def state_dir() -> Path:
+    """Return this checkout's state folder, made with mode 0700 if it is missing."""
+    path = Path(os.environ.get("LLM_DEPLOY_STATE") or CHECKOUT / ".state")
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def stack_state_dir(stack: str) -> Path:
+    """Return the folder of one stack's keys, outputs and endpoint, made with mode 0700 if it is missing."""
+    path = state_dir() / "stacks" / stack
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def runs_dir() -> Path:
+    """Return the folder of results."""
+    return Path(os.environ.get("LLM_DEPLOY_RUNS") or CHECKOUT / "runs")
+
+
+def cache_dir() -> Path:
+    """Return this project's cache folder under the XDG cache folder, made if it is missing."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    path = (Path(base) if base else Path.home() / ".cache") / "llm-deploy"
+    path.mkdir(parents=True, exist_ok=True)
+    return path

@@ -1,0 +1,41 @@
+"""Secrets: a string that does not print itself, and a reference that says where one is kept."""
+
+import os
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from core.errors import ConfigError
+
+
+class SecretRef(BaseModel):
+    """Where a secret is kept on the controlling machine; the secret itself is never written into a stack file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    env: str | None = Field(default=None, description="Environment variable that holds the secret, e.g. HF_TOKEN.")
+    file: Path | None = Field(default=None, description="File that holds the secret on its first line, mode 0600.")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "SecretRef":
+        if (self.env is None) == (self.file is None):
+            raise ValueError("name one place: `env: HF_TOKEN` or `file: /path/to/secret`")
+        return self
+
+    def read(self) -> SecretStr:
+        """Return the secret. Raises ConfigError when the variable or file is missing or empty."""
+        if self.env is not None:
+            value = os.environ.get(self.env, "")
+            if not value:
+                raise ConfigError("is not set", where=f"environment variable {self.env}", hint=f"export {self.env}=…")
+            return SecretStr(value)
+        path = Path(str(self.file)).expanduser()
+        try:
+            first = path.read_text().splitlines()[:1]
+        except OSError as error:
+            raise ConfigError(
+                f"cannot be read ({error.strerror})", where=str(path), hint="write the secret there, mode 0600"
+            ) from error
+        if not first or not first[0].strip():
+            raise ConfigError("is empty", where=str(path), hint="write the secret on its first line")
+        return SecretStr(first[0].strip())

@@ -1,0 +1,77 @@
+"""What a stack hands on: its hosts and what they serve. The contract between infrastructure and provisioning.
+
+Written as JSON by the Pulumi program, or as YAML by hand for hosts that exist already.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+from serving.spec import GatewaySpec, ServingSpec
+
+HostName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+
+HostKey = Annotated[
+    str, StringConstraints(pattern=r"^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa) [A-Za-z0-9+/]+=*$")
+]
+"""A line of `ssh-keyscan` without the host, e.g. `ssh-ed25519 AAAA…`."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Gpu(_Frozen):
+    """The graphics processors of a host, all of one model."""
+
+    model: str = Field(description="Name as in the GPU table, e.g. L4.")
+    count: int = Field(ge=1)
+    vram_gib: float = Field(gt=0, description="Memory of one GPU, in GiB.")
+
+
+class HostRecord(_Frozen):
+    """One machine that can be reached by SSH, and what the roles need to know of it."""
+
+    name: HostName
+    address: str = Field(description="Where SSH connects: an IP address or a DNS name.")
+    ssh_port: int = Field(default=22, ge=1, le=65535)
+    user: str = Field(description="Login that may use sudo without a password, or root.")
+    host_keys: tuple[HostKey, ...] = Field(
+        min_length=1, description="Known before the first connection; nothing else is trusted."
+    )
+    identity_file: Path | None = Field(
+        default=None, description="Private key; none: the SSH agent and the usual files."
+    )
+    service_address: str | None = Field(default=None, description="What clients connect to; none: `address`.")
+    cloud: Literal["local", "aws", "gcp", "existing"] = "existing"
+    virtualization: Literal["container", "vm", "metal"] = Field(
+        default="vm", description="A container shares its kernel: no swap, clock or kernel setting of its own."
+    )
+    cpu_count: int = Field(ge=1)
+    memory_gib: float = Field(gt=0)
+    gpu: Gpu | None = None
+    data_dir: str = Field(
+        default="/var/lib/llm", pattern=r"^/", description="Where models, adapters and environments lie on the host."
+    )
+    ssh_cidrs: tuple[str, ...] = Field(
+        default=(), description="Networks that may reach port 22; none: any that routes there."
+    )
+    client_cidrs: tuple[str, ...] = Field(
+        default=(), description="Networks that may reach the gateway; none: any that routes there."
+    )
+    ends_at: AwareDatetime | None = Field(default=None, description="When the machine ends itself.")
+
+    @property
+    def client_address(self) -> str:
+        """The address that clients use and the certificate names."""
+        return self.service_address or self.address
+
+
+class StackOutputs(_Frozen):
+    """All that provisioning needs; also the shape of an inventory file."""
+
+    stack: str
+    hosts: tuple[HostRecord, ...] = Field(min_length=1)
+    serving: ServingSpec
+    gateway: GatewaySpec = GatewaySpec()

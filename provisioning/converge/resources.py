@@ -1,0 +1,284 @@
+"""The resources a role can wish for. Values only: nothing here looks at a host or changes one.
+
+A resource's `id` is its kind and its key, e.g. `file:/etc/haproxy/haproxy.cfg`. The agent handles resources in the
+order of the list; `after` names ids whose failure stops this one too. Text that must never be shown is a `Secret`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+
+@dataclass(frozen=True, repr=False)
+class Secret:
+    """Text that never appears in events, diffs, argument lists or logs; also masked inside command output."""
+
+    value: str
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+
+Text = str | Secret
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resource:
+    """What all kinds share."""
+
+    kind: ClassVar[str]
+    after: tuple[str, ...] = ()
+    """Ids of resources that must be right before this one is tried."""
+
+    @property
+    def key(self) -> str:
+        """What tells this resource from others of its kind."""
+        raise NotImplementedError
+
+    @property
+    def id(self) -> str:
+        """Kind and key."""
+        return f"{self.kind}:{self.key}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packages(Resource):
+    """Debian packages that are installed, in one apt transaction; `absent` ones are purged."""
+
+    kind: ClassVar[str] = "packages"
+    name: str
+    """Label of the set, e.g. `base`."""
+    present: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:  # noqa: D102
+        return self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class User(Resource):
+    """A system user with a group of the same name and no login shell."""
+
+    kind: ClassVar[str] = "user"
+    name: str
+    home: str = "/nonexistent"
+    groups: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:  # noqa: D102
+        return self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Directory(Resource):
+    """A directory with owner, group and mode; its contents are left alone."""
+
+    kind: ClassVar[str] = "directory"
+    path: str
+    owner: str = "root"
+    group: str = "root"
+    mode: int = 0o755
+
+    @property
+    def key(self) -> str:  # noqa: D102
+        return self.path
+
+
+@dataclass(frozen=True, kw_only=True)
+class File(Resource):
+    """A file with exactly this content, replaced in one step; the old one stays when anything fails.
+
+    `check` is a command run on the new content before it replaces the old one, `{path}` standing for it,
+    e.g. `("haproxy", "-c", "-f", "{path}")`. `content=None` wishes the file away.
+    """
+
+    kind: ClassVar[str] = "file"
+    path: str
+    content: Text | None
+    owner: str = "root"
+    group: str = "root"
+    mode: int = 0o644
+    check: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:  # noqa: D102
+        return self.path
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratedSecret(Resource):
+    """A file with a random secret made on the host, once: it never leaves the host and is never replaced.
+
+    `template` holds `{secret}`, which becomes 43 characters of URL-safe base64 (32 random bytes).
+    """
+
+    kind: ClassVar[str] = "generated_secret"
+    path: str
+    template: str = "{secret}\n"
+    owner: str = "root"
+    group: str = "root"
+    mode: int = 0o600
+
+    @property
+    def key(self) -> str:  # noqa: D102
+        return self.path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link(Resource):
+    """A symbolic link, moved in one step."""
+
+    kind: ClassVar[str] = "link"
+    path: str
+    target: str
+
+    @property
+    def key(self) -> str:  # noqa: D102
+        return self.path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit(Resource):
+    """A systemd unit's state: enabled or not, running or not. Its file is a `File`.
+
+    It is restarted when a resource in `restart_on` changed in this run or in one that was cut off (its start is
+    older than the change), reloaded for one in `reload_on`. `ready` is a command tried until it exits 0, for
+    `ready_timeout_s` at the most; a failure carries the unit's journal since the start.
+    """
+
+    kind: ClassVar[str] = "unit"
+    name: str
+    enabled: bool = True
+    running: bool = True
+    restart_on: tuple[str, ...] = ()
+    reload_on: tuple[str, ...] = ()
+    ready: tuple[str, ...] = ()
+    ready_timeout_s: int = 60
+
+    @property
+    def key(self) -> str:  # noqa: D102
+        return self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download(Resource):
+    """A file from a URL with a known SHA-256; a cut-off download goes on where it stopped."""
+
+    kind: ClassVar[str] = "download"
+    path: str
+    url: str
+    sha256: str
+    owner: str = "root"
+    group: str = "root"
+    mode: int = 0o644
+
+    @property
+    def key(self) -> str:  # noqa: D102
+        return self.path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tree(Resource):
+    """A folder of the controlling machine with all its files, each checked by SHA-256 on the host.
+
+    Only files that differ travel; files that the source lacks are removed. `source` is read by the controller.
+    """
+
+    kind: ClassVar[str] = "tree"
+    path: str
+    source: Path
+    owner: str = "root"
+    group: str = "root"
+
+    @property
+    def key(self) -> str:  # noqa: D102
+        return self.path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Venv(Resource):
+    """A Python environment made by uv from a lock of exact versions with hashes.
+
+    Built beside `path` and moved there when whole, so that a cut-off build is never taken for a good one; a marker
+    in it holds the SHA-256 of lock and `remove`, which decides whether it is current.
+    """
+
+    kind: ClassVar[str] = "venv"
+    path: str
+    lock: str
+    """Content of a requirements file with hashes."""
+    uv: str
+    """Path of the uv program on the host."""
+    python: str = "python3"
+    remove: tuple[str, ...] = ()
+    """Distributions taken out after the install."""
+    owner: str = "root"
+    group: str = "root"
+
+    @property
+    def key(self) -> str:  # noqa: D102
+        return self.path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mount(Resource):
+    """A line of /etc/fstab, and the file system mounted now."""
+
+    kind: ClassVar[str] = "mount"
+    path: str
+    source: str
+    fstype: str
+    options: str = "defaults,nofail"
+
+    @property
+    def key(self) -> str:  # noqa: D102
+        return self.path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swap(Resource):
+    """A swap file, in use now and after a reboot."""
+
+    kind: ClassVar[str] = "swap"
+    path: str
+    size_mib: int
+
+    @property
+    def key(self) -> str:  # noqa: D102
+        return self.path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sysctl(Resource):
+    """A kernel setting, now and after a reboot (one file in /etc/sysctl.d per setting)."""
+
+    kind: ClassVar[str] = "sysctl"
+    name: str
+    value: str
+
+    @property
+    def key(self) -> str:  # noqa: D102
+        return self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command(Resource):
+    """A command for what no other kind covers; done when `check` exits 0 (or `creates` exists), run otherwise.
+
+    Neither is passed through a shell. `env` may hold secrets; argument lists may not.
+    """
+
+    kind: ClassVar[str] = "command"
+    name: str
+    argv: tuple[str, ...]
+    check: tuple[str, ...] = ()
+    creates: str = ""
+    user: str = "root"
+    env: Mapping[str, Text] = field(default_factory=dict)
+    timeout_s: int = 600
+
+    @property
+    def key(self) -> str:  # noqa: D102
+        return self.name

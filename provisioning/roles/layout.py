@@ -1,0 +1,21 @@
+"""Names and places on a host that more than one role uses."""
+
+SERVICE_USER = "llm"
+"""The engine's user: no shell, no sudo, owns nothing but its caches."""
+
+CONFIG_DIR = "/etc/llm"
+
+ENGINE_ENV = "/etc/llm/engine.env"
+"""Root-only environment file with the key between gateway and engine, made on the host: `VLLM_API_KEY=…`."""
+
+LIB_DIR = "/usr/local/lib/llm-deploy"
+"""Root-owned helper programs of ours."""
+
+HAPROXY_ADMIN_SOCKET = "/run/haproxy/admin.sock"
+
+GATEWAY_BACKEND = "engine"
+"""HAProxy's backend, and the name of the one server in it."""
+
+ENGINE_UNIT = {"vllm": "vllm.service", "ollama": "ollama.service"}
+
+GATEWAY_UNIT = "haproxy.service"

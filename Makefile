@@ -1,0 +1,90 @@
+# The commands people run. Each one is a line here and a program elsewhere; `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+STACK ?= local
+ENGINE ?= vllm
+HOST ?=
+ARGS ?=
+
+PYTHON := .venv/bin/python
+INFRA := $(PYTHON) -m infra.commands
+FAB := .venv/bin/fab -r provisioning
+# One run folder for the steps of one `make`: all their results lie side by side.
+export LLM_DEPLOY_RUN ?= $(shell date -u +%Y%m%dT%H%M%S.%3NZ)
+
+.PHONY: help setup demo deploy-cpu preview up plan provision smoke down status logs ssh restart reboot \
+	test test-unit check format bench-converge
+
+help: ## Show this list
+	@sed -nE -e 's/^##@ (.*)/\n\1/p' -e 's/^([a-z][a-z-]*):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@printf '\nSTACK=%s names the stack (stacks/Pulumi.<stack>.yaml); ARGS="…" is handed to the command.\n' '$(STACK)'
+
+##@ The main job
+demo: .venv/.ready ## Make a machine here, serve a model with two adapters, prove it, remove it again
+	@$(PYTHON) -m tools.demo $(ARGS)
+
+deploy-cpu: .venv/.ready ## Everything for a CPU stack: up, provision, smoke
+	@$(MAKE) up STACK=$(STACK)
+	@$(MAKE) provision STACK=$(STACK)
+	@$(MAKE) smoke STACK=$(STACK)
+
+##@ Step by step
+preview: .venv/.ready ## Show what `up` would make, change or remove
+	@$(INFRA) preview --stack $(STACK) $(ARGS)
+
+up: .venv/.ready ## Make the machines of STACK
+	@$(INFRA) up --stack $(STACK) $(ARGS)
+
+plan: .venv/.ready ## Show what `provision` would change on the hosts, with diffs
+	@$(FAB) plan --stack $(STACK) $(ARGS)
+
+provision: .venv/.ready ## Install engine, models and gateway on the hosts; runs again safely
+	@$(FAB) provision --stack $(STACK) $(ARGS)
+
+smoke: .venv/.ready ## Prove that the endpoint answers, and only to those who may ask
+	@$(PYTHON) -m serving.smoke --stack $(STACK) $(ARGS)
+
+down: .venv/.ready ## Destroy STACK and confirm that nothing is left
+	@$(INFRA) down --stack $(STACK) $(ARGS)
+
+##@ Everyday
+status: .venv/.ready ## One screen per host: engine, models, certificate, disk, memory
+	@$(FAB) status --stack $(STACK) $(ARGS)
+
+logs: .venv/.ready ## Journal of engine and gateway
+	@$(FAB) logs --stack $(STACK) $(ARGS)
+
+ssh: .venv/.ready ## A shell on a host (HOST=name when there are several)
+	@$(FAB) ssh --stack $(STACK) $(if $(HOST),--host $(HOST)) $(ARGS)
+
+restart: .venv/.ready ## Restart the engine; running requests finish first
+	@$(FAB) restart --stack $(STACK) $(ARGS)
+
+reboot: .venv/.ready ## Reboot the hosts and wait until they serve again
+	@$(FAB) reboot --stack $(STACK) $(ARGS)
+
+##@ Working on this repository
+setup: .venv/.ready ## Install the tools of this checkout (every target does it when needed)
+
+test: .venv/.ready ## Run all tests: unit, real Pulumi engine, real machines
+	@tools/bootstrap.sh tests
+	@$(PYTHON) -m pytest $(ARGS)
+
+test-unit: .venv/.ready ## Run the tests that need neither root nor network
+	@$(PYTHON) -m pytest tests/unit $(ARGS)
+
+check: .venv/.ready ## Lint, format, types, scripts and lockfile
+	@tools/bootstrap.sh checks
+	@tools/check.sh
+
+format: .venv/.ready ## Put the code into the project's format
+	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format .
+
+bench-converge: .venv/.ready ## Time a provision with nothing to change against pyinfra and Ansible
+	@$(PYTHON) -m benchmarks.converge $(ARGS)
+
+.venv/.ready: pyproject.toml uv.lock tools/bootstrap.sh
+	@tools/bootstrap.sh

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# All checks that need no machine, one line each; every one runs, and the exit status says whether all passed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+failed=0
+run() {
+  local name=$1 output
+  shift
+  if output=$("$@" 2>&1); then
+    printf '✓ %s\n' "$name"
+  else
+    printf '✗ %s\n%s\n' "$name" "$output"
+    failed=1
+  fi
+}
+
+mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
+run "lint (ruff check)" .venv/bin/ruff check .
+run "format (ruff format)" .venv/bin/ruff format --check .
+run "types (mypy --strict)" .venv/bin/mypy
+run "scripts (shellcheck)" shellcheck "${scripts[@]}"
+run "lockfile in step (uv lock --check)" .venv/bin/uv lock --check
+exit "$failed"

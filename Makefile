@@ -5,7 +5,6 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 STACK ?= local
-ENGINE ?= vllm
 HOST ?=
 ARGS ?=
 

@@ -66,7 +66,7 @@ def walk(stops: Sequence[Stop], environment: dict[str, str]) -> list[float]:
             raise DeployError(
                 f"{stop.typed} ended with status {status}",
                 where=f"demo, stop {number} of {len(stops)}",
-                hint="all is left in place: look with `make logs`, run `make demo` again, or remove it with `make down`",
+                hint="all is left in place: see `make logs`, run `make demo` again, or remove it with `make down`",
             )
     return seconds
 

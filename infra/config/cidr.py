@@ -1,0 +1,74 @@
+"""Address ranges: what may be written where. One function per rule, without network access."""
+
+import ipaddress
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+WIDEST_SSH_PREFIX = {4: 8, 6: 20}
+"""A wider range than this is the world with another name: two halves of it pass every check for 0.0.0.0/0."""
+
+WIDEST_CLIENT_PREFIX = {4: 1, 6: 1}
+
+OWN_PREFIXES = (16, 24)
+"""Smallest and largest prefix length of a network that is made: what AWS takes, with room for subnets."""
+
+EXAMPLE = "203.0.113.7/32"
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def parse_cidr(text: str) -> Network:
+    """Return the range. Raises ValueError that says what to write instead."""
+    if "/" not in text:
+        try:
+            bits = ipaddress.ip_address(text).max_prefixlen
+        except ValueError:
+            raise ValueError(f"is no address range; write one like {EXAMPLE}") from None
+        raise ValueError(f"lacks the prefix length; write {text}/{bits} for this one address")
+    try:
+        return ipaddress.ip_network(text)
+    except ValueError:
+        pass
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"is no address range; write one like {EXAMPLE}") from None
+    address = text.partition("/")[0]
+    raise ValueError(f"names an address inside a range; write {network} or {address}/{network.max_prefixlen}")
+
+
+def _ssh_cidr(text: str) -> str:
+    """Return `text` if it is a range that SSH may be opened to."""
+    network = parse_cidr(text)
+    if network.prefixlen == 0:
+        raise ValueError(f"opens port 22 to everyone; write your own address, e.g. {EXAMPLE}")
+    widest = WIDEST_SSH_PREFIX[network.version]
+    if network.prefixlen < widest:
+        raise ValueError(f"opens port 22 to more than a /{widest}; write your own address, e.g. {EXAMPLE}")
+    return text
+
+
+def _client_cidr(text: str) -> str:
+    """Return `text` if it is a range that the gateway may be opened to; the world has a field of its own."""
+    if parse_cidr(text).prefixlen < WIDEST_CLIENT_PREFIX[4]:
+        raise ValueError("is the whole world; write clients_from_anywhere: true instead if you mean it")
+    return text
+
+
+def _own_cidr(text: str) -> str:
+    """Return `text` if a network can be made with it."""
+    network = parse_cidr(text)
+    low, high = OWN_PREFIXES
+    if network.version != 4:  # noqa: PLR2004  # the IP version, not a setting
+        raise ValueError("is an IPv6 range; write an IPv4 one, e.g. 10.83.0.0/16")
+    if not low <= network.prefixlen <= high:
+        raise ValueError(f"has the wrong size; write a range from /{low} to /{high}, e.g. 10.83.0.0/16")
+    if not network.is_private:
+        raise ValueError("is a public range; write a private one, e.g. 10.83.0.0/16")
+    return text
+
+
+SshCidr = Annotated[str, AfterValidator(_ssh_cidr)]
+ClientCidr = Annotated[str, AfterValidator(_client_cidr)]
+OwnCidr = Annotated[str, AfterValidator(_own_cidr)]

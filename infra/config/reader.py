@@ -1,0 +1,62 @@
+"""The stack's file read into a DeploymentConfig, once, at the edge. Nothing is made and no cloud is asked."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from core.errors import ConfigError, UsageError
+from core.paths import CHECKOUT, STACKS_DIR
+from core.strict_yaml import read_yaml
+from core.words import one_of, words
+from infra.config.deployment import DeploymentConfig
+
+DEPLOYMENT_KEY = "llm-deploy:deployment"
+"""Our key below `config:` of a stack file; all other keys belong to Pulumi and its providers."""
+
+MAX_STACK_CHARS = 40
+"""Resources are called llm-<stack>-<noun>-<number>, and the clouds' limit for a name is 63 characters (RFC 1035)."""
+
+
+def stack_file(stack: str) -> Path:
+    """Return the path of the stack's file. Raises UsageError for a name that no stack can have."""
+    if not re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", stack) or len(stack) > MAX_STACK_CHARS:
+        raise UsageError(
+            "is no stack name",
+            where=repr(stack),
+            hint=f"write lower-case letters, digits and -, starting with a letter, at most {MAX_STACK_CHARS}",
+        )
+    return STACKS_DIR / f"Pulumi.{stack}.yaml"
+
+
+def known_stacks() -> list[str]:
+    """Return the names of the stacks that have a file."""
+    return sorted(path.name.removeprefix("Pulumi.").removesuffix(".yaml") for path in STACKS_DIR.glob("Pulumi.*.yaml"))
+
+
+def load_stack(stack: str) -> DeploymentConfig:
+    """Return the config of `stack`. Raises UsageError when there is no such stack, ConfigError for a wrong value."""
+    path = stack_file(stack)
+    where = _shown(path)
+    try:
+        content = read_yaml(path, shown_as=where)
+    except FileNotFoundError:
+        raise UsageError(f"there is no stack {stack}", where=where, hint=one_of(known_stacks(), stack)) from None
+    config = content.get("config") if isinstance(content, dict) else None
+    if not isinstance(config, dict) or DEPLOYMENT_KEY not in config:
+        raise ConfigError("the key is missing", where=f"{where}: config.{DEPLOYMENT_KEY}", hint="see stacks/README.md")
+    return parse_deployment(config[DEPLOYMENT_KEY], where)
+
+
+def parse_deployment(value: Any, where: str) -> DeploymentConfig:
+    """Return `value`, the deployment key's mapping, checked. Raises ConfigError; `where` names the file in it."""
+    try:
+        return DeploymentConfig.model_validate(value)
+    except ValidationError as error:
+        raise words(error, where, DeploymentConfig) from None
+
+
+def _shown(path: Path) -> str:
+    """Return the path as a person in the checkout would write it."""
+    return str(path.relative_to(CHECKOUT)) if path.is_relative_to(CHECKOUT) else str(path)

@@ -2,24 +2,37 @@
 
 import os
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from core.errors import ConfigError
+from core.frozen import Frozen
+from core.rules import SECRET, matching
+
+VariableName = Annotated[
+    str, matching(r"[A-Z_][A-Z0-9_]*", "is no name of an environment variable; write its name, e.g. HF_TOKEN")
+]
 
 
-class SecretRef(BaseModel):
+class SecretRef(Frozen):
     """Where a secret is kept on the controlling machine; the secret itself is never written into a stack file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    env: str | None = Field(default=None, description="Environment variable that holds the secret, e.g. HF_TOKEN.")
-    file: Path | None = Field(default=None, description="File that holds the secret on its first line, mode 0600.")
+    env: VariableName | None = Field(
+        default=None,
+        json_schema_extra=SECRET,  # someone will write the secret itself here
+        description="Environment variable that holds the secret, e.g. HF_TOKEN.",
+    )
+    file: Path | None = Field(
+        default=None,
+        json_schema_extra=SECRET,
+        description="File that holds the secret on its first line, mode 0600.",
+    )
 
     @model_validator(mode="after")
     def _one_place(self) -> "SecretRef":
         if (self.env is None) == (self.file is None):
-            raise ValueError("name one place: `env: HF_TOKEN` or `file: /path/to/secret`")
+            raise ValueError("names no place or two; write env: HF_TOKEN or file: /path/to/secret")
         return self
 
     def read(self) -> SecretStr:

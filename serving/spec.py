@@ -6,45 +6,70 @@ A value of the stack config that travels unchanged to the outputs and into the r
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
+from core.frozen import Frozen
+from core.rules import matching, refuse, twice
 from core.secret import SecretRef
+from serving.spec_rules import GATEWAY_RULES, SERVING_RULES
 
-ServedName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
-"""A model name as clients write it: lower case, digits, `.`, `_`, `-`."""
+ServedName = Annotated[
+    str,
+    matching(
+        r"[a-z0-9][a-z0-9._-]{0,62}",
+        "is no name; write lower-case letters, digits, `.`, `_`, `-`, at most 63, starting with a letter or digit",
+    ),
+]
+"""A model name as clients write it."""
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, matching(r"[0-9a-f]{64}", "is no SHA-256; write the 64 hex digits that sha256sum prints")]
 
-Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
-"""A full commit hash: a branch or tag may move, and what was tested would not be what is served."""
+Revision = Annotated[
+    str, matching(r"[0-9a-f]{40}", "is no commit hash; write all 40 hex digits, as a branch or tag may move")
+]
+"""A full commit hash: with a branch or tag, what was tested would not be what is served."""
+
+Repository = Annotated[
+    str,
+    matching(
+        r"[\w-][\w.-]*/[\w-][\w.-]*",
+        "is no repository; write owner/name without https://, e.g. LGAI-EXAONE/EXAONE-3.5-2.4B-Instruct",
+    ),
+]
+
+KeepAlive = Annotated[
+    str, matching(r"-1|[1-9]\d*[smh]", "is no duration; write a number with s, m or h, e.g. 30m, or -1 for ever")
+]
+
+HostnameText = Annotated[
+    str,
+    matching(
+        r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?",
+        "is no host name; write a full DNS name without scheme or port, e.g. llm.example.com",
+    ),
+]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class HubSource(_Frozen):
+class HubSource(Frozen):
     """A repository of the Hugging Face hub at a pinned revision."""
 
-    kind: Literal["hub"]
-    repo: str = Field(
-        pattern=r"^[\w.-]+/[\w.-]+$", description="Repository, e.g. LGAI-EXAONE/EXAONE-3.5-2.4B-Instruct."
-    )
+    kind: Literal["hub"] = Field(description="hub: a repository of the Hugging Face hub.")
+    repo: Repository = Field(description="Repository, e.g. LGAI-EXAONE/EXAONE-3.5-2.4B-Instruct.")
     revision: Revision = Field(description="Full commit hash of 40 hex digits.")
     token: SecretRef | None = Field(default=None, description="Where the read token of a gated repository is kept.")
 
 
-class FolderSource(_Frozen):
+class FolderSource(Frozen):
     """A folder on the controlling machine, copied to the host and checked file by file."""
 
-    kind: Literal["folder"]
+    kind: Literal["folder"] = Field(description="folder: a folder on this computer.")
     path: Path = Field(description="Folder with config.json and weights; relative paths start at the checkout.")
 
 
-class TinySource(_Frozen):
+class TinySource(Frozen):
     """Random weights that tools/tiny_model.py makes: nothing sensible is answered, everything else is real."""
 
-    kind: Literal["tiny"]
+    kind: Literal["tiny"] = Field(description="tiny: random weights, made here.")
     name: Literal["llama", "exaone"] = Field(description="The shape of the model.")
     adapter: Literal["a", "b"] | None = Field(default=None, description="One of its adapters; none for the base model.")
 
@@ -52,11 +77,11 @@ class TinySource(_Frozen):
 Source = Annotated[HubSource | FolderSource | TinySource, Field(discriminator="kind")]
 
 
-class ModelSpec(_Frozen):
+class ModelSpec(Frozen):
     """The base model."""
 
     name: ServedName = Field(description="Name under which clients ask for the base model.")
-    source: Source
+    source: Source = Field(description="Where it comes from: a mapping with kind hub, folder or tiny.")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="Type of weights and activations."
     )
@@ -72,12 +97,12 @@ class ModelSpec(_Frozen):
     )
 
 
-class AdapterSpec(_Frozen):
+class AdapterSpec(Frozen):
     """One LoRA adapter of the base model."""
 
     name: ServedName = Field(description="Alias under which clients ask for it, e.g. contract.")
     version: int = Field(default=1, ge=1, description="Version; the adapter is also served as name@version, for ever.")
-    source: Source
+    source: Source = Field(description="Where it comes from: a mapping with kind hub, folder or tiny.")
     sha256: Sha256 | None = Field(default=None, description="SHA-256 of adapter_model.safetensors.")
     rank: int = Field(default=8, ge=1, le=512, description="LoRA rank, as in adapter_config.json.")
 
@@ -87,7 +112,7 @@ class AdapterSpec(_Frozen):
         return f"{self.name}@{self.version}"
 
 
-class VllmSpec(_Frozen):
+class VllmSpec(Frozen):
     """How vLLM runs. Its port is on loopback only."""
 
     port: int = Field(default=8000, ge=1024, le=65535, description="Port on 127.0.0.1.")
@@ -105,49 +130,34 @@ class VllmSpec(_Frozen):
     )
 
 
-class OllamaSpec(_Frozen):
+class OllamaSpec(Frozen):
     """How Ollama runs. Its port is on loopback only."""
 
     port: int = Field(default=11434, ge=1024, le=65535, description="Port on 127.0.0.1.")
     num_parallel: int = Field(default=1, ge=1, le=64, description="Requests per model at the same time.")
     max_queue: int = Field(default=64, ge=1, le=4096, description="Requests that wait inside Ollama.")
-    keep_alive: str = Field(
-        default="-1", pattern=r"^(-1|\d+[smh])$", description="How long a model stays loaded; -1: for ever."
-    )
+    keep_alive: KeepAlive = Field(default="-1", description="How long a model stays loaded, e.g. 30m; -1: for ever.")
     native_api: bool = Field(
         default=False, description="Let the gateway pass /api/chat, /api/generate and /api/tags too."
     )
 
 
-class ServingSpec(_Frozen):
+class ServingSpec(Frozen):
     """Engine, base model and adapters."""
 
     engine: Literal["vllm", "ollama"] = Field(default="vllm", description="Program that computes the answers.")
-    model: ModelSpec
+    model: ModelSpec = Field(description="The base model: a mapping with name, source and more.")
     adapters: tuple[AdapterSpec, ...] = Field(default=(), description="LoRA adapters, chosen per request by `model`.")
-    vllm: VllmSpec = VllmSpec()
-    ollama: OllamaSpec = OllamaSpec()
+    vllm: VllmSpec = Field(default=VllmSpec(), description="How vLLM runs.")
+    ollama: OllamaSpec = Field(default=OllamaSpec(), description="How Ollama runs.")
     ready_timeout_s: int = Field(
         default=900, ge=10, le=7200, description="How long a start may take until the first token."
     )
     drain_s: int = Field(default=30, ge=0, le=600, description="How long a stop waits for running requests.")
 
     @model_validator(mode="after")
-    def _names_differ(self) -> Self:
-        names = [self.model.name, *(adapter.name for adapter in self.adapters)]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"two models are called {name!r}; give each model and adapter a name of its own")
-        return self
-
-    @model_validator(mode="after")
-    def _ranks_fit(self) -> Self:
-        for index, adapter in enumerate(self.adapters):
-            if self.engine == "vllm" and adapter.rank > self.vllm.max_lora_rank:
-                raise ValueError(
-                    f"adapters[{index}].rank {adapter.rank} is above vllm.max_lora_rank {self.vllm.max_lora_rank}; "
-                    f"raise max_lora_rank or use a smaller adapter"
-                )
+    def _fits_together(self) -> Self:
+        refuse(problem for rule in SERVING_RULES for problem in rule(self))
         return self
 
     @property
@@ -161,10 +171,10 @@ class ServingSpec(_Frozen):
         return (self.model.name, *(n for a in self.adapters for n in (a.name, a.versioned_name)))
 
 
-class ProjectCa(_Frozen):
+class ProjectCa(Frozen):
     """The gateway's certificate comes from a CA of this checkout."""
 
-    kind: Literal["project_ca"] = "project_ca"
+    kind: Literal["project_ca"] = Field(default="project_ca", description="project_ca: made by this checkout.")
     days: int = Field(
         default=90,
         ge=2,
@@ -173,23 +183,25 @@ class ProjectCa(_Frozen):
     )
 
 
-class TlsFiles(_Frozen):
+class TlsFiles(Frozen):
     """The gateway's certificate comes from files of the user's."""
 
-    kind: Literal["files"]
+    kind: Literal["files"] = Field(description="files: the user's own.")
     certificate: Path = Field(description="PEM: the server's certificate, then the chain.")
     key: Path = Field(description="PEM: the private key, mode 0600.")
     ca: Path | None = Field(default=None, description="PEM: the CA that clients should trust; none: the system's.")
 
 
-class GatewaySpec(_Frozen):
+class GatewaySpec(Frozen):
     """HAProxy in front of the engine: TLS, keys, allow-list, queue."""
 
     port: int = Field(default=443, ge=1, le=65535, description="HTTPS port that clients use.")
-    hostnames: tuple[str, ...] = Field(
+    hostnames: tuple[HostnameText, ...] = Field(
         default=(), description="DNS names in the certificate, beside the host's address."
     )
-    tls: Annotated[ProjectCa | TlsFiles, Field(discriminator="kind")] = ProjectCa()
+    tls: Annotated[ProjectCa | TlsFiles, Field(discriminator="kind")] = Field(
+        default=ProjectCa(), description="Where the certificate comes from: a mapping with kind project_ca or files."
+    )
     clients: tuple[ServedName, ...] = Field(
         default=("default",), min_length=1, description="One API key is made for each name."
     )
@@ -204,7 +216,12 @@ class GatewaySpec(_Frozen):
     max_body_kib: int = Field(default=1024, ge=1, le=65536, description="Largest request body, in KiB.")
 
     @model_validator(mode="after")
-    def _clients_differ(self) -> Self:
-        if len(set(self.clients)) != len(self.clients):
-            raise ValueError("clients names someone twice; write each client once")
+    def _fits_together(self) -> Self:
+        refuse(
+            (
+                *twice(self.clients, "clients"),
+                *twice(self.hostnames, "hostnames"),
+                *(problem for rule in GATEWAY_RULES for problem in rule(self)),
+            )
+        )
         return self

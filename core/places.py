@@ -1,0 +1,85 @@
+"""Where in a file an error of pydantic's lies: the key as a person writes it, and what the models say about it."""
+
+from dataclasses import dataclass
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from core.rules import looks_secret
+
+
+@dataclass(frozen=True)
+class Place:
+    """A key of the input."""
+
+    key: str
+    field: FieldInfo | None
+    """The field it belongs to; none for an unknown key."""
+    siblings: tuple[str, ...]
+    """Keys that are known beside it."""
+
+
+def place_of(model: type[BaseModel], loc: tuple[int | str, ...]) -> Place:
+    """Return where `loc` points below `model`; tags of unions are left out of the key, as nobody writes them there."""
+    key, annotation, field = "", bare(model), None
+    siblings: tuple[str, ...] = ()
+    for step in loc:
+        models = _models(annotation)
+        if len(models) > 1:
+            annotation = next((each for each in models if step in _tags(each)), None)
+            continue
+        if models:
+            known = models[0].model_fields
+            siblings = tuple(known)
+            field = known.get(str(step))
+            annotation = bare(field.annotation) if field else None
+        elif step == "[key]":  # pydantic's mark for an error in a mapping's key, not in its value
+            continue
+        else:
+            inner = [each for each in get_args(annotation) if each is not ...]
+            annotation = bare(inner[-1]) if inner else None
+        key = join(key, f"[{step}]" if isinstance(step, int) else _shown(step))
+    return Place(key, field, siblings)
+
+
+def join(key: str, below: str) -> str:
+    """Return the key `below` the key `key`."""
+    if not key or not below:
+        return key or below
+    return f"{key}{below}" if below.startswith("[") else f"{key}.{below}"
+
+
+def bare(annotation: Any) -> Any:
+    """Return `annotation` without `Annotated` and without `| None`."""
+    if get_origin(annotation) is Annotated:
+        return bare(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        parts = [each for each in get_args(annotation) if each is not type(None)]
+        return bare(parts[0]) if len(parts) == 1 else annotation
+    return annotation
+
+
+def literals(annotation: Any) -> tuple[Any, ...]:
+    """Return the values of a `Literal`, also of one that may be left out or stands in a list."""
+    stripped = bare(annotation)
+    if get_origin(stripped) is Literal:
+        return get_args(stripped)
+    return tuple(value for part in get_args(stripped) if part is not ... for value in literals(part))
+
+
+def _shown(step: str) -> str:
+    """Return a key of the input, unless it may be a secret that was pasted in the wrong place."""
+    return "(a key that is not shown)" if looks_secret(step) else step
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """Return the models that `annotation` allows."""
+    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    return [each for each in map(bare, parts) if isinstance(each, type) and issubclass(each, BaseModel)]
+
+
+def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
+    """Return the values of the discriminator of `model`: its `kind`."""
+    return literals(model.model_fields["kind"].annotation) if "kind" in model.model_fields else ()

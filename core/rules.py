@@ -1,0 +1,76 @@
+"""What rules of config models are made of: a problem with its key, one error for many problems, near misses, masks.
+
+A rule is one function without network access. A rule of one field raises `ValueError("what is wrong; what to write")`:
+`core.words` puts what was found in front. A rule over several fields yields `Problem`s, each with its own key.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
+
+SECRET: dict[str, Any] = {"secret": True}
+"""`json_schema_extra` of a field whose value is never repeated."""
+
+PROBLEMS = "problems"
+"""The type, and the key in the context, of the error that `refuse` raises."""
+
+_TOKEN = re.compile(
+    r"hf_|\bsk-|gh[opsu]_|github_pat_|glpat-|xox[abp]-|\bAKIA|\bASIA|\bAIza|\beyJ|-----BEGIN"
+    r"|://[^/@\s]*:[^/@\s]*@"
+    r"|(?=[A-Za-z0-9+/=_-]*\d)(?=[A-Za-z0-9+/=_-]*[A-Z])(?=[A-Za-z0-9+/=_-]*[a-z])[A-Za-z0-9+/=_-]{24,}"
+)
+"""What tokens of usual services look like, a password in a URL, any long run of mixed letters and digits."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong. `key` is the path below the model that reports it, e.g. `adapters[1].rank`."""
+
+    key: str
+    what: str
+    hint: str = ""
+
+
+def refuse(problems: Iterable[Problem]) -> None:
+    """Raise all `problems` as one error, to be called from a validator; does nothing when there are none."""
+    found = tuple(problems)
+    if found:
+        raise PydanticCustomError(PROBLEMS, "several fields do not fit", {PROBLEMS: found})
+
+
+def matching(pattern: str, words_if_not: str) -> AfterValidator:
+    """Return a rule that refuses text that is not wholly `pattern`, with `what is wrong; what to write`."""
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not compiled.fullmatch(value):
+            raise ValueError(words_if_not)
+        return value
+
+    return AfterValidator(check)
+
+
+def twice(values: Iterable[str], key: str) -> Iterable[Problem]:
+    """Yield a problem for each of `values` that stood in the list before."""
+    seen: set[str] = set()
+    for index, value in enumerate(values):
+        if value in seen:
+            yield Problem(f"{key}[{index}]", f"{value} is given twice", "write it once")
+        seen.add(value)
+
+
+def one_of(known: Iterable[str], wrong: str = "") -> str:
+    """Return a hint with the known word nearest to `wrong`, or all of them when none is near."""
+    choices = list(known)
+    near = difflib.get_close_matches(wrong, choices, n=1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near else f"write one of {', '.join(choices)}"
+
+
+def looks_secret(text: str) -> bool:
+    """Return whether `text` may be a token or password that must not be repeated."""
+    return bool(_TOKEN.search(text))

@@ -1,0 +1,120 @@
+"""What machine types exist and what they bring: frozen rows from infra/data. Knows no price and asks no cloud.
+
+A new row goes into the CSV with its source and date. Memory sizes in GiB, as the cloud reports them.
+"""
+
+import csv
+import difflib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+DATA_DIR = Path(__file__).resolve().parent / "data"
+
+Cloud = Literal["aws", "gcp"]
+
+NEAREST = 3
+"""How many names are offered for an unknown one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuModel:
+    """One model of graphics processor."""
+
+    name: str
+    vram_gib: float | None
+    """Memory as the cloud reports it; none where no cloud of ours offers it."""
+    vram_nominal_gb: float
+    """Memory as the data sheet has it."""
+    compute_capability: tuple[int, int]
+    bf16: bool
+    """Whether it computes in bfloat16 (compute capability 8.0 or higher)."""
+    fp8: bool
+    """Whether it computes in 8-bit floats (compute capability 8.9 or higher)."""
+    memory_bandwidth_gb_s: float
+    min_driver_for_cuda_12_9: int
+    min_driver_for_cuda_13: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """One machine type of a cloud."""
+
+    cloud: str
+    type: str
+    vcpus: int
+    memory_gib: float
+    arch: str
+    local_ssd_gb: int
+    gpu: GpuModel | None
+    gpu_count: int
+    vram_gib_per_gpu: float
+    """Memory of one GPU, 0 without one."""
+
+    @property
+    def family(self) -> str:
+        """The part of the type that names the generation, e.g. `g5` or `g2`."""
+        return self.type.split("." if self.cloud == "aws" else "-")[0]
+
+    @property
+    def vram_gib(self) -> float:
+        """Memory of all GPUs together."""
+        return self.gpu_count * self.vram_gib_per_gpu
+
+
+@cache
+def gpu_models() -> dict[str, GpuModel]:
+    """Return the known GPUs by name, e.g. `L4`."""
+    return {row["gpu"]: _gpu(row) for row in _rows("gpu_facts.csv")}
+
+
+@cache
+def machines() -> dict[tuple[str, str], Machine]:
+    """Return the known machine types by cloud and name."""
+    return {(row["cloud"], row["machine_type"]): _machine(row) for row in _rows("machine_types.csv")}
+
+
+def find_machine(cloud: str, machine_type: str) -> Machine | None:
+    """Return the row of a machine type; none when it is not known."""
+    return machines().get((cloud, machine_type))
+
+
+def nearest_types(cloud: str, wrong: str) -> list[str]:
+    """Return the known types of `cloud` whose names are nearest to `wrong`, nearest first; at least one."""
+    known = [machine_type for of, machine_type in machines() if of == cloud]
+    return difflib.get_close_matches(wrong, known, n=NEAREST, cutoff=0)
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    with (DATA_DIR / name).open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _gpu(row: dict[str, str]) -> GpuModel:
+    major, minor = row["compute_capability"].split(".")
+    return GpuModel(
+        name=row["gpu"],
+        vram_gib=float(row["vram_gib"]) if row["vram_gib"] else None,
+        vram_nominal_gb=float(row["vram_nominal_gb"]),
+        compute_capability=(int(major), int(minor)),
+        bf16=row["bf16"] == "true",
+        fp8=row["fp8"] == "true",
+        memory_bandwidth_gb_s=float(row["memory_bandwidth_gb_s"]),
+        min_driver_for_cuda_12_9=int(row["min_driver_for_cuda_12_9"]),
+        min_driver_for_cuda_13=int(row["min_driver_for_cuda_13"]),
+    )
+
+
+def _machine(row: dict[str, str]) -> Machine:
+    return Machine(
+        cloud=row["cloud"],
+        type=row["machine_type"],
+        vcpus=int(row["vcpu"]),
+        memory_gib=float(row["memory_gib"]),
+        arch=row["arch"],
+        local_ssd_gb=int(row["local_ssd_gb"]),
+        gpu=gpu_models()[row["gpu"]] if row["gpu"] else None,
+        gpu_count=int(row["gpu_count"]),
+        vram_gib_per_gpu=float(row["vram_gib_per_gpu"] or 0),
+    )

@@ -1,0 +1,194 @@
+"""Rules over several fields of a ServingSpec. Each yields what is wrong, with the key to mend; none asks anybody.
+
+What the machine can do (GPU, memory) is not known here: see infra/config/fit.py.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from core.rules import Problem
+
+if TYPE_CHECKING:
+    from serving.spec import AdapterSpec, GatewaySpec, ServingSpec
+
+LICENCES = {
+    "LGAI-EXAONE/EXAONE-3.0-": "exaone-1.1-nc",
+    "LGAI-EXAONE/EXAONE-3.5-": "exaone-1.1-nc",
+    "LGAI-EXAONE/EXAONE-Deep-": "exaone-1.1-nc",
+    "LGAI-EXAONE/EXAONE-4.0-": "exaone-1.2-nc",
+}
+"""Licences that forbid commercial use and must be named in the config, by the start of the repository.
+
+Source: the file LICENSE of each repository on the hub.
+"""
+
+OTHER_EXAONE_LICENCE = "exaone-nc"
+"""For a repository of the same publisher that is not in the table yet."""
+
+OLLAMA_ADAPTER_SHAPES = ("llama",)
+"""Shapes of tiny model whose adapters Ollama loads (of the real ones: Llama, Mistral, Gemma; docs/import.md there)."""
+
+SSH_PORT = 22
+
+TINY_CONTEXT_TOKENS = 2048
+"""Positions that the tiny models were made with (tools/tiny_model.py)."""
+
+
+def names_differ(spec: "ServingSpec") -> Iterator[Problem]:
+    """A name means one model."""
+    seen = {spec.model.name: "model.name"}
+    for index, adapter in enumerate(spec.adapters):
+        key = f"adapters[{index}].name"
+        if adapter.name in seen:
+            yield Problem(key, f"{adapter.name} is the name of {seen[adapter.name]} already", "give it another name")
+        seen.setdefault(adapter.name, key)
+
+
+def ranks_fit(spec: "ServingSpec") -> Iterator[Problem]:
+    """Each adapter's rank is within what vLLM makes room for."""
+    limit = spec.vllm.max_lora_rank
+    for index, adapter in enumerate(spec.adapters if spec.engine == "vllm" else ()):
+        if adapter.rank > limit:
+            yield Problem(
+                f"adapters[{index}].rank",
+                f"{adapter.rank} is above vllm.max_lora_rank {limit}",
+                "raise max_lora_rank or use a smaller adapter",
+            )
+
+
+def base_is_no_adapter(spec: "ServingSpec") -> Iterator[Problem]:
+    """The base model is a whole model."""
+    if spec.model.source.kind == "tiny" and spec.model.source.adapter is not None:
+        yield Problem("model.source.adapter", "makes the base model an adapter", "leave it out here")
+
+
+def adapters_fit_base(spec: "ServingSpec") -> Iterator[Problem]:
+    """An adapter was trained on the base model that it is loaded onto, as far as the sources tell."""
+    base = spec.model.source
+    for index, adapter in enumerate(spec.adapters):
+        key, source = f"adapters[{index}].source", adapter.source
+        if source.kind == "tiny" and base.kind != "tiny":
+            yield Problem(f"{key}.kind", f"tiny does not fit a base model of kind {base.kind}", "write hub or folder")
+        elif source.kind == "tiny" and base.kind == "tiny":
+            yield from _tiny_fits(adapter, base.name, key)
+        elif source.kind == "hub" and base.kind == "tiny":
+            yield Problem(f"{key}.kind", "hub does not fit a base model of kind tiny", "write tiny or folder")
+        elif source.kind == "hub" and base.kind == "hub" and source.repo == base.repo:
+            yield Problem(f"{key}.repo", f"{source.repo} is the base model itself", "name the adapter's repository")
+
+
+def _tiny_fits(adapter: "AdapterSpec", base_shape: str, key: str) -> Iterator[Problem]:
+    source = adapter.source
+    if source.kind != "tiny":
+        return
+    if source.adapter is None:
+        yield Problem(f"{key}.adapter", "is missing", "write a or b")
+    if source.name != base_shape:
+        yield Problem(f"{key}.name", f"{source.name} does not fit the base model's {base_shape}", f"write {base_shape}")
+
+
+def options_fit_engine(spec: "ServingSpec") -> Iterator[Problem]:
+    """What only one engine can do is not asked of the other."""
+    other = "ollama" if spec.engine == "vllm" else "vllm"
+    if other in spec.model_fields_set:
+        yield Problem(other, f"is not used by engine {spec.engine}", f"leave it out, or write engine: {other}")
+    if spec.engine == "ollama":
+        for field, usual in (("dtype", "auto"), ("quantization", None), ("trust_remote_code", False)):
+            if getattr(spec.model, field) != usual:
+                yield Problem(
+                    f"model.{field}", "cannot be set for engine ollama", "leave it out, or write engine: vllm"
+                )
+
+
+def adapters_fit_ollama(spec: "ServingSpec") -> Iterator[Problem]:
+    """Ollama loads adapters of a few architectures only."""
+    base = spec.model.source
+    if spec.engine != "ollama" or not spec.adapters:
+        return
+    exaone = (base.kind == "hub" and "exaone" in base.repo.lower()) or (
+        base.kind == "tiny" and base.name not in OLLAMA_ADAPTER_SHAPES
+    )
+    if exaone:
+        yield Problem("adapters", "cannot be loaded onto an EXAONE model by Ollama", "write engine: vllm")
+
+
+def quantization_fits_dtype(spec: "ServingSpec") -> Iterator[Problem]:
+    """Quantised weights are computed in a 16-bit type."""
+    if spec.model.quantization and spec.model.dtype == "float32":
+        yield Problem("model.dtype", f"float32 does not go with {spec.model.quantization}", "write auto or float16")
+
+
+def memory_fits_cache(spec: "ServingSpec") -> Iterator[Problem]:
+    """The unit's memory limit leaves room for the KV cache."""
+    limit = spec.vllm.memory_max_gib
+    if spec.engine == "vllm" and limit is not None and limit <= spec.vllm.kv_cache_gib:
+        yield Problem(
+            "vllm.memory_max_gib",
+            f"{limit:g} GiB do not hold a KV cache of {spec.vllm.kv_cache_gib:g} GiB",
+            "raise it or leave it out",
+        )
+
+
+def tiny_context_fits(spec: "ServingSpec") -> Iterator[Problem]:
+    """No more tokens are asked of a tiny model than it has positions."""
+    if spec.model.source.kind == "tiny" and spec.model.context_tokens > TINY_CONTEXT_TOKENS:
+        yield Problem(
+            "model.context_tokens",
+            f"{spec.model.context_tokens} is more than a tiny model has",
+            f"write at most {TINY_CONTEXT_TOKENS}",
+        )
+
+
+def licence_accepted(spec: "ServingSpec") -> Iterator[Problem]:
+    """A licence that forbids commercial use is named by whoever deploys the model."""
+    source = spec.model.source
+    if source.kind != "hub" or not source.repo.startswith("LGAI-EXAONE/"):
+        return
+    wanted = next((name for start, name in LICENCES.items() if source.repo.startswith(start)), OTHER_EXAONE_LICENCE)
+    if spec.model.accept_licence != wanted:
+        given = spec.model.accept_licence
+        what = "is missing" if given is None else f"{given} is not the licence of {source.repo}"
+        yield Problem(
+            "model.accept_licence",
+            what,
+            f"read the repository's LICENSE (non-commercial use only) and write {wanted} if you accept it",
+        )
+
+
+SERVING_RULES = (
+    names_differ,
+    ranks_fit,
+    base_is_no_adapter,
+    adapters_fit_base,
+    options_fit_engine,
+    adapters_fit_ollama,
+    quantization_fits_dtype,
+    memory_fits_cache,
+    tiny_context_fits,
+    licence_accepted,
+)
+
+
+def gateway_port_is_free(gateway: "GatewaySpec") -> Iterator[Problem]:
+    """The gateway leaves SSH its port."""
+    if gateway.port == SSH_PORT:
+        yield Problem("port", f"{SSH_PORT} is the port of SSH", "write 443 or another one")
+
+
+def waits_end_in_order(gateway: "GatewaySpec") -> Iterator[Problem]:
+    """A request does not wait longer for its turn than an answer may take."""
+    if gateway.queue_timeout_s > gateway.request_timeout_s:
+        yield Problem(
+            "queue_timeout_s",
+            f"{gateway.queue_timeout_s} is longer than request_timeout_s {gateway.request_timeout_s}",
+            "write less",
+        )
+
+
+def files_differ(gateway: "GatewaySpec") -> Iterator[Problem]:
+    """Certificate and key are two files."""
+    if gateway.tls.kind == "files" and gateway.tls.certificate == gateway.tls.key:
+        yield Problem("tls.key", "is the same file as tls.certificate", "name the file with the private key alone")
+
+
+GATEWAY_RULES = (gateway_port_is_free, waits_end_in_order, files_differ)

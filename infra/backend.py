@@ -1,0 +1,74 @@
+"""Where Pulumi keeps a stack's state: the backend that the user chose, else files in this checkout's state folder.
+
+Reads settings and makes the passphrase of our own backend on first use; starts no engine.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.files import write_atomically
+from core.paths import state_dir
+
+PASSPHRASE_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A backend and what has to be set for it."""
+
+    ours: bool
+    """Whether the state lies in this checkout's state folder, and goes when the stack goes."""
+
+    settings: dict[str, str | None]
+    """Environment variables to set; None: to be unset."""
+
+    shown: str
+    """How to name it to a person."""
+
+
+def find_backend(environ: Mapping[str, str] = os.environ) -> Backend:
+    """Return the backend that the environment or a login names, else our own, made if it is missing."""
+    url = environ.get("PULUMI_BACKEND_URL")
+    if url:
+        return Backend(ours=False, settings={}, shown=url)
+    if environ.get("PULUMI_ACCESS_TOKEN"):
+        return Backend(ours=False, settings={}, shown="Pulumi Cloud (PULUMI_ACCESS_TOKEN)")
+    login = _login(environ)
+    if login:
+        return Backend(ours=False, settings={}, shown=f"{login} (pulumi login)")
+    folder = state_dir().resolve() / "pulumi"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    settings = {
+        "PULUMI_BACKEND_URL": f"file://{folder}",
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(_passphrase_file()),
+        "PULUMI_CONFIG_PASSPHRASE": None,  # it would win, and belongs to the user's other projects
+    }
+    return Backend(ours=True, settings=settings, shown=f"files in {folder}")
+
+
+def _login(environ: Mapping[str, str]) -> str:
+    """Return the backend that `pulumi login` left behind; empty when nobody is logged in."""
+    home = environ.get("PULUMI_CREDENTIALS_PATH") or environ.get("PULUMI_HOME") or Path.home() / ".pulumi"
+    try:
+        return str(json.loads((Path(home) / "credentials.json").read_text()).get("current") or "")
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+def _passphrase_file() -> Path:
+    """Return the file with the passphrase of our backend, mode 0600; two first uses at once end up with one."""
+    path = state_dir().resolve() / "pulumi-passphrase"
+    if not path.exists():
+        staged = path.with_name(f".{path.name}.{os.getpid()}")
+        write_atomically(staged, secrets.token_urlsafe(PASSPHRASE_BYTES), mode=0o600)
+        try:
+            path.hardlink_to(staged)
+        except FileExistsError:
+            pass
+        finally:
+            staged.unlink()
+    return path

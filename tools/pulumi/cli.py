@@ -1,0 +1,189 @@
+"""Which Pulumi CLI this checkout uses, and the environment it runs in.
+
+    1. `pulumi` with its Python language host on PATH, in a supported version: used as it is, its settings untouched;
+    2. the pinned release archive, when the release server can be reached;
+    3. one built from Go modules.
+
+The last two are made once, into the cache, under a lock. Knows no stack and no backend: infra/backend.py does.
+"""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from core.console import say, step
+from core.errors import DeployError
+from core.files import write_atomically
+from core.paths import CHECKOUT, cache_dir
+from tools.pulumi.archive import ArchiveUnavailableError, fetch_archive
+from tools.pulumi.build import build_cli, recipe_hash
+from tools.pulumi.versions import ARCHIVE_VERSION, ENGINE_VERSION, SUPPORTED_BELOW, SUPPORTED_FROM
+
+LANGUAGE_HOST = "pulumi-language-python"
+VERSION_TIMEOUT_S = 30
+
+
+@dataclass(frozen=True)
+class PulumiCli:
+    """A Pulumi CLI that can run this project."""
+
+    program: Path
+    version: str
+    source: Literal["path", "archive", "build"]
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment in which the CLI runs: this process's, with the project's Python first on PATH.
+
+        A CLI of ours keeps its plugins in the cache, and finds a login made with another CLI where that left it.
+        """
+        environment = {**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"}
+        environment.pop("PULUMI_PYTHON_CMD", None)  # it would win over the project's environment
+        venv = CHECKOUT / ".venv"
+        folders = [str(venv / "bin"), str(self.program.parent), environment.get("PATH", os.defpath)]
+        environment["PATH"] = os.pathsep.join(folders)
+        environment["VIRTUAL_ENV"] = str(venv)
+        if self.source != "path":
+            home = Path(environment.get("PULUMI_HOME") or Path.home() / ".pulumi")
+            if (home / "credentials.json").exists():
+                environment.setdefault("PULUMI_CREDENTIALS_PATH", str(home))
+            environment["PULUMI_HOME"] = str(_folder() / "home")
+        return environment
+
+
+def find_cli() -> PulumiCli:
+    """Return the CLI to use, made first when there is none.
+
+    Raises UsageError when this machine lacks what it takes, DeployError when a build fails.
+    """
+    return _on_path() or _made() or _make()
+
+
+def parse_version(words: str) -> tuple[int, int, int] | None:
+    """Return the version in what `pulumi version` prints, or None."""
+    found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", words.strip())
+    return (int(found[1]), int(found[2]), int(found[3])) if found else None
+
+
+def _folder() -> Path:
+    return cache_dir() / "pulumi"
+
+
+def _archive_folder() -> Path:
+    return _folder() / f"{ARCHIVE_VERSION}-archive"
+
+
+def _build_folder() -> Path:
+    return _folder() / f"{ENGINE_VERSION}-{recipe_hash()}"
+
+
+def _on_path() -> PulumiCli | None:
+    """Return the CLI on PATH if it can run this project."""
+    found = shutil.which("pulumi")
+    if found is None:
+        return None
+    program = Path(found).resolve()
+    if program.is_relative_to(_folder().resolve()):
+        return None  # one of ours, put there by `infra.commands env`
+    if shutil.which(LANGUAGE_HOST) is None and not (program.parent / LANGUAGE_HOST).exists():
+        return None
+    words = _known_version(program)
+    version = parse_version(words)
+    if version is None or not SUPPORTED_FROM <= version < SUPPORTED_BELOW:
+        return None
+    return PulumiCli(Path(found), words, "path")
+
+
+def _known_version(program: Path) -> str:
+    """Return what `program` says its version is, asked once for each state of the file: asking takes 0.4 s."""
+    state = program.stat()
+    key = [str(program), state.st_mtime_ns, state.st_size]
+    note = _folder() / "on-path.json"
+    try:
+        known = json.loads(note.read_text())
+        if known["program"] == key:
+            return str(known["version"])
+    except (OSError, ValueError, KeyError):
+        pass
+    version = _ask_version(program)
+    write_atomically(note, json.dumps({"program": key, "version": version}))
+    return version
+
+
+def _ask_version(program: Path) -> str:
+    """Return the first word of `pulumi version`, without its `v`; empty when it does not run."""
+    environment = {**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"}
+    try:
+        done = subprocess.run(
+            [str(program), "version"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=VERSION_TIMEOUT_S,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip().removeprefix("v")
+
+
+def _made() -> PulumiCli | None:
+    """Return a CLI that an earlier run put into the cache."""
+    if (_archive_folder() / "pulumi").exists():
+        return PulumiCli(_archive_folder() / "pulumi", ARCHIVE_VERSION, "archive")
+    if (_build_folder() / "pulumi").exists():
+        return PulumiCli(_build_folder() / "pulumi", ENGINE_VERSION, "build")
+    return None
+
+
+def _make() -> PulumiCli:
+    """Fetch or build a CLI; a second process waits for the first and uses what that made."""
+    with _lock():
+        made = _made()
+        if made is not None:
+            return made
+        try:
+            with step(f"fetch the Pulumi CLI {ARCHIVE_VERSION} (about 130 MiB, once)"):
+                return _install(_archive_folder(), fetch_archive, ARCHIVE_VERSION, "archive")
+        except ArchiveUnavailableError as error:
+            say(f"  {error}; building from Go modules instead")
+        return _install(_build_folder(), build_cli, ENGINE_VERSION, "build")
+
+
+def _install(
+    folder: Path, fill: Callable[[Path], None], version: str, source: Literal["archive", "build"]
+) -> PulumiCli:
+    """Let `fill` put the programs into a new folder, and give it its name only when they run in `version`."""
+    staged = Path(tempfile.mkdtemp(dir=_folder(), prefix=".making-"))
+    try:
+        fill(staged)
+        if _ask_version(staged / "pulumi") != version or not (staged / LANGUAGE_HOST).exists():
+            raise DeployError(
+                f"does not run as version {version}", where=f"the Pulumi CLI ({source})", hint="install Pulumi yourself"
+            )
+        staged.chmod(0o755)
+        staged.rename(folder)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    return PulumiCli(folder / "pulumi", version, source)
+
+
+@contextmanager
+def _lock() -> Iterator[None]:
+    """Hold the lock of the cache's Pulumi folder, saying so when another process holds it."""
+    _folder().mkdir(parents=True, exist_ok=True)
+    with (_folder() / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("  another process is fetching the Pulumi CLI; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,6 +1,5 @@
 """One process told apart from all others, also from a later one with the same number (Linux: /proc)."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -28,10 +27,10 @@ class ProcessMark:
 def session_members(session: int) -> list[ProcessMark]:
     """Return the processes of the session that process `session` opened, itself included, zombies not."""
     members = []
-    for name in os.listdir("/proc"):
-        seen = _stat(int(name)) if name.isdigit() else None
+    for entry in Path("/proc").iterdir():
+        seen = _stat(int(entry.name)) if entry.name.isdigit() else None
         if seen is not None and int(seen[3]) == session and seen[0] not in ("Z", "X"):
-            members.append(ProcessMark(int(name), int(seen[19])))
+            members.append(ProcessMark(int(entry.name), int(seen[19])))
     return members
 
 

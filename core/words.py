@@ -117,9 +117,10 @@ def _mismatch(kind: str, found: Any, place: Place, context: Mapping[str, Any]) -
         what = "is empty" if found is None else f"is {_sort(found)}, not a {_WANTED[kind]}"
         if isinstance(found, str | int | float):
             what = f"{_echo(found, field)} is no {_WANTED[kind]}"
-        return Problem(
-            place.key, what, f"write {_bounds(field)}" if kind.startswith(("int", "float")) else _write(field)
-        )
+        hint = f"write {_bounds(field)}" if kind.startswith(("int", "float")) else _write(field)
+        if kind == "string_type" and isinstance(found, int | float):
+            hint = "put it in quotes"
+        return Problem(place.key, what, hint)
     if kind.startswith(("greater_than", "less_than")):
         return Problem(place.key, f"{_echo(found, field)} is out of range", f"write {_bounds(field)}")
     if kind == "too_short":

@@ -30,8 +30,11 @@ OLLAMA_ADAPTER_SHAPES = ("llama",)
 
 SSH_PORT = 22
 
-TINY_CONTEXT_TOKENS = 2048
-"""Positions that the tiny models were made with (tools/tiny_model.py)."""
+TINY_CONTEXT_TOKENS = 4096
+"""Positions that tools/tiny_model.py gives its models; not imported from there, as serving stands on no tool."""
+
+TINY_RANK = 8
+"""Rank of its adapters."""
 
 
 def names_differ(spec: "ServingSpec") -> Iterator[Problem]:
@@ -70,7 +73,7 @@ def adapters_fit_base(spec: "ServingSpec") -> Iterator[Problem]:
         if source.kind == "tiny" and base.kind != "tiny":
             yield Problem(f"{key}.kind", f"tiny does not fit a base model of kind {base.kind}", "write hub or folder")
         elif source.kind == "tiny" and base.kind == "tiny":
-            yield from _tiny_fits(adapter, base.name, key)
+            yield from _tiny_fits(adapter, base.name, f"adapters[{index}]")
         elif source.kind == "hub" and base.kind == "tiny":
             yield Problem(f"{key}.kind", "hub does not fit a base model of kind tiny", "write tiny or folder")
         elif source.kind == "hub" and base.kind == "hub" and source.repo == base.repo:
@@ -78,13 +81,18 @@ def adapters_fit_base(spec: "ServingSpec") -> Iterator[Problem]:
 
 
 def _tiny_fits(adapter: "AdapterSpec", base_shape: str, key: str) -> Iterator[Problem]:
+    """A tiny adapter has the base's shape, and the rank it was made with."""
     source = adapter.source
     if source.kind != "tiny":
         return
     if source.adapter is None:
-        yield Problem(f"{key}.adapter", "is missing", "write a or b")
+        yield Problem(f"{key}.source.adapter", "is missing", "write a or b")
+    if adapter.rank != TINY_RANK:
+        yield Problem(f"{key}.rank", f"{adapter.rank} is not a tiny adapter's", f"write {TINY_RANK}")
     if source.name != base_shape:
-        yield Problem(f"{key}.name", f"{source.name} does not fit the base model's {base_shape}", f"write {base_shape}")
+        yield Problem(
+            f"{key}.source.name", f"{source.name} does not fit the base model's {base_shape}", f"write {base_shape}"
+        )
 
 
 def options_fit_engine(spec: "ServingSpec") -> Iterator[Problem]:

@@ -1,16 +1,25 @@
 """The whole of one stack's config: where, on what, behind which door, for how long, serving what."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from core.frozen import Frozen
+from core.rules import refuse
+from infra.config.by_cloud import keys_belong, needed_keys_are_there
+from infra.config.fit import FIT_RULES
 from infra.config.lifetime import LifetimeSpec
 from infra.config.machine import MachineSpec
 from infra.config.network import NetworkSpec
+from infra.config.placement import PLACEMENT_RULES
 from infra.config.storage import StorageSpec
+from infra.config.tags import TAG_RULES
+from infra.config.upkeep import UPKEEP_RULES
 from serving.spec import GatewaySpec, ServingSpec
+
+RULES = (keys_belong, needed_keys_are_there, *PLACEMENT_RULES, *FIT_RULES, *UPKEEP_RULES, *TAG_RULES)
+"""Rules over more than one section; those within a section are in its model."""
 
 
 class DeploymentConfig(Frozen):
@@ -35,3 +44,13 @@ class DeploymentConfig(Frozen):
     tags: dict[str, str] = Field(default={}, description="Tags (aws) or labels (gcp) on everything that is made.")
     serving: ServingSpec = Field(description="Engine, base model and adapters.")
     gateway: GatewaySpec = Field(default=GatewaySpec(), description="TLS, keys and queue in front of the engine.")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        refuse(problem for rule in RULES for problem in rule(self))
+        return self
+
+    @property
+    def ttl_hours(self) -> float | None:
+        """Hours until the machines end themselves; none where nobody pays for them by the hour."""
+        return self.lifetime.ttl_hours if self.cloud in ("aws", "gcp") else None

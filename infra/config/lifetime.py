@@ -1,30 +1,70 @@
 """When machines end, when they sleep, and when someone is warned of the bill."""
 
-from pydantic import Field
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, Field, model_validator
 
 from core.frozen import Frozen
+from core.rules import Problem, matching, refuse, twice
 
 MAX_TTL_HOURS = 2880
 """120 days: the longest run that GCP's `max_run_duration` takes."""
 
 DEFAULT_TTL_HOURS = 24.0
 
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+TimeOfDay = Annotated[
+    str, matching(r"([01]\d|2[0-3]):[0-5]\d", "is no time of day; write hours and minutes from 00:00 to 23:59")
+]
+
+Mail = Annotated[str, matching(r"[^@\s]+@[^@\s]+\.[^@\s]+", "is no mail address; write one like team@example.com")]
+
+BillingAccount = Annotated[
+    str, matching(r"[0-9A-F]{6}(-[0-9A-F]{6}){2}", "is no billing account; write its id, like 012345-6789AB-CDEF01")
+]
+
+
+def _time_zone(name: str) -> str:
+    """Return `name` if it is in the time zone database."""
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # unknown, not a relative path, a folder such as Asia
+        raise ValueError("is no time zone; write a name of the tz database, e.g. Asia/Seoul") from None
+    return name
+
 
 class WeeklySchedule(Frozen):
     """Machines run between two times of the day, on the days named, and are stopped otherwise."""
 
-    days: tuple[str, ...] = Field(default=("mon", "tue", "wed", "thu", "fri", "sat", "sun"))
-    start: str
-    stop: str
-    time_zone: str
+    days: tuple[Day, ...] = Field(
+        default=("mon", "tue", "wed", "thu", "fri", "sat", "sun"), min_length=1, description="Days on which they start."
+    )
+    start: TimeOfDay = Field(description='When they start, e.g. "08:00".')
+    stop: TimeOfDay = Field(description='When they stop, later on the same day, e.g. "20:00".')
+    time_zone: Annotated[str, AfterValidator(_time_zone)] = Field(
+        description="Time zone of both times, e.g. Asia/Seoul."
+    )
+
+    @model_validator(mode="after")
+    def _starts_before_it_stops(self) -> Self:
+        refuse(twice(self.days, "days"))
+        if self.stop <= self.start:
+            refuse(
+                [Problem("stop", f"{self.stop} is not after start {self.start}", "write a later time of the same day")]
+            )
+        return self
 
 
 class BudgetSpec(Frozen):
     """A monthly budget with a warning by mail; it warns and stops nothing."""
 
-    usd_per_month: float = Field(gt=0)
-    mail: str
-    billing_account: str | None = None
+    usd_per_month: float = Field(gt=0, le=1_000_000, description="Budget of a calendar month, in USD.")
+    mail: Mail = Field(description="Who is warned, e.g. team@example.com.")
+    billing_account: BillingAccount | None = Field(
+        default=None, description="Billing account of a GCP project, like 012345-6789AB-CDEF01."
+    )
 
 
 class LifetimeSpec(Frozen):

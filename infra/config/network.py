@@ -1,8 +1,11 @@
 """Where the machines are connected, and who may reach them."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from core.frozen import Frozen
+from core.rules import refuse, twice
 from infra.config.cidr import ClientCidr, OwnCidr, SshCidr
 
 
@@ -27,3 +30,8 @@ class NetworkSpec(Frozen):
     clients_from_anywhere: bool = Field(
         default=False, description="Let the whole world reach the gateway; its keys are then the only guard."
     )
+
+    @model_validator(mode="after")
+    def _no_range_twice(self) -> Self:
+        refuse((*twice(self.ssh_cidrs, "ssh_cidrs"), *twice(self.client_cidrs, "client_cidrs")))
+        return self

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from core.errors import ConfigError, UsageError
 from core.paths import CHECKOUT, STACKS_DIR
-from core.strict_yaml import read_yaml
 from core.rules import one_of
+from core.strict_yaml import read_yaml
 from core.words import words
 from infra.config.deployment import DeploymentConfig
 

@@ -1,17 +1,33 @@
 """What lies on disks and in the bucket, and what of it outlives the machines."""
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from core.frozen import Frozen
+from core.rules import matching, refuse, twice
+
+BucketName = Annotated[
+    str,
+    matching(
+        r"(?!goog)(?!\d+\.\d+\.\d+\.\d+$)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
+        "is no bucket name; write 3 to 63 lower-case letters, digits, - and ., without s3:// or gs://",
+    ),
+]
+
+BucketPrefix = Annotated[
+    str,
+    matching(r"([\w.-]+/)*", "is no folder of a bucket; write it with a / at its end and none in front, e.g. models/"),
+]
 
 
 class BucketSpec(Frozen):
     """A private, encrypted bucket for models, adapters and results."""
 
-    name: str | None = Field(default=None, description="Existing bucket; none: one is made.")
-    prefix: str = Field(default="", description="Folder in it that the machines may read, e.g. models/; empty: all.")
+    name: BucketName | None = Field(default=None, description="Existing bucket; none: one is made.")
+    prefix: BucketPrefix = Field(
+        default="", description="Folder in it that the machines may read, e.g. models/; empty: all."
+    )
 
 
 class StorageSpec(Frozen):
@@ -28,3 +44,8 @@ class StorageSpec(Frozen):
     keep_on_down: tuple[Literal["data_volume", "bucket"], ...] = Field(
         default=(), description="What `down` leaves in place, and what it then costs is listed."
     )
+
+    @model_validator(mode="after")
+    def _nothing_kept_twice(self) -> Self:
+        refuse(twice(self.keep_on_down, "keep_on_down"))
+        return self

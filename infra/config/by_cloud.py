@@ -1,0 +1,108 @@
+"""Which keys each cloud takes and which it needs. A key that would be ignored is refused, never passed over."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from core.frozen import Frozen
+from core.places import join
+from core.rules import Problem
+
+if TYPE_CHECKING:
+    from infra.config.deployment import DeploymentConfig
+
+_RENTED = ("aws", "gcp")
+_MADE = ("local", "aws", "gcp")
+
+CLOUDS_OF_KEY: dict[str, tuple[str, ...]] = {
+    "region": _RENTED,
+    "zones": _RENTED,
+    "project": ("gcp",),
+    "account": ("aws",),
+    "inventory": ("existing",),
+    "machine": _MADE,
+    "machine.type": _RENTED,
+    "machine.fallbacks": _RENTED,
+    "machine.memory_gib": ("local",),
+    "machine.cpus": ("local",),
+    "machine.market": _RENTED,
+    "machine.spot_max_usd_per_hour": ("aws",),
+    "machine.cpu_credits": ("aws",),
+    "machine.identity_file": _RENTED,
+    "machine.placement_timeout_s": _RENTED,
+    "network": _MADE,
+    "network.id": _RENTED,
+    "network.subnets": _RENTED,
+    "network.cidr": _RENTED,
+    "network.clients_from_anywhere": _RENTED,
+    "storage": _RENTED,
+    "lifetime": _RENTED,
+    "lifetime.budget.billing_account": ("gcp",),
+    "tags": _RENTED,
+}
+"""Keys that not every cloud takes."""
+
+NEEDED: dict[str, tuple[str, ...]] = {
+    "local": (),
+    "aws": ("region", "machine.type", "network.ssh_cidrs"),
+    "gcp": ("project", "region", "machine.type", "network.ssh_cidrs"),
+    "existing": ("inventory",),
+}
+"""Keys without which a deployment cannot be made, though the models have a default for other clouds."""
+
+INSTEAD = {
+    ("local", "machine.type"): "write memory_gib and cpus instead",
+    ("aws", "machine.memory_gib"): "the machine type brings its memory",
+    ("gcp", "machine.memory_gib"): "the machine type brings its memory",
+    ("aws", "machine.cpus"): "the machine type brings its processors",
+    ("gcp", "machine.cpus"): "the machine type brings its processors",
+    ("existing", "network"): "the inventory names each host's ssh_cidrs and client_cidrs",
+    ("existing", "machine"): "the inventory describes the hosts",
+    ("gcp", "machine.spot_max_usd_per_hour"): "GCP has no price cap; leave it out",
+    ("local", "lifetime"): "a local machine costs nothing; leave it out",
+}
+"""What to write instead, where it is more than leaving the key out."""
+
+EXAMPLES = {
+    "region": "ap-northeast-2 (aws) or asia-northeast3 (gcp)",
+    "machine.type": "g5.xlarge (aws) or g2-standard-4 (gcp)",
+    "network.ssh_cidrs": "[203.0.113.7/32], your own address",
+    "project": "my-project-123456",
+    "inventory": "hosts.yaml",
+}
+
+
+def keys_belong(config: "DeploymentConfig") -> Iterator[Problem]:
+    """Every key that was written means something for the cloud."""
+    refused: list[str] = []
+    for key in _written(config):
+        clouds = CLOUDS_OF_KEY.get(key)
+        if clouds is None or config.cloud in clouds or any(key.startswith(f"{above}.") for above in refused):
+            continue
+        refused.append(key)
+        hint = INSTEAD.get((config.cloud, key), f"leave it out; it belongs to {' and '.join(clouds)}")
+        yield Problem(key, f"is not used with cloud {config.cloud}", hint)
+
+
+def needed_keys_are_there(config: "DeploymentConfig") -> Iterator[Problem]:
+    """Everything is said that the cloud cannot do without."""
+    for key in NEEDED[config.cloud]:
+        if not _value(config, key):
+            yield Problem(key, f"is missing, and cloud {config.cloud} needs it", f"write e.g. {EXAMPLES[key]}")
+
+
+def _written(model: Frozen, above: str = "") -> Iterator[str]:
+    """Yield the keys that the file has, outermost first."""
+    for name in type(model).model_fields:
+        if name in model.model_fields_set:
+            key = join(above, name)
+            yield key
+            value = getattr(model, name)
+            if isinstance(value, Frozen):
+                yield from _written(value, key)
+
+
+def _value(model: Any, key: str) -> Any:
+    """Return the value at a dotted key."""
+    for name in key.split("."):
+        model = getattr(model, name)
+    return model

@@ -1,0 +1,71 @@
+"""Rules about tags (AWS) and labels (GCP): one field, two clouds with rules of their own."""
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from core.rules import Problem
+
+if TYPE_CHECKING:
+    from infra.config.deployment import DeploymentConfig
+
+OWN_PREFIX = "llm-deploy"
+"""Tags that start so are ours: `down` and `leftovers` find what belongs to a stack by them."""
+
+MAX_TAGS = 40
+"""AWS takes 50 tags and GCP 64 labels on one resource; the rest is ours."""
+
+AWS_KEY_CHARS, AWS_VALUE_CHARS = 128, 256
+AWS_TEXT = r"[\w\s.:/=+@-]*"
+GCP_CHARS = 63
+GCP_KEY = r"[a-z][a-z0-9_-]*"
+GCP_VALUE = r"[a-z0-9_-]*"
+
+
+def tags_fit_cloud(config: "DeploymentConfig") -> Iterator[Problem]:
+    """Keys and values are ones that the cloud takes."""
+    if len(config.tags) > MAX_TAGS:
+        yield Problem("tags", f"has {len(config.tags)} entries", f"write at most {MAX_TAGS}")
+    check = {"aws": _aws, "gcp": _gcp}.get(config.cloud)
+    for key, value in config.tags.items():
+        if key.lower().startswith(OWN_PREFIX):
+            yield Problem(f"tags.{key}", f"keys that start with {OWN_PREFIX} are the project's own", "take another key")
+        elif check is not None:
+            yield from check(key, value)
+
+
+def _aws(key: str, value: str) -> Iterator[Problem]:
+    """AWS: letters, digits, spaces and . : / = + - @ _; the prefix `aws:` is its own."""
+    if not key or len(key) > AWS_KEY_CHARS or not re.fullmatch(AWS_TEXT, key):
+        yield Problem(
+            f"tags.{key}",
+            "is no tag key of aws",
+            f"write letters, digits, spaces and .:/=+-@_, at most {AWS_KEY_CHARS}",
+        )
+    elif key.lower().startswith("aws:"):
+        yield Problem(f"tags.{key}", "keys that start with aws: belong to AWS", "take another key")
+    if len(value) > AWS_VALUE_CHARS or not re.fullmatch(AWS_TEXT, value):
+        yield Problem(
+            f"tags.{key}",
+            "has a value that aws refuses",
+            f"write letters, digits, spaces and .:/=+-@_, at most {AWS_VALUE_CHARS}",
+        )
+
+
+def _gcp(key: str, value: str) -> Iterator[Problem]:
+    """GCP: lower-case letters, digits, _ and -; a key starts with a letter."""
+    if len(key) > GCP_CHARS or not re.fullmatch(GCP_KEY, key):
+        yield Problem(
+            f"tags.{key}",
+            "is no label key of gcp",
+            f"write lower-case letters, digits, _ and -, a letter first, at most {GCP_CHARS}",
+        )
+    if len(value) > GCP_CHARS or not re.fullmatch(GCP_VALUE, value):
+        yield Problem(
+            f"tags.{key}",
+            "has a value that gcp refuses",
+            f"write lower-case letters, digits, _ and -, at most {GCP_CHARS}",
+        )
+
+
+TAG_RULES = (tags_fit_cloud,)

@@ -26,7 +26,7 @@ def place_of(model: type[BaseModel], loc: tuple[int | str, ...]) -> Place:
     key, annotation, field = "", bare(model), None
     siblings: tuple[str, ...] = ()
     for step in loc:
-        models = _models(annotation)
+        models = models_in(annotation)
         if len(models) > 1:
             annotation = next((each for each in models if step in _tags(each)), None)
             continue
@@ -74,7 +74,7 @@ def _shown(step: str) -> str:
     return "(a key that is not shown)" if looks_secret(step) else step
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
+def models_in(annotation: Any) -> list[type[BaseModel]]:
     """Return the models that `annotation` allows."""
     parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     return [each for each in map(bare, parts) if isinstance(each, type) and issubclass(each, BaseModel)]

@@ -20,7 +20,7 @@ PROBLEMS = "problems"
 """The type, and the key in the context, of the error that `refuse` raises."""
 
 _TOKEN = re.compile(
-    r"hf_|\bsk-|gh[opsu]_|github_pat_|glpat-|xox[abp]-|\bAKIA|\bASIA|\bAIza|\beyJ|-----BEGIN"
+    r"\bhf_|\bsk-|gh[opsu]_|github_pat_|glpat-|xox[abp]-|\bAKIA|\bASIA|\bAIza|\beyJ|-----BEGIN"
     r"|://[^/@\s]*:[^/@\s]*@"
     r"|(?=[A-Za-z0-9+/=_-]*\d)(?=[A-Za-z0-9+/=_-]*[A-Z])(?=[A-Za-z0-9+/=_-]*[a-z])[A-Za-z0-9+/=_-]{24,}"
 )

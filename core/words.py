@@ -48,8 +48,11 @@ _WANTED = {
 def words(error: ValidationError, where: str, model: type[BaseModel]) -> ConfigError:
     """Return `error`, raised by validating with `model`, as one ConfigError; `where` names the file."""
     problems: list[Problem] = []
-    for details in error.errors(include_url=False):
-        problems += _problems(details, place_of(model, details["loc"]))
+    every = error.errors(include_url=False)
+    for details in every:
+        # pydantic counts refused entries as missing ones: a list of one wrong name would be called empty, too
+        if details["type"] != "too_short" or not any(_lies_in(each["loc"], details["loc"]) for each in every):
+            problems += _problems(details, place_of(model, details["loc"]))
     return error_of(problems, where)
 
 
@@ -60,6 +63,11 @@ def error_of(problems: Iterable[Problem], where: str) -> ConfigError:
     ]
     first.detail = "\n".join(f"error: {each}" for each in others)
     return first
+
+
+def _lies_in(loc: tuple[int | str, ...], above: tuple[int | str, ...]) -> bool:
+    """Return whether `loc` lies below `above`."""
+    return len(loc) > len(above) and loc[: len(above)] == above
 
 
 def _problems(details: ErrorDetails, place: Place) -> list[Problem]:
@@ -83,18 +91,20 @@ def _problem(kind: str, found: Any, place: Place, context: Mapping[str, Any]) ->
     if kind == "literal_error":
         choices = [str(each) for each in literals(place.field.annotation if place.field else None)]
         hint = one_of(choices, found if isinstance(found, str) else "")
-        return Problem(place.key, _with_echo(found, place.field, "is not known"), hint)
+        return Problem(
+            place.key, _with_echo(found, place.field, "is not known" if found is not None else "is empty"), hint
+        )
     return _mismatch(kind, found, place, context)
 
 
 def _unknown_key(place: Place) -> Problem:
     """Return the problem of a key that no field takes."""
-    last = re.split(r"[.\]]", place.key)[-1]
+    above, _, last = place.key.rpartition(".")
     if last == "secure":  # what `pulumi config set --secret` writes
         return Problem(
-            place.key,
+            above,
             "is an encrypted value, which is not read here",
-            "name its place: env or file, see docs/config.md",
+            "name a secret by its place, e.g. env: HF_TOKEN, and write the rest in clear",
         )
     return Problem(place.key, "is no known key", one_of(place.siblings, last))
 
@@ -113,16 +123,20 @@ def _wrong_kind(kind: str, found: Any, place: Place, context: Mapping[str, Any])
 def _mismatch(kind: str, found: Any, place: Place, context: Mapping[str, Any]) -> Problem:
     """Return the problem of a value of the wrong type or size."""
     field = place.field
+    if isinstance(found, Mapping) and set(found) == {"secure"}:
+        return _unknown_key(Place(f"{place.key}.secure", None, ()))
     if kind in _WANTED:
         what = "is empty" if found is None else f"is {_sort(found)}, not a {_WANTED[kind]}"
         if isinstance(found, str | int | float):
             what = f"{_echo(found, field)} is no {_WANTED[kind]}"
-        hint = f"write {_bounds(field)}" if kind.startswith(("int", "float")) else _write(field)
+        hint = f"write {bounds(field)}" if kind.startswith(("int", "float")) else _write(field)
         if kind == "string_type" and isinstance(found, int | float):
             hint = "put it in quotes"
+        if kind == "tuple_type" and isinstance(found, str):
+            hint = f"write [{_echo(found, field)}]"
         return Problem(place.key, what, hint)
     if kind.startswith(("greater_than", "less_than")):
-        return Problem(place.key, f"{_echo(found, field)} is out of range", f"write {_bounds(field)}")
+        return Problem(place.key, f"{_echo(found, field)} is out of range", f"write {bounds(field)}")
     if kind == "too_short":
         return Problem(place.key, "is empty", f"name at least {context['min_length']}: {_meaning(field)}")
     if kind == "too_long":
@@ -166,7 +180,7 @@ def _write(field: FieldInfo | None) -> str:
     return f"write {'true or false' if field is not None and field.annotation is bool else 'it'}: {_meaning(field)}"
 
 
-def _bounds(field: FieldInfo | None) -> str:
+def bounds(field: FieldInfo | None) -> str:
     """Return the numbers that a field takes."""
     found = {
         name: getattr(rule, name)

@@ -1,6 +1,8 @@
 """The stack's file read into a DeploymentConfig, once, at the edge. Nothing is made and no cloud is asked."""
 
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,11 @@ from pydantic import ValidationError
 
 from core.errors import ConfigError, UsageError
 from core.paths import CHECKOUT, STACKS_DIR
-from core.rules import one_of
+from core.rules import Problem, one_of
 from core.strict_yaml import read_yaml
-from core.words import words
+from core.words import error_of, words
 from infra.config.deployment import DeploymentConfig
+from serving.spec_files import file_is_there, files_of_gateway, files_of_serving
 
 DEPLOYMENT_KEY = "llm-deploy:deployment"
 """Our key below `config:` of a stack file; all other keys belong to Pulumi and its providers."""
@@ -53,9 +56,27 @@ def load_stack(stack: str) -> DeploymentConfig:
 def parse_deployment(value: Any, where: str) -> DeploymentConfig:
     """Return `value`, the deployment key's mapping, checked. Raises ConfigError; `where` names the file in it."""
     try:
-        return DeploymentConfig.model_validate(value)
+        config = DeploymentConfig.model_validate(value)
     except ValidationError as error:
         raise words(error, where, DeploymentConfig) from None
+    problems = list(_files(config))
+    if problems:
+        raise error_of(problems, where)
+    return config
+
+
+def _files(config: DeploymentConfig) -> Iterator[Problem]:
+    """Yield what is wrong with the files that the config names."""
+    for section, problems in (
+        ("serving", files_of_serving(config.serving)),
+        ("gateway", files_of_gateway(config.gateway)),
+    ):
+        for problem in problems:
+            yield replace(problem, key=f"{section}.{problem.key}")
+    if config.inventory is not None:
+        yield from file_is_there(config.inventory, "inventory")
+    if config.machine.identity_file is not None:
+        yield from file_is_there(config.machine.identity_file, "machine.identity_file", private=True)
 
 
 def _shown(path: Path) -> str:

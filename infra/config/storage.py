@@ -40,7 +40,9 @@ class StorageSpec(Frozen):
         le=16384,
         description="Separate volume for models and adapters, in GiB; none: sized from the model.",
     )
-    bucket: BucketSpec | None = Field(default=None, description="Bucket for models, adapters and results; none: none.")
+    bucket: BucketSpec | None = Field(
+        default=None, description="Bucket for models, adapters and results; none: no bucket."
+    )
     keep_on_down: tuple[Literal["data_volume", "bucket"], ...] = Field(
         default=(), description="What `down` leaves in place, and what it then costs is listed."
     )

@@ -3,26 +3,58 @@
 Written as JSON by the Pulumi program, or as YAML by hand for hosts that exist already.
 """
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, Field
 
+from core.frozen import Frozen
+from core.rules import matching
 from serving.spec import GatewaySpec, ServingSpec
 
-HostName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")]
+HostName = Annotated[
+    str,
+    matching(
+        r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?",
+        "is no host name; write lower-case letters, digits and -, at most 63, with no - at either end",
+    ),
+]
+
+StackName = Annotated[
+    str,
+    matching(
+        r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?",
+        "is no stack name; write lower-case letters, digits and -, starting with a letter, at most 40",
+    ),
+]
+"""Names a folder of results and one of secrets, so it must be no path."""
 
 HostKey = Annotated[
-    str, StringConstraints(pattern=r"^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa) [A-Za-z0-9+/]+=*$")
+    str,
+    matching(
+        r"(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa) [A-Za-z0-9+/]+=*",
+        "is no host key; write type and key as `ssh-keyscan HOST` prints them after the host, e.g. ssh-ed25519 AAAA…",
+    ),
 ]
 """A line of `ssh-keyscan` without the host, e.g. `ssh-ed25519 AAAA…`."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+def _network(text: str) -> str:
+    """Return `text` if it is a network; how wide it may be is the config's to say."""
+    try:
+        ip_network(text)
+    except ValueError:
+        raise ValueError("is no address range; write one like 203.0.113.7/32") from None
+    return text
 
 
-class Gpu(_Frozen):
+Cidr = Annotated[str, AfterValidator(_network)]
+
+DataDir = Annotated[str, matching(r"(/[\w.-]+)+", "is no folder; write an absolute path, e.g. /var/lib/llm")]
+
+
+class Gpu(Frozen):
     """The graphics processors of a host, all of one model."""
 
     model: str = Field(description="Name as in the GPU table, e.g. L4.")
@@ -30,7 +62,7 @@ class Gpu(_Frozen):
     vram_gib: float = Field(gt=0, description="Memory of one GPU, in GiB.")
 
 
-class HostRecord(_Frozen):
+class HostRecord(Frozen):
     """One machine that can be reached by SSH, and what the roles need to know of it."""
 
     name: HostName
@@ -51,13 +83,13 @@ class HostRecord(_Frozen):
     cpu_count: int = Field(ge=1)
     memory_gib: float = Field(gt=0)
     gpu: Gpu | None = None
-    data_dir: str = Field(
-        default="/var/lib/llm", pattern=r"^/", description="Where models, adapters and environments lie on the host."
+    data_dir: DataDir = Field(
+        default="/var/lib/llm", description="Where models, adapters and environments lie on the host."
     )
-    ssh_cidrs: tuple[str, ...] = Field(
+    ssh_cidrs: tuple[Cidr, ...] = Field(
         default=(), description="Networks that may reach port 22; none: any that routes there."
     )
-    client_cidrs: tuple[str, ...] = Field(
+    client_cidrs: tuple[Cidr, ...] = Field(
         default=(), description="Networks that may reach the gateway; none: any that routes there."
     )
     ends_at: AwareDatetime | None = Field(default=None, description="When the machine ends itself.")
@@ -68,10 +100,10 @@ class HostRecord(_Frozen):
         return self.service_address or self.address
 
 
-class StackOutputs(_Frozen):
+class StackOutputs(Frozen):
     """All that provisioning needs; also the shape of an inventory file."""
 
-    stack: str
+    stack: StackName
     hosts: tuple[HostRecord, ...] = Field(min_length=1)
     serving: ServingSpec
     gateway: GatewaySpec = GatewaySpec()

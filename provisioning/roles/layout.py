@@ -19,3 +19,7 @@ GATEWAY_BACKEND = "engine"
 ENGINE_UNIT = {"vllm": "vllm.service", "ollama": "ollama.service"}
 
 GATEWAY_UNIT = "haproxy.service"
+
+FIREWALL_UNIT = "llm-firewall.service"
+
+FIREWALL_RULES = "/etc/llm/firewall.nft"

@@ -1,0 +1,95 @@
+"""Which hosts, and what they serve: from a stack's outputs, or from an inventory file of hosts that exist already.
+
+Reads files only. Does not ask the Pulumi engine (`up` wrote the outputs) and reaches no host.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from core.errors import ConfigError, UsageError
+from core.paths import STACKS_DIR, state_dir
+from core.rules import one_of, twice
+from core.strict_yaml import read_yaml
+from core.words import error_of, words
+from infra.outputs import HostRecord, StackOutputs
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the person named on the command line: a stack, or an inventory file."""
+
+    stack: str = ""
+    inventory: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.stack) == bool(self.inventory):
+            raise UsageError("name either a stack or an inventory", hint="write --stack NAME or --inventory FILE")
+
+    def command(self, task: str) -> str:
+        """Return what a person types to run `task` on the same hosts."""
+        return f"make {task} STACK={self.stack}" if self.stack else f"fab -r provisioning {task} -i {self.inventory}"
+
+
+def load(target: Target) -> StackOutputs:
+    """Return the hosts of `target` and what they serve.
+
+    Raises UsageError when there is no such stack, machine or file, ConfigError for a wrong value.
+    """
+    if target.stack:
+        return _load_stack(target.stack)
+    path = Path(target.inventory)
+    try:
+        content = read_yaml(path, shown_as=target.inventory)  # JSON is read just as well: it is YAML
+    except FileNotFoundError:
+        raise UsageError("there is no such file", where=target.inventory, hint="name a YAML or JSON file") from None
+    outputs = _checked(content, target.inventory)
+    return outputs.model_copy(update={"hosts": tuple(_at_home(host, path.parent) for host in outputs.hosts)})
+
+
+def choose(outputs: StackOutputs, names: Sequence[str]) -> tuple[HostRecord, ...]:
+    """Return the hosts called `names`, or all when none is named. Raises UsageError for one that is not there."""
+    known = [host.name for host in outputs.hosts]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{outputs.stack} has no host {name}", where="--host", hint=one_of(known, name))
+    return tuple(host for host in outputs.hosts if not names or host.name in names)
+
+
+def _load_stack(stack: str) -> StackOutputs:
+    """Return the outputs that `up` wrote."""
+    path = state_dir() / "stacks" / stack / "outputs.json"
+    try:
+        content = read_yaml(path, shown_as=str(path))
+    except FileNotFoundError:
+        known = sorted(each.name.removeprefix("Pulumi.").removesuffix(".yaml") for each in STACKS_DIR.glob("Pulumi.*"))
+        if stack not in known:
+            raise UsageError(f"there is no stack {stack}", where="--stack", hint=one_of(known, stack)) from None
+        raise UsageError(
+            f"stack {stack} has no machines yet", where="--stack", hint=f"make up STACK={stack}"
+        ) from None
+    return _checked(content, str(path))
+
+
+def _checked(content: Any, where: str) -> StackOutputs:
+    """Return `content` as outputs; `where` names the file in what is wrong."""
+    if not isinstance(content, dict):
+        raise ConfigError("holds no mapping", where=where, hint="write stack, hosts and serving; see docs/inventory.md")
+    try:
+        outputs = StackOutputs.model_validate(content)
+    except ValidationError as error:
+        raise words(error, where, StackOutputs) from None
+    problems = list(twice((host.name for host in outputs.hosts), "hosts"))
+    if problems:
+        raise error_of(problems, where)
+    return outputs
+
+
+def _at_home(host: HostRecord, folder: Path) -> HostRecord:
+    """Return `host` with its identity file as an absolute path: `~` is the user's, the rest starts beside the file."""
+    if host.identity_file is None:
+        return host
+    return host.model_copy(update={"identity_file": folder.resolve() / host.identity_file.expanduser()})

@@ -1,0 +1,8 @@
+"""Programs of ours that run on hosts: one file each, standard library only, Python 3.8. Roles send their text."""
+
+from pathlib import Path
+
+
+def program(name: str) -> str:
+    """Return the text of the program in `name`.py."""
+    return (Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8")

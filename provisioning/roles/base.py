@@ -1,0 +1,124 @@
+"""What every host gets: packages, clock, security updates, service user, swap, journal limits, sshd, firewall.
+
+Knows no engine and no model. A container shares its kernel, so it gets no swap, clock or kernel setting of its own.
+"""
+
+from infra.outputs import HostRecord
+from provisioning.converge.resources import Command, File, Packages, Resource, Swap, Sysctl, Unit, User
+from provisioning.render import render
+from provisioning.roles import firewall
+from provisioning.roles.layout import SERVICE_USER
+from serving.spec import GatewaySpec
+
+PACKAGES = ("ca-certificates", "curl", "iproute2", "nftables", "unattended-upgrades")
+
+CLOCK_UNITS = ("systemd-timesyncd.service", "chrony.service", "ntpsec.service")
+
+SWAP_BELOW_GIB = 16
+"""A host with less memory gets swap up to this sum: loading a model takes more, for a moment, than serving it."""
+
+MAX_SWAP_GIB = 8
+
+SYSCTLS = {
+    "vm.swappiness": "10",  # swap is for the peak while a model loads, not for the engine's pages at work
+    "net.ipv4.tcp_slow_start_after_idle": "0",  # a streamed answer pauses between tokens without starting slowly again
+    "kernel.panic": "10",  # a host whose kernel gave up comes back by itself, after so many seconds
+}
+
+JOURNAL_LIMITS = """\
+# Written by llm-deploy (base role).
+[Journal]
+Storage=persistent
+SystemMaxUse=500M
+SystemKeepFree=1G
+MaxRetentionSec=1month
+"""
+
+UPGRADE_DAILY = """\
+// Written by llm-deploy (base role).
+APT::Periodic::Update-Package-Lists "1";
+APT::Periodic::Unattended-Upgrade "1";
+"""
+
+UPGRADE_POLICY = """\
+// Written by llm-deploy (base role). What is upgraded stands in 50unattended-upgrades: security updates.
+// `make reboot` reboots when it suits you; `make status` says when a reboot is due.
+Unattended-Upgrade::Automatic-Reboot "false";
+Unattended-Upgrade::Remove-Unused-Kernel-Packages "true";
+"""
+
+
+def base(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
+    """Return what `host` needs before any engine, in an order that works."""
+    return [
+        Packages(name="base", present=PACKAGES),
+        User(name=SERVICE_USER),
+        *_journal(),
+        *_security_updates(),
+        *([] if host.virtualization == "container" else [*_clock(), *_memory(host), *_kernel()]),
+        *_sshd(host),
+        *firewall.resources(host, gateway),
+    ]
+
+
+def _journal() -> list[Resource]:
+    """Return limits that keep the journal from filling the disk, kept over reboots."""
+    path = "/etc/systemd/journald.conf.d/10-llm-deploy.conf"
+    return [
+        File(path=path, content=JOURNAL_LIMITS),
+        Unit(name="systemd-journald.service", restart_on=(f"file:{path}",)),
+    ]
+
+
+def _security_updates() -> list[Resource]:
+    """Return unattended security updates, which never reboot by themselves."""
+    after = ("packages:base",)
+    return [
+        File(path="/etc/apt/apt.conf.d/20auto-upgrades", content=UPGRADE_DAILY, after=after),
+        File(path="/etc/apt/apt.conf.d/52llm-deploy", content=UPGRADE_POLICY, after=after),
+        Unit(name="apt-daily.timer", after=after),
+        Unit(name="apt-daily-upgrade.timer", after=after),
+    ]
+
+
+def _clock() -> list[Resource]:
+    """Return a clock that is kept right: by what the image brings, else by systemd-timesyncd."""
+    install = (
+        "ls /usr/lib/systemd/ntp-units.d/*.list >/dev/null 2>&1"
+        " || apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends systemd-timesyncd"
+        "; timedatectl set-ntp true"
+    )
+    return [
+        Command(
+            name="time-sync",
+            argv=("sh", "-c", install),
+            check=("systemctl", "is-active", "--quiet", *CLOCK_UNITS),  # succeeds when one of them is active
+            env={"DEBIAN_FRONTEND": "noninteractive"},
+            after=("packages:base",),
+        )
+    ]
+
+
+def _memory(host: HostRecord) -> list[Resource]:
+    """Return a swap file for a small host."""
+    missing_gib = min(MAX_SWAP_GIB, SWAP_BELOW_GIB - host.memory_gib)
+    return [Swap(path="/swapfile", size_mib=round(missing_gib * 1024))] if missing_gib > 0 else []
+
+
+def _kernel() -> list[Resource]:
+    """Return the kernel's settings."""
+    return [Sysctl(name=name, value=value) for name, value in SYSCTLS.items()]
+
+
+def _sshd(host: HostRecord) -> list[Resource]:
+    """Return keys-only SSH. What would not start is never put in place: sshd reads it with the other files first.
+
+    Forwarding stays possible on hosts that exist already, where people may work, and is off on machines of ours.
+    """
+    path = "/etc/ssh/sshd_config.d/10-llm-deploy.conf"
+    content = render("sshd.conf.j2", login_is_root=host.user == "root", no_forwarding=host.cloud != "existing")
+    whole = 'cat "$1" /etc/ssh/sshd_config | /usr/sbin/sshd -t -f /dev/stdin'
+    return [
+        File(path=path, content=content, mode=0o600, check=("sh", "-c", whole, "sshd", "{path}")),
+        Unit(name="ssh.service", reload_on=(f"file:{path}",), after=(f"file:{path}",)),
+    ]

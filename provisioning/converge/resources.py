@@ -151,7 +151,8 @@ class Unit(Resource):
     kind: ClassVar[str] = "unit"
     name: str
     enabled: bool = True
-    running: bool = True
+    running: bool | None = True
+    """None: neither started nor stopped, for what a timer or a socket starts."""
     restart_on: tuple[str, ...] = ()
     reload_on: tuple[str, ...] = ()
     ready: tuple[str, ...] = ()

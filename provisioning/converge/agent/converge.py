@@ -1,0 +1,150 @@
+"""One run over a list of resources: look at all, then compare and change one after the other."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from types import SimpleNamespace
+
+from .events import Failure
+from .paths import os_failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+    from typing import Any, Iterable, Sequence
+
+    from .host import Host
+
+KINDS = (
+    "command", "directory", "download", "file", "generated_secret", "link", "mount", "packages", "swap", "sysctl",
+    "tree", "unit", "user", "venv",
+)  # fmt: skip
+ATOMIC = ("file", "generated_secret", "link", "download")
+"""Kinds of which a failed change has changed nothing, so that no unit needs a restart for it."""
+
+
+class Wish(SimpleNamespace):
+    """One resource as the controller sent it: the fields of its class in resources.py, and `id` and `kind`."""
+
+    id: str
+    kind: str
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Ids whose failure stops this resource: a unit is not restarted into a change that failed."""
+        return (*self.after, *getattr(self, "restart_on", ()), *getattr(self, "reload_on", ()))
+
+
+class Run:
+    """Compares and changes; says what happened to each resource; one failure stops its dependants and nothing else."""
+
+    def __init__(self, wishes: Sequence[Wish], host: Host, *, dry: bool) -> None:
+        self._wishes = wishes
+        self._host = host
+        self._dry = dry
+        self._kinds = {kind: _load(kind) for kind in {wish.kind for wish in wishes}}
+        self._facts: dict[str, Any] = {}
+        self._stopped: dict[str, str] = {}
+        """Ids that failed or were skipped, each with the id of the failure behind it."""
+        self._changed = False
+
+    def look(self) -> None:
+        """Gather the facts of all resources, kind by kind; what must be asked of a program is asked at once for all."""
+        pending = []
+        for kind, module in self._kinds.items():
+            group = [wish for wish in self._wishes if wish.kind == kind]
+            pending.append((group, module.look(group, self._host)))
+        for group, finish in pending:
+            try:
+                facts = finish()
+            except (Failure, OSError):
+                continue  # looked at again one by one, so that the right resource fails
+            self._facts.update(zip([wish.id for wish in group], facts))
+
+    def change(self) -> bool:
+        """Bring each resource in order, and return whether none failed."""
+        for wish in self._wishes:
+            self._host.events.stop_if_cut()
+            cause = next((self._stopped[need] for need in wish.needs if need in self._stopped), None)
+            if cause is not None:
+                self._stopped[wish.id] = cause
+                self._host.events.emit("resource", id=wish.id, status="skipped", error=f"depends on {cause}")
+                continue
+            self._bring(wish)
+        if not self._stopped and not self._dry:
+            for action in self._host.at_end:
+                action()
+        return not self._stopped
+
+    def _bring(self, wish: Wish) -> None:
+        began = time.monotonic()
+        changes: list[Any] = []
+        diff = ""
+        try:
+            fact = self._fact(wish)
+            changes = self._kinds[wish.kind].plan(wish, fact)
+            if changes:
+                diff = self._diff(wish, fact)
+                self._apply(wish, fact, changes)
+        except (Failure, OSError) as error:
+            failure = error if isinstance(error, Failure) else os_failure(error, str(error.filename or wish.id))
+            self._stopped[wish.id] = wish.id
+            outcome = {"status": "failed", "error": failure.what, "detail": failure.detail}
+        else:
+            outcome = {"status": "changed" if changes else "ok"}
+        words = [text for _, text in changes]
+        seconds = round(time.monotonic() - began, 3)
+        quiet = outcome["status"] == "ok"
+        self._host.events.emit("resource", hold=quiet, id=wish.id, changes=words, diff=diff, seconds=seconds, **outcome)
+
+    def _fact(self, wish: Wish) -> Any:
+        """Return the fact; looked at again once anything has changed, since one thing may bring another.
+
+        In a dry run nothing has, except what units would need because of it.
+        """
+        stale = self._changed and (not self._dry or wish.kind == "unit")
+        if stale or wish.id not in self._facts:
+            (self._facts[wish.id],) = self._kinds[wish.kind].look([wish], self._host)()
+        return self._facts[wish.id]
+
+    def _diff(self, wish: Wish, fact: Any) -> str:
+        differ = getattr(self._kinds[wish.kind], "diff", None)
+        return str(differ(wish, fact)) if differ else ""
+
+    def _apply(self, wish: Wish, fact: Any, changes: list[Any]) -> None:
+        """Note which units the change concerns, on disk and first, then make it."""
+        units = [other for other in self._wishes if other.kind == "unit"]
+        due = {unit.id: "reload" for unit in units if wish.id in unit.reload_on}
+        due.update({unit.id: "restart" for unit in units if wish.id in unit.restart_on})
+        before = {unit: self._host.state.due(unit) for unit in due}
+        self._host.state.set_due(due)
+        self._changed = True
+        if self._dry:
+            return
+        try:
+            self._kinds[wish.kind].apply(wish, fact, changes, self._host)
+        except (Failure, OSError):
+            if wish.kind in ATOMIC:
+                self._host.state.set_due({unit: "" for unit, action in before.items() if not action})
+            raise
+
+
+def _load(kind: str) -> ModuleType:
+    if kind not in KINDS:
+        raise Failure(f"{kind} is no kind of resource that this agent knows")
+    return importlib.import_module(f".kinds.{kind}", __package__)
+
+
+def read_wishes(resources: Iterable[dict[str, Any]], keep_secret: Any) -> list[Wish]:
+    """Return the resources as wishes, each secret replaced by its text and remembered as secret."""
+    return [Wish(**{name: _unwrap(value, keep_secret) for name, value in entry.items()}) for entry in resources]
+
+
+def _unwrap(value: Any, keep_secret: Any) -> Any:
+    if isinstance(value, dict):
+        if set(value) == {"secret"}:
+            keep_secret(value["secret"])
+            return value["secret"]
+        return {name: _unwrap(item, keep_secret) for name, item in value.items()}
+    return value

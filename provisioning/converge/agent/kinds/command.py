@@ -1,0 +1,65 @@
+"""A command for what no other kind covers."""
+
+from __future__ import annotations
+
+import os
+
+from ..events import Failure
+from ..process import Process, run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Sequence
+
+    from ..host import Host
+    from ..paths import Change
+
+    Fact = dict[str, Any]
+
+CHECK_TIMEOUT_S = 30
+
+
+def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
+    """Start all checks at once, and wait for them when asked for the facts."""
+    checks = [_start(wish) for wish in wishes]
+    return lambda: [_finish(wish, check) for wish, check in zip(wishes, checks)]
+
+
+def _start(wish: Any) -> Process | None:
+    if not wish.check:
+        return None
+    try:
+        return Process(wish.check, env=wish.env, user=wish.user)
+    except Failure:
+        return None
+
+
+def _finish(wish: Any, check: Process | None) -> Fact:
+    if check is None:
+        return {"done": bool(wish.creates) and os.path.lexists(wish.creates)}
+    status = check.wait(CHECK_TIMEOUT_S)
+    if status is None:
+        check.end()
+    check.close()
+    return {"done": status == 0 and (not wish.creates or os.path.lexists(wish.creates))}
+
+
+def plan(wish: Any, fact: Fact) -> list[Change]:
+    """Return the command when its check says that it is needed."""
+    return [] if fact["done"] else [("run", "run " + " ".join(wish.argv))]
+
+
+def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
+    """Run the command; its check must pass afterwards."""
+    run(
+        wish.argv,
+        env=wish.env,
+        user=wish.user,
+        timeout_s=wish.timeout_s,
+        gone=host.events.controller_gone,
+        on_tick=lambda process: host.events.progress(wish.id, process.last_line()),
+    ).must()
+    if wish.check:
+        run(wish.check, env=wish.env, user=wish.user, timeout_s=CHECK_TIMEOUT_S).must("ran, but its check still fails")
+    if wish.creates and not os.path.lexists(wish.creates):
+        raise Failure(f"ran, but did not make {wish.creates}")

@@ -1,0 +1,142 @@
+"""A file from a URL with a known SHA-256; a cut-off download goes on where it stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+
+from ..events import Cut, Failure
+from ..paths import STAGED, free_mib, look_at, os_failure, plan_metadata, remove, set_metadata
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Sequence
+
+    from ..host import Host
+    from ..paths import Change
+
+    Fact = dict[str, Any]
+
+TRIES = 4
+PAUSE_S = 2
+READ_TIMEOUT_S = 30
+BLOCK_BYTES = 1 << 20
+HTTP_PARTIAL = 206
+HTTP_RANGE_WRONG = 416
+
+
+def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:
+    """Read metadata and hash."""
+    return lambda: [_look_one(wish, host) for wish in wishes]
+
+
+def _look_one(wish: Any, host: Host) -> Fact:
+    fact = look_at(wish.path)
+    if fact["type"] == "file":
+        fact["sha256"] = host.state.sha256(wish.path)
+    return fact
+
+
+def plan(wish: Any, fact: Fact) -> list[Change]:
+    """Return whether to fetch, and metadata."""
+    if fact["type"] not in ("absent", "file", "link"):
+        return [("refuse", f"a {fact['type']} is in the way")]
+    if fact.get("sha256") != wish.sha256:
+        return [("fetch", f"fetch {wish.url}")]
+    return plan_metadata(wish, fact)
+
+
+def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
+    """Fetch into a hidden file that names the hash; it gets its name only when its own hash is the wished one."""
+    verb = changes[0][0]
+    if verb == "refuse":
+        raise Failure(f"{wish.path} is a {fact['type']}; move it away first")
+    if verb != "fetch":
+        set_metadata(wish.path, wish.owner, wish.group, wish.mode)
+        return
+    folder, name = os.path.split(wish.path)
+    staged = os.path.join(folder, f".{name}.{wish.sha256[:12]}{STAGED}")
+    try:
+        digest = _fetch(wish, staged, host)
+        if digest != wish.sha256:
+            remove(staged)
+            raise Failure(f"{wish.url} has SHA-256 {digest}, wanted {wish.sha256}; nothing was put in place")
+        set_metadata(staged, wish.owner, wish.group, wish.mode)
+        os.replace(staged, wish.path)
+    except OSError as error:
+        remove(staged)
+        raise os_failure(error, wish.path) from error
+
+
+def _fetch(wish: Any, staged: str, host: Host) -> str:
+    """Return the hash of what has been fetched, after as many tries as it takes and are allowed."""
+    from http.client import HTTPException
+
+    for attempt in range(1, TRIES + 1):
+        try:
+            return _try(wish, staged, host)
+        except _Interrupted as error:
+            if attempt == TRIES:
+                raise Failure(f"{wish.url}: {error} (tried {TRIES} times)") from error
+            host.events.progress(wish.id, f"{error}; trying again")
+            time.sleep(PAUSE_S)
+        except HTTPException as error:
+            raise Failure(f"{wish.url}: {error!r}") from error
+    raise AssertionError("the last try returns or raises")
+
+
+class _Interrupted(Exception):
+    """The server or the way to it failed; another try may succeed."""
+
+
+def _try(wish: Any, staged: str, host: Host) -> str:
+    from http.client import IncompleteRead
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
+    with open(os.open(staged, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+b") as stream:
+        digest = hashlib.sha256()
+        for block in iter(lambda: stream.read(BLOCK_BYTES), b""):
+            digest.update(block)
+        have = stream.tell()
+        headers = {"Range": f"bytes={have}-"} if have else {}
+        request = Request(wish.url, headers=headers)  # noqa: S310 (the list is ours, and the hash decides)
+        try:
+            answer = urlopen(request, timeout=READ_TIMEOUT_S)  # noqa: S310
+        except HTTPError as error:
+            if error.code == HTTP_RANGE_WRONG:
+                return digest.hexdigest()  # whole already: cut off between the last byte and the renaming
+            if error.code in (408, 429) or error.code >= 500:  # noqa: PLR2004
+                raise _Interrupted(f"HTTP {error.code}") from error
+            raise Failure(f"{wish.url}: HTTP {error.code} {error.reason}") from error
+        except OSError as error:
+            raise _Interrupted(str(getattr(error, "reason", error))) from error
+        with answer:
+            if have and answer.status != HTTP_PARTIAL:  # the server starts anew, and so must we
+                have, digest = 0, hashlib.sha256()
+                stream.seek(0)
+                stream.truncate()
+            total = have + int(answer.headers.get("Content-Length") or 0)
+            if (total - have) >> 20 >= free_mib(staged):
+                raise Failure(f"needs {(total - have) >> 20} MiB at {wish.path}, which has {free_mib(staged)} free")
+            while True:
+                try:
+                    block = answer.read(BLOCK_BYTES)
+                except (OSError, IncompleteRead) as error:
+                    raise _Interrupted(f"cut off at {have >> 20} MiB") from error
+                if not block:
+                    break
+                stream.write(block)
+                digest.update(block)
+                have += len(block)
+                _tell(wish, host, have, total)
+        if have < total:
+            raise _Interrupted(f"cut off at {have} of {total} bytes")
+    return digest.hexdigest()
+
+
+def _tell(wish: Any, host: Host, have: int, total: int) -> None:
+    if host.events.controller_gone():
+        raise Cut()
+    host.events.progress(wish.id, f"{have >> 20} of {total >> 20} MiB", have / total if total else None)

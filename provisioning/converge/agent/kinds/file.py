@@ -1,0 +1,94 @@
+"""A file with given content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from ..paths import look_at, os_failure, plan_metadata, remove, set_metadata, staged_path, write_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Sequence
+
+    from ..host import Host
+    from ..paths import Change
+
+    Fact = dict[str, Any]
+
+DIFF_MAX_BYTES = 64 * 1024
+PRIVATE = 0o044
+"""Mode bits of which one must be set for old content to be shown: a file only root reads may hold a secret."""
+
+
+def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
+    """Read what is at each path; small content is kept for the diff."""
+    return lambda: [_look_one(wish.path) for wish in wishes]
+
+
+def _look_one(path: str) -> Fact:
+    fact = look_at(path)
+    fact["leftover"] = os.path.lexists(staged_path(path))
+    if fact["type"] == "file":
+        with open(path, "rb") as stream:
+            content = stream.read()
+        fact["sha256"] = hashlib.sha256(content).hexdigest()
+        fact["content"] = content if len(content) <= DIFF_MAX_BYTES else None
+    return fact
+
+
+def plan(wish: Any, fact: Fact) -> list[Change]:
+    """Return what makes the file as wished."""
+    tidy = [("tidy", "remove what a cut-off run left")] if fact["leftover"] else []
+    if wish.content is None:
+        return tidy if fact["type"] == "absent" else [*tidy, ("remove", "remove")]
+    if fact["type"] == "absent":
+        return [("write", "create")]
+    if fact["type"] == "directory":
+        return [("refuse", "a folder is in the way")]
+    if fact["type"] != "file":
+        return [("write", f"replace a {fact['type']}")]
+    if fact["sha256"] != hashlib.sha256(wish.content.encode()).hexdigest():
+        shown = "(secret) changed" if wish.secret else "content changed"
+        return [("write", shown), *plan_metadata(wish, fact)]
+    return [*tidy, *plan_metadata(wish, fact)]
+
+
+def diff(wish: Any, fact: Fact) -> str:
+    """Return a unified diff, or nothing when either side is secret, private, binary or very long."""
+    old = fact.get("content", b"")
+    new = wish.content or ""
+    private = fact["type"] == "file" and not fact["mode"] & PRIVATE
+    if wish.secret or private or old is None or len(new) > DIFF_MAX_BYTES:
+        return ""
+    try:
+        before = old.decode().splitlines(keepends=True)
+    except UnicodeDecodeError:
+        return ""
+    import difflib  # costs more than a whole look, and most runs have no diff
+
+    after = new.splitlines(keepends=True)
+    names = (
+        "/dev/null" if fact["type"] == "absent" else wish.path,
+        wish.path if wish.content is not None else "/dev/null",
+    )
+    lines = difflib.unified_diff(before, after, *names)
+    return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines)
+
+
+def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
+    """Write, remove or chmod."""
+    verbs = {verb for verb, _ in changes}
+    if "tidy" in verbs:
+        remove(staged_path(wish.path))
+    if "refuse" in verbs:
+        raise os_failure(IsADirectoryError(21, "a folder is in the way; move it away first"), wish.path)
+    if "remove" in verbs:
+        if fact["type"] == "directory":
+            raise os_failure(IsADirectoryError(21, "is a folder, and only files are removed"), wish.path)
+        os.unlink(wish.path)
+    elif "write" in verbs:
+        metadata = {"owner": wish.owner, "group": wish.group, "mode": wish.mode}
+        write_file(wish.path, wish.content.encode(), **metadata, check=wish.check)
+    elif verbs - {"tidy"}:
+        set_metadata(wish.path, wish.owner, wish.group, wish.mode)

@@ -1,0 +1,46 @@
+"""A symbolic link."""
+
+from __future__ import annotations
+
+import os
+
+from ..events import Failure
+from ..paths import look_at, remove, staged_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Sequence
+
+    from ..host import Host
+    from ..paths import Change
+
+    Fact = dict[str, Any]
+
+
+def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
+    """Read where each link points."""
+    return lambda: [_look_one(wish.path) for wish in wishes]
+
+
+def _look_one(path: str) -> Fact:
+    fact = look_at(path)
+    return {"type": fact["type"], "target": os.readlink(path) if fact["type"] == "link" else ""}
+
+
+def plan(wish: Any, fact: Fact) -> list[Change]:
+    """Return what makes the link point to its target."""
+    if fact["type"] == "absent":
+        return [("link", f"create -> {wish.target}")]
+    if fact["type"] == "link":
+        return [] if fact["target"] == wish.target else [("link", f"{fact['target']} -> {wish.target}")]
+    return [("refuse", f"a {fact['type']} is in the way")]
+
+
+def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
+    """Move the link in one step."""
+    if changes[0][0] == "refuse":
+        raise Failure(f"{wish.path} is a {fact['type']}; move it away first")
+    staged = staged_path(wish.path)
+    remove(staged)
+    os.symlink(wish.target, staged)
+    os.replace(staged, wish.path)

@@ -1,0 +1,69 @@
+"""A swap file, in use now and after a reboot."""
+
+from __future__ import annotations
+
+import os
+
+from ..events import Failure
+from ..fstab import SOURCE, find_line, put_line
+from ..paths import free_mib, remove, staged_path
+from ..process import run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Sequence
+
+    from ..host import Host
+    from ..paths import Change
+
+    Fact = dict[str, Any]
+
+MAKE_TIMEOUT_S = 600
+
+
+def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
+    """Read size, use and the line in /etc/fstab."""
+    return lambda: [_look_one(wish.path) for wish in wishes]
+
+
+def _look_one(path: str) -> Fact:
+    with open("/proc/swaps", encoding="utf-8") as stream:
+        used = any(line.split()[:1] == [path] for line in stream)
+    size_mib = os.stat(path).st_size >> 20 if os.path.isfile(path) else 0
+    return {"size_mib": size_mib, "used": used, "line": find_line(path, SOURCE)}
+
+
+def plan(wish: Any, fact: Fact) -> list[Change]:
+    """Return what makes the file, takes it into use and keeps it."""
+    changes = []
+    if fact["size_mib"] != wish.size_mib:
+        changes.append(("make", f"{fact['size_mib']} -> {wish.size_mib} MiB"))
+    if not fact["used"] or changes:
+        changes.append(("use", "swap on"))
+    if fact["line"].split() != _line(wish).split():
+        changes.append(("keep", f"write /etc/fstab: {_line(wish)}"))
+    return changes
+
+
+def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
+    """Make the file beside and move it, so that a cut-off one is never taken for swap."""
+    verbs = {verb for verb, _ in changes}
+    if "make" in verbs:
+        if free_mib(wish.path) <= wish.size_mib:
+            raise Failure(f"needs {wish.size_mib} MiB at {wish.path}, which has {free_mib(wish.path)} MiB free")
+        if fact["used"]:
+            run(["swapoff", wish.path], timeout_s=MAKE_TIMEOUT_S).must()
+        staged = staged_path(wish.path)
+        remove(staged)
+        os.close(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        run(["fallocate", "-l", f"{wish.size_mib}M", staged], timeout_s=MAKE_TIMEOUT_S).must()
+        run(["mkswap", staged], timeout_s=MAKE_TIMEOUT_S).must()
+        os.replace(staged, wish.path)
+    if "use" in verbs:
+        run(["swapon", wish.path]).must()
+    if "keep" in verbs:
+        put_line(_line(wish), SOURCE)
+
+
+def _line(wish: Any) -> str:
+    return f"{wish.path} none swap sw 0 0"

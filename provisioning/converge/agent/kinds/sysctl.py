@@ -1,0 +1,63 @@
+"""A kernel setting, now and after a reboot."""
+
+from __future__ import annotations
+
+from ..events import Failure
+from ..paths import write_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Sequence
+
+    from ..host import Host
+    from ..paths import Change
+
+    Fact = dict[str, Any]
+
+
+def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
+    """Read the kernel's value, and our file."""
+    return lambda: [{"now": _read(_kernel_path(w.name)), "kept": _read(_file_path(w.name))} for w in wishes]
+
+
+def plan(wish: Any, fact: Fact) -> list[Change]:
+    """Return what sets the value now and keeps it. Blanks count for nothing: the kernel writes tabs."""
+    changes = []
+    if fact["kept"] is None or fact["kept"].split() != _line(wish).split():
+        changes.append(("keep", f"write {_file_path(wish.name)}"))
+    if fact["now"] is None or fact["now"].split() != wish.value.split():
+        changes.append(("set", f"{(fact['now'] or 'unknown').strip()} -> {wish.value}"))
+    return changes
+
+
+def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
+    """Set the value first: what the kernel refuses is not kept."""
+    verbs = {verb for verb, _ in changes}
+    if "set" in verbs:
+        try:
+            with open(_kernel_path(wish.name), "w", encoding="utf-8") as stream:
+                stream.write(wish.value)
+        except OSError as error:
+            raise Failure(f"the kernel refuses {wish.name} = {wish.value}: {error.strerror}") from error
+    if "keep" in verbs:
+        write_file(_file_path(wish.name), _line(wish).encode())
+
+
+def _line(wish: Any) -> str:
+    return f"{wish.name} = {wish.value}\n"
+
+
+def _kernel_path(name: str) -> str:
+    return "/proc/sys/" + name.replace(".", "/")
+
+
+def _file_path(name: str) -> str:
+    return f"/etc/sysctl.d/60-llm-deploy-{name}.conf"
+
+
+def _read(path: str) -> str | None:
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return stream.read()
+    except OSError:
+        return None

@@ -1,0 +1,164 @@
+"""A folder of the controlling machine with all its files, each checked by SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from ..events import Failure
+from ..paths import STAGED, free_mib, group_id, look_at, os_failure, remove, user_id
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO, Callable, Sequence
+
+    from ..host import Host
+    from ..paths import Change
+
+    Fact = dict[str, Any]
+
+FOLDER_MODE = 0o755
+
+
+def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:
+    """Hash what is there; a file of another size than wished is not even read."""
+    return lambda: [_look_one(wish, host) for wish in wishes]
+
+
+def _look_one(wish: Any, host: Host) -> Fact:
+    files: dict[str, Any] = {}
+    folders: dict[str, Any] = {}
+    partial: dict[str, int] = {}
+    resumable = {_partial_name(name, entry[0]): name for name, entry in wish.files.items()}
+    for folder, names, leaves in os.walk(wish.path):
+        for name in names + leaves:
+            path = os.path.join(folder, name)
+            relative = os.path.relpath(path, wish.path)
+            seen = look_at(path)
+            if seen["type"] == "directory":
+                folders[relative] = [seen["owner"], seen["group"], seen["mode"]]
+            elif relative in resumable:
+                partial[resumable[relative]] = seen["size"]
+            else:
+                wanted = wish.files.get(relative)
+                same_size = wanted and seen["type"] == "file" and wanted[1] == seen["size"]
+                sha256 = host.state.sha256(path) if same_size else ""
+                files[relative] = [sha256, seen["owner"], seen["group"], seen["mode"]]
+    top = look_at(wish.path)
+    metadata = [top["owner"], top["group"], top["mode"]] if top["type"] == "directory" else None
+    return {"type": top["type"], "top": metadata, "files": files, "folders": folders, "partial": partial}
+
+
+def plan(wish: Any, fact: Fact) -> list[Change]:
+    """Return what to remove, make, fetch and chmod, as (verb, relative path)."""
+    if fact["type"] not in ("absent", "directory"):
+        return [("refuse", f"a {fact['type']} is in the way")]
+    owner = [wish.owner, wish.group]
+    wanted = {parent for name in wish.files for parent in _parents(name)}
+    changes = [("folder", ".")] if fact["top"] != [*owner, FOLDER_MODE] else []
+    changes += [("remove", name) for name in sorted(fact["files"]) if name not in wish.files]
+    changes += [("remove", name) for name in sorted(fact["folders"], reverse=True) if name not in wanted]
+    changes += [("folder", name) for name in sorted(wanted) if fact["folders"].get(name) != [*owner, FOLDER_MODE]]
+    for name, (sha256, _size, mode) in sorted(wish.files.items()):
+        seen = fact["files"].get(name, [""])
+        if seen[0] != sha256:
+            changes.append(("fetch", name))
+        elif seen[1:] != [*owner, mode]:
+            changes.append(("metadata", name))
+    return changes
+
+
+def _parents(name: str) -> list[str]:
+    parts = name.split("/")[:-1]
+    return ["/".join(parts[: index + 1]) for index in range(len(parts))]
+
+
+def _partial_name(name: str, sha256: str) -> str:
+    """Return the path under which a file is received: it names the hash, so that only the same content goes on."""
+    folder, leaf = os.path.split(name)
+    return os.path.join(folder, f".{leaf}.{sha256[:12]}{STAGED}")
+
+
+def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
+    """Remove, make folders, fetch: a file lands under its name only when its hash is right."""
+    if changes[0][0] == "refuse":
+        raise Failure(f"{wish.path} is a {fact['type']}; move it away first")
+    uid, gid = user_id(wish.owner), group_id(wish.group)
+    for verb, name in changes:
+        path = os.path.normpath(os.path.join(wish.path, name))
+        if verb == "remove":
+            remove(path)
+        elif verb == "folder":
+            if look_at(path)["type"] != "directory":
+                os.makedirs(path, FOLDER_MODE)
+            _own(path, uid, gid, FOLDER_MODE)
+        elif verb == "metadata":
+            _own(path, uid, gid, wish.files[name][2])
+    names = [name for verb, name in changes if verb == "fetch"]
+    _Arrival(wish, fact["partial"], names, (uid, gid), host).receive()
+
+
+def _own(path: str, uid: int, gid: int, mode: int) -> None:
+    os.chown(path, uid, gid)
+    os.chmod(path, mode)
+
+
+class _Arrival:
+    """The files of one tree as they come in, one after the other."""
+
+    def __init__(self, wish: Any, partial: dict[str, int], names: list[str], ids: tuple[int, int], host: Host) -> None:
+        self._wish = wish
+        self._names = names
+        self._ids = ids
+        self._host = host
+        self._offsets = [min(partial.get(name, 0), wish.files[name][1]) for name in names]
+        self._total = sum(wish.files[name][1] for name in names)
+        self._done = sum(self._offsets)
+        self._open: BinaryIO | None = None
+        self._digest = hashlib.sha256()
+
+    def receive(self) -> None:
+        missing = self._total - self._done
+        if missing >> 20 >= free_mib(self._wish.path):
+            raise Failure(f"needs {missing >> 20} MiB at {self._wish.path}, which has {free_mib(self._wish.path)} free")
+        entries = [self._wish.files[name] for name in self._names]
+        wanted = [(entry[0], offset, entry[1]) for entry, offset in zip(entries, self._offsets)]
+        try:
+            self._host.blobs.copy(wanted, self._take)
+        except OSError as error:
+            raise os_failure(error, self._wish.path) from error
+        finally:
+            if self._open is not None:
+                self._open.close()
+
+    def _take(self, index: int, block: bytes) -> None:
+        name = self._names[index]
+        sha256, _size, mode = self._wish.files[name]
+        staged = os.path.join(self._wish.path, _partial_name(name, sha256))
+        if self._open is None:
+            self._open = self._begin(staged, self._offsets[index])
+        if block:
+            self._open.write(block)
+            self._digest.update(block)
+            self._done += len(block)
+            text = f"{self._done >> 20} of {self._total >> 20} MiB"
+            self._host.events.progress(self._wish.id, text, self._done / max(1, self._total))
+            return
+        self._open.flush()
+        os.fsync(self._open.fileno())
+        self._open.close()
+        self._open = None
+        if self._digest.hexdigest() != sha256:
+            os.unlink(staged)
+            raise Failure(f"{name} arrived with another SHA-256 ({self._digest.hexdigest()}) than it had when listed")
+        _own(staged, *self._ids, mode)
+        os.replace(staged, os.path.join(self._wish.path, name))
+
+    def _begin(self, staged: str, offset: int) -> BinaryIO:
+        """Open the staged file at `offset` and hash what it holds already."""
+        self._digest = hashlib.sha256()
+        stream = open(os.open(staged, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+b")  # noqa: SIM115 (closed by `_take` or `receive`)
+        stream.truncate(offset)
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            self._digest.update(block)
+        return stream

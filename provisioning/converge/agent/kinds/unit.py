@@ -1,0 +1,213 @@
+"""A systemd unit's state: enabled, running, restarted when what it depends on changed, ready."""
+
+from __future__ import annotations
+
+import time
+
+from ..events import Cut, Failure
+from ..process import Process, run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Sequence
+
+    from ..host import Host
+    from ..paths import Change
+
+    Fact = dict[str, Any]
+
+PROPERTIES = (
+    "LoadState", "ActiveState", "SubState", "UnitFileState", "NeedDaemonReload", "CanReload", "Type", "Job",
+    "Result", "NRestarts", "ExecMainStatus",
+)  # fmt: skip
+POLL_S = 0.2
+SETTLE_S = 0.5
+"""How long a unit of a type that systemd calls active at once must stay so, when there is no `ready` command."""
+RESTARTS_MAX = 2
+JOURNAL_LINES = 400
+READY_LOOK_S = 20
+READY_TRY_S = 120
+
+
+def show(units: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return systemd's properties of all units, with one call."""
+    return _read(units, _ask(units))
+
+
+def _ask(units: Sequence[str]) -> Process:
+    return Process(["systemctl", "show", f"--property={','.join(PROPERTIES)}", "--", *units])
+
+
+def _read(units: Sequence[str], question: Process) -> dict[str, dict[str, str]]:
+    question.wait(READY_LOOK_S)
+    blocks = [dict(line.partition("=")[::2] for line in b.splitlines()) for b in question.output().split("\n\n")]
+    question.close()
+    empty = dict.fromkeys(PROPERTIES, "") if len(blocks) != len(units) else {}
+    return {unit: {**empty, **block} for unit, block in zip(units, blocks)}
+
+
+def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:
+    """Ask systemd once for all units, and try all `ready` commands at the same time."""
+    units = [wish.name for wish in wishes]
+    question = _ask(units)
+    tries = [_try_ready(wish) for wish in wishes]
+
+    def finish() -> list[Fact]:
+        seen = _read(units, question)
+        return [{**seen[w.name], "due": host.state.due(w.id), "ready": _is_ready(t)} for w, t in zip(wishes, tries)]
+
+    return finish
+
+
+def _try_ready(wish: Any) -> Process | None:
+    try:
+        return Process(wish.ready) if wish.ready else None
+    except Failure:
+        return None
+
+
+def _is_ready(process: Process | None) -> bool:
+    if process is None:
+        return False
+    status = process.wait(READY_LOOK_S)
+    if status is None:
+        process.end()
+    process.close()
+    return status == 0
+
+
+def plan(wish: Any, fact: Fact) -> list[Change]:
+    """Return what must be done to the unit."""
+    changes = []
+    active = fact["ActiveState"] in ("active", "activating", "reloading")
+    if fact["UnitFileState"] in ("masked", "masked-runtime"):
+        changes.append(("unmask", "unmask"))
+    if fact["NeedDaemonReload"] == "yes" or fact["LoadState"] == "not-found":
+        changes.append(("daemon-reload", "read unit files again"))
+    state = fact["UnitFileState"]
+    if wish.enabled and state in ("disabled", "enabled-runtime", "linked", "masked", "masked-runtime", ""):
+        changes.append(("enable", "enable"))
+    if not wish.enabled and state in ("enabled", "enabled-runtime"):
+        changes.append(("disable", "disable"))
+    if wish.running is False:
+        return [*changes, ("stop", "stop")] if active else changes
+    if wish.running and not active:
+        changes.append(("start", "start"))
+    elif active and fact["due"] == "restart":
+        changes.append(("restart", "restart: what it depends on changed"))
+    elif active and fact["due"] == "reload":
+        changes.append(("reload", "reload: what it depends on changed"))
+    elif active and wish.ready and not fact["ready"]:
+        changes.append(("wait", "wait until it is ready"))
+    return changes
+
+
+def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
+    """Do it, and wait until systemd and the `ready` command agree."""
+    verbs = [verb for verb, _ in changes]
+    for verb in ("unmask", "daemon-reload", "disable", "enable"):
+        if verb in verbs:
+            run(["systemctl", verb] + ([wish.name] if verb != "daemon-reload" else [])).must()
+    job = next((verb for verb in ("start", "restart", "reload", "stop") if verb in verbs), "")
+    if job == "reload" and fact["CanReload"] != "yes":
+        job = "restart"
+    _Transition(wish, host, job).go()
+
+
+class _Transition:
+    """One start, stop, restart, reload or wait, watched to its end."""
+
+    def __init__(self, wish: Any, host: Host, job: str) -> None:
+        self._wish = wish
+        self._host = host
+        self._job = job
+        self._began = time.time()
+        self._clock = time.monotonic()
+        self._restarts = 0
+
+    def go(self) -> None:
+        if self._job:
+            if self._job in ("start", "restart"):
+                run(["systemctl", "reset-failed", self._wish.name])  # also forgets a start limit that was reached
+            self._restarts = _number(show([self._wish.name])[self._wish.name]["NRestarts"])
+            done = run(["systemctl", "--no-block", self._job, "--", self._wish.name])
+            if done.status != 0:
+                raise Failure(done.output.strip() or f"systemctl {self._job} failed")
+            self._watch()
+        self._host.state.set_due({self._wish.id: ""})
+        if self._wish.ready and self._wish.running is not False and self._job != "stop":
+            self._wait_ready()
+
+    def _watch(self) -> None:
+        """Follow the job until it is over. Time spent stopping is systemd's to bound and does not count."""
+        settled_since = None
+        while True:
+            self._pause()
+            seen = self._look()
+            if seen["ActiveState"] == "deactivating":
+                self._clock = time.monotonic()
+            self._fail_if_broken(seen)
+            if seen["Job"] or seen["ActiveState"] in ("activating", "deactivating", "reloading"):
+                settled_since = None
+                self._fail_if_late(f"{seen['ActiveState']} ({seen['SubState']})")
+                continue
+            if self._job == "stop":
+                return
+            if seen["ActiveState"] != "active" and seen["Type"] != "oneshot":
+                raise self._failure(f"is {seen['ActiveState']} after its start", seen)
+            settled_since = settled_since or time.monotonic()
+            at_once = seen["Type"] in ("simple", "exec", "idle") and self._job != "reload" and not self._wish.ready
+            if not at_once or time.monotonic() - settled_since >= SETTLE_S:
+                return
+
+    def _wait_ready(self) -> None:
+        """Try the `ready` command until it exits 0, and give up at once when the unit dies again and again."""
+        while True:
+            left_s = self._wish.ready_timeout_s - (time.monotonic() - self._clock)
+            trial = Process(self._wish.ready)
+            try:
+                status = trial.wait(max(1.0, min(READY_TRY_S, left_s)))
+                if status == 0:
+                    return
+                if status is None:
+                    trial.end()
+                said = trial.last_line()
+            finally:
+                trial.close()
+            self._fail_if_broken(self._look())
+            self._fail_if_late("not ready" + (f": {said}" if said else ""))
+            self._pause()
+
+    def _pause(self) -> None:
+        if self._host.events.controller_gone():
+            raise Cut()
+        time.sleep(POLL_S)
+
+    def _look(self) -> dict[str, str]:
+        seen = show([self._wish.name])[self._wish.name]
+        waited_s = time.monotonic() - self._clock
+        self._host.events.progress(self._wish.id, f"{seen['ActiveState']} ({seen['SubState']}), {waited_s:.0f} s")
+        return seen
+
+    def _fail_if_broken(self, seen: dict[str, str]) -> None:
+        if seen["LoadState"] not in ("loaded", "masked"):
+            raise Failure(f"systemd cannot load it: {seen['LoadState']}")
+        if self._job != "stop" and seen["ActiveState"] == "failed" and not seen["Job"]:
+            raise self._failure("failed", seen)
+        if self._job != "stop" and _number(seen["NRestarts"]) - self._restarts >= RESTARTS_MAX:
+            raise self._failure(f"died {RESTARTS_MAX} times after its start", seen)
+
+    def _fail_if_late(self, state: str) -> None:
+        if time.monotonic() - self._clock > self._wish.ready_timeout_s:
+            raise self._failure(f"after {self._wish.ready_timeout_s} s it is still {state}", self._look())
+
+    def _failure(self, what: str, seen: dict[str, str]) -> Failure:
+        since = f"--since=@{int(self._began)}"
+        journal = run(
+            ["journalctl", "-q", "--no-pager", "-o", "cat", "-n", str(JOURNAL_LINES), "-u", self._wish.name, since]
+        )
+        return Failure(f"{what} (result {seen['Result']}, exit status {seen['ExecMainStatus']})", journal.output)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else 0

@@ -1,0 +1,149 @@
+"""A Python environment made by uv from a lock of exact versions with hashes.
+
+An environment cannot be moved: its scripts hold its path. So each is built in a folder of its own, named after its
+fingerprint, and `path` is a link that moves in one step once the marker, written last, says that the build is whole.
+The former environment goes at the end of the run, when what ran from it has been restarted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+
+from ..events import Failure
+from ..paths import free_mib, group_id, look_at, remove, staged_path, user_id
+from ..process import Process, run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Sequence
+
+    from ..host import Host
+    from ..paths import Change
+
+    Fact = dict[str, Any]
+
+MARKER = ".llm-deploy.json"
+BUILD_TIMEOUT_S = 3600
+NO_SPACE = ("No space left on device", "os error 28", "ENOSPC")
+
+
+def fingerprint(wish: Any) -> str:
+    """Return what decides whether an environment is current."""
+    parts = [wish.lock, wish.python, *wish.remove]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _folder(wish: Any, mark: str) -> str:
+    return f"{wish.path}-{mark[:12]}"
+
+
+def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
+    """Read link and marker, and find environments that nothing points to."""
+    return lambda: [_look_one(wish) for wish in wishes]
+
+
+def _look_one(wish: Any) -> Fact:
+    kind = look_at(wish.path)["type"]
+    target = os.path.realpath(wish.path) if kind == "link" else ""
+    try:
+        with open(os.path.join(target, MARKER), encoding="utf-8") as stream:
+            mark = str(json.load(stream)["fingerprint"])
+    except (OSError, ValueError, KeyError):
+        mark = ""
+    works = os.access(os.path.join(target, "bin", "python"), os.X_OK)
+    return {"type": kind, "fingerprint": mark if works else "", "strays": _strays(wish, target)}
+
+
+def _strays(wish: Any, current: str) -> list[str]:
+    parent, name = os.path.split(wish.path)
+    hexdigits = set("0123456789abcdef")
+    try:
+        found = sorted(os.listdir(parent))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    tails = ((other, other[len(name) + 1 :]) for other in found if other.startswith(name + "-"))
+    strays = (os.path.join(parent, other) for other, tail in tails if len(tail) == 12 and set(tail) <= hexdigits)  # noqa: PLR2004
+    return [path for path in strays if path != current]
+
+
+def plan(wish: Any, fact: Fact) -> list[Change]:
+    """Return whether the environment is built anew, and which old ones go."""
+    if fact["type"] not in ("absent", "link"):
+        return [("refuse", f"a {fact['type']} is in the way")]
+    if fact["fingerprint"] != fingerprint(wish):
+        count = sum("==" in line and not line.lstrip().startswith("#") for line in wish.lock.splitlines())
+        return [("build", f"build with {count} distributions")]
+    return [("remove", f"remove {path}") for path in fact["strays"]]
+
+
+def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
+    """Build, mark, link; a failed build is removed, so that its space is free again."""
+    if changes[0][0] == "refuse":
+        raise Failure(f"{wish.path} is a {fact['type']}; move it away first")
+    if changes[0][0] == "remove":
+        for path in fact["strays"]:
+            remove(path)
+        return
+    mark = fingerprint(wish)
+    folder = _folder(wish, mark)
+    for path in fact["strays"]:
+        remove(path)
+    former = os.path.realpath(wish.path) if fact["type"] == "link" else ""
+    if former == folder:
+        former = ""
+    try:
+        _build(wish, folder, host)
+        with open(os.path.join(folder, MARKER), "w", encoding="utf-8") as stream:
+            json.dump({"fingerprint": mark}, stream)
+    except BaseException:
+        remove(folder)
+        raise
+    staged = staged_path(wish.path)
+    remove(staged)
+    os.symlink(os.path.basename(folder), staged)
+    os.replace(staged, wish.path)
+    if former:
+        host.at_end.append(lambda: remove(former))
+
+
+def _build(wish: Any, folder: str, host: Host) -> None:
+    def tick(process: Process) -> None:
+        host.events.progress(wish.id, process.last_line() or "resolving")
+
+    def uv(*words: str) -> None:
+        done = run(
+            [wish.uv, *words],
+            env={"VIRTUAL_ENV": folder, "UV_NO_PROGRESS": "1", **getattr(wish, "env", {})},
+            timeout_s=BUILD_TIMEOUT_S,
+            gone=host.events.controller_gone,
+            on_tick=tick,
+        )
+        if done.status != 0 and any(sign in done.output for sign in NO_SPACE):
+            remove(folder)
+            raise Failure(
+                f"no space left while building {wish.path}; the half-built environment was removed, "
+                f"{free_mib(wish.path)} MiB are free now",
+                done.output,
+            )
+        done.must(f"uv {' '.join(words[:2])} failed")
+
+    os.makedirs(os.path.dirname(folder), exist_ok=True)
+    remove(folder)
+    uv("venv", "--quiet", "--python", wish.python, folder)
+    lock = os.path.join(folder, "requirements.lock")
+    with open(lock, "w", encoding="utf-8") as stream:
+        stream.write(wish.lock)
+    uv("pip", "install", "--no-deps", "--require-hashes", "--compile-bytecode", "-r", lock)
+    if wish.remove:
+        uv("pip", "uninstall", *wish.remove)
+    if (wish.owner, wish.group) != ("root", "root"):
+        _give_to(folder, user_id(wish.owner), group_id(wish.group))
+
+
+def _give_to(folder: str, uid: int, gid: int) -> None:
+    os.chown(folder, uid, gid)
+    for parent, names, leaves in os.walk(folder):
+        for name in names + leaves:
+            os.chown(os.path.join(parent, name), uid, gid, follow_symlinks=False)

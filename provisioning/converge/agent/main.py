@@ -1,0 +1,94 @@
+"""Entries of the agent: over a connection (`serve`), or from a folder and from cloud-init (`main`).
+
+python3 agent.pyz apply resources.json --blobs DIR
+python3 agent.pyz plan  resources.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+
+from .blobs import FolderBlobs, WireBlobs
+from .converge import Run, read_wishes
+from .events import Cut, Events, Failure
+from .host import Host
+from .state import STATE_DIR, State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO
+
+    from .host import Blobs
+
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LC_ALL": "C.UTF-8",
+    "DEBIAN_FRONTEND": "noninteractive",
+    "NEEDRESTART_MODE": "l",
+}
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_CUT = 0, 1, 2, 3
+
+
+def serve(document: bytes, stream: BinaryIO, started: float) -> int:
+    """Run what a controller sent; blobs and the end of the connection come from `stream`."""
+    events = Events(sys.stdout.fileno(), stream.fileno())
+    return _run(json.loads(document), events, WireBlobs(events, stream), STATE_DIR, started)
+
+
+def main(arguments: list[str]) -> int:
+    """Run a list of resources from a file, with no controller: events go to stdout all the same."""
+    import argparse  # a run over a connection has no use for it
+
+    parser = argparse.ArgumentParser(prog="agent", description="Bring this host to a list of resources.")
+    parser.add_argument("mode", choices=("apply", "plan"))
+    parser.add_argument("resources", help="file that `python -m provisioning.converge.bundle` wrote")
+    parser.add_argument("--blobs", help="folder of large files, each named after its SHA-256")
+    parser.add_argument("--state", default=STATE_DIR, help="folder for lock and memory (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    with open(options.resources, encoding="utf-8") as stream:
+        document = json.load(stream)
+    document["dry_run"] = options.mode == "plan"
+    events = Events(sys.stdout.fileno(), None)
+    return _run(document, events, FolderBlobs(options.blobs), options.state, time.monotonic())
+
+
+def _run(document: dict[str, Any], events: Events, blobs: Blobs, state_dir: str, started: float) -> int:
+    os.environ.update(ENVIRONMENT)
+    os.umask(0o022)
+
+    def stop(number: int, frame: object) -> None:  # noqa: ARG001
+        events.cut = True
+
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, stop)
+    dry = bool(document["dry_run"])
+    state = State(state_dir, writes=not dry)
+    phases = {"agent_start": time.monotonic() - started}
+    try:
+        wishes = read_wishes(document["resources"], events.keep_secret)
+        units = [wish.name for wish in wishes if wish.kind == "unit"]
+        state.open(str(document["by"]))
+        run = Run(wishes, Host(events, state, blobs, units), dry=dry)
+        began = time.monotonic()
+        run.look()
+        looked = time.monotonic()
+        phases["facts"] = looked - began
+        ok = run.change()
+        phases["compare_and_change"] = time.monotonic() - looked
+        state.close()
+    except Failure as failure:
+        events.emit("refused", error=failure.what, detail=failure.detail)
+        return EXIT_FAILED
+    except Cut:
+        return EXIT_CUT
+    except Exception:  # our bug: the controller shows the traceback, with secrets masked as everywhere
+        import traceback
+
+        events.emit("crashed", detail=traceback.format_exc())
+        return EXIT_FAILED
+    events.emit("end", phases={name: round(seconds, 4) for name, seconds in phases.items()})
+    return EXIT_OK if ok else EXIT_FAILED

@@ -1,0 +1,105 @@
+"""What the agent keeps on the host between runs: the lock, restarts that are still due, and hashes of large files."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+
+from .events import Failure
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+STATE_DIR = "/var/lib/llm-deploy"
+MEMO_MIN_BYTES = 1 << 20
+READ_BYTES = 1 << 20
+
+
+class State:
+    """The state folder; without `writes` (a dry run) it is read and never made or changed."""
+
+    def __init__(self, folder: str = STATE_DIR, *, writes: bool) -> None:
+        self._folder = folder
+        self._writes = writes
+        self._due: dict[str, str] = {}
+        self._hashes: dict[str, list[Any]] = {}
+        self._hashes_new = False
+        self._lock = -1
+
+    def open(self, by: str) -> None:
+        """Take the lock and read what former runs left. Raises Failure when another run holds the lock."""
+        if self._writes:
+            os.makedirs(self._folder, mode=0o700, exist_ok=True)
+            self._take_lock(by)
+        self._due = self._read("due.json")
+        self._hashes = self._read("hashes.json")
+
+    def _take_lock(self, by: str) -> None:
+        """Hold an flock until the process ends; the kernel drops it with the process, so it is never stale."""
+        self._lock = os.open(os.path.join(self._folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.pread(self._lock, 4096, 0).decode(errors="replace").strip() or "another run"
+            raise Failure(f"another provision is under way: {holder}") from error
+        since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, f"started by {by} at {since}, process {os.getpid()}\n".encode(), 0)
+
+    def due(self, unit: str) -> str:
+        """Return `restart`, `reload` or nothing: what `unit` still needs because of a change."""
+        return self._due.get(unit, "")
+
+    def set_due(self, wanted: dict[str, str]) -> None:
+        """Note, before a change is made, what units will need; a restart outdoes a reload. Empty: no longer due."""
+        before = dict(self._due)
+        for unit, action in wanted.items():
+            if not action:
+                self._due.pop(unit, None)
+            elif self._due.get(unit) != "restart":
+                self._due[unit] = action
+        if self._due != before:
+            self._write("due.json", self._due)
+
+    def sha256(self, path: str) -> str:
+        """Return the hash of a file; a large one is read again only when its size, times or inode changed."""
+        seen = os.stat(path)
+        stamp = [seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino]
+        known = self._hashes.get(path)
+        if known and known[1:] == stamp:
+            return str(known[0])
+        digest = hashlib.sha256()
+        with open(path, "rb") as stream:
+            for block in iter(lambda: stream.read(READ_BYTES), b""):
+                digest.update(block)
+        if seen.st_size >= MEMO_MIN_BYTES:
+            self._hashes[path] = [digest.hexdigest(), *stamp]
+            self._hashes_new = True
+        return digest.hexdigest()
+
+    def close(self) -> None:
+        """Write the hashes that this run has found."""
+        if self._hashes_new:
+            self._write("hashes.json", {path: entry for path, entry in self._hashes.items() if os.path.exists(path)})
+
+    def _read(self, name: str) -> dict[str, Any]:
+        try:
+            with open(os.path.join(self._folder, name), encoding="utf-8") as stream:
+                content = json.load(stream)
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def _write(self, name: str, content: dict[str, Any]) -> None:
+        if not self._writes:
+            return
+        path = os.path.join(self._folder, name)
+        with open(path + ".new", "w", encoding="utf-8") as stream:
+            json.dump(content, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(path + ".new", path)

@@ -1,0 +1,100 @@
+"""What travels to a host: the agent as one zip file, and a list of resources as one JSON document.
+
+    python -m provisioning.converge.bundle agent.pyz     writes the agent for a folder or for cloud-init
+
+Does not send anything.
+"""
+
+import getpass
+import io
+import socket
+import sys
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from core.errors import ConfigError
+from provisioning.converge.resources import Resource, Secret, Tree
+from provisioning.converge.trees import list_tree
+
+AGENT_DIR = Path(__file__).parent / "agent"
+_MAIN = "import sys\nfrom agent.main import main\nsys.exit(main(sys.argv[1:]))\n"
+_FIXED_TIME = (1980, 1, 1, 0, 0, 0)
+
+
+@cache
+def agent_zip() -> bytes:
+    """Return the agent as a zip file that Python imports from and runs; the same bytes for the same sources."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("__main__.py", _FIXED_TIME), _MAIN)
+        for path in sorted(AGENT_DIR.rglob("*.py")):
+            name = f"agent/{path.relative_to(AGENT_DIR).as_posix()}"
+            archive.writestr(zipfile.ZipInfo(name, _FIXED_TIME), path.read_bytes())
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A list of resources as the agent reads it, the files it may ask for, and the secrets that are in it."""
+
+    document: dict[str, Any]
+    blobs: Mapping[str, Path] = field(default_factory=dict)
+    """Files of trees by SHA-256."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+def bundle(resources: Sequence[Resource], *, dry_run: bool) -> Bundle:
+    """Return what the agent needs. Raises ConfigError for two resources with one id, and an id that names none."""
+    _check_ids(resources)
+    blobs: dict[str, Path] = {}
+    secrets: list[str] = []
+    entries = []
+    for resource in resources:
+        entry: dict[str, Any] = {"id": resource.id, "kind": resource.kind}
+        for item in fields(resource):
+            entry[item.name] = _plain(getattr(resource, item.name), secrets)
+        if resource.kind == "file":
+            entry["secret"] = isinstance(entry["content"], dict)
+        if isinstance(resource, Tree):
+            del entry["source"]
+            files = list_tree(resource.source)
+            entry["files"] = {file.name: [file.sha256, file.size, file.mode] for file in files}
+            blobs.update({file.sha256: file.path for file in files})
+        entries.append(entry)
+    by = f"{getpass.getuser()}@{socket.gethostname()}"
+    document = {"dry_run": dry_run, "by": by, "resources": entries}
+    return Bundle(document=document, blobs=blobs, secrets=tuple(secrets))
+
+
+def _plain(value: Any, secrets: list[str]) -> Any:
+    """Return `value` as JSON holds it; a secret becomes an object that the agent takes apart."""
+    if isinstance(value, Secret):
+        secrets.append(value.value)
+        return {"secret": value.value}
+    if isinstance(value, tuple):
+        return [_plain(item, secrets) for item in value]
+    if isinstance(value, Mapping):
+        return {name: _plain(item, secrets) for name, item in value.items()}
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def _check_ids(resources: Sequence[Resource]) -> None:
+    known: set[str] = set()
+    for resource in resources:
+        needs = (*resource.after, *getattr(resource, "restart_on", ()), *getattr(resource, "reload_on", ()))
+        if resource.id in known:
+            raise ConfigError("is in the list twice", where=resource.id, hint="let one role own it")
+        for need in needs:
+            if need not in known:
+                raise ConfigError(f"names {need!r}, which is not before it in the list", where=resource.id)
+        known.add(resource.id)
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_bytes(agent_zip())

@@ -1,0 +1,70 @@
+"""What a run over a host says: while it is under way, and at its end. Values only."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Status = Literal["ok", "changed", "failed", "skipped"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one resource; in a dry run `changed` means that it would be changed."""
+
+    id: str
+    status: Status
+    changes: tuple[str, ...] = ()
+    """What was changed, in words."""
+    diff: str = ""
+    """Unified diff of a file that is not secret."""
+    error: str = ""
+    detail: str = ""
+    """Output of the program or journal of the unit that tells why it failed."""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far a long change has come."""
+
+    id: str
+    text: str
+    fraction: float | None = None
+    """0 to 1, where known."""
+
+
+OnEvent = Callable[[str, Outcome | Progress], None]
+"""Called with the host's name and what happened there, in the order in which it happened."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostResult:
+    """The end of a run over one host; each resource is in one of the four tuples."""
+
+    host: str
+    ok: bool
+    changed: tuple[Outcome, ...] = ()
+    unchanged: tuple[Outcome, ...] = ()
+    failed: tuple[Outcome, ...] = ()
+    skipped: tuple[Outcome, ...] = ()
+    seconds: float = 0.0
+    round_trips: int = 1
+    """Exchanges with the agent: one, and one more for each time that it asked for content of large files."""
+    phases: dict[str, float] = field(default_factory=dict)
+    """Seconds by phase: connect, agent_start, facts, compare_and_change, …"""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return counts, and the names behind all but `unchanged`, as provision.json holds them."""
+        return {
+            "host": self.host,
+            "ok": self.ok,
+            "changed": len(self.changed),
+            "unchanged": len(self.unchanged),
+            "failed": len(self.failed),
+            "skipped": len(self.skipped),
+            "seconds": round(self.seconds, 3),
+            "round_trips": self.round_trips,
+            "phases": {name: round(seconds, 4) for name, seconds in self.phases.items()},
+            "changes": {outcome.id: list(outcome.changes) for outcome in self.changed},
+            "errors": {outcome.id: outcome.error for outcome in (*self.failed, *self.skipped)},
+        }

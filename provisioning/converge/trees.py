@@ -1,0 +1,82 @@
+"""The files of a local folder with their hashes; a large file is read again only when it changed."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import ConfigError
+from core.files import write_atomically
+from core.paths import cache_dir
+
+MEMO_MIN_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeFile:
+    """One file of a tree."""
+
+    name: str
+    """Relative path with `/`."""
+    path: Path
+    sha256: str
+    size: int
+    mode: int
+    """0o755 for what is executable, else 0o644."""
+
+
+def list_tree(source: Path) -> list[TreeFile]:
+    """Return all files below `source`; links are followed, since hubs' caches are made of them.
+
+    Raises ConfigError when there is no such folder, or nothing in it, or a link that leads nowhere.
+    """
+    names = sorted(
+        os.path.relpath(os.path.join(folder, leaf), source)  # noqa: PTH118
+        for folder, _, leaves in os.walk(source, followlinks=True)
+        for leaf in leaves
+    )
+    if not names:
+        raise ConfigError("is no folder with files", where=str(source), hint="name an existing folder")
+    memo = _Memo(cache_dir() / "hashes.json")
+    files = []
+    for name in names:
+        path = source / name
+        try:
+            seen = path.stat()
+            sha256 = memo.sha256(path, seen)
+        except OSError as error:
+            raise ConfigError(f"cannot be read ({error.strerror})", where=str(path)) from error
+        mode = 0o755 if seen.st_mode & 0o100 else 0o644
+        files.append(TreeFile(name=name, path=path, sha256=sha256, size=seen.st_size, mode=mode))
+    memo.save()
+    return files
+
+
+class _Memo:
+    """Hashes by path, valid while size, times and inode stay."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._changed = False
+        try:
+            self._known: dict[str, list[str | int]] = json.loads(path.read_text())
+        except (OSError, ValueError):
+            self._known = {}
+
+    def sha256(self, path: Path, seen: os.stat_result) -> str:
+        stamp: list[str | int] = [seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino]
+        key = str(path.resolve())
+        known = self._known.get(key)
+        if known and known[1:] == stamp:
+            return str(known[0])
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if seen.st_size >= MEMO_MIN_BYTES:
+            self._known[key] = [digest, *stamp]
+            self._changed = True
+        return digest
+
+    def save(self) -> None:
+        if self._changed:
+            write_atomically(self._path, json.dumps(self._known))

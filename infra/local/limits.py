@@ -1,0 +1,131 @@
+"""Memory and CPU limits of a machine: control groups, version 1 or 2, where no systemd of this host does it for us.
+
+Does not limit disk or network. The groups also tell which processes belong to a machine, whatever they call themselves.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import HostError
+from core.processes import Process
+
+MOUNT = Path("/sys/fs/cgroup")
+PREFIX = "llm-"
+CPU_PERIOD_US = 100_000
+MIB = 1024 * 1024
+CONTROLLERS = ("memory", "cpu")
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The control groups of one machine; making the value makes nothing."""
+
+    identity: str
+    mount: Path = MOUNT
+
+    @property
+    def version1(self) -> dict[str, Path]:
+        """Controller and group, for the controllers that this host has in version 1."""
+        return {
+            controller: self.mount / controller / self._name
+            for controller in CONTROLLERS
+            if (self.mount / controller / "cgroup.procs").exists()
+        }
+
+    @property
+    def version2(self) -> Path | None:
+        """The group in the one tree of version 2; None when this host mounts none."""
+        for tree in (self.mount, self.mount / "unified"):
+            if (tree / "cgroup.controllers").exists():
+                return tree / self._name
+        return None
+
+    @property
+    def _name(self) -> str:
+        return PREFIX + self.identity
+
+    def make(self, *, memory_mib: int, cpus: float) -> None:
+        """Make the groups that are missing and set the limits, also of a machine that runs."""
+        for folder in self.folders():
+            folder.mkdir(exist_ok=True)
+        if self.version1:
+            self._limit_version1(memory_mib, cpus)
+        elif self.version2:
+            self._limit_version2(self.version2, memory_mib, cpus)
+        else:
+            raise HostError("this host mounts no control groups", where=str(self.mount), hint="mount cgroup2 there")
+
+    def arguments(self) -> list[str]:
+        """Return what supervise.sh is told of them."""
+        found = [word for group in self.version1.values() for word in ("--group1", str(group))]
+        return found + (["--group2", str(self.version2)] if self.version2 else [])
+
+    def processes(self) -> list[Process]:
+        """Return the running processes of the machine, its supervisor among them."""
+        pids = {int(pid) for folder in self.folders() for file in folder.rglob("cgroup.procs") for pid in _lines(file)}
+        return [process for pid in sorted(pids) if (process := Process.of_pid(pid))]
+
+    def remove(self, *, deadline_s: float = 5.0) -> None:
+        """Remove the groups, which must be empty. Raises HostError when one stays busy."""
+        end = time.monotonic() + deadline_s
+        for top in self.folders():
+            for folder in [*sorted(top.rglob("*/"), key=lambda path: -len(path.parts)), top]:
+                _remove_group(folder, end)
+
+    def folders(self) -> list[Path]:
+        """Return the groups at the top, whether they are there or not."""
+        # Where version 1 rules, systemd mirrors the tree of version 2 under its own name.
+        mirror = self.mount / "systemd" / self._name
+        version2 = [self.version2] if self.version2 else []
+        return [*self.version1.values(), *version2, *([mirror] if mirror.parent.is_dir() else [])]
+
+    def _limit_version1(self, memory_mib: int, cpus: float) -> None:
+        memory = self.version1.get("memory")
+        if memory is not None:
+            limit = str(memory_mib * MIB)
+            with_swap = memory / "memory.memsw.limit_in_bytes"
+            # Neither may ever be above the other in the wrong order: first lift the outer limit, then set both.
+            for file, value in ((with_swap, "-1"), (memory / "memory.limit_in_bytes", limit), (with_swap, limit)):
+                if file.exists():
+                    _write(file, value)
+        if cpu := self.version1.get("cpu"):
+            _write(cpu / "cpu.cfs_period_us", str(CPU_PERIOD_US))
+            _write(cpu / "cpu.cfs_quota_us", str(round(cpus * CPU_PERIOD_US)))
+
+    def _limit_version2(self, group: Path, memory_mib: int, cpus: float) -> None:
+        for folder in (group.parent, group):
+            _write(folder / "cgroup.subtree_control", " ".join(f"+{name}" for name in CONTROLLERS))
+        _write(group / "memory.max", str(memory_mib * MIB))
+        if (group / "memory.swap.max").exists():
+            _write(group / "memory.swap.max", "0")
+        _write(group / "cpu.max", f"{round(cpus * CPU_PERIOD_US)} {CPU_PERIOD_US}")
+
+
+def _write(file: Path, value: str) -> None:
+    """Write one setting. Raises HostError with the kernel's reason."""
+    try:
+        file.write_text(value)
+    except OSError as error:
+        raise HostError(f"the kernel refuses {value!r} ({error.strerror})", where=str(file)) from error
+
+
+def _lines(file: Path) -> list[str]:
+    """Return the lines of a file that may vanish while it is read."""
+    try:
+        return file.read_text().split()
+    except OSError:
+        return []
+
+
+def _remove_group(folder: Path, end: float) -> None:
+    """Remove one group; a process that was killed leaves its group a moment later."""
+    while folder.exists():
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if time.monotonic() > end:
+                raise HostError(f"cannot be removed ({error.strerror})", where=str(folder)) from error
+            time.sleep(0.02)

@@ -1,0 +1,32 @@
+"""Fixtures that more than one folder of tests uses: real machines on this host."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.outputs import HostRecord
+from tests.machine.machines import NewMachine, making_machines
+
+
+@pytest.fixture(scope="session")
+def machine_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state folder of this test run; its machines belong to it, not to the checkout."""
+    if os.geteuid() != 0:
+        pytest.skip("real machines need root")
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(scope="session")
+def machine(machine_state: Path) -> Iterator[HostRecord]:
+    """One small machine for the whole run. Tests that break or reboot a machine make their own."""
+    with making_machines(machine_state) as make:
+        yield make("shared")
+
+
+@pytest.fixture
+def new_machine(machine_state: Path) -> Iterator[NewMachine]:
+    """A factory of machines that surely go when the test ends."""
+    with making_machines(machine_state) as make:
+        yield make

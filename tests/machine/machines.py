@@ -1,0 +1,42 @@
+"""Machines for tests: made through infra.local.machine, and removed whatever happens in between."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from infra.local import machine as machines
+from infra.local import record
+from infra.outputs import HostRecord
+from infra.ssh_key import KEY_NAME, make_key_pair
+
+SMALL_MIB = 1024
+STACK = "test"
+
+
+class NewMachine(Protocol):
+    """Makes a machine that is removed when the test ends; a second call with the same name finds it again."""
+
+    def __call__(self, name: str = "one", *, memory_mib: int = SMALL_MIB, cpus: float = 2.0) -> HostRecord:
+        """Return the machine, answering SSH."""
+
+
+@contextmanager
+def making_machines(state: Path) -> Iterator[NewMachine]:
+    """Make machines that belong to the state folder `state`; remove them, and nothing else, at the end."""
+    key_file = state / "stacks" / STACK / KEY_NAME
+    if key_file.exists():
+        public = " ".join(key_file.with_name(f"{KEY_NAME}.pub").read_text().split()[:2])
+    else:
+        public = make_key_pair(key_file, comment="test").public
+    with ExitStack() as undo:
+
+        def make(name: str = "one", *, memory_mib: int = SMALL_MIB, cpus: float = 2.0) -> HostRecord:
+            # Noted before it is made: a machine that never came up is removed as well.
+            undo.callback(machines.destroy, record.machine_id(str(state), STACK, name))
+            made = machines.create(
+                name, stack=STACK, memory_mib=memory_mib, cpus=cpus, public_keys=(public,), owner=str(state)
+            )
+            return HostRecord.model_validate(machines.host_record(made))
+
+        yield make

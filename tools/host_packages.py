@@ -1,0 +1,80 @@
+"""Programs that the host of a local machine needs, installed by apt where that is possible.
+
+Does not install anything for a user who is not root, or on a system without apt: it then says what to install.
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from core.console import say, step
+from core.errors import UsageError
+
+DEBIAN_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+
+PACKAGE_OF = {
+    "mmdebstrap": "mmdebstrap",
+    "systemd-nspawn": "systemd-container",
+    "nft": "nftables",
+    "ip": "iproute2",
+    "setsid": "util-linux",
+    DEBIAN_KEYRING: "debian-archive-keyring",
+}
+"""Program on PATH, or a file, and the Debian package that brings it."""
+
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def missing_packages() -> list[str]:
+    """Return the packages that a local machine needs and this host lacks."""
+    return [package for need, package in PACKAGE_OF.items() if not _is_there(need)]
+
+
+def ensure_host_packages() -> None:
+    """Install what is missing. Raises UsageError when this user or system cannot."""
+    if os.geteuid() != 0:
+        raise UsageError(
+            "needs root: it makes a network namespace, firewall rules and a container",
+            where="cloud local",
+            hint="run the command as root, e.g. with sudo -E",
+        )
+    missing = missing_packages()
+    if not missing:
+        return
+    names = " ".join(missing)
+    if shutil.which("apt-get", path=SEARCH_PATH) is None:
+        raise UsageError(
+            f"this host lacks {names} (Debian's names)", where="cloud local", hint="install them and try again"
+        )
+    say(f"this host lacks {names}")
+    with step(f"apt-get install {names}"):
+        _apt("update")
+        _apt("install", "--yes", "--no-install-recommends", *missing)
+    if still := missing_packages():
+        raise UsageError(
+            f"apt installed {names}, yet {' '.join(still)} is missing", where="cloud local", hint="see the lines above"
+        )
+
+
+def _is_there(need: str) -> bool:
+    """Return whether a program or, when it is an absolute path, a file is there."""
+    return Path(need).exists() if need.startswith("/") else shutil.which(need, path=SEARCH_PATH) is not None
+
+
+def _apt(*arguments: str) -> None:
+    """Run apt-get without questions. Raises UsageError with its last lines when it fails."""
+    done = subprocess.run(
+        ("apt-get", "--quiet", "-o", "DPkg::Lock::Timeout=300", *arguments),
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "PATH": SEARCH_PATH},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise UsageError(
+            f"apt-get {arguments[0]} ended with status {done.returncode}",
+            where="cloud local",
+            hint=f"install by hand: apt-get install {' '.join(missing_packages())}",
+            detail="\n".join((done.stdout + done.stderr).splitlines()[-15:]),
+        )

@@ -1,0 +1,260 @@
+"""The root filesystem that every local machine starts from: Debian 12, systemd, sshd, this host's package sources.
+
+Built once by mmdebstrap and cached under the hash of all that goes in. Holds no key, no name and no address: what makes
+one machine differ from another is infra/local/guest.py's.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from core.console import say, step
+from core.errors import HostError, UsageError, run_cli
+from core.paths import cache_dir
+from tools import host_settings
+from tools.host_packages import DEBIAN_KEYRING, SEARCH_PATH, ensure_host_packages
+
+SUITE = "bookworm"
+
+PACKAGES = (
+    "ca-certificates", "curl", "dbus", "iproute2", "openssh-server", "python3", "sudo", "systemd", "systemd-sysv",
+)  # fmt: skip
+"""No more than a cloud's Debian image surely has, so that the roles prove that they install what they need."""
+
+LOGIN_USER = "admin"
+"""The login of Debian's own cloud images: sudo without a password, no password of its own."""
+
+SHARED_CACHE = "/var/cache/llm-deploy"
+"""Where the host's cache folder appears in the machine."""
+
+DEBIAN_SOURCES = (
+    f"deb [signed-by={DEBIAN_KEYRING}] http://deb.debian.org/debian {SUITE} main",
+    f"deb [signed-by={DEBIAN_KEYRING}] http://deb.debian.org/debian {SUITE}-updates main",
+    f"deb [signed-by={DEBIAN_KEYRING}] http://deb.debian.org/debian-security {SUITE}-security main",
+)
+"""For hosts that run something else than Debian 12."""
+
+SSHD_CONFIG = """\
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin no
+AllowUsers admin
+UseDNS no
+"""
+
+SSH_AFTER_LOGIN_ALLOWED = """\
+[Unit]
+# Answers on port 22 only once logins are let in, so that "it answers" means "it can be used".
+After=systemd-user-sessions.service
+"""
+
+SUDOERS = f"""\
+Defaults env_keep += "SSL_CERT_FILE REQUESTS_CA_BUNDLE {" ".join(host_settings.PROXY_VARIABLES)}"
+{LOGIN_USER} ALL=(ALL) NOPASSWD: ALL
+"""
+
+BUILD_TIMEOUT_S = 900
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """All that goes into a root filesystem; the same recipe gives the same one."""
+
+    suite: str
+    sources: tuple[str, ...]
+    packages: tuple[str, ...]
+    apt_settings: tuple[str, ...]
+    certificates: tuple[str, ...]
+    files: tuple[tuple[str, str], ...]
+    """Path in the machine, content; root's own, 0644."""
+    commands: tuple[tuple[str, ...], ...]
+
+    @property
+    def digest(self) -> str:
+        """What the cached build is called."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def recipe() -> Recipe:
+    """Return the recipe for this host as it is set up now."""
+    certificates = tuple(host_settings.own_certificates())
+    sources = tuple(host_settings.apt_sources(SUITE)) or DEBIAN_SOURCES
+    apt = tuple(host_settings.apt_settings())
+    return Recipe(
+        suite=SUITE,
+        sources=sources,
+        packages=PACKAGES,
+        apt_settings=apt,
+        certificates=certificates,
+        files=(
+            ("/etc/apt/sources.list", "\n".join(sources) + "\n"),
+            ("/etc/apt/apt.conf.d/50host", "".join(f"{line}\n" for line in apt)),
+            ("/etc/environment", _environment()),
+            ("/etc/systemd/system.conf.d/50-host.conf", _unit_environment()),
+            ("/etc/pip.conf", _pip_conf()),
+            ("/etc/uv/uv.toml", _uv_toml()),
+            ("/etc/ssh/sshd_config.d/10-machine.conf", SSHD_CONFIG),
+            ("/etc/systemd/system/ssh.service.d/10-machine.conf", SSH_AFTER_LOGIN_ALLOWED),
+            ("/etc/systemd/journald.conf.d/10-machine.conf", "[Journal]\nStorage=persistent\nSystemMaxUse=64M\n"),
+            ("/etc/sudoers.d/10-machine", SUDOERS),
+        ),
+        commands=(
+            ("useradd", "--create-home", "--shell", "/bin/bash", LOGIN_USER),
+            ("update-ca-certificates",),
+            # Nobody sits at a container's console, and its getty would respawn for ever.
+            ("systemctl", "mask", "console-getty.service", "getty@.service"),
+        ),
+    )
+
+
+def ensure_rootfs() -> Path:
+    """Return the root filesystem for this host's recipe, built first when it is not in the cache."""
+    wish = recipe()
+    store = cache_dir() / "rootfs"
+    store.mkdir(mode=0o700, parents=True, exist_ok=True)
+    root = store / wish.digest
+    if root.is_dir():
+        return root
+    ensure_host_packages()
+    with _one_builder(store / f"{wish.digest}.lock"):
+        if not root.is_dir():
+            with step(f"build the root filesystem of local machines (Debian {SUITE}, once, some 40 s)"):
+                _build(wish, root)
+    return root
+
+
+def _build(wish: Recipe, root: Path) -> None:
+    """Build beside `root` and move there when whole, so that a cut-off build is never taken for a good one."""
+    for remains in root.parent.glob(f".{root.name}.*"):
+        shutil.rmtree(remains)
+    staged = root.parent / f".{root.name}.{secrets.token_hex(4)}"
+    staged.mkdir()
+    say(f"  mmdebstrap {wish.suite}: {', '.join(wish.packages)}")
+    _call(
+        "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={','.join(wish.packages)}",
+        *(f"--aptopt={line.rstrip(';')}" for line in wish.apt_settings), wish.suite, str(staged), *wish.sources,
+    )  # fmt: skip
+    say("  hand on CA certificates, apt, pip and uv settings")
+    customise(wish, staged)
+    staged.rename(root)
+
+
+def customise(wish: Recipe, root: Path) -> None:
+    """Bring a fresh Debian in `root` to the recipe, and remove what must not be shared."""
+    for path, content in wish.files:
+        _write(root, path, content, 0o440 if path.startswith("/etc/sudoers.d/") else 0o644)
+    for certificate in wish.certificates:
+        name = hashlib.sha256(certificate.encode()).hexdigest()[:16]
+        _write(root, f"/usr/local/share/ca-certificates/host-{name}.crt", certificate, 0o644)
+    for command in wish.commands:
+        _call("chroot", str(root), *command)
+    for secret in (root / "etc/ssh").glob("ssh_host_*"):
+        secret.unlink()
+    (root / "etc/machine-id").write_text("")
+    (root / SHARED_CACHE.lstrip("/")).mkdir(parents=True, exist_ok=True)
+
+
+def shared_cache_dir() -> Path:
+    """Return the host's folder of wheels and models that every local machine sees at SHARED_CACHE."""
+    folder = cache_dir() / "machines"
+    for name in ("uv", "models"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _environment() -> str:
+    """Return /etc/environment: programs with a CA bundle of their own are pointed at the system's."""
+    variables = {
+        "SSL_CERT_FILE": host_settings.SYSTEM_BUNDLE,
+        "REQUESTS_CA_BUNDLE": host_settings.SYSTEM_BUNDLE,
+        **host_settings.proxy_variables(),
+    }
+    return "".join(f"{name}={value}\n" for name, value in variables.items())
+
+
+def _unit_environment() -> str:
+    """Return the same for units, which /etc/environment does not reach."""
+    return "[Manager]\nDefaultEnvironment=" + " ".join(f'"{line}"' for line in _environment().splitlines()) + "\n"
+
+
+def _pip_conf() -> str:
+    """Return /etc/pip.conf."""
+    settings = {"cert": host_settings.SYSTEM_BUNDLE, **host_settings.pip_settings()}
+    return "[global]\n" + "".join(f"{key} = {value}\n" for key, value in settings.items())
+
+
+def _uv_toml() -> str:
+    """Return /etc/uv/uv.toml; `copy`, because the cache is another mount and no hard link crosses that."""
+    settings = {"system-certs": True, "cache-dir": f"{SHARED_CACHE}/uv", "link-mode": "copy"}
+    settings |= host_settings.uv_settings()
+    return "".join(f"{key} = {_toml(value)}\n" for key, value in settings.items())
+
+
+def _toml(value: object) -> str:
+    """Return a value of uv.toml as TOML; JSON but for tables."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(inner) for inner in value) + "]"
+    return json.dumps(value)
+
+
+def _write(root: Path, path: str, content: str, mode: int) -> None:
+    """Write one file of the machine."""
+    target = root / path.lstrip("/")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(content)
+    target.chmod(mode)
+
+
+def _call(*argv: str) -> None:
+    """Run a step of the build. Raises HostError with the last lines it printed when it fails."""
+    done = subprocess.run(
+        argv,
+        env={"PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8", **host_settings.proxy_variables()},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=BUILD_TIMEOUT_S,
+        check=False,
+    )
+    if done.returncode:
+        raise HostError(
+            f"{argv[0]} ended with status {done.returncode}",
+            where="root filesystem of local machines",
+            hint="is the package mirror reachable? the next run starts anew",
+            detail="\n".join((done.stdout + done.stderr).splitlines()[-15:]),
+        )
+
+
+@contextmanager
+def _one_builder(lock: Path) -> Iterator[None]:
+    """Let one process build at a time; the others wait, and then find it built."""
+    with lock.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another process is building the root filesystem; waiting for it")
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def main() -> int:
+    """Build the root filesystem if it is missing and print where it is."""
+    if os.geteuid() != 0:
+        raise UsageError("needs root", where="python -m tools.rootfs", hint="run it with sudo -E")
+    print(ensure_rootfs())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))

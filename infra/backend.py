@@ -29,6 +29,15 @@ class Backend:
     shown: str
     """How to name it to a person."""
 
+    folder: Path | None = None
+    """Where our own backend lies."""
+
+    def knows(self, project: str, stack: str) -> bool | None:
+        """Return whether our own backend has this stack; None when that is another backend's to say."""
+        if self.folder is None:
+            return None
+        return any((self.folder / ".pulumi" / "stacks" / project).glob(f"{stack}.json*"))
+
 
 def find_backend(environ: Mapping[str, str] = os.environ) -> Backend:
     """Return the backend that the environment or a login names, else our own, made if it is missing."""
@@ -47,7 +56,7 @@ def find_backend(environ: Mapping[str, str] = os.environ) -> Backend:
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(_passphrase_file()),
         "PULUMI_CONFIG_PASSPHRASE": None,  # it would win, and belongs to the user's other projects
     }
-    return Backend(ours=True, settings=settings, shown=f"files in {folder}")
+    return Backend(ours=True, settings=settings, shown=f"files in {folder}", folder=folder)
 
 
 def _login(environ: Mapping[str, str]) -> str:

@@ -1,0 +1,38 @@
+"""The Pulumi program: lets the stack's cloud make the machines, and exports what provisioning needs (infra/outputs.py).
+
+Reads the config and nothing else; knows no cloud but by name.
+"""
+
+import importlib
+import sys
+
+import pulumi
+
+from core.errors import ConfigError, DeployError
+from infra.config import parse_deployment
+from infra.deployment import Deployment
+
+TOLD = 32
+"""Exit status by which Pulumi's language host knows that the error was told, and prints no traceback."""
+
+
+def main() -> None:
+    """Make what the stack's config says, and export it."""
+    stack = pulumi.get_stack()
+    file = f"stacks/Pulumi.{stack}.yaml"
+    value = pulumi.Config("llm-deploy").get_object("deployment")
+    if value is None:
+        raise ConfigError("the key is missing", where=f"{file}: config.llm-deploy:deployment", hint="see stacks/")
+    config = parse_deployment(value, file)
+    deployment: Deployment = importlib.import_module(f"infra.{config.cloud}").deploy(config)
+    pulumi.export("stack", stack)
+    pulumi.export("hosts", deployment.hosts)
+    pulumi.export("serving", config.serving.model_dump(mode="json", exclude_none=True))
+    pulumi.export("gateway", config.gateway.model_dump(mode="json", exclude_none=True))
+
+
+try:
+    main()
+except DeployError as error:
+    pulumi.log.error("\n".join(filter(None, (str(error), error.detail))))
+    sys.exit(TOLD)

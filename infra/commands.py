@@ -1,0 +1,140 @@
+"""The commands that make, show and remove a stack's machines.
+
+    python -m infra.commands preview|up|refresh|outputs|down --stack NAME
+    eval "$(python -m infra.commands env)"      then use `pulumi` by hand on the same stacks
+
+A wrong config is told before anything is made (exit 2). Installs nothing on a host: that is for `fab`.
+"""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+
+from core.console import next_command, say, step
+from core.errors import DeployError, run_cli
+
+
+def preview(stack: str) -> int:
+    """Show what `up` would make, change or remove."""
+    say(f"preview: what `up` would do to stack {stack}; nothing is changed")
+    from infra.config import load_stack
+    from infra.stack import hold
+
+    config = load_stack(stack)
+    with step("ask the Pulumi engine"), hold(stack, config.cloud) as held:
+        report = held.preview()
+    if not report.planned and not report.missing:
+        say("  nothing to change")
+    next_command(f"make up STACK={stack}")
+    return 0
+
+
+def up(stack: str) -> int:
+    """Make the machines of a stack."""
+    say(f"up: makes the machines of stack {stack}; safe to run again")
+    from core.runs import write_result
+    from infra.config import load_stack
+    from infra.prepare import prepare
+    from infra.saved import save_outputs
+    from infra.stack import hold
+
+    config = load_stack(stack)
+    prepare(config, stack)
+    with hold(stack, config.cloud) as held:
+        with step("bring the machines to what the stack's file says (Pulumi)"):
+            report = held.up()
+        outputs = save_outputs(stack, report.outputs)
+    say(f"  {report.summary()}")
+    for host in outputs.hosts:
+        say(f"  {host.name}: {host.user}@{host.address}, {host.cpu_count} CPUs, {host.memory_gib:g} GiB")
+    write_result(stack, "up.json", {"ok": True, "hosts": [host.name for host in outputs.hosts], "changes": report.done})
+    next_command(f"make provision STACK={stack}", f"make down STACK={stack}")
+    return 0
+
+
+def refresh(stack: str) -> int:
+    """Find out what has become of a stack's machines."""
+    say(f"refresh: asks what has become of the machines of stack {stack}, and notes it in the state")
+    from infra.config import load_stack
+    from infra.stack import hold
+
+    config = load_stack(stack)
+    with step("ask for each machine"), hold(stack, config.cloud) as held:
+        report = held.refresh()
+    if report is None:
+        say(f"  stack {stack} has no machines yet")
+    elif report.missing:
+        say(f"  gone: {', '.join(report.missing)}; `up` makes them anew")
+    else:
+        say("  all of them are there")
+    next_command(f"make up STACK={stack}")
+    return 0
+
+
+def outputs(stack: str) -> int:
+    """Print hosts and serving spec as JSON on stdout."""
+    say(f"outputs: what stack {stack} hands on to provisioning, as JSON on stdout")
+    from infra.config import load_stack
+    from infra.saved import outputs_file, save_outputs
+    from infra.stack import hold
+
+    config = load_stack(stack)
+    if not outputs_file(stack).exists():
+        with hold(stack, config.cloud) as held:
+            values = held.outputs()
+        if not values:
+            raise DeployError("has no machines yet", where=f"stack {stack}", hint=f"make up STACK={stack}")
+        save_outputs(stack, values)
+    print(outputs_file(stack).read_text(), end="")
+    return 0
+
+
+def down(stack: str) -> int:
+    """Destroy a stack and confirm that nothing is left."""
+    say(f"down: removes all of stack {stack}, then looks whether anything is left")
+    from infra.teardown import tear_down
+
+    result = tear_down(stack)
+    say(f"  {len(result.destroyed)} resource(s) removed; nothing is left")
+    next_command(f"make up STACK={stack}")
+    return 0
+
+
+def env(_stack: str) -> int:
+    """Print shell commands that make `pulumi` by hand use the same CLI and backend."""
+    from infra.backend import find_backend
+    from tools.pulumi.cli import find_cli
+
+    backend = find_backend()
+    environment = find_cli().environment() | {"PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true"}
+    wanted = {name: value for name, value in environment.items() if name.startswith(("PULUMI_", "PATH"))}
+    for name, value in (wanted | backend.settings).items():
+        print(f"unset {name}" if value is None else f"export {name}={shlex.quote(value)}")
+    say(f"env: state is kept in {backend.shown}")
+    return 0
+
+
+COMMANDS: dict[str, Callable[[str], int]] = {
+    "preview": preview,
+    "up": up,
+    "refresh": refresh,
+    "outputs": outputs,
+    "down": down,
+    "env": env,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command on one stack."""
+    parser = argparse.ArgumentParser(prog="python -m infra.commands", description=(__doc__ or "").splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, command in COMMANDS.items():
+        each = commands.add_parser(name, help=command.__doc__)
+        each.add_argument("--stack", default="local", help="name of the stack: stacks/Pulumi.NAME.yaml")
+    options = parser.parse_args(arguments)
+    return COMMANDS[options.command](options.stack)
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))

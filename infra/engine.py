@@ -1,0 +1,188 @@
+"""Runs the Pulumi CLI on one stack: its files, its processes, its words. infra/stack.py alone decides what to run.
+
+The engine writes to files and leads a session of its own. So it ends its work in order when the command that started it
+is killed, and what it leaves behind when it is killed itself can be found.
+"""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import IO
+
+from core.console import say
+from core.errors import DeployError
+from core.files import write_atomically
+from core.paths import CHECKOUT, STACKS_DIR
+from core.processes import Process
+from infra.backend import Backend
+from infra.events import Report
+from infra.operation import Operation, forwarding, sweep
+from tools.pulumi.cli import PulumiCli, find_cli
+
+PROJECT = "llm-deploy"
+"""Name of the project, as in Pulumi.yaml."""
+
+POLL_S = 0.05
+SHOWN_LINES = 12
+
+
+class EngineError(Exception):
+    """A run of the engine failed before it reported anything: the text is what it wrote to stderr."""
+
+
+@dataclass
+class Engine:
+    """The Pulumi CLI, with a backend, on one stack."""
+
+    backend: Backend
+    stack: str
+    folder: Path
+    """The stack's folder in the state folder."""
+
+    settings: dict[str, str] = field(default_factory=dict)
+    """Further environment variables for the engine, its program and its providers."""
+
+    @cached_property
+    def cli(self) -> PulumiCli:
+        """The CLI, found, fetched or built when it is first needed: to know that there is nothing to do, it is not."""
+        return find_cli()
+
+    def stream(self, verb: str, *arguments: str, operation: Operation) -> Report:
+        """Run a command that works on the stack, tell its progress, and return what it reported.
+
+        Raises EngineError when it could not begin, DeployError when it failed, KeyboardInterrupt when it was stopped.
+        """
+        argv = [str(self.cli.program), verb, "--json", "--non-interactive", "--stack", self.stack]
+        argv += ["--config-file", str(self.config_file()), *arguments]
+        events, words = self.folder / "engine.jsonl", self.folder / "engine.stderr"
+        with events.open("wb") as stdout, words.open("wb") as stderr:
+            process = subprocess.Popen(
+                argv,
+                cwd=CHECKOUT,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        engine = Process.of_pid(process.pid)
+        if engine is not None:
+            operation.started(engine)
+        report = Report()
+        received = self._follow(process, engine, events, report)
+        if engine is not None and (received or process.returncode < 0):
+            sweep(engine)
+        if received:
+            raise KeyboardInterrupt
+        if process.returncode:
+            stderr_text = words.read_text(errors="replace").strip()
+            if not report.began:
+                operation.ended_well()
+                raise EngineError(stderr_text)
+            raise self._failure(verb, report, stderr_text)
+        operation.ended_well()
+        return report
+
+    def ask(self, *arguments: str) -> str:
+        """Return what a command prints that does not work on resources. Raises EngineError with its stderr.
+
+        Runs beside the real project, so that the engine's notes land there and the checkout stays as it is.
+        """
+        self.config_file()
+        done = subprocess.run(
+            [str(self.cli.program), "--non-interactive", *arguments],
+            cwd=self._project(),
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise EngineError(done.stderr.strip())
+        return done.stdout
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of the engine.
+
+        A stack's salt is read from its state: written into the stack's file, it would make the checkout dirty.
+        """
+        environment = {**self.cli.environment(), **self.settings, "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true"}
+        for name, value in self.backend.settings.items():
+            if value is None:
+                environment.pop(name, None)
+            else:
+                environment[name] = value
+        return environment
+
+    def config_file(self) -> Path:
+        """Return a fresh copy of the stack's file: the engine adds a salt to the file it is given.
+
+        A stack whose file is gone keeps the copy of its last run, so that it can still be removed.
+        """
+        copy = self._project() / f"Pulumi.{self.stack}.yaml"
+        original = STACKS_DIR / copy.name
+        if original.exists():
+            write_atomically(copy, original.read_bytes(), mode=0o600)
+        elif not copy.exists():
+            write_atomically(copy, "config: {}\n", mode=0o600)
+        return copy
+
+    def _project(self) -> Path:
+        """Return a folder with a project of the same name and no program in it."""
+        folder = self.folder / "project"
+        folder.mkdir(exist_ok=True)
+        file = folder / "Pulumi.yaml"
+        if not file.exists():
+            write_atomically(file, f"name: {PROJECT}\nruntime: python\n")
+        return folder
+
+    def _follow(
+        self, process: "subprocess.Popen[bytes]", engine: Process | None, events: Path, report: Report
+    ) -> list[int]:
+        """Read events until the engine has ended, telling a person; return the signals that came meanwhile."""
+        with forwarding(engine) as received, events.open(encoding="utf-8", errors="replace") as lines:
+            ended = False
+            while not ended:
+                ended = process.poll() is not None  # before reading, so that the last lines are not missed
+                for line in _complete(lines):
+                    for words in report.read(line):
+                        say(words)
+                if not ended:
+                    time.sleep(POLL_S)
+        return received
+
+    def _failure(self, verb: str, report: Report, stderr_text: str) -> DeployError:
+        """Return the error that tells why the engine failed: its first error in a line, the rest below."""
+        errors = report.errors or [stderr_text or "the engine gave no reason"]
+        cause, below = _cause(errors[0])
+        lines = [*below, *(line for error in errors[1:] for line in error.splitlines()), *stderr_text.splitlines()]
+        shown = [f"  {line}" for line in lines[-SHOWN_LINES:]]
+        return DeployError(
+            cause,
+            where=f"{verb} of stack {self.stack}",
+            detail="\n".join([*shown, f"  all that the engine said: {self.folder / 'engine.jsonl'}"]),
+        )
+
+
+def _cause(error: str) -> tuple[str, list[str]]:
+    """Return the line of an error that names its cause, and the other lines: a traceback names it last."""
+    lines = [line for line in error.splitlines() if line.strip()] or [error]
+    if any(line.startswith("Traceback ") for line in lines):
+        return lines[-1], lines[:-1]
+    return lines[0], lines[1:]
+
+
+def _complete(lines: IO[str]) -> Iterator[str]:
+    """Yield the lines that are complete; the start of one that is being written is read again next time."""
+    while True:
+        place = lines.tell()
+        line = lines.readline()
+        if not line.endswith("\n"):
+            lines.seek(place, os.SEEK_SET)
+            return
+        yield line

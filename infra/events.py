@@ -1,0 +1,144 @@
+"""What the engine reports while it works, turned into lines for a person and one outcome. Starts nothing.
+
+The engine writes one JSON object a line (`pulumi up --json`; fields: sdk/go/common/apitype/events.go of Pulumi).
+"""
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+STACK_TYPE = "pulumi:pulumi:Stack"
+QUIET_TYPES = (STACK_TYPE, "pulumi:providers:")
+"""Types of resources that nobody wrote into a program."""
+
+DOING = {
+    "create": "+ creating",
+    "create-replacement": "+ creating anew",
+    "update": "~ changing",
+    "delete": "- removing",
+    "delete-replaced": "- removing the old",
+    "import": "= adopting",
+}
+"""Steps that are told, by the engine's name; `same`, `read`, `refresh` and the halves of a replacement are not."""
+
+DONE = {
+    "create": "+ created",
+    "create-replacement": "+ created anew",
+    "update": "~ changed",
+    "delete": "- removed",
+    "delete-replaced": "- removed the old",
+    "import": "= adopted",
+}
+
+ECHOES = ("update failed", "update canceled", "preview failed", "destroy failed", "refresh failed")
+"""Errors that only say that there was an error."""
+
+_NOISE = re.compile(r"^Exception calling application: |^(error|info|warning): ")
+
+
+@dataclass
+class Report:
+    """What a run of the engine reported, filled line by line through `read`."""
+
+    outputs: dict[str, Any] = field(default_factory=dict)
+    """The stack's outputs, empty until the program has ended well."""
+
+    done: dict[str, list[str]] = field(default_factory=dict)
+    """Names of resources by what happened to them: `create`, `delete`, …"""
+
+    planned: dict[str, list[str]] = field(default_factory=dict)
+    """Names of resources by what was going to happen to them."""
+
+    missing: list[str] = field(default_factory=list)
+    """Names of resources that a refresh looked for and did not find."""
+
+    errors: list[str] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+    """What the program and its providers wrote to stderr."""
+
+    began: bool = False
+    """Whether the engine got as far as its work."""
+
+    _looked_for: set[str] = field(default_factory=set)
+    """Resources that a refresh is asking its provider about."""
+
+    def read(self, line: str) -> list[str]:
+        """Take in one line of the engine and return what to tell a person about it."""
+        try:
+            event = json.loads(line)
+        except ValueError:
+            return []
+        self.began = self.began or "preludeEvent" in event
+        for kind, take in (
+            ("diagnosticEvent", self._diagnostic),
+            ("resourcePreEvent", self._begun),
+            ("resOutputsEvent", self._ended),
+        ):
+            if kind in event:
+                return take(event[kind])
+        return []
+
+    def summary(self) -> str:
+        """Return what happened in a few words, e.g. `1 created, 2 removed`."""
+        counts = [f"{len(names)} {DONE[op].split(' ', 1)[1]}" for op, names in self.done.items() if op in DONE]
+        return ", ".join(counts) or "nothing to change"
+
+    def _diagnostic(self, event: dict[str, Any]) -> list[str]:
+        text = _NOISE.sub("", str(event.get("message", "")).strip())
+        severity = event.get("severity")
+        if severity == "debug" or not text:
+            return []
+        if severity == "error":
+            if text not in ECHOES:
+                self.errors.append(text)
+            return []
+        if severity == "info#err":
+            self.words.append(text)
+        return [f"  {severity}: {text}" if severity == "warning" else f"  {text}"]
+
+    def _begun(self, event: dict[str, Any]) -> list[str]:
+        step, name, what = _step(event)
+        if step == "refresh":
+            self._looked_for.add(event["metadata"]["urn"])
+        if step not in DOING or what.startswith(QUIET_TYPES):
+            return []
+        self.planned.setdefault(step, []).append(name)
+        return [f"  {DOING[step]} {name} ({_short(what)}){_changed_keys(event)}"]
+
+    def _ended(self, event: dict[str, Any]) -> list[str]:
+        metadata = event["metadata"]
+        step, name, what = _step(event)
+        if metadata["urn"] in self._looked_for:
+            # `refresh` reports a resource that is gone as a delete, `up --refresh` as a refresh with nothing new.
+            self._looked_for.remove(metadata["urn"])
+            if metadata.get("new") is not None:
+                return []
+            self.missing.append(name)
+            return [f"  ! {name} is gone"]
+        if what == STACK_TYPE and step != "delete":
+            self.outputs = (metadata.get("new") or {}).get("outputs") or {}
+        if what.startswith(QUIET_TYPES):
+            return []
+        if step not in DONE:
+            return []
+        self.done.setdefault(step, []).append(name)
+        return [f"  {DONE[step]} {name}"]
+
+
+def _step(event: dict[str, Any]) -> tuple[str, str, str]:
+    """Return what is done to a resource, its name and its type."""
+    metadata = event["metadata"]
+    return metadata["op"], metadata["urn"].rsplit("::", 1)[-1], metadata["type"]
+
+
+def _short(what: str) -> str:
+    """Return the last word of a type: `Instance` of `aws:ec2/instance:Instance`."""
+    return what.rsplit(":", 1)[-1]
+
+
+def _changed_keys(event: dict[str, Any]) -> str:
+    """Return `: key, key` for a change in place, else nothing; never a value, which may be a secret."""
+    keys = sorted(event["metadata"].get("detailedDiff") or event["metadata"].get("diffs") or ())
+    shown = [key for key in keys if not key.startswith("__")]
+    return f": {', '.join(shown)}" if shown else ""

@@ -1,0 +1,36 @@
+"""What is left of a stack, by asking the host or the cloud itself and never the Pulumi state.
+
+`find` changes nothing. `remove` ends what the state does not know of: what a killed engine made and could not note.
+"""
+
+from collections.abc import Callable
+
+
+def find(cloud: str, stack: str) -> list[str]:
+    """Return what is left of this checkout's `stack`, a line each; empty when nothing is."""
+    return _FINDERS[cloud](stack)
+
+
+def remove(cloud: str, stack: str) -> None:
+    """Remove what `find` would name. Raises HostError when it cannot."""
+    if cloud == "local":
+        from core.paths import state_dir
+        from infra.local import machine, record
+
+        machines = [each for each in map(record.load, record.all_ids()) if each]
+        for each in machines:
+            if each.stack == stack and each.owner == str(state_dir()):
+                machine.destroy(each.id)
+
+
+def _local(stack: str) -> list[str]:
+    from infra.local.leftovers import of_stack
+
+    return of_stack(stack)
+
+
+def _existing(_stack: str) -> list[str]:
+    return []  # nothing of ours was made
+
+
+_FINDERS: dict[str, Callable[[str], list[str]]] = {"local": _local, "existing": _existing}

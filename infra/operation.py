@@ -1,0 +1,124 @@
+"""One operation on a stack at a time, and what an operation that was cut off left running.
+
+A lock that the kernel drops with its holder, and beside it a note of the engine's process, written when that starts and
+removed only when the operation ended well. A note that is found says that the operation before was cut off.
+"""
+
+import contextlib
+import fcntl
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.console import say
+from core.errors import DeployError
+from core.files import write_atomically
+from core.paths import stack_state_dir
+from core.processes import Process
+
+ENGINE_WAIT_S = 300.0
+"""How long an engine that outlived its command may take to end: it stops by itself when its operation is done."""
+
+SWEEP_S = 10.0
+POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class Operation:
+    """The right to change one stack, held while the process lives."""
+
+    folder: Path
+    interrupted: bool
+    """Whether the operation before this one was cut off."""
+
+    def started(self, engine: Process) -> None:
+        """Note the process of an engine that was just started."""
+        write_atomically(self._note, f"{engine}\n")
+
+    def ended_well(self) -> None:
+        """Forget the engine: nothing is owed to the next operation."""
+        self._note.unlink(missing_ok=True)
+
+    @property
+    def _note(self) -> Path:
+        return self.folder / "engine.pid"
+
+
+@contextmanager
+def operation(stack: str) -> Iterator[Operation]:
+    """Hold the stack. Raises DeployError when another command holds it, or an earlier one's engine does not end."""
+    folder = stack_state_dir(stack)
+    with (folder / "lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DeployError(
+                "another command is at work on it", where=f"stack {stack}", hint="wait until that ends"
+            ) from None
+        note = folder / "engine.pid"
+        engine = Process.parse(note.read_text()) if note.exists() else None
+        if engine is not None:
+            say("  the command before this one was cut off; recovering")
+            await_engine(engine)
+            sweep(engine)
+        yield Operation(folder, interrupted=note.exists())
+
+
+def await_engine(
+    engine: Process,
+    *,
+    deadline_s: float = ENGINE_WAIT_S,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Wait until an engine that still works on its own has ended. Raises DeployError when it does not."""
+    end = clock() + deadline_s
+    if engine.is_running():
+        say(f"  its engine (process {engine.pid}) is still at work; waiting for it")
+    while engine.is_running():
+        if clock() > end:
+            raise DeployError(
+                f"still runs after {deadline_s:.0f} s",
+                where=f"process {engine.pid}, the engine of an earlier command",
+                hint=f"end it with `kill {engine.pid}` and run this command again",
+            )
+        sleep(POLL_S)
+
+
+def sweep(
+    engine: Process, *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+) -> None:
+    """End what an engine that was killed left behind: its language host and providers never notice that it is gone."""
+    end = clock() + SWEEP_S
+    number = signal.SIGTERM
+    while members := engine.session_members():
+        for member in members:
+            member.send(number)
+        if clock() > end:
+            number = signal.SIGKILL
+        sleep(POLL_S)
+
+
+@contextmanager
+def forwarding(engine: Process | None) -> Iterator[list[int]]:
+    """Pass Ctrl-C and SIGTERM on to the engine; yields the list of the signals received.
+
+    The engine finishes the step at hand after the first and gives up after the second. It is sent SIGTERM for both:
+    SIGINT stays ignored in a process that a shell started in the background.
+    """
+    received: list[int] = []
+
+    def take(number: int, _frame: object) -> None:
+        received.append(number)
+        if len(received) == 1:
+            say("\n  stopping after the step at hand; once more stops at once and may leave something half made")
+        if engine is not None:
+            engine.send(signal.SIGKILL if len(received) > 2 else signal.SIGTERM)  # noqa: PLR2004
+
+    with contextlib.ExitStack() as restored:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            restored.callback(signal.signal, number, signal.signal(number, take))
+        yield received

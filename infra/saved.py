@@ -1,0 +1,26 @@
+"""A stack's outputs as a file, so that provisioning never has to ask the engine for them."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from core.files import write_atomically
+from core.paths import stack_state_dir
+from core.words import words
+from infra.outputs import StackOutputs
+
+
+def outputs_file(stack: str) -> Path:
+    """Return where the outputs of `stack` are kept."""
+    return stack_state_dir(stack) / "outputs.json"
+
+
+def save_outputs(stack: str, values: dict[str, Any]) -> StackOutputs:
+    """Check what the program exported, write it, and return it. Raises ConfigError for a value that is wrong."""
+    try:
+        outputs = StackOutputs.model_validate(values)
+    except ValidationError as error:
+        raise words(error, f"outputs of stack {stack}", StackOutputs) from None
+    write_atomically(outputs_file(stack), outputs.model_dump_json(indent=2, exclude_none=True) + "\n", mode=0o600)
+    return outputs

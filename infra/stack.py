@@ -1,0 +1,164 @@
+"""One stack and all that is done to it: the only module that tells the Pulumi engine what to do.
+
+A command that loads half of a stack has the other half deleted; so nothing else here or elsewhere calls the engine.
+Decides nothing about clouds. What was cut off is put right first, whatever the next command is.
+"""
+
+import json
+import re
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from core.console import say, step
+from core.errors import DeployError
+from infra.backend import Backend, find_backend
+from infra.engine import PROJECT, Engine, EngineError
+from infra.events import Report
+from infra.operation import Operation, operation
+
+WITHOUT_PLUGINS = ("local", "existing")
+"""Clouds whose resources need no downloaded plugin; without a word the engine fetches one for every SDK it finds."""
+
+NO_STACK = re.compile(r"no stack named '.*' found")
+LOCKED = re.compile(r"the stack is currently locked by \d+ lock")
+LOCK = re.compile(r"created by (?P<user>\S+)@(?P<host>\S+) \(pid (?P<pid>\d+)\)")
+
+
+class Stack:
+    """A stack that this process holds; made by `hold`."""
+
+    def __init__(self, engine: Engine, held: Operation) -> None:
+        self._engine = engine
+        self._held = held
+
+    @property
+    def backend(self) -> Backend:
+        """Where the stack's state is kept."""
+        return self._engine.backend
+
+    def preview(self) -> Report:
+        """Report what `up` would do. A stack that was never made is not there afterwards either."""
+        report = self._stream("preview", "--refresh")
+        if report is not None:
+            return report
+        self._create()
+        try:
+            return self._stream("preview") or Report()
+        finally:
+            self.remove()
+
+    def up(self) -> Report:
+        """Make the stack's resources as its file says, after asking what has become of those it has."""
+        report = self._recovered("up", "--yes", "--skip-preview", "--refresh")
+        if report is None:
+            self._create()
+            report = self._stream("up", "--yes", "--skip-preview")
+        return report or Report()
+
+    def refresh(self) -> Report | None:
+        """Ask what has become of the stack's resources, and note it in the state; None: there is no stack."""
+        return self._recovered("refresh", "--yes", "--skip-preview")
+
+    def destroy(self) -> Report | None:
+        """Remove the stack's resources; None: there is no stack."""
+        return self._recovered("destroy", "--yes", "--skip-preview")
+
+    def outputs(self) -> dict[str, Any] | None:
+        """Return the outputs that the last `up` left in the state; None: there is no stack."""
+        try:
+            return dict(json.loads(self._engine.ask("stack", "output", "--json", "--stack", self._engine.stack)))
+        except EngineError as error:
+            if NO_STACK.search(str(error)):
+                return None
+            raise self._told(error) from None
+
+    def remove(self) -> None:
+        """Forget the stack, its history and backups; the engine refuses while it has resources."""
+        self._ask("stack", "rm", "--yes", "--preserve-config", "--remove-backups", "--stack", self._engine.stack)
+
+    def _create(self) -> None:
+        self._ask("stack", "init", self._engine.stack, "--no-select")
+
+    def _recovered(self, verb: str, *arguments: str) -> Report | None:
+        """Run the engine after what a command that was cut off left unfinished was put right."""
+        if self._held.interrupted and self.backend.knows(PROJECT, self._engine.stack) is not False:
+            self._forget_unfinished()
+        return self._stream(verb, *arguments)
+
+    def _forget_unfinished(self) -> None:
+        """Drop creations that nobody knows the end of: the provider finds out what is there, and goes on from that."""
+        try:
+            exported = json.loads(self._engine.ask("stack", "export", "--stack", self._engine.stack))
+        except EngineError as error:
+            if NO_STACK.search(str(error)):
+                return
+            raise self._told(error) from None
+        pending = (exported.get("deployment") or {}).get("pending_operations") or []
+        if pending:
+            with step(f"look at what {len(pending)} unfinished operation(s) left"):
+                self._stream("refresh", "--yes", "--skip-preview", "--clear-pending-creates")
+
+    def _stream(self, verb: str, *arguments: str) -> Report | None:
+        """Run the engine; a lock whose holder is dead is removed, once. None: there is no stack."""
+        if self.backend.knows(PROJECT, self._engine.stack) is False:
+            return None
+        for last_try in (False, True):
+            try:
+                return self._engine.stream(verb, *arguments, operation=self._held)
+            except EngineError as error:
+                if NO_STACK.search(str(error)):
+                    return None
+                if last_try or not LOCKED.search(str(error)):
+                    raise self._told(error) from None
+                self._break_lock(str(error))
+        raise AssertionError("the last try returns or raises")
+
+    def _break_lock(self, conflict: str) -> None:
+        """Remove the lock that `conflict` tells of. Raises DeployError unless its holder is dead for sure."""
+        holders = [match.groupdict() for match in LOCK.finditer(conflict)]
+        if not _all_dead(holders):
+            raise DeployError(
+                "is locked by " + ", ".join("{user}@{host}, process {pid}".format(**each) for each in holders),
+                where=f"stack {self._engine.stack}",
+                hint="wait until that ends; if it is dead for sure, run `pulumi cancel`",
+            )
+        say("  removing the lock of an engine that was killed")
+        self._ask("cancel", "--yes", "--stack", self._engine.stack)
+
+    def _ask(self, *arguments: str) -> str:
+        try:
+            return self._engine.ask(*arguments)
+        except EngineError as error:
+            raise self._told(error) from None
+
+    def _told(self, error: EngineError) -> DeployError:
+        """Return an error of the CLI in words for a person."""
+        lines = str(error).removeprefix("error: ").splitlines() or ["the Pulumi CLI failed and gave no reason"]
+        return DeployError(lines[0], where=f"stack {self._engine.stack}", detail="\n".join(lines[1:]))
+
+
+@contextmanager
+def hold(name: str, cloud: str) -> Iterator[Stack]:
+    """Yield the stack `name`, kept from other commands meanwhile. The CLI is found or made when it is needed."""
+    with operation(name) as held:
+        settings = {"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"} if cloud in WITHOUT_PLUGINS else {}
+        engine = Engine(find_backend(), name, held.folder, settings)
+        yield Stack(engine, held)
+
+
+def _all_dead(holders: Sequence[dict[str, str]]) -> bool:
+    """Return whether every lock was taken by a process of this machine that runs no more."""
+    return bool(holders) and all(
+        holder["host"] == socket.gethostname() and not _is_pulumi(int(holder["pid"])) for holder in holders
+    )
+
+
+def _is_pulumi(pid: int) -> bool:
+    """Return whether a Pulumi engine has this pid now."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip() == "pulumi"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

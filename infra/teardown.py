@@ -1,0 +1,99 @@
+"""Destroy a stack, then ask the host or the cloud until nothing of it is left.
+
+Says `ok` only for what was looked at anew. Removes the stack's state and files last, and only when nothing is left, so
+that a teardown that failed can be run again.
+"""
+
+import shutil
+from dataclasses import asdict, dataclass
+
+from core.console import say, step
+from core.errors import ConfigError, DeployError, UsageError
+from core.paths import stack_state_dir
+from core.runs import write_result
+from core.strict_yaml import read_yaml
+from infra import leftovers
+from infra.config import load_stack
+from infra.config.reader import DEPLOYMENT_KEY
+from infra.stack import Stack, hold
+
+
+@dataclass(frozen=True)
+class Teardown:
+    """What a teardown came to; written as teardown.json."""
+
+    ok: bool
+    destroyed: list[str]
+    """Names of the resources that were removed."""
+
+    left: list[str]
+    """What the host or the cloud still has."""
+
+
+def tear_down(stack: str) -> Teardown:
+    """Remove `stack` and confirm that nothing is left. Raises DeployError when something is."""
+    cloud = cloud_of(stack)
+    destroyed: list[str] = []
+    with hold(stack, cloud) as held:
+        try:
+            with step(f"remove the resources of stack {stack}"):
+                report = held.destroy()
+            if report is None:
+                say(f"  stack {stack} was never made, or is removed already")
+            else:
+                destroyed = report.done.get("delete", [])
+            left = _left(cloud, stack)
+        except DeployError:
+            _write(stack, Teardown(ok=False, destroyed=destroyed, left=leftovers.find(cloud, stack)))
+            raise
+        result = _write(stack, Teardown(ok=not left, destroyed=destroyed, left=left))
+        if left:
+            lines = "\n".join(f"  {line}" for line in left)
+            raise DeployError("not all is gone", where=f"down of stack {stack}", hint="run it again", detail=lines)
+        _forget(held, made=report is not None)
+    shutil.rmtree(stack_state_dir(stack))
+    return result
+
+
+def cloud_of(stack: str) -> str:
+    """Return the cloud of `stack`; where its file has become wrong or is gone, from the last run's copy."""
+    try:
+        return load_stack(stack).cloud
+    except (ConfigError, UsageError) as error:
+        cloud = _last_cloud(stack)
+        if cloud is None:
+            raise
+        say(f"  {error}; going on with the file of the last run")
+        return cloud
+
+
+def _last_cloud(stack: str) -> str | None:
+    """Return the cloud that the copy of the stack's file names, made when the engine last ran."""
+    copy = stack_state_dir(stack) / "project" / f"Pulumi.{stack}.yaml"
+    try:
+        content = read_yaml(copy, shown_as=str(copy))
+        return str(content["config"][DEPLOYMENT_KEY]["cloud"])
+    except (OSError, ConfigError, KeyError, TypeError):
+        return None
+
+
+def _left(cloud: str, stack: str) -> list[str]:
+    """Return what is left; what the state did not know of is removed first."""
+    with step("ask what is left"):
+        left = leftovers.find(cloud, stack)
+    if left:
+        with step(f"remove {len(left)} thing(s) that the state did not know of"):
+            leftovers.remove(cloud, stack)
+            left = leftovers.find(cloud, stack)
+    return left
+
+
+def _forget(held: Stack, *, made: bool) -> None:
+    """Remove the stack from our own backend; another keeps its empty stack and its history."""
+    if made and held.backend.ours:
+        held.remove()
+
+
+def _write(stack: str, result: Teardown) -> Teardown:
+    write_result(stack, "teardown.json", asdict(result))
+    return result

@@ -7,8 +7,6 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from core.rules import looks_secret
-
 
 @dataclass(frozen=True)
 class Place:
@@ -40,7 +38,7 @@ def place_of(model: type[BaseModel], loc: tuple[int | str, ...]) -> Place:
         else:
             inner = [each for each in get_args(annotation) if each is not ...]
             annotation = bare(inner[-1]) if inner else None
-        key = join(key, f"[{step}]" if isinstance(step, int) else _shown(step))
+        key = join(key, f"[{step}]" if isinstance(step, int) else step)
     return Place(key, field, siblings)
 
 
@@ -67,11 +65,6 @@ def literals(annotation: Any) -> tuple[Any, ...]:
     if get_origin(stripped) is Literal:
         return get_args(stripped)
     return tuple(value for part in get_args(stripped) if part is not ... for value in literals(part))
-
-
-def _shown(step: str) -> str:
-    """Return a key of the input, unless it may be a secret that was pasted in the wrong place."""
-    return "(a key that is not shown)" if looks_secret(step) else step
 
 
 def models_in(annotation: Any) -> list[type[BaseModel]]:

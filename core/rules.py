@@ -19,12 +19,19 @@ SECRET: dict[str, Any] = {"secret": True}
 PROBLEMS = "problems"
 """The type, and the key in the context, of the error that `refuse` raises."""
 
+_MIXED = r"(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)"
+
 _TOKEN = re.compile(
-    r"\bhf_|\bsk-|gh[opsu]_|github_pat_|glpat-|xox[abp]-|\bAKIA|\bASIA|\bAIza|\beyJ|-----BEGIN"
-    r"|://[^/@\s]*:[^/@\s]*@"
-    r"|(?=[A-Za-z0-9+/=_-]*\d)(?=[A-Za-z0-9+/=_-]*[A-Z])(?=[A-Za-z0-9+/=_-]*[a-z])[A-Za-z0-9+/=_-]{24,}"
+    r"\b(?:hf_|sk-|gh[opsu]_|github_pat_|glpat-|xox[abp]-|AKIA|ASIA|AIza|eyJ)[A-Za-z0-9_-]{10,}"  # usual services
+    r"|-----BEGIN"  # a key in PEM
+    r"|://[^/@\s]*:[^/@\s]*@"  # a password in a URL
+    rf"|{_MIXED}(?<![\w+=])[\w+=]{{24,}}"  # a long run without the `-` and `/` of names
+    rf"|{_MIXED}(?<![\w/+=-])[\w/+=]{{40}}(?![\w/+=-])"  # a secret key of AWS
 )
-"""What tokens of usual services look like, a password in a URL, any long run of mixed letters and digits."""
+"""What must not be repeated."""
+
+
+HIDDEN = "(not shown)"
 
 
 @dataclass(frozen=True)
@@ -74,3 +81,8 @@ def one_of(known: Iterable[str], wrong: str = "") -> str:
 def looks_secret(text: str) -> bool:
     """Return whether `text` may be a token or password that must not be repeated."""
     return bool(_TOKEN.search(text))
+
+
+def masked(text: str) -> str:
+    """Return `text` without the words in it that may be secrets."""
+    return re.sub(r"\S+", lambda word: HIDDEN if looks_secret(word[0]) else word[0], text)

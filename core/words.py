@@ -18,8 +18,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from core.errors import ConfigError
-from core.places import Place, join, literals, place_of
-from core.rules import PROBLEMS, SECRET, Problem, looks_secret, one_of
+from core.places import Place, bare, join, literals, models_in, place_of
+from core.rules import HIDDEN, PROBLEMS, SECRET, Problem, looks_secret, masked, one_of
 
 LONGEST_ECHO_CHARS = 60
 
@@ -59,10 +59,16 @@ def words(error: ValidationError, where: str, model: type[BaseModel]) -> ConfigE
 def error_of(problems: Iterable[Problem], where: str) -> ConfigError:
     """Return `problems`, at least one, as one ConfigError: the first is its line, the others its detail lines."""
     first, *others = [
-        ConfigError(each.what, where=f"{where}: {each.key}" if each.key else where, hint=each.hint) for each in problems
+        ConfigError(masked(each.what), where=f"{where}: {_shown(each.key)}" if each.key else where, hint=each.hint)
+        for each in problems
     ]
     first.detail = "\n".join(f"error: {each}" for each in others)
     return first
+
+
+def _shown(key: str) -> str:
+    """Return `key` without the parts that may be secrets, pasted where a key belongs."""
+    return ".".join(masked(part) for part in key.split("."))
 
 
 def _lies_in(loc: tuple[int | str, ...], above: tuple[int | str, ...]) -> bool:
@@ -132,6 +138,9 @@ def _mismatch(kind: str, found: Any, place: Place, context: Mapping[str, Any]) -
         hint = f"write {bounds(field)}" if kind.startswith(("int", "float")) else _write(field)
         if kind == "string_type" and isinstance(found, int | float):
             hint = "put it in quotes"
+        models = models_in(bare(field.annotation)) if field else []
+        if len(models) == 1 and _WANTED[kind] == "mapping":
+            hint = f"write keys below it: {', '.join(models[0].model_fields)}"
         if kind == "tuple_type" and isinstance(found, str):
             hint = f"write [{_echo(found, field)}]"
         return Problem(place.key, what, hint)
@@ -157,7 +166,7 @@ def _echo(value: Any, field: FieldInfo | None) -> str:
         return "true" if value else "false"
     text = str(value)
     if (field is not None and field.json_schema_extra == SECRET) or looks_secret(text):
-        return "the value (not shown)"
+        return f"the value {HIDDEN}"
     if len(text) > LONGEST_ECHO_CHARS:
         text = text[: LONGEST_ECHO_CHARS - 1] + "…"
     return text if re.fullmatch(r"[^\s'\"]+", text) else repr(text)

@@ -126,7 +126,7 @@ class VllmSpec(Frozen):
     max_sequences: int = Field(default=16, ge=1, le=4096, description="Requests computed at the same time.")
     eager: bool = Field(default=False, description="Skip graph capture and compilation: starts sooner, answers slower.")
     memory_max_gib: float | None = Field(
-        default=None, gt=0, description="Memory limit of the unit; none: the host's, less 1 GiB."
+        default=None, gt=0, le=4096, description="Memory limit of the unit; none: the host's, less 1 GiB."
     )
 
 

@@ -26,7 +26,7 @@ OTHER_EXAONE_LICENCE = "exaone-nc"
 """For a repository of the same publisher that is not in the table yet."""
 
 OLLAMA_ADAPTER_SHAPES = ("llama",)
-"""Shapes of tiny model whose adapters Ollama loads (of the real ones: Llama, Mistral, Gemma; docs/import.md there)."""
+"""Shapes of tiny model whose adapters Ollama loads; of the real ones Llama, Mistral, Gemma (docs.ollama.com/import)."""
 
 SSH_PORT = 22
 
@@ -132,7 +132,7 @@ def memory_fits_cache(spec: "ServingSpec") -> Iterator[Problem]:
     if spec.engine == "vllm" and limit is not None and limit <= spec.vllm.kv_cache_gib:
         yield Problem(
             "vllm.memory_max_gib",
-            f"{limit:g} GiB do not hold a KV cache of {spec.vllm.kv_cache_gib:g} GiB",
+            f"{limit:g} GiB does not hold a KV cache of {spec.vllm.kv_cache_gib:g} GiB",
             "raise it or leave it out",
         )
 

@@ -57,8 +57,8 @@ INSTEAD = {
     ("gcp", "machine.cpus"): "the machine type brings its processors",
     ("existing", "network"): "the inventory names each host's ssh_cidrs and client_cidrs",
     ("existing", "machine"): "the inventory describes the hosts",
-    ("gcp", "machine.spot_max_usd_per_hour"): "GCP has no price cap; leave it out",
-    ("local", "lifetime"): "a local machine costs nothing; leave it out",
+    ("gcp", "machine.spot_max_usd_per_hour"): "leave it out, as GCP has no price cap",
+    ("local", "lifetime"): "leave it out, as a local machine costs nothing",
 }
 """What to write instead, where it is more than leaving the key out."""
 
@@ -79,7 +79,7 @@ def keys_belong(config: "DeploymentConfig") -> Iterator[Problem]:
         if clouds is None or config.cloud in clouds or any(key.startswith(f"{above}.") for above in refused):
             continue
         refused.append(key)
-        hint = INSTEAD.get((config.cloud, key), f"leave it out; it belongs to {' and '.join(clouds)}")
+        hint = INSTEAD.get((config.cloud, key), f"leave it out, as it is for {' and '.join(clouds)} only")
         yield Problem(key, f"is not used with cloud {config.cloud}", hint)
 
 

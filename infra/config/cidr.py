@@ -5,13 +5,14 @@ from typing import Annotated
 
 from pydantic import AfterValidator
 
-WIDEST_SSH_PREFIX = {4: 8, 6: 20}
-"""A wider range than this is the world with another name: two halves of it pass every check for 0.0.0.0/0."""
-
-WIDEST_CLIENT_PREFIX = {4: 1, 6: 1}
+WIDEST_PREFIX = {4: 8, 6: 20}
+"""By IP version. A wider range is the world with another name: its two halves pass every check for 0.0.0.0/0."""
 
 OWN_PREFIXES = (16, 24)
 """Smallest and largest prefix length of a network that is made: what AWS takes, with room for subnets."""
+
+PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
+"""RFC 1918 and RFC 6598. `is_private` of the standard library takes more, documentation ranges among them."""
 
 EXAMPLE = "203.0.113.7/32"
 
@@ -43,7 +44,7 @@ def _ssh_cidr(text: str) -> str:
     network = parse_cidr(text)
     if network.prefixlen == 0:
         raise ValueError(f"opens port 22 to everyone; write your own address, e.g. {EXAMPLE}")
-    widest = WIDEST_SSH_PREFIX[network.version]
+    widest = WIDEST_PREFIX[network.version]
     if network.prefixlen < widest:
         raise ValueError(f"opens port 22 to more than a /{widest}; write your own address, e.g. {EXAMPLE}")
     return text
@@ -51,8 +52,12 @@ def _ssh_cidr(text: str) -> str:
 
 def _client_cidr(text: str) -> str:
     """Return `text` if it is a range that the gateway may be opened to; the world has a field of its own."""
-    if parse_cidr(text).prefixlen < WIDEST_CLIENT_PREFIX[4]:
+    network = parse_cidr(text)
+    if network.prefixlen == 0:
         raise ValueError("is the whole world; write clients_from_anywhere: true instead if you mean it")
+    widest = WIDEST_PREFIX[network.version]
+    if network.prefixlen < widest:
+        raise ValueError(f"is wider than a /{widest}; write clients_from_anywhere: true if you mean the whole world")
     return text
 
 
@@ -60,11 +65,11 @@ def _own_cidr(text: str) -> str:
     """Return `text` if a network can be made with it."""
     network = parse_cidr(text)
     low, high = OWN_PREFIXES
-    if network.version != 4:  # noqa: PLR2004  # the IP version, not a setting
+    if not isinstance(network, ipaddress.IPv4Network):
         raise ValueError("is an IPv6 range; write an IPv4 one, e.g. 10.83.0.0/16")
     if not low <= network.prefixlen <= high:
         raise ValueError(f"has the wrong size; write a range from /{low} to /{high}, e.g. 10.83.0.0/16")
-    if not network.is_private:
+    if not any(network.subnet_of(private) for private in PRIVATE):
         raise ValueError("is a public range; write a private one, e.g. 10.83.0.0/16")
     return text
 

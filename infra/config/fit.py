@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from core.rules import Problem
 from infra.machines import Machine, find_machine
-from serving.weights import loaded_gib, parameters_billion, stored_gib
+from serving.weights import loaded_gib, stored_gib
 
 if TYPE_CHECKING:
     from infra.config.deployment import DeploymentConfig
@@ -21,25 +21,20 @@ SYSTEM_GIB = 1.5
 
 
 def gpu_can_compute(config: "DeploymentConfig") -> Iterator[Problem]:
-    """Types and quantisations are ones that the GPU has, on every machine type that may be tried."""
-    model = config.serving.model
+    """The type of the weights is one that the GPU has, on every machine type that may be tried.
+
+    Quantisations need no rule: vLLM computes AWQ, GPTQ and FP8 (weights only) from compute capability 7.5, a T4, up.
+    """
     for machine in _candidates(config):
         gpu = machine.gpu
         if gpu is None:
             continue
-        if model.dtype == "bfloat16" and not gpu.bf16:
+        if config.serving.model.dtype == "bfloat16" and not gpu.bf16:
             capability = ".".join(map(str, gpu.compute_capability))
             yield Problem(
                 "serving.model.dtype",
                 f"bfloat16 needs compute capability 8.0, and the {gpu.name} of {machine.type} has {capability}",
                 "write float16, or another machine type",
-            )
-        if model.quantization == "fp8" and not gpu.fp8:
-            capability = ".".join(map(str, gpu.compute_capability))
-            yield Problem(
-                "serving.model.quantization",
-                f"fp8 needs compute capability 8.9, and the {gpu.name} of {machine.type} has {capability}",
-                "write awq or gptq with such a model, or another machine type",
             )
 
 
@@ -55,7 +50,7 @@ def options_fit_processor(config: "DeploymentConfig") -> Iterator[Problem]:
             yield Problem(
                 "serving.vllm.kv_cache_gib",
                 f"is for CPU machines, and {name} has a GPU",
-                "leave it out; gpu_memory_fraction sets the cache",
+                "leave it out, as gpu_memory_fraction sets the cache",
             )
         return
     if "gpu_memory_fraction" in written:
@@ -66,37 +61,45 @@ def options_fit_processor(config: "DeploymentConfig") -> Iterator[Problem]:
         )
 
 
-def weights_fit_memory(config: "DeploymentConfig") -> Iterator[Problem]:
-    """Weights and KV cache fit into the memory, where the model's size is known."""
-    serving = config.serving
-    weights = loaded_gib(serving.model)
-    billion = parameters_billion(serving.model.source.repo) if serving.model.source.kind == "hub" else None
-    sizes = [(m.type, m.memory_gib, m.vram_gib) for m in _candidates(config)]
-    if config.cloud == "local":
-        sizes = [("machine.memory_gib", config.machine.memory_gib, 0.0)]
-    for name, memory_gib, vram_gib in sizes:
-        limit = memory_gib if serving.vllm.memory_max_gib is None else min(memory_gib, serving.vllm.memory_max_gib)
-        cache = serving.vllm.kv_cache_gib if serving.engine == "vllm" and not vram_gib else 0.0
-        if serving.engine == "vllm" and (serving.vllm.memory_max_gib or 0) > memory_gib:
+def memory_limit_is_there(config: "DeploymentConfig") -> Iterator[Problem]:
+    """The unit's memory limit is not above what the machine has."""
+    limit = config.serving.vllm.memory_max_gib
+    for name, memory_gib in _memory(config):
+        if limit is not None and limit > memory_gib:
             yield Problem(
                 "serving.vllm.memory_max_gib",
-                f"is more than the {memory_gib:g} GiB of {name}",
+                f"{limit:g} GiB is more than the {memory_gib:g} GiB of {name}",
                 "write less or leave it out",
             )
-        if vram_gib and weights and serving.engine == "vllm" and weights > vram_gib * serving.vllm.gpu_memory_fraction:
-            share = serving.vllm.gpu_memory_fraction
+
+
+def weights_fit_vram(config: "DeploymentConfig") -> Iterator[Problem]:
+    """The weights alone fit into the GPUs' memory, where the model's size is known; what is left is KV cache."""
+    weights, share = loaded_gib(config.serving.model), config.serving.vllm.gpu_memory_fraction
+    for machine in _candidates(config):
+        if machine.gpu and weights and config.serving.engine == "vllm" and weights > machine.vram_gib * share:
             yield Problem(
                 "serving.model",
-                f"{billion:g} billion parameters are {weights:.1f} GiB of weights, and {name} has {vram_gib:g} GiB of "
-                f"VRAM x {share:g}",
+                f"{weights:.1f} GiB of weights are more than the {machine.vram_gib:g} GiB x {share:g} of VRAM that "
+                f"{machine.type} gives",
                 "take a larger machine type, a smaller model or a quantised one",
             )
-        if not vram_gib and serving.engine == "vllm" and (weights or 0) + cache + SYSTEM_GIB > limit:
-            told = f"{weights:.1f} GiB of weights + " if weights else ""
+
+
+def weights_fit_ram(config: "DeploymentConfig") -> Iterator[Problem]:
+    """Weights and KV cache fit into a CPU machine's memory; weights of unknown size count nothing."""
+    vllm = config.serving.vllm
+    if config.serving.engine != "vllm" or any(machine.gpu for machine in _candidates(config)):
+        return
+    weights = loaded_gib(config.serving.model) or 0.0
+    needed = weights + vllm.kv_cache_gib + SYSTEM_GIB
+    for name, memory_gib in _memory(config):
+        if needed > memory_gib:
             yield Problem(
                 "serving.model" if weights else "serving.vllm.kv_cache_gib",
-                f"{told}{cache:g} GiB of KV cache + {SYSTEM_GIB:g} GiB for the system are more than the "
-                f"{limit:g} GiB of {name}",
+                (f"{weights:.1f} GiB of weights + " if weights else "")
+                + f"{vllm.kv_cache_gib:g} GiB of KV cache + {SYSTEM_GIB:g} GiB for the system are {needed:.1f} GiB, "
+                f"more than the {memory_gib:g} GiB of {name}",
                 "take more memory, a smaller model or a smaller cache",
             )
 
@@ -107,7 +110,7 @@ def weights_fit_disk(config: "DeploymentConfig") -> Iterator[Problem]:
     if asked is not None and stored is not None and stored + DATA_HEADROOM_GIB > asked:
         yield Problem(
             "storage.data_gib",
-            f"{asked} GiB do not hold {stored:.1f} GiB of weights and {DATA_HEADROOM_GIB} GiB beside them",
+            f"{asked} GiB does not hold {stored:.1f} GiB of weights and {DATA_HEADROOM_GIB} GiB beside them",
             f"write at least {int(stored + DATA_HEADROOM_GIB) + 1}, or leave it out",
         )
 
@@ -122,10 +125,25 @@ def ports_differ(config: "DeploymentConfig") -> Iterator[Problem]:
         )
 
 
+def _memory(config: "DeploymentConfig") -> list[tuple[str, float]]:
+    """Return each machine that may be made, with its GiB of memory."""
+    if config.cloud == "local":
+        return [("machine.memory_gib", config.machine.memory_gib)]
+    return [(machine.type, machine.memory_gib) for machine in _candidates(config)]
+
+
 def _candidates(config: "DeploymentConfig") -> list[Machine]:
     """Return the known machine types that may be made, in order."""
     names = (config.machine.type or "", *config.machine.fallbacks)
     return [row for name in names if (row := find_machine(config.cloud, name))]
 
 
-FIT_RULES = (gpu_can_compute, options_fit_processor, weights_fit_memory, weights_fit_disk, ports_differ)
+FIT_RULES = (
+    gpu_can_compute,
+    options_fit_processor,
+    memory_limit_is_there,
+    weights_fit_vram,
+    weights_fit_ram,
+    weights_fit_disk,
+    ports_differ,
+)

@@ -46,7 +46,9 @@ def load_stack(stack: str) -> DeploymentConfig:
     try:
         content = read_yaml(path, shown_as=where)
     except FileNotFoundError:
-        raise UsageError(f"there is no stack {stack}", where=where, hint=one_of(known_stacks(), stack)) from None
+        known = known_stacks()
+        hint = one_of(known, stack) if known else "there are none yet, see stacks/README.md"
+        raise UsageError(f"there is no stack {stack}", where=where, hint=hint) from None
     config = content.get("config") if isinstance(content, dict) else None
     if not isinstance(config, dict) or DEPLOYMENT_KEY not in config:
         raise ConfigError("the key is missing", where=f"{where}: config.{DEPLOYMENT_KEY}", hint="see stacks/README.md")
@@ -55,6 +57,13 @@ def load_stack(stack: str) -> DeploymentConfig:
 
 def parse_deployment(value: Any, where: str) -> DeploymentConfig:
     """Return `value`, the deployment key's mapping, checked. Raises ConfigError; `where` names the file in it."""
+    if not isinstance(value, dict):
+        found = "empty" if value is None else "a list" if isinstance(value, list) else "text, not a mapping"
+        raise ConfigError(
+            f"{DEPLOYMENT_KEY} is {found}",
+            where=where,
+            hint="write keys below it: cloud, serving and more, see docs/config.md",
+        )
     try:
         config = DeploymentConfig.model_validate(value)
     except ValidationError as error:

@@ -29,9 +29,14 @@ _TYPES: dict[Any, str] = {str: "text", Path: "path", bool: "`true`, `false`"}
 
 def reference() -> str:
     """Return the whole text, each section once."""
+    return HEAD + "".join(_section(model, keys) for model, keys in keys_by_model().items())
+
+
+def keys_by_model() -> dict[type[BaseModel], list[str]]:
+    """Return every model of the config with the keys it is found at, outermost first."""
     found: dict[type[BaseModel], list[str]] = {}
     _collect(DeploymentConfig, "", found)
-    return HEAD + "".join(_section(model, keys) for model, keys in found.items())
+    return found
 
 
 def _collect(model: type[BaseModel], key: str, found: dict[type[BaseModel], list[str]]) -> None:

@@ -69,7 +69,7 @@ def root_disk_holds_image(config: "DeploymentConfig") -> Iterator[Problem]:
     if config.machine.image == "deep-learning" and config.storage.root_gib < DEEP_LEARNING_ROOT_GIB:
         yield Problem(
             "storage.root_gib",
-            f"{config.storage.root_gib} GiB do not hold the deep-learning image",
+            f"{config.storage.root_gib} GiB does not hold the deep-learning image",
             f"write at least {DEEP_LEARNING_ROOT_GIB}",
         )
 

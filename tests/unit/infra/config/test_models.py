@@ -1,0 +1,60 @@
+"""What all config models have in common."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from pydantic import BaseModel
+
+from core.paths import CHECKOUT
+from core.places import place_of
+from infra.config.by_cloud import CLOUDS_OF_KEY, EXAMPLES, INSTEAD, NEEDED
+from infra.config.deployment import DeploymentConfig
+from infra.config.reference import keys_by_model, reference
+
+
+def _fields() -> Iterator[tuple[str, type[BaseModel], str]]:
+    for model in keys_by_model():
+        for name in model.model_fields:
+            yield f"{model.__name__}.{name}", model, name
+
+
+@pytest.mark.parametrize(("_id", "model", "name"), [pytest.param(*each, id=each[0]) for each in _fields()])
+def test_every_field_is_described(_id: str, model: type[BaseModel], name: str) -> None:
+    """The reference and many hints are made of the descriptions."""
+    assert model.model_fields[name].description
+
+
+@pytest.mark.parametrize("model", keys_by_model(), ids=lambda model: model.__name__)
+def test_every_model_is_frozen_and_refuses_unknown_keys(model: type[BaseModel]) -> None:
+    """No step edits the config it was given, and no key is passed over."""
+    assert model.model_config.get("frozen") is True
+    assert model.model_config.get("extra") == "forbid"
+
+
+@pytest.mark.parametrize("key", [*CLOUDS_OF_KEY, *(key for keys in NEEDED.values() for key in keys), *EXAMPLES])
+def test_every_key_of_the_cloud_tables_exists(key: str) -> None:
+    """A rule about a key that no model has could never match."""
+    place = place_of(DeploymentConfig, tuple(key.split(".")))
+    assert place.key == key
+    assert place.field is not None
+
+
+def test_every_needed_key_has_an_example_and_every_hint_a_rule() -> None:
+    """The tables about clouds fit each other."""
+    assert {key for keys in NEEDED.values() for key in keys} <= set(EXAMPLES)
+    for cloud, key in INSTEAD:
+        assert cloud not in CLOUDS_OF_KEY[key], (cloud, key)
+
+
+def test_the_reference_is_current() -> None:
+    """Made anew, docs/config.md is the same."""
+    assert (CHECKOUT / "docs/config.md").read_text() == reference(), "python -m infra.config.reference > docs/config.md"
+
+
+def test_importing_the_config_imports_no_heavy_thing() -> None:
+    """First words come within 0.8 s, and a preview pays for one cloud only."""
+    code = "import sys, infra.config; print(*sorted({m.split('.')[0] for m in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CHECKOUT)
+    assert not {"pulumi", "fabric", "paramiko", "boto3", "google", "cryptography", "jinja2"} & set(done.stdout.split())

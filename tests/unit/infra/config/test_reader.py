@@ -1,0 +1,147 @@
+"""What a stack file is read as, and what is said about a wrong one."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from core.errors import run_cli
+from infra.config import DeploymentConfig, load_stack
+from infra.config.reader import DEPLOYMENT_KEY
+from tests.unit.infra.config.conftest import CASES, WriteStack, cases, changed
+
+REFUSED = sorted(path.stem for path in CASES.glob("*.yaml") if path.stem not in ("bases", "accepted", "text"))
+
+SAMPLE_SECRETS = (
+    "QwErTyUiOpAsDfGhJkLzXcVbNm",
+    "correcthorse",
+    "12345678}",
+    "hunter2",
+    "AKIAIOSFODNN7EXAMPLE",
+    "BEGIN OPENSSH",
+)
+
+
+def _load() -> int:
+    load_stack("case")
+    return 0
+
+
+def _text(deployment: Any) -> str:
+    return yaml.safe_dump({"config": {DEPLOYMENT_KEY: deployment}}, sort_keys=False)
+
+
+@pytest.mark.parametrize("case", [case for name in REFUSED for case in cases(name)])
+def test_a_wrong_value_is_told_in_a_line_and_nothing_is_made(
+    case: dict[str, Any],
+    bases: dict[str, Any],
+    write_stack: WriteStack,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """Exactly the lines of the table on stderr, exit status 2, no state, no secret repeated."""
+    write_stack(_text(changed(bases[case["base"]], case)))
+
+    status = run_cli(_load)
+
+    shown = capsys.readouterr()
+    assert shown.err.splitlines() == [f"error: stacks/Pulumi.case.yaml: {line}" for line in case["lines"]]
+    assert status == 2
+    assert shown.out == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["stacks"]
+    assert not [secret for secret in SAMPLE_SECRETS if secret in shown.err]
+
+
+def test_the_tables_are_as_large_as_promised() -> None:
+    """At least 70 malformed configs, no two cases of one table with one name."""
+    tables = {name: yaml.safe_load((CASES / f"{name}.yaml").read_text()) for name in REFUSED}
+    assert sum(map(len, tables.values())) >= 70
+    for name, table in tables.items():
+        names = [case["case"] for case in table]
+        assert sorted(set(names)) == sorted(names), name
+
+
+@pytest.mark.parametrize("case", cases("accepted"))
+def test_a_right_value_is_accepted(case: dict[str, Any], bases: dict[str, Any], write_stack: WriteStack) -> None:
+    """The same tables' neighbours: what must not be refused."""
+    write_stack(_text(changed(bases[case["base"]], case)))
+    assert isinstance(load_stack("case"), DeploymentConfig)
+
+
+@pytest.mark.parametrize("case", cases("text"))
+def test_a_wrong_file_is_told_in_a_line(
+    case: dict[str, Any], write_stack: WriteStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """YAML that cannot be read, or is no stack file."""
+    write_stack(case["text"])
+    assert run_cli(_load) == 2
+    assert capsys.readouterr().err.splitlines() == [f"error: stacks/Pulumi.case.yaml: {case['line']}"]
+
+
+@pytest.mark.parametrize(
+    ("stack", "line"),
+    [
+        ("locla", "error: stacks/Pulumi.locla.yaml: there is no stack locla; did you mean local?"),
+        ("prod", "error: stacks/Pulumi.prod.yaml: there is no stack prod; write one of local, mine"),
+        ("../local", "error: '../local': is no stack name; write lower-case letters, digits and -, "
+                     "starting with a letter, at most 40"),
+        ("Local", "error: 'Local': is no stack name; write lower-case letters, digits and -, "
+                  "starting with a letter, at most 40"),
+        ("x" * 41, f"error: '{'x' * 41}': is no stack name; write lower-case letters, digits and -, "
+                   "starting with a letter, at most 40"),
+        ("", "error: '': is no stack name; write lower-case letters, digits and -, starting with a letter, at most 40"),
+    ],
+)  # fmt: skip
+def test_an_unknown_stack_lists_the_known_ones(
+    stack: str, line: str, stacks_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name that no file has, and names that no file can have."""
+    for name in ("local", "mine"):
+        (stacks_dir / f"Pulumi.{name}.yaml").touch()
+    assert run_cli(lambda: len(load_stack(stack).zones)) == 2
+    assert capsys.readouterr().err.splitlines() == [line]
+
+
+def test_without_any_stack_file_it_says_so(stacks_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty folder."""
+    assert not list(stacks_dir.iterdir())
+    assert run_cli(lambda: len(load_stack("local").zones)) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: stacks/Pulumi.local.yaml: there is no stack local; there are none yet, see stacks/README.md"
+    ]
+
+
+def test_keys_of_pulumi_and_its_providers_are_left_alone(bases: dict[str, Any], write_stack: WriteStack) -> None:
+    """`pulumi stack init` writes encryptionsalt, and users configure providers beside our key."""
+    write_stack(
+        "encryptionsalt: v1:abc\nsecretsprovider: passphrase\nenvironment: [company]\n"
+        + yaml.safe_dump({"config": {"aws:region": "us-east-1", "aws:profile": "x", DEPLOYMENT_KEY: bases["local"]}})
+    )
+    assert load_stack("case").cloud == "local"
+
+
+def test_a_config_cannot_be_changed(bases: dict[str, Any], write_stack: WriteStack) -> None:
+    """Read once, the same for every step."""
+    write_stack(_text(bases["local"]))
+    config = load_stack("case")
+    with pytest.raises(ValueError, match="frozen"):
+        config.machine.count = 2  # type: ignore[misc]
+
+
+def test_a_private_key_that_others_can_read_is_refused(
+    bases: dict[str, Any], write_stack: WriteStack, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """SSH refuses such a key too, but only after the machine was paid for."""
+    key = tmp_path / "id_ed25519"
+    key.write_text("key")
+    key.chmod(0o644)
+    deployment = changed(bases["aws"], {"set": {"machine/identity_file": str(key)}})
+    write_stack(_text(deployment))
+    assert run_cli(_load) == 2
+    assert capsys.readouterr().err == (
+        f"error: stacks/Pulumi.case.yaml: machine.identity_file: others on this computer can read {key}; "
+        f"run chmod 600 {key}\n"
+    )
+    key.chmod(0o600)
+    assert run_cli(_load) == 0

@@ -1,0 +1,55 @@
+"""The stacks of this checkout, and what their README says."""
+
+import re
+
+import pytest
+import yaml
+
+from core.paths import CHECKOUT, STACKS_DIR
+from infra.config import DeploymentConfig, load_stack
+from infra.config.reader import DEPLOYMENT_KEY, known_stacks
+
+README = (STACKS_DIR / "README.md").read_text()
+
+
+@pytest.mark.parametrize("stack", known_stacks())
+def test_every_stack_is_right(stack: str) -> None:
+    """All of them can be previewed by whoever has the accounts they need."""
+    assert isinstance(load_stack(stack), DeploymentConfig)
+
+
+@pytest.mark.parametrize("stack", known_stacks())
+def test_every_stack_is_in_the_readme(stack: str) -> None:
+    """With what it costs."""
+    assert re.search(rf"^\| `{stack}` \|.*\| \S+", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize("stack", known_stacks())
+def test_every_scalar_of_a_stack_has_a_comment(stack: str) -> None:
+    """A stack file is where people learn what the fields mean; an obvious sibling on the next line may go without."""
+    lines = (STACKS_DIR / f"Pulumi.{stack}.yaml").read_text().splitlines()
+    bare = [line for line in lines if re.match(r"\s*-?\s*[a-z_]+: [^#]+$", line)]
+    obvious = re.compile(r"\s*(- name|version|source|rank|name): ")
+    assert [line for line in bare if not obvious.match(line)] == []
+
+
+def test_the_stack_of_the_demo_serves_two_adapters() -> None:
+    """`make demo` promises a base model and two adapters, on this computer."""
+    config = load_stack("local")
+    assert config.cloud == "local"
+    assert config.serving.served_names == ("tiny-llama", "contract", "contract@1", "summary", "summary@1")
+
+
+def test_the_example_in_the_readme_is_right() -> None:
+    """What people copy works, but for the folder that is theirs."""
+    blocks = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        DeploymentConfig.model_validate(yaml.safe_load(block)["config"][DEPLOYMENT_KEY])
+
+
+def test_the_readme_names_files_that_are_there() -> None:
+    """Links of the README."""
+    for target in re.findall(r"\]\(([^)#]+)", README):
+        assert (STACKS_DIR / target).resolve().is_relative_to(CHECKOUT)
+        assert (STACKS_DIR / target).exists(), target

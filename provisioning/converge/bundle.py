@@ -1,14 +1,15 @@
 """What travels to a host: the agent as one zip file, and a list of resources as one JSON document.
 
-    python -m provisioning.converge.bundle agent.pyz     writes the agent for a folder or for cloud-init
+Does not send anything. Without a controller (cloud-init, or no network at all) the same travels as a folder:
 
-Does not send anything.
+    sudo python3 FOLDER/agent.pyz apply FOLDER/resources.json --blobs FOLDER/blobs
 """
 
 import getpass
 import io
+import json
+import shutil
 import socket
-import sys
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ConfigError
+from core.files import write_atomically
 from provisioning.converge.resources import Resource, Secret, Tree
 from provisioning.converge.trees import list_tree
 
@@ -41,7 +43,7 @@ def agent_zip() -> bytes:
 class Bundle:
     """A list of resources as the agent reads it, the files it may ask for, and the secrets that are in it."""
 
-    document: dict[str, Any]
+    document: dict[str, Any] = field(repr=False)
     blobs: Mapping[str, Path] = field(default_factory=dict)
     """Files of trees by SHA-256."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
@@ -96,5 +98,12 @@ def _check_ids(resources: Sequence[Resource]) -> None:
         known.add(resource.id)
 
 
-if __name__ == "__main__":
-    Path(sys.argv[1]).write_bytes(agent_zip())
+def write_folder(resources: Sequence[Resource], folder: Path) -> None:
+    """Write agent, list and blobs into `folder`; the list may hold secrets, so only its owner can read it."""
+    package = bundle(resources, dry_run=False)
+    write_atomically(folder / "agent.pyz", agent_zip())
+    write_atomically(folder / "resources.json", json.dumps(package.document), mode=0o600)
+    for sha256, path in package.blobs.items():
+        target = folder / "blobs" / sha256
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, target)

@@ -90,6 +90,8 @@ class Directory(Resource):
 class File(Resource):
     """A file with exactly this content, replaced in one step; the old one stays when anything fails.
 
+    Folders on the way to it that lack are made, root's and 0755, here and for links and downloads.
+
     `check` is a command run on the new content before it replaces the old one, `{path}` standing for it,
     e.g. `("haproxy", "-c", "-f", "{path}")`. `content=None` wishes the file away.
     """

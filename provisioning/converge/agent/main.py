@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
 
     parser = argparse.ArgumentParser(prog="agent", description="Bring this host to a list of resources.")
     parser.add_argument("mode", choices=("apply", "plan"))
-    parser.add_argument("resources", help="file that `python -m provisioning.converge.bundle` wrote")
+    parser.add_argument("resources", help="list that `write_folder` of provisioning/converge/bundle.py wrote")
     parser.add_argument("--blobs", help="folder of large files, each named after its SHA-256")
     parser.add_argument("--state", default=STATE_DIR, help="folder for lock and memory (default: %(default)s)")
     options = parser.parse_args(arguments)

@@ -77,12 +77,14 @@ def write_file(
     """Put `data` at `path` in one step, after `check` has passed on it; on any failure the old file stays.
 
     The staged file bears the right name in a hidden folder beside it, since a check may look at the name
-    (`systemd-analyze verify` wants `x.service`). A reader never sees half of it, nor with another's mode.
+    (`systemd-analyze verify` wants `x.service`). A reader never sees half of it, nor with another's mode. A folder
+    that lacks is made, root's and 0755, as drop-in folders are.
     """
     uid, gid = user_id(owner), group_id(group)
     stage = staged_path(path)
-    remove(stage)
     try:
+        remove(stage)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         os.mkdir(stage, 0o700)
         staged = os.path.join(stage, os.path.basename(path))
         with open(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
@@ -131,8 +133,6 @@ def os_failure(error: OSError, path: str) -> Failure:
     """Return what went wrong at `path` in words that say what to mend."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Failure(f"no space left for {path} ({free_mib(path)} MiB free); what was there before is untouched")
-    if error.errno == errno.ENOENT and not os.path.isdir(os.path.dirname(path)):
-        return Failure(f"the folder {os.path.dirname(path)} does not exist; wish for it as a Directory first")
     return Failure(f"{path}: {error.strerror}")
 
 

@@ -56,6 +56,7 @@ def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
         set_metadata(wish.path, wish.owner, wish.group, wish.mode)
         return
     folder, name = os.path.split(wish.path)
+    os.makedirs(folder, exist_ok=True)
     staged = os.path.join(folder, f".{name}.{wish.sha256[:12]}{STAGED}")
     try:
         digest = _fetch(wish, staged, host)

@@ -37,10 +37,11 @@ def plan(wish: Any, fact: Fact) -> list[Change]:
 
 
 def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
-    """Move the link in one step."""
+    """Move the link in one step; a folder that lacks is made."""
     if changes[0][0] == "refuse":
         raise Failure(f"{wish.path} is a {fact['type']}; move it away first")
     staged = staged_path(wish.path)
     remove(staged)
+    os.makedirs(os.path.dirname(wish.path), exist_ok=True)
     os.symlink(wish.target, staged)
     os.replace(staged, wish.path)

@@ -82,7 +82,8 @@ def plan(wish: Any, fact: Fact) -> list[Change]:
     active = fact["ActiveState"] in ("active", "activating", "reloading")
     if fact["UnitFileState"] in ("masked", "masked-runtime"):
         changes.append(("unmask", "unmask"))
-    if fact["NeedDaemonReload"] == "yes" or fact["LoadState"] == "not-found":
+    unseen = fact["LoadState"] == "not-found" and (wish.enabled or wish.running)
+    if fact["NeedDaemonReload"] == "yes" or unseen:
         changes.append(("daemon-reload", "read unit files again"))
     state = fact["UnitFileState"]
     if wish.enabled and state in ("disabled", "enabled-runtime", "linked", "masked", "masked-runtime", ""):
@@ -105,9 +106,14 @@ def plan(wish: Any, fact: Fact) -> list[Change]:
 def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
     """Do it, and wait until systemd and the `ready` command agree."""
     verbs = [verb for verb, _ in changes]
-    for verb in ("unmask", "daemon-reload", "disable", "enable"):
+    if "unmask" in verbs:
+        run(["systemctl", "unmask", wish.name]).must()
+        run(["systemctl", "unmask", "--runtime", wish.name]).must()
+    if "daemon-reload" in verbs:
+        run(["systemctl", "daemon-reload"]).must()
+    for verb in ("disable", "enable"):
         if verb in verbs:
-            run(["systemctl", verb] + ([wish.name] if verb != "daemon-reload" else [])).must()
+            run(["systemctl", verb, wish.name]).must()
     job = next((verb for verb in ("start", "restart", "reload", "stop") if verb in verbs), "")
     if job == "reload" and fact["CanReload"] != "yes":
         job = "restart"

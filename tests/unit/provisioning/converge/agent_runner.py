@@ -1,0 +1,53 @@
+"""Runs the agent on this machine, in a process of its own and over the same pipes as on a host, inside one folder."""
+
+import getpass
+import grp
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from provisioning.converge.bundle import write_folder
+from provisioning.converge.resources import Resource
+
+ME: dict[str, Any] = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
+"""Owner and group of files, so that the tests need no root."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What the agent said, and how it ended."""
+
+    status: int
+    events: list[dict[str, Any]]
+    output: str
+
+    def of(self, resource: str) -> dict[str, Any]:
+        """Return the last event of kind `resource` about one id."""
+        return next(e for e in reversed(self.events) if e["event"] == "resource" and e["id"] == resource)
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        """Status by id."""
+        return {event["id"]: event["status"] for event in self.events if event["event"] == "resource"}
+
+
+def run_agent(folder: Path, resources: Sequence[Resource], mode: str = "apply") -> Ended:
+    """Run the agent the way cloud-init would: from a folder, with no controller."""
+    write_folder(resources, folder / "bundle")
+    return run_folder(folder, mode)
+
+
+def run_folder(folder: Path, mode: str = "apply") -> Ended:
+    """Run the agent with the list and the blobs that lie in `folder` already."""
+    bundle = folder / "bundle"
+    command = [sys.executable, "-IS", str(bundle / "agent.pyz"), mode, str(bundle / "resources.json")]
+    command += ["--blobs", str(bundle / "blobs"), "--state", str(folder / "state")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == ""
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    return Ended(done.returncode, events, done.stdout)

@@ -1,0 +1,181 @@
+"""The agent as a process: what it changes, says, keeps back and refuses. Needs no root: everything is in one folder."""
+
+import fcntl
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioning.converge.resources import Command, Directory, File, GeneratedSecret, Link, Resource, Secret, Tree
+from tests.unit.provisioning.converge.agent_runner import ME, run_agent, run_folder
+
+SECRET = "hunter2-and-a-half"
+
+
+def file(path: Path, content: str | Secret | None, **fields: Any) -> File:
+    return File(path=str(path), content=content, **{**ME, **fields})
+
+
+def test_changes_then_finds_nothing_to_do_then_repairs(tmp_path: Path) -> None:
+    """First run makes, second finds all right, third mends what drifted and only that."""
+    root, source = tmp_path / "root", tmp_path / "source"
+    (source / "sub").mkdir(parents=True)
+    (source / "a.txt").write_text("a")
+    (source / "sub" / "run.sh").write_text("#!/bin/sh\n")
+    (source / "sub" / "run.sh").chmod(0o755)
+    wishes: list[Resource] = [
+        Directory(path=str(root), **ME),
+        file(root / "conf", "one\n"),
+        Link(path=str(root / "link"), target="conf"),
+        Tree(path=str(root / "tree"), source=source, **ME),
+        GeneratedSecret(path=str(root / "key"), template="KEY={secret}\n", **ME),
+        Command(name="touch", argv=("touch", str(root / "touched")), creates=str(root / "touched")),
+    ]
+    assert set(run_agent(tmp_path, wishes).statuses.values()) == {"changed"}
+    assert set(run_agent(tmp_path, wishes).statuses.values()) == {"ok"}
+
+    key = (root / "key").read_text()
+    (root / "conf").write_text("two\n")
+    (root / "tree" / "sub" / "run.sh").write_text("#!/bin/xx\n")
+    (root / "tree" / "stray").write_text("x")
+    third = run_agent(tmp_path, wishes)
+    changed = {name for name, status in third.statuses.items() if status == "changed"}
+    assert changed == {f"file:{root}/conf", f"tree:{root}/tree"}
+    assert (root / "conf").read_text() == "one\n"
+    assert (root / "tree" / "sub" / "run.sh").read_text() == "#!/bin/sh\n"
+    assert stat.S_IMODE((root / "tree" / "sub" / "run.sh").stat().st_mode) == 0o755
+    assert not (root / "tree" / "stray").exists()
+    assert (root / "key").read_text() == key
+
+
+def test_plan_changes_nothing_and_shows_the_diff(tmp_path: Path) -> None:
+    """A dry run leaves every byte and makes no state of its own."""
+    conf = tmp_path / "conf"
+    conf.write_text("one\n")
+    ended = run_agent(tmp_path, [file(conf, "two\n"), Directory(path=str(tmp_path / "new"), **ME)], mode="plan")
+    assert ended.status == 0
+    assert ended.of(f"file:{conf}")["diff"] == f"--- {conf}\n+++ {conf}\n@@ -1 +1 @@\n-one\n+two\n"
+    assert conf.read_text() == "one\n"
+    assert not (tmp_path / "new").exists()
+    assert not (tmp_path / "state").exists()
+
+
+def test_secrets_are_in_no_event(tmp_path: Path) -> None:
+    """Neither content, diff, command output nor the output of a failure shows a secret."""
+    conf = tmp_path / "conf"
+    conf.write_text("old secret\n")
+    shout = ("sh", "-c", 'echo "token is $TOKEN"; exit 3')
+    wishes = [
+        file(conf, Secret(f"password={SECRET}\n{SECRET}-second-line\n")),
+        GeneratedSecret(path=str(tmp_path / "key"), template="KEY={secret}\n", **ME),
+        Command(name="shout", argv=shout, env={"TOKEN": Secret(SECRET)}),
+        Command(name="show", argv=("sh", "-c", f"cat {tmp_path}/conf {tmp_path}/key; exit 1")),
+    ]
+    ended = run_agent(tmp_path, wishes)
+    assert ended.of("command:shout")["detail"] == "token is (secret)\n"
+    assert ended.of(f"file:{conf}")["changes"] == ["(secret) changed"]
+    assert SECRET not in ended.output
+    assert "old secret" not in ended.output
+    assert (tmp_path / "key").read_text()[4:40] not in ended.output
+    assert SECRET not in "".join(path.read_text() for path in (tmp_path / "state").iterdir())
+
+
+def test_a_private_old_file_is_not_shown(tmp_path: Path) -> None:
+    """What only its owner may read stays unshown, even when the new content is no secret."""
+    conf = tmp_path / "conf"
+    conf.write_text(f"password={SECRET}\n")
+    conf.chmod(0o600)
+    ended = run_agent(tmp_path, [file(conf, "open\n")], mode="plan")
+    assert ended.of(f"file:{conf}")["diff"] == ""
+    assert SECRET not in ended.output
+
+
+def test_a_failure_stops_its_dependants_and_nothing_else(tmp_path: Path) -> None:
+    """Dependants of dependants are skipped too, the rest is done, and the exit status says that something failed."""
+    wishes = [
+        Command(name="bad", argv=("false",)),
+        file(tmp_path / "a", "a", after=("command:bad",)),
+        file(tmp_path / "b", "b", after=(f"file:{tmp_path}/a",)),
+        file(tmp_path / "c", "c"),
+    ]
+    ended = run_agent(tmp_path, wishes)
+    assert ended.status == 1
+    assert list(ended.statuses.values()) == ["failed", "skipped", "skipped", "changed"]
+    assert ended.of(f"file:{tmp_path}/b")["error"] == "depends on command:bad"
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_failing_check_keeps_the_old_file(tmp_path: Path) -> None:
+    """The check sees the new content under its own name; the old content stays and nothing is left beside it."""
+    conf = tmp_path / "x.conf"
+    conf.write_text("old\n")
+    check = ("sh", "-c", 'basename "$1"; grep old "$1"', "check", "{path}")
+    ended = run_agent(tmp_path, [file(conf, "new\n", check=check)])
+    assert ended.of(f"file:{conf}")["error"] == "the check of the new content failed"
+    assert ended.of(f"file:{conf}")["detail"] == "x.conf\n"
+    assert conf.read_text() == "old\n"
+    assert {path.name for path in tmp_path.iterdir()} == {"x.conf", "bundle", "state"}
+
+
+def test_what_a_cut_off_run_left_is_removed(tmp_path: Path) -> None:
+    """A staged file of a run that was killed goes, although the file itself is right."""
+    conf = tmp_path / "conf"
+    conf.write_text("new\n")
+    staged = tmp_path / ".conf.llm-deploy-new"
+    staged.mkdir()
+    (staged / "conf").write_text("ne")
+    assert run_agent(tmp_path, [file(conf, "new\n")]).of(f"file:{conf}")["changes"] == [
+        "remove what a cut-off run left"
+    ]
+    assert not staged.exists()
+
+
+def test_a_second_run_is_refused_while_one_is_under_way(tmp_path: Path) -> None:
+    """The refusal says who holds the lock, and a dry run is not held up."""
+    (tmp_path / "state").mkdir()
+    with (tmp_path / "state" / "lock").open("w") as lock:
+        lock.write("started by ann@desk at 2026-01-01 10:00:00 UTC, process 1\n")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused = run_agent(tmp_path, [file(tmp_path / "a", "a")])
+        planned = run_agent(tmp_path, [file(tmp_path / "a", "a")], mode="plan")
+    assert refused.status == 1
+    assert "another provision is under way: started by ann@desk at 2026-01-01" in refused.events[-1]["error"]
+    assert not (tmp_path / "a").exists()
+    assert planned.statuses == {f"file:{tmp_path}/a": "changed"}
+    assert run_agent(tmp_path, [file(tmp_path / "a", "a")]).status == 0
+
+
+def test_a_command_that_changes_nothing_for_its_check_fails(tmp_path: Path) -> None:
+    """A command is done when its check says so, not when it exits 0."""
+    ended = run_agent(tmp_path, [Command(name="c", argv=("true",), check=("test", "-e", str(tmp_path / "no")))])
+    assert ended.of("command:c")["error"] == "ran, but its check still fails"
+
+
+def test_a_command_that_hangs_is_ended(tmp_path: Path) -> None:
+    """The time limit ends the command with all that it started."""
+    ended = run_agent(tmp_path, [Command(name="c", argv=("sh", "-c", "sleep 600 & wait"), timeout_s=1)])
+    assert ended.of("command:c")["error"] == "`sh -c sleep 600 & wait` did not end within 1 s"
+
+
+@pytest.mark.parametrize("program", ["no-such-program", "/no/such/program"])
+def test_a_missing_program_is_named(tmp_path: Path, program: str) -> None:
+    """A program that lacks fails the resource in words."""
+    ended = run_agent(tmp_path, [Command(name="c", argv=(program,))])
+    assert program in ended.of("command:c")["error"] + ended.of("command:c")["detail"]
+    assert ended.of("command:c")["status"] == "failed"
+
+
+def test_a_blob_with_another_hash_is_refused(tmp_path: Path) -> None:
+    """Content that is not what was listed fails the tree and lands under no name."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "weights").write_bytes(b"x" * 100)
+    wish = Tree(path=str(tmp_path / "tree"), source=source, **ME)
+    run_agent(tmp_path, [wish], mode="plan")
+    for blob in (tmp_path / "bundle" / "blobs").iterdir():
+        blob.write_bytes(b"y" * 100)
+    ended = run_folder(tmp_path)
+    assert "arrived with another SHA-256" in ended.of(wish.id)["error"]
+    assert list((tmp_path / "tree").iterdir()) == []

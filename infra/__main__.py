@@ -27,8 +27,8 @@ def main() -> None:
     deployment: Deployment = importlib.import_module(f"infra.{config.cloud}").deploy(config)
     pulumi.export("stack", stack)
     pulumi.export("hosts", deployment.hosts)
-    pulumi.export("serving", config.serving.model_dump(mode="json", exclude_none=True))
-    pulumi.export("gateway", config.gateway.model_dump(mode="json", exclude_none=True))
+    pulumi.export("serving", config.serving.model_dump(mode="json", exclude_unset=True))
+    pulumi.export("gateway", config.gateway.model_dump(mode="json", exclude_unset=True))
 
 
 try:

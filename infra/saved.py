@@ -17,10 +17,13 @@ def outputs_file(stack: str) -> Path:
 
 
 def save_outputs(stack: str, values: dict[str, Any]) -> StackOutputs:
-    """Check what the program exported, write it, and return it. Raises ConfigError for a value that is wrong."""
+    """Check what the program exported, write it, and return it. Raises ConfigError for a value that is wrong.
+
+    Defaults are left out: some are refused when they are written where they do not apply.
+    """
     try:
         outputs = StackOutputs.model_validate(values)
     except ValidationError as error:
         raise words(error, f"outputs of stack {stack}", StackOutputs) from None
-    write_atomically(outputs_file(stack), outputs.model_dump_json(indent=2, exclude_none=True) + "\n", mode=0o600)
+    write_atomically(outputs_file(stack), outputs.model_dump_json(indent=2, exclude_unset=True) + "\n", mode=0o600)
     return outputs

@@ -30,7 +30,7 @@ def deploy(config: DeploymentConfig) -> Deployment:
     if config.inventory is None:
         raise ConfigError("is missing", where="inventory", hint="name the file with the hosts")
     hosts: list[dict[str, Any]] = [
-        host.model_dump(mode="json", exclude_none=True) for host in read_hosts(str(config.inventory))
+        host.model_dump(mode="json", exclude_unset=True) for host in read_hosts(str(config.inventory))
     ]
     return Deployment(hosts=pulumi.Output.from_input(hosts))
 

@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# Brings a fresh machine to where the Makefile works: Python, uv, the environment in .venv. Nothing is fetched and run
+# unchecked. Without an argument: what the commands need. `tests`, `checks`: what those need besides.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+purpose=${1:-commands}
+stamp=.venv/.ready
+[[ $purpose == commands ]] || stamp=.venv/.ready-$purpose
+
+python_from=3.11
+uv_from=0.9
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/llm-deploy
+
+say() { printf '%s\n' "$*" >&2; }
+
+fail() { # what is missing, what to do
+  say "error: $1; $2"
+  exit 2
+}
+
+is_done() {
+  [[ -x .venv/bin/python && -e $stamp ]] || return 1
+  [[ ! pyproject.toml -nt $stamp && ! uv.lock -nt $stamp && ! tools/bootstrap.sh -nt $stamp ]]
+}
+
+# The Debian packages of the programs given as program=package that are not on PATH, installed by root, named to others.
+need_programs() {
+  local pair missing=()
+  for pair in "$@"; do
+    command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+  done
+  ((${#missing[@]})) && need_packages "${missing[@]}"
+  return 0
+}
+
+need_packages() {
+  if [[ $(id -u) != 0 ]] || ! command -v apt-get >/dev/null; then
+    fail "this machine lacks ${*} (names of Debian packages)" "install them: sudo apt-get install ${*}"
+  fi
+  say "→ apt-get install ${*}"
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get -qq -o DPkg::Lock::Timeout=300 update >&2
+  apt-get -qq -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends "$@" >&2
+}
+
+# Prints the first Python that is new enough.
+find_python() {
+  local name
+  for name in .venv/bin/python python3 python3.14 python3.13 python3.12 python3.11; do
+    if "$name" -c "import sys; sys.exit(sys.version_info < (${python_from/./, }))" 2>/dev/null; then
+      "$name" -c 'import sys; print(sys.executable)'
+      return
+    fi
+  done
+  return 1
+}
+
+# Prints a uv that is new enough: the one on PATH, else the pinned one, installed with its hash checked.
+find_uv() {
+  local python=$1 version found folder
+  if version=$(uv --version 2>/dev/null); then
+    version=${version#uv }
+    version=${version%% *}
+    if [[ $(printf '%s\n' "$uv_from" "$version" | sort --version-sort | head -n 1) == "$uv_from" ]]; then
+      command -v uv
+      return
+    fi
+  fi
+  found=$(sed -n 's/^uv==\([^ ]*\).*/\1/p' tools/uv-requirements.txt)
+  folder=$cache/uv-$found
+  if [[ ! -x $folder/bin/uv ]]; then
+    say "→ install uv $found into $folder"
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+      need_packages "$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
+    fi
+    rm -rf "$folder.making"
+    "$python" -m venv "$folder.making"
+    "$folder.making/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
+      --only-binary :all: --requirement tools/uv-requirements.txt >&2
+    rm -rf "$folder"
+    mv "$folder.making" "$folder"
+  fi
+  printf '%s\n' "$folder/bin/uv"
+}
+
+sync() {
+  local python=$1 uv=$2
+  # --inexact leaves in place what `tests` or a cloud's extra brought; those two install everything.
+  local arguments=(--frozen --quiet --inexact)
+  [[ $purpose == commands ]] || arguments=(--frozen --quiet --all-extras)
+  say "→ install the environment of this checkout (.venv; some 100 MB the first time)"
+  UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=.venv "$uv" sync "${arguments[@]}" --python "$python" ||
+    fail "uv could not install what uv.lock names" "see the lines above; a registry must be reachable"
+}
+
+is_done && exit 0
+start=$SECONDS
+mkdir -p "$cache"
+exec 9>"$cache/bootstrap.lock"
+flock 9 # two `make` at once: the second waits, then finds it done
+is_done && exit 0
+
+case $purpose in
+  commands) ;;
+  tests) need_programs git=git ssh-keygen=openssh-client ;;
+  checks) need_programs git=git shellcheck=shellcheck ;;
+  *) fail "tools/bootstrap.sh knows no $purpose" "write tests, checks or nothing" ;;
+esac
+if ! python=$(find_python); then
+  need_packages python3
+  python=$(find_python) || fail "this machine has no Python $python_from or newer" "install one"
+fi
+uv=$(find_uv "$python")
+sync "$python" "$uv"
+touch "$stamp"
+say "✓ ready after $((SECONDS - start)) s"

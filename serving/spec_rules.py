@@ -96,9 +96,12 @@ def _tiny_fits(adapter: "AdapterSpec", base_shape: str, key: str) -> Iterator[Pr
 
 
 def options_fit_engine(spec: "ServingSpec") -> Iterator[Problem]:
-    """What only one engine can do is not asked of the other."""
+    """What only one engine can do is not asked of the other.
+
+    A section with defaults alone passes: outputs written as JSON carry every field.
+    """
     other = "ollama" if spec.engine == "vllm" else "vllm"
-    if other in spec.model_fields_set:
+    if getattr(spec, other) != type(spec).model_fields[other].default:
         yield Problem(other, f"is not used by engine {spec.engine}", f"leave it out, or write engine: {other}")
     if spec.engine == "ollama":
         for field, usual in (("dtype", "auto"), ("quantization", None), ("trust_remote_code", False)):

@@ -66,6 +66,10 @@ class Groups:
         pids = {int(pid) for folder in self.folders() for file in folder.rglob("cgroup.procs") for pid in _lines(file)}
         return [process for pid in sorted(pids) if (process := Process.of_pid(pid))]
 
+    def remains(self) -> list[Path]:
+        """Return the groups that are there."""
+        return [folder for folder in self.folders() if folder.exists()]
+
     def remove(self, *, deadline_s: float = 5.0) -> None:
         """Remove the groups, which must be empty. Raises HostError when one stays busy."""
         end = time.monotonic() + deadline_s
@@ -100,6 +104,12 @@ class Groups:
         if (group / "memory.swap.max").exists():
             _write(group / "memory.swap.max", "0")
         _write(group / "cpu.max", f"{round(cpus * CPU_PERIOD_US)} {CPU_PERIOD_US}")
+
+
+def known_ids(mount: Path = MOUNT) -> set[str]:
+    """Return the ids of all machines that have a group on this host."""
+    trees = [mount, *(mount / tree for tree in (*CONTROLLERS, "unified", "systemd"))]
+    return {folder.name.removeprefix(PREFIX) for tree in trees for folder in tree.glob(PREFIX + "[0-9a-f]" * 8)}
 
 
 def _write(file: Path, value: str) -> None:

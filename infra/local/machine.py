@@ -48,28 +48,21 @@ def create(
 
     Remains of one that was cut off are removed first; a whole machine keeps its disk, keys and address.
     """
-    owner = owner or str(state_dir())
+    owner = owner or str(state_dir().resolve())
     base = ensure_rootfs()
-    identity = record.machine_id(owner, stack, name)
+    known = record.find(owner, stack, name)
+    identity = known.id if known else record.machine_id(owner, stack, name)
+    wish = MachineRecord(
+        id=identity, owner=owner, stack=stack, name=name, memory_mib=memory_mib, cpus=cpus, public_keys=public_keys
+    )
     with record.locked(identity):
-        machine = record.load(identity) if _has_whole_record(identity) else None
-        if machine is None or machine.phase != "ready":
+        machine = _whole(identity)
+        if machine is None:
             _remove(identity)
-            machine = _claim(
-                MachineRecord(
-                    id=identity,
-                    owner=owner,
-                    stack=stack,
-                    name=name,
-                    memory_mib=memory_mib,
-                    cpus=cpus,
-                    public_keys=public_keys,
-                )
-            )
+            machine = _claim(wish)
             host.run("cp", "--archive", "--reflink=auto", str(base), str(machine.root), timeout_s=300)
             machine = machine.changed(host_key=guest.write_identity(machine.root, name))
-        machine = _adjust(machine, memory_mib, cpus, public_keys)
-        _ensure_running(machine)
+        machine = _run(machine, memory_mib=memory_mib, cpus=cpus, public_keys=public_keys)
         return machine if machine.phase == "ready" else machine.changed(phase="ready")
 
 
@@ -81,16 +74,16 @@ def read(identity: str) -> MachineRecord | None:
     return machine if _answers(machine, ANSWER_DEADLINE_S) else None
 
 
-def update(identity: str, *, memory_mib: int, cpus: float, public_keys: tuple[str, ...]) -> MachineRecord:
-    """Change limits and keys of a machine without a reboot. Raises HostError when there is no such machine."""
+def update(identity: str, *, owner: str, memory_mib: int, cpus: float, public_keys: tuple[str, ...]) -> MachineRecord:
+    """Change limits, keys and owner of a machine without a reboot; one that is off is started.
+
+    Raises HostError when there is no such machine.
+    """
     with record.locked(identity):
-        machine = record.load(identity)
+        machine = _whole(identity)
         if machine is None:
-            raise HostError("there is no such machine", where=identity, hint="run `up` again")
-        machine = _adjust(machine, memory_mib, cpus, public_keys)
-        if runner().is_running(machine):
-            runner().limit(machine)
-        return machine
+            raise HostError("there is no such machine", where=identity, hint="run `make up` again")
+        return _run(machine, owner=owner, memory_mib=memory_mib, cpus=cpus, public_keys=public_keys)
 
 
 def destroy(identity: str) -> None:
@@ -101,6 +94,12 @@ def destroy(identity: str) -> None:
     with record.locked(identity):
         _remove(identity)
     network.restore_forwarding()
+
+
+def destroy_stack(stack: str, *, owner: str | None = None) -> None:
+    """Remove all that this host has of this checkout's `stack`, known to a record or not."""
+    for identity in leftovers.ids_of_stack(stack, owner=owner) & leftovers.everything().keys():
+        destroy(identity)
 
 
 def host_record(machine: MachineRecord) -> dict[str, Any]:
@@ -128,29 +127,26 @@ def nspawn_command(machine: MachineRecord) -> list[str]:
     ]  # fmt: skip
 
 
-def _has_whole_record(identity: str) -> bool:
-    """Return whether the record can be read; one that cannot is as good as none for whoever makes the machine anew."""
+def _whole(identity: str) -> MachineRecord | None:
+    """Return the record of a machine that was finished once; None when it has to be made anew."""
     try:
-        return record.load(identity) is not None
+        machine = record.load(identity)
     except HostError:
-        return False
+        return None
+    return machine if machine and machine.phase == "ready" and machine.root.is_dir() else None
 
 
 def _claim(machine: MachineRecord) -> MachineRecord:
     """Write the record of a new machine, with a network that no other has."""
     with record.locked("host"):
-        taken = {other.address_index for other in map(record.load, record.all_ids()) if other}
+        taken = {other.address_index for other in record.all_readable()}
         return machine.changed(address_index=network.choose_index(machine.id, taken, network.host_routes()))
 
 
-def _adjust(machine: MachineRecord, memory_mib: int, cpus: float, public_keys: tuple[str, ...]) -> MachineRecord:
-    """Bring record and login keys to what is wished."""
-    guest.write_authorized_keys(machine.root, public_keys)
-    return machine.changed(memory_mib=memory_mib, cpus=cpus, public_keys=public_keys)
-
-
-def _ensure_running(machine: MachineRecord) -> None:
-    """Start the machine unless it runs, and wait until it answers."""
+def _run(machine: MachineRecord, **wish: Any) -> MachineRecord:
+    """Bring the machine to what is wished, start it unless it runs, and wait until it answers."""
+    machine = machine.changed(**wish)
+    guest.write_authorized_keys(machine.root, machine.public_keys)
     _network(machine).up()
     if runner().is_running(machine):
         runner().limit(machine)
@@ -164,6 +160,7 @@ def _ensure_running(machine: MachineRecord) -> None:
             hint=f"see {machine.log_file}",
             detail=tail(machine.log_file),
         )
+    return machine
 
 
 def _answers(machine: MachineRecord, deadline_s: float) -> bool:
@@ -232,11 +229,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         print(json.dumps(host_record(machine), indent=2))
     elif options.command == "destroy":
-        identity = record.machine_id(str(state_dir()), options.stack, options.name)
+        identity = record.machine_id(str(state_dir().resolve()), options.stack, options.name)
         destroy(options.name if options.name in record.all_ids() else identity)
     else:
-        found = [machine for machine in map(record.load, record.all_ids()) if machine]
-        print(json.dumps([_listed(machine) for machine in found], indent=2))
+        print(json.dumps([_listed(machine) for machine in record.all_readable()], indent=2))
     return 0
 
 

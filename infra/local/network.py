@@ -104,13 +104,13 @@ class Network:
     def _open_forwarding(self) -> None:
         """Let this machine's packets through the forward chains of this host's firewall (Docker's, say)."""
         self._close_forwarding()
-        for family, table, chain in foreign_forward_chains(_ruleset()):
+        for family, table, chain in foreign_forward_chains(ruleset()):
             for side in ("iifname", "oifname"):
                 host.run("nft", "insert", "rule", family, table, chain, side, self.interface, "accept",
                          "comment", f'"{self.interface}"')  # fmt: skip
 
     def _close_forwarding(self) -> None:
-        for rule in (item["rule"] for item in _ruleset() if "rule" in item):
+        for rule in (item["rule"] for item in ruleset() if "rule" in item):
             if rule.get("comment") == self.interface:
                 host.run("nft", "delete", "rule", rule["family"], rule["table"], rule["chain"],
                          "handle", str(rule["handle"]))  # fmt: skip
@@ -150,9 +150,9 @@ def host_routes() -> list[ipaddress.IPv4Network]:
     ]
 
 
-def foreign_forward_chains(ruleset: list[dict[str, dict[str, str]]]) -> list[tuple[str, str, str]]:
+def foreign_forward_chains(items: list[dict[str, dict[str, str]]]) -> list[tuple[str, str, str]]:
     """Return family, table and name of the forward chains that drop what they do not know."""
-    chains = [item["chain"] for item in ruleset if "chain" in item]
+    chains = [item["chain"] for item in items if "chain" in item]
     return [
         (str(chain["family"]), str(chain["table"]), str(chain["name"]))
         for chain in chains
@@ -178,7 +178,6 @@ def restore_forwarding() -> None:
         record.remove_host_note()
 
 
-def _ruleset() -> list[dict[str, dict[str, str]]]:
-    """Return what nftables holds, as nft's JSON has it."""
-    ruleset = json.loads(host.run("nft", "--json", "list", "ruleset"))
-    return list(ruleset["nftables"])
+def ruleset() -> list[dict[str, dict[str, str]]]:
+    """Return all that nftables holds, an item each, as nft's JSON has it."""
+    return list(json.loads(host.run("nft", "--json", "list", "ruleset"))["nftables"])

@@ -6,6 +6,7 @@
 /var/lib/llm-deploy/machines/.host.json, .host.lock   what machines share: addresses, forwarding
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -79,6 +80,11 @@ def machine_id(owner: str, stack: str, name: str) -> str:
     return hashlib.sha256("\0".join((owner, stack, name)).encode()).hexdigest()[:8]
 
 
+def machine_name(stack: str, number: int) -> str:
+    """Return the name of a stack's machine; the first has number 1."""
+    return f"{stack}-{number}"
+
+
 def load(identity: str) -> MachineRecord | None:
     """Return the record of a machine; None when there is none. Raises HostError when it cannot be read."""
     path = STORE / identity / "record.json"
@@ -95,7 +101,22 @@ def load(identity: str) -> MachineRecord | None:
 
 def all_ids() -> list[str]:
     """Return the ids of all machines of this host, whoever made them, whole or not."""
-    return sorted(path.name for path in STORE.glob("[0-9a-f]*") if path.is_dir())
+    return sorted(path.name for path in STORE.glob("[0-9a-f]" * 8) if path.is_dir())
+
+
+def all_readable() -> list[MachineRecord]:
+    """Return the records of all machines of this host, less those that were cut off while being written."""
+    found = []
+    for identity in all_ids():
+        with contextlib.suppress(HostError):
+            if machine := load(identity):
+                found.append(machine)
+    return found
+
+
+def find(owner: str, stack: str, name: str) -> MachineRecord | None:
+    """Return the record of this owner's machine; None when there is none."""
+    return next((each for each in all_readable() if (each.owner, each.stack, each.name) == (owner, stack, name)), None)
 
 
 def remove(identity: str) -> None:

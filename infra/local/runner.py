@@ -13,7 +13,7 @@ from typing import Protocol
 from core.errors import HostError
 from core.processes import Process
 from infra.local import host
-from infra.local.limits import Groups
+from infra.local.limits import Groups, known_ids
 from infra.local.record import MachineRecord
 
 SUPERVISE = Path(__file__).with_name("supervise.sh")
@@ -43,8 +43,8 @@ class Runner(Protocol):
     def processes(self, identity: str) -> list[Process]:
         """Return the machine's running processes, supervisor included."""
 
-    def remains(self, identity: str) -> list[str]:
-        """Return what is left of the machine besides processes: control groups or units."""
+    def remains(self) -> list[tuple[str, str]]:
+        """Return id and words for every control group or unit, and each process in it, of any machine."""
 
 
 def runner() -> Runner:
@@ -97,9 +97,11 @@ class SupervisorRunner:
         """Return what the machine's control groups hold."""
         return Groups(identity).processes()
 
-    def remains(self, identity: str) -> list[str]:
-        """Return the groups that are still there."""
-        return [str(folder) for folder in Groups(identity).folders() if folder.exists()]
+    def remains(self) -> list[tuple[str, str]]:
+        """Return the groups that are there, and their processes."""
+        ids = known_ids()
+        groups = [(each, f"control group {folder}") for each in ids for folder in Groups(each).remains()]
+        return groups + [(each, f"process {process.pid}") for each in ids for process in self.processes(each)]
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class SystemdRunner:
 
     def stop(self, identity: str) -> None:
         """Kill the unit's processes and wait until systemd has forgotten it."""
-        if self.remains(identity):
+        if unit(identity) in self._units():
             host.succeeds("systemctl", "kill", "--kill-whom=all", "--signal=SIGKILL", unit(identity))
             host.succeeds("systemctl", "stop", unit(identity))
             host.succeeds("systemctl", "reset-failed", unit(identity))
@@ -151,10 +153,16 @@ class SystemdRunner:
         }
         return [process for pid in sorted(pids) if (process := Process.of_pid(pid))]
 
-    def remains(self, identity: str) -> list[str]:
-        """Return the unit if systemd still knows it."""
-        loaded = host.run("systemctl", "list-units", "--all", "--plain", "--no-legend", unit(identity)).split()
-        return loaded[:1]
+    def remains(self) -> list[tuple[str, str]]:
+        """Return the units that systemd knows, and their processes."""
+        ids = [name.removeprefix("llm-").removesuffix(".service") for name in self._units()]
+        processes = [(each, f"process {process.pid}") for each in ids for process in self.processes(each)]
+        return [(each, f"unit {unit(each)}") for each in ids] + processes
+
+    def _units(self) -> list[str]:
+        pattern = "llm-" + "[0-9a-f]" * 8 + ".service"
+        lines = host.run("systemctl", "list-units", "--all", "--plain", "--no-legend", pattern).splitlines()
+        return [line.split()[0] for line in lines if line.strip()]
 
 
 def unit(identity: str) -> str:

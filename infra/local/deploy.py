@@ -1,0 +1,32 @@
+"""The Pulumi program of cloud `local`: as many machines as the config says, all alike."""
+
+import pulumi
+
+from core.paths import state_dir
+from infra.config import DeploymentConfig
+from infra.deployment import Deployment
+from infra.local.machine_component import LocalMachine, LocalMachineArgs
+from infra.local.record import machine_name
+from infra.ssh_key import stack_key_pair
+
+MIB_PER_GIB = 1024
+
+
+def deploy_machines(config: DeploymentConfig) -> Deployment:
+    """Declare the machines; the engine makes them."""
+    stack = pulumi.get_stack()
+    keys = stack_key_pair(stack)
+    machines = [
+        LocalMachine(
+            LocalMachineArgs(
+                name=machine_name(stack, number),
+                stack=stack,
+                owner=str(state_dir().resolve()),
+                memory_mib=round(config.machine.memory_gib * MIB_PER_GIB),
+                cpus=config.machine.cpus,
+                public_keys=(keys.public,),
+            )
+        )
+        for number in range(1, config.machine.count + 1)
+    ]
+    return Deployment(hosts=pulumi.Output.all(*(machine.host for machine in machines)))

@@ -70,9 +70,8 @@ def check_go() -> None:
     words = subprocess.run(["go", "version"], capture_output=True, text=True, check=False, env=_environment()).stdout
     found = re.search(r"go(\d+)\.(\d+)(?:\.(\d+))?", words)
     if found is None or tuple(int(part or 0) for part in found.groups()) < GO_FROM:
-        raise UsageError(
-            f"is too old to build the Pulumi CLI ({words.strip() or 'it does not run'})", where="go", hint=hint
-        )
+        seen = words.strip() or "it does not run"
+        raise UsageError(f"cannot build the Pulumi CLI ({seen})", where="go", hint=hint)
 
 
 def _environment() -> dict[str, str]:

@@ -1,0 +1,91 @@
+"""The release archive is used only when it is the pinned one."""
+
+import functools
+import hashlib
+import http.server
+import io
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tools.pulumi.archive import ArchiveUnavailableError, fetch_archive
+
+PROGRAM = b"#!/bin/sh\necho v3.255.0\n"
+
+
+def archive_bytes() -> bytes:
+    """Return an archive like Pulumi's, with a member that would climb out of the target folder."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name in ("pulumi/pulumi", "pulumi/pulumi-language-python", "../../escaped"):
+            member = tarfile.TarInfo(name)
+            member.size = len(PROGRAM)
+            archive.addfile(member, io.BytesIO(PROGRAM))
+        link = tarfile.TarInfo("pulumi/link")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    return packed.getvalue()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """A release server on this machine with one archive."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    (folder / "pulumi.tar.gz").write_bytes(archive_bytes())
+    handler = functools.partial(_Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as serving:
+        thread = threading.Thread(target=serving.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{serving.server_address[1]}"
+        serving.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    folder = tmp_path / "deep" / "target"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_the_pinned_archive_is_unpacked_flat_without_links(server: str, target: Path) -> None:
+    fetch_archive(
+        target,
+        url=f"{server}/pulumi.tar.gz",
+        sha256=sha256((target.parents[1] / "served" / "pulumi.tar.gz").read_bytes()),
+    )
+
+    assert sorted(path.name for path in target.iterdir()) == ["escaped", "pulumi", "pulumi-language-python"]
+    assert (target / "pulumi").read_bytes() == PROGRAM
+    assert (target / "pulumi").stat().st_mode & 0o777 == 0o755
+    assert not (target.parent / "escaped").exists()
+
+
+def test_another_checksum_is_refused_and_nothing_is_kept(server: str, target: Path) -> None:
+    with pytest.raises(ArchiveUnavailableError, match="not the pinned 0000"):
+        fetch_archive(target, url=f"{server}/pulumi.tar.gz", sha256="0" * 64)
+
+    assert list(target.iterdir()) == []
+
+
+def test_an_archive_that_is_not_there_is_told(server: str, target: Path) -> None:
+    with pytest.raises(ArchiveUnavailableError, match=r"missing\.tar\.gz cannot be had \(File not found\)"):
+        fetch_archive(target, url=f"{server}/missing.tar.gz", sha256="0" * 64)
+
+
+def test_a_server_that_cannot_be_reached_is_told(target: Path) -> None:
+    with pytest.raises(ArchiveUnavailableError, match="cannot be had"):
+        fetch_archive(target, url="http://127.0.0.1:1/pulumi.tar.gz", sha256="0" * 64)

@@ -1,0 +1,172 @@
+"""tools/bootstrap.sh on machines that lack this or that, with programs that only write down how they were called."""
+
+import os
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from core.paths import CHECKOUT
+
+
+def write_program(path: Path, script: str) -> None:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+class Machine:
+    """A checkout, and a PATH with nothing of interest on it but what the test puts there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.bin = folder / "bin"
+        self.calls = folder / "calls"
+        for name in ("bin", "checkout/tools", "checkout/.venv/bin", "home"):
+            (folder / name).mkdir(parents=True)
+        for name in ("tools/bootstrap.sh", "tools/uv-requirements.txt", "pyproject.toml", "uv.lock"):
+            (folder / "checkout" / name).write_bytes((CHECKOUT / name).read_bytes())
+        (folder / "checkout/tools/bootstrap.sh").chmod(0o755)
+        for name in ("bash", "sh", "dirname", "mkdir", "rm", "mv", "touch", "sed", "sort", "head", "flock", "cat"):
+            (self.bin / name).symlink_to(Path("/usr/bin") / name)
+        self.says("id", "0")
+
+    def says(self, name: str, output: str, *, status: int = 0) -> None:
+        """Put a program on PATH that notes its arguments, prints `output` and ends with `status`."""
+        write_program(self.bin / name, f'echo "{name} $*" >> {self.calls}; printf "%s\\n" "{output}"; exit {status}')
+
+    def has_python(self) -> None:
+        write_program(
+            self.bin / "python3",
+            f'echo "python3 $*" >> {self.calls}; case "$*" in *sys.executable*) echo "{self.bin}/python3";; esac',
+        )
+
+    def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [str(self.folder / "checkout/tools/bootstrap.sh"), *arguments],
+            env={"PATH": str(self.bin), "HOME": str(self.folder / "home")},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+
+    def called(self) -> str:
+        return self.calls.read_text() if self.calls.exists() else ""
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_a_uv_on_path_installs_what_the_lock_names(machine: Machine) -> None:
+    machine.has_python()
+    machine.says("uv", "uv 0.13.9 (x86_64-unknown-linux-gnu)")
+
+    done = machine.run()
+
+    assert done.returncode == 0, done.stderr
+    assert f"uv sync --frozen --quiet --inexact --python {machine.bin}/python3" in machine.called()
+    assert (machine.folder / "checkout/.venv/.ready").exists()
+
+
+def test_with_nothing_to_do_it_does_nothing(machine: Machine) -> None:
+    checkout = machine.folder / "checkout"
+    write_program(checkout / ".venv/bin/python", "exit 0")
+    (checkout / ".venv/.ready").touch()
+
+    done = machine.run()
+
+    assert (done.returncode, done.stdout + done.stderr, machine.called()) == (0, "", "")
+
+
+@pytest.mark.parametrize("name", ["pyproject.toml", "uv.lock"])
+def test_a_changed_lock_is_installed(machine: Machine, name: str) -> None:
+    checkout = machine.folder / "checkout"
+    write_program(
+        checkout / ".venv/bin/python", f'case "$*" in *sys.executable*) echo {checkout}/.venv/bin/python;; esac'
+    )
+    (checkout / ".venv/.ready").touch()
+    stamp = (checkout / ".venv/.ready").stat().st_mtime
+    os.utime(checkout / name, (stamp + 5, stamp + 5))
+    machine.says("uv", "uv 0.13.9")
+
+    assert machine.run().returncode == 0
+    assert "uv sync --frozen" in machine.called()
+
+
+def test_tests_and_checks_install_every_extra(machine: Machine) -> None:
+    machine.has_python()
+    for name in ("git", "ssh-keygen", "shellcheck"):
+        machine.says(name, "")
+    machine.says("uv", "uv 0.13.9")
+
+    for purpose in ("tests", "checks"):
+        assert machine.run(purpose).returncode == 0
+        assert (machine.folder / f"checkout/.venv/.ready-{purpose}").exists()
+    assert machine.called().count("--all-extras") == 2
+
+
+@pytest.mark.parametrize("version", ["uv 0.4.30", None], ids=["too old", "missing"])
+def test_without_a_usable_uv_the_pinned_one_is_installed_with_its_hash(machine: Machine, version: str | None) -> None:
+    machine.has_python()
+    if version:
+        machine.says("uv", version)
+    write_program(
+        machine.bin / "python3",
+        f'echo "python3 $*" >> {machine.calls}\n'
+        f'case "$*" in *sys.executable*) echo "{machine.bin}/python3";;\n'
+        '"-m venv "*) mkdir -p "$3/bin"; for p in python uv; do cp "$0" "$3/bin/$p"; done;; esac',
+    )
+    (machine.bin / "cp").symlink_to("/usr/bin/cp")
+
+    done = machine.run()
+
+    assert done.returncode == 0, done.stderr
+    assert "--require-hashes --only-binary :all: --requirement tools/uv-requirements.txt" in machine.called()
+    assert "sync --frozen" in machine.called().splitlines()[-1]
+
+
+def test_a_user_who_is_not_root_is_told_what_to_install(machine: Machine) -> None:
+    machine.says("id", "1000")
+
+    done = machine.run()
+
+    assert done.returncode == 2
+    assert "sudo apt-get install python3" in done.stderr
+
+
+def test_root_gets_what_is_missing(machine: Machine) -> None:
+    machine.has_python()
+    machine.says("uv", "uv 0.13.9")
+    machine.says("apt-get", "")
+    machine.says("git", "")
+
+    done = machine.run("checks")
+
+    assert done.returncode == 0, done.stderr
+    assert "→ apt-get install shellcheck" in done.stderr
+    assert re.search(r"apt-get .*install --yes --no-install-recommends shellcheck$", machine.called(), re.MULTILINE)
+
+
+def test_a_failed_installation_is_no_success(machine: Machine) -> None:
+    machine.has_python()
+    write_program(machine.bin / "uv", 'case "$1" in --version) echo "uv 0.13.9";; *) exit 1;; esac')
+
+    done = machine.run()
+
+    assert done.returncode == 2
+    assert "uv could not install" in done.stderr
+    assert not (machine.folder / "checkout/.venv/.ready").exists()
+
+
+def test_the_pinned_uv_is_the_one_in_the_lock() -> None:
+    lock = tomllib.loads((CHECKOUT / "uv.lock").read_text())
+    locked = next(package for package in lock["package"] if package["name"] == "uv")
+    pinned = (CHECKOUT / "tools/uv-requirements.txt").read_text()
+
+    assert f"uv=={locked['version']} " in pinned
+    hashes = {wheel["hash"] for wheel in locked["wheels"]}
+    assert set(re.findall(r"--hash=(\S+)", pinned)) <= hashes

@@ -14,13 +14,9 @@ def find(cloud: str, stack: str) -> list[str]:
 def remove(cloud: str, stack: str) -> None:
     """Remove what `find` would name. Raises HostError when it cannot."""
     if cloud == "local":
-        from core.paths import state_dir
-        from infra.local import machine, record
+        from infra.local.machine import destroy_stack
 
-        machines = [each for each in map(record.load, record.all_ids()) if each]
-        for each in machines:
-            if each.stack == stack and each.owner == str(state_dir()):
-                machine.destroy(each.id)
+        destroy_stack(stack)
 
 
 def _local(stack: str) -> list[str]:

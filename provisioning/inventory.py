@@ -68,9 +68,7 @@ def _load_stack(stack: str) -> StackOutputs:
         known = sorted(each.name.removeprefix("Pulumi.").removesuffix(".yaml") for each in STACKS_DIR.glob("Pulumi.*"))
         if stack not in known:
             raise UsageError(f"there is no stack {stack}", where="--stack", hint=one_of(known, stack)) from None
-        raise UsageError(
-            f"stack {stack} has no machines yet", where="--stack", hint=f"make up STACK={stack}"
-        ) from None
+        raise UsageError(f"stack {stack} has no machines yet", where="--stack", hint=f"make up STACK={stack}") from None
     return _checked(content, str(path))
 
 

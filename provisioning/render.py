@@ -18,7 +18,7 @@ def render(name: str, **values: Any) -> str:
 @cache
 def _environment() -> "Environment":
     """Return the one environment: templates are configuration files, so nothing is escaped for HTML."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415  # 0.1 s, for roles only
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # 0.1 s, for roles only
 
     return Environment(
         loader=FileSystemLoader(TEMPLATES_DIR),

@@ -44,7 +44,7 @@ def main(rules: str, *cidrs: str) -> int:
     if status or not cidrs:
         return status
     listing = subprocess.run(
-        ["ss", "-tnpH", "state", "established"], stdout=subprocess.PIPE, universal_newlines=True, check=True
+        ["ss", "-tnpH", "state", "established"], stdout=subprocess.PIPE, text=True, check=True
     ).stdout
     peers = far_ends(listing)
     if shut_out(peers, [ipaddress.ip_network(cidr) for cidr in cidrs]):

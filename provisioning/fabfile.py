@@ -1,0 +1,178 @@
+"""The tasks people run: `fab -r provisioning TASK`, or `fab TASK` in this folder, or the targets of the Makefile.
+
+Each task says on which hosts it works with --stack or --inventory. What it does lies in the module that it imports when
+it runs, so that the first words come at once.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fabric import main, task
+from invoke.exceptions import Exit, ParseError
+
+from core.errors import UsageError, run_cli
+
+if TYPE_CHECKING:
+    from provisioning.inventory import Target
+
+# fab turns this off for the whole process; without the compiled modules every run would compile ours again.
+sys.dont_write_bytecode = False
+
+Function = TypeVar("Function", bound=Callable[..., None])
+Names = Sequence[str]
+
+AT_ONCE = "8"
+LINES = "200"
+ALL_ROLES = "base,engine,gateway"
+
+WHICH = {
+    "stack": "Stack whose machines are meant; `up` made them.",
+    "inventory": "YAML or JSON file of hosts that exist already, in place of a stack.",
+    "host": "Only this host of them; may be given several times.",
+}
+PARALLEL = {"parallel": f"How many hosts are worked on at the same time (default {AT_ONCE})."}
+ROLES = {"roles": f"Comma-separated parts to bring in place (default {ALL_ROLES})."}
+LOGS = {
+    "unit": "Only `engine` or only `gateway`.",
+    "lines": f"How many of the newest lines (default {LINES}).",
+    "follow": "Go on with new lines until Ctrl-C.",
+}
+
+
+def _task(options: dict[str, str]) -> Callable[[Function], Function]:
+    """Return the decorator of a task with hosts and `options`; no short flags, as a new option would change them."""
+    decorator: Callable[[Function], Function] = task(help=WHICH | options, iterable=["host"], auto_shortflags=False)
+    return decorator
+
+
+@_task(ROLES | PARALLEL)
+def plan(
+    _: Any, *, stack: str = "", inventory: str = "", host: Names = (), roles: str = ALL_ROLES, parallel: str = AT_ONCE
+) -> None:
+    """Show what `provision` would change on the hosts, with diffs; changes nothing."""
+
+    def run() -> int:
+        from provisioning.provision import plan
+
+        return plan(_target(stack, inventory), names=host, roles=_roles(roles), at_once=_number("parallel", parallel))
+
+    _end(run)
+
+
+@_task(ROLES | PARALLEL)
+def provision(
+    _: Any, *, stack: str = "", inventory: str = "", host: Names = (), roles: str = ALL_ROLES, parallel: str = AT_ONCE
+) -> None:
+    """Install engine, models and gateway on the hosts; runs again safely."""
+
+    def run() -> int:
+        from provisioning.provision import provision
+
+        at_once = _number("parallel", parallel)
+        return provision(_target(stack, inventory), names=host, roles=_roles(roles), at_once=at_once)
+
+    _end(run)
+
+
+@_task(PARALLEL | {"json": "As JSON."})
+def status(
+    _: Any, *, stack: str = "", inventory: str = "", host: Names = (), parallel: str = AT_ONCE, json: bool = False
+) -> None:
+    """One screen per host: units, engine, models, certificate, disk, memory; ends with 0 when all hosts serve."""
+
+    def run() -> int:
+        from provisioning.status import status
+
+        return status(_target(stack, inventory), names=host, at_once=_number("parallel", parallel), as_json=json)
+
+    _end(run)
+
+
+@_task(LOGS)
+def logs(
+    _: Any,
+    *,
+    stack: str = "",
+    inventory: str = "",
+    host: Names = (),
+    unit: str = "",
+    lines: str = LINES,
+    follow: bool = False,
+) -> None:
+    """Journal of engine and gateway."""
+
+    def run() -> int:
+        from provisioning.logs import logs
+
+        wanted = _number("lines", lines)
+        return logs(_target(stack, inventory), names=host, unit=unit, lines=wanted, follow=follow)
+
+    _end(run)
+
+
+@_task({"command": "Run this instead of a shell."})
+def ssh(_: Any, *, stack: str = "", inventory: str = "", host: Names = (), command: str = "") -> None:
+    """Open a shell on a host; --host names it when there are several."""
+
+    def run() -> int:
+        from provisioning.shell import ssh
+
+        return ssh(_target(stack, inventory), names=host, command=command)
+
+    _end(run)
+
+
+@_task(PARALLEL)
+def reboot(_: Any, *, stack: str = "", inventory: str = "", host: Names = (), parallel: str = AT_ONCE) -> None:
+    """Reboot the hosts and wait until they serve again."""
+
+    def run() -> int:
+        from provisioning.reboot import reboot
+
+        return reboot(_target(stack, inventory), names=host, at_once=_number("parallel", parallel))
+
+    _end(run)
+
+
+def _end(run: Callable[[], int]) -> None:
+    """Run a task; end fab with its exit status, errors told in words."""
+    status = run_cli(run)
+    if status:
+        raise Exit(code=status)
+
+
+def _target(stack: str, inventory: str) -> "Target":
+    from provisioning.inventory import Target
+
+    return Target(stack=stack, inventory=inventory)
+
+
+def _number(option: str, text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"{text!r} is no number", where=f"--{option}", hint="write 1 or more")
+    return int(text)
+
+
+def _roles(names: str) -> Sequence[str]:
+    known = ALL_ROLES.split(",")
+    for name in names.split(","):
+        if name not in known:
+            raise UsageError(f"there is no role {name!r}", where="--roles", hint=f"write some of {ALL_ROLES}")
+    return [name for name in known if name in names.split(",")]
+
+
+def _end_wrong_usage_with_2(program: Any) -> None:
+    """Let fab end with 2, not 1, for an option or a task that it does not know: it did not even begin."""
+    parse = program.parse_tasks
+
+    def parse_tasks() -> None:
+        try:
+            parse()
+        except ParseError as error:
+            raise Exit(f"error: {error}", code=UsageError.exit_code) from None
+
+    program.parse_tasks = parse_tasks
+
+
+_end_wrong_usage_with_2(main.program)

@@ -1,0 +1,63 @@
+"""The journal of engine, gateway and firewall, from one host or several, on stdout."""
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+
+from core.console import say
+from core.errors import DeployError, HostError, UsageError
+from core.rules import one_of
+from infra.outputs import HostRecord
+from provisioning.connection import connect
+from provisioning.fleet import on_each
+from provisioning.inventory import Target, choose, load
+from provisioning.remote import stream
+from provisioning.roles.layout import ENGINE_UNIT, GATEWAY_UNIT
+
+
+def logs(target: Target, *, names: Sequence[str], unit: str, lines: int, follow: bool) -> int:
+    """Print the journal; with `follow` until Ctrl-C, which is then the normal end. Returns the exit status."""
+    outputs = load(target)
+    hosts = choose(outputs, names)
+    units = {"engine": ENGINE_UNIT[outputs.serving.engine], "gateway": GATEWAY_UNIT}
+    if unit and unit not in units:
+        raise UsageError(f"{unit!r} is not known", where="--unit", hint=one_of(units, unit))
+    chosen = [units[unit]] if unit else list(units.values())
+    argv = journal_command(chosen, lines, follow=follow)
+    say(f"→ logs {outputs.stack}, {', '.join(chosen)}: {', '.join(host.name for host in hosts)}")
+    printing = threading.Lock()
+
+    def work(host: HostRecord) -> None:
+        start = f"{host.name}  " if len(hosts) > 1 else ""
+        with connect(host) as connection:
+            for line in whole_lines(stream(connection, host, argv)):
+                with printing:
+                    print(start + line, flush=follow)
+
+    failed = []
+    try:
+        for host, result in on_each(hosts, work, at_once=len(hosts)):
+            if isinstance(result, DeployError):
+                failed.append(result)
+                say(f"{host.name}  ✗ {result}")
+    except KeyboardInterrupt:
+        if not follow:
+            raise
+    if failed:
+        raise failed[0] if len(hosts) == 1 else HostError(f"{len(failed)} of {len(hosts)} hosts failed")
+    return 0
+
+
+def journal_command(units: Sequence[str], lines: int, *, follow: bool) -> list[str]:
+    """Return the command that prints the newest `lines` lines of `units`."""
+    chosen = [part for unit in units for part in ("-u", unit)]
+    return ["journalctl", "--no-pager", "-q", "-o", "short-iso", "-n", str(lines), *(["-f"] if follow else []), *chosen]
+
+
+def whole_lines(pieces: Iterable[str]) -> Iterator[str]:
+    """Yield the lines of a text that comes in pieces, the last one also when nothing ends it."""
+    held = ""
+    for piece in pieces:
+        *lines, held = (held + piece).split("\n")
+        yield from lines
+    if held:
+        yield held

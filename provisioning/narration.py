@@ -1,0 +1,130 @@
+"""What happens on the hosts, told line by line on stderr while it happens. Each line starts with the host's name.
+
+On a terminal one line at the bottom follows what is under way; in a log a long step says every LOG_EVERY_S seconds
+that it is still at work. Holds no results.
+"""
+
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TextIO
+
+from provisioning.converge.result import HostResult, Outcome, Progress
+
+LOG_EVERY_S = 15.0
+DETAIL_LINES = 20
+"""How much of a failed program's output is shown: with the lines around it, it fits on one screen."""
+
+CLEAR_LINE = "\r\x1b[K"
+MARKS = {"changed": "+", "failed": "✗", "skipped": "-"}
+
+
+class Narrator:
+    """Tells events of several hosts, from several threads, without mixing their lines."""
+
+    def __init__(
+        self, hosts: Sequence[str], *, out: TextIO = sys.stderr, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._width = max(map(len, hosts), default=0)
+        self._out = out
+        self._clock = clock
+        self._live = out.isatty()
+        self._lock = threading.Lock()
+        self._under_way: dict[str, str] = {}
+        self._told_at: dict[str, float] = {}
+
+    def event(self, host: str, event: Outcome | Progress) -> None:
+        """Tell one event; a resource that was right already is not worth a line."""
+        with self._lock:
+            if isinstance(event, Progress):
+                self._progress(host, event)
+                return
+            self._under_way.pop(host, None)
+            if event.status in MARKS:
+                self._line(host, outcome_line(event))
+            self._redraw()
+
+    def progress_only(self, host: str, event: Outcome | Progress) -> None:
+        """Tell a progress and no outcome, for a run whose outcomes are shown together at its end."""
+        if isinstance(event, Progress):
+            self.event(host, event)
+
+    def say(self, host: str, text: str) -> None:
+        """Tell something about a host, in as many lines as it takes."""
+        with self._lock:
+            self._under_way.pop(host, None)
+            for line in text.splitlines():
+                self._line(host, line)
+            self._redraw()
+
+    def aside(self, text: str) -> None:
+        """Print data on stdout, with the bottom line of the terminal out of its way."""
+        with self._lock:
+            if self._live:
+                self._out.write(CLEAR_LINE)
+                self._out.flush()
+            print(text, flush=True)
+            self._redraw()
+
+    def _progress(self, host: str, event: Progress) -> None:
+        text = progress_line(event)
+        self._under_way[host] = text
+        if self._live:
+            self._redraw()
+        elif self._clock() - self._told_at.setdefault(host, self._clock()) >= LOG_EVERY_S:
+            self._line(host, text)
+
+    def _line(self, host: str, text: str) -> None:
+        self._told_at[host] = self._clock()
+        start = CLEAR_LINE if self._live else ""
+        self._out.write(f"{start}{host:<{self._width}}  {text}\n")
+        self._out.flush()
+
+    def _redraw(self) -> None:
+        """Write the bottom line anew, cut to the terminal's width so that it never wraps."""
+        if not self._live:
+            return
+        parts = [f"{host}: {text}" for host, text in self._under_way.items()]
+        columns = shutil.get_terminal_size().columns
+        self._out.write(CLEAR_LINE + "   ".join(parts)[: columns - 1])
+        self._out.flush()
+
+
+def outcome_line(outcome: Outcome) -> str:
+    """Return what became of one resource."""
+    words = outcome.error if outcome.status in ("failed", "skipped") else "; ".join(outcome.changes)
+    took = f" ({outcome.seconds:.1f} s)" if outcome.seconds >= 1 else ""
+    return f"{MARKS[outcome.status]} {outcome.id}: {words}{took}"
+
+
+def progress_line(progress: Progress) -> str:
+    """Return how far a long change has come."""
+    share = f"{progress.fraction:.0%} " if progress.fraction is not None else ""
+    return f"… {progress.id}: {share}{progress.text}".rstrip()
+
+
+def failure_detail(outcome: Outcome) -> str:
+    """Return the end of what the failed program said, to be read below the outcome's line."""
+    lines = outcome.detail.strip().splitlines()
+    left_out = [f"    … {len(lines) - DETAIL_LINES} lines before"] if len(lines) > DETAIL_LINES else []
+    return "\n".join([*left_out, *(f"    {line}" for line in lines[-DETAIL_LINES:])])
+
+
+def plan_text(result: HostResult) -> str:
+    """Return what would change on a host, each file with its diff."""
+    blocks = [f"{result.host}: {len(result.changed)} to change, {len(result.unchanged)} unchanged"]
+    for outcome in (*result.changed, *result.failed, *result.skipped):
+        blocks.append(f"  {outcome_line(outcome)}")
+        blocks += [f"      {line}" for line in outcome.diff.splitlines()]
+    return "\n".join(blocks)
+
+
+def counts(result: HostResult, *, would: bool = False) -> str:
+    """Return one line of numbers about a host's run."""
+    numbers = [f"{len(result.changed)} {'to change' if would else 'changed'}", f"{len(result.unchanged)} unchanged"]
+    numbers += [f"{len(result.failed)} failed"] if result.failed else []
+    numbers += [f"{len(result.skipped)} skipped"] if result.skipped else []
+    trips = f"{result.round_trips} round trip{'s' if result.round_trips != 1 else ''}"
+    return f"{'✓' if result.ok else '✗'} {', '.join(numbers)} in {result.seconds:.1f} s, {trips}"

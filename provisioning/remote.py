@@ -1,0 +1,70 @@
+"""Commands and small programs run on a host as root, over a connection that is open. Changes nothing by itself."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from core.errors import HostError
+from infra.outputs import HostRecord
+from provisioning.programs import program
+
+if TYPE_CHECKING:
+    import fabric
+    import paramiko
+
+BLOCK_BYTES = 64 * 1024
+NO_SUCH_COMMAND = 127
+
+
+class ConnectionCutError(HostError):
+    """The connection ended before the command did."""
+
+    def __init__(self, host: HostRecord) -> None:
+        super().__init__("the connection was cut", where=host.name, hint="run the same command again")
+
+
+def run_program(connection: "fabric.Connection", host: HostRecord, name: str, *arguments: str) -> str:
+    """Run provisioning/programs/<name>.py and return what it wrote. Raises HostError when it fails.
+
+    `arguments` are seen by every user of the host, so they hold no secret.
+    """
+    return "".join(stream(connection, host, ("python3", "-I", "-", *arguments), stdin=program(name)))
+
+
+def stream(connection: "fabric.Connection", host: HostRecord, argv: Sequence[str], *, stdin: str = "") -> Iterator[str]:
+    """Yield what `argv` writes, in pieces as they come. Raises HostError when it exits with another status than 0."""
+    command = shlex.join(argv if host.user == "root" else ("sudo", "-n", *argv))
+    channel = connection.transport.open_session()
+    try:
+        channel.exec_command(command)
+        channel.sendall(stdin.encode())
+        channel.shutdown_write()
+        while block := channel.recv(BLOCK_BYTES):
+            yield block.decode(errors="replace")
+        status = channel.recv_exit_status()
+        if status != 0:
+            raise _failed(host, argv, status, _stderr(channel))
+    except (OSError, EOFError) as error:
+        raise ConnectionCutError(host) from error
+    finally:
+        channel.close()
+
+
+def _stderr(channel: "paramiko.Channel") -> str:
+    """Return what is left on the channel's stderr."""
+    said = b""
+    while channel.recv_stderr_ready():
+        said += channel.recv_stderr(BLOCK_BYTES)
+    return said.decode(errors="replace").strip()
+
+
+def _failed(host: HostRecord, argv: Sequence[str], status: int, said: str) -> HostError:
+    """Return why the command ended with `status`."""
+    if status < 0:
+        return ConnectionCutError(host)
+    if "sudo:" in said:
+        hint = f"let {host.user} use sudo without a password, or log in as root"
+        return HostError("sudo refused", where=host.name, hint=hint, detail=said)
+    if status == NO_SUCH_COMMAND:
+        return HostError(f"has no {argv[0]}", where=host.name, hint=f"install {argv[0]} there", detail=said)
+    return HostError(f"{argv[0]} ended with status {status}", where=host.name, detail=said)

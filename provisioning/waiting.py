@@ -1,0 +1,29 @@
+"""Waiting for something that comes by itself, never longer than a deadline."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from core.errors import HostError
+
+Found = TypeVar("Found")
+
+
+def wait_until(
+    look: Callable[[], Found | None],
+    *,
+    deadline_s: float,
+    late: Callable[[], HostError],
+    pause_s: float = 1.0,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Found:
+    """Return what `look` returns as soon as it is not none; raise `late()` when that takes longer than `deadline_s`."""
+    end = clock() + deadline_s
+    while True:
+        found = look()
+        if found is not None:
+            return found
+        if clock() >= end:
+            raise late()
+        sleep(min(pause_s, max(0.0, end - clock())))

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All checks that need no machine, one line each; every one runs, and the exit status says whether all passed.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 failed=0
 run() {

@@ -99,9 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     say("\n━━ The tour")
     for stop, took in zip(stops, seconds, strict=True):
         say(f"  {took:7.1f} s  {stop.title:<32} {stop.typed}")
-    say(
-        f"  {total:7.1f} s  in all: {waited:.1f} s of package installs and model load, {total - waited:.1f} s our own"
-    )
+    say(f"  {total:7.1f} s  in all: {waited:.1f} s of package installs and model load, {total - waited:.1f} s our own")
     return 0
 
 

@@ -1,7 +1,7 @@
 """YAML read strictly: a key given twice is refused, and a plain word means what the Pulumi engine takes it for.
 
-PyYAML follows YAML 1.1, in which `no` is false, `19:00` is 1140 and `2026-01-01` a date; the engine reads all three
-as text. Does not know what the values are for.
+PyYAML follows YAML 1.1, in which `no` is false and `19:00` is 1140; to the engine both are text. A plain date, which
+the engine would lengthen to a time, is refused. Does not know what the values are for.
 """
 
 import re
@@ -26,6 +26,7 @@ _StrictLoader.yaml_implicit_resolvers = {
 for _tag, _pattern, _first in (
     ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
     ("int", r"^[-+]?(?:0|[1-9][0-9]*)$", "-+0123456789"),
+    ("timestamp", r"^\d{4}-\d\d?-\d\d?(?:[Tt ].*)?$", "0123456789"),
     ("float", r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$", "-+.0123456789"),
 ):
     _StrictLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
@@ -46,7 +47,13 @@ def _mapping(loader: Any, node: yaml.MappingNode) -> dict[str, Any]:
     return {key.value: loader.construct_object(value, deep=True) for key, value in node.value}
 
 
+def _date(_loader: Any, node: yaml.ScalarNode) -> None:
+    """Refuse a plain date."""
+    raise yaml.constructor.ConstructorError(None, None, "a date must stand in quotes", node.start_mark)
+
+
 _StrictLoader.add_constructor("tag:yaml.org,2002:map", _mapping)
+_StrictLoader.add_constructor("tag:yaml.org,2002:timestamp", _date)
 
 
 def read_yaml(path: Path, *, shown_as: str) -> Any:
@@ -79,6 +86,8 @@ def _words(problem: str, *, tab: bool) -> tuple[str, str]:
     """Return what is wrong and what to do, without the text around it: it may hold a secret."""
     if "is given twice" in problem:
         return problem, "keep one of the two"
+    if "must stand in quotes" in problem:
+        return problem, 'write e.g. "2026-01-31"'
     if tab:
         return "is not YAML: the line is indented with a tab", "indent with spaces"
     return (

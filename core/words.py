@@ -203,4 +203,4 @@ def bounds(field: FieldInfo | None) -> str:
         return f"{low} to {high}"
     if low:
         return f"{low} or more" if "ge" in found else low
-    return f"at most {high}" if high else "a number"
+    return (f"at most {high}" if "le" in found else high) or "a number"

@@ -62,8 +62,9 @@ def _says_the_same(adapter: AdapterSpec, folder: Path, key: str) -> Iterator[Pro
     try:
         own: Any = json.loads((folder / ADAPTER_FILE).read_text(encoding="utf-8"))
     except ValueError:
-        yield Problem(f"{key}.source.path", f"its {ADAPTER_FILE} is not JSON", "export the adapter again")
-        return
+        own = None
     rank = own.get("r") if isinstance(own, dict) else None
-    if rank != adapter.rank:
+    if not isinstance(rank, int):
+        yield Problem(f"{key}.source.path", f"its {ADAPTER_FILE} names no rank", "export the adapter again")
+    elif rank != adapter.rank:
         yield Problem(f"{key}.rank", f"{adapter.rank} is not the {rank} of its {ADAPTER_FILE}", f"write {rank}")

@@ -1,0 +1,91 @@
+"""YAML read as strictly as a deployment deserves."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import ConfigError
+from core.strict_yaml import read_yaml
+
+# What the Pulumi engine 3.258 made of the same words in a stack file (`pulumi config --json`), so that a config means
+# the same before and inside the program.
+AS_THE_ENGINE = [
+    ("no", "no"), ("yes", "yes"), ("on", "on"), ("true", True), ("False", False), ("19:00", "19:00"),
+    ("08:00", "08:00"), ("~", None), ("null", None), ("", None), ("1", 1), ("-3", -3), ("2.5", 2.5), (".5", 0.5),
+    ("1.", 1.0), ("1e3", 1000.0), ("1.5e-3", 0.0015), ("123456789012", 123456789012), ('"8"', "8"), ("'true'", "true"),
+    ("a b", "a b"), ("v1.2.3", "v1.2.3"), ("1.2.3.4/32", "1.2.3.4/32"), ('"2026-01-31"', "2026-01-31"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "some.yaml"
+
+
+@pytest.mark.parametrize(("written", "meant"), AS_THE_ENGINE)
+def test_a_plain_word_means_what_the_engine_takes_it_for(file: Path, written: str, meant: Any) -> None:
+    """PyYAML alone reads `19:00` as 1140 and `no` as false."""
+    file.write_text(f"key: {written}\n")
+    value = read_yaml(file, shown_as="x")["key"]
+    assert value == meant
+    assert type(value) is type(meant)
+
+
+@pytest.mark.parametrize("written", ["0777", "0x10", "0o7", "1_000", ".inf", ".nan", "12:30:45"])
+def test_odd_numbers_stay_text(file: Path, written: str) -> None:
+    """What the engine would make a number of in its own way is left to the field's rule, which refuses it."""
+    file.write_text(f"key: {written}\n")
+    assert read_yaml(file, shown_as="x") == {"key": written}
+
+
+def test_json_and_merged_mappings_are_read(file: Path) -> None:
+    """Outputs are JSON; stacks may share sections by anchors."""
+    file.write_text('{"a": [1, {"b": "x\\u00e9"}], "c": 1.5e-05}')
+    assert read_yaml(file, shown_as="x") == {"a": [1, {"b": "xé"}], "c": 1.5e-05}
+    file.write_text("base: &b {p: 1, q: 2}\nmine: {<<: *b, q: 3}\n")
+    assert read_yaml(file, shown_as="x")["mine"] == {"p": 1, "q": 3}
+
+
+REFUSED = [
+    ("a: 1\nb: 2\na: 3\n", "line 3, column 1: key a is given twice, first in line 1; keep one of the two"),
+    ("a: {b: 1, c: 2, b: 3}\n", "line 1, column 17: key b is given twice, first in line 1; keep one of the two"),
+    ("a:\n  - b: 1\n    b: 2\n", "line 3, column 5: key b is given twice, first in line 2; keep one of the two"),
+    ("a: 2026-01-31\n", 'line 1, column 4: a date must stand in quotes; write e.g. "2026-01-31"'),
+    ("? [a]\n: 1\n", "line 1, column 3: is not YAML: key must be one word; mind the indentation, and quote text "
+     "that holds `: ` or starts with @`%&*!|"),
+    ("a:\n\tb: 1\n", "line 2, column 1: is not YAML: the line is indented with a tab; indent with spaces"),
+    ("a: \x07\n", "holds a character that YAML does not allow"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "line"), REFUSED)
+def test_what_is_wrong_is_told_with_its_place(file: Path, text: str, line: str) -> None:
+    """File, line and column."""
+    file.write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        read_yaml(file, shown_as="x.yaml")
+    assert str(refused.value) == f"x.yaml: {line}"
+
+
+def test_broken_yaml_does_not_repeat_what_stands_there(file: Path) -> None:
+    """PyYAML's own message quotes the line."""
+    file.write_text("token: hf_QwErTyUiOpAsDfGh: x\n")
+    with pytest.raises(ConfigError) as refused:
+        read_yaml(file, shown_as="x.yaml")
+    assert "hf_" not in str(refused.value)
+
+
+def test_a_file_in_another_encoding_is_told(file: Path) -> None:
+    """Written by an editor of another age."""
+    file.write_bytes("name: 모델\n".encode("euc-kr"))
+    with pytest.raises(ConfigError, match=r"^x\.yaml: is not UTF-8 text \(byte 6\); save it as UTF-8$"):
+        read_yaml(file, shown_as="x.yaml")
+
+
+def test_a_folder_is_told_and_a_missing_file_left_to_the_caller(tmp_path: Path) -> None:
+    """The caller knows what else there is."""
+    with pytest.raises(ConfigError, match=r"^x\.yaml: cannot be read"):
+        read_yaml(tmp_path, shown_as="x.yaml")
+    with pytest.raises(FileNotFoundError):
+        read_yaml(tmp_path / "none.yaml", shown_as="x.yaml")

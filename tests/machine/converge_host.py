@@ -1,0 +1,93 @@
+"""Helpers of the converge tests: run the list, look at the host with other eyes than the agent's."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.errors import DeployError
+from infra.outputs import HostRecord
+from provisioning.connection import connect
+from provisioning.converge.controller import converge
+from provisioning.converge.resources import Resource
+from provisioning.converge.result import HostResult, Outcome, Progress
+
+
+def remote(host: HostRecord, command: str) -> str:
+    """Return what `command` prints, run as root by a shell; it must succeed."""
+    with connect(host) as connection:
+        done = connection.run("sudo sh -s", in_stream=_Script(command), hide=True)
+    return str(done.stdout)
+
+
+class _Script:
+    """A command on stdin, so that its quotes are nobody's business."""
+
+    def __init__(self, text: str) -> None:
+        self._rest = text + "\n"
+
+    def read(self, size: int) -> str:
+        piece, self._rest = self._rest[:size], self._rest[size:]
+        return piece
+
+
+@dataclass
+class Seen:
+    """The end of a run and all that was said on the way."""
+
+    result: HostResult
+    events: list[Outcome | Progress] = field(default_factory=list)
+
+    @property
+    def statuses(self) -> dict[str, str]:
+        """Status by id."""
+        return {event.id: event.status for event in self.events if isinstance(event, Outcome)}
+
+    def of(self, resource: Resource) -> Outcome:
+        """Return the outcome of one resource."""
+        return next(e for e in self.events if isinstance(e, Outcome) and e.id == resource.id)
+
+
+def bring(host: HostRecord, resources: Sequence[Resource], *, dry_run: bool = False) -> Seen:
+    """Run the list on the host."""
+    events: list[Outcome | Progress] = []
+    result = converge(host, resources, dry_run=dry_run, on_event=lambda _, event: events.append(event))
+    return Seen(result, events)
+
+
+class Background:
+    """A run in a thread, for tests that do something to it meanwhile."""
+
+    def __init__(self, host: HostRecord, resources: Sequence[Resource]) -> None:
+        self.error: DeployError | None = None
+        self.seen: Seen | None = None
+        self.events: list[Outcome | Progress] = []
+        self._thread = threading.Thread(target=self._run, args=(host, resources), daemon=True)
+        self._thread.start()
+
+    def _run(self, host: HostRecord, resources: Sequence[Resource]) -> None:
+        try:
+            result = converge(host, resources, dry_run=False, on_event=lambda _, event: self.events.append(event))
+            self.seen = Seen(result, self.events)
+        except DeployError as error:
+            self.error = error
+
+    def join(self, deadline_s: float = 60) -> None:
+        """Wait for the end."""
+        self._thread.join(deadline_s)
+        assert not self._thread.is_alive()
+
+
+def moved(host: HostRecord, **fields: Any) -> HostRecord:
+    """Return the record with other values: another port, user or key."""
+    return host.model_copy(update=fields)
+
+
+def poll(condition: Callable[[], object], *, deadline_s: float = 30) -> None:
+    """Return when `condition` holds; the test fails when it does not in time."""
+    ticks = threading.Event()
+    for _ in range(int(deadline_s / 0.2)):
+        if condition():
+            return
+        ticks.wait(0.2)
+    raise AssertionError(f"not within {deadline_s} s")

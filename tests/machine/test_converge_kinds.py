@@ -1,0 +1,190 @@
+"""Each kind of resource on a real machine: made, found right, mended after a drift, and only shown in a dry run."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from infra.outputs import HostRecord
+from provisioning.converge.resources import (
+    Command,
+    Directory,
+    File,
+    GeneratedSecret,
+    Link,
+    Mount,
+    Packages,
+    Resource,
+    Secret,
+    Sysctl,
+    Tree,
+    Unit,
+    User,
+    Venv,
+)
+from tests.machine.converge_host import bring, remote
+
+UNIT = """\
+[Unit]
+Description=Test of converge
+[Service]
+ExecStart=/bin/sleep infinity
+[Install]
+WantedBy=multi-user.target
+"""
+
+LOCK = "six==1.17.0 --hash=sha256:4721f391ed90541fddacab5acf947aa0d3dc7d27b2e1e8eda2be8970586c3274\n"
+
+UV = "/opt/uv/uv"
+
+
+@pytest.fixture(scope="session")
+def uv_tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    """The uv of this environment, as a tree that a host gets."""
+    folder = tmp_path_factory.mktemp("uv")
+    program = Path(__file__).parents[2] / ".venv" / "bin" / "uv"
+    shutil.copy2(program, folder / "uv")
+    return Tree(path="/opt/uv", source=folder)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def kernel_settings_of_its_own(machine: HostRecord) -> None:
+    """Make /proc/sys writable: nspawn mounts it read-only, though the network's settings are the machine's own."""
+    remote(machine, "mount -o remount,bind,rw /proc/sys")
+
+
+def one_of_each(uv_tree: Tree) -> list[Resource]:
+    """Return a list with every kind that a container can have."""
+    unit = File(path="/etc/systemd/system/cv.service", content=UNIT, check=("systemd-analyze", "verify", "{path}"))
+    return [
+        Packages(name="cv", present=("tree", "haproxy"), absent=("nano",)),
+        User(name="cv", home="/var/lib/cv", groups=("video",)),
+        Directory(path="/etc/cv", owner="cv", group="cv", mode=0o750),
+        File(path="/etc/cv/conf", content="one\n", owner="root", group="cv", mode=0o640),
+        File(path="/etc/cv/token", content=Secret("t0ken-of-the-test"), mode=0o600),
+        File(path="/etc/cv/gone", content=None),
+        GeneratedSecret(path="/etc/cv/key", template="KEY={secret}\n"),
+        Link(path="/etc/cv/link", target="conf"),
+        Sysctl(name="net.ipv4.tcp_keepalive_time", value="1234"),
+        Mount(path="/mnt/cv", source="tmpfs", fstype="tmpfs", options="size=1m,nofail"),
+        unit,
+        Unit(name="cv.service", restart_on=(unit.id, "file:/etc/cv/conf"), ready=("test", "-e", "/etc/cv/key")),
+        Unit(name="haproxy.service", enabled=False, running=False),
+        uv_tree,
+        Venv(path="/opt/cv/venv", lock=LOCK, uv=UV, after=(uv_tree.id,)),
+        Command(name="cv", argv=("touch", "/etc/cv/done"), creates="/etc/cv/done", user="cv", after=("user:cv",)),
+    ]
+
+
+def test_every_kind_is_made_and_then_found_right(machine: HostRecord, uv_tree: Tree) -> None:
+    """A dry run makes nothing, the first run all, the second nothing; facts are checked with other tools."""
+    wishes = one_of_each(uv_tree)
+    quiet = {"file:/etc/cv/gone", "unit:haproxy.service"}
+
+    planned = bring(machine, wishes, dry_run=True)
+    assert {name for name, status in planned.statuses.items() if status != "changed"} == quiet
+    assert remote(machine, "ls -d /etc/cv /opt/cv /opt/uv /var/lib/llm-deploy 2>/dev/null | wc -l") == "0\n"
+
+    first = bring(machine, wishes)
+    assert first.result.ok, [(o.id, o.error, o.detail) for o in first.result.failed]
+    assert {name for name, status in first.statuses.items() if status != "changed"} == quiet
+
+    second = bring(machine, wishes)
+    assert {outcome.id: outcome.changes for outcome in second.result.changed} == {}
+    assert second.result.round_trips == 1
+    facts = remote(
+        machine,
+        "stat -c '%a %U %G' /etc/cv /etc/cv/conf /etc/cv/token /etc/cv/key; id -nG cv; readlink /etc/cv/link;"
+        "sysctl -n net.ipv4.tcp_keepalive_time; stat -f -c %T /mnt/cv; systemctl is-active cv; systemctl is-enabled cv;"
+        "/opt/cv/venv/bin/python -c 'import six; print(six.__version__)'; stat -c %U /etc/cv/done; which tree",
+    )
+    assert facts.splitlines() == [
+        "750 cv cv", "640 root cv", "600 root root", "600 root root", "cv video", "conf",
+        "1234", "tmpfs", "active", "enabled", "1.17.0", "cv", "/usr/bin/tree",
+    ]  # fmt: skip
+
+
+def test_a_service_of_a_package_does_not_start_before_its_configuration(machine: HostRecord) -> None:
+    """The distribution's haproxy has not run for a moment: its unit was masked while apt installed it."""
+    assert remote(machine, "journalctl -q -u haproxy.service | wc -l") == "0\n"
+    assert remote(machine, "ls /run/systemd/system/haproxy.service 2>/dev/null | wc -l") == "0\n"
+
+
+DRIFTS = {
+    "packages:cv": "dpkg --remove --force-depends tree",
+    "user:cv": "usermod --shell /bin/sh cv",
+    "directory:/etc/cv": "chmod 777 /etc/cv",
+    "file:/etc/cv/conf": "echo two > /etc/cv/conf",
+    "file:/etc/cv/token": "chmod 644 /etc/cv/token",
+    "file:/etc/cv/gone": "touch /etc/cv/gone",
+    "generated_secret:/etc/cv/key": "chown cv /etc/cv/key",
+    "link:/etc/cv/link": "ln -sfn token /etc/cv/link",
+    "sysctl:net.ipv4.tcp_keepalive_time": "sysctl -q -w net.ipv4.tcp_keepalive_time=7200",
+    "mount:/mnt/cv": "umount /mnt/cv",
+    "unit:cv.service": "systemctl kill -s KILL cv.service",
+    "tree:/opt/uv": "touch /opt/uv/stray; chmod 644 /opt/uv/uv",
+    "venv:/opt/cv/venv": "rm /opt/cv/venv/bin/python",
+    "command:cv": "rm /etc/cv/done",
+}
+
+
+@pytest.mark.parametrize("drift", DRIFTS)
+def test_a_drift_is_mended_and_nothing_else_touched(machine: HostRecord, uv_tree: Tree, drift: str) -> None:
+    """What someone changed by hand is shown by a dry run and mended by the next run."""
+    wishes = one_of_each(uv_tree)
+    bring(machine, wishes)
+    remote(machine, DRIFTS[drift])
+    expected = {drift, "unit:cv.service"} if drift == "file:/etc/cv/conf" else {drift}
+    assert {outcome.id for outcome in bring(machine, wishes, dry_run=True).result.changed} == expected
+    assert {outcome.id for outcome in bring(machine, wishes).result.changed} == expected
+    assert bring(machine, wishes).result.changed == ()
+
+
+def test_units_restart_only_for_what_they_depend_on(machine: HostRecord) -> None:
+    """A change of a file in `restart_on` gives a new process, any other change does not."""
+
+    def wishes(conf: str, other: str) -> list[Resource]:
+        return [
+            File(path="/etc/cv-dep", content=conf),
+            File(path="/etc/cv-other", content=other),
+            File(path="/etc/systemd/system/cvd.service", content=UNIT),
+            Unit(name="cvd.service", restart_on=("file:/etc/cv-dep",)),
+        ]
+
+    pid: Callable[[], str] = lambda: remote(machine, "systemctl show -P MainPID cvd.service")  # noqa: E731
+    bring(machine, wishes("1", "1"))
+    first = pid()
+    bring(machine, wishes("1", "2"))
+    assert pid() == first
+    bring(machine, wishes("2", "2"))
+    assert pid() not in (first, "0\n")
+
+
+FAILING_UNIT = "[Service]\nExecStart=/bin/sh -c 'echo the model is not there >&2; exit 7'\nRestart=on-failure\n"
+
+
+def test_a_unit_that_fails_says_why(machine: HostRecord) -> None:
+    """The failure carries exit status and journal; dependants are skipped; mended, it starts in spite of the limit."""
+    path = "/etc/systemd/system/cvf.service"
+    broken: list[Resource] = [
+        File(path=path, content=FAILING_UNIT),
+        Unit(name="cvf.service", enabled=False, restart_on=(f"file:{path}",), ready=("false",)),
+        Command(name="after", argv=("true",), after=("unit:cvf.service",)),
+    ]
+    seen = bring(machine, broken)
+    outcome = seen.of(broken[1])
+    assert "exit status 7" in outcome.error
+    assert "the model is not there" in outcome.detail
+    assert seen.of(broken[2]).status == "skipped"
+    mended = [File(path=path, content=UNIT), Unit(name="cvf.service", restart_on=(f"file:{path}",))]
+    assert bring(machine, mended).result.ok
+
+
+def test_a_unit_that_is_never_ready_fails_in_time(machine: HostRecord) -> None:
+    """Running is not ready; the words of the `ready` command are in the error."""
+    unit = Unit(
+        name="cvr.service", enabled=False, ready=("sh", "-c", "echo model is loading; exit 1"), ready_timeout_s=2
+    )
+    seen = bring(machine, [File(path="/etc/systemd/system/cvr.service", content=UNIT), unit])
+    assert "after 2 s it is still not ready: model is loading" in seen.of(unit).error

@@ -7,8 +7,6 @@ from pydantic import Field
 
 from core.frozen import Frozen
 
-DEFAULT_IMAGE = {"local": "debian-12", "aws": "ubuntu-24.04", "gcp": "ubuntu-24.04"}
-
 
 class MachineSpec(Frozen):
     """The machines of one deployment, all alike."""
@@ -34,7 +32,8 @@ class MachineSpec(Frozen):
     )
     image: str | None = Field(
         default=None,
-        description="debian-12 (local); ubuntu-24.04, ubuntu-22.04 or deep-learning (aws, gcp), or an image's id.",
+        description="debian-12 (local); ubuntu-24.04, ubuntu-22.04, deep-learning (aws, gcp) or an image's id. "
+        "None: the first of these.",
     )
     cpu_credits: Literal["standard", "unlimited"] | None = Field(
         default=None,

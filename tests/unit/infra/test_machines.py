@@ -57,7 +57,8 @@ def test_the_machines_of_the_known_stacks_are_there() -> None:
 def test_sums_and_families() -> None:
     """What a row does not hold itself."""
     g5 = machines()["aws", "g5.12xlarge"]
-    assert (g5.family, g5.gpu_count, g5.vram_gib) == ("g5", 4, pytest.approx(89.4))
+    assert (g5.family, g5.gpu_count) == ("g5", 4)
+    assert g5.vram_gib == pytest.approx(89.4)
     assert machines()["gcp", "n1-standard-8+nvidia-tesla-t4"].family == "n1"
 
 

@@ -1,0 +1,29 @@
+"""One command on a machine, through the project's own connection; and waiting for something to become true."""
+
+import time
+from collections.abc import Callable
+
+from core.errors import HostError
+from infra.outputs import HostRecord
+from provisioning.connection import connect
+
+
+def on(host: HostRecord, command: str) -> str:
+    """Return what the command prints. Raises AssertionError with its stderr when it fails."""
+    with connect(host) as connection:
+        done = connection.run(command, hide=True, warn=True, in_stream=False)
+    assert done.ok, f"{command}: status {done.exited}\n{done.stdout}{done.stderr}"
+    return str(done.stdout).strip()
+
+
+def wait_until(ready: Callable[[], bool], *, deadline_s: float = 30.0) -> None:
+    """Return when `ready` is true; a machine that cannot be reached counts as not ready. Fails at the deadline."""
+    end = time.monotonic() + deadline_s
+    while time.monotonic() < end:
+        try:
+            if ready():
+                return
+        except HostError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError(f"not so within {deadline_s:g} s")

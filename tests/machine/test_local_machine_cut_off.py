@@ -1,0 +1,40 @@
+"""A creation killed at any step: `destroy` cleans up after it, and the next creation makes a whole machine."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from signal import SIGKILL
+
+import pytest
+
+from core.paths import CHECKOUT
+from infra.local import leftovers, record
+from infra.local import machine as machines
+from tests.machine.cut_off_create import STEPS
+from tests.machine.machines import STACK, NewMachine
+from tests.machine.shell import on
+
+
+@pytest.fixture
+def cut_off(machine_state: Path, request: pytest.FixtureRequest) -> str:
+    """The id of a machine whose creation was killed at the step that the test names."""
+    command = (sys.executable, "-m", "tests.machine.cut_off_create", str(machine_state), request.param)
+    done = subprocess.run(command, cwd=CHECKOUT, env=os.environ, capture_output=True, text=True, check=False)
+    assert done.returncode == -SIGKILL, done.stderr
+    return record.machine_id(str(machine_state), STACK, "one")
+
+
+@pytest.mark.parametrize("cut_off", STEPS, indirect=True)
+def test_destroy_cleans_up(cut_off: str) -> None:
+    assert leftovers.of_machine(cut_off) != []
+    machines.destroy(cut_off)
+    assert leftovers.of_machine(cut_off) == []
+
+
+@pytest.mark.parametrize("cut_off", ["root file system half copied", "machine started"], indirect=True)
+def test_it_does_not_count_as_there_and_the_next_creation_makes_it_whole(cut_off: str, new_machine: NewMachine) -> None:
+    assert machines.read(cut_off) is None
+    one = new_machine()
+    assert on(one, "systemctl is-active ssh.service") == "active"
+    assert machines.read(cut_off)

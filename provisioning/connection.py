@@ -36,11 +36,12 @@ def connect(host: HostRecord) -> Iterator[fabric.Connection]:
 def open_connection(host: HostRecord) -> fabric.Connection:
     """Return an open connection that the caller closes. Raises HostError in words."""
     where = f"{host.name} ({host.user}@{host.address}:{host.ssh_port})"
-    plug = _open_socket(host, where)
     config = fabric.Config(overrides={"load_ssh_configs": False}, lazy=True)
-    login: dict[str, Any] = {"sock": plug, "banner_timeout": ANSWER_TIMEOUT_S, "auth_timeout": ANSWER_TIMEOUT_S}
+    login: dict[str, Any] = {"banner_timeout": ANSWER_TIMEOUT_S, "auth_timeout": ANSWER_TIMEOUT_S}
     if host.identity_file is not None:
         login |= {"pkey": _read_key(host, where), "allow_agent": False, "look_for_keys": False}
+    plug = _open_socket(host, where)
+    login["sock"] = plug
     connection = fabric.Connection(
         host.address, user=host.user, port=host.ssh_port, config=config, connect_kwargs=login
     )

@@ -48,7 +48,7 @@ class Events:
     def keep_secret(self, value: str) -> None:
         """Mask `value` from now on, and each of its longer lines, since output comes in lines."""
         lines = [line for line in value.splitlines() if len(line) >= MASKED_LINE_MIN]
-        for text in {value, value.strip(), *lines}:
+        for text in {value.strip(), *lines}:
             if text and text not in self._secrets:
                 self._secrets.append(text)
         self._secrets.sort(key=len, reverse=True)

@@ -1,0 +1,280 @@
+"""What goes wrong on the way to a host or on it: the next run completes it, and nothing half-made is taken for good."""
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from benchmarks.converge.delay_proxy import DelayProxy
+from core.errors import HostError
+from infra.outputs import HostRecord
+from provisioning.converge.resources import Command, Download, File, Packages, Resource, Secret, Tree, Unit, Venv
+from tests.machine.converge_host import Background, bring, moved, poll, remote
+from tests.machine.test_converge_kinds import LOCK, UNIT, UV, uv_tree
+
+__all__ = ["uv_tree"]  # a fixture, found by its name
+
+AGENT_PID = "sed 's/.*process //' /var/lib/llm-deploy/lock"
+KILL_AGENT = f"kill -9 $({AGENT_PID})"
+
+
+def test_two_at_once(machine: HostRecord) -> None:
+    """The second one fails at once and says who is at work since when; the first is not disturbed."""
+    slow: list[Resource] = [Command(name="slow", argv=("sleep", "4"))]
+    first = Background(machine, slow)
+    poll(lambda: remote(machine, "pgrep -fx 'sleep 4' | wc -l") != "0\n")
+    began = time.monotonic()
+    with pytest.raises(HostError, match=r"another provision is under way: started by \S+ at 20\d\d-"):
+        bring(machine, slow)
+    assert time.monotonic() - began < 3
+    first.join()
+    assert first.seen is not None
+    assert first.seen.result.ok
+
+
+def cut_restart_list(version: str, seconds: str) -> list[Resource]:
+    """Return a change, a pause in which the test strikes, and a unit that the change concerns."""
+    return [
+        File(path="/etc/systemd/system/cut.service", content=UNIT),
+        File(path="/etc/cut.conf", content=version),
+        Command(name="pause", argv=("sleep", seconds), check=("test", "-e", "/run/no-pause")),
+        Unit(name="cut.service", restart_on=("file:/etc/cut.conf",)),
+    ]
+
+
+@pytest.mark.parametrize("how", ["killed agent", "cut connection"])
+def test_a_restart_that_was_cut_off_is_made_up_for(machine: HostRecord, how: str) -> None:
+    """Cut off between the change of a file and the restart that it needs: the next run restarts, the one after not."""
+    pid = "systemctl show -P MainPID cut.service"
+    remote(machine, "touch /run/no-pause")
+    bring(machine, cut_restart_list("1", "0"))
+    before = remote(machine, pid)
+    remote(machine, "rm /run/no-pause")
+    with DelayProxy((machine.address, machine.ssh_port), round_trip_s=0).running() as proxy:
+        run = Background(moved(machine, address="127.0.0.1", ssh_port=proxy.port), cut_restart_list(how, "600"))
+        poll(lambda: remote(machine, "pgrep -fx 'sleep 600' | wc -l") != "0\n")
+        if how == "killed agent":
+            remote(machine, KILL_AGENT)
+        else:
+            proxy.cut()
+        run.join()
+    assert isinstance(run.error, HostError)
+    poll(lambda: remote(machine, "pgrep -fx 'sleep 600' | wc -l") == "0\n")
+    assert remote(machine, pid) == before
+    remote(machine, "touch /run/no-pause")
+    poll(lambda: remote(machine, "flock -n /var/lib/llm-deploy/lock echo free") == "free\n")
+    completed = bring(machine, cut_restart_list(how, "0"))
+    assert [outcome.id for outcome in completed.result.changed] == ["unit:cut.service"]
+    assert remote(machine, pid) not in (before, "0\n")
+    assert bring(machine, cut_restart_list(how, "0")).result.changed == ()
+
+
+def test_an_agent_killed_while_apt_works(machine: HostRecord) -> None:
+    """apt is not torn: it ends by itself or is mended by the next run, and dpkg finds nothing half-done."""
+    wishes: list[Resource] = [Packages(name="apt", present=("git",))]
+    run = Background(machine, wishes)
+    poll(lambda: remote(machine, "pgrep -x apt-get | wc -l") != "0\n")
+    remote(machine, KILL_AGENT)
+    run.join()
+    assert isinstance(run.error, HostError)
+    assert bring(machine, wishes).result.ok
+    assert remote(machine, "git --version; dpkg --audit").startswith("git version")
+
+
+def test_apt_itself_killed_is_mended(machine: HostRecord) -> None:
+    """A package that was unpacked and not configured is finished by the next run."""
+    bring(machine, [Packages(name="half", present=("bc",))])
+    remote(
+        machine,
+        "dpkg --force-depends --remove bc >/dev/null; cd /tmp && apt-get -q download bc && dpkg --unpack bc_*.deb",
+    )
+    assert (
+        "half-configured" in (audit := remote(machine, "dpkg-query -W -f '${db:Status-Status}' bc"))
+        or audit == "unpacked"
+    )
+    assert bring(machine, [Packages(name="half", present=("bc",))]).result.ok
+    assert remote(machine, "dpkg-query -W -f '${db:Status-Status}' bc; dpkg --audit") == "installed"
+
+
+@pytest.mark.parametrize("how", ["killed agent", "cut connection"])
+def test_a_large_file_cut_off_goes_on_where_it_stopped(machine: HostRecord, tmp_path: Path, how: str) -> None:
+    """The half is under no right name; the next run asks for the other half only."""
+    size = 48 << 20
+    (tmp_path / "weights").write_bytes(hashlib.shake_256(how.encode()).digest(size))
+    wish = Tree(path=f"/opt/large-{how.split(maxsplit=1)[0]}", source=tmp_path)
+    with DelayProxy((machine.address, machine.ssh_port), round_trip_s=1.0).running() as proxy:
+        run = Background(moved(machine, address="127.0.0.1", ssh_port=proxy.port), [wish])
+        poll(lambda: remote(machine, f"cat {wish.path}/.weights.* 2>/dev/null | wc -c") > "1")
+        if how == "killed agent":
+            remote(machine, KILL_AGENT)
+        else:
+            proxy.cut()
+        run.join()
+        assert proxy.bytes_up < size
+    assert isinstance(run.error, HostError)
+    assert remote(machine, f"ls {wish.path}") == ""
+    poll(lambda: remote(machine, "flock -n /var/lib/llm-deploy/lock echo free") == "free\n")
+    have = int(remote(machine, f"cat {wish.path}/.weights.* | wc -c"))
+    assert have > 0
+    with DelayProxy((machine.address, machine.ssh_port), round_trip_s=0).running() as proxy:
+        assert bring(moved(machine, address="127.0.0.1", ssh_port=proxy.port), [wish]).result.ok
+        assert proxy.bytes_up < size - have + (1 << 20)
+    digest = hashlib.sha256((tmp_path / "weights").read_bytes()).hexdigest()
+    assert remote(machine, f"sha256sum {wish.path}/weights").startswith(digest)
+    assert bring(machine, [wish]).result.changed == ()
+
+
+@contextmanager
+def small_disk(host: HostRecord, size: str) -> Iterator[str]:
+    """Mount a small tmpfs on the host."""
+    path = "/mnt/small"
+    remote(host, f"mkdir -p {path}; mount -t tmpfs -o size={size} tmpfs {path}; echo old > {path}/conf")
+    try:
+        yield path
+    finally:
+        remote(host, f"umount {path}")
+
+
+def test_a_full_disk_keeps_the_old_file(machine: HostRecord) -> None:
+    """The error says what is free; nothing half-written is left; what depends on it is skipped, the rest done."""
+    with small_disk(machine, "1m") as path:
+        too_large = File(path=f"{path}/conf", content="x" * (2 << 20))
+        tree_error = File(path="/etc/after-full", content="x", after=(too_large.id,))
+        rest = File(path="/etc/rest-of-full", content=str(time.time()))
+        seen = bring(machine, [too_large, tree_error, rest])
+        assert seen.statuses == {too_large.id: "failed", tree_error.id: "skipped", rest.id: "changed"}
+        assert f"no space left for {path}/conf" in seen.of(too_large).error
+        assert remote(machine, f"cat {path}/conf; ls -A {path}") == "old\nconf\n"
+
+
+def test_a_full_disk_stops_a_tree_before_it_travels(machine: HostRecord, tmp_path: Path) -> None:
+    """What cannot fit is not even sent."""
+    (tmp_path / "weights").write_bytes(bytes(3 << 20))
+    with small_disk(machine, "1m") as path:
+        wish = Tree(path=f"{path}/tree", source=tmp_path)
+        seen = bring(machine, [wish])
+        assert "needs 3 MiB" in seen.of(wish).error
+        assert seen.result.round_trips == 1
+
+
+PIP_LOCK = "pip==25.0.1 --hash=sha256:c46efd13b6aa8279f33f2864459c8ce587ea6a1a59ee20de055868d8f7688f7f\n"
+
+
+def test_a_full_disk_leaves_no_half_environment(machine: HostRecord, uv_tree: Tree) -> None:
+    """The space is free again after a build that did not fit, and the error says so."""
+    with small_disk(machine, "3m") as path:
+        wish = Venv(path=f"{path}/venv", lock=PIP_LOCK, uv=UV, after=(uv_tree.id,))
+        seen = bring(machine, [uv_tree, wish])
+        assert "no space left while building" in seen.of(wish).error
+        assert remote(machine, f"ls -A {path}") == "conf\n"
+
+
+def test_an_agent_killed_while_it_builds_an_environment(machine: HostRecord, uv_tree: Tree) -> None:
+    """A half-built environment is never taken for a good one, and goes with the next build."""
+    bring(machine, [uv_tree])
+    slow_uv = '#!/bin/sh\nmkdir -p "$VIRTUAL_ENV"; sleep 601\n'
+    bring(machine, [File(path="/opt/killed/uv", content=slow_uv, mode=0o755)])
+    run = Background(machine, [Venv(path="/opt/killed/venv", lock=LOCK, uv="/opt/killed/uv")])
+    poll(lambda: remote(machine, "pgrep -fx 'sleep 601' | wc -l") != "0\n")
+    remote(machine, KILL_AGENT)
+    run.join()
+    assert isinstance(run.error, HostError)
+    wish = Venv(path="/opt/killed/venv", lock=LOCK, uv=UV)
+    assert bring(machine, [wish]).result.ok
+    assert bring(machine, [wish]).result.changed == ()
+    assert remote(machine, "/opt/killed/venv/bin/python -c 'import six'; ls -d /opt/killed/venv* | wc -l") == "2\n"
+
+
+class Files(BaseHTTPRequestHandler):
+    """Serves CONTENT, stops in the middle of the first answer, and notes which ranges were asked for."""
+
+    content = hashlib.shake_256(b"release").digest(3 << 20)
+    cut_at = 0
+    ranges: list[str | None] = []  # noqa: RUF012 (each test makes a class of its own)
+
+    def do_GET(self) -> None:
+        """Answer with the rest from the wanted offset."""
+        wanted = self.headers.get("Range")
+        self.ranges.append(wanted)
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
+        body = self.content[start:]
+        self.send_response(206 if wanted else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        first = self.cut_at and len(self.ranges) == 1
+        self.wfile.write(body[: self.cut_at] if first else body)
+
+    def log_message(self, *words: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def serving(host: HostRecord, *, cut_at: int = 0) -> Iterator[tuple[str, type[Files]]]:
+    """Serve the content where the host can fetch it: on the address by which it reaches us."""
+    handler = type("OwnFiles", (Files,), {"cut_at": cut_at, "ranges": []})
+    address = remote(host, "ip -4 route show default").split()[2]
+    with ThreadingHTTPServer((address, 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://{address}:{server.server_port}/release", handler
+        finally:
+            server.shutdown()
+
+
+RIGHT = hashlib.sha256(Files.content).hexdigest()
+
+
+def test_an_interrupted_download_resumes(machine: HostRecord) -> None:
+    """The second try asks for the rest only; a second run finds the file right."""
+    with serving(machine, cut_at=1 << 20) as (url, handler):
+        wish = Download(path="/opt/dl/release", url=url, sha256=RIGHT, mode=0o755)
+        assert bring(machine, [wish]).result.ok
+        assert handler.ranges == [None, f"bytes={1 << 20}-"]
+        assert bring(machine, [wish]).result.changed == ()
+    assert remote(machine, "sha256sum /opt/dl/release").startswith(RIGHT)
+
+
+def test_a_wrong_checksum_never_reaches_the_path(machine: HostRecord) -> None:
+    """The old file stays, nothing is left beside it, and the error names both hashes."""
+    remote(machine, "mkdir -p /opt/dlw; echo old > /opt/dlw/release")
+    with serving(machine) as (url, _):
+        wish = Download(path="/opt/dlw/release", url=url, sha256="0" * 64)
+        error = bring(machine, [wish]).of(wish).error
+    assert RIGHT in error
+    assert "0" * 64 in error
+    assert remote(machine, "cat /opt/dlw/release; ls -A /opt/dlw") == "old\nrelease\n"
+
+
+def test_an_unreachable_server_is_named(machine: HostRecord) -> None:
+    """After its tries the error names the address."""
+    wish = Download(path="/opt/dln", url="http://127.0.0.1:9/x", sha256="0" * 64)
+    assert "http://127.0.0.1:9/x: " in bring(machine, [wish]).of(wish).error
+
+
+def test_secrets_are_nowhere(machine: HostRecord) -> None:
+    """Neither in events, the process list, the journal (sudo logs command lines) nor the agent's state."""
+    secret = "s3cret-of-the-whole-test"
+    look = (
+        "sh",
+        "-c",
+        'for f in /proc/[0-9]*/cmdline; do tr "\\0" " " < $f; echo; done 2>/dev/null; echo "$TOKEN"; exit 1',
+    )
+    wishes: list[Resource] = [
+        File(path="/etc/secret-file", content=Secret(f"{secret}\n"), mode=0o600),
+        Command(name="look", argv=look, env={"TOKEN": Secret(secret)}),
+    ]
+    seen = bring(machine, wishes)
+    outcome = seen.of(wishes[1])
+    assert "python3 -ISc" in outcome.detail
+    assert outcome.detail.endswith("\n(secret)\n")
+    assert secret not in repr(seen)
+    assert (
+        remote(machine, f"cat /etc/secret-file; grep -r {secret[:-1]}[t] /var/lib/llm-deploy /run /var/log | wc -l")
+        == f"{secret}\n0\n"
+    )
+    assert remote(machine, f"journalctl -q | grep -c {secret[:-1]}[t] || true") == "0\n"

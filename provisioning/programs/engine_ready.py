@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""Wait until the engine answers: its health check, and one token of the base model. Starts and stops nothing.
+
+    engine-ready PORT MODEL TIMEOUT_S
+
+The key is VLLM_API_KEY of the environment, as in the unit, or of /etc/llm/engine.env. Under systemd, MAINPID is the
+engine's process: once it is gone there is nothing to wait for. Exits 0 when a token came, else 1 with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from http import HTTPStatus
+from http.client import HTTPException
+from pathlib import Path
+
+ENGINE_ENV = "/etc/llm/engine.env"
+POLL_S = 0.25
+ANSWER_TIMEOUT_S = 60
+
+
+def engine_key() -> str:
+    """Return the engine's key; empty when there is none."""
+    if "VLLM_API_KEY" in os.environ:
+        return os.environ["VLLM_API_KEY"]
+    try:
+        pairs = [line.partition("=") for line in Path(ENGINE_ENV).read_text(encoding="utf-8").splitlines()]
+    except FileNotFoundError:
+        return ""
+    return next((value for name, _, value in pairs if name == "VLLM_API_KEY"), "")
+
+
+def ask(url: str, key: str, body: object = None) -> int:
+    """Return the status of the answer to a request; raises OSError when there is none."""
+    headers = {"Authorization": "Bearer " + key, "Content-Type": "application/json"}
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data=data, headers=headers)  # noqa: S310  # loopback
+    # Loopback is not for the proxy that a host may have in its environment.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=ANSWER_TIMEOUT_S) as answer:
+            answer.read()
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def try_once(port: str, model: str, key: str) -> str:
+    """Return why the engine is not ready yet; empty when it is."""
+    base = "http://127.0.0.1:" + port
+    try:
+        health = ask(base + "/health", key)
+        if health != HTTPStatus.OK:
+            return f"/health answers {health}"
+        status = ask(base + "/v1/completions", key, {"model": model, "prompt": "Hello", "max_tokens": 1})
+    except (OSError, HTTPException) as error:
+        return str(getattr(error, "reason", error))
+    return "" if status == HTTPStatus.OK else f"a completion answers {status}"
+
+
+def is_gone(pid: str) -> bool:
+    """Return whether process `pid` has ended."""
+    return bool(pid) and not Path("/proc", pid).exists()
+
+
+def main(port: str, model: str, timeout_s: str) -> int:
+    """Try until it is ready; return the exit status."""
+    key, main_pid = engine_key(), os.environ.get("MAINPID", "")
+    deadline = time.monotonic() + float(timeout_s)
+    while True:
+        reason = try_once(port, model, key)
+        # Looked at in any case: another program may answer on a port that the engine could not have.
+        gone = is_gone(main_pid)
+        if not reason and not gone:
+            return 0
+        if gone or time.monotonic() >= deadline:
+            print("not ready: " + ("the engine has ended" if gone else reason), file=sys.stderr)
+            return 1
+        time.sleep(POLL_S)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

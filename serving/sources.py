@@ -1,0 +1,98 @@
+"""Where a model's files come from: a folder here, which travels to the host, or the hub, from which the host fetches.
+
+Copies and fetches nothing itself.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from core.errors import ConfigError
+from serving.adapters import check_adapter
+from serving.spec import FolderSource, HubSource, ServingSpec, Source, TinySource
+from serving.spec_files import full_path
+
+
+@dataclass(frozen=True)
+class LocalFolder:
+    """A folder of this machine, sent to the host and checked file by file."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class HubFetch:
+    """A repository of the hub at a commit, fetched by the host and checked against the hub's own checksums."""
+
+    repo: str
+    revision: str
+    token: SecretStr | None = None
+
+
+ResolvedSource = LocalFolder | HubFetch
+
+
+@dataclass(frozen=True)
+class ResolvedSources:
+    """The sources of all that is served."""
+
+    model: ResolvedSource
+    adapters: tuple[ResolvedSource, ...]
+    """In the order of the spec."""
+
+
+def resolve_sources(spec: ServingSpec) -> ResolvedSources:
+    """Return the sources of `spec`, its tiny models made, its tokens read, the adapters that lie here checked.
+
+    Raises ConfigError for a folder that is missing or incomplete, an adapter that does not fit, a missing token.
+    """
+    model = resolve(spec.model.source, key="serving.model.source")
+    adapters = tuple(
+        resolve(adapter.source, key=f"serving.adapters[{index}].source") for index, adapter in enumerate(spec.adapters)
+    )
+    base = model.path if isinstance(model, LocalFolder) else None
+    if base is not None:
+        _check_model(base, key="serving.model.source")
+    for index, (adapter, source) in enumerate(zip(spec.adapters, adapters, strict=True)):
+        if isinstance(source, LocalFolder):
+            check_adapter(
+                adapter,
+                source.path,
+                base=base,
+                base_repo=model.repo if isinstance(model, HubFetch) else None,
+                max_rank=spec.vllm.max_lora_rank if spec.engine == "vllm" else None,
+                where=f"serving.adapters[{index}]",
+            )
+    return ResolvedSources(model, adapters)
+
+
+def resolve(source: Source, *, key: str) -> ResolvedSource:
+    """Return where the files of one source are; `key` names it in messages."""
+    match source:
+        case TinySource():
+            from tools.tiny_model import make_tiny_model  # only where such a model is asked for
+
+            tiny = make_tiny_model(source.name)
+            return LocalFolder(tiny.base if source.adapter is None else tiny.adapter(source.adapter))
+        case FolderSource():
+            path = full_path(source.path)
+            if not path.is_dir():
+                raise ConfigError(
+                    f"there is no folder {source.path}",
+                    where=f"{key}.path",
+                    hint="relative paths start at the checkout",
+                )
+            return LocalFolder(path)
+        case HubSource():
+            return HubFetch(source.repo, source.revision, source.token.read() if source.token else None)
+
+
+def _check_model(folder: Path, *, key: str) -> None:
+    """Refuse a model folder that lacks what every engine reads."""
+    if not (folder / "config.json").is_file():
+        raise ConfigError(f"{folder} has no config.json", where=key, hint="name the folder that holds it")
+    if not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
+        raise ConfigError(f"{folder} has no weights", where=key, hint="put the *.safetensors files beside config.json")
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")):
+        raise ConfigError(f"{folder} has no tokenizer", where=key, hint="put tokenizer.json beside config.json")

@@ -1,16 +1,15 @@
 """Whether the files that a spec names are there and say the same as the spec. Reads this computer's disk only."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
+from core.errors import ConfigError
 from core.paths import CHECKOUT
 from core.rules import Problem
-from serving.spec import AdapterSpec, FolderSource, GatewaySpec, ServingSpec, TlsFiles
+from serving.adapters import check_adapter
+from serving.spec import AdapterSpec, FolderSource, GatewaySpec, HubSource, ServingSpec, TlsFiles
 
 MODEL_FILE = "config.json"
-ADAPTER_FILE = "adapter_config.json"
 
 OTHERS = 0o077
 """Permissions that a private key gives nobody."""
@@ -23,12 +22,48 @@ def full_path(path: Path) -> Path:
 
 def files_of_serving(spec: ServingSpec) -> Iterator[Problem]:
     """Yield what is wrong with the folders of the model and the adapters."""
-    if isinstance(spec.model.source, FolderSource):
-        yield from _folder_has(spec.model.source, MODEL_FILE, "model.source.path")
+    source = spec.model.source
+    if isinstance(source, FolderSource):
+        folder = full_path(source.path)
+        if not folder.is_dir():
+            yield _no_folder(source, "model.source.path")
+        elif not (folder / MODEL_FILE).is_file():
+            yield Problem(
+                "model.source.path",
+                f"{source.path} has no {MODEL_FILE}",
+                f"name the folder that holds {MODEL_FILE} and the weights",
+            )
     for index, adapter in enumerate(spec.adapters):
-        if isinstance(adapter.source, FolderSource):
-            problems = list(_folder_has(adapter.source, ADAPTER_FILE, f"adapters[{index}].source.path"))
-            yield from problems or _says_the_same(adapter, full_path(adapter.source.path), f"adapters[{index}]")
+        yield from _adapter_folder(adapter, spec, f"adapters[{index}]")
+
+
+def _adapter_folder(adapter: AdapterSpec, spec: ServingSpec, key: str) -> Iterator[Problem]:
+    """Yield what is wrong with the folder of an adapter, if it comes from one."""
+    if not isinstance(adapter.source, FolderSource):
+        return
+    folder, base = full_path(adapter.source.path), spec.model.source
+    if not folder.is_dir():
+        yield _no_folder(adapter.source, f"{key}.source.path")
+        return
+    try:
+        check_adapter(
+            adapter,
+            folder,
+            base=full_path(base.path) if isinstance(base, FolderSource) else None,
+            base_repo=base.repo if isinstance(base, HubSource) else None,
+            max_rank=spec.vllm.max_lora_rank if spec.engine == "vllm" else None,
+            where=key,
+        )
+    except ConfigError as error:
+        own_key = error.where.startswith(key)
+        what = error.what if own_key else f"{error.where} {error.what}"
+        # Said of the path as it stands in the file, not of where this computer has it.
+        what = what.replace(str(folder), str(adapter.source.path))
+        yield Problem(error.where if own_key else key, what, error.hint)
+
+
+def _no_folder(source: FolderSource, key: str) -> Problem:
+    return Problem(key, f"there is no folder {source.path}", "relative paths start at the checkout")
 
 
 def files_of_gateway(gateway: GatewaySpec) -> Iterator[Problem]:
@@ -46,25 +81,3 @@ def file_is_there(path: Path, key: str, *, private: bool = False) -> Iterator[Pr
         yield Problem(key, f"there is no file {path}", "relative paths start at the checkout")
     elif private and full_path(path).stat().st_mode & OTHERS:
         yield Problem(key, f"others on this computer can read {path}", f"run chmod 600 {path}")
-
-
-def _folder_has(source: FolderSource, name: str, key: str) -> Iterator[Problem]:
-    """Yield a problem unless the folder is there and holds the file `name`."""
-    folder = full_path(source.path)
-    if not folder.is_dir():
-        yield Problem(key, f"there is no folder {source.path}", "relative paths start at the checkout")
-    elif not (folder / name).is_file():
-        yield Problem(key, f"{source.path} has no {name}", f"name the folder that holds {name} and the weights")
-
-
-def _says_the_same(adapter: AdapterSpec, folder: Path, key: str) -> Iterator[Problem]:
-    """Yield a problem unless the adapter's own config has the rank that the spec says."""
-    try:
-        own: Any = json.loads((folder / ADAPTER_FILE).read_text(encoding="utf-8"))
-    except ValueError:
-        own = None
-    rank = own.get("r") if isinstance(own, dict) else None
-    if not isinstance(rank, int):
-        yield Problem(f"{key}.source.path", f"its {ADAPTER_FILE} names no rank", "export the adapter again")
-    elif rank != adapter.rank:
-        yield Problem(f"{key}.rank", f"{adapter.rank} is not the {rank} of its {ADAPTER_FILE}", f"write {rank}")

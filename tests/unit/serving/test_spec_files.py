@@ -1,6 +1,6 @@
-"""The files that a spec names."""
+"""The files that a spec names. What an adapter's files say is serving/adapters.py's, and tested there."""
 
-import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,47 +8,64 @@ import pytest
 from core.paths import CHECKOUT
 from serving.spec import AdapterSpec, FolderSource, GatewaySpec, ModelSpec, ServingSpec, TlsFiles
 from serving.spec_files import files_of_gateway, files_of_serving, full_path
+from tools.tiny_model import LORA_RANK, TinyModel, make_tiny_model
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A model and, below it, an adapter of rank 16."""
-    (tmp_path / "config.json").write_text("{}")
-    (tmp_path / "adapter").mkdir()
-    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps({"r": 16}))
-    return tmp_path
+def tiny(tmp_path: Path) -> TinyModel:
+    """A model with its adapters, in folders as people have them."""
+    return make_tiny_model("llama", tmp_path)
 
 
-def _told(folder: Path, rank: int = 16) -> list[str]:
+def _told(tiny: TinyModel, *, rank: int = LORA_RANK, sha256: str | None = None) -> list[str]:
+    adapter = FolderSource(kind="folder", path=tiny.adapter("a"))
     spec = ServingSpec(
-        model=ModelSpec(name="base", source=FolderSource(kind="folder", path=folder)),
-        adapters=(AdapterSpec(name="a", source=FolderSource(kind="folder", path=folder / "adapter"), rank=rank),),
+        model=ModelSpec(name="base", source=FolderSource(kind="folder", path=tiny.base)),
+        adapters=(AdapterSpec(name="a", source=adapter, rank=rank, sha256=sha256),),
     )
     return [f"{problem.key}: {problem.what}; {problem.hint}" for problem in files_of_serving(spec)]
 
 
-def test_whole_folders_pass(folder: Path) -> None:
-    """Model and adapter are there, and the rank is the adapter's."""
-    assert _told(folder) == []
+def test_whole_folders_pass(tiny: TinyModel) -> None:
+    """Model and adapter are there, and the adapter is the one that is meant."""
+    assert _told(tiny) == []
 
 
-def test_a_rank_that_the_adapter_does_not_have_is_told(folder: Path) -> None:
-    """vLLM would fail on it minutes later, or load half of it."""
-    assert _told(folder, rank=8) == ["adapters[0].rank: 8 is not the 16 of its adapter_config.json; write 16"]
+def test_a_rank_that_the_adapter_does_not_have_is_told(tiny: TinyModel) -> None:
+    """vLLM would fail on it minutes later."""
+    assert [line.partition(";")[0] for line in _told(tiny, rank=4)] == [
+        "adapters[0].rank: 4 is not the 8 of its adapter_config.json"
+    ]
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"r": "16"}'])
-def test_an_adapter_that_names_no_rank_is_told(folder: Path, content: str) -> None:
-    """Broken JSON, or none of an adapter."""
-    (folder / "adapter" / "adapter_config.json").write_text(content)
-    assert _told(folder) == ["adapters[0].source.path: its adapter_config.json names no rank; export the adapter again"]
+def test_another_checksum_is_told(tiny: TinyModel) -> None:
+    """The adapter was exchanged since it was pinned."""
+    assert [line.partition(":")[0] for line in _told(tiny, sha256="0" * 64)] == ["adapters[0].sha256"]
 
 
-def test_missing_folders_are_all_told(folder: Path) -> None:
+def test_cut_off_weights_are_told_with_the_adapter_they_belong_to(tiny: TinyModel) -> None:
+    """A pointer of Git LFS instead of the file; the message names the file, the key the adapter."""
+    weights = tiny.adapter("a") / "adapter_model.safetensors"
+    weights.write_text("version https://git-lfs.github.com/spec/v1\n")
+    assert _told(tiny) == [f"adapters[0]: {weights} is no whole safetensors file; get it again"]
+
+
+def test_missing_folders_are_all_told(tiny: TinyModel) -> None:
     """Each with its key."""
-    (folder / "config.json").unlink()
-    (folder / "adapter" / "adapter_config.json").unlink()
-    assert [line.partition(":")[0] for line in _told(folder)] == ["model.source.path", "adapters[0].source.path"]
+    shutil.rmtree(tiny.base)
+    shutil.rmtree(tiny.adapter("a"))
+    assert _told(tiny) == [
+        f"model.source.path: there is no folder {tiny.base}; relative paths start at the checkout",
+        f"adapters[0].source.path: there is no folder {tiny.adapter('a')}; relative paths start at the checkout",
+    ]
+
+
+def test_a_folder_without_a_model_is_told(tiny: TinyModel) -> None:
+    """The folder above, usually."""
+    (tiny.base / "config.json").unlink()
+    assert _told(tiny) == [
+        f"model.source.path: {tiny.base} has no config.json; name the folder that holds config.json and the weights"
+    ]
 
 
 def test_relative_paths_start_at_the_checkout_and_home_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from core.errors import run_cli
 from infra.config import DeploymentConfig, load_stack
 from infra.config.reader import DEPLOYMENT_KEY
 from tests.unit.infra.config.conftest import CASES, WriteStack, cases, changed
+from tools.tiny_model import make_tiny_model
 
 REFUSED = sorted(path.stem for path in CASES.glob("*.yaml") if path.stem not in ("bases", "accepted", "text"))
 
@@ -127,6 +128,20 @@ def test_a_config_cannot_be_changed(bases: dict[str, Any], write_stack: WriteSta
     config = load_stack("case")
     with pytest.raises(ValueError, match="frozen"):
         config.machine.count = 2  # type: ignore[misc]
+
+
+def test_a_model_and_an_adapter_from_folders_are_accepted(
+    bases: dict[str, Any], write_stack: WriteStack, tmp_path: Path
+) -> None:
+    """What a user has who trained an adapter; the files are looked at before anything is made."""
+    tiny = make_tiny_model("exaone", tmp_path)
+    adapter = {"name": "contract", "source": {"kind": "folder", "path": str(tiny.adapter("a"))}, "rank": 8}
+    changes = {
+        "serving/model/source": {"kind": "folder", "path": str(tiny.base)},
+        "serving/adapters": [adapter],
+    }
+    write_stack(_text(changed(bases["local"], {"set": changes})))
+    assert load_stack("case").serving.served_names == ("tiny", "contract", "contract@1")
 
 
 def test_a_private_key_that_others_can_read_is_refused(

@@ -1,0 +1,256 @@
+"""Certificates: the CA of this checkout, what it signs, and files of the user's that are checked before they are used.
+
+Takes the time as an argument and knows no host. Imports cryptography, so it is imported late.
+"""
+
+import ipaddress
+import secrets
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from core.console import say
+from core.errors import ConfigError
+from core.files import write_atomically
+from core.paths import CHECKOUT
+from serving.spec import TlsFiles
+
+CA_CERTIFICATE = "ca.pem"
+CA_KEY = "ca.key"
+CA_DAYS = 3650
+CA_LAST_DAYS = 400
+"""A CA with less than this left is replaced: what it signs would outlive it."""
+
+CLOCK_SKEW = timedelta(hours=1)
+"""How far a client's clock may be behind when a certificate is new."""
+
+OTHERS_MAY_READ = 0o077
+
+
+def server_certificate(path: Path, ca_folder: Path, names: tuple[str, ...], days: int, now: datetime) -> str:
+    """Return certificate and private key for `names` as one PEM, kept at `path`.
+
+    A new one is made and signed by the CA in `ca_folder` when there is none, when the names or the CA are others, and
+    in the last third of its life.
+    """
+    ca, ca_key = _ca(ca_folder, now)
+    kept = _read_pair(path)
+    if kept and _is_good(kept, ca, names, now):
+        return path.read_text()
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = (
+        _builder(names[0][:64], ca.subject, key, now, days)
+        .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(digital_signature=True), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
+        .sign(ca_key, hashes.SHA256())
+    )
+    pem = _certificate_pem(certificate) + _key_pem(key)
+    write_atomically(path, pem, mode=0o600)
+    return pem
+
+
+def read_users_files(files: TlsFiles, names: tuple[str, ...], now: datetime) -> str:
+    """Return the user's chain and private key as one PEM.
+
+    Raises ConfigError when a file cannot be read, the key is another one's or open to others, or the certificate is
+    out of date or not good for one of `names`.
+    """
+    chain_path, key_path = (CHECKOUT / each.expanduser() for each in (files.certificate, files.key))
+    chain = _read_chain(chain_path, "gateway.tls.certificate")
+    key = _read_users_key(key_path)
+    if chain[0].public_key() != key.public_key():
+        raise ConfigError(
+            f"does not belong to the key {key_path}",
+            where=f"gateway.tls.certificate: {chain_path}",
+            hint="put the server's own certificate first, or name its key",
+        )
+    _check_dates(chain[0], chain_path, now)
+    _check_names(chain[0], chain_path, names)
+    if files.ca:
+        _read_chain(CHECKOUT / files.ca.expanduser(), "gateway.tls.ca")
+    return "".join(map(_certificate_pem, chain)) + _key_pem(key)
+
+
+def _ca(folder: Path, now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """Return the CA kept in `folder`, made when there is none and replaced when it is about to end."""
+    path, key_path = folder / CA_CERTIFICATE, folder / CA_KEY
+    if path.exists() and key_path.exists():
+        kept, kept_key = _load(path.read_bytes(), key_path.read_bytes(), path)
+        if kept.public_key() == kept_key.public_key() and kept.not_valid_after_utc - now > timedelta(days=CA_LAST_DAYS):
+            return kept, kept_key
+        say(f"the CA of this checkout is replaced; give clients the new {path}")
+    key = ec.generate_private_key(ec.SECP256R1())
+    # The suffix tells the CAs of two checkouts apart in a client's list.
+    name = f"llm-deploy CA {secrets.token_hex(4)}"
+    certificate = (
+        _builder(name, _common_name(name), key, now, CA_DAYS)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(cert_sign=True), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_atomically(key_path, _key_pem(key), mode=0o600)
+    write_atomically(path, _certificate_pem(certificate))
+    return certificate, key
+
+
+def _read_pair(path: Path) -> x509.Certificate | None:
+    """Return the certificate kept at `path` with its key; none when there is none or it was damaged."""
+    try:
+        data = path.read_bytes()
+        certificate = x509.load_pem_x509_certificate(data)
+        key = serialization.load_pem_private_key(data, password=None)
+    except (FileNotFoundError, ValueError):
+        return None
+    return certificate if certificate.public_key() == key.public_key() else None
+
+
+def _is_good(kept: x509.Certificate, ca: x509.Certificate, names: tuple[str, ...], now: datetime) -> bool:
+    """Return whether `kept` is signed by `ca`, for exactly `names`, and not yet in the last third of its life."""
+    try:
+        kept.verify_directly_issued_by(ca)
+    except (InvalidSignature, ValueError, TypeError):
+        return False
+    life = kept.not_valid_after_utc - kept.not_valid_before_utc
+    return set(_names_of(kept)) == set(names) and kept.not_valid_after_utc - now > life / 3
+
+
+def _builder(
+    name: str, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime, days: int
+) -> x509.CertificateBuilder:
+    """Return what both kinds of our certificates share."""
+    return (
+        x509.CertificateBuilder()
+        .subject_name(_common_name(name))
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - CLOCK_SKEW)
+        .not_valid_after(now + timedelta(days=days))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+
+
+def _common_name(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _key_usage(*, digital_signature: bool = False, cert_sign: bool = False) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        key_cert_sign=cert_sign,
+        crl_sign=cert_sign,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    """Return `name` as a certificate writes it: addresses and host names are different things there."""
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def _names_of(certificate: x509.Certificate) -> list[str]:
+    """Return the host names and addresses that `certificate` is good for."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    addresses = found.get_values_for_type(x509.IPAddress)
+    return [*found.get_values_for_type(x509.DNSName), *map(str, addresses)]
+
+
+def _covers(pattern: str, name: str) -> bool:
+    """Return whether `pattern` of a certificate is good for `name`; `*` stands for one whole label."""
+    if pattern.startswith("*."):
+        return name.partition(".")[2].lower() == pattern[2:].lower()
+    return pattern.lower() == name.lower()
+
+
+def _check_dates(certificate: x509.Certificate, path: Path, now: datetime) -> None:
+    where = f"gateway.tls.certificate: {path}"
+    if now >= certificate.not_valid_after_utc:
+        raise ConfigError(f"expired on {certificate.not_valid_after_utc:%Y-%m-%d}", where=where, hint="renew it")
+    if now < certificate.not_valid_before_utc:
+        since = f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+        raise ConfigError(f"is not valid before {since}", where=where, hint="check this machine's clock")
+
+
+def _check_names(certificate: x509.Certificate, path: Path, names: tuple[str, ...]) -> None:
+    good_for = _names_of(certificate)
+    for name in names:
+        if not any(_covers(pattern, name) for pattern in good_for):
+            raise ConfigError(
+                f"is good for {', '.join(good_for) or 'no name'}, not for {name}",
+                where=f"gateway.tls.certificate: {path}",
+                hint="set gateway.hostnames to names in the certificate, or get one for this name",
+            )
+
+
+def _read_chain(path: Path, field: str) -> list[x509.Certificate]:
+    """Return the certificates in `path`, at least one."""
+    try:
+        return x509.load_pem_x509_certificates(_read(path, field))
+    except ValueError:
+        raise ConfigError(
+            "holds no certificate", where=f"{field}: {path}", hint="write a certificate in PEM there"
+        ) from None
+
+
+def _read_users_key(path: Path) -> PrivateKeyTypes:
+    """Return the private key in `path`."""
+    where = f"gateway.tls.key: {path}"
+    data = _read(path, "gateway.tls.key")
+    if path.stat().st_mode & OTHERS_MAY_READ:
+        raise ConfigError("can be read by others", where=where, hint=f"chmod 600 {path}")
+    try:
+        return serialization.load_pem_private_key(data, password=None)
+    except TypeError:
+        hint = "remove the passphrase: nobody is there to type it when the gateway starts"
+        raise ConfigError("has a passphrase", where=where, hint=hint) from None
+    except ValueError:
+        raise ConfigError("holds no private key", where=where, hint="write a private key in PEM there") from None
+
+
+def _read(path: Path, field: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        hint = "relative paths start at the checkout"
+        raise ConfigError(f"cannot be read ({error.strerror})", where=f"{field}: {path}", hint=hint) from error
+
+
+def _load(certificate: bytes, key: bytes, path: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """Return a CA of ours from its files."""
+    try:
+        loaded = x509.load_pem_x509_certificate(certificate), serialization.load_pem_private_key(key, password=None)
+    except ValueError as error:
+        raise ConfigError("is damaged", where=str(path), hint=f"remove {path.parent} to have a new CA made") from error
+    assert isinstance(loaded[1], ec.EllipticCurvePrivateKey)  # noqa: S101  # we made it
+    return loaded[0], loaded[1]
+
+
+def _certificate_pem(certificate: x509.Certificate) -> str:
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _key_pem(key: PrivateKeyTypes) -> str:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()

@@ -1,0 +1,50 @@
+#!/usr/bin/env python3
+"""Tell who listens on a TCP port, when it is not the unit that should. Changes nothing.
+
+    check-port PORT UNIT
+
+Exits 0 when the port is free or UNIT has it; otherwise names the program, its process and its unit.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+OWNER = re.compile(r'\("(?P<program>[^"]*)",pid=(?P<pid>\d+)')
+
+
+def owners(listing: str) -> list[tuple[str, str]]:
+    """Return (program, process id) of each listener in `listing`, the output of ss."""
+    return sorted(set(OWNER.findall(listing)))
+
+
+def unit_of(cgroups: str) -> str:
+    """Return the unit that /proc/PID/cgroup names, the innermost one; nothing when there is none."""
+    units = re.findall(r"/([^/\n]+\.(?:service|scope|socket))(?=[/\n]|$)", cgroups)
+    return units[-1] if units else ""
+
+
+def read_unit(pid: str) -> str:
+    """Return the unit of process `pid`."""
+    try:
+        return unit_of(Path(f"/proc/{pid}/cgroup").read_text(encoding="ascii", errors="replace"))
+    except OSError:
+        return ""  # it ended just now
+
+
+def main(port: str, unit: str) -> int:
+    """Look; return the exit status."""
+    listing = subprocess.run(["ss", "-Hltnp", f"sport = :{port}"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    others = [(program, pid, found) for program, pid in owners(listing) for found in [read_unit(pid)] if found != unit]
+    if not others and not (listing.strip() and not owners(listing)):
+        return 0
+    names = ", ".join(f"{program} (process {pid}{', ' + found if found else ''})" for program, pid, found in others)
+    print(f"port {port} is taken by {names or 'an unknown program'}; stop it, or set gateway.port", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

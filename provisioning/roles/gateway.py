@@ -1,0 +1,227 @@
+"""The gateway: HAProxy in front of the engine, from the distribution's package.
+
+Does not make certificates or keys (provisioning/credentials.py) or open the firewall (base role).
+"""
+
+from dataclasses import dataclass
+
+from core.errors import ConfigError
+from infra.outputs import HostRecord
+from provisioning.converge.resources import Command, Directory, File, Packages, Resource, Unit
+from provisioning.credentials import Credentials
+from provisioning.programs import program
+from provisioning.render import render
+from provisioning.roles.gateway_answers import ANSWERS, OWN_ERRORS, waited_or_down
+from provisioning.roles.layout import (
+    CONFIG_DIR,
+    ENGINE_ENV,
+    GATEWAY_BACKEND,
+    GATEWAY_UNIT,
+    HAPROXY_ADMIN_SOCKET,
+    LIB_DIR,
+)
+from serving.spec import GatewaySpec, ServingSpec
+
+GATEWAY_DIR = f"{CONFIG_DIR}/gateway"
+"""Not /etc/haproxy: a changed configuration file of the package would hold back its security updates."""
+
+DROP_IN = f"/etc/systemd/system/{GATEWAY_UNIT}.d/50-llm-deploy.conf"
+
+CHECK_PORT = f"{LIB_DIR}/check-port"
+
+METRICS_PORT = 8405
+
+HEALTH_PATH = "/health"
+
+OPENAI_PATHS = {"GET": (HEALTH_PATH, "/v1/models"), "POST": ("/v1/chat/completions", "/v1/completions")}
+
+OLLAMA_PATHS = {"GET": ("/api/tags",), "POST": ("/api/chat", "/api/generate")}
+
+ENGINE_HEALTH_PATH = {"vllm": "/health", "ollama": "/api/version"}
+
+PASSED_HEADERS = (
+    "accept",
+    "content-length",
+    "content-type",
+    "host",
+    "traceparent",
+    "tracestate",
+    "transfer-encoding",
+    "user-agent",
+    "x-request-id",
+)
+"""Engines act on headers too: vLLM picks a replica by X-data-parallel-rank, Ollama refuses by Origin and Host."""
+
+# Mozilla's intermediate list, without the finite-field ciphers (https://ssl-config.mozilla.org, version 5.7).
+TLS12_CIPHERS = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ECDHE-RSA-CHACHA20-POLY1305",
+)
+TLS13_CIPHERS = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
+
+LOG_FIELDS = {
+    "time": '"%[date,utime(%Y-%m-%dT%H:%M:%SZ)]"',
+    "request_id": '"%[var(txn.request_id)]"',
+    "client": '"%[var(txn.client)]"',
+    "address": '"%ci"',
+    "method": '"%HM"',
+    "path": '"%[var(txn.path),bytes(0,200),regsub(sk-[A-Za-z0-9_-]+,sk-***,g),regsub([^A-Za-z0-9/._~%@:*-],_,g)]"',
+    "status": "%ST",
+    "request_bytes": "%U",
+    "response_bytes": "%B",
+    "receive_ms": "%TR",
+    "queue_ms": "%Tw",
+    "first_byte_ms": "%Tr",
+    "total_ms": "%Ta",
+    "queued_before": "%bq",
+    "ended": '"%ts"',
+    "tls": '"%sslv"',
+}
+"""Fields of a line of the access log, in HAProxy's words; `time` is the end of the answer, -1 stands for never."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where the gateway's files and sockets lie. Tests have their own."""
+
+    config: str = f"{GATEWAY_DIR}/haproxy.cfg"
+    certificate: str = f"{GATEWAY_DIR}/server.pem"
+    keys: str = f"{GATEWAY_DIR}/keys.map"
+    admin_socket: str = HAPROXY_ADMIN_SOCKET
+    address: str = "::"
+    """IPv6 and IPv4 both."""
+    metrics_address: str = f"127.0.0.1:{METRICS_PORT}"
+    user: str = "haproxy"
+    """Whom HAProxy becomes after its start; none: it stays who it is."""
+    chroot: str = "/var/lib/haproxy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Sizes and times that follow from the spec, or that nobody needs to choose."""
+
+    connections: int
+    connections_per_client: int
+    body_bytes: int
+    buffered_body_bytes: int
+    """Largest body that is taken in whole before the request asks for a place, and the largest one in chunks."""
+    buffer_bytes: int
+    old_process_s: int
+    header_bytes: int = 32 * 1024
+    header_s: int = 10
+    body_s: int = 30
+    operator_connections: int = 64
+
+    @classmethod
+    def of(cls, gateway: GatewaySpec) -> "Limits":
+        """Return the limits for `gateway`."""
+        requests = gateway.max_concurrency + gateway.max_queue
+        body_bytes = gateway.max_body_kib * 1024
+        buffered = min(body_bytes, 1024 * 1024)
+        return cls(
+            connections=requests + 256,
+            connections_per_client=requests + 128,
+            body_bytes=body_bytes,
+            buffered_body_bytes=buffered,
+            buffer_bytes=buffered + 2 * cls.header_bytes,
+            old_process_s=max(3600, 2 * gateway.request_timeout_s),
+        )
+
+
+def gateway(host: HostRecord, serving: ServingSpec, gateway: GatewaySpec, credentials: Credentials) -> list[Resource]:
+    """Return what makes `host` answer clients, in an order that works.
+
+    Raises ConfigError when two listeners would want one port.
+    """
+    _check_ports(host, serving, gateway)
+    places = Places()
+    unit_files = (DROP_IN, *([ENGINE_ENV] if serving.engine == "vllm" else []))
+    config = (places.certificate, places.keys, places.config)
+    port_check = (CHECK_PORT, str(gateway.port), GATEWAY_UNIT)
+    return [
+        # Before the package, so that its first start is ours or none.
+        File(path=DROP_IN, content=_drop_in(serving, places)),
+        Packages(name="gateway", present=("haproxy", "iproute2"), after=(f"file:{DROP_IN}",)),
+        Directory(path=GATEWAY_DIR, mode=0o700),
+        File(path=places.certificate, content=credentials.certificate, mode=0o600, after=(f"directory:{GATEWAY_DIR}",)),
+        File(path=places.keys, content=keys_map(credentials), mode=0o600, after=(f"directory:{GATEWAY_DIR}",)),
+        File(
+            path=places.config,
+            content=haproxy_config(serving, gateway, places),
+            mode=0o600,
+            check=("haproxy", "-c", "-q", "-f", "{path}"),
+            after=("packages:gateway", f"file:{places.certificate}", f"file:{places.keys}"),
+        ),
+        File(path=CHECK_PORT, content=program("check_port"), mode=0o755),
+        Command(
+            name="gateway-port",
+            argv=port_check,
+            check=port_check,
+            after=("packages:gateway", f"file:{CHECK_PORT}"),
+        ),
+        Unit(
+            name=GATEWAY_UNIT,
+            restart_on=tuple(map(_id, unit_files)),
+            reload_on=tuple(map(_id, config)),
+            after=("command:gateway-port", *map(_id, (*unit_files, *config))),
+        ),
+    ]
+
+
+def haproxy_config(serving: ServingSpec, gateway: GatewaySpec, places: Places) -> str:
+    """Return haproxy.cfg. The engine's key is not in it: HAProxy takes it from its environment."""
+    more = OLLAMA_PATHS if serving.engine == "ollama" and serving.ollama.native_api else {}
+    return render(
+        "haproxy.cfg.j2",
+        places=places,
+        gateway=gateway,
+        limits=Limits.of(gateway),
+        answers=ANSWERS,
+        own_errors=OWN_ERRORS,
+        waited_or_down=waited_or_down(),
+        paths={method: paths + more.get(method, ()) for method, paths in OPENAI_PATHS.items()},
+        health_path=HEALTH_PATH,
+        engine_health_path=ENGINE_HEALTH_PATH[serving.engine],
+        engine_address=f"127.0.0.1:{serving.port}",
+        engine_key="${VLLM_API_KEY}" if serving.engine == "vllm" else "",
+        backend=GATEWAY_BACKEND,
+        passed_headers=PASSED_HEADERS,
+        log_format="{" + ",".join(f'"{name}":{value}' for name, value in LOG_FIELDS.items()) + "}",
+        tls12_ciphers=TLS12_CIPHERS,
+        tls13_ciphers=TLS13_CIPHERS,
+    )
+
+
+def keys_map(credentials: Credentials) -> str:
+    """Return the file that maps the SHA-256 of a key to its client's name."""
+    return "".join(f"{sha256} {client}\n" for client, sha256 in credentials.key_hashes)
+
+
+def _drop_in(serving: ServingSpec, places: Places) -> str:
+    """Return what the distribution's unit lacks: our configuration, the engine's key, a drain, a smaller world."""
+    return render(
+        "haproxy-drop-in.conf.j2",
+        config=places.config,
+        engine_env=ENGINE_ENV if serving.engine == "vllm" else "",
+        drain_s=serving.drain_s,
+    )
+
+
+def _check_ports(host: HostRecord, serving: ServingSpec, gateway: GatewaySpec) -> None:
+    """Refuse a port that two would listen on; nothing else would tell until the unit fails."""
+    engine, metrics = f"serving.{serving.engine}.port", "the gateway's metrics"
+    wanted = (("gateway.port", gateway.port), (engine, serving.port), (metrics, METRICS_PORT))
+    for index, (key, port) in enumerate(wanted):
+        for other, taken in wanted[index + 1 :]:
+            if port == taken:
+                where = f"{host.name}: {key}"
+                raise ConfigError(f"{port} is the port of {other} too", where=where, hint="choose another one")
+
+
+def _id(path: str) -> str:
+    """Return the id of what makes the file at `path`."""
+    return f"generated_secret:{path}" if path == ENGINE_ENV else f"file:{path}"

@@ -1,0 +1,109 @@
+"""Where a stack answers: written by `provision`, read by the smoke test, benchmarks and people's own programs.
+
+Holds no secret: the API key is in the file that it names. Reaches nobody.
+"""
+
+import ipaddress
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError
+
+from core.errors import ConfigError, UsageError
+from core.files import write_atomically
+from core.frozen import Frozen
+from core.paths import state_dir
+from core.words import words
+from serving.spec import GatewaySpec, ServingSpec
+
+HTTPS_PORT = 443
+
+
+class Endpoint(Frozen):
+    """One stack's endpoint, in the shape of OpenAI's API."""
+
+    stack: str
+    url: str = Field(
+        pattern=r"^https://[^/]+$", description="Without a path, e.g. https://192.0.2.7 or https://…:8443."
+    )
+    other_urls: tuple[str, ...] = Field(default=(), description="The same models on the stack's other hosts.")
+    ca: Path | None = Field(description="PEM: the CA to trust; none: the system's.")
+    engine: Literal["vllm", "ollama"]
+    engine_port: int = Field(description="The engine's own port, which nobody but its host may reach.")
+    models: tuple[str, ...] = Field(min_length=1, description="Every name that /v1/models lists, the base model first.")
+    adapters: tuple[str, ...] = Field(default=(), description="The names among them that are adapters' aliases.")
+    keys_file: Path = Field(description='JSON, 0600: {"client": "API key"}.')
+    client: str = Field(description="Whose key the smoke test uses.")
+
+    @property
+    def base_model(self) -> str:
+        """The base model's name."""
+        return self.models[0]
+
+    @property
+    def urls(self) -> tuple[str, ...]:
+        """The URL of each host."""
+        return (self.url, *self.other_urls)
+
+    def api_key(self) -> SecretStr:
+        """Return the client's API key. Raises ConfigError when the file or the client's key is missing."""
+        hint = f"make provision STACK={self.stack}"
+        try:
+            keys = json.loads(self.keys_file.read_text())
+            return SecretStr(keys[self.client])
+        except OSError as error:
+            raise ConfigError(f"cannot be read ({error.strerror})", where=str(self.keys_file), hint=hint) from None
+        except (ValueError, KeyError, TypeError):
+            raise ConfigError(f"holds no key of {self.client}", where=str(self.keys_file), hint=hint) from None
+
+
+def endpoint_of(
+    stack: str, hosts: Sequence[str], serving: ServingSpec, gateway: GatewaySpec, *, ca: Path | None, keys_file: Path
+) -> Endpoint:
+    """Return the endpoint of `stack` on `hosts`: for each the address or name that its certificate is good for."""
+    urls = [_url(host, gateway.port) for host in hosts]
+    return Endpoint(
+        stack=stack,
+        url=urls[0],
+        other_urls=tuple(urls[1:]),
+        ca=ca,
+        engine=serving.engine,
+        engine_port=serving.port,
+        models=serving.served_names,
+        adapters=tuple(adapter.name for adapter in serving.adapters),
+        keys_file=keys_file,
+        client=gateway.clients[0],
+    )
+
+
+def endpoint_file(stack: str) -> Path:
+    """Return where the endpoint of `stack` is kept; makes nothing."""
+    return state_dir() / "stacks" / stack / "endpoint.json"
+
+
+def write_endpoint(endpoint: Endpoint) -> Path:
+    """Keep `endpoint` for its stack; return the file."""
+    path = endpoint_file(endpoint.stack)
+    write_atomically(path, endpoint.model_dump_json(indent=2) + "\n")
+    return path
+
+
+def read_endpoint(path: Path, *, hint: str) -> Endpoint:
+    """Return the endpoint in `path`. Raises UsageError with `hint` when there is none, ConfigError for a wrong one."""
+    try:
+        return Endpoint.model_validate_json(path.read_text())
+    except OSError as error:
+        raise UsageError(f"cannot be read ({error.strerror})", where=str(path), hint=hint) from None
+    except ValidationError as error:
+        raise words(error, str(path), Endpoint) from None
+
+
+def _url(host: str, port: int) -> str:
+    """Return the URL of `host`; an IPv6 address stands in brackets."""
+    try:
+        name = f"[{host}]" if ipaddress.ip_address(host).version == 6 else host  # noqa: PLR2004
+    except ValueError:
+        name = host
+    return f"https://{name}" if port == HTTPS_PORT else f"https://{name}:{port}"

@@ -1,0 +1,207 @@
+"""An OpenAI-shaped engine for tests of the gateway and the smoke test: computes nothing, and fails on demand.
+
+Stands in for vLLM where the engine's own behaviour is not what is tested. Knows the tricks that a test needs and a real
+engine does not offer: requests that wait until they are let go, streams that go on token by token, faults.
+"""
+
+import json
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+ENGINE_KEY = "engine-key-that-no-client-knows"
+TOKENS = ("one ", "two ", "three ", "four ")
+PATIENCE_S = 30
+"""How long a held request waits for a test that forgot it."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """A request as the engine saw it."""
+
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass
+class EngineDouble:
+    """What the engine does; tests change it while it runs."""
+
+    port: int
+    key: str = ENGINE_KEY
+    models: tuple[str, ...] = ("tiny", "contract", "contract@1")
+    faults: set[str] = field(default_factory=set)
+    """Any of: missing_model, extra_model, same_answers, empty_answers, stream_at_once, stream_cut, any_model, any_key,
+    no_key_needed, open_paths, unhealthy, broken_json."""
+    received: list[Received] = field(default_factory=list)
+    running: int = 0
+    """Requests that came and are not answered yet."""
+    broken_off: int = 0
+    """Answers whose client went away before their end."""
+    hold: threading.Event = field(default_factory=threading.Event)
+    """Requests wait until this is set."""
+    steps: threading.Semaphore | None = None
+    """Where given, each token of a stream takes one."""
+
+    def __post_init__(self) -> None:
+        self.hold.set()
+
+    def answer_of(self, model: str) -> tuple[str, ...]:
+        """Return the tokens that `model` answers with, whatever it is asked."""
+        if "empty_answers" in self.faults:
+            return ()
+        mark = "" if model == self.models[0] or "same_answers" in self.faults else f"{model.partition('@')[0]} "
+        return tuple(mark + token for token in TOKENS)
+
+
+@contextmanager
+def running_engine(*, port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[EngineDouble]:
+    """Run an engine on loopback, on `port` or a free one."""
+    server = _Server(("127.0.0.1", port), _Handler)
+    server.double = EngineDouble(port=server.server_address[1])
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield server.double
+    finally:
+        server.double.hold.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+    double: EngineDouble
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes away is what some tests are about; stay silent."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def log_message(self, format: str, *args: Any) -> None:  # the base class's name
+        pass
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        engine = self.server.double
+        body = self._body()
+        engine.received.append(Received(self.command, self.path, dict(self.headers.items()), body))
+        if self.path in ("/health", "/api/version"):
+            self._json(503 if "unhealthy" in engine.faults else 200, {})
+            return
+        engine.running += 1
+        try:
+            engine.hold.wait(PATIENCE_S)
+            self._route(engine, body)
+        except OSError:
+            engine.broken_off += 1
+            self.close_connection = True
+        finally:
+            engine.running -= 1
+
+    def _body(self) -> bytes:
+        if self.headers.get("transfer-encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("content-length", 0)))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
+    def _route(self, engine: EngineDouble, body: bytes) -> None:
+        faults = engine.faults
+        given = self.headers.get("authorization")
+        if not (given == f"Bearer {engine.key}" or (given and "any_key" in faults) or "no_key_needed" in faults):
+            self._error(401, "invalid_api_key")
+        elif (self.command, self.path) == ("GET", "/v1/models"):
+            listed = engine.models[:-1] if "missing_model" in faults else engine.models
+            listed += ("stranger",) if "extra_model" in faults else ()
+            self._json(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in listed]})
+        elif self.command == "POST" and self.path in ("/v1/chat/completions", "/v1/completions"):
+            self._complete(engine, body)
+        elif "open_paths" in faults:
+            self._json(200, {})
+        else:
+            self._error(404, "unknown_url")
+
+    def _complete(self, engine: EngineDouble, body: bytes) -> None:
+        try:
+            asked = json.loads(body)
+            model = str(asked["model"])
+        except (ValueError, KeyError, TypeError):
+            self._json(200, {"received_bytes": len(body)})
+            return
+        if "engine_error" in engine.faults:
+            self._error(500, "engine_error")
+        elif model not in engine.models and "any_model" not in engine.faults:
+            self._error(404, "model_not_found")
+        elif asked.get("stream"):
+            self._stream(engine, model, asked)
+        else:
+            tokens = engine.answer_of(model)[: asked.get("max_tokens")]
+            self._json(200, {"choices": [self._choice("".join(tokens), whole=True)], "usage": _usage(len(tokens))})
+
+    def _stream(self, engine: EngineDouble, model: str, asked: dict[str, Any]) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        tokens = engine.answer_of(model)[: asked.get("max_tokens")]
+        for token in tokens:
+            if engine.steps is not None:
+                engine.steps.acquire(timeout=PATIENCE_S)
+            self._event({"choices": [self._choice(token, whole=False)]})
+            if "stream_cut" in engine.faults:
+                self.close_connection = True
+                self.connection.close()
+                return
+        if asked.get("stream_options", {}).get("include_usage"):
+            self._event({"choices": [], "usage": _usage(len(tokens))})
+        self._chunk(b"data: [DONE]\n\n")
+        self._chunk(b"")
+
+    def _choice(self, text: str, *, whole: bool) -> dict[str, Any]:
+        if self.path == "/v1/completions":
+            return {"index": 0, "text": text}
+        return {"index": 0, "message" if whole else "delta": {"role": "assistant", "content": text}}
+
+    def _event(self, value: dict[str, Any]) -> None:
+        self._chunk(b"data: " + json.dumps(value).encode() + b"\n\n")
+
+    def _chunk(self, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+        self.wfile.flush()
+
+    def _error(self, status: int, code: str) -> None:
+        self._json(status, {"error": {"message": code, "type": "invalid_request_error", "param": None, "code": code}})
+
+    def _json(self, status: int, value: dict[str, Any]) -> None:
+        data = b"{" if "broken_json" in self.server.double.faults else json.dumps(value).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+def _usage(tokens: int) -> dict[str, int]:
+    return {"prompt_tokens": 1, "completion_tokens": tokens, "total_tokens": tokens + 1}

@@ -1,0 +1,241 @@
+"""A real HAProxy on loopback with the configuration that the gateway role writes, for tests; no root, no systemd."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from provisioning.certificates import CA_CERTIFICATE, server_certificate
+from provisioning.converge.resources import Secret
+from provisioning.credentials import Credentials
+from provisioning.roles.gateway import Places, haproxy_config, keys_map
+from serving.spec import GatewaySpec, ServingSpec
+from tests.doubles.engine import ENGINE_KEY, EngineDouble
+
+ADDRESS = "127.0.0.1"
+CLIENT = "default"
+CLIENT_KEY = "sk-test-0123456789abcdefghijklmnopqrstuvwxyz"
+SECOND_CLIENT = "second"
+SECOND_KEY = "sk-test-second-abcdefghijklmnopqrstuvwxyz"
+DEADLINE_S = 15.0
+
+
+def wait_for(true: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> None:
+    """Wait until `true()`; fail the test when that takes too long."""
+    end = time.monotonic() + deadline_s
+    while not true():
+        assert time.monotonic() < end, f"waited {deadline_s} s for: {what}"
+        time.sleep(0.01)
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((ADDRESS, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def vllm_serving(port: int) -> ServingSpec:
+    """Return the spec of an engine at `port`."""
+    model = {"name": "tiny", "source": {"kind": "tiny", "name": "llama"}}
+    return ServingSpec.model_validate({"model": model, "vllm": {"port": port}})
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer as it came over the wire."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def code(self) -> str | None:
+        """The code in an error of OpenAI's shape; fails when it has another shape."""
+        assert self.headers["content-type"] == "application/json"
+        error = json.loads(self.body)["error"]
+        assert set(error) == {"message", "type", "param", "code"}
+        assert error["message"]
+        assert error["type"]
+        code: str | None = error["code"]
+        return code
+
+
+@dataclass
+class RunningGateway:
+    """HAProxy, and what a test asks of it."""
+
+    port: int
+    places: Places
+    ca: Path
+    folder: Path
+    process: "subprocess.Popen[bytes]"
+
+    @property
+    def url(self) -> str:
+        """Where clients connect."""
+        return f"https://{ADDRESS}:{self.port}"
+
+    def tls(self, ca: Path | None = None) -> ssl.SSLContext:
+        """Return what a client that trusts our CA uses."""
+        return ssl.create_default_context(cafile=str(ca or self.ca))
+
+    def connect(self) -> ssl.SSLSocket:
+        """Return a connection."""
+        plain = socket.create_connection((ADDRESS, self.port), timeout=DEADLINE_S)
+        return self.tls().wrap_socket(plain, server_hostname=ADDRESS)
+
+    def exchange(self, request: bytes) -> Reply:
+        """Send `request` byte by byte as it is; return the one answer."""
+        with self.connect() as connection:
+            connection.sendall(request)
+            return read_reply(connection)
+
+    def ask(self, method: str, target: str, *headers: str, key: str | None = CLIENT_KEY, body: bytes = b"") -> Reply:
+        """Send an ordinary request with `target` untouched."""
+        lines = [f"{method} {target} HTTP/1.1", "Host: gateway", *headers]
+        if key is not None:
+            lines.append(f"Authorization: Bearer {key}")
+        if body:
+            lines.append(f"Content-Length: {len(body)}")
+        head = "\r\n".join([*lines, "Connection: close", "", ""]).encode("latin-1")
+        return self.exchange(head + body)
+
+    def log(self) -> str:
+        """Return all that HAProxy wrote so far."""
+        return (self.folder / "log").read_text()
+
+    def log_lines(self) -> list[dict[str, Any]]:
+        """Return the lines of the access log."""
+        return [json.loads(line[3:]) for line in self.log().splitlines() if line.startswith("<6>{")]
+
+    def logged(self, request_id: str) -> dict[str, Any]:
+        """Return the line of one request, which comes when its answer has ended."""
+        wait_for(lambda: any(line["request_id"] == request_id for line in self.log_lines()), f"log of {request_id}")
+        return next(line for line in self.log_lines() if line["request_id"] == request_id)
+
+    def admin(self, command: str) -> str:
+        """Return what HAProxy answers on its admin socket."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(DEADLINE_S)
+            connection.connect(self.places.admin_socket)
+            connection.sendall(command.encode() + b"\n")
+            return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+
+    def worker(self) -> str:
+        """Return the process id of the worker that takes new connections."""
+        found = re.search(r"^Pid: (\d+)", self.admin("show info"), re.MULTILINE)
+        assert found
+        return found.group(1)
+
+    def waiting(self) -> int:
+        """Return how many requests wait for a place."""
+        return self._backend_column("qcur")
+
+    def engine_is(self, state: str) -> bool:
+        """Return whether HAProxy takes the engine for `state`, UP or DOWN."""
+        rows = [row for row in self._stat() if row["svname"] == "engine"]
+        return rows[0]["status"].startswith(state)
+
+    def reload(self) -> None:
+        """Do what systemd's reload does, and wait until a new worker serves."""
+        before = self.worker()
+        self.process.send_signal(signal.SIGUSR2)
+        wait_for(lambda: self._worker_or_none() not in (None, before), "a new worker")
+
+    def _worker_or_none(self) -> str | None:
+        try:
+            return self.worker()
+        except (OSError, AssertionError):
+            return None  # between two workers
+
+    def _backend_column(self, name: str) -> int:
+        return next(int(row[name] or 0) for row in self._stat() if row["svname"] == "BACKEND")
+
+    def _stat(self) -> list[dict[str, str]]:
+        lines = self.admin("show stat").removeprefix("# ").strip().splitlines()
+        names = lines[0].split(",")
+        return [dict(zip(names, line.split(","), strict=False)) for line in lines[1:] if line.startswith("engine,")]
+
+
+@contextmanager
+def running_gateway(folder: Path, engine: EngineDouble | int, **spec: Any) -> Iterator[RunningGateway]:
+    """Run HAProxy in front of `engine`, or of a port where none may listen. `spec` has fields of GatewaySpec."""
+    gateway = GatewaySpec.model_validate({"port": free_port(), "clients": [CLIENT, SECOND_CLIENT], **spec})
+    places = Places(
+        config=f"{folder}/haproxy.cfg",
+        certificate=f"{folder}/server.pem",
+        keys=f"{folder}/keys.map",
+        admin_socket=f"{folder}/admin.sock",
+        address=ADDRESS,
+        metrics_address=f"{ADDRESS}:{free_port()}",
+        user="",
+    )
+    serving = vllm_serving(engine if isinstance(engine, int) else engine.port)
+    pem = server_certificate(folder / "kept.pem", folder / "ca", (ADDRESS,), 2, datetime.now(UTC))
+    credentials = sample_credentials(pem)
+    Path(places.certificate).write_text(pem)
+    Path(places.keys).write_text(keys_map(credentials))
+    Path(places.config).write_text(haproxy_config(serving, gateway, places))
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [haproxy(), "-W", "-f", places.config],
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "VLLM_API_KEY": ENGINE_KEY},
+            cwd=folder,
+        )
+    running = RunningGateway(gateway.port, places, folder / "ca" / CA_CERTIFICATE, folder, process)
+    try:
+        wait_for(lambda: process.poll() is not None or running._worker_or_none(), "HAProxy")
+        assert process.poll() is None, running.log()
+        yield running
+    finally:
+        process.terminate()
+        process.wait(DEADLINE_S)
+
+
+def sample_credentials(certificate: str = "PEM") -> Credentials:
+    """Return credentials with two clients."""
+    keys = {CLIENT: CLIENT_KEY, SECOND_CLIENT: SECOND_KEY}
+    hashes = tuple((name, hashlib.sha256(key.encode()).hexdigest()) for name, key in keys.items())
+    return Credentials(certificate=Secret(certificate), key_hashes=hashes, ca=None, names=(ADDRESS,))
+
+
+def haproxy() -> str:
+    """Return HAProxy's path: /usr/sbin is not on everybody's PATH."""
+    found = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    assert found, "these tests need the package haproxy: tools/bootstrap.sh tests"
+    return found
+
+
+def read_reply(connection: ssl.SSLSocket) -> Reply:
+    """Read one answer: its head, then as much as it announces, or to the end."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        more = connection.recv(65536)
+        assert more, f"the connection ended within the head: {data!r}"
+        data += more
+    head, _, body = data.partition(b"\r\n\r\n")
+    first, *rest = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
+    length = int(headers["content-length"]) if "content-length" in headers else None
+    while length is None or len(body) < length:
+        more = connection.recv(65536)
+        if not more:
+            break
+        body += more
+    return Reply(int(first.split()[1]), headers, body)

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from core.errors import ConfigError
 from serving.adapters import check_adapter
+from serving.model_folder import check_model
 from serving.spec import FolderSource, HubSource, ServingSpec, Source, TinySource
 from serving.spec_files import full_path
 
@@ -53,7 +54,7 @@ def resolve_sources(spec: ServingSpec) -> ResolvedSources:
     )
     base = model.path if isinstance(model, LocalFolder) else None
     if base is not None:
-        _check_model(base, key="serving.model.source")
+        check_model(base, where="serving.model.source")
     for index, (adapter, source) in enumerate(zip(spec.adapters, adapters, strict=True)):
         if isinstance(source, LocalFolder):
             check_adapter(
@@ -86,13 +87,3 @@ def resolve(source: Source, *, key: str) -> ResolvedSource:
             return LocalFolder(path)
         case HubSource():
             return HubFetch(source.repo, source.revision, source.token.read() if source.token else None)
-
-
-def _check_model(folder: Path, *, key: str) -> None:
-    """Refuse a model folder that lacks what every engine reads."""
-    if not (folder / "config.json").is_file():
-        raise ConfigError(f"{folder} has no config.json", where=key, hint="name the folder that holds it")
-    if not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")):
-        raise ConfigError(f"{folder} has no weights", where=key, hint="put the *.safetensors files beside config.json")
-    if not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")):
-        raise ConfigError(f"{folder} has no tokenizer", where=key, hint="put tokenizer.json beside config.json")

@@ -1,15 +1,15 @@
 """Whether the files that a spec names are there and say the same as the spec. Reads this computer's disk only."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from core.errors import ConfigError
 from core.paths import CHECKOUT
 from core.rules import Problem
 from serving.adapters import check_adapter
-from serving.spec import AdapterSpec, FolderSource, GatewaySpec, HubSource, ServingSpec, TlsFiles
-
-MODEL_FILE = "config.json"
+from serving.model_folder import check_model
+from serving.spec import FolderSource, GatewaySpec, HubSource, ServingSpec, TlsFiles
 
 OTHERS = 0o077
 """Permissions that a private key gives nobody."""
@@ -22,48 +22,37 @@ def full_path(path: Path) -> Path:
 
 def files_of_serving(spec: ServingSpec) -> Iterator[Problem]:
     """Yield what is wrong with the folders of the model and the adapters."""
-    source = spec.model.source
-    if isinstance(source, FolderSource):
-        folder = full_path(source.path)
-        if not folder.is_dir():
-            yield _no_folder(source, "model.source.path")
-        elif not (folder / MODEL_FILE).is_file():
-            yield Problem(
-                "model.source.path",
-                f"{source.path} has no {MODEL_FILE}",
-                f"name the folder that holds {MODEL_FILE} and the weights",
-            )
+    base = spec.model.source
+    if isinstance(base, FolderSource):
+        yield from _problems(base, "model.source", partial(check_model, where="model.source.path"))
     for index, adapter in enumerate(spec.adapters):
-        yield from _adapter_folder(adapter, spec, f"adapters[{index}]")
+        if isinstance(adapter.source, FolderSource):
+            check = partial(
+                check_adapter,
+                adapter,
+                base=full_path(base.path) if isinstance(base, FolderSource) else None,
+                base_repo=base.repo if isinstance(base, HubSource) else None,
+                max_rank=spec.vllm.max_lora_rank if spec.engine == "vllm" else None,
+                where=f"adapters[{index}]",
+            )
+            yield from _problems(adapter.source, f"adapters[{index}].source", check)
 
 
-def _adapter_folder(adapter: AdapterSpec, spec: ServingSpec, key: str) -> Iterator[Problem]:
-    """Yield what is wrong with the folder of an adapter, if it comes from one."""
-    if not isinstance(adapter.source, FolderSource):
-        return
-    folder, base = full_path(adapter.source.path), spec.model.source
+def _problems(source: FolderSource, key: str, check: Callable[[Path], None]) -> Iterator[Problem]:
+    """Yield what `check` says of the folder; `key` is the source's."""
+    folder = full_path(source.path)
     if not folder.is_dir():
-        yield _no_folder(adapter.source, f"{key}.source.path")
+        yield Problem(f"{key}.path", f"there is no folder {source.path}", "relative paths start at the checkout")
         return
     try:
-        check_adapter(
-            adapter,
-            folder,
-            base=full_path(base.path) if isinstance(base, FolderSource) else None,
-            base_repo=base.repo if isinstance(base, HubSource) else None,
-            max_rank=spec.vllm.max_lora_rank if spec.engine == "vllm" else None,
-            where=key,
-        )
+        check(folder)
     except ConfigError as error:
-        own_key = error.where.startswith(key)
+        # Some errors name a file in the folder instead of a key. All are said of the path as the config has it.
+        own_key = error.where.startswith(key.removesuffix(".source"))
         what = error.what if own_key else f"{error.where} {error.what}"
-        # Said of the path as it stands in the file, not of where this computer has it.
-        what = what.replace(str(folder), str(adapter.source.path))
-        yield Problem(error.where if own_key else key, what, error.hint)
-
-
-def _no_folder(source: FolderSource, key: str) -> Problem:
-    return Problem(key, f"there is no folder {source.path}", "relative paths start at the checkout")
+        yield Problem(
+            error.where if own_key else f"{key}.path", what.replace(str(folder), str(source.path)), error.hint
+        )
 
 
 def files_of_gateway(gateway: GatewaySpec) -> Iterator[Problem]:

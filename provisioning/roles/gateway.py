@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from core.errors import ConfigError
 from infra.outputs import HostRecord
-from provisioning.converge.resources import Command, Directory, File, Packages, Resource, Unit
+from provisioning.converge.resources import Command, Directory, File, GeneratedSecret, Packages, Resource, Unit
 from provisioning.credentials import Credentials
 from provisioning.programs import program
 from provisioning.render import render
@@ -15,6 +15,7 @@ from provisioning.roles.gateway_answers import ANSWERS, OWN_ERRORS, waited_or_do
 from provisioning.roles.layout import (
     CONFIG_DIR,
     ENGINE_ENV,
+    ENGINE_ENV_TEMPLATE,
     GATEWAY_BACKEND,
     GATEWAY_UNIT,
     HAPROXY_ADMIN_SOCKET,
@@ -139,12 +140,15 @@ def gateway(host: HostRecord, serving: ServingSpec, gateway: GatewaySpec, creden
     """
     _check_ports(host, serving, gateway)
     places = Places()
-    unit_files = (DROP_IN, *([ENGINE_ENV] if serving.engine == "vllm" else []))
-    config = (places.certificate, places.keys, places.config)
+    # The engine's role wishes for it too, in the same words; each role can be brought in place without the other.
+    engine_key = [GeneratedSecret(path=ENGINE_ENV, template=ENGINE_ENV_TEMPLATE)] if serving.engine == "vllm" else []
+    restart_on = (f"file:{DROP_IN}", *(key.id for key in engine_key))
+    reload_on = tuple(f"file:{path}" for path in (places.certificate, places.keys, places.config))
     port_check = (CHECK_PORT, str(gateway.port), GATEWAY_UNIT)
     return [
         # Before the package, so that its first start is ours or none.
         File(path=DROP_IN, content=_drop_in(serving, places)),
+        *engine_key,
         Packages(name="gateway", present=("haproxy", "iproute2"), after=(f"file:{DROP_IN}",)),
         Directory(path=GATEWAY_DIR, mode=0o700),
         File(path=places.certificate, content=credentials.certificate, mode=0o600, after=(f"directory:{GATEWAY_DIR}",)),
@@ -165,9 +169,9 @@ def gateway(host: HostRecord, serving: ServingSpec, gateway: GatewaySpec, creden
         ),
         Unit(
             name=GATEWAY_UNIT,
-            restart_on=tuple(map(_id, unit_files)),
-            reload_on=tuple(map(_id, config)),
-            after=("command:gateway-port", *map(_id, (*unit_files, *config))),
+            restart_on=restart_on,
+            reload_on=reload_on,
+            after=("command:gateway-port", *restart_on, *reload_on),
         ),
     ]
 
@@ -220,8 +224,3 @@ def _check_ports(host: HostRecord, serving: ServingSpec, gateway: GatewaySpec) -
             if port == taken:
                 where = f"{host.name}: {key}"
                 raise ConfigError(f"{port} is the port of {other} too", where=where, hint="choose another one")
-
-
-def _id(path: str) -> str:
-    """Return the id of what makes the file at `path`."""
-    return f"generated_secret:{path}" if path == ENGINE_ENV else f"file:{path}"

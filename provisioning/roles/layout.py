@@ -8,6 +8,8 @@ CONFIG_DIR = "/etc/llm"
 ENGINE_ENV = "/etc/llm/engine.env"
 """Root-only environment file with the key between gateway and engine, made on the host: `VLLM_API_KEY=…`."""
 
+ENGINE_ENV_TEMPLATE = "VLLM_API_KEY={secret}\n"
+
 LIB_DIR = "/usr/local/lib/llm-deploy"
 """Root-owned helper programs of ours."""
 

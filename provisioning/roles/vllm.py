@@ -24,6 +24,7 @@ from provisioning.programs import program
 from provisioning.render import render
 from provisioning.roles.layout import (
     ENGINE_ENV,
+    ENGINE_ENV_TEMPLATE,
     ENGINE_UNIT,
     GATEWAY_BACKEND,
     HAPROXY_ADMIN_SOCKET,
@@ -94,7 +95,7 @@ def vllm(host: HostRecord, serving: ServingSpec, sources: ResolvedSources) -> li
         adapters=tuple(adapter.path for adapter in adapters),
         cache=CACHE,
     )
-    key = GeneratedSecret(path=ENGINE_ENV, template="VLLM_API_KEY={secret}\n")
+    key = GeneratedSecret(path=ENGINE_ENV, template=ENGINE_ENV_TEMPLATE)
     unit_file = File(path=UNIT_FILE, content=unit_text(host, serving, paths))
     needed = (venv.id, model.resource.id, *(adapter.resource.id for adapter in adapters), key.id, unit_file.id)
     helpers = _helpers()

@@ -74,10 +74,6 @@ def machine_types(config: "DeploymentConfig") -> Iterator[Problem]:
         elif first is not None and bool(row.gpu) != bool(first.gpu):
             has = f"has a {row.gpu.name}" if row.gpu else "has no GPU"
             yield Problem(key, f"{name} {has}, unlike {first.type}", "name types with a GPU or without, not both")
-        elif first is not None and row.arch != first.arch:
-            yield Problem(
-                key, f"{name} is {row.arch}, {first.type} is {first.arch}", f"name types that are {first.arch}"
-            )
     for problem in twice((machine.type, *machine.fallbacks), "machine"):
         index = int(problem.key.removeprefix("machine[").removesuffix("]"))
         yield Problem(f"machine.fallbacks[{index - 1}]", problem.what, problem.hint)

@@ -16,8 +16,11 @@ from core.words import error_of, words
 from infra.config.deployment import DeploymentConfig
 from serving.spec_files import file_is_there, files_of_gateway, files_of_serving
 
-DEPLOYMENT_KEY = "llm-deploy:deployment"
-"""Our key below `config:` of a stack file; all other keys belong to Pulumi and its providers."""
+OWN_NAMESPACE = "llm-deploy:"
+"""Start of our keys below `config:` of a stack file; all others belong to Pulumi and its providers."""
+
+DEPLOYMENT_KEY = f"{OWN_NAMESPACE}deployment"
+"""The one key we have."""
 
 MAX_STACK_CHARS = 40
 """Resources are called llm-<stack>-<noun>-<number>, and the clouds' limit for a name is 63 characters (RFC 1035)."""
@@ -50,7 +53,12 @@ def load_stack(stack: str) -> DeploymentConfig:
         hint = one_of(known, stack) if known else "there are none yet, see stacks/README.md"
         raise UsageError(f"there is no stack {stack}", where=where, hint=hint) from None
     config = content.get("config") if isinstance(content, dict) else None
-    if not isinstance(config, dict) or DEPLOYMENT_KEY not in config:
+    config = config if isinstance(config, dict) else {}
+    unknown = [key for key in config if key.startswith(OWN_NAMESPACE) and key != DEPLOYMENT_KEY]
+    if unknown:
+        hint = f"the one key is {DEPLOYMENT_KEY}, and all is below it"
+        raise error_of([Problem(f"config.{key}", "is no known key", hint) for key in unknown], where)
+    if DEPLOYMENT_KEY not in config:
         raise ConfigError("the key is missing", where=f"{where}: config.{DEPLOYMENT_KEY}", hint="see stacks/README.md")
     return parse_deployment(config[DEPLOYMENT_KEY], where)
 

@@ -130,6 +130,16 @@ def test_a_config_cannot_be_changed(bases: dict[str, Any], write_stack: WriteSta
         config.machine.count = 2  # type: ignore[misc]
 
 
+def test_more_tags_than_a_cloud_takes_are_refused(
+    bases: dict[str, Any], write_stack: WriteStack, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """AWS refuses the resource that would get the 51st tag, half-way through `up`."""
+    for count, status in ((40, 0), (41, 2)):
+        write_stack(_text(changed(bases["aws"], {"set": {"tags": {f"t{each}": "x" for each in range(count)}}})))
+        assert run_cli(_load) == status
+    assert capsys.readouterr().err == "error: stacks/Pulumi.case.yaml: tags: has 41 entries; write at most 40\n"
+
+
 def test_a_model_and_an_adapter_from_folders_are_accepted(
     bases: dict[str, Any], write_stack: WriteStack, tmp_path: Path
 ) -> None:

@@ -1,0 +1,129 @@
+"""Engines restarted or whole hosts rebooted, and waited for until they serve again."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from core.console import next_command
+from core.errors import DeployError, HostError
+from infra.outputs import HostRecord, StackOutputs
+from provisioning.connection import connect
+from provisioning.converge.result import Progress
+from provisioning.fleet import on_each, raise_failures
+from provisioning.inventory import choose, load
+from provisioning.narration import Narrator, error_line
+from provisioning.remote import ConnectionCutError, stream
+from provisioning.roles.layout import ENGINE_UNIT
+from provisioning.status import HostStatus, ask, look
+from provisioning.target import Target
+from provisioning.waiting import wait_until
+
+BOOT_S = 600
+"""A metal server with much memory checks all of it before it boots."""
+
+GIVE_UP_AFTER_STARTS = 2
+"""An engine that died that often by itself will not come up by waiting."""
+
+Tell = Callable[[str], None]
+
+
+def restart(target: Target, *, names: Sequence[str], at_once: int) -> int:
+    """Restart the engines and wait until they answer; running requests finish first. Returns the exit status."""
+    return _on_hosts(target, names, at_once, "restart", restart_engine)
+
+
+def reboot(target: Target, *, names: Sequence[str], at_once: int) -> int:
+    """Reboot the hosts and wait until they serve again; return the exit status."""
+    return _on_hosts(target, names, at_once, "reboot", reboot_host)
+
+
+def _on_hosts(
+    target: Target,
+    names: Sequence[str],
+    at_once: int,
+    verb: str,
+    work: Callable[[StackOutputs, HostRecord, Tell], None],
+) -> int:
+    """Do `work` on the hosts and tell how long it took."""
+    outputs = load(target)
+    hosts = choose(outputs, names)
+    narrator = Narrator([host.name for host in hosts])
+    failed: dict[str, DeployError | None] = {}
+
+    def timed(host: HostRecord) -> float:
+        began = time.monotonic()
+
+        def tell(text: str) -> None:
+            narrator.event(host.name, Progress(id=verb, text=f"{text}, {time.monotonic() - began:.0f} s"))
+
+        work(outputs, host, tell)
+        return time.monotonic() - began
+
+    for host, result in on_each(hosts, timed, at_once=at_once):
+        if isinstance(result, DeployError):
+            failed[host.name] = result
+            if len(hosts) > 1:  # the only host's error is the command's own
+                narrator.say(host.name, error_line(result))
+        else:
+            narrator.say(host.name, f"✓ serves again after {result:.1f} s")
+    raise_failures(failed, len(hosts), hint=f"see `{target.command('status')}`")
+    next_command(target.command("smoke"), target.command("status"))
+    return 0
+
+
+def restart_engine(outputs: StackOutputs, host: HostRecord, tell: Tell) -> None:
+    """Restart the engine on `host`. Raises HostError when it does not answer again."""
+    name = ENGINE_UNIT[outputs.serving.engine]
+    with connect(host) as connection:
+        before = ask(connection, outputs, host).unit(name)
+        if before is None:
+            raise HostError(f"{name} is not installed", where=host.name, hint="run provision first")
+        for _ in stream(connection, host, ("systemctl", "--no-block", "restart", name)):
+            pass
+
+        def again() -> tuple[HostStatus, bool]:
+            now = ask(connection, outputs, host)
+            unit = now.unit(name)
+            return now, unit is not None and unit.invocation not in ("", before.invocation)
+
+        _wait(again, tell, host, deadline_s=outputs.serving.drain_s + outputs.serving.ready_timeout_s)
+
+
+def reboot_host(outputs: StackOutputs, host: HostRecord, tell: Tell) -> None:
+    """Reboot `host`. Raises HostError when not all that is installed on it works again."""
+    with connect(host) as connection:
+        boot_id = ask(connection, outputs, host).boot_id
+        try:
+            for _ in stream(connection, host, ("systemctl", "reboot")):
+                pass
+        except ConnectionCutError:
+            pass  # it may go down before it has answered
+
+    def again() -> tuple[HostStatus, bool]:
+        now = look(outputs, host)
+        return now, now.boot_id != boot_id
+
+    _wait(again, tell, host, deadline_s=BOOT_S + outputs.serving.ready_timeout_s)
+
+
+def _wait(again: Callable[[], tuple[HostStatus, bool]], tell: Tell, host: HostRecord, *, deadline_s: float) -> None:
+    """Wait until `again` says that what it looks at has begun anew, and nothing is missing."""
+    missing = "is going down"
+
+    def ready() -> bool | None:
+        nonlocal missing
+        try:
+            now, anew = again()
+        except HostError as error:
+            missing = error.what
+        else:
+            missing = now.missing if anew else "is going down"
+            dead = [unit for unit in now.units if anew and unit.has_failed(GIVE_UP_AFTER_STARTS)]
+            if dead:
+                raise HostError(f"{dead[0].name} is {dead[0].words}", where=host.name, hint="see its logs")
+        if missing:
+            tell(missing)
+        return None if missing else True
+
+    wait_until(
+        ready, deadline_s=deadline_s, late=lambda: HostError(f"does not serve again: {missing}", where=host.name)
+    )

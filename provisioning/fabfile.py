@@ -1,20 +1,19 @@
 """The tasks people run: `fab -r provisioning TASK`, or `fab TASK` in this folder, or the targets of the Makefile.
 
-Each task says on which hosts it works with --stack or --inventory. What it does lies in the module that it imports when
-it runs, so that the first words come at once.
+Each works on the hosts of --stack or --inventory. What it does lies in a module that it imports after its first words,
+so that those come at once.
 """
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from fabric import main, task
 from invoke.exceptions import Exit, ParseError
 
+from core.console import say
 from core.errors import UsageError, run_cli
-
-if TYPE_CHECKING:
-    from provisioning.inventory import Target
+from provisioning.target import Target
 
 # fab turns this off for the whole process; without the compiled modules every run would compile ours again.
 sys.dont_write_bytecode = False
@@ -53,9 +52,11 @@ def plan(
     """Show what `provision` would change on the hosts, with diffs; changes nothing."""
 
     def run() -> int:
+        target, chosen, at_once = Target(stack, inventory), _roles(roles), _number("parallel", parallel)
+        say(f"→ plan {target.name} ({', '.join(chosen)})")
         from provisioning.provision import plan
 
-        return plan(_target(stack, inventory), names=host, roles=_roles(roles), at_once=_number("parallel", parallel))
+        return plan(target, names=host, roles=chosen, at_once=at_once)
 
     _end(run)
 
@@ -67,10 +68,11 @@ def provision(
     """Install engine, models and gateway on the hosts; runs again safely."""
 
     def run() -> int:
+        target, chosen, at_once = Target(stack, inventory), _roles(roles), _number("parallel", parallel)
+        say(f"→ provision {target.name} ({', '.join(chosen)})")
         from provisioning.provision import provision
 
-        at_once = _number("parallel", parallel)
-        return provision(_target(stack, inventory), names=host, roles=_roles(roles), at_once=at_once)
+        return provision(target, names=host, roles=chosen, at_once=at_once)
 
     _end(run)
 
@@ -82,9 +84,11 @@ def status(
     """One screen per host: units, engine, models, certificate, disk, memory; ends with 0 when all hosts serve."""
 
     def run() -> int:
+        target, at_once = Target(stack, inventory), _number("parallel", parallel)
+        say(f"→ status {target.name}")
         from provisioning.status import status
 
-        return status(_target(stack, inventory), names=host, at_once=_number("parallel", parallel), as_json=json)
+        return status(target, names=host, at_once=at_once, as_json=json)
 
     _end(run)
 
@@ -103,10 +107,11 @@ def logs(
     """Journal of engine and gateway."""
 
     def run() -> int:
+        target, wanted = Target(stack, inventory), _number("lines", lines)
+        say(f"→ logs {target.name}" + (", until Ctrl-C" if follow else ""))
         from provisioning.logs import logs
 
-        wanted = _number("lines", lines)
-        return logs(_target(stack, inventory), names=host, unit=unit, lines=wanted, follow=follow)
+        return logs(target, names=host, unit=unit, lines=wanted, follow=follow)
 
     _end(run)
 
@@ -116,9 +121,25 @@ def ssh(_: Any, *, stack: str = "", inventory: str = "", host: Names = (), comma
     """Open a shell on a host; --host names it when there are several."""
 
     def run() -> int:
+        target = Target(stack, inventory)
+        say(f"→ ssh {target.name}")
         from provisioning.shell import ssh
 
-        return ssh(_target(stack, inventory), names=host, command=command)
+        return ssh(target, names=host, command=command)
+
+    _end(run)
+
+
+@_task(PARALLEL)
+def restart(_: Any, *, stack: str = "", inventory: str = "", host: Names = (), parallel: str = AT_ONCE) -> None:
+    """Restart the engine and wait until it answers; running requests finish first."""
+
+    def run() -> int:
+        target, at_once = Target(stack, inventory), _number("parallel", parallel)
+        say(f"→ restart {target.name}: running requests finish first, then the model is loaded again")
+        from provisioning.restart import restart
+
+        return restart(target, names=host, at_once=at_once)
 
     _end(run)
 
@@ -128,9 +149,11 @@ def reboot(_: Any, *, stack: str = "", inventory: str = "", host: Names = (), pa
     """Reboot the hosts and wait until they serve again."""
 
     def run() -> int:
-        from provisioning.reboot import reboot
+        target, at_once = Target(stack, inventory), _number("parallel", parallel)
+        say(f"→ reboot {target.name}, and wait until it serves again")
+        from provisioning.restart import reboot
 
-        return reboot(_target(stack, inventory), names=host, at_once=_number("parallel", parallel))
+        return reboot(target, names=host, at_once=at_once)
 
     _end(run)
 
@@ -140,12 +163,6 @@ def _end(run: Callable[[], int]) -> None:
     status = run_cli(run)
     if status:
         raise Exit(code=status)
-
-
-def _target(stack: str, inventory: str) -> "Target":
-    from provisioning.inventory import Target
-
-    return Target(stack=stack, inventory=inventory)
 
 
 def _number(option: str, text: str) -> int:

@@ -1,11 +1,11 @@
 """The same work on several hosts at once, the results as they come. Does not know what the work is."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from queue import SimpleQueue
 from typing import TypeVar
 
-from core.errors import DeployError
+from core.errors import DeployError, HostError
 from infra.outputs import HostRecord
 
 Result = TypeVar("Result")
@@ -45,3 +45,14 @@ def on_each(
             yield host, result
     if bugs:
         raise bugs[0]
+
+
+def raise_failures(failed: Mapping[str, DeployError | None], hosts: int, *, hint: str) -> None:
+    """Raise that hosts failed, when some did; nothing is lost when the only host's own error is raised instead.
+
+    `failed` has the hosts by name, with none where the lines above have told why.
+    """
+    if hosts == 1 and (only := next(iter(failed.values()), None)) is not None:
+        raise only
+    if failed:
+        raise HostError(f"{len(failed)} of {hosts} hosts failed: {', '.join(failed)}", hint=hint)

@@ -4,7 +4,6 @@ Reads files only. Does not ask the Pulumi engine (`up` wrote the outputs) and re
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +15,7 @@ from core.rules import one_of, twice
 from core.strict_yaml import read_yaml
 from core.words import error_of, words
 from infra.outputs import HostRecord, StackOutputs
-
-
-@dataclass(frozen=True)
-class Target:
-    """What the person named on the command line: a stack, or an inventory file."""
-
-    stack: str = ""
-    inventory: str = ""
-
-    def __post_init__(self) -> None:
-        if bool(self.stack) == bool(self.inventory):
-            raise UsageError("name either a stack or an inventory", hint="write --stack NAME or --inventory FILE")
-
-    def command(self, task: str) -> str:
-        """Return what a person types to run `task` on the same hosts."""
-        return f"make {task} STACK={self.stack}" if self.stack else f"fab -r provisioning {task} -i {self.inventory}"
+from provisioning.target import Target
 
 
 def load(target: Target) -> StackOutputs:

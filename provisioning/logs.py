@@ -4,14 +4,16 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 
 from core.console import say
-from core.errors import DeployError, HostError, UsageError
+from core.errors import DeployError, UsageError
 from core.rules import one_of
 from infra.outputs import HostRecord
 from provisioning.connection import connect
-from provisioning.fleet import on_each
-from provisioning.inventory import Target, choose, load
+from provisioning.fleet import on_each, raise_failures
+from provisioning.inventory import choose, load
+from provisioning.narration import error_line
 from provisioning.remote import stream
 from provisioning.roles.layout import ENGINE_UNIT, GATEWAY_UNIT
+from provisioning.target import Target
 
 
 def logs(target: Target, *, names: Sequence[str], unit: str, lines: int, follow: bool) -> int:
@@ -23,7 +25,6 @@ def logs(target: Target, *, names: Sequence[str], unit: str, lines: int, follow:
         raise UsageError(f"{unit!r} is not known", where="--unit", hint=one_of(units, unit))
     chosen = [units[unit]] if unit else list(units.values())
     argv = journal_command(chosen, lines, follow=follow)
-    say(f"→ logs {outputs.stack}, {', '.join(chosen)}: {', '.join(host.name for host in hosts)}")
     printing = threading.Lock()
 
     def work(host: HostRecord) -> None:
@@ -33,17 +34,17 @@ def logs(target: Target, *, names: Sequence[str], unit: str, lines: int, follow:
                 with printing:
                     print(start + line, flush=follow)
 
-    failed = []
+    failed: dict[str, DeployError | None] = {}
     try:
         for host, result in on_each(hosts, work, at_once=len(hosts)):
             if isinstance(result, DeployError):
-                failed.append(result)
-                say(f"{host.name}  ✗ {result}")
+                failed[host.name] = result
+                if len(hosts) > 1:  # the only host's error is the command's own
+                    say(f"{host.name}  {error_line(result)}")
     except KeyboardInterrupt:
         if not follow:
             raise
-    if failed:
-        raise failed[0] if len(hosts) == 1 else HostError(f"{len(failed)} of {len(hosts)} hosts failed")
+    raise_failures(failed, len(hosts), hint=f"see `{target.command('status')}`")
     return 0
 
 

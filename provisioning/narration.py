@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
+from core.errors import DeployError
 from provisioning.converge.result import HostResult, Outcome, Progress
 
 LOG_EVERY_S = 15.0
@@ -25,12 +26,12 @@ class Narrator:
     """Tells events of several hosts, from several threads, without mixing their lines."""
 
     def __init__(
-        self, hosts: Sequence[str], *, out: TextIO = sys.stderr, clock: Callable[[], float] = time.monotonic
+        self, hosts: Sequence[str], *, out: TextIO | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._width = max(map(len, hosts), default=0)
-        self._out = out
+        self._out = out or sys.stderr
         self._clock = clock
-        self._live = out.isatty()
+        self._live = self._out.isatty()
         self._lock = threading.Lock()
         self._under_way: dict[str, str] = {}
         self._told_at: dict[str, float] = {}
@@ -103,6 +104,11 @@ def progress_line(progress: Progress) -> str:
     """Return how far a long change has come."""
     share = f"{progress.fraction:.0%} " if progress.fraction is not None else ""
     return f"… {progress.id}: {share}{progress.text}".rstrip()
+
+
+def error_line(error: DeployError) -> str:
+    """Return why a host failed, for a line that starts with the host's name."""
+    return f"✗ {error.what}; {error.hint}" if error.hint else f"✗ {error.what}"
 
 
 def failure_detail(outcome: Outcome) -> str:

@@ -8,16 +8,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.console import next_command, say
-from core.errors import DeployError, HostError
+from core.errors import ConfigError, DeployError
 from core.runs import write_result
 from infra.outputs import HostRecord, StackOutputs
 from provisioning.converge.controller import converge
 from provisioning.converge.resources import Resource
 from provisioning.converge.result import HostResult
-from provisioning.fleet import on_each
-from provisioning.inventory import Target, choose, load
-from provisioning.narration import Narrator, counts, failure_detail, plan_text
+from provisioning.credentials import credentials_for
+from provisioning.fleet import on_each, raise_failures
+from provisioning.inventory import choose, load
+from provisioning.narration import Narrator, counts, error_line, failure_detail, plan_text
 from provisioning.roles.base import base
+from provisioning.roles.gateway import gateway
+from provisioning.roles.vllm import vllm
+from provisioning.target import Target
+from serving.sources import resolve_sources
 
 ROLES = ("base", "engine", "gateway")
 """In the order of the list: the gateway comes last, so that it opens to clients when the engine answers."""
@@ -29,15 +34,15 @@ def provision(target: Target, *, names: Sequence[str], roles: Sequence[str], at_
     """Bring the hosts to what their roles wish for; return the exit status."""
     outputs = load(target)
     hosts = choose(outputs, names)
-    say(f"→ provision {outputs.stack} ({', '.join(roles)}): {_named(hosts)}")
     began = time.monotonic()
+    lists = wishes(outputs, hosts, roles)
     results: Results = {}
     try:
-        _run(outputs, hosts, roles, at_once, results, dry_run=False)
+        _run(hosts, lists, at_once, results, dry_run=False)
     finally:
         report = _as_json(outputs.stack, hosts, roles, results, time.monotonic() - began)
         path = write_result(outputs.stack, "provision.json", report)
-    _raise_failures(results, hint=f"mend it and run `{target.command('provision')}` again")
+    _raise(results, hint=f"mend it and run `{target.command('provision')}` again")
     say(f"✓ provision {outputs.stack}: {time.monotonic() - began:.1f} s; {path}")
     next_command(target.command("smoke"), target.command("status"))
     return 0
@@ -47,10 +52,9 @@ def plan(target: Target, *, names: Sequence[str], roles: Sequence[str], at_once:
     """Print what `provision` would change, with diffs, on stdout; return the exit status. Changes nothing."""
     outputs = load(target)
     hosts = choose(outputs, names)
-    say(f"→ plan {outputs.stack} ({', '.join(roles)}): {_named(hosts)}")
     results: Results = {}
-    _run(outputs, hosts, roles, at_once, results, dry_run=True)
-    _raise_failures(results, hint=f"mend it and run `{target.command('plan')}` again")
+    _run(hosts, wishes(outputs, hosts, roles), at_once, results, dry_run=True)
+    _raise(results, hint=f"mend it and run `{target.command('plan')}` again")
     if any(isinstance(result, HostResult) and result.changed for result in results.values()):
         next_command(target.command("provision"))
     else:
@@ -59,35 +63,57 @@ def plan(target: Target, *, names: Sequence[str], roles: Sequence[str], at_once:
     return 0
 
 
-def wishes(outputs: StackOutputs, host: HostRecord, roles: Sequence[str]) -> list[Resource]:
-    """Return what `roles` wish for on `host`, in the order of ROLES."""
-    found: list[Resource] = []
-    if "base" in roles:
-        found += base(host, outputs.gateway)
-    return found
+def wishes(outputs: StackOutputs, hosts: Sequence[HostRecord], roles: Sequence[str]) -> dict[str, list[Resource]]:
+    """Return what `roles` wish for, in the order of ROLES, by the host's name.
+
+    Raises ConfigError for files that the config names and that cannot work, before any host is reached.
+    """
+    serving = outputs.serving
+    if "engine" in roles and serving.engine != "vllm":
+        hint = "write engine: vllm, or leave the role out with --roles base,gateway"
+        raise ConfigError(f"engine {serving.engine} cannot be installed yet", where="serving.engine", hint=hint)
+    sources = resolve_sources(serving) if "engine" in roles else None
+    lists: dict[str, list[Resource]] = {host.name: [] for host in hosts}
+    for host in hosts:
+        if "base" in roles:
+            lists[host.name] += base(host, outputs.gateway)
+        if sources is not None:
+            lists[host.name] += vllm(host, serving, sources)
+        if "gateway" in roles:
+            credentials = credentials_for(outputs.stack, host, outputs.gateway)
+            lists[host.name] += gateway(host, serving, outputs.gateway, credentials)
+    return {name: _once(resources) for name, resources in lists.items()}
+
+
+def _once(resources: Sequence[Resource]) -> list[Resource]:
+    """Return `resources` without those that an earlier role wished for in the same words: two roles need one key."""
+    seen: dict[str, Resource] = {}
+    for resource in resources:
+        if seen.setdefault(resource.id, resource) != resource:
+            raise ConfigError("is wished for in two ways", where=resource.id, hint="let one role own it")
+    return list(seen.values())
 
 
 def _run(
-    outputs: StackOutputs,
     hosts: Sequence[HostRecord],
-    roles: Sequence[str],
+    lists: Mapping[str, Sequence[Resource]],
     at_once: int,
     results: Results,
     *,
     dry_run: bool,
 ) -> None:
-    """Send each host its wishes and fill `results` as they come, so that Ctrl-C leaves what is known."""
+    """Send each host its list and fill `results` as they come, so that Ctrl-C leaves what is known."""
     narrator = Narrator([host.name for host in hosts])
 
     def work(host: HostRecord) -> HostResult:
         on_event = narrator.progress_only if dry_run else narrator.event
-        return converge(host, wishes(outputs, host, roles), dry_run=dry_run, on_event=on_event)
+        return converge(host, lists[host.name], dry_run=dry_run, on_event=on_event)
 
     for host, result in on_each(hosts, work, at_once=at_once):
         results[host.name] = result
         if isinstance(result, DeployError):
-            if len(hosts) > 1:  # the only host's error is the command's
-                narrator.say(host.name, f"✗ {result}")
+            if len(hosts) > 1:  # the only host's error is the command's own
+                narrator.say(host.name, error_line(result))
             continue
         if dry_run:
             narrator.aside(plan_text(result))
@@ -96,15 +122,11 @@ def _run(
         narrator.say(host.name, counts(result, would=dry_run))
 
 
-def _raise_failures(results: Mapping[str, HostResult | DeployError], *, hint: str) -> None:
-    """Raise what went wrong on the hosts as one error: the error itself when there was only that host."""
-    failed = [name for name, result in results.items() if isinstance(result, DeployError) or not result.ok]
-    if not failed:
-        return
-    first = results[failed[0]]
-    if len(results) == 1 and isinstance(first, DeployError):
-        raise first
-    raise HostError(f"{len(failed)} of {len(results)} hosts failed: {', '.join(failed)}", hint=hint)
+def _raise(results: Results, *, hint: str) -> None:
+    """Raise what went wrong on the hosts as one error."""
+    failed = {name: result for name, result in results.items() if isinstance(result, DeployError) or not result.ok}
+    errors = {name: result if isinstance(result, DeployError) else None for name, result in failed.items()}
+    raise_failures(errors, len(results), hint=hint)
 
 
 def _as_json(
@@ -126,8 +148,3 @@ def _host_json(name: str, result: HostResult | DeployError | None) -> dict[str, 
     if isinstance(result, HostResult):
         return result.as_json()
     return {"host": name, "ok": False, "error": str(result) if result else "interrupted"}
-
-
-def _named(hosts: Sequence[HostRecord]) -> str:
-    """Return the hosts in words."""
-    return ", ".join(host.name for host in hosts) if len(hosts) < 4 else f"{len(hosts)} hosts"  # noqa: PLR2004

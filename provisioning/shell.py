@@ -5,12 +5,12 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from core.console import say
 from core.errors import UsageError
 from core.files import write_atomically
 from core.paths import stack_state_dir
 from infra.outputs import HostRecord
-from provisioning.inventory import Target, choose, load
+from provisioning.inventory import choose, load
+from provisioning.target import Target
 
 
 def ssh(target: Target, *, names: Sequence[str], command: str) -> int:
@@ -25,7 +25,6 @@ def ssh(target: Target, *, names: Sequence[str], command: str) -> int:
         raise UsageError("there is no ssh on this machine", hint="install the package openssh-client")
     known_hosts = stack_state_dir(outputs.stack) / "known_hosts"
     write_atomically(known_hosts, known_hosts_text(outputs.hosts), mode=0o600)
-    say(f"→ ssh {hosts[0].user}@{hosts[0].address}")
     os.execv(program, ssh_arguments(hosts[0], known_hosts, command))  # noqa: S606  # no shell is wanted in between
 
 

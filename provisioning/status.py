@@ -7,14 +7,15 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from core.console import next_command, say
+from core.console import next_command
 from core.errors import DeployError
 from infra.outputs import HostRecord, StackOutputs
 from provisioning.connection import connect
 from provisioning.fleet import on_each
-from provisioning.inventory import Target, choose, load
+from provisioning.inventory import choose, load
 from provisioning.remote import run_program
 from provisioning.roles.layout import ENGINE_ENV, ENGINE_UNIT, FIREWALL_UNIT, GATEWAY_UNIT
+from provisioning.target import Target
 
 if TYPE_CHECKING:
     import fabric
@@ -33,6 +34,14 @@ class UnitState:
     active: bool
     words: str
     """systemd's words, e.g. `active (running)`, and how often it came back by itself."""
+    restarts: int = 0
+    """How often systemd started it again after it died."""
+    invocation: str = ""
+    """systemd's id of the present start."""
+
+    def has_failed(self, starts: int) -> bool:
+        """Return whether systemd gave up on it, or it died `starts` times."""
+        return not self.active and ("failed" in self.words or self.restarts >= starts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +71,10 @@ class HostStatus:
     reboot_pending: bool = False
     last_errors: tuple[str, ...] = ()
 
+    def unit(self, name: str) -> UnitState | None:
+        """Return the unit called `name`; none when it is not installed."""
+        return next((unit for unit in self.units if unit.name == name), None)
+
     @property
     def missing(self) -> str:
         """What of all that is installed does not work (yet), in words; nothing when all of it does."""
@@ -86,7 +99,6 @@ def status(target: Target, *, names: Sequence[str], at_once: int, as_json: bool)
     """Print how the hosts are, on stdout; return 0 only when all of them serve."""
     outputs = load(target)
     hosts = choose(outputs, names)
-    say(f"→ status {outputs.stack}: {', '.join(host.name for host in hosts)}")
     found: dict[str, HostStatus] = {}
     for host, result in on_each(hosts, lambda host: look(outputs, host), at_once=at_once):
         failed = isinstance(result, DeployError)
@@ -182,9 +194,16 @@ def _unit(seen: dict[str, str]) -> UnitState:
     words = f"{seen['ActiveState']} ({seen['SubState']})"
     if seen.get("StateChangeTimestamp"):
         words += f" since {seen['StateChangeTimestamp']}"
-    if seen.get("NRestarts", "0") != "0":
-        words += f", restarted by itself {seen['NRestarts']} times"
-    return UnitState(name=seen["Id"], active=seen["ActiveState"] == "active", words=words)
+    restarts = int(seen.get("NRestarts") or 0)
+    if restarts:
+        words += f", came back by itself {restarts} times"
+    return UnitState(
+        name=seen["Id"],
+        active=seen["ActiveState"] == "active",
+        words=words,
+        restarts=restarts,
+        invocation=seen.get("InvocationID", ""),
+    )
 
 
 def _days_left(certificate: str | None, now: datetime) -> int | None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 ANSWER_S = 5
-PROPERTIES = "Id,LoadState,ActiveState,SubState,NRestarts,MemoryCurrent,StateChangeTimestamp"
+PROPERTIES = "Id,LoadState,ActiveState,SubState,NRestarts,InvocationID,StateChangeTimestamp"
 ERROR_LINES = 5
 
 

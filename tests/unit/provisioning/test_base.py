@@ -1,0 +1,102 @@
+"""What the base role wishes for on which host. That it works is tests/machine/test_base.py's to prove."""
+
+from typing import Any
+
+import pytest
+
+from provisioning.converge.resources import File, Packages, Resource, Swap, Unit
+from provisioning.roles.base import base
+from provisioning.roles.firewall import doors
+from serving.spec import GatewaySpec
+from tests.unit.provisioning.records import host
+
+SSHD = "/etc/ssh/sshd_config.d/10-llm-deploy.conf"
+RULES = "/etc/llm/firewall.nft"
+
+
+def wishes(gateway: GatewaySpec | None = None, **changed: Any) -> list[Resource]:
+    return base(host(**changed), gateway or GatewaySpec())
+
+
+def content(path: str, resources: list[Resource]) -> str:
+    return next(str(each.content) for each in resources if isinstance(each, File) and each.path == path)
+
+
+def test_all_ids_differ_and_what_a_resource_waits_for_comes_before_it() -> None:
+    seen: set[str] = set()
+    for each in wishes(memory_gib=4):
+        assert each.id not in seen
+        assert set(each.after) <= seen, each.id
+        seen.add(each.id)
+
+
+@pytest.mark.parametrize("kind", ["swap", "sysctl", "command"])
+def test_a_container_gets_nothing_that_belongs_to_its_kernel(kind: str) -> None:
+    assert any(each.kind == kind for each in wishes(memory_gib=4))
+    assert not any(each.kind == kind for each in wishes(memory_gib=4, virtualization="container"))
+
+
+@pytest.mark.parametrize(("memory_gib", "swap_mib"), [(1, 8192), (8, 8192), (12.5, 3584), (16, None), (64, None)])
+def test_small_hosts_get_swap(memory_gib: float, swap_mib: int | None) -> None:
+    sizes = [each.size_mib for each in wishes(memory_gib=memory_gib) if isinstance(each, Swap)]
+    assert sizes == ([] if swap_mib is None else [swap_mib])
+
+
+@pytest.mark.parametrize(("user", "line"), [("root", "prohibit-password"), ("admin", "no")])
+def test_root_may_log_in_only_where_we_log_in_as_root(user: str, line: str) -> None:
+    assert f"PermitRootLogin {line}\n" in content(SSHD, wishes(user=user))
+
+
+@pytest.mark.parametrize(("cloud", "closed"), [("local", True), ("aws", True), ("gcp", True), ("existing", False)])
+def test_forwarding_stays_possible_where_people_work(cloud: str, closed: bool) -> None:
+    assert ("DisableForwarding yes" in content(SSHD, wishes(cloud=cloud))) is closed
+
+
+def test_sshd_is_checked_before_the_file_is_in_place_and_reloaded_after() -> None:
+    resources = wishes()
+    file = next(each for each in resources if isinstance(each, File) and each.path == SSHD)
+    unit = next(each for each in resources if isinstance(each, Unit) and each.name == "ssh.service")
+    assert "sshd -t" in " ".join(file.check)
+    assert unit.reload_on == (file.id,)
+    assert not unit.restart_on
+
+
+DOORS = {
+    "anybody": ({}, ["tcp dport 22 accept", "tcp dport 443 accept"]),
+    "IPv4 only": (
+        {"ssh_cidrs": ["203.0.113.7/32"], "client_cidrs": ["198.51.100.0/24", "10.0.0.0/8"]},
+        [
+            "ip saddr { 203.0.113.7/32 } tcp dport 22 accept",
+            "ip saddr { 10.0.0.0/8, 198.51.100.0/24 } tcp dport 443 accept",
+        ],
+    ),
+    "both families": (
+        {"ssh_cidrs": ["203.0.113.7/32", "2001:db8::/32"]},
+        [
+            "ip saddr { 203.0.113.7/32 } tcp dport 22 accept",
+            "ip6 saddr { 2001:db8::/32 } tcp dport 22 accept",
+            "tcp dport 443 accept",
+        ],
+    ),
+    "ranges that overlap": (
+        {"ssh_cidrs": ["10.0.0.0/8", "10.1.0.0/16"]},
+        ["ip saddr { 10.0.0.0/8 } tcp dport 22 accept", "tcp dport 443 accept"],
+    ),
+    "forwarded SSH port": ({"ssh_port": 2222}, ["tcp dport { 22, 2222 } accept", "tcp dport 443 accept"]),
+}
+
+
+@pytest.mark.parametrize(("changed", "rules"), DOORS.values(), ids=DOORS.keys())
+def test_the_firewall_opens_ssh_and_the_gateway_to_whom_they_are_meant_for(
+    changed: dict[str, Any], rules: list[str]
+) -> None:
+    lines = [line.strip() for line in content(RULES, wishes(**changed)).splitlines()]
+    assert [line for line in lines if "tcp dport" in line] == rules
+
+
+def test_the_gateways_port_is_the_specs() -> None:
+    assert [door.ports for door in doors(host(), GatewaySpec(port=8443))] == ["22", "8443"]
+
+
+def test_packages_are_asked_for_once() -> None:
+    assert [each.name for each in wishes() if isinstance(each, Packages)] == ["base"]

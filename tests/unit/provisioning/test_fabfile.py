@@ -1,0 +1,97 @@
+"""The tasks as people type them: what fab itself says, exit statuses, how soon the first words come."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from core.paths import CHECKOUT
+from tests.unit.provisioning.records import host_values, stack_values
+
+FAB = Path(sys.executable).with_name("fab")
+TASKS = ["logs", "plan", "provision", "reboot", "restart", "ssh", "status"]
+
+
+def fab(*arguments: str, folder: Path = CHECKOUT, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [FAB, *arguments], cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "folder"), [(["-r", "provisioning"], CHECKOUT), ([], CHECKOUT / "provisioning")], ids=["-r", "cd"]
+)
+def test_all_tasks_are_listed(arguments: list[str], folder: Path) -> None:
+    done = fab(*arguments, "--list", folder=folder)
+    listed = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ") and line[2] != " "]
+    assert sorted(listed) == TASKS
+
+
+WRONG_USAGE = {
+    "no hosts named": (["plan"], "error: name either a stack or an inventory"),
+    "stack and inventory": (["plan", "--stack", "local", "--inventory", "x"], "error: name either a stack or"),
+    "unknown task": (["provison"], "error: No idea what 'provison' is!"),
+    "unknown option": (["plan", "--stak", "local"], "error: No idea what '--stak' is!"),
+    "option without value": (["plan", "--stack"], "error: "),
+    "no number": (["plan", "--stack", "local", "--parallel", "many"], "error: --parallel: 'many' is no number"),
+    "number of none": (["plan", "--stack", "local", "--parallel", "0"], "error: --parallel: '0' is no number"),
+    "unknown role": (["plan", "--stack", "local", "--roles", "base,gatway"], "error: --roles: there is no role"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "line"), WRONG_USAGE.values(), ids=WRONG_USAGE.keys())
+def test_wrong_usage_is_one_line_and_status_2(tmp_path: Path, arguments: list[str], line: str) -> None:
+    done = fab("-r", "provisioning", *arguments, LLM_DEPLOY_STATE=str(tmp_path))
+    assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+    assert done.returncode == 2
+
+
+WRONG_TARGET = {
+    "unknown stack": (["provision", "--stack", "nowhere"], "error: --stack: there is no stack nowhere"),
+    "no machines yet": (["provision", "--stack", "local"], "error: --stack: stack local has no machines yet; make up"),
+    "no such file": (["status", "--inventory", "none.yaml"], "error: none.yaml: there is no such file"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "line"), WRONG_TARGET.values(), ids=WRONG_TARGET.keys())
+def test_a_target_that_is_not_there_is_one_line_and_status_2(tmp_path: Path, arguments: list[str], line: str) -> None:
+    done = fab("-r", "provisioning", *arguments, LLM_DEPLOY_STATE=str(tmp_path))
+    announced, error = done.stderr.splitlines()
+    assert announced.startswith(f"→ {arguments[0]} {arguments[2]}")
+    assert error.startswith(line)
+    assert done.returncode == 2
+
+
+def test_a_wrong_inventory_is_told_line_by_line_and_status_2(tmp_path: Path) -> None:
+    file = tmp_path / "hosts.json"
+    file.write_text(json.dumps(stack_values(host_values(user=7), gatewy={})))
+    done = fab("-r", "provisioning", "plan", "--inventory", str(file), LLM_DEPLOY_STATE=str(tmp_path))
+    assert done.returncode == 2
+    assert [line.split(": ")[:3] for line in done.stderr.splitlines()[1:]] == [
+        ["error", str(file), "hosts[0].user"],
+        ["error", str(file), "gatewy"],
+    ]
+
+
+def test_the_first_words_come_before_any_host_is_reached(tmp_path: Path) -> None:
+    """The limit of 0.8 s is for a machine at rest; here it is doubled, as other tests may run beside."""
+    file = tmp_path / "hosts.json"
+    file.write_text(json.dumps(stack_values(host_values(address="127.0.0.1", ssh_port=1))))
+    environment = {**os.environ, "LLM_DEPLOY_STATE": str(tmp_path), "LLM_DEPLOY_RUNS": str(tmp_path / "runs")}
+    command = [str(FAB), "-r", "provisioning", "provision", "--roles", "base", "--inventory", str(file)]
+    began = time.monotonic()
+    with subprocess.Popen(command, cwd=CHECKOUT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        seconds = time.monotonic() - began
+        rest = process.stderr.read()
+    assert first == f"→ provision {file} (base)\n"
+    assert seconds < 1.6
+    assert rest.startswith("error: one (admin@127.0.0.1:1): connection refused")
+    assert process.returncode == 1

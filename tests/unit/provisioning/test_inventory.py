@@ -1,0 +1,125 @@
+"""Hosts are read from a stack's outputs or an inventory file, and what is wrong with it is told in one line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import ConfigError, DeployError, UsageError
+from provisioning.inventory import choose, load
+from provisioning.target import Target
+from tests.unit.provisioning.records import HOST_KEY, host_values, stack, stack_values
+
+YAML = f"""
+stack: rack
+hosts:
+  - name: gpu1
+    address: 10.0.0.4
+    user: ubuntu
+    host_keys: ["{HOST_KEY}"]
+    identity_file: keys/id_ed25519
+    cpu_count: 16
+    memory_gib: 64
+serving:
+  model: {{name: tiny, source: {{kind: tiny, name: llama}}}}
+"""
+
+
+@pytest.fixture
+def inventory(tmp_path: Path) -> Path:
+    return tmp_path / "hosts.yaml"
+
+
+@pytest.fixture
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
+    return tmp_path / "state"
+
+
+def write(path: Path, values: dict[str, Any]) -> Target:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values))
+    return Target(inventory=str(path))
+
+
+def test_yaml_is_read_and_the_identity_file_starts_beside_it(inventory: Path) -> None:
+    inventory.write_text(YAML)
+    outputs = load(Target(inventory=str(inventory)))
+    assert outputs.stack == "rack"
+    assert outputs.hosts[0].identity_file == inventory.parent / "keys/id_ed25519"
+
+
+def test_json_is_read(inventory: Path) -> None:
+    assert load(write(inventory, stack_values())) == stack()
+
+
+def test_a_home_is_the_users(inventory: Path) -> None:
+    target = write(inventory, stack_values(host_values(identity_file="~/.ssh/id_ed25519")))
+    assert load(target).hosts[0].identity_file == Path.home() / ".ssh/id_ed25519"
+
+
+def test_outputs_that_up_wrote_are_read(state: Path) -> None:
+    write(state / "stacks/test/outputs.json", stack_values())
+    assert load(Target(stack="test")) == stack()
+
+
+REFUSED = {
+    "unknown key": (stack_values(gatewy={}), "hosts.yaml: gatewy: is no known key; did you mean gateway?"),
+    "no hosts": (stack_values() | {"hosts": []}, "hosts.yaml: hosts: is empty"),
+    "host twice": (stack_values(host_values("a"), host_values("a")), "hosts.yaml: hosts[1]: a is given twice"),
+    "bad range": (stack_values(host_values(ssh_cidrs=["10.1.2.3/8"])), "hosts.yaml: hosts[0].ssh_cidrs[0]: 10.1.2.3/8"),
+    "no host key": (stack_values(host_values(host_keys=[])), "hosts.yaml: hosts[0].host_keys: is empty"),
+    "half a host key": (stack_values(host_values(host_keys=["AAAA"])), "hosts.yaml: hosts[0].host_keys[0]: AAAA is no"),
+    "stack is a path": (stack_values(stack="../x"), "hosts.yaml: stack: ../x is no stack name"),
+    "number of truth": (stack_values(host_values(cpu_count=True)), "hosts.yaml: hosts[0].cpu_count: true is no"),
+    "port": (stack_values(host_values(ssh_port=0)), "hosts.yaml: hosts[0].ssh_port: 0 is out of range"),
+}
+
+
+@pytest.mark.parametrize(("values", "line"), REFUSED.values(), ids=REFUSED.keys())
+def test_a_wrong_value_is_told_with_file_and_key(
+    inventory: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, Any], line: str
+) -> None:
+    monkeypatch.chdir(inventory.parent)
+    write(inventory, values)
+    with pytest.raises(ConfigError) as caught:
+        load(Target(inventory="hosts.yaml"))
+    assert str(caught.value).startswith(line)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("target", "line"),
+    [
+        pytest.param(Target(inventory="none.yaml"), "none.yaml: there is no such file", id="no such file"),
+        pytest.param(Target(stack="lcal"), "--stack: there is no stack lcal; did you mean local?", id="near miss"),
+        pytest.param(
+            Target(stack="local"), "--stack: stack local has no machines yet; make up STACK=local", id="before up"
+        ),
+    ],
+)
+@pytest.mark.usefixtures("state")
+def test_what_is_not_there_is_wrong_usage(target: Target, line: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        load(target)
+    assert str(caught.value).startswith(line)
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "just words\n"], ids=["empty", "list", "text"])
+def test_a_file_without_a_mapping_is_refused(inventory: Path, text: str) -> None:
+    inventory.write_text(text)
+    with pytest.raises(ConfigError, match="holds no mapping"):
+        load(Target(inventory=str(inventory)))
+
+
+def test_hosts_are_chosen_by_name_in_the_order_of_the_file() -> None:
+    outputs = stack(host_values("a"), host_values("b"), host_values("c"))
+    assert [host.name for host in choose(outputs, [])] == ["a", "b", "c"]
+    assert [host.name for host in choose(outputs, ["c", "a"])] == ["a", "c"]
+
+
+def test_an_unknown_host_is_wrong_usage() -> None:
+    with pytest.raises(DeployError, match="test has no host gpu2; did you mean gpu1") as caught:
+        choose(stack(host_values("gpu1")), ["gpu2"])
+    assert caught.value.exit_code == 2

@@ -1,0 +1,137 @@
+"""Roles become one list in a fixed order, results one file and one exit status."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import ConfigError, DeployError, HostError
+from infra.outputs import HostRecord
+from provisioning import provision as module
+from provisioning.converge.result import HostResult, Outcome
+from provisioning.provision import plan, provision, wishes
+from provisioning.target import Target
+from tests.unit.provisioning.records import SERVING, host_values, stack
+
+CHANGED = Outcome(id="file:/a", status="changed", changes=("create",), seconds=1.5, diff="+new\n")
+FAILED = Outcome(id="venv:/v", status="failed", error="no space left on device", detail="uv says: disk full")
+
+OK = HostResult(host="a", ok=True, changed=(CHANGED,), seconds=2.0)
+BAD = HostResult(host="b", ok=False, failed=(FAILED,))
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
+    monkeypatch.delenv("LLM_DEPLOY_RUN", raising=False)
+    return tmp_path / "runs"
+
+
+def with_results(monkeypatch: pytest.MonkeyPatch, results: dict[str, HostResult | Exception]) -> None:
+    """Let the hosts be those of `results`, each ending as it says there; only the wire is replaced."""
+    outputs = stack(*(host_values(name) for name in results))
+
+    def converge(host: HostRecord, *_: Any, **__: Any) -> HostResult:
+        result = results[host.name]
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    monkeypatch.setattr(module, "load", lambda _: outputs)
+    monkeypatch.setattr(module, "converge", converge)
+
+
+def run(task: Any = provision) -> int:
+    return int(task(Target(stack="test"), names=[], roles=["base"], at_once=8))
+
+
+@pytest.mark.usefixtures("runs")
+def test_roles_come_in_their_order_and_only_when_asked_for() -> None:
+    outputs = stack(host_values("a"), host_values("b"))
+    both = wishes(outputs, outputs.hosts, ["gateway", "base"])
+    assert sorted(both) == ["a", "b"]
+    ids = [each.id for each in both["a"]]
+    alone = [each.id for each in wishes(outputs, outputs.hosts, ["base"])["a"]]
+    assert ids[: len(alone)] == alone
+    assert "packages:gateway" in ids[len(alone) :]
+    assert len(ids) == len(set(ids))
+
+
+def test_an_engine_that_has_no_role_is_refused_before_any_host_is_reached() -> None:
+    outputs = stack(serving={**SERVING, "engine": "ollama"})
+    with pytest.raises(ConfigError, match=r"serving\.engine: engine ollama cannot be installed yet"):
+        wishes(outputs, outputs.hosts, ["engine"])
+
+
+def test_the_result_is_written_and_told(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_results(monkeypatch, {"a": OK})
+    assert run() == 0
+    written = json.loads((runs / "test/latest/provision.json").read_text())
+    assert written["ok"] is True
+    assert written["roles"] == ["base"]
+    assert {key: written["hosts"][0][key] for key in ("host", "changed", "unchanged", "failed", "round_trips")} == {
+        "host": "a",
+        "changed": 1,
+        "unchanged": 0,
+        "failed": 0,
+        "round_trips": 1,
+    }
+    said = capsys.readouterr()
+    assert "next: make smoke STACK=test" in said.err
+    assert said.out == ""
+
+
+def test_one_hosts_failure_hides_no_others_result(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = HostError("connection refused", where="c (x)", hint="is it on?")
+    with_results(monkeypatch, {"a": OK, "b": BAD, "c": refused})
+    with pytest.raises(DeployError) as caught:
+        run()
+    assert caught.value.exit_code == 1
+    assert str(caught.value).startswith("2 of 3 hosts failed: ")
+    written = json.loads((runs / "test/latest/provision.json").read_text())
+    assert written["ok"] is False
+    assert [(each["host"], each["ok"]) for each in written["hosts"]] == [("a", True), ("b", False), ("c", False)]
+    said = capsys.readouterr().err
+    assert "a  ✓ 1 changed" in said
+    assert "uv says: disk full" in said
+    assert "c  ✗ connection refused; is it on?\n" in said
+
+
+def test_the_only_hosts_error_is_the_commands_own(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_results(monkeypatch, {"a": HostError("connection refused", where="a (root@x:22)")})
+    with pytest.raises(HostError, match=r"a \(root@x:22\): connection refused"):
+        run()
+    written = json.loads((runs / "test/latest/provision.json").read_text())
+    assert written["hosts"] == [{"host": "a", "ok": False, "error": "a (root@x:22): connection refused"}]
+
+
+def test_a_wrong_config_writes_no_result(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "load", lambda _: stack(serving={**SERVING, "engine": "ollama"}))
+    with pytest.raises(ConfigError):
+        provision(Target(stack="test"), names=[], roles=["engine"], at_once=1)
+    assert not runs.exists()
+
+
+def test_a_plan_prints_diffs_and_writes_nothing(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_results(monkeypatch, {"a": OK})
+    assert run(plan) == 0
+    said = capsys.readouterr()
+    assert said.out == "a: 1 to change, 0 unchanged\n  + file:/a: create (1.5 s)\n      +new\n"
+    assert "next: make provision STACK=test" in said.err
+    assert not runs.exists()
+
+
+def test_a_plan_with_nothing_to_change_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_results(monkeypatch, {"a": HostResult(host="a", ok=True)})
+    assert run(plan) == 0
+    assert "nothing to change" in capsys.readouterr().err

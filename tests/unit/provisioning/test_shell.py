@@ -1,0 +1,31 @@
+"""OpenSSH is started with our key and our known hosts, and nothing of the user's own settings."""
+
+from pathlib import Path
+
+import pytest
+
+from core.errors import UsageError
+from provisioning.shell import known_hosts_text, ssh, ssh_arguments
+from provisioning.target import Target
+from tests.unit.provisioning.records import HOST_KEY, host, host_values, stack
+
+
+def test_a_port_of_its_own_is_written_as_ssh_reads_it() -> None:
+    assert known_hosts_text([host(), host("b", address="fd00::1", ssh_port=2222)]) == (
+        f"203.0.113.7 {HOST_KEY}\n[fd00::1]:2222 {HOST_KEY}\n"
+    )
+
+
+def test_only_our_key_and_our_known_hosts_count() -> None:
+    arguments = ssh_arguments(host(identity_file="/k", ssh_port=2222), Path("/known"), "uptime")
+    assert arguments[:3] == ["ssh", "-F", "none"]
+    assert {"StrictHostKeyChecking=yes", "UserKnownHostsFile=/known", "GlobalKnownHostsFile=/dev/null"} < set(arguments)
+    assert "IdentitiesOnly=yes" in arguments
+    assert arguments[-4:] == ["-p", "2222", "admin@203.0.113.7", "uptime"]
+
+
+def test_one_of_several_hosts_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs = stack(host_values("a"), host_values("b"))
+    monkeypatch.setattr("provisioning.shell.load", lambda _: outputs)
+    with pytest.raises(UsageError, match="test has 2 hosts; name one of a, b"):
+        ssh(Target(stack="test"), names=[], command="")

@@ -102,7 +102,10 @@ def down(stack: str) -> int:
 
 
 def env(_stack: str) -> int:
-    """Print shell commands that make `pulumi` by hand use the same CLI and backend."""
+    """Print shell commands that make `pulumi` by hand use the same CLI and backend.
+
+    By hand it notes the stack's salt in the stack's file, as it does for everybody; our own commands keep that clean.
+    """
     from infra.backend import find_backend
     from tools.pulumi.cli import find_cli
 
@@ -130,7 +133,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.commands", description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     for name, command in COMMANDS.items():
-        each = commands.add_parser(name, help=command.__doc__)
+        each = commands.add_parser(name, help=(command.__doc__ or "").splitlines()[0])
         each.add_argument("--stack", default="local", help="name of the stack: stacks/Pulumi.NAME.yaml")
     options = parser.parse_args(arguments)
     return COMMANDS[options.command](options.stack)

@@ -26,6 +26,12 @@ from tools.pulumi.cli import PulumiCli, find_cli
 PROJECT = "llm-deploy"
 """Name of the project, as in Pulumi.yaml."""
 
+ALWAYS = {
+    # The salt of a stack is read from its state: written into the stack's file, it would make the checkout dirty.
+    "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true",
+    "PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true",  # else a preview is one document of another form
+}
+
 POLL_S = 0.05
 SHOWN_LINES = 12
 
@@ -72,7 +78,7 @@ class Engine:
         engine = Process.of_pid(process.pid)
         if engine is not None:
             operation.started(engine)
-        report = Report()
+        report = Report(preview=verb == "preview")
         received = self._follow(process, engine, events, report)
         if engine is not None and (received or process.returncode < 0):
             sweep(engine)
@@ -84,6 +90,8 @@ class Engine:
                 operation.ended_well()
                 raise EngineError(stderr_text)
             raise self._failure(verb, report, stderr_text)
+        if not report.began:
+            raise DeployError("said nothing that is understood", where=f"{self.cli.program} {verb}", hint=str(events))
         operation.ended_well()
         return report
 
@@ -107,11 +115,8 @@ class Engine:
         return done.stdout
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of the engine.
-
-        A stack's salt is read from its state: written into the stack's file, it would make the checkout dirty.
-        """
-        environment = {**self.cli.environment(), **self.settings, "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true"}
+        """Return the environment of the engine."""
+        environment = {**self.cli.environment(), **self.settings, **ALWAYS}
         for name, value in self.backend.settings.items():
             if value is None:
                 environment.pop(name, None)

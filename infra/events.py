@@ -9,8 +9,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 STACK_TYPE = "pulumi:pulumi:Stack"
-QUIET_TYPES = (STACK_TYPE, "pulumi:providers:")
-"""Types of resources that nobody wrote into a program."""
+PROVIDER_TYPES = "pulumi:providers:"
+
+PLANNED = {
+    "create": "+ would create",
+    "create-replacement": "+ would create anew",
+    "update": "~ would change",
+    "delete": "- would remove",
+    "delete-replaced": "- would remove the old",
+    "import": "= would adopt",
+}
+"""Steps that are told, by the engine's name; `same`, `read`, `refresh` and the halves of a replacement are not."""
 
 DOING = {
     "create": "+ creating",
@@ -20,7 +29,6 @@ DOING = {
     "delete-replaced": "- removing the old",
     "import": "= adopting",
 }
-"""Steps that are told, by the engine's name; `same`, `read`, `refresh` and the halves of a replacement are not."""
 
 DONE = {
     "create": "+ created",
@@ -40,6 +48,9 @@ _NOISE = re.compile(r"^Exception calling application: |^(error|info|warning): ")
 @dataclass
 class Report:
     """What a run of the engine reported, filled line by line through `read`."""
+
+    preview: bool = False
+    """Whether the engine only says what it would do."""
 
     outputs: dict[str, Any] = field(default_factory=dict)
     """The stack's outputs, empty until the program has ended well."""
@@ -101,10 +112,11 @@ class Report:
         step, name, what = _step(event)
         if step == "refresh":
             self._looked_for.add(event["metadata"]["urn"])
-        if step not in DOING or what.startswith(QUIET_TYPES):
+        if step not in DOING or not _is_thing(event):
             return []
         self.planned.setdefault(step, []).append(name)
-        return [f"  {DOING[step]} {name} ({_short(what)}){_changed_keys(event)}"]
+        verb = (PLANNED if self.preview else DOING)[step]
+        return [f"  {verb} {name} ({_short(what)}){_changed_keys(event)}"]
 
     def _ended(self, event: dict[str, Any]) -> list[str]:
         metadata = event["metadata"]
@@ -118,9 +130,7 @@ class Report:
             return [f"  ! {name} is gone"]
         if what == STACK_TYPE and step != "delete":
             self.outputs = (metadata.get("new") or {}).get("outputs") or {}
-        if what.startswith(QUIET_TYPES):
-            return []
-        if step not in DONE:
+        if self.preview or step not in DONE or not _is_thing(event):
             return []
         self.done.setdefault(step, []).append(name)
         return [f"  {DONE[step]} {name}"]
@@ -132,13 +142,22 @@ def _step(event: dict[str, Any]) -> tuple[str, str, str]:
     return metadata["op"], metadata["urn"].rsplit("::", 1)[-1], metadata["type"]
 
 
+def _is_thing(event: dict[str, Any]) -> bool:
+    """Return whether a resource is something that exists: no component, which only groups, and no provider."""
+    metadata = event["metadata"]
+    state = metadata.get("new") or metadata.get("old") or {}
+    return bool(state.get("custom")) and not metadata["type"].startswith(PROVIDER_TYPES)
+
+
 def _short(what: str) -> str:
     """Return the last word of a type: `Instance` of `aws:ec2/instance:Instance`."""
     return what.rsplit(":", 1)[-1]
 
 
 def _changed_keys(event: dict[str, Any]) -> str:
-    """Return `: key, key` for a change in place, else nothing; never a value, which may be a secret."""
-    keys = sorted(event["metadata"].get("detailedDiff") or event["metadata"].get("diffs") or ())
+    """Return `: key, key` for what is changed, else nothing; never a value, which may be a secret."""
+    metadata = event["metadata"]
+    old, new = ((metadata.get(side) or {}).get("inputs") or {} for side in ("old", "new"))
+    keys = sorted(key for key in {*old, *new} if old.get(key) != new.get(key)) if old and new else []
     shown = [key for key in keys if not key.startswith("__")]
     return f": {', '.join(shown)}" if shown else ""

@@ -14,6 +14,7 @@ from typing import Any
 
 from core.console import say, step
 from core.errors import DeployError
+from core.processes import Process
 from infra.backend import Backend, find_backend
 from infra.engine import PROJECT, Engine, EngineError
 from infra.events import Report
@@ -157,8 +158,8 @@ def _all_dead(holders: Sequence[dict[str, str]]) -> bool:
 
 
 def _is_pulumi(pid: int) -> bool:
-    """Return whether a Pulumi engine has this pid now."""
+    """Return whether a Pulumi engine has this pid now; one that was killed and waits to be reaped is none."""
     try:
-        return Path(f"/proc/{pid}/comm").read_text().strip() == "pulumi"
+        return Process.of_pid(pid) is not None and Path(f"/proc/{pid}/comm").read_text().strip() == "pulumi"
     except (FileNotFoundError, ProcessLookupError):
         return False

@@ -1,0 +1,202 @@
+"""A copy of this checkout in which commands run as a user would type them, with state, results and login of its own."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from core.paths import CHECKOUT
+
+EXISTING = """\
+config:
+  llm-deploy:deployment:
+    cloud: existing
+    inventory: {inventory}
+    serving:
+      model: {{name: tiny-llama, source: {{kind: tiny, name: llama}}}}
+"""
+
+LOCAL = """\
+config:
+  llm-deploy:deployment:
+    cloud: local
+    machine: {{memory_gib: 2, cpus: {cpus}}}
+    serving:
+      model: {{name: tiny-llama, source: {{kind: tiny, name: llama}}}}
+      vllm: {{kv_cache_gib: 0.1}}
+"""
+
+INVENTORY = """\
+hosts:
+  - name: box
+    address: 192.0.2.7
+    user: root
+    host_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIiLw6WnJx0N0Dlb1qRzAcbv3uYfYHkjDEZ8XkUWTJZU]
+    cpu_count: 4
+    memory_gib: 16
+"""
+
+Done = subprocess.CompletedProcess[str]
+
+
+def copy_checkout(target: Path) -> None:
+    """Copy what git tracks or would track into `target`, and commit it there; the environment is shared."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        source = CHECKOUT / name
+        if source.exists() or source.is_symlink():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target / name, follow_symlinks=False)
+    (target / ".venv").symlink_to(CHECKOUT / ".venv")
+    (target / ".git" / "info").mkdir(parents=True)
+    _git(target, "init", "--quiet")
+    (target / ".git" / "info" / "exclude").write_text("/.venv\n")
+    commit(target)
+
+
+def commit(folder: Path) -> None:
+    """Commit all that is in the copy."""
+    _git(folder, "add", "--all")
+    _git(folder, "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "--quiet", "--allow-empty", "-m", "x")
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+class Checkout:
+    """A copied checkout, seen from its command line."""
+
+    def __init__(self, folder: Path, home: Path, **environ: str) -> None:
+        self.folder = folder
+        self.state = home / "state"
+        self.runs = home / "runs"
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PULUMI_", "LLM_DEPLOY_"))}
+        self.environ = kept | {
+            "PYTHONPATH": str(folder),  # before the editable installation of the checkout that was copied
+            "LLM_DEPLOY_STATE": str(self.state),
+            "LLM_DEPLOY_RUNS": str(self.runs),
+            "PULUMI_CREDENTIALS_PATH": str(home),  # whoever runs the tests may be logged in
+            **environ,
+        }
+
+    def stack(self, name: str, text: str) -> str:
+        """Write the file of a stack and commit it; return the stack's name."""
+        (self.folder / "stacks" / f"Pulumi.{name}.yaml").write_text(text)
+        commit(self.folder)
+        return name
+
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line of `python -m infra.commands`."""
+        return [str(self.folder / ".venv/bin/python"), "-m", "infra.commands", *arguments]
+
+    def run(self, command: str, stack: str) -> Done:
+        """Run a command to its end."""
+        return self.shell(self.command(command, "--stack", stack))
+
+    def shell(self, argv: list[str], **environ: str) -> Done:
+        """Run any program in the copy to its end."""
+        return subprocess.run(
+            argv,
+            cwd=self.folder,
+            env=self.environ | environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+    def result(self, stack: str, name: str) -> Any:
+        """Return a result of the last command."""
+        return json.loads((self.runs / stack / "latest" / name).read_text())
+
+    def outputs(self, stack: str) -> Any:
+        """Return what the stack hands on."""
+        return json.loads((self.state / "stacks" / stack / "outputs.json").read_text())
+
+    def checkpoint(self, stack: str) -> Path:
+        """Return where our own backend keeps the stack's state."""
+        return self.state / "pulumi" / ".pulumi" / "stacks" / "llm-deploy" / f"{stack}.json"
+
+    def changes(self) -> str:
+        """Return what git sees that was not committed."""
+        return _git(self.folder, "status", "--porcelain")
+
+    @contextmanager
+    def started(self, command: str, stack: str) -> Iterator["Running"]:
+        """Start a command and leave it running; it is killed at the end if it still is."""
+        log = self.state.parent / f"{command}.log"
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                self.command(command, "--stack", stack),
+                cwd=self.folder,
+                env=self.environ,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            yield Running(process, log, self.state / "stacks" / stack / "engine.pid")
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+
+class Running:
+    """A command at work."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path, note: Path) -> None:
+        self.process = process
+        self.log = log
+        self._note = note
+
+    def wait_for(self, words: str) -> None:
+        """Wait until the command has said `words`."""
+        wait_until(lambda: words in self.log.read_text() or self.process.poll() is not None, 60)
+        assert words in self.log.read_text(), self.log.read_text()
+
+    @property
+    def engine_pid(self) -> int:
+        """Number of the engine's process."""
+        return int(self._note.read_text().split()[0])
+
+    def kill_all(self) -> None:
+        """Kill the engine and the command as a power cut would, the engine first: it cannot end in order."""
+        engine = self.engine_pid
+        os.kill(engine, signal.SIGKILL)
+        self.process.kill()
+        self.process.wait()
+
+
+def wait_until(is_so: Callable[[], bool], deadline_s: float) -> None:
+    """Return when `is_so` returns true. Fails after the deadline."""
+    end = time.monotonic() + deadline_s
+    while not is_so():
+        assert time.monotonic() < end, f"not so after {deadline_s} s"
+        time.sleep(0.05)
+
+
+def session_of(pid: int) -> list[int]:
+    """Return the processes whose session the process `pid` opened."""
+    members = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[3]) == pid and fields[0] not in "ZX":
+            members.append(int(stat.parent.name))
+    return members

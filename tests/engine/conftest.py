@@ -1,0 +1,53 @@
+"""A copy of the checkout per run, and a state folder per test, for tests with the real Pulumi engine."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.local import leftovers
+from infra.local.machine import destroy_stack
+from tests.engine.checkout import EXISTING, INVENTORY, LOCAL, Checkout, copy_checkout
+from tools.pulumi.cli import PulumiCli, find_cli
+from tools.rootfs import ensure_rootfs
+
+
+@pytest.fixture(scope="session")
+def cli() -> PulumiCli:
+    """The CLI that this machine uses, fetched or built when it has none."""
+    return find_cli()
+
+
+@pytest.fixture(scope="session")
+def copied(tmp_path_factory: pytest.TempPathFactory, cli: PulumiCli) -> Path:  # noqa: ARG001  # made before it is used
+    """A copy of this checkout."""
+    folder = tmp_path_factory.mktemp("copy") / "llm-deploy"
+    copy_checkout(folder)
+    return folder
+
+
+@pytest.fixture
+def checkout(copied: Path, tmp_path: Path) -> Checkout:
+    """The copy, with a state folder of this test's."""
+    return Checkout(copied, tmp_path)
+
+
+@pytest.fixture
+def existing(checkout: Checkout, tmp_path: Path) -> str:
+    """A stack of one host that is there already: all of the engine, and no machine to wait for."""
+    inventory = tmp_path / "hosts.yaml"
+    inventory.write_text(INVENTORY)
+    return checkout.stack("existing", EXISTING.format(inventory=inventory))
+
+
+@pytest.fixture
+def local(checkout: Checkout) -> Iterator[str]:
+    """A stack of one small machine on this host; what is left of it is removed after the test."""
+    if os.geteuid() != 0:
+        pytest.skip("real machines need root")
+    ensure_rootfs()
+    yield checkout.stack("local-test", LOCAL.format(cpus=2))
+    owner = str(checkout.state.resolve())
+    destroy_stack("local-test", owner=owner)
+    assert leftovers.of_stack("local-test", owner=owner) == []

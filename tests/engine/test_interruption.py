@@ -1,0 +1,170 @@
+"""What is cut off is finished or undone by the next command, with real machines: killed, interrupted, died."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from infra.local import record
+from infra.local.leftovers import of_stack
+from infra.ssh_key import KEY_NAME
+from tests.engine.checkout import LOCAL, Checkout, session_of, wait_until
+
+CREATING = "+ creating local-test-1"
+
+
+def left(checkout: Checkout, stack: str) -> list[str]:
+    """Return what this host still has of the stack, asked apart from the commands."""
+    return of_stack(stack, owner=str(checkout.state.resolve()))
+
+
+def test_a_machine_from_preview_to_down(checkout: Checkout, local: str) -> None:
+    before = checkout.run("preview", local)
+    assert before.returncode == 0, before.stderr
+    assert "+ would create local-test-1 (Container)\n" in before.stderr
+    assert left(checkout, local) == []
+
+    first = checkout.run("up", local)
+    assert first.returncode == 0, first.stderr
+    assert "+ created local-test-1" in first.stderr
+    host = checkout.outputs(local)["hosts"][0]
+
+    again = checkout.run("up", local)
+    assert again.returncode == 0, again.stderr
+    assert "nothing to change" in again.stderr
+    assert checkout.outputs(local)["hosts"][0] == host
+
+    preview = checkout.run("preview", local)
+    assert "nothing to change" in preview.stderr
+
+    down = checkout.run("down", local)
+    assert down.returncode == 0, down.stderr
+    assert checkout.result(local, "teardown.json") == {"ok": True, "destroyed": ["local-test-1"], "left": []}
+    assert left(checkout, local) == []
+
+
+def test_a_changed_size_is_previewed_and_made_in_place(checkout: Checkout, local: str) -> None:
+    checkout.run("up", local)
+    host = checkout.outputs(local)["hosts"][0]
+    checkout.stack(local, LOCAL.format(cpus=1))
+
+    preview = checkout.run("preview", local)
+    assert "~ would change local-test-1 (Container): cpus\n" in preview.stderr
+    assert checkout.outputs(local)["hosts"][0]["cpu_count"] == 2
+
+    done = checkout.run("up", local)
+    assert done.returncode == 0, done.stderr
+    assert "1 changed" in done.stderr
+    assert checkout.outputs(local)["hosts"][0] == host | {"cpu_count": 1}
+
+
+def test_a_machine_that_died_is_noticed_and_started_again(checkout: Checkout, local: str) -> None:
+    checkout.run("up", local)
+    host = checkout.outputs(local)["hosts"][0]
+    identity = record.machine_id(str(checkout.state.resolve()), local, "local-test-1")
+    machine = record.load(identity)
+    assert machine is not None
+    pid = int(machine.pid_file.read_text().split()[0])
+    for member in session_of(pid):
+        os.kill(member, signal.SIGKILL)
+
+    refresh = checkout.run("refresh", local)
+    assert "gone: local-test-1" in refresh.stderr
+
+    up = checkout.run("up", local)
+    assert up.returncode == 0, up.stderr
+    assert "+ created local-test-1" in up.stderr
+    assert checkout.outputs(local)["hosts"][0] == host
+
+
+@pytest.mark.parametrize("after", ["up", "down"])
+def test_a_power_cut_during_up_is_recovered(checkout: Checkout, local: str, after: str) -> None:
+    """The engine's providers outlived it, and its lock and a pending creation barred the way."""
+    with checkout.started("up", local) as running:
+        running.wait_for(CREATING)
+        engine = running.engine_pid
+        running.kill_all()
+
+    done = checkout.run(after, local)
+
+    assert done.returncode == 0, done.stderr
+    assert "the command before this one was cut off; recovering" in done.stderr
+    assert "removing the lock of an engine that was killed" in done.stderr
+    assert session_of(engine) == []
+    assert (left(checkout, local) == []) == (after == "down")
+    assert checkout.changes() == ""
+
+
+def test_an_engine_that_outlives_its_command_ends_its_work(checkout: Checkout, local: str) -> None:
+    with checkout.started("up", local) as running:
+        running.wait_for(CREATING)
+        engine = running.engine_pid
+        running.process.kill()
+        running.process.wait()
+
+    done = checkout.run("up", local)
+
+    assert done.returncode == 0, done.stderr
+    assert f"its engine (process {engine}) is still at work" in done.stderr
+    assert "nothing to change" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_in_order_and_up_goes_on(checkout: Checkout, local: str, number: signal.Signals) -> None:
+    with checkout.started("up", local) as running:
+        running.wait_for(CREATING)
+        engine = running.engine_pid
+        running.process.send_signal(number)
+        assert running.process.wait(60) == 130, running.log.read_text()
+    assert "stopping after the step at hand" in running.log.read_text()
+    assert session_of(engine) == []
+
+    done = checkout.run("up", local)
+
+    assert done.returncode == 0, done.stderr
+    assert len(checkout.outputs(local)["hosts"]) == 1
+
+
+@pytest.mark.parametrize("after", ["up", "down"])
+def test_a_second_ctrl_c_ends_at_once_and_is_recovered(checkout: Checkout, local: str, after: str) -> None:
+    with checkout.started("up", local) as running:
+        running.wait_for(CREATING)
+        engine = running.engine_pid
+        start = time.monotonic()
+        for _ in range(2):
+            running.process.send_signal(signal.SIGINT)
+            time.sleep(0.2)  # two signals at the same moment may arrive as one
+        assert running.process.wait(60) == 130, running.log.read_text()
+        assert time.monotonic() - start < 20
+    wait_until(lambda: session_of(engine) == [], 10)
+
+    done = checkout.run(after, local)
+
+    assert done.returncode == 0, done.stderr
+    assert (left(checkout, local) == []) == (after == "down")
+
+
+def test_an_interrupted_down_is_finished_by_the_next(checkout: Checkout, local: str) -> None:
+    checkout.run("up", local)
+    with checkout.started("down", local) as running:
+        running.wait_for("- removing local-test-1")
+        running.kill_all()
+
+    done = checkout.run("down", local)
+
+    assert done.returncode == 0, done.stderr
+    assert checkout.result(local, "teardown.json")["ok"] is True
+    assert left(checkout, local) == []
+
+
+def test_no_secret_stands_in_the_state(checkout: Checkout, local: str) -> None:
+    checkout.run("up", local)
+
+    key = (checkout.state / "stacks" / local / KEY_NAME).read_text()
+    secrets = [*key.splitlines()[1:-1], (checkout.state / "pulumi-passphrase").read_text()]
+    kept = [path for path in (checkout.state / "pulumi").rglob("*") if path.is_file()]
+    assert checkout.checkpoint(local) in kept
+    for path in kept:
+        content = path.read_text(errors="replace")
+        assert not [secret for secret in secrets if secret in content], path

@@ -1,0 +1,192 @@
+"""A stack's life with the real engine, from preview to teardown, without machines."""
+
+import json
+import os
+import shlex
+from pathlib import Path
+
+import pytest
+
+from provisioning.inventory import Target, load
+from tests.engine.checkout import EXISTING, Checkout, wait_until
+from tools.pulumi.cli import PulumiCli
+
+
+def test_preview_of_a_new_stack_leaves_nothing_behind(checkout: Checkout, existing: str) -> None:
+    done = checkout.run("preview", existing)
+
+    assert done.returncode == 0, done.stderr
+    assert "nothing to change" in done.stderr
+    assert not checkout.checkpoint(existing).exists()
+    assert checkout.changes() == ""
+
+
+def test_up_hands_the_hosts_to_provisioning(checkout: Checkout, existing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = checkout.run("up", existing)
+
+    assert done.returncode == 0, done.stderr
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(checkout.state))
+    outputs = load(Target(stack=existing))
+    assert [host.name for host in outputs.hosts] == ["box"]
+    assert outputs.stack == existing
+    assert outputs.serving.model.name == "tiny-llama"
+    assert checkout.result(existing, "up.json")["ok"] is True
+    assert f"next: make provision STACK={existing}" in done.stderr
+
+
+def test_every_command_leaves_the_checkout_clean(checkout: Checkout, existing: str) -> None:
+    file = checkout.folder / "stacks" / f"Pulumi.{existing}.yaml"
+    before = file.read_bytes()
+    for command in ("preview", "up", "up", "refresh", "outputs", "preview", "down"):
+        done = checkout.run(command, existing)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        assert checkout.changes() == "", command
+    assert file.read_bytes() == before
+
+
+def test_down_forgets_the_stack_and_its_files(checkout: Checkout, existing: str) -> None:
+    checkout.run("up", existing)
+
+    done = checkout.run("down", existing)
+
+    assert done.returncode == 0, done.stderr
+    assert checkout.result(existing, "teardown.json") == {"ok": True, "destroyed": [], "left": []}
+    assert not checkout.checkpoint(existing).exists()
+    assert not (checkout.state / "stacks" / existing).exists()
+
+
+def test_down_of_a_stack_that_was_never_made_says_so(checkout: Checkout, existing: str) -> None:
+    done = checkout.run("down", existing)
+
+    assert done.returncode == 0, done.stderr
+    assert "was never made" in done.stderr
+    assert checkout.result(existing, "teardown.json")["ok"] is True
+
+
+def test_down_works_with_a_stack_file_that_became_wrong(checkout: Checkout, existing: str) -> None:
+    checkout.run("up", existing)
+    checkout.stack(existing, "config: {llm-deploy:deployment: {cloud: existing, colour: red}}\n")
+
+    done = checkout.run("down", existing)
+
+    assert done.returncode == 0, done.stderr
+    assert "going on with the file of the last run" in done.stderr
+    assert not checkout.checkpoint(existing).exists()
+
+
+def test_outputs_are_data_on_stdout(checkout: Checkout, existing: str) -> None:
+    checkout.run("up", existing)
+    (checkout.state / "stacks" / existing / "outputs.json").unlink()
+
+    done = checkout.run("outputs", existing)
+
+    assert json.loads(done.stdout) == checkout.outputs(existing)
+    assert json.loads(done.stdout)["hosts"][0]["address"] == "192.0.2.7"
+
+
+def test_secrets_of_the_backend_are_the_owners_alone(checkout: Checkout, existing: str) -> None:
+    checkout.run("up", existing)
+
+    passphrase = checkout.state / "pulumi-passphrase"
+    assert passphrase.stat().st_mode & 0o777 == 0o600
+    assert len(passphrase.read_text()) >= 40
+    assert checkout.state.stat().st_mode & 0o777 == 0o700
+    assert passphrase.read_text() not in checkout.checkpoint(existing).read_text()
+
+
+def test_a_backend_that_the_user_chose_is_used_and_kept(
+    copied: Path, tmp_path: Path, checkout: Checkout, existing: str
+) -> None:
+    chosen = tmp_path / "chosen"
+    chosen.mkdir()
+    theirs = Checkout(
+        copied, tmp_path, PULUMI_BACKEND_URL=f"file://{chosen}", PULUMI_CONFIG_PASSPHRASE="their own words"
+    )
+
+    for command in ("up", "up", "down"):
+        done = theirs.run(command, existing)
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        assert theirs.changes() == "", command
+
+    assert (chosen / ".pulumi" / "stacks" / "llm-deploy" / f"{existing}.json").exists()
+    assert not (checkout.state / "pulumi").exists()
+    assert not (checkout.state / "pulumi-passphrase").exists()
+
+
+def test_two_stacks_at_once_do_not_disturb_each_other(checkout: Checkout, existing: str, tmp_path: Path) -> None:
+    other = checkout.stack("other", EXISTING.format(inventory=tmp_path / "hosts.yaml"))
+
+    with checkout.started("up", existing) as first:
+        done = checkout.run("up", other)
+        assert first.process.wait(60) == 0, first.log.read_text()
+
+    assert done.returncode == 0, done.stderr
+    assert checkout.outputs(existing)["stack"] == existing
+    assert checkout.outputs(other)["stack"] == other
+
+
+def test_a_second_command_on_the_same_stack_is_turned_away(checkout: Checkout, existing: str) -> None:
+    with checkout.started("up", existing) as first:
+        wait_until((checkout.state / "stacks" / existing / "engine.pid").exists, 30)
+        second = checkout.run("up", existing)
+        assert first.process.wait(60) == 0, first.log.read_text()
+
+    assert second.returncode == 1
+    assert "another command is at work on it" in second.stderr
+
+
+@pytest.fixture
+def theirs(checkout: Checkout, cli: PulumiCli, tmp_path: Path) -> dict[str, str]:
+    """The environment of a user with a Pulumi, a backend and a passphrase of their own."""
+    return {
+        "PATH": f"{checkout.folder}/.venv/bin:{cli.program.parent}:{os.environ['PATH']}",
+        "PULUMI_HOME": str(tmp_path / "pulumi-home"),
+        "PULUMI_BACKEND_URL": f"file://{tmp_path}",
+        "PULUMI_CONFIG_PASSPHRASE": "their own words",
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",  # keeps the SDKs of clouds in .venv from being fetched
+    }
+
+
+def test_pulumi_by_hand_works_on_the_same_stack(checkout: Checkout, existing: str) -> None:
+    checkout.run("up", existing)
+    hand = shlex.join(checkout.command("env"))
+
+    done = checkout.shell(["bash", "-ec", f'eval "$({hand})"; pulumi preview --stack {existing} --non-interactive'])
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 unchanged" in done.stdout
+
+
+def test_a_user_with_a_pulumi_of_their_own_needs_none_of_our_commands(
+    checkout: Checkout, existing: str, theirs: dict[str, str]
+) -> None:
+    for arguments in ("stack init", "preview --stack", "up --yes --stack", "stack output --stack"):
+        done = checkout.shell(["pulumi", "--non-interactive", *arguments.split(), existing], **theirs)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    assert "192.0.2.7" in done.stdout
+
+
+def test_a_wrong_config_is_one_line_for_plain_pulumi_too(
+    checkout: Checkout, existing: str, theirs: dict[str, str]
+) -> None:
+    file = checkout.folder / "stacks" / f"Pulumi.{existing}.yaml"
+    checkout.stack(existing, file.read_text() + "      gpu: 3\n")
+    checkout.shell(["pulumi", "--non-interactive", "stack", "init", existing], **theirs)
+
+    done = checkout.shell(["pulumi", "--non-interactive", "preview", "--stack", existing], **theirs)
+
+    assert done.returncode != 0
+    assert f"stacks/Pulumi.{existing}.yaml: serving.gpu" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_wrong_config_makes_nothing(checkout: Checkout, existing: str) -> None:
+    checkout.stack(existing, "config: {llm-deploy:deployment: {cloud: moon}}\n")
+
+    done = checkout.run("up", existing)
+
+    assert done.returncode == 2
+    assert f"stacks/Pulumi.{existing}.yaml: cloud: moon" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not checkout.state.exists() or not checkout.checkpoint(existing).exists()

@@ -191,8 +191,7 @@ class _Transition:
 
     def _look(self) -> dict[str, str]:
         seen = show([self._wish.name])[self._wish.name]
-        waited_s = time.monotonic() - self._clock
-        self._host.events.progress(self._wish.id, f"{seen['ActiveState']} ({seen['SubState']}), {waited_s:.0f} s")
+        self._host.events.progress(self._wish.id, f"{seen['ActiveState']} ({seen['SubState']})")
         return seen
 
     def _fail_if_broken(self, seen: dict[str, str]) -> None:

@@ -1,0 +1,34 @@
+"""How much faster than the others ours has to be."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+OURS = "llm-deploy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """Another tool takes at least so many times as long as ours."""
+
+    scene: str
+    tool: str
+    times: float
+
+
+GOALS = (
+    Goal(scene="nothing to change", tool="pyinfra", times=5),
+    Goal(scene="nothing to change", tool="pyinfra, TCP_NODELAY", times=2),
+    Goal(scene="nothing to change", tool="Ansible", times=20),
+    Goal(scene="nothing to change, 100 ms", tool="pyinfra", times=8),
+    Goal(scene="nothing to change, 100 ms", tool="pyinfra, TCP_NODELAY", times=2),
+)
+
+
+def verdicts(table: Mapping[str, Mapping[str, float]]) -> list[tuple[bool, str]]:
+    """Return for each goal whether seconds by scene and tool meet it, and in words."""
+    judged = []
+    for goal in GOALS:
+        times = table[goal.scene][goal.tool] / table[goal.scene][OURS]
+        words = f"{goal.scene}: {times:.1f} times as fast as {goal.tool} (goal: {goal.times:.0f})"
+        judged.append((times >= goal.times, words))
+    return judged

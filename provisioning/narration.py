@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from textwrap import shorten
 from typing import TextIO
 
 from core.errors import DeployError
@@ -17,6 +18,9 @@ from provisioning.converge.result import HostResult, Outcome, Progress
 LOG_EVERY_S = 15.0
 DETAIL_LINES = 20
 """How much of a failed program's output is shown: with the lines around it, it fits on one screen."""
+
+LONGEST_CHANGE = 100
+"""Characters of what was done: a command or a list of files may be long, and provision.json has all of it."""
 
 CLEAR_LINE = "\r\x1b[K"
 MARKS = {"changed": "+", "failed": "✗", "skipped": "-"}
@@ -34,6 +38,8 @@ class Narrator:
         self._live = self._out.isatty()
         self._lock = threading.Lock()
         self._under_way: dict[str, str] = {}
+        self._began: dict[tuple[str, str], float] = {}
+        """When a host's resource was first heard of."""
         self._told_at: dict[str, float] = {}
 
     def event(self, host: str, event: Outcome | Progress) -> None:
@@ -70,7 +76,8 @@ class Narrator:
             self._redraw()
 
     def _progress(self, host: str, event: Progress) -> None:
-        text = progress_line(event)
+        elapsed_s = self._clock() - self._began.setdefault((host, event.id), self._clock())
+        text = f"{progress_line(event)} ({elapsed_s:.0f} s)"
         self._under_way[host] = text
         if self._live:
             self._redraw()
@@ -95,7 +102,8 @@ class Narrator:
 
 def outcome_line(outcome: Outcome) -> str:
     """Return what became of one resource."""
-    words = outcome.error if outcome.status in ("failed", "skipped") else "; ".join(outcome.changes)
+    done = shorten("; ".join(outcome.changes), LONGEST_CHANGE, placeholder=" …")
+    words = outcome.error if outcome.status in ("failed", "skipped") else done
     took = f" ({outcome.seconds:.1f} s)" if outcome.seconds >= 1 else ""
     return f"{MARKS[outcome.status]} {outcome.id}: {words}{took}"
 

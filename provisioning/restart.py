@@ -53,7 +53,7 @@ def _on_hosts(
         began = time.monotonic()
 
         def tell(text: str) -> None:
-            narrator.event(host.name, Progress(id=verb, text=f"{text}, {time.monotonic() - began:.0f} s"))
+            narrator.event(host.name, Progress(id=verb, text=text))
 
         work(outputs, host, tell)
         return time.monotonic() - began

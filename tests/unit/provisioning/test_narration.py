@@ -46,6 +46,12 @@ def test_an_outcome_is_one_line(outcome: Outcome, line: str) -> None:
     assert outcome_line(outcome) == line
 
 
+def test_a_long_list_of_changes_is_cut() -> None:
+    line = outcome_line(Outcome(id="tree:/m", status="changed", changes=("model.safetensors",) * 50))
+    assert len(line) < 130
+    assert line.endswith("…")
+
+
 def test_progress_shows_a_share_where_it_is_known() -> None:
     assert progress_line(Progress(id="download:/f", text="2 of 5 GiB", fraction=0.4)) == "… download:/f: 40% 2 of 5 GiB"
     assert progress_line(Progress(id="venv:/v", text="Resolving")) == "… venv:/v: Resolving"
@@ -65,8 +71,8 @@ def test_a_log_hears_of_a_long_step_now_and_then() -> None:
     narrator = Narrator(["a"], out=out, clock=lambda: now)
     for second in range(int(2 * LOG_EVERY_S) + 1):
         now = float(second)
-        narrator.event("a", Progress(id="venv:/v", text=f"{second} s"))
-    assert out.getvalue() == "a  … venv:/v: 15 s\na  … venv:/v: 30 s\n"
+        narrator.event("a", Progress(id="venv:/v", text="building"))
+    assert out.getvalue() == "a  … venv:/v: building (15 s)\na  … venv:/v: building (30 s)\n"
 
 
 def test_a_terminal_follows_what_is_under_way_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +86,7 @@ def test_a_terminal_follows_what_is_under_way_on_one_line(monkeypatch: pytest.Mo
     assert len(last) < 40
     narrator.event("a", CHANGED)
     assert f"{CLEAR_LINE}a  + file:/etc/a: create\n" in out.getvalue()
-    assert out.getvalue().endswith("b: … packages:base: Unpacking")
+    assert out.getvalue().endswith("b: … packages:base: Unpacking (0 s)")
 
 
 def test_of_long_output_the_end_is_shown() -> None:

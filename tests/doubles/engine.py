@@ -5,9 +5,11 @@ engine does not offer: requests that wait until they are let go, streams that go
 """
 
 import json
+import select
+import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -38,7 +40,7 @@ class EngineDouble:
     models: tuple[str, ...] = ("tiny", "contract", "contract@1")
     faults: set[str] = field(default_factory=set)
     """Any of: missing_model, extra_model, same_answers, empty_answers, stream_at_once, stream_cut, any_model, any_key,
-    no_key_needed, open_paths, unhealthy, broken_json."""
+    no_key_needed, open_paths, unhealthy, broken_json, overloaded, hang_up."""
     received: list[Received] = field(default_factory=list)
     running: int = 0
     """Requests that came and are not answered yet."""
@@ -48,6 +50,8 @@ class EngineDouble:
     """Requests wait until this is set."""
     steps: threading.Semaphore | None = None
     """Where given, each token of a stream takes one."""
+    stop_listening: Callable[[], object] = lambda: None
+    """Refuses connections from now on."""
 
     def __post_init__(self) -> None:
         self.hold.set()
@@ -64,7 +68,9 @@ class EngineDouble:
 def running_engine(*, port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[EngineDouble]:
     """Run an engine on loopback, on `port` or a free one."""
     server = _Server(("127.0.0.1", port), _Handler)
-    server.double = EngineDouble(port=server.server_address[1])
+    server.double = EngineDouble(
+        port=server.server_address[1], stop_listening=lambda: server.socket.shutdown(socket.SHUT_RDWR)
+    )
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -150,8 +156,10 @@ class _Handler(BaseHTTPRequestHandler):
         except (ValueError, KeyError, TypeError):
             self._json(200, {"received_bytes": len(body)})
             return
-        if "engine_error" in engine.faults:
-            self._error(500, "engine_error")
+        if "overloaded" in engine.faults:
+            self._error(503, "overloaded")
+        elif "hang_up" in engine.faults:
+            self.connection.close()
         elif model not in engine.models and "any_model" not in engine.faults:
             self._error(404, "model_not_found")
         elif asked.get("stream"):
@@ -169,6 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
         for token in tokens:
             if engine.steps is not None:
                 engine.steps.acquire(timeout=PATIENCE_S)
+            self._notice_hang_up()
             self._event({"choices": [self._choice(token, whole=False)]})
             if "stream_cut" in engine.faults:
                 self.close_connection = True
@@ -178,6 +187,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._event({"choices": [], "usage": _usage(len(tokens))})
         self._chunk(b"data: [DONE]\n\n")
         self._chunk(b"")
+
+    def _notice_hang_up(self) -> None:
+        """Fail when the client is gone: as a real engine looks, since writing alone may still succeed for a while."""
+        readable, _, _ = select.select([self.connection], [], [], 0)
+        if readable and not self.connection.recv(1, socket.MSG_PEEK):
+            raise ConnectionResetError
 
     def _choice(self, text: str, *, whole: bool) -> dict[str, Any]:
         if self.path == "/v1/completions":

@@ -1,0 +1,294 @@
+"""Which requests get through the gateway to the engine, on a real HAProxy."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.doubles.engine import ENGINE_KEY, EngineDouble, running_engine
+from tests.gateways import CLIENT_KEY, SECOND_KEY, RunningGateway, running_gateway
+
+CHAT = b'{"model":"tiny"}'
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[EngineDouble]:
+    """An engine that answers every path, so that what it must not see would be answered with 200."""
+    with running_engine() as double:
+        double.faults.add("open_paths")
+        yield double
+
+
+@pytest.fixture(scope="module")
+def gateway(engine: EngineDouble, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningGateway]:
+    with running_gateway(tmp_path_factory.mktemp("gateway"), engine) as running:
+        yield running
+
+
+@pytest.fixture
+def seen(engine: EngineDouble) -> EngineDouble:
+    """The engine, having received nothing in this test but its health checks."""
+    engine.received.clear()
+    return engine
+
+
+def requests_to(engine: EngineDouble) -> list[str]:
+    """Return what the engine got, without health checks."""
+    return [f"{got.method} {got.target}" for got in engine.received if got.target != "/health"]
+
+
+ALLOWED = [
+    ("GET", "/v1/models", "GET /v1/models"),
+    ("POST", "/v1/chat/completions", "POST /v1/chat/completions"),
+    ("POST", "/v1/completions", "POST /v1/completions"),
+    ("GET", "/v1/models?a=b", "GET /v1/models"),
+    ("POST", "/v1/completions?path=/metrics", "POST /v1/completions"),
+    ("GET", "https://gateway/v1/models", "GET /v1/models"),
+]
+
+
+@pytest.mark.parametrize(("method", "target", "arrives"), ALLOWED, ids=lambda value: value)
+def test_allowed_path_arrives_as_itself_and_nothing_more(
+    gateway: RunningGateway, seen: EngineDouble, method: str, target: str, arrives: str
+) -> None:
+    reply = gateway.ask(method, target, body=CHAT if method == "POST" else b"")
+    assert reply.status == 200
+    assert requests_to(seen) == [arrives]
+
+
+FORBIDDEN = [
+    ("GET", "/"),
+    ("GET", "/metrics"),
+    ("GET", "/docs"),
+    ("GET", "/openapi.json"),
+    ("GET", "/version"),
+    ("GET", "/ping"),
+    ("POST", "/pause"),
+    ("POST", "/invocations"),
+    ("POST", "/tokenize"),
+    ("POST", "/v1/load_lora_adapter"),
+    ("POST", "/v1/unload_lora_adapter"),
+    ("POST", "/v1/embeddings"),
+    ("POST", "/v1/responses"),
+    ("POST", "/api/chat"),
+    ("POST", "/api/generate"),
+    ("GET", "/api/tags"),
+    ("GET", "/v1"),
+    ("GET", "/v1/"),
+    ("GET", "/v1/models/"),
+    ("GET", "/v1/models/tiny"),
+    ("GET", "//v1/models"),
+    ("GET", "/v1//models"),
+    ("GET", "/./v1/models"),
+    ("GET", "/v1/./models"),
+    ("GET", "/v1/x/../models"),
+    ("GET", "/v1/models/../../metrics"),
+    ("GET", "/v1/models/..%2f..%2fmetrics"),
+    ("GET", "/v1/models/%2e%2e/%2e%2e/metrics"),
+    ("GET", "/v1/models;x=1"),
+    ("GET", "/v1/models;/../../metrics"),
+    ("GET", "/v1/models%00"),
+    ("GET", "/v1/models%20"),
+    ("GET", "/v1/models%2f"),
+    ("GET", "/v1%2fmodels"),
+    ("GET", "/%76%31/models"),
+    ("GET", "/V1/models"),
+    ("GET", "/v1/Models"),
+    ("GET", "/v1\\models"),
+    ("GET", "/HEALTH"),
+    ("GET", "/health/"),
+    ("GET", "/health/../metrics"),
+    ("GET", "https://gateway/metrics"),
+    ("GET", "https://gateway//v1/models"),
+    ("GET", "https://gateway/"),
+    ("GET", "https://gateway"),
+    ("GET", "/?/v1/models"),
+    ("OPTIONS", "*"),
+    ("OPTIONS", "/v1/chat/completions"),
+    ("GET", "/v1/chat/completions"),
+    ("POST", "/v1/models"),
+    ("HEAD", "/v1/models"),
+    ("PUT", "/v1/models"),
+    ("DELETE", "/v1/models"),
+    ("PATCH", "/v1/models"),
+    ("TRACE", "/v1/models"),
+    ("get", "/v1/models"),
+    ("POST", "/health"),
+]
+
+
+@pytest.mark.parametrize(("method", "target"), FORBIDDEN, ids=lambda value: value)
+def test_every_other_spelling_stops_at_the_gateway(
+    gateway: RunningGateway, seen: EngineDouble, method: str, target: str
+) -> None:
+    reply = gateway.ask(method, target, body=CHAT if method == "POST" else b"")
+    assert reply.status == 404
+    if method != "HEAD":
+        assert reply.code == "unknown_url"
+    assert requests_to(seen) == []
+
+
+NO_HTTP = [
+    ("GET", "v1/models"),
+    ("GET", "http://"),
+    ("GET", "https://elsewhere.example/v1/models"),
+    ("GET", "https://elsewhere.example/metrics"),
+    ("CONNECT", "127.0.0.1:22"),
+    ("CONNECT", "/v1/models"),
+    ("GET", "/v1/models HTTP/1.1\r\nX: y\r\n\r\nGET /metrics"),
+    ("GET", "/v1/mod\x01els"),
+    ("GET", "/v1/models#"),
+    ("GET", "/v1/models#/../../metrics"),
+    ("GET", "/v1/models x"),
+    ("GE T", "/v1/models"),
+]
+
+
+@pytest.mark.parametrize(("method", "target"), NO_HTTP, ids=repr)
+def test_what_is_no_sound_http_stops_at_the_gateway(
+    gateway: RunningGateway, seen: EngineDouble, method: str, target: str
+) -> None:
+    """HAProxy answers with its own page of HTML here: what it cannot parse never gets to our rules."""
+    assert gateway.ask(method, target, key=None).status in (400, 401, 404)
+    assert requests_to(seen) == []
+
+
+SECOND = b"0\r\n\r\nGET /metrics HTTP/1.1\r\n\r\n"
+
+SMUGGLED = {
+    "two lengths": b"Content-Length: 5\r\nContent-Length: 50\r\n\r\nhello",
+    "length and chunks": b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n" + SECOND,
+    "chunks under another name": b"Transfer-Encoding: xchunked\r\n\r\n" + SECOND,
+    "a folded header": b"Transfer-Encoding:\r\n chunked\r\n\r\n" + SECOND,
+    "a space before the colon": b"Content-Length : 5\r\n\r\nhello",
+    "a negative length": b"Content-Length: -1\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("rest", SMUGGLED.values(), ids=SMUGGLED.keys())
+def test_second_request_cannot_be_smuggled(gateway: RunningGateway, seen: EngineDouble, rest: bytes) -> None:
+    head = f"POST /v1/completions HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {CLIENT_KEY}\r\n".encode()
+    gateway.exchange(head + rest)
+    assert not [line for line in requests_to(seen) if "metrics" in line]
+    assert len(requests_to(seen)) <= 1
+
+
+def test_pipelined_requests_are_checked_one_by_one(gateway: RunningGateway, seen: EngineDouble) -> None:
+    first = f"GET /v1/models HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {CLIENT_KEY}\r\n\r\n"
+    gateway.exchange((first + "GET /v1/models HTTP/1.1\r\nHost: g\r\n\r\n").encode())
+    assert requests_to(seen) == ["GET /v1/models"]
+
+
+KEYS = [
+    ("right", [f"Authorization: Bearer {CLIENT_KEY}"], 200, ""),
+    ("second client's", [f"Authorization: Bearer {SECOND_KEY}"], 200, ""),
+    ("scheme in lower case", [f"authorization: bearer {CLIENT_KEY}"], 200, ""),
+    ("two blanks", [f"Authorization: Bearer  {CLIENT_KEY}"], 200, ""),
+    ("none", [], 401, "missing_api_key"),
+    ("empty header", ["Authorization:"], 401, "missing_api_key"),
+    ("scheme alone", ["Authorization: Bearer"], 401, "missing_api_key"),
+    ("no scheme", [f"Authorization: {CLIENT_KEY}"], 401, "missing_api_key"),
+    ("Basic", [f"Authorization: Basic {CLIENT_KEY}"], 401, "missing_api_key"),
+    ("wrong header", [f"X-Api-Key: {CLIENT_KEY}"], 401, "missing_api_key"),
+    ("key in the query", [], 401, "missing_api_key"),
+    ("two headers", [f"Authorization: Bearer {CLIENT_KEY}", "Authorization: Bearer x"], 401, "missing_api_key"),
+    ("two keys", [f"Authorization: Bearer {CLIENT_KEY} x"], 401, "missing_api_key"),
+    ("unknown", ["Authorization: Bearer sk-unknown"], 401, "invalid_api_key"),
+    ("one letter off", [f"Authorization: Bearer {CLIENT_KEY[:-1]}"], 401, "invalid_api_key"),
+    ("one letter more", [f"Authorization: Bearer {CLIENT_KEY}a"], 401, "invalid_api_key"),
+    ("other case", [f"Authorization: Bearer {CLIENT_KEY.upper()}"], 401, "invalid_api_key"),
+    ("the engine's", [f"Authorization: Bearer {ENGINE_KEY}"], 401, "invalid_api_key"),
+    ("a list", [f"Authorization: Bearer {CLIENT_KEY},{SECOND_KEY}"], 401, "invalid_api_key"),
+]
+
+
+@pytest.mark.parametrize(("headers", "status", "code"), [case[1:] for case in KEYS], ids=[case[0] for case in KEYS])
+def test_key_opens_or_is_refused(
+    gateway: RunningGateway, seen: EngineDouble, headers: list[str], status: int, code: str
+) -> None:
+    reply = gateway.ask("GET", f"/v1/models?api_key={CLIENT_KEY}", *headers, key=None)
+    assert reply.status == status
+    if status == 200:
+        assert requests_to(seen) == ["GET /v1/models"]
+    else:
+        assert reply.code == code
+        assert reply.headers["www-authenticate"].startswith('Bearer realm="llm"')
+        assert requests_to(seen) == []
+
+
+def test_hash_of_a_key_is_no_key(gateway: RunningGateway) -> None:
+    """Who reads the host's file of hashes cannot use what is in it."""
+    for line in Path(gateway.places.keys).read_text().splitlines():
+        assert gateway.ask("GET", "/v1/models", key=line.split()[0]).status == 401
+
+
+def test_engine_sees_its_own_key_and_few_headers(gateway: RunningGateway, seen: EngineDouble) -> None:
+    """Engines act on headers: vLLM picks a replica by X-data-parallel-rank, Ollama refuses a foreign Host or Origin."""
+    sent = ("X-Data-Parallel-Rank: 1", "X-Forwarded-For: 192.0.2.1", "Origin: https://x.example", "Cookie: a=b")
+    gateway.ask("POST", "/v1/completions", *sent, "traceparent: 00-1-2-3", "User-Agent: test", body=CHAT)
+    (got,) = [each for each in seen.received if each.target != "/health"]
+    headers = {name.lower(): value for name, value in got.headers.items()}
+    assert headers.pop("x-request-id")
+    assert headers == {
+        "host": f"127.0.0.1:{seen.port}",
+        "authorization": f"Bearer {ENGINE_KEY}",
+        "content-length": str(len(CHAT)),
+        "traceparent": "00-1-2-3",
+        "user-agent": "test",
+        "connection": "close",
+    }
+
+
+def test_engines_own_key_is_not_in_the_configuration(gateway: RunningGateway) -> None:
+    assert ENGINE_KEY not in Path(gateway.places.config).read_text()
+
+
+def test_health_needs_no_key_and_never_reaches_the_engine(gateway: RunningGateway, seen: EngineDouble) -> None:
+    reply = gateway.ask("GET", "/health", "X-Request-Id: health-1", key=None)
+    assert (reply.status, reply.body) == (200, b'{"status":"ok"}')
+    assert not [each for each in seen.received if "X-Request-Id" in each.headers or "x-request-id" in each.headers]
+
+
+REQUEST_IDS = [
+    ("plain", ["X-Request-Id: abc-1.2:3_Z"], "abc-1.2:3_Z"),
+    ("longest", ["X-Request-Id: " + "a" * 128], "a" * 128),
+    ("too long", ["X-Request-Id: " + "a" * 129], None),
+    ("blank inside", ["X-Request-Id: a b"], None),
+    ("quote", ['X-Request-Id: a"b'], None),
+    ("not ASCII", ["X-Request-Id: ä"], None),
+    ("two", ["X-Request-Id: a", "X-Request-Id: b"], None),
+    ("list", ["X-Request-Id: a,b"], None),
+    ("empty", ["X-Request-Id:"], None),
+    ("none", [], None),
+]
+
+
+@pytest.mark.parametrize(
+    ("headers", "kept"), [case[1:] for case in REQUEST_IDS], ids=[str(case[0]) for case in REQUEST_IDS]
+)
+def test_request_id_is_kept_when_well_formed_and_made_otherwise(
+    gateway: RunningGateway, seen: EngineDouble, headers: list[str], kept: str | None
+) -> None:
+    reply = gateway.ask("GET", "/v1/models", *headers)
+    given = reply.headers["x-request-id"]
+    assert given == kept if kept else len(given) == 36
+    (got,) = [each for each in seen.received if each.target != "/health"]
+    assert {name.lower(): value for name, value in got.headers.items()}["x-request-id"] == given
+    assert gateway.logged(given)["status"] == 200
+
+
+def test_refusals_carry_a_request_id_too(gateway: RunningGateway) -> None:
+    assert gateway.ask("GET", "/metrics").headers["x-request-id"]
+    assert gateway.ask("GET", "/v1/models", key=None).headers["x-request-id"]
+
+
+def test_engines_name_is_not_told(gateway: RunningGateway) -> None:
+    assert "server" not in gateway.ask("GET", "/v1/models").headers
+
+
+def test_metrics_are_on_loopback_only_and_apart_from_the_gateway(gateway: RunningGateway) -> None:
+    import urllib.request
+
+    with urllib.request.urlopen(f"http://{gateway.places.metrics_address}/metrics") as answer:
+        assert b'haproxy_backend_http_responses_total{proxy="engine"' in answer.read()
+    assert gateway.places.__class__().metrics_address.startswith("127.0.0.1:")

@@ -17,6 +17,7 @@ from provisioning.roles.layout import (
     ENGINE_ENV,
     ENGINE_ENV_TEMPLATE,
     GATEWAY_BACKEND,
+    GATEWAY_RUNTIME_DIRECTORY,
     GATEWAY_UNIT,
     HAPROXY_ADMIN_SOCKET,
     LIB_DIR,
@@ -212,6 +213,7 @@ def _drop_in(serving: ServingSpec, places: Places) -> str:
         config=places.config,
         engine_env=ENGINE_ENV if serving.engine == "vllm" else "",
         drain_s=serving.drain_s,
+        runtime_directory=GATEWAY_RUNTIME_DIRECTORY,
     )
 
 

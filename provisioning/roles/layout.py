@@ -13,7 +13,10 @@ ENGINE_ENV_TEMPLATE = "VLLM_API_KEY={secret}\n"
 LIB_DIR = "/usr/local/lib/llm-deploy"
 """Root-owned helper programs of ours."""
 
-HAPROXY_ADMIN_SOCKET = "/run/haproxy/admin.sock"
+GATEWAY_RUNTIME_DIRECTORY = "llm-gateway"
+"""Below /run, root's: Debian's /run/haproxy belongs to HAProxy's user, where root without capabilities cannot write."""
+
+HAPROXY_ADMIN_SOCKET = f"/run/{GATEWAY_RUNTIME_DIRECTORY}/admin.sock"
 
 GATEWAY_BACKEND = "engine"
 """HAProxy's backend, and the name of the one server in it."""

@@ -44,7 +44,7 @@ def tear_down(stack: str) -> Teardown:
                 destroyed = report.done.get("delete", [])
             left = _left(cloud, stack)
         except DeployError:
-            _write(stack, Teardown(ok=False, destroyed=destroyed, left=leftovers.find(cloud, stack)))
+            _write(stack, Teardown(ok=False, destroyed=destroyed, left=_found(cloud, stack)))
             raise
         result = _write(stack, Teardown(ok=not left, destroyed=destroyed, left=left))
         if left:
@@ -86,6 +86,14 @@ def _left(cloud: str, stack: str) -> list[str]:
             leftovers.remove(cloud, stack)
             left = leftovers.find(cloud, stack)
     return left
+
+
+def _found(cloud: str, stack: str) -> list[str]:
+    """Return what is left after a failure, or that it is not known."""
+    try:
+        return leftovers.find(cloud, stack)
+    except DeployError as error:
+        return [f"not known: {error}"]
 
 
 def _forget(held: Stack, *, made: bool) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from provisioning.inventory import Target, load
+from provisioning.inventory import load
+from provisioning.target import Target
 from tests.engine.checkout import EXISTING, Checkout, wait_until
 from tools.pulumi.cli import PulumiCli
 

@@ -1,0 +1,145 @@
+"""`ok` is said only for what was looked at, and nothing is forgotten while something is left."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import DeployError, HostError, UsageError
+from core.paths import stack_state_dir
+from infra import teardown
+from infra.backend import Backend
+from infra.events import Report
+from infra.teardown import cloud_of, tear_down
+
+
+class HeldStack:
+    """A stack with one machine; destroying it can fail."""
+
+    def __init__(self, *, fails: bool = False, made: bool = True) -> None:
+        self.backend = Backend(ours=True, settings={}, shown="files")
+        self.fails = fails
+        self.made = made
+        self.removed = False
+
+    def destroy(self) -> Report | None:
+        if self.fails:
+            raise DeployError("the engine failed")
+        return Report(done={"delete": ["one-1"]}) if self.made else None
+
+    def remove(self) -> None:
+        self.removed = True
+
+
+class Host:
+    """What the host says is left, before and after what the state does not know was removed."""
+
+    def __init__(self, left: list[str], *, stays: bool = False) -> None:
+        self.left = left
+        self.stays = stays
+
+    def find(self, _cloud: str, _stack: str) -> list[str]:
+        return list(self.left)
+
+    def remove(self, _cloud: str, _stack: str) -> None:
+        if not self.stays:
+            self.left = []
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path / "runs"))
+    monkeypatch.delenv("LLM_DEPLOY_RUN", raising=False)
+    monkeypatch.setattr(teardown, "cloud_of", lambda _stack: "local")
+
+
+def wire(monkeypatch: pytest.MonkeyPatch, stack: HeldStack, host: Host) -> None:
+    """Let `tear_down` work on this stack and this host."""
+
+    @contextmanager
+    def hold(_name: str, _cloud: str) -> Iterator[HeldStack]:
+        yield stack
+
+    monkeypatch.setattr(teardown, "hold", hold)
+    monkeypatch.setattr(teardown, "leftovers", host)
+
+
+def written(tmp_path: Path) -> Any:
+    return json.loads((tmp_path / "runs/one/latest/teardown.json").read_text())
+
+
+def test_all_is_gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stack = HeldStack()
+    wire(monkeypatch, stack, Host([]))
+    key = stack_state_dir("one") / "id_ed25519"
+    key.touch()
+
+    tear_down("one")
+
+    assert written(tmp_path) == {"ok": True, "destroyed": ["one-1"], "left": []}
+    assert stack.removed
+    assert not key.parent.exists()
+
+
+def test_what_the_state_does_not_know_is_removed_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    wire(monkeypatch, HeldStack(made=False), Host(["interface llm-1"]))
+
+    tear_down("one")
+
+    assert written(tmp_path) == {"ok": True, "destroyed": [], "left": []}
+
+
+def test_what_stays_is_named_and_nothing_is_forgotten(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    stack = HeldStack()
+    wire(monkeypatch, stack, Host(["interface llm-1"], stays=True))
+    key = stack_state_dir("one") / "id_ed25519"
+    key.touch()
+
+    with pytest.raises(DeployError, match="not all is gone") as told:
+        tear_down("one")
+
+    assert "interface llm-1" in told.value.detail
+    assert written(tmp_path) == {"ok": False, "destroyed": ["one-1"], "left": ["interface llm-1"]}
+    assert not stack.removed
+    assert key.exists()
+
+
+def test_a_failed_destroy_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    wire(monkeypatch, HeldStack(fails=True), Host(["process 7"]))
+
+    with pytest.raises(DeployError, match="the engine failed"):
+        tear_down("one")
+
+    assert written(tmp_path) == {"ok": False, "destroyed": [], "left": ["process 7"]}
+
+
+def test_a_host_that_cannot_be_asked_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    host = Host([])
+
+    def mute(_cloud: str, _stack: str) -> list[str]:
+        raise HostError("nft does not answer")
+
+    monkeypatch.setattr(host, "find", mute)
+    wire(monkeypatch, HeldStack(), host)
+
+    with pytest.raises(HostError, match="nft does not answer"):
+        tear_down("one")
+
+    assert written(tmp_path) == {"ok": False, "destroyed": ["one-1"], "left": ["not known: nft does not answer"]}
+
+
+def test_a_stack_that_never_was_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="there is no stack nonesuch"):
+        cloud_of("nonesuch")
+
+
+def test_the_copy_of_the_last_run_names_the_cloud() -> None:
+    copy = stack_state_dir("gone") / "project" / "Pulumi.gone.yaml"
+    copy.parent.mkdir()
+    copy.write_text("config: {llm-deploy:deployment: {cloud: existing}}\nencryptionsalt: v1:abc\n")
+
+    assert cloud_of("gone") == "existing"

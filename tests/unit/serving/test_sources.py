@@ -1,0 +1,80 @@
+"""Where the files of each kind of source are found, and what is refused."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import ConfigError
+from serving.sources import HubFetch, LocalFolder, resolve_sources
+from serving.spec import ServingSpec
+from tools.tiny_model import make_tiny_model
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+TINY = {"kind": "tiny", "name": "llama"}
+TINY_ADAPTER = {"kind": "tiny", "name": "llama", "adapter": "b"}
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def spec(source: dict[str, Any], *adapter_sources: dict[str, Any], **model: Any) -> ServingSpec:
+    adapters = [{"name": f"adapter-{index}", "source": each} for index, each in enumerate(adapter_sources)]
+    return ServingSpec.model_validate({"model": {"name": "base", "source": source, **model}, "adapters": adapters})
+
+
+def test_tiny_models_are_made_in_the_cache(tmp_path: Path) -> None:
+    made = resolve_sources(spec(TINY, TINY_ADAPTER))
+    tiny = make_tiny_model("llama")
+    assert tiny.root.is_relative_to(tmp_path / "cache")
+    assert made.model == LocalFolder(tiny.base)
+    assert made.adapters == (LocalFolder(tiny.adapter("b")),)
+
+
+def test_folders_are_taken_as_they_are(tmp_path: Path) -> None:
+    base = Path(shutil.copytree(make_tiny_model("llama").base, tmp_path / "base"))
+    assert resolve_sources(spec({"kind": "folder", "path": str(base)})).model == LocalFolder(base)
+
+
+def test_a_hub_source_is_fetched_by_the_host_with_its_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_sample")
+    source = {"kind": "hub", "repo": "acme/base", "revision": REVISION, "token": {"env": "HF_TOKEN"}}
+    model = resolve_sources(spec(source)).model
+    assert isinstance(model, HubFetch)
+    assert (model.repo, model.revision) == ("acme/base", REVISION)
+    assert model.token is not None
+    assert model.token.get_secret_value() == "hf_sample"
+    assert "hf_sample" not in repr(model)
+
+
+def test_a_missing_token_is_told_before_any_host_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    source = {"kind": "hub", "repo": "acme/base", "revision": REVISION, "token": {"env": "HF_TOKEN"}}
+    with pytest.raises(ConfigError, match="environment variable HF_TOKEN: is not set"):
+        resolve_sources(spec(source))
+
+
+def test_a_missing_folder_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"serving\.model\.source\.path: there is no folder /no/such/folder"):
+        resolve_sources(spec({"kind": "folder", "path": "/no/such/folder"}))
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [("config.json", "has no config.json"), ("model.safetensors", "has no weights"), ("tokenizer", "has no tokenizer")],
+)
+def test_an_incomplete_model_folder_is_refused(tmp_path: Path, missing: str, words: str) -> None:
+    base = Path(shutil.copytree(make_tiny_model("llama").base, tmp_path / "base"))
+    for path in base.glob(f"{missing}*"):
+        path.unlink()
+    with pytest.raises(ConfigError, match=words):
+        resolve_sources(spec({"kind": "folder", "path": str(base)}))
+
+
+def test_an_adapter_that_lies_here_is_checked_against_the_base(tmp_path: Path) -> None:
+    other = Path(shutil.copytree(make_tiny_model("exaone").adapter("a"), tmp_path / "adapter"))
+    with pytest.raises(ConfigError, match=r"serving\.adapters\[0\]: .* was trained on another base model"):
+        resolve_sources(spec(TINY, {"kind": "folder", "path": str(other)}))

@@ -1,0 +1,120 @@
+"""A model hub on loopback: one repository at one commit, with redirects to a storage server, tokens and faults."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import ClassVar
+from urllib.parse import unquote, urlsplit
+
+REPO = "acme/base"
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+
+
+class HubDouble:
+    """What the hub has, what it was asked, and how it fails. A name in `large` is stored as Git LFS does."""
+
+    def __init__(self, files: dict[str, bytes], *, large: tuple[str, ...] = (), token: str = "") -> None:
+        self.files = files
+        self.large = large
+        self.token = token
+        self.refusal = 401
+        """Status for whom the token is missing or wrong."""
+        self.cut_after: dict[str, int] = {}
+        """Bytes of a file that are sent before the connection breaks, once."""
+        self.corrupt: set[str] = set()
+        """Files whose content is not what the listing says."""
+        self.downloads: list[tuple[str, str]] = []
+        """Each file that was asked for, with the Range header."""
+        self.storage_headers: list[dict[str, str]] = []
+        """Headers of requests to the storage server."""
+        self.url = ""
+        self.storage_url = ""
+
+    def listing(self) -> list[dict[str, object]]:
+        """Return the files as the hub lists them."""
+        entries: list[dict[str, object]] = []
+        for name, content in self.files.items():
+            blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()  # noqa: S324  # git's name for it
+            entry: dict[str, object] = {"rfilename": name, "size": len(content), "blobId": blob}
+            if name in self.large:
+                entry["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 134}
+            entries.append(entry)
+        return entries
+
+
+class _Handler(BaseHTTPRequestHandler):
+    hub: ClassVar[HubDouble]
+
+    def do_GET(self) -> None:
+        if self.hub.token and self.headers.get("Authorization") != f"Bearer {self.hub.token}":
+            self._send(self.hub.refusal, b"{}")
+            return
+        path = unquote(urlsplit(self.path).path)
+        if path == f"/api/models/{REPO}/revision/{REVISION}":
+            self._send(200, json.dumps({"sha": REVISION, "siblings": self.hub.listing()}).encode())
+            return
+        name = path.removeprefix(f"/{REPO}/resolve/{REVISION}/")
+        if name == path or name not in self.hub.files:
+            self._send(404, b"{}")
+        elif name in self.hub.large:
+            self.send_response(302)
+            self.send_header("Location", f"{self.hub.storage_url}/{name}")
+            self.end_headers()
+        else:
+            _send_file(self, self.hub, name)
+
+    def _send(self, status: int, content: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing: the test's output is the test's."""
+
+
+class _Storage(BaseHTTPRequestHandler):
+    hub: ClassVar[HubDouble]
+
+    def do_GET(self) -> None:
+        self.hub.storage_headers.append(dict(self.headers))
+        _send_file(self, self.hub, unquote(self.path[1:]))
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing: the test's output is the test's."""
+
+
+def _send_file(handler: BaseHTTPRequestHandler, hub: HubDouble, name: str) -> None:
+    content = hub.files[name]
+    if name in hub.corrupt:
+        content = bytes(len(content))
+    wanted = handler.headers.get("Range", "")
+    hub.downloads.append((name, wanted))
+    start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
+    handler.send_response(206 if start else 200)
+    handler.send_header("Content-Length", str(len(content) - start))
+    handler.end_headers()
+    end = hub.cut_after.pop(name, len(content))
+    handler.wfile.write(content[start:end])
+
+
+@contextmanager
+def running_hub(hub: HubDouble) -> Iterator[HubDouble]:
+    """Serve `hub` on loopback until the block ends."""
+    servers = [
+        ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (kind,), {"hub": hub})) for kind in (_Handler, _Storage)
+    ]
+    hub.url, hub.storage_url = (f"http://127.0.0.1:{server.server_address[1]}" for server in servers)
+    threads = [Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}) for server in servers]
+    for thread in threads:
+        thread.start()
+    try:
+        yield hub
+    finally:
+        for server, thread in zip(servers, threads, strict=True):
+            server.shutdown()
+            thread.join()
+            server.server_close()

@@ -1,0 +1,192 @@
+"""The program that fetches a model on the host, run as the host runs it, against a hub double."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from provisioning.programs import fetch_model
+from tests.doubles.hub import REPO, REVISION, HubDouble, running_hub
+
+PROGRAM = Path(fetch_model.__file__)
+WEIGHTS = bytes(range(256)) * 4096
+
+FILES = {
+    "config.json": b'{"model_type": "llama"}',
+    "model.safetensors": WEIGHTS,
+    "pytorch_model.bin": b"the same once more",
+    "original/params.json": b"{}",
+    "picture.png": b"png",
+    "code/modeling.py": b"# code",
+}
+FETCHED = {"config.json", "model.safetensors", "code/modeling.py"}
+
+
+@pytest.fixture
+def hub() -> Iterator[HubDouble]:
+    with running_hub(HubDouble(dict(FILES), large=("model.safetensors", "pytorch_model.bin"))) as double:
+        yield double
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "models" / "base"
+
+
+def run(hub: HubDouble, folder: Path, *more: str, revision: str = REVISION, token: str = "") -> tuple[int, str]:
+    """Return exit status and stderr of the program."""
+    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_TOKEN": token, "NO_PROXY": "127.0.0.1"}
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), REPO, revision, str(folder), *more],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+def names(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_files_of_one_format_are_fetched_and_marked(hub: HubDouble, folder: Path) -> None:
+    assert run(hub, folder) == (0, "")
+    assert names(folder) == FETCHED | {".llm-deploy.json"}
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert run(hub, folder, "--check") == (0, "")
+
+
+def test_a_second_run_fetches_nothing(hub: HubDouble, folder: Path) -> None:
+    run(hub, folder)
+    hub.downloads.clear()
+    assert run(hub, folder) == (0, "")
+    assert hub.downloads == []
+
+
+def test_a_transfer_that_was_cut_off_goes_on_where_it_stopped(hub: HubDouble, folder: Path) -> None:
+    hub.cut_after["model.safetensors"] = 300_000
+    assert run(hub, folder) == (0, "")
+    ranges = [wanted for name, wanted in hub.downloads if name == "model.safetensors"]
+    assert ranges == ["", "bytes=300000-"]
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+
+
+def test_a_run_that_was_killed_leaves_a_folder_that_is_not_whole(hub: HubDouble, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors.part").write_bytes(WEIGHTS[:1000])
+    assert run(hub, folder, "--check")[0] == 1
+    assert run(hub, folder) == (0, "")
+    assert ("model.safetensors", "bytes=1000-") in hub.downloads
+    assert names(folder) == FETCHED | {".llm-deploy.json"}
+
+
+def test_a_part_with_other_content_is_thrown_away(hub: HubDouble, folder: Path) -> None:
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors.part").write_bytes(b"x" * 1000)
+    assert run(hub, folder) == (0, "")
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_content_that_is_not_the_hubs_is_refused(
+    hub: HubDouble, folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    hub.corrupt.add(name)
+    with pytest.raises(fetch_model.FetchError, match=f"{name} of {REPO} could not be fetched: its .* not the one that"):
+        fetch_model.fetch(folder, REPO, REVISION, {})
+    assert not (folder / name).exists()
+    assert not fetch_model.is_whole(folder, REPO, REVISION, {})
+
+
+def test_a_pinned_checksum_outweighs_the_hubs(hub: HubDouble, folder: Path) -> None:
+    status, said = run(hub, folder, "model.safetensors=" + "0" * 64)
+    assert status == 1
+    assert "not 0000" in said
+    assert "which the stack file pins" in said
+
+
+def test_a_pin_for_a_file_that_is_not_there_is_refused(hub: HubDouble, folder: Path) -> None:
+    assert run(hub, folder, "adapter_model.safetensors=" + "0" * 64) == (
+        1,
+        f"{REPO} has no file adapter_model.safetensors, for which a checksum is pinned\n",
+    )
+
+
+def test_the_token_goes_to_the_hub_and_not_to_its_storage(hub: HubDouble, folder: Path) -> None:
+    hub.token = "hf_sample"
+    assert run(hub, folder, token="hf_sample") == (0, "")
+    assert hub.storage_headers
+    assert all("Authorization" not in headers for headers in hub.storage_headers)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "token", "words"),
+    [
+        (401, "", "acme/base is gated, private or does not exist; set source.token"),
+        (401, "hf_wrong", "the hub does not know the token"),
+        (403, "hf_wrong", "the token may not read acme/base; accept its licence on "),
+    ],
+)
+def test_a_refusal_says_what_to_do(hub: HubDouble, folder: Path, refusal: int, token: str, words: str) -> None:
+    hub.token, hub.refusal = "hf_sample", refusal
+    status, said = run(hub, folder, token=token)
+    assert status == 1
+    assert said.startswith(words)
+    assert "hf_" not in said
+
+
+def test_an_unknown_commit_is_told(hub: HubDouble, folder: Path) -> None:
+    assert run(hub, folder, revision="f" * 40) == (
+        1,
+        f"{REPO} has no commit {'f' * 40}; look up repository and commit on the hub\n",
+    )
+
+
+def test_a_name_that_leads_elsewhere_is_refused(hub: HubDouble, folder: Path) -> None:
+    hub.files["../outside"] = b"x"
+    status, said = run(hub, folder)
+    assert status == 1
+    assert "leads elsewhere" in said
+    assert not (folder.parent / "outside").exists()
+
+
+def test_too_small_a_disk_is_told_before_anything_is_fetched(
+    hub: HubDouble, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    monkeypatch.setattr(fetch_model, "SPARE_BYTES", 1 << 60)
+    with pytest.raises(fetch_model.FetchError, match=r"needs 0\.0 GiB more .* give the host a larger disk"):
+        fetch_model.fetch(folder, REPO, REVISION, {})
+    assert hub.downloads == []
+
+
+@pytest.mark.parametrize("change", ["other revision", "other pin", "a file is gone", "a file has another size"])
+def test_what_changed_since_is_fetched_again(hub: HubDouble, folder: Path, change: str) -> None:
+    run(hub, folder)
+    pins: dict[str, str] = {}
+    revision = REVISION
+    match change:
+        case "other revision":
+            revision = "f" * 40
+        case "other pin":
+            pins = {"model.safetensors": "0" * 64}
+        case "a file is gone":
+            (folder / "config.json").unlink()
+        case "a file has another size":
+            (folder / "config.json").write_text("{}")
+    assert not fetch_model.is_whole(folder, REPO, revision, pins)
+
+
+def test_the_marker_names_what_was_fetched(hub: HubDouble, folder: Path) -> None:
+    run(hub, folder)
+    marker = json.loads((folder / ".llm-deploy.json").read_text())
+    assert (marker["repo"], marker["revision"]) == (REPO, REVISION)
+    assert set(marker["files"]) == FETCHED

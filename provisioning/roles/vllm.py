@@ -31,7 +31,6 @@ from provisioning.roles.layout import (
     LIB_DIR,
     SERVICE_USER,
 )
-from provisioning.systemd import assignment, command_word
 from serving.launch import EnginePaths, Processor, vllm_launch
 from serving.sources import HubFetch, ResolvedSource, ResolvedSources
 from serving.spec import ServingSpec
@@ -130,8 +129,9 @@ def unit_text(host: HostRecord, serving: ServingSpec, paths: EnginePaths) -> str
         cache=CACHE,
         cache_name=CACHE.rpartition("/")[2],
         engine_env=ENGINE_ENV,
-        command=[command_word(word) for word in launch.argv],
-        environment=[assignment(name, value) for name, value in launch.environment.items()],
+        # No word needs quotes: names and paths hold letters, digits and `/@._-` only (ServedName, DataDir).
+        command=launch.argv,
+        environment=launch.environment,
         engine_ready=ENGINE_READY,
         gateway_server=GATEWAY_SERVER,
         admin_socket=HAPROXY_ADMIN_SOCKET,

@@ -89,10 +89,12 @@ class Groups:
         if memory is not None:
             limit = str(memory_mib * MIB)
             with_swap = memory / "memory.memsw.limit_in_bytes"
-            # Neither may ever be above the other in the wrong order: first lift the outer limit, then set both.
-            for file, value in ((with_swap, "-1"), (memory / "memory.limit_in_bytes", limit), (with_swap, limit)):
-                if file.exists():
-                    _write(file, value)
+            counts_swap = with_swap.exists()
+            if counts_swap:  # the kernel refuses a limit above this one, so it is lifted first
+                _write(with_swap, "-1")
+            _write(memory / "memory.limit_in_bytes", limit)
+            if counts_swap:
+                _write(with_swap, limit)
         if cpu := self.version1.get("cpu"):
             _write(cpu / "cpu.cfs_period_us", str(CPU_PERIOD_US))
             _write(cpu / "cpu.cfs_quota_us", str(round(cpus * CPU_PERIOD_US)))

@@ -113,7 +113,8 @@ class _Talk:
         try:
             channel.sendall(b"%d %d\n" % (len(parts[0]), len(parts[1])) + b"".join(parts))
             for line in _lines(channel):
-                self._handle(json.loads(line), channel)
+                if line.startswith(b"{"):  # a login shell may have words of its own
+                    self._handle(json.loads(line), channel)
         except OSError:  # the channel closed under our hands: what is missing tells the story
             pass
         if self._end is None:
@@ -160,11 +161,11 @@ class _Talk:
         said = channel.recv_stderr(ERROR_BYTES).decode(errors="replace").strip() if channel.recv_stderr_ready() else ""
         for secret in self._package.secrets:
             said = said.replace(secret, "(secret)")
+        if (status == NOT_FOUND and "python3" in said) or "sudo: python3: command not found" in said:
+            return HostError("has no python3", where=where, hint="install python3 (3.8 or newer) there", detail=said)
         if "sudo:" in said:
             hint = f"let {self._host.user} use sudo without a password, or log in as root"
             return HostError("sudo refused", where=where, hint=hint, detail=said)
-        if status == NOT_FOUND or "No such file" in said:
-            return HostError("has no python3", where=where, hint="install python3 (3.8 or newer) there", detail=said)
         if status == -1 or not said:
             hint = "run the same command again: it finishes what was begun"
             return HostError("the connection was cut", where=where, hint=hint, detail=said)

@@ -195,6 +195,8 @@ class _Transition:
 
     def _look(self) -> dict[str, str]:
         seen = show([self._wish.name])[self._wish.name]
+        if seen["Result"] != "success":
+            self._end = f" (result {seen['Result']}, exit status {seen['ExecMainStatus']})"
         self._host.events.progress(self._wish.id, f"{seen['ActiveState']} ({seen['SubState']})")
         return seen
 

@@ -1,5 +1,7 @@
 """What goes into the root filesystem of local machines, and when it is built anew."""
 
+import os
+import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from configparser import RawConfigParser
@@ -72,6 +74,16 @@ def test_a_cut_off_build_is_never_used(cache: Path, monkeypatch: pytest.MonkeyPa
     assert (built / "whole").exists()
     assert not (built / "half").exists()
     assert [path for path in remains if path.exists() and path.is_dir()] == []
+
+
+def test_builds_that_nobody_uses_any_more_go(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, age_s in (("0000000000000001", rootfs.UNUSED_AFTER_S + 60), ("0000000000000002", 60)):
+        (cache / "rootfs" / name).mkdir(parents=True)
+        os.utime(cache / "rootfs" / name, (time.time() - age_s,) * 2)
+    monkeypatch.setattr(rootfs, "_call", lambda *_argv: None)
+    monkeypatch.setattr(rootfs, "customise", lambda _wish, _root: None)
+    built = rootfs.ensure_rootfs()
+    assert {path.name for path in (cache / "rootfs").iterdir() if path.is_dir()} == {"0000000000000002", built.name}
 
 
 def test_two_at_once_build_it_once(monkeypatch: pytest.MonkeyPatch) -> None:

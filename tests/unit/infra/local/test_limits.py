@@ -58,6 +58,12 @@ def test_a_host_without_control_groups_is_told(tmp_path: Path) -> None:
         Groups(ID, tmp_path).make(memory_mib=512, cpus=1)
 
 
+def test_a_host_that_lets_nobody_make_groups_is_told(version1: Path) -> None:
+    (version1 / f"memory/llm-{ID}").touch()  # in the way, as a read-only tree would be
+    with pytest.raises(HostError, match=rf"memory/llm-{ID}: no control group can be made"):
+        Groups(ID, version1).make(memory_mib=512, cpus=1)
+
+
 def test_the_supervisor_is_told_of_every_group(version1: Path) -> None:
     assert Groups(ID, version1).arguments() == [
         "--group1", f"{version1}/memory/llm-{ID}", "--group1", f"{version1}/cpu/llm-{ID}",

@@ -75,7 +75,12 @@ def waited_seconds(provision: Path) -> float:
     """Return the seconds that the run in `provision` (a provision.json) spent on installs and on loading the model."""
     hosts = json.loads(provision.read_text())["hosts"]
     return float(
-        sum(change["seconds"] for host in hosts for change in host["changed"] if change["id"].startswith(WAITED_FOR))
+        sum(
+            seconds
+            for host in hosts
+            for resource, seconds in host["change_seconds"].items()
+            if resource.startswith(WAITED_FOR)
+        )
     )
 
 

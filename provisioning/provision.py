@@ -3,6 +3,7 @@
 Does not look at a host itself (provisioning/converge does), and makes no machine.
 """
 
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -97,15 +98,24 @@ def wishes_for(outputs: StackOutputs, hosts: Sequence[HostRecord], roles: Sequen
         if "gateway" in roles
         else {}
     )
-    lists: dict[str, list[Resource]] = {host.name: [] for host in hosts}
-    for host in hosts:
-        if "base" in roles:
-            lists[host.name] += base(host, outputs.gateway)
-        if sources is not None:
-            lists[host.name] += vllm(host, serving, sources)
-        if credentials:
-            lists[host.name] += gateway(host, serving, outputs.gateway, credentials[host.name])
+    lists = {
+        host.name: _joined(
+            base(host, outputs.gateway) if "base" in roles else [],
+            vllm(host, serving, sources) if sources is not None else [],
+            gateway(host, serving, outputs.gateway, credentials[host.name]) if credentials else [],
+        )
+        for host in hosts
+    }
     return Wishes(lists, _endpoint(outputs, list(credentials.values())) if credentials else None)
+
+
+def _joined(*lists: Sequence[Resource]) -> list[Resource]:
+    """Return the roles' lists as one; what two roles wish for in the same words (the engine's key) stands in it once."""
+    joined: list[Resource] = []
+    for resource in itertools.chain(*lists):
+        if resource not in joined:
+            joined.append(resource)
+    return joined
 
 
 def _endpoint(outputs: StackOutputs, credentials: Sequence[Credentials]) -> Endpoint:

@@ -39,7 +39,7 @@ class EngineDouble:
     key: str = ENGINE_KEY
     models: tuple[str, ...] = ("tiny", "contract", "contract@1")
     faults: set[str] = field(default_factory=set)
-    """Any of: missing_model, extra_model, same_answers, empty_answers, stream_at_once, stream_cut, any_model, any_key,
+    """Any of: missing_model, extra_model, same_answers, empty_answers, stream_whole, stream_cut, any_model, any_key,
     no_key_needed, open_paths, unhealthy, broken_json, overloaded, hang_up."""
     received: list[Received] = field(default_factory=list)
     running: int = 0
@@ -95,6 +95,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: _Server
 
     def log_message(self, format: str, *args: Any) -> None:  # the base class's name
@@ -159,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
         if "overloaded" in engine.faults:
             self._error(503, "overloaded")
         elif "hang_up" in engine.faults:
-            self.connection.close()
+            self.connection.shutdown(socket.SHUT_RDWR)
         elif model not in engine.models and "any_model" not in engine.faults:
             self._error(404, "model_not_found")
         elif asked.get("stream"):
@@ -174,14 +175,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         tokens = engine.answer_of(model)[: asked.get("max_tokens")]
-        for token in tokens:
+        for token in ("".join(tokens),) if "stream_whole" in engine.faults else tokens:
             if engine.steps is not None:
                 engine.steps.acquire(timeout=PATIENCE_S)
             self._notice_hang_up()
             self._event({"choices": [self._choice(token, whole=False)]})
             if "stream_cut" in engine.faults:
                 self.close_connection = True
-                self.connection.close()
+                self.connection.shutdown(socket.SHUT_RDWR)
                 return
         if asked.get("stream_options", {}).get("include_usage"):
             self._event({"choices": [], "usage": _usage(len(tokens))})

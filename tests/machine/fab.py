@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -70,20 +71,20 @@ class Fab:
     def __init__(self, folder: Path, *hosts: HostRecord, **values: Any) -> None:
         self.runs = folder / "runs"
         self._folder = folder
-        self._inventory = folder / "hosts.json"
+        self.inventory = folder / "hosts.json"
         self.use(*hosts, **values)
 
     def use(self, *hosts: HostRecord, **values: Any) -> None:
         """Write the inventory anew."""
         records = [host.model_dump(mode="json", exclude_unset=True) for host in hosts]
-        self._inventory.write_text(json.dumps(stack_values(*records, **values)))
+        self.inventory.write_text(json.dumps(stack_values(*records, **values)))
 
     def start(self, task: str, *arguments: str) -> Running:
         """Start a task."""
         where = {"LLM_DEPLOY_STATE": str(self._folder / "state"), "LLM_DEPLOY_RUNS": str(self.runs)}
         environment = {name: value for name, value in os.environ.items() if name != "LLM_DEPLOY_RUN"}
         process = subprocess.Popen(
-            [str(FAB), "-r", "provisioning", task, "--inventory", str(self._inventory), *arguments],
+            [str(FAB), "-r", "provisioning", task, "--inventory", str(self.inventory), *arguments],
             cwd=CHECKOUT,
             env={**environment, **where},
             stdin=subprocess.DEVNULL,
@@ -106,12 +107,16 @@ class Fab:
 @contextmanager
 def unreachable(host: HostRecord) -> Iterator[None]:
     """Drop what the machine sends to the world beyond this host, as a registry or a network that went down would."""
-    table = f"test_{host.address.replace('.', '_')}"
-    rules = (
-        f"table ip {table} {{ chain forward {{ type filter hook forward priority -10; policy accept;"
-        f" ip saddr {host.address} drop; }} }}"
-    )
-    subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)
+    with forwarding(f"ip saddr {host.address} drop"):
+        yield
+
+
+@contextmanager
+def forwarding(rule: str) -> Iterator[None]:
+    """Have this host obey `rule` for the packets that it forwards."""
+    table = f"test_{secrets.token_hex(4)}"
+    chain = f"chain forward {{\ntype filter hook forward priority -10;\n{rule}\n}}"
+    subprocess.run(["nft", "-f", "-"], input=f"table ip {table} {{\n{chain}\n}}\n", text=True, check=True)
     try:
         yield
     finally:

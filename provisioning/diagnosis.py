@@ -123,7 +123,7 @@ KNOWN: Sequence[Known] = (
         "the model's folder is missing or has no config.json: check model.source, and run `provision` again",
     ),
     Known(
-        r"Cannot find any model weights|SafetensorError",
+        r"Cannot find any model weights|SafetensorError|No such file or directory: \S+\.safetensors",
         "the model's weights are missing or cut off: check model.source, and run `provision` again",
     ),
     Known(

@@ -34,7 +34,7 @@ REAL = {
     "trust-remote-code": ("Please pass the argument `trust_remote_code=True`", "model.trust_remote_code: true"),
     "unknown-model-type": ("has model type `foo` but", "does not know the model's architecture"),
     "unknown-option": ("unrecognized arguments: --no-such-option", "does not know an option"),
-    "unreadable": ("FileNotFoundError: No such file or directory: /var/lib/llm/models/tiny-llama/model", ""),
+    "unreadable": ("FileNotFoundError: No such file or directory: /var/lib/llm/models/tiny-llama/model", "weights are"),
     "unsupported-architecture": (
         "Model architectures ['FooForCausalLM'] are not",
         "does not know the model's architecture",

@@ -5,10 +5,13 @@ engine does not offer: requests that wait until they are let go, streams that go
 """
 
 import json
+import os
 import select
 import socket
 import ssl
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -50,6 +53,9 @@ class EngineDouble:
     """Requests wait until this is set."""
     steps: threading.Semaphore | None = None
     """Where given, each token of a stream takes one."""
+    token_s: float = 0
+    """Time that each token of a stream takes."""
+    tokens: tuple[str, ...] = TOKENS
     stop_listening: Callable[[], object] = lambda: None
     """Refuses connections from now on."""
 
@@ -61,7 +67,7 @@ class EngineDouble:
         if "empty_answers" in self.faults:
             return ()
         mark = "" if model == self.models[0] or "same_answers" in self.faults else f"{model.partition('@')[0]} "
-        return tuple(mark + token for token in TOKENS)
+        return tuple(mark + token for token in self.tokens)
 
 
 @contextmanager
@@ -178,6 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
         for token in ("".join(tokens),) if "stream_whole" in engine.faults else tokens:
             if engine.steps is not None:
                 engine.steps.acquire(timeout=PATIENCE_S)
+            time.sleep(engine.token_s)
             self._notice_hang_up()
             self._event({"choices": [self._choice(token, whole=False)]})
             if "stream_cut" in engine.faults:
@@ -221,3 +228,16 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _usage(tokens: int) -> dict[str, int]:
     return {"prompt_tokens": 1, "completion_tokens": tokens, "total_tokens": tokens + 1}
+
+
+def serve(port: int, token_s: float, rounds: int) -> None:
+    """Serve until the process ends."""
+    with running_engine(port=port) as engine:
+        engine.key = os.environ["VLLM_API_KEY"]
+        engine.token_s = token_s
+        engine.tokens = TOKENS * rounds
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]))

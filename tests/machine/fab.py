@@ -6,12 +6,11 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from core.paths import CHECKOUT
 from infra.outputs import HostRecord
@@ -44,16 +43,24 @@ class Running:
         self._process = process
         self._heard = ""
 
-    def wait_for(self, words: str, *, deadline_s: float = 60) -> None:
-        """Read on until a line with `words` has come."""
+    def wait_for(self, words: str) -> None:
+        """Read on until a line with `words` has come for a person."""
         assert self._process.stderr is not None
-        end = time.monotonic() + deadline_s
-        for line in self._process.stderr:
-            self._heard += line
+        self._heard += self._read_until(self._process.stderr, words)
+
+    def wait_for_output(self, words: str) -> None:
+        """Read on until a line of data with `words` has come."""
+        assert self._process.stdout is not None
+        self._read_until(self._process.stdout, words)
+
+    def _read_until(self, lines: IO[str], words: str) -> str:
+        """Return what was read; pytest's own deadline ends a command that neither says it nor ends."""
+        heard = ""
+        for line in lines:
+            heard += line
             if words in line:
-                return
-            assert time.monotonic() < end, self._heard
-        raise AssertionError(f"it ended without {words!r}:\n{self._heard}")
+                return heard
+        raise AssertionError(f"it ended without {words!r}:\n{heard}")
 
     def interrupt(self) -> None:
         """Press Ctrl-C."""

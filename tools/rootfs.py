@@ -63,7 +63,7 @@ Defaults env_keep += "SSL_CERT_FILE REQUESTS_CA_BUNDLE {" ".join(host_settings.P
 {LOGIN_USER} ALL=(ALL) NOPASSWD: ALL
 """
 
-BUILD_TIMEOUT_S = 900
+STEP_TIMEOUT_S = 1800
 UNUSED_AFTER_S = 14 * 24 * 3600
 
 
@@ -231,15 +231,22 @@ def _write(root: Path, path: str, content: str, mode: int) -> None:
 
 def _call(*argv: str) -> None:
     """Run a step of the build. Raises HostError with the last lines it printed when it fails."""
-    done = subprocess.run(
-        argv,
-        env={"PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8", **host_settings.proxy_variables()},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=BUILD_TIMEOUT_S,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            argv,
+            env={"PATH": SEARCH_PATH, "LC_ALL": "C.UTF-8", **host_settings.proxy_variables()},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=STEP_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise HostError(
+            f"{argv[0]} took longer than {STEP_TIMEOUT_S} s",
+            where="root filesystem of local machines",
+            hint="is the package mirror reachable? the next run starts anew",
+        ) from error
     if done.returncode:
         raise HostError(
             f"{argv[0]} ended with status {done.returncode}",

@@ -153,17 +153,20 @@ class RunningGateway:
     def reload(self) -> None:
         """Do what systemd's reload does, and wait until a new worker serves."""
         before = self.worker()
-        wait_for(self._master_takes_reload, "the master, which starts itself anew after it has loaded")
-        wait_for(lambda: self.worker_or_none() not in (None, before), "a new worker")
+        with suppress(ConnectionResetError):  # the master starts itself anew, and its socket with it
+            _command(self._master_socket, "reload")
+        wait_for(lambda: self.is_ready() and self.worker_or_none() != before, "a new worker")
 
-    def _master_takes_reload(self) -> bool:
-        try:
-            _command(f"{self.folder}/{MASTER_SOCKET}", "reload")
-        except ConnectionResetError:
-            return True  # it starts itself anew, and its socket with it
-        except OSError:
+    def is_ready(self) -> bool:
+        """Return whether worker and master listen: before it does, the master loses signals."""
+        if self.worker_or_none() is None:
             return False
-        return True
+        with socket.socket(socket.AF_UNIX) as connection:
+            return connection.connect_ex(self._master_socket) == 0
+
+    @property
+    def _master_socket(self) -> str:
+        return f"{self.folder}/{MASTER_SOCKET}"
 
     def worker_or_none(self) -> str | None:
         """Return the worker's process id, or none before the first and between two."""
@@ -213,7 +216,7 @@ def running_gateway(folder: Path, engine: EngineDouble | int, **spec: Any) -> It
         )
     running = RunningGateway(gateway.port, places, folder / "ca" / CA_CERTIFICATE, folder, process)
     try:
-        wait_for(lambda: process.poll() is not None or running.worker_or_none(), "HAProxy")
+        wait_for(lambda: process.poll() is not None or running.is_ready(), "HAProxy")
         assert process.poll() is None, running.log()
         yield running
     finally:

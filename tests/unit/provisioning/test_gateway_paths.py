@@ -1,6 +1,7 @@
 """Which requests get through the gateway to the engine, on a real HAProxy."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -168,7 +169,8 @@ SMUGGLED = {
 @pytest.mark.parametrize("rest", SMUGGLED.values(), ids=SMUGGLED.keys())
 def test_second_request_cannot_be_smuggled(gateway: RunningGateway, seen: EngineDouble, rest: bytes) -> None:
     head = f"POST /v1/completions HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {CLIENT_KEY}\r\n".encode()
-    gateway.exchange(head + rest)
+    with suppress(AssertionError, OSError):  # HAProxy may close without a word; what counts is what the engine gets
+        gateway.exchange(head + rest)
     assert not [line for line in requests_to(seen) if "metrics" in line]
     assert len(requests_to(seen)) <= 1
 

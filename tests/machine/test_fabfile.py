@@ -83,6 +83,25 @@ def test_restart_without_an_engine_says_what_to_run_first(fab: Fab) -> None:
     assert "vllm.service is not installed; run provision first" in done.error
 
 
+BROKEN_ENGINE = """
+cat > /etc/systemd/system/vllm.service <<'END'
+[Service]
+ExecStart=/bin/sh -c 'echo "ValueError: LoRA rank 16 is greater than max_lora_rank 8."; exit 1'
+Restart=on-failure
+RestartSec=1
+END
+systemctl daemon-reload
+"""
+
+
+def test_restart_of_an_engine_that_cannot_start_ends_with_the_cause(machine: HostRecord, fab: Fab) -> None:
+    remote(machine, BROKEN_ENGINE)
+    done = fab.run("restart", deadline_s=60)
+    remote(machine, "systemctl stop vllm; rm /etc/systemd/system/vllm.service; systemctl daemon-reload")
+    assert done.status == 1
+    assert "ValueError: LoRA rank 16 is greater than max_lora_rank 8.; raise vllm.max_lora_rank" in done.error
+
+
 def test_status_of_a_machine_that_serves_ends_with_0(serving: Fab) -> None:
     done = serving.run("status")
     assert done.status == 0, done.out

@@ -183,6 +183,8 @@ def _answers(machine: MachineRecord, deadline_s: float) -> bool:
 
 def _remove(identity: str) -> None:
     """End and remove everything that carries this id, then ask the host whether anything is left."""
+    if machine := _whole(identity):
+        machine.changed(phase="removing")  # a removal that is cut off must not be taken for a machine that is off
     runner().stop(identity)
     Network(identity, 0).down()
     _forget_nspawn(identity)

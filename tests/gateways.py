@@ -54,6 +54,13 @@ def vllm_serving(port: int) -> ServingSpec:
     return ServingSpec.model_validate({"model": model, "vllm": {"port": port}})
 
 
+def ollama_serving(port: int = 11434, *, native_api: bool = False) -> ServingSpec:
+    """Return the spec of an Ollama at `port`."""
+    model = {"name": "tiny", "source": {"kind": "tiny", "name": "llama"}}
+    ollama = {"port": port, "native_api": native_api}
+    return ServingSpec.model_validate({"engine": "ollama", "model": model, "ollama": ollama})
+
+
 @dataclass(frozen=True)
 class Reply:
     """An answer as it came over the wire."""
@@ -185,8 +192,10 @@ class RunningGateway:
 
 
 @contextmanager
-def running_gateway(folder: Path, engine: EngineDouble | int, **spec: Any) -> Iterator[RunningGateway]:
-    """Run HAProxy in front of `engine`, or of a port where none may listen.
+def running_gateway(
+    folder: Path, engine: EngineDouble | int, *, serving: ServingSpec | None = None, **spec: Any
+) -> Iterator[RunningGateway]:
+    """Run HAProxy in front of `engine`, or of a port where none may listen; without `serving` it is taken for vLLM.
 
     `spec` has fields of GatewaySpec, not checked: a test may wait for shorter times than people may write.
     """
@@ -200,7 +209,7 @@ def running_gateway(folder: Path, engine: EngineDouble | int, **spec: Any) -> It
         metrics_address=f"{ADDRESS}:{free_port()}",
         user="",
     )
-    serving = vllm_serving(engine if isinstance(engine, int) else engine.port)
+    serving = serving or vllm_serving(engine if isinstance(engine, int) else engine.port)
     pem = server_certificate(folder / "kept.pem", folder / "ca", (ADDRESS,), 2, datetime.now(UTC))
     credentials = sample_credentials(pem)
     Path(places.certificate).write_text(pem)

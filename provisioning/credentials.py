@@ -47,12 +47,12 @@ def credentials_for(stack: str, host: HostRecord, gateway: GatewaySpec) -> Crede
 
     Raises ConfigError for certificate files of the user's that cannot work.
     """
-    from provisioning import certificates  # cryptography takes 0.1 s, and most tasks need none
+    from provisioning import certificates, tls_files  # cryptography takes 0.1 s, and most tasks need none
 
     now = datetime.now(UTC)
     if isinstance(gateway.tls, TlsFiles):
         names = gateway.hostnames or (host.client_address,)
-        certificate = certificates.read_users_files(gateway.tls, names, now)
+        certificate = tls_files.read_users_files(gateway.tls, names, now)
         ca = CHECKOUT / gateway.tls.ca.expanduser() if gateway.tls.ca else None
     else:
         names = tuple(dict.fromkeys((host.client_address, host.address, *gateway.hostnames)))

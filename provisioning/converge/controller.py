@@ -5,7 +5,7 @@ import shlex
 import threading
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import fabric
@@ -37,16 +37,23 @@ NOT_FOUND = 127
 """A shell's exit status for a program that is not there."""
 
 
-def converge(host: HostRecord, resources: Sequence[Resource], *, dry_run: bool, on_event: OnEvent) -> HostResult:
+def converge(
+    host: HostRecord,
+    resources: Sequence[Resource] | Callable[[], Sequence[Resource]],
+    *,
+    dry_run: bool,
+    on_event: OnEvent,
+) -> HostResult:
     """Bring `host` to `resources`, or with `dry_run` only say what would change.
 
+    Resources that still have to be made are given as a function, called while the host is connected to.
     A failed resource is in the result. Raises HostError when the host cannot be reached or trusted, refuses sudo, has
     no Python, is being provisioned by someone else, or when the connection is cut.
     """
     began = time.monotonic()
     waiting = _AgentStart(host)
     try:
-        package = bundle(resources, dry_run=dry_run)
+        package = bundle(resources() if callable(resources) else resources, dry_run=dry_run)
         talk = _Talk(host, package, on_event)
         listed = time.monotonic()
         channel = waiting.channel()

@@ -102,7 +102,7 @@ def test_sudo_refused(machine: HostRecord) -> None:
     """A login that sudo asks for a password is told what to change."""
     setup = f"""
         useradd -m plain; cp -r /home/{machine.user}/.ssh /home/plain/; chown -R plain /home/plain/.ssh
-        echo 'AllowUsers plain' > /etc/ssh/sshd_config.d/20-plain.conf; systemctl reload ssh
+        echo 'AllowUsers plain' > /etc/ssh/sshd_config.d/20-plain.conf; systemctl restart ssh
     """
     remote(machine, setup)
     with pytest.raises(HostError, match="sudo refused; let plain use sudo without a password"):

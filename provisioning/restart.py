@@ -26,6 +26,9 @@ GIVE_UP_AFTER_STARTS = 2
 
 JOURNAL_LINES = 400
 
+RESTART = 'systemctl reset-failed "$0"; exec systemctl --no-block restart "$0"'
+"""Forgets first that the start limit was reached: systemd would else refuse, and nothing would ever begin anew."""
+
 Tell = Callable[[str], None]
 
 
@@ -81,7 +84,7 @@ def restart_engine(outputs: StackOutputs, host: HostRecord, tell: Tell) -> None:
         before = ask(connection, outputs, host).unit(name)
         if before is None:
             raise HostError(f"{name} is not installed", where=host.name, hint="run provision first")
-        for _ in stream(connection, host, ("systemctl", "--no-block", "restart", name)):
+        for _ in stream(connection, host, ("sh", "-c", RESTART, name)):
             pass
 
         def again() -> tuple[HostStatus, bool]:

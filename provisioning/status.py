@@ -93,7 +93,8 @@ class HostStatus:
     @property
     def serves(self) -> bool:
         """Whether engine and gateway are installed and work, with a certificate that has not ended."""
-        return not self.missing and self.models is not None and (self.certificate_days or 0) > 0
+        days = self.certificate_days  # 0 for a certificate in its last day
+        return not self.missing and self.models is not None and days is not None and days >= 0
 
 
 def status(target: Target, *, names: Sequence[str], at_once: int, as_json: bool) -> int:

@@ -1,4 +1,4 @@
-"""The journal of engine, gateway and firewall, from one host or several, on stdout."""
+"""The journal of engine and gateway, from one host or several, on stdout."""
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence

@@ -168,8 +168,9 @@ class Tree(Resource):
 class Venv(Resource):
     """A Python environment made by uv from a lock of exact versions with hashes.
 
-    Built beside `path` and moved there when whole, so that a cut-off build is never taken for a good one; a marker
-    in it holds the SHA-256 of lock and `remove`, which decides whether it is current.
+    Built in a folder of its own beside `path`, which becomes a link to it when it is whole, so that a cut-off build is
+    never taken for a good one; a marker in it holds the SHA-256 of `lock`, `python` and `remove`, which decides whether
+    it is current.
     """
 
     kind: ClassVar[str] = "venv"

@@ -119,7 +119,7 @@ def _build(wish: Any, folder: str, host: Host) -> None:
     def uv(*words: str) -> None:
         done = run(
             [wish.uv, *words],
-            env={"VIRTUAL_ENV": folder, "UV_NO_PROGRESS": "1", **getattr(wish, "env", {})},
+            env={"VIRTUAL_ENV": folder, "UV_NO_PROGRESS": "1"},
             timeout_s=BUILD_TIMEOUT_S,
             gone=host.events.controller_gone,
             on_tick=tick,

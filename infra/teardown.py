@@ -51,7 +51,7 @@ def tear_down(stack: str) -> Teardown:
             lines = "\n".join(f"  {line}" for line in left)
             raise DeployError("not all is gone", where=f"down of stack {stack}", hint="run it again", detail=lines)
         _forget(held, made=report is not None)
-    shutil.rmtree(stack_state_dir(stack))
+        shutil.rmtree(stack_state_dir(stack))  # while it is held: the next command would lose what it has just made
     return result
 
 

@@ -5,7 +5,7 @@ Written as JSON by the Pulumi program, or as YAML by hand for hosts that exist a
 
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, Field
 
@@ -98,6 +98,12 @@ class HostRecord(Frozen):
     def client_address(self) -> str:
         """The address that clients use and the certificate names."""
         return self.service_address or self.address
+
+    def at_home(self, folder: Path) -> Self:
+        """Return the host with its key's path absolute: `~` is the user's home, the rest starts at `folder`."""
+        if self.identity_file is None:
+            return self
+        return self.model_copy(update={"identity_file": folder.resolve() / self.identity_file.expanduser()})
 
 
 class StackOutputs(Frozen):

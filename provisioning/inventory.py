@@ -31,7 +31,7 @@ def load(target: Target) -> StackOutputs:
     except FileNotFoundError:
         raise UsageError("there is no such file", where=target.inventory, hint="name a YAML or JSON file") from None
     outputs = _checked(content, target.inventory)
-    return outputs.model_copy(update={"hosts": tuple(_at_home(host, path.parent) for host in outputs.hosts)})
+    return outputs.model_copy(update={"hosts": tuple(host.at_home(path.parent) for host in outputs.hosts)})
 
 
 def choose(outputs: StackOutputs, names: Sequence[str]) -> tuple[HostRecord, ...]:
@@ -68,10 +68,3 @@ def _checked(content: Any, where: str) -> StackOutputs:
     if problems:
         raise error_of(problems, where)
     return outputs
-
-
-def _at_home(host: HostRecord, folder: Path) -> HostRecord:
-    """Return `host` with its identity file as an absolute path: `~` is the user's, the rest starts beside the file."""
-    if host.identity_file is None:
-        return host
-    return host.model_copy(update={"identity_file": folder.resolve() / host.identity_file.expanduser()})

@@ -44,11 +44,4 @@ def read_hosts(name: str) -> tuple[HostRecord, ...]:
         inventory = Inventory.model_validate({"hosts": hosts})
     except ValidationError as error:
         raise words(error, name, Inventory) from None
-    return tuple(_at_home(host, path.parent) for host in inventory.hosts)
-
-
-def _at_home(host: HostRecord, folder: Path) -> HostRecord:
-    """Return `host` with its key's path absolute: `~` is the user's home, the rest starts beside the inventory."""
-    if host.identity_file is None:
-        return host
-    return host.model_copy(update={"identity_file": folder.resolve() / host.identity_file.expanduser()})
+    return tuple(host.at_home(path.parent) for host in inventory.hosts)

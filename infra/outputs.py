@@ -21,6 +21,19 @@ HostName = Annotated[
     ),
 ]
 
+Address = Annotated[
+    str,
+    matching(
+        r"[A-Za-z0-9:][A-Za-z0-9.:_%-]*",
+        "is no address; write an IP address or a DNS name, without scheme, user or port",
+    ),
+]
+"""Becomes a word of ssh's command line and of its list of known hosts, so it must be no option and hold no blank."""
+
+Login = Annotated[
+    str, matching(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", "is no login; write letters, digits, `.`, `_` and -, e.g. admin")
+]
+
 StackName = Annotated[
     str,
     matching(
@@ -66,16 +79,16 @@ class HostRecord(Frozen):
     """One machine that can be reached by SSH, and what the roles need to know of it."""
 
     name: HostName
-    address: str = Field(description="Where SSH connects: an IP address or a DNS name.")
+    address: Address = Field(description="Where SSH connects: an IP address or a DNS name.")
     ssh_port: int = Field(default=22, ge=1, le=65535)
-    user: str = Field(description="Login that may use sudo without a password, or root.")
+    user: Login = Field(description="Login that may use sudo without a password, or root.")
     host_keys: tuple[HostKey, ...] = Field(
         min_length=1, description="Known before the first connection; nothing else is trusted."
     )
     identity_file: Path | None = Field(
         default=None, description="Private key; none: the SSH agent and the usual files."
     )
-    service_address: str | None = Field(default=None, description="What clients connect to; none: `address`.")
+    service_address: Address | None = Field(default=None, description="What clients connect to; none: `address`.")
     cloud: Literal["local", "aws", "gcp", "existing"] = "existing"
     virtualization: Literal["container", "vm", "metal"] = Field(
         default="vm", description="A container shares its kernel: no swap, clock or kernel setting of its own."

@@ -10,8 +10,10 @@ from core.errors import ConfigError, DeployError, HostError
 from infra.outputs import HostRecord
 from provisioning import provision as module
 from provisioning.converge.result import HostResult, Outcome
-from provisioning.provision import plan, provision, why, wishes_for
+from provisioning.fabfile import ALL_ROLES
+from provisioning.provision import plan, provision, why
 from provisioning.target import Target
+from provisioning.wishes import ROLES, wishes_for
 from tests.unit.provisioning.records import SERVING, host_values, stack
 
 CHANGED = Outcome(id="file:/a", status="changed", changes=("create",), seconds=1.5, diff="+new\n")
@@ -57,6 +59,10 @@ def test_roles_come_in_their_order_and_only_when_asked_for() -> None:
     assert ids[: len(alone)] == alone
     assert "packages:gateway" in ids[len(alone) :]
     assert len(ids) == len(set(ids))
+
+
+def test_the_tasks_know_all_roles() -> None:
+    assert tuple(ALL_ROLES.split(",")) == ROLES
 
 
 def test_an_engine_that_has_no_role_is_refused_before_any_host_is_reached() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from benchmarks.converge import wishes
 from infra.outputs import HostRecord, StackOutputs
-from provisioning import provision as program
+from provisioning import wishes as program
 from provisioning.converge.resources import Directory, File, Packages, Resource, Sysctl, Unit, User
 from provisioning.fabfile import provision
 

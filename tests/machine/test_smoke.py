@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from core.errors import HostError
-from provisioning.provision import ROLES, wishes_for
+from provisioning.wishes import ROLES, wishes_for
 from serving.endpoint import Endpoint
 from serving.smoke import smoke
 from tests.machine.converge_host import poll, remote

@@ -18,6 +18,7 @@ from core.errors import DeployError, run_cli
 def preview(stack: str) -> int:
     """Show what `up` would make, change or remove."""
     say(f"preview: what `up` would do to stack {stack}; nothing is changed")
+    from core.runs import write_result
     from infra.config import load_stack
     from infra.stack import hold
 
@@ -26,6 +27,7 @@ def preview(stack: str) -> int:
         report = held.preview()
     if not report.planned and not report.missing:
         say("  nothing to change")
+    write_result(stack, "preview.json", {"ok": True, "planned": report.planned, "gone": report.missing})
     next_command(f"make up STACK={stack}")
     return 0
 
@@ -56,6 +58,7 @@ def up(stack: str) -> int:
 def refresh(stack: str) -> int:
     """Find out what has become of a stack's machines."""
     say(f"refresh: asks what has become of the machines of stack {stack}, and notes it in the state")
+    from core.runs import write_result
     from infra.config import load_stack
     from infra.stack import hold
 
@@ -68,6 +71,7 @@ def refresh(stack: str) -> int:
         say(f"  gone: {', '.join(report.missing)}; `up` makes them anew")
     else:
         say("  all of them are there")
+    write_result(stack, "refresh.json", {"ok": True, "gone": report.missing if report else []})
     next_command(f"make up STACK={stack}")
     return 0
 

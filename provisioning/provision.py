@@ -53,9 +53,15 @@ def provision(target: Target, *, names: Sequence[str], roles: Sequence[str], at_
 
 def plan(target: Target, *, names: Sequence[str], roles: Sequence[str], at_once: int) -> int:
     """Print what `provision` would change, with diffs, on stdout; return the exit status. Changes nothing."""
+    began = time.monotonic()
     outputs = load(target)
-    run = _Run(outputs, choose(outputs, names), roles, at_once, dry_run=True)
-    run.follow()
+    hosts = choose(outputs, names)
+    run = _Run(outputs, hosts, roles, at_once, dry_run=True)
+    try:
+        run.follow()
+    finally:
+        report = _as_json(outputs.stack, hosts, roles, run.results, time.monotonic() - began)
+        write_result(outputs.stack, "plan.json", report)
     _raise(run.results, hint=f"mend it and run `{target.command('plan')}` again")
     if any(isinstance(result, HostResult) and result.changed for result in run.results.values()):
         next_command(target.command("provision"))
@@ -134,7 +140,7 @@ def _raise(results: Results, *, hint: str) -> None:
 def _as_json(
     stack: str, hosts: Sequence[HostRecord], roles: Sequence[str], results: Results, seconds: float
 ) -> dict[str, Any]:
-    """Return provision.json: a host without a result was cut off before its end."""
+    """Return provision.json or plan.json: a host without a result was cut off before its end."""
     entries = [_host_json(host.name, results.get(host.name)) for host in hosts]
     return {
         "stack": stack,

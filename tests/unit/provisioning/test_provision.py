@@ -124,7 +124,7 @@ def test_a_wrong_config_writes_no_result(runs: Path, monkeypatch: pytest.MonkeyP
     assert not runs.exists()
 
 
-def test_a_plan_prints_diffs_and_writes_nothing(
+def test_a_plan_prints_diffs_and_writes_only_its_result(
     runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with_results(monkeypatch, {"a": OK})
@@ -132,9 +132,10 @@ def test_a_plan_prints_diffs_and_writes_nothing(
     said = capsys.readouterr()
     assert said.out == "a: 1 to change, 0 unchanged\n  + file:/a: create (1.5 s)\n      +new\n"
     assert "next: make provision STACK=test" in said.err
-    assert not runs.exists()
+    assert [path.name for path in (runs / "test/latest").iterdir()] == ["plan.json"]
 
 
+@pytest.mark.usefixtures("runs")
 def test_a_plan_with_nothing_to_change_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,7 +33,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def with_results(monkeypatch: pytest.MonkeyPatch, results: dict[str, HostResult | Exception]) -> None:
     """Let the hosts be those of `results`, each ending as it says there; only the wire is replaced."""
-    outputs = stack(*(host_values(name) for name in results))
+    outputs = stack(*(host_values(name, address=f"203.0.113.{index}") for index, name in enumerate(results, start=7)))
 
     def converge(host: HostRecord, *_: Any, **__: Any) -> HostResult:
         result = results[host.name]
@@ -168,7 +168,7 @@ def test_the_endpoint_is_that_of_all_hosts_also_when_one_is_chosen(runs: Path, m
     with_results(monkeypatch, {"a": OK, "b": OK})
     assert provision(Target(stack="test"), names=["a"], roles=["gateway"], at_once=1) == 0
     written = json.loads((runs.parent / "state/stacks/test/endpoint.json").read_text())
-    assert [written["url"], *written["other_urls"]] == ["https://203.0.113.7", "https://203.0.113.7"]
+    assert [written["url"], *written["other_urls"]] == ["https://203.0.113.7", "https://203.0.113.8"]
 
 
 def test_a_failed_run_leaves_the_former_endpoint(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

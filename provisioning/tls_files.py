@@ -11,11 +11,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from core.errors import ConfigError
+from core.files import others_can_read
 from core.paths import CHECKOUT
 from provisioning.certificates import certificate_pem, key_pem, names_of
 from serving.spec import TlsFiles
-
-OTHERS_MAY_READ = 0o077
 
 
 def read_users_files(files: TlsFiles, names: tuple[str, ...], now: datetime) -> str:
@@ -81,7 +80,7 @@ def _read_key(path: Path) -> PrivateKeyTypes:
     """Return the private key in `path`."""
     where = f"gateway.tls.key: {path}"
     data = _read(path, "gateway.tls.key")
-    if path.stat().st_mode & OTHERS_MAY_READ:
+    if others_can_read(path):
         raise ConfigError("can be read by others", where=where, hint=f"chmod 600 {path}")
     try:
         return serialization.load_pem_private_key(data, password=None)

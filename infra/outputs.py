@@ -7,11 +7,12 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from core.frozen import Frozen
-from core.rules import matching
+from core.rules import matching, refuse, twice
 from serving.spec import GatewaySpec, ServingSpec
+from serving.spec_rules import ports_differ
 
 HostName = Annotated[
     str,
@@ -119,10 +120,25 @@ class HostRecord(Frozen):
         return self.model_copy(update={"identity_file": folder.resolve() / self.identity_file.expanduser()})
 
 
-class StackOutputs(Frozen):
+class Hosts(Frozen):
+    """Hosts with a name each: results, certificates and --host tell them apart by it."""
+
+    hosts: tuple[HostRecord, ...] = Field(min_length=1, description="The hosts, as in docs/inventory.md.")
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        refuse(twice((host.name for host in self.hosts), "hosts"))
+        return self
+
+
+class StackOutputs(Hosts):
     """All that provisioning needs; also the shape of an inventory file."""
 
     stack: StackName
-    hosts: tuple[HostRecord, ...] = Field(min_length=1)
     serving: ServingSpec
     gateway: GatewaySpec = GatewaySpec()
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        refuse(ports_differ(self.serving, self.gateway))
+        return self

@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.errors import ConfigError, UsageError
-from core.paths import STACKS_DIR, state_dir
-from core.rules import one_of, twice
+from core.paths import state_dir
+from core.rules import one_of
 from core.strict_yaml import read_yaml
-from core.words import error_of, words
+from core.words import words
 from infra.outputs import HostRecord, StackOutputs
 from provisioning.target import Target
 
@@ -49,7 +49,9 @@ def _load_stack(stack: str) -> StackOutputs:
     try:
         content = read_yaml(path, shown_as=str(path))
     except FileNotFoundError:
-        known = sorted(each.name.removeprefix("Pulumi.").removesuffix(".yaml") for each in STACKS_DIR.glob("Pulumi.*"))
+        from infra.config.reader import known_stacks  # all models of the config, which nothing else needs here
+
+        known = known_stacks()
         if stack not in known:
             raise UsageError(f"there is no stack {stack}", where="--stack", hint=one_of(known, stack)) from None
         raise UsageError(f"stack {stack} has no machines yet", where="--stack", hint=f"make up STACK={stack}") from None
@@ -61,10 +63,6 @@ def _checked(content: Any, where: str) -> StackOutputs:
     if not isinstance(content, dict):
         raise ConfigError("holds no mapping", where=where, hint="write stack, hosts and serving; see docs/inventory.md")
     try:
-        outputs = StackOutputs.model_validate(content)
+        return StackOutputs.model_validate(content)
     except ValidationError as error:
         raise words(error, where, StackOutputs) from None
-    problems = list(twice((host.name for host in outputs.hosts), "hosts"))
-    if problems:
-        raise error_of(problems, where)
-    return outputs

@@ -51,7 +51,7 @@ def wishes_for(outputs: StackOutputs, hosts: Sequence[HostRecord], roles: Sequen
         host.name: _joined(
             base(host, outputs.gateway) if "base" in roles else [],
             vllm(host, serving, sources) if sources is not None else [],
-            gateway(host, serving, outputs.gateway, credentials[host.name]) if credentials else [],
+            gateway(serving, outputs.gateway, credentials[host.name]) if credentials else [],
         )
         for host in hosts
     }

@@ -46,6 +46,10 @@ def provision(target: Target, *, names: Sequence[str], roles: Sequence[str], at_
         from serving.endpoint import write_endpoint
 
         write_endpoint(run.wishes.endpoint)
+        if len(hosts) == len(outputs.hosts):
+            from provisioning.credentials import drop_other_keys
+
+            drop_other_keys(outputs.stack, outputs.gateway.clients)
     say(f"✓ provision {outputs.stack}: {time.monotonic() - began:.1f} s; {path}")
     next_command(target.smoke_command(outputs.stack), target.command("status"))
     return 0

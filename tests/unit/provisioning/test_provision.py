@@ -1,5 +1,6 @@
 """Roles become one list in a fixed order, results one file and one exit status."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from core.errors import ConfigError, DeployError, HostError
 from infra.outputs import HostRecord
 from provisioning import provision as module
 from provisioning.converge.result import HostResult, Outcome
+from provisioning.credentials import client_keys, keys_file
 from provisioning.fabfile import ALL_ROLES
 from provisioning.provision import plan, provision, why
 from provisioning.target import Target
@@ -176,3 +178,23 @@ def test_a_failed_run_leaves_the_former_endpoint(runs: Path, monkeypatch: pytest
     with pytest.raises(DeployError):
         provision(Target(stack="test"), names=[], roles=["gateway"], at_once=1)
     assert not (runs.parent / "state/stacks/test/endpoint.json").exists()
+
+
+FORMER_KEYS = {
+    "a provision of all hosts": (provision, {"a": OK, "b": OK}, [], ["default"]),
+    "a provision of one": (provision, {"a": OK, "b": OK}, ["a"], ["batch", "default"]),
+    "a provision that failed": (provision, {"a": OK, "b": BAD}, [], ["batch", "default"]),
+    "a plan": (plan, {"a": OK, "b": OK}, [], ["batch", "default"]),
+}
+
+
+@pytest.mark.parametrize(("task", "results", "names", "left"), FORMER_KEYS.values(), ids=FORMER_KEYS.keys())
+@pytest.mark.usefixtures("runs")
+def test_a_former_clients_key_goes_when_no_host_takes_it_any_more(
+    monkeypatch: pytest.MonkeyPatch, task: Any, results: dict[str, HostResult | Exception], names: Any, left: Any
+) -> None:
+    client_keys("test", ("batch", "default"))
+    with_results(monkeypatch, results)
+    with contextlib.suppress(DeployError):
+        task(Target(stack="test"), names=names, roles=["gateway"], at_once=1)
+    assert sorted(json.loads(keys_file("test").read_text())) == left

@@ -97,10 +97,15 @@ def outputs(stack: str) -> int:
 def down(stack: str) -> int:
     """Destroy a stack and confirm that nothing is left."""
     say(f"down: removes all of stack {stack}, then looks whether anything is left")
+    from core.paths import stack_state_dir
     from infra.teardown import tear_down
 
     result = tear_down(stack)
-    say(f"  {len(result.destroyed)} resource(s) removed; nothing is left")
+    if result.hosts_stay:
+        say("  nothing of ours was made; the hosts keep what was provisioned on them")
+        say(f"  their keys are kept in {stack_state_dir(stack)}")
+    else:
+        say(f"  {len(result.destroyed)} resource(s) removed; nothing is left")
     next_command(f"make up STACK={stack}")
     return 0
 

@@ -1,7 +1,7 @@
 """Destroy a stack, then ask the host or the cloud until nothing of it is left.
 
 Says `ok` only for what was looked at anew. Removes the stack's state and files last, and only when nothing is left, so
-that a teardown that failed can be run again.
+that a teardown that failed can be run again. Hosts that we did not make keep what is on them, and we the keys to it.
 """
 
 import shutil
@@ -15,6 +15,7 @@ from core.strict_yaml import read_yaml
 from infra import leftovers
 from infra.config import load_stack
 from infra.config.reader import DEPLOYMENT_KEY, stack_file
+from infra.saved import outputs_file
 from infra.stack import Stack, hold
 
 
@@ -28,6 +29,9 @@ class Teardown:
 
     left: list[str]
     """What the host or the cloud still has."""
+
+    hosts_stay: bool = False
+    """The hosts were not ours to remove; they go on serving, so their keys and certificates are kept."""
 
 
 def tear_down(stack: str) -> Teardown:
@@ -46,12 +50,17 @@ def tear_down(stack: str) -> Teardown:
         except DeployError:
             _write(stack, Teardown(ok=False, destroyed=destroyed, left=_found(cloud, stack)))
             raise
-        result = _write(stack, Teardown(ok=not left, destroyed=destroyed, left=left))
+        hosts_stay = leftovers.hosts_stay(cloud)
+        result = _write(stack, Teardown(ok=not left, destroyed=destroyed, left=left, hosts_stay=hosts_stay))
         if left:
             lines = "\n".join(f"  {line}" for line in left)
             raise DeployError("not all is gone", where=f"down of stack {stack}", hint="run it again", detail=lines)
         _forget(held, made=report is not None)
-        shutil.rmtree(stack_state_dir(stack))  # while it is held: the next command would lose what it has just made
+        # While it is held: the next command would lose what it has just made.
+        if hosts_stay:
+            outputs_file(stack).unlink(missing_ok=True)
+        else:
+            shutil.rmtree(stack_state_dir(stack))
     return result
 
 

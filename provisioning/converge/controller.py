@@ -103,7 +103,11 @@ class _Talk:
             stream.seek(offset)
             channel.sendall(json.dumps({"length": length}).encode() + b"\n")
             while length:
-                block = stream.read(min(length, BLOCK_BYTES)) or bytes(length)  # shrunk since: the hash will tell
+                try:
+                    block = stream.read(min(length, BLOCK_BYTES)) or bytes(length)  # shrunk since: the hash will tell
+                except OSError as error:  # the agent waits for bytes, so it cannot be told: the connection ends
+                    where = str(self._package.blobs[sha256])
+                    raise DeployError(f"cannot be read ({error.strerror})", where=where) from error
                 channel.sendall(block)
                 length -= len(block)
 

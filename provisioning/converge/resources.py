@@ -155,11 +155,14 @@ class Tree(Resource):
     """A folder of the controlling machine with all its files, each checked by SHA-256 on the host.
 
     Only files that differ travel; files that the source lacks are removed. `source` is read by the controller.
+
+    An `immutable` tree is repaired, but once it came whole other content is refused, until the folder is removed.
     """
 
     kind: ClassVar[str] = "tree"
     path: str
     source: Path
+    immutable: bool = False
     owner: str = "root"
     group: str = "root"
 

@@ -167,7 +167,7 @@ def test_ctrl_c(host: HostRecord, fab: Fab) -> None:
     running = fab.start("provision", "--roles", "base")
     poll(lambda: remote(host, "pgrep -x apt-get || true"))
     running.interrupt()
-    done = running.end(10)
+    done = running.end()
     assert done.status == 130
     assert "interrupted; run the same command again" in done.error
     assert fab.result()["hosts"] == [{"host": host.name, "ok": False, "error": "interrupted"}]

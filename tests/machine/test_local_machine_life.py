@@ -94,16 +94,21 @@ def test_destroy_leaves_nothing_and_may_be_repeated(new_machine: NewMachine, ide
     assert leftovers.of_machine(identity) == []
 
 
-def test_what_no_record_names_is_found_and_removed(new_machine: NewMachine, identity: str, machine_state: Path) -> None:
-    """A machine called as the stack's first is found by its id when the record is lost."""
-    first = new_machine(record.machine_name(STACK, 1))
-    identity = record.machine_id(str(machine_state), STACK, first.name)
-    (record.STORE / identity / "record.json").unlink()
-    left = leftovers.of_stack(STACK, owner=str(machine_state))
-    assert any(line.startswith("interface") for line in left)
-    assert any(line.startswith("process") for line in left)
-    machines.destroy_stack(STACK, owner=str(machine_state))
-    assert leftovers.of_stack(STACK, owner=str(machine_state)) == []
+def test_what_no_record_names_is_found_and_removed(tmp_path: Path) -> None:
+    """A machine called as the stack's first is found by its id when the record is lost.
+
+    In a state folder of its own: all of a stack is removed, which once took the machines that other tests share.
+    """
+    owner = str(tmp_path)
+    with making_machines(tmp_path) as make:
+        first = make(record.machine_name(STACK, 1))
+        identity = record.machine_id(owner, STACK, first.name)
+        (record.STORE / identity / "record.json").unlink()
+        left = leftovers.of_stack(STACK, owner=owner)
+        assert any(line.startswith("interface") for line in left)
+        assert any(line.startswith("process") for line in left)
+        machines.destroy_stack(STACK, owner=owner)
+        assert leftovers.of_stack(STACK, owner=owner) == []
 
 
 def test_a_failed_start_shows_the_console(new_machine: NewMachine, identity: str) -> None:

@@ -28,7 +28,7 @@ CLIENT = "default"
 CLIENT_KEY = "sk-test-0123456789abcdefghijklmnopqrstuvwxyz"
 SECOND_CLIENT = "second"
 SECOND_KEY = "sk-test-second-abcdefghijklmnopqrstuvwxyz"
-DEADLINE_S = 15.0
+DEADLINE_S = 60.0
 MASTER_SOCKET = "master.sock"
 
 

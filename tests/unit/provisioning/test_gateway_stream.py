@@ -102,10 +102,12 @@ def test_reload_fails_no_request(new_gateway: NewGateway) -> None:
 
     with ThreadPoolExecutor(3) as people:
         asking = [people.submit(keep_asking) for _ in range(3)]
-        for reloads in range(1, 5):
-            gateway.reload()
-            wait_for(lambda: len(statuses) > 40 * reloads, "some requests")  # noqa: B023  # waited for in this round
-        done.set()
+        try:
+            for reloads in range(1, 5):
+                gateway.reload()
+                wait_for(lambda: len(statuses) > 40 * reloads, "some requests")  # noqa: B023  # in this round
+        finally:
+            done.set()  # else the three ask for ever
     assert all(future.exception() is None for future in asking)
     assert set(statuses) == {200}
 

@@ -217,8 +217,8 @@ def _pip_conf() -> str:
 def _uv_toml() -> str:
     """Return /etc/uv/uv.toml.
 
-    `symlink`, because the cache is another mount and no hard link crosses that: a copy of vLLM takes 5.5 GB and 30 s for
-    each machine. So a machine needs the cache for as long as it lives.
+    `symlink`, because the cache is another mount and no hard link crosses that: a copy of vLLM takes 5.5 GB and 30 s
+    for each machine. So a machine needs the cache for as long as it lives.
     """
     settings = {"system-certs": True, "cache-dir": f"{SHARED_CACHE}/uv", "link-mode": "symlink"}
     settings |= host_settings.uv_settings()

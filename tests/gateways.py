@@ -101,9 +101,19 @@ class RunningGateway:
         return ssl.create_default_context(cafile=str(ca or self.ca))
 
     def connect(self) -> ssl.SSLSocket:
-        """Return a connection."""
-        plain = socket.create_connection((ADDRESS, self.port), timeout=DEADLINE_S)
-        return self.tls().wrap_socket(plain, server_hostname=ADDRESS)
+        """Return a connection.
+
+        Wrapped before it is connected: when HAProxy resets a connection at once, `wrap_socket` of Python 3.11 leaves
+        a connected socket open that nobody can close.
+        """
+        connection = self.tls().wrap_socket(socket.socket(), server_hostname=ADDRESS)
+        try:
+            connection.settimeout(DEADLINE_S)
+            connection.connect((ADDRESS, self.port))
+        except OSError:
+            connection.close()
+            raise
+        return connection
 
     def exchange(self, request: bytes) -> Reply:
         """Send `request` byte by byte as it is; return the one answer.

@@ -25,6 +25,7 @@ from provisioning.converge.resources import (
 )
 from provisioning.converge.result import Progress
 from tests.machine.converge_host import bring, remote
+from tests.machine.machines import NewMachine
 
 UNIT = """\
 [Unit]
@@ -51,7 +52,12 @@ def uv_tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
 
 @pytest.fixture(scope="module", autouse=True)
 def kernel_settings_of_its_own(machine: HostRecord) -> None:
-    """Make /proc/sys writable: nspawn mounts it read-only, though the network's settings are the machine's own."""
+    """Let every test here set what belongs to the machine's network."""
+    make_kernel_settings_writable(machine)
+
+
+def make_kernel_settings_writable(machine: HostRecord) -> None:
+    """Mount /proc/sys anew: nspawn mounts it read-only, though the network's settings are the machine's own."""
     remote(machine, "mount -o remount,bind,rw /proc/sys")
 
 
@@ -78,10 +84,11 @@ def one_of_each(uv_tree: Tree) -> list[Resource]:
     ]
 
 
-def test_every_kind_is_made_and_then_found_right(machine: HostRecord, uv_tree: Tree) -> None:
+def test_every_kind_is_made_and_then_found_right(new_machine: NewMachine, uv_tree: Tree) -> None:
     """A dry run makes nothing, the first run all, the second nothing; facts are checked with other tools."""
+    machine = new_machine("kinds")
+    make_kernel_settings_writable(machine)
     wishes = one_of_each(uv_tree)
-    remote(machine, "rm -rf /opt/uv")  # tests of faults bring it to this machine, too
     quiet = {"file:/etc/cv/gone", "unit:haproxy.service"}
 
     planned = bring(machine, wishes, dry_run=True)
@@ -105,10 +112,7 @@ def test_every_kind_is_made_and_then_found_right(machine: HostRecord, uv_tree: T
         "750 cv cv", "640 root cv", "600 root root", "600 root root", "cv video", "conf",
         "1234", "tmpfs", "active", "enabled", "1.17.0", "cv", "/usr/bin/tree",
     ]  # fmt: skip
-
-
-def test_a_service_of_a_package_does_not_start_before_its_configuration(machine: HostRecord) -> None:
-    """The distribution's haproxy has not run for a moment: its unit was masked while apt installed it."""
+    # The distribution's haproxy has not run for a moment: its unit was masked while apt installed it.
     assert remote(machine, "journalctl -q -u haproxy.service | wc -l") == "0\n"
     assert remote(machine, "ls /run/systemd/system/haproxy.service 2>/dev/null | wc -l") == "0\n"
 

@@ -64,11 +64,15 @@ class Gateway:
 
 
 @pytest.fixture(scope="module")
-def gateway(machine_state: Path) -> Iterator[Gateway]:
-    """A machine on which nothing but the gateway role has been, with an engine double started after it."""
+def gateway(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """A machine on which nothing but the gateway role has been, with an engine double started after it.
+
+    Its keys lie in a folder of their own: a test here replaces one, and other machines of the run go on with theirs.
+    """
+    keys = tmp_path_factory.mktemp("gateway")
     with pytest.MonkeyPatch.context() as patch, making_machines(machine_state) as make:
-        patch.setenv("LLM_DEPLOY_STATE", str(machine_state))
-        patch.setenv("LLM_DEPLOY_RUNS", str(machine_state / "runs"))
+        patch.setenv("LLM_DEPLOY_STATE", str(keys))
+        patch.setenv("LLM_DEPLOY_RUNS", str(keys / "runs"))
         host = make("gateway", memory_mib=512)
         outputs = stack().model_copy(update={"hosts": (host,)})
         made = Gateway(host, outputs)

@@ -5,6 +5,14 @@
 
 from collections.abc import Callable
 
+from core.errors import UsageError
+
+
+def check(cloud: str) -> None:
+    """Raise UsageError for a cloud that could not be cleaned up: then nothing may be made there either."""
+    if cloud not in _FINDERS:
+        raise UsageError(f"cloud {cloud} is not built yet", hint=f"write cloud: {' or '.join(_FINDERS)}")
+
 
 def find(cloud: str, stack: str) -> list[str]:
     """Return what is left of this checkout's `stack`, a line each; empty when nothing is."""

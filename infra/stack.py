@@ -15,6 +15,7 @@ from typing import Any
 from core.console import say, step
 from core.errors import DeployError
 from core.processes import Process
+from infra import leftovers
 from infra.backend import Backend, find_backend
 from infra.engine import PROJECT, Engine, EngineError
 from infra.events import Report
@@ -144,6 +145,7 @@ class Stack:
 @contextmanager
 def hold(name: str, cloud: str) -> Iterator[Stack]:
     """Yield the stack `name`, kept from other commands meanwhile. The CLI is found or made when it is needed."""
+    leftovers.check(cloud)
     with operation(name) as held:
         settings = {"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"} if cloud in WITHOUT_PLUGINS else {}
         engine = Engine(find_backend(), name, held.folder, settings)

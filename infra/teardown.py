@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 
 from core.console import say, step
 from core.errors import ConfigError, DeployError, UsageError
-from core.paths import stack_state_dir
+from core.paths import stack_state_dir, state_dir
 from core.runs import write_result
 from core.strict_yaml import read_yaml
 from infra import leftovers
 from infra.config import load_stack
-from infra.config.reader import DEPLOYMENT_KEY
+from infra.config.reader import DEPLOYMENT_KEY, stack_file
 from infra.stack import Stack, hold
 
 
@@ -57,6 +57,7 @@ def tear_down(stack: str) -> Teardown:
 
 def cloud_of(stack: str) -> str:
     """Return the cloud of `stack`; where its file has become wrong or is gone, from the last run's copy."""
+    stack_file(stack)  # refuses a name that would be a path
     try:
         return load_stack(stack).cloud
     except (ConfigError, UsageError) as error:
@@ -69,7 +70,7 @@ def cloud_of(stack: str) -> str:
 
 def _last_cloud(stack: str) -> str | None:
     """Return the cloud that the copy of the stack's file names, made when the engine last ran."""
-    copy = stack_state_dir(stack) / "project" / f"Pulumi.{stack}.yaml"
+    copy = state_dir() / "stacks" / stack / "project" / f"Pulumi.{stack}.yaml"
     try:
         content = read_yaml(copy, shown_as=str(copy))
         return str(content["config"][DEPLOYMENT_KEY]["cloud"])

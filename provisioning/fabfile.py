@@ -4,6 +4,7 @@ Each works on the hosts of --stack or --inventory. What it does lies in a module
 so that those come at once.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -193,3 +194,19 @@ def _end_wrong_usage_with_2(program: Any) -> None:
 
 
 _end_wrong_usage_with_2(main.program)
+
+
+def _leave_at_once(program: Any) -> None:
+    """Let fab end as soon as its tasks have: Python takes 0.06 s to take apart modules that nobody needs any more."""
+    execute = program.execute
+
+    def execute_and_leave() -> None:
+        execute()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+    program.execute = execute_and_leave
+
+
+_leave_at_once(main.program)

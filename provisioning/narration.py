@@ -76,12 +76,13 @@ class Narrator:
             self._redraw()
 
     def _progress(self, host: str, event: Progress) -> None:
-        elapsed_s = self._clock() - self._began.setdefault((host, event.id), self._clock())
+        now = self._clock()
+        elapsed_s = now - self._began.setdefault((host, event.id), now)
         text = f"{progress_line(event)} ({elapsed_s:.0f} s)"
         self._under_way[host] = text
         if self._live:
             self._redraw()
-        elif self._clock() - self._told_at.setdefault(host, self._clock()) >= LOG_EVERY_S:
+        elif now - self._told_at.setdefault(host, now) >= LOG_EVERY_S:
             self._line(host, text)
 
     def _line(self, host: str, text: str) -> None:

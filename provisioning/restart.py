@@ -66,7 +66,7 @@ def _on_hosts(
         else:
             narrator.say(host.name, f"✓ serves again after {result:.1f} s")
     raise_failures(failed, len(hosts), hint=f"see `{target.command('status')}`")
-    next_command(target.command("smoke"), target.command("status"))
+    next_command(target.smoke_command(outputs.stack), target.command("status"))
     return 0
 
 

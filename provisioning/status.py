@@ -34,6 +34,7 @@ class UnitState:
     active: bool
     words: str
     """systemd's words, e.g. `active (running)`, and how often it came back by itself."""
+    since: str = ""
     restarts: int = 0
     """How often systemd started it again after it died."""
     invocation: str = ""
@@ -161,7 +162,7 @@ def screen(status: HostStatus) -> str:
         return f"✗ {status.error}"
     lines = [f"{'✓' if status.serves else '✗'} {status.host} ({status.address})"]
     for unit in status.units:
-        lines.append(_line(unit.name.removesuffix(".service"), unit.words, bad=not unit.active))
+        lines.append(_line(unit.name.removesuffix(".service"), f"{unit.words} since {unit.since}", bad=not unit.active))
     if status.models is None:
         lines.append(_line("models", "the engine does not answer", bad=True))
     else:
@@ -192,8 +193,6 @@ def _space(seen: dict[str, Any]) -> Space:
 def _unit(seen: dict[str, str]) -> UnitState:
     """Return a unit as systemctl shows it."""
     words = f"{seen['ActiveState']} ({seen['SubState']})"
-    if seen.get("StateChangeTimestamp"):
-        words += f" since {seen['StateChangeTimestamp']}"
     restarts = int(seen.get("NRestarts") or 0)
     if restarts:
         words += f", came back by itself {restarts} times"
@@ -201,6 +200,7 @@ def _unit(seen: dict[str, str]) -> UnitState:
         name=seen["Id"],
         active=seen["ActiveState"] == "active",
         words=words,
+        since=seen.get("StateChangeTimestamp", ""),
         restarts=restarts,
         invocation=seen.get("InvocationID", ""),
     )

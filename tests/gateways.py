@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import ssl
 import subprocess
@@ -30,6 +29,7 @@ CLIENT_KEY = "sk-test-0123456789abcdefghijklmnopqrstuvwxyz"
 SECOND_CLIENT = "second"
 SECOND_KEY = "sk-test-second-abcdefghijklmnopqrstuvwxyz"
 DEADLINE_S = 15.0
+MASTER_SOCKET = "master.sock"
 
 
 def wait_for(true: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> None:
@@ -133,11 +133,7 @@ class RunningGateway:
 
     def admin(self, command: str) -> str:
         """Return what HAProxy answers on its admin socket."""
-        with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(DEADLINE_S)
-            connection.connect(self.places.admin_socket)
-            connection.sendall(command.encode() + b"\n")
-            return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+        return _command(self.places.admin_socket, command)
 
     def worker(self) -> str:
         """Return the process id of the worker that takes new connections."""
@@ -157,14 +153,24 @@ class RunningGateway:
     def reload(self) -> None:
         """Do what systemd's reload does, and wait until a new worker serves."""
         before = self.worker()
-        self.process.send_signal(signal.SIGUSR2)
-        wait_for(lambda: self._worker_or_none() not in (None, before), "a new worker")
+        wait_for(self._master_takes_reload, "the master, which starts itself anew after it has loaded")
+        wait_for(lambda: self.worker_or_none() not in (None, before), "a new worker")
 
-    def _worker_or_none(self) -> str | None:
+    def _master_takes_reload(self) -> bool:
+        try:
+            _command(f"{self.folder}/{MASTER_SOCKET}", "reload")
+        except ConnectionResetError:
+            return True  # it starts itself anew, and its socket with it
+        except OSError:
+            return False
+        return True
+
+    def worker_or_none(self) -> str | None:
+        """Return the worker's process id, or none before the first and between two."""
         try:
             return self.worker()
         except (OSError, AssertionError):
-            return None  # between two workers
+            return None
 
     def _backend_column(self, name: str) -> int:
         return next(int(row[name] or 0) for row in self._stat() if row["svname"] == "BACKEND")
@@ -199,7 +205,7 @@ def running_gateway(folder: Path, engine: EngineDouble | int, **spec: Any) -> It
     Path(places.config).write_text(haproxy_config(serving, gateway, places))
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [haproxy(), "-W", "-f", places.config],
+            [haproxy(), "-W", "-S", f"{folder}/{MASTER_SOCKET}", "-f", places.config],
             stdout=log,
             stderr=log,
             env={**os.environ, "VLLM_API_KEY": ENGINE_KEY},
@@ -207,12 +213,20 @@ def running_gateway(folder: Path, engine: EngineDouble | int, **spec: Any) -> It
         )
     running = RunningGateway(gateway.port, places, folder / "ca" / CA_CERTIFICATE, folder, process)
     try:
-        wait_for(lambda: process.poll() is not None or running._worker_or_none(), "HAProxy")
+        wait_for(lambda: process.poll() is not None or running.worker_or_none(), "HAProxy")
         assert process.poll() is None, running.log()
         yield running
     finally:
         process.terminate()
         process.wait(DEADLINE_S)
+
+
+def _command(path: str, command: str) -> str:
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(DEADLINE_S)
+        connection.connect(path)
+        connection.sendall(command.encode() + b"\n")
+        return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
 
 
 def sample_credentials(certificate: str = "PEM") -> Credentials:

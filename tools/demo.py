@@ -60,7 +60,7 @@ def walk(stops: Sequence[Stop], environment: dict[str, str]) -> list[float]:
     for number, stop in enumerate(stops, start=1):
         say(f"\n━━ {number}/{len(stops)}  {stop.title}   $ {stop.typed}")
         start = time.monotonic()
-        status = subprocess.run(stop.argv, cwd=CHECKOUT, env=environment, check=False).returncode
+        status = _run(stop.argv, environment)
         seconds.append(time.monotonic() - start)
         if status:
             raise DeployError(
@@ -71,11 +71,26 @@ def walk(stops: Sequence[Stop], environment: dict[str, str]) -> list[float]:
     return seconds
 
 
+def _run(argv: Sequence[str], environment: dict[str, str]) -> int:
+    """Return the exit status of a command. Ctrl-C reaches it too, and it is left the time that it takes to end."""
+    with subprocess.Popen(argv, cwd=CHECKOUT, env=environment) as process:
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                continue
+
+
 def waited_seconds(provision: Path) -> float:
     """Return the seconds that the run in `provision` (a provision.json) spent on installs and on loading the model."""
     hosts = json.loads(provision.read_text())["hosts"]
     return float(
-        sum(change["seconds"] for host in hosts for change in host["changed"] if change["id"].startswith(WAITED_FOR))
+        sum(
+            seconds
+            for host in hosts
+            for resource, seconds in host["change_seconds"].items()
+            if resource.startswith(WAITED_FOR)
+        )
     )
 
 

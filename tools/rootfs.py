@@ -12,6 +12,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -63,6 +64,7 @@ Defaults env_keep += "SSL_CERT_FILE REQUESTS_CA_BUNDLE {" ".join(host_settings.P
 """
 
 BUILD_TIMEOUT_S = 900
+UNUSED_AFTER_S = 14 * 24 * 3600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,12 +125,14 @@ def ensure_rootfs() -> Path:
     store.mkdir(mode=0o700, parents=True, exist_ok=True)
     root = store / wish.digest
     if root.is_dir():
+        os.utime(root)  # in use: see _remove_unused
         return root
     ensure_host_packages()
     with _one_builder(store / f"{wish.digest}.lock"):
         if not root.is_dir():
             with step(f"build the root filesystem of local machines (Debian {SUITE}, once, some 40 s)"):
                 _build(wish, root)
+            _remove_unused(store)
     return root
 
 
@@ -145,7 +149,16 @@ def _build(wish: Recipe, root: Path) -> None:
     )  # fmt: skip
     say("  hand on CA certificates, apt, pip and uv settings")
     customise(wish, staged)
+    os.utime(staged)
     staged.rename(root)
+
+
+def _remove_unused(store: Path) -> None:
+    """Remove builds that no machine was made from for a while: each change of this host's settings leaves one."""
+    for build in store.glob("[0-9a-f]*"):
+        if build.is_dir() and time.time() - build.stat().st_mtime > UNUSED_AFTER_S:
+            shutil.rmtree(build)
+            build.with_name(f"{build.name}.lock").unlink(missing_ok=True)
 
 
 def customise(wish: Recipe, root: Path) -> None:

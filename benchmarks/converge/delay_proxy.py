@@ -71,16 +71,17 @@ class DelayProxy:
     async def _accept(self, client_in: asyncio.StreamReader, client_out: asyncio.StreamWriter) -> None:
         self.connections += 1
         self._adopt(client_out)
-        await asyncio.sleep(self._round_trip_s * HANDSHAKE_ROUND_TRIPS)
-        try:
-            server_in, server_out = await asyncio.open_connection(*self._target)
-        except OSError:
-            client_out.transport.abort()
-            return
-        self._adopt(server_out)
-        await asyncio.gather(
-            self._pass_on(client_in, server_out, up=True), self._pass_on(server_in, client_out, up=False)
-        )
+        with contextlib.suppress(asyncio.CancelledError):  # the proxy ends; asyncio would print it as an error
+            await asyncio.sleep(self._round_trip_s * HANDSHAKE_ROUND_TRIPS)
+            try:
+                server_in, server_out = await asyncio.open_connection(*self._target)
+            except OSError:
+                client_out.transport.abort()
+                return
+            self._adopt(server_out)
+            up = self._pass_on(client_in, server_out, up=True)
+            down = self._pass_on(server_in, client_out, up=False)
+            await asyncio.gather(up, down)
 
     def _adopt(self, pipe: asyncio.StreamWriter) -> None:
         pipe.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -48,7 +48,7 @@ class Groups:
     def make(self, *, memory_mib: int, cpus: float) -> None:
         """Make the groups that are missing and set the limits, also of a machine that runs."""
         for folder in self.folders():
-            folder.mkdir(exist_ok=True)
+            _make_group(folder)
         if self.version1:
             self._limit_version1(memory_mib, cpus)
         elif self.version2:
@@ -89,10 +89,12 @@ class Groups:
         if memory is not None:
             limit = str(memory_mib * MIB)
             with_swap = memory / "memory.memsw.limit_in_bytes"
-            # Neither may ever be above the other in the wrong order: first lift the outer limit, then set both.
-            for file, value in ((with_swap, "-1"), (memory / "memory.limit_in_bytes", limit), (with_swap, limit)):
-                if file.exists():
-                    _write(file, value)
+            counts_swap = with_swap.exists()
+            if counts_swap:  # the kernel refuses a limit above this one, so it is lifted first
+                _write(with_swap, "-1")
+            _write(memory / "memory.limit_in_bytes", limit)
+            if counts_swap:
+                _write(with_swap, limit)
         if cpu := self.version1.get("cpu"):
             _write(cpu / "cpu.cfs_period_us", str(CPU_PERIOD_US))
             _write(cpu / "cpu.cfs_quota_us", str(round(cpus * CPU_PERIOD_US)))
@@ -110,6 +112,18 @@ def known_ids(mount: Path = MOUNT) -> set[str]:
     """Return the ids of all machines that have a group on this host."""
     trees = [mount, *(mount / tree for tree in (*CONTROLLERS, "unified", "systemd"))]
     return {folder.name.removeprefix(PREFIX) for tree in trees for folder in tree.glob(PREFIX + "[0-9a-f]" * 8)}
+
+
+def _make_group(folder: Path) -> None:
+    """Make one group. Raises HostError where control groups are somebody else's, as in most containers."""
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise HostError(
+            f"no control group can be made ({error.strerror})",
+            where=str(folder),
+            hint="local machines need a host, or a container that may manage its own control groups",
+        ) from error
 
 
 def _write(file: Path, value: str) -> None:

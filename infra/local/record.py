@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from core.errors import HostError
 from core.files import write_atomically
@@ -65,7 +65,8 @@ class MachineRecord:
 
     def save(self) -> None:
         """Write the record, in one step."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        STORE.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.mkdir(mode=0o700, exist_ok=True)
         write_atomically(self.folder / "record.json", json.dumps(asdict(self), indent=2) + "\n", mode=0o600)
 
     def changed(self, **values: Any) -> "MachineRecord":
@@ -164,17 +165,8 @@ def remove_host_note() -> None:
 def locked(name: str) -> Iterator[None]:
     """Hold the host-wide lock called `name` (a machine's id, or `host`); waits for whoever holds it."""
     path = STORE / f".{name}.lock"
-    while True:
-        STORE.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            stream = path.open("w")
-        except FileNotFoundError:  # another process removed the empty store in between
-            continue
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        # Its last holder removed the file: a lock on a file that nobody else can find protects nothing.
-        if path.exists() and os.path.samestat(os.fstat(stream.fileno()), path.stat()):
-            break
-        stream.close()
+    while (stream := _locked_file(path)) is None:
+        pass  # its last holder removed the file, or the empty store, while we waited
     try:
         yield
     finally:
@@ -183,8 +175,30 @@ def locked(name: str) -> Iterator[None]:
         remove_store_if_empty()
 
 
+def _locked_file(path: Path) -> IO[str] | None:
+    """Return the lock file, open and locked; None when it is not the one that others would find by now."""
+    try:
+        STORE.mkdir(mode=0o700, parents=True, exist_ok=True)
+        stream = path.open("w")
+    except (FileNotFoundError, FileExistsError):  # the store went while it was made or entered
+        return None
+    fcntl.flock(stream, fcntl.LOCK_EX)
+    try:
+        if os.path.samestat(os.fstat(stream.fileno()), path.stat()):
+            return stream
+    except FileNotFoundError:
+        pass
+    stream.close()
+    return None
+
+
+def mount_points() -> list[Path]:
+    """Return where something is mounted, as this process sees it."""
+    return [Path(line.split()[1]) for line in Path("/proc/self/mounts").read_text().splitlines()]
+
+
 def _refuse_mounts(folder: Path) -> None:
     """Raise HostError when something is mounted below `folder`: to remove it would empty what is mounted there."""
-    for line in Path("/proc/self/mounts").read_text().splitlines():
-        if Path(line.split()[1]).is_relative_to(folder):
-            raise HostError(f"{line.split()[1]} is still mounted", where=str(folder), hint=f"umount {line.split()[1]}")
+    for point in mount_points():
+        if point.is_relative_to(folder):
+            raise HostError(f"{point} is still mounted", where=str(folder), hint=f"umount {point}")

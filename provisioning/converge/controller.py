@@ -2,10 +2,14 @@
 
 import json
 import shlex
+import threading
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import fabric
+import paramiko
 
 from core.errors import DeployError, HostError
 from infra.outputs import HostRecord
@@ -13,9 +17,6 @@ from provisioning.connection import open_connection
 from provisioning.converge.bundle import Bundle, agent_zip, bundle
 from provisioning.converge.resources import Resource
 from provisioning.converge.result import HostResult, OnEvent, Outcome, Progress
-
-if TYPE_CHECKING:
-    import paramiko
 
 LOADER = """\
 import os, sys, time, zlib
@@ -43,18 +44,56 @@ def converge(host: HostRecord, resources: Sequence[Resource], *, dry_run: bool, 
     no Python, is being provisioned by someone else, or when the connection is cut.
     """
     began = time.monotonic()
-    package = bundle(resources, dry_run=dry_run)
-    connecting = time.monotonic()
-    connection = open_connection(host)
+    waiting = _AgentStart(host)
     try:
-        connected = time.monotonic()
+        package = bundle(resources, dry_run=dry_run)
         talk = _Talk(host, package, on_event)
-        talk.run(connection.transport)
+        listed = time.monotonic()
+        channel = waiting.channel()
+        connected = time.monotonic()
+        talk.run(channel)
         ended = time.monotonic()
     finally:
-        connection.close()
-    phases = {"list": connecting - began, "connect": connected - connecting, "agent": ended - connected}
+        waiting.close()
+    phases = {"list": listed - began, "connect": connected - began, "agent": ended - connected}
     return talk.result(ended - began, phases)
+
+
+class _AgentStart:
+    """Connects, and has the host's Python wait for the agent, in a thread while the list is made ready here."""
+
+    def __init__(self, host: HostRecord) -> None:
+        self._host = host
+        self._connection: fabric.Connection | None = None
+        self._channel: paramiko.Channel | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._start, daemon=True)
+        self._thread.start()
+
+    def _start(self) -> None:
+        try:
+            self._connection = open_connection(self._host)
+            self._channel = self._connection.transport.open_session()
+            command = f"python3 -ISc {shlex.quote(LOADER)}"
+            self._channel.exec_command(command if self._host.user == "root" else f"sudo -n {command}")
+        except BaseException as error:
+            self._error = error
+
+    def channel(self) -> paramiko.Channel:
+        """Return the channel to the waiting Python. Raises HostError in words when there is none."""
+        self._thread.join()
+        if isinstance(self._error, OSError | EOFError | paramiko.SSHException):
+            raise HostError(f"SSH gave up before the agent ran: {self._error}", where=self._host.name) from self._error
+        if self._error is not None:
+            raise self._error
+        assert self._channel is not None  # noqa: S101 (no error: the thread has come to its end)
+        return self._channel
+
+    def close(self) -> None:
+        """End the connection, whatever state it is in."""
+        self._thread.join()
+        if self._connection is not None:
+            self._connection.close()
 
 
 class _Talk:
@@ -68,22 +107,20 @@ class _Talk:
         self._round_trips = 1
         self._end: dict[str, Any] | None = None
 
-    def run(self, transport: "paramiko.Transport") -> None:
+    def run(self, channel: paramiko.Channel) -> None:
         """Send agent and list, then follow the events to the end."""
-        channel = transport.open_session()
-        command = f"python3 -ISc {shlex.quote(LOADER)}"
-        channel.exec_command(command if self._host.user == "root" else f"sudo -n {command}")
         parts = [zlib.compress(agent_zip()), zlib.compress(json.dumps(self._package.document).encode())]
         try:
             channel.sendall(b"%d %d\n" % (len(parts[0]), len(parts[1])) + b"".join(parts))
             for line in _lines(channel):
-                self._handle(json.loads(line), channel)
+                if line.startswith(b"{"):  # a login shell may have words of its own
+                    self._handle(json.loads(line), channel)
         except OSError:  # the channel closed under our hands: what is missing tells the story
             pass
         if self._end is None:
             raise self._broken(channel)
 
-    def _handle(self, event: dict[str, Any], channel: "paramiko.Channel") -> None:
+    def _handle(self, event: dict[str, Any], channel: paramiko.Channel) -> None:
         match event.pop("event"):
             case "resource":
                 event["changes"] = tuple(event.get("changes", ()))
@@ -103,7 +140,7 @@ class _Talk:
             case "crashed":
                 raise RuntimeError(f"the agent crashed on {self._host.name}\n{event['detail']}")
 
-    def _send_piece(self, channel: "paramiko.Channel", sha256: str, offset: int, length: int) -> None:
+    def _send_piece(self, channel: paramiko.Channel, sha256: str, offset: int, length: int) -> None:
         try:
             stream = self._package.blobs[sha256].open("rb")
         except OSError as error:
@@ -117,18 +154,18 @@ class _Talk:
                 channel.sendall(block)
                 length -= len(block)
 
-    def _broken(self, channel: "paramiko.Channel") -> DeployError:
+    def _broken(self, channel: paramiko.Channel) -> DeployError:
         """Return why the agent never came to its end."""
         where = f"{self._host.name} ({self._host.user}@{self._host.address})"
         status = channel.recv_exit_status() if channel.exit_status_ready() else -1
         said = channel.recv_stderr(ERROR_BYTES).decode(errors="replace").strip() if channel.recv_stderr_ready() else ""
         for secret in self._package.secrets:
             said = said.replace(secret, "(secret)")
+        if (status == NOT_FOUND and "python3" in said) or "sudo: python3: command not found" in said:
+            return HostError("has no python3", where=where, hint="install python3 (3.8 or newer) there", detail=said)
         if "sudo:" in said:
             hint = f"let {self._host.user} use sudo without a password, or log in as root"
             return HostError("sudo refused", where=where, hint=hint, detail=said)
-        if status == NOT_FOUND or "No such file" in said:
-            return HostError("has no python3", where=where, hint="install python3 (3.8 or newer) there", detail=said)
         if status == -1 or not said:
             hint = "run the same command again: it finishes what was begun"
             return HostError("the connection was cut", where=where, hint=hint, detail=said)
@@ -154,7 +191,7 @@ class _Talk:
 _STATUSES = ("ok", "changed", "failed", "skipped")
 
 
-def _lines(channel: "paramiko.Channel") -> Iterator[bytes]:
+def _lines(channel: paramiko.Channel) -> Iterator[bytes]:
     """Yield whole lines as they come, until the agent closes its stdout."""
     held = b""
     while block := channel.recv(BLOCK_BYTES):

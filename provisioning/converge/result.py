@@ -66,5 +66,6 @@ class HostResult:
             "round_trips": self.round_trips,
             "phases": {name: round(seconds, 4) for name, seconds in self.phases.items()},
             "changes": {outcome.id: list(outcome.changes) for outcome in self.changed},
+            "change_seconds": {outcome.id: round(outcome.seconds, 3) for outcome in self.changed},
             "errors": {outcome.id: outcome.error for outcome in (*self.failed, *self.skipped)},
         }

@@ -86,7 +86,7 @@ def disk(path: str) -> dict[str, Any]:
 def last_errors(names: list[str]) -> list[str]:
     """Return the newest lines of the units' journals that tell of an error; engines do not mark them for journald."""
     chosen = [part for name in names for part in ("-u", name)]
-    lines = output("journalctl", "-q", "--no-pager", "-o", "short-iso", "--since", "-1d", "-n", "2000", *chosen)
+    lines = output("journalctl", "-q", "--no-pager", "-o", "short-iso", "--since", "-1h", "-n", "2000", *chosen)
     marks = ("ERROR", "CRITICAL", "Error:", "[ALERT]", "Failed with result", "error:")
     return [line for line in lines.splitlines() if any(mark in line for mark in marks)][-ERROR_LINES:]
 

@@ -6,6 +6,8 @@ Does not say when an answer is given: that stands in haproxy.cfg.j2.
 import json
 from dataclasses import dataclass
 
+from provisioning.roles.layout import GATEWAY_BACKEND
+
 RETRY_AFTER_S = 10
 """What a client is told to wait: a few answers' time for a full queue, some checks' time for an engine that is down."""
 
@@ -87,7 +89,7 @@ def waited_or_down() -> str:
     waited, down = ANSWERS["waited_too_long"], ANSWERS["engine_down"]
 
     def either(one: str, other: str) -> str:
-        return f'%[nbsrv,bool,iif("{one}","{other}")]'
+        return f'%[srv_is_up({GATEWAY_BACKEND}/{GATEWAY_BACKEND}),iif("{one}","{other}")]'
 
     chosen = Answer(status=down.status, message="MESSAGE", kind="KIND", code="CODE", headers=down.headers).body
     body = (

@@ -11,24 +11,13 @@ from provisioning.connection import connect
 from provisioning.converge.controller import converge
 from provisioning.converge.resources import Resource
 from provisioning.converge.result import HostResult, Outcome, Progress
+from provisioning.remote import stream
 
 
 def remote(host: HostRecord, command: str) -> str:
     """Return what `command` prints, run as root by a shell; it must succeed."""
     with connect(host) as connection:
-        done = connection.run("sudo sh -s", in_stream=_Script(command), hide=True)
-    return str(done.stdout)
-
-
-class _Script:
-    """A command on stdin, so that its quotes are nobody's business."""
-
-    def __init__(self, text: str) -> None:
-        self._rest = text + "\n"
-
-    def read(self, size: int) -> str:
-        piece, self._rest = self._rest[:size], self._rest[size:]
-        return piece
+        return "".join(stream(connection, host, ("sh", "-s"), stdin=command))
 
 
 @dataclass

@@ -107,3 +107,23 @@ def test_sudo_refused(machine: HostRecord) -> None:
     remote(machine, setup)
     with pytest.raises(HostError, match="sudo refused; let plain use sudo without a password"):
         bring(moved(machine, user="plain"), [Command(name="c", argv=("true",))])
+
+
+def test_a_host_without_python(machine: HostRecord) -> None:
+    """What to install is said."""
+    remote(machine, "mv /usr/bin/python3 /usr/bin/python3.away")
+    try:
+        with pytest.raises(HostError, match="has no python3; install python3"):
+            bring(machine, [Command(name="c", argv=("true",))])
+    finally:
+        remote(machine, "mv /usr/bin/python3.away /usr/bin/python3")
+
+
+def test_words_of_the_login_shell_are_skipped(machine: HostRecord) -> None:
+    """A greeting on stdout is no event and no trouble."""
+    rc = f"/home/{machine.user}/.bashrc"
+    remote(machine, f"cp {rc} /tmp/rc; sed -i '1i echo Welcome' {rc}")
+    try:
+        assert bring(machine, [Command(name="c", argv=("true",))]).result.ok
+    finally:
+        remote(machine, f"cp /tmp/rc {rc}")

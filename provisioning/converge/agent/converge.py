@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import time
 from types import SimpleNamespace
@@ -54,13 +55,11 @@ class Run:
         pending = []
         for kind, module in self._kinds.items():
             group = [wish for wish in self._wishes if wish.kind == kind]
-            pending.append((group, module.look(group, self._host)))
+            with contextlib.suppress(Failure, OSError):  # looked at again one by one, so that the right one fails
+                pending.append((group, module.look(group, self._host)))
         for group, finish in pending:
-            try:
-                facts = finish()
-            except (Failure, OSError):
-                continue  # looked at again one by one, so that the right resource fails
-            self._facts.update(zip([wish.id for wish in group], facts))
+            with contextlib.suppress(Failure, OSError):
+                self._facts.update(zip([wish.id for wish in group], finish()))
 
     def change(self) -> bool:
         """Bring each resource in order, and return whether none failed."""
@@ -74,7 +73,8 @@ class Run:
             self._bring(wish)
         if not self._stopped and not self._dry:
             for action in self._host.at_end:
-                action()
+                with contextlib.suppress(OSError):  # what stays is found and removed by the next run
+                    action()
         return not self._stopped
 
     def _bring(self, wish: Wish) -> None:

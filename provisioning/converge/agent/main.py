@@ -79,7 +79,6 @@ def _run(document: dict[str, Any], events: Events, blobs: Blobs, state_dir: str,
         phases["facts"] = looked - began
         ok = run.change()
         phases["compare_and_change"] = time.monotonic() - looked
-        state.close()
     except Failure as failure:
         events.emit("refused", error=failure.what, detail=failure.detail)
         return EXIT_FAILED
@@ -90,5 +89,7 @@ def _run(document: dict[str, Any], events: Events, blobs: Blobs, state_dir: str,
 
         events.emit("crashed", detail=traceback.format_exc())
         return EXIT_FAILED
+    finally:
+        state.close()
     events.emit("end", phases={name: round(seconds, 4) for name, seconds in phases.items()})
     return EXIT_OK if ok else EXIT_FAILED

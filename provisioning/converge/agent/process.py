@@ -55,9 +55,9 @@ class Process:
                 pass_fds=keep_fds,
                 cwd="/",
             )
-        except FileNotFoundError as error:
+        except OSError as error:
             os.close(self._output)
-            raise Failure(f"{argv[0]}: no such program on this host") from error
+            raise Failure(f"{argv[0]} cannot be run on this host: {error.strerror}") from error
 
     def output(self) -> str:
         """Return the last TAIL_BYTES of what the program has written until now, stdout and stderr together."""

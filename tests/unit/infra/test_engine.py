@@ -69,11 +69,12 @@ def run(verb: str) -> object:
 
 
 def test_the_engine_gets_a_copy_of_the_stacks_file(cli: Cli, tmp_path: Path) -> None:
-    cli.does(up=f"echo '{PRELUDE}'; shift $(($# - 4)); echo salt >> $4")
+    cli.does(up=f"echo '{PRELUDE}'; until [ $1 = --config-file ]; do shift; done; echo salt: 1 >> $2")
     run("up")
     copy = tmp_path / "state/stacks/one/project/Pulumi.one.yaml"
 
     assert f"--config-file {copy}" in cli.calls()[0]
+    assert "salt: 1" in copy.read_text()
     assert (tmp_path / "stacks/Pulumi.one.yaml").read_text() == "# tracked\nconfig: {}\n"
 
 

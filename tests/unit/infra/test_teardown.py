@@ -132,9 +132,14 @@ def test_a_host_that_cannot_be_asked_is_no_success(monkeypatch: pytest.MonkeyPat
     assert written(tmp_path) == {"ok": False, "destroyed": ["one-1"], "left": ["not known: nft does not answer"]}
 
 
-def test_a_stack_that_never_was_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="there is no stack nonesuch"):
-        cloud_of("nonesuch")
+@pytest.mark.parametrize(
+    ("name", "words"), [("nonesuch", "there is no stack nonesuch"), ("../evil", "is no stack name")]
+)
+def test_a_stack_that_never_was_is_a_usage_error(tmp_path: Path, name: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        cloud_of(name)
+
+    assert not (tmp_path / "state" / "stacks").exists()
 
 
 def test_the_copy_of_the_last_run_names_the_cloud() -> None:

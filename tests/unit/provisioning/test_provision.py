@@ -10,7 +10,7 @@ from core.errors import ConfigError, DeployError, HostError
 from infra.outputs import HostRecord
 from provisioning import provision as module
 from provisioning.converge.result import HostResult, Outcome
-from provisioning.provision import plan, provision, wishes
+from provisioning.provision import plan, provision, why, wishes_for
 from provisioning.target import Target
 from tests.unit.provisioning.records import SERVING, host_values, stack
 
@@ -50,10 +50,10 @@ def run(task: Any = provision) -> int:
 @pytest.mark.usefixtures("runs")
 def test_roles_come_in_their_order_and_only_when_asked_for() -> None:
     outputs = stack(host_values("a"), host_values("b"))
-    both = wishes(outputs, outputs.hosts, ["gateway", "base"])
+    both = wishes_for(outputs, outputs.hosts, ["gateway", "base"]).lists
     assert sorted(both) == ["a", "b"]
     ids = [each.id for each in both["a"]]
-    alone = [each.id for each in wishes(outputs, outputs.hosts, ["base"])["a"]]
+    alone = [each.id for each in wishes_for(outputs, outputs.hosts, ["base"]).lists["a"]]
     assert ids[: len(alone)] == alone
     assert "packages:gateway" in ids[len(alone) :]
     assert len(ids) == len(set(ids))
@@ -62,7 +62,7 @@ def test_roles_come_in_their_order_and_only_when_asked_for() -> None:
 def test_an_engine_that_has_no_role_is_refused_before_any_host_is_reached() -> None:
     outputs = stack(serving={**SERVING, "engine": "ollama"})
     with pytest.raises(ConfigError, match=r"serving\.engine: engine ollama cannot be installed yet"):
-        wishes(outputs, outputs.hosts, ["engine"])
+        wishes_for(outputs, outputs.hosts, ["engine"])
 
 
 def test_the_result_is_written_and_told(
@@ -135,3 +135,37 @@ def test_a_plan_with_nothing_to_change_says_so(
     with_results(monkeypatch, {"a": HostResult(host="a", ok=True)})
     assert run(plan) == 0
     assert "nothing to change" in capsys.readouterr().err
+
+
+JOURNAL = """\
+Starting vllm.service - vLLM...
+(EngineCore pid=99) ERROR 11-21 13:12:49 [core.py:1750] ValueError: LoRA rank 16 is greater than max_lora_rank 8.
+RuntimeError: Engine core initialization failed. See root cause above.
+"""
+
+
+def test_of_an_engine_that_did_not_start_the_cause_is_told() -> None:
+    said = why(Outcome(id="unit:vllm.service", status="failed", error="failed", detail=JOURNAL))
+    assert said.splitlines()[0].strip() == "cause: ValueError: LoRA rank 16 is greater than max_lora_rank 8."
+    assert "max_lora_rank" in said.splitlines()[1]
+    assert "Engine core" not in said
+
+
+def test_of_anything_else_the_end_of_its_output_is_told() -> None:
+    assert why(Outcome(id="unit:haproxy.service", status="failed", error="failed", detail="one\ntwo")) == (
+        "    one\n    two"
+    )
+
+
+def test_the_endpoint_is_that_of_all_hosts_also_when_one_is_chosen(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_results(monkeypatch, {"a": OK, "b": OK})
+    assert provision(Target(stack="test"), names=["a"], roles=["gateway"], at_once=1) == 0
+    written = json.loads((runs.parent / "state/stacks/test/endpoint.json").read_text())
+    assert [written["url"], *written["other_urls"]] == ["https://203.0.113.7", "https://203.0.113.7"]
+
+
+def test_a_failed_run_leaves_the_former_endpoint(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_results(monkeypatch, {"b": BAD})
+    with pytest.raises(DeployError):
+        provision(Target(stack="test"), names=[], roles=["gateway"], at_once=1)
+    assert not (runs.parent / "state/stacks/test/endpoint.json").exists()

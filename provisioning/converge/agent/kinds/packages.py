@@ -6,6 +6,7 @@ otherwise start it with its default configuration (haproxy, say) before ours is 
 
 from __future__ import annotations
 
+import fcntl
 import glob
 import os
 import time
@@ -28,6 +29,7 @@ SOURCES = ("/etc/apt/sources.list", "/etc/apt/sources.list.d")
 LISTS_FRESH_S = 3600
 APT_TIMEOUT_S = 3600
 LOCK_WAIT_S = 600
+LOCK_POLL_S = 0.2
 RUNTIME_UNITS = "/run/systemd/system"
 APT = (
     "apt-get", "-y", "-q", "--no-install-recommends",
@@ -41,7 +43,7 @@ APT = (
 def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
     """Ask dpkg once for all sets."""
     names = sorted({name for wish in wishes for name in (*wish.present, *wish.absent)})
-    query = Process(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *names])
+    query = Process(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *names], dies_with_agent=False)
 
     def finish() -> list[Fact]:
         query.wait(LOCK_WAIT_S)
@@ -71,6 +73,7 @@ def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
         done = run([*APT, *words], timeout_s=APT_TIMEOUT_S, on_tick=tick, must_finish=True)
         return done.status, done.output
 
+    _wait_for_lists()
     run(["dpkg", "--configure", "-a", "--force-confold"], timeout_s=APT_TIMEOUT_S, on_tick=tick, must_finish=True)
     if installs and _lists_are_old():
         apt("update")
@@ -83,6 +86,19 @@ def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
             status, output = apt(*transaction)
     if status != 0:
         raise Failure(_cause(output), output)
+
+
+def _wait_for_lists() -> None:
+    """Let an `apt-get update` that a killed run left behind end: unlike dpkg's lock, apt does not wait for this one."""
+    deadline = time.monotonic() + LOCK_WAIT_S
+    with open(f"{LISTS}/lock", "a", encoding="ascii") as stream:
+        while time.monotonic() < deadline:
+            try:
+                fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                time.sleep(LOCK_POLL_S)
+            else:
+                return
 
 
 def _lists_are_old() -> bool:

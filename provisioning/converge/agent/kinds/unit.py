@@ -31,19 +31,21 @@ READY_TRY_S = 120
 
 def show(units: Sequence[str]) -> dict[str, dict[str, str]]:
     """Return systemd's properties of all units, with one call."""
-    return _read(units, _ask(units))
+    return _read(units, _ask(units)) if units else {}
 
 
 def _ask(units: Sequence[str]) -> Process:
-    return Process(["systemctl", "show", f"--property={','.join(PROPERTIES)}", "--", *units])
+    return Process(["systemctl", "show", f"--property={','.join(PROPERTIES)}", "--", *units], dies_with_agent=False)
 
 
 def _read(units: Sequence[str], question: Process) -> dict[str, dict[str, str]]:
     question.wait(READY_LOOK_S)
-    blocks = [dict(line.partition("=")[::2] for line in b.splitlines()) for b in question.output().split("\n\n")]
+    answer = question.output()
     question.close()
-    empty = dict.fromkeys(PROPERTIES, "") if len(blocks) != len(units) else {}
-    return {unit: {**empty, **block} for unit, block in zip(units, blocks)}
+    blocks = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in answer.split("\n\n")]
+    if len(blocks) != len(units) or any("LoadState" not in block for block in blocks):
+        raise Failure("systemctl does not answer", answer)
+    return dict(zip(units, blocks))
 
 
 def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:
@@ -130,6 +132,8 @@ class _Transition:
         self._began = time.time()
         self._clock = time.monotonic()
         self._restarts = 0
+        self._end = ""
+        """How its process ended the last time: systemd forgets that as soon as it starts the next one."""
 
     def go(self) -> None:
         if self._job:
@@ -160,7 +164,7 @@ class _Transition:
             if self._job == "stop":
                 return
             if seen["ActiveState"] != "active" and seen["Type"] != "oneshot":
-                raise self._failure(f"is {seen['ActiveState']} after its start", seen)
+                raise self._failure(f"is {seen['ActiveState']} after its start")
             settled_since = settled_since or time.monotonic()
             at_once = seen["Type"] in ("simple", "exec", "idle") and self._job != "reload" and not self._wish.ready
             if not at_once or time.monotonic() - settled_since >= SETTLE_S:
@@ -191,6 +195,8 @@ class _Transition:
 
     def _look(self) -> dict[str, str]:
         seen = show([self._wish.name])[self._wish.name]
+        if seen["Result"] != "success":
+            self._end = f" (result {seen['Result']}, exit status {seen['ExecMainStatus']})"
         self._host.events.progress(self._wish.id, f"{seen['ActiveState']} ({seen['SubState']})")
         return seen
 
@@ -198,20 +204,19 @@ class _Transition:
         if seen["LoadState"] not in ("loaded", "masked"):
             raise Failure(f"systemd cannot load it: {seen['LoadState']}")
         if self._job != "stop" and seen["ActiveState"] == "failed" and not seen["Job"]:
-            raise self._failure("failed", seen)
+            raise self._failure("failed")
         if self._job != "stop" and _number(seen["NRestarts"]) - self._restarts >= RESTARTS_MAX:
-            raise self._failure(f"died {RESTARTS_MAX} times after its start", seen)
+            raise self._failure(f"died {RESTARTS_MAX} times after its start")
 
     def _fail_if_late(self, state: str) -> None:
         if time.monotonic() - self._clock > self._wish.ready_timeout_s:
-            raise self._failure(f"after {self._wish.ready_timeout_s} s it is still {state}", self._look())
+            raise self._failure(f"after {self._wish.ready_timeout_s} s it is still {state}")
 
-    def _failure(self, what: str, seen: dict[str, str]) -> Failure:
+    def _failure(self, what: str) -> Failure:
         since = f"--since=@{int(self._began)}"
-        journal = run(
-            ["journalctl", "-q", "--no-pager", "-o", "cat", "-n", str(JOURNAL_LINES), "-u", self._wish.name, since]
-        )
-        return Failure(f"{what} (result {seen['Result']}, exit status {seen['ExecMainStatus']})", journal.output)
+        options = ["-q", "--no-pager", "-o", "cat", "-n", str(JOURNAL_LINES)]
+        journal = run(["journalctl", *options, "-u", self._wish.name, since])
+        return Failure(what + self._end, journal.output)
 
 
 def _number(text: str) -> int:

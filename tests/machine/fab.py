@@ -1,0 +1,118 @@
+"""`fab` as a person runs it, on hosts of an inventory of its own; and what lies in its way on a machine."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.paths import CHECKOUT
+from infra.outputs import HostRecord
+from tests.unit.provisioning.records import stack_values
+
+FAB = Path(sys.executable).with_name("fab")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command left: its status and its words."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def error(self) -> str:
+        """The one line that says what went wrong."""
+        lines = [line for line in self.err.splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, self.err
+        assert "Traceback" not in self.err
+        return lines[0]
+
+
+class Running:
+    """A command under way."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+        self._heard = ""
+
+    def wait_for(self, words: str, *, deadline_s: float = 60) -> None:
+        """Read on until a line with `words` has come."""
+        assert self._process.stderr is not None
+        end = time.monotonic() + deadline_s
+        for line in self._process.stderr:
+            self._heard += line
+            if words in line:
+                return
+            assert time.monotonic() < end, self._heard
+        raise AssertionError(f"it ended without {words!r}:\n{self._heard}")
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        self._process.send_signal(signal.SIGINT)
+
+    def end(self, deadline_s: float = 120) -> Said:
+        """Wait for its end."""
+        out, err = self._process.communicate(timeout=deadline_s)
+        return Said(self._process.returncode, out, self._heard + err)
+
+
+class Fab:
+    """Runs tasks on `hosts`; state and results lie in `folder`."""
+
+    def __init__(self, folder: Path, *hosts: HostRecord, **values: Any) -> None:
+        self.runs = folder / "runs"
+        self._folder = folder
+        self._inventory = folder / "hosts.json"
+        self.use(*hosts, **values)
+
+    def use(self, *hosts: HostRecord, **values: Any) -> None:
+        """Write the inventory anew."""
+        records = [host.model_dump(mode="json", exclude_unset=True) for host in hosts]
+        self._inventory.write_text(json.dumps(stack_values(*records, **values)))
+
+    def start(self, task: str, *arguments: str) -> Running:
+        """Start a task."""
+        where = {"LLM_DEPLOY_STATE": str(self._folder / "state"), "LLM_DEPLOY_RUNS": str(self.runs)}
+        environment = {name: value for name, value in os.environ.items() if name != "LLM_DEPLOY_RUN"}
+        process = subprocess.Popen(
+            [str(FAB), "-r", "provisioning", task, "--inventory", str(self._inventory), *arguments],
+            cwd=CHECKOUT,
+            env={**environment, **where},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        return Running(process)
+
+    def run(self, task: str, *arguments: str, deadline_s: float = 120) -> Said:
+        """Run a task to its end."""
+        return self.start(task, *arguments).end(deadline_s)
+
+    def result(self) -> dict[str, Any]:
+        """Return the newest provision.json."""
+        content: dict[str, Any] = json.loads((self.runs / "test/latest/provision.json").read_text())
+        return content
+
+
+@contextmanager
+def unreachable(host: HostRecord) -> Iterator[None]:
+    """Drop what the machine sends to the world beyond this host, as a registry or a network that went down would."""
+    table = f"test_{host.address.replace('.', '_')}"
+    rules = (
+        f"table ip {table} {{ chain forward {{ type filter hook forward priority -10; policy accept;"
+        f" ip saddr {host.address} drop; }} }}"
+    )
+    subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["nft", "delete", "table", "ip", table], check=True)

@@ -1,0 +1,176 @@
+"""The base role on a real machine: closed but for SSH and the gateway, never locking us out, stable over reboots."""
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import paramiko
+import pytest
+
+from infra.outputs import HostRecord, StackOutputs
+from provisioning.connection import connect
+from provisioning.converge.resources import File, Resource
+from provisioning.restart import reboot_host
+from provisioning.roles.base import base
+from serving.spec import GatewaySpec
+from tests.machine.converge_host import Seen, bring, moved, poll, remote
+from tests.machine.machines import making_machines
+from tests.unit.provisioning.records import stack
+
+RULES = "file:/etc/llm/firewall.nft"
+SSHD = "file:/etc/ssh/sshd_config.d/10-llm-deploy.conf"
+
+LISTEN = "setsid python3 -m http.server {port} --bind :: >/dev/null 2>&1 &"
+
+
+@pytest.fixture(scope="module")
+def plain(machine_state: Path) -> Iterator[HostRecord]:
+    """A machine of this module's own: the firewall would surprise other tests."""
+    with making_machines(machine_state) as make:
+        yield make("base")
+
+
+@pytest.fixture(scope="module")
+def host(plain: HostRecord) -> HostRecord:
+    """The machine with the base role on it."""
+    result = with_base(plain).result
+    assert result.ok, [(outcome.id, outcome.error, outcome.detail) for outcome in result.failed]
+    return plain
+
+
+def with_base(host: HostRecord, gateway: GatewaySpec | None = None, **changed: Any) -> Seen:
+    return bring(host, base(moved(host, **changed), gateway or GatewaySpec()))
+
+
+def stack_of(host: HostRecord) -> StackOutputs:
+    return stack().model_copy(update={"hosts": (host,)})
+
+
+def answers(host: HostRecord, port: int) -> bool:
+    """Return whether a connection from outside is taken; dropped packets are waited for only shortly."""
+    try:
+        socket.create_connection((host.address, port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def refused(host: HostRecord, resource: str, **changed: Any) -> str:
+    """Return why `resource` failed."""
+    failed = {outcome.id: outcome for outcome in with_base(host, **changed).result.failed}
+    assert set(failed) == {resource}
+    return failed[resource].error + failed[resource].detail
+
+
+def test_a_second_run_changes_nothing(host: HostRecord) -> None:
+    result = with_base(host).result
+    assert result.changed == ()
+    assert result.round_trips == 1
+
+
+def test_only_ssh_and_the_gateway_can_be_reached(host: HostRecord) -> None:
+    for port in (443, 8000):
+        remote(host, LISTEN.format(port=port))
+    poll(lambda: len(remote(host, "ss -Hltn '( sport = :443 or sport = :8000 )'").splitlines()) == 2)
+    assert answers(host, 22)
+    assert answers(host, 443)
+    assert not answers(host, 8000)
+
+
+def test_the_gateway_is_open_to_its_networks_only(host: HostRecord) -> None:
+    remote(host, "ss -Hltn sport = :443 | grep -q . || " + LISTEN.format(port=443))
+    poll(lambda: remote(host, "ss -Hltn sport = :443"))
+    assert with_base(host, client_cidrs=("192.0.2.0/24",)).result.ok
+    assert not answers(host, 443)
+    assert with_base(host).result.ok
+    assert answers(host, 443)
+
+
+def test_what_does_not_answer_to_a_port_scan_still_answers_to_icmp(host: HostRecord) -> None:
+    rules = remote(host, "nft list chain inet llm_deploy input")
+    assert "policy drop" in rules
+    assert "packet-too-big" in rules
+    assert "nd-neighbor-solicit" in rules
+
+
+def test_rules_of_others_survive_a_change_and_a_stop(host: HostRecord) -> None:
+    remote(host, "nft add table ip others; nft add chain ip others kept")
+    assert with_base(host, GatewaySpec(port=8443)).result.ok
+    remote(host, "systemctl stop llm-firewall")
+    assert remote(host, "nft list tables").split("\n")[:-1] == ["table ip others"]
+    assert [outcome.id for outcome in with_base(host).result.changed] == [RULES, "unit:llm-firewall.service"]
+    assert "table ip others" in remote(host, "nft list tables")
+    remote(host, "nft delete table ip others")
+
+
+def test_an_open_session_survives_new_rules(host: HostRecord) -> None:
+    with connect(host) as session:
+        assert with_base(host, GatewaySpec(port=8443)).result.ok
+        assert session.run("echo here", hide=True, in_stream=False).stdout == "here\n"
+    assert with_base(host).result.ok
+
+
+def test_rules_that_would_lock_us_out_are_refused(host: HostRecord) -> None:
+    before = remote(host, "nft list ruleset")
+    assert "would shut out" in refused(host, RULES, ssh_cidrs=("192.0.2.0/24",))
+    assert remote(host, "nft list ruleset") == before
+
+
+def test_rules_that_nft_refuses_leave_the_old_ones(host: HostRecord) -> None:
+    before = remote(host, "nft list ruleset; cat /etc/llm/firewall.nft")
+    broken: list[Resource] = [
+        File(path=each.path, content=str(each.content).replace("policy drop", "policy maybe"), check=each.check)
+        for each in base(host, GatewaySpec())
+        if isinstance(each, File) and each.id == RULES
+    ]
+    assert not bring(host, broken).result.ok
+    assert remote(host, "nft list ruleset; cat /etc/llm/firewall.nft") == before
+
+
+def test_passwords_and_root_are_not_let_in(host: HostRecord) -> None:
+    with paramiko.Transport((host.address, 22)) as transport:
+        transport.connect()
+        with pytest.raises(paramiko.BadAuthenticationType) as caught:
+            transport.auth_none(host.user)
+        assert caught.value.allowed_types == ["publickey"]
+    effective = dict(line.split(maxsplit=1) for line in remote(host, "sshd -T").splitlines() if " " in line)
+    assert effective["permitrootlogin"] == "no"
+    assert effective["disableforwarding"] == "yes"
+    assert "sha1" not in effective["macs"] + effective["kexalgorithms"]
+    assert "cbc" not in effective["ciphers"]
+
+
+def test_sshd_settings_that_would_not_start_are_never_put_in_place(host: HostRecord) -> None:
+    """A broken file beside ours would fail the reload, and at the next boot keep everybody out."""
+    path = SSHD.removeprefix("file:")
+    before = remote(host, f"cat {path}")
+    remote(host, "echo Nonsense yes > /etc/ssh/sshd_config.d/50-broken.conf")
+    said = refused(host, SSHD, user="root")
+    assert "Nonsense" in said
+    assert remote(host, f"cat {path}") == before
+    remote(host, "rm /etc/ssh/sshd_config.d/50-broken.conf; systemctl is-active ssh")
+    assert with_base(host).result.ok
+
+
+def test_updates_are_on_and_never_reboot(host: HostRecord) -> None:
+    settings = remote(host, "apt-config dump")
+    assert 'APT::Periodic::Unattended-Upgrade "1";' in settings
+    assert 'Unattended-Upgrade::Automatic-Reboot "false";' in settings
+    assert "apt-daily-upgrade.timer" in remote(host, "systemctl list-timers --all")
+    assert "Debian-Security" in remote(host, "unattended-upgrade --dry-run -v 2>&1 | head -5")
+
+
+def test_the_service_user_can_do_nothing(host: HostRecord) -> None:
+    entry = remote(host, "getent passwd llm").strip().split(":")
+    assert entry[-1].endswith("nologin")
+    assert "not allowed" in remote(host, "sudo -l -U llm; true")
+
+
+def test_all_of_it_holds_after_a_reboot(host: HostRecord) -> None:
+    reboot_host(stack_of(host), host, lambda _: None)
+    assert with_base(host).result.changed == ()
+    remote(host, LISTEN.format(port=8000))
+    poll(lambda: remote(host, "ss -Hltn sport = :8000"))
+    assert not answers(host, 8000)
+    assert len(remote(host, "journalctl -q --list-boots").splitlines()) >= 2

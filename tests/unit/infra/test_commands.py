@@ -1,0 +1,50 @@
+"""The command line itself: quick to speak, and honest about what it does not know."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.errors import UsageError
+from core.paths import CHECKOUT
+from infra.commands import COMMANDS, main
+from infra.stack import hold
+
+HEAVY = ("pulumi", "pydantic", "yaml", "cryptography", "paramiko", "jinja2", "rich", "grpc")
+
+
+def test_first_words_come_before_anything_heavy_is_imported() -> None:
+    code = f"import sys, infra.commands; print([name for name in {HEAVY} if name in sys.modules])"
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "env"])
+def test_every_command_refuses_a_stack_that_is_not_there(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+
+    with pytest.raises(UsageError, match="there is no stack nonesuch"):
+        main([command, "--stack", "nonesuch"])
+
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first.startswith(f"{command}: ")
+
+
+def test_a_command_that_does_not_exist_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["destroy"])
+
+    assert ended.value.code == 2
+    assert "invalid choice: 'destroy'" in capsys.readouterr().err
+
+
+def test_a_cloud_that_could_not_be_cleaned_up_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+
+    with pytest.raises(UsageError, match="cloud aws is not built yet"), hold("one", "aws"):
+        pass

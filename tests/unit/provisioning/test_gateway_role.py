@@ -1,0 +1,179 @@
+"""What the gateway role wishes for, and that HAProxy takes the configuration for every spec without a warning."""
+
+import hashlib
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import ConfigError
+from infra.outputs import HostRecord
+from provisioning.converge.bundle import bundle
+from provisioning.converge.resources import File, Packages, Secret, Unit
+from provisioning.roles.gateway import (
+    DROP_IN,
+    METRICS_PORT,
+    OPENAI_PATHS,
+    Limits,
+    Places,
+    gateway,
+    haproxy_config,
+    keys_map,
+)
+from provisioning.roles.gateway_answers import ANSWERS, OWN_ERRORS, Answer
+from provisioning.roles.layout import ENGINE_ENV, GATEWAY_UNIT
+from serving.spec import GatewaySpec, ServingSpec
+from tests.gateways import CLIENT_KEY, haproxy, sample_credentials, vllm_serving
+
+HOST = HostRecord(
+    name="gpu-1",
+    address="192.0.2.7",
+    user="root",
+    host_keys=("ssh-ed25519 AAAA",),
+    cpu_count=2,
+    memory_gib=4,
+)
+
+
+def ollama_serving(*, native_api: bool) -> ServingSpec:
+    model = {"name": "exaone", "source": {"kind": "tiny", "name": "llama"}}
+    return ServingSpec.model_validate({"engine": "ollama", "model": model, "ollama": {"native_api": native_api}})
+
+
+VLLM = vllm_serving(8000)
+
+
+def resource(kind: type, key: str, serving: ServingSpec = VLLM, spec: GatewaySpec = GatewaySpec()) -> Any:  # noqa: B008  # frozen
+    """Return the one resource of `kind` called `key`."""
+    wishes = gateway(HOST, serving, spec, sample_credentials())
+    (found,) = [wish for wish in wishes if isinstance(wish, kind) and wish.key == key]
+    return found
+
+
+def test_list_is_in_an_order_that_works() -> None:
+    """The bundle refuses a resource that depends on a later one."""
+    bundle(gateway(HOST, VLLM, GatewaySpec(), sample_credentials()), dry_run=False)
+
+
+def test_first_start_of_the_package_is_with_our_configuration_or_none() -> None:
+    wishes = gateway(HOST, VLLM, GatewaySpec(), sample_credentials())
+    ids = [wish.id for wish in wishes]
+    assert ids.index(f"file:{DROP_IN}") < ids.index("packages:gateway")
+    assert f"ConditionPathExists={Places().config}" in resource(File, DROP_IN).content
+    assert resource(Packages, "gateway").present == ("haproxy", "iproute2")
+
+
+def test_configuration_is_checked_by_haproxy_before_it_is_used() -> None:
+    assert resource(File, Places().config).check == ("haproxy", "-c", "-q", "-f", "{path}")
+
+
+def test_change_of_certificate_keys_or_configuration_reloads_and_never_restarts() -> None:
+    unit = resource(Unit, GATEWAY_UNIT)
+    places = Places()
+    assert unit.reload_on == tuple(f"file:{path}" for path in (places.certificate, places.keys, places.config))
+    assert unit.restart_on == (f"file:{DROP_IN}", f"generated_secret:{ENGINE_ENV}")
+
+
+def test_private_key_is_a_secret_and_no_file_is_open_to_others() -> None:
+    places = Places()
+    assert isinstance(resource(File, places.certificate).content, Secret)
+    for path in (places.certificate, places.keys, places.config):
+        assert resource(File, path).mode == 0o600
+
+
+def test_host_gets_hashes_and_never_a_key() -> None:
+    text = keys_map(sample_credentials())
+    assert f"{hashlib.sha256(CLIENT_KEY.encode()).hexdigest()} default\n" in text
+    everything = repr([vars(wish) for wish in gateway(HOST, VLLM, GatewaySpec(), sample_credentials())])
+    assert CLIENT_KEY not in everything
+
+
+def test_engine_without_a_key_needs_no_environment_file() -> None:
+    drop_in = resource(File, DROP_IN, ollama_serving(native_api=False)).content
+    assert ENGINE_ENV not in drop_in
+    assert ENGINE_ENV in resource(File, DROP_IN).content
+    config = haproxy_config(ollama_serving(native_api=False), GatewaySpec(), Places())
+    assert "VLLM_API_KEY" not in config
+
+
+def test_ollamas_own_paths_pass_only_when_asked_for() -> None:
+    def paths(serving: ServingSpec) -> str:
+        config = haproxy_config(serving, GatewaySpec(), Places())
+        return "\n".join(line for line in config.splitlines() if "acl get_path" in line or "acl post_path" in line)
+
+    openai = [path for found in OPENAI_PATHS.values() for path in found]
+    for serving in (VLLM, ollama_serving(native_api=False), ollama_serving(native_api=True)):
+        assert all(path in paths(serving) for path in openai)
+    for path in ("/api/chat", "/api/generate", "/api/tags"):
+        assert path not in paths(VLLM)
+        assert path not in paths(ollama_serving(native_api=False))
+        assert path in paths(ollama_serving(native_api=True))
+
+
+PORTS = [
+    ({"port": 8000}, 8000, "gpu-1: gateway.port: 8000 is the port of serving.vllm.port too"),
+    ({"port": METRICS_PORT}, 8000, f"gpu-1: gateway.port: {METRICS_PORT} is the port of the gateway's metrics too"),
+    ({}, METRICS_PORT, f"gpu-1: serving.vllm.port: {METRICS_PORT} is the port of the gateway's metrics too"),
+]
+
+
+@pytest.mark.parametrize(("spec", "engine_port", "message"), PORTS)
+def test_two_listeners_on_one_port_are_refused(spec: dict[str, int], engine_port: int, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        gateway(HOST, vllm_serving(engine_port), GatewaySpec.model_validate(spec), sample_credentials())
+
+
+SPECS: list[tuple[str, ServingSpec, dict[str, Any]]] = [
+    ("defaults", VLLM, {}),
+    ("no queue", VLLM, {"max_queue": 0}),
+    ("smallest", VLLM, {"max_concurrency": 1, "max_queue": 0, "max_body_kib": 1, "queue_timeout_s": 1}),
+    ("largest body", VLLM, {"max_body_kib": 65536}),
+    ("longest answers", VLLM, {"request_timeout_s": 7200, "queue_timeout_s": 600}),
+    ("many clients", VLLM, {"clients": [f"client-{number}" for number in range(50)]}),
+    ("other port", VLLM, {"port": 8443}),
+    ("ollama", ollama_serving(native_api=False), {}),
+    ("ollama's own paths", ollama_serving(native_api=True), {}),
+]
+
+
+@pytest.mark.parametrize(("serving", "spec"), [case[1:] for case in SPECS], ids=[case[0] for case in SPECS])
+def test_haproxy_takes_the_configuration_without_a_warning(
+    tmp_path: Path, certificate: str, serving: ServingSpec, spec: dict[str, Any]
+) -> None:
+    places = Places(
+        certificate=f"{tmp_path}/server.pem",
+        keys=f"{tmp_path}/keys.map",
+        admin_socket=f"{tmp_path}/admin.sock",
+        chroot=str(tmp_path),
+    )
+    Path(places.certificate).write_text(certificate)
+    Path(places.keys).write_text(keys_map(sample_credentials()))
+    config = tmp_path / "haproxy.cfg"
+    config.write_text(haproxy_config(serving, GatewaySpec.model_validate(spec), places))
+    done = subprocess.run([haproxy(), "-c", "-f", config], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> str:
+    from datetime import UTC, datetime
+
+    from provisioning.certificates import server_certificate
+
+    folder = tmp_path_factory.mktemp("certificate")
+    return server_certificate(folder / "server.pem", folder / "ca", ("127.0.0.1",), 2, datetime.now(UTC))
+
+
+def test_limits_grow_with_the_queue() -> None:
+    small, large = Limits.of(GatewaySpec(max_queue=0)), Limits.of(GatewaySpec(max_queue=1000))
+    for limits, requests in ((small, 16), (large, 1016)):
+        assert requests < limits.connections_per_client < limits.connections
+        assert limits.buffer_bytes > limits.buffered_body_bytes + limits.header_bytes
+
+
+@pytest.mark.parametrize("answer", [*ANSWERS.values(), *OWN_ERRORS], ids=lambda answer: answer.code)
+def test_answer_survives_haproxys_single_quotes(answer: Answer) -> None:
+    assert "'" not in answer.body
+    assert all("'" not in value for _, value in answer.headers)

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, Field
 
 from core.frozen import Frozen
 from core.rules import matching
+from infra.lease import Lease
 from serving.spec import GatewaySpec, ServingSpec
 
 HostName = Annotated[
@@ -107,3 +108,4 @@ class StackOutputs(Frozen):
     hosts: tuple[HostRecord, ...] = Field(min_length=1)
     serving: ServingSpec
     gateway: GatewaySpec = GatewaySpec()
+    lease: Lease | None = Field(default=None, description="What stays settled of a rented stack; none for others.")

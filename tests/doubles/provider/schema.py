@@ -61,7 +61,9 @@ def resource_schema(token: str) -> ResourceSchema:
         if class_name:
             file = importlib.import_module(f"{info['fqn']}.{_snake(module.rpartition('/')[2])}")
             outputs = frozenset(_types.resource_types(getattr(file, class_name)))
-            return ResourceSchema(token, getattr(file, f"{class_name}Args"), outputs)
+            # The SDK's generator writes InitArgs where an input of some resource has taken the name.
+            inputs = getattr(file, f"{class_name}InitArgs", None) or getattr(file, f"{class_name}Args")
+            return ResourceSchema(token, inputs, outputs)
     raise UnknownTokenError(f"the SDK pulumi_{package} has no resource {token}")
 
 

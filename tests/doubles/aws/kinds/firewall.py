@@ -28,9 +28,10 @@ class SecurityGroup(Kind[Aws]):
             TagSpecifications=tag_specifications("security-group", inputs.get("tags")),
         )
         identity = str(made["GroupId"])
-        open_to_all = {"IpProtocol": "-1", "IpRanges": [{"CidrIp": "0.0.0.0/0"}]}
         # AWS lets a new group send anything anywhere, and the plugin takes that away.
-        cloud.call("ec2", "revoke_security_group_egress", "revoking", GroupId=identity, IpPermissions=[open_to_all])
+        group = cloud.call("ec2", "describe_security_groups", "reading", GroupIds=[identity])["SecurityGroups"][0]
+        rules = group["IpPermissionsEgress"]
+        cloud.call("ec2", "revoke_security_group_egress", "revoking", GroupId=identity, IpPermissions=rules)
         return identity
 
     def read(self, cloud: Aws, identity: str, state: Properties) -> Properties | None:

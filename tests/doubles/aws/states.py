@@ -37,19 +37,31 @@ class States:
             self._ending[identity] -= 1
             if self._ending[identity] < 0:
                 del self._ending[identity]
-                self._set(region, identity, TERMINATED)
+                self._end(region, identity)
 
     def after(self, region: str, action: str, values: dict[str, str], settings: Settings) -> None:
         """Note what a call has set on its way."""
         if action == "TerminateInstances":
             for key, identity in values.items():
-                if key.startswith("InstanceId.") and settings.shutting_down_polls and self._is_known(region, identity):
+                if key.startswith("InstanceId.") and self._is_known(region, identity):
                     self._ending[identity] = settings.shutting_down_polls
                     self._set(region, identity, SHUTTING_DOWN)
         elif action == "RunInstances" and settings.unseen_polls:
             newest = max(self._instances(region), key=lambda each: each.launch_time, default=None)
             if newest is not None:
                 self._unseen[newest.id] = settings.unseen_polls
+
+    def _end(self, region: str, identity: str) -> None:
+        """Let go of the interfaces that outlive an instance, as AWS does and moto does not.
+
+        The instance keeps its side of the tie: without an interface, moto cannot describe it.
+        """
+        self._set(region, identity, TERMINATED)
+        for instance in self._instances(region):
+            if instance.id == identity:
+                for interface in instance.nics.values():
+                    interface.instance = interface.attachment_id = interface.attach_time = None
+                    interface.status = "available"
 
     def _set(self, region: str, identity: str, state: tuple[int, str]) -> None:
         for instance in self._instances(region):

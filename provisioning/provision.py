@@ -110,7 +110,7 @@ def wishes_for(outputs: StackOutputs, hosts: Sequence[HostRecord], roles: Sequen
 
 
 def _joined(*lists: Sequence[Resource]) -> list[Resource]:
-    """Return the roles' lists as one; what two roles wish for in the same words (the engine's key) stands in it once."""
+    """Return the lists as one; what two roles wish for in the same words (the engine's key) stands in it once."""
     joined: list[Resource] = []
     for resource in itertools.chain(*lists):
         if resource not in joined:

@@ -51,12 +51,14 @@ class Endpoint(Frozen):
         """Return the client's API key. Raises ConfigError when the file or the client's key is missing."""
         hint = f"make provision STACK={self.stack}"
         try:
-            keys = json.loads(self.keys_file.read_text())
-            return SecretStr(keys[self.client])
+            key = json.loads(self.keys_file.read_text())[self.client]
         except OSError as error:
             raise ConfigError(f"cannot be read ({error.strerror})", where=str(self.keys_file), hint=hint) from None
         except (ValueError, KeyError, TypeError):
-            raise ConfigError(f"holds no key of {self.client}", where=str(self.keys_file), hint=hint) from None
+            key = None
+        if not isinstance(key, str):
+            raise ConfigError(f"holds no key of {self.client}", where=str(self.keys_file), hint=hint)
+        return SecretStr(key)
 
 
 def endpoint_of(

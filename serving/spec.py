@@ -67,7 +67,7 @@ class FolderSource(Frozen):
 
 
 class TinySource(Frozen):
-    """Random weights that tools/tiny_model.py makes: nothing sensible is answered, everything else is real."""
+    """Random weights that tools/tiny_model makes: nothing sensible is answered, everything else is real."""
 
     kind: Literal["tiny"] = Field(description="tiny: random weights, made here.")
     name: Literal["llama", "exaone"] = Field(description="The shape of the model.")

@@ -31,7 +31,7 @@ OLLAMA_ADAPTER_SHAPES = ("llama",)
 SSH_PORT = 22
 
 TINY_CONTEXT_TOKENS = 4096
-"""Positions that tools/tiny_model.py gives its models; not imported from there, as serving stands on no tool."""
+"""Positions that tools/tiny_model gives its models; not imported from there, as serving stands on no tool."""
 
 TINY_RANK = 8
 """Rank of its adapters."""

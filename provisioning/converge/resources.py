@@ -28,18 +28,15 @@ class Resource:
     """What all kinds share."""
 
     kind: ClassVar[str]
+    key_field: ClassVar[str] = "path"
+    """The field that tells this resource from others of its kind."""
     after: tuple[str, ...] = ()
     """Ids of resources that must be right before this one is tried."""
 
     @property
-    def key(self) -> str:
-        """What tells this resource from others of its kind."""
-        raise NotImplementedError
-
-    @property
     def id(self) -> str:
         """Kind and key."""
-        return f"{self.kind}:{self.key}"
+        return f"{self.kind}:{getattr(self, self.key_field)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,14 +44,11 @@ class Packages(Resource):
     """Debian packages that are installed, in one apt transaction; `absent` ones are purged."""
 
     kind: ClassVar[str] = "packages"
+    key_field: ClassVar[str] = "name"
     name: str
     """Label of the set, e.g. `base`."""
     present: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
-
-    @property
-    def key(self) -> str:  # noqa: D102
-        return self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +56,10 @@ class User(Resource):
     """A system user with a group of the same name and no login shell."""
 
     kind: ClassVar[str] = "user"
+    key_field: ClassVar[str] = "name"
     name: str
     home: str = "/nonexistent"
     groups: tuple[str, ...] = ()
-
-    @property
-    def key(self) -> str:  # noqa: D102
-        return self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +71,6 @@ class Directory(Resource):
     owner: str = "root"
     group: str = "root"
     mode: int = 0o755
-
-    @property
-    def key(self) -> str:  # noqa: D102
-        return self.path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,10 +91,6 @@ class File(Resource):
     mode: int = 0o644
     check: tuple[str, ...] = ()
 
-    @property
-    def key(self) -> str:  # noqa: D102
-        return self.path
-
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratedSecret(Resource):
@@ -123,10 +106,6 @@ class GeneratedSecret(Resource):
     group: str = "root"
     mode: int = 0o600
 
-    @property
-    def key(self) -> str:  # noqa: D102
-        return self.path
-
 
 @dataclass(frozen=True, kw_only=True)
 class Link(Resource):
@@ -135,10 +114,6 @@ class Link(Resource):
     kind: ClassVar[str] = "link"
     path: str
     target: str
-
-    @property
-    def key(self) -> str:  # noqa: D102
-        return self.path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +126,7 @@ class Unit(Resource):
     """
 
     kind: ClassVar[str] = "unit"
+    key_field: ClassVar[str] = "name"
     name: str
     enabled: bool = True
     running: bool | None = True
@@ -159,10 +135,6 @@ class Unit(Resource):
     reload_on: tuple[str, ...] = ()
     ready: tuple[str, ...] = ()
     ready_timeout_s: int = 60
-
-    @property
-    def key(self) -> str:  # noqa: D102
-        return self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,10 +149,6 @@ class Download(Resource):
     group: str = "root"
     mode: int = 0o644
 
-    @property
-    def key(self) -> str:  # noqa: D102
-        return self.path
-
 
 @dataclass(frozen=True, kw_only=True)
 class Tree(Resource):
@@ -194,10 +162,6 @@ class Tree(Resource):
     source: Path
     owner: str = "root"
     group: str = "root"
-
-    @property
-    def key(self) -> str:  # noqa: D102
-        return self.path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,10 +184,6 @@ class Venv(Resource):
     owner: str = "root"
     group: str = "root"
 
-    @property
-    def key(self) -> str:  # noqa: D102
-        return self.path
-
 
 @dataclass(frozen=True, kw_only=True)
 class Mount(Resource):
@@ -235,10 +195,6 @@ class Mount(Resource):
     fstype: str
     options: str = "defaults,nofail"
 
-    @property
-    def key(self) -> str:  # noqa: D102
-        return self.path
-
 
 @dataclass(frozen=True, kw_only=True)
 class Swap(Resource):
@@ -248,22 +204,15 @@ class Swap(Resource):
     path: str
     size_mib: int
 
-    @property
-    def key(self) -> str:  # noqa: D102
-        return self.path
-
 
 @dataclass(frozen=True, kw_only=True)
 class Sysctl(Resource):
     """A kernel setting, now and after a reboot (one file in /etc/sysctl.d per setting)."""
 
     kind: ClassVar[str] = "sysctl"
+    key_field: ClassVar[str] = "name"
     name: str
     value: str
-
-    @property
-    def key(self) -> str:  # noqa: D102
-        return self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -274,6 +223,7 @@ class Command(Resource):
     """
 
     kind: ClassVar[str] = "command"
+    key_field: ClassVar[str] = "name"
     name: str
     argv: tuple[str, ...]
     check: tuple[str, ...] = ()
@@ -281,7 +231,3 @@ class Command(Resource):
     user: str = "root"
     env: Mapping[str, Text] = field(default_factory=dict)
     timeout_s: int = 600
-
-    @property
-    def key(self) -> str:  # noqa: D102
-        return self.name

@@ -119,6 +119,6 @@ def _sshd(host: HostRecord) -> list[Resource]:
     content = render("sshd.conf.j2", login_is_root=host.user == "root", no_forwarding=host.cloud != "existing")
     whole = 'cat "$1" /etc/ssh/sshd_config | /usr/sbin/sshd -t -f /dev/stdin'
     return [
-        File(path=path, content=content, mode=0o600, check=("sh", "-c", whole, "sshd", "{path}")),
+        File(path=path, content=content, check=("sh", "-c", whole, "sshd", "{path}")),
         Unit(name="ssh.service", reload_on=(f"file:{path}",), after=(f"file:{path}",)),
     ]

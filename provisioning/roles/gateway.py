@@ -151,6 +151,14 @@ def gateway(host: HostRecord, serving: ServingSpec, gateway: GatewaySpec, creden
         File(path=DROP_IN, content=_drop_in(serving, places)),
         *engine_key,
         Packages(name="gateway", present=("haproxy", "iproute2"), after=(f"file:{DROP_IN}",)),
+        # Before the configuration, so that a port that is taken leaves the old one in place.
+        File(path=CHECK_PORT, content=program("check_port"), mode=0o755),
+        Command(
+            name="gateway-port",
+            argv=port_check,
+            check=port_check,
+            after=("packages:gateway", f"file:{CHECK_PORT}"),
+        ),
         Directory(path=GATEWAY_DIR, mode=0o700),
         File(path=places.certificate, content=credentials.certificate, mode=0o600, after=(f"directory:{GATEWAY_DIR}",)),
         File(path=places.keys, content=keys_map(credentials), mode=0o600, after=(f"directory:{GATEWAY_DIR}",)),
@@ -159,20 +167,13 @@ def gateway(host: HostRecord, serving: ServingSpec, gateway: GatewaySpec, creden
             content=haproxy_config(serving, gateway, places),
             mode=0o600,
             check=("haproxy", "-c", "-q", "-f", "{path}"),
-            after=("packages:gateway", f"file:{places.certificate}", f"file:{places.keys}"),
-        ),
-        File(path=CHECK_PORT, content=program("check_port"), mode=0o755),
-        Command(
-            name="gateway-port",
-            argv=port_check,
-            check=port_check,
-            after=("packages:gateway", f"file:{CHECK_PORT}"),
+            after=("command:gateway-port", f"file:{places.certificate}", f"file:{places.keys}"),
         ),
         Unit(
             name=GATEWAY_UNIT,
             restart_on=restart_on,
             reload_on=reload_on,
-            after=("command:gateway-port", *restart_on, *reload_on),
+            after=(*restart_on, *reload_on),
         ),
     ]
 

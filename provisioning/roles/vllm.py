@@ -44,8 +44,8 @@ ENGINE_READY = f"{LIB_DIR}/engine-ready"
 GATEWAY_SERVER = f"{LIB_DIR}/gateway-server"
 FETCH_MODEL = f"{LIB_DIR}/fetch-model"
 
-PACKAGES = ("libnuma1", "python3-venv")
-"""libnuma1 is loaded by vLLM's CPU kernels; python3-venv makes the environment that uv comes in."""
+PACKAGES = ("libnuma1", "python3-pip-whl")
+"""libnuma1 is loaded by vLLM's CPU kernels; python3-pip-whl is pip as one file, which fetches uv."""
 
 GPU_PACKAGES = ("g++", "gcc", "python3-dev")
 """On a GPU, Triton compiles a launcher for each kernel when it is first used."""
@@ -175,14 +175,15 @@ def _helpers() -> list[Resource]:
 
 
 def _uv(data: str) -> list[Resource]:
-    """Return uv, from its wheel with a pinned hash, in an environment of its own."""
+    """Return uv, from its wheel with a pinned hash, in a folder of its own."""
     lock = f"{data}/venvs/uv.lock"
     folder = f"{data}/venvs/uv"
     content = _lock("uv")
     version = next(line for line in content.splitlines() if line.startswith("uv==")).split()[0].partition("==")[2]
     install = (
-        'python3 -m venv --clear "$0" && "$0/bin/pip" install --quiet --no-deps --only-binary :all: --require-hashes '
-        '--disable-pip-version-check --requirement "$1"'
+        'rm -rf "$0" && set -- "$1" /usr/share/python-wheels/pip-*.whl && python3 "$2/pip" install --quiet --no-deps '
+        "--only-binary :all: --require-hashes --disable-pip-version-check --root-user-action ignore "
+        '--target "$0" --requirement "$1"'
     )
     return [
         File(path=lock, content=content, after=(f"directory:{data}/venvs",)),

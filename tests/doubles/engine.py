@@ -5,10 +5,13 @@ engine does not offer: requests that wait until they are let go, streams that go
 """
 
 import json
+import os
 import select
 import socket
 import ssl
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -39,7 +42,7 @@ class EngineDouble:
     key: str = ENGINE_KEY
     models: tuple[str, ...] = ("tiny", "contract", "contract@1")
     faults: set[str] = field(default_factory=set)
-    """Any of: missing_model, extra_model, same_answers, empty_answers, stream_at_once, stream_cut, any_model, any_key,
+    """Any of: missing_model, extra_model, same_answers, empty_answers, stream_whole, stream_cut, any_model, any_key,
     no_key_needed, open_paths, unhealthy, broken_json, overloaded, hang_up."""
     received: list[Received] = field(default_factory=list)
     running: int = 0
@@ -50,6 +53,9 @@ class EngineDouble:
     """Requests wait until this is set."""
     steps: threading.Semaphore | None = None
     """Where given, each token of a stream takes one."""
+    token_s: float = 0
+    """Time that each token of a stream takes."""
+    tokens: tuple[str, ...] = TOKENS
     stop_listening: Callable[[], object] = lambda: None
     """Refuses connections from now on."""
 
@@ -61,7 +67,7 @@ class EngineDouble:
         if "empty_answers" in self.faults:
             return ()
         mark = "" if model == self.models[0] or "same_answers" in self.faults else f"{model.partition('@')[0]} "
-        return tuple(mark + token for token in TOKENS)
+        return tuple(mark + token for token in self.tokens)
 
 
 @contextmanager
@@ -95,6 +101,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: _Server
 
     def log_message(self, format: str, *args: Any) -> None:  # the base class's name
@@ -159,7 +166,7 @@ class _Handler(BaseHTTPRequestHandler):
         if "overloaded" in engine.faults:
             self._error(503, "overloaded")
         elif "hang_up" in engine.faults:
-            self.connection.close()
+            self.connection.shutdown(socket.SHUT_RDWR)
         elif model not in engine.models and "any_model" not in engine.faults:
             self._error(404, "model_not_found")
         elif asked.get("stream"):
@@ -174,14 +181,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         tokens = engine.answer_of(model)[: asked.get("max_tokens")]
-        for token in tokens:
+        for token in ("".join(tokens),) if "stream_whole" in engine.faults else tokens:
             if engine.steps is not None:
                 engine.steps.acquire(timeout=PATIENCE_S)
+            time.sleep(engine.token_s)
             self._notice_hang_up()
             self._event({"choices": [self._choice(token, whole=False)]})
             if "stream_cut" in engine.faults:
                 self.close_connection = True
-                self.connection.close()
+                self.connection.shutdown(socket.SHUT_RDWR)
                 return
         if asked.get("stream_options", {}).get("include_usage"):
             self._event({"choices": [], "usage": _usage(len(tokens))})
@@ -220,3 +228,16 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _usage(tokens: int) -> dict[str, int]:
     return {"prompt_tokens": 1, "completion_tokens": tokens, "total_tokens": tokens + 1}
+
+
+def serve(port: int, token_s: float, rounds: int) -> None:
+    """Serve until the process ends."""
+    with running_engine(port=port) as engine:
+        engine.key = os.environ["VLLM_API_KEY"]
+        engine.token_s = token_s
+        engine.tokens = TOKENS * rounds
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]))

@@ -2,15 +2,15 @@
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from core.paths import CHECKOUT
 from infra.outputs import HostRecord
@@ -43,16 +43,24 @@ class Running:
         self._process = process
         self._heard = ""
 
-    def wait_for(self, words: str, *, deadline_s: float = 60) -> None:
-        """Read on until a line with `words` has come."""
+    def wait_for(self, words: str) -> None:
+        """Read on until a line with `words` has come for a person."""
         assert self._process.stderr is not None
-        end = time.monotonic() + deadline_s
-        for line in self._process.stderr:
-            self._heard += line
+        self._heard += self._read_until(self._process.stderr, words)
+
+    def wait_for_output(self, words: str) -> None:
+        """Read on until a line of data with `words` has come."""
+        assert self._process.stdout is not None
+        self._read_until(self._process.stdout, words)
+
+    def _read_until(self, lines: IO[str], words: str) -> str:
+        """Return what was read; pytest's own deadline ends a command that neither says it nor ends."""
+        heard = ""
+        for line in lines:
+            heard += line
             if words in line:
-                return
-            assert time.monotonic() < end, self._heard
-        raise AssertionError(f"it ended without {words!r}:\n{self._heard}")
+                return heard
+        raise AssertionError(f"it ended without {words!r}:\n{heard}")
 
     def interrupt(self) -> None:
         """Press Ctrl-C."""
@@ -70,20 +78,20 @@ class Fab:
     def __init__(self, folder: Path, *hosts: HostRecord, **values: Any) -> None:
         self.runs = folder / "runs"
         self._folder = folder
-        self._inventory = folder / "hosts.json"
+        self.inventory = folder / "hosts.json"
         self.use(*hosts, **values)
 
     def use(self, *hosts: HostRecord, **values: Any) -> None:
         """Write the inventory anew."""
         records = [host.model_dump(mode="json", exclude_unset=True) for host in hosts]
-        self._inventory.write_text(json.dumps(stack_values(*records, **values)))
+        self.inventory.write_text(json.dumps(stack_values(*records, **values)))
 
     def start(self, task: str, *arguments: str) -> Running:
         """Start a task."""
         where = {"LLM_DEPLOY_STATE": str(self._folder / "state"), "LLM_DEPLOY_RUNS": str(self.runs)}
         environment = {name: value for name, value in os.environ.items() if name != "LLM_DEPLOY_RUN"}
         process = subprocess.Popen(
-            [str(FAB), "-r", "provisioning", task, "--inventory", str(self._inventory), *arguments],
+            [str(FAB), "-r", "provisioning", task, "--inventory", str(self.inventory), *arguments],
             cwd=CHECKOUT,
             env={**environment, **where},
             stdin=subprocess.DEVNULL,
@@ -106,12 +114,16 @@ class Fab:
 @contextmanager
 def unreachable(host: HostRecord) -> Iterator[None]:
     """Drop what the machine sends to the world beyond this host, as a registry or a network that went down would."""
-    table = f"test_{host.address.replace('.', '_')}"
-    rules = (
-        f"table ip {table} {{ chain forward {{ type filter hook forward priority -10; policy accept;"
-        f" ip saddr {host.address} drop; }} }}"
-    )
-    subprocess.run(["nft", "-f", "-"], input=rules, text=True, check=True)
+    with forwarding(f"ip saddr {host.address} drop"):
+        yield
+
+
+@contextmanager
+def forwarding(rule: str) -> Iterator[None]:
+    """Have this host obey `rule` for the packets that it forwards."""
+    table = f"test_{secrets.token_hex(4)}"
+    chain = f"chain forward {{\ntype filter hook forward priority -10;\n{rule}\n}}"
+    subprocess.run(["nft", "-f", "-"], input=f"table ip {table} {{\n{chain}\n}}\n", text=True, check=True)
     try:
         yield
     finally:

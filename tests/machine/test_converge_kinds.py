@@ -23,6 +23,7 @@ from provisioning.converge.resources import (
     User,
     Venv,
 )
+from provisioning.converge.result import Progress
 from tests.machine.converge_host import bring, remote
 
 UNIT = """\
@@ -189,3 +190,36 @@ def test_a_unit_that_is_never_ready_fails_in_time(machine: HostRecord) -> None:
     )
     seen = bring(machine, [File(path="/etc/systemd/system/cvr.service", content=UNIT), unit])
     assert "after 2 s it is still not ready: model is loading" in seen.of(unit).error
+
+
+TIMER = "[Timer]\nOnCalendar=yearly\n[Install]\nWantedBy=timers.target\n"
+
+
+def test_a_timer_runs_and_its_service_is_left_to_it(machine: HostRecord) -> None:
+    """Units that are no services have fewer properties; `running=None` starts and stops nothing."""
+    wishes: list[Resource] = [
+        File(path="/etc/systemd/system/cvt.service", content="[Service]\nType=oneshot\nExecStart=/bin/true\n"),
+        File(path="/etc/systemd/system/cvt.timer", content=TIMER),
+        Unit(name="cvt.timer", restart_on=("file:/etc/systemd/system/cvt.timer",)),
+        Unit(name="cvt.service", enabled=False, running=None, restart_on=("file:/etc/systemd/system/cvt.service",)),
+    ]
+    first = bring(machine, wishes)
+    assert first.result.ok
+    assert first.statuses["unit:cvt.service"] == "ok"
+    assert bring(machine, wishes).result.changed == ()
+    assert remote(machine, "systemctl is-active cvt.timer; systemctl show -P ExecMainPID cvt.service") == "active\n0\n"
+
+
+def test_a_slow_start_is_waited_for_and_told(machine: HostRecord) -> None:
+    """A unit that another run has left starting is followed to its end."""
+    slow = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sleep 4\n"
+    wishes: list[Resource] = [
+        File(path="/etc/systemd/system/cvs.service", content=slow),
+        Unit(name="cvs.service", enabled=False),
+    ]
+    bring(machine, wishes[:1])
+    remote(machine, "systemctl daemon-reload; systemctl start --no-block cvs.service")
+    seen = bring(machine, wishes)
+    assert seen.of(wishes[1]).changes == ("wait until it has started",)
+    assert any(isinstance(event, Progress) and "activating" in event.text for event in seen.events)
+    assert bring(machine, wishes).result.changed == ()

@@ -77,7 +77,9 @@ class Process:
             return None
 
     def end(self) -> None:
-        """End the program with all it started: asked first, killed KILL_AFTER_S seconds later."""
+        """End the program, if it still runs, with all it started: asked first, killed KILL_AFTER_S seconds later."""
+        if self.wait(0) is not None:
+            return
         for number, patience_s in ((signal.SIGTERM, KILL_AFTER_S), (signal.SIGKILL, KILL_AFTER_S)):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)

@@ -47,7 +47,7 @@ VLLM = vllm_serving(8000)
 def resource(kind: type, key: str, serving: ServingSpec = VLLM, spec: GatewaySpec = GatewaySpec()) -> Any:  # noqa: B008  # frozen
     """Return the one resource of `kind` called `key`."""
     wishes = gateway(HOST, serving, spec, sample_credentials())
-    (found,) = [wish for wish in wishes if isinstance(wish, kind) and wish.key == key]
+    (found,) = [wish for wish in wishes if isinstance(wish, kind) and wish.id.partition(":")[2] == key]
     return found
 
 

@@ -8,7 +8,8 @@ from typing import Any, get_args
 
 import pytest
 
-from tools.tiny_model import ADAPTERS, ARCHITECTURES, LORA_RANK, Shape, TinyModel, make_tiny_model
+from tools.tiny_model import ADAPTERS, LORA_RANK, TinyModel, make_tiny_model
+from tools.tiny_model.architectures import ARCHITECTURES, Shape
 
 SHAPES: tuple[Shape, ...] = get_args(Shape)
 

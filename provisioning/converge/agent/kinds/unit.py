@@ -20,13 +20,16 @@ PROPERTIES = (
     "LoadState", "ActiveState", "SubState", "UnitFileState", "NeedDaemonReload", "CanReload", "Type", "Job",
     "Result", "NRestarts", "ExecMainStatus",
 )  # fmt: skip
+_NONE = dict.fromkeys(PROPERTIES, "")
+"""Timers, sockets and mounts lack some of them."""
+
 POLL_S = 0.2
 SETTLE_S = 0.5
 """How long a unit of a type that systemd calls active at once must stay so, when there is no `ready` command."""
 RESTARTS_MAX = 2
 JOURNAL_LINES = 400
 READY_LOOK_S = 20
-READY_TRY_S = 120
+TRIAL_POLL_S = 0.5
 
 
 def show(units: Sequence[str]) -> dict[str, dict[str, str]]:
@@ -45,7 +48,7 @@ def _read(units: Sequence[str], question: Process) -> dict[str, dict[str, str]]:
     blocks = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in answer.split("\n\n")]
     if len(blocks) != len(units) or any("LoadState" not in block for block in blocks):
         raise Failure("systemctl does not answer", answer)
-    return dict(zip(units, blocks))
+    return {unit: {**_NONE, **block} for unit, block in zip(units, blocks)}
 
 
 def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:
@@ -102,6 +105,8 @@ def plan(wish: Any, fact: Fact) -> list[Change]:
         changes.append(("reload", "reload: what it depends on changed"))
     elif active and wish.ready and not fact["ready"]:
         changes.append(("wait", "wait until it is ready"))
+    elif fact["ActiveState"] == "activating" and not wish.ready:
+        changes.append(("wait", "wait until it has started"))
     return changes
 
 
@@ -119,7 +124,12 @@ def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
     job = next((verb for verb in ("start", "restart", "reload", "stop") if verb in verbs), "")
     if job == "reload" and fact["CanReload"] != "yes":
         job = "restart"
-    _Transition(wish, host, job).go()
+    transition = _Transition(wish, host, job)
+    if job or "wait" in verbs:
+        transition.follow()
+    host.state.set_due({wish.id: ""})
+    if wish.ready and (job in ("start", "restart", "reload") or "wait" in verbs):
+        transition.wait_ready()
 
 
 class _Transition:
@@ -135,21 +145,19 @@ class _Transition:
         self._end = ""
         """How its process ended the last time: systemd forgets that as soon as it starts the next one."""
 
-    def go(self) -> None:
+    def follow(self) -> None:
+        """Give systemd the job and follow it to its end."""
+        if self._job in ("start", "restart"):
+            run(["systemctl", "reset-failed", self._wish.name])  # also forgets a start limit that was reached
+        self._restarts = _number(show([self._wish.name])[self._wish.name]["NRestarts"])
         if self._job:
-            if self._job in ("start", "restart"):
-                run(["systemctl", "reset-failed", self._wish.name])  # also forgets a start limit that was reached
-            self._restarts = _number(show([self._wish.name])[self._wish.name]["NRestarts"])
             done = run(["systemctl", "--no-block", self._job, "--", self._wish.name])
             if done.status != 0:
                 raise Failure(done.output.strip() or f"systemctl {self._job} failed")
-            self._watch()
-        self._host.state.set_due({self._wish.id: ""})
-        if self._wish.ready and self._wish.running is not False and self._job != "stop":
-            self._wait_ready()
+        self._watch()
 
     def _watch(self) -> None:
-        """Follow the job until it is over. Time spent stopping is systemd's to bound and does not count."""
+        """Look until the job is over. Time spent stopping is systemd's to bound and does not count."""
         settled_since = None
         while True:
             self._pause()
@@ -166,26 +174,31 @@ class _Transition:
             if seen["ActiveState"] != "active" and seen["Type"] != "oneshot":
                 raise self._failure(f"is {seen['ActiveState']} after its start")
             settled_since = settled_since or time.monotonic()
-            at_once = seen["Type"] in ("simple", "exec", "idle") and self._job != "reload" and not self._wish.ready
-            if not at_once or time.monotonic() - settled_since >= SETTLE_S:
+            at_once = seen["Type"] in ("simple", "exec", "idle") and self._job in ("start", "restart")
+            if not at_once or self._wish.ready or time.monotonic() - settled_since >= SETTLE_S:
                 return
 
-    def _wait_ready(self) -> None:
+    def wait_ready(self) -> None:
         """Try the `ready` command until it exits 0, and give up at once when the unit dies again and again."""
+        state = "not ready"
         while True:
-            left_s = self._wish.ready_timeout_s - (time.monotonic() - self._clock)
             trial = Process(self._wish.ready)
             try:
-                status = trial.wait(max(1.0, min(READY_TRY_S, left_s)))
-                if status == 0:
-                    return
-                if status is None:
-                    trial.end()
-                said = trial.last_line()
+                status = trial.wait(0)
+                while status is None:
+                    self._fail_if_broken(self._look())
+                    self._fail_if_late(state)
+                    if self._host.events.controller_gone():
+                        raise Cut()
+                    status = trial.wait(TRIAL_POLL_S)
+                state = f"not ready: {trial.last_line()}".rstrip(": ")
             finally:
+                trial.end()
                 trial.close()
+            if status == 0:
+                return
             self._fail_if_broken(self._look())
-            self._fail_if_late("not ready" + (f": {said}" if said else ""))
+            self._fail_if_late(state)
             self._pause()
 
     def _pause(self) -> None:
@@ -195,7 +208,7 @@ class _Transition:
 
     def _look(self) -> dict[str, str]:
         seen = show([self._wish.name])[self._wish.name]
-        if seen["Result"] != "success":
+        if seen["Result"] not in ("", "success"):
             self._end = f" (result {seen['Result']}, exit status {seen['ExecMainStatus']})"
         self._host.events.progress(self._wish.id, f"{seen['ActiveState']} ({seen['SubState']})")
         return seen

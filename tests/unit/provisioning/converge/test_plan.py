@@ -45,7 +45,7 @@ def _wish(kind: str, fields: dict[str, Any]) -> Wish:
     """Return the wish as the agent sees it, made the way the controller makes it."""
     if kind == "tree":  # its files are read from a folder of the controlling machine: the table names them
         return Wish(id="tree:x", kind=kind, **fields)
-    values = {name: Secret(v["secret"]) if isinstance(v, dict) else v for name, v in fields.items()}
+    values: dict[str, Any] = {n: Secret(v["secret"]) if isinstance(v, dict) else v for n, v in fields.items()}
     document = bundle([CLASSES[kind](**values)], dry_run=True).document
     return read_wishes(document["resources"], lambda _: None)[0]
 

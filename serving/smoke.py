@@ -1,0 +1,174 @@
+"""The smoke test: the endpoint answers as the spec says, and only to those who may ask.
+
+python -m serving.smoke --stack STACK | --endpoint FILE [--wait-s SECONDS] [--json]
+
+Runs every check, also after one has failed; exit status 1 when one did. The result is runs/<stack>/<time>/smoke.json.
+Changes nothing on any host.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.console import next_command, say
+from core.errors import CheckError, DeployError, run_cli
+
+if TYPE_CHECKING:
+    from serving.endpoint import Endpoint
+    from serving.smoke_checks import Check
+
+PAUSE_S = 1.0
+CONNECT_S = 5.0
+READY = 200
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the smoke test; return the exit status."""
+    parser = argparse.ArgumentParser(prog="serving.smoke", description="Prove that an endpoint serves as it should.")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--stack", help="stack whose endpoint `provision` wrote down")
+    which.add_argument("--endpoint", type=Path, help="file with an endpoint, as `provision` writes it")
+    parser.add_argument("--wait-s", type=float, default=0, help="how long the endpoint may take to get ready")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON instead of a table")
+    options = parser.parse_args(arguments)
+    say(f"→ smoke test of {options.stack or options.endpoint}")
+    return run_cli(lambda: smoke(_endpoint(options), wait_s=options.wait_s, as_json=options.json))
+
+
+def smoke(endpoint: "Endpoint", *, wait_s: float = 0, as_json: bool = False) -> int:
+    """Check `endpoint`, print and keep the result; return 1 when a check failed.
+
+    Raises CheckError when the endpoint cannot be reached at all, ConfigError when its key or CA is not here.
+    """
+    from core.runs import write_result
+
+    began = time.monotonic()
+    endpoint.api_key()  # a missing key is a word to the person, not a failed check
+    found: list[dict[str, Any]] = []
+    try:
+        for url in endpoint.urls:
+            wait_until_ready(url, endpoint.ca, wait_s)
+            found += run_checks(endpoint, url)
+    except CheckError as error:
+        found.append({"name": "reachable", "ok": False, "seconds": _since(began), "detail": str(error)})
+        raise
+    finally:
+        ok = bool(found) and all(check["ok"] for check in found)
+        result = {"stack": endpoint.stack, "endpoint": endpoint.url, "ok": ok, "checks": found}
+        path = write_result(endpoint.stack, "smoke.json", result)
+    if as_json:
+        print(json.dumps(result, indent=2, ensure_ascii=False))
+    else:
+        print_table(endpoint, found)
+    failed = [check["name"] for check in found if not check["ok"]]
+    if failed:
+        say(f"✗ smoke test: {len(failed)} of {len(found)} checks failed: {', '.join(failed)}; {path}")
+        next_command(f"make logs STACK={endpoint.stack}", f"make provision STACK={endpoint.stack}")
+        return CheckError.exit_code
+    say(f"✓ smoke test: {len(found)} checks, {_since(began)} s; {path}")
+    next_command(f"make status STACK={endpoint.stack}", f"make down STACK={endpoint.stack}")
+    return 0
+
+
+def run_checks(endpoint: "Endpoint", url: str) -> list[dict[str, Any]]:
+    """Return what became of each check of `url`; the names tell the URLs of several hosts apart."""
+    from serving.client import Client
+    from serving.smoke_checks import Target, checks
+
+    suffix = f"@{url.removeprefix('https://')}" if endpoint.other_urls else ""
+    with Client(url, key=endpoint.api_key(), ca=endpoint.ca) as client:
+        target = Target(endpoint=endpoint, url=url, client=client)
+        return [_run(f"{name}{suffix}", check) for name, check in checks(target)]
+
+
+def _run(name: str, check: "Check") -> dict[str, Any]:
+    """Return what became of one check."""
+    began = time.monotonic()
+    try:
+        detail, ok = check(), True
+    except DeployError as error:
+        detail, ok = str(error), False
+    if not ok:
+        say(f"✗ {name}: {detail}")
+    return {"name": name, "ok": ok, "seconds": _since(began), "detail": detail}
+
+
+def wait_until_ready(
+    url: str,
+    ca: Path | None,
+    wait_s: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Wait until `url` says that it is healthy, for `wait_s` at the most; raise CheckError when it does not.
+
+    With `wait_s` 0 it is enough that something takes connections: the checks will tell the rest.
+    """
+    end = clock() + wait_s
+    while True:
+        state = _state(url, ca)
+        if state is None:
+            return
+        if clock() >= end:
+            break
+        sleep(min(PAUSE_S, max(0.0, end - clock())))
+    if wait_s or state.startswith("cannot"):
+        after = f" after {wait_s:g} s" if wait_s else ""
+        raise CheckError(f"{state}{after}", where=url, hint="see `make status` and `make logs`")
+
+
+def _state(url: str, ca: Path | None) -> str | None:
+    """Return why `url` is not ready, none when it is; a certificate that is not trusted is a check's to tell."""
+    from serving.client import Client
+
+    try:
+        with Client(url, key=None, ca=ca, timeout_s=CONNECT_S) as client:
+            status = client.ask("GET", "/health").status_code
+    except CheckError as error:
+        return None if "CERTIFICATE_VERIFY_FAILED" in error.what else f"cannot be reached: {error.what}"
+    return None if status == READY else f"is not ready: GET /health says {status}"
+
+
+def print_table(endpoint: "Endpoint", found: Sequence[dict[str, Any]]) -> None:
+    """Print the checks for a person, on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{endpoint.stack}: {', '.join(endpoint.urls)}", title_justify="left")
+    for heading in ("check", "", "s", "what was seen"):
+        table.add_column(heading, justify="right" if heading == "s" else "left", overflow="fold")
+    for check in found:
+        mark = "[green]✓[/]" if check["ok"] else "[red]✗[/]"
+        table.add_row(_plain(check["name"]), mark, f"{check['seconds']:.2f}", _plain(check["detail"]))
+    console = Console(file=sys.stdout)
+    console.width = max(console.width, 120) if not console.is_terminal else console.width
+    console.print(table)
+
+
+def _plain(text: str) -> str:
+    """Return `text` with its brackets kept: rich takes them for colours."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _since(began: float) -> float:
+    return round(time.monotonic() - began, 3)
+
+
+def _endpoint(options: argparse.Namespace) -> "Endpoint":
+    """Return the endpoint that the command line names."""
+    from serving.endpoint import endpoint_file, read_endpoint
+
+    if options.endpoint:
+        return read_endpoint(options.endpoint, hint="name a file that `provision` wrote")
+    return read_endpoint(endpoint_file(options.stack), hint=f"make provision STACK={options.stack}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""What the smoke test checks: each check is a function that returns what it saw, or raises CheckError.
+
+Every check stands alone, so that one failure hides no other. Does not decide which run or what comes of it (smoke.py).
+"""
+
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from core.errors import CheckError
+from serving.client import ApiError, Client, error_code, tls_context
+from serving.endpoint import Endpoint
+
+PROMPTS = (
+    "Write one sentence about a contract.",
+    "List three colours.",
+    "1, 2, 3, 4,",
+)
+"""Fixed, so that answers can be compared. An adapter must differ from its base on one of them."""
+
+ANSWER_TOKENS = 16
+SPEED_TOKENS = 64
+UNKNOWN_MODEL = "no-such-model"
+WRONG_KEY = SecretStr("sk-wrong-key-of-the-smoke-test")
+FORBIDDEN = (
+    ("GET", "/metrics"),
+    ("GET", "/openapi.json"),
+    ("POST", "/invocations"),
+    ("POST", "/pause"),
+    ("POST", "/tokenize"),
+    ("POST", "/v1/load_lora_adapter"),
+    ("POST", "/v1/unload_lora_adapter"),
+)
+"""Paths that vLLM answers, some of them without its key."""
+
+PORT_TRY_S = 3
+LEAST_LEFT = timedelta(hours=12)
+"""A certificate with less left is a failure: provision renews in the last third, and two days is the shortest life."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """One URL of an endpoint, with a client that has the right key."""
+
+    endpoint: Endpoint
+    url: str
+    client: Client
+
+    @property
+    def host(self) -> str:
+        """Name or address of the URL."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        """Port of the URL."""
+        return urlsplit(self.url).port or 443
+
+    def with_key(self, key: SecretStr | None) -> Client:
+        """Return a client with another key, or none."""
+        return Client(self.url, key=key, ca=self.endpoint.ca)
+
+
+Check = Callable[[], str]
+
+
+def checks(target: Target) -> Iterator[tuple[str, Check]]:
+    """Yield name and function of each check, in an order in which the first failure says most."""
+    yield "certificate_valid", lambda: certificate_valid(target.host, target.port, target.endpoint.ca)
+    yield "models_listed", lambda: models_listed(target)
+    for name in target.endpoint.models:
+        yield f"answers[{name}]", lambda name=name: answers(target, name)  # type: ignore[misc]
+        yield f"streams[{name}]", lambda name=name: streams(target, name)  # type: ignore[misc]
+    for name in target.endpoint.adapters:
+        yield f"differs[{name}]", lambda name=name: differs(target, name)  # type: ignore[misc]
+    yield "wrong_key_401", lambda: refused(target.with_key(WRONG_KEY), "GET", "/v1/models", 401)
+    yield "no_key_401", lambda: refused(target.with_key(None), "GET", "/v1/models", 401)
+    yield "unknown_model_404", lambda: unknown_model(target)
+    yield "forbidden_path_404", lambda: forbidden_paths(target)
+    yield "engine_port_closed", lambda: port_closed(target.host, target.endpoint.engine_port)
+    yield "speed", lambda: speed(target)
+
+
+def certificate_valid(host: str, port: int, ca: Path | None) -> str:
+    """The certificate is good for the host's name or address, signed by the CA, and has days left."""
+    context = tls_context(ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        with (
+            socket.create_connection((host, port), timeout=PORT_TRY_S) as plain,
+            context.wrap_socket(plain, server_hostname=host) as connection,
+        ):
+            found = connection.getpeercert() or {}
+            version = connection.version()
+    except ssl.SSLCertVerificationError as error:
+        raise CheckError(f"not valid for {host}: {error.verify_message}") from error
+    except OSError as error:
+        raise CheckError(f"no TLS: {error}") from error
+    until = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(found["notAfter"])), UTC)
+    left = until - datetime.now(UTC)
+    if left < LEAST_LEFT:
+        raise CheckError(f"ends at {until:%Y-%m-%d %H:%M} UTC; provision renews it")
+    return f"{version}, good for {host} until {until:%Y-%m-%d} ({left.days} days)"
+
+
+def models_listed(target: Target) -> str:
+    """/v1/models lists each served name and no other."""
+    listed, wanted = target.client.models(), target.endpoint.models
+    missing = [name for name in wanted if name not in listed]
+    strange = [name for name in listed if name not in wanted]
+    if missing or strange:
+        raise CheckError(f"missing: {', '.join(missing) or 'none'}; not in the spec: {', '.join(strange) or 'none'}")
+    return ", ".join(listed)
+
+
+def answers(target: Target, model: str) -> str:
+    """The model answers a message."""
+    answer = target.client.chat(model, PROMPTS[0], max_tokens=ANSWER_TOKENS)
+    if not answer.text or not answer.tokens:
+        raise CheckError("the answer is empty")
+    return f"{answer.tokens} tokens in {answer.seconds:.2f} s"
+
+
+def streams(target: Target, model: str) -> str:
+    """The model answers piece by piece."""
+    answer = target.client.stream_chat(model, PROMPTS[0], max_tokens=ANSWER_TOKENS)
+    if answer.pieces < 2:  # noqa: PLR2004  # one piece is no stream
+        raise CheckError(f"the answer came in {answer.pieces} pieces")
+    return f"{answer.pieces} pieces, the first after {answer.first_token_s:.3f} s"
+
+
+def differs(target: Target, adapter: str) -> str:
+    """The adapter answers otherwise than the base model: it was loaded, and does something."""
+    for prompt in PROMPTS:
+        base, other = (
+            target.client.complete(name, prompt, max_tokens=ANSWER_TOKENS).text
+            for name in (target.endpoint.base_model, adapter)
+        )
+        if base != other:
+            return f"otherwise than {target.endpoint.base_model} on {prompt!r}"
+    raise CheckError(f"answers as {target.endpoint.base_model} does, on {len(PROMPTS)} prompts")
+
+
+def unknown_model(target: Target) -> str:
+    """A model that is not served is a 404, not another model's answer."""
+    try:
+        target.client.chat(UNKNOWN_MODEL, PROMPTS[0], max_tokens=1)
+    except ApiError as error:
+        if error.status == 404:  # noqa: PLR2004
+            return "HTTP 404"
+        raise
+    raise CheckError(f"{UNKNOWN_MODEL} answered")
+
+
+def refused(client: Client, method: str, path: str, status: int) -> str:
+    """The request gets `status`, with an error in OpenAI's shape."""
+    with client:
+        response = client.ask(method, path)
+    code = error_code(response)
+    if response.status_code != status or code is None:
+        raise CheckError(f"{method} {path}: HTTP {response.status_code} {code or 'without an error code'}")
+    return f"HTTP {status} {code}"
+
+
+def forbidden_paths(target: Target) -> str:
+    """Paths of the engine that are no one's business are 404 for those who have a key, too."""
+    open_paths = []
+    for method, path in FORBIDDEN:
+        status = target.client.ask(method, path).status_code
+        if status != 404:  # noqa: PLR2004
+            open_paths.append(f"{method} {path}: HTTP {status}")
+    if open_paths:
+        raise CheckError("; ".join(open_paths))
+    return f"{len(FORBIDDEN)} paths"
+
+
+def port_closed(host: str, port: int) -> str:
+    """Nothing answers at the engine's own port from here."""
+    try:
+        with socket.create_connection((host, port), timeout=PORT_TRY_S):
+            pass
+    except TimeoutError:
+        return f"{host}:{port} does not answer"
+    except OSError as error:
+        return f"{host}:{port}: {error.strerror}"
+    raise CheckError(f"{host}:{port} takes connections: the engine can be reached past the gateway")
+
+
+def speed(target: Target) -> str:
+    """Time to the first token and tokens per second of the base model, for one request at a time."""
+    answer = target.client.stream_chat(target.endpoint.base_model, PROMPTS[0], max_tokens=SPEED_TOKENS)
+    if not answer.tokens_per_s:
+        raise CheckError(f"{answer.tokens} tokens are too few to tell")
+    return f"first_token_s={answer.first_token_s:.3f} tokens_per_s={answer.tokens_per_s:.1f} tokens={answer.tokens}"

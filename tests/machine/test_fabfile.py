@@ -1,0 +1,114 @@
+"""The everyday tasks on real machines: status, logs, ssh, restart, reboot."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from infra.outputs import HostRecord
+from tests.machine.converge_host import moved, remote
+from tests.machine.fab import Fab
+from tests.machine.served import SERVING, Served
+from tests.unit.provisioning.records import HOST_KEY
+
+
+@pytest.fixture
+def fab(machine: HostRecord, tmp_path: Path) -> Fab:
+    return Fab(tmp_path, machine)
+
+
+@pytest.fixture
+def serving(served_machine: Served, tmp_path: Path) -> Fab:
+    return Fab(tmp_path, served_machine.host, serving=SERVING)
+
+
+def test_status_of_a_bare_machine_says_what_is_missing_and_ends_with_1(machine: HostRecord, fab: Fab) -> None:
+    done = fab.run("status")
+    assert done.status == 1
+    assert done.out.startswith(f"✗ {machine.name} ({machine.address})\n")
+    assert "! models             the engine does not answer\n" in done.out
+    assert "! certificate        none: the gateway does not answer\n" in done.out
+    assert "next: fab -r provisioning provision" in done.err
+
+
+def test_status_of_a_host_that_is_gone_hides_no_other(machine: HostRecord, fab: Fab) -> None:
+    fab.use(moved(machine, name="here"), moved(machine, name="gone", ssh_port=2))
+    done = fab.run("status", "--json")
+    assert done.status == 1
+    here, gone = json.loads(done.out)
+    assert (here["host"], here["error"], len(here["boot_id"])) == ("here", "", 36)
+    assert (gone["host"], gone["boot_id"]) == ("gone", "")
+    assert "connection refused" in gone["error"]
+
+
+def test_ssh_runs_a_command_and_passes_its_status_on(machine: HostRecord, fab: Fab) -> None:
+    done = fab.run("ssh", "--command", "whoami; exit 7")
+    assert (done.status, done.out) == (7, f"{machine.user}\n")
+
+
+def test_ssh_trusts_no_other_host_key(machine: HostRecord, fab: Fab) -> None:
+    fab.use(moved(machine, host_keys=(HOST_KEY,)))
+    done = fab.run("ssh", "--command", "whoami")
+    assert done.status == 255
+    assert done.out == ""
+    assert "Host key verification failed" in done.err
+
+
+def test_ssh_wants_to_know_which_of_several_hosts(machine: HostRecord, fab: Fab) -> None:
+    fab.use(moved(machine, name="a"), moved(machine, name="b"))
+    done = fab.run("ssh")
+    assert done.status == 2
+    assert done.error == "error: --host: test has 2 hosts; name one of a, b"
+    assert fab.run("ssh", "--host", "b", "--command", "true").status == 0
+
+
+def test_restart_without_an_engine_says_what_to_run_first(fab: Fab) -> None:
+    done = fab.run("restart")
+    assert done.status == 1
+    assert "vllm.service is not installed; run provision first" in done.error
+
+
+def test_status_of_a_machine_that_serves_ends_with_0(serving: Fab) -> None:
+    done = serving.run("status")
+    assert done.status == 0, done.out
+    assert "  models             tiny, contract, contract@3, summary, summary@1\n" in done.out
+    assert "89 days left" in done.out
+    assert all(line.startswith(("✓", " ", "! error")) for line in done.out.splitlines()), done.out
+
+
+def test_logs_are_those_of_the_units_asked_for(serving: Fab) -> None:
+    both = serving.run("logs", "--lines", "500")
+    assert both.status == 0
+    assert " haproxy[" in both.out
+    assert " python[" in both.out or "vllm" in both.out
+    gateway = serving.run("logs", "--unit", "gateway", "--lines", "3")
+    assert len(gateway.out.splitlines()) == 3
+    assert "vllm" not in gateway.out
+    assert serving.run("logs", "--unit", "engin").error == "error: --unit: 'engin' is not known; did you mean engine?"
+
+
+def test_logs_are_followed_until_ctrl_c(serving: Fab, served_machine: Served) -> None:
+    running = serving.start("logs", "--unit", "gateway", "--lines", "1", "--follow")
+    running.wait_for("until Ctrl-C")
+    remote(served_machine.host, "systemctl reload haproxy")
+    running.wait_for_output("Reload")
+    running.interrupt()
+    assert running.end().status == 0
+
+
+def test_restart_ends_when_the_engine_answers_again(serving: Fab, served_machine: Served) -> None:
+    before = served_machine.unit("InvocationID")
+    done = serving.run("restart", deadline_s=300)
+    assert done.status == 0, done.err
+    assert "serves again after" in done.err
+    assert served_machine.unit("InvocationID") != before
+    assert served_machine.complete("contract")[0] == 200
+
+
+def test_reboot_ends_when_all_of_it_serves_again(serving: Fab, served_machine: Served) -> None:
+    boot_id = remote(served_machine.host, "cat /proc/sys/kernel/random/boot_id")
+    done = serving.run("reboot", deadline_s=300)
+    assert done.status == 0, done.err
+    assert remote(served_machine.host, "cat /proc/sys/kernel/random/boot_id") != boot_id
+    assert served_machine.complete("contract")[0] == 200
+    assert serving.run("status").status == 0

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, Field, ValidationError
 from core.errors import UsageError
 from core.files import write_atomically
 from core.frozen import Frozen
-from core.paths import stack_state_dir
+from core.paths import state_dir
 
 LEASE_VARIABLE = "LLM_DEPLOY_LEASE"
 """Environment variable by which `up` and `preview` hand the lease to the program."""
@@ -25,6 +25,7 @@ class Lease(Frozen):
     """One rented stack. Written as a stack output, `lease`."""
 
     id: str = Field(pattern=rf"^{ID}$", description="Tells this stack from others of its name in the same account.")
+    region: str = Field(description="Region that it lies in.")
     began_at: AwareDatetime = Field(description="When its lifetime began to count.")
     image_name: str = Field(description="The image as the stack file names it.")
     image: str = Field(description="The image's id, looked up once: a newer one replaces no host unasked.")
@@ -40,7 +41,7 @@ class Lease(Frozen):
 
 def lease_file(stack: str) -> Path:
     """Return where this checkout notes the lease before the engine starts: an `up` that fails exports nothing."""
-    return stack_state_dir(stack) / "lease.json"
+    return state_dir() / "stacks" / stack / "lease.json"
 
 
 def write_lease(stack: str, lease: Lease) -> None:

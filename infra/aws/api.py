@@ -39,12 +39,22 @@ def client(service: str, region: str) -> Any:
 @contextmanager
 def told() -> Iterator[None]:
     """Turn what AWS answers into our errors: UsageError for credentials, DeployError for the rest."""
-    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+    from botocore.exceptions import (
+        BotoCoreError,
+        ClientError,
+        NoCredentialsError,
+        PartialCredentialsError,
+        ProfileNotFound,
+        SSOError,
+        TokenRetrievalError,
+    )
 
     try:
         yield
     except NoCredentialsError:
         raise UsageError("there are none", where="AWS credentials", hint=LOGIN_HINT) from None
+    except (PartialCredentialsError, ProfileNotFound, SSOError, TokenRetrievalError) as error:
+        raise UsageError(str(error), where="AWS credentials", hint=LOGIN_HINT) from None
     except ClientError as error:
         told_code, message = code_of(error), error.response["Error"].get("Message", "")
         if told_code in CREDENTIAL_CODES:

@@ -6,7 +6,7 @@ from tests.doubles.aws.running import RunningAws
 
 REGION = "ap-northeast-2"
 
-MODEL = "{name: qwen, source: {kind: hub, repo: Qwen/Qwen2.5-0.5B-Instruct, revision: " + "7" * 40 + "}}"
+MODEL = "{name: qwen, source: {kind: hub, repo: Qwen/Qwen2.5-0.5B-Instruct, revision: " + "7a" * 20 + "}}"
 
 CPU = """\
 config:

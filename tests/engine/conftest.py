@@ -66,3 +66,11 @@ def aws(simulated_aws: RunningAws) -> RunningAws:
     """The simulated AWS on a good day, with nothing in it."""
     simulated_aws.control.reset()
     return simulated_aws
+
+
+@pytest.fixture
+def cloud_checkout(checkout: Checkout, aws: RunningAws) -> Checkout:
+    """The copy of the checkout, with the simulated AWS as its cloud; no login of whoever runs the tests."""
+    own = {name: value for name, value in checkout.environ.items() if not name.startswith("AWS_")}
+    checkout.environ = own | aws.environ()
+    return checkout

@@ -3,18 +3,10 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from tests.doubles.aws.running import RunningAws
 from tests.doubles.aws.seed import UBUNTU_24, UBUNTU_24_NEWER, UBUNTU_PARAMETER
 from tests.engine.aws_stacks import REGION, everything, instances, stack_text, volumes
 from tests.engine.checkout import Checkout
-
-
-@pytest.fixture
-def cloud_checkout(copied: Path, tmp_path: Path, aws: RunningAws) -> Checkout:
-    """The copy of the checkout, with the simulated AWS as its cloud."""
-    return Checkout(copied, tmp_path, **aws.environ())
 
 
 def test_a_life_without_surprises(cloud_checkout: Checkout, aws: RunningAws) -> None:
@@ -24,7 +16,7 @@ def test_a_life_without_surprises(cloud_checkout: Checkout, aws: RunningAws) -> 
 
     preview = cloud_checkout.run("preview", stack)
     assert preview.returncode == 0, preview.stderr
-    assert "+ creating aws-life-1 (Instance)" in preview.stderr
+    assert "+ would create aws-life-1 (Instance)" in preview.stderr
     assert everything(aws) == before
 
     up = cloud_checkout.run("up", stack)
@@ -88,7 +80,7 @@ def test_what_is_deleted_behind_our_back_is_made_anew_on_the_same_disk(
     assert cloud_checkout.run("down", stack).returncode == 0
 
 
-def test_no_secret_stands_in_the_plain_state(cloud_checkout: Checkout, aws: RunningAws) -> None:
+def test_no_secret_stands_in_the_plain_state(cloud_checkout: Checkout) -> None:
     stack = cloud_checkout.stack("aws-secret", stack_text())
     cloud_checkout.run("up", stack)
 

@@ -15,7 +15,7 @@ from core.paths import CHECKOUT, cache_dir
 from tests.doubles.aws.settings import Control
 from tests.doubles.provider.plugin import install
 
-KEYS = {"AWS_ACCESS_KEY_ID": "AKIATESTTESTTESTTEST", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_PROFILE": ""}
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIATESTTESTTESTTEST", "AWS_SECRET_ACCESS_KEY": "testing"}
 
 
 @dataclass(frozen=True)

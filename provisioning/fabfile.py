@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from fabric import main, task
 from invoke.exceptions import Exit, ParseError
 
-from core.console import say
+from core.console import next_command, say
 from core.errors import UsageError, run_cli
 from provisioning.target import Target
 
@@ -155,6 +155,30 @@ def reboot(_: Any, *, stack: str = "", inventory: str = "", host: Names = (), pa
         from provisioning.restart import reboot
 
         return reboot(target, names=host, at_once=at_once)
+
+    _end(run)
+
+
+_key_task: Callable[[Function], Function] = task(
+    help={"stack": WHICH["stack"], "inventory": WHICH["inventory"], "client": "A name of gateway.clients."},
+    auto_shortflags=False,
+)
+
+
+@_key_task
+def rotate_key(_: Any, *, stack: str = "", inventory: str = "", client: str = "") -> None:
+    """Give a client a new API key; the old one works until the next `provision`."""
+
+    def run() -> int:
+        target = Target(stack, inventory)
+        say(f"→ rotate the key of {client or 'a client'} of {target.name}")
+        from provisioning.credentials import rotate_client_key
+        from provisioning.inventory import load
+
+        path = rotate_client_key(load(target).stack, client)
+        say(f"✓ the new key of {client} is in {path}; hosts take it, and forget the old one, with the next provision")
+        next_command(target.command("provision"))
+        return 0
 
     _end(run)
 

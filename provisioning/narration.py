@@ -27,7 +27,10 @@ MARKS = {"changed": "+", "failed": "✗", "skipped": "-"}
 
 
 class Narrator:
-    """Tells events of several hosts, from several threads, without mixing their lines."""
+    """Tells events of several hosts, from several threads, without mixing their lines.
+
+    A context: at its end, also by Ctrl-C, the terminal's bottom line goes, and threads that still run are not heard.
+    """
 
     def __init__(
         self, hosts: Sequence[str], *, out: TextIO | None = None, clock: Callable[[], float] = time.monotonic
@@ -37,10 +40,20 @@ class Narrator:
         self._clock = clock
         self._live = self._out.isatty()
         self._lock = threading.Lock()
+        self._silent = False
         self._under_way: dict[str, str] = {}
         self._began: dict[tuple[str, str], float] = {}
         """When a host's resource was first heard of."""
         self._told_at: dict[str, float] = {}
+
+    def __enter__(self) -> "Narrator":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            if self._live:
+                self._write(CLEAR_LINE)
+            self._silent = True
 
     def event(self, host: str, event: Outcome | Progress) -> None:
         """Tell one event; a resource that was right already is not worth a line."""
@@ -70,8 +83,7 @@ class Narrator:
         """Print data on stdout, with the bottom line of the terminal out of its way."""
         with self._lock:
             if self._live:
-                self._out.write(CLEAR_LINE)
-                self._out.flush()
+                self._write(CLEAR_LINE)
             print(text, flush=True)
             self._redraw()
 
@@ -88,8 +100,7 @@ class Narrator:
     def _line(self, host: str, text: str) -> None:
         self._told_at[host] = self._clock()
         start = CLEAR_LINE if self._live else ""
-        self._out.write(f"{start}{host:<{self._width}}  {text}\n")
-        self._out.flush()
+        self._write(f"{start}{host:<{self._width}}  {text}\n")
 
     def _redraw(self) -> None:
         """Write the bottom line anew, cut to the terminal's width so that it never wraps."""
@@ -97,8 +108,12 @@ class Narrator:
             return
         parts = [f"{host}: {text}" for host, text in self._under_way.items()]
         columns = shutil.get_terminal_size().columns
-        self._out.write(CLEAR_LINE + "   ".join(parts)[: columns - 1])
-        self._out.flush()
+        self._write(CLEAR_LINE + "   ".join(parts)[: columns - 1])
+
+    def _write(self, text: str) -> None:
+        if not self._silent:
+            self._out.write(text)
+            self._out.flush()
 
 
 def outcome_line(outcome: Outcome) -> str:

@@ -145,17 +145,18 @@ def _run(
         on_event = narrator.progress_only if dry_run else narrator.event
         return converge(host, wishes.lists[host.name], dry_run=dry_run, on_event=on_event)
 
-    for host, result in on_each(hosts, work, at_once=at_once):
-        results[host.name] = result
-        if isinstance(result, DeployError):
-            if len(hosts) > 1:  # the only host's error is the command's own
-                narrator.say(host.name, error_line(result))
-            continue
-        if dry_run:
-            narrator.aside(plan_text(result))
-        for outcome in result.failed:
-            narrator.say(host.name, why(outcome))
-        narrator.say(host.name, counts(result, would=dry_run))
+    with narrator:
+        for host, result in on_each(hosts, work, at_once=at_once):
+            results[host.name] = result
+            if isinstance(result, DeployError):
+                if len(hosts) > 1:  # the only host's error is the command's own
+                    narrator.say(host.name, error_line(result))
+                continue
+            if dry_run:
+                narrator.aside(plan_text(result))
+            for outcome in result.failed:
+                narrator.say(host.name, why(outcome))
+            narrator.say(host.name, counts(result, would=dry_run))
 
 
 def why(outcome: Outcome) -> str:

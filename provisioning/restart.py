@@ -8,12 +8,13 @@ from core.errors import DeployError, HostError
 from infra.outputs import HostRecord, StackOutputs
 from provisioning.connection import connect
 from provisioning.converge.result import Progress
+from provisioning.diagnosis import diagnose
 from provisioning.fleet import on_each, raise_failures
 from provisioning.inventory import choose, load
 from provisioning.narration import Narrator, error_line
 from provisioning.remote import ConnectionCutError, stream
 from provisioning.roles.layout import ENGINE_UNIT
-from provisioning.status import HostStatus, ask, look
+from provisioning.status import HostStatus, UnitState, ask, look
 from provisioning.target import Target
 from provisioning.waiting import wait_until
 
@@ -22,6 +23,8 @@ BOOT_S = 600
 
 GIVE_UP_AFTER_STARTS = 2
 """An engine that died that often by itself will not come up by waiting."""
+
+JOURNAL_LINES = 400
 
 Tell = Callable[[str], None]
 
@@ -58,13 +61,14 @@ def _on_hosts(
         work(outputs, host, tell)
         return time.monotonic() - began
 
-    for host, result in on_each(hosts, timed, at_once=at_once):
-        if isinstance(result, DeployError):
-            failed[host.name] = result
-            if len(hosts) > 1:  # the only host's error is the command's own
-                narrator.say(host.name, error_line(result))
-        else:
-            narrator.say(host.name, f"✓ serves again after {result:.1f} s")
+    with narrator:
+        for host, result in on_each(hosts, timed, at_once=at_once):
+            if isinstance(result, DeployError):
+                failed[host.name] = result
+                if len(hosts) > 1:  # the only host's error is the command's own
+                    narrator.say(host.name, error_line(result))
+            else:
+                narrator.say(host.name, f"✓ serves again after {result:.1f} s")
     raise_failures(failed, len(hosts), hint=f"see `{target.command('status')}`")
     next_command(target.smoke_command(outputs.stack), target.command("status"))
     return 0
@@ -117,9 +121,9 @@ def _wait(again: Callable[[], tuple[HostStatus, bool]], tell: Tell, host: HostRe
             missing = error.what
         else:
             missing = now.missing if anew else "is going down"
-            dead = [unit for unit in now.units if anew and unit.has_failed(GIVE_UP_AFTER_STARTS)]
-            if dead:
-                raise HostError(f"{dead[0].name} is {dead[0].words}", where=host.name, hint="see its logs")
+            dead = next((unit for unit in now.units if anew and unit.has_failed(GIVE_UP_AFTER_STARTS)), None)
+            if dead is not None:
+                raise _not_started(host, dead)
         if missing:
             tell(missing)
         return None if missing else True
@@ -127,3 +131,12 @@ def _wait(again: Callable[[], tuple[HostStatus, bool]], tell: Tell, host: HostRe
     wait_until(
         ready, deadline_s=deadline_s, late=lambda: HostError(f"does not serve again: {missing}", where=host.name)
     )
+
+
+def _not_started(host: HostRecord, unit: UnitState) -> HostError:
+    """Return why `unit` did not start, from its journal."""
+    argv = ("journalctl", "-q", "--no-pager", "-o", "cat", "-n", str(JOURNAL_LINES), "-u", unit.name)
+    with connect(host) as connection:
+        diagnosis = diagnose("".join(stream(connection, host, argv)))
+    cause = f": {diagnosis.cause}" if diagnosis.cause else ""
+    return HostError(f"{unit.name} is {unit.words}{cause}", where=host.name, hint=diagnosis.hint or "see its logs")

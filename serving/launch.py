@@ -13,9 +13,6 @@ MAX_LORAS_IN_BATCH = 8
 
 GIB = 1 << 30
 
-BFLOAT16_CAPABILITY = (8, 0)
-"""Compute capability from which a GPU has bfloat16; a T4 (7.5) has not."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Processor:
@@ -24,6 +21,7 @@ class Processor:
     cpu_count: int
     gpu_count: int = 0
     bfloat16: bool = True
+    """Whether the GPUs compute in it, as those from Ampere on do and a T4 does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +119,10 @@ def _adapter_options(spec: ServingSpec, paths: EnginePaths) -> tuple[str, ...]:
 
 
 def _environment(paths: EnginePaths) -> dict[str, str]:
-    """Return the environment of every host: nothing is asked of the hub or told to anybody, caches have their place."""
+    """Return the environment of every host: nothing is asked of the hub or told to anybody, caches have their place.
+
+    The engine's processes talk to each other over loopback, which is all that the unit lets them reach.
+    """
     return {
         "HF_HUB_OFFLINE": "1",
         "TRANSFORMERS_OFFLINE": "1",
@@ -133,7 +134,9 @@ def _environment(paths: EnginePaths) -> dict[str, str]:
         "HF_HOME": f"{paths.cache}/huggingface",
         "TRITON_CACHE_DIR": f"{paths.cache}/triton",
         "TORCHINDUCTOR_CACHE_DIR": f"{paths.cache}/inductor",
-        "VLLM_CONFIGURE_LOGGING": "1",
+        "VLLM_HOST_IP": "127.0.0.1",
+        "GLOO_SOCKET_IFNAME": "lo",
+        "NCCL_SOCKET_IFNAME": "lo",
         "NO_COLOR": "1",
         "PYTHONUNBUFFERED": "1",
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from infra.outputs import HostRecord
-from tests.machine.machines import NewMachine, making_machines
+from tests.machine.machines import NewMachine, begin_run, making_machines
 
 
 @pytest.fixture(scope="session")
@@ -15,7 +15,9 @@ def machine_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A state folder of this test run; its machines belong to it, not to the checkout."""
     if os.geteuid() != 0:
         pytest.skip("real machines need root")
-    return tmp_path_factory.mktemp("state")
+    state = tmp_path_factory.mktemp("state")
+    begin_run(state)
+    return state
 
 
 @pytest.fixture(scope="session")

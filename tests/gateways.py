@@ -54,6 +54,13 @@ def vllm_serving(port: int) -> ServingSpec:
     return ServingSpec.model_validate({"model": model, "vllm": {"port": port}})
 
 
+def ollama_serving(port: int = 11434, *, native_api: bool = False) -> ServingSpec:
+    """Return the spec of an Ollama at `port`."""
+    model = {"name": "tiny", "source": {"kind": "tiny", "name": "llama"}}
+    ollama = {"port": port, "native_api": native_api}
+    return ServingSpec.model_validate({"engine": "ollama", "model": model, "ollama": ollama})
+
+
 @dataclass(frozen=True)
 class Reply:
     """An answer as it came over the wire."""
@@ -153,17 +160,20 @@ class RunningGateway:
     def reload(self) -> None:
         """Do what systemd's reload does, and wait until a new worker serves."""
         before = self.worker()
-        wait_for(self._master_takes_reload, "the master, which starts itself anew after it has loaded")
-        wait_for(lambda: self.worker_or_none() not in (None, before), "a new worker")
+        with suppress(ConnectionResetError):  # the master starts itself anew, and its socket with it
+            _command(self._master_socket, "reload")
+        wait_for(lambda: self.is_ready() and self.worker_or_none() != before, "a new worker")
 
-    def _master_takes_reload(self) -> bool:
-        try:
-            _command(f"{self.folder}/{MASTER_SOCKET}", "reload")
-        except ConnectionResetError:
-            return True  # it starts itself anew, and its socket with it
-        except OSError:
+    def is_ready(self) -> bool:
+        """Return whether worker and master listen: before it does, the master loses signals."""
+        if self.worker_or_none() is None:
             return False
-        return True
+        with socket.socket(socket.AF_UNIX) as connection:
+            return connection.connect_ex(self._master_socket) == 0
+
+    @property
+    def _master_socket(self) -> str:
+        return f"{self.folder}/{MASTER_SOCKET}"
 
     def worker_or_none(self) -> str | None:
         """Return the worker's process id, or none before the first and between two."""
@@ -182,8 +192,10 @@ class RunningGateway:
 
 
 @contextmanager
-def running_gateway(folder: Path, engine: EngineDouble | int, **spec: Any) -> Iterator[RunningGateway]:
-    """Run HAProxy in front of `engine`, or of a port where none may listen.
+def running_gateway(
+    folder: Path, engine: EngineDouble | int, *, serving: ServingSpec | None = None, **spec: Any
+) -> Iterator[RunningGateway]:
+    """Run HAProxy in front of `engine`, or of a port where none may listen; without `serving` it is taken for vLLM.
 
     `spec` has fields of GatewaySpec, not checked: a test may wait for shorter times than people may write.
     """
@@ -197,7 +209,7 @@ def running_gateway(folder: Path, engine: EngineDouble | int, **spec: Any) -> It
         metrics_address=f"{ADDRESS}:{free_port()}",
         user="",
     )
-    serving = vllm_serving(engine if isinstance(engine, int) else engine.port)
+    serving = serving or vllm_serving(engine if isinstance(engine, int) else engine.port)
     pem = server_certificate(folder / "kept.pem", folder / "ca", (ADDRESS,), 2, datetime.now(UTC))
     credentials = sample_credentials(pem)
     Path(places.certificate).write_text(pem)
@@ -213,7 +225,7 @@ def running_gateway(folder: Path, engine: EngineDouble | int, **spec: Any) -> It
         )
     running = RunningGateway(gateway.port, places, folder / "ca" / CA_CERTIFICATE, folder, process)
     try:
-        wait_for(lambda: process.poll() is not None or running.worker_or_none(), "HAProxy")
+        wait_for(lambda: process.poll() is not None or running.is_ready(), "HAProxy")
         assert process.poll() is None, running.log()
         yield running
     finally:

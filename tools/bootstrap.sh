@@ -28,7 +28,7 @@ is_done() {
 need_programs() {
   local pair missing=()
   for pair in "$@"; do
-    command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+    PATH=$PATH:/usr/sbin command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
   done
   ((${#missing[@]})) && need_packages "${missing[@]}"
   return 0
@@ -103,7 +103,7 @@ is_done && exit 0
 
 case $purpose in
   commands) ;;
-  tests) need_programs git=git ssh-keygen=openssh-client ;;
+  tests) need_programs git=git ssh-keygen=openssh-client ss=iproute2 haproxy=haproxy ;;
   checks) need_programs git=git shellcheck=shellcheck ;;
   *) fail "tools/bootstrap.sh knows no $purpose" "write tests, checks or nothing" ;;
 esac

@@ -31,6 +31,7 @@ BOOT_DEADLINE_S = 60.0
 ANSWER_DEADLINE_S = 15.0
 """How long a machine that runs may be silent before it counts as dead: long enough for a reboot."""
 
+GREETING_S = 10.0
 POLL_S = 0.05
 MIB_PER_GIB = 1024
 
@@ -169,6 +170,8 @@ def _answers(machine: MachineRecord, deadline_s: float) -> bool:
     while time.monotonic() < end:
         try:
             with socket.create_connection((_network(machine).address, 22), timeout=1) as connection:
+                # A busy machine takes a while to greet; to knock again meanwhile would only give it more to do.
+                connection.settimeout(GREETING_S)
                 if connection.recv(4) == b"SSH-":
                     return True
         except OSError:
@@ -180,6 +183,8 @@ def _answers(machine: MachineRecord, deadline_s: float) -> bool:
 
 def _remove(identity: str) -> None:
     """End and remove everything that carries this id, then ask the host whether anything is left."""
+    if machine := _whole(identity):
+        machine.changed(phase="removing")  # a removal that is cut off must not be taken for a machine that is off
     runner().stop(identity)
     Network(identity, 0).down()
     _forget_nspawn(identity)

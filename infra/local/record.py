@@ -41,7 +41,7 @@ class MachineRecord:
     """Which /30 of infra/local/network.py's range is its own; -1 until one is chosen."""
     host_key: str = ""
     """Public half of its SSH host key; empty until it is made."""
-    phase: Literal["creating", "ready"] = "creating"
+    phase: Literal["creating", "ready", "removing"] = "creating"
 
     @property
     def folder(self) -> Path:

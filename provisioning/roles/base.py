@@ -83,17 +83,18 @@ def _security_updates() -> list[Resource]:
 
 def _clock() -> list[Resource]:
     """Return a clock that is kept right: by what the image brings, else by systemd-timesyncd."""
-    install = (
-        "ls /usr/lib/systemd/ntp-units.d/*.list >/dev/null 2>&1"
-        " || apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends systemd-timesyncd"
-        "; timedatectl set-ntp true"
+    start = (
+        "for unit in chrony ntpsec systemd-timesyncd; do"
+        " systemctl cat $unit >/dev/null 2>&1 && exec systemctl enable --now $unit; done;"
+        " apt-get -qq update;"
+        " apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends systemd-timesyncd"
+        " && systemctl enable --now systemd-timesyncd"
     )
     return [
         Command(
             name="time-sync",
-            argv=("sh", "-c", install),
+            argv=("sh", "-c", start),
             check=("systemctl", "is-active", "--quiet", *CLOCK_UNITS),  # succeeds when one of them is active
-            env={"DEBIAN_FRONTEND": "noninteractive"},
             after=("packages:base",),
         )
     ]

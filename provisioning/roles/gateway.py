@@ -69,7 +69,7 @@ LOG_FIELDS = {
     "time": '"%[date,utime(%Y-%m-%dT%H:%M:%SZ)]"',
     "request_id": '"%[var(txn.request_id)]"',
     "client": '"%[var(txn.client)]"',
-    "address": '"%ci"',
+    "address": '"%[src,regsub(^::ffff:,)]"',
     "method": '"%HM"',
     "path": '"%[var(txn.path),bytes(0,200),regsub(sk-[A-Za-z0-9_-]+,sk-***,g),regsub([^A-Za-z0-9/._~%@:*-],_,g)]"',
     "status": "%ST",

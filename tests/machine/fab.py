@@ -77,7 +77,7 @@ class Fab:
 
     def __init__(self, folder: Path, *hosts: HostRecord, **values: Any) -> None:
         self.runs = folder / "runs"
-        self._folder = folder
+        self.state = folder / "state"
         self.inventory = folder / "hosts.json"
         self.use(*hosts, **values)
 
@@ -88,7 +88,7 @@ class Fab:
 
     def start(self, task: str, *arguments: str) -> Running:
         """Start a task."""
-        where = {"LLM_DEPLOY_STATE": str(self._folder / "state"), "LLM_DEPLOY_RUNS": str(self.runs)}
+        where = {"LLM_DEPLOY_STATE": str(self.state), "LLM_DEPLOY_RUNS": str(self.runs)}
         environment = {name: value for name, value in os.environ.items() if name != "LLM_DEPLOY_RUN"}
         process = subprocess.Popen(
             [str(FAB), "-r", "provisioning", task, "--inventory", str(self.inventory), *arguments],

@@ -1,10 +1,12 @@
 """Machines for tests: made through infra.local.machine, and removed whatever happens in between."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from core.processes import Process
 from infra.local import machine as machines
 from infra.local import record
 from infra.outputs import HostRecord
@@ -12,6 +14,27 @@ from infra.ssh_key import KEY_NAME, make_key_pair
 
 SMALL_MIB = 1024
 STACK = "test"
+
+
+RUN_NOTE = "test-run"
+"""File in a test run's state folder that says which process the run is."""
+
+
+def begin_run(state: Path) -> None:
+    """Note whose `state` is, and remove the machines of test runs that were killed."""
+    (state / RUN_NOTE).write_text(str(Process.of_pid(os.getpid())))
+    for each in record.all_readable():
+        if each.stack == STACK and _run_is_over(Path(each.owner)):
+            machines.destroy(each.id)
+
+
+def _run_is_over(state: Path) -> bool:
+    """Return whether the test run with this state folder has ended for sure; a folder without a note says nothing."""
+    try:
+        run = Process.parse((state / RUN_NOTE).read_text())
+    except FileNotFoundError:
+        return not state.exists()
+    return run is not None and not run.is_running()
 
 
 class NewMachine(Protocol):

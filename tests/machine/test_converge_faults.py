@@ -101,6 +101,22 @@ def test_apt_itself_killed_is_mended(machine: HostRecord) -> None:
     assert remote(machine, "dpkg-query -W -f '${db:Status-Status}' bc; dpkg --audit") == "installed"
 
 
+NO_WAY = 'Acquire::http::Proxy "http://127.0.0.1:9"; Acquire::https::Proxy "http://127.0.0.1:9";'
+
+
+def test_a_registry_out_of_reach(machine: HostRecord) -> None:
+    """apt's own words are in the error; with the way open again the next run completes."""
+    wishes: list[Resource] = [Packages(name="far", present=("sl",))]
+    remote(machine, f"echo '{NO_WAY}' > /etc/apt/apt.conf.d/zz-no-way; apt-get clean")
+    try:
+        failed = bring(machine, wishes).of(wishes[0])
+    finally:
+        remote(machine, "rm /etc/apt/apt.conf.d/zz-no-way")
+    assert "Failed to fetch" in failed.error
+    assert "127.0.0.1" in failed.error
+    assert bring(machine, wishes).result.ok
+
+
 @pytest.mark.parametrize("how", ["killed agent", "cut connection"])
 def test_a_large_file_cut_off_goes_on_where_it_stopped(machine: HostRecord, tmp_path: Path, how: str) -> None:
     """The half is under no right name; the next run asks for the other half only."""

@@ -31,6 +31,21 @@ def test_status_of_a_bare_machine_says_what_is_missing_and_ends_with_1(machine: 
     assert "next: fab -r provisioning provision" in done.err
 
 
+def test_a_plan_changes_nothing_and_shows_no_secret(machine: HostRecord, fab: Fab) -> None:
+    everything = "find /etc /usr/local /var/lib/llm* -newer /run/before 2>/dev/null; dpkg-query -W | sha256sum"
+    before = remote(machine, f"touch /run/before; {everything}")
+    done = fab.run("plan", "--roles", "base,gateway")
+    assert done.status == 0, done.err
+    assert "+ file:/etc/llm/gateway/server.pem: create\n" in done.out
+    assert "+// Written by llm-deploy (base role).\n" in done.out
+    assert remote(machine, everything) == before
+    keys = json.loads((fab.state / "stacks/test/keys.json").read_text())
+    certificate = (fab.state / "stacks/test/certificates" / f"{machine.name}.pem").read_text()
+    secret_lines = [line for line in certificate.splitlines() if len(line) > 40]
+    assert not [secret for secret in (*keys.values(), *secret_lines) if secret in done.out + done.err]
+    assert "PRIVATE KEY" not in done.out + done.err
+
+
 def test_status_of_a_host_that_is_gone_hides_no_other(machine: HostRecord, fab: Fab) -> None:
     fab.use(moved(machine, name="here"), moved(machine, name="gone", ssh_port=2))
     done = fab.run("status", "--json")
@@ -66,6 +81,25 @@ def test_restart_without_an_engine_says_what_to_run_first(fab: Fab) -> None:
     done = fab.run("restart")
     assert done.status == 1
     assert "vllm.service is not installed; run provision first" in done.error
+
+
+BROKEN_ENGINE = """
+cat > /etc/systemd/system/vllm.service <<'END'
+[Service]
+ExecStart=/bin/sh -c 'echo "ValueError: LoRA rank 16 is greater than max_lora_rank 8."; exit 1'
+Restart=on-failure
+RestartSec=1
+END
+systemctl daemon-reload
+"""
+
+
+def test_restart_of_an_engine_that_cannot_start_ends_with_the_cause(machine: HostRecord, fab: Fab) -> None:
+    remote(machine, BROKEN_ENGINE)
+    done = fab.run("restart", deadline_s=60)
+    remote(machine, "systemctl stop vllm; rm /etc/systemd/system/vllm.service; systemctl daemon-reload")
+    assert done.status == 1
+    assert "ValueError: LoRA rank 16 is greater than max_lora_rank 8.; raise vllm.max_lora_rank" in done.error
 
 
 def test_status_of_a_machine_that_serves_ends_with_0(serving: Fab) -> None:

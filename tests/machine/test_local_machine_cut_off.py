@@ -38,3 +38,22 @@ def test_it_does_not_count_as_there_and_the_next_creation_makes_it_whole(cut_off
     one = new_machine()
     assert on(one, "systemctl is-active ssh.service") == "active"
     assert machines.read(cut_off)
+
+
+def test_a_removal_that_was_cut_off_is_not_taken_for_a_machine_that_is_off(
+    new_machine: NewMachine, machine_state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = new_machine()
+    identity = record.machine_id(str(machine_state), STACK, first.name)
+
+    def half(_id: str) -> None:
+        (record.STORE / identity / "root/usr/sbin/sshd").unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(record, "remove", half)
+        with pytest.raises(KeyboardInterrupt):
+            machines.destroy(identity)
+    again = new_machine()
+    assert on(again, "systemctl is-active ssh.service") == "active"
+    assert again.host_keys != first.host_keys

@@ -12,7 +12,7 @@ from core.errors import HostError
 from infra.local import leftovers, network, record
 from infra.local import machine as machines
 from infra.local.runner import runner
-from tests.machine.machines import STACK, NewMachine, making_machines
+from tests.machine.machines import RUN_NOTE, STACK, NewMachine, begin_run, making_machines
 from tests.machine.shell import on, wait_until
 
 
@@ -128,3 +128,17 @@ def host_things(identity: str) -> Iterator[str]:
     for command in (*commands, "ls /var/lib/llm-deploy/machines", "ls /run/systemd/nspawn/propagate", "ls /run/netns"):
         output = subprocess.run(command.split(), capture_output=True, text=True, check=False).stdout
         yield from (f"{command}: {line}" for line in output.splitlines() if identity in line)
+
+
+def test_machines_of_a_test_run_that_was_killed_go_with_the_next_run(
+    new_machine: NewMachine, machine_state: Path, tmp_path: Path
+) -> None:
+    killed = tmp_path / "killed"
+    with making_machines(killed) as make:
+        make("one")
+        identity = record.machine_id(str(killed), STACK, "one")
+        (killed / RUN_NOTE).write_text("1 1 another-boot")
+        mine = new_machine()
+        begin_run(machine_state)
+        assert leftovers.of_machine(identity) == []
+        assert on(mine, "hostname") == "one"

@@ -13,7 +13,7 @@ from core.paths import CHECKOUT
 from tests.unit.provisioning.records import host_values, stack_values
 
 FAB = Path(sys.executable).with_name("fab")
-TASKS = ["logs", "plan", "provision", "reboot", "restart", "ssh", "status"]
+TASKS = ["logs", "plan", "provision", "reboot", "restart", "rotate-key", "ssh", "status"]
 
 
 def fab(*arguments: str, folder: Path = CHECKOUT, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -50,6 +50,25 @@ def test_wrong_usage_is_one_line_and_status_2(tmp_path: Path, arguments: list[st
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
     assert done.returncode == 2
+
+
+def test_rotate_key_changes_one_key_and_prints_none(tmp_path: Path) -> None:
+    inventory = tmp_path / "hosts.json"
+    inventory.write_text(json.dumps(stack_values(host_values())))
+    keys = tmp_path / "stacks" / "test" / "keys.json"
+    keys.parent.mkdir(parents=True)
+    keys.write_text('{"default": "sk-old", "batch": "sk-other"}')
+    arguments = ("-r", "provisioning", "rotate-key", "--inventory", str(inventory), "--client")
+    done = fab(*arguments, "default", LLM_DEPLOY_STATE=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    after = json.loads(keys.read_text())
+    assert after["default"] != "sk-old"
+    assert after["batch"] == "sk-other"
+    assert after["default"] not in done.stdout + done.stderr
+    assert str(keys) in done.stderr
+    wrong = fab(*arguments, "defalt", LLM_DEPLOY_STATE=str(tmp_path))
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.endswith("error: stack test has no client 'defalt'; there are: batch, default\n")
 
 
 WRONG_TARGET = {

@@ -24,7 +24,7 @@ from provisioning.roles.gateway import (
 from provisioning.roles.gateway_answers import ANSWERS, OWN_ERRORS, Answer
 from provisioning.roles.layout import ENGINE_ENV, GATEWAY_UNIT
 from serving.spec import GatewaySpec, ServingSpec
-from tests.gateways import CLIENT_KEY, haproxy, sample_credentials, vllm_serving
+from tests.gateways import CLIENT_KEY, haproxy, ollama_serving, sample_credentials, vllm_serving
 
 HOST = HostRecord(
     name="gpu-1",
@@ -34,11 +34,6 @@ HOST = HostRecord(
     cpu_count=2,
     memory_gib=4,
 )
-
-
-def ollama_serving(*, native_api: bool) -> ServingSpec:
-    model = {"name": "exaone", "source": {"kind": "tiny", "name": "llama"}}
-    return ServingSpec.model_validate({"engine": "ollama", "model": model, "ollama": {"native_api": native_api}})
 
 
 VLLM = vllm_serving(8000)

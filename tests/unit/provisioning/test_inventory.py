@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError, DeployError, UsageError
+from core.paths import CHECKOUT
 from provisioning.inventory import choose, load
 from provisioning.target import Target
 from tests.unit.provisioning.records import HOST_KEY, host_values, stack, stack_values
@@ -48,6 +49,13 @@ def test_yaml_is_read_and_the_identity_file_starts_beside_it(inventory: Path) ->
     outputs = load(Target(inventory=str(inventory)))
     assert outputs.stack == "rack"
     assert outputs.hosts[0].identity_file == inventory.parent / "keys/id_ed25519"
+
+
+def test_the_example_in_the_documentation_is_a_good_one(inventory: Path) -> None:
+    text = (CHECKOUT / "docs/inventory.md").read_text()
+    inventory.write_text(text.split("```yaml\n")[1].split("```")[0])
+    outputs = load(Target(inventory=str(inventory)))
+    assert [host.name for host in choose(outputs, [])] == ["gpu1"]
 
 
 def test_json_is_read(inventory: Path) -> None:

@@ -89,6 +89,14 @@ def test_a_terminal_follows_what_is_under_way_on_one_line(monkeypatch: pytest.Mo
     assert out.getvalue().endswith("b: … packages:base: Unpacking (0 s)")
 
 
+def test_the_bottom_line_goes_at_the_end_and_late_events_are_not_heard() -> None:
+    out = Terminal()
+    with Narrator(["a"], out=out) as narrator:
+        narrator.event("a", Progress(id="venv:/v", text="building"))
+    narrator.event("a", CHANGED)
+    assert out.getvalue().endswith(CLEAR_LINE)
+
+
 def test_of_long_output_the_end_is_shown() -> None:
     lines = [f"line {number}" for number in range(50)]
     shown = failure_detail(Outcome(id="x", status="failed", detail="\n".join(lines))).splitlines()

@@ -69,9 +69,12 @@ def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
     def tick(process: Process) -> None:
         host.events.progress(wish.id, process.last_line())
 
-    def apt(*words: str) -> tuple[int, str]:
+    said = []
+
+    def apt(*words: str) -> int:
         done = run([*APT, *words], timeout_s=APT_TIMEOUT_S, on_tick=tick, must_finish=True)
-        return done.status, done.output
+        said.append(done.output)
+        return done.status
 
     _wait_for_lists()
     run(["dpkg", "--configure", "-a", "--force-confold"], timeout_s=APT_TIMEOUT_S, on_tick=tick, must_finish=True)
@@ -79,13 +82,13 @@ def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
         apt("update")
     transaction = ["install", "--purge", *installs, *purges]
     with _MaskedUnits(host.units):
-        status, output = apt(*transaction)
+        status = apt(*transaction)
         if status != 0 and installs:
             apt("--fix-broken", "install")
             apt("update")
-            status, output = apt(*transaction)
+            status = apt(*transaction)
     if status != 0:
-        raise Failure(_cause(output), output)
+        raise Failure(_cause(said), "".join(said))
 
 
 def _wait_for_lists() -> None:
@@ -113,10 +116,12 @@ def _lists_are_old() -> bool:
     return fetched < changed or time.time() - fetched > LISTS_FRESH_S
 
 
-def _cause(output: str) -> str:
-    """Return apt's own error line."""
-    errors = [line for line in output.splitlines() if line.startswith(("E:", "dpkg: error"))]
-    return "apt-get failed: " + (errors[0] if errors else "see its output")
+def _cause(said: Sequence[str]) -> str:
+    """Return apt's own error line; a list that could not be fetched explains a package that is not found later."""
+    lines = [line for output in said for line in output.splitlines()]
+    fetches = [line for line in lines if "Failed to fetch" in line]
+    errors = [line for line in lines if line.startswith(("E:", "dpkg: error"))]
+    return "apt-get failed: " + next(iter([*fetches, *errors]), "see its output")
 
 
 class _MaskedUnits:

@@ -1,0 +1,28 @@
+"""A machine that serves: base role, vLLM with two adapters, gateway. Provisioned once, as it takes minutes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.outputs import StackOutputs
+from provisioning.provision import ROLES, wishes_for
+from tests.machine.converge_host import bring
+from tests.machine.machines import making_machines
+from tests.machine.served import SERVING, Served
+from tests.unit.provisioning.records import stack
+
+SERVED_MIB = 6144
+
+
+@pytest.fixture(scope="session")
+def served_machine(machine_state: Path) -> Iterator[Served]:
+    """One served machine for the whole run; whoever changes it brings it back to what `wishes_for` says."""
+    with pytest.MonkeyPatch.context() as patch, making_machines(machine_state) as make:
+        patch.setenv("LLM_DEPLOY_STATE", str(machine_state))
+        host = make("served", memory_mib=SERVED_MIB)
+        outputs: StackOutputs = stack(serving=SERVING).model_copy(update={"hosts": (host,)})
+        resources = list(wishes_for(outputs, [host], ROLES).lists[host.name])
+        first = bring(host, resources)
+        assert first.result.ok, [(failed.id, failed.error, failed.detail) for failed in first.result.failed]
+        yield Served(host, outputs, resources)

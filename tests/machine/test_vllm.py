@@ -1,0 +1,116 @@
+"""vLLM on a real machine: it answers, comes back when it is killed, and finishes what it has begun."""
+
+import json
+import re
+
+import pytest
+
+from provisioning.converge.resources import File, Unit
+from provisioning.diagnosis import diagnose
+from provisioning.roles.layout import ENGINE_ENV
+from provisioning.roles.vllm import UNIT, UNIT_FILE
+from tests.machine.converge_host import bring, remote
+from tests.machine.served import Served
+
+
+def test_a_second_run_changes_nothing(served_machine: Served) -> None:
+    seen = bring(served_machine.host, served_machine.resources)
+    assert seen.result.ok
+    assert [outcome.id for outcome in seen.result.changed] == []
+    assert seen.result.round_trips == 1
+
+
+def test_models_are_listed_by_alias_and_by_immutable_name(served_machine: Served) -> None:
+    status, body = served_machine.get("/v1/models")
+    assert status == 200
+    names = {model["id"] for model in json.loads(body)["data"]}
+    assert names == set(served_machine.outputs.serving.served_names)
+    assert names == {"tiny", "contract", "contract@3", "summary", "summary@1"}
+
+
+def test_base_and_adapters_answer_each_in_its_own_words(served_machine: Served) -> None:
+    answers = {name: served_machine.complete(name) for name in ("tiny", "contract", "summary")}
+    assert [status for status, _ in answers.values()] == [200, 200, 200]
+    assert len({text for _, text in answers.values()}) == 3
+
+
+def test_an_alias_and_its_immutable_name_are_the_same_adapter(served_machine: Served) -> None:
+    assert served_machine.complete("contract") == served_machine.complete("contract@3")
+
+
+@pytest.mark.parametrize(("model", "key", "status"), [("tiny", False, 401), ("unheard-of", True, 404)])
+def test_strangers_and_unknown_models_are_refused(served_machine: Served, model: str, key: bool, status: int) -> None:
+    assert served_machine.complete(model, key=key)[0] == status
+
+
+def test_the_key_is_roots_alone_and_in_no_argument_list(served_machine: Served) -> None:
+    key = remote(served_machine.host, f"sed -n s/^VLLM_API_KEY=//p {ENGINE_ENV}").strip()
+    assert re.fullmatch(r"[\w-]{43}", key)
+    assert remote(served_machine.host, f"stat -c '%a %U' {ENGINE_ENV}").strip() == "600 root"
+    lines = remote(served_machine.host, "cat /proc/[0-9]*/cmdline | tr '\\0' '\\n'; journalctl -q --no-pager")
+    assert "api_server" in lines
+    assert key not in lines
+
+
+def test_the_engine_listens_on_loopback_only(served_machine: Served) -> None:
+    sockets = remote(served_machine.host, "ss -ltnH '( sport = 8000 )'").split()
+    assert sockets[3] == "127.0.0.1:8000"
+
+
+def test_the_engine_may_not_write_or_become_anybody(served_machine: Served) -> None:
+    pid = served_machine.unit("MainPID")
+    status = remote(served_machine.host, f"cat /proc/{pid}/status")
+    assert re.search(r"^NoNewPrivs:\t1$", status, re.MULTILINE)
+    assert re.search(r"^CapEff:\t0+$", status, re.MULTILINE)
+    assert re.search(r"^Seccomp:\t2$", status, re.MULTILINE)
+    refused = remote(
+        served_machine.host,
+        f"nsenter -t {pid} -m setpriv --reuid=llm --regid=llm --clear-groups "
+        "sh -c 'for path in /var/lib/llm/models /etc /usr; do touch $path/x 2>/dev/null && echo $path; done; true'",
+    )
+    assert refused == ""
+
+
+def test_it_comes_back_when_it_is_killed(served_machine: Served) -> None:
+    before = served_machine.unit("MainPID")
+    served_machine.run(f"kill -9 {before}; wait_until '[ $(state) = activating ]'; wait_until '[ $(state) = active ]'")
+    assert served_machine.unit("MainPID") != before
+    assert served_machine.unit("NRestarts") == "1"
+    assert served_machine.complete("contract")[0] == 200
+
+
+def test_a_restart_lets_running_answers_finish_and_holds_new_ones_back(served_machine: Served) -> None:
+    held_back, *events = served_machine.run("""
+        python3 /tmp/stream 1500 > /tmp/events & stream=$!
+        wait_until '[ $(wc -l < /tmp/events) -gt 10 ]'
+        systemctl restart --no-block vllm.service
+        wait_until '[ $(state) = deactivating ]'
+        wait_until '[ "$(python3 /tmp/gateway-state)" = DRAIN ]'
+        echo "running: $(kill -0 $stream && echo yes)"
+        wait $stream
+        cat /tmp/events
+    """).splitlines()
+    assert held_back == "running: yes"
+    assert events[-1] == "[DONE]"
+    assert json.loads(events[-2])["choices"][0]["finish_reason"] == "length"
+    served_machine.run("wait_until '[ $(state) = active ]'; wait_until '[ \"$(python3 /tmp/gateway-state)\" = UP ]'")
+    assert served_machine.complete("contract")[0] == 200
+
+
+def test_a_start_that_fails_is_told_with_its_cause(served_machine: Served) -> None:
+    """An adapter of rank 64 got past all checks: the hub's, say, whose files only the host sees."""
+    served = served_machine
+    remote(served.host, 'sed -i \'s/"r": 8/"r": 64/\' /var/lib/llm/adapters/summary@1/adapter_config.json')
+    unit = next(each for each in served.resources if isinstance(each, Unit) and each.name == UNIT)
+    text = next(each for each in served.resources if isinstance(each, File) and each.path == UNIT_FILE)
+    changed = File(path=UNIT_FILE, content=f"{text.content}\n# another unit\n")
+    try:
+        outcome = bring(served.host, [changed, unit.__class__(name=UNIT, restart_on=(changed.id,))]).of(unit)
+        assert outcome.status == "failed"
+        found = diagnose(outcome.detail)
+        assert found.cause == "ValueError: LoRA rank 64 is greater than max_lora_rank 8."
+        assert found.hint.startswith("raise vllm.max_lora_rank")
+    finally:
+        repaired = bring(served.host, served.resources)
+    assert repaired.result.ok
+    assert served.complete("summary")[0] == 200

@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 def deploy(config: "DeploymentConfig") -> "Deployment":
     """Declare what the config asks for."""
     # Imported here, so that commands that only look at AWS start without Pulumi's two seconds.
-    from infra.aws.deploy import deploy_stack
+    from infra.aws.program import deploy_stack
 
     return deploy_stack(config)

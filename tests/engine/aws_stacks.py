@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import yaml
+
 from tests.doubles.aws.running import RunningAws
 
 REGION = "ap-northeast-2"
@@ -29,6 +31,15 @@ def stack_text(
 ) -> str:
     """Return a stack file."""
     return CPU.format(machine=machine, zones=zones, more=more, model=MODEL)
+
+
+def stack_value(machine: str = "type: m6i.2xlarge", *, more: str = "") -> Any:
+    """Return what a stack file holds below the deployment key."""
+    value = yaml.safe_load(stack_text(machine, more="" if more == "existing" else more))
+    deployment = value["config"]["llm-deploy:deployment"]
+    if more == "existing":
+        deployment["network"] |= {"id": "vpc-0123456789abcdef0", "subnets": ["subnet-0123456789abcdef0"]}
+    return deployment
 
 
 def instances(aws: RunningAws, *, ended: bool = False) -> list[Any]:

@@ -11,10 +11,13 @@ HEX_DIGITS = 7
 
 def autoname(rules: Rules, request: Any, news: Properties, olds: Properties) -> Properties:
     """Return the inputs with a name: the one it has, or a new one from the engine's random seed."""
-    if rules.autoname is None or rules.autoname in news:
-        return news
-    name = olds.get(rules.autoname)
-    if name is None:
-        seed = bytes(request.randomSeed) or request.urn.encode()
-        name = f"{request.urn.rpartition('::')[2]}-{hashlib.sha256(seed).hexdigest()[:HEX_DIGITS]}"
-    return news | {rules.autoname: name}
+    seed = bytes(request.randomSeed) or request.urn.encode()
+    made = f"{request.urn.rpartition('::')[2]}-{hashlib.sha256(seed).hexdigest()[:HEX_DIGITS]}"
+    return named(rules, news, str(olds.get(rules.autoname or "") or made))
+
+
+def named(rules: Rules, inputs: Properties, name: str) -> Properties:
+    """Return the inputs with `name`, where the kind takes one and the program gave none."""
+    if rules.autoname is None or rules.autoname in inputs:
+        return inputs
+    return inputs | {rules.autoname: name}

@@ -6,14 +6,14 @@ from google.protobuf import struct_pb2
 from google.protobuf.json_format import MessageToDict
 from pulumi.runtime.rpc import UNKNOWN, _special_secret_sig, _special_sig_key
 
-__all__ = ["UNKNOWN", "from_struct", "holds_unknown", "to_struct"]
+__all__ = ["UNKNOWN", "from_struct", "holds_unknown", "plain", "to_struct"]
 
 Properties = dict[str, Any]
 
 
 def from_struct(struct: struct_pb2.Struct) -> Properties:
     """Return a Struct as Python values: whole numbers as int, secrets bare, nulls left out, unknowns as UNKNOWN."""
-    return {key: _bare(value) for key, value in MessageToDict(struct).items() if value is not None}
+    return {key: plain(value) for key, value in MessageToDict(struct).items() if value is not None}
 
 
 def to_struct(properties: Properties) -> struct_pb2.Struct:
@@ -32,13 +32,14 @@ def holds_unknown(value: Any) -> bool:
     return bool(value == UNKNOWN)
 
 
-def _bare(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value as Python has it: whole numbers as int, secrets bare, nulls left out."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, list):
-        return [_bare(each) for each in value]
+        return [plain(each) for each in value]
     if isinstance(value, dict):
         if value.get(_special_sig_key) == _special_secret_sig:
-            return _bare(value["value"])
-        return {key: _bare(each) for key, each in value.items() if each is not None}
+            return plain(value["value"])
+        return {key: plain(each) for key, each in value.items() if each is not None}
     return value

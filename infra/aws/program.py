@@ -33,7 +33,8 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
     """Declare what the config asks for, where the lease says."""
     stack = pulumi.get_stack()
     lease = lease_from_environ(stack)
-    guards.install(lambda token, name, props: with_tags(token, name, props, config.tags | own_tags(stack, lease.id)))
+    tags = config.tags | own_tags(stack, lease.id)
+    guards.install(lambda kind, name, props: with_tags(kind, name, props, tags), (config.serving.port,))
     opts = pulumi.ResourceOptions(provider=_provider(config))
     network = Network(stack, _network_args(config, lease), opts)
     firewall = Firewall(stack, _firewall_args(config, network), opts)

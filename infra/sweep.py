@@ -19,7 +19,7 @@ from core.errors import UsageError, run_cli
 from core.paths import state_dir
 
 CLOUDS = {"aws": "infra.aws.leftovers"}
-"""Modules that offer `regions()`, `find_things(region)` and `remove_things(things)`."""
+"""Modules that offer `regions()`, `find_things(region, once=)` and `remove_things(things)`."""
 
 AT_ONCE = 8
 YES = "yes"
@@ -59,11 +59,11 @@ def known_ids() -> set[str]:
 
 
 def _found(cloud: Any) -> list[Any]:
-    """Return what all regions have, once: some services answer the same in each of them."""
+    """Return what all regions have; services that answer the same in each of them are asked in the first."""
     regions = cloud.regions()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = [thing for things in pool.map(cloud.find_things, regions) for thing in things]
-    return list({(thing.kind, thing.id): thing for thing in found}.values())
+        asked = [pool.submit(cloud.find_things, region, once=region == regions[0]) for region in regions]
+        return [thing for each in asked for thing in each.result()]
 
 
 def _standing(thing: Any, known: set[str]) -> str:

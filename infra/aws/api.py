@@ -1,5 +1,6 @@
 """AWS as our own commands ask it, beside the engine: clients of one region, refusals in words."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -20,20 +21,30 @@ LOGIN_HINT = "log in anew, e.g. `aws sso login`, or set AWS_PROFILE"
 
 DENIED_CODES = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
 
+_SESSION_LOCK = threading.Lock()
+"""A session may be used by one thread at a time; its clients by many."""
+
 CONNECT_S, READ_S, ATTEMPTS = 5, 30, 4
 
 
 @cache
 def client(service: str, region: str) -> Any:
     """Return a client; credentials come from where every AWS tool looks for them."""
-    import boto3
     from botocore.config import Config
 
     settings = Config(
         connect_timeout=CONNECT_S, read_timeout=READ_S, retries={"total_max_attempts": ATTEMPTS, "mode": "standard"}
     )
-    with told():
-        return boto3.Session(region_name=region).client(service, config=settings)
+    with told(), _SESSION_LOCK:
+        return _session().client(service, region_name=region, config=settings)
+
+
+@cache
+def _session() -> Any:
+    """Return the one session: each has its own copy of the models of all services that it was asked for."""
+    import boto3
+
+    return boto3.Session()
 
 
 @contextmanager

@@ -81,6 +81,7 @@ def _named(
     name_key: str,
     remove: Callable[[Thing], None],
     prefix: dict[str, str] | None = None,
+    everywhere: bool = False,
     is_gone: Callable[[Any], bool] = lambda _each: False,
 ) -> Kind:
     """Return a kind that a service lists by name."""
@@ -91,7 +92,7 @@ def _named(
             if owner is not None and not is_gone(each):
                 yield Thing(name, str(each[name_key]), region, **owner, detail=each)
 
-    return Kind(name, find, remove)
+    return Kind(name, find, remove, everywhere)
 
 
 def _remove_role(thing: Thing) -> None:
@@ -110,9 +111,10 @@ def _remove_profile(thing: Thing) -> None:
 def _buckets(region: str, _lease_id: str | None) -> Iterator[Thing]:
     for each in call("s3", region, "list_buckets")["Buckets"]:
         owner = owner_by_name(str(each["Name"]))
-        if owner is not None and _bucket_region(str(each["Name"])) == region:
-            tags = _bucket_tags(str(each["Name"]), region)
-            yield Thing("bucket", str(each["Name"]), region, **(owner | {"keep": owner_by_tags(tags)["keep"]}))
+        if owner is not None:
+            place = _bucket_region(str(each["Name"]))
+            tags = _bucket_tags(str(each["Name"]), place)
+            yield Thing("bucket", str(each["Name"]), place, **(owner | {"keep": owner_by_tags(tags)["keep"]}))
 
 
 def _bucket_region(name: str) -> str:
@@ -197,18 +199,19 @@ KINDS: tuple[Kind, ...] = (
     _ec2("network", "describe_vpcs", "Vpcs", "VpcId", "delete_vpc"),
     _named(
         "instance profile", "iam", "list_instance_profiles", "InstanceProfiles", name_key="InstanceProfileName",
-        remove=_remove_profile,
+        remove=_remove_profile, everywhere=True,
     ),
-    _named("role", "iam", "list_roles", "Roles", name_key="RoleName", remove=_remove_role),
+    _named("role", "iam", "list_roles", "Roles", name_key="RoleName", remove=_remove_role, everywhere=True),
     _named(
         "log group", "logs", "describe_log_groups", "logGroups", name_key="logGroupName",
         remove=_by_name("logs", "delete_log_group", "logGroupName"), prefix={"logGroupNamePrefix": LOGS_PREFIX},
     ),
-    Kind("bucket", _buckets, _remove_bucket),
+    Kind("bucket", _buckets, _remove_bucket, everywhere=True),
     Kind(
         "budget", _budgets,
         lambda thing: call(
             "budgets", thing.region, "delete_budget", AccountId=thing.detail["AccountId"], BudgetName=thing.id
         ),
+        everywhere=True,
     ),
 )  # fmt: skip

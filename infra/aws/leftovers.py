@@ -16,9 +16,12 @@ REMOVE_DEADLINE_S = 240.0
 POLL_S = 2.0
 
 
-def find_things(region: str, lease_id: str | None = None) -> list[Thing]:
-    """Return what is there of one lease, or of all of them, in the order in which it can be removed."""
-    things = [thing for kind in KINDS for thing in kind.find(region, lease_id)]
+def find_things(region: str, lease_id: str | None = None, *, once: bool = True) -> list[Thing]:
+    """Return what is there of one lease, or of all of them, in the order in which it can be removed.
+
+    `once`: also what services have that answer the same in every region.
+    """
+    things = [thing for kind in KINDS if once or not kind.everywhere for thing in kind.find(region, lease_id)]
     return [thing for thing in things if lease_id in (None, thing.lease_id)]
 
 

@@ -59,3 +59,5 @@ class Kind:
     name: str
     find: Callable[[str, str | None], Iterator[Thing]]
     remove: Callable[[Thing], None]
+    everywhere: bool = False
+    """Whether the service answers the same in every region."""

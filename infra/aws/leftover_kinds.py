@@ -178,7 +178,7 @@ KINDS: tuple[Kind, ...] = (
         "delete_network_interface",
     ),
     _ec2("volume", "describe_volumes", "Volumes", "VolumeId", "delete_volume"),
-    _ec2("key pair", "describe_key_pairs", "KeyPairs", "KeyPairId", "delete_key_pair"),
+    _ec2("key pair", "describe_key_pairs", "KeyPairs", "KeyName", "delete_key_pair"),
     _ec2(
         "security group", "describe_security_groups", "SecurityGroups", "GroupId", "delete_security_group",
         is_gone=lambda each: each["GroupName"] == "default",  # goes with its network

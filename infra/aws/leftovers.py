@@ -47,7 +47,8 @@ def remove_things(
                     asked.add(thing)
                 except DeployError as error:
                     told[thing] = str(error)
-        left = [thing for thing in left if thing in set(find_things(thing.region, thing.lease_id))]
+        there = {each for place in {(thing.region, thing.lease_id) for thing in left} for each in find_things(*place)}
+        left = [thing for thing in left if thing in there]
         if left and clock() >= end:
             lines = "\n".join(f"  {thing}: {told.get(thing, 'asked to go, still there')}" for thing in left)
             raise DeployError(f"not gone after {deadline_s:.0f} s", where="AWS", hint="run it again", detail=lines)

@@ -36,7 +36,7 @@ def _unwanted(lease: Lease) -> list[Thing]:
 
 def _is_known(thing: Thing, known: set[str]) -> bool:
     """Return whether the state has a thing: by its id, or by its name, or as part of another that it has."""
-    names = {thing.id, str(thing.detail.get("KeyName", ""))}
+    names = {thing.id}
     if thing.kind == "budget":
         names.add(f"{thing.detail['AccountId']}:{thing.id}")
     attached = {each.get("InstanceId") for each in thing.detail.get("Attachments", [])}

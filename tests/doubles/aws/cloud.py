@@ -42,12 +42,15 @@ def _serve() -> None:
     from tests.doubles.aws.client import connect
     from tests.doubles.aws.gate import Gate
     from tests.doubles.aws.table import FUNCTIONS, KINDS
-    from tests.doubles.provider.schema import provider_inputs
+    from tests.doubles.provider.schema import provider_inputs, resource_schema
     from tests.doubles.provider.server import Package, start
 
     class Quiet(MotoRequestHandler):
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             """Say nothing: the gate keeps a list of calls."""
+
+    for kind in KINDS:
+        resource_schema(kind.token)  # loads the SDK before threads ask for it: its lazy modules mind being asked twice
 
     def open_provider(environ: dict[str, str]) -> int:
         return start(Package(version("pulumi_aws"), connect, KINDS, FUNCTIONS, provider_inputs("aws")), environ)

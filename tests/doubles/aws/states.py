@@ -13,7 +13,7 @@ class States:
 
     def __init__(self, account: str) -> None:
         self._account = account
-        self._ending: dict[str, int] = {}
+        self._ending: dict[tuple[str, str], int] = {}
         self._unseen: dict[str, int] = {}
 
     def clear(self) -> None:
@@ -33,23 +33,25 @@ class States:
             else:
                 message = f"The instance ID '{identity}' does not exist"
                 raise Refusal(400, "InvalidInstanceID.NotFound", message)
-        for identity in list(self._ending):
-            self._ending[identity] -= 1
-            if self._ending[identity] < 0:
-                del self._ending[identity]
-                self._end(region, identity)
+        for place in [each for each in self._ending if each[0] == region]:
+            self._ending[place] -= 1
+            if self._ending[place] < 0:
+                del self._ending[place]
+                self._end(*place)
 
     def after(self, region: str, action: str, values: dict[str, str], settings: Settings) -> None:
         """Note what a call has set on its way."""
         if action == "TerminateInstances":
             for key, identity in values.items():
                 if key.startswith("InstanceId.") and self._is_known(region, identity):
-                    self._ending[identity] = settings.shutting_down_polls
+                    self._ending[region, identity] = settings.shutting_down_polls
                     self._set(region, identity, SHUTTING_DOWN)
-        elif action == "RunInstances" and settings.unseen_polls:
+        elif action == "RunInstances":
             newest = max(self._instances(region), key=lambda each: each.launch_time, default=None)
             if newest is not None:
                 self._unseen[newest.id] = settings.unseen_polls
+                # moto places every instance that brings its interface into zone a.
+                newest._placement.zone = newest.nics[0].subnet.availability_zone
 
     def _end(self, region: str, identity: str) -> None:
         """Let go of the interfaces that outlive an instance, as AWS does and moto does not.

@@ -1,8 +1,11 @@
-"""Writing a file so that a reader sees the old content or the new, never half of it."""
+"""Files on the controlling machine: written so that a reader sees the old content or the new, and kept from others."""
 
 import os
 import tempfile
 from pathlib import Path
+
+OTHERS = 0o077
+"""Permissions that a file with a secret gives nobody."""
 
 
 def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o644) -> None:
@@ -23,3 +26,8 @@ def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o644) -> 
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def others_can_read(path: Path) -> bool:
+    """Return whether anybody but its owner may read or write the file, as no secret may be. Raises OSError."""
+    return bool(path.stat().st_mode & OTHERS)

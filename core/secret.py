@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr, model_validator
 
 from core.errors import ConfigError
+from core.files import others_can_read
 from core.frozen import Frozen
 from core.rules import SECRET, matching
 
@@ -36,7 +37,7 @@ class SecretRef(Frozen):
         return self
 
     def read(self) -> SecretStr:
-        """Return the secret. Raises ConfigError when the variable or file is missing or empty."""
+        """Return the secret. Raises ConfigError when it is missing or empty, or others can read the file."""
         if self.env is not None:
             value = os.environ.get(self.env, "")
             if not value:
@@ -45,10 +46,13 @@ class SecretRef(Frozen):
         path = Path(str(self.file)).expanduser()
         try:
             first = path.read_text().splitlines()[:1]
+            exposed = others_can_read(path)
         except OSError as error:
             raise ConfigError(
                 f"cannot be read ({error.strerror})", where=str(path), hint="write the secret there, mode 0600"
             ) from error
+        if exposed:
+            raise ConfigError("others on this computer can read it", where=str(path), hint=f"run chmod 600 {path}")
         if not first or not first[0].strip():
             raise ConfigError("is empty", where=str(path), hint="write the secret on its first line")
         return SecretStr(first[0].strip())

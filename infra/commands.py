@@ -18,6 +18,7 @@ from core.errors import DeployError, run_cli
 def preview(stack: str) -> int:
     """Show what `up` would make, change or remove."""
     say(f"preview: what `up` would do to stack {stack}; nothing is changed")
+    from core.runs import write_result
     from infra import renting
     from infra.config import load_stack
     from infra.stack import hold
@@ -27,6 +28,7 @@ def preview(stack: str) -> int:
         report = renting.preview(config, stack, held)
     if not report.planned and not report.missing:
         say("  nothing to change")
+    write_result(stack, "preview.json", {"ok": True, "planned": report.planned, "gone": report.missing})
     next_command(f"make up STACK={stack}")
     return 0
 
@@ -59,6 +61,7 @@ def up(stack: str) -> int:
 def refresh(stack: str) -> int:
     """Find out what has become of a stack's machines."""
     say(f"refresh: asks what has become of the machines of stack {stack}, and notes it in the state")
+    from core.runs import write_result
     from infra.config import load_stack
     from infra.stack import hold
 
@@ -71,6 +74,7 @@ def refresh(stack: str) -> int:
         say(f"  gone: {', '.join(report.missing)}; `up` makes them anew")
     else:
         say("  all of them are there")
+    write_result(stack, "refresh.json", {"ok": True, "gone": report.missing if report else []})
     next_command(f"make up STACK={stack}")
     return 0
 
@@ -96,12 +100,17 @@ def outputs(stack: str) -> int:
 def down(stack: str) -> int:
     """Destroy a stack and confirm that nothing is left."""
     say(f"down: removes all of stack {stack}, then looks whether anything is left")
+    from core.paths import stack_state_dir
     from infra.teardown import tear_down
 
     result = tear_down(stack)
     for line in result.kept:
         say(f"  kept: {line}")
-    say(f"  {len(result.destroyed)} resource(s) removed; nothing {'else ' if result.kept else ''}is left")
+    if result.hosts_stay:
+        say("  nothing of ours was made; the hosts keep what was provisioned on them")
+        say(f"  their keys are kept in {stack_state_dir(stack)}")
+    else:
+        say(f"  {len(result.destroyed)} resource(s) removed; nothing {'else ' if result.kept else ''}is left")
     next_command(f"make up STACK={stack}")
     return 0
 

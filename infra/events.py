@@ -65,8 +65,6 @@ class Report:
     """Names of resources that a refresh looked for and did not find."""
 
     errors: list[str] = field(default_factory=list)
-    words: list[str] = field(default_factory=list)
-    """What the program and its providers wrote to stderr."""
 
     began: bool = False
     """Whether the engine got as far as its work."""
@@ -104,8 +102,6 @@ class Report:
             if text not in ECHOES:
                 self.errors.append(text)
             return []
-        if severity == "info#err":
-            self.words.append(text)
         return [f"  {severity}: {text}" if severity == "warning" else f"  {text}"]
 
     def _begun(self, event: dict[str, Any]) -> list[str]:

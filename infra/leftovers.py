@@ -17,6 +17,11 @@ def check(cloud: str) -> None:
         raise UsageError(f"cloud {cloud} is not built yet", hint=f"write cloud: {built}")
 
 
+def hosts_stay(cloud: str) -> bool:
+    """Return whether the hosts of a stack are not ours to remove: they go on serving after a teardown."""
+    return cloud == "existing"
+
+
 def find(cloud: str, stack: str) -> list[str]:
     """Return what is left of this checkout's `stack`, a line each; empty when nothing is."""
     rented = renting(cloud)

@@ -5,14 +5,15 @@ Written as JSON by the Pulumi program, or as YAML by hand for hosts that exist a
 
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from core.frozen import Frozen
-from core.rules import matching
+from core.rules import matching, refuse, twice
 from infra.lease import Lease
 from serving.spec import GatewaySpec, ServingSpec
+from serving.spec_rules import ports_differ
 
 HostName = Annotated[
     str,
@@ -20,6 +21,19 @@ HostName = Annotated[
         r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?",
         "is no host name; write lower-case letters, digits and -, at most 63, with no - at either end",
     ),
+]
+
+Address = Annotated[
+    str,
+    matching(
+        r"[A-Za-z0-9:][A-Za-z0-9.:_%-]*",
+        "is no address; write an IP address or a DNS name, without scheme, user or port",
+    ),
+]
+"""Becomes a word of ssh's command line and of its list of known hosts, so it must be no option and hold no blank."""
+
+Login = Annotated[
+    str, matching(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", "is no login; write letters, digits, `.`, `_` and -, e.g. admin")
 ]
 
 StackName = Annotated[
@@ -67,16 +81,16 @@ class HostRecord(Frozen):
     """One machine that can be reached by SSH, and what the roles need to know of it."""
 
     name: HostName
-    address: str = Field(description="Where SSH connects: an IP address or a DNS name.")
+    address: Address = Field(description="Where SSH connects: an IP address or a DNS name.")
     ssh_port: int = Field(default=22, ge=1, le=65535)
-    user: str = Field(description="Login that may use sudo without a password, or root.")
+    user: Login = Field(description="Login that may use sudo without a password, or root.")
     host_keys: tuple[HostKey, ...] = Field(
         min_length=1, description="Known before the first connection; nothing else is trusted."
     )
     identity_file: Path | None = Field(
         default=None, description="Private key; none: the SSH agent and the usual files."
     )
-    service_address: str | None = Field(default=None, description="What clients connect to; none: `address`.")
+    service_address: Address | None = Field(default=None, description="What clients connect to; none: `address`.")
     cloud: Literal["local", "aws", "gcp", "existing"] = "existing"
     virtualization: Literal["container", "vm", "metal"] = Field(
         default="vm", description="A container shares its kernel: no swap, clock or kernel setting of its own."
@@ -100,12 +114,33 @@ class HostRecord(Frozen):
         """The address that clients use and the certificate names."""
         return self.service_address or self.address
 
+    def at_home(self, folder: Path) -> Self:
+        """Return the host with its key's path absolute: `~` is the user's home, the rest starts at `folder`."""
+        if self.identity_file is None:
+            return self
+        return self.model_copy(update={"identity_file": folder.resolve() / self.identity_file.expanduser()})
 
-class StackOutputs(Frozen):
+
+class Hosts(Frozen):
+    """Hosts with a name each: results, certificates and --host tell them apart by it."""
+
+    hosts: tuple[HostRecord, ...] = Field(min_length=1, description="The hosts, as in docs/inventory.md.")
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        refuse(twice((host.name for host in self.hosts), "hosts"))
+        return self
+
+
+class StackOutputs(Hosts):
     """All that provisioning needs; also the shape of an inventory file."""
 
     stack: StackName
-    hosts: tuple[HostRecord, ...] = Field(min_length=1)
     serving: ServingSpec
     gateway: GatewaySpec = GatewaySpec()
     lease: Lease | None = Field(default=None, description="What stays settled of a rented stack; none for others.")
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        refuse(ports_differ(self.serving, self.gateway))
+        return self

@@ -1,7 +1,7 @@
 """Destroy a stack, then ask the host or the cloud until nothing of it is left.
 
 Says `ok` only for what was looked at anew. Removes the stack's state and files last, and only when nothing is left, so
-that a teardown that failed can be run again.
+that a teardown that failed can be run again. Hosts that we did not make keep what is on them, and we the keys to it.
 """
 
 import shutil
@@ -17,6 +17,7 @@ from infra import leftovers
 from infra.config import load_stack
 from infra.config.reader import DEPLOYMENT_KEY, stack_file
 from infra.renting import known_lease, recover
+from infra.saved import outputs_file
 from infra.stack import Stack, hold
 
 
@@ -33,6 +34,9 @@ class Teardown:
 
     kept: list[str] = field(default_factory=list)
     """What was left in place because the stack's file says so, and what it costs."""
+
+    hosts_stay: bool = False
+    """The hosts were not ours to remove; they go on serving, so their keys and certificates are kept."""
 
 
 def tear_down(stack: str) -> Teardown:
@@ -53,15 +57,19 @@ def tear_down(stack: str) -> Teardown:
         except DeployError:
             _write(stack, Teardown(ok=False, destroyed=destroyed, left=_found(cloud, stack)))
             raise
-        kept = leftovers.kept(cloud, stack)
-        result = _write(stack, Teardown(ok=not left, destroyed=destroyed, left=left, kept=kept))
+        kept, hosts_stay = leftovers.kept(cloud, stack), leftovers.hosts_stay(cloud)
+        result = _write(stack, Teardown(ok=not left, destroyed=destroyed, left=left, kept=kept, hosts_stay=hosts_stay))
         if left:
             lines = "\n".join(f"  {line}" for line in left)
             raise DeployError("not all is gone", where=f"down of stack {stack}", hint="run it again", detail=lines)
         if kept:
             return result  # the stack still has it, and the next `up` goes on with it
         _forget(held, made=report is not None)
-    shutil.rmtree(stack_state_dir(stack))
+        # While it is held: the next command would lose what it has just made.
+        if hosts_stay:
+            outputs_file(stack).unlink(missing_ok=True)
+        else:
+            shutil.rmtree(stack_state_dir(stack))
     return result
 
 

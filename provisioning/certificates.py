@@ -1,6 +1,7 @@
-"""Certificates: the CA of this checkout, what it signs, and files of the user's that are checked before they are used.
+"""Certificates of this project's own: the CA of the checkout signs one for each host.
 
-Takes the time as an argument and knows no host. Imports cryptography, so it is imported late.
+Takes the time as an argument, knows no host, and does not look at the user's own files (tls_files.py). Imports
+cryptography, so it is imported late.
 """
 
 import ipaddress
@@ -18,8 +19,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from core.console import say
 from core.errors import ConfigError
 from core.files import write_atomically
-from core.paths import CHECKOUT
-from serving.spec import TlsFiles
 
 CA_CERTIFICATE = "ca.pem"
 CA_KEY = "ca.key"
@@ -29,8 +28,6 @@ CA_LAST_DAYS = 400
 
 CLOCK_SKEW = timedelta(hours=1)
 """How far a client's clock may be behind when a certificate is new."""
-
-OTHERS_MAY_READ = 0o077
 
 
 def server_certificate(path: Path, ca_folder: Path, names: tuple[str, ...], days: int, now: datetime) -> str:
@@ -53,31 +50,9 @@ def server_certificate(path: Path, ca_folder: Path, names: tuple[str, ...], days
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
-    pem = _certificate_pem(certificate) + _key_pem(key)
+    pem = certificate_pem(certificate) + key_pem(key)
     write_atomically(path, pem, mode=0o600)
     return pem
-
-
-def read_users_files(files: TlsFiles, names: tuple[str, ...], now: datetime) -> str:
-    """Return the user's chain and private key as one PEM.
-
-    Raises ConfigError when a file cannot be read, the key is another one's or open to others, or the certificate is
-    out of date or not good for one of `names`.
-    """
-    chain_path, key_path = (CHECKOUT / each.expanduser() for each in (files.certificate, files.key))
-    chain = _read_chain(chain_path, "gateway.tls.certificate")
-    key = _read_users_key(key_path)
-    if chain[0].public_key() != key.public_key():
-        raise ConfigError(
-            f"does not belong to the key {key_path}",
-            where=f"gateway.tls.certificate: {chain_path}",
-            hint="put the server's own certificate first, or name its key",
-        )
-    _check_dates(chain[0], chain_path, now)
-    _check_names(chain[0], chain_path, names)
-    if files.ca:
-        _read_chain(CHECKOUT / files.ca.expanduser(), "gateway.tls.ca")
-    return "".join(map(_certificate_pem, chain)) + _key_pem(key)
 
 
 def _ca(folder: Path, now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
@@ -98,8 +73,8 @@ def _ca(folder: Path, now: datetime) -> tuple[x509.Certificate, ec.EllipticCurve
         .sign(key, hashes.SHA256())
     )
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_atomically(key_path, _key_pem(key), mode=0o600)
-    write_atomically(path, _certificate_pem(certificate))
+    write_atomically(key_path, key_pem(key), mode=0o600)
+    write_atomically(path, certificate_pem(certificate))
     return certificate, key
 
 
@@ -121,7 +96,7 @@ def _is_good(kept: x509.Certificate, ca: x509.Certificate, names: tuple[str, ...
     except (InvalidSignature, ValueError, TypeError):
         return False
     life = kept.not_valid_after_utc - kept.not_valid_before_utc
-    return set(_names_of(kept)) == set(names) and kept.not_valid_after_utc - now > life / 3
+    return set(names_of(kept)) == set(names) and kept.not_valid_after_utc - now > life / 3
 
 
 def _builder(
@@ -166,7 +141,7 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def _names_of(certificate: x509.Certificate) -> list[str]:
+def names_of(certificate: x509.Certificate) -> list[str]:
     """Return the host names and addresses that `certificate` is good for."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -174,66 +149,6 @@ def _names_of(certificate: x509.Certificate) -> list[str]:
         return []
     addresses = found.get_values_for_type(x509.IPAddress)
     return [*found.get_values_for_type(x509.DNSName), *map(str, addresses)]
-
-
-def _covers(pattern: str, name: str) -> bool:
-    """Return whether `pattern` of a certificate is good for `name`; `*` stands for one whole label."""
-    if pattern.startswith("*."):
-        return name.partition(".")[2].lower() == pattern[2:].lower()
-    return pattern.lower() == name.lower()
-
-
-def _check_dates(certificate: x509.Certificate, path: Path, now: datetime) -> None:
-    where = f"gateway.tls.certificate: {path}"
-    if now >= certificate.not_valid_after_utc:
-        raise ConfigError(f"expired on {certificate.not_valid_after_utc:%Y-%m-%d}", where=where, hint="renew it")
-    if now < certificate.not_valid_before_utc:
-        since = f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
-        raise ConfigError(f"is not valid before {since}", where=where, hint="check this machine's clock")
-
-
-def _check_names(certificate: x509.Certificate, path: Path, names: tuple[str, ...]) -> None:
-    good_for = _names_of(certificate)
-    for name in names:
-        if not any(_covers(pattern, name) for pattern in good_for):
-            raise ConfigError(
-                f"is good for {', '.join(good_for) or 'no name'}, not for {name}",
-                where=f"gateway.tls.certificate: {path}",
-                hint="set gateway.hostnames to names in the certificate, or get one for this name",
-            )
-
-
-def _read_chain(path: Path, field: str) -> list[x509.Certificate]:
-    """Return the certificates in `path`, at least one."""
-    try:
-        return x509.load_pem_x509_certificates(_read(path, field))
-    except ValueError:
-        raise ConfigError(
-            "holds no certificate", where=f"{field}: {path}", hint="write a certificate in PEM there"
-        ) from None
-
-
-def _read_users_key(path: Path) -> PrivateKeyTypes:
-    """Return the private key in `path`."""
-    where = f"gateway.tls.key: {path}"
-    data = _read(path, "gateway.tls.key")
-    if path.stat().st_mode & OTHERS_MAY_READ:
-        raise ConfigError("can be read by others", where=where, hint=f"chmod 600 {path}")
-    try:
-        return serialization.load_pem_private_key(data, password=None)
-    except TypeError:
-        hint = "remove the passphrase: nobody is there to type it when the gateway starts"
-        raise ConfigError("has a passphrase", where=where, hint=hint) from None
-    except ValueError:
-        raise ConfigError("holds no private key", where=where, hint="write a private key in PEM there") from None
-
-
-def _read(path: Path, field: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        hint = "relative paths start at the checkout"
-        raise ConfigError(f"cannot be read ({error.strerror})", where=f"{field}: {path}", hint=hint) from error
 
 
 def _load(certificate: bytes, key: bytes, path: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
@@ -246,11 +161,13 @@ def _load(certificate: bytes, key: bytes, path: Path) -> tuple[x509.Certificate,
     return loaded[0], loaded[1]
 
 
-def _certificate_pem(certificate: x509.Certificate) -> str:
+def certificate_pem(certificate: x509.Certificate) -> str:
+    """Return `certificate` as PEM."""
     return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
-def _key_pem(key: PrivateKeyTypes) -> str:
+def key_pem(key: PrivateKeyTypes) -> str:
+    """Return `key` as PEM, in clear."""
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     ).decode()

@@ -1,20 +1,21 @@
 """One Fabric connection to a host whose keys are known beforehand.
 
-Trusts HostRecord.host_keys and nothing else: neither the user's known_hosts nor the user's ssh_config is read, so that
-two people get the same answer. Does not run anything on the host. Import it late: fabric and paramiko take 0.3 s.
+Trusts the host's `host_keys` and nothing else: neither known_hosts nor ssh_config of the user is read, so that two
+people get the same answer. Does not run anything on the host. Import it late: fabric and paramiko take 0.3 s.
 """
 
 import contextlib
+import logging
 import socket
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import fabric
 import paramiko
 from paramiko.hostkeys import HostKeyEntry
 
 from core.errors import HostError
-from infra.outputs import HostRecord
 
 CONNECT_TIMEOUT_S = 10
 ANSWER_TIMEOUT_S = 30
@@ -22,9 +23,29 @@ KEEPALIVE_S = 10
 UNANSWERED_MAX_MS = 60_000
 """How long sent bytes may stay unacknowledged; the keep-alives see to it that there are some."""
 
+# paramiko logs a traceback for what it also raises; without a handler Python would print it on stderr.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())
+
+
+class Reachable(Protocol):
+    """How a host is reached: what a connection needs of a HostRecord."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def address(self) -> str: ...  # noqa: D102
+    @property
+    def ssh_port(self) -> int: ...  # noqa: D102
+    @property
+    def user(self) -> str: ...  # noqa: D102
+    @property
+    def host_keys(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def identity_file(self) -> Path | None: ...  # noqa: D102
+
 
 @contextlib.contextmanager
-def connect(host: HostRecord) -> Iterator[fabric.Connection]:
+def connect(host: Reachable) -> Iterator[fabric.Connection]:
     """Yield an open connection, closed afterwards. Raises HostError in words for everything that SSH can refuse."""
     connection = open_connection(host)
     try:
@@ -33,7 +54,7 @@ def connect(host: HostRecord) -> Iterator[fabric.Connection]:
         connection.close()
 
 
-def open_connection(host: HostRecord) -> fabric.Connection:
+def open_connection(host: Reachable) -> fabric.Connection:
     """Return an open connection that the caller closes. Raises HostError in words."""
     where = f"{host.name} ({host.user}@{host.address}:{host.ssh_port})"
     config = fabric.Config(overrides={"load_ssh_configs": False}, lazy=True)
@@ -59,7 +80,7 @@ def open_connection(host: HostRecord) -> fabric.Connection:
     return connection
 
 
-def _open_socket(host: HostRecord, where: str) -> socket.socket:
+def _open_socket(host: Reachable, where: str) -> socket.socket:
     """Connect with TCP_NODELAY: SSH's small messages would else wait for each other's acknowledgement (44 ms)."""
     try:
         plug = socket.create_connection((host.address, host.ssh_port), timeout=CONNECT_TIMEOUT_S)
@@ -76,7 +97,7 @@ def _open_socket(host: HostRecord, where: str) -> socket.socket:
     return plug
 
 
-def _read_key(host: HostRecord, where: str) -> paramiko.PKey:
+def _read_key(host: Reachable, where: str) -> paramiko.PKey:
     path = str(host.identity_file)
     try:
         return paramiko.PKey.from_path(path)
@@ -86,7 +107,7 @@ def _read_key(host: HostRecord, where: str) -> paramiko.PKey:
         raise HostError(f"identity file {path} is no usable private key ({error})", where=where) from error
 
 
-def _trust(client: paramiko.SSHClient, host: HostRecord) -> None:
+def _trust(client: paramiko.SSHClient, host: Reachable) -> None:
     """Make the record's keys the only ones; SSH names a host with an unusual port in brackets."""
     name = host.address if host.ssh_port == paramiko.config.SSH_PORT else f"[{host.address}]:{host.ssh_port}"
     for line in host.host_keys:
@@ -96,7 +117,7 @@ def _trust(client: paramiko.SSHClient, host: HostRecord) -> None:
         client.get_host_keys().add(name, entry.key.get_name(), entry.key)
 
 
-def _in_words(error: Exception, host: HostRecord, where: str) -> HostError:
+def _in_words(error: Exception, host: Reachable, where: str) -> HostError:
     if isinstance(error, paramiko.BadHostKeyException):
         return HostError(
             f"the host key is not the known one (got {error.key.get_name()} {error.key.fingerprint})",

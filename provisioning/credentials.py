@@ -47,12 +47,12 @@ def credentials_for(stack: str, host: HostRecord, gateway: GatewaySpec) -> Crede
 
     Raises ConfigError for certificate files of the user's that cannot work.
     """
-    from provisioning import certificates  # cryptography takes 0.1 s, and most tasks need none
+    from provisioning import certificates, tls_files  # cryptography takes 0.1 s, and most tasks need none
 
     now = datetime.now(UTC)
     if isinstance(gateway.tls, TlsFiles):
         names = gateway.hostnames or (host.client_address,)
-        certificate = certificates.read_users_files(gateway.tls, names, now)
+        certificate = tls_files.read_users_files(gateway.tls, names, now)
         ca = CHECKOUT / gateway.tls.ca.expanduser() if gateway.tls.ca else None
     else:
         names = tuple(dict.fromkeys((host.client_address, host.address, *gateway.hostnames)))
@@ -72,16 +72,29 @@ def keys_file(stack: str) -> Path:
 
 
 def client_keys(stack: str, clients: tuple[str, ...]) -> dict[str, Secret]:
-    """Return the API key of each of `clients`; makes the missing ones, drops those of other names and says so."""
+    """Return the API key of each of `clients`; makes the missing ones and keeps those of other names."""
     path = keys_file(stack)
     with _locked(path.with_name(".keys.lock")):
         kept = _read_keys(path)
-        for name in sorted(set(kept) - set(clients)):
-            say(f"{stack}: client {name} is no longer in gateway.clients; its API key is dropped")
-        keys = {name: kept.get(name) or _new_key() for name in clients}
+        keys = kept | {name: _new_key() for name in clients if name not in kept}
         if keys != kept:
             _write_keys(path, keys)
-    return {name: Secret(key) for name, key in keys.items()}
+    return {name: Secret(keys[name]) for name in clients}
+
+
+def drop_other_keys(stack: str, clients: tuple[str, ...]) -> None:
+    """Drop the API keys of names that are not in `clients` and say so: for when no host takes them any more.
+
+    Until then they stay, so that a client that is put back has its key.
+    """
+    path = keys_file(stack)
+    with _locked(path.with_name(".keys.lock")):
+        kept = _read_keys(path)
+        former = sorted(set(kept) - set(clients))
+        if former:
+            _write_keys(path, {name: key for name, key in kept.items() if name not in former})
+    for name in former:
+        say(f"{stack}: client {name} is no longer in gateway.clients; its API key is dropped")
 
 
 def rotate_client_key(stack: str, client: str) -> Path:

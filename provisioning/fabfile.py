@@ -55,6 +55,7 @@ def plan(
     def run() -> int:
         target, chosen, at_once = Target(stack, inventory), _roles(roles), _number("parallel", parallel)
         say(f"→ plan {target.name} ({', '.join(chosen)})")
+        _greet(target, host)
         from provisioning.provision import plan
 
         return plan(target, names=host, roles=chosen, at_once=at_once)
@@ -71,6 +72,7 @@ def provision(
     def run() -> int:
         target, chosen, at_once = Target(stack, inventory), _roles(roles), _number("parallel", parallel)
         say(f"→ provision {target.name} ({', '.join(chosen)})")
+        _greet(target, host)
         from provisioning.provision import provision
 
         return provision(target, names=host, roles=chosen, at_once=at_once)
@@ -181,6 +183,13 @@ def rotate_key(_: Any, *, stack: str = "", inventory: str = "", client: str = ""
         return 0
 
     _end(run)
+
+
+def _greet(target: Target, host: Names) -> None:
+    """Begin to connect: SSH waits for the hosts while Python reads the modules of the task."""
+    from provisioning.head_start import begin
+
+    begin(target, host)
 
 
 def _end(run: Callable[[], int]) -> None:

@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 def on_each(
     hosts: Sequence[HostRecord], work: Callable[[HostRecord], Result], *, at_once: int
 ) -> Iterator[tuple[HostRecord, Result | DeployError]]:
-    """Yield each host with what `work` returned or the DeployError that it raised, in the order in which they end.
+    """Start at once; yield each host with what `work` returned or the DeployError that it raised, as they end.
 
     At most `at_once` run at the same time. Any other exception is our bug and is raised again after the last host, so
     that it hides no other host's result. Ctrl-C leaves the generator at once: the threads are daemons, and the
@@ -36,15 +36,19 @@ def on_each(
 
     for _ in range(min(at_once, len(hosts))):
         threading.Thread(target=worker, daemon=True).start()
-    bugs = []
-    for _ in hosts:
-        host, result = done.get()
-        if isinstance(result, BaseException) and not isinstance(result, DeployError):
-            bugs.append(result)
-        else:
-            yield host, result
-    if bugs:
-        raise bugs[0]
+
+    def ends() -> Iterator[tuple[HostRecord, Result | DeployError]]:
+        bugs = []
+        for _ in hosts:
+            host, result = done.get()
+            if isinstance(result, BaseException) and not isinstance(result, DeployError):
+                bugs.append(result)
+            else:
+                yield host, result
+        if bugs:
+            raise bugs[0]
+
+    return ends()
 
 
 def raise_failures(failed: Mapping[str, DeployError | None], hosts: int, *, hint: str) -> None:

@@ -10,10 +10,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.errors import ConfigError, UsageError
-from core.paths import STACKS_DIR, state_dir
-from core.rules import one_of, twice
+from core.paths import state_dir
+from core.rules import one_of
 from core.strict_yaml import read_yaml
-from core.words import error_of, words
+from core.words import words
 from infra.outputs import HostRecord, StackOutputs
 from provisioning.target import Target
 
@@ -31,7 +31,7 @@ def load(target: Target) -> StackOutputs:
     except FileNotFoundError:
         raise UsageError("there is no such file", where=target.inventory, hint="name a YAML or JSON file") from None
     outputs = _checked(content, target.inventory)
-    return outputs.model_copy(update={"hosts": tuple(_at_home(host, path.parent) for host in outputs.hosts)})
+    return outputs.model_copy(update={"hosts": tuple(host.at_home(path.parent) for host in outputs.hosts)})
 
 
 def choose(outputs: StackOutputs, names: Sequence[str]) -> tuple[HostRecord, ...]:
@@ -49,7 +49,9 @@ def _load_stack(stack: str) -> StackOutputs:
     try:
         content = read_yaml(path, shown_as=str(path))
     except FileNotFoundError:
-        known = sorted(each.name.removeprefix("Pulumi.").removesuffix(".yaml") for each in STACKS_DIR.glob("Pulumi.*"))
+        from infra.config.reader import known_stacks  # all models of the config, which nothing else needs here
+
+        known = known_stacks()
         if stack not in known:
             raise UsageError(f"there is no stack {stack}", where="--stack", hint=one_of(known, stack)) from None
         raise UsageError(f"stack {stack} has no machines yet", where="--stack", hint=f"make up STACK={stack}") from None
@@ -61,17 +63,6 @@ def _checked(content: Any, where: str) -> StackOutputs:
     if not isinstance(content, dict):
         raise ConfigError("holds no mapping", where=where, hint="write stack, hosts and serving; see docs/inventory.md")
     try:
-        outputs = StackOutputs.model_validate(content)
+        return StackOutputs.model_validate(content)
     except ValidationError as error:
         raise words(error, where, StackOutputs) from None
-    problems = list(twice((host.name for host in outputs.hosts), "hosts"))
-    if problems:
-        raise error_of(problems, where)
-    return outputs
-
-
-def _at_home(host: HostRecord, folder: Path) -> HostRecord:
-    """Return `host` with its identity file as an absolute path: `~` is the user's, the rest starts beside the file."""
-    if host.identity_file is None:
-        return host
-    return host.model_copy(update={"identity_file": folder.resolve() / host.identity_file.expanduser()})

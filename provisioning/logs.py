@@ -1,9 +1,9 @@
-"""The journal of engine, gateway and firewall, from one host or several, on stdout."""
+"""The journal of engine and gateway, from one host or several, on stdout."""
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 
-from core.console import say
+from core.console import next_command, say
 from core.errors import DeployError, UsageError
 from core.rules import one_of
 from infra.outputs import HostRecord
@@ -45,6 +45,7 @@ def logs(target: Target, *, names: Sequence[str], unit: str, lines: int, follow:
         if not follow:
             raise
     raise_failures(failed, len(hosts), hint=f"see `{target.command('status')}`")
+    next_command(target.command("status"))
     return 0
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from core.console import next_command
 from core.errors import DeployError, HostError
+from core.runs import write_result
 from infra.outputs import HostRecord, StackOutputs
 from provisioning.connection import connect
 from provisioning.converge.result import Progress
@@ -25,6 +26,9 @@ GIVE_UP_AFTER_STARTS = 2
 """An engine that died that often by itself will not come up by waiting."""
 
 JOURNAL_LINES = 400
+
+RESTART = 'systemctl reset-failed "$0"; exec systemctl --no-block restart "$0"'
+"""Forgets first that the start limit was reached: systemd would else refuse, and nothing would ever begin anew."""
 
 Tell = Callable[[str], None]
 
@@ -51,6 +55,7 @@ def _on_hosts(
     hosts = choose(outputs, names)
     narrator = Narrator([host.name for host in hosts])
     failed: dict[str, DeployError | None] = {}
+    report: list[dict[str, object]] = []
 
     def timed(host: HostRecord) -> float:
         began = time.monotonic()
@@ -65,10 +70,13 @@ def _on_hosts(
         for host, result in on_each(hosts, timed, at_once=at_once):
             if isinstance(result, DeployError):
                 failed[host.name] = result
+                report.append({"host": host.name, "ok": False, "error": str(result)})
                 if len(hosts) > 1:  # the only host's error is the command's own
                     narrator.say(host.name, error_line(result))
             else:
+                report.append({"host": host.name, "ok": True, "seconds": round(result, 3)})
                 narrator.say(host.name, f"✓ serves again after {result:.1f} s")
+    write_result(outputs.stack, f"{verb}.json", {"stack": outputs.stack, "ok": not failed, "hosts": report})
     raise_failures(failed, len(hosts), hint=f"see `{target.command('status')}`")
     next_command(target.smoke_command(outputs.stack), target.command("status"))
     return 0
@@ -81,7 +89,7 @@ def restart_engine(outputs: StackOutputs, host: HostRecord, tell: Tell) -> None:
         before = ask(connection, outputs, host).unit(name)
         if before is None:
             raise HostError(f"{name} is not installed", where=host.name, hint="run provision first")
-        for _ in stream(connection, host, ("systemctl", "--no-block", "restart", name)):
+        for _ in stream(connection, host, ("sh", "-c", RESTART, name)):
             pass
 
         def again() -> tuple[HostStatus, bool]:

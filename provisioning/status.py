@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.console import next_command
 from core.errors import DeployError
+from core.runs import write_result
 from infra.outputs import HostRecord, StackOutputs
 from provisioning.connection import connect
 from provisioning.fleet import on_each
@@ -93,7 +94,8 @@ class HostStatus:
     @property
     def serves(self) -> bool:
         """Whether engine and gateway are installed and work, with a certificate that has not ended."""
-        return not self.missing and self.models is not None and (self.certificate_days or 0) > 0
+        days = self.certificate_days  # 0 for a certificate in its last day
+        return not self.missing and self.models is not None and days is not None and days >= 0
 
 
 def status(target: Target, *, names: Sequence[str], at_once: int, as_json: bool) -> int:
@@ -107,11 +109,15 @@ def status(target: Target, *, names: Sequence[str], at_once: int, as_json: bool)
             HostStatus(host=host.name, address=host.address, error=str(result)) if failed else result  # type: ignore[assignment]
         )
     seen = [found[host.name] for host in hosts]
+    entries = [{**asdict(each), "serves": each.serves} for each in seen]
+    ok = all(each.serves for each in seen)
+    write_result(outputs.stack, "status.json", {"stack": outputs.stack, "ok": ok, "hosts": entries})
     if as_json:
-        print(json.dumps([{**asdict(each), "serves": each.serves} for each in seen], indent=2))
+        print(json.dumps(entries, indent=2))
     else:
         print("\n\n".join(screen(each) for each in seen), flush=True)
-    if all(each.serves for each in seen):
+    if ok:
+        next_command(target.smoke_command(outputs.stack), target.command("logs"))
         return 0
     next_command(target.command("provision"), target.command("logs"))
     return 1

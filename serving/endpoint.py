@@ -65,7 +65,7 @@ def endpoint_of(
     stack: str, hosts: Sequence[str], serving: ServingSpec, gateway: GatewaySpec, *, ca: Path | None, keys_file: Path
 ) -> Endpoint:
     """Return the endpoint of `stack` on `hosts`: for each the address or name that its certificate is good for."""
-    urls = [_url(host, gateway.port) for host in hosts]
+    urls = list(dict.fromkeys(_url(host, gateway.port) for host in hosts))  # hosts may share a name and a certificate
     return Endpoint(
         stack=stack,
         url=urls[0],

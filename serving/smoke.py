@@ -67,11 +67,20 @@ def smoke(endpoint: "Endpoint", *, wait_s: float = 0, as_json: bool = False) -> 
     failed = [check["name"] for check in found if not check["ok"]]
     if failed:
         say(f"✗ smoke test: {len(failed)} of {len(found)} checks failed: {', '.join(failed)}; {path}")
-        next_command(f"make logs STACK={endpoint.stack}", f"make provision STACK={endpoint.stack}")
+        next_command(*_commands(endpoint, "logs", "provision"))
         return CheckError.exit_code
     say(f"✓ smoke test: {len(found)} checks, {_since(began)} s; {path}")
-    next_command(f"make status STACK={endpoint.stack}", f"make down STACK={endpoint.stack}")
+    next_command(*_commands(endpoint, "status", "down"))
     return 0
+
+
+def _commands(endpoint: "Endpoint", *tasks: str) -> list[str]:
+    """Return what a person types to run `tasks`; hosts that no `up` made are those of an inventory, without `down`."""
+    from serving.endpoint import endpoint_file
+
+    if endpoint_file(endpoint.stack).with_name("outputs.json").exists():
+        return [f"make {task} STACK={endpoint.stack}" for task in tasks]
+    return [f"fab -r provisioning {task} --inventory FILE" for task in tasks if task != "down"]
 
 
 def run_checks(endpoint: "Endpoint", url: str) -> list[dict[str, Any]]:

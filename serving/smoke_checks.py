@@ -39,7 +39,9 @@ FORBIDDEN = (
 )
 """Paths that vLLM answers, some of them without its key."""
 
-PORT_TRY_S = 3
+CONNECT_S = 10
+PORT_TRY_S = 1.5
+"""How long the engine's port may stay silent before it counts as closed: a firewall answers nothing."""
 LEAST_LEFT = timedelta(hours=12)
 """A certificate with less left is a failure: provision renews in the last third, and two days is the shortest life."""
 
@@ -93,7 +95,7 @@ def certificate_valid(host: str, port: int, ca: Path | None) -> str:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         with (
-            socket.create_connection((host, port), timeout=PORT_TRY_S) as plain,
+            socket.create_connection((host, port), timeout=CONNECT_S) as plain,
             context.wrap_socket(plain, server_hostname=host) as connection,
         ):
             found = connection.getpeercert() or {}

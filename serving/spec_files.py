@@ -5,14 +5,12 @@ from functools import partial
 from pathlib import Path
 
 from core.errors import ConfigError
+from core.files import others_can_read
 from core.paths import CHECKOUT
 from core.rules import Problem
 from serving.adapters import check_adapter
 from serving.model_folder import check_model
 from serving.spec import FolderSource, GatewaySpec, HubSource, ServingSpec, TlsFiles
-
-OTHERS = 0o077
-"""Permissions that a private key gives nobody."""
 
 
 def full_path(path: Path) -> Path:
@@ -68,5 +66,5 @@ def file_is_there(path: Path, key: str, *, private: bool = False) -> Iterator[Pr
     """Yield a problem unless `path` is a file, and if `private` one that its owner alone can read."""
     if not full_path(path).is_file():
         yield Problem(key, f"there is no file {path}", "relative paths start at the checkout")
-    elif private and full_path(path).stat().st_mode & OTHERS:
+    elif private and others_can_read(full_path(path)):
         yield Problem(key, f"others on this computer can read {path}", f"run chmod 600 {path}")

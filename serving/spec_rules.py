@@ -1,4 +1,4 @@
-"""Rules over several fields of a ServingSpec. Each yields what is wrong, with the key to mend; none asks anybody.
+"""Rules over several fields of what is served. Each yields what is wrong, with the key to mend; none asks anybody.
 
 What the machine can do (GPU, memory) is not known here: see infra/config/fit.py.
 """
@@ -29,6 +29,9 @@ OLLAMA_ADAPTER_SHAPES = ("llama",)
 """Shapes of tiny model whose adapters Ollama loads; of the real ones Llama, Mistral, Gemma (docs.ollama.com/import)."""
 
 SSH_PORT = 22
+
+METRICS_PORT = 8405
+"""The gateway's metrics, on its host's loopback."""
 
 TINY_CONTEXT_TOKENS = 4096
 """Positions that tools/tiny_model gives its models; not imported from there, as serving stands on no tool."""
@@ -203,3 +206,14 @@ def files_differ(gateway: "GatewaySpec") -> Iterator[Problem]:
 
 
 GATEWAY_RULES = (gateway_port_is_free, waits_end_in_order, files_differ)
+
+
+def ports_differ(serving: "ServingSpec", gateway: "GatewaySpec") -> Iterator[Problem]:
+    """Of gateway, engine and the gateway's metrics no two listen on one port; the keys start at what holds both."""
+    if gateway.port == serving.port:
+        yield Problem(
+            "gateway.port", f"{gateway.port} is the engine's port already", "write 443, or give the engine another"
+        )
+    for key, port in (("gateway.port", gateway.port), (f"serving.{serving.engine}.port", serving.port)):
+        if port == METRICS_PORT:
+            yield Problem(key, f"{port} is the port of the gateway's metrics", "write another one")

@@ -1,6 +1,7 @@
 """Fixtures that more than one folder of tests uses: real machines on this host."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,17 @@ import pytest
 
 from infra.outputs import HostRecord
 from tests.machine.machines import NewMachine, begin_run, making_machines
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_reaches_commands() -> None:
+    """Let commands that tests start take SIGINT as on a terminal.
+
+    A shell starts a job in the background, such as a whole test run, with SIGINT ignored, and what it starts inherits
+    that; two tests of Ctrl-C once waited in vain.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -55,7 +55,10 @@ def tour(stack: str, *, keep: bool, reboot: bool) -> list[Stop]:
 
 
 def walk(stops: Sequence[Stop], environment: dict[str, str]) -> list[float]:
-    """Run each stop; return the seconds each took. Raises DeployError at the first that fails."""
+    """Run each stop; return the seconds each took.
+
+    Raises DeployError at the first that fails, and KeyboardInterrupt after one that Ctrl-C ended.
+    """
     seconds = []
     for number, stop in enumerate(stops, start=1):
         say(f"\n━━ {number}/{len(stops)}  {stop.title}   $ {stop.typed}")
@@ -72,13 +75,20 @@ def walk(stops: Sequence[Stop], environment: dict[str, str]) -> list[float]:
 
 
 def _run(argv: Sequence[str], environment: dict[str, str]) -> int:
-    """Return the exit status of a command. Ctrl-C reaches it too, and it is left the time that it takes to end."""
+    """Return the exit status of a command.
+
+    Ctrl-C reaches it too, and it is left the time that it takes to end; KeyboardInterrupt follows only then.
+    """
+    interrupt: KeyboardInterrupt | None = None
     with subprocess.Popen(argv, cwd=CHECKOUT, env=environment) as process:
-        while True:
+        while process.returncode is None:
             try:
-                return process.wait()
-            except KeyboardInterrupt:
-                continue
+                process.wait()
+            except KeyboardInterrupt as error:
+                interrupt = error
+    if interrupt is not None:
+        raise interrupt
+    return process.returncode
 
 
 def waited_seconds(provision: Path) -> float:
@@ -105,7 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     run = os.environ.get(RUN_VARIABLE) or run_name()
-    say(f"demo: one machine made, provisioned, proved and removed; results in runs/{options.stack}/{run}")
+    end = "kept" if options.keep else "removed"
+    say(f"demo: one machine made, provisioned, proved and {end}; results in runs/{options.stack}/{run}")
     stops = tour(options.stack, keep=options.keep, reboot=options.reboot)
     seconds = walk(stops, {**os.environ, RUN_VARIABLE: run})
 

@@ -1,42 +1,27 @@
-"""Our way of bringing a host to the benchmark's resources: the tasks people run, with this list in place of the roles'.
+"""Our way of bringing a host to the benchmark's resources: the task that people run, step by step as in the real one.
 
-All else is the real thing: fab, inventory, connection, agent, narration and the result's file.
+Inventory, greeting, connection, agent, narration and the result's file are the real thing.
 """
 
-from collections.abc import Sequence
+from typing import Any
 
-from benchmarks.converge import wishes
-from infra.outputs import HostRecord, StackOutputs
-from provisioning import provision as program
-from provisioning.converge.resources import Directory, File, Packages, Resource, Sysctl, Unit, User
-from provisioning.fabfile import provision
+from fabric import task
 
-__all__ = ["provision"]
+from core.console import say
+from provisioning import fabfile
+from provisioning.target import Target
 
 
-def benchmark_list() -> list[Resource]:
-    """Return the 20 resources."""
-    group = wishes.USER
-    name, value = wishes.SYSCTL
-    files = [
-        File(path=path, content=content, group=wishes.file_group(path), mode=wishes.file_mode(path))
-        for path, content in wishes.FILES.items()
-    ]
-    directories = [Directory(path=path, group=group, mode=wishes.DIRECTORY_MODE) for path in wishes.DIRECTORIES]
-    return [
-        Packages(name="bench", present=wishes.PACKAGES),
-        User(name=wishes.USER, home=wishes.HOME),
-        *directories,
-        *files,
-        Sysctl(name=name, value=value),
-        *(Unit(name=unit) for unit in wishes.UNITS),
-    ]
+@task  # type: ignore[untyped-decorator]  # fabric ships no types
+def provision(_: Any, *, inventory: str) -> None:
+    """Bring the hosts of an inventory to the benchmark's resources."""
 
+    def run() -> int:
+        target = Target(inventory=inventory)
+        say(f"→ provision {target.name}")
+        fabfile._greet(target, ())
+        from benchmarks.converge.program import provision
 
-def _wishes_for(outputs: StackOutputs, hosts: Sequence[HostRecord], roles: Sequence[str]) -> program.Wishes:
-    """Stand in for the function that joins the lists of the roles."""
-    del outputs, roles  # the benchmark has one list for all
-    return program.Wishes(lists={host.name: benchmark_list() for host in hosts}, endpoint=None)
+        return provision(target, names=(), roles=(), at_once=1)
 
-
-program.wishes_for = _wishes_for
+    fabfile._end(run)

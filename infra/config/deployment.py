@@ -17,6 +17,7 @@ from infra.config.storage import StorageSpec
 from infra.config.tags import TAG_RULES
 from infra.config.upkeep import UPKEEP_RULES
 from serving.spec import GatewaySpec, ServingSpec
+from serving.spec_rules import ports_differ
 
 RULES = (keys_belong, needed_keys_are_there, *PLACEMENT_RULES, *FIT_RULES, *UPKEEP_RULES, *TAG_RULES)
 """Rules over more than one section; those within a section are in its model."""
@@ -47,7 +48,12 @@ class DeploymentConfig(Frozen):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        refuse(problem for rule in RULES for problem in rule(self))
+        refuse(
+            (
+                *(problem for rule in RULES for problem in rule(self)),
+                *ports_differ(self.serving, self.gateway),
+            )
+        )
         return self
 
     @property

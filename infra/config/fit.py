@@ -1,4 +1,4 @@
-"""Rules between what is served and the machine it is served on: GPU features, memory, disk, ports.
+"""Rules between what is served and the machine it is served on: GPU features, memory, disk.
 
 Sizes come from the model's name where it tells one; nothing is said about a model of unknown size.
 """
@@ -115,16 +115,6 @@ def weights_fit_disk(config: "DeploymentConfig") -> Iterator[Problem]:
         )
 
 
-def ports_differ(config: "DeploymentConfig") -> Iterator[Problem]:
-    """Gateway and engine do not want the same port."""
-    if config.gateway.port == config.serving.port:
-        yield Problem(
-            "gateway.port",
-            f"{config.gateway.port} is the engine's port already",
-            "write 443, or give the engine another",
-        )
-
-
 def _memory(config: "DeploymentConfig") -> list[tuple[str, float]]:
     """Return each machine that may be made, with its GiB of memory."""
     if config.cloud == "local":
@@ -145,5 +135,4 @@ FIT_RULES = (
     weights_fit_vram,
     weights_fit_ram,
     weights_fit_disk,
-    ports_differ,
 )

@@ -7,22 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from core.errors import ConfigError
-from core.frozen import Frozen
 from core.strict_yaml import read_yaml
 from core.words import words
 from infra.config import DeploymentConfig
 from infra.deployment import Deployment
-from infra.outputs import HostRecord
+from infra.outputs import HostRecord, Hosts
 from serving.spec_files import full_path
-
-
-class Inventory(Frozen):
-    """What is taken from an inventory file."""
-
-    hosts: tuple[HostRecord, ...] = Field(min_length=1, description="The hosts, as in docs/inventory.md.")
 
 
 def deploy(config: DeploymentConfig) -> Deployment:
@@ -41,14 +34,7 @@ def read_hosts(name: str) -> tuple[HostRecord, ...]:
     content = read_yaml(path, shown_as=name)
     hosts = content.get("hosts") if isinstance(content, dict) else None
     try:
-        inventory = Inventory.model_validate({"hosts": hosts})
+        inventory = Hosts.model_validate({"hosts": hosts})
     except ValidationError as error:
-        raise words(error, name, Inventory) from None
-    return tuple(_at_home(host, path.parent) for host in inventory.hosts)
-
-
-def _at_home(host: HostRecord, folder: Path) -> HostRecord:
-    """Return `host` with its key's path absolute: `~` is the user's home, the rest starts beside the inventory."""
-    if host.identity_file is None:
-        return host
-    return host.model_copy(update={"identity_file": folder.resolve() / host.identity_file.expanduser()})
+        raise words(error, name, Hosts) from None
+    return tuple(host.at_home(path.parent) for host in inventory.hosts)

@@ -1,9 +1,13 @@
 """The Pulumi program of cloud `local`: as many machines as the config says, all alike."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pulumi
 
 from core.paths import state_dir
 from infra.config import DeploymentConfig
+from infra.config.network import NetworkSpec
 from infra.deployment import Deployment
 from infra.local.machine_component import LocalMachine, LocalMachineArgs
 from infra.local.record import machine_name
@@ -29,4 +33,12 @@ def deploy_machines(config: DeploymentConfig) -> Deployment:
         )
         for number in range(1, config.machine.count + 1)
     ]
-    return Deployment(hosts=pulumi.Output.all(*(machine.host for machine in machines)))
+    hosts = pulumi.Output.all(*(machine.host for machine in machines))
+    return Deployment(hosts=hosts.apply(lambda made: with_doors(made, config.network)))
+
+
+def with_doors(hosts: Sequence[dict[str, Any] | None], network: NetworkSpec) -> list[dict[str, Any]]:
+    """Return `hosts` with who may reach them, for the firewall; one that a preview does not know yet is left out."""
+    doors = {"ssh_cidrs": list(network.ssh_cidrs), "client_cidrs": list(network.client_cidrs)}
+    written = {key: cidrs for key, cidrs in doors.items() if cidrs}
+    return [{**host, **written} for host in hosts if host]

@@ -3,7 +3,9 @@
 Does not limit disk or network. The groups also tell which processes belong to a machine, whatever they call themselves.
 """
 
+import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,8 +65,7 @@ class Groups:
 
     def processes(self) -> list[Process]:
         """Return the running processes of the machine, its supervisor among them."""
-        pids = {int(pid) for folder in self.folders() for file in folder.rglob("cgroup.procs") for pid in _lines(file)}
-        return [process for pid in sorted(pids) if (process := Process.of_pid(pid))]
+        return processes_below(self.folders())
 
     def remains(self) -> list[Path]:
         """Return the groups that are there."""
@@ -106,6 +107,19 @@ class Groups:
         if (group / "memory.swap.max").exists():
             _write(group / "memory.swap.max", "0")
         _write(group / "cpu.max", f"{round(cpus * CPU_PERIOD_US)} {CPU_PERIOD_US}")
+
+
+def processes_below(groups: Iterable[Path]) -> list[Process]:
+    """Return the running processes of the groups and of all groups inside them; any of these may vanish meanwhile."""
+    # os.walk passes over a folder that is gone, where Path.rglob of Python 3.11 raises.
+    pids = {
+        int(pid)
+        for group in groups
+        for folder, _, files in os.walk(group)
+        if "cgroup.procs" in files
+        for pid in _lines(Path(folder) / "cgroup.procs")
+    }
+    return [process for pid in sorted(pids) if (process := Process.of_pid(pid))]
 
 
 def known_ids(mount: Path = MOUNT) -> set[str]:

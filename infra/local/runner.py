@@ -13,7 +13,7 @@ from typing import Protocol
 from core.errors import HostError
 from core.processes import Process
 from infra.local import host
-from infra.local.limits import Groups, known_ids
+from infra.local.limits import MOUNT, Groups, known_ids, processes_below
 from infra.local.record import MachineRecord
 
 SUPERVISE = Path(__file__).with_name("supervise.sh")
@@ -108,6 +108,8 @@ class SupervisorRunner:
 class SystemdRunner:
     """A transient unit of this host's systemd."""
 
+    mount: Path = MOUNT
+
     def start(self, machine: MachineRecord, command: list[str]) -> None:
         """Start the unit; systemd starts it again when the machine reboots, and only then."""
         host.succeeds("systemctl", "reset-failed", unit(machine.id))
@@ -145,13 +147,7 @@ class SystemdRunner:
         group = host.run("systemctl", "show", "--property=ControlGroup", "--value", unit(identity)).strip()
         if not group:
             return []
-        pids = {
-            int(pid)
-            for tree in (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
-            for file in (tree / group.lstrip("/")).rglob("cgroup.procs")
-            for pid in file.read_text().split()
-        }
-        return [process for pid in sorted(pids) if (process := Process.of_pid(pid))]
+        return processes_below(tree / group.lstrip("/") for tree in (self.mount, self.mount / "unified"))
 
     def remains(self) -> list[tuple[str, str]]:
         """Return the units that systemd knows, and their processes."""

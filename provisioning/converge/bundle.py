@@ -1,4 +1,4 @@
-"""What travels to a host: the agent as one zip file, and a list of resources as one JSON document.
+"""What travels to a host beside the agent: a list of resources as one JSON document, and the files it may ask for.
 
 Does not send anything. Without a controller (cloud-init, or no network at all) the same travels as a folder:
 
@@ -6,37 +6,19 @@ Does not send anything. Without a controller (cloud-init, or no network at all) 
 """
 
 import getpass
-import io
 import json
 import shutil
 import socket
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from core.errors import ConfigError
 from core.files import write_atomically
+from provisioning.converge.agent_zip import agent_zip
 from provisioning.converge.resources import Resource, Secret, Tree
 from provisioning.converge.trees import list_tree
-
-AGENT_DIR = Path(__file__).parent / "agent"
-_MAIN = "import sys\nfrom agent.main import main\nsys.exit(main(sys.argv[1:]))\n"
-_FIXED_TIME = (1980, 1, 1, 0, 0, 0)
-
-
-@cache
-def agent_zip() -> bytes:
-    """Return the agent as a zip file that Python imports from and runs; the same bytes for the same sources."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(zipfile.ZipInfo("__main__.py", _FIXED_TIME), _MAIN)
-        for path in sorted(AGENT_DIR.rglob("*.py")):
-            name = f"agent/{path.relative_to(AGENT_DIR).as_posix()}"
-            archive.writestr(zipfile.ZipInfo(name, _FIXED_TIME), path.read_bytes())
-    return buffer.getvalue()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,35 +1,19 @@
 """Runs the agent on a host over one connection and tells what it says. Does not decide what is wished for."""
 
 import json
-import shlex
-import threading
 import time
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import fabric
 import paramiko
 
 from core.errors import DeployError, HostError
 from infra.outputs import HostRecord
-from provisioning.connection import open_connection
-from provisioning.converge.bundle import Bundle, agent_zip, bundle
+from provisioning import head_start
+from provisioning.converge.bundle import Bundle, bundle
 from provisioning.converge.resources import Resource
 from provisioning.converge.result import HostResult, OnEvent, Outcome, Progress
-
-LOADER = """\
-import os, sys, time, zlib
-started = time.monotonic()
-stream = sys.stdin.buffer
-agent, document = (zlib.decompress(stream.read(int(size))) for size in stream.readline().split())
-handle = os.memfd_create("agent")
-os.write(handle, agent)
-sys.path.insert(0, "/proc/self/fd/%d" % handle)
-from agent.main import serve
-sys.exit(serve(document, stream, started))
-"""
-"""Reads agent and list from stdin, so that nothing is installed and nothing secret is in an argument list."""
+from provisioning.converge.session import packed
 
 BLOCK_BYTES = 1 << 20
 ERROR_BYTES = 64 * 1024
@@ -37,16 +21,23 @@ NOT_FOUND = 127
 """A shell's exit status for a program that is not there."""
 
 
-def converge(host: HostRecord, resources: Sequence[Resource], *, dry_run: bool, on_event: OnEvent) -> HostResult:
+def converge(
+    host: HostRecord,
+    resources: Sequence[Resource] | Callable[[], Sequence[Resource]],
+    *,
+    dry_run: bool,
+    on_event: OnEvent,
+) -> HostResult:
     """Bring `host` to `resources`, or with `dry_run` only say what would change.
 
+    Resources that still have to be made are given as a function, called while the host is connected to.
     A failed resource is in the result. Raises HostError when the host cannot be reached or trusted, refuses sudo, has
     no Python, is being provisioned by someone else, or when the connection is cut.
     """
     began = time.monotonic()
-    waiting = _AgentStart(host)
+    waiting = head_start.session(host)
     try:
-        package = bundle(resources, dry_run=dry_run)
+        package = bundle(resources() if callable(resources) else resources, dry_run=dry_run)
         talk = _Talk(host, package, on_event)
         listed = time.monotonic()
         channel = waiting.channel()
@@ -57,43 +48,6 @@ def converge(host: HostRecord, resources: Sequence[Resource], *, dry_run: bool, 
         waiting.close()
     phases = {"list": listed - began, "connect": connected - began, "agent": ended - connected}
     return talk.result(ended - began, phases)
-
-
-class _AgentStart:
-    """Connects, and has the host's Python wait for the agent, in a thread while the list is made ready here."""
-
-    def __init__(self, host: HostRecord) -> None:
-        self._host = host
-        self._connection: fabric.Connection | None = None
-        self._channel: paramiko.Channel | None = None
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._start, daemon=True)
-        self._thread.start()
-
-    def _start(self) -> None:
-        try:
-            self._connection = open_connection(self._host)
-            self._channel = self._connection.transport.open_session()
-            command = f"python3 -ISc {shlex.quote(LOADER)}"
-            self._channel.exec_command(command if self._host.user == "root" else f"sudo -n {command}")
-        except BaseException as error:
-            self._error = error
-
-    def channel(self) -> paramiko.Channel:
-        """Return the channel to the waiting Python. Raises HostError in words when there is none."""
-        self._thread.join()
-        if isinstance(self._error, OSError | EOFError | paramiko.SSHException):
-            raise HostError(f"SSH gave up before the agent ran: {self._error}", where=self._host.name) from self._error
-        if self._error is not None:
-            raise self._error
-        assert self._channel is not None  # noqa: S101 (no error: the thread has come to its end)
-        return self._channel
-
-    def close(self) -> None:
-        """End the connection, whatever state it is in."""
-        self._thread.join()
-        if self._connection is not None:
-            self._connection.close()
 
 
 class _Talk:
@@ -108,10 +62,9 @@ class _Talk:
         self._end: dict[str, Any] | None = None
 
     def run(self, channel: paramiko.Channel) -> None:
-        """Send agent and list, then follow the events to the end."""
-        parts = [zlib.compress(agent_zip()), zlib.compress(json.dumps(self._package.document).encode())]
+        """Send the list, then follow the events to the end."""
         try:
-            channel.sendall(b"%d %d\n" % (len(parts[0]), len(parts[1])) + b"".join(parts))
+            channel.sendall(packed(json.dumps(self._package.document).encode()))
             for line in _lines(channel):
                 if line.startswith(b"{"):  # a login shell may have words of its own
                     self._handle(json.loads(line), channel)
@@ -150,7 +103,11 @@ class _Talk:
             stream.seek(offset)
             channel.sendall(json.dumps({"length": length}).encode() + b"\n")
             while length:
-                block = stream.read(min(length, BLOCK_BYTES)) or bytes(length)  # shrunk since: the hash will tell
+                try:
+                    block = stream.read(min(length, BLOCK_BYTES)) or bytes(length)  # shrunk since: the hash will tell
+                except OSError as error:  # the agent waits for bytes, so it cannot be told: the connection ends
+                    where = str(self._package.blobs[sha256])
+                    raise DeployError(f"cannot be read ({error.strerror})", where=where) from error
                 channel.sendall(block)
                 length -= len(block)
 

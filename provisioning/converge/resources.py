@@ -155,11 +155,14 @@ class Tree(Resource):
     """A folder of the controlling machine with all its files, each checked by SHA-256 on the host.
 
     Only files that differ travel; files that the source lacks are removed. `source` is read by the controller.
+
+    An `immutable` tree is repaired, but once it came whole other content is refused, until the folder is removed.
     """
 
     kind: ClassVar[str] = "tree"
     path: str
     source: Path
+    immutable: bool = False
     owner: str = "root"
     group: str = "root"
 
@@ -168,8 +171,9 @@ class Tree(Resource):
 class Venv(Resource):
     """A Python environment made by uv from a lock of exact versions with hashes.
 
-    Built beside `path` and moved there when whole, so that a cut-off build is never taken for a good one; a marker
-    in it holds the SHA-256 of lock and `remove`, which decides whether it is current.
+    Built in a folder of its own beside `path`, which becomes a link to it when it is whole, so that a cut-off build is
+    never taken for a good one; a marker in it holds the SHA-256 of `lock`, `python` and `remove`, which decides whether
+    it is current.
     """
 
     kind: ClassVar[str] = "venv"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ANSWER_S = 5
 PROPERTIES = "Id,LoadState,ActiveState,SubState,NRestarts,InvocationID,StateChangeTimestamp"
 ERROR_LINES = 5
+LONGEST_LINE = 200
 
 
 def output(*argv: str) -> str:
@@ -88,7 +89,8 @@ def last_errors(names: list[str]) -> list[str]:
     chosen = [part for name in names for part in ("-u", name)]
     lines = output("journalctl", "-q", "--no-pager", "-o", "short-iso", "--since", "-1h", "-n", "2000", *chosen)
     marks = ("ERROR", "CRITICAL", "Error:", "[ALERT]", "Failed with result", "error:")
-    return [line for line in lines.splitlines() if any(mark in line for mark in marks)][-ERROR_LINES:]
+    found = [line for line in lines.splitlines() if any(mark in line for mark in marks) and " WARNING " not in line]
+    return [line[:LONGEST_LINE] for line in found[-ERROR_LINES:]]
 
 
 def main(question: str) -> None:

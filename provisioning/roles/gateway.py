@@ -5,8 +5,6 @@ Does not make certificates or keys (provisioning/credentials.py) or open the fir
 
 from dataclasses import dataclass
 
-from core.errors import ConfigError
-from infra.outputs import HostRecord
 from provisioning.converge.resources import Command, Directory, File, GeneratedSecret, Packages, Resource, Unit
 from provisioning.credentials import Credentials
 from provisioning.programs import program
@@ -23,6 +21,7 @@ from provisioning.roles.layout import (
     LIB_DIR,
 )
 from serving.spec import GatewaySpec, ServingSpec
+from serving.spec_rules import METRICS_PORT
 
 GATEWAY_DIR = f"{CONFIG_DIR}/gateway"
 """Not /etc/haproxy: a changed configuration file of the package would hold back its security updates."""
@@ -30,8 +29,6 @@ GATEWAY_DIR = f"{CONFIG_DIR}/gateway"
 DROP_IN = f"/etc/systemd/system/{GATEWAY_UNIT}.d/50-llm-deploy.conf"
 
 CHECK_PORT = f"{LIB_DIR}/check-port"
-
-METRICS_PORT = 8405
 
 HEALTH_PATH = "/health"
 
@@ -134,12 +131,8 @@ class Limits:
         )
 
 
-def gateway(host: HostRecord, serving: ServingSpec, gateway: GatewaySpec, credentials: Credentials) -> list[Resource]:
-    """Return what makes `host` answer clients, in an order that works.
-
-    Raises ConfigError when two listeners would want one port.
-    """
-    _check_ports(host, serving, gateway)
+def gateway(serving: ServingSpec, gateway: GatewaySpec, credentials: Credentials) -> list[Resource]:
+    """Return what makes a host answer clients, in an order that works."""
     places = Places()
     # The engine's role wishes for it too, in the same words; each role can be brought in place without the other.
     engine_key = [GeneratedSecret(path=ENGINE_ENV, template=ENGINE_ENV_TEMPLATE)] if serving.engine == "vllm" else []
@@ -216,14 +209,3 @@ def _drop_in(serving: ServingSpec, places: Places) -> str:
         drain_s=serving.drain_s,
         runtime_directory=GATEWAY_RUNTIME_DIRECTORY,
     )
-
-
-def _check_ports(host: HostRecord, serving: ServingSpec, gateway: GatewaySpec) -> None:
-    """Refuse a port that two would listen on; nothing else would tell until the unit fails."""
-    engine, metrics = f"serving.{serving.engine}.port", "the gateway's metrics"
-    wanted = (("gateway.port", gateway.port), (engine, serving.port), (metrics, METRICS_PORT))
-    for index, (key, port) in enumerate(wanted):
-        for other, taken in wanted[index + 1 :]:
-            if port == taken:
-                where = f"{host.name}: {key}"
-                raise ConfigError(f"{port} is the port of {other} too", where=where, hint="choose another one")

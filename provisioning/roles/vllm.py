@@ -85,7 +85,7 @@ def vllm(host: HostRecord, serving: ServingSpec, sources: ResolvedSources) -> li
     )
     model = _store(sources.model, _model_path(host, serving, sources.model))
     adapters = [
-        _store(source, f"{data}/adapters/{adapter.versioned_name}", adapter.sha256)
+        _store(source, f"{data}/adapters/{adapter.versioned_name}", adapter.sha256, immutable=True)
         for adapter, source in zip(serving.adapters, sources.adapters, strict=True)
     ]
     paths = EnginePaths(
@@ -203,10 +203,11 @@ def _model_path(host: HostRecord, serving: ServingSpec, source: ResolvedSource) 
     return f"{host.data_dir}/models/{serving.model.name}"
 
 
-def _store(source: ResolvedSource, path: str, adapter_sha256: str | None = None) -> Stored:
-    """Return the resource that puts the files of `source` at `path`."""
+def _store(source: ResolvedSource, path: str, adapter_sha256: str | None = None, *, immutable: bool = False) -> Stored:
+    """Return the resource that puts the files of `source` at `path`; what the hub has at a revision never changes."""
     if not isinstance(source, HubFetch):
-        return Stored(Tree(path=path, source=source.path, after=(f"directory:{path.rpartition('/')[0]}",)), path)
+        above = f"directory:{path.rpartition('/')[0]}"
+        return Stored(Tree(path=path, source=source.path, immutable=immutable, after=(above,)), path)
     pinned = (f"adapter_model.safetensors={adapter_sha256}",) if adapter_sha256 else ()
     fetch = ("python3", FETCH_MODEL, source.repo, source.revision, path, *pinned)
     return Stored(

@@ -40,7 +40,12 @@ def test_a_machine_from_preview_to_down(checkout: Checkout, local: str) -> None:
 
     down = checkout.run("down", local)
     assert down.returncode == 0, down.stderr
-    assert checkout.result(local, "teardown.json") == {"ok": True, "destroyed": ["local-test-1"], "left": []}
+    assert checkout.result(local, "teardown.json") == {
+        "ok": True,
+        "destroyed": ["local-test-1"],
+        "left": [],
+        "hosts_stay": False,
+    }
     assert left(checkout, local) == []
 
 

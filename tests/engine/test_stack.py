@@ -45,15 +45,20 @@ def test_every_command_leaves_the_checkout_clean(checkout: Checkout, existing: s
     assert file.read_bytes() == before
 
 
-def test_down_forgets_the_stack_and_its_files(checkout: Checkout, existing: str) -> None:
+def test_down_forgets_the_stack_and_its_hosts(checkout: Checkout, existing: str) -> None:
     checkout.run("up", existing)
 
     done = checkout.run("down", existing)
 
     assert done.returncode == 0, done.stderr
-    assert checkout.result(existing, "teardown.json") == {"ok": True, "destroyed": [], "left": []}
+    assert checkout.result(existing, "teardown.json") == {
+        "ok": True,
+        "destroyed": [],
+        "left": [],
+        "hosts_stay": True,
+    }
     assert not checkout.checkpoint(existing).exists()
-    assert not (checkout.state / "stacks" / existing).exists()
+    assert not (checkout.state / "stacks" / existing / "outputs.json").exists()
 
 
 def test_down_of_a_stack_that_was_never_made_says_so(checkout: Checkout, existing: str) -> None:

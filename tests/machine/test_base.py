@@ -1,6 +1,8 @@
 """The base role on a real machine: closed but for SSH and the gateway, never locking us out, stable over reboots."""
 
+import json
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,6 +87,18 @@ def test_the_gateway_is_open_to_its_networks_only(host: HostRecord) -> None:
     assert not answers(host, 443)
     assert with_base(host).result.ok
     assert answers(host, 443)
+
+
+def test_ipv6_has_the_same_doors(host: HostRecord) -> None:
+    for port in (443, 8000):
+        remote(host, f"ss -Hltn sport = :{port} | grep -q . || {LISTEN.format(port=port)}")
+    poll(lambda: len(remote(host, "ss -Hltn '( sport = :443 or sport = :8000 )'").splitlines()) == 2)
+    link = remote(host, "ip -6 -o addr show scope link").split("inet6 ")[1].split("/")[0]
+    (route,) = json.loads(subprocess.check_output(["ip", "-j", "route", "get", host.address]))
+    over_ipv6 = moved(host, address=f"{link}%{route['dev']}")
+    assert answers(over_ipv6, 22)
+    assert answers(over_ipv6, 443)
+    assert not answers(over_ipv6, 8000)
 
 
 def test_what_does_not_answer_to_a_port_scan_still_answers_to_icmp(host: HostRecord) -> None:

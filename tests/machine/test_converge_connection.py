@@ -68,7 +68,7 @@ def test_silence_ends_in_time(machine: HostRecord, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_server_that_is_no_ssh_server(machine: HostRecord, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Something else on the port is said to be so, not shown as a traceback."""
+    """Something else on the port is said to be so."""
     monkeypatch.setattr(connection_module, "ANSWER_TIMEOUT_S", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
@@ -102,7 +102,7 @@ def test_sudo_refused(machine: HostRecord) -> None:
     """A login that sudo asks for a password is told what to change."""
     setup = f"""
         useradd -m plain; cp -r /home/{machine.user}/.ssh /home/plain/; chown -R plain /home/plain/.ssh
-        echo 'AllowUsers plain' > /etc/ssh/sshd_config.d/20-plain.conf; systemctl reload ssh
+        echo 'AllowUsers plain' > /etc/ssh/sshd_config.d/20-plain.conf; systemctl restart ssh
     """
     remote(machine, setup)
     with pytest.raises(HostError, match="sudo refused; let plain use sudo without a password"):

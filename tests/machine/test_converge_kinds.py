@@ -81,6 +81,7 @@ def one_of_each(uv_tree: Tree) -> list[Resource]:
 def test_every_kind_is_made_and_then_found_right(machine: HostRecord, uv_tree: Tree) -> None:
     """A dry run makes nothing, the first run all, the second nothing; facts are checked with other tools."""
     wishes = one_of_each(uv_tree)
+    remote(machine, "rm -rf /opt/uv")  # tests of faults bring it to this machine, too
     quiet = {"file:/etc/cv/gone", "unit:haproxy.service"}
 
     planned = bring(machine, wishes, dry_run=True)

@@ -142,24 +142,19 @@ def test_one_of_three_hosts_is_broken(host: HostRecord, fab: Fab, machine_state:
 # -- in the middle of a run ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "cut",
+    [
+        pytest.param(f"pkill -KILL -f '^{AGENT}'", id="agent killed"),
+        # The sshd whose child is our sudo: its own session, not the one that looks.
+        pytest.param(f"kill -KILL $(ps -o ppid= -p $(pgrep -of '^sudo -n {AGENT}'))", id="connection cut"),
+    ],
+)
 @pytest.mark.usefixtures("slow")
-def test_agent_killed(host: HostRecord, fab: Fab) -> None:
+def test_cut_off_in_the_middle(host: HostRecord, fab: Fab, cut: str) -> None:
     running = fab.start("provision", "--roles", "base")
     poll(lambda: remote(host, "pgrep -x apt-get || true"))
-    remote(host, f"pkill -KILL -f '^{AGENT}'")
-    done = running.end()
-    assert done.status == 1
-    assert "the connection was cut; run the same command again" in done.error
-    release(host)
-    completes(fab)
-
-
-@pytest.mark.usefixtures("slow")
-def test_connection_cut(host: HostRecord, fab: Fab) -> None:
-    running = fab.start("provision", "--roles", "base")
-    poll(lambda: remote(host, "pgrep -x apt-get || true"))
-    # The sshd whose child is our sudo: its own session, not the one that looks.
-    remote(host, f"kill -KILL $(ps -o ppid= -p $(pgrep -of '^sudo -n {AGENT}'))")
+    remote(host, cut)
     done = running.end()
     assert done.status == 1
     assert "the connection was cut; run the same command again" in done.error
@@ -172,7 +167,7 @@ def test_ctrl_c(host: HostRecord, fab: Fab) -> None:
     running = fab.start("provision", "--roles", "base")
     poll(lambda: remote(host, "pgrep -x apt-get || true"))
     running.interrupt()
-    done = running.end(10)
+    done = running.end()
     assert done.status == 130
     assert "interrupted; run the same command again" in done.error
     assert fab.result()["hosts"] == [{"host": host.name, "ok": False, "error": "interrupted"}]

@@ -10,10 +10,11 @@ import pytest
 from core.errors import DeployError
 from core.paths import CHECKOUT
 from infra.outputs import HostRecord, StackOutputs
-from provisioning import provision as module
+from provisioning import wishes as module
 from provisioning.converge.resources import Venv
-from provisioning.provision import Wishes, provision, wishes_for
+from provisioning.provision import provision
 from provisioning.target import Target
+from provisioning.wishes import Wishes, wishes_for
 from tests.machine.converge_host import poll, remote
 from tests.machine.fab import Fab, forwarding, unreachable
 from tests.machine.machines import making_machines
@@ -36,7 +37,8 @@ def host(machine_state: Path) -> Iterator[HostRecord]:
     with making_machines(machine_state) as make:
         made = make("install")
         remote(made, f"mkdir -p {DATA}; mount -t tmpfs -o size=300m tmpfs {DATA}")
-        remote(made, f"sed -i 's|^cache-dir = .*|cache-dir = \"{CACHE}\"|' /etc/uv/uv.toml")
+        settings = f's|^cache-dir = .*|cache-dir = "{CACHE}"|; s|^link-mode = .*|link-mode = "copy"|'
+        remote(made, f"sed -i '{settings}' /etc/uv/uv.toml")
         remote(made, "printf 'UV_HTTP_TIMEOUT=4\\nUV_HTTP_RETRIES=1\\n' >> /etc/environment")
         remote(made, "echo 'Defaults env_keep += \"UV_HTTP_TIMEOUT UV_HTTP_RETRIES\"' > /etc/sudoers.d/20-test")
         yield made

@@ -72,10 +72,10 @@ def test_the_engine_may_not_write_or_become_anybody(served_machine: Served) -> N
 
 
 def test_it_comes_back_when_it_is_killed(served_machine: Served) -> None:
-    before = served_machine.unit("MainPID")
+    before, restarts = served_machine.unit("MainPID"), int(served_machine.unit("NRestarts"))
     served_machine.run(f"kill -9 {before}; wait_until '[ $(state) = activating ]'; wait_until '[ $(state) = active ]'")
     assert served_machine.unit("MainPID") != before
-    assert served_machine.unit("NRestarts") == "1"
+    assert served_machine.unit("NRestarts") == str(restarts + 1)
     assert served_machine.complete("contract")[0] == 200
 
 

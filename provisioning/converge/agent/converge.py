@@ -88,7 +88,11 @@ class Run:
                 diff = self._diff(wish, fact)
                 self._apply(wish, fact, changes)
         except (Failure, OSError) as error:
-            failure = error if isinstance(error, Failure) else os_failure(error, str(error.filename or wish.id))
+            failure = (
+                error
+                if isinstance(error, Failure)
+                else os_failure(error, str(error.filename or getattr(wish, "path", "/")))
+            )
             self._stopped[wish.id] = wish.id
             outcome = {"status": "failed", "error": failure.what, "detail": failure.detail}
         else:

@@ -20,7 +20,7 @@ from .state import STATE_DIR, State
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, BinaryIO
+    from typing import Any, BinaryIO, Callable
 
     from .host import Blobs
 
@@ -33,10 +33,17 @@ ENVIRONMENT = {
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_CUT = 0, 1, 2, 3
 
 
-def serve(document: bytes, stream: BinaryIO, started: float) -> int:
-    """Run what a controller sent; blobs and the end of the connection come from `stream`."""
+def serve(read: Callable[[], bytes], stream: BinaryIO) -> int:
+    """Run the list that a controller sends; blobs and the end of the connection come from `stream`.
+
+    A controller that went away before it had sent one whole wanted nothing.
+    """
+    try:
+        document = json.loads(read())
+    except Exception:
+        return EXIT_CUT
     events = Events(sys.stdout.fileno(), stream.fileno())
-    return _run(json.loads(document), events, WireBlobs(events, stream), STATE_DIR, started)
+    return _run(document, events, WireBlobs(events, stream), STATE_DIR)
 
 
 def main(arguments: list[str]) -> int:
@@ -53,10 +60,10 @@ def main(arguments: list[str]) -> int:
         document = json.load(stream)
     document["dry_run"] = options.mode == "plan"
     events = Events(sys.stdout.fileno(), None)
-    return _run(document, events, FolderBlobs(options.blobs), options.state, time.monotonic())
+    return _run(document, events, FolderBlobs(options.blobs), options.state)
 
 
-def _run(document: dict[str, Any], events: Events, blobs: Blobs, state_dir: str, started: float) -> int:
+def _run(document: dict[str, Any], events: Events, blobs: Blobs, state_dir: str) -> int:
     os.environ.update(ENVIRONMENT)
     os.umask(0o022)
 
@@ -67,18 +74,17 @@ def _run(document: dict[str, Any], events: Events, blobs: Blobs, state_dir: str,
         signal.signal(number, stop)
     dry = bool(document["dry_run"])
     state = State(state_dir, writes=not dry)
-    phases = {"agent_start": time.monotonic() - started}
+    began = time.monotonic()
     try:
         wishes = read_wishes(document["resources"], events.keep_secret)
         units = [wish.name for wish in wishes if wish.kind == "unit"]
         state.open(str(document["by"]))
         run = Run(wishes, Host(events, state, blobs, units), dry=dry)
-        began = time.monotonic()
+        loaded = time.monotonic()
         run.look()
         looked = time.monotonic()
-        phases["facts"] = looked - began
         ok = run.change()
-        phases["compare_and_change"] = time.monotonic() - looked
+        ended = time.monotonic()
     except Failure as failure:
         events.emit("refused", error=failure.what, detail=failure.detail)
         return EXIT_FAILED
@@ -91,5 +97,6 @@ def _run(document: dict[str, Any], events: Events, blobs: Blobs, state_dir: str,
         return EXIT_FAILED
     finally:
         state.close()
+    phases = {"agent_start": loaded - began, "facts": looked - loaded, "compare_and_change": ended - looked}
     events.emit("end", phases={name: round(seconds, 4) for name, seconds in phases.items()})
     return EXIT_OK if ok else EXIT_FAILED

@@ -33,7 +33,6 @@ class Process:
         env: Mapping[str, str] | None = None,
         user: str = "root",
         dies_with_agent: bool = True,
-        keep_fds: Sequence[int] = (),
     ) -> None:
         self.argv = tuple(argv)
         self._output = os.memfd_create("output")
@@ -52,7 +51,6 @@ class Process:
                 stderr=subprocess.STDOUT,
                 env=environment,
                 start_new_session=True,
-                pass_fds=keep_fds,
                 cwd="/",
             )
         except OSError as error:
@@ -115,13 +113,12 @@ def run(
     gone: Callable[[], bool] = lambda: False,
     on_tick: Callable[[Process], None] = lambda _: None,
     must_finish: bool = False,
-    keep_fds: Sequence[int] = (),
 ) -> Done:
     """Run `argv` to its end. Raises Failure after `timeout_s` seconds, Cut when `gone` says so.
 
     With `must_finish` neither a cut nor the agent's death ends it: a half-done package change is worse than a late one.
     """
-    process = Process(argv, env=env, user=user, dies_with_agent=not must_finish, keep_fds=keep_fds)
+    process = Process(argv, env=env, user=user, dies_with_agent=not must_finish)
     try:
         deadline = time.monotonic() + timeout_s
         while True:

@@ -1,4 +1,4 @@
-"""What the agent keeps on the host between runs: the lock, restarts that are still due, and hashes of large files."""
+"""What the agent keeps on the host between runs: the lock, restarts that are due, hashes, what may not change."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class State:
         self._due: dict[str, str] = {}
         self._hashes: dict[str, list[Any]] = {}
         self._hashes_new = False
+        self._brought: dict[str, str] = {}
         self._lock = -1
 
     def open(self, by: str) -> None:
@@ -37,6 +38,7 @@ class State:
             self._take_lock(by)
         self._due = self._read("due.json")
         self._hashes = self._read("hashes.json")
+        self._brought = self._read("brought.json")
 
     def _take_lock(self, by: str) -> None:
         """Hold an flock until the process ends; the kernel drops it with the process, so it is never stale."""
@@ -80,6 +82,16 @@ class State:
             self._hashes[path] = [digest.hexdigest(), *stamp]
             self._hashes_new = True
         return digest.hexdigest()
+
+    def brought(self, path: str) -> str:
+        """Return the digest of what was brought whole to `path` and may not change; nothing when nothing was."""
+        return self._brought.get(path, "")
+
+    def note_brought(self, path: str, digest: str) -> None:
+        """Note that what `digest` stands for is whole at `path`, and may not change."""
+        if self._brought.get(path) != digest:
+            self._brought[path] = digest
+            self._write("brought.json", self._brought)
 
     def close(self) -> None:
         """Write the hashes that this run has found."""

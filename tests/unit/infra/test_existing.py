@@ -41,8 +41,9 @@ def test_a_key_lies_beside_the_inventory(tmp_path: Path) -> None:
         ("hosts: []\n", "hosts"),
         (f"hosts:\n{HOST}    colour: red\n", r"hosts\[0\]\.colour"),
         ("hosts:\n  - {name: box}\n", r"hosts\[0\]"),
+        (f"hosts:\n{HOST}{HOST}", r"hosts\.yaml: hosts\[1\]: box is given twice; write it once"),
     ],
-    ids=["empty", "no host", "unknown key", "half a host"],
+    ids=["empty", "no host", "unknown key", "half a host", "a host twice"],
 )
 def test_a_wrong_inventory_is_told_with_its_key(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):

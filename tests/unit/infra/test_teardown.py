@@ -10,10 +10,13 @@ import pytest
 
 from core.errors import DeployError, HostError, UsageError
 from core.paths import stack_state_dir
-from infra import teardown
+from infra import leftovers, teardown
 from infra.backend import Backend
+from infra.commands import down
 from infra.events import Report
 from infra.teardown import cloud_of, tear_down
+
+OURS = {"hosts_stay": False}
 
 
 class HeldStack:
@@ -37,9 +40,13 @@ class HeldStack:
 class Host:
     """What the host says is left, before and after what the state does not know was removed."""
 
-    def __init__(self, left: list[str], *, stays: bool = False) -> None:
+    def __init__(self, left: list[str], *, stays: bool = False, ours: bool = True) -> None:
         self.left = left
         self.stays = stays
+        self.ours = ours
+
+    def hosts_stay(self, _cloud: str) -> bool:
+        return not self.ours
 
     def find(self, _cloud: str, _stack: str) -> list[str]:
         return list(self.left)
@@ -80,9 +87,35 @@ def test_all_is_gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     tear_down("one")
 
-    assert written(tmp_path) == {"ok": True, "destroyed": ["one-1"], "left": []}
+    assert written(tmp_path) == {"ok": True, "destroyed": ["one-1"], "left": [], **OURS}
     assert stack.removed
     assert not key.parent.exists()
+
+
+def test_hosts_that_are_not_ours_keep_their_keys(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They go on serving with them."""
+    stack = HeldStack()
+    wire(monkeypatch, stack, Host([], ours=False))
+    keys = stack_state_dir("one") / "keys.json"
+    outputs = keys.with_name("outputs.json")
+    keys.touch()
+    outputs.touch()
+
+    down("one")
+
+    assert keys.exists()
+    assert not outputs.exists()
+    assert stack.removed
+    assert written(tmp_path)["hosts_stay"] is True
+    said = capsys.readouterr().err
+    assert f"their keys are kept in {keys.parent}" in said
+    assert "nothing is left" not in said
+
+
+def test_only_existing_hosts_are_not_ours() -> None:
+    assert [cloud for cloud in ("local", "aws", "gcp", "existing") if leftovers.hosts_stay(cloud)] == ["existing"]
 
 
 def test_what_the_state_does_not_know_is_removed_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -90,7 +123,7 @@ def test_what_the_state_does_not_know_is_removed_too(monkeypatch: pytest.MonkeyP
 
     tear_down("one")
 
-    assert written(tmp_path) == {"ok": True, "destroyed": [], "left": []}
+    assert written(tmp_path) == {"ok": True, "destroyed": [], "left": [], **OURS}
 
 
 def test_what_stays_is_named_and_nothing_is_forgotten(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -103,7 +136,7 @@ def test_what_stays_is_named_and_nothing_is_forgotten(monkeypatch: pytest.Monkey
         tear_down("one")
 
     assert "interface llm-1" in told.value.detail
-    assert written(tmp_path) == {"ok": False, "destroyed": ["one-1"], "left": ["interface llm-1"]}
+    assert written(tmp_path) == {"ok": False, "destroyed": ["one-1"], "left": ["interface llm-1"], **OURS}
     assert not stack.removed
     assert key.exists()
 
@@ -114,7 +147,7 @@ def test_a_failed_destroy_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_pat
     with pytest.raises(DeployError, match="the engine failed"):
         tear_down("one")
 
-    assert written(tmp_path) == {"ok": False, "destroyed": [], "left": ["process 7"]}
+    assert written(tmp_path) == {"ok": False, "destroyed": [], "left": ["process 7"], **OURS}
 
 
 def test_a_host_that_cannot_be_asked_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -129,7 +162,12 @@ def test_a_host_that_cannot_be_asked_is_no_success(monkeypatch: pytest.MonkeyPat
     with pytest.raises(HostError, match="nft does not answer"):
         tear_down("one")
 
-    assert written(tmp_path) == {"ok": False, "destroyed": ["one-1"], "left": ["not known: nft does not answer"]}
+    assert written(tmp_path) == {
+        "ok": False,
+        "destroyed": ["one-1"],
+        "left": ["not known: nft does not answer"],
+        **OURS,
+    }
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from cryptography import x509
 
 from core.errors import ConfigError, UsageError
 from infra.outputs import HostRecord
-from provisioning.credentials import client_keys, credentials_for, keys_file, rotate_client_key
+from provisioning.credentials import client_keys, credentials_for, drop_other_keys, keys_file, rotate_client_key
 from serving.spec import GatewaySpec
 
 STACK = "demo"
@@ -55,9 +55,17 @@ def test_new_client_gets_a_key_and_the_others_keep_theirs() -> None:
     assert keys("default", "batch")["default"] == first["default"]
 
 
+def test_a_client_that_is_put_back_has_its_key(capsys: pytest.CaptureFixture[str]) -> None:
+    """A plan makes the list of keys too, and must not take a key away that hosts still know."""
+    first = keys("default", "batch")
+    assert keys("default") == {"default": first["default"]}
+    assert keys("default", "batch") == first
+    assert capsys.readouterr().err == ""
+
+
 def test_removed_client_is_dropped_with_a_word(capsys: pytest.CaptureFixture[str]) -> None:
     first = keys("default", "batch")
-    keys("default")
+    drop_other_keys(STACK, ("default",))
     assert capsys.readouterr().err == "demo: client batch is no longer in gateway.clients; its API key is dropped\n"
     assert json.loads(keys_file(STACK).read_text()) == {"default": first["default"]}
     assert keys("default", "batch")["batch"] != first["batch"]

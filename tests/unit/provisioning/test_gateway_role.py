@@ -7,13 +7,10 @@ from typing import Any
 
 import pytest
 
-from core.errors import ConfigError
-from infra.outputs import HostRecord
 from provisioning.converge.bundle import bundle
 from provisioning.converge.resources import File, Packages, Secret, Unit
 from provisioning.roles.gateway import (
     DROP_IN,
-    METRICS_PORT,
     OPENAI_PATHS,
     Limits,
     Places,
@@ -26,33 +23,23 @@ from provisioning.roles.layout import ENGINE_ENV, GATEWAY_UNIT
 from serving.spec import GatewaySpec, ServingSpec
 from tests.gateways import CLIENT_KEY, haproxy, ollama_serving, sample_credentials, vllm_serving
 
-HOST = HostRecord(
-    name="gpu-1",
-    address="192.0.2.7",
-    user="root",
-    host_keys=("ssh-ed25519 AAAA",),
-    cpu_count=2,
-    memory_gib=4,
-)
-
-
 VLLM = vllm_serving(8000)
 
 
 def resource(kind: type, key: str, serving: ServingSpec = VLLM, spec: GatewaySpec = GatewaySpec()) -> Any:  # noqa: B008  # frozen
     """Return the one resource of `kind` called `key`."""
-    wishes = gateway(HOST, serving, spec, sample_credentials())
+    wishes = gateway(serving, spec, sample_credentials())
     (found,) = [wish for wish in wishes if isinstance(wish, kind) and wish.id.partition(":")[2] == key]
     return found
 
 
 def test_list_is_in_an_order_that_works() -> None:
     """The bundle refuses a resource that depends on a later one."""
-    bundle(gateway(HOST, VLLM, GatewaySpec(), sample_credentials()), dry_run=False)
+    bundle(gateway(VLLM, GatewaySpec(), sample_credentials()), dry_run=False)
 
 
 def test_first_start_of_the_package_is_with_our_configuration_or_none() -> None:
-    wishes = gateway(HOST, VLLM, GatewaySpec(), sample_credentials())
+    wishes = gateway(VLLM, GatewaySpec(), sample_credentials())
     ids = [wish.id for wish in wishes]
     assert ids.index(f"file:{DROP_IN}") < ids.index("packages:gateway")
     assert f"ConditionPathExists={Places().config}" in resource(File, DROP_IN).content
@@ -80,7 +67,7 @@ def test_private_key_is_a_secret_and_no_file_is_open_to_others() -> None:
 def test_host_gets_hashes_and_never_a_key() -> None:
     text = keys_map(sample_credentials())
     assert f"{hashlib.sha256(CLIENT_KEY.encode()).hexdigest()} default\n" in text
-    everything = repr([vars(wish) for wish in gateway(HOST, VLLM, GatewaySpec(), sample_credentials())])
+    everything = repr([vars(wish) for wish in gateway(VLLM, GatewaySpec(), sample_credentials())])
     assert CLIENT_KEY not in everything
 
 
@@ -104,19 +91,6 @@ def test_ollamas_own_paths_pass_only_when_asked_for() -> None:
         assert path not in paths(VLLM)
         assert path not in paths(ollama_serving(native_api=False))
         assert path in paths(ollama_serving(native_api=True))
-
-
-PORTS = [
-    ({"port": 8000}, 8000, "gpu-1: gateway.port: 8000 is the port of serving.vllm.port too"),
-    ({"port": METRICS_PORT}, 8000, f"gpu-1: gateway.port: {METRICS_PORT} is the port of the gateway's metrics too"),
-    ({}, METRICS_PORT, f"gpu-1: serving.vllm.port: {METRICS_PORT} is the port of the gateway's metrics too"),
-]
-
-
-@pytest.mark.parametrize(("spec", "engine_port", "message"), PORTS)
-def test_two_listeners_on_one_port_are_refused(spec: dict[str, int], engine_port: int, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        gateway(HOST, vllm_serving(engine_port), GatewaySpec.model_validate(spec), sample_credentials())
 
 
 SPECS: list[tuple[str, ServingSpec, dict[str, Any]]] = [

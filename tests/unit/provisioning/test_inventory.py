@@ -10,6 +10,7 @@ from core.errors import ConfigError, DeployError, UsageError
 from core.paths import CHECKOUT
 from provisioning.inventory import choose, load
 from provisioning.target import Target
+from serving.spec_rules import METRICS_PORT
 from tests.unit.provisioning.records import HOST_KEY, host_values, stack, stack_values
 
 YAML = f"""
@@ -77,8 +78,16 @@ REFUSED = {
     "no hosts": (stack_values() | {"hosts": []}, "hosts.yaml: hosts: is empty"),
     "host twice": (stack_values(host_values("a"), host_values("a")), "hosts.yaml: hosts[1]: a is given twice"),
     "bad range": (stack_values(host_values(ssh_cidrs=["10.1.2.3/8"])), "hosts.yaml: hosts[0].ssh_cidrs[0]: 10.1.2.3/8"),
+    "port of the engine": (stack_values(gateway={"port": 8000}), "hosts.yaml: gateway.port: 8000 is the engine's port"),
+    "port of the metrics": (
+        stack_values(gateway={"port": METRICS_PORT}),
+        "hosts.yaml: gateway.port: 8405 is the port of the gateway's metrics; write another one",
+    ),
     "no host key": (stack_values(host_values(host_keys=[])), "hosts.yaml: hosts[0].host_keys: is empty"),
     "half a host key": (stack_values(host_values(host_keys=["AAAA"])), "hosts.yaml: hosts[0].host_keys[0]: AAAA is no"),
+    "login is an option": (stack_values(host_values(user="-oX=y")), "hosts.yaml: hosts[0].user: -oX=y is no login"),
+    "address is an option": (stack_values(host_values(address="-x")), "hosts.yaml: hosts[0].address: -x is no address"),
+    "address of two lines": (stack_values(host_values(address="a\nb k")), "hosts.yaml: hosts[0].address: 'a\\nb k' is"),
     "stack is a path": (stack_values(stack="../x"), "hosts.yaml: stack: ../x is no stack name"),
     "number of truth": (stack_values(host_values(cpu_count=True)), "hosts.yaml: hosts[0].cpu_count: true is no"),
     "port": (stack_values(host_values(ssh_port=0)), "hosts.yaml: hosts[0].ssh_port: 0 is out of range"),

@@ -1,5 +1,6 @@
 """Roles become one list in a fixed order, results one file and one exit status."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ from core.errors import ConfigError, DeployError, HostError
 from infra.outputs import HostRecord
 from provisioning import provision as module
 from provisioning.converge.result import HostResult, Outcome
-from provisioning.provision import plan, provision, why, wishes_for
+from provisioning.credentials import client_keys, keys_file
+from provisioning.fabfile import ALL_ROLES
+from provisioning.provision import plan, provision, why
 from provisioning.target import Target
+from provisioning.wishes import ROLES, wishes_for
 from tests.unit.provisioning.records import SERVING, host_values, stack
 
 CHANGED = Outcome(id="file:/a", status="changed", changes=("create",), seconds=1.5, diff="+new\n")
@@ -31,7 +35,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def with_results(monkeypatch: pytest.MonkeyPatch, results: dict[str, HostResult | Exception]) -> None:
     """Let the hosts be those of `results`, each ending as it says there; only the wire is replaced."""
-    outputs = stack(*(host_values(name) for name in results))
+    outputs = stack(*(host_values(name, address=f"203.0.113.{index}") for index, name in enumerate(results, start=7)))
 
     def converge(host: HostRecord, *_: Any, **__: Any) -> HostResult:
         result = results[host.name]
@@ -57,6 +61,10 @@ def test_roles_come_in_their_order_and_only_when_asked_for() -> None:
     assert ids[: len(alone)] == alone
     assert "packages:gateway" in ids[len(alone) :]
     assert len(ids) == len(set(ids))
+
+
+def test_the_tasks_know_all_roles() -> None:
+    assert tuple(ALL_ROLES.split(",")) == ROLES
 
 
 def test_an_engine_that_has_no_role_is_refused_before_any_host_is_reached() -> None:
@@ -118,7 +126,7 @@ def test_a_wrong_config_writes_no_result(runs: Path, monkeypatch: pytest.MonkeyP
     assert not runs.exists()
 
 
-def test_a_plan_prints_diffs_and_writes_nothing(
+def test_a_plan_prints_diffs_and_writes_only_its_result(
     runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with_results(monkeypatch, {"a": OK})
@@ -126,9 +134,10 @@ def test_a_plan_prints_diffs_and_writes_nothing(
     said = capsys.readouterr()
     assert said.out == "a: 1 to change, 0 unchanged\n  + file:/a: create (1.5 s)\n      +new\n"
     assert "next: make provision STACK=test" in said.err
-    assert not runs.exists()
+    assert [path.name for path in (runs / "test/latest").iterdir()] == ["plan.json"]
 
 
+@pytest.mark.usefixtures("runs")
 def test_a_plan_with_nothing_to_change_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,7 +170,7 @@ def test_the_endpoint_is_that_of_all_hosts_also_when_one_is_chosen(runs: Path, m
     with_results(monkeypatch, {"a": OK, "b": OK})
     assert provision(Target(stack="test"), names=["a"], roles=["gateway"], at_once=1) == 0
     written = json.loads((runs.parent / "state/stacks/test/endpoint.json").read_text())
-    assert [written["url"], *written["other_urls"]] == ["https://203.0.113.7", "https://203.0.113.7"]
+    assert [written["url"], *written["other_urls"]] == ["https://203.0.113.7", "https://203.0.113.8"]
 
 
 def test_a_failed_run_leaves_the_former_endpoint(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,3 +178,23 @@ def test_a_failed_run_leaves_the_former_endpoint(runs: Path, monkeypatch: pytest
     with pytest.raises(DeployError):
         provision(Target(stack="test"), names=[], roles=["gateway"], at_once=1)
     assert not (runs.parent / "state/stacks/test/endpoint.json").exists()
+
+
+FORMER_KEYS = {
+    "a provision of all hosts": (provision, {"a": OK, "b": OK}, [], ["default"]),
+    "a provision of one": (provision, {"a": OK, "b": OK}, ["a"], ["batch", "default"]),
+    "a provision that failed": (provision, {"a": OK, "b": BAD}, [], ["batch", "default"]),
+    "a plan": (plan, {"a": OK, "b": OK}, [], ["batch", "default"]),
+}
+
+
+@pytest.mark.parametrize(("task", "results", "names", "left"), FORMER_KEYS.values(), ids=FORMER_KEYS.keys())
+@pytest.mark.usefixtures("runs")
+def test_a_former_clients_key_goes_when_no_host_takes_it_any_more(
+    monkeypatch: pytest.MonkeyPatch, task: Any, results: dict[str, HostResult | Exception], names: Any, left: Any
+) -> None:
+    client_keys("test", ("batch", "default"))
+    with_results(monkeypatch, results)
+    with contextlib.suppress(DeployError):
+        task(Target(stack="test"), names=names, roles=["gateway"], at_once=1)
+    assert sorted(json.loads(keys_file("test").read_text())) == left

@@ -57,6 +57,11 @@ def test_a_host_where_all_works_serves() -> None:
     assert [each.name for each in seen.space] == ["/", "memory"]
 
 
+def test_a_certificate_serves_to_its_last_hour_and_no_longer() -> None:
+    assert status(certificate=certificate(0.5)).serves
+    assert not status(certificate=certificate(-0.5)).serves
+
+
 MISSING = {
     "engine loads": ({"models": None}, "the engine does not answer yet"),
     "adapter is missing": ({"models": []}, "the engine does not list tiny"),

@@ -98,9 +98,10 @@ def test_only_gpu_hosts_get_a_compiler() -> None:
 
 
 def test_folders_travel_as_trees() -> None:
-    assert [(each.path, each.source) for each in find(Tree, wishes())] == [
-        ("/var/lib/llm/models/base", Path("/here/base")),
-        ("/var/lib/llm/adapters/contract@3", Path("/here/contract")),
+    """A version of an adapter never changes; the base model has none."""
+    assert [(each.path, each.source, each.immutable) for each in find(Tree, wishes())] == [
+        ("/var/lib/llm/models/base", Path("/here/base"), False),
+        ("/var/lib/llm/adapters/contract@3", Path("/here/contract"), True),
     ]
 
 

@@ -37,6 +37,10 @@ def test_endpoint_tells_what_is_served_and_where(tmp_path: Path) -> None:
     assert (endpoint.engine, endpoint.engine_port, endpoint.client) == ("vllm", 8001, "batch")
 
 
+def test_hosts_that_share_a_name_are_one_url(tmp_path: Path) -> None:
+    assert make(tmp_path, "llm.example.com", "llm.example.com").urls == ("https://llm.example.com",)
+
+
 URLS = [
     ("192.0.2.7", 443, "https://192.0.2.7"),
     ("192.0.2.7", 8443, "https://192.0.2.7:8443"),

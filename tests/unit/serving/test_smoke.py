@@ -179,6 +179,31 @@ def test_endpoint_file_can_be_named(endpoint: Endpoint) -> None:
     assert main(["--endpoint", str(write_endpoint(endpoint))]) == 0
 
 
+NEXT = {
+    "machines of ours": (True, set(), "next: make status STACK=demo   or   make down STACK=demo"),
+    "hosts of an inventory": (False, set(), "next: fab -r provisioning status --inventory FILE"),
+    "checks failed": (True, {"any_key"}, "next: make logs STACK=demo   or   make provision STACK=demo"),
+}
+
+
+@pytest.mark.parametrize(("made", "faults", "line"), NEXT.values(), ids=NEXT.keys())
+def test_the_next_command_is_one_that_works_for_these_hosts(
+    endpoint: Endpoint,
+    engine: EngineDouble,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    made: bool,
+    faults: set[str],
+    line: str,
+) -> None:
+    path = write_endpoint(endpoint)
+    if made:
+        path.with_name("outputs.json").touch()
+    engine.faults |= faults
+    main(["--endpoint", str(path)])
+    assert capsys.readouterr().err.splitlines()[-1] == line
+
+
 WRONG_USAGE: list[tuple[Callable[[Path], list[str]], str]] = [
     (lambda _: ["--stack", "none"], "hint: make provision STACK=none"),
     (lambda folder: ["--endpoint", str(folder / "none.json")], "cannot be read (No such file or directory)"),

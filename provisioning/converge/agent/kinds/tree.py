@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 
 from ..events import Failure
@@ -46,13 +47,28 @@ def _look_one(wish: Any, host: Host) -> Fact:
                 files[relative] = [sha256, seen["owner"], seen["group"], seen["mode"]]
     top = look_at(wish.path)
     metadata = [top["owner"], top["group"], top["mode"]] if top["type"] == "directory" else None
-    return {"type": top["type"], "top": metadata, "files": files, "folders": folders, "partial": partial}
+    return {
+        "type": top["type"],
+        "top": metadata,
+        "files": files,
+        "folders": folders,
+        "partial": partial,
+        "others_brought": wish.immutable and host.state.brought(wish.path) not in ("", _digest(wish)),
+    }
+
+
+def _digest(wish: Any) -> str:
+    """Return what stands for the content of all files, whatever their modes."""
+    content = {name: sha256 for name, (sha256, _size, _mode) in wish.files.items()}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def plan(wish: Any, fact: Fact) -> list[Change]:
     """Return what to remove, make, fetch and chmod, as (verb, relative path)."""
     if fact["type"] not in ("absent", "directory"):
         return [("refuse", f"a {fact['type']} is in the way")]
+    if fact["others_brought"] and fact["type"] == "directory":
+        return [("refuse", "is there with other files, which may not change: raise the version")]
     owner = [wish.owner, wish.group]
     wanted = {parent for name in wish.files for parent in _parents(name)}
     changes = [("folder", ".")] if fact["top"] != [*owner, FOLDER_MODE] else []
@@ -81,6 +97,8 @@ def _partial_name(name: str, sha256: str) -> str:
 
 def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
     """Remove, make folders, fetch: a file lands under its name only when its hash is right."""
+    if changes[0][0] == "refuse" and fact["type"] == "directory":
+        raise Failure(f"{wish.path} is there with other files, which may not change; raise the version")
     if changes[0][0] == "refuse":
         raise Failure(f"{wish.path} is a {fact['type']}; move it away first")
     uid, gid = user_id(wish.owner), group_id(wish.group)
@@ -96,6 +114,8 @@ def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
             _own(path, uid, gid, wish.files[name][2])
     names = [name for verb, name in changes if verb == "fetch"]
     _Arrival(wish, fact["partial"], names, (uid, gid), host).receive()
+    if wish.immutable:
+        host.state.note_brought(wish.path, _digest(wish))
 
 
 def _own(path: str, uid: int, gid: int, mode: int) -> None:

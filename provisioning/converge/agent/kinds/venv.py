@@ -7,12 +7,13 @@ The former environment goes at the end of the run, when what ran from it has bee
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 
 from ..events import Failure
-from ..paths import free_mib, group_id, look_at, remove, staged_path, user_id
+from ..paths import free_mib, group_id, look_at, os_failure, remove, staged_path, user_id
 from ..process import Process, run
 
 TYPE_CHECKING = False
@@ -97,6 +98,9 @@ def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
         _build(wish, folder, host)
         with open(os.path.join(folder, MARKER), "w", encoding="utf-8") as stream:
             json.dump({"fingerprint": mark}, stream)
+    except OSError as error:
+        remove(folder)
+        raise _no_space(wish) if error.errno == errno.ENOSPC else os_failure(error, folder) from error
     except BaseException:
         remove(folder)
         raise
@@ -115,18 +119,14 @@ def _build(wish: Any, folder: str, host: Host) -> None:
     def uv(*words: str) -> None:
         done = run(
             [wish.uv, *words],
-            env={"VIRTUAL_ENV": folder, "UV_NO_PROGRESS": "1", **getattr(wish, "env", {})},
+            env={"VIRTUAL_ENV": folder, "UV_NO_PROGRESS": "1"},
             timeout_s=BUILD_TIMEOUT_S,
             gone=host.events.controller_gone,
             on_tick=tick,
         )
         if done.status != 0 and any(sign in done.output for sign in NO_SPACE):
             remove(folder)
-            raise Failure(
-                f"no space left while building {wish.path}; the half-built environment was removed, "
-                f"{free_mib(wish.path)} MiB are free now",
-                done.output,
-            )
+            raise _no_space(wish, done.output)
         done.must(f"uv {' '.join(words[:2])} failed")
 
     os.makedirs(os.path.dirname(folder), exist_ok=True)
@@ -140,6 +140,12 @@ def _build(wish: Any, folder: str, host: Host) -> None:
         uv("pip", "uninstall", *wish.remove)
     if (wish.owner, wish.group) != ("root", "root"):
         _give_to(folder, user_id(wish.owner), group_id(wish.group))
+
+
+def _no_space(wish: Any, output: str = "") -> Failure:
+    """Return the failure, told after the half-built environment has been removed."""
+    what = f"no space left while building {wish.path}; the half-built environment was removed"
+    return Failure(f"{what}, {free_mib(wish.path)} MiB are free now", output)
 
 
 def _give_to(folder: str, uid: int, gid: int) -> None:

@@ -1,6 +1,7 @@
 """The agent as a process: what it changes, says, keeps back and refuses. Needs no root: everything is in one folder."""
 
 import fcntl
+import shutil
 import stat
 from pathlib import Path
 from typing import Any
@@ -179,3 +180,22 @@ def test_a_blob_with_another_hash_is_refused(tmp_path: Path) -> None:
     ended = run_folder(tmp_path)
     assert "arrived with another SHA-256" in ended.of(wish.id)["error"]
     assert list((tmp_path / "tree").iterdir()) == []
+
+
+def test_what_may_not_change_is_repaired_and_never_replaced(tmp_path: Path) -> None:
+    """A version of an adapter is what it was when it came; a folder that is removed by hand may come anew."""
+    source, there = tmp_path / "source", tmp_path / "contract@1"
+    source.mkdir()
+    (source / "weights").write_text("one")
+    wish = Tree(path=str(there), source=source, immutable=True, **ME)
+    assert run_agent(tmp_path, [wish]).status == 0
+    (there / "weights").write_text("broken")
+    assert run_agent(tmp_path, [wish]).of(wish.id)["status"] == "changed"
+    (source / "weights").write_text("two")
+    refused = run_agent(tmp_path, [wish])
+    words = "is there with other files, which may not change; raise the version"
+    assert refused.of(wish.id)["error"] == f"{there} {words}"
+    assert (there / "weights").read_text() == "one"
+    shutil.rmtree(there)
+    assert run_agent(tmp_path, [wish]).status == 0
+    assert (there / "weights").read_text() == "two"

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from core.errors import ConfigError
-from provisioning.converge.bundle import AGENT_DIR, agent_zip, bundle, write_folder
+from provisioning.converge.agent_zip import AGENT_DIR, agent_zip
+from provisioning.converge.bundle import bundle, write_folder
 from provisioning.converge.resources import Command, File, Resource, Secret, Tree, Unit
 
 SOURCES = sorted(AGENT_DIR.rglob("*.py"))

@@ -1,0 +1,77 @@
+"""A host's Python with the agent in it, waiting for a list: connected and started in a thread, while others work.
+
+Does not know what is wished for, and changes nothing on the host.
+"""
+
+import shlex
+import threading
+import zlib
+
+import fabric
+import paramiko
+
+from core.errors import HostError
+from provisioning.connection import Reachable, open_connection
+from provisioning.converge.agent_zip import agent_zip
+
+LOADER = """\
+import os, sys, zlib
+stream = sys.stdin.buffer
+def part(): return zlib.decompress(stream.read(int(stream.readline())))
+handle = os.memfd_create("agent")
+os.write(handle, part())
+sys.path.insert(0, "/proc/self/fd/%d" % handle)
+from agent.main import serve
+sys.exit(serve(part, stream))
+"""
+"""Reads agent and list from stdin, so that nothing is installed and nothing secret is in an argument list."""
+
+
+def packed(data: bytes) -> bytes:
+    """Return one part as the loader reads it: its compressed length on a line, then the compressed bytes."""
+    compressed = zlib.compress(data)
+    return b"%d\n" % len(compressed) + compressed
+
+
+class Session:
+    """One agent on one host, from the moment it is asked for."""
+
+    def __init__(self, host: Reachable) -> None:
+        self._host = host
+        self._connection: fabric.Connection | None = None
+        self._channel: paramiko.Channel | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._start, daemon=True)
+        self._thread.start()
+
+    def _start(self) -> None:
+        try:
+            self._connection = open_connection(self._host)
+            self._channel = self._connection.transport.open_session()
+            command = f"python3 -ISc {shlex.quote(LOADER)}"
+            self._channel.exec_command(command if self._host.user == "root" else f"sudo -n {command}")
+            self._channel.sendall(packed(agent_zip()))
+        except BaseException as error:
+            self._error = error
+
+    def channel(self) -> paramiko.Channel:
+        """Return the channel to the waiting agent. Raises HostError in words when there is none.
+
+        A host that refuses sudo or has no Python closes the channel; what it said can be read from it.
+        """
+        self._thread.join()
+        if self._channel is not None and isinstance(self._error, OSError):
+            return self._channel
+        if isinstance(self._error, OSError | EOFError | paramiko.SSHException):
+            what = f"SSH gave up before the agent ran: {self._error}"
+            raise HostError(what, where=self._host.name) from self._error
+        if self._error is not None:
+            raise self._error
+        assert self._channel is not None  # noqa: S101 (no error: the thread has come to its end)
+        return self._channel
+
+    def close(self) -> None:
+        """End the connection, whatever state it is in."""
+        self._thread.join()
+        if self._connection is not None:
+            self._connection.close()

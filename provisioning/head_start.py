@@ -1,0 +1,68 @@
+"""Greets the hosts while the rest of the program is still being imported: each takes about as long as the other.
+
+Reads no more than how a host is reached, and only from JSON, as `up` writes it. Whether that file is right is told by
+provisioning/inventory.py a moment later; until then nothing is sent but a login to a host that shows a key named there.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.paths import state_dir
+from provisioning.connection import Reachable
+from provisioning.converge.session import Session
+from provisioning.target import Target
+
+MAX_HOSTS = 8
+"""More are left to the program proper, which works on so many at the same time."""
+
+
+@dataclass(frozen=True)
+class Door:
+    """How a host is reached: the fields of HostRecord that a connection needs."""
+
+    name: str
+    address: str
+    ssh_port: int
+    user: str
+    host_keys: tuple[str, ...]
+    identity_file: Path | None
+
+    @classmethod
+    def of(cls, host: Reachable) -> "Door":
+        """Return the door of a host."""
+        return cls(host.name, host.address, host.ssh_port, host.user, tuple(host.host_keys), host.identity_file)
+
+
+_begun: dict[Door, Session] = {}
+
+
+def begin(target: Target, names: Sequence[str]) -> None:
+    """Start to connect to the hosts of `target`, or those called `names`; nothing happens when the file is odd."""
+    path = state_dir() / "stacks" / target.stack / "outputs.json" if target.stack else Path(target.inventory)
+    try:
+        doors = {_door(host) for host in json.loads(path.read_bytes())["hosts"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    chosen = [door for door in doors if not names or door.name in names]
+    if len(chosen) <= MAX_HOSTS:
+        _begun.update({door: Session(door) for door in chosen})
+
+
+def session(host: Reachable) -> Session:
+    """Return the session that has begun for `host`, once; a new one when none has."""
+    return _begun.pop(Door.of(host), None) or Session(host)
+
+
+def _door(host: dict[str, Any]) -> Door:
+    identity = host.get("identity_file")
+    return Door(
+        name=host["name"],
+        address=host["address"],
+        ssh_port=host.get("ssh_port", 22),
+        user=host["user"],
+        host_keys=tuple(host["host_keys"]),
+        identity_file=Path(identity) if identity else None,
+    )

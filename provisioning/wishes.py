@@ -1,0 +1,79 @@
+"""Roles joined to one list of wishes per host. Makes credentials and tiny models where they lack, and nothing else.
+
+Reaches no host. Imported late: templates and certificates cost time that a connection under way can use.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from core.errors import ConfigError
+from infra.outputs import HostRecord, StackOutputs
+from provisioning.converge.resources import Resource
+from provisioning.credentials import Credentials, credentials_for, keys_file
+from provisioning.roles.base import base
+from provisioning.roles.gateway import gateway
+from provisioning.roles.vllm import vllm
+from serving.endpoint import Endpoint, endpoint_of
+from serving.sources import resolve_sources
+
+ROLES = ("base", "engine", "gateway")
+"""In the order of the list: the gateway comes last, so that it opens to clients when the engine answers."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is wished for, and where clients find it then."""
+
+    lists: Mapping[str, Sequence[Resource]]
+    """By the host's name."""
+    endpoint: Endpoint | None
+    """None when the gateway is not among the roles."""
+
+
+def wishes_for(outputs: StackOutputs, hosts: Sequence[HostRecord], roles: Sequence[str]) -> Wishes:
+    """Return what `roles` wish for on `hosts`, in the order of ROLES.
+
+    Raises ConfigError for files that the config names and that cannot work, before any host is reached.
+    """
+    serving = outputs.serving
+    if "engine" in roles and serving.engine != "vllm":
+        hint = "write engine: vllm, or leave the role out with --roles base,gateway"
+        raise ConfigError(f"engine {serving.engine} cannot be installed yet", where="serving.engine", hint=hint)
+    sources = resolve_sources(serving) if "engine" in roles else None
+    # Of all hosts, also those that are left out of this run: the endpoint is the stack's.
+    credentials = (
+        {host.name: credentials_for(outputs.stack, host, outputs.gateway) for host in outputs.hosts}
+        if "gateway" in roles
+        else {}
+    )
+    lists = {
+        host.name: _joined(
+            base(host, outputs.gateway) if "base" in roles else [],
+            vllm(host, serving, sources) if sources is not None else [],
+            gateway(serving, outputs.gateway, credentials[host.name]) if credentials else [],
+        )
+        for host in hosts
+    }
+    return Wishes(lists, _endpoint(outputs, list(credentials.values())) if credentials else None)
+
+
+def _joined(*lists: Sequence[Resource]) -> list[Resource]:
+    """Return the lists as one; what two roles wish for in the same words (the engine's key) stands in it once."""
+    joined: list[Resource] = []
+    for resource in itertools.chain(*lists):
+        if resource not in joined:
+            joined.append(resource)
+    return joined
+
+
+def _endpoint(outputs: StackOutputs, credentials: Sequence[Credentials]) -> Endpoint:
+    """Return where clients find the stack: at the first name of each host's certificate."""
+    return endpoint_of(
+        outputs.stack,
+        [each.names[0] for each in credentials],
+        outputs.serving,
+        outputs.gateway,
+        ca=credentials[0].ca,
+        keys_file=keys_file(outputs.stack),
+    )

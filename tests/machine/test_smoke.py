@@ -1,0 +1,56 @@
+"""The smoke test against a whole machine: real vLLM with two adapters behind the real gateway, also after a reboot."""
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import HostError
+from provisioning.wishes import ROLES, wishes_for
+from serving.endpoint import Endpoint
+from serving.smoke import smoke
+from tests.machine.converge_host import poll, remote
+from tests.machine.served import Served
+
+READY_S = 300
+BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
+
+
+@pytest.fixture
+def endpoint(served_machine: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Endpoint:
+    """The endpoint as `provision` writes it; results go to the test's own folder."""
+    monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path))
+    monkeypatch.delenv("LLM_DEPLOY_RUN", raising=False)
+    endpoint = wishes_for(served_machine.outputs, [served_machine.host], ROLES).endpoint
+    assert endpoint
+    return endpoint
+
+
+def result(endpoint: Endpoint, tmp_path: Path) -> dict[str, Any]:
+    """Return what the smoke test wrote."""
+    kept: dict[str, Any] = json.loads((tmp_path / endpoint.stack / "latest" / "smoke.json").read_text())
+    return kept
+
+
+def test_whole_machine_passes(endpoint: Endpoint, tmp_path: Path) -> None:
+    assert smoke(endpoint, wait_s=READY_S) == 0, result(endpoint, tmp_path)
+    names = {check["name"] for check in result(endpoint, tmp_path)["checks"]}
+    assert {"differs[contract]", "differs[summary]", "answers[contract@3]", "engine_port_closed", "speed"} <= names
+
+
+def test_whole_machine_passes_after_a_reboot(served_machine: Served, endpoint: Endpoint, tmp_path: Path) -> None:
+    before = remote(served_machine.host, BOOT_ID)
+    with contextlib.suppress(HostError):  # the connection may end before the command does
+        remote(served_machine.host, "systemctl reboot")
+    poll(lambda: booted_since(served_machine, before), deadline_s=60)
+    assert smoke(endpoint, wait_s=READY_S) == 0, result(endpoint, tmp_path)
+
+
+def booted_since(served: Served, before: str) -> bool:
+    """Return whether the machine answers with another boot's id."""
+    try:
+        return remote(served.host, BOOT_ID) != before
+    except HostError:
+        return False

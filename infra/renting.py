@@ -54,8 +54,13 @@ def renting(cloud: str) -> Renting | None:
     return cast(Renting, importlib.import_module(CLOUDS[cloud])) if cloud in CLOUDS else None
 
 
-def known_lease(stack: str, held: "Stack") -> Lease | None:
-    """Return the lease in the stack's state, else the one that this checkout noted; None for a stack never made."""
+def known_lease(cloud: str, stack: str, held: "Stack") -> Lease | None:
+    """Return the lease in the stack's state, else the one that this checkout noted.
+
+    None for a stack that was never made, and where nothing is rented.
+    """
+    if cloud not in CLOUDS:
+        return None
     outputs = held.outputs() or {}
     lease = Lease.model_validate(outputs["lease"]) if "lease" in outputs else read_lease(stack)
     if lease is not None:
@@ -68,7 +73,7 @@ def preview(config: DeploymentConfig, stack: str, held: "Stack") -> Report:
     cloud = renting(config.cloud)
     if cloud is not None:
         with step("look up image and zones"):
-            candidate = _told(cloud.candidates(config, known_lease(stack, held)), stack)[0]
+            candidate = _told(cloud.candidates(config, known_lease(config.cloud, stack, held)), stack)[0]
         say(f"  {candidate}")
         held.hand_over(LEASE_VARIABLE, candidate.lease.model_dump_json())
     with step("ask the Pulumi engine"):
@@ -81,7 +86,7 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
     if cloud is None:
         with step("bring the machines to what the stack's file says (Pulumi)"):
             return held.up(), []
-    previous = known_lease(stack, held)
+    previous = known_lease(config.cloud, stack, held)
     if previous is None:
         with step("look for what would go wrong (preflight)"):
             found = preflight.findings(config, stack, None)
@@ -111,7 +116,7 @@ def recover(cloud: str, stack: str, held: "Stack") -> None:
     rented = renting(cloud)
     if rented is None or not held.interrupted:
         return
-    lease = known_lease(stack, held)
+    lease = known_lease(cloud, stack, held)
     if lease is not None:
         with step("look for what the interrupted command made and could not note"):
             for line in rented.remove_adrift(lease, held.known_ids()):

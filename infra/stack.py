@@ -79,11 +79,13 @@ class Stack:
 
     def destroy(self, *, keep: bool = False) -> Report | None:
         """Remove the stack's resources, but with `keep` not the protected ones; None: there is no stack."""
-        if keep:
-            return self._recovered("destroy", "--yes", "--skip-preview", "--exclude-protected")
+        protected = ["--exclude-protected"] if keep else []
+        return self._recovered("destroy", "--yes", "--skip-preview", *protected)
+
+    def unprotect(self) -> None:
+        """Let go of what an earlier file of the stack said to keep."""
         if any(each.get("protect") for each in self._deployment().get("resources") or []):
             self._ask("state", "unprotect", "--all", "--yes", "--stack", self._engine.stack)
-        return self._recovered("destroy", "--yes", "--skip-preview")
 
     def outputs(self) -> dict[str, Any] | None:
         """Return the outputs that the last `up` left in the state; None: there is no stack."""

@@ -44,11 +44,13 @@ def tear_down(stack: str) -> Teardown:
     cloud = cloud_of(stack)
     destroyed: list[str] = []
     with hold(stack, cloud) as held:
-        known_lease(stack, held)  # the state tells it only while it has resources
+        keep = _keeps(stack)
+        if known_lease(cloud, stack, held) and not keep:  # noted, as the state forgets it with its resources
+            held.unprotect()
         try:
             recover(cloud, stack, held)
             with step(f"remove the resources of stack {stack}"):
-                report = held.destroy(keep=_keeps(stack))
+                report = held.destroy(keep=keep)
             if report is None:
                 say(f"  stack {stack} was never made, or is removed already")
             else:

@@ -3,6 +3,7 @@
 `deploy` is what the Pulumi program calls. What asks AWS outside the engine (preflight, leftovers) needs no Pulumi.
 """
 
+import gc
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,7 +13,10 @@ if TYPE_CHECKING:
 
 def deploy(config: "DeploymentConfig") -> "Deployment":
     """Declare what the config asks for."""
-    # Imported here, so that commands that only look at AWS start without Pulumi's two seconds.
+    # Imported here, so that commands that only look at AWS start without the two seconds that the SDK takes. It makes a
+    # million objects that all stay: looking for garbage among them would take a sixth of that.
+    gc.disable()
     from infra.aws.program import deploy_stack
 
+    gc.enable()
     return deploy_stack(config)

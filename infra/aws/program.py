@@ -1,15 +1,13 @@
 """The Pulumi program of cloud `aws`: a table of contents of what is made, and the hosts that it hands on."""
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pulumi
 import pulumi_aws as aws
 
 from core.errors import DeployError
 from infra import guards
-from infra.aws.bucket import Bucket, BucketArgs
-from infra.aws.budget import budget
 from infra.aws.firewall import Firewall, FirewallArgs
 from infra.aws.identity import Identity, IdentityArgs
 from infra.aws.network import Network, NetworkArgs
@@ -22,6 +20,9 @@ from infra.lease import Lease, lease_from_environ
 from infra.login import login_key
 from infra.machines import Machine, find_machine
 from infra.sizes import data_gib
+
+if TYPE_CHECKING:
+    from infra.aws.bucket import Bucket
 
 LOGIN_USER = "ubuntu"
 DATA_DIR = "/var/lib/llm"
@@ -86,6 +87,8 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
         opts,
     )
     if config.lifetime.budget is not None:
+        from infra.aws.budget import budget
+
         budget(stack, physical_name(stack, lease), config.lifetime.budget, opts)
     common = _host(config, machine, str(login.private_file), args.ends_at)
     hosts = [
@@ -143,10 +146,13 @@ def _firewall_args(config: DeploymentConfig, network: Network) -> FirewallArgs:
     )
 
 
-def _bucket(config: DeploymentConfig, stack: str, lease: Lease, opts: pulumi.ResourceOptions) -> Bucket | None:
+def _bucket(config: DeploymentConfig, stack: str, lease: Lease, opts: pulumi.ResourceOptions) -> "Bucket | None":
     spec = config.storage.bucket
     if spec is None:
         return None
+    # The SDK's part for buckets takes a third of a second to load, and most stacks have none.
+    from infra.aws.bucket import Bucket, BucketArgs
+
     args = BucketArgs(
         physical_name=physical_name(stack, lease),
         existing_name=spec.name,

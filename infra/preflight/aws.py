@@ -14,6 +14,9 @@ from infra.machines import find_machine
 from infra.preflight import Finding
 from infra.prices import HOURS_PER_MONTH, machine_usd, stack_price
 
+DOCUMENTATION = ("192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:")
+"""Networks of RFC 5737 and 3849."""
+
 ENABLED = ("opt-in-not-required", "opted-in")
 
 
@@ -28,6 +31,7 @@ def findings(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[
         lambda: _image(config, lease),
         lambda: _key(config, stack),
         lambda: _network(config),
+        lambda: _doors(config),
         lambda: _bucket(config),
         lambda: quota_findings(config, region, lease),
         lambda: _price(config),
@@ -115,6 +119,16 @@ def _network(config: DeploymentConfig) -> Iterator[Finding]:
             yield Finding("error", key, f"{subnet} is not there in {config.region}", "write one that is")
         elif places[subnet] != config.network.id:
             yield Finding("error", key, f"{subnet} belongs to {places[subnet]}", f"name one of {config.network.id}")
+
+
+def _doors(config: DeploymentConfig) -> Iterator[Finding]:
+    """Yield networks of which nobody comes: those that books and our own stack files use."""
+    for index, cidr in enumerate(config.network.ssh_cidrs):
+        if cidr.startswith(DOCUMENTATION):
+            key, what = f"network.ssh_cidrs[{index}]", f"{cidr} is an address for documentation: nobody has it"
+            yield Finding(
+                "warning", key, what, "write your own address, e.g. what `curl -s https://checkip.amazonaws.com` prints"
+            )
 
 
 def _bucket(config: DeploymentConfig) -> Iterator[Finding]:

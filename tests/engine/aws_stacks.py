@@ -42,9 +42,9 @@ def stack_value(machine: str = "type: m6i.2xlarge", *, more: str = "") -> Any:
     return deployment
 
 
-def instances(aws: RunningAws, *, ended: bool = False) -> list[Any]:
+def instances(aws: RunningAws, region: str = REGION, *, ended: bool = False) -> list[Any]:
     """Return the instances that run or, with `ended`, also those that did."""
-    seen = aws.client("ec2", REGION).describe_instances()["Reservations"]
+    seen = aws.client("ec2", region).describe_instances()["Reservations"]
     found = [each for reservation in seen for each in reservation["Instances"]]
     return [each for each in found if ended or each["State"]["Name"] not in ("shutting-down", "terminated")]
 
@@ -55,9 +55,9 @@ def volumes(aws: RunningAws) -> dict[str, Any]:
     return {each["VolumeId"]: each for each in seen if _tags(each).get("Name", "").endswith("-data")}
 
 
-def everything(aws: RunningAws) -> list[str]:
+def everything(aws: RunningAws, region: str = REGION) -> list[str]:
     """Return all that the account has beside what every account has."""
-    ec2, left = aws.client("ec2", REGION), []
+    ec2, left = aws.client("ec2", region), []
     for method, key in (
         ("describe_volumes", "Volumes"),
         ("describe_addresses", "Addresses"),
@@ -66,7 +66,7 @@ def everything(aws: RunningAws) -> list[str]:
         ("describe_internet_gateways", "InternetGateways"),
     ):
         left += [f"{key}: {each}" for each in getattr(ec2, method)()[key]]
-    left += [f"instance {each['InstanceId']}" for each in instances(aws)]
+    left += [f"instance {each['InstanceId']}" for each in instances(aws, region)]
     left += [f"network {each['VpcId']}" for each in ec2.describe_vpcs()["Vpcs"] if not each["IsDefault"]]
     groups = ec2.describe_security_groups()["SecurityGroups"]
     left += [f"group {each['GroupId']}" for each in groups if each["GroupName"] != "default"]
@@ -74,9 +74,9 @@ def everything(aws: RunningAws) -> list[str]:
     profiles = aws.client("iam").list_instance_profiles()["InstanceProfiles"]
     left += [f"profile {each['InstanceProfileName']}" for each in profiles]
     left += [f"bucket {each['Name']}" for each in aws.client("s3").list_buckets()["Buckets"]]
-    schedules = aws.client("scheduler", REGION).list_schedule_groups()["ScheduleGroups"]
+    schedules = aws.client("scheduler", region).list_schedule_groups()["ScheduleGroups"]
     left += [f"schedules {each['Name']}" for each in schedules if each["Name"] != "default"]
-    logs = aws.client("logs", REGION).describe_log_groups()["logGroups"]
+    logs = aws.client("logs", region).describe_log_groups()["logGroups"]
     return left + [f"logs {each['logGroupName']}" for each in logs]
 
 

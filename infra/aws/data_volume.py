@@ -22,7 +22,7 @@ class DataVolumeArgs:
 
 
 def data_volume(name: str, args: DataVolumeArgs, opts: pulumi.ResourceOptions) -> aws.ebs.Volume:
-    """Return the volume; a smaller size makes it anew, a larger one grows it."""
+    """Return the volume; a larger size grows it in place, a smaller one is refused by AWS."""
     own = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(protect=args.keep or None))
     return aws.ebs.Volume(
         f"{name}-data",

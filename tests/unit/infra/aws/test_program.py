@@ -48,7 +48,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
         def program() -> None:
             deploy(parse_deployment(stack_value(machine, more=more), "a test"))
 
-        pulumi.runtime.test(program)()
+        pulumi.runtime.test(program)()  # type: ignore[no-untyped-call]
         return mocks
 
     return run

@@ -10,6 +10,7 @@ from infra.aws import settle
 from infra.aws.stock import SpotPrice
 from infra.config import DeploymentConfig, parse_deployment
 from infra.lease import Lease
+from infra.placement import Candidate
 from tests.engine.aws_stacks import stack_value
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -33,7 +34,7 @@ def config(machine: str = "type: m6i.2xlarge", zones: list[str] | None = None, *
     return parse_deployment(value, "a test")
 
 
-def places(settled: list[settle.Candidate]) -> list[tuple[str, str]]:
+def places(settled: list[Candidate]) -> list[tuple[str, str]]:
     return [(each.lease.zone[-1], each.lease.machine_type) for each in settled]
 
 

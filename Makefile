@@ -5,6 +5,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 STACK ?= local
+CLOUD ?=
 HOST ?=
 ARGS ?=
 
@@ -14,8 +15,8 @@ FAB := .venv/bin/fab -r provisioning
 # One run folder for the steps of one `make`: all their results lie side by side.
 export LLM_DEPLOY_RUN ?= $(shell date -u +%Y%m%dT%H%M%S.%3NZ)
 
-.PHONY: help setup demo deploy-cpu preview up plan provision smoke down status logs ssh restart reboot \
-	test test-unit check format bench-converge
+.PHONY: help setup demo deploy deploy-cpu deploy-gpu deploy-gpu-spot preflight leftovers preview up plan provision smoke down status logs ssh restart reboot \
+	test test-unit check format bench-preview bench-converge
 
 help: ## Show this list
 	@sed -nE -e 's/^##@ (.*)/\n\1/p' -e 's/^([a-z][a-z-]*):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -25,12 +26,24 @@ help: ## Show this list
 demo: .venv/.ready ## Make a machine here, serve a model with two adapters, prove it, remove it again
 	@$(PYTHON) -m tools.demo $(ARGS)
 
-deploy-cpu: .venv/.ready ## Everything for a CPU stack: up, provision, smoke
+deploy-cpu: .venv/.ready ## Everything for a CPU stack: up, provision, smoke (CLOUD=aws|gcp; none: STACK)
+	@$(MAKE) deploy STACK=$(if $(CLOUD),$(CLOUD)-cpu,$(STACK))
+
+deploy-gpu: .venv/.ready ## The same for a GPU stack (CLOUD=aws|gcp)
+	@$(MAKE) deploy STACK=$(if $(CLOUD),$(CLOUD)-gpu,$(STACK))
+
+deploy-gpu-spot: .venv/.ready ## The same for a GPU stack on the spot market (CLOUD=aws|gcp)
+	@$(MAKE) deploy STACK=$(if $(CLOUD),$(CLOUD)-gpu-spot,$(STACK))
+
+deploy: .venv/.ready ## The same for any STACK
 	@$(MAKE) up STACK=$(STACK)
 	@$(MAKE) provision STACK=$(STACK)
 	@$(MAKE) smoke STACK=$(STACK)
 
 ##@ Step by step
+preflight: .venv/.ready ## Look for what would go wrong in a cloud: login, quotas, types, image, price
+	@$(PYTHON) -m infra.preflight --stack $(STACK) $(ARGS)
+
 preview: .venv/.ready ## Show what `up` would make, change or remove
 	@$(INFRA) preview --stack $(STACK) $(ARGS)
 
@@ -48,6 +61,9 @@ smoke: .venv/.ready ## Prove that the endpoint answers, and only to those who ma
 
 down: .venv/.ready ## Destroy STACK and confirm that nothing is left
 	@$(INFRA) down --stack $(STACK) $(ARGS)
+
+leftovers: .venv/.ready ## What carries our tags in all regions of CLOUD; ARGS=--delete removes strays, after asking
+	@$(PYTHON) -m infra.sweep --cloud $(CLOUD) $(ARGS)
 
 ##@ Everyday
 status: .venv/.ready ## One screen per host: engine, models, certificate, disk, memory
@@ -81,6 +97,9 @@ check: .venv/.ready ## Lint, format, types, scripts and lockfile
 
 format: .venv/.ready ## Put the code into the project's format
 	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format .
+
+bench-preview: .venv/.ready ## Time what our program adds to the bare engine in a preview, against the simulated AWS
+	@$(PYTHON) -m benchmarks.preview $(ARGS)
 
 bench-converge: .venv/.ready ## Time a provision with nothing to change against pyinfra and Ansible
 	@$(PYTHON) -m benchmarks.converge $(ARGS)

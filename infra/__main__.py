@@ -29,6 +29,8 @@ def main() -> None:
     pulumi.export("hosts", deployment.hosts)
     pulumi.export("serving", config.serving.model_dump(mode="json", exclude_unset=True))
     pulumi.export("gateway", config.gateway.model_dump(mode="json", exclude_unset=True))
+    if deployment.lease is not None:
+        pulumi.export("lease", deployment.lease)
 
 
 try:

@@ -1,7 +1,7 @@
 """The commands that make, show and remove a stack's machines.
 
     python -m infra.commands preview|up|refresh|outputs|down --stack NAME
-    eval "$(python -m infra.commands env)"      then use `pulumi` by hand on the same stacks
+    eval "$(python -m infra.commands env --stack NAME)"      then use `pulumi` by hand on the same stack
 
 A wrong config is told before anything is made (exit 2). Installs nothing on a host: that is for `fab`.
 """
@@ -19,12 +19,13 @@ def preview(stack: str) -> int:
     """Show what `up` would make, change or remove."""
     say(f"preview: what `up` would do to stack {stack}; nothing is changed")
     from core.runs import write_result
+    from infra import renting
     from infra.config import load_stack
     from infra.stack import hold
 
     config = load_stack(stack)
-    with step("ask the Pulumi engine"), hold(stack, config.cloud) as held:
-        report = held.preview()
+    with hold(stack, config.cloud) as held:
+        report = renting.preview(config, stack, held)
     if not report.planned and not report.missing:
         say("  nothing to change")
     write_result(stack, "preview.json", {"ok": True, "planned": report.planned, "gone": report.missing})
@@ -36,6 +37,7 @@ def up(stack: str) -> int:
     """Make the machines of a stack."""
     say(f"up: makes the machines of stack {stack}; safe to run again")
     from core.runs import write_result
+    from infra import renting
     from infra.config import load_stack
     from infra.prepare import prepare
     from infra.saved import save_outputs
@@ -44,13 +46,14 @@ def up(stack: str) -> int:
     config = load_stack(stack)
     prepare(config, stack)
     with hold(stack, config.cloud) as held:
-        with step("bring the machines to what the stack's file says (Pulumi)"):
-            report = held.up()
+        report, tried = renting.up(config, stack, held)
         outputs = save_outputs(stack, report.outputs)
     say(f"  {report.summary()}")
     for host in outputs.hosts:
         say(f"  {host.name}: {host.user}@{host.address}, {host.cpu_count} CPUs, {host.memory_gib:g} GiB")
-    write_result(stack, "up.json", {"ok": True, "hosts": [host.name for host in outputs.hosts], "changes": report.done})
+    done = {"ok": True, "hosts": [host.name for host in outputs.hosts], "changes": report.done}
+    places = [{"place": str(each.candidate), "outcome": each.outcome, "told": each.told} for each in tried]
+    write_result(stack, "up.json", {**done, **({"places": places} if places else {})})
     next_command(f"make provision STACK={stack}", f"make down STACK={stack}")
     return 0
 
@@ -101,26 +104,31 @@ def down(stack: str) -> int:
     from infra.teardown import tear_down
 
     result = tear_down(stack)
+    for line in result.kept:
+        say(f"  kept: {line}")
     if result.hosts_stay:
         say("  nothing of ours was made; the hosts keep what was provisioned on them")
         say(f"  their keys are kept in {stack_state_dir(stack)}")
     else:
-        say(f"  {len(result.destroyed)} resource(s) removed; nothing is left")
+        say(f"  {len(result.destroyed)} resource(s) removed; nothing {'else ' if result.kept else ''}is left")
     next_command(f"make up STACK={stack}")
     return 0
 
 
-def env(_stack: str) -> int:
+def env(stack: str) -> int:
     """Print shell commands that make `pulumi` by hand use the same CLI and backend.
 
     By hand it notes the stack's salt in the stack's file, as it does for everybody; our own commands keep that clean.
     """
     from infra.backend import find_backend
+    from infra.lease import LEASE_VARIABLE, read_lease
     from tools.pulumi.cli import find_cli
 
-    backend = find_backend()
+    backend, lease = find_backend(), read_lease(stack)
     environment = find_cli().environment() | {"PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true"}
     wanted = {name: value for name, value in environment.items() if name.startswith(("PULUMI_", "PATH"))}
+    if lease is not None:
+        wanted[LEASE_VARIABLE] = lease.model_dump_json()
     for name, value in (wanted | backend.settings).items():
         print(f"unset {name}" if value is None else f"export {name}={shlex.quote(value)}")
     say(f"env: state is kept in {backend.shown}")

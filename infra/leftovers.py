@@ -6,12 +6,15 @@
 from collections.abc import Callable
 
 from core.errors import UsageError
+from infra.lease import read_lease
+from infra.renting import CLOUDS, renting
 
 
 def check(cloud: str) -> None:
     """Raise UsageError for a cloud that could not be cleaned up: then nothing may be made there either."""
-    if cloud not in _FINDERS:
-        raise UsageError(f"cloud {cloud} is not built yet", hint=f"write cloud: {' or '.join(_FINDERS)}")
+    if cloud not in _FINDERS and cloud not in CLOUDS:
+        built = " or ".join((*_FINDERS, *CLOUDS))
+        raise UsageError(f"cloud {cloud} is not built yet", hint=f"write cloud: {built}")
 
 
 def hosts_stay(cloud: str) -> bool:
@@ -21,7 +24,17 @@ def hosts_stay(cloud: str) -> bool:
 
 def find(cloud: str, stack: str) -> list[str]:
     """Return what is left of this checkout's `stack`, a line each; empty when nothing is."""
-    return _FINDERS[cloud](stack)
+    rented = renting(cloud)
+    if rented is None:
+        return _FINDERS[cloud](stack)
+    lease = read_lease(stack)
+    return rented.find(lease) if lease else []
+
+
+def kept(cloud: str, stack: str) -> list[str]:
+    """Return what was left in place because the stack's file says so, with what it costs, a line each."""
+    rented, lease = renting(cloud), read_lease(stack)
+    return rented.kept(lease) if rented and lease else []
 
 
 def remove(cloud: str, stack: str) -> None:
@@ -30,6 +43,9 @@ def remove(cloud: str, stack: str) -> None:
         from infra.local.machine import destroy_stack
 
         destroy_stack(stack)
+    rented, lease = renting(cloud), read_lease(stack)
+    if rented and lease:
+        rented.remove(lease)
 
 
 def _local(stack: str) -> list[str]:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from core.frozen import Frozen
 from core.rules import matching, refuse, twice
+from infra.lease import Lease
 from serving.spec import GatewaySpec, ServingSpec
 from serving.spec_rules import ports_differ
 
@@ -137,6 +138,7 @@ class StackOutputs(Hosts):
     stack: StackName
     serving: ServingSpec
     gateway: GatewaySpec = GatewaySpec()
+    lease: Lease | None = Field(default=None, description="What stays settled of a rented stack; none for others.")
 
     @model_validator(mode="after")
     def _ports_differ(self) -> Self:

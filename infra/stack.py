@@ -41,6 +41,19 @@ class Stack:
         """Where the stack's state is kept."""
         return self._engine.backend
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether the command before this one was cut off, or failed."""
+        return self._held.interrupted
+
+    def hand_over(self, name: str, value: str) -> None:
+        """Let the program find `value` in its environment from now on."""
+        self._engine.settings[name] = value
+
+    def known_ids(self) -> set[str]:
+        """Return the ids of all resources in the state; empty when there is no stack."""
+        return {str(each["id"]) for each in self._deployment().get("resources") or [] if "id" in each}
+
     def preview(self) -> Report:
         """Report what `up` would do. A stack that was never made is not there afterwards either."""
         report = self._stream("preview", "--refresh")
@@ -64,9 +77,15 @@ class Stack:
         """Ask what has become of the stack's resources, and note it in the state; None: there is no stack."""
         return self._recovered("refresh", "--yes", "--skip-preview")
 
-    def destroy(self) -> Report | None:
-        """Remove the stack's resources; None: there is no stack."""
-        return self._recovered("destroy", "--yes", "--skip-preview")
+    def destroy(self, *, keep: bool = False) -> Report | None:
+        """Remove the stack's resources, but with `keep` not the protected ones; None: there is no stack."""
+        protected = ["--exclude-protected"] if keep else []
+        return self._recovered("destroy", "--yes", "--skip-preview", *protected)
+
+    def unprotect(self) -> None:
+        """Let go of what an earlier file of the stack said to keep."""
+        if any(each.get("protect") for each in self._deployment().get("resources") or []):
+            self._ask("state", "unprotect", "--all", "--yes", "--stack", self._engine.stack)
 
     def outputs(self) -> dict[str, Any] | None:
         """Return the outputs that the last `up` left in the state; None: there is no stack."""
@@ -92,16 +111,22 @@ class Stack:
 
     def _forget_unfinished(self) -> None:
         """Drop creations that nobody knows the end of: the provider finds out what is there, and goes on from that."""
+        pending = self._deployment().get("pending_operations") or []
+        if pending:
+            with step(f"look at what {len(pending)} unfinished operation(s) left"):
+                self._stream("refresh", "--yes", "--skip-preview", "--clear-pending-creates")
+
+    def _deployment(self) -> dict[str, Any]:
+        """Return the state as the engine exports it; empty when there is no stack."""
+        if self.backend.knows(PROJECT, self._engine.stack) is False:
+            return {}
         try:
             exported = json.loads(self._engine.ask("stack", "export", "--stack", self._engine.stack))
         except EngineError as error:
             if NO_STACK.search(str(error)):
-                return
+                return {}
             raise self._told(error) from None
-        pending = (exported.get("deployment") or {}).get("pending_operations") or []
-        if pending:
-            with step(f"look at what {len(pending)} unfinished operation(s) left"):
-                self._stream("refresh", "--yes", "--skip-preview", "--clear-pending-creates")
+        return dict(exported.get("deployment") or {})
 
     def _stream(self, verb: str, *arguments: str) -> Report | None:
         """Run the engine; a lock whose holder is dead is removed, once. None: there is no stack."""

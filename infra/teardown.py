@@ -5,7 +5,8 @@ that a teardown that failed can be run again. Hosts that we did not make keep wh
 """
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from core.console import say, step
 from core.errors import ConfigError, DeployError, UsageError
@@ -15,6 +16,7 @@ from core.strict_yaml import read_yaml
 from infra import leftovers
 from infra.config import load_stack
 from infra.config.reader import DEPLOYMENT_KEY, stack_file
+from infra.renting import known_lease, recover
 from infra.saved import outputs_file
 from infra.stack import Stack, hold
 
@@ -30,6 +32,9 @@ class Teardown:
     left: list[str]
     """What the host or the cloud still has."""
 
+    kept: list[str] = field(default_factory=list)
+    """What was left in place because the stack's file says so, and what it costs."""
+
     hosts_stay: bool = False
     """The hosts were not ours to remove; they go on serving, so their keys and certificates are kept."""
 
@@ -39,9 +44,13 @@ def tear_down(stack: str) -> Teardown:
     cloud = cloud_of(stack)
     destroyed: list[str] = []
     with hold(stack, cloud) as held:
+        keep = _keeps(stack)
+        if known_lease(cloud, stack, held) and not keep:  # noted, as the state forgets it with its resources
+            held.unprotect()
         try:
+            recover(cloud, stack, held)
             with step(f"remove the resources of stack {stack}"):
-                report = held.destroy()
+                report = held.destroy(keep=keep)
             if report is None:
                 say(f"  stack {stack} was never made, or is removed already")
             else:
@@ -50,11 +59,13 @@ def tear_down(stack: str) -> Teardown:
         except DeployError:
             _write(stack, Teardown(ok=False, destroyed=destroyed, left=_found(cloud, stack)))
             raise
-        hosts_stay = leftovers.hosts_stay(cloud)
-        result = _write(stack, Teardown(ok=not left, destroyed=destroyed, left=left, hosts_stay=hosts_stay))
+        kept, hosts_stay = leftovers.kept(cloud, stack), leftovers.hosts_stay(cloud)
+        result = _write(stack, Teardown(ok=not left, destroyed=destroyed, left=left, kept=kept, hosts_stay=hosts_stay))
         if left:
             lines = "\n".join(f"  {line}" for line in left)
             raise DeployError("not all is gone", where=f"down of stack {stack}", hint="run it again", detail=lines)
+        if kept:
+            return result  # the stack still has it, and the next `up` goes on with it
         _forget(held, made=report is not None)
         # While it is held: the next command would lose what it has just made.
         if hosts_stay:
@@ -79,12 +90,25 @@ def cloud_of(stack: str) -> str:
 
 def _last_cloud(stack: str) -> str | None:
     """Return the cloud that the copy of the stack's file names, made when the engine last ran."""
+    cloud = _last_deployment(stack).get("cloud")
+    return None if cloud is None else str(cloud)
+
+
+def _keeps(stack: str) -> bool:
+    """Return whether the stack's file says that something is to be left in place."""
+    try:
+        return bool(load_stack(stack).storage.keep_on_down)
+    except (ConfigError, UsageError):
+        return bool((_last_deployment(stack).get("storage") or {}).get("keep_on_down"))
+
+
+def _last_deployment(stack: str) -> dict[str, Any]:
+    """Return what the copy of the stack's file holds, made when the engine last ran; empty when there is none."""
     copy = state_dir() / "stacks" / stack / "project" / f"Pulumi.{stack}.yaml"
     try:
-        content = read_yaml(copy, shown_as=str(copy))
-        return str(content["config"][DEPLOYMENT_KEY]["cloud"])
+        return dict(read_yaml(copy, shown_as=str(copy))["config"][DEPLOYMENT_KEY])
     except (OSError, ConfigError, KeyError, TypeError):
-        return None
+        return {}
 
 
 def _left(cloud: str, stack: str) -> list[str]:

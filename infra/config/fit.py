@@ -7,17 +7,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from core.rules import Problem
+from infra.fit import need, need_in_ram
 from infra.machines import Machine, find_machine
-from serving.weights import loaded_gib, stored_gib
+from serving.weights import stored_gib
 
 if TYPE_CHECKING:
     from infra.config.deployment import DeploymentConfig
 
 DATA_HEADROOM_GIB = 10
 """Room on the data volume beside the weights: adapters, the engine's environment, a download in progress."""
-
-SYSTEM_GIB = 1.5
-"""Memory of a CPU machine that the system and the engine's program take."""
 
 
 def gpu_can_compute(config: "DeploymentConfig") -> Iterator[Problem]:
@@ -73,34 +71,19 @@ def memory_limit_is_there(config: "DeploymentConfig") -> Iterator[Problem]:
             )
 
 
-def weights_fit_vram(config: "DeploymentConfig") -> Iterator[Problem]:
-    """The weights alone fit into the GPUs' memory, where the model's size is known; what is left is KV cache."""
-    weights, share = loaded_gib(config.serving.model), config.serving.vllm.gpu_memory_fraction
-    for machine in _candidates(config):
-        if machine.gpu and weights and config.serving.engine == "vllm" and weights > machine.vram_gib * share:
+def model_fits_memory(config: "DeploymentConfig") -> Iterator[Problem]:
+    """Weights, KV cache and what the engine needs beside them fit, on every machine that may be made."""
+    serving = config.serving
+    if config.cloud == "local":
+        needs = [need_in_ram(serving, config.machine.memory_gib, "machine.memory_gib")]
+    else:
+        needs = [need(serving, machine) for machine in _candidates(config)]
+    for each in needs:
+        if not each.fits:
             yield Problem(
-                "serving.model",
-                f"{weights:.1f} GiB of weights are more than the {machine.vram_gib:g} GiB x {share:g} of VRAM that "
-                f"{machine.type} gives",
-                "take a larger machine type, a smaller model or a quantised one",
-            )
-
-
-def weights_fit_ram(config: "DeploymentConfig") -> Iterator[Problem]:
-    """Weights and KV cache fit into a CPU machine's memory; weights of unknown size count nothing."""
-    vllm = config.serving.vllm
-    if config.serving.engine != "vllm" or any(machine.gpu for machine in _candidates(config)):
-        return
-    weights = loaded_gib(config.serving.model) or 0.0
-    needed = weights + vllm.kv_cache_gib + SYSTEM_GIB
-    for name, memory_gib in _memory(config):
-        if needed > memory_gib:
-            yield Problem(
-                "serving.model" if weights else "serving.vllm.kv_cache_gib",
-                (f"{weights:.1f} GiB of weights + " if weights else "")
-                + f"{vllm.kv_cache_gib:g} GiB of KV cache + {SYSTEM_GIB:g} GiB for the system are {needed:.1f} GiB, "
-                f"more than the {memory_gib:g} GiB of {name}",
-                "take more memory, a smaller model or a smaller cache",
+                "serving.model" if each.weights else "serving.vllm.kv_cache_gib",
+                str(each),
+                "take a larger machine, a smaller or quantised model, or a shorter context",
             )
 
 
@@ -132,7 +115,6 @@ FIT_RULES = (
     gpu_can_compute,
     options_fit_processor,
     memory_limit_is_there,
-    weights_fit_vram,
-    weights_fit_ram,
+    model_fits_memory,
     weights_fit_disk,
 )

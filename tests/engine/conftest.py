@@ -8,6 +8,7 @@ import pytest
 
 from infra.local import leftovers
 from infra.local.machine import destroy_stack
+from tests.doubles.aws.running import RunningAws, running_aws
 from tests.engine.checkout import EXISTING, INVENTORY, LOCAL, Checkout, copy_checkout
 from tools.pulumi.cli import PulumiCli, find_cli
 from tools.rootfs import ensure_rootfs
@@ -51,3 +52,25 @@ def local(checkout: Checkout) -> Iterator[str]:
     owner = str(checkout.state.resolve())
     destroy_stack("local-test", owner=owner)
     assert leftovers.of_stack("local-test", owner=owner) == []
+
+
+@pytest.fixture(scope="session")
+def simulated_aws(tmp_path_factory: pytest.TempPathFactory, cli: PulumiCli) -> Iterator[RunningAws]:  # noqa: ARG001
+    """AWS as moto plays it, for the whole run."""
+    with running_aws(tmp_path_factory.mktemp("aws")) as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def aws(simulated_aws: RunningAws) -> RunningAws:
+    """The simulated AWS on a good day, with nothing in it."""
+    simulated_aws.control.reset()
+    return simulated_aws
+
+
+@pytest.fixture
+def cloud_checkout(checkout: Checkout, aws: RunningAws) -> Checkout:
+    """The copy of the checkout, with the simulated AWS as its cloud; no login of whoever runs the tests."""
+    own = {name: value for name, value in checkout.environ.items() if not name.startswith("AWS_")}
+    checkout.environ = own | aws.environ()
+    return checkout

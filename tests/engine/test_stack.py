@@ -56,6 +56,7 @@ def test_down_forgets_the_stack_and_its_hosts(checkout: Checkout, existing: str)
         "destroyed": [],
         "left": [],
         "hosts_stay": True,
+        "kept": [],
     }
     assert not checkout.checkpoint(existing).exists()
     assert not (checkout.state / "stacks" / existing / "outputs.json").exists()

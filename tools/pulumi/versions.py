@@ -6,9 +6,9 @@ ENGINE_VERSION = "3.258.0"
 LANGUAGE_VERSION = "3.78.0"
 """Module with the newest Python language host that the module proxy offers; later ones have moved out of its reach."""
 
-SUPPORTED_FROM = (3, 150, 0)
-"""Oldest CLI on PATH that is used: 3.135 keeps the secrets provider in a new stack's state, and reads it back from
-there with PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER; some releases later `toolchain: uv` came."""
+SUPPORTED_FROM = (3, 220, 0)
+"""Oldest CLI on PATH that is used. Its engine has the built-in `Stash` (announced in January 2026), which keeps host keys,
+keeps the secrets provider in a new stack's state and reads it back from there, and knows `toolchain: uv`."""
 
 SUPPORTED_BELOW = (4, 0, 0)
 

@@ -46,5 +46,5 @@ def test_a_command_that_does_not_exist_is_wrong_usage(capsys: pytest.CaptureFixt
 def test_a_cloud_that_could_not_be_cleaned_up_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
 
-    with pytest.raises(UsageError, match="cloud aws is not built yet"), hold("one", "aws"):
+    with pytest.raises(UsageError, match="cloud gcp is not built yet"), hold("one", "gcp"):
         pass

@@ -16,7 +16,7 @@ from infra.commands import down
 from infra.events import Report
 from infra.teardown import cloud_of, tear_down
 
-OURS = {"hosts_stay": False}
+OURS = {"hosts_stay": False, "kept": []}
 
 
 class HeldStack:
@@ -28,7 +28,7 @@ class HeldStack:
         self.made = made
         self.removed = False
 
-    def destroy(self) -> Report | None:
+    def destroy(self, *, keep: bool = False) -> Report | None:  # noqa: ARG002  # nothing here is kept
         if self.fails:
             raise DeployError("the engine failed")
         return Report(done={"delete": ["one-1"]}) if self.made else None
@@ -44,6 +44,9 @@ class Host:
         self.left = left
         self.stays = stays
         self.ours = ours
+
+    def kept(self, _cloud: str, _stack: str) -> list[str]:
+        return []
 
     def hosts_stay(self, _cloud: str) -> bool:
         return not self.ours

@@ -1,0 +1,44 @@
+"""Images by the names that a stack file uses, looked up through the public parameters of their makers."""
+
+import re
+
+from core.errors import ConfigError
+from infra.aws.api import call
+from infra.config.placement import IMAGES
+
+PARAMETERS = {
+    "ubuntu-24.04": "/aws/service/canonical/ubuntu/server/24.04/stable/current/{arch}/hvm/ebs-gp3/ami-id",
+    "ubuntu-22.04": "/aws/service/canonical/ubuntu/server/22.04/stable/current/{arch}/hvm/ebs-gp2/ami-id",
+    "deep-learning": ("/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu-ubuntu-24.04/latest/ami-id"),
+}
+"""Sources: documentation.ubuntu.com/aws (find Ubuntu images), docs.aws.amazon.com/dlami (AMI ids through SSM)."""
+
+UBUNTU_ARCH = {"x86_64": "amd64", "arm64": "arm64"}
+
+AMI_ID = re.compile(r"ami-[0-9a-f]{8,17}")
+
+
+def image_name(asked: str | None) -> str:
+    """Return the image that a stack file asks for, or the default."""
+    return asked or IMAGES["aws"][0]
+
+
+def resolve_image(name: str, region: str, arch: str) -> str:
+    """Return the id of an image: today's of its name. Raises ConfigError when there is none in the region."""
+    if AMI_ID.fullmatch(name):
+        return name
+    parameter = PARAMETERS[name].format(arch=UBUNTU_ARCH[arch])
+    found = call("ssm", region, "get_parameters", Names=[parameter])["Parameters"]
+    if not found:
+        raise ConfigError(
+            f"{name} has no image for {arch} in {region}",
+            where="machine.image",
+            hint="write another image or an ami id of this region",
+        )
+    return str(found[0]["Value"])
+
+
+def image_exists(identity: str, region: str) -> bool:
+    """Return whether this account can start machines from an image."""
+    images = call("ec2", region, "describe_images", Filters=[{"Name": "image-id", "Values": [identity]}])["Images"]
+    return any(each["State"] == "available" for each in images)

@@ -1,0 +1,217 @@
+"""The kinds of things that AWS may still have of ours, in the order in which they can be removed."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from infra.aws.api import call, pages
+from infra.aws.things import GONE_STATES, LOGS_PREFIX, Kind, Thing, owner_by_name, owner_by_tags, tag_filter
+
+DEAD_SPOT = ("closed", "cancelled", "failed")
+
+
+def _ec2(  # the words that EC2 uses for one kind; the table below reads as one
+    name: str,
+    lists: str,
+    key: str,
+    id_key: str,
+    removes: str,
+    *,
+    argument: str | None = None,
+    many: bool = False,
+    is_gone: Callable[[Any], bool] = lambda each: str(each.get("State", "")).lower() in GONE_STATES,
+    before: Callable[[Thing], None] = lambda _thing: None,
+) -> Kind:
+    """Return a kind that EC2 lists by tag and removes by id."""
+
+    def find(region: str, lease_id: str | None) -> Iterator[Thing]:
+        for each in pages("ec2", region, lists, key, Filters=tag_filter(lease_id)):
+            if not is_gone(each):
+                owner = owner_by_tags(each.get("Tags") or each.get("TagSet") or [])
+                size = float(each["Size"]) if name == "volume" else None
+                yield Thing(name, str(each[id_key]), region, **owner, size_gib=size, detail=each)
+
+    def remove(thing: Thing) -> None:
+        before(thing)
+        target = {argument or id_key: [thing.id] if many else thing.id}
+        call("ec2", thing.region, removes, **target)
+
+    return Kind(name, find, remove)
+
+
+def _instances(region: str, lease_id: str | None) -> Iterator[Thing]:
+    for reservation in pages("ec2", region, "describe_instances", "Reservations", Filters=tag_filter(lease_id)):
+        for each in reservation["Instances"]:
+            if each["State"]["Name"] != "terminated":
+                yield Thing("instance", str(each["InstanceId"]), region, **owner_by_tags(each.get("Tags", [])))
+
+
+def _spot_requests(region: str, lease_id: str | None) -> Iterator[Thing]:
+    listed = pages(
+        "ec2", region, "describe_spot_instance_requests", "SpotInstanceRequests", Filters=tag_filter(lease_id)
+    )
+    for each in listed:
+        if each["State"] not in DEAD_SPOT:
+            owner = owner_by_tags(each.get("Tags", []))
+            yield Thing("spot request", str(each["SpotInstanceRequestId"]), region, **owner)
+
+
+def _loosen_address(thing: Thing) -> None:
+    if thing.detail.get("AssociationId"):
+        call("ec2", thing.region, "disassociate_address", AssociationId=thing.detail["AssociationId"])
+
+
+def _detach_gateway(thing: Thing) -> None:
+    for each in thing.detail.get("Attachments", []):
+        target = {"InternetGatewayId": thing.id, "VpcId": each["VpcId"]}
+        call("ec2", thing.region, "detach_internet_gateway", **target)
+
+
+def _loosen_table(thing: Thing) -> None:
+    for each in thing.detail.get("Associations", []):
+        if not each.get("Main"):
+            call("ec2", thing.region, "disassociate_route_table", AssociationId=each["RouteTableAssociationId"])
+
+
+def _named(
+    name: str,
+    service: str,
+    lists: str,
+    key: str,
+    *,
+    name_key: str,
+    remove: Callable[[Thing], None],
+    prefix: dict[str, str] | None = None,
+    everywhere: bool = False,
+    is_gone: Callable[[Any], bool] = lambda _each: False,
+) -> Kind:
+    """Return a kind that a service lists by name."""
+
+    def find(region: str, _lease_id: str | None) -> Iterator[Thing]:
+        for each in pages(service, region, lists, key, **(prefix or {})):
+            owner = owner_by_name(str(each[name_key]))
+            if owner is not None and not is_gone(each):
+                yield Thing(name, str(each[name_key]), region, **owner, detail=each)
+
+    return Kind(name, find, remove, everywhere)
+
+
+def _remove_role(thing: Thing) -> None:
+    for policy in pages("iam", thing.region, "list_role_policies", "PolicyNames", RoleName=thing.id):
+        call("iam", thing.region, "delete_role_policy", RoleName=thing.id, PolicyName=policy)
+    call("iam", thing.region, "delete_role", RoleName=thing.id)
+
+
+def _remove_profile(thing: Thing) -> None:
+    for role in thing.detail.get("Roles", []):
+        target = {"InstanceProfileName": thing.id, "RoleName": role["RoleName"]}
+        call("iam", thing.region, "remove_role_from_instance_profile", **target)
+    call("iam", thing.region, "delete_instance_profile", InstanceProfileName=thing.id)
+
+
+def _buckets(region: str, _lease_id: str | None) -> Iterator[Thing]:
+    for each in call("s3", region, "list_buckets")["Buckets"]:
+        owner = owner_by_name(str(each["Name"]))
+        if owner is not None:
+            place = _bucket_region(str(each["Name"]))
+            tags = _bucket_tags(str(each["Name"]), place)
+            yield Thing("bucket", str(each["Name"]), place, **(owner | {"keep": owner_by_tags(tags)["keep"]}))
+
+
+def _bucket_region(name: str) -> str:
+    where = call("s3", "us-east-1", "get_bucket_location", Bucket=name).get("LocationConstraint")
+    return str(where or "us-east-1")  # the oldest region is told as none
+
+
+def _bucket_tags(name: str, region: str) -> list[dict[str, str]]:
+    from botocore.exceptions import ClientError
+
+    from infra.aws.api import client, code_of
+
+    try:
+        return list(client("s3", region).get_bucket_tagging(Bucket=name)["TagSet"])
+    except ClientError as error:
+        if code_of(error) == "NoSuchTagSet":
+            return []
+        raise
+
+
+def _remove_bucket(thing: Thing) -> None:
+    for key in ("Versions", "DeleteMarkers"):
+        for each in pages("s3", thing.region, "list_object_versions", key, Bucket=thing.id):
+            target = {"Key": each["Key"], "VersionId": each["VersionId"]}
+            call("s3", thing.region, "delete_object", Bucket=thing.id, **target)
+    call("s3", thing.region, "delete_bucket", Bucket=thing.id)
+
+
+def _budgets(region: str, _lease_id: str | None) -> Iterator[Thing]:
+    account = call("sts", region, "get_caller_identity")["Account"]
+    for each in pages("budgets", region, "describe_budgets", "Budgets", AccountId=account):
+        owner = owner_by_name(str(each["BudgetName"]))
+        if owner is not None:
+            yield Thing("budget", str(each["BudgetName"]), region, **owner, detail={"AccountId": account})
+
+
+def _by_name(service: str, method: str, argument: str) -> Callable[[Thing], None]:
+    def remove(thing: Thing) -> None:
+        call(service, thing.region, method, **{argument: thing.id})
+
+    return remove
+
+
+KINDS: tuple[Kind, ...] = (
+    _named(
+        "schedule group", "scheduler", "list_schedule_groups", "ScheduleGroups", name_key="Name",
+        remove=_by_name("scheduler", "delete_schedule_group", "Name"), prefix={"NamePrefix": "llm-"},
+        is_gone=lambda each: each.get("State") == "DELETING",
+    ),
+    Kind(
+        "spot request", _spot_requests,
+        lambda thing: call("ec2", thing.region, "cancel_spot_instance_requests", SpotInstanceRequestIds=[thing.id]),
+    ),
+    Kind(
+        "instance", _instances,
+        lambda thing: call("ec2", thing.region, "terminate_instances", InstanceIds=[thing.id]),
+    ),
+    _ec2("address", "describe_addresses", "Addresses", "AllocationId", "release_address", before=_loosen_address),
+    _ec2(
+        "network interface", "describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId",
+        "delete_network_interface",
+    ),
+    _ec2("volume", "describe_volumes", "Volumes", "VolumeId", "delete_volume"),
+    _ec2("key pair", "describe_key_pairs", "KeyPairs", "KeyName", "delete_key_pair"),
+    _ec2(
+        "security group", "describe_security_groups", "SecurityGroups", "GroupId", "delete_security_group",
+        is_gone=lambda each: each["GroupName"] == "default",  # goes with its network
+    ),
+    _ec2(
+        "endpoint", "describe_vpc_endpoints", "VpcEndpoints", "VpcEndpointId", "delete_vpc_endpoints",
+        argument="VpcEndpointIds", many=True,
+    ),
+    _ec2("subnet", "describe_subnets", "Subnets", "SubnetId", "delete_subnet"),
+    _ec2(
+        "route table", "describe_route_tables", "RouteTables", "RouteTableId", "delete_route_table",
+        before=_loosen_table,
+    ),
+    _ec2(
+        "internet gateway", "describe_internet_gateways", "InternetGateways", "InternetGatewayId",
+        "delete_internet_gateway", before=_detach_gateway,
+    ),
+    _ec2("network", "describe_vpcs", "Vpcs", "VpcId", "delete_vpc"),
+    _named(
+        "instance profile", "iam", "list_instance_profiles", "InstanceProfiles", name_key="InstanceProfileName",
+        remove=_remove_profile, everywhere=True,
+    ),
+    _named("role", "iam", "list_roles", "Roles", name_key="RoleName", remove=_remove_role, everywhere=True),
+    _named(
+        "log group", "logs", "describe_log_groups", "logGroups", name_key="logGroupName",
+        remove=_by_name("logs", "delete_log_group", "logGroupName"), prefix={"logGroupNamePrefix": LOGS_PREFIX},
+    ),
+    Kind("bucket", _buckets, _remove_bucket, everywhere=True),
+    Kind(
+        "budget", _budgets,
+        lambda thing: call(
+            "budgets", thing.region, "delete_budget", AccountId=thing.detail["AccountId"], BudgetName=thing.id
+        ),
+        everywhere=True,
+    ),
+)  # fmt: skip

@@ -1,0 +1,138 @@
+"""One virtual machine: interface, address, instance, data volume.
+
+Interface, address, volume and host key outlive the instance: a new one answers at the same address with the same key.
+Does not make network or firewall, and does not know which model is served.
+"""
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from infra.aws import tags
+from infra.aws.data_volume import DEVICE, DataVolumeArgs, data_volume
+from infra.aws.host_key import host_key
+from infra.aws.user_data import user_data
+from infra.config.machine import MachineSpec
+from infra.machines import Machine
+
+CREDIT_FAMILIES = ("t2", "t3", "t3a", "t4g")
+"""Families that compute on credit; without a word, t3 and later would be billed beyond it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeArgs:
+    """What one node needs. Sizes in GiB."""
+
+    machine: Machine
+    spec: MachineSpec
+    image: str
+    zone: str
+    subnet_id: pulumi.Input[str]
+    has_ipv6: bool
+    group_id: pulumi.Input[str]
+    key_name: pulumi.Input[str]
+    profile_name: pulumi.Input[str]
+    root_gib: int
+    data_gib: int
+    keep_data: bool
+    ends_at: str
+    """ISO 8601, UTC."""
+
+
+class Node(pulumi.ComponentResource):
+    """A host that answers SSH at a fixed address."""
+
+    instance_id: pulumi.Output[str]
+    address: pulumi.Output[str]
+    host_public_key: pulumi.Output[str]
+
+    def __init__(self, name: str, args: NodeArgs, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("llm-deploy:aws:Node", name, None, opts)
+        mine = pulumi.ResourceOptions(parent=self)
+        key = host_key(name, mine)
+        interface = aws.ec2.NetworkInterface(
+            name,
+            subnet_id=args.subnet_id,
+            security_groups=[args.group_id],
+            ipv6_address_count=1 if args.has_ipv6 else None,
+            opts=mine,
+        )
+        address = aws.ec2.Eip(name, domain="vpc", network_interface=interface.id, opts=mine)
+        volume = data_volume(name, DataVolumeArgs(zone=args.zone, size_gib=args.data_gib, keep=args.keep_data), mine)
+        instance = self._instance(name, args, interface, volume, _user_data(name, key.private, key.public))
+        aws.ec2.VolumeAttachment(
+            name,
+            device_name=DEVICE,
+            volume_id=volume.id,
+            instance_id=instance.id,
+            # Taking a mounted disk from a running host hangs, and a spot machine cannot be stopped first: the disk
+            # comes free when the instance is terminated.
+            skip_destroy=True,
+            opts=mine,
+        )
+        self.instance_id = instance.id
+        self.address = address.public_ip
+        self.host_public_key = key.public
+        self.register_outputs({"instance_id": self.instance_id, "address": self.address})
+
+    def _instance(
+        self,
+        name: str,
+        args: NodeArgs,
+        interface: aws.ec2.NetworkInterface,
+        volume: aws.ebs.Volume,
+        boot: pulumi.Output[str],
+    ) -> aws.ec2.Instance:
+        spot = args.spec.market == "spot"
+        credit = args.spec.cpu_credits or "standard"
+        return aws.ec2.Instance(
+            name,
+            ami=args.image,
+            instance_type=args.machine.type,
+            key_name=args.key_name,
+            iam_instance_profile=args.profile_name,
+            primary_network_interface={"network_interface_id": interface.id},
+            instance_market_options=_one_time_spot(args.spec) if spot else None,
+            instance_initiated_shutdown_behavior="terminate",
+            credit_specification={"cpu_credits": credit} if args.machine.family in CREDIT_FAMILIES else None,
+            metadata_options={
+                "http_endpoint": "enabled",
+                "http_tokens": "required",
+                "http_put_response_hop_limit": 1,
+                "instance_metadata_tags": "enabled",
+            },
+            root_block_device={
+                "volume_type": "gp3",
+                "volume_size": args.root_gib,
+                "encrypted": True,
+                "delete_on_termination": True,
+            },
+            user_data=boot,
+            tags={tags.HOST: name, tags.ENDS_AT: args.ends_at, tags.DATA_VOLUME: volume.id},
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                delete_before_replace=True,  # two instances cannot have one interface
+                ignore_changes=["userData"],  # how a host first booted is no reason to make it anew
+                # An on-demand machine is stopped to change its type, which a one-time spot machine cannot be.
+                replace_on_changes=["instanceType"] if spot else [],
+            ),
+        )
+
+
+def _user_data(name: str, private: pulumi.Output[str], public: pulumi.Output[str]) -> pulumi.Output[str]:
+    """Return the user data, as secret as the key in it."""
+    return pulumi.Output.all(private, public).apply(lambda halves: user_data(name, str(halves[0]), str(halves[1])))
+
+
+def _one_time_spot(spec: MachineSpec) -> aws.ec2.InstanceInstanceMarketOptionsArgsDict:
+    """Return a request that ends with its instance: a persistent one would make machines for ever."""
+    price = spec.spot_max_usd_per_hour
+    return {
+        "market_type": "spot",
+        "spot_options": {
+            "spot_instance_type": "one-time",
+            "instance_interruption_behavior": "terminate",
+            **({"max_price": f"{price:.4f}"} if price is not None else {}),
+        },
+    }

@@ -1,0 +1,188 @@
+"""The Pulumi program of cloud `aws`: a table of contents of what is made, and the hosts that it hands on."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pulumi
+import pulumi_aws as aws
+
+from core.errors import DeployError
+from infra import guards
+from infra.aws.firewall import Firewall, FirewallArgs
+from infra.aws.identity import Identity, IdentityArgs
+from infra.aws.network import Network, NetworkArgs
+from infra.aws.node import Node, NodeArgs
+from infra.aws.tags import own_tags, with_tags
+from infra.aws.timetable import Timetable, TimetableArgs
+from infra.config import DeploymentConfig
+from infra.deployment import Deployment
+from infra.lease import Lease, lease_from_environ
+from infra.login import login_key
+from infra.machines import Machine, find_machine
+from infra.sizes import data_gib
+
+if TYPE_CHECKING:
+    from infra.aws.bucket import Bucket
+
+LOGIN_USER = "ubuntu"
+DATA_DIR = "/var/lib/llm"
+MAX_RETRIES = 5
+"""How often the provider asks again. Its default of 25 would wait for minutes on a zone that is out of stock."""
+
+
+def deploy_stack(config: DeploymentConfig) -> Deployment:
+    """Declare what the config asks for, where the lease says."""
+    stack = pulumi.get_stack()
+    lease = lease_from_environ(stack)
+    tags = config.tags | own_tags(stack, lease.id)
+    guards.install(lambda kind, name, props: with_tags(kind, name, props, tags), (config.serving.port,))
+    opts = pulumi.ResourceOptions(provider=_provider(config))
+    network = Network(stack, _network_args(config, lease), opts)
+    firewall = Firewall(stack, _firewall_args(config, network), opts)
+    bucket = _bucket(config, stack, lease, opts)
+    identity = Identity(
+        stack,
+        IdentityArgs(
+            physical_name=physical_name(stack, lease),
+            bucket_arn=bucket.arn if bucket else None,
+            bucket_prefix=config.storage.bucket.prefix if config.storage.bucket else "",
+        ),
+        opts,
+    )
+    login = login_key(stack, config.machine.identity_file)
+    key = aws.ec2.KeyPair(
+        stack,
+        key_name=physical_name(stack, lease),
+        public_key=login.public,
+        # Whoever works on the stack next has another key; that is no reason to make its hosts anew.
+        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["publicKey"])),
+    )
+    machine = _machine(lease)
+    ends_at = lease.ends_at(config.lifetime.ttl_hours)
+    args = NodeArgs(
+        machine=machine,
+        spec=config.machine,
+        image=lease.image,
+        zone=lease.zone,
+        subnet_id=network.subnet_ids[lease.zone],
+        has_ipv6=network.has_ipv6,
+        group_id=firewall.group_id,
+        key_name=key.key_name,
+        profile_name=identity.profile_name,
+        root_gib=config.storage.root_gib,
+        data_gib=data_gib(config),
+        keep_data="data_volume" in config.storage.keep_on_down,
+        ends_at=f"{ends_at:%Y-%m-%dT%H:%M:%SZ}",
+    )
+    nodes = {name: Node(name, args, opts) for name in host_names(stack, config.machine.count)}
+    Timetable(
+        stack,
+        TimetableArgs(
+            physical_name=physical_name(stack, lease),
+            id=lease.id,
+            instance_ids=[node.instance_id for node in nodes.values()],
+            ends_at=ends_at,
+            weekly=config.lifetime.weekly,
+        ),
+        opts,
+    )
+    if config.lifetime.budget is not None:
+        from infra.aws.budget import budget
+
+        budget(stack, physical_name(stack, lease), config.lifetime.budget, opts)
+    common = _host(config, machine, str(login.private_file), args.ends_at)
+    hosts = [
+        pulumi.Output.all(node.address, node.host_public_key).apply(partial(_with_address, {**common, "name": name}))
+        for name, node in nodes.items()
+    ]
+    return Deployment(hosts=pulumi.Output.all(*hosts), lease=lease.model_dump(mode="json"))
+
+
+def physical_name(stack: str, lease: Lease) -> str:
+    """Return the name of what must be named, unique in the account: two checkouts may have stacks of one name."""
+    return f"llm-{stack}-{lease.id}"
+
+
+def host_names(stack: str, count: int) -> list[str]:
+    """Return the names of the hosts; the first has number 1."""
+    return [f"{stack}-{number}" for number in range(1, count + 1)]
+
+
+def _machine(lease: Lease) -> Machine:
+    """Return the row of the leased type. Raises DeployError when the table has lost it since."""
+    machine = find_machine("aws", lease.machine_type)
+    if machine is None:
+        raise DeployError(f"{lease.machine_type} is no known machine type any more", hint="see infra/data")
+    return machine
+
+
+def _provider(config: DeploymentConfig) -> aws.Provider:
+    """Return a provider with region and account named, never those of whoever is logged in."""
+    return aws.Provider(
+        "aws",
+        region=config.region,
+        allowed_account_ids=[config.account] if config.account else None,
+        max_retries=MAX_RETRIES,
+    )
+
+
+def _network_args(config: DeploymentConfig, lease: Lease) -> NetworkArgs:
+    return NetworkArgs(
+        region=str(config.region),
+        cidr=config.network.cidr,
+        zones=lease.zones,
+        existing_id=config.network.id,
+        existing_subnets=lease.subnets,
+    )
+
+
+def _firewall_args(config: DeploymentConfig, network: Network) -> FirewallArgs:
+    return FirewallArgs(
+        vpc_id=network.vpc_id,
+        ssh_cidrs=config.network.ssh_cidrs,
+        client_cidrs=config.network.client_cidrs,
+        clients_from_anywhere=config.network.clients_from_anywhere,
+        gateway_port=config.gateway.port,
+    )
+
+
+def _bucket(config: DeploymentConfig, stack: str, lease: Lease, opts: pulumi.ResourceOptions) -> "Bucket | None":
+    spec = config.storage.bucket
+    if spec is None:
+        return None
+    # The SDK's part for buckets takes a third of a second to load, and most stacks have none.
+    from infra.aws.bucket import Bucket, BucketArgs
+
+    args = BucketArgs(
+        physical_name=physical_name(stack, lease),
+        existing_name=spec.name,
+        keep="bucket" in config.storage.keep_on_down,
+    )
+    return Bucket(stack, args, opts)
+
+
+def _host(config: DeploymentConfig, machine: Machine, identity_file: str, ends_at: str) -> dict[str, Any]:
+    """Return what all hosts have in common, in the shape of infra.outputs.HostRecord."""
+    network = config.network
+    host: dict[str, Any] = {
+        "user": LOGIN_USER,
+        "identity_file": identity_file,
+        "cloud": "aws",
+        "virtualization": "vm",
+        "cpu_count": machine.vcpus,
+        "memory_gib": machine.memory_gib,
+        "data_dir": DATA_DIR,
+        "ssh_cidrs": list(network.ssh_cidrs),
+        "client_cidrs": [] if network.clients_from_anywhere else list(network.client_cidrs),
+        "ends_at": ends_at,
+    }
+    if machine.gpu is not None:
+        gpu = {"model": machine.gpu.name, "count": machine.gpu_count, "vram_gib": machine.vram_gib_per_gpu}
+        host["gpu"] = gpu
+    return host
+
+
+def _with_address(host: dict[str, Any], seen: list[Any]) -> dict[str, Any]:
+    """Return a host with what is only known once it is made: its address and host key."""
+    address, public_key = seen
+    return {**host, "address": address, "host_keys": [public_key]}

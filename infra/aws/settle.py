@@ -1,0 +1,124 @@
+"""Leases for AWS: what is looked up once, and the places and types that may be tried, in order.
+
+A stack that stands keeps what it has as long as its file still allows that; the rest follows as fallbacks.
+"""
+
+import re
+import secrets
+from datetime import UTC, datetime
+
+from core.errors import ConfigError
+from infra.aws.api import call
+from infra.aws.images import image_name, resolve_image
+from infra.aws.stock import offered, spot_prices, zones_of
+from infra.config import DeploymentConfig
+from infra.lease import Lease
+from infra.machines import find_machine
+from infra.placement import Candidate
+
+LEAST_ZONES = 2
+"""A network of ours spans at least so many zones, so that there is somewhere else to go."""
+
+ID_BYTES = 4
+
+OUT_OF_STOCK = re.compile(
+    r"api error (?P<told>(?:InsufficientInstanceCapacity|InsufficientHostCapacity|InsufficientCapacity"
+    r"|SpotMaxPriceTooLow|Unsupported): [^\n]*)"
+)
+"""What means that this place has no machine now, or never. Quotas and permissions are not here: they are no better
+elsewhere. The words are those of the plugin, which repeats the API's."""
+
+
+def candidates(config: DeploymentConfig, previous: Lease | None, now: datetime | None = None) -> list[Candidate]:
+    """Return the leases that may be tried, best first. Raises ConfigError when none is possible."""
+    region, types = str(config.region), (str(config.machine.type), *config.machine.fallbacks)
+    spanned, subnets = _zones(config, previous)
+    tried = [zone for zone in spanned if zone in config.zones] if config.zones else spanned
+    has = offered(region, types)
+    places = [(zone, each) for each in types for zone in tried if zone in has[each]]
+    if not places:
+        what = f"{', '.join(types)}: not offered in {', '.join(tried)}"
+        raise ConfigError(what, where="machine.type", hint=_where_else(has))
+    prices = _prices(config, types)
+    if prices:
+        places.sort(key=lambda place: (types.index(place[1]), prices.get(place, float("inf"))))
+    base = _base(config, previous, now or datetime.now(UTC))
+    if previous is not None and "data_volume" in config.storage.keep_on_down:
+        places = [place for place in places if place[0] == previous.zone] or places  # the kept disk cannot move
+    if previous is not None:  # the disks lie there: same zone and type first, then the same zone
+        places.sort(key=lambda place: (place != (previous.zone, previous.machine_type), place[0] != previous.zone))
+    return [
+        Candidate(
+            Lease(**base, zone=zone, machine_type=machine_type, zones=tuple(spanned), subnets=subnets),
+            prices.get((zone, machine_type)),
+        )
+        for zone, machine_type in places
+    ]
+
+
+def out_of_stock(text: str) -> str | None:
+    """Return AWS's words when an error only means that this place has no machine; None for every other error."""
+    found = OUT_OF_STOCK.search(text)
+    return found["told"] if found else None
+
+
+def _base(config: DeploymentConfig, previous: Lease | None, now: datetime) -> dict[str, object]:
+    """Return what does not depend on the place: kept from the lease before, or settled anew."""
+    name, region = image_name(config.machine.image), str(config.region)
+    if previous is None:
+        identity, began_at, image = secrets.token_hex(ID_BYTES), now, None
+    else:
+        identity, began_at = previous.id, previous.began_at
+        image = previous.image if previous.image_name == name else None
+        if previous.ends_at(config.lifetime.ttl_hours) <= now:
+            began_at = now  # its machines are gone: a new life begins
+    machine = find_machine("aws", str(config.machine.type))
+    arch = machine.arch if machine else "x86_64"
+    return {
+        "id": identity,
+        "region": region,
+        "began_at": began_at.replace(microsecond=0),
+        "image_name": name,
+        "image": image or resolve_image(name, region, arch),
+    }
+
+
+def _zones(config: DeploymentConfig, previous: Lease | None) -> tuple[list[str], dict[str, str]]:
+    """Return the zones that the network spans, those of the stack file first, and an existing network's subnets."""
+    if config.network.id is not None:
+        subnets = _existing_subnets(config)
+        return [zone for zone in (config.zones or subnets) if zone in subnets], subnets
+    known = zones_of(str(config.region))
+    wrong = [zone for zone in config.zones if zone not in known]
+    if wrong:
+        where, hint = f"zones[{config.zones.index(wrong[0])}]", f"its zones are {', '.join(known)}"
+        raise ConfigError(f"{wrong[0]} is no zone of this account", where=where, hint=hint)
+    if not config.zones:
+        return known, {}
+    kept = [zone for zone in (previous.zones if previous else ()) if zone in known]
+    wanted = list(dict.fromkeys([*config.zones, *kept]))
+    return [*wanted, *(zone for zone in known if zone not in wanted)][: max(LEAST_ZONES, len(wanted))], {}
+
+
+def _existing_subnets(config: DeploymentConfig) -> dict[str, str]:
+    """Return the subnets that the stack file names, by zone. Raises ConfigError when they are not of that network."""
+    seen = call("ec2", str(config.region), "describe_subnets", SubnetIds=list(config.network.subnets))["Subnets"]
+    for each in seen:
+        if each["VpcId"] != config.network.id:
+            where = f"network.subnets[{config.network.subnets.index(each['SubnetId'])}]"
+            hint = f"name subnets of {config.network.id}"
+            raise ConfigError(f"{each['SubnetId']} belongs to {each['VpcId']}", where=where, hint=hint)
+    return {str(each["AvailabilityZone"]): str(each["SubnetId"]) for each in seen}
+
+
+def _prices(config: DeploymentConfig, types: tuple[str, ...]) -> dict[tuple[str, str], float]:
+    """Return the spot market's prices by zone and type; empty for on-demand machines."""
+    if config.machine.market != "spot":
+        return {}
+    return {(each.zone, each.machine_type): each.usd_per_hour for each in spot_prices(str(config.region), types)}
+
+
+def _where_else(has: dict[str, list[str]]) -> str:
+    """Return a hint with the zones that offer what is asked."""
+    where = "; ".join(f"{each} is offered in {', '.join(zones)}" for each, zones in has.items() if zones)
+    return where or "take another region or machine type"

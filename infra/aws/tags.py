@@ -1,0 +1,58 @@
+"""Tags by which everything of a stack is found again, and which kinds of resources take tags."""
+
+from collections.abc import Mapping
+from typing import Any
+
+STACK = "llm-deploy:stack"
+ID = "llm-deploy:id"
+HOST = "llm-deploy:host"
+ENDS_AT = "llm-deploy:ends-at"
+DATA_VOLUME = "llm-deploy:data-volume"
+KEEP = "llm-deploy:keep"
+"""On what `down` leaves in place because the stack file says so."""
+
+TAGGED = frozenset(
+    {
+        "aws:budgets/budget:Budget",
+        "aws:cloudwatch/logGroup:LogGroup",
+        "aws:ebs/volume:Volume",
+        "aws:ec2/defaultSecurityGroup:DefaultSecurityGroup",
+        "aws:ec2/eip:Eip",
+        "aws:ec2/instance:Instance",
+        "aws:ec2/internetGateway:InternetGateway",
+        "aws:ec2/keyPair:KeyPair",
+        "aws:ec2/networkInterface:NetworkInterface",
+        "aws:ec2/routeTable:RouteTable",
+        "aws:ec2/securityGroup:SecurityGroup",
+        "aws:ec2/subnet:Subnet",
+        "aws:ec2/vpc:Vpc",
+        "aws:ec2/vpcEndpoint:VpcEndpoint",
+        "aws:iam/instanceProfile:InstanceProfile",
+        "aws:iam/role:Role",
+        "aws:s3/bucket:Bucket",
+        "aws:scheduler/scheduleGroup:ScheduleGroup",
+        "aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule",
+        "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
+    }
+)
+"""Kinds that we make and that take tags; a test compares this with the SDK."""
+
+NESTED = {"aws:ec2/instance:Instance": ("rootBlockDevice",)}
+"""Inputs that make a thing of their own, with tags of its own: the root disk."""
+
+
+def own_tags(stack: str, identity: str) -> dict[str, str]:
+    """Return the tags of everything that belongs to a stack."""
+    return {STACK: stack, ID: identity}
+
+
+def with_tags(kind: str, name: str, props: Mapping[str, Any], tags: Mapping[str, str]) -> dict[str, Any]:
+    """Return the inputs of a resource with `tags` and a Name beneath its own; as they are where none are taken."""
+    if kind not in TAGGED:
+        return dict(props)
+    everywhere = {"Name": name, **tags}
+    tagged = {**props, "tags": {**everywhere, **(props.get("tags") or {})}}
+    for key in NESTED.get(kind, ()):
+        inner = props.get(key) or {}
+        tagged[key] = {**inner, "tags": {**everywhere, **(inner.get("tags") or {})}}
+    return tagged

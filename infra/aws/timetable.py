@@ -1,0 +1,96 @@
+"""What stops and ends the hosts from outside, even if this repository and its owner vanish: EventBridge schedules.
+
+A one-time schedule terminates them at the end of their life; a weekly one stops and starts them. The hosts have a timer
+of their own beside it (boot/end-of-life.sh). Knows no budget and deletes no disk.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+from infra.aws.identity import trust
+from infra.aws.tags import ID
+from infra.config.lifetime import WeeklySchedule
+
+EC2_CALL = "arn:aws:scheduler:::aws-sdk:ec2:{}"
+RETRIES = 10
+RETRY_S = 3600
+"""How long AWS tries again when a call is refused for a moment."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimetableArgs:
+    """What the timetable needs."""
+
+    physical_name: str
+    id: str
+    """Of the lease: the schedules may touch nothing else."""
+    instance_ids: list[pulumi.Output[str]]
+    ends_at: datetime
+    """In UTC."""
+    weekly: WeeklySchedule | None
+
+
+class Timetable(pulumi.ComponentResource):
+    """The schedules of a stack, and the role that they act in."""
+
+    def __init__(self, name: str, args: TimetableArgs, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("llm-deploy:aws:Timetable", name, None, opts)
+        mine = pulumi.ResourceOptions(parent=self)
+        group = aws.scheduler.ScheduleGroup(name, name=args.physical_name, opts=mine)
+        role = aws.iam.Role(
+            name,
+            name=f"{args.physical_name}-timetable",
+            assume_role_policy=group.arn.apply(
+                lambda arn: json.dumps(trust("scheduler.amazonaws.com", StringEquals={"aws:SourceArn": arn}))
+            ),
+            opts=mine,
+        )
+        allowed = aws.iam.RolePolicy(
+            name, name="timetable", role=role.name, policy=json.dumps(timetable_policy(args.id, args.weekly)), opts=mine
+        )
+        ids = pulumi.Output.all(*args.instance_ids).apply(lambda each: json.dumps({"InstanceIds": each}))
+        for action, expression, zone in expressions(args.ends_at, args.weekly):
+            aws.scheduler.Schedule(
+                f"{name}-{action}",
+                name=action,
+                group_name=group.name,
+                schedule_expression=expression,
+                schedule_expression_timezone=zone,
+                flexible_time_window={"mode": "OFF"},
+                target={
+                    "arn": EC2_CALL.format(f"{action}Instances"),
+                    "role_arn": role.arn,
+                    "input": ids,
+                    "retry_policy": {"maximum_retry_attempts": RETRIES, "maximum_event_age_in_seconds": RETRY_S},
+                },
+                opts=pulumi.ResourceOptions(parent=self, depends_on=[allowed]),
+            )
+        self.register_outputs({})
+
+
+def expressions(ends_at: datetime, weekly: WeeklySchedule | None) -> list[tuple[str, str, str]]:
+    """Return what is done when, each as action, schedule expression and time zone."""
+    planned = [("terminate", f"at({ends_at:%Y-%m-%dT%H:%M:%S})", "UTC")]
+    if weekly is not None:
+        days = ",".join(day.upper() for day in weekly.days)
+        for action, time in (("start", weekly.start), ("stop", weekly.stop)):
+            hour, minute = (int(part) for part in time.split(":"))
+            planned.append((action, f"cron({minute} {hour} ? * {days} *)", weekly.time_zone))
+    return planned
+
+
+def timetable_policy(identity: str, weekly: WeeklySchedule | None) -> dict[str, Any]:
+    """Return what the schedules may do: end, and where asked stop and start, the instances of this stack."""
+    actions = ["ec2:TerminateInstances", *(["ec2:StartInstances", "ec2:StopInstances"] if weekly else [])]
+    statement = {
+        "Effect": "Allow",
+        "Action": actions,
+        "Resource": "arn:aws:ec2:*:*:instance/*",
+        "Condition": {"StringEquals": {f"aws:ResourceTag/{ID}": identity}},
+    }
+    return {"Version": "2012-10-17", "Statement": [statement]}

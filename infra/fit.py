@@ -1,0 +1,128 @@
+"""Whether a model can work on a machine: weights + KV cache + overhead against VRAM or RAM, with the sum in words.
+
+A lower bound on purpose: it counts one request of full length and what every engine needs, so what it refuses cannot
+work. It does not promise that the rest works well; sizes that nobody knows count nothing. Sizes in GiB.
+"""
+
+import csv
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from infra.machines import DATA_DIR, Machine
+from serving.spec import HubSource, ServingSpec
+from serving.weights import loaded_gib, parameters_billion
+
+SYSTEM_GIB = 1.5
+"""What the system and the engine's program take of a CPU machine's memory."""
+
+GPU_OVERHEAD_GIB = 0.8
+"""What CUDA, activations and graphs take of each GPU beside weights and cache, at least."""
+
+CACHE_BYTES = 2
+"""A value of the KV cache in 16 bits."""
+
+OLLAMA_BYTES = {"q4_0": 0.5625, "q4_k_m": 0.6, "q5_k_m": 0.71, "q6_k": 0.82, "q8_0": 1.0625, "f16": 2.0, "fp16": 2.0}
+"""Bytes a parameter by the name of the quantisation (llama.cpp: bits a weight of the block formats, scales counted)."""
+
+OLLAMA_DEFAULT = "q4_k_m"
+"""What Ollama's library serves when a name says nothing."""
+
+_GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a model takes on one machine, part by part."""
+
+    weights: float
+    cache: float
+    overhead: float
+    has: float
+    """What the machine gives: VRAM less what the engine leaves free, or RAM."""
+    words: str
+    """What it gives, in words."""
+    overhead_for: str = "the engine"
+
+    @property
+    def total(self) -> float:
+        """All parts together."""
+        return self.weights + self.cache + self.overhead
+
+    @property
+    def fits(self) -> bool:
+        """Whether the machine gives enough."""
+        return self.total <= self.has
+
+    def __str__(self) -> str:
+        parts = [
+            f"{self.weights:.1f} GiB of weights" if self.weights else "",
+            f"{self.cache:.2g} GiB of KV cache" if self.cache else "",
+            f"{self.overhead:.1f} GiB for {self.overhead_for}",
+        ]
+        total = f"{' + '.join(filter(None, parts))} are {self.total:.1f} GiB"
+        return total if self.fits else f"{total}, more than {self.words}"
+
+
+def need(serving: ServingSpec, machine: Machine) -> Need:
+    """Return what the model takes on the machine, and what that has."""
+    weights = weights_gib(serving) or 0.0
+    if machine.gpu is not None:
+        share = serving.vllm.gpu_memory_fraction if serving.engine == "vllm" else 1.0
+        has = machine.vram_gib * share
+        words = f"the {machine.vram_gib:g} GiB of VRAM{f' x {share:g}' if share < 1 else ''} of {machine.type}"
+        return Need(weights, cache_gib(serving), GPU_OVERHEAD_GIB * machine.gpu_count, has, words)
+    return need_in_ram(serving, machine.memory_gib, machine.type)
+
+
+def need_in_ram(serving: ServingSpec, memory_gib: float, name: str) -> Need:
+    """Return what the model takes of a CPU machine's memory; vLLM takes the cache that the stack file says."""
+    cache = serving.vllm.kv_cache_gib if serving.engine == "vllm" else cache_gib(serving)
+    weights = weights_gib(serving) or 0.0
+    return Need(weights, cache, SYSTEM_GIB, memory_gib, f"the {memory_gib:g} GiB of {name}", "the system")
+
+
+def weights_gib(serving: ServingSpec) -> float | None:
+    """Return what the weights take in memory; none when the model's name does not tell."""
+    if serving.engine == "vllm":
+        return loaded_gib(serving.model)
+    source = serving.model.source
+    billion = parameters_billion(source.repo) if isinstance(source, HubSource) else None
+    return None if billion is None else billion * 1e9 * OLLAMA_BYTES[_quantisation(serving)] / _GIB
+
+
+def cache_gib(serving: ServingSpec) -> float:
+    """Return the KV cache of one request of full length; 0 for a model whose shape is not in the table."""
+    source = serving.model.source
+    shape = _shape(source.repo) if isinstance(source, HubSource) else None
+    if shape is None:
+        return 0.0
+    layers, kv_heads, head_dim = shape
+    requests = serving.ollama.num_parallel if serving.engine == "ollama" else 1
+    return 2 * layers * kv_heads * head_dim * CACHE_BYTES * serving.model.context_tokens * requests / _GIB
+
+
+def _quantisation(serving: ServingSpec) -> str:
+    """Return the quantisation that a model's name tells, or Ollama's default."""
+    source = serving.model.source
+    text = f"{source.repo if isinstance(source, HubSource) else ''} {serving.model.name}".lower()
+    found = [name for name in OLLAMA_BYTES if re.search(rf"(?<![a-z0-9]){name}(?![a-z0-9])", text)]
+    return max(found, key=len, default=OLLAMA_DEFAULT)
+
+
+def _shape(repo: str) -> tuple[int, int, int] | None:
+    """Return layers, KV heads and head size of a model, by family and size in its name."""
+    billion, name = parameters_billion(repo), repo.lower().replace("meta-llama-", "llama-")
+    for (family, size), shape in _shapes().items():
+        if size == billion and family in name:
+            return shape
+    return None
+
+
+@cache
+def _shapes() -> dict[tuple[str, float], tuple[int, int, int]]:
+    with (DATA_DIR / "model_shapes.csv").open(newline="", encoding="utf-8") as stream:
+        return {
+            (row["family"], float(row["billion"])): (int(row["layers"]), int(row["kv_heads"]), int(row["head_dim"]))
+            for row in csv.DictReader(stream)
+        }

@@ -1,0 +1,69 @@
+"""What was settled when a rented stack was made, and stays so until it ends: who it is, since when, where, on what.
+
+`up` settles it before the engine starts and hands it to the program; the program exports it, so that it is in the state
+for whoever works on the stack next. Asks no cloud: infra/aws and infra/gcp settle what only the cloud knows.
+"""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pydantic import AwareDatetime, Field, ValidationError
+
+from core.errors import UsageError
+from core.files import write_atomically
+from core.frozen import Frozen
+from core.paths import state_dir
+
+LEASE_VARIABLE = "LLM_DEPLOY_LEASE"
+"""Environment variable by which `up` and `preview` hand the lease to the program."""
+
+ID = r"[0-9a-f]{8}"
+
+
+class Lease(Frozen):
+    """One rented stack. Written as a stack output, `lease`."""
+
+    id: str = Field(pattern=rf"^{ID}$", description="Tells this stack from others of its name in the same account.")
+    region: str = Field(description="Region that it lies in.")
+    began_at: AwareDatetime = Field(description="When its lifetime began to count.")
+    image_name: str = Field(description="The image as the stack file names it.")
+    image: str = Field(description="The image's id, looked up once: a newer one replaces no host unasked.")
+    machine_type: str = Field(description="The type that was in stock.")
+    zone: str = Field(description="The zone that had it.")
+    zones: tuple[str, ...] = Field(min_length=1, description="Zones that the network spans.")
+    subnets: dict[str, str] = Field(default={}, description="Subnet of an existing network by zone.")
+
+    def ends_at(self, ttl_hours: float) -> datetime:
+        """Return when the machines end themselves, to the second."""
+        return (self.began_at + timedelta(hours=ttl_hours)).astimezone(UTC).replace(microsecond=0)
+
+
+def lease_file(stack: str) -> Path:
+    """Return where this checkout notes the lease before the engine starts: an `up` that fails exports nothing."""
+    return state_dir() / "stacks" / stack / "lease.json"
+
+
+def write_lease(stack: str, lease: Lease) -> None:
+    """Note the lease."""
+    write_atomically(lease_file(stack), lease.model_dump_json(indent=2) + "\n", mode=0o600)
+
+
+def read_lease(stack: str) -> Lease | None:
+    """Return the lease that this checkout noted; None when there is none that can be read."""
+    try:
+        return Lease.model_validate_json(lease_file(stack).read_text())
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def lease_from_environ(stack: str) -> Lease:
+    """Return the lease that `up` or `preview` settled. Raises UsageError when the program was started without."""
+    text = os.environ.get(LEASE_VARIABLE)
+    if not text:
+        raise UsageError(
+            "is not set",
+            where=f"environment variable {LEASE_VARIABLE}",
+            hint=f'use `make up STACK={stack}`, or eval "$(python -m infra.commands env --stack {stack})" first',
+        )
+    return Lease.model_validate_json(text)

@@ -1,0 +1,50 @@
+"""What would go wrong in a rented cloud, found before anything is made: all of it at once, each with what to do.
+
+Changes nothing. Each cloud has a module here with `findings(config, stack, lease)`.
+"""
+
+import importlib
+from dataclasses import dataclass
+from typing import Literal
+
+from core.errors import DeployError
+from infra.config import DeploymentConfig
+from infra.lease import Lease
+
+CLOUDS = {"aws": "infra.preflight.aws"}
+"""The module of each rented cloud."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    level: Literal["ok", "warning", "error"]
+    about: str
+    """What it is about, e.g. `quota L-DB2E81BA`."""
+
+    what: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        line = f"{self.about}: {self.what}"
+        return f"{line}; {self.hint}" if self.hint else line
+
+
+def findings(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[Finding]:
+    """Return what was found; empty for clouds where nothing is rented. Raises UsageError without a valid login."""
+    if config.cloud not in CLOUDS:
+        return []
+    found: list[Finding] = importlib.import_module(CLOUDS[config.cloud]).findings(config, stack, lease)
+    return found
+
+
+def refuse(found: list[Finding], stack: str) -> None:
+    """Raise DeployError with all errors; nothing happens when there are none."""
+    errors = [each for each in found if each.level == "error"]
+    where = f"preflight of stack {stack}"
+    if len(errors) == 1:
+        raise DeployError(f"{errors[0].about}: {errors[0].what}", where=where, hint=errors[0].hint)
+    if errors:
+        detail = "\n".join(f"  {each}" for each in errors)
+        raise DeployError(f"{len(errors)} things are wrong", where=where, detail=detail)

@@ -1,0 +1,36 @@
+"""Look at a rented cloud before anything is made there: python -m infra.preflight --stack NAME."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from core.console import next_command, say
+from core.errors import run_cli
+
+MARKS = {"ok": "✓", "warning": "!", "error": "✗"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Look, tell, and write preflight.json; the status is 0 when nothing is in the way."""
+    parser = argparse.ArgumentParser(prog="python -m infra.preflight", description=(__doc__ or "").partition(":")[0])
+    parser.add_argument("--stack", required=True, help="name of the stack: stacks/Pulumi.NAME.yaml")
+    stack = parser.parse_args(arguments).stack
+    say(f"preflight: looks at what stack {stack} needs; makes nothing")
+    from core.runs import write_result
+    from infra.config import load_stack
+    from infra.lease import read_lease
+    from infra.preflight import findings, refuse
+
+    found = findings(load_stack(stack), stack, read_lease(stack))
+    for each in found:
+        say(f"  {MARKS[each.level]} {each}")
+    ok = all(each.level != "error" for each in found)
+    write_result(stack, "preflight.json", {"stack": stack, "ok": ok, "findings": [asdict(each) for each in found]})
+    refuse(found, stack)
+    next_command(f"make up STACK={stack}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))

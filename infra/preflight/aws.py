@@ -1,0 +1,161 @@
+"""Preflight for AWS: identity, region, types and zones, image, key, network, quotas, price."""
+
+from collections.abc import Callable, Iterator
+
+from core.errors import ConfigError, DeployError, UsageError
+from infra.aws.api import call
+from infra.aws.images import image_exists, image_name, resolve_image
+from infra.aws.quotas import quota_findings
+from infra.aws.stock import offered, spot_prices, zones_of
+from infra.config import DeploymentConfig
+from infra.lease import Lease
+from infra.login import login_key
+from infra.machines import find_machine
+from infra.preflight import Finding
+from infra.prices import HOURS_PER_MONTH, machine_usd, stack_price
+
+DOCUMENTATION = ("192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:")
+"""Networks of RFC 5737 and 3849."""
+
+ENABLED = ("opt-in-not-required", "opted-in")
+
+
+def findings(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[Finding]:
+    """Return what was found. Raises UsageError without a valid login: then nothing else could be asked."""
+    region = str(config.region)
+    found = [_identity(config), _region(region)]
+    if found[-1].level == "error":
+        return found
+    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
+        lambda: _types(config),
+        lambda: _image(config, lease),
+        lambda: _key(config, stack),
+        lambda: _network(config),
+        lambda: _doors(config),
+        lambda: _bucket(config),
+        lambda: quota_findings(config, region, lease),
+        lambda: _price(config),
+    )
+    for check in checks:
+        try:
+            found += check()
+        except UsageError:
+            raise
+        except DeployError as error:
+            found.append(Finding("warning", error.where or "AWS", f"could not be asked: {error.what}", error.hint))
+    return found
+
+
+def _identity(config: DeploymentConfig) -> Finding:
+    seen = call("sts", str(config.region), "get_caller_identity")
+    who = str(seen["Arn"])
+    if config.account is not None and seen["Account"] != config.account:
+        return Finding(
+            "error", "login", f"{who} is not of account {config.account}", "log in to that account, or mend `account`"
+        )
+    return Finding("ok", "login", who)
+
+
+def _region(region: str) -> Finding:
+    names = [{"Name": "region-name", "Values": [region]}]
+    seen = call("ec2", "us-east-1", "describe_regions", AllRegions=True, Filters=names)["Regions"]
+    if not seen:
+        return Finding("error", "region", f"AWS has no region {region}", "write one like ap-northeast-2")
+    if seen[0].get("OptInStatus", ENABLED[0]) not in ENABLED:
+        return Finding("error", "region", f"{region} is not enabled", "enable it in the account's settings")
+    return Finding("ok", "region", f"{region} is enabled")
+
+
+def _types(config: DeploymentConfig) -> Iterator[Finding]:
+    region, types = str(config.region), (str(config.machine.type), *config.machine.fallbacks)
+    if config.network.id is None:
+        known = zones_of(region)
+        for zone in config.zones:
+            if zone not in known:
+                yield Finding("error", "zones", f"{zone} is no zone of this account", f"they are {', '.join(known)}")
+    for machine_type, zones in offered(region, types).items():
+        usable = [zone for zone in zones if not config.zones or zone in config.zones]
+        if usable:
+            yield Finding("ok", "machine.type", f"{machine_type} is offered in {', '.join(usable)}")
+        else:
+            asked = ", ".join(config.zones) or region
+            hint = f"it is in {', '.join(zones)}" if zones else "take another type or region"
+            yield Finding("error", "machine.type", f"{machine_type} is not offered in {asked}", hint)
+
+
+def _image(config: DeploymentConfig, lease: Lease | None) -> Iterator[Finding]:
+    region, name = str(config.region), image_name(config.machine.image)
+    machine = find_machine("aws", str(config.machine.type))
+    try:
+        recorded = lease.image if lease and lease.image_name == name else None
+        identity = recorded or resolve_image(name, region, machine.arch if machine else "x86_64")
+    except ConfigError as error:
+        yield Finding("error", error.where, error.what, error.hint)
+        return
+    if image_exists(identity, region):
+        yield Finding("ok", "machine.image", f"{name} is {identity}" + (" (recorded)" if recorded else ""))
+    else:
+        yield Finding("error", "machine.image", f"{identity} is not there in {region}", "write another image")
+
+
+def _key(config: DeploymentConfig, stack: str) -> Iterator[Finding]:
+    try:
+        key = login_key(stack, config.machine.identity_file)
+    except ConfigError as error:
+        yield Finding("error", error.where, error.what, error.hint)
+    else:
+        yield Finding("ok", "machine.identity_file", str(key.private_file))
+
+
+def _network(config: DeploymentConfig) -> Iterator[Finding]:
+    if config.network.id is None:
+        return
+    wanted = [{"Name": "subnet-id", "Values": list(config.network.subnets)}]
+    seen = call("ec2", str(config.region), "describe_subnets", Filters=wanted)["Subnets"]
+    places = {str(each["SubnetId"]): str(each["VpcId"]) for each in seen}
+    for index, subnet in enumerate(config.network.subnets):
+        key = f"network.subnets[{index}]"
+        if subnet not in places:
+            yield Finding("error", key, f"{subnet} is not there in {config.region}", "write one that is")
+        elif places[subnet] != config.network.id:
+            yield Finding("error", key, f"{subnet} belongs to {places[subnet]}", f"name one of {config.network.id}")
+
+
+def _doors(config: DeploymentConfig) -> Iterator[Finding]:
+    """Yield networks of which nobody comes: those that books and our own stack files use."""
+    for index, cidr in enumerate(config.network.ssh_cidrs):
+        if cidr.startswith(DOCUMENTATION):
+            key, what = f"network.ssh_cidrs[{index}]", f"{cidr} is an address for documentation: nobody has it"
+            yield Finding(
+                "warning", key, what, "write your own address, e.g. what `curl -s https://checkip.amazonaws.com` prints"
+            )
+
+
+def _bucket(config: DeploymentConfig) -> Iterator[Finding]:
+    spec = config.storage.bucket
+    if spec is None or spec.name is None:
+        return
+    try:
+        call("s3", str(config.region), "head_bucket", Bucket=spec.name)
+    except DeployError as error:
+        yield Finding("error", "storage.bucket.name", f"{spec.name}: {error.what}", "write one that you may read")
+
+
+def _price(config: DeploymentConfig) -> Iterator[Finding]:
+    region, name, market = str(config.region), str(config.machine.type), config.machine.market
+    asked = spot_prices(region, (name,)) if market == "spot" else []
+    spot = min((each.usd_per_hour for each in asked), default=None)
+    price = stack_price(config, spot)
+    if price is None:
+        yield Finding("warning", "price", f"our table has none for {name} in {region}", "see the price list of AWS")
+        return
+    yield Finding(
+        "ok", "price", f"${price.per_hour:.3f} an hour, ${price.per_month:.0f} a month of {HOURS_PER_MONTH} h"
+    )
+    cap, on_demand = config.machine.spot_max_usd_per_hour, machine_usd("aws", region, name, "on_demand")
+    if spot is not None and cap is not None and cap < spot:
+        yield Finding(
+            "error", "machine.spot_max_usd_per_hour", f"{cap:g} is below the market's ${spot:.4f}", "write more"
+        )
+    if spot is not None and on_demand is not None and spot > on_demand:
+        yield Finding("warning", "price", f"spot costs more than on demand (${on_demand:.3f}) now", "write on_demand")

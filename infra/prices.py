@@ -1,0 +1,110 @@
+"""What things cost, from the frozen tables in infra/data: list prices with their source and date. Asks no cloud.
+
+Spot prices of AWS are not in the tables, as they move by the hour: infra/aws/stock.py asks for them.
+"""
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+
+from infra.config import DeploymentConfig
+from infra.machines import DATA_DIR
+from infra.sizes import data_gib
+
+HOURS_PER_MONTH = 730
+"""As AWS and GCP count a month on their price pages."""
+
+WEEKS_PER_MONTH = HOURS_PER_MONTH / (7 * 24)
+
+EVERY_REGION = "any"
+"""Region in the table of what costs the same everywhere."""
+
+DISK_ITEM = {"aws": "ebs_gp3_storage", "gcp": "pd_balanced_storage"}
+ADDRESS_ITEM = {"aws": "public_ipv4_address", "gcp": "external_ip_standard_vm"}
+BUCKET_ITEM = {"aws": "s3_standard_storage_first_50tb", "gcp": "gcs_standard_storage_single_region"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackPrice:
+    """What a stack costs, in USD, without traffic and without what lies in its bucket."""
+
+    machines_per_hour: float
+    """While the machines run."""
+    disks_per_month: float
+    """Whether they run or not."""
+    addresses_per_hour: float
+    """Whether they run or not."""
+    running_hours_per_month: float
+
+    @property
+    def per_hour(self) -> float:
+        """What an hour costs in which the machines run."""
+        return self.machines_per_hour + self.addresses_per_hour + self.disks_per_month / HOURS_PER_MONTH
+
+    @property
+    def per_month(self) -> float:
+        """What a month costs, with the hours that the weekly schedule leaves."""
+        fixed = self.disks_per_month + self.addresses_per_hour * HOURS_PER_MONTH
+        return fixed + self.machines_per_hour * self.running_hours_per_month
+
+
+def stack_price(config: DeploymentConfig, spot_usd_per_hour: float | None = None) -> StackPrice | None:
+    """Return the price of a stack on its first machine type; None when the tables do not know it.
+
+    `spot_usd_per_hour` is the market's price, where that is known.
+    """
+    cloud, region, machine = config.cloud, str(config.region), config.machine
+    if cloud not in DISK_ITEM or machine.type is None:
+        return None
+    market = machine.market
+    hourly = spot_usd_per_hour if spot_usd_per_hour is not None else machine_usd(cloud, region, machine.type, market)
+    disk = item_usd(cloud, region, DISK_ITEM[cloud])
+    address = item_usd(cloud, region, ADDRESS_ITEM[cloud])
+    if hourly is None or disk is None or address is None:
+        return None
+    return StackPrice(
+        machines_per_hour=hourly * machine.count,
+        disks_per_month=disk * (config.storage.root_gib + data_gib(config)) * machine.count,
+        addresses_per_hour=address * machine.count,
+        running_hours_per_month=running_hours(config),
+    )
+
+
+def running_hours(config: DeploymentConfig) -> float:
+    """Return how many hours of a month the machines run by the weekly schedule; a month when there is none."""
+    weekly = config.lifetime.weekly
+    if weekly is None:
+        return HOURS_PER_MONTH
+    return (_hours(weekly.stop) - _hours(weekly.start)) * len(weekly.days) * WEEKS_PER_MONTH
+
+
+def machine_usd(cloud: str, region: str, machine_type: str, market: str) -> float | None:
+    """Return the price of a machine by the hour; None when the table does not know it."""
+    return _machines().get((cloud, region, machine_type, market))
+
+
+def item_usd(cloud: str, region: str, item: str) -> float | None:
+    """Return the price of a unit of storage or network; None when the table does not know it for this region."""
+    known = _items()
+    return known.get((cloud, region, item), known.get((cloud, EVERY_REGION, item)))
+
+
+@cache
+def _machines() -> dict[tuple[str, str, str, str], float]:
+    rows = _rows("machine_prices.csv")
+    return {(r["cloud"], r["region"], r["machine_type"], r["market"]): float(r["usd_per_hour"]) for r in rows}
+
+
+@cache
+def _items() -> dict[tuple[str, str, str], float]:
+    return {(r["cloud"], r["region"], r["item"]): float(r["usd"]) for r in _rows("storage_network_prices.csv")}
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    with (DATA_DIR / name).open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _hours(time_of_day: str) -> float:
+    hours, minutes = time_of_day.split(":")
+    return int(hours) + int(minutes) / 60

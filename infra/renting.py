@@ -1,0 +1,129 @@
+"""What rented clouds need around the engine: preflight, a lease, places to try, and an end that the cloud confirms.
+
+Knows clouds by name only: each offers the same functions in a module of its own (`CLOUDS`).
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Protocol, cast
+
+from core.console import say, step
+from core.errors import DeployError
+from infra import preflight
+from infra.config import DeploymentConfig
+from infra.events import Report
+from infra.lease import LEASE_VARIABLE, Lease, read_lease, write_lease
+from infra.placement import Attempt, Candidate, place, table
+
+if TYPE_CHECKING:
+    from infra.stack import Stack
+
+CLOUDS = {"aws": "infra.aws.renting"}
+"""The module of each rented cloud."""
+
+
+class Renting(Protocol):
+    """What a rented cloud offers."""
+
+    def candidates(self, config: DeploymentConfig, previous: Lease | None) -> list[Candidate]:
+        """Return the leases that may be tried, best first."""
+        ...
+
+    def out_of_stock(self, text: str) -> str | None:
+        """Return the cloud's words when an error only means that a place has no machine."""
+        ...
+
+    def find(self, lease: Lease) -> list[str]:
+        """Return what the cloud still has of a lease, a line each, without what is kept on purpose."""
+        ...
+
+    def kept(self, lease: Lease) -> list[str]:
+        """Return what is kept of a lease on purpose, with what it costs, a line each."""
+        ...
+
+    def remove(self, lease: Lease) -> None:
+        """Remove what `find` names. Raises DeployError when it stays."""
+        ...
+
+    def remove_adrift(self, lease: Lease, known: set[str]) -> list[str]:
+        """Remove what carries the lease's id and is none of the `known` ids; return what that was, a line each."""
+        ...
+
+
+def renting(cloud: str) -> Renting | None:
+    """Return what a cloud offers; None for clouds where nothing is rented."""
+    return cast(Renting, importlib.import_module(CLOUDS[cloud])) if cloud in CLOUDS else None
+
+
+def known_lease(cloud: str, stack: str, held: "Stack") -> Lease | None:
+    """Return the lease in the stack's state, else the one that this checkout noted.
+
+    None for a stack that was never made, and where nothing is rented.
+    """
+    if cloud not in CLOUDS:
+        return None
+    outputs = held.outputs() or {}
+    lease = Lease.model_validate(outputs["lease"]) if "lease" in outputs else read_lease(stack)
+    if lease is not None:
+        write_lease(stack, lease)  # asked for again when the state is gone
+    return lease
+
+
+def preview(config: DeploymentConfig, stack: str, held: "Stack") -> Report:
+    """Report what `up` would do, in the place that it would try first."""
+    cloud = renting(config.cloud)
+    if cloud is not None:
+        with step("look up image and zones"):
+            candidate = _told(cloud.candidates(config, known_lease(config.cloud, stack, held)), stack)[0]
+        say(f"  {candidate}")
+        held.hand_over(LEASE_VARIABLE, candidate.lease.model_dump_json())
+    with step("ask the Pulumi engine"):
+        return held.preview()
+
+
+def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, list[Attempt]]:
+    """Make the machines in the first place that has them. Raises DeployError when none has."""
+    cloud = renting(config.cloud)
+    if cloud is None:
+        with step("bring the machines to what the stack's file says (Pulumi)"):
+            return held.up(), []
+    previous = known_lease(config.cloud, stack, held)
+    if previous is None:
+        with step("look for what would go wrong (preflight)"):
+            found = preflight.findings(config, stack, None)
+            for each in found:
+                if each.level == "warning":
+                    say(f"  ! {each}")
+            preflight.refuse(found, stack)
+    with step("look up image, zones and prices"):
+        candidates = _told(cloud.candidates(config, previous), stack)
+    recover(config.cloud, stack, held)
+
+    def attempt(candidate: Candidate) -> Report:
+        write_lease(stack, candidate.lease)
+        held.hand_over(LEASE_VARIABLE, candidate.lease.model_dump_json())
+        return held.up()
+
+    report, tried = place(
+        candidates, attempt, out_of_stock=cloud.out_of_stock, timeout_s=config.machine.placement_timeout_s
+    )
+    if len(tried) > 1:
+        say(table(tried))
+    return report, tried
+
+
+def recover(cloud: str, stack: str, held: "Stack") -> None:
+    """Remove what a command that was cut off made and could not note: it would be in the way of the next one."""
+    rented = renting(cloud)
+    if rented is None or not held.interrupted:
+        return
+    lease = known_lease(cloud, stack, held)
+    if lease is not None:
+        with step("look for what the interrupted command made and could not note"):
+            for line in rented.remove_adrift(lease, held.known_ids()):
+                say(f"  - removed {line}")
+
+
+def _told(candidates: list[Candidate], stack: str) -> list[Candidate]:
+    if not candidates:
+        raise DeployError("no zone offers the machine type", where=f"stack {stack}", hint="see `make preflight`")
+    return candidates

@@ -1,0 +1,24 @@
+"""How large a stack's disks are. Sizes in GiB."""
+
+import math
+
+from infra.config import DeploymentConfig
+from infra.config.fit import DATA_HEADROOM_GIB
+from serving.weights import stored_gib
+
+UNKNOWN_MODEL_GIB = 50
+"""Data volume for a model whose name tells no size."""
+
+SMALLEST_DATA_GIB = 20
+
+
+def data_gib(config: DeploymentConfig) -> int:
+    """Return the size of the data volume: what the stack file says, else weights twice (a new version is fetched while
+    the old one serves) and room beside them.
+    """
+    if config.storage.data_gib is not None:
+        return config.storage.data_gib
+    weights = stored_gib(config.serving.model)
+    if weights is None:
+        return UNKNOWN_MODEL_GIB
+    return max(SMALLEST_DATA_GIB, math.ceil(2 * weights + DATA_HEADROOM_GIB))

@@ -1,0 +1,84 @@
+"""Everything of ours in a rented cloud, over all regions, against the stacks that this checkout knows.
+
+    python -m infra.sweep --cloud aws             a table on stdout
+    python -m infra.sweep --cloud aws --delete    removes what belongs to no known stack, after asking
+
+A colleague's stacks are not known here: look at the names before you say yes.
+"""
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from core.console import say, step
+from core.errors import UsageError, run_cli
+from core.paths import state_dir
+
+CLOUDS = {"aws": "infra.aws.leftovers"}
+"""Modules that offer `regions()`, `find_things(region, once=)` and `remove_things(things)`."""
+
+AT_ONCE = 8
+YES = "yes"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Sweep, tell, and remove when that is asked for."""
+    parser = argparse.ArgumentParser(prog="python -m infra.sweep", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--cloud", required=True, choices=CLOUDS, help="which cloud to look at")
+    parser.add_argument("--delete", action="store_true", help="remove what belongs to no known stack, after asking")
+    options = parser.parse_args(arguments)
+    say(f"leftovers: asks all regions of {options.cloud} for what carries our tags")
+    cloud = importlib.import_module(CLOUDS[options.cloud])
+    with step("ask the regions"):
+        things = _found(cloud)
+    known = known_ids()
+    for thing in things:
+        print(f"{_standing(thing, known)}\t{thing}")
+    stray = [thing for thing in things if thing.lease_id not in known]
+    say(f"  {len(things)} thing(s), {len(stray)} of no stack that this checkout knows")
+    if options.delete and stray:
+        _confirm(stray)
+        with step(f"remove {len(stray)} thing(s)"):
+            cloud.remove_things(stray)
+    return 0
+
+
+def known_ids() -> set[str]:
+    """Return the ids of the leases that this checkout has noted."""
+    found = set()
+    for path in (state_dir() / "stacks").glob("*/lease.json"):
+        try:
+            found.add(str(json.loads(path.read_text())["id"]))
+        except (OSError, ValueError, KeyError):
+            say(f"  {path} cannot be read; its stack counts as not known")
+    return found
+
+
+def _found(cloud: Any) -> list[Any]:
+    """Return what all regions have; services that answer the same in each of them are asked in the first."""
+    regions = cloud.regions()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        asked = [pool.submit(cloud.find_things, region, once=region == regions[0]) for region in regions]
+        return [thing for each in asked for thing in each.result()]
+
+
+def _standing(thing: Any, known: set[str]) -> str:
+    if thing.lease_id in known:
+        return "kept" if thing.keep else "known"
+    return "stray"
+
+
+def _confirm(stray: Iterable[Any]) -> None:
+    """Ask on the terminal. Raises UsageError unless the answer is yes."""
+    stacks = sorted({f"{thing.stack} ({thing.lease_id})" for thing in stray})
+    say(f"this removes everything of {', '.join(stacks)}, kept disks and buckets too; type {YES} to go on")
+    if not sys.stdin.readline().strip() == YES:
+        raise UsageError("not confirmed", where="leftovers --delete", hint=f"type {YES} when asked")
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))

@@ -1,0 +1,154 @@
+"""Stands before moto on the wire and adds what AWS does and moto does not.
+
+Stock-outs and refusals on demand, deletion order, states that take a while, quotas, answers that are held back.
+"""
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+from urllib.parse import parse_qs
+from xml.sax.saxutils import escape
+
+from tests.doubles.aws import settings as control
+from tests.doubles.aws.order import Refusal, refuse_deletion
+from tests.doubles.aws.seed import PARAMETERS, seed_parameters
+from tests.doubles.aws.states import States
+from tests.doubles.aws.stock import refuse_launch
+from tests.doubles.provider import launcher
+
+Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+REGION = re.compile(r"Credential=[^/]+/\d+/([a-z0-9-]+)/([a-z0-9-]+)/")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request to the API."""
+
+    service: str
+    region: str
+    action: str
+    """Name of the action, or method and path for services that speak REST."""
+
+    values: dict[str, str]
+    body: bytes
+
+
+class Gate:
+    """A WSGI application around moto's."""
+
+    def __init__(self, moto: Application, account: str, open_provider: Callable[[dict[str, str]], int]) -> None:
+        self._moto = moto
+        self._account = account
+        self._open_provider = open_provider
+        self._settings = control.Settings()
+        self._states = States(account)
+        self._seeded: set[str] = set()
+        self._calls: list[str] = []
+        self._lock = threading.Lock()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        body = _body(environ)
+        if path.startswith("/double/"):
+            return self._controlled(path, body, start_response)
+        if path == "/moto-api/reset":
+            self._seeded.clear()
+            self._states.clear()
+            self._calls.clear()
+        call = _call(environ, body)
+        if call is None:
+            return self._moto(environ, start_response)
+        return self._gated(call, environ, start_response)
+
+    def _gated(self, call: Call, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        self._calls.append(call.action)
+        self._seed(call.region)
+        try:
+            if call.action in self._settings.refused:
+                code = self._settings.refused[call.action]
+                raise Refusal(403 if code == "UnauthorizedOperation" else 400, code, f"{call.action} is refused")
+            if call.service == "ec2":
+                refuse_launch(self._account, call.region, call.action, call.values, self._settings)
+                refuse_deletion(self._account, call.region, call.action, call.values)
+                self._states.before(call.region, call.action, call.values)
+        except Refusal as refusal:
+            return _refused(call, refusal, start_response)
+        if call.action == "GetServiceQuota":
+            return self._quota(call, start_response)
+        answer = self._moto(environ, start_response)
+        if call.service == "ec2":
+            self._states.after(call.region, call.action, call.values, self._settings)
+        time.sleep(self._settings.hold_s.get(call.action, 0))
+        return answer
+
+    def _seed(self, region: str) -> None:
+        with self._lock:
+            if region not in self._seeded:
+                self._seeded.add(region)
+                seed_parameters(self._account, region, PARAMETERS)
+
+    def _quota(self, call: Call, start_response: Any) -> list[bytes]:
+        code = json.loads(call.body)["QuotaCode"]
+        if code not in self._settings.quotas:
+            return _refused(call, Refusal(400, "NoSuchResourceException", f"no quota {code}"), start_response)
+        quota = {"QuotaCode": code, "ServiceCode": "ec2", "Value": self._settings.quotas[code], "Unit": "None"}
+        return _json(start_response, {"Quota": quota})
+
+    def _controlled(self, path: str, body: bytes, start_response: Any) -> list[bytes]:
+        if path == control.CALLS:
+            return _json(start_response, self._calls)
+        if path == launcher.PATH:
+            return _json(start_response, self._open_provider(json.loads(body)))
+        if path == control.PARAMETERS:
+            wanted = json.loads(body)
+            self._seed(wanted["region"])
+            seed_parameters(self._account, wanted["region"], wanted["values"])
+        else:
+            self._settings = control.decode(body)
+        return _json(start_response, {})
+
+
+def _body(environ: dict[str, Any]) -> bytes:
+    """Return the request's body and leave it to be read once more."""
+    length = int(environ.get("CONTENT_LENGTH") or 0)
+    body: bytes = environ["wsgi.input"].read(length) if length else b""
+    environ["wsgi.input"] = BytesIO(body)
+    return body
+
+
+def _call(environ: dict[str, Any], body: bytes) -> Call | None:
+    """Return what is called, by the signature's scope; None for requests that are not signed."""
+    scope = REGION.search(environ.get("HTTP_AUTHORIZATION", ""))
+    if scope is None:
+        return None
+    region, service = scope[1], scope[2]
+    form = environ.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded")
+    values = {key: each[0] for key, each in parse_qs(body.decode()).items()} if form else {}
+    target = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
+    action = values.get("Action") or target or f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}"
+    return Call(service, region, action, values, body)
+
+
+def _refused(call: Call, refusal: Refusal, start_response: Any) -> list[bytes]:
+    status = f"{refusal.status} Refused"
+    if call.service in ("ec2", "iam", "sts"):
+        error = f"<Code>{refusal.code}</Code><Message>{escape(refusal.message)}</Message>"
+        text = (
+            f"<Response><Errors><Error>{error}</Error></Errors><RequestID>d0</RequestID></Response>"
+            if call.service == "ec2"
+            else f"<ErrorResponse><Error>{error}</Error><RequestId>d0</RequestId></ErrorResponse>"
+        )
+        start_response(status, [("Content-Type", "text/xml")])
+        return [text.encode()]
+    start_response(status, [("Content-Type", "application/x-amz-json-1.1"), ("x-amzn-errortype", refusal.code)])
+    return [json.dumps({"__type": refusal.code, "message": refusal.message}).encode()]
+
+
+def _json(start_response: Any, value: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "application/x-amz-json-1.1")])
+    return [json.dumps(value).encode()]

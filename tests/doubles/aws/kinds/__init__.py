@@ -1,0 +1,1 @@
+"""How the plugin makes, reads, changes and removes each kind of AWS resource: one noun, one file."""

@@ -1,0 +1,84 @@
+"""Stack files for tests in the simulated AWS, and what is there of them."""
+
+from typing import Any
+
+import yaml
+
+from tests.doubles.aws.running import RunningAws
+
+REGION = "ap-northeast-2"
+
+MODEL = "{name: qwen, source: {kind: hub, repo: Qwen/Qwen2.5-0.5B-Instruct, revision: " + "7a" * 20 + "}}"
+
+CPU = """\
+config:
+  llm-deploy:deployment:
+    cloud: aws
+    region: ap-northeast-2
+    zones: [{zones}]
+    machine: {{{machine}}}
+    network:
+      ssh_cidrs: [203.0.113.7/32]
+      client_cidrs: [203.0.113.0/24, "2001:db8::/48"]
+    lifetime: {{ttl_hours: 8}}
+    {more}
+    serving: {{model: {model}}}
+"""
+
+
+def stack_text(
+    machine: str = "type: m6i.2xlarge", *, zones: str = "ap-northeast-2a, ap-northeast-2b", more: str = ""
+) -> str:
+    """Return a stack file."""
+    return CPU.format(machine=machine, zones=zones, more=more, model=MODEL)
+
+
+def stack_value(machine: str = "type: m6i.2xlarge", *, more: str = "") -> Any:
+    """Return what a stack file holds below the deployment key."""
+    value = yaml.safe_load(stack_text(machine, more="" if more == "existing" else more))
+    deployment = value["config"]["llm-deploy:deployment"]
+    if more == "existing":
+        deployment["network"] |= {"id": "vpc-0123456789abcdef0", "subnets": ["subnet-0123456789abcdef0"]}
+    return deployment
+
+
+def instances(aws: RunningAws, region: str = REGION, *, ended: bool = False) -> list[Any]:
+    """Return the instances that run or, with `ended`, also those that did."""
+    seen = aws.client("ec2", region).describe_instances()["Reservations"]
+    found = [each for reservation in seen for each in reservation["Instances"]]
+    return [each for each in found if ended or each["State"]["Name"] not in ("shutting-down", "terminated")]
+
+
+def volumes(aws: RunningAws) -> dict[str, Any]:
+    """Return the data volumes by id: those with the tag that names them so."""
+    seen = aws.client("ec2", REGION).describe_volumes()["Volumes"]
+    return {each["VolumeId"]: each for each in seen if _tags(each).get("Name", "").endswith("-data")}
+
+
+def everything(aws: RunningAws, region: str = REGION) -> list[str]:
+    """Return all that the account has beside what every account has."""
+    ec2, left = aws.client("ec2", region), []
+    for method, key in (
+        ("describe_volumes", "Volumes"),
+        ("describe_addresses", "Addresses"),
+        ("describe_network_interfaces", "NetworkInterfaces"),
+        ("describe_key_pairs", "KeyPairs"),
+        ("describe_internet_gateways", "InternetGateways"),
+    ):
+        left += [f"{key}: {each}" for each in getattr(ec2, method)()[key]]
+    left += [f"instance {each['InstanceId']}" for each in instances(aws, region)]
+    left += [f"network {each['VpcId']}" for each in ec2.describe_vpcs()["Vpcs"] if not each["IsDefault"]]
+    groups = ec2.describe_security_groups()["SecurityGroups"]
+    left += [f"group {each['GroupId']}" for each in groups if each["GroupName"] != "default"]
+    left += [f"role {each['RoleName']}" for each in aws.client("iam").list_roles()["Roles"]]
+    profiles = aws.client("iam").list_instance_profiles()["InstanceProfiles"]
+    left += [f"profile {each['InstanceProfileName']}" for each in profiles]
+    left += [f"bucket {each['Name']}" for each in aws.client("s3").list_buckets()["Buckets"]]
+    schedules = aws.client("scheduler", region).list_schedule_groups()["ScheduleGroups"]
+    left += [f"schedules {each['Name']}" for each in schedules if each["Name"] != "default"]
+    logs = aws.client("logs", region).describe_log_groups()["logGroups"]
+    return left + [f"logs {each['logGroupName']}" for each in logs]
+
+
+def _tags(thing: Any) -> dict[str, str]:
+    return {each["Key"]: each["Value"] for each in thing.get("Tags", [])}

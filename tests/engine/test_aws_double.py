@@ -1,0 +1,120 @@
+"""The double of the AWS plugin under the real engine: what it lets through, and what it must catch."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.doubles.aws.running import RunningAws
+from tools.pulumi.cli import PulumiCli
+
+NETWORK = """
+import pulumi, pulumi_aws as aws
+cidr = pulumi.Config().get("cidr") or "10.83.0.0/16"
+options = pulumi.ResourceOptions(provider=aws.Provider("p", region="ap-northeast-2"))
+network = aws.ec2.Vpc("network", cidr_block=cidr, opts=options)
+door = aws.ec2.SecurityGroup("door", vpc_id=network.id, opts=options)
+pulumi.export("network", network.id)
+pulumi.export("door", door.id)
+"""
+
+UNKNOWN_INPUT = """
+import pulumi
+class Network(pulumi.CustomResource):
+    def __init__(self):
+        super().__init__("aws:ec2/vpc:Vpc", "network", {"cidrBlock": "10.83.0.0/16", "enableDnsHostname": True})
+Network()
+"""
+
+WRONG_TYPE = """
+import pulumi_aws as aws
+aws.ec2.Vpc("network", cidr_block="10.83.0.0/16", enable_dns_hostnames="yes")
+"""
+
+
+class Program:
+    """A small Pulumi project with a stack of its own."""
+
+    def __init__(self, folder: Path, text: str, cli: PulumiCli, aws: RunningAws) -> None:
+        self._folder = folder
+        self._cli = cli
+        self._environ = (
+            cli.environment()
+            | aws.environ()
+            | {
+                "PULUMI_BACKEND_URL": f"file://{folder}",
+                "PULUMI_CONFIG_PASSPHRASE": "x",
+                "AWS_REGION": "ap-northeast-2",
+                "PATH": os.pathsep.join((cli.environment()["PATH"], os.environ["PATH"])),
+            }
+        )
+        (folder / "Pulumi.yaml").write_text("name: small\nruntime: python\n")
+        (folder / "__main__.py").write_text(text)
+        self.run("stack", "init", "test")
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the CLI to its end."""
+        return subprocess.run(
+            [str(self._cli.program), "--non-interactive", *arguments],
+            cwd=self._folder,
+            env=self._environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+    def changes(self, verb: str, *arguments: str) -> dict[str, int]:
+        """Run a verb and return how many resources it changed how; the stack itself and its provider count, too."""
+        done = self.run(verb, "--json", *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        if verb == "preview":  # one document, not one a line
+            return dict(json.loads(done.stdout)["changeSummary"])
+        events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        summaries = [each["summaryEvent"]["resourceChanges"] for each in events if "summaryEvent" in each]
+        return dict(summaries[-1])
+
+
+@pytest.fixture
+def program(tmp_path: Path, cli: PulumiCli, aws: RunningAws) -> Program:
+    return Program(tmp_path, NETWORK, cli, aws)
+
+
+def test_two_resources_from_preview_to_nothing(program: Program, aws: RunningAws) -> None:
+    up = ("up", "--yes", "--skip-preview")
+    assert program.changes("preview") == {"create": 4}
+    assert program.changes(*up) == {"create": 4}
+    assert program.changes(*up, "--refresh", "--expect-no-changes") == {"same": 4}
+
+    program.run("config", "set", "cidr", "10.84.0.0/16")
+    assert program.changes(*up) == {"replace": 2, "same": 2}
+
+    assert program.changes("destroy", "--yes", "--skip-preview") == {"delete": 4}
+    networks = aws.client("ec2").describe_vpcs(Filters=[{"Name": "is-default", "Values": ["false"]}])
+    assert networks["Vpcs"] == []
+
+
+def test_what_was_deleted_behind_the_engine_is_made_anew(program: Program, aws: RunningAws) -> None:
+    program.changes("up", "--yes", "--skip-preview")
+    door = program.run("stack", "output", "door").stdout.strip()
+
+    aws.client("ec2").delete_security_group(GroupId=door)
+
+    assert program.changes("up", "--yes", "--skip-preview", "--refresh") == {"create": 1, "same": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        pytest.param(UNKNOWN_INPUT, "enableDnsHostname: the SDK knows no such input", id="unknown input"),
+        pytest.param(WRONG_TYPE, "enableDnsHostnames: is text, not bool", id="wrong type"),
+    ],
+)
+def test_wrong_inputs_are_errors(tmp_path: Path, cli: PulumiCli, aws: RunningAws, text: str, told: str) -> None:
+    done = Program(tmp_path, text, cli, aws).run("preview")
+
+    assert done.returncode != 0
+    assert told.partition(": ")[2] in done.stdout
+    assert told.partition(": ")[0] in done.stdout

@@ -1,0 +1,209 @@
+"""Trouble on AWS: nothing in stock, quotas, permissions, logins, commands that are killed, others' stacks."""
+
+import json
+
+import pytest
+
+from tests.doubles.aws.running import RunningAws
+from tests.engine.aws_stacks import everything, instances, stack_text, volumes
+from tests.engine.checkout import Checkout, wait_until
+
+SPOT = "type: g5.xlarge, market: spot, fallbacks: [g6.xlarge]"
+ZONES = "ap-northeast-2a, ap-northeast-2c, ap-northeast-2d"
+
+
+def test_spot_stock_out_in_two_zones_then_the_third(cloud_checkout: Checkout, aws: RunningAws) -> None:
+    stack = cloud_checkout.stack("aws-spot", stack_text(SPOT, zones=ZONES))
+    out = [{"zone": f"ap-northeast-2{zone}", "market": "spot"} for zone in "ac"]
+    aws.control.set(out_of_stock=out)
+
+    done = cloud_checkout.run("up", stack)
+
+    assert done.returncode == 0, done.stderr
+    (machine,) = instances(aws)
+    assert machine["Placement"]["AvailabilityZone"] == "ap-northeast-2d"
+    assert machine["InstanceLifecycle"] == "spot"
+    assert len(volumes(aws)) == 1
+    outcomes = [each["outcome"] for each in cloud_checkout.result(stack, "up.json")["places"]]
+    assert outcomes == ["out of stock", "out of stock", "placed"]
+    again = cloud_checkout.run("up", stack)
+    assert cloud_checkout.result(stack, "up.json")["changes"] == {}, again.stderr
+    assert cloud_checkout.run("down", stack).returncode == 0
+
+
+def test_nothing_anywhere_ends_in_a_table_and_down_cleans_up(cloud_checkout: Checkout, aws: RunningAws) -> None:
+    before = everything(aws)
+    stack = cloud_checkout.stack("aws-none", stack_text("type: g5.xlarge", zones="ap-northeast-2a, ap-northeast-2c"))
+    aws.control.set(out_of_stock=[{}])
+
+    done = cloud_checkout.run("up", stack)
+
+    assert done.returncode == 1
+    assert "no machines anywhere" in done.stderr
+    assert "ap-northeast-2a  g5.xlarge  out of stock" in done.stderr
+    assert "ap-northeast-2c  g5.xlarge  out of stock" in done.stderr
+    assert instances(aws, ended=True) == []
+    assert cloud_checkout.run("down", stack).returncode == 0
+    assert everything(aws) == before
+
+
+@pytest.mark.parametrize("code", ["VcpuLimitExceeded", "UnauthorizedOperation"])
+def test_quota_and_permission_errors_stop_at_once(cloud_checkout: Checkout, aws: RunningAws, code: str) -> None:
+    stack = cloud_checkout.stack("aws-stop", stack_text())
+    aws.control.set(refused={"RunInstances": code})
+
+    done = cloud_checkout.run("up", stack)
+
+    assert done.returncode == 1
+    assert code in done.stderr
+    assert aws.control.calls().count("RunInstances") == 1
+    assert cloud_checkout.run("down", stack).returncode == 0
+
+
+def test_up_killed_in_the_middle_then_down_leaves_nothing(cloud_checkout: Checkout, aws: RunningAws) -> None:
+    before = everything(aws)
+    stack = cloud_checkout.stack("aws-cut", stack_text())
+    aws.control.set(hold_s={"RunInstances": 30})  # made, and the answer does not come: nobody can note it
+    with cloud_checkout.started("up", stack) as up:
+        wait_until(lambda: bool(instances(aws)), 120)
+        up.kill_all()
+    aws.control.set()
+
+    done = cloud_checkout.run("down", stack)
+
+    assert done.returncode == 0, done.stderr
+    assert everything(aws) == before
+
+
+def test_up_killed_in_the_middle_then_up_goes_on(cloud_checkout: Checkout, aws: RunningAws) -> None:
+    stack = cloud_checkout.stack("aws-on", stack_text())
+    aws.control.set(hold_s={"RunInstances": 30})
+    with cloud_checkout.started("up", stack) as up:
+        wait_until(lambda: bool(instances(aws)), 120)
+        up.kill_all()
+    aws.control.set()
+
+    done = cloud_checkout.run("up", stack)
+
+    assert done.returncode == 0, done.stderr
+    assert len(instances(aws)) == 1, "the one that nobody could note is gone"
+    assert cloud_checkout.run("down", stack).returncode == 0
+
+
+def test_down_leaves_another_stack_alone(cloud_checkout: Checkout, aws: RunningAws) -> None:
+    mine, other = cloud_checkout.stack("aws-mine", stack_text()), cloud_checkout.stack("aws-other", stack_text())
+    cloud_checkout.run("up", other)
+    alone = everything(aws)
+    cloud_checkout.run("up", mine)
+
+    done = cloud_checkout.run("down", mine)
+
+    assert done.returncode == 0, done.stderr
+    assert sorted(map(_stable, everything(aws))) == sorted(map(_stable, alone))
+    assert cloud_checkout.run("down", other).returncode == 0
+
+
+def test_kept_disk_is_listed_with_its_cost_and_used_again(cloud_checkout: Checkout, aws: RunningAws) -> None:
+    keep = "storage: {data_gib: 100, keep_on_down: [data_volume]}"
+    stack = cloud_checkout.stack("aws-keep", stack_text(more=keep))
+    cloud_checkout.run("up", stack)
+    disks = volumes(aws).keys()
+
+    down = cloud_checkout.run("down", stack)
+
+    assert down.returncode == 0, down.stderr
+    assert volumes(aws).keys() == disks
+    assert instances(aws) == []
+    (kept,) = cloud_checkout.result(stack, "teardown.json")["kept"]
+    assert "100 GiB" in kept
+    assert "$9.12 a month" in kept
+    assert cloud_checkout.run("up", stack).returncode == 0
+    assert volumes(aws).keys() == disks
+
+    cloud_checkout.stack("aws-keep", stack_text(more="storage: {data_gib: 100}"))
+    done = cloud_checkout.run("down", stack)
+    assert done.returncode == 0, done.stderr
+    assert not volumes(aws)
+
+
+def test_preflight_lists_all_at_once(cloud_checkout: Checkout, aws: RunningAws) -> None:
+    stack = cloud_checkout.stack("aws-look", stack_text("type: g5.xlarge", zones="ap-northeast-2b"))
+    aws.control.set(quotas={"L-DB2E81BA": 0.0, "L-0263D0A3": 0.0})
+
+    done = cloud_checkout.run("up", stack)
+
+    assert done.returncode == 1
+    assert "3 things are wrong" in done.stderr
+    assert "g5.xlarge is not offered in ap-northeast-2b" in done.stderr
+    assert "L-DB2E81BA" in done.stderr
+    assert "L-0263D0A3" in done.stderr
+    assert "RunInstances" not in aws.control.calls()
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        pytest.param({"AWS_ACCESS_KEY_ID": ""}, "AWS credentials: there are none", id="no credentials"),
+        pytest.param({"AWS_PROFILE": "gone"}, "AWS credentials: ", id="unknown profile"),
+    ],
+)
+def test_logins_that_are_wrong_are_told_in_a_line(cloud_checkout: Checkout, environ: dict[str, str], told: str) -> None:
+    stack = cloud_checkout.stack("aws-login", stack_text())
+
+    done = cloud_checkout.shell(cloud_checkout.command("up", "--stack", stack), **environ)
+
+    assert done.returncode == 2
+    assert f"error: {told}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_expired_credentials_are_told_in_a_line(cloud_checkout: Checkout, aws: RunningAws) -> None:
+    aws.control.set(refused={"GetCallerIdentity": "ExpiredToken"})
+
+    done = cloud_checkout.run("up", cloud_checkout.stack("aws-expired", stack_text()))
+
+    assert done.returncode == 2
+    assert "error: AWS credentials: have expired; log in anew" in done.stderr
+
+
+def test_another_account_is_refused(cloud_checkout: Checkout, aws: RunningAws) -> None:
+    stack = cloud_checkout.stack("aws-account", stack_text(more='account: "999999999999"'))
+
+    done = cloud_checkout.run("up", stack)
+
+    assert done.returncode == 1
+    assert "is not of account 999999999999" in done.stderr
+    assert instances(aws, ended=True) == []
+
+
+def test_leftovers_tells_strays_from_known_stacks_and_removes_them(cloud_checkout: Checkout, aws: RunningAws) -> None:
+    stack = cloud_checkout.stack("aws-stray", stack_text())
+    cloud_checkout.run("up", stack)
+    sweep = [str(cloud_checkout.folder / ".venv/bin/python"), "-m", "infra.sweep", "--cloud", "aws"]
+    seen = cloud_checkout.shell(sweep)
+    assert seen.returncode == 0, seen.stderr
+    assert "known\tinstance " in seen.stdout
+    assert "stray\t" not in seen.stdout
+
+    lease = cloud_checkout.state / "stacks" / stack / "lease.json"
+    identity = json.loads(lease.read_text())["id"]
+    lease.unlink()
+    assert "stray\tnetwork" in cloud_checkout.shell(sweep).stdout
+    refused = cloud_checkout.shell([*sweep, "--delete"])
+    assert refused.returncode == 2, "nobody said yes"
+    assert len(instances(aws)) == 1
+
+    import subprocess
+
+    done = subprocess.run(
+        [*sweep, "--delete"], cwd=cloud_checkout.folder, env=cloud_checkout.environ, input="yes\n", capture_output=True,
+        text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert instances(aws) == []
+    assert identity not in cloud_checkout.shell(sweep).stdout
+
+
+def _stable(thing: str) -> str:
+    """Return a line without what a look at it may change."""
+    return thing[:60]

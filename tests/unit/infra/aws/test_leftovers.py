@@ -1,0 +1,177 @@
+"""Leftovers on AWS: ours are found and removed in an order that works, others' stay."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from moto import mock_aws
+from moto.moto_api._internal.models import moto_api_backend
+
+from core.errors import DeployError
+from infra.aws import api
+from infra.aws.leftovers import find_things, remove_things
+from infra.aws.tags import ID, KEEP, own_tags
+
+POLICY = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}}
+REGION = "ap-northeast-2"
+MINE, OTHER = "0123abcd", "4567cdef"
+
+
+@pytest.fixture(scope="module")
+def account() -> Iterator[None]:
+    """An account that moto plays in this process; clients are shared, as each costs half a second."""
+    with pytest.MonkeyPatch.context() as patch, mock_aws():
+        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        api.client.cache_clear()
+        api._session.cache_clear()
+        yield
+    api.client.cache_clear()
+    api._session.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _empty(account: None) -> None:  # noqa: ARG001  # what is emptied
+    moto_api_backend.reset()
+
+
+def client(service: str) -> Any:
+    return api.client(service, REGION)
+
+
+def tagged(resource: str, identity: str, **more: str) -> list[dict[str, Any]]:
+    tags = own_tags("prod", identity) | more
+    return [{"ResourceType": resource, "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}]
+
+
+def volume(identity: str, **more: str) -> str:
+    made = client("ec2").create_volume(
+        AvailabilityZone=f"{REGION}a", Size=20, TagSpecifications=tagged("volume", identity, **more)
+    )
+    return str(made["VolumeId"])
+
+
+def network(identity: str) -> None:
+    """A network with all that stands in the way of its removal."""
+    ec2 = client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.83.0.0/16", TagSpecifications=tagged("vpc", identity))["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.83.0.0/20", TagSpecifications=tagged("subnet", identity))[
+        "Subnet"
+    ]["SubnetId"]
+    gateway = ec2.create_internet_gateway(TagSpecifications=tagged("internet-gateway", identity))
+    gateway_id = gateway["InternetGateway"]["InternetGatewayId"]
+    ec2.attach_internet_gateway(InternetGatewayId=gateway_id, VpcId=vpc)
+    table = ec2.create_route_table(VpcId=vpc, TagSpecifications=tagged("route-table", identity))
+    table_id = table["RouteTable"]["RouteTableId"]
+    ec2.associate_route_table(RouteTableId=table_id, SubnetId=subnet)
+    ec2.create_route(RouteTableId=table_id, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway_id)
+    ec2.create_security_group(
+        GroupName="door", Description="door", VpcId=vpc, TagSpecifications=tagged("security-group", identity)
+    )
+    address = ec2.allocate_address(Domain="vpc", TagSpecifications=tagged("elastic-ip", identity))
+    interface = ec2.create_network_interface(SubnetId=subnet, TagSpecifications=tagged("network-interface", identity))[
+        "NetworkInterface"
+    ]["NetworkInterfaceId"]
+    ec2.associate_address(AllocationId=address["AllocationId"], NetworkInterfaceId=interface)
+
+
+def named(identity: str) -> None:
+    """What carries a name and no tag that could be asked for."""
+    client("iam").create_role(RoleName=f"llm-prod-{identity}-host", AssumeRolePolicyDocument="{}")
+    client("iam").put_role_policy(
+        RoleName=f"llm-prod-{identity}-host", PolicyName="host", PolicyDocument=json.dumps(POLICY)
+    )
+    client("iam").create_instance_profile(InstanceProfileName=f"llm-prod-{identity}-host")
+    client("iam").add_role_to_instance_profile(
+        InstanceProfileName=f"llm-prod-{identity}-host", RoleName=f"llm-prod-{identity}-host"
+    )
+    client("scheduler").create_schedule_group(Name=f"llm-prod-{identity}")
+    client("logs").create_log_group(logGroupName=f"/llm-deploy/llm-prod-{identity}")
+    where = {"LocationConstraint": REGION}
+    client("s3").create_bucket(Bucket=f"llm-prod-{identity}", CreateBucketConfiguration=where)
+    client("s3").put_object(Bucket=f"llm-prod-{identity}", Key="models/a", Body=b"a")
+
+
+def test_an_empty_account_has_none() -> None:
+    assert find_things(REGION) == []
+
+
+def test_all_of_a_lease_is_removed_and_the_other_stays() -> None:
+    for identity in (MINE, OTHER):
+        network(identity)
+        named(identity)
+        volume(identity)
+    others = set(find_things(REGION, OTHER))
+    mine = find_things(REGION, MINE)
+    assert {thing.kind for thing in mine} == {
+        "address", "bucket", "instance profile", "internet gateway", "log group", "network", "network interface",
+        "role", "route table", "schedule group", "security group", "subnet", "volume",
+    }  # fmt: skip
+
+    remove_things(mine, sleep=lambda _s: None)
+
+    assert find_things(REGION, MINE) == []
+    assert set(find_things(REGION, OTHER)) == others
+
+
+def test_things_say_whose_they_are() -> None:
+    identity = volume(MINE, **{KEEP: "yes"})
+
+    (thing,) = find_things(REGION)
+
+    assert (thing.id, thing.lease_id, thing.stack, thing.keep) == (identity, MINE, "prod", True)
+    assert str(thing) == f"volume {identity} in {REGION}, 20 GiB (stack prod)"
+
+
+def test_a_terminated_instance_is_no_leftover() -> None:
+    ec2 = client("ec2")
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    made = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, TagSpecifications=tagged("instance", MINE))
+    assert [thing.kind for thing in find_things(REGION, MINE)] == ["instance"]
+
+    ec2.terminate_instances(InstanceIds=[made["Instances"][0]["InstanceId"]])
+
+    assert find_things(REGION, MINE) == []
+
+
+def test_a_spot_request_that_lives_is_one() -> None:
+    ec2 = client("ec2")
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    ec2.request_spot_instances(
+        SpotPrice="1",
+        LaunchSpecification={"ImageId": image, "InstanceType": "t3.large"},
+        TagSpecifications=tagged("spot-instances-request", MINE),
+    )
+    found = find_things(REGION, MINE)
+    assert "spot request" in {thing.kind for thing in found}
+
+    remove_things(found, sleep=lambda _s: None)
+
+    assert find_things(REGION, MINE) == []
+
+
+def test_what_does_not_go_is_told_with_what_aws_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    volume(MINE)
+    real = api.call
+
+    def call(service: str, region: str, method: str, **arguments: Any) -> Any:
+        if method == "delete_volume":
+            raise DeployError("VolumeInUse: attached")
+        return real(service, region, method, **arguments)
+
+    monkeypatch.setattr("infra.aws.leftover_kinds.call", call)
+    now = iter(range(0, 1000, 100))
+
+    with pytest.raises(DeployError, match="not gone after 240 s") as caught:
+        remove_things(find_things(REGION, MINE), clock=lambda: float(next(now)), sleep=lambda _s: None)
+
+    assert "VolumeInUse: attached" in caught.value.detail
+
+
+def test_things_of_others_are_not_ours() -> None:
+    client("ec2").create_volume(AvailabilityZone=f"{REGION}a", Size=20)
+    client("iam").create_role(RoleName="llm-something-else", AssumeRolePolicyDocument="{}")
+
+    assert find_things(REGION) == []
+    assert ID.startswith("llm-deploy:")

@@ -1,0 +1,137 @@
+"""The program of cloud `aws` without an engine: what it registers, checked by the SDK's own names and types."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pulumi
+import pytest
+
+from infra import guards
+from infra.aws.tags import DATA_VOLUME, ENDS_AT, TAGGED
+from infra.config import parse_deployment
+from infra.lease import LEASE_VARIABLE, Lease
+from tests.doubles.aws.table import KINDS
+from tests.doubles.provider.mocks import TableMocks
+from tests.doubles.provider.schema import resource_schema
+from tests.engine.aws_stacks import stack_value
+
+INSTANCE = "aws:ec2/instance:Instance"
+
+Deployed = Callable[..., TableMocks]
+
+
+@pytest.fixture
+def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
+    """Run the program on a stack file's values and return what it registered."""
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+    # The engine calls transforms, and there is none: each resource passes the same function here.
+    monkeypatch.setattr(guards, "install", lambda *_arguments: None)
+
+    def run(machine: str = "type: m6i.2xlarge", **lease: Any) -> TableMocks:
+        values: dict[str, Any] = {
+            "id": "0123abcd",
+            "region": "ap-northeast-2",
+            "began_at": "2026-11-21T12:00:00Z",
+            "image_name": "ubuntu-24.04",
+            "image": "ami-0a24040000000000a",
+            "machine_type": "m6i.2xlarge",
+            "zone": "ap-northeast-2a",
+            "zones": ("ap-northeast-2a", "ap-northeast-2b"),
+        }
+        more = lease.pop("more", "")
+        monkeypatch.setenv(LEASE_VARIABLE, Lease.model_validate(values | lease).model_dump_json())
+        mocks = TableMocks(KINDS)
+        pulumi.runtime.set_mocks(mocks, project="llm-deploy", stack="prod", preview=False)
+        from infra.aws import deploy
+
+        def program() -> None:
+            deploy(parse_deployment(stack_value(machine, more=more), "a test"))
+
+        pulumi.runtime.test(program)()  # type: ignore[no-untyped-call]
+        return mocks
+
+    return run
+
+
+def test_a_host_is_guarded_encrypted_and_ends(deployed: Deployed) -> None:
+    mocks = deployed()
+
+    (host,) = mocks.of(INSTANCE)
+    assert host["metadataOptions"]["httpTokens"] == "required"
+    assert host["metadataOptions"]["httpPutResponseHopLimit"] == 1
+    assert host["rootBlockDevice"]["encrypted"] is True
+    assert host["instanceInitiatedShutdownBehavior"] == "terminate"
+    assert host["tags"][ENDS_AT] == "2026-11-21T20:00:00Z"
+    assert host["tags"][DATA_VOLUME] == "prod-1-data-id"
+    assert "instanceMarketOptions" not in host
+    (schedule,) = mocks.of("aws:scheduler/schedule:Schedule")
+    assert schedule["scheduleExpression"] == "at(2026-11-21T20:00:00)"
+    assert json.loads(schedule["target"]["input"]) == {"InstanceIds": ["prod-1-id"]}
+
+
+def test_spot_is_asked_for_once(deployed: Deployed) -> None:
+    machine = "type: g5.xlarge, market: spot, spot_max_usd_per_hour: 0.5"
+    (host,) = deployed(machine, machine_type="g5.xlarge").of(INSTANCE)
+
+    assert host["instanceMarketOptions"] == {
+        "marketType": "spot",
+        "spotOptions": {
+            "spotInstanceType": "one-time",
+            "instanceInterruptionBehavior": "terminate",
+            "maxPrice": "0.5000",
+        },
+    }
+
+
+def test_only_t_types_have_credits(deployed: Deployed) -> None:
+    (plain,) = deployed().of(INSTANCE)
+    (small,) = deployed("type: t3.xlarge", machine_type="t3.xlarge").of(INSTANCE)
+
+    assert "creditSpecification" not in plain
+    assert small["creditSpecification"] == {"cpuCredits": "standard"}
+
+
+def test_the_firewall_has_two_doors_and_no_engine_port(deployed: Deployed) -> None:
+    rules = deployed().of("aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule")
+
+    doors = {(each["fromPort"], each["toPort"], each.get("cidrIpv4") or each["cidrIpv6"]) for each in rules}
+    assert doors == {(22, 22, "203.0.113.7/32"), (443, 443, "203.0.113.0/24"), (443, 443, "2001:db8::/48")}
+
+
+def test_a_host_may_read_its_prefix_and_no_more(deployed: Deployed) -> None:
+    mocks = deployed(more="storage: {bucket: {prefix: models/}}")
+
+    policies = mocks.of("aws:iam/rolePolicy:RolePolicy")
+    (policy,) = [json.loads(each["policy"]) for each in policies if each["name"] == "host"]
+    by_name = {each["Sid"]: each for each in policy["Statement"]}
+    assert by_name["ReadModels"]["Resource"] == "prod-arn/models/*"
+    assert by_name["ReadModels"]["Action"] == "s3:GetObject"
+    assert by_name["ListModels"]["Condition"] == {"StringLike": {"s3:prefix": "models/*"}}
+    assert not [action for each in policy["Statement"] for action in each["Action"] if action.endswith("*")]
+
+
+def test_an_existing_network_is_used_as_it_is(deployed: Deployed) -> None:
+    mocks = deployed(more="", zone="ap-northeast-2a", zones=("ap-northeast-2a",))
+    assert len(mocks.of("aws:ec2/vpc:Vpc")) == 1
+
+    mocks = deployed("type: m6i.2xlarge", subnets={"ap-northeast-2a": "subnet-0123456789abcdef0"}, more="existing")
+    assert mocks.of("aws:ec2/vpc:Vpc") == []
+    (interface,) = mocks.of("aws:ec2/networkInterface:NetworkInterface")
+    assert interface["subnetId"] == "subnet-0123456789abcdef0"
+
+
+def test_every_host_of_several_is_its_own(deployed: Deployed) -> None:
+    mocks = deployed("type: m6i.2xlarge, count: 3")
+
+    assert mocks.names(INSTANCE) == ["prod-1", "prod-2", "prod-3"]
+    assert len(mocks.of("aws:ebs/volume:Volume")) == 3
+    keys = [each["input"] for each in mocks.of("pulumi:index:Stash")]
+    assert len({json.dumps(each) for each in keys}) == 3
+
+
+def test_tags_reach_all_that_takes_them() -> None:
+    """The table of what is tagged is the SDK's own, for every kind that the double knows."""
+    taggable = {kind.token for kind in KINDS if "tags" in resource_schema(kind.token).input_names}
+
+    assert taggable == TAGGED

@@ -1,0 +1,130 @@
+"""Settling a lease on AWS: order of places, what is kept, what is looked up anew, what counts as out of stock."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from core.errors import ConfigError
+from infra.aws import settle
+from infra.aws.stock import SpotPrice
+from infra.config import DeploymentConfig, parse_deployment
+from infra.lease import Lease
+from infra.placement import Candidate
+from tests.engine.aws_stacks import stack_value
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+A, B, C = (f"ap-northeast-2{zone}" for zone in "abc")
+
+
+@pytest.fixture(autouse=True)
+def _cloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A region of three zones; g6 in the last one only."""
+    where = {"m6i.2xlarge": [A, B, C], "m6i.4xlarge": [A, B, C], "g5.xlarge": [A, C], "g6.xlarge": [C]}
+    prices = [SpotPrice(A, "g5.xlarge", 0.5), SpotPrice(C, "g5.xlarge", 0.4), SpotPrice(C, "g6.xlarge", 0.3)]
+    monkeypatch.setattr(settle, "zones_of", lambda _region: [A, B, C])
+    monkeypatch.setattr(settle, "offered", lambda _region, types: {each: where.get(each, []) for each in types})
+    monkeypatch.setattr(settle, "spot_prices", lambda _region, _types: prices)
+    monkeypatch.setattr(settle, "resolve_image", lambda name, _region, _arch: f"ami-of-{name}")
+
+
+def config(machine: str = "type: m6i.2xlarge", zones: list[str] | None = None, **more: Any) -> DeploymentConfig:
+    value = stack_value(machine) | more
+    value["zones"] = zones if zones is not None else [A, B]
+    return parse_deployment(value, "a test")
+
+
+def places(settled: list[Candidate]) -> list[tuple[str, str]]:
+    return [(each.lease.zone[-1], each.lease.machine_type) for each in settled]
+
+
+def lease(**changes: Any) -> Lease:
+    (first, *_rest) = settle.candidates(config(), None, NOW)
+    return first.lease.model_copy(update=changes)
+
+
+def test_types_come_before_zones_in_the_order_of_the_file() -> None:
+    asked = config("type: g5.xlarge, fallbacks: [g6.xlarge]", [C, A])
+
+    assert places(settle.candidates(asked, None, NOW)) == [("c", "g5.xlarge"), ("a", "g5.xlarge"), ("c", "g6.xlarge")]
+
+
+def test_spot_is_ranked_by_price_within_a_type() -> None:
+    asked = config("type: g5.xlarge, fallbacks: [g6.xlarge], market: spot", [A, C])
+
+    settled = settle.candidates(asked, None, NOW)
+
+    assert places(settled) == [("c", "g5.xlarge"), ("a", "g5.xlarge"), ("c", "g6.xlarge")]
+    assert [each.usd_per_hour for each in settled] == [0.4, 0.5, 0.3]
+
+
+def test_without_zones_all_of_the_region_are_tried() -> None:
+    assert places(settle.candidates(config(zones=[]), None, NOW)) == [(z, "m6i.2xlarge") for z in "abc"]
+
+
+def test_a_network_spans_two_zones_though_one_is_tried() -> None:
+    (only,) = settle.candidates(config(zones=[B]), None, NOW)
+
+    assert (only.lease.zone, only.lease.zones) == (B, (B, A))
+
+
+def test_a_stack_that_stands_stays_where_it_is() -> None:
+    settled = settle.candidates(config(), lease(zone=B), NOW)
+
+    assert places(settled)[0] == ("b", "m6i.2xlarge")
+    assert settled[0].lease.id == lease(zone=B, id=settled[0].lease.id).id
+
+
+def test_another_type_stays_in_the_zone_of_the_disk() -> None:
+    settled = settle.candidates(config("type: m6i.4xlarge"), lease(zone=B), NOW)
+
+    assert places(settled) == [("b", "m6i.4xlarge"), ("a", "m6i.4xlarge")]
+
+
+def test_a_kept_disk_is_not_left_behind() -> None:
+    asked = config(storage={"keep_on_down": ["data_volume"]})
+
+    assert places(settle.candidates(asked, lease(zone=B), NOW)) == [("b", "m6i.2xlarge")]
+
+
+def test_a_recorded_image_stays_until_another_is_asked_for() -> None:
+    recorded = lease(image="ami-0a24040000000000a")
+
+    (same, *_) = settle.candidates(config(), recorded, NOW)
+    (other, *_) = settle.candidates(config("type: m6i.2xlarge, image: ubuntu-22.04"), recorded, NOW)
+
+    assert same.lease.image == "ami-0a24040000000000a"
+    assert other.lease.image == "ami-of-ubuntu-22.04"
+
+
+@pytest.mark.parametrize(("hours", "began"), [(7, NOW), (8, NOW + timedelta(hours=8))], ids=["alive", "ended"])
+def test_a_life_that_has_ended_begins_anew(hours: int, began: datetime) -> None:
+    (first, *_) = settle.candidates(config(), lease(began_at=NOW), NOW + timedelta(hours=hours))
+
+    assert first.lease.began_at == began
+
+
+def test_a_zone_of_nobody_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"zones\[0\]: ap-northeast-2d is no zone of this account; its zones are"):
+        settle.candidates(config(zones=["ap-northeast-2d"]), None, NOW)
+
+
+def test_a_type_that_is_elsewhere_is_refused_with_where() -> None:
+    with pytest.raises(ConfigError, match=r"g6.xlarge: not offered in .*; g6.xlarge is offered in ap-northeast-2c"):
+        settle.candidates(config("type: g6.xlarge"), None, NOW)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("x: api error InsufficientInstanceCapacity: none left", "InsufficientInstanceCapacity: none left"),
+        ("x: api error SpotMaxPriceTooLow: your price", "SpotMaxPriceTooLow: your price"),
+        ("x: api error Unsupported: not in this zone", "Unsupported: not in this zone"),
+        ("x: api error VcpuLimitExceeded: ask for more", None),
+        ("x: api error MaxSpotInstanceCountExceeded: ask for more", None),
+        ("x: api error UnauthorizedOperation: no", None),
+        ("something else", None),
+    ],
+)
+def test_only_what_another_place_may_have_moves_on(text: str, told: str | None) -> None:
+    assert settle.out_of_stock(text) == told

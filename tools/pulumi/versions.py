@@ -7,7 +7,7 @@ LANGUAGE_VERSION = "3.78.0"
 """Module with the newest Python language host that the module proxy offers; later ones have moved out of its reach."""
 
 SUPPORTED_FROM = (3, 220, 0)
-"""Oldest CLI on PATH that is used. Its engine has the built-in `Stash` (announced in January 2026), which keeps host keys,
+"""Oldest CLI on PATH that is used. Its engine has the built-in `Stash` (of January 2026), which keeps host keys,
 keeps the secrets provider in a new stack's state and reads it back from there, and knows `toolchain: uv`."""
 
 SUPPORTED_BELOW = (4, 0, 0)

@@ -12,6 +12,8 @@ ARGS ?=
 PYTHON := .venv/bin/python
 INFRA := $(PYTHON) -m infra.commands
 FAB := .venv/bin/fab -r provisioning
+# Files of tests run side by side, one for each core; WORKERS= runs them one after the other.
+WORKERS ?= --numprocesses=$(shell nproc) --dist=loadgroup --no-loadscope-reorder
 # One run folder for the steps of one `make`: all their results lie side by side.
 export LLM_DEPLOY_RUN ?= $(shell date -u +%Y%m%dT%H%M%S.%3NZ)
 
@@ -86,10 +88,10 @@ setup: .venv/.ready ## Install the tools of this checkout (every target does it 
 
 test: .venv/.ready ## Run all tests: unit, real Pulumi engine, real machines
 	@tools/bootstrap.sh tests
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest $(WORKERS) $(ARGS)
 
 test-unit: .venv/.ready ## Run the tests that need neither root nor network
-	@$(PYTHON) -m pytest tests/unit $(ARGS)
+	@$(PYTHON) -m pytest tests/unit $(WORKERS) $(ARGS)
 
 check: .venv/.ready ## Lint, format, types, scripts and lockfile
 	@tools/bootstrap.sh checks

@@ -10,6 +10,23 @@ import pytest
 from infra.outputs import HostRecord
 from tests.machine.machines import NewMachine, begin_run, making_machines
 
+COSTLY_FIXTURES = ("served_machine",)
+"""Session fixtures that take minutes: all tests that use one run in the same worker, before the others."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the tests for several workers (`make test`): slow things first, a file or a costly fixture stays whole."""
+
+    def group(item: pytest.Item) -> str:
+        return next((name for name in COSTLY_FIXTURES if name in getattr(item, "fixturenames", ())), str(item.path))
+
+    def rank(item: pytest.Item) -> tuple[bool, bool]:
+        return group(item) not in COSTLY_FIXTURES, "unit" in item.path.parts
+
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group(item)))
+    items.sort(key=rank)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def ctrl_c_reaches_commands() -> None:

@@ -62,27 +62,27 @@ def test_versions_are_read_as_the_cli_prints_them(words: str, version: tuple[int
 
 
 def test_an_installed_cli_in_a_supported_version_is_used_as_it_is(machine: Path) -> None:
-    program = installed(machine, "v3.200.0")
+    program = installed(machine, "v3.240.0")
 
     found = find_cli()
 
-    assert found == PulumiCli(program, "3.200.0", "path")
+    assert found == PulumiCli(program, "3.240.0", "path")
     assert "PULUMI_HOME" not in found.environment()
 
 
 def test_an_installed_cli_is_asked_for_its_version_once(machine: Path) -> None:
-    program = installed(machine, "v3.200.0")
+    program = installed(machine, "v3.240.0")
     find_cli()
     state = program.stat()
-    program.write_text(program.read_text().replace("3.200.0", "9.999.9"))
+    program.write_text(program.read_text().replace("3.240.0", "9.999.9"))
     os.utime(program, ns=(state.st_atime_ns, state.st_mtime_ns))
 
-    assert find_cli().version == "3.200.0"
+    assert find_cli().version == "3.240.0"
 
 
 @pytest.mark.parametrize(
     ("version", "language_host"),
-    [("v3.149.0", True), ("v4.0.0", True), ("v3.200.0", False), ("broken", True)],
+    [("v3.219.0", True), ("v4.0.0", True), ("v3.240.0", False), ("broken", True)],
     ids=["too old", "too new", "without its Python host", "does not tell its version"],
 )
 def test_an_installed_cli_that_cannot_run_the_project_is_passed_over(
@@ -117,7 +117,7 @@ def test_a_build_that_does_not_run_is_thrown_away(machine: Path, monkeypatch: py
 
 @pytest.mark.usefixtures("machine")
 def test_without_pulumi_and_go_the_error_says_what_to_install() -> None:
-    with pytest.raises(UsageError, match=r"install Pulumi 3\.150\.0 or newer, or Go 1\.21 or newer"):
+    with pytest.raises(UsageError, match=r"install Pulumi 3\.220\.0 or newer, or Go 1\.21 or newer"):
         find_cli()
 
 

@@ -122,7 +122,8 @@ class Unit(Resource):
 
     It is restarted when a resource in `restart_on` changed in this run or in one that was cut off (its start is
     older than the change), reloaded for one in `reload_on`. `ready` is a command tried until it exits 0, for
-    `ready_timeout_s` at the most; a failure carries the unit's journal since the start.
+    `ready_timeout_s` at the most; a failure carries the unit's journal since the start. `undo` is a command run when it
+    did not come up, e.g. to return to a former release: what it says ends the failure's line.
     """
 
     kind: ClassVar[str] = "unit"
@@ -135,6 +136,7 @@ class Unit(Resource):
     reload_on: tuple[str, ...] = ()
     ready: tuple[str, ...] = ()
     ready_timeout_s: int = 60
+    undo: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +175,8 @@ class Venv(Resource):
 
     Built in a folder of its own beside `path`, which becomes a link to it when it is whole, so that a cut-off build is
     never taken for a good one; a marker in it holds the SHA-256 of `lock`, `python` and `remove`, which decides whether
-    it is current.
+    it is current. The former one goes once the run has succeeded, unless somebody else is to remove it (`keep_former`);
+    one that is wished for again and still there is only linked.
     """
 
     kind: ClassVar[str] = "venv"
@@ -185,6 +188,9 @@ class Venv(Resource):
     python: str = "python3"
     remove: tuple[str, ...] = ()
     """Distributions taken out after the install."""
+    version: str = ""
+    """What people call it; part of the folder's name."""
+    keep_former: bool = False
     owner: str = "root"
     group: str = "root"
 

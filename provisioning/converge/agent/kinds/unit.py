@@ -125,11 +125,23 @@ def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
     if job == "reload" and fact["CanReload"] != "yes":
         job = "restart"
     transition = _Transition(wish, host, job)
-    if job or "wait" in verbs:
-        transition.follow()
-    host.state.set_due({wish.id: ""})
-    if wish.ready and (job in ("start", "restart", "reload") or "wait" in verbs):
-        transition.wait_ready()
+    try:
+        if job or "wait" in verbs:
+            transition.follow()
+        host.state.set_due({wish.id: ""})
+        if wish.ready and (job in ("start", "restart", "reload") or "wait" in verbs):
+            transition.wait_ready()
+    except Failure as failure:
+        said = _undo(wish, host) if wish.undo else ""
+        raise Failure(f"{failure.what}; {said}" if said else failure.what, failure.detail) from failure
+
+
+def _undo(wish: Any, host: Host) -> str:
+    """Take back what kept the unit from coming up, and return what is said about it; then no restart is owed."""
+    done = run(wish.undo, must_finish=True, on_tick=lambda _: host.events.progress(wish.id, "taking it back"))
+    if done.status == 0:
+        host.state.set_due({wish.id: ""})
+    return (done.output.strip().splitlines() or [""])[-1]
 
 
 class _Transition:

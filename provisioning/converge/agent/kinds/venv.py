@@ -2,7 +2,8 @@
 
 An environment cannot be moved: its scripts hold its path. So each is built in a folder of its own, named after its
 fingerprint, and `path` is a link that moves in one step once the marker, written last, says that the build is whole.
-The former environment goes at the end of the run, when what ran from it has been restarted.
+The former environment goes at the end of the run, when what ran from it has been restarted, or stays when the wish says
+that somebody else keeps and removes it; one that is there already is only linked again.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def fingerprint(wish: Any) -> str:
 
 
 def _folder(wish: Any, mark: str) -> str:
-    return f"{wish.path}-{mark[:12]}"
+    return "-".join(part for part in (wish.path, wish.version, mark[:12]) if part)
 
 
 def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
@@ -48,25 +49,36 @@ def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa
 def _look_one(wish: Any) -> Fact:
     kind = look_at(wish.path)["type"]
     target = os.path.realpath(wish.path) if kind == "link" else ""
+    wanted = fingerprint(wish)
+    return {
+        "type": kind,
+        "fingerprint": _mark(target),
+        "built": _mark(_folder(wish, wanted)) == wanted,
+        "strays": _strays(wish, target),
+    }
+
+
+def _mark(folder: str) -> str:
+    """Return the fingerprint of a whole environment; nothing for any other folder."""
     try:
-        with open(os.path.join(target, MARKER), encoding="utf-8") as stream:
+        with open(os.path.join(folder, MARKER), encoding="utf-8") as stream:
             mark = str(json.load(stream)["fingerprint"])
     except (OSError, ValueError, KeyError):
-        mark = ""
-    works = os.access(os.path.join(target, "bin", "python"), os.X_OK)
-    return {"type": kind, "fingerprint": mark if works else "", "strays": _strays(wish, target)}
+        return ""
+    return mark if os.access(os.path.join(folder, "bin", "python"), os.X_OK) else ""
 
 
 def _strays(wish: Any, current: str) -> list[str]:
+    """Return builds that nothing points to: the half-built ones, and the whole ones if nobody else keeps them."""
     parent, name = os.path.split(wish.path)
     hexdigits = set("0123456789abcdef")
     try:
         found = sorted(os.listdir(parent))
     except (FileNotFoundError, NotADirectoryError):
         return []
-    tails = ((other, other[len(name) + 1 :]) for other in found if other.startswith(name + "-"))
+    tails = ((other, other.rpartition("-")[2]) for other in found if other.startswith(name + "-"))
     strays = (os.path.join(parent, other) for other, tail in tails if len(tail) == 12 and set(tail) <= hexdigits)  # noqa: PLR2004
-    return [path for path in strays if path != current]
+    return [path for path in strays if path != current and not (wish.keep_former and _mark(path))]
 
 
 def plan(wish: Any, fact: Fact) -> list[Change]:
@@ -74,6 +86,8 @@ def plan(wish: Any, fact: Fact) -> list[Change]:
     if fact["type"] not in ("absent", "link"):
         return [("refuse", f"a {fact['type']} is in the way")]
     if fact["fingerprint"] != fingerprint(wish):
+        if fact["built"]:
+            return [("link", "link the one that is there already")]
         count = sum("==" in line and not line.lstrip().startswith("#") for line in wish.lock.splitlines())
         return [("build", f"build with {count} distributions")]
     return [("remove", f"remove {path}") for path in fact["strays"]]
@@ -81,19 +95,28 @@ def plan(wish: Any, fact: Fact) -> list[Change]:
 
 def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
     """Build, mark, link; a failed build is removed, so that its space is free again."""
-    if changes[0][0] == "refuse":
+    verb = changes[0][0]
+    if verb == "refuse":
         raise Failure(f"{wish.path} is a {fact['type']}; move it away first")
-    if changes[0][0] == "remove":
-        for path in fact["strays"]:
-            remove(path)
-        return
     mark = fingerprint(wish)
     folder = _folder(wish, mark)
     for path in fact["strays"]:
-        remove(path)
+        if path != folder or verb == "build":
+            remove(path)
+    if verb == "remove":
+        return
+    if verb == "build":
+        _build_whole(wish, folder, mark, host)
     former = os.path.realpath(wish.path) if fact["type"] == "link" else ""
-    if former == folder:
-        former = ""
+    staged = staged_path(wish.path)
+    remove(staged)
+    os.symlink(os.path.basename(folder), staged)
+    os.replace(staged, wish.path)
+    if former not in ("", folder) and not wish.keep_former:
+        host.at_end.append(lambda: remove(former))
+
+
+def _build_whole(wish: Any, folder: str, mark: str, host: Host) -> None:
     try:
         _build(wish, folder, host)
         with open(os.path.join(folder, MARKER), "w", encoding="utf-8") as stream:
@@ -104,12 +127,6 @@ def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
     except BaseException:
         remove(folder)
         raise
-    staged = staged_path(wish.path)
-    remove(staged)
-    os.symlink(os.path.basename(folder), staged)
-    os.replace(staged, wish.path)
-    if former:
-        host.at_end.append(lambda: remove(former))
 
 
 def _build(wish: Any, folder: str, host: Host) -> None:

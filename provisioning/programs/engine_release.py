@@ -1,0 +1,126 @@
+#!/usr/bin/env python3
+"""Remember which release of an engine answered, and return to it when a newer one does not.
+
+    engine-release may UNIT VERSION              exit 0 unless a newer version has answered here
+    engine-release kept UNIT LINK VERSION        exit 0 when what LINK points to is remembered as good
+    engine-release keep UNIT LINK VERSION        remember it, and remove releases older than the one before it
+    engine-release return UNIT LINK              go back to what is remembered, and start it
+
+LINK is the link that UNIT runs from; releases are folders beside it. Builds and fetches nothing, and removes no folder
+that it has not remembered. `keep` is called after a completion was answered: the unit is active only then.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+NOTES = Path("/var/lib/llm-deploy/releases")
+UNITS = Path("/etc/systemd/system")
+NOTHING_TO_RETURN_TO = 3
+
+
+def read_note(unit: str) -> dict[str, Any]:
+    """Return what is remembered: `good` and `former` releases (version, folder, unit file), `others` (folders)."""
+    try:
+        return dict(json.loads((NOTES / (unit + ".json")).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {"good": None, "former": None, "others": []}
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name("." + path.name + ".new")
+    staged.write_text(text, encoding="utf-8")
+    staged.chmod(0o644)
+    staged.replace(path)
+
+
+def order(version: str) -> tuple[list[int], bool]:
+    """Return what orders versions: 0.9.2 < 0.10.0rc1 < 0.10.0."""
+    numbers, _, rest = re.sub(r"^v?([\d.]*\d)", r"\1 ", version).partition(" ")
+    return [int(part) for part in numbers.split(".") if part], not rest.startswith(("rc", "-rc", "a", "b", ".dev"))
+
+
+def may(unit: str, version: str) -> int:
+    """Refuse a version older than the one that answered here last."""
+    good = read_note(unit)["good"]
+    if good is None or order(version) >= order(good["version"]):
+        return 0
+    print(
+        "version {} is older than {}, which answered here; to go back, run upgrade-engine with --allow-downgrade".format(
+            version, good["version"]
+        )
+    )
+    return 1
+
+
+def seen_now(unit: str, link: str, version: str) -> dict[str, str]:
+    """Return the release that LINK points to now."""
+    text = (UNITS / unit).read_text(encoding="utf-8")
+    return {"version": version, "folder": os.readlink(link), "unit": text}
+
+
+def kept(unit: str, link: str, version: str) -> int:
+    """Say whether there is nothing to keep."""
+    note = read_note(unit)
+    return 0 if note["good"] == seen_now(unit, link, version) and not note["others"] else 1
+
+
+def keep(unit: str, link: str, version: str) -> int:
+    """Remember the present release as good, the one before it as the former, and remove all others."""
+    note, now = read_note(unit), seen_now(unit, link, version)
+    good, former = note["good"], note["former"]
+    others = {*note["others"], *(each["folder"] for each in (good, former) if each)}
+    if good and good["folder"] != now["folder"]:
+        former = good
+    for folder in others - {now["folder"], former["folder"] if former else ""}:
+        shutil.rmtree(Path(link).parent / folder, ignore_errors=True)
+    write_note(unit, {"good": now, "former": former, "others": []})
+    return 0
+
+
+def write_note(unit: str, note: dict[str, Any]) -> None:
+    """Remember it."""
+    write_atomically(NOTES / (unit + ".json"), json.dumps(note, indent=1) + "\n")
+
+
+def go_back(unit: str, link: str) -> int:
+    """Return to the release that answered last, with the unit file that it had."""
+    note = read_note(unit)
+    good, failed = note["good"], os.readlink(link)
+    if good is None or good["folder"] == failed or not (Path(link).parent / good["folder"]).is_dir():
+        return NOTHING_TO_RETURN_TO
+    staged = Path(link).with_name("." + Path(link).name + ".new")
+    if staged.is_symlink():
+        staged.unlink()
+    staged.symlink_to(good["folder"])
+    staged.replace(link)
+    write_atomically(UNITS / unit, good["unit"])
+    write_note(unit, {**note, "others": [*note["others"], failed]})
+    for words in (("daemon-reload",), ("reset-failed", unit), ("restart", unit)):
+        done = subprocess.run(["systemctl", *words], check=False)
+    if done.returncode:
+        print("returned to version {}, which does not start either".format(good["version"]))
+        return 1
+    print("returned to version {}, which answers again".format(good["version"]))
+    return 0
+
+
+def main(verb: str, *words: str) -> int:
+    """Do what is asked; return the exit status."""
+    return {"may": may, "kept": kept, "keep": keep, "return": go_back}[verb](*words)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

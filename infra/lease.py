@@ -26,6 +26,7 @@ class Lease(Frozen):
 
     id: str = Field(pattern=rf"^{ID}$", description="Tells this stack from others of its name in the same account.")
     region: str = Field(description="Region that it lies in.")
+    project: str | None = Field(default=None, description="GCP project that it lies in; none elsewhere.")
     began_at: AwareDatetime = Field(description="When its lifetime began to count.")
     image_name: str = Field(description="The image as the stack file names it.")
     image: str = Field(description="The image's id, looked up once: a newer one replaces no host unasked.")

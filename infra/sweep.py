@@ -19,7 +19,7 @@ from core.errors import UsageError, run_cli
 from core.paths import state_dir
 
 CLOUDS = {"aws": "infra.aws.leftovers"}
-"""Modules that offer `regions()`, `find_things(region, once=)` and `remove_things(things)`."""
+"""Modules that offer `places()`, `find_things(place, once=)` and `remove_things(things)`."""
 
 AT_ONCE = 8
 YES = "yes"
@@ -59,10 +59,10 @@ def known_ids() -> set[str]:
 
 
 def _found(cloud: Any) -> list[Any]:
-    """Return what all regions have; services that answer the same in each of them are asked in the first."""
-    regions = cloud.regions()
+    """Return what all places have; services that answer the same in each of them are asked in the first."""
+    places = cloud.places()
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        asked = [pool.submit(cloud.find_things, region, once=region == regions[0]) for region in regions]
+        asked = [pool.submit(cloud.find_things, place, once=place == places[0]) for place in places]
         return [thing for each in asked for thing in each.result()]
 
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from infra.aws.api import call, pages
-from infra.aws.things import GONE_STATES, LOGS_PREFIX, Kind, Thing, owner_by_name, owner_by_tags, tag_filter
+from infra.aws.things import GONE_STATES, LOGS_PREFIX, owner_by_name, owner_by_tags, tag_filter
+from infra.things import Kind, Thing
 
 DEAD_SPOT = ("closed", "cancelled", "failed")
 

@@ -7,13 +7,9 @@ be one call, but it still lists what was deleted minutes ago.
 import time
 from collections.abc import Callable, Iterable
 
-from core.errors import DeployError
 from infra.aws.api import call
 from infra.aws.leftover_kinds import KINDS
-from infra.aws.things import Thing
-
-REMOVE_DEADLINE_S = 240.0
-POLL_S = 2.0
+from infra.things import Thing, remove_until_gone
 
 
 def find_things(region: str, lease_id: str | None = None, *, once: bool = True) -> list[Thing]:
@@ -28,35 +24,18 @@ def find_things(region: str, lease_id: str | None = None, *, once: bool = True) 
 def remove_things(
     things: Iterable[Thing],
     *,
-    deadline_s: float = REMOVE_DEADLINE_S,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Remove things and wait until they are gone. Raises DeployError with what AWS said when they do not go.
+    """Remove things and wait until they are gone. Raises DeployError with what AWS said when they do not go."""
 
-    What something else still needs is tried again once that has gone.
-    """
-    kinds = {kind.name: kind for kind in KINDS}
-    left, end, told = list(things), clock() + deadline_s, dict[Thing, str]()
-    asked: set[Thing] = set()
-    while left:
-        for thing in left:
-            if thing not in asked:
-                try:
-                    kinds[thing.kind].remove(thing)
-                    asked.add(thing)
-                except DeployError as error:
-                    told[thing] = str(error)
-        there = {each for place in {(thing.region, thing.lease_id) for thing in left} for each in find_things(*place)}
-        left = [thing for thing in left if thing in there]
-        if left and clock() >= end:
-            lines = "\n".join(f"  {thing}: {told.get(thing, 'asked to go, still there')}" for thing in left)
-            raise DeployError(f"not gone after {deadline_s:.0f} s", where="AWS", hint="run it again", detail=lines)
-        if left:
-            sleep(POLL_S)
+    def look(left: list[Thing]) -> set[Thing]:
+        return {each for place in {(thing.region, thing.lease_id) for thing in left} for each in find_things(*place)}
+
+    remove_until_gone(things, KINDS, look, clock=clock, sleep=sleep)
 
 
-def regions() -> list[str]:
-    """Return the regions that the account has enabled."""
+def places() -> list[str]:
+    """Return where to look: the regions that the account has enabled."""
     seen = call("ec2", "us-east-1", "describe_regions")["Regions"]
     return sorted(str(each["RegionName"]) for each in seen)

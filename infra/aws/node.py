@@ -5,16 +5,23 @@ Does not make network or firewall, and does not know which model is served.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pulumi
 import pulumi_aws as aws
 
 from infra.aws import tags
 from infra.aws.data_volume import DEVICE, DataVolumeArgs, data_volume
-from infra.aws.host_key import host_key
-from infra.aws.user_data import user_data
 from infra.config.machine import MachineSpec
+from infra.host_key import host_key
 from infra.machines import Machine
+from infra.user_data import user_data
+
+BOOT = Path(__file__).parent / "boot"
+"""Scripts of the first boot that only AWS needs."""
+
+MAX_USER_DATA_BYTES = 16384
+"""What EC2 takes; a test sees to it that the scripts do not outgrow it."""
 
 CREDIT_FAMILIES = ("t2", "t3", "t3a", "t4g")
 """Families that compute on credit; without a word, t3 and later would be billed beyond it."""
@@ -122,7 +129,9 @@ class Node(pulumi.ComponentResource):
 
 def _user_data(name: str, private: pulumi.Output[str], public: pulumi.Output[str]) -> pulumi.Output[str]:
     """Return the user data, as secret as the key in it."""
-    return pulumi.Output.all(private, public).apply(lambda halves: user_data(name, str(halves[0]), str(halves[1])))
+    return pulumi.Output.all(private, public).apply(
+        lambda halves: user_data(name, str(halves[0]), str(halves[1]), cloud_boot=BOOT)
+    )
 
 
 def _one_time_spot(spec: MachineSpec) -> aws.ec2.InstanceInstanceMarketOptionsArgsDict:

@@ -2,8 +2,8 @@
 
 from infra.aws.leftovers import find_things, remove_things
 from infra.aws.settle import candidates, out_of_stock
-from infra.aws.things import Thing
 from infra.lease import Lease
+from infra.things import Thing
 
 __all__ = ["candidates", "find", "kept", "out_of_stock", "remove", "remove_adrift"]
 

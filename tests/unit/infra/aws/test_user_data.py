@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from infra.aws.host_key import new_private_key, public_half
-from infra.aws.user_data import BOOT, MAX_BYTES, user_data
+from infra.aws.node import BOOT as AWS_BOOT
+from infra.aws.node import MAX_USER_DATA_BYTES
+from infra.host_key import new_private_key, public_half
+from infra.user_data import BOOT, user_data
 
 FUTURE, PAST = "2999-01-01T00:00:00Z", "2020-01-01T00:00:00Z"
 
@@ -41,10 +43,10 @@ def end_of_life(tmp_path: Path, programs: Path) -> str:
 def test_it_is_what_cloud_init_takes_and_fits() -> None:
     private = new_private_key()
 
-    text = user_data("prod-1", private, public_half(private))
+    text = user_data("prod-1", private, public_half(private), cloud_boot=AWS_BOOT)
 
     assert text.startswith("#cloud-config\n")
-    assert len(text.encode()) < MAX_BYTES / 2, "near what EC2 takes"
+    assert len(text.encode()) < MAX_USER_DATA_BYTES / 2, "near what EC2 takes"
     read = yaml.safe_load(text)
     assert read["ssh_keys"] == {"ed25519_private": private, "ed25519_public": f"{public_half(private)} prod-1"}
     paths = {each["path"] for each in read["write_files"]}
@@ -79,6 +81,6 @@ def test_without_metadata_the_last_known_end_counts(tmp_path: Path, programs: Pa
     assert end_of_life(tmp_path, programs) == done
 
 
-@pytest.mark.parametrize("name", ["instance-tag", "end-of-life", "data-volume"])
-def test_scripts_are_posix_shell(name: str) -> None:
-    subprocess.run(["sh", "-n", str(BOOT / f"{name}.sh")], check=True)
+@pytest.mark.parametrize("path", [*BOOT.glob("*.sh"), *AWS_BOOT.glob("*.sh")], ids=lambda path: path.stem)
+def test_scripts_are_posix_shell(path: Path) -> None:
+    subprocess.run(["sh", "-n", str(path)], check=True)

@@ -1,18 +1,12 @@
 #!/bin/sh
-# Mount the data volume at /var/lib/llm: the one that the tag names, formatted when it is blank, grown when it was made
-# larger. It is attached some seconds after the first boot began.
+# Mount the data volume at /var/lib/llm: formatted when it is blank, grown when it was made larger. It may be attached
+# some seconds after the first boot began; llm-data-device prints where it is once it is there.
 set -eu
 place=/var/lib/llm
-volume=$(llm-instance-tag llm-deploy:data-volume)
-device=/dev/disk/by-id/nvme-Amazon_Elastic_Block_Store_vol${volume#vol-}
 waited=0
-until [ -b "$device" ]; do
-	if [ -b /dev/xvdf ]; then # machine types without NVMe, such as t2
-		device=/dev/xvdf
-		break
-	fi
+until device=$(llm-data-device); do
 	if [ "$waited" -ge 600 ]; then
-		echo "volume $volume was not attached within $waited s" >&2
+		echo "the data volume was not attached within $waited s" >&2
 		exit 1
 	fi
 	sleep 2

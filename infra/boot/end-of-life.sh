@@ -1,6 +1,6 @@
 #!/bin/sh
-# Power this host off once its end of life has passed: AWS then terminates it. Asked again and again, so that a longer
-# or shorter life, which `up` writes into the tag, counts without a restart. Without an answer, the last one counts.
+# Power this host off once its end of life has passed. Asked again and again, so that a longer or shorter
+# life, which `up` writes where llm-instance-tag finds it, counts without a restart. Without an answer, the last one counts.
 set -eu
 known=/var/lib/llm-deploy/ends-at
 mkdir -p "${known%/*}"

@@ -1,0 +1,78 @@
+"""Things of ours that a rented cloud has: what each is, whose it is, and how to wait until it is gone."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.errors import DeployError
+
+REMOVE_DEADLINE_S = 240.0
+POLL_S = 2.0
+
+
+@dataclass(frozen=True)
+class Thing:
+    """Something that a cloud has, and that is ours."""
+
+    kind: str
+    id: str
+    region: str
+    stack: str
+    lease_id: str
+    keep: bool = False
+    """Whether it was left in place on purpose."""
+    size_gib: float | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """What removing it takes beside its id."""
+
+    def __str__(self) -> str:
+        size = f", {self.size_gib:g} GiB" if self.size_gib is not None else ""
+        return f"{self.kind} {self.id} in {self.region}{size} (stack {self.stack})"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How to find and remove one kind of thing."""
+
+    name: str
+    find: Callable[[str, str | None], Iterator[Thing]]
+    remove: Callable[[Thing], None]
+    everywhere: bool = False
+    """Whether the service answers the same in every region."""
+
+
+def remove_until_gone(
+    things: Iterable[Thing],
+    kinds: Iterable[Kind],
+    look: Callable[[list[Thing]], set[Thing]],
+    *,
+    deadline_s: float = REMOVE_DEADLINE_S,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Remove things and wait until `look`, which asks the cloud, sees none of them.
+
+    What something else still needs is tried again once that has gone. Raises DeployError with what the cloud said when
+    they do not go.
+    """
+    by_name = {kind.name: kind for kind in kinds}
+    left, end, told = list(things), clock() + deadline_s, dict[Thing, str]()
+    asked: set[Thing] = set()
+    while left:
+        for thing in left:
+            if thing not in asked:
+                try:
+                    by_name[thing.kind].remove(thing)
+                    asked.add(thing)
+                except DeployError as error:
+                    told[thing] = str(error)
+        there = look(left)
+        left = [thing for thing in left if thing in there]
+        if left and clock() >= end:
+            lines = "\n".join(f"  {thing}: {told.get(thing, 'asked to go, still there')}" for thing in left)
+            raise DeployError(
+                f"not gone after {deadline_s:.0f} s", where="the cloud", hint="run it again", detail=lines
+            )
+        if left:
+            sleep(POLL_S)

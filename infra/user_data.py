@@ -1,0 +1,56 @@
+"""What a host does at its first boot, as cloud-init takes it: its name and host key, its end of life, its data volume.
+
+Holds nothing that changes while the host lives: that is in the instance's tags or metadata, which the scripts ask for.
+So user data never has to change, which would mean a stop at best and a new host at worst. What only one cloud needs is
+in its own folder `boot/`. Installs no software: roles do.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+BOOT = Path(__file__).parent / "boot"
+
+SCRIPTS = ("end-of-life", "data-volume")
+CLOUD_SCRIPTS = ("instance-tag", "data-device")
+"""Scripts that every cloud has its own of: print a tag of this instance, print the data volume's device."""
+
+UNITS = ("end-of-life.service", "end-of-life.timer", "data-volume.service")
+
+
+def user_data(
+    host: str, private_key: str, public_key: str, *, cloud_boot: Path, files: Mapping[str, str] | None = None
+) -> str:
+    """Return the user data of a host; `cloud_boot` holds its cloud's scripts, `files` are further ones by path."""
+    scripts = [*(BOOT / f"{name}.sh" for name in SCRIPTS), *(cloud_boot / f"{name}.sh" for name in CLOUD_SCRIPTS)]
+    config = {
+        "hostname": host,
+        "manage_etc_hosts": True,
+        "ssh_pwauth": False,
+        "disable_root": True,
+        "ssh_deletekeys": True,  # those of the image; the next lines say which to have instead
+        "ssh_genkeytypes": [],
+        "ssh_keys": {"ed25519_private": private_key, "ed25519_public": f"{public_key} {host}"},
+        "write_files": [
+            *map(_script, scripts),
+            *map(_unit, UNITS),
+            *({"path": path, "permissions": "0644", "content": content} for path, content in (files or {}).items()),
+        ],
+        "runcmd": [
+            ["systemctl", "daemon-reload"],
+            ["systemctl", "enable", "--now", "llm-end-of-life.timer"],
+            ["systemctl", "enable", "--now", "--no-block", "llm-data-volume.service"],
+        ],
+    }
+    return "#cloud-config\n" + yaml.safe_dump(config, sort_keys=False, width=4096)
+
+
+def _script(path: Path) -> dict[str, Any]:
+    return {"path": f"/usr/local/sbin/llm-{path.stem}", "permissions": "0755", "content": path.read_text()}
+
+
+def _unit(name: str) -> dict[str, Any]:
+    content = (BOOT / name).read_text()
+    return {"path": f"/etc/systemd/system/llm-{name}", "permissions": "0644", "content": content}

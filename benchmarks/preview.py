@@ -23,7 +23,7 @@ from core.errors import DeployError, run_cli
 from core.paths import CHECKOUT
 from infra.aws.settle import candidates
 from infra.config import load_stack
-from infra.engine import PROJECT
+from infra.engine import ALWAYS, PROJECT
 from infra.lease import LEASE_VARIABLE
 from tests.doubles.aws.running import running_aws
 from tools.pulumi.cli import find_cli
@@ -39,14 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     say(f"bench-preview: {options.rounds} rounds of an empty program and of stack {options.stack}")
     with tempfile.TemporaryDirectory() as name, running_aws(Path(name) / "cache") as aws:
-        environ = (
-            find_cli().environment()
-            | aws.environ()
-            | {
-                "PULUMI_CONFIG_PASSPHRASE": "x",
-                "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true",
-            }
-        )
+        environ = find_cli().environment() | aws.environ() | ALWAYS | {"PULUMI_CONFIG_PASSPHRASE": "x"}
         environ |= {"PULUMI_BACKEND_URL": f"file://{name}", "LLM_DEPLOY_STATE": f"{name}/state"}
         os.environ |= aws.environ()
         (first, *_rest) = candidates(load_stack(options.stack), None)

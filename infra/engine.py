@@ -21,6 +21,7 @@ from core.processes import Process
 from infra.backend import Backend
 from infra.events import Report
 from infra.operation import Operation, forwarding, sweep
+from infra.plugins import ensure_plugin
 from tools.pulumi.cli import PulumiCli, find_cli
 
 PROJECT = "llm-deploy"
@@ -30,6 +31,7 @@ ALWAYS = {
     # The salt of a stack is read from its state: written into the stack's file, it would make the checkout dirty.
     "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true",
     "PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true",  # else a preview is one document of another form
+    "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",  # infra/plugins.py fetches what the cloud needs, no more
 }
 
 POLL_S = 0.05
@@ -52,6 +54,9 @@ class Engine:
     settings: dict[str, str] = field(default_factory=dict)
     """Further environment variables for the engine, its program and its providers."""
 
+    vendor: str | None = None
+    """Cloud whose plugin the stack's resources need; none for what our own program makes."""
+
     @cached_property
     def cli(self) -> PulumiCli:
         """The CLI, found, fetched or built when it is first needed: to know that there is nothing to do, it is not."""
@@ -62,6 +67,8 @@ class Engine:
 
         Raises EngineError when it could not begin, DeployError when it failed, KeyboardInterrupt when it was stopped.
         """
+        if self.vendor is not None:
+            ensure_plugin(self.cli, self.vendor)
         argv = [str(self.cli.program), verb, "--json", "--non-interactive", "--stack", self.stack]
         argv += ["--config-file", str(self.config_file()), *arguments]
         events, words = self.folder / "engine.jsonl", self.folder / "engine.stderr"

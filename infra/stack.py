@@ -20,9 +20,7 @@ from infra.backend import Backend, find_backend
 from infra.engine import PROJECT, Engine, EngineError
 from infra.events import Report
 from infra.operation import Operation, operation
-
-WITHOUT_PLUGINS = ("local", "existing")
-"""Clouds whose resources need no downloaded plugin; without a word the engine fetches one for every SDK it finds."""
+from infra.plugins import VENDORS
 
 NO_STACK = re.compile(r"no stack named '.*' found")
 LOCKED = re.compile(r"the stack is currently locked by \d+ lock")
@@ -172,8 +170,7 @@ def hold(name: str, cloud: str) -> Iterator[Stack]:
     """Yield the stack `name`, kept from other commands meanwhile. The CLI is found or made when it is needed."""
     leftovers.check(cloud)
     with operation(name) as held:
-        settings = {"PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true"} if cloud in WITHOUT_PLUGINS else {}
-        engine = Engine(find_backend(), name, held.folder, settings)
+        engine = Engine(find_backend(), name, held.folder, vendor=cloud if cloud in VENDORS else None)
         yield Stack(engine, held)
 
 

@@ -47,6 +47,7 @@ class Program:
                 "PULUMI_BACKEND_URL": f"file://{folder}",
                 "PULUMI_CONFIG_PASSPHRASE": "x",
                 "AWS_REGION": "ap-northeast-2",
+                "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",  # else it tries to fetch gcp's in every run
                 "PATH": os.pathsep.join((cli.environment()["PATH"], os.environ["PATH"])),
             }
         )

@@ -1,0 +1,54 @@
+"""The vendor's plugin through which the engine reaches a cloud: fetched once, as a step that a person sees.
+
+Left to itself, the engine fetches one for every SDK that is installed, whatever cloud the stack is on: hundreds of
+megabytes for nothing, and where they cannot be had, seconds of trying in every run.
+"""
+
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from core.console import step
+from core.errors import DeployError, UsageError
+from tools.pulumi.cli import PulumiCli
+
+VENDORS = ("aws", "gcp")
+"""Clouds whose resources need a vendor's plugin; the others are made by our own program."""
+
+
+def ensure_plugin(cli: PulumiCli, cloud: str) -> None:
+    """Fetch the plugin that goes with the installed SDK of a cloud, unless it is there.
+
+    Raises UsageError without the SDK, DeployError when the plugin cannot be had.
+    """
+    release = _sdk_version(cloud)
+    environment = cli.environment()
+    home = Path(environment.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    folder = home / "plugins" / f"resource-{cloud}-v{release}"
+    if folder.is_dir() and not folder.with_name(f"{folder.name}.partial").exists():
+        return
+    with step(f"fetch Pulumi's plugin for {cloud}, version {release} (once)"):
+        done = subprocess.run(
+            [str(cli.program), "--non-interactive", "plugin", "install", "resource", cloud, release],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        raise DeployError(
+            "cannot be fetched",
+            where=f"Pulumi's plugin for {cloud}, version {release}",
+            hint=f"check the network, or run `{cli.program} plugin install resource {cloud} {release}`",
+            detail=done.stderr.strip(),
+        )
+
+
+def _sdk_version(cloud: str) -> str:
+    try:
+        return version(f"pulumi_{cloud}")
+    except PackageNotFoundError:
+        raise UsageError(
+            "is not installed", where=f"the Python package pulumi_{cloud}", hint=f"uv sync --extra {cloud}"
+        ) from None

@@ -1,4 +1,4 @@
-"""Programs that the host of a local machine needs, installed by apt where that is possible.
+"""Programs that this computer needs, for local machines above all, installed by apt where that is possible.
 
 Does not install anything for a user who is not root, or on a system without apt: it then says what to install.
 """
@@ -6,6 +6,7 @@ Does not install anything for a user who is not root, or on a system without apt
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from core.console import say, step
@@ -28,33 +29,41 @@ SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 def missing_packages() -> list[str]:
     """Return the packages that a local machine needs and this host lacks."""
-    return [package for need, package in PACKAGE_OF.items() if not _is_there(need)]
+    return _missing(PACKAGE_OF)
 
 
 def ensure_host_packages() -> None:
-    """Install what is missing. Raises UsageError when this user or system cannot."""
+    """Install what a local machine needs and is missing. Raises UsageError when this user or system cannot."""
     if os.geteuid() != 0:
         raise UsageError(
             "needs root: it makes a network namespace, firewall rules and a container",
             where="cloud local",
             hint="run the command as root, e.g. with sudo -E",
         )
-    missing = missing_packages()
+    ensure_packages(PACKAGE_OF, where="cloud local")
+
+
+def ensure_packages(package_of: Mapping[str, str], *, where: str) -> None:
+    """Install the packages of the needs that are missing. Raises UsageError when this user or system cannot."""
+    missing = _missing(package_of)
     if not missing:
         return
     names = " ".join(missing)
-    if shutil.which("apt-get", path=SEARCH_PATH) is None:
-        raise UsageError(
-            f"this host lacks {names} (Debian's names)", where="cloud local", hint="install them and try again"
-        )
+    if os.geteuid() != 0 or shutil.which("apt-get", path=SEARCH_PATH) is None:
+        raise UsageError(f"this host lacks {names} (Debian's names)", where=where, hint="install them and try again")
     say(f"this host lacks {names}")
     with step(f"apt-get install {names}"):
-        _apt("update")
-        _apt("install", "--yes", "--no-install-recommends", *missing)
-    if still := missing_packages():
+        for arguments in (("update",), ("install", "--yes", "--no-install-recommends", *missing)):
+            _apt(arguments, where=where, by_hand=names)
+    if still := _missing(package_of):
         raise UsageError(
-            f"apt installed {names}, yet {' '.join(still)} is missing", where="cloud local", hint="see the lines above"
+            f"apt installed {names}, yet {' '.join(still)} is missing", where=where, hint="see the lines above"
         )
+
+
+def _missing(package_of: Mapping[str, str]) -> list[str]:
+    """Return the packages of the needs that are not there, each once."""
+    return list(dict.fromkeys(package for need, package in package_of.items() if not _is_there(need)))
 
 
 def _is_there(need: str) -> bool:
@@ -62,7 +71,7 @@ def _is_there(need: str) -> bool:
     return Path(need).exists() if need.startswith("/") else shutil.which(need, path=SEARCH_PATH) is not None
 
 
-def _apt(*arguments: str) -> None:
+def _apt(arguments: Sequence[str], *, where: str, by_hand: str) -> None:
     """Run apt-get without questions. Raises UsageError with its last lines when it fails."""
     done = subprocess.run(
         ("apt-get", "--quiet", "-o", "DPkg::Lock::Timeout=300", *arguments),
@@ -74,7 +83,7 @@ def _apt(*arguments: str) -> None:
     if done.returncode:
         raise UsageError(
             f"apt-get {arguments[0]} ended with status {done.returncode}",
-            where="cloud local",
-            hint=f"install by hand: apt-get install {' '.join(missing_packages())}",
+            where=where,
+            hint=f"install by hand: apt-get install {by_hand}",
             detail="\n".join((done.stdout + done.stderr).splitlines()[-15:]),
         )

@@ -6,17 +6,13 @@ environment is first on PATH. Needs Go, and no C compiler.
 """
 
 import hashlib
-import os
 import platform
-import re
 import shutil
-import subprocess
-import time
-from collections.abc import Sequence
 from pathlib import Path
 
-from core.console import say, step
-from core.errors import DeployError, UsageError
+from core.console import step
+from tools import go
+from tools.go import GoModule
 from tools.pulumi.versions import ENGINE_VERSION, GO_FROM, SUPPORTED_FROM
 
 WRAPPERS = Path(__file__).resolve().parent
@@ -28,8 +24,6 @@ VERSION_VARIABLE = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
 BUILD_FLAGS = ("-mod=readonly", "-trimpath", "-tags=osusergo,grpcnotrace")
 SCRIPTS = ("python/cmd/pulumi-language-python-exec", "python/dist/pulumi-resource-pulumi-python")
 """Programs that need no compiling, in the engine's version of the SDK: start of a program, of a dynamic provider."""
-
-PROGRESS_EVERY_S = 15.0
 
 
 def recipe_hash() -> str:
@@ -46,15 +40,17 @@ def build_cli(target: Path) -> None:
     Raises UsageError without a Go that can, DeployError when a source cannot be had or does not compile.
     """
     check_go()
+    engine_module, language_module = _module("engine"), _module("language")
     with step("fetch the sources of the Pulumi CLI from the Go module proxy"):
-        engine_packages = _dependencies("engine", ENGINE_PACKAGE)
-        language_packages = _dependencies("language", LANGUAGE_PACKAGE)
+        engine_packages = engine_module.dependencies(ENGINE_PACKAGE, BUILD_FLAGS)
+        language_packages = language_module.dependencies(LANGUAGE_PACKAGE, BUILD_FLAGS)
     with step(f"build the Pulumi CLI {ENGINE_VERSION} (once; some 5 minutes on 2 cores)"):
-        version = f"-ldflags=-s -w -X {VERSION_VARIABLE}=v{ENGINE_VERSION}"
-        _build("engine", ENGINE_PACKAGE, target / "pulumi", version, engine_packages)
+        flags = (*BUILD_FLAGS, f"-ldflags=-s -w -X {VERSION_VARIABLE}=v{ENGINE_VERSION}")
+        engine_module.build(ENGINE_PACKAGE, target / "pulumi", flags, packages=engine_packages)
+        flags = (*BUILD_FLAGS, "-ldflags=-s -w")
         language = target / "pulumi-language-python"
-        _build("language", LANGUAGE_PACKAGE, language, "-ldflags=-s -w", language_packages)
-    sdk = Path(_go("engine", "list", "-m", "-f", "{{.Dir}}", ENGINE_MODULE).strip())
+        language_module.build(LANGUAGE_PACKAGE, language, flags, packages=language_packages)
+    sdk = engine_module.source(ENGINE_MODULE)
     for script in SCRIPTS:
         program = target / Path(script).name
         shutil.copyfile(sdk / script, program)
@@ -65,60 +61,14 @@ def check_go() -> None:
     """Raise UsageError, saying what to install, unless there is a Go that can build the CLI."""
     wanted = ".".join(map(str, GO_FROM[:2]))
     hint = f"install Pulumi {'.'.join(map(str, SUPPORTED_FROM))} or newer, or Go {wanted} or newer to build it here"
-    if shutil.which("go") is None:
-        raise UsageError("there is no Pulumi CLI, and no Go to build it with", where="PATH", hint=hint)
-    words = subprocess.run(["go", "version"], capture_output=True, text=True, check=False, env=_environment()).stdout
-    found = re.search(r"go(\d+)\.(\d+)(?:\.(\d+))?", words)
-    if found is None or tuple(int(part or 0) for part in found.groups()) < GO_FROM:
-        seen = words.strip() or "it does not run"
-        raise UsageError(f"cannot build the Pulumi CLI ({seen})", where="go", hint=hint)
+    missing = "there is no Pulumi CLI, and no Go to build it with"
+    go.check_go(GO_FROM, what="the Pulumi CLI", missing=missing, hint=hint)
 
 
-def _environment() -> dict[str, str]:
-    return {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
-
-
-def _go(wrapper: str, *arguments: str) -> str:
-    """Return what `go` prints when run in the folder of `wrapper`. Raises DeployError with its last lines."""
-    done = subprocess.run(
-        ["go", *arguments], cwd=WRAPPERS / wrapper, env=_environment(), capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise _failed(arguments, done.stderr.splitlines())
-    return done.stdout
-
-
-def _dependencies(wrapper: str, package: str) -> int:
-    """Fetch all that `package` is built from and return the number of its packages."""
-    return len(_go(wrapper, "list", *BUILD_FLAGS, "-deps", package).splitlines())
-
-
-def _build(wrapper: str, package: str, program: Path, link_flags: str, packages: int) -> None:
-    """Compile `package` to `program`, telling now and then how far it is: `go build -v` names each package it does."""
-    arguments = ["build", "-v", *BUILD_FLAGS, link_flags, "-o", str(program), package]
-    lines: list[str] = []
-    start = told = time.monotonic()
-    with subprocess.Popen(
-        ["go", *arguments], cwd=WRAPPERS / wrapper, env=_environment(), stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None  # noqa: S101  # it is a pipe, see above
-        try:
-            for line in process.stderr:
-                lines.append(line.rstrip())
-                if time.monotonic() - told > PROGRESS_EVERY_S:
-                    told = time.monotonic()
-                    say(f"  {program.name}: {len(lines)} of {packages} packages, {told - start:.0f} s")
-        except BaseException:
-            process.terminate()
-            raise
-    if process.returncode:
-        raise _failed(arguments, lines)
-
-
-def _failed(arguments: Sequence[str], lines: list[str]) -> DeployError:
-    return DeployError(
-        "failed",
-        where=f"go {arguments[0]} of the Pulumi CLI",
+def _module(wrapper: str) -> GoModule:
+    return GoModule(
+        WRAPPERS / wrapper,
+        "the Pulumi CLI",
+        {"CGO_ENABLED": "0"},
         hint="see the lines below, or install Pulumi yourself: https://www.pulumi.com/docs/install/",
-        detail="\n".join(f"  {line}" for line in lines[-8:]),
     )

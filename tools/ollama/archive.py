@@ -1,0 +1,109 @@
+"""The built program as a release archive, kept in the cache: `bin/ollama` in a tar.zst, as Ollama publishes them."""
+
+import fcntl
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.console import say
+from core.errors import DeployError
+from core.paths import cache_dir
+from tools.ollama.build import build_ollama, recipe_hash
+from tools.ollama.versions import BUILT_VERSION
+
+ARCHIVE = "ollama.tar.zst"
+FACTS = "facts.json"
+VERSION_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class BuiltArchive:
+    """An archive on this machine."""
+
+    folder: Path
+    """Holds the archive and nothing else."""
+    version: str
+    sha256: str
+
+    @property
+    def path(self) -> Path:
+        """The archive."""
+        return self.folder / ARCHIVE
+
+
+def built_archive() -> BuiltArchive:
+    """Return the archive, built first when the cache has none of this recipe; a second process waits for the first."""
+    made = _folder() / f"{BUILT_VERSION}-{recipe_hash()}"
+    if not made.exists():
+        with _lock():
+            if not made.exists():
+                _make(made)
+    facts = json.loads((made / FACTS).read_text())
+    return BuiltArchive(made / "archive", BUILT_VERSION, facts["sha256"])
+
+
+def pack(program: Path, archive: Path) -> str:
+    """Write `archive` with `program` in it; return its SHA-256. The same program makes the same bytes."""
+    tarred = io.BytesIO()
+    with tarfile.open(fileobj=tarred, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        entry = tarfile.TarInfo("bin/ollama")
+        entry.size, entry.mode = program.stat().st_size, 0o755
+        with program.open("rb") as content:
+            tar.addfile(entry, content)
+    done = subprocess.run(
+        ["zstd", "--quiet", "-3", "--stdout"], input=tarred.getvalue(), capture_output=True, check=False
+    )
+    if done.returncode:
+        raise DeployError(f"zstd failed: {done.stderr.decode().strip()}", where=str(archive))
+    archive.write_bytes(done.stdout)
+    return hashlib.sha256(done.stdout).hexdigest()
+
+
+def _make(target: Path) -> None:
+    """Build and pack in a folder beside `target`, which gets its name only when the program runs."""
+    staged = Path(tempfile.mkdtemp(dir=_folder(), prefix=".making-"))
+    try:
+        program = staged / "ollama"
+        build_ollama(program, _folder() / "include")
+        _check_version(program)
+        (staged / "archive").mkdir()
+        sha256 = pack(program, staged / "archive" / ARCHIVE)
+        (staged / FACTS).write_text(json.dumps({"sha256": sha256}) + "\n")
+        program.unlink()
+        staged.chmod(0o755)
+        staged.rename(target)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _check_version(program: Path) -> None:
+    done = subprocess.run(
+        [str(program), "--version"], capture_output=True, text=True, check=False, timeout=VERSION_TIMEOUT_S
+    )
+    if BUILT_VERSION not in done.stdout + done.stderr:
+        raise DeployError(f"the program that was built does not run as version {BUILT_VERSION}", where="tools/ollama")
+
+
+def _folder() -> Path:
+    return cache_dir() / "ollama"
+
+
+@contextmanager
+def _lock() -> Iterator[None]:
+    """Hold the lock of the cache's Ollama folder, saying so when another process holds it."""
+    _folder().mkdir(parents=True, exist_ok=True)
+    with (_folder() / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("  another process is building Ollama; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

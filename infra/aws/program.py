@@ -1,7 +1,6 @@
 """The Pulumi program of cloud `aws`: a table of contents of what is made, and the hosts that it hands on."""
 
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pulumi
 import pulumi_aws as aws
@@ -19,13 +18,13 @@ from infra.deployment import Deployment
 from infra.lease import Lease, lease_from_environ
 from infra.login import login_key
 from infra.machines import Machine, find_machine
+from infra.naming import host_names, physical_name
+from infra.rented_hosts import host_records
 from infra.sizes import data_gib
 
 if TYPE_CHECKING:
     from infra.aws.bucket import Bucket
 
-LOGIN_USER = "ubuntu"
-DATA_DIR = "/var/lib/llm"
 MAX_RETRIES = 5
 """How often the provider asks again. Its default of 25 would wait for minutes on a zone that is out of stock."""
 
@@ -90,22 +89,8 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
         from infra.aws.budget import budget
 
         budget(stack, physical_name(stack, lease), config.lifetime.budget, opts)
-    common = _host(config, machine, str(login.private_file), args.ends_at)
-    hosts = [
-        pulumi.Output.all(node.address, node.host_public_key).apply(partial(_with_address, {**common, "name": name}))
-        for name, node in nodes.items()
-    ]
-    return Deployment(hosts=pulumi.Output.all(*hosts), lease=lease.model_dump(mode="json"))
-
-
-def physical_name(stack: str, lease: Lease) -> str:
-    """Return the name of what must be named, unique in the account: two checkouts may have stacks of one name."""
-    return f"llm-{stack}-{lease.id}"
-
-
-def host_names(stack: str, count: int) -> list[str]:
-    """Return the names of the hosts; the first has number 1."""
-    return [f"{stack}-{number}" for number in range(1, count + 1)]
+    hosts = host_records(config, machine, login.private_file, args.ends_at, nodes)
+    return Deployment(hosts=hosts, lease=lease.model_dump(mode="json"))
 
 
 def _machine(lease: Lease) -> Machine:
@@ -159,30 +144,3 @@ def _bucket(config: DeploymentConfig, stack: str, lease: Lease, opts: pulumi.Res
         keep="bucket" in config.storage.keep_on_down,
     )
     return Bucket(stack, args, opts)
-
-
-def _host(config: DeploymentConfig, machine: Machine, identity_file: str, ends_at: str) -> dict[str, Any]:
-    """Return what all hosts have in common, in the shape of infra.outputs.HostRecord."""
-    network = config.network
-    host: dict[str, Any] = {
-        "user": LOGIN_USER,
-        "identity_file": identity_file,
-        "cloud": "aws",
-        "virtualization": "vm",
-        "cpu_count": machine.vcpus,
-        "memory_gib": machine.memory_gib,
-        "data_dir": DATA_DIR,
-        "ssh_cidrs": list(network.ssh_cidrs),
-        "client_cidrs": [] if network.clients_from_anywhere else list(network.client_cidrs),
-        "ends_at": ends_at,
-    }
-    if machine.gpu is not None:
-        gpu = {"model": machine.gpu.name, "count": machine.gpu_count, "vram_gib": machine.vram_gib_per_gpu}
-        host["gpu"] = gpu
-    return host
-
-
-def _with_address(host: dict[str, Any], seen: list[Any]) -> dict[str, Any]:
-    """Return a host with what is only known once it is made: its address and host key."""
-    address, public_key = seen
-    return {**host, "address": address, "host_keys": [public_key]}

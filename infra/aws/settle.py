@@ -4,8 +4,7 @@ A stack that stands keeps what it has as long as its file still allows that; the
 """
 
 import re
-import secrets
-from datetime import UTC, datetime
+from datetime import datetime
 
 from core.errors import ConfigError
 from infra.aws.api import call
@@ -15,11 +14,10 @@ from infra.config import DeploymentConfig
 from infra.lease import Lease
 from infra.machines import find_machine
 from infra.placement import Candidate
+from infra.settling import identity_and_beginning, staying
 
 LEAST_ZONES = 2
 """A network of ours spans at least so many zones, so that there is somewhere else to go."""
-
-ID_BYTES = 4
 
 OUT_OF_STOCK = re.compile(
     r"api error (?P<told>(?:InsufficientInstanceCapacity|InsufficientHostCapacity|InsufficientCapacity"
@@ -42,17 +40,13 @@ def candidates(config: DeploymentConfig, previous: Lease | None, now: datetime |
     prices = _prices(config, types)
     if prices:
         places.sort(key=lambda place: (types.index(place[1]), prices.get(place, float("inf"))))
-    base = _base(config, previous, now or datetime.now(UTC))
-    if previous is not None and "data_volume" in config.storage.keep_on_down:
-        places = [place for place in places if place[0] == previous.zone] or places  # the kept disk cannot move
-    if previous is not None:  # the disks lie there: same zone and type first, then the same zone
-        places.sort(key=lambda place: (place != (previous.zone, previous.machine_type), place[0] != previous.zone))
+    base = _base(config, previous, now)
     return [
         Candidate(
             Lease(**base, zone=zone, machine_type=machine_type, zones=tuple(spanned), subnets=subnets),
             prices.get((zone, machine_type)),
         )
-        for zone, machine_type in places
+        for zone, machine_type in staying(places, config, previous)
     ]
 
 
@@ -62,24 +56,19 @@ def out_of_stock(text: str) -> str | None:
     return found["told"] if found else None
 
 
-def _base(config: DeploymentConfig, previous: Lease | None, now: datetime) -> dict[str, object]:
+def _base(config: DeploymentConfig, previous: Lease | None, now: datetime | None) -> dict[str, object]:
     """Return what does not depend on the place: kept from the lease before, or settled anew."""
     name, region = image_name(config.machine.image), str(config.region)
-    if previous is None:
-        identity, began_at, image = secrets.token_hex(ID_BYTES), now, None
-    else:
-        identity, began_at = previous.id, previous.began_at
-        image = previous.image if previous.image_name == name else None
-        if previous.ends_at(config.lifetime.ttl_hours) <= now:
-            began_at = now  # its machines are gone: a new life begins
+    identity, began_at = identity_and_beginning(config, previous, now)
+    recorded = previous.image if previous is not None and previous.image_name == name else None
     machine = find_machine("aws", str(config.machine.type))
     arch = machine.arch if machine else "x86_64"
     return {
         "id": identity,
         "region": region,
-        "began_at": began_at.replace(microsecond=0),
+        "began_at": began_at,
         "image_name": name,
-        "image": image or resolve_image(name, region, arch),
+        "image": recorded or resolve_image(name, region, arch),
     }
 
 

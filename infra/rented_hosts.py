@@ -1,0 +1,59 @@
+"""The hosts of a rented stack in the shape of infra.outputs.HostRecord, whichever cloud made them."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import pulumi
+
+from infra.config import DeploymentConfig
+from infra.machines import Machine
+
+LOGIN_USER = "ubuntu"
+DATA_DIR = "/var/lib/llm"
+
+
+class Node(Protocol):
+    """What is only known of a host once it is made."""
+
+    address: pulumi.Output[str]
+    host_public_key: pulumi.Output[str]
+
+
+def host_records(
+    config: DeploymentConfig, machine: Machine, identity_file: Path, ends_at: str, nodes: Mapping[str, Node]
+) -> pulumi.Output[list[dict[str, Any]]]:
+    """Return the records of all hosts; `nodes` are theirs by name."""
+    common = _common(config, machine, str(identity_file), ends_at)
+    hosts = [
+        pulumi.Output.all(node.address, node.host_public_key).apply(partial(_with_address, {**common, "name": name}))
+        for name, node in nodes.items()
+    ]
+    return pulumi.Output.all(*hosts)
+
+
+def _common(config: DeploymentConfig, machine: Machine, identity_file: str, ends_at: str) -> dict[str, Any]:
+    """Return what all hosts have in common."""
+    network = config.network
+    host: dict[str, Any] = {
+        "user": LOGIN_USER,
+        "identity_file": identity_file,
+        "cloud": config.cloud,
+        "virtualization": "vm",
+        "cpu_count": machine.vcpus,
+        "memory_gib": machine.memory_gib,
+        "data_dir": DATA_DIR,
+        "ssh_cidrs": list(network.ssh_cidrs),
+        "client_cidrs": [] if network.clients_from_anywhere else list(network.client_cidrs),
+        "ends_at": ends_at,
+    }
+    if machine.gpu is not None:
+        host["gpu"] = {"model": machine.gpu.name, "count": machine.gpu_count, "vram_gib": machine.vram_gib_per_gpu}
+    return host
+
+
+def _with_address(host: dict[str, Any], seen: list[Any]) -> dict[str, Any]:
+    """Return a host with what is only known once it is made: its address and host key."""
+    address, public_key = seen
+    return {**host, "address": address, "host_keys": [public_key]}

@@ -17,7 +17,7 @@ WORKERS ?= --numprocesses=$(shell nproc) --dist=loadgroup --no-loadscope-reorder
 # One run folder for the steps of one `make`: all their results lie side by side.
 export LLM_DEPLOY_RUN ?= $(shell date -u +%Y%m%dT%H%M%S.%3NZ)
 
-.PHONY: help setup demo deploy deploy-cpu deploy-gpu deploy-gpu-spot preflight leftovers preview up plan provision smoke down status logs ssh restart reboot \
+.PHONY: help setup demo deploy deploy-cpu deploy-gpu deploy-gpu-spot preflight leftovers preview up plan provision smoke down adopt bundle status logs ssh restart reboot upgrade-engine \
 	test test-unit check format bench-preview bench-converge
 
 help: ## Show this list
@@ -67,6 +67,13 @@ down: .venv/.ready ## Destroy STACK and confirm that nothing is left
 leftovers: .venv/.ready ## What carries our tags in all regions of CLOUD; ARGS=--delete removes strays, after asking
 	@$(PYTHON) -m infra.sweep --cloud $(CLOUD) $(ARGS)
 
+##@ Hosts that exist already
+adopt: .venv/.ready ## Look at HOST=user@address and write its inventory (docs/existing-hosts.md)
+	@$(FAB) adopt --host "$(HOST)" $(ARGS)
+
+bundle: .venv/.ready ## One archive that provisions the hosts of STACK without network (docs/offline.md)
+	@$(FAB) bundle --stack $(STACK) $(ARGS)
+
 ##@ Everyday
 status: .venv/.ready ## One screen per host: engine, models, certificate, disk, memory
 	@$(FAB) status --stack $(STACK) $(ARGS)
@@ -82,6 +89,9 @@ restart: .venv/.ready ## Restart the engine; running requests finish first
 
 reboot: .venv/.ready ## Reboot the hosts and wait until they serve again
 	@$(FAB) reboot --stack $(STACK) $(ARGS)
+
+upgrade-engine: .venv/.ready ## Bring the engine to this checkout's release, or back (ARGS=--allow-downgrade: to an older one)
+	@$(FAB) upgrade-engine --stack $(STACK) $(ARGS)
 
 ##@ Working on this repository
 setup: .venv/.ready ## Install the tools of this checkout (every target does it when needed)

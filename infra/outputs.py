@@ -95,6 +95,9 @@ class HostRecord(Frozen):
     virtualization: Literal["container", "vm", "metal"] = Field(
         default="vm", description="A container shares its kernel: no swap, clock or kernel setting of its own."
     )
+    os_release: Literal["debian-12", "ubuntu-22.04", "ubuntu-24.04"] | None = Field(
+        default=None, description="Distribution and version: which packages a bundle for a host without network holds."
+    )
     cpu_count: int = Field(ge=1)
     memory_gib: float = Field(gt=0)
     gpu: Gpu | None = None

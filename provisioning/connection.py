@@ -61,7 +61,7 @@ def open_connection(host: Reachable) -> fabric.Connection:
     login: dict[str, Any] = {"banner_timeout": ANSWER_TIMEOUT_S, "auth_timeout": ANSWER_TIMEOUT_S}
     if host.identity_file is not None:
         login |= {"pkey": _read_key(host, where), "allow_agent": False, "look_for_keys": False}
-    plug = _open_socket(host, where)
+    plug = open_socket(host, where)
     login["sock"] = plug
     connection = fabric.Connection(
         host.address, user=host.user, port=host.ssh_port, config=config, connect_kwargs=login
@@ -80,7 +80,7 @@ def open_connection(host: Reachable) -> fabric.Connection:
     return connection
 
 
-def _open_socket(host: Reachable, where: str) -> socket.socket:
+def open_socket(host: Reachable, where: str) -> socket.socket:
     """Connect with TCP_NODELAY: SSH's small messages would else wait for each other's acknowledgement (44 ms)."""
     try:
         plug = socket.create_connection((host.address, host.ssh_port), timeout=CONNECT_TIMEOUT_S)

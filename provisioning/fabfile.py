@@ -13,8 +13,13 @@ from fabric import main, task
 from invoke.exceptions import Exit, ParseError
 
 from core.console import next_command, say
-from core.errors import UsageError, run_cli
+from core.errors import UsageError
+from provisioning.existing.tasks import adopt
 from provisioning.target import Target
+from provisioning.task_end import end as _end
+
+__all__ = ["adopt"]
+"""Tasks that lie in files of their own."""
 
 # fab turns this off for the whole process; without the compiled modules every run would compile ours again.
 sys.dont_write_bytecode = False
@@ -161,6 +166,22 @@ def reboot(_: Any, *, stack: str = "", inventory: str = "", host: Names = (), pa
     _end(run)
 
 
+@_task({"allow_downgrade": "Also go to a release that is older than the one on the host."})
+def upgrade_engine(
+    _: Any, *, stack: str = "", inventory: str = "", host: Names = (), allow_downgrade: bool = False
+) -> None:
+    """Bring the engine to this checkout's release, one host after the other; one that does not answer goes back."""
+
+    def run() -> int:
+        target = Target(stack, inventory)
+        say(f"→ upgrade the engine of {target.name}: the present release stays until the new one has answered")
+        from provisioning.upgrade import upgrade_engine
+
+        return upgrade_engine(target, names=host, allow_downgrade=allow_downgrade)
+
+    _end(run)
+
+
 _key_task: Callable[[Function], Function] = task(
     help={"stack": WHICH["stack"], "inventory": WHICH["inventory"], "client": "A name of gateway.clients."},
     auto_shortflags=False,
@@ -190,13 +211,6 @@ def _greet(target: Target, host: Names) -> None:
     from provisioning.head_start import begin
 
     begin(target, host)
-
-
-def _end(run: Callable[[], int]) -> None:
-    """Run a task; end fab with its exit status, errors told in words."""
-    status = run_cli(run)
-    if status:
-        raise Exit(code=status)
 
 
 def _number(option: str, text: str) -> int:

@@ -5,12 +5,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from core.errors import HostError
-from infra.outputs import HostRecord
 from provisioning.programs import program
 
 if TYPE_CHECKING:
     import fabric
     import paramiko
+
+    from provisioning.connection import Reachable
 
 BLOCK_BYTES = 64 * 1024
 NO_SUCH_COMMAND = 127
@@ -19,11 +20,11 @@ NO_SUCH_COMMAND = 127
 class ConnectionCutError(HostError):
     """The connection ended before the command did."""
 
-    def __init__(self, host: HostRecord) -> None:
+    def __init__(self, host: "Reachable") -> None:
         super().__init__("the connection was cut", where=host.name, hint="run the same command again")
 
 
-def run_program(connection: "fabric.Connection", host: HostRecord, name: str, *arguments: str) -> str:
+def run_program(connection: "fabric.Connection", host: "Reachable", name: str, *arguments: str) -> str:
     """Run provisioning/programs/<name>.py and return what it wrote. Raises HostError when it fails.
 
     `arguments` are seen by every user of the host, so they hold no secret.
@@ -31,7 +32,9 @@ def run_program(connection: "fabric.Connection", host: HostRecord, name: str, *a
     return "".join(stream(connection, host, ("python3", "-I", "-", *arguments), stdin=program(name)))
 
 
-def stream(connection: "fabric.Connection", host: HostRecord, argv: Sequence[str], *, stdin: str = "") -> Iterator[str]:
+def stream(
+    connection: "fabric.Connection", host: "Reachable", argv: Sequence[str], *, stdin: str = ""
+) -> Iterator[str]:
     """Yield what `argv` writes, in pieces as they come. Raises HostError when it exits with another status than 0."""
     command = shlex.join(argv if host.user == "root" else ("sudo", "-n", *argv))
     channel = connection.transport.open_session()
@@ -58,7 +61,7 @@ def _stderr(channel: "paramiko.Channel") -> str:
     return said.decode(errors="replace").strip()
 
 
-def _failed(host: HostRecord, argv: Sequence[str], status: int, said: str) -> HostError:
+def _failed(host: "Reachable", argv: Sequence[str], status: int, said: str) -> HostError:
     """Return why the command ended with `status`."""
     if status < 0:
         return ConnectionCutError(host)

@@ -30,6 +30,8 @@ ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
     "NEEDRESTART_MODE": "l",
 }
+SYSTEMD_MARK = "/run/systemd/system"
+"""There while systemd is the init system (sd_booted(3))."""
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_CUT = 0, 1, 2, 3
 
 
@@ -43,6 +45,9 @@ def serve(read: Callable[[], bytes], stream: BinaryIO) -> int:
     except Exception:
         return EXIT_CUT
     events = Events(sys.stdout.fileno(), stream.fileno())
+    if not os.path.isdir(SYSTEMD_MARK) and any(entry["kind"] == "unit" for entry in document["resources"]):
+        events.emit("refused", error="systemd does not run here, and roles are made of its units", detail="")
+        return EXIT_FAILED
     return _run(document, events, WireBlobs(events, stream), STATE_DIR)
 
 

@@ -1,0 +1,1 @@
+"""Hosts that exist already: looked at, judged, and written down as an inventory (`fab adopt`)."""

@@ -1,0 +1,149 @@
+"""`fab adopt`: look at a host that exists already, say what works there, write its inventory. Changes nothing on it."""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from core.console import next_command, say
+from core.errors import HostError, UsageError
+from core.paths import CHECKOUT
+from core.words import error_of, words
+from infra.outputs import HostRecord
+from provisioning.connection import connect
+from provisioning.existing.facts import GIB, HostFacts
+from provisioning.existing.host_key import accepted_keys, fingerprint, shown_keys, terminal
+from provisioning.existing.inventory_file import inventory_text, write_inventory
+from provisioning.existing.verdict import notes, plan, refusals
+from provisioning.head_start import Door
+from provisioning.inventory import load
+from provisioning.remote import run_program
+from provisioning.target import Target
+
+DEFAULT_PORT = 22
+LOGIN = re.compile(
+    r"(?P<user>[A-Za-z0-9_][\w.-]*)@(?P<address>\[[0-9A-Fa-f:.%\w]+\]|[A-Za-z0-9][\w.-]*)(:(?P<port>\d{1,5}))?"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the person wrote on the command line; empty where nothing."""
+
+    login: str
+    name: str = ""
+    identity_file: str = ""
+    inventory: str = ""
+    host_key: str = ""
+    replace: bool = False
+
+
+def adopt(asked: Asked) -> int:
+    """Write the inventory of a host that can be provisioned; return 0.
+
+    Raises ConfigError (exit 2) with every reason why it cannot, UsageError for an edited file, HostError when the host
+    cannot be reached or is another one than known.
+    """
+    door = parse_login(asked)
+    path = Path(asked.inventory or CHECKOUT / "hosts" / f"{door.name}.yaml")
+    keys = _known_keys(path, door)
+    if not keys:
+        keys = accepted_keys(shown_keys(door), asked.host_key, terminal(), name=door.address)
+    facts = look(replace(door, host_keys=keys))
+    say(f"{door.name}: {summary(facts)}")
+    reasons = list(refusals(facts))
+    if reasons:
+        raise error_of(reasons, asked.login)
+    chosen = plan(facts)
+    for note in notes(facts, chosen):
+        say(f"! {note}")
+    host = _record(replace(door, host_keys=keys), facts)
+    done = write_inventory(path, inventory_text(host, facts, chosen, login=asked.login), replace=asked.replace)
+    say(f"✓ adopt {door.name}: {path} is {done}; host key {fingerprint(keys[0])}")
+    next_command(Target(inventory=str(path)).command("plan"), Target(inventory=str(path)).command("provision"))
+    return 0
+
+
+def parse_login(asked: Asked) -> Door:
+    """Return where `user@address[:port]` leads, its host key not known yet. Raises UsageError for other text."""
+    found = LOGIN.fullmatch(asked.login)
+    if found is None or not 0 < int(found["port"] or DEFAULT_PORT) < 1 << 16:
+        raise UsageError(f"{asked.login!r} is no login", where="--host", hint="write user@address or user@address:port")
+    address = found["address"].strip("[]")
+    identity = Path(asked.identity_file).expanduser().resolve() if asked.identity_file else None
+    if identity is not None and not identity.is_file():
+        raise UsageError("there is no such file", where=f"--identity-file {identity}", hint="name a private key")
+    name = asked.name or host_name(address)
+    return Door(name, address, int(found["port"] or DEFAULT_PORT), found["user"], (), identity)
+
+
+def host_name(address: str) -> str:
+    """Return what the host is called in files: the first word of a DNS name, an IP address with `-`."""
+    is_ip = ":" in address or address.replace(".", "").isdigit()
+    first = "host-" + re.sub(r"[.:%]+", "-", address) if is_ip else address.partition(".")[0]
+    return re.sub(r"[^a-z0-9-]", "-", first.lower()).strip("-")[:40].rstrip("-")
+
+
+def look(door: Door) -> HostFacts:
+    """Return what the host is. Raises UsageError when login or shell will not do, HostError for SSH's troubles."""
+    with connect(door) as connection:
+        try:
+            said = run_program(connection, door, "look_at_host")
+        except HostError as error:
+            raise UsageError(error.what, where=error.where, hint=error.hint, detail=error.detail) from error
+    try:
+        return HostFacts.parse(said)
+    except ValidationError:
+        hint = "a proxy for terminals (ssh.runpod.io, say) will not do: use the address and port where its own sshd is"
+        raise UsageError("does not run commands over SSH", where=door.name, hint=hint, detail=said[-500:]) from None
+
+
+def summary(facts: HostFacts) -> str:
+    """Return the host in one line."""
+    gpu = facts.gpu
+    return ", ".join(
+        (
+            facts.os_name or facts.os_release,
+            f"Linux {facts.kernel} on {facts.arch}",
+            f"{facts.cpu_count} CPUs",
+            f"{facts.memory_gib} GiB of memory",
+            f"{facts.disk_free_bytes / GIB:.0f} GiB of disk free",
+            f"{gpu.count} x {gpu.model} with {gpu.vram_gib} GiB" if gpu else "no GPU in use",
+            "systemd" if facts.has_systemd else f"process 1 is {facts.init}",
+            facts.container or ("WSL" if facts.wsl else facts.virtual_machine) or "bare metal",
+        )
+    )
+
+
+def _known_keys(path: Path, door: Door) -> tuple[str, ...]:
+    """Return the host's keys in the inventory that is there: whoever adopted it vouched for them."""
+    if not path.is_file():
+        return ()
+    for host in load(Target(inventory=str(path))).hosts:
+        if (host.address, host.ssh_port) == (door.address, door.ssh_port):
+            return host.host_keys
+    hint = "name another file with --inventory, or another --name"
+    raise UsageError(f"is the inventory of other hosts than {door.address}", where=str(path), hint=hint)
+
+
+def _record(door: Door, facts: HostFacts) -> HostRecord:
+    """Return the host as the inventory holds it. Raises ConfigError for a name that is none."""
+    try:
+        return HostRecord.model_validate(
+            {
+                "name": door.name,
+                "address": door.address,
+                "ssh_port": door.ssh_port,
+                "user": door.user,
+                "host_keys": door.host_keys,
+                "identity_file": door.identity_file,
+                "virtualization": facts.virtualization,
+                "os_release": facts.os_release,
+                "cpu_count": facts.cpu_count,
+                "memory_gib": facts.memory_gib,
+                "gpu": facts.gpu,
+            }
+        )
+    except ValidationError as error:
+        raise words(error, "--name", HostRecord) from None

@@ -1,0 +1,86 @@
+"""The keys that a host shows before anything is known of it, and a person's word that they are its own.
+
+Nothing is sent to the host but a greeting: no login is tried before its key is accepted.
+"""
+
+import base64
+import hashlib
+import sys
+from collections.abc import Callable, Iterable
+
+import paramiko
+
+from core.console import say
+from core.errors import HostError, UsageError
+from provisioning.connection import CONNECT_TIMEOUT_S, open_socket
+from provisioning.head_start import Door
+
+KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512")
+"""Asked for one after the other: a host shows one key in each greeting. As SSH names them in it, the best first."""
+
+YES = "yes"
+
+
+def fingerprint(host_key: str) -> str:
+    """Return what OpenSSH shows of a key `TYPE BASE64`: `SHA256:` and 43 characters."""
+    digest = hashlib.sha256(base64.b64decode(host_key.split()[1])).digest()
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+
+def shown_keys(door: Door) -> tuple[str, ...]:
+    """Return the keys that the host shows, as `ssh-keyscan` prints them. Raises HostError when it shows none."""
+    keys = tuple(key for key in (_shown_key(door, key_type) for key_type in KEY_TYPES) if key)
+    if not keys:
+        raise HostError("shows no host key of a known type", where=door.name, hint="is that an SSH server?")
+    return keys
+
+
+def accepted_keys(keys: Iterable[str], wanted: str, ask: Callable[[str], str] | None, *, name: str) -> tuple[str, ...]:
+    """Return the one key that a person vouches for: by its fingerprint on the command line, or when asked.
+
+    Raises UsageError when nobody does, HostError when the fingerprint is another host's.
+    """
+    by_print = {fingerprint(key): key for key in keys}
+    if wanted:
+        if wanted not in by_print:
+            seen = ", ".join(by_print)
+            hint = "another machine may be answering; look it up on the host itself"
+            raise HostError(f"shows {seen}, not {wanted}", where=name, hint=hint)
+        return (by_print[wanted],)
+    best, key = next(iter(by_print.items()))
+    say(f"{name} shows the host key {best} ({key.split()[0]}).")
+    say("On the host itself: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")
+    if ask is None:
+        raise UsageError(
+            "nobody is there to accept the host key", where=name, hint=f"add --host-key {best} if it is right"
+        )
+    if ask(f"Is it that host's? Write {YES} to trust it from now on: ").strip() != YES:
+        raise UsageError("the host key was not accepted", where=name, hint="nothing was sent or written")
+    return (key,)
+
+
+def terminal() -> Callable[[str], str] | None:
+    """Return what asks the person at the terminal; none when there is no terminal."""
+    if not sys.stdin.isatty():
+        return None
+
+    def ask(question: str) -> str:
+        print(question, end="", file=sys.stderr, flush=True)
+        return sys.stdin.readline()
+
+    return ask
+
+
+def _shown_key(door: Door, key_type: str) -> str:
+    """Return the key of one type; nothing when the host has none."""
+    plug = open_socket(door, f"{door.address}:{door.ssh_port}")
+    try:
+        transport = paramiko.Transport(plug)
+        transport.get_security_options().key_types = (key_type,)
+        transport.start_client(timeout=CONNECT_TIMEOUT_S)
+        key = transport.get_remote_server_key()
+        return f"{key.get_name()} {key.get_base64()}"
+    except (paramiko.SSHException, EOFError, OSError):
+        return ""
+    finally:
+        plug.close()

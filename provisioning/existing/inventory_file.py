@@ -1,0 +1,54 @@
+"""The inventory that `adopt` writes: YAML to read and edit. Never writes over what a person changed, unless told to."""
+
+import difflib
+import hashlib
+import re
+from pathlib import Path
+
+from core.errors import UsageError
+from core.files import write_atomically
+from infra.outputs import HostRecord
+from provisioning.existing.facts import HostFacts
+from provisioning.existing.verdict import Plan
+from provisioning.render import render
+
+MARK = re.compile(r"^# adopt ([0-9a-f]{64})\n", re.MULTILINE)
+"""Line with the SHA-256 of all that follows it: tells a file as it was written from one that was edited."""
+
+
+def inventory_text(host: HostRecord, facts: HostFacts, plan: Plan, *, login: str) -> str:
+    """Return the file for one host, marked."""
+    seen = (
+        f"{facts.os_name or facts.os_release}, Linux {facts.kernel} on {facts.arch}"  # nothing that changes by itself
+    )
+    body = render("inventory.yaml.j2", login=login, seen=seen, host=host, plan=plan)
+    return f"# adopt {hashlib.sha256(body.encode()).hexdigest()}\n{body}"
+
+
+def is_edited(text: str) -> bool:
+    """Return whether a person changed the file since it was written, or wrote it."""
+    mark = MARK.match(text)
+    return mark is None or hashlib.sha256(text[mark.end() :].encode()).hexdigest() != mark[1]
+
+
+def write_inventory(path: Path, text: str, *, replace: bool) -> str:
+    """Put `text` at `path`; return what was done: `written`, `unchanged` or `replaced`.
+
+    Raises UsageError, with the difference, when the file there was edited and `replace` is not said.
+    """
+    try:
+        there = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        there = ""
+    if there == text:
+        return "unchanged"
+    if there and is_edited(there) and not replace:
+        lines = difflib.unified_diff(
+            there.splitlines(), text.splitlines(), fromfile=str(path), tofile="as the host is now", lineterm="", n=1
+        )
+        hint = "take over by hand what you want of the difference, or write --replace"
+        raise UsageError(
+            "was edited since it was written, and is left as it is", where=str(path), hint=hint, detail="\n".join(lines)
+        )
+    write_atomically(path, text)
+    return "replaced" if there else "written"

@@ -1,0 +1,51 @@
+"""The tasks for hosts that exist already: `adopt`. fabfile.py takes them up."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fabric import task
+
+from core.console import say
+from provisioning.task_end import end
+
+ADOPT = {
+    "host": "Where it is: user@address or user@address:port; root, or a login with sudo without a password.",
+    "name": "What it is called in files; none: from its address.",
+    "identity-file": "Private key to log in with; none: the SSH agent and the usual files.",
+    "inventory": "File to write; none: hosts/<name>.yaml.",
+    "host-key": "Fingerprint SHA256:… of the host's key, in place of the question.",
+    "replace": "Write over a file that was edited.",
+}
+
+Task = Callable[..., None]
+_adopt: Callable[[Task], Task] = task(help=ADOPT, auto_shortflags=False)
+
+
+@_adopt
+def adopt(
+    _: Any,
+    *,
+    host: str = "",
+    name: str = "",
+    identity_file: str = "",
+    inventory: str = "",
+    host_key: str = "",
+    replace: bool = False,
+) -> None:
+    """Look at a host that exists already and write its inventory; changes nothing there."""
+
+    def run() -> int:
+        say(f"→ adopt {host or 'a host'}")
+        from provisioning.existing.adopt import Asked, adopt
+
+        asked = Asked(
+            login=host,
+            name=name,
+            identity_file=identity_file,
+            inventory=inventory,
+            host_key=host_key,
+            replace=replace,
+        )
+        return adopt(asked)
+
+    end(run)

@@ -1,0 +1,145 @@
+"""Whether a host that exists already can be provisioned: what is refused, what works with less, what to know.
+
+Pure: facts in, words out. docs/existing-hosts.md has the same as a table.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from core.rules import Problem
+from provisioning.existing.facts import GIB, HostFacts, Listener
+from serving.spec_rules import METRICS_PORT
+
+SUPPORTED = ("debian-12", "ubuntu-22.04", "ubuntu-24.04")
+SUPPORTED_WORDS = "Debian 12, Ubuntu 22.04 or Ubuntu 24.04"
+ARCHITECTURES = ("x86_64",)
+VLLM_PYTHON = (3, 11)
+"""What the locks in provisioning/locks are made for; Ubuntu 22.04 brings 3.10."""
+
+LITTLE_DISK_GIB = 20
+LITTLE_MEMORY_GIB = 4
+
+GATEWAY_PORTS = (443, 8443, 9443)
+VLLM_PORTS = (8000, 8001, 8002, 8003)
+OLLAMA_PORTS = (11434, 11435, 11436)
+
+SSH_PROGRAMS = ("sshd", "systemd")
+"""Ubuntu 24.04 lets systemd itself hold port 22 until somebody comes."""
+
+OURS = {"haproxy": GATEWAY_PORTS, "vllm": VLLM_PORTS, "ollama": OLLAMA_PORTS, "python": VLLM_PORTS}
+"""Programs that a former provision may have started, and where: their ports are no obstacle."""
+
+SYSTEMD_IN_WSL = (
+    "write `[boot]` and `systemd=true` as two lines into /etc/wsl.conf there, run `wsl --shutdown` in Windows, "
+    "open the distribution again and adopt it once more"
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the inventory should say beyond the facts."""
+
+    engine: str
+    gateway_port: int
+    engine_port: int
+
+
+def refusals(facts: HostFacts) -> Iterator[Problem]:
+    """Yield why no role can work on this host, each with what would change that."""
+    if facts.wsl == 1:
+        yield Problem("", "is WSL 1, which has no Linux kernel", "run `wsl --set-version DISTRIBUTION 2` in Windows")
+    elif not facts.has_systemd:
+        yield _no_systemd(facts)
+    if facts.os_release not in SUPPORTED:
+        yield Problem("", f"runs {facts.os_name or facts.os_release}", f"set it up with {SUPPORTED_WORDS}")
+    if facts.arch not in ARCHITECTURES:
+        yield Problem(
+            "", f"is {facts.arch}", f"take a host with {' or '.join(ARCHITECTURES)}: the locks name its wheels"
+        )
+    if not facts.may_set_network:
+        yield Problem(
+            "",
+            "is a container that may not set up a firewall (no CAP_NET_ADMIN)",
+            "give it that capability, or adopt the host around it",
+        )
+
+
+def _no_systemd(facts: HostFacts) -> Problem:
+    if facts.wsl == 2:  # noqa: PLR2004
+        return Problem("", "is WSL 2 without systemd", SYSTEMD_IN_WSL)
+    if facts.is_runpod or facts.container:
+        name = "a RunPod pod" if facts.is_runpod else f"a container ({facts.container})"
+        return Problem(
+            "",
+            f"is {name} with {facts.init} as process 1, not systemd: nothing would start engine and gateway again",
+            "take a virtual machine or a bare host, or an image that starts systemd",
+        )
+    return Problem("", f"has {facts.init} as process 1, not systemd", "boot it with systemd")
+
+
+def plan(facts: HostFacts) -> Plan:
+    """Return the engine that works there, and ports that nobody else holds."""
+    engine = "vllm" if _version(facts.python) >= VLLM_PYTHON else "ollama"
+    engine_ports = VLLM_PORTS if engine == "vllm" else OLLAMA_PORTS
+    return Plan(engine, _free(facts, GATEWAY_PORTS), _free(facts, engine_ports))
+
+
+def notes(facts: HostFacts, plan: Plan) -> Iterator[str]:
+    """Yield what a person should know before the first `provision`; nothing of it stops one."""
+    if plan.engine == "ollama":
+        yield f"its Python {facts.python} is too old for vLLM's environment (3.11): the inventory names Ollama"
+    if facts.wsl:
+        yield "WSL: Windows keeps clock, swap and kernel, and ends the machine when nobody uses it; see the docs"
+    elif facts.virtualization == "container":
+        yield f"a container ({facts.container}): clock, swap and kernel settings are left to the host around it"
+    yield from _gpu_notes(facts)
+    if facts.memory_gib < LITTLE_MEMORY_GIB:
+        yield f"{facts.memory_gib} GiB of memory are little: the fit check says which model has room"
+    if facts.disk_free_bytes < LITTLE_DISK_GIB * GIB:
+        yield f"{facts.disk_free_bytes / GIB:.0f} GiB of disk are free; vLLM's environment alone takes about 10"
+    yield from _already_serving(facts, plan)
+
+
+def _gpu_notes(facts: HostFacts) -> Iterator[str]:
+    """Yield what is odd about the GPUs."""
+    if facts.nvidia_pci and facts.gpu is None:
+        words = f" (nvidia-smi: {facts.nvidia_smi.error})" if facts.nvidia_smi.error else ""
+        yield f"{facts.nvidia_pci} NVIDIA GPU on the PCI bus and no driver that sees it{words}: add `gpu` by hand"
+    if facts.amd_pci:
+        yield f"{facts.amd_pci} AMD GPU: not used, the engine computes on the CPU"
+    models = {each.name for each in facts.nvidia_smi.gpus}
+    if facts.gpu is not None and len(models) > 1:
+        taken = f"{facts.gpu.count} x {facts.gpu.model}"
+        yield f"GPUs of several models ({', '.join(sorted(models))}): {taken} are written down"
+
+
+def _free(facts: HostFacts, candidates: tuple[int, ...]) -> int:
+    """Return the first port that nobody, or a former provision, holds; the first of all when none is free."""
+    others = {each.port for each in facts.listeners if not _may_be_ours(each)}
+    return next((port for port in candidates if port not in others), candidates[0])
+
+
+def _may_be_ours(listener: Listener) -> bool:
+    return any(listener.program.lower().startswith(name) and listener.port in ports for name, ports in OURS.items())
+
+
+def _already_serving(facts: HostFacts, plan: Plan) -> Iterator[str]:
+    """Yield who listens there already, and what a provision does about it. SSH and our own programs are no news."""
+    others = [each for each in facts.listeners if each.program not in SSH_PROGRAMS and not _may_be_ours(each)]
+    others = [each for each in others if each.port != METRICS_PORT]
+    outside = [each for each in others if not each.loopback]
+    if inside := [each for each in others if each.loopback]:
+        yield f"already serving on loopback: {_names(inside)}; left alone"
+    if outside:
+        yield f"already serving: {_names(outside)}; the base role's firewall closes what it does not know to others"
+    for what, port, usual in (("gateway", plan.gateway_port, GATEWAY_PORTS), ("engine", plan.engine_port, VLLM_PORTS)):
+        if port != usual[0] and port != OLLAMA_PORTS[0]:
+            yield f"the {what} gets port {port}, since others hold the usual one"
+
+
+def _names(listeners: list[Listener]) -> str:
+    return ", ".join(f"{each.program or 'somebody'} on {each.port}" for each in listeners)
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split("."))

@@ -1,0 +1,117 @@
+"""`adopt` up to the first packet: logins, host keys vouched for, files that are never written over."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.errors import HostError, UsageError
+from infra.outputs import StackOutputs
+from provisioning.existing.adopt import Asked, host_name, parse_login
+from provisioning.existing.facts import HostFacts
+from provisioning.existing.host_key import accepted_keys, fingerprint
+from provisioning.existing.inventory_file import inventory_text, is_edited, write_inventory
+from provisioning.existing.verdict import plan
+from provisioning.inventory import load
+from provisioning.target import Target
+from tests.unit.provisioning.existing.test_verdict import MACHINE
+from tests.unit.provisioning.records import HOST_KEY, host
+
+FINGERPRINT = "SHA256:vTDWuruU9tNHrVTxMzx0pbyU4v++YKQ7t3K8CShFk38"
+OTHER_KEY = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAAQA="
+FACTS = HostFacts(**MACHINE)
+
+
+@pytest.mark.parametrize(
+    ("login", "user", "address", "port"),
+    [
+        ("root@203.0.113.7", "root", "203.0.113.7", 22),
+        ("ubuntu@gpu1.example.com:2222", "ubuntu", "gpu1.example.com", 2222),
+        ("admin@[fe80::1%eth0]:22", "admin", "fe80::1%eth0", 22),
+    ],
+)
+def test_a_login_says_who_and_where(login: str, user: str, address: str, port: int) -> None:
+    door = parse_login(Asked(login=login))
+    assert (door.user, door.address, door.ssh_port) == (user, address, port)
+
+
+@pytest.mark.parametrize(
+    "login", ["", "gpu1", "@gpu1", "root@", "root@gpu1:0", "root@gpu1:99999", "-oProxyCommand=x@y"]
+)
+def test_other_text_is_refused(login: str) -> None:
+    with pytest.raises(UsageError, match="write user@address"):
+        parse_login(Asked(login=login))
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [("203.0.113.7", "host-203-0-113-7"), ("GPU1.example.com", "gpu1"), ("fe80::1%eth0", "host-fe80-1-eth0")],
+)
+def test_a_host_gets_a_name_from_its_address(address: str, name: str) -> None:
+    assert host_name(address) == name
+
+
+def test_a_fingerprint_is_that_of_openssh() -> None:
+    """Compared with `ssh-keygen -lf` on the same key."""
+    assert fingerprint(HOST_KEY) == FINGERPRINT
+
+
+def test_a_key_is_taken_by_its_fingerprint() -> None:
+    assert accepted_keys((OTHER_KEY, HOST_KEY), FINGERPRINT, None, name="gpu1") == (HOST_KEY,)
+
+
+def test_another_fingerprint_is_refused() -> None:
+    with pytest.raises(HostError, match="another machine may be answering"):
+        accepted_keys((HOST_KEY,), fingerprint(OTHER_KEY), None, name="gpu1")
+
+
+@pytest.mark.parametrize(("answer", "accepted"), [("yes\n", True), ("y\n", False), ("", False), ("no\n", False)])
+def test_only_a_plain_yes_accepts_a_key(answer: str, accepted: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    ask: Callable[[str], str] = lambda _: answer  # noqa: E731
+    if accepted:
+        assert accepted_keys((HOST_KEY,), "", ask, name="gpu1") == (HOST_KEY,)
+    else:
+        with pytest.raises(UsageError, match="was not accepted"):
+            accepted_keys((HOST_KEY,), "", ask, name="gpu1")
+    assert FINGERPRINT in capsys.readouterr().err
+
+
+def test_nobody_there_to_ask_means_no() -> None:
+    with pytest.raises(UsageError, match=re.escape(f"--host-key {FINGERPRINT}")):
+        accepted_keys((HOST_KEY,), "", None, name="gpu1")
+
+
+def text(**changed: object) -> str:
+    record = host("gpu1", os_release="debian-12", ssh_port=2222, gpu={"model": "L4", "count": 1, "vram_gib": 22.49})
+    facts = FACTS.model_copy(update=changed)
+    return inventory_text(record, facts, plan(facts), login="root@203.0.113.7")
+
+
+def test_what_is_written_is_an_inventory(tmp_path: Path) -> None:
+    path = tmp_path / "gpu1.yaml"
+    assert write_inventory(path, text(), replace=False) == "written"
+    outputs: StackOutputs = load(Target(inventory=str(path)))
+    assert outputs.hosts[0].os_release == "debian-12"
+    assert outputs.hosts[0].ssh_port == 2222
+    assert outputs.hosts[0].gpu is not None
+    assert (outputs.serving.engine, outputs.gateway.port) == ("vllm", 443)
+
+
+def test_a_second_look_changes_only_a_file_that_nobody_edited(tmp_path: Path) -> None:
+    path = tmp_path / "gpu1.yaml"
+    write_inventory(path, text(), replace=False)
+    assert write_inventory(path, text(), replace=False) == "unchanged"
+    assert write_inventory(path, text(kernel="6.1.0-32-amd64"), replace=False) == "replaced"
+    edited = path.read_text().replace("name: tiny", "name: mine")
+    path.write_text(edited)
+    with pytest.raises(UsageError, match="was edited") as caught:
+        write_inventory(path, text(), replace=False)
+    assert "-    name: mine" in caught.value.detail
+    assert path.read_text() == edited
+    assert write_inventory(path, text(), replace=True) == "replaced"
+    assert not is_edited(path.read_text())
+
+
+def test_a_file_of_ones_own_counts_as_edited() -> None:
+    assert is_edited("stack: mine\n")

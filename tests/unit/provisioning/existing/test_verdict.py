@@ -1,0 +1,73 @@
+"""Facts of hosts in, refusals, plan and notes out: cases/hosts.yaml."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from core.words import error_of
+from infra.outputs import Gpu
+from provisioning.existing.facts import HostFacts, gpu_model
+from provisioning.existing.verdict import notes, plan, refusals
+
+CASES = yaml.safe_load((Path(__file__).parent / "cases/hosts.yaml").read_text())
+
+MACHINE = {
+    "os_id": "debian",
+    "os_version": "12",
+    "kernel": "6.1.0-31-amd64",
+    "arch": "x86_64",
+    "python": "3.11",
+    "cpu_count": 8,
+    "memory_bytes": 32 << 30,
+    "disk_free_bytes": 100 << 30,
+    "has_systemd": True,
+}
+
+
+def cases(*, refused: bool) -> list[Any]:
+    return [pytest.param(each, id=each["case"]) for each in CASES if ("refused" in each) is refused]
+
+
+@pytest.mark.parametrize("case", cases(refused=True))
+def test_a_host_that_cannot_be_provisioned_is_refused(case: dict[str, Any]) -> None:
+    reasons = list(refusals(HostFacts(**MACHINE | case["facts"])))
+    assert len(reasons) == len(case["refused"])
+    for reason, words in zip(reasons, case["refused"], strict=True):
+        assert words in f"{reason.what}; {reason.hint}"
+    error = error_of(reasons, "root@203.0.113.7")
+    assert error.exit_code == 2
+    assert str(error).startswith("root@203.0.113.7: ")
+
+
+@pytest.mark.parametrize("case", cases(refused=False))
+def test_a_host_that_can_be_provisioned_is_described(case: dict[str, Any]) -> None:
+    facts = HostFacts(**MACHINE | case["facts"])
+    assert list(refusals(facts)) == []
+    chosen = plan(facts)
+    assert facts.virtualization == case["virtualization"]
+    assert chosen.engine == case["engine"]
+    assert chosen.gateway_port == case.get("gateway_port", 443)
+    assert chosen.engine_port == case.get("engine_port", 8000)
+    assert facts.gpu == (Gpu(**case["gpu"]) if "gpu" in case else None)
+    told = list(notes(facts, chosen))
+    assert len(told) == len(case["notes"]), told
+    assert all(any(words in note for note in told) for words in case["notes"]), told
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("Tesla T4", "T4"),
+        ("NVIDIA L40S", "L40S"),
+        ("NVIDIA A100-SXM4-40GB", "A100-40GB"),
+        ("NVIDIA A100 80GB PCIe", "A100-80GB"),
+        ("NVIDIA H100 80GB HBM3", "H100"),
+        ("NVIDIA RTX A6000", "RTX A6000"),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", "RTX 4090 Laptop GPU"),
+        ("NVIDIA GeForce RTX 3060", "RTX 3060"),
+    ],
+)
+def test_the_names_of_the_driver_become_those_of_the_gpu_table(name: str, model: str) -> None:
+    assert gpu_model(name) == model

@@ -12,11 +12,11 @@ from core.console import next_command, say
 from core.errors import DeployError
 from core.runs import write_result
 from infra.outputs import HostRecord, StackOutputs
-from provisioning.converge.controller import converge
 from provisioning.converge.result import HostResult, Outcome
 from provisioning.fleet import on_each, raise_failures
 from provisioning.inventory import choose, load
 from provisioning.narration import Narrator, counts, error_line, failure_detail, plan_text
+from provisioning.reboots import bring
 from provisioning.roles.layout import ENGINE_UNIT
 from provisioning.target import Target
 
@@ -113,7 +113,7 @@ class _Run:
     def _work(self, host: HostRecord) -> HostResult:
         on_event = self._narrator.progress_only if self._dry_run else self._narrator.event
         resources = lambda: self._lists.result().lists[host.name]  # noqa: E731
-        return converge(host, resources, dry_run=self._dry_run, on_event=on_event)
+        return bring(host, resources, dry_run=self._dry_run, on_event=on_event)
 
     def _tell(self, result: HostResult) -> None:
         if self._dry_run:

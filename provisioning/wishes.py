@@ -13,6 +13,7 @@ from provisioning.converge.resources import Resource
 from provisioning.credentials import Credentials, credentials_for, keys_file
 from provisioning.roles.base import base
 from provisioning.roles.gateway import gateway
+from provisioning.roles.nvidia import with_driver
 from provisioning.roles.vllm import vllm
 from serving.endpoint import Endpoint, endpoint_of
 from serving.sources import resolve_sources
@@ -31,8 +32,12 @@ class Wishes:
     """None when the gateway is not among the roles."""
 
 
-def wishes_for(outputs: StackOutputs, hosts: Sequence[HostRecord], roles: Sequence[str]) -> Wishes:
+def wishes_for(
+    outputs: StackOutputs, hosts: Sequence[HostRecord], roles: Sequence[str], *, allow_downgrade: bool = False
+) -> Wishes:
     """Return what `roles` wish for on `hosts`, in the order of ROLES.
+
+    A host whose engine is newer than this checkout's refuses it, unless `allow_downgrade`.
 
     Raises ConfigError for files that the config names and that cannot work, before any host is reached.
     """
@@ -50,7 +55,9 @@ def wishes_for(outputs: StackOutputs, hosts: Sequence[HostRecord], roles: Sequen
     lists = {
         host.name: _joined(
             base(host, outputs.gateway) if "base" in roles else [],
-            vllm(host, serving, sources) if sources is not None else [],
+            with_driver(host, serving, vllm(host, serving, sources, allow_downgrade=allow_downgrade))
+            if sources is not None
+            else [],
             gateway(serving, outputs.gateway, credentials[host.name]) if credentials else [],
         )
         for host in hosts

@@ -134,7 +134,7 @@ class _Talk:
         inside = (self._end or {}).get("phases", {})
         return HostResult(
             host=self._host.name,
-            ok=not by_status["failed"],
+            ok=not by_status["failed"] and not by_status["skipped"],
             changed=by_status["changed"],
             unchanged=by_status["ok"],
             failed=by_status["failed"],

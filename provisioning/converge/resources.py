@@ -241,3 +241,6 @@ class Command(Resource):
     user: str = "root"
     env: Mapping[str, Text] = field(default_factory=dict)
     timeout_s: int = 600
+    reboot_status: int = 0
+    """Exit status of `argv` that says: done, but it counts only after a reboot, which the last line explains. What
+    comes after it is skipped until then. 0: there is no such status."""

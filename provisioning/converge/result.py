@@ -20,6 +20,8 @@ class Outcome:
     error: str = ""
     detail: str = ""
     """Output of the program or journal of the unit that tells why it failed."""
+    reboot: str = ""
+    """Why the change counts only after a reboot; empty: it counts."""
     seconds: float = 0.0
 
 
@@ -52,6 +54,11 @@ class HostResult:
     """Exchanges with the agent: one, and one more for each time that it asked for content of large files."""
     phases: dict[str, float] = field(default_factory=dict)
     """Seconds by phase: connect, agent_start, facts, compare_and_change, …"""
+
+    @property
+    def reboot(self) -> Outcome | None:
+        """The change that counts only after a reboot, when there is one; the rest of the list waits for it."""
+        return next((outcome for outcome in self.changed if outcome.reboot), None)
 
     def as_json(self) -> dict[str, Any]:
         """Return counts, and the names behind all but `unchanged`, as provision.json holds them."""

@@ -7,7 +7,7 @@ import importlib
 import time
 from types import SimpleNamespace
 
-from .events import Failure
+from .events import Failure, RebootNeeded
 from .paths import os_failure
 
 TYPE_CHECKING = False
@@ -95,6 +95,9 @@ class Run:
             )
             self._stopped[wish.id] = wish.id
             outcome = {"status": "failed", "error": failure.what, "detail": failure.detail}
+        except RebootNeeded as reason:
+            self._stopped[wish.id] = "a reboot"
+            outcome = {"status": "changed", "reboot": str(reason)}
         else:
             outcome = {"status": "changed" if changes else "ok"}
         words = [text for _, text in changes]

@@ -27,6 +27,10 @@ class Failure(Exception):
         self.detail = detail
 
 
+class RebootNeeded(Exception):
+    """A change is made, and counts only after a reboot; the text says what is in use until then."""
+
+
 class Cut(Exception):
     """The controller is gone or told us to stop; what is under way has been finished or taken back."""
 

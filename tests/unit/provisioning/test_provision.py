@@ -37,14 +37,14 @@ def with_results(monkeypatch: pytest.MonkeyPatch, results: dict[str, HostResult 
     """Let the hosts be those of `results`, each ending as it says there; only the wire is replaced."""
     outputs = stack(*(host_values(name, address=f"203.0.113.{index}") for index, name in enumerate(results, start=7)))
 
-    def converge(host: HostRecord, *_: Any, **__: Any) -> HostResult:
+    def bring(host: HostRecord, *_: Any, **__: Any) -> HostResult:
         result = results[host.name]
         if isinstance(result, Exception):
             raise result
         return result
 
     monkeypatch.setattr(module, "load", lambda _: outputs)
-    monkeypatch.setattr(module, "converge", converge)
+    monkeypatch.setattr(module, "bring", bring)
 
 
 def run(task: Any = provision) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..events import Failure
+from ..events import Failure, RebootNeeded
 from ..process import Process, run
 
 TYPE_CHECKING = False
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     Fact = dict[str, Any]
 
 CHECK_TIMEOUT_S = 30
+REASON = "error: "
+"""How a program of ours begins the line that says why it failed."""
 
 
 def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
@@ -50,15 +52,20 @@ def plan(wish: Any, fact: Fact) -> list[Change]:
 
 
 def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
-    """Run the command; its check must pass afterwards."""
-    run(
+    """Run the command; its check must pass afterwards. Raises RebootNeeded when the command says so."""
+    done = run(
         wish.argv,
         env=wish.env,
         user=wish.user,
         timeout_s=wish.timeout_s,
         gone=host.events.controller_gone,
         on_tick=lambda process: host.events.progress(wish.id, process.last_line()),
-    ).must()
+    )
+    lines = done.output.strip().splitlines()
+    if wish.reboot_status and done.status == wish.reboot_status:
+        raise RebootNeeded(lines[-1] if lines else "")
+    reasons = [line[len(REASON) :] for line in lines if line.startswith(REASON)]
+    done.must(reasons[-1] if reasons else "")
     if wish.check:
         run(wish.check, env=wish.env, user=wish.user, timeout_s=CHECK_TIMEOUT_S).must("ran, but its check still fails")
     if wish.creates and not os.path.lexists(wish.creates):

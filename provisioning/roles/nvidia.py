@@ -1,0 +1,164 @@
+"""The NVIDIA driver of a host with GPUs, kept loaded, and what it tells: driver, persistence daemon, metrics.
+
+Leaves a driver alone that is good enough for the engine. Does not install CUDA: the engines bring theirs.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+from core.errors import ConfigError
+from infra.machines import gpu_models
+from infra.outputs import Gpu, HostRecord
+from provisioning.converge.resources import Command, File, Packages, Resource, Unit
+from provisioning.programs import program
+from provisioning.roles.layout import CONFIG_DIR, ENGINE_UNIT, LIB_DIR
+from provisioning.roles.nvidia_driver import KEY_FILE, NVIDIA, Setup, minimum_driver
+from serving.spec import ServingSpec
+
+DRIVER_PROGRAM = f"{LIB_DIR}/nvidia-driver"
+HEADERS_PROGRAM = f"{LIB_DIR}/kernel-headers"
+WANTED = f"{CONFIG_DIR}/nvidia.json"
+KEY = "/usr/share/keyrings/llm-deploy-nvidia.asc"
+NEEDS_REBOOT = 75
+INSTALL_TIMEOUT_S = 3600
+
+DRIVER_ID = "command:nvidia-driver"
+"""What an engine on a GPU waits for."""
+
+METRICS_PORT = 9400
+METRICS_PACKAGES = ("datacenter-gpu-manager-4-core", "datacenter-gpu-manager-exporter")
+"""Of NVIDIA's repository, in its newest version: neither takes part in serving."""
+
+NO_NOUVEAU = """\
+# Written by llm-deploy (nvidia role): the kernel's own driver holds the GPU otherwise.
+blacklist nouveau
+options nouveau modeset=0
+"""
+
+PERSISTENCE_UNIT = "nvidia-persistenced.service"
+PERSISTENCE = """\
+# Written by llm-deploy (nvidia role). In place of the package's unit, which on Ubuntu starts without persistence mode.
+[Unit]
+Description=NVIDIA persistence daemon: the driver stays ready while no program uses the GPU
+
+[Service]
+Type=forking
+PIDFile=/run/nvidia-persistenced/nvidia-persistenced.pid
+RuntimeDirectory=nvidia-persistenced
+ExecStart=/usr/bin/nvidia-persistenced --persistence-mode --verbose
+Restart=always
+RestartSec=5
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+MANAGER_UNIT = "nvidia-dcgm.service"
+EXPORTER_UNIT = "nvidia-dcgm-exporter.service"
+EXPORTER = f"""\
+# Written by llm-deploy (nvidia role): metrics are for this host's loopback.
+[Service]
+ExecStart=
+ExecStart=/usr/bin/dcgm-exporter -f /etc/dcgm-exporter/default-counters.csv --address 127.0.0.1:{METRICS_PORT}
+"""
+
+
+def nvidia(host: HostRecord, serving: ServingSpec, setup: Setup = NVIDIA) -> list[Resource]:
+    """Return what makes the GPUs of `host` work; nothing for a host without. The engine's role comes after.
+
+    A container has the driver of the machine that runs it: that one is looked at, and nothing is installed.
+
+    Raises ConfigError when `serving` asks for what the GPU cannot compute.
+    """
+    if host.gpu is None:
+        return []
+    check_type(host, host.gpu, serving)
+    driver = _driver(host, host.gpu, serving, setup)
+    return driver if host.virtualization == "container" else [*_kernel(), *driver, *_persistence(), *_metrics()]
+
+
+def with_driver(host: HostRecord, serving: ServingSpec, engine: Sequence[Resource]) -> list[Resource]:
+    """Return the engine's resources after those of the driver that it waits for; on a host without GPU as they are."""
+    if host.gpu is None:
+        return list(engine)
+    units = ENGINE_UNIT.values()
+    return [
+        *nvidia(host, serving),
+        *(
+            replace(each, after=(*each.after, DRIVER_ID)) if isinstance(each, Unit) and each.name in units else each
+            for each in engine
+        ),
+    ]
+
+
+def check_type(host: HostRecord, gpu: Gpu, serving: ServingSpec) -> None:
+    """Raise ConfigError when the weights' type is one that the GPU has not; a GPU of no known model passes."""
+    known = gpu_models().get(gpu.model)
+    if serving.engine == "vllm" and serving.model.dtype == "bfloat16" and known is not None and not known.bf16:
+        raise ConfigError(
+            f"the {gpu.model} of host {host.name} does not compute in bfloat16",
+            where="serving.model.dtype",
+            hint="write auto or float16",
+        )
+
+
+def _kernel() -> list[Resource]:
+    """Return what keeps the kernel's own driver away."""
+    return [File(path="/etc/modprobe.d/llm-deploy-nouveau.conf", content=NO_NOUVEAU)]
+
+
+def _driver(host: HostRecord, gpu: Gpu, serving: ServingSpec, setup: Setup) -> list[Resource]:
+    """Return the repository and the driver."""
+    wanted = {
+        "minimum": minimum_driver(serving.engine),
+        "version": setup.version,
+        "gpu": gpu.model,
+        "gpus": gpu.count,
+        "container": host.virtualization == "container",
+        "repositories": {name: asdict(repository) for name, repository in setup.repositories.items()},
+        "key": KEY,
+        "kernel_headers": HEADERS_PROGRAM,
+        "root": setup.root,
+    }
+    files = [
+        File(path=DRIVER_PROGRAM, content=program("nvidia_driver"), mode=0o755),
+        File(path=HEADERS_PROGRAM, content=program("kernel_headers"), mode=0o755),
+        File(path=KEY, content=setup.key or KEY_FILE.read_text(encoding="ascii")),
+        File(path=WANTED, content=json.dumps(wanted, indent=2) + "\n"),
+    ]
+    run = ("python3", DRIVER_PROGRAM, WANTED)
+    after = tuple(each.id for each in files)
+    repository = Command(
+        name="nvidia-repository", argv=(*run, "repository"), check=(*run, "check-repository"), after=after
+    )
+    driver = Command(
+        name="nvidia-driver",
+        argv=(*run, "install"),
+        check=(*run, "check"),
+        timeout_s=INSTALL_TIMEOUT_S,
+        reboot_status=NEEDS_REBOOT,
+        after=after,
+    )
+    return [*files, *([] if wanted["container"] else [repository]), driver]
+
+
+def _persistence() -> list[Resource]:
+    """Return the daemon that keeps the driver loaded: else the first request after a pause waits for seconds."""
+    path = f"/etc/systemd/system/{PERSISTENCE_UNIT}"
+    return [
+        File(path=path, content=PERSISTENCE),
+        Unit(name=PERSISTENCE_UNIT, restart_on=(f"file:{path}",), after=(DRIVER_ID,)),
+    ]
+
+
+def _metrics() -> list[Resource]:
+    """Return NVIDIA's data-centre GPU manager and its exporter for Prometheus, on loopback."""
+    packages = Packages(name="gpu-metrics", present=METRICS_PACKAGES, after=("command:nvidia-repository", DRIVER_ID))
+    drop_in = File(path=f"/etc/systemd/system/{EXPORTER_UNIT}.d/50-llm-deploy.conf", content=EXPORTER)
+    return [
+        packages,
+        drop_in,
+        Unit(name=MANAGER_UNIT, after=(packages.id,)),
+        Unit(name=EXPORTER_UNIT, restart_on=(drop_in.id,), after=(packages.id,)),
+    ]

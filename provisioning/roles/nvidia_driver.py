@@ -1,0 +1,108 @@
+"""Which NVIDIA driver an engine needs, and which one is installed where the host has none: frozen rows with sources.
+
+Looks at no host. A newer driver is a new value here; hosts that have one of ours move to it with the next provision.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from infra.machines import gpu_models
+
+LOCKS_DIR = Path(__file__).resolve().parents[1] / "locks"
+
+KEY_FILE = Path(__file__).resolve().parents[1] / "keys" / "nvidia-cuda.asc"
+
+KEY_FINGERPRINT = "EB693B3035CD5710E231E123A4B469963BF863CC"
+"""Of NVIDIA's key for these repositories (3bf863cc.pub, cudatools@nvidia.com, 2022-04-14).
+
+Source: canonical/checkbox providers/base/bin/virtualization.py (`gpg_fingerprint`), and several others that pin the
+same one. The key's text is that of alexmyczko/autoexec.bat config.sys/debian-system-cuda @03c43154, of which
+`gpg --show-keys` says this fingerprint; tests/unit/provisioning/test_nvidia.py computes it anew.
+"""
+
+VERSION = "580.159.04"
+"""Of the long-term branch R580, supported until August 2028, for CUDA 13.x.
+
+Sources: docs.nvidia.com/datacenter/tesla/drivers/supported-drivers-and-cuda-toolkit-versions (branch, end of life);
+listing of developer.download.nvidia.com/compute/cuda/repos/ubuntu2404/sbsa of 2026-05-25, and Azure/AgentBaker's bill
+of materials (nvidia-dkms-580-open 580.159.04-1ubuntu1). That Debian's and Ubuntu 22.04's repositories have this version
+too follows from NVIDIA publishing a release for all of them at once; it was not seen.
+"""
+
+REPOSITORIES = "https://developer.download.nvidia.com/compute/cuda/repos"
+
+OLLAMA_MINIMUM = "531"
+"""Source: docs.ollama.com/gpu."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repository:
+    """NVIDIA's repository for one distribution, and what of it a host without a screen needs."""
+
+    uri: str
+    """`{arch}` stands for x86_64, or sbsa on ARM servers."""
+    packages: tuple[str, ...]
+    """User space, open kernel module built by DKMS (all GPUs from Turing on have one), device nodes, persistence."""
+    switch_packages: tuple[str, ...]
+    """More for a machine with NVSwitch, such as 8 x A100 or H100: without the fabric manager, CUDA does not start."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """All that is pinned, and where the kernel's facts lie. Tests have their own."""
+
+    version: str = VERSION
+    key: str = ""
+    """ASCII-armoured public key that signs the repositories; none: NVIDIA's."""
+    repositories: Mapping[str, Repository]
+    root: str = "/"
+    """Stands for / in /sys, /proc/sys and /lib/modules."""
+
+
+UBUNTU = ("libnvidia-compute-580", "nvidia-compute-utils-580", "nvidia-utils-580", "nvidia-dkms-580-open")
+DEBIAN = ("nvidia-driver-cuda", "nvidia-kernel-open-dkms", "nvidia-persistenced")
+BOTH = ("dkms", "nvidia-modprobe")
+"""Sources: NVIDIA's Driver Installation Guide r580, compute-only systems (`libnvidia-compute-580 nvidia-dkms-580-open`;
+`nvidia-driver-cuda nvidia-kernel-open-dkms`); nvidia-smi is in nvidia-utils, the persistence daemon in
+nvidia-compute-utils."""
+
+SWITCHES = ("nvidia-fabricmanager-580",)
+
+NVIDIA = Setup(
+    repositories={
+        "ubuntu-22.04": Repository(
+            uri=f"{REPOSITORIES}/ubuntu2204/{{arch}}/", packages=(*UBUNTU, *BOTH), switch_packages=SWITCHES
+        ),
+        "ubuntu-24.04": Repository(
+            uri=f"{REPOSITORIES}/ubuntu2404/{{arch}}/", packages=(*UBUNTU, *BOTH), switch_packages=SWITCHES
+        ),
+        "debian-12": Repository(
+            uri=f"{REPOSITORIES}/debian12/{{arch}}/", packages=(*DEBIAN, *BOTH), switch_packages=SWITCHES
+        ),
+    }
+)
+
+
+def cuda_of_lock() -> str:
+    """Return the CUDA release that the pinned vLLM's wheels were built for, e.g. `13.0`: the lock's cuda-toolkit."""
+    lock = (LOCKS_DIR / "vllm-cuda.txt").read_text(encoding="utf-8")
+    found = re.search(r"^cuda-toolkit==(\d+\.\d+)\.", lock, flags=re.MULTILINE)
+    if found is None:
+        raise LookupError("provisioning/locks/vllm-cuda.txt names no cuda-toolkit")
+    return found[1]
+
+
+def minimum_driver(engine: Literal["vllm", "ollama"]) -> str:
+    """Return the release from which a driver is good enough for `engine`.
+
+    CUDA's minor versions run on every driver of their major version; infra/data/gpu_facts.csv has the releases, which
+    are the same for all GPUs of the table.
+    """
+    if engine == "ollama":
+        return OLLAMA_MINIMUM
+    any_gpu = next(iter(gpu_models().values()))
+    by_major = {"12": any_gpu.min_driver_for_cuda_12_9, "13": any_gpu.min_driver_for_cuda_13}
+    return str(by_major[cuda_of_lock().partition(".")[0]])

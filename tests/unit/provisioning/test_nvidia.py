@@ -1,0 +1,131 @@
+"""What the nvidia role wishes for, and that its pins are what they say. That it works: tests/machine/test_nvidia.py."""
+
+import base64
+import hashlib
+import json
+from typing import Any
+
+import pytest
+
+from core.errors import ConfigError
+from infra.machines import gpu_models
+from provisioning.converge.resources import Command, File, Packages, Resource, Unit
+from provisioning.roles.layout import ENGINE_UNIT
+from provisioning.roles.nvidia import DRIVER_ID, KEY, METRICS_PORT, WANTED, nvidia, with_driver
+from provisioning.roles.nvidia_driver import (
+    KEY_FILE,
+    KEY_FINGERPRINT,
+    NVIDIA,
+    VERSION,
+    cuda_of_lock,
+    minimum_driver,
+)
+from provisioning.roles.vllm import vllm
+from tests.unit.provisioning.records import host
+from tests.unit.provisioning.test_vllm import FOLDERS, L4, serving
+
+T4 = {"model": "T4", "count": 1, "vram_gib": 16.0}
+
+
+def wishes(**changed: Any) -> list[Resource]:
+    return nvidia(host(**{"gpu": L4, **changed}), serving())
+
+
+def wanted(**changed: Any) -> dict[str, Any]:
+    (content,) = (each.content for each in wishes(**changed) if isinstance(each, File) and each.path == WANTED)
+    values: dict[str, Any] = json.loads(str(content))
+    return values
+
+
+def fingerprint(armoured: str) -> str:
+    """Return the fingerprint of the first key: SHA-1 over its packet, as RFC 4880 section 12.2 has it."""
+    body = armoured.split("\n\n", 1)[1].split("\n=")[0]
+    packets = base64.b64decode(body)
+    assert packets[0] == 0x99, "an old-format public key packet with two bytes of length"
+    length = int.from_bytes(packets[1:3], "big")
+    return hashlib.sha1(packets[: 3 + length]).hexdigest().upper()  # noqa: S324  # the format's own
+
+
+def test_the_key_is_the_one_with_the_pinned_fingerprint() -> None:
+    assert fingerprint(KEY_FILE.read_text(encoding="ascii")) == KEY_FINGERPRINT
+
+
+def test_the_installed_driver_is_good_enough_for_the_cuda_of_the_lock_on_every_known_gpu() -> None:
+    """A lock of another CUDA, a GPU that needs more, or an older pin would show here and not on a host."""
+    release = int(VERSION.split(".")[0])
+    needed = {"12": "min_driver_for_cuda_12_9", "13": "min_driver_for_cuda_13"}[cuda_of_lock().split(".")[0]]
+    assert {getattr(gpu, needed) for gpu in gpu_models().values()} == {int(minimum_driver("vllm"))}
+    assert release >= int(minimum_driver("vllm"))
+    assert release >= int(minimum_driver("ollama"))
+    assert all(
+        "580" in name
+        for repository in NVIDIA.repositories.values()
+        for name in (*repository.packages, *repository.switch_packages)
+        if any(part.isdecimal() for part in name.split("-"))
+    )
+
+
+def test_a_host_without_gpu_gets_nothing_and_its_engine_waits_for_nothing() -> None:
+    bare = host()
+    engine = vllm(bare, serving(), FOLDERS)
+    assert nvidia(bare, serving()) == []
+    assert with_driver(bare, serving(), engine) == engine
+
+
+def test_the_engine_of_a_gpu_host_waits_for_its_driver() -> None:
+    one = host(gpu=L4)
+    listed = with_driver(one, serving(), vllm(one, serving(), FOLDERS))
+    ids = [each.id for each in listed]
+    (unit,) = (each for each in listed if isinstance(each, Unit) and each.name == ENGINE_UNIT["vllm"])
+    assert DRIVER_ID in unit.after
+    assert len(set(ids)) == len(ids)
+    assert ids.index(DRIVER_ID) < ids.index(unit.id)
+    for index, each in enumerate(listed):
+        assert set(each.after) <= set(ids[:index]), each.id
+
+
+def test_the_driver_is_told_what_the_host_and_the_engine_need() -> None:
+    told = wanted(gpu={**L4, "count": 4})
+    assert (told["gpu"], told["gpus"], told["version"], told["container"]) == ("L4", 4, VERSION, False)
+    assert told["minimum"] == "580"
+    assert told["key"] == KEY
+    assert set(told["repositories"]) == {"ubuntu-22.04", "ubuntu-24.04", "debian-12"}
+
+
+def test_only_the_driver_may_ask_for_a_reboot() -> None:
+    commands = {each.name: each.reboot_status for each in wishes() if isinstance(each, Command)}
+    assert commands == {"nvidia-repository": 0, "nvidia-driver": 75}
+
+
+def test_a_container_gets_a_look_at_its_driver_and_no_package_of_its_own() -> None:
+    listed = wishes(virtualization="container")
+    assert wanted(virtualization="container")["container"] is True
+    assert [each for each in listed if isinstance(each, Packages | Unit)] == []
+    assert [each.id for each in listed if isinstance(each, Command)] == [DRIVER_ID]
+
+
+def test_metrics_are_for_the_loopback() -> None:
+    (drop_in,) = (str(each.content) for each in wishes() if isinstance(each, File) and "dcgm" in each.path)
+    assert f"--address 127.0.0.1:{METRICS_PORT}" in drop_in
+
+
+@pytest.mark.parametrize(
+    ("gpu", "dtype", "refused"),
+    [
+        (T4, "bfloat16", True),
+        (T4, "float16", False),
+        (T4, "auto", False),
+        (L4, "bfloat16", False),
+        ({**L4, "model": "Unheard-of"}, "bfloat16", False),
+    ],
+    ids=["t4-bf16", "t4-fp16", "t4-auto", "l4-bf16", "unknown-bf16"],
+)
+def test_weights_that_a_gpu_cannot_compute_are_refused_for_inventories_too(
+    gpu: dict[str, Any], dtype: str, refused: bool
+) -> None:
+    spec = serving(model={"dtype": dtype})
+    if not refused:
+        assert nvidia(host(gpu=gpu), spec)
+        return
+    with pytest.raises(ConfigError, match=r"serving\.model\.dtype: the T4 of host one does not compute in bfloat16"):
+        nvidia(host(gpu=gpu), spec)

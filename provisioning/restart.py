@@ -11,11 +11,12 @@ from provisioning.connection import connect
 from provisioning.converge.result import Progress
 from provisioning.diagnosis import diagnose
 from provisioning.fleet import on_each, raise_failures
+from provisioning.host_status import HostStatus, UnitState
 from provisioning.inventory import choose, load
 from provisioning.narration import Narrator, error_line
 from provisioning.remote import ConnectionCutError, stream
 from provisioning.roles.layout import ENGINE_UNIT
-from provisioning.status import HostStatus, UnitState, ask, look
+from provisioning.status import ask, look
 from provisioning.target import Target
 from provisioning.waiting import wait_until
 

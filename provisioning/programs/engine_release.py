@@ -22,6 +22,7 @@ from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 NOTES = Path("/var/lib/llm-deploy/releases")
@@ -46,10 +47,11 @@ def write_atomically(path: Path, text: str) -> None:
     staged.replace(path)
 
 
-def order(version: str) -> tuple[list[int], bool]:
-    """Return what orders versions: 0.9.2 < 0.10.0rc1 < 0.10.0."""
+def order(version: str) -> tuple[list[int], int]:
+    """Return what orders versions: 0.9.2 < 0.10.0rc1 < 0.10.0 < 0.10.0.post1."""
     numbers, _, rest = re.sub(r"^v?([\d.]*\d)", r"\1 ", version).partition(" ")
-    return [int(part) for part in numbers.split(".") if part], not rest.startswith(("rc", "-rc", "a", "b", ".dev"))
+    stage = -1 if rest.lstrip("-.").startswith(("rc", "a", "b", "dev")) else int("post" in rest)
+    return [int(part) for part in numbers.split(".")], stage
 
 
 def may(unit: str, version: str) -> int:
@@ -57,18 +59,20 @@ def may(unit: str, version: str) -> int:
     good = read_note(unit)["good"]
     if good is None or order(version) >= order(good["version"]):
         return 0
-    print(
-        "version {} is older than {}, which answered here; to go back, run upgrade-engine with --allow-downgrade".format(
-            version, good["version"]
-        )
-    )
+    hint = "to go back, run upgrade-engine with --allow-downgrade"
+    print("version {} is older than {}, which answered here; {}".format(version, good["version"], hint))
     return 1
+
+
+def target_of(link: str) -> str:
+    """Return what `link` points to, as it is written in it."""
+    return os.readlink(link)  # noqa: PTH115  # Path.readlink is not in Python 3.8
 
 
 def seen_now(unit: str, link: str, version: str) -> dict[str, str]:
     """Return the release that LINK points to now."""
     text = (UNITS / unit).read_text(encoding="utf-8")
-    return {"version": version, "folder": os.readlink(link), "unit": text}
+    return {"version": version, "folder": target_of(link), "unit": text}
 
 
 def kept(unit: str, link: str, version: str) -> int:
@@ -98,7 +102,7 @@ def write_note(unit: str, note: dict[str, Any]) -> None:
 def go_back(unit: str, link: str) -> int:
     """Return to the release that answered last, with the unit file that it had."""
     note = read_note(unit)
-    good, failed = note["good"], os.readlink(link)
+    good, failed = note["good"], target_of(link)
     if good is None or good["folder"] == failed or not (Path(link).parent / good["folder"]).is_dir():
         return NOTHING_TO_RETURN_TO
     staged = Path(link).with_name("." + Path(link).name + ".new")
@@ -119,7 +123,8 @@ def go_back(unit: str, link: str) -> int:
 
 def main(verb: str, *words: str) -> int:
     """Do what is asked; return the exit status."""
-    return {"may": may, "kept": kept, "keep": keep, "return": go_back}[verb](*words)
+    verbs: dict[str, Callable[..., int]] = {"may": may, "kept": kept, "keep": keep, "return": go_back}
+    return verbs[verb](*words)
 
 
 if __name__ == "__main__":

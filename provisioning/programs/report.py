@@ -1,61 +1,138 @@
 #!/usr/bin/env python3
 """Print a report of this host as JSON. Changes nothing, and prints no secret.
 
-report QUESTION    JSON: {"units": […], "engine_port": …, "engine_env": …, "gateway_port": …, "data_dir": …}
+report QUESTION    JSON: {"units": […], "engine": "vllm", "engine_port": …, "engine_env": …, "gateway_port": …,
+                   "gateway_socket": …, "gateway_server": "BACKEND/SERVER", "release_note": …, "data_dir": …}
+
+What cannot be seen on a host that is half broken is null, and `unseen` says why.
 """
 
 from __future__ import annotations
 
 import base64
+import csv
 import json
+import os
 import shutil
 import socket
 import ssl
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 ANSWER_S = 5
-PROPERTIES = "Id,LoadState,ActiveState,SubState,NRestarts,InvocationID,StateChangeTimestamp"
+PROGRAM_S = 20
+"""nvidia-smi may hang for ever on a GPU that fell off its bus."""
+PROPERTIES = (
+    "Id", "LoadState", "ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts", "InvocationID",
+    "StateChangeTimestamp",
+)  # fmt: skip
 ERROR_LINES = 5
 LONGEST_LINE = 200
+ERROR_MARKS = ("ERROR", "CRITICAL", "Error:", "[ALERT]", "Failed with result", "error:", "repeated too quickly")
+VERSION_PATH = {"vllm": "/version", "ollama": "/api/version"}
+GPU_FIELDS = ("name", "driver_version", "memory.used", "memory.total", "utilization.gpu", "temperature.gpu")
+CGROUP = Path("/sys/fs/cgroup")
 
 
 def output(*argv: str) -> str:
-    """Return what a program writes, nothing when it is missing."""
+    """Return what a program writes, nothing when it is missing or hangs."""
     try:
-        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
-    except FileNotFoundError:
+        done = subprocess.run(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False, timeout=PROGRAM_S
+        )
+    except (FileNotFoundError, subprocess.TimeoutExpired):
         return ""
     return done.stdout
 
 
 def units(names: list[str]) -> list[dict[str, str]]:
-    """Return systemd's view of the units that exist."""
-    blocks = output("systemctl", "show", f"--property={PROPERTIES}", "--", *names).split("\n\n")
+    """Return systemd's view of the units that exist; none where there is no systemd."""
+    blocks = output("systemctl", "show", "--property=" + ",".join(PROPERTIES), "--", *names).split("\n\n")
     seen = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in blocks]
-    return [unit for unit in seen if unit.get("LoadState") != "not-found"]
+    return [unit for unit in seen if unit.get("LoadState", "not-found") != "not-found"]
 
 
-def served_models(port: int, environment: str) -> list[str] | None:
-    """Return the engine's models; none when it does not answer."""
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/v1/models")
-    try:
-        settings = dict(line.partition("=")[::2] for line in Path(environment).read_text(encoding="utf-8").splitlines())
-        request.add_header("Authorization", "Bearer " + settings.get("VLLM_API_KEY", ""))
-    except OSError:
-        pass  # an engine without a key
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is behind no proxy
-    try:
+class Engine:
+    """The engine on loopback, asked with the key that lies on this host."""
+
+    def __init__(self, kind: str, port: int, environment: str) -> None:
+        self._kind = kind
+        self._base = f"http://127.0.0.1:{port}"
+        try:
+            lines = Path(environment).read_text(encoding="utf-8").splitlines()
+        except OSError:
+            lines = []  # an engine without a key
+        self._key = dict(line.partition("=")[::2] for line in lines).get("VLLM_API_KEY", "")
+
+    def get(self, path: str) -> Any:
+        """Return an answer; raises OSError or ValueError without one."""
+        headers = {"Authorization": "Bearer " + self._key}
+        request = urllib.request.Request(self._base + path, headers=headers)  # noqa: S310  # loopback
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is behind no proxy
         with opener.open(request, timeout=ANSWER_S) as answer:
-            return [model["id"] for model in json.load(answer)["data"]]
-    except (OSError, ValueError, KeyError):
-        return None
+            return json.load(answer)
+
+    def models(self) -> list[str] | None:
+        """Return the names of models and adapters; none when it does not answer."""
+        try:
+            return [model["id"] for model in self.get("/v1/models")["data"] or []]
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def version(self) -> str:
+        """Return its version; nothing when it does not answer."""
+        try:
+            return str(self.get(VERSION_PATH[self._kind])["version"])
+        except (OSError, ValueError, KeyError):
+            return ""
+
+    def loaded(self) -> list[dict[str, Any]]:
+        """Return what Ollama has in memory, and how much of it in a GPU's; vLLM loads all that it lists."""
+        if self._kind != "ollama":
+            return []
+        try:
+            models = self.get("/api/ps")["models"] or []
+        except (OSError, ValueError, KeyError):
+            return []
+        return [
+            {"name": each["name"], "bytes": each["size"], "vram_bytes": each.get("size_vram", 0)} for each in models
+        ]
+
+
+def release(note: str) -> dict[str, str]:
+    """Return the versions of the engine that answered: the present one and the one to return to."""
+    try:
+        seen = json.loads(Path(note).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {"good": "", "former": ""}
+    return {name: (seen[name] or {}).get("version", "") for name in ("good", "former")}
+
+
+def queue(path: str, server: str) -> dict[str, Any] | None:
+    """Return how many requests run at the engine and wait before it; none when no gateway runs."""
+    backend, _, name = server.partition("/")
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(ANSWER_S)
+        try:
+            connection.connect(path)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+        connection.sendall(b"show stat\n")
+        rows = list(csv.DictReader(connection.makefile(encoding="utf-8")))
+    seen = {row["svname"]: row for row in rows if row["# pxname"] == backend}
+    return {
+        "running": int(seen[name]["scur"]),
+        "waiting": int(seen["BACKEND"]["qcur"]) + int(seen[name]["qcur"]),
+        "engine": seen[name]["status"],
+    }
 
 
 def certificate(port: int) -> str | None:
@@ -71,43 +148,115 @@ def certificate(port: int) -> str | None:
         return None
 
 
-def memory_bytes() -> dict[str, int]:
+def meminfo() -> dict[str, int]:
     """Return the lines of /proc/meminfo, in bytes."""
     lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
 
 
+def memory(info: dict[str, int], cgroup: Path = CGROUP) -> dict[str, int]:
+    """Return the memory of this host; in a container, whose /proc/meminfo is its host's, that of its control group."""
+    version2 = (cgroup / "memory.max", cgroup / "memory.current", cgroup / "memory.stat", "inactive_file")
+    group = cgroup / "memory"
+    version1 = (
+        group / "memory.limit_in_bytes",
+        group / "memory.usage_in_bytes",
+        group / "memory.stat",
+        "total_inactive_file",
+    )
+    for limit_file, usage_file, stat_file, reclaimable in (version2, version1):
+        limit = numbers_of(limit_file).get("", info["MemTotal"])
+        if limit < info["MemTotal"]:
+            used = numbers_of(usage_file)[""] - numbers_of(stat_file)[reclaimable]
+            return {"total_bytes": limit, "free_bytes": min(limit - used, info["MemAvailable"])}
+    return {"total_bytes": info["MemTotal"], "free_bytes": info["MemAvailable"]}
+
+
+def oom_kills(cgroup: Path = CGROUP, vmstat: Path = Path("/proc/vmstat")) -> int:
+    """Return how many processes the kernel has killed for lack of memory since the host started."""
+    for path in (cgroup / "memory.events", cgroup / "memory" / "memory.oom_control", vmstat):
+        seen = numbers_of(path)
+        if "oom_kill" in seen:
+            return seen["oom_kill"]
+    return 0
+
+
+def numbers_of(path: Path) -> dict[str, int]:
+    """Return the numbers of a file of the kernel's, by the word before each; a missing file and `max` say nothing."""
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return {}
+    words = [line.rpartition(" ") for line in lines]
+    return {name: int(number) for name, _, number in words if number.isdigit()}
+
+
 def disk(path: str) -> dict[str, Any]:
     """Return how full the disk is that holds `path`, or that will hold it."""
     there = next(each for each in (Path(path), *Path(path).parents) if each.exists())
-    usage = shutil.disk_usage(there)
+    usage = shutil.disk_usage(str(there))
     return {"path": path, "device": there.stat().st_dev, "total_bytes": usage.total, "free_bytes": usage.free}
+
+
+def gpus() -> list[dict[str, str]] | None:
+    """Return what nvidia-smi says of each GPU; none when it is not installed or fails."""
+    said = output("nvidia-smi", "--query-gpu=" + ",".join(GPU_FIELDS), "--format=csv,noheader,nounits")
+    rows = csv.DictReader(said.splitlines(), fieldnames=GPU_FIELDS, skipinitialspace=True)
+    return [row for row in rows if None not in row.values()] or None
 
 
 def last_errors(names: list[str]) -> list[str]:
     """Return the newest lines of the units' journals that tell of an error; engines do not mark them for journald."""
     chosen = [part for name in names for part in ("-u", name)]
     lines = output("journalctl", "-q", "--no-pager", "-o", "short-iso", "--since", "-1h", "-n", "2000", *chosen)
-    marks = ("ERROR", "CRITICAL", "Error:", "[ALERT]", "Failed with result", "error:")
-    found = [line for line in lines.splitlines() if any(mark in line for mark in marks) and " WARNING " not in line]
+    found = [
+        line for line in lines.splitlines() if any(mark in line for mark in ERROR_MARKS) and " WARNING " not in line
+    ]
     return [line[:LONGEST_LINE] for line in found[-ERROR_LINES:]]
+
+
+def reboot_needed_by() -> list[str] | None:
+    """Return which packages wait for a reboot; none when it is not needed."""
+    if not Path("/run/reboot-required").exists():
+        return None
+    try:
+        return sorted(set(Path("/run/reboot-required.pkgs").read_text(encoding="utf-8").split()))
+    except FileNotFoundError:
+        return []
 
 
 def main(question: str) -> None:
     """Print the report."""
     asked = json.loads(question)
-    memory = memory_bytes()
-    report = {
-        "boot_id": Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip(),
-        "units": units(asked["units"]),
-        "models": served_models(asked["engine_port"], asked["engine_env"]),
-        "certificate": certificate(asked["gateway_port"]),
-        "disks": [disk(path) for path in ("/", asked["data_dir"])],
-        "memory": {"total_bytes": memory["MemTotal"], "free_bytes": memory["MemAvailable"]},
-        "reboot_pending": Path("/run/reboot-required").exists(),
-        "errors": last_errors(asked["units"]),
+    engine = Engine(asked["engine"], asked["engine_port"], asked["engine_env"])
+    sections: dict[str, Callable[[], Any]] = {
+        "boot_id": lambda: Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip(),
+        "units": lambda: units(asked["units"]),
+        "models": engine.models,
+        "engine_version": engine.version,
+        "loaded": engine.loaded,
+        "release": lambda: release(asked["release_note"]),
+        "queue": lambda: queue(asked["gateway_socket"], asked["gateway_server"]),
+        "certificate": lambda: certificate(asked["gateway_port"]),
+        "disks": lambda: [disk(path) for path in ("/", asked["data_dir"])],
+        "memory": lambda: memory(meminfo()),
+        "swap": lambda: {"total_bytes": meminfo()["SwapTotal"], "free_bytes": meminfo()["SwapFree"]},
+        "oom_kills": oom_kills,
+        "gpus": gpus,
+        "kernel": lambda: os.uname().release,
+        "reboot_needed_by": reboot_needed_by,
+        "errors": lambda: last_errors(asked["units"]),
+        "time": time.time,
     }
-    print(json.dumps(report))
+    report: dict[str, Any] = {}
+    unseen: dict[str, str] = {}
+    for name, look in sections.items():
+        try:
+            report[name] = look()
+        except Exception as error:  # whatever is broken, the rest is still worth knowing
+            report[name] = None
+            unseen[name] = f"{type(error).__name__}: {error}"
+    print(json.dumps({**report, "unseen": unseen}))
 
 
 if __name__ == "__main__":

@@ -28,3 +28,6 @@ GATEWAY_UNIT = "haproxy.service"
 FIREWALL_UNIT = "llm-firewall.service"
 
 FIREWALL_RULES = "/etc/llm/firewall.nft"
+
+RELEASE_NOTES = "/var/lib/llm-deploy/releases"
+"""What the host remembers of an engine's releases, a file per unit (programs/engine_release.py)."""

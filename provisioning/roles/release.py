@@ -1,4 +1,4 @@
-"""An engine's releases on a host: the one that answered last stays until a newer one has answered, and takes over again.
+"""An engine's releases on a host: the one that answered stays until a newer one answers, or takes over again.
 
 Does not install a release: an engine's role does, into a folder of its own beside a link that moves in one step. What
 decides on the host is provisioning/programs/engine_release.py.
@@ -11,6 +11,9 @@ from provisioning.programs import program
 from provisioning.roles.layout import LIB_DIR
 
 ENGINE_RELEASE = f"{LIB_DIR}/engine-release"
+
+GUARD = "engine-version"
+"""Name of the command that refuses a downgrade."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +37,7 @@ class Release:
         if self.allow_downgrade:
             return ()
         ask = ("python3", ENGINE_RELEASE, "may", self.unit, self.version)
-        return (Command(name="engine-version", argv=ask, check=ask, after=(self.helper.id,)),)
+        return (Command(name=GUARD, argv=ask, check=ask, after=(self.helper.id,)),)
 
     @property
     def undo(self) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """A host's report becomes a status: what is missing, how long the certificate is valid, what needs attention."""
 
 import base64
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,8 +10,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from provisioning.status import HostStatus, read_report, screen
-from tests.unit.provisioning.records import host, stack
+from core.paths import CHECKOUT
+from provisioning.host_status import HostStatus, read_report
+from provisioning.status_screen import screen
+from tests.unit.provisioning.records import SERVING, host, stack
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 GIB = 1024**3
@@ -31,6 +34,16 @@ def unit(name: str, state: str = "active", sub: str = "running", restarts: int =
 def report(**changed: Any) -> dict[str, Any]:
     whole = {
         "boot_id": "1234",
+        "kernel": "6.1.0",
+        "time": NOW.timestamp() + 0.4,
+        "engine_version": "0.32.0",
+        "loaded": [],
+        "release": {"good": "0.32.0", "former": ""},
+        "queue": {"running": 2, "waiting": 0, "engine": "UP"},
+        "swap": {"free_bytes": 0, "total_bytes": 0},
+        "oom_kills": 0,
+        "gpus": None,
+        "unseen": {},
         "units": [unit("vllm.service"), unit("haproxy.service"), unit("llm-firewall.service", sub="exited")],
         "models": ["tiny"],
         "certificate": certificate(80.5),
@@ -39,7 +52,7 @@ def report(**changed: Any) -> dict[str, Any]:
             {"path": "/var/lib/llm", "device": 1, "free_bytes": 9 * GIB, "total_bytes": 10 * GIB},
         ],
         "memory": {"free_bytes": 3 * GIB, "total_bytes": 4 * GIB},
-        "reboot_pending": False,
+        "reboot_needed_by": None,
         "errors": [],
     }
     return {**whole, **changed}
@@ -62,10 +75,27 @@ def test_a_certificate_serves_to_its_last_hour_and_no_longer() -> None:
     assert not status(certificate=certificate(-0.5)).serves
 
 
+GPU = {
+    "name": "NVIDIA L4",
+    "driver_version": "580.95.05",
+    "memory.used": "20480",
+    "memory.total": "23034",
+    "utilization.gpu": "97",
+    "temperature.gpu": "61",
+}
+
 MISSING = {
     "engine loads": ({"models": None}, "the engine does not answer yet"),
     "adapter is missing": ({"models": []}, "the engine does not list tiny"),
     "unit is down": ({"units": [unit("vllm.service", "failed", "failed")]}, "vllm.service is failed (failed)"),
+    "unit gave up": (
+        {"units": [{**unit("vllm.service", "failed", "failed", 5), "Result": "exit-code", "ExecMainStatus": "3"}]},
+        "vllm.service is failed (failed), ended with status 3, systemd gave up after 6 starts",
+    ),
+    "unit ran out of memory": (
+        {"units": [{**unit("vllm.service", "activating", "auto-restart", 1), "Result": "oom-kill"}]},
+        "vllm.service is activating (auto-restart), killed for lack of memory, came back by itself 1 times",
+    ),
     "unit came back": (
         {"units": [unit("vllm.service", "activating", "start", 2)]},
         "vllm.service is activating (start), came back by itself 2 times",
@@ -104,14 +134,109 @@ MARKED = {
         {"disks": [{"path": "/", "device": 1, "free_bytes": GIB // 2, "total_bytes": 10 * GIB}]},
         "! /                  0.5 of 10.0 GiB free",
     ),
-    "reboot": ({"reboot_pending": True}, "! reboot             pending, for updates"),
+    "little memory": (
+        {"memory": {"free_bytes": GIB // 8, "total_bytes": 4 * GIB}},
+        "! memory             0.1 of 4.0 GiB free",
+    ),
+    "memory ran out": ({"oom_kills": 2}, "! memory             ran out: 2 processes killed since the start"),
+    "reboot": ({"reboot_needed_by": []}, "! reboot             pending, for updates"),
+    "reboot with its reason": (
+        {"reboot_needed_by": ["libc6", "linux-image-amd64"]},
+        "! reboot             pending, for libc6, linux-image-amd64",
+    ),
+    "clock ahead": ({"time": NOW.timestamp() + 2 * 86_400}, "! clock              2.0 days ahead"),
+    "clock behind": ({"time": NOW.timestamp() - 45}, "! clock              45 seconds behind"),
+    "no gateway": ({"queue": None}, "! queue              none: no gateway runs"),
+    "engine out of the gateway": (
+        {"queue": {"running": 0, "waiting": 3, "engine": "DRAIN"}},
+        "! queue              0 of 16 running, 3 of 64 waiting; the gateway has the engine as DRAIN",
+    ),
+    "GPU that fell off": (
+        {"gpus": [{**GPU, "memory.used": "[GPU is lost]", "utilization.gpu": "[N/A]", "temperature.gpu": "[N/A]"}]},
+        "! gpu                NVIDIA L4: ? of 22.5 GiB used, driver 580.95.05",
+    ),
     "error": ({"errors": ["12:00 vllm: ERROR out of memory"]}, "! error              12:00 vllm: ERROR out of memory"),
+    "part that could not be looked at": (
+        {"disks": None, "unseen": {"disks": "OSError: Input/output error"}},
+        "! disks              not seen: OSError: Input/output error",
+    ),
 }
 
 
 @pytest.mark.parametrize(("changed", "line"), MARKED.values(), ids=MARKED.keys())
 def test_what_needs_attention_is_marked(changed: dict[str, Any], line: str) -> None:
     assert line in screen(status(**changed)).splitlines()
+
+
+SHOWN = {
+    "release": (
+        {"release": {"good": "0.32.0", "former": "0.31.1"}},
+        "  engine             vLLM 0.32.0; 0.31.1 is kept to return to",
+    ),
+    "adapters apart": ({"models": ["tiny", "contract", "contract@3"]}, "  adapters           contract, contract@3"),
+    "base model": ({"models": ["tiny", "contract", "contract@3"]}, "  models             tiny"),
+    "queue": ({}, "  queue              2 of 16 running, 0 of 64 waiting"),
+    "swap in use": (
+        {"swap": {"free_bytes": 0, "total_bytes": 8 * GIB}},
+        "  swap               0.0 of 8.0 GiB free",
+    ),
+    "GPU": (
+        {"gpus": [GPU]},
+        "  gpu                NVIDIA L4: 20.0 of 22.5 GiB used, 97 % busy, 61 °C, driver 580.95.05",
+    ),
+    "a clock that is right": ({"time": NOW.timestamp() + 29}, "  memory             3.0 of 4.0 GiB free"),
+}
+
+
+@pytest.mark.parametrize(("changed", "line"), SHOWN.values(), ids=SHOWN.keys())
+def test_what_is_well_is_shown_without_a_mark(changed: dict[str, Any], line: str) -> None:
+    lines = screen(status(**changed)).splitlines()
+    assert line in lines
+    assert [each for each in lines if each.startswith("!")] == []
+
+
+L4 = {"model": "L4", "count": 1, "vram_gib": 24}
+
+
+@pytest.mark.parametrize(
+    ("gpu", "vram_bytes", "line"),
+    [
+        (None, 0, "  loaded             tiny:latest: 4.0 GiB, on the CPU"),
+        (L4, 4 * GIB, "  loaded             tiny:latest: 4.0 GiB, 100 % on the GPU"),
+        (L4, GIB, "! loaded             tiny:latest: 4.0 GiB, 25 % on the GPU"),
+    ],
+    ids=["cpu host", "gpu host", "gpu host that computes on its cpu"],
+)
+def test_ollamas_names_and_where_they_are_loaded(gpu: dict[str, Any] | None, vram_bytes: int, line: str) -> None:
+    given = report(
+        units=[unit("ollama.service"), unit("haproxy.service")],
+        models=["tiny:latest"],
+        loaded=[{"name": "tiny:latest", "bytes": 4 * GIB, "vram_bytes": vram_bytes}],
+        gpus=[GPU],
+    )
+    seen = read_report(given, stack(serving={**SERVING, "engine": "ollama"}), host(gpu=gpu), now=NOW)
+    assert seen.serves
+    assert line in screen(seen).splitlines()
+
+
+def test_a_gpu_that_no_driver_shows_is_marked() -> None:
+    seen = read_report(report(), stack(), host(gpu=L4), now=NOW)
+    words = "nvidia-smi sees none: the driver is missing or does not fit the kernel"
+    assert f"! gpu                {words}" in screen(seen).splitlines()
+
+
+def test_a_report_with_nothing_in_it_is_no_traceback() -> None:
+    """A host so broken that no part of it could be looked at."""
+    nothing = {**dict.fromkeys(report()), "unseen": {"memory": "OSError: gone"}}
+    seen = read_report(nothing, stack(), host(), now=NOW)
+    assert not seen.serves
+    assert "! memory             not seen: OSError: gone" in screen(seen).splitlines()
+
+
+def test_the_json_has_the_documented_keys() -> None:
+    """What others build on: a key that goes or changes its name breaks them."""
+    text = (CHECKOUT / "docs/operations.md").read_text().split("### `--json`")[1].split("\n#")[0]
+    assert sorted(re.findall(r"^\| `(\w+)`", text, re.MULTILINE)) == sorted(status().as_json())
 
 
 def test_a_host_that_was_not_reached_is_one_line() -> None:

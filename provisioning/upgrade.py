@@ -1,0 +1,114 @@
+"""Engines brought to this checkout's release, host after host; one that does not answer goes back to what it was.
+
+Does not decide on the way back: the host does (provisioning/roles/release.py), also when nobody listens any more.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from core.console import next_command
+from core.errors import DeployError, HostError
+from core.runs import write_result
+from infra.outputs import HostRecord, StackOutputs
+from provisioning.connection import connect
+from provisioning.converge.controller import converge
+from provisioning.converge.resources import Resource
+from provisioning.converge.result import HostResult
+from provisioning.host_status import HostStatus
+from provisioning.inventory import choose, load
+from provisioning.narration import Narrator, counts, error_line
+from provisioning.provision import ENGINE_UNIT_IDS, why
+from provisioning.roles.layout import ENGINE_UNIT
+from provisioning.roles.release import GUARD
+from provisioning.status import ask
+from provisioning.target import Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upgrade:
+    """What became of one host's engine."""
+
+    host: str
+    before: str = ""
+    """Version; empty when no engine answered."""
+    after: str = ""
+    seconds: float = 0.0
+    error: str = ""
+
+    @property
+    def words(self) -> str:
+        """For a person."""
+        if self.before == self.after:
+            return f"✓ {self.after} already, and it answers"
+        return f"✓ {self.before or 'an engine that did not answer'} → {self.after} in {self.seconds:.1f} s"
+
+    def as_json(self) -> dict[str, object]:
+        """For upgrade-engine.json."""
+        return {**vars(self), "ok": not self.error}
+
+
+def upgrade_engine(target: Target, *, names: Sequence[str], allow_downgrade: bool) -> int:
+    """Upgrade one host after the other, and stop at the first that fails; return the exit status."""
+    outputs = load(target)
+    hosts = choose(outputs, names)
+    from provisioning.wishes import wishes_for
+
+    lists = wishes_for(outputs, hosts, ["engine"], allow_downgrade=allow_downgrade).lists
+    narrator = Narrator([host.name for host in hosts])
+    done: list[Upgrade] = []
+    failure: DeployError | None = None
+    with narrator:
+        for host in hosts:
+            try:
+                done.append(_upgrade(outputs, host, lists[host.name], narrator))
+            except DeployError as error:
+                failure = error
+                done.append(Upgrade(host=host.name, error=str(error)))
+                narrator.say(host.name, error_line(error))
+                break
+            narrator.say(host.name, done[-1].words)
+    entries = [each.as_json() for each in done]
+    write_result(
+        outputs.stack, "upgrade-engine.json", {"stack": outputs.stack, "ok": failure is None, "hosts": entries}
+    )
+    if failure is not None:
+        rest = [host.name for host in hosts[len(done) :]]
+        untouched = f"left as they were: {', '.join(rest)}; " if rest else ""
+        raise HostError(failure.what, where=failure.where, hint=f"{untouched}see `{target.command('logs')}`")
+    next_command(target.smoke_command(outputs.stack), target.command("status"))
+    return 0
+
+
+def _upgrade(outputs: StackOutputs, host: HostRecord, wishes: Sequence[Resource], narrator: Narrator) -> Upgrade:
+    """Upgrade one host. Raises HostError when the new release does not answer, or is older than the present one."""
+    began = time.monotonic()
+    before = _look(outputs, host)
+    if before.unit(ENGINE_UNIT[outputs.serving.engine]) is None:
+        raise HostError("no engine is installed", where=host.name, hint="run provision first")
+    result = converge(host, wishes, dry_run=False, on_event=narrator.event)
+    for outcome in result.failed:
+        narrator.say(host.name, why(outcome))
+    narrator.say(host.name, counts(result))
+    if not result.ok:
+        raise HostError(_reason(result), where=host.name)
+    after = _look(outputs, host)
+    return Upgrade(
+        host=host.name,
+        before=before.engine_version,
+        after=after.engine_version,
+        seconds=round(time.monotonic() - began, 3),
+    )
+
+
+def _reason(result: HostResult) -> str:
+    """Return in one line why the upgrade failed: the engine's end where it came so far, else the first failure."""
+    worst = next((each for each in result.failed if each.id in ENGINE_UNIT_IDS), result.failed[0])
+    if worst.id == f"command:{GUARD}":
+        return worst.detail.strip()
+    return f"{worst.id.partition(':')[2]}: {worst.error}"
+
+
+def _look(outputs: StackOutputs, host: HostRecord) -> HostStatus:
+    with connect(host) as connection:
+        return ask(connection, outputs, host)

@@ -1,0 +1,142 @@
+"""The report of a host, as it runs there: memory of a container, the gateway's queue, GPUs; nothing broken stops it."""
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.paths import CHECKOUT
+from provisioning.programs import report
+from tests.doubles.engine import ENGINE_KEY, EngineDouble
+from tests.gateways import RunningGateway, free_port, wait_for
+from tests.unit.provisioning.conftest import NewGateway
+
+GIB = 1024**3
+INFO = {"MemTotal": 64 * GIB, "MemAvailable": 50 * GIB}
+V1_LIMIT = "memory/memory.limit_in_bytes"
+V1 = {"memory/memory.usage_in_bytes": f"{GIB}\n", "memory/memory.stat": f"cache 9\ntotal_inactive_file {GIB // 4}\n"}
+V2 = {"memory.current": f"{GIB}\n", "memory.stat": f"anon 9\ninactive_file {GIB // 4}\n"}
+
+MEMORY = {
+    "a host of its own": ({}, 64, 50),
+    "container, version 1": ({**V1, V1_LIMIT: f"{4 * GIB}\n"}, 4, 3.25),
+    "container, version 2": ({**V2, "memory.max": f"{4 * GIB}\n"}, 4, 3.25),
+    "container without a limit, version 1": ({**V1, V1_LIMIT: "9223372036854771712\n"}, 64, 50),
+    "container without a limit, version 2": ({**V2, "memory.max": "max\n"}, 64, 50),
+    "host that has less left than the limit": ({**V2, "memory.max": f"{60 * GIB}\n"}, 60, 50),
+}
+
+
+def files(folder: Path, texts: dict[str, str]) -> Path:
+    for name, text in texts.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize(("texts", "total_gib", "free_gib"), MEMORY.values(), ids=MEMORY.keys())
+def test_a_container_has_its_own_memory(
+    tmp_path: Path, texts: dict[str, str], total_gib: float, free_gib: float
+) -> None:
+    seen = report.memory(INFO, files(tmp_path, texts))
+    assert seen == {"total_bytes": total_gib * GIB, "free_bytes": free_gib * GIB}
+
+
+KILLS = {
+    "version 2": ({"memory.events": "low 0\noom 4\noom_kill 3\n"}, 3),
+    "version 1": ({"memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"}, 2),
+    "no control group": ({}, 1),
+}
+
+
+@pytest.mark.parametrize(("texts", "kills"), KILLS.values(), ids=KILLS.keys())
+def test_kills_for_lack_of_memory_are_counted(tmp_path: Path, texts: dict[str, str], kills: int) -> None:
+    vmstat = files(tmp_path / "proc", {"vmstat": "pgfault 77\noom_kill 1\n"}) / "vmstat"
+    assert report.oom_kills(files(tmp_path / "group", texts), vmstat) == kills
+
+
+SMI = {
+    "one": ("NVIDIA L4, 580.95.05, 20480, 23034, 97, 61\n", ["NVIDIA L4"]),
+    "two": ("A, 1, 2, 3, 4, 5\nB, 1, 2, 3, 4, 5\n", ["A", "B"]),
+    "driver and kernel differ": ("Failed to initialize NVML: Driver/library version mismatch\n", None),
+}
+
+
+@pytest.mark.parametrize(("said", "names"), SMI.values(), ids=SMI.keys())
+def test_gpus_are_those_of_nvidia_smi(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, names: list[str] | None
+) -> None:
+    program = files(tmp_path, {"nvidia-smi": f"#!/bin/sh\ncat <<'END'\n{said}END\n"}) / "nvidia-smi"
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    seen = report.gpus()
+    assert (seen if seen is None else [gpu["name"] for gpu in seen]) == names
+
+
+def question(folder: Path, gateway: RunningGateway | None = None, *, port: int = 1) -> str:
+    """Return what the program is asked about a host whose files lie in `folder`."""
+    asked = {
+        "units": ["no-such-unit-of-ours.service"],
+        "engine": "vllm",
+        "engine_port": port,
+        "engine_env": str(folder / "engine.env"),
+        "release_note": str(folder / "vllm.service.json"),
+        "gateway_port": gateway.port if gateway else free_port(),
+        "gateway_socket": gateway.places.admin_socket if gateway else str(folder / "admin.sock"),
+        "gateway_server": "engine/engine",
+        "data_dir": str(folder / "not/there/yet"),
+    }
+    return json.dumps(asked)
+
+
+def run(asked: str, **environment: str) -> dict[str, Any]:
+    """Return what the program prints, run by a shell's python as on a host."""
+    argv = [sys.executable, "-I", str(CHECKOUT / "provisioning/programs/report.py"), asked]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, env={**os.environ, **environment})
+    assert done.stderr == ""
+    printed: dict[str, Any] = json.loads(done.stdout)
+    return printed
+
+
+def test_engine_and_queue_are_those_of_the_moment(
+    tmp_path: Path, new_gateway: NewGateway, engine: EngineDouble
+) -> None:
+    files(tmp_path, {"engine.env": f"VLLM_API_KEY={ENGINE_KEY}\n"})
+    gateway = new_gateway(max_concurrency=2)
+    with ThreadPoolExecutor(5) as clients:
+        engine.hold.clear()
+        body = b'{"model":"tiny"}'
+        for _ in range(5):
+            clients.submit(gateway.ask, "POST", "/v1/chat/completions", body=body)
+        wait_for(lambda: engine.running == 2 and gateway.waiting() == 3, "two requests that run and three that wait")
+        queue = report.queue(gateway.places.admin_socket, "engine/engine")
+        engine.hold.set()
+    assert queue == {"running": 2, "waiting": 3, "engine": "UP"}
+    seen = run(question(tmp_path, gateway, port=engine.port))
+    assert seen["models"] == list(engine.models)
+    assert seen["certificate"]
+    assert seen["unseen"] == {}
+    assert ENGINE_KEY not in json.dumps(seen)
+
+
+BROKEN: dict[str, tuple[dict[str, str], dict[str, Any], list[str]]] = {
+    "bare host": ({}, {"models": None, "engine_version": "", "queue": None, "certificate": None, "units": []}, []),
+    "note of releases cut off": ({"vllm.service.json": '{"good": {'}, {"release": None, "models": None}, ["release"]),
+    "file in place of the gateway's socket": ({"admin.sock": ""}, {"queue": None}, []),
+}
+
+
+@pytest.mark.parametrize(("texts", "expected", "unseen"), BROKEN.values(), ids=BROKEN.keys())
+def test_a_half_broken_host_is_told_part_by_part(
+    tmp_path: Path, texts: dict[str, str], expected: dict[str, Any], unseen: list[str]
+) -> None:
+    seen = run(question(files(tmp_path, texts)), PATH="/nonexistent")
+    assert {name: seen[name] for name in expected} == expected
+    assert list(seen["unseen"]) == unseen
+    assert [disk["path"] for disk in seen["disks"]] == ["/", str(tmp_path / "not/there/yet")]

@@ -1,26 +1,50 @@
 """Every stack on AWS of this checkout: previewed, made, made again without a change, destroyed to nothing."""
 
+from pathlib import Path
+
 import pytest
 
 from infra.config import load_stack
 from infra.config.reader import known_stacks
 from tests.doubles.aws.running import RunningAws
-from tests.engine.aws_stacks import everything
+from tests.engine.aws_stacks import everything, instances
 from tests.engine.checkout import Checkout
 
 
 @pytest.mark.parametrize("stack", [each for each in known_stacks() if load_stack(each).cloud == "aws"])
-def test_a_stack_of_ours_lives_and_ends(cloud_checkout: Checkout, aws: RunningAws, stack: str) -> None:
+def test_a_stack_of_ours_lives_without_surprises(cloud_checkout: Checkout, aws: RunningAws, stack: str) -> None:
+    """Preview makes nothing, up makes all, up again nothing, down leaves nothing; the checkout stays clean."""
+    config = load_stack(stack)
+    region, before = str(config.region), everything(aws, str(config.region))
+
     preview = cloud_checkout.run("preview", stack)
     assert preview.returncode == 0, preview.stderr
-    before = everything(aws, str(load_stack(stack).region))
+    assert f"+ would create {stack}-1 (Instance)" in preview.stderr
+    assert everything(aws, region) == before
 
     up = cloud_checkout.run("up", stack)
     assert up.returncode == 0, up.stderr
+    made = instances(aws, region)
+    hosts = cloud_checkout.outputs(stack)["hosts"]
+    assert {each["InstanceType"] for each in made} == {config.machine.type}
+    assert {host["address"] for host in hosts} == {each["PublicIpAddress"] for each in made}
+    assert all(host["host_keys"][0].startswith("ssh-ed25519 ") for host in hosts)
+    assert all(Path(host["identity_file"]).exists() for host in hosts)
+    assert _written_secrets(cloud_checkout, stack) == []
+
     again = cloud_checkout.run("up", stack)
     assert again.returncode == 0, again.stderr
     assert cloud_checkout.result(stack, "up.json")["changes"] == {}, again.stderr
 
     down = cloud_checkout.run("down", stack)
     assert down.returncode == 0, down.stderr
-    assert everything(aws, str(load_stack(stack).region)) == before
+    assert everything(aws, region) == before
+    assert cloud_checkout.result(stack, "teardown.json")["ok"] is True
+    assert not (cloud_checkout.state / "stacks" / stack).exists()
+    assert cloud_checkout.changes() == ""
+
+
+def _written_secrets(checkout: Checkout, stack: str) -> list[Path]:
+    """Return the files of state and engine that hold a host's private key in plain."""
+    files = [checkout.checkpoint(stack), *checkout.state.rglob("engine.*")]
+    return [each for each in files if "OPENSSH PRIVATE KEY" in each.read_text(errors="replace")]

@@ -74,7 +74,7 @@ def endpoint_of(
         engine=serving.engine,
         engine_port=serving.port,
         models=serving.served_names,
-        adapters=tuple(adapter.name for adapter in serving.adapters),
+        adapters=tuple(dict.fromkeys(adapter.name for adapter in serving.adapters)),
         keys_file=keys_file,
         client=gateway.clients[0],
     )

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from serving.spec import ServingSpec
 
-MAX_LORAS_IN_BATCH = 8
-"""Adapters that one batch may mix; each takes room beside the weights, whether it is used or not."""
+ADAPTERS_IN_MEMORY = 32
+"""Adapter versions kept in RAM; beyond, the one used longest ago is read from the disk again when it is asked for."""
 
 GIB = 1 << 30
 
@@ -30,8 +30,6 @@ class EnginePaths:
 
     python: str
     model: str
-    adapters: tuple[str, ...]
-    """Folders of the adapters, in the order of the spec."""
     cache: str
     """Folder that belongs to the engine, kept from one start to the next."""
 
@@ -60,7 +58,7 @@ def vllm_launch(spec: ServingSpec, processor: Processor, paths: EnginePaths) -> 
             *("--shutdown-timeout", str(spec.drain_s)),
             *_model_options(spec),
             *(_gpu_options(spec, processor) if on_gpu else _cpu_options(spec)),
-            *_adapter_options(spec, paths),
+            *_adapter_options(spec),
             # Health checks come every other second, and the schema of the API is vLLM's own documentation.
             *("--disable-access-log-for-endpoints", "/health,/metrics"),
             "--disable-fastapi-docs",
@@ -100,21 +98,15 @@ def _cpu_options(spec: ServingSpec) -> tuple[str, ...]:
     return ("--enforce-eager", "--kv-cache-memory-bytes", str(round(spec.vllm.kv_cache_gib * GIB)))
 
 
-def _adapter_options(spec: ServingSpec, paths: EnginePaths) -> tuple[str, ...]:
-    """Return the options of the adapters: each is served by its alias and by its immutable name."""
+def _adapter_options(spec: ServingSpec) -> tuple[str, ...]:
+    """Return the options of the adapters. None names a version, as those come and go while the engine runs."""
     if not spec.adapters:
         return ()
-    modules = [
-        f"{name}={folder}"
-        for adapter, folder in zip(spec.adapters, paths.adapters, strict=True)
-        for name in (adapter.name, adapter.versioned_name)
-    ]
     return (
         "--enable-lora",
         *("--max-lora-rank", str(spec.vllm.max_lora_rank)),
-        *("--max-loras", str(min(len(spec.adapters), MAX_LORAS_IN_BATCH))),
-        *("--max-cpu-loras", str(len(modules))),
-        *("--lora-modules", *modules),
+        *("--max-loras", str(spec.vllm.adapter_slots)),
+        *("--max-cpu-loras", str(max(spec.vllm.adapter_slots, ADAPTERS_IN_MEMORY))),
     )
 
 

@@ -105,6 +105,9 @@ class AdapterSpec(Frozen):
     source: Source = Field(description="Where it comes from: a mapping with kind hub, folder or tiny.")
     sha256: Sha256 | None = Field(default=None, description="SHA-256 of adapter_model.safetensors.")
     rank: int = Field(default=8, ge=1, le=512, description="LoRA rank, as in adapter_config.json.")
+    promoted: bool = Field(
+        default=True, description="Whether `name` alone means this version; of several versions exactly one does."
+    )
 
     @property
     def versioned_name(self) -> str:
@@ -118,6 +121,12 @@ class VllmSpec(Frozen):
     port: int = Field(default=8000, ge=1024, le=65535, description="Port on 127.0.0.1.")
     max_lora_rank: Literal[1, 8, 16, 32, 64, 128, 256, 320, 512] = Field(
         default=16, description="Largest adapter rank that fits."
+    )
+    adapter_slots: int = Field(
+        default=4,
+        ge=1,
+        le=64,
+        description="Adapter versions computed at the same time; each takes room beside the weights, used or not.",
     )
     kv_cache_gib: float = Field(default=1.0, gt=0, le=1024, description="KV cache on a CPU host, in GiB of RAM.")
     gpu_memory_fraction: float = Field(
@@ -148,6 +157,11 @@ class ServingSpec(Frozen):
     engine: Literal["vllm", "ollama"] = Field(default="vllm", description="Program that computes the answers.")
     model: ModelSpec = Field(description="The base model: a mapping with name, source and more.")
     adapters: tuple[AdapterSpec, ...] = Field(default=(), description="LoRA adapters, chosen per request by `model`.")
+    aliases_by: Literal["provision", "promote"] = Field(
+        default="provision",
+        description="What moves an adapter's name to another version: `provision`, to what is `promoted` here, or "
+        "`adapters:promote` alone. A manifest of the stack's adapters sets it to promote.",
+    )
     vllm: VllmSpec = Field(default=VllmSpec(), description="How vLLM runs.")
     ollama: OllamaSpec = Field(default=OllamaSpec(), description="How Ollama runs.")
     ready_timeout_s: int = Field(
@@ -168,7 +182,7 @@ class ServingSpec(Frozen):
     @property
     def served_names(self) -> tuple[str, ...]:
         """Every name that /v1/models lists: base model, then each adapter's alias and immutable name."""
-        return (self.model.name, *(n for a in self.adapters for n in (a.name, a.versioned_name)))
+        return (self.model.name, *dict.fromkeys(n for a in self.adapters for n in (a.name, a.versioned_name)))
 
 
 class ProjectCa(Frozen):

@@ -41,13 +41,31 @@ TINY_RANK = 8
 
 
 def names_differ(spec: "ServingSpec") -> Iterator[Problem]:
-    """A name means one model."""
-    seen = {spec.model.name: "model.name"}
+    """A name means one model, a versioned name one version."""
+    seen: dict[str, str] = {}
     for index, adapter in enumerate(spec.adapters):
         key = f"adapters[{index}].name"
-        if adapter.name in seen:
-            yield Problem(key, f"{adapter.name} is the name of {seen[adapter.name]} already", "give it another name")
-        seen.setdefault(adapter.name, key)
+        if adapter.name == spec.model.name:
+            yield Problem(key, f"{adapter.name} is the name of model.name already", "give it another name")
+        elif adapter.versioned_name in seen:
+            yield Problem(
+                key,
+                f"{adapter.versioned_name} is the name of {seen[adapter.versioned_name]} already",
+                "give it another name or version",
+            )
+        seen.setdefault(adapter.versioned_name, key)
+
+
+def aliases_are_clear(spec: "ServingSpec") -> Iterator[Problem]:
+    """Of the versions of a name exactly one answers to the name alone."""
+    for name in dict.fromkeys(adapter.name for adapter in spec.adapters):
+        versions = [(index, each) for index, each in enumerate(spec.adapters) if each.name == name]
+        promoted = [f"{name}@{each.version}" for _, each in versions if each.promoted]
+        key = f"adapters[{versions[-1][0]}].promoted"
+        if not promoted:
+            yield Problem(key, f"no version of {name} is promoted", "write true for one of them")
+        elif len(promoted) > 1:
+            yield Problem(key, f"{' and '.join(promoted)} are both promoted", "write false for all but one")
 
 
 def ranks_fit(spec: "ServingSpec") -> Iterator[Problem]:
@@ -171,6 +189,7 @@ def licence_accepted(spec: "ServingSpec") -> Iterator[Problem]:
 
 SERVING_RULES = (
     names_differ,
+    aliases_are_clear,
     ranks_fit,
     base_is_no_adapter,
     adapters_fit_base,

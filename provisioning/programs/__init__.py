@@ -6,3 +6,9 @@ from pathlib import Path
 def program(name: str) -> str:
     """Return the text of the program in `name`.py."""
     return (Path(__file__).parent / f"{name}.py").read_text(encoding="utf-8")
+
+
+def modules(package: str) -> dict[str, str]:
+    """Return the text of each module of the package that programs import, by its file's name."""
+    files = sorted((Path(__file__).parent / package).glob("*.py"))
+    return {path.name: path.read_text(encoding="utf-8") for path in files}

@@ -3,7 +3,6 @@
 Does not install the GPU's driver, and does not let anybody in: the engine listens on loopback (see the gateway role).
 """
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from infra.machines import gpu_models
@@ -15,13 +14,12 @@ from provisioning.converge.resources import (
     GeneratedSecret,
     Packages,
     Resource,
-    Secret,
-    Tree,
     Unit,
     Venv,
 )
 from provisioning.programs import program
 from provisioning.render import render
+from provisioning.roles.adapters import adapters, environment
 from provisioning.roles.layout import (
     ENGINE_ENV,
     ENGINE_ENV_TEMPLATE,
@@ -32,6 +30,7 @@ from provisioning.roles.layout import (
     SERVICE_USER,
 )
 from provisioning.roles.release import Release
+from provisioning.roles.store import fetch_program, store
 from serving.launch import EnginePaths, Processor, vllm_launch
 from serving.sources import HubFetch, ResolvedSource, ResolvedSources
 from serving.spec import ServingSpec
@@ -43,7 +42,6 @@ UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 CACHE = "/var/cache/llm"
 ENGINE_READY = f"{LIB_DIR}/engine-ready"
 GATEWAY_SERVER = f"{LIB_DIR}/gateway-server"
-FETCH_MODEL = f"{LIB_DIR}/fetch-model"
 
 PACKAGES = ("libnuma1", "python3-pip-whl")
 """libnuma1 is loaded by vLLM's CPU kernels; python3-pip-whl is pip as one file, which fetches uv."""
@@ -57,22 +55,12 @@ GPU_DEVICES = ("char-nvidia", "char-nvidia-frontend", "char-nvidia-uvm", "char-n
 READY_LOOK_S = 15
 """How long a provision waits for a token of an engine that should be up already."""
 
-FETCH_TIMEOUT_S = 6 * 3600
-
 START_LIMIT_INTERVAL_S = 600
 START_LIMIT_BURST = 5
 """An engine that cannot start fails within a minute; five times in a row, and it stays down until somebody looks."""
 
 SYSTEM_MIB = 1024
 """Memory that a CPU host keeps for itself."""
-
-
-@dataclass(frozen=True)
-class Stored:
-    """Files of a model or adapter on the host: the resource that brings them, and where they lie."""
-
-    resource: Resource
-    path: str
 
 
 def vllm(
@@ -91,20 +79,12 @@ def vllm(
         keep_former=True,
         after=("packages:vllm", "command:uv", *(guard.id for guard in release.guard)),
     )
-    model = _store(sources.model, _model_path(host, serving, sources.model))
-    adapters = [
-        _store(source, f"{data}/adapters/{adapter.versioned_name}", adapter.sha256, immutable=True)
-        for adapter, source in zip(serving.adapters, sources.adapters, strict=True)
-    ]
-    paths = EnginePaths(
-        python=f"{venv.path}/bin/python",
-        model=model.path,
-        adapters=tuple(adapter.path for adapter in adapters),
-        cache=CACHE,
-    )
+    model = store(sources.model, model_path(host, serving, sources.model))
+    brought = adapters(host, serving, sources.adapters)
+    paths = EnginePaths(python=f"{venv.path}/bin/python", model=model.path, cache=CACHE)
     key = GeneratedSecret(path=ENGINE_ENV, template=ENGINE_ENV_TEMPLATE)
     unit_file = File(path=UNIT_FILE, content=unit_text(host, serving, paths), after=(venv.id,))
-    needed = (venv.id, model.resource.id, *(adapter.resource.id for adapter in adapters), key.id, unit_file.id)
+    needed = (venv.id, model.resource.id, *(file.id for file in brought.plugin), key.id, unit_file.id)
     helpers = [release.helper, *_helpers()]
     return [
         Packages(name="vllm", present=(*PACKAGES, *(GPU_PACKAGES if host.gpu else ()))),
@@ -114,8 +94,8 @@ def vllm(
         *_uv(data),
         venv,
         model.resource,
-        *(adapter.resource for adapter in adapters),
         key,
+        *brought.resources,
         unit_file,
         Unit(
             name=UNIT,
@@ -123,7 +103,7 @@ def vllm(
             ready=("python3", ENGINE_READY, str(serving.port), serving.model.name, str(READY_LOOK_S)),
             ready_timeout_s=serving.ready_timeout_s,
             undo=release.undo,
-            after=(*needed, *(helper.id for helper in helpers)),
+            after=(*needed, *brought.ids, *(helper.id for helper in helpers)),
         ),
         release.keep,
     ]
@@ -142,7 +122,7 @@ def unit_text(host: HostRecord, serving: ServingSpec, paths: EnginePaths) -> str
         engine_env=ENGINE_ENV,
         # No word needs quotes: names and paths hold letters, digits and `/@._-` only (ServedName, DataDir).
         command=launch.argv,
-        environment=launch.environment,
+        environment={**launch.environment, **environment(host, serving)},
         engine_ready=ENGINE_READY,
         gateway_server=GATEWAY_SERVER,
         admin_socket=HAPROXY_ADMIN_SOCKET,
@@ -181,8 +161,8 @@ def memory_max_mib(host: HostRecord, serving: ServingSpec) -> int | None:
 
 def _helpers() -> list[Resource]:
     """Return the programs of ours that the unit and the fetches call."""
-    names = {ENGINE_READY: "engine_ready", GATEWAY_SERVER: "gateway_server", FETCH_MODEL: "fetch_model"}
-    return [File(path=path, content=program(name), mode=0o755) for path, name in names.items()]
+    names = {ENGINE_READY: "engine_ready", GATEWAY_SERVER: "gateway_server"}
+    return [*(File(path=path, content=program(name), mode=0o755) for path, name in names.items()), *fetch_program()]
 
 
 def _uv(data: str) -> list[Resource]:
@@ -207,31 +187,11 @@ def _uv(data: str) -> list[Resource]:
     ]
 
 
-def _model_path(host: HostRecord, serving: ServingSpec, source: ResolvedSource) -> str:
+def model_path(host: HostRecord, serving: ServingSpec, source: ResolvedSource) -> str:
     """Return where the base model lies. A revision of the hub never changes, so it has a folder of its own."""
     if isinstance(source, HubFetch):
         return f"{host.data_dir}/models/{source.repo.replace('/', '--')}@{source.revision[:12]}"
     return f"{host.data_dir}/models/{serving.model.name}"
-
-
-def _store(source: ResolvedSource, path: str, adapter_sha256: str | None = None, *, immutable: bool = False) -> Stored:
-    """Return the resource that puts the files of `source` at `path`; what the hub has at a revision never changes."""
-    if not isinstance(source, HubFetch):
-        above = f"directory:{path.rpartition('/')[0]}"
-        return Stored(Tree(path=path, source=source.path, immutable=immutable, after=(above,)), path)
-    pinned = (f"adapter_model.safetensors={adapter_sha256}",) if adapter_sha256 else ()
-    fetch = ("python3", FETCH_MODEL, source.repo, source.revision, path, *pinned)
-    return Stored(
-        Command(
-            name=f"fetch {path}",
-            argv=fetch,
-            check=(*fetch, "--check"),
-            env={"HF_TOKEN": Secret(source.token.get_secret_value())} if source.token else {},
-            timeout_s=FETCH_TIMEOUT_S,
-            after=(f"file:{FETCH_MODEL}", f"directory:{path.rpartition('/')[0]}"),
-        ),
-        path,
-    )
 
 
 def _lock(name: str) -> str:

@@ -9,10 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from provisioning.programs import fetch_model
+from core.paths import CHECKOUT
+from provisioning.programs.llm_fetch import transfer
+from provisioning.programs.llm_fetch.errors import FetchError
+from provisioning.programs.llm_fetch.hub import Hub
+from provisioning.programs.llm_fetch.main import fetch, is_whole
 from tests.doubles.hub import REPO, REVISION, HubDouble, running_hub
 
-PROGRAM = Path(fetch_model.__file__)
+PROGRAM = CHECKOUT / "provisioning/programs/fetch_model.py"
 WEIGHTS = bytes(range(256)) * 4096
 
 FILES = {
@@ -100,10 +104,10 @@ def test_content_that_is_not_the_hubs_is_refused(
     monkeypatch.setattr("time.sleep", lambda _: None)
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
     hub.corrupt.add(name)
-    with pytest.raises(fetch_model.FetchError, match=f"{name} of {REPO} could not be fetched: its .* not the one that"):
-        fetch_model.fetch(folder, REPO, REVISION, {})
+    with pytest.raises(FetchError, match=f"{name} of {REPO} could not be fetched: its .* not the one that"):
+        fetch(folder, Hub(REPO, REVISION), {})
     assert not (folder / name).exists()
-    assert not fetch_model.is_whole(folder, REPO, REVISION, {})
+    assert not is_whole(folder, Hub(REPO, REVISION), {})
 
 
 def test_a_pinned_checksum_outweighs_the_hubs(hub: HubDouble, folder: Path) -> None:
@@ -162,9 +166,9 @@ def test_too_small_a_disk_is_told_before_anything_is_fetched(
     hub: HubDouble, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
-    monkeypatch.setattr(fetch_model, "SPARE_BYTES", 1 << 60)
-    with pytest.raises(fetch_model.FetchError, match=r"needs 0\.0 GiB more .* give the host a larger disk"):
-        fetch_model.fetch(folder, REPO, REVISION, {})
+    monkeypatch.setattr(transfer, "SPARE_BYTES", 1 << 60)
+    with pytest.raises(FetchError, match=r"needs 0\.0 GiB more .* give the host a larger disk"):
+        fetch(folder, Hub(REPO, REVISION), {})
     assert hub.downloads == []
 
 
@@ -182,7 +186,7 @@ def test_what_changed_since_is_fetched_again(hub: HubDouble, folder: Path, chang
             (folder / "config.json").unlink()
         case "a file has another size":
             (folder / "config.json").write_text("{}")
-    assert not fetch_model.is_whole(folder, REPO, revision, pins)
+    assert not is_whole(folder, Hub(REPO, revision), pins)
 
 
 def test_the_marker_names_what_was_fetched(hub: HubDouble, folder: Path) -> None:

@@ -9,9 +9,11 @@ import pytest
 from pydantic import SecretStr
 
 from provisioning.converge.resources import Command, GeneratedSecret, Packages, Resource, Secret, Tree, Unit, Venv
+from provisioning.roles.adapters import adapters
 from provisioning.roles.base import base
 from provisioning.roles.layout import ENGINE_ENV
-from provisioning.roles.vllm import FETCH_MODEL, LOCKS_DIR, UNIT, UNIT_FILE, memory_max_mib, processor, vllm
+from provisioning.roles.store import FETCH_MODEL
+from provisioning.roles.vllm import LOCKS_DIR, UNIT, UNIT_FILE, memory_max_mib, processor, vllm
 from serving.sources import HubFetch, LocalFolder, ResolvedSources
 from serving.spec import GatewaySpec, ServingSpec
 from tests.unit.provisioning.records import host
@@ -67,7 +69,7 @@ def test_the_unit_restarts_for_what_it_runs_and_waits_for_all() -> None:
     assert set(unit.restart_on) == {
         "venv:/var/lib/llm/venvs/vllm",
         "tree:/var/lib/llm/models/base",
-        "tree:/var/lib/llm/adapters/contract@3",
+        *(f"file:{file.path}" for file in adapters(host(), serving(), FOLDERS.adapters).plugin),
         f"generated_secret:{ENGINE_ENV}",
         f"file:{UNIT_FILE}",
     }

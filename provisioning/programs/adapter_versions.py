@@ -1,0 +1,245 @@
+#!/usr/bin/env python3
+"""Which adapter versions this host's engine serves, and where their aliases point. Fetches nothing.
+
+    adapter-versions apply FOLDER PORT WISH            serve what WISH lists; aliases stay where `move` put them
+    adapter-versions check FOLDER PORT WISH            exits 0 when `apply` would change nothing
+    adapter-versions try   FOLDER PORT VERSION BASE    ask a version that is served: does it answer, and unlike its base
+    adapter-versions move  FOLDER PORT VERSION WHO WHAT    point the version's alias at it, and write that down
+    adapter-versions show  FOLDER PORT                 print all of it as JSON, with the folders of models and adapters
+    adapter-versions prune FOLDER PORT KEEP            remove the folders that are neither listed in KEEP nor served
+
+FOLDER is the data folder.
+WISH is JSON: {"versions": {"contract@3": FOLDER}, "aliases": {"contract": "contract@3"}, "keep": true}.
+FOLDER/adapters/served.json is what an engine that starts reads; the engine that runs is told (see vllm_adapters.py).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+ENGINE_ENV = "/etc/llm/engine.env"
+PATH = "/v1/llm-deploy/adapters"
+ANSWER_S = 600
+"""Loading reads a version from the disk, and waits for the engine's present step."""
+
+PROMPTS = ("Write one sentence about a contract.", "List three colours.", "1, 2, 3, 4,")
+TRY_TOKENS = 16
+OK, NOT_FOUND = 200, 404
+NONE: dict[str, Any] = {"versions": {}, "aliases": {}}
+
+
+class VersionError(Exception):
+    """What the person at the keyboard can mend."""
+
+
+class Engine:
+    """The engine on this host's loopback."""
+
+    def __init__(self, port: str) -> None:
+        self._base = f"http://127.0.0.1:{port}"
+
+    def served(self) -> dict[str, Any] | None:
+        """Return versions and aliases; none when no engine answers, or one that was started without adapters."""
+        try:
+            status, answer = self._ask("GET", PATH)
+        except OSError:
+            return None
+        return answer if status == OK else None
+
+    def serve(self, wanted: dict[str, Any]) -> None:
+        """Have the engine serve `wanted`. Raises VersionError when it cannot; then all is as before."""
+        try:
+            status, answer = self._ask("PUT", PATH, wanted)
+        except OSError as error:
+            raise VersionError(f"the engine does not answer ({getattr(error, 'reason', error)})") from error
+        if status == NOT_FOUND:
+            raise VersionError("the engine was started without adapters; run provision, which starts it with them")
+        if status != OK:
+            raise VersionError(f"the engine refuses: {answer.get('problem') or answer}")
+
+    def complete(self, model: str, prompt: str) -> str:
+        """Return what `model` makes of `prompt`."""
+        body = {"model": model, "prompt": prompt, "max_tokens": TRY_TOKENS, "temperature": 0}
+        try:
+            status, answer = self._ask("POST", "/v1/completions", body)
+        except OSError as error:
+            raise VersionError(f"{model} does not answer ({getattr(error, 'reason', error)})") from error
+        if status != OK:
+            raise VersionError(f"{model} answers {status}: {json.dumps(answer)[:200]}")
+        return str(answer["choices"][0]["text"])
+
+    def _ask(self, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
+        """Return status and content of the answer; raises OSError when there is none."""
+        settings = dict(line.partition("=")[::2] for line in Path(ENGINE_ENV).read_text(encoding="utf-8").splitlines())
+        headers = {"Authorization": "Bearer " + settings.get("VLLM_API_KEY", ""), "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._base + path, data, headers, method=method)  # noqa: S310  # loopback
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is behind no proxy
+        try:
+            with opener.open(request, timeout=ANSWER_S) as answer:
+                return int(answer.status), json.load(answer)
+        except urllib.error.HTTPError as error:
+            content = error.read().decode(errors="replace")
+            try:
+                return error.code, json.loads(content)
+            except ValueError:
+                return error.code, {"problem": content[:200]}
+
+
+class Host:
+    """What this host serves, as its files say."""
+
+    def __init__(self, data: str) -> None:
+        self.data = Path(data)
+        self._served = self.data / "adapters" / "served.json"
+        self._history = self.data / "adapters" / "adapters.lock"
+
+    def served(self) -> dict[str, Any]:
+        """Return versions and aliases."""
+        try:
+            found: dict[str, Any] = json.loads(self._served.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return NONE
+        return found
+
+    def write(self, served: dict[str, Any]) -> None:
+        """Keep versions and aliases for the engine's next start."""
+        part = self._served.with_name(self._served.name + ".part")
+        with part.open("w", encoding="utf-8") as stream:
+            stream.write(json.dumps(served, indent=1, sort_keys=True) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.chmod(0o644)
+        part.replace(self._served)
+
+    def note(self, entry: dict[str, Any]) -> None:
+        """Add to the history."""
+        with self._history.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(entry) + "\n")
+
+    def history(self) -> list[dict[str, Any]]:
+        """Return what was moved when by whom, the oldest first."""
+        try:
+            lines = self._history.read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in lines]
+
+    def wished(self, wish: dict[str, Any]) -> dict[str, Any]:
+        """Return what is to be served: with `keep`, an alias that is there stays where it is.
+
+        Raises VersionError when such an alias would point at a version that is no longer listed.
+        """
+        versions, aliases = wish["versions"], dict(wish["aliases"])
+        for alias, version in self.served()["aliases"].items() if wish["keep"] else ():
+            if alias in aliases:
+                if version not in versions:
+                    raise VersionError(
+                        f"{alias} is {version}, which is no longer listed; promote another version first"
+                    )
+                aliases[alias] = version
+        return {"versions": versions, "aliases": aliases}
+
+    def folders(self) -> list[dict[str, Any]]:
+        """Return the folders of models and adapters with their sizes."""
+        found = [
+            each for kind in ("models", "adapters") for each in sorted((self.data / kind).glob("*")) if each.is_dir()
+        ]
+        return [{"path": str(each), "bytes": _bytes(each)} for each in found]
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def apply(host: Host, engine: Engine, wish: str) -> None:
+    """Serve what is wished for."""
+    wanted = host.wished(json.loads(wish))
+    # A file that an engine cannot start from is never written: one that runs says so first.
+    if engine.served() is not None:
+        engine.serve(wanted)
+    if wanted != host.served():
+        host.write(wanted)
+
+
+def check(host: Host, engine: Engine, wish: str) -> None:
+    """Raise VersionError when `apply` would change something."""
+    wanted = host.wished(json.loads(wish))
+    if wanted != host.served() or engine.served() not in (None, wanted):
+        raise VersionError("other adapters are served")
+
+
+def try_version(_host: Host, engine: Engine, version: str, base: str) -> None:
+    """Raise VersionError unless `version` answers, and otherwise than its base: it was loaded, and does something."""
+    pairs = [(engine.complete(version, prompt), engine.complete(base, prompt)) for prompt in PROMPTS]
+    if not all(answer for answer, _ in pairs):
+        raise VersionError(f"{version} gives an empty answer")
+    if all(answer == of_base for answer, of_base in pairs):
+        raise VersionError(f"{version} answers as {base} does, on {len(PROMPTS)} prompts")
+
+
+def move(host: Host, engine: Engine, version: str, who: str, what: str) -> None:
+    """Point the alias at `version`; print what was done as JSON."""
+    served, alias = host.served(), version.rpartition("@")[0]
+    if version not in served["versions"]:
+        raise VersionError(f"{version} is not served here; run adapters:apply first")
+    before = served["aliases"].get(alias, "")
+    wanted = {**served, "aliases": {**served["aliases"], alias: version}}
+    began = time.monotonic()
+    engine.serve(wanted)
+    host.write(wanted)
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    entry = {"time": now, "who": who, "what": what, "adapter": alias, "from": before, "to": version}
+    if before != version:
+        host.note(entry)
+    print(json.dumps({**entry, "seconds": round(time.monotonic() - began, 3)}))
+
+
+def show(host: Host, engine: Engine) -> None:
+    """Print all as JSON."""
+    report = {"served": host.served(), "running": engine.served(), "history": host.history(), "folders": host.folders()}
+    print(json.dumps(report))
+
+
+def prune(host: Host, _engine: Engine, keep: str) -> None:
+    """Remove the folders that nobody needs; print their paths as JSON."""
+    needed = {*json.loads(keep), *host.served()["versions"].values()}
+    unneeded = [each["path"] for each in host.folders() if each["path"] not in needed]
+    for path in unneeded:
+        shutil.rmtree(path)
+    print(json.dumps(unneeded))
+
+
+COMMANDS = {"apply": apply, "check": check, "try": try_version, "move": move, "show": show, "prune": prune}
+
+
+def main(command: str, data: str, port: str, *words: str) -> int:
+    """Do it, one at a time on a host; return the exit status."""
+    folder = Path(data, "adapters")
+    if not folder.is_dir():
+        print("no adapters were ever brought here; run provision", file=sys.stderr)
+        return 1
+    with (folder / ".lock").open("w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            COMMANDS[command](Host(data), Engine(port), *words)  # type: ignore[operator]
+        except VersionError as error:
+            print(error, file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,122 @@
+"""Requests to S3, signed with the host's own role or with the keys that this run was handed (AWS Signature Version 4).
+
+Keys: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, else those of the instance's profile, asked of the
+metadata service (IMDSv2), else none: a public bucket needs none. AWS_ENDPOINT_URL_S3 names another server.
+Reference: docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+from .errors import InterruptedTransferError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    Keys = tuple[str, str, str]
+    """Id, secret, session token."""
+
+METADATA = "http://169.254.169.254"
+METADATA_S = 2
+"""Elsewhere than on a machine of Amazon's nobody answers at that address."""
+
+TIMEOUT_S = 30
+EMPTY = hashlib.sha256(b"").hexdigest()
+DEFAULT_REGION = "us-east-1"
+
+_regions: dict[str, str] = {}
+
+
+def request(method: str, bucket: str, key: str) -> urllib.request.Request:
+    """Return the signed request for one object."""
+    url = object_url(bucket, key)
+    keys = _keys()
+    made = urllib.request.Request(url, method=method)  # noqa: S310  # S3, or what AWS_ENDPOINT_URL_S3 names
+    if keys is None:
+        return made
+    moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    for name, value in signed_headers(method, url, keys, region_of(bucket), moment).items():
+        made.add_unredirected_header(name, value)
+    return made
+
+
+def object_url(bucket: str, key: str) -> str:
+    """Return the URL of one object."""
+    own = os.environ.get("AWS_ENDPOINT_URL_S3", "").rstrip("/")
+    path = urllib.parse.quote(key)
+    if own:
+        return f"{own}/{bucket}/{path}"
+    # A name with dots is not in Amazon's certificate, so it goes into the path.
+    host = f"s3.{region_of(bucket)}.amazonaws.com"
+    return f"https://{host}/{bucket}/{path}" if "." in bucket else f"https://{bucket}.{host}/{path}"
+
+
+def signed_headers(method: str, url: str, keys: Keys, region: str, moment: str) -> dict[str, str]:
+    """Return the headers that sign a request without a body, made at `moment`, e.g. 20130524T000000Z."""
+    parts = urllib.parse.urlsplit(url)
+    headers = {"host": parts.netloc, "x-amz-content-sha256": EMPTY, "x-amz-date": moment}
+    if keys[2]:
+        headers["x-amz-security-token"] = keys[2]
+    names = ";".join(sorted(headers))
+    lines = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers))
+    canonical = "\n".join((method, parts.path, "", lines, names, EMPTY))
+    scope = f"{moment[:8]}/{region}/s3/aws4_request"
+    text = "\n".join(("AWS4-HMAC-SHA256", moment, scope, hashlib.sha256(canonical.encode()).hexdigest()))
+    secret = ("AWS4" + keys[1]).encode()
+    for word in scope.split("/"):
+        secret = hmac.new(secret, word.encode(), hashlib.sha256).digest()
+    signature = hmac.new(secret, text.encode(), hashlib.sha256).hexdigest()
+    del headers["host"]
+    credential = f"Credential={keys[0]}/{scope}, SignedHeaders={names}, Signature={signature}"
+    return {**headers, "Authorization": "AWS4-HMAC-SHA256 " + credential}
+
+
+def region_of(bucket: str) -> str:
+    """Return where the bucket is: AWS_REGION, or what S3 itself says of it, also to those who may not read it."""
+    if os.environ.get("AWS_REGION"):
+        return os.environ["AWS_REGION"]
+    if os.environ.get("AWS_ENDPOINT_URL_S3"):
+        return DEFAULT_REGION
+    if bucket not in _regions:
+        asked = urllib.request.Request(f"https://s3.amazonaws.com/{bucket}", method="HEAD")
+        try:
+            with urllib.request.urlopen(asked, timeout=TIMEOUT_S) as answer:  # noqa: S310
+                headers = answer.headers
+        except urllib.error.HTTPError as error:
+            headers = error.headers
+        except OSError as error:
+            raise InterruptedTransferError(f"no way to S3 ({getattr(error, 'reason', error)})") from error
+        _regions[bucket] = headers.get("x-amz-bucket-region") or DEFAULT_REGION
+    return _regions[bucket]
+
+
+def _keys() -> Keys | None:
+    """Return the keys to sign with; none when there are none. Asked anew each time, as a role's keys end."""
+    key_id, secret = os.environ.get("AWS_ACCESS_KEY_ID", ""), os.environ.get("AWS_SECRET_ACCESS_KEY", "")
+    if key_id and secret:
+        return (key_id, secret, os.environ.get("AWS_SESSION_TOKEN", ""))
+    try:
+        token = _metadata("PUT", "/latest/api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "300"})
+        known = {"X-aws-ec2-metadata-token": token}
+        place = "/latest/meta-data/iam/security-credentials/"
+        role = _metadata("GET", place, known).split()[0]
+        found = json.loads(_metadata("GET", place + role, known))
+        return (found["AccessKeyId"], found["SecretAccessKey"], found["Token"])
+    except (OSError, ValueError, KeyError, IndexError):
+        return None
+
+
+def _metadata(method: str, path: str, headers: dict[str, str]) -> str:
+    """Return what the instance's metadata service says. Raises OSError where there is none."""
+    base = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", METADATA).rstrip("/")
+    asked = urllib.request.Request(base + path, headers=headers, method=method)  # noqa: S310  # link-local
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(asked, timeout=METADATA_S) as answer:
+        return str(answer.read().decode())

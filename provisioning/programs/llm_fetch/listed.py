@@ -1,0 +1,143 @@
+"""A folder of a bucket or a web server, pinned by the checksum of the list in it: SHA256SUMS, as sha256sum writes it.
+
+A store with no commits of its own gets one that way: who knows the list's checksum knows each file's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import re
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+from . import amazon, google
+from .errors import FetchError, InterruptedTransferError
+from .transfer import BLOCK_BYTES, TRIES, safe_name
+from .web import opener
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+LIST = "SHA256SUMS"
+LINE = re.compile(r"([0-9a-f]{64}) [ *](?:\./)?(.+)")
+TIMEOUT_S = 60
+MAX_LIST_BYTES = 4 << 20
+
+
+class File:
+    """One line of the list."""
+
+    def __init__(self, name: str, size: int, sha256: str, pin: str) -> None:
+        self.name = safe_name(name)
+        self.size = size
+        self.sha256 = sha256
+        self.pin = pin
+
+    def problem(self, path: Path) -> str:
+        """Return what is wrong with the content of `path`; empty when it is this file."""
+        found = hashlib.sha256()
+        with path.open("rb") as stream:
+            for block in iter(lambda: stream.read(BLOCK_BYTES), b""):
+                found.update(block)
+        if self.pin and found.hexdigest() != self.pin:
+            return f"its SHA-256 is {found.hexdigest()}, not {self.pin}, which the stack file pins"
+        return "" if found.hexdigest() == self.sha256 else f"its SHA-256 is not the one that {LIST} gives"
+
+
+class Listed:
+    """The folder at `url`: s3://bucket/folder, gs://bucket/folder or https://server/folder."""
+
+    def __init__(self, url: str, sha256: str) -> None:
+        self.name = url.rstrip("/")
+        self.sha256 = sha256
+        self._opener = opener()
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What tells this content from any other."""
+        return {"url": self.name, "sha256": self.sha256}
+
+    def files(self, pins: dict[str, str]) -> list[File]:
+        """Return the files of the list, with their sizes."""
+        sums = self.sums()
+        return [File(name, self._try(self._size, name), sha256, pins.get(name, "")) for name, sha256 in sums.items()]
+
+    def sums(self) -> dict[str, str]:
+        """Return the SHA-256 of each file by its name. Raises FetchError for another list than the pinned one."""
+        content = self._try(self.read, LIST)
+        found = hashlib.sha256(content).hexdigest()
+        if found != self.sha256:
+            raise FetchError(f"{LIST} of {self.name} has SHA-256 {found}, not {self.sha256}, which the stack file pins")
+        lines = [LINE.fullmatch(line) for line in content.decode().splitlines() if line.strip()]
+        if not lines or not all(lines):
+            raise FetchError(f"{LIST} of {self.name} is no list of checksums; write it with sha256sum")
+        return {safe_name(line[2]): line[1] for line in lines if line and line[2] != LIST}
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a small file."""
+        with self.open(name, 0) as answer:
+            content: bytes = answer.read(MAX_LIST_BYTES)
+        return content
+
+    def open(self, name: str, start: int) -> Any:
+        """Return the answer that holds file `name` from byte `start` on."""
+        return self._ask("GET", name, {"Range": f"bytes={start}-"} if start else {})
+
+    def _size(self, name: str) -> int:
+        with self._ask("HEAD", name, {}) as answer:
+            return int(answer.headers.get("Content-Length") or 0)
+
+    def _try(self, work: Any, name: str) -> Any:
+        """Return what `work` returns for `name`, in one of several tries."""
+        reason: Exception | None = None
+        for attempt in range(TRIES):
+            time.sleep(attempt * attempt)
+            try:
+                return work(name)
+            except (InterruptedTransferError, OSError, http.client.HTTPException) as error:
+                reason = error
+        raise FetchError(str(reason))
+
+    def _ask(self, method: str, name: str, headers: dict[str, str]) -> Any:
+        request = self._request(method, f"{self.name}/{name}")
+        for key, value in headers.items():
+            request.add_header(key, value)
+        try:
+            return self._opener.open(request, timeout=TIMEOUT_S)
+        except urllib.error.HTTPError as error:
+            if error.code >= http.client.INTERNAL_SERVER_ERROR or error.code == http.client.TOO_MANY_REQUESTS:
+                raise InterruptedTransferError(f"{self.name} answers {error.code}") from error
+            raise FetchError(self._refusal(error.code, name)) from error
+        except OSError as error:
+            raise InterruptedTransferError(f"no way to {self.name} ({getattr(error, 'reason', error)})") from error
+
+    def _request(self, method: str, url: str) -> urllib.request.Request:
+        """Return the request for what `url` names, with what its server wants to know of us."""
+        parts = urllib.parse.urlsplit(url)
+        if parts.scheme == "s3":
+            return amazon.request(method, parts.netloc, parts.path.lstrip("/"))
+        if parts.scheme == "gs":
+            return google.request(method, parts.netloc, parts.path.lstrip("/"))
+        if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost"):
+            raise FetchError(f"{self.name} is not https://")
+        path = urllib.parse.quote(parts.path)
+        request = urllib.request.Request(parts._replace(path=path).geturl(), method=method)  # noqa: S310  # looked at above
+        token = os.environ.get("LLM_FETCH_TOKEN", "")
+        if token:
+            request.add_unredirected_header("Authorization", "Bearer " + token)
+        return request
+
+    def _refusal(self, code: int, name: str) -> str:
+        if code in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
+            return (
+                f"{self.name}/{name} may not be read ({code}); give this host's role or the source's token the right to"
+            )
+        if code == http.client.NOT_FOUND:
+            return f"{self.name} has no {name}; put all files and their {LIST} there"
+        return f"{self.name} answers {code}"

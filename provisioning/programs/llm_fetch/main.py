@@ -1,0 +1,64 @@
+"""The command: see fetch_model.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from .errors import FetchError
+from .hub import Hub
+from .listed import Listed
+from .transfer import Fetch, part_of, size_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .transfer import Source
+
+MARKER = ".llm-deploy.json"
+
+
+def source_of(place: str, pin: str) -> Source:
+    """Return the source at `place`: a URL with the checksum of its list, or a repository with its commit."""
+    return Listed(place, pin) if "://" in place else Hub(place, pin)
+
+
+def is_whole(folder: Path, source: Source, pins: dict[str, str]) -> bool:
+    """Return whether an earlier run fetched and checked all of this, and no file changed its size since."""
+    try:
+        marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    asked = {**source.identity, "pins": pins}
+    return all(marker.get(key) == value for key, value in asked.items()) and all(
+        size_of(folder / name) == size and (folder / name).exists() for name, size in marker["files"].items()
+    )
+
+
+def fetch(folder: Path, source: Source, pins: dict[str, str]) -> None:
+    """Make `folder` whole, and say so in its marker. Raises FetchError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = source.files(pins)
+    unknown = sorted(set(pins) - {file.name for file in files})
+    if unknown:
+        raise FetchError(f"{source.name} has no file {unknown[0]}, for which a checksum is pinned")
+    Fetch(source, folder).run(files)
+    marker = {**source.identity, "pins": pins, "files": {file.name: file.size for file in files}}
+    part_of(folder / MARKER).write_text(json.dumps(marker, indent=1) + "\n", encoding="utf-8")
+    part_of(folder / MARKER).replace(folder / MARKER)
+
+
+def main(place: str, pin: str, folder: str, *rest: str) -> int:
+    """Fetch or check; return the exit status."""
+    pins = dict(word.split("=", 1) for word in rest if word != "--check")
+    try:
+        source = source_of(place, pin)
+        if "--check" in rest:
+            return 0 if is_whole(Path(folder), source, pins) else 1
+        os.umask(0o022)
+        fetch(Path(folder), source, pins)
+    except FetchError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0

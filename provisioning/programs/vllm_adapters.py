@@ -1,0 +1,113 @@
+"""Adapter versions and aliases of a running vLLM 0.32, as one of its endpoint plugins: runs inside the engine.
+
+    GET /v1/llm-deploy/adapters    {"versions": {"contract@3": FOLDER}, "aliases": {"contract": "contract@3"}}
+    PUT /v1/llm-deploy/adapters    serve this from now on; nothing changes when one of the versions cannot be loaded
+    GET /v1/models                 vLLM's list, with the aliases
+
+vLLM looks an adapter up by name once for each request. An alias is a second key of that table: it moves in one step
+between two requests, those under way keep what they began with, and no weights are loaded twice. The file that
+LLM_DEPLOY_ADAPTERS names holds what a start serves. Decides nothing: see adapter_releases.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastapi import Request  # type: ignore[import-not-found]  # at module level: FastAPI looks annotations up here
+from fastapi.responses import JSONResponse  # type: ignore[import-not-found]
+from vllm.entrypoints.serve.lora.protocol import LoadLoRAAdapterRequest  # type: ignore[import-not-found]
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PATH = "/v1/llm-deploy/adapters"
+"""Below /v1, so that vLLM asks for its key."""
+
+
+class Adapters:
+    """The plugin: vLLM attaches its routes, then hands it the engine's state."""
+
+    name = "llm_deploy_adapters"
+    required_tasks = ("generate",)
+
+    def __init__(self) -> None:
+        self._models: Any = None
+        self._aliases: dict[str, str] = {}
+        self._loaded: dict[str, Any] = {}
+        """Every version since the start. One that is served again gets its old number: vLLM takes two requests whose
+        adapters have one name for one adapter, and an engine that computes both would end."""
+        self._lock = asyncio.Lock()
+
+    def attach_router(self, app: Any) -> None:
+        """Add the routes."""
+        app.add_api_route(PATH, self.show, methods=["GET"])
+        app.add_api_route(PATH, self.change, methods=["PUT"])
+        app.add_api_route("/v1/models", self.list_models, methods=["GET"])
+
+    async def init_state(self, _engine: Any, state: Any, _args: Any) -> None:
+        """Load what the file says. Raises ValueError for an adapter that vLLM refuses, which ends the start."""
+        self._models = state.openai_serving_models
+        wanted = json.loads(Path(os.environ["LLM_DEPLOY_ADAPTERS"]).read_text(encoding="utf-8"))
+        problem = await self.serve(wanted["versions"], wanted["aliases"])
+        if problem:
+            raise ValueError(problem)
+
+    async def show(self) -> Any:
+        """Answer what is served."""
+        return JSONResponse(self._served())
+
+    async def change(self, request: Request) -> Any:
+        """Serve what the body says."""
+        wanted = await request.json()
+        problem = await self.serve(wanted["versions"], wanted["aliases"])
+        return JSONResponse({"problem": problem}, 409) if problem else JSONResponse(self._served())
+
+    async def list_models(self) -> Any:
+        """Answer as vLLM does, with the aliases: each has its version as parent."""
+        listed = await self._models.show_available_models()
+        # vLLM lists a version once for each of its names.
+        cards = {card.id: card for card in listed.data}
+        for alias, version in self._aliases.items():
+            cards[alias] = cards[version].model_copy(update={"id": alias, "parent": version})
+        return JSONResponse(listed.model_copy(update={"data": list(cards.values())}).model_dump())
+
+    async def serve(self, versions: Mapping[str, str], aliases: Mapping[str, str]) -> str:
+        """Serve exactly these; return why not, then all is as before."""
+        async with self._lock:
+            for name, folder in versions.items():
+                problem = await self._load(name, folder)
+                if problem:
+                    return problem
+            self._set({name: self._loaded[name] for name in versions}, dict(aliases))
+            return ""
+
+    async def _load(self, name: str, folder: str) -> str:
+        """Have version `name` in memory; return why not."""
+        if name in self._loaded:
+            known = self._loaded[name].lora_path
+            return "" if known == folder else f"{name} is {known} already and never changes"
+        answer = await self._models.load_lora_adapter(LoadLoRAAdapterRequest(lora_name=name, lora_path=folder))
+        if not isinstance(answer, str):
+            return str(answer.error.message)
+        # Not to be asked for before all others are there.
+        self._loaded[name] = self._models.lora_requests.pop(name)
+        return ""
+
+    def _set(self, versions: Mapping[str, Any], aliases: dict[str, str]) -> None:
+        """Change the table. Without a pause, so that no request sees half of it."""
+        table = self._models.lora_requests
+        wanted = {**versions, **{alias: versions[version] for alias, version in aliases.items()}}
+        for name in set(table) - set(wanted):
+            del table[name]
+        table.update(wanted)
+        self._aliases = aliases
+
+    def _served(self) -> dict[str, dict[str, str]]:
+        versions = {
+            name: request.lora_path for name, request in self._models.lora_requests.items() if name not in self._aliases
+        }
+        return {"versions": versions, "aliases": self._aliases}

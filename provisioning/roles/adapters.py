@@ -1,0 +1,96 @@
+"""Adapters of a running vLLM: their folders, the plugin that moves aliases, and what is served after every start.
+
+Does not fetch (provisioning/roles/store.py) and restarts nothing: versions are loaded beside those that are served.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from infra.outputs import HostRecord
+from provisioning.converge.resources import Command, File, Resource
+from provisioning.programs import program
+from provisioning.roles.layout import LIB_DIR
+from provisioning.roles.store import Stored, store
+from serving.sources import ResolvedSource
+from serving.spec import ServingSpec
+
+ADAPTER_VERSIONS = f"{LIB_DIR}/adapter-versions"
+
+PLUGIN_DIR = f"{LIB_DIR}/vllm-plugin"
+"""On the engine's PYTHONPATH. What Python takes for an installed distribution, so that vLLM finds its plugin."""
+
+PLUGIN_METADATA = f"{PLUGIN_DIR}/llm_deploy_adapters-1.dist-info"
+
+LOAD_TIMEOUT_S = 900
+"""How long all versions together may take to be read into an engine that runs."""
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """What the engine's unit needs to know."""
+
+    plugin: Sequence[File]
+    """The engine is restarted when it changes."""
+    resources: Sequence[Resource]
+    """All, in an order that works; the engine's key comes before."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """What the engine's start waits for."""
+        return tuple(resource.id for resource in self.resources)
+
+
+def adapters(host: HostRecord, serving: ServingSpec, sources: Sequence[ResolvedSource]) -> Adapters:
+    """Return what brings the adapters of `serving` to `host`, and into its engine if that runs."""
+    if not serving.adapters:
+        return Adapters((), ())
+    stored = [
+        adapter_store(host, adapter.versioned_name, source, adapter.sha256)
+        for adapter, source in zip(serving.adapters, sources, strict=True)
+    ]
+    plugin = _plugin()
+    helper = File(path=ADAPTER_VERSIONS, content=program("adapter_versions"), mode=0o755)
+    wish = {
+        "versions": {adapter.versioned_name: each.path for adapter, each in zip(serving.adapters, stored, strict=True)},
+        "aliases": {adapter.name: adapter.versioned_name for adapter in serving.adapters if adapter.promoted},
+        "keep": serving.aliases_by == "promote",
+    }
+    words = (host.data_dir, str(serving.port), json.dumps(wish, sort_keys=True))
+    served = Command(
+        name="adapters",
+        argv=("python3", ADAPTER_VERSIONS, "apply", *words),
+        check=("python3", ADAPTER_VERSIONS, "check", *words),
+        timeout_s=LOAD_TIMEOUT_S,
+        after=(helper.id, *(each.resource.id for each in stored)),
+    )
+    return Adapters(plugin, (*plugin, helper, *(each.resource for each in stored), served))
+
+
+def adapter_store(host: HostRecord, versioned_name: str, source: ResolvedSource, sha256: str | None) -> Stored:
+    """Return what brings one version to `host`. Its files never change, so it has a folder of its own for ever."""
+    return store(source, f"{host.data_dir}/adapters/{versioned_name}", sha256, immutable=True)
+
+
+def environment(host: HostRecord, serving: ServingSpec) -> dict[str, str]:
+    """Return what makes vLLM load the plugin, and no other."""
+    if not serving.adapters:
+        return {}
+    return {
+        "PYTHONPATH": PLUGIN_DIR,
+        "VLLM_PLUGINS": "llm_deploy_adapters",
+        "LLM_DEPLOY_ADAPTERS": f"{host.data_dir}/adapters/served.json",
+    }
+
+
+def _plugin() -> tuple[File, ...]:
+    return (
+        File(path=f"{PLUGIN_DIR}/llm_deploy_adapters.py", content=program("vllm_adapters")),
+        File(
+            path=f"{PLUGIN_METADATA}/METADATA", content="Metadata-Version: 2.1\nName: llm-deploy-adapters\nVersion: 1\n"
+        ),
+        File(
+            path=f"{PLUGIN_METADATA}/entry_points.txt",
+            content="[vllm.endpoint_plugins]\nllm_deploy_adapters = llm_deploy_adapters:Adapters\n",
+        ),
+    )

@@ -1,0 +1,48 @@
+"""Files of a model or an adapter on a host: sent from here, or fetched by the host itself."""
+
+from dataclasses import dataclass
+
+from provisioning.converge.resources import Command, File, Resource, Secret, Tree
+from provisioning.programs import modules, program
+from provisioning.roles.layout import LIB_DIR
+from serving.sources import HubFetch, ResolvedSource
+
+FETCH_MODEL = f"{LIB_DIR}/fetch-model"
+
+FETCH_TIMEOUT_S = 6 * 3600
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The resource that brings the files, and where they lie."""
+
+    resource: Resource
+    path: str
+
+
+def fetch_program() -> list[File]:
+    """Return the program that fetches, and the modules that lie beside it."""
+    return [
+        *(File(path=f"{LIB_DIR}/llm_fetch/{name}", content=text) for name, text in modules("llm_fetch").items()),
+        File(path=FETCH_MODEL, content=program("fetch_model"), mode=0o755),
+    ]
+
+
+def store(source: ResolvedSource, path: str, adapter_sha256: str | None = None, *, immutable: bool = False) -> Stored:
+    """Return the resource that puts the files of `source` at `path`; what the hub has at a revision never changes."""
+    if not isinstance(source, HubFetch):
+        above = f"directory:{path.rpartition('/')[0]}"
+        return Stored(Tree(path=path, source=source.path, immutable=immutable, after=(above,)), path)
+    pinned = (f"adapter_model.safetensors={adapter_sha256}",) if adapter_sha256 else ()
+    fetch = ("python3", FETCH_MODEL, source.repo, source.revision, path, *pinned)
+    return Stored(
+        Command(
+            name=f"fetch {path}",
+            argv=fetch,
+            check=(*fetch, "--check"),
+            env={"HF_TOKEN": Secret(source.token.get_secret_value())} if source.token else {},
+            timeout_s=FETCH_TIMEOUT_S,
+            after=(f"file:{FETCH_MODEL}", f"directory:{path.rpartition('/')[0]}"),
+        ),
+        path,
+    )

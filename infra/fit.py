@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from infra.machines import DATA_DIR, Machine
+from serving.ollama_spec import OllamaSource
 from serving.spec import HubSource, ServingSpec
 from serving.weights import loaded_gib, parameters_billion
 
@@ -86,15 +87,13 @@ def weights_gib(serving: ServingSpec) -> float | None:
     """Return what the weights take in memory; none when the model's name does not tell."""
     if serving.engine == "vllm":
         return loaded_gib(serving.model)
-    source = serving.model.source
-    billion = parameters_billion(source.repo) if isinstance(source, HubSource) else None
+    billion = parameters_billion(_name(serving))
     return None if billion is None else billion * 1e9 * OLLAMA_BYTES[_quantisation(serving)] / _GIB
 
 
 def cache_gib(serving: ServingSpec) -> float:
     """Return the KV cache of one request of full length; 0 for a model whose shape is not in the table."""
-    source = serving.model.source
-    shape = _shape(source.repo) if isinstance(source, HubSource) else None
+    shape = _shape(_name(serving))
     if shape is None:
         return 0.0
     layers, kv_heads, head_dim = shape
@@ -102,10 +101,19 @@ def cache_gib(serving: ServingSpec) -> float:
     return 2 * layers * kv_heads * head_dim * CACHE_BYTES * serving.model.context_tokens * requests / _GIB
 
 
-def _quantisation(serving: ServingSpec) -> str:
-    """Return the quantisation that a model's name tells, or Ollama's default."""
+def _name(serving: ServingSpec) -> str:
+    """Return the name that may tell the model's size; nothing for one from this computer."""
     source = serving.model.source
-    text = f"{source.repo if isinstance(source, HubSource) else ''} {serving.model.name}".lower()
+    if isinstance(source, HubSource):
+        return source.repo
+    return source.name if isinstance(source, OllamaSource) else ""
+
+
+def _quantisation(serving: ServingSpec) -> str:
+    """Return how Ollama holds the weights: as it was told to convert them, or as the registry's name says."""
+    if isinstance(serving.model.source, HubSource):
+        return serving.ollama.quantize or "f16"
+    text = f"{_name(serving)} {serving.model.name}".lower()
     found = [name for name in OLLAMA_BYTES if re.search(rf"(?<![a-z0-9]){name}(?![a-z0-9])", text)]
     return max(found, key=len, default=OLLAMA_DEFAULT)
 

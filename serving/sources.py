@@ -11,7 +11,9 @@ from pydantic import SecretStr
 from core.errors import ConfigError
 from serving.adapters import check_adapter
 from serving.model_folder import check_model
-from serving.spec import FolderSource, HubSource, ServingSpec, Source, TinySource
+from serving.ollama_sources import Archive, RegistryFetch, gguf_folder, release_archive
+from serving.ollama_spec import GgufSource, OllamaSource
+from serving.spec import FolderSource, HubSource, ModelSource, ServingSpec, Source, TinySource
 from serving.spec_files import full_path
 
 
@@ -38,9 +40,11 @@ ResolvedSource = LocalFolder | HubFetch
 class ResolvedSources:
     """The sources of all that is served."""
 
-    model: ResolvedSource
+    model: ResolvedSource | RegistryFetch
     adapters: tuple[ResolvedSource, ...]
     """In the order of the spec."""
+    release: Archive | None = None
+    """Ollama's program; none for another engine, whose packages a lock names."""
 
 
 def resolve_sources(spec: ServingSpec) -> ResolvedSources:
@@ -48,11 +52,11 @@ def resolve_sources(spec: ServingSpec) -> ResolvedSources:
 
     Raises ConfigError for a folder that is missing or incomplete, an adapter that does not fit, a missing token.
     """
-    model = resolve(spec.model.source, key="serving.model.source")
+    model = resolve_model(spec.model.source, key="serving.model.source")
     adapters = tuple(
         resolve(adapter.source, key=f"serving.adapters[{index}].source") for index, adapter in enumerate(spec.adapters)
     )
-    base = model.path if isinstance(model, LocalFolder) else None
+    base = model.path if isinstance(model, LocalFolder) and spec.model.source.kind != "gguf" else None
     if base is not None:
         check_model(base, where="serving.model.source")
     for index, (adapter, source) in enumerate(zip(spec.adapters, adapters, strict=True)):
@@ -65,7 +69,20 @@ def resolve_sources(spec: ServingSpec) -> ResolvedSources:
                 max_rank=spec.vllm.max_lora_rank if spec.engine == "vllm" else None,
                 where=f"serving.adapters[{index}]",
             )
-    return ResolvedSources(model, adapters)
+    release = release_archive(spec.ollama.release) if spec.engine == "ollama" else None
+    return ResolvedSources(model, adapters, release)
+
+
+def resolve_model(source: ModelSource, *, key: str) -> ResolvedSource | RegistryFetch:
+    """Return where the files of the base model are; `key` names it in messages."""
+    match source:
+        case GgufSource():
+            return LocalFolder(gguf_folder(source, key=key))
+        case OllamaSource():
+            name = source.name if "/" in source.name else f"library/{source.name}"
+            return RegistryFetch(source.registry, name, source.digest)
+        case _:
+            return resolve(source, key=key)
 
 
 def resolve(source: Source, *, key: str) -> ResolvedSource:

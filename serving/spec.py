@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from core.frozen import Frozen
 from core.rules import matching, refuse, twice
 from core.secret import SecretRef
+from serving.ollama_spec import GgufSource, OllamaSource, OllamaSpec, Sha256
 from serving.spec_rules import GATEWAY_RULES, SERVING_RULES
 
 ServedName = Annotated[
@@ -21,8 +22,6 @@ ServedName = Annotated[
     ),
 ]
 """A model name as clients write it."""
-
-Sha256 = Annotated[str, matching(r"[0-9a-f]{64}", "is no SHA-256; write the 64 hex digits that sha256sum prints")]
 
 Revision = Annotated[
     str, matching(r"[0-9a-f]{40}", "is no commit hash; write all 40 hex digits, as a branch or tag may move")
@@ -35,10 +34,6 @@ Repository = Annotated[
         r"[\w-][\w.-]*/[\w-][\w.-]*",
         "is no repository; write owner/name without https://, e.g. LGAI-EXAONE/EXAONE-3.5-2.4B-Instruct",
     ),
-]
-
-KeepAlive = Annotated[
-    str, matching(r"-1|[1-9]\d*[smh]", "is no duration; write a number with s, m or h, e.g. 30m, or -1 for ever")
 ]
 
 HostnameText = Annotated[
@@ -76,12 +71,16 @@ class TinySource(Frozen):
 
 Source = Annotated[HubSource | FolderSource | TinySource, Field(discriminator="kind")]
 
+ModelSource = Annotated[HubSource | FolderSource | TinySource | OllamaSource | GgufSource, Field(discriminator="kind")]
+
 
 class ModelSpec(Frozen):
     """The base model."""
 
     name: ServedName = Field(description="Name under which clients ask for the base model.")
-    source: Source = Field(description="Where it comes from: a mapping with kind hub, folder or tiny.")
+    source: ModelSource = Field(
+        description="Where it comes from: a mapping with kind hub, folder, tiny, ollama or gguf."
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="Type of weights and activations."
     )
@@ -101,7 +100,9 @@ class AdapterSpec(Frozen):
     """One LoRA adapter of the base model."""
 
     name: ServedName = Field(description="Alias under which clients ask for it, e.g. contract.")
-    version: int = Field(default=1, ge=1, description="Version; the adapter is also served as name@version, for ever.")
+    version: int = Field(
+        default=1, ge=1, description="Version; also served as name@version (Ollama: name:version), for ever."
+    )
     source: Source = Field(description="Where it comes from: a mapping with kind hub, folder or tiny.")
     sha256: Sha256 | None = Field(default=None, description="SHA-256 of adapter_model.safetensors.")
     rank: int = Field(default=8, ge=1, le=512, description="LoRA rank, as in adapter_config.json.")
@@ -139,18 +140,6 @@ class VllmSpec(Frozen):
     )
 
 
-class OllamaSpec(Frozen):
-    """How Ollama runs. Its port is on loopback only."""
-
-    port: int = Field(default=11434, ge=1024, le=65535, description="Port on 127.0.0.1.")
-    num_parallel: int = Field(default=1, ge=1, le=64, description="Requests per model at the same time.")
-    max_queue: int = Field(default=64, ge=1, le=4096, description="Requests that wait inside Ollama.")
-    keep_alive: KeepAlive = Field(default="-1", description="How long a model stays loaded, e.g. 30m; -1: for ever.")
-    native_api: bool = Field(
-        default=False, description="Let the gateway pass /api/chat, /api/generate and /api/tags too."
-    )
-
-
 class ServingSpec(Frozen):
     """Engine, base model and adapters."""
 
@@ -180,9 +169,30 @@ class ServingSpec(Frozen):
         return self.vllm.port if self.engine == "vllm" else self.ollama.port
 
     @property
+    def memory_max_gib(self) -> float | None:
+        """The memory limit of the engine's unit; none: what the host has, less a little."""
+        return self.vllm.memory_max_gib if self.engine == "vllm" else self.ollama.memory_max_gib
+
+    @property
     def served_names(self) -> tuple[str, ...]:
-        """Every name that /v1/models lists: base model, then each adapter's alias and immutable name."""
-        return (self.model.name, *dict.fromkeys(n for a in self.adapters for n in (a.name, a.versioned_name)))
+        """Every name that /v1/models lists: base model, then each adapter's alias and immutable name.
+
+        Ollama lists names with their tag; a client may leave `:latest` out.
+        """
+        names = (n for a in self.adapters for n in (self.alias_of(a), self.immutable_name_of(a)))
+        return (self.with_tag(self.model.name), *dict.fromkeys(names))
+
+    def immutable_name_of(self, adapter: AdapterSpec) -> str:
+        """Return the served name that means one version for ever: `contract@3`, or `contract:3` as Ollama has no @."""
+        return adapter.versioned_name if self.engine == "vllm" else f"{adapter.name}:{adapter.version}"
+
+    def alias_of(self, adapter: AdapterSpec) -> str:
+        """Return the served name that moves from version to version."""
+        return self.with_tag(adapter.name)
+
+    def with_tag(self, name: str) -> str:
+        """Return `name` as the engine lists it."""
+        return name if self.engine == "vllm" else f"{name}:latest"
 
 
 class ProjectCa(Frozen):

@@ -10,6 +10,7 @@ from core.paths import CHECKOUT
 from core.rules import Problem
 from serving.adapters import check_adapter
 from serving.model_folder import check_model
+from serving.ollama_spec import GgufSource
 from serving.spec import FolderSource, GatewaySpec, HubSource, ServingSpec, TlsFiles
 
 
@@ -23,6 +24,8 @@ def files_of_serving(spec: ServingSpec) -> Iterator[Problem]:
     base = spec.model.source
     if isinstance(base, FolderSource):
         yield from _problems(base, "model.source", partial(check_model, where="model.source.path"))
+    elif isinstance(base, GgufSource):
+        yield from file_is_there(base.path, "model.source.path")
     for index, adapter in enumerate(spec.adapters):
         if isinstance(adapter.source, FolderSource):
             check = partial(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from core.rules import Problem
+from serving.ollama_rules import OLLAMA_RULES
 
 if TYPE_CHECKING:
     from serving.spec import AdapterSpec, GatewaySpec, ServingSpec
@@ -24,9 +25,6 @@ Source: the file LICENSE of each repository on the hub.
 
 OTHER_EXAONE_LICENCE = "exaone-nc"
 """For a repository of the same publisher that is not in the table yet."""
-
-OLLAMA_ADAPTER_SHAPES = ("llama",)
-"""Shapes of tiny model whose adapters Ollama loads; of the real ones Llama, Mistral, Gemma (docs.ollama.com/import)."""
 
 SSH_PORT = 22
 
@@ -132,18 +130,6 @@ def options_fit_engine(spec: "ServingSpec") -> Iterator[Problem]:
                 )
 
 
-def adapters_fit_ollama(spec: "ServingSpec") -> Iterator[Problem]:
-    """Ollama loads adapters of a few architectures only."""
-    base = spec.model.source
-    if spec.engine != "ollama" or not spec.adapters:
-        return
-    exaone = (base.kind == "hub" and "exaone" in base.repo.lower()) or (
-        base.kind == "tiny" and base.name not in OLLAMA_ADAPTER_SHAPES
-    )
-    if exaone:
-        yield Problem("adapters", "cannot be loaded onto an EXAONE model by Ollama", "write engine: vllm")
-
-
 def quantization_fits_dtype(spec: "ServingSpec") -> Iterator[Problem]:
     """Quantised weights are computed in a 16-bit type."""
     if spec.model.quantization and spec.model.dtype == "float32":
@@ -194,7 +180,7 @@ SERVING_RULES = (
     base_is_no_adapter,
     adapters_fit_base,
     options_fit_engine,
-    adapters_fit_ollama,
+    *OLLAMA_RULES,
     quantization_fits_dtype,
     memory_fits_cache,
     tiny_context_fits,

@@ -7,7 +7,7 @@ import re
 
 from serving.spec import HubSource, ModelSpec
 
-_BILLIONS = re.compile(r"(?:^|[-_/])(?:(\d+)x)?(\d+(?:\.\d+)?)b(?![a-z])", re.IGNORECASE)
+_BILLIONS = re.compile(r"(?:^|[-_/:])(?:(\d+)x)?(\d+(?:\.\d+)?)b(?![a-z])", re.IGNORECASE)
 """`-2.4B-` is 2.4 billion parameters; `8x7B` eight experts of seven, an upper bound as they share some."""
 
 _STORED_BYTES = ((re.compile(r"awq|gptq|int4|4bit", re.I), 0.6), (re.compile(r"fp8|int8|8bit", re.I), 1.05))

@@ -61,11 +61,11 @@ def options_fit_processor(config: "DeploymentConfig") -> Iterator[Problem]:
 
 def memory_limit_is_there(config: "DeploymentConfig") -> Iterator[Problem]:
     """The unit's memory limit is not above what the machine has."""
-    limit = config.serving.vllm.memory_max_gib
+    limit = config.serving.memory_max_gib
     for name, memory_gib in _memory(config):
         if limit is not None and limit > memory_gib:
             yield Problem(
-                "serving.vllm.memory_max_gib",
+                f"serving.{config.serving.engine}.memory_max_gib",
                 f"{limit:g} GiB is more than the {memory_gib:g} GiB of {name}",
                 "write less or leave it out",
             )

@@ -15,10 +15,11 @@ from invoke.exceptions import Exit, ParseError
 from core.console import next_command, say
 from core.errors import UsageError
 from provisioning.existing.tasks import adopt
+from provisioning.offline.tasks import bundle
 from provisioning.target import Target
 from provisioning.task_end import end as _end
 
-__all__ = ["adopt"]
+__all__ = ["adopt", "bundle"]
 """Tasks that lie in files of their own."""
 
 # fab turns this off for the whole process; without the compiled modules every run would compile ours again.

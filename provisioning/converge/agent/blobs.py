@@ -36,6 +36,10 @@ class WireBlobs:
         self._events = events
         self._stream = stream
 
+    def path(self, sha256: str) -> str:  # noqa: ARG002
+        """Return nothing: what a host downloads, it downloads itself."""
+        return ""
+
     def copy(self, wanted: Sequence[Wanted], take: Take) -> None:
         """Hand all bytes of all blobs to `take`, in order. A failure reads on to the end of what was asked for."""
         pieces = _pieces(wanted)
@@ -103,6 +107,11 @@ class FolderBlobs:
 
     def __init__(self, folder: str | None) -> None:
         self._folder = folder
+
+    def path(self, sha256: str) -> str:
+        """Return where a blob lies, which may be what a download would bring; nothing when it is not here."""
+        path = os.path.join(self._folder or "/nonexistent", sha256)
+        return path if os.path.exists(path) else ""
 
     def copy(self, wanted: Sequence[Wanted], take: Take) -> None:
         """Hand all bytes of all blobs to `take`, in order."""

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
         def copy(self, wanted: Sequence[Wanted], take: Take) -> None:
             """Hand all bytes of all blobs to `take`, in order."""
 
+        def path(self, sha256: str) -> str:
+            """Return where a blob lies on this host; nothing when it does not."""
+
 
 class Host:
     """This host during one run."""

@@ -1,0 +1,1 @@
+"""Bundles: all that a host without network needs, in one archive, and what installs it there (`fab bundle`)."""

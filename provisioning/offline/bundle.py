@@ -1,0 +1,168 @@
+"""`fab bundle`: everything that hosts without network need, as one archive that says what is in it. Reaches no host."""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.console import next_command, say, step
+from core.errors import ConfigError, UsageError
+from core.files import write_atomically
+from core.paths import CHECKOUT
+from infra.outputs import HostRecord, StackOutputs
+from provisioning.converge.agent_zip import agent_zip
+from provisioning.converge.resources import Resource
+from provisioning.inventory import choose, load
+from provisioning.offline import debs, wheels
+from provisioning.offline.lists import BLOBS, OfflineList, contents, local, locks, offline_list, package_names
+from provisioning.offline.parts import Component, Part
+from provisioning.offline.releases import Release, find_release
+from provisioning.offline.sbom import sbom
+from provisioning.target import Target
+from provisioning.wishes import wishes_for
+
+INSTALLER_DIR = Path(__file__).parent / "installer"
+MANIFEST = "MANIFEST.json"
+SBOM = "sbom.cdx.json"
+FORMAT = 1
+MIB = 1 << 20
+
+Lists = Mapping[str, Sequence[Resource]]
+"""What roles wish for, by the host's name."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A bundle that was written."""
+
+    archive: Path
+    secrets: Path | None
+    """File that is handed over beside the archive; none when the archive holds them, or there are none."""
+    manifest_sha256: str
+    components: int
+
+
+def make_bundle(
+    target: Target, *, names: Sequence[str], roles: Sequence[str], out: str, os_release: str, with_secrets: bool
+) -> int:
+    """Write the archive for the hosts of `target`; return 0."""
+    outputs = load(target)
+    hosts = choose(outputs, names)
+    release = find_release(os_release or _release_of(hosts))
+    lists = {name: local(each) for name, each in wishes_for(outputs, hosts, roles).lists.items()}
+    path = Path(out) if out else CHECKOUT / "bundles" / f"{outputs.stack}.tar"
+    made = write_bundle(lists, outputs, release, path, with_secrets=with_secrets)
+    say(
+        f"✓ bundle {outputs.stack}: {made.components} components,"
+        f" {made.archive.stat().st_size / MIB:.0f} MiB in {made.archive}"
+    )
+    say(f"manifest SHA-256: {made.manifest_sha256}")
+    if made.secrets:
+        say(f"secrets, to be handed over by another way: {made.secrets}")
+    handed = " --secrets FILE" if made.secrets else ""
+    next_command(
+        f"on the host: tar -xf {path.name} && {path.stem}/install.sh --manifest {made.manifest_sha256}{handed}"
+    )
+    return 0
+
+
+def write_bundle(lists: Lists, outputs: StackOutputs, release: Release, path: Path, *, with_secrets: bool) -> Made:
+    """Write archive and secrets for `lists`. Raises DeployError for what cannot be fetched; no archive is left then."""
+    every = [resource for resources in lists.values() for resource in resources]
+    offline = {name: offline_list(resources, with_secrets=with_secrets) for name, resources in lists.items()}
+    packages = debs.packages(sorted(package_names(every)), release)
+    found = {pin.text: pin for lock in locks(every) for pin in wheels.pins(lock, release)}
+    components = [*packages, *wheels.fetch(list(found.values()), release), *_once(contents(every))]
+    texts = _texts(outputs.stack, offline, packages, components)
+    parts = _parts(components, offline)
+    manifest = _manifest(outputs.stack, release, list(lists), parts, texts)
+    with step(f"write {path}"):
+        _write(path, {**texts, MANIFEST: manifest}, parts)
+    secrets = {name: each.secrets for name, each in offline.items() if each.secrets}
+    secrets_path = path.with_suffix(".secrets.json") if secrets else None
+    if secrets_path is not None:
+        write_atomically(secrets_path, json.dumps(secrets), mode=0o600)
+    return Made(path, secrets_path, hashlib.sha256(manifest).hexdigest(), len(components))
+
+
+def _release_of(hosts: Sequence[HostRecord]) -> str:
+    """Return the release that all hosts run. Raises ConfigError when the inventory does not say, or says several."""
+    found = {host.os_release for host in hosts}
+    if len(found) > 1:
+        raise UsageError("the hosts run different releases", where="bundle", hint="name hosts of one with --host")
+    (release,) = found
+    if release is None:
+        hint = "write debian-12, ubuntu-22.04 or ubuntu-24.04 there, or --os-release"
+        raise ConfigError("is missing", where=f"{hosts[0].name}.os_release", hint=hint)
+    return release
+
+
+def _once(components: Iterable[Component]) -> list[Component]:
+    """Return the components, those that several hosts share once."""
+    return list({(each.name, each.version): each for each in components}.values())
+
+
+def _texts(
+    stack: str, offline: Mapping[str, OfflineList], packages: Sequence[Component], components: Sequence[Component]
+) -> dict[str, bytes]:
+    """Return the files of the archive that are made here, by place."""
+    own = {path.name: path.read_bytes() for path in sorted(INSTALLER_DIR.glob("install.*"))}
+    lists = {f"lists/{name}.json": json.dumps(each.document).encode() for name, each in offline.items()}
+    agent = agent_zip()
+    digest = hashlib.sha256(agent).hexdigest()
+    part = Part(place="agent.pyz", source=INSTALLER_DIR, sha256=digest, size=len(agent))
+    program = Component(kind="program", name="llm-deploy agent", version=digest[:12], parts=(part,))
+    return {
+        **own,
+        **lists,
+        part.place: agent,
+        f"{debs.PLACE}/Packages": debs.index(packages).encode(),
+        SBOM: sbom(stack, [program, *components]).encode(),
+    }
+
+
+def _parts(components: Sequence[Component], offline: Mapping[str, OfflineList]) -> list[Part]:
+    """Return the files of the archive that are copied, each place once. Blobs of one hash are one file."""
+    parts = {part.place: part for component in components for part in component.parts}
+    known = {f"{BLOBS}/{sha256}" for each in offline.values() for sha256 in each.blobs}
+    assert known <= parts.keys(), "a blob of a list is in no component"  # noqa: S101
+    return [parts[place] for place in sorted(parts)]
+
+
+def _manifest(
+    stack: str, release: Release, hosts: list[str], parts: Sequence[Part], texts: Mapping[str, bytes]
+) -> bytes:
+    """Return the file that names every other one with hash and size."""
+    files = {part.place: [part.sha256, part.size] for part in parts}
+    files |= {place: [hashlib.sha256(text).hexdigest(), len(text)] for place, text in texts.items()}
+    content = {"format": FORMAT, "stack": stack, "os_release": release.name, "arch": "x86_64", "hosts": hosts}
+    return (json.dumps({**content, "files": dict(sorted(files.items()))}, indent=1) + "\n").encode()
+
+
+def _write(path: Path, texts: Mapping[str, bytes], parts: Sequence[Part]) -> None:
+    """Write the archive beside its place and move it there when it is whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.part")
+    try:
+        with tarfile.open(staged, "w", format=tarfile.PAX_FORMAT) as archive:
+            for place, text in texts.items():
+                entry = _entry(f"{path.stem}/{place}", len(text))
+                entry.mode = 0o755 if place.endswith(".sh") else 0o600 if place.startswith("lists/") else 0o644
+                archive.addfile(entry, io.BytesIO(text))
+            for part in parts:
+                with part.source.open("rb") as stream:
+                    archive.addfile(_entry(f"{path.stem}/{part.place}", part.size), stream)
+        staged.chmod(0o600)
+        staged.replace(path)
+    finally:
+        staged.unlink(missing_ok=True)
+
+
+def _entry(name: str, size: int) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.size = size
+    entry.mode = 0o644
+    return entry

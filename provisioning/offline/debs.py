@@ -1,0 +1,127 @@
+"""Debian packages with all that they depend on, for a release that need not be this computer's; by apt, as root or not.
+
+Starts from nothing installed, so that the host may be as bare as it likes. Apt checks signatures and hashes.
+"""
+
+import hashlib
+import os
+import re
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from core.console import step
+from core.errors import DeployError, UsageError
+from core.files import write_atomically
+from core.paths import cache_dir
+from provisioning.offline.parts import Component, Part
+from provisioning.offline.releases import ARCH, Release
+
+PLACE = "debs"
+CHOSEN = re.compile(r"^Inst (?P<name>\S+) (?:\[\S+\] )?\((?P<version>\S+) .*\[(?P<arch>\w+)\]", re.MULTILINE)
+"""A line of `apt-get --simulate install`."""
+
+
+class Apt:
+    """Apt with sources, lists and downloads of its own below the cache folder."""
+
+    def __init__(self, release: Release) -> None:
+        self._release = release
+        self._root = cache_dir() / "bundle" / "apt" / release.name
+        for folder in ("lists/partial", "archives/partial"):
+            (self._root / folder).mkdir(parents=True, exist_ok=True)
+        write_atomically(self._root / "sources.list", "\n".join(release.sources()) + "\n")
+        (self._root / "status").touch()
+
+    def fetch(self, names: Sequence[str]) -> list[Path]:
+        """Return the files of `names` and of all that they need."""
+        self._run("update")
+        self._run("install", "--download-only", *names)
+        chosen = CHOSEN.finditer(self._run("install", "--simulate", *names))
+        return sorted(self._root / "archives" / file_name(**found.groupdict()) for found in chosen)
+
+    def _run(self, *words: str) -> str:
+        settings = {
+            "Dir::Etc::sourcelist": self._root / "sources.list",
+            "Dir::Etc::sourceparts": "-",
+            "Dir::State::status": self._root / "status",
+            "Dir::State::lists": self._root / "lists",
+            "Dir::Cache": self._root,
+            "Dir::Cache::archives": self._root / "archives",
+            "APT::Architecture": ARCH,
+            "APT::Architectures::": ARCH,
+            "APT::Sandbox::User": "root",  # the cache is in the home of whoever runs this
+            "Debug::NoLocking": "true",
+        }
+        options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+        done = subprocess.run(
+            ("apt-get", "-q", "-y", "--no-install-recommends", *options, *words),
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            errors = [line for line in done.stderr.splitlines() if line.startswith("E:")]
+            what = errors[0].removeprefix("E: ") if errors else f"apt-get {words[0]} ended with {done.returncode}"
+            raise DeployError(what, where=f"packages for {self._release.name}", detail=done.stderr[-2000:])
+        return done.stdout
+
+
+def file_name(name: str, version: str, arch: str) -> str:
+    """Return what apt calls a downloaded package."""
+    return f"{name.partition(':')[0]}_{version.replace(':', '%3a')}_{arch}.deb"
+
+
+def packages(names: Sequence[str], release: Release) -> list[Component]:
+    """Return the packages `names` and all that they need, downloaded.
+
+    Raises UsageError on a computer without apt, DeployError with apt's words when it cannot have one.
+    """
+    try:
+        with step(f"fetch {len(names)} Debian packages for {release.name}, and what they need"):
+            files = Apt(release).fetch(names)
+    except FileNotFoundError as error:
+        hint = "run this on Debian or Ubuntu, in a container say"
+        raise UsageError(f"this computer has no {error.filename}", where="bundle", hint=hint) from None
+    return [_component(path, release) for path in files]
+
+
+def index(components: Iterable[Component]) -> str:
+    """Return the file `Packages` that makes a folder of packages a source of apt."""
+    return "\n".join(_stanza(component.parts[0]) for component in components)
+
+
+def _component(path: Path, release: Release) -> Component:
+    control = _control(path)
+    name, version, arch = (control[key] for key in ("Package", "Version", "Architecture"))
+    with path.open("rb") as stream:
+        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    # A colon or a tilde in a version is kept out of the name: both make trouble on other file systems.
+    place = f"{PLACE}/{re.sub(r'[^A-Za-z0-9._+-]', '-', path.stem)}.deb"
+    return Component(
+        kind="debian",
+        name=name,
+        version=version,
+        parts=(Part(place=place, source=path, sha256=sha256, size=path.stat().st_size),),
+        purl=f"pkg:deb/{release.distribution}/{name}@{version}?arch={arch}&distro={release.name}",
+    )
+
+
+def _stanza(part: Part) -> str:
+    fields = dict(_control(part.source))
+    fields |= {"Filename": f"./{Path(part.place).name}", "Size": str(part.size), "SHA256": part.sha256}
+    return "".join(f"{name}: {value}\n" for name, value in fields.items())
+
+
+def _control(path: Path) -> Mapping[str, str]:
+    """Return the fields of a package's control file; lines that go on keep their form."""
+    text = subprocess.run(("dpkg-deb", "--field", str(path)), capture_output=True, text=True, check=True).stdout
+    return dict(_fields(text))
+
+
+def _fields(text: str) -> Iterator[tuple[str, str]]:
+    for field in re.split(r"\n(?=\S)", text.strip("\n")):
+        name, _, value = field.partition(":")
+        yield name, value.strip(" ")

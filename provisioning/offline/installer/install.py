@@ -1,0 +1,236 @@
+"""Verify the bundle around this file, then let its agent bring this host to its list. Standard library, Python 3.8.
+
+    install.py --manifest SHA256 [--host NAME] [--secrets FILE] [--plan]
+
+Takes nothing from a network: apt, pip and uv are pointed at the bundle. Changes nothing before every file is verified.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+HERE = Path(__file__).resolve().parent
+MANIFEST = "MANIFEST.json"
+BLOCK_BYTES = 1 << 20
+EXIT_FAILED, EXIT_USAGE = 1, 2
+
+
+class Refused(Exception):  # noqa: N818  # told as one line, like all errors of this project
+    """What is wrong, and what to do."""
+
+
+def main() -> int:
+    """Verify, install; return the exit status."""
+    options = _options()
+    try:
+        manifest = verified_manifest(options.manifest or _asked())
+        host = chosen_host(manifest, options.host)
+        check_host(manifest)
+        verify_files(manifest)
+        document = with_secrets(json.loads((HERE / "lists" / (host + ".json")).read_text()), host, options.secrets)
+        return run_agent(document, "plan" if options.plan else "apply", host)
+    except Refused as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USAGE
+
+
+def _options() -> Any:
+    parser = argparse.ArgumentParser(prog="install.sh", description="Bring this host to what the bundle holds.")
+    parser.add_argument("--manifest", default="", help="SHA-256 of MANIFEST.json, as `fab bundle` said it")
+    parser.add_argument("--host", default="", help="which host of the bundle this is, when it holds several")
+    parser.add_argument("--secrets", default="", help="file that was made beside the archive")
+    parser.add_argument("--plan", action="store_true", help="say what would change; change nothing")
+    return parser.parse_args()
+
+
+def _asked() -> str:
+    if not sys.stdin.isatty():
+        raise Refused("which manifest is right is not said; write --manifest and the SHA-256 that `fab bundle` said")
+    return input("SHA-256 of the manifest, as `fab bundle` said it: ").strip()
+
+
+def verified_manifest(wanted: str) -> dict[str, Any]:
+    """Return the manifest if it is the one that a person names."""
+    text = (HERE / MANIFEST).read_bytes()
+    found = hashlib.sha256(text).hexdigest()
+    if found != wanted.lower():
+        raise Refused(f"{MANIFEST} has SHA-256 {found}, not {wanted}: this is another bundle, or it was changed")
+    content: dict[str, Any] = json.loads(text.decode())
+    return content
+
+
+def chosen_host(manifest: dict[str, Any], name: str) -> str:
+    """Return which host this is."""
+    hosts = manifest["hosts"]
+    if not name and len(hosts) == 1:
+        return str(hosts[0])
+    if name not in hosts:
+        raise Refused(f"write --host with one of {', '.join(hosts)}")
+    return name
+
+
+def check_host(manifest: dict[str, Any]) -> None:
+    """Refuse a host that the bundle's packages are not for."""
+    release = {}
+    for line in Path("/etc/os-release").read_text().splitlines():
+        key, _, value = line.partition("=")
+        release[key] = value.strip("\"'")
+    found = f"{release.get('ID')}-{release.get('VERSION_ID')} on {platform.machine()}"
+    wanted = f"{manifest['os_release']} on {manifest['arch']}"
+    if found != wanted:
+        raise Refused(f"this host is {found}, the bundle is for {wanted}; make one with --os-release")
+    if not Path("/run/systemd/system").is_dir():
+        raise Refused("systemd does not run here, and roles are made of its units; see docs/existing-hosts.md")
+    if any(character.isspace() for character in str(HERE)):
+        raise Refused(f"apt takes no path with a blank in it ({HERE}); unpack the bundle elsewhere")
+
+
+def verify_files(manifest: dict[str, Any]) -> None:
+    """Refuse a bundle with a file that is missing, changed or not in the manifest."""
+    files = manifest["files"]
+    there = {str(path.relative_to(HERE)) for path in HERE.rglob("*") if path.is_file() or path.is_symlink()}
+    for name in sorted(there - set(files) - {MANIFEST}):
+        raise Refused(f"{name} is in no manifest: the bundle was changed; unpack it anew")
+    total = sum(size for _, size in files.values())
+    done = 0
+    for name, (sha256, size) in files.items():
+        path = HERE / name
+        if name not in there or path.is_symlink() or path.stat().st_size != size or _sha256(path) != sha256:
+            raise Refused(f"{name} is missing or not the file that the manifest names; unpack the bundle anew")
+        done += size
+        _progress(f"verified {done >> 20} of {total >> 20} MiB")
+    print(f"verified: {len(files)} files, {total >> 20} MiB", flush=True)
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for block in iter(lambda: stream.read(BLOCK_BYTES), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def with_secrets(document: dict[str, Any], host: str, path: str) -> dict[str, Any]:
+    """Return the list with its secrets in place."""
+    secrets: dict[str, str] = {}
+    if path:
+        try:
+            secrets = json.loads(Path(path).read_text())[host]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise Refused(
+                f"{path} holds no secrets for {host}; name the file that was made beside the archive"
+            ) from None
+
+    def fill(value: Any) -> Any:
+        if isinstance(value, dict):
+            if set(value) == {"secret_key"}:
+                if value["secret_key"] not in secrets:
+                    raise Refused("the bundle holds no secrets; name the file made beside it with --secrets")
+                return {"secret": secrets[value["secret_key"]]}
+            return {name: fill(item) for name, item in value.items()}
+        return [fill(item) for item in value] if isinstance(value, list) else value
+
+    filled: dict[str, Any] = fill(document)
+    return filled
+
+
+def run_agent(document: dict[str, Any], mode: str, host: str) -> int:
+    """Run the agent on the list, which stays in memory, and tell what it does; return its exit status."""
+    with tempfile.TemporaryDirectory(prefix="llm-bundle-") as folder:
+        environment = {**os.environ, **sources(Path(folder))}
+        subprocess.run(
+            ("apt-get", "-qq", "update"),
+            env=environment,
+            check=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        handle = os.memfd_create("resources")
+        os.write(handle, json.dumps(document).encode())
+        agent = subprocess.Popen(
+            (
+                sys.executable,
+                "-I",
+                str(HERE / "agent.pyz"),
+                mode,
+                f"/proc/self/fd/{handle}",
+                "--blobs",
+                str(HERE / "blobs"),
+            ),
+            env=environment,
+            pass_fds=(handle,),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert agent.stdout is not None  # noqa: S101
+        counts: dict[str, int] = {}
+        for line in agent.stdout:
+            _tell(json.loads(line), counts, host)
+        status = agent.wait()
+    counted = ", ".join(f"{number} {word}" for word, number in counts.items())
+    print(f"{host}: {counted or 'nothing'}")
+    return EXIT_FAILED if status else 0
+
+
+def sources(folder: Path) -> dict[str, str]:
+    """Return the environment that makes apt, pip and uv take everything from the bundle; apt's settings in `folder`."""
+    (folder / "lists/partial").mkdir(parents=True)
+    # Every file below has been verified against the manifest, which a person vouched for.
+    (folder / "sources.list").write_text(f"deb [trusted=yes] file:{HERE}/debs ./\n")
+    (folder / "apt.conf").write_text(
+        f'Dir::Etc::sourcelist "{folder}/sources.list";\nDir::Etc::sourceparts "-";\n'
+        f'Dir::State::lists "{folder}/lists";\nAPT::Sandbox::User "root";\n'
+    )
+    wheels = str(HERE / "wheels")
+    return {
+        "APT_CONFIG": str(folder / "apt.conf"),
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": wheels,
+        "UV_NO_CONFIG": "1",
+        "UV_NO_INDEX": "1",
+        "UV_FIND_LINKS": wheels,
+        "UV_OFFLINE": "1",
+        "UV_PYTHON_DOWNLOADS": "never",
+    }
+
+
+def _tell(event: dict[str, Any], counts: dict[str, int], host: str) -> None:
+    """Print one event of the agent for a person."""
+    kind = event["event"]
+    if kind == "resource":
+        status = str(event["status"])
+        counts[status] = counts.get(status, 0) + 1
+        if status == "changed":
+            print(f"  + {event['id']}: {'; '.join(event.get('changes', ()))}", flush=True)
+        elif status in ("failed", "skipped"):
+            print(f"  ✗ {event['id']}: {event.get('error', '')}", file=sys.stderr, flush=True)
+            print(event.get("detail", ""), file=sys.stderr, end="")
+    elif kind == "progress":
+        _progress(f"{event['id']}: {event['text']}")
+    elif kind in ("refused", "crashed"):
+        error = event.get("error", "the agent crashed")
+        print(f"error: {host}: {error}\n{event['detail']}", file=sys.stderr)
+
+
+def _progress(text: str) -> None:
+    """Show how far it has come, on a terminal only."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text[:100]}", end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""The lists of a bundle: what roles wish for, with nothing left in them that needs a network, and secrets taken out.
+
+Fetches what a host would fetch: models of the hub become folders, downloads become blobs.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.console import step
+from core.errors import DeployError
+from core.paths import cache_dir
+from provisioning import programs
+from provisioning.converge.bundle import bundle
+from provisioning.converge.resources import Command, Download, File, Packages, Resource, Secret, Tree, Venv
+from provisioning.converge.trees import list_tree
+from provisioning.offline.parts import Component, Part
+from provisioning.roles.store import FETCH_MODEL
+
+BLOBS = "blobs"
+PYTHON_PACKAGES = ("python3",)
+"""What runs the installer and the agent."""
+CLOCK_PACKAGES = ("systemd-timesyncd",)
+"""What the base role's command installs where no other program keeps the clock."""
+LOCK_MARK = "--hash=sha256:"
+
+
+@dataclass(frozen=True)
+class OfflineList:
+    """One host's list."""
+
+    document: dict[str, Any]
+    secrets: dict[str, str]
+    """Texts that the document names by their keys only."""
+    blobs: Mapping[str, Path]
+    """Files of trees and downloads by SHA-256."""
+
+
+def local(resources: Sequence[Resource]) -> list[Resource]:
+    """Return the resources with each fetch from a model hub replaced by the folder that it makes, fetched here."""
+    return [_fetched(each) if _is_fetch(each) else each for each in resources]
+
+
+def offline_list(resources: Sequence[Resource], *, with_secrets: bool) -> OfflineList:
+    """Return the list as the agent reads it; `with_secrets` leaves them in it."""
+    package = bundle(resources, dry_run=False)
+    secrets: dict[str, str] = {}
+    document = package.document if with_secrets else _without_secrets(package.document, secrets)
+    blobs = dict(package.blobs)
+    for resource in resources:
+        if isinstance(resource, Download):
+            blobs[resource.sha256] = _download(resource)
+    return OfflineList(document, secrets, blobs)
+
+
+def package_names(resources: Sequence[Resource]) -> set[str]:
+    """Return the Debian packages that a list may install."""
+    names = {name for each in resources if isinstance(each, Packages) for name in each.present}
+    clock = CLOCK_PACKAGES if any(each.id == "command:time-sync" for each in resources) else ()
+    return names | {*PYTHON_PACKAGES, *clock}
+
+
+def locks(resources: Sequence[Resource]) -> Iterator[str]:
+    """Yield the locks of Python distributions that a list installs from."""
+    for each in resources:
+        if isinstance(each, Venv):
+            yield each.lock
+        elif isinstance(each, File) and isinstance(each.content, str) and LOCK_MARK in each.content:
+            yield each.content
+
+
+def contents(resources: Sequence[Resource]) -> Iterator[Component]:
+    """Yield the trees and downloads of a list as components; their files lie among the blobs."""
+    for each in resources:
+        if isinstance(each, Tree):
+            files = list_tree(each.source)
+            parts = tuple(_blob(file.path, file.sha256, file.size) for file in files)
+            digest = hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest()
+            yield Component(kind="model", name=each.path, version=digest[:12], parts=parts)
+        elif isinstance(each, Download):
+            path = _download(each)
+            part = _blob(path, each.sha256, path.stat().st_size)
+            yield Component(kind="download", name=each.url, version=each.sha256[:12], parts=(part,))
+
+
+def _blob(path: Path, sha256: str, size: int) -> Part:
+    return Part(place=f"{BLOBS}/{sha256}", source=path, sha256=sha256, size=size)
+
+
+def _is_fetch(resource: Resource) -> bool:
+    return isinstance(resource, Command) and FETCH_MODEL in resource.argv
+
+
+def _fetched(resource: Resource) -> Tree:
+    """Run the fetch here, with the program that the host would run, and return its folder as a tree."""
+    assert isinstance(resource, Command)  # noqa: S101 (see _is_fetch)
+    words = resource.argv[resource.argv.index(FETCH_MODEL) + 1 :]
+    target = next(word for word in words if word.startswith("/"))
+    folder = cache_dir() / "bundle" / "models" / hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
+    env = {name: value.value if isinstance(value, Secret) else value for name, value in resource.env.items()}
+    program = str(Path(programs.__file__).with_name("fetch_model.py"))
+    argv = [sys.executable, program, *(str(folder) if word == target else word for word in words)]
+    with step(f"fetch {target.rpartition('/')[2]}"):
+        done = subprocess.run(
+            argv, env={**os.environ, **env}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
+        )
+    if done.returncode != 0:
+        raise DeployError((done.stderr.strip().splitlines() or ["failed"])[-1], where=resource.id)
+    return Tree(
+        path=target, source=folder, after=tuple(need for need in resource.after if need != f"file:{FETCH_MODEL}")
+    )
+
+
+def _download(resource: Download) -> Path:
+    """Return the file behind a URL from the cache, fetched first when it is not there, its hash checked."""
+    path = cache_dir() / "bundle" / "downloads" / resource.sha256
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    with step(f"fetch {resource.url}"):
+        try:
+            with urllib.request.urlopen(resource.url) as answer, part.open("wb") as stream:  # noqa: S310  # hash checked
+                while block := answer.read(1 << 20):
+                    stream.write(block)
+        except OSError as error:
+            raise DeployError(f"cannot be fetched ({error})", where=resource.url) from error
+    with part.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != resource.sha256:
+        part.unlink()
+        raise DeployError(f"has SHA-256 {found}, not {resource.sha256}", where=resource.url)
+    return part.replace(path)
+
+
+def _without_secrets(value: Any, secrets: dict[str, str]) -> Any:
+    """Return `value` with each secret replaced by a key of `secrets`."""
+    if isinstance(value, dict):
+        if set(value) == {"secret"} and isinstance(value["secret"], str):
+            key = str(len(secrets))
+            secrets[key] = value["secret"]
+            return {"secret_key": key}
+        return {name: _without_secrets(item, secrets) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_secrets(item, secrets) for item in value]
+    return value

@@ -1,0 +1,84 @@
+"""What a bundle must know of a distribution's release: package sources, Python, C library. Values only."""
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import UsageError
+from core.rules import one_of
+from tools.host_packages import DEBIAN_KEYRING
+from tools.host_settings import apt_sources
+
+UBUNTU_KEYRING = "/usr/share/keyrings/ubuntu-archive-keyring.gpg"
+ARCH = "amd64"
+MANYLINUX_FROM = 5
+"""manylinux_2_5 is the oldest that PyPI ever took."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """One release of a distribution."""
+
+    name: str
+    """As HostRecord.os_release has it."""
+    suite: str
+    python: str
+    glibc_minor: int
+    """2.x: wheels for a newer one do not load."""
+
+    @property
+    def distribution(self) -> str:
+        """`debian` or `ubuntu`."""
+        return self.name.partition("-")[0]
+
+    @property
+    def platforms(self) -> tuple[str, ...]:
+        """Tags of the wheels that load there."""
+        numbered = (f"manylinux_2_{minor}_x86_64" for minor in range(self.glibc_minor, MANYLINUX_FROM - 1, -1))
+        return (*numbered, "manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64", "linux_x86_64")
+
+    def sources(self) -> list[str]:
+        """Return apt's sources: those of this computer where it runs the same release, else the public ones.
+
+        Raises UsageError without the key that the distribution signs with.
+        """
+        own = apt_sources(self.suite) if self._is_ours() else []
+        if own:
+            return own
+        keyring = DEBIAN_KEYRING if self.distribution == "debian" else UBUNTU_KEYRING
+        if not Path(keyring).exists():
+            package = f"{self.distribution}-keyring" if self.distribution == "ubuntu" else "debian-archive-keyring"
+            raise UsageError(f"there is no {keyring}", where=self.name, hint=f"install the package {package} here")
+        if self.distribution == "debian":
+            security = f"deb [signed-by={keyring}] http://deb.debian.org/debian-security {self.suite}-security main"
+            mirror, parts = "http://deb.debian.org/debian", "main"
+        else:
+            mirror, parts = "http://archive.ubuntu.com/ubuntu", "main universe"
+            security = f"deb [signed-by={keyring}] http://security.ubuntu.com/ubuntu {self.suite}-security {parts}"
+        usual = [
+            f"deb [signed-by={keyring}] {mirror} {suite} {parts}" for suite in (self.suite, f"{self.suite}-updates")
+        ]
+        return [*usual, security]
+
+    def _is_ours(self) -> bool:
+        try:
+            return platform.freedesktop_os_release().get("VERSION_CODENAME") == self.suite
+        except OSError:
+            return False
+
+
+RELEASES = {
+    each.name: each
+    for each in (
+        Release(name="debian-12", suite="bookworm", python="3.11", glibc_minor=36),
+        Release(name="ubuntu-22.04", suite="jammy", python="3.10", glibc_minor=35),
+        Release(name="ubuntu-24.04", suite="noble", python="3.12", glibc_minor=39),
+    )
+}
+
+
+def find_release(name: str) -> Release:
+    """Return a release by its name. Raises UsageError for one that is not known."""
+    if name not in RELEASES:
+        raise UsageError(f"there is no release {name!r}", where="--os-release", hint=one_of(RELEASES, name))
+    return RELEASES[name]

@@ -89,6 +89,14 @@ def item_usd(cloud: str, region: str, item: str) -> float | None:
     return known.get((cloud, region, item), known.get((cloud, EVERY_REGION, item)))
 
 
+def keeping_cost(cloud: str, region: str, item: str, size_gib: float | None) -> str:
+    """Return in words what it costs to keep a disk or a bucket; none knows how much lies in a bucket."""
+    usd = item_usd(cloud, region, item)
+    if usd is None:
+        return "its price is not in our table"
+    return f"${usd:.3f} a month for each GB in it" if size_gib is None else f"${size_gib * usd:.2f} a month"
+
+
 @cache
 def _machines() -> dict[tuple[str, str, str, str], float]:
     rows = _rows("machine_prices.csv")

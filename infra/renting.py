@@ -17,7 +17,7 @@ from infra.placement import Attempt, Candidate, place, table
 if TYPE_CHECKING:
     from infra.stack import Stack
 
-CLOUDS = {"aws": "infra.aws.renting"}
+CLOUDS = {"aws": "infra.aws.renting", "gcp": "infra.gcp.renting"}
 """The module of each rented cloud."""
 
 

@@ -18,7 +18,7 @@ from core.console import say, step
 from core.errors import UsageError, run_cli
 from core.paths import state_dir
 
-CLOUDS = {"aws": "infra.aws.leftovers"}
+CLOUDS = {"aws": "infra.aws.leftovers", "gcp": "infra.gcp.leftovers"}
 """Modules that offer `places()`, `find_things(place, once=)` and `remove_things(things)`."""
 
 AT_ONCE = 8

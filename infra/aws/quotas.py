@@ -1,43 +1,63 @@
-"""Quotas of AWS against what a stack asks: vCPUs by family and market, public addresses."""
+"""Quotas of AWS against what a stack asks: vCPUs by family and market, public addresses, networks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from infra.aws.api import call, pages
+from infra.aws.tags import ID
 from infra.config import DeploymentConfig
 from infra.lease import Lease
 from infra.machines import find_machine
 from infra.preflight import Finding
 
-ADDRESSES = "L-0263D0A3"
+GPU_G, GPU_P, GPU_P5, STANDARD = "G and VT", "P", "P5", "standard"
 
-GPU_G, GPU_P, STANDARD = "G and VT", "P", "standard"
-
-QUOTAS = {
+VCPU_QUOTAS = {
     ("on_demand", STANDARD): "L-1216C47A",
     ("on_demand", GPU_G): "L-DB2E81BA",
     ("on_demand", GPU_P): "L-417A185B",
+    ("on_demand", GPU_P5): "L-417A185B",
     ("spot", STANDARD): "L-34B43A08",
     ("spot", GPU_G): "L-3819A6DF",
     ("spot", GPU_P): "L-7212CCBC",
+    ("spot", GPU_P5): "L-C4BD4855",
 }
 """Quota codes of EC2, in vCPUs (docs.aws.amazon.com: Amazon EC2 instance type quotas). On-demand and spot are apart."""
 
 RUNNING = ("pending", "running")
 
 
+@dataclass(frozen=True)
+class Quota:
+    """One limit of an account in a region."""
+
+    service: str
+    code: str
+    what: str
+    unit: str
+
+
+ADDRESSES = Quota("ec2", "L-0263D0A3", "public addresses", "addresses")
+NETWORKS = Quota("vpc", "L-F678F1CE", "networks", "VPCs")
+
+
 def quota_findings(config: DeploymentConfig, region: str, lease: Lease | None) -> Iterator[Finding]:
-    """Yield whether the quotas allow what the stack asks beside what runs already."""
-    machine = config.machine
-    if lease is not None:
-        return  # what stands has its share already
-    row = find_machine("aws", str(machine.type))
-    vcpus = (row.vcpus if row else 0) * machine.count
-    family = family_of(str(machine.type))
-    used = _used_vcpus(region, machine.market, family)
-    what = f"{machine.market.replace('_', '-')} {family} instances"
-    yield from _compare(region, QUOTAS[machine.market, family], what, asked=vcpus, used=used, unit="vCPUs")
-    held = len(call("ec2", region, "describe_addresses")["Addresses"])
-    yield from _compare(region, ADDRESSES, "public addresses", asked=machine.count, used=held, unit="addresses")
+    """Yield whether the quotas allow what the stack asks beside what others have; its own share is not in the way."""
+    machine, own = config.machine, lease.id if lease else None
+    yield _compare(region, vcpu_quota(str(machine.type), machine.market), vcpus(config), _used_vcpus(config, own))
+    yield from _fallbacks(config, own)
+    held = call("ec2", region, "describe_addresses")["Addresses"]
+    yield _compare(region, ADDRESSES, machine.count, _of_others(held, own))
+    if config.network.id is None:
+        networks = pages("ec2", region, "describe_vpcs", "Vpcs")
+        yield _compare(region, NETWORKS, 1, _of_others(networks, own))
+
+
+def vcpu_quota(machine_type: str, market: str) -> Quota:
+    """Return the quota that a machine type counts in."""
+    family = family_of(machine_type)
+    return Quota("ec2", VCPU_QUOTAS[market, family], f"{market.replace('_', '-')} {family} instances", "vCPUs")
 
 
 def family_of(machine_type: str) -> str:
@@ -45,31 +65,65 @@ def family_of(machine_type: str) -> str:
     family = machine_type.partition(".")[0]
     if family.startswith(("g", "vt")):
         return GPU_G
+    if family.startswith("p5"):
+        return GPU_P5
     return GPU_P if family.startswith("p") else STANDARD
 
 
-def _compare(region: str, code: str, what: str, *, asked: int, used: int, unit: str) -> Iterator[Finding]:
-    limit = call("service-quotas", region, "get_service_quota", ServiceCode="ec2", QuotaCode=code)["Quota"]["Value"]
-    about = f"quota {code} ({what})"
-    if used + asked > limit:
-        hint = (
-            f"ask for {used + asked}: aws service-quotas request-service-quota-increase --region {region} "
-            f"--service-code ec2 --quota-code {code} --desired-value {used + asked}"
-        )
-        yield Finding("error", about, f"{limit:g} {unit}, {used} in use, {asked} asked", hint)
-    else:
-        yield Finding("ok", about, f"{limit:g} {unit}, {used} in use, {asked} asked")
+def vcpus(config: DeploymentConfig, machine_type: str | None = None) -> int:
+    """Return the vCPUs of all hosts of a stack, were they of `machine_type`; none: of the one it asks for first."""
+    row = find_machine("aws", str(machine_type or config.machine.type))
+    return (row.vcpus if row else 0) * config.machine.count
 
 
-def _used_vcpus(region: str, market: str, family: str) -> int:
-    """Return the vCPUs of a market and family that run in the region."""
+def _fallbacks(config: DeploymentConfig, own: str | None) -> Iterator[Finding]:
+    """Yield the fallbacks that the quotas do not allow: when one is tried, the search for stock ends there."""
+    for index, machine_type in enumerate(config.machine.fallbacks):
+        quota = vcpu_quota(machine_type, config.machine.market)
+        used = _used_vcpus(config, own, machine_type)
+        found = _compare(str(config.region), quota, vcpus(config, machine_type), used, level="warning")
+        if found.level != "ok":
+            about = f"machine.fallbacks[{index}] ({machine_type}): {found.about}"
+            yield Finding("warning", about, found.what, f"leave it out, or {found.hint}")
+
+
+def _compare(
+    region: str, quota: Quota, asked: int, used: int, *, level: Literal["error", "warning"] = "error"
+) -> Finding:
+    answer = call("service-quotas", region, "get_service_quota", ServiceCode=quota.service, QuotaCode=quota.code)
+    limit = answer["Quota"]["Value"]
+    about, what = f"quota {quota.code} ({quota.what})", f"{limit:g} {quota.unit}, {used} in use, {asked} asked"
+    if used + asked <= limit:
+        return Finding("ok", about, what)
+    command = (
+        f"aws service-quotas request-service-quota-increase --region {region} --service-code {quota.service} "
+        f"--quota-code {quota.code} --desired-value {used + asked}"
+    )
+    return Finding(level, about, what, f"ask for {used + asked}: {command}")
+
+
+def _used_vcpus(config: DeploymentConfig, own: str | None, machine_type: str | None = None) -> int:
+    """Return the vCPUs that run in the region on others' account of the quota that a machine type counts in."""
+    region, market = str(config.region), config.machine.market
+    code = vcpu_quota(str(machine_type or config.machine.type), market).code
     states = [{"Name": "instance-state-name", "Values": list(RUNNING)}]
     total = 0
     for reservation in pages("ec2", region, "describe_instances", "Reservations", Filters=states):
         for each in reservation["Instances"]:
-            is_spot = each.get("InstanceLifecycle") == "spot"
-            if is_spot == (market == "spot") and family_of(each["InstanceType"]) == family:
-                row, options = find_machine("aws", each["InstanceType"]), each.get("CpuOptions") or {}
-                cores, threads = int(options.get("CoreCount", 0)), int(options.get("ThreadsPerCore", 1))
-                total += row.vcpus if row else cores * threads
+            its_market = "spot" if each.get("InstanceLifecycle") == "spot" else "on_demand"
+            if not _is_own(each, own) and vcpu_quota(each["InstanceType"], its_market).code == code:
+                total += _vcpus_of(each)
     return total
+
+
+def _vcpus_of(instance: Any) -> int:
+    row, options = find_machine("aws", instance["InstanceType"]), instance.get("CpuOptions") or {}
+    return row.vcpus if row else int(options.get("CoreCount", 0)) * int(options.get("ThreadsPerCore", 1))
+
+
+def _of_others(things: Iterable[Any], own: str | None) -> int:
+    return sum(1 for each in things if not _is_own(each, own))
+
+
+def _is_own(thing: Any, own: str | None) -> bool:
+    return own is not None and {"Key": ID, "Value": own} in (thing.get("Tags") or [])

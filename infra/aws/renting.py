@@ -3,6 +3,7 @@
 from infra.aws.leftovers import find_things, remove_things
 from infra.aws.settle import candidates, out_of_stock
 from infra.lease import Lease
+from infra.prices import BUCKET_ITEM, DISK_ITEM, keeping_cost
 from infra.things import Thing
 
 __all__ = ["candidates", "find", "kept", "out_of_stock", "remove", "remove_adrift"]
@@ -44,12 +45,5 @@ def _is_known(thing: Thing, known: set[str]) -> bool:
 
 
 def _cost(thing: Thing) -> str:
-    from infra.prices import BUCKET_ITEM, DISK_ITEM, item_usd
-
-    item = DISK_ITEM["aws"] if thing.kind == "volume" else BUCKET_ITEM["aws"]
-    usd = item_usd("aws", thing.region, item)
-    if usd is None:
-        return "its price is not in our table"
-    if thing.size_gib is None:
-        return f"${usd:.3f} a month for each GB in it"
-    return f"${thing.size_gib * usd:.2f} a month"
+    item = (DISK_ITEM if thing.kind == "volume" else BUCKET_ITEM)["aws"]
+    return keeping_cost("aws", thing.region, item, thing.size_gib)

@@ -11,7 +11,7 @@ from core.errors import DeployError
 from infra.config import DeploymentConfig
 from infra.lease import Lease
 
-CLOUDS = {"aws": "infra.preflight.aws"}
+CLOUDS = {"aws": "infra.preflight.aws", "gcp": "infra.preflight.gcp"}
 """The module of each rented cloud."""
 
 

@@ -9,13 +9,10 @@ from infra.aws.quotas import quota_findings
 from infra.aws.stock import offered, spot_prices, zones_of
 from infra.config import DeploymentConfig
 from infra.lease import Lease
-from infra.login import login_key
 from infra.machines import find_machine
 from infra.preflight import Finding
-from infra.prices import HOURS_PER_MONTH, machine_usd, stack_price
-
-DOCUMENTATION = ("192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:")
-"""Networks of RFC 5737 and 3849."""
+from infra.preflight.common import documentation_addresses, login_key_is_there, price_finding
+from infra.prices import machine_usd
 
 ENABLED = ("opt-in-not-required", "opted-in")
 
@@ -29,9 +26,9 @@ def findings(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[
     checks: tuple[Callable[[], Iterator[Finding]], ...] = (
         lambda: _types(config),
         lambda: _image(config, lease),
-        lambda: _key(config, stack),
+        lambda: login_key_is_there(config, stack),
         lambda: _network(config),
-        lambda: _doors(config),
+        lambda: documentation_addresses(config),
         lambda: _bucket(config),
         lambda: quota_findings(config, region, lease),
         lambda: _price(config),
@@ -73,14 +70,16 @@ def _types(config: DeploymentConfig) -> Iterator[Finding]:
         for zone in config.zones:
             if zone not in known:
                 yield Finding("error", "zones", f"{zone} is no zone of this account", f"they are {', '.join(known)}")
-    for machine_type, zones in offered(region, types).items():
+    for index, (machine_type, zones) in enumerate(offered(region, types).items()):
+        key = f"machine.fallbacks[{index - 1}]" if index else "machine.type"
         usable = [zone for zone in zones if not config.zones or zone in config.zones]
         if usable:
-            yield Finding("ok", "machine.type", f"{machine_type} is offered in {', '.join(usable)}")
-        else:
-            asked = ", ".join(config.zones) or region
-            hint = f"it is in {', '.join(zones)}" if zones else "take another type or region"
-            yield Finding("error", "machine.type", f"{machine_type} is not offered in {asked}", hint)
+            yield Finding("ok", key, f"{machine_type} is offered in {', '.join(usable)}")
+            continue
+        what = f"{machine_type} is not offered in {', '.join(config.zones) or region}"
+        hint = f"it is in {', '.join(zones)}" if zones else "take another type or region"
+        # Without a fallback there is one place less to go; without the type that is asked for, the file is wrong.
+        yield Finding("warning" if index else "error", key, what, hint)
 
 
 def _image(config: DeploymentConfig, lease: Lease | None) -> Iterator[Finding]:
@@ -98,15 +97,6 @@ def _image(config: DeploymentConfig, lease: Lease | None) -> Iterator[Finding]:
         yield Finding("error", "machine.image", f"{identity} is not there in {region}", "write another image")
 
 
-def _key(config: DeploymentConfig, stack: str) -> Iterator[Finding]:
-    try:
-        key = login_key(stack, config.machine.identity_file)
-    except ConfigError as error:
-        yield Finding("error", error.where, error.what, error.hint)
-    else:
-        yield Finding("ok", "machine.identity_file", str(key.private_file))
-
-
 def _network(config: DeploymentConfig) -> Iterator[Finding]:
     if config.network.id is None:
         return
@@ -119,16 +109,6 @@ def _network(config: DeploymentConfig) -> Iterator[Finding]:
             yield Finding("error", key, f"{subnet} is not there in {config.region}", "write one that is")
         elif places[subnet] != config.network.id:
             yield Finding("error", key, f"{subnet} belongs to {places[subnet]}", f"name one of {config.network.id}")
-
-
-def _doors(config: DeploymentConfig) -> Iterator[Finding]:
-    """Yield networks of which nobody comes: those that books and our own stack files use."""
-    for index, cidr in enumerate(config.network.ssh_cidrs):
-        if cidr.startswith(DOCUMENTATION):
-            key, what = f"network.ssh_cidrs[{index}]", f"{cidr} is an address for documentation: nobody has it"
-            yield Finding(
-                "warning", key, what, "write your own address, e.g. what `curl -s https://checkip.amazonaws.com` prints"
-            )
 
 
 def _bucket(config: DeploymentConfig) -> Iterator[Finding]:
@@ -144,14 +124,8 @@ def _bucket(config: DeploymentConfig) -> Iterator[Finding]:
 def _price(config: DeploymentConfig) -> Iterator[Finding]:
     region, name, market = str(config.region), str(config.machine.type), config.machine.market
     asked = spot_prices(region, (name,)) if market == "spot" else []
-    spot = min((each.usd_per_hour for each in asked), default=None)
-    price = stack_price(config, spot)
-    if price is None:
-        yield Finding("warning", "price", f"our table has none for {name} in {region}", "see the price list of AWS")
-        return
-    yield Finding(
-        "ok", "price", f"${price.per_hour:.3f} an hour, ${price.per_month:.0f} a month of {HOURS_PER_MONTH} h"
-    )
+    spot = min((each.usd_per_hour for each in asked if each.zone in (config.zones or (each.zone,))), default=None)
+    yield from price_finding(config, spot)
     cap, on_demand = config.machine.spot_max_usd_per_hour, machine_usd("aws", region, name, "on_demand")
     if spot is not None and cap is not None and cap < spot:
         yield Finding(

@@ -1,0 +1,68 @@
+"""What a host may do on GCP: write its logs, read its prefix of one bucket. No more.
+
+Not bound to the project's default service account, which may edit everything.
+"""
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_gcp as gcp
+
+LOGS_SCOPE = "https://www.googleapis.com/auth/logging.write"
+BUCKET_SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentityArgs:
+    """What the identity of a stack's hosts needs."""
+
+    physical_name: str
+    account_id: str
+    project: str
+    bucket: pulumi.Input[str] | None
+    bucket_prefix: str
+
+
+class Identity(pulumi.ComponentResource):
+    """A service account and its roles."""
+
+    email: pulumi.Output[str]
+    scopes: tuple[str, ...]
+
+    def __init__(self, name: str, args: IdentityArgs, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("llm-deploy:gcp:Identity", name, None, opts)
+        mine = pulumi.ResourceOptions(parent=self)
+        account = gcp.serviceaccount.Account(
+            name, account_id=args.account_id, display_name=args.physical_name, opts=mine
+        )
+        member = account.email.apply(lambda email: f"serviceAccount:{email}")
+        logs = gcp.projects.IAMMember(
+            f"{name}-logs", project=args.project, role="roles/logging.logWriter", member=member, opts=mine
+        )
+        self.scopes = (LOGS_SCOPE,)
+        granted: list[pulumi.Output[str]] = [logs.id]
+        if args.bucket is not None:
+            self.scopes += (BUCKET_SCOPE,)
+            granted.append(self._may_read(name, args, member).id)
+        # A host that starts before its roles would fetch its model without permission, and fail.
+        self.email = pulumi.Output.all(account.email, *granted).apply(lambda values: str(values[0]))
+        self.register_outputs({"email": self.email})
+
+    def _may_read(self, name: str, args: IdentityArgs, member: pulumi.Output[str]) -> "gcp.storage.BucketIAMMember":
+        bucket = pulumi.Output.from_input(args.bucket).apply(str)
+        condition = bucket.apply(lambda each: reading_condition(each, args.bucket_prefix))
+        return gcp.storage.BucketIAMMember(
+            f"{name}-models",
+            bucket=bucket,
+            role="roles/storage.objectViewer",
+            member=member,
+            condition={"title": "models", "expression": condition} if args.bucket_prefix else None,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
+
+def reading_condition(bucket: str, prefix: str) -> str:
+    """Return the condition that leaves one folder of a bucket: its objects, and lists of them."""
+    objects = f'resource.name.startsWith("projects/_/buckets/{bucket}/objects/{prefix}")'
+    lists = f'api.getAttribute("storage.googleapis.com/objectListPrefix", "").startsWith("{prefix}")'
+    return f"{objects} || {lists}"

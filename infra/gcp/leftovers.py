@@ -1,0 +1,55 @@
+"""Finding and removing what GCP still has of ours, service by service. Never looks at the Pulumi state.
+
+One project at a time, over all its regions at once, as the API lists them so. The projects are those that stack files
+and leases of this checkout name.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterable
+
+from core.errors import ConfigError
+from core.paths import state_dir
+from infra.config import load_stack
+from infra.config.reader import known_stacks
+from infra.gcp.leftover_kinds import KINDS
+from infra.things import Thing, remove_until_gone
+
+
+def find_things(project: str, lease_id: str | None = None, *, once: bool = True) -> list[Thing]:
+    """Return what is there of one lease, or of all of them, in the order in which it can be removed.
+
+    `once` is for clouds whose places share things; projects share none.
+    """
+    del once
+    things = [thing for kind in KINDS for thing in kind.find(project, lease_id)]
+    return [thing for thing in things if lease_id in (None, thing.lease_id)]
+
+
+def remove_things(
+    things: Iterable[Thing],
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Remove things and wait until they are gone. Raises DeployError with what GCP said when they do not go."""
+
+    def look(left: list[Thing]) -> set[Thing]:
+        asked = {(str(thing.detail["project"]), thing.lease_id) for thing in left}
+        return {each for place in asked for each in find_things(*place)}
+
+    remove_until_gone(things, KINDS, look, clock=clock, sleep=sleep)
+
+
+def places() -> list[str]:
+    """Return where to look: the projects that this checkout knows. Raises ConfigError when it knows none."""
+    found = {str(config.project) for stack in known_stacks() if (config := load_stack(stack)).cloud == "gcp"}
+    for path in (state_dir() / "stacks").glob("*/lease.json"):
+        try:
+            project = json.loads(path.read_text()).get("project")
+        except (OSError, ValueError):
+            continue  # the sweep itself tells of it
+        found |= {str(project)} if project else set()
+    if not found:
+        raise ConfigError("no stack file names a GCP project", where="stacks/", hint="write one with cloud: gcp")
+    return sorted(found)

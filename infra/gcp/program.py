@@ -1,0 +1,164 @@
+"""The Pulumi program of cloud `gcp`: a table of contents of what is made, and the hosts that it hands on."""
+
+from typing import TYPE_CHECKING
+
+import pulumi
+import pulumi_gcp as gcp
+
+from core.errors import DeployError
+from infra import guards
+from infra.config import DeploymentConfig
+from infra.deployment import Deployment
+from infra.gcp.firewall import Firewall, FirewallArgs
+from infra.gcp.identity import Identity, IdentityArgs
+from infra.gcp.labels import own_labels, with_labels
+from infra.gcp.names import account_id, node_name
+from infra.gcp.network import Network, NetworkArgs
+from infra.gcp.node import Node, NodeArgs
+from infra.lease import Lease, lease_from_environ
+from infra.login import login_key
+from infra.machines import Machine, find_machine
+from infra.naming import host_names, physical_name
+from infra.rented_hosts import host_records
+from infra.sizes import data_gib
+
+if TYPE_CHECKING:
+    from infra.gcp.bucket import Bucket
+
+SECONDS_PER_HOUR = 3600
+
+
+def deploy_stack(config: DeploymentConfig) -> Deployment:
+    """Declare what the config asks for, where the lease says."""
+    stack = pulumi.get_stack()
+    lease = lease_from_environ(stack)
+    labels = config.tags | own_labels(stack, lease.id)
+    guards.install(lambda kind, _name, props: with_labels(kind, props, labels), (config.serving.port,))
+    opts = pulumi.ResourceOptions(provider=_provider(config))
+    physical = physical_name(stack, lease)
+    network = Network(stack, _network_args(config, lease, physical), opts)
+    bucket = _bucket(config, stack, physical, opts)
+    identity = Identity(
+        stack,
+        IdentityArgs(
+            physical_name=physical,
+            account_id=account_id(lease.id),
+            project=str(config.project),
+            bucket=bucket.name if bucket else None,
+            bucket_prefix=config.storage.bucket.prefix if config.storage.bucket else "",
+        ),
+        opts,
+    )
+    Firewall(stack, _firewall_args(config, physical, network, identity), opts)
+    machine, login = _machine(lease), login_key(stack, config.machine.identity_file)
+    ends_at = f"{lease.ends_at(config.lifetime.ttl_hours):%Y-%m-%dT%H:%M:%SZ}"
+    schedule_id = _schedule(config, stack, physical, ends_at, opts)
+    nodes = {
+        name: Node(
+            name,
+            NodeArgs(
+                physical_name=node_name(physical, number),
+                machine=machine,
+                spot=config.machine.market == "spot",
+                image=lease.image,
+                zone=lease.zone,
+                region=lease.region,
+                subnet_id=network.subnet_id,
+                has_ipv6=network.has_ipv6,
+                login_key=f"{login.public} {stack}",
+                account_email=identity.email,
+                scopes=identity.scopes,
+                schedule_id=schedule_id,
+                root_gib=config.storage.root_gib,
+                data_gib=data_gib(config),
+                keep_data="data_volume" in config.storage.keep_on_down,
+                ends_at=ends_at,
+                life_s=round(config.lifetime.ttl_hours * SECONDS_PER_HOUR),
+            ),
+            opts,
+        )
+        for number, name in enumerate(host_names(stack, config.machine.count), 1)
+    }
+    _budget(config, stack, physical, opts)
+    hosts = host_records(config, machine, login.private_file, ends_at, nodes)
+    return Deployment(hosts=hosts, lease=lease.model_dump(mode="json"))
+
+
+def _machine(lease: Lease) -> Machine:
+    """Return the row of the leased type. Raises DeployError when the table has lost it since."""
+    machine = find_machine("gcp", lease.machine_type)
+    if machine is None:
+        raise DeployError(f"{lease.machine_type} is no known machine type any more", hint="see infra/data")
+    return machine
+
+
+def _provider(config: DeploymentConfig) -> gcp.Provider:
+    """Return a provider with project and region named, never those of whoever is logged in."""
+    has_budget = config.lifetime.budget is not None
+    return gcp.Provider(
+        "gcp",
+        project=config.project,
+        region=config.region,
+        add_pulumi_attribution_label=False,
+        # The budget API counts its calls on a project, and a person's login names none.
+        user_project_override=True if has_budget else None,
+        billing_project=config.project if has_budget else None,
+    )
+
+
+def _network_args(config: DeploymentConfig, lease: Lease, physical: str) -> NetworkArgs:
+    return NetworkArgs(
+        physical_name=physical,
+        project=str(config.project),
+        region=lease.region,
+        cidr=config.network.cidr,
+        existing_id=config.network.id,
+        existing_subnet=lease.subnets.get(lease.zone),
+    )
+
+
+def _firewall_args(config: DeploymentConfig, physical: str, network: Network, identity: Identity) -> FirewallArgs:
+    return FirewallArgs(
+        physical_name=physical,
+        network_id=network.network_id,
+        account_email=identity.email,
+        ssh_cidrs=config.network.ssh_cidrs,
+        client_cidrs=config.network.client_cidrs,
+        clients_from_anywhere=config.network.clients_from_anywhere,
+        gateway_port=config.gateway.port,
+    )
+
+
+def _bucket(config: DeploymentConfig, stack: str, physical: str, opts: pulumi.ResourceOptions) -> "Bucket | None":
+    spec = config.storage.bucket
+    if spec is None:
+        return None
+    from infra.gcp.bucket import Bucket, BucketArgs  # its part of the SDK, which most stacks do not need
+
+    args = BucketArgs(
+        physical_name=physical,
+        region=str(config.region),
+        existing_name=spec.name,
+        keep="bucket" in config.storage.keep_on_down,
+    )
+    return Bucket(stack, args, opts)
+
+
+def _schedule(
+    config: DeploymentConfig, stack: str, physical: str, ends_at: str, opts: pulumi.ResourceOptions
+) -> pulumi.Output[str] | None:
+    spec = config.lifetime.weekly
+    if spec is None:
+        return None
+    from infra.gcp.weekly import WeeklyArgs, weekly
+
+    args = WeeklyArgs(physical_name=physical, region=str(config.region), spec=spec, ends_at=ends_at)
+    return weekly(stack, args, opts).id
+
+
+def _budget(config: DeploymentConfig, stack: str, physical: str, opts: pulumi.ResourceOptions) -> None:
+    spec = config.lifetime.budget
+    if spec is not None:
+        from infra.gcp.budget import BudgetArgs, budget
+
+        budget(stack, BudgetArgs(physical_name=physical, project=str(config.project), spec=spec), opts)

@@ -1,0 +1,51 @@
+"""What starts and stops the hosts by the week: an instance schedule, which is a resource policy of the region.
+
+Starts none after the end of life: then the schedule has expired. The account of the Compute Engine service needs a role
+for it, which preflight looks for. Deletes nothing; the end of life is the instance's own (node.py).
+"""
+
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_gcp as gcp
+
+from infra.config.lifetime import WeeklySchedule
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeeklyArgs:
+    """What the schedule needs."""
+
+    physical_name: str
+    region: str
+    spec: WeeklySchedule
+    ends_at: str
+    """ISO 8601, UTC."""
+
+
+def weekly(name: str, args: WeeklyArgs, opts: pulumi.ResourceOptions) -> gcp.compute.ResourcePolicy:
+    """Return the schedule."""
+    start, stop = crons(args.spec)
+    return gcp.compute.ResourcePolicy(
+        name,
+        name=args.physical_name,
+        region=args.region,
+        instance_schedule_policy={
+            "vm_start_schedule": {"schedule": start},
+            "vm_stop_schedule": {"schedule": stop},
+            "time_zone": args.spec.time_zone,
+            "expiration_time": args.ends_at,
+        },
+        opts=opts,
+    )
+
+
+def crons(spec: WeeklySchedule) -> tuple[str, str]:
+    """Return when hosts start and stop, as cron has it."""
+    days = ",".join(day.upper() for day in spec.days)
+    return _cron(spec.start, days), _cron(spec.stop, days)
+
+
+def _cron(time: str, days: str) -> str:
+    hour, minute = (int(part) for part in time.split(":"))
+    return f"{minute} {hour} * * {days}"

@@ -1,0 +1,153 @@
+"""Preflight for GCP: login, project, APIs, region, types and zones, image, key, network, roles, quotas, price."""
+
+from collections.abc import Callable, Iterator
+
+from core.errors import ConfigError, DeployError, UsageError
+from infra.config import DeploymentConfig
+from infra.gcp.api import MissingError, ask, credentials, policy_of, principal, rest
+from infra.gcp.images import image_exists, image_name, resolve_image
+from infra.gcp.quotas import quota_findings
+from infra.gcp.settle import existing_subnet
+from infra.gcp.stock import offered, zones_of
+from infra.lease import Lease
+from infra.preflight import Finding
+from infra.preflight.common import documentation_addresses, login_key_is_there, price_finding
+
+APIS = ("compute.googleapis.com", "iam.googleapis.com", "cloudresourcemanager.googleapis.com")
+BUCKET_API = "storage.googleapis.com"
+BUDGET_APIS = ("billingbudgets.googleapis.com", "cloudbilling.googleapis.com", "monitoring.googleapis.com")
+
+SCHEDULE_ROLE = "roles/compute.instanceAdmin.v1"
+SCHEDULE_ROLES = (SCHEDULE_ROLE, "roles/compute.admin", "roles/editor", "roles/owner")
+"""Roles with which the account of the Compute Engine service may start and stop instances."""
+
+
+def findings(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[Finding]:
+    """Return what was found. Raises UsageError without a valid login: then nothing else could be asked."""
+    found = [Finding("ok", "login", principal(credentials())), *_project(str(config.project))]
+    if found[-1].level != "error":
+        found += _apis(config)
+    if any(each.level == "error" for each in found):
+        return found
+    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
+        lambda: _types(config),
+        lambda: _image(config, lease),
+        lambda: login_key_is_there(config, stack),
+        lambda: _network(config),
+        lambda: documentation_addresses(config),
+        lambda: _bucket(config),
+        lambda: _schedule(config),
+        lambda: quota_findings(config, lease),
+        lambda: price_finding(config),
+    )
+    for check in checks:
+        try:
+            found += check()
+        except UsageError:
+            raise
+        except DeployError as error:
+            found.append(Finding("warning", error.where or "GCP", f"could not be asked: {error.what}", error.hint))
+    return found
+
+
+def _project(project: str) -> Iterator[Finding]:
+    hint = "write the id of a project that this login may use, see `gcloud projects list`"
+    try:
+        seen = rest("cloudresourcemanager", "GET", f"/v3/projects/{project}")
+    except UsageError:
+        raise
+    except DeployError as error:  # GCP answers the same for a project that is not there and for one of others
+        yield Finding("error", "project", f"{project}: {error.what}", hint)
+        return
+    if seen.get("state") != "ACTIVE":
+        yield Finding("error", "project", f"{project} is {str(seen.get('state')).lower()}", hint)
+    else:
+        yield Finding("ok", "project", project)
+
+
+def _apis(config: DeploymentConfig) -> Iterator[Finding]:
+    """Yield whether the services are enabled; who may not ask finds out as soon as one is used."""
+    asked = [*APIS, *([BUCKET_API] if config.storage.bucket else []), *(BUDGET_APIS if config.lifetime.budget else ())]
+    for name in asked:
+        try:
+            state = rest("serviceusage", "GET", f"/v1/projects/{config.project}/services/{name}").get("state")
+        except UsageError:
+            raise
+        except DeployError as error:
+            yield Finding("warning", f"API {name}", f"could not be asked: {error.what}", error.hint)
+            continue
+        if state == "ENABLED":
+            yield Finding("ok", f"API {name}", "is enabled")
+        else:
+            hint = f"gcloud services enable {name} --project {config.project}"
+            yield Finding("error", f"API {name}", "is not enabled", hint)
+
+
+def _types(config: DeploymentConfig) -> Iterator[Finding]:
+    project, region = str(config.project), str(config.region)
+    try:
+        ask("Regions", "get", project=project, region=region)
+    except MissingError:
+        yield Finding("error", "region", f"GCP has no region {region}", "write one like asia-northeast3")
+        return
+    known = zones_of(project, region)
+    for zone in config.zones:
+        if zone not in known:
+            yield Finding("error", "zones", f"{zone} is no zone that is up", f"they are {', '.join(known)}")
+    for name, zones in offered(project, region, (str(config.machine.type), *config.machine.fallbacks)).items():
+        usable = [zone for zone in zones if not config.zones or zone in config.zones]
+        if usable:
+            yield Finding("ok", "machine.type", f"{name} is offered in {', '.join(usable)}")
+        else:
+            asked = ", ".join(config.zones) or region
+            hint = f"it is in {', '.join(zones)}" if zones else "take another type or region"
+            yield Finding("error", "machine.type", f"{name} is not offered in {asked}", hint)
+
+
+def _image(config: DeploymentConfig, lease: Lease | None) -> Iterator[Finding]:
+    name = image_name(config.machine.image)
+    recorded = lease.image if lease and lease.image_name == name else None
+    try:
+        path = recorded or resolve_image(name)
+    except ConfigError as error:
+        yield Finding("error", error.where, error.what, error.hint)
+        return
+    if image_exists(path):
+        yield Finding("ok", "machine.image", f"{name} is {path}" + (" (recorded)" if recorded else ""))
+    else:
+        yield Finding("error", "machine.image", f"{path} is not there, or is obsolete", "write another image")
+
+
+def _network(config: DeploymentConfig) -> Iterator[Finding]:
+    if config.network.id is None:
+        return
+    try:
+        existing_subnet(config)
+    except ConfigError as error:
+        yield Finding("error", error.where, error.what, error.hint)
+    else:
+        yield Finding("ok", "network.subnets", f"{config.network.subnets[0]} belongs to {config.network.id}")
+
+
+def _bucket(config: DeploymentConfig) -> Iterator[Finding]:
+    spec = config.storage.bucket
+    if spec is None or spec.name is None:
+        return
+    try:
+        rest("storage", "GET", f"/storage/v1/b/{spec.name}")
+    except DeployError as error:
+        yield Finding("error", "storage.bucket.name", f"{spec.name}: {error.what}", "write one that you may read")
+
+
+def _schedule(config: DeploymentConfig) -> Iterator[Finding]:
+    """Yield whether GCP's own service may start and stop what a weekly schedule asks it to."""
+    if config.lifetime.weekly is None:
+        return
+    number = str(rest("cloudresourcemanager", "GET", f"/v3/projects/{config.project}")["name"]).rpartition("/")[2]
+    agent = f"serviceAccount:service-{number}@compute-system.iam.gserviceaccount.com"
+    roles = [each["role"] for each in policy_of(str(config.project)).get("bindings", []) if agent in each["members"]]
+    if set(roles) & set(SCHEDULE_ROLES):
+        yield Finding("ok", "lifetime.weekly", f"{agent} may start and stop instances")
+        return
+    hint = f"gcloud projects add-iam-policy-binding {config.project} --member {agent} --role {SCHEDULE_ROLE}"
+    yield Finding("error", "lifetime.weekly", f"{agent} may not start and stop instances", hint)

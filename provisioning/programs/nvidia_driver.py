@@ -204,13 +204,22 @@ def name_repository(wanted: Wanted, facts: Any) -> None:
         write(SOURCES, repository(wanted, facts))
 
 
+def pin(wanted: Wanted, facts: Any) -> None:
+    """Tell apt to take one version of the driver, whatever the repositories have besides; let go of the former one."""
+    former = re.search(r"^Pin: version (\S+)-\*$", text(PREFERENCES), flags=re.MULTILINE)
+    held = [name for name in facts.held if former and facts.packages.get(name) == former[1]]
+    if held:
+        must("apt-mark", "unhold", *held)
+    write(PREFERENCES, f"Package: {PINNED}\nPin: version {wanted['version']}-*\nPin-Priority: 1001\n")
+
+
 def install(wanted: Wanted, facts: Any) -> str:
     """Install the pinned driver and hold it; return the kernel that it was built for."""
     why_not = refusal(wanted, facts)
     if why_not:
         raise RefusedError(why_not)
     name_repository(wanted, facts)
-    write(PREFERENCES, f"Package: {PINNED}\nPin: version {wanted['version']}-*\nPin-Priority: 1001\n")
+    pin(wanted, facts)
     must("dpkg", "--configure", "-a", "--force-confold")
     must(*APT, "update")
     kernel, *headers = output("python3", wanted["kernel_headers"], wanted["root"]).split() or [""]
@@ -221,7 +230,7 @@ def install(wanted: Wanted, facts: Any) -> str:
         )
     known = wanted["repositories"][facts.system]
     packages = [*known["packages"], *(known["switch_packages"] if facts.switches else [])]
-    must(*APT, "install", "--allow-downgrades", "--allow-change-held-packages", *headers, *packages)
+    must(*APT, "install", "--allow-downgrades", *headers, *packages)
     must("apt-mark", "hold", *sorted(of_driver(wanted, look(wanted))))
     return kernel
 

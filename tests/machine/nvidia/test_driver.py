@@ -1,0 +1,141 @@
+"""The NVIDIA driver on a real machine with systemd, apt and a signed repository; only driver and GPU are stand-ins."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from provisioning.converge.result import Progress
+from provisioning.reboots import bring as bring_with_reboot
+from provisioning.reboots import reboot_and_wait
+from provisioning.roles.nvidia import DRIVER_ID, METRICS_PORT
+from tests.machine.machines import making_machines
+from tests.machine.nvidia.host import NEWER, NEWEST, PINNED, GpuHost, with_repository
+from tests.machine.nvidia.repository import FACTS, NEXT_KERNEL
+
+
+@pytest.fixture(scope="module")
+def gpu_host(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GpuHost]:
+    """A machine of this module's own; each test says what it looks like before it begins."""
+    with making_machines(machine_state) as make:
+        yield with_repository(make("gpu"), tmp_path_factory.mktemp("standin"))
+
+
+def only_failure(host: GpuHost, **changed: object) -> str:
+    """Return why the driver cannot be had; all that waits for it is skipped, and no package came."""
+    result = host.bring(host.wishes(**changed)).result
+    assert [failed.id for failed in result.failed] == [DRIVER_ID]
+    assert "\n" not in result.failed[0].error
+    assert host.run("dpkg-query -W -f '${db:Status-Status}' nvidia-driver-cuda 2>/dev/null || true") in (
+        "",
+        "not-installed",
+    )
+    return result.failed[0].error
+
+
+def test_hosts_that_can_have_no_driver_say_why_in_one_line(gpu_host: GpuHost) -> None:
+    gpu_host.becomes(gpus=0)
+    assert only_failure(gpu_host).startswith("no NVIDIA GPU is on the PCI bus, and 1 x L4 should be; choose a machine")
+    gpu_host.becomes(secure_boot=True)
+    assert "Secure Boot is on: the kernel would refuse" in only_failure(gpu_host)
+    gpu_host.becomes(kernel="6.6.0-custom")
+    assert only_failure(gpu_host).startswith("kernel 6.6.0-custom has no headers in apt (linux-headers-6.6.0-custom)")
+    gpu_host.becomes()
+    assert only_failure(gpu_host, virtualization="container").startswith("this container has no NVIDIA driver")
+
+
+def test_the_pinned_driver_comes_without_a_reboot_and_stays(gpu_host: GpuHost) -> None:
+    """One round trip; held and pinned against newer ones of the same repository; metrics on loopback only."""
+    gpu_host.becomes()
+    first = gpu_host.bring().result
+    assert first.ok, [(each.id, each.error, each.detail) for each in (*first.failed, *first.skipped)]
+    assert (first.reboot, first.round_trips, gpu_host.driver()) == (None, 1, PINNED)
+    again = gpu_host.bring().result
+    assert (again.changed, again.round_trips) == ((), 1)
+    held = gpu_host.run("apt-mark showhold").split()
+    assert {"libcuda1", "nvidia-driver-cuda", "nvidia-kernel-open-dkms"} <= set(held)
+    gpu_host.run("apt-mark unhold '*nvidia*' libcuda1; apt-get -q -y dist-upgrade")
+    assert gpu_host.driver() == PINNED
+    assert [each.id for each in gpu_host.bring().result.changed] == [DRIVER_ID]
+    assert gpu_host.run("apt-mark showhold").split() == held
+    assert "linux-headers-standin-amd64" in gpu_host.run("dpkg-query -W -f '${Package}\\n' 'linux-headers-*'")
+    assert gpu_host.run(f"ss -Hltn sport = :{METRICS_PORT}").split()[3] == f"127.0.0.1:{METRICS_PORT}"
+    assert gpu_host.run("systemctl is-active nvidia-persistenced nvidia-dcgm").split() == ["active", "active"]
+
+
+def test_a_driver_in_use_is_replaced_by_a_reboot_that_may_be_cut_off(gpu_host: GpuHost) -> None:
+    """Upgrade and roll back. Until the reboot the same is asked again; after it nothing is left to do but the rest."""
+    gpu_host.becomes()
+    assert gpu_host.bring().result.ok
+    gpu_host.run(f"touch {FACTS}/in-use")
+    newer = gpu_host.pinned_to(NEWER)
+    for _ in range(2):  # cut off before the reboot, and run again
+        waiting = newer.bring().result
+        assert not waiting.ok
+        assert waiting.reboot, waiting.failed
+        assert waiting.reboot.reboot == f"driver {NEWER} is installed, and driver {PINNED} in use until a reboot"
+        assert "unit:nvidia-persistenced.service" in {each.id for each in waiting.skipped}
+    reboot_and_wait(newer.record, lambda _: None)  # as a run that was cut off meanwhile would have left it
+    assert newer.bring().result.ok
+    assert newer.driver() == NEWER
+
+    newer.run(f"touch {FACTS}/in-use")
+    said: list[str] = []
+    record = gpu_host.record.model_copy(update={"cloud": "local"})
+    rolled_back = bring_with_reboot(
+        record,
+        gpu_host.wishes(),
+        dry_run=False,
+        on_event=lambda _, event: said.append(event.text) if isinstance(event, Progress) else None,
+    )
+    assert rolled_back.ok
+    assert rolled_back.reboot is None
+    assert "waiting for the host to come back" in said
+    assert gpu_host.driver() == PINNED
+    assert gpu_host.bring().result.changed == ()
+
+
+def test_hosts_of_others_are_not_rebooted(gpu_host: GpuHost) -> None:
+    gpu_host.becomes()
+    gpu_host.run(f"mkdir -p {FACTS}/sys/module/nouveau")
+    boot_id = gpu_host.run("cat /proc/sys/kernel/random/boot_id")
+    record = gpu_host.record.model_copy(update={"cloud": "existing"})
+    result = bring_with_reboot(record, gpu_host.wishes(), dry_run=False, on_event=lambda *_: None)
+    assert [each.id for each in result.failed] == [DRIVER_ID]
+    assert "nouveau in use until a reboot; this host is not one of ours to reboot" in result.failed[0].error
+    assert gpu_host.run("cat /proc/sys/kernel/random/boot_id") == boot_id
+    assert "blacklist nouveau" in gpu_host.run("cat /etc/modprobe.d/*")
+
+
+def test_a_reboot_that_does_not_help_is_not_asked_for_twice(gpu_host: GpuHost) -> None:
+    gpu_host.becomes()
+    gpu_host.run(f"mkdir -p {FACTS}/sys/module/nouveau")
+    assert gpu_host.bring().result.reboot
+    reboot_and_wait(gpu_host.record, lambda _: None)
+    gpu_host.run(f"rm -rf {FACTS}/sys/module/nvidia; mkdir -p {FACTS}/sys/module/nouveau")
+    (failed,) = gpu_host.bring().result.failed
+    assert "does not work, also after a reboot" in failed.error
+
+
+def test_a_kernel_without_headers_waits_for_the_next_one(gpu_host: GpuHost) -> None:
+    """The running kernel has been replaced and its headers are gone: what boots next gets the driver."""
+    gpu_host.becomes(kernel="6.1.0-98-standin-amd64")
+    gpu_host.run("apt-get -q -y install linux-image-6.1.0-99-standin-amd64")
+    waiting = gpu_host.bring().result
+    assert waiting.reboot, waiting.failed
+    assert "kernel 6.1.0-98-standin-amd64 in use until a reboot" in waiting.reboot.reboot
+    assert NEXT_KERNEL not in gpu_host.run("dpkg-query -W -f '${Package}\\n' 'linux-headers-*'")
+
+
+@pytest.mark.parametrize("version", [NEWEST, "580.65.06"])
+def test_a_driver_that_is_good_enough_is_left_alone(gpu_host: GpuHost, version: str) -> None:
+    """As an image brings it, by packages or not."""
+    gpu_host.becomes()
+    program = f"#!/bin/sh\necho {version}\n"
+    gpu_host.run(f"printf '{program}' > /usr/local/bin/nvidia-smi; chmod 755 /usr/local/bin/nvidia-smi")
+    seen = gpu_host.bring(
+        [each for each in gpu_host.wishes() if "persistence" not in each.id and "dcgm" not in each.id]
+    )
+    assert seen.statuses[DRIVER_ID] == "ok"
+    assert seen.result.failed == ()
+    assert gpu_host.run("ls /etc/apt/preferences.d; apt-mark showhold") == ""

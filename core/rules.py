@@ -8,7 +8,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
@@ -60,6 +60,9 @@ def matching(pattern: str, words_if_not: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+Sha256 = Annotated[str, matching(r"[0-9a-f]{64}", "is no SHA-256; write the 64 hex digits that sha256sum prints")]
 
 
 def twice(values: Iterable[str], key: str) -> Iterable[Problem]:

@@ -6,10 +6,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from core.frozen import Frozen
-from core.rules import matching
+from core.rules import Sha256, matching
 from serving.ollama_releases import SAFE_FROM, version_numbers
-
-Sha256 = Annotated[str, matching(r"[0-9a-f]{64}", "is no SHA-256; write the 64 hex digits that sha256sum prints")]
 
 KeepAlive = Annotated[
     str, matching(r"-1|[1-9]\d*[smh]", "is no duration; write a number with s, m or h, e.g. 30m, or -1 for ever")

@@ -9,9 +9,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from core.frozen import Frozen
-from core.rules import matching, refuse, twice
+from core.rules import Sha256, matching, refuse, twice
 from core.secret import SecretRef
-from serving.ollama_spec import GgufSource, OllamaSource, OllamaSpec, Sha256
+from serving.ollama_spec import GgufSource, OllamaSource, OllamaSpec
 from serving.spec_rules import GATEWAY_RULES, SERVING_RULES
 
 ServedName = Annotated[

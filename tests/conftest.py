@@ -14,18 +14,19 @@ COSTLY_FIXTURES = ("served_machine",)
 """Session fixtures that take minutes: all tests that use one run in the same worker, before the others."""
 
 
+def group(item: pytest.Item) -> str:
+    """Return what must run in one worker: the tests of a costly fixture, else those of a file."""
+    return next((name for name in COSTLY_FIXTURES if name in getattr(item, "fixturenames", ())), item.location[0])
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Tell xdist the group, before it looks at the list of tests."""
+    item.add_marker(pytest.mark.xdist_group(group(item)))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order the tests for several workers (`make test`): slow things first, a file or a costly fixture stays whole."""
-
-    def group(item: pytest.Item) -> str:
-        return next((name for name in COSTLY_FIXTURES if name in getattr(item, "fixturenames", ())), str(item.path))
-
-    def rank(item: pytest.Item) -> tuple[bool, bool]:
-        return group(item) not in COSTLY_FIXTURES, "unit" in item.path.parts
-
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
-    items.sort(key=rank)
+    """Put slow things first, so that the workers end together."""
+    items.sort(key=lambda item: (group(item) not in COSTLY_FIXTURES, "unit" in item.path.parts))
 
 
 @pytest.fixture(scope="session", autouse=True)

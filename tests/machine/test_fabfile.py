@@ -124,6 +124,7 @@ def test_logs_are_those_of_the_units_asked_for(serving: Fab) -> None:
 def test_logs_are_followed_until_ctrl_c(serving: Fab, served_machine: Served) -> None:
     running = serving.start("logs", "--unit", "gateway", "--lines", "1", "--follow")
     running.wait_for("until Ctrl-C")
+    running.wait_for_output("haproxy")  # it follows by now: what comes next is not missed
     remote(served_machine.host, "systemctl reload haproxy")
     running.wait_for_output("Reload")
     running.interrupt()

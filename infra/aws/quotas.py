@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from infra.aws.api import call, pages
 from infra.aws.tags import ID
@@ -45,8 +45,10 @@ NETWORKS = Quota("vpc", "L-F678F1CE", "networks", "VPCs")
 def quota_findings(config: DeploymentConfig, region: str, lease: Lease | None) -> Iterator[Finding]:
     """Yield whether the quotas allow what the stack asks beside what others have; its own share is not in the way."""
     machine, own = config.machine, lease.id if lease else None
-    yield _compare(region, vcpu_quota(str(machine.type), machine.market), vcpus(config), _used_vcpus(config, own))
-    yield from _fallbacks(config, own)
+    others = [each for each in _running(region) if not _is_own(each, own)]
+    quota = vcpu_quota(str(machine.type), machine.market)
+    yield _compare(region, quota, vcpus(config), _used_vcpus(others, quota))
+    yield from _fallbacks(config, others)
     held = call("ec2", region, "describe_addresses")["Addresses"]
     yield _compare(region, ADDRESSES, machine.count, _of_others(held, own))
     if config.network.id is None:
@@ -76,20 +78,17 @@ def vcpus(config: DeploymentConfig, machine_type: str | None = None) -> int:
     return (row.vcpus if row else 0) * config.machine.count
 
 
-def _fallbacks(config: DeploymentConfig, own: str | None) -> Iterator[Finding]:
+def _fallbacks(config: DeploymentConfig, others: Iterable[Any]) -> Iterator[Finding]:
     """Yield the fallbacks that the quotas do not allow: when one is tried, the search for stock ends there."""
     for index, machine_type in enumerate(config.machine.fallbacks):
         quota = vcpu_quota(machine_type, config.machine.market)
-        used = _used_vcpus(config, own, machine_type)
-        found = _compare(str(config.region), quota, vcpus(config, machine_type), used, level="warning")
-        if found.level != "ok":
+        found = _compare(str(config.region), quota, vcpus(config, machine_type), _used_vcpus(others, quota))
+        if found.level == "error":
             about = f"machine.fallbacks[{index}] ({machine_type}): {found.about}"
             yield Finding("warning", about, found.what, f"leave it out, or {found.hint}")
 
 
-def _compare(
-    region: str, quota: Quota, asked: int, used: int, *, level: Literal["error", "warning"] = "error"
-) -> Finding:
+def _compare(region: str, quota: Quota, asked: int, used: int) -> Finding:
     answer = call("service-quotas", region, "get_service_quota", ServiceCode=quota.service, QuotaCode=quota.code)
     limit = answer["Quota"]["Value"]
     about, what = f"quota {quota.code} ({quota.what})", f"{limit:g} {quota.unit}, {used} in use, {asked} asked"
@@ -99,20 +98,22 @@ def _compare(
         f"aws service-quotas request-service-quota-increase --region {region} --service-code {quota.service} "
         f"--quota-code {quota.code} --desired-value {used + asked}"
     )
-    return Finding(level, about, what, f"ask for {used + asked}: {command}")
+    return Finding("error", about, what, f"ask for {used + asked}: {command}")
 
 
-def _used_vcpus(config: DeploymentConfig, own: str | None, machine_type: str | None = None) -> int:
-    """Return the vCPUs that run in the region on others' account of the quota that a machine type counts in."""
-    region, market = str(config.region), config.machine.market
-    code = vcpu_quota(str(machine_type or config.machine.type), market).code
+def _running(region: str) -> Iterator[Any]:
     states = [{"Name": "instance-state-name", "Values": list(RUNNING)}]
-    total = 0
     for reservation in pages("ec2", region, "describe_instances", "Reservations", Filters=states):
-        for each in reservation["Instances"]:
-            its_market = "spot" if each.get("InstanceLifecycle") == "spot" else "on_demand"
-            if not _is_own(each, own) and vcpu_quota(each["InstanceType"], its_market).code == code:
-                total += _vcpus_of(each)
+        yield from reservation["Instances"]
+
+
+def _used_vcpus(instances: Iterable[Any], quota: Quota) -> int:
+    """Return the vCPUs of the instances that count in a quota."""
+    total = 0
+    for each in instances:
+        market = "spot" if each.get("InstanceLifecycle") == "spot" else "on_demand"
+        if vcpu_quota(each["InstanceType"], market).code == quota.code:
+            total += _vcpus_of(each)
     return total
 
 

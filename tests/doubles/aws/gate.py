@@ -14,12 +14,13 @@ from typing import Any
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
-from tests.doubles.aws import settings as control
 from tests.doubles.aws.order import Refusal, refuse_deletion
 from tests.doubles.aws.seed import PARAMETERS, seed_parameters
+from tests.doubles.aws.settings import PARAMETERS as PARAMETERS_PATH
+from tests.doubles.aws.settings import Settings
 from tests.doubles.aws.states import States
 from tests.doubles.aws.stock import refuse_launch
-from tests.doubles.provider import launcher
+from tests.doubles.provider import control, launcher
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 REGION = re.compile(r"Credential=[^/]+/\d+/([a-z0-9-]+)/([a-z0-9-]+)/")
@@ -45,7 +46,7 @@ class Gate:
         self._moto = moto
         self._account = account
         self._open_provider = open_provider
-        self._settings = control.Settings()
+        self._settings = Settings()
         self._states = States(account)
         self._seeded: set[str] = set()
         self._calls: list[str] = []
@@ -93,10 +94,16 @@ class Gate:
                 seed_parameters(self._account, region, PARAMETERS)
 
     def _quota(self, call: Call, start_response: Any) -> list[bytes]:
-        code = json.loads(call.body)["QuotaCode"]
+        asked = json.loads(call.body)
+        code = asked["QuotaCode"]
         if code not in self._settings.quotas:
             return _refused(call, Refusal(400, "NoSuchResourceException", f"no quota {code}"), start_response)
-        quota = {"QuotaCode": code, "ServiceCode": "ec2", "Value": self._settings.quotas[code], "Unit": "None"}
+        quota = {
+            "QuotaCode": code,
+            "ServiceCode": asked["ServiceCode"],
+            "Value": self._settings.quotas[code],
+            "Unit": "None",
+        }
         return _json(start_response, {"Quota": quota})
 
     def _controlled(self, path: str, body: bytes, start_response: Any) -> list[bytes]:
@@ -104,12 +111,12 @@ class Gate:
             return _json(start_response, self._calls)
         if path == launcher.PATH:
             return _json(start_response, self._open_provider(json.loads(body)))
-        if path == control.PARAMETERS:
+        if path == PARAMETERS_PATH:
             wanted = json.loads(body)
             self._seed(wanted["region"])
             seed_parameters(self._account, wanted["region"], wanted["values"])
         else:
-            self._settings = control.decode(body)
+            self._settings = control.decode(Settings, body)
         return _json(start_response, {})
 
 

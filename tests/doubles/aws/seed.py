@@ -28,8 +28,10 @@ QUOTAS = {
     "L-417A185B": 0.0,  # vCPUs of running on-demand P instances
     "L-34B43A08": 256.0,  # vCPUs of standard spot instance requests
     "L-3819A6DF": 64.0,  # vCPUs of G and VT spot instance requests
-    "L-7212CCBC": 0.0,  # vCPUs of P spot instance requests
+    "L-7212CCBC": 0.0,  # vCPUs of P4, P3 and P2 spot instance requests
+    "L-C4BD4855": 0.0,  # vCPUs of P5 spot instance requests
     "L-0263D0A3": 5.0,  # Elastic IP addresses
+    "L-F678F1CE": 5.0,  # VPCs
 }
 
 

@@ -1,0 +1,267 @@
+"""Preflight on AWS: each thing that can be wrong, beside the others, with what to do. AWS's answers are canned."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import NoCredentialsError
+
+from core.errors import DeployError, UsageError
+from infra.aws import api
+from infra.config import DeploymentConfig, parse_deployment
+from infra.lease import Lease
+from infra.preflight import Finding, findings, refuse
+from tests.engine.aws_stacks import stack_value
+from tests.unit.infra.preflight.canned_aws import (
+    GOOD,
+    OWN,
+    QUOTAS,
+    A,
+    Answers,
+    C,
+    CannedAws,
+    instance,
+    refused,
+    running,
+)
+
+REQUEST = "aws service-quotas request-service-quota-increase --region ap-northeast-2 --service-code"
+
+
+@pytest.fixture
+def look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[Finding]]:
+    """Look at a stack of one g5.xlarge, with some answers, quotas and values of the file changed."""
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+
+    def run(
+        answers: Answers | None = None,
+        quotas: dict[str, float] | None = None,
+        machine: str = "type: g5.xlarge, fallbacks: [g6.xlarge]",
+        lease: Lease | None = None,
+        **values: Any,
+    ) -> list[Finding]:
+        cloud = CannedAws(GOOD | (answers or {}), QUOTAS | (quotas or {}))
+        monkeypatch.setattr(api, "client", lambda _service, _region: cloud)
+        return findings(config(machine, **values), "prod", lease)
+
+    return run
+
+
+def config(machine: str, **values: Any) -> DeploymentConfig:
+    value = stack_value(machine) | {"zones": [A, C]}
+    value["network"]["ssh_cidrs"] = ["198.18.0.7/32"]
+    for path, new in values.items():
+        section, _dot, key = path.partition("__")
+        if key:
+            value.setdefault(section, {})[key] = new
+        else:
+            value[section] = new
+    return parse_deployment(value, "a test")
+
+
+def wrong(found: list[Finding], level: str = "error") -> list[str]:
+    return [str(each) for each in found if each.level == level]
+
+
+def lease(**changes: Any) -> Lease:
+    values: dict[str, Any] = {
+        "id": OWN, "region": "ap-northeast-2", "began_at": "2026-11-21T12:00:00Z", "image_name": "ubuntu-24.04",
+        "image": "ami-0a24040000000000a", "machine_type": "g5.xlarge", "zone": A, "zones": [A, C],
+    }  # fmt: skip
+    return Lease.model_validate(values | changes)
+
+
+def test_a_good_day_has_a_price_by_the_hour_and_by_the_month(look: Callable[..., list[Finding]]) -> None:
+    found = look()
+
+    assert wrong(found) == wrong(found, "warning") == []
+    (price,) = [each for each in found if each.about == "price"]
+    assert price.what == "$1.252 an hour, $914 a month of 730 h"
+    assert "arn:aws:iam::123456789012:user/kim" in [each.what for each in found]
+
+
+WRONG = [
+    pytest.param(
+        {"values": {"account": "999999999999"}},
+        "login: arn:aws:iam::123456789012:user/kim is not of account 999999999999; log in to that account, or mend "
+        "`account`",
+        id="another account",
+    ),
+    pytest.param(
+        {"answers": {"describe_regions": {"Regions": []}}},
+        "region: AWS has no region ap-northeast-2; write one like ap-northeast-2",
+        id="no such region",
+    ),
+    pytest.param(
+        {"answers": {"describe_regions": {"Regions": [{"OptInStatus": "not-opted-in"}]}}},
+        "region: ap-northeast-2 is not enabled; enable it in the account's settings",
+        id="region not enabled",
+    ),
+    pytest.param(
+        {"answers": {"describe_availability_zones": {"AvailabilityZones": [{"ZoneName": A}]}}},
+        f"zones: {C} is no zone of this account; they are {A}",
+        id="zone that the account has not",
+    ),
+    pytest.param(
+        {"answers": {"describe_instance_type_offerings": [("g5.xlarge", "ap-northeast-2b")]}},
+        f"machine.type: g5.xlarge is not offered in {A}, {C}; it is in ap-northeast-2b",
+        id="type in another zone",
+    ),
+    pytest.param(
+        {"answers": {"describe_instance_type_offerings": ()}},
+        f"machine.type: g5.xlarge is not offered in {A}, {C}; take another type or region",
+        id="type nowhere",
+    ),
+    pytest.param(
+        {"answers": {"get_parameters": {"Parameters": []}}},
+        "machine.image: ubuntu-24.04 has no image for x86_64 in ap-northeast-2; write another image or an ami id of "
+        "this region",
+        id="no image of this name",
+    ),
+    pytest.param(
+        {"answers": {"describe_images": {"Images": []}}},
+        "machine.image: ami-0a24040000000000a is not there in ap-northeast-2; write another image",
+        id="image gone",
+    ),
+    pytest.param(
+        {"quotas": {"L-DB2E81BA": 0.0}},
+        f"quota L-DB2E81BA (on-demand G and VT instances): 0 vCPUs, 0 in use, 4 asked; ask for 4: {REQUEST} ec2 "
+        "--quota-code L-DB2E81BA --desired-value 4",
+        id="on-demand quota",
+    ),
+    pytest.param(
+        {"quotas": {"L-3819A6DF": 2.0}, "machine": "type: g5.xlarge, market: spot"},
+        f"quota L-3819A6DF (spot G and VT instances): 2 vCPUs, 0 in use, 4 asked; ask for 4: {REQUEST} ec2 "
+        "--quota-code L-3819A6DF --desired-value 4",
+        id="spot quota",
+    ),
+    pytest.param(
+        {"answers": {"describe_instances": running(instance("g4dn.2xlarge"), instance("m5.large"))}},
+        f"quota L-DB2E81BA (on-demand G and VT instances): 8 vCPUs, 8 in use, 4 asked; ask for 12: {REQUEST} ec2 "
+        "--quota-code L-DB2E81BA --desired-value 12",
+        id="quota used up by others",
+    ),
+    pytest.param(
+        {"answers": {"describe_addresses": {"Addresses": [{}] * 5}}},
+        f"quota L-0263D0A3 (public addresses): 5 addresses, 5 in use, 1 asked; ask for 6: {REQUEST} ec2 --quota-code "
+        "L-0263D0A3 --desired-value 6",
+        id="addresses",
+    ),
+    pytest.param(
+        {"answers": {"describe_vpcs": {"Vpcs": [{}] * 5}}},
+        f"quota L-F678F1CE (networks): 5 VPCs, 5 in use, 1 asked; ask for 6: {REQUEST} vpc --quota-code L-F678F1CE "
+        "--desired-value 6",
+        id="networks",
+    ),
+    pytest.param(
+        {"values": {"network__id": "vpc-0123456789abcdef0", "network__subnets": ["subnet-0123456789abcdef0"]}},
+        "network.subnets[0]: subnet-0123456789abcdef0 is not there in ap-northeast-2; write one that is",
+        id="subnet gone",
+    ),
+    pytest.param(
+        {"values": {"storage": {"bucket": {"name": "models-of-ours"}}}, "answers": {"head_bucket": refused("404")}},
+        "storage.bucket.name: models-of-ours: 404: no; write one that you may read",
+        id="bucket",
+    ),
+    pytest.param(
+        {"machine": "type: g5.xlarge, market: spot, spot_max_usd_per_hour: 0.1"},
+        "machine.spot_max_usd_per_hour: 0.1 is below the market's $0.4000; write more",
+        id="price cap below the market",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "line"), WRONG)
+def test_what_is_wrong_is_told_with_what_to_do(
+    look: Callable[..., list[Finding]], change: dict[str, Any], line: str
+) -> None:
+    change = dict(change)
+    assert wrong(look(**change.pop("values", {}), **change)) == [line]
+
+
+def test_a_key_without_its_public_half_is_told(look: Callable[..., list[Finding]], tmp_path: Path) -> None:
+    private = tmp_path / "id_ed25519"
+    private.write_text("a key")
+    private.chmod(0o600)
+
+    (told,) = wrong(look(machine=f"type: g5.xlarge, identity_file: {private}"))
+
+    assert told == f"machine.identity_file: {private}.pub: cannot be read; " + (
+        f"make it with `ssh-keygen -y -f {private} > {private}.pub`"
+    )
+
+
+def test_all_that_is_wrong_is_told_at_once(look: Callable[..., list[Finding]]) -> None:
+    found = look(
+        {"describe_images": {"Images": []}, "describe_instance_type_offerings": ()},
+        {"L-DB2E81BA": 0.0, "L-0263D0A3": 0.0},
+        account="999999999999",
+    )
+
+    with pytest.raises(DeployError, match="preflight of stack prod: 5 things are wrong") as caught:
+        refuse(found, "prod")
+    assert len(caught.value.detail.splitlines()) == 5
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        pytest.param(NoCredentialsError(), "there are none", id="none"),
+        pytest.param(refused("ExpiredToken"), "have expired", id="expired"),
+        pytest.param(refused("InvalidClientTokenId"), "are not valid", id="not valid"),
+        pytest.param(refused("SignatureDoesNotMatch"), "do not belong together", id="secret of another key"),
+    ],
+)
+def test_without_a_login_nothing_else_is_asked(
+    look: Callable[..., list[Finding]], answer: Exception, told: str
+) -> None:
+    with pytest.raises(UsageError, match=f"AWS credentials: {told}; log in anew"):
+        look({"get_caller_identity": answer})
+
+
+def test_what_may_not_be_asked_is_a_warning_and_the_rest_goes_on(look: Callable[..., list[Finding]]) -> None:
+    answers = {"describe_images": refused("UnauthorizedOperation", "DescribeImages")}
+    found = look(answers, {"L-DB2E81BA": 0.0}, machine="type: g5.xlarge")
+
+    (warning,) = wrong(found, "warning")
+    assert warning.startswith("AWS DescribeImages: could not be asked: is not allowed")
+    assert len(wrong(found)) == 1
+
+
+def test_fallbacks_that_cannot_be_had_are_warnings(look: Callable[..., list[Finding]]) -> None:
+    machine = "type: g5.xlarge, fallbacks: [g6.xlarge, g5.4xlarge]"
+    found = look({"describe_instance_type_offerings": (("g5.xlarge", A), ("g5.4xlarge", A))}, machine=machine)
+
+    assert wrong(found) == []
+    assert [each.partition(":")[0] for each in wrong(found, "warning")] == [
+        "machine.fallbacks[0]",
+        "machine.fallbacks[1] (g5.4xlarge)",
+    ]
+
+
+def test_the_share_of_the_stack_itself_is_not_in_the_way(look: Callable[..., list[Finding]]) -> None:
+    """A stack that stands may grow into what its own machines hold."""
+    tagged = {"Tags": instance("g5.xlarge", own=True)["Tags"]}
+    answers = {
+        "describe_instances": running(instance("g5.xlarge", own=True), instance("g5.xlarge", spot=True)),
+        "describe_addresses": {"Addresses": [tagged, {}, {}, {}, {}]},
+        "describe_vpcs": {"Vpcs": [tagged, {}, {}, {}, {}]},
+    }
+
+    assert wrong(look(answers, machine="type: g5.2xlarge", lease=lease())) == [
+        f"machine.type: g5.2xlarge is not offered in {A}, {C}; take another type or region"
+    ]
+
+
+def test_a_recorded_image_is_looked_at_and_not_looked_up(look: Callable[..., list[Finding]]) -> None:
+    found = look({"get_parameters": AssertionError("was asked")}, lease=lease())
+
+    assert "ubuntu-24.04 is ami-0a24040000000000a (recorded)" in [each.what for each in found]
+
+
+def test_documentation_addresses_are_a_warning(look: Callable[..., list[Finding]]) -> None:
+    found = look(network={"ssh_cidrs": ["203.0.113.7/32"], "client_cidrs": ["203.0.113.0/24"]})
+
+    (warning,) = wrong(found, "warning")
+    assert warning.startswith("network.ssh_cidrs[0]: 203.0.113.7/32 is an address for documentation")

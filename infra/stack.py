@@ -87,6 +87,8 @@ class Stack:
 
     def outputs(self) -> dict[str, Any] | None:
         """Return the outputs that the last `up` left in the state; None: there is no stack."""
+        if self.backend.knows(PROJECT, self._engine.stack) is False:
+            return None
         try:
             return dict(json.loads(self._engine.ask("stack", "output", "--json", "--stack", self._engine.stack)))
         except EngineError as error:

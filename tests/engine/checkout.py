@@ -106,12 +106,13 @@ class Checkout:
         """Run a command to its end."""
         return self.shell(self.command(command, "--stack", stack))
 
-    def shell(self, argv: list[str], **environ: str) -> Done:
-        """Run any program in the copy to its end."""
+    def shell(self, argv: list[str], *, answer: str = "", **environ: str) -> Done:
+        """Run any program in the copy to its end, with `answer` on its standard input."""
         return subprocess.run(
             argv,
             cwd=self.folder,
             env=self.environ | environ,
+            input=answer,
             capture_output=True,
             text=True,
             check=False,

@@ -159,8 +159,8 @@ class HostStatus:
 
 def read_report(report: Mapping[str, Any], outputs: StackOutputs, host: HostRecord, *, now: datetime) -> HostStatus:
     """Return what the program `report` printed as a status; a part that is null was not seen."""
-    serving = outputs.serving
-    models = None if report["models"] is None else tuple(name.removesuffix(":latest") for name in report["models"])
+    base, *_ = wanted = outputs.serving.served_names
+    models = None if report["models"] is None else tuple(report["models"])
     release = report["release"] or {}
     waits_for = report["reboot_needed_by"]
     return HostStatus(
@@ -169,12 +169,12 @@ def read_report(report: Mapping[str, Any], outputs: StackOutputs, host: HostReco
         boot_id=report["boot_id"] or "",
         kernel=report["kernel"] or "",
         units=tuple(_unit(unit) for unit in report["units"] or ()),
-        engine=serving.engine,
+        engine=outputs.serving.engine,
         engine_version=report["engine_version"] or "",
         former_version=release.get("former", ""),
         models=models,
-        adapters=tuple(name for name in models or () if name != serving.model.name),
-        missing_models=tuple(name for name in serving.served_names if models is not None and name not in models),
+        adapters=tuple(name for name in models or () if name != base),
+        missing_models=tuple(name for name in wanted if models is not None and name not in models),
         loaded=tuple(_loaded(each) for each in report["loaded"] or ()),
         queue=_queue(report["queue"], outputs),
         certificate_days=_days_left(report["certificate"], now),
@@ -200,7 +200,7 @@ def _unit(seen: Mapping[str, str]) -> UnitState:
     if ended and not active:
         words += f", {ended.format(status=seen.get('ExecMainStatus', '?'))}"
     if gave_up and restarts:
-        words += f", systemd gave up after {restarts + 1} starts"
+        words += f", systemd gave up after {restarts} starts"  # it counted the one that it refused, too
     elif restarts:
         words += f", came back by itself {restarts} times"
     return UnitState(

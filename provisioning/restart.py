@@ -28,6 +28,9 @@ GIVE_UP_AFTER_STARTS = 2
 
 JOURNAL_LINES = 400
 
+OUT_OF_MEMORY = "Out of memory: Killed process of the unit"
+"""As the kernel's log has it."""
+
 RESTART = 'systemctl reset-failed "$0"; exec systemctl --no-block restart "$0"'
 """Forgets first that the start limit was reached: systemd would else refuse, and nothing would ever begin anew."""
 
@@ -79,7 +82,7 @@ def _on_hosts(
                 narrator.say(host.name, f"✓ serves again after {result:.1f} s")
     write_result(outputs.stack, f"{verb}.json", {"stack": outputs.stack, "ok": not failed, "hosts": report})
     raise_failures(failed, len(hosts), hint=f"see `{target.command('status')}`")
-    next_command(target.smoke_command(outputs.stack), target.command("status"))
+    next_command(target.command("smoke"), target.command("status"))
     return 0
 
 
@@ -87,7 +90,8 @@ def restart_engine(outputs: StackOutputs, host: HostRecord, tell: Tell) -> None:
     """Restart the engine on `host`. Raises HostError when it does not answer again."""
     name = ENGINE_UNIT[outputs.serving.engine]
     with connect(host) as connection:
-        before = ask(connection, outputs, host).unit(name)
+        seen = ask(connection, outputs, host)
+        before = seen.unit(name)
         if before is None:
             raise HostError(f"{name} is not installed", where=host.name, hint="run provision first")
         for _ in stream(connection, host, ("sh", "-c", RESTART, name)):
@@ -98,13 +102,13 @@ def restart_engine(outputs: StackOutputs, host: HostRecord, tell: Tell) -> None:
             unit = now.unit(name)
             return now, unit is not None and unit.invocation not in ("", before.invocation)
 
-        _wait(again, tell, host, deadline_s=outputs.serving.drain_s + outputs.serving.ready_timeout_s)
+        _wait(seen, again, tell, host, deadline_s=outputs.serving.drain_s + outputs.serving.ready_timeout_s)
 
 
 def reboot_host(outputs: StackOutputs, host: HostRecord, tell: Tell) -> None:
     """Reboot `host`. Raises HostError when not all that is installed on it works again."""
     with connect(host) as connection:
-        boot_id = ask(connection, outputs, host).boot_id
+        before = ask(connection, outputs, host)
         try:
             for _ in stream(connection, host, ("systemctl", "reboot")):
                 pass
@@ -113,12 +117,19 @@ def reboot_host(outputs: StackOutputs, host: HostRecord, tell: Tell) -> None:
 
     def again() -> tuple[HostStatus, bool]:
         now = look(outputs, host)
-        return now, now.boot_id != boot_id
+        return now, now.boot_id != before.boot_id
 
-    _wait(again, tell, host, deadline_s=BOOT_S + outputs.serving.ready_timeout_s)
+    _wait(before, again, tell, host, deadline_s=BOOT_S + outputs.serving.ready_timeout_s)
 
 
-def _wait(again: Callable[[], tuple[HostStatus, bool]], tell: Tell, host: HostRecord, *, deadline_s: float) -> None:
+def _wait(
+    before: HostStatus,
+    again: Callable[[], tuple[HostStatus, bool]],
+    tell: Tell,
+    host: HostRecord,
+    *,
+    deadline_s: float,
+) -> None:
     """Wait until `again` says that what it looks at has begun anew, and nothing is missing."""
     missing = "is going down"
 
@@ -132,7 +143,7 @@ def _wait(again: Callable[[], tuple[HostStatus, bool]], tell: Tell, host: HostRe
             missing = now.missing if anew else "is going down"
             dead = next((unit for unit in now.units if anew and unit.has_failed(GIVE_UP_AFTER_STARTS)), None)
             if dead is not None:
-                raise _not_started(host, dead)
+                raise _not_started(host, dead, out_of_memory=now.oom_kills > before.oom_kills)
         if missing:
             tell(missing)
         return None if missing else True
@@ -142,10 +153,11 @@ def _wait(again: Callable[[], tuple[HostStatus, bool]], tell: Tell, host: HostRe
     )
 
 
-def _not_started(host: HostRecord, unit: UnitState) -> HostError:
-    """Return why `unit` did not start, from its journal."""
+def _not_started(host: HostRecord, unit: UnitState, *, out_of_memory: bool) -> HostError:
+    """Return why `unit` did not start, from its journal; in a container the kernel's kills are not in it."""
     argv = ("journalctl", "-q", "--no-pager", "-o", "cat", "-n", str(JOURNAL_LINES), "-u", unit.name)
     with connect(host) as connection:
-        diagnosis = diagnose("".join(stream(connection, host, argv)))
+        journal = "".join(stream(connection, host, argv))
+    diagnosis = diagnose(f"{journal}\n{OUT_OF_MEMORY}" if out_of_memory else journal)
     cause = f": {diagnosis.cause}" if diagnosis.cause else ""
     return HostError(f"{unit.name} is {unit.words}{cause}", where=host.name, hint=diagnosis.hint or "see its logs")

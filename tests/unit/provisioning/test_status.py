@@ -90,7 +90,7 @@ MISSING = {
     "unit is down": ({"units": [unit("vllm.service", "failed", "failed")]}, "vllm.service is failed (failed)"),
     "unit gave up": (
         {"units": [{**unit("vllm.service", "failed", "failed", 5), "Result": "exit-code", "ExecMainStatus": "3"}]},
-        "vllm.service is failed (failed), ended with status 3, systemd gave up after 6 starts",
+        "vllm.service is failed (failed), ended with status 3, systemd gave up after 5 starts",
     ),
     "unit ran out of memory": (
         {"units": [{**unit("vllm.service", "activating", "auto-restart", 1), "Result": "oom-kill"}]},

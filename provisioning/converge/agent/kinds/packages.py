@@ -121,7 +121,8 @@ def _cause(said: Sequence[str]) -> str:
     lines = [line for output in said for line in output.splitlines()]
     fetches = [line for line in lines if "Failed to fetch" in line]
     errors = [line for line in lines if line.startswith(("E:", "dpkg: error"))]
-    return "apt-get failed: " + next(iter([*fetches, *errors]), "see its output")
+    early = [line + "; the clock of the host is behind" for line in errors if "is not valid yet" in line]
+    return "apt-get failed: " + next(iter([*early, *fetches, *errors]), "see its output")
 
 
 class _MaskedUnits:

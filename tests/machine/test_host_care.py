@@ -1,0 +1,270 @@
+"""What happens to a host in its life: engines that die or eat all memory, releases that do not answer, wrong clocks.
+
+The engine is a double where its own behaviour is not the matter: real unit, real systemd, real ways of dying.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from core.errors import HostError
+from infra.outputs import HostRecord, StackOutputs
+from provisioning.converge.resources import File, Link, Packages, Resource, Unit
+from provisioning.programs import program
+from provisioning.roles.base import base
+from provisioning.roles.layout import LIB_DIR
+from provisioning.roles.release import Release
+from provisioning.target import Target
+from provisioning.upgrade import upgrade_engine
+from provisioning.wishes import Wishes
+from serving.spec import GatewaySpec
+from tests.machine.converge_host import bring, moved, poll, remote
+from tests.machine.fab import Fab
+from tests.machine.machines import making_machines
+
+UNIT = "vllm.service"
+RELEASES = "/opt/double"
+
+ENGINE = """\
+import json, os, sys, time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+VERSION = {version!r}
+if VERSION.endswith("dies") or os.path.exists("/run/engine-dies"):
+    sys.exit("ImportError: libcudart.so.14: cannot open shared object file")
+if VERSION.endswith("silent"):
+    time.sleep(600)
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        models = [{{"id": "tiny"}}]
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({{"version": VERSION, "data": models}}).encode())
+    do_POST = do_GET
+    def log_message(self, *words): pass
+server = HTTPServer(("127.0.0.1", 8000), Handler)
+eaten = []
+while True:
+    server.timeout = 0.2
+    server.handle_request()
+    if os.path.exists("/run/engine-eats"):
+        eaten.append(bytearray(b"x") * (32 << 20))
+"""
+
+UNIT_TEXT = """\
+# release {version}
+[Unit]
+StartLimitIntervalSec=600
+StartLimitBurst=5
+[Service]
+Type=exec
+ExecStart=/usr/bin/python3 {releases}/current/engine.py
+ExecStartPost=/usr/bin/python3 {lib}/engine-ready 8000 tiny 4
+TimeoutStartSec=20
+OOMPolicy=kill
+OOMScoreAdjust=200
+Restart=always
+RestartSec=0.5
+"""
+
+
+def release_of(version: str, *, allow_downgrade: bool = False) -> list[Resource]:
+    """Return what an engine's role wishes for: a release in a folder, the link, the unit, and the way back."""
+    release = Release(
+        unit=UNIT, link=f"{RELEASES}/current", version=version.partition(" ")[0], allow_downgrade=allow_downgrade
+    )
+    guards = tuple(guard.id for guard in release.guard)
+    engine = File(path=f"{RELEASES}/{version}/engine.py", content=ENGINE.format(version=version), after=guards)
+    link = Link(path=release.link, target=version, after=(engine.id,))
+    text = UNIT_TEXT.format(version=version, releases=RELEASES, lib=LIB_DIR)
+    unit_file = File(path=f"/etc/systemd/system/{UNIT}", content=text, after=(link.id,))
+    changes = (engine.id, link.id, unit_file.id)
+    return [
+        File(path=f"{LIB_DIR}/engine-ready", content=program("engine_ready"), mode=0o755),
+        release.helper,
+        *release.guard,
+        engine,
+        link,
+        unit_file,
+        Unit(name=UNIT, enabled=False, restart_on=changes, ready_timeout_s=15, undo=release.undo, after=changes),
+        release.keep,
+    ]
+
+
+@dataclass
+class Care:
+    """The host, its engine, and the tasks that look after it."""
+
+    host: HostRecord
+    fab: Fab
+    patch: pytest.MonkeyPatch
+
+    def upgrade(self, version: str, *hosts: HostRecord, allow_downgrade: bool = False) -> int:
+        """Run the task with a checkout that brings `version`."""
+
+        def wishes_for(
+            _: StackOutputs, hosts: Sequence[HostRecord], roles: Sequence[str], *, allow_downgrade: bool
+        ) -> Wishes:
+            assert roles == ["engine"]
+            return Wishes({each.name: release_of(version, allow_downgrade=allow_downgrade) for each in hosts}, None)
+
+        self.fab.use(*(hosts or (self.host,)))
+        self.patch.setattr("provisioning.wishes.wishes_for", wishes_for)
+        target = Target(inventory=str(self.fab.inventory))
+        return upgrade_engine(target, names=[], allow_downgrade=allow_downgrade)
+
+    def version(self) -> str:
+        """Return what the running engine says it is."""
+        return str(json.loads(remote(self.host, "curl -sS http://127.0.0.1:8000/version"))["version"])
+
+    def releases(self) -> set[str]:
+        """Return the folders of releases on the host."""
+        return set(remote(self.host, f"ls -1 {RELEASES} | grep -v current").splitlines())
+
+    def unit(self, name: str) -> str:
+        """Return one of systemd's properties of the engine's unit."""
+        return remote(self.host, f"systemctl show --value -p {name} {UNIT}").strip()
+
+
+@pytest.fixture(scope="module")
+def host(machine_state: Path) -> Iterator[HostRecord]:
+    """A machine of this module's own: engines die on it and its memory runs out."""
+    with making_machines(machine_state) as make:
+        yield make("care")
+
+
+@pytest.fixture
+def care(host: HostRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Care:
+    """The host with release 1.0 and nothing else remembered."""
+    monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
+    forget = f"rm -rf /run/engine-* {RELEASES} /var/lib/llm-deploy/releases; systemctl stop {UNIT} 2>/dev/null; true"
+    remote(host, forget)
+    result = bring(host, release_of("1.0")).result
+    assert result.ok, [(outcome.id, outcome.error, outcome.detail) for outcome in result.failed]
+    return Care(host, Fab(tmp_path, host), monkeypatch)
+
+
+def test_an_engine_is_upgraded_and_goes_back_only_by_wish(care: Care, capsys: pytest.CaptureFixture[str]) -> None:
+    assert care.upgrade("2.0") == 0
+    assert "✓ 1.0 → 2.0 in " in capsys.readouterr().err
+    assert (care.version(), care.releases()) == ("2.0", {"1.0", "2.0"})
+    began = care.unit("InvocationID")
+    assert care.upgrade("2.0") == 0
+    assert "✓ 2.0 already, and it answers" in capsys.readouterr().err
+    with pytest.raises(HostError, match=r"version 1\.0 is older than 2\.0, which answered here; to go back") as caught:
+        care.upgrade("1.0")
+    assert caught.value.exit_code == 1
+    assert (care.version(), care.unit("InvocationID")) == ("2.0", began)
+    assert not bring(care.host, release_of("1.0")).result.ok  # nor does a provision
+    assert care.unit("InvocationID") == began
+    assert care.upgrade("1.0", allow_downgrade=True) == 0
+    assert care.version() == "1.0"
+    assert care.upgrade("3.0") == 0
+    assert (care.version(), care.releases()) == ("3.0", {"1.0", "3.0"})
+    written = json.loads((care.fab.runs / "test/latest/upgrade-engine.json").read_text())
+    assert [(each["before"], each["after"], each["ok"]) for each in written["hosts"]] == [("1.0", "3.0", True)]
+
+
+@pytest.mark.parametrize(
+    ("version", "cause"),
+    [
+        ("2.0 dies", "ImportError: libcudart.so.14: cannot open shared object file"),
+        ("2.0 silent", "not ready: [Errno 111] Connection refused"),
+    ],
+)
+def test_a_release_that_does_not_answer_is_taken_back(
+    care: Care, capsys: pytest.CaptureFixture[str], version: str, cause: str
+) -> None:
+    """Said with its cause; hosts that come later in the row are left alone."""
+    with pytest.raises(HostError, match=r"returned to version 1\.0, which answers again") as caught:
+        care.upgrade(version, moved(care.host, name="first"), moved(care.host, name="second"))
+    assert str(caught.value).endswith(
+        f"left as they were: second; see `fab -r provisioning logs --inventory {care.fab.inventory}`"
+    )
+    assert cause in capsys.readouterr().err
+    assert (care.version(), care.unit("ActiveState")) == ("1.0", "active")
+    began = care.unit("InvocationID")
+    back = bring(care.host, release_of("1.0")).result
+    assert [outcome.id for outcome in back.changed] == ["command:engine-release"]  # forgets what failed, no restart
+    assert care.unit("InvocationID") == began
+    assert care.releases() == {"1.0"}
+    assert care.upgrade("2.1") == 0
+
+
+def test_an_engine_that_dies_in_a_loop_stays_down_and_is_told_clearly(care: Care) -> None:
+    remote(care.host, f"touch /run/engine-dies; systemctl kill -s KILL {UNIT}")
+    poll(lambda: care.unit("ActiveState") == "failed")
+    seen = care.fab.run("status")
+    assert seen.status == 1
+    assert "! vllm               failed (failed), ended with status 1, systemd gave up after 5 starts since" in seen.out
+    assert "! error              " in seen.out
+    failed = care.fab.run("restart")
+    assert failed.status == 1
+    assert "ImportError: libcudart.so.14: cannot open shared object file; a library is missing" in failed.error
+    remote(care.host, "rm /run/engine-dies")
+    assert care.fab.run("restart").status == 0
+    assert care.version() == "1.0"
+
+
+def test_memory_that_runs_out_costs_the_engine_and_nobody_else(care: Care) -> None:
+    """The machine's own limit of 1 GiB; a bystander with memory of its own lives on, and so does sshd."""
+    bystander = "import time; held = bytearray(b'x') * (128 << 20); time.sleep(600)"
+    pid = remote(care.host, f'setsid python3 -c "{bystander}" >/dev/null 2>&1 & echo $!').strip()
+    remote(care.host, "touch /run/engine-eats")
+    poll(lambda: int(care.unit("NRestarts")) > 0, deadline_s=60)
+    remote(care.host, "rm /run/engine-eats")
+    poll(lambda: care.unit("ActiveState") == "active")
+    seen = json.loads(care.fab.run("status", "--json").out)[0]
+    assert seen["oom_kills"] > 0
+    assert (seen["models"], seen["units"][0]["restarts"]) == (["tiny"], int(care.unit("NRestarts")))
+    memory = next(each for each in seen["space"] if each["name"] == "memory")
+    assert memory["total_gib"] == 1.0
+    assert 0.3 < memory["free_gib"] < 0.9
+    assert remote(care.host, f"kill {pid} && echo alive") == "alive\n"
+
+
+SKEWED = """\
+cat > /usr/local/bin/python3 <<'END'
+#!/bin/sh
+LD_PRELOAD=$(ls /usr/lib/*/faketime/libfaketime.so.1) FAKETIME={skew} exec /usr/bin/python3 "$@"
+END
+chmod 755 /usr/local/bin/python3
+echo 'Acquire::Check-Date "true";' > /etc/apt/apt.conf.d/zz-dates
+"""
+
+
+def test_a_wrong_clock_is_told_and_stops_nothing_but_apt(care: Care) -> None:
+    """The clock is the one that our programs on the host, and apt below them, see: a container has no own."""
+    assert bring(care.host, [Packages(name="skew", present=("libfaketime",))]).result.ok
+    remote(care.host, SKEWED.format(skew="-5y"))
+    try:
+        assert "! clock              18" in care.fab.run("status").out  # some 1825 days
+        remote(care.host, "rm -rf /var/lib/apt/lists/*")
+        wishes = [Packages(name="more", present=("bc",)), *release_of("1.1")]
+        behind = bring(care.host, wishes)
+        assert "is not valid yet" in behind.of(wishes[0]).error
+        assert "the clock of the host is behind" in behind.of(wishes[0]).error
+        assert care.version() == "1.1"
+    finally:
+        remote(care.host, "rm /usr/local/bin/python3 /etc/apt/apt.conf.d/zz-dates")
+    assert bring(care.host, wishes).result.ok
+    assert "clock" not in care.fab.run("status").out
+
+
+def test_the_clock_is_kept_by_what_the_image_brings_else_by_timesyncd(host: HostRecord) -> None:
+    """systemd skips timesyncd in containers, where it could not set the clock; here it may run all the same."""
+    drop_in = "/etc/systemd/system/systemd-timesyncd.service.d/10-test.conf"
+    run_here = File(path=drop_in, content="[Unit]\nConditionVirtualization=\n")
+    on_a_machine_of_its_own = base(moved(host, virtualization="vm"), GatewaySpec())
+    sync = replace(next(each for each in on_a_machine_of_its_own if each.id == "command:time-sync"), after=())
+    assert bring(host, [run_here, sync]).result.ok
+    assert remote(host, "systemctl is-active systemd-timesyncd; systemctl is-enabled systemd-timesyncd") == (
+        "active\nenabled\n"
+    )
+    assert bring(host, [run_here, sync]).result.changed == ()
+    remote(host, "systemctl disable --now systemd-timesyncd 2>/dev/null")
+    again = bring(host, [run_here, sync]).result
+    assert [outcome.id for outcome in again.changed] == ["command:time-sync"]

@@ -59,7 +59,7 @@ provision: .venv/.ready ## Install engine, models and gateway on the hosts; runs
 	@$(FAB) provision --stack $(STACK) $(ARGS)
 
 smoke: .venv/.ready ## Prove that the endpoint answers, and only to those who may ask
-	@$(PYTHON) -m serving.smoke --stack $(STACK) $(ARGS)
+	@$(FAB) smoke --stack $(STACK) $(ARGS)
 
 down: .venv/.ready ## Destroy STACK and confirm that nothing is left
 	@$(INFRA) down --stack $(STACK) $(ARGS)

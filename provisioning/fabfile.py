@@ -102,6 +102,31 @@ def status(
     _end(run)
 
 
+_smoke_task: Callable[[Function], Function] = task(
+    help={
+        "stack": WHICH["stack"],
+        "inventory": WHICH["inventory"],
+        "wait-s": "How long the endpoint may take to get ready.",
+        "json": "As JSON.",
+    },
+    auto_shortflags=False,
+)
+
+
+@_smoke_task
+def smoke(_: Any, *, stack: str = "", inventory: str = "", wait_s: str = "", json: bool = False) -> None:
+    """Prove that the endpoint answers, only to those who may ask, and that GPU hosts compute on their GPUs."""
+
+    def run() -> int:
+        target, patience_s = Target(stack, inventory), _number("wait-s", wait_s) if wait_s else 0
+        say(f"→ smoke test of {target.name}")
+        from provisioning.smoke import smoke
+
+        return smoke(target, wait_s=patience_s, as_json=json)
+
+    _end(run)
+
+
 @_task(LOGS)
 def logs(
     _: Any,

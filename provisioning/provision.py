@@ -51,7 +51,7 @@ def provision(target: Target, *, names: Sequence[str], roles: Sequence[str], at_
 
             drop_other_keys(outputs.stack, outputs.gateway.clients)
     say(f"✓ provision {outputs.stack}: {time.monotonic() - began:.1f} s; {path}")
-    next_command(target.smoke_command(outputs.stack), target.command("status"))
+    next_command(target.command("smoke"), target.command("status"))
     return 0
 
 
@@ -71,7 +71,7 @@ def plan(target: Target, *, names: Sequence[str], roles: Sequence[str], at_once:
         next_command(target.command("provision"))
     else:
         say("nothing to change")
-        next_command(target.smoke_command(outputs.stack), target.command("status"))
+        next_command(target.command("smoke"), target.command("status"))
     return 0
 
 

@@ -49,7 +49,7 @@ def status(target: Target, *, names: Sequence[str], at_once: int, as_json: bool)
     else:
         print("\n\n".join(screen(each) for each in seen), flush=True)
     if ok:
-        next_command(target.smoke_command(outputs.stack), target.command("logs"))
+        next_command(target.command("smoke"), target.command("logs"))
         return 0
     next_command(target.command("provision"), target.command("logs"))
     return 1

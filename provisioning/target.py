@@ -26,7 +26,3 @@ class Target:
         if self.stack:
             return f"make {task} STACK={self.stack}"
         return f"fab -r provisioning {task} --inventory {self.inventory}"
-
-    def smoke_command(self, stack: str) -> str:
-        """Return what a person types to test the endpoint of `stack`, as the inventory calls it."""
-        return self.command("smoke") if self.stack else f"python -m serving.smoke --stack {stack}"

@@ -76,7 +76,7 @@ def upgrade_engine(target: Target, *, names: Sequence[str], allow_downgrade: boo
         rest = [host.name for host in hosts[len(done) :]]
         untouched = f"left as they were: {', '.join(rest)}; " if rest else ""
         raise HostError(failure.what, where=failure.where, hint=f"{untouched}see `{target.command('logs')}`")
-    next_command(target.smoke_command(outputs.stack), target.command("status"))
+    next_command(target.command("smoke"), target.command("status"))
     return 0
 
 

@@ -5,16 +5,18 @@ Reaches no host. Imported late: templates and certificates cost time that a conn
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.errors import ConfigError
 from infra.outputs import HostRecord, StackOutputs
-from provisioning.converge.resources import Resource
+from provisioning.converge.resources import Resource, Unit
 from provisioning.credentials import Credentials, credentials_for, keys_file
 from provisioning.roles.base import base
 from provisioning.roles.gateway import gateway
 from provisioning.roles.nvidia import with_driver
+from provisioning.roles.tunnel import tunnel, with_engine_key
 from provisioning.roles.vllm import vllm
+from provisioning.tunnel_keys import tunnel_keys
 from serving.endpoint import Endpoint, endpoint_of
 from serving.sources import resolve_sources
 
@@ -48,30 +50,59 @@ def wishes_for(
     sources = resolve_sources(serving) if "engine" in roles else None
     # Of all hosts, also those that are left out of this run: the endpoint is the stack's.
     credentials = (
-        {host.name: credentials_for(outputs.stack, host, outputs.gateway) for host in outputs.hosts}
+        {
+            host.name: credentials_for(outputs.stack, host, outputs.gateway)
+            for host in outputs.hosts
+            if outputs.has_gateway(host)
+        }
         if "gateway" in roles
         else {}
     )
+    keys = tunnel_keys(outputs.stack) if outputs.tunnel is not None else None
     lists = {
         host.name: _joined(
             base(host, outputs.gateway) if "base" in roles else [],
             with_driver(host, serving, vllm(host, serving, sources, allow_downgrade=allow_downgrade))
-            if sources is not None
+            if sources is not None and outputs.has_engine(host)
             else [],
-            gateway(serving, outputs.gateway, credentials[host.name]) if credentials else [],
+            tunnel(outputs, host, keys) if keys is not None and "gateway" in roles else [],
+            gateway(serving, outputs.gateway, credentials[host.name]) if host.name in credentials else [],
         )
         for host in hosts
     }
+    if keys is not None and serving.engine == "vllm":
+        lists = {name: with_engine_key(each, keys.engine) for name, each in lists.items()}
     return Wishes(lists, _endpoint(outputs, list(credentials.values())) if credentials else None)
 
 
 def _joined(*lists: Sequence[Resource]) -> list[Resource]:
-    """Return the lists as one; what two roles wish for in the same words (the engine's key) stands in it once."""
+    """Return the lists as one; what two roles wish for in the same words (the engine's key) stands in it once.
+
+    A unit that two roles wish for (sshd) stands where the later one has it, and restarts for what either names.
+    """
     joined: list[Resource] = []
     for resource in itertools.chain(*lists):
-        if resource not in joined:
+        former = next((each for each in joined if each.id == resource.id), None)
+        if isinstance(former, Unit) and isinstance(resource, Unit):
+            joined.remove(former)
+            joined.append(_for_both(former, resource))
+        elif resource != former:
             joined.append(resource)
     return joined
+
+
+def _for_both(former: Unit, later: Unit) -> Unit:
+    """Return the later unit with the former's reasons to wait, restart and reload."""
+    return replace(
+        later,
+        after=_union(former.after, later.after),
+        restart_on=_union(former.restart_on, later.restart_on),
+        reload_on=_union(former.reload_on, later.reload_on),
+    )
+
+
+def _union(former: tuple[str, ...], later: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*former, *later)))
 
 
 def _endpoint(outputs: StackOutputs, credentials: Sequence[Credentials]) -> Endpoint:
@@ -83,4 +114,5 @@ def _endpoint(outputs: StackOutputs, credentials: Sequence[Credentials]) -> Endp
         outputs.gateway,
         ca=credentials[0].ca,
         keys_file=keys_file(outputs.stack),
+        gpu_hosts=[host.name for host in outputs.hosts if host.gpu is not None],
     )

@@ -36,6 +36,7 @@ class Endpoint(Frozen):
     adapters: tuple[str, ...] = Field(default=(), description="The names among them that are adapters' aliases.")
     keys_file: Path = Field(description='JSON, 0600: {"client": "API key"}.')
     client: str = Field(description="Whose key the smoke test uses.")
+    gpu_hosts: tuple[str, ...] = Field(default=(), description="Hosts that must compute on their GPUs.")
 
     @property
     def base_model(self) -> str:
@@ -62,7 +63,14 @@ class Endpoint(Frozen):
 
 
 def endpoint_of(
-    stack: str, hosts: Sequence[str], serving: ServingSpec, gateway: GatewaySpec, *, ca: Path | None, keys_file: Path
+    stack: str,
+    hosts: Sequence[str],
+    serving: ServingSpec,
+    gateway: GatewaySpec,
+    *,
+    ca: Path | None,
+    keys_file: Path,
+    gpu_hosts: Sequence[str] = (),
 ) -> Endpoint:
     """Return the endpoint of `stack` on `hosts`: for each the address or name that its certificate is good for."""
     urls = list(dict.fromkeys(_url(host, gateway.port) for host in hosts))  # hosts may share a name and a certificate
@@ -77,6 +85,7 @@ def endpoint_of(
         adapters=tuple(dict.fromkeys(adapter.name for adapter in serving.adapters)),
         keys_file=keys_file,
         client=gateway.clients[0],
+        gpu_hosts=tuple(gpu_hosts),
     )
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from serving.endpoint import Endpoint
     from serving.smoke_checks import Check
 
+LookAtGpu = Callable[[str], str]
+"""Returns what shows that a host computes on its GPUs, or raises CheckError."""
+
 PAUSE_S = 1.0
 CONNECT_S = 5.0
 READY = 200
@@ -39,9 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_cli(lambda: smoke(_endpoint(options), wait_s=options.wait_s, as_json=options.json))
 
 
-def smoke(endpoint: "Endpoint", *, wait_s: float = 0, as_json: bool = False) -> int:
+def smoke(
+    endpoint: "Endpoint", *, wait_s: float = 0, as_json: bool = False, look_at_gpu: "LookAtGpu | None" = None
+) -> int:
     """Check `endpoint`, print and keep the result; return 1 when a check failed.
 
+    `look_at_gpu` is asked for each GPU host, after the endpoint has answered; it comes from whoever can reach hosts.
     Raises CheckError when the endpoint cannot be reached at all, ConfigError when its key or CA is not here.
     """
     from core.runs import write_result
@@ -53,6 +59,10 @@ def smoke(endpoint: "Endpoint", *, wait_s: float = 0, as_json: bool = False) -> 
         for url in endpoint.urls:
             wait_until_ready(url, endpoint.ca, wait_s)
             found += run_checks(endpoint, url)
+        found += [
+            _run(f"gpu[{name}]", lambda name=name: (look_at_gpu or _nobody_looked)(name))  # type: ignore[misc]
+            for name in endpoint.gpu_hosts
+        ]
     except CheckError as error:
         found.append({"name": "reachable", "ok": False, "seconds": _since(began), "detail": str(error)})
         raise
@@ -72,6 +82,11 @@ def smoke(endpoint: "Endpoint", *, wait_s: float = 0, as_json: bool = False) -> 
     say(f"✓ smoke test: {len(found)} checks, {_since(began)} s; {path}")
     next_command(*_commands(endpoint, "status", "down"))
     return 0
+
+
+def _nobody_looked(_: str) -> str:
+    """A GPU that nobody looked at may be idle while the CPU computes."""
+    raise CheckError("the endpoint does not tell whether the GPU computes; `make smoke` looks at the host too")
 
 
 def _commands(endpoint: "Endpoint", *tasks: str) -> list[str]:

@@ -103,7 +103,7 @@ is_done && exit 0
 
 case $purpose in
   commands) ;;
-  tests) need_programs git=git ssh-keygen=openssh-client ss=iproute2 haproxy=haproxy ;;
+  tests) need_programs git=git ssh-keygen=openssh-client ss=iproute2 haproxy=haproxy gpg=gpg gpg-agent=gpg-agent ;;
   checks) need_programs git=git shellcheck=shellcheck ;;
   *) fail "tools/bootstrap.sh knows no $purpose" "write tests, checks or nothing" ;;
 esac

@@ -39,7 +39,7 @@ def wanted(**changed: Any) -> dict[str, Any]:
 
 def fingerprint(armoured: str) -> str:
     """Return the fingerprint of the first key: SHA-1 over its packet, as RFC 4880 section 12.2 has it."""
-    body = armoured.split("\n\n", 1)[1].split("\n=")[0]
+    body = armoured.split("\n\n", 1)[1].split("\n=", maxsplit=1)[0]
     packets = base64.b64decode(body)
     assert packets[0] == 0x99, "an old-format public key packet with two bytes of length"
     length = int.from_bytes(packets[1:3], "big")

@@ -297,3 +297,19 @@ def test_first_words_come_at_once(endpoint: Endpoint) -> None:
     assert first.decode() == "→ smoke test of demo\n"
     assert process.returncode == 0
     assert seconds < 2
+
+
+def test_gpu_hosts_are_looked_at_after_the_endpoint_has_answered(endpoint: Endpoint, tmp_path: Path) -> None:
+    """What a host says is a check like the others; a GPU host that nobody looks at is a failure, never a pass."""
+    on_gpu = endpoint.model_copy(update={"gpu_hosts": ("a", "b")})
+
+    def look(name: str) -> str:
+        if name == "b":
+            raise CheckError("it computes on the CPU")
+        return "14.9 GiB of VRAM"
+
+    assert smoke(on_gpu, look_at_gpu=look) == 1
+    assert [check["name"] for check in result(tmp_path)["checks"]] == [*ALL, "gpu[a]", "gpu[b]"]
+    assert failed(tmp_path) == ["gpu[b]"]
+    assert smoke(on_gpu) == 1
+    assert failed(tmp_path) == ["gpu[a]", "gpu[b]"]

@@ -1,0 +1,123 @@
+#!/usr/bin/env python3
+"""Print where the engine of this host computes, as JSON, from what others than the engine's own config say.
+
+    gpu-report UNIT ENGINE PORT
+
+Changes nothing, and asks the engine for no answer: VRAM says what the last answers were computed with.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+ANSWER_S = 10
+PROGRAM_S = 60
+SMI_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/bin", "/usr/lib/wsl/lib"))
+WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
+"""In the order in which vLLM looks for them: the first kind that is there is what it loads."""
+
+
+def output(*argv: str) -> str:
+    """Return what a program writes; nothing when it fails, hangs or is missing."""
+    try:
+        done = subprocess.run(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False, timeout=PROGRAM_S
+        )
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def smi(query: str) -> list[list[str]]:
+    """Return the rows that nvidia-smi answers with."""
+    program = shutil.which("nvidia-smi", path=SMI_PATH)
+    text = output(program, query, "--format=csv,noheader,nounits") if program else ""
+    return [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if row]
+
+
+def properties(unit: str) -> dict[str, str]:
+    """Return what systemd knows of the unit."""
+    text = output("systemctl", "show", "--property=MainPID,InvocationID", "--", unit)
+    return dict(line.partition("=")[::2] for line in text.splitlines())
+
+
+def processes_of(unit: str) -> list[int]:
+    """Return the processes of the unit, whichever of them holds the GPU."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cgroup"):
+        try:
+            if f"/{unit}" in path.read_text(encoding="ascii"):
+                found.append(int(path.parent.name))
+        except OSError:
+            continue  # it has just ended
+    return found
+
+
+def vllm_weights(pid: str) -> int:
+    """Return the bytes of the weights that the process was told to load; 0 when it does not run."""
+    try:
+        words = Path("/proc", pid, "cmdline").read_bytes().decode().split("\0")
+        folder = Path(words[words.index("--model") + 1])
+    except (OSError, ValueError, IndexError):
+        return 0
+    kinds = (sum(path.stat().st_size for path in folder.glob(pattern)) for pattern in WEIGHTS)
+    return next((size for size in kinds if size), 0)
+
+
+def vllm_platform(invocation: str) -> str:
+    """Return the device that vLLM named when it started, e.g. `cuda`; nothing when its journal does not tell."""
+    text = output("journalctl", "-q", "-o", "cat", "--no-pager", f"_SYSTEMD_INVOCATION_ID={invocation}")
+    found = re.findall(r"\bdevice_config=(\w+)", text)
+    return found[-1] if found else ""
+
+
+def ollama_models(port: str) -> list[dict[str, Any]]:
+    """Return what Ollama has loaded: size in memory, size in VRAM and size of the file; bytes."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is behind no proxy
+
+    def get(path: str) -> list[dict[str, Any]]:
+        with opener.open(f"http://127.0.0.1:{port}{path}", timeout=ANSWER_S) as answer:
+            return json.load(answer)["models"] or []
+
+    try:
+        files = {each["name"]: each["size"] for each in get("/api/tags")}
+        return [
+            {"name": each["name"], "size": each["size"], "vram": each["size_vram"], "file": files.get(each["name"], 0)}
+            for each in get("/api/ps")
+        ]
+    except (OSError, ValueError, KeyError):
+        return []
+
+
+def main(unit: str, engine: str, port: str) -> None:
+    """Print the report."""
+    seen = properties(unit)
+    of_vllm = engine == "vllm"
+    report = {
+        "drivers": [row[0] for row in smi("--query-gpu=driver_version")],
+        "apps": [
+            {"gpu": gpu, "pid": int(pid), "mib": int(mib) if mib.isdecimal() else None}
+            for gpu, pid, mib in smi("--query-compute-apps=gpu_uuid,pid,used_memory")
+        ],
+        "engine_pids": processes_of(unit),
+        "weights_bytes": vllm_weights(seen.get("MainPID", "0")) if of_vllm else 0,
+        "platform": vllm_platform(seen.get("InvocationID", "")) if of_vllm else "",
+        "models": [] if of_vllm else ollama_models(port),
+    }
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

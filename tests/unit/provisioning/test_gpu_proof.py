@@ -1,0 +1,97 @@
+"""What counts as proof that an engine computes on its GPUs, and every way to seem so without."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import CheckError
+from infra.outputs import Gpu
+from provisioning.gpu_proof import GIB, GpuReport, judge
+from provisioning.programs import gpu_report
+from serving.spec import ServingSpec
+from tests.unit.provisioning.records import SERVING
+
+TWO_L4 = Gpu(model="L4", count=2, vram_gib=22.35)
+
+VLLM: dict[str, Any] = {
+    "drivers": ["580.159.04", "580.159.04"],
+    "apps": [
+        {"gpu": "GPU-a", "pid": 11, "mib": 20000},
+        {"gpu": "GPU-b", "pid": 12, "mib": 20000},
+        {"gpu": "GPU-b", "pid": 99, "mib": 1000},
+    ],
+    "engine_pids": [10, 11, 12],
+    "weights_bytes": 15 * GIB,
+    "platform": "cuda",
+    "models": [],
+}
+MODEL = {"name": "tiny:latest", "size": 6 * GIB, "vram": 6 * GIB, "file": 5 * GIB}
+OLLAMA: dict[str, Any] = {
+    **VLLM,
+    "apps": [{"gpu": "GPU-a", "pid": 11, "mib": 6200}],
+    "weights_bytes": 0,
+    "platform": "",
+    "models": [MODEL],
+}
+
+
+def judged(seen: dict[str, Any], engine: str = "vllm") -> str:
+    return judge(GpuReport.read(seen), TWO_L4, ServingSpec.model_validate({**SERVING, "engine": engine}))
+
+
+def test_the_proof_names_what_was_seen() -> None:
+    assert judged(VLLM) == ("39.1 GiB of VRAM for 15.0 GiB of weights on 2 x L4, driver 580.159.04, vLLM says cuda")
+    assert judged(OLLAMA, "ollama").endswith("on 1 x L4, driver 580.159.04, Ollama says 100% GPU")
+
+
+@pytest.mark.parametrize(
+    ("engine", "changed", "words"),
+    [
+        ("vllm", {"drivers": []}, "nvidia-smi answers for 0 GPUs, and 2 x L4 should be"),
+        ("vllm", {"drivers": ["580.159.04"]}, "nvidia-smi answers for 1 GPUs"),
+        ("vllm", {"engine_pids": []}, "vllm.service does not run"),
+        ("vllm", {"apps": []}, "no process of vllm.service is on a GPU: it computes on the CPU"),
+        ("vllm", {"apps": [{"gpu": "GPU-a", "pid": 99, "mib": 20000}]}, "it computes on the CPU"),
+        ("vllm", {"apps": [{"gpu": "GPU-a", "pid": 11, "mib": 300}]}, "part of it is computed on the CPU"),
+        ("vllm", {"apps": [{"gpu": "GPU-a", "pid": 11, "mib": None}]}, "0.0 GiB of VRAM for 15.0 GiB"),
+        ("vllm", {"apps": [{"gpu": "GPU-a", "pid": 11, "mib": 20000}]}, "vLLM is on 1 of 2 GPUs"),
+        ("vllm", {"weights_bytes": 0}, "the engine has no weights loaded"),
+        ("vllm", {"platform": "cpu"}, "vLLM's platform is not cuda (cpu)"),
+        ("vllm", {"platform": ""}, "none in the journal of this start"),
+        ("ollama", {"models": [{**MODEL, "vram": 3 * GIB}]}, "Ollama has 50% of tiny:latest on the GPU, not 100%"),
+        ("ollama", {"models": []}, "the engine has no weights loaded"),
+    ],
+)
+def test_what_speaks_against_it_is_told(engine: str, changed: dict[str, Any], words: str) -> None:
+    with pytest.raises(CheckError) as caught:
+        judged({**(VLLM if engine == "vllm" else OLLAMA), **changed}, engine)
+    assert words in str(caught.value)
+
+
+def test_the_report_of_a_host_without_gpu_or_engine_proves_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, gpu_report.__file__, "no-such-unit.service", "vllm", "1"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    with pytest.raises(CheckError):
+        judged(json.loads(done.stdout))
+
+
+def test_weights_are_those_of_the_kind_that_the_engine_loads(tmp_path: Path) -> None:
+    """A repository that holds the same weights twice is not taken for a model of twice the size."""
+    (tmp_path / "model.safetensors").write_bytes(b"x" * 300)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"x" * 900)
+    engine = subprocess.Popen([sys.executable, "-c", "input()", "--model", str(tmp_path)], stdin=subprocess.PIPE)
+    try:
+        assert gpu_report.vllm_weights(str(engine.pid)) == 300
+    finally:
+        engine.kill()
+        engine.communicate()
+    assert gpu_report.vllm_weights(str(engine.pid)) == 0

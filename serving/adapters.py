@@ -34,6 +34,8 @@ class AdapterConfig:
     """Modules trained whole beside the adapter; vLLM and Ollama cannot load them."""
     dora: bool
     bias: str
+    target_modules: frozenset[str] | None
+    """Last parts of the names of the modules that it changes; none where a pattern stands for them."""
 
 
 def read_adapter_config(folder: Path, *, where: str) -> AdapterConfig:
@@ -55,7 +57,13 @@ def read_adapter_config(folder: Path, *, where: str) -> AdapterConfig:
         full_modules=tuple(content.get("modules_to_save") or ()),
         dora=bool(content.get("use_dora")),
         bias=str(content.get("bias") or "none"),
+        target_modules=_last_parts(content.get("target_modules")),
     )
+
+
+def _last_parts(modules: Any) -> frozenset[str] | None:
+    """Return what peft's `target_modules` names; it may be a list, or a pattern such as `all-linear`."""
+    return frozenset(str(each).rpartition(".")[2] for each in modules) if isinstance(modules, list) else None
 
 
 def check_adapter(
@@ -73,6 +81,27 @@ def check_adapter(
     `max_rank` the largest rank that the engine makes room for.
     """
     config = read_adapter_config(folder, where=where)
+    check_config(adapter, config, folder, base_repo=base_repo, max_rank=max_rank, where=where)
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise ConfigError(f"{folder} has no {WEIGHTS}", where=where, hint="save it with safe_serialization=True")
+    _check_sha256(adapter, weights, where=where)
+    _check_modules(config, folder, base=base, where=where)
+
+
+def check_config(
+    adapter: AdapterSpec,
+    config: AdapterConfig,
+    folder: Path | str,
+    *,
+    base_repo: str | None,
+    max_rank: int | None,
+    where: str,
+) -> None:
+    """Raise ConfigError unless what the adapter says of itself fits; `folder` names the place of its files.
+
+    All that can be told before its weights are here.
+    """
     if max_rank is not None and config.rank > max_rank:
         raise ConfigError(
             f"rank {config.rank} of {folder} is above vllm.max_lora_rank {max_rank}",
@@ -88,11 +117,11 @@ def check_adapter(
             where=where,
             hint="merge it into the base model, or train it without",
         )
-    weights = folder / WEIGHTS
-    if not weights.is_file():
-        raise ConfigError(f"{folder} has no {WEIGHTS}", where=where, hint="save it with safe_serialization=True")
-    _check_sha256(adapter, weights, where=where)
-    _check_base(config, folder, base=base, base_repo=base_repo, where=where)
+    is_repository = config.base_model.count("/") == 1 and not config.base_model.startswith((".", "/"))
+    if base_repo is not None and is_repository and config.base_model.lower() != base_repo.lower():
+        raise ConfigError(
+            f"{folder} was trained on {config.base_model}, not on {base_repo}", where=where, hint="use its own base"
+        )
 
 
 def _check_sha256(adapter: AdapterSpec, weights: Path, *, where: str) -> None:
@@ -108,16 +137,11 @@ def _check_sha256(adapter: AdapterSpec, weights: Path, *, where: str) -> None:
         )
 
 
-def _check_base(config: AdapterConfig, folder: Path, *, base: Path | None, base_repo: str | None, where: str) -> None:
-    """Refuse an adapter of another base: by name where both come from the hub, else by the modules and their sizes.
+def _check_modules(config: AdapterConfig, folder: Path, *, base: Path | None, where: str) -> None:
+    """Refuse an adapter of a base that lies here, by the modules and their sizes.
 
     Lenient where checkpoints name things differently (quantised, fused or tied weights): the engine has the last word.
     """
-    is_repository = config.base_model.count("/") == 1 and not config.base_model.startswith((".", "/"))
-    if base_repo is not None and is_repository and config.base_model.lower() != base_repo.lower():
-        raise ConfigError(
-            f"{folder} was trained on {config.base_model}, not on {base_repo}", where=where, hint="use its own base"
-        )
     files = sorted(base.glob("*.safetensors")) if base is not None else []
     known = {name: shape for path in files for name, shape in read_shapes(path).items()}
     modules = {part for name in known for part in name.split(".")}

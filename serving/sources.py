@@ -3,7 +3,8 @@
 Copies and fetches nothing itself.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -13,6 +14,7 @@ from serving.adapters import check_adapter
 from serving.model_folder import check_model
 from serving.ollama_sources import Archive, RegistryFetch, gguf_folder, release_archive
 from serving.ollama_spec import GgufSource, OllamaSource
+from serving.remote_sources import BucketSource, HttpsSource, cloud_keys
 from serving.spec import FolderSource, HubSource, ModelSource, ServingSpec, Source, TinySource
 from serving.spec_files import full_path
 
@@ -32,8 +34,36 @@ class HubFetch:
     revision: str
     token: SecretStr | None = None
 
+    @property
+    def words(self) -> tuple[str, str]:
+        """What the program that fetches is told: place and pin."""
+        return (self.repo, self.revision)
 
-ResolvedSource = LocalFolder | HubFetch
+    @property
+    def environment(self) -> dict[str, SecretStr]:
+        """The secrets that it needs."""
+        return {"HF_TOKEN": self.token} if self.token else {}
+
+
+@dataclass(frozen=True)
+class ListedFetch:
+    """A folder of a bucket or a web server, fetched by the host and checked against a list of checksums in it."""
+
+    url: str
+    sha256: str
+    """Of the list, SHA256SUMS."""
+    environment: Mapping[str, SecretStr] = field(default_factory=dict)
+    """The secrets that reading it needs."""
+    by_host: bool = False
+    """Whether the host's own role reads it; this computer may not be able to."""
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """What the program that fetches is told: place and pin."""
+        return (self.url, self.sha256)
+
+
+ResolvedSource = LocalFolder | HubFetch | ListedFetch
 
 
 @dataclass(frozen=True)
@@ -104,3 +134,10 @@ def resolve(source: Source, *, key: str) -> ResolvedSource:
             return LocalFolder(path)
         case HubSource():
             return HubFetch(source.repo, source.revision, source.token.read() if source.token else None)
+        case BucketSource():
+            handed = source.credentials == "handed"
+            keys = cloud_keys(source.kind, key=f"{key}.credentials") if handed else {}
+            return ListedFetch(source.url, source.sha256, keys, by_host=not handed)
+        case HttpsSource():
+            token = {"LLM_FETCH_TOKEN": source.token.read()} if source.token else {}
+            return ListedFetch(source.url, source.sha256, token)

@@ -12,6 +12,7 @@ from core.frozen import Frozen
 from core.rules import Sha256, matching, refuse, twice
 from core.secret import SecretRef
 from serving.ollama_spec import GgufSource, OllamaSource, OllamaSpec
+from serving.remote_sources import BucketSource, HttpsSource
 from serving.spec_rules import GATEWAY_RULES, SERVING_RULES
 
 ServedName = Annotated[
@@ -69,9 +70,12 @@ class TinySource(Frozen):
     adapter: Literal["a", "b"] | None = Field(default=None, description="One of its adapters; none for the base model.")
 
 
-Source = Annotated[HubSource | FolderSource | TinySource, Field(discriminator="kind")]
+Source = Annotated[HubSource | BucketSource | HttpsSource | FolderSource | TinySource, Field(discriminator="kind")]
 
-ModelSource = Annotated[HubSource | FolderSource | TinySource | OllamaSource | GgufSource, Field(discriminator="kind")]
+ModelSource = Annotated[
+    HubSource | BucketSource | HttpsSource | FolderSource | TinySource | OllamaSource | GgufSource,
+    Field(discriminator="kind"),
+]
 
 
 class ModelSpec(Frozen):
@@ -79,7 +83,7 @@ class ModelSpec(Frozen):
 
     name: ServedName = Field(description="Name under which clients ask for the base model.")
     source: ModelSource = Field(
-        description="Where it comes from: a mapping with kind hub, folder, tiny, ollama or gguf."
+        description="Where it comes from: a mapping with kind hub, s3, gs, https, folder, tiny, ollama or gguf."
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="Type of weights and activations."
@@ -103,7 +107,7 @@ class AdapterSpec(Frozen):
     version: int = Field(
         default=1, ge=1, description="Version; also served as name@version (Ollama: name:version), for ever."
     )
-    source: Source = Field(description="Where it comes from: a mapping with kind hub, folder or tiny.")
+    source: Source = Field(description="Where it comes from: a mapping with kind hub, s3, gs, https, folder or tiny.")
     sha256: Sha256 | None = Field(default=None, description="SHA-256 of adapter_model.safetensors.")
     rank: int = Field(default=8, ge=1, le=512, description="LoRA rank, as in adapter_config.json.")
     promoted: bool = Field(

@@ -160,6 +160,10 @@ def tiny_context_fits(spec: "ServingSpec") -> Iterator[Problem]:
 def licence_accepted(spec: "ServingSpec") -> Iterator[Problem]:
     """A licence that forbids commercial use is named by whoever deploys the model."""
     source = spec.model.source
+    if source.kind in ("s3", "gs", "https") and "exaone" in source.url.lower() and not spec.model.accept_licence:
+        names = ", ".join(sorted({*LICENCES.values(), OTHER_EXAONE_LICENCE}))
+        hint = f"read the LICENSE beside the weights (non-commercial use only) and write its name: {names}"
+        yield Problem("model.accept_licence", "is missing", hint)
     if source.kind != "hub" or not source.repo.startswith("LGAI-EXAONE/"):
         return
     wanted = next((name for start, name in LICENCES.items() if source.repo.startswith(start)), OTHER_EXAONE_LICENCE)

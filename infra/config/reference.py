@@ -52,9 +52,9 @@ def _collect(model: type[BaseModel], key: str, found: dict[type[BaseModel], list
 
 def _section(model: type[BaseModel], keys: list[str]) -> str:
     """Return the Markdown of one model."""
-    title = ", ".join(f"`{key}`" for key in keys if key) or "Top level"
+    title = ", ".join(f"`{key}`" for key in dict.fromkeys(keys) if key) or "Top level"
     kinds = literals(model.model_fields["kind"].annotation) if "kind" in model.model_fields else ()
-    title += "".join(f", kind `{kind}`" for kind in kinds)
+    title += f", kind {' or '.join(f'`{kind}`' for kind in kinds)}" if kinds else ""
     about = " ".join(str(model.__doc__).partition("\n\n")[0].split())
     rows = "".join(
         f"| `{name}` | {_values(field)} | {_default(field)} | {_meaning(field, join(keys[0], name))} |\n"

@@ -3,9 +3,12 @@
 
     fetch-model REPO REVISION FOLDER [NAME=SHA256…] [--check]    a repository of the Hugging Face hub at a commit
     fetch-model URL SHA256 FOLDER [NAME=SHA256…] [--check]       s3://, gs:// or https://, with a list SHA256SUMS in it
+    fetch-model PLACE PIN --show NAME                            print checksums and one small file as JSON
+    fetch-model ollama+URL/OWNER/NAME:TAG DIGEST FOLDER [--check]  a model of Ollama's registry, by its digest
 
 A fetch that was cut off goes on where it stopped. SHA256 is that of the list. NAME=SHA256 pins a file beyond what the
-source says. With --check nothing is fetched: exits 0 when FOLDER is whole. Which variables hold tokens and keys: see
+source says; --max-rank=N and --base=REPO refuse an adapter that does not fit, before its weights are fetched. With
+--check nothing is fetched: exits 0 when FOLDER is whole. Which variables hold tokens and keys: see
 hub.py, amazon.py and google.py in llm_fetch, which lies beside this file; for https:// it is LLM_FETCH_TOKEN.
 """
 

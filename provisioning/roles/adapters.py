@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from infra.outputs import HostRecord
-from provisioning.converge.resources import Command, File, Resource
+from provisioning.converge.resources import Command, Directory, File, Resource
 from provisioning.programs import program
 from provisioning.roles.layout import LIB_DIR
-from provisioning.roles.store import Stored, store
+from provisioning.roles.store import Stored, fetch_program, store
+from serving.adapters import WEIGHTS
 from serving.sources import ResolvedSource
-from serving.spec import ServingSpec
+from serving.spec import AdapterSpec, HubSource, ServingSpec
 
 ADAPTER_VERSIONS = f"{LIB_DIR}/adapter-versions"
 
@@ -32,8 +33,13 @@ class Adapters:
 
     plugin: Sequence[File]
     """The engine is restarted when it changes."""
-    resources: Sequence[Resource]
-    """All, in an order that works; the engine's key comes before."""
+    versions: Sequence[Resource]
+    """Files of the versions, and what has the engine serve them; a running one goes on. Its key comes before."""
+
+    @property
+    def resources(self) -> tuple[Resource, ...]:
+        """All, in an order that works."""
+        return (*self.plugin, *self.versions)
 
     @property
     def ids(self) -> tuple[str, ...]:
@@ -45,11 +51,7 @@ def adapters(host: HostRecord, serving: ServingSpec, sources: Sequence[ResolvedS
     """Return what brings the adapters of `serving` to `host`, and into its engine if that runs."""
     if not serving.adapters:
         return Adapters((), ())
-    stored = [
-        adapter_store(host, adapter.versioned_name, source, adapter.sha256)
-        for adapter, source in zip(serving.adapters, sources, strict=True)
-    ]
-    plugin = _plugin()
+    stored = [_store(host, serving, adapter, source) for adapter, source in zip(serving.adapters, sources, strict=True)]
     helper = File(path=ADAPTER_VERSIONS, content=program("adapter_versions"), mode=0o755)
     wish = {
         "versions": {adapter.versioned_name: each.path for adapter, each in zip(serving.adapters, stored, strict=True)},
@@ -64,12 +66,24 @@ def adapters(host: HostRecord, serving: ServingSpec, sources: Sequence[ResolvedS
         timeout_s=LOAD_TIMEOUT_S,
         after=(helper.id, *(each.resource.id for each in stored)),
     )
-    return Adapters(plugin, (*plugin, helper, *(each.resource for each in stored), served))
+    return Adapters(_plugin(), (helper, *(each.resource for each in stored), served))
 
 
-def adapter_store(host: HostRecord, versioned_name: str, source: ResolvedSource, sha256: str | None) -> Stored:
+def adapters_alone(host: HostRecord, serving: ServingSpec, sources: Sequence[ResolvedSource]) -> list[Resource]:
+    """Return what brings the adapters to a host whose engine was started with adapters already."""
+    folders = [Directory(path=path) for path in (host.data_dir, f"{host.data_dir}/adapters")]
+    return [*folders, *fetch_program(), *adapters(host, serving, sources).versions]
+
+
+def _store(host: HostRecord, serving: ServingSpec, adapter: AdapterSpec, source: ResolvedSource) -> Stored:
     """Return what brings one version to `host`. Its files never change, so it has a folder of its own for ever."""
-    return store(source, f"{host.data_dir}/adapters/{versioned_name}", sha256, immutable=True)
+    base = serving.model.source
+    conditions = (
+        *((f"{WEIGHTS}={adapter.sha256}",) if adapter.sha256 else ()),
+        f"--max-rank={serving.vllm.max_lora_rank}",
+        *((f"--base={base.repo}",) if isinstance(base, HubSource) else ()),
+    )
+    return store(source, f"{host.data_dir}/adapters/{adapter.versioned_name}", conditions, immutable=True)
 
 
 def environment(host: HostRecord, serving: ServingSpec) -> dict[str, str]:

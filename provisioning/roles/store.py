@@ -1,11 +1,12 @@
 """Files of a model or an adapter on a host: sent from here, or fetched by the host itself."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from provisioning.converge.resources import Command, File, Resource, Secret, Tree
 from provisioning.programs import modules, program
 from provisioning.roles.layout import LIB_DIR
-from serving.sources import HubFetch, ResolvedSource
+from serving.sources import LocalFolder, ResolvedSource
 
 FETCH_MODEL = f"{LIB_DIR}/fetch-model"
 
@@ -28,19 +29,21 @@ def fetch_program() -> list[File]:
     ]
 
 
-def store(source: ResolvedSource, path: str, adapter_sha256: str | None = None, *, immutable: bool = False) -> Stored:
-    """Return the resource that puts the files of `source` at `path`; what the hub has at a revision never changes."""
-    if not isinstance(source, HubFetch):
+def store(source: ResolvedSource, path: str, conditions: Sequence[str] = (), *, immutable: bool = False) -> Stored:
+    """Return the resource that puts the files of `source` at `path`; what the hub has at a commit never changes.
+
+    `conditions` are words for the fetch: what it refuses.
+    """
+    if isinstance(source, LocalFolder):
         above = f"directory:{path.rpartition('/')[0]}"
         return Stored(Tree(path=path, source=source.path, immutable=immutable, after=(above,)), path)
-    pinned = (f"adapter_model.safetensors={adapter_sha256}",) if adapter_sha256 else ()
-    fetch = ("python3", FETCH_MODEL, source.repo, source.revision, path, *pinned)
+    fetch = ("python3", FETCH_MODEL, *source.words, path, *conditions)
     return Stored(
         Command(
             name=f"fetch {path}",
             argv=fetch,
             check=(*fetch, "--check"),
-            env={"HF_TOKEN": Secret(source.token.get_secret_value())} if source.token else {},
+            env={name: Secret(value.get_secret_value()) for name, value in source.environment.items()},
             timeout_s=FETCH_TIMEOUT_S,
             after=(f"file:{FETCH_MODEL}", f"directory:{path.rpartition('/')[0]}"),
         ),

@@ -32,35 +32,20 @@ from provisioning.roles.layout import (
 from provisioning.roles.release import Release
 from provisioning.roles.store import fetch_program, store
 from serving.launch import EnginePaths, Processor, vllm_launch
-from serving.sources import HubFetch, ResolvedSource, ResolvedSources
+from serving.ollama_sources import RegistryFetch
+from serving.sources import HubFetch, ListedFetch, ResolvedSource, ResolvedSources
 from serving.spec import ServingSpec
 
 LOCKS_DIR = Path(__file__).resolve().parents[1] / "locks"
 
 UNIT = ENGINE_UNIT["vllm"]
-UNIT_FILE = f"/etc/systemd/system/{UNIT}"
-CACHE = "/var/cache/llm"
-ENGINE_READY = f"{LIB_DIR}/engine-ready"
-GATEWAY_SERVER = f"{LIB_DIR}/gateway-server"
+UNIT_FILE = unit_path("vllm")
 
 PACKAGES = ("libnuma1", "python3-pip-whl")
 """libnuma1 is loaded by vLLM's CPU kernels; python3-pip-whl is pip as one file, which fetches uv."""
 
 GPU_PACKAGES = ("g++", "gcc", "python3-dev")
 """On a GPU, Triton compiles a launcher for each kernel when it is first used."""
-
-GPU_DEVICES = ("char-nvidia", "char-nvidia-frontend", "char-nvidia-uvm", "char-nvidia-caps", "char-nvidia-nvswitch")
-"""Names in /proc/devices; the driver called its first one nvidia-frontend until release 545."""
-
-READY_LOOK_S = 15
-"""How long a provision waits for a token of an engine that should be up already."""
-
-START_LIMIT_INTERVAL_S = 600
-START_LIMIT_BURST = 5
-"""An engine that cannot start fails within a minute; five times in a row, and it stays down until somebody looks."""
-
-SYSTEM_MIB = 1024
-"""Memory that a CPU host keeps for itself."""
 
 
 def vllm(
@@ -79,6 +64,8 @@ def vllm(
         keep_former=True,
         after=("packages:vllm", "command:uv", *(guard.id for guard in release.guard)),
     )
+    if isinstance(sources.model, RegistryFetch):
+        raise TypeError("the rules of the spec let a model of Ollama's registry through to vLLM")
     model = store(sources.model, model_path(host, serving, sources.model))
     brought = adapters(host, serving, sources.adapters)
     paths = EnginePaths(python=f"{venv.path}/bin/python", model=model.path, cache=CACHE)
@@ -109,35 +96,6 @@ def vllm(
     ]
 
 
-def unit_text(host: HostRecord, serving: ServingSpec, paths: EnginePaths) -> str:
-    """Return the unit file."""
-    launch = vllm_launch(serving, processor(host), paths)
-    return render(
-        "vllm.service.j2",
-        model=serving.model.name,
-        port=serving.port,
-        user=SERVICE_USER,
-        cache=CACHE,
-        cache_name=CACHE.rpartition("/")[2],
-        engine_env=ENGINE_ENV,
-        # No word needs quotes: names and paths hold letters, digits and `/@._-` only (ServedName, DataDir).
-        command=launch.argv,
-        environment={**launch.environment, **environment(host, serving)},
-        engine_ready=ENGINE_READY,
-        gateway_server=GATEWAY_SERVER,
-        admin_socket=HAPROXY_ADMIN_SOCKET,
-        gateway_backend=GATEWAY_BACKEND,
-        ready_timeout_s=serving.ready_timeout_s,
-        drain_s=serving.drain_s,
-        start_limit_interval_s=START_LIMIT_INTERVAL_S,
-        start_limit_burst=START_LIMIT_BURST,
-        memory_max_mib=memory_max_mib(host, serving),
-        protect_home="read-only" if host.data_dir.startswith(("/home/", "/root/")) else "yes",
-        gpu=host.gpu is not None,
-        gpu_devices=GPU_DEVICES,
-    )
-
-
 def processor(host: HostRecord) -> Processor:
     """Return what computes on `host`. A GPU that the table does not know is taken for a recent one."""
     if host.gpu is None:
@@ -146,23 +104,6 @@ def processor(host: HostRecord) -> Processor:
     return Processor(
         cpu_count=host.cpu_count, gpu_count=host.gpu.count, bfloat16=known.bf16 if known is not None else True
     )
-
-
-def memory_max_mib(host: HostRecord, serving: ServingSpec) -> int | None:
-    """Return the unit's memory limit in MiB.
-
-    Without one in the spec, a CPU host keeps 1 GiB for itself; a GPU host gets none, as weights that pass through the
-    page cache on their way to the GPU would count.
-    """
-    if serving.vllm.memory_max_gib is not None:
-        return round(serving.vllm.memory_max_gib * 1024)
-    return None if host.gpu else max(SYSTEM_MIB, round(host.memory_gib * 1024) - SYSTEM_MIB)
-
-
-def _helpers() -> list[Resource]:
-    """Return the programs of ours that the unit and the fetches call."""
-    names = {ENGINE_READY: "engine_ready", GATEWAY_SERVER: "gateway_server"}
-    return [*(File(path=path, content=program(name), mode=0o755) for path, name in names.items()), *fetch_program()]
 
 
 def _uv(data: str) -> list[Resource]:
@@ -191,6 +132,8 @@ def model_path(host: HostRecord, serving: ServingSpec, source: ResolvedSource) -
     """Return where the base model lies. A revision of the hub never changes, so it has a folder of its own."""
     if isinstance(source, HubFetch):
         return f"{host.data_dir}/models/{source.repo.replace('/', '--')}@{source.revision[:12]}"
+    if isinstance(source, ListedFetch):
+        return f"{host.data_dir}/models/{serving.model.name}@{source.sha256[:12]}"
     return f"{host.data_dir}/models/{serving.model.name}"
 
 

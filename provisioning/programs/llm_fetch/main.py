@@ -7,9 +7,11 @@ import os
 import sys
 from pathlib import Path
 
-from .errors import FetchError
+from .adapter import check_adapter
+from .errors import FetchError, InterruptedTransferError
 from .hub import Hub
 from .listed import Listed
+from .registry import SCHEME, Registry
 from .transfer import Fetch, part_of, size_of
 
 TYPE_CHECKING = False
@@ -17,10 +19,13 @@ if TYPE_CHECKING:
     from .transfer import Source
 
 MARKER = ".llm-deploy.json"
+SHOWN_BYTES = 1 << 20
 
 
 def source_of(place: str, pin: str) -> Source:
-    """Return the source at `place`: a URL with the checksum of its list, or a repository with its commit."""
+    """Return the source at `place`: a model of a registry, a URL with the checksum of its list, or a repository."""
+    if place.startswith(SCHEME):
+        return Registry(place, pin)
     return Listed(place, pin) if "://" in place else Hub(place, pin)
 
 
@@ -49,16 +54,31 @@ def fetch(folder: Path, source: Source, pins: dict[str, str]) -> None:
     part_of(folder / MARKER).replace(folder / MARKER)
 
 
+def show(source: Source, name: str) -> None:
+    """Print the checksums of all files, and the content of one of them, as JSON. Writes no file."""
+    files = {file.name: file.sha256 for file in source.files({})}
+    content = ""
+    if name in files:
+        with source.open(name, 0) as answer:
+            content = answer.read(SHOWN_BYTES).decode()
+    print(json.dumps({"files": files, "content": content}))
+
+
 def main(place: str, pin: str, folder: str, *rest: str) -> int:
-    """Fetch or check; return the exit status."""
-    pins = dict(word.split("=", 1) for word in rest if word != "--check")
+    """Fetch, check or show; return the exit status."""
+    pins = dict(word.split("=", 1) for word in rest if "=" in word and not word.startswith("--"))
+    limits = dict(word[2:].split("=", 1) for word in rest if "=" in word and word.startswith("--"))
     try:
         source = source_of(place, pin)
+        if folder == "--show":
+            show(source, rest[0])
+            return 0
         if "--check" in rest:
             return 0 if is_whole(Path(folder), source, pins) else 1
         os.umask(0o022)
+        check_adapter(source, limits)
         fetch(Path(folder), source, pins)
-    except FetchError as error:
+    except (FetchError, InterruptedTransferError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -1,0 +1,140 @@
+"""Whether the adapters of a manifest are what it says and fit what is served: looked at before any host is reached.
+
+Of files that lie elsewhere only adapter_config.json and the checksums are fetched. Each problem is one line.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.console import say
+from core.errors import ConfigError
+from core.paths import CHECKOUT
+from core.rules import Problem
+from core.words import error_of
+from serving.adapter_manifest import ListedAdapter, Releases, shown
+from serving.adapters import CONFIG, WEIGHTS, AdapterConfig, check_adapter, check_config, read_adapter_config
+from serving.sources import HubFetch, ListedFetch, LocalFolder, resolve
+from serving.spec import FolderSource, HubSource, ServingSpec, TinySource
+
+FETCH = CHECKOUT / "provisioning/programs/fetch_model.py"
+LOOK_S = 120
+
+
+@dataclass(frozen=True)
+class _Base:
+    """What is known of the base model here."""
+
+    folder: Path | None
+    repo: str | None
+
+
+def check_releases(releases: Releases, spec: ServingSpec) -> None:
+    """Raise ConfigError with a line for each adapter that is not what the manifest says, or does not fit `spec`."""
+    releases.serving(spec)
+    base = _base(spec)
+    problems = []
+    for index, listed in enumerate(releases.manifest.adapters):
+        try:
+            _check(listed, spec, base, key=f"adapters[{index}]")
+        except ConfigError as error:
+            problems.append(Problem(error.where, error.what, error.hint))
+    if problems:
+        raise error_of(problems, shown(releases.path))
+
+
+def _base(spec: ServingSpec) -> _Base:
+    source = spec.model.source
+    if isinstance(source, TinySource | FolderSource):
+        folder = resolve(source, key="serving.model.source")
+        return _Base(folder.path if isinstance(folder, LocalFolder) else None, None)
+    return _Base(None, source.repo if isinstance(source, HubSource) else None)
+
+
+def _check(listed: ListedAdapter, spec: ServingSpec, base: _Base, *, key: str) -> None:
+    """Raise ConfigError unless the files are what is listed; its `where` is the key in the manifest."""
+    adapter = listed.spec(promoted=True)
+    source = resolve(listed.source, key=f"{key}.source")
+    rank = spec.vllm.max_lora_rank
+    if isinstance(source, LocalFolder):
+        check_adapter(adapter, source.path, base=base.folder, base_repo=base.repo, max_rank=rank, where=key)
+        check_modules(listed, read_adapter_config(source.path, where=key), key=key)
+        return
+    found = look(source, key=f"{key}.source")
+    if found is None:
+        say(f"{listed.versioned_name} cannot be looked at from here; its host checks it")
+        return
+    check_config(adapter, found.config, found.name, base_repo=base.repo, max_rank=rank, where=key)
+    check_modules(listed, found.config, key=key)
+    if found.sha256 and found.sha256 != listed.sha256:
+        raise ConfigError(
+            f"{WEIGHTS} of {found.name} has SHA-256 {found.sha256}, not the one that is listed",
+            where=f"{key}.sha256",
+            hint="list other files as a new version",
+        )
+
+
+def check_modules(listed: ListedAdapter, config: AdapterConfig, *, key: str) -> None:
+    """Raise ConfigError unless the adapter changes the modules that are listed, and no other."""
+    if config.target_modules is None or config.target_modules == set(listed.target_modules):
+        return
+    unknown = sorted(set(listed.target_modules) - config.target_modules)
+    extra = sorted(config.target_modules - set(listed.target_modules))
+    what = f"{unknown[0]} is none of its target modules" if unknown else f"{extra[0]} is missing"
+    raise ConfigError(
+        what,
+        where=f"{key}.target_modules",
+        hint=f"write those of {CONFIG}: [{', '.join(sorted(config.target_modules))}]",
+    )
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen of an adapter that lies elsewhere."""
+
+    name: str
+    config: AdapterConfig
+    sha256: str
+    """Of the weights; empty when the place does not tell."""
+
+
+def look(source: HubFetch | ListedFetch, *, key: str) -> Look | None:
+    """Return what the files' place says of them; none when only the host may read it. Raises ConfigError."""
+    done = subprocess.run(
+        [sys.executable, str(FETCH), *source.words, "--show", CONFIG],
+        env={**os.environ, **_secrets(source)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LOOK_S,
+        check=False,
+    )
+    if done.returncode != 0:
+        if isinstance(source, ListedFetch) and source.by_host:
+            return None
+        raise ConfigError(done.stderr.strip().splitlines()[-1], where=key)
+    report = json.loads(done.stdout)
+    for name in (CONFIG, WEIGHTS):
+        if name not in report["files"]:
+            raise ConfigError(f"{source.words[0]} has no {name}", where=key, hint="name the files that peft saved")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, CONFIG).write_text(report["content"], encoding="utf-8")
+        config = _renamed(Path(folder), source.words[0], key)
+    return Look(source.words[0], config, report["files"][WEIGHTS])
+
+
+def _renamed(folder: Path, name: str, key: str) -> AdapterConfig:
+    """Return the config in `folder`, errors told of the place `name` that it came from."""
+    try:
+        return read_adapter_config(folder, where=key)
+    except ConfigError as error:
+        raise ConfigError(error.what.replace(str(folder), name), where=error.where, hint=error.hint) from None
+
+
+def _secrets(source: HubFetch | ListedFetch) -> Mapping[str, str]:
+    return {name: value.get_secret_value() for name, value in source.environment.items()}

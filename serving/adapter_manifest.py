@@ -1,0 +1,209 @@
+"""A stack's adapters as releases: which versions there are, and which of them a name alone means.
+
+The manifest, `adapters/<stack>.yaml` beside the stack's file, is written by people and lists the versions. The record
+beside it, `adapters/<stack>.lock`, is written by `adapters:promote` and `adapters:rollback`: a line for each time that
+a name moved. Reads and writes these two files; reaches no host.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from core.errors import ConfigError
+from core.frozen import Frozen
+from core.paths import CHECKOUT
+from core.rules import Problem, Sha256, matching, refuse
+from core.strict_yaml import read_yaml
+from core.words import words
+from serving.spec import AdapterSpec, HubSource, ModelSpec, ServedName, ServingSpec, Source
+
+LOCK_HEAD = "# What each adapter's name alone meant since when, and through whom. Written by `fab adapters:promote`.\n"
+
+BaseName = Annotated[
+    str,
+    matching(
+        r"[\w-][\w.-]*/[\w-][\w.-]*@[0-9a-f]{40}|[a-z0-9][a-z0-9._-]{0,62}",
+        "is no base model; write owner/name@commit for one of the hub, else the model's name in the stack's file",
+    ),
+]
+
+ModuleName = Annotated[str, matching(r"[A-Za-z0-9_]+", "is no module; write the last part of its name, e.g. q_proj")]
+
+
+class ListedAdapter(Frozen):
+    """One version of an adapter. What it says is compared with the files before anything changes."""
+
+    name: ServedName = Field(description="Name under which clients ask for it, e.g. contract.")
+    version: int = Field(ge=1, description="Version: what is served as name@version never changes.")
+    source: Source = Field(description="Where it comes from, as in a stack's file.")
+    sha256: Sha256 = Field(description="SHA-256 of adapter_model.safetensors.")
+    base: BaseName = Field(description="Base model: owner/name@commit on the hub, else its name in the stack's file.")
+    rank: int = Field(ge=1, le=512, description="LoRA rank, as in adapter_config.json.")
+    target_modules: tuple[ModuleName, ...] = Field(
+        min_length=1, description="Modules that it changes, as in adapter_config.json."
+    )
+
+    @property
+    def versioned_name(self) -> str:
+        """The immutable served name, e.g. `contract@3`."""
+        return f"{self.name}@{self.version}"
+
+    def spec(self, *, promoted: bool) -> AdapterSpec:
+        """Return it as what is served."""
+        return AdapterSpec(
+            name=self.name,
+            version=self.version,
+            source=self.source,
+            sha256=self.sha256,
+            rank=self.rank,
+            promoted=promoted,
+        )
+
+
+class AdapterManifest(Frozen):
+    """All versions that a stack's hosts hold and serve."""
+
+    adapters: tuple[ListedAdapter, ...] = Field(min_length=1, description="The versions, of all names.")
+
+    @model_validator(mode="after")
+    def _versions_differ(self) -> Self:
+        seen: set[str] = set()
+        problems = []
+        for index, adapter in enumerate(self.adapters):
+            if adapter.versioned_name in seen:
+                hint = "give the new files a new version"
+                problems.append(
+                    Problem(f"adapters[{index}].version", f"{adapter.versioned_name} is listed twice", hint)
+                )
+            seen.add(adapter.versioned_name)
+        refuse(problems)
+        return self
+
+
+class Move(Frozen):
+    """One line of the record."""
+
+    time: str
+    who: str
+    what: Literal["promote", "rollback"]
+    adapter: str
+    from_version: str = Field(alias="from", description="Versioned name before; empty for the first.")
+    to: str
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Releases:
+    """Manifest and record of one stack, as they were read."""
+
+    path: Path
+    manifest: AdapterManifest
+    moves: Sequence[Move]
+
+    @property
+    def lock(self) -> Path:
+        """Where the record is."""
+        return self.path.with_suffix(".lock")
+
+    @property
+    def promoted(self) -> Mapping[str, str]:
+        """The versioned name that each name means: the newest line of the record, else the highest version."""
+        highest: dict[str, ListedAdapter] = {}
+        for adapter in self.manifest.adapters:
+            if adapter.name not in highest or adapter.version > highest[adapter.name].version:
+                highest[adapter.name] = adapter
+        recorded = {move.adapter: move.to for move in self.moves}
+        return {name: recorded.get(name, adapter.versioned_name) for name, adapter in highest.items()}
+
+    def previous(self, name: str) -> str | None:
+        """Return the version that `name` meant before the present one; none when there was no other."""
+        moves = [move for move in self.moves if move.adapter == name]
+        return moves[-1].from_version or None if moves else None
+
+    def serving(self, spec: ServingSpec) -> ServingSpec:
+        """Return `spec` with these adapters. Raises ConfigError where the two do not fit together."""
+        where = shown(self.path)
+        if spec.adapters:
+            raise ConfigError(
+                "the stack's own serving.adapters lists adapters too", where=where, hint="move them all into one place"
+            )
+        if spec.engine != "vllm":
+            hint = "name adapters in the stack's file for other engines"
+            raise ConfigError(f"a manifest of adapters is for engine vllm, not {spec.engine}", where=where, hint=hint)
+        promoted, listed = self.promoted, [adapter.versioned_name for adapter in self.manifest.adapters]
+        for name, version in promoted.items():
+            if version not in listed:
+                raise ConfigError(
+                    f"{name} is {version} in {self.lock.name}, which is not listed",
+                    where=where,
+                    hint="list it again, or promote another version before it is taken out",
+                )
+        self._check_bases(base_name(spec.model))
+        adapters = tuple(
+            each.spec(promoted=promoted[each.name] == each.versioned_name) for each in self.manifest.adapters
+        )
+        content = {**spec.model_dump(), "adapters": [each.model_dump() for each in adapters], "aliases_by": "promote"}
+        try:
+            return ServingSpec.model_validate(content)
+        except ValidationError as error:
+            raise words(error, where, ServingSpec) from None
+
+    def _check_bases(self, base: str) -> None:
+        """Refuse an adapter of another base model than the one that is served."""
+        for index, adapter in enumerate(self.manifest.adapters):
+            if adapter.base != base:
+                raise ConfigError(
+                    f"{adapter.base} is not the base model that the stack serves",
+                    where=f"{shown(self.path)}: adapters[{index}].base",
+                    hint=f"write {base} if {adapter.versioned_name} was trained on it, else take it out",
+                )
+
+
+def base_name(model: ModelSpec) -> str:
+    """Return what a manifest calls the base model."""
+    source = model.source
+    return f"{source.repo}@{source.revision}" if isinstance(source, HubSource) else model.name
+
+
+def shown(path: Path) -> str:
+    """Return the path as a person in the checkout would write it."""
+    return str(path.relative_to(CHECKOUT)) if path.is_relative_to(CHECKOUT) else str(path)
+
+
+def read_releases(path: Path) -> Releases | None:
+    """Return the manifest at `path` with its record; none when there is no manifest. Raises ConfigError."""
+    try:
+        content = read_yaml(path, shown_as=shown(path))
+    except FileNotFoundError:
+        return None
+    manifest: AdapterManifest = _checked(AdapterManifest, content, shown(path))
+    lock = path.with_suffix(".lock")
+    try:
+        lines = read_yaml(lock, shown_as=shown(lock)) or []
+    except FileNotFoundError:
+        lines = []
+    if not isinstance(lines, list):
+        raise ConfigError("holds no list", where=shown(lock), hint="take it back from version control")
+    return Releases(path, manifest, [_checked(Move, line, shown(lock)) for line in lines])
+
+
+def record(lock: Path, move: Move) -> None:
+    """Add a line to the record. One line each, so that two people's additions merge."""
+    line = json.dumps(move.model_dump(by_alias=True), ensure_ascii=False)
+    start = "" if lock.exists() else LOCK_HEAD
+    with lock.open("a", encoding="utf-8") as stream:
+        stream.write(f"{start}- {line}\n")
+
+
+def _checked(model: type[Any], content: Any, where: str) -> Any:
+    """Return `content` as `model`."""
+    if not isinstance(content, dict):
+        raise ConfigError("holds no mapping", where=where, hint="see docs/adapters.md")
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise words(error, where, model) from None

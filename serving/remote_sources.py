@@ -1,0 +1,95 @@
+"""Folders of buckets and web servers as sources: pinned by the checksum of a list of checksums in them.
+
+Neither has commits, so the list SHA256SUMS, as `sha256sum *` writes it, stands for one. Fetches nothing.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from core.errors import ConfigError
+from core.frozen import Frozen
+from core.rules import Problem, Sha256, matching, refuse
+from core.secret import SecretRef
+
+BucketUrl = Annotated[
+    str,
+    matching(
+        r"(s3|gs)://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/[\w.@=+-]+)*",
+        "is no folder of a bucket; write s3://bucket/folder or gs://bucket/folder",
+    ),
+]
+
+HttpsUrl = Annotated[
+    str,
+    matching(
+        r"https://[\w.-]+(:\d+)?(/[\w.@=+~-]+)*",
+        "is no folder of a web server; write https://server/folder, without a query and without a login",
+    ),
+]
+
+LIST_HELP = "SHA-256 of the SHA256SUMS in it: `sha256sum * > SHA256SUMS; sha256sum SHA256SUMS`."
+
+
+class BucketSource(Frozen):
+    """A folder of a bucket, with a list SHA256SUMS of its files."""
+
+    kind: Literal["s3", "gs"] = Field(description="s3: Amazon S3; gs: Google Cloud Storage.")
+    url: BucketUrl = Field(description="The folder, e.g. s3://acme-models/exaone-3.5-2.4b.")
+    sha256: Sha256 = Field(description=LIST_HELP)
+    credentials: Literal["host", "handed"] = Field(
+        default="host",
+        description="host: the machine's own role reads it; handed: this computer's login, handed to the fetch alone.",
+    )
+
+    @model_validator(mode="after")
+    def _kind_and_url_agree(self) -> Self:
+        refuse(
+            [Problem("url", f"{self.url} is not of kind {self.kind}", f"write {self.kind}://…, or the other kind")]
+            if not self.url.startswith(f"{self.kind}://")
+            else []
+        )
+        return self
+
+
+class HttpsSource(Frozen):
+    """A folder of a web server, with a list SHA256SUMS of its files."""
+
+    kind: Literal["https"] = Field(description="https: a folder of a web server.")
+    url: HttpsUrl = Field(description="The folder, e.g. https://models.example.com/contract/4.")
+    sha256: Sha256 = Field(description=LIST_HELP)
+    token: SecretRef | None = Field(default=None, description="Where a bearer token for it is kept.")
+
+
+def cloud_keys(kind: Literal["s3", "gs"], *, key: str) -> dict[str, SecretStr]:
+    """Return this computer's login at the cloud, as variables for the fetch. Raises ConfigError without one."""
+    return _amazon_keys(key) if kind == "s3" else _google_token(key)
+
+
+def _amazon_keys(key: str) -> dict[str, SecretStr]:
+    import boto3  # only where a bucket is read with this computer's login
+
+    found = boto3.Session().get_credentials()
+    if found is None:
+        raise ConfigError("this computer has no login at AWS", where=key, hint="run aws configure, or write host")
+    frozen = found.get_frozen_credentials()
+    keys = {
+        "AWS_ACCESS_KEY_ID": frozen.access_key,
+        "AWS_SECRET_ACCESS_KEY": frozen.secret_key,
+        "AWS_SESSION_TOKEN": frozen.token,
+    }
+    return {name: SecretStr(value) for name, value in keys.items() if value}
+
+
+def _google_token(key: str) -> dict[str, SecretStr]:
+    import google.auth
+    import google.auth.exceptions
+    from google.auth.transport.requests import Request
+
+    try:
+        found, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/devstorage.read_only"])
+        found.refresh(Request())  # type: ignore[no-untyped-call]
+    except google.auth.exceptions.GoogleAuthError:
+        hint = "run gcloud auth application-default login, or write host"
+        raise ConfigError("this computer has no login at Google Cloud", where=key, hint=hint) from None
+    return {"GOOGLE_OAUTH_ACCESS_TOKEN": SecretStr(str(found.token))}

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from core.errors import ConfigError
 from core.paths import cache_dir
 from serving.ollama_releases import ARCHIVE_URL, PINNED
@@ -18,6 +20,16 @@ class RegistryFetch:
     name: str
     """With its owner: `library/llama3.2:3b`."""
     digest: str
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """What the program that fetches is told: place and pin."""
+        return (f"ollama+{self.registry}/{self.name}", self.digest)
+
+    @property
+    def environment(self) -> dict[str, SecretStr]:
+        """The secrets that it needs: none, only public models are fetched."""
+        return {}
 
 
 @dataclass(frozen=True)

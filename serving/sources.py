@@ -65,12 +65,14 @@ class ListedFetch:
 
 ResolvedSource = LocalFolder | HubFetch | ListedFetch
 
+ResolvedModel = ResolvedSource | RegistryFetch
+
 
 @dataclass(frozen=True)
 class ResolvedSources:
     """The sources of all that is served."""
 
-    model: ResolvedSource | RegistryFetch
+    model: ResolvedModel
     adapters: tuple[ResolvedSource, ...]
     """In the order of the spec."""
     release: Archive | None = None
@@ -103,7 +105,7 @@ def resolve_sources(spec: ServingSpec) -> ResolvedSources:
     return ResolvedSources(model, adapters, release)
 
 
-def resolve_model(source: ModelSource, *, key: str) -> ResolvedSource | RegistryFetch:
+def resolve_model(source: ModelSource, *, key: str) -> ResolvedModel:
     """Return where the files of the base model are; `key` names it in messages."""
     match source:
         case GgufSource():

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Wait until the engine answers: its health check, and one token of the base model. Starts and stops nothing.
 
-    engine-ready PORT MODEL TIMEOUT_S
+    engine-ready PORT MODEL TIMEOUT_S [HEALTH_PATH]
 
 The key is VLLM_API_KEY of the environment, as in the unit, or of /etc/llm/engine.env. Under systemd, MAINPID is the
 engine's process: once it is gone there is nothing to wait for. Exits 0 when a token came, else 1 with the reason.
@@ -50,13 +50,13 @@ def ask(url: str, key: str, body: object = None) -> int:
         return error.code
 
 
-def try_once(port: str, model: str, key: str) -> str:
+def try_once(port: str, model: str, key: str, health_path: str = "/health") -> str:
     """Return why the engine is not ready yet; empty when it is."""
     base = "http://127.0.0.1:" + port
     try:
-        health = ask(base + "/health", key)
+        health = ask(base + health_path, key)
         if health != HTTPStatus.OK:
-            return f"/health answers {health}"
+            return f"{health_path} answers {health}"
         status = ask(base + "/v1/completions", key, {"model": model, "prompt": "Hello", "max_tokens": 1})
     except (OSError, HTTPException) as error:
         return str(getattr(error, "reason", error))
@@ -68,12 +68,12 @@ def is_gone(pid: str) -> bool:
     return bool(pid) and not Path("/proc", pid).exists()
 
 
-def main(port: str, model: str, timeout_s: str) -> int:
+def main(port: str, model: str, timeout_s: str, health_path: str = "/health") -> int:
     """Try until it is ready; return the exit status."""
     key, main_pid = engine_key(), os.environ.get("MAINPID", "")
     deadline = time.monotonic() + float(timeout_s)
     while True:
-        reason = try_once(port, model, key)
+        reason = try_once(port, model, key, health_path)
         # Looked at in any case: another program may answer on a port that the engine could not have.
         gone = is_gone(main_pid)
         if not reason and not gone:

@@ -1,30 +1,49 @@
 #!/usr/bin/env python3
 """Tell a running gateway whether to pass new requests to the engine. Requests that are under way go on.
 
-    gateway-server SOCKET BACKEND/SERVER drain|ready
+    gateway-server SOCKET BACKEND/SERVER drain|ready [WAIT_S]
 
-Exits 0 also when no gateway runs: an engine without one has nobody to tell.
+With WAIT_S it then waits, for so many seconds at the most, until no request is under way. Exits 0 also when no gateway
+runs: an engine without one has nobody to tell.
 """
 
 from __future__ import annotations
 
 import socket
 import sys
+import time
 
 TIMEOUT_S = 5
+POLL_S = 0.2
 
 
-def main(path: str, server: str, state: str) -> int:
-    """Send the command to HAProxy's socket; return the exit status."""
+def ask(path: str, command: str) -> str:
+    """Return what HAProxy answers on its socket. Raises OSError when none runs."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(TIMEOUT_S)
-        try:
-            connection.connect(path)
-        except (FileNotFoundError, ConnectionRefusedError):
-            return 0
-        connection.sendall((f"set server {server} state {state}\n").encode())
+        connection.connect(path)
+        connection.sendall((command + "\n").encode())
         connection.shutdown(socket.SHUT_WR)
-        said = connection.makefile().read().strip()
+        return connection.makefile().read().strip()
+
+
+def under_way(path: str, server: str) -> int:
+    """Return how many requests the engine answers now."""
+    header, *rows = ask(path, "show stat").lstrip("# ").splitlines()
+    column = header.split(",").index("scur")
+    fields = [row.split(",") for row in rows]
+    return sum(int(row[column]) for row in fields if row[:2] == server.split("/"))
+
+
+def main(path: str, server: str, state: str, wait_s: str = "0") -> int:
+    """Send the command to HAProxy's socket; return the exit status."""
+    deadline = time.monotonic() + float(wait_s)
+    try:
+        said = ask(path, f"set server {server} state {state}")
+        while not said and time.monotonic() < deadline and under_way(path, server):
+            time.sleep(POLL_S)
+    except (FileNotFoundError, ConnectionRefusedError):
+        return 0
     if said:
         print("HAProxy says: " + said, file=sys.stderr)
     return 1 if said else 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from provisioning.converge.resources import Command, File, Resource, Secret, Tree
 from provisioning.programs import modules, program
 from provisioning.roles.layout import LIB_DIR
-from serving.sources import LocalFolder, ResolvedSource
+from serving.sources import LocalFolder, ResolvedModel
 
 FETCH_MODEL = f"{LIB_DIR}/fetch-model"
 
@@ -29,7 +29,7 @@ def fetch_program() -> list[File]:
     ]
 
 
-def store(source: ResolvedSource, path: str, conditions: Sequence[str] = (), *, immutable: bool = False) -> Stored:
+def store(source: ResolvedModel, path: str, conditions: Sequence[str] = (), *, immutable: bool = False) -> Stored:
     """Return the resource that puts the files of `source` at `path`; what the hub has at a commit never changes.
 
     `conditions` are words for the fetch: what it refuses.

@@ -17,29 +17,24 @@ from provisioning.converge.resources import (
     Unit,
     Venv,
 )
-from provisioning.programs import program
-from provisioning.render import render
+from provisioning.roles import engine
 from provisioning.roles.adapters import adapters, environment
 from provisioning.roles.layout import (
     ENGINE_ENV,
     ENGINE_ENV_TEMPLATE,
     ENGINE_UNIT,
-    GATEWAY_BACKEND,
-    HAPROXY_ADMIN_SOCKET,
-    LIB_DIR,
-    SERVICE_USER,
 )
 from provisioning.roles.release import Release
-from provisioning.roles.store import fetch_program, store
+from provisioning.roles.store import store
 from serving.launch import EnginePaths, Processor, vllm_launch
 from serving.ollama_sources import RegistryFetch
-from serving.sources import HubFetch, ListedFetch, ResolvedSource, ResolvedSources
+from serving.sources import HubFetch, ListedFetch, ResolvedModel, ResolvedSources
 from serving.spec import ServingSpec
 
 LOCKS_DIR = Path(__file__).resolve().parents[1] / "locks"
 
 UNIT = ENGINE_UNIT["vllm"]
-UNIT_FILE = unit_path("vllm")
+UNIT_FILE = engine.unit_path("vllm")
 
 PACKAGES = ("libnuma1", "python3-pip-whl")
 """libnuma1 is loaded by vLLM's CPU kernels; python3-pip-whl is pip as one file, which fetches uv."""
@@ -68,11 +63,11 @@ def vllm(
         raise TypeError("the rules of the spec let a model of Ollama's registry through to vLLM")
     model = store(sources.model, model_path(host, serving, sources.model))
     brought = adapters(host, serving, sources.adapters)
-    paths = EnginePaths(python=f"{venv.path}/bin/python", model=model.path, cache=CACHE)
+    paths = EnginePaths(python=f"{venv.path}/bin/python", model=model.path, cache=engine.CACHE)
     key = GeneratedSecret(path=ENGINE_ENV, template=ENGINE_ENV_TEMPLATE)
-    unit_file = File(path=UNIT_FILE, content=unit_text(host, serving, paths), after=(venv.id,))
+    unit_file = File(path=UNIT_FILE, content=_unit_text(host, serving, paths), after=(venv.id,))
     needed = (venv.id, model.resource.id, *(file.id for file in brought.plugin), key.id, unit_file.id)
-    helpers = [release.helper, *_helpers()]
+    helpers = [release.helper, *engine.helpers()]
     return [
         Packages(name="vllm", present=(*PACKAGES, *(GPU_PACKAGES if host.gpu else ()))),
         *(Directory(path=path) for path in (data, f"{data}/venvs", f"{data}/models", f"{data}/adapters")),
@@ -87,13 +82,25 @@ def vllm(
         Unit(
             name=UNIT,
             restart_on=needed,
-            ready=("python3", ENGINE_READY, str(serving.port), serving.model.name, str(READY_LOOK_S)),
+            ready=engine.ready_command(serving, engine.READY_LOOK_S),
             ready_timeout_s=serving.ready_timeout_s,
             undo=release.undo,
             after=(*needed, *brought.ids, *(helper.id for helper in helpers)),
         ),
         release.keep,
     ]
+
+
+def _unit_text(host: HostRecord, serving: ServingSpec, paths: EnginePaths) -> str:
+    """Return the unit file."""
+    launch = vllm_launch(serving, processor(host), paths)
+    program = engine.Program(
+        engine="vllm",
+        command=launch.argv,
+        environment={**launch.environment, **environment(host, serving)},
+        engine_env=ENGINE_ENV,
+    )
+    return engine.unit_text(host, serving, program)
 
 
 def processor(host: HostRecord) -> Processor:
@@ -128,7 +135,7 @@ def _uv(data: str) -> list[Resource]:
     ]
 
 
-def model_path(host: HostRecord, serving: ServingSpec, source: ResolvedSource) -> str:
+def model_path(host: HostRecord, serving: ServingSpec, source: ResolvedModel) -> str:
     """Return where the base model lies. A revision of the hub never changes, so it has a folder of its own."""
     if isinstance(source, HubFetch):
         return f"{host.data_dir}/models/{source.repo.replace('/', '--')}@{source.revision[:12]}"

@@ -11,9 +11,10 @@ from pydantic import SecretStr
 from provisioning.converge.resources import Command, GeneratedSecret, Packages, Resource, Secret, Tree, Unit, Venv
 from provisioning.roles.adapters import adapters
 from provisioning.roles.base import base
+from provisioning.roles.engine import memory_max_mib
 from provisioning.roles.layout import ENGINE_ENV
 from provisioning.roles.store import FETCH_MODEL
-from provisioning.roles.vllm import LOCKS_DIR, UNIT, UNIT_FILE, memory_max_mib, processor, vllm
+from provisioning.roles.vllm import LOCKS_DIR, UNIT, UNIT_FILE, processor, vllm
 from serving.sources import HubFetch, LocalFolder, ResolvedSources
 from serving.spec import GatewaySpec, ServingSpec
 from tests.unit.provisioning.records import host
@@ -164,7 +165,7 @@ def test_a_stop_holds_the_gateway_back_and_waits_as_long_as_the_spec_says() -> N
 def test_a_start_may_take_as_long_as_the_spec_says() -> None:
     resources = wishes(spec=serving(ready_timeout_s=1800))
     assert service(resources, "TimeoutStartSec") == ["1830"]
-    assert service(resources, "ExecStartPost")[0].endswith(" 8000 base 1800")
+    assert service(resources, "ExecStartPost")[0].endswith(" 8000 base 1800 /health")
 
 
 @pytest.mark.parametrize(("data_dir", "seen"), [("/var/lib/llm", "yes"), ("/home/me/llm", "read-only")])

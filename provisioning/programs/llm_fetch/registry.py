@@ -1,0 +1,121 @@
+"""A model of Ollama's registry, or of one that speaks like it, pinned by the digest of its manifest.
+
+The manifest names its blobs by SHA-256, so who knows its digest knows all of the model. A public model needs no token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import time
+import urllib.error
+import urllib.request
+
+from .errors import FetchError, InterruptedTransferError
+from .transfer import BLOCK_BYTES, TRIES
+from .web import opener
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+SCHEME = "ollama+"
+MANIFEST = "manifest.json"
+MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
+MAX_MANIFEST_BYTES = 1 << 20
+TIMEOUT_S = 60
+
+
+class File:
+    """The manifest, or one of its blobs, by the name under which Ollama keeps it."""
+
+    def __init__(self, name: str, size: int, sha256: str) -> None:
+        self.name = name
+        self.size = size
+        self.sha256 = sha256
+        self.pin = ""
+
+    def problem(self, path: Path) -> str:
+        """Return what is wrong with the content of `path`; empty when it is this file."""
+        found = hashlib.sha256()
+        with path.open("rb") as stream:
+            for block in iter(lambda: stream.read(BLOCK_BYTES), b""):
+                found.update(block)
+        return "" if found.hexdigest() == self.sha256 else f"its SHA-256 is {found.hexdigest()}"
+
+
+class Registry:
+    """The model at `place`: ollama+https://server/owner/name:tag."""
+
+    def __init__(self, place: str, digest: str) -> None:
+        self.place = place
+        self.digest = digest
+        server, owner, tagged = place[len(SCHEME) :].rsplit("/", 2)
+        model, _, self._tag = tagged.partition(":")
+        self.name = f"{owner}/{tagged}"
+        self._server = server
+        self._base = f"{server}/v2/{owner}/{model}"
+        self._opener = opener()
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What tells this content from any other."""
+        return {"digest": self.digest}
+
+    def files(self, pins: dict[str, str]) -> list[File]:  # noqa: ARG002  # the digest pins everything
+        """Return the manifest and its blobs. Raises FetchError for another manifest than the pinned one."""
+        content = self._manifest()
+        found = hashlib.sha256(content).hexdigest()
+        if found != self.digest:
+            raise FetchError(
+                f"the manifest of {self.name} has SHA-256 {found}, not {self.digest}, which the stack file pins: "
+                "the tag has moved"
+            )
+        manifest = json.loads(content)
+        layers = {layer["digest"]: int(layer["size"]) for layer in (manifest["config"], *manifest["layers"])}
+        blobs = [File(_blob_name(digest), size, digest.partition(":")[2]) for digest, size in layers.items()]
+        return [File(MANIFEST, len(content), found), *blobs]
+
+    def open(self, name: str, start: int) -> Any:
+        """Return the answer that holds file `name` from byte `start` on."""
+        if name == MANIFEST:
+            return self._ask(f"{self._base}/manifests/{self._tag}", 0)
+        return self._ask(f"{self._base}/blobs/{name.replace('-', ':', 1)}", start)
+
+    def _manifest(self) -> bytes:
+        reason: Exception | None = None
+        for attempt in range(TRIES):
+            time.sleep(attempt * attempt)
+            try:
+                with self.open(MANIFEST, 0) as answer:
+                    content: bytes = answer.read(MAX_MANIFEST_BYTES)
+                    return content
+            except (InterruptedTransferError, OSError, http.client.HTTPException) as error:
+                reason = error
+        raise FetchError(str(reason))
+
+    def _ask(self, url: str, start: int) -> Any:
+        request = urllib.request.Request(url, headers={"Accept": MANIFEST_TYPE})  # noqa: S310  # what the stack file names
+        if start:
+            request.add_header("Range", f"bytes={start}-")
+        try:
+            return self._opener.open(request, timeout=TIMEOUT_S)
+        except urllib.error.HTTPError as error:
+            if error.code >= http.client.INTERNAL_SERVER_ERROR or error.code == http.client.TOO_MANY_REQUESTS:
+                raise InterruptedTransferError(f"{self._server} answers {error.code}") from error
+            if error.code == http.client.NOT_FOUND:
+                raise FetchError(f"{self._server} has no {self.name}; look up name and tag there") from error
+            raise FetchError(f"{self._server} answers {error.code} for {self.name}") from error
+        except OSError as error:
+            reason = getattr(error, "reason", error)
+            raise InterruptedTransferError(f"no way to {self._server} ({reason})") from error
+
+
+def _blob_name(digest: str) -> str:
+    """Return the file that Ollama keeps a blob in. Raises FetchError for a digest that is none."""
+    algorithm, _, hexadecimal = digest.partition(":")
+    if algorithm != "sha256" or len(hexadecimal) != 64 or set(hexadecimal) - set("0123456789abcdef"):  # noqa: PLR2004
+        raise FetchError(f"the manifest names a blob {digest!r}, which is no SHA-256")
+    return f"sha256-{hexadecimal}"

@@ -1,0 +1,144 @@
+"""A server of Ollama that makes models and serves nobody."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from http.client import HTTPException
+from pathlib import Path
+
+from .recipes import files_of, sha256_of
+from .store import LIBRARY, ModelError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .store import Store
+
+ADDRESS = "127.0.0.1:11434"
+START_S = 60
+POLL_S = 0.1
+LOG_LINES = 15
+
+
+class Builder:
+    """A server of Ollama that works in the building folder."""
+
+    def __init__(self, program: str, store: Store) -> None:
+        self._store = store
+        self._log = store.building / "server.log"
+        self._temporary: list[Path] = []
+        environment = {
+            "HOME": str(store.building),
+            "PATH": os.defpath,
+            "OLLAMA_HOST": ADDRESS,
+            "OLLAMA_MODELS": str(store.building),
+            "OLLAMA_NOPRUNE": "1",
+            "OLLAMA_NO_CLOUD": "1",
+        }
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen([program, "serve"], env=environment, stdout=log, stderr=log)
+
+    def __enter__(self) -> Builder:
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                _ask("/api/version").close()
+                return self
+            except (OSError, HTTPException):
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    self.__exit__()
+                    raise ModelError("Ollama does not start: " + self._last_words()) from None
+                time.sleep(POLL_S)
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait()
+        for path in self._temporary:
+            if path.is_symlink():
+                path.unlink()
+
+    def make(self, model: dict[str, Any]) -> None:
+        """Make a model under all its names. Raises ModelError with Ollama's reason."""
+        name, *aliases = model["names"]
+        request = {"model": name, **self._source(model["from"]), **model.get("settings", {})}
+        if model.get("adapter"):
+            request["adapters"] = self._lend(files_of(Path(model["adapter"])))
+        with _ask("/api/create", request) as answer:
+            for line in answer:
+                said = json.loads(line)
+                if "error" in said:
+                    raise ModelError("{} cannot be made: {}".format(name, said["error"]))
+                print("{}: {}".format(name, said.get("status", "")), flush=True)
+        library = self._store.building / LIBRARY
+        for alias in aliases:
+            target = library / alias.replace(":", "/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(str(library / name.replace(":", "/")), str(target))
+
+    def _source(self, source: dict[str, str]) -> dict[str, Any]:
+        if "model" in source:
+            return {"from": source["model"]}
+        if "folder" in source:
+            return {"files": self._lend(files_of(Path(source["folder"])))}
+        if "registry" in source:
+            return {"from": self._take(Path(source["registry"]))}
+        return {"files": {"model.gguf": self._copy(Path(source["gguf"]), source["sha256"])}}
+
+    def _lend(self, files: list[Path]) -> dict[str, str]:
+        """Show the files as blobs, for as long as they are converted; return their digests by name."""
+        digests = {}
+        for path in files:
+            digest = sha256_of(path)
+            digests[path.name] = "sha256:" + digest
+            blob = self._store.blobs / ("sha256-" + digest)
+            if not blob.exists():
+                if blob.is_symlink():
+                    blob.unlink()
+                blob.symlink_to(path)
+                self._temporary.append(blob)
+        return digests
+
+    def _take(self, folder: Path) -> str:
+        """Take in a fetched model of a registry, which is not served itself; return its name."""
+        for path in folder.glob("sha256-*"):
+            blob = self._store.blobs / path.name
+            if not blob.is_file():
+                os.link(str(path), str(blob))  # the same bytes once more would fill the disk
+        name = "source-" + folder.name
+        manifest = self._store.building / LIBRARY / name / "latest"
+        manifest.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(str(folder / "manifest.json"), str(manifest))
+        return name
+
+    def _copy(self, path: Path, sha256: str) -> str:
+        """Take in a GGUF file, which becomes a blob as it is; return its digest."""
+        blob = self._store.blobs / ("sha256-" + sha256)
+        if not blob.is_file():
+            part = blob.with_name(blob.name + ".part")
+            shutil.copyfile(str(path), str(part))
+            found = sha256_of(part)
+            if found != sha256:
+                part.unlink()
+                raise ModelError(f"{path} has SHA-256 {found}, not {sha256}, which the stack file pins")
+            part.replace(blob)
+        return "sha256:" + sha256
+
+    def _last_words(self) -> str:
+        return " / ".join(self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:])
+
+
+def _ask(path: str, body: object = None) -> Any:
+    """Return the answer of our own server."""
+    data = None if body is None else json.dumps(body).encode()
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        return opener.open(urllib.request.Request("http://" + ADDRESS + path, data=data))  # loopback
+    except urllib.error.HTTPError as error:
+        raise ModelError("Ollama answers {}: {}".format(error.code, error.read().decode(errors="replace"))) from error

@@ -1,0 +1,48 @@
+"""What a model is made from, and what changes whenever anything changes that goes into it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+BLOCK_BYTES = 1 << 20
+MODEL_FILES = ("*.safetensors", "*.json", "tokenizer.model")
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Return the files of a model or an adapter in Hugging Face's form."""
+    return sorted({path for pattern in MODEL_FILES for path in folder.glob(pattern) if not path.name.startswith(".")})
+
+
+def recipes(models: list[dict[str, Any]]) -> dict[str, str]:
+    """Return for each name what changes whenever anything changes that goes into the model."""
+    found: dict[str, str] = {}
+    for model in models:
+        source = model["from"]
+        files = (
+            [Path(source["gguf"])]
+            if "gguf" in source
+            else files_of(Path(source["folder"]))
+            if "folder" in source
+            else []
+        )
+        files += files_of(Path(model["adapter"])) if model.get("adapter") else []
+        seen = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+        words = json.dumps([model, seen, found.get(source.get("model", ""), "")], sort_keys=True)
+        for name in model["names"]:
+            found[name] = hashlib.sha256(words.encode()).hexdigest()
+    return found
+
+
+def sha256_of(path: Path) -> str:
+    """Return the checksum of a file."""
+    found = hashlib.sha256()
+    with path.open("rb") as stream:
+        for block in iter(lambda: stream.read(BLOCK_BYTES), b""):
+            found.update(block)
+    return found.hexdigest()

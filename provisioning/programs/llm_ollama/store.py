@@ -1,0 +1,95 @@
+"""Models on the disk, as Ollama keeps them: what is served, and what is being made."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+LIBRARY = "manifests/registry.ollama.ai/library"
+NOTE = "made.json"
+
+
+class ModelError(Exception):
+    """What the person who reads the log can mend."""
+
+
+class Store:
+    """The two folders: what is served, and what is being made."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.served = root / "models"
+        self.building = root / "building"
+        self.blobs = self.served / "blobs"
+
+    def prepare(self) -> None:
+        """Make the folders."""
+        for folder in (self.blobs, self.served / LIBRARY, self.building / LIBRARY):
+            folder.mkdir(parents=True, exist_ok=True)
+        shared = self.building / "blobs"
+        if not shared.is_symlink():
+            shared.symlink_to("../models/blobs")
+
+    def note(self) -> dict[str, Any]:
+        """Return what was made, by name: the recipe, and the SHA-256 of the manifest."""
+        try:
+            return dict(json.loads((self.building / NOTE).read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return {}
+
+    def is_whole(self, name: str, made: dict[str, Any], recipe: str) -> bool:
+        """Return whether model `name` is served as its recipe says, with all its blobs."""
+        known = made.get(name, {})
+        path = self.served / LIBRARY / name.replace(":", "/")
+        if known.get("recipe") != recipe or not path.is_file():
+            return False
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != known["manifest"]:
+            return False
+        blobs = [(self.blobs / layer["digest"].replace(":", "-"), layer["size"]) for layer in layers_of(content)]
+        return all(blob.is_file() and blob.stat().st_size == size for blob, size in blobs)
+
+    def publish(self, names: dict[str, str]) -> None:
+        """Let the engine see all models at once, each manifest replaced in one step; remember what was made."""
+        made = self.note()
+        for name, recipe in names.items():
+            place = LIBRARY + "/" + name.replace(":", "/")
+            content = (self.building / place).read_bytes()
+            target = self.served / place
+            target.parent.mkdir(parents=True, exist_ok=True)
+            staged = self.building / "manifest.new"  # not beside it: Ollama takes each file there for a model
+            staged.write_bytes(content)
+            staged.replace(target)
+            made[name] = {"recipe": recipe, "manifest": hashlib.sha256(content).hexdigest()}
+        staged = self.building / (NOTE + ".new")
+        staged.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+        staged.replace(self.building / NOTE)
+
+    def others(self, names: set[str]) -> list[Path]:
+        """Return the manifests of served models that are none of `names`."""
+        library = self.served / LIBRARY
+        return [path for path in library.glob("*/*") if ":".join(path.relative_to(library).parts) not in names]
+
+    def prune(self, names: set[str]) -> None:
+        """Remove other models, and the blobs and sources that none of `names` needs."""
+        for path in self.others(names):
+            print("removing {}:{}, which the stack file does not name".format(*path.parts[-2:]), flush=True)
+            path.unlink()
+            if not any(path.parent.iterdir()):
+                path.parent.rmdir()
+        kept = [path.read_bytes() for path in (self.served / LIBRARY).glob("*/*")]
+        needed = {layer["digest"].replace(":", "-") for content in kept for layer in layers_of(content)}
+        for blob in self.blobs.iterdir():
+            if blob.name not in needed:
+                blob.unlink()
+
+
+def layers_of(manifest: bytes) -> list[dict[str, Any]]:
+    """Return the blobs that a manifest names."""
+    content = json.loads(manifest)
+    return [content["config"], *content["layers"]]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from core.rules import Problem
 from infra.fit import need, need_in_ram
+from infra.gpu_features import unfit
 from infra.machines import Machine, find_machine
 from serving.weights import stored_gib
 
@@ -19,21 +20,10 @@ DATA_HEADROOM_GIB = 10
 
 
 def gpu_can_compute(config: "DeploymentConfig") -> Iterator[Problem]:
-    """The type of the weights is one that the GPU has, on every machine type that may be tried.
-
-    Quantisations need no rule: vLLM computes AWQ, GPTQ and FP8 (weights only) from compute capability 7.5, a T4, up.
-    """
+    """What is served is something that the GPU can compute, on every machine type that may be tried."""
     for machine in _candidates(config):
-        gpu = machine.gpu
-        if gpu is None:
-            continue
-        if config.serving.model.dtype == "bfloat16" and not gpu.bf16:
-            capability = ".".join(map(str, gpu.compute_capability))
-            yield Problem(
-                "serving.model.dtype",
-                f"bfloat16 needs compute capability 8.0, and the {gpu.name} of {machine.type} has {capability}",
-                "write float16, or another machine type",
-            )
+        if machine.gpu is not None:
+            yield from unfit(config.serving, machine.gpu, machine.type, "another machine type")
 
 
 def options_fit_processor(config: "DeploymentConfig") -> Iterator[Problem]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from core.errors import ConfigError
+from infra.gpu_features import unfit
 from infra.machines import gpu_models
 from infra.outputs import Gpu, HostRecord
 from provisioning.converge.resources import Command, File, Packages, Resource, Unit
@@ -73,7 +74,7 @@ def nvidia(host: HostRecord, serving: ServingSpec, setup: Setup = NVIDIA) -> lis
     """
     if host.gpu is None:
         return []
-    check_type(host, host.gpu, serving)
+    check_gpu(host, host.gpu, serving)
     driver = _driver(host, host.gpu, serving, setup)
     return driver if host.virtualization == "container" else [*_kernel(), *driver, *_persistence(), *_metrics()]
 
@@ -92,15 +93,12 @@ def with_driver(host: HostRecord, serving: ServingSpec, engine: Sequence[Resourc
     ]
 
 
-def check_type(host: HostRecord, gpu: Gpu, serving: ServingSpec) -> None:
-    """Raise ConfigError when the weights' type is one that the GPU has not; a GPU of no known model passes."""
+def check_gpu(host: HostRecord, gpu: Gpu, serving: ServingSpec) -> None:
+    """Raise ConfigError when `serving` asks for what the GPU cannot compute; a GPU of no known model passes."""
     known = gpu_models().get(gpu.model)
-    if serving.engine == "vllm" and serving.model.dtype == "bfloat16" and known is not None and not known.bf16:
-        raise ConfigError(
-            f"the {gpu.model} of host {host.name} does not compute in bfloat16",
-            where="serving.model.dtype",
-            hint="write auto or float16",
-        )
+    problem = next(unfit(serving, known, f"host {host.name}", "take another host"), None) if known else None
+    if problem is not None:
+        raise ConfigError(problem.what, where=problem.key, hint=problem.hint)
 
 
 def _kernel() -> list[Resource]:

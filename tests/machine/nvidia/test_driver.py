@@ -5,13 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import CheckError
 from provisioning.converge.result import Progress
+from provisioning.gpu_proof import prove
 from provisioning.reboots import bring as bring_with_reboot
 from provisioning.reboots import reboot_and_wait
 from provisioning.roles.nvidia import DRIVER_ID, METRICS_PORT
+from serving.spec import ServingSpec
+from tests.machine.converge_host import poll
 from tests.machine.machines import making_machines
 from tests.machine.nvidia.host import NEWER, NEWEST, PINNED, GpuHost, with_repository
 from tests.machine.nvidia.repository import FACTS, NEXT_KERNEL
+from tests.unit.provisioning.records import SERVING
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +130,34 @@ def test_a_kernel_without_headers_waits_for_the_next_one(gpu_host: GpuHost) -> N
     assert waiting.reboot, waiting.failed
     assert "kernel 6.1.0-98-standin-amd64 in use until a reboot" in waiting.reboot.reboot
     assert NEXT_KERNEL not in gpu_host.run("dpkg-query -W -f '${Package}\\n' 'linux-headers-*'")
+
+
+ENGINE = f"""\
+[Service]
+ExecStart=/usr/bin/python3 -uc "print('... device_config=cuda, ...'); import time; time.sleep(99999)" --model /srv/model
+ExecStartPost=/bin/sh -c 'echo "GPU-a, $MAINPID, 20000" > {FACTS}/compute-apps'
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def test_an_engine_on_the_gpu_is_proved_and_one_beside_it_is_not_also_after_a_reboot(gpu_host: GpuHost) -> None:
+    gpu_host.becomes()
+    assert gpu_host.bring().result.ok
+    gpu_host.run(
+        "mkdir -p /srv/model; truncate -s 15G /srv/model/model.safetensors\n"
+        f"cat > /etc/systemd/system/vllm.service <<'END'\n{ENGINE}END\n"
+        "systemctl daemon-reload; systemctl enable --now vllm"
+    )
+    serving = ServingSpec.model_validate(SERVING)
+    words = f"19.5 GiB of VRAM for 15.0 GiB of weights on 1 x L4, driver {PINNED}, vLLM says cuda"
+    assert prove(gpu_host.record, serving) == words
+    reboot_and_wait(gpu_host.record, lambda _: None)
+    poll(lambda: gpu_host.run(f"cat {FACTS}/compute-apps 2>/dev/null || true") and gpu_host.driver())
+    assert prove(gpu_host.record, serving) == words
+    gpu_host.run(f"sed -i 's/, .*,/, 1,/' {FACTS}/compute-apps")  # another program has the memory
+    with pytest.raises(CheckError, match=r"no process of vllm\.service is on a GPU: it computes on the CPU"):
+        prove(gpu_host.record, serving)
 
 
 @pytest.mark.parametrize("version", [NEWEST, "580.65.06"])

@@ -13,7 +13,10 @@ from core.paths import CHECKOUT
 from tests.unit.provisioning.records import host_values, stack_values
 
 FAB = Path(sys.executable).with_name("fab")
-TASKS = ["adopt", "bundle", "logs", "plan", "provision", "reboot", "restart", "rotate-key", "ssh", "status", "upgrade-engine"]
+TASKS = [
+    "adopt", "bundle", "logs", "plan", "provision", "reboot", "restart", "rotate-key", "smoke", "ssh", "status",
+    "upgrade-engine",
+]  # fmt: skip
 
 
 def fab(*arguments: str, folder: Path = CHECKOUT, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -127,5 +127,5 @@ def test_weights_that_a_gpu_cannot_compute_are_refused_for_inventories_too(
     if not refused:
         assert nvidia(host(gpu=gpu), spec)
         return
-    with pytest.raises(ConfigError, match=r"serving\.model\.dtype: the T4 of host one does not compute in bfloat16"):
+    with pytest.raises(ConfigError, match=r"bfloat16 needs compute capability 8\.0, and the T4 of host one has 7\.5"):
         nvidia(host(gpu=gpu), spec)

@@ -1,0 +1,49 @@
+"""What of a model a GPU can compute, by its compute capability: the engine at all, types of weights, quantisations.
+
+Knows no sizes (infra/fit.py) and no host.
+"""
+
+from collections.abc import Iterator
+
+from core.rules import Problem
+from infra.machines import GpuModel
+from serving.spec import ServingSpec
+
+Capability = tuple[int, int]
+
+VLLM_CAPABILITY: Capability = (7, 5)
+"""PyTorch's builds for CUDA 13 have no code for GPUs before Turing (pytorch/pytorch issues 172352 and 190385)."""
+
+BFLOAT16_CAPABILITY: Capability = (8, 0)
+
+QUANTIZATION_CAPABILITY: dict[str, Capability] = {"awq": (7, 5), "gptq": (7, 5), "fp8": (7, 5)}
+"""FP8 is computed as such from 8.9 on, and holds only the weights before.
+
+Source: docs.vllm.ai, Quantization (table of hardware, v0.15.1) and FP8 W8A8 (v0.32.0).
+"""
+
+
+def unfit(serving: ServingSpec, gpu: GpuModel, name: str, other: str) -> Iterator[Problem]:
+    """Yield what vLLM would be asked for that `gpu` cannot do; Ollama computes what a GPU cannot on the CPU.
+
+    `name` is where the GPU is, in words, and `other` what to write to get another one.
+    """
+    if serving.engine != "vllm":
+        return
+    dtype, quantization = serving.model.dtype, serving.model.quantization
+    if gpu.compute_capability < VLLM_CAPABILITY:
+        yield Problem("serving.engine", _needs("vllm", VLLM_CAPABILITY, gpu, name), f"write ollama, or {other}")
+    if dtype == "bfloat16" and gpu.compute_capability < BFLOAT16_CAPABILITY:
+        yield Problem(
+            "serving.model.dtype", _needs(dtype, BFLOAT16_CAPABILITY, gpu, name), f"write float16, or {other}"
+        )
+    needed = QUANTIZATION_CAPABILITY.get(quantization or "", VLLM_CAPABILITY)
+    if quantization is not None and gpu.compute_capability < needed:
+        yield Problem(
+            "serving.model.quantization", _needs(quantization, needed, gpu, name), f"leave it out, or {other}"
+        )
+
+
+def _needs(what: str, needed: Capability, gpu: GpuModel, name: str) -> str:
+    has, wants = (".".join(map(str, capability)) for capability in (gpu.compute_capability, needed))
+    return f"{what} needs compute capability {wants}, and the {gpu.name} of {name} has {has}"

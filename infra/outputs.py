@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from core.frozen import Frozen
-from core.rules import matching, refuse, twice
+from core.rules import Problem, matching, refuse, twice
 from infra.lease import Lease
 from serving.spec import GatewaySpec, ServingSpec
 from serving.spec_rules import ports_differ
@@ -135,15 +135,43 @@ class Hosts(Frozen):
         return self
 
 
+class Tunnel(Frozen):
+    """An engine behind NAT, published by another host: its host dials, the gateway's host answers clients."""
+
+    engine: HostName = Field(description="The host with the engine; it dials the other one by SSH.")
+    gateway: HostName = Field(description="The host that clients reach.")
+    address: Address | None = Field(
+        default=None, description="Where the engine's host reaches the gateway's; none: its `address`."
+    )
+
+
 class StackOutputs(Hosts):
     """All that provisioning needs; also the shape of an inventory file."""
 
     stack: StackName
     serving: ServingSpec
     gateway: GatewaySpec = GatewaySpec()
+    tunnel: Tunnel | None = Field(default=None, description="For an engine behind NAT; none: each host has both.")
     lease: Lease | None = Field(default=None, description="What stays settled of a rented stack; none for others.")
 
     @model_validator(mode="after")
     def _ports_differ(self) -> Self:
         refuse(ports_differ(self.serving, self.gateway))
         return self
+
+    @model_validator(mode="after")
+    def _tunnel_has_two_ends(self) -> Self:
+        if self.tunnel is not None and sorted((self.tunnel.engine, self.tunnel.gateway)) != sorted(
+            host.name for host in self.hosts
+        ):
+            hint = "name exactly these two under hosts: one with the engine, one with the gateway"
+            refuse([Problem("tunnel", "does not join the hosts of this file", hint)])
+        return self
+
+    def has_engine(self, host: HostRecord) -> bool:
+        """Return whether the engine runs on `host`."""
+        return self.tunnel is None or host.name == self.tunnel.engine
+
+    def has_gateway(self, host: HostRecord) -> bool:
+        """Return whether clients come to `host`."""
+        return self.tunnel is None or host.name == self.tunnel.gateway

@@ -1,0 +1,131 @@
+"""An SSH tunnel from a host behind NAT, which has the engine, to one that clients reach, which has the gateway.
+
+The engine's host dials and keeps dialling; at the other end its port appears on loopback, where the gateway expects an
+engine. The user that dials in may do that and nothing else. Does not open the firewall: SSH is open already.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+from infra.outputs import HostRecord, StackOutputs, Tunnel
+from provisioning.converge.resources import (
+    Directory,
+    File,
+    GeneratedSecret,
+    Packages,
+    Resource,
+    Secret,
+    Unit,
+    User,
+)
+from provisioning.render import render
+from provisioning.roles.layout import CONFIG_DIR, ENGINE_ENV, ENGINE_ENV_TEMPLATE
+from provisioning.shell import known_hosts_text
+from provisioning.tunnel_keys import TunnelKeys
+
+USER = "llm-tunnel"
+FOLDER = f"{CONFIG_DIR}/tunnel"
+UNIT = "llm-tunnel.service"
+UNIT_FILE = f"/etc/systemd/system/{UNIT}"
+PRIVATE_KEY = f"{FOLDER}/id_ed25519"
+KNOWN_HOSTS = f"{FOLDER}/known_hosts"
+AUTHORIZED_KEYS = f"{FOLDER}/authorized_keys"
+SSHD_FILE = "/etc/ssh/sshd_config.d/20-llm-tunnel.conf"
+
+ANSWER_TIMEOUT_S = 120
+"""How long a provision waits for the answering end, which may be provisioned at the same time."""
+
+ALIVE_INTERVAL_S = 10
+ALIVE_COUNT = 3
+"""A line that is dead without a word is noticed by both ends after 30 s: until the answering end has, the port is
+taken there and the new dial is refused."""
+
+
+def tunnel(outputs: StackOutputs, host: HostRecord, keys: TunnelKeys) -> list[Resource]:
+    """Return what `host` needs as its end of the stack's tunnel; nothing for a stack without one."""
+    if outputs.tunnel is None:
+        return []
+    port = outputs.serving.port
+    common: list[Resource] = [User(name=USER), Directory(path=CONFIG_DIR), Directory(path=FOLDER)]
+    if host.name == outputs.tunnel.engine:
+        (far_end,) = (each for each in outputs.hosts if each.name == outputs.tunnel.gateway)
+        return [*common, *_dialling(_as_dialled(far_end, outputs.tunnel), port, keys)]
+    return [*common, *_answering(port, keys)]
+
+
+def with_engine_key(resources: Sequence[Resource], key: Secret) -> list[Resource]:
+    """Return the list with the engine's key handed to the host, in place of one that the host makes for itself."""
+    made = GeneratedSecret(path=ENGINE_ENV)
+    handed = File(path=ENGINE_ENV, content=Secret(ENGINE_ENV_TEMPLATE.format(secret=key.value)), mode=0o600)
+    return [handed if each.id == made.id else _renamed(each, made.id, handed.id) for each in resources]
+
+
+def _dialling(far_end: HostRecord, port: int, keys: TunnelKeys) -> Iterator[Resource]:
+    """Yield what the engine's host needs."""
+    yield Packages(name="tunnel", present=("openssh-client",))
+    yield File(path=PRIVATE_KEY, content=keys.private, owner=USER, group=USER, mode=0o600, after=(f"user:{USER}",))
+    yield File(path=KNOWN_HOSTS, content=known_hosts_text((far_end,)))
+    ssh = (
+        *("/usr/bin/ssh", "-T", "-F", "none", "-i", PRIVATE_KEY, "-p", str(far_end.ssh_port)),
+        *_options(
+            BatchMode="yes",
+            ConnectTimeout="10",
+            ExitOnForwardFailure="yes",
+            GlobalKnownHostsFile="/dev/null",
+            IdentitiesOnly="yes",
+            ServerAliveCountMax=str(ALIVE_COUNT),
+            ServerAliveInterval=str(ALIVE_INTERVAL_S),
+            StrictHostKeyChecking="yes",
+            UpdateHostKeys="no",
+            UserKnownHostsFile=KNOWN_HOSTS,
+        ),
+    )
+    unit_text = render(
+        "llm-tunnel.service.j2",
+        user=USER,
+        far_end=far_end.name,
+        knock=(*ssh, f"{USER}@{far_end.address}"),
+        command=(*ssh, "-N", "-R", f"127.0.0.1:{port}:127.0.0.1:{port}", f"{USER}@{far_end.address}"),
+    )
+    yield File(path=UNIT_FILE, content=unit_text)
+    needed = (f"file:{PRIVATE_KEY}", f"file:{KNOWN_HOSTS}", f"file:{UNIT_FILE}")
+    yield Unit(name=UNIT, restart_on=needed, ready_timeout_s=ANSWER_TIMEOUT_S, after=("packages:tunnel", *needed))
+
+
+def _answering(port: int, keys: TunnelKeys) -> Iterator[Resource]:
+    """Yield what the gateway's host needs: a user that may listen on one port of loopback, and has no shell."""
+    allowed = f'restrict,port-forwarding,permitlisten="127.0.0.1:{port}",command="/bin/false"'
+    yield File(path=AUTHORIZED_KEYS, content=f"{allowed} {keys.public}\n", after=(f"user:{USER}",))
+    content = render(
+        "sshd-tunnel.conf.j2",
+        user=USER,
+        authorized_keys=AUTHORIZED_KEYS,
+        port=port,
+        alive_interval_s=ALIVE_INTERVAL_S,
+        alive_count=ALIVE_COUNT,
+    )
+    # Last, since a Match block goes on to the end; of an included file's, sshd sees to it that it ends with the file.
+    whole = 'cat /etc/ssh/sshd_config "$1" | /usr/sbin/sshd -t -f /dev/stdin'
+    yield File(path=SSHD_FILE, content=content, check=("sh", "-c", whole, "sshd", "{path}"))
+    yield Unit(name="ssh.service", reload_on=(f"file:{SSHD_FILE}",), after=(f"file:{SSHD_FILE}",))
+
+
+def _as_dialled(far_end: HostRecord, wanted: Tunnel) -> HostRecord:
+    """Return the gateway's host as the engine's host reaches it."""
+    return far_end.model_copy(update={"address": wanted.address or far_end.address})
+
+
+def _options(**values: str) -> Iterator[str]:
+    for name, value in values.items():
+        yield from ("-o", f"{name}={value}")
+
+
+def _renamed(resource: Resource, old: str, new: str) -> Resource:
+    """Return the resource with one id in its lists of ids replaced."""
+    changed: dict[str, Any] = {}
+    for each in fields(resource):
+        value = getattr(resource, each.name)
+        if each.name in ("after", "restart_on", "reload_on") and old in value:
+            changed[each.name] = tuple(new if word == old else word for word in value)
+    return replace(resource, **changed) if changed else resource

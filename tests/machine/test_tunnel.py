@@ -1,0 +1,132 @@
+"""An engine behind NAT, published by a gateway host over SSH: two real machines, an engine double behind the tunnel."""
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from core.errors import CheckError
+from core.paths import stack_state_dir
+from infra.outputs import HostRecord, StackOutputs, Tunnel
+from provisioning.converge.resources import File, GeneratedSecret, Resource, Unit
+from provisioning.restart import reboot_host
+from provisioning.roles.layout import ENGINE_ENV, ENGINE_ENV_TEMPLATE
+from provisioning.roles.tunnel import KNOWN_HOSTS, USER, with_engine_key
+from provisioning.shell import known_hosts_text
+from provisioning.tunnel_keys import tunnel_keys
+from provisioning.wishes import wishes_for
+from serving.client import Client
+from serving.endpoint import Endpoint
+from tests.machine.converge_host import Background, poll, remote
+from tests.machine.fab import forwarding
+from tests.machine.machines import making_machines
+from tests.unit.provisioning.records import stack
+
+DOUBLE = "/usr/local/lib/engine_double.py"
+DOUBLE_UNIT = f"""
+[Service]
+EnvironmentFile={ENGINE_ENV}
+ExecStart=/usr/bin/python3 {DOUBLE} 8000 0 1
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+@dataclass(frozen=True)
+class Published:
+    """Both machines, and where clients find the engine."""
+
+    outputs: StackOutputs
+    laptop: HostRecord
+    front: HostRecord
+    endpoint: Endpoint
+
+    def answers(self) -> bool:
+        """Return whether a client of the gateway host gets an answer of the engine."""
+        try:
+            with Client(self.endpoint.url, key=self.endpoint.api_key(), ca=self.endpoint.ca, timeout_s=5) as client:
+                return bool(client.complete("tiny", "The rent", max_tokens=4).text)
+        except CheckError:
+            return False
+
+
+def engine_double() -> list[Resource]:
+    unit = "/etc/systemd/system/engine-double.service"
+    source = (Path(__file__).parents[1] / "doubles/engine.py").read_text()
+    files = (File(path=DOUBLE, content=source), File(path=unit, content=DOUBLE_UNIT))
+    key = GeneratedSecret(path=ENGINE_ENV, template=ENGINE_ENV_TEMPLATE)
+    needed = (key.id, *(file.id for file in files))
+    double = [key, *files, Unit(name="engine-double.service", restart_on=needed, after=needed)]
+    return with_engine_key(double, tunnel_keys("test").engine)
+
+
+@pytest.fixture(scope="module")
+def published(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
+    """The gateway's host has the base role too, whose sshd forwards for nobody."""
+    with pytest.MonkeyPatch.context() as patch, making_machines(machine_state) as make:
+        patch.setenv("LLM_DEPLOY_STATE", str(tmp_path_factory.mktemp("tunnel")))
+        laptop, front = make("laptop"), make("front")
+        tunnel = Tunnel(engine="laptop", gateway="front")
+        outputs = stack().model_copy(update={"hosts": (laptop, front), "tunnel": tunnel})
+        wishes = wishes_for(outputs, (front,), ("base", "gateway"))
+        behind = wishes_for(outputs, (laptop,), ("gateway",))
+        runs = [
+            Background(front, wishes.lists["front"]),
+            Background(laptop, [*behind.lists["laptop"], *engine_double()]),
+        ]
+        for run in runs:
+            run.join(180)
+            assert run.seen is not None
+            assert run.seen.result.ok, run.seen.result.failed
+        assert wishes.endpoint is not None
+        yield Published(outputs, laptop, front, wishes.endpoint)
+
+
+def test_a_client_of_the_gateway_host_reaches_the_engine_behind(published: Published) -> None:
+    poll(published.answers)
+    assert published.front.address in published.endpoint.url
+    assert remote(published.laptop, "ss -Hltn sport = :443") == ""
+    assert remote(published.front, "ss -Hltn sport = :8000").split()[3] == "127.0.0.1:8000"
+
+
+ATTEMPTS = {
+    "another port": ["-N", "-R", "127.0.0.1:8001:127.0.0.1:8000"],
+    "another address": ["-N", "-R", "0.0.0.0:8000:127.0.0.1:8000"],
+    "a way out": ["-W", "127.0.0.1:22"],
+    "a shell": ["id"],
+}
+
+
+@pytest.mark.parametrize("wanted", ATTEMPTS.values(), ids=ATTEMPTS.keys())
+def test_the_key_of_the_tunnel_opens_nothing_else(published: Published, wanted: list[str], tmp_path: Path) -> None:
+    known_hosts = tmp_path / "known_hosts"
+    known_hosts.write_text(known_hosts_text((published.front,)))
+    key = stack_state_dir("test") / "tunnel/id_ed25519"
+    options = f"-F none -i {key} -o UserKnownHostsFile={known_hosts} -o ExitOnForwardFailure=yes".split()
+    done = subprocess.run(
+        ["ssh", *options, f"{USER}@{published.front.address}", *wanted],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "uid=" not in done.stdout
+    assert "SSH-" not in done.stdout
+
+
+def test_the_tunnel_comes_back_after_a_cut_and_after_a_reboot_of_the_gateway_host(published: Published) -> None:
+    poll(published.answers)
+    ends = f"{{ {published.laptop.address}, {published.front.address} }}"
+    with forwarding(f"ip saddr {ends} ip daddr {ends} meta l4proto tcp reject with tcp reset"):
+        poll(lambda: not published.answers(), deadline_s=60)
+    poll(published.answers, deadline_s=60)
+    reboot_host(published.outputs, published.front, lambda _: None)
+    poll(published.answers, deadline_s=60)
+
+
+def test_the_dialling_end_trusts_the_known_key_only(published: Published) -> None:
+    assert remote(published.laptop, f"cat {KNOWN_HOSTS}").split()[1:] == published.front.host_keys[0].split()

@@ -1,0 +1,107 @@
+"""What each end of a tunnel gets, and inventories whose tunnel joins nothing."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from infra.outputs import StackOutputs
+from provisioning.converge.bundle import bundle
+from provisioning.converge.resources import File, Resource, Secret, Unit
+from provisioning.tunnel_keys import tunnel_keys
+from provisioning.wishes import wishes_for
+from tests.unit.provisioning.records import host_values, stack
+
+
+def joined(**tunnel: Any) -> StackOutputs:
+    hosts = (host_values("laptop", address="192.168.1.5"), host_values("front", ssh_port=2222))
+    return stack(*hosts, tunnel={"engine": "laptop", "gateway": "front", **tunnel})
+
+
+@pytest.fixture
+def lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Sequence[Resource]]:
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+    outputs = joined(address="front.example.com")
+    return dict(wishes_for(outputs, outputs.hosts, ("base", "engine", "gateway")).lists)
+
+
+def files(resources: Sequence[Resource]) -> dict[str, File]:
+    return {each.path: each for each in resources if isinstance(each, File)}
+
+
+def test_engine_and_gateway_stand_on_their_own_hosts(lists: dict[str, Sequence[Resource]]) -> None:
+    units = {name: {each.name for each in of if isinstance(each, Unit)} for name, of in lists.items()}
+    assert {"vllm.service", "llm-tunnel.service"} <= units["laptop"]
+    assert "haproxy.service" not in units["laptop"]
+    assert {"haproxy.service", "ssh.service"} <= units["front"]
+    assert not {"vllm.service", "llm-tunnel.service"} & units["front"]
+    for resources in lists.values():
+        bundle(resources, dry_run=True)  # no id twice, none named before it stands
+
+
+def test_the_engine_dials_with_keep_alive_and_trusts_one_key(lists: dict[str, Sequence[Resource]]) -> None:
+    unit = str(files(lists["laptop"])["/etc/systemd/system/llm-tunnel.service"].content)
+    (dial,) = (line for line in unit.splitlines() if line.startswith("ExecStart="))
+    for words in (
+        "-p 2222",
+        "ServerAliveInterval=10",
+        "ExitOnForwardFailure=yes",
+        "StrictHostKeyChecking=yes",
+        "-R 127.0.0.1:8000:127.0.0.1:8000",
+        "llm-tunnel@front.example.com",
+    ):
+        assert words in dial
+    assert "Restart=always" in unit
+    assert "User=llm-tunnel" in unit
+    known = str(files(lists["laptop"])["/etc/llm/tunnel/known_hosts"].content)
+    assert known.startswith("[front.example.com]:2222 ssh-ed25519 ")
+
+
+def test_the_key_may_listen_on_one_port_of_loopback(lists: dict[str, Sequence[Resource]]) -> None:
+    key = str(files(lists["front"])["/etc/llm/tunnel/authorized_keys"].content)
+    assert key.startswith('restrict,port-forwarding,permitlisten="127.0.0.1:8000",command="/bin/false" ssh-ed25519 ')
+    private = files(lists["laptop"])["/etc/llm/tunnel/id_ed25519"]
+    assert isinstance(private.content, Secret)
+    assert (private.owner, private.mode) == ("llm-tunnel", 0o600)
+
+
+def test_both_hosts_get_one_engine_key(lists: dict[str, Sequence[Resource]]) -> None:
+    keys = [files(of)["/etc/llm/engine.env"].content for of in lists.values()]
+    assert keys[0] == keys[1] == Secret(f"VLLM_API_KEY={tunnel_keys('test').engine.value}\n")
+    engine = next(each for each in lists["laptop"] if isinstance(each, Unit) and each.name == "vllm.service")
+    assert "file:/etc/llm/engine.env" in engine.restart_on
+    assert "generated_secret:/etc/llm/engine.env" not in engine.restart_on
+
+
+def test_sshd_reloads_for_the_base_role_and_for_the_tunnel(lists: dict[str, Sequence[Resource]]) -> None:
+    (sshd,) = (each for each in lists["front"] if isinstance(each, Unit) and each.name == "ssh.service")
+    ours = {"file:/etc/ssh/sshd_config.d/10-llm-deploy.conf", "file:/etc/ssh/sshd_config.d/20-llm-tunnel.conf"}
+    assert set(sshd.reload_on) == set(sshd.after) == ours
+
+
+def test_clients_come_to_the_gateway_host_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+    outputs = joined()
+    endpoint = wishes_for(outputs, outputs.hosts, ("gateway",)).endpoint
+    assert endpoint is not None
+    assert endpoint.urls == ("https://203.0.113.7",)
+
+
+@pytest.mark.parametrize(
+    "tunnel",
+    [{"engine": "laptop", "gateway": "laptop"}, {"engine": "laptop", "gateway": "other"}],
+    ids=["one host for both", "a host that is not there"],
+)
+def test_a_tunnel_that_joins_nothing_is_refused(tunnel: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        joined(**tunnel)
+
+
+def test_keys_are_made_once_and_kept_from_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+    first = tunnel_keys("test")
+    assert tunnel_keys("test") == first
+    for name in ("id_ed25519", "engine-key"):
+        assert (tmp_path / "stacks/test/tunnel" / name).stat().st_mode & 0o077 == 0

@@ -35,8 +35,10 @@ class _Base:
 
 
 def check_releases(releases: Releases, spec: ServingSpec) -> None:
-    """Raise ConfigError with a line for each adapter that is not what the manifest says, or does not fit `spec`."""
-    releases.serving(spec)
+    """Raise ConfigError with a line for each adapter that is not what the manifest says, or does not fit `spec`.
+
+    That the manifest itself fits the stack is looked at when it is read.
+    """
     base = _base(spec)
     problems = []
     for index, listed in enumerate(releases.manifest.adapters):

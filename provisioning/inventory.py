@@ -10,19 +10,32 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.errors import ConfigError, UsageError
-from core.paths import state_dir
+from core.paths import STACKS_DIR, state_dir
 from core.rules import one_of
 from core.strict_yaml import read_yaml
 from core.words import words
 from infra.outputs import HostRecord, StackOutputs
 from provisioning.target import Target
+from serving.adapter_manifest import read_releases
 
 
 def load(target: Target) -> StackOutputs:
-    """Return the hosts of `target` and what they serve.
+    """Return the hosts of `target` and what they serve, with the adapters of the manifest where there is one.
 
     Raises UsageError when there is no such stack, machine or file, ConfigError for a wrong value.
     """
+    outputs = _hosts(target)
+    releases = read_releases(adapter_manifest(target, outputs.stack))
+    return outputs if releases is None else outputs.model_copy(update={"serving": releases.serving(outputs.serving)})
+
+
+def adapter_manifest(target: Target, stack: str) -> Path:
+    """Return where the manifest of the stack's adapters would be: beside the stacks' files, or the inventory."""
+    return (STACKS_DIR if target.stack else Path(target.inventory).parent) / "adapters" / f"{stack}.yaml"
+
+
+def _hosts(target: Target) -> StackOutputs:
+    """Return the hosts of `target` and what they serve, as stack or inventory say."""
     if target.stack:
         return _load_stack(target.stack)
     path = Path(target.inventory)

@@ -25,4 +25,9 @@ class Target:
         """Return what a person types to run `task` on the same hosts."""
         if self.stack:
             return f"make {task} STACK={self.stack}"
-        return f"fab -r provisioning {task} --inventory {self.inventory}"
+        return self.fab(task)
+
+    def fab(self, task: str) -> str:
+        """Return the same for a task that is no target of the Makefile."""
+        which = f"--stack {self.stack}" if self.stack else f"--inventory {self.inventory}"
+        return f"fab -r provisioning {task} {which}"

@@ -111,18 +111,19 @@ class Releases:
 
     @property
     def promoted(self) -> Mapping[str, str]:
-        """The versioned name that each name means: the newest line of the record, else the highest version."""
-        highest: dict[str, ListedAdapter] = {}
-        for adapter in self.manifest.adapters:
-            if adapter.name not in highest or adapter.version > highest[adapter.name].version:
-                highest[adapter.name] = adapter
-        recorded = {move.adapter: move.to for move in self.moves}
-        return {name: recorded.get(name, adapter.versioned_name) for name, adapter in highest.items()}
+        """The versioned name that each name means: the newest line of the record.
 
-    def previous(self, name: str) -> str | None:
-        """Return the version that `name` meant before the present one; none when there was no other."""
-        moves = [move for move in self.moves if move.adapter == name]
-        return moves[-1].from_version or None if moves else None
+        Without one, the oldest version that is listed: one that is added later moves no name by itself, on no host.
+        """
+        oldest: dict[str, ListedAdapter] = {}
+        for adapter in sorted(self.manifest.adapters, key=lambda each: each.version):
+            oldest.setdefault(adapter.name, adapter)
+        recorded = {move.adapter: move.to for move in self.moves}
+        return {name: recorded.get(name, adapter.versioned_name) for name, adapter in oldest.items()}
+
+    def last_move(self, name: str) -> Move | None:
+        """Return the newest line of `name` in the record."""
+        return next((move for move in reversed(self.moves) if move.adapter == name), None)
 
     def serving(self, spec: ServingSpec) -> ServingSpec:
         """Return `spec` with these adapters. Raises ConfigError where the two do not fit together."""

@@ -183,11 +183,13 @@ def check(host: Host, engine: Engine, wish: str) -> None:
 
 def try_version(_host: Host, engine: Engine, version: str, base: str) -> None:
     """Raise VersionError unless `version` answers, and otherwise than its base: it was loaded, and does something."""
-    pairs = [(engine.complete(version, prompt), engine.complete(base, prompt)) for prompt in PROMPTS]
-    if not all(answer for answer, _ in pairs):
-        raise VersionError(f"{version} gives an empty answer")
-    if all(answer == of_base for answer, of_base in pairs):
-        raise VersionError(f"{version} answers as {base} does, on {len(PROMPTS)} prompts")
+    for prompt in PROMPTS:
+        answer = engine.complete(version, prompt)
+        if not answer:
+            raise VersionError(f"{version} gives an empty answer")
+        if answer != engine.complete(base, prompt):
+            return
+    raise VersionError(f"{version} answers as {base} does, on {len(PROMPTS)} prompts")
 
 
 def move(host: Host, engine: Engine, version: str, who: str, what: str) -> None:

@@ -1,0 +1,114 @@
+"""The hosts of a stack with a manifest of adapters: asked one thing at the same time, or brought all listed versions.
+
+Does not say what a command means (provisioning/adapters.py does).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from core.errors import DeployError, HostError, UsageError
+from core.rules import one_of
+from core.runs import write_result
+from infra.outputs import HostRecord, StackOutputs
+from provisioning.connection import connect
+from provisioning.converge.result import HostResult
+from provisioning.fleet import on_each, raise_failures
+from provisioning.inventory import adapter_manifest, load
+from provisioning.remote import run_program
+from provisioning.target import Target
+from serving.adapter_manifest import Releases, read_releases, shown
+from serving.spec import ServingSpec
+
+AT_ONCE = 8
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class AdapterStack:
+    """A stack, and its adapters as they are listed."""
+
+    target: Target
+    outputs: StackOutputs
+    releases: Releases
+
+    @property
+    def name(self) -> str:
+        """The stack's name."""
+        return self.outputs.stack
+
+    @property
+    def serving(self) -> ServingSpec:
+        """What is served, with the adapters of the manifest."""
+        return self.outputs.serving
+
+    def version(self, name: str) -> str:
+        """Return the versioned name that is listed as `name`. Raises UsageError for another."""
+        known = [each.versioned_name for each in self.releases.manifest.adapters]
+        if name not in known:
+            raise UsageError(f"{name} is not listed", where=shown(self.releases.path), hint=one_of(known, name))
+        return name
+
+    def ask(self, host: HostRecord, command: str, *words: str) -> str:
+        """Return what the host's program prints. Raises HostError with the program's own words."""
+        with connect(host) as connection:
+            try:
+                return run_program(
+                    connection, host, "adapter_versions", command, host.data_dir, str(self.serving.port), *words
+                )
+            except HostError as error:
+                said = error.detail.strip().splitlines()
+                raise HostError(said[-1], where=host.name) if said else error from None
+
+    def on_all(self, work: Callable[[HostRecord], Result]) -> dict[str, Result]:
+        """Return what `work` returns for each host by its name. Raises what went wrong, after the last has ended."""
+        results: dict[str, Result] = {}
+        failed: dict[str, DeployError | None] = {}
+        for host, result in on_each(self.outputs.hosts, work, at_once=AT_ONCE):
+            if isinstance(result, DeployError):
+                failed[host.name] = result
+            else:
+                results[host.name] = result
+        raise_failures(failed, len(self.outputs.hosts), hint=f"see `{self.target.command('adapters:list')}`")
+        return results
+
+    def converge(self, *, dry_run: bool) -> dict[str, HostResult]:
+        """Bring all listed versions to the hosts and into their engines, or tell what that would change."""
+        # Not needed to move a name, which is to take no time.
+        from provisioning.converge.controller import converge
+        from provisioning.narration import Narrator, counts, failure_detail, plan_text
+        from provisioning.roles.adapters import adapters_alone
+        from serving.sources import resolve_sources
+
+        sources = resolve_sources(self.serving).adapters
+        narrator = Narrator([host.name for host in self.outputs.hosts])
+        on_event = narrator.progress_only if dry_run else narrator.event
+
+        def work(host: HostRecord) -> HostResult:
+            result = converge(host, adapters_alone(host, self.serving, sources), dry_run=dry_run, on_event=on_event)
+            if dry_run:
+                narrator.aside(plan_text(result))
+            for outcome in result.failed:
+                narrator.say(host.name, failure_detail(outcome))
+            narrator.say(host.name, counts(result, would=dry_run))
+            return result
+
+        with narrator:
+            results = self.on_all(work)
+        entries = [result.as_json() for result in results.values()]
+        ok = all(result.ok for result in results.values())
+        write_result(self.name, "adapters.json", {"stack": self.name, "ok": ok, "hosts": entries})
+        failed: dict[str, DeployError | None] = {name: None for name, result in results.items() if not result.ok}
+        raise_failures(failed, len(results), hint=f"mend it and run `{self.target.command('adapters:apply')}` again")
+        return results
+
+
+def stack_of(target: Target) -> AdapterStack:
+    """Return the stack. Raises UsageError without a manifest, ConfigError for one that does not fit the stack."""
+    outputs = load(target)
+    path = adapter_manifest(target, outputs.stack)
+    releases = read_releases(path)
+    if releases is None:
+        raise UsageError("there is no manifest of adapters", where=shown(path), hint="write one, see docs/adapters.md")
+    return AdapterStack(target, outputs, releases)

@@ -1,0 +1,119 @@
+"""Which adapter versions a stack lists, what its hosts serve, who moved what when, and what lies there unused."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.console import next_command, say
+from infra.outputs import HostRecord
+from provisioning.adapter_hosts import AdapterStack, stack_of
+from provisioning.roles.store import model_path
+from provisioning.target import Target
+from serving.sources import resolve_sources
+from serving.spec import Source
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Row:
+    """One version."""
+
+    name: str
+    means_name: tuple[str, ...]
+    """Hosts on which the name alone means it."""
+    served_by: tuple[str, ...]
+    """Hosts whose engine has it."""
+    source: str
+    since: str
+    """When and through whom the name moved to it; empty when it never did."""
+
+
+def adapters_list(target: Target, *, as_json: bool) -> int:
+    """Print versions, names, history and unused folders; return 0 when all hosts serve what is listed."""
+    stack = stack_of(target)
+    reports = {name: json.loads(text) for name, text in stack.on_all(lambda host: stack.ask(host, "show")).items()}
+    rows = _rows(stack, reports)
+    unused = {host.name: _unused(stack, host, reports[host.name]) for host in stack.outputs.hosts}
+    if as_json:
+        print(json.dumps({"adapters": [row.__dict__ for row in rows], "hosts": reports, "unused": unused}, indent=2))
+    else:
+        print("\n".join(_table(rows, unused)), flush=True)
+    complete = all(row.served_by == tuple(reports) for row in rows)
+    next_command(target.fab("adapters:promote" if complete else "adapters:apply"))
+    return 0 if complete else 1
+
+
+def prune(target: Target) -> int:
+    """Remove the folders of models and adapters that are neither listed nor served; return the exit status."""
+    stack = stack_of(target)
+
+    def remove(host: HostRecord) -> list[str]:
+        removed: list[str] = json.loads(stack.ask(host, "prune", json.dumps(_needed(stack, host))))
+        return removed
+
+    for host, removed in stack.on_all(remove).items():
+        for path in removed:
+            say(f"{host}: removed {path}")
+        if not removed:
+            say(f"{host}: nothing to remove")
+    return 0
+
+
+def _rows(stack: AdapterStack, reports: dict[str, Any]) -> list[Row]:
+    moves = {move.to: f"{move.time} by {move.who}" for move in stack.releases.moves}
+    running = {host: report["running"] or {"versions": {}, "aliases": {}} for host, report in reports.items()}
+    return [
+        Row(
+            name=listed.versioned_name,
+            means_name=tuple(
+                host for host, served in running.items() if served["aliases"].get(listed.name) == listed.versioned_name
+            ),
+            served_by=tuple(host for host, served in running.items() if listed.versioned_name in served["versions"]),
+            source=_place(listed.source),
+            since=moves.get(listed.versioned_name, ""),
+        )
+        for listed in stack.releases.manifest.adapters
+    ]
+
+
+def _place(source: Source) -> str:
+    """Return where the files come from, in one word."""
+    match source.kind:
+        case "hub":
+            return f"{source.repo}@{source.revision[:12]}"
+        case "folder":
+            return str(source.path)
+        case "tiny":
+            return f"tiny {source.name} {source.adapter}"
+        case _:
+            return source.url
+
+
+def _needed(stack: AdapterStack, host: HostRecord) -> list[str]:
+    """Return the folders that the present spec needs on `host`."""
+    sources = resolve_sources(stack.serving)
+    adapters = [f"{host.data_dir}/adapters/{adapter.versioned_name}" for adapter in stack.serving.adapters]
+    return [model_path(host, stack.serving, sources.model), *adapters]
+
+
+def _unused(stack: AdapterStack, host: HostRecord, report: dict[str, Any]) -> list[dict[str, Any]]:
+    needed = {*_needed(stack, host), *report["served"]["versions"].values()}
+    return [folder for folder in report["folders"] if folder["path"] not in needed]
+
+
+def _table(rows: Sequence[Row], unused: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Return the screen."""
+    width = max(len(row.name) for row in rows)
+    lines = []
+    for row in rows:
+        state = "not served" if not row.served_by else f"served by {', '.join(row.served_by)}"
+        named = f"; {row.name.rpartition('@')[0]} means it" if row.means_name else ""
+        since = f" since {row.since}" if row.means_name and row.since else ""
+        lines.append(f"{row.name:<{width}}  {state}{named}{since}  ({row.source})")
+    for host, folders in unused.items():
+        lines += [f"{host}: unused {each['path']} ({each['bytes'] / GIB:.2f} GiB)" for each in folders]
+    if any(unused.values()):
+        lines.append("unused folders go with adapters:prune")
+    return lines

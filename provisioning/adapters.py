@@ -1,0 +1,152 @@
+"""What `fab adapters:…` does: versions planned, brought, promoted, rolled back, listed and removed. Restarts no engine.
+
+What each host does itself is in provisioning/programs/adapter_versions.py.
+"""
+
+import getpass
+import json
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from core.console import next_command, say
+from core.errors import DeployError, HostError, UsageError
+from core.rules import one_of
+from core.runs import write_result
+from infra.outputs import HostRecord
+from provisioning.adapter_hosts import AdapterStack, stack_of
+from provisioning.target import Target
+from serving.adapter_manifest import Move, record, shown
+
+MOVED = ("time", "who", "what", "adapter", "from", "to")
+
+
+def plan(target: Target) -> int:
+    """Print what `apply` would change on the hosts; return the exit status."""
+    stack = _checked(target)
+    results = stack.converge(dry_run=True)
+    if any(result.changed for result in results.values()):
+        next_command(target.fab("adapters:apply"))
+    else:
+        say("nothing to change")
+    return 0
+
+
+def apply(target: Target) -> int:
+    """Bring all listed versions to the hosts and into their engines; return the exit status. Moves no name."""
+    began = time.monotonic()
+    stack = _checked(target)
+    _apply(stack)
+    say(f"✓ adapters of {stack.name}: {time.monotonic() - began:.1f} s; each name means what it meant")
+    next_command(f"{target.command('adapters:promote')} NAME@VERSION", target.fab("adapters:list"))
+    return 0
+
+
+def promote(target: Target, name: str) -> int:
+    """Have a name alone mean version `name`, e.g. contract@4, after that answered on every host."""
+    stack = _checked(target)
+    version = stack.version(name)
+    if any(version not in served for served in _running(stack).values()):
+        _apply(stack)
+    stack.on_all(lambda host: stack.ask(host, "try", version, stack.serving.model.name))
+    say(f"{version} answers, and otherwise than {stack.serving.model.name}")
+    return _move(stack, version, "promote")
+
+
+def rollback(target: Target, adapter: str, to: str) -> int:
+    """Have `adapter` alone mean the version before again, or version `to`."""
+    from provisioning.head_start import begin
+
+    begin(target, ())
+    stack = stack_of(target)
+    known = list(stack.releases.promoted)
+    if adapter not in known:
+        raise UsageError(
+            f"no adapter is called {adapter}", where=shown(stack.releases.path), hint=one_of(known, adapter)
+        )
+    last = stack.releases.last_move(adapter)
+    version = to or (last.from_version if last else "")
+    if not version:
+        hint = f"name one: --to {adapter}@VERSION"
+        raise UsageError(f"{adapter} had no version before this one", where=shown(stack.releases.lock), hint=hint)
+    if version.rpartition("@")[0] != adapter:
+        raise UsageError(f"{version} is no version of {adapter}", where="--to", hint=f"write {adapter}@VERSION")
+    return _move(stack, stack.version(version), "rollback")
+
+
+def _checked(target: Target) -> AdapterStack:
+    """Return the stack, its adapters looked at. Raises ConfigError for those that do not fit; no host was reached."""
+    from provisioning.adapter_preflight import check_releases
+
+    stack = stack_of(target)
+    check_releases(stack.releases, stack.serving)
+    return stack
+
+
+def _apply(stack: AdapterStack) -> None:
+    """Bring the versions. Raises HostError for an engine that was started without adapters."""
+    from serving.endpoint import endpoint_file, read_endpoint, write_endpoint
+
+    stack.converge(dry_run=False)
+    listed = {adapter.versioned_name for adapter in stack.serving.adapters}
+    for host, served in _running(stack).items():
+        if not listed <= set(served):
+            hint = f"run {stack.target.command('provision')}, which starts it with them"
+            raise HostError("its engine is down, or was started without adapters", where=host, hint=hint)
+    if endpoint_file(stack.name).exists():
+        hint = stack.target.command("provision")
+        endpoint = read_endpoint(endpoint_file(stack.name), hint=hint)
+        names = tuple(stack.releases.promoted)
+        write_endpoint(endpoint.model_copy(update={"models": stack.serving.served_names, "adapters": names}))
+
+
+def _running(stack: AdapterStack) -> dict[str, Mapping[str, str]]:
+    """Return the folder of each version that the engines serve, by host."""
+    reports = stack.on_all(lambda host: json.loads(stack.ask(host, "show")))
+    return {name: (report["running"] or {}).get("versions", {}) for name, report in reports.items()}
+
+
+def _move(stack: AdapterStack, version: str, what: str) -> int:
+    """Move the name on all hosts or on none, and write it into the record."""
+    who = f"{getpass.getuser()}@{socket.gethostname()}"
+    done: dict[str, dict[str, Any]] = {}
+
+    def move(host: HostRecord) -> None:
+        done[host.name] = json.loads(stack.ask(host, "move", version, who, what))
+
+    try:
+        stack.on_all(move)
+    except DeployError:
+        _move_back(stack, done, who)
+        raise
+    _record(stack, version, done)
+    write_result(stack.name, "adapters.json", {"stack": stack.name, "ok": True, "moves": done})
+    first, seconds = next(iter(done.values())), max(each["seconds"] for each in done.values())
+    was = "already" if first["from"] == version else f"and was {first['from'] or 'nothing'}; moved in {seconds:.3f} s"
+    say(f"✓ {first['adapter']} is {version}, {was}")
+    next_command(stack.target.fab("adapters:list"), f"commit {shown(stack.releases.lock)}")
+    return 0
+
+
+def _record(stack: AdapterStack, version: str, done: Mapping[str, dict[str, Any]]) -> None:
+    """Write the move into the record, unless nothing moved; say so when hosts were not where the record had them."""
+    moved = [each for each in done.values() if each["from"] != version]
+    if not moved:
+        return
+    entry = moved[0]
+    last = stack.releases.last_move(entry["adapter"])
+    if last is not None and last.to != entry["from"]:
+        say(f"note: the hosts had {entry['from']}, unlike {shown(stack.releases.lock)}: somebody else moved it")
+    record(
+        stack.releases.lock, Move.model_validate({**{key: entry[key] for key in MOVED}, "hosts": tuple(sorted(done))})
+    )
+
+
+def _move_back(stack: AdapterStack, done: Mapping[str, dict[str, Any]], who: str) -> None:
+    """Undo a move that not all hosts made, so that a name means one version on all of them."""
+    for host in stack.outputs.hosts:
+        before = done.get(host.name, {}).get("from", "")
+        if before:
+            say(f"{host.name}: back to {before}, as not all hosts moved")
+            stack.ask(host, "move", before, who, "rollback")

@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import IO
 
 from core.console import say
+from core.deadline import Deadline
 from core.errors import DeployError
 from core.files import write_atomically
 from core.paths import CHECKOUT, STACKS_DIR
 from core.processes import Process
 from infra.backend import Backend
 from infra.events import Report
-from infra.operation import Operation, forwarding, sweep
+from infra.operation import Operation, forwarding, stop_engine, sweep
 from infra.plugins import ensure_plugin
 from tools.pulumi.cli import PulumiCli, find_cli
 
@@ -35,7 +36,14 @@ ALWAYS = {
 }
 
 POLL_S = 0.05
+STOP_S = 15.0
+"""How long an engine that took too long has to end in order."""
+
 SHOWN_LINES = 12
+
+
+class EngineTimeoutError(DeployError):
+    """The engine was stopped, because it took longer than it was given."""
 
 
 class EngineError(Exception):
@@ -62,10 +70,11 @@ class Engine:
         """The CLI, found, fetched or built when it is first needed: to know that there is nothing to do, it is not."""
         return find_cli()
 
-    def stream(self, verb: str, *arguments: str, operation: Operation) -> Report:
+    def stream(self, verb: str, *arguments: str, operation: Operation, limit_s: float | None = None) -> Report:
         """Run a command that works on the stack, tell its progress, and return what it reported.
 
-        Raises EngineError when it could not begin, DeployError when it failed, KeyboardInterrupt when it was stopped.
+        Raises EngineError when it could not begin, DeployError when it failed, EngineTimeoutError when it took longer
+        than `limit_s`, KeyboardInterrupt when a person stopped it.
         """
         if self.vendor is not None:
             ensure_plugin(self.cli, self.vendor)
@@ -86,11 +95,15 @@ class Engine:
         if engine is not None:
             operation.started(engine)
         report = Report(preview=verb == "preview")
-        received = self._follow(process, engine, events, report)
-        if engine is not None and (received or process.returncode < 0):
+        end = None if limit_s is None else Deadline.after(limit_s)
+        received = self._follow(process, engine, events, report, end)
+        is_over = end is not None and not end.left_s() and process.returncode != 0
+        if engine is not None and (received or is_over or process.returncode < 0):
             sweep(engine)
         if received:
             raise KeyboardInterrupt
+        if is_over:
+            raise EngineTimeoutError(f"was stopped after {limit_s:.0f} s", where=f"{verb} of stack {self.stack}")
         if process.returncode:
             stderr_text = words.read_text(errors="replace").strip()
             if not report.began:
@@ -154,9 +167,17 @@ class Engine:
         return folder
 
     def _follow(
-        self, process: "subprocess.Popen[bytes]", engine: Process | None, events: Path, report: Report
+        self,
+        process: "subprocess.Popen[bytes]",
+        engine: Process | None,
+        events: Path,
+        report: Report,
+        end: Deadline | None,
     ) -> list[int]:
-        """Read events until the engine has ended, telling a person; return the signals that came meanwhile."""
+        """Read events until the engine has ended, telling a person; return the signals that came meanwhile.
+
+        An engine that works on at `end` is stopped: in order, and some seconds later at once.
+        """
         with forwarding(engine) as received, events.open(encoding="utf-8", errors="replace") as lines:
             ended = False
             while not ended:
@@ -166,6 +187,8 @@ class Engine:
                         say(words)
                 if not ended:
                     time.sleep(POLL_S)
+                if engine is not None and end is not None and not end.left_s():
+                    stop_engine(engine, deadline_s=STOP_S)
         return received
 
     def _failure(self, verb: str, report: Report, stderr_text: str) -> DeployError:

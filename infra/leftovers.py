@@ -5,16 +5,8 @@
 
 from collections.abc import Callable
 
-from core.errors import UsageError
 from infra.lease import read_lease
-from infra.renting import CLOUDS, renting
-
-
-def check(cloud: str) -> None:
-    """Raise UsageError for a cloud that could not be cleaned up: then nothing may be made there either."""
-    if cloud not in _FINDERS and cloud not in CLOUDS:
-        built = " or ".join((*_FINDERS, *CLOUDS))
-        raise UsageError(f"cloud {cloud} is not built yet", hint=f"write cloud: {built}")
+from infra.renting import renting
 
 
 def hosts_stay(cloud: str) -> bool:
@@ -37,15 +29,15 @@ def kept(cloud: str, stack: str) -> list[str]:
     return rented.kept(lease) if rented and lease else []
 
 
-def remove(cloud: str, stack: str) -> None:
-    """Remove what `find` would name. Raises HostError when it cannot."""
+def remove(cloud: str, stack: str, deadline_s: float) -> None:
+    """Remove what `find` would name. Raises DeployError when it cannot, or a cloud takes longer than `deadline_s`."""
     if cloud == "local":
         from infra.local.machine import destroy_stack
 
         destroy_stack(stack)
     rented, lease = renting(cloud), read_lease(stack)
     if rented and lease:
-        rented.remove(lease)
+        rented.remove(lease, deadline_s)
 
 
 def _local(stack: str) -> list[str]:

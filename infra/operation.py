@@ -22,6 +22,9 @@ from core.processes import Process
 ENGINE_WAIT_S = 300.0
 """How long an engine that outlived its command may take to end: it stops by itself when its operation is done."""
 
+ENGINE_STOP_S = 60.0
+"""How long an engine may take to end after it was asked to, before it is killed."""
+
 SWEEP_S = 10.0
 POLL_S = 0.1
 
@@ -48,8 +51,11 @@ class Operation:
 
 
 @contextmanager
-def operation(stack: str) -> Iterator[Operation]:
-    """Hold the stack. Raises DeployError when another command holds it, or an earlier one's engine does not end."""
+def operation(stack: str, *, stop_earlier: bool = False) -> Iterator[Operation]:
+    """Hold the stack. Raises DeployError when another command holds it, or an earlier one's engine does not end.
+
+    An engine that outlived its command is waited for, or with `stop_earlier` stopped: `down` undoes what it does.
+    """
     folder = stack_state_dir(stack)
     with (folder / "lock").open("a") as lock:
         try:
@@ -62,6 +68,8 @@ def operation(stack: str) -> Iterator[Operation]:
         engine = Process.parse(note.read_text()) if note.exists() else None
         if engine is not None:
             say("  the command before this one was cut off; recovering")
+            if stop_earlier:
+                stop_engine(engine)
             await_engine(engine)
             sweep(engine)
         yield Operation(folder, interrupted=note.exists())
@@ -85,6 +93,25 @@ def await_engine(
                 where=f"process {engine.pid}, the engine of an earlier command",
                 hint=f"end it with `kill {engine.pid}` and run this command again",
             )
+        sleep(POLL_S)
+
+
+def stop_engine(
+    engine: Process,
+    *,
+    deadline_s: float = ENGINE_STOP_S,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """End an engine in order, and when it takes longer than `deadline_s`, at once."""
+    if not engine.is_running():
+        return
+    say(f"  stopping its engine (process {engine.pid}) after the step at hand")
+    engine.send(signal.SIGTERM)
+    end = clock() + deadline_s
+    while engine.is_running():
+        if clock() > end:
+            engine.send(signal.SIGKILL)
         sleep(POLL_S)
 
 

@@ -13,6 +13,7 @@ from infra.config import DeploymentConfig
 from infra.events import Report
 from infra.lease import LEASE_VARIABLE, Lease, read_lease, write_lease
 from infra.placement import Attempt, Candidate, place, table
+from infra.things import REMOVE_DEADLINE_S
 
 if TYPE_CHECKING:
     from infra.stack import Stack
@@ -40,11 +41,11 @@ class Renting(Protocol):
         """Return what is kept of a lease on purpose, with what it costs, a line each."""
         ...
 
-    def remove(self, lease: Lease) -> None:
+    def remove(self, lease: Lease, deadline_s: float) -> None:
         """Remove what `find` names. Raises DeployError when it stays."""
         ...
 
-    def remove_adrift(self, lease: Lease, known: set[str]) -> list[str]:
+    def remove_adrift(self, lease: Lease, known: set[str], deadline_s: float) -> list[str]:
         """Remove what carries the lease's id and is none of the `known` ids; return what that was, a line each."""
         ...
 
@@ -111,7 +112,7 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
     return report, tried
 
 
-def recover(cloud: str, stack: str, held: "Stack") -> None:
+def recover(cloud: str, stack: str, held: "Stack", deadline_s: float = REMOVE_DEADLINE_S) -> None:
     """Remove what a command that was cut off made and could not note: it would be in the way of the next one."""
     rented = renting(cloud)
     if rented is None or not held.interrupted:
@@ -119,7 +120,7 @@ def recover(cloud: str, stack: str, held: "Stack") -> None:
     lease = known_lease(cloud, stack, held)
     if lease is not None:
         with step("look for what the interrupted command made and could not note"):
-            for line in rented.remove_adrift(lease, held.known_ids()):
+            for line in rented.remove_adrift(lease, held.known_ids(), deadline_s):
                 say(f"  - removed {line}")
 
 

@@ -7,20 +7,22 @@ Decides nothing about clouds. What was cut off is put right first, whatever the 
 import json
 import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from core.console import say, step
+from core.deadline import Deadline
 from core.errors import DeployError
 from core.processes import Process
-from infra import leftovers
 from infra.backend import Backend, find_backend
 from infra.engine import PROJECT, Engine, EngineError
 from infra.events import Report
 from infra.operation import Operation, operation
 from infra.plugins import VENDORS
+
+Answer = TypeVar("Answer")
 
 NO_STACK = re.compile(r"no stack named '.*' found")
 LOCKED = re.compile(r"the stack is currently locked by \d+ lock")
@@ -75,10 +77,13 @@ class Stack:
         """Ask what has become of the stack's resources, and note it in the state; None: there is no stack."""
         return self._recovered("refresh", "--yes", "--skip-preview")
 
-    def destroy(self, *, keep: bool = False) -> Report | None:
-        """Remove the stack's resources, but with `keep` not the protected ones; None: there is no stack."""
+    def destroy(self, *, keep: bool = False, limit_s: float | None = None) -> Report | None:
+        """Remove the stack's resources, but with `keep` not the protected ones; None: there is no stack.
+
+        Raises EngineTimeoutError when that takes longer than `limit_s`.
+        """
         protected = ["--exclude-protected"] if keep else []
-        return self._recovered("destroy", "--yes", "--skip-preview", *protected)
+        return self._recovered("destroy", "--yes", "--skip-preview", *protected, limit_s=limit_s)
 
     def unprotect(self) -> None:
         """Let go of what an earlier file of the stack said to keep."""
@@ -96,25 +101,29 @@ class Stack:
                 return None
             raise self._told(error) from None
 
-    def remove(self) -> None:
-        """Forget the stack, its history and backups; the engine refuses while it has resources."""
-        self._ask("stack", "rm", "--yes", "--preserve-config", "--remove-backups", "--stack", self._engine.stack)
+    def remove(self, *, with_resources: bool = False) -> None:
+        """Forget the stack, its history and backups; the engine refuses while it has resources, unless told to."""
+        anyway = ["--force"] if with_resources else []
+        self._ask(
+            "stack", "rm", "--yes", "--preserve-config", "--remove-backups", *anyway, "--stack", self._engine.stack
+        )
 
     def _create(self) -> None:
         self._ask("stack", "init", self._engine.stack, "--no-select")
 
-    def _recovered(self, verb: str, *arguments: str) -> Report | None:
+    def _recovered(self, verb: str, *arguments: str, limit_s: float | None = None) -> Report | None:
         """Run the engine after what a command that was cut off left unfinished was put right."""
+        end = None if limit_s is None else Deadline.after(limit_s)
         if self._held.interrupted and self.backend.knows(PROJECT, self._engine.stack) is not False:
-            self._forget_unfinished()
-        return self._stream(verb, *arguments)
+            self._forget_unfinished(limit_s)
+        return self._stream(verb, *arguments, limit_s=None if end is None else end.left_s())
 
-    def _forget_unfinished(self) -> None:
+    def _forget_unfinished(self, limit_s: float | None) -> None:
         """Drop creations that nobody knows the end of: the provider finds out what is there, and goes on from that."""
         pending = self._deployment().get("pending_operations") or []
         if pending:
             with step(f"look at what {len(pending)} unfinished operation(s) left"):
-                self._stream("refresh", "--yes", "--skip-preview", "--clear-pending-creates")
+                self._stream("refresh", "--yes", "--skip-preview", "--clear-pending-creates", limit_s=limit_s)
 
     def _deployment(self) -> dict[str, Any]:
         """Return the state as the engine exports it; empty when there is no stack."""
@@ -128,20 +137,26 @@ class Stack:
             raise self._told(error) from None
         return dict(exported.get("deployment") or {})
 
-    def _stream(self, verb: str, *arguments: str) -> Report | None:
-        """Run the engine; a lock whose holder is dead is removed, once. None: there is no stack."""
+    def _stream(self, verb: str, *arguments: str, limit_s: float | None = None) -> Report | None:
+        """Run the engine. None: there is no stack."""
         if self.backend.knows(PROJECT, self._engine.stack) is False:
             return None
-        for last_try in (False, True):
-            try:
-                return self._engine.stream(verb, *arguments, operation=self._held)
-            except EngineError as error:
-                if NO_STACK.search(str(error)):
-                    return None
-                if last_try or not LOCKED.search(str(error)):
-                    raise self._told(error) from None
-                self._break_lock(str(error))
-        raise AssertionError("the last try returns or raises")
+        try:
+            return self._unlocked(lambda: self._engine.stream(verb, *arguments, operation=self._held, limit_s=limit_s))
+        except EngineError as error:
+            if NO_STACK.search(str(error)):
+                return None
+            raise self._told(error) from None
+
+    def _unlocked(self, run: Callable[[], Answer]) -> Answer:
+        """Return what `run` returns; a lock whose holder is dead is removed, once. Raises EngineError."""
+        try:
+            return run()
+        except EngineError as error:
+            if not LOCKED.search(str(error)):
+                raise
+            self._break_lock(str(error))
+        return run()
 
     def _break_lock(self, conflict: str) -> None:
         """Remove the lock that `conflict` tells of. Raises DeployError unless its holder is dead for sure."""
@@ -157,7 +172,7 @@ class Stack:
 
     def _ask(self, *arguments: str) -> str:
         try:
-            return self._engine.ask(*arguments)
+            return self._unlocked(lambda: self._engine.ask(*arguments))
         except EngineError as error:
             raise self._told(error) from None
 
@@ -168,10 +183,12 @@ class Stack:
 
 
 @contextmanager
-def hold(name: str, cloud: str) -> Iterator[Stack]:
-    """Yield the stack `name`, kept from other commands meanwhile. The CLI is found or made when it is needed."""
-    leftovers.check(cloud)
-    with operation(name) as held:
+def hold(name: str, cloud: str, *, stop_earlier: bool = False) -> Iterator[Stack]:
+    """Yield the stack `name`, kept from other commands meanwhile. The CLI is found or made when it is needed.
+
+    An engine that outlived its command is waited for, or stopped with `stop_earlier`.
+    """
+    with operation(name, stop_earlier=stop_earlier) as held:
         engine = Engine(find_backend(), name, held.folder, vendor=cloud if cloud in VENDORS else None)
         yield Stack(engine, held)
 

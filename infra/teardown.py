@@ -2,6 +2,7 @@
 
 Says `ok` only for what was looked at anew. Removes the stack's state and files last, and only when nothing is left, so
 that a teardown that failed can be run again. Hosts that we did not make keep what is on them, and we the keys to it.
+Ends within DOWN_S: an engine that takes too long is stopped, and what it left is removed without it.
 """
 
 import shutil
@@ -9,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from core.console import say, step
+from core.deadline import Deadline
 from core.errors import ConfigError, DeployError, UsageError
 from core.paths import stack_state_dir, state_dir
 from core.runs import write_result
@@ -16,9 +18,20 @@ from core.strict_yaml import read_yaml
 from infra import leftovers
 from infra.config import load_stack
 from infra.config.reader import DEPLOYMENT_KEY, stack_file
+from infra.engine import EngineTimeoutError
+from infra.events import Report
 from infra.renting import known_lease, recover
 from infra.saved import outputs_file
 from infra.stack import Stack, hold
+
+DOWN_S = 300.0
+"""How long `down` may take; what is left then is told, and it can be run again."""
+
+CLOUD_S = 90.0
+"""Of that, what is kept for removing without the engine what it left."""
+
+LAST_LOOK_S = 15.0
+"""Of that, what is kept for asking once more what is left."""
 
 
 @dataclass(frozen=True)
@@ -41,21 +54,17 @@ class Teardown:
 
 def tear_down(stack: str) -> Teardown:
     """Remove `stack` and confirm that nothing is left. Raises DeployError when something is."""
-    cloud = cloud_of(stack)
+    cloud, end = cloud_of(stack), Deadline.after(DOWN_S)
     destroyed: list[str] = []
-    with hold(stack, cloud) as held:
+    with hold(stack, cloud, stop_earlier=True) as held:
         keep = _keeps(stack)
         if known_lease(cloud, stack, held) and not keep:  # noted, as the state forgets it with its resources
             held.unprotect()
         try:
-            recover(cloud, stack, held)
-            with step(f"remove the resources of stack {stack}"):
-                report = held.destroy(keep=keep)
-            if report is None:
-                say(f"  stack {stack} was never made, or is removed already")
-            else:
-                destroyed = report.done.get("delete", [])
-            left = _left(cloud, stack)
+            recover(cloud, stack, held, end.left_s(reserve_s=DOWN_S / 2))
+            report, gave_up = _destroy(held, stack, keep, end)
+            destroyed = report.done.get("delete", []) if report else []
+            left = _left(cloud, stack, end)
         except DeployError:
             _write(stack, Teardown(ok=False, destroyed=destroyed, left=_found(cloud, stack)))
             raise
@@ -66,13 +75,26 @@ def tear_down(stack: str) -> Teardown:
             raise DeployError("not all is gone", where=f"down of stack {stack}", hint="run it again", detail=lines)
         if kept:
             return result  # the stack still has it, and the next `up` goes on with it
-        _forget(held, made=report is not None)
+        _forget(held, made=report is not None, gave_up=gave_up)
         # While it is held: the next command would lose what it has just made.
         if hosts_stay:
             outputs_file(stack).unlink(missing_ok=True)
         else:
             shutil.rmtree(stack_state_dir(stack))
     return result
+
+
+def _destroy(held: Stack, stack: str, keep: bool, end: Deadline) -> tuple[Report | None, bool]:
+    """Return what the engine removed, None for a stack that was never made; and whether it had to be stopped."""
+    try:
+        with step(f"remove the resources of stack {stack}"):
+            report = held.destroy(keep=keep, limit_s=end.left_s(reserve_s=CLOUD_S))
+    except EngineTimeoutError as error:
+        say(f"  {error}; going on without it")
+        return Report(), True
+    if report is None:
+        say(f"  stack {stack} was never made, or is removed already")
+    return report, False
 
 
 def cloud_of(stack: str) -> str:
@@ -111,13 +133,13 @@ def _last_deployment(stack: str) -> dict[str, Any]:
         return {}
 
 
-def _left(cloud: str, stack: str) -> list[str]:
+def _left(cloud: str, stack: str, end: Deadline) -> list[str]:
     """Return what is left; what the state did not know of is removed first."""
     with step("ask what is left"):
         left = leftovers.find(cloud, stack)
     if left:
         with step(f"remove {len(left)} thing(s) that the state did not know of"):
-            leftovers.remove(cloud, stack)
+            leftovers.remove(cloud, stack, end.left_s(reserve_s=LAST_LOOK_S))
             left = leftovers.find(cloud, stack)
     return left
 
@@ -130,10 +152,13 @@ def _found(cloud: str, stack: str) -> list[str]:
         return [f"not known: {error}"]
 
 
-def _forget(held: Stack, *, made: bool) -> None:
-    """Remove the stack from our own backend; another keeps its empty stack and its history."""
+def _forget(held: Stack, *, made: bool, gave_up: bool) -> None:
+    """Remove the stack from our own backend; another keeps its empty stack and its history.
+
+    An engine that was stopped still has in its state what the cloud says is gone.
+    """
     if made and held.backend.ours:
-        held.remove()
+        held.remove(with_resources=gave_up)
 
 
 def _write(stack: str, result: Teardown) -> Teardown:

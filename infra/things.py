@@ -8,6 +8,8 @@ from typing import Any
 from core.errors import DeployError
 
 REMOVE_DEADLINE_S = 240.0
+"""How long things have to go, where the command around does not say."""
+
 POLL_S = 2.0
 
 

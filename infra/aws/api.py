@@ -24,7 +24,7 @@ DENIED_CODES = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException"
 _SESSION_LOCK = threading.Lock()
 """A session may be used by one thread at a time; its clients by many."""
 
-CONNECT_S, READ_S, ATTEMPTS = 5, 30, 4
+CONNECT_S, READ_S, ATTEMPTS = 5, 20, 3
 
 
 @cache

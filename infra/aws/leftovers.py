@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from infra.aws.api import call
 from infra.aws.leftover_kinds import KINDS
-from infra.things import Thing, remove_until_gone
+from infra.things import REMOVE_DEADLINE_S, Thing, remove_until_gone
 
 
 def find_things(region: str, lease_id: str | None = None, *, once: bool = True) -> list[Thing]:
@@ -24,6 +24,7 @@ def find_things(region: str, lease_id: str | None = None, *, once: bool = True) 
 def remove_things(
     things: Iterable[Thing],
     *,
+    deadline_s: float = REMOVE_DEADLINE_S,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
@@ -32,7 +33,7 @@ def remove_things(
     def look(left: list[Thing]) -> set[Thing]:
         return {each for place in {(thing.region, thing.lease_id) for thing in left} for each in find_things(*place)}
 
-    remove_until_gone(things, KINDS, look, clock=clock, sleep=sleep)
+    remove_until_gone(things, KINDS, look, deadline_s=deadline_s, clock=clock, sleep=sleep)
 
 
 def places() -> list[str]:

@@ -13,7 +13,7 @@ from core.paths import state_dir
 from infra.config import load_stack
 from infra.config.reader import known_stacks
 from infra.gcp.leftover_kinds import KINDS
-from infra.things import Thing, remove_until_gone
+from infra.things import REMOVE_DEADLINE_S, Thing, remove_until_gone
 
 
 def find_things(project: str, lease_id: str | None = None, *, once: bool = True) -> list[Thing]:
@@ -29,6 +29,7 @@ def find_things(project: str, lease_id: str | None = None, *, once: bool = True)
 def remove_things(
     things: Iterable[Thing],
     *,
+    deadline_s: float = REMOVE_DEADLINE_S,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
@@ -38,7 +39,7 @@ def remove_things(
         asked = {(str(thing.detail["project"]), thing.lease_id) for thing in left}
         return {each for place in asked for each in find_things(*place)}
 
-    remove_until_gone(things, KINDS, look, clock=clock, sleep=sleep)
+    remove_until_gone(things, KINDS, look, deadline_s=deadline_s, clock=clock, sleep=sleep)
 
 
 def places() -> list[str]:

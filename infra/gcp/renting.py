@@ -19,15 +19,15 @@ def kept(lease: Lease) -> list[str]:
     return [f"{thing}: {_cost(thing)}" for thing in _things(lease) if thing.keep]
 
 
-def remove(lease: Lease) -> None:
+def remove(lease: Lease, deadline_s: float) -> None:
     """Remove all that GCP still has of a lease, without what is kept on purpose. Raises DeployError when it stays."""
-    remove_things(thing for thing in _things(lease) if not thing.keep)
+    remove_things((thing for thing in _things(lease) if not thing.keep), deadline_s=deadline_s)
 
 
-def remove_adrift(lease: Lease, known: set[str]) -> list[str]:
+def remove_adrift(lease: Lease, known: set[str], deadline_s: float) -> list[str]:
     """Remove what carries the lease's id and is none of the `known` ids; return what that was, a line each."""
     adrift = [thing for thing in _things(lease) if not thing.keep and not _is_known(thing, known)]
-    remove_things(adrift)
+    remove_things(adrift, deadline_s=deadline_s)
     return [str(thing) for thing in adrift]
 
 

@@ -9,7 +9,6 @@ import pytest
 from core.errors import UsageError
 from core.paths import CHECKOUT
 from infra.commands import COMMANDS, main
-from infra.stack import hold
 
 HEAVY = ("pulumi", "pydantic", "yaml", "cryptography", "paramiko", "jinja2", "rich", "grpc")
 
@@ -41,10 +40,3 @@ def test_a_command_that_does_not_exist_is_wrong_usage(capsys: pytest.CaptureFixt
 
     assert ended.value.code == 2
     assert "invalid choice: 'destroy'" in capsys.readouterr().err
-
-
-def test_a_cloud_that_could_not_be_cleaned_up_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
-
-    with pytest.raises(UsageError, match="cloud gcp is not built yet"), hold("one", "gcp"):
-        pass

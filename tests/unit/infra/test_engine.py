@@ -9,7 +9,7 @@ from core import paths
 from core.errors import DeployError
 from infra import engine as engine_module
 from infra.backend import find_backend
-from infra.engine import Engine, EngineError
+from infra.engine import Engine, EngineError, EngineTimeoutError
 from infra.operation import operation
 from infra.stack import Stack
 from tools.pulumi.cli import PulumiCli
@@ -132,6 +132,17 @@ def test_an_engine_that_says_nothing_has_not_succeeded(cli: Cli) -> None:
 
     with pytest.raises(DeployError, match="said nothing that is understood"):
         run("up")
+
+
+def test_an_engine_that_takes_too_long_is_stopped(cli: Cli) -> None:
+    """What it left is put right by the next command, as after any operation that was cut off."""
+    cli.does(destroy=f"echo '{PRELUDE}'; sleep 60")
+
+    with operation("one") as held, pytest.raises(EngineTimeoutError, match="destroy of stack one: was stopped after 0"):
+        Stack(engine(), held).destroy(limit_s=0.2)
+
+    with operation("one") as held:
+        assert held.interrupted
 
 
 def test_what_the_cli_refuses_is_told_in_its_words(cli: Cli) -> None:

@@ -1,5 +1,6 @@
 """One operation at a time, and what is done about one that was cut off."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ import pytest
 
 from core.errors import DeployError
 from core.processes import Process
-from infra.operation import await_engine, operation, sweep
+from infra.operation import await_engine, operation, stop_engine, sweep
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +26,17 @@ def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
     with subprocess.Popen(
         [sys.executable, "-c", code], start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def stubborn() -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that ignores SIGTERM."""
+    code = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); signal.pause()"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
         yield process
@@ -90,6 +102,18 @@ def test_an_engine_that_never_ends_is_named_after_the_deadline(sleeper: "subproc
         await_engine(marked(sleeper), deadline_s=2.0, clock=lambda: now[0], sleep=sleep)
 
     assert 2.0 <= sum(naps) < 2.5
+
+
+def test_an_engine_that_is_stopped_ends_in_order(sleeper: "subprocess.Popen[bytes]") -> None:
+    stop_engine(marked(sleeper), deadline_s=30, sleep=lambda _: None)
+
+    assert sleeper.wait() == -signal.SIGTERM
+
+
+def test_an_engine_that_does_not_stop_is_killed(stubborn: "subprocess.Popen[bytes]") -> None:
+    stop_engine(marked(stubborn), deadline_s=0, sleep=lambda _: None)
+
+    assert stubborn.wait() == -signal.SIGKILL
 
 
 def test_an_engine_that_has_ended_is_not_waited_for(sleeper: "subprocess.Popen[bytes]") -> None:

@@ -13,8 +13,9 @@ from core.paths import stack_state_dir
 from infra import leftovers, teardown
 from infra.backend import Backend
 from infra.commands import down
+from infra.engine import EngineTimeoutError
 from infra.events import Report
-from infra.teardown import cloud_of, tear_down
+from infra.teardown import CLOUD_S, DOWN_S, LAST_LOOK_S, cloud_of, tear_down
 
 OURS = {"hosts_stay": False, "kept": []}
 
@@ -22,19 +23,21 @@ OURS = {"hosts_stay": False, "kept": []}
 class HeldStack:
     """A stack with one machine; destroying it can fail."""
 
-    def __init__(self, *, fails: bool = False, made: bool = True) -> None:
+    def __init__(self, *, fails: DeployError | None = None, made: bool = True) -> None:
         self.backend = Backend(ours=True, settings={}, shown="files")
         self.fails = fails
         self.made = made
-        self.removed = False
+        self.removed: str = ""
+        self.limit_s = 0.0
 
-    def destroy(self, *, keep: bool = False) -> Report | None:  # noqa: ARG002  # nothing here is kept
+    def destroy(self, *, keep: bool, limit_s: float) -> Report | None:  # noqa: ARG002  # nothing here is kept
+        self.limit_s = limit_s
         if self.fails:
-            raise DeployError("the engine failed")
+            raise self.fails
         return Report(done={"delete": ["one-1"]}) if self.made else None
 
-    def remove(self) -> None:
-        self.removed = True
+    def remove(self, *, with_resources: bool) -> None:
+        self.removed = "with resources" if with_resources else "empty"
 
 
 class Host:
@@ -54,7 +57,8 @@ class Host:
     def find(self, _cloud: str, _stack: str) -> list[str]:
         return list(self.left)
 
-    def remove(self, _cloud: str, _stack: str) -> None:
+    def remove(self, _cloud: str, _stack: str, deadline_s: float) -> None:
+        self.deadline_s = deadline_s
         if not self.stays:
             self.left = []
 
@@ -71,7 +75,8 @@ def wire(monkeypatch: pytest.MonkeyPatch, stack: HeldStack, host: Host) -> None:
     """Let `tear_down` work on this stack and this host."""
 
     @contextmanager
-    def hold(_name: str, _cloud: str) -> Iterator[HeldStack]:
+    def hold(_name: str, _cloud: str, *, stop_earlier: bool) -> Iterator[HeldStack]:
+        assert stop_earlier
         yield stack
 
     monkeypatch.setattr(teardown, "hold", hold)
@@ -91,7 +96,7 @@ def test_all_is_gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     tear_down("one")
 
     assert written(tmp_path) == {"ok": True, "destroyed": ["one-1"], "left": [], **OURS}
-    assert stack.removed
+    assert stack.removed == "empty"
     assert not key.parent.exists()
 
 
@@ -145,12 +150,27 @@ def test_what_stays_is_named_and_nothing_is_forgotten(monkeypatch: pytest.Monkey
 
 
 def test_a_failed_destroy_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    wire(monkeypatch, HeldStack(fails=True), Host(["process 7"]))
+    wire(monkeypatch, HeldStack(fails=DeployError("the engine failed")), Host(["process 7"]))
 
     with pytest.raises(DeployError, match="the engine failed"):
         tear_down("one")
 
     assert written(tmp_path) == {"ok": False, "destroyed": [], "left": ["process 7"], **OURS}
+
+
+def test_an_engine_that_takes_too_long_is_stopped_and_the_rest_removed_without_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its state still names what the cloud says is gone."""
+    stack, host = HeldStack(fails=EngineTimeoutError("was stopped")), Host(["instance i-1"])
+    wire(monkeypatch, stack, host)
+
+    tear_down("one")
+
+    assert written(tmp_path) == {"ok": True, "destroyed": [], "left": [], **OURS}
+    assert stack.removed == "with resources"
+    assert DOWN_S - CLOUD_S - 1 < stack.limit_s <= DOWN_S - CLOUD_S
+    assert host.deadline_s <= DOWN_S - LAST_LOOK_S
 
 
 def test_a_host_that_cannot_be_asked_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

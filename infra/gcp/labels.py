@@ -6,6 +6,7 @@ from typing import Any
 STACK = "llm-deploy-stack"
 ID = "llm-deploy-id"
 HOST = "llm-deploy-host"
+FAMILY = "llm-deploy-family"
 KEEP = "llm-deploy-keep"
 """On what `down` leaves in place because the stack file says so."""
 
@@ -31,7 +32,7 @@ def with_labels(kind: str, props: Mapping[str, Any], labels: Mapping[str, str]) 
         return dict(props)
     labelled = {**props, "labels": {**labels, **(props.get("labels") or {})}}
     disk = props.get("bootDisk")
-    if disk:  # made with the instance, and labelled on its own
-        params = disk.get("initializeParams") or {}
-        labelled["bootDisk"] = {**disk, "initializeParams": {**params, "labels": dict(labels)}}
+    if disk:  # made with the instance; another label means another disk, so it carries none that people change
+        params, own = disk["initializeParams"], {key: labels[key] for key in (STACK, ID)}
+        labelled["bootDisk"] = {**disk, "initializeParams": {**params, "labels": {**own, **params["labels"]}}}
     return labelled

@@ -112,6 +112,9 @@ class Node(pulumi.ComponentResource):
                     "image": args.image,
                     "size": args.root_gib,
                     "type": shapes.disk_type(machine.type),
+                    # No instance can be changed into another family, and a change here makes a new one. (A resource
+                    # option for it, replacement_trigger, does not pass through transforms in pulumi 3.258.)
+                    "labels": {labels.FAMILY: shapes.family(machine.type)},
                 },
             },
             attached_disks=[{"source": disk.id, "device_name": DEVICE_NAME, "mode": "READ_WRITE"}],
@@ -141,7 +144,6 @@ class Node(pulumi.ComponentResource):
                 # How a host first booted is no reason to make it anew, nor is that whoever works on the stack next has
                 # another key.
                 ignore_changes=['metadata["user-data"]', 'metadata["ssh-keys"]'],
-                replacement_trigger=shapes.family(machine.type),  # one family cannot be changed into another
             ),
         )
 

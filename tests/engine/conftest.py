@@ -9,6 +9,7 @@ import pytest
 from infra.local import leftovers
 from infra.local.machine import destroy_stack
 from tests.doubles.aws.running import RunningAws, running_aws
+from tests.doubles.gcp.running import RunningGcp, running_gcp
 from tests.engine.checkout import EXISTING, INVENTORY, LOCAL, Checkout, copy_checkout
 from tools.pulumi.cli import PulumiCli, find_cli
 from tools.rootfs import ensure_rootfs
@@ -73,4 +74,27 @@ def cloud_checkout(checkout: Checkout, aws: RunningAws) -> Checkout:
     """The copy of the checkout, with the simulated AWS as its cloud; no login of whoever runs the tests."""
     own = {name: value for name, value in checkout.environ.items() if not name.startswith("AWS_")}
     checkout.environ = own | aws.environ()
+    return checkout
+
+
+@pytest.fixture(scope="session")
+def simulated_gcp(tmp_path_factory: pytest.TempPathFactory, cli: PulumiCli) -> Iterator[RunningGcp]:  # noqa: ARG001
+    """GCP as our double plays it, for the whole run."""
+    with running_gcp(tmp_path_factory.mktemp("gcp")) as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def gcp(simulated_gcp: RunningGcp) -> RunningGcp:
+    """The simulated GCP on a good day, with nothing in it."""
+    simulated_gcp.control.reset()
+    return simulated_gcp
+
+
+@pytest.fixture
+def gcp_checkout(checkout: Checkout, gcp: RunningGcp) -> Checkout:
+    """The copy of the checkout, with the simulated GCP as its cloud; no login of whoever runs the tests."""
+    logins = ("GOOGLE_", "CLOUDSDK_")
+    own = {name: value for name, value in checkout.environ.items() if not name.startswith(logins)}
+    checkout.environ = own | gcp.environ()
     return checkout

@@ -1,8 +1,6 @@
 """The simulated AWS as a process of its own, and the environment in which programs take it for the real one."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,9 +9,8 @@ from typing import Any
 
 import boto3
 
-from core.paths import CHECKOUT, cache_dir
 from tests.doubles.aws.settings import Control
-from tests.doubles.provider.plugin import install
+from tests.doubles.provider.process import cache_with_plugin, serving
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIATESTTESTTESTTEST", "AWS_SECRET_ACCESS_KEY": "testing"}
 
@@ -52,26 +49,6 @@ class RunningAws:
 @contextmanager
 def running_aws(folder: Path) -> Iterator[RunningAws]:
     """Start the simulated cloud and end it with the block; `folder` takes what the engine needs to find it."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.doubles.aws.cloud"], cwd=CHECKOUT, env=environ, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
-        assert url, f"the simulated AWS ended with {process.wait()}"
-        yield RunningAws(url, Control(url), _cache_with_plugin(folder))
-    finally:
-        process.terminate()
-        process.communicate()
-
-
-def _cache_with_plugin(folder: Path) -> Path:
-    """Return a cache folder that shares the CLI with the real one and nothing else."""
-    made = folder / "llm-deploy" / "pulumi"
-    made.mkdir(parents=True)
-    for entry in (cache_dir() / "pulumi").iterdir():
-        if entry.is_dir() and entry.name != "home" and not entry.name.startswith("."):
-            (made / entry.name).symlink_to(entry)
-    install(made / "home", "aws", url_variable="AWS_ENDPOINT_URL", environ_prefix="AWS_")
-    return folder
+    with serving("tests.doubles.aws.cloud") as url:
+        cache = cache_with_plugin(folder, "aws", url_variable="AWS_ENDPOINT_URL", environ_prefix="AWS_")
+        yield RunningAws(url, Control(url), cache)

@@ -1,29 +1,16 @@
-"""What a test can change about the simulated cloud while it runs: stock, refusals, slowness, quotas, identity."""
+"""What a test can change about the simulated AWS while it runs: stock, refusals, slowness, quotas, images."""
 
-import json
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
-from urllib.request import Request, urlopen
+from dataclasses import dataclass, field
 
 from tests.doubles.aws.seed import QUOTAS
+from tests.doubles.provider import control
 
-CONTROL = "/double/settings"
-CALLS = "/double/calls"
 PARAMETERS = "/double/parameters"
 
 
 @dataclass
-class Settings:
+class Settings(control.Settings):
     """How the cloud behaves; the defaults are a good day."""
-
-    out_of_stock: list[dict[str, str]] = field(default_factory=list)
-    """Each entry names a zone, a type and a market (on_demand, spot); what it leaves out matches everything."""
-
-    refused: dict[str, str] = field(default_factory=dict)
-    """API action -> error code, e.g. RunInstances -> UnauthorizedOperation."""
-
-    hold_s: dict[str, float] = field(default_factory=dict)
-    """API action -> how long its answer is held back after the work was done."""
 
     shutting_down_polls: int = 1
     """How many times a terminated instance is still seen shutting down."""
@@ -33,46 +20,13 @@ class Settings:
 
     quotas: dict[str, float] = field(default_factory=lambda: dict(QUOTAS))
 
-    def lacks(self, zone: str, machine_type: str, market: str) -> bool:
-        """Return whether such a machine is out of stock."""
-        seen = {"zone": zone, "type": machine_type, "market": market}
-        return any(all(seen[key] == value for key, value in entry.items()) for entry in self.out_of_stock)
 
-
-def decode(body: bytes) -> Settings:
-    """Return settings from JSON; an unknown key is an error."""
-    values: dict[str, Any] = json.loads(body)
-    unknown = values.keys() - {each.name for each in fields(Settings)}
-    if unknown:
-        raise ValueError(f"no such setting: {', '.join(sorted(unknown))}")
-    return Settings(**values)
-
-
-class Control:
+class Control(control.Control[Settings]):
     """The test's hand on a running cloud."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def set(self, **changes: Any) -> None:
-        """Replace the settings by the defaults and these changes."""
-        self._send(CONTROL, asdict(Settings(**changes)))
+    kind = Settings
+    reset_path = "/moto-api/reset"
 
     def set_parameters(self, region: str, values: dict[str, str]) -> None:
         """Give public parameters a new value, as when a newer image is published."""
         self._send(PARAMETERS, {"region": region, "values": values})
-
-    def calls(self) -> list[str]:
-        """Return the API actions that were called, oldest first."""
-        with urlopen(self.url + CALLS, timeout=10) as answer:  # noqa: S310  # our own server on loopback
-            return list(json.loads(answer.read()))
-
-    def reset(self) -> None:
-        """Forget everything that was made, and every setting."""
-        self._send("/moto-api/reset", {})
-        self.set()
-
-    def _send(self, path: str, value: Any) -> None:
-        request = Request(self.url + path, data=json.dumps(value).encode(), method="POST")  # noqa: S310
-        with urlopen(request, timeout=30) as answer:  # noqa: S310
-            answer.read()

@@ -7,6 +7,7 @@ which inputs conflict, which values are allowed, or which changes need a replace
 import collections.abc
 import importlib
 import inspect
+import re
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from pulumi import _types
 from pulumi.runtime.rpc import _RESOURCE_MODULES
 
 from tests.doubles.provider.values import UNKNOWN, Properties
+
+_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+"""Between the words of a name in camel case."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ def resource_schema(token: str) -> ResourceSchema:
         info = each.mod_info  # type: ignore[attr-defined]  # the vendor's SDK adds it
         class_name = info["classes"].get(token)
         if class_name:
-            file = importlib.import_module(f"{info['fqn']}.{_snake(module.rpartition('/')[2])}")
+            file = importlib.import_module(f"{info['fqn']}.{_snake(class_name)}")
             outputs = frozenset(_types.resource_types(getattr(file, class_name)))
             # The SDK's generator writes InitArgs where an input of some resource has taken the name.
             inputs = getattr(file, f"{class_name}InitArgs", None) or getattr(file, f"{class_name}Args")
@@ -156,8 +160,8 @@ def _named(value: Any) -> str:
 
 
 def _snake(name: str) -> str:
-    """Return a name as the SDK's files spell it: `vpcIpv4CidrBlock` is `vpc_ipv4_cidr_block`."""
-    return "".join(f"_{each.lower()}" if each.isupper() else each for each in name).lstrip("_")
+    """Return a name as the SDK's files spell it: `BucketIAMMember` is `bucket_iam_member`."""
+    return _WORDS.sub("_", name).lower()
 
 
 def _camel(name: str) -> str:

@@ -1,0 +1,1 @@
+"""How the vendor's plugin makes, reads, changes and removes each kind of thing."""

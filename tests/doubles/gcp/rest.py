@@ -1,0 +1,173 @@
+"""The part of GCP's REST that our own commands ask: Compute, Storage, IAM, Resource Manager, Service Usage, billing.
+
+What is made through it is made by the plugin's double; here things are looked at, listed and removed.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+from tests.doubles.gcp import seed
+from tests.doubles.gcp.places import Places
+from tests.doubles.gcp.refusal import Refusal, missing
+from tests.doubles.gcp.store import Store, parts, place
+
+TOKEN = "testing"  # what the double hands out, and wants to see again
+
+JWT_DOTS = 2
+
+Params = dict[str, str]
+Handler = Callable[..., Any]
+
+
+class Rest:
+    """A WSGI application."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        places = Places(store)
+        project = r"projects/(?P<project>[^/:]+)"
+        self._routes: list[tuple[str, re.Pattern[str], Handler]] = [
+            (method, re.compile(pattern.replace("PROJECT", project)), handler)
+            for method, pattern, handler in (
+                ("POST", "/token", self._token),
+                ("GET", "/compute/v1/PROJECT", places.project),
+                ("GET", "/compute/v1/PROJECT/regions/(?P<name>[^/]+)", places.region),
+                ("GET", "/compute/v1/PROJECT/zones", places.zones),
+                ("GET", "/compute/v1/PROJECT/global/images/family/(?P<family>[^/]+)", places.image_of_family),
+                ("GET", "/compute/v1/PROJECT/global/images/(?P<name>[^/]+)", places.image),
+                ("GET", "/compute/v1/PROJECT/aggregated/machineTypes", places.machine_types),
+                ("GET", "/compute/v1/PROJECT/aggregated/acceleratorTypes", places.accelerator_types),
+                ("GET", "/compute/v1/PROJECT/aggregated/(?P<collection>[^/]+)", self._aggregated),
+                ("GET", "/compute/v1/PROJECT/global/(?P<collection>[^/]+)", self._listed),
+                ("GET", "/compute/v1/(?P<path>PROJECT/.+/.+)", self._get),
+                ("DELETE", "/compute/v1/(?P<path>PROJECT/.+/.+)", self._delete),
+                ("GET", "/v1/PROJECT/serviceAccounts", self._accounts),
+                ("DELETE", "/v1/(?P<path>PROJECT/serviceAccounts/.+)", self._delete),
+                ("GET", "/v3/PROJECT", self._project),
+                ("POST", "/v3/PROJECT:getIamPolicy", self._policy),
+                ("POST", "/v3/PROJECT:setIamPolicy", self._set_policy),
+                ("GET", "/v1/PROJECT/services/(?P<name>[^/]+)", self._service),
+                ("GET", "/storage/v1/b", self._buckets),
+                ("GET", "/storage/v1/(?P<path>b/[^/]+)", self._get),
+                ("GET", "/storage/v1/(?P<path>b/[^/]+/o)", self._objects),
+                ("DELETE", "/storage/v1/(?P<path>b/.+)", self._delete),
+                ("GET", "/v1/PROJECT/billingInfo", self._billing),
+                ("GET", "/v1/(?P<path>billingAccounts/[^/]+/budgets)", self._under),
+                ("DELETE", "/v1/(?P<path>billingAccounts/[^/]+/budgets/.+)", self._delete),
+                ("GET", "/v3/(?P<path>PROJECT/notificationChannels)", self._under),
+                ("DELETE", "/v3/(?P<path>PROJECT/notificationChannels/.+)", self._delete),
+            )
+        ]
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        body = environ["wsgi.input"].read(length) if length else b""
+        params = {key: values[0] for key, values in parse_qs(environ.get("QUERY_STRING", "")).items()}
+        try:
+            answer = self._answer(environ["REQUEST_METHOD"], environ["PATH_INFO"], body, params, environ)
+        except Refusal as refusal:
+            start_response(f"{refusal.status} Refused", [("Content-Type", "application/json")])
+            errors = [{"reason": refusal.reason, "message": refusal.message}]
+            error = {"code": refusal.status, "message": refusal.message, "errors": errors}
+            return [json.dumps({"error": error if refusal.reason != "invalid_grant" else refusal.reason}).encode()]
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [json.dumps(answer).encode()]
+
+    def _answer(self, method: str, path: str, body: bytes, params: Params, environ: dict[str, Any]) -> Any:
+        for wanted, pattern, handler in self._routes:
+            found = pattern.fullmatch(path)
+            if found and method == wanted:
+                if handler != self._token:
+                    self._check_caller(path, found.groupdict().get("project"), environ)
+                return handler(body=body, params=params, **found.groupdict())
+        raise Refusal(501, "notImplemented", f"the double does not know {method} {path}; see tests/doubles/README.md")
+
+    def _check_caller(self, path: str, project: str | None, environ: dict[str, Any]) -> None:
+        """Raise Refusal for a caller without the token, for others' projects, for APIs that are not enabled."""
+        kind, _space, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        signed = token.count(".") == JWT_DOTS  # Google's client signs for itself where a service account is logged in
+        if kind != "Bearer" or not (token == TOKEN or signed) or self._store.settings.login != "good":
+            raise Refusal(401, "authError", "Request had invalid authentication credentials.")
+        public = project in seed.IMAGES and "/global/images/" in path
+        if project is not None and project != seed.PROJECT and not public:
+            message = f"The caller does not have permission on project {project}, or it may not exist."
+            raise Refusal(403, "forbidden", message)
+        if path.startswith("/compute/") and "compute.googleapis.com" in self._store.settings.disabled:
+            raise Refusal(403, "accessNotConfigured", "Compute Engine API has not been used in project before.")
+
+    def _token(self, **_given: Any) -> Any:
+        if self._store.settings.login == "expired":
+            raise Refusal(400, "invalid_grant", "Token has been expired or revoked.")
+        return {"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"}
+
+    def _aggregated(self, *, collection: str, params: Params, **_given: Any) -> Any:
+        scopes: dict[str, Any] = {}
+        wanted = re.fullmatch(r'labels\.([\w-]+) = "([^"]*)"', params.get("filter", ""))
+        for path, body in self._store.of(collection, look=True).items():
+            if wanted is None or body.get("labels", {}).get(wanted[1]) == wanted[2]:
+                kind = "zones" if "/zones/" in path else "regions"
+                listed = scopes.setdefault(f"{kind}/{place(path)}", {}).setdefault(collection, [])
+                listed.append(_shown(path, body))
+        return {"items": scopes}
+
+    def _listed(self, *, collection: str, **_given: Any) -> Any:
+        return {"items": [_shown(path, body) for path, body in self._store.of(collection).items()]}
+
+    def _get(self, *, path: str, **_given: Any) -> Any:
+        return _shown(path, self._store.get(path))
+
+    def _delete(self, *, path: str, **_given: Any) -> Any:
+        self._store.delete(unquote(path), waits=False)
+        return {"name": "operation-1", "status": "PENDING"}
+
+    def _under(self, *, path: str, **_given: Any) -> Any:
+        collection = parts(f"{path}/x")[0]
+        found = self._store.of(collection).items()
+        return {collection: [{**body, "name": key} for key, body in found if key.startswith(f"{path}/")]}
+
+    def _accounts(self, **_given: Any) -> Any:
+        found = self._store.of("serviceAccounts").items()
+        return {"accounts": [{**body, "name": path} for path, body in found]}
+
+    def _project(self, **_given: Any) -> Any:
+        return {"name": f"projects/{seed.NUMBER}", "projectId": seed.PROJECT, "state": "ACTIVE"}
+
+    def _policy(self, **_given: Any) -> Any:
+        policy = json.loads(json.dumps(self._store.policy))
+        if not self._store.settings.agent_may_start:
+            policy["bindings"] = [each for each in policy["bindings"] if seed.AGENT not in each["members"]]
+        return policy
+
+    def _set_policy(self, *, body: bytes, **_given: Any) -> Any:
+        with self._store.action("projects.setIamPolicy"):
+            self._store.policy = json.loads(body)["policy"]
+        return self._store.policy
+
+    def _service(self, *, name: str, **_given: Any) -> Any:
+        enabled = name in seed.SERVICES and name not in self._store.settings.disabled
+        return {"name": name, "state": "ENABLED" if enabled else "DISABLED"}
+
+    def _buckets(self, **_given: Any) -> Any:
+        return {"items": [{**body, "name": parts(path)[1]} for path, body in self._store.of("b").items()]}
+
+    def _objects(self, *, path: str, **_given: Any) -> Any:
+        found = self._store.things.items()
+        return {"items": [{**body, "generation": "1"} for key, body in found if key.startswith(f"{path}/")]}
+
+    def _billing(self, **_given: Any) -> Any:
+        return {"billingAccountName": f"billingAccounts/{seed.BILLING_ACCOUNT}", "billingEnabled": True}
+
+
+def _shown(path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Return a body as it goes over the wire: references as whole addresses."""
+    shown = {**body, "selfLink": f"https://www.googleapis.com/compute/v1/{path}"}
+    if "network" in body:
+        shown["network"] = f"https://www.googleapis.com/compute/v1/{body['network']}"
+    if "users" in body:
+        shown["users"] = [f"https://www.googleapis.com/compute/v1/{each}" for each in body["users"]]
+    if not path.startswith(("projects/", "b/")):
+        raise missing(path)
+    return shown

@@ -1,0 +1,37 @@
+"""What a test can change about the simulated GCP while it runs: stock, refusals, slowness, quotas, APIs, login."""
+
+from dataclasses import dataclass, field
+
+from tests.doubles.gcp.seed import QUOTAS
+from tests.doubles.provider import control
+
+RESET = "/double/reset"
+
+
+@dataclass
+class Settings(control.Settings):
+    """How the cloud behaves; the defaults are a good day. Actions are called as in `instances.insert`."""
+
+    ending_polls: int = 1
+    """How many times an instance that was deleted is still seen stopping."""
+
+    quotas: dict[str, float] = field(default_factory=lambda: dict(QUOTAS))
+
+    disabled: list[str] = field(default_factory=list)
+    """APIs that are not enabled in the project."""
+
+    login: str = "good"
+    """good or expired."""
+
+    agent_may_start: bool = True
+    """Whether the service that runs schedules has its role."""
+
+    newest: dict[str, str] = field(default_factory=dict)
+    """Image family -> its newest image, where that is another than at first."""
+
+
+class Control(control.Control[Settings]):
+    """The test's hand on a running cloud."""
+
+    kind = Settings
+    reset_path = RESET

@@ -1,0 +1,123 @@
+"""What the simulated project has: bodies in the API's words by their path, put in by rules and taken out in order."""
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.doubles.gcp import seed
+from tests.doubles.gcp.refusal import Refusal, missing
+from tests.doubles.gcp.settings import Settings
+
+Body = dict[str, Any]
+
+
+class Store:
+    """One project, and the buckets of the world."""
+
+    def __init__(self) -> None:
+        self.settings = Settings()
+        self.lock = threading.RLock()
+        self._numbers = itertools.count(1)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget what was made."""
+        self.things: dict[str, Body] = {}
+        self.policy = seed.project_policy()
+        self.calls: list[str] = []
+        self._ending: dict[str, int] = {}
+
+    @contextmanager
+    def action(self, name: str) -> Iterator[None]:
+        """Do one thing that the API calls `name`: refused or held back where a test says so."""
+        self.calls.append(name)
+        reason = self.settings.refused.get(name)
+        if reason is not None:
+            raise Refusal(403, reason, f"{name} is refused: {reason}")
+        with self.lock:
+            yield
+        time.sleep(self.settings.hold_s.get(name, 0))
+
+    def insert(self, path: str, body: Body) -> Body:
+        """Make a thing. Raises Refusal."""
+        from tests.doubles.gcp.rules import check, settle
+
+        collection, name = parts(path)
+        with self.action(f"{collection}.insert"):
+            if path in self.things:
+                raise Refusal(409, "alreadyExists", f"The resource '{path}' already exists")
+            made = {"name": name, **body, "id": str(next(self._numbers))}
+            check(self, path, made)
+            self.things[path] = made
+            settle(self, path, made)
+        return made
+
+    def get(self, path: str) -> Body:
+        """Return a thing. Raises Refusal when it is not there; a look lets what is ending end."""
+        with self.lock:
+            self._pass(path)
+            if path not in self.things:
+                raise missing(path)
+            return self.things[path]
+
+    def of(self, collection: str, *, look: bool = False) -> dict[str, Body]:
+        """Return all things of a kind by path; `look` lets what is ending end."""
+        with self.lock:
+            found = [path for path in self.things if parts(path)[0] == collection]
+            if look:
+                for path in found:
+                    self._pass(path)
+            return {path: self.things[path] for path in found if path in self.things}
+
+    def change(self, path: str, verb: str, change: Callable[[Body], None]) -> None:
+        """Change a thing in place. Raises Refusal."""
+        with self.action(f"{parts(path)[0]}.{verb}"):
+            change(self.get(path))
+
+    def delete(self, path: str, *, waits: bool) -> None:
+        """Remove a thing. Raises Refusal while another needs it; without `waits` an instance takes its time."""
+        from tests.doubles.gcp.rules import refuse_deletion
+
+        collection = parts(path)[0]
+        with self.action(f"{collection}.delete"):
+            thing = self.get(path)
+            refuse_deletion(self, path, thing)
+            if collection == "instances" and not waits and self.settings.ending_polls:
+                thing["status"] = "STOPPING"
+                self._ending[path] = self.settings.ending_polls
+            else:
+                self._remove(path)
+
+    def _pass(self, path: str) -> None:
+        """Let one look at a thing go by."""
+        if path in self._ending:
+            self._ending[path] -= 1
+            if self._ending[path] < 0:
+                del self._ending[path]
+                self._remove(path)
+
+    def _remove(self, path: str) -> None:
+        from tests.doubles.gcp.rules import loosen
+
+        loosen(self, path, self.things.pop(path))
+
+
+def parts(path: str) -> tuple[str, str]:
+    """Return collection and name of a path."""
+    *_before, collection, name = path.split("/")
+    return collection, name
+
+
+def place(path: str) -> str:
+    """Return the zone or region of a path; `global` for what has none."""
+    words = path.split("/")
+    return next((after for before, after in itertools.pairwise(words) if before in ("zones", "regions")), "global")
+
+
+def region_of(path: str) -> str:
+    """Return the region that a path lies in."""
+    where = place(path)
+    return where.rpartition("-")[0] if "zones/" in path else where

@@ -1,0 +1,69 @@
+"""Stack files for tests in the simulated GCP, and what is there of them."""
+
+from typing import Any
+
+import yaml
+
+from tests.doubles.gcp.running import RunningGcp
+from tests.doubles.gcp.seed import PROJECT
+
+REGION = "asia-northeast3"
+A, B, C = (f"{REGION}-{letter}" for letter in "abc")
+
+MODEL = "{name: qwen, source: {kind: hub, repo: Qwen/Qwen2.5-0.5B-Instruct, revision: " + "7a" * 20 + "}}"
+
+CPU = """\
+config:
+  llm-deploy:deployment:
+    cloud: gcp
+    project: {project}
+    region: {region}
+    zones: [{zones}]
+    machine: {{{machine}}}
+    network:
+      ssh_cidrs: [203.0.113.7/32]
+      client_cidrs: [203.0.113.0/24, "2001:db8::/48"]
+    lifetime: {{ttl_hours: 8}}
+    {more}
+    serving: {{model: {model}}}
+"""
+
+OWN = ["instances", "disks", "addresses", "resourcePolicies", "subnetworks"]
+
+
+def stack_text(machine: str = "type: e2-standard-8", *, zones: str = f"{A}, {B}", more: str = "") -> str:
+    """Return a stack file."""
+    return CPU.format(project=PROJECT, region=REGION, machine=machine, zones=zones, more=more, model=MODEL)
+
+
+def stack_value(machine: str = "type: e2-standard-8", *, zones: str = f"{A}, {B}", more: str = "") -> Any:
+    """Return what a stack file holds below the deployment key."""
+    return yaml.safe_load(stack_text(machine, zones=zones, more=more))["config"]["llm-deploy:deployment"]
+
+
+def located(gcp: RunningGcp, collection: str) -> dict[str, Any]:
+    """Return what Compute has of a kind in all zones and regions, by path."""
+    scopes = gcp.call(f"/compute/v1/projects/{PROJECT}/aggregated/{collection}")["items"].values()
+    found = [each for scope in scopes for each in scope[collection]]
+    return {each["selfLink"].partition("/v1/")[2]: each for each in found}
+
+
+def instances(gcp: RunningGcp) -> dict[str, Any]:
+    """Return the instances by path."""
+    return located(gcp, "instances")
+
+
+def data_disks(gcp: RunningGcp) -> dict[str, str]:
+    """Return the data disks by path, with the number that tells one from another of its name."""
+    return {path: each["id"] for path, each in located(gcp, "disks").items() if path.endswith("-data")}
+
+
+def everything(gcp: RunningGcp) -> list[str]:
+    """Return all that the project has beside what every project has."""
+    found = [path for collection in OWN for path in located(gcp, collection)]
+    for collection in ("networks", "firewalls"):
+        found += [each["selfLink"] for each in gcp.call(f"/compute/v1/projects/{PROJECT}/global/{collection}")["items"]]
+    found += [each["name"] for each in gcp.call(f"/v1/projects/{PROJECT}/serviceAccounts")["accounts"]]
+    found += [each["name"] for each in gcp.call("/storage/v1/b")["items"]]
+    policy = gcp.call(f"/v3/projects/{PROJECT}:getIamPolicy", "POST")
+    return found + [f"{each['role']} {member}" for each in policy["bindings"] for member in each["members"]]

@@ -19,6 +19,7 @@ from core.paths import cache_dir
 from provisioning import programs
 from provisioning.converge.bundle import bundle
 from provisioning.converge.resources import Command, Download, File, Packages, Resource, Secret, Tree, Venv
+from provisioning.converge.swap_in import swap_in
 from provisioning.converge.trees import list_tree
 from provisioning.offline.parts import Component, Part
 from provisioning.roles.store import FETCH_MODEL
@@ -44,7 +45,11 @@ class OfflineList:
 
 def local(resources: Sequence[Resource]) -> list[Resource]:
     """Return the resources with each fetch from a model hub replaced by the folder that it makes, fetched here."""
-    return [_fetched(each) if _is_fetch(each) else each for each in resources]
+    offline = list(resources)
+    for each in resources:
+        if isinstance(each, Command) and FETCH_MODEL in each.argv:
+            offline = swap_in(offline, each.id, _fetched(each))
+    return offline
 
 
 def offline_list(resources: Sequence[Resource], *, with_secrets: bool) -> OfflineList:
@@ -93,28 +98,21 @@ def _blob(path: Path, sha256: str, size: int) -> Part:
     return Part(place=f"{BLOBS}/{sha256}", source=path, sha256=sha256, size=size)
 
 
-def _is_fetch(resource: Resource) -> bool:
-    return isinstance(resource, Command) and FETCH_MODEL in resource.argv
-
-
-def _fetched(resource: Resource) -> Tree:
+def _fetched(resource: Command) -> Tree:
     """Run the fetch here, with the program that the host would run, and return its folder as a tree."""
-    assert isinstance(resource, Command)  # noqa: S101 (see _is_fetch)
-    words = resource.argv[resource.argv.index(FETCH_MODEL) + 1 :]
-    target = next(word for word in words if word.startswith("/"))
+    place, pin, target, *conditions = resource.argv[resource.argv.index(FETCH_MODEL) + 1 :]
+    words = (place, pin, *conditions)
     folder = cache_dir() / "bundle" / "models" / hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
     env = {name: value.value if isinstance(value, Secret) else value for name, value in resource.env.items()}
     program = str(Path(programs.__file__).with_name("fetch_model.py"))
-    argv = [sys.executable, program, *(str(folder) if word == target else word for word in words)]
+    argv = [sys.executable, program, place, pin, str(folder), *conditions]
     with step(f"fetch {target.rpartition('/')[2]}"):
         done = subprocess.run(
             argv, env={**os.environ, **env}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
         )
     if done.returncode != 0:
         raise DeployError((done.stderr.strip().splitlines() or ["failed"])[-1], where=resource.id)
-    return Tree(
-        path=target, source=folder, after=tuple(need for need in resource.after if need != f"file:{FETCH_MODEL}")
-    )
+    return Tree(path=target, source=folder, owner=resource.user, group=resource.user, after=resource.after)
 
 
 def _download(resource: Download) -> Path:

@@ -5,8 +5,6 @@ engine. The user that dials in may do that and nothing else. Does not open the f
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, replace
-from typing import Any
 
 from infra.outputs import HostRecord, StackOutputs, Tunnel
 from provisioning.converge.resources import (
@@ -19,6 +17,7 @@ from provisioning.converge.resources import (
     Unit,
     User,
 )
+from provisioning.converge.swap_in import swap_in
 from provisioning.render import render
 from provisioning.roles.layout import CONFIG_DIR, ENGINE_ENV, ENGINE_ENV_TEMPLATE
 from provisioning.shell import known_hosts_text
@@ -58,7 +57,7 @@ def with_engine_key(resources: Sequence[Resource], key: Secret) -> list[Resource
     """Return the list with the engine's key handed to the host, in place of one that the host makes for itself."""
     made = GeneratedSecret(path=ENGINE_ENV)
     handed = File(path=ENGINE_ENV, content=Secret(ENGINE_ENV_TEMPLATE.format(secret=key.value)), mode=0o600)
-    return [handed if each.id == made.id else _renamed(each, made.id, handed.id) for each in resources]
+    return swap_in(resources, made.id, handed)
 
 
 def _dialling(far_end: HostRecord, port: int, keys: TunnelKeys) -> Iterator[Resource]:
@@ -119,13 +118,3 @@ def _as_dialled(far_end: HostRecord, wanted: Tunnel) -> HostRecord:
 def _options(**values: str) -> Iterator[str]:
     for name, value in values.items():
         yield from ("-o", f"{name}={value}")
-
-
-def _renamed(resource: Resource, old: str, new: str) -> Resource:
-    """Return the resource with one id in its lists of ids replaced."""
-    changed: dict[str, Any] = {}
-    for each in fields(resource):
-        value = getattr(resource, each.name)
-        if each.name in ("after", "restart_on", "reload_on") and old in value:
-            changed[each.name] = tuple(new if word == old else word for word in value)
-    return replace(resource, **changed) if changed else resource

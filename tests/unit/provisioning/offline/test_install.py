@@ -1,0 +1,108 @@
+"""The installer's checks, before it changes anything: manifest, files, host, secrets."""
+
+import hashlib
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioning.offline.bundle import INSTALLER_DIR, MANIFEST
+
+
+class Unpacked:
+    """A bundle with two files as it lies on a host, and its installer."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name, text in {"install.py": (INSTALLER_DIR / "install.py").read_text(), "blobs/a": "weights"}.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(text)
+        spec = importlib.util.spec_from_file_location("install", folder / "install.py")
+        assert spec is not None
+        assert spec.loader is not None
+        self.installer: Any = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(self.installer)
+        files = {name: self.entry(name) for name in ("install.py", "blobs/a")}
+        self.manifest = {"os_release": "debian-12", "arch": "x86_64", "hosts": ["one", "two"], "files": files}
+        (folder / MANIFEST).write_text(json.dumps(self.manifest))
+        self.sha256 = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+
+    def entry(self, name: str) -> list[str | int]:
+        data = (self.folder / name).read_bytes()
+        return [hashlib.sha256(data).hexdigest(), len(data)]
+
+
+@pytest.fixture
+def unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Unpacked:
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    return Unpacked(tmp_path)
+
+
+def test_a_whole_bundle_passes(unpacked: Unpacked) -> None:
+    assert unpacked.installer.verified_manifest(unpacked.sha256) == unpacked.manifest
+    unpacked.installer.verify_files(unpacked.manifest)
+
+
+def test_another_manifest_is_refused(unpacked: Unpacked) -> None:
+    (unpacked.folder / MANIFEST).write_text(json.dumps({**unpacked.manifest, "hosts": ["three"]}))
+    with pytest.raises(unpacked.installer.Refused, match="this is another bundle, or it was changed"):
+        unpacked.installer.verified_manifest(unpacked.sha256)
+
+
+def test_a_changed_file_is_refused(unpacked: Unpacked) -> None:
+    (unpacked.folder / "blobs/a").write_text("WEIGHTS")
+    with pytest.raises(unpacked.installer.Refused, match="blobs/a is missing or not the file"):
+        unpacked.installer.verify_files(unpacked.manifest)
+
+
+def test_a_missing_file_is_refused(unpacked: Unpacked) -> None:
+    (unpacked.folder / "blobs/a").unlink()
+    with pytest.raises(unpacked.installer.Refused, match="blobs/a is missing"):
+        unpacked.installer.verify_files(unpacked.manifest)
+
+
+@pytest.mark.parametrize("link", [False, True], ids=["file", "link"])
+def test_a_file_that_came_along_is_refused(unpacked: Unpacked, link: bool) -> None:
+    stranger = unpacked.folder / "stranger.deb"
+    if link:
+        stranger.symlink_to("/etc/passwd")
+    else:
+        stranger.write_text("x")
+    with pytest.raises(unpacked.installer.Refused, match=r"stranger.deb is in no manifest"):
+        unpacked.installer.verify_files(unpacked.manifest)
+
+
+def test_a_link_in_place_of_a_file_is_refused(unpacked: Unpacked) -> None:
+    (unpacked.folder / "blobs/a").rename(unpacked.folder.parent / "elsewhere")
+    (unpacked.folder / "blobs/a").symlink_to(unpacked.folder.parent / "elsewhere")
+    with pytest.raises(unpacked.installer.Refused, match="blobs/a is missing or not the file"):
+        unpacked.installer.verify_files(unpacked.manifest)
+
+
+def test_one_of_several_hosts_must_be_named(unpacked: Unpacked) -> None:
+    assert unpacked.installer.chosen_host(unpacked.manifest, "two") == "two"
+    with pytest.raises(unpacked.installer.Refused, match="write --host with one of one, two"):
+        unpacked.installer.chosen_host(unpacked.manifest, "")
+    assert unpacked.installer.chosen_host({"hosts": ["only"]}, "") == "only"
+
+
+def test_secrets_are_filled_in_from_their_file(unpacked: Unpacked, tmp_path: Path) -> None:
+    document = {"resources": [{"id": "file:/k", "content": {"secret_key": "0"}, "after": ["a"]}]}
+    path = tmp_path / "secrets.json"
+    path.write_text(json.dumps({"one": {"0": "hush"}}))
+    filled = unpacked.installer.with_secrets(document, "one", str(path))
+    assert filled == {"resources": [{"id": "file:/k", "content": {"secret": "hush"}, "after": ["a"]}]}
+    with pytest.raises(unpacked.installer.Refused, match="holds no secrets for two"):
+        unpacked.installer.with_secrets(document, "two", str(path))
+    with pytest.raises(unpacked.installer.Refused, match="--secrets"):
+        unpacked.installer.with_secrets(document, "one", "")
+
+
+def test_package_managers_are_pointed_at_the_bundle_only(unpacked: Unpacked, tmp_path: Path) -> None:
+    (tmp_path / "apt").mkdir()
+    environment = unpacked.installer.sources(tmp_path / "apt")
+    assert environment["PIP_NO_INDEX"] == environment["UV_NO_INDEX"] == environment["UV_OFFLINE"] == "1"
+    assert 'Dir::Etc::sourceparts "-";' in Path(environment["APT_CONFIG"]).read_text()
+    assert f"file:{unpacked.folder}/debs" in (tmp_path / "apt/sources.list").read_text()

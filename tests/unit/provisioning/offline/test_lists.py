@@ -1,0 +1,101 @@
+"""What a list needs from a network, found and taken out of it; and where its secrets go."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from core.errors import DeployError
+from provisioning.converge.resources import (
+    Command,
+    Directory,
+    Download,
+    File,
+    Packages,
+    Resource,
+    Secret,
+    Tree,
+    Unit,
+    Venv,
+)
+from provisioning.offline.lists import contents, local, locks, offline_list, package_names
+from provisioning.roles.store import FETCH_MODEL
+from tests.doubles.hub import REPO, REVISION, HubDouble, running_hub
+
+KEY = "-----BEGIN PRIVATE KEY-----"
+SECRET = File(path="/etc/key.pem", content=Secret(KEY), mode=0o600)
+
+
+def test_secrets_leave_the_list_for_a_file_beside_the_archive() -> None:
+    command = Command(name="fetch", argv=("true",), env={"TOKEN": Secret("hf_token")})
+    found = offline_list([SECRET, command], with_secrets=False)
+    assert KEY not in json.dumps(found.document)
+    assert "hf_token" not in json.dumps(found.document)
+    assert sorted(found.secrets.values()) == sorted([KEY, "hf_token"])
+    assert found.document["resources"][0]["content"] == {"secret_key": "0"}
+
+
+def test_secrets_stay_where_they_are_wished() -> None:
+    found = offline_list([SECRET], with_secrets=True)
+    assert found.secrets == {}
+    assert found.document["resources"][0]["content"] == {"secret": KEY}
+
+
+def test_packages_of_all_roles_and_of_the_clock_are_named() -> None:
+    clock = Command(name="time-sync", argv=("sh",))
+    assert package_names([Packages(name="a", present=("haproxy",)), clock]) == {
+        "haproxy",
+        "python3",
+        "systemd-timesyncd",
+    }
+
+
+def test_locks_are_found_in_environments_and_in_files() -> None:
+    lock = f"uv==1 --hash=sha256:{'ab' * 32}"
+    assert list(locks([Venv(path="/v", lock="a", uv="uv"), File(path="/uv.lock", content=lock), SECRET])) == ["a", lock]
+
+
+def test_a_download_becomes_a_blob_if_its_hash_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "engine.tar").write_bytes(b"engine")
+    url = (tmp_path / "engine.tar").as_uri()
+    sha256 = hashlib.sha256(b"engine").hexdigest()
+    download = Download(path="/opt/engine.tar", url=url, sha256=sha256)
+    assert offline_list([download], with_secrets=False).blobs[sha256].read_bytes() == b"engine"
+    (component,) = contents([download])
+    assert component.parts[0].place == f"blobs/{sha256}"
+    with pytest.raises(DeployError, match="has SHA-256"):
+        offline_list([Download(path="/opt/x", url=url, sha256="0" * 64)], with_secrets=False)
+
+
+def test_other_resources_stay_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    resources: list[Resource] = [Directory(path="/data"), Tree(path="/data/model", source=tmp_path)]
+    assert local(resources) == resources
+    (component,) = contents(resources)
+    assert (component.kind, component.name) == ("model", "/data/model")
+
+
+def test_a_fetch_from_the_hub_becomes_the_folder_that_it_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    path = "/data/models/base"
+    fetch = Command(name=f"fetch {path}", argv=("python3", FETCH_MODEL, REPO, REVISION, path))
+    unit = Unit(name="vllm.service", restart_on=(fetch.id,))
+    with running_hub(HubDouble({"config.json": b"{}", "model.safetensors": b"weights"})) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        tree, told = local([fetch, unit])
+    assert isinstance(tree, Tree)
+    assert tree.path == path
+    assert (tree.source / "model.safetensors").read_bytes() == b"weights"
+    assert isinstance(told, Unit)
+    assert told.restart_on == (tree.id,)
+
+
+def test_a_fetch_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    fetch = Command(name="fetch /data/m", argv=("python3", FETCH_MODEL, REPO, "f" * 40, "/data/m"))
+    with running_hub(HubDouble({"config.json": b"{}"})) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        with pytest.raises(DeployError, match="has no commit"):
+            local([fetch])

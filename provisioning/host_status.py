@@ -173,7 +173,7 @@ def read_report(report: Mapping[str, Any], outputs: StackOutputs, host: HostReco
         engine_version=report["engine_version"] or "",
         former_version=release.get("former", ""),
         models=models,
-        adapters=tuple(name for name in models or () if name != base),
+        adapters=tuple(sorted(name for name in models or () if name != base)),
         missing_models=tuple(name for name in wanted if models is not None and name not in models),
         loaded=tuple(_loaded(each) for each in report["loaded"] or ()),
         queue=_queue(report["queue"], outputs),

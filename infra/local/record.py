@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +19,7 @@ from typing import IO, Any, Literal
 
 from core.errors import HostError
 from core.files import write_atomically
+from infra.local.removal import remove_tree
 
 STORE = Path("/var/lib/llm-deploy/machines")
 """One place for all checkouts of this host: addresses and interfaces are shared, whoever makes the machine."""
@@ -128,7 +128,7 @@ def remove(identity: str) -> None:
     _refuse_mounts(folder)
     for entry in sorted(folder.iterdir(), key=lambda path: path.name == "record.json"):
         if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
+            remove_tree(entry)
         else:
             entry.unlink(missing_ok=True)
     folder.rmdir()

@@ -64,7 +64,7 @@ def test_removal_takes_the_record_last(store: Path, monkeypatch: pytest.MonkeyPa
     def refuse(path: object) -> None:
         raise OSError(f"{path} is busy")
 
-    monkeypatch.setattr("shutil.rmtree", refuse)
+    monkeypatch.setattr(record, "remove_tree", refuse)
     with pytest.raises(OSError, match="is busy"):
         record.remove(machine.id)
     assert record.load(machine.id) == machine

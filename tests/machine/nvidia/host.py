@@ -92,6 +92,7 @@ def with_repository(machine: HostRecord, folder: Path) -> GpuHost:
     served: list[Resource] = [
         Tree(path="/srv/repository", source=repository),
         File(path="/etc/systemd/system/repository.service", content=SERVER),
+        File(path="/etc/apt/sources.list", content="# Nothing of what is installed here comes from elsewhere.\n"),
         File(path="/etc/apt/apt.conf.d/99direct", content='Acquire::http::Proxy::127.0.0.1 "DIRECT";\n'),
         Unit(name="repository.service"),
     ]

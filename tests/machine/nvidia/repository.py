@@ -76,6 +76,8 @@ class StandIn:
     version: str
     files: dict[str, str] = field(default_factory=dict)
     programs: tuple[str, ...] = ()
+    started_at_boot: str = ""
+    """A unit among the files."""
     depends: str = ""
 
 
@@ -89,7 +91,7 @@ def driver(version: str, revision: str = "1") -> list[StandIn]:
             full,
             {smi: NVIDIA_SMI.replace("@VERSION@", version)},
             (smi,),
-            f"libcuda1 (= {full})",
+            depends=f"libcuda1 (= {full})",
         ),
         StandIn("libcuda1", full, {"/usr/lib/standin/libcuda": version}),
         StandIn(
@@ -103,6 +105,7 @@ def driver(version: str, revision: str = "1") -> list[StandIn]:
                 ),
             },
             (modprobe,),
+            started_at_boot="standin-module.service",
         ),
         StandIn(
             "nvidia-persistenced", full, {"/usr/bin/nvidia-persistenced": DAEMON}, ("/usr/bin/nvidia-persistenced",)
@@ -171,6 +174,10 @@ def _package(folder: Path, wish: StandIn) -> str:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(content)
         target.chmod(0o755 if path in wish.programs else 0o644)
+    if wish.started_at_boot:
+        wants = root / "usr/lib/systemd/system/multi-user.target.wants"
+        wants.mkdir()
+        (wants / wish.started_at_boot).symlink_to(f"../{wish.started_at_boot}")
     (root / "DEBIAN").mkdir(parents=True, exist_ok=True)
     control = f"Package: {wish.name}\nVersion: {wish.version}\nArchitecture: all\nMaintainer: nobody <a@b.invalid>\n"
     control += f"Depends: {wish.depends}\n" if wish.depends else ""

@@ -81,8 +81,8 @@ def test_a_driver_in_use_is_replaced_by_a_reboot_that_may_be_cut_off(gpu_host: G
         assert waiting.reboot.reboot == f"driver {NEWER} is installed, and driver {PINNED} in use until a reboot"
         assert "unit:nvidia-persistenced.service" in {each.id for each in waiting.skipped}
     reboot_and_wait(newer.record, lambda _: None)  # as a run that was cut off meanwhile would have left it
-    assert newer.bring().result.ok
-    assert newer.driver() == NEWER
+    poll(lambda: newer.driver() == NEWER)  # loaded by the boot itself
+    assert DRIVER_ID not in {each.id for each in newer.bring().result.changed}
 
     newer.run(f"touch {FACTS}/in-use")
     said: list[str] = []
@@ -100,7 +100,7 @@ def test_a_driver_in_use_is_replaced_by_a_reboot_that_may_be_cut_off(gpu_host: G
     assert gpu_host.bring().result.changed == ()
 
 
-def test_hosts_of_others_are_not_rebooted(gpu_host: GpuHost) -> None:
+def test_hosts_of_others_are_not_rebooted_and_no_reboot_is_asked_for_twice(gpu_host: GpuHost) -> None:
     gpu_host.becomes()
     gpu_host.run(f"mkdir -p {FACTS}/sys/module/nouveau")
     boot_id = gpu_host.run("cat /proc/sys/kernel/random/boot_id")
@@ -110,14 +110,7 @@ def test_hosts_of_others_are_not_rebooted(gpu_host: GpuHost) -> None:
     assert "nouveau in use until a reboot; this host is not one of ours to reboot" in result.failed[0].error
     assert gpu_host.run("cat /proc/sys/kernel/random/boot_id") == boot_id
     assert "blacklist nouveau" in gpu_host.run("cat /etc/modprobe.d/*")
-
-
-def test_a_reboot_that_does_not_help_is_not_asked_for_twice(gpu_host: GpuHost) -> None:
-    gpu_host.becomes()
-    gpu_host.run(f"mkdir -p {FACTS}/sys/module/nouveau")
-    assert gpu_host.bring().result.reboot
-    reboot_and_wait(gpu_host.record, lambda _: None)
-    gpu_host.run(f"rm -rf {FACTS}/sys/module/nvidia; mkdir -p {FACTS}/sys/module/nouveau")
+    gpu_host.run(f"sed -i 's/{boot_id.strip()}/an-earlier-boot/' /var/lib/llm-deploy/nvidia-reboot.json")
     (failed,) = gpu_host.bring().result.failed
     assert "does not work, also after a reboot" in failed.error
 

@@ -12,13 +12,16 @@ ARGS ?=
 PYTHON := .venv/bin/python
 INFRA := $(PYTHON) -m infra.commands
 FAB := .venv/bin/fab -r provisioning
+# The default stack is a machine without a GPU, so that these targets want to be told.
+gpu_stack = $(or $(if $(CLOUD),$(CLOUD)-$(1)),$(if $(filter-out file,$(origin STACK)),$(STACK)),$(error \
+	deploy-$(1): which stack? write CLOUD=aws, CLOUD=gcp or STACK=name, e.g. make deploy-$(1) CLOUD=aws))
 # Files of tests run side by side, one for each core; WORKERS= runs them one after the other.
 WORKERS ?= --numprocesses=$(shell nproc) --dist=loadgroup --no-loadscope-reorder
 # One run folder for the steps of one `make`: all their results lie side by side.
 export LLM_DEPLOY_RUN ?= $(shell date -u +%Y%m%dT%H%M%S.%3NZ)
 
 .PHONY: help setup demo deploy deploy-cpu deploy-gpu deploy-gpu-spot preflight leftovers preview up plan provision smoke down adopt bundle status logs ssh restart reboot upgrade-engine \
-	test test-unit check format bench-preview bench-converge
+	test test-unit check format bench-preview bench-up-down bench-converge
 
 help: ## Show this list
 	@sed -nE -e 's/^##@ (.*)/\n\1/p' -e 's/^([a-z][a-z-]*):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -32,10 +35,10 @@ deploy-cpu: .venv/.ready ## Everything for a CPU stack: up, provision, smoke (CL
 	@$(MAKE) deploy STACK=$(if $(CLOUD),$(CLOUD)-cpu,$(STACK))
 
 deploy-gpu: .venv/.ready ## The same for a GPU stack (CLOUD=aws|gcp)
-	@$(MAKE) deploy STACK=$(if $(CLOUD),$(CLOUD)-gpu,$(STACK))
+	@$(MAKE) deploy STACK=$(call gpu_stack,gpu)
 
 deploy-gpu-spot: .venv/.ready ## The same for a GPU stack on the spot market (CLOUD=aws|gcp)
-	@$(MAKE) deploy STACK=$(if $(CLOUD),$(CLOUD)-gpu-spot,$(STACK))
+	@$(MAKE) deploy STACK=$(call gpu_stack,gpu-spot)
 
 deploy: .venv/.ready ## The same for any STACK
 	@$(MAKE) up STACK=$(STACK)
@@ -112,6 +115,9 @@ format: .venv/.ready ## Put the code into the project's format
 
 bench-preview: .venv/.ready ## Time what our program adds to the bare engine in a preview, against the simulated AWS
 	@$(PYTHON) -m benchmarks.preview $(ARGS)
+
+bench-up-down: .venv/.ready ## Time preview, up and down phase by phase, against the simulated AWS
+	@$(PYTHON) -m benchmarks.up_down $(ARGS)
 
 bench-converge: .venv/.ready ## Time a provision with nothing to change against pyinfra and Ansible
 	@$(PYTHON) -m benchmarks.converge $(ARGS)

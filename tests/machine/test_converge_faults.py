@@ -1,11 +1,9 @@
 """What goes wrong on the way to a host or on it: the next run completes it, and nothing half-made is taken for good."""
 
 import hashlib
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ import pytest
 from benchmarks.converge.delay_proxy import DelayProxy
 from core.errors import HostError
 from infra.outputs import HostRecord
-from provisioning.converge.resources import Command, Download, File, Packages, Resource, Secret, Tree, Unit, Venv
+from provisioning.converge.resources import Command, File, Packages, Resource, Secret, Tree, Unit, Venv
 from tests.machine.converge_host import Background, bring, moved, poll, remote
 from tests.machine.test_converge_kinds import LOCK, UNIT, UV, uv_tree
 
@@ -204,72 +202,6 @@ def test_an_agent_killed_while_it_builds_an_environment(machine: HostRecord, uv_
     assert bring(machine, [wish]).result.ok
     assert bring(machine, [wish]).result.changed == ()
     assert remote(machine, "/opt/killed/venv/bin/python -c 'import six'; ls -d /opt/killed/venv* | wc -l") == "2\n"
-
-
-class Files(BaseHTTPRequestHandler):
-    """Serves CONTENT, stops in the middle of the first answer, and notes which ranges were asked for."""
-
-    content = hashlib.shake_256(b"release").digest(3 << 20)
-    cut_at = 0
-    ranges: list[str | None] = []  # noqa: RUF012 (each test makes a class of its own)
-
-    def do_GET(self) -> None:
-        """Answer with the rest from the wanted offset."""
-        wanted = self.headers.get("Range")
-        self.ranges.append(wanted)
-        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
-        body = self.content[start:]
-        self.send_response(206 if wanted else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        first = self.cut_at and len(self.ranges) == 1
-        self.wfile.write(body[: self.cut_at] if first else body)
-
-    def log_message(self, *words: object) -> None:
-        """Say nothing."""
-
-
-@contextmanager
-def serving(host: HostRecord, *, cut_at: int = 0) -> Iterator[tuple[str, type[Files]]]:
-    """Serve the content where the host can fetch it: on the address by which it reaches us."""
-    handler = type("OwnFiles", (Files,), {"cut_at": cut_at, "ranges": []})
-    address = remote(host, "ip -4 route show default").split()[2]
-    with ThreadingHTTPServer((address, 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"http://{address}:{server.server_port}/release", handler
-        finally:
-            server.shutdown()
-
-
-RIGHT = hashlib.sha256(Files.content).hexdigest()
-
-
-def test_an_interrupted_download_resumes(machine: HostRecord) -> None:
-    """The second try asks for the rest only; a second run finds the file right."""
-    with serving(machine, cut_at=1 << 20) as (url, handler):
-        wish = Download(path="/opt/dl/release", url=url, sha256=RIGHT, mode=0o755)
-        assert bring(machine, [wish]).result.ok
-        assert handler.ranges == [None, f"bytes={1 << 20}-"]
-        assert bring(machine, [wish]).result.changed == ()
-    assert remote(machine, "sha256sum /opt/dl/release").startswith(RIGHT)
-
-
-def test_a_wrong_checksum_never_reaches_the_path(machine: HostRecord) -> None:
-    """The old file stays, nothing is left beside it, and the error names both hashes."""
-    remote(machine, "mkdir -p /opt/dlw; echo old > /opt/dlw/release")
-    with serving(machine) as (url, _):
-        wish = Download(path="/opt/dlw/release", url=url, sha256="0" * 64)
-        error = bring(machine, [wish]).of(wish).error
-    assert RIGHT in error
-    assert "0" * 64 in error
-    assert remote(machine, "cat /opt/dlw/release; ls -A /opt/dlw") == "old\nrelease\n"
-
-
-def test_an_unreachable_server_is_named(machine: HostRecord) -> None:
-    """After its tries the error names the address."""
-    wish = Download(path="/opt/dln", url="http://127.0.0.1:9/x", sha256="0" * 64)
-    assert "http://127.0.0.1:9/x: " in bring(machine, [wish]).of(wish).error
 
 
 def test_secrets_are_nowhere(machine: HostRecord) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from core.errors import ConfigError
+from infra.gcp import guard_rules
 
 Props = Mapping[str, Any]
 Rule = Callable[[str, Props], Iterator[str]]
@@ -19,7 +20,6 @@ ENGINE_PORTS = (8000, 11434)
 """Where vLLM and Ollama listen on loopback unless the stack file says otherwise."""
 
 TAG_STACK_AWS = "llm-deploy:stack"
-LABEL_STACK_GCP = "llm-deploy-stack"
 HOP_LIMIT = 1
 
 
@@ -71,11 +71,12 @@ def encrypted(kind: str, props: Props) -> Iterator[str]:
 def tagged(kind: str, props: Props) -> Iterator[str]:
     """Everything can be found again."""
     from infra.aws.tags import TAGGED
+    from infra.gcp.labels import LABELLED, STACK
 
     if kind in TAGGED and TAG_STACK_AWS not in (props.get("tags") or {}):
         yield f"tags present: the tag {TAG_STACK_AWS} is missing"
-    if kind in LABELLED and LABEL_STACK_GCP not in (props.get("labels") or {}):
-        yield f"labels present: the label {LABEL_STACK_GCP} is missing"
+    if kind in LABELLED and STACK not in (props.get("labels") or {}):
+        yield f"labels present: the label {STACK} is missing"
 
 
 def no_persistent_spot(kind: str, props: Props) -> Iterator[str]:
@@ -126,11 +127,9 @@ RULES: tuple[Rule, ...] = (
     no_persistent_spot,
     no_public_bucket,
     metadata_guarded,
+    *guard_rules.RULES,
 )
 """Rules that need nothing but the resource; the one on engine ports needs the ports, too."""
-
-LABELLED = frozenset({"gcp:compute/instance:Instance", "gcp:compute/disk:Disk", "gcp:storage/bucket:Bucket"})
-"""Kinds of GCP that we make and that take labels."""
 
 _AWS_RULES = (
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",

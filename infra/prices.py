@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from infra.config import DeploymentConfig
+from infra.gcp.shapes import disk_type
 from infra.machines import DATA_DIR
 from infra.sizes import data_gib
 
@@ -58,7 +59,7 @@ def stack_price(config: DeploymentConfig, spot_usd_per_hour: float | None = None
         return None
     market = machine.market
     hourly = spot_usd_per_hour if spot_usd_per_hour is not None else machine_usd(cloud, region, machine.type, market)
-    disk = item_usd(cloud, region, DISK_ITEM[cloud])
+    disk = item_usd(cloud, region, _disk_item(cloud, machine.type))
     address = item_usd(cloud, region, ADDRESS_ITEM[cloud])
     if hourly is None or disk is None or address is None:
         return None
@@ -68,6 +69,12 @@ def stack_price(config: DeploymentConfig, spot_usd_per_hour: float | None = None
         addresses_per_hour=address * machine.count,
         running_hours_per_month=running_hours(config),
     )
+
+
+def _disk_item(cloud: str, machine_type: str) -> str:
+    """Return the item of a machine's disks: families of GCP differ in what they take."""
+    hyperdisk = cloud == "gcp" and disk_type(machine_type) == "hyperdisk-balanced"
+    return "hyperdisk_balanced_storage" if hyperdisk else DISK_ITEM[cloud]
 
 
 def running_hours(config: DeploymentConfig) -> float:

@@ -6,6 +6,7 @@ import pulumi
 import pulumi_gcp as gcp
 
 from infra.gcp.labels import KEEP
+from infra.gcp.names import DATA_SUFFIX
 
 DEVICE_NAME = "llm-data"
 """On the host: /dev/disk/by-id/google-llm-data (boot/data-device.sh)."""
@@ -31,7 +32,7 @@ def data_disk(name: str, args: DataDiskArgs, opts: pulumi.ResourceOptions) -> gc
     own = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(protect=args.keep or None))
     return gcp.compute.Disk(
         f"{name}-data",
-        name=f"{args.physical_name}-data",
+        name=f"{args.physical_name}{DATA_SUFFIX}",
         zone=args.zone,
         size=args.size_gib,
         type=args.type,

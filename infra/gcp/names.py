@@ -6,6 +6,9 @@ from typing import Any
 from infra.lease import ID
 from infra.naming import OWN_NAME
 
+DATA_SUFFIX = "-data"
+"""What a data disk's name has after that of its host."""
+
 ACCOUNT = re.compile(rf"llm-(?P<id>{ID})@.*")
 """Service accounts: their ids have at most 30 characters, so the stack is only in the displayed name."""
 

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError
-from infra.guards import LABEL_STACK_GCP, TAG_STACK_AWS, refuse_violations, violations
+from infra.gcp.guard_rules import WIDE_SCOPE
+from infra.gcp.labels import STACK as LABEL_STACK_GCP
+from infra.guards import TAG_STACK_AWS, refuse_violations, violations
 
 TAGS = {"tags": {TAG_STACK_AWS: "prod"}}
 LABELS = {"labels": {LABEL_STACK_GCP: "prod"}}
@@ -14,12 +16,26 @@ INSTANCE = "aws:ec2/instance:Instance"
 BLOCK = "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock"
 FIREWALL = "gcp:compute/firewall:Firewall"
 GCP_BUCKET = "gcp:storage/bucket:Bucket"
+GCP_MEMBER = "gcp:projects/iAMMember:IAMMember"
 
 SSH: dict[str, Any] = {"ipProtocol": "tcp", "fromPort": 22, "toPort": 22, **TAGS}
 HOST: dict[str, Any] = {
     "rootBlockDevice": {"encrypted": True},
     "metadataOptions": {"httpTokens": "required", "httpPutResponseHopLimit": 1},
     **TAGS,
+}
+GCP_INSTANCE = "gcp:compute/instance:Instance"
+GCP_HOST: dict[str, Any] = {
+    "metadata": {"block-project-ssh-keys": "true"},
+    "scheduling": {"maxRunDuration": {"seconds": 3600}},
+    "shieldedInstanceConfig": {"enableVtpm": True, "enableIntegrityMonitoring": True},
+    "serviceAccount": {"email": "llm-0123abcd@p.iam.gserviceaccount.com", "scopes": ["logging.write"]},
+    **LABELS,
+}
+GCP_SPOT = GCP_HOST["scheduling"] | {
+    "provisioningModel": "SPOT",
+    "automaticRestart": False,
+    "instanceTerminationAction": "DELETE",
 }
 SPOT = {"spotInstanceType": "one-time", "instanceInterruptionBehavior": "terminate"}
 CLOSED = dict.fromkeys(("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"), True)
@@ -38,6 +54,9 @@ KEPT = [
     ),
     pytest.param(FIREWALL, {"direction": "EGRESS", "allows": [{"protocol": "all"}]}, id="gcp egress"),
     pytest.param(GCP_BUCKET, PRIVATE, id="gcp bucket"),
+    pytest.param(GCP_INSTANCE, GCP_HOST, id="gcp instance"),
+    pytest.param(GCP_INSTANCE, GCP_HOST | {"scheduling": GCP_SPOT}, id="gcp spot"),
+    pytest.param(GCP_MEMBER, {"role": "roles/logging.logWriter"}, id="gcp role"),
 ]
 
 BROKEN = [
@@ -78,6 +97,48 @@ BROKEN = [
     pytest.param(GCP_BUCKET, PRIVATE | {"labels": {}}, "labels present", id="gcp labels"),
     pytest.param(
         "gcp:storage/bucketIAMMember:BucketIAMMember", {"member": "allUsers"}, "no public bucket", id="gcp IAM"
+    ),
+    pytest.param(
+        GCP_INSTANCE,
+        GCP_HOST | {"scheduling": GCP_SPOT | {"automaticRestart": True}},
+        "no persistent spot machine",
+        id="gcp spot that comes back",
+    ),
+    pytest.param(
+        GCP_INSTANCE,
+        GCP_HOST | {"scheduling": GCP_SPOT | {"instanceTerminationAction": "STOP"}},
+        "no persistent spot machine",
+        id="gcp spot that stays",
+    ),
+    pytest.param(GCP_INSTANCE, GCP_HOST | {"scheduling": {}}, "an end of life", id="gcp for ever"),
+    pytest.param(GCP_INSTANCE, GCP_HOST | {"metadata": {}}, "project keys blocked", id="gcp project keys"),
+    pytest.param(
+        GCP_INSTANCE,
+        GCP_HOST | {"metadata": GCP_HOST["metadata"] | {"serial-port-enable": "TRUE"}},
+        "no serial console",
+        id="gcp serial console",
+    ),
+    pytest.param(GCP_INSTANCE, GCP_HOST | {"shieldedInstanceConfig": {}}, "shielded", id="gcp not shielded"),
+    pytest.param(GCP_INSTANCE, GCP_HOST | {"serviceAccount": {}}, "an own service account", id="gcp no account"),
+    pytest.param(
+        GCP_INSTANCE,
+        GCP_HOST | {"serviceAccount": {"email": "1-compute@developer.gserviceaccount.com"}},
+        "an own service account",
+        id="gcp default account",
+    ),
+    pytest.param(
+        GCP_INSTANCE,
+        GCP_HOST | {"serviceAccount": {"email": "a@b", "scopes": [WIDE_SCOPE]}},
+        "least scopes",
+        id="gcp all scopes",
+    ),
+    pytest.param(GCP_INSTANCE, GCP_HOST | {"labels": {}}, "labels present", id="gcp instance without labels"),
+    pytest.param(GCP_MEMBER, {"role": "roles/editor"}, "least roles", id="gcp editor"),
+    pytest.param(
+        FIREWALL,
+        {"allows": [{"protocol": "tcp", "ports": ["22"]}], "sourceRanges": ["::/0"]},
+        "no world-open SSH",
+        id="gcp ssh from everywhere, IPv6",
     ),
 ]
 

@@ -1,0 +1,60 @@
+"""Rules that resources of GCP keep beside those of every cloud; infra/guards.py applies them."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Props = Mapping[str, Any]
+
+INSTANCE = "gcp:compute/instance:Instance"
+
+WIDE_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+WIDE_ROLES = ("roles/owner", "roles/editor", "roles/viewer")
+DEFAULT_ACCOUNT = "-compute@developer.gserviceaccount.com"
+
+
+def spot_stays_gone(kind: str, props: Props) -> Iterator[str]:
+    """A spot machine that GCP took is not started again by itself."""
+    scheduling = props.get("scheduling") or {}
+    if kind == INSTANCE and scheduling.get("provisioningModel") == "SPOT":
+        if scheduling.get("automaticRestart") is not False:
+            yield "no persistent spot machine: write automaticRestart false"
+        if scheduling.get("instanceTerminationAction") != "DELETE":
+            yield "no persistent spot machine: write instanceTerminationAction DELETE"
+
+
+def ends_by_itself(kind: str, props: Props) -> Iterator[str]:
+    """GCP ends every machine, even if nobody comes back for it."""
+    scheduling = props.get("scheduling") or {}
+    if kind == INSTANCE and not (scheduling.get("maxRunDuration") or scheduling.get("terminationTime")):
+        yield "an end of life: write scheduling.maxRunDuration"
+
+
+def keys_are_ours(kind: str, props: Props) -> Iterator[str]:
+    """Only the stack's own key opens a machine."""
+    metadata = props.get("metadata") or {}
+    if kind == INSTANCE and str(metadata.get("block-project-ssh-keys")).lower() != "true":
+        yield "project keys blocked: write metadata block-project-ssh-keys true"
+    if kind == INSTANCE and str(metadata.get("serial-port-enable", "false")).lower() not in ("false", "0"):
+        yield "no serial console: write metadata serial-port-enable false"
+
+
+def shielded(kind: str, props: Props) -> Iterator[str]:
+    """What booted is measured. Secure boot is up to the machine: drivers that nobody signed do not load under it."""
+    config = props.get("shieldedInstanceConfig") or {}
+    if kind == INSTANCE and not (config.get("enableVtpm") is True and config.get("enableIntegrityMonitoring") is True):
+        yield "shielded: write enableVtpm and enableIntegrityMonitoring true"
+
+
+def identity_is_small(kind: str, props: Props) -> Iterator[str]:
+    """A machine has an account of its own, with few scopes and no role on everything."""
+    if kind == INSTANCE:
+        account = props.get("serviceAccount") or {}
+        if not account.get("email") or str(account["email"]).endswith(DEFAULT_ACCOUNT):
+            yield "an own service account: the project's default one may edit everything"
+        if WIDE_SCOPE in (account.get("scopes") or []):
+            yield "least scopes: cloud-platform is all of them"
+    if kind.startswith("gcp:projects/iAM") and props.get("role") in WIDE_ROLES:
+        yield f"least roles: {props['role']} is for all of the project"
+
+
+RULES = (spot_stays_gone, ends_by_itself, keys_are_ours, shielded, identity_is_small)

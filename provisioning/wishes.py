@@ -7,18 +7,22 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from core.errors import ConfigError
 from infra.outputs import HostRecord, StackOutputs
 from provisioning.converge.resources import Resource, Unit
 from provisioning.credentials import Credentials, credentials_for, keys_file
 from provisioning.roles.base import base
 from provisioning.roles.gateway import gateway
+from provisioning.roles.layout import ENGINE_UNIT
 from provisioning.roles.nvidia import with_driver
+from provisioning.roles.ollama import ollama
 from provisioning.roles.tunnel import tunnel, with_engine_key
 from provisioning.roles.vllm import vllm
 from provisioning.tunnel_keys import tunnel_keys
 from serving.endpoint import Endpoint, endpoint_of
-from serving.sources import resolve_sources
+from serving.sources import ResolvedSources, resolve_sources
+from serving.spec import ServingSpec
+
+ENGINE_ROLES = {"vllm": vllm, "ollama": ollama}
 
 ROLES = ("base", "engine", "gateway")
 """In the order of the list: the gateway comes last, so that it opens to clients when the engine answers."""
@@ -44,9 +48,6 @@ def wishes_for(
     Raises ConfigError for files that the config names and that cannot work, before any host is reached.
     """
     serving = outputs.serving
-    if "engine" in roles and serving.engine != "vllm":
-        hint = "write engine: vllm, or leave the role out with --roles base,gateway"
-        raise ConfigError(f"engine {serving.engine} cannot be installed yet", where="serving.engine", hint=hint)
     sources = resolve_sources(serving) if "engine" in roles else None
     # Of all hosts, also those that are left out of this run: the endpoint is the stack's.
     credentials = (
@@ -62,7 +63,7 @@ def wishes_for(
     lists = {
         host.name: _joined(
             base(host, outputs.gateway) if "base" in roles else [],
-            with_driver(host, serving, vllm(host, serving, sources, allow_downgrade=allow_downgrade))
+            with_driver(host, serving, _engine(host, serving, sources, allow_downgrade=allow_downgrade))
             if sources is not None and outputs.has_engine(host)
             else [],
             tunnel(outputs, host, keys) if keys is not None and "gateway" in roles else [],
@@ -73,6 +74,16 @@ def wishes_for(
     if keys is not None and serving.engine == "vllm":
         lists = {name: with_engine_key(each, keys.engine) for name, each in lists.items()}
     return Wishes(lists, _endpoint(outputs, list(credentials.values())) if credentials else None)
+
+
+def _engine(
+    host: HostRecord, serving: ServingSpec, sources: ResolvedSources, *, allow_downgrade: bool
+) -> list[Resource]:
+    """Return what makes the engine serve, and stops another one that the host served with before."""
+    others = [
+        Unit(name=unit, enabled=False, running=False) for name, unit in ENGINE_UNIT.items() if name != serving.engine
+    ]
+    return [*others, *ENGINE_ROLES[serving.engine](host, serving, sources, allow_downgrade=allow_downgrade)]
 
 
 def _joined(*lists: Sequence[Resource]) -> list[Resource]:

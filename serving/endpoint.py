@@ -34,6 +34,7 @@ class Endpoint(Frozen):
     engine_port: int = Field(description="The engine's own port, which nobody but its host may reach.")
     models: tuple[str, ...] = Field(min_length=1, description="Every name that /v1/models lists, the base model first.")
     adapters: tuple[str, ...] = Field(default=(), description="The names among them that are adapters' aliases.")
+    native_api: bool = Field(default=False, description="Whether Ollama's own API is passed, too.")
     keys_file: Path = Field(description='JSON, 0600: {"client": "API key"}.')
     client: str = Field(description="Whose key the smoke test uses.")
     gpu_hosts: tuple[str, ...] = Field(default=(), description="Hosts that must compute on their GPUs.")
@@ -82,7 +83,8 @@ def endpoint_of(
         engine=serving.engine,
         engine_port=serving.port,
         models=serving.served_names,
-        adapters=tuple(dict.fromkeys(adapter.name for adapter in serving.adapters)),
+        adapters=tuple(dict.fromkeys(serving.alias_of(adapter) for adapter in serving.adapters)),
+        native_api=serving.engine == "ollama" and serving.ollama.native_api,
         keys_file=keys_file,
         client=gateway.clients[0],
         gpu_hosts=tuple(gpu_hosts),

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -36,8 +37,18 @@ FORBIDDEN = (
     ("POST", "/tokenize"),
     ("POST", "/v1/load_lora_adapter"),
     ("POST", "/v1/unload_lora_adapter"),
+    ("GET", "/api/ps"),
+    ("POST", "/api/show"),
+    ("POST", "/api/pull"),
+    ("POST", "/api/push"),
+    ("POST", "/api/create"),
+    ("POST", "/api/copy"),
+    ("DELETE", "/api/delete"),
 )
-"""Paths that vLLM answers, some of them without its key."""
+"""Paths that vLLM or Ollama answers, some of them without a key: they change models, or tell of others' work."""
+
+NATIVE = (("GET", "/api/tags"), ("POST", "/api/chat"), ("POST", "/api/generate"))
+"""Ollama's own API, as far as the config lets it through."""
 
 CONNECT_S = 10
 PORT_TRY_S = 1.5
@@ -84,6 +95,8 @@ def checks(target: Target) -> Iterator[tuple[str, Check]]:
     yield "wrong_key_401", lambda: refused(target.with_key(WRONG_KEY), "GET", "/v1/models", 401)
     yield "no_key_401", lambda: refused(target.with_key(None), "GET", "/v1/models", 401)
     yield "unknown_model_404", lambda: unknown_model(target)
+    if target.endpoint.engine == "ollama":
+        yield "native_api", lambda: native_api(target)
     yield "forbidden_path_404", lambda: forbidden_paths(target)
     yield "engine_port_closed", lambda: port_closed(target.host, target.endpoint.engine_port)
     yield "speed", lambda: speed(target)
@@ -112,11 +125,11 @@ def certificate_valid(host: str, port: int, ca: Path | None) -> str:
 
 
 def models_listed(target: Target) -> str:
-    """/v1/models lists each served name and no other."""
+    """/v1/models lists each served name and no other; a host with Ollama keeps former models unless it is to prune."""
     listed, wanted = target.client.models(), target.endpoint.models
     missing = [name for name in wanted if name not in listed]
     strange = [name for name in listed if name not in wanted]
-    if missing or strange:
+    if missing or (strange and target.endpoint.engine != "ollama"):
         raise CheckError(f"missing: {', '.join(missing) or 'none'}; not in the spec: {', '.join(strange) or 'none'}")
     return ", ".join(listed)
 
@@ -180,6 +193,23 @@ def forbidden_paths(target: Target) -> str:
     if open_paths:
         raise CheckError("; ".join(open_paths))
     return f"{len(FORBIDDEN)} paths"
+
+
+def native_api(target: Target) -> str:
+    """Ollama's own API answers those who have a key, or nobody: as the config says."""
+    asked = {"model": target.endpoint.base_model, "stream": False, "options": {"num_predict": 2}}
+    questions: dict[str, dict[str, Any]] = {
+        "/api/chat": {"messages": [{"role": "user", "content": PROMPTS[0]}]},
+        "/api/generate": {"prompt": PROMPTS[0]},
+    }
+    wanted = (200, 401) if target.endpoint.native_api else (404, 404)
+    for method, path in NATIVE:
+        body = {**asked, **questions[path]} if path in questions else None
+        with target.with_key(None) as stranger:
+            seen = (target.client.ask(method, path, body).status_code, stranger.ask(method, path, body).status_code)
+        if seen != wanted:
+            raise CheckError(f"{method} {path}: HTTP {seen[0]} with the key, {seen[1]} without; wanted {wanted}")
+    return f"{len(NATIVE)} paths, with the key only" if target.endpoint.native_api else "not passed"
 
 
 def port_closed(host: str, port: int) -> str:

@@ -48,6 +48,8 @@ class Program:
     """File with the engine's key; none for an engine without one."""
     before: tuple[str, ...] = ()
     """Command that must succeed before each start, run as root."""
+    logs_on_stdout: bool = True
+    """Whether its standard output is worth the journal; Ollama writes each health check there, and errors elsewhere."""
     drains_itself: bool = True
     """Whether it finishes running answers when it is told to end."""
 

@@ -17,6 +17,7 @@ from provisioning.roles.layout import (
     GATEWAY_BACKEND,
     GATEWAY_RUNTIME_DIRECTORY,
     GATEWAY_UNIT,
+    GATEWAY_USER,
     HAPROXY_ADMIN_SOCKET,
     LIB_DIR,
 )
@@ -94,7 +95,7 @@ class Places:
     address: str = "::"
     """IPv6 and IPv4 both."""
     metrics_address: str = f"127.0.0.1:{METRICS_PORT}"
-    user: str = "haproxy"
+    user: str = GATEWAY_USER
     """Whom HAProxy becomes after its start; none: it stays who it is."""
     chroot: str = "/var/lib/haproxy"
 

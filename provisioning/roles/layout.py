@@ -25,6 +25,9 @@ ENGINE_UNIT = {"vllm": "vllm.service", "ollama": "ollama.service"}
 
 GATEWAY_UNIT = "haproxy.service"
 
+GATEWAY_USER = "haproxy"
+"""Whom HAProxy becomes after its start, as Debian's package makes it."""
+
 FIREWALL_UNIT = "llm-firewall.service"
 
 FIREWALL_RULES = "/etc/llm/firewall.nft"

@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from infra.outputs import HostRecord
 from provisioning.converge.resources import Command, File, Resource, Secret, Tree
 from provisioning.programs import modules, program
-from provisioning.roles.layout import LIB_DIR
-from serving.sources import LocalFolder, ResolvedModel
+from provisioning.roles.layout import LIB_DIR, SERVICE_USER
+from serving.ollama_sources import RegistryFetch
+from serving.sources import HubFetch, ListedFetch, LocalFolder, ResolvedModel
+from serving.spec import ServingSpec
 
 FETCH_MODEL = f"{LIB_DIR}/fetch-model"
 
@@ -19,6 +22,19 @@ class Stored:
 
     resource: Resource
     path: str
+
+
+def model_path(host: HostRecord, serving: ServingSpec, source: ResolvedModel) -> str:
+    """Return where the base model lies. What is pinned never changes, so it has a folder of its own."""
+    match source:
+        case RegistryFetch():
+            return f"{host.data_dir}/ollama/sources/{source.digest[:12]}"
+        case HubFetch():
+            return f"{host.data_dir}/models/{source.repo.replace('/', '--')}@{source.revision[:12]}"
+        case ListedFetch():
+            return f"{host.data_dir}/models/{serving.model.name}@{source.sha256[:12]}"
+        case LocalFolder():
+            return f"{host.data_dir}/models/{serving.model.name}"
 
 
 def fetch_program() -> list[File]:
@@ -44,6 +60,8 @@ def store(source: ResolvedModel, path: str, conditions: Sequence[str] = (), *, i
             argv=fetch,
             check=(*fetch, "--check"),
             env={name: Secret(value.get_secret_value()) for name, value in source.environment.items()},
+            # Ollama's models are made of these very files, by its user: see roles/ollama.py.
+            user=SERVICE_USER if isinstance(source, RegistryFetch) else "root",
             timeout_s=FETCH_TIMEOUT_S,
             after=(f"file:{FETCH_MODEL}", f"directory:{path.rpartition('/')[0]}"),
         ),

@@ -25,10 +25,9 @@ from provisioning.roles.layout import (
     ENGINE_UNIT,
 )
 from provisioning.roles.release import Release
-from provisioning.roles.store import store
+from provisioning.roles.store import model_path, store
 from serving.launch import EnginePaths, Processor, vllm_launch
-from serving.ollama_sources import RegistryFetch
-from serving.sources import HubFetch, ListedFetch, ResolvedModel, ResolvedSources
+from serving.sources import ResolvedSources
 from serving.spec import ServingSpec
 
 LOCKS_DIR = Path(__file__).resolve().parents[1] / "locks"
@@ -59,8 +58,6 @@ def vllm(
         keep_former=True,
         after=("packages:vllm", "command:uv", *(guard.id for guard in release.guard)),
     )
-    if isinstance(sources.model, RegistryFetch):
-        raise TypeError("the rules of the spec let a model of Ollama's registry through to vLLM")
     model = store(sources.model, model_path(host, serving, sources.model))
     brought = adapters(host, serving, sources.adapters)
     paths = EnginePaths(python=f"{venv.path}/bin/python", model=model.path, cache=engine.CACHE)
@@ -133,15 +130,6 @@ def _uv(data: str) -> list[Resource]:
             after=("packages:vllm", f"file:{lock}"),
         ),
     ]
-
-
-def model_path(host: HostRecord, serving: ServingSpec, source: ResolvedModel) -> str:
-    """Return where the base model lies. A revision of the hub never changes, so it has a folder of its own."""
-    if isinstance(source, HubFetch):
-        return f"{host.data_dir}/models/{source.repo.replace('/', '--')}@{source.revision[:12]}"
-    if isinstance(source, ListedFetch):
-        return f"{host.data_dir}/models/{serving.model.name}@{source.sha256[:12]}"
-    return f"{host.data_dir}/models/{serving.model.name}"
 
 
 def _lock(name: str) -> str:

@@ -10,10 +10,12 @@ import pytest
 from core.errors import ConfigError, DeployError, HostError
 from infra.outputs import HostRecord
 from provisioning import provision as module
+from provisioning.converge.resources import Unit
 from provisioning.converge.result import HostResult, Outcome
 from provisioning.credentials import client_keys, keys_file
 from provisioning.fabfile import ALL_ROLES
 from provisioning.provision import plan, provision, why
+from provisioning.roles.layout import ENGINE_UNIT
 from provisioning.target import Target
 from provisioning.wishes import ROLES, wishes_for
 from tests.unit.provisioning.records import SERVING, host_values, stack
@@ -23,6 +25,8 @@ FAILED = Outcome(id="venv:/v", status="failed", error="no space left on device",
 
 OK = HostResult(host="a", ok=True, changed=(CHANGED,), seconds=2.0)
 BAD = HostResult(host="b", ok=False, failed=(FAILED,))
+
+MISSING_FOLDER = {"name": "base", "source": {"kind": "folder", "path": "no/such/folder"}}
 
 
 @pytest.fixture
@@ -67,10 +71,13 @@ def test_the_tasks_know_all_roles() -> None:
     assert tuple(ALL_ROLES.split(",")) == ROLES
 
 
-def test_an_engine_that_has_no_role_is_refused_before_any_host_is_reached() -> None:
-    outputs = stack(serving={**SERVING, "engine": "ollama"})
-    with pytest.raises(ConfigError, match=r"serving\.engine: engine ollama cannot be installed yet"):
-        wishes_for(outputs, outputs.hosts, ["engine"])
+def test_the_engine_that_is_not_wished_for_is_stopped() -> None:
+    outputs = stack(serving=SERVING)
+    units = [each for each in wishes_for(outputs, outputs.hosts, ["engine"]).lists["one"] if isinstance(each, Unit)]
+    assert [(each.name, each.running, each.enabled) for each in units if each.name in ENGINE_UNIT.values()] == [
+        ("ollama.service", False, False),
+        ("vllm.service", True, True),
+    ]
 
 
 def test_the_result_is_written_and_told(
@@ -120,7 +127,7 @@ def test_the_only_hosts_error_is_the_commands_own(runs: Path, monkeypatch: pytes
 
 
 def test_a_wrong_config_writes_no_result(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "load", lambda _: stack(serving={**SERVING, "engine": "ollama"}))
+    monkeypatch.setattr(module, "load", lambda _: stack(serving={"model": MISSING_FOLDER}))
     with pytest.raises(ConfigError):
         provision(Target(stack="test"), names=[], roles=["engine"], at_once=1)
     assert not runs.exists()

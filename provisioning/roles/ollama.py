@@ -1,0 +1,211 @@
+"""Ollama as a service: its release, the models it serves, who on the host may speak to it, a hardened unit.
+
+    DATA/ollama/releases/<version>-<checksum>/   a release, unpacked; DATA/ollama/current points to the one that runs
+    DATA/ollama/models/                          what is served; the engine only reads it
+    DATA/ollama/building/, sources/              where models are made, what a registry sent
+
+Does not install the GPU's driver, and does not let anybody in: the engine listens on loopback (see the gateway role).
+"""
+
+import json
+
+from infra.outputs import HostRecord
+from provisioning.converge.resources import (
+    Command,
+    Directory,
+    Download,
+    File,
+    Link,
+    Packages,
+    Resource,
+    Tree,
+    Unit,
+    User,
+)
+from provisioning.programs import modules, program
+from provisioning.render import render
+from provisioning.roles import engine
+from provisioning.roles.layout import CONFIG_DIR, ENGINE_UNIT, GATEWAY_USER, LIB_DIR, SERVICE_USER
+from provisioning.roles.release import Release
+from provisioning.roles.store import Stored, model_path, store
+from serving.ollama_launch import ollama_environment, ollama_models
+from serving.ollama_sources import Archive
+from serving.sources import ResolvedSources
+from serving.spec import ServingSpec
+
+UNIT = ENGINE_UNIT["ollama"]
+OLLAMA_RELEASE = f"{LIB_DIR}/ollama-release"
+OLLAMA_MODELS = f"{LIB_DIR}/ollama-models"
+GUARD = f"{CONFIG_DIR}/ollama-guard.nft"
+PLAN = f"{CONFIG_DIR}/ollama-models.json"
+
+PACKAGES = ("nftables", "tar", "zstd")
+"""Releases are packed with zstd."""
+
+UNPACK_TIMEOUT_S = 900
+MAKE_TIMEOUT_S = 2 * 3600
+
+GATEWAY_HOME = "/var/lib/haproxy"
+"""As Debian's package makes its user; it must be known before the package comes, for the guard names it."""
+
+
+def ollama(
+    host: HostRecord, serving: ServingSpec, sources: ResolvedSources, *, allow_downgrade: bool = False
+) -> list[Resource]:
+    """Return what makes `host` serve `serving` with Ollama, in an order that works; the base role comes before."""
+    assert sources.release is not None  # noqa: S101  # resolve_sources gives one for engine ollama
+    archive, root = sources.release, f"{host.data_dir}/ollama"
+    release = Release(unit=UNIT, link=f"{root}/current", version=archive.version, allow_downgrade=allow_downgrade)
+    helpers = [release.helper, *engine.helpers(), *_helpers()]
+    installed = _installed(archive, root, release)
+    made = _made(host, serving, sources, root)
+    guard = File(
+        path=GUARD,
+        content=render("ollama-guard.nft.j2", port=serving.port, users=("root", SERVICE_USER, GATEWAY_USER)),
+        check=("nft", "--check", "--file", "{path}"),
+        after=("packages:ollama", f"user:{GATEWAY_USER}"),
+    )
+    unit_file = File(
+        path=engine.unit_path("ollama"), content=_unit_text(host, serving, root), after=(f"link:{root}/current",)
+    )
+    needed = (f"link:{root}/current", made[-1].id, guard.id, unit_file.id)
+    return [
+        Packages(name="ollama", present=PACKAGES),
+        User(name=GATEWAY_USER, home=GATEWAY_HOME),
+        *_folders(host.data_dir, root),
+        *helpers,
+        *release.guard,
+        *installed,
+        *made,
+        guard,
+        unit_file,
+        Unit(
+            name=UNIT,
+            restart_on=needed,
+            ready=engine.ready_command(serving, engine.READY_LOOK_S),
+            ready_timeout_s=serving.ready_timeout_s,
+            undo=release.undo,
+            after=(*needed, *(helper.id for helper in helpers)),
+        ),
+        release.keep,
+    ]
+
+
+def _helpers() -> list[Resource]:
+    """Return the programs of ours that unpack releases and make models."""
+    return [
+        File(path=OLLAMA_RELEASE, content=program("ollama_release"), mode=0o755),
+        File(path=OLLAMA_MODELS, content=program("ollama_models"), mode=0o755),
+        *(File(path=f"{LIB_DIR}/llm_ollama/{name}", content=text) for name, text in modules("llm_ollama").items()),
+    ]
+
+
+def _folders(data: str, root: str) -> list[Resource]:
+    """Return the folders: root's, except those in which models are fetched and made."""
+    ours = (data, f"{data}/models", f"{data}/adapters", root, f"{root}/archives", f"{root}/releases")
+    theirs = (f"{root}/models", f"{root}/building", f"{root}/sources")
+    return [
+        *(Directory(path=path) for path in ours),
+        *(Directory(path=path, owner=SERVICE_USER, group=SERVICE_USER) for path in theirs),
+    ]
+
+
+def _installed(archive: Archive, root: str, release: Release) -> list[Resource]:
+    """Return what brings the archive, unpacks it beside what runs, and moves the link to it in one step."""
+    name = f"{archive.version}-{archive.sha256[:12]}"
+    allowed = tuple(guard.id for guard in release.guard)
+    brought, packed = _brought(archive, f"{root}/archives", allowed)
+    unpack = ("python3", OLLAMA_RELEASE, packed, f"{root}/releases/{name}", archive.version)
+    unpacked = Command(
+        name="ollama-release",
+        argv=unpack,
+        check=(*unpack, "--check"),
+        timeout_s=UNPACK_TIMEOUT_S,
+        after=(brought.id, "packages:ollama", f"file:{OLLAMA_RELEASE}", f"directory:{root}/releases"),
+    )
+    return [brought, unpacked, Link(path=release.link, target=f"releases/{name}", after=(unpacked.id,))]
+
+
+def _brought(archive: Archive, folder: str, after: tuple[str, ...]) -> tuple[Resource, str]:
+    """Return what brings the archive to the host, its checksum looked at, and where it lies then."""
+    after = (*after, f"directory:{folder}")
+    if archive.folder is not None:
+        path = f"{folder}/{archive.version}-{archive.sha256[:12]}"
+        return Tree(path=path, source=archive.folder, after=after), f"{path}/{archive.name}"
+    suffix = ".tar.zst" if archive.url.endswith(".zst") else ".tar.gz"
+    path = f"{folder}/ollama-{archive.version}-{archive.sha256[:12]}{suffix}"
+    return Download(path=path, url=archive.url, sha256=archive.sha256, after=after), path
+
+
+def _made(host: HostRecord, serving: ServingSpec, sources: ResolvedSources, root: str) -> list[Resource]:
+    """Return what brings the files of base and adapters, and the command that makes Ollama's models of them."""
+    base = store(sources.model, model_path(host, serving, sources.model))
+    adapters = [
+        store(source, f"{host.data_dir}/adapters/{adapter.versioned_name}", immutable=True)
+        for adapter, source in zip(serving.adapters, sources.adapters, strict=True)
+    ]
+    wish = {
+        "program": f"{root}/current/bin/ollama",
+        "root": root,
+        "prune": serving.ollama.prune,
+        "models": ollama_models(serving, _made_from(serving, base), [adapter.path for adapter in adapters]),
+    }
+    plan = File(path=PLAN, content=json.dumps(wish, indent=1, ensure_ascii=False) + "\n")
+    files = (base.resource, *(adapter.resource for adapter in adapters), plan)
+    make = Command(
+        name="ollama-models",
+        argv=(*_sandbox(root), "/usr/bin/python3", OLLAMA_MODELS, PLAN),
+        check=("python3", OLLAMA_MODELS, PLAN, "--check"),
+        timeout_s=MAKE_TIMEOUT_S,
+        after=(
+            f"link:{root}/current",
+            *(helper.id for helper in _helpers()),
+            *(f"directory:{root}/{name}" for name in ("models", "building", "sources")),
+            *(file.id for file in files),
+        ),
+    )
+    return [*files, make]
+
+
+def _made_from(serving: ServingSpec, base: Stored) -> dict[str, str]:
+    """Return what the base model is made from, as the program wants it."""
+    source = serving.model.source
+    if source.kind == "gguf":
+        return {"gguf": f"{base.path}/model.gguf", "sha256": source.sha256}
+    return {"registry" if source.kind == "ollama" else "folder": base.path}
+
+
+def _sandbox(root: str) -> tuple[str, ...]:
+    """Return the command that runs another as the engine's user, with no network but a loopback of its own.
+
+    Models are made by a whole server of Ollama: nobody else may reach it, and what it reads may be anybody's.
+    """
+    properties = {
+        "User": SERVICE_USER,
+        "PrivateNetwork": "yes",
+        "PrivateTmp": "yes",
+        "PrivateDevices": "yes",
+        "NoNewPrivileges": "yes",
+        "CapabilityBoundingSet": "",
+        "ProtectSystem": "strict",
+        "ReadWritePaths": root,
+        "ProtectKernelTunables": "yes",
+        "ProtectControlGroups": "yes",
+        "RestrictSUIDSGID": "yes",
+        "RuntimeMaxSec": str(MAKE_TIMEOUT_S),
+    }
+    words = (f"--property={name}={value}" for name, value in properties.items())
+    return ("systemd-run", "--quiet", "--pipe", "--wait", "--collect", *words)
+
+
+def _unit_text(host: HostRecord, serving: ServingSpec, root: str) -> str:
+    """Return the unit file."""
+    served = engine.Program(
+        engine="ollama",
+        command=(f"{root}/current/bin/ollama", "serve"),
+        environment=ollama_environment(serving, store=f"{root}/models", home=engine.CACHE),
+        before=("/usr/sbin/nft", "--file", GUARD),
+        logs_on_stdout=False,
+        drains_itself=False,
+    )
+    return engine.unit_text(host, serving, served)

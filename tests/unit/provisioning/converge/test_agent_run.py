@@ -199,3 +199,27 @@ def test_what_may_not_change_is_repaired_and_never_replaced(tmp_path: Path) -> N
     shutil.rmtree(there)
     assert run_agent(tmp_path, [wish]).status == 0
     assert (there / "weights").read_text() == "two"
+
+
+def test_a_change_that_counts_after_a_reboot_holds_back_only_what_waits_for_it(tmp_path: Path) -> None:
+    """The host is asked to reboot, not reported as failed; the reason is the command's last line."""
+    ended = run_agent(
+        tmp_path,
+        [
+            Command(name="driver", argv=("sh", "-c", "echo one; echo in use until then; exit 75"), reboot_status=75),
+            file(tmp_path / "engine", "needs it\n", after=("command:driver",)),
+            file(tmp_path / "other", "does not\n"),
+        ],
+    )
+    assert ended.of("command:driver")["status"] == "changed"
+    assert ended.of("command:driver")["reboot"] == "in use until then"
+    assert ended.of(f"file:{tmp_path}/engine")["error"] == "depends on a reboot"
+    assert ended.of(f"file:{tmp_path}/other")["status"] == "changed"
+    assert ended.status == 1
+
+
+def test_a_program_of_ours_says_in_one_line_why_it_failed(tmp_path: Path) -> None:
+    script = "echo noise; echo 'error: no GPU is there; choose another machine' >&2; exit 1"
+    ended = run_agent(tmp_path, [Command(name="driver", argv=("sh", "-c", script), reboot_status=75)])
+    assert ended.of("command:driver")["status"] == "failed"
+    assert ended.of("command:driver")["error"] == "no GPU is there; choose another machine"

@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 STACK ?= local
 CLOUD ?=
 HOST ?=
+ENGINE ?=
 ARGS ?=
 
 PYTHON := .venv/bin/python
@@ -28,8 +29,8 @@ help: ## Show this list
 	@printf '\nSTACK=%s names the stack (stacks/Pulumi.<stack>.yaml); ARGS="…" is handed to the command.\n' '$(STACK)'
 
 ##@ The main job
-demo: .venv/.ready ## Make a machine here, serve a model with two adapters, prove it, remove it again
-	@$(PYTHON) -m tools.demo $(ARGS)
+demo: .venv/.ready ## Make a machine here, serve a model with two adapters, prove it, remove it again (ENGINE=vllm|ollama)
+	@$(PYTHON) -m tools.demo $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
 deploy-cpu: .venv/.ready ## Everything for a CPU stack: up, provision, smoke (CLOUD=aws|gcp; none: STACK)
 	@$(MAKE) deploy STACK=$(if $(CLOUD),$(CLOUD)-cpu,$(STACK))

@@ -19,7 +19,10 @@ from core.errors import DeployError, run_cli
 from core.paths import CHECKOUT, runs_dir
 from core.runs import RUN_VARIABLE, run_name
 
-WAITED_FOR = ("venv:", "packages:", "unit:vllm.service")
+STACK_OF = {"vllm": "local", "ollama": "local-ollama"}
+"""The stack that shows an engine."""
+
+WAITED_FOR = ("venv:", "packages:", "unit:vllm.service", "unit:ollama.service")
 """Resources whose time is spent in package installs and in loading the model, not in our own code."""
 
 
@@ -107,21 +110,23 @@ def waited_seconds(provision: Path) -> float:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Walk the tour and print what it cost."""
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("--stack", default="local")
+    parser.add_argument("--engine", choices=STACK_OF, default="vllm", help="the engine that serves")
+    parser.add_argument("--stack", help="another stack than the engine's own")
     parser.add_argument("--keep", action="store_true", help="leave the machine running at the end")
     parser.add_argument(
         "--reboot", action="store_true", help="also reboot the machine and prove it again (a second model load)"
     )
     options = parser.parse_args(arguments)
 
+    stack = options.stack or STACK_OF[options.engine]
     run = os.environ.get(RUN_VARIABLE) or run_name()
     end = "kept" if options.keep else "removed"
-    say(f"demo: one machine made, provisioned, proved and {end}; results in runs/{options.stack}/{run}")
-    stops = tour(options.stack, keep=options.keep, reboot=options.reboot)
+    say(f"demo: one machine made, provisioned, proved and {end}; results in runs/{stack}/{run}")
+    stops = tour(stack, keep=options.keep, reboot=options.reboot)
     seconds = walk(stops, {**os.environ, RUN_VARIABLE: run})
 
     total = sum(seconds)
-    waited = waited_seconds(runs_dir() / options.stack / run / "provision.json")
+    waited = waited_seconds(runs_dir() / stack / run / "provision.json")
     say("\n━━ The tour")
     for stop, took in zip(stops, seconds, strict=True):
         say(f"  {took:7.1f} s  {stop.title:<32} {stop.typed}")

@@ -93,24 +93,33 @@ def test_waiting_is_installing_packages_and_loading_the_model(tmp_path: Path) ->
     assert demo.waited_seconds(tmp_path / "provision.json") == 80.0
 
 
-@pytest.mark.parametrize(("arguments", "end"), [([], "removed"), (["--keep"], "kept")])
+@pytest.mark.parametrize(
+    ("arguments", "end", "stack"),
+    [
+        ([], "removed", "local"),
+        (["--keep"], "kept", "local"),
+        (["--engine", "ollama"], "removed", "local-ollama"),
+        (["--engine", "ollama", "--stack", "spare"], "removed", "spare"),
+    ],
+)
 def test_the_tour_says_what_comes_and_what_it_cost(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
     end: str,
+    stack: str,
 ) -> None:
     monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path))
     monkeypatch.setenv(RUN_VARIABLE, RUN)
     monkeypatch.setattr(demo, "tour", lambda *_arguments, **_options: [stop("pass", "First"), stop("pass", "Second")])
     monkeypatch.setattr(demo, "walk", lambda _stops, _environment: [100.0, 5.5])
-    (tmp_path / "local" / RUN).mkdir(parents=True)
-    (tmp_path / "local" / RUN / "provision.json").write_text(json.dumps(PROVISION))
+    (tmp_path / stack / RUN).mkdir(parents=True)
+    (tmp_path / stack / RUN / "provision.json").write_text(json.dumps(PROVISION))
 
     assert demo.main(arguments) == 0
     said = capsys.readouterr()
     assert said.out == ""
     lines = said.err.splitlines()
-    assert lines[0] == f"demo: one machine made, provisioned, proved and {end}; results in runs/local/{RUN}"
+    assert lines[0] == f"demo: one machine made, provisioned, proved and {end}; results in runs/{stack}/{RUN}"
     assert lines[-1] == "    105.5 s  in all: 80.0 s of package installs and model load, 25.5 s our own"

@@ -1,0 +1,76 @@
+"""Google Cloud Storage's XML API and a machine's metadata server on loopback: objects, for whoever has the token."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import ClassVar
+from urllib.parse import unquote
+
+TOKEN_PATH = "/computeMetadata/v1/instance/service-accounts/default/token"  # a path
+
+
+class StorageDouble:
+    """What the bucket holds, by `/bucket/object`; a metadata server gives out the token at the same address."""
+
+    def __init__(self, objects: dict[str, bytes], *, token: str = "") -> None:
+        self.objects = objects
+        self.token = token
+        self.cut_after: dict[str, int] = {}
+        """Bytes of an object that are sent before the connection breaks, once."""
+        self.asked: list[tuple[str, str, str]] = []
+        """Method, path and Range header of each request for an object."""
+        self.address = ""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    storage: ClassVar[StorageDouble]
+
+    def do_GET(self) -> None:
+        if self.path == TOKEN_PATH and self.headers.get("Metadata-Flavor") == "Google":
+            self._send(200, b'{"access_token": "%s"}' % self.storage.token.encode())
+            return
+        self._object(with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._object(with_body=False)
+
+    def _object(self, *, with_body: bool) -> None:
+        path, wanted = unquote(self.path), self.headers.get("Range", "")
+        self.storage.asked.append((self.command, path, wanted))
+        if self.storage.token and self.headers.get("Authorization") != f"Bearer {self.storage.token}":
+            self._send(403, b"")
+        elif path not in self.storage.objects:
+            self._send(404, b"")
+        else:
+            start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
+            content = self.storage.objects[path][start:]
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if with_body:
+                self.wfile.write(content[: self.storage.cut_after.pop(path, len(content))])
+
+    def _send(self, status: int, content: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing: the test's output is the test's."""
+
+
+@contextmanager
+def running_storage(storage: StorageDouble) -> Iterator[StorageDouble]:
+    """Serve `storage` on loopback until the block ends."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"storage": storage}))
+    storage.address = f"127.0.0.1:{server.server_address[1]}"
+    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield storage
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -1,0 +1,187 @@
+"""Adapter versions on a machine that serves: promoted and rolled back under load, and the same after a restart."""
+
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from provisioning.inventory import load
+from provisioning.target import Target
+from provisioning.wishes import ROLES, wishes_for
+from serving.client import Client
+from serving.endpoint import Endpoint
+from tests.machine.converge_host import bring, poll, remote
+from tests.machine.fab import Fab, Said
+from tests.machine.manifest import listed, write_manifest
+from tests.machine.served import SERVING, WITH_KEY, Served
+
+ADAPTERS = "/var/lib/llm/adapters"
+ROLLBACK_S = 2
+PROMPT = "What does the lease say?"
+
+
+@pytest.fixture(scope="module")
+def releases(served_machine: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fab]:
+    """`fab` with a manifest that has one version more than the machine; afterwards the machine is as it was."""
+    folder = tmp_path_factory.mktemp("releases")
+    fab = Fab(folder, served_machine.host, serving={**SERVING, "adapters": []})
+    write_manifest(
+        folder / "adapters" / "test.yaml",
+        listed("contract", 3, "a"),
+        listed("contract", 4, "b"),
+        listed("summary", 1, "b"),
+    )
+    try:
+        yield fab
+    finally:
+        restored = bring(served_machine.host, served_machine.resources)
+        remote(served_machine.host, f"rm -rf {ADAPTERS}/contract@4 {ADAPTERS}/adapters.lock")
+    assert restored.result.ok
+    assert served_machine.complete("contract") == served_machine.complete("contract@3")
+
+
+@pytest.fixture
+def endpoint(served_machine: Served) -> Endpoint:
+    endpoint = wishes_for(served_machine.outputs, [served_machine.host], ["gateway"]).endpoint
+    assert endpoint
+    return endpoint
+
+
+class Load:
+    """Clients that ask for `contract` through the gateway, one after the other, whole answers and streams."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.failed: list[str] = []
+        self.answers: list[str] = []
+        """Whole answers, in the order of their ends."""
+        self.streams = 0
+        self._stop = threading.Event()
+        self._endpoint = endpoint
+        self._threads = [threading.Thread(target=self._ask, args=(stream,)) for stream in (False, False, True)]
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, stream: bool) -> None:
+        with Client(self._endpoint.url, key=self._endpoint.api_key(), ca=self._endpoint.ca) as client:
+            while not self._stop.is_set():
+                try:
+                    if stream:
+                        assert client.stream_chat("contract", PROMPT, max_tokens=64).pieces > 1
+                        self.streams += 1
+                    else:
+                        self.answers.append(client.complete("contract", PROMPT, max_tokens=12).text)
+                except Exception as error:
+                    self.failed.append(repr(error))
+
+    def wait_for(self, text: str) -> None:
+        """Wait until a new answer is `text`, and one more stream has ended."""
+        seen, streams = len(self.answers), self.streams
+        poll(lambda: (text in self.answers[seen:] and self.streams > streams) or self.failed, deadline_s=120)
+
+
+def said(served: Served, model: str) -> str:
+    """Return what `model` answers to the load's prompt."""
+    status, text = served.complete(model)
+    assert status == 200
+    return text
+
+
+def ok(done: Said) -> Said:
+    assert done.status == 0, done.err
+    return done
+
+
+def moves(fab: Fab) -> list[dict[str, Any]]:
+    """Return the record."""
+    lines = (fab.inventory.parent / "adapters" / "test.lock").read_text().splitlines()
+    return [json.loads(line[2:]) for line in lines if not line.startswith("#")]
+
+
+def test_a_new_version_is_served_beside_the_old_one_and_a_second_apply_changes_nothing(
+    releases: Fab, served_machine: Served
+) -> None:
+    before = served_machine.unit("InvocationID")
+    ok(releases.run("adapters:apply"))
+    old, new = said(served_machine, "contract@3"), said(served_machine, "contract@4")
+    assert old != new
+    assert said(served_machine, "contract") == old
+    assert "0 changed" in ok(releases.run("adapters:apply")).err
+    assert served_machine.unit("InvocationID") == before
+
+
+def test_promote_and_rollback_under_load_fail_no_request(
+    releases: Fab, served_machine: Served, endpoint: Endpoint
+) -> None:
+    ok(releases.run("adapters:apply"))
+    before = served_machine.unit("InvocationID")
+    old, new = said(served_machine, "contract@3"), said(served_machine, "contract@4")
+    with Load(endpoint) as load:
+        load.wait_for(old)
+        ok(releases.run("adapters:promote", "contract@4"))
+        load.wait_for(new)
+        back = ok(releases.run("adapters:rollback", "contract"))
+        load.wait_for(old)
+    assert load.failed == []
+    assert set(load.answers) == {old, new}
+    result = json.loads((releases.runs / "test/latest/adapters.json").read_text())
+    seconds = result["moves"]["served"]["seconds"]
+    print(f"rollback: {seconds} s; {len(load.answers)} answers, {load.streams} streams\n{back.err}")
+    assert seconds < ROLLBACK_S
+    assert served_machine.unit("InvocationID") == before
+    who = moves(releases)[-1]["who"]
+    assert "@" in who
+    assert [(move["what"], move["from"], move["to"]) for move in moves(releases)[-2:]] == [
+        ("promote", "contract@3", "contract@4"),
+        ("rollback", "contract@4", "contract@3"),
+    ]
+
+
+def test_a_promoted_version_outlives_a_restart_and_a_provision(releases: Fab, served_machine: Served) -> None:
+    ok(releases.run("adapters:promote", "contract@4"))
+    served_machine.run("systemctl restart vllm.service; wait_until '[ $(state) = active ]'")
+    assert said(served_machine, "contract") == said(served_machine, "contract@4")
+    # A colleague's checkout, whose record does not know of it.
+    (releases.inventory.parent / "adapters" / "test.lock").unlink()
+    outputs = load(Target(inventory=str(releases.inventory)))
+    seen = bring(served_machine.host, wishes_for(outputs, [served_machine.host], ROLES).lists[served_machine.host.name])
+    assert seen.result.ok
+    assert [outcome.id for outcome in seen.result.changed] == []
+    status, body = served_machine.get("/v1/models")
+    cards = {card["id"]: card for card in json.loads(body)["data"]}
+    assert status == 200
+    assert set(cards) == set(outputs.serving.served_names)
+    assert cards["contract"]["parent"] == "contract@4"
+
+
+def test_nobody_changes_adapters_through_the_gateway(served_machine: Served, endpoint: Endpoint) -> None:
+    """Not with a client's key, and on the host not without the engine's; vLLM's own endpoints are not even there."""
+    paths = ("/v1/llm-deploy/adapters", "/v1/load_lora_adapter", "/v1/unload_lora_adapter")
+    with Client(endpoint.url, key=endpoint.api_key(), ca=endpoint.ca) as client:
+        for path in paths:
+            assert [client.ask(method, path).status_code for method in ("GET", "PUT", "POST")] == [404] * 3
+    assert served_machine.get(paths[0], key=False)[0] == 401
+    load_it = f"curl -s -o /dev/null -w '%{{http_code}}' {WITH_KEY} -X POST http://127.0.0.1:8000{paths[1]} -d '{{}}'"
+    assert remote(served_machine.host, load_it) == "404"
+
+
+def test_what_does_not_fit_is_refused_before_anything_changes(releases: Fab, served_machine: Served) -> None:
+    manifest = releases.inventory.parent / "adapters" / "test.yaml"
+    before = manifest.read_text()
+    try:
+        write_manifest(manifest, listed("contract", 3, "a"), listed("contract", 5, "b", sha256="0" * 64))
+        refused = releases.run("adapters:apply")
+    finally:
+        manifest.write_text(before)
+    assert refused.status == 2
+    assert "adapters[1].sha256: " in refused.error
+    assert "contract@5" not in remote(served_machine.host, f"ls {ADAPTERS}")

@@ -80,7 +80,7 @@ class Gpu(Frozen):
 class HostRecord(Frozen):
     """One machine that can be reached by SSH, and what the roles need to know of it."""
 
-    name: HostName
+    name: HostName = Field(description="Name of the host, in results and for --host.")
     address: Address = Field(description="Where SSH connects: an IP address or a DNS name.")
     ssh_port: int = Field(default=22, ge=1, le=65535)
     user: Login = Field(description="Login that may use sudo without a password, or root.")
@@ -98,8 +98,8 @@ class HostRecord(Frozen):
     os_release: Literal["debian-12", "ubuntu-22.04", "ubuntu-24.04"] | None = Field(
         default=None, description="Distribution and version: which packages a bundle for a host without network holds."
     )
-    cpu_count: int = Field(ge=1)
-    memory_gib: float = Field(gt=0)
+    cpu_count: int = Field(ge=1, description="Processors that the host has.")
+    memory_gib: float = Field(gt=0, description="Memory that the host has, in GiB.")
     gpu: Gpu | None = None
     data_dir: DataDir = Field(
         default="/var/lib/llm", description="Where models, adapters and environments lie on the host."
@@ -148,8 +148,8 @@ class Tunnel(Frozen):
 class StackOutputs(Hosts):
     """All that provisioning needs; also the shape of an inventory file."""
 
-    stack: StackName
-    serving: ServingSpec
+    stack: StackName = Field(description="Name of this list of hosts; results and keys lie under it.")
+    serving: ServingSpec = Field(description="What the hosts serve, as in docs/config.md.")
     gateway: GatewaySpec = GatewaySpec()
     tunnel: Tunnel | None = Field(default=None, description="For an engine behind NAT; none: each host has both.")
     lease: Lease | None = Field(default=None, description="What stays settled of a rented stack; none for others.")

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from core.errors import ConfigError, DeployError, UsageError
+from core.errors import ConfigError, DeployError, UsageError, run_cli
 from core.paths import CHECKOUT
 from provisioning.inventory import choose, load
+from provisioning.status import status
 from provisioning.target import Target
 from serving.spec_rules import METRICS_PORT
+from tests.unit.infra.config.conftest import changed
 from tests.unit.provisioning.records import HOST_KEY, host_values, stack, stack_values
 
 YAML = f"""
@@ -104,6 +107,24 @@ def test_a_wrong_value_is_told_with_file_and_key(
         load(Target(inventory="hosts.yaml"))
     assert str(caught.value).startswith(line)
     assert "\n" not in str(caught.value)
+
+
+BAD_HOSTS_AND_ENGINES: list[dict[str, Any]] = yaml.safe_load(
+    (Path(__file__).parent / "cases/inventory.yaml").read_text()
+)
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case["case"]) for case in BAD_HOSTS_AND_ENGINES])
+def test_a_wrong_host_or_engine_ends_a_task_before_it_connects(
+    inventory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], case: dict[str, Any]
+) -> None:
+    """One line for each mistake, exit status 2; no host is reached, as 203.0.113.7 would take 10 s not to answer."""
+    monkeypatch.chdir(inventory.parent)
+    inventory.write_text(yaml.safe_dump(changed(stack_values(), case)))
+    assert run_cli(lambda: status(Target(inventory="hosts.yaml"), names=[], at_once=1, as_json=False)) == 2
+    shown = capsys.readouterr()
+    assert shown.err.splitlines() == [f"error: hosts.yaml: {line}" for line in case["lines"]]
+    assert shown.out == ""
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,8 @@ def identity_is_small(kind: str, props: Props) -> Iterator[str]:
     """A machine has an account of its own, with few scopes and no role on everything."""
     if kind == INSTANCE:
         account = props.get("serviceAccount") or {}
-        if not account.get("email") or str(account["email"]).endswith(DEFAULT_ACCOUNT):
+        email = account.get("email")
+        if not email or (isinstance(email, str) and email.endswith(DEFAULT_ACCOUNT)):
             yield "an own service account: the project's default one may edit everything"
         if WIDE_SCOPE in (account.get("scopes") or []):
             yield "least scopes: cloud-platform is all of them"

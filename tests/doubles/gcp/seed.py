@@ -2,7 +2,7 @@
 
 from typing import Any
 
-PROJECT, NUMBER = "our-project-123456", "123456789012"
+PROJECT, NUMBER = "my-project-123456", "123456789012"
 BILLING_ACCOUNT = "012345-6789AB-CDEF01"
 AGENT = f"serviceAccount:service-{NUMBER}@compute-system.iam.gserviceaccount.com"
 

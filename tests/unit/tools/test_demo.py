@@ -106,6 +106,7 @@ def test_the_tour_says_what_comes_and_what_it_cost(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    *,
     arguments: list[str],
     end: str,
     stack: str,

@@ -33,11 +33,7 @@ PIN = hashlib.sha256(SUMS).hexdigest()
 
 def fetch(url: str, folder: Path, *more: str, pin: str = PIN, **environment: str) -> tuple[int, str]:
     """Return exit status and stderr of the program."""
-    everywhere = {
-        "NO_PROXY": "127.0.0.1",
-        "AWS_EC2_METADATA_SERVICE_ENDPOINT": NOWHERE,
-        "GCE_METADATA_HOST": NOWHERE[7:],
-    }
+    no_cloud = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://{NOWHERE}", "GCE_METADATA_HOST": NOWHERE}
     done = subprocess.run(
         [sys.executable, str(PROGRAM), url, pin, str(folder), *more],
         env={**CLEAN, **no_cloud, "NO_PROXY": "127.0.0.1", **environment},

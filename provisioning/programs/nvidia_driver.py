@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Bring this host's NVIDIA driver to what an engine needs, and leave alone one that is good enough.
 
-    nvidia-driver WANTED check | install | check-repository | repository
+    nvidia-driver WANTED check | install | check-repository | repository | check-fabric | fabric
 
 WANTED is the JSON file that provisioning/roles/nvidia.py writes. `install` exits 75 when the driver is installed and
 works only after a reboot, which it leaves to others; whoever runs it again before or after that gets on.
@@ -35,6 +35,9 @@ NVIDIA = "0x10de"
 GPU_CLASSES = ("0x0300", "0x0302")
 SWITCH_CLASS = "0x0680"
 WSL = "/usr/lib/wsl/lib"
+FABRIC_UNIT = "nvidia-fabricmanager.service"
+"""Joins the GPUs of a machine with NVSwitch; CUDA does not start on any of them without it."""
+
 RUN_FILE_REMOVER = Path("/usr/bin/nvidia-uninstall")
 """What NVIDIA's .run installer leaves, and no package has."""
 
@@ -262,23 +265,35 @@ def ask_for_reboot(wanted: Wanted, facts: Any, kernel: str) -> int:
     return NEEDS_REBOOT
 
 
+def bring(wanted: Wanted, facts: Any) -> int:
+    """Install and load the driver; return the exit status."""
+    kernel = install(wanted, facts)
+    return 0 if load(wanted, facts) else ask_for_reboot(wanted, facts, kernel)
+
+
+def fabric_is_up(_: Wanted, facts: Any) -> bool:
+    """Return whether the GPUs are joined, where there is something to join."""
+    return not facts.switches or bool(output("systemctl", "is-active", FABRIC_UNIT))
+
+
 def main(wanted_file: str, verb: str) -> int:
     """Do what the verb says; return the exit status."""
     wanted = json.loads(Path(wanted_file).read_text(encoding="utf-8"))
     facts = look(wanted)
-    if verb == "check":
-        return 0 if is_good(wanted, facts) else 1
-    if verb == "check-repository":
-        return 0 if repository_is_named(wanted, facts) else 1
-    if verb == "repository":
-        name_repository(wanted, facts)
-        return 0
+    checks = {"check": is_good, "check-repository": repository_is_named, "check-fabric": fabric_is_up}
+    if verb in checks:
+        return 0 if checks[verb](wanted, facts) else 1
     try:
-        kernel = install(wanted, facts)
-        return 0 if load(wanted, facts) else ask_for_reboot(wanted, facts, kernel)
+        if verb == "install":
+            return bring(wanted, facts)
+        if verb == "repository":
+            name_repository(wanted, facts)
+        if verb == "fabric":
+            must("systemctl", "enable", "--now", FABRIC_UNIT)
     except RefusedError as refused:
         print(f"error: {refused}", file=sys.stderr)
         return 1
+    return 0
 
 
 if __name__ == "__main__":

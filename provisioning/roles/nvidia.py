@@ -25,6 +25,7 @@ NEEDS_REBOOT = 75
 INSTALL_TIMEOUT_S = 3600
 
 DRIVER_ID = "command:nvidia-driver"
+FABRIC_ID = "command:nvidia-fabric"
 """What an engine on a GPU waits for."""
 
 METRICS_PORT = 9400
@@ -83,14 +84,14 @@ def with_driver(host: HostRecord, serving: ServingSpec, engine: Sequence[Resourc
     """Return the engine's resources after those of the driver that it waits for; on a host without GPU as they are."""
     if host.gpu is None:
         return list(engine)
+    driver = nvidia(host, serving)
+    awaited = tuple(each.id for each in driver if each.id in (DRIVER_ID, FABRIC_ID))
     units = ENGINE_UNIT.values()
-    return [
-        *nvidia(host, serving),
-        *(
-            replace(each, after=(*each.after, DRIVER_ID)) if isinstance(each, Unit) and each.name in units else each
-            for each in engine
-        ),
-    ]
+    waiting = (
+        replace(each, after=(*each.after, *awaited)) if isinstance(each, Unit) and each.name in units else each
+        for each in engine
+    )
+    return [*driver, *waiting]
 
 
 def check_gpu(host: HostRecord, gpu: Gpu, serving: ServingSpec) -> None:
@@ -138,7 +139,10 @@ def _driver(host: HostRecord, gpu: Gpu, serving: ServingSpec, setup: Setup) -> l
         reboot_status=NEEDS_REBOOT,
         after=after,
     )
-    return [*files, *([] if wanted["container"] else [repository]), driver]
+    fabric = Command(
+        name="nvidia-fabric", argv=(*run, "fabric"), check=(*run, "check-fabric"), after=(*after, driver.id)
+    )
+    return [*files, driver] if wanted["container"] else [*files, repository, driver, fabric]
 
 
 def _persistence() -> list[Resource]:

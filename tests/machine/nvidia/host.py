@@ -46,12 +46,12 @@ class GpuHost:
     record: HostRecord
     setup: Setup
 
-    def becomes(self, *, gpus: int = 1, kernel: str = KERNEL, secure_boot: bool = False) -> None:
+    def becomes(self, *, gpus: int = 1, kernel: str = KERNEL, secure_boot: bool = False, switches: int = 0) -> None:
         """Give the machine these facts, now and after a reboot, and take away every driver."""
         facts = {f"{FACTS}/proc/sys/kernel/osrelease": kernel}
-        for index in range(gpus):
+        for index, kind in enumerate(["0x030200"] * gpus + ["0x068000"] * switches):
             device = f"{FACTS}/sys/bus/pci/devices/0000:00:{index:02x}.0"
-            facts |= {f"{device}/vendor": "0x10de", f"{device}/class": "0x030200"}
+            facts |= {f"{device}/vendor": "0x10de", f"{device}/class": kind}
         lines = [f"f+ {path} 0644 - - - {content}" for path, content in facts.items()]
         value = base64.b64encode(bytes((6, 0, 0, 0, int(secure_boot)))).decode()
         lines.append(f"f+~ {EFIVAR} 0644 - - - {value}")
@@ -97,6 +97,6 @@ def with_repository(machine: HostRecord, folder: Path) -> GpuHost:
         Unit(name="repository.service"),
     ]
     assert bring(machine, served).result.ok
-    known = Repository(uri=URI, packages=PACKAGES, switch_packages=())
+    known = Repository(uri=URI, packages=PACKAGES, switch_packages=("nvidia-fabricmanager-580",))
     gpu = HostRecord.model_validate({**json.loads(machine.model_dump_json()), "gpu": L4, "virtualization": "vm"})
     return GpuHost(gpu, Setup(version=PINNED, key=key, repositories={"debian-12": known}, root=FACTS))

@@ -13,7 +13,6 @@ from pathlib import Path
 
 FACTS = "/run/gpu"
 KERNEL = "6.1.0-99-standin-amd64"
-NEXT_KERNEL = "6.1.0-100-standin-amd64"
 
 MODULE = f"{FACTS}/sys/module/nvidia"
 VERSION_FILE = "/usr/lib/standin/module-version"
@@ -111,6 +110,11 @@ def driver(version: str, revision: str = "1") -> list[StandIn]:
             "nvidia-persistenced", full, {"/usr/bin/nvidia-persistenced": DAEMON}, ("/usr/bin/nvidia-persistenced",)
         ),
         StandIn("nvidia-modprobe", full),
+        StandIn(
+            "nvidia-fabricmanager-580",
+            full,
+            {"/usr/lib/systemd/system/nvidia-fabricmanager.service": unit("/usr/bin/sleep infinity")},
+        ),
     ]
 
 

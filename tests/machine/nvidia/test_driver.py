@@ -1,6 +1,7 @@
 """The NVIDIA driver on a real machine with systemd, apt and a signed repository; only driver and GPU are stand-ins."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from serving.spec import ServingSpec
 from tests.machine.converge_host import poll
 from tests.machine.machines import making_machines
 from tests.machine.nvidia.host import NEWER, NEWEST, PINNED, GpuHost, with_repository
-from tests.machine.nvidia.repository import FACTS, NEXT_KERNEL
+from tests.machine.nvidia.repository import FACTS, KERNEL
 from tests.unit.provisioning.records import SERVING
 
 
@@ -47,6 +48,16 @@ def test_hosts_that_can_have_no_driver_say_why_in_one_line(gpu_host: GpuHost) ->
     assert only_failure(gpu_host).startswith("kernel 6.6.0-custom has no headers in apt (linux-headers-6.6.0-custom)")
     gpu_host.becomes()
     assert only_failure(gpu_host, virtualization="container").startswith("this container has no NVIDIA driver")
+
+
+def test_a_repository_that_another_key_signed_is_refused(gpu_host: GpuHost) -> None:
+    """The stand-ins are not signed by NVIDIA, whose key the role brings unless a test says otherwise."""
+    gpu_host.becomes()
+    trusting_nvidia = replace(gpu_host, setup=replace(gpu_host.setup, key=""))
+    result = trusting_nvidia.bring(trusting_nvidia.wishes()).result
+    assert [failed.id for failed in result.failed] == [DRIVER_ID]
+    assert "is not signed" in result.failed[0].detail
+    assert gpu_host.driver() == ""
 
 
 def test_the_pinned_driver_comes_without_a_reboot_and_stays(gpu_host: GpuHost) -> None:
@@ -116,13 +127,19 @@ def test_hosts_of_others_are_not_rebooted_and_no_reboot_is_asked_for_twice(gpu_h
 
 
 def test_a_kernel_without_headers_waits_for_the_next_one(gpu_host: GpuHost) -> None:
-    """The running kernel has been replaced and its headers are gone: what boots next gets the driver."""
-    gpu_host.becomes(kernel="6.1.0-98-standin-amd64")
-    gpu_host.run("apt-get -q -y install linux-image-6.1.0-99-standin-amd64")
+    """The running kernel has been replaced and its headers are gone: what boots next gets the driver.
+
+    A machine with NVSwitch also gets the manager without which CUDA would not start.
+    """
+    gpu_host.becomes(kernel="6.1.0-98-standin-amd64", switches=1)
+    gpu_host.run(f"dpkg -i /srv/repository/linux-image-{KERNEL}_1.deb")
     waiting = gpu_host.bring().result
     assert waiting.reboot, waiting.failed
     assert "kernel 6.1.0-98-standin-amd64 in use until a reboot" in waiting.reboot.reboot
-    assert NEXT_KERNEL not in gpu_host.run("dpkg-query -W -f '${Package}\\n' 'linux-headers-*'")
+    gpu_host.run(f"echo {KERNEL} > {FACTS}/proc/sys/kernel/osrelease")  # as a boot of the newer one would
+    assert gpu_host.bring().result.ok
+    assert gpu_host.driver().splitlines()[0] == PINNED
+    assert gpu_host.run("systemctl is-active nvidia-fabricmanager") == "active\n"
 
 
 ENGINE = f"""\

@@ -94,7 +94,7 @@ def test_the_driver_is_told_what_the_host_and_the_engine_need() -> None:
 
 def test_only_the_driver_may_ask_for_a_reboot() -> None:
     commands = {each.name: each.reboot_status for each in wishes() if isinstance(each, Command)}
-    assert commands == {"nvidia-repository": 0, "nvidia-driver": 75}
+    assert commands == {"nvidia-repository": 0, "nvidia-driver": 75, "nvidia-fabric": 0}
 
 
 def test_a_container_gets_a_look_at_its_driver_and_no_package_of_its_own() -> None:

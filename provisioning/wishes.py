@@ -125,5 +125,5 @@ def _endpoint(outputs: StackOutputs, credentials: Sequence[Credentials]) -> Endp
         outputs.gateway,
         ca=credentials[0].ca,
         keys_file=keys_file(outputs.stack),
-        gpu_hosts=[host.name for host in outputs.hosts if host.gpu is not None],
+        gpu_hosts=[host.name for host in outputs.hosts if host.gpu is not None and outputs.has_engine(host)],
     )

@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -123,6 +125,38 @@ def test_engine_and_queue_are_those_of_the_moment(
     assert seen["certificate"]
     assert seen["unseen"] == {}
     assert ENGINE_KEY not in json.dumps(seen)
+
+
+OLLAMA = {
+    "/v1/models": {"object": "list", "data": [{"id": "tiny:latest", "object": "model"}]},
+    "/api/version": {"version": "0.24.0"},
+    "/api/ps": {"models": [{"name": "tiny:latest", "size": 4 * GIB, "size_vram": GIB}]},
+}
+
+
+class _Ollama(BaseHTTPRequestHandler):
+    """Answers as Ollama's API does (docs/api.md of the project): only what a status asks."""
+
+    def do_GET(self) -> None:
+        body = json.dumps(OLLAMA[self.path]).encode()
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *words: object) -> None:
+        """Say nothing."""
+
+
+def test_ollama_says_what_it_has_loaded_and_where() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Ollama) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        engine = report.Engine("ollama", server.server_port, "/no/key")
+        seen = (engine.version(), engine.models(), engine.loaded())
+        server.shutdown()
+        thread.join()
+    assert seen == ("0.24.0", ["tiny:latest"], [{"name": "tiny:latest", "bytes": 4 * GIB, "vram_bytes": GIB}])
+    assert (engine.version(), engine.models(), engine.loaded()) == ("", None, [])  # it does not answer any more
 
 
 BROKEN: dict[str, tuple[dict[str, str], dict[str, Any], list[str]]] = {

@@ -27,6 +27,10 @@ UNANSWERED_MAX_MS = 60_000
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
+class NoAnswerError(HostError):
+    """Nothing answers at the host's address: it is down, still booting, or out of reach."""
+
+
 class Reachable(Protocol):
     """How a host is reached: what a connection needs of a HostRecord."""
 
@@ -85,11 +89,11 @@ def open_socket(host: Reachable, where: str) -> socket.socket:
     try:
         plug = socket.create_connection((host.address, host.ssh_port), timeout=CONNECT_TIMEOUT_S)
     except TimeoutError as error:
-        raise HostError(
+        raise NoAnswerError(
             f"no answer within {CONNECT_TIMEOUT_S} s", where=where, hint="is it running, and may you reach port 22?"
         ) from error
     except ConnectionRefusedError as error:
-        raise HostError("connection refused", where=where, hint="is sshd running there, on this port?") from error
+        raise NoAnswerError("connection refused", where=where, hint="is sshd running there, on this port?") from error
     except OSError as error:
         raise HostError(f"cannot connect: {error.strerror or error}", where=where) from error
     plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -8,12 +8,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.paths import state_dir
+from provisioning.arrival import patience_s
 from provisioning.connection import Reachable
 from provisioning.converge.session import Session
 from provisioning.target import Target
+
+if TYPE_CHECKING:
+    from infra.outputs import HostRecord
 
 MAX_HOSTS = 8
 """More are left to the program proper, which works on so many at the same time."""
@@ -43,17 +47,17 @@ def begin(target: Target, names: Sequence[str]) -> None:
     """Start to connect to the hosts of `target`, or those called `names`; nothing happens when the file is odd."""
     path = state_dir() / "stacks" / target.stack / "outputs.json" if target.stack else Path(target.inventory)
     try:
-        doors = {_door(host) for host in json.loads(path.read_bytes())["hosts"]}
+        doors = {_door(host): patience_s(host.get("cloud", "")) for host in json.loads(path.read_bytes())["hosts"]}
     except (OSError, ValueError, KeyError, TypeError):
         return
     chosen = [door for door in doors if not names or door.name in names]
     if len(chosen) <= MAX_HOSTS:
-        _begun.update({door: Session(door) for door in chosen})
+        _begun.update({door: Session(door, patience_s=doors[door]) for door in chosen})
 
 
-def session(host: Reachable) -> Session:
+def session(host: "HostRecord") -> Session:
     """Return the session that has begun for `host`, once; a new one when none has."""
-    return _begun.pop(Door.of(host), None) or Session(host)
+    return _begun.pop(Door.of(host), None) or Session(host, patience_s=patience_s(host.cloud))
 
 
 def _door(host: dict[str, Any]) -> Door:

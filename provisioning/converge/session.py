@@ -11,7 +11,8 @@ import fabric
 import paramiko
 
 from core.errors import HostError
-from provisioning.connection import Reachable, open_connection
+from provisioning.arrival import open_when_up
+from provisioning.connection import Reachable
 from provisioning.converge.agent_zip import agent_zip
 
 LOADER = """\
@@ -36,8 +37,10 @@ def packed(data: bytes) -> bytes:
 class Session:
     """One agent on one host, from the moment it is asked for."""
 
-    def __init__(self, host: Reachable) -> None:
+    def __init__(self, host: Reachable, *, patience_s: float = 0.0) -> None:
         self._host = host
+        self._patience_s = patience_s
+        self._given_up = threading.Event()
         self._connection: fabric.Connection | None = None
         self._channel: paramiko.Channel | None = None
         self._error: BaseException | None = None
@@ -46,7 +49,7 @@ class Session:
 
     def _start(self) -> None:
         try:
-            self._connection = open_connection(self._host)
+            self._connection = open_when_up(self._host, self._patience_s, self._given_up)
             self._channel = self._connection.transport.open_session()
             command = f"python3 -ISc {shlex.quote(LOADER)}"
             self._channel.exec_command(command if self._host.user == "root" else f"sudo -n {command}")
@@ -72,6 +75,7 @@ class Session:
 
     def close(self) -> None:
         """End the connection, whatever state it is in."""
+        self._given_up.set()
         self._thread.join()
         if self._connection is not None:
             self._connection.close()

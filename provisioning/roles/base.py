@@ -14,6 +14,10 @@ PACKAGES = ("ca-certificates", "curl", "iproute2", "nftables", "unattended-upgra
 
 CLOCK_UNITS = ("systemd-timesyncd.service", "chrony.service", "ntpsec.service")
 
+RENTED = ("aws", "gcp")
+DATA_VOLUME_S = 900
+"""As the unit's own TimeoutStartSec."""
+
 SWAP_BELOW_GIB = 16
 """A host with less memory gets swap up to this sum: loading a model takes more, for a moment, than serving it."""
 
@@ -51,6 +55,7 @@ Unattended-Upgrade::Remove-Unused-Kernel-Packages "true";
 def base(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
     """Return what `host` needs before any engine, in an order that works."""
     return [
+        *_data_volume(host),
         Packages(name="base", present=PACKAGES),
         User(name=SERVICE_USER),
         *_journal(),
@@ -58,6 +63,20 @@ def base(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
         *([] if host.virtualization == "container" else [*_clock(), *_memory(host), *_kernel()]),
         *_sshd(host),
         *firewall.resources(host, gateway),
+    ]
+
+
+def _data_volume(host: HostRecord) -> list[Resource]:
+    """Return the data volume of a rented host in its place: it may arrive after the first login (infra/boot)."""
+    if host.cloud not in RENTED:
+        return []
+    return [
+        Command(
+            name="data-volume",
+            argv=("systemctl", "start", "llm-data-volume.service"),  # returns when it is mounted
+            check=("mountpoint", "--quiet", host.data_dir),
+            timeout_s=DATA_VOLUME_S,
+        )
     ]
 
 

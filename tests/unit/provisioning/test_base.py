@@ -36,6 +36,11 @@ def test_a_container_gets_nothing_that_belongs_to_its_kernel(kind: str) -> None:
     assert not any(each.kind == kind for each in wishes(memory_gib=4, virtualization="container"))
 
 
+@pytest.mark.parametrize(("cloud", "first"), [("aws", "command:data-volume"), ("existing", "packages:base")])
+def test_the_data_volume_of_a_rented_host_comes_before_what_may_lie_on_it(cloud: str, first: str) -> None:
+    assert wishes(cloud=cloud)[0].id == first
+
+
 @pytest.mark.parametrize(("memory_gib", "swap_mib"), [(1, 8192), (8, 8192), (12.5, 3584), (16, None), (64, None)])
 def test_small_hosts_get_swap(memory_gib: float, swap_mib: int | None) -> None:
     sizes = [each.size_mib for each in wishes(memory_gib=memory_gib) if isinstance(each, Swap)]

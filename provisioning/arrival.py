@@ -1,0 +1,46 @@
+"""The first connection to a rented machine: it answers a minute or so after the cloud says that it runs."""
+
+import threading
+from collections.abc import Callable
+
+import fabric
+
+from core.console import say
+from core.deadline import Deadline
+from provisioning.connection import NoAnswerError, Reachable, open_connection
+
+RENTED = ("aws", "gcp")
+PATIENCE_S = 300.0
+"""How long a rented machine may take to boot; every other is there, or it is not."""
+
+PAUSE_S = 3.0
+
+
+def patience_s(cloud: str) -> float:
+    """Return how long a host of this cloud is waited for."""
+    return PATIENCE_S if cloud in RENTED else 0.0
+
+
+def open_when_up(
+    host: Reachable,
+    patience_s: float,
+    given_up: threading.Event,
+    *,
+    connect: Callable[[Reachable], fabric.Connection] = open_connection,
+) -> fabric.Connection:
+    """Return an open connection; a host that does not answer is tried again for `patience_s` or until `given_up`.
+
+    Raises HostError in words; one that tells of more than silence at once.
+    """
+    end, told = Deadline.after(patience_s), False
+    while True:
+        try:
+            return connect(host)
+        except NoAnswerError:
+            if not end.left_s():
+                raise
+            if not told:
+                say(f"  {host.name} does not answer yet; trying again for up to {patience_s:.0f} s")
+                told = True
+            if given_up.wait(PAUSE_S):
+                raise

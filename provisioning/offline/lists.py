@@ -22,6 +22,7 @@ from provisioning.converge.resources import Command, Download, File, Packages, R
 from provisioning.converge.swap_in import swap_in
 from provisioning.converge.trees import list_tree
 from provisioning.offline.parts import Component, Part
+from provisioning.roles.nvidia import without_repository
 from provisioning.roles.store import FETCH_MODEL
 
 BLOBS = "blobs"
@@ -44,8 +45,11 @@ class OfflineList:
 
 
 def local(resources: Sequence[Resource]) -> list[Resource]:
-    """Return the resources with each fetch from a model hub replaced by the folder that it makes, fetched here."""
-    offline = list(resources)
+    """Return the resources with each fetch from a model hub replaced by the folder that it makes, fetched here.
+
+    What comes from NVIDIA's repository stays out.
+    """
+    offline = without_repository(resources)
     for each in resources:
         if isinstance(each, Command) and FETCH_MODEL in each.argv:
             offline = swap_in(offline, each.id, _fetched(each))

@@ -24,9 +24,10 @@ KEY = "/usr/share/keyrings/llm-deploy-nvidia.asc"
 NEEDS_REBOOT = 75
 INSTALL_TIMEOUT_S = 3600
 
+REPOSITORY_ID = "command:nvidia-repository"
 DRIVER_ID = "command:nvidia-driver"
 FABRIC_ID = "command:nvidia-fabric"
-"""What an engine on a GPU waits for."""
+"""The latter two are what an engine on a GPU waits for."""
 
 METRICS_PORT = 9400
 METRICS_PACKAGES = ("datacenter-gpu-manager-4-core", "datacenter-gpu-manager-exporter")
@@ -94,6 +95,16 @@ def with_driver(host: HostRecord, serving: ServingSpec, engine: Sequence[Resourc
     return [*driver, *waiting]
 
 
+def without_repository(resources: Sequence[Resource]) -> list[Resource]:
+    """Return a list for a host without network: its driver has to be there already, and metrics stay out."""
+    left_out = {REPOSITORY_ID, *(each.id for each in _metrics())}
+    return [
+        replace(each, after=tuple(needed for needed in each.after if needed not in left_out))
+        for each in resources
+        if each.id not in left_out
+    ]
+
+
 def check_gpu(host: HostRecord, gpu: Gpu, serving: ServingSpec) -> None:
     """Raise ConfigError when `serving` asks for what the GPU cannot compute; a GPU of no known model passes."""
     known = gpu_models().get(gpu.model)
@@ -156,7 +167,7 @@ def _persistence() -> list[Resource]:
 
 def _metrics() -> list[Resource]:
     """Return NVIDIA's data-centre GPU manager and its exporter for Prometheus, on loopback."""
-    packages = Packages(name="gpu-metrics", present=METRICS_PACKAGES, after=("command:nvidia-repository", DRIVER_ID))
+    packages = Packages(name="gpu-metrics", present=METRICS_PACKAGES, after=(REPOSITORY_ID, DRIVER_ID))
     drop_in = File(path=f"/etc/systemd/system/{EXPORTER_UNIT}.d/50-llm-deploy.conf", content=EXPORTER)
     return [
         packages,

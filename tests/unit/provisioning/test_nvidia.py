@@ -11,7 +11,7 @@ from core.errors import ConfigError
 from infra.machines import gpu_models
 from provisioning.converge.resources import Command, File, Packages, Resource, Unit
 from provisioning.roles.layout import ENGINE_UNIT
-from provisioning.roles.nvidia import DRIVER_ID, KEY, METRICS_PORT, WANTED, nvidia, with_driver
+from provisioning.roles.nvidia import DRIVER_ID, KEY, METRICS_PORT, WANTED, nvidia, with_driver, without_repository
 from provisioning.roles.nvidia_driver import (
     KEY_FILE,
     KEY_FINGERPRINT,
@@ -102,6 +102,14 @@ def test_a_container_gets_a_look_at_its_driver_and_no_package_of_its_own() -> No
     assert wanted(virtualization="container")["container"] is True
     assert [each for each in listed if isinstance(each, Packages | Unit)] == []
     assert [each.id for each in listed if isinstance(each, Command)] == [DRIVER_ID]
+
+
+def test_a_host_without_network_keeps_its_driver_and_nothing_is_fetched_for_it() -> None:
+    kept = without_repository(wishes())
+    ids = {each.id for each in kept}
+    assert DRIVER_ID in ids
+    assert not [each for each in kept if isinstance(each, Packages) or "dcgm" in each.id or "repository" in each.id]
+    assert all(set(each.after) <= ids for each in kept)
 
 
 def test_metrics_are_for_the_loopback() -> None:

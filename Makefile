@@ -21,7 +21,7 @@ WORKERS ?= --numprocesses=$(shell nproc) --dist=loadgroup --no-loadscope-reorder
 # One run folder for the steps of one `make`: all their results lie side by side.
 export LLM_DEPLOY_RUN ?= $(shell date -u +%Y%m%dT%H%M%S.%3NZ)
 
-.PHONY: help setup demo deploy deploy-cpu deploy-gpu deploy-gpu-spot preflight leftovers preview up plan provision smoke down adopt bundle status logs ssh restart reboot upgrade-engine \
+.PHONY: help setup demo deploy deploy-cpu deploy-gpu deploy-gpu-spot preflight leftovers preview up plan provision smoke down adopt bundle status adapters logs ssh restart reboot upgrade-engine \
 	test test-unit check format bench-preview bench-up-down bench-converge
 
 help: ## Show this list
@@ -62,7 +62,7 @@ plan: .venv/.ready ## Show what `provision` would change on the hosts, with diff
 provision: .venv/.ready ## Install engine, models and gateway on the hosts; runs again safely
 	@$(FAB) provision --stack $(STACK) $(ARGS)
 
-smoke: .venv/.ready ## Prove that the endpoint answers, and only to those who may ask
+smoke: .venv/.ready ## Prove that the endpoint answers, and only to those who may ask; that GPUs compute
 	@$(FAB) smoke --stack $(STACK) $(ARGS)
 
 down: .venv/.ready ## Destroy STACK and confirm that nothing is left
@@ -81,6 +81,9 @@ bundle: .venv/.ready ## One archive that provisions the hosts of STACK without n
 ##@ Everyday
 status: .venv/.ready ## One screen per host: engine, models, certificate, disk, memory
 	@$(FAB) status --stack $(STACK) $(ARGS)
+
+adapters: .venv/.ready ## Adapter versions: DO=list|plan|apply|prune, DO=promote ARGS=contract@4, DO=rollback ARGS=contract
+	@$(FAB) adapters:$(or $(DO),list) --stack $(STACK) $(ARGS)
 
 logs: .venv/.ready ## Journal of engine and gateway
 	@$(FAB) logs --stack $(STACK) $(ARGS)

@@ -5,6 +5,7 @@ The engine is a double where its own behaviour is not the matter: real unit, rea
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -194,13 +195,31 @@ def test_a_release_that_does_not_answer_is_taken_back(
     assert care.upgrade("2.1") == 0
 
 
+@contextmanager
+def full_data_disk(host: HostRecord) -> Iterator[None]:
+    """A disk of its own for the models, without a free byte."""
+    data = "/var/lib/llm"
+    remote(
+        host, f"mkdir -p {data}; mount -t tmpfs -o size=1m tmpfs {data}; cat /dev/zero > {data}/x 2>/dev/null || true"
+    )
+    try:
+        yield
+    finally:
+        remote(host, f"umount {data}")
+
+
 def test_an_engine_that_dies_in_a_loop_stays_down_and_is_told_clearly(care: Care) -> None:
     remote(care.host, f"touch /run/engine-dies; systemctl kill -s KILL {UNIT}")
     poll(lambda: care.unit("ActiveState") == "failed")
-    seen = care.fab.run("status")
+    with full_data_disk(care.host):
+        seen = care.fab.run("status")
     assert seen.status == 1
     assert "! vllm               failed (failed), ended with status 1, systemd gave up after 5 starts since" in seen.out
+    assert "! models             the engine does not answer" in seen.out
+    assert "! queue              none: no gateway runs" in seen.out
+    assert "! /var/lib/llm       0.0 of 0.0 GiB free" in seen.out
     assert "! error              " in seen.out
+    assert "not seen" not in seen.out
     failed = care.fab.run("restart")
     assert failed.status == 1
     assert "ImportError: libcudart.so.14: cannot open shared object file; a library is missing" in failed.error

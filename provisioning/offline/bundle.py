@@ -23,6 +23,7 @@ from provisioning.offline.releases import Release, find_release
 from provisioning.offline.sbom import sbom
 from provisioning.target import Target
 from provisioning.wishes import wishes_for
+from serving.endpoint import write_endpoint
 
 INSTALLER_DIR = Path(__file__).parent / "installer"
 MANIFEST = "MANIFEST.json"
@@ -52,7 +53,8 @@ def make_bundle(
     outputs = load(target)
     hosts = choose(outputs, names)
     release = find_release(os_release or _release_of(hosts))
-    lists = {name: local(each) for name, each in wishes_for(outputs, hosts, roles).lists.items()}
+    wishes = wishes_for(outputs, hosts, roles)
+    lists = {name: local(each) for name, each in wishes.lists.items()}
     path = Path(out) if out else CHECKOUT / "bundles" / f"{outputs.stack}.tar"
     made = write_bundle(lists, outputs, release, path, with_secrets=with_secrets)
     say(
@@ -62,6 +64,8 @@ def make_bundle(
     say(f"manifest SHA-256: {made.manifest_sha256}")
     if made.secrets:
         say(f"secrets, to be handed over by another way: {made.secrets}")
+    if wishes.endpoint is not None:  # nobody here will see the installation, and a client needs URL, CA and key
+        say(f"endpoint, once it is installed: {write_endpoint(wishes.endpoint)}")
     handed = " --secrets FILE" if made.secrets else ""
     next_command(
         f"on the host: tar -xf {path.name} && {path.stem}/install.sh --manifest {made.manifest_sha256}{handed}"

@@ -13,13 +13,13 @@ from packaging.markers import Marker
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from core.console import step
-from core.errors import DeployError
+from core.errors import ConfigError, DeployError
 from core.paths import cache_dir
 from provisioning.offline.parts import Component, Part
 from provisioning.offline.releases import Release
 
 PLACE = "wheels"
-ENTRY = re.compile(r"^(?P<name>[\w.-]+)==(?P<version>[^\s;\\]+)\s*(?:;\s*(?P<marker>[^\\\n]+?))?\s*\\?$")
+ENTRY = re.compile(r"(?P<name>[\w.-]+)==(?P<version>[^\s;]+)\s*(?:;\s*(?P<marker>.+))?")
 HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
 
@@ -38,13 +38,17 @@ class Pin:
 
 
 def pins(lock: str, release: Release) -> Iterator[Pin]:
-    """Yield the lines of a lock whose markers are true on `release`."""
+    """Yield the pins of a lock whose markers are true on `release`. Raises ConfigError for any other line."""
     environment = _environment(release)
-    for entry in re.split(r"\n(?=[A-Za-z0-9])", lock):
-        found = ENTRY.match(entry.partition("\n")[0])
-        if found and (not found["marker"] or Marker(found["marker"]).evaluate(environment)):
-            name = canonicalize_name(found["name"])
-            yield Pin(name, found["version"], frozenset(HASH.findall(entry)))
+    for line in lock.replace("\\\n", " ").splitlines():
+        wanted = HASH.sub("", line.partition(" #")[0]).strip()
+        if not wanted or wanted.startswith("#"):
+            continue
+        found = ENTRY.fullmatch(wanted)
+        if found is None:
+            raise ConfigError(f"pins no version: {wanted[:60]}", where="lock", hint="write it with locks/compile.sh")
+        if not found["marker"] or Marker(found["marker"]).evaluate(environment):
+            yield Pin(canonicalize_name(found["name"]), found["version"], frozenset(HASH.findall(line)))
 
 
 def _environment(release: Release) -> dict[str, str]:

@@ -10,9 +10,7 @@ import pytest
 from core.errors import CheckError
 from core.paths import stack_state_dir
 from infra.outputs import HostRecord, StackOutputs, Tunnel
-from provisioning.converge.resources import File, GeneratedSecret, Resource, Unit
 from provisioning.restart import reboot_host
-from provisioning.roles.layout import ENGINE_ENV, ENGINE_ENV_TEMPLATE
 from provisioning.roles.tunnel import KNOWN_HOSTS, USER, with_engine_key
 from provisioning.shell import known_hosts_text
 from provisioning.tunnel_keys import tunnel_keys
@@ -20,18 +18,10 @@ from provisioning.wishes import wishes_for
 from serving.client import Client
 from serving.endpoint import Endpoint
 from tests.machine.converge_host import Background, poll, remote
+from tests.machine.engine_double import engine_double
 from tests.machine.fab import forwarding
 from tests.machine.machines import making_machines
 from tests.unit.provisioning.records import stack
-
-DOUBLE = "/usr/local/lib/engine_double.py"
-DOUBLE_UNIT = f"""
-[Service]
-EnvironmentFile={ENGINE_ENV}
-ExecStart=/usr/bin/python3 {DOUBLE} 8000 0 1
-[Install]
-WantedBy=multi-user.target
-"""
 
 
 @dataclass(frozen=True)
@@ -52,16 +42,6 @@ class Published:
             return False
 
 
-def engine_double() -> list[Resource]:
-    unit = "/etc/systemd/system/engine-double.service"
-    source = (Path(__file__).parents[1] / "doubles/engine.py").read_text()
-    files = (File(path=DOUBLE, content=source), File(path=unit, content=DOUBLE_UNIT))
-    key = GeneratedSecret(path=ENGINE_ENV, template=ENGINE_ENV_TEMPLATE)
-    needed = (key.id, *(file.id for file in files))
-    double = [key, *files, Unit(name="engine-double.service", restart_on=needed, after=needed)]
-    return with_engine_key(double, tunnel_keys("test").engine)
-
-
 @pytest.fixture(scope="module")
 def published(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
     """The gateway's host has the base role too, whose sshd forwards for nobody."""
@@ -72,9 +52,10 @@ def published(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         outputs = stack().model_copy(update={"hosts": (laptop, front), "tunnel": tunnel})
         wishes = wishes_for(outputs, (front,), ("base", "gateway"))
         behind = wishes_for(outputs, (laptop,), ("gateway",))
+        double = with_engine_key(engine_double(), tunnel_keys("test").engine)
         runs = [
             Background(front, wishes.lists["front"]),
-            Background(laptop, [*behind.lists["laptop"], *engine_double()]),
+            Background(laptop, [*behind.lists["laptop"], *double]),
         ]
         for run in runs:
             run.join(180)

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 MANIFEST = "MANIFEST.json"
+UV_CACHE = Path("/var/lib/llm-deploy/bundle-uv-cache")
+"""Where uv unpacks wheels: not in /tmp, which may be small. Gone afterwards; what was installed keeps its files."""
 BLOCK_BYTES = 1 << 20
 EXIT_FAILED, EXIT_USAGE = 1, 2
 
@@ -182,6 +185,7 @@ def run_agent(document: dict[str, Any], mode: str, host: str) -> int:
         status = agent.wait()
     counted = ", ".join(f"{number} {word}" for word, number in counts.items())
     print(f"{host}: {counted or 'nothing'}")
+    shutil.rmtree(UV_CACHE, ignore_errors=True)
     return EXIT_FAILED if status else 0
 
 
@@ -195,16 +199,17 @@ def sources(folder: Path) -> dict[str, str]:
         f'Dir::State::lists "{folder}/lists";\nAPT::Sandbox::User "root";\n'
     )
     wheels = str(HERE / "wheels")
+    # For uv as a file: it knows no variable for `no-index`, and without that it asks a registry first.
+    (folder / "uv.toml").write_text(
+        f'no-index = true\nfind-links = ["{wheels}"]\noffline = true\npython-downloads = "never"\n'
+    )
     return {
         "APT_CONFIG": str(folder / "apt.conf"),
         "PIP_CONFIG_FILE": os.devnull,
         "PIP_NO_INDEX": "1",
         "PIP_FIND_LINKS": wheels,
-        "UV_NO_CONFIG": "1",
-        "UV_NO_INDEX": "1",
-        "UV_FIND_LINKS": wheels,
-        "UV_OFFLINE": "1",
-        "UV_PYTHON_DOWNLOADS": "never",
+        "UV_CONFIG_FILE": str(folder / "uv.toml"),
+        "UV_CACHE_DIR": str(UV_CACHE),
     }
 
 

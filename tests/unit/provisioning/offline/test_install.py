@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,9 @@ def test_secrets_are_filled_in_from_their_file(unpacked: Unpacked, tmp_path: Pat
 def test_package_managers_are_pointed_at_the_bundle_only(unpacked: Unpacked, tmp_path: Path) -> None:
     (tmp_path / "apt").mkdir()
     environment = unpacked.installer.sources(tmp_path / "apt")
-    assert environment["PIP_NO_INDEX"] == environment["UV_NO_INDEX"] == environment["UV_OFFLINE"] == "1"
+    assert environment["PIP_NO_INDEX"] == "1"
+    settings = tomllib.loads(Path(environment["UV_CONFIG_FILE"]).read_text())
+    assert settings["no-index"]
+    assert settings["find-links"] == [environment["PIP_FIND_LINKS"]] == [f"{unpacked.folder}/wheels"]
     assert 'Dir::Etc::sourceparts "-";' in Path(environment["APT_CONFIG"]).read_text()
     assert f"file:{unpacked.folder}/debs" in (tmp_path / "apt/sources.list").read_text()

@@ -2,8 +2,9 @@
 
 import pytest
 
+from core.errors import ConfigError
 from provisioning.offline.releases import RELEASES
-from provisioning.offline.wheels import pins
+from provisioning.offline.wheels import Pin, pins
 from provisioning.roles.vllm import LOCKS_DIR
 
 HASH = "ab" * 32
@@ -32,6 +33,18 @@ def test_markers_are_asked_of_the_host(release: str, numpy: str) -> None:
         ("odd-name", "3.0+cpu"),
     ]
     assert found[0].text == f"plain==1.0 --hash=sha256:{HASH} --hash=sha256:{'cd' * 32}"
+
+
+def test_a_line_may_hold_its_hash() -> None:
+    """Once such a line was passed over in silence, and the bundle lacked its wheel."""
+    (pin,) = pins(f"packaging==26.3 --hash=sha256:{HASH}\n", RELEASES["debian-12"])
+    assert pin == Pin("packaging", "26.3", frozenset({HASH}))
+
+
+@pytest.mark.parametrize("line", ["packaging>=26", "-r other.txt", "https://example.com/x.whl"])
+def test_a_line_that_pins_nothing_is_refused(line: str) -> None:
+    with pytest.raises(ConfigError, match="pins no version"):
+        list(pins(line, RELEASES["debian-12"]))
 
 
 @pytest.mark.parametrize("name", ["vllm-cpu", "vllm-cuda", "uv"])

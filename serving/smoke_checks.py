@@ -35,6 +35,7 @@ FORBIDDEN = (
     ("POST", "/invocations"),
     ("POST", "/pause"),
     ("POST", "/tokenize"),
+    ("GET", "/v1/llm-deploy/adapters"),
     ("POST", "/v1/load_lora_adapter"),
     ("POST", "/v1/unload_lora_adapter"),
     ("GET", "/api/ps"),

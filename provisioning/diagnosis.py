@@ -70,6 +70,11 @@ KNOWN: Sequence[Known] = (
         "this GPU is too old for the quantisation: choose another one, or weights that are quantised otherwise",
     ),
     Known(
+        r"attention heads \(\d+\) must be divisible by tensor parallel size",
+        "the model does not divide by the number of GPUs: write a smaller gpu.count into the inventory, or take a "
+        "machine type with 1, 2 or 4 of them",
+    ),
+    Known(
         r"LoRA rank \d+ is greater than max_lora_rank \d+",
         "raise vllm.max_lora_rank to the adapter's rank, or use a smaller adapter",
     ),

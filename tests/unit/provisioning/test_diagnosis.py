@@ -51,6 +51,10 @@ SAID = {
         "example: --dtype=half.",
         "write model.dtype: float16",
     ),
+    "seven GPUs": (
+        "ValueError: Total number of attention heads (32) must be divisible by tensor parallel size (7).",
+        "the model does not divide by the number of GPUs: write a smaller gpu.count",
+    ),
     "memory of the GPU": (
         "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 224.00 MiB. GPU 0 has a total capacity of 21.96 "
         "GiB of which 187.75 MiB is free.",

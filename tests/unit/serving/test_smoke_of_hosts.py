@@ -1,0 +1,64 @@
+"""The smoke test as a task of fab: what only hosts can tell stands beside what the endpoint answers."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core.errors import CheckError, UsageError
+from provisioning import smoke as module
+from provisioning.smoke import smoke
+from provisioning.target import Target
+from serving.endpoint import Endpoint, write_endpoint
+from tests.unit.provisioning.records import host_values, stack_values
+
+L4 = {"model": "L4", "count": 1, "vram_gib": 22.35}
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Target:
+    """An inventory of a host that takes no logins."""
+    file = tmp_path / "hosts.json"
+    host = host_values(address="127.0.0.1", ssh_port=1, gpu=L4)
+    file.write_text(json.dumps(stack_values(host, stack="demo")))
+    return Target(inventory=str(file))
+
+
+def checks(tmp_path: Path) -> dict[str, str]:
+    """Return what was seen, by the name of the check, of those that failed."""
+    kept = json.loads((tmp_path / "runs" / "demo" / "latest" / "smoke.json").read_text())
+    return {check["name"]: check["detail"] for check in kept["checks"] if not check["ok"]}
+
+
+def test_a_host_that_cannot_be_looked_at_fails_its_check_only(
+    target: Target, endpoint: Endpoint, tmp_path: Path
+) -> None:
+    write_endpoint(endpoint.model_copy(update={"gpu_hosts": ("one", "gone")}))
+    assert smoke(target, wait_s=0, as_json=False) == 1
+    failed = checks(tmp_path)
+    assert list(failed) == ["gpu[one]", "gpu[gone]"]
+    assert "could not be looked at: one (admin@127.0.0.1:1): connection refused" in failed["gpu[one]"]
+    assert "has no host gone any more" in failed["gpu[gone]"]
+
+
+def test_the_hosts_are_asked_after_the_endpoint_has_answered(
+    target: Target, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """VRAM says what the last answers were computed with, so there must have been some."""
+    write_endpoint(endpoint.model_copy(update={"gpu_hosts": ("one",)}))
+    asked: list[str] = []
+
+    def prove(host: object, _: object) -> str:
+        asked.append(getattr(host, "name", ""))
+        return "14.9 GiB of VRAM"
+
+    monkeypatch.setattr(module, "prove", prove)
+    assert smoke(target, wait_s=0, as_json=False) == 0
+    assert asked == ["one"]
+
+
+def test_hosts_that_were_never_provisioned_have_no_endpoint(target: Target) -> None:
+    with pytest.raises(UsageError) as caught:
+        smoke(target, wait_s=0, as_json=False)
+    assert not isinstance(caught.value, CheckError)
+    assert caught.value.hint == f"fab -r provisioning provision --inventory {target.inventory}"

@@ -5,10 +5,12 @@ Looks at what is known when the program runs; what only the cloud knows, such as
 """
 
 import ipaddress
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from core.errors import ConfigError
+from infra.config.cidr import WIDEST_PREFIX
 from infra.gcp import guard_rules
 
 Props = Mapping[str, Any]
@@ -55,7 +57,7 @@ def violations(kind: str, props: Props, engine_ports: tuple[int, ...] = ()) -> I
 def no_world_open_ssh(kind: str, props: Props) -> Iterator[str]:
     """SSH is never open to everyone."""
     if any(low <= SSH_PORT <= high for low, high in _open_ports(kind, props)) and any(map(_is_world, _from(props))):
-        yield "no world-open SSH: port 22 is open to everyone; name your own address"
+        yield "no world-open SSH: port 22 is open to everyone, or nearly; name your own address"
 
 
 def encrypted(kind: str, props: Props) -> Iterator[str]:
@@ -99,6 +101,8 @@ def no_public_bucket(kind: str, props: Props) -> Iterator[str]:
         off = [switch for switch in switches if props.get(switch) is not True]
         if off:
             yield f"no public bucket: {', '.join(off)} must be true"
+    if kind == "aws:s3/bucketPolicy:BucketPolicy" and _lets_strangers_in(props.get("policy")):
+        yield "no public bucket: its policy allows something to everyone"
     if kind.startswith("aws:s3/bucket") and str(props.get("acl") or "private").startswith(("public", "authenticated")):
         yield "no public bucket: its ACL lets strangers in"
     if kind == "gcp:storage/bucket:Bucket":
@@ -183,5 +187,15 @@ def _from(props: Props) -> Iterator[str]:
 
 
 def _is_world(cidr: str) -> bool:
-    """Return whether a network is everyone."""
-    return ipaddress.ip_network(cidr, strict=False).prefixlen == 0
+    """Return whether a network is everyone, or so wide that it might as well be."""
+    network = ipaddress.ip_network(cidr, strict=False)
+    return network.prefixlen < WIDEST_PREFIX[network.version]
+
+
+def _lets_strangers_in(policy: Any) -> bool:
+    """Return whether a bucket's policy allows anything to everyone; one that is not known yet counts as closed."""
+    try:
+        statements = json.loads(policy)["Statement"]
+    except (TypeError, ValueError, KeyError):
+        return False
+    return any(each.get("Effect") == "Allow" and each.get("Principal") in ("*", {"AWS": "*"}) for each in statements)

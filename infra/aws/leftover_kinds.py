@@ -39,21 +39,36 @@ def _ec2(  # the words that EC2 uses for one kind; the table below reads as one
     return Kind(name, find, remove)
 
 
-def _instances(region: str, lease_id: str | None) -> Iterator[Thing]:
+def _tagged_instances(region: str, lease_id: str | None) -> Iterator[Any]:
+    """Yield the instances, those that ended within the last hour, too."""
     for reservation in pages("ec2", region, "describe_instances", "Reservations", Filters=tag_filter(lease_id)):
-        for each in reservation["Instances"]:
-            if each["State"]["Name"] != "terminated":
-                yield Thing("instance", str(each["InstanceId"]), region, **owner_by_tags(each.get("Tags", [])))
+        yield from reservation["Instances"]
+
+
+def _instances(region: str, lease_id: str | None) -> Iterator[Thing]:
+    for each in _tagged_instances(region, lease_id):
+        if each["State"]["Name"] != "terminated":
+            yield Thing("instance", str(each["InstanceId"]), region, **owner_by_tags(each.get("Tags", [])))
 
 
 def _spot_requests(region: str, lease_id: str | None) -> Iterator[Thing]:
-    listed = pages(
-        "ec2", region, "describe_spot_instance_requests", "SpotInstanceRequests", Filters=tag_filter(lease_id)
-    )
-    for each in listed:
-        if each["State"] not in DEAD_SPOT:
-            owner = owner_by_tags(each.get("Tags", []))
-            yield Thing("spot request", str(each["SpotInstanceRequestId"]), region, **owner)
+    """Yield requests that are not over: with our tags, or without any, as one that made an instance of ours may be."""
+    owners = {
+        str(each["InstanceId"]): owner_by_tags(each.get("Tags", []))
+        for each in _tagged_instances(region, lease_id)
+        if each.get("InstanceLifecycle") == "spot"
+    }
+    filters = [tag_filter(lease_id)]
+    if owners:
+        filters.append([{"Name": "instance-id", "Values": list(owners)}])
+    seen = set()
+    for each in filters:
+        for request in pages("ec2", region, "describe_spot_instance_requests", "SpotInstanceRequests", Filters=each):
+            identity = str(request["SpotInstanceRequestId"])
+            if request["State"] not in DEAD_SPOT and identity not in seen:
+                seen.add(identity)
+                owner = owners.get(str(request.get("InstanceId"))) or owner_by_tags(request.get("Tags", []))
+                yield Thing("spot request", identity, region, **owner)
 
 
 def _loosen_address(thing: Thing) -> None:

@@ -1,10 +1,12 @@
 """Guards: each rule with what it refuses and what it lets through, for AWS and GCP."""
 
+import json
 from typing import Any
 
 import pytest
 
 from core.errors import ConfigError
+from infra.aws.bucket import tls_only
 from infra.gcp.guard_rules import WIDE_SCOPE
 from infra.gcp.labels import STACK as LABEL_STACK_GCP
 from infra.guards import TAG_STACK_AWS, refuse_violations, violations
@@ -14,6 +16,7 @@ LABELS = {"labels": {LABEL_STACK_GCP: "prod"}}
 INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 INSTANCE = "aws:ec2/instance:Instance"
 BLOCK = "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock"
+POLICY = "aws:s3/bucketPolicy:BucketPolicy"
 FIREWALL = "gcp:compute/firewall:Firewall"
 GCP_BUCKET = "gcp:storage/bucket:Bucket"
 GCP_MEMBER = "gcp:projects/iAMMember:IAMMember"
@@ -48,6 +51,8 @@ KEPT = [
     pytest.param(INSTANCE, HOST, id="instance"),
     pytest.param(INSTANCE, HOST | {"instanceMarketOptions": {"marketType": "spot", "spotOptions": SPOT}}, id="spot"),
     pytest.param(BLOCK, CLOSED, id="closed bucket"),
+    pytest.param(POLICY, {"policy": json.dumps(tls_only("arn:aws:s3:::b"))}, id="policy that only refuses"),
+    pytest.param(POLICY, {"policy": None}, id="policy that is not known yet"),
     pytest.param("pulumi:pulumi:Stack", {}, id="no cloud resource"),
     pytest.param(
         FIREWALL, {"allows": [{"protocol": "tcp", "ports": ["22"]}], "sourceRanges": ["203.0.113.7/32"]}, id="gcp ssh"
@@ -61,6 +66,7 @@ KEPT = [
 
 BROKEN = [
     pytest.param(INGRESS, SSH | {"cidrIpv4": "0.0.0.0/0"}, "no world-open SSH", id="ssh from everywhere"),
+    pytest.param(INGRESS, SSH | {"cidrIpv4": "128.0.0.0/1"}, "no world-open SSH", id="ssh from half of the world"),
     pytest.param(INGRESS, SSH | {"cidrIpv6": "::/0"}, "no world-open SSH", id="ssh from everywhere, IPv6"),
     pytest.param(
         INGRESS, SSH | {"toPort": 30, "fromPort": 20, "cidrIpv4": "0.0.0.0/0"}, "no world-open SSH", id="range"
@@ -88,6 +94,12 @@ BROKEN = [
     pytest.param(INSTANCE, HOST | {"instanceMarketOptions": {"marketType": "spot"}}, "no persistent spot", id="unsaid"),
     pytest.param("aws:ec2/spotInstanceRequest:SpotInstanceRequest", {}, "no persistent spot", id="request of its own"),
     pytest.param(BLOCK, CLOSED | {"blockPublicPolicy": False}, "no public bucket: blockPublicPolicy", id="open bucket"),
+    pytest.param(
+        POLICY,
+        {"policy": '{"Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "s3:GetObject"}]}'},
+        "no public bucket: its policy",
+        id="open policy",
+    ),
     pytest.param("aws:s3/bucketAcl:BucketAcl", {"acl": "public-read"}, "no public bucket", id="public ACL"),
     pytest.param(
         FIREWALL, {"allows": [{"protocol": "tcp"}], "sourceRanges": ["0.0.0.0/0"]}, "no world-open SSH", id="gcp"
@@ -161,5 +173,7 @@ def test_ports_of_the_stack_file_count_as_engine_ports() -> None:
 
 
 def test_a_refusal_names_resource_and_rule() -> None:
-    with pytest.raises(ConfigError, match=r"ssh \(aws:vpc/.*\): no world-open SSH: port 22 is open to everyone"):
+    with pytest.raises(
+        ConfigError, match=r"ssh \(aws:vpc/.*\): no world-open SSH: port 22 is open to everyone, or nearly"
+    ):
         refuse_violations(INGRESS, "ssh", SSH | {"cidrIpv4": "0.0.0.0/0"})

@@ -151,6 +151,20 @@ def test_a_spot_request_that_lives_is_one() -> None:
     assert find_things(REGION, MINE) == []
 
 
+def test_a_spot_request_without_tags_belongs_to_whom_its_instance_does() -> None:
+    ec2 = client("ec2")
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    launch = {"ImageId": image, "InstanceType": "t3.large"}
+    (made,) = ec2.request_spot_instances(LaunchSpecification=launch)["SpotInstanceRequests"]
+    ec2.create_tags(Resources=[made["InstanceId"]], Tags=tagged("instance", MINE)[0]["Tags"])
+    ec2.request_spot_instances(LaunchSpecification=launch)  # of somebody else
+
+    found = {thing.kind: thing for thing in find_things(REGION, MINE)}
+
+    assert found["spot request"].id == made["SpotInstanceRequestId"]
+    assert found["spot request"].lease_id == MINE
+
+
 def test_what_does_not_go_is_told_with_what_aws_said(monkeypatch: pytest.MonkeyPatch) -> None:
     volume(MINE)
     real = api.call

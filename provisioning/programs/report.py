@@ -19,6 +19,7 @@ import ssl
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -65,6 +66,7 @@ class Engine:
 
     def __init__(self, kind: str, port: int, environment: str) -> None:
         self._kind = kind
+        self._silent = False
         self._base = f"http://127.0.0.1:{port}"
         try:
             lines = Path(environment).read_text(encoding="utf-8").splitlines()
@@ -73,12 +75,20 @@ class Engine:
         self._key = dict(line.partition("=")[::2] for line in lines).get("VLLM_API_KEY", "")
 
     def get(self, path: str) -> Any:
-        """Return an answer; raises OSError or ValueError without one."""
+        """Return an answer; raises OSError or ValueError without one. What hangs is waited for once."""
+        if self._silent:
+            raise OSError("it did not answer before")
         headers = {"Authorization": "Bearer " + self._key}
         request = urllib.request.Request(self._base + path, headers=headers)  # noqa: S310  # loopback
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is behind no proxy
-        with opener.open(request, timeout=ANSWER_S) as answer:
-            return json.load(answer)
+        try:
+            with opener.open(request, timeout=ANSWER_S) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError:
+            raise
+        except OSError:
+            self._silent = True
+            raise
 
     def models(self) -> list[str] | None:
         """Return the names of models and adapters; none when it does not answer."""

@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -157,6 +159,15 @@ def test_ollama_says_what_it_has_loaded_and_where() -> None:
         thread.join()
     assert seen == ("0.24.0", ["tiny:latest"], [{"name": "tiny:latest", "bytes": 4 * GIB, "vram_bytes": GIB}])
     assert (engine.version(), engine.models(), engine.loaded()) == ("", None, [])  # it does not answer any more
+
+
+def test_an_engine_that_hangs_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "ANSWER_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as hung:
+        engine = report.Engine("ollama", hung.getsockname()[1], "/no/key")
+        began = time.monotonic()
+        assert (engine.models(), engine.version(), engine.loaded()) == (None, "", [])
+    assert time.monotonic() - began < 2 * 0.2
 
 
 BROKEN: dict[str, tuple[dict[str, str], dict[str, Any], list[str]]] = {

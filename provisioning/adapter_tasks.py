@@ -12,6 +12,15 @@ from core.console import say
 from provisioning.target import Target
 from provisioning.task_end import end
 
+__all__ = [
+    "adapters_apply",
+    "adapters_list",
+    "adapters_plan",
+    "adapters_promote",
+    "adapters_prune",
+    "adapters_rollback",
+]
+
 Function = TypeVar("Function", bound=Callable[..., None])
 
 WHICH = {

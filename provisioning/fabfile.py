@@ -14,29 +14,13 @@ from invoke.exceptions import Exit, ParseError
 
 from core.console import next_command, say
 from core.errors import UsageError
-from provisioning.adapter_tasks import (
-    adapters_apply,
-    adapters_list,
-    adapters_plan,
-    adapters_promote,
-    adapters_prune,
-    adapters_rollback,
-)
+from provisioning.adapter_tasks import *  # noqa: F403  # the tasks adapters:…
 from provisioning.existing.tasks import adopt
 from provisioning.offline.tasks import bundle
 from provisioning.target import Target
 from provisioning.task_end import end as _end
 
-__all__ = [
-    "adapters_apply",
-    "adapters_list",
-    "adapters_plan",
-    "adapters_promote",
-    "adapters_prune",
-    "adapters_rollback",
-    "adopt",
-    "bundle",
-]
+__all__ = ["adopt", "bundle"]
 """Tasks that lie in files of their own."""
 
 # fab turns this off for the whole process; without the compiled modules every run would compile ours again.

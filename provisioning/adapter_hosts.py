@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from core.console import say
 from core.errors import DeployError, HostError, UsageError
 from core.rules import one_of
 from core.runs import write_result
@@ -68,6 +69,8 @@ class AdapterStack:
         for host, result in on_each(self.outputs.hosts, work, at_once=AT_ONCE):
             if isinstance(result, DeployError):
                 failed[host.name] = result
+                if len(self.outputs.hosts) > 1:  # the only host's error is the command's own
+                    say(str(result))
             else:
                 results[host.name] = result
         raise_failures(failed, len(self.outputs.hosts), hint=f"see `{self.target.command('adapters:list')}`")

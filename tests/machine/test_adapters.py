@@ -12,9 +12,9 @@ from provisioning.target import Target
 from provisioning.wishes import ROLES, wishes_for
 from serving.client import Client
 from serving.endpoint import Endpoint
+from tests.adapter_manifests import listed, write_manifest
 from tests.machine.converge_host import bring, poll, remote
 from tests.machine.fab import Fab, Said
-from tests.machine.manifest import listed, write_manifest
 from tests.machine.served import SERVING, WITH_KEY, Served
 
 ADAPTERS = "/var/lib/llm/adapters"

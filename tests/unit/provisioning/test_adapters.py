@@ -1,0 +1,151 @@
+"""A name is moved on all hosts or on none, and the record tells it: hosts are played by what their program says."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import HostError, UsageError
+from infra.outputs import HostRecord
+from provisioning import adapters
+from provisioning.adapter_hosts import AdapterStack
+from provisioning.inventory import load
+from provisioning.target import Target
+from serving.adapter_manifest import read_releases
+from tests.adapter_manifests import listed, write_manifest
+from tests.unit.provisioning.records import host_values, stack_values
+
+
+class Hosts:
+    """What each host means by `contract`; one of them may fail to move."""
+
+    def __init__(self, *names: str) -> None:
+        self.means = dict.fromkeys(names, "contract@3")
+        self.broken = ""
+        self.asked: list[tuple[str, str]] = []
+        """Host and command of each question."""
+
+    def ask(self, host: HostRecord, command: str, *words: str) -> str:
+        self.asked.append((host.name, command))
+        served = {"versions": {"contract@3": "/3", "contract@4": "/4"}, "aliases": {"contract": self.means[host.name]}}
+        if command == "show":
+            return json.dumps({"served": served, "running": served, "history": [], "folders": []})
+        if command == "move":
+            if host.name == self.broken:
+                raise HostError("the engine does not answer", where=host.name)
+            version, who, what = words
+            entry = {"time": "2026-11-21T16:00:00Z", "who": who, "what": what, "adapter": "contract"}
+            before, self.means[host.name] = self.means[host.name], version
+            return json.dumps({**entry, "from": before, "to": version, "seconds": 0.01})
+        return ""
+
+
+@pytest.fixture
+def hosts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hosts:
+    """Two hosts of an inventory with a manifest."""
+    played = Hosts("one", "two")
+    monkeypatch.setattr(AdapterStack, "ask", lambda _, host, command, *words: played.ask(host, command, *words))
+    monkeypatch.setattr("provisioning.head_start.begin", lambda *_: None)
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+    monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path / "runs"))
+    inventory = stack_values(host_values("one"), host_values("two"))
+    (tmp_path / "hosts.json").write_text(json.dumps(inventory))
+    write_manifest(tmp_path / "adapters" / "test.yaml", listed("contract", 3, "a"), listed("contract", 4, "b"))
+    return played
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Target:
+    return Target(inventory=str(tmp_path / "hosts.json"))
+
+
+def record(tmp_path: Path) -> list[dict[str, Any]]:
+    found = read_releases(tmp_path / "adapters" / "test.yaml")
+    assert found
+    return [move.model_dump(by_alias=True) for move in found.moves]
+
+
+def test_promote_tries_then_moves_all_hosts_and_writes_one_line(hosts: Hosts, target: Target, tmp_path: Path) -> None:
+    assert adapters.promote(target, "contract@4") == 0
+    assert hosts.means == {"one": "contract@4", "two": "contract@4"}
+    assert sorted(hosts.asked[:4]) == sorted((name, command) for name in ("one", "two") for command in ("show", "try"))
+    (line,) = record(tmp_path)
+    assert (line["what"], line["from"], line["to"], line["hosts"]) == (
+        "promote",
+        "contract@3",
+        "contract@4",
+        ("one", "two"),
+    )
+
+
+def test_a_move_that_one_host_cannot_make_is_undone_on_the_others(
+    hosts: Hosts, target: Target, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hosts.broken = "two"
+    with pytest.raises(HostError, match="1 of 2 hosts failed: two"):
+        adapters.promote(target, "contract@4")
+    assert hosts.means == {"one": "contract@3", "two": "contract@3"}
+    assert record(tmp_path) == []
+    assert "two: the engine does not answer" in capsys.readouterr().err
+
+
+def test_rollback_goes_to_the_version_before_and_asks_nothing_else(
+    hosts: Hosts, target: Target, tmp_path: Path
+) -> None:
+    adapters.promote(target, "contract@4")
+    hosts.asked.clear()
+    assert adapters.rollback(target, "contract", "") == 0
+    assert hosts.means == {"one": "contract@3", "two": "contract@3"}
+    assert {command for _, command in hosts.asked} == {"move"}
+    assert [line["to"] for line in record(tmp_path)] == ["contract@4", "contract@3"]
+
+
+def test_what_moves_nothing_leaves_no_line(hosts: Hosts, target: Target, tmp_path: Path) -> None:
+    adapters.promote(target, "contract@4")
+    adapters.promote(target, "contract@4")
+    assert hosts.means == {"one": "contract@4", "two": "contract@4"}
+    assert len(record(tmp_path)) == 1
+
+
+def test_a_move_of_somebody_else_is_told(
+    hosts: Hosts, target: Target, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adapters.promote(target, "contract@4")
+    hosts.means = dict.fromkeys(hosts.means, "contract@3")
+    adapters.promote(target, "contract@4")
+    assert "note: the hosts had contract@3, unlike " in capsys.readouterr().err
+    assert len(record(tmp_path)) == 2
+
+
+WRONG: dict[str, tuple[Callable[[Target], int], str]] = {
+    "an unlisted version": (lambda target: adapters.promote(target, "contract@5"), "contract@5 is not listed"),
+    "no version before": (lambda target: adapters.rollback(target, "contract", ""), "contract had no version before"),
+    "an unknown adapter": (lambda target: adapters.rollback(target, "contrac", ""), "did you mean contract?"),
+    "a version of another": (
+        lambda target: adapters.rollback(target, "contract", "summary@1"),
+        "--to: summary@1 is no version of contract; write contract@VERSION",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_usage_is_told_and_no_host_is_asked(hosts: Hosts, target: Target, name: str) -> None:
+    ask, words = WRONG[name]
+    with pytest.raises(UsageError) as caught:
+        ask(target)
+    assert words in str(caught.value)
+    assert hosts.asked == []
+
+
+def test_without_a_manifest_it_is_told_where_to_write_one(hosts: Hosts, target: Target, tmp_path: Path) -> None:
+    (tmp_path / "adapters" / "test.yaml").unlink()
+    with pytest.raises(UsageError, match=r"adapters/test.yaml: there is no manifest of adapters; write one"):
+        adapters.plan(target)
+    assert hosts.asked == []
+
+
+@pytest.mark.usefixtures("hosts")
+def test_every_task_serves_what_the_manifest_lists(target: Target) -> None:
+    assert load(target).serving.served_names == ("tiny", "contract", "contract@3", "contract@4")

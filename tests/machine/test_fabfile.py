@@ -1,6 +1,7 @@
 """The everyday tasks on real machines: status, logs, ssh, restart, reboot."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,11 @@ def test_restart_of_an_engine_that_cannot_start_ends_with_the_cause(machine: Hos
 def test_status_of_a_machine_that_serves_ends_with_0(serving: Fab) -> None:
     done = serving.run("status")
     assert done.status == 0, done.out
-    assert "  models             tiny, contract, contract@3, summary, summary@1\n" in done.out
+    assert re.search(r"^  engine             vLLM 0\.\d+\.\d+$", done.out, re.MULTILINE)
+    assert "  models             tiny\n" in done.out
+    assert "  adapters           contract, contract@3, summary, summary@1\n" in done.out
+    assert "  queue              0 of 16 running, 0 of 64 waiting\n" in done.out
+    assert re.search(r"^  memory             \d\.\d of 6\.0 GiB free$", done.out, re.MULTILINE)  # and not the host's
     assert "89 days left" in done.out
     assert all(line.startswith(("✓", " ", "! error")) for line in done.out.splitlines()), done.out
 

@@ -1,0 +1,55 @@
+"""A bad release of vLLM on a machine that serves: it goes back by itself, and what served before serves again."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core.errors import HostError
+from provisioning.roles import vllm as role
+from provisioning.target import Target
+from provisioning.upgrade import upgrade_engine
+from tests.machine.converge_host import bring, remote
+from tests.machine.fab import Fab
+from tests.machine.served import SERVING, Served
+
+BAD = "99.0.0"
+FORGOTTEN = "typing-extensions"
+
+
+def without(package: str, lock: str) -> str:
+    """Return a lock as a release with a forgotten dependency has it: all else as it is."""
+    lines = lock.splitlines(keepends=True)
+    start = next(index for index, line in enumerate(lines) if line.startswith(f"{package}=="))
+    end = next(index for index in range(start, len(lines)) if not lines[index].rstrip().endswith("\\"))
+    return "".join(lines[:start] + lines[end + 1 :])
+
+
+def test_a_release_of_vllm_that_cannot_start_is_taken_back(
+    served_machine: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The wheels of the present release under another version, less one that it needs."""
+    host = served_machine.host
+    monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path / "runs"))
+    inventory = Fab(tmp_path, host, serving=SERVING).inventory
+    link = "readlink /var/lib/llm/venvs/vllm"
+    before = remote(host, link)
+    with monkeypatch.context() as newer:
+        lock_of, version_of = role._lock, role._version
+        newer.setattr(
+            role, "_lock", lambda name: without(FORGOTTEN, lock_of(name)) if "vllm" in name else lock_of(name)
+        )
+        newer.setattr(role, "_version", lambda lock, name: BAD if "vllm" in name else version_of(lock, name))
+        with pytest.raises(HostError, match=r"vllm\.service: .*; returned to version [\d.]+, which answers again"):
+            upgrade_engine(Target(inventory=str(inventory)), names=[], allow_downgrade=False)
+    assert "ModuleNotFoundError: No module named 'typing_extensions'" in capsys.readouterr().err
+    assert remote(host, link) == before
+    assert served_machine.complete("contract")[0] == 200
+    assert json.loads(served_machine.get("/version")[1])["version"] in before
+
+    began = served_machine.unit("InvocationID")
+    assert [outcome.id for outcome in bring(host, served_machine.resources).result.changed] == [
+        "command:engine-release"
+    ]
+    assert served_machine.unit("InvocationID") == began
+    assert BAD not in remote(host, "ls /var/lib/llm/venvs")

@@ -1,4 +1,4 @@
-"""The hosts of a stack with a manifest of adapters: asked one thing at the same time, or brought all listed versions.
+"""The hosts of a stack and their adapters: asked one thing at the same time, or brought all listed versions.
 
 Does not say what a command means (provisioning/adapters.py does).
 """
@@ -27,12 +27,11 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class AdapterStack:
-    """A stack, and its adapters as they are listed."""
+class AdapterHosts:
+    """A stack and its hosts, whether a manifest lists its adapters or the stack's own file."""
 
     target: Target
     outputs: StackOutputs
-    releases: Releases
 
     @property
     def name(self) -> str:
@@ -41,15 +40,8 @@ class AdapterStack:
 
     @property
     def serving(self) -> ServingSpec:
-        """What is served, with the adapters of the manifest."""
+        """What is served, with the adapters of the manifest where there is one."""
         return self.outputs.serving
-
-    def version(self, name: str) -> str:
-        """Return the versioned name that is listed as `name`. Raises UsageError for another."""
-        known = [each.versioned_name for each in self.releases.manifest.adapters]
-        if name not in known:
-            raise UsageError(f"{name} is not listed", where=shown(self.releases.path), hint=one_of(known, name))
-        return name
 
     def ask(self, host: HostRecord, command: str, *words: str) -> str:
         """Return what the host's program prints. Raises HostError with the program's own words."""
@@ -75,6 +67,20 @@ class AdapterStack:
                 results[host.name] = result
         raise_failures(failed, len(self.outputs.hosts), hint=f"see `{self.target.command('adapters:list')}`")
         return results
+
+
+@dataclass(frozen=True)
+class AdapterStack(AdapterHosts):
+    """A stack whose adapters a manifest lists."""
+
+    releases: Releases
+
+    def version(self, name: str) -> str:
+        """Return the versioned name that is listed as `name`. Raises UsageError for another."""
+        known = [each.versioned_name for each in self.releases.manifest.adapters]
+        if name not in known:
+            raise UsageError(f"{name} is not listed", where=shown(self.releases.path), hint=one_of(known, name))
+        return name
 
     def converge(self, *, dry_run: bool) -> dict[str, HostResult]:
         """Bring all listed versions to the hosts and into their engines, or tell what that would change."""

@@ -7,9 +7,11 @@ from typing import Any
 
 from core.console import next_command, say
 from infra.outputs import HostRecord
-from provisioning.adapter_hosts import AdapterStack, stack_of
+from provisioning.adapter_hosts import AdapterHosts
+from provisioning.inventory import adapter_manifest, load
 from provisioning.roles.store import model_path
 from provisioning.target import Target
+from serving.adapter_manifest import read_releases
 from serving.sources import resolve_sources
 from serving.spec import Source
 
@@ -32,7 +34,7 @@ class Row:
 
 def adapters_list(target: Target, *, as_json: bool) -> int:
     """Print versions, names, history and unused folders; return 0 when all hosts serve what is listed."""
-    stack = stack_of(target)
+    stack = AdapterHosts(target, load(target))
     reports = {name: json.loads(text) for name, text in stack.on_all(lambda host: stack.ask(host, "show")).items()}
     rows = _rows(stack, reports)
     unused = {host.name: _unused(stack, host, reports[host.name]) for host in stack.outputs.hosts}
@@ -41,13 +43,13 @@ def adapters_list(target: Target, *, as_json: bool) -> int:
     else:
         print("\n".join(_table(rows, unused)), flush=True)
     complete = all(row.served_by == tuple(reports) for row in rows)
-    next_command(target.fab("adapters:promote" if complete else "adapters:apply"))
+    next_command(target.command("smoke" if complete else "provision"))
     return 0 if complete else 1
 
 
 def prune(target: Target) -> int:
     """Remove the folders of models and adapters that are neither listed nor served; return the exit status."""
-    stack = stack_of(target)
+    stack = AdapterHosts(target, load(target))
 
     def remove(host: HostRecord) -> list[str]:
         removed: list[str] = json.loads(stack.ask(host, "prune", json.dumps(_needed(stack, host))))
@@ -61,8 +63,9 @@ def prune(target: Target) -> int:
     return 0
 
 
-def _rows(stack: AdapterStack, reports: dict[str, Any]) -> list[Row]:
-    moves = {move.to: f"{move.time} by {move.who}" for move in stack.releases.moves}
+def _rows(stack: AdapterHosts, reports: dict[str, Any]) -> list[Row]:
+    releases = read_releases(adapter_manifest(stack.target, stack.name))
+    moves = {move.to: f"{move.time} by {move.who}" for move in (releases.moves if releases else ())}
     running = {host: report["running"] or {"versions": {}, "aliases": {}} for host, report in reports.items()}
     return [
         Row(
@@ -74,7 +77,7 @@ def _rows(stack: AdapterStack, reports: dict[str, Any]) -> list[Row]:
             source=_place(listed.source),
             since=moves.get(listed.versioned_name, ""),
         )
-        for listed in stack.releases.manifest.adapters
+        for listed in stack.serving.adapters
     ]
 
 
@@ -91,25 +94,26 @@ def _place(source: Source) -> str:
             return source.url
 
 
-def _needed(stack: AdapterStack, host: HostRecord) -> list[str]:
+def _needed(stack: AdapterHosts, host: HostRecord) -> list[str]:
     """Return the folders that the present spec needs on `host`."""
     sources = resolve_sources(stack.serving)
     adapters = [f"{host.data_dir}/adapters/{adapter.versioned_name}" for adapter in stack.serving.adapters]
     return [model_path(host, stack.serving, sources.model), *adapters]
 
 
-def _unused(stack: AdapterStack, host: HostRecord, report: dict[str, Any]) -> list[dict[str, Any]]:
+def _unused(stack: AdapterHosts, host: HostRecord, report: dict[str, Any]) -> list[dict[str, Any]]:
     needed = {*_needed(stack, host), *report["served"]["versions"].values()}
     return [folder for folder in report["folders"] if folder["path"] not in needed]
 
 
 def _table(rows: Sequence[Row], unused: dict[str, list[dict[str, Any]]]) -> list[str]:
     """Return the screen."""
-    width = max(len(row.name) for row in rows)
+    width = max((len(row.name) for row in rows), default=0)
     lines = []
     for row in rows:
         state = "not served" if not row.served_by else f"served by {', '.join(row.served_by)}"
-        named = f"; {row.name.rpartition('@')[0]} means it" if row.means_name else ""
+        where = "" if row.means_name == row.served_by else f" on {', '.join(row.means_name)}"
+        named = f"; {row.name.rpartition('@')[0]} means it{where}" if row.means_name else ""
         since = f" since {row.since}" if row.means_name and row.since else ""
         lines.append(f"{row.name:<{width}}  {state}{named}{since}  ({row.source})")
     for host, folders in unused.items():

@@ -11,11 +11,14 @@ from core.errors import HostError, UsageError
 from infra.outputs import HostRecord
 from provisioning import adapters
 from provisioning.adapter_hosts import AdapterStack
+from provisioning.adapter_list import adapters_list
 from provisioning.inventory import load
 from provisioning.target import Target
 from serving.adapter_manifest import read_releases
 from tests.adapter_manifests import listed, write_manifest
 from tests.unit.provisioning.records import host_values, stack_values
+
+OLD = "/var/lib/llm/models/acme--base@0123456789ab"
 
 
 class Hosts:
@@ -31,7 +34,8 @@ class Hosts:
         self.asked.append((host.name, command))
         served = {"versions": {"contract@3": "/3", "contract@4": "/4"}, "aliases": {"contract": self.means[host.name]}}
         if command == "show":
-            return json.dumps({"served": served, "running": served, "history": [], "folders": []})
+            folders = [{"path": path, "bytes": 3 << 30} for path in ("/3", "/var/lib/llm/models/tiny", OLD)]
+            return json.dumps({"served": served, "running": served, "history": [], "folders": folders})
         if command == "move":
             if host.name == self.broken:
                 raise HostError("the engine does not answer", where=host.name)
@@ -149,3 +153,18 @@ def test_without_a_manifest_it_is_told_where_to_write_one(hosts: Hosts, target: 
 @pytest.mark.usefixtures("hosts")
 def test_every_task_serves_what_the_manifest_lists(target: Target) -> None:
     assert load(target).serving.served_names == ("tiny", "contract", "contract@3", "contract@4")
+
+
+def test_the_list_tells_versions_since_when_and_what_lies_there_unused(
+    hosts: Hosts, target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    adapters.promote(target, "contract@4")
+    hosts.means["two"] = "contract@3"
+    assert adapters_list(target, as_json=False) == 0
+    first, second, *unused = capsys.readouterr().out.splitlines()
+    assert first == "contract@3  served by one, two; contract means it on two  (tiny llama a)"
+    assert second.startswith("contract@4  served by one, two; contract means it on one since 2026-11-21T16:00:00Z by ")
+    assert unused[0] == f"one: unused {OLD} (3.00 GiB)"
+    adapters_list(target, as_json=True)
+    entries = json.loads(capsys.readouterr().out)["adapters"]
+    assert [entry["means_name"] for entry in entries] == [["two"], ["one"]]

@@ -194,3 +194,25 @@ def test_the_marker_names_what_was_fetched(hub: HubDouble, folder: Path) -> None
     marker = json.loads((folder / ".llm-deploy.json").read_text())
     assert (marker["repo"], marker["revision"]) == (REPO, REVISION)
     assert set(marker["files"]) == FETCHED
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [
+        ("--max-rank=32", f"rank 64 of {REPO} is above vllm.max_lora_rank 32; raise that, or use a smaller adapter"),
+        ("--base=acme/other", f"{REPO} was trained on acme/base-7b, not on acme/other; use its own base"),
+        ("--max-rank=64", ""),
+        ("--base=Acme/Base-7B", ""),
+    ],
+)
+def test_an_adapter_that_does_not_fit_is_refused_before_its_weights_are_fetched(
+    folder: Path, limit: str, words: str
+) -> None:
+    """It once was told by an engine that did not start."""
+    config = {"peft_type": "LORA", "r": 16, "rank_pattern": {"q_proj": 64}, "base_model_name_or_path": "acme/base-7b"}
+    files = {"adapter_config.json": json.dumps(config).encode(), "adapter_model.safetensors": WEIGHTS}
+    with running_hub(HubDouble(files, large=("adapter_model.safetensors",))) as hub:
+        status, said = run(hub, folder, limit)
+        fetched = [name for name, _ in hub.downloads]
+    assert (status, said.strip()) == (1 if words else 0, words)
+    assert ("adapter_model.safetensors" in fetched) == (not words)

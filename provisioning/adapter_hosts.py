@@ -65,7 +65,7 @@ class AdapterHosts:
                     say(str(result))
             else:
                 results[host.name] = result
-        raise_failures(failed, len(self.outputs.hosts), hint=f"see `{self.target.command('adapters:list')}`")
+        raise_failures(failed, len(self.outputs.hosts), hint=f"see `{self.target.fab('adapters:list')}`")
         return results
 
 
@@ -109,7 +109,7 @@ class AdapterStack(AdapterHosts):
         ok = all(result.ok for result in results.values())
         write_result(self.name, "adapters.json", {"stack": self.name, "ok": ok, "hosts": entries})
         failed: dict[str, DeployError | None] = {name: None for name, result in results.items() if not result.ok}
-        raise_failures(failed, len(results), hint=f"mend it and run `{self.target.command('adapters:apply')}` again")
+        raise_failures(failed, len(results), hint=f"mend it and run `{self.target.fab('adapters:apply')}` again")
         return results
 
 

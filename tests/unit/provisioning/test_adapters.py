@@ -10,7 +10,7 @@ import pytest
 from core.errors import HostError, UsageError
 from infra.outputs import HostRecord
 from provisioning import adapters
-from provisioning.adapter_hosts import AdapterStack
+from provisioning.adapter_hosts import AdapterHosts
 from provisioning.adapter_list import adapters_list
 from provisioning.inventory import load
 from provisioning.target import Target
@@ -50,7 +50,7 @@ class Hosts:
 def hosts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hosts:
     """Two hosts of an inventory with a manifest."""
     played = Hosts("one", "two")
-    monkeypatch.setattr(AdapterStack, "ask", lambda _, host, command, *words: played.ask(host, command, *words))
+    monkeypatch.setattr(AdapterHosts, "ask", lambda _, host, command, *words: played.ask(host, command, *words))
     monkeypatch.setattr("provisioning.head_start.begin", lambda *_: None)
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
     monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path / "runs"))

@@ -39,7 +39,7 @@ def apply(target: Target) -> int:
     stack = _checked(target)
     _apply(stack)
     say(f"✓ adapters of {stack.name}: {time.monotonic() - began:.1f} s; each name means what it meant")
-    next_command(f"{target.command('adapters:promote')} NAME@VERSION", target.fab("adapters:list"))
+    next_command(f"{target.fab('adapters:promote')} NAME@VERSION", target.fab("adapters:list"))
     return 0
 
 

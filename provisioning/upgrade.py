@@ -4,7 +4,7 @@ Does not decide on the way back: the host does (provisioning/roles/release.py), 
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from core.console import next_command
@@ -55,29 +55,40 @@ def upgrade_engine(target: Target, *, names: Sequence[str], allow_downgrade: boo
     from provisioning.wishes import wishes_for
 
     lists = wishes_for(outputs, hosts, ["engine"], allow_downgrade=allow_downgrade).lists
-    narrator = Narrator([host.name for host in hosts])
     done: list[Upgrade] = []
-    failure: DeployError | None = None
-    with narrator:
+    try:
+        failure = _one_by_one(outputs, hosts, lists, done)
+    finally:
+        entries = [each.as_json() for each in done]
+        ok = len(done) == len(hosts) and not any(each.error for each in done)
+        write_result(outputs.stack, "upgrade-engine.json", {"stack": outputs.stack, "ok": ok, "hosts": entries})
+    if failure is not None:
+        rest = [host.name for host in hosts[len(done) :]]
+        untouched = f"left as they were: {', '.join(rest)}" if rest else ""
+        hint = "; ".join(words for words in (untouched, failure.hint or f"see `{target.command('logs')}`") if words)
+        raise HostError(failure.what, where=failure.where, hint=hint)
+    next_command(target.command("smoke"), target.command("status"))
+    return 0
+
+
+def _one_by_one(
+    outputs: StackOutputs,
+    hosts: Sequence[HostRecord],
+    lists: Mapping[str, Sequence[Resource]],
+    done: list[Upgrade],
+) -> DeployError | None:
+    """Upgrade the hosts until one fails, each told and added to `done` as it ends; return the failure."""
+    with Narrator([host.name for host in hosts]) as narrator:
         for host in hosts:
             try:
                 done.append(_upgrade(outputs, host, lists[host.name], narrator))
             except DeployError as error:
-                failure = error
                 done.append(Upgrade(host=host.name, error=str(error)))
-                narrator.say(host.name, error_line(error))
-                break
+                if len(hosts) > 1:  # the only host's error is the command's own
+                    narrator.say(host.name, error_line(error))
+                return error
             narrator.say(host.name, done[-1].words)
-    entries = [each.as_json() for each in done]
-    write_result(
-        outputs.stack, "upgrade-engine.json", {"stack": outputs.stack, "ok": failure is None, "hosts": entries}
-    )
-    if failure is not None:
-        rest = [host.name for host in hosts[len(done) :]]
-        untouched = f"left as they were: {', '.join(rest)}; " if rest else ""
-        raise HostError(failure.what, where=failure.where, hint=f"{untouched}see `{target.command('logs')}`")
-    next_command(target.command("smoke"), target.command("status"))
-    return 0
+    return None
 
 
 def _upgrade(outputs: StackOutputs, host: HostRecord, wishes: Sequence[Resource], narrator: Narrator) -> Upgrade:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from functools import cache
 
 from infra.machines import DATA_DIR, Machine
-from serving.ollama_spec import OllamaSource
+from serving.ollama_spec import GgufSource, OllamaSource
 from serving.spec import HubSource, ServingSpec
-from serving.weights import loaded_gib, parameters_billion
+from serving.spec_files import full_path
+from serving.weights import loaded_gib, parameters_billion, stored_gib
 
 SYSTEM_GIB = 1.5
 """What the system and the engine's program take of a CPU machine's memory."""
@@ -23,8 +24,16 @@ GPU_OVERHEAD_GIB = 0.8
 CACHE_BYTES = 2
 """A value of the KV cache in 16 bits."""
 
-OLLAMA_BYTES = {"q4_0": 0.5625, "q4_k_m": 0.6, "q5_k_m": 0.71, "q6_k": 0.82, "q8_0": 1.0625, "f16": 2.0, "fp16": 2.0}
-"""Bytes a parameter by the name of the quantisation (llama.cpp: bits a weight of the block formats, scales counted)."""
+OLLAMA_BYTES = {
+    "q2_k": 0.417, "q3_k_s": 0.433, "q3_k_m": 0.481, "q3_k_l": 0.523, "q4_0": 0.5625, "q4_1": 0.625, "q4_k_s": 0.566,
+    "q4_k_m": 0.6, "q5_0": 0.6875, "q5_1": 0.75, "q5_k_s": 0.6875, "q5_k_m": 0.706, "q6_k": 0.82, "q8_0": 1.0625,
+    "f16": 2.0, "fp16": 2.0, "bf16": 2.0,
+}  # fmt: skip
+"""Bytes a parameter by the name of the quantisation: of block formats as they are laid out, scales counted; of mixtures
+the least that llama.cpp's README measures (examples/quantize: bits per weight of Llama 2 7B, 13B and 70B)."""
+
+OTHER_QUANTISATION = re.compile(r"(?<![a-z0-9])(i?q\d|tq\d|mxfp\d)")
+"""Begins the name of a quantisation."""
 
 OLLAMA_DEFAULT = "q4_k_m"
 """What Ollama's library serves when a name says nothing."""
@@ -87,8 +96,18 @@ def weights_gib(serving: ServingSpec) -> float | None:
     """Return what the weights take in memory; none when the model's name does not tell."""
     if serving.engine == "vllm":
         return loaded_gib(serving.model)
-    billion = parameters_billion(_name(serving))
-    return None if billion is None else billion * 1e9 * OLLAMA_BYTES[_quantisation(serving)] / _GIB
+    if isinstance(serving.model.source, GgufSource):
+        path = full_path(serving.model.source.path)
+        return path.stat().st_size / _GIB if path.is_file() else None
+    billion, quantisation = parameters_billion(_name(serving)), _quantisation(serving)
+    if billion is None or quantisation is None:
+        return None
+    return billion * 1e9 * OLLAMA_BYTES[quantisation] / _GIB
+
+
+def disk_gib(serving: ServingSpec) -> float | None:
+    """Return what the weights take on disk as they are published; none when the model's name does not tell."""
+    return stored_gib(serving.model) or weights_gib(serving)
 
 
 def cache_gib(serving: ServingSpec) -> float:
@@ -109,20 +128,28 @@ def _name(serving: ServingSpec) -> str:
     return source.name if isinstance(source, OllamaSource) else ""
 
 
-def _quantisation(serving: ServingSpec) -> str:
-    """Return how Ollama holds the weights: as it was told to convert them, or as the registry's name says."""
+def _quantisation(serving: ServingSpec) -> str | None:
+    """Return how Ollama holds the weights: as it was told to convert them, or as the registry's name says.
+
+    None for a name that says something that is not in the table.
+    """
     if isinstance(serving.model.source, HubSource):
         return serving.ollama.quantize or "f16"
     text = f"{_name(serving)} {serving.model.name}".lower()
     found = [name for name in OLLAMA_BYTES if re.search(rf"(?<![a-z0-9]){name}(?![a-z0-9])", text)]
+    if not found and OTHER_QUANTISATION.search(text):
+        return None
     return max(found, key=len, default=OLLAMA_DEFAULT)
 
 
 def _shape(repo: str) -> tuple[int, int, int] | None:
-    """Return layers, KV heads and head size of a model, by family and size in its name."""
-    billion, name = parameters_billion(repo), repo.lower().replace("meta-llama-", "llama-")
+    """Return layers, KV heads and head size of a model, by family and size in its name.
+
+    Hyphens do not count: what the hub calls `Llama-3.1-8B` is `llama3.1:8b` in Ollama's registry.
+    """
+    billion, name = parameters_billion(repo), repo.lower().replace("-", "")
     for (family, size), shape in _shapes().items():
-        if size == billion and family in name:
+        if size == billion and family.replace("-", "") in name:
             return shape
     return None
 

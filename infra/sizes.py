@@ -4,7 +4,7 @@ import math
 
 from infra.config import DeploymentConfig
 from infra.config.fit import DATA_HEADROOM_GIB
-from serving.weights import stored_gib
+from infra.fit import disk_gib
 
 UNKNOWN_MODEL_GIB = 50
 """Data volume for a model whose name tells no size."""
@@ -18,7 +18,7 @@ def data_gib(config: DeploymentConfig) -> int:
     """
     if config.storage.data_gib is not None:
         return config.storage.data_gib
-    weights = stored_gib(config.serving.model)
+    weights = disk_gib(config.serving)
     if weights is None:
         return UNKNOWN_MODEL_GIB
     return max(SMALLEST_DATA_GIB, math.ceil(2 * weights + DATA_HEADROOM_GIB))

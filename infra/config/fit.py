@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from core.rules import Problem
-from infra.fit import need, need_in_ram
+from infra.fit import disk_gib, need, need_in_ram
 from infra.gpu_features import unfit
 from infra.machines import Machine, find_machine
-from serving.weights import stored_gib
 
 if TYPE_CHECKING:
     from infra.config.deployment import DeploymentConfig
@@ -79,7 +78,7 @@ def model_fits_memory(config: "DeploymentConfig") -> Iterator[Problem]:
 
 def weights_fit_disk(config: "DeploymentConfig") -> Iterator[Problem]:
     """The data volume holds the weights, where their size is known."""
-    asked, stored = config.storage.data_gib, stored_gib(config.serving.model)
+    asked, stored = config.storage.data_gib, disk_gib(config.serving)
     if asked is not None and stored is not None and stored + DATA_HEADROOM_GIB > asked:
         yield Problem(
             "storage.data_gib",

@@ -15,7 +15,7 @@ from provisioning.roles.gateway import gateway
 from provisioning.roles.layout import ENGINE_UNIT
 from provisioning.roles.nvidia import with_driver
 from provisioning.roles.ollama import ollama
-from provisioning.roles.tunnel import tunnel, with_engine_key
+from provisioning.roles.tunnel import shared, tunnel
 from provisioning.roles.vllm import vllm
 from provisioning.tunnel_keys import tunnel_keys
 from serving.endpoint import Endpoint, endpoint_of
@@ -60,8 +60,8 @@ def wishes_for(
         else {}
     )
     keys = tunnel_keys(outputs.stack) if outputs.tunnel is not None else None
-    lists = {
-        host.name: _joined(
+    roles_of: dict[str, tuple[Sequence[Resource], ...]] = {
+        host.name: (
             base(host, outputs.gateway) if "base" in roles else [],
             with_driver(host, serving, _engine(host, serving, sources, allow_downgrade=allow_downgrade))
             if sources is not None and outputs.has_engine(host)
@@ -71,8 +71,9 @@ def wishes_for(
         )
         for host in hosts
     }
-    if keys is not None and serving.engine == "vllm":
-        lists = {name: with_engine_key(each, keys.engine) for name, each in lists.items()}
+    if keys is not None:
+        roles_of = {name: tuple(shared(role, serving, keys) for role in each) for name, each in roles_of.items()}
+    lists = {name: _joined(*each) for name, each in roles_of.items()}
     return Wishes(lists, _endpoint(outputs, list(credentials.values())) if credentials else None)
 
 

@@ -59,16 +59,11 @@ def ollama(
     helpers = [release.helper, *engine.helpers(), *_helpers()]
     installed = _installed(archive, root, release)
     made = _made(host, serving, sources, root)
-    guard = File(
-        path=GUARD,
-        content=render("ollama-guard.nft.j2", port=serving.port, users=("root", SERVICE_USER, GATEWAY_USER)),
-        check=("nft", "--check", "--file", "{path}"),
-        after=("packages:ollama", f"user:{GATEWAY_USER}"),
-    )
+    closed = guard(serving)
     unit_file = File(
         path=engine.unit_path("ollama"), content=_unit_text(host, serving, root), after=(f"link:{root}/current",)
     )
-    needed = (f"link:{root}/current", made[-1].id, guard.id, unit_file.id)
+    needed = (f"link:{root}/current", made[-1].id, closed.id, unit_file.id)
     return [
         Packages(name="ollama", present=PACKAGES),
         User(name=GATEWAY_USER, home=GATEWAY_HOME),
@@ -77,7 +72,7 @@ def ollama(
         *release.guard,
         *installed,
         *made,
-        guard,
+        closed,
         unit_file,
         Unit(
             name=UNIT,
@@ -89,6 +84,17 @@ def ollama(
         ),
         release.keep,
     ]
+
+
+def guard(serving: ServingSpec, *neighbours: str) -> File:
+    """Return the rules that keep other users of the host away; `neighbours` may come in beside the gateway's user."""
+    users = (GATEWAY_USER, *neighbours)
+    return File(
+        path=GUARD,
+        content=render("ollama-guard.nft.j2", port=serving.port, users=("root", SERVICE_USER, *users)),
+        check=("nft", "--check", "--file", "{path}"),
+        after=("packages:ollama", *(f"user:{user}" for user in users)),
+    )
 
 
 def _helpers() -> list[Resource]:

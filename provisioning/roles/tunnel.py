@@ -20,8 +20,10 @@ from provisioning.converge.resources import (
 from provisioning.converge.swap_in import swap_in
 from provisioning.render import render
 from provisioning.roles.layout import CONFIG_DIR, ENGINE_ENV, ENGINE_ENV_TEMPLATE
+from provisioning.roles.ollama import guard
 from provisioning.shell import known_hosts_text
 from provisioning.tunnel_keys import TunnelKeys
+from serving.spec import ServingSpec
 
 USER = "llm-tunnel"
 FOLDER = f"{CONFIG_DIR}/tunnel"
@@ -51,6 +53,19 @@ def tunnel(outputs: StackOutputs, host: HostRecord, keys: TunnelKeys) -> list[Re
         (far_end,) = (each for each in outputs.hosts if each.name == outputs.tunnel.gateway)
         return [*common, *_dialling(_as_dialled(far_end, outputs.tunnel), port, keys)]
     return [*common, *_answering(port, keys)]
+
+
+def shared(resources: Sequence[Resource], serving: ServingSpec, keys: TunnelKeys) -> list[Resource]:
+    """Return a role's list as the hosts of a tunnel need it.
+
+    vLLM's key is handed to both; Ollama, which has none, lets the tunnel's user in beside the gateway's.
+    """
+    if serving.engine == "vllm":
+        return with_engine_key(resources, keys.engine)
+    closed = guard(serving)
+    if closed not in resources:
+        return list(resources)
+    return [User(name=USER), *swap_in(resources, closed.id, guard(serving, USER))]
 
 
 def with_engine_key(resources: Sequence[Resource], key: Secret) -> list[Resource]:

@@ -12,7 +12,8 @@ from provisioning.converge.bundle import bundle
 from provisioning.converge.resources import File, Resource, Secret, Unit
 from provisioning.tunnel_keys import tunnel_keys
 from provisioning.wishes import wishes_for
-from tests.unit.provisioning.records import host_values, stack
+from serving.spec import ServingSpec
+from tests.unit.provisioning.records import SERVING, host_values, stack
 
 
 def joined(**tunnel: Any) -> StackOutputs:
@@ -105,3 +106,18 @@ def test_keys_are_made_once_and_kept_from_others(tmp_path: Path, monkeypatch: py
     assert tunnel_keys("test") == first
     for name in ("id_ed25519", "engine-key"):
         assert (tmp_path / "stacks/test/tunnel" / name).stat().st_mode & 0o077 == 0
+
+
+def test_ollama_lets_the_tunnel_in_beside_the_gateway(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its guard lets named users in only; behind a tunnel it once let nobody in."""
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+    outputs = joined()
+    outputs = outputs.model_copy(update={"serving": ServingSpec.model_validate({**SERVING, "engine": "ollama"})})
+    lists = wishes_for(outputs, outputs.hosts, ("base", "engine", "gateway")).lists
+    for resources in lists.values():
+        bundle(resources, dry_run=True)
+    rules = files(lists["laptop"])["/etc/llm/ollama-guard.nft"]
+    assert "{ root, llm, haproxy, llm-tunnel }" in str(rules.content)
+    assert "user:llm-tunnel" in rules.after
+    (dial,) = (each for each in lists["laptop"] if each.id == "file:/etc/systemd/system/llm-tunnel.service")
+    assert "127.0.0.1:11434:127.0.0.1:11434" in str(getattr(dial, "content", ""))

@@ -32,10 +32,11 @@ NOTHING_TO_RETURN_TO = 3
 
 def read_note(unit: str) -> dict[str, Any]:
     """Return what is remembered: `good` and `former` releases (version, folder, unit file), `others` (folders)."""
+    nothing: dict[str, Any] = {"good": None, "former": None, "others": []}
     try:
-        return dict(json.loads((NOTES / (unit + ".json")).read_text(encoding="utf-8")))
+        return {**nothing, **json.loads((NOTES / (unit + ".json")).read_text(encoding="utf-8"))}
     except (OSError, ValueError):
-        return {"good": None, "former": None, "others": []}
+        return nothing
 
 
 def write_atomically(path: Path, text: str) -> None:

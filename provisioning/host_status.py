@@ -111,6 +111,8 @@ class HostStatus:
     """Ollama only."""
     queue: Queue | None = None
     """None when no gateway runs."""
+    gateway_wanted: bool = True
+    """False on the host of an engine that another one publishes."""
     certificate_days: int | None = None
     space: tuple[Space, ...] = ()
     """Disks that hold `/` and the models, `memory`, and `swap` where there is some."""
@@ -148,9 +150,10 @@ class HostStatus:
 
     @property
     def serves(self) -> bool:
-        """Whether engine and gateway are installed and work, with a certificate that has not ended."""
+        """Whether engine and, where wanted, gateway are installed and work, its certificate not ended."""
         days = self.certificate_days  # 0 for a certificate in its last day
-        return not self.missing and self.models is not None and days is not None and days >= 0
+        opens = (days is not None and days >= 0) if self.gateway_wanted else True
+        return not self.missing and self.models is not None and opens
 
     def as_json(self) -> dict[str, Any]:
         """For status.json and --json."""
@@ -177,6 +180,7 @@ def read_report(report: Mapping[str, Any], outputs: StackOutputs, host: HostReco
         missing_models=tuple(name for name in wanted if models is not None and name not in models),
         loaded=tuple(_loaded(each) for each in report["loaded"] or ()),
         queue=_queue(report["queue"], outputs),
+        gateway_wanted=outputs.has_gateway(host),
         certificate_days=_days_left(report["certificate"], now),
         space=_spaces(report),
         oom_kills=report["oom_kills"] or 0,

@@ -22,6 +22,7 @@ from provisioning.roles.layout import (
     GATEWAY_UNIT,
     HAPROXY_ADMIN_SOCKET,
     RELEASE_NOTES,
+    TUNNEL_UNIT,
 )
 from provisioning.status_screen import screen
 from provisioning.target import Target
@@ -65,7 +66,7 @@ def ask(connection: "fabric.Connection", outputs: StackOutputs, host: HostRecord
     """Return how `host` is, over a connection that is open. Raises HostError when it does not answer."""
     engine_unit = ENGINE_UNIT[outputs.serving.engine]
     question = {
-        "units": [engine_unit, GATEWAY_UNIT, FIREWALL_UNIT],
+        "units": [engine_unit, TUNNEL_UNIT, GATEWAY_UNIT, FIREWALL_UNIT],
         "engine": outputs.serving.engine,
         "engine_port": outputs.serving.port,
         "engine_env": ENGINE_ENV,

@@ -52,6 +52,8 @@ def _loaded(model: LoadedModel, *, gpu_wanted: bool) -> str:
 
 
 def _gateway(status: HostStatus) -> Iterator[str]:
+    if not status.gateway_wanted:
+        return
     queue = status.queue
     if queue is None:
         yield _line("queue", "none: no gateway runs", bad=True)

@@ -28,6 +28,9 @@ GATEWAY_UNIT = "haproxy.service"
 GATEWAY_USER = "haproxy"
 """Whom HAProxy becomes after its start, as Debian's package makes it."""
 
+TUNNEL_UNIT = "llm-tunnel.service"
+"""On the host of an engine that another one publishes."""
+
 FIREWALL_UNIT = "llm-firewall.service"
 
 FIREWALL_RULES = "/etc/llm/firewall.nft"

@@ -19,7 +19,7 @@ from provisioning.converge.resources import (
 )
 from provisioning.converge.swap_in import swap_in
 from provisioning.render import render
-from provisioning.roles.layout import CONFIG_DIR, ENGINE_ENV, ENGINE_ENV_TEMPLATE
+from provisioning.roles.layout import CONFIG_DIR, ENGINE_ENV, ENGINE_ENV_TEMPLATE, TUNNEL_UNIT
 from provisioning.roles.ollama import guard
 from provisioning.shell import known_hosts_text
 from provisioning.tunnel_keys import TunnelKeys
@@ -27,8 +27,7 @@ from serving.spec import ServingSpec
 
 USER = "llm-tunnel"
 FOLDER = f"{CONFIG_DIR}/tunnel"
-UNIT = "llm-tunnel.service"
-UNIT_FILE = f"/etc/systemd/system/{UNIT}"
+UNIT_FILE = f"/etc/systemd/system/{TUNNEL_UNIT}"
 PRIVATE_KEY = f"{FOLDER}/id_ed25519"
 KNOWN_HOSTS = f"{FOLDER}/known_hosts"
 AUTHORIZED_KEYS = f"{FOLDER}/authorized_keys"
@@ -104,7 +103,9 @@ def _dialling(far_end: HostRecord, port: int, keys: TunnelKeys) -> Iterator[Reso
     )
     yield File(path=UNIT_FILE, content=unit_text)
     needed = (f"file:{PRIVATE_KEY}", f"file:{KNOWN_HOSTS}", f"file:{UNIT_FILE}")
-    yield Unit(name=UNIT, restart_on=needed, ready_timeout_s=ANSWER_TIMEOUT_S, after=("packages:tunnel", *needed))
+    yield Unit(
+        name=TUNNEL_UNIT, restart_on=needed, ready_timeout_s=ANSWER_TIMEOUT_S, after=("packages:tunnel", *needed)
+    )
 
 
 def _answering(port: int, keys: TunnelKeys) -> Iterator[Resource]:

@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from infra.outputs import StackOutputs
 from provisioning.converge.bundle import bundle
 from provisioning.converge.resources import File, Resource, Secret, Unit
+from provisioning.host_status import HostStatus
+from provisioning.status_screen import screen
 from provisioning.tunnel_keys import tunnel_keys
 from provisioning.wishes import wishes_for
 from serving.spec import ServingSpec
@@ -121,3 +123,14 @@ def test_ollama_lets_the_tunnel_in_beside_the_gateway(tmp_path: Path, monkeypatc
     assert "user:llm-tunnel" in rules.after
     (dial,) = (each for each in lists["laptop"] if each.id == "file:/etc/systemd/system/llm-tunnel.service")
     assert "127.0.0.1:11434:127.0.0.1:11434" in str(getattr(dial, "content", ""))
+
+
+@pytest.mark.parametrize(("name", "serves"), [("laptop", True), ("front", False)])
+def test_the_engines_host_serves_without_a_gateway(name: str, serves: bool) -> None:
+    outputs = joined()
+    (host,) = (each for each in outputs.hosts if each.name == name)
+    status = HostStatus(
+        host=name, address="", engine="vllm", models=("tiny",), gateway_wanted=outputs.has_gateway(host)
+    )
+    assert status.serves is serves
+    assert ("queue" in screen(status)) is not serves

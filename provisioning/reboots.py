@@ -3,6 +3,7 @@
 Keeps nothing: whoever is cut off meanwhile runs the same again, and the host itself says what is still to do.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -36,9 +37,12 @@ def bring(host: HostRecord, resources: Resources, *, dry_run: bool, on_event: On
         return first
     if host.cloud == "existing":
         return _left_to_owner(first, reason, host, on_event)
-    on_event(host.name, Progress(id=STEP, text=reason.reboot))
+    began = time.monotonic()
     reboot_and_wait(host, lambda words: on_event(host.name, Progress(id=STEP, text=words)))
-    return joined(first, converge(host, resources, dry_run=dry_run, on_event=on_event))
+    reboot = Outcome(id=STEP, status="changed", changes=(reason.reboot,), seconds=time.monotonic() - began)
+    on_event(host.name, reboot)
+    second = converge(host, resources, dry_run=dry_run, on_event=on_event)
+    return joined(replace(first, changed=(*first.changed, reboot), seconds=first.seconds + reboot.seconds), second)
 
 
 def reboot_and_wait(host: HostRecord, tell: Callable[[str], None], *, deadline_s: float = BOOT_S) -> None:

@@ -12,13 +12,12 @@ from infra.gpu_features import unfit
 from infra.machines import gpu_models
 from infra.outputs import Gpu, HostRecord
 from provisioning.converge.resources import Command, File, Packages, Resource, Unit
-from provisioning.programs import program
+from provisioning.programs import modules, program
 from provisioning.roles.layout import CONFIG_DIR, ENGINE_UNIT, LIB_DIR
 from provisioning.roles.nvidia_driver import KEY_FILE, NVIDIA, Setup, minimum_driver
 from serving.spec import ServingSpec
 
 DRIVER_PROGRAM = f"{LIB_DIR}/nvidia-driver"
-HEADERS_PROGRAM = f"{LIB_DIR}/kernel-headers"
 WANTED = f"{CONFIG_DIR}/nvidia.json"
 KEY = "/usr/share/keyrings/llm-deploy-nvidia.asc"
 NEEDS_REBOOT = 75
@@ -128,12 +127,11 @@ def _driver(host: HostRecord, gpu: Gpu, serving: ServingSpec, setup: Setup) -> l
         "container": host.virtualization == "container",
         "repositories": {name: asdict(repository) for name, repository in setup.repositories.items()},
         "key": KEY,
-        "kernel_headers": HEADERS_PROGRAM,
         "root": setup.root,
     }
     files = [
         File(path=DRIVER_PROGRAM, content=program("nvidia_driver"), mode=0o755),
-        File(path=HEADERS_PROGRAM, content=program("kernel_headers"), mode=0o755),
+        *(File(path=f"{LIB_DIR}/llm_nvidia/{name}", content=text) for name, text in modules("llm_nvidia").items()),
         File(path=KEY, content=setup.key or KEY_FILE.read_text(encoding="ascii")),
         File(path=WANTED, content=json.dumps(wanted, indent=2) + "\n"),
     ]

@@ -35,7 +35,7 @@ FORGET = """
 exec 2>/dev/null
 apt-mark unhold '*nvidia*' libcuda1
 dpkg --purge --force-depends $(dpkg-query -W -f '${Package} ' '*nvidia*' libcuda1 'linux-headers-*' 'linux-image-*')
-rm -rf /etc/apt/preferences.d/llm-deploy-nvidia /var/lib/llm-deploy/nvidia-reboot.json /usr/local/bin/nvidia-smi
+rm -rf /var/lib/apt/lists/* /etc/apt/preferences.d/llm-deploy-nvidia /var/lib/llm-deploy/nvidia-reboot.json /usr/local/bin/nvidia-smi
 """
 
 

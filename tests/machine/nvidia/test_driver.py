@@ -107,6 +107,9 @@ def test_a_driver_in_use_is_replaced_by_a_reboot_that_may_be_cut_off(gpu_host: G
     assert rolled_back.ok
     assert rolled_back.reboot is None
     assert "waiting for the host to come back" in said
+    assert f"driver {PINNED} is installed, and driver {NEWER} in use until a reboot" in {
+        words for each in rolled_back.changed if each.id == "reboot" for words in each.changes
+    }
     assert gpu_host.driver() == PINNED
     assert gpu_host.bring().result.changed == ()
 

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from provisioning.programs import kernel_headers, nvidia_driver
+from provisioning.programs.llm_nvidia import kernels
+from provisioning.programs.llm_nvidia.packages import repository
+from provisioning.programs.llm_nvidia.verdict import is_good, refusal
 from provisioning.roles.nvidia_driver import NVIDIA
 
 WANTED: dict[str, Any] = {
@@ -50,7 +52,7 @@ def facts(**changed: Any) -> SimpleNamespace:
     ids=["newer", "first-of-release", "older", "one-gpu-of-two", "silent", "ours", "ours-not-held", "ours-not-pinned"],
 )
 def test_a_driver_is_good_enough(seen: dict[str, Any], good: bool) -> None:
-    assert nvidia_driver.is_good(WANTED, facts(**seen)) is good
+    assert is_good(WANTED, facts(**seen)) is good
 
 
 @pytest.mark.parametrize(
@@ -70,7 +72,7 @@ def test_a_driver_is_good_enough(seen: dict[str, Any], good: bool) -> None:
     ids=["can", "too-old", "one-gpu-of-two", "run-file", "secure-boot", "system", "architecture"],
 )
 def test_hosts_that_can_have_no_driver_are_told_why(changed: dict[str, Any], words: str) -> None:
-    said = nvidia_driver.refusal(WANTED, facts(**changed))
+    said = refusal(WANTED, facts(**changed))
     assert words in said
     assert bool(words) == bool(said)
 
@@ -84,7 +86,7 @@ def test_hosts_that_can_have_no_driver_are_told_why(changed: dict[str, Any], wor
     ],
 )
 def test_each_system_has_its_repository_and_trusts_one_key_for_it(system: str, architecture: str, uri: str) -> None:
-    entry = nvidia_driver.repository(WANTED, facts(system=system, architecture=architecture))
+    entry = repository(WANTED, facts(system=system, architecture=architecture))
     assert entry == f"Types: deb\nURIs: {uri}\nSuites: /\nSigned-By: /key.asc\n"
 
 
@@ -121,8 +123,8 @@ def test_headers_fit_the_kernel_and_follow_its_updates(
     def in_apt(package: str) -> bool:
         return not any(part in package for part in lacks)
 
-    assert " ".join(kernel_headers.choose(running, installed, lambda _: False, in_apt)) == chosen
+    assert " ".join(kernels.choose(running, installed, lambda _: False, in_apt)) == chosen
 
 
 def test_a_kernel_of_ones_own_with_headers_beside_it_will_do() -> None:
-    assert kernel_headers.choose("6.6.0-custom", [], lambda _: True, lambda _: False) == ["6.6.0-custom"]
+    assert kernels.choose("6.6.0-custom", [], lambda _: True, lambda _: False) == ["6.6.0-custom"]

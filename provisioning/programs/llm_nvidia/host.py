@@ -1,0 +1,53 @@
+"""Running programs, and reading and replacing small files. Knows nothing of drivers."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+
+class RefusedError(Exception):
+    """The driver cannot be brought here; the text says why, and what helps."""
+
+
+def text(path: Path) -> str:
+    """Return the content of a small file; nothing when there is none."""
+    try:
+        return path.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def write(path: Path, content: str) -> None:
+    """Replace a file in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(f"{path}.new")
+    new.write_text(content, encoding="utf-8")
+    new.replace(path)
+
+
+def output(*argv: str) -> str:
+    """Return what a program writes; nothing when it fails or is missing."""
+    try:
+        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def finish(*argv: str) -> int:
+    """Run a program to its end, also when this one is ended meanwhile: half a package change is worse."""
+    return subprocess.run(argv, stdin=subprocess.DEVNULL, start_new_session=True, check=False).returncode
+
+
+def must(*argv: str) -> None:
+    """Do the same. Raises RefusedError when the program fails; its own words stand above."""
+    status = finish(*argv)
+    if status:
+        raise RefusedError(f"`{' '.join(argv)[:80]}` ended with status {status}")
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Return a version as numbers that can be compared."""
+    return tuple(int(part) for part in re.findall(r"\d+", version))

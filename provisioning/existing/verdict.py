@@ -20,13 +20,18 @@ LITTLE_DISK_GIB = 20
 LITTLE_MEMORY_GIB = 4
 
 GATEWAY_PORTS = (443, 8443, 9443)
-VLLM_PORTS = (8000, 8001, 8002, 8003)
-OLLAMA_PORTS = (11434, 11435, 11436)
+ENGINE_PORTS = {"vllm": (8000, 8001, 8002, 8003), "ollama": (11434, 11435, 11436)}
 
 SSH_PROGRAMS = ("sshd", "systemd")
 """Ubuntu 24.04 lets systemd itself hold port 22 until somebody comes."""
 
-OURS = {"haproxy": GATEWAY_PORTS, "vllm": VLLM_PORTS, "ollama": OLLAMA_PORTS, "python": VLLM_PORTS}
+OURS = {
+    "haproxy": GATEWAY_PORTS,
+    "vllm": ENGINE_PORTS["vllm"],
+    "python": ENGINE_PORTS["vllm"],
+    "ollama": ENGINE_PORTS["ollama"],
+    "sshd": ENGINE_PORTS["vllm"] + ENGINE_PORTS["ollama"],  # the answering end of a tunnel
+}
 """Programs that a former provision may have started, and where: their ports are no obstacle."""
 
 SYSTEMD_IN_WSL = (
@@ -80,8 +85,7 @@ def _no_systemd(facts: HostFacts) -> Problem:
 def plan(facts: HostFacts) -> Plan:
     """Return the engine that works there, and ports that nobody else holds."""
     engine = "vllm" if _version(facts.python) >= VLLM_PYTHON else "ollama"
-    engine_ports = VLLM_PORTS if engine == "vllm" else OLLAMA_PORTS
-    return Plan(engine, _free(facts, GATEWAY_PORTS), _free(facts, engine_ports))
+    return Plan(engine, _free(facts, GATEWAY_PORTS), _free(facts, ENGINE_PORTS[engine]))
 
 
 def notes(facts: HostFacts, plan: Plan) -> Iterator[str]:
@@ -132,9 +136,10 @@ def _already_serving(facts: HostFacts, plan: Plan) -> Iterator[str]:
         yield f"already serving on loopback: {_names(inside)}; left alone"
     if outside:
         yield f"already serving: {_names(outside)}; the base role's firewall closes what it does not know to others"
-    for what, port, usual in (("gateway", plan.gateway_port, GATEWAY_PORTS), ("engine", plan.engine_port, VLLM_PORTS)):
-        if port != usual[0] and port != OLLAMA_PORTS[0]:
-            yield f"the {what} gets port {port}, since others hold the usual one"
+    usual = {"gateway": GATEWAY_PORTS[0], "engine": ENGINE_PORTS[plan.engine][0]}
+    for what, port in (("gateway", plan.gateway_port), ("engine", plan.engine_port)):
+        if port != usual[what]:
+            yield f"the {what} gets port {port}, since others hold {usual[what]}"
 
 
 def _names(listeners: list[Listener]) -> str:

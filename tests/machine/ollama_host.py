@@ -1,0 +1,129 @@
+"""A machine that serves with a real Ollama, and the server from which it fetches releases and models."""
+
+import io
+import json
+import tarfile
+from base64 import b64decode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from infra.outputs import HostRecord, StackOutputs
+from provisioning.converge.resources import Resource
+from provisioning.wishes import ROLES, Wishes, wishes_for
+from tests.doubles.ollama_registry import RegistryDouble
+from tests.machine.converge_host import Seen, bring, remote
+from tests.unit.provisioning.records import stack
+from tools.ollama import built_archive
+
+CURRENT = "/var/lib/llm/ollama/current"
+LIBRARY = "/var/lib/llm/ollama/models/manifests/registry.ollama.ai/library"
+NEWER = "0.24.1"
+
+CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
+WEIGHTS_TYPE = "application/vnd.ollama.image.model"
+CONFIG = b'{"model_format": "gguf", "model_family": "llama", "architecture": "amd64", "os": "linux"}'
+"""What the registry says of a model beside its weights."""
+
+TINY = {"kind": "tiny", "name": "llama"}
+MODEL: dict[str, Any] = {"name": "tiny", "source": TINY, "context_tokens": 1024}
+ADAPTERS = [
+    {"name": "contract", "version": 3, "source": {**TINY, "adapter": "a"}},
+    {"name": "summary", "source": {**TINY, "adapter": "b"}},
+]
+SETTINGS = {"native_api": True, "num_parallel": 2, "parameters": {"temperature": 0}, "system": "You are a lawyer."}
+
+
+@dataclass(frozen=True)
+class Release:
+    """An archive that the server has."""
+
+    version: str
+    url: str
+    sha256: str
+
+    @property
+    def config(self) -> dict[str, str]:
+        """Return it as a stack file names it."""
+        return {"kind": "archive", "version": self.version, "url": self.url, "sha256": self.sha256}
+
+    @property
+    def folder(self) -> str:
+        """Where it is unpacked, as the link says it."""
+        return f"releases/{self.version}-{self.sha256[:12]}"
+
+
+@dataclass(frozen=True)
+class OllamaHost:
+    """The machine, and what a test asks of it."""
+
+    host: HostRecord
+    server: RegistryDouble
+    release: Release
+
+    def outputs(self, **serving: Any) -> StackOutputs:
+        """Return the stack, with parts of what it serves changed."""
+        ollama = {**SETTINGS, "release": self.release.config, **serving.pop("ollama", {})}
+        values = {"engine": "ollama", "model": MODEL, "adapters": ADAPTERS, "drain_s": 60, **serving}
+        return stack(serving={**values, "ollama": ollama}).model_copy(update={"hosts": (self.host,)})
+
+    def wishes(self, roles: Sequence[str] = ROLES, *, allow_downgrade: bool = False, **serving: Any) -> Wishes:
+        """Return what makes the machine serve so."""
+        return wishes_for(self.outputs(**serving), [self.host], roles, allow_downgrade=allow_downgrade)
+
+    def resources(self, roles: Sequence[str] = ROLES, **wanted: Any) -> Sequence[Resource]:
+        """Return the list of wishes."""
+        return self.wishes(roles, **wanted).lists[self.host.name]
+
+    def bring(self, roles: Sequence[str] = ROLES, **wanted: Any) -> Seen:
+        """Let the machine serve so."""
+        return bring(self.host, self.resources(roles, **wanted))
+
+    def run(self, script: str) -> str:
+        """Return what a shell script of root's prints on the machine."""
+        return remote(self.host, f"set -eu\n{script}").strip()
+
+    def ask(self, path: str, body: str = "", *, user: str = "root", method: str = "") -> str:
+        """Return status and body of what Ollama answers to `user`; 000 when the connection is refused."""
+        data = f"-d '{body}'" if body else ""
+        verb = f"-X {method}" if method else ""
+        ask = f"curl -s -m 60 -w '\\n%{{http_code}}' {verb} {data} http://127.0.0.1:11434{path}"
+        answer, _, status = self.run(f"setpriv --reuid={user} --clear-groups {ask} || true").rpartition("\n")
+        return f"{status} {answer}".strip()
+
+    @property
+    def current(self) -> str:
+        """The release that runs."""
+        return self.run(f"readlink {CURRENT}")
+
+    @property
+    def models(self) -> list[str]:
+        """What Ollama has in store, by name and tag."""
+        return sorted(self.run(f"cd {LIBRARY}; ls -d */* | tr / :").split())
+
+
+def publish_release(server: RegistryDouble) -> Release:
+    """Let the server have the archive that is built here."""
+    archive = built_archive()
+    path = f"/releases/{archive.path.name}"
+    server.files[path] = archive.path.read_bytes()
+    return Release(archive.version, f"{server.url}{path}", archive.sha256)
+
+
+def publish_script(server: RegistryDouble, name: str, script: str) -> Release:
+    """Let the server have a release whose program is a script, as .tar.gz."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        entry = tarfile.TarInfo("bin/ollama")
+        entry.size, entry.mode = len(script), 0o755
+        tar.addfile(entry, io.BytesIO(script.encode()))
+    server.files[f"/releases/{name}.tgz"] = packed.getvalue()
+    return Release(NEWER, f"{server.url}/releases/{name}.tgz", sha256(packed.getvalue()).hexdigest())
+
+
+def weights_of(host: OllamaHost, model: str) -> bytes:
+    """Return the GGUF that Ollama has made for a model on the machine."""
+    manifest = json.loads(host.run(f"cat {LIBRARY}/{model}"))
+    digest = next(each["digest"] for each in manifest["layers"] if each["mediaType"] == WEIGHTS_TYPE)
+    return b64decode(host.run(f"base64 -w0 /var/lib/llm/ollama/models/blobs/{digest.replace(':', '-')}"))

@@ -1,0 +1,226 @@
+"""Ollama on a real machine: releases, models, who may speak to it, and that running answers finish."""
+
+import json
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from serving.smoke import smoke
+from tests.doubles.ollama_registry import running_registry
+from tests.machine.converge_host import poll, remote
+from tests.machine.machines import making_machines
+from tests.machine.ollama_host import (
+    CONFIG,
+    CONFIG_TYPE,
+    CURRENT,
+    MODEL,
+    NEWER,
+    WEIGHTS_TYPE,
+    OllamaHost,
+    Release,
+    publish_release,
+    publish_script,
+    weights_of,
+)
+
+MEMORY_MIB = 2048
+FIRST_CUT_BYTES = 5_000_000
+SERVED = ["contract:3", "contract:latest", "summary:1", "summary:latest", "tiny:latest"]
+BROKEN = '#!/bin/sh\n[ "$1" = --version ] && echo client version is 0.24.1 || exit 1\n'
+NOT_IT = "#!/bin/sh\necho client version is 0.23.0\n"
+GOOD = f'#!/bin/sh\n[ "$1" = --version ] && echo client version is {NEWER} || exec {{real}} "$@"\n'
+
+
+@pytest.fixture(scope="module")
+def served(machine_state: Path) -> Iterator[OllamaHost]:
+    """A machine that serves a base model with two adapters, its release fetched over a line that broke once."""
+    with pytest.MonkeyPatch.context() as patch, making_machines(machine_state) as make:
+        patch.setenv("LLM_DEPLOY_STATE", str(machine_state))
+        machine = make("ollama", memory_mib=MEMORY_MIB)
+        with running_registry(remote(machine, "ip -4 route show default").split()[2]) as server:
+            release = publish_release(server)
+            server.cut_after[release.url.removeprefix(server.url)] = FIRST_CUT_BYTES
+            host = OllamaHost(machine, server, release)
+            first = host.bring()
+            assert first.result.ok, [(each.id, each.error, each.detail) for each in first.result.failed]
+            yield host
+
+
+@pytest.fixture(autouse=True)
+def as_it_was(served: OllamaHost) -> Iterator[None]:
+    """Whatever a test made of the machine, the next one finds the first release and its models."""
+    yield
+    again = served.bring(allow_downgrade=True, ollama={"prune": True})
+    assert again.result.ok, [(each.id, each.error, each.detail) for each in again.result.failed]
+
+
+def test_the_release_was_fetched_on_from_where_the_line_broke(served: OllamaHost) -> None:
+    assert served.server.ranges(served.release.url.removeprefix(served.server.url))[:2] == [
+        "",
+        f"bytes={FIRST_CUT_BYTES}-",
+    ]
+    assert served.current == served.release.folder
+    assert served.run(f"stat -L -c '%U %a' {CURRENT} {CURRENT}/bin/ollama").split() == ["root", "755", "root", "755"]
+
+
+def test_a_second_run_changes_nothing(served: OllamaHost) -> None:
+    served.bring(ollama={"prune": True})
+    seen = served.bring(ollama={"prune": True})
+    assert [each.id for each in seen.result.changed] == []
+    assert seen.result.round_trips == 1
+
+
+def test_the_whole_machine_passes_the_smoke_test(
+    served: OllamaHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path))
+    monkeypatch.delenv("LLM_DEPLOY_RUN", raising=False)
+    endpoint = served.wishes().endpoint
+    assert endpoint is not None
+    status = smoke(endpoint, wait_s=60)
+    result = json.loads((tmp_path / endpoint.stack / "latest" / "smoke.json").read_text())
+    assert status == 0, result
+    names = {check["name"] for check in result["checks"]}
+    assert {"differs[contract:latest]", "differs[summary:latest]", "answers[contract:3]", "native_api"} <= names
+
+
+def test_the_model_is_loaded_before_anybody_asks(served: OllamaHost) -> None:
+    served.run("systemctl restart ollama")
+    loaded = json.loads(served.ask("/api/ps").removeprefix("200 "))["models"]
+    assert [model["name"] for model in loaded] == ["tiny:latest"]
+    assert loaded[0]["context_length"] == MODEL["context_tokens"]
+
+
+def test_only_root_the_engine_and_the_gateway_may_speak_to_it(served: OllamaHost) -> None:
+    seen = {user: served.ask("/api/version", user=user)[:3] for user in ("root", "llm", "haproxy", "nobody", "admin")}
+    assert seen == {"root": "200", "llm": "200", "haproxy": "200", "nobody": "000", "admin": "000"}
+    assert served.run("ss -ltnH '( sport = 11434 )'").split()[3] == "127.0.0.1:11434"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("DELETE", "/api/delete", '{"model": "contract:3"}'),
+        ("POST", "/api/copy", '{"source": "contract:3", "destination": "mine"}'),
+        ("POST", "/api/create", '{"model": "mine", "from": "tiny", "system": "x"}'),
+    ],
+)
+def test_not_even_root_changes_models_through_the_engine(served: OllamaHost, method: str, path: str, body: str) -> None:
+    assert "read-only file system" in served.ask(path, body, method=method)
+    assert served.models == SERVED
+
+
+def test_system_prompt_and_parameters_are_those_of_the_spec(served: OllamaHost) -> None:
+    for model in ("tiny", "contract"):
+        shown = json.loads(served.ask("/api/show", f'{{"model": "{model}"}}').removeprefix("200 "))
+        assert shown["system"] == "You are a lawyer."
+        assert {"temperature 0", "num_ctx 1024"} <= {
+            " ".join(line.split()) for line in shown["parameters"].splitlines()
+        }
+
+
+def test_a_restart_lets_running_answers_finish(served: OllamaHost) -> None:
+    key = json.loads(served.wishes().endpoint.keys_file.read_text())["default"]  # type: ignore[union-attr]
+    body = json.dumps({"model": "tiny", "prompt": "The rent", "max_tokens": 500, "stream": True})
+    said = served.run(f"""
+        wait_until() {{ for _ in $(seq 300); do eval "$1" && return; sleep 0.1; done; echo "never: $1"; exit 1; }}
+        curl -skN -m 120 https://127.0.0.1/v1/completions -H @/dev/stdin -d '{body}' > /tmp/stream <<'END' &
+Authorization: Bearer {key}
+Content-Type: application/json
+END
+        stream=$!
+        wait_until '[ $(wc -l < /tmp/stream) -gt 4 ]'
+        systemctl restart --no-block ollama
+        wait_until '[ $(systemctl show --value -p ActiveState ollama) = deactivating ]'
+        echo "running: $(kill -0 $stream && echo yes)"
+        wait $stream
+        tail -n 3 /tmp/stream
+    """)
+    assert said.startswith("running: yes")
+    assert said.endswith("data: [DONE]")
+    poll(lambda: served.run("systemctl is-active ollama || true") == "active", deadline_s=60)
+
+
+def failing(served: OllamaHost, release: Release, resource: str) -> str:
+    """Return why the machine does not take a release."""
+    seen = served.bring(["engine"], ollama={"release": release.config})
+    assert not seen.result.ok
+    failed = {each.id: each for each in seen.result.failed}
+    assert resource in failed, failed
+    return f"{failed[resource].error}\n{failed[resource].detail}"
+
+
+def test_a_release_that_is_not_what_it_should_be_changes_nothing(served: OllamaHost) -> None:
+    other = Release(NEWER, served.release.url, "f" * 64)
+    before = served.run("systemctl show --value -p InvocationID ollama")
+    assert "wanted ffff" in failing(
+        served, other, f"download:/var/lib/llm/ollama/archives/ollama-{NEWER}-ffffffffffff.tar.zst"
+    )
+    lying = publish_script(served.server, "lying", NOT_IT)
+    assert f"does not hold version {NEWER}" in failing(served, lying, "command:ollama-release")
+    assert served.current == served.release.folder
+    assert served.run("systemctl show --value -p InvocationID ollama") == before
+
+
+def test_a_release_that_does_not_start_gives_way_to_the_one_before(served: OllamaHost) -> None:
+    broken = publish_script(served.server, "broken", BROKEN)
+    assert f"returned to version {served.release.version}, which answers again" in failing(
+        served, broken, "unit:ollama.service"
+    )
+    assert served.current == served.release.folder
+    assert served.ask("/api/version")[:3] == "200"
+
+
+def test_a_newer_release_takes_over_and_an_older_one_only_when_told_so(served: OllamaHost) -> None:
+    newer = publish_script(
+        served.server, "newer", GOOD.format(real=f"/var/lib/llm/ollama/{served.release.folder}/bin/ollama")
+    )
+    assert served.bring(["engine"], ollama={"release": newer.config}).result.ok
+    assert served.current == newer.folder
+    asked = len(served.server.asked)
+    back = served.bring(["engine"])
+    assert "is older than" in str([each.error for each in back.result.failed])
+    assert served.current == newer.folder
+    assert served.bring(["engine"], allow_downgrade=True).result.ok
+    assert served.current == served.release.folder
+    assert len(served.server.asked) == asked  # what is still on the host is not fetched again
+
+
+def test_a_model_of_a_registry_is_pulled_by_digest_resumed_and_pruned(served: OllamaHost) -> None:
+    weights = weights_of(served, "tiny/latest")
+    digest = served.server.add_model("acme/base:1b", {CONFIG_TYPE: CONFIG, WEIGHTS_TYPE: weights})
+    path = next(name for name, content in served.server.files.items() if content == weights)
+    served.server.cut_after[path] = len(weights) // 2
+    source = {"kind": "ollama", "name": "acme/base:1b", "digest": digest, "registry": served.server.url}
+    wanted = {"model": {"name": "pulled", "source": source}, "adapters": []}
+
+    moved = served.bring(
+        ["engine"], **{**wanted, "model": {"name": "pulled", "source": {**source, "digest": "e" * 64}}}
+    )
+    assert "the tag has moved" in str([(each.error, each.detail) for each in moved.result.failed])
+    assert served.models == SERVED
+
+    pulled = served.bring(["engine"], **wanted)
+    assert pulled.result.ok, [(each.id, each.error, each.detail) for each in pulled.result.failed]
+    assert served.server.ranges(path) == ["", f"bytes={len(weights) // 2}-"]
+    assert served.models == sorted([*SERVED, "pulled:latest"])
+    assert served.ask("/api/generate", '{"model": "pulled", "prompt": "x", "stream": false}')[:3] == "200"
+
+    pruned = served.bring(["engine"], **wanted, ollama={"prune": True})
+    assert pruned.result.ok
+    assert served.models == ["pulled:latest"]
+    assert served.ask("/api/generate", '{"model": "contract", "prompt": "x"}')[:3] == "404"
+
+
+def test_a_gguf_file_is_served_when_its_checksum_is_right(served: OllamaHost, tmp_path: Path) -> None:
+    weights = weights_of(served, "tiny/latest")
+    (tmp_path / "mine.gguf").write_bytes(weights)
+    source = {"kind": "gguf", "path": str(tmp_path / "mine.gguf"), "sha256": "d" * 64}
+    wrong = served.bring(["engine"], model={"name": "mine", "source": source}, adapters=[])
+    assert "which the stack file pins" in str([each.error for each in wrong.result.failed])
+    source["sha256"] = sha256(weights).hexdigest()
+    right = served.bring(["engine"], model={"name": "mine", "source": source}, adapters=[])
+    assert right.result.ok, [(each.id, each.error, each.detail) for each in right.result.failed]
+    assert served.ask("/api/generate", '{"model": "mine", "prompt": "x", "stream": false}')[:3] == "200"

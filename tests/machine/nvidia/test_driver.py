@@ -11,11 +11,11 @@ from provisioning.converge.result import Progress
 from provisioning.gpu_proof import prove
 from provisioning.reboots import bring as bring_with_reboot
 from provisioning.reboots import reboot_and_wait
-from provisioning.roles.nvidia import DRIVER_ID, METRICS_PORT
+from provisioning.roles.nvidia import DRIVER_ID, KEY, METRICS_PORT
 from serving.spec import ServingSpec
 from tests.machine.converge_host import poll
 from tests.machine.machines import making_machines
-from tests.machine.nvidia.host import NEWER, NEWEST, PINNED, GpuHost, with_repository
+from tests.machine.nvidia.host import NEWER, NEWEST, PINNED, URI, GpuHost, with_repository
 from tests.machine.nvidia.repository import FACTS, KERNEL
 from tests.unit.provisioning.records import SERVING
 
@@ -175,13 +175,14 @@ def test_an_engine_on_the_gpu_is_proved_and_one_beside_it_is_not_also_after_a_re
 
 @pytest.mark.parametrize("version", [NEWEST, "580.65.06"])
 def test_a_driver_that_is_good_enough_is_left_alone(gpu_host: GpuHost, version: str) -> None:
-    """As an image brings it, by packages or not."""
+    """As an image brings it, by packages or not; with its own entry of the repository, which apt wants but once."""
     gpu_host.becomes()
     program = f"#!/bin/sh\necho {version}\n"
     gpu_host.run(f"printf '{program}' > /usr/local/bin/nvidia-smi; chmod 755 /usr/local/bin/nvidia-smi")
+    gpu_host.run(f"echo 'deb [signed-by={KEY}] {URI} /' > /etc/apt/sources.list.d/cuda.list")
     seen = gpu_host.bring(
         [each for each in gpu_host.wishes() if "persistence" not in each.id and "dcgm" not in each.id]
     )
     assert seen.statuses[DRIVER_ID] == "ok"
     assert seen.result.failed == ()
-    assert gpu_host.run("ls /etc/apt/preferences.d; apt-mark showhold") == ""
+    assert gpu_host.run("ls /etc/apt/preferences.d; apt-mark showhold; ls /etc/apt/sources.list.d") == "cuda.list\n"

@@ -1,10 +1,16 @@
 """What the driver's programs decide, from facts alone: no host is changed, and none with a GPU is needed."""
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from core.paths import CHECKOUT
 from provisioning.programs.llm_nvidia import kernels
 from provisioning.programs.llm_nvidia.packages import repository
 from provisioning.programs.llm_nvidia.verdict import is_good, refusal
@@ -128,3 +134,22 @@ def test_headers_fit_the_kernel_and_follow_its_updates(
 
 def test_a_kernel_of_ones_own_with_headers_beside_it_will_do() -> None:
     assert kernels.choose("6.6.0-custom", [], lambda _: True, lambda _: False) == ["6.6.0-custom"]
+
+
+def test_a_package_change_goes_on_when_the_connection_and_with_it_the_program_end(tmp_path: Path) -> None:
+    """The agent ends a command with all of its process group; apt is in none of them."""
+    done = tmp_path / "done"
+    script = (
+        "from provisioning.programs.llm_nvidia.host import finish\n"
+        f"finish('sh', '-c', 'echo begun; while [ -d /proc/$PPID ]; do :; done; touch {done}')"
+    )
+    program = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert program.stdout is not None
+    assert program.stdout.readline() == "begun\n"
+    os.killpg(program.pid, signal.SIGKILL)
+    program.wait()
+    program.stdout.read()  # ends when the last one that may write to it has ended
+    program.stdout.close()
+    assert done.exists()

@@ -45,12 +45,13 @@ def missing(wanted: dict[str, Any], store: Store) -> tuple[dict[str, str], bool]
 
 def make(wanted: dict[str, Any], store: Store) -> None:
     """Make what is missing, show all of it at once, and remove what is too much. Raises ModelError."""
-    stale, unlisted = missing(wanted, store)
+    stale, _ = missing(wanted, store)
     if stale:
         with Builder(wanted["program"], store) as builder:
             for model in wanted["models"]:
                 if stale.keys() & set(model["names"]):
                     builder.make(model)
         store.publish(stale)
-    if unlisted:
-        store.prune({name for model in wanted["models"] for name in model["names"]})
+    if wanted["prune"]:
+        names = {name for model in wanted["models"] for name in model["names"]}
+        store.prune(names, sources={model["from"].get("registry", "") for model in wanted["models"]})

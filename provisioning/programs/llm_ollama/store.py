@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 TYPE_CHECKING = False
@@ -25,6 +26,7 @@ class Store:
         self.root = root
         self.served = root / "models"
         self.building = root / "building"
+        self.sources = root / "sources"
         self.blobs = self.served / "blobs"
 
     def prepare(self) -> None:
@@ -75,8 +77,8 @@ class Store:
         library = self.served / LIBRARY
         return [path for path in library.glob("*/*") if ":".join(path.relative_to(library).parts) not in names]
 
-    def prune(self, names: set[str]) -> None:
-        """Remove other models, and the blobs and sources that none of `names` needs."""
+    def prune(self, names: set[str], *, sources: set[str]) -> None:
+        """Remove other models than `names`, the blobs that none of them needs, and other fetched `sources`."""
         for path in self.others(names):
             print("removing {}:{}, which the stack file does not name".format(*path.parts[-2:]), flush=True)
             path.unlink()
@@ -87,6 +89,9 @@ class Store:
         for blob in self.blobs.iterdir():
             if blob.name not in needed:
                 blob.unlink()
+        for folder in self.sources.glob("*"):
+            if str(folder) not in sources:
+                shutil.rmtree(str(folder))
 
 
 def layers_of(manifest: bytes) -> list[dict[str, Any]]:

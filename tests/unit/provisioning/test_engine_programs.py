@@ -158,3 +158,23 @@ def test_what_the_gateway_refuses_is_told(tmp_path: Path) -> None:
 
 def test_without_a_gateway_there_is_nobody_to_tell(tmp_path: Path) -> None:
     assert gateway_server.main(str(tmp_path / "admin.sock"), "engine/engine", "drain") == 0
+
+
+def test_a_stop_waits_until_no_request_is_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ollama cuts running answers off when it is told to end."""
+    said = iter(("", *(f"# pxname,svname,scur\nengine,engine,{count}\nengine,BACKEND,7\n" for count in (2, 1, 0))))
+    pauses: list[float] = []
+    monkeypatch.setattr(gateway_server, "ask", lambda _path, _command: next(said).strip())
+    monkeypatch.setattr("time.sleep", pauses.append)
+    assert gateway_server.main(str(tmp_path), "engine/engine", "drain", "60") == 0
+    assert len(pauses) == 2
+    assert next(said, "all was read") == "all was read"
+
+
+def test_a_stop_waits_no_longer_than_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {"set server engine/engine state drain": "", "show stat": "# pxname,svname,scur\nengine,engine,1"}
+    seconds = iter((0.0, 10.0, 59.0, 61.0))
+    monkeypatch.setattr(gateway_server, "ask", lambda _path, command: answers[command])
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr("time.monotonic", lambda: next(seconds))
+    assert gateway_server.main(str(tmp_path), "engine/engine", "drain", "60") == 0

@@ -1,0 +1,153 @@
+"""Releases of Ollama are unpacked whole or not at all; models are made again when what goes into them changed."""
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioning.programs import ollama_release
+from provisioning.programs.llm_ollama import main as models
+from provisioning.programs.llm_ollama.recipes import recipes
+from provisioning.programs.llm_ollama.store import LIBRARY, Store
+
+SAYS = "#!/bin/sh\necho Warning: client version is {}\n"
+
+
+def packed(folder: Path, script: str, name: str = "bin/ollama") -> str:
+    """Return an archive with a program in it."""
+    program = folder / "program"
+    program.write_text(script)
+    program.chmod(0o755)
+    with tarfile.open(folder / "ollama.tar.gz", "w:gz") as tar:
+        tar.add(program, name)
+    return str(folder / "ollama.tar.gz")
+
+
+def test_a_release_is_unpacked_and_found_again(tmp_path: Path) -> None:
+    wanted = (packed(tmp_path, SAYS.format("1.2.3")), str(tmp_path / "releases" / "1.2.3"), "1.2.3")
+    assert ollama_release.main(*wanted, "--check") == 1
+    assert ollama_release.main(*wanted) == 0
+    assert ollama_release.main(*wanted, "--check") == 0
+    assert [each.name for each in (tmp_path / "releases").iterdir()] == ["1.2.3"]
+
+
+@pytest.mark.parametrize(
+    ("script", "name", "words"),
+    [
+        (SAYS.format("1.2.30"), "bin/ollama", "does not hold version 1.2.3: its program says"),
+        ("#!/bin/sh\n", "bin/ollama", "its program says 'nothing'"),
+        (SAYS.format("1.2.3"), "ollama", "bin/ollama of the archive does not run on this host"),
+        ("#!/no/such/shell\n", "bin/ollama", "bin/ollama of the archive does not run on this host"),
+    ],
+)
+def test_a_release_that_is_not_what_it_should_be_leaves_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], script: str, name: str, words: str
+) -> None:
+    archive = packed(tmp_path, script, name)
+    assert ollama_release.main(archive, str(tmp_path / "releases" / "1.2.3"), "1.2.3") == 1
+    assert words in capsys.readouterr().err
+    assert list((tmp_path / "releases").iterdir()) == []
+
+
+def test_an_archive_that_is_none_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ollama.tar.gz").write_text("<html>not found</html>")
+    assert ollama_release.main(str(tmp_path / "ollama.tar.gz"), str(tmp_path / "releases" / "1"), "1") == 1
+    assert "error: tar cannot unpack" in capsys.readouterr().err
+
+
+Change = Callable[[Path, list[dict[str, Any]]], object]
+
+
+@pytest.mark.parametrize(
+    ("change", "changed"),
+    [
+        pytest.param(lambda _folder, _models: None, set(), id="nothing"),
+        pytest.param(
+            lambda folder, _: (folder / "base" / "config.json").write_text("{ }"), {"base", "contract"}, id="a file"
+        ),
+        pytest.param(
+            lambda folder, _: (folder / "base" / "README.md").write_text("x"), set(), id="a file that is not read"
+        ),
+        pytest.param(
+            lambda folder, _: (folder / "a" / "x.safetensors").write_text("xx"), {"contract"}, id="the adapter"
+        ),
+        pytest.param(
+            lambda _, wanted: wanted[0].update(settings={"system": "x"}), {"base", "contract"}, id="a setting"
+        ),
+    ],
+)
+def test_a_recipe_changes_with_all_that_goes_into_a_model(tmp_path: Path, change: Change, changed: set[str]) -> None:
+    for folder in ("base", "a"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "base" / "config.json").write_text("{}")
+    (tmp_path / "a" / "x.safetensors").write_text("x")
+    wanted: list[dict[str, Any]] = [
+        {"names": ["base"], "from": {"folder": str(tmp_path / "base")}, "settings": {}},
+        {"names": ["contract"], "from": {"model": "base"}, "adapter": str(tmp_path / "a")},
+    ]
+    before = recipes(wanted)
+    change(tmp_path, wanted)
+    after = recipes(wanted)
+    assert {name for name in before if before[name] != after[name]} == changed
+
+
+def served(root: Path, *names: str) -> Store:
+    """Return a store in which each model has a blob of its own and one that all share."""
+    store = Store(root)
+    store.prepare()
+    for name in names:
+        layers = []
+        for content in (name.encode(), b"shared"):
+            digest = hashlib.sha256(content).hexdigest()
+            (store.blobs / f"sha256-{digest}").write_bytes(content)
+            layers.append({"digest": f"sha256:{digest}", "size": len(content)})
+        manifest = store.building / LIBRARY / name.replace(":", "/")
+        manifest.parent.mkdir(parents=True, exist_ok=True)
+        manifest.write_text(json.dumps({"config": layers[0], "layers": layers[1:]}))
+    store.publish(dict.fromkeys(names, "recipe"))
+    return store
+
+
+def test_pruning_removes_what_is_not_named_and_what_only_that_needs(tmp_path: Path) -> None:
+    store = served(tmp_path, "kept:1", "other:1", "other:2")
+    for source in ("needed", "former"):
+        (store.sources / source).mkdir(parents=True)
+    store.prune({"kept:1", "other:2"}, sources={str(store.sources / "needed")})
+    assert [path.name for path in store.sources.iterdir()] == ["needed"]
+    assert sorted(
+        path.relative_to(store.served / LIBRARY).as_posix() for path in (store.served / LIBRARY).glob("*/*")
+    ) == [
+        "kept/1",
+        "other/2",
+    ]
+    assert {path.read_text() for path in store.blobs.iterdir()} == {"kept:1", "other:2", "shared"}
+
+
+@pytest.mark.parametrize("damage", ["blob", "short blob", "manifest", "other manifest"])
+def test_a_model_that_was_damaged_is_not_whole(tmp_path: Path, damage: str) -> None:
+    store = served(tmp_path, "base:latest")
+    assert store.is_whole("base:latest", store.note(), "recipe")
+    manifest = store.served / LIBRARY / "base" / "latest"
+    blob = store.blobs / f"sha256-{hashlib.sha256(b'base:latest').hexdigest()}"
+    if damage == "blob":
+        blob.unlink()
+    elif damage == "short blob":
+        blob.write_text("b")
+    elif damage == "manifest":
+        manifest.unlink()
+    else:
+        manifest.write_text(json.dumps({"config": {"digest": "sha256:0", "size": 0}, "layers": []}))
+    assert not store.is_whole("base:latest", store.note(), "recipe")
+
+
+def test_files_that_are_missing_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = {"program": "/no/ollama", "root": str(tmp_path), "prune": False}
+    model = {"names": ["base:latest"], "from": {"gguf": str(tmp_path / "none.gguf"), "sha256": "0"}}
+    (tmp_path / "plan.json").write_text(json.dumps({**plan, "models": [model]}))
+    assert models.main(str(tmp_path / "plan.json"), "--check") == 1
+    assert models.main(str(tmp_path / "plan.json")) == 1
+    assert f"No such file or directory: '{tmp_path}/none.gguf'" in capsys.readouterr().err

@@ -90,7 +90,7 @@ class AdapterStack(AdapterHosts):
         from provisioning.roles.adapters import adapters_alone
         from serving.sources import resolve_sources
 
-        sources = resolve_sources(self.serving).adapters
+        sources = resolve_sources(self.serving)
         narrator = Narrator([host.name for host in self.outputs.hosts])
         on_event = narrator.progress_only if dry_run else narrator.event
 

@@ -9,7 +9,8 @@
     adapter-versions prune FOLDER PORT KEEP            remove the folders that are neither listed in KEEP nor served
 
 FOLDER is the data folder.
-WISH is JSON: {"versions": {"contract@3": FOLDER}, "aliases": {"contract": "contract@3"}, "keep": true}.
+WISH is JSON: {"versions": {"contract@3": FOLDER}, "aliases": {"contract": "contract@3"}, "keep": true, "engine": ID,
+"engine_follows": true}: aliases stay (keep), an engine with another ID is started anew afterwards (engine_follows).
 FOLDER/adapters/served.json is what an engine that starts reads; the engine that runs is told (see vllm_adapters.py).
 """
 
@@ -165,19 +166,24 @@ def _bytes(folder: Path) -> int:
 
 
 def apply(host: Host, engine: Engine, wish: str) -> None:
-    """Serve what is wished for."""
-    wanted = host.wished(json.loads(wish))
-    # A file that an engine cannot start from is never written: one that runs says so first.
-    if engine.served() is not None:
+    """Serve what is wished for. Raises VersionError for what the engine cannot load; the file stays as it was then."""
+    asked = json.loads(wish)
+    wanted, running = host.wished(asked), engine.served()
+    if running is not None and running["engine"] == asked["engine"]:
         engine.serve(wanted)
+    elif running is not None and not asked["engine_follows"]:
+        raise VersionError("the engine runs with other settings than the stack's file has; run provision first")
     if wanted != host.served():
         host.write(wanted)
 
 
 def check(host: Host, engine: Engine, wish: str) -> None:
     """Raise VersionError when `apply` would change something."""
-    wanted = host.wished(json.loads(wish))
-    if wanted != host.served() or engine.served() not in (None, wanted):
+    asked = json.loads(wish)
+    wanted, running = host.wished(asked), engine.served()
+    # An engine with other settings is told by its next start, which reads the file.
+    told = running is None or {**wanted, "engine": running["engine"]} == running or running["engine"] != asked["engine"]
+    if wanted != host.served() or not told:
         raise VersionError("other adapters are served")
 
 

@@ -1,12 +1,13 @@
 """Adapter versions and aliases of a running vLLM 0.32, as one of its endpoint plugins: runs inside the engine.
 
-    GET /v1/llm-deploy/adapters    {"versions": {"contract@3": FOLDER}, "aliases": {"contract": "contract@3"}}
-    PUT /v1/llm-deploy/adapters    serve this from now on; nothing changes when one of the versions cannot be loaded
+    GET /v1/llm-deploy/adapters    what is served, and LLM_DEPLOY_ENGINE: which start of the engine this is
+    PUT /v1/llm-deploy/adapters    {"versions": {"contract@3": FOLDER}, "aliases": {"contract": "contract@3"}}: serve this
+                                   from now on; nothing changes when one of the versions cannot be loaded
     GET /v1/models                 vLLM's list, with the aliases
 
 vLLM looks an adapter up by name once for each request. An alias is a second key of that table: it moves in one step
 between two requests, those under way keep what they began with, and no weights are loaded twice. The file that
-LLM_DEPLOY_ADAPTERS names holds what a start serves. Decides nothing: see adapter_releases.py.
+LLM_DEPLOY_ADAPTERS names holds what a start serves. Decides nothing: see adapter_versions.py.
 """
 
 from __future__ import annotations
@@ -106,8 +107,8 @@ class Adapters:
         table.update(wanted)
         self._aliases = aliases
 
-    def _served(self) -> dict[str, dict[str, str]]:
+    def _served(self) -> dict[str, Any]:
         versions = {
             name: request.lora_path for name, request in self._models.lora_requests.items() if name not in self._aliases
         }
-        return {"versions": versions, "aliases": self._aliases}
+        return {"versions": versions, "aliases": self._aliases, "engine": os.environ.get("LLM_DEPLOY_ENGINE", "")}

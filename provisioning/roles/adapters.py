@@ -3,6 +3,7 @@
 Does not fetch (provisioning/roles/store.py) and restarts nothing: versions are loaded beside those that are served.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ from infra.outputs import HostRecord
 from provisioning.converge.resources import Command, Directory, File, Resource
 from provisioning.programs import program
 from provisioning.roles.layout import LIB_DIR
-from provisioning.roles.store import Stored, fetch_program, store
+from provisioning.roles.store import Stored, fetch_program, model_path, store
 from serving.adapters import WEIGHTS
-from serving.sources import ResolvedSource
+from serving.sources import ResolvedSource, ResolvedSources
 from serving.spec import AdapterSpec, HubSource, ServingSpec
 
 ADAPTER_VERSIONS = f"{LIB_DIR}/adapter-versions"
@@ -47,16 +48,27 @@ class Adapters:
         return tuple(resource.id for resource in self.resources)
 
 
-def adapters(host: HostRecord, serving: ServingSpec, sources: Sequence[ResolvedSource]) -> Adapters:
-    """Return what brings the adapters of `serving` to `host`, and into its engine if that runs."""
+def adapters(
+    host: HostRecord, serving: ServingSpec, sources: ResolvedSources, *, engine_follows: bool = True
+) -> Adapters:
+    """Return what brings the adapters of `serving` to `host`, and into its engine if that runs as `serving` says.
+
+    `engine_follows`: the engine is started anew right after, where it runs otherwise. Without, that is refused, as its
+    next start could fail.
+    """
     if not serving.adapters:
         return Adapters((), ())
-    stored = [_store(host, serving, adapter, source) for adapter, source in zip(serving.adapters, sources, strict=True)]
+    stored = [
+        _store(host, serving, adapter, source)
+        for adapter, source in zip(serving.adapters, sources.adapters, strict=True)
+    ]
     helper = File(path=ADAPTER_VERSIONS, content=program("adapter_versions"), mode=0o755)
     wish = {
         "versions": {adapter.versioned_name: each.path for adapter, each in zip(serving.adapters, stored, strict=True)},
         "aliases": {adapter.name: adapter.versioned_name for adapter in serving.adapters if adapter.promoted},
         "keep": serving.aliases_by == "promote",
+        "engine": engine_id(host, serving, sources),
+        "engine_follows": engine_follows,
     }
     words = (host.data_dir, str(serving.port), json.dumps(wish, sort_keys=True))
     served = Command(
@@ -69,10 +81,21 @@ def adapters(host: HostRecord, serving: ServingSpec, sources: Sequence[ResolvedS
     return Adapters(_plugin(), (helper, *(each.resource for each in stored), served))
 
 
-def adapters_alone(host: HostRecord, serving: ServingSpec, sources: Sequence[ResolvedSource]) -> list[Resource]:
+def adapters_alone(host: HostRecord, serving: ServingSpec, sources: ResolvedSources) -> list[Resource]:
     """Return what brings the adapters to a host whose engine was started with adapters already."""
     folders = [Directory(path=path) for path in (host.data_dir, f"{host.data_dir}/adapters")]
-    return [*folders, *fetch_program(), *adapters(host, serving, sources).versions]
+    return [*folders, *fetch_program(), *adapters(host, serving, sources, engine_follows=False).versions]
+
+
+def engine_id(host: HostRecord, serving: ServingSpec, sources: ResolvedSources) -> str:
+    """Return what tells an engine from one that may load other adapters: base model, its options, our plugin."""
+    model = model_path(host, serving, sources.model)
+    options = [
+        serving.model.model_dump_json(exclude={"source"}),
+        serving.vllm.model_dump_json(),
+        program("vllm_adapters"),
+    ]
+    return hashlib.sha256("\n".join((model, *options)).encode()).hexdigest()[:16]
 
 
 def _store(host: HostRecord, serving: ServingSpec, adapter: AdapterSpec, source: ResolvedSource) -> Stored:
@@ -86,7 +109,7 @@ def _store(host: HostRecord, serving: ServingSpec, adapter: AdapterSpec, source:
     return store(source, f"{host.data_dir}/adapters/{adapter.versioned_name}", conditions, immutable=True)
 
 
-def environment(host: HostRecord, serving: ServingSpec) -> dict[str, str]:
+def environment(host: HostRecord, serving: ServingSpec, sources: ResolvedSources) -> dict[str, str]:
     """Return what makes vLLM load the plugin, and no other."""
     if not serving.adapters:
         return {}
@@ -94,6 +117,7 @@ def environment(host: HostRecord, serving: ServingSpec) -> dict[str, str]:
         "PYTHONPATH": PLUGIN_DIR,
         "VLLM_PLUGINS": "llm_deploy_adapters",
         "LLM_DEPLOY_ADAPTERS": f"{host.data_dir}/adapters/served.json",
+        "LLM_DEPLOY_ENGINE": engine_id(host, serving, sources),
     }
 
 

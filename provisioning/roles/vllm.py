@@ -59,10 +59,10 @@ def vllm(
         after=("packages:vllm", "command:uv", *(guard.id for guard in release.guard)),
     )
     model = store(sources.model, model_path(host, serving, sources.model))
-    brought = adapters(host, serving, sources.adapters)
+    brought = adapters(host, serving, sources)
     paths = EnginePaths(python=f"{venv.path}/bin/python", model=model.path, cache=engine.CACHE)
     key = GeneratedSecret(path=ENGINE_ENV, template=ENGINE_ENV_TEMPLATE)
-    unit_file = File(path=UNIT_FILE, content=_unit_text(host, serving, paths), after=(venv.id,))
+    unit_file = File(path=UNIT_FILE, content=_unit_text(host, serving, sources, paths), after=(venv.id,))
     needed = (venv.id, model.resource.id, *(file.id for file in brought.plugin), key.id, unit_file.id)
     helpers = [release.helper, *engine.helpers()]
     return [
@@ -88,13 +88,13 @@ def vllm(
     ]
 
 
-def _unit_text(host: HostRecord, serving: ServingSpec, paths: EnginePaths) -> str:
+def _unit_text(host: HostRecord, serving: ServingSpec, sources: ResolvedSources, paths: EnginePaths) -> str:
     """Return the unit file."""
     launch = vllm_launch(serving, processor(host), paths)
     program = engine.Program(
         engine="vllm",
         command=launch.argv,
-        environment={**launch.environment, **environment(host, serving)},
+        environment={**launch.environment, **environment(host, serving, sources)},
         engine_env=ENGINE_ENV,
     )
     return engine.unit_text(host, serving, program)

@@ -22,6 +22,7 @@ class Engine(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.served: dict[str, Any] | None = {"versions": {}, "aliases": {}}
+        self.id = "one"
         self.problem = ""
         self.answers = {"base": "one", "contract@3": "two", "contract@4": "three"}
 
@@ -30,7 +31,8 @@ class _Handler(BaseHTTPRequestHandler):
     server: Engine
 
     def do_GET(self) -> None:
-        self._send(404 if self.server.served is None else 200, self.server.served or {})
+        served = self.server.served
+        self._send(404 if served is None else 200, {**(served or {}), "engine": self.server.id})
 
     def do_PUT(self) -> None:
         wanted = self._body()
@@ -88,8 +90,18 @@ class Host:
         said = self._capsys.readouterr()
         return status, (said.out + said.err).strip()
 
-    def wish(self, command: str, served: dict[str, Any], *, keep: bool = True) -> tuple[int, str]:
-        return self.run(command, json.dumps({**served, "keep": keep}))
+    def wish(
+        self,
+        command: str,
+        served: dict[str, Any],
+        *,
+        keep: bool = True,
+        engine: str = "one",
+        engine_follows: bool = True,
+    ) -> tuple[int, str]:
+        return self.run(
+            command, json.dumps({**served, "keep": keep, "engine": engine, "engine_follows": engine_follows})
+        )
 
     @property
     def served(self) -> dict[str, Any] | None:
@@ -132,6 +144,22 @@ def test_what_the_engine_refuses_is_not_written(host: Host, engine: Engine) -> N
     assert host.served == THREE
 
 
+def test_an_engine_that_is_started_anew_afterwards_reads_the_file(host: Host, engine: Engine) -> None:
+    """Else an adapter of the next base model could not be brought: the present engine would refuse it for ever."""
+    engine.problem = "LoRA rank 64 is greater than max_lora_rank 16."
+    assert host.wish("check", THREE, engine="two")[0] == 1
+    assert host.wish("apply", THREE, engine="two") == (0, "")
+    assert host.served == THREE
+    assert engine.served == {"versions": {}, "aliases": {}}
+    assert host.wish("check", THREE, engine="two") == (0, "")
+
+
+def test_adapters_alone_are_refused_where_the_engines_next_start_could_fail(host: Host) -> None:
+    status, said = host.wish("apply", THREE, engine="two", engine_follows=False)
+    assert (status, said.rpartition(";")[2]) == (1, " run provision first")
+    assert host.served is None
+
+
 @pytest.mark.parametrize(("keep", "meant"), [(True, "contract@4"), (False, "contract@3")])
 def test_a_name_that_was_moved_stays_where_promote_leads(host: Host, engine: Engine, keep: bool, meant: str) -> None:
     host.wish("apply", BOTH)
@@ -162,7 +190,7 @@ def test_a_move_is_told_written_down_and_can_be_made_again(host: Host, engine: E
     (entry,) = report["history"]
     told = [entry[key] for key in ("who", "what", "from", "to")]
     assert told == ["me@here", "promote", "contract@3", "contract@4"]
-    assert report["served"] == report["running"]
+    assert {**report["served"], "engine": "one"} == report["running"]
 
 
 def test_a_move_to_what_is_not_served_is_refused(host: Host) -> None:

@@ -70,7 +70,7 @@ def test_the_unit_restarts_for_what_it_runs_and_waits_for_all() -> None:
     assert set(unit.restart_on) == {
         "venv:/var/lib/llm/venvs/vllm",
         "tree:/var/lib/llm/models/base",
-        *(f"file:{file.path}" for file in adapters(host(), serving(), FOLDERS.adapters).plugin),
+        *(f"file:{file.path}" for file in adapters(host(), serving(), FOLDERS).plugin),
         f"generated_secret:{ENGINE_ENV}",
         f"file:{UNIT_FILE}",
     }

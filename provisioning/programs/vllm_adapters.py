@@ -1,8 +1,8 @@
 """Adapter versions and aliases of a running vLLM 0.32, as one of its endpoint plugins: runs inside the engine.
 
     GET /v1/llm-deploy/adapters    what is served, and LLM_DEPLOY_ENGINE: which start of the engine this is
-    PUT /v1/llm-deploy/adapters    {"versions": {"contract@3": FOLDER}, "aliases": {"contract": "contract@3"}}: serve this
-                                   from now on; nothing changes when one of the versions cannot be loaded
+    PUT /v1/llm-deploy/adapters    {"versions": {"contract@3": FOLDER}, "aliases": {"contract": "contract@3"}}:
+                                   serve this from now on; nothing changes when a version cannot be loaded
     GET /v1/models                 vLLM's list, with the aliases
 
 vLLM looks an adapter up by name once for each request. An alias is a second key of that table: it moves in one step

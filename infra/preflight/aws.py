@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from core.errors import ConfigError, DeployError, UsageError
-from infra.aws.api import call
+from infra.aws.api import call, pages
 from infra.aws.images import image_exists, image_name, resolve_image
 from infra.aws.quotas import quota_findings
 from infra.aws.stock import offered, spot_prices, zones_of
@@ -102,13 +102,28 @@ def _network(config: DeploymentConfig) -> Iterator[Finding]:
         return
     wanted = [{"Name": "subnet-id", "Values": list(config.network.subnets)}]
     seen = call("ec2", str(config.region), "describe_subnets", Filters=wanted)["Subnets"]
-    places = {str(each["SubnetId"]): str(each["VpcId"]) for each in seen}
+    places, public = {str(each["SubnetId"]): str(each["VpcId"]) for each in seen}, _public_subnets(config)
     for index, subnet in enumerate(config.network.subnets):
         key = f"network.subnets[{index}]"
         if subnet not in places:
             yield Finding("error", key, f"{subnet} is not there in {config.region}", "write one that is")
         elif places[subnet] != config.network.id:
             yield Finding("error", key, f"{subnet} belongs to {places[subnet]}", f"name one of {config.network.id}")
+        elif subnet not in public:
+            what = f"{subnet} has no route to an internet gateway: its hosts' public addresses would not answer"
+            yield Finding("error", key, what, "name a public subnet, or add the route")
+
+
+def _public_subnets(config: DeploymentConfig) -> set[str]:
+    """Return those of the named subnets whose route table, or the network's main one, leads to an internet gateway."""
+    inside = [{"Name": "vpc-id", "Values": [str(config.network.id)]}]
+    tables = pages("ec2", str(config.region), "describe_route_tables", "RouteTables", Filters=inside)
+    leads_out: dict[str | None, bool] = {}
+    for table in tables:
+        is_public = any(str(route.get("GatewayId", "")).startswith("igw-") for route in table["Routes"])
+        for tie in table["Associations"]:
+            leads_out[None if tie.get("Main") else tie.get("SubnetId")] = is_public
+    return {each for each in config.network.subnets if leads_out.get(each, leads_out.get(None, False))}
 
 
 def _bucket(config: DeploymentConfig) -> Iterator[Finding]:

@@ -39,6 +39,7 @@ GOOD: dict[str, Any] = {
     "describe_addresses": {"Addresses": []},
     "describe_vpcs": {"Vpcs": [{}]},
     "describe_subnets": {"Subnets": []},
+    "describe_route_tables": {"RouteTables": []},
     "describe_spot_price_history": {
         "SpotPriceHistory": [{"AvailabilityZone": A, "InstanceType": "g5.xlarge", "SpotPrice": "0.4"}]
     },

@@ -180,6 +180,37 @@ def test_what_is_wrong_is_told_with_what_to_do(
     assert wrong(look(**change.pop("values", {}), **change)) == [line]
 
 
+VPC, SUBNET = "vpc-0123456789abcdef0", "subnet-0123456789abcdef0"
+INTERNET, LOCAL = {"GatewayId": "igw-0a"}, {"GatewayId": "local"}
+
+
+@pytest.mark.parametrize(
+    ("tables", "told"),
+    [
+        pytest.param([{"Routes": [LOCAL, INTERNET], "Associations": [{"SubnetId": SUBNET}]}], [], id="public"),
+        pytest.param([{"Routes": [LOCAL, INTERNET], "Associations": [{"Main": True}]}], [], id="by the main table"),
+        pytest.param(
+            [
+                {"Routes": [LOCAL, INTERNET], "Associations": [{"Main": True}]},
+                {"Routes": [LOCAL], "Associations": [{"SubnetId": SUBNET}]},
+            ],
+            [
+                f"network.subnets[0]: {SUBNET} has no route to an internet gateway: its hosts' public addresses would "
+                "not answer; name a public subnet, or add the route"
+            ],
+            id="private",
+        ),
+    ],
+)
+def test_hosts_need_a_public_subnet(look: Callable[..., list[Finding]], tables: list[Any], told: list[str]) -> None:
+    answers = {
+        "describe_subnets": {"Subnets": [{"SubnetId": SUBNET, "VpcId": VPC}]},
+        "describe_route_tables": {"RouteTables": tables},
+    }
+
+    assert wrong(look(answers, network__id=VPC, network__subnets=[SUBNET])) == told
+
+
 def test_a_key_without_its_public_half_is_told(look: Callable[..., list[Finding]], tmp_path: Path) -> None:
     private = tmp_path / "id_ed25519"
     private.write_text("a key")

@@ -1,6 +1,6 @@
 """Engines brought to this checkout's release, host after host; one that does not answer goes back to what it was.
 
-Does not decide on the way back: the host does (provisioning/roles/release.py), also when nobody listens any more.
+Does not decide on the way back: the host does (provisioning/roles/release.py).
 """
 
 import time

@@ -130,7 +130,9 @@ class Releases:
         where = shown(self.path)
         if spec.adapters:
             raise ConfigError(
-                "the stack's own serving.adapters lists adapters too", where=where, hint="move them all into one place"
+                "the stack's own serving.adapters lists adapters too",
+                where=where,
+                hint="list all of them here, take them out of the stack's file and run `make up`",
             )
         if spec.engine != "vllm":
             hint = "name adapters in the stack's file for other engines"

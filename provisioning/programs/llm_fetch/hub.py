@@ -109,12 +109,13 @@ class Hub:
             raise InterruptedTransferError(f"no way to {self._base} ({reason})") from error
 
     def _refusal(self, code: int) -> str:
+        page = f"{self._base}/{self.repo}"
         if code == http.client.UNAUTHORIZED and not self._token:
-            return f"{self.repo} is gated, private or does not exist; set source.token to a token that may read it"
+            what = f"{self.repo} is gated, private or does not exist"
+            return f"{what}; set source.token to a token that may read it, and accept its licence on {page} if it asks"
         if code == http.client.UNAUTHORIZED:
             return f"the hub does not know the token, or there is no {self.repo}; make a new read token"
         if code == http.client.FORBIDDEN:
-            page = f"{self._base}/{self.repo}"
             return f"the token may not read {self.repo}; accept its licence on {page} with the token's account"
         if code == http.client.NOT_FOUND:
             return f"{self.repo} has no commit {self.revision}; look up repository and commit on the hub"

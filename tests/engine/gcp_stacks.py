@@ -31,9 +31,11 @@ config:
 OWN = ["instances", "disks", "addresses", "resourcePolicies", "subnetworks"]
 
 
-def stack_text(machine: str = "type: e2-standard-8", *, zones: str = f"{A}, {B}", more: str = "") -> str:
+def stack_text(
+    machine: str = "type: e2-standard-8", *, zones: str = f"{A}, {B}", more: str = "", region: str = REGION
+) -> str:
     """Return a stack file."""
-    return CPU.format(project=PROJECT, region=REGION, machine=machine, zones=zones, more=more, model=MODEL)
+    return CPU.format(project=PROJECT, region=region, machine=machine, zones=zones, more=more, model=MODEL)
 
 
 def stack_value(machine: str = "type: e2-standard-8", *, zones: str = f"{A}, {B}", more: str = "") -> Any:

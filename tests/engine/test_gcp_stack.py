@@ -1,0 +1,129 @@
+"""A stack's life on GCP, from preview to teardown: the real CLI, engine and program, the simulated cloud."""
+
+import json
+
+from tests.doubles.gcp.running import RunningGcp
+from tests.doubles.gcp.seed import UBUNTU_24, UBUNTU_24_NEWER
+from tests.engine.checkout import Checkout, wait_until
+from tests.engine.gcp_stacks import data_disks, everything, instances, stack_text
+
+
+def test_a_life_without_surprises(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
+    """Preview makes nothing, up makes all, up again nothing, down leaves nothing; no secret in the plain state."""
+    before = everything(gcp)
+    stack = gcp_checkout.stack("gcp-life", stack_text())
+
+    preview = gcp_checkout.run("preview", stack)
+    assert preview.returncode == 0, preview.stderr
+    assert "+ would create gcp-life-1 (Instance)" in preview.stderr
+    assert everything(gcp) == before
+
+    up = gcp_checkout.run("up", stack)
+    assert up.returncode == 0, up.stderr
+    (machine,) = instances(gcp).values()
+    (host,) = gcp_checkout.outputs(stack)["hosts"]
+    assert host["address"] == machine["networkInterfaces"][0]["accessConfigs"][0]["natIP"]
+    assert host["user"] == "ubuntu"
+    assert host["host_keys"][0].startswith("ssh-ed25519 ")
+    metadata = {each["key"]: each["value"] for each in machine["metadata"]["items"]}
+    assert "OPENSSH PRIVATE KEY" in metadata["user-data"]
+    assert "OPENSSH PRIVATE KEY" not in gcp_checkout.checkpoint(stack).read_text()
+
+    again = gcp_checkout.run("up", stack)
+    assert again.returncode == 0, again.stderr
+    assert gcp_checkout.result(stack, "up.json")["changes"] == {}, again.stderr
+    assert "OPENSSH PRIVATE KEY" not in gcp_checkout.checkpoint(stack).read_text(), "nor after a refresh"
+    assert gcp_checkout.changes() == ""
+
+    down = gcp_checkout.run("down", stack)
+    assert down.returncode == 0, down.stderr
+    assert everything(gcp) == before
+    assert gcp_checkout.result(stack, "teardown.json")["ok"] is True
+    assert not (gcp_checkout.state / "stacks" / stack).exists()
+
+
+def test_changes_keep_disk_address_and_host_key(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
+    """A type of the same family, then of another; a newer image; an instance deleted elsewhere; a smaller disk."""
+    stack = gcp_checkout.stack("gcp-type", stack_text())
+    gcp_checkout.run("up", stack)
+    (before,), disks = instances(gcp).values(), data_disks(gcp)
+    (host,) = gcp_checkout.outputs(stack)["hosts"]
+    gcp.control.set(newest={"ubuntu-2404-lts-amd64": UBUNTU_24_NEWER})
+
+    def changed(machine: str) -> dict[str, str]:
+        """Bring the stack to a machine type, see that the rest stayed, and return the instance."""
+        gcp_checkout.stack("gcp-type", stack_text(machine))
+        done = gcp_checkout.run("up", stack)
+        assert done.returncode == 0, done.stderr
+        (after,) = instances(gcp).values()
+        assert data_disks(gcp) == disks
+        (now,) = gcp_checkout.outputs(stack)["hosts"]
+        assert (now["address"], now["host_keys"]) == (host["address"], host["host_keys"])
+        assert after["disks"][0]["initializeParams"]["sourceImage"].endswith(UBUNTU_24)
+        return dict(after)
+
+    larger = changed("type: e2-standard-16")
+    assert (larger["id"], larger["machineType"].rpartition("/")[2]) == (before["id"], "e2-standard-16")
+    other = changed("type: n2-standard-8")
+    assert other["id"] != before["id"], "no instance becomes one of another family"
+    (path,) = instances(gcp)
+    gcp.call(f"/compute/v1/{path}", "DELETE")
+    wait_until(lambda: not instances(gcp), 30)
+    assert changed("type: n2-standard-8")["id"] != other["id"]
+
+    gcp_checkout.stack("gcp-type", stack_text("type: n2-standard-8", more="storage: {data_gib: 12}"))
+    refused = gcp_checkout.run("up", stack)
+    assert refused.returncode == 2
+    assert "a disk cannot shrink" in refused.stderr
+    assert data_disks(gcp) == disks
+    assert gcp_checkout.run("down", stack).returncode == 0
+
+
+def test_a_kept_disk_is_listed_with_its_cost_and_used_again(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
+    stack = gcp_checkout.stack("gcp-keep", stack_text(more="storage: {data_gib: 100, keep_on_down: [data_volume]}"))
+    gcp_checkout.run("up", stack)
+    disks = data_disks(gcp)
+
+    down = gcp_checkout.run("down", stack)
+
+    assert down.returncode == 0, down.stderr
+    assert data_disks(gcp) == disks
+    assert instances(gcp) == {}
+    (kept,) = gcp_checkout.result(stack, "teardown.json")["kept"]
+    assert "100 GiB" in kept
+    assert "$13.00 a month" in kept
+    assert gcp_checkout.run("up", stack).returncode == 0
+    assert data_disks(gcp) == disks
+
+    gcp_checkout.stack("gcp-keep", stack_text(more="storage: {data_gib: 100}"))
+    done = gcp_checkout.run("down", stack)
+    assert done.returncode == 0, done.stderr
+    assert not data_disks(gcp)
+
+
+def test_leftovers_tells_strays_from_known_stacks_and_others_stay(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
+    mine, other = gcp_checkout.stack("gcp-mine", stack_text()), gcp_checkout.stack("gcp-other", stack_text())
+    gcp_checkout.run("up", other)
+    alone = everything(gcp)
+    gcp_checkout.run("up", mine)
+    sweep = [str(gcp_checkout.folder / ".venv/bin/python"), "-m", "infra.sweep", "--cloud", "gcp"]
+    lease = gcp_checkout.state / "stacks" / mine / "lease.json"
+    noted = lease.read_text()
+    lease.unlink()
+
+    seen = gcp_checkout.shell(sweep).stdout
+
+    strays = [line for line in seen.splitlines() if line.startswith("stray\t")]
+    assert any("instance " in line for line in strays), seen
+    assert all("gcp-other" not in line for line in strays)
+    assert any(line.startswith("known\tnetwork") for line in seen.splitlines())
+    refused = gcp_checkout.shell([*sweep, "--delete"])
+    assert refused.returncode == 2, "nobody said yes"
+    assert len(instances(gcp)) == 2
+
+    lease.write_text(noted)
+    down = gcp_checkout.run("down", mine)
+    assert down.returncode == 0, down.stderr
+    assert sorted(everything(gcp)) == sorted(alone)
+    assert json.loads((gcp_checkout.state / "stacks" / other / "lease.json").read_text())["zone"]
+    assert gcp_checkout.run("down", other).returncode == 0

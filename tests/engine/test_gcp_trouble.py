@@ -1,0 +1,115 @@
+"""Trouble on GCP: nothing in stock, quotas, permissions, logins, commands that are killed."""
+
+import pytest
+
+from tests.doubles.gcp.running import RunningGcp
+from tests.engine.checkout import Checkout, wait_until
+from tests.engine.gcp_stacks import data_disks, everything, instances, stack_text
+
+SPOT = "type: g2-standard-4, market: spot, fallbacks: [g2-standard-8]"
+US = "us-central1"
+ZONES = f"{US}-a, {US}-b, {US}-c"
+
+
+def test_spot_stock_out_in_two_zones_then_the_third(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
+    before = everything(gcp)
+    stack = gcp_checkout.stack("gcp-spot", stack_text(SPOT, zones=ZONES, region=US))
+    gcp.control.set(out_of_stock=[{"zone": f"{US}-{zone}", "market": "spot"} for zone in "ab"])
+
+    done = gcp_checkout.run("up", stack)
+
+    assert done.returncode == 0, done.stderr
+    ((path, machine),) = instances(gcp).items()
+    assert f"/zones/{US}-c/" in path
+    assert machine["scheduling"]["provisioningModel"] == "SPOT"
+    assert len(data_disks(gcp)) == 1
+    outcomes = [each["outcome"] for each in gcp_checkout.result(stack, "up.json")["places"]]
+    assert outcomes == ["out of stock", "out of stock", "placed"]
+    again = gcp_checkout.run("up", stack)
+    assert gcp_checkout.result(stack, "up.json")["changes"] == {}, again.stderr
+    assert gcp_checkout.run("down", stack).returncode == 0
+    assert everything(gcp) == before
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        pytest.param({"refused": {"instances.insert": "forbidden"}}, "forbidden", id="permission"),
+        pytest.param({"out_of_stock": [{}]}, "no machines anywhere", id="nothing anywhere"),
+    ],
+)
+def test_what_no_place_mends_ends_and_down_cleans_up(
+    gcp_checkout: Checkout, gcp: RunningGcp, settings: dict[str, object], told: str
+) -> None:
+    before = everything(gcp)
+    stack = gcp_checkout.stack("gcp-stop", stack_text())
+    gcp.control.set(**settings)
+
+    done = gcp_checkout.run("up", stack)
+
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert gcp.control.calls().count("instances.insert") == (1 if "refused" in settings else 2)
+    assert gcp_checkout.run("down", stack).returncode == 0
+    assert everything(gcp) == before
+
+
+def test_up_killed_in_the_middle_then_up_goes_on_and_down_leaves_nothing(
+    gcp_checkout: Checkout, gcp: RunningGcp
+) -> None:
+    before = everything(gcp)
+    stack = gcp_checkout.stack("gcp-cut", stack_text())
+
+    def cut_off() -> None:
+        """Kill an `up` whose instance is made, before anybody can note it."""
+        gcp.control.set(hold_s={"instances.insert": 20})
+        with gcp_checkout.started("up", stack) as up:
+            wait_until(lambda: bool(instances(gcp)), 120)
+            up.kill_all()
+        gcp.control.set()
+
+    cut_off()
+    done = gcp_checkout.run("up", stack)
+    assert done.returncode == 0, done.stderr
+    assert len(instances(gcp)) == 1
+    assert gcp_checkout.run("down", stack).returncode == 0
+    assert everything(gcp) == before
+
+    cut_off()
+    down = gcp_checkout.run("down", stack)
+    assert down.returncode == 0, down.stderr
+    assert everything(gcp) == before
+
+
+def test_preflight_lists_all_at_once_and_nothing_is_made(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
+    stack = gcp_checkout.stack("gcp-look", stack_text("type: g2-standard-4", zones=f"{US}-f", region=US))
+    gcp.control.set(quotas={"NVIDIA_L4_GPUS": 0, "GPUS_ALL_REGIONS": 0})
+
+    done = gcp_checkout.run("up", stack)
+
+    assert done.returncode == 1
+    assert "3 things are wrong" in done.stderr
+    assert f"g2-standard-4 is not offered in {US}-f; it is in {US}-a, {US}-b, {US}-c" in done.stderr
+    assert "quota NVIDIA_L4_GPUS (us-central1): 0, 0 in use, 1 asked" in done.stderr
+    assert "quota GPUS_ALL_REGIONS (all regions): 0, 0 in use, 1 asked" in done.stderr
+    assert not [call for call in gcp.control.calls() if call.endswith(".insert")]
+
+
+@pytest.mark.parametrize(
+    ("login", "environ", "told"),
+    [
+        pytest.param("expired", {}, "GCP credentials: ", id="expired"),
+        pytest.param("good", {"GOOGLE_APPLICATION_CREDENTIALS": "/nowhere.json"}, "GCP credentials: ", id="no file"),
+    ],
+)
+def test_logins_that_are_wrong_are_told_in_a_line(
+    gcp_checkout: Checkout, gcp: RunningGcp, login: str, environ: dict[str, str], told: str
+) -> None:
+    stack = gcp_checkout.stack("gcp-login", stack_text())
+    gcp.control.set(login=login)
+
+    done = gcp_checkout.shell(gcp_checkout.command("up", "--stack", stack), **environ)
+
+    assert done.returncode == 2
+    assert f"error: {told}" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -30,6 +30,8 @@ PYTHON_PACKAGES = ("python3",)
 """What runs the installer and the agent."""
 CLOCK_PACKAGES = ("systemd-timesyncd",)
 """What the base role's command installs where no other program keeps the clock."""
+STDERR = 2
+"""File descriptor of words for people: the fetch says how far it has come."""
 LOCK_MARK = "--hash=sha256:"
 
 
@@ -112,7 +114,7 @@ def _fetched(resource: Command) -> Tree:
     argv = [sys.executable, program, place, pin, str(folder), *conditions]
     with step(f"fetch {target.rpartition('/')[2]}"):
         done = subprocess.run(
-            argv, env={**os.environ, **env}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
+            argv, env={**os.environ, **env}, stdout=STDERR, stderr=subprocess.PIPE, text=True, check=False
         )
     if done.returncode != 0:
         raise DeployError((done.stderr.strip().splitlines() or ["failed"])[-1], where=resource.id)

@@ -4,6 +4,7 @@ from typing import Any
 
 import yaml
 
+from tests.doubles.aws.cloud import ACCOUNT
 from tests.doubles.aws.running import RunningAws
 
 REGION = "ap-northeast-2"
@@ -20,17 +21,21 @@ config:
     network:
       ssh_cidrs: [203.0.113.7/32]
       client_cidrs: [203.0.113.0/24, "2001:db8::/48"]
-    lifetime: {{ttl_hours: 8}}
+    lifetime: {{ttl_hours: 8{lifetime}}}
     {more}
     serving: {{model: {model}}}
 """
 
 
 def stack_text(
-    machine: str = "type: m6i.2xlarge", *, zones: str = "ap-northeast-2a, ap-northeast-2b", more: str = ""
+    machine: str = "type: m6i.2xlarge",
+    *,
+    zones: str = "ap-northeast-2a, ap-northeast-2b",
+    lifetime: str = "",
+    more: str = "",
 ) -> str:
     """Return a stack file."""
-    return CPU.format(machine=machine, zones=zones, more=more, model=MODEL)
+    return CPU.format(machine=machine, zones=zones, lifetime=lifetime, more=more, model=MODEL)
 
 
 def stack_value(machine: str = "type: m6i.2xlarge", *, more: str = "") -> Any:
@@ -55,6 +60,30 @@ def volumes(aws: RunningAws) -> dict[str, Any]:
     return {each["VolumeId"]: each for each in seen if _tags(each).get("Name", "").endswith("-data")}
 
 
+def untagged(aws: RunningAws, region: str = REGION) -> list[str]:
+    """Return what could not be told from others' things: all that takes tags, but has none of ours."""
+    ec2, found = aws.client("ec2", region), instances(aws, region)
+    for method, key in (
+        ("describe_volumes", "Volumes"),
+        ("describe_addresses", "Addresses"),
+        ("describe_network_interfaces", "NetworkInterfaces"),
+        ("describe_key_pairs", "KeyPairs"),
+        ("describe_internet_gateways", "InternetGateways"),
+        ("describe_vpc_endpoints", "VpcEndpoints"),
+    ):
+        found += getattr(ec2, method)()[key]
+    own = [
+        {"Name": "vpc-id", "Values": [each["VpcId"] for each in ec2.describe_vpcs()["Vpcs"] if not each["IsDefault"]]}
+    ]
+    for method, key in (
+        ("describe_vpcs", "Vpcs"),
+        ("describe_subnets", "Subnets"),
+        ("describe_security_groups", "SecurityGroups"),
+    ):
+        found += getattr(ec2, method)(Filters=own)[key]
+    return [str(each) for each in found if "llm-deploy:id" not in _tags(each)]
+
+
 def everything(aws: RunningAws, region: str = REGION) -> list[str]:
     """Return all that the account has beside what every account has."""
     ec2, left = aws.client("ec2", region), []
@@ -74,6 +103,8 @@ def everything(aws: RunningAws, region: str = REGION) -> list[str]:
     profiles = aws.client("iam").list_instance_profiles()["InstanceProfiles"]
     left += [f"profile {each['InstanceProfileName']}" for each in profiles]
     left += [f"bucket {each['Name']}" for each in aws.client("s3").list_buckets()["Buckets"]]
+    budgets = aws.client("budgets", "us-east-1").describe_budgets(AccountId=ACCOUNT)["Budgets"]
+    left += [f"budget {each['BudgetName']}" for each in budgets]
     schedules = aws.client("scheduler", region).list_schedule_groups()["ScheduleGroups"]
     left += [f"schedules {each['Name']}" for each in schedules if each["Name"] != "default"]
     logs = aws.client("logs", region).describe_log_groups()["logGroups"]
@@ -81,4 +112,4 @@ def everything(aws: RunningAws, region: str = REGION) -> list[str]:
 
 
 def _tags(thing: Any) -> dict[str, str]:
-    return {each["Key"]: each["Value"] for each in thing.get("Tags", [])}
+    return {each["Key"]: each["Value"] for each in thing.get("Tags") or thing.get("TagSet") or []}

@@ -34,6 +34,16 @@ aws.ec2.Vpc("network", cidr_block="10.83.0.0/16", enable_dns_hostnames="yes")
 """
 
 
+GUARDED = """
+import pulumi_aws as aws
+from infra import guards
+guards.install(lambda kind, name, props: {**props, "tags": {"llm-deploy:stack": "test"}} if "vpc" in kind else props)
+network = aws.ec2.Vpc("network", cidr_block="10.83.0.0/16")
+aws.vpc.SecurityGroupIngressRule("door", security_group_id=network.default_security_group_id, ip_protocol="tcp",
+    from_port=22, to_port=22, cidr_ipv4="0.0.0.0/0")
+"""
+
+
 class Program:
     """A small Pulumi project with a stack of its own."""
 
@@ -119,3 +129,12 @@ def test_wrong_inputs_are_errors(tmp_path: Path, cli: PulumiCli, aws: RunningAws
     assert done.returncode != 0
     assert told.partition(": ")[2] in done.stdout
     assert told.partition(": ")[0] in done.stdout
+
+
+def test_guards_see_what_is_registered_before_it_is_made(tmp_path: Path, cli: PulumiCli, aws: RunningAws) -> None:
+    """A transform that the engine calls: it sees inputs as the plugin would, and stops the program."""
+    done = Program(tmp_path, GUARDED, cli, aws).run("up", "--yes", "--skip-preview")
+
+    assert done.returncode != 0
+    assert "door (aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule): no world-open SSH" in done.stdout
+    assert "AuthorizeSecurityGroupIngress" not in aws.control.calls()

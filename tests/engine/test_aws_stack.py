@@ -2,7 +2,7 @@
 
 from tests.doubles.aws.running import RunningAws
 from tests.doubles.aws.seed import UBUNTU_24, UBUNTU_24_NEWER, UBUNTU_PARAMETER
-from tests.engine.aws_stacks import REGION, instances, stack_text, volumes
+from tests.engine.aws_stacks import REGION, instances, stack_text, untagged, volumes
 from tests.engine.checkout import Checkout
 
 
@@ -12,6 +12,7 @@ def test_disk_address_and_key_outlive_a_change_of_type_and_the_loss_of_the_insta
     """A newer image of the same name changes nothing meanwhile."""
     stack = cloud_checkout.stack("aws-type", stack_text())
     cloud_checkout.run("up", stack)
+    assert untagged(aws) == []
     (before,), disks = instances(aws), volumes(aws).keys()
     (host,) = cloud_checkout.outputs(stack)["hosts"]
     newer = {UBUNTU_PARAMETER.format(release="24.04", arch="amd64", gp=3): UBUNTU_24_NEWER}

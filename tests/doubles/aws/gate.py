@@ -51,6 +51,8 @@ class Gate:
         self._seeded: set[str] = set()
         self._calls: list[str] = []
         self._lock = threading.Lock()
+        self._one_at_a_time = threading.Lock()
+        """moto walks through dicts that another thread may add to, and which instance is the newest must be clear."""
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         path = environ["PATH_INFO"]
@@ -62,9 +64,11 @@ class Gate:
             self._states.clear()
             self._calls.clear()
         call = _call(environ, body)
-        if call is None:
-            return self._moto(environ, start_response)
-        return self._gated(call, environ, start_response)
+        with self._one_at_a_time:
+            answer = self._moto(environ, start_response) if call is None else self._gated(call, environ, start_response)
+        if call is not None:
+            time.sleep(self._settings.hold_s.get(call.action, 0))
+        return answer
 
     def _gated(self, call: Call, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         self._calls.append(call.action)
@@ -84,7 +88,6 @@ class Gate:
         answer = self._moto(environ, start_response)
         if call.service == "ec2":
             self._states.after(call.region, call.action, call.values, self._settings)
-        time.sleep(self._settings.hold_s.get(call.action, 0))
         return answer
 
     def _seed(self, region: str) -> None:

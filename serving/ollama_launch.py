@@ -48,7 +48,9 @@ def ollama_models(spec: ServingSpec, base: Mapping[str, str], adapters: Sequence
 def _settings(spec: ServingSpec) -> dict[str, Any]:
     """Return what a Modelfile would say; an adapter inherits it from the base."""
     texts = {"system": spec.ollama.system, "template": spec.ollama.template, "quantize": spec.ollama.quantize}
-    parameters = {**spec.ollama.parameters.model_dump(exclude_none=True), "num_ctx": spec.model.context_tokens}
+    said = spec.ollama.parameters.model_dump(exclude_none=True)
+    # Without a limit Ollama goes on for ten times the context, forgetting the beginning as it goes.
+    parameters = {"num_predict": spec.model.context_tokens, **said, "num_ctx": spec.model.context_tokens}
     if not spec.ollama.parameters.stop:
         del parameters["stop"]
     return {**{name: text for name, text in texts.items() if text is not None}, "parameters": parameters}

@@ -97,7 +97,9 @@ class OllamaParameters(Frozen):
     top_p: float | None = Field(default=None, gt=0, le=1, description="Share of probability that is chosen from.")
     min_p: float | None = Field(default=None, ge=0, le=1, description="Least share of the likeliest token's chance.")
     repeat_penalty: float | None = Field(default=None, ge=0, le=10, description="Above 1 it avoids repetition.")
-    num_predict: int | None = Field(default=None, ge=1, le=1_048_576, description="Longest answer, in tokens.")
+    num_predict: int | None = Field(
+        default=None, ge=1, le=1_048_576, description="Longest answer, in tokens; none: the context."
+    )
     seed: int | None = Field(default=None, ge=0, description="The same seed gives the same answer.")
     stop: tuple[str, ...] = Field(default=(), description="Texts that end an answer.")
 

@@ -65,7 +65,7 @@ class OllamaHost:
     def outputs(self, **serving: Any) -> StackOutputs:
         """Return the stack, with parts of what it serves changed."""
         ollama = {**SETTINGS, "release": self.release.config, **serving.pop("ollama", {})}
-        values = {"engine": "ollama", "model": MODEL, "adapters": ADAPTERS, "drain_s": 60, **serving}
+        values = {"engine": "ollama", "model": MODEL, "adapters": ADAPTERS, "drain_s": 120, **serving}
         return stack(serving={**values, "ollama": ollama}).model_copy(update={"hosts": (self.host,)})
 
     def wishes(self, roles: Sequence[str] = ROLES, *, allow_downgrade: bool = False, **serving: Any) -> Wishes:

@@ -28,6 +28,7 @@ from tests.machine.ollama_host import (
 MEMORY_MIB = 2048
 FIRST_CUT_BYTES = 5_000_000
 SERVED = ["contract:3", "contract:latest", "summary:1", "summary:latest", "tiny:latest"]
+QUESTION = '{"model": "MODEL", "prompt": "x", "stream": false, "options": {"num_predict": 2}}'
 BROKEN = '#!/bin/sh\n[ "$1" = --version ] && echo client version is 0.24.1 || exit 1\n'
 NOT_IT = "#!/bin/sh\necho client version is 0.23.0\n"
 GOOD = f'#!/bin/sh\n[ "$1" = --version ] && echo client version is {NEWER} || exec {{real}} "$@"\n'
@@ -48,10 +49,10 @@ def served(machine_state: Path) -> Iterator[OllamaHost]:
             yield host
 
 
-@pytest.fixture(autouse=True)
-def as_it_was(served: OllamaHost) -> Iterator[None]:
-    """Whatever a test made of the machine, the next one finds the first release and its models."""
-    yield
+@pytest.fixture
+def changing(served: OllamaHost) -> Iterator[OllamaHost]:
+    """The machine, for a test that changes it: the next one finds the first release and its models again."""
+    yield served
     again = served.bring(allow_downgrade=True, ollama={"prune": True})
     assert again.result.ok, [(each.id, each.error, each.detail) for each in again.result.failed]
 
@@ -123,7 +124,7 @@ def test_system_prompt_and_parameters_are_those_of_the_spec(served: OllamaHost) 
 
 def test_a_restart_lets_running_answers_finish(served: OllamaHost) -> None:
     key = json.loads(served.wishes().endpoint.keys_file.read_text())["default"]  # type: ignore[union-attr]
-    body = json.dumps({"model": "tiny", "prompt": "The rent", "max_tokens": 500, "stream": True})
+    body = json.dumps({"model": "tiny", "prompt": "The rent", "max_tokens": 300, "stream": True})
     said = served.run(f"""
         wait_until() {{ for _ in $(seq 300); do eval "$1" && return; sleep 0.1; done; echo "never: $1"; exit 1; }}
         curl -skN -m 120 https://127.0.0.1/v1/completions -H @/dev/stdin -d '{body}' > /tmp/stream <<'END' &
@@ -152,75 +153,75 @@ def failing(served: OllamaHost, release: Release, resource: str) -> str:
     return f"{failed[resource].error}\n{failed[resource].detail}"
 
 
-def test_a_release_that_is_not_what_it_should_be_changes_nothing(served: OllamaHost) -> None:
-    other = Release(NEWER, served.release.url, "f" * 64)
-    before = served.run("systemctl show --value -p InvocationID ollama")
+def test_a_release_that_is_not_what_it_should_be_changes_nothing(changing: OllamaHost) -> None:
+    other = Release(NEWER, changing.release.url, "f" * 64)
+    before = changing.run("systemctl show --value -p InvocationID ollama")
     assert "wanted ffff" in failing(
-        served, other, f"download:/var/lib/llm/ollama/archives/ollama-{NEWER}-ffffffffffff.tar.zst"
+        changing, other, f"download:/var/lib/llm/ollama/archives/ollama-{NEWER}-ffffffffffff.tar.zst"
     )
-    lying = publish_script(served.server, "lying", NOT_IT)
-    assert f"does not hold version {NEWER}" in failing(served, lying, "command:ollama-release")
-    assert served.current == served.release.folder
-    assert served.run("systemctl show --value -p InvocationID ollama") == before
+    lying = publish_script(changing.server, "lying", NOT_IT)
+    assert f"does not hold version {NEWER}" in failing(changing, lying, "command:ollama-release")
+    assert changing.current == changing.release.folder
+    assert changing.run("systemctl show --value -p InvocationID ollama") == before
 
 
-def test_a_release_that_does_not_start_gives_way_to_the_one_before(served: OllamaHost) -> None:
-    broken = publish_script(served.server, "broken", BROKEN)
-    assert f"returned to version {served.release.version}, which answers again" in failing(
-        served, broken, "unit:ollama.service"
+def test_a_release_that_does_not_start_gives_way_to_the_one_before(changing: OllamaHost) -> None:
+    broken = publish_script(changing.server, "broken", BROKEN)
+    assert f"returned to version {changing.release.version}, which answers again" in failing(
+        changing, broken, "unit:ollama.service"
     )
-    assert served.current == served.release.folder
-    assert served.ask("/api/version")[:3] == "200"
+    assert changing.current == changing.release.folder
+    assert changing.ask("/api/version")[:3] == "200"
 
 
-def test_a_newer_release_takes_over_and_an_older_one_only_when_told_so(served: OllamaHost) -> None:
+def test_a_newer_release_takes_over_and_an_older_one_only_when_told_so(changing: OllamaHost) -> None:
     newer = publish_script(
-        served.server, "newer", GOOD.format(real=f"/var/lib/llm/ollama/{served.release.folder}/bin/ollama")
+        changing.server, "newer", GOOD.format(real=f"/var/lib/llm/ollama/{changing.release.folder}/bin/ollama")
     )
-    assert served.bring(["engine"], ollama={"release": newer.config}).result.ok
-    assert served.current == newer.folder
-    asked = len(served.server.asked)
-    back = served.bring(["engine"])
-    assert "is older than" in str([each.error for each in back.result.failed])
-    assert served.current == newer.folder
-    assert served.bring(["engine"], allow_downgrade=True).result.ok
-    assert served.current == served.release.folder
-    assert len(served.server.asked) == asked  # what is still on the host is not fetched again
+    assert changing.bring(["engine"], ollama={"release": newer.config}).result.ok
+    assert changing.current == newer.folder
+    asked = len(changing.server.asked)
+    back = changing.bring(["engine"])
+    assert "is older than" in str([each.detail for each in back.result.failed])
+    assert changing.current == newer.folder
+    assert changing.bring(["engine"], allow_downgrade=True).result.ok
+    assert changing.current == changing.release.folder
+    assert len(changing.server.asked) == asked  # what is still on the host is not fetched again
 
 
-def test_a_model_of_a_registry_is_pulled_by_digest_resumed_and_pruned(served: OllamaHost) -> None:
-    weights = weights_of(served, "tiny/latest")
-    digest = served.server.add_model("acme/base:1b", {CONFIG_TYPE: CONFIG, WEIGHTS_TYPE: weights})
-    path = next(name for name, content in served.server.files.items() if content == weights)
-    served.server.cut_after[path] = len(weights) // 2
-    source = {"kind": "ollama", "name": "acme/base:1b", "digest": digest, "registry": served.server.url}
+def test_a_model_of_a_registry_is_pulled_by_digest_resumed_and_pruned(changing: OllamaHost) -> None:
+    weights = weights_of(changing, "tiny/latest")
+    digest = changing.server.add_model("acme/base:1b", {CONFIG_TYPE: CONFIG, WEIGHTS_TYPE: weights})
+    path = next(name for name, content in changing.server.files.items() if content == weights)
+    changing.server.cut_after[path] = len(weights) // 2
+    source = {"kind": "ollama", "name": "acme/base:1b", "digest": digest, "registry": changing.server.url}
     wanted = {"model": {"name": "pulled", "source": source}, "adapters": []}
 
-    moved = served.bring(
+    moved = changing.bring(
         ["engine"], **{**wanted, "model": {"name": "pulled", "source": {**source, "digest": "e" * 64}}}
     )
     assert "the tag has moved" in str([(each.error, each.detail) for each in moved.result.failed])
-    assert served.models == SERVED
+    assert changing.models == SERVED
 
-    pulled = served.bring(["engine"], **wanted)
+    pulled = changing.bring(["engine"], **wanted)
     assert pulled.result.ok, [(each.id, each.error, each.detail) for each in pulled.result.failed]
-    assert served.server.ranges(path) == ["", f"bytes={len(weights) // 2}-"]
-    assert served.models == sorted([*SERVED, "pulled:latest"])
-    assert served.ask("/api/generate", '{"model": "pulled", "prompt": "x", "stream": false}')[:3] == "200"
+    assert changing.server.ranges(path) == ["", f"bytes={len(weights) // 2}-"]
+    assert changing.models == sorted([*SERVED, "pulled:latest"])
+    assert changing.ask("/api/generate", QUESTION.replace("MODEL", "pulled"))[:3] == "200"
 
-    pruned = served.bring(["engine"], **wanted, ollama={"prune": True})
+    pruned = changing.bring(["engine"], **wanted, ollama={"prune": True})
     assert pruned.result.ok
-    assert served.models == ["pulled:latest"]
-    assert served.ask("/api/generate", '{"model": "contract", "prompt": "x"}')[:3] == "404"
+    assert changing.models == ["pulled:latest"]
+    assert changing.ask("/api/generate", QUESTION.replace("MODEL", "contract"))[:3] == "404"
 
 
-def test_a_gguf_file_is_served_when_its_checksum_is_right(served: OllamaHost, tmp_path: Path) -> None:
-    weights = weights_of(served, "tiny/latest")
+def test_a_gguf_file_is_served_when_its_checksum_is_right(changing: OllamaHost, tmp_path: Path) -> None:
+    weights = weights_of(changing, "tiny/latest")
     (tmp_path / "mine.gguf").write_bytes(weights)
     source = {"kind": "gguf", "path": str(tmp_path / "mine.gguf"), "sha256": "d" * 64}
-    wrong = served.bring(["engine"], model={"name": "mine", "source": source}, adapters=[])
+    wrong = changing.bring(["engine"], model={"name": "mine", "source": source}, adapters=[])
     assert "which the stack file pins" in str([each.error for each in wrong.result.failed])
     source["sha256"] = sha256(weights).hexdigest()
-    right = served.bring(["engine"], model={"name": "mine", "source": source}, adapters=[])
+    right = changing.bring(["engine"], model={"name": "mine", "source": source}, adapters=[])
     assert right.result.ok, [(each.id, each.error, each.detail) for each in right.result.failed]
-    assert served.ask("/api/generate", '{"model": "mine", "prompt": "x", "stream": false}')[:3] == "200"
+    assert changing.ask("/api/generate", QUESTION.replace("MODEL", "mine"))[:3] == "200"

@@ -105,6 +105,7 @@ setup: .venv/.ready ## Install the tools of this checkout (every target does it 
 
 test: .venv/.ready ## Run all tests: unit, real Pulumi engine, real machines
 	@tools/bootstrap.sh tests
+	@[[ $$(id -u) != 0 ]] || $(PYTHON) -m tools.ollama >/dev/null
 	@$(PYTHON) -m pytest $(WORKERS) $(ARGS)
 
 test-unit: .venv/.ready ## Run the tests that need neither root nor network

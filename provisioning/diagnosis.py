@@ -54,6 +54,18 @@ KNOWN: Sequence[Known] = (
         "the host has too little memory: lower vllm.kv_cache_gib, raise vllm.memory_max_gib, or take a larger machine",
     ),
     Known(
+        r"model requires more system memory",
+        "the host has too little memory: lower model.context_tokens or ollama.num_parallel, or take a larger machine",
+    ),
+    Known(
+        r"bind: address already in use",
+        "another program has the port (`ss -ltnp` names it): end it, or choose another ollama.port",
+    ),
+    Known(
+        r"unknown model architecture: ",
+        "this release of Ollama does not know the model's architecture: choose a newer release, or another model",
+    ),
+    Known(
         r"CUDA out of memory|No available memory for the cache blocks",
         "the GPU has too little memory: lower model.context_tokens or vllm.max_sequences, or take a larger GPU",
     ),

@@ -59,7 +59,7 @@ def adapters(
     if not serving.adapters:
         return Adapters((), ())
     stored = [
-        _store(host, serving, adapter, source)
+        adapter_store(host, serving, adapter, source)
         for adapter, source in zip(serving.adapters, sources.adapters, strict=True)
     ]
     helper = File(path=ADAPTER_VERSIONS, content=program("adapter_versions"), mode=0o755)
@@ -98,12 +98,12 @@ def engine_id(host: HostRecord, serving: ServingSpec, sources: ResolvedSources) 
     return hashlib.sha256("\n".join((model, *options)).encode()).hexdigest()[:16]
 
 
-def _store(host: HostRecord, serving: ServingSpec, adapter: AdapterSpec, source: ResolvedSource) -> Stored:
+def adapter_store(host: HostRecord, serving: ServingSpec, adapter: AdapterSpec, source: ResolvedSource) -> Stored:
     """Return what brings one version to `host`. Its files never change, so it has a folder of its own for ever."""
     base = serving.model.source
     conditions = (
         *((f"{WEIGHTS}={adapter.sha256}",) if adapter.sha256 else ()),
-        f"--max-rank={serving.vllm.max_lora_rank}",
+        *((f"--max-rank={serving.vllm.max_lora_rank}",) if serving.engine == "vllm" else ()),
         *((f"--base={base.repo}",) if isinstance(base, HubSource) else ()),
     )
     return store(source, f"{host.data_dir}/adapters/{adapter.versioned_name}", conditions, immutable=True)

@@ -25,6 +25,7 @@ from provisioning.converge.resources import (
 from provisioning.programs import modules, program
 from provisioning.render import render
 from provisioning.roles import engine
+from provisioning.roles.adapters import adapter_store
 from provisioning.roles.layout import CONFIG_DIR, ENGINE_UNIT, GATEWAY_USER, LIB_DIR, SERVICE_USER
 from provisioning.roles.release import Release
 from provisioning.roles.store import Stored, model_path, store
@@ -147,7 +148,7 @@ def _made(host: HostRecord, serving: ServingSpec, sources: ResolvedSources, root
     """Return what brings the files of base and adapters, and the command that makes Ollama's models of them."""
     base = store(sources.model, model_path(host, serving, sources.model))
     adapters = [
-        store(source, f"{host.data_dir}/adapters/{adapter.versioned_name}", immutable=True)
+        adapter_store(host, serving, adapter, source)
         for adapter, source in zip(serving.adapters, sources.adapters, strict=True)
     ]
     wish = {

@@ -51,6 +51,18 @@ SAID = {
         "example: --dtype=half.",
         "write model.dtype: float16",
     ),
+    "port of Ollama": (
+        "Error: listen tcp 127.0.0.1:11434: bind: address already in use",
+        "another program has the port",
+    ),
+    "memory for Ollama": (
+        "Error: model requires more system memory (9.3 GiB) than is available (2.9 GiB)",
+        "the host has too little memory: lower model.context_tokens or ollama.num_parallel",
+    ),
+    "architecture for Ollama": (
+        "llama_model_load: error loading model: error loading model architecture: unknown model architecture: 'foo'",
+        "this release of Ollama does not know",
+    ),
     "seven GPUs": (
         "ValueError: Total number of attention heads (32) must be divisible by tensor parallel size (7).",
         "the model does not divide by the number of GPUs: write a smaller gpu.count",
@@ -115,7 +127,7 @@ def test_causes_of_real_journals(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SAID)
-def test_causes_in_vllms_words(name: str) -> None:
+def test_causes_in_the_engines_words(name: str) -> None:
     line, hint = SAID[name]
     found = diagnose(FOLLOWED_BY.format(line))
     assert found.cause == line[:299] + "…" * (len(line) > 300)

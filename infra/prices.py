@@ -97,11 +97,18 @@ def item_usd(cloud: str, region: str, item: str) -> float | None:
 
 
 def keeping_cost(cloud: str, region: str, item: str, size_gib: float | None) -> str:
-    """Return in words what it costs to keep a disk or a bucket; none knows how much lies in a bucket."""
-    usd = item_usd(cloud, region, item)
+    """Return in words what it costs to keep a disk or a bucket; no size: nobody knows how much lies in a bucket.
+
+    Where the table does not know the region, another region's price says what to expect.
+    """
+    usd, note = item_usd(cloud, region, item), ""
     if usd is None:
-        return "its price is not in our table"
-    return f"${usd:.3f} a month for each GB in it" if size_gib is None else f"${size_gib * usd:.2f} a month"
+        elsewhere = {place: price for (of, place, name), price in _items().items() if (of, name) == (cloud, item)}
+        if not elsewhere:
+            return "its price is not in our table"
+        place, usd = next(iter(elsewhere.items()))
+        note = f" in {place}; that of {region} is not in our table"
+    return (f"${usd:.3f} a month for each GB in it" if size_gib is None else f"${size_gib * usd:.2f} a month") + note
 
 
 @cache

@@ -4,7 +4,7 @@ import pytest
 
 from infra.config import load_stack
 from infra.price_table import README, updated
-from infra.prices import HOURS_PER_MONTH, item_usd, machine_usd, running_hours, stack_price
+from infra.prices import BUCKET_ITEM, HOURS_PER_MONTH, item_usd, keeping_cost, machine_usd, running_hours, stack_price
 
 
 def test_the_table_in_the_readme_is_what_the_code_makes() -> None:
@@ -42,6 +42,25 @@ def test_what_is_not_listed_has_no_price() -> None:
 
 def test_what_costs_the_same_everywhere_is_found_in_every_region() -> None:
     assert item_usd("aws", "ap-northeast-2", "public_ipv4_address") == 0.005
+
+
+@pytest.mark.parametrize(
+    ("region", "item", "size_gib", "words"),
+    [
+        pytest.param("ap-northeast-2", "ebs_gp3_storage", 100, "$9.12 a month", id="a disk"),
+        pytest.param("us-east-1", BUCKET_ITEM["aws"], None, "$0.023 a month for each GB in it", id="a bucket"),
+        pytest.param(
+            "ap-northeast-2",
+            BUCKET_ITEM["aws"],
+            None,
+            "$0.023 a month for each GB in it in us-east-1; that of ap-northeast-2 is not in our table",
+            id="another region's price",
+        ),
+        pytest.param("ap-northeast-2", "nothing", 1, "its price is not in our table", id="no price anywhere"),
+    ],
+)
+def test_what_keeping_costs_is_told_in_words(region: str, item: str, size_gib: float | None, words: str) -> None:
+    assert keeping_cost("aws", region, item, size_gib) == words
 
 
 def test_spot_costs_what_the_market_asks() -> None:

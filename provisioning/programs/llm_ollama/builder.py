@@ -25,6 +25,8 @@ ADDRESS = "127.0.0.1:11434"
 START_S = 60
 POLL_S = 0.1
 LOG_LINES = 15
+SPARE_BYTES = 1 << 30
+GIB = float(1 << 30)
 
 
 class Builder:
@@ -86,7 +88,9 @@ class Builder:
         if "model" in source:
             return {"from": source["model"]}
         if "folder" in source:
-            return {"files": self._lend(files_of(Path(source["folder"])))}
+            files = files_of(Path(source["folder"]))
+            self._check_space(2 * sum(path.stat().st_size for path in files))  # the converted file, and its blob
+            return {"files": self._lend(files)}
         if "registry" in source:
             return {"from": self._take(Path(source["registry"]))}
         return {"files": {"model.gguf": self._copy(Path(source["gguf"]), source["sha256"])}}
@@ -98,9 +102,9 @@ class Builder:
             digest = sha256_of(path)
             digests[path.name] = "sha256:" + digest
             blob = self._store.blobs / ("sha256-" + digest)
+            if blob.is_symlink():
+                blob.unlink()  # of a run that was cut off
             if not blob.exists():
-                if blob.is_symlink():
-                    blob.unlink()
                 blob.symlink_to(path)
                 self._temporary.append(blob)
         return digests
@@ -121,6 +125,7 @@ class Builder:
         """Take in a GGUF file, which becomes a blob as it is; return its digest."""
         blob = self._store.blobs / ("sha256-" + sha256)
         if not blob.is_file():
+            self._check_space(path.stat().st_size)
             part = blob.with_name(blob.name + ".part")
             shutil.copyfile(str(path), str(part))
             found = sha256_of(part)
@@ -129,6 +134,14 @@ class Builder:
                 raise ModelError(f"{path} has SHA-256 {found}, not {sha256}, which the stack file pins")
             part.replace(blob)
         return "sha256:" + sha256
+
+    def _check_space(self, needed: int) -> None:
+        free = shutil.disk_usage(str(self._store.root)).free
+        if needed + SPARE_BYTES > free:
+            raise ModelError(
+                f"making the model needs {needed / GIB:.1f} GiB in {self._store.root} and {free / GIB:.1f} are free; "
+                "give the host a larger disk"
+            )
 
     def _last_words(self) -> str:
         return " / ".join(self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:])

@@ -1,9 +1,10 @@
 """Trouble on AWS: nothing in stock, quotas, permissions, logins, commands that are killed, others' stacks."""
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.doubles.aws.running import RunningAws
-from tests.engine.aws_stacks import everything, instances, stack_text, volumes
+from tests.engine.aws_stacks import REGION, everything, instances, stack_text, volumes
 from tests.engine.checkout import Checkout, Done, wait_until
 
 SPOT = "type: g5.xlarge, market: spot, fallbacks: [g6.xlarge]"
@@ -26,6 +27,15 @@ def test_spot_stock_out_in_two_zones_then_the_third(cloud_checkout: Checkout, aw
     assert outcomes == ["out of stock", "out of stock", "placed"]
     again = cloud_checkout.run("up", stack)
     assert cloud_checkout.result(stack, "up.json")["changes"] == {}, again.stderr
+
+    disks = volumes(aws).keys()
+    cloud_checkout.stack("aws-spot", stack_text("type: g5.2xlarge, market: spot", zones=ZONES))
+    larger = cloud_checkout.run("up", stack)
+    assert larger.returncode == 0, larger.stderr
+    (changed,) = instances(aws)
+    assert changed["InstanceType"] == "g5.2xlarge"
+    assert changed["InstanceId"] != machine["InstanceId"], "a one-time spot machine cannot be stopped"
+    assert volumes(aws).keys() == disks
     assert cloud_checkout.run("down", stack).returncode == 0
 
 
@@ -92,27 +102,35 @@ def test_up_killed_in_the_middle_then_up_goes_on(cloud_checkout: Checkout, aws: 
     assert cloud_checkout.run("down", stack).returncode == 0
 
 
-def test_kept_disk_is_listed_with_its_cost_and_used_again(cloud_checkout: Checkout, aws: RunningAws) -> None:
-    keep = "storage: {data_gib: 100, keep_on_down: [data_volume]}"
-    stack = cloud_checkout.stack("aws-keep", stack_text(more=keep))
-    cloud_checkout.run("up", stack)
+def test_kept_things_are_listed_with_their_cost_and_used_again(cloud_checkout: Checkout, aws: RunningAws) -> None:
+    before = everything(aws)
+    keep = "storage: {data_gib: 100, bucket: {}, keep_on_down: [data_volume, bucket]}"
+    budget = ", budget: {usd_per_month: 100, mail: team@example.com}"
+    stack = cloud_checkout.stack("aws-keep", stack_text(more=keep, lifetime=budget))
+    up = cloud_checkout.run("up", stack)
+    assert up.returncode == 0, up.stderr
     disks = volumes(aws).keys()
+    (bucket,) = [each["Name"] for each in aws.client("s3").list_buckets()["Buckets"]]
+    with pytest.raises(ClientError, match="Forbidden"):  # its policy wants TLS, which the simulated cloud has not
+        aws.client("s3", REGION).put_object(Bucket=bucket, Key="models/a", Body=b"a")
 
     down = cloud_checkout.run("down", stack)
 
     assert down.returncode == 0, down.stderr
     assert volumes(aws).keys() == disks
     assert instances(aws) == []
-    (kept,) = cloud_checkout.result(stack, "teardown.json")["kept"]
-    assert "100 GiB" in kept
-    assert "$9.12 a month" in kept
+    disk, store = cloud_checkout.result(stack, "teardown.json")["kept"]
+    assert "100 GiB" in disk
+    assert "$9.12 a month" in disk
+    assert bucket in store
+    assert "a month for each GB in it" in store
     assert cloud_checkout.run("up", stack).returncode == 0
     assert volumes(aws).keys() == disks
 
-    cloud_checkout.stack("aws-keep", stack_text(more="storage: {data_gib: 100}"))
+    cloud_checkout.stack("aws-keep", stack_text(more="storage: {data_gib: 100, bucket: {}}"))
     done = cloud_checkout.run("down", stack)
     assert done.returncode == 0, done.stderr
-    assert not volumes(aws)
+    assert everything(aws) == before
 
 
 def test_preflight_lists_all_at_once(cloud_checkout: Checkout, aws: RunningAws) -> None:

@@ -16,6 +16,13 @@ from tests.doubles.gcp.store import Store, parts, place
 
 TOKEN = "testing"  # what the double hands out, and wants to see again
 
+APIS = {
+    "compute.googleapis.com": re.compile("/compute/"),
+    "cloudbilling.googleapis.com": re.compile(r"/v1/projects/[^/]+/billingInfo"),
+    "monitoring.googleapis.com": re.compile(r"/v3/projects/[^/]+/notificationChannels"),
+}
+"""Paths of APIs that a project may not have enabled."""
+
 JWT_DOTS = 2
 
 Params = dict[str, str]
@@ -95,8 +102,9 @@ class Rest:
         if project is not None and project != seed.PROJECT and not public:
             message = f"The caller does not have permission on project {project}, or it may not exist."
             raise Refusal(403, "forbidden", message)
-        if path.startswith("/compute/") and "compute.googleapis.com" in self._store.settings.disabled:
-            raise Refusal(403, "accessNotConfigured", "Compute Engine API has not been used in project before.")
+        for api, pattern in APIS.items():
+            if api in self._store.settings.disabled and pattern.match(path):
+                raise Refusal(403, "accessNotConfigured", f"API {api} has not been used in project before.")
 
     def _token(self, **_given: Any) -> Any:
         if self._store.settings.login == "expired":

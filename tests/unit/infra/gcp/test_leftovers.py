@@ -1,0 +1,105 @@
+"""Leftovers on GCP: ours are found and removed in an order that works, others' stay."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from core.errors import DeployError
+from infra.gcp.leftovers import find_things, places, remove_things
+from infra.gcp.renting import find, kept, remove_adrift
+from infra.lease import Lease
+from tests.doubles.gcp.client import Gcp
+from tests.doubles.gcp.seed import PROJECT
+from tests.doubles.gcp.settings import Settings
+from tests.unit.infra.gcp.made import MINE, OTHER, ZONE, make_disk, make_stack
+
+LEASE = Lease.model_validate(
+    {
+        "id": MINE,
+        "project": PROJECT,
+        "region": "asia-northeast3",
+        "began_at": "2026-11-21T12:00:00Z",
+        "image_name": "ubuntu-24.04",
+        "image": "x",
+        "machine_type": "e2-standard-4",
+        "zone": ZONE,
+        "zones": [ZONE],
+    }
+)
+
+
+def no_sleep(_seconds: float) -> None:
+    """Poll at once."""
+
+
+def test_an_empty_project_has_none(gcp: Gcp) -> None:
+    assert find_things(gcp.project) == []
+
+
+def test_all_of_a_lease_is_removed_and_the_other_stays(gcp: Gcp) -> None:
+    for identity in (MINE, OTHER):
+        make_stack(gcp, identity)
+    others = set(find_things(PROJECT, OTHER))
+    mine = find_things(PROJECT, MINE)
+    assert {thing.kind for thing in mine} == {
+        "address", "bucket", "budget", "disk", "firewall rule", "instance", "network", "notification channel",
+        "project role", "schedule", "service account", "subnet",
+    }  # fmt: skip
+    assert sum(thing.kind == "disk" for thing in mine) == 2, "the root disk is found by its name"
+
+    remove_things(reversed(mine), sleep=no_sleep)
+
+    assert find_things(PROJECT, MINE) == []
+    assert set(find_things(PROJECT, OTHER)) == others
+
+
+def test_things_say_whose_they_are(gcp: Gcp) -> None:
+    path = make_disk(gcp, MINE, **{"llm-deploy-keep": "yes"})
+
+    (thing,) = find_things(PROJECT)
+
+    assert (thing.id, thing.lease_id, thing.stack, thing.keep) == (path, MINE, "prod", True)
+    assert str(thing) == f"disk {path} in {ZONE}, 20 GiB (stack prod)"
+    assert find(LEASE) == []
+    (line,) = kept(LEASE)
+    assert line.endswith("$2.60 a month")
+
+
+def test_what_does_not_go_is_told_with_what_gcp_said(gcp: Gcp) -> None:
+    make_disk(gcp, MINE)
+    gcp.store.settings = Settings(refused={"disks.delete": "forbidden"})
+    now = itertools.count(step=100)
+
+    with pytest.raises(DeployError, match="not gone after 240 s") as caught:
+        remove_things(find_things(PROJECT, MINE), clock=lambda: float(next(now)), sleep=no_sleep)
+
+    assert "disks.delete is refused" in caught.value.detail
+
+
+def test_what_the_state_knows_is_not_adrift(gcp: Gcp) -> None:
+    """The root disk of a known instance is in no state of its own."""
+    instance = make_stack(gcp, MINE)
+    known = {thing.id for thing in find_things(PROJECT, MINE) if thing.kind != "disk"}
+    data = f"{instance.replace('/instances/', '/disks/')}-data"
+
+    assert remove_adrift(LEASE, known | {data}) == []
+    assert instance in gcp.store.things
+    door = f"projects/{PROJECT}/global/firewalls/llm-prod-{MINE}-ssh-v4"
+    (removed,) = remove_adrift(LEASE, (known | {data}) - {door})
+    assert removed.startswith("firewall rule")
+
+
+def test_who_may_not_see_budgets_has_made_none(gcp: Gcp) -> None:
+    make_disk(gcp, MINE)
+    gcp.store.settings = Settings(disabled=["cloudbilling.googleapis.com", "monitoring.googleapis.com"])
+
+    assert [thing.kind for thing in find_things(PROJECT, MINE)] == ["disk"]
+
+
+def test_projects_are_those_of_stack_files_and_leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "stacks" / "gone").mkdir(parents=True)
+    (tmp_path / "stacks" / "gone" / "lease.json").write_text('{"project": "another-project-1"}')
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+
+    assert places() == ["another-project-1", PROJECT]

@@ -1,0 +1,116 @@
+"""Preflight for GCP: what it finds, all at once, each with what to do."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from core.errors import UsageError
+from infra.config import DeploymentConfig, parse_deployment
+from infra.gcp import api
+from infra.preflight import Finding, findings
+from tests.doubles.gcp.seed import AGENT, PROJECT
+from tests.doubles.gcp.settings import Settings
+from tests.doubles.gcp.store import Store
+from tests.engine.gcp_stacks import C, stack_value
+from tests.unit.infra.gcp.conftest import cloud, forget_login, store
+
+__all__ = ["cloud", "store"]
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+
+
+def config(machine: str = "type: e2-standard-8", **more: Any) -> DeploymentConfig:
+    return parse_deployment(stack_value(machine) | more, "a test")
+
+
+def found(asked: DeploymentConfig, level: str = "error") -> list[Finding]:
+    return [each for each in findings(asked, "prod", None) if each.level == level]
+
+
+@pytest.mark.usefixtures("store")
+def test_a_good_day_has_no_error_and_tells_the_price() -> None:
+    told = [str(each) for each in found(config(), "ok")]
+
+    assert found(config()) == []
+    assert f"login: operator@{PROJECT}.iam.gserviceaccount.com" in told
+    assert "price: $0.363 an hour, $265 a month of 730 h" in told
+    assert any(each.startswith("quota CPUS (asia-northeast3): 72, 0 in use, 8 asked") for each in told)
+
+
+WEEKLY = {"ttl_hours": 100, "weekly": {"start": "08:00", "stop": "20:00", "time_zone": "Asia/Seoul"}}
+CPU, GPU, SPOT = "type: e2-standard-8", "type: g2-standard-4", "type: g2-standard-4, market: spot"
+
+
+@pytest.mark.parametrize(
+    ("settings", "machine", "more", "told"),
+    [
+        pytest.param({"quotas": {"NVIDIA_L4_GPUS": 0}}, GPU, {}, "quota NVIDIA_L4_GPUS", id="on demand"),
+        pytest.param({"quotas": {"PREEMPTIBLE_NVIDIA_L4_GPUS": 0}}, SPOT, {}, "quota PREEMPTIBLE_NVIDIA", id="spot"),
+        pytest.param({"quotas": {"GPUS_ALL_REGIONS": 0}}, GPU, {}, "quota GPUS_ALL_REGIONS", id="global"),
+        pytest.param({"quotas": {"CPUS": 7}}, CPU, {}, "quota CPUS", id="processors"),
+        pytest.param({"quotas": {"STATIC_ADDRESSES": 1}}, f"{CPU}, count: 2", {}, "quota STATIC", id="addresses"),
+        pytest.param({"disabled": ["compute.googleapis.com"]}, CPU, {}, "API compute", id="API"),
+        pytest.param({"agent_may_start": False}, CPU, {"lifetime": WEEKLY}, "lifetime.weekly", id="agent"),
+        pytest.param({}, GPU, {"zones": [C]}, "machine.type", id="type elsewhere"),
+        pytest.param({}, f"{CPU}, image: projects/ubuntu-os-cloud/global/images/gone", {}, "machine.image", id="image"),
+        pytest.param({}, CPU, {"project": "another-project"}, "project", id="project"),
+        pytest.param({}, CPU, {"region": "europe-west4", "zones": []}, "region", id="region"),
+        pytest.param({}, CPU, {"storage": {"bucket": {"name": "gone"}}}, "storage.bucket.name", id="bucket"),
+    ],
+)
+def test_each_thing_in_the_way_is_one_finding_with_a_way_out(
+    store: Store, settings: dict[str, Any], machine: str, more: dict[str, Any], told: str
+) -> None:
+    store.settings = Settings(**settings)
+
+    (finding,) = found(config(machine, **more))
+
+    assert finding.about.startswith(told)
+    assert finding.hint
+
+
+def test_what_is_in_use_counts(store: Store) -> None:
+    store.things[f"projects/{PROJECT}/regions/asia-northeast3/addresses/a"] = {"address": "198.51.100.9"}
+    store.settings = Settings(quotas={"STATIC_ADDRESSES": 1})
+
+    (finding,) = found(config())
+
+    assert finding.what == "1, 1 in use, 1 asked"
+
+
+def test_the_way_out_for_the_schedule_is_a_command(store: Store) -> None:
+    store.settings = Settings(agent_may_start=False)
+
+    (finding,) = found(config(lifetime=WEEKLY))
+
+    assert finding.hint.startswith(f"gcloud projects add-iam-policy-binding {PROJECT} --member {AGENT} --role roles/")
+
+
+@pytest.fixture
+def expired(store: Store) -> Iterator[None]:
+    """A login that is no longer taken."""
+    store.settings = Settings(login="expired")
+    forget_login()
+    yield
+    forget_login()
+
+
+@pytest.mark.usefixtures("expired")
+def test_an_expired_login_stops_at_once() -> None:
+    with pytest.raises(UsageError, match=r"GCP credentials: .*; log in anew: `gcloud auth"):
+        found(config())
+
+
+@pytest.mark.usefixtures("store")
+def test_no_login_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere.json")
+    forget_login()
+    try:
+        with pytest.raises(UsageError, match=r"GCP credentials: File /nowhere\.json was not found"):
+            api.credentials()
+    finally:
+        forget_login()

@@ -67,14 +67,19 @@ def base(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
 
 
 def _data_volume(host: HostRecord) -> list[Resource]:
-    """Return the data volume of a rented host in its place: it may arrive after the first login (infra/boot)."""
+    """Return the data volume of a rented host in its place: it may arrive after the first login (infra/boot).
+
+    A machine that somebody else rented and wrote into an inventory has no such unit, and needs none.
+    """
     if host.cloud not in RENTED:
         return []
+    unit = "llm-data-volume.service"
+    settled = 'mountpoint --quiet "$1" || ! systemctl cat "$2" >/dev/null 2>&1'
     return [
         Command(
             name="data-volume",
-            argv=("systemctl", "start", "llm-data-volume.service"),  # returns when it is mounted
-            check=("mountpoint", "--quiet", host.data_dir),
+            argv=("systemctl", "start", unit),  # returns when it is mounted
+            check=("sh", "-c", settled, "data-volume", host.data_dir, unit),
             timeout_s=DATA_VOLUME_S,
         )
     ]

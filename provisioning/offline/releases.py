@@ -47,8 +47,8 @@ class Release:
             return own
         keyring = DEBIAN_KEYRING if self.distribution == "debian" else UBUNTU_KEYRING
         if not Path(keyring).exists():
-            package = f"{self.distribution}-keyring" if self.distribution == "ubuntu" else "debian-archive-keyring"
-            raise UsageError(f"there is no {keyring}", where=self.name, hint=f"install the package {package} here")
+            hint = f"make the bundle on {self.distribution.title()}, or copy that file from such a host"
+            raise UsageError(f"there is no {keyring}, which proves its packages", where=self.name, hint=hint)
         if self.distribution == "debian":
             security = f"deb [signed-by={keyring}] http://deb.debian.org/debian-security {self.suite}-security main"
             mirror, parts = "http://deb.debian.org/debian", "main"

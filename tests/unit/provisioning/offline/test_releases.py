@@ -1,5 +1,7 @@
 """Where packages of a release come from, and what proves them."""
 
+import platform
+
 import pytest
 
 from core.errors import UsageError
@@ -10,14 +12,14 @@ from provisioning.offline.releases import RELEASES, find_release
 
 def test_a_release_without_its_keyring_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(releases, "UBUNTU_KEYRING", "/nonexistent.gpg")
-    monkeypatch.setattr(releases.platform, "freedesktop_os_release", dict)
-    with pytest.raises(UsageError, match="ubuntu-24.04: there is no /nonexistent.gpg"):
+    monkeypatch.setattr(platform, "freedesktop_os_release", dict)
+    with pytest.raises(UsageError, match=r"ubuntu-24.04: there is no /nonexistent\.gpg"):
         RELEASES["ubuntu-24.04"].sources()
 
 
 def test_public_sources_are_signed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(releases, "UBUNTU_KEYRING", "/etc/hostname")
-    monkeypatch.setattr(releases.platform, "freedesktop_os_release", dict)
+    monkeypatch.setattr(platform, "freedesktop_os_release", dict)
     sources = RELEASES["ubuntu-24.04"].sources()
     assert [line.split()[3] for line in sources] == ["noble", "noble-updates", "noble-security"]
     assert all(line.startswith("deb [signed-by=/etc/hostname] http://") for line in sources)

@@ -83,10 +83,10 @@ def test_what_the_state_knows_is_not_adrift(gcp: Gcp) -> None:
     known = {thing.id for thing in find_things(PROJECT, MINE) if thing.kind != "disk"}
     data = f"{instance.replace('/instances/', '/disks/')}-data"
 
-    assert remove_adrift(LEASE, known | {data}) == []
+    assert remove_adrift(LEASE, known | {data}, 60) == []
     assert instance in gcp.store.things
     door = f"projects/{PROJECT}/global/firewalls/llm-prod-{MINE}-ssh-v4"
-    (removed,) = remove_adrift(LEASE, (known | {data}) - {door})
+    (removed,) = remove_adrift(LEASE, (known | {data}) - {door}, 60)
     assert removed.startswith("firewall rule")
 
 

@@ -38,6 +38,18 @@ class Backend:
             return None
         return any((self.folder / ".pulumi" / "stacks" / project).glob(f"{stack}.json*"))
 
+    def drop_torn_notes(self, project: str, stack: str) -> None:
+        """Remove the notes on files of a stack (`.attrs`) that a killed engine left half-written in our own backend.
+
+        The engine replaces its state in one step, but not the note beside it: it goes on without one, and gives up
+        ("failed to load checkpoint: EOF") at half of one.
+        """
+        if self.folder is None:
+            return
+        for note in (self.folder / ".pulumi").glob(f"**/{project}/**/*.attrs"):
+            if (note.name.startswith(f"{stack}.json") or note.parent.name == stack) and not _is_json(note):
+                note.unlink(missing_ok=True)
+
 
 def find_backend(environ: Mapping[str, str] = os.environ) -> Backend:
     """Return the backend that the environment or a login names, else our own, made if it is missing."""
@@ -57,6 +69,14 @@ def find_backend(environ: Mapping[str, str] = os.environ) -> Backend:
         "PULUMI_CONFIG_PASSPHRASE": None,  # it would win, and belongs to the user's other projects
     }
     return Backend(ours=True, settings=settings, shown=f"files in {folder}", folder=folder)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _login(environ: Mapping[str, str]) -> str:

@@ -189,7 +189,10 @@ def hold(name: str, cloud: str, *, stop_earlier: bool = False) -> Iterator[Stack
     An engine that outlived its command is waited for, or stopped with `stop_earlier`.
     """
     with operation(name, stop_earlier=stop_earlier) as held:
-        engine = Engine(find_backend(), name, held.folder, vendor=cloud if cloud in VENDORS else None)
+        backend = find_backend()
+        if held.interrupted:
+            backend.drop_torn_notes(PROJECT, name)
+        engine = Engine(backend, name, held.folder, vendor=cloud if cloud in VENDORS else None)
         yield Stack(engine, held)
 
 

@@ -197,3 +197,16 @@ def test_a_wrong_config_makes_nothing(checkout: Checkout, existing: str) -> None
     assert f"stacks/Pulumi.{existing}.yaml: cloud: moon" in done.stderr
     assert "Traceback" not in done.stderr
     assert not checkout.state.exists() or not checkout.checkpoint(existing).exists()
+
+
+def test_a_note_that_a_killed_engine_left_half_written_is_no_obstacle(checkout: Checkout, existing: str) -> None:
+    """Once in a run of the tests, a kill fell between the two steps in which the engine writes such a note."""
+    checkout.run("up", existing)
+    note = checkout.checkpoint(existing).with_name(f"{existing}.json.attrs")
+    assert note.stat().st_size
+    note.write_bytes(b"")
+    (checkout.state / "stacks" / existing / "engine.pid").write_text("1 1 another-boot\n")
+
+    done = checkout.run("down", existing)
+
+    assert done.returncode == 0, done.stderr

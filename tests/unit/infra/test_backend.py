@@ -91,3 +91,18 @@ def test_our_backend_knows_its_stacks_and_others_are_asked(state: Path) -> None:
     assert ours.knows("llm-deploy", "demo") is True
     assert ours.knows("llm-deploy", "dem") is False
     assert find_backend({"PULUMI_BACKEND_URL": "s3://x"}).knows("llm-deploy", "demo") is None
+
+
+def test_half_written_notes_of_a_stack_are_dropped_and_whole_ones_stay(state: Path) -> None:
+    ours = find_backend({})
+    folder = state / "pulumi" / ".pulumi"
+    torn = [folder / "stacks/llm-deploy/demo.json.attrs", folder / "locks/organization/llm-deploy/demo/1.json.attrs"]
+    whole = [folder / "stacks/llm-deploy/demo.json.bak.attrs", folder / "stacks/llm-deploy/demo.json"]
+    others = [folder / "stacks/llm-deploy/demo-2.json.attrs", folder / "locks/organization/llm-deploy/demo-2/1.attrs"]
+    for path, text in [*((each, "") for each in torn + others), *((each, "{}") for each in whole)]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    ours.drop_torn_notes("llm-deploy", "demo")
+
+    assert [each for each in torn + whole + others if each.exists()] == whole + others

@@ -14,7 +14,7 @@ from tests.machine.fab import Fab
 from tests.machine.served import SERVING, Served
 
 BAD = "99.0.0"
-FORGOTTEN = "typing-extensions"
+FORGOTTEN = "msgspec"
 
 
 def without(package: str, lock: str) -> str:
@@ -42,7 +42,7 @@ def test_a_release_of_vllm_that_cannot_start_is_taken_back(
         newer.setattr(role, "_version", lambda lock, name: BAD if "vllm" in name else version_of(lock, name))
         with pytest.raises(HostError, match=r"vllm\.service: .*; returned to version [\d.]+, which answers again"):
             upgrade_engine(Target(inventory=str(inventory)), names=[], allow_downgrade=False)
-    assert "ModuleNotFoundError: No module named 'typing_extensions'" in capsys.readouterr().err
+    assert f"ModuleNotFoundError: No module named '{FORGOTTEN}'" in capsys.readouterr().err
     assert remote(host, link) == before
     assert served_machine.complete("contract")[0] == 200
     assert json.loads(served_machine.get("/version")[1])["version"] in before

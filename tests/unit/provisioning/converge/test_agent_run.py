@@ -1,6 +1,7 @@
 """The agent as a process: what it changes, says, keeps back and refuses. Needs no root: everything is in one folder."""
 
 import fcntl
+import hashlib
 import shutil
 import stat
 from pathlib import Path
@@ -8,7 +9,17 @@ from typing import Any
 
 import pytest
 
-from provisioning.converge.resources import Command, Directory, File, GeneratedSecret, Link, Resource, Secret, Tree
+from provisioning.converge.resources import (
+    Command,
+    Directory,
+    Download,
+    File,
+    GeneratedSecret,
+    Link,
+    Resource,
+    Secret,
+    Tree,
+)
 from tests.unit.provisioning.converge.agent_runner import ME, run_agent, run_folder
 
 SECRET = "hunter2-and-a-half"
@@ -223,3 +234,16 @@ def test_a_program_of_ours_says_in_one_line_why_it_failed(tmp_path: Path) -> Non
     ended = run_agent(tmp_path, [Command(name="driver", argv=("sh", "-c", script), reboot_status=75)])
     assert ended.of("command:driver")["status"] == "failed"
     assert ended.of("command:driver")["error"] == "no GPU is there; choose another machine"
+
+
+def test_a_download_is_taken_from_the_folder_that_has_it(tmp_path: Path) -> None:
+    """A bundle brought it: nobody is asked at the URL. Its hash counts all the same."""
+    sha256 = hashlib.sha256(b"engine").hexdigest()
+    (tmp_path / "bundle/blobs").mkdir(parents=True)
+    blob = tmp_path / "bundle/blobs" / sha256
+    download = Download(path=str(tmp_path / "engine"), url="http://127.0.0.1:1/engine", sha256=sha256, **ME)
+    blob.write_bytes(b"ENGINE")
+    assert "has SHA-256" in run_agent(tmp_path, [download]).of(download.id)["error"]
+    blob.write_bytes(b"engine")
+    assert run_agent(tmp_path, [download]).status == 0
+    assert (tmp_path / "engine").read_bytes() == b"engine"

@@ -118,7 +118,7 @@ check: .venv/.ready ## Lint, format, types, scripts and lockfile
 format: .venv/.ready ## Put the code into the project's format
 	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format .
 
-bench-preview: .venv/.ready ## Time what our program adds to the bare engine in a preview, against the simulated AWS
+bench-preview: .venv/.ready ## Time what our program adds to the bare engine in a preview (ARGS="--stack gcp-gpu")
 	@$(PYTHON) -m benchmarks.preview $(ARGS)
 
 bench-up-down: .venv/.ready ## Time preview, up and down phase by phase, against the simulated AWS

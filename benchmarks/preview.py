@@ -1,4 +1,4 @@
-"""What our program adds to a preview beyond the bare engine with an empty program, against the simulated AWS.
+"""What our program adds to a preview beyond the bare engine with an empty program, against a simulated cloud.
 
     python -m benchmarks.preview [--rounds N] [--stack NAME]
 
@@ -6,6 +6,7 @@ Both previews run in turn, a round each, so that a busy machine slows both. The 
 """
 
 import argparse
+import importlib
 import json
 import os
 import resource
@@ -14,18 +15,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from core.console import say
-from core.errors import DeployError, run_cli
+from core.errors import DeployError, UsageError, run_cli
 from core.paths import CHECKOUT
-from infra.aws.settle import candidates
 from infra.config import load_stack
 from infra.engine import ALWAYS, PROJECT
 from infra.lease import LEASE_VARIABLE
-from tests.doubles.aws.running import running_aws
 from tools.pulumi.cli import find_cli
 
 GOAL_S = 3.0
@@ -35,14 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Time both previews and print the figures as JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.preview", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="how often each preview runs")
-    parser.add_argument("--stack", default="aws-gpu", help="a stack on AWS")
+    parser.add_argument("--stack", default="aws-gpu", help="a stack on AWS or GCP")
     options = parser.parse_args(arguments)
     say(f"bench-preview: {options.rounds} rounds of an empty program and of stack {options.stack}")
-    with tempfile.TemporaryDirectory() as name, running_aws(Path(name) / "cache") as aws:
-        environ = find_cli().environment() | aws.environ() | ALWAYS | {"PULUMI_CONFIG_PASSPHRASE": "x"}
+    config = load_stack(options.stack)
+    with tempfile.TemporaryDirectory() as name, _running(config.cloud, Path(name)) as cloud:
+        environ = find_cli().environment() | cloud | ALWAYS | {"PULUMI_CONFIG_PASSPHRASE": "x"}
         environ |= {"PULUMI_BACKEND_URL": f"file://{name}", "LLM_DEPLOY_STATE": f"{name}/state"}
-        os.environ |= aws.environ()
-        (first, *_rest) = candidates(load_stack(options.stack), None)
+        os.environ |= cloud
+        (first, *_rest) = importlib.import_module(f"infra.{config.cloud}.settle").candidates(config, None)
         environ[LEASE_VARIABLE] = first.lease.model_dump_json()
         empty = _empty_project(Path(name) / "empty", "empty", "empty", environ)
         _empty_project(Path(name) / "ours", PROJECT, options.stack, environ)  # the salt is written here, not in ours
@@ -57,6 +58,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(json.dumps(figures | {"rounds": [[asdict(empty), asdict(ours)] for empty, ours in rounds]}))
     say(f"  the program's own share is {share:.2f} s, of which {cpu:.2f} s computing; the goal is {GOAL_S:g} s")
     return 0 if share < GOAL_S else 1
+
+
+@contextmanager
+def _running(cloud: str, folder: Path) -> Iterator[dict[str, str]]:
+    """Run the simulated cloud of a stack; yield the variables that lead to it."""
+    if cloud == "aws":
+        from tests.doubles.aws.running import running_aws
+
+        with running_aws(folder / "cache") as aws:
+            yield aws.environ()
+    elif cloud == "gcp":
+        from tests.doubles.gcp.running import running_gcp
+
+        (folder / "gcp").mkdir()
+        with running_gcp(folder / "gcp") as gcp:
+            yield gcp.environ()
+    else:
+        raise UsageError(f"cloud {cloud} is not simulated", where="--stack", hint="name a stack on AWS or GCP")
 
 
 def _empty_project(folder: Path, name: str, stack: str, environ: dict[str, str]) -> Path:

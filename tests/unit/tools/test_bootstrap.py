@@ -99,7 +99,7 @@ def test_a_changed_lock_is_installed(machine: Machine, name: str) -> None:
 
 def test_tests_and_checks_install_every_extra(machine: Machine) -> None:
     machine.has_python()
-    for name in ("git", "ssh-keygen", "ss", "haproxy", "shellcheck"):
+    for name in ("git", "ssh-keygen", "ss", "haproxy", "gpg", "gpg-agent", "shellcheck"):
         machine.says(name, "")
     machine.says("uv", "uv 0.13.9")
 

@@ -55,7 +55,7 @@ def test_all_of_a_lease_is_removed_and_the_other_stays(gcp: Gcp) -> None:
 
 
 def test_things_say_whose_they_are(gcp: Gcp) -> None:
-    path = make_disk(gcp, MINE, **{"llm-deploy-keep": "yes"})
+    path = make_disk(gcp, MINE, 20, **{"llm-deploy-keep": "yes"})
 
     (thing,) = find_things(PROJECT)
 

@@ -16,6 +16,8 @@ FAB := .venv/bin/fab -r provisioning
 # The default stack is a machine without a GPU, so that these targets want to be told.
 gpu_stack = $(or $(if $(CLOUD),$(CLOUD)-$(1)),$(if $(filter-out file,$(origin STACK)),$(STACK)),$(error \
 	deploy-$(1): which stack? write CLOUD=aws, CLOUD=gcp or STACK=name, e.g. make deploy-$(1) CLOUD=aws))
+# The clouds' SDKs take seconds to compile: what was compiled is kept, whatever the shell around says.
+unexport PYTHONDONTWRITEBYTECODE
 # Files of tests run side by side, one for each core; WORKERS= runs them one after the other.
 WORKERS ?= --numprocesses=$(shell nproc) --dist=loadgroup --no-loadscope-reorder
 # One run folder for the steps of one `make`: all their results lie side by side.

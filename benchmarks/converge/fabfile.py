@@ -10,6 +10,7 @@ from fabric import task
 from core.console import say
 from provisioning import fabfile
 from provisioning.target import Target
+from provisioning.task_end import end
 
 
 @task  # type: ignore[untyped-decorator]  # fabric ships no types
@@ -24,4 +25,4 @@ def provision(_: Any, *, inventory: str) -> None:
 
         return provision(target, names=(), roles=(), at_once=1)
 
-    fabfile._end(run)
+    end(run)

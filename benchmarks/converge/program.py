@@ -30,9 +30,11 @@ def benchmark_list() -> list[Resource]:
     ]
 
 
-def _wishes_for(outputs: StackOutputs, hosts: Sequence[HostRecord], roles: Sequence[str]) -> program.Wishes:
+def _wishes_for(
+    outputs: StackOutputs, hosts: Sequence[HostRecord], roles: Sequence[str], *, allow_downgrade: bool = False
+) -> program.Wishes:
     """Stand in for the function that joins the lists of the roles."""
-    del outputs, roles  # the benchmark has one list for all
+    del outputs, roles, allow_downgrade  # the benchmark has one list for all, and no engine
     return program.Wishes(lists={host.name: benchmark_list() for host in hosts}, endpoint=None)
 
 

@@ -153,7 +153,8 @@ def _schedule(
     from infra.gcp.weekly import WeeklyArgs, weekly
 
     args = WeeklyArgs(physical_name=physical, region=str(config.region), spec=spec, ends_at=ends_at)
-    return weekly(stack, args, opts).id
+    schedule_id: pulumi.Output[str] = weekly(stack, args, opts).id
+    return schedule_id
 
 
 def _budget(config: DeploymentConfig, stack: str, physical: str, opts: pulumi.ResourceOptions) -> None:

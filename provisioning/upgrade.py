@@ -12,13 +12,13 @@ from core.errors import DeployError, HostError
 from core.runs import write_result
 from infra.outputs import HostRecord, StackOutputs
 from provisioning.connection import connect
-from provisioning.converge.controller import converge
 from provisioning.converge.resources import Resource
 from provisioning.converge.result import HostResult
 from provisioning.host_status import HostStatus
 from provisioning.inventory import choose, load
 from provisioning.narration import Narrator, counts, error_line
 from provisioning.provision import ENGINE_UNIT_IDS, why
+from provisioning.reboots import bring
 from provisioning.roles.layout import ENGINE_UNIT
 from provisioning.roles.release import GUARD
 from provisioning.status import ask
@@ -97,7 +97,7 @@ def _upgrade(outputs: StackOutputs, host: HostRecord, wishes: Sequence[Resource]
     before = _look(outputs, host)
     if before.unit(ENGINE_UNIT[outputs.serving.engine]) is None:
         raise HostError("no engine is installed", where=host.name, hint="run provision first")
-    result = converge(host, wishes, dry_run=False, on_event=narrator.event)
+    result = bring(host, wishes, dry_run=False, on_event=narrator.event)
     for outcome in result.failed:
         narrator.say(host.name, why(outcome))
     narrator.say(host.name, counts(result))
@@ -113,8 +113,12 @@ def _upgrade(outputs: StackOutputs, host: HostRecord, wishes: Sequence[Resource]
 
 
 def _reason(result: HostResult) -> str:
-    """Return in one line why the upgrade failed: the engine's end where it came so far, else the first failure."""
-    worst = next((each for each in result.failed if each.id in ENGINE_UNIT_IDS), result.failed[0])
+    """Return in one line why the upgrade failed: the engine's end where it came so far, else the first failure.
+
+    Without any failure something waits, for a reboot say.
+    """
+    undone = (*result.failed, *result.skipped)
+    worst = next((each for each in result.failed if each.id in ENGINE_UNIT_IDS), undone[0])
     if worst.id == f"command:{GUARD}":
         return worst.detail.strip()
     return f"{worst.id.partition(':')[2]}: {worst.error}"

@@ -4,8 +4,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-STACK ?= local
+# With CLOUD alone, nothing may fall back to the local stack: `make down CLOUD=aws` would leave the cloud's machines be.
+STACK ?= $(if $(CLOUD),$(error $(MAKECMDGOALS): which stack? write STACK=name, e.g. STACK=$(CLOUD)-gpu),local)
 CLOUD ?=
+INVENTORY ?=
 HOST ?=
 ENGINE ?=
 ARGS ?=
@@ -13,9 +15,15 @@ ARGS ?=
 PYTHON := .venv/bin/python
 INFRA := $(PYTHON) -m infra.commands
 FAB := .venv/bin/fab -r provisioning
+# Whose hosts the tasks of fab are about: those of a stack, or of a file (docs/inventory.md).
+HOSTS = $(if $(INVENTORY),--inventory $(INVENTORY),--stack $(STACK))
+# The stack that STACK names, else the one of a kind that comes with CLOUD.
+named_stack = $(if $(filter-out file,$(origin STACK)),$(STACK))
+cloud_stack = $(if $(CLOUD),$(if $(filter aws gcp,$(CLOUD)),$(CLOUD)-$(1),$(error CLOUD: there is no $(CLOUD); write aws or gcp)))
+stack_of_kind = $(if $(and $(CLOUD),$(named_stack)),$(error deploy-$(1): write CLOUD or STACK, not both))$(or \
+	$(named_stack),$(cloud_stack))
 # The default stack is a machine without a GPU, so that these targets want to be told.
-gpu_stack = $(or $(if $(CLOUD),$(CLOUD)-$(1)),$(if $(filter-out file,$(origin STACK)),$(STACK)),$(error \
-	deploy-$(1): which stack? write CLOUD=aws, CLOUD=gcp or STACK=name, e.g. make deploy-$(1) CLOUD=aws))
+gpu_stack = $(or $(call stack_of_kind,$(1)),$(error deploy-$(1): which stack? write CLOUD=aws, CLOUD=gcp or STACK=name))
 # The clouds' SDKs take seconds to compile: what was compiled is kept, whatever the shell around says.
 unexport PYTHONDONTWRITEBYTECODE
 # Files of tests run side by side, one for each core; WORKERS= runs them one after the other.
@@ -23,7 +31,8 @@ WORKERS ?= --numprocesses=$(shell nproc) --dist=loadgroup --no-loadscope-reorder
 # One run folder for the steps of one `make`: all their results lie side by side.
 export LLM_DEPLOY_RUN ?= $(shell date -u +%Y%m%dT%H%M%S.%3NZ)
 
-.PHONY: help setup demo deploy deploy-cpu deploy-gpu deploy-gpu-spot preflight leftovers preview up plan provision smoke down adopt bundle status adapters logs ssh restart reboot upgrade-engine \
+.PHONY: help setup demo deploy deploy-cpu deploy-gpu deploy-gpu-spot preflight preview up plan provision smoke down \
+	leftovers adopt bundle status adapters logs ssh restart reboot upgrade-engine \
 	test test-unit check format bench-preview bench-up-down bench-converge
 
 help: ## Show this list
@@ -35,7 +44,7 @@ demo: .venv/.ready ## Make a machine here, serve a model with two adapters, prov
 	@$(PYTHON) -m tools.demo $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
 deploy-cpu: .venv/.ready ## Everything for a CPU stack: up, provision, smoke (CLOUD=aws|gcp; none: STACK)
-	@$(MAKE) deploy STACK=$(if $(CLOUD),$(CLOUD)-cpu,$(STACK))
+	@$(MAKE) deploy STACK=$(or $(call stack_of_kind,cpu),$(STACK))
 
 deploy-gpu: .venv/.ready ## The same for a GPU stack (CLOUD=aws|gcp)
 	@$(MAKE) deploy STACK=$(call gpu_stack,gpu)
@@ -59,48 +68,48 @@ up: .venv/.ready ## Make the machines of STACK
 	@$(INFRA) up --stack $(STACK) $(ARGS)
 
 plan: .venv/.ready ## Show what `provision` would change on the hosts, with diffs
-	@$(FAB) plan --stack $(STACK) $(ARGS)
+	@$(FAB) plan $(HOSTS) $(ARGS)
 
 provision: .venv/.ready ## Install engine, models and gateway on the hosts; runs again safely
-	@$(FAB) provision --stack $(STACK) $(ARGS)
+	@$(FAB) provision $(HOSTS) $(ARGS)
 
 smoke: .venv/.ready ## Prove that the endpoint answers, and only to those who may ask; that GPUs compute
-	@$(FAB) smoke --stack $(STACK) $(ARGS)
+	@$(FAB) smoke $(HOSTS) $(ARGS)
 
 down: .venv/.ready ## Destroy STACK and confirm that nothing is left
 	@$(INFRA) down --stack $(STACK) $(ARGS)
 
 leftovers: .venv/.ready ## What carries our tags in all regions of CLOUD; ARGS=--delete removes strays, after asking
-	@$(PYTHON) -m infra.sweep --cloud $(CLOUD) $(ARGS)
+	@$(PYTHON) -m infra.sweep --cloud $(or $(CLOUD),$(error leftovers: which cloud? write CLOUD=aws or CLOUD=gcp)) $(ARGS)
 
 ##@ Hosts that exist already
 adopt: .venv/.ready ## Look at HOST=user@address and write its inventory (docs/existing-hosts.md)
-	@$(FAB) adopt --host "$(HOST)" $(ARGS)
+	@$(FAB) adopt --host "$(or $(HOST),$(error adopt: which host? write HOST=user@address))" $(ARGS)
 
 bundle: .venv/.ready ## One archive that provisions the hosts of STACK without network (docs/offline.md)
-	@$(FAB) bundle --stack $(STACK) $(ARGS)
+	@$(FAB) bundle $(HOSTS) $(ARGS)
 
 ##@ Everyday
 status: .venv/.ready ## One screen per host: engine, models, certificate, disk, memory
-	@$(FAB) status --stack $(STACK) $(ARGS)
+	@$(FAB) status $(HOSTS) $(ARGS)
 
 adapters: .venv/.ready ## Adapter versions: DO=list|plan|apply|prune, DO=promote ARGS=contract@4, DO=rollback ARGS=contract
-	@$(FAB) adapters:$(or $(DO),list) --stack $(STACK) $(ARGS)
+	@$(FAB) adapters:$(or $(DO),list) $(HOSTS) $(ARGS)
 
 logs: .venv/.ready ## Journal of engine and gateway
-	@$(FAB) logs --stack $(STACK) $(ARGS)
+	@$(FAB) logs $(HOSTS) $(ARGS)
 
 ssh: .venv/.ready ## A shell on a host (HOST=name when there are several)
-	@$(FAB) ssh --stack $(STACK) $(if $(HOST),--host $(HOST)) $(ARGS)
+	@$(FAB) ssh $(HOSTS) $(if $(HOST),--host $(HOST)) $(ARGS)
 
 restart: .venv/.ready ## Restart the engine; running requests finish first
-	@$(FAB) restart --stack $(STACK) $(ARGS)
+	@$(FAB) restart $(HOSTS) $(ARGS)
 
 reboot: .venv/.ready ## Reboot the hosts and wait until they serve again
-	@$(FAB) reboot --stack $(STACK) $(ARGS)
+	@$(FAB) reboot $(HOSTS) $(ARGS)
 
 upgrade-engine: .venv/.ready ## Bring the engine to this checkout's release, or back (ARGS=--allow-downgrade: to an older one)
-	@$(FAB) upgrade-engine --stack $(STACK) $(ARGS)
+	@$(FAB) upgrade-engine $(HOSTS) $(ARGS)
 
 ##@ Working on this repository
 setup: .venv/.ready ## Install the tools of this checkout (every target does it when needed)

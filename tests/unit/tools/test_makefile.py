@@ -32,9 +32,37 @@ def test_deploy_is_up_provision_and_smoke_of_the_matching_stack(cloud: str, kind
     assert (CHECKOUT / "stacks" / f"Pulumi.{cloud}-{kind}.yaml").exists()
 
 
-def test_a_gpu_needs_a_cloud_or_a_stack() -> None:
-    """This computer's stack has none."""
-    done = dry_run("deploy-gpu")
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("deploy-gpu", "which stack? write CLOUD=aws, CLOUD=gcp or STACK=name"),
+        ("deploy-gpu-spot CLOUD=azure", "there is no azure; write aws or gcp"),
+        ("deploy-gpu CLOUD=aws STACK=mine", "write CLOUD or STACK, not both"),
+        ("deploy-cpu CLOUD=aws STACK=mine", "write CLOUD or STACK, not both"),
+        ("down CLOUD=aws", "down: which stack? write STACK=name, e.g. STACK=aws-gpu"),
+        ("status CLOUD=gcp", "status: which stack? write STACK=name, e.g. STACK=gcp-gpu"),
+        ("leftovers", "which cloud? write CLOUD=aws or CLOUD=gcp"),
+        ("adopt", "which host? write HOST=user@address"),
+    ],
+)
+def test_what_must_be_said_is_asked_for(arguments: str, told: str) -> None:
+    """`make down CLOUD=aws` once removed the local stack and left the cloud's machines."""
+    done = dry_run(*arguments.split())
 
     assert done.returncode == 2
-    assert "CLOUD=" in done.stderr
+    assert told in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        ("deploy-cpu", "infra.commands up --stack local"),
+        ("deploy-gpu STACK=mine", "infra.commands up --stack mine"),
+        ("down", "infra.commands down --stack local"),
+        ("status INVENTORY=hosts/rack.yaml", "provisioning status --inventory hosts/rack.yaml"),
+        ("adapters DO=promote ARGS=contract@4", "provisioning adapters:promote --stack local contract@4"),
+        ("leftovers CLOUD=gcp", "infra.sweep --cloud gcp"),
+    ],
+)
+def test_what_is_said_is_handed_on(arguments: str, command: str) -> None:
+    assert command in dry_run(*arguments.split()).stdout

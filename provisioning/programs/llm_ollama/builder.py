@@ -113,6 +113,8 @@ class Builder:
         """Take in a fetched model of a registry, which is not served itself; return its name."""
         for path in folder.glob("sha256-*"):
             blob = self._store.blobs / path.name
+            if blob.is_symlink():
+                blob.unlink()  # lent by a run that was cut off
             if not blob.is_file():
                 os.link(str(path), str(blob))  # the same bytes once more would fill the disk
         name = "source-" + folder.name

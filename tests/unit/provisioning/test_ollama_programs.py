@@ -1,6 +1,7 @@
 """Releases of Ollama are unpacked whole or not at all; models are made again when what goes into them changed."""
 
 import hashlib
+import io
 import json
 import tarfile
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from provisioning.programs import ollama_release
+from provisioning.programs.llm_ollama import builder
 from provisioning.programs.llm_ollama import main as models
 from provisioning.programs.llm_ollama.recipes import recipes
 from provisioning.programs.llm_ollama.store import LIBRARY, Store
@@ -142,6 +144,25 @@ def test_a_model_that_was_damaged_is_not_whole(tmp_path: Path, damage: str) -> N
     else:
         manifest.write_text(json.dumps({"config": {"digest": "sha256:0", "size": 0}, "layers": []}))
     assert not store.is_whole("base:latest", store.note(), "recipe")
+
+
+@pytest.mark.parametrize("lent", ["gone", "sources/contract/sha256-0"], ids=["dangling", "whole"])
+def test_a_link_of_a_run_that_was_cut_off_gives_way_to_the_fetched_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lent: str
+) -> None:
+    store = Store(tmp_path)
+    store.prepare()
+    fetched = store.sources / "contract"
+    fetched.mkdir(parents=True)
+    (fetched / "manifest.json").write_text("{}")
+    (fetched / "sha256-0").write_text("weights")
+    blob = store.blobs / "sha256-0"
+    blob.symlink_to(tmp_path / lent)
+    monkeypatch.setattr(builder, "_ask", lambda *_: io.BytesIO())
+    with builder.Builder("/bin/true", store) as server:
+        server.make({"names": ["contract"], "from": {"registry": str(fetched)}})
+    assert not blob.is_symlink()
+    assert blob.read_text() == "weights"
 
 
 def test_files_that_are_missing_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from core.paths import CHECKOUT
 from provisioning.converge.bundle import bundle
 from provisioning.converge.resources import File, Packages, Secret, Unit
 from provisioning.roles.gateway import (
     DROP_IN,
+    OLLAMA_PATHS,
     OPENAI_PATHS,
     Limits,
     Places,
@@ -146,3 +148,11 @@ def test_limits_grow_with_the_queue() -> None:
 def test_answer_survives_haproxys_single_quotes(answer: Answer) -> None:
     assert "'" not in answer.body
     assert all("'" not in value for _, value in answer.headers)
+
+
+@pytest.mark.parametrize("page", ["gateway.md", "ollama.md"])
+def test_the_docs_name_every_path_that_is_passed_and_no_pattern(page: str) -> None:
+    text = (CHECKOUT / "docs" / page).read_text()
+    passed = {path for paths in (OPENAI_PATHS, OLLAMA_PATHS) for each in paths.values() for path in each}
+    assert [path for path in passed if f"{path}`" not in text] == []
+    assert "/v1/*" not in text

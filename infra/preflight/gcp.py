@@ -94,14 +94,17 @@ def _types(config: DeploymentConfig) -> Iterator[Finding]:
     for zone in config.zones:
         if zone not in known:
             yield Finding("error", "zones", f"{zone} is no zone that is up", f"they are {', '.join(known)}")
-    for name, zones in offered(project, region, (str(config.machine.type), *config.machine.fallbacks)).items():
+    types = (str(config.machine.type), *config.machine.fallbacks)
+    for index, (name, zones) in enumerate(offered(project, region, types).items()):
+        key = f"machine.fallbacks[{index - 1}]" if index else "machine.type"
         usable = [zone for zone in zones if not config.zones or zone in config.zones]
         if usable:
-            yield Finding("ok", "machine.type", f"{name} is offered in {', '.join(usable)}")
-        else:
-            asked = ", ".join(config.zones) or region
-            hint = f"it is in {', '.join(zones)}" if zones else "take another type or region"
-            yield Finding("error", "machine.type", f"{name} is not offered in {asked}", hint)
+            yield Finding("ok", key, f"{name} is offered in {', '.join(usable)}")
+            continue
+        what = f"{name} is not offered in {', '.join(config.zones) or region}"
+        hint = f"it is in {', '.join(zones)}" if zones else "take another type or region"
+        # Without a fallback there is one place less to go; without the type that is asked for, the file is wrong.
+        yield Finding("warning" if index else "error", key, what, hint)
 
 
 def _image(config: DeploymentConfig, lease: Lease | None) -> Iterator[Finding]:

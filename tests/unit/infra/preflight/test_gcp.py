@@ -12,7 +12,7 @@ from infra.preflight import Finding, findings
 from tests.doubles.gcp.seed import AGENT, PROJECT
 from tests.doubles.gcp.settings import Settings
 from tests.doubles.gcp.store import Store
-from tests.engine.gcp_stacks import C, stack_value
+from tests.engine.gcp_stacks import A, B, C, stack_value
 from tests.unit.infra.gcp.conftest import cloud, forget_login, store
 
 __all__ = ["cloud", "store"]
@@ -71,6 +71,15 @@ def test_each_thing_in_the_way_is_one_finding_with_a_way_out(
 
     assert finding.about.startswith(told)
     assert finding.hint
+
+
+@pytest.mark.usefixtures("store")
+def test_a_fallback_that_is_not_offered_is_no_error() -> None:
+    asked = config("type: e2-standard-8, fallbacks: [c3-standard-8]")
+
+    assert found(asked) == []
+    told = [str(each) for each in found(asked, "warning") if each.about.startswith("machine.")]
+    assert told == [f"machine.fallbacks[0]: c3-standard-8 is not offered in {A}, {B}; take another type or region"]
 
 
 def test_what_is_in_use_counts(store: Store) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import tarfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,6 +43,7 @@ class Made:
     """A bundle that was written."""
 
     archive: Path
+    archive_sha256: str
     secrets: Path | None
     """File that is handed over beside the archive; none when the archive holds them, or there are none."""
     manifest_sha256: str
@@ -66,15 +68,17 @@ def make_bundle(
         f"✓ bundle {outputs.stack}: {made.components} components,"
         f" {made.archive.stat().st_size / MIB:.0f} MiB in {made.archive}"
     )
+    say(f"archive SHA-256: {made.archive_sha256}")
     say(f"manifest SHA-256: {made.manifest_sha256}")
     if made.secrets:
         say(f"secrets, to be handed over by another way: {made.secrets}")
     if wishes.endpoint is not None:  # nobody here will see the installation, and a client needs URL, CA and key
         say(f"endpoint, once it is installed: {write_endpoint(wishes.endpoint)}")
     handed = " --secrets FILE" if made.secrets else ""
-    next_command(
-        f"on the host: tar -xf {path.name} && {path.stem}/install.sh --manifest {made.manifest_sha256}{handed}"
-    )
+    # Before anything of the archive runs: whoever can change its files can change the installer that looks at them.
+    look = f'echo "{made.archive_sha256}  {path.name}" | sha256sum --check -'
+    install = f"{path.stem}/install.sh --manifest {made.manifest_sha256}{handed}"
+    next_command(f"on the host: {look} && tar -xf {path.name} && {install}")
     return 0
 
 
@@ -89,12 +93,12 @@ def write_bundle(lists: Lists, outputs: StackOutputs, release: Release, path: Pa
     parts = _parts(components, offline)
     manifest = _manifest(outputs.stack, release, list(lists), parts, texts)
     with step(f"write {path}"):
-        _write(path, {**texts, MANIFEST: manifest}, parts)
+        archive_sha256 = _write(path, {**texts, MANIFEST: manifest}, parts)
     secrets = {name: each.secrets for name, each in offline.items() if each.secrets}
     secrets_path = path.with_suffix(".secrets.json") if secrets else None
     if secrets_path is not None:
         write_atomically(secrets_path, json.dumps(secrets), mode=0o600)
-    return Made(path, secrets_path, hashlib.sha256(manifest).hexdigest(), len(components))
+    return Made(path, archive_sha256, secrets_path, hashlib.sha256(manifest).hexdigest(), len(components))
 
 
 def _release_of(hosts: Sequence[HostRecord]) -> str:
@@ -151,21 +155,29 @@ def _manifest(
     return (json.dumps({**content, "files": dict(sorted(files.items()))}, indent=1) + "\n").encode()
 
 
-def _write(path: Path, texts: Mapping[str, bytes], parts: Sequence[Part]) -> None:
-    """Write the archive beside its place and move it there when it is whole."""
+def _write(path: Path, texts: Mapping[str, bytes], parts: Sequence[Part]) -> str:
+    """Write the archive beside its place and move it there when it is whole; return its SHA-256."""
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_name(f".{path.name}.part")
+    staged.unlink(missing_ok=True)
+    # Its owner's from the first byte on: it may hold keys, and is written for minutes.
+    handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with tarfile.open(staged, "w", format=tarfile.PAX_FORMAT) as archive:
+        with (
+            os.fdopen(handle, "wb") as stream,
+            tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive,
+        ):
             for place, text in texts.items():
                 entry = _entry(f"{path.stem}/{place}", len(text))
                 entry.mode = 0o755 if place.endswith(".sh") else 0o600 if place.startswith("lists/") else 0o644
                 archive.addfile(entry, io.BytesIO(text))
             for part in parts:
-                with part.source.open("rb") as stream:
-                    archive.addfile(_entry(f"{path.stem}/{part.place}", part.size), stream)
-        staged.chmod(0o600)
+                with part.source.open("rb") as content:
+                    archive.addfile(_entry(f"{path.stem}/{part.place}", part.size), content)
+        with staged.open("rb") as whole:
+            sha256 = hashlib.file_digest(whole, "sha256").hexdigest()
         staged.replace(path)
+        return sha256
     finally:
         staged.unlink(missing_ok=True)
 

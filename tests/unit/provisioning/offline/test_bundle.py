@@ -1,0 +1,74 @@
+"""The archive: nobody else reads it while it is written, and the host looks at it before it unpacks it."""
+
+import subprocess
+import tarfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioning.converge.resources import File, Resource, Secret
+from provisioning.offline import bundle as module
+from provisioning.offline import debs
+from provisioning.offline.bundle import make_bundle, write_bundle
+from provisioning.offline.releases import RELEASES
+from provisioning.target import Target
+from tests.unit.provisioning.records import stack
+
+KEY = File(path="/etc/key.pem", content=Secret("-----BEGIN PRIVATE KEY-----"), mode=0o600)
+RELEASE = RELEASES["debian-12"]
+
+
+@pytest.fixture(autouse=True)
+def _without_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the Debian packages out: a registry would be asked for them."""
+
+    def none(*_: Any) -> Sequence[Any]:
+        return ()
+
+    monkeypatch.setattr(debs, "packages", none)
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_nobody_else_reads_the_archive_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    staged = tmp_path / ".prod.tar.part"
+    staged.write_text("of a run that was cut off")
+    staged.chmod(0o644)
+    modes: set[int] = set()
+    addfile = tarfile.TarFile.addfile
+
+    def seen(archive: tarfile.TarFile, *words: Any) -> None:
+        modes.add(staged.stat().st_mode & 0o777)
+        addfile(archive, *words)
+
+    monkeypatch.setattr(tarfile.TarFile, "addfile", seen)
+    lists: dict[str, list[Resource]] = {"one": [KEY]}
+    made = write_bundle(lists, stack(), RELEASE, tmp_path / "prod.tar", with_secrets=True)
+    assert modes == {0o600}
+    assert made.archive.stat().st_mode & 0o777 == 0o600
+    with tarfile.open(made.archive) as archive:
+        assert "prod/lists/one.json" in archive.getnames()
+    assert not staged.exists()
+
+
+def test_the_next_command_looks_at_the_archive_before_it_unpacks_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = tmp_path / "prod.tar"
+    monkeypatch.setattr(module, "load", lambda _: stack())
+    target, out = Target(stack="test"), str(archive)
+    assert make_bundle(target, names=(), roles=["base"], out=out, os_release="debian-12", with_secrets=False) == 0
+    (_, command) = capsys.readouterr().err.split("next: on the host: ")
+    look, unpack, install = command.strip().split(" && ")
+    assert unpack == "tar -xf prod.tar"
+    assert install.startswith("prod/install.sh --manifest ")
+
+    def looked() -> int:
+        return subprocess.run(("sh", "-c", look), cwd=tmp_path, capture_output=True, check=False).returncode
+
+    assert looked() == 0
+    with archive.open("ab") as stream:
+        stream.write(b"x")
+    assert looked() != 0

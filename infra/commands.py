@@ -109,6 +109,9 @@ def down(stack: str) -> int:
     if result.hosts_stay:
         say("  nothing of ours was made; the hosts keep what was provisioned on them")
         say(f"  their keys are kept in {stack_state_dir(stack)}")
+    elif not result.asked:
+        say(f"  this checkout has no lease of stack {stack}, so there was nothing to ask the cloud for")
+        say("  what another checkout made, or a lost one, is found by: make leftovers CLOUD=aws (or gcp)")
     else:
         say(f"  {len(result.destroyed)} resource(s) removed; nothing {'else ' if result.kept else ''}is left")
     next_command(f"make up STACK={stack}")

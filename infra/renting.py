@@ -13,6 +13,7 @@ from infra.config import DeploymentConfig
 from infra.events import Report
 from infra.lease import LEASE_VARIABLE, Lease, read_lease, write_lease
 from infra.placement import Attempt, Candidate, place, table
+from infra.saved import outputs_file
 from infra.things import REMOVE_DEADLINE_S
 
 if TYPE_CHECKING:
@@ -88,9 +89,9 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
         with step("bring the machines to what the stack's file says (Pulumi)"):
             return held.up(), []
     previous = known_lease(config.cloud, stack, held)
-    if previous is None:
+    if previous is None or not outputs_file(stack).exists():  # a first `up` that failed has left a lease, too
         with step("look for what would go wrong (preflight)"):
-            found = preflight.findings(config, stack, None)
+            found = preflight.findings(config, stack, previous)
             for each in found:
                 if each.level == "warning":
                     say(f"  ! {each}")
@@ -98,15 +99,23 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
     with step("look up image, zones and prices"):
         candidates = _told(cloud.candidates(config, previous), stack)
     recover(config.cloud, stack, held)
+    is_new = not held.known_ids()
 
     def attempt(candidate: Candidate) -> Report:
+        if is_new:
+            held.unprotect()  # a disk that the attempt before made elsewhere is blank, and must not hold us there
         write_lease(stack, candidate.lease)
         held.hand_over(LEASE_VARIABLE, candidate.lease.model_dump_json())
         return held.up()
 
-    report, tried = place(
-        candidates, attempt, out_of_stock=cloud.out_of_stock, timeout_s=config.machine.placement_timeout_s
-    )
+    try:
+        report, tried = place(
+            candidates, attempt, out_of_stock=cloud.out_of_stock, timeout_s=config.machine.placement_timeout_s
+        )
+    except DeployError as error:
+        stays = f"  what was made so far stays, and costs, until `make down STACK={stack}`"
+        error.detail = "\n".join(filter(None, (error.detail, stays)))
+        raise
     if len(tried) > 1:
         say(table(tried))
     return report, tried

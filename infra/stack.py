@@ -83,7 +83,8 @@ class Stack:
         Raises EngineTimeoutError when that takes longer than `limit_s`.
         """
         protected = ["--exclude-protected"] if keep else []
-        return self._recovered("destroy", "--yes", "--skip-preview", *protected, limit_s=limit_s)
+        # One thing that does not go must not keep the machines running.
+        return self._recovered("destroy", "--yes", "--skip-preview", "--continue-on-error", *protected, limit_s=limit_s)
 
     def unprotect(self) -> None:
         """Let go of what an earlier file of the stack said to keep."""

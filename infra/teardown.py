@@ -20,7 +20,7 @@ from infra.config import load_stack
 from infra.config.reader import DEPLOYMENT_KEY, stack_file
 from infra.engine import EngineTimeoutError
 from infra.events import Report
-from infra.renting import known_lease, recover
+from infra.renting import known_lease, recover, renting
 from infra.saved import outputs_file
 from infra.stack import Stack, hold
 
@@ -48,6 +48,9 @@ class Teardown:
     kept: list[str] = field(default_factory=list)
     """What was left in place because the stack's file says so, and what it costs."""
 
+    asked: bool = True
+    """Whether there was someone to ask: a cloud is asked for a lease, and a stack that was never made here has none."""
+
     hosts_stay: bool = False
     """The hosts were not ours to remove; they go on serving, so their keys and certificates are kept."""
 
@@ -58,18 +61,22 @@ def tear_down(stack: str) -> Teardown:
     destroyed: list[str] = []
     with hold(stack, cloud, stop_earlier=True) as held:
         keep = _keeps(stack)
-        if known_lease(cloud, stack, held) and not keep:  # noted, as the state forgets it with its resources
+        lease = known_lease(cloud, stack, held)  # noted, as the state forgets it with its resources
+        if lease and not keep:
             held.unprotect()
         try:
             recover(cloud, stack, held, end.left_s(reserve_s=DOWN_S / 2))
             report, gave_up = _destroy(held, stack, keep, end)
             destroyed = report.done.get("delete", []) if report else []
             left = _left(cloud, stack, end)
-        except DeployError:
-            _write(stack, Teardown(ok=False, destroyed=destroyed, left=_found(cloud, stack)))
+        except DeployError as error:
+            found = _found(cloud, stack)
+            _write(stack, Teardown(ok=False, destroyed=destroyed, left=found))
+            error.detail = "\n".join(filter(None, (error.detail, *(f"  still there: {line}" for line in found))))
             raise
         kept, hosts_stay = leftovers.kept(cloud, stack), leftovers.hosts_stay(cloud)
-        result = _write(stack, Teardown(ok=not left, destroyed=destroyed, left=left, kept=kept, hosts_stay=hosts_stay))
+        asked = renting(cloud) is None or lease is not None
+        result = _write(stack, Teardown(not left, destroyed, left, kept, asked, hosts_stay))
         if left:
             lines = "\n".join(f"  {line}" for line in left)
             raise DeployError("not all is gone", where=f"down of stack {stack}", hint="run it again", detail=lines)

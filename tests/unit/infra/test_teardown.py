@@ -17,7 +17,7 @@ from infra.engine import EngineTimeoutError
 from infra.events import Report
 from infra.teardown import CLOUD_S, DOWN_S, LAST_LOOK_S, cloud_of, tear_down
 
-OURS = {"hosts_stay": False, "kept": []}
+OURS = {"asked": True, "hosts_stay": False, "kept": []}
 
 
 class HeldStack:

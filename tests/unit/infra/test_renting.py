@@ -1,0 +1,126 @@
+"""What `up` does around the engine in a rented cloud; cloud and engine only note what is asked of them."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import DeployError
+from infra import preflight, renting
+from infra.config import DeploymentConfig, load_stack
+from infra.events import Report
+from infra.lease import Lease, read_lease, write_lease
+from infra.placement import Candidate
+from infra.saved import outputs_file
+
+STACK = "one"
+
+
+def lease(zone: str) -> Lease:
+    return Lease(
+        id="0123abcd",
+        region="r",
+        began_at=datetime(2026, 1, 1, tzinfo=UTC),
+        image_name="ubuntu",
+        image="ami-1",
+        zone=zone,
+        machine_type="g5.xlarge",
+        zones=("a", "b"),
+        subnets={},
+    )
+
+
+@dataclass
+class Engine:
+    """A stack whose `up` finds stock in some zones only."""
+
+    stock: set[str]
+    ids: set[str] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+    def outputs(self) -> dict[str, Any]:
+        return {}
+
+    def known_ids(self) -> set[str]:
+        return self.ids
+
+    def unprotect(self) -> None:
+        self.asked.append("unprotect")
+
+    def hand_over(self, _name: str, _value: str) -> None:
+        pass
+
+    def up(self) -> Report:
+        noted = read_lease(STACK)
+        assert noted
+        self.asked.append(noted.zone)
+        if noted.zone not in self.stock:
+            raise DeployError("no stock")
+        return Report()
+
+
+class Cloud:
+    """A cloud with two zones."""
+
+    def candidates(self, _config: DeploymentConfig, _previous: Lease | None) -> list[Candidate]:
+        return [Candidate(lease("a")), Candidate(lease("b"))]
+
+    def out_of_stock(self, text: str) -> str | None:
+        return "no stock" if "no stock" in text else None
+
+
+@pytest.fixture
+def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Lease | None]:
+    """The leases with which preflight was asked."""
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+    monkeypatch.setattr(renting, "renting", lambda _cloud: Cloud())
+    asked: list[Lease | None] = []
+
+    def findings(_config: DeploymentConfig, _stack: str, held: Lease | None) -> list[preflight.Finding]:
+        asked.append(held)
+        return []
+
+    monkeypatch.setattr(preflight, "findings", findings)
+    return asked
+
+
+def up(engine: Engine) -> None:
+    renting.up(load_stack("aws-cpu"), STACK, engine)  # type: ignore[arg-type]  # what it asks of the engine is there
+
+
+@pytest.mark.usefixtures("checked")
+def test_a_blank_disk_of_a_failed_attempt_is_let_go() -> None:
+    """A data volume to be kept is protected; made in a zone without stock, it once held the stack there for ever."""
+    engine = Engine(stock={"b"})
+    up(engine)
+    assert engine.asked == ["unprotect", "a", "unprotect", "b"]
+
+
+@pytest.mark.usefixtures("checked")
+def test_the_disk_of_a_stack_that_stands_stays_protected() -> None:
+    engine = Engine(stock={"b"}, ids={"vol-1"})
+    up(engine)
+    assert engine.asked == ["a", "b"]
+
+
+def test_preflight_looks_until_a_stack_has_stood(checked: list[Lease | None]) -> None:
+    """A first `up` that failed has left a lease; the second one was not checked."""
+    up(Engine(stock={"a"}))
+    assert checked == [None]
+    up(Engine(stock={"a"}))
+    assert [held and held.zone for held in checked] == [None, "a"]
+    outputs_file(STACK).parent.mkdir(parents=True, exist_ok=True)
+    outputs_file(STACK).write_text("{}")
+    write_lease(STACK, lease("a"))
+    up(Engine(stock={"a"}))
+    assert len(checked) == 2  # as before
+
+
+@pytest.mark.usefixtures("checked")
+def test_a_failed_up_says_that_what_was_made_costs() -> None:
+    with pytest.raises(DeployError, match="no machines anywhere") as failure:
+        up(Engine(stock=set()))
+    assert failure.value.detail.endswith("stays, and costs, until `make down STACK=one`")

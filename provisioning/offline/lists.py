@@ -118,7 +118,8 @@ def _fetched(resource: Command) -> Tree:
         )
     if done.returncode != 0:
         raise DeployError((done.stderr.strip().splitlines() or ["failed"])[-1], where=resource.id)
-    return Tree(path=target, source=folder, owner=resource.user, group=resource.user, after=resource.after)
+    immutable, user = "--immutable=yes" in conditions, resource.user
+    return Tree(path=target, source=folder, owner=user, group=user, immutable=immutable, after=resource.after)
 
 
 def _download(resource: Download) -> Path:

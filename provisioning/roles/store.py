@@ -48,12 +48,13 @@ def fetch_program() -> list[File]:
 def store(source: ResolvedModel, path: str, conditions: Sequence[str] = (), *, immutable: bool = False) -> Stored:
     """Return the resource that puts the files of `source` at `path`; what the hub has at a commit never changes.
 
-    `conditions` are words for the fetch: what it refuses.
+    `conditions` are words for the fetch: what it refuses. What is `immutable` came whole once and for all.
     """
     if isinstance(source, LocalFolder):
         above = f"directory:{path.rpartition('/')[0]}"
         return Stored(Tree(path=path, source=source.path, immutable=immutable, after=(above,)), path)
-    fetch = ("python3", FETCH_MODEL, *source.words, path, *conditions)
+    refused = (*conditions, *(("--immutable=yes",) if immutable else ()))
+    fetch = ("python3", FETCH_MODEL, *source.words, path, *refused)
     return Stored(
         Command(
             name=f"fetch {path}",

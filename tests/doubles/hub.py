@@ -20,6 +20,7 @@ class HubDouble:
         self.files = files
         self.large = large
         self.token = token
+        self.revision = REVISION
         self.refusal = 401
         """Status for whom the token is missing or wrong."""
         self.cut_after: dict[str, int] = {}
@@ -53,10 +54,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(self.hub.refusal, b"{}")
             return
         path = unquote(urlsplit(self.path).path)
-        if path == f"/api/models/{REPO}/revision/{REVISION}":
-            self._send(200, json.dumps({"sha": REVISION, "siblings": self.hub.listing()}).encode())
+        if path == f"/api/models/{REPO}/revision/{self.hub.revision}":
+            self._send(200, json.dumps({"sha": self.hub.revision, "siblings": self.hub.listing()}).encode())
             return
-        name = path.removeprefix(f"/{REPO}/resolve/{REVISION}/")
+        name = path.removeprefix(f"/{REPO}/resolve/{self.hub.revision}/")
         if name == path or name not in self.hub.files:
             self._send(404, b"{}")
         elif name in self.hub.large:

@@ -90,9 +90,10 @@ class Hub:
 
     def open(self, name: str, start: int) -> Any:
         """Return the answer that holds file `name` from byte `start` on."""
-        return self._open(f"/{self.repo}/resolve/{self.revision}/{urllib.parse.quote(name)}", start)
+        return self._open(f"/{self.repo}/resolve/{self.revision}/{urllib.parse.quote(name)}", start, name)
 
-    def _open(self, path: str, start: int) -> Any:
+    def _open(self, path: str, start: int, name: str = "") -> Any:
+        """Return the answer for `path`, which is that of file `name` unless it is the listing."""
         request = urllib.request.Request(self._base + path)  # noqa: S310  # the hub, or what HF_ENDPOINT names
         if self._token:
             request.add_unredirected_header("Authorization", "Bearer " + self._token)
@@ -103,12 +104,12 @@ class Hub:
         except urllib.error.HTTPError as error:
             if error.code >= http.client.INTERNAL_SERVER_ERROR or error.code == http.client.TOO_MANY_REQUESTS:
                 raise InterruptedTransferError(f"the hub answers {error.code}") from error
-            raise FetchError(self._refusal(error.code)) from error
+            raise FetchError(self._refusal(error.code, name)) from error
         except OSError as error:
             reason = getattr(error, "reason", error)
             raise InterruptedTransferError(f"no way to {self._base} ({reason})") from error
 
-    def _refusal(self, code: int) -> str:
+    def _refusal(self, code: int, name: str) -> str:
         page = f"{self._base}/{self.repo}"
         if code == http.client.UNAUTHORIZED and not self._token:
             what = f"{self.repo} is gated, private or does not exist"
@@ -118,7 +119,8 @@ class Hub:
         if code == http.client.FORBIDDEN:
             return f"the token may not read {self.repo}; accept its licence on {page} with the token's account"
         if code == http.client.NOT_FOUND:
-            return f"{self.repo} has no commit {self.revision}; look up repository and commit on the hub"
+            missing = f"{name} at commit" if name else "commit"
+            return f"{self.repo} has no {missing} {self.revision}; look up repository and commit on the hub"
         return f"the hub answers {code}"
 
 

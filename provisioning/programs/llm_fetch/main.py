@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import sys
@@ -16,6 +17,8 @@ from .transfer import Fetch, part_of, size_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from .transfer import Source
 
 MARKER = ".llm-deploy.json"
@@ -29,16 +32,31 @@ def source_of(place: str, pin: str) -> Source:
     return Listed(place, pin) if "://" in place else Hub(place, pin)
 
 
+def marker_of(folder: Path) -> dict[str, Any]:
+    """Return what an earlier run left when it was through; empty for a folder that never was whole."""
+    try:
+        marker: dict[str, Any] = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return marker
+
+
 def is_whole(folder: Path, source: Source, pins: dict[str, str]) -> bool:
     """Return whether an earlier run fetched and checked all of this, and no file changed its size since."""
-    try:
-        marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    marker = marker_of(folder)
+    if not marker:
         return False
     asked = {**source.identity, "pins": pins}
     return all(marker.get(key) == value for key, value in asked.items()) and all(
         size_of(folder / name) == size and (folder / name).exists() for name, size in marker["files"].items()
     )
+
+
+def refuse_others(folder: Path, source: Source) -> None:
+    """Raise FetchError when `folder` was brought whole from elsewhere, or from another commit."""
+    marker = marker_of(folder)
+    if marker and any(marker.get(key) != value for key, value in source.identity.items()):
+        raise FetchError(f"{folder} holds other files, which may not change; raise the version")
 
 
 def fetch(folder: Path, source: Source, pins: dict[str, str]) -> None:
@@ -68,6 +86,7 @@ def main(place: str, pin: str, folder: str, *rest: str) -> int:
     """Fetch, check or show; return the exit status."""
     pins = dict(word.split("=", 1) for word in rest if "=" in word and not word.startswith("--"))
     limits = dict(word[2:].split("=", 1) for word in rest if "=" in word and word.startswith("--"))
+    immutable = limits.pop("immutable", "") == "yes"
     try:
         source = source_of(place, pin)
         if folder == "--show":
@@ -76,9 +95,14 @@ def main(place: str, pin: str, folder: str, *rest: str) -> int:
         if "--check" in rest:
             return 0 if is_whole(Path(folder), source, pins) else 1
         os.umask(0o022)
+        if immutable:
+            refuse_others(Path(folder), source)
         check_adapter(source, limits)
         fetch(Path(folder), source, pins)
     except (FetchError, InterruptedTransferError) as error:
         print(error, file=sys.stderr)
+        return 1
+    except (OSError, http.client.HTTPException) as error:  # an answer that broke off while it was read, or the disk
+        print(f"{place}: {error}", file=sys.stderr)
         return 1
     return 0

@@ -216,3 +216,32 @@ def test_an_adapter_that_does_not_fit_is_refused_before_its_weights_are_fetched(
         fetched = [name for name, _ in hub.downloads]
     assert (status, said.strip()) == (1 if words else 0, words)
     assert ("adapter_model.safetensors" in fetched) == (not words)
+
+
+def test_what_may_not_change_is_never_overwritten_by_another_commit(hub: HubDouble, folder: Path) -> None:
+    """A served name with its version means the same files for ever."""
+    assert run(hub, folder, "--immutable=yes") == (0, "")
+    hub.files["config.json"], hub.revision = b'{"model_type": "other"}', "f" * 40
+    status, said = run(hub, folder, "--immutable=yes", revision=hub.revision)
+    assert (status, said) == (1, f"{folder} holds other files, which may not change; raise the version\n")
+    assert (folder / "config.json").read_bytes() == FILES["config.json"]
+
+
+def test_what_may_not_change_is_repaired_from_its_own_commit(hub: HubDouble, folder: Path) -> None:
+    run(hub, folder, "--immutable=yes")
+    (folder / "config.json").unlink()
+    assert run(hub, folder, "--immutable=yes", "--check")[0] == 1
+    assert run(hub, folder, "--immutable=yes") == (0, "")
+    assert (folder / "config.json").read_bytes() == FILES["config.json"]
+
+
+def test_a_repository_that_is_no_adapter_is_told_the_file_that_it_lacks(hub: HubDouble, folder: Path) -> None:
+    status, said = run(hub, folder, "--max-rank=16")
+    assert (status, said.partition(";")[0]) == (1, f"{REPO} has no adapter_config.json at commit {REVISION}")
+
+
+def test_a_config_that_breaks_off_is_told_in_one_line(hub: HubDouble, folder: Path) -> None:
+    hub.files["adapter_config.json"] = b'{"peft_type": "LORA", "r": 16}'
+    hub.cut_after["adapter_config.json"] = 5
+    status, said = run(hub, folder, "--max-rank=16")
+    assert (status, said) == (1, f"{REPO}: IncompleteRead(5 bytes read, 25 more expected)\n")

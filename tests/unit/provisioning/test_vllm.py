@@ -114,7 +114,7 @@ def test_hub_models_are_fetched_at_their_commit_with_a_token_that_no_argument_ho
     assert model.argv == ("python3", FETCH_MODEL, "acme/base-7b", REVISION, folder)
     assert model.check == (*model.argv, "--check")
     assert model.env == {"HF_TOKEN": Secret("hf_sample")}
-    assert adapter.argv[5:] == (f"adapter_model.safetensors={SHA256}", "--max-rank=16")
+    assert adapter.argv[5:] == (f"adapter_model.safetensors={SHA256}", "--max-rank=16", "--immutable=yes")
     assert adapter.env == {}
     assert folder in unit_file(wishes(HUB))
 

@@ -80,13 +80,13 @@ def test_other_resources_stay_as_they_are(tmp_path: Path) -> None:
 def test_a_fetch_from_the_hub_becomes_the_folder_that_it_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     path = "/data/models/base"
-    fetch = Command(name=f"fetch {path}", argv=("python3", FETCH_MODEL, REPO, REVISION, path))
+    fetch = Command(name=f"fetch {path}", argv=("python3", FETCH_MODEL, REPO, REVISION, path, "--immutable=yes"))
     unit = Unit(name="vllm.service", restart_on=(fetch.id,))
     with running_hub(HubDouble({"config.json": b"{}", "model.safetensors": b"weights"})) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         tree, told = local([fetch, unit])
     assert isinstance(tree, Tree)
-    assert tree.path == path
+    assert (tree.path, tree.immutable) == (path, True)
     assert (tree.source / "model.safetensors").read_bytes() == b"weights"
     assert isinstance(told, Unit)
     assert told.restart_on == (tree.id,)

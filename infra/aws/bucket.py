@@ -44,7 +44,7 @@ class Bucket(pulumi.ComponentResource):
         bucket = aws.s3.Bucket(
             name,
             bucket=args.physical_name,
-            force_destroy=not args.keep,
+            force_destroy=True,  # `protect` is what keeps it: this stays in the state, and `down` goes by that
             tags={"llm-deploy:keep": "yes"} if args.keep else None,
             opts=mine,
         )

@@ -46,7 +46,7 @@ class Bucket(pulumi.ComponentResource):
             name,
             name=args.physical_name,
             location=args.region.upper(),
-            force_destroy=not args.keep,
+            force_destroy=True,  # `protect` is what keeps it: this stays in the state, and `down` goes by that
             uniform_bucket_level_access=True,
             public_access_prevention="enforced",
             versioning={"enabled": True},

@@ -38,9 +38,9 @@ def stack_text(
     return CPU.format(machine=machine, zones=zones, lifetime=lifetime, more=more, model=MODEL)
 
 
-def stack_value(machine: str = "type: m6i.2xlarge", *, more: str = "") -> Any:
+def stack_value(machine: str = "type: m6i.2xlarge", *, lifetime: str = "", more: str = "") -> Any:
     """Return what a stack file holds below the deployment key."""
-    value = yaml.safe_load(stack_text(machine, more="" if more == "existing" else more))
+    value = yaml.safe_load(stack_text(machine, lifetime=lifetime, more="" if more == "existing" else more))
     deployment = value["config"]["llm-deploy:deployment"]
     if more == "existing":
         deployment["network"] |= {"id": "vpc-0123456789abcdef0", "subnets": ["subnet-0123456789abcdef0"]}

@@ -1,57 +1,13 @@
 """The program of cloud `aws` without an engine: what it registers, checked by the SDK's own names and types."""
 
 import json
-from collections.abc import Callable
-from typing import Any
 
-import pulumi
-import pytest
-
-from infra import guards
 from infra.aws.tags import DATA_VOLUME, ENDS_AT, TAGGED
-from infra.config import parse_deployment
-from infra.lease import LEASE_VARIABLE, Lease
 from tests.doubles.aws.table import KINDS
-from tests.doubles.provider.mocks import TableMocks
 from tests.doubles.provider.schema import resource_schema
-from tests.engine.aws_stacks import stack_value
+from tests.unit.infra.aws.deployed import Deployed
 
 INSTANCE = "aws:ec2/instance:Instance"
-
-Deployed = Callable[..., TableMocks]
-
-
-@pytest.fixture
-def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
-    """Run the program on a stack file's values and return what it registered."""
-    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
-    # The engine calls transforms, and there is none: each resource passes the same function here.
-    monkeypatch.setattr(guards, "install", lambda *_arguments: None)
-
-    def run(machine: str = "type: m6i.2xlarge", **lease: Any) -> TableMocks:
-        values: dict[str, Any] = {
-            "id": "0123abcd",
-            "region": "ap-northeast-2",
-            "began_at": "2026-11-21T12:00:00Z",
-            "image_name": "ubuntu-24.04",
-            "image": "ami-0a24040000000000a",
-            "machine_type": "m6i.2xlarge",
-            "zone": "ap-northeast-2a",
-            "zones": ("ap-northeast-2a", "ap-northeast-2b"),
-        }
-        more = lease.pop("more", "")
-        monkeypatch.setenv(LEASE_VARIABLE, Lease.model_validate(values | lease).model_dump_json())
-        mocks = TableMocks(KINDS)
-        pulumi.runtime.set_mocks(mocks, project="llm-deploy", stack="prod", preview=False)
-        from infra.aws import deploy
-
-        def program() -> None:
-            deploy(parse_deployment(stack_value(machine, more=more), "a test"))
-
-        pulumi.runtime.test(program)()  # type: ignore[no-untyped-call]
-        return mocks
-
-    return run
 
 
 def test_a_host_is_guarded_encrypted_and_ends(deployed: Deployed) -> None:

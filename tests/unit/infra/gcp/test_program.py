@@ -145,6 +145,14 @@ def test_a_bucket_is_private_and_a_host_may_read_its_folder(deployed: Deployed) 
     assert roles == {"roles/logging.logWriter"}
 
 
+def test_a_bucket_that_was_kept_can_still_be_emptied(deployed: Deployed) -> None:
+    """`down` goes by what the last `up` wrote: once it is no longer kept, what lies in it must not hold it back."""
+    (kept,) = deployed(more="storage: {bucket: {}, keep_on_down: [bucket]}").of("gcp:storage/bucket:Bucket")
+
+    assert kept["forceDestroy"] is True
+    assert kept["labels"] == {"llm-deploy-keep": "yes"}
+
+
 def test_weekly_hours_are_a_schedule_that_expires(deployed: Deployed) -> None:
     weekly = {"days": ["mon", "fri"], "start": "08:30", "stop": "20:00", "time_zone": "Asia/Seoul"}
     mocks = deployed(lifetime={"ttl_hours": 100, "weekly": weekly})

@@ -153,13 +153,7 @@ def run_agent(document: dict[str, Any], mode: str, host: str) -> int:
     """Run the agent on the list, which stays in memory, and tell what it does; return its exit status."""
     with tempfile.TemporaryDirectory(prefix="llm-bundle-") as folder:
         environment = {**os.environ, **sources(Path(folder))}
-        subprocess.run(
-            ("apt-get", "-qq", "update"),
-            env=environment,
-            check=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
+        read_packages(environment)
         handle = os.memfd_create("resources")
         os.write(handle, json.dumps(document).encode())
         agent = subprocess.Popen(
@@ -187,6 +181,23 @@ def run_agent(document: dict[str, Any], mode: str, host: str) -> int:
     print(f"{host}: {counted or 'nothing'}")
     shutil.rmtree(UV_CACHE, ignore_errors=True)
     return EXIT_FAILED if status else 0
+
+
+def read_packages(environment: dict[str, str]) -> None:
+    """Let apt read which packages the bundle holds."""
+    done = subprocess.run(
+        ("apt-get", "-qq", "update"),
+        env=environment,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"])[-1]
+        raise Refused(f"apt-get update: {last}")
+    print(done.stderr, end="", file=sys.stderr)
 
 
 def sources(folder: Path) -> dict[str, str]:

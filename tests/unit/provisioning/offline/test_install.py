@@ -110,3 +110,15 @@ def test_package_managers_are_pointed_at_the_bundle_only(unpacked: Unpacked, tmp
     assert settings["find-links"] == [environment["PIP_FIND_LINKS"]] == [f"{unpacked.folder}/wheels"]
     assert 'Dir::Etc::sourceparts "-";' in Path(environment["APT_CONFIG"]).read_text()
     assert f"file:{unpacked.folder}/debs" in (tmp_path / "apt/sources.list").read_text()
+
+
+def test_apts_own_words_are_told_when_it_fails(
+    unpacked: Unpacked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "apt-get").write_text("#!/bin/sh\necho 'W: a warning' >&2\necho 'E: no space left' >&2\nexit 100\n")
+    (programs / "apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs))
+    with pytest.raises(unpacked.installer.Refused, match=r"apt-get update: E: no space left$"):
+        unpacked.installer.run_agent({}, "plan", "one")

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from core.rules import Problem
+from serving.licences import is_exaone
 
 if TYPE_CHECKING:
     from serving.spec import ServingSpec
@@ -26,7 +27,7 @@ def sources_fit_engine(spec: "ServingSpec") -> Iterator[Problem]:
 
 def ollama_converts_it(spec: "ServingSpec") -> Iterator[Problem]:
     """Safetensors are of an architecture that `ollama create` converts."""
-    if spec.engine == "ollama" and _is_exaone(spec) and spec.model.source.kind not in OLLAMA_ONLY:
+    if spec.engine == "ollama" and is_exaone(spec.model.source) and spec.model.source.kind not in OLLAMA_ONLY:
         yield Problem("model.source.kind", "Ollama converts no EXAONE from safetensors", "write gguf or ollama")
 
 
@@ -35,26 +36,10 @@ def adapters_fit_ollama(spec: "ServingSpec") -> Iterator[Problem]:
     if spec.engine != "ollama" or not spec.adapters:
         return
     base = spec.model.source
-    if _is_exaone(spec) or (base.kind == "tiny" and base.name not in ADAPTER_SHAPES):
+    if is_exaone(base) or (base.kind == "tiny" and base.name not in ADAPTER_SHAPES):
         yield Problem("adapters", "cannot be loaded onto an EXAONE model by Ollama", "write engine: vllm")
     if spec.aliases_by == "promote":
         yield Problem("aliases_by", "promote is for engine vllm", "leave it out, and write promoted: true or false")
 
 
-def registry_licence_accepted(spec: "ServingSpec") -> Iterator[Problem]:
-    """A licence that forbids commercial use is named by whoever deploys the model, wherever it comes from."""
-    if spec.model.source.kind == "ollama" and _is_exaone(spec) and spec.model.accept_licence is None:
-        yield Problem(
-            "model.accept_licence",
-            "is missing",
-            "read the model's licence (non-commercial use only) and write exaone-1.1-nc, say, if you accept it",
-        )
-
-
-def _is_exaone(spec: "ServingSpec") -> bool:
-    """Return whether the source's name says so."""
-    source = spec.model.source
-    return source.kind != "folder" and "exaone" in str(getattr(source, "repo", getattr(source, "name", ""))).lower()
-
-
-OLLAMA_RULES = (sources_fit_engine, ollama_converts_it, adapters_fit_ollama, registry_licence_accepted)
+OLLAMA_RULES = (sources_fit_engine, ollama_converts_it, adapters_fit_ollama)

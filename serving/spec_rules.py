@@ -7,24 +7,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from core.rules import Problem
+from serving.licences import licence_accepted
 from serving.ollama_rules import OLLAMA_RULES
 
 if TYPE_CHECKING:
     from serving.spec import AdapterSpec, GatewaySpec, ServingSpec
-
-LICENCES = {
-    "LGAI-EXAONE/EXAONE-3.0-": "exaone-1.1-nc",
-    "LGAI-EXAONE/EXAONE-3.5-": "exaone-1.1-nc",
-    "LGAI-EXAONE/EXAONE-Deep-": "exaone-1.1-nc",
-    "LGAI-EXAONE/EXAONE-4.0-": "exaone-1.2-nc",
-}
-"""Licences that forbid commercial use and must be named in the config, by the start of the repository.
-
-Source: the file LICENSE of each repository on the hub.
-"""
-
-OTHER_EXAONE_LICENCE = "exaone-nc"
-"""For a repository of the same publisher that is not in the table yet."""
 
 SSH_PORT = 22
 
@@ -154,26 +141,6 @@ def tiny_context_fits(spec: "ServingSpec") -> Iterator[Problem]:
             "model.context_tokens",
             f"{spec.model.context_tokens} is more than a tiny model has",
             f"write at most {TINY_CONTEXT_TOKENS}",
-        )
-
-
-def licence_accepted(spec: "ServingSpec") -> Iterator[Problem]:
-    """A licence that forbids commercial use is named by whoever deploys the model."""
-    source = spec.model.source
-    if source.kind in ("s3", "gs", "https") and "exaone" in source.url.lower() and not spec.model.accept_licence:
-        names = ", ".join(sorted({*LICENCES.values(), OTHER_EXAONE_LICENCE}))
-        hint = f"read the LICENSE beside the weights (non-commercial use only) and write its name: {names}"
-        yield Problem("model.accept_licence", "is missing", hint)
-    if source.kind != "hub" or not source.repo.startswith("LGAI-EXAONE/"):
-        return
-    wanted = next((name for start, name in LICENCES.items() if source.repo.startswith(start)), OTHER_EXAONE_LICENCE)
-    if spec.model.accept_licence != wanted:
-        given = spec.model.accept_licence
-        what = "is missing" if given is None else f"{given} is not the licence of {source.repo}"
-        yield Problem(
-            "model.accept_licence",
-            what,
-            f"read the repository's LICENSE (non-commercial use only) and write {wanted} if you accept it",
         )
 
 

@@ -148,6 +148,7 @@ def test_a_model_and_an_adapter_from_folders_are_accepted(
     adapter = {"name": "contract", "source": {"kind": "folder", "path": str(tiny.adapter("a"))}, "rank": 8}
     changes = {
         "serving/model/source": {"kind": "folder", "path": str(tiny.base)},
+        "serving/model/accept_licence": "exaone-1.1-nc",
         "serving/adapters": [adapter],
     }
     write_stack(_text(changed(bases["local"], {"set": changes})))

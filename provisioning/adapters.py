@@ -6,6 +6,7 @@ What each host does itself is in provisioning/programs/adapter_versions.py.
 import getpass
 import json
 import socket
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +16,8 @@ from core.errors import DeployError, HostError, UsageError
 from core.rules import one_of
 from core.runs import write_result
 from infra.outputs import HostRecord
-from provisioning.adapter_hosts import AdapterStack, stack_of
+from provisioning.adapter_hosts import AT_ONCE, AdapterStack, stack_of
+from provisioning.fleet import on_each
 from provisioning.target import Target
 from serving.adapter_manifest import Move, record, shown
 
@@ -47,11 +49,12 @@ def promote(target: Target, name: str) -> int:
     """Have a name alone mean version `name`, e.g. contract@4, after that answered on every host."""
     stack = _checked(target)
     version = stack.version(name)
-    if any(version not in served for served in _running(stack).values()):
+    running, adapter = _running(stack), version.rpartition("@")[0]
+    if any(version not in served["versions"] for served in running.values()):
         _apply(stack)
     stack.on_all(lambda host: stack.ask(host, "try", version, stack.serving.model.name))
     say(f"{version} answers, and otherwise than {stack.serving.model.name}")
-    return _move(stack, version, "promote")
+    return _move(stack, version, "promote", {name: served["aliases"].get(adapter) for name, served in running.items()})
 
 
 def rollback(target: Target, adapter: str, to: str) -> int:
@@ -72,7 +75,7 @@ def rollback(target: Target, adapter: str, to: str) -> int:
         raise UsageError(f"{adapter} had no version before this one", where=shown(stack.releases.lock), hint=hint)
     if version.rpartition("@")[0] != adapter:
         raise UsageError(f"{version} is no version of {adapter}", where="--to", hint=f"write {adapter}@VERSION")
-    return _move(stack, stack.version(version), "rollback")
+    return _move(stack, stack.version(version), "rollback", {})
 
 
 def _checked(target: Target) -> AdapterStack:
@@ -91,7 +94,7 @@ def _apply(stack: AdapterStack) -> None:
     stack.converge(dry_run=False)
     listed = {adapter.versioned_name for adapter in stack.serving.adapters}
     for host, served in _running(stack).items():
-        if not listed <= set(served):
+        if not listed <= set(served["versions"]):
             hint = f"run {stack.target.command('provision')}, which starts it with them"
             raise HostError("its engine is down, or was started without adapters", where=host, hint=hint)
     if endpoint_file(stack.name).exists():
@@ -101,25 +104,21 @@ def _apply(stack: AdapterStack) -> None:
         write_endpoint(endpoint.model_copy(update={"models": stack.serving.served_names, "adapters": names}))
 
 
-def _running(stack: AdapterStack) -> dict[str, Mapping[str, str]]:
-    """Return the folder of each version that the engines serve, by host."""
+def _running(stack: AdapterStack) -> dict[str, Mapping[str, Mapping[str, str]]]:
+    """Return versions and aliases that the engines serve, by host."""
     reports = stack.on_all(lambda host: json.loads(stack.ask(host, "show")))
-    return {name: (report["running"] or {}).get("versions", {}) for name, report in reports.items()}
+    return {name: report["running"] or {"versions": {}, "aliases": {}} for name, report in reports.items()}
 
 
-def _move(stack: AdapterStack, version: str, what: str) -> int:
-    """Move the name on all hosts or on none, and write it into the record."""
-    who = f"{getpass.getuser()}@{socket.gethostname()}"
-    done: dict[str, dict[str, Any]] = {}
+def _move(stack: AdapterStack, version: str, what: str, means: Mapping[str, str | None]) -> int:
+    """Move the name on all hosts or on none, and write it into the record.
 
-    def move(host: HostRecord) -> None:
-        done[host.name] = json.loads(stack.ask(host, "move", version, who, what))
-
-    try:
-        stack.on_all(move)
-    except DeployError:
-        _move_back(stack, done, who)
-        raise
+    `means` has what the name means on each host before; where it is not known, that is what the record says.
+    """
+    recorded = stack.releases.promoted[version.rpartition("@")[0]]
+    done = _on_all_or_none(
+        stack, version, what, {host.name: means.get(host.name) or recorded for host in stack.outputs.hosts}
+    )
     _record(stack, version, done)
     write_result(stack.name, "adapters.json", {"stack": stack.name, "ok": True, "moves": done})
     first, seconds = next(iter(done.values())), max(each["seconds"] for each in done.values())
@@ -130,11 +129,14 @@ def _move(stack: AdapterStack, version: str, what: str) -> int:
 
 
 def _record(stack: AdapterStack, version: str, done: Mapping[str, dict[str, Any]]) -> None:
-    """Write the move into the record, unless nothing moved; say so when hosts were not where the record had them."""
-    moved = [each for each in done.values() if each["from"] != version]
-    if not moved:
+    """Write the move into the record, unless it has it; say so when hosts were not where the record had them."""
+    first = next(iter(done.values()))
+    recorded = stack.releases.promoted[first["adapter"]]
+    entry = next((each for each in done.values() if each["from"] != version), None)
+    if entry is None and recorded == version:
         return
-    entry = moved[0]
+    if entry is None:  # the hosts moved earlier, by a command that was cut off before it wrote this
+        entry = {**first, "from": recorded}
     last = stack.releases.last_move(entry["adapter"])
     if last is not None and last.to != entry["from"]:
         say(f"note: the hosts had {entry['from']}, unlike {shown(stack.releases.lock)}: somebody else moved it")
@@ -143,10 +145,40 @@ def _record(stack: AdapterStack, version: str, done: Mapping[str, dict[str, Any]
     )
 
 
-def _move_back(stack: AdapterStack, done: Mapping[str, dict[str, Any]], who: str) -> None:
-    """Undo a move that not all hosts made, so that a name means one version on all of them."""
-    for host in stack.outputs.hosts:
-        before = done.get(host.name, {}).get("from", "")
-        if before:
-            say(f"{host.name}: back to {before}, as not all hosts moved")
-            stack.ask(host, "move", before, who, "rollback")
+def _on_all_or_none(
+    stack: AdapterStack, version: str, what: str, before: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    """Move the name on all hosts and return what each says; when one fails, or at Ctrl-C, undo it on the others."""
+    who, adapter = f"{getpass.getuser()}@{socket.gethostname()}", version.rpartition("@")[0]
+    done: dict[str, dict[str, Any]] = {}
+    stopped = threading.Event()
+    turns = {host.name: threading.Lock() for host in stack.outputs.hosts}
+
+    def move(host: HostRecord) -> None:
+        with turns[host.name]:
+            if stopped.is_set():
+                raise HostError("was not moved", where=host.name)
+            done[host.name] = json.loads(stack.ask(host, "move", version, who, what))
+
+    def move_back(host: HostRecord) -> None:
+        with turns[host.name]:  # a move that is under way ends first: Ctrl-C leaves its thread
+            was = done.get(host.name, {}).get("from") or before[host.name]
+            if was != version and version in _meanings(stack, host, adapter):
+                stack.ask(host, "move", was, who, "rollback")
+                say(f"{host.name}: back to {was}, as not all hosts moved")
+
+    try:
+        stack.on_all(move)
+    except BaseException:
+        stopped.set()
+        for host, result in on_each(stack.outputs.hosts, move_back, at_once=AT_ONCE):
+            if isinstance(result, DeployError):
+                say(f"{host.name}: {result.what}; {adapter} may be {version} there")
+        raise
+    return done
+
+
+def _meanings(stack: AdapterStack, host: HostRecord, adapter: str) -> set[str | None]:
+    """Return what the name means on `host`: to its engine, and to the engine's next start."""
+    report = json.loads(stack.ask(host, "show"))
+    return {served["aliases"].get(adapter) for served in (report["served"], report["running"]) if served}

@@ -22,26 +22,35 @@ OLD = "/var/lib/llm/models/acme--base@0123456789ab"
 
 
 class Hosts:
-    """What each host means by `contract`; one of them may fail to move."""
+    """What each host means by `contract`; one may fail to move, another may move and its answer not arrive."""
 
     def __init__(self, *names: str) -> None:
         self.means = dict.fromkeys(names, "contract@3")
         self.broken = ""
+        """Refuses to move, and answers nothing from then on."""
+        self.lost: dict[str, BaseException] = {}
+        """What comes instead of a host's answer to a move that it made, once."""
+        self.gone: set[str] = set()
         self.asked: list[tuple[str, str]] = []
         """Host and command of each question."""
 
     def ask(self, host: HostRecord, command: str, *words: str) -> str:
         self.asked.append((host.name, command))
+        if host.name in self.gone:
+            raise HostError("cannot be reached", where=host.name)
         served = {"versions": {"contract@3": "/3", "contract@4": "/4"}, "aliases": {"contract": self.means[host.name]}}
         if command == "show":
             folders = [{"path": path, "bytes": 3 << 30} for path in ("/3", "/var/lib/llm/models/tiny", OLD)]
             return json.dumps({"served": served, "running": served, "history": [], "folders": folders})
         if command == "move":
             if host.name == self.broken:
+                self.gone.add(host.name)
                 raise HostError("the engine does not answer", where=host.name)
             version, who, what = words
             entry = {"time": "2026-11-21T16:00:00Z", "who": who, "what": what, "adapter": "contract"}
             before, self.means[host.name] = self.means[host.name], version
+            if host.name in self.lost:
+                raise self.lost.pop(host.name)
             return json.dumps({**entry, "from": before, "to": version, "seconds": 0.01})
         return ""
 
@@ -93,6 +102,43 @@ def test_a_move_that_one_host_cannot_make_is_undone_on_the_others(
     assert hosts.means == {"one": "contract@3", "two": "contract@3"}
     assert record(tmp_path) == []
     assert "two: the engine does not answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("cause", [HostError("the connection broke"), KeyboardInterrupt()], ids=["broken", "Ctrl-C"])
+@pytest.mark.parametrize("task", ["promote", "rollback"])
+def test_a_host_that_moved_without_saying_so_is_moved_back(
+    hosts: Hosts, target: Target, tmp_path: Path, task: str, cause: BaseException
+) -> None:
+    if task == "rollback":
+        adapters.promote(target, "contract@4")
+    before, lines = dict(hosts.means), record(tmp_path)
+    hosts.lost["two"] = cause
+    with pytest.raises(HostError if isinstance(cause, HostError) else KeyboardInterrupt):
+        adapters.promote(target, "contract@4") if task == "promote" else adapters.rollback(target, "contract", "")
+    assert hosts.means == before
+    assert record(tmp_path) == lines
+
+
+def test_a_host_that_cannot_be_moved_back_hides_no_other(
+    hosts: Hosts, target: Target, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hosts.broken, hosts.lost["two"] = "one", HostError("the connection broke", where="two")
+    with pytest.raises(HostError, match="2 of 2 hosts failed"):
+        adapters.promote(target, "contract@4")
+    assert hosts.means["two"] == "contract@3"
+    said = capsys.readouterr().err
+    assert "one: cannot be reached; contract may be contract@4 there" in said
+    assert "two: back to contract@3" in said
+
+
+def test_a_move_that_was_cut_off_before_the_record_is_recorded_by_the_next(
+    hosts: Hosts, target: Target, tmp_path: Path
+) -> None:
+    hosts.means = dict.fromkeys(hosts.means, "contract@4")
+    for _ in range(2):
+        adapters.promote(target, "contract@4")
+    (line,) = record(tmp_path)
+    assert (line["from"], line["to"], line["hosts"]) == ("contract@3", "contract@4", ("one", "two"))
 
 
 def test_rollback_goes_to_the_version_before_and_asks_nothing_else(

@@ -1,7 +1,8 @@
 """What stops and ends the hosts from outside, even if this repository and its owner vanish: EventBridge schedules.
 
-A one-time schedule terminates them at the end of their life; a weekly one stops and starts them. The hosts have a timer
-of their own beside it (boot/end-of-life.sh). Knows no budget and deletes no disk.
+A one-time schedule terminates them at the end of their life; a weekly one stops and starts them. Each host has its own:
+EC2 acts on none of those that a call names when one of them is gone. The hosts have a timer of their own beside it
+(boot/end-of-life.sh). Knows no budget and deletes no disk.
 """
 
 import json
@@ -53,23 +54,23 @@ class Timetable(pulumi.ComponentResource):
         allowed = aws.iam.RolePolicy(
             name, name="timetable", role=role.name, policy=json.dumps(timetable_policy(args.id, args.weekly)), opts=mine
         )
-        ids = pulumi.Output.all(*args.instance_ids).apply(lambda each: json.dumps({"InstanceIds": each}))
-        for action, expression, zone in expressions(args.ends_at, args.weekly):
-            aws.scheduler.Schedule(
-                f"{name}-{action}",
-                name=action,
-                group_name=group.name,
-                schedule_expression=expression,
-                schedule_expression_timezone=zone,
-                flexible_time_window={"mode": "OFF"},
-                target={
-                    "arn": EC2_CALL.format(f"{action}Instances"),
-                    "role_arn": role.arn,
-                    "input": ids,
-                    "retry_policy": {"maximum_retry_attempts": RETRIES, "maximum_event_age_in_seconds": RETRY_S},
-                },
-                opts=pulumi.ResourceOptions(parent=self, depends_on=[allowed]),
-            )
+        for number, instance_id in enumerate(args.instance_ids, 1):
+            for action, expression, zone in expressions(args.ends_at, args.weekly):
+                aws.scheduler.Schedule(
+                    f"{name}-{action}-{number}",
+                    name=f"{action}-{number}",
+                    group_name=group.name,
+                    schedule_expression=expression,
+                    schedule_expression_timezone=zone,
+                    flexible_time_window={"mode": "OFF"},
+                    target={
+                        "arn": EC2_CALL.format(f"{action}Instances"),
+                        "role_arn": role.arn,
+                        "input": instance_id.apply(lambda each: json.dumps({"InstanceIds": [each]})),
+                        "retry_policy": {"maximum_retry_attempts": RETRIES, "maximum_event_age_in_seconds": RETRY_S},
+                    },
+                    opts=pulumi.ResourceOptions(parent=self, depends_on=[allowed]),
+                )
         self.register_outputs({})
 
 

@@ -1,0 +1,81 @@
+"""The schedules on AWS: when they act, on which host, and what their role may do."""
+
+import json
+from typing import Any
+
+import pytest
+
+from infra.aws.tags import ID
+from tests.unit.infra.aws.deployed import Deployed
+
+SCHEDULE = "aws:scheduler/schedule:Schedule"
+WEEKLY = ', weekly: {days: [mon, fri], start: "08:30", stop: "20:00", time_zone: Asia/Seoul}'
+
+
+def by_name(schedules: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {each["name"]: each for each in schedules}
+
+
+def test_weekly_hours_are_cron_lines_in_the_zone_of_the_file(deployed: Deployed) -> None:
+    schedules = deployed(lifetime=WEEKLY).of(SCHEDULE)
+
+    lines = {
+        name: (each["scheduleExpression"], each["scheduleExpressionTimezone"])
+        for name, each in by_name(schedules).items()
+    }
+    assert lines == {
+        "terminate-1": ("at(2026-11-21T20:00:00)", "UTC"),
+        "start-1": ("cron(30 8 ? * MON,FRI *)", "Asia/Seoul"),
+        "stop-1": ("cron(0 20 ? * MON,FRI *)", "Asia/Seoul"),
+    }
+
+
+def test_each_host_has_schedules_of_its_own(deployed: Deployed) -> None:
+    """EC2 acts on none of several hosts when one of them is gone."""
+    mocks = deployed("type: m6i.2xlarge, count: 2", lifetime=WEEKLY)
+
+    targets = {
+        name: (each["target"]["arn"].rpartition(":")[2], json.loads(each["target"]["input"])["InstanceIds"])
+        for name, each in by_name(mocks.of(SCHEDULE)).items()
+    }
+    assert targets == {
+        f"{action}-{number}": (f"{action}Instances", [f"prod-{number}-id"])
+        for action in ("terminate", "start", "stop")
+        for number in (1, 2)
+    }
+    assert mocks.names(SCHEDULE) == sorted(f"prod-{name}" for name in targets)
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "actions"),
+    [
+        ("", ["ec2:TerminateInstances"]),
+        (WEEKLY, ["ec2:TerminateInstances", "ec2:StartInstances", "ec2:StopInstances"]),
+    ],
+    ids=["an end", "weekly hours, too"],
+)
+def test_schedules_may_act_on_hosts_of_their_stack_alone(deployed: Deployed, lifetime: str, actions: list[str]) -> None:
+    policies = deployed(lifetime=lifetime).of("aws:iam/rolePolicy:RolePolicy")
+
+    (policy,) = [json.loads(each["policy"]) for each in policies if each["name"] == "timetable"]
+    (statement,) = policy["Statement"]
+    assert statement == {
+        "Effect": "Allow",
+        "Action": actions,
+        "Resource": "arn:aws:ec2:*:*:instance/*",
+        "Condition": {"StringEquals": {f"aws:ResourceTag/{ID}": "0123abcd"}},
+    }
+
+
+def test_only_the_schedules_of_the_stack_take_the_role(deployed: Deployed) -> None:
+    """Another's schedule that named our role would otherwise act with it."""
+    roles = deployed().of("aws:iam/role:Role")
+
+    (role,) = [each for each in roles if each["name"] == "llm-prod-0123abcd-timetable"]
+    (statement,) = json.loads(role["assumeRolePolicy"])["Statement"]
+    assert statement == {
+        "Effect": "Allow",
+        "Principal": {"Service": "scheduler.amazonaws.com"},
+        "Action": "sts:AssumeRole",
+        "Condition": {"StringEquals": {"aws:SourceArn": "prod-arn"}},
+    }

@@ -7,7 +7,6 @@ import hashlib
 import os
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from provisioning.converge.bundle import bundle
 from provisioning.converge.resources import Command, Download, File, Packages, Resource, Secret, Tree, Venv
 from provisioning.converge.swap_in import swap_in
 from provisioning.converge.trees import list_tree
+from provisioning.offline.downloads import downloaded
 from provisioning.offline.parts import Component, Part
 from provisioning.roles.nvidia import without_repository
 from provisioning.roles.store import FETCH_MODEL
@@ -66,7 +66,7 @@ def offline_list(resources: Sequence[Resource], *, with_secrets: bool) -> Offlin
     blobs = dict(package.blobs)
     for resource in resources:
         if isinstance(resource, Download):
-            blobs[resource.sha256] = _download(resource)
+            blobs[resource.sha256] = downloaded(resource.url, resource.sha256)
     return OfflineList(document, secrets, blobs)
 
 
@@ -95,7 +95,7 @@ def contents(resources: Sequence[Resource]) -> Iterator[Component]:
             digest = hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest()
             yield Component(kind="model", name=each.path, version=digest[:12], parts=parts)
         elif isinstance(each, Download):
-            path = _download(each)
+            path = downloaded(each.url, each.sha256)
             part = _blob(path, each.sha256, path.stat().st_size)
             yield Component(kind="download", name=each.url, version=each.sha256[:12], parts=(part,))
 
@@ -120,28 +120,6 @@ def _fetched(resource: Command) -> Tree:
         raise DeployError((done.stderr.strip().splitlines() or ["failed"])[-1], where=resource.id)
     immutable, user = "--immutable=yes" in conditions, resource.user
     return Tree(path=target, source=folder, owner=user, group=user, immutable=immutable, after=resource.after)
-
-
-def _download(resource: Download) -> Path:
-    """Return the file behind a URL from the cache, fetched first when it is not there, its hash checked."""
-    path = cache_dir() / "bundle" / "downloads" / resource.sha256
-    if path.exists():
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    with step(f"fetch {resource.url}"):
-        try:
-            with urllib.request.urlopen(resource.url) as answer, part.open("wb") as stream:  # noqa: S310  # hash checked
-                while block := answer.read(1 << 20):
-                    stream.write(block)
-        except OSError as error:
-            raise DeployError(f"cannot be fetched ({error})", where=resource.url) from error
-    with part.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != resource.sha256:
-        part.unlink()
-        raise DeployError(f"has SHA-256 {found}, not {resource.sha256}", where=resource.url)
-    return part.replace(path)
 
 
 def _without_secrets(value: Any, secrets: dict[str, str]) -> Any:

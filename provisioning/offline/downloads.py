@@ -1,0 +1,64 @@
+"""Files behind URLs for a bundle, kept in the cache. What was cut off goes on where it stopped; the hash decides."""
+
+import hashlib
+from http import HTTPStatus
+from http.client import HTTPException
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from core.console import step
+from core.errors import DeployError
+from core.paths import cache_dir
+
+TIMEOUT_S = 60
+"""How long a server may say nothing."""
+BLOCK_BYTES = 1 << 20
+AGAIN = "run it again"
+
+
+def downloaded(url: str, sha256: str) -> Path:
+    """Return the file behind a URL from the cache, fetched first when it is not there.
+
+    Raises DeployError when it cannot be had whole, what came so far being kept, and for another hash.
+    """
+    path = cache_dir() / "bundle" / "downloads" / sha256
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    with step(f"fetch {url}"):
+        try:
+            _go_on(url, part)
+        except HTTPError as error:
+            raise DeployError(f"cannot be fetched ({error})", where=url) from error
+        except (OSError, HTTPException) as error:
+            raise DeployError(f"cannot be fetched ({error})", where=url, hint=AGAIN) from error
+    with part.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != sha256:
+        part.unlink()
+        raise DeployError(f"has SHA-256 {found}, not {sha256}", where=url)
+    return part.replace(path)
+
+
+def _go_on(url: str, part: Path) -> None:
+    """Add to `part` what is missing of it. Raises DeployError when the server ends early."""
+    have = part.stat().st_size if part.exists() else 0
+    request = Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310  # hash checked
+    try:
+        answer = urlopen(request, timeout=TIMEOUT_S)  # noqa: S310  # hash checked
+    except HTTPError as error:
+        if have and error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return  # whole already: cut off between the last byte and the look at its hash
+        raise
+    with answer, part.open("ab") as stream:
+        if answer.status != HTTPStatus.PARTIAL_CONTENT:  # the server starts anew, and so must we
+            stream.truncate(0)
+            have = 0
+        total = have + int(answer.headers.get("Content-Length") or 0)
+        while block := answer.read(BLOCK_BYTES):
+            stream.write(block)
+            have += len(block)
+    if have < total:
+        raise DeployError(f"cut off at {have} of {total} bytes", where=url, hint=AGAIN)

@@ -126,17 +126,20 @@ class Host:
         part.replace(self._served)
 
     def note(self, entry: dict[str, Any]) -> None:
-        """Add to the history."""
+        """Add a line to the history, below one that was torn off when the power or the disk's space ended."""
+        torn = self._history.exists() and self._history.read_bytes()[-1:] not in (b"", b"\n")
         with self._history.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(entry) + "\n")
+            stream.write(("\n" if torn else "") + json.dumps(entry) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
 
     def history(self) -> list[dict[str, Any]]:
-        """Return what was moved when by whom, the oldest first."""
+        """Return what was moved when by whom, the oldest first, without lines that were torn off."""
         try:
-            lines = self._history.read_text(encoding="utf-8").splitlines()
+            lines = self._history.read_text(encoding="utf-8", errors="replace").splitlines()
         except FileNotFoundError:
             return []
-        return [json.loads(line) for line in lines]
+        return [entry for entry in map(_entry, lines) if entry]
 
     def wished(self, wish: dict[str, Any]) -> dict[str, Any]:
         """Return what is to be served: with `keep`, an alias that is there stays where it is.
@@ -159,6 +162,15 @@ class Host:
             each for kind in ("models", "adapters") for each in sorted((self.data / kind).glob("*")) if each.is_dir()
         ]
         return [{"path": str(each), "bytes": _bytes(each)} for each in found]
+
+
+def _entry(line: str) -> dict[str, Any]:
+    """Return a line of the history; empty for one that was torn off."""
+    try:
+        entry: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return {}
+    return entry
 
 
 def _bytes(folder: Path) -> int:
@@ -199,7 +211,7 @@ def try_version(_host: Host, engine: Engine, version: str, base: str) -> None:
 
 
 def move(host: Host, engine: Engine, version: str, who: str, what: str) -> None:
-    """Point the alias at `version`; print what was done as JSON."""
+    """Point the alias at `version`; print what was done as JSON. Raises VersionError; then nothing moved."""
     served, alias = host.served(), version.rpartition("@")[0]
     if version not in served["versions"]:
         raise VersionError(f"{version} is not served here; run adapters:apply first")
@@ -207,12 +219,25 @@ def move(host: Host, engine: Engine, version: str, who: str, what: str) -> None:
     wanted = {**served, "aliases": {**served["aliases"], alias: version}}
     began = time.monotonic()
     engine.serve(wanted)
-    host.write(wanted)
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     entry = {"time": now, "who": who, "what": what, "adapter": alias, "from": before, "to": version}
-    if before != version:
-        host.note(entry)
+    try:
+        host.write(wanted)
+        if before != version:
+            host.note(entry)
+    except OSError as error:
+        _undo(host, engine, served)
+        raise VersionError(f"cannot write down that {alias} moves ({error.strerror}); it did not") from error
     print(json.dumps({**entry, "seconds": round(time.monotonic() - began, 3)}))
+
+
+def _undo(host: Host, engine: Engine, served: dict[str, Any]) -> None:
+    """Have engine and file say `served` again. A file that says so already is not written: the disk may be full."""
+    try:
+        engine.serve(served)
+    finally:
+        if host.served() != served:
+            host.write(served)
 
 
 def show(host: Host, engine: Engine) -> None:

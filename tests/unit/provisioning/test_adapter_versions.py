@@ -1,5 +1,6 @@
 """The program on the host that keeps versions and aliases, run against an engine that does as the plugin does."""
 
+import errno
 import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -231,3 +232,32 @@ def test_only_folders_that_nobody_needs_are_removed(host: Host) -> None:
 def test_a_host_that_never_had_adapters_is_told(host: Host, tmp_path: Path) -> None:
     host.data = tmp_path / "elsewhere"
     assert host.run("show") == (1, "no adapters were ever brought here; run provision")
+
+
+@pytest.mark.parametrize("fails", ["write", "note"])
+def test_a_move_that_cannot_be_written_down_is_undone(
+    host: Host, engine: Engine, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """Else the engine's next start would silently serve another version than clients get now."""
+    host.wish("apply", BOTH)
+    works = getattr(adapter_versions.Host, fails)
+    problems = [OSError(errno.ENOSPC, "No space left on device")]
+
+    def once(self: adapter_versions.Host, content: dict[str, Any]) -> None:
+        if problems:
+            raise problems.pop()
+        works(self, content)
+
+    monkeypatch.setattr(adapter_versions.Host, fails, once)
+    status, said = host.run("move", "contract@4", "me@here", "promote")
+    assert (status, said) == (1, "cannot write down that contract moves (No space left on device); it did not")
+    assert engine.served == host.served == BOTH
+    assert host.run("move", "contract@4", "me@here", "promote")[0] == 0
+
+
+def test_a_torn_line_of_the_history_costs_no_other(host: Host) -> None:
+    host.wish("apply", BOTH)
+    (host.data / "adapters" / "adapters.lock").write_bytes(b'{"who": "before"}\n{"time": "2026-11-\xe2')
+    assert host.run("move", "contract@4", "me@here", "promote")[0] == 0
+    history = json.loads(host.run("show")[1])["history"]
+    assert [entry["who"] for entry in history] == ["before", "me@here"]

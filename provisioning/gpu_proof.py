@@ -32,6 +32,8 @@ class GpuReport:
     weights: int
     platform: str
     """The device that vLLM named at its start."""
+    container: str
+    """As systemd-detect-virt has it, e.g. wsl; empty where the driver sees all processes."""
     models: tuple[dict[str, Any], ...]
     """What Ollama has loaded."""
 
@@ -46,6 +48,7 @@ class GpuReport:
             engine_runs=bool(seen["engine_pids"]),
             weights=seen["weights_bytes"] or sum(model["file"] for model in seen["models"]),
             platform=seen["platform"],
+            container=seen["container"],
             models=tuple(seen["models"]),
         )
 
@@ -70,7 +73,7 @@ def judge(report: GpuReport, gpu: Gpu, serving: ServingSpec) -> str:
     if not report.engine_runs:
         raise CheckError(f"{unit} does not run")
     if not report.engine_gpus:
-        raise CheckError(f"no process of {unit} is on a GPU: it computes on the CPU")
+        raise CheckError(_no_process(unit, report.container))
     if not report.weights:
         raise CheckError("the engine has no weights loaded")
     sizes = f"{report.engine_vram / GIB:.1f} GiB of VRAM for {report.weights / GIB:.1f} GiB of weights"
@@ -78,6 +81,14 @@ def judge(report: GpuReport, gpu: Gpu, serving: ServingSpec) -> str:
         raise CheckError(f"{unit} holds {sizes}: part of it is computed on the CPU")
     platform = _vllm(report, gpu) if serving.engine == "vllm" else _ollama(report)
     return f"{sizes} on {report.engine_gpus} x {gpu.model}, driver {report.drivers[0]}, {platform}"
+
+
+def _no_process(unit: str, container: str) -> str:
+    """Return what it means that no process is listed. Where the driver lists none anyway, it is a failure of proof."""
+    if not container:
+        return f"no process of {unit} is on a GPU: it computes on the CPU"
+    place = "WSL 2" if container == "wsl" else f"a container ({container})"
+    return f"whether {unit} uses the GPU cannot be proved here: nvidia-smi shows no process of it in {place}"
 
 
 def _vllm(report: GpuReport, gpu: Gpu) -> str:

@@ -47,6 +47,21 @@ def smi(query: str) -> list[list[str]]:
     return [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if row]
 
 
+def processes_on_gpus() -> list[dict[str, Any]]:
+    """Return each process that the driver tells of, with its memory where it tells that."""
+    rows = smi("--query-compute-apps=gpu_uuid,pid,used_memory")
+    return [
+        {"gpu": row[0], "pid": int(row[1]), "mib": int(row[2]) if row[2].isdecimal() else None}
+        for row in rows
+        if len(row) == 3 and row[1].isdecimal()  # noqa: PLR2004
+    ]
+
+
+def container() -> str:
+    """Return what hides processes from the driver here: wsl, docker, systemd-nspawn …; nothing outside of those."""
+    return output("systemd-detect-virt", "--container").strip()
+
+
 def properties(unit: str) -> dict[str, str]:
     """Return what systemd knows of the unit."""
     text = output("systemctl", "show", "--property=MainPID,InvocationID", "--", unit)
@@ -107,10 +122,8 @@ def main(unit: str, engine: str, port: str) -> None:
     of_vllm = engine == "vllm"
     report = {
         "drivers": [row[0] for row in smi("--query-gpu=driver_version")],
-        "apps": [
-            {"gpu": gpu, "pid": int(pid), "mib": int(mib) if mib.isdecimal() else None}
-            for gpu, pid, mib in smi("--query-compute-apps=gpu_uuid,pid,used_memory")
-        ],
+        "apps": processes_on_gpus(),
+        "container": container(),
         "engine_pids": processes_of(unit),
         "weights_bytes": vllm_weights(seen.get("MainPID", "0")) if of_vllm else 0,
         "platform": vllm_platform(seen.get("InvocationID", "")) if of_vllm else "",

@@ -19,8 +19,15 @@ CACHE = "/var/cache/llm"
 ENGINE_READY = f"{LIB_DIR}/engine-ready"
 GATEWAY_SERVER = f"{LIB_DIR}/gateway-server"
 
-GPU_DEVICES = ("char-nvidia", "char-nvidia-frontend", "char-nvidia-uvm", "char-nvidia-caps", "char-nvidia-nvswitch")
-"""Names in /proc/devices; the driver called its first one nvidia-frontend until release 545."""
+GPU_DEVICES = (
+    "char-nvidia",
+    "char-nvidia-frontend",
+    "char-nvidia-uvm",
+    "char-nvidia-caps",
+    "char-nvidia-nvswitch",
+    "/dev/dxg",
+)
+"""Names in /proc/devices; the driver called its first one nvidia-frontend until release 545. WSL 2 has dxg."""
 
 READY_LOOK_S = 15
 """How long a provision waits for a token of an engine that should be up already."""

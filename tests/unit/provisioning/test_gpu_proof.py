@@ -1,6 +1,7 @@
 """What counts as proof that an engine computes on its GPUs, and every way to seem so without."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ VLLM: dict[str, Any] = {
     "engine_pids": [10, 11, 12],
     "weights_bytes": 15 * GIB,
     "platform": "cuda",
+    "container": "",
     "models": [],
 }
 MODEL = {"name": "tiny:latest", "size": 6 * GIB, "vram": 6 * GIB, "file": 5 * GIB}
@@ -56,6 +58,8 @@ def test_the_proof_names_what_was_seen() -> None:
         ("vllm", {"engine_pids": []}, "vllm.service does not run"),
         ("vllm", {"apps": []}, "no process of vllm.service is on a GPU: it computes on the CPU"),
         ("vllm", {"apps": [{"gpu": "GPU-a", "pid": 99, "mib": 20000}]}, "it computes on the CPU"),
+        ("vllm", {"apps": [], "container": "wsl"}, "cannot be proved here: nvidia-smi shows no process of it in WSL 2"),
+        ("ollama", {"apps": [], "container": "lxc"}, "nvidia-smi shows no process of it in a container (lxc)"),
         ("vllm", {"apps": [{"gpu": "GPU-a", "pid": 11, "mib": 300}]}, "part of it is computed on the CPU"),
         ("vllm", {"apps": [{"gpu": "GPU-a", "pid": 11, "mib": None}]}, "0.0 GiB of VRAM for 15.0 GiB"),
         ("vllm", {"apps": [{"gpu": "GPU-a", "pid": 11, "mib": 20000}]}, "vLLM is on 1 of 2 GPUs"),
@@ -82,6 +86,17 @@ def test_the_report_of_a_host_without_gpu_or_engine_proves_nothing() -> None:
     )
     with pytest.raises(CheckError):
         judged(json.loads(done.stdout))
+
+
+def test_processes_that_the_driver_cannot_tell_apart_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In WSL 2 and in containers nvidia-smi may answer with words instead of processes."""
+    said = "GPU-a, 11, 300\nGPU-b, 12, [N/A]\nGPU-b, [Not Found], 700\n[Not Supported]\n"
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: "/usr/bin/nvidia-smi")
+    monkeypatch.setattr(gpu_report, "output", lambda *_: said)
+    assert gpu_report.processes_on_gpus() == [
+        {"gpu": "GPU-a", "pid": 11, "mib": 300},
+        {"gpu": "GPU-b", "pid": 12, "mib": None},
+    ]
 
 
 def test_weights_are_those_of_the_kind_that_the_engine_loads(tmp_path: Path) -> None:

@@ -150,6 +150,7 @@ def test_a_gpu_host_sees_its_gpus_and_no_other_device() -> None:
     resources = wishes(gpu=L4)
     assert service(resources, "DevicePolicy") == ["closed"]
     assert "char-nvidia-uvm rw" in service(resources, "DeviceAllow")
+    assert "/dev/dxg rw" in service(resources, "DeviceAllow")  # the GPU of WSL 2
     assert service(resources, "PrivateDevices") == []
     assert service(resources, "MemoryMax") == []
 

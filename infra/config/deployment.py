@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from core.frozen import Frozen
 from core.rules import refuse
+from infra.config.bucket_sources import BUCKET_RULES
 from infra.config.by_cloud import keys_belong, needed_keys_are_there
 from infra.config.fit import FIT_RULES
 from infra.config.lifetime import LifetimeSpec
@@ -19,7 +20,7 @@ from infra.config.upkeep import UPKEEP_RULES
 from serving.spec import GatewaySpec, ServingSpec
 from serving.spec_rules import ports_differ
 
-RULES = (keys_belong, needed_keys_are_there, *PLACEMENT_RULES, *FIT_RULES, *UPKEEP_RULES, *TAG_RULES)
+RULES = (keys_belong, needed_keys_are_there, *PLACEMENT_RULES, *FIT_RULES, *UPKEEP_RULES, *TAG_RULES, *BUCKET_RULES)
 """Rules over more than one section; those within a section are in its model."""
 
 

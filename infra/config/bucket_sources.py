@@ -1,0 +1,57 @@
+"""Rules between what is served and the bucket that machines may read: found out here, not on a machine that costs."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from core.rules import Problem
+from serving.remote_sources import BucketSource
+
+if TYPE_CHECKING:
+    from infra.config.deployment import DeploymentConfig
+    from infra.config.storage import BucketSpec
+
+KIND_OF_CLOUD = {"aws": "s3", "gcp": "gs"}
+"""The kind of bucket that a machine's own role can be given."""
+
+OWN_NAMES = "llm-"
+"""How the names of buckets begin that are made; the rest is settled by `up`."""
+
+
+def host_may_read(config: "DeploymentConfig") -> Iterator[Problem]:
+    """Model and adapters come from buckets that the machines' role reaches, where it is said to fetch them."""
+    if config.cloud not in KIND_OF_CLOUD:
+        return
+    serving = config.serving
+    sources = [("serving.model.source", serving.model.source)]
+    sources += [(f"serving.adapters[{index}].source", each.source) for index, each in enumerate(serving.adapters)]
+    for key, source in sources:
+        if isinstance(source, BucketSource) and source.credentials == "host" and not _reaches(config, source):
+            yield Problem(
+                key,
+                f"the machines' role may not read {source.url}",
+                _wish(source) if source.kind == KIND_OF_CLOUD[config.cloud] else "write credentials: handed",
+            )
+
+
+def _reaches(config: "DeploymentConfig", source: BucketSource) -> bool:
+    """Return whether the role that is made covers the folder."""
+    bucket, folder = _parts(source)
+    spec: BucketSpec | None = config.storage.bucket
+    if spec is None or source.kind != KIND_OF_CLOUD[config.cloud]:
+        return False
+    named = bucket == spec.name if spec.name is not None else bucket.startswith(OWN_NAMES)
+    return named and f"{folder}/".startswith(spec.prefix)
+
+
+def _wish(source: BucketSource) -> str:
+    bucket, folder = _parts(source)
+    return f"write storage.bucket: {{name: {bucket}, prefix: {folder}/}}, or credentials: handed"
+
+
+def _parts(source: BucketSource) -> tuple[str, str]:
+    """Return bucket and folder."""
+    bucket, _slash, folder = source.url.partition("://")[2].strip("/").partition("/")
+    return bucket, folder
+
+
+BUCKET_RULES = (host_may_read,)

@@ -21,11 +21,13 @@ from provisioning.converge.resources import Command, Download, File, Packages, R
 from provisioning.converge.swap_in import swap_in
 from provisioning.converge.trees import list_tree
 from provisioning.offline.downloads import downloaded
-from provisioning.offline.parts import Component, Part
+from provisioning.offline.parts import Component, Kind, Part
 from provisioning.roles.nvidia import without_repository
 from provisioning.roles.store import FETCH_MODEL
 
 BLOBS = "blobs"
+OLLAMA_ARCHIVES = "/ollama/archives/"
+"""Where a release of Ollama that was built here arrives: the one tree that is no model or adapter."""
 PYTHON_PACKAGES = ("python3",)
 """What runs the installer and the agent."""
 CLOCK_PACKAGES = ("systemd-timesyncd",)
@@ -93,7 +95,8 @@ def contents(resources: Sequence[Resource]) -> Iterator[Component]:
             files = list_tree(each.source)
             parts = tuple(_blob(file.path, file.sha256, file.size) for file in files)
             digest = hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest()
-            yield Component(kind="model", name=each.path, version=digest[:12], parts=parts)
+            kind: Kind = "program" if OLLAMA_ARCHIVES in each.path else "model"
+            yield Component(kind=kind, name=each.path, version=digest[:12], parts=parts)
         elif isinstance(each, Download):
             path = downloaded(each.url, each.sha256)
             part = _blob(path, each.sha256, path.stat().st_size)

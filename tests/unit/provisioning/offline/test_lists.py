@@ -20,8 +20,13 @@ from provisioning.converge.resources import (
     Venv,
 )
 from provisioning.offline.lists import contents, local, locks, offline_list, package_names
+from provisioning.roles.ollama import ollama
 from provisioning.roles.store import FETCH_MODEL
+from serving.ollama_sources import Archive
+from serving.sources import LocalFolder, ResolvedSources
+from serving.spec import ServingSpec
 from tests.doubles.hub import REPO, REVISION, HubDouble, running_hub
+from tests.unit.provisioning.records import SERVING, host
 
 KEY = "-----BEGIN PRIVATE KEY-----"
 SECRET = File(path="/etc/key.pem", content=Secret(KEY), mode=0o600)
@@ -75,6 +80,19 @@ def test_other_resources_stay_as_they_are(tmp_path: Path) -> None:
     assert local(resources) == resources
     (component,) = contents(resources)
     assert (component.kind, component.name) == ("model", "/data/model")
+
+
+def test_a_built_release_of_ollama_is_a_program_and_its_model_is_one(tmp_path: Path) -> None:
+    for name in ("release", "base"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    release = Archive("0.24.0", "ab" * 32, folder=tmp_path / "release", name="file")
+    sources = ResolvedSources(LocalFolder(tmp_path / "base"), (), release)
+    resources = ollama(host(), ServingSpec.model_validate({"engine": "ollama", **SERVING}), sources)
+    assert {each.name: each.kind for each in contents(resources)} == {
+        "/var/lib/llm/ollama/archives/0.24.0-abababababab": "program",
+        "/var/lib/llm/models/tiny": "model",
+    }
 
 
 def test_a_fetch_from_the_hub_becomes_the_folder_that_it_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

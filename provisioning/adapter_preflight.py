@@ -107,20 +107,12 @@ class Look:
 
 def look(source: HubFetch | ListedFetch, *, key: str) -> Look | None:
     """Return what the files' place says of them; none when only the host may read it. Raises ConfigError."""
-    done = subprocess.run(
-        [sys.executable, str(FETCH), *source.words, "--show", CONFIG],
-        env={**os.environ, **_secrets(source)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=LOOK_S,
-        check=False,
-    )
-    if done.returncode != 0:
+    try:
+        report = json.loads(_asked(source, key))
+    except ConfigError:
         if isinstance(source, ListedFetch) and source.by_host:
             return None
-        raise ConfigError(done.stderr.strip().splitlines()[-1], where=key)
-    report = json.loads(done.stdout)
+        raise
     for name in (CONFIG, WEIGHTS):
         if name not in report["files"]:
             raise ConfigError(f"{source.words[0]} has no {name}", where=key, hint="name the files that peft saved")
@@ -128,6 +120,25 @@ def look(source: HubFetch | ListedFetch, *, key: str) -> Look | None:
         Path(folder, CONFIG).write_text(report["content"], encoding="utf-8")
         config = _renamed(Path(folder), source.words[0], key)
     return Look(source.words[0], config, report["files"][WEIGHTS])
+
+
+def _asked(source: HubFetch | ListedFetch, key: str) -> str:
+    """Return what the program that fetches shows of the files. Raises ConfigError with its own words."""
+    try:
+        done = subprocess.run(
+            [sys.executable, str(FETCH), *source.words, "--show", CONFIG],
+            env={**os.environ, **_secrets(source)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LOOK_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ConfigError(f"{source.words[0]} does not answer within {LOOK_S} s", where=key) from None
+    if done.returncode != 0:
+        raise ConfigError((done.stderr.strip().splitlines() or ["failed"])[-1], where=key)
+    return done.stdout
 
 
 def _renamed(folder: Path, name: str, key: str) -> AdapterConfig:

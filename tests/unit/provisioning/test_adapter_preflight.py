@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError
-from provisioning.adapter_preflight import check_releases
+from provisioning import adapter_preflight
+from provisioning.adapter_preflight import check_releases, look
 from serving.adapter_manifest import AdapterManifest, Releases
+from serving.sources import HubFetch, ListedFetch
 from serving.spec import ServingSpec
 from tests.doubles.hub import REPO, REVISION, HubDouble, running_hub
 from tools.tiny_model import TinyModel, make_tiny_model
@@ -159,3 +161,30 @@ def test_a_gated_repository_names_the_page_to_visit(
     assert line.startswith(
         f"adapters[0].source: the token may not read {REPO}; accept its licence on {hub.url}/{REPO} with"
     )
+
+
+SILENT: dict[str, tuple[str, float, str]] = {
+    "no answer": ("import time; time.sleep(60)", 0.2, "adapters[0].source: {place} does not answer within 0.2 s"),
+    "no word": ("raise SystemExit(1)", 60, "adapters[0].source: failed"),
+}
+
+
+@pytest.mark.parametrize("name", SILENT)
+@pytest.mark.parametrize(
+    "source",
+    [HubFetch(REPO, REVISION), ListedFetch("s3://acme/contract", "0" * 64, by_host=True)],
+    ids=["from here", "by the host"],
+)
+def test_a_place_that_says_nothing_is_told_unless_only_the_host_may_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, source: HubFetch | ListedFetch
+) -> None:
+    program, look_s, words = SILENT[name]
+    (tmp_path / "fetch.py").write_text(program)
+    monkeypatch.setattr(adapter_preflight, "FETCH", tmp_path / "fetch.py")
+    monkeypatch.setattr(adapter_preflight, "LOOK_S", look_s)
+    if isinstance(source, ListedFetch):
+        assert look(source, key="adapters[0].source") is None
+        return
+    with pytest.raises(ConfigError) as caught:
+        look(source, key="adapters[0].source")
+    assert str(caught.value) == words.format(place=REPO)

@@ -1,10 +1,13 @@
 """Quotas of GCP against what a stack asks: processors, GPUs (on demand and spot apart), disks, addresses."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from infra.config import DeploymentConfig
-from infra.gcp.api import ask
-from infra.gcp.shapes import family
+from infra.gcp.api import ask, everywhere
+from infra.gcp.labels import ID
+from infra.gcp.shapes import WITH_ACCELERATOR, disk_type, family
 from infra.lease import Lease
 from infra.machines import Machine, find_machine
 from infra.preflight import Finding
@@ -29,50 +32,110 @@ CPUS_EVERY_REGION = "CPUS_ALL_REGIONS"
 
 DISKS, ADDRESSES = "SSD_TOTAL_GB", "STATIC_ADDRESSES"
 
+COUNTED_DISK = "pd-balanced"
+"""The one type of our disks that DISKS limits; Hyperdisk has quotas of its own."""
+
+RUNNING = ("PROVISIONING", "STAGING", "RUNNING")
+"""Statuses in which an instance has its processors and GPUs."""
+
 CONSOLE = "https://console.cloud.google.com/iam-admin/quotas?project={}"
 
 
 def quota_findings(config: DeploymentConfig, lease: Lease | None) -> Iterator[Finding]:
-    """Yield whether the quotas allow what the stack asks beside what is in use."""
+    """Yield whether the quotas allow what the stack asks beside what others have; its own share is not in the way."""
     machine = find_machine("gcp", str(config.machine.type))
-    if lease is not None or machine is None:
-        return  # what stands has its share already
-    regional, everywhere = wanted(machine, config)
-    region = ask("Regions", "get", project=config.project, region=config.region)
-    project = ask("Projects", "get", project=config.project)
-    yield from _compare(regional, region.quotas, str(config.region), config)
-    yield from _compare(everywhere, project.quotas, "all regions", config)
+    if machine is None:
+        return  # what it takes is not known
+    limits, own = _limits(config), own_share(config, lease) if lease else Counter[str]()
+    asked = wanted(machine, config)
+    for metric, amount in asked.items():
+        yield _compare(config, limits.get(metric), metric, amount, own[metric])
+    yield from _fallbacks(config, limits, own, asked)
 
 
-def wanted(machine: Machine, config: DeploymentConfig) -> tuple[dict[str, float], dict[str, float]]:
-    """Return what a stack needs of each quota: of its region's, and of the project's over all regions."""
-    count, spot = config.machine.count, config.machine.market == "spot"
-    gib = (config.storage.root_gib + data_gib(config)) * count
-    regional: dict[str, float] = {DISKS: gib, ADDRESSES: count}
-    everywhere: dict[str, float] = {CPUS_EVERY_REGION: machine.vcpus * count}
+def wanted(machine: Machine, config: DeploymentConfig) -> Counter[str]:
+    """Return what all hosts of a stack need of each quota, were they of `machine`."""
+    share = _of_machine(machine, is_spot=config.machine.market == "spot")
+    share[ADDRESSES] = 1
+    if disk_type(machine.type) == COUNTED_DISK:
+        share[DISKS] = config.storage.root_gib + data_gib(config)
+    return Counter({metric: amount * config.machine.count for metric, amount in share.items()})
+
+
+def own_share(config: DeploymentConfig, lease: Lease) -> Counter[str]:
+    """Return what is in use of each quota by this stack: all of it when it stands, some after an `up` that failed."""
+    total = Counter[str]()
+    for each in _own(config, lease, "Instances", "instances"):
+        machine = _machine_of(each)
+        if each.status in RUNNING and machine is not None:
+            total += _of_machine(machine, is_spot=each.scheduling.provisioning_model == "SPOT")
+    for each in _own(config, lease, "Disks", "disks"):
+        if str(each.type_).rpartition("/")[2] == COUNTED_DISK:
+            total[DISKS] += int(each.size_gb)
+    total[ADDRESSES] += len(_own(config, lease, "Addresses", "addresses"))
+    return total
+
+
+def _own(config: DeploymentConfig, lease: Lease, client: str, key: str) -> list[Any]:
+    """Return what a stack has of a kind in its region."""
+    found = everywhere(client, str(config.project), key, f'labels.{ID} = "{lease.id}"')
+    return [each for place, each in found if config.region in (place, place.rpartition("-")[0])]
+
+
+def _machine_of(instance: Any) -> Machine | None:
+    """Return the row of an instance; None when our table has none."""
+    name = str(instance.machine_type).rpartition("/")[2]
+    # A family that brings its GPUs has them told here, too, and is in our table without.
+    beside = [str(each.accelerator_type).rpartition("/")[2] for each in instance.guest_accelerators]
+    rows = (find_machine("gcp", each) for each in (*(f"{name}{WITH_ACCELERATOR}{gpu}" for gpu in beside), name))
+    return next((row for row in rows if row is not None), None)
+
+
+def _of_machine(machine: Machine, *, is_spot: bool) -> Counter[str]:
+    """Return what one machine, without its disks and address, takes of each quota."""
+    share = Counter({CPUS_EVERY_REGION: machine.vcpus})
     metric = CPU_METRICS.get(family(machine.type))
     if metric is not None:
         # Spot machines count in PREEMPTIBLE_CPUS only where a project was given some; else in these.
-        regional[metric] = machine.vcpus * count
+        share[metric] = machine.vcpus
     if machine.gpu is not None:
-        gpus = machine.gpu_count * count
-        regional[(SPOT if spot else "") + GPU_METRICS[machine.gpu.name]] = gpus
-        if not spot:
-            everywhere[EVERY_REGION] = gpus
-    return regional, everywhere
+        share[(SPOT if is_spot else "") + GPU_METRICS[machine.gpu.name]] = machine.gpu_count
+        if not is_spot:
+            share[EVERY_REGION] = machine.gpu_count
+    return share
 
 
-def _compare(asked: dict[str, float], quotas: object, where: str, config: DeploymentConfig) -> Iterator[Finding]:
-    limits = {str(each.metric): each for each in quotas}  # type: ignore[attr-defined]  # a list of Google's own
-    for metric, amount in asked.items():
-        about = f"quota {metric} ({where})"
-        quota = limits.get(metric)
-        if quota is None:
-            yield Finding("warning", about, "is not told by the API", f"see {CONSOLE.format(config.project)}")
-            continue
-        what = f"{quota.limit:g}, {quota.usage:g} in use, {amount:g} asked"
-        if quota.usage + amount > quota.limit:
-            hint = f"ask for {quota.usage + amount:g} at {CONSOLE.format(config.project)}&metric={metric}"
-            yield Finding("error", about, what, hint)
-        else:
-            yield Finding("ok", about, what)
+def _fallbacks(
+    config: DeploymentConfig, limits: Mapping[str, Any], own: Counter[str], told: Counter[str]
+) -> Iterator[Finding]:
+    """Yield the fallbacks that the quotas do not allow: when one is tried, the search for stock ends there."""
+    for index, name in enumerate(config.machine.fallbacks):
+        machine = find_machine("gcp", name)
+        asked = wanted(machine, config) if machine is not None else Counter[str]()
+        for metric, amount in asked.items():
+            found = _compare(config, limits.get(metric), metric, amount, own[metric])
+            if found.level == "error" and told[metric] != amount:
+                about = f"machine.fallbacks[{index}] ({name}): {found.about}"
+                yield Finding("warning", about, found.what, f"leave it out, or {found.hint}")
+
+
+def _limits(config: DeploymentConfig) -> dict[str, Any]:
+    """Return the quotas by metric: those of the region, and of the project those that count over all regions."""
+    region = ask("Regions", "get", project=config.project, region=config.region)
+    project = ask("Projects", "get", project=config.project)
+    over_all = [each for each in project.quotas if each.metric in (EVERY_REGION, CPUS_EVERY_REGION)]
+    return {str(each.metric): each for each in (*region.quotas, *over_all)}
+
+
+def _compare(config: DeploymentConfig, quota: Any, metric: str, asked: int, own: int) -> Finding:
+    """Return whether a quota has room for what is asked, its own share taken out of what is in use."""
+    where = "all regions" if metric in (EVERY_REGION, CPUS_EVERY_REGION) else config.region
+    about = f"quota {metric} ({where})"
+    if quota is None:
+        return Finding("warning", about, "is not told by the API", f"see {CONSOLE.format(config.project)}")
+    used = max(0, quota.usage - own)
+    what = f"{quota.limit:g}, {used:g} in use, {asked:g} asked"
+    if used + asked <= quota.limit:
+        return Finding("ok", about, what)
+    hint = f"ask for {used + asked:g} at {CONSOLE.format(config.project)}&metric={metric}"
+    return Finding("error", about, what, hint)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 METRICS = {"nvidia-l4": "NVIDIA_L4_GPUS", seed.T4: "NVIDIA_T4_GPUS", "nvidia-tesla-a100": "NVIDIA_A100_GPUS"}
 CPU_METRICS = {"n1": "CPUS", "e2": "CPUS", "n2": "N2_CPUS", "c3": "C3_CPUS"}
+SSD = ("pd-balanced", "pd-ssd")
+"""Types of disks that SSD_TOTAL_GB limits; Hyperdisk has quotas of its own, which the double does not have."""
 
 
 def in_use(store: "Store", metric: str, region: str | None) -> float:
@@ -56,7 +58,7 @@ def _takes(collection: str, body: dict[str, Any]) -> dict[str, float]:
     if collection == "addresses":
         return {"STATIC_ADDRESSES": 1}
     if collection == "disks":
-        return {"SSD_TOTAL_GB": float(body["sizeGb"])}
+        return {"SSD_TOTAL_GB": float(body["sizeGb"])} if body["type"] in SSD else {}
     machine_type, (kind, count), spot = type_of(body), gpus(body), is_spot(body)
     vcpus = float(seed.vcpus_of(machine_type))
     taken = {"CPUS_ALL_REGIONS": vcpus}

@@ -8,25 +8,10 @@ import pytest
 from core.errors import DeployError
 from infra.gcp.leftovers import find_things, places, remove_things
 from infra.gcp.renting import find, kept, remove_adrift
-from infra.lease import Lease
 from tests.doubles.gcp.client import Gcp
 from tests.doubles.gcp.seed import PROJECT
 from tests.doubles.gcp.settings import Settings
-from tests.unit.infra.gcp.made import MINE, OTHER, ZONE, make_disk, make_stack
-
-LEASE = Lease.model_validate(
-    {
-        "id": MINE,
-        "project": PROJECT,
-        "region": "asia-northeast3",
-        "began_at": "2026-11-21T12:00:00Z",
-        "image_name": "ubuntu-24.04",
-        "image": "x",
-        "machine_type": "e2-standard-4",
-        "zone": ZONE,
-        "zones": [ZONE],
-    }
-)
+from tests.unit.infra.gcp.made import LEASE, MINE, OTHER, ZONE, make_disk, make_stack
 
 
 def no_sleep(_seconds: float) -> None:

@@ -8,14 +8,20 @@ import pytest
 from core.errors import UsageError
 from infra.config import DeploymentConfig, parse_deployment
 from infra.gcp import api
+from infra.gcp.quotas import wanted
+from infra.lease import Lease
+from infra.machines import find_machine
 from infra.preflight import Finding, findings
+from tests.doubles.gcp import seed
+from tests.doubles.gcp.client import Gcp
 from tests.doubles.gcp.seed import AGENT, PROJECT
 from tests.doubles.gcp.settings import Settings
 from tests.doubles.gcp.store import Store
 from tests.engine.gcp_stacks import A, B, C, stack_value
-from tests.unit.infra.gcp.conftest import cloud, forget_login, store
+from tests.unit.infra.gcp.conftest import cloud, forget_login, gcp, store
+from tests.unit.infra.gcp.made import LEASE, MINE, OTHER, make_stack
 
-__all__ = ["cloud", "store"]
+__all__ = ["cloud", "gcp", "store"]
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +31,10 @@ def _state(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def config(machine: str = "type: e2-standard-8", **more: Any) -> DeploymentConfig:
     return parse_deployment(stack_value(machine) | more, "a test")
+
+
+def lease(identity: str) -> Lease:
+    return LEASE.model_copy(update={"id": identity})
 
 
 def found(asked: DeploymentConfig, level: str = "error") -> list[Finding]:
@@ -89,6 +99,39 @@ def test_what_is_in_use_counts(store: Store) -> None:
     (finding,) = found(config())
 
     assert finding.what == "1, 1 in use, 1 asked"
+
+
+def test_what_a_stack_has_itself_is_not_in_its_way(gcp: Gcp) -> None:
+    """After an `up` that failed there is a lease, and some of what it made; another's counts as anyone's."""
+    make_stack(gcp, MINE)
+    gcp.store.settings = Settings(quotas=dict(seed.QUOTAS) | {"CPUS": 8, "CPUS_ALL_REGIONS": 8, "STATIC_ADDRESSES": 1})
+
+    told = {each.about: each for each in findings(config(), "prod", lease(MINE)) if each.about.startswith("quota")}
+    assert {each.level for each in told.values()} == {"ok"}
+    assert told["quota CPUS (asia-northeast3)"].what == "8, 0 in use, 8 asked"
+    assert told["quota SSD_TOTAL_GB (asia-northeast3)"].what.startswith("2000, 0 in use")
+    others = {each.about for each in findings(config(), "prod", lease(OTHER)) if each.level == "error"}
+    regional = {f"quota {metric} (asia-northeast3)" for metric in ("CPUS", "STATIC_ADDRESSES")}
+    assert others == {"quota CPUS_ALL_REGIONS (all regions)"} | regional
+
+
+def test_a_fallback_beyond_its_quota_is_told(store: Store) -> None:
+    store.settings = Settings(quotas=dict(seed.QUOTAS) | {"N2_CPUS": 4})
+    asked = config("type: e2-standard-8, fallbacks: [n2-standard-8]")
+
+    assert found(asked) == []
+    (told,) = [str(each) for each in found(asked, "warning") if "quota" in each.about]
+    assert told.startswith(
+        "machine.fallbacks[0] (n2-standard-8): quota N2_CPUS (asia-northeast3): 4, 0 in use, 8 asked; leave it out, or "
+    )
+
+
+@pytest.mark.parametrize(("machine", "counts"), [("a3-highgpu-8g", False), ("a2-highgpu-1g", True)])
+def test_hyperdisk_does_not_count_among_other_disks(machine: str, counts: bool) -> None:
+    row = find_machine("gcp", machine)
+    assert row is not None
+
+    assert ("SSD_TOTAL_GB" in wanted(row, config(f"type: {machine}"))) is counts
 
 
 def test_the_way_out_for_the_schedule_is_a_command(store: Store) -> None:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from core.console import say, step
-from core.errors import UsageError, run_cli
+from core.errors import DeployError, UsageError, run_cli
 from core.paths import state_dir
 
 CLOUDS = {"aws": "infra.aws.leftovers", "gcp": "infra.gcp.leftovers"}
@@ -26,7 +26,7 @@ YES = "yes"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Sweep, tell, and remove when that is asked for."""
+    """Sweep, tell, and remove when that is asked for; the status is 1 when a place could not be asked."""
     parser = argparse.ArgumentParser(prog="python -m infra.sweep", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cloud", required=True, choices=CLOUDS, help="which cloud to look at")
     parser.add_argument("--delete", action="store_true", help="remove what belongs to no known stack, after asking")
@@ -34,17 +34,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     say(f"leftovers: asks all regions of {options.cloud} for what carries our tags")
     cloud = importlib.import_module(CLOUDS[options.cloud])
     with step("ask the regions"):
-        things = _found(cloud)
+        things, unseen = _found(cloud)
     known = known_ids()
     for thing in things:
         print(f"{_standing(thing, known)}\t{thing}")
     stray = [thing for thing in things if thing.lease_id not in known]
     say(f"  {len(things)} thing(s), {len(stray)} of no stack that this checkout knows")
+    for line in unseen:
+        say(f"  not seen: {line}")
     if options.delete and stray:
         _confirm(stray)
         with step(f"remove {len(stray)} thing(s)"):
             cloud.remove_things(stray)
-    return 0
+    return 1 if unseen else 0
 
 
 def known_ids() -> set[str]:
@@ -58,12 +60,23 @@ def known_ids() -> set[str]:
     return found
 
 
-def _found(cloud: Any) -> list[Any]:
-    """Return what all places have; services that answer the same in each of them are asked in the first."""
+def _found(cloud: Any) -> tuple[list[Any], list[str]]:
+    """Return what all places have, and which could not be asked; raises UsageError when the login is not taken.
+
+    Services that answer the same in each place are asked in the first.
+    """
     places = cloud.places()
+    found, unseen = [], []
     with ThreadPoolExecutor(AT_ONCE) as pool:
         asked = [pool.submit(cloud.find_things, place, once=place == places[0]) for place in places]
-        return [thing for each in asked for thing in each.result()]
+        for place, each in zip(places, asked, strict=True):
+            try:
+                found += each.result()
+            except UsageError:
+                raise
+            except DeployError as error:  # one that a policy denies says nothing of the others
+                unseen.append(f"{place}: {error}")
+    return found, unseen
 
 
 def _standing(thing: Any, known: set[str]) -> str:

@@ -35,6 +35,9 @@ CLOCK_PACKAGES = ("systemd-timesyncd",)
 STDERR = 2
 """File descriptor of words for people: the fetch says how far it has come."""
 LOCK_MARK = "--hash=sha256:"
+BUCKETS = ("s3://", "gs://")
+UNREADABLE = "may not be read"
+"""In the words of the fetch (programs/llm_fetch/listed.py) when it is not let in."""
 
 
 @dataclass(frozen=True)
@@ -120,9 +123,16 @@ def _fetched(resource: Command) -> Tree:
             argv, env={**os.environ, **env}, stdout=STDERR, stderr=subprocess.PIPE, text=True, check=False
         )
     if done.returncode != 0:
-        raise DeployError((done.stderr.strip().splitlines() or ["failed"])[-1], where=resource.id)
+        raise _why((done.stderr.strip().splitlines() or ["failed"])[-1], place, resource)
     immutable, user = "--immutable=yes" in conditions, resource.user
     return Tree(path=target, source=folder, owner=user, group=user, immutable=immutable, after=resource.after)
+
+
+def _why(said: str, place: str, resource: Command) -> DeployError:
+    """Return the fetch's last words as an error: what only the host's role may read, its advice does not help here."""
+    if place.startswith(BUCKETS) and not resource.env and UNREADABLE in said:
+        return DeployError(said.partition(";")[0], where=resource.id, hint="write credentials: handed to bundle it")
+    return DeployError(said, where=resource.id)
 
 
 def _without_secrets(value: Any, secrets: dict[str, str]) -> Any:

@@ -25,6 +25,7 @@ from provisioning.roles.store import FETCH_MODEL
 from serving.ollama_sources import Archive
 from serving.sources import LocalFolder, ResolvedSources
 from serving.spec import ServingSpec
+from tests.doubles.google_storage import StorageDouble, running_storage
 from tests.doubles.hub import REPO, REVISION, HubDouble, running_hub
 from tests.unit.provisioning.records import SERVING, host
 
@@ -117,3 +118,27 @@ def test_a_fetch_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyP
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         with pytest.raises(DeployError, match="has no commit"):
             local([fetch])
+
+
+BUCKETS = {
+    "the host's own role, which is not here": (
+        {},
+        r"may not be read \(403\); write credentials: handed to bundle",
+    ),
+    "keys that were handed": ({"GOOGLE_OAUTH_ACCESS_TOKEN": Secret("ya29.other")}, "the right to$"),
+}
+
+
+@pytest.mark.parametrize(("env", "said"), BUCKETS.values(), ids=BUCKETS.keys())
+def test_a_bucket_that_only_the_host_may_read_says_what_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, env: dict[str, str | Secret], said: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("GCE_METADATA_HOST", "127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.delenv("GOOGLE_OAUTH_ACCESS_TOKEN", raising=False)
+    argv = ("python3", FETCH_MODEL, "gs://acme/models/base", "0" * 64, "/data/m")
+    with running_storage(StorageDouble({}, token="ya29.sample")) as storage:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://{storage.address}")
+        with pytest.raises(DeployError, match=said):
+            local([Command(name="fetch /data/m", argv=argv, env=env)])

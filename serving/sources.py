@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from core.errors import ConfigError
 from serving.adapters import check_adapter
+from serving.checksum_list import check_listed
 from serving.model_folder import check_model
 from serving.ollama_sources import Archive, RegistryFetch, gguf_folder, release_archive
 from serving.ollama_spec import GgufSource, OllamaSource
@@ -133,6 +134,8 @@ def resolve(source: Source, *, key: str) -> ResolvedSource:
                     where=f"{key}.path",
                     hint="relative paths start at the checkout",
                 )
+            if source.sha256 is not None:
+                check_listed(path, source.sha256, key=key)
             return LocalFolder(path)
         case HubSource():
             return HubFetch(source.repo, source.revision, source.token.read() if source.token else None)

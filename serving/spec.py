@@ -12,7 +12,7 @@ from core.frozen import Frozen
 from core.rules import Sha256, matching, refuse, twice
 from core.secret import SecretRef
 from serving.ollama_spec import GgufSource, OllamaSource, OllamaSpec
-from serving.remote_sources import BucketSource, HttpsSource
+from serving.remote_sources import LIST_HELP, BucketSource, HttpsSource
 from serving.spec_rules import GATEWAY_RULES, SERVING_RULES
 
 ServedName = Annotated[
@@ -60,6 +60,7 @@ class FolderSource(Frozen):
 
     kind: Literal["folder"] = Field(description="folder: a folder on this computer.")
     path: Path = Field(description="Folder with config.json and weights; relative paths start at the checkout.")
+    sha256: Sha256 | None = Field(default=None, description=f"{LIST_HELP.rstrip('.')}; none: whatever lies there.")
 
 
 class TinySource(Frozen):

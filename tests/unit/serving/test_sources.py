@@ -1,6 +1,8 @@
 """Where the files of each kind of source are found, and what is refused."""
 
+import hashlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,57 @@ def test_tiny_models_are_made_in_the_cache(tmp_path: Path) -> None:
 def test_folders_are_taken_as_they_are(tmp_path: Path) -> None:
     base = Path(shutil.copytree(make_tiny_model("llama").base, tmp_path / "base"))
     assert resolve_sources(spec({"kind": "folder", "path": str(base)})).model == LocalFolder(base)
+
+
+def listed(folder: Path) -> str:
+    """Write the folder's SHA256SUMS as `sha256sum *` does, and return its checksum."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    text = "".join(f"{sha256_of(folder / name)}  {name}\n" for name in names)
+    (folder / "SHA256SUMS").write_text(text)
+    return sha256_of(folder / "SHA256SUMS")
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_folder_whose_files_are_those_of_its_pinned_list_is_taken(tmp_path: Path) -> None:
+    base = Path(shutil.copytree(make_tiny_model("llama").base, tmp_path / "base"))
+    (base / ".gitattributes").touch()
+    source = {"kind": "folder", "path": str(base), "sha256": listed(base)}
+    assert resolve_sources(spec(source)).model == LocalFolder(base)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda base: (base / "SHA256SUMS").unlink(), r"sha256: .* has no SHA256SUMS"),
+        (
+            lambda base: (base / "SHA256SUMS").write_text("0" * 64 + "  config.json\n"),
+            r"sha256: .*SHA256SUMS has SHA-256",
+        ),
+        (lambda base: (base / "config.json").write_text("{}"), r"path: .*config\.json is not the file"),
+        (lambda base: (base / "config.json").unlink(), r"path: .* has no config\.json"),
+        (lambda base: (base / "code").mkdir() or (base / "code" / "more.py").touch(), r"path: .* code/more\.py, which"),
+    ],
+    ids=["no list", "another list", "another file", "missing file", "more files"],
+)
+def test_a_folder_that_differs_from_its_pinned_list_is_refused(
+    tmp_path: Path, change: Callable[[Path], object], words: str
+) -> None:
+    base = Path(shutil.copytree(make_tiny_model("llama").base, tmp_path / "base"))
+    source = {"kind": "folder", "path": str(base), "sha256": listed(base)}
+    change(base)
+    with pytest.raises(ConfigError, match=rf"serving\.model\.source\.{words}"):
+        resolve_sources(spec(source))
+
+
+def test_a_pinned_list_that_is_none_is_refused(tmp_path: Path) -> None:
+    base = Path(shutil.copytree(make_tiny_model("llama").base, tmp_path / "base"))
+    (base / "SHA256SUMS").write_text("hello\n")
+    source = {"kind": "folder", "path": str(base), "sha256": sha256_of(base / "SHA256SUMS")}
+    with pytest.raises(ConfigError, match="is no list of checksums; write it with sha256sum"):
+        resolve_sources(spec(source))
 
 
 def test_a_hub_source_is_fetched_by_the_host_with_its_token(monkeypatch: pytest.MonkeyPatch) -> None:

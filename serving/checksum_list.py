@@ -1,0 +1,65 @@
+"""A folder of this machine that is pinned by the checksum of the list in it: SHA256SUMS, as sha256sum writes it.
+
+The same list as in buckets and on web servers, which a host reads by itself: provisioning/programs/llm_fetch/listed.py.
+"""
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from core.errors import ConfigError
+
+LIST = "SHA256SUMS"
+
+LINE = re.compile(r"([0-9a-f]{64}) [ *](?:\./)?(.+)")
+
+
+def check_listed(folder: Path, sha256: str, *, key: str) -> None:
+    """Raise ConfigError unless the list is the pinned one, and the files are those of the list and no others.
+
+    Reads all of them. What a dot hides is not looked at: `sha256sum *` leaves it out.
+    """
+    sums = _sums(folder, sha256, key=key)
+    for name, listed in sums.items():
+        path = folder / name
+        if not path.is_file():
+            raise ConfigError(
+                f"{folder} has no {name}, which its {LIST} lists", where=f"{key}.path", hint="get it again"
+            )
+        if _sha256(path) != listed:
+            what = f"{path} is not the file that {LIST} lists"
+            raise ConfigError(what, where=f"{key}.path", hint="get it again")
+    more = sorted(_visible(folder) - {*sums, LIST})
+    if more:
+        what = f"{folder} has {more[0]}, which its {LIST} does not list"
+        raise ConfigError(what, where=f"{key}.path", hint="take it out, or list it and write the list's new checksum")
+
+
+def _sums(folder: Path, sha256: str, *, key: str) -> dict[str, str]:
+    """Return the SHA-256 of each file by its name."""
+    where, path = f"{key}.sha256", folder / LIST
+    if not path.is_file():
+        raise ConfigError(
+            f"{folder} has no {LIST}", where=where, hint=f"run sha256sum * > {LIST} in it, or leave it out"
+        )
+    found = _sha256(path)
+    if found != sha256:
+        what = f"{path} has SHA-256 {found}, not the one that is pinned"
+        raise ConfigError(what, where=where, hint="get the folder again, or write the new one")
+    lines = [LINE.fullmatch(line) for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    if not lines or not all(lines):
+        raise ConfigError(f"{path} is no list of checksums", where=where, hint="write it with sha256sum")
+    return {line[2]: line[1] for line in lines if line and line[2] != LIST}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _visible(folder: Path) -> set[str]:
+    """Return the relative names of all files below `folder` that no dot hides; links are followed, as they travel."""
+    found = (Path(parent, leaf) for parent, _, leaves in os.walk(folder, followlinks=True) for leaf in leaves)
+    names = (path.relative_to(folder) for path in found)
+    return {name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts)}

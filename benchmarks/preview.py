@@ -5,7 +5,6 @@
 Both previews run in turn, a round each, so that a busy machine slows both. The goal is GOAL_S on two cores.
 """
 
-import argparse
 import importlib
 import json
 import os
@@ -20,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from core.arguments import Parser
 from core.console import say
 from core.errors import DeployError, UsageError, run_cli
 from core.paths import CHECKOUT
@@ -33,7 +33,7 @@ GOAL_S = 3.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Time both previews and print the figures as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.preview", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog="python -m benchmarks.preview", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="how often each preview runs")
     parser.add_argument("--stack", default="aws-gpu", help="a stack on AWS or GCP")
     options = parser.parse_args(arguments)

@@ -6,7 +6,6 @@ The phases are the steps that the commands themselves tell. What is before the f
 `the command itself`. The double answers at once: the figures are ours and the engine's, and not what AWS would add.
 """
 
-import argparse
 import json
 import os
 import re
@@ -18,6 +17,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from core.arguments import Parser
 from core.console import say
 from core.errors import DeployError, run_cli
 from core.paths import CHECKOUT
@@ -34,7 +34,7 @@ Phases = dict[str, float]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Time a stack's life and print the figures as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.up_down", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog="python -m benchmarks.up_down", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3, help="how often the stack lives")
     parser.add_argument("--stack", default="aws-gpu", help="a stack on AWS")
     options = parser.parse_args(arguments)

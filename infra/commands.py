@@ -6,11 +6,11 @@
 A wrong config is told before anything is made (exit 2). Installs nothing on a host: that is for `fab`.
 """
 
-import argparse
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 
+from core.arguments import Parser
 from core.console import next_command, say, step
 from core.errors import DeployError, run_cli
 
@@ -150,7 +150,7 @@ COMMANDS: dict[str, Callable[[str], int]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command on one stack."""
-    parser = argparse.ArgumentParser(prog="python -m infra.commands", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog="python -m infra.commands", description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     for name, command in COMMANDS.items():
         each = commands.add_parser(name, help=(command.__doc__ or "").splitlines()[0])

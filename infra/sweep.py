@@ -6,7 +6,6 @@
 A colleague's stacks are not known here: look at the names before you say yes.
 """
 
-import argparse
 import importlib
 import json
 import sys
@@ -14,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from core.arguments import Parser
 from core.console import say, step
 from core.errors import DeployError, UsageError, run_cli
 from core.paths import state_dir
@@ -27,7 +27,7 @@ YES = "yes"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Sweep, tell, and remove when that is asked for; the status is 1 when a place could not be asked."""
-    parser = argparse.ArgumentParser(prog="python -m infra.sweep", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog="python -m infra.sweep", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cloud", required=True, choices=CLOUDS, help="which cloud to look at")
     parser.add_argument("--delete", action="store_true", help="remove what belongs to no known stack, after asking")
     options = parser.parse_args(arguments)

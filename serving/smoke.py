@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.arguments import Parser
 from core.console import next_command, say
 from core.errors import CheckError, DeployError, run_cli
 
@@ -31,7 +32,7 @@ READY = 200
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the smoke test; return the exit status."""
-    parser = argparse.ArgumentParser(prog="serving.smoke", description="Prove that an endpoint serves as it should.")
+    parser = Parser(prog="serving.smoke", description="Prove that an endpoint serves as it should.")
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--stack", help="stack whose endpoint `provision` wrote down")
     which.add_argument("--endpoint", type=Path, help="file with an endpoint, as `provision` writes it")

@@ -4,7 +4,6 @@ Runs the same commands as the Makefile's targets, each as a process of its own, 
 everything in place when a step fails, so that it can be looked at; `make down` removes it.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.arguments import Parser
 from core.console import say
 from core.errors import DeployError, run_cli
 from core.paths import CHECKOUT, runs_dir
@@ -109,7 +109,7 @@ def waited_seconds(provision: Path) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Walk the tour and print what it cost."""
-    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser = Parser(prog="make demo", description=__doc__)
     parser.add_argument("--engine", choices=STACK_OF, default="vllm", help="the engine that serves")
     parser.add_argument("--stack", help="another stack than the engine's own")
     parser.add_argument("--keep", action="store_true", help="leave the machine running at the end")

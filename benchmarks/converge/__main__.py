@@ -3,7 +3,6 @@
 Each figure is the median of whole processes, as the shell sees them. After each run the host is checked over plain ssh.
 """
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -21,6 +20,7 @@ from benchmarks.converge.delay_proxy import DelayProxy
 from benchmarks.converge.goals import verdicts
 from benchmarks.converge.phases import phase_costs, read_phases
 from benchmarks.converge.tools import OURS, TOOLS, Tool, environment, ssh_argv, version
+from core.arguments import Parser
 from core.console import say, step
 from core.errors import CheckError, run_cli
 from core.runs import write_result
@@ -126,7 +126,7 @@ def _as_text(bench: Bench, costs: dict[str, float]) -> str:
 
 def main() -> int:
     """Measure, print the tables on stdout and write the result; 1 when a goal is missed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.converge", description=__doc__)
+    parser = Parser(prog="python -m benchmarks.converge", description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="runs per figure (default: %(default)s)")
     parser.add_argument("--near", action="store_true", help="only nearby, which takes a third of the time")
     options = parser.parse_args()

@@ -7,7 +7,6 @@ Every step can be cut off: the record is written first and removed last, so `cre
 clean up. Provisions nothing: that is for the roles, as on any other host.
 """
 
-import argparse
 import json
 import math
 import socket
@@ -17,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from core.arguments import Parser
 from core.errors import HostError, UsageError, run_cli
 from core.paths import state_dir
 from infra.local import guest, host, leftovers, network, record
@@ -209,7 +209,7 @@ def _network(machine: MachineRecord) -> Network:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make, remove or list machines by hand."""
-    parser = argparse.ArgumentParser(prog="python -m infra.local.machine", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m infra.local.machine", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     making = commands.add_parser("create", help="make or start a machine and print its HostRecord")
     making.add_argument("--memory-mib", type=int, default=2048)

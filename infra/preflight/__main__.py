@@ -1,10 +1,10 @@
 """Look at a rented cloud before anything is made there: python -m infra.preflight --stack NAME."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from core.arguments import Parser
 from core.console import next_command, say
 from core.errors import run_cli
 
@@ -13,7 +13,7 @@ MARKS = {"ok": "✓", "warning": "!", "error": "✗"}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Look, tell, and write preflight.json; the status is 0 when nothing is in the way."""
-    parser = argparse.ArgumentParser(prog="python -m infra.preflight", description=(__doc__ or "").partition(":")[0])
+    parser = Parser(prog="python -m infra.preflight", description=(__doc__ or "").partition(":")[0])
     parser.add_argument("--stack", required=True, help="name of the stack: stacks/Pulumi.NAME.yaml")
     stack = parser.parse_args(arguments).stack
     say(f"preflight: looks at what stack {stack} needs; makes nothing")

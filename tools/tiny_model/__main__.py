@@ -1,8 +1,8 @@
 """`python -m tools.tiny_model [llama|exaone]…`: make the models and print their folders."""
 
-import argparse
 import sys
 
+from core.arguments import Parser
 from core.errors import run_cli
 from tools.tiny_model.architectures import ARCHITECTURES
 from tools.tiny_model.maker import ADAPTERS, make_tiny_model
@@ -10,7 +10,7 @@ from tools.tiny_model.maker import ADAPTERS, make_tiny_model
 
 def main() -> int:
     """Make the shapes that the command line asks for and print their folders."""
-    parser = argparse.ArgumentParser(prog="python -m tools.tiny_model", description=__doc__)
+    parser = Parser(prog="python -m tools.tiny_model", description=__doc__)
     parser.add_argument("shapes", nargs="*", choices=[*ARCHITECTURES, []], help="llama, exaone; none: both")
     for shape in parser.parse_args().shapes or ARCHITECTURES:
         model = make_tiny_model(shape)

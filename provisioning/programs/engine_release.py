@@ -6,8 +6,9 @@
     engine-release keep UNIT LINK VERSION        remember it, and remove releases older than the one before it
     engine-release return UNIT LINK              go back to what is remembered, and start it
 
-LINK is the link that UNIT runs from; releases are folders beside it. Builds and fetches nothing, and removes no folder
-that it has not remembered. `keep` is called after a completion was answered: the unit is active only then.
+LINK is the link that UNIT runs from; releases are folders beside it, and archives/ there holds what they were unpacked
+from, if they were. Builds and fetches nothing, and removes no release that it has not remembered. `keep` is called after
+a completion was answered: the unit is active only then.
 """
 
 from __future__ import annotations
@@ -89,10 +90,22 @@ def keep(unit: str, link: str, version: str) -> int:
     others = {*note["others"], *(each["folder"] for each in (good, former) if each)}
     if good and good["folder"] != now["folder"]:
         former = good
-    for folder in others - {now["folder"], former["folder"] if former else ""}:
+    staying = {each["folder"] for each in (now, former) if each}
+    for folder in others - staying:
         shutil.rmtree(Path(link).parent / folder, ignore_errors=True)
+    remove_archives(Path(link).parent / "archives", {Path(folder).name for folder in staying})
     write_note(unit, {"good": now, "former": former, "others": []})
     return 0
+
+
+def remove_archives(archives: Path, staying: set[str]) -> None:
+    """Remove what other releases than those that stay were unpacked from; it carries the release's name in its own."""
+    for path in archives.glob("*"):
+        if not any(name in path.name for name in staying):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
 
 
 def write_note(unit: str, note: dict[str, Any]) -> None:

@@ -111,6 +111,18 @@ def test_the_release_before_the_present_one_is_kept_and_no_older_one(host: Host)
     assert (host.note["good"]["version"], host.note["former"]["version"]) == ("3", "2")
 
 
+def test_archives_of_releases_that_are_gone_go_too(host: Host) -> None:
+    """Ollama's lie beside its link: a file that was fetched, or a folder that was sent."""
+    archives = host.link.parent / "archives"
+    for version in ("1", "2", "3", "11"):
+        host.install(version)
+        (archives / f"engine-{version}").mkdir(parents=True)
+        (archives / f"ollama-engine-{version}.tar.zst").touch()
+        host.call("keep", version)
+    kept = {path.name for path in archives.iterdir()}
+    assert kept == {"engine-3", "ollama-engine-3.tar.zst", "engine-11", "ollama-engine-11.tar.zst"}
+
+
 def test_another_unit_file_of_the_same_release_is_remembered(host: Host) -> None:
     host.install("1")
     host.call("keep", "1")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from core.frozen import Frozen
 from core.places import join
 from core.rules import Problem
+from infra.config.placement import EXAMPLE_PROJECT
 
 if TYPE_CHECKING:
     from infra.config.deployment import DeploymentConfig
@@ -66,7 +67,7 @@ EXAMPLES = {
     "region": "ap-northeast-2 (aws) or asia-northeast3 (gcp)",
     "machine.type": "g5.xlarge (aws) or g2-standard-4 (gcp)",
     "network.ssh_cidrs": "[203.0.113.7/32], your own address",
-    "project": "my-project-123456",
+    "project": EXAMPLE_PROJECT,
     "inventory": "hosts.yaml",
 }
 

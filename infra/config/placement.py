@@ -29,6 +29,8 @@ SUBNET_EXAMPLE = {"aws": "subnet-0123456789abcdef0", "gcp": "default"}
 
 PROJECT = r"[a-z][a-z0-9-]{4,28}[a-z0-9]"
 ACCOUNT = r"\d{12}"
+EXAMPLE_PROJECT = "my-project-123456"
+"""What our stack files say until someone writes a project of theirs."""
 
 
 def region_and_zones(config: "DeploymentConfig") -> Iterator[Problem]:

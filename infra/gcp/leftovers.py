@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from core.errors import ConfigError
 from core.paths import state_dir
 from infra.config import load_stack
+from infra.config.placement import EXAMPLE_PROJECT
 from infra.config.reader import known_stacks
 from infra.gcp.leftover_kinds import KINDS
 from infra.things import REMOVE_DEADLINE_S, Thing, remove_until_gone
@@ -43,8 +44,12 @@ def remove_things(
 
 
 def places() -> list[str]:
-    """Return where to look: the projects that this checkout knows. Raises ConfigError when it knows none."""
+    """Return where to look: the projects that this checkout knows, but for the example that our stack files come with.
+
+    Raises ConfigError when it knows none.
+    """
     found = {str(config.project) for stack in known_stacks() if (config := load_stack(stack)).cloud == "gcp"}
+    found.discard(EXAMPLE_PROJECT)
     for path in (state_dir() / "stacks").glob("*/lease.json"):
         try:
             project = json.loads(path.read_text()).get("project")
@@ -52,5 +57,5 @@ def places() -> list[str]:
             continue  # the sweep itself tells of it
         found |= {str(project)} if project else set()
     if not found:
-        raise ConfigError("no stack file names a GCP project", where="stacks/", hint="write one with cloud: gcp")
+        raise ConfigError("no stack file names your GCP project", where="stacks/", hint="write it into one of cloud gcp")
     return sorted(found)

@@ -16,7 +16,12 @@ MAX_TAGS = 40
 """AWS takes 50 tags and GCP 64 labels on one resource; the rest is ours."""
 
 AWS_KEY_CHARS, AWS_VALUE_CHARS = 128, 256
-AWS_TEXT = r"[\w\s.:/=+@-]*"
+AWS_KEY = r"[A-Za-z0-9.:=+@_-]+"
+"""Narrower than AWS's own rule: hosts read their tags by key from the metadata service, and a launch with another key
+is refused. That service takes a comma too, which IAM and S3 do not."""
+
+AWS_RESERVED_KEYS = (".", "..", "_index")
+AWS_VALUE = r"[\w\s.:/=+@-]*"
 GCP_CHARS = 63
 GCP_KEY = r"[a-z][a-z0-9_-]*"
 GCP_VALUE = r"[a-z0-9_-]*"
@@ -35,16 +40,16 @@ def tags_fit_cloud(config: "DeploymentConfig") -> Iterator[Problem]:
 
 
 def _aws(key: str, value: str) -> Iterator[Problem]:
-    """AWS: letters, digits, spaces and . : / = + - @ _; the prefix `aws:` is its own."""
-    if not key or len(key) > AWS_KEY_CHARS or not re.fullmatch(AWS_TEXT, key):
+    """AWS: letters, digits and . : = + - @ _, in values spaces and / too; the prefix `aws:` is its own."""
+    if len(key) > AWS_KEY_CHARS or not re.fullmatch(AWS_KEY, key) or key in AWS_RESERVED_KEYS:
         yield Problem(
             f"tags.{key}",
-            "is no tag key of aws",
-            f"write letters, digits, spaces and .:/=+-@_, at most {AWS_KEY_CHARS}",
+            "is no tag key of aws that a host can read",
+            f"write letters a-z and A-Z, digits and .:=+-@_, at most {AWS_KEY_CHARS}",
         )
     elif key.lower().startswith("aws:"):
         yield Problem(f"tags.{key}", "keys that start with aws: belong to AWS", "take another key")
-    if len(value) > AWS_VALUE_CHARS or not re.fullmatch(AWS_TEXT, value):
+    if len(value) > AWS_VALUE_CHARS or not re.fullmatch(AWS_VALUE, value):
         yield Problem(
             f"tags.{key}",
             "has a value that aws refuses",

@@ -20,6 +20,7 @@ from tests.doubles.aws.settings import PARAMETERS as PARAMETERS_PATH
 from tests.doubles.aws.settings import Settings
 from tests.doubles.aws.states import States
 from tests.doubles.aws.stock import refuse_launch
+from tests.doubles.aws.tag_keys import refuse_tag_keys
 from tests.doubles.provider import control, launcher
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
@@ -78,6 +79,7 @@ class Gate:
                 code = self._settings.refused[call.action]
                 raise Refusal(403 if code == "UnauthorizedOperation" else 400, code, f"{call.action} is refused")
             if call.service == "ec2":
+                refuse_tag_keys(call.action, call.values)
                 refuse_launch(self._account, call.region, call.action, call.values, self._settings)
                 refuse_deletion(self._account, call.region, call.action, call.values)
                 self._states.before(call.region, call.action, call.values)

@@ -21,10 +21,20 @@ LOGIN_HINT = "log in anew, e.g. `aws sso login`, or set AWS_PROFILE"
 
 DENIED_CODES = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
 
+MISSING_CODES = ("NoSuchBucket",)
+
 _SESSION_LOCK = threading.Lock()
 """A session may be used by one thread at a time; its clients by many."""
 
 CONNECT_S, READ_S, ATTEMPTS = 5, 20, 3
+
+
+class MissingError(DeployError):
+    """What was asked for is not there."""
+
+
+class DeniedError(DeployError):
+    """The login may not ask that."""
 
 
 @cache
@@ -73,8 +83,9 @@ def told() -> Iterator[None]:
         where = f"AWS {error.operation_name}"
         if told_code in DENIED_CODES:
             hint = "ask for the permission, or use another login"
-            raise DeployError(f"is not allowed ({message})", where=where, hint=hint) from None
-        raise DeployError(f"{told_code}: {message}", where=where) from None
+            raise DeniedError(f"is not allowed ({message})", where=where, hint=hint) from None
+        kind = MissingError if told_code in MISSING_CODES else DeployError
+        raise kind(f"{told_code}: {message}", where=where) from None
     except BotoCoreError as error:
         raise DeployError(str(error), where="AWS", hint="check region, profile and network") from None
 
@@ -85,7 +96,7 @@ def code_of(error: Any) -> str:
 
 
 def call(service: str, region: str, method: str, **arguments: Any) -> Any:
-    """Call the API. Raises UsageError or DeployError."""
+    """Call the API. Raises UsageError or DeployError, MissingError and DeniedError among them."""
     with told():
         return getattr(client(service, region), method)(**arguments)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from infra.aws.api import call, pages
+from infra.aws.api import DeniedError, MissingError, call, pages
 from infra.aws.things import GONE_STATES, LOGS_PREFIX, owner_by_name, owner_by_tags, tag_filter
 from infra.things import Kind, Thing
 
@@ -126,11 +126,16 @@ def _remove_profile(thing: Thing) -> None:
 
 def _buckets(region: str, _lease_id: str | None) -> Iterator[Thing]:
     for each in call("s3", region, "list_buckets")["Buckets"]:
-        owner = owner_by_name(str(each["Name"]))
-        if owner is not None:
-            place = _bucket_region(str(each["Name"]))
-            tags = _bucket_tags(str(each["Name"]), place)
-            yield Thing("bucket", str(each["Name"]), place, **(owner | {"keep": owner_by_tags(tags)["keep"]}))
+        name = str(each["Name"])
+        owner = owner_by_name(name)
+        if owner is None:
+            continue
+        try:
+            place = _bucket_region(name)
+            tags = _bucket_tags(name, place)
+        except MissingError:  # deleted a moment ago, and still listed
+            continue
+        yield Thing("bucket", name, place, **(owner | {"keep": owner_by_tags(tags)["keep"]}))
 
 
 def _bucket_region(name: str) -> str:
@@ -141,14 +146,16 @@ def _bucket_region(name: str) -> str:
 def _bucket_tags(name: str, region: str) -> list[dict[str, str]]:
     from botocore.exceptions import ClientError
 
-    from infra.aws.api import client, code_of
+    from infra.aws.api import client, code_of, told
 
-    try:
-        return list(client("s3", region).get_bucket_tagging(Bucket=name)["TagSet"])
-    except ClientError as error:
-        if code_of(error) == "NoSuchTagSet":
-            return []
-        raise
+    asked = client("s3", region)
+    with told():
+        try:
+            return list(asked.get_bucket_tagging(Bucket=name)["TagSet"])
+        except ClientError as error:
+            if code_of(error) == "NoSuchTagSet":
+                return []
+            raise
 
 
 def _remove_bucket(thing: Thing) -> None:
@@ -160,8 +167,13 @@ def _remove_bucket(thing: Thing) -> None:
 
 
 def _budgets(region: str, _lease_id: str | None) -> Iterator[Thing]:
+    """Yield budgets; who may not see them has made none."""
     account = call("sts", region, "get_caller_identity")["Account"]
-    for each in pages("budgets", region, "describe_budgets", "Budgets", AccountId=account):
+    try:
+        found = pages("budgets", region, "describe_budgets", "Budgets", AccountId=account)
+    except DeniedError:
+        return
+    for each in found:
         owner = owner_by_name(str(each["BudgetName"]))
         if owner is not None:
             yield Thing("budget", str(each["BudgetName"]), region, **owner, detail={"AccountId": account})

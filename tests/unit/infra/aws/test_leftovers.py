@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 from moto.moto_api._internal.models import moto_api_backend
 
@@ -181,6 +182,51 @@ def test_what_does_not_go_is_told_with_what_aws_said(monkeypatch: pytest.MonkeyP
         remove_things(find_things(REGION, MINE), clock=lambda: float(next(now)), sleep=lambda _s: None)
 
     assert "VolumeInUse: attached" in caught.value.detail
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, method: str, code: str) -> None:
+    """Let AWS refuse one method with a code."""
+
+    class Refusing:
+        def __init__(self, real: Any) -> None:
+            self._real = real
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._real, name)
+
+        def can_paginate(self, name: str) -> bool:
+            return name != method and bool(self._real.can_paginate(name))
+
+    def refused(_self: Any, **_arguments: Any) -> Any:
+        raise ClientError({"Error": {"Code": code, "Message": "no"}}, method)
+
+    setattr(Refusing, method, refused)
+    real = api.client
+    monkeypatch.setattr(api, "client", lambda service, region: Refusing(real(service, region)))
+
+
+def test_who_may_not_see_budgets_has_made_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    identity = volume(MINE)
+    refuse(monkeypatch, "describe_budgets", "AccessDeniedException")
+
+    assert [thing.id for thing in find_things(REGION, MINE)] == [identity]
+
+
+def test_a_bucket_that_is_gone_but_still_listed_is_no_leftover(monkeypatch: pytest.MonkeyPatch) -> None:
+    where = {"LocationConstraint": REGION}
+    client("s3").create_bucket(Bucket=f"llm-prod-{MINE}", CreateBucketConfiguration=where)
+    refuse(monkeypatch, "get_bucket_location", "NoSuchBucket")
+
+    assert find_things(REGION, MINE) == []
+
+
+def test_a_bucket_whose_tags_may_not_be_seen_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    where = {"LocationConstraint": REGION}
+    client("s3").create_bucket(Bucket=f"llm-prod-{MINE}", CreateBucketConfiguration=where)
+    refuse(monkeypatch, "get_bucket_tagging", "AccessDenied")
+
+    with pytest.raises(DeployError, match="is not allowed"):
+        find_things(REGION, MINE)
 
 
 def test_things_of_others_are_not_ours() -> None:

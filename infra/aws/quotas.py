@@ -1,5 +1,6 @@
 """Quotas of AWS against what a stack asks: vCPUs by family and market, public addresses, networks."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,10 @@ VCPU_QUOTAS = {
 }
 """Quota codes of EC2, in vCPUs (docs.aws.amazon.com: Amazon EC2 instance type quotas). On-demand and spot are apart."""
 
+STANDARD_FAMILIES = re.compile(r"[acdhimrtz]\d|im4gn|is4gen")
+"""Beginnings of what AWS counts as standard. Memory (x, u), Inf, Trn, DL, HPC, Mac and F instances have quotas of their
+own."""
+
 RUNNING = ("pending", "running")
 
 
@@ -47,7 +52,8 @@ def quota_findings(config: DeploymentConfig, region: str, lease: Lease | None) -
     machine, own = config.machine, lease.id if lease else None
     others = [each for each in _running(region) if not _is_own(each, own)]
     quota = vcpu_quota(str(machine.type), machine.market)
-    yield _compare(region, quota, vcpus(config), _used_vcpus(others, quota))
+    if quota is not None:
+        yield _compare(region, quota, vcpus(config), _used_vcpus(others, quota))
     yield from _fallbacks(config, others)
     held = call("ec2", region, "describe_addresses")["Addresses"]
     yield _compare(region, ADDRESSES, machine.count, _of_others(held, own))
@@ -56,20 +62,24 @@ def quota_findings(config: DeploymentConfig, region: str, lease: Lease | None) -
         yield _compare(region, NETWORKS, 1, _of_others(networks, own))
 
 
-def vcpu_quota(machine_type: str, market: str) -> Quota:
-    """Return the quota that a machine type counts in."""
+def vcpu_quota(machine_type: str, market: str) -> Quota | None:
+    """Return the quota that a machine type counts in; None for a type that has one of its own and is none of ours."""
     family = family_of(machine_type)
+    if family is None:
+        return None
     return Quota("ec2", VCPU_QUOTAS[market, family], f"{market.replace('_', '-')} {family} instances", "vCPUs")
 
 
-def family_of(machine_type: str) -> str:
-    """Return which group of quotas a machine type counts in."""
+def family_of(machine_type: str) -> str | None:
+    """Return which group of quotas a machine type counts in; None for those that no stack can ask for."""
     family = machine_type.partition(".")[0]
     if family.startswith(("g", "vt")):
         return GPU_G
     if family.startswith("p5"):
         return GPU_P5
-    return GPU_P if family.startswith("p") else STANDARD
+    if family.startswith("p"):
+        return GPU_P
+    return STANDARD if STANDARD_FAMILIES.match(family) else None
 
 
 def vcpus(config: DeploymentConfig, machine_type: str | None = None) -> int:
@@ -82,6 +92,8 @@ def _fallbacks(config: DeploymentConfig, others: Iterable[Any]) -> Iterator[Find
     """Yield the fallbacks that the quotas do not allow: when one is tried, the search for stock ends there."""
     for index, machine_type in enumerate(config.machine.fallbacks):
         quota = vcpu_quota(machine_type, config.machine.market)
+        if quota is None:
+            continue
         found = _compare(str(config.region), quota, vcpus(config, machine_type), _used_vcpus(others, quota))
         if found.level == "error":
             about = f"machine.fallbacks[{index}] ({machine_type}): {found.about}"
@@ -112,7 +124,8 @@ def _used_vcpus(instances: Iterable[Any], quota: Quota) -> int:
     total = 0
     for each in instances:
         market = "spot" if each.get("InstanceLifecycle") == "spot" else "on_demand"
-        if vcpu_quota(each["InstanceType"], market).code == quota.code:
+        counted = vcpu_quota(each["InstanceType"], market)
+        if counted is not None and counted.code == quota.code:
             total += _vcpus_of(each)
     return total
 

@@ -145,10 +145,7 @@ _ALL_PORTS = (0, 65535)
 
 def _open_ports(kind: str, props: Props) -> Iterator[tuple[int, int]]:
     """Yield the ranges of TCP ports that a resource opens to the outside."""
-    if kind in (
-        "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
-        "aws:ec2/securityGroupRule:SecurityGroupRule",
-    ):
+    if kind in _AWS_RULES:
         if props.get("type", "ingress") == "ingress":
             yield _range(props.get("ipProtocol", props.get("protocol")), props)
     elif kind in _AWS_GROUPS:
@@ -166,8 +163,8 @@ def _range(protocol: Any, rule: Props) -> tuple[int, int]:
 
 
 def _gcp_ranges(rule: Props) -> Iterator[tuple[int, int]]:
-    """Yield the ports of one `allows` of GCP; none named means all of them."""
-    if rule.get("protocol") not in ("tcp", "all"):
+    """Yield the ports of one `allows` of GCP; none named means all of them. A protocol may be a number, too."""
+    if rule.get("protocol") not in ("tcp", "6", "all"):
         return
     ports = rule.get("ports")
     if not ports:

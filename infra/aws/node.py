@@ -13,6 +13,7 @@ import pulumi_aws as aws
 from infra.aws import tags
 from infra.aws.data_volume import DEVICE, DataVolumeArgs, data_volume
 from infra.config.machine import MachineSpec
+from infra.config.upkeep import CREDIT_FAMILIES
 from infra.host_key import host_key
 from infra.machines import Machine
 from infra.user_data import user_data
@@ -22,9 +23,6 @@ BOOT = Path(__file__).parent / "boot"
 
 MAX_USER_DATA_BYTES = 16384
 """What EC2 takes; a test sees to it that the scripts do not outgrow it."""
-
-CREDIT_FAMILIES = ("t2", "t3", "t3a", "t4g")
-"""Families that compute on credit; without a word, t3 and later would be billed beyond it."""
 
 
 @dataclass(frozen=True, kw_only=True)

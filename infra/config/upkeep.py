@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _RENTED = ("aws", "gcp")
 
 CREDIT_FAMILIES = ("t2", "t3", "t3a", "t4g")
-"""Families of AWS that compute on credit."""
+"""Families of AWS that compute on credit; without a word, t3 and later would be billed beyond it."""
 
 DEEP_LEARNING_ROOT_GIB = 100
 """Smallest root disk for the deep-learning images, which bring CUDA in several versions."""

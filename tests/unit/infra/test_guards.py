@@ -105,6 +105,9 @@ BROKEN = [
         FIREWALL, {"allows": [{"protocol": "tcp"}], "sourceRanges": ["0.0.0.0/0"]}, "no world-open SSH", id="gcp"
     ),
     pytest.param(FIREWALL, {"allows": [{"protocol": "tcp", "ports": ["7000-9000"]}]}, "no engine port", id="gcp range"),
+    pytest.param(
+        FIREWALL, {"allows": [{"protocol": "6", "ports": ["8000"]}]}, "no engine port", id="gcp, tcp by number"
+    ),
     pytest.param(GCP_BUCKET, PRIVATE | {"publicAccessPrevention": "inherited"}, "no public bucket", id="gcp bucket"),
     pytest.param(GCP_BUCKET, PRIVATE | {"labels": {}}, "labels present", id="gcp labels"),
     pytest.param(

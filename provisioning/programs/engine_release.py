@@ -7,8 +7,8 @@
     engine-release return UNIT LINK              go back to what is remembered, and start it
 
 LINK is the link that UNIT runs from; releases are folders beside it, and archives/ there holds what they were unpacked
-from, if they were. Builds and fetches nothing, and removes no release that it has not remembered. `keep` is called after
-a completion was answered: the unit is active only then.
+from, if they were. Builds and fetches nothing, and removes no release that it has not remembered. `keep` is called
+after a completion was answered: the unit is active only then.
 """
 
 from __future__ import annotations

@@ -57,5 +57,7 @@ def places() -> list[str]:
             continue  # the sweep itself tells of it
         found |= {str(project)} if project else set()
     if not found:
-        raise ConfigError("no stack file names your GCP project", where="stacks/", hint="write it into one of cloud gcp")
+        raise ConfigError(
+            "no stack file names your GCP project", where="stacks/", hint="write it into one with cloud: gcp"
+        )
     return sorted(found)

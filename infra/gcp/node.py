@@ -56,8 +56,8 @@ class NodeArgs:
     root_gib: int
     data_gib: int
     keep_data: bool
-    ends_at: str
-    """ISO 8601, UTC."""
+    powers_off_at: str
+    """When the host powers itself off, should GCP not have deleted it. ISO 8601, UTC."""
     life_s: int
     """How long GCP lets the instance run at a time, in seconds."""
 
@@ -132,8 +132,10 @@ class Node(pulumi.ComponentResource):
                 "serial-port-enable": "false",
                 "ssh-keys": f"{LOGIN_USER}:{args.login_key}",
                 "user-data": _user_data(name, key),
-                ENDS_AT: args.ends_at,
+                ENDS_AT: args.powers_off_at,
             },
+            # Without a schedule, whoever stopped it did so beside the stack, and its disks cost: `up` starts it again.
+            desired_status="RUNNING" if args.schedule_id is None else None,
             resource_policies=args.schedule_id,
             labels={labels.HOST: name},
             allow_stopping_for_update=True,

@@ -1,5 +1,6 @@
 """The Pulumi program of cloud `gcp`: a table of contents of what is made, and the hosts that it hands on."""
 
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pulumi
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
 
 SECONDS_PER_HOUR = 3600
 
+POWER_OFF_MARGIN = timedelta(minutes=30)
+"""For network, disks and boot, beside the search for stock: a life counts from the lease, for GCP from the start.
+
+A host that powers off first is never deleted, and its root disk costs on.
+"""
+
 
 def deploy_stack(config: DeploymentConfig) -> Deployment:
     """Declare what the config asks for, where the lease says."""
@@ -51,7 +58,7 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
     )
     Firewall(stack, _firewall_args(config, physical, network, identity), opts)
     machine, login = _machine(lease), login_key(stack, config.machine.identity_file)
-    ends_at = f"{lease.ends_at(config.lifetime.ttl_hours):%Y-%m-%dT%H:%M:%SZ}"
+    ends_at = _iso(lease.ends_at(config.lifetime.ttl_hours))
     schedule_id = _schedule(config, stack, physical, ends_at, opts)
     nodes = {
         name: Node(
@@ -72,7 +79,7 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
                 root_gib=config.storage.root_gib,
                 data_gib=data_gib(config),
                 keep_data="data_volume" in config.storage.keep_on_down,
-                ends_at=ends_at,
+                powers_off_at=_iso(_powers_off_at(config, lease)),
                 life_s=round(config.lifetime.ttl_hours * SECONDS_PER_HOUR),
             ),
             opts,
@@ -82,6 +89,21 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
     _budget(config, stack, physical, opts)
     hosts = host_records(config, machine, login.private_file, ends_at, nodes)
     return Deployment(hosts=hosts, lease=lease.model_dump(mode="json"))
+
+
+def _powers_off_at(config: DeploymentConfig, lease: Lease) -> datetime:
+    """Return when a host powers itself off: after GCP has deleted it, which frees its disk, too.
+
+    Hours by the week are counted by no one but the host, since each start counts for GCP anew.
+    """
+    ends_at = lease.ends_at(config.lifetime.ttl_hours)
+    if config.lifetime.weekly is not None:
+        return ends_at
+    return ends_at + timedelta(seconds=config.machine.placement_timeout_s) + POWER_OFF_MARGIN
+
+
+def _iso(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _machine(lease: Lease) -> Machine:

@@ -13,8 +13,9 @@ IMMUTABLE = (
 )
 MODELLED = (
     "name zone machineType guestAccelerators bootDisk attachedDisks networkInterfaces scheduling serviceAccount "
-    "shieldedInstanceConfig metadata resourcePolicies labels allowStoppingForUpdate deletionProtection "
+    "shieldedInstanceConfig metadata resourcePolicies labels desiredStatus allowStoppingForUpdate deletionProtection "
 )
+RUNNING = "RUNNING"
 NEEDS_STOP = ("machineType", "serviceAccount", "shieldedInstanceConfig")
 
 
@@ -24,7 +25,10 @@ class Instance(Kind[Gcp]):
 
     def check(self, inputs: Properties) -> list[tuple[str, str]]:
         unknown = inputs.keys() - set(MODELLED.split())
-        return [(key, "the double does not model this input of an instance") for key in sorted(unknown)]
+        refused = [(key, "the double does not model this input of an instance") for key in sorted(unknown)]
+        if inputs.get("desiredStatus", RUNNING) != RUNNING:
+            refused.append(("desiredStatus", "the double models RUNNING only"))
+        return refused
 
     def create(self, cloud: Gcp, inputs: Properties) -> str:
         path = f"projects/{cloud.project}/zones/{inputs['zone']}/instances/{inputs['name']}"
@@ -47,6 +51,8 @@ class Instance(Kind[Gcp]):
             "currentStatus": seen["status"],
             "deletionProtection": seen["deletionProtection"],
         }
+        if state.get("desiredStatus"):
+            found["desiredStatus"] = seen["status"]
         if seen["resourcePolicies"]:
             found["resourcePolicies"] = seen["resourcePolicies"][0]
         return found
@@ -66,6 +72,8 @@ class Instance(Kind[Gcp]):
             raise CloudError(f"the double does not change an instance of family {before} into one of {after}")
         changed = _body(new)
         del changed["disks"], changed["networkInterfaces"]
+        if new.get("desiredStatus") == RUNNING:
+            changed["status"] = RUNNING
         cloud.change(identity, "update", lambda body: body.update(changed), "instance")
 
     def delete(self, cloud: Gcp, identity: str, state: Properties) -> None:

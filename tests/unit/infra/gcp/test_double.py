@@ -59,6 +59,19 @@ def test_a_good_instance_is_made_and_gone(gcp: Gcp) -> None:
     assert gcp.store.of("disks") == {}, "its root disk goes with it"
 
 
+def test_an_instance_that_was_stopped_is_seen_and_started(gcp: Gcp) -> None:
+    inputs = GOOD | {"desiredStatus": "RUNNING", "allowStoppingForUpdate": True}
+    made = Instance().create(gcp, inputs)
+    gcp.store.things[made]["status"] = "TERMINATED"
+
+    seen = Instance().read(gcp, made, inputs)
+    assert seen is not None
+    assert (seen["currentStatus"], seen["desiredStatus"]) == ("TERMINATED", "TERMINATED")
+    Instance().update(gcp, made, inputs | {"desiredStatus": "TERMINATED"}, inputs)
+    assert gcp.store.things[made]["status"] == "RUNNING"
+    assert "desiredStatus" not in (Instance().read(gcp, made, GOOD) or {}), "nor is it told to who does not ask"
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [

@@ -81,7 +81,8 @@ def test_a_host_ends_is_shielded_and_opens_to_one_key(deployed: Deployed) -> Non
     metadata = host["metadata"]
     assert metadata["block-project-ssh-keys"] == "true"
     assert metadata["ssh-keys"].startswith("ubuntu:ssh-ed25519 ")
-    assert metadata["llm-deploy-ends-at"] == "2026-11-21T20:00:00Z"
+    assert metadata["llm-deploy-ends-at"] == "2026-11-21T20:45:00Z", "after GCP has deleted it, however late it began"
+    assert host["desiredStatus"] == "RUNNING", "one that was stopped is started by the next `up`"
     assert "set_host_keys = false" in metadata["user-data"]
     assert host["serviceAccount"]["scopes"] == ["https://www.googleapis.com/auth/logging.write"]
 
@@ -166,6 +167,8 @@ def test_weekly_hours_are_a_schedule_that_expires(deployed: Deployed) -> None:
     }
     (host,) = mocks.of(INSTANCE)
     assert host["resourcePolicies"] == "prod-id"
+    assert "desiredStatus" not in host, "the schedule stops it"
+    assert host["metadata"]["llm-deploy-ends-at"] == "2026-11-25T16:00:00Z", "no start makes its life longer"
 
 
 def test_a_budget_warns_by_mail(deployed: Deployed) -> None:

@@ -21,6 +21,9 @@ SCHEDULE_ROLE = "roles/compute.instanceAdmin.v1"
 SCHEDULE_ROLES = (SCHEDULE_ROLE, "roles/compute.admin", "roles/editor", "roles/owner")
 """Roles with which the account of the Compute Engine service may start and stop instances."""
 
+CURRENCY = "USD"
+"""In which our budgets are; the API takes none in another currency than that of the billing account."""
+
 
 def findings(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[Finding]:
     """Return what was found. Raises UsageError without a valid login: then nothing else could be asked."""
@@ -37,6 +40,7 @@ def findings(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[
         lambda: documentation_addresses(config),
         lambda: _bucket(config),
         lambda: _schedule(config),
+        lambda: _budget(config),
         lambda: quota_findings(config, lease),
         lambda: price_finding(config),
     )
@@ -154,3 +158,16 @@ def _schedule(config: DeploymentConfig) -> Iterator[Finding]:
         return
     hint = f"gcloud projects add-iam-policy-binding {config.project} --member {agent} --role {SCHEDULE_ROLE}"
     yield Finding("error", "lifetime.weekly", f"{agent} may not start and stop instances", hint)
+
+
+def _budget(config: DeploymentConfig) -> Iterator[Finding]:
+    """Yield whether the billing account takes a budget in our currency; after `up` has made the rest it is late."""
+    budget = config.lifetime.budget
+    if budget is None:
+        return
+    currency = rest("cloudbilling", "GET", f"/v1/billingAccounts/{budget.billing_account}").get("currencyCode")
+    if currency == CURRENCY:
+        yield Finding("ok", "lifetime.budget", f"{budget.billing_account} is charged in {CURRENCY}")
+        return
+    what = f"{budget.billing_account} is charged in {currency}, and takes no budget in {CURRENCY}"
+    yield Finding("error", "lifetime.budget", what, "leave it out, and set one in the console")

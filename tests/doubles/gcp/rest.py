@@ -62,6 +62,7 @@ class Rest:
                 ("GET", "/storage/v1/(?P<path>b/[^/]+/o)", self._objects),
                 ("DELETE", "/storage/v1/(?P<path>b/.+)", self._delete),
                 ("GET", "/v1/PROJECT/billingInfo", self._billing),
+                ("GET", "/v1/billingAccounts/(?P<account>[^/]+)", self._account),
                 ("GET", "/v1/(?P<path>billingAccounts/[^/]+/budgets)", self._under),
                 ("DELETE", "/v1/(?P<path>billingAccounts/[^/]+/budgets/.+)", self._delete),
                 ("GET", "/v3/(?P<path>PROJECT/notificationChannels)", self._under),
@@ -167,6 +168,11 @@ class Rest:
 
     def _billing(self, **_given: Any) -> Any:
         return {"billingAccountName": f"billingAccounts/{seed.BILLING_ACCOUNT}", "billingEnabled": True}
+
+    def _account(self, *, account: str, **_given: Any) -> Any:
+        if account != seed.BILLING_ACCOUNT:
+            raise Refusal(403, "forbidden", f"The caller does not have permission on billing account {account}.")
+        return {"name": f"billingAccounts/{account}", "open": True, "currencyCode": self._store.settings.currency}
 
 
 def _shown(path: str, body: dict[str, Any]) -> dict[str, Any]:

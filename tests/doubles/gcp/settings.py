@@ -26,6 +26,9 @@ class Settings(control.Settings):
     agent_may_start: bool = True
     """Whether the service that runs schedules has its role."""
 
+    currency: str = "USD"
+    """In which the billing account is charged."""
+
     newest: dict[str, str] = field(default_factory=dict)
     """Image family -> its newest image, where that is another than at first."""
 

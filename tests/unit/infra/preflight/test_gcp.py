@@ -134,6 +134,37 @@ def test_hyperdisk_does_not_count_among_other_disks(machine: str, counts: bool) 
     assert ("SSD_TOTAL_GB" in wanted(row, config(f"type: {machine}"))) is counts
 
 
+@pytest.mark.parametrize(
+    ("settings", "level", "told"),
+    [
+        ({}, "ok", "lifetime.budget: 012345-6789AB-CDEF01 is charged in USD"),
+        (
+            {"currency": "KRW"}, "error",
+            "lifetime.budget: 012345-6789AB-CDEF01 is charged in KRW, and takes no budget in USD; leave it out, and "
+            "set one in the console",
+        ),
+    ],
+)  # fmt: skip
+def test_a_budget_needs_an_account_that_is_charged_in_dollars(
+    store: Store, settings: dict[str, Any], level: str, told: str
+) -> None:
+    store.settings = Settings(**settings)
+    budget = {"usd_per_month": 100, "mail": "team@example.com", "billing_account": seed.BILLING_ACCOUNT}
+
+    seen = found(config(lifetime={"ttl_hours": 8, "budget": budget}), level)
+
+    assert [str(each) for each in seen if each.about == "lifetime.budget"] == [told]
+
+
+def test_a_billing_account_that_may_not_be_seen_is_a_warning(store: Store) -> None:
+    budget = {"usd_per_month": 100, "mail": "team@example.com", "billing_account": "000000-000000-000000"}
+    store.settings = Settings()
+
+    seen = found(config(lifetime={"ttl_hours": 8, "budget": budget}), "warning")
+
+    assert [each.about for each in seen] == ["GCP cloudbilling /v1/billingAccounts/000000-000000-000000"]
+
+
 def test_the_way_out_for_the_schedule_is_a_command(store: Store) -> None:
     store.settings = Settings(agent_may_start=False)
 

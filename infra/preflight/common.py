@@ -11,7 +11,7 @@ from infra.prices import HOURS_PER_MONTH, stack_price
 DOCUMENTATION = ("192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:")
 """Networks of RFC 5737 and 3849."""
 
-OWN_ADDRESS = "write your own address, e.g. what `curl -s https://checkip.amazonaws.com` prints"
+OWN_ADDRESS = "write your own with /32 behind it, as `curl -s https://checkip.amazonaws.com` prints it"
 
 
 def login_key_is_there(config: DeploymentConfig, stack: str) -> Iterator[Finding]:
@@ -25,11 +25,13 @@ def login_key_is_there(config: DeploymentConfig, stack: str) -> Iterator[Finding
 
 
 def documentation_addresses(config: DeploymentConfig) -> Iterator[Finding]:
-    """Yield networks of which nobody comes: those that books and our own stack files use."""
-    for index, cidr in enumerate(config.network.ssh_cidrs):
-        if cidr.startswith(DOCUMENTATION):
-            what = f"{cidr} is an address for documentation: nobody has it"
-            yield Finding("warning", f"network.ssh_cidrs[{index}]", what, OWN_ADDRESS)
+    """Yield networks of which nobody comes, those of our own stack files among them: the host would cost for nobody."""
+    network = config.network
+    for key, cidrs in (("ssh_cidrs", network.ssh_cidrs), ("client_cidrs", network.client_cidrs)):
+        for index, cidr in enumerate(cidrs):
+            if cidr.startswith(DOCUMENTATION):
+                what = f"{cidr} is an address for documentation: nobody has it"
+                yield Finding("error", f"network.{key}[{index}]", what, OWN_ADDRESS)
 
 
 def price_finding(config: DeploymentConfig, spot_usd_per_hour: float | None = None) -> Iterator[Finding]:

@@ -19,8 +19,8 @@ config:
     zones: [{zones}]
     machine: {{{machine}}}
     network:
-      ssh_cidrs: [203.0.113.7/32]
-      client_cidrs: [203.0.113.0/24, "2001:db8::/48"]
+      ssh_cidrs: [198.18.0.7/32]
+      client_cidrs: [198.18.0.0/24, "2001:2::/48"]
     lifetime: {{ttl_hours: 8{lifetime}}}
     {more}
     serving: {{model: {model}}}

@@ -42,11 +42,17 @@ hosts:
     memory_gib: 16
 """
 
+EXAMPLE_NETWORK, OWN_NETWORK = "203.0.113.", "198.18.0."
+"""What our stack files have as example, and one of RFC 2544 that stands for a user's own."""
+
 Done = subprocess.CompletedProcess[str]
 
 
 def copy_checkout(target: Path) -> None:
-    """Copy what git tracks or would track into `target`, and commit it there; the environment is shared."""
+    """Copy what git tracks or would track into `target`, and commit it there; the environment is shared.
+
+    The stack files are filled in as whoever rents does it, since preflight refuses their example addresses.
+    """
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=CHECKOUT,
@@ -59,11 +65,17 @@ def copy_checkout(target: Path) -> None:
         if source.exists() or source.is_symlink():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target / name, follow_symlinks=False)
+    _fill_in(target / "stacks")
     (target / ".venv").symlink_to(CHECKOUT / ".venv")
     (target / ".git" / "info").mkdir(parents=True)
     _git(target, "init", "--quiet")
     (target / ".git" / "info" / "exclude").write_text("/.venv\n")
     commit(target)
+
+
+def _fill_in(stacks: Path) -> None:
+    for path in stacks.glob("Pulumi.*.yaml"):
+        path.write_text(path.read_text().replace(EXAMPLE_NETWORK, OWN_NETWORK))
 
 
 def commit(folder: Path) -> None:

@@ -52,7 +52,7 @@ def test_the_firewall_has_two_doors_and_no_engine_port(deployed: Deployed) -> No
     rules = deployed().of("aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule")
 
     doors = {(each["fromPort"], each["toPort"], each.get("cidrIpv4") or each["cidrIpv6"]) for each in rules}
-    assert doors == {(22, 22, "203.0.113.7/32"), (443, 443, "203.0.113.0/24"), (443, 443, "2001:db8::/48")}
+    assert doors == {(22, 22, "198.18.0.7/32"), (443, 443, "198.18.0.0/24"), (443, 443, "2001:2::/48")}
 
 
 def test_a_host_may_read_its_prefix_and_no_more(deployed: Deployed) -> None:

@@ -127,7 +127,7 @@ def test_the_firewall_has_two_doors_by_ip_version_for_the_stack_s_account(deploy
     rules = deployed().of("gcp:compute/firewall:Firewall")
 
     doors = {(each["allows"][0]["ports"][0], *each["sourceRanges"]) for each in rules}
-    assert doors == {("22", "203.0.113.7/32"), ("443", "203.0.113.0/24"), ("443", "2001:db8::/48")}
+    assert doors == {("22", "198.18.0.7/32"), ("443", "198.18.0.0/24"), ("443", "2001:2::/48")}
     assert {each["targetServiceAccounts"][0] for each in rules} == {"prod-email"}
 
 

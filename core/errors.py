@@ -64,5 +64,5 @@ def run_cli(command: Callable[[], int]) -> int:
             print(error.detail, file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("error: interrupted; run the command again to go on, or `make down STACK=…` to undo", file=sys.stderr)
+        print("error: interrupted; run the same command again, or `make down STACK=…` to undo", file=sys.stderr)
         return 130

@@ -13,6 +13,7 @@ from infra.local import machine as machines
 from infra.local import record
 from infra.outputs import HostRecord
 from infra.ssh_key import make_key_pair
+from tests.machine.converge_host import poll
 from tests.machine.machines import STACK, NewMachine
 from tests.machine.shell import on, wait_until
 
@@ -118,7 +119,7 @@ def test_memory_and_cpus_are_enforced_and_changed_in_place(new_machine: NewMachi
     assert seen
     machines.update(identity, owner=seen.owner, memory_mib=1536, cpus=1.0, public_keys=seen.public_keys)
     assert on(small, take_768_mib) == "0"
-    assert cpu_share(small) > 0.6
+    poll(lambda: cpu_share(small) > 0.6)  # once the tests beside this one leave it so much
 
 
 KILLED = "137"

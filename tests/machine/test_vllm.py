@@ -81,7 +81,7 @@ def test_it_comes_back_when_it_is_killed(served_machine: Served) -> None:
 
 def test_a_restart_lets_running_answers_finish_and_holds_new_ones_back(served_machine: Served) -> None:
     held_back, *events = served_machine.run("""
-        python3 /tmp/stream 700 > /tmp/events & stream=$!
+        python3 /tmp/stream 300 > /tmp/events & stream=$!
         wait_until '[ $(wc -l < /tmp/events) -gt 10 ]'
         systemctl restart --no-block vllm.service
         wait_until '[ $(state) = deactivating ]'

@@ -10,23 +10,22 @@ import pytest
 from infra.outputs import HostRecord
 from tests.machine.machines import NewMachine, begin_run, making_machines
 
-COSTLY_FIXTURES = ("served_machine",)
-"""Session fixtures that take minutes: all tests that use one run in the same worker, before the others."""
+ALONE = "alone"
+"""Mark of tests with a real engine: it computes on all cores, and slows down many times when others want them, too."""
 
-
-def group(item: pytest.Item) -> str:
-    """Return what must run in one worker: the tests of a costly fixture, else those of a file."""
-    return next((name for name in COSTLY_FIXTURES if name in getattr(item, "fixturenames", ())), item.location[0])
+ENGINE_FIXTURES = frozenset({"served_machine"})
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Tell xdist the group, before it looks at the list of tests."""
-    item.add_marker(pytest.mark.xdist_group(group(item)))
+    """Mark tests by what they use; for `make test`, those of a file stay in one worker."""
+    if ENGINE_FIXTURES & set(getattr(item, "fixturenames", ())):
+        item.add_marker(ALONE)
+    item.add_marker(pytest.mark.xdist_group(item.location[0]))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put slow things first, so that the workers end together."""
-    items.sort(key=lambda item: (group(item) not in COSTLY_FIXTURES, "unit" in item.path.parts))
+    """Put the quick unit tests last, so that the workers end together."""
+    items.sort(key=lambda item: "unit" in item.path.parts)
 
 
 @pytest.fixture(scope="session", autouse=True)

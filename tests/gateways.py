@@ -169,7 +169,8 @@ class RunningGateway:
 
     def reload(self) -> None:
         """Do what systemd's reload does, and wait until a new worker serves."""
-        before = self.worker()
+        wait_for(self.is_ready, "HAProxy to be ready for a reload")
+        before = self.worker_or_none()
         with suppress(ConnectionResetError):  # the master starts itself anew, and its socket with it
             _command(self._master_socket, "reload")
         wait_for(lambda: self.is_ready() and self.worker_or_none() != before, "a new worker")

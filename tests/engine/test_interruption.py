@@ -44,6 +44,8 @@ def test_a_machine_from_preview_to_down(checkout: Checkout, local: str) -> None:
         "ok": True,
         "destroyed": ["local-test-1"],
         "left": [],
+        "kept": [],
+        "asked": True,
         "hosts_stay": False,
     }
     assert left(checkout, local) == []

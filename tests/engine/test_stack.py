@@ -55,8 +55,9 @@ def test_down_forgets_the_stack_and_its_hosts(checkout: Checkout, existing: str)
         "ok": True,
         "destroyed": [],
         "left": [],
-        "hosts_stay": True,
         "kept": [],
+        "asked": True,
+        "hosts_stay": True,
     }
     assert not checkout.checkpoint(existing).exists()
     assert not (checkout.state / "stacks" / existing / "outputs.json").exists()

@@ -103,8 +103,11 @@ def test_weights_are_those_of_the_kind_that_the_engine_loads(tmp_path: Path) -> 
     """A repository that holds the same weights twice is not taken for a model of twice the size."""
     (tmp_path / "model.safetensors").write_bytes(b"x" * 300)
     (tmp_path / "pytorch_model.bin").write_bytes(b"x" * 900)
-    engine = subprocess.Popen([sys.executable, "-c", "input()", "--model", str(tmp_path)], stdin=subprocess.PIPE)
+    program = [sys.executable, "-c", "print('runs', flush=True); input()", "--model", str(tmp_path)]
+    engine = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
+        assert engine.stdout
+        engine.stdout.readline()  # before it runs, its command line is still ours
         assert gpu_report.vllm_weights(str(engine.pid)) == 300
     finally:
         engine.kill()

@@ -10,6 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from core.errors import DeployError
+
 DATA_DIR = Path(__file__).resolve().parent / "data"
 
 Cloud = Literal["aws", "gcp"]
@@ -78,6 +80,14 @@ def machines() -> dict[tuple[str, str], Machine]:
 def find_machine(cloud: str, machine_type: str) -> Machine | None:
     """Return the row of a machine type; none when it is not known."""
     return machines().get((cloud, machine_type))
+
+
+def leased_machine(cloud: str, machine_type: str) -> Machine:
+    """Return the row of a type that was rented. Raises DeployError when the table has lost it since."""
+    machine = find_machine(cloud, machine_type)
+    if machine is None:
+        raise DeployError(f"{machine_type} is no known machine type any more", hint="see infra/data")
+    return machine
 
 
 def nearest_types(cloud: str, wrong: str) -> list[str]:

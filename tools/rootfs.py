@@ -4,7 +4,6 @@ Built once by mmdebstrap and cached under the hash of all that goes in. Holds no
 one machine differ from another is infra/local/guest.py's.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -13,8 +12,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,6 +20,7 @@ from core.errors import HostError, UsageError, run_cli
 from core.paths import cache_dir
 from tools import host_settings
 from tools.host_packages import DEBIAN_KEYRING, SEARCH_PATH, ensure_host_packages
+from tools.one_at_a_time import one_at_a_time
 
 SUITE = "bookworm"
 
@@ -136,7 +134,9 @@ def ensure_rootfs() -> Path:
         os.utime(root)  # in use: see _remove_unused
         return root
     ensure_host_packages()
-    with _one_builder(store / f"{wish.digest}.lock"):
+    with one_at_a_time(
+        store / f"{wish.digest}.lock", "another process is building the root filesystem; waiting for it"
+    ):
         if not root.is_dir():
             with step(f"build the root filesystem of local machines (Debian {SUITE}, once, some 40 s)"):
                 _build(wish, root)
@@ -267,18 +267,6 @@ def _call(*argv: str) -> None:
             hint="is the package mirror reachable? the next run starts anew",
             detail="\n".join((done.stdout + done.stderr).splitlines()[-15:]),
         )
-
-
-@contextmanager
-def _one_builder(lock: Path) -> Iterator[None]:
-    """Let one process build at a time; the others wait, and then find it built."""
-    with lock.open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("another process is building the root filesystem; waiting for it")
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
 
 
 def main() -> int:

@@ -10,8 +10,7 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.aws.network import EVERYWHERE_V4, EVERYWHERE_V6
-
-SSH_PORT = 22
+from infra.guards import SSH_PORT
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_aws as aws
 
-from core.errors import DeployError
 from infra import guards
 from infra.aws.firewall import Firewall, FirewallArgs
 from infra.aws.identity import Identity, IdentityArgs
@@ -17,7 +16,7 @@ from infra.config import DeploymentConfig
 from infra.deployment import Deployment
 from infra.lease import Lease, lease_from_environ
 from infra.login import login_key
-from infra.machines import Machine, find_machine
+from infra.machines import leased_machine
 from infra.naming import host_names, physical_name
 from infra.rented_hosts import host_records
 from infra.sizes import data_gib
@@ -56,7 +55,7 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
         # Whoever works on the stack next has another key; that is no reason to make its hosts anew.
         opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["publicKey"])),
     )
-    machine = _machine(lease)
+    machine = leased_machine("aws", lease.machine_type)
     ends_at = lease.ends_at(config.lifetime.ttl_hours)
     args = NodeArgs(
         machine=machine,
@@ -91,14 +90,6 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
         budget(stack, physical_name(stack, lease), config.lifetime.budget, opts)
     hosts = host_records(config, machine, login.private_file, args.ends_at, nodes)
     return Deployment(hosts=hosts, lease=lease.model_dump(mode="json"))
-
-
-def _machine(lease: Lease) -> Machine:
-    """Return the row of the leased type. Raises DeployError when the table has lost it since."""
-    machine = find_machine("aws", lease.machine_type)
-    if machine is None:
-        raise DeployError(f"{lease.machine_type} is no known machine type any more", hint="see infra/data")
-    return machine
 
 
 def _provider(config: DeploymentConfig) -> aws.Provider:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_gcp as gcp
 
-SSH_PORT = 22
+from infra.guards import SSH_PORT
+
 EVERYWHERE = ("0.0.0.0/0", "::/0")
 
 

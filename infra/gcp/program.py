@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_gcp as gcp
 
-from core.errors import DeployError
 from infra import guards
 from infra.config import DeploymentConfig
 from infra.deployment import Deployment
@@ -18,7 +17,7 @@ from infra.gcp.network import Network, NetworkArgs
 from infra.gcp.node import Node, NodeArgs
 from infra.lease import Lease, lease_from_environ
 from infra.login import login_key
-from infra.machines import Machine, find_machine
+from infra.machines import leased_machine
 from infra.naming import host_names, physical_name
 from infra.rented_hosts import host_records
 from infra.sizes import data_gib
@@ -57,7 +56,7 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
         opts,
     )
     Firewall(stack, _firewall_args(config, physical, network, identity), opts)
-    machine, login = _machine(lease), login_key(stack, config.machine.identity_file)
+    machine, login = leased_machine("gcp", lease.machine_type), login_key(stack, config.machine.identity_file)
     ends_at = _iso(lease.ends_at(config.lifetime.ttl_hours))
     schedule_id = _schedule(config, stack, physical, ends_at, opts)
     nodes = {
@@ -104,14 +103,6 @@ def _powers_off_at(config: DeploymentConfig, lease: Lease) -> datetime:
 
 def _iso(moment: datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
-
-
-def _machine(lease: Lease) -> Machine:
-    """Return the row of the leased type. Raises DeployError when the table has lost it since."""
-    machine = find_machine("gcp", lease.machine_type)
-    if machine is None:
-        raise DeployError(f"{lease.machine_type} is no known machine type any more", hint="see infra/data")
-    return machine
 
 
 def _provider(config: DeploymentConfig) -> gcp.Provider:

@@ -1,8 +1,8 @@
 """Preflight for AWS: identity, region, types and zones, image, key, network, quotas, price."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from core.errors import ConfigError, DeployError, UsageError
+from core.errors import ConfigError
 from infra.aws.api import call, pages
 from infra.aws.images import image_exists, image_name, resolve_image
 from infra.aws.quotas import quota_findings
@@ -11,7 +11,15 @@ from infra.config import DeploymentConfig
 from infra.lease import Lease
 from infra.machines import find_machine
 from infra.preflight import Finding
-from infra.preflight.common import documentation_addresses, login_key_is_there, price_finding
+from infra.preflight.common import (
+    Checks,
+    bucket_is_there,
+    documentation_addresses,
+    login_key_is_there,
+    offers,
+    price_finding,
+    run,
+)
 from infra.prices import machine_usd
 
 ENABLED = ("opt-in-not-required", "opted-in")
@@ -23,24 +31,17 @@ def findings(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[
     found = [_identity(config), _region(region)]
     if found[-1].level == "error":
         return found
-    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
+    checks: Checks = (
         lambda: _types(config),
         lambda: _image(config, lease),
         lambda: login_key_is_there(config, stack),
         lambda: _network(config),
         lambda: documentation_addresses(config),
-        lambda: _bucket(config),
+        lambda: bucket_is_there(config, lambda name: call("s3", region, "head_bucket", Bucket=name)),
         lambda: quota_findings(config, region, lease),
         lambda: _price(config),
     )
-    for check in checks:
-        try:
-            found += check()
-        except UsageError:
-            raise
-        except DeployError as error:
-            found.append(Finding("warning", error.where or "AWS", f"could not be asked: {error.what}", error.hint))
-    return found
+    return [*found, *run(checks, "AWS")]
 
 
 def _identity(config: DeploymentConfig) -> Finding:
@@ -70,16 +71,7 @@ def _types(config: DeploymentConfig) -> Iterator[Finding]:
         for zone in config.zones:
             if zone not in known:
                 yield Finding("error", "zones", f"{zone} is no zone of this account", f"they are {', '.join(known)}")
-    for index, (machine_type, zones) in enumerate(offered(region, types).items()):
-        key = f"machine.fallbacks[{index - 1}]" if index else "machine.type"
-        usable = [zone for zone in zones if not config.zones or zone in config.zones]
-        if usable:
-            yield Finding("ok", key, f"{machine_type} is offered in {', '.join(usable)}")
-            continue
-        what = f"{machine_type} is not offered in {', '.join(config.zones) or region}"
-        hint = f"it is in {', '.join(zones)}" if zones else "take another type or region"
-        # Without a fallback there is one place less to go; without the type that is asked for, the file is wrong.
-        yield Finding("warning" if index else "error", key, what, hint)
+    yield from offers(config, offered(region, types))
 
 
 def _image(config: DeploymentConfig, lease: Lease | None) -> Iterator[Finding]:
@@ -124,16 +116,6 @@ def _public_subnets(config: DeploymentConfig) -> set[str]:
         for tie in table["Associations"]:
             leads_out[None if tie.get("Main") else tie.get("SubnetId")] = is_public
     return {each for each in config.network.subnets if leads_out.get(each, leads_out.get(None, False))}
-
-
-def _bucket(config: DeploymentConfig) -> Iterator[Finding]:
-    spec = config.storage.bucket
-    if spec is None or spec.name is None:
-        return
-    try:
-        call("s3", str(config.region), "head_bucket", Bucket=spec.name)
-    except DeployError as error:
-        yield Finding("error", "storage.bucket.name", f"{spec.name}: {error.what}", "write one that you may read")
 
 
 def _price(config: DeploymentConfig) -> Iterator[Finding]:

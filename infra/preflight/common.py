@@ -1,8 +1,8 @@
-"""What preflight looks at in every rented cloud: the login key, doors for nobody, the price."""
+"""What preflight looks at in every rented cloud, and how: types, bucket, login key, doors for nobody, price."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from core.errors import ConfigError
+from core.errors import ConfigError, DeployError, UsageError
 from infra.config import DeploymentConfig
 from infra.login import login_key
 from infra.preflight import Finding
@@ -12,6 +12,47 @@ DOCUMENTATION = ("192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:")
 """Networks of RFC 5737 and 3849."""
 
 OWN_ADDRESS = "write your own with /32 behind it, as `curl -s https://checkip.amazonaws.com` prints it"
+
+
+Checks = Iterable[Callable[[], Iterator[Finding]]]
+
+
+def run(checks: Checks, cloud: str) -> list[Finding]:
+    """Return what all checks found; one that cannot be asked is a warning. Raises UsageError when the login fails."""
+    found: list[Finding] = []
+    for check in checks:
+        try:
+            found += check()
+        except UsageError:
+            raise
+        except DeployError as error:
+            found.append(Finding("warning", error.where or cloud, f"could not be asked: {error.what}", error.hint))
+    return found
+
+
+def offers(config: DeploymentConfig, offered: Mapping[str, list[str]]) -> Iterator[Finding]:
+    """Yield where each type is offered; `offered` has the zones by type, in the order of the stack file."""
+    for index, (machine_type, zones) in enumerate(offered.items()):
+        key = f"machine.fallbacks[{index - 1}]" if index else "machine.type"
+        usable = [zone for zone in zones if not config.zones or zone in config.zones]
+        if usable:
+            yield Finding("ok", key, f"{machine_type} is offered in {', '.join(usable)}")
+            continue
+        what = f"{machine_type} is not offered in {', '.join(config.zones) or config.region}"
+        hint = f"it is in {', '.join(zones)}" if zones else "take another type or region"
+        # Without a fallback there is one place less to go; without the type that is asked for, the file is wrong.
+        yield Finding("warning" if index else "error", key, what, hint)
+
+
+def bucket_is_there(config: DeploymentConfig, look: Callable[[str], object]) -> Iterator[Finding]:
+    """Yield whether an existing bucket that the stack file names can be read; `look` asks the cloud for it."""
+    spec = config.storage.bucket
+    if spec is None or spec.name is None:
+        return
+    try:
+        look(spec.name)
+    except DeployError as error:
+        yield Finding("error", "storage.bucket.name", f"{spec.name}: {error.what}", "write one that you may read")
 
 
 def login_key_is_there(config: DeploymentConfig, stack: str) -> Iterator[Finding]:

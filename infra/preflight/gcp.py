@@ -1,6 +1,6 @@
 """Preflight for GCP: login, project, APIs, region, types and zones, image, key, network, roles, quotas, price."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from core.errors import ConfigError, DeployError, UsageError
 from infra.config import DeploymentConfig
@@ -11,7 +11,15 @@ from infra.gcp.settle import existing_subnet
 from infra.gcp.stock import offered, zones_of
 from infra.lease import Lease
 from infra.preflight import Finding
-from infra.preflight.common import documentation_addresses, login_key_is_there, price_finding
+from infra.preflight.common import (
+    Checks,
+    bucket_is_there,
+    documentation_addresses,
+    login_key_is_there,
+    offers,
+    price_finding,
+    run,
+)
 
 APIS = ("compute.googleapis.com", "iam.googleapis.com", "cloudresourcemanager.googleapis.com")
 BUCKET_API = "storage.googleapis.com"
@@ -32,26 +40,19 @@ def findings(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[
         found += _apis(config)
     if any(each.level == "error" for each in found):
         return found
-    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
+    checks: Checks = (
         lambda: _types(config),
         lambda: _image(config, lease),
         lambda: login_key_is_there(config, stack),
         lambda: _network(config),
         lambda: documentation_addresses(config),
-        lambda: _bucket(config),
+        lambda: bucket_is_there(config, lambda name: rest("storage", "GET", f"/storage/v1/b/{name}")),
         lambda: _schedule(config),
         lambda: _budget(config),
         lambda: quota_findings(config, lease),
         lambda: price_finding(config),
     )
-    for check in checks:
-        try:
-            found += check()
-        except UsageError:
-            raise
-        except DeployError as error:
-            found.append(Finding("warning", error.where or "GCP", f"could not be asked: {error.what}", error.hint))
-    return found
+    return [*found, *run(checks, "GCP")]
 
 
 def _project(project: str) -> Iterator[Finding]:
@@ -99,16 +100,7 @@ def _types(config: DeploymentConfig) -> Iterator[Finding]:
         if zone not in known:
             yield Finding("error", "zones", f"{zone} is no zone that is up", f"they are {', '.join(known)}")
     types = (str(config.machine.type), *config.machine.fallbacks)
-    for index, (name, zones) in enumerate(offered(project, region, types).items()):
-        key = f"machine.fallbacks[{index - 1}]" if index else "machine.type"
-        usable = [zone for zone in zones if not config.zones or zone in config.zones]
-        if usable:
-            yield Finding("ok", key, f"{name} is offered in {', '.join(usable)}")
-            continue
-        what = f"{name} is not offered in {', '.join(config.zones) or region}"
-        hint = f"it is in {', '.join(zones)}" if zones else "take another type or region"
-        # Without a fallback there is one place less to go; without the type that is asked for, the file is wrong.
-        yield Finding("warning" if index else "error", key, what, hint)
+    yield from offers(config, offered(project, region, types))
 
 
 def _image(config: DeploymentConfig, lease: Lease | None) -> Iterator[Finding]:
@@ -134,16 +126,6 @@ def _network(config: DeploymentConfig) -> Iterator[Finding]:
         yield Finding("error", error.where, error.what, error.hint)
     else:
         yield Finding("ok", "network.subnets", f"{config.network.subnets[0]} belongs to {config.network.id}")
-
-
-def _bucket(config: DeploymentConfig) -> Iterator[Finding]:
-    spec = config.storage.bucket
-    if spec is None or spec.name is None:
-        return
-    try:
-        rest("storage", "GET", f"/storage/v1/b/{spec.name}")
-    except DeployError as error:
-        yield Finding("error", "storage.bucket.name", f"{spec.name}: {error.what}", "write one that you may read")
 
 
 def _schedule(config: DeploymentConfig) -> Iterator[Finding]:

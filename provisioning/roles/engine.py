@@ -3,15 +3,16 @@
 Knows no engine's options: each engine's role gives those.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from infra.outputs import HostRecord
-from provisioning.converge.resources import File, Resource
+from provisioning.converge.resources import File, Resource, Unit
 from provisioning.programs import program
 from provisioning.render import render
 from provisioning.roles.layout import ENGINE_UNIT, GATEWAY_BACKEND, HAPROXY_ADMIN_SOCKET, LIB_DIR, SERVICE_USER
+from provisioning.roles.release import Release
 from provisioning.roles.store import fetch_program
 from serving.spec import ServingSpec
 
@@ -88,6 +89,18 @@ def unit_text(host: HostRecord, serving: ServingSpec, program: Program) -> str:
         protect_home="read-only" if host.data_dir.startswith(("/home/", "/root/")) else "yes",
         gpu=host.gpu is not None,
         gpu_devices=GPU_DEVICES,
+    )
+
+
+def service(name: str, serving: ServingSpec, release: Release, needed: tuple[str, ...], after: Iterable[str]) -> Unit:
+    """Return the engine's unit: started anew for what it `needed`, a release back when it does not answer."""
+    return Unit(
+        name=name,
+        restart_on=needed,
+        ready=ready_command(serving, READY_LOOK_S),
+        ready_timeout_s=serving.ready_timeout_s,
+        undo=release.undo,
+        after=(*needed, *after),
     )
 
 

@@ -19,7 +19,6 @@ from provisioning.converge.resources import (
     Packages,
     Resource,
     Tree,
-    Unit,
     User,
 )
 from provisioning.programs import modules, program
@@ -75,14 +74,7 @@ def ollama(
         *made,
         closed,
         unit_file,
-        Unit(
-            name=UNIT,
-            restart_on=needed,
-            ready=engine.ready_command(serving, engine.READY_LOOK_S),
-            ready_timeout_s=serving.ready_timeout_s,
-            undo=release.undo,
-            after=(*needed, *(helper.id for helper in helpers)),
-        ),
+        engine.service(UNIT, serving, release, needed, (helper.id for helper in helpers)),
         release.keep,
     ]
 

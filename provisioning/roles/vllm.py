@@ -14,7 +14,6 @@ from provisioning.converge.resources import (
     GeneratedSecret,
     Packages,
     Resource,
-    Unit,
     Venv,
 )
 from provisioning.roles import engine
@@ -76,14 +75,7 @@ def vllm(
         key,
         *brought.resources,
         unit_file,
-        Unit(
-            name=UNIT,
-            restart_on=needed,
-            ready=engine.ready_command(serving, engine.READY_LOOK_S),
-            ready_timeout_s=serving.ready_timeout_s,
-            undo=release.undo,
-            after=(*needed, *brought.ids, *(helper.id for helper in helpers)),
-        ),
+        engine.service(UNIT, serving, release, needed, (*brought.ids, *(helper.id for helper in helpers))),
         release.keep,
     ]
 

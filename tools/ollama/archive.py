@@ -1,6 +1,5 @@
 """The built program as a release archive, kept in the cache: `bin/ollama` in a tar.zst, as Ollama publishes them."""
 
-import fcntl
 import hashlib
 import io
 import json
@@ -8,16 +7,14 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.console import say
 from core.errors import DeployError
 from core.paths import cache_dir
 from tools.ollama.build import build_ollama, recipe_hash
 from tools.ollama.versions import BUILT_VERSION
+from tools.one_at_a_time import one_at_a_time
 
 ARCHIVE = "ollama.tar.zst"
 FACTS = "facts.json"
@@ -43,7 +40,7 @@ def built_archive() -> BuiltArchive:
     """Return the archive, built first when the cache has none of this recipe; a second process waits for the first."""
     made = _folder() / f"{BUILT_VERSION}-{recipe_hash()}"
     if not made.exists():
-        with _lock():
+        with one_at_a_time(_folder() / ".lock", "  another process is building Ollama; waiting for it"):
             if not made.exists():
                 _make(made)
     facts = json.loads((made / FACTS).read_text())
@@ -94,16 +91,3 @@ def _check_version(program: Path) -> None:
 
 def _folder() -> Path:
     return cache_dir() / "ollama"
-
-
-@contextmanager
-def _lock() -> Iterator[None]:
-    """Hold the lock of the cache's Ollama folder, saying so when another process holds it."""
-    _folder().mkdir(parents=True, exist_ok=True)
-    with (_folder() / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("  another process is building Ollama; waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -7,15 +7,13 @@
 The last two are made once, into the cache, under a lock. Knows no stack and no backend: infra/backend.py does.
 """
 
-import fcntl
 import json
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,6 +22,7 @@ from core.console import say, step
 from core.errors import DeployError
 from core.files import write_atomically
 from core.paths import CHECKOUT, cache_dir
+from tools.one_at_a_time import one_at_a_time
 from tools.pulumi.archive import ArchiveUnavailableError, fetch_archive
 from tools.pulumi.build import build_cli, recipe_hash
 from tools.pulumi.versions import ARCHIVE_VERSION, ENGINE_VERSION, SUPPORTED_BELOW, SUPPORTED_FROM
@@ -146,7 +145,7 @@ def _made() -> PulumiCli | None:
 
 def _make() -> PulumiCli:
     """Fetch or build a CLI; a second process waits for the first and uses what that made."""
-    with _lock():
+    with one_at_a_time(_folder() / ".lock", "  another process is fetching the Pulumi CLI; waiting for it"):
         made = _made()
         if made is not None:
             return made
@@ -174,16 +173,3 @@ def _install(
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return PulumiCli(folder / "pulumi", version, source)
-
-
-@contextmanager
-def _lock() -> Iterator[None]:
-    """Hold the lock of the cache's Pulumi folder, saying so when another process holds it."""
-    _folder().mkdir(parents=True, exist_ok=True)
-    with (_folder() / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say("  another process is fetching the Pulumi CLI; waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

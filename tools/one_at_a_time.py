@@ -1,0 +1,21 @@
+"""One process at a time fills a place in the cache; the others wait, and then find it filled."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.console import say
+
+
+@contextmanager
+def one_at_a_time(lock: Path, meanwhile: str) -> Iterator[None]:
+    """Hold the file `lock`, whose folder is made; say `meanwhile` when another process holds it."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(meanwhile)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

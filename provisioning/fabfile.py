@@ -4,18 +4,17 @@ Each works on the hosts of --stack or --inventory. What it does lies in a module
 so that those come at once.
 """
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from fabric import main, task
-from invoke.exceptions import Exit, ParseError
 
 from core.console import next_command, say
 from core.errors import UsageError
 from provisioning.adapter_tasks import *  # noqa: F403  # the tasks adapters:…
 from provisioning.existing.tasks import adopt
+from provisioning.fab_program import end_wrong_usage_with_2, leave_at_once
 from provisioning.offline.tasks import bundle
 from provisioning.target import Target
 from provisioning.task_end import end as _end
@@ -254,33 +253,5 @@ def _roles(names: str) -> Sequence[str]:
     return [name for name in known if name in names.split(",")]
 
 
-def _end_wrong_usage_with_2(program: Any) -> None:
-    """Let fab end with 2, not 1, for an option or a task that it does not know: it did not even begin."""
-    parse = program.parse_tasks
-
-    def parse_tasks() -> None:
-        try:
-            parse()
-        except ParseError as error:
-            raise Exit(f"error: {error}", code=UsageError.exit_code) from None
-
-    program.parse_tasks = parse_tasks
-
-
-_end_wrong_usage_with_2(main.program)
-
-
-def _leave_at_once(program: Any) -> None:
-    """Let fab end as soon as its tasks have: Python takes 0.06 s to take apart modules that nobody needs any more."""
-    execute = program.execute
-
-    def execute_and_leave() -> None:
-        execute()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
-
-    program.execute = execute_and_leave
-
-
-_leave_at_once(main.program)
+end_wrong_usage_with_2(main.program)
+leave_at_once(main.program)

@@ -60,6 +60,7 @@ def make_bundle(
     outputs = load(target)
     hosts = choose(outputs, names)
     release = find_release(os_release or _release_of(hosts))
+    release.sources()  # a missing key of the distribution is told before models are fetched
     wishes = wishes_for(outputs, hosts, roles)
     lists = {name: local(without_repository(each)) for name, each in wishes.lists.items()}
     path = Path(out) if out else CHECKOUT / "bundles" / f"{outputs.stack}.tar"

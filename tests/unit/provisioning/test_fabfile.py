@@ -38,9 +38,10 @@ def test_all_tasks_are_listed(arguments: list[str], folder: Path) -> None:
 WRONG_USAGE = {
     "no hosts named": (["plan"], "error: name either a stack or an inventory"),
     "stack and inventory": (["plan", "--stack", "local", "--inventory", "x"], "error: name either a stack or"),
-    "unknown task": (["provison"], "error: No idea what 'provison' is!"),
-    "unknown option": (["plan", "--stak", "local"], "error: No idea what '--stak' is!"),
-    "option without value": (["plan", "--stack"], "error: "),
+    "unknown task": (["provison"], "error: fab: there is no task provison; "),
+    "unknown option": (["plan", "--stak", "local"], "error: fab: there is no option --stak; "),
+    "option without value": (["plan", "--stack"], "error: fab: "),
+    "version not said": (["adapters:promote"], "error: fab adapters:promote: version is missing; "),
     "no number": (["plan", "--stack", "local", "--parallel", "many"], "error: --parallel: 'many' is no number"),
     "number of none": (["plan", "--stack", "local", "--parallel", "0"], "error: --parallel: '0' is no number"),
     "unknown role": (["plan", "--stack", "local", "--roles", "base,gatway"], "error: --roles: there is no role"),

@@ -1,5 +1,6 @@
 """The archive: nobody else reads it while it is written, and the host looks at it before it unpacks it."""
 
+import platform
 import subprocess
 import tarfile
 from collections.abc import Sequence
@@ -8,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from core.errors import UsageError
 from provisioning.converge.resources import File, Resource, Secret
 from provisioning.offline import bundle as module
-from provisioning.offline import debs
+from provisioning.offline import debs, releases
 from provisioning.offline.bundle import make_bundle, write_bundle
 from provisioning.offline.releases import RELEASES
 from provisioning.target import Target
@@ -72,3 +74,24 @@ def test_the_next_command_looks_at_the_archive_before_it_unpacks_it(
     with archive.open("ab") as stream:
         stream.write(b"x")
     assert looked() != 0
+
+
+def test_a_missing_key_of_the_distribution_is_told_before_models_are_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(*_: Any) -> None:
+        pytest.fail("models were fetched")
+
+    monkeypatch.setattr(module, "load", lambda _: stack())
+    monkeypatch.setattr(module, "wishes_for", fetch)
+    monkeypatch.setattr(platform, "freedesktop_os_release", dict)
+    monkeypatch.setattr(releases, "UBUNTU_KEYRING", "/nonexistent.gpg")
+    with pytest.raises(UsageError, match=r"ubuntu-24.04: there is no /nonexistent\.gpg"):
+        make_bundle(
+            Target(stack="test"),
+            names=(),
+            roles=["base"],
+            out=str(tmp_path / "one.tar"),
+            os_release="ubuntu-24.04",
+            with_secrets=False,
+        )

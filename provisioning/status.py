@@ -20,6 +20,7 @@ from provisioning.roles.layout import (
     FIREWALL_UNIT,
     GATEWAY_BACKEND,
     GATEWAY_UNIT,
+    GUARD_UNIT,
     HAPROXY_ADMIN_SOCKET,
     RELEASE_NOTES,
     TUNNEL_UNIT,
@@ -66,7 +67,7 @@ def ask(connection: "fabric.Connection", outputs: StackOutputs, host: HostRecord
     """Return how `host` is, over a connection that is open. Raises HostError when it does not answer."""
     engine_unit = ENGINE_UNIT[outputs.serving.engine]
     question = {
-        "units": [engine_unit, TUNNEL_UNIT, GATEWAY_UNIT, FIREWALL_UNIT],
+        "units": [engine_unit, TUNNEL_UNIT, GUARD_UNIT, GATEWAY_UNIT, FIREWALL_UNIT],
         "engine": outputs.serving.engine,
         "engine_port": outputs.serving.port,
         "engine_env": ENGINE_ENV,

@@ -20,7 +20,7 @@ from provisioning.narration import Narrator, counts, error_line
 from provisioning.provision import ENGINE_UNIT_IDS, why
 from provisioning.reboots import bring
 from provisioning.roles.layout import ENGINE_UNIT
-from provisioning.roles.release import GUARD
+from provisioning.roles.release import VERSION_CHECK
 from provisioning.status import ask
 from provisioning.target import Target
 
@@ -119,7 +119,7 @@ def _reason(result: HostResult) -> str:
     """
     undone = (*result.failed, *result.skipped)
     worst = next((each for each in result.failed if each.id in ENGINE_UNIT_IDS), undone[0])
-    if worst.id == f"command:{GUARD}":
+    if worst.id == f"command:{VERSION_CHECK}":
         return worst.detail.strip()
     return f"{worst.id.partition(':')[2]}: {worst.error}"
 

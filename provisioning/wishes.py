@@ -15,6 +15,7 @@ from provisioning.roles.gateway import gateway
 from provisioning.roles.layout import ENGINE_UNIT
 from provisioning.roles.nvidia import with_driver
 from provisioning.roles.ollama import ollama
+from provisioning.roles.release import asked_first
 from provisioning.roles.tunnel import shared, tunnel
 from provisioning.roles.vllm import vllm
 from provisioning.tunnel_keys import tunnel_keys
@@ -43,7 +44,7 @@ def wishes_for(
 ) -> Wishes:
     """Return what `roles` wish for on `hosts`, in the order of ROLES.
 
-    A host whose engine is newer than this checkout's refuses it, unless `allow_downgrade`.
+    A host whose engine is newer than this checkout's refuses all of it, unless `allow_downgrade`.
 
     Raises ConfigError for files that the config names and that cannot work, before any host is reached.
     """
@@ -73,7 +74,7 @@ def wishes_for(
     }
     if keys is not None:
         roles_of = {name: tuple(shared(role, serving, keys) for role in each) for name, each in roles_of.items()}
-    lists = {name: _joined(*each) for name, each in roles_of.items()}
+    lists = {name: asked_first(_joined(*each)) for name, each in roles_of.items()}
     return Wishes(lists, _endpoint(outputs, list(credentials.values())) if credentials else None)
 
 

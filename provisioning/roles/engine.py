@@ -11,6 +11,7 @@ from infra.outputs import HostRecord
 from provisioning.converge.resources import File, Resource, Unit
 from provisioning.programs import program
 from provisioning.render import render
+from provisioning.roles import guard
 from provisioning.roles.layout import ENGINE_UNIT, GATEWAY_BACKEND, HAPROXY_ADMIN_SOCKET, LIB_DIR, SERVICE_USER
 from provisioning.roles.release import Release
 from provisioning.roles.store import fetch_program
@@ -54,8 +55,6 @@ class Program:
     environment: Mapping[str, str]
     engine_env: str = ""
     """File with the engine's key; none for an engine without one."""
-    before: tuple[str, ...] = ()
-    """Command that must succeed before each start, run as root."""
     logs_on_stdout: bool = True
     """Whether its standard output is worth the journal; Ollama writes each health check there, and errors elsewhere."""
     drains_itself: bool = True
@@ -75,6 +74,7 @@ def unit_text(host: HostRecord, serving: ServingSpec, program: Program) -> str:
         model=serving.model.name,
         port=serving.port,
         user=SERVICE_USER,
+        guard=guard.LOAD,
         cache=CACHE,
         cache_name=CACHE.rpartition("/")[2],
         ready=ready_command(serving, serving.ready_timeout_s),

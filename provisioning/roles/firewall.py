@@ -54,7 +54,16 @@ def resources(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
             check=(CHECK, "{path}", *host.ssh_cidrs),
             after=("packages:base", f"file:{CHECK}"),
         ),
-        File(path=unit_file, content=render("firewall.service.j2", rules=FIREWALL_RULES)),
+        File(
+            path=unit_file,
+            content=render(
+                "nft-table.service.j2",
+                description="Firewall of llm-deploy",
+                role="base",
+                rules=FIREWALL_RULES,
+                table="llm_deploy",
+            ),
+        ),
         Unit(
             name=FIREWALL_UNIT,
             reload_on=(f"file:{FIREWALL_RULES}",),

@@ -33,6 +33,9 @@ TUNNEL_UNIT = "llm-tunnel.service"
 
 FIREWALL_UNIT = "llm-firewall.service"
 
+GUARD_UNIT = "llm-engine-guard.service"
+"""On a host whose gateway has its engine from a tunnel."""
+
 FIREWALL_RULES = "/etc/llm/firewall.nft"
 
 RELEASE_NOTES = "/var/lib/llm-deploy/releases"

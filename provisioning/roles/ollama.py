@@ -19,13 +19,11 @@ from provisioning.converge.resources import (
     Packages,
     Resource,
     Tree,
-    User,
 )
 from provisioning.programs import modules, program
-from provisioning.render import render
-from provisioning.roles import engine
+from provisioning.roles import engine, guard
 from provisioning.roles.adapters import adapter_store
-from provisioning.roles.layout import CONFIG_DIR, ENGINE_UNIT, GATEWAY_USER, LIB_DIR, SERVICE_USER
+from provisioning.roles.layout import CONFIG_DIR, ENGINE_UNIT, LIB_DIR, SERVICE_USER
 from provisioning.roles.release import Release
 from provisioning.roles.store import Stored, model_path, store
 from serving.ollama_launch import ollama_environment, ollama_models
@@ -36,17 +34,13 @@ from serving.spec import ServingSpec
 UNIT = ENGINE_UNIT["ollama"]
 OLLAMA_RELEASE = f"{LIB_DIR}/ollama-release"
 OLLAMA_MODELS = f"{LIB_DIR}/ollama-models"
-GUARD = f"{CONFIG_DIR}/ollama-guard.nft"
 PLAN = f"{CONFIG_DIR}/ollama-models.json"
 
-PACKAGES = ("nftables", "tar", "zstd")
+PACKAGES = (guard.PACKAGE, "tar", "zstd")
 """Releases are packed with zstd."""
 
 UNPACK_TIMEOUT_S = 900
 MAKE_TIMEOUT_S = 2 * 3600
-
-GATEWAY_HOME = "/var/lib/haproxy"
-"""As Debian's package makes its user; it must be known before the package comes, for the guard names it."""
 
 
 def ollama(
@@ -57,19 +51,19 @@ def ollama(
     archive, root = sources.release, f"{host.data_dir}/ollama"
     release = Release(unit=UNIT, link=f"{root}/current", version=archive.version, allow_downgrade=allow_downgrade)
     helpers = [release.helper, *engine.helpers(), *_helpers()]
-    installed = _installed(archive, root, release)
+    installed = _installed(archive, root, release.link)
     made = _made(host, serving, sources, root)
-    closed = guard(serving)
+    closed = guard.engine_guard(serving)
     unit_file = File(
         path=engine.unit_path("ollama"), content=_unit_text(host, serving, root), after=(f"link:{root}/current",)
     )
     needed = (f"link:{root}/current", made[-1].id, closed.id, unit_file.id)
     return [
+        *release.version_check,
         Packages(name="ollama", present=PACKAGES),
-        User(name=GATEWAY_USER, home=GATEWAY_HOME),
+        guard.GATEWAY,
         *_folders(host.data_dir, root),
         *helpers,
-        *release.guard,
         *installed,
         *made,
         closed,
@@ -77,17 +71,6 @@ def ollama(
         engine.service(UNIT, serving, release, needed, (helper.id for helper in helpers)),
         release.keep,
     ]
-
-
-def guard(serving: ServingSpec, *neighbours: str) -> File:
-    """Return the rules that keep other users of the host away; `neighbours` may come in beside the gateway's user."""
-    users = (GATEWAY_USER, *neighbours)
-    return File(
-        path=GUARD,
-        content=render("ollama-guard.nft.j2", port=serving.port, users=("root", SERVICE_USER, *users)),
-        check=("nft", "--check", "--file", "{path}"),
-        after=("packages:ollama", *(f"user:{user}" for user in users)),
-    )
 
 
 def _helpers() -> list[Resource]:
@@ -109,11 +92,10 @@ def _folders(data: str, root: str) -> list[Resource]:
     ]
 
 
-def _installed(archive: Archive, root: str, release: Release) -> list[Resource]:
+def _installed(archive: Archive, root: str, link: str) -> list[Resource]:
     """Return what brings the archive, unpacks it beside what runs, and moves the link to it in one step."""
     name = f"{archive.version}-{archive.sha256[:12]}"
-    allowed = tuple(guard.id for guard in release.guard)
-    brought, packed = _brought(archive, f"{root}/archives", allowed)
+    brought, packed = _brought(archive, f"{root}/archives")
     unpack = ("python3", OLLAMA_RELEASE, packed, f"{root}/releases/{name}", archive.version)
     unpacked = Command(
         name="ollama-release",
@@ -122,12 +104,12 @@ def _installed(archive: Archive, root: str, release: Release) -> list[Resource]:
         timeout_s=UNPACK_TIMEOUT_S,
         after=(brought.id, "packages:ollama", f"file:{OLLAMA_RELEASE}", f"directory:{root}/releases"),
     )
-    return [brought, unpacked, Link(path=release.link, target=f"releases/{name}", after=(unpacked.id,))]
+    return [brought, unpacked, Link(path=link, target=f"releases/{name}", after=(unpacked.id,))]
 
 
-def _brought(archive: Archive, folder: str, after: tuple[str, ...]) -> tuple[Resource, str]:
+def _brought(archive: Archive, folder: str) -> tuple[Resource, str]:
     """Return what brings the archive to the host, its checksum looked at, and where it lies then."""
-    after = (*after, f"directory:{folder}")
+    after = (f"directory:{folder}",)
     if archive.folder is not None:
         path = f"{folder}/{archive.version}-{archive.sha256[:12]}"
         return Tree(path=path, source=archive.folder, after=after), f"{path}/{archive.name}"
@@ -203,7 +185,6 @@ def _unit_text(host: HostRecord, serving: ServingSpec, root: str) -> str:
         engine="ollama",
         command=(f"{root}/current/bin/ollama", "serve"),
         environment=ollama_environment(serving, store=f"{root}/models", home=engine.CACHE),
-        before=("/usr/sbin/nft", "--file", GUARD),
         logs_on_stdout=False,
         drains_itself=False,
     )

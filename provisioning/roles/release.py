@@ -4,16 +4,20 @@ Does not install a release: an engine's role does, into a folder of its own besi
 decides on the host is provisioning/programs/engine_release.py.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from provisioning.converge.resources import Command, File
+from provisioning.converge.resources import Command, File, Resource
 from provisioning.programs import program
 from provisioning.roles.layout import LIB_DIR
 
 ENGINE_RELEASE = f"{LIB_DIR}/engine-release"
 
-GUARD = "engine-version"
+VERSION_CHECK = "engine-version"
 """Name of the command that refuses a downgrade."""
+
+ASK = '[ ! -e "$0" ] || exec python3 "$0" may "$@"'
+"""Asks the program that came with the release that answered: this checkout's may not come before it is allowed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +36,12 @@ class Release:
         return File(path=ENGINE_RELEASE, content=program("engine_release"), mode=0o755)
 
     @property
-    def guard(self) -> tuple[Command, ...]:
-        """What refuses a release older than the one that answered; nothing else may change before it agreed."""
+    def version_check(self) -> tuple[Command, ...]:
+        """What refuses a release older than the one that answered; see `asked_first`."""
         if self.allow_downgrade:
             return ()
-        ask = ("python3", ENGINE_RELEASE, "may", self.unit, self.version)
-        return (Command(name=GUARD, argv=ask, check=ask, after=(self.helper.id,)),)
+        ask = ("sh", "-c", ASK, ENGINE_RELEASE, self.unit, self.version)
+        return (Command(name=VERSION_CHECK, argv=ask, check=ask),)
 
     @property
     def undo(self) -> tuple[str, ...]:
@@ -54,3 +58,14 @@ class Release:
             check=("python3", ENGINE_RELEASE, "kept", *words),
             after=(f"unit:{self.unit}",),
         )
+
+
+def asked_first(resources: Sequence[Resource]) -> list[Resource]:
+    """Return a host's whole list with what refuses a downgrade at its start, and all else waiting for its consent.
+
+    So a refused downgrade changes nothing, neither at the engine nor beside it. A list without is returned as it is.
+    """
+    checks = [each for each in resources if isinstance(each, Command) and each.name == VERSION_CHECK]
+    allowed = tuple(each.id for each in checks)
+    waiting = (replace(each, after=(*allowed, *each.after)) for each in resources if each not in checks)
+    return [*checks, *waiting]

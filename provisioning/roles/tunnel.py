@@ -19,8 +19,8 @@ from provisioning.converge.resources import (
 )
 from provisioning.converge.swap_in import swap_in
 from provisioning.render import render
+from provisioning.roles.guard import engine_guard, forwarded_guard
 from provisioning.roles.layout import CONFIG_DIR, ENGINE_ENV, ENGINE_ENV_TEMPLATE, TUNNEL_UNIT
-from provisioning.roles.ollama import guard
 from provisioning.shell import known_hosts_text
 from provisioning.tunnel_keys import TunnelKeys
 from serving.spec import ServingSpec
@@ -57,14 +57,14 @@ def tunnel(outputs: StackOutputs, host: HostRecord, keys: TunnelKeys) -> list[Re
 def shared(resources: Sequence[Resource], serving: ServingSpec, keys: TunnelKeys) -> list[Resource]:
     """Return a role's list as the hosts of a tunnel need it.
 
-    vLLM's key is handed to both; Ollama, which has none, lets the tunnel's user in beside the gateway's.
+    vLLM's key is handed to both; the engine's guard lets the tunnel's user in beside the gateway's.
     """
     if serving.engine == "vllm":
-        return with_engine_key(resources, keys.engine)
-    closed = guard(serving)
+        resources = with_engine_key(resources, keys.engine)
+    closed = engine_guard(serving)
     if closed not in resources:
         return list(resources)
-    return [User(name=USER), *swap_in(resources, closed.id, guard(serving, USER))]
+    return [User(name=USER), *swap_in(resources, closed.id, engine_guard(serving, USER))]
 
 
 def with_engine_key(resources: Sequence[Resource], key: Secret) -> list[Resource]:
@@ -109,9 +109,14 @@ def _dialling(far_end: HostRecord, port: int, keys: TunnelKeys) -> Iterator[Reso
 
 
 def _answering(port: int, keys: TunnelKeys) -> Iterator[Resource]:
-    """Yield what the gateway's host needs: a user that may listen on one port of loopback, and has no shell."""
+    """Yield what the gateway's host needs: a user that may listen on one port of loopback, and has no shell.
+
+    Nobody is let in before that port is guarded.
+    """
+    guard = forwarded_guard(port)
+    yield from guard
     allowed = f'restrict,port-forwarding,permitlisten="127.0.0.1:{port}",command="/bin/false"'
-    yield File(path=AUTHORIZED_KEYS, content=f"{allowed} {keys.public}\n", after=(f"user:{USER}",))
+    yield File(path=AUTHORIZED_KEYS, content=f"{allowed} {keys.public}\n", after=(f"user:{USER}", guard[-1].id))
     content = render(
         "sshd-tunnel.conf.j2",
         user=USER,

@@ -16,7 +16,7 @@ from provisioning.converge.resources import (
     Resource,
     Venv,
 )
-from provisioning.roles import engine
+from provisioning.roles import engine, guard
 from provisioning.roles.adapters import adapters, environment
 from provisioning.roles.layout import (
     ENGINE_ENV,
@@ -34,7 +34,7 @@ LOCKS_DIR = Path(__file__).resolve().parents[1] / "locks"
 UNIT = ENGINE_UNIT["vllm"]
 UNIT_FILE = engine.unit_path("vllm")
 
-PACKAGES = ("libnuma1", "python3-pip-whl")
+PACKAGES = ("libnuma1", guard.PACKAGE, "python3-pip-whl")
 """libnuma1 is loaded by vLLM's CPU kernels; python3-pip-whl is pip as one file, which fetches uv."""
 
 GPU_PACKAGES = ("g++", "gcc", "python3-dev")
@@ -55,25 +55,28 @@ def vllm(
         uv=f"{data}/venvs/uv/bin/uv",
         version=version,
         keep_former=True,
-        after=("packages:vllm", "command:uv", *(guard.id for guard in release.guard)),
+        after=("packages:vllm", "command:uv"),
     )
     model = store(sources.model, model_path(host, serving, sources.model))
     brought = adapters(host, serving, sources)
     paths = EnginePaths(python=f"{venv.path}/bin/python", model=model.path, cache=engine.CACHE)
+    closed = guard.engine_guard(serving)
     key = GeneratedSecret(path=ENGINE_ENV, template=ENGINE_ENV_TEMPLATE)
     unit_file = File(path=UNIT_FILE, content=_unit_text(host, serving, sources, paths), after=(venv.id,))
-    needed = (venv.id, model.resource.id, *(file.id for file in brought.plugin), key.id, unit_file.id)
+    needed = (venv.id, model.resource.id, *(file.id for file in brought.plugin), key.id, closed.id, unit_file.id)
     helpers = [release.helper, *engine.helpers()]
     return [
+        *release.version_check,
         Packages(name="vllm", present=(*PACKAGES, *(GPU_PACKAGES if host.gpu else ()))),
         *(Directory(path=path) for path in (data, f"{data}/venvs", f"{data}/models", f"{data}/adapters")),
+        guard.GATEWAY,
         *helpers,
-        *release.guard,
         *_uv(data),
         venv,
         model.resource,
         key,
         *brought.resources,
+        closed,
         unit_file,
         engine.service(UNIT, serving, release, needed, (*brought.ids, *(helper.id for helper in helpers))),
         release.keep,

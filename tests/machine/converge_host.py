@@ -20,6 +20,12 @@ def remote(host: HostRecord, command: str) -> str:
         return "".join(stream(connection, host, ("sh", "-s"), stdin=command))
 
 
+def reached(host: HostRecord, port: int, path: str, user: str) -> str:
+    """Return the status that a port of the host's loopback answers to `user`; 000 when the connection is refused."""
+    ask = f"curl -s -m 60 -o /dev/null -w '%{{http_code}}' http://127.0.0.1:{port}{path}"
+    return remote(host, f"setpriv --reuid={user} --clear-groups {ask} || true").strip()
+
+
 @dataclass
 class Seen:
     """The end of a run and all that was said on the way."""

@@ -23,7 +23,14 @@ from tests.unit.provisioning.records import stack
 LOCK = "packaging==26.3 --hash=sha256:d7193f7c8e4e93f444fde0262bf90af30e16fa0ad0ad44cb553c87339b23cd1c\n"
 VENV = Venv(path="/var/lib/llm/venvs/small", lock=LOCK, uv="/var/lib/llm/venvs/uv/bin/uv", after=("command:uv",))
 
-OF_THE_ENGINE = ("packages:vllm", "directory:", "file:/var/lib/llm/venvs/uv.lock", "command:uv", "tree:")
+OF_THE_ENGINE = (
+    "command:engine-version",
+    "packages:vllm",
+    "directory:",
+    "file:/var/lib/llm/venvs/uv.lock",
+    "command:uv",
+    "tree:",
+)
 """What vLLM's role wishes for before vLLM itself, which takes minutes: an engine double stands in for it."""
 
 

@@ -17,7 +17,7 @@ from provisioning.converge.resources import File, Link, Packages, Resource, Unit
 from provisioning.programs import program
 from provisioning.roles.base import base
 from provisioning.roles.layout import LIB_DIR
-from provisioning.roles.release import Release
+from provisioning.roles.release import Release, asked_first
 from provisioning.target import Target
 from provisioning.upgrade import upgrade_engine
 from provisioning.wishes import Wishes
@@ -76,22 +76,22 @@ def release_of(version: str, *, allow_downgrade: bool = False) -> list[Resource]
     release = Release(
         unit=UNIT, link=f"{RELEASES}/current", version=version.partition(" ")[0], allow_downgrade=allow_downgrade
     )
-    guards = tuple(guard.id for guard in release.guard)
-    engine = File(path=f"{RELEASES}/{version}/engine.py", content=ENGINE.format(version=version), after=guards)
+    engine = File(path=f"{RELEASES}/{version}/engine.py", content=ENGINE.format(version=version))
     link = Link(path=release.link, target=version, after=(engine.id,))
     text = UNIT_TEXT.format(version=version, releases=RELEASES, lib=LIB_DIR)
     unit_file = File(path=f"/etc/systemd/system/{UNIT}", content=text, after=(link.id,))
     changes = (engine.id, link.id, unit_file.id)
-    return [
+    listed = [
+        *release.version_check,
         File(path=f"{LIB_DIR}/engine-ready", content=program("engine_ready"), mode=0o755),
         release.helper,
-        *release.guard,
         engine,
         link,
         unit_file,
         Unit(name=UNIT, enabled=False, restart_on=changes, ready_timeout_s=15, undo=release.undo, after=changes),
         release.keep,
     ]
+    return asked_first(listed)
 
 
 @dataclass
@@ -159,7 +159,8 @@ def test_an_engine_is_upgraded_and_goes_back_only_by_wish(care: Care, capsys: py
         care.upgrade("1.0")
     assert caught.value.exit_code == 1
     assert (care.version(), care.unit("InvocationID")) == ("2.0", began)
-    assert not bring(care.host, release_of("1.0")).result.ok  # nor does a provision
+    refused = bring(care.host, release_of("1.0")).result  # nor does a provision
+    assert ([each.id for each in refused.failed], refused.changed) == (["command:engine-version"], ())
     assert care.unit("InvocationID") == began
     assert care.upgrade("1.0", allow_downgrade=True) == 0
     assert care.version() == "1.0"

@@ -17,7 +17,7 @@ from provisioning.tunnel_keys import tunnel_keys
 from provisioning.wishes import wishes_for
 from serving.client import Client
 from serving.endpoint import Endpoint
-from tests.machine.converge_host import Background, poll, remote
+from tests.machine.converge_host import Background, poll, reached, remote
 from tests.machine.engine_double import engine_double
 from tests.machine.fab import forwarding
 from tests.machine.machines import making_machines
@@ -65,11 +65,21 @@ def published(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         yield Published(outputs, laptop, front, wishes.endpoint)
 
 
+GUARDED = {"root": "200", "haproxy": "200", "nobody": "000", "admin": "000", USER: "000"}
+"""What the engine's port on the gateway's host answers to whom."""
+
+
+def reached_by(published: Published) -> dict[str, str]:
+    """Return the same as it is."""
+    return {user: reached(published.front, 8000, "/health", user) for user in GUARDED}
+
+
 def test_a_client_of_the_gateway_host_reaches_the_engine_behind(published: Published) -> None:
     poll(published.answers)
     assert published.front.address in published.endpoint.url
     assert remote(published.laptop, "ss -Hltn sport = :443") == ""
     assert remote(published.front, "ss -Hltn sport = :8000").split()[3] == "127.0.0.1:8000"
+    assert reached_by(published) == GUARDED
 
 
 ATTEMPTS = {
@@ -107,6 +117,7 @@ def test_the_tunnel_comes_back_after_a_cut_and_after_a_reboot_of_the_gateway_hos
     poll(published.answers, deadline_s=60)
     reboot_host(published.outputs, published.front, lambda _: None)
     poll(published.answers, deadline_s=60)
+    assert reached_by(published) == GUARDED
 
 
 def test_the_dialling_end_trusts_the_known_key_only(published: Published) -> None:

@@ -9,7 +9,7 @@ from provisioning.converge.resources import File, Unit
 from provisioning.diagnosis import diagnose
 from provisioning.roles.layout import ENGINE_ENV
 from provisioning.roles.vllm import UNIT, UNIT_FILE
-from tests.machine.converge_host import bring, remote
+from tests.machine.converge_host import bring, reached, remote
 from tests.machine.served import Served
 
 
@@ -52,7 +52,11 @@ def test_the_key_is_roots_alone_and_in_no_argument_list(served_machine: Served) 
     assert key not in lines
 
 
-def test_the_engine_listens_on_loopback_only(served_machine: Served) -> None:
+def test_only_root_the_engine_and_the_gateway_may_speak_to_it(served_machine: Served) -> None:
+    """Not even where it asks for no key, as on /health and /metrics."""
+    users = ("root", "llm", "haproxy", "nobody", "admin")
+    seen = {user: reached(served_machine.host, 8000, "/metrics", user) for user in users}
+    assert seen == {"root": "200", "llm": "200", "haproxy": "200", "nobody": "000", "admin": "000"}
     sockets = remote(served_machine.host, "ss -ltnH '( sport = 8000 )'").split()
     assert sockets[3] == "127.0.0.1:8000"
 

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from provisioning.converge.resources import Command, Download, File, Link, Resource, Tree, Unit
+from provisioning.roles import guard
 from provisioning.roles.base import base
 from provisioning.roles.layout import SERVICE_USER
-from provisioning.roles.ollama import GUARD, PLAN, ollama
+from provisioning.roles.ollama import PLAN, ollama
 from serving.ollama_sources import Archive, RegistryFetch
 from serving.sources import LocalFolder, ResolvedSources
 from serving.spec import GatewaySpec, ServingSpec
@@ -80,11 +81,6 @@ def test_a_built_archive_travels_from_here() -> None:
     assert unpack.argv[2] == f"{archive.path}/ollama.tar.zst"
 
 
-def test_a_downgrade_is_refused_before_anything_of_the_release_is_brought() -> None:
-    download = next(each for each in wishes() if isinstance(each, Download))
-    assert "command:engine-version" in download.after
-
-
 def test_every_setting_is_stated() -> None:
     ollama_section = {"port": 11500, "num_parallel": 3, "max_queue": 9, "keep_alive": "30m"}
     seen = settings(wishes(serving(ollama=ollama_section, ready_timeout_s=300)))
@@ -102,19 +98,13 @@ def test_every_setting_is_stated() -> None:
     }
 
 
-def test_the_unit_is_hardened_guarded_and_may_not_write_models() -> None:
+def test_the_unit_is_hardened_and_may_not_write_models() -> None:
     resources = wishes()
     assert service(resources, "User") == [SERVICE_USER]
     assert service(resources, "ProtectSystem") == ["strict"]
     assert service(resources, "ReadWritePaths") == []
     assert service(resources, "IPAddressDeny") == ["any"]
-    assert service(resources, "ExecStartPre") == [f"+/usr/sbin/nft --file {GUARD}"]
     assert service(resources, "EnvironmentFile") == []
-
-
-def test_only_root_the_engine_and_the_gateway_may_speak_to_it() -> None:
-    guard = text(wishes(serving(ollama={"port": 11500})), GUARD)
-    assert 'oifname "lo" tcp dport 11500 meta skuid != { root, llm, haproxy } counter reject' in guard
 
 
 def test_a_stop_waits_for_running_answers_as_long_as_the_spec_says() -> None:
@@ -185,7 +175,7 @@ def test_the_unit_restarts_for_a_release_models_or_settings() -> None:
     assert set(unit.restart_on) == {
         "link:/var/lib/llm/ollama/current",
         "command:ollama-models",
-        f"file:{GUARD}",
+        f"file:{guard.RULES}",
         "file:/etc/systemd/system/ollama.service",
     }
     assert unit.undo[2:] == ("return", "ollama.service", "/var/lib/llm/ollama/current")

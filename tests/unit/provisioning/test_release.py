@@ -1,16 +1,20 @@
 """What both engines' roles wish for around a release: asked before, kept after a completion, taken back in between."""
 
 import re
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from provisioning.converge.bundle import bundle
 from provisioning.converge.resources import Command, Resource, Unit
 from provisioning.programs import engine_release
 from provisioning.roles.layout import ENGINE_UNIT, RELEASE_NOTES
-from provisioning.wishes import wishes_for
-from tests.unit.provisioning.records import SERVING, stack
+from provisioning.roles.release import ENGINE_RELEASE, Release
+from provisioning.wishes import ROLES, wishes_for
+from tests.unit.provisioning.records import SERVING, host_values, stack
 
 ENGINES = ("vllm", "ollama")
 
@@ -34,12 +38,37 @@ def reached(from_id: str, wanted: Sequence[Resource]) -> set[str]:
     return stopped
 
 
+@pytest.mark.parametrize("gpu", [None, {"model": "L4", "count": 1, "vram_gib": 22.0}], ids=["cpu", "gpu"])
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_refused_downgrade_leaves_release_and_unit_alone(engine: str) -> None:
-    unit = ENGINE_UNIT[engine]
-    stopped = reached("command:engine-version", wishes(engine))
-    assert {f"unit:{unit}", f"file:/etc/systemd/system/{unit}", "command:engine-release"} <= stopped
-    assert stopped & {"venv:/var/lib/llm/venvs/vllm", "link:/var/lib/llm/ollama/current"}
+def test_a_refused_downgrade_changes_nothing_on_the_host(engine: str, gpu: Any) -> None:
+    """Models, helpers and the plugin of the older checkout once came before the refusal."""
+    outputs = stack(host_values(gpu=gpu), serving={**SERVING, "engine": engine})
+    wanted = wishes_for(outputs, outputs.hosts, ROLES).lists["one"]
+    assert reached("command:engine-version", wanted) == {each.id for each in wanted}
+    assert wanted[0].id == "command:engine-version"
+    bundle(wanted, dry_run=False)  # nothing stands before what it waits for
+
+
+@pytest.mark.parametrize(
+    ("present", "status"),
+    [
+        (None, 0),
+        ("exit(0)", 0),
+        ("print('older than 2.0'); exit(1)", 1),
+        ("exit(sys.argv[1:] != ['may', 'U', '1'])", 0),
+    ],
+    ids=["a host without an engine", "allowed", "refused", "asked in its words"],
+)
+def test_the_program_that_is_on_the_host_is_asked(present: str | None, status: int, tmp_path: Path) -> None:
+    """Not this checkout's, which may not come before it is allowed."""
+    program = tmp_path / "engine-release"
+    if present is not None:
+        program.write_text(f"import sys\n{present}\n")
+    (check,) = Release(unit="U", link="", version="1").version_check
+    argv = [str(program) if word == ENGINE_RELEASE else word for word in check.argv]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (status, "")
+    assert done.stdout == ("older than 2.0\n" if status else "")
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -53,7 +82,7 @@ def test_a_wished_downgrade_asks_nobody(engine: str) -> None:
 def test_a_release_is_kept_only_when_its_unit_came_up(engine: str) -> None:
     wanted = wishes(engine)
     keep = next(each for each in wanted if isinstance(each, Command) and each.name == "engine-release")
-    assert keep.after == (f"unit:{ENGINE_UNIT[engine]}",)
+    assert keep.after == ("command:engine-version", f"unit:{ENGINE_UNIT[engine]}")
     assert re.fullmatch(r"\d+\.\d+\.\d+", keep.argv[-1])
     unit = next(each for each in wanted if isinstance(each, Unit) and each.name == ENGINE_UNIT[engine])
     assert unit.undo[2:] == ("return", unit.name, keep.argv[-2])

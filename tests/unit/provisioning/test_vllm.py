@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from provisioning.converge.resources import Command, GeneratedSecret, Packages, Resource, Secret, Tree, Unit, Venv
+from provisioning.roles import guard
 from provisioning.roles.adapters import adapters
 from provisioning.roles.base import base
 from provisioning.roles.engine import memory_max_mib
@@ -72,6 +73,7 @@ def test_the_unit_restarts_for_what_it_runs_and_waits_for_all() -> None:
         "tree:/var/lib/llm/models/base",
         *(f"file:{file.path}" for file in adapters(host(), serving(), FOLDERS).plugin),
         f"generated_secret:{ENGINE_ENV}",
+        f"file:{guard.RULES}",
         f"file:{UNIT_FILE}",
     }
     assert set(unit.restart_on) < set(unit.after)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 ANSWER_S = 10
 PROGRAM_S = 60
-SMI_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/bin", "/usr/lib/wsl/lib"))
+WSL = "/usr/lib/wsl/lib"
+"""Where WSL 2 has nvidia-smi; no PATH of root's names it."""
 WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
 """In the order in which vLLM looks for them: the first kind that is there is what it loads."""
 
@@ -42,7 +43,7 @@ def output(*argv: str) -> str:
 
 def smi(query: str) -> list[list[str]]:
     """Return the rows that nvidia-smi answers with."""
-    program = shutil.which("nvidia-smi", path=SMI_PATH)
+    program = shutil.which("nvidia-smi", path=os.pathsep.join((os.environ.get("PATH", os.defpath), WSL)))
     text = output(program, query, "--format=csv,noheader,nounits") if program else ""
     return [[cell.strip() for cell in row] for row in csv.reader(text.splitlines()) if row]
 

@@ -40,6 +40,8 @@ LONGEST_LINE = 200
 ERROR_MARKS = ("ERROR", "CRITICAL", "Error:", "[ALERT]", "Failed with result", "error:", "repeated too quickly")
 VERSION_PATH = {"vllm": "/version", "ollama": "/api/version"}
 GPU_FIELDS = ("name", "driver_version", "memory.used", "memory.total", "utilization.gpu", "temperature.gpu")
+WSL = "/usr/lib/wsl/lib"
+"""Where WSL 2 has nvidia-smi; no PATH of root's names it."""
 CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -210,7 +212,10 @@ def disk(path: str) -> dict[str, Any]:
 
 def gpus() -> list[dict[str, str]] | None:
     """Return what nvidia-smi says of each GPU; none when it is not installed or fails."""
-    said = output("nvidia-smi", "--query-gpu=" + ",".join(GPU_FIELDS), "--format=csv,noheader,nounits")
+    program = shutil.which("nvidia-smi", path=os.pathsep.join((os.environ.get("PATH", os.defpath), WSL)))
+    if program is None:
+        return None
+    said = output(program, "--query-gpu=" + ",".join(GPU_FIELDS), "--format=csv,noheader,nounits")
     rows = csv.DictReader(said.splitlines(), fieldnames=GPU_FIELDS, skipinitialspace=True)
     return [row for row in rows if None not in row.values()] or None
 

@@ -82,6 +82,20 @@ def test_gpus_are_those_of_nvidia_smi(
     assert (seen if seen is None else [gpu["name"] for gpu in seen]) == names
 
 
+@pytest.mark.parametrize("installed", [True, False], ids=["WSL 2", "no nvidia-smi at all"])
+def test_nvidia_smi_is_found_where_wsl_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, installed: bool
+) -> None:
+    """On no PATH of root's: a GPU of WSL 2 would else be missing from the status of a host that computes on it."""
+    if installed:
+        folder = files(tmp_path, {"nvidia-smi": "#!/bin/sh\necho NVIDIA RTX, 580.95.05, 1, 2, 3, 4\n"})
+        (folder / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(report, "WSL", str(tmp_path))
+    seen = report.gpus()
+    assert (seen and [gpu["name"] for gpu in seen]) == (["NVIDIA RTX"] if installed else None)
+
+
 def question(folder: Path, gateway: RunningGateway | None = None, *, port: int = 1) -> str:
     """Return what the program is asked about a host whose files lie in `folder`."""
     asked = {

@@ -18,6 +18,7 @@ from serving.ollama_spec import GgufSource, OllamaSource
 from serving.remote_sources import BucketSource, HttpsSource, cloud_keys
 from serving.spec import FolderSource, HubSource, ModelSource, ServingSpec, Source, TinySource
 from serving.spec_files import full_path
+from tools.tiny_model import make_tiny_model
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,6 @@ def resolve(source: Source, *, key: str) -> ResolvedSource:
     """Return where the files of one source are; `key` names it in messages."""
     match source:
         case TinySource():
-            from tools.tiny_model import make_tiny_model  # only where such a model is asked for
-
             tiny = make_tiny_model(source.name)
             return LocalFolder(tiny.base if source.adapter is None else tiny.adapter(source.adapter))
         case FolderSource():

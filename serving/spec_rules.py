@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from core.rules import Problem
 from serving.licences import licence_accepted
 from serving.ollama_rules import OLLAMA_RULES
+from tools.tiny_model import CONTEXT_TOKENS as TINY_CONTEXT_TOKENS
+from tools.tiny_model import LORA_RANK as TINY_RANK
 
 if TYPE_CHECKING:
     from serving.spec import AdapterSpec, GatewaySpec, ServingSpec
@@ -17,12 +19,6 @@ SSH_PORT = 22
 
 METRICS_PORT = 8405
 """The gateway's metrics, on its host's loopback."""
-
-TINY_CONTEXT_TOKENS = 4096
-"""Positions that tools/tiny_model gives its models; not imported from there, as serving stands on no tool."""
-
-TINY_RANK = 8
-"""Rank of its adapters."""
 
 
 def names_differ(spec: "ServingSpec") -> Iterator[Problem]:

@@ -8,9 +8,9 @@ from typing import Any
 from infra.aws.api import call, pages
 from infra.aws.tags import ID
 from infra.config import DeploymentConfig
+from infra.finding import Finding
 from infra.lease import Lease
 from infra.machines import find_machine
-from infra.preflight import Finding
 
 GPU_G, GPU_P, GPU_P5, STANDARD = "G and VT", "P", "P5", "standard"
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from infra.config import DeploymentConfig
+from infra.finding import Finding
 from infra.gcp.api import ask, everywhere
 from infra.gcp.labels import ID
 from infra.gcp.shapes import WITH_ACCELERATOR, disk_type, family
 from infra.lease import Lease
 from infra.machines import Machine, find_machine
-from infra.preflight import Finding
 from infra.sizes import data_gib
 
 GPU_METRICS = {

@@ -4,31 +4,14 @@ Changes nothing. Each cloud has a module here with `findings(config, stack, leas
 """
 
 import importlib
-from dataclasses import dataclass
-from typing import Literal
 
 from core.errors import DeployError
 from infra.config import DeploymentConfig
+from infra.finding import Finding
 from infra.lease import Lease
 
 CLOUDS = {"aws": "infra.preflight.aws", "gcp": "infra.preflight.gcp"}
 """The module of each rented cloud."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    level: Literal["ok", "warning", "error"]
-    about: str
-    """What it is about, e.g. `quota L-DB2E81BA`."""
-
-    what: str
-    hint: str = ""
-
-    def __str__(self) -> str:
-        line = f"{self.about}: {self.what}"
-        return f"{line}; {self.hint}" if self.hint else line
 
 
 def findings(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[Finding]:

@@ -8,9 +8,9 @@ from infra.aws.images import image_exists, image_name, resolve_image
 from infra.aws.quotas import quota_findings
 from infra.aws.stock import offered, spot_prices, zones_of
 from infra.config import DeploymentConfig
+from infra.finding import Finding
 from infra.lease import Lease
 from infra.machines import find_machine
-from infra.preflight import Finding
 from infra.preflight.common import (
     Checks,
     bucket_is_there,

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from core.errors import ConfigError, DeployError, UsageError
 from infra.config import DeploymentConfig
+from infra.finding import Finding
 from infra.login import login_key
-from infra.preflight import Finding
 from infra.prices import HOURS_PER_MONTH, stack_price
 
 DOCUMENTATION = ("192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:")

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 
 from core.errors import ConfigError, DeployError, UsageError
 from infra.config import DeploymentConfig
+from infra.finding import Finding
 from infra.gcp.api import MissingError, ask, credentials, policy_of, principal, rest
 from infra.gcp.images import image_exists, image_name, resolve_image
 from infra.gcp.quotas import quota_findings
 from infra.gcp.settle import existing_subnet
 from infra.gcp.stock import offered, zones_of
 from infra.lease import Lease
-from infra.preflight import Finding
 from infra.preflight.common import (
     Checks,
     bucket_is_there,

@@ -5,8 +5,6 @@ from typing import Any
 import pytest
 
 from serving.spec import GatewaySpec, ServingSpec
-from serving.spec_rules import TINY_CONTEXT_TOKENS, TINY_RANK
-from tools import tiny_model
 
 TINY = {"kind": "tiny", "name": "llama"}
 BY_ENGINE: dict[str, dict[str, Any]] = {
@@ -38,9 +36,3 @@ def test_names_and_port_follow_from_the_spec() -> None:
     assert spec.served_names == ("base", "contract", "contract@3")
     assert spec.port == 8000
     assert ServingSpec.model_validate(BY_ENGINE["ollama"]).port == 12000
-
-
-def test_the_rules_about_tiny_models_agree_with_how_they_are_made() -> None:
-    """serving imports no tool, so the two figures stand twice."""
-    assert tiny_model.CONTEXT_TOKENS == TINY_CONTEXT_TOKENS
-    assert tiny_model.LORA_RANK == TINY_RANK

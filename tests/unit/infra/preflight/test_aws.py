@@ -10,8 +10,9 @@ from botocore.exceptions import NoCredentialsError
 from core.errors import DeployError, UsageError
 from infra.aws import api
 from infra.config import DeploymentConfig, parse_deployment
+from infra.finding import Finding
 from infra.lease import Lease
-from infra.preflight import Finding, findings, refuse
+from infra.preflight import findings, refuse
 from tests.engine.aws_stacks import stack_value
 from tests.unit.infra.preflight.canned_aws import (
     GOOD,

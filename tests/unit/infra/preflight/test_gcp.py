@@ -7,11 +7,12 @@ import pytest
 
 from core.errors import UsageError
 from infra.config import DeploymentConfig, parse_deployment
+from infra.finding import Finding
 from infra.gcp import api
 from infra.gcp.quotas import wanted
 from infra.lease import Lease
 from infra.machines import find_machine
-from infra.preflight import Finding, findings
+from infra.preflight import findings
 from tests.doubles.gcp import seed
 from tests.doubles.gcp.client import Gcp
 from tests.doubles.gcp.seed import AGENT, PROJECT

@@ -6,6 +6,7 @@ Ends within DOWN_S: an engine that takes too long is stopped, and what it left i
 """
 
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from core.console import say, step
 from core.deadline import Deadline
 from core.errors import ConfigError, DeployError, UsageError
 from core.paths import stack_state_dir, state_dir
+from core.patience import answer_within
 from core.runs import write_result
 from core.strict_yaml import read_yaml
 from infra import leftovers
@@ -31,7 +33,7 @@ CLOUD_S = 90.0
 """Of that, what is kept for removing without the engine what it left."""
 
 LAST_LOOK_S = 15.0
-"""Of that, what is kept for asking once more what is left."""
+"""Of that, what is kept for asking once more what is left, and how long that may take."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,13 @@ def tear_down(stack: str) -> Teardown:
             report, gave_up = _destroy(held, stack, keep, end)
             destroyed = report.done.get("delete", []) if report else []
             left = _left(cloud, stack, end)
+            kept = _asked(leftovers.kept, cloud, stack, end)
         except DeployError as error:
-            found = _found(cloud, stack)
+            found = _found(cloud, stack, end)
             _write(stack, Teardown(ok=False, destroyed=destroyed, left=found))
             error.detail = "\n".join(filter(None, (error.detail, *(f"  still there: {line}" for line in found))))
             raise
-        kept, hosts_stay = leftovers.kept(cloud, stack), leftovers.hosts_stay(cloud)
+        hosts_stay = leftovers.hosts_stay(cloud)
         asked = renting(cloud) is None or lease is not None
         result = _write(stack, Teardown(not left, destroyed, left, kept, asked, hosts_stay))
         if left:
@@ -141,22 +144,28 @@ def _last_deployment(stack: str) -> dict[str, Any]:
 
 
 def _left(cloud: str, stack: str, end: Deadline) -> list[str]:
-    """Return what is left; what the state did not know of is removed first."""
+    """Return what is left; what the state does not know of is removed first."""
     with step("ask what is left"):
-        left = leftovers.find(cloud, stack)
+        left = _asked(leftovers.find, cloud, stack, end)
     if left:
         with step(f"remove {len(left)} thing(s) that the state did not know of"):
             leftovers.remove(cloud, stack, end.left_s(reserve_s=LAST_LOOK_S))
-            left = leftovers.find(cloud, stack)
+            left = _asked(leftovers.find, cloud, stack, end)
     return left
 
 
-def _found(cloud: str, stack: str) -> list[str]:
+def _found(cloud: str, stack: str, end: Deadline) -> list[str]:
     """Return what is left after a failure, or that it is not known."""
     try:
-        return leftovers.find(cloud, stack)
+        return _asked(leftovers.find, cloud, stack, end)
     except DeployError as error:
         return [f"not known: {error}"]
+
+
+def _asked(look: Callable[[str, str], list[str]], cloud: str, stack: str, end: Deadline) -> list[str]:
+    """Return what `look` tells. Raises DeployError when a cloud answers so slowly that all its calls take too long."""
+    seconds = max(end.left_s(reserve_s=LAST_LOOK_S), LAST_LOOK_S)
+    return answer_within(seconds, lambda: look(cloud, stack), where=f"cloud {cloud}")
 
 
 def _forget(held: Stack, *, made: bool, gave_up: bool) -> None:

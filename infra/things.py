@@ -63,7 +63,7 @@ def remove_until_gone(
     asked: set[Thing] = set()
     while left:
         for thing in left:
-            if thing not in asked:
+            if thing not in asked and clock() < end:
                 try:
                     by_name[thing.kind].remove(thing)
                     asked.add(thing)
@@ -72,7 +72,9 @@ def remove_until_gone(
         there = look(left)
         left = [thing for thing in left if thing in there]
         if left and clock() >= end:
-            lines = "\n".join(f"  {thing}: {told.get(thing, 'asked to go, still there')}" for thing in left)
+            unasked = {thing: "no time was left to ask it to go" for thing in left if thing not in asked}
+            words = unasked | told
+            lines = "\n".join(f"  {thing}: {words.get(thing, 'asked to go, still there')}" for thing in left)
             raise DeployError(
                 f"not gone after {deadline_s:.0f} s", where="the cloud", hint="run it again", detail=lines
             )

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from core.errors import DeployError, UsageError
+from core.patience import answer_within
 
 CREDENTIAL_CODES = {
     "ExpiredToken": "have expired",
@@ -21,20 +22,29 @@ LOGIN_HINT = "log in anew, e.g. `aws sso login`, or set AWS_PROFILE"
 
 DENIED_CODES = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
 
-MISSING_CODES = ("NoSuchBucket",)
 
 _SESSION_LOCK = threading.Lock()
 """A session may be used by one thread at a time; its clients by many."""
 
-CONNECT_S, READ_S, ATTEMPTS = 5, 20, 3
+CONNECT_S, READ_S, ATTEMPTS = 3, 8, 2
+
+CALL_S = 20.0
+"""How long one call may take with all that its client does: names that do not resolve, many addresses, attempts."""
 
 
 class MissingError(DeployError):
     """What was asked for is not there."""
 
 
+class UntaggedError(DeployError):
+    """It is there, and has no tags."""
+
+
 class DeniedError(DeployError):
     """The login may not ask that."""
+
+
+MISSING_CODES: dict[str, type[DeployError]] = {"NoSuchBucket": MissingError, "NoSuchTagSet": UntaggedError}
 
 
 @cache
@@ -46,7 +56,11 @@ def client(service: str, region: str) -> Any:
         connect_timeout=CONNECT_S, read_timeout=READ_S, retries={"total_max_attempts": ATTEMPTS, "mode": "standard"}
     )
     with told(), _SESSION_LOCK:
-        return _session().client(service, region_name=region, config=settings)
+        session = _session()
+        login = session.get_credentials()
+        if login is not None:
+            login.get_frozen_credentials()  # may ask a person for a code, who needs longer than a call may take
+        return session.client(service, region_name=region, config=settings)
 
 
 @cache
@@ -77,34 +91,36 @@ def told() -> Iterator[None]:
     except (PartialCredentialsError, ProfileNotFound, SSOError, TokenRetrievalError) as error:
         raise UsageError(str(error), where="AWS credentials", hint=LOGIN_HINT) from None
     except ClientError as error:
-        told_code, message = code_of(error), error.response["Error"].get("Message", "")
+        answer = error.response["Error"]
+        told_code, message = str(answer["Code"]), answer.get("Message", "")
         if told_code in CREDENTIAL_CODES:
             raise UsageError(CREDENTIAL_CODES[told_code], where="AWS credentials", hint=LOGIN_HINT) from None
         where = f"AWS {error.operation_name}"
         if told_code in DENIED_CODES:
             hint = "ask for the permission, or use another login"
             raise DeniedError(f"is not allowed ({message})", where=where, hint=hint) from None
-        kind = MissingError if told_code in MISSING_CODES else DeployError
+        kind = MISSING_CODES.get(told_code, DeployError)
         raise kind(f"{told_code}: {message}", where=where) from None
     except BotoCoreError as error:
         raise DeployError(str(error), where="AWS", hint="check region, profile and network") from None
 
 
-def code_of(error: Any) -> str:
-    """Return the error code that AWS answered with."""
-    return str(error.response["Error"]["Code"])
-
-
 def call(service: str, region: str, method: str, **arguments: Any) -> Any:
-    """Call the API. Raises UsageError or DeployError, MissingError and DeniedError among them."""
+    """Call the API. Raises UsageError or DeployError, MissingError, UntaggedError and DeniedError among them."""
+    asked = client(service, region)
     with told():
-        return getattr(client(service, region), method)(**arguments)
+        return answer_within(CALL_S, lambda: getattr(asked, method)(**arguments), where=f"AWS {service} {method}")
 
 
 def pages(service: str, region: str, method: str, key: str, **arguments: Any) -> list[Any]:
     """Return everything that a method lists, over all its pages. Raises UsageError or DeployError."""
     asked = client(service, region)
+    if not asked.can_paginate(method):
+        return list(call(service, region, method, **arguments)[key])
+    found: list[Any] = []
+    where = f"AWS {service} {method}"
     with told():
-        if not asked.can_paginate(method):
-            return list(getattr(asked, method)(**arguments)[key])
-        return [each for page in asked.get_paginator(method).paginate(**arguments) for each in page.get(key, [])]
+        left = iter(asked.get_paginator(method).paginate(**arguments))
+        while (page := answer_within(CALL_S, lambda: next(left, None), where=where)) is not None:
+            found += page.get(key, [])
+    return found

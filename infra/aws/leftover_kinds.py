@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from infra.aws.api import DeniedError, MissingError, call, pages
+from infra.aws.api import DeniedError, MissingError, UntaggedError, call, pages
 from infra.aws.things import GONE_STATES, LOGS_PREFIX, owner_by_name, owner_by_tags, tag_filter
 from infra.things import Kind, Thing
 
@@ -144,18 +144,10 @@ def _bucket_region(name: str) -> str:
 
 
 def _bucket_tags(name: str, region: str) -> list[dict[str, str]]:
-    from botocore.exceptions import ClientError
-
-    from infra.aws.api import client, code_of, told
-
-    asked = client("s3", region)
-    with told():
-        try:
-            return list(asked.get_bucket_tagging(Bucket=name)["TagSet"])
-        except ClientError as error:
-            if code_of(error) == "NoSuchTagSet":
-                return []
-            raise
+    try:
+        return list(call("s3", region, "get_bucket_tagging", Bucket=name)["TagSet"])
+    except UntaggedError:
+        return []
 
 
 def _remove_bucket(thing: Thing) -> None:

@@ -2,13 +2,14 @@
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
 from core.errors import DeployError, UsageError
+from core.patience import answer_within
 
 LOGIN_HINT = "log in anew: `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
 
@@ -27,7 +28,13 @@ HOSTS = {
 OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_"
 """Variables with which gcloud is told of another endpoint, such as one of Private Service Connect."""
 
-READ_S = 30.0
+READ_S = 8.0
+
+AGAIN_S = 10.0
+"""How long Compute is asked again while it says that it is not available; by itself its client takes ten minutes."""
+
+CALL_S = 20.0
+"""How long one call may take with all that its client does: names that do not resolve, many addresses, attempts."""
 
 UNAUTHENTICATED, DENIED, MISSING, ERROR = 401, 403, 404, 400
 """Statuses of HTTP; every status from ERROR on is a refusal."""
@@ -57,15 +64,12 @@ def compute(kind: str) -> Any:
 def ask(kind: str, method: str, **arguments: Any) -> Any:
     """Call a method of Compute. Raises UsageError or DeployError, MissingError and DeniedError among them."""
     client = compute(kind)
-    with told(f"{kind}.{method}"):
-        return getattr(client, method)(timeout=READ_S, **arguments)
+    return _answer(lambda: getattr(client, method)(**_patience(), **arguments), f"{kind}.{method}")
 
 
 def listed(kind: str, **request: Any) -> list[Any]:
     """Return everything that Compute lists of a kind in one place, over all pages."""
-    client = compute(kind)
-    with told(f"{kind}.list"):
-        return list(client.list(request=request, timeout=READ_S))
+    return [each for page in _pages_of(kind, "list", request) for each in page.items]
 
 
 def everywhere(kind: str, project: str, key: str, wanted: str = "") -> list[tuple[str, Any]]:
@@ -73,17 +77,39 @@ def everywhere(kind: str, project: str, key: str, wanted: str = "") -> list[tupl
 
     `key` names the list in the answer; `wanted` is a filter of the API.
     """
-    client = compute(kind)
     request = {"project": project, **({"filter": wanted} if wanted else {})}
-    with told(f"{kind}.aggregated_list"):
-        scopes = list(client.aggregated_list(request=request, timeout=READ_S))
+    scopes = [each for page in _pages_of(kind, "aggregated_list", request) for each in page.items.items()]
     return [(scope.rpartition("/")[2], each) for scope, content in scopes for each in getattr(content, key)]
+
+
+def _pages_of(kind: str, method: str, request: dict[str, Any]) -> Iterator[Any]:
+    """Yield the pages that a method of Compute lists, each asked for by itself."""
+    client, what = compute(kind), f"{kind}.{method}"
+    left = iter(_answer(lambda: getattr(client, method)(request=request, **_patience()), what).pages)
+    while (page := _answer(lambda: next(left, None), what)) is not None:
+        yield page
+
+
+def _answer(call: Callable[[], Any], what: str) -> Any:
+    """Return what one call answers, in time and with its errors in words."""
+    with told(what):
+        return answer_within(CALL_S, call, where=f"GCP {what}")
+
+
+@cache
+def _patience() -> dict[str, Any]:
+    """Return the arguments that say how long a method of Compute waits, and how long it asks again."""
+    from google.api_core.exceptions import DeadlineExceeded, ServiceUnavailable
+    from google.api_core.retry import Retry, if_exception_type
+
+    again = if_exception_type(DeadlineExceeded, ServiceUnavailable)
+    return {"timeout": READ_S, "retry": Retry(predicate=again, initial=0.5, timeout=AGAIN_S)}
 
 
 def rest(service: str, method: str, path: str, body: Any = None, **params: str) -> Any:
     """Call another service; returns its JSON. Raises UsageError or DeployError."""
-    with told(service):
-        answer = _session().request(method, origin(service) + path, json=body, params=params, timeout=READ_S)
+    session, url = _session(), origin(service) + path
+    answer = _answer(lambda: session.request(method, url, json=body, params=params, timeout=READ_S), service)
     if answer.status_code >= ERROR:
         try:
             refusal = answer.json()["error"]

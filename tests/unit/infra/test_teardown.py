@@ -1,6 +1,7 @@
 """`ok` is said only for what was looked at, and nothing is forgotten while something is left."""
 
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -191,6 +192,28 @@ def test_a_host_that_cannot_be_asked_is_no_success(monkeypatch: pytest.MonkeyPat
         "left": ["not known: nft does not answer"],
         **OURS,
     }
+
+
+def test_a_cloud_that_does_not_answer_holds_up_no_teardown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    host, end = Host([]), threading.Event()
+
+    def hang(_cloud: str, _stack: str) -> list[str]:
+        end.wait()
+        return []
+
+    monkeypatch.setattr(host, "find", hang)
+    monkeypatch.setattr(teardown, "DOWN_S", 0.2)
+    monkeypatch.setattr(teardown, "LAST_LOOK_S", 0.1)
+    stack = HeldStack()
+    wire(monkeypatch, stack, host)
+    try:
+        with pytest.raises(DeployError, match="cloud local: no answer within"):
+            tear_down("one")
+    finally:
+        end.set()
+
+    assert written(tmp_path)["left"] == ["not known: cloud local: no answer within 0 s; check the network"]
+    assert not stack.removed, "it can be run again"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from core.runs import write_result
 from infra.outputs import HostRecord, StackOutputs
 from provisioning.connection import connect
 from provisioning.converge.result import HostResult
-from provisioning.fleet import on_each, raise_failures
+from provisioning.fleet import Failures, on_each, raise_failures
 from provisioning.inventory import adapter_manifest, load
 from provisioning.remote import run_program
 from provisioning.target import Target
@@ -56,16 +56,10 @@ class AdapterHosts:
 
     def on_all(self, work: Callable[[HostRecord], Result]) -> dict[str, Result]:
         """Return what `work` returns for each host by its name. Raises what went wrong, after the last has ended."""
-        results: dict[str, Result] = {}
-        failed: dict[str, DeployError | None] = {}
-        for host, result in on_each(self.outputs.hosts, work, at_once=AT_ONCE):
-            if isinstance(result, DeployError):
-                failed[host.name] = result
-                if len(self.outputs.hosts) > 1:  # the only host's error is the command's own
-                    say(str(result))
-            else:
-                results[host.name] = result
-        raise_failures(failed, len(self.outputs.hosts), hint=f"see `{self.target.fab('adapters:list')}`")
+        failures = Failures(self.outputs.hosts, lambda _, error: say(str(error)))
+        ends = on_each(self.outputs.hosts, work, at_once=AT_ONCE)
+        results = {host.name: result for host, result in failures.sift(ends)}
+        failures.raise_any(hint=f"see `{self.target.fab('adapters:list')}`")
         return results
 
 

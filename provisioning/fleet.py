@@ -51,6 +51,34 @@ def on_each(
     return ends()
 
 
+class Failures:
+    """The hosts that failed, each told as it ends; the only host's error is the command's own, for `raise_any`."""
+
+    def __init__(self, hosts: Sequence[HostRecord], tell: Callable[[str, DeployError], None]) -> None:
+        self._count = len(hosts)
+        self._tell = tell
+        self.errors: dict[str, DeployError | None] = {}
+        """By the host's name; none where the lines before have told why."""
+
+    def add(self, name: str, error: DeployError | None) -> None:
+        """Take in that a host failed; without an error when the lines before have told why."""
+        self.errors[name] = error
+        if error is not None and self._count > 1:
+            self._tell(name, error)
+
+    def sift(self, ends: Iterator[tuple[HostRecord, Result | DeployError]]) -> Iterator[tuple[HostRecord, Result]]:
+        """Yield the hosts that did not fail with their results, as they end."""
+        for host, result in ends:
+            if isinstance(result, DeployError):
+                self.add(host.name, result)
+            else:
+                yield host, result
+
+    def raise_any(self, *, hint: str) -> None:
+        """Raise that hosts failed, when some did."""
+        raise_failures(self.errors, self._count, hint=hint)
+
+
 def raise_failures(failed: Mapping[str, DeployError | None], hosts: int, *, hint: str) -> None:
     """Raise that hosts failed, when some did; nothing is lost when the only host's own error is raised instead.
 

@@ -4,11 +4,11 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 
 from core.console import next_command, say
-from core.errors import DeployError, UsageError
+from core.errors import UsageError
 from core.rules import one_of
 from infra.outputs import HostRecord
 from provisioning.connection import connect
-from provisioning.fleet import on_each, raise_failures
+from provisioning.fleet import Failures, on_each
 from provisioning.inventory import choose, load
 from provisioning.narration import error_line
 from provisioning.remote import stream
@@ -34,17 +34,14 @@ def logs(target: Target, *, names: Sequence[str], unit: str, lines: int, follow:
                 with printing:
                     print(start + line, flush=follow)
 
-    failed: dict[str, DeployError | None] = {}
+    failures = Failures(hosts, lambda name, error: say(f"{name}  {error_line(error)}"))
     try:
-        for host, result in on_each(hosts, work, at_once=len(hosts)):
-            if isinstance(result, DeployError):
-                failed[host.name] = result
-                if len(hosts) > 1:  # the only host's error is the command's own
-                    say(f"{host.name}  {error_line(result)}")
+        for _ in failures.sift(on_each(hosts, work, at_once=len(hosts))):
+            pass  # what it found is printed
     except KeyboardInterrupt:
         if not follow:
             raise
-    raise_failures(failed, len(hosts), hint=f"see `{target.command('status')}`")
+    failures.raise_any(hint=f"see `{target.command('status')}`")
     next_command(target.command("status"))
     return 0
 

@@ -6,6 +6,7 @@ Does not look at a host itself (provisioning/converge does), does not say what i
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.console import next_command, say
@@ -13,7 +14,7 @@ from core.errors import DeployError
 from core.runs import write_result
 from infra.outputs import HostRecord, StackOutputs
 from provisioning.converge.result import HostResult, Outcome
-from provisioning.fleet import on_each, raise_failures
+from provisioning.fleet import Failures, on_each
 from provisioning.inventory import choose, load
 from provisioning.narration import Narrator, counts, error_line, failure_detail, plan_text
 from provisioning.reboots import bring
@@ -25,49 +26,24 @@ if TYPE_CHECKING:
 
 ENGINE_UNIT_IDS = tuple(f"unit:{name}" for name in ENGINE_UNIT.values())
 
-Results = dict[str, HostResult | DeployError]
-
 
 def provision(target: Target, *, names: Sequence[str], roles: Sequence[str], at_once: int) -> int:
     """Bring the hosts to what their roles wish for; return the exit status."""
     began = time.monotonic()
-    outputs = load(target)
-    hosts = choose(outputs, names)
-    run = _Run(outputs, hosts, roles, at_once, dry_run=False)
-    try:
-        run.follow()
-    finally:
-        report = _as_json(outputs.stack, hosts, roles, run.results, time.monotonic() - began)
-        path = write_result(outputs.stack, "provision.json", report)
-    _raise(
-        run.results, hint=f"mend it and run `{target.command('provision')}` again; `{target.command('logs')}` has more"
-    )
-    if run.wishes.endpoint is not None:
-        from serving.endpoint import write_endpoint
-
-        write_endpoint(run.wishes.endpoint)
-        if len(hosts) == len(outputs.hosts):
-            from provisioning.credentials import drop_other_keys
-
-            drop_other_keys(outputs.stack, outputs.gateway.clients)
-    say(f"✓ provision {outputs.stack}: {time.monotonic() - began:.1f} s; {path}")
+    run = _followed(target, names, roles, at_once, dry_run=False)
+    again = f"mend it and run `{target.command('provision')}` again; `{target.command('logs')}` has more"
+    run.failures.raise_any(hint=again)
+    _hand_on(run)
+    say(f"✓ provision {run.outputs.stack}: {time.monotonic() - began:.1f} s; {run.written}")
     next_command(target.command("smoke"), target.command("status"))
     return 0
 
 
 def plan(target: Target, *, names: Sequence[str], roles: Sequence[str], at_once: int) -> int:
     """Print what `provision` would change, with diffs, on stdout; return the exit status. Changes nothing."""
-    began = time.monotonic()
-    outputs = load(target)
-    hosts = choose(outputs, names)
-    run = _Run(outputs, hosts, roles, at_once, dry_run=True)
-    try:
-        run.follow()
-    finally:
-        report = _as_json(outputs.stack, hosts, roles, run.results, time.monotonic() - began)
-        write_result(outputs.stack, "plan.json", report)
-    _raise(run.results, hint=f"mend it and run `{target.command('plan')}` again")
-    if any(isinstance(result, HostResult) and result.changed for result in run.results.values()):
+    run = _followed(target, names, roles, at_once, dry_run=True)
+    run.failures.raise_any(hint=f"mend it and run `{target.command('plan')}` again")
+    if any(result.changed for result in run.results.values()):
         next_command(target.command("provision"))
     else:
         say("nothing to change")
@@ -76,39 +52,51 @@ def plan(target: Target, *, names: Sequence[str], roles: Sequence[str], at_once:
 
 
 class _Run:
-    """One run over the hosts: begun when it is made, told while it is followed.
-
-    The hosts are connected to while the lists are made. `results` fills as they end, so that Ctrl-C leaves what is
-    known. Raises ConfigError for files that the config names and that cannot work; no host has been touched then.
-    """
+    """One run over the hosts. `results` and `failures` fill as hosts end, so that Ctrl-C leaves what is known."""
 
     def __init__(
-        self, outputs: StackOutputs, hosts: Sequence[HostRecord], roles: Sequence[str], at_once: int, *, dry_run: bool
+        self, outputs: StackOutputs, hosts: Sequence[HostRecord], roles: Sequence[str], *, dry_run: bool
     ) -> None:
-        self.results: Results = {}
-        self._hosts = hosts
+        self.outputs = outputs
+        self.hosts = hosts
+        self.results: dict[str, HostResult] = {}
+        self.failures = Failures(hosts, lambda name, error: self._narrator.say(name, error_line(error)))
+        self.wishes: Wishes
+        self.written: Path
+        self._roles = roles
         self._dry_run = dry_run
         self._narrator = Narrator([host.name for host in hosts])
         self._lists: Future[Wishes] = Future()
-        self._ends: Iterator[tuple[HostRecord, HostResult | DeployError]] = on_each(hosts, self._work, at_once=at_once)
+
+    def begin(self, at_once: int) -> Iterator[tuple[HostRecord, HostResult | DeployError]]:
+        """Connect to the hosts while the lists are made; return the hosts' ends as they come.
+
+        Raises ConfigError for files that the config names and that cannot work; no host has been changed then.
+        """
+        ends = on_each(self.hosts, self._work, at_once=at_once)
         from provisioning import wishes  # the roles' templates and certificates, while the hosts answer
 
         try:
-            self.wishes = wishes.wishes_for(outputs, hosts, roles)
+            self.wishes = wishes.wishes_for(self.outputs, self.hosts, self._roles)
         except BaseException as error:
             self._lists.set_exception(error)
             raise
         self._lists.set_result(self.wishes)
+        return ends
 
-    def follow(self) -> None:
+    def follow(self, ends: Iterator[tuple[HostRecord, HostResult | DeployError]]) -> None:
         """Tell what happens until the last host has ended."""
-        with self._narrator as narrator:
-            for host, result in self._ends:
+        with self._narrator:
+            for host, result in self.failures.sift(ends):
                 self.results[host.name] = result
-                if isinstance(result, HostResult):
-                    self._tell(result)
-                elif len(self._hosts) > 1:  # the only host's error is the command's own
-                    narrator.say(host.name, error_line(result))
+                self._tell(result)
+                if not result.ok:
+                    self.failures.add(host.name, None)
+
+    def write(self, seconds: float) -> None:
+        """Write what came of it, also when it was cut off."""
+        name = "plan.json" if self._dry_run else "provision.json"
+        self.written = write_result(self.outputs.stack, name, self._as_json(seconds))
 
     def _work(self, host: HostRecord) -> HostResult:
         on_event = self._narrator.progress_only if self._dry_run else self._narrator.event
@@ -122,6 +110,49 @@ class _Run:
             self._narrator.say(result.host, why(outcome))
         self._narrator.say(result.host, counts(result, would=self._dry_run))
 
+    def _as_json(self, seconds: float) -> dict[str, Any]:
+        """Return provision.json or plan.json: a host without an end was cut off before it."""
+        entries = [self._host_json(host.name) for host in self.hosts]
+        return {
+            "stack": self.outputs.stack,
+            "ok": all(entry["ok"] for entry in entries),
+            "roles": list(self._roles),
+            "seconds": round(seconds, 3),
+            "hosts": entries,
+        }
+
+    def _host_json(self, name: str) -> dict[str, Any]:
+        if name in self.results:
+            return self.results[name].as_json()
+        error = self.failures.errors.get(name)
+        return {"host": name, "ok": False, "error": str(error) if error else "interrupted"}
+
+
+def _followed(target: Target, names: Sequence[str], roles: Sequence[str], at_once: int, *, dry_run: bool) -> _Run:
+    """Return the run over the hosts after its end; it is told and written down."""
+    began = time.monotonic()
+    outputs = load(target)
+    run = _Run(outputs, choose(outputs, names), roles, dry_run=dry_run)
+    ends = run.begin(at_once)
+    try:
+        run.follow(ends)
+    finally:
+        run.write(time.monotonic() - began)
+    return run
+
+
+def _hand_on(run: _Run) -> None:
+    """Write where clients find the stack; forget former keys when no host can know them any more."""
+    if run.wishes.endpoint is None:
+        return
+    from serving.endpoint import write_endpoint
+
+    write_endpoint(run.wishes.endpoint)
+    if len(run.hosts) == len(run.outputs.hosts):
+        from provisioning.credentials import drop_other_keys
+
+        drop_other_keys(run.outputs.stack, run.outputs.gateway.clients)
+
 
 def why(outcome: Outcome) -> str:
     """Return why a resource failed, to be read below its line: for an engine the cause, not the end of its journal."""
@@ -132,31 +163,3 @@ def why(outcome: Outcome) -> str:
         if diagnosis.cause:
             return f"    cause: {diagnosis.cause}" + (f"\n    help: {diagnosis.hint}" if diagnosis.hint else "")
     return failure_detail(outcome)
-
-
-def _raise(results: Results, *, hint: str) -> None:
-    """Raise what went wrong on the hosts as one error."""
-    failed = {name: result for name, result in results.items() if isinstance(result, DeployError) or not result.ok}
-    errors = {name: result if isinstance(result, DeployError) else None for name, result in failed.items()}
-    raise_failures(errors, len(results), hint=hint)
-
-
-def _as_json(
-    stack: str, hosts: Sequence[HostRecord], roles: Sequence[str], results: Results, seconds: float
-) -> dict[str, Any]:
-    """Return provision.json or plan.json: a host without a result was cut off before its end."""
-    entries = [_host_json(host.name, results.get(host.name)) for host in hosts]
-    return {
-        "stack": stack,
-        "ok": all(entry["ok"] for entry in entries),
-        "roles": list(roles),
-        "seconds": round(seconds, 3),
-        "hosts": entries,
-    }
-
-
-def _host_json(name: str, result: HostResult | DeployError | None) -> dict[str, Any]:
-    """Return one host's part of provision.json."""
-    if isinstance(result, HostResult):
-        return result.as_json()
-    return {"host": name, "ok": False, "error": str(result) if result else "interrupted"}

@@ -4,13 +4,13 @@ import time
 from collections.abc import Callable, Sequence
 
 from core.console import next_command
-from core.errors import DeployError, HostError
+from core.errors import HostError
 from core.runs import write_result
 from infra.outputs import HostRecord, StackOutputs
 from provisioning.connection import connect
 from provisioning.converge.result import Progress
 from provisioning.diagnosis import diagnose
-from provisioning.fleet import on_each, raise_failures
+from provisioning.fleet import Failures, on_each
 from provisioning.host_status import HostStatus, UnitState
 from provisioning.inventory import choose, load
 from provisioning.narration import Narrator, error_line
@@ -58,7 +58,7 @@ def _on_hosts(
     outputs = load(target)
     hosts = choose(outputs, names)
     narrator = Narrator([host.name for host in hosts])
-    failed: dict[str, DeployError | None] = {}
+    failures = Failures(hosts, lambda name, error: narrator.say(name, error_line(error)))
     report: list[dict[str, object]] = []
 
     def timed(host: HostRecord) -> float:
@@ -71,17 +71,12 @@ def _on_hosts(
         return time.monotonic() - began
 
     with narrator:
-        for host, result in on_each(hosts, timed, at_once=at_once):
-            if isinstance(result, DeployError):
-                failed[host.name] = result
-                report.append({"host": host.name, "ok": False, "error": str(result)})
-                if len(hosts) > 1:  # the only host's error is the command's own
-                    narrator.say(host.name, error_line(result))
-            else:
-                report.append({"host": host.name, "ok": True, "seconds": round(result, 3)})
-                narrator.say(host.name, f"✓ serves again after {result:.1f} s")
-    write_result(outputs.stack, f"{verb}.json", {"stack": outputs.stack, "ok": not failed, "hosts": report})
-    raise_failures(failed, len(hosts), hint=f"see `{target.command('status')}`")
+        for host, seconds in failures.sift(on_each(hosts, timed, at_once=at_once)):
+            report.append({"host": host.name, "ok": True, "seconds": round(seconds, 3)})
+            narrator.say(host.name, f"✓ serves again after {seconds:.1f} s")
+    report += [{"host": name, "ok": False, "error": str(error)} for name, error in failures.errors.items()]
+    write_result(outputs.stack, f"{verb}.json", {"stack": outputs.stack, "ok": not failures.errors, "hosts": report})
+    failures.raise_any(hint=f"see `{target.command('status')}`")
     next_command(target.command("smoke"), target.command("status"))
     return 0
 

@@ -14,6 +14,7 @@ from infra.outputs import HostRecord, StackOutputs
 from provisioning.connection import connect
 from provisioning.converge.resources import Resource
 from provisioning.converge.result import HostResult
+from provisioning.fleet import Failures
 from provisioning.host_status import HostStatus
 from provisioning.inventory import choose, load
 from provisioning.narration import Narrator, counts, error_line
@@ -79,13 +80,13 @@ def _one_by_one(
 ) -> DeployError | None:
     """Upgrade the hosts until one fails, each told and added to `done` as it ends; return the failure."""
     with Narrator([host.name for host in hosts]) as narrator:
+        failures = Failures(hosts, lambda name, error: narrator.say(name, error_line(error)))
         for host in hosts:
             try:
                 done.append(_upgrade(outputs, host, lists[host.name], narrator))
             except DeployError as error:
                 done.append(Upgrade(host=host.name, error=str(error)))
-                if len(hosts) > 1:  # the only host's error is the command's own
-                    narrator.say(host.name, error_line(error))
+                failures.add(host.name, error)
                 return error
             narrator.say(host.name, done[-1].words)
     return None

@@ -6,7 +6,7 @@ import pytest
 
 from core.errors import DeployError, HostError
 from infra.outputs import HostRecord
-from provisioning.fleet import on_each, raise_failures
+from provisioning.fleet import Failures, on_each, raise_failures
 from tests.unit.provisioning.records import host
 
 HOSTS = [host(f"h{number}") for number in range(6)]
@@ -50,6 +50,23 @@ def test_a_bug_comes_after_the_results_of_the_others() -> None:
     with pytest.raises(ZeroDivisionError):
         seen.extend(each.name for each, _ in on_each(HOSTS, work, at_once=1))
     assert seen == ["h1", "h2", "h3", "h4", "h5"]
+
+
+@pytest.mark.parametrize(("count", "told"), [(1, []), (3, ["h0"])], ids=["the only host", "one of three"])
+def test_an_error_is_told_as_it_comes_unless_it_is_the_commands_own(count: int, told: list[str]) -> None:
+    def work(host: HostRecord) -> str:
+        if host.name == "h0":
+            raise HostError("broken", where=host.name)
+        return "done"
+
+    said: list[str] = []
+    failures = Failures(HOSTS[:count], lambda name, _: said.append(name))
+    assert [host.name for host, _ in failures.sift(on_each(HOSTS[:count], work, at_once=1))] == ["h1", "h2"][
+        : count - 1
+    ]
+    assert said == told
+    with pytest.raises(HostError, match=r"h0: broken|1 of 3 hosts failed: h0; mend it"):
+        failures.raise_any(hint="mend it")
 
 
 def test_the_only_hosts_error_is_raised_itself() -> None:

@@ -58,7 +58,7 @@ def promote(target: Target, name: str) -> int:
 
 
 def rollback(target: Target, adapter: str, to: str) -> int:
-    """Have `adapter` alone mean the version before again, or version `to`."""
+    """Have `adapter` alone mean what it meant before its last promote that was not rolled back yet, or version `to`."""
     from provisioning.head_start import begin
 
     begin(target, ())
@@ -68,8 +68,7 @@ def rollback(target: Target, adapter: str, to: str) -> int:
         raise UsageError(
             f"no adapter is called {adapter}", where=shown(stack.releases.path), hint=one_of(known, adapter)
         )
-    last = stack.releases.last_move(adapter)
-    version = to or (last.from_version if last else "")
+    version = to or stack.releases.before(adapter)
     if not version:
         hint = f"name one: --to {adapter}@VERSION"
         raise UsageError(f"{adapter} had no version before this one", where=shown(stack.releases.lock), hint=hint)

@@ -125,6 +125,17 @@ class Releases:
         """Return the newest line of `name` in the record."""
         return next((move for move in reversed(self.moves) if move.adapter == name), None)
 
+    def before(self, name: str) -> str:
+        """Return what `name` meant before the newest promote that no rollback has undone; empty without one.
+
+        So one rollback after the other goes further back, and none forward to a version that was left.
+        """
+        trail: list[str] = []
+        for move in self.moves:
+            if move.adapter == name:
+                trail = _led_to(trail, move)
+        return trail[-2] if len(trail) > 1 else ""
+
     def serving(self, spec: ServingSpec) -> ServingSpec:
         """Return `spec` with these adapters. Raises ConfigError where the two do not fit together."""
         where = shown(self.path)
@@ -164,6 +175,23 @@ class Releases:
                     where=f"{shown(self.path)}: adapters[{index}].base",
                     hint=f"write {base} if {adapter.versioned_name} was trained on it, else take it out",
                 )
+
+
+def _led_to(trail: list[str], move: Move) -> list[str]:
+    """Return the versions that led to where `move` went, the oldest first; `trail` has those before it.
+
+    A move may begin elsewhere than the one before it ended: not all checkouts have all lines of the record.
+    """
+    if move.from_version:
+        trail = _back_to(trail, move.from_version) or [*trail, move.from_version]
+    if move.what == "promote":
+        return [*trail, move.to]
+    return _back_to(trail, move.to) or [move.to]
+
+
+def _back_to(trail: list[str], version: str) -> list[str]:
+    """Return `trail` as far as `version`, where it was last; empty when it never was."""
+    return next((trail[:end] for end in range(len(trail), 0, -1) if trail[end - 1] == version), [])
 
 
 def base_name(model: ModelSpec) -> str:

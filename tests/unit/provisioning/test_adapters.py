@@ -152,6 +152,15 @@ def test_rollback_goes_to_the_version_before_and_asks_nothing_else(
     assert [line["to"] for line in record(tmp_path)] == ["contract@4", "contract@3"]
 
 
+def test_a_second_rollback_goes_not_forward_again(hosts: Hosts, target: Target, tmp_path: Path) -> None:
+    adapters.promote(target, "contract@4")
+    adapters.rollback(target, "contract", "")
+    with pytest.raises(UsageError, match="contract had no version before this one; name one: --to contract@VERSION"):
+        adapters.rollback(target, "contract", "")
+    assert hosts.means == {"one": "contract@3", "two": "contract@3"}
+    assert [line["to"] for line in record(tmp_path)] == ["contract@4", "contract@3"]
+
+
 def test_what_moves_nothing_leaves_no_line(hosts: Hosts, target: Target, tmp_path: Path) -> None:
     adapters.promote(target, "contract@4")
     adapters.promote(target, "contract@4")

@@ -71,6 +71,34 @@ def test_the_record_says_what_a_name_means(path: Path, moves: tuple[Move, ...], 
     assert (last.to if last else None) == (moves[-1].to if moves else None)
 
 
+TRAILS: dict[str, tuple[str, str]] = {
+    "nothing moved": ("", ""),
+    "the first": ("p-3", ""),
+    "promoted": ("p34", "contract@3"),
+    "promoted twice": ("p23 p34", "contract@3"),
+    "promoted twice, rolled back": ("p23 p34 r43", "contract@2"),
+    "promoted twice, rolled back twice": ("p23 p34 r43 r32", ""),
+    "rolled back, then promoted": ("p23 p34 r43 p35", "contract@3"),
+    "rolled back over two": ("p12 p23 p34 r42", "contract@1"),
+    "rolled back to what it never was": ("p23 p34 r41", ""),
+    "promoted to an older one": ("p23 p34 p43", "contract@4"),
+    "rolled back by somebody whose line lacks": ("p23 p34 p35", "contract@3"),
+    "promoted by somebody whose line lacks": ("p23 p45", "contract@4"),
+}
+"""Moves, each as promote or rollback, from, to; and where a rollback goes then."""
+
+
+@pytest.mark.parametrize("name", TRAILS)
+def test_a_rollback_undoes_the_last_promote_that_none_has_undone(path: Path, name: str) -> None:
+    """A second rollback once went forward again, to the very version that the first had left."""
+    words, before = TRAILS[name]
+    kinds = {"p": "promote", "r": "rollback"}
+    moves = [
+        moved("" if old == "-" else f"contract@{old}", f"contract@{new}", kinds[k]) for k, old, new in words.split()
+    ]
+    assert read(path, listed(), moves=(*moves, moved("", "summary@1"))).before("contract") == before
+
+
 def test_the_record_has_a_line_for_each_move_below_its_head(path: Path) -> None:
     read(path, listed(3), moves=(moved("", "contract@3"), moved("contract@3", "contract@4")))
     head, *lines = path.with_suffix(".lock").read_text().splitlines()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from core.errors import ConfigError
+from core.ports import SSH_PORT
 from infra.config.cidr import WIDEST_PREFIX
 from infra.gcp import guard_rules
 
@@ -17,7 +18,6 @@ Props = Mapping[str, Any]
 Rule = Callable[[str, Props], Iterator[str]]
 """Type kind and inputs, by the names of the provider -> what is wrong."""
 
-SSH_PORT = 22
 ENGINE_PORTS = (8000, 11434)
 """Where vLLM and Ollama listen on loopback unless the stack file says otherwise."""
 

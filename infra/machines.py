@@ -8,13 +8,10 @@ import difflib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 from core.errors import DeployError
 
 DATA_DIR = Path(__file__).resolve().parent / "data"
-
-Cloud = Literal["aws", "gcp"]
 
 NEAREST = 3
 """How many names are offered for an unknown one."""

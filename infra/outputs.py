@@ -10,7 +10,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from core.frozen import Frozen
+from core.ports import SSH_PORT
 from core.rules import Problem, matching, refuse, twice
+from infra.clouds import CloudName
 from infra.lease import Lease
 from serving.spec import GatewaySpec, ServingSpec
 from serving.spec_rules import ports_differ
@@ -82,7 +84,7 @@ class HostRecord(Frozen):
 
     name: HostName = Field(description="Name of the host, in results and for --host.")
     address: Address = Field(description="Where SSH connects: an IP address or a DNS name.")
-    ssh_port: int = Field(default=22, ge=1, le=65535)
+    ssh_port: int = Field(default=SSH_PORT, ge=1, le=65535)
     user: Login = Field(description="Login that may use sudo without a password, or root.")
     host_keys: tuple[HostKey, ...] = Field(
         min_length=1, description="Known before the first connection; nothing else is trusted."
@@ -91,7 +93,7 @@ class HostRecord(Frozen):
         default=None, description="Private key; none: the SSH agent and the usual files."
     )
     service_address: Address | None = Field(default=None, description="What clients connect to; none: `address`.")
-    cloud: Literal["local", "aws", "gcp", "existing"] = "existing"
+    cloud: CloudName = "existing"
     virtualization: Literal["container", "vm", "metal"] = Field(
         default="vm", description="A container shares its kernel: no swap, clock or kernel setting of its own."
     )

@@ -12,9 +12,6 @@ from core.console import step
 from core.errors import DeployError, UsageError
 from tools.pulumi.cli import PulumiCli
 
-VENDORS = ("aws", "gcp")
-"""Clouds whose resources need a vendor's plugin; the others are made by our own program."""
-
 
 def ensure_plugin(cli: PulumiCli, cloud: str) -> None:
     """Fetch the plugin that goes with the installed SDK of a cloud, unless it is there.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from core.files import write_atomically
 from core.paths import STACKS_DIR
+from infra.clouds import RENTED
 from infra.config import DeploymentConfig, load_stack
 from infra.config.reader import known_stacks
 from infra.prices import HOURS_PER_MONTH, machine_usd, stack_price
@@ -52,7 +53,7 @@ def _about(path: Path) -> str:
 
 
 def _machine(config: DeploymentConfig) -> str:
-    if config.cloud not in ("aws", "gcp"):
+    if config.cloud not in RENTED:
         return "this computer" if config.cloud == "local" else "yours"
     count = f"{config.machine.count} x " if config.machine.count > 1 else ""
     return f"{count}{config.machine.type} in {config.region}"
@@ -60,7 +61,7 @@ def _machine(config: DeploymentConfig) -> str:
 
 def _price(config: DeploymentConfig) -> tuple[str, str]:
     """Return the price by the hour and by the month, as text; for spot where no price is listed the most it can be."""
-    if config.cloud not in ("aws", "gcp"):
+    if config.cloud not in RENTED:
         return "nothing", "nothing"
     price, most = stack_price(config), ""
     if price is None and config.machine.market == "spot":

@@ -17,10 +17,10 @@ from core.deadline import Deadline
 from core.errors import DeployError
 from core.processes import Process
 from infra.backend import Backend, find_backend
+from infra.clouds import RENTED
 from infra.engine import PROJECT, Engine, EngineError
 from infra.events import Report
 from infra.operation import Operation, operation
-from infra.plugins import VENDORS
 
 Answer = TypeVar("Answer")
 
@@ -193,7 +193,7 @@ def hold(name: str, cloud: str, *, stop_earlier: bool = False) -> Iterator[Stack
         backend = find_backend()
         if held.interrupted:
             backend.drop_torn_notes(PROJECT, name)
-        engine = Engine(backend, name, held.folder, vendor=cloud if cloud in VENDORS else None)
+        engine = Engine(backend, name, held.folder, vendor=cloud if cloud in RENTED else None)
         yield Stack(engine, held)
 
 

@@ -6,6 +6,7 @@ What the machine can do (GPU, memory) is not known here: see infra/config/fit.py
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from core.ports import SSH_PORT
 from core.rules import Problem
 from serving.licences import licence_accepted
 from serving.ollama_rules import OLLAMA_RULES
@@ -14,8 +15,6 @@ from tools.tiny_model import LORA_RANK as TINY_RANK
 
 if TYPE_CHECKING:
     from serving.spec import AdapterSpec, GatewaySpec, ServingSpec
-
-SSH_PORT = 22
 
 METRICS_PORT = 8405
 """The gateway's metrics, on its host's loopback."""

@@ -7,6 +7,8 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
+from infra.aws.tags import KEEP
+
 OLD_VERSION_DAYS = 30
 """How long an overwritten or deleted object can be brought back."""
 
@@ -45,7 +47,7 @@ class Bucket(pulumi.ComponentResource):
             name,
             bucket=args.physical_name,
             force_destroy=True,  # `protect` is what keeps it: this stays in the state, and `down` goes by that
-            tags={"llm-deploy:keep": "yes"} if args.keep else None,
+            tags={KEEP: "yes"} if args.keep else None,
             opts=mine,
         )
         aws.s3.BucketPublicAccessBlock(

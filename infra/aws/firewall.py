@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_aws as aws
 
+from core.ports import SSH_PORT
 from infra.aws.network import EVERYWHERE_V4, EVERYWHERE_V6
-from infra.guards import SSH_PORT
 
 
 @dataclass(frozen=True, kw_only=True)

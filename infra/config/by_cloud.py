@@ -6,39 +6,37 @@ from typing import TYPE_CHECKING, Any
 from core.frozen import Frozen
 from core.places import join
 from core.rules import Problem
+from infra.clouds import MADE, RENTED
 from infra.config.placement import EXAMPLE_PROJECT
 
 if TYPE_CHECKING:
     from infra.config.deployment import DeploymentConfig
 
-_RENTED = ("aws", "gcp")
-_MADE = ("local", "aws", "gcp")
-
 CLOUDS_OF_KEY: dict[str, tuple[str, ...]] = {
-    "region": _RENTED,
-    "zones": _RENTED,
+    "region": RENTED,
+    "zones": RENTED,
     "project": ("gcp",),
     "account": ("aws",),
     "inventory": ("existing",),
-    "machine": _MADE,
-    "machine.type": _RENTED,
-    "machine.fallbacks": _RENTED,
+    "machine": MADE,
+    "machine.type": RENTED,
+    "machine.fallbacks": RENTED,
     "machine.memory_gib": ("local",),
     "machine.cpus": ("local",),
-    "machine.market": _RENTED,
+    "machine.market": RENTED,
     "machine.spot_max_usd_per_hour": ("aws",),
     "machine.cpu_credits": ("aws",),
-    "machine.identity_file": _RENTED,
-    "machine.placement_timeout_s": _RENTED,
-    "network": _MADE,
-    "network.id": _RENTED,
-    "network.subnets": _RENTED,
-    "network.cidr": _RENTED,
-    "network.clients_from_anywhere": _RENTED,
-    "storage": _RENTED,
-    "lifetime": _RENTED,
+    "machine.identity_file": RENTED,
+    "machine.placement_timeout_s": RENTED,
+    "network": MADE,
+    "network.id": RENTED,
+    "network.subnets": RENTED,
+    "network.cidr": RENTED,
+    "network.clients_from_anywhere": RENTED,
+    "storage": RENTED,
+    "lifetime": RENTED,
     "lifetime.budget.billing_account": ("gcp",),
-    "tags": _RENTED,
+    "tags": RENTED,
 }
 """Keys that not every cloud takes."""
 

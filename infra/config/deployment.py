@@ -1,12 +1,13 @@
 """The whole of one stack's config: where, on what, behind which door, for how long, serving what."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import Field, model_validator
 
 from core.frozen import Frozen
 from core.rules import refuse
+from infra.clouds import RENTED, CloudName
 from infra.config.bucket_sources import BUCKET_RULES
 from infra.config.by_cloud import keys_belong, needed_keys_are_there
 from infra.config.fit import FIT_RULES
@@ -27,7 +28,7 @@ RULES = (keys_belong, needed_keys_are_there, *PLACEMENT_RULES, *FIT_RULES, *UPKE
 class DeploymentConfig(Frozen):
     """What `stacks/Pulumi.<stack>.yaml` holds under `llm-deploy:deployment`."""
 
-    cloud: Literal["local", "aws", "gcp", "existing"] = Field(
+    cloud: CloudName = Field(
         description="local: a machine on this computer; aws, gcp: virtual machines; existing: hosts of an inventory."
     )
     region: str | None = Field(default=None, description="Region, e.g. ap-northeast-2 (aws) or asia-northeast3 (gcp).")
@@ -60,4 +61,4 @@ class DeploymentConfig(Frozen):
     @property
     def ttl_hours(self) -> float | None:
         """Hours until the machines end themselves; none where nobody pays for them by the hour."""
-        return self.lifetime.ttl_hours if self.cloud in ("aws", "gcp") else None
+        return self.lifetime.ttl_hours if self.cloud in RENTED else None

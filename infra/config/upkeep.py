@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from core.rules import Problem
+from infra.clouds import RENTED
 from infra.machines import find_machine
 
 if TYPE_CHECKING:
     from infra.config.deployment import DeploymentConfig
-
-_RENTED = ("aws", "gcp")
 
 CREDIT_FAMILIES = ("t2", "t3", "t3a", "t4g")
 """Families of AWS that compute on credit; without a word, t3 and later would be billed beyond it."""
@@ -79,7 +78,7 @@ def clients_get_in(config: "DeploymentConfig") -> Iterator[Problem]:
     network = config.network
     if network.clients_from_anywhere and network.client_cidrs:
         yield Problem("network.client_cidrs", "has no effect with clients_from_anywhere: true", "keep one of the two")
-    if config.cloud in _RENTED and not network.client_cidrs and not network.clients_from_anywhere:
+    if config.cloud in RENTED and not network.client_cidrs and not network.clients_from_anywhere:
         yield Problem(
             "network.client_cidrs",
             f"is missing, and cloud {config.cloud} needs it",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_gcp as gcp
 
-from infra.guards import SSH_PORT
+from core.ports import SSH_PORT
 
 EVERYWHERE = ("0.0.0.0/0", "::/0")
 

@@ -19,6 +19,7 @@ from typing import Any
 from core.arguments import Parser
 from core.errors import HostError, UsageError, run_cli
 from core.paths import state_dir
+from core.ports import SSH_PORT
 from infra.local import guest, host, leftovers, network, record
 from infra.local.leftovers import NSPAWN_RUN
 from infra.local.network import Network
@@ -169,7 +170,7 @@ def _answers(machine: MachineRecord, deadline_s: float) -> bool:
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:
         try:
-            with socket.create_connection((_network(machine).address, 22), timeout=1) as connection:
+            with socket.create_connection((_network(machine).address, SSH_PORT), timeout=1) as connection:
                 # A busy machine takes a while to greet; to knock again meanwhile would only give it more to do.
                 connection.settimeout(GREETING_S)
                 if connection.recv(4) == b"SSH-":

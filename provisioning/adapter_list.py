@@ -48,7 +48,7 @@ def adapters_list(target: Target, *, as_json: bool) -> int:
 
 
 def prune(target: Target) -> int:
-    """Remove the folders of models and adapters that are neither listed nor served; return the exit status."""
+    """Remove the folders of models and adapters that are neither listed nor in use; return the exit status."""
     stack = AdapterHosts(target, load(target))
 
     def remove(host: HostRecord) -> list[str]:
@@ -102,8 +102,8 @@ def _needed(stack: AdapterHosts, host: HostRecord) -> list[str]:
 
 
 def _unused(stack: AdapterHosts, host: HostRecord, report: dict[str, Any]) -> list[dict[str, Any]]:
-    needed = {*_needed(stack, host), *report["served"]["versions"].values()}
-    return [folder for folder in report["folders"] if folder["path"] not in needed]
+    needed = _needed(stack, host)
+    return [folder for folder in report["folders"] if folder["path"] not in needed and not folder["in_use"]]
 
 
 def _table(rows: Sequence[Row], unused: dict[str, list[dict[str, Any]]]) -> list[str]:

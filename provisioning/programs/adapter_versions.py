@@ -6,7 +6,7 @@
     adapter-versions try   FOLDER PORT VERSION BASE    ask a version that is served: does it answer, and unlike its base
     adapter-versions move  FOLDER PORT VERSION WHO WHAT    point the version's alias at it, and write that down
     adapter-versions show  FOLDER PORT                 print all of it as JSON, with the folders of models and adapters
-    adapter-versions prune FOLDER PORT KEEP            remove the folders that are neither listed in KEEP nor served
+    adapter-versions prune FOLDER PORT KEEP            remove the folders that are neither listed in KEEP nor in use
 
 FOLDER is the data folder.
 WISH is JSON: {"versions": {"contract@3": FOLDER}, "aliases": {"contract": "contract@3"}, "keep": true, "engine": ID,
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 ENGINE_ENV = "/etc/llm/engine.env"
+UNITS = Path("/etc/systemd/system")
+RELEASE_NOTES = Path("/var/lib/llm-deploy/releases")
+ENGINES = ("vllm.service", "ollama.service")
 PATH = "/v1/llm-deploy/adapters"
 ANSWER_S = 600
 """Loading reads a version from the disk, and waits for the engine's present step."""
@@ -163,6 +166,18 @@ class Host:
         ]
         return [{"path": str(each), "bytes": _bytes(each)} for each in found]
 
+    def in_use(self) -> list[str]:
+        """Return what versions are served from, and all words of the units that an engine runs or may start from.
+
+        Those are the unit files, and those of the releases that answered last: what the host returns to by itself. A
+        stack's file may name another model already, which provision has not brought yet.
+        """
+        texts = [(UNITS / unit).read_text(encoding="utf-8") for unit in ENGINES if (UNITS / unit).is_file()]
+        for note in (RELEASE_NOTES / (unit + ".json") for unit in ENGINES):
+            good = json.loads(note.read_text(encoding="utf-8"))["good"] if note.is_file() else None
+            texts += [good["unit"]] if good else []
+        return [*self.served()["versions"].values(), *(word for text in texts for word in text.split())]
+
 
 def _entry(line: str) -> dict[str, Any]:
     """Return a line of the history; empty for one that was torn off."""
@@ -242,13 +257,15 @@ def _undo(host: Host, engine: Engine, served: dict[str, Any]) -> None:
 
 def show(host: Host, engine: Engine) -> None:
     """Print all as JSON."""
-    report = {"served": host.served(), "running": engine.served(), "history": host.history(), "folders": host.folders()}
+    used = set(host.in_use())
+    folders = [{**folder, "in_use": folder["path"] in used} for folder in host.folders()]
+    report = {"served": host.served(), "running": engine.served(), "history": host.history(), "folders": folders}
     print(json.dumps(report))
 
 
 def prune(host: Host, _engine: Engine, keep: str) -> None:
     """Remove the folders that nobody needs; print their paths as JSON."""
-    needed = {*json.loads(keep), *host.served()["versions"].values()}
+    needed = {*json.loads(keep), *host.in_use()}
     unneeded = [each["path"] for each in host.folders() if each["path"] not in needed]
     for path in unneeded:
         shutil.rmtree(path)

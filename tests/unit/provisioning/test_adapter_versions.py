@@ -112,7 +112,9 @@ class Host:
 
 
 @pytest.fixture
-def host(tmp_path: Path, engine: Engine, capsys: pytest.CaptureFixture[str]) -> Host:
+def host(tmp_path: Path, engine: Engine, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Host:
+    monkeypatch.setattr(adapter_versions, "UNITS", tmp_path)
+    monkeypatch.setattr(adapter_versions, "RELEASE_NOTES", tmp_path)
     return Host(tmp_path / "data", engine, capsys)
 
 
@@ -227,6 +229,21 @@ def test_only_folders_that_nobody_needs_are_removed(host: Host) -> None:
     status, said = host.run("prune", json.dumps([str(kept)]))
     assert (status, json.loads(said)) == (0, [str(old)])
     assert [folder.exists() for folder in (kept, served, old)] == [True, True, False]
+
+
+def test_the_model_that_an_engine_runs_or_returns_to_is_no_folder_to_remove(host: Host, tmp_path: Path) -> None:
+    """Once another revision in the stack's file was enough to remove the weights under the engine that served."""
+    models = host.data / "models"
+    good, runs, next_, old = (models / f"base@{name}" for name in ("good", "runs", "next", "run"))
+    for folder in (good, runs, next_, old):
+        folder.mkdir(parents=True)
+    (tmp_path / "vllm.service").write_text(f"ExecStart=/venv/bin/python --model {runs} --port 8000\n")
+    note = {"good": {"unit": f"ExecStart=/venv/bin/python --model {good}\n"}, "former": {"unit": f"x {old}"}}
+    (tmp_path / "vllm.service.json").write_text(json.dumps(note))
+    (tmp_path / "ollama.service.json").write_text(json.dumps({"good": None}))
+    in_use = {folder["path"]: folder["in_use"] for folder in json.loads(host.run("show")[1])["folders"]}
+    assert in_use == {str(good): True, str(runs): True, str(next_): False, str(old): False}
+    assert json.loads(host.run("prune", json.dumps([str(next_)]))[1]) == [str(old)]
 
 
 def test_a_host_that_never_had_adapters_is_told(host: Host, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from serving.adapter_manifest import read_releases
 from tests.adapter_manifests import listed, write_manifest
 from tests.unit.provisioning.records import host_values, stack_values
 
-OLD = "/var/lib/llm/models/acme--base@0123456789ab"
+OLD, USED = "/var/lib/llm/models/acme--base@0123456789ab", "/var/lib/llm/models/acme--base@ba9876543210"
 
 
 class Hosts:
@@ -40,7 +40,8 @@ class Hosts:
             raise HostError("cannot be reached", where=host.name)
         served = {"versions": {"contract@3": "/3", "contract@4": "/4"}, "aliases": {"contract": self.means[host.name]}}
         if command == "show":
-            folders = [{"path": path, "bytes": 3 << 30} for path in ("/3", "/var/lib/llm/models/tiny", OLD)]
+            used = {"/3": True, USED: True, "/var/lib/llm/models/tiny": False, OLD: False}
+            folders = [{"path": path, "bytes": 3 << 30, "in_use": in_use} for path, in_use in used.items()]
             return json.dumps({"served": served, "running": served, "history": [], "folders": folders})
         if command == "move":
             if host.name == self.broken:
@@ -219,7 +220,11 @@ def test_the_list_tells_versions_since_when_and_what_lies_there_unused(
     first, second, *unused = capsys.readouterr().out.splitlines()
     assert first == "contract@3  served by one, two; contract means it on two  (tiny llama a)"
     assert second.startswith("contract@4  served by one, two; contract means it on one since 2026-11-21T16:00:00Z by ")
-    assert unused[0] == f"one: unused {OLD} (3.00 GiB)"
+    assert unused == [
+        f"one: unused {OLD} (3.00 GiB)",
+        f"two: unused {OLD} (3.00 GiB)",
+        "unused folders go with adapters:prune",
+    ]
     adapters_list(target, as_json=True)
     entries = json.loads(capsys.readouterr().out)["adapters"]
     assert [entry["means_name"] for entry in entries] == [["two"], ["one"]]

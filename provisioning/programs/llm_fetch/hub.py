@@ -7,14 +7,11 @@ import hashlib
 import http.client
 import json
 import os
-import time
-import urllib.error
 import urllib.parse
 import urllib.request
 
-from .errors import FetchError, InterruptedTransferError
-from .transfer import BLOCK_BYTES, TRIES, safe_name
-from .web import opener
+from .files import File, digest_of
+from .web import ask, in_some_tries, opener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +20,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 HUB = "https://huggingface.co"
-TIMEOUT_S = 60
 
 OTHER_FORMATS = (
     "*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.onnx_data", "*.gguf", "*.tflite", "*.ot",
@@ -34,31 +30,20 @@ OTHER_FORMATS = (
 NOT_NEEDED = (".gitattributes", "*.png", "*.jpg", "*.jpeg", "*.gif", "*.mp4", "*.pdf", "consolidated*.safetensors")
 
 
-class File:
-    """One file of the repository."""
+class HubFile(File):
+    """One file of the repository. The hub has the SHA-256 of large ones; others it knows only as git does."""
 
     def __init__(self, entry: dict[str, Any], pins: dict[str, str]) -> None:
-        self.name = safe_name(str(entry["rfilename"]))
-        large = entry.get("lfs") or {}
-        self.size = int(large.get("size", entry["size"]))
-        self.sha256 = str(large.get("sha256", ""))
-        self.blob = str(entry.get("blobId", ""))
-        self.pin = pins.get(self.name, "")
+        name, large = str(entry["rfilename"]), entry.get("lfs") or {}
+        size, sha256 = int(large.get("size", entry["size"])), str(large.get("sha256", ""))
+        super().__init__(name, size, sha256, giver="the hub", pin=pins.get(name, ""))
+        self._blob = str(entry.get("blobId", ""))
 
-    def problem(self, path: Path) -> str:
-        """Return what is wrong with the content of `path`; empty when it is this file."""
-        sha256 = hashlib.sha256()
-        blob = hashlib.sha1(b"blob %d\0" % self.size)  # noqa: S324  # what git calls the file
-        with path.open("rb") as stream:
-            for block in iter(lambda: stream.read(BLOCK_BYTES), b""):
-                sha256.update(block)
-                if not self.sha256:
-                    blob.update(block)
-        if self.pin and sha256.hexdigest() != self.pin:
-            return f"its SHA-256 is {sha256.hexdigest()}, not {self.pin}, which the stack file pins"
+    def is_given(self, path: Path, sha256: str) -> bool:
+        """Return whether this is the SHA-256 or, where the hub has none, git's checksum."""
         if self.sha256:
-            return "" if sha256.hexdigest() == self.sha256 else "its SHA-256 is not the one that the hub gives"
-        return "" if blob.hexdigest() == self.blob else "its checksum is not the one that the hub gives"
+            return sha256 == self.sha256
+        return digest_of(path, hashlib.sha1(b"blob %d\0" % self.size)) == self._blob  # noqa: S324  # as git does
 
 
 class Hub:
@@ -76,17 +61,16 @@ class Hub:
         """What tells this content from any other."""
         return {"repo": self.repo, "revision": self.revision}
 
-    def files(self, pins: dict[str, str]) -> list[File]:
+    def files(self, pins: dict[str, str]) -> list[HubFile]:
         """Return the files of the commit that an engine reads."""
-        reason: Exception | None = None
-        for attempt in range(TRIES):
-            time.sleep(attempt * attempt)
-            try:
-                with self._open(f"/api/models/{self.repo}/revision/{self.revision}?blobs=true", 0) as answer:
-                    return choose([File(entry, pins) for entry in json.load(answer)["siblings"]])
-            except (InterruptedTransferError, OSError, http.client.HTTPException) as error:
-                reason = error
-        raise FetchError(str(reason))
+        path = f"/api/models/{self.repo}/revision/{self.revision}?blobs=true"
+
+        def listing() -> list[HubFile]:
+            with self._open(path, 0) as answer:
+                return choose([HubFile(entry, pins) for entry in json.load(answer)["siblings"]])
+
+        found: list[HubFile] = in_some_tries(listing)
+        return found
 
     def open(self, name: str, start: int) -> Any:
         """Return the answer that holds file `name` from byte `start` on."""
@@ -99,15 +83,7 @@ class Hub:
             request.add_unredirected_header("Authorization", "Bearer " + self._token)
         if start:
             request.add_header("Range", f"bytes={start}-")
-        try:
-            return self._opener.open(request, timeout=TIMEOUT_S)
-        except urllib.error.HTTPError as error:
-            if error.code >= http.client.INTERNAL_SERVER_ERROR or error.code == http.client.TOO_MANY_REQUESTS:
-                raise InterruptedTransferError(f"the hub answers {error.code}") from error
-            raise FetchError(self._refusal(error.code, name)) from error
-        except OSError as error:
-            reason = getattr(error, "reason", error)
-            raise InterruptedTransferError(f"no way to {self._base} ({reason})") from error
+        return ask(self._opener, request, self._base, lambda code: self._refusal(code, name))
 
     def _refusal(self, code: int, name: str) -> str:
         page = f"{self._base}/{self.repo}"
@@ -121,10 +97,10 @@ class Hub:
         if code == http.client.NOT_FOUND:
             missing = f"{name} at commit" if name else "commit"
             return f"{self.repo} has no {missing} {self.revision}; look up repository and commit on the hub"
-        return f"the hub answers {code}"
+        return f"{self._base} answers {code}"
 
 
-def choose(files: Iterable[File]) -> list[File]:
+def choose(files: Iterable[HubFile]) -> list[HubFile]:
     """Return the files that an engine reads: one format of the weights, no pictures."""
 
     def is_like(name: str, patterns: tuple[str, ...]) -> bool:

@@ -9,45 +9,22 @@ import hashlib
 import http.client
 import os
 import re
-import time
-import urllib.error
 import urllib.parse
 import urllib.request
+from functools import partial
 
 from . import amazon, google
-from .errors import FetchError, InterruptedTransferError
-from .transfer import BLOCK_BYTES, TRIES, safe_name
-from .web import opener
+from .errors import FetchError
+from .files import File, safe_name
+from .web import ask, in_some_tries, opener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pathlib import Path
     from typing import Any
 
 LIST = "SHA256SUMS"
 LINE = re.compile(r"([0-9a-f]{64}) [ *](?:\./)?(.+)")
-TIMEOUT_S = 60
 MAX_LIST_BYTES = 4 << 20
-
-
-class File:
-    """One line of the list."""
-
-    def __init__(self, name: str, size: int, sha256: str, pin: str) -> None:
-        self.name = safe_name(name)
-        self.size = size
-        self.sha256 = sha256
-        self.pin = pin
-
-    def problem(self, path: Path) -> str:
-        """Return what is wrong with the content of `path`; empty when it is this file."""
-        found = hashlib.sha256()
-        with path.open("rb") as stream:
-            for block in iter(lambda: stream.read(BLOCK_BYTES), b""):
-                found.update(block)
-        if self.pin and found.hexdigest() != self.pin:
-            return f"its SHA-256 is {found.hexdigest()}, not {self.pin}, which the stack file pins"
-        return "" if found.hexdigest() == self.sha256 else f"its SHA-256 is not the one that {LIST} gives"
 
 
 class Listed:
@@ -66,11 +43,12 @@ class Listed:
     def files(self, pins: dict[str, str]) -> list[File]:
         """Return the files of the list, with their sizes."""
         sums = self.sums()
-        return [File(name, self._try(self._size, name), sha256, pins.get(name, "")) for name, sha256 in sums.items()]
+        sizes = {name: in_some_tries(partial(self._size, name)) for name in sums}
+        return [File(name, sizes[name], sha256, giver=LIST, pin=pins.get(name, "")) for name, sha256 in sums.items()]
 
     def sums(self) -> dict[str, str]:
         """Return the SHA-256 of each file by its name. Raises FetchError for another list than the pinned one."""
-        content = self._try(self.read, LIST)
+        content = in_some_tries(lambda: self.read(LIST))
         found = hashlib.sha256(content).hexdigest()
         if found != self.sha256:
             raise FetchError(f"{LIST} of {self.name} has SHA-256 {found}, not {self.sha256}, which the stack file pins")
@@ -93,29 +71,11 @@ class Listed:
         with self._ask("HEAD", name, {}) as answer:
             return int(answer.headers.get("Content-Length") or 0)
 
-    def _try(self, work: Any, name: str) -> Any:
-        """Return what `work` returns for `name`, in one of several tries."""
-        reason: Exception | None = None
-        for attempt in range(TRIES):
-            time.sleep(attempt * attempt)
-            try:
-                return work(name)
-            except (InterruptedTransferError, OSError, http.client.HTTPException) as error:
-                reason = error
-        raise FetchError(str(reason))
-
     def _ask(self, method: str, name: str, headers: dict[str, str]) -> Any:
         request = self._request(method, f"{self.name}/{name}")
         for key, value in headers.items():
             request.add_header(key, value)
-        try:
-            return self._opener.open(request, timeout=TIMEOUT_S)
-        except urllib.error.HTTPError as error:
-            if error.code >= http.client.INTERNAL_SERVER_ERROR or error.code == http.client.TOO_MANY_REQUESTS:
-                raise InterruptedTransferError(f"{self.name} answers {error.code}") from error
-            raise FetchError(self._refusal(error.code, name)) from error
-        except OSError as error:
-            raise InterruptedTransferError(f"no way to {self.name} ({getattr(error, 'reason', error)})") from error
+        return ask(self._opener, request, self.name, lambda code: self._refusal(code, name))
 
     def _request(self, method: str, url: str) -> urllib.request.Request:
         """Return the request for what `url` names, with what its server wants to know of us."""

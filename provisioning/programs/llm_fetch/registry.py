@@ -8,42 +8,20 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
-import time
-import urllib.error
 import urllib.request
 
-from .errors import FetchError, InterruptedTransferError
-from .transfer import BLOCK_BYTES, TRIES
-from .web import opener
+from .errors import FetchError
+from .files import File
+from .web import ask, in_some_tries, opener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pathlib import Path
     from typing import Any
 
 SCHEME = "ollama+"
 MANIFEST = "manifest.json"
 MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 MAX_MANIFEST_BYTES = 1 << 20
-TIMEOUT_S = 60
-
-
-class File:
-    """The manifest, or one of its blobs, by the name under which Ollama keeps it."""
-
-    def __init__(self, name: str, size: int, sha256: str) -> None:
-        self.name = name
-        self.size = size
-        self.sha256 = sha256
-        self.pin = ""
-
-    def problem(self, path: Path) -> str:
-        """Return what is wrong with the content of `path`; empty when it is this file."""
-        found = hashlib.sha256()
-        with path.open("rb") as stream:
-            for block in iter(lambda: stream.read(BLOCK_BYTES), b""):
-                found.update(block)
-        return "" if found.hexdigest() == self.sha256 else f"its SHA-256 is {found.hexdigest()}"
 
 
 class Registry:
@@ -66,7 +44,7 @@ class Registry:
 
     def files(self, pins: dict[str, str]) -> list[File]:  # noqa: ARG002  # the digest pins everything
         """Return the manifest and its blobs. Raises FetchError for another manifest than the pinned one."""
-        content = self._manifest()
+        content = in_some_tries(self._manifest)
         found = hashlib.sha256(content).hexdigest()
         if found != self.digest:
             raise FetchError(
@@ -75,8 +53,11 @@ class Registry:
             )
         manifest = json.loads(content)
         layers = {layer["digest"]: int(layer["size"]) for layer in (manifest["config"], *manifest["layers"])}
-        blobs = [File(_blob_name(digest), size, digest.partition(":")[2]) for digest, size in layers.items()]
-        return [File(MANIFEST, len(content), found), *blobs]
+        blobs = [
+            File(_blob_name(digest), size, digest.partition(":")[2], giver="the manifest")
+            for digest, size in layers.items()
+        ]
+        return [File(MANIFEST, len(content), found, giver="the stack file"), *blobs]
 
     def open(self, name: str, start: int) -> Any:
         """Return the answer that holds file `name` from byte `start` on."""
@@ -85,32 +66,20 @@ class Registry:
         return self._ask(f"{self._base}/blobs/{name.replace('-', ':', 1)}", start)
 
     def _manifest(self) -> bytes:
-        reason: Exception | None = None
-        for attempt in range(TRIES):
-            time.sleep(attempt * attempt)
-            try:
-                with self.open(MANIFEST, 0) as answer:
-                    content: bytes = answer.read(MAX_MANIFEST_BYTES)
-                    return content
-            except (InterruptedTransferError, OSError, http.client.HTTPException) as error:
-                reason = error
-        raise FetchError(str(reason))
+        with self.open(MANIFEST, 0) as answer:
+            content: bytes = answer.read(MAX_MANIFEST_BYTES)
+        return content
 
     def _ask(self, url: str, start: int) -> Any:
         request = urllib.request.Request(url, headers={"Accept": MANIFEST_TYPE})  # noqa: S310  # what the stack file names
         if start:
             request.add_header("Range", f"bytes={start}-")
-        try:
-            return self._opener.open(request, timeout=TIMEOUT_S)
-        except urllib.error.HTTPError as error:
-            if error.code >= http.client.INTERNAL_SERVER_ERROR or error.code == http.client.TOO_MANY_REQUESTS:
-                raise InterruptedTransferError(f"{self._server} answers {error.code}") from error
-            if error.code == http.client.NOT_FOUND:
-                raise FetchError(f"{self._server} has no {self.name}; look up name and tag there") from error
-            raise FetchError(f"{self._server} answers {error.code} for {self.name}") from error
-        except OSError as error:
-            reason = getattr(error, "reason", error)
-            raise InterruptedTransferError(f"no way to {self._server} ({reason})") from error
+        return ask(self._opener, request, self._server, self._refusal)
+
+    def _refusal(self, code: int) -> str:
+        if code == http.client.NOT_FOUND:
+            return f"{self._server} has no {self.name}; look up name and tag there"
+        return f"{self._server} answers {code} for {self.name}"
 
 
 def _blob_name(digest: str) -> str:

@@ -6,25 +6,18 @@ import concurrent.futures
 import errno
 import http.client
 import shutil
-import time
 from pathlib import Path
 
 from .errors import FetchError, InterruptedTransferError
+from .files import BLOCK_BYTES
+from .web import in_some_tries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, Protocol
 
-    class File(Protocol):
-        """One file of a source."""
-
-        name: str
-        size: int
-        pin: str
-        """SHA-256 that the stack file pins; empty: none."""
-
-        def problem(self, path: Path) -> str:
-            """Return what is wrong with the content of `path`; empty when it is this file."""
+    from .files import File
 
     class Source(Protocol):
         """Where files come from."""
@@ -36,7 +29,7 @@ if TYPE_CHECKING:
         def identity(self) -> dict[str, str]:
             """What tells this content from any other."""
 
-        def files(self, pins: dict[str, str]) -> list[Any]:
+        def files(self, pins: dict[str, str]) -> Sequence[File]:
             """Return all files. Raises FetchError."""
 
         def open(self, name: str, start: int) -> Any:
@@ -44,20 +37,11 @@ if TYPE_CHECKING:
 
 
 PART = ".part"
-BLOCK_BYTES = 1 << 20
 AT_ONCE = 4
-TRIES = 5
 PROGRESS_S = 2
 SPARE_BYTES = 1 << 30
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 GIB = float(1 << 30)
-
-
-def safe_name(name: str) -> str:
-    """Return `name`. Raises FetchError when it leads out of the folder."""
-    if not name or any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name:
-        raise FetchError(f"the source has a file with the name {name!r}, which leads elsewhere")
-    return name
 
 
 class Fetch:
@@ -69,7 +53,7 @@ class Fetch:
         self._bytes: dict[str, int] = {}
         """Bytes that are here, by file; each thread writes to its own key."""
 
-    def run(self, files: list[Any]) -> None:
+    def run(self, files: Sequence[File]) -> None:
         """Fetch what is missing. Raises FetchError for the first file that cannot be had."""
         self._check_space(files)
         total = sum(file.size for file in files)
@@ -87,7 +71,7 @@ class Fetch:
                     future.cancel()
                 raise
 
-    def _check_space(self, files: list[Any]) -> None:
+    def _check_space(self, files: Sequence[File]) -> None:
         have = sum(size_of(self._folder / file.name) + size_of(part_of(self._folder / file.name)) for file in files)
         needed = sum(file.size for file in files) - have
         free = shutil.disk_usage(self._folder).free
@@ -103,25 +87,24 @@ class Fetch:
         if size_of(path) == file.size and path.exists() and not file.problem(path):
             self._bytes[file.name] = file.size
             return
-        reason = ""
-        for attempt in range(TRIES):
-            time.sleep(attempt * attempt)
-            try:
-                self._transfer(file, part_of(path))
-            except (InterruptedTransferError, OSError, http.client.HTTPException) as error:
-                if isinstance(error, OSError) and error.errno in DISK_ERRORS:
-                    raise FetchError(f"cannot write {path} ({error.strerror})") from error
-                reason = str(error)
-                continue
-            reason = file.problem(part_of(path))
-            if not reason:
-                part_of(path).chmod(0o644)
-                part_of(path).replace(path)
-                return
-            part_of(path).unlink()
-            if file.pin:
-                break
-        raise FetchError(f"{file.name} of {self._source.name} could not be fetched: {reason}")
+        failed = f"{file.name} of {self._source.name} could not be fetched: "
+        in_some_tries(lambda: self._bring(file, path, failed), failed)
+
+    def _bring(self, file: File, path: Path, failed: str) -> None:
+        """Put the file in its place. Raises InterruptedTransferError for what another try may mend, else FetchError."""
+        part = part_of(path)
+        try:
+            self._transfer(file, part)
+        except OSError as error:
+            if error.errno in DISK_ERRORS:
+                raise FetchError(f"cannot write {path} ({error.strerror})") from error
+            raise
+        problem = file.problem(part)
+        if problem:
+            part.unlink()
+            raise FetchError(failed + problem) if file.pin else InterruptedTransferError(problem)
+        part.chmod(0o644)
+        part.replace(path)
 
     def _transfer(self, file: File, part: Path) -> None:
         """Append what is missing to `part`. A server that cannot go on in the middle sends all again."""

@@ -1,13 +1,22 @@
-"""HTTPS as all sources need it: a token goes to the server that it is for, and to no other."""
+"""HTTPS as all sources need it: a token goes to its own server alone, and what may work at another try gets one."""
 
 from __future__ import annotations
 
+import http.client
+import time
+import urllib.error
 import urllib.parse
 import urllib.request
 
+from .errors import FetchError, InterruptedTransferError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
+
+TIMEOUT_S = 60
+TRIES = 5
 
 
 class Redirect(urllib.request.HTTPRedirectHandler):
@@ -27,3 +36,35 @@ class Redirect(urllib.request.HTTPRedirectHandler):
 def opener() -> urllib.request.OpenerDirector:
     """Return what opens requests."""
     return urllib.request.build_opener(Redirect())
+
+
+def ask(
+    opened_by: urllib.request.OpenerDirector,
+    request: urllib.request.Request,
+    server: str,
+    refusal: Callable[[int], str],
+) -> Any:
+    """Return the answer to `request`. `refusal` says in words what a status means that no other try will change.
+
+    Raises FetchError for that, InterruptedTransferError for what may pass.
+    """
+    try:
+        return opened_by.open(request, timeout=TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        if error.code >= http.client.INTERNAL_SERVER_ERROR or error.code == http.client.TOO_MANY_REQUESTS:
+            raise InterruptedTransferError(f"{server} answers {error.code}") from error
+        raise FetchError(refusal(error.code)) from error
+    except OSError as error:
+        raise InterruptedTransferError(f"no way to {server} ({getattr(error, 'reason', error)})") from error
+
+
+def in_some_tries(work: Callable[[], Any], failed: str = "") -> Any:
+    """Return what `work` returns, in one of several tries. Raises FetchError: `failed`, and why the last one did."""
+    reason: Exception | None = None
+    for attempt in range(TRIES):
+        time.sleep(attempt * attempt)
+        try:
+            return work()
+        except (InterruptedTransferError, OSError, http.client.HTTPException) as error:
+            reason = error
+    raise FetchError(f"{failed}{reason}")

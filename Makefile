@@ -4,26 +4,29 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-# With CLOUD alone, nothing may fall back to the local stack: `make down CLOUD=aws` would leave the cloud's machines be.
-STACK ?= $(if $(CLOUD),$(error $(MAKECMDGOALS): which stack? write STACK=name, e.g. STACK=$(CLOUD)-gpu),local)
+STACK ?= local
 CLOUD ?=
 INVENTORY ?=
 HOST ?=
 ENGINE ?=
+DO ?= list
+CLIENT ?=
 ARGS ?=
 
 PYTHON := .venv/bin/python
 INFRA := $(PYTHON) -m infra.commands
 FAB := .venv/bin/fab -r provisioning
-# Whose hosts the tasks of fab are about: those of a stack, or of a file (docs/inventory.md).
-HOSTS = $(if $(INVENTORY),--inventory $(INVENTORY),--stack $(STACK))
+# Whose hosts the tasks of fab are about: those of a stack, or of a file (docs/inventory.md); all, or those that HOST names.
+HOSTS = $(if $(INVENTORY),--inventory $(INVENTORY),--stack $(STACK))$(foreach host,$(HOST), --host $(host))
 # The stack that STACK names, else the one of a kind that comes with CLOUD.
-named_stack = $(if $(filter-out file,$(origin STACK)),$(STACK))
 cloud_stack = $(if $(CLOUD),$(if $(filter aws gcp,$(CLOUD)),$(CLOUD)-$(1),$(error CLOUD: there is no $(CLOUD); write aws or gcp)))
 stack_of_kind = $(if $(and $(CLOUD),$(named_stack)),$(error deploy-$(1): write CLOUD or STACK, not both))$(or \
 	$(named_stack),$(cloud_stack))
 # The default stack is a machine without a GPU, so that these targets want to be told.
 gpu_stack = $(or $(call stack_of_kind,$(1)),$(error deploy-$(1): which stack? write CLOUD=aws, CLOUD=gcp or STACK=name))
+adapters_tasks := list plan apply promote rollback prune
+adapters_task = $(or $(filter $(adapters_tasks),$(DO)),\
+	$(error adapters: DO=$(DO) is not known; write one of $(adapters_tasks)))
 # The clouds' SDKs take seconds to compile: what was compiled is kept, whatever the shell around says.
 unexport PYTHONDONTWRITEBYTECODE
 # Files of tests run side by side, one for each core; WORKERS= runs them one after the other.
@@ -31,9 +34,11 @@ WORKERS ?= --numprocesses=$(shell nproc) --dist=loadgroup --no-loadscope-reorder
 # One run folder for the steps of one `make`: all their results lie side by side.
 export LLM_DEPLOY_RUN ?= $(shell date -u +%Y%m%dT%H%M%S.%3NZ)
 
-.PHONY: help setup demo deploy deploy-cpu deploy-gpu deploy-gpu-spot preflight preview up plan provision smoke down \
-	leftovers adopt bundle status adapters logs ssh restart reboot upgrade-engine \
+TARGETS := help setup demo deploy deploy-cpu deploy-gpu deploy-gpu-spot preflight preview up plan provision smoke down \
+	leftovers adopt bundle status adapters logs ssh restart reboot upgrade-engine rotate-key \
 	test test-unit check format bench-preview bench-up-down bench-converge
+.PHONY: $(TARGETS)
+include tools/words.mk
 
 help: ## Show this list
 	@sed -nE -e 's/^##@ (.*)/\n\1/p' -e 's/^([a-z][a-z-]*):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -44,13 +49,13 @@ demo: .venv/.ready ## Make a machine here, serve a model with two adapters, prov
 	@$(PYTHON) -m tools.demo $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
 deploy-cpu: .venv/.ready ## Everything for a CPU stack: up, provision, smoke (CLOUD=aws|gcp; none: STACK)
-	@$(MAKE) deploy STACK=$(or $(call stack_of_kind,cpu),$(STACK))
+	@$(MAKE) deploy CLOUD= STACK=$(or $(call stack_of_kind,cpu),$(STACK))
 
 deploy-gpu: .venv/.ready ## The same for a GPU stack (CLOUD=aws|gcp)
-	@$(MAKE) deploy STACK=$(call gpu_stack,gpu)
+	@$(MAKE) deploy CLOUD= STACK=$(call gpu_stack,gpu)
 
 deploy-gpu-spot: .venv/.ready ## The same for a GPU stack on the spot market (CLOUD=aws|gcp)
-	@$(MAKE) deploy STACK=$(call gpu_stack,gpu-spot)
+	@$(MAKE) deploy CLOUD= STACK=$(call gpu_stack,gpu-spot)
 
 deploy: .venv/.ready ## The same for any STACK
 	@$(MAKE) up STACK=$(STACK)
@@ -84,7 +89,8 @@ leftovers: .venv/.ready ## What carries our tags in all regions of CLOUD; ARGS=-
 
 ##@ Hosts that exist already
 adopt: .venv/.ready ## Look at HOST=user@address and write its inventory (docs/existing-hosts.md)
-	@$(FAB) adopt --host "$(or $(HOST),$(error adopt: which host? write HOST=user@address))" $(ARGS)
+	@$(FAB) adopt --host "$(or $(HOST),$(error adopt: which host? write HOST=user@address))" \
+		$(if $(INVENTORY),--inventory $(INVENTORY)) $(ARGS)
 
 bundle: .venv/.ready ## One archive that provisions the hosts of STACK without network (docs/offline.md)
 	@$(FAB) bundle $(HOSTS) $(ARGS)
@@ -94,13 +100,13 @@ status: .venv/.ready ## One screen per host: engine, models, certificate, disk, 
 	@$(FAB) status $(HOSTS) $(ARGS)
 
 adapters: .venv/.ready ## Adapter versions: DO=list|plan|apply|prune, DO=promote ARGS=contract@4, DO=rollback ARGS=contract
-	@$(FAB) adapters:$(or $(DO),list) $(HOSTS) $(ARGS)
+	@$(FAB) adapters:$(adapters_task) $(HOSTS) $(ARGS)
 
 logs: .venv/.ready ## Journal of engine and gateway
 	@$(FAB) logs $(HOSTS) $(ARGS)
 
 ssh: .venv/.ready ## A shell on a host (HOST=name when there are several)
-	@$(FAB) ssh $(HOSTS) $(if $(HOST),--host $(HOST)) $(ARGS)
+	@$(FAB) ssh $(HOSTS) $(ARGS)
 
 restart: .venv/.ready ## Restart the engine; running requests finish first
 	@$(FAB) restart $(HOSTS) $(ARGS)
@@ -110,6 +116,10 @@ reboot: .venv/.ready ## Reboot the hosts and wait until they serve again
 
 upgrade-engine: .venv/.ready ## Bring the engine to this checkout's release, or back (ARGS=--allow-downgrade: to an older one)
 	@$(FAB) upgrade-engine $(HOSTS) $(ARGS)
+
+rotate-key: .venv/.ready ## Give CLIENT=name a new API key; the old one works until the next `provision`
+	@$(FAB) rotate-key $(HOSTS) $(ARGS) \
+		--client "$(or $(CLIENT),$(error rotate-key: whose key? write CLIENT=name, one of gateway.clients))"
 
 ##@ Working on this repository
 setup: .venv/.ready ## Install the tools of this checkout (every target does it when needed)
@@ -129,7 +139,8 @@ check: .venv/.ready ## Lint, format, types, scripts and lockfile
 	@tools/check.sh
 
 format: .venv/.ready ## Put the code into the project's format
-	@.venv/bin/ruff check --fix --quiet . ; .venv/bin/ruff format .
+	@.venv/bin/ruff check --fix-only --quiet .
+	@.venv/bin/ruff format .
 
 bench-preview: .venv/.ready ## Time what our program adds to the bare engine in a preview (ARGS="--stack gcp-gpu")
 	@$(PYTHON) -m benchmarks.preview $(ARGS)

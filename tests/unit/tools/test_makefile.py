@@ -1,15 +1,18 @@
-"""Targets of the Makefile that choose a stack: what they would run, without running it."""
+"""Targets of the Makefile: which words they hand on, which they refuse. What they would run is not run."""
 
+import inspect
 import subprocess
 
 import pytest
+from fabric import Task
 
 from core.paths import CHECKOUT
+from provisioning import fabfile
 
 
-def dry_run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def dry_run(*arguments: str, **exported: str) -> subprocess.CompletedProcess[str]:
     """Return what `make` would run; `-n` still runs the recipes that call make again, which then only print, too."""
-    environ = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
+    environ = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **exported}
     return subprocess.run(
         ["make", "-n", "-o", ".venv/.ready", *arguments],
         cwd=CHECKOUT,
@@ -43,6 +46,8 @@ def test_deploy_is_up_provision_and_smoke_of_the_matching_stack(cloud: str, kind
         ("status CLOUD=gcp", "status: which stack? write STACK=name, e.g. STACK=gcp-gpu"),
         ("leftovers", "which cloud? write CLOUD=aws or CLOUD=gcp"),
         ("adopt", "which host? write HOST=user@address"),
+        ("rotate-key", "whose key? write CLIENT=name, one of gateway.clients"),
+        ("adapters DO=rolback", "DO=rolback is not known; write one of list plan apply promote rollback prune"),
     ],
 )
 def test_what_must_be_said_is_asked_for(arguments: str, told: str) -> None:
@@ -54,15 +59,86 @@ def test_what_must_be_said_is_asked_for(arguments: str, told: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "command"),
+    ("arguments", "exported", "told"),
     [
-        ("deploy-cpu", "infra.commands up --stack local"),
-        ("deploy-gpu STACK=mine", "infra.commands up --stack mine"),
-        ("down", "infra.commands down --stack local"),
-        ("status INVENTORY=hosts/rack.yaml", "provisioning status --inventory hosts/rack.yaml"),
-        ("adapters DO=promote ARGS=contract@4", "provisioning adapters:promote --stack local contract@4"),
-        ("leftovers CLOUD=gcp", "infra.sweep --cloud gcp"),
+        ("smoke HOST=gpu2", {}, "smoke: takes no HOST=gpu2; it takes STACK=… INVENTORY=… ARGS=…"),
+        ("adapters HOST=gpu2", {}, "adapters: takes no HOST=gpu2"),
+        ("down HOST=gpu2", {}, "down: takes no HOST=gpu2"),
+        ("down", {"HOST": "gpu2"}, "down: takes no HOST=gpu2"),
+        ("deploy STACK=rack HOST=gpu2", {}, "deploy: takes no HOST=gpu2"),
+        ("up INVENTORY=hosts/rack.yaml", {}, "up: takes no INVENTORY=hosts/rack.yaml; it takes STACK=… ARGS=…"),
+        ("preview INVENTORY=hosts/rack.yaml", {}, "preview: takes no INVENTORY"),
+        ("preflight INVENTORY=hosts/rack.yaml", {}, "preflight: takes no INVENTORY"),
+        ("deploy-cpu INVENTORY=hosts/rack.yaml", {}, "deploy-cpu: takes no INVENTORY"),
+        ("down", {"INVENTORY": "hosts/rack.yaml"}, "down: takes no INVENTORY=hosts/rack.yaml"),
+        ("deploy-cpu ENGINE=ollama", {}, "deploy-cpu: takes no ENGINE=ollama; it takes STACK=… CLOUD=… ARGS=…"),
+        ("demo STACK=prod", {}, "demo: takes no STACK=prod; it takes ENGINE=… ARGS=…"),
+        ("leftovers CLOUD=aws STACK=prod", {}, "leftovers: takes no STACK=prod; it takes CLOUD=… ARGS=…"),
+        ("down stack=prod", {}, "down: takes no stack=prod; it takes STACK=… ARGS=…"),
+        ("down STAK=prod", {}, "down: takes no STAK=prod; it takes STACK=… ARGS=…"),
+        ("down STACK=prod CLOUD=aws", {}, "down: takes no CLOUD=aws"),
+        ("status INVENTORY=hosts/rack.yaml CLOUD=aws", {}, "status: takes no CLOUD=aws"),
+        ("status STACK=prod INVENTORY=hosts/rack.yaml", {}, "status: write STACK or INVENTORY, not both"),
+        ("status STACK=prod", {"INVENTORY": "hosts/rack.yaml"}, "status: write STACK or INVENTORY, not both"),
+        ("status smoke HOST=gpu2", {}, "smoke: takes no HOST=gpu2"),
+        ("down prod", {}, "there is no target prod; `make` alone lists all"),
     ],
 )
-def test_what_is_said_is_handed_on(arguments: str, command: str) -> None:
-    assert command in dry_run(*arguments.split()).stdout
+def test_what_would_not_be_heard_is_refused_before_anything_runs(
+    arguments: str, exported: dict[str, str], told: str
+) -> None:
+    """`make reboot HOST=gpu2` once rebooted all hosts, and `make down prod` removed the local stack before it erred."""
+    done = dry_run(*arguments.split(), **exported)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert told in done.stderr
+
+
+FAB_TASKS = {
+    task.name.replace("_", "-"): task
+    for task in vars(fabfile).values()
+    if isinstance(task, Task) and not task.name.startswith("adapters:")
+}
+
+
+@pytest.mark.parametrize("task", FAB_TASKS)
+def test_a_target_takes_host_and_inventory_as_its_task_does(task: str) -> None:
+    options = inspect.signature(FAB_TASKS[task].body).parameters
+    needed = {"rotate-key": ["CLIENT=default"], "adopt": ["HOST=gpu2"]}.get(task, [])
+    for word, option in {"HOST": "host", "INVENTORY": "inventory"}.items():
+        done = dry_run(task, *needed, f"{word}=gpu2")
+        assert (f"--{option} gpu2" in done.stdout.replace('"', "")) == (option in options)
+        assert done.returncode == (0 if option in options else 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exported", "command"),
+    [
+        ("deploy-cpu", {}, "infra.commands up --stack local"),
+        ("deploy-gpu STACK=mine", {}, "infra.commands up --stack mine"),
+        ("deploy-gpu CLOUD=aws AWS_PROFILE=work", {}, "infra.commands up --stack aws-gpu"),
+        ("down", {}, "infra.commands down --stack local"),
+        ("status INVENTORY=hosts/rack.yaml", {}, "provisioning status --inventory hosts/rack.yaml"),
+        ("status", {"INVENTORY": "hosts/rack.yaml"}, "provisioning status --inventory hosts/rack.yaml"),
+        ("status CLOUD=", {"CLOUD": "aws", "STACK": "mine"}, "provisioning status --stack mine"),
+        ("adapters", {}, "provisioning adapters:list --stack local"),
+        ("adapters DO=promote ARGS=contract@4", {}, "provisioning adapters:promote --stack local contract@4"),
+        ("leftovers CLOUD=gcp", {"STACK": "mine", "HOST": "shell"}, "infra.sweep --cloud gcp"),
+        ("reboot HOST=gpu2 INVENTORY=hosts/rack.yaml", {}, "reboot --inventory hosts/rack.yaml --host gpu2"),
+        ("restart HOST=gpu2,gpu3", {}, "restart --stack local --host gpu2 --host gpu3"),
+        ("rotate-key CLIENT=batch STACK=mine", {}, 'rotate-key --stack mine --client "batch"'),
+        ("test-unit", {"HOST": "shell"}, "pytest tests/unit"),
+    ],
+)
+def test_what_is_said_is_handed_on(arguments: str, exported: dict[str, str], command: str) -> None:
+    words = [word.replace(",", " ") for word in arguments.split()]
+    done = dry_run(*words, **exported)
+
+    assert done.returncode == 0, done.stderr
+    assert command in " ".join(done.stdout.replace("\\\n", " ").split())
+
+
+def test_one_lint_that_nobody_can_fix_leaves_no_file_unformatted() -> None:
+    """`ruff check --fix` ends with 1 then, and make with it."""
+    commands = dry_run("format").stdout.splitlines()
+    assert commands == [".venv/bin/ruff check --fix-only --quiet .", ".venv/bin/ruff format ."]

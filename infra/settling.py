@@ -1,6 +1,7 @@
 """What every rented cloud settles alike: who a stack is, since when it lives, and that it stays where it is."""
 
 import secrets
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from infra.config import DeploymentConfig
@@ -12,14 +13,22 @@ Place = tuple[str, str]
 """A zone and a machine type."""
 
 
+def end_of_ttl(config: DeploymentConfig, lease: Lease) -> datetime:
+    """Return when the hosts end by their `ttl_hours`."""
+    return lease.ends_at(config.lifetime.ttl_hours)
+
+
 def identity_and_beginning(
-    config: DeploymentConfig, previous: Lease | None, now: datetime | None
+    config: DeploymentConfig,
+    previous: Lease | None,
+    now: datetime | None,
+    end_of_life: Callable[[DeploymentConfig, Lease], datetime] = end_of_ttl,
 ) -> tuple[str, datetime]:
     """Return a stack's id and when its life began: kept from the lease before, or settled anew."""
     at = (now or datetime.now(UTC)).replace(microsecond=0)
     if previous is None:
         return secrets.token_hex(ID_BYTES), at
-    has_ended = previous.ends_at(config.lifetime.ttl_hours) <= at  # its machines are gone: a new life begins
+    has_ended = end_of_life(config, previous) <= at  # its machines are gone: a new life begins
     return previous.id, at if has_ended else previous.began_at
 
 

@@ -25,12 +25,15 @@ class Thing:
     keep: bool = False
     """Whether it was left in place on purpose."""
     size_gib: float | None = None
+    note: str = field(default="", compare=False)
+    """What a person should know of it."""
     detail: Mapping[str, Any] = field(default_factory=dict, compare=False)
     """What removing it takes beside its id."""
 
     def __str__(self) -> str:
         size = f", {self.size_gib:g} GiB" if self.size_gib is not None else ""
-        return f"{self.kind} {self.id} in {self.region}{size} (stack {self.stack})"
+        note = f": {self.note}" if self.note else ""
+        return f"{self.kind} {self.id} in {self.region}{size} (stack {self.stack}){note}"
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,14 @@ class HostStatus:
         return {**asdict(self), "serves": self.serves, "missing": self.missing}
 
 
+def unseen(host: HostRecord, error: str, *, now: datetime) -> HostStatus:
+    """Return that a host could not be asked, and that its life is over where it is: what still costs, a cloud tells."""
+    if host.ends_at is not None and host.ends_at <= now:
+        ended = f"{host.ends_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        error += f" (its life ended at {ended}: `make leftovers CLOUD={host.cloud}` shows what still costs)"
+    return HostStatus(host=host.name, address=host.address, error=error)
+
+
 def read_report(report: Mapping[str, Any], outputs: StackOutputs, host: HostRecord, *, now: datetime) -> HostStatus:
     """Return what the program `report` printed as a status; a part that is null was not seen."""
     base, *_ = wanted = outputs.serving.served_names

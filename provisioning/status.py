@@ -11,7 +11,7 @@ from core.runs import write_result
 from infra.outputs import HostRecord, StackOutputs
 from provisioning.connection import connect
 from provisioning.fleet import on_each
-from provisioning.host_status import HostStatus, read_report
+from provisioning.host_status import HostStatus, read_report, unseen
 from provisioning.inventory import choose, load
 from provisioning.remote import run_program
 from provisioning.roles.layout import (
@@ -40,7 +40,7 @@ def status(target: Target, *, names: Sequence[str], at_once: int, as_json: bool)
     for host, result in on_each(hosts, lambda host: look(outputs, host), at_once=at_once):
         failed = isinstance(result, DeployError)
         found[host.name] = (
-            HostStatus(host=host.name, address=host.address, error=str(result)) if failed else result  # type: ignore[assignment]
+            unseen(host, str(result), now=datetime.now(UTC)) if failed else result  # type: ignore[assignment]
         )
     seen = [found[host.name] for host in hosts]
     entries = [each.as_json() for each in seen]

@@ -9,7 +9,7 @@ from core.frozen import Frozen
 from core.rules import Problem, matching, refuse, twice
 
 MAX_TTL_HOURS = 2880
-"""120 days: the longest run that GCP's `max_run_duration` takes."""
+"""120 days: the farthest end that GCP's time limits take."""
 
 DEFAULT_TTL_HOURS = 24.0
 

@@ -23,10 +23,12 @@ def spot_stays_gone(kind: str, props: Props) -> Iterator[str]:
 
 
 def ends_by_itself(kind: str, props: Props) -> Iterator[str]:
-    """GCP ends every machine, even if nobody comes back for it."""
+    """GCP ends every machine, even if nobody comes back for it, and at the same moment after every restart."""
     scheduling = props.get("scheduling") or {}
-    if kind == INSTANCE and not (scheduling.get("maxRunDuration") or scheduling.get("terminationTime")):
-        yield "an end of life: write scheduling.maxRunDuration"
+    if kind == INSTANCE and not scheduling.get("terminationTime"):
+        yield "an end of life: write scheduling.terminationTime"
+    if kind == INSTANCE and scheduling.get("instanceTerminationAction") != "DELETE":
+        yield "an end of life without disks that stay: write scheduling.instanceTerminationAction DELETE"
 
 
 def keys_are_ours(kind: str, props: Props) -> Iterator[str]:

@@ -18,6 +18,10 @@ ARGUMENTS = {
 }
 """How methods of Compute call one of what they list."""
 
+STOPPED = ("STOPPED", "TERMINATED", "SUSPENDED")
+STOPPED_NOTE = "stopped; GCP ends only what runs, so its disks and address cost until `up` or `down`"
+"""On an instance that somebody stopped beside the stack, or that powered itself off."""
+
 
 def _located(name: str, client: str, key: str, scope: str) -> Kind:
     """Return a kind that Compute has in zones or regions, found by label or name."""
@@ -33,7 +37,8 @@ def _located(name: str, client: str, key: str, scope: str) -> Kind:
                 detail = {"project": project, scope: place, argument: each.name}
                 if name == "disk":
                     detail["users"] = [str(user).partition("/v1/")[2] for user in each.users]
-                yield Thing(name, path, place, **owner, size_gib=size, detail=detail)
+                note = STOPPED_NOTE if name == "instance" and each.status in STOPPED else ""
+                yield Thing(name, path, place, **owner, size_gib=size, note=note, detail=detail)
 
     def remove(thing: Thing) -> None:
         wanted = {part: thing.detail[part] for part in ("project", scope, argument)}

@@ -56,10 +56,10 @@ class NodeArgs:
     root_gib: int
     data_gib: int
     keep_data: bool
+    ends_at: str
+    """When GCP deletes the instance. ISO 8601, UTC."""
     powers_off_at: str
     """When the host powers itself off, should GCP not have deleted it. ISO 8601, UTC."""
-    life_s: int
-    """How long GCP lets the instance run at a time, in seconds."""
 
 
 class Node(pulumi.ComponentResource):
@@ -177,7 +177,7 @@ def _scheduling(args: NodeArgs) -> "InstanceSchedulingArgsDict":
         "automatic_restart": not args.spot,
         "on_host_maintenance": "MIGRATE" if moves else "TERMINATE",
         "instance_termination_action": "DELETE",
-        "max_run_duration": {"seconds": args.life_s},
+        "termination_time": args.ends_at,  # not a duration, which counts anew from each start
     }
 
 

@@ -1,6 +1,6 @@
 """The Pulumi program of cloud `gcp`: a table of contents of what is made, and the hosts that it hands on."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pulumi
@@ -9,6 +9,7 @@ import pulumi_gcp as gcp
 from infra import guards
 from infra.config import DeploymentConfig
 from infra.deployment import Deployment
+from infra.gcp.end_of_life import end_of_life, powers_off_at
 from infra.gcp.firewall import Firewall, FirewallArgs
 from infra.gcp.identity import Identity, IdentityArgs
 from infra.gcp.labels import own_labels, with_labels
@@ -24,14 +25,6 @@ from infra.sizes import data_gib
 
 if TYPE_CHECKING:
     from infra.gcp.bucket import Bucket
-
-SECONDS_PER_HOUR = 3600
-
-POWER_OFF_MARGIN = timedelta(minutes=30)
-"""For network, disks and boot, beside the search for stock: a life counts from the lease, for GCP from the start.
-
-A host that powers off first is never deleted, and its root disk costs on.
-"""
 
 
 def deploy_stack(config: DeploymentConfig) -> Deployment:
@@ -57,7 +50,8 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
     )
     Firewall(stack, _firewall_args(config, physical, network, identity), opts)
     machine, login = leased_machine("gcp", lease.machine_type), login_key(stack, config.machine.identity_file)
-    ends_at = _iso(lease.ends_at(config.lifetime.ttl_hours))
+    end = end_of_life(config, lease)
+    ends_at = _iso(end)
     schedule_id = _schedule(config, stack, physical, ends_at, opts)
     nodes = {
         name: Node(
@@ -78,8 +72,8 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
                 root_gib=config.storage.root_gib,
                 data_gib=data_gib(config),
                 keep_data="data_volume" in config.storage.keep_on_down,
-                powers_off_at=_iso(_powers_off_at(config, lease)),
-                life_s=round(config.lifetime.ttl_hours * SECONDS_PER_HOUR),
+                ends_at=ends_at,
+                powers_off_at=_iso(powers_off_at(end)),
             ),
             opts,
         )
@@ -88,17 +82,6 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
     _budget(config, stack, physical, opts)
     hosts = host_records(config, machine, login.private_file, ends_at, nodes)
     return Deployment(hosts=hosts, lease=lease.model_dump(mode="json"))
-
-
-def _powers_off_at(config: DeploymentConfig, lease: Lease) -> datetime:
-    """Return when a host powers itself off: after GCP has deleted it, which frees its disk, too.
-
-    Hours by the week are counted by no one but the host, since each start counts for GCP anew.
-    """
-    ends_at = lease.ends_at(config.lifetime.ttl_hours)
-    if config.lifetime.weekly is not None:
-        return ends_at
-    return ends_at + timedelta(seconds=config.machine.placement_timeout_s) + POWER_OFF_MARGIN
 
 
 def _iso(moment: datetime) -> str:

@@ -9,6 +9,7 @@ from datetime import datetime
 from core.errors import ConfigError
 from infra.config import DeploymentConfig
 from infra.gcp.api import MissingError, ask, everywhere
+from infra.gcp.end_of_life import end_of_life
 from infra.gcp.images import image_name, resolve_image
 from infra.gcp.labels import ID
 from infra.gcp.names import DATA_SUFFIX
@@ -63,7 +64,7 @@ def out_of_stock(text: str) -> str | None:
 def _base(config: DeploymentConfig, previous: Lease | None, now: datetime | None) -> dict[str, object]:
     """Return what does not depend on the place: kept from the lease before, or settled anew."""
     name = image_name(config.machine.image)
-    identity, began_at = identity_and_beginning(config, previous, now)
+    identity, began_at = identity_and_beginning(config, previous, now, end_of_life)
     recorded = previous.image if previous is not None and previous.image_name == name else None
     return {
         "id": identity,

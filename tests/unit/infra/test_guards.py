@@ -30,7 +30,7 @@ HOST: dict[str, Any] = {
 GCP_INSTANCE = "gcp:compute/instance:Instance"
 GCP_HOST: dict[str, Any] = {
     "metadata": {"block-project-ssh-keys": "true"},
-    "scheduling": {"maxRunDuration": {"seconds": 3600}},
+    "scheduling": {"terminationTime": "2026-11-21T20:00:00Z", "instanceTerminationAction": "DELETE"},
     "shieldedInstanceConfig": {"enableVtpm": True, "enableIntegrityMonitoring": True},
     "serviceAccount": {"email": "llm-0123abcd@p.iam.gserviceaccount.com", "scopes": ["logging.write"]},
     **LABELS,
@@ -38,7 +38,6 @@ GCP_HOST: dict[str, Any] = {
 GCP_SPOT = GCP_HOST["scheduling"] | {
     "provisioningModel": "SPOT",
     "automaticRestart": False,
-    "instanceTerminationAction": "DELETE",
 }
 SPOT = {"spotInstanceType": "one-time", "instanceInterruptionBehavior": "terminate"}
 CLOSED = dict.fromkeys(("blockPublicAcls", "blockPublicPolicy", "ignorePublicAcls", "restrictPublicBuckets"), True)

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from core.paths import CHECKOUT
-from provisioning.host_status import HostStatus, read_report
+from provisioning.host_status import HostStatus, read_report, unseen
 from provisioning.status_screen import screen
 from tests.unit.provisioning.records import SERVING, host, stack
 
@@ -241,6 +241,16 @@ def test_the_json_has_the_documented_keys() -> None:
 
 def test_a_host_that_was_not_reached_is_one_line() -> None:
     assert screen(HostStatus(host="a", address="x", error="a: no answer; is it on?")) == "✗ a: no answer; is it on?"
+
+
+@pytest.mark.parametrize(("ends", "told"), [(-1, True), (1, False), (None, False)])
+def test_a_host_whose_life_is_over_is_told_so_when_it_does_not_answer(ends: int | None, told: bool) -> None:
+    ends_at = None if ends is None else NOW + timedelta(hours=ends)
+
+    status = unseen(host(cloud="gcp", ends_at=ends_at), "one: no answer", now=NOW)
+
+    assert screen(status).startswith("✗ one: no answer")
+    assert ("its life ended at 2026-11-21 11:00 UTC: `make leftovers CLOUD=gcp`" in screen(status)) is told
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Instances: types by zone, GPUs and their scheduling, spot, lifetimes, disks, networks, metadata."""
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from tests.doubles.gcp import seed
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 Body = dict[str, Any]
 
+LIMITS = {"maxRunDuration", "terminationTime"}
 LIFE_S = (30, 120 * 24 * 3600)
 METADATA_BYTES = 262144
 SPOT_ONLY = ("a3-highgpu-1g", "a3-highgpu-2g", "a3-highgpu-4g")
@@ -74,15 +76,32 @@ def _check_scheduling(machine_type: str, body: Body) -> None:
         raise invalid("scheduling.onHostMaintenance", message)
     if spot != bool(scheduling.get("preemptible")):
         raise invalid("scheduling.preemptible", "must go with provisioningModel SPOT")
-    life, action = scheduling.get("maxRunDuration"), scheduling.get("instanceTerminationAction")
-    if life is not None and not LIFE_S[0] <= int(life["seconds"]) <= LIFE_S[1]:
-        raise invalid("scheduling.maxRunDuration", f"must be from {LIFE_S[0]} to {LIFE_S[1]} seconds")
-    if life is not None and action is None:
-        raise invalid("scheduling.instanceTerminationAction", "is needed with maxRunDuration")
-    if action is not None and life is None and not spot:
-        raise invalid("scheduling.instanceTerminationAction", "needs provisioningModel SPOT or maxRunDuration")
+    _check_life(scheduling, spot)
     if machine_type in SPOT_ONLY and not spot:
         raise Refusal(400, "badRequest", f"{machine_type} is only for provisioning models SPOT and FLEX_START.")
+
+
+def _check_life(scheduling: Body, spot: bool) -> None:
+    """Raise Refusal unless an instance ends after a time, or at a moment, that GCP takes."""
+    limits, action = LIMITS & scheduling.keys(), scheduling.get("instanceTerminationAction")
+    if len(limits) > 1:
+        raise invalid("scheduling.terminationTime", "goes not with maxRunDuration")
+    for limit in limits:
+        if not LIFE_S[0] <= _life_s(scheduling) <= LIFE_S[1]:
+            raise invalid(f"scheduling.{limit}", f"must be from {LIFE_S[0]} to {LIFE_S[1]} seconds away")
+        if action is None:
+            raise invalid("scheduling.instanceTerminationAction", f"is needed with {limit}")
+    if action is not None and not limits and not spot:
+        raise invalid("scheduling.instanceTerminationAction", "needs provisioningModel SPOT or a time limit")
+
+
+def _life_s(scheduling: Body) -> float:
+    if "maxRunDuration" in scheduling:
+        return int(scheduling["maxRunDuration"]["seconds"])
+    try:
+        return (datetime.fromisoformat(scheduling["terminationTime"]) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError):  # TypeError: without a time zone
+        raise invalid("scheduling.terminationTime", "is no time as RFC 3339 has it") from None
 
 
 def _check_disks(store: "Store", zone: str, machine_type: str, body: Body) -> None:

@@ -95,6 +95,27 @@ def test_an_instance_that_was_stopped_is_seen_and_started(gcp: Gcp) -> None:
             id="121 days",
         ),
         pytest.param(
+            lambda i: i["scheduling"].update(
+                terminationTime="2026-01-01T00:00:00Z", instanceTerminationAction="DELETE"
+            ),
+            "terminationTime",
+            id="a moment that has passed",
+        ),
+        pytest.param(
+            lambda i: i["scheduling"].update(terminationTime="tomorrow", instanceTerminationAction="DELETE"),
+            "RFC 3339",
+            id="no moment",
+        ),
+        pytest.param(
+            lambda i: i["scheduling"].update(
+                maxRunDuration={"seconds": 60},
+                terminationTime="2026-01-01T00:00:00Z",
+                instanceTerminationAction="DELETE",
+            ),
+            "goes not with maxRunDuration",
+            id="two limits",
+        ),
+        pytest.param(
             lambda i: i.update(guestAccelerators=[{"type": "nvidia-tesla-t4", "count": 1}]),
             "not compatible",
             id="T4 on G2",

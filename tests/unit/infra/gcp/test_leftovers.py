@@ -53,6 +53,15 @@ def test_things_say_whose_they_are(gcp: Gcp) -> None:
     assert line.endswith("$2.60 a month")
 
 
+def test_a_host_that_was_stopped_is_told_to_cost_on(gcp: Gcp) -> None:
+    path = make_stack(gcp, MINE)
+    gcp.store.things[path]["status"] = "TERMINATED"
+
+    (line,) = [str(thing) for thing in find_things(PROJECT) if thing.kind == "instance"]
+
+    assert line.startswith(f"instance {path} in {ZONE} (stack prod): stopped; GCP ends only what runs")
+
+
 def test_what_does_not_go_is_told_with_what_gcp_said(gcp: Gcp) -> None:
     make_disk(gcp, MINE)
     gcp.store.settings = Settings(refused={"disks.delete": "forbidden"})

@@ -73,7 +73,7 @@ def test_a_host_ends_is_shielded_and_opens_to_one_key(deployed: Deployed) -> Non
         "automaticRestart": True,
         "onHostMaintenance": "MIGRATE",
         "instanceTerminationAction": "DELETE",
-        "maxRunDuration": {"seconds": 8 * 3600},
+        "terminationTime": "2026-11-21T20:00:00Z",
     }
     assert host["shieldedInstanceConfig"] == {
         "enableSecureBoot": True, "enableVtpm": True, "enableIntegrityMonitoring": True,
@@ -81,7 +81,7 @@ def test_a_host_ends_is_shielded_and_opens_to_one_key(deployed: Deployed) -> Non
     metadata = host["metadata"]
     assert metadata["block-project-ssh-keys"] == "true"
     assert metadata["ssh-keys"].startswith("ubuntu:ssh-ed25519 ")
-    assert metadata["llm-deploy-ends-at"] == "2026-11-21T20:45:00Z", "after GCP has deleted it, however late it began"
+    assert metadata["llm-deploy-ends-at"] == "2026-11-21T20:15:00Z", "what is off is never deleted: GCP comes first"
     assert host["desiredStatus"] == "RUNNING", "one that was stopped is started by the next `up`"
     assert "set_host_keys = false" in metadata["user-data"]
     assert host["serviceAccount"]["scopes"] == ["https://www.googleapis.com/auth/logging.write"]
@@ -119,7 +119,7 @@ def test_a_spot_machine_stays_gone(deployed: Deployed) -> None:
         "automaticRestart": False,
         "onHostMaintenance": "TERMINATE",
         "instanceTerminationAction": "DELETE",
-        "maxRunDuration": {"seconds": 8 * 3600},
+        "terminationTime": "2026-11-21T20:00:00Z",
     }
 
 
@@ -163,12 +163,12 @@ def test_weekly_hours_are_a_schedule_that_expires(deployed: Deployed) -> None:
         "vmStartSchedule": {"schedule": "30 8 * * MON,FRI"},
         "vmStopSchedule": {"schedule": "0 20 * * MON,FRI"},
         "timeZone": "Asia/Seoul",
-        "expirationTime": "2026-11-25T16:00:00Z",
+        "expirationTime": "2026-11-23T10:55:00Z",
     }
     (host,) = mocks.of(INSTANCE)
     assert host["resourcePolicies"] == "prod-id"
     assert "desiredStatus" not in host, "the schedule stops it"
-    assert host["metadata"]["llm-deploy-ends-at"] == "2026-11-25T16:00:00Z", "no start makes its life longer"
+    assert host["scheduling"]["terminationTime"] == "2026-11-23T10:55:00Z", "before it falls asleep for good"
 
 
 def test_a_budget_warns_by_mail(deployed: Deployed) -> None:

@@ -53,6 +53,12 @@ def list_tree(source: Path) -> list[TreeFile]:
     return files
 
 
+def tree_digest(source: Path) -> str:
+    """Return the SHA-256 that stands for the names and contents of all files below `source`."""
+    content = {file.name: file.sha256 for file in list_tree(source)}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 class _Memo:
     """Hashes by path, valid while size, times and inode stay."""
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from infra.outputs import HostRecord
 from provisioning.converge.resources import Command, File, Resource, Secret, Tree
+from provisioning.converge.trees import tree_digest
 from provisioning.programs import modules, program
 from provisioning.roles.layout import LIB_DIR, SERVICE_USER
 from serving.ollama_sources import RegistryFetch
@@ -25,7 +26,10 @@ class Stored:
 
 
 def model_path(host: HostRecord, serving: ServingSpec, source: ResolvedModel) -> str:
-    """Return where the base model lies. What is pinned never changes, so it has a folder of its own."""
+    """Return where the base model lies: other files have another folder, so that none change under an engine.
+
+    A folder of this machine is read for that, though only what changed since it was read last.
+    """
     match source:
         case RegistryFetch():
             return f"{host.data_dir}/ollama/sources/{source.digest[:12]}"
@@ -34,7 +38,7 @@ def model_path(host: HostRecord, serving: ServingSpec, source: ResolvedModel) ->
         case ListedFetch():
             return f"{host.data_dir}/models/{serving.model.name}@{source.sha256[:12]}"
         case LocalFolder():
-            return f"{host.data_dir}/models/{serving.model.name}"
+            return f"{host.data_dir}/models/{serving.model.name}@{tree_digest(source.path)[:12]}"
 
 
 def fetch_program() -> list[File]:

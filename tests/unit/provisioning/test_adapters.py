@@ -12,11 +12,13 @@ from infra.outputs import HostRecord
 from provisioning import adapters
 from provisioning.adapter_hosts import AdapterHosts
 from provisioning.adapter_list import adapters_list
+from provisioning.converge.trees import tree_digest
 from provisioning.inventory import load
 from provisioning.target import Target
 from serving.adapter_manifest import read_releases
 from tests.adapter_manifests import listed, write_manifest
 from tests.unit.provisioning.records import host_values, stack_values
+from tools.tiny_model import make_tiny_model
 
 OLD, USED = "/var/lib/llm/models/acme--base@0123456789ab", "/var/lib/llm/models/acme--base@ba9876543210"
 
@@ -40,7 +42,8 @@ class Hosts:
             raise HostError("cannot be reached", where=host.name)
         served = {"versions": {"contract@3": "/3", "contract@4": "/4"}, "aliases": {"contract": self.means[host.name]}}
         if command == "show":
-            used = {"/3": True, USED: True, "/var/lib/llm/models/tiny": False, OLD: False}
+            needed = f"/var/lib/llm/models/tiny@{tree_digest(make_tiny_model('llama').base)[:12]}"
+            used = {"/3": True, USED: True, needed: False, OLD: False}
             folders = [{"path": path, "bytes": 3 << 30, "in_use": in_use} for path, in_use in used.items()]
             return json.dumps({"served": served, "running": served, "history": [], "folders": folders})
         if command == "move":

@@ -25,6 +25,12 @@ BASE, ADAPTER = LocalFolder(Path("/here/base")), LocalFolder(Path("/here/contrac
 RELEASE = "/var/lib/llm/ollama/releases/0.24.0-0123456789ab"
 
 
+@pytest.fixture(autouse=True)
+def _files_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folders here have no files: what would be read of them is this."""
+    monkeypatch.setattr("provisioning.roles.store.tree_digest", lambda _: "b" * 64)
+
+
 def serving(**changed: Any) -> ServingSpec:
     tiny = {"kind": "tiny", "name": "llama"}
     versions = [{"name": "contract", "version": each, "source": {**tiny, "adapter": "a"}} for each in (2, 3)]
@@ -127,7 +133,7 @@ def test_models_are_made_from_files_and_inherit_what_the_base_says() -> None:
     assert plan["models"] == [
         {
             "names": ["base:latest"],
-            "from": {"folder": "/var/lib/llm/models/base"},
+            "from": {"folder": "/var/lib/llm/models/base@bbbbbbbbbbbb"},
             "settings": {"system": "Be brief.", "quantize": "q8_0", "parameters": parameters},
         },
         {
@@ -166,7 +172,7 @@ def test_a_gguf_is_checked_again_where_it_arrived() -> None:
     source = {"kind": "gguf", "path": "base.gguf", "sha256": SHA256}
     spec = serving(model={"name": "base", "source": source}, adapters=[])
     resources = ollama(host(), spec, ResolvedSources(BASE, (), REMOTE))
-    wanted = {"gguf": "/var/lib/llm/models/base/model.gguf", "sha256": SHA256}
+    wanted = {"gguf": "/var/lib/llm/models/base@bbbbbbbbbbbb/model.gguf", "sha256": SHA256}
     assert json.loads(text(resources, PLAN))["models"][0]["from"] == wanted
 
 

@@ -30,6 +30,12 @@ HUB = ResolvedSources(
 )
 
 
+@pytest.fixture(autouse=True)
+def _files_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folders here have no files: what would be read of them is this."""
+    monkeypatch.setattr("provisioning.roles.store.tree_digest", lambda _: "b" * 64)
+
+
 def serving(**changed: Any) -> ServingSpec:
     tiny = {"kind": "tiny", "name": "llama"}
     adapter = {"name": "contract", "version": 3, "source": {**tiny, "adapter": "a"}, "sha256": SHA256}
@@ -70,7 +76,7 @@ def test_the_unit_restarts_for_what_it_runs_and_waits_for_all() -> None:
     assert unit.name == UNIT
     assert set(unit.restart_on) == {
         "venv:/var/lib/llm/venvs/vllm",
-        "tree:/var/lib/llm/models/base",
+        "tree:/var/lib/llm/models/base@bbbbbbbbbbbb",
         *(f"file:{file.path}" for file in adapters(host(), serving(), FOLDERS).plugin),
         f"generated_secret:{ENGINE_ENV}",
         f"file:{guard.RULES}",
@@ -103,9 +109,9 @@ def test_only_gpu_hosts_get_a_compiler() -> None:
 
 
 def test_folders_travel_as_trees() -> None:
-    """A version of an adapter never changes; the base model has none."""
+    """A version of an adapter never changes; the base model has none, so its folder carries its checksum."""
     assert [(each.path, each.source, each.immutable) for each in find(Tree, wishes())] == [
-        ("/var/lib/llm/models/base", Path("/here/base"), False),
+        ("/var/lib/llm/models/base@bbbbbbbbbbbb", Path("/here/base"), False),
         ("/var/lib/llm/adapters/contract@3", Path("/here/contract"), True),
     ]
 

@@ -19,6 +19,7 @@ from provisioning.converge.resources import (
     Unit,
     Venv,
 )
+from provisioning.converge.trees import tree_digest
 from provisioning.offline.lists import contents, local, locks, offline_list, package_names
 from provisioning.roles.ollama import ollama
 from provisioning.roles.store import FETCH_MODEL
@@ -92,7 +93,7 @@ def test_a_built_release_of_ollama_is_a_program_and_its_model_is_one(tmp_path: P
     resources = ollama(host(), ServingSpec.model_validate({"engine": "ollama", **SERVING}), sources)
     assert {each.name: each.kind for each in contents(resources)} == {
         "/var/lib/llm/ollama/archives/0.24.0-abababababab": "program",
-        "/var/lib/llm/models/tiny": "model",
+        f"/var/lib/llm/models/tiny@{tree_digest(tmp_path / 'base')[:12]}": "model",
     }
 
 

@@ -3,9 +3,11 @@
 Keeps nothing: whoever is cut off meanwhile runs the same again, and the host itself says what is still to do.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from core.errors import HostError
 from infra.outputs import HostRecord
@@ -15,6 +17,9 @@ from provisioning.converge.resources import Resource
 from provisioning.converge.result import HostResult, OnEvent, Outcome, Progress
 from provisioning.remote import ConnectionCutError, stream
 from provisioning.waiting import wait_until
+
+if TYPE_CHECKING:
+    import fabric
 
 BOOT_S = 600
 """A metal server with much memory checks all of it before it boots."""
@@ -49,11 +54,7 @@ def reboot_and_wait(host: HostRecord, tell: Callable[[str], None], *, deadline_s
     """Reboot `host` and return when it takes logins again. Raises HostError when that takes too long."""
     before = _boot_id(host)
     with connect(host) as connection:
-        try:
-            for _ in stream(connection, host, ("systemctl", "reboot")):
-                pass
-        except ConnectionCutError:
-            pass  # it may go down before it has answered
+        send_reboot(connection, host)
 
     def again() -> bool | None:
         tell("waiting for the host to come back")
@@ -66,6 +67,13 @@ def reboot_and_wait(host: HostRecord, tell: Callable[[str], None], *, deadline_s
         f"did not come back within {deadline_s:g} s after a reboot", where=host.name, hint="see its console"
     )
     wait_until(again, deadline_s=deadline_s, late=lambda: late)
+
+
+def send_reboot(connection: "fabric.Connection", host: HostRecord) -> None:
+    """Tell `host` to reboot; that it goes down before it has answered is fine."""
+    with contextlib.suppress(ConnectionCutError):
+        for _ in stream(connection, host, ("systemctl", "reboot")):
+            pass
 
 
 def joined(first: HostResult, second: HostResult) -> HostResult:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 64 * 1024
 NO_SUCH_COMMAND = 127
+"""A shell's exit status for a program that is not there."""
+
+NEEDED = {"python3": "python3 (3.8 or newer)"}
+"""What to install for a program that lacks, where its name alone does not say it."""
 
 
 class ConnectionCutError(HostError):
@@ -65,9 +69,16 @@ def _failed(host: "Reachable", argv: Sequence[str], status: int, said: str) -> H
     """Return why the command ended with `status`."""
     if status < 0:
         return ConnectionCutError(host)
+    error = not_begun(host, argv[0], status, said, where=host.name)
+    return error or HostError(f"{argv[0]} ended with status {status}", where=host.name, detail=said)
+
+
+def not_begun(host: "Reachable", program: str, status: int, said: str, *, where: str) -> HostError | None:
+    """Return why `program` did not even begin, from the shell's status and its words; none when it began."""
+    if (status == NO_SUCH_COMMAND and program in said) or f"sudo: {program}: command not found" in said:
+        hint = f"install {NEEDED.get(program, program)} there"
+        return HostError(f"has no {program}", where=where, hint=hint, detail=said)
     if "sudo:" in said:
         hint = f"let {host.user} use sudo without a password, or log in as root"
-        return HostError("sudo refused", where=host.name, hint=hint, detail=said)
-    if status == NO_SUCH_COMMAND:
-        return HostError(f"has no {argv[0]}", where=host.name, hint=f"install {argv[0]} there", detail=said)
-    return HostError(f"{argv[0]} ended with status {status}", where=host.name, detail=said)
+        return HostError("sudo refused", where=where, hint=hint, detail=said)
+    return None

@@ -14,14 +14,12 @@ from provisioning.fleet import Failures, on_each
 from provisioning.host_status import HostStatus, UnitState
 from provisioning.inventory import choose, load
 from provisioning.narration import Narrator, error_line
-from provisioning.remote import ConnectionCutError, stream
+from provisioning.reboots import BOOT_S, send_reboot
+from provisioning.remote import stream
 from provisioning.roles.layout import ENGINE_UNIT
 from provisioning.status import ask, look
 from provisioning.target import Target
 from provisioning.waiting import wait_until
-
-BOOT_S = 600
-"""A metal server with much memory checks all of it before it boots."""
 
 GIVE_UP_AFTER_STARTS = 2
 """An engine that died that often by itself will not come up by waiting."""
@@ -104,11 +102,7 @@ def reboot_host(outputs: StackOutputs, host: HostRecord, tell: Tell) -> None:
     """Reboot `host`. Raises HostError when not all that is installed on it works again."""
     with connect(host) as connection:
         before = ask(connection, outputs, host)
-        try:
-            for _ in stream(connection, host, ("systemctl", "reboot")):
-                pass
-        except ConnectionCutError:
-            pass  # it may go down before it has answered
+        send_reboot(connection, host)
 
     def again() -> tuple[HostStatus, bool]:
         now = look(outputs, host)

@@ -14,11 +14,10 @@ from provisioning.converge.bundle import Bundle, bundle
 from provisioning.converge.resources import Resource
 from provisioning.converge.result import HostResult, OnEvent, Outcome, Progress
 from provisioning.converge.session import packed
+from provisioning.remote import not_begun
 
 BLOCK_BYTES = 1 << 20
 ERROR_BYTES = 64 * 1024
-NOT_FOUND = 127
-"""A shell's exit status for a program that is not there."""
 
 
 def converge(
@@ -118,11 +117,9 @@ class _Talk:
         said = channel.recv_stderr(ERROR_BYTES).decode(errors="replace").strip() if channel.recv_stderr_ready() else ""
         for secret in self._package.secrets:
             said = said.replace(secret, "(secret)")
-        if (status == NOT_FOUND and "python3" in said) or "sudo: python3: command not found" in said:
-            return HostError("has no python3", where=where, hint="install python3 (3.8 or newer) there", detail=said)
-        if "sudo:" in said:
-            hint = f"let {self._host.user} use sudo without a password, or log in as root"
-            return HostError("sudo refused", where=where, hint=hint, detail=said)
+        error = not_begun(self._host, "python3", status, said, where=where)
+        if error is not None:
+            return error
         if status == -1 or not said:
             hint = "run the same command again: it finishes what was begun"
             return HostError("the connection was cut", where=where, hint=hint, detail=said)

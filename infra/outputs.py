@@ -103,6 +103,9 @@ class HostRecord(Frozen):
     cpu_count: int = Field(ge=1, description="Processors that the host has.")
     memory_gib: float = Field(gt=0, description="Memory that the host has, in GiB.")
     gpu: Gpu | None = None
+    ignore_gpu: bool = Field(
+        default=False, description="Compute on the CPU of a host that has an NVIDIA GPU; `make smoke` fails otherwise."
+    )
     data_dir: DataDir = Field(
         default="/var/lib/llm", description="Where models, adapters and environments lie on the host."
     )
@@ -113,6 +116,12 @@ class HostRecord(Frozen):
         default=(), description="Networks that may reach the gateway; none: any that routes there."
     )
     ends_at: AwareDatetime | None = Field(default=None, description="When the machine ends itself.")
+
+    @model_validator(mode="after")
+    def _gpu_is_used_or_not(self) -> Self:
+        if self.gpu is not None and self.ignore_gpu:
+            refuse([Problem("ignore_gpu", "is true and `gpu` is there", "leave one of them out")])
+        return self
 
     @property
     def client_address(self) -> str:

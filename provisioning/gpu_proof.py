@@ -8,9 +8,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from core.errors import CheckError, HostError
+from core.errors import CheckError, HostError, UsageError
 from infra.outputs import Gpu, HostRecord
 from provisioning.connection import connect
+from provisioning.existing.adopt import look
 from provisioning.remote import run_program
 from provisioning.roles.layout import ENGINE_UNIT
 from serving.spec import ServingSpec
@@ -63,6 +64,20 @@ def prove(host: HostRecord, serving: ServingSpec) -> str:
     except HostError as error:
         raise CheckError(f"could not be looked at: {error}") from error
     return judge(GpuReport.read(json.loads(said)), host.gpu, serving)
+
+
+def prove_none(host: HostRecord) -> str:
+    """Return what shows that `host`, whose record has no GPU, has none. Raises CheckError for one that lies idle."""
+    if host.ignore_gpu:
+        return "computes on the CPU, as ignore_gpu says"
+    try:
+        facts = look(host)
+    except (HostError, UsageError) as error:
+        raise CheckError(f"could not be looked at: {error}") from error
+    if not (idle := facts.gpus_without_driver or len(facts.nvidia_smi.gpus)):
+        return "no NVIDIA GPU is there"
+    hint = f"write `gpu` of {host.name} into its inventory, or `ignore_gpu: true`"
+    raise CheckError(f"{idle} NVIDIA GPU lies idle: the engine computes on the CPU", hint=hint)
 
 
 def judge(report: GpuReport, gpu: Gpu, serving: ServingSpec) -> str:

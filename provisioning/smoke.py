@@ -1,7 +1,7 @@
-"""The smoke test of a stack, with what only its hosts can tell: that they compute on their GPUs. Changes nothing."""
+"""The smoke test of a stack, with what only its hosts can tell: that no GPU lies idle. Changes nothing."""
 
 from core.errors import CheckError
-from provisioning.gpu_proof import prove
+from provisioning.gpu_proof import prove, prove_none
 from provisioning.inventory import load
 from provisioning.target import Target
 from serving.endpoint import endpoint_file, read_endpoint
@@ -9,14 +9,20 @@ from serving.smoke import smoke as smoke_endpoint
 
 
 def smoke(target: Target, *, wait_s: float, as_json: bool) -> int:
-    """Check the endpoint that `provision` wrote, then its GPU hosts; return 1 when a check failed."""
+    """Check the endpoint that `provision` wrote, then the engines' hosts; return 1 when a check failed.
+
+    Also hosts whose record has no GPU are asked: one that nobody wrote down would lie idle. A local machine has none.
+    """
     outputs = load(target)
     endpoint = read_endpoint(endpoint_file(outputs.stack), hint=target.command("provision"))
-    hosts = {host.name: host for host in outputs.hosts}
+    hosts = {host.name: host for host in outputs.hosts if outputs.has_engine(host)}
+    asked = (*endpoint.gpu_hosts, *(name for name, host in hosts.items() if host.cloud != "local"))
+    endpoint = endpoint.model_copy(update={"gpu_hosts": tuple(dict.fromkeys(asked))})
 
     def look_at_gpu(name: str) -> str:
         if name not in hosts:
-            raise CheckError(f"{target.name} has no host {name} any more; provision writes the endpoint anew")
-        return prove(hosts[name], outputs.serving)
+            raise CheckError(f"{target.name} has no engine on {name} any more; provision writes the endpoint anew")
+        host = hosts[name]
+        return prove(host, outputs.serving) if host.gpu else prove_none(host)
 
     return smoke_endpoint(endpoint, wait_s=wait_s, as_json=as_json, look_at_gpu=look_at_gpu)

@@ -1,6 +1,7 @@
 """`fab adopt`: look at a host that exists already, say what works there, write its inventory. Changes nothing on it."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,12 +10,13 @@ from pydantic import ValidationError
 from core.console import next_command, say
 from core.errors import HostError, UsageError
 from core.paths import CHECKOUT
+from core.strict_yaml import read_yaml
 from core.words import error_of, words
 from infra.outputs import HostRecord
-from provisioning.connection import connect
+from provisioning.connection import Reachable, connect
 from provisioning.existing.facts import GIB, HostFacts
 from provisioning.existing.host_key import accepted_keys, fingerprint, shown_keys, terminal
-from provisioning.existing.inventory_file import inventory_text, write_inventory
+from provisioning.existing.inventory_file import inventory_text, is_edited, write_inventory
 from provisioning.existing.verdict import notes, plan, refusals
 from provisioning.head_start import Door
 from provisioning.inventory import load
@@ -47,7 +49,7 @@ def adopt(asked: Asked) -> int:
     """
     door = parse_login(asked)
     path = Path(asked.inventory or CHECKOUT / "hosts" / f"{door.name}.yaml")
-    keys = _known_keys(path, door)
+    keys = known_keys(path, door)
     if not keys:
         keys = accepted_keys(shown_keys(door), asked.host_key, terminal(), name=door.address)
     facts = look(replace(door, host_keys=keys))
@@ -85,7 +87,7 @@ def host_name(address: str) -> str:
     return re.sub(r"[^a-z0-9-]", "-", first.lower()).strip("-")[:40].rstrip("-")
 
 
-def look(door: Door) -> HostFacts:
+def look(door: Reachable) -> HostFacts:
     """Return what the host is. Raises UsageError when login or shell will not do, HostError for SSH's troubles."""
     with connect(door) as connection:
         try:
@@ -116,15 +118,23 @@ def summary(facts: HostFacts) -> str:
     )
 
 
-def _known_keys(path: Path, door: Door) -> tuple[str, ...]:
+def known_keys(path: Path, door: Door) -> tuple[str, ...]:
     """Return the host's keys in the inventory that is there: whoever adopted it vouched for them."""
     if not path.is_file():
         return ()
-    for host in load(Target(inventory=str(path))).hosts:
+    for host in _hosts(path):
         if (host.address, host.ssh_port) == (door.address, door.ssh_port):
             return host.host_keys
     hint = "name another file with --inventory, or another --name"
     raise UsageError(f"is the inventory of other hosts than {door.address}", where=str(path), hint=hint)
+
+
+def _hosts(path: Path) -> Sequence[HostRecord]:
+    """Return the hosts of the inventory. One as `adopt` wrote it may wait for a person to fill in its `gpu`."""
+    if is_edited(path.read_text(encoding="utf-8")):
+        return load(Target(inventory=str(path))).hosts
+    written = read_yaml(path, shown_as=str(path))["hosts"]
+    return [HostRecord.model_validate({**host, "gpu": None}) for host in written]
 
 
 def _record(door: Door, facts: HostFacts) -> HostRecord:

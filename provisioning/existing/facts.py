@@ -97,6 +97,11 @@ class HostFacts(_Fact):
         memory_mib = min(each.memory_mib for each in self.nvidia_smi.gpus if each.name == most)
         return Gpu(model=gpu_model(most), count=names.count(most), vram_gib=round(memory_mib / MIB_PER_GIB, 2))
 
+    @property
+    def gpus_without_driver(self) -> int:
+        """NVIDIA GPUs that could compute here and do not; a container sees those of its host, handed to it or not."""
+        return self.nvidia_pci if self.gpu is None and self.virtualization != "container" else 0
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Return the facts in the program's output. Raises pydantic's ValidationError for anything else."""

@@ -21,7 +21,9 @@ def inventory_text(host: HostRecord, facts: HostFacts, plan: Plan, *, login: str
     seen = (
         f"{facts.os_name or facts.os_release}, Linux {facts.kernel} on {facts.arch}"  # nothing that changes by itself
     )
-    body = render("inventory.yaml.j2", login=login, seen=seen, host=host, plan=plan)
+    body = render(
+        "inventory.yaml.j2", login=login, seen=seen, host=host, plan=plan, idle_gpus=facts.gpus_without_driver
+    )
     return f"# adopt {hashlib.sha256(body.encode()).hexdigest()}\n{body}"
 
 

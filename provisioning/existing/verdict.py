@@ -98,7 +98,7 @@ def notes(facts: HostFacts, plan: Plan) -> Iterator[str]:
         yield f"a container ({facts.container}): clock, swap and kernel settings are left to the host around it"
     yield from _gpu_notes(facts)
     if facts.memory_gib < LITTLE_MEMORY_GIB:
-        yield f"{facts.memory_gib} GiB of memory are little: the fit check says which model has room"
+        yield f"{facts.memory_gib} GiB of memory are little: a model that does not fit ends the engine's start"
     if facts.disk_free_bytes < LITTLE_DISK_GIB * GIB:
         yield f"{facts.disk_free_bytes / GIB:.0f} GiB of disk are free; vLLM's environment alone takes about 10"
     yield from _already_serving(facts, plan)
@@ -106,9 +106,12 @@ def notes(facts: HostFacts, plan: Plan) -> Iterator[str]:
 
 def _gpu_notes(facts: HostFacts) -> Iterator[str]:
     """Yield what is odd about the GPUs."""
-    if facts.nvidia_pci and facts.gpu is None:
+    if facts.gpus_without_driver:
         words = f" (nvidia-smi: {facts.nvidia_smi.error})" if facts.nvidia_smi.error else ""
-        yield f"{facts.nvidia_pci} NVIDIA GPU on the PCI bus and no driver that sees it{words}: add `gpu` by hand"
+        seen = f"{facts.nvidia_pci} NVIDIA GPU on the PCI bus and no driver that sees it{words}"
+        yield f"{seen}: fill in `gpu` in the inventory, or write `ignore_gpu: true` in its place; nothing runs before"
+    elif facts.nvidia_pci and facts.gpu is None:
+        yield f"{facts.nvidia_pci} NVIDIA GPU on the PCI bus, which this container was not given: not used"
     if facts.amd_pci:
         yield f"{facts.amd_pci} AMD GPU: not used, the engine computes on the CPU"
     models = {each.name for each in facts.nvidia_smi.gpus}

@@ -11,10 +11,13 @@ import pytest
 
 from core.errors import CheckError
 from infra.outputs import Gpu
-from provisioning.gpu_proof import GIB, GpuReport, judge
+from provisioning import gpu_proof
+from provisioning.existing.facts import HostFacts
+from provisioning.gpu_proof import GIB, GpuReport, judge, prove_none
 from provisioning.programs import gpu_report
 from serving.spec import ServingSpec
-from tests.unit.provisioning.records import SERVING
+from tests.unit.provisioning.existing.test_verdict import MACHINE
+from tests.unit.provisioning.records import SERVING, host
 
 TWO_L4 = Gpu(model="L4", count=2, vram_gib=22.35)
 
@@ -74,6 +77,35 @@ def test_what_speaks_against_it_is_told(engine: str, changed: dict[str, Any], wo
     with pytest.raises(CheckError) as caught:
         judged({**(VLLM if engine == "vllm" else OLLAMA), **changed}, engine)
     assert words in str(caught.value)
+
+
+SEEN_BY_ITS_DRIVER = {"gpus": [{"name": "NVIDIA L4", "memory_mib": 23034, "driver": "580.95.05"}]}
+
+
+@pytest.mark.parametrize(
+    ("facts", "idle"),
+    [
+        ({}, False),
+        ({"amd_pci": 1}, False),
+        ({"nvidia_pci": 1}, True),
+        ({"nvidia_pci": 1, "nvidia_smi": SEEN_BY_ITS_DRIVER}, True),
+        ({"nvidia_pci": 1, "container": "systemd-nspawn"}, False),
+        ({"nvidia_pci": 1, "container": "systemd-nspawn", "nvidia_smi": SEEN_BY_ITS_DRIVER}, True),
+        ({"kernel": "5.15.167.4-microsoft-standard-WSL2", "nvidia_smi": SEEN_BY_ITS_DRIVER}, True),
+    ],
+    ids=["none", "amd", "no-driver", "driver", "container-beside-it", "container-with-it", "wsl"],
+)
+def test_a_gpu_that_no_record_has_lies_idle(facts: dict[str, Any], idle: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_proof, "look", lambda _: HostFacts(**MACHINE | facts))
+    if not idle:
+        assert prove_none(host()) == "no NVIDIA GPU is there"
+        return
+    with pytest.raises(CheckError, match="1 NVIDIA GPU lies idle: the engine computes on the CPU"):
+        prove_none(host())
+
+
+def test_a_gpu_that_is_left_idle_on_purpose_is_not_looked_for() -> None:
+    assert prove_none(host(ignore_gpu=True)) == "computes on the CPU, as ignore_gpu says"
 
 
 def test_the_report_of_a_host_without_gpu_or_engine_proves_nothing() -> None:

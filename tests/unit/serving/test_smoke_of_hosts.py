@@ -38,7 +38,7 @@ def test_a_host_that_cannot_be_looked_at_fails_its_check_only(
     failed = checks(tmp_path)
     assert list(failed) == ["gpu[one]", "gpu[gone]"]
     assert "could not be looked at: one (admin@127.0.0.1:1): connection refused" in failed["gpu[one]"]
-    assert "has no host gone any more" in failed["gpu[gone]"]
+    assert "has no engine on gone any more" in failed["gpu[gone]"]
 
 
 def test_the_hosts_are_asked_after_the_endpoint_has_answered(
@@ -57,8 +57,20 @@ def test_the_hosts_are_asked_after_the_endpoint_has_answered(
     assert asked == ["one"]
 
 
+@pytest.mark.parametrize(("cloud", "asked"), [("existing", ["gpu[one]"]), ("local", [])])
+def test_a_host_whose_record_has_no_gpu_is_asked_for_one_that_lies_idle(
+    cloud: str, asked: list[str], endpoint: Endpoint, tmp_path: Path
+) -> None:
+    """Once an inventory without `gpu` let the CPU of a GPU server pass for what was wanted."""
+    file = tmp_path / "hosts.json"
+    file.write_text(json.dumps(stack_values(host_values(address="127.0.0.1", ssh_port=1, cloud=cloud), stack="demo")))
+    write_endpoint(endpoint)
+    assert smoke(Target(inventory=str(file)), wait_s=0, as_json=False) == int(bool(asked))
+    assert list(checks(tmp_path)) == asked
+
+
 def test_hosts_that_were_never_provisioned_have_no_endpoint(target: Target) -> None:
     with pytest.raises(UsageError) as caught:
         smoke(target, wait_s=0, as_json=False)
     assert not isinstance(caught.value, CheckError)
-    assert caught.value.hint == f"fab -r provisioning provision --inventory {target.inventory}"
+    assert caught.value.hint == f"make provision INVENTORY={target.inventory}"

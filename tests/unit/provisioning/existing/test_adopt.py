@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import HostError, UsageError
-from infra.outputs import StackOutputs
-from provisioning.existing.adopt import Asked, host_name, parse_login
+from core.errors import ConfigError, HostError, UsageError
+from infra.outputs import Gpu, StackOutputs
+from provisioning.existing.adopt import Asked, host_name, known_keys, parse_login
 from provisioning.existing.facts import HostFacts
 from provisioning.existing.host_key import accepted_keys, fingerprint
 from provisioning.existing.inventory_file import inventory_text, is_edited, write_inventory
@@ -96,6 +96,20 @@ def test_what_is_written_is_an_inventory(tmp_path: Path) -> None:
     assert outputs.hosts[0].ssh_port == 2222
     assert outputs.hosts[0].gpu is not None
     assert (outputs.serving.engine, outputs.gateway.port) == ("vllm", 443)
+
+
+def test_a_gpu_without_driver_has_to_be_filled_in_before_anything_runs(tmp_path: Path) -> None:
+    """Once such a file loaded without `gpu`, and the engine was set up for the CPU of a GPU server."""
+    path = tmp_path / "gpu1.yaml"
+    record = host("gpu1", os_release="debian-12")
+    idle = FACTS.model_copy(update={"nvidia_pci": 2})
+    path.write_text(inventory_text(record, idle, plan(idle), login="root@203.0.113.7"))
+    with pytest.raises(ConfigError, match=r"hosts\[0\]\.gpu\.model: is empty") as caught:
+        load(Target(inventory=str(path)))
+    assert "hosts[0].gpu.vram_gib: is empty" in caught.value.detail
+    assert known_keys(path, parse_login(Asked(login=f"{record.user}@{record.address}"))) == record.host_keys
+    path.write_text(re.sub(r"model: +#", "model: L4 #", path.read_text(), count=1).replace("gib:   #", "gib: 22.5 #"))
+    assert load(Target(inventory=str(path))).hosts[0].gpu == Gpu(model="L4", count=2, vram_gib=22.5)
 
 
 def test_a_second_look_changes_only_a_file_that_nobody_edited(tmp_path: Path) -> None:

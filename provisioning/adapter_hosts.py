@@ -28,7 +28,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class AdapterHosts:
-    """A stack and its hosts, whether a manifest lists its adapters or the stack's own file."""
+    """A stack and its hosts with an engine, whether a manifest lists its adapters or the stack's own file."""
 
     target: Target
     outputs: StackOutputs
@@ -37,6 +37,11 @@ class AdapterHosts:
     def name(self) -> str:
         """The stack's name."""
         return self.outputs.stack
+
+    @property
+    def hosts(self) -> tuple[HostRecord, ...]:
+        """The hosts that have adapters: not the one that only publishes another one's engine."""
+        return self.outputs.engine_hosts
 
     @property
     def serving(self) -> ServingSpec:
@@ -56,10 +61,10 @@ class AdapterHosts:
 
     def on_all(self, work: Callable[[HostRecord], Result]) -> dict[str, Result]:
         """Return what `work` returns for each host by its name. Raises what went wrong, after the last has ended."""
-        failures = Failures(self.outputs.hosts, lambda _, error: say(str(error)))
-        ends = on_each(self.outputs.hosts, work, at_once=AT_ONCE)
+        failures = Failures(self.hosts, lambda _, error: say(str(error)))
+        ends = on_each(self.hosts, work, at_once=AT_ONCE)
         results = {host.name: result for host, result in failures.sift(ends)}
-        failures.raise_any(hint=f"see `{self.target.fab('adapters:list')}`")
+        failures.raise_any(hint=f"see `{self.target.command('adapters')}`")
         return results
 
 
@@ -85,7 +90,7 @@ class AdapterStack(AdapterHosts):
         from serving.sources import resolve_sources
 
         sources = resolve_sources(self.serving)
-        narrator = Narrator([host.name for host in self.outputs.hosts])
+        narrator = Narrator([host.name for host in self.hosts])
         on_event = narrator.progress_only if dry_run else narrator.event
 
         def work(host: HostRecord) -> HostResult:
@@ -103,7 +108,8 @@ class AdapterStack(AdapterHosts):
         ok = all(result.ok for result in results.values())
         write_result(self.name, "adapters.json", {"stack": self.name, "ok": ok, "hosts": entries})
         failed: dict[str, DeployError | None] = {name: None for name, result in results.items() if not result.ok}
-        raise_failures(failed, len(results), hint=f"mend it and run `{self.target.fab('adapters:apply')}` again")
+        again = self.target.command("adapters", "DO=apply")
+        raise_failures(failed, len(results), hint=f"mend it and run `{again}` again")
         return results
 
 

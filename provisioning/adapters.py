@@ -1,4 +1,4 @@
-"""What `fab adapters:…` does: versions planned, brought, promoted, rolled back, listed and removed. Restarts no engine.
+"""What `make adapters` does: versions planned, brought, promoted, rolled back, listed and removed. Restarts no engine.
 
 What each host does itself is in provisioning/programs/adapter_versions.py.
 """
@@ -29,7 +29,7 @@ def plan(target: Target) -> int:
     stack = _checked(target)
     results = stack.converge(dry_run=True)
     if any(result.changed for result in results.values()):
-        next_command(target.fab("adapters:apply"))
+        next_command(target.command("adapters", "DO=apply"))
     else:
         say("nothing to change")
     return 0
@@ -41,7 +41,7 @@ def apply(target: Target) -> int:
     stack = _checked(target)
     _apply(stack)
     say(f"✓ adapters of {stack.name}: {time.monotonic() - began:.1f} s; each name means what it meant")
-    next_command(f"{target.fab('adapters:promote')} NAME@VERSION", target.fab("adapters:list"))
+    next_command(target.command("adapters", "DO=promote", "ARGS=NAME@VERSION"), target.command("adapters"))
     return 0
 
 
@@ -116,14 +116,14 @@ def _move(stack: AdapterStack, version: str, what: str, means: Mapping[str, str 
     """
     recorded = stack.releases.promoted[version.rpartition("@")[0]]
     done = _on_all_or_none(
-        stack, version, what, {host.name: means.get(host.name) or recorded for host in stack.outputs.hosts}
+        stack, version, what, {host.name: means.get(host.name) or recorded for host in stack.hosts}
     )
     _record(stack, version, done)
     write_result(stack.name, "adapters.json", {"stack": stack.name, "ok": True, "moves": done})
     first, seconds = next(iter(done.values())), max(each["seconds"] for each in done.values())
     was = "already" if first["from"] == version else f"and was {first['from'] or 'nothing'}; moved in {seconds:.3f} s"
     say(f"✓ {first['adapter']} is {version}, {was}")
-    next_command(stack.target.fab("adapters:list"), f"commit {shown(stack.releases.lock)}")
+    next_command(stack.target.command("adapters"), f"commit {shown(stack.releases.lock)}")
     return 0
 
 
@@ -151,7 +151,7 @@ def _on_all_or_none(
     who, adapter = f"{getpass.getuser()}@{socket.gethostname()}", version.rpartition("@")[0]
     done: dict[str, dict[str, Any]] = {}
     stopped = threading.Event()
-    turns = {host.name: threading.Lock() for host in stack.outputs.hosts}
+    turns = {host.name: threading.Lock() for host in stack.hosts}
 
     def move(host: HostRecord) -> None:
         with turns[host.name]:
@@ -170,7 +170,7 @@ def _on_all_or_none(
         stack.on_all(move)
     except BaseException:
         stopped.set()
-        for host, result in on_each(stack.outputs.hosts, move_back, at_once=AT_ONCE):
+        for host, result in on_each(stack.hosts, move_back, at_once=AT_ONCE):
             if isinstance(result, DeployError):
                 say(f"{host.name}: {result.what}; {adapter} may be {version} there")
         raise

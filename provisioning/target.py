@@ -14,20 +14,15 @@ class Target:
 
     def __post_init__(self) -> None:
         if bool(self.stack) == bool(self.inventory):
-            raise UsageError("name either a stack or an inventory", hint="write --stack NAME or --inventory FILE")
+            hint = "write --stack NAME or --inventory FILE"
+            raise UsageError("which hosts? name either a stack or an inventory", where="fab", hint=hint)
 
     @property
     def name(self) -> str:
         """The stack's name, or the file's."""
         return self.stack or self.inventory
 
-    def command(self, task: str) -> str:
-        """Return what a person types to run `task` on the same hosts."""
-        if self.stack:
-            return f"make {task} STACK={self.stack}"
-        return self.fab(task)
-
-    def fab(self, task: str) -> str:
-        """Return the same for a task that is no target of the Makefile."""
-        which = f"--stack {self.stack}" if self.stack else f"--inventory {self.inventory}"
-        return f"fab -r provisioning {task} {which}"
+    def command(self, target: str, *words: str) -> str:
+        """Return what a person types to make `target` with `words` (DO=plan, say) on the same hosts."""
+        where = f"STACK={self.stack}" if self.stack else f"INVENTORY={self.inventory}"
+        return " ".join(("make", target, *words, where))

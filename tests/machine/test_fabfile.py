@@ -29,7 +29,7 @@ def test_status_of_a_bare_machine_says_what_is_missing_and_ends_with_1(machine: 
     assert done.out.startswith(f"✗ {machine.name} ({machine.address})\n")
     assert "! models             the engine does not answer\n" in done.out
     assert "! certificate        none: the gateway does not answer\n" in done.out
-    assert "next: fab -r provisioning provision" in done.err
+    assert f"next: make provision INVENTORY={fab.inventory}" in done.err
 
 
 def test_a_plan_changes_nothing_and_shows_no_secret(machine: HostRecord, fab: Fab) -> None:

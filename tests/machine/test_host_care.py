@@ -183,9 +183,7 @@ def test_a_release_that_does_not_answer_is_taken_back(
     """Said with its cause; hosts that come later in the row are left alone."""
     with pytest.raises(HostError, match=r"returned to version 1\.0, which answers again") as caught:
         care.upgrade(version, moved(care.host, name="first"), moved(care.host, name="second"))
-    assert str(caught.value).endswith(
-        f"left as they were: second; see `fab -r provisioning logs --inventory {care.fab.inventory}`"
-    )
+    assert str(caught.value).endswith(f"left as they were: second; see `make logs INVENTORY={care.fab.inventory}`")
     assert cause in capsys.readouterr().err
     assert (care.version(), care.unit("ActiveState")) == ("1.0", "active")
     began = care.unit("InvocationID")

@@ -36,8 +36,11 @@ def test_all_tasks_are_listed(arguments: list[str], folder: Path) -> None:
 
 
 WRONG_USAGE = {
-    "no hosts named": (["plan"], "error: name either a stack or an inventory"),
-    "stack and inventory": (["plan", "--stack", "local", "--inventory", "x"], "error: name either a stack or"),
+    "no hosts named": (["plan"], "error: fab: which hosts? name either a stack or an inventory; write --stack"),
+    "stack and inventory": (
+        ["plan", "--stack", "local", "--inventory", "x"],
+        "error: fab: which hosts? name either a stack or",
+    ),
     "unknown task": (["provison"], "error: fab: there is no task provison; "),
     "unknown option": (["plan", "--stak", "local"], "error: fab: there is no option --stak; "),
     "option without value": (["plan", "--stack"], "error: fab: "),

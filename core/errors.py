@@ -10,7 +10,8 @@ Anything else keeps its traceback, because that is our bug.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class DeployError(Exception):
@@ -63,6 +64,16 @@ def run_cli(command: Callable[[], int]) -> int:
         if error.detail:
             print(error.detail, file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("error: interrupted; run the same command again, or `make down STACK=…` to undo", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        others = "".join(f", or {word}" for word in interrupt.args)
+        print(f"error: interrupted; run the same command again{others}", file=sys.stderr)
         return 130
+
+
+@contextmanager
+def when_interrupted(other: str) -> Iterator[None]:
+    """Have Ctrl-C within name what else a person may do than run the same command again."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(other) from None

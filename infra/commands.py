@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from core.arguments import Parser
 from core.console import next_command, say, step
-from core.errors import DeployError, run_cli
+from core.errors import DeployError, run_cli, when_interrupted
 
 
 def preview(stack: str) -> int:
@@ -45,7 +45,7 @@ def up(stack: str) -> int:
 
     config = load_stack(stack)
     prepare(config, stack)
-    with hold(stack, config.cloud) as held:
+    with when_interrupted(f"`make down STACK={stack}` to undo"), hold(stack, config.cloud) as held:
         report, tried = renting.up(config, stack, held)
         outputs = save_outputs(stack, report.outputs)
     say(f"  {report.summary()}")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import UsageError
+from core.errors import UsageError, run_cli
 from core.paths import CHECKOUT
+from infra import prepare, stack
 from infra.commands import COMMANDS, main
 
 HEAVY = ("pulumi", "pydantic", "yaml", "cryptography", "paramiko", "jinja2", "rich", "grpc")
@@ -40,3 +41,21 @@ def test_a_command_that_does_not_exist_is_wrong_usage(capsys: pytest.CaptureFixt
 
     assert ended.value.code == 2
     assert "invalid choice: 'destroy'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "others"), [("up", ", or `make down STACK=local` to undo"), ("preview", ""), ("refresh", "")]
+)
+def test_ctrl_c_advises_to_undo_only_what_makes_something(
+    command: str, others: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+    monkeypatch.setattr(prepare, "prepare", lambda *_: None)
+    monkeypatch.setattr(stack, "hold", interrupted)
+
+    assert run_cli(lambda: main([command, "--stack", "local"])) == 130
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"error: interrupted; run the same command again{others}"

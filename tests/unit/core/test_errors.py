@@ -1,0 +1,41 @@
+"""What a person mends is told in one line, with the exit status of its kind; anything else keeps its traceback."""
+
+import pytest
+
+from core.errors import CheckError, ConfigError, DeployError, HostError, UsageError, run_cli, when_interrupted
+
+ENDS: dict[str, tuple[BaseException, int, str]] = {
+    "a run that failed": (DeployError("stopped"), 1, "error: stopped"),
+    "a file": (ConfigError("is empty", where="a.yaml", hint="write it"), 2, "error: a.yaml: is empty; write it"),
+    "the command line": (UsageError("no such host", where="--host"), 2, "error: --host: no such host"),
+    "a host": (HostError("is down", where="gpu1", detail="last words"), 1, "error: gpu1: is down\nlast words"),
+    "a check": (CheckError("is slow", hint="look"), 1, "error: is slow; look"),
+    "Ctrl-C": (KeyboardInterrupt(), 130, "error: interrupted; run the same command again"),
+}
+
+
+@pytest.mark.parametrize(("error", "status", "told"), ENDS.values(), ids=ENDS.keys())
+def test_each_kind_has_its_status_and_its_words(
+    error: BaseException, status: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ctrl-C of any command, `status` too, once advised to undo it with `make down`."""
+
+    def command() -> int:
+        raise error
+
+    assert run_cli(command) == status
+    assert capsys.readouterr() == ("", f"{told}\n")
+
+
+def test_ctrl_c_of_what_can_be_undone_says_how(capsys: pytest.CaptureFixture[str]) -> None:
+    def command() -> int:
+        with when_interrupted("`make down` to undo"):
+            raise KeyboardInterrupt
+
+    assert run_cli(command) == 130
+    assert capsys.readouterr().err == "error: interrupted; run the same command again, or `make down` to undo\n"
+
+
+def test_what_is_our_own_fault_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        run_cli(lambda: 1 // 0)

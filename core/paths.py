@@ -11,6 +11,8 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parent.parent
 STACKS_DIR = CHECKOUT / "stacks"
 
+_LEASE = "lease.json"
+
 
 def state_dir() -> Path:
     """Return this checkout's state folder, made with mode 0700 if it is missing."""
@@ -24,6 +26,26 @@ def stack_state_dir(stack: str) -> Path:
     path = state_dir() / "stacks" / stack
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
+
+
+def outputs_file(stack: str) -> Path:
+    """Return where `up` writes the hosts of a stack, and what they serve."""
+    return state_dir() / "stacks" / stack / "outputs.json"
+
+
+def lease_file(stack: str) -> Path:
+    """Return where `up` notes what it settled for a rented stack."""
+    return state_dir() / "stacks" / stack / _LEASE
+
+
+def lease_files() -> list[Path]:
+    """Return the notes on all rented stacks that this checkout knows."""
+    return sorted((state_dir() / "stacks").glob(f"*/{_LEASE}"))
+
+
+def full_path(path: Path) -> Path:
+    """Return the path that a config means: `~` is the home folder, relative paths start at the checkout."""
+    return CHECKOUT / path.expanduser()
 
 
 def runs_dir() -> Path:

@@ -65,6 +65,18 @@ def matching(pattern: str, words_if_not: str) -> AfterValidator:
 Sha256 = Annotated[str, matching(r"[0-9a-f]{64}", "is no SHA-256; write the 64 hex digits that sha256sum prints")]
 
 
+MAX_STACK_CHARS = 40
+"""Resources are called llm-<stack>-<noun>-<number>, and the clouds' limit for a name is 63 characters (RFC 1035)."""
+
+STACK_NAME = rf"[a-z]([a-z0-9-]{{0,{MAX_STACK_CHARS - 2}}}[a-z0-9])?"
+
+NO_STACK_NAME = "is no stack name"
+STACK_NAME_HINT = f"write lower-case letters, digits and -, starting with a letter, at most {MAX_STACK_CHARS}"
+
+StackName = Annotated[str, matching(STACK_NAME, f"{NO_STACK_NAME}; {STACK_NAME_HINT}")]
+"""Names a folder of results and one of secrets, so it must be no path."""
+
+
 def twice(values: Iterable[str], key: str) -> Iterable[Problem]:
     """Yield a problem for each of `values` that stood in the list before."""
     seen: set[str] = set()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from core.arguments import Parser
 from core.console import next_command, say, step
 from core.errors import DeployError, run_cli, when_interrupted
+from core.paths import outputs_file, stack_state_dir
 
 
 def preview(stack: str) -> int:
@@ -83,7 +84,7 @@ def outputs(stack: str) -> int:
     """Print hosts and serving spec as JSON on stdout."""
     say(f"outputs: what stack {stack} hands on to provisioning, as JSON on stdout")
     from infra.config import load_stack
-    from infra.saved import outputs_file, save_outputs
+    from infra.saved import save_outputs
     from infra.stack import hold
 
     config = load_stack(stack)
@@ -100,7 +101,6 @@ def outputs(stack: str) -> int:
 def down(stack: str) -> int:
     """Destroy a stack and confirm that nothing is left."""
     say(f"down: removes all of stack {stack}, then looks whether anything is left")
-    from core.paths import stack_state_dir
     from infra.teardown import tear_down
 
     result = tear_down(stack)

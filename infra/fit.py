@@ -9,10 +9,10 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
+from core.paths import full_path
 from infra.machines import DATA_DIR, Machine
 from serving.ollama_spec import GgufSource, OllamaSource
 from serving.spec import HubSource, ServingSpec
-from serving.spec_files import full_path
 from serving.weights import loaded_gib, parameters_billion, stored_gib
 
 SYSTEM_GIB = 1.5

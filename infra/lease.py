@@ -6,14 +6,13 @@ for whoever works on the stack next. Asks no cloud: infra/aws and infra/gcp sett
 
 import os
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from pydantic import AwareDatetime, Field, ValidationError
 
 from core.errors import UsageError
 from core.files import write_atomically
 from core.frozen import Frozen
-from core.paths import state_dir
+from core.paths import lease_file
 
 LEASE_VARIABLE = "LLM_DEPLOY_LEASE"
 """Environment variable by which `up` and `preview` hand the lease to the program."""
@@ -27,6 +26,9 @@ class Lease(Frozen):
     id: str = Field(pattern=rf"^{ID}$", description="Tells this stack from others of its name in the same account.")
     region: str = Field(description="Region that it lies in.")
     project: str | None = Field(default=None, description="GCP project that it lies in; none elsewhere.")
+    account: str | None = Field(
+        default=None, description="AWS account that it lies in; none elsewhere, and in a lease of before it was noted."
+    )
     began_at: AwareDatetime = Field(description="When its lifetime began to count.")
     image_name: str = Field(description="The image as the stack file names it.")
     image: str = Field(description="The image's id, looked up once: a newer one replaces no host unasked.")
@@ -34,19 +36,17 @@ class Lease(Frozen):
     zone: str = Field(description="The zone that had it.")
     zones: tuple[str, ...] = Field(min_length=1, description="Zones that the network spans.")
     subnets: dict[str, str] = Field(default={}, description="Subnet of an existing network by zone.")
+    stands: bool = Field(
+        default=True, description="Whether an `up` went through; false only in the note of a stack's first attempts."
+    )
 
     def ends_at(self, ttl_hours: float) -> datetime:
         """Return when the machines end themselves, to the second."""
         return (self.began_at + timedelta(hours=ttl_hours)).astimezone(UTC).replace(microsecond=0)
 
 
-def lease_file(stack: str) -> Path:
-    """Return where this checkout notes the lease before the engine starts: an `up` that fails exports nothing."""
-    return state_dir() / "stacks" / stack / "lease.json"
-
-
 def write_lease(stack: str, lease: Lease) -> None:
-    """Note the lease."""
+    """Note the lease, before the engine starts: an `up` that fails exports nothing."""
     write_atomically(lease_file(stack), lease.model_dump_json(indent=2) + "\n", mode=0o600)
 
 

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from core.frozen import Frozen
 from core.ports import SSH_PORT
-from core.rules import Problem, matching, refuse, twice
+from core.rules import Problem, StackName, matching, refuse, twice
 from infra.clouds import CloudName
 from infra.lease import Lease
 from serving.spec import GatewaySpec, ServingSpec
@@ -37,15 +37,6 @@ Address = Annotated[
 Login = Annotated[
     str, matching(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", "is no login; write letters, digits, `.`, `_` and -, e.g. admin")
 ]
-
-StackName = Annotated[
-    str,
-    matching(
-        r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?",
-        "is no stack name; write lower-case letters, digits and -, starting with a letter, at most 40",
-    ),
-]
-"""Names a folder of results and one of secrets, so it must be no path."""
 
 HostKey = Annotated[
     str,
@@ -182,6 +173,11 @@ class StackOutputs(Hosts):
     def has_engine(self, host: HostRecord) -> bool:
         """Return whether the engine runs on `host`."""
         return self.tunnel is None or host.name == self.tunnel.engine
+
+    @property
+    def engine_hosts(self) -> tuple[HostRecord, ...]:
+        """The hosts with an engine."""
+        return tuple(host for host in self.hosts if self.has_engine(host))
 
     def has_gateway(self, host: HostRecord) -> bool:
         """Return whether clients come to `host`."""

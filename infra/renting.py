@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from core.console import say, step
 from core.errors import DeployError
+from core.paths import outputs_file
 from infra import preflight
 from infra.config import DeploymentConfig
 from infra.events import Report
 from infra.lease import LEASE_VARIABLE, Lease, read_lease, write_lease
 from infra.placement import Attempt, Candidate, place, table
-from infra.saved import outputs_file
 from infra.things import REMOVE_DEADLINE_S
 
 if TYPE_CHECKING:

@@ -1,19 +1,13 @@
 """A stack's outputs as a file, so that provisioning never has to ask the engine for them."""
 
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from core.files import write_atomically
-from core.paths import stack_state_dir
+from core.paths import outputs_file
 from core.words import words
 from infra.outputs import StackOutputs
-
-
-def outputs_file(stack: str) -> Path:
-    """Return where the outputs of `stack` are kept."""
-    return stack_state_dir(stack) / "outputs.json"
 
 
 def save_outputs(stack: str, values: dict[str, Any]) -> StackOutputs:

@@ -16,7 +16,7 @@ from typing import Any
 from core.arguments import Parser
 from core.console import say, step
 from core.errors import DeployError, UsageError, run_cli
-from core.paths import state_dir
+from core.paths import lease_files
 
 CLOUDS = {"aws": "infra.aws.leftovers", "gcp": "infra.gcp.leftovers"}
 """Modules that offer `places()`, `find_things(place, once=)` and `remove_things(things)`."""
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def known_ids() -> set[str]:
     """Return the ids of the leases that this checkout has noted."""
     found = set()
-    for path in (state_dir() / "stacks").glob("*/lease.json"):
+    for path in lease_files():
         try:
             found.add(str(json.loads(path.read_text())["id"]))
         except (OSError, ValueError, KeyError):

@@ -13,7 +13,7 @@ from typing import Any
 from core.console import say, step
 from core.deadline import Deadline
 from core.errors import ConfigError, DeployError, UsageError
-from core.paths import stack_state_dir, state_dir
+from core.paths import outputs_file, stack_state_dir, state_dir
 from core.patience import answer_within
 from core.runs import write_result
 from core.strict_yaml import read_yaml
@@ -23,7 +23,6 @@ from infra.config.reader import DEPLOYMENT_KEY, stack_file
 from infra.engine import EngineTimeoutError
 from infra.events import Report
 from infra.renting import known_lease, recover, renting
-from infra.saved import outputs_file
 from infra.stack import Stack, hold
 
 DOWN_S = 300.0

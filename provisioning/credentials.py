@@ -17,7 +17,7 @@ from pathlib import Path
 from core.console import say
 from core.errors import ConfigError, UsageError
 from core.files import write_atomically
-from core.paths import CHECKOUT, stack_state_dir, state_dir
+from core.paths import full_path, stack_state_dir, state_dir
 from infra.outputs import HostRecord
 from provisioning.converge.resources import Secret
 from serving.spec import GatewaySpec, TlsFiles
@@ -53,7 +53,7 @@ def credentials_for(stack: str, host: HostRecord, gateway: GatewaySpec) -> Crede
     if isinstance(gateway.tls, TlsFiles):
         names = gateway.hostnames or (host.client_address,)
         certificate = tls_files.read_users_files(gateway.tls, names, now)
-        ca = CHECKOUT / gateway.tls.ca.expanduser() if gateway.tls.ca else None
+        ca = full_path(gateway.tls.ca) if gateway.tls.ca else None
     else:
         names = tuple(dict.fromkeys((host.client_address, host.address, *gateway.hostnames)))
         folder = state_dir() / "ca"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.paths import state_dir
+from core.paths import outputs_file
 from provisioning.arrival import patience_s
 from provisioning.connection import Reachable
 from provisioning.converge.session import Session
@@ -45,7 +45,7 @@ _begun: dict[Door, Session] = {}
 
 def begin(target: Target, names: Sequence[str]) -> None:
     """Start to connect to the hosts of `target`, or those called `names`; nothing happens when the file is odd."""
-    path = state_dir() / "stacks" / target.stack / "outputs.json" if target.stack else Path(target.inventory)
+    path = outputs_file(target.stack) if target.stack else Path(target.inventory)
     try:
         doors = {_door(host): patience_s(host.get("cloud", "")) for host in json.loads(path.read_bytes())["hosts"]}
     except (OSError, ValueError, KeyError, TypeError):

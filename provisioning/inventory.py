@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.errors import ConfigError, UsageError
-from core.paths import STACKS_DIR, state_dir
+from core.paths import STACKS_DIR, outputs_file
 from core.rules import one_of
 from core.strict_yaml import read_yaml
 from core.words import words
@@ -58,7 +58,7 @@ def choose(outputs: StackOutputs, names: Sequence[str]) -> tuple[HostRecord, ...
 
 def _load_stack(stack: str) -> StackOutputs:
     """Return the outputs that `up` wrote."""
-    path = state_dir() / "stacks" / stack / "outputs.json"
+    path = outputs_file(stack)
     try:
         content = read_yaml(path, shown_as=str(path))
     except FileNotFoundError:

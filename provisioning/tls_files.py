@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
 from core.errors import ConfigError
 from core.files import others_can_read
-from core.paths import CHECKOUT
+from core.paths import full_path
 from provisioning.certificates import certificate_pem, key_pem, names_of
 from serving.spec import TlsFiles
 
@@ -23,7 +23,7 @@ def read_users_files(files: TlsFiles, names: tuple[str, ...], now: datetime) -> 
     Raises ConfigError when a file cannot be read, the key is another one's or open to others, or the certificate is
     out of date or not good for one of `names`.
     """
-    chain_path, key_path = (CHECKOUT / each.expanduser() for each in (files.certificate, files.key))
+    chain_path, key_path = full_path(files.certificate), full_path(files.key)
     chain = _read_chain(chain_path, "gateway.tls.certificate")
     key = _read_key(key_path)
     if chain[0].public_key() != key.public_key():
@@ -35,7 +35,7 @@ def read_users_files(files: TlsFiles, names: tuple[str, ...], now: datetime) -> 
     _check_dates(chain[0], chain_path, now)
     _check_names(chain[0], chain_path, names)
     if files.ca:
-        _read_chain(CHECKOUT / files.ca.expanduser(), "gateway.tls.ca")
+        _read_chain(full_path(files.ca), "gateway.tls.ca")
     return "".join(map(certificate_pem, chain)) + key_pem(key)
 
 

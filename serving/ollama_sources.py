@@ -6,10 +6,9 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from core.errors import ConfigError
-from core.paths import cache_dir
+from core.paths import cache_dir, full_path
 from serving.ollama_releases import ARCHIVE_URL, PINNED
 from serving.ollama_spec import ArchiveRelease, BuiltRelease, GgufSource, OllamaRelease, PinnedRelease
-from serving.spec_files import full_path
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from core.errors import ConfigError
+from core.paths import full_path
 from serving.adapters import check_adapter
 from serving.checksum_list import check_listed
 from serving.model_folder import check_model
@@ -17,7 +18,6 @@ from serving.ollama_sources import Archive, RegistryFetch, gguf_folder, release_
 from serving.ollama_spec import GgufSource, OllamaSource
 from serving.remote_sources import BucketSource, HttpsSource, cloud_keys
 from serving.spec import FolderSource, HubSource, ModelSource, ServingSpec, Source, TinySource
-from serving.spec_files import full_path
 from tools.tiny_model import make_tiny_model
 
 

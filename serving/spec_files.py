@@ -6,17 +6,12 @@ from pathlib import Path
 
 from core.errors import ConfigError
 from core.files import others_can_read
-from core.paths import CHECKOUT
+from core.paths import full_path
 from core.rules import Problem
 from serving.adapters import check_adapter
 from serving.model_folder import check_model
 from serving.ollama_spec import GgufSource
 from serving.spec import FolderSource, GatewaySpec, HubSource, ServingSpec, TlsFiles
-
-
-def full_path(path: Path) -> Path:
-    """Return the path that a config means: `~` is the home folder, relative paths start at the checkout."""
-    return CHECKOUT / path.expanduser()
 
 
 def files_of_serving(spec: ServingSpec) -> Iterator[Problem]:

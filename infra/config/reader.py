@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.errors import ConfigError, UsageError
-from core.paths import CHECKOUT, STACKS_DIR
-from core.rules import Problem, one_of
+from core.paths import STACKS_DIR
+from core.rules import NO_STACK_NAME, STACK_NAME, STACK_NAME_HINT, Problem, one_of
 from core.strict_yaml import read_yaml
 from core.words import error_of, words
 from infra.config.deployment import DeploymentConfig
@@ -22,18 +22,11 @@ OWN_NAMESPACE = "llm-deploy:"
 DEPLOYMENT_KEY = f"{OWN_NAMESPACE}deployment"
 """The one key we have."""
 
-MAX_STACK_CHARS = 40
-"""Resources are called llm-<stack>-<noun>-<number>, and the clouds' limit for a name is 63 characters (RFC 1035)."""
-
 
 def stack_file(stack: str) -> Path:
     """Return the path of the stack's file. Raises UsageError for a name that no stack can have."""
-    if not re.fullmatch(r"[a-z]([a-z0-9-]*[a-z0-9])?", stack) or len(stack) > MAX_STACK_CHARS:
-        raise UsageError(
-            "is no stack name",
-            where=repr(stack),
-            hint=f"write lower-case letters, digits and -, starting with a letter, at most {MAX_STACK_CHARS}",
-        )
+    if not re.fullmatch(STACK_NAME, stack):
+        raise UsageError(NO_STACK_NAME, where=repr(stack), hint=STACK_NAME_HINT)
     return STACKS_DIR / f"Pulumi.{stack}.yaml"
 
 
@@ -45,7 +38,7 @@ def known_stacks() -> list[str]:
 def load_stack(stack: str) -> DeploymentConfig:
     """Return the config of `stack`. Raises UsageError when there is no such stack, ConfigError for a wrong value."""
     path = stack_file(stack)
-    where = _shown(path)
+    where = f"stacks/{path.name}"  # as a person in the checkout would write it
     try:
         content = read_yaml(path, shown_as=where)
     except FileNotFoundError:
@@ -94,8 +87,3 @@ def _files(config: DeploymentConfig) -> Iterator[Problem]:
         yield from file_is_there(config.inventory, "inventory")
     if config.machine.identity_file is not None:
         yield from file_is_there(config.machine.identity_file, "machine.identity_file", private=True)
-
-
-def _shown(path: Path) -> str:
-    """Return the path as a person in the checkout would write it."""
-    return str(path.relative_to(CHECKOUT)) if path.is_relative_to(CHECKOUT) else str(path)

@@ -10,12 +10,12 @@ import pulumi
 from pydantic import ValidationError
 
 from core.errors import ConfigError
+from core.paths import full_path
 from core.strict_yaml import read_yaml
 from core.words import words
 from infra.config import DeploymentConfig
 from infra.deployment import Deployment
 from infra.outputs import HostRecord, Hosts
-from serving.spec_files import full_path
 
 
 def deploy(config: DeploymentConfig) -> Deployment:

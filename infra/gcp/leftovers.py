@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from core.errors import ConfigError
-from core.paths import state_dir
+from core.paths import lease_files
 from infra.config import load_stack
 from infra.config.placement import EXAMPLE_PROJECT
 from infra.config.reader import known_stacks
@@ -50,7 +50,7 @@ def places() -> list[str]:
     """
     found = {str(config.project) for stack in known_stacks() if (config := load_stack(stack)).cloud == "gcp"}
     found.discard(EXAMPLE_PROJECT)
-    for path in (state_dir() / "stacks").glob("*/lease.json"):
+    for path in lease_files():
         try:
             project = json.loads(path.read_text()).get("project")
         except (OSError, ValueError):

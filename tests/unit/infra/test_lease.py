@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from core.errors import UsageError
-from infra.lease import LEASE_VARIABLE, Lease, lease_file, lease_from_environ, read_lease, write_lease
+from core.paths import lease_file
+from infra.lease import LEASE_VARIABLE, Lease, lease_from_environ, read_lease, write_lease
 
 LEASE = Lease(
     id="0123abcd",

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from core.errors import DeployError
+from core.paths import outputs_file
 from infra import preflight, renting
 from infra.config import DeploymentConfig, load_stack
 from infra.events import Report
+from infra.finding import Finding
 from infra.lease import Lease, read_lease, write_lease
 from infra.placement import Candidate
-from infra.saved import outputs_file
 
 STACK = "one"
 
@@ -79,7 +80,7 @@ def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Lease | Non
     monkeypatch.setattr(renting, "renting", lambda _cloud: Cloud())
     asked: list[Lease | None] = []
 
-    def findings(_config: DeploymentConfig, _stack: str, held: Lease | None) -> list[preflight.Finding]:
+    def findings(_config: DeploymentConfig, _stack: str, held: Lease | None) -> list[Finding]:
         asked.append(held)
         return []
 

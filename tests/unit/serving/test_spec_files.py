@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from core.paths import CHECKOUT
+from core.paths import CHECKOUT, full_path
 from serving.spec import AdapterSpec, FolderSource, GatewaySpec, ModelSpec, ServingSpec, TlsFiles
-from serving.spec_files import files_of_gateway, files_of_serving, full_path
+from serving.spec_files import files_of_gateway, files_of_serving
 from tools.tiny_model import LORA_RANK, TinyModel, make_tiny_model
 
 

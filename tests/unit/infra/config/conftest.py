@@ -51,7 +51,6 @@ def stacks_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "stacks"
     folder.mkdir()
     monkeypatch.setattr("infra.config.reader.STACKS_DIR", folder)
-    monkeypatch.setattr("infra.config.reader.CHECKOUT", tmp_path)
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path / "runs"))
     return folder

@@ -65,7 +65,7 @@ class AdapterHosts:
         ends = on_each(self.hosts, work, at_once=AT_ONCE)
         results = {host.name: result for host, result in failures.sift(ends)}
         failures.raise_any(hint=f"see `{self.target.command('adapters')}`")
-        return results
+        return {host.name: results[host.name] for host in self.hosts}  # not in the order in which they ended
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def adapters_list(target: Target, *, as_json: bool) -> int:
     stack = AdapterHosts(target, load(target))
     reports = {name: json.loads(text) for name, text in stack.on_all(lambda host: stack.ask(host, "show")).items()}
     rows = _rows(stack, reports)
-    unused = {host.name: _unused(stack, host, reports[host.name]) for host in stack.outputs.hosts}
+    unused = {host.name: _unused(stack, host, reports[host.name]) for host in stack.hosts}
     if as_json:
         print(json.dumps({"adapters": [row.__dict__ for row in rows], "hosts": reports, "unused": unused}, indent=2))
     else:

@@ -115,9 +115,7 @@ def _move(stack: AdapterStack, version: str, what: str, means: Mapping[str, str 
     `means` has what the name means on each host before; where it is not known, that is what the record says.
     """
     recorded = stack.releases.promoted[version.rpartition("@")[0]]
-    done = _on_all_or_none(
-        stack, version, what, {host.name: means.get(host.name) or recorded for host in stack.hosts}
-    )
+    done = _on_all_or_none(stack, version, what, {host.name: means.get(host.name) or recorded for host in stack.hosts})
     _record(stack, version, done)
     write_result(stack.name, "adapters.json", {"stack": stack.name, "ok": True, "moves": done})
     first, seconds = next(iter(done.values())), max(each["seconds"] for each in done.values())

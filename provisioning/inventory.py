@@ -56,6 +56,18 @@ def choose(outputs: StackOutputs, names: Sequence[str]) -> tuple[HostRecord, ...
     return tuple(host for host in outputs.hosts if not names or host.name in names)
 
 
+def choose_engines(outputs: StackOutputs, names: Sequence[str]) -> tuple[HostRecord, ...]:
+    """Return the hosts called `names`, or all that have an engine. Raises UsageError for one that has none."""
+    if not names:
+        return outputs.engine_hosts
+    hosts = choose(outputs, names)
+    for host in hosts:
+        if not outputs.has_engine(host):
+            hint = f"write --host {outputs.engine_hosts[0].name}, whose engine it publishes"
+            raise UsageError(f"{host.name} has no engine", where="--host", hint=hint)
+    return hosts
+
+
 def _load_stack(stack: str) -> StackOutputs:
     """Return the outputs that `up` wrote."""
     path = outputs_file(stack)

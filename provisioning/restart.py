@@ -12,7 +12,7 @@ from provisioning.converge.result import Progress
 from provisioning.diagnosis import diagnose
 from provisioning.fleet import Failures, on_each
 from provisioning.host_status import HostStatus, UnitState
-from provisioning.inventory import choose, load
+from provisioning.inventory import choose, choose_engines, load
 from provisioning.narration import Narrator, error_line
 from provisioning.reboots import BOOT_S, send_reboot
 from provisioning.remote import stream
@@ -37,24 +37,27 @@ Tell = Callable[[str], None]
 
 def restart(target: Target, *, names: Sequence[str], at_once: int) -> int:
     """Restart the engines and wait until they answer; running requests finish first. Returns the exit status."""
-    return _on_hosts(target, names, at_once, "restart", restart_engine)
+    outputs = load(target)
+    hosts = choose_engines(outputs, names)
+    return _on_hosts(target, outputs, hosts, restart_engine, verb="restart", at_once=at_once)
 
 
 def reboot(target: Target, *, names: Sequence[str], at_once: int) -> int:
     """Reboot the hosts and wait until they serve again; return the exit status."""
-    return _on_hosts(target, names, at_once, "reboot", reboot_host)
+    outputs = load(target)
+    return _on_hosts(target, outputs, choose(outputs, names), reboot_host, verb="reboot", at_once=at_once)
 
 
 def _on_hosts(
     target: Target,
-    names: Sequence[str],
-    at_once: int,
-    verb: str,
+    outputs: StackOutputs,
+    hosts: Sequence[HostRecord],
     work: Callable[[StackOutputs, HostRecord, Tell], None],
+    *,
+    verb: str,
+    at_once: int,
 ) -> int:
     """Do `work` on the hosts and tell how long it took."""
-    outputs = load(target)
-    hosts = choose(outputs, names)
     narrator = Narrator([host.name for host in hosts])
     failures = Failures(hosts, lambda name, error: narrator.say(name, error_line(error)))
     report: list[dict[str, object]] = []

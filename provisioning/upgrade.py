@@ -16,7 +16,7 @@ from provisioning.converge.resources import Resource
 from provisioning.converge.result import HostResult
 from provisioning.fleet import Failures
 from provisioning.host_status import HostStatus
-from provisioning.inventory import choose, load
+from provisioning.inventory import choose_engines, load
 from provisioning.narration import Narrator, counts, error_line
 from provisioning.provision import ENGINE_UNIT_IDS, why
 from provisioning.reboots import bring
@@ -52,7 +52,7 @@ class Upgrade:
 def upgrade_engine(target: Target, *, names: Sequence[str], allow_downgrade: bool) -> int:
     """Upgrade one host after the other, and stop at the first that fails; return the exit status."""
     outputs = load(target)
-    hosts = choose(outputs, names)
+    hosts = choose_engines(outputs, names)
     from provisioning.wishes import wishes_for
 
     lists = wishes_for(outputs, hosts, ["engine"], allow_downgrade=allow_downgrade).lists

@@ -214,6 +214,17 @@ def test_every_task_serves_what_the_manifest_lists(target: Target) -> None:
     assert load(target).serving.served_names == ("tiny", "contract", "contract@3", "contract@4")
 
 
+def test_a_host_that_only_publishes_anothers_engine_has_no_adapters(
+    hosts: Hosts, target: Target, tmp_path: Path
+) -> None:
+    published = stack_values(host_values("one"), host_values("two"), tunnel={"engine": "one", "gateway": "two"})
+    (tmp_path / "hosts.json").write_text(json.dumps(published))
+    assert adapters.promote(target, "contract@4") == 0
+    assert adapters_list(target, as_json=False) == 0
+    assert {name for name, _ in hosts.asked} == {"one"}
+    assert [line["hosts"] for line in record(tmp_path)] == [("one",)]
+
+
 def test_the_list_tells_versions_since_when_and_what_lies_there_unused(
     hosts: Hosts, target: Target, capsys: pytest.CaptureFixture[str]
 ) -> None:

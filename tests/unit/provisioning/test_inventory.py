@@ -9,7 +9,7 @@ import yaml
 
 from core.errors import ConfigError, DeployError, UsageError, run_cli
 from core.paths import CHECKOUT
-from provisioning.inventory import choose, load
+from provisioning.inventory import choose, choose_engines, load
 from provisioning.status import status
 from provisioning.target import Target
 from serving.spec_rules import METRICS_PORT
@@ -161,3 +161,13 @@ def test_an_unknown_host_is_wrong_usage() -> None:
     with pytest.raises(DeployError, match="test has no host gpu2; did you mean gpu1") as caught:
         choose(stack(host_values("gpu1")), ["gpu2"])
     assert caught.value.exit_code == 2
+
+
+def test_what_is_done_to_engines_is_done_where_there_is_one() -> None:
+    """Restart and upgrade once failed at the gateway's host of a tunnel, which has none."""
+    tunnel = {"engine": "laptop", "gateway": "front"}
+    outputs = stack(host_values("laptop"), host_values("front"), tunnel=tunnel)
+    for names in ([], ["laptop"]):
+        assert [host.name for host in choose_engines(outputs, names)] == ["laptop"]
+    with pytest.raises(UsageError, match="--host: front has no engine; write --host laptop, whose engine it publishes"):
+        choose_engines(outputs, ["front"])

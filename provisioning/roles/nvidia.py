@@ -38,6 +38,15 @@ blacklist nouveau
 options nouveau modeset=0
 """
 
+LEFT_TO_PEOPLE = """\
+// Written by llm-deploy (nvidia role). A library that is upgraded under a loaded module breaks CUDA until a reboot.
+// Not listed: linux-modules-nvidia-*, which Ubuntu ships with each kernel, so that none comes up without its module.
+Unattended-Upgrade::Package-Blacklist {
+    "nvidia-"; "libnvidia-"; "libcuda1"; "libnvcuvid1"; "cuda-drivers"; "firmware-nvidia-";
+};
+"""
+"""Names from their start on, as unattended-upgrades reads them; holds for drivers that are not ours, too."""
+
 PERSISTENCE_UNIT = "nvidia-persistenced.service"
 PERSISTENCE = """\
 # Written by llm-deploy (nvidia role). In place of the package's unit, which on Ubuntu starts without persistence mode.
@@ -77,7 +86,11 @@ def nvidia(host: HostRecord, serving: ServingSpec, setup: Setup = NVIDIA) -> lis
         return []
     check_gpu(host, host.gpu, serving)
     driver = _driver(host, host.gpu, serving, setup)
-    return driver if host.virtualization == "container" else [*_kernel(), *driver, *_persistence(), *_metrics()]
+    return (
+        driver
+        if host.virtualization == "container"
+        else [*_kernel(), *_upgrades(), *driver, *_persistence(), *_metrics()]
+    )
 
 
 def with_driver(host: HostRecord, serving: ServingSpec, engine: Sequence[Resource]) -> list[Resource]:
@@ -115,6 +128,11 @@ def check_gpu(host: HostRecord, gpu: Gpu, serving: ServingSpec) -> None:
 def _kernel() -> list[Resource]:
     """Return what keeps the kernel's own driver away."""
     return [File(path="/etc/modprobe.d/llm-deploy-nouveau.conf", content=NO_NOUVEAU)]
+
+
+def _upgrades() -> list[Resource]:
+    """Return what keeps unattended upgrades away from the driver, whose ever it is."""
+    return [File(path="/etc/apt/apt.conf.d/53llm-deploy-nvidia", content=LEFT_TO_PEOPLE)]
 
 
 def _driver(host: HostRecord, gpu: Gpu, serving: ServingSpec, setup: Setup) -> list[Resource]:

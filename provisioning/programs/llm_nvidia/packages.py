@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from .facts import PREFERENCES, look
 from .host import RefusedError, finish, must, text, write
@@ -18,6 +19,20 @@ if TYPE_CHECKING:
     Wanted = dict[str, Any]
 
 SOURCES = Path("/etc/apt/sources.list.d/llm-deploy-nvidia.sources")
+OTHERS = Path("/etc/apt/preferences.d/llm-deploy-nvidia-others")
+"""There when the driver is none of ours."""
+
+OTHERS_STAY = """\
+# Written by llm-deploy (nvidia role): the driver that is here stays, so of this repository only what tells of GPUs.
+Package: *
+Pin: origin "{host}"
+Pin-Priority: -1
+
+Package: datacenter-gpu-manager*
+Pin: origin "{host}"
+Pin-Priority: 500
+"""
+
 LISTS_LOCK = Path("/var/lib/apt/lists/lock")
 APT = ("apt-get", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=600")
 PINNED = "*nvidia* libcuda* libnv* cuda-drivers*"
@@ -40,16 +55,33 @@ def repository(wanted: Wanted, facts: Any) -> str:
     return f"Types: deb\nURIs: {uri}\nSuites: /\nSigned-By: {wanted['key']}\n"
 
 
+def others_stay(wanted: Wanted, facts: Any) -> str:
+    """Return what keeps apt from swapping a driver of others for the repository's; nothing where it is not needed.
+
+    Libraries that change under a loaded module break CUDA until a reboot. Where the image names the repository itself,
+    what comes from there was settled by whoever made it.
+    """
+    entry = "" if facts.managed else repository(wanted, facts)
+    found = re.search(r"^URIs: (\S+)$", entry, flags=re.MULTILINE)
+    return OTHERS_STAY.format(host=urlsplit(found[1]).hostname) if found else ""
+
+
 def repository_is_named(wanted: Wanted, facts: Any) -> bool:
-    """Return whether apt knows the repository."""
+    """Return whether apt knows the repository, and how much of it to take."""
     content = repository(wanted, facts)
-    return not content or text(SOURCES) == content.strip()
+    named = not content or text(SOURCES) == content.strip()
+    return named and text(OTHERS) == others_stay(wanted, facts).strip()
 
 
 def name_repository(wanted: Wanted, facts: Any) -> None:
-    """Name the repository to apt."""
-    if not repository_is_named(wanted, facts):
-        write(SOURCES, repository(wanted, facts))
+    """Name the repository to apt, and before that how much of it to take."""
+    limits, content = others_stay(wanted, facts), repository(wanted, facts)
+    if limits:
+        write(OTHERS, limits)
+    else:
+        OTHERS.unlink(missing_ok=True)
+    if content:
+        write(SOURCES, content)
 
 
 def pin(wanted: Wanted, facts: Any) -> None:
@@ -59,6 +91,7 @@ def pin(wanted: Wanted, facts: Any) -> None:
     if held:
         must("apt-mark", "unhold", *held)
     write(PREFERENCES, f"Package: {PINNED}\nPin: version {wanted['version']}-*\nPin-Priority: 1001\n")
+    OTHERS.unlink(missing_ok=True)
 
 
 def update_lists() -> None:

@@ -36,7 +36,7 @@ exec 2>/dev/null
 apt-mark unhold '*nvidia*' libcuda1
 dpkg --purge --force-depends $(dpkg-query -W -f '${Package} ' '*nvidia*' libcuda1 'linux-headers-*' 'linux-image-*')
 rm -rf /var/lib/apt/lists/* /var/lib/llm-deploy/nvidia-reboot.json /usr/local/bin/nvidia-smi
-rm -f /etc/apt/preferences.d/llm-deploy-nvidia /etc/apt/sources.list.d/llm-deploy-nvidia.sources
+rm -f /etc/apt/preferences.d/llm-deploy-nvidia* /etc/apt/sources.list.d/llm-deploy-nvidia.sources
 rm -f /etc/apt/sources.list.d/cuda.list
 """
 

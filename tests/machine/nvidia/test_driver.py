@@ -174,6 +174,18 @@ def test_an_engine_on_the_gpu_is_proved_and_one_beside_it_is_not_also_after_a_re
         prove(gpu_host.record, serving)
 
 
+def test_apt_leaves_a_driver_of_others_alone(gpu_host: GpuHost) -> None:
+    """Once NVIDIA's repository, named for the metrics, let the next upgrade swap libraries under a loaded module."""
+    gpu_host.becomes()
+    gpu_host.run(f"cd /srv/repository && dpkg -i *nvidia*_{NEWER}-1.deb libcuda1_{NEWER}-1.deb; modprobe nvidia")
+    seen = gpu_host.bring().result
+    assert seen.ok, [(each.id, each.error, each.detail) for each in (*seen.failed, *seen.skipped)]
+    assert gpu_host.bring().result.changed == ()
+    gpu_host.run("apt-get -q update && apt-get -q -y dist-upgrade")
+    assert gpu_host.driver() == NEWER
+    assert gpu_host.run("apt-mark showhold") == ""
+
+
 @pytest.mark.parametrize("version", [NEWEST, "580.65.06"])
 def test_a_driver_that_is_good_enough_is_left_alone(gpu_host: GpuHost, version: str) -> None:
     """As an image brings it, by packages or not; with its own entry of the repository, which apt wants but once."""

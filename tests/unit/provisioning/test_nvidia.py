@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 from typing import Any
 
 import pytest
@@ -102,6 +103,16 @@ def test_a_container_gets_a_look_at_its_driver_and_no_package_of_its_own() -> No
     assert wanted(virtualization="container")["container"] is True
     assert [each for each in listed if isinstance(each, Packages | Unit)] == []
     assert [each.id for each in listed if isinstance(each, Command)] == [DRIVER_ID]
+
+
+def test_unattended_upgrades_leave_the_driver_alone_and_take_the_rest() -> None:
+    (listed,) = (str(each.content) for each in wishes() if isinstance(each, File) and "apt.conf.d" in each.path)
+    starts = re.findall(r'"([^"]+)"', listed)
+    driver = [name for each in NVIDIA.repositories.values() for name in each.packages if "nvidia" in name]
+    for name in (*driver, "libnvidia-compute-550-server", "nvidia-utils-550-server", "libcuda1"):
+        assert any(re.match(start, name) for start in starts), name
+    for name in ("linux-modules-nvidia-550-server-aws", "linux-image-aws", "openssl"):
+        assert not any(re.match(start, name) for start in starts), name
 
 
 def test_a_host_without_network_keeps_its_driver_and_nothing_is_fetched_for_it() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from core.paths import CHECKOUT
 from provisioning.programs.llm_nvidia import kernels
-from provisioning.programs.llm_nvidia.packages import repository
+from provisioning.programs.llm_nvidia.packages import others_stay, repository
 from provisioning.programs.llm_nvidia.verdict import is_good, refusal
 from provisioning.roles.nvidia_driver import NVIDIA
 
@@ -94,6 +94,18 @@ def test_hosts_that_can_have_no_driver_are_told_why(changed: dict[str, Any], wor
 def test_each_system_has_its_repository_and_trusts_one_key_for_it(system: str, architecture: str, uri: str) -> None:
     entry = repository(WANTED, facts(system=system, architecture=architecture))
     assert entry == f"Types: deb\nURIs: {uri}\nSuites: /\nSigned-By: /key.asc\n"
+
+
+@pytest.mark.parametrize(
+    ("changed", "stays"),
+    [({}, True), ({"managed": True}, False), ({"system": "debian-13"}, False)],
+    ids=["of-others", "ours", "no-repository"],
+)
+def test_apt_may_not_swap_a_driver_of_others(changed: dict[str, Any], stays: bool) -> None:
+    """Once NVIDIA's repository was named beside a driver that was left alone, and the next upgrade replaced it."""
+    limits = others_stay(WANTED, facts(**changed))
+    assert ('Package: *\nPin: origin "developer.download.nvidia.com"\nPin-Priority: -1\n' in limits) is stays
+    assert ("Package: datacenter-gpu-manager*" in limits) is stays
 
 
 AWS = ["linux-aws", "linux-image-aws", "linux-image-6.17.0-1012-aws", "linux-image-6.14.0-1017-aws", "bash"]

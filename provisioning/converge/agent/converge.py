@@ -120,7 +120,10 @@ class Run:
         return str(differ(wish, fact)) if differ else ""
 
     def _apply(self, wish: Wish, fact: Any, changes: list[Any]) -> None:
-        """Note which units the change concerns, on disk and first, then make it."""
+        """Note which units the change concerns, on disk and first, then make it. Raises Failure for a refused one."""
+        refusal = next((words for verb, words in changes if verb == "refuse"), "")
+        if refusal and not self._dry:
+            raise Failure(f"{wish.path}: {refusal}")
         units = [other for other in self._wishes if other.kind == "unit"]
         due = {unit.id: "reload" for unit in units if wish.id in unit.reload_on}
         due.update({unit.id: "restart" for unit in units if wish.id in unit.restart_on})

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 STAGED = ".llm-deploy-new"
 ABSENT = {"type": "absent"}
 _TYPES = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
+_IN_WORDS = {"file": "a file", "directory": "a folder", "link": "a link", "other": "a device or socket"}
 
 
 def look_at(path: str, *, follow: bool = False) -> dict[str, Any]:
@@ -36,6 +37,11 @@ def look_at(path: str, *, follow: bool = False) -> dict[str, Any]:
         "mode": stat.S_IMODE(seen.st_mode),
         "size": seen.st_size,
     }
+
+
+def in_the_way(fact: dict[str, Any]) -> Change:
+    """Return the refusal to replace what is there, which is of another type than wished for."""
+    return ("refuse", f"{_IN_WORDS[fact['type']]} is in the way; move it away first")
 
 
 def plan_metadata(wish: Any, fact: dict[str, Any]) -> list[Change]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..events import Failure
-from ..paths import look_at, plan_metadata, set_metadata
+from ..paths import in_the_way, look_at, plan_metadata, set_metadata
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,15 +26,13 @@ def plan(wish: Any, fact: Fact) -> list[Change]:
     if fact["type"] == "absent":
         return [("make", "create")]
     if fact["type"] != "directory":
-        return [("refuse", f"a {fact['type']} is in the way")]
+        return [in_the_way(fact)]
     return plan_metadata(wish, fact)
 
 
 def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
     """Make the folder (parents that lack get root's, 0755) or set its metadata."""
     verbs = {verb for verb, _ in changes}
-    if "refuse" in verbs:
-        raise Failure(f"{wish.path} is a {fact['type']}; move it away first")
     if "make" in verbs:
         os.makedirs(os.path.dirname(wish.path), exist_ok=True)
         os.mkdir(wish.path, 0o700)

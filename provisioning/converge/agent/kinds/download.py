@@ -7,7 +7,7 @@ import os
 import time
 
 from ..events import Cut, Failure
-from ..paths import STAGED, free_mib, look_at, os_failure, plan_metadata, remove, set_metadata
+from ..paths import STAGED, free_mib, in_the_way, look_at, os_failure, plan_metadata, remove, set_metadata
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,18 +41,15 @@ def _look_one(wish: Any, host: Host) -> Fact:
 def plan(wish: Any, fact: Fact) -> list[Change]:
     """Return whether to fetch, and metadata."""
     if fact["type"] not in ("absent", "file", "link"):
-        return [("refuse", f"a {fact['type']} is in the way")]
+        return [in_the_way(fact)]
     if fact.get("sha256") != wish.sha256:
         return [("fetch", f"fetch {wish.url}")]
     return plan_metadata(wish, fact)
 
 
-def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
+def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
     """Fetch into a hidden file that names the hash; it gets its name only when its own hash is the wished one."""
-    verb = changes[0][0]
-    if verb == "refuse":
-        raise Failure(f"{wish.path} is a {fact['type']}; move it away first")
-    if verb != "fetch":
+    if changes[0][0] != "fetch":
         set_metadata(wish.path, wish.owner, wish.group, wish.mode)
         return
     folder, name = os.path.split(wish.path)

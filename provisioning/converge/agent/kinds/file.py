@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 
-from ..paths import look_at, os_failure, plan_metadata, remove, set_metadata, staged_path, write_file
+from ..paths import in_the_way, look_at, plan_metadata, remove, set_metadata, staged_path, write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,12 +40,12 @@ def _look_one(path: str) -> Fact:
 def plan(wish: Any, fact: Fact) -> list[Change]:
     """Return what makes the file as wished."""
     tidy = [("tidy", "remove what a cut-off run left")] if fact["leftover"] else []
+    if fact["type"] == "directory":
+        return [("refuse", "is a folder, and only files are removed") if wish.content is None else in_the_way(fact)]
     if wish.content is None:
         return tidy if fact["type"] == "absent" else [*tidy, ("remove", "remove")]
     if fact["type"] == "absent":
         return [("write", "create")]
-    if fact["type"] == "directory":
-        return [("refuse", "a folder is in the way")]
     if fact["type"] != "file":
         return [("write", f"replace a {fact['type']}")]
     if fact["sha256"] != hashlib.sha256(wish.content.encode()).hexdigest():
@@ -81,11 +81,7 @@ def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
     verbs = {verb for verb, _ in changes}
     if "tidy" in verbs:
         remove(staged_path(wish.path))
-    if "refuse" in verbs:
-        raise os_failure(IsADirectoryError(21, "a folder is in the way; move it away first"), wish.path)
     if "remove" in verbs:
-        if fact["type"] == "directory":
-            raise os_failure(IsADirectoryError(21, "is a folder, and only files are removed"), wish.path)
         os.unlink(wish.path)
     elif "write" in verbs:
         metadata = {"owner": wish.owner, "group": wish.group, "mode": wish.mode}

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..events import Failure
-from ..paths import look_at, plan_metadata, set_metadata, write_file
+from ..paths import in_the_way, look_at, plan_metadata, set_metadata, write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,16 +46,13 @@ def plan(wish: Any, fact: Fact) -> list[Change]:
     if fact["type"] == "absent":
         return [("make", "create")]
     if fact["type"] != "file":
-        return [("refuse", f"a {fact['type']} is in the way")]
+        return [in_the_way(fact)]
     return plan_metadata(wish, fact)
 
 
-def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
+def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
     """Make the secret, or set the file's metadata."""
-    verb = changes[0][0]
-    if verb == "refuse":
-        raise Failure(f"{wish.path} is a {fact['type']}; move it away first")
-    if verb != "make":
+    if changes[0][0] != "make":
         set_metadata(wish.path, wish.owner, wish.group, wish.mode)
         return
     import base64  # needed once in a host's life

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..events import Failure
-from ..paths import look_at, remove, staged_path
+from ..paths import in_the_way, look_at, remove, staged_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,13 +32,11 @@ def plan(wish: Any, fact: Fact) -> list[Change]:
         return [("link", f"create -> {wish.target}")]
     if fact["type"] == "link":
         return [] if fact["target"] == wish.target else [("link", f"{fact['target']} -> {wish.target}")]
-    return [("refuse", f"a {fact['type']} is in the way")]
+    return [in_the_way(fact)]
 
 
 def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
     """Move the link in one step; a folder that lacks is made."""
-    if changes[0][0] == "refuse":
-        raise Failure(f"{wish.path} is a {fact['type']}; move it away first")
     staged = staged_path(wish.path)
     remove(staged)
     os.makedirs(os.path.dirname(wish.path), exist_ok=True)

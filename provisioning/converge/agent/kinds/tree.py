@@ -7,7 +7,7 @@ import json
 import os
 
 from ..events import Failure
-from ..paths import STAGED, free_mib, group_id, look_at, os_failure, remove, user_id
+from ..paths import STAGED, free_mib, group_id, in_the_way, look_at, os_failure, remove, user_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ def _digest(wish: Any) -> str:
 def plan(wish: Any, fact: Fact) -> list[Change]:
     """Return what to remove, make, fetch and chmod, as (verb, relative path)."""
     if fact["type"] not in ("absent", "directory"):
-        return [("refuse", f"a {fact['type']} is in the way")]
+        return [in_the_way(fact)]
     if fact["others_brought"] and fact["type"] == "directory":
-        return [("refuse", "is there with other files, which may not change: raise the version")]
+        return [("refuse", "holds other files, which may not change; raise the version")]
     owner = [wish.owner, wish.group]
     wanted = {parent for name in wish.files for parent in _parents(name)}
     changes = [("folder", ".")] if fact["top"] != [*owner, FOLDER_MODE] else []
@@ -97,10 +97,6 @@ def _partial_name(name: str, sha256: str) -> str:
 
 def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
     """Remove, make folders, fetch: a file lands under its name only when its hash is right."""
-    if changes[0][0] == "refuse" and fact["type"] == "directory":
-        raise Failure(f"{wish.path} is there with other files, which may not change; raise the version")
-    if changes[0][0] == "refuse":
-        raise Failure(f"{wish.path} is a {fact['type']}; move it away first")
     uid, gid = user_id(wish.owner), group_id(wish.group)
     for verb, name in changes:
         path = os.path.normpath(os.path.join(wish.path, name))

@@ -14,7 +14,7 @@ import json
 import os
 
 from ..events import Failure
-from ..paths import free_mib, group_id, look_at, os_failure, remove, staged_path, user_id
+from ..paths import free_mib, group_id, in_the_way, look_at, os_failure, remove, staged_path, user_id
 from ..process import Process, run
 
 TYPE_CHECKING = False
@@ -84,7 +84,7 @@ def _strays(wish: Any, current: str) -> list[str]:
 def plan(wish: Any, fact: Fact) -> list[Change]:
     """Return whether the environment is built anew, and which old ones go."""
     if fact["type"] not in ("absent", "link"):
-        return [("refuse", f"a {fact['type']} is in the way")]
+        return [in_the_way(fact)]
     if fact["fingerprint"] != fingerprint(wish):
         if fact["built"]:
             return [("link", "link the one that is there already")]
@@ -96,8 +96,6 @@ def plan(wish: Any, fact: Fact) -> list[Change]:
 def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
     """Build, mark, link; a failed build is removed, so that its space is free again."""
     verb = changes[0][0]
-    if verb == "refuse":
-        raise Failure(f"{wish.path} is a {fact['type']}; move it away first")
     mark = fingerprint(wish)
     folder = _folder(wish, mark)
     for path in fact["strays"]:

@@ -193,6 +193,17 @@ def test_a_blob_with_another_hash_is_refused(tmp_path: Path) -> None:
     assert list((tmp_path / "tree").iterdir()) == []
 
 
+def test_what_is_in_the_way_stays_and_is_named(tmp_path: Path) -> None:
+    """It may be somebody's only copy; a plan shows the refusal, too."""
+    there = tmp_path / "there"
+    there.write_text("theirs")
+    wish = Directory(path=str(there), **ME)
+    words = "a file is in the way; move it away first"
+    assert run_agent(tmp_path, [wish], "plan").of(wish.id)["changes"] == [words]
+    assert run_agent(tmp_path, [wish]).of(wish.id)["error"] == f"{there}: {words}"
+    assert there.read_text() == "theirs"
+
+
 def test_what_may_not_change_is_repaired_and_never_replaced(tmp_path: Path) -> None:
     """A version of an adapter is what it was when it came; a folder that is removed by hand may come anew."""
     source, there = tmp_path / "source", tmp_path / "contract@1"
@@ -204,8 +215,8 @@ def test_what_may_not_change_is_repaired_and_never_replaced(tmp_path: Path) -> N
     assert run_agent(tmp_path, [wish]).of(wish.id)["status"] == "changed"
     (source / "weights").write_text("two")
     refused = run_agent(tmp_path, [wish])
-    words = "is there with other files, which may not change; raise the version"
-    assert refused.of(wish.id)["error"] == f"{there} {words}"
+    words = "holds other files, which may not change; raise the version"
+    assert refused.of(wish.id)["error"] == f"{there}: {words}"
     assert (there / "weights").read_text() == "one"
     shutil.rmtree(there)
     assert run_agent(tmp_path, [wish]).status == 0

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.console import say
+from core.deadline import Deadline
 from core.errors import DeployError
 from core.files import write_atomically
 from core.paths import stack_state_dir
 from core.processes import Process
+from core.waiting import wait_until
 
 ENGINE_WAIT_S = 300.0
 """How long an engine that outlived its command may take to end: it stops by itself when its operation is done."""
@@ -83,17 +85,20 @@ def await_engine(
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Wait until an engine that still works on its own has ended. Raises DeployError when it does not."""
-    end = clock() + deadline_s
     if engine.is_running():
         say(f"  its engine (process {engine.pid}) is still at work; waiting for it")
-    while engine.is_running():
-        if clock() > end:
-            raise DeployError(
-                f"still runs after {deadline_s:.0f} s",
-                where=f"process {engine.pid}, the engine of an earlier command",
-                hint=f"end it with `kill {engine.pid}` and run this command again",
-            )
-        sleep(POLL_S)
+    wait_until(
+        lambda: None if engine.is_running() else True,
+        deadline_s=deadline_s,
+        late=lambda: DeployError(
+            f"still runs after {deadline_s:.0f} s",
+            where=f"process {engine.pid}, the engine of an earlier command",
+            hint=f"end it with `kill {engine.pid}` and run this command again",
+        ),
+        pause_s=POLL_S,
+        clock=clock,
+        sleep=sleep,
+    )
 
 
 def stop_engine(
@@ -108,9 +113,9 @@ def stop_engine(
         return
     say(f"  stopping its engine (process {engine.pid}) after the step at hand")
     engine.send(signal.SIGTERM)
-    end = clock() + deadline_s
+    end = Deadline.after(deadline_s, clock)
     while engine.is_running():
-        if clock() > end:
+        if not end.left_s():
             engine.send(signal.SIGKILL)
         sleep(POLL_S)
 
@@ -119,12 +124,12 @@ def sweep(
     engine: Process, *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
 ) -> None:
     """End what an engine that was killed left behind: its language host and providers never notice that it is gone."""
-    end = clock() + SWEEP_S
+    end = Deadline.after(SWEEP_S, clock)
     number = signal.SIGTERM
     while members := engine.session_members():
         for member in members:
             member.send(number)
-        if clock() > end:
+        if not end.left_s():
             number = signal.SIGKILL
         sleep(POLL_S)
 

@@ -10,13 +10,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.errors import HostError
+from core.waiting import wait_until
 from infra.outputs import HostRecord
 from provisioning.connection import connect
 from provisioning.converge.controller import converge
 from provisioning.converge.resources import Resource
 from provisioning.converge.result import HostResult, OnEvent, Outcome, Progress
 from provisioning.remote import ConnectionCutError, stream
-from provisioning.waiting import wait_until
 
 if TYPE_CHECKING:
     import fabric

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from core.console import next_command
 from core.errors import HostError
 from core.runs import write_result
+from core.waiting import wait_until
 from infra.outputs import HostRecord, StackOutputs
 from provisioning.connection import connect
 from provisioning.converge.result import Progress
@@ -19,7 +20,6 @@ from provisioning.remote import stream
 from provisioning.roles.layout import ENGINE_UNIT
 from provisioning.status import ask, look
 from provisioning.target import Target
-from provisioning.waiting import wait_until
 
 GIVE_UP_AFTER_STARTS = 2
 """An engine that died that often by itself will not come up by waiting."""

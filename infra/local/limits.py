@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.deadline import Deadline
 from core.errors import HostError
 from core.processes import Process
 
@@ -17,6 +18,8 @@ PREFIX = "llm-"
 CPU_PERIOD_US = 100_000
 MIB = 1024 * 1024
 CONTROLLERS = ("memory", "cpu")
+
+POLL_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Groups:
 
     def remove(self, *, deadline_s: float = 5.0) -> None:
         """Remove the groups, which must be empty. Raises HostError when one stays busy."""
-        end = time.monotonic() + deadline_s
+        end = Deadline.after(deadline_s)
         for top in self.folders():
             for folder in [*sorted(top.rglob("*/"), key=lambda path: -len(path.parts)), top]:
                 _remove_group(folder, end)
@@ -156,7 +159,7 @@ def _lines(file: Path) -> list[str]:
         return []
 
 
-def _remove_group(folder: Path, end: float) -> None:
+def _remove_group(folder: Path, end: Deadline) -> None:
     """Remove one group; a process that was killed leaves its group a moment later."""
     while folder.exists():
         try:
@@ -164,6 +167,6 @@ def _remove_group(folder: Path, end: float) -> None:
         except FileNotFoundError:
             return
         except OSError as error:
-            if time.monotonic() > end:
+            if not end.left_s():
                 raise HostError(f"cannot be removed ({error.strerror})", where=str(folder)) from error
-            time.sleep(0.02)
+            time.sleep(POLL_S)

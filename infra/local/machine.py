@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from core.arguments import Parser
+from core.deadline import Deadline
 from core.errors import HostError, UsageError, run_cli
 from core.paths import state_dir
 from core.ports import SSH_PORT
@@ -167,8 +168,8 @@ def _run(machine: MachineRecord, **wish: Any) -> MachineRecord:
 
 def _answers(machine: MachineRecord, deadline_s: float) -> bool:
     """Return whether sshd greets within the deadline; at once when the machine stops running meanwhile."""
-    end = time.monotonic() + deadline_s
-    while time.monotonic() < end:
+    end = Deadline.after(deadline_s)
+    while end.left_s():
         try:
             with socket.create_connection((_network(machine).address, SSH_PORT), timeout=1) as connection:
                 # A busy machine takes a while to greet; to knock again meanwhile would only give it more to do.

@@ -10,8 +10,10 @@ from pathlib import Path
 from signal import SIGKILL
 from typing import Protocol
 
+from core.deadline import Deadline
 from core.errors import HostError
 from core.processes import Process
+from core.waiting import wait_until
 from infra.local import host
 from infra.local.limits import MOUNT, Groups, known_ids, processes_below
 from infra.local.record import MachineRecord
@@ -62,11 +64,12 @@ class SupervisorRunner:
         machine.pid_file.unlink(missing_ok=True)
         with machine.log_file.open("ab") as log:
             host.run_detached([str(SUPERVISE), str(machine.pid_file), *groups.arguments(), "--", *command], output=log)
-        end = time.monotonic() + START_DEADLINE_S
-        while not machine.pid_file.exists():
-            if time.monotonic() > end:
-                raise HostError("the supervisor did not start", where=machine.name, detail=tail(machine.log_file))
-            time.sleep(POLL_S)
+        wait_until(
+            lambda: machine.pid_file.exists() or None,
+            deadline_s=START_DEADLINE_S,
+            late=lambda: HostError("the supervisor did not start", where=machine.name, detail=tail(machine.log_file)),
+            pause_s=POLL_S,
+        )
 
     def is_running(self, machine: MachineRecord) -> bool:
         """Return whether the supervisor that wrote the pid file still runs."""
@@ -82,12 +85,12 @@ class SupervisorRunner:
 
     def stop(self, identity: str) -> None:
         """Kill every process of the machine's groups until none is left, then remove the groups."""
-        end = time.monotonic() + KILL_DEADLINE_S
+        end = Deadline.after(KILL_DEADLINE_S)
         # A pass may miss what a reboot has just started; the next one finds it.
         while processes := self.processes(identity):
             for process in processes:
                 process.send(SIGKILL)
-            if time.monotonic() > end:
+            if not end.left_s():
                 pids = ", ".join(str(process.pid) for process in processes)
                 raise HostError(f"processes {pids} do not end", where=identity)
             time.sleep(POLL_S)

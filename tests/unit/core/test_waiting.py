@@ -3,7 +3,7 @@
 import pytest
 
 from core.errors import HostError
-from provisioning.waiting import wait_until
+from core.waiting import wait_until
 
 
 class Clock:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from core.errors import HostError
+from core.errors import DeployError
 
 Found = TypeVar("Found")
 
@@ -13,7 +13,7 @@ def wait_until(
     look: Callable[[], Found | None],
     *,
     deadline_s: float,
-    late: Callable[[], HostError],
+    late: Callable[[], DeployError],
     pause_s: float = 1.0,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,

@@ -86,11 +86,9 @@ def nvidia(host: HostRecord, serving: ServingSpec, setup: Setup = NVIDIA) -> lis
         return []
     check_gpu(host, host.gpu, serving)
     driver = _driver(host, host.gpu, serving, setup)
-    return (
-        driver
-        if host.virtualization == "container"
-        else [*_kernel(), *_upgrades(), *driver, *_persistence(), *_metrics()]
-    )
+    if host.virtualization == "container":
+        return driver
+    return [*_kernel(), *_upgrades(), *driver, *_persistence(), *_metrics()]
 
 
 def with_driver(host: HostRecord, serving: ServingSpec, engine: Sequence[Resource]) -> list[Resource]:
@@ -131,7 +129,7 @@ def _kernel() -> list[Resource]:
 
 
 def _upgrades() -> list[Resource]:
-    """Return what keeps unattended upgrades away from the driver, whose ever it is."""
+    """Return what keeps unattended upgrades away from the driver, whosever it is."""
     return [File(path="/etc/apt/apt.conf.d/53llm-deploy-nvidia", content=LEFT_TO_PEOPLE)]
 
 

@@ -23,7 +23,7 @@ from provisioning.roles.nvidia_driver import (
 )
 from provisioning.roles.vllm import vllm
 from tests.unit.provisioning.records import host
-from tests.unit.provisioning.test_vllm import FOLDERS, L4, serving
+from tests.unit.provisioning.test_vllm import HUB, L4, serving
 
 T4 = {"model": "T4", "count": 1, "vram_gib": 16.0}
 
@@ -68,14 +68,14 @@ def test_the_installed_driver_is_good_enough_for_the_cuda_of_the_lock_on_every_k
 
 def test_a_host_without_gpu_gets_nothing_and_its_engine_waits_for_nothing() -> None:
     bare = host()
-    engine = vllm(bare, serving(), FOLDERS)
+    engine = vllm(bare, serving(), HUB)
     assert nvidia(bare, serving()) == []
     assert with_driver(bare, serving(), engine) == engine
 
 
 def test_the_engine_of_a_gpu_host_waits_for_its_driver() -> None:
     one = host(gpu=L4)
-    listed = with_driver(one, serving(), vllm(one, serving(), FOLDERS))
+    listed = with_driver(one, serving(), vllm(one, serving(), HUB))
     ids = [each.id for each in listed]
     (unit,) = (each for each in listed if isinstance(each, Unit) and each.name == ENGINE_UNIT["vllm"])
     assert DRIVER_ID in unit.after

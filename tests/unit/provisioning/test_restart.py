@@ -2,14 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
 from core.errors import HostError
 from provisioning import restart as module
 from provisioning.host_status import HostStatus, UnitState
-from tests.unit.provisioning.records import host, stack
+from provisioning.target import Target
+from tests.unit.provisioning.records import host, host_values, stack
 
+PUBLISHED = stack(host_values("laptop"), host_values("front"), tunnel={"engine": "laptop", "gateway": "front"})
 KILLED = "vllm.service: Main process exited, code=killed, status=9/KILL\n"
 RANK = "ValueError: LoRA rank 16 is greater than max_lora_rank 8.\n"
 
@@ -53,3 +56,17 @@ def test_the_cause_is_that_of_this_restart(
     with pytest.raises(HostError, match=r"vllm\.service is activating \(auto-restart\)") as caught:
         module.restart_engine(stack(), host(), lambda _: None)
     assert end in str(caught.value)
+
+
+@pytest.mark.parametrize(("task", "hosts"), [("restart", {"laptop"}), ("reboot", {"laptop", "front"})])
+def test_only_a_reboot_is_for_the_host_that_publishes_anothers_engine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, task: str, hosts: set[str]
+) -> None:
+    """A restart once failed there: it has no engine."""
+    done: set[str] = set()
+    monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path))
+    monkeypatch.setattr(module, "load", lambda _: PUBLISHED)
+    for work in ("restart_engine", "reboot_host"):
+        monkeypatch.setattr(module, work, lambda _, host, __: done.add(host.name))
+    assert getattr(module, task)(Target(stack="test"), names=(), at_once=2) == 0
+    assert done == hosts

@@ -22,7 +22,7 @@ DONE = HostResult(host="one", ok=True, changed=(Outcome(id=UNIT.id, status="chan
 
 
 def upgraded(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, results: list[HostResult], *, cloud: str
+    monkeypatch: pytest.MonkeyPatch, folder: Path, results: list[HostResult], *, cloud: str, outputs: Any = None
 ) -> tuple[int, list[str]]:
     """Upgrade one host, each run over it ending as in `results`; return the reboots, too. Only the wire is replaced."""
     monkeypatch.setenv("LLM_DEPLOY_RUNS", str(folder / "runs"))
@@ -34,7 +34,7 @@ def upgraded(
         return next(ends)
 
     engine = UnitState(name="vllm.service", active=True, words="active (running)")
-    monkeypatch.setattr(module, "load", lambda _: stack(host_values(cloud=cloud)))
+    monkeypatch.setattr(module, "load", lambda _: outputs or stack(host_values(cloud=cloud)))
     monkeypatch.setattr(module, "connect", contextlib.nullcontext)
     monkeypatch.setattr(
         module, "ask", lambda *_: HostStatus(host="one", address="x", engine_version="1", units=(engine,))
@@ -56,3 +56,12 @@ def test_a_reboot_that_is_its_owners_is_what_is_missing(monkeypatch: pytest.Monk
 def test_what_waits_for_one_more_reboot_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(HostError, match=r"vllm\.service: depends on a reboot"):
         upgraded(monkeypatch, tmp_path, [WAITS, WAITS], cloud="aws")
+
+
+def test_the_host_that_publishes_anothers_engine_has_none_to_upgrade(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It came after the engine's host, and failed."""
+    tunnel = {"engine": "one", "gateway": "front"}
+    published = stack(host_values("one"), host_values("front"), tunnel=tunnel)
+    assert upgraded(monkeypatch, tmp_path, [DONE], cloud="existing", outputs=published) == (0, [])

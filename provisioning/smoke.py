@@ -25,4 +25,14 @@ def smoke(target: Target, *, wait_s: float, as_json: bool) -> int:
         host = hosts[name]
         return prove(host, outputs.serving) if host.gpu else prove_none(host)
 
-    return smoke_endpoint(endpoint, wait_s=wait_s, as_json=as_json, look_at_gpu=look_at_gpu)
+    def next_commands(ok: bool) -> list[str]:
+        sensible = ["logs", "provision"] if not ok else ["status", "down"] if target.stack else ["status"]
+        return [target.command(each) for each in sensible]
+
+    try:
+        return smoke_endpoint(
+            endpoint, wait_s=wait_s, as_json=as_json, look_at_gpu=look_at_gpu, next_commands=next_commands
+        )
+    except CheckError as error:
+        hint = f"see `{target.command('status')}` and `{target.command('logs')}`"
+        raise CheckError(error.what, where=error.where, hint=hint) from error

@@ -11,8 +11,9 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.arguments import Parser
 from core.console import next_command, say
@@ -24,10 +25,23 @@ if TYPE_CHECKING:
 
 LookAtGpu = Callable[[str], str]
 """Returns what shows that a host computes on its GPUs, or raises CheckError."""
+NextCommands = Callable[[bool], Sequence[str]]
+"""Returns what a person may sensibly type next, told whether all checks passed."""
 
 PAUSE_S = 1.0
 CONNECT_S = 5.0
 READY = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckResult:
+    """What became of one check, as it stands in smoke.json."""
+
+    name: str
+    ok: bool
+    seconds: float
+    detail: str
+    """What was seen."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,18 +58,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def smoke(
-    endpoint: "Endpoint", *, wait_s: float = 0, as_json: bool = False, look_at_gpu: "LookAtGpu | None" = None
+    endpoint: "Endpoint",
+    *,
+    wait_s: float = 0,
+    as_json: bool = False,
+    look_at_gpu: LookAtGpu | None = None,
+    next_commands: NextCommands = lambda _: (),
 ) -> int:
     """Check `endpoint`, print and keep the result; return 1 when a check failed.
 
-    `look_at_gpu` is asked for each GPU host, after the endpoint has answered; it comes from whoever can reach hosts.
-    Raises CheckError when the endpoint cannot be reached at all, ConfigError when its key or CA is not here.
+    `look_at_gpu` is asked for each GPU host, after the endpoint has answered; it and `next_commands` come from whoever
+    knows the hosts. Raises CheckError when the endpoint cannot be reached at all, ConfigError when its key or CA is
+    not here.
     """
     from core.runs import write_result
 
     began = time.monotonic()
     endpoint.api_key()  # a missing key is a word to the person, not a failed check
-    found: list[dict[str, Any]] = []
+    found: list[CheckResult] = []
     try:
         for url in endpoint.urls:
             wait_until_ready(url, endpoint.ca, wait_s)
@@ -65,24 +85,25 @@ def smoke(
             for name in endpoint.gpu_hosts
         ]
     except CheckError as error:
-        found.append({"name": "reachable", "ok": False, "seconds": _since(began), "detail": str(error)})
+        found.append(CheckResult(name="reachable", ok=False, seconds=_since(began), detail=str(error)))
         raise
     finally:
-        ok = bool(found) and all(check["ok"] for check in found)
-        result = {"stack": endpoint.stack, "endpoint": endpoint.url, "ok": ok, "checks": found}
+        ok = bool(found) and all(check.ok for check in found)
+        checks = [asdict(check) for check in found]
+        result = {"stack": endpoint.stack, "endpoint": endpoint.url, "ok": ok, "checks": checks}
         path = write_result(endpoint.stack, "smoke.json", result)
     if as_json:
         print(json.dumps(result, indent=2, ensure_ascii=False))
     else:
         print_table(endpoint, found)
-    failed = [check["name"] for check in found if not check["ok"]]
+    failed = [check.name for check in found if not check.ok]
     if failed:
         say(f"✗ smoke test: {len(failed)} of {len(found)} checks failed: {', '.join(failed)}; {path}")
-        next_command(*_commands(endpoint, "logs", "provision"))
-        return CheckError.exit_code
-    say(f"✓ smoke test: {len(found)} checks, {_since(began)} s; {path}")
-    next_command(*_commands(endpoint, "status", "down"))
-    return 0
+    else:
+        say(f"✓ smoke test: {len(found)} checks, {_since(began)} s; {path}")
+    if commands := next_commands(ok):
+        next_command(*commands)
+    return CheckError.exit_code if failed else 0
 
 
 def _nobody_looked(_: str) -> str:
@@ -90,16 +111,7 @@ def _nobody_looked(_: str) -> str:
     raise CheckError("the endpoint does not tell whether the GPU computes; `make smoke` looks at the host too")
 
 
-def _commands(endpoint: "Endpoint", *tasks: str) -> list[str]:
-    """Return what a person types to run `tasks`; hosts that no `up` made are those of an inventory, without `down`."""
-    from serving.endpoint import endpoint_file
-
-    if endpoint_file(endpoint.stack).with_name("outputs.json").exists():
-        return [f"make {task} STACK={endpoint.stack}" for task in tasks]
-    return [f"fab -r provisioning {task} --inventory FILE" for task in tasks if task != "down"]
-
-
-def run_checks(endpoint: "Endpoint", url: str) -> list[dict[str, Any]]:
+def run_checks(endpoint: "Endpoint", url: str) -> list[CheckResult]:
     """Return what became of each check of `url`; the names tell the URLs of several hosts apart."""
     from serving.client import Client
     from serving.smoke_checks import Target, checks
@@ -110,7 +122,7 @@ def run_checks(endpoint: "Endpoint", url: str) -> list[dict[str, Any]]:
         return [_run(f"{name}{suffix}", check) for name, check in checks(target)]
 
 
-def _run(name: str, check: "Check") -> dict[str, Any]:
+def _run(name: str, check: "Check") -> CheckResult:
     """Return what became of one check."""
     began = time.monotonic()
     try:
@@ -119,7 +131,7 @@ def _run(name: str, check: "Check") -> dict[str, Any]:
         detail, ok = str(error), False
     if not ok:
         say(f"✗ {name}: {detail}")
-    return {"name": name, "ok": ok, "seconds": _since(began), "detail": detail}
+    return CheckResult(name=name, ok=ok, seconds=_since(began), detail=detail)
 
 
 def wait_until_ready(
@@ -144,7 +156,7 @@ def wait_until_ready(
         sleep(min(PAUSE_S, max(0.0, end - clock())))
     if wait_s or state.startswith("cannot"):
         after = f" after {wait_s:g} s" if wait_s else ""
-        raise CheckError(f"{state}{after}", where=url, hint="see `make status` and `make logs`")
+        raise CheckError(f"{state}{after}", where=url, hint="see the status and the logs of its hosts")
 
 
 def _state(url: str, ca: Path | None) -> str | None:
@@ -159,7 +171,7 @@ def _state(url: str, ca: Path | None) -> str | None:
     return None if status == READY else f"is not ready: GET /health says {status}"
 
 
-def print_table(endpoint: "Endpoint", found: Sequence[dict[str, Any]]) -> None:
+def print_table(endpoint: "Endpoint", found: Sequence[CheckResult]) -> None:
     """Print the checks for a person, on stdout."""
     from rich.console import Console
     from rich.table import Table
@@ -168,8 +180,8 @@ def print_table(endpoint: "Endpoint", found: Sequence[dict[str, Any]]) -> None:
     for heading in ("check", "", "s", "what was seen"):
         table.add_column(heading, justify="right" if heading == "s" else "left", overflow="fold")
     for check in found:
-        mark = "[green]✓[/]" if check["ok"] else "[red]✗[/]"
-        table.add_row(_plain(check["name"]), mark, f"{check['seconds']:.2f}", _plain(check["detail"]))
+        mark = "[green]✓[/]" if check.ok else "[red]✗[/]"
+        table.add_row(_plain(check.name), mark, f"{check.seconds:.2f}", _plain(check.detail))
     console = Console(file=sys.stdout)
     console.width = max(console.width, 120) if not console.is_terminal else console.width
     console.print(table)

@@ -1,15 +1,19 @@
 """The smoke test as a task of fab: what only hosts can tell stands beside what the endpoint answers."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from core.errors import CheckError, UsageError
+from core.paths import outputs_file
 from provisioning import smoke as module
 from provisioning.smoke import smoke
 from provisioning.target import Target
 from serving.endpoint import Endpoint, write_endpoint
+from tests.doubles.engine import EngineDouble
+from tests.gateways import ADDRESS, free_port
 from tests.unit.provisioning.records import host_values, stack_values
 
 L4 = {"model": "L4", "count": 1, "vram_gib": 22.35}
@@ -74,3 +78,43 @@ def test_hosts_that_were_never_provisioned_have_no_endpoint(target: Target) -> N
         smoke(target, wait_s=0, as_json=False)
     assert not isinstance(caught.value, CheckError)
     assert caught.value.hint == f"make provision INVENTORY={target.inventory}"
+
+
+NEXT: dict[str, tuple[Callable[[str], Target], set[str], str]] = {
+    "a stack": (lambda _: Target(stack="local"), set(), "next: make status STACK=local   or   make down STACK=local"),
+    "hosts of an inventory": (lambda file: Target(inventory=file), set(), "next: make status INVENTORY={file}"),
+    "checks failed": (
+        lambda file: Target(inventory=file),
+        {"any_key"},
+        "next: make logs INVENTORY={file}   or   make provision INVENTORY={file}",
+    ),
+}
+
+
+@pytest.mark.parametrize(("of", "faults", "line"), NEXT.values(), ids=NEXT.keys())
+def test_the_next_command_can_be_pasted(
+    target: Target,
+    endpoint: Endpoint,
+    engine: EngineDouble,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    of: Callable[[str], Target],
+    faults: set[str],
+    line: str,
+) -> None:
+    for stack in ("demo", "local"):
+        write_endpoint(endpoint.model_copy(update={"stack": stack}))
+    outputs_file("local").write_text(json.dumps(stack_values(host_values(gpu=L4), stack="local")))
+    monkeypatch.setattr(module, "prove", lambda *_: "14.9 GiB of VRAM")
+    engine.faults |= faults
+    smoke(of(target.inventory), wait_s=0, as_json=False)
+    assert capsys.readouterr().err.splitlines()[-1] == line.format(file=target.inventory)
+
+
+def test_an_endpoint_that_nobody_reaches_is_told_with_what_to_look_at(target: Target, endpoint: Endpoint) -> None:
+    write_endpoint(endpoint.model_copy(update={"url": f"https://{ADDRESS}:{free_port()}"}))
+    with pytest.raises(CheckError, match="cannot be reached") as caught:
+        smoke(target, wait_s=0, as_json=False)
+    file = target.inventory
+    assert caught.value.hint == f"see `make status INVENTORY={file}` and `make logs INVENTORY={file}`"

@@ -4,13 +4,13 @@ A lower bound on purpose: it counts one request of full length and what every en
 work. It does not promise that the rest works well; sizes that nobody knows count nothing. Sizes in GiB.
 """
 
-import csv
 import re
 from dataclasses import dataclass
 from functools import cache
 
 from core.paths import full_path
-from infra.machines import DATA_DIR, Machine
+from infra.machines import Machine
+from infra.tables import rows
 from serving.ollama_spec import GgufSource, OllamaSource
 from serving.spec import HubSource, ServingSpec
 from serving.weights import loaded_gib, parameters_billion, stored_gib
@@ -156,8 +156,7 @@ def _shape(repo: str) -> tuple[int, int, int] | None:
 
 @cache
 def _shapes() -> dict[tuple[str, float], tuple[int, int, int]]:
-    with (DATA_DIR / "model_shapes.csv").open(newline="", encoding="utf-8") as stream:
-        return {
-            (row["family"], float(row["billion"])): (int(row["layers"]), int(row["kv_heads"]), int(row["head_dim"]))
-            for row in csv.DictReader(stream)
-        }
+    return {
+        (row["family"], float(row["billion"])): (int(row["layers"]), int(row["kv_heads"]), int(row["head_dim"]))
+        for row in rows("model_shapes.csv")
+    }

@@ -3,15 +3,12 @@
 A new row goes into the CSV with its source and date. Memory sizes in GiB, as the cloud reports them.
 """
 
-import csv
 import difflib
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from core.errors import DeployError
-
-DATA_DIR = Path(__file__).resolve().parent / "data"
+from infra.tables import rows
 
 NEAREST = 3
 """How many names are offered for an unknown one."""
@@ -24,14 +21,9 @@ class GpuModel:
     name: str
     vram_gib: float | None
     """Memory as the cloud reports it; none where no cloud of ours offers it."""
-    vram_nominal_gb: float
-    """Memory as the data sheet has it."""
     compute_capability: tuple[int, int]
     bf16: bool
     """Whether it computes in bfloat16 (compute capability 8.0 or higher)."""
-    fp8: bool
-    """Whether it computes in 8-bit floats (compute capability 8.9 or higher)."""
-    memory_bandwidth_gb_s: float
     min_driver_for_cuda_12_9: int
     min_driver_for_cuda_13: int
 
@@ -45,7 +37,6 @@ class Machine:
     vcpus: int
     memory_gib: float
     arch: str
-    local_ssd_gb: int
     gpu: GpuModel | None
     gpu_count: int
     vram_gib_per_gpu: float
@@ -65,13 +56,13 @@ class Machine:
 @cache
 def gpu_models() -> dict[str, GpuModel]:
     """Return the known GPUs by name, e.g. `L4`."""
-    return {row["gpu"]: _gpu(row) for row in _rows("gpu_facts.csv")}
+    return {row["gpu"]: _gpu(row) for row in rows("gpu_facts.csv")}
 
 
 @cache
 def machines() -> dict[tuple[str, str], Machine]:
     """Return the known machine types by cloud and name."""
-    return {(row["cloud"], row["machine_type"]): _machine(row) for row in _rows("machine_types.csv")}
+    return {(row["cloud"], row["machine_type"]): _machine(row) for row in rows("machine_types.csv")}
 
 
 def find_machine(cloud: str, machine_type: str) -> Machine | None:
@@ -93,21 +84,13 @@ def nearest_types(cloud: str, wrong: str) -> list[str]:
     return difflib.get_close_matches(wrong, known, n=NEAREST, cutoff=0)
 
 
-def _rows(name: str) -> list[dict[str, str]]:
-    with (DATA_DIR / name).open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
-
-
 def _gpu(row: dict[str, str]) -> GpuModel:
     major, minor = row["compute_capability"].split(".")
     return GpuModel(
         name=row["gpu"],
         vram_gib=float(row["vram_gib"]) if row["vram_gib"] else None,
-        vram_nominal_gb=float(row["vram_nominal_gb"]),
         compute_capability=(int(major), int(minor)),
         bf16=row["bf16"] == "true",
-        fp8=row["fp8"] == "true",
-        memory_bandwidth_gb_s=float(row["memory_bandwidth_gb_s"]),
         min_driver_for_cuda_12_9=int(row["min_driver_for_cuda_12_9"]),
         min_driver_for_cuda_13=int(row["min_driver_for_cuda_13"]),
     )
@@ -120,7 +103,6 @@ def _machine(row: dict[str, str]) -> Machine:
         vcpus=int(row["vcpu"]),
         memory_gib=float(row["memory_gib"]),
         arch=row["arch"],
-        local_ssd_gb=int(row["local_ssd_gb"]),
         gpu=gpu_models()[row["gpu"]] if row["gpu"] else None,
         gpu_count=int(row["gpu_count"]),
         vram_gib_per_gpu=float(row["vram_gib_per_gpu"] or 0),

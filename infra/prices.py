@@ -3,14 +3,13 @@
 Spot prices of AWS are not in the tables, as they move by the hour: infra/aws/stock.py asks for them.
 """
 
-import csv
 from dataclasses import dataclass
 from functools import cache
 
 from infra.config import DeploymentConfig
 from infra.gcp.shapes import disk_type
-from infra.machines import DATA_DIR
 from infra.sizes import data_gib
+from infra.tables import rows
 
 HOURS_PER_MONTH = 730
 """As AWS and GCP count a month on their price pages."""
@@ -113,18 +112,15 @@ def keeping_cost(cloud: str, region: str, item: str, size_gib: float | None) -> 
 
 @cache
 def _machines() -> dict[tuple[str, str, str, str], float]:
-    rows = _rows("machine_prices.csv")
-    return {(r["cloud"], r["region"], r["machine_type"], r["market"]): float(r["usd_per_hour"]) for r in rows}
+    return {
+        (row["cloud"], row["region"], row["machine_type"], row["market"]): float(row["usd_per_hour"])
+        for row in rows("machine_prices.csv")
+    }
 
 
 @cache
 def _items() -> dict[tuple[str, str, str], float]:
-    return {(r["cloud"], r["region"], r["item"]): float(r["usd"]) for r in _rows("storage_network_prices.csv")}
-
-
-def _rows(name: str) -> list[dict[str, str]]:
-    with (DATA_DIR / name).open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
+    return {(row["cloud"], row["region"], row["item"]): float(row["usd"]) for row in rows("storage_network_prices.csv")}
 
 
 def _hours(time_of_day: str) -> float:

@@ -27,11 +27,6 @@ PACKAGE_OF = {
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def missing_packages() -> list[str]:
-    """Return the packages that a local machine needs and this host lacks."""
-    return _missing(PACKAGE_OF)
-
-
 def ensure_host_packages() -> None:
     """Install what a local machine needs and is missing. Raises UsageError when this user or system cannot."""
     if os.geteuid() != 0:

@@ -3,9 +3,6 @@
 ENGINE_VERSION = "3.258.0"
 """What is built from Go modules, and the SDK in pyproject.toml. The newest that the module proxy offers whole."""
 
-LANGUAGE_VERSION = "3.78.0"
-"""Module with the newest Python language host that the module proxy offers; later ones have moved out of its reach."""
-
 SUPPORTED_FROM = (3, 220, 0)
 """Oldest CLI on PATH that is used. Its engine has the built-in `Stash` (of January 2026), which keeps host keys,
 keeps the secrets provider in a new stack's state and reads it back from there, and knows `toolchain: uv`."""

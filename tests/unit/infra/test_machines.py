@@ -1,10 +1,9 @@
 """The tables of machine types and GPUs."""
 
-import csv
-
 import pytest
 
-from infra.machines import DATA_DIR, GpuModel, Machine, find_machine, gpu_models, machines, nearest_types
+from infra.machines import GpuModel, Machine, find_machine, gpu_models, machines, nearest_types
+from infra.tables import rows
 
 
 @pytest.mark.parametrize("machine", machines().values(), ids=lambda machine: f"{machine.cloud} {machine.type}")
@@ -16,25 +15,22 @@ def test_every_row_is_plausible(machine: Machine) -> None:
     assert machine.arch in ("x86_64", "arm64")
     assert (machine.gpu is None) == (machine.gpu_count == 0) == (machine.vram_gib == 0)
     if machine.gpu is not None:
-        assert machine.vram_gib_per_gpu == pytest.approx(machine.gpu.vram_nominal_gb, rel=0.1)
+        assert machine.vram_gib_per_gpu == pytest.approx(machine.gpu.vram_gib, rel=0.1)
     assert find_machine(machine.cloud, machine.type) is machine
 
 
 @pytest.mark.parametrize("gpu", gpu_models().values(), ids=lambda gpu: gpu.name)
 def test_every_gpu_computes_what_its_capability_says(gpu: GpuModel) -> None:
-    """bfloat16 from 8.0 up, 8-bit floats from 8.9 up."""
+    """bfloat16 from 8.0 up."""
     assert gpu.bf16 == (gpu.compute_capability >= (8, 0))
-    assert gpu.fp8 == (gpu.compute_capability >= (8, 9))
     assert gpu.min_driver_for_cuda_12_9 < gpu.min_driver_for_cuda_13
 
 
 @pytest.mark.parametrize("table", ["machine_types.csv", "gpu_facts.csv"])
 def test_every_row_names_its_source_and_stands_once(table: str) -> None:
     """A figure without a source cannot be checked."""
-    with (DATA_DIR / table).open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    assert all(row["source"] for row in rows)
-    keys = [(row.get("cloud"), row.get("machine_type") or row["gpu"]) for row in rows]
+    assert all(row["source"] for row in rows(table))
+    keys = [(row.get("cloud"), row.get("machine_type") or row["gpu"]) for row in rows(table)]
     assert len(set(keys)) == len(keys)
 
 

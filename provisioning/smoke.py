@@ -26,8 +26,8 @@ def smoke(target: Target, *, wait_s: float, as_json: bool) -> int:
         return prove(host, outputs.serving) if host.gpu else prove_none(host)
 
     def next_commands(ok: bool) -> list[str]:
-        sensible = ["logs", "provision"] if not ok else ["status", "down"] if target.stack else ["status"]
-        return [target.command(each) for each in sensible]
+        passed = ("status", "down") if target.stack else ("status",)
+        return [target.command(each) for each in (passed if ok else ("logs", "provision"))]
 
     try:
         return smoke_endpoint(

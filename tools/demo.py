@@ -1,7 +1,7 @@
 """The main job on this one machine, told as a tour: make it, provision it, ask it, prove it, remove it.
 
 Runs the same commands as the Makefile's targets, each as a process of its own, and adds up what they cost. Leaves
-everything in place when a step fails, so that it can be looked at; `make down` removes it.
+everything in place when a step fails, so that it can be looked at; `make down STACK=…` removes it.
 """
 
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from core.arguments import Parser
 from core.console import say
-from core.errors import DeployError, run_cli
+from core.errors import DeployError, run_cli, when_interrupted
 from core.paths import CHECKOUT, runs_dir
 from core.runs import RUN_VARIABLE, run_name
 
@@ -40,7 +40,7 @@ def tour(stack: str, *, keep: bool, reboot: bool) -> list[Stop]:
     python = str(CHECKOUT / ".venv/bin/python")
     fab = (str(CHECKOUT / ".venv/bin/fab"), "-r", str(CHECKOUT / "provisioning"))
     on = ("--stack", stack)
-    smoke = (python, "-m", "serving.smoke", *on)
+    smoke = (*fab, "smoke", *on)
     stops = [
         Stop("Pulumi makes the machine", f"make up STACK={stack}", (python, "-m", "infra.commands", "up", *on)),
         Stop("Fabric turns it into a server", f"make provision STACK={stack}", (*fab, "provision", *on)),
@@ -57,8 +57,8 @@ def tour(stack: str, *, keep: bool, reboot: bool) -> list[Stop]:
     return stops
 
 
-def walk(stops: Sequence[Stop], environment: dict[str, str]) -> list[float]:
-    """Run each stop; return the seconds each took.
+def walk(stack: str, stops: Sequence[Stop], environment: dict[str, str]) -> list[float]:
+    """Run each stop of the tour for `stack`; return the seconds each took.
 
     Raises DeployError at the first that fails, and KeyboardInterrupt after one that Ctrl-C ended.
     """
@@ -72,7 +72,8 @@ def walk(stops: Sequence[Stop], environment: dict[str, str]) -> list[float]:
             raise DeployError(
                 f"{stop.typed} ended with status {status}",
                 where=f"demo, stop {number} of {len(stops)}",
-                hint="all is left in place: see `make logs`, run `make demo` again, or remove it with `make down`",
+                hint=f"all is left in place: see `make logs STACK={stack}`, run the same command again, "
+                f"or remove it with `make down STACK={stack}`",
             )
     return seconds
 
@@ -123,7 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     end = "kept" if options.keep else "removed"
     say(f"demo: one machine made, provisioned, proved and {end}; results in runs/{stack}/{run}")
     stops = tour(stack, keep=options.keep, reboot=options.reboot)
-    seconds = walk(stops, {**os.environ, RUN_VARIABLE: run})
+    with when_interrupted(f"`make down STACK={stack}` to undo"):
+        seconds = walk(stack, stops, {**os.environ, RUN_VARIABLE: run})
 
     total = sum(seconds)
     waited = waited_seconds(runs_dir() / stack / run / "provision.json")

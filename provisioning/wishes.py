@@ -81,11 +81,17 @@ def wishes_for(
 def _engine(
     host: HostRecord, serving: ServingSpec, sources: ResolvedSources, *, allow_downgrade: bool
 ) -> list[Resource]:
-    """Return what makes the engine serve, and stops another one that the host served with before."""
+    """Return what makes the engine serve. Another one, with which the host served before, serves on until its start."""
+    listed = ENGINE_ROLES[serving.engine](host, serving, sources, allow_downgrade=allow_downgrade)
+    unit = next(each for each in listed if isinstance(each, Unit) and each.name == ENGINE_UNIT[serving.engine])
     others = [
-        Unit(name=unit, enabled=False, running=False) for name, unit in ENGINE_UNIT.items() if name != serving.engine
+        Unit(name=name, enabled=False, running=False, after=unit.after)
+        for engine, name in ENGINE_UNIT.items()
+        if engine != serving.engine
     ]
-    return [*others, *ENGINE_ROLES[serving.engine](host, serving, sources, allow_downgrade=allow_downgrade)]
+    start = replace(unit, after=(*unit.after, *(other.id for other in others)))
+    place = listed.index(unit)
+    return [*listed[:place], *others, start, *listed[place + 1 :]]
 
 
 def _joined(*lists: Sequence[Resource]) -> list[Resource]:

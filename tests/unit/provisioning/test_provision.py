@@ -71,13 +71,17 @@ def test_the_tasks_know_all_roles() -> None:
     assert tuple(ALL_ROLES.split(",")) == ROLES
 
 
-def test_the_engine_that_is_not_wished_for_is_stopped() -> None:
-    outputs = stack(serving=SERVING)
-    units = [each for each in wishes_for(outputs, outputs.hosts, ["engine"]).lists["one"] if isinstance(each, Unit)]
-    assert [(each.name, each.running, each.enabled) for each in units if each.name in ENGINE_UNIT.values()] == [
-        ("ollama.service", False, False),
-        ("vllm.service", True, True),
-    ]
+@pytest.mark.parametrize(("engine", "other"), [("vllm", "ollama"), ("ollama", "vllm")])
+def test_the_engine_that_is_not_wished_for_serves_until_all_of_the_other_one_is_there(engine: str, other: str) -> None:
+    """Once it was stopped first: a fetch that failed, or took an hour, left a host that served nothing."""
+    outputs = stack(serving={**SERVING, "engine": engine})
+    listed = wishes_for(outputs, outputs.hosts, ["engine"]).lists["one"]
+    stopped, started = [each for each in listed if isinstance(each, Unit) and each.name in ENGINE_UNIT.values()]
+    assert (stopped.name, stopped.running, stopped.enabled) == (ENGINE_UNIT[other], False, False)
+    assert (started.name, started.running, started.enabled) == (ENGINE_UNIT[engine], True, True)
+    assert set(started.restart_on) <= set(stopped.after)
+    assert set(started.after) == {*stopped.after, stopped.id}
+    assert listed.index(started) == listed.index(stopped) + 1
 
 
 def test_the_result_is_written_and_told(

@@ -1,4 +1,4 @@
-"""What of a model a GPU can compute, by its compute capability: the engine at all, types of weights, quantisations.
+"""What a GPU, or a CPU, can compute of a model: the engine at all, types of weights, quantisations.
 
 Knows no sizes (infra/fit.py) and no host.
 """
@@ -41,6 +41,14 @@ def unfit(serving: ServingSpec, gpu: GpuModel, name: str, other: str) -> Iterato
     if quantization is not None and gpu.compute_capability < needed:
         yield Problem(
             "serving.model.quantization", _needs(quantization, needed, gpu, name), f"leave it out, or {other}"
+        )
+
+
+def unfit_on_cpu(serving: ServingSpec, name: str) -> Iterator[Problem]:
+    """Yield what is asked for that no CPU computes; `name` is the machine without a GPU, in words."""
+    if serving.model.quantization == "fp8":
+        yield Problem(
+            "serving.model.quantization", f"fp8 needs a GPU, and {name} has none", "leave it out, or write awq or gptq"
         )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from core.rules import Problem
 from infra.fit import disk_gib, need, need_in_ram
-from infra.gpu_features import unfit
+from infra.gpu_features import unfit, unfit_on_cpu
 from infra.machines import Machine, find_machine
 
 if TYPE_CHECKING:
@@ -42,10 +42,7 @@ def options_fit_processor(config: "DeploymentConfig") -> Iterator[Problem]:
         return
     if "gpu_memory_fraction" in written:
         yield Problem("serving.vllm.gpu_memory_fraction", f"is for GPUs, and {name} has none", "leave it out")
-    if serving.model.quantization == "fp8":
-        yield Problem(
-            "serving.model.quantization", f"fp8 needs a GPU, and {name} has none", "leave it out, or write awq or gptq"
-        )
+    yield from unfit_on_cpu(serving, name)
 
 
 def memory_limit_is_there(config: "DeploymentConfig") -> Iterator[Problem]:

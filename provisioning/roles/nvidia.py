@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from core.errors import ConfigError
-from infra.gpu_features import unfit
+from infra.gpu_features import unfit, unfit_on_cpu
 from infra.machines import gpu_models
 from infra.outputs import Gpu, HostRecord
 from provisioning.converge.resources import Command, File, Packages, Resource, Unit
@@ -80,11 +80,11 @@ def nvidia(host: HostRecord, serving: ServingSpec, setup: Setup = NVIDIA) -> lis
 
     A container has the driver of the machine that runs it: that one is looked at, and nothing is installed.
 
-    Raises ConfigError when `serving` asks for what the GPU cannot compute.
+    Raises ConfigError when `serving` asks for what the host cannot compute.
     """
+    check_processor(host, serving)
     if host.gpu is None:
         return []
-    check_gpu(host, host.gpu, serving)
     driver = _driver(host, host.gpu, serving, setup)
     if host.virtualization == "container":
         return driver
@@ -93,8 +93,6 @@ def nvidia(host: HostRecord, serving: ServingSpec, setup: Setup = NVIDIA) -> lis
 
 def with_driver(host: HostRecord, serving: ServingSpec, engine: Sequence[Resource]) -> list[Resource]:
     """Return the engine's resources after those of the driver that it waits for; on a host without GPU as they are."""
-    if host.gpu is None:
-        return list(engine)
     driver = nvidia(host, serving)
     awaited = tuple(each.id for each in driver if each.id in (DRIVER_ID, FABRIC_ID))
     units = ENGINE_UNIT.values()
@@ -115,11 +113,15 @@ def without_repository(resources: Sequence[Resource]) -> list[Resource]:
     ]
 
 
-def check_gpu(host: HostRecord, gpu: Gpu, serving: ServingSpec) -> None:
-    """Raise ConfigError when `serving` asks for what the GPU cannot compute; a GPU of no known model passes."""
-    known = gpu_models().get(gpu.model)
-    problem = next(unfit(serving, known, f"host {host.name}", "take another host"), None) if known else None
-    if problem is not None:
+def check_processor(host: HostRecord, serving: ServingSpec) -> None:
+    """Raise ConfigError when `serving` asks for what the host cannot compute; a GPU of no known model passes."""
+    name = f"host {host.name}"
+    if host.gpu is None:
+        problems = unfit_on_cpu(serving, name)
+    else:
+        known = gpu_models().get(host.gpu.model)
+        problems = unfit(serving, known, name, "take another host") if known else iter(())
+    for problem in problems:
         raise ConfigError(problem.what, where=problem.key, hint=problem.hint)
 
 

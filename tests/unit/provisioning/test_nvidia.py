@@ -148,3 +148,11 @@ def test_weights_that_a_gpu_cannot_compute_are_refused_for_inventories_too(
         return
     with pytest.raises(ConfigError, match=r"bfloat16 needs compute capability 8\.0, and the T4 of host one has 7\.5"):
         nvidia(host(gpu=gpu), spec)
+
+
+def test_what_no_cpu_computes_is_refused_for_inventories_too() -> None:
+    """Once it was refused for rented machines alone, and the engine of a host that exists failed at its start."""
+    with pytest.raises(ConfigError, match="fp8 needs a GPU, and host one has none") as caught:
+        with_driver(host(), serving(model={"quantization": "fp8"}), [])
+    assert caught.value.where == "serving.model.quantization"
+    assert with_driver(host(), serving(model={"quantization": "awq"}), []) == []

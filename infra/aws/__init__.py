@@ -3,8 +3,9 @@
 `deploy` is what the Pulumi program calls. What asks AWS outside the engine (preflight, leftovers) needs no Pulumi.
 """
 
-import gc
 from typing import TYPE_CHECKING
+
+from infra.loading import no_garbage
 
 if TYPE_CHECKING:
     from infra.config import DeploymentConfig
@@ -13,10 +14,7 @@ if TYPE_CHECKING:
 
 def deploy(config: "DeploymentConfig") -> "Deployment":
     """Declare what the config asks for."""
-    # Imported here, so that commands that only look at AWS start without the two seconds that the SDK takes. It makes a
-    # million objects that all stay: looking for garbage among them would take a sixth of that.
-    gc.disable()
-    from infra.aws.program import deploy_stack
-
-    gc.enable()
+    # Imported here, so that commands that only look at AWS start without the second that the SDK takes.
+    with no_garbage():
+        from infra.aws.program import deploy_stack
     return deploy_stack(config)

@@ -3,8 +3,9 @@
 `deploy` is what the Pulumi program calls. What asks GCP outside the engine (preflight, leftovers) needs no Pulumi.
 """
 
-import gc
 from typing import TYPE_CHECKING
+
+from infra.loading import no_garbage
 
 if TYPE_CHECKING:
     from infra.config import DeploymentConfig
@@ -13,11 +14,7 @@ if TYPE_CHECKING:
 
 def deploy(config: "DeploymentConfig") -> "Deployment":
     """Declare what the config asks for."""
-    # Imported here, so that commands that only look at GCP start without the second that the SDK takes. It makes a
-    # million objects that all stay: looking for garbage among them takes as long again, while it loads and after.
-    gc.disable()
-    from infra.gcp.program import deploy_stack
-
-    gc.freeze()
-    gc.enable()
+    # Imported here, so that commands that only look at GCP start without the second that the SDK takes.
+    with no_garbage():
+        from infra.gcp.program import deploy_stack
     return deploy_stack(config)

@@ -7,7 +7,7 @@ is killed, and what it leaves behind when it is killed itself can be found.
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -78,25 +78,13 @@ class Engine:
         """
         if self.vendor is not None:
             ensure_plugin(self.cli, self.vendor)
-        argv = [str(self.cli.program), verb, "--json", "--non-interactive", "--stack", self.stack]
-        argv += ["--config-file", str(self.config_file()), *arguments]
-        events, words = self.folder / "engine.jsonl", self.folder / "engine.stderr"
-        with events.open("wb") as stdout, words.open("wb") as stderr:
-            process = subprocess.Popen(
-                argv,
-                cwd=CHECKOUT,
-                env=self.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                start_new_session=True,
-            )
+        process = self._start(verb, arguments)
         engine = Process.of_pid(process.pid)
         if engine is not None:
             operation.started(engine)
         report = Report(preview=verb == "preview")
         end = None if limit_s is None else Deadline.after(limit_s)
-        received = self._follow(process, engine, events, report, end)
+        received = self._follow(process, engine, report, end)
         is_over = end is not None and not end.left_s() and process.returncode != 0
         if engine is not None and (received or is_over or process.returncode < 0):
             sweep(engine)
@@ -104,15 +92,11 @@ class Engine:
             raise KeyboardInterrupt
         if is_over:
             raise EngineTimeoutError(f"was stopped after {limit_s:.0f} s", where=f"{verb} of stack {self.stack}")
-        if process.returncode:
-            stderr_text = words.read_text(errors="replace").strip()
-            if not report.began:
-                operation.ended_well()
-                raise EngineError(stderr_text)
-            raise self._failure(verb, report, stderr_text)
-        if not report.began:
-            raise DeployError("said nothing that is understood", where=f"{self.cli.program} {verb}", hint=str(events))
-        operation.ended_well()
+        failure = self._verdict(verb, process.returncode, report)
+        if failure is None or isinstance(failure, EngineError):
+            operation.ended_well()
+        if failure is not None:
+            raise failure
         return report
 
     def ask(self, *arguments: str) -> str:
@@ -166,19 +150,37 @@ class Engine:
             write_atomically(file, f"name: {PROJECT}\nruntime: python\n")
         return folder
 
+    @property
+    def _events(self) -> Path:
+        return self.folder / "engine.jsonl"
+
+    @property
+    def _words(self) -> Path:
+        return self.folder / "engine.stderr"
+
+    def _start(self, verb: str, arguments: Sequence[str]) -> "subprocess.Popen[bytes]":
+        """Start the CLI as the leader of a session of its own, its events and words written to files."""
+        argv = [str(self.cli.program), verb, "--json", "--non-interactive", "--stack", self.stack]
+        argv += ["--config-file", str(self.config_file()), *arguments]
+        with self._events.open("wb") as stdout, self._words.open("wb") as stderr:
+            return subprocess.Popen(
+                argv,
+                cwd=CHECKOUT,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+
     def _follow(
-        self,
-        process: "subprocess.Popen[bytes]",
-        engine: Process | None,
-        events: Path,
-        report: Report,
-        end: Deadline | None,
+        self, process: "subprocess.Popen[bytes]", engine: Process | None, report: Report, end: Deadline | None
     ) -> list[int]:
         """Read events until the engine has ended, telling a person; return the signals that came meanwhile.
 
         An engine that works on at `end` is stopped: in order, and some seconds later at once.
         """
-        with forwarding(engine) as received, events.open(encoding="utf-8", errors="replace") as lines:
+        with forwarding(engine) as received, self._events.open(encoding="utf-8", errors="replace") as lines:
             ended = False
             while not ended:
                 ended = process.poll() is not None  # before reading, so that the last lines are not missed
@@ -191,8 +193,20 @@ class Engine:
                     stop_engine(engine, deadline_s=STOP_S)
         return received
 
-    def _failure(self, verb: str, report: Report, stderr_text: str) -> DeployError:
+    def _verdict(self, verb: str, status: int, report: Report) -> EngineError | DeployError | None:
+        """Return what is to be raised of a run that ended by itself; None when it did what it was asked to."""
+        if status and not report.began:
+            return EngineError(self._stderr())
+        if status:
+            return self._failure(verb, report)
+        if not report.began:
+            where = f"{self.cli.program} {verb}"
+            return DeployError("said nothing that is understood", where=where, hint=str(self._events))
+        return None
+
+    def _failure(self, verb: str, report: Report) -> DeployError:
         """Return the error that tells why the engine failed: its first error in a line, the rest below."""
+        stderr_text = self._stderr()
         errors = report.errors or [stderr_text or "the engine gave no reason"]
         cause, below = _cause(errors[0])
         lines = [*below, *(line for error in errors[1:] for line in error.splitlines()), *stderr_text.splitlines()]
@@ -200,8 +214,11 @@ class Engine:
         return DeployError(
             cause,
             where=f"{verb} of stack {self.stack}",
-            detail="\n".join([*shown, f"  all that the engine said: {self.folder / 'engine.jsonl'}"]),
+            detail="\n".join([*shown, f"  all that the engine said: {self._events}"]),
         )
+
+    def _stderr(self) -> str:
+        return self._words.read_text(errors="replace").strip()
 
 
 def _cause(error: str) -> tuple[str, list[str]]:

@@ -37,10 +37,11 @@ def main(plan: str, *rest: str) -> int:
 
 
 def missing(wanted: dict[str, Any], store: Store) -> tuple[dict[str, str], bool]:
-    """Return the recipes of the names that are not served as they should be, and whether something is to be pruned."""
+    """Return the recipes of the names that are not served as they should be; if none, whether something is too much."""
     wishes, made = recipes(wanted["models"]), store.note()
     stale = {name: recipe for name, recipe in wishes.items() if not store.is_whole(name, made, recipe)}
-    return stale, bool(wanted["prune"] and store.others(set(wishes)))
+    names, sources = kept(wanted)
+    return stale, bool(wanted["prune"] and not stale and (store.others(names) or store.unneeded(names, sources)))
 
 
 def make(wanted: dict[str, Any], store: Store) -> None:
@@ -53,5 +54,10 @@ def make(wanted: dict[str, Any], store: Store) -> None:
                     builder.make(model)
         store.publish(stale)
     if wanted["prune"]:
-        names = {name for model in wanted["models"] for name in model["names"]}
-        store.prune(names, sources={model["from"].get("registry", "") for model in wanted["models"]})
+        store.prune(*kept(wanted))
+
+
+def kept(wanted: dict[str, Any]) -> tuple[set[str], set[str]]:
+    """Return the names, and the fetched sources, that the plan needs."""
+    names = {name for model in wanted["models"] for name in model["names"]}
+    return names, {model["from"].get("registry", "") for model in wanted["models"]}

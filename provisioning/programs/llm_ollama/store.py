@@ -77,21 +77,28 @@ class Store:
         library = self.served / LIBRARY
         return [path for path in library.glob("*/*") if ":".join(path.relative_to(library).parts) not in names]
 
-    def prune(self, names: set[str], *, sources: set[str]) -> None:
-        """Remove other models than `names`, the blobs that none of them needs, and other fetched `sources`."""
+    def unneeded(self, names: set[str], sources: set[str]) -> list[Path]:
+        """Return the blobs that no model of `names` needs, which are all whole, and the fetched sources but `sources`.
+
+        Blobs of a name that was made anew are among them, and those of models that a cut-off run pruned.
+        """
+        kept = [(self.served / LIBRARY / name.replace(":", "/")).read_bytes() for name in names]
+        needed = {layer["digest"].replace(":", "-") for content in kept for layer in layers_of(content)}
+        blobs = [blob for blob in self.blobs.iterdir() if blob.name not in needed]
+        return [*blobs, *(folder for folder in self.sources.glob("*") if str(folder) not in sources)]
+
+    def prune(self, names: set[str], sources: set[str]) -> None:
+        """Remove other models than `names`, and what those do not need."""
         for path in self.others(names):
             print("removing {}:{}, which the stack file does not name".format(*path.parts[-2:]), flush=True)
             path.unlink()
             if not any(path.parent.iterdir()):
                 path.parent.rmdir()
-        kept = [path.read_bytes() for path in (self.served / LIBRARY).glob("*/*")]
-        needed = {layer["digest"].replace(":", "-") for content in kept for layer in layers_of(content)}
-        for blob in self.blobs.iterdir():
-            if blob.name not in needed:
-                blob.unlink()
-        for folder in self.sources.glob("*"):
-            if str(folder) not in sources:
-                shutil.rmtree(str(folder))
+        for path in self.unneeded(names, sources):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(str(path))
+            else:
+                path.unlink()
 
 
 def layers_of(manifest: bytes) -> list[dict[str, Any]]:

@@ -97,7 +97,7 @@ def test_a_recipe_changes_with_all_that_goes_into_a_model(tmp_path: Path, change
     assert {name for name in before if before[name] != after[name]} == changed
 
 
-def served(root: Path, *names: str) -> Store:
+def served(root: Path, *names: str, recipe: str = "recipe") -> Store:
     """Return a store in which each model has a blob of its own and one that all share."""
     store = Store(root)
     store.prepare()
@@ -110,7 +110,7 @@ def served(root: Path, *names: str) -> Store:
         manifest = store.building / LIBRARY / name.replace(":", "/")
         manifest.parent.mkdir(parents=True, exist_ok=True)
         manifest.write_text(json.dumps({"config": layers[0], "layers": layers[1:]}))
-    store.publish(dict.fromkeys(names, "recipe"))
+    store.publish(dict.fromkeys(names, recipe))
     return store
 
 
@@ -118,7 +118,7 @@ def test_pruning_removes_what_is_not_named_and_what_only_that_needs(tmp_path: Pa
     store = served(tmp_path, "kept:1", "other:1", "other:2")
     for source in ("needed", "former"):
         (store.sources / source).mkdir(parents=True)
-    store.prune({"kept:1", "other:2"}, sources={str(store.sources / "needed")})
+    store.prune({"kept:1", "other:2"}, {str(store.sources / "needed")})
     assert [path.name for path in store.sources.iterdir()] == ["needed"]
     assert sorted(
         path.relative_to(store.served / LIBRARY).as_posix() for path in (store.served / LIBRARY).glob("*/*")
@@ -127,6 +127,40 @@ def test_pruning_removes_what_is_not_named_and_what_only_that_needs(tmp_path: Pa
         "other/2",
     ]
     assert {path.read_text() for path in store.blobs.iterdir()} == {"kept:1", "other:2", "shared"}
+
+
+def blob_of_former_digest(store: Store) -> None:
+    (store.blobs / "sha256-former").write_text("weights of a name that was made anew while prune was off")
+
+
+def source_of_former_digest(store: Store) -> None:
+    (store.sources / "former").mkdir(parents=True)
+
+
+def prune_cut_off(store: Store) -> None:
+    (store.served / LIBRARY / "other" / "1").unlink()
+
+
+@pytest.mark.parametrize("leftover", [blob_of_former_digest, source_of_former_digest, prune_cut_off])
+def test_what_is_too_much_is_seen_and_pruned_whatever_left_it(
+    leftover: Callable[[Store], None], tmp_path: Path
+) -> None:
+    """Once only other names were looked at, so that such gigabytes stayed for ever."""
+    model = {"names": ["kept:1"], "from": {"registry": ""}}
+    (recipe,) = recipes([model]).values()
+    store = served(tmp_path, "kept:1", *(["other:1"] if leftover is prune_cut_off else []), recipe=recipe)
+    plan = tmp_path / "plan.json"
+
+    def checked(*, prune: bool) -> int:
+        plan.write_text(json.dumps({"program": "/no/ollama", "root": str(tmp_path), "prune": prune, "models": [model]}))
+        return models.main(str(plan), "--check")
+
+    leftover(store)
+    assert (checked(prune=False), checked(prune=True)) == (0, 1)
+    assert models.main(str(plan)) == 0
+    assert checked(prune=True) == 0
+    assert {path.read_text() for path in store.blobs.iterdir()} == {"kept:1", "shared"}
+    assert list(store.sources.glob("*")) == []
 
 
 @pytest.mark.parametrize("damage", ["blob", "short blob", "manifest", "other manifest"])

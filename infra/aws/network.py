@@ -59,9 +59,30 @@ class Network(pulumi.ComponentResource):
             opts=mine,
         )
         aws.ec2.DefaultSecurityGroup(f"{name}-default", vpc_id=vpc.id, opts=mine)  # adopted, and left without a rule
-        gateway = aws.ec2.InternetGateway(name, vpc_id=vpc.id, opts=mine)
         table = aws.ec2.RouteTable(name, vpc_id=vpc.id, opts=mine)
-        ways_out = (
+        ways_out = self._ways_out(name, vpc, table)
+        aws.ec2.VpcEndpoint(
+            f"{name}-s3",
+            vpc_id=vpc.id,
+            service_name=f"com.amazonaws.{args.region}.s3",
+            vpc_endpoint_type="Gateway",
+            route_table_ids=[table.id],
+            opts=mine,
+        )
+        self.vpc_id = vpc.id
+        self.has_ipv6 = True
+        self.subnet_ids = {}
+        for zone in args.zones:
+            subnet, tie = self._public_subnet(f"{name}-{zone[-1]}", zone, args.cidr, vpc, table)
+            # Who uses the subnet waits for its way out, and goes before it: a gateway stays while addresses are mapped.
+            whole = pulumi.Output.all(subnet.id, tie.id, *(way.id for way in ways_out))
+            self.subnet_ids[zone] = whole.apply(lambda ids: str(ids[0]))
+
+    def _ways_out(self, name: str, vpc: aws.ec2.Vpc, table: aws.ec2.RouteTable) -> tuple[aws.ec2.Route, aws.ec2.Route]:
+        """Return the routes of a table to an internet gateway of the network, for IPv4 and IPv6."""
+        mine = pulumi.ResourceOptions(parent=self)
+        gateway = aws.ec2.InternetGateway(name, vpc_id=vpc.id, opts=mine)
+        return (
             aws.ec2.Route(
                 f"{name}-v4",
                 route_table_id=table.id,
@@ -77,33 +98,22 @@ class Network(pulumi.ComponentResource):
                 opts=mine,
             ),
         )
-        aws.ec2.VpcEndpoint(
-            f"{name}-s3",
+
+    def _public_subnet(
+        self, name: str, zone: str, cidr: str, vpc: aws.ec2.Vpc, table: aws.ec2.RouteTable
+    ) -> tuple[aws.ec2.Subnet, aws.ec2.RouteTableAssociation]:
+        """Return the subnet of a zone, and what ties it to its routes."""
+        mine = pulumi.ResourceOptions(parent=self)
+        subnet = aws.ec2.Subnet(
+            name,
             vpc_id=vpc.id,
-            service_name=f"com.amazonaws.{args.region}.s3",
-            vpc_endpoint_type="Gateway",
-            route_table_ids=[table.id],
+            availability_zone=zone,
+            cidr_block=subnet_cidr(cidr, zone),
+            ipv6_cidr_block=vpc.ipv6_cidr_block.apply(partial(subnet_ipv6_cidr, zone)),
+            map_public_ip_on_launch=False,  # hosts bring an address that outlives them
             opts=mine,
         )
-        self.vpc_id = vpc.id
-        self.has_ipv6 = True
-        self.subnet_ids = {}
-        for zone in args.zones:
-            subnet = aws.ec2.Subnet(
-                f"{name}-{zone[-1]}",
-                vpc_id=vpc.id,
-                availability_zone=zone,
-                cidr_block=subnet_cidr(args.cidr, zone),
-                ipv6_cidr_block=vpc.ipv6_cidr_block.apply(partial(subnet_ipv6_cidr, zone)),
-                map_public_ip_on_launch=False,  # hosts bring an address that outlives them
-                opts=mine,
-            )
-            tie = aws.ec2.RouteTableAssociation(
-                f"{name}-{zone[-1]}", subnet_id=subnet.id, route_table_id=table.id, opts=mine
-            )
-            # Who uses the subnet waits for its way out, and goes before it: a gateway stays while addresses are mapped.
-            whole = pulumi.Output.all(subnet.id, tie.id, *(way.id for way in ways_out))
-            self.subnet_ids[zone] = whole.apply(lambda ids: str(ids[0]))
+        return subnet, aws.ec2.RouteTableAssociation(name, subnet_id=subnet.id, route_table_id=table.id, opts=mine)
 
 
 def subnet_cidr(cidr: str, zone: str) -> str:

@@ -64,10 +64,12 @@ def refresh(stack: str) -> int:
     say(f"refresh: asks what has become of the machines of stack {stack}, and notes it in the state")
     from core.runs import write_result
     from infra.config import load_stack
+    from infra.renting import known_lease, refuse_other_login
     from infra.stack import hold
 
     config = load_stack(stack)
     with step("ask for each machine"), hold(stack, config.cloud) as held:
+        refuse_other_login(config.cloud, known_lease(config.cloud, stack, held))
         report = held.refresh()
     if report is None:
         say(f"  stack {stack} has no machines yet")

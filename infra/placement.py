@@ -9,10 +9,15 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 from core.console import say, step
+from core.deadline import Deadline
 from core.errors import DeployError
+from infra.engine import EngineTimeoutError
 from infra.lease import Lease
 
 Result = TypeVar("Result")
+
+ELSEWHERE = "name more zones or machine.fallbacks, another region or market, or try later"
+LONGER = "write more into machine.placement_timeout_s"
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Attempt:
     """One try and what became of it."""
 
     candidate: Candidate
-    outcome: Literal["placed", "out of stock", "not tried"]
+    outcome: Literal["placed", "out of stock", "took too long", "not tried"]
     seconds: float = 0.0
     told: str = ""
     """What the cloud said."""
@@ -41,26 +46,32 @@ class Attempt:
 
 def place(
     candidates: Sequence[Candidate],
-    attempt: Callable[[Candidate], Result],
+    attempt: Callable[[Candidate, float], Result],
     *,
     out_of_stock: Callable[[str], str | None],
     timeout_s: float,
+    hint: str = ELSEWHERE,
     clock: Callable[[], float] = time.monotonic,
 ) -> tuple[Result, list[Attempt]]:
     """Return what the first attempt returned that found stock, and all attempts.
 
-    `out_of_stock` returns the cloud's words when an error only means that this place has none left. Every other error
-    stops at once. Raises DeployError with a table when no candidate is left or the time is over.
+    An attempt is told how many seconds are left for it. `out_of_stock` returns the cloud's words when an error only
+    means that this place has none left. Every other error stops at once. Raises DeployError with a table and the
+    `hint` when no candidate is left or the time is over.
     """
-    begun, tried = clock(), list[Attempt]()
+    end, tried = Deadline.after(timeout_s, clock), list[Attempt]()
     for number, candidate in enumerate(candidates):
-        if number and clock() - begun >= timeout_s:
+        left_s = end.left_s()
+        if not left_s:
             tried += [Attempt(each, "not tried") for each in candidates[number:]]
             break
         start = clock()
         try:
             with step(f"make the machines: {candidate}"):
-                result = attempt(candidate)
+                result = attempt(candidate, left_s)
+        except EngineTimeoutError as error:
+            tried.append(Attempt(candidate, "took too long", clock() - start, error.what))
+            continue
         except DeployError as error:
             told = out_of_stock(f"{error}\n{error.detail}")
             if told is None:
@@ -70,11 +81,11 @@ def place(
             continue
         tried.append(Attempt(candidate, "placed", clock() - start))
         return result, tried
-    over = any(each.outcome == "not tried" for each in tried)
+    is_over = any(each.outcome in ("took too long", "not tried") for each in tried)
     raise DeployError(
-        f"no machines within {timeout_s:.0f} s" if over else "no machines anywhere",
+        f"no machines within {timeout_s:.0f} s" if is_over else "no machines anywhere",
         where="placement",
-        hint="name more zones or machine.fallbacks, another region or market, or try later",
+        hint=f"{hint}, or {LONGER}" if is_over else hint,
         detail=table(tried),
     )
 

@@ -13,7 +13,8 @@ from infra import preflight
 from infra.config import DeploymentConfig
 from infra.events import Report
 from infra.lease import LEASE_VARIABLE, Lease, read_lease, write_lease
-from infra.placement import Attempt, Candidate, place, table
+from infra.placement import ELSEWHERE, Attempt, Candidate, place, table
+from infra.settling import is_bound
 from infra.things import REMOVE_DEADLINE_S
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ class Renting(Protocol):
 
     def out_of_stock(self, text: str) -> str | None:
         """Return the cloud's words when an error only means that a place has no machine."""
+        ...
+
+    def refuse_other_login(self, lease: Lease) -> None:
+        """Raise UsageError for a login that would be told that nothing of a lease is there."""
         ...
 
     def find(self, lease: Lease) -> list[str]:
@@ -70,6 +75,13 @@ def known_lease(cloud: str, stack: str, held: "Stack") -> Lease | None:
     return lease
 
 
+def refuse_other_login(cloud: str, lease: Lease | None) -> None:
+    """Raise UsageError for a login with which the engine would take all of a lease for gone."""
+    rented = renting(cloud)
+    if rented is not None and lease is not None:
+        rented.refuse_other_login(lease)
+
+
 def preview(config: DeploymentConfig, stack: str, held: "Stack") -> Report:
     """Report what `up` would do, in the place that it would try first."""
     cloud = renting(config.cloud)
@@ -89,6 +101,7 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
         with step("bring the machines to what the stack's file says (Pulumi)"):
             return held.up(), []
     previous = known_lease(config.cloud, stack, held)
+    stands = previous is not None and previous.stands
     if previous is None or not outputs_file(stack).exists():  # a first `up` that failed has left a lease, too
         with step("look for what would go wrong (preflight)"):
             found = preflight.findings(config, stack, previous)
@@ -99,18 +112,23 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
     with step("look up image, zones and prices"):
         candidates = _told(cloud.candidates(config, previous), stack)
     recover(config.cloud, stack, held)
-    is_new = not held.known_ids()
 
-    def attempt(candidate: Candidate) -> Report:
-        if is_new:
+    def attempt(candidate: Candidate, left_s: float) -> Report:
+        if not stands:
             held.unprotect()  # a disk that the attempt before made elsewhere is blank, and must not hold us there
-        write_lease(stack, candidate.lease)
+        write_lease(stack, candidate.lease.model_copy(update={"stands": stands}))
         held.hand_over(LEASE_VARIABLE, candidate.lease.model_dump_json())
-        return held.up()
+        report = held.up(limit_s=left_s)
+        write_lease(stack, candidate.lease)
+        return report
 
     try:
         report, tried = place(
-            candidates, attempt, out_of_stock=cloud.out_of_stock, timeout_s=config.machine.placement_timeout_s
+            candidates,
+            attempt,
+            out_of_stock=cloud.out_of_stock,
+            timeout_s=config.machine.placement_timeout_s,
+            hint=_where_else(candidates[0].lease, previous) if is_bound(config, previous) else ELSEWHERE,
         )
     except DeployError as error:
         stays = f"  what was made so far stays, and costs, until `make down STACK={stack}`"
@@ -131,6 +149,16 @@ def recover(cloud: str, stack: str, held: "Stack", deadline_s: float = REMOVE_DE
         with step("look for what the interrupted command made and could not note"):
             for line in rented.remove_adrift(lease, held.known_ids(), deadline_s):
                 say(f"  - removed {line}")
+
+
+def _where_else(first: Lease, previous: Lease | None) -> str:
+    """Return what a person can do whose stack is bound to a zone that has no machine."""
+    if previous is None or first.zone != previous.zone:
+        return ELSEWHERE
+    return (
+        f"the data volume lies in {first.zone}: name machine.fallbacks or try later, or write `zones` without"
+        f" {first.zone} to move, which makes the volume anew"
+    )
 
 
 def _told(candidates: list[Candidate], stack: str) -> list[Candidate]:

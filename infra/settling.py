@@ -1,9 +1,10 @@
 """What every rented cloud settles alike: who a stack is, since when it lives, and that it stays where it is."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
+from core.errors import ConfigError
 from infra.config import DeploymentConfig
 from infra.lease import Lease
 
@@ -32,12 +33,43 @@ def identity_and_beginning(
     return previous.id, at if has_ended else previous.began_at
 
 
-def staying(places: list[Place], config: DeploymentConfig, previous: Lease | None) -> list[Place]:
-    """Return the places in order, those first that keep the disks of a stack that stands: they cannot leave a zone."""
-    if previous is None:
+def refuse_move(config: DeploymentConfig, previous: Lease | None) -> None:
+    """Raise ConfigError when the file names another region than a stack lies in: nobody would watch what is there."""
+    if previous is not None and previous.region != config.region:
+        what = f"{config.region} is not where the stack stands: that is {previous.region}"
+        hint = "take it down first, write that region, or take another name for another stack"
+        raise ConfigError(what, where="region", hint=hint)
+
+
+def is_bound(config: DeploymentConfig, previous: Lease | None) -> bool:
+    """Return whether the stack stands and its data volume, which cannot leave its zone, matters more than a machine.
+
+    A spot machine is there to move on. A first `up` that failed has left nothing but blank disks.
+    """
+    keeps = config.machine.market == "on_demand" or "data_volume" in config.storage.keep_on_down
+    return previous is not None and previous.stands and keeps
+
+
+def staying(places: list[Place], tried: Iterable[str], config: DeploymentConfig, previous: Lease | None) -> list[Place]:
+    """Return the places in order, those first that keep the disks of a stack that stands.
+
+    One that is bound to its zone leaves it only when that is none of the zones that the file lets be `tried`. Raises
+    ConfigError when its zone has none of the types.
+    """
+    if previous is None or not previous.stands:
         return places
-    if "data_volume" in config.storage.keep_on_down:
-        places = [place for place in places if place[0] == previous.zone] or places
+    if is_bound(config, previous) and previous.zone in tried:
+        places = _in_zone(previous.zone, places)
     return sorted(
         places, key=lambda place: (place != (previous.zone, previous.machine_type), place[0] != previous.zone)
     )
+
+
+def _in_zone(zone: str, places: list[Place]) -> list[Place]:
+    there = [place for place in places if place[0] == zone]
+    if not there:
+        types = ", ".join(dict.fromkeys(machine_type for _zone, machine_type in places))
+        what = f"{types}: not offered in {zone}, where the data volume lies"
+        hint = f"write zones: [{places[0][0]}] to move there, which makes the volume anew"
+        raise ConfigError(what, where="machine.type", hint=hint)
+    return there

@@ -65,12 +65,15 @@ class Stack:
         finally:
             self.remove()
 
-    def up(self) -> Report:
-        """Make the stack's resources as its file says, after asking what has become of those it has."""
-        report = self._recovered("up", "--yes", "--skip-preview", "--refresh")
+    def up(self, *, limit_s: float | None = None) -> Report:
+        """Make the stack's resources as its file says, after asking what has become of those it has.
+
+        Raises EngineTimeoutError when that takes longer than `limit_s`.
+        """
+        report = self._recovered("up", "--yes", "--skip-preview", "--refresh", limit_s=limit_s)
         if report is None:
             self._create()
-            report = self._stream("up", "--yes", "--skip-preview")
+            report = self._stream("up", "--yes", "--skip-preview", limit_s=limit_s)
         return report or Report()
 
     def refresh(self) -> Report | None:

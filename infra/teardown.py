@@ -22,7 +22,7 @@ from infra.config import load_stack
 from infra.config.reader import DEPLOYMENT_KEY, stack_file
 from infra.engine import EngineTimeoutError
 from infra.events import Report
-from infra.renting import known_lease, recover, renting
+from infra.renting import known_lease, recover, refuse_other_login, renting
 from infra.stack import Stack, hold
 
 DOWN_S = 300.0
@@ -63,9 +63,10 @@ def tear_down(stack: str) -> Teardown:
     with hold(stack, cloud, stop_earlier=True) as held:
         keep = _keeps(stack)
         lease = known_lease(cloud, stack, held)  # noted, as the state forgets it with its resources
-        if lease and not keep:
-            held.unprotect()
         try:
+            refuse_other_login(cloud, lease)
+            if lease and not keep:
+                held.unprotect()
             recover(cloud, stack, held, end.left_s(reserve_s=DOWN_S / 2))
             report, gave_up = _destroy(held, stack, keep, end)
             destroyed = report.done.get("delete", []) if report else []

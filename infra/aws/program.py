@@ -34,7 +34,7 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
     lease = lease_from_environ(stack)
     tags = config.tags | own_tags(stack, lease.id)
     guards.install(lambda kind, name, props: with_tags(kind, name, props, tags), (config.serving.port,))
-    opts = pulumi.ResourceOptions(provider=_provider(config))
+    opts = pulumi.ResourceOptions(provider=_provider(lease))
     network = Network(stack, _network_args(config, lease), opts)
     firewall = Firewall(stack, _firewall_args(config, network), opts)
     bucket = _bucket(config, stack, lease, opts)
@@ -92,12 +92,12 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
     return Deployment(hosts=hosts, lease=lease.model_dump(mode="json"))
 
 
-def _provider(config: DeploymentConfig) -> aws.Provider:
+def _provider(lease: Lease) -> aws.Provider:
     """Return a provider with region and account named, never those of whoever is logged in."""
     return aws.Provider(
         "aws",
-        region=config.region,
-        allowed_account_ids=[config.account] if config.account else None,
+        region=lease.region,
+        allowed_account_ids=[lease.account] if lease.account else None,
         max_retries=MAX_RETRIES,
     )
 

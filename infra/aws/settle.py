@@ -4,9 +4,11 @@ A stack that stands keeps what it has as long as its file still allows that; the
 """
 
 import re
+from collections.abc import Collection
 from datetime import datetime
 
 from core.errors import ConfigError
+from infra.aws.account import settled_account
 from infra.aws.api import call
 from infra.aws.images import image_name, resolve_image
 from infra.aws.stock import offered, spot_prices, zones_of
@@ -14,7 +16,7 @@ from infra.config import DeploymentConfig
 from infra.lease import Lease
 from infra.machines import find_machine
 from infra.placement import Candidate
-from infra.settling import identity_and_beginning, staying
+from infra.settling import identity_and_beginning, refuse_move, staying
 
 LEAST_ZONES = 2
 """A network of ours spans at least so many zones, so that there is somewhere else to go."""
@@ -28,10 +30,15 @@ elsewhere. The words are those of the plugin, which repeats the API's."""
 
 
 def candidates(config: DeploymentConfig, previous: Lease | None, now: datetime | None = None) -> list[Candidate]:
-    """Return the leases that may be tried, best first. Raises ConfigError when none is possible."""
+    """Return the leases that may be tried, best first.
+
+    Raises ConfigError when none is possible, UsageError for a login to another account than the stack's.
+    """
+    refuse_move(config, previous)
+    account = settled_account(config, previous)
     region, types = str(config.region), (str(config.machine.type), *config.machine.fallbacks)
     spanned, subnets = _zones(config, previous)
-    tried = [zone for zone in spanned if zone in config.zones] if config.zones else spanned
+    tried = list(config.zones) or spanned
     has = offered(region, types)
     places = [(zone, each) for each in types for zone in tried if zone in has[each]]
     if not places:
@@ -40,13 +47,13 @@ def candidates(config: DeploymentConfig, previous: Lease | None, now: datetime |
     prices = _prices(config, types)
     if prices:
         places.sort(key=lambda place: (types.index(place[1]), prices.get(place, float("inf"))))
-    base = _base(config, previous, now)
+    base = _base(config, previous, now) | {"account": account}
     return [
         Candidate(
             Lease(**base, zone=zone, machine_type=machine_type, zones=tuple(spanned), subnets=subnets),
             prices.get((zone, machine_type)),
         )
-        for zone, machine_type in staying(places, config, previous)
+        for zone, machine_type in staying(places, tried, config, previous)
     ]
 
 
@@ -76,17 +83,22 @@ def _zones(config: DeploymentConfig, previous: Lease | None) -> tuple[list[str],
     """Return the zones that the network spans, those of the stack file first, and an existing network's subnets."""
     if config.network.id is not None:
         subnets = _existing_subnets(config)
-        return [zone for zone in (config.zones or subnets) if zone in subnets], subnets
+        _refuse_zones(config, subnets, "has none of network.subnets", "theirs")
+        return list(config.zones or subnets), subnets
     known = zones_of(str(config.region))
-    wrong = [zone for zone in config.zones if zone not in known]
-    if wrong:
-        where, hint = f"zones[{config.zones.index(wrong[0])}]", f"its zones are {', '.join(known)}"
-        raise ConfigError(f"{wrong[0]} is no zone of this account", where=where, hint=hint)
+    _refuse_zones(config, known, "is no zone of this account", "its zones")
     if not config.zones:
         return known, {}
     kept = [zone for zone in (previous.zones if previous else ()) if zone in known]
     wanted = list(dict.fromkeys([*config.zones, *kept]))
     return [*wanted, *(zone for zone in known if zone not in wanted)][: max(LEAST_ZONES, len(wanted))], {}
+
+
+def _refuse_zones(config: DeploymentConfig, known: Collection[str], what: str, whose: str) -> None:
+    """Raise ConfigError for the first zone of the stack file that is not among those known."""
+    for index, zone in enumerate(config.zones):
+        if zone not in known:
+            raise ConfigError(f"{zone} {what}", where=f"zones[{index}]", hint=f"{whose} are {', '.join(known)}")
 
 
 def _existing_subnets(config: DeploymentConfig) -> dict[str, str]:

@@ -6,7 +6,11 @@ from infra.lease import Lease
 from infra.prices import BUCKET_ITEM, DISK_ITEM, keeping_cost
 from infra.things import Thing
 
-__all__ = ["candidates", "find", "kept", "out_of_stock", "remove", "remove_adrift"]
+__all__ = ["candidates", "find", "kept", "out_of_stock", "refuse_other_login", "remove", "remove_adrift"]
+
+
+def refuse_other_login(_lease: Lease) -> None:
+    """Leave that to GCP: every call names the lease's project, and a login that may not see it is refused."""
 
 
 def find(lease: Lease) -> list[str]:

@@ -16,7 +16,7 @@ from infra.gcp.names import DATA_SUFFIX
 from infra.gcp.stock import offered, zones_of
 from infra.lease import Lease
 from infra.placement import Candidate
-from infra.settling import Place, identity_and_beginning, staying
+from infra.settling import Place, identity_and_beginning, refuse_move, staying
 from infra.sizes import data_gib
 
 OUT_OF_STOCK = re.compile(
@@ -36,6 +36,7 @@ def candidates(config: DeploymentConfig, previous: Lease | None, now: datetime |
     if previous is not None and previous.project != project:
         what = f"{project} is not where the stack stands: that is {previous.project}"
         raise ConfigError(what, where="project", hint="take it down first, or write that project")
+    refuse_move(config, previous)
     types = (str(config.machine.type), *config.machine.fallbacks)
     known = zones_of(project, region)
     tried = _tried(config, known)
@@ -51,7 +52,7 @@ def candidates(config: DeploymentConfig, previous: Lease | None, now: datetime |
     base = _base(config, previous, now)
     return [
         Candidate(Lease(**base, zone=zone, machine_type=each, zones=tuple(known), subnets=subnets))
-        for zone, each in staying(places, config, previous)
+        for zone, each in staying(places, tried, config, previous)
     ]
 
 

@@ -21,6 +21,7 @@ from infra.preflight.common import (
     run,
 )
 from infra.prices import machine_usd
+from infra.settling import refuse_move
 
 ENABLED = ("opt-in-not-required", "opted-in")
 
@@ -28,7 +29,7 @@ ENABLED = ("opt-in-not-required", "opted-in")
 def findings(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[Finding]:
     """Return what was found. Raises UsageError without a valid login: then nothing else could be asked."""
     region = str(config.region)
-    found = [_identity(config), _region(region)]
+    found = [_identity(config, lease), _region(config, lease)]
     if found[-1].level == "error":
         return found
     checks: Checks = (
@@ -44,17 +45,22 @@ def findings(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[
     return [*found, *run(checks, "AWS")]
 
 
-def _identity(config: DeploymentConfig) -> Finding:
+def _identity(config: DeploymentConfig, lease: Lease | None) -> Finding:
     seen = call("sts", str(config.region), "get_caller_identity")
-    who = str(seen["Arn"])
-    if config.account is not None and seen["Account"] != config.account:
+    who, wanted = str(seen["Arn"]), config.account or (lease and lease.account)
+    if wanted is not None and seen["Account"] != wanted:
         return Finding(
-            "error", "login", f"{who} is not of account {config.account}", "log in to that account, or mend `account`"
+            "error", "login", f"{who} is not of account {wanted}", "log in to that account, or mend `account`"
         )
     return Finding("ok", "login", who)
 
 
-def _region(region: str) -> Finding:
+def _region(config: DeploymentConfig, lease: Lease | None) -> Finding:
+    try:
+        refuse_move(config, lease)
+    except ConfigError as error:
+        return Finding("error", error.where, error.what, error.hint)
+    region = str(config.region)
     names = [{"Name": "region-name", "Values": [region]}]
     seen = call("ec2", "us-east-1", "describe_regions", AllRegions=True, Filters=names)["Regions"]
     if not seen:
@@ -95,6 +101,11 @@ def _network(config: DeploymentConfig) -> Iterator[Finding]:
     wanted = [{"Name": "subnet-id", "Values": list(config.network.subnets)}]
     seen = call("ec2", str(config.region), "describe_subnets", Filters=wanted)["Subnets"]
     places, public = {str(each["SubnetId"]): str(each["VpcId"]) for each in seen}, _public_subnets(config)
+    spanned = sorted({str(each["AvailabilityZone"]) for each in seen})
+    for index, zone in enumerate(config.zones):
+        if spanned and zone not in spanned:  # without any, none is there: that is told for each of them
+            what, hint = f"{zone} has none of network.subnets", f"theirs are {', '.join(spanned)}"
+            yield Finding("error", f"zones[{index}]", what, hint)
     for index, subnet in enumerate(config.network.subnets):
         key = f"network.subnets[{index}]"
         if subnet not in places:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from core.errors import DeployError
+from infra.engine import EngineTimeoutError
 from infra.lease import Lease
 from infra.placement import Candidate, place, table
 
@@ -39,10 +40,10 @@ def candidate(zone: str) -> Candidate:
 
 def attempts(
     clock: Clock, has_stock: Callable[[str], bool], seconds: float = 10.0
-) -> tuple[list[str], Callable[[Candidate], str]]:
+) -> tuple[list[str], Callable[[Candidate, float], str]]:
     tried: list[str] = []
 
-    def attempt(each: Candidate) -> str:
+    def attempt(each: Candidate, _left_s: float) -> str:
         tried.append(each.lease.zone)
         clock.now += seconds
         if not has_stock(each.lease.zone):
@@ -72,7 +73,7 @@ def test_the_first_place_with_stock_is_taken() -> None:
 def test_another_error_stops_at_once() -> None:
     tried: list[str] = []
 
-    def attempt(each: Candidate) -> str:
+    def attempt(each: Candidate, _left_s: float) -> str:
         tried.append(each.lease.zone)
         raise DeployError("VcpuLimitExceeded")
 
@@ -104,6 +105,29 @@ def test_after_the_time_limit_nothing_more_is_tried() -> None:
 
     assert tried == ["a", "b"]
     assert caught.value.detail.count("not tried") == 2
+
+
+def test_an_attempt_that_hangs_ends_with_the_time_that_is_left() -> None:
+    """Only the start of a further attempt was held to the limit: one that hung outlasted it."""
+    clock, given = Clock(), list[float]()
+
+    def attempt(each: Candidate, left_s: float) -> str:
+        given.append(left_s)
+        if each.lease.zone == "a":
+            clock.now += 40
+            raise DeployError("update failed", detail=STOCK)
+        clock.now += left_s
+        raise EngineTimeoutError("was stopped after 60 s")
+
+    with pytest.raises(DeployError, match=r"no machines within 100 s; .* machine.placement_timeout_s") as caught:
+        place([candidate(each) for each in "abc"], attempt, out_of_stock=out_of_stock, timeout_s=100, clock=clock)
+
+    assert given == [100, 60]
+    assert [line.split()[2:4] for line in caught.value.detail.splitlines()[1:]] == [
+        ["out", "of"],
+        ["took", "too"],
+        ["not", "tried"],
+    ]
 
 
 def test_a_table_of_nothing_is_its_head() -> None:

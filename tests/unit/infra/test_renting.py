@@ -38,15 +38,12 @@ class Engine:
     """A stack whose `up` finds stock in some zones only."""
 
     stock: set[str]
-    ids: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
+    limits_s: list[float | None] = field(default_factory=list)
     interrupted: bool = False
 
     def outputs(self) -> dict[str, Any]:
         return {}
-
-    def known_ids(self) -> set[str]:
-        return self.ids
 
     def unprotect(self) -> None:
         self.asked.append("unprotect")
@@ -54,10 +51,11 @@ class Engine:
     def hand_over(self, _name: str, _value: str) -> None:
         pass
 
-    def up(self) -> Report:
+    def up(self, *, limit_s: float | None = None) -> Report:
         noted = read_lease(STACK)
         assert noted
         self.asked.append(noted.zone)
+        self.limits_s.append(limit_s)
         if noted.zone not in self.stock:
             raise DeployError("no stock")
         return Report()
@@ -101,10 +99,45 @@ def test_a_blank_disk_of_a_failed_attempt_is_let_go() -> None:
 
 
 @pytest.mark.usefixtures("checked")
+def test_after_a_first_up_that_failed_disks_are_still_blank() -> None:
+    """The second `up` took its lease for a stack that stands, and tried one zone alone."""
+    engine = Engine(stock=set())
+    with pytest.raises(DeployError, match="no machines anywhere"):
+        up(engine)
+    noted = read_lease(STACK)
+    assert noted is not None
+    assert not noted.stands
+
+    engine = Engine(stock={"b"})
+    up(engine)
+
+    assert engine.asked == ["unprotect", "a", "unprotect", "b"]
+
+
+@pytest.mark.usefixtures("checked")
 def test_the_disk_of_a_stack_that_stands_stays_protected() -> None:
-    engine = Engine(stock={"b"}, ids={"vol-1"})
+    up(Engine(stock={"a"}))
+    engine = Engine(stock={"b"})
     up(engine)
     assert engine.asked == ["a", "b"]
+
+
+@pytest.mark.usefixtures("checked")
+def test_the_engine_gets_the_time_that_placement_has_left() -> None:
+    """An engine that hangs in a first try was waited for without an end."""
+    engine = Engine(stock={"b"})
+    up(engine)
+    first, second = engine.limits_s
+    assert first is not None
+    assert second is not None
+    assert 890 < second < first <= 900
+
+
+@pytest.mark.usefixtures("checked")
+def test_a_stack_bound_to_its_zone_is_told_how_it_moves() -> None:
+    write_lease(STACK, lease("a"))
+    with pytest.raises(DeployError, match="the data volume lies in a: .* write `zones` without a to move, which makes"):
+        up(Engine(stock=set()))
 
 
 def test_preflight_looks_until_a_stack_has_stood(checked: list[Lease | None]) -> None:

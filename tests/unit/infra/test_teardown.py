@@ -16,6 +16,7 @@ from infra.backend import Backend
 from infra.commands import down
 from infra.engine import EngineTimeoutError
 from infra.events import Report
+from infra.lease import Lease
 from infra.teardown import CLOUD_S, DOWN_S, LAST_LOOK_S, cloud_of, tear_down
 
 OURS = {"asked": True, "hosts_stay": False, "kept": []}
@@ -157,6 +158,26 @@ def test_a_failed_destroy_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_pat
         tear_down("one")
 
     assert written(tmp_path) == {"ok": False, "destroyed": [], "left": ["process 7"], **OURS}
+
+
+def test_with_a_login_to_another_account_nothing_is_touched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """To that login nothing is there: all was taken for gone, and the stack forgotten while it ran on."""
+    stack = HeldStack()
+    wire(monkeypatch, stack, Host([]))
+
+    def refuse(_cloud: str, _lease: Lease | None) -> None:
+        raise UsageError("belong to another account")
+
+    monkeypatch.setattr(teardown, "refuse_other_login", refuse)
+    key = stack_state_dir("one") / "id_ed25519"
+    key.touch()
+
+    with pytest.raises(UsageError, match="belong to another account"):
+        tear_down("one")
+
+    assert not stack.limit_s, "the engine was not asked"
+    assert written(tmp_path)["ok"] is False
+    assert key.exists()
 
 
 def test_an_engine_that_takes_too_long_is_stopped_and_the_rest_removed_without_it(

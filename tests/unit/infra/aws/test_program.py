@@ -26,6 +26,14 @@ def test_a_host_is_guarded_encrypted_and_ends(deployed: Deployed) -> None:
     assert json.loads(schedule["target"]["input"]) == {"InstanceIds": ["prod-1-id"]}
 
 
+def test_the_provider_works_in_the_account_of_the_lease_alone(deployed: Deployed) -> None:
+    """It knew of an account only when the stack file named one, and then took whoever was logged in."""
+    (provider,) = deployed(account="123456789012").of("pulumi:providers:aws")
+
+    assert json.loads(provider["allowedAccountIds"]) == ["123456789012"]
+    assert provider["region"] == "ap-northeast-2"
+
+
 def test_spot_is_asked_for_once(deployed: Deployed) -> None:
     machine = "type: g5.xlarge, market: spot, spot_max_usd_per_hour: 0.5"
     (host,) = deployed(machine, machine_type="g5.xlarge").of(INSTANCE)

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from core.errors import ConfigError
-from infra.aws import settle
+from core.errors import ConfigError, UsageError
+from infra.aws import account, settle
 from infra.aws.stock import SpotPrice
 from infra.config import DeploymentConfig, parse_deployment
 from infra.lease import Lease
@@ -15,6 +15,7 @@ from tests.engine.aws_stacks import stack_value
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 A, B, C = (f"ap-northeast-2{zone}" for zone in "abc")
+MINE, OTHER = "123456789012", "999999999999"
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +27,7 @@ def _cloud(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settle, "offered", lambda _region, types: {each: where.get(each, []) for each in types})
     monkeypatch.setattr(settle, "spot_prices", lambda _region, _types: prices)
     monkeypatch.setattr(settle, "resolve_image", lambda name, _region, _arch: f"ami-of-{name}")
+    monkeypatch.setattr(account, "call", lambda *_asked: {"Account": MINE})
 
 
 def config(machine: str = "type: m6i.2xlarge", zones: list[str] | None = None, **more: Any) -> DeploymentConfig:
@@ -78,7 +80,71 @@ def test_a_stack_that_stands_stays_where_it_is() -> None:
 def test_another_type_stays_in_the_zone_of_the_disk() -> None:
     settled = settle.candidates(config("type: m6i.4xlarge"), lease(zone=B), NOW)
 
-    assert places(settled) == [("b", "m6i.4xlarge"), ("a", "m6i.4xlarge")]
+    assert places(settled) == [("b", "m6i.4xlarge")]
+
+
+STANDING = [
+    pytest.param("type: m6i.2xlarge, fallbacks: [m6i.4xlarge]", [A, B], {}, "bb", id="on demand: its fallbacks there"),
+    pytest.param("type: m6i.2xlarge", [A, C], {}, "ac", id="the file no longer names the zone"),
+    pytest.param("type: m6i.2xlarge", [A, B], {"stands": False}, "ab", id="a first up that failed"),
+    pytest.param("type: m6i.2xlarge, market: spot", [A, B], {}, "ba", id="spot moves on"),
+]
+
+
+@pytest.mark.parametrize(("machine", "zones", "changes", "tried"), STANDING)
+def test_a_move_that_loses_the_data_volume_is_asked_for(
+    machine: str, zones: list[str], changes: dict[str, Any], tried: str
+) -> None:
+    """A machine on demand without stock was made in another zone, and the volume of the stack deleted unasked."""
+    settled = settle.candidates(config(machine, zones), lease(zone=B, **changes), NOW)
+
+    assert "".join(zone for zone, _type in places(settled)) == tried
+
+
+def test_a_type_that_is_not_where_the_data_volume_lies_is_refused() -> None:
+    told = r"machine.type: g6.xlarge: not offered in \S+b, where the data volume lies; write zones: \[ap-northeast-2c\]"
+    with pytest.raises(ConfigError, match=told):
+        settle.candidates(config("type: g6.xlarge", [B, C]), lease(zone=B), NOW)
+
+
+def test_a_stack_does_not_move_to_another_region() -> None:
+    """It took the image of the old region along, and left what was there unwatched."""
+    with pytest.raises(ConfigError, match=r"region: ap-northeast-2 is not where the stack stands: that is us-east-1;"):
+        settle.candidates(config(), lease(region="us-east-1"), NOW)
+
+
+def test_a_stack_lies_in_the_account_of_its_first_login() -> None:
+    """A lease of before has none, and gets the present one."""
+    (first, *_rest) = settle.candidates(config(), lease(account=None), NOW)
+
+    assert first.lease.account == MINE
+
+
+@pytest.mark.parametrize(
+    ("settings", "changes", "error", "told"),
+    [
+        ({}, {"account": OTHER}, UsageError, f"belong to account {MINE}, and the stack lies in {OTHER}; log in to"),
+        ({"account": OTHER}, {"account": None}, UsageError, f"belong to account {MINE}, and the stack lies in {OTHER}"),
+        ({"account": OTHER}, {}, ConfigError, f"account: {OTHER} is not where the stack stands: that is {MINE}"),
+    ],
+    ids=["of the lease", "of the file", "file against lease"],
+)
+def test_another_account_is_refused(
+    settings: dict[str, Any], changes: dict[str, Any], error: type[Exception], told: str
+) -> None:
+    with pytest.raises(error, match=told):
+        settle.candidates(config(**settings), lease(**changes), NOW)
+
+
+def test_a_zone_without_a_subnet_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was left out in silence."""
+    network, subnet = "vpc-0123456789abcdef0", "subnet-0123456789abcdef0"
+    seen = {"Subnets": [{"VpcId": network, "SubnetId": subnet, "AvailabilityZone": A}]}
+    monkeypatch.setattr(settle, "call", lambda *_asked, **_named: seen)
+    value = stack_value(more="existing") | {"zones": [A, B]}
+
+    with pytest.raises(ConfigError, match=rf"zones\[1\]: {B} has none of network.subnets; theirs are {A}"):
+        settle.candidates(parse_deployment(value, "a test"), None, NOW)
 
 
 def test_a_kept_disk_is_not_left_behind() -> None:

@@ -62,7 +62,7 @@ def test_a_stack_that_stands_stays_with_its_zone_id_and_image(gcp: Gcp, lease: L
 
     settled = candidates(config("type: e2-standard-16"), lease, NOW)
 
-    assert places(settled) == [("b", "e2-standard-16"), ("a", "e2-standard-16")]
+    assert places(settled) == [("b", "e2-standard-16")]
     assert (settled[0].lease.id, settled[0].lease.image) == (lease.id, lease.image)
     (new, *_rest) = candidates(config(), None, NOW)
     assert new.lease.image.endswith(UBUNTU_24_NEWER)
@@ -85,6 +85,11 @@ def test_a_disk_cannot_shrink(gcp: Gcp, lease: Lease) -> None:
 def test_a_stack_does_not_move_to_another_project(lease: Lease) -> None:
     with pytest.raises(ConfigError, match="project: another-project is not where the stack stands"):
         candidates(config(project="another-project"), lease, NOW)
+
+
+def test_a_stack_does_not_move_to_another_region(lease: Lease) -> None:
+    with pytest.raises(ConfigError, match="region: .* is not where the stack stands: that is us-east1; take it down"):
+        candidates(config(), lease.model_copy(update={"region": "us-east1"}), NOW)
 
 
 @pytest.mark.usefixtures("store")

@@ -204,11 +204,15 @@ INTERNET, LOCAL = {"GatewayId": "igw-0a"}, {"GatewayId": "local"}
 )
 def test_hosts_need_a_public_subnet(look: Callable[..., list[Finding]], tables: list[Any], told: list[str]) -> None:
     answers = {
-        "describe_subnets": {"Subnets": [{"SubnetId": SUBNET, "VpcId": VPC}]},
+        "describe_subnets": {"Subnets": [{"SubnetId": SUBNET, "VpcId": VPC, "AvailabilityZone": A}]},
         "describe_route_tables": {"RouteTables": tables},
     }
 
-    assert wrong(look(answers, network__id=VPC, network__subnets=[SUBNET])) == told
+    assert wrong(look(answers, network__id=VPC, network__subnets=[SUBNET], zones=[A])) == told
+    assert wrong(look(answers, network__id=VPC, network__subnets=[SUBNET], zones=[A, C])) == [
+        f"zones[1]: {C} has none of network.subnets; theirs are {A}",
+        *told,
+    ]
 
 
 def test_a_key_without_its_public_half_is_told(look: Callable[..., list[Finding]], tmp_path: Path) -> None:
@@ -221,6 +225,20 @@ def test_a_key_without_its_public_half_is_told(look: Callable[..., list[Finding]
     assert told == f"machine.identity_file: {private}.pub: cannot be read; " + (
         f"make it with `ssh-keygen -y -f {private} > {private}.pub`"
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"account": "999999999999"}, "login: arn:aws:iam::123456789012:user/kim is not of account 999999999999"),
+        ({"region": "us-east-1"}, "region: ap-northeast-2 is not where the stack stands: that is us-east-1"),
+    ],
+    ids=["account", "region"],
+)
+def test_a_stack_stays_where_it_lies(look: Callable[..., list[Finding]], changes: dict[str, str], told: str) -> None:
+    (line,) = wrong(look(lease=lease(**changes)))
+
+    assert line.startswith(told)
 
 
 def test_all_that_is_wrong_is_told_at_once(look: Callable[..., list[Finding]]) -> None:

@@ -41,6 +41,10 @@ PACKAGES = (guard.PACKAGE, "tar", "zstd")
 
 UNPACK_TIMEOUT_S = 900
 MAKE_TIMEOUT_S = 2 * 3600
+MAKE_MEMORY = "50%"
+"""Of the host's: an engine may be serving meanwhile. Models are converted tensor by tensor, whatever their size."""
+MAKE_OOM_SCORE = "500"
+"""Above the engine's 200: where memory runs out all the same, what goes is run again and not what serves."""
 
 
 def ollama(
@@ -174,6 +178,8 @@ def _sandbox(root: str) -> tuple[str, ...]:
         "ProtectControlGroups": "yes",
         "RestrictSUIDSGID": "yes",
         "RuntimeMaxSec": str(MAKE_TIMEOUT_S),
+        "MemoryMax": MAKE_MEMORY,
+        "OOMScoreAdjust": MAKE_OOM_SCORE,
     }
     words = (f"--property={name}={value}" for name, value in properties.items())
     return ("systemd-run", "--quiet", "--pipe", "--wait", "--collect", *words)

@@ -155,6 +155,14 @@ def test_models_are_made_without_a_network_by_a_user_who_writes_nowhere_else() -
     assert "--property=ReadWritePaths=/var/lib/llm/ollama" in make.argv
 
 
+def test_memory_ends_the_making_of_a_model_before_the_engine_that_serves() -> None:
+    """Once the engine, which has 200, was what the kernel took for the making's hunger."""
+    make = next(each for each in wishes() if isinstance(each, Command) and each.name == "ollama-models")
+    (score,) = re.findall(r"--property=OOMScoreAdjust=(\d+)", " ".join(make.argv))
+    assert int(score) > int(service(wishes(), "OOMScoreAdjust")[0])
+    assert "--property=MemoryMax=50%" in make.argv
+
+
 def test_a_model_of_a_registry_is_fetched_by_its_digest_as_the_engines_user() -> None:
     source = {"kind": "ollama", "name": "llama3.2:3b", "digest": SHA256}
     spec = serving(model={"name": "base", "source": source}, adapters=[])

@@ -39,6 +39,9 @@ POLL_S = 0.05
 STOP_S = 15.0
 """How long an engine that took too long has to end in order."""
 
+ASK_S = 60.0
+"""How long the CLI may take for what touches no resource: it reads or writes the state, which may lie in a bucket."""
+
 SHOWN_LINES = 12
 
 
@@ -100,20 +103,27 @@ class Engine:
         return report
 
     def ask(self, *arguments: str) -> str:
-        """Return what a command prints that does not work on resources. Raises EngineError with its stderr.
+        """Return what a command prints that does not work on resources.
 
-        Runs beside the real project, so that the engine's notes land there and the checkout stays as it is.
+        Raises EngineError with its stderr, EngineTimeoutError when the backend does not answer. Runs beside the real
+        project, so that the engine's notes land there and the checkout stays as it is.
         """
         self.config_file()
-        done = subprocess.run(
-            [str(self.cli.program), "--non-interactive", *arguments],
-            cwd=self._project(),
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [str(self.cli.program), "--non-interactive", *arguments],
+                cwd=self._project(),
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=ASK_S,
+            )
+        except subprocess.TimeoutExpired:
+            where = f"pulumi {arguments[0]} of stack {self.stack}"
+            hint = f"does the backend answer? It is {self.backend.shown}"
+            raise EngineTimeoutError(f"was stopped after {ASK_S:.0f} s", where=where, hint=hint) from None
         if done.returncode:
             raise EngineError(done.stderr.strip())
         return done.stdout

@@ -145,6 +145,14 @@ def test_an_engine_that_takes_too_long_is_stopped(cli: Cli) -> None:
         assert held.interrupted
 
 
+def test_a_backend_that_does_not_answer_is_given_up(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "ASK_S", 0.2)
+    cli.does(output="exec sleep 600")
+
+    with pytest.raises(EngineTimeoutError, match="pulumi stack of stack one: was stopped after 0 s; does the backend"):
+        run("outputs")
+
+
 def test_what_the_cli_refuses_is_told_in_its_words(cli: Cli) -> None:
     cli.does(up="echo 'error: passphrase must be set with PULUMI_CONFIG_PASSPHRASE' >&2; exit 1")
 

@@ -14,8 +14,8 @@ from infra.gcp import api as gcp
 from infra.things import Kind, Thing, remove_until_gone
 from tests.doubles.gcp.running import endpoints, write_login
 
-PATIENCE_S = 10
-"""For a busy machine; a client's own defaults are a minute and more."""
+PATIENCE_S = 45
+"""For a busy machine, which also loads the clients; what is to be given up would take ten minutes."""
 
 Call = Callable[[], Any]
 

@@ -42,6 +42,8 @@ VERSION_PATH = {"vllm": "/version", "ollama": "/api/version"}
 GPU_FIELDS = ("name", "driver_version", "memory.used", "memory.total", "utilization.gpu", "temperature.gpu")
 WSL = "/usr/lib/wsl/lib"
 """Where WSL 2 has nvidia-smi; no PATH of root's names it."""
+DRIVER_NOTE = Path("/var/lib/llm-deploy/nvidia-reboot.json")
+"""What the nvidia role leaves when it asks for a reboot."""
 CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -231,13 +233,28 @@ def last_errors(names: list[str]) -> list[str]:
 
 
 def reboot_needed_by() -> list[str] | None:
-    """Return which packages wait for a reboot; none when it is not needed."""
+    """Return what waits for a reboot, packages and the driver; none when it is not needed."""
+    driver = driver_that_waits()
     if not Path("/run/reboot-required").exists():
-        return None
+        return driver or None
     try:
-        return sorted(set(Path("/run/reboot-required.pkgs").read_text(encoding="utf-8").split()))
+        return sorted(set(Path("/run/reboot-required.pkgs").read_text(encoding="utf-8").split())) + driver
+    except FileNotFoundError:
+        return driver
+
+
+def driver_that_waits() -> list[str]:
+    """Return the driver that is installed and counts from the next boot on, if one was in this boot."""
+    try:
+        asked = json.loads(DRIVER_NOTE.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return []
+    return ["NVIDIA driver " + asked["driver"]] if asked["boot_id"] == boot_id() else []
+
+
+def boot_id() -> str:
+    """Return what tells this boot of the host from all others."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 def main(question: str) -> None:
@@ -245,7 +262,7 @@ def main(question: str) -> None:
     asked = json.loads(question)
     engine = Engine(asked["engine"], asked["engine_port"], asked["engine_env"])
     sections: dict[str, Callable[[], Any]] = {
-        "boot_id": lambda: Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip(),
+        "boot_id": boot_id,
         "units": lambda: units(asked["units"]),
         "models": engine.models,
         "engine_version": engine.version,

@@ -9,12 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from core.paths import CHECKOUT
 from provisioning.programs import report
+from provisioning.programs.llm_nvidia import main as driver
 from tests.doubles.engine import ENGINE_KEY, EngineDouble
 from tests.gateways import RunningGateway, free_port, wait_for
 from tests.unit.provisioning.conftest import NewGateway
@@ -93,7 +95,7 @@ def test_nvidia_smi_is_found_where_wsl_has_it(
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(report, "WSL", str(tmp_path))
     seen = report.gpus()
-    assert (seen and [gpu["name"] for gpu in seen]) == (["NVIDIA RTX"] if installed else None)
+    assert (seen if seen is None else [gpu["name"] for gpu in seen]) == (["NVIDIA RTX"] if installed else None)
 
 
 def question(folder: Path, gateway: RunningGateway | None = None, *, port: int = 1) -> str:
@@ -200,3 +202,19 @@ def test_a_half_broken_host_is_told_part_by_part(
     assert {name: seen[name] for name in expected} == expected
     assert list(seen["unseen"]) == unseen
     assert [disk["path"] for disk in seen["disks"]] == ["/", str(tmp_path / "not/there/yet")]
+
+
+def test_a_driver_that_counts_from_the_next_boot_on_waits_for_a_reboot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once only packages of the distribution were asked, so that a host without its driver looked complete."""
+    assert report.DRIVER_NOTE == driver.REBOOT_NOTE
+    note = tmp_path / "nvidia-reboot.json"
+    monkeypatch.setattr(report, "DRIVER_NOTE", note)
+    before = report.reboot_needed_by()
+    monkeypatch.setattr(driver, "REBOOT_NOTE", note)
+    facts = SimpleNamespace(boot_id=report.boot_id(), nouveau=True, loaded="", kernel="6.1.0")
+    assert driver.ask_for_reboot({"version": "580.159.04"}, facts, "6.1.0") == driver.NEEDS_REBOOT
+    assert report.reboot_needed_by() == [*(before or []), "NVIDIA driver 580.159.04"]
+    monkeypatch.setattr(report, "boot_id", lambda: "the boot after")
+    assert report.reboot_needed_by() == before

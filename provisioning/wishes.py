@@ -25,9 +25,6 @@ from serving.spec import ServingSpec
 
 ENGINE_ROLES = {"vllm": vllm, "ollama": ollama}
 
-ROLES = ("base", "engine", "gateway")
-"""In the order of the list: the gateway comes last, so that it opens to clients when the engine answers."""
-
 
 @dataclass(frozen=True)
 class Wishes:

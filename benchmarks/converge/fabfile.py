@@ -5,24 +5,19 @@ Inventory, greeting, connection, agent, narration and the result's file are the 
 
 from typing import Any
 
-from fabric import task
-
 from core.console import say
-from provisioning import fabfile
 from provisioning.target import Target
-from provisioning.task_end import end
+from provisioning.task import fab_task
 
 
-@task  # type: ignore[untyped-decorator]  # fabric ships no types
-def provision(_: Any, *, inventory: str) -> None:
+@fab_task({"inventory": "File of the hosts."})
+def provision(_: Any, *, inventory: str = "") -> int:
     """Bring the hosts of an inventory to the benchmark's resources."""
+    target = Target(inventory=inventory)
+    say(f"→ provision {target.name}")
+    from provisioning.head_start import begin
 
-    def run() -> int:
-        target = Target(inventory=inventory)
-        say(f"→ provision {target.name}")
-        fabfile._greet(target, ())
-        from benchmarks.converge.program import provision
+    begin(target, ())
+    from benchmarks.converge.program import provision
 
-        return provision(target, names=(), roles=(), at_once=1)
-
-    end(run)
+    return provision(target, names=(), roles=(), at_once=1)

@@ -1,12 +1,9 @@
 """The tasks for hosts that exist already: `adopt`. fabfile.py takes them up."""
 
-from collections.abc import Callable
 from typing import Any
 
-from fabric import task
-
 from core.console import say
-from provisioning.task_end import end
+from provisioning.task import fab_task
 
 ADOPT = {
     "host": "Where it is: user@address or user@address:port; root, or a login with sudo without a password.",
@@ -17,11 +14,8 @@ ADOPT = {
     "replace": "Write over a file that was edited.",
 }
 
-Task = Callable[..., None]
-_adopt: Callable[[Task], Task] = task(help=ADOPT, auto_shortflags=False)
 
-
-@_adopt
+@fab_task(ADOPT)
 def adopt(
     _: Any,
     *,
@@ -31,21 +25,17 @@ def adopt(
     inventory: str = "",
     host_key: str = "",
     replace: bool = False,
-) -> None:
+) -> int:
     """Look at a host that exists already and write its inventory; changes nothing there."""
+    say(f"→ adopt {host or 'a host'}")
+    from provisioning.existing.adopt import Asked, adopt
 
-    def run() -> int:
-        say(f"→ adopt {host or 'a host'}")
-        from provisioning.existing.adopt import Asked, adopt
-
-        asked = Asked(
-            login=host,
-            name=name,
-            identity_file=identity_file,
-            inventory=inventory,
-            host_key=host_key,
-            replace=replace,
-        )
-        return adopt(asked)
-
-    end(run)
+    asked = Asked(
+        login=host,
+        name=name,
+        identity_file=identity_file,
+        inventory=inventory,
+        host_key=host_key,
+        replace=replace,
+    )
+    return adopt(asked)

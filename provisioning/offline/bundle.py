@@ -13,7 +13,6 @@ from core.console import next_command, say, step
 from core.errors import ConfigError, UsageError
 from core.files import write_atomically
 from core.paths import CHECKOUT
-from core.rules import one_of
 from infra.outputs import HostRecord, StackOutputs
 from provisioning.converge.agent_zip import agent_zip
 from provisioning.converge.resources import Resource
@@ -25,7 +24,7 @@ from provisioning.offline.releases import Release, find_release
 from provisioning.offline.sbom import sbom
 from provisioning.roles.nvidia import without_repository
 from provisioning.target import Target
-from provisioning.wishes import ROLES, wishes_for
+from provisioning.wishes import wishes_for
 from serving.endpoint import write_endpoint
 
 INSTALLER_DIR = Path(__file__).parent / "installer"
@@ -54,9 +53,6 @@ def make_bundle(
     target: Target, *, names: Sequence[str], roles: Sequence[str], out: str, os_release: str, with_secrets: bool
 ) -> int:
     """Write the archive for the hosts of `target`; return 0."""
-    for role in roles:
-        if role not in ROLES:
-            raise UsageError(f"there is no role {role!r}", where="--roles", hint=one_of(ROLES, role))
     outputs = load(target)
     hosts = choose(outputs, names)
     release = find_release(os_release or _release_of(hosts))

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from infra.outputs import StackOutputs
-from provisioning.wishes import ROLES, wishes_for
+from provisioning.roles import ROLES
+from provisioning.wishes import wishes_for
 from tests.machine.converge_host import bring
 from tests.machine.machines import making_machines
 from tests.machine.served import SERVING, Served

@@ -11,7 +11,8 @@ from typing import Any
 
 from infra.outputs import HostRecord, StackOutputs
 from provisioning.converge.resources import Resource
-from provisioning.wishes import ROLES, Wishes, wishes_for
+from provisioning.roles import ROLES
+from provisioning.wishes import Wishes, wishes_for
 from tests.doubles.ollama_registry import RegistryDouble
 from tests.machine.converge_host import Seen, bring, remote
 from tests.unit.provisioning.records import stack

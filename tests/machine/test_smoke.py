@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from core.errors import HostError
-from provisioning.wishes import ROLES, wishes_for
+from provisioning.roles import ROLES
+from provisioning.wishes import wishes_for
 from serving.endpoint import Endpoint
 from serving.smoke import smoke
 from tests.machine.converge_host import poll, remote

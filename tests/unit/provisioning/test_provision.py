@@ -13,11 +13,10 @@ from provisioning import provision as module
 from provisioning.converge.resources import Unit
 from provisioning.converge.result import HostResult, Outcome
 from provisioning.credentials import client_keys, keys_file
-from provisioning.fabfile import ALL_ROLES
 from provisioning.provision import plan, provision, why
 from provisioning.roles.layout import ENGINE_UNIT
 from provisioning.target import Target
-from provisioning.wishes import ROLES, wishes_for
+from provisioning.wishes import wishes_for
 from tests.unit.provisioning.records import SERVING, host_values, stack
 
 CHANGED = Outcome(id="file:/a", status="changed", changes=("create",), seconds=1.5, diff="+new\n")
@@ -65,10 +64,6 @@ def test_roles_come_in_their_order_and_only_when_asked_for() -> None:
     assert ids[: len(alone)] == alone
     assert "packages:gateway" in ids[len(alone) :]
     assert len(ids) == len(set(ids))
-
-
-def test_the_tasks_know_all_roles() -> None:
-    assert tuple(ALL_ROLES.split(",")) == ROLES
 
 
 @pytest.mark.parametrize(("engine", "other"), [("vllm", "ollama"), ("ollama", "vllm")])

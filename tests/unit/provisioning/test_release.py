@@ -11,9 +11,10 @@ import pytest
 from provisioning.converge.bundle import bundle
 from provisioning.converge.resources import Command, Resource, Unit
 from provisioning.programs import engine_release
+from provisioning.roles import ROLES
 from provisioning.roles.layout import ENGINE_UNIT, RELEASE_NOTES
 from provisioning.roles.release import ENGINE_RELEASE, Release
-from provisioning.wishes import ROLES, wishes_for
+from provisioning.wishes import wishes_for
 from tests.unit.provisioning.records import SERVING, host_values, stack
 
 ENGINES = ("vllm", "ollama")

@@ -69,7 +69,8 @@ def read_yaml(path: Path, *, shown_as: str) -> Any:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise ConfigError(f"cannot be read ({error.strerror})", where=shown_as) from error
+        hint = "name a file that you may read"
+        raise ConfigError(f"cannot be read ({error.strerror})", where=shown_as, hint=hint) from error
     try:
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  # a safe loader, made stricter
     except yaml.MarkedYAMLError as error:
@@ -79,7 +80,9 @@ def read_yaml(path: Path, *, shown_as: str) -> Any:
         what, hint = _words(str(error.problem or error.context or ""), tab=bool(indent and "\t" in indent.group()))
         raise ConfigError(what, where=place, hint=hint) from error
     except yaml.reader.ReaderError as error:
-        raise ConfigError("holds a character that YAML does not allow", where=shown_as) from error
+        place = f"{shown_as}: line {text.count(chr(10), 0, error.position) + 1}"
+        what = f"holds a character that YAML does not allow (U+{error.character:04X})"
+        raise ConfigError(what, where=place, hint="take it out; most editors do not show it") from error
 
 
 def _words(problem: str, *, tab: bool) -> tuple[str, str]:

@@ -74,7 +74,8 @@ def leased_machine(cloud: str, machine_type: str) -> Machine:
     """Return the row of a type that was rented. Raises DeployError when the table has lost it since."""
     machine = find_machine(cloud, machine_type)
     if machine is None:
-        raise DeployError(f"{machine_type} is no known machine type any more", hint="see infra/data")
+        what = f"has no {machine_type} of {cloud} any more, which this stack has rented"
+        raise DeployError(what, where="infra/data/machine_types.csv", hint="put its row back to go on with the stack")
     return machine
 
 

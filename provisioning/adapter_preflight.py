@@ -135,7 +135,8 @@ def _asked(source: HubFetch | ListedFetch, key: str) -> str:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise ConfigError(f"{source.words[0]} does not answer within {LOOK_S} s", where=key) from None
+        hint = "is it up, and may this computer reach it? run the same command again"
+        raise ConfigError(f"{source.words[0]} does not answer within {LOOK_S} s", where=key, hint=hint) from None
     if done.returncode != 0:
         raise ConfigError((done.stderr.strip().splitlines() or ["failed"])[-1], where=key)
     return done.stdout

@@ -90,12 +90,15 @@ def open_socket(host: Reachable, where: str) -> socket.socket:
         plug = socket.create_connection((host.address, host.ssh_port), timeout=CONNECT_TIMEOUT_S)
     except TimeoutError as error:
         raise NoAnswerError(
-            f"no answer within {CONNECT_TIMEOUT_S} s", where=where, hint="is it running, and may you reach port 22?"
+            f"no answer within {CONNECT_TIMEOUT_S} s",
+            where=where,
+            hint=f"is it running, and may you reach port {host.ssh_port}?",
         ) from error
     except ConnectionRefusedError as error:
         raise NoAnswerError("connection refused", where=where, hint="is sshd running there, on this port?") from error
     except OSError as error:
-        raise HostError(f"cannot connect: {error.strerror or error}", where=where) from error
+        hint = "check its address, and the network between"
+        raise HostError(f"cannot connect: {error.strerror or error}", where=where, hint=hint) from error
     plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNANSWERED_MAX_MS)
     return plug
@@ -106,9 +109,11 @@ def _read_key(host: Reachable, where: str) -> paramiko.PKey:
     try:
         return paramiko.PKey.from_path(path)
     except OSError as error:
-        raise HostError(f"identity file {path} cannot be read ({error.strerror})", where=where) from error
+        hint = "name a private key that you may read"
+        raise HostError(f"identity file {path} cannot be read ({error.strerror})", where=where, hint=hint) from error
     except Exception as error:  # paramiko and cryptography raise a dozen types for a file that is no usable key
-        raise HostError(f"identity file {path} is no usable private key ({error})", where=where) from error
+        hint = "name a private key without a passphrase, or leave identity_file out and use the SSH agent"
+        raise HostError(f"identity file {path} is no usable private key ({error})", where=where, hint=hint) from error
 
 
 def _trust(client: paramiko.SSHClient, host: Reachable) -> None:
@@ -132,5 +137,6 @@ def _in_words(error: Exception, host: Reachable, where: str) -> HostError:
         key = host.identity_file or "the SSH agent's keys and the usual files"
         return HostError(f"login as {host.user} with {key} refused", where=where, hint="check user and identity_file")
     if isinstance(error, TimeoutError):
-        return HostError("SSH did not answer in time", where=where)
-    return HostError(f"SSH failed: {error or type(error).__name__}", where=where)
+        return HostError("SSH did not answer in time", where=where, hint="it may be overloaded: run it again later")
+    what = f"SSH failed: {error or type(error).__name__}"
+    return HostError(what, where=where, hint="is it sshd that listens there? `ssh -v` to the same place tells more")

@@ -107,7 +107,7 @@ def rotate_client_key(stack: str, client: str) -> Path:
         keys = _read_keys(path)
         if client not in keys:
             known = ", ".join(sorted(keys)) or "none yet: run `provision` first"
-            raise UsageError(f"stack {stack} has no client {client!r}", hint=f"there are: {known}")
+            raise UsageError(f"stack {stack} has no client {client!r}", where="--client", hint=f"there are: {known}")
         _write_keys(path, keys | {client: _new_key()})
     return path
 

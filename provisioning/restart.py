@@ -152,4 +152,5 @@ def _not_started(host: HostRecord, unit: UnitState, *, out_of_memory: bool) -> H
         journal = "".join(stream(connection, host, argv))
     diagnosis = diagnose(f"{journal}\n{OUT_OF_MEMORY}" if out_of_memory else journal)
     cause = f": {diagnosis.cause}" if diagnosis.cause else ""
-    return HostError(f"{unit.name} is {unit.words}{cause}", where=host.name, hint=diagnosis.hint or "see its logs")
+    hint = diagnosis.hint or f"`make logs HOST={host.name}`, with STACK or INVENTORY as here, has more"
+    return HostError(f"{unit.name} is {unit.words}{cause}", where=host.name, hint=hint)

@@ -22,7 +22,7 @@ def ssh(target: Target, *, names: Sequence[str], command: str) -> int:
         raise UsageError(f"{outputs.stack} has {len(hosts)} hosts", where="--host", hint=f"name one of {known}")
     program = shutil.which("ssh")
     if program is None:
-        raise UsageError("there is no ssh on this machine", hint="install the package openssh-client")
+        raise UsageError("is not installed on this machine", where="ssh", hint="install the package openssh-client")
     known_hosts = stack_state_dir(outputs.stack) / "known_hosts"
     write_atomically(known_hosts, known_hosts_text(outputs.hosts), mode=0o600)
     os.execv(program, ssh_arguments(hosts[0], known_hosts, command))  # noqa: S606  # no shell is wanted in between

@@ -109,7 +109,8 @@ def check_config(
             hint=f"write max_lora_rank: {config.rank} or more",
         )
     if config.rank != adapter.rank:
-        raise ConfigError(f"{adapter.rank} is not the {config.rank} of its {CONFIG}", where=f"{where}.rank")
+        what = f"{adapter.rank} is not the {config.rank} of its {CONFIG}"
+        raise ConfigError(what, where=f"{where}.rank", hint=f"write rank: {config.rank}")
     if config.full_modules or config.dora or config.bias != "none":
         odd = ", ".join(config.full_modules) or ("DoRA" if config.dora else f"bias {config.bias}")
         raise ConfigError(

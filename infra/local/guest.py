@@ -56,4 +56,5 @@ def _login_ids(root: Path) -> tuple[int, int]:
         name, _, uid, gid, *_ = line.split(":")
         if name == LOGIN_USER:
             return int(uid), int(gid)
-    raise UsageError(f"has no user {LOGIN_USER}", where=str(root / "etc/passwd"))
+    hint = "the machine is not whole: make it anew with `down` and `up`"
+    raise UsageError(f"has no user {LOGIN_USER}", where=str(root / "etc/passwd"), hint=hint)

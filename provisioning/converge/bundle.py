@@ -76,7 +76,8 @@ def _check_ids(resources: Sequence[Resource]) -> None:
             raise ConfigError("is in the list twice", where=resource.id, hint="let one role own it")
         for need in needs:
             if need not in known:
-                raise ConfigError(f"names {need!r}, which is not before it in the list", where=resource.id)
+                what = f"names {need!r}, which is not before it in the list"
+                raise ConfigError(what, where=resource.id, hint="list it before this one")
         known.add(resource.id)
 
 

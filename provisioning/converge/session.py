@@ -67,7 +67,7 @@ class Session:
             return self._channel
         if isinstance(self._error, OSError | EOFError | paramiko.SSHException):
             what = f"SSH gave up before the agent ran: {self._error}"
-            raise HostError(what, where=self._host.name) from self._error
+            raise HostError(what, where=self._host.name, hint="run the same command again") from self._error
         if self._error is not None:
             raise self._error
         assert self._channel is not None  # noqa: S101 (no error: the thread has come to its end)

@@ -46,7 +46,8 @@ def list_tree(source: Path) -> list[TreeFile]:
             seen = path.stat()
             sha256 = memo.sha256(path, seen)
         except OSError as error:
-            raise ConfigError(f"cannot be read ({error.strerror})", where=str(path)) from error
+            hint = "let your user read it, or take it out of the folder"
+            raise ConfigError(f"cannot be read ({error.strerror})", where=str(path), hint=hint) from error
         mode = 0o755 if seen.st_mode & 0o100 else 0o644
         files.append(TreeFile(name=name, path=path, sha256=sha256, size=seen.st_size, mode=mode))
     memo.save()

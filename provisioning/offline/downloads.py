@@ -31,14 +31,16 @@ def downloaded(url: str, sha256: str) -> Path:
         try:
             _go_on(url, part)
         except HTTPError as error:
-            raise DeployError(f"cannot be fetched ({error})", where=url) from error
+            hint = "is the address right, and open to this computer?"
+            raise DeployError(f"cannot be fetched ({error})", where=url, hint=hint) from error
         except (OSError, HTTPException) as error:
             raise DeployError(f"cannot be fetched ({error})", where=url, hint=AGAIN) from error
     with part.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != sha256:
         part.unlink()
-        raise DeployError(f"has SHA-256 {found}, not {sha256}", where=url)
+        hint = "another file lies there than the one that is pinned: find out why before you change the pin"
+        raise DeployError(f"has SHA-256 {found}, not {sha256}", where=url, hint=hint)
     return part.replace(path)
 
 

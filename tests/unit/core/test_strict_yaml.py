@@ -55,7 +55,8 @@ REFUSED = [
     ("? [a]\n: 1\n", "line 1, column 3: is not YAML: key must be one word; mind the indentation, and quote text "
      "that holds `: ` or starts with @`%&*!|"),
     ("a:\n\tb: 1\n", "line 2, column 1: is not YAML: the line is indented with a tab; indent with spaces"),
-    ("a: \x07\n", "holds a character that YAML does not allow"),
+    ("a: 1\nb: \x07\n", "line 2: holds a character that YAML does not allow (U+0007); take it out; most editors do not "
+     "show it"),
 ]  # fmt: skip
 
 

@@ -163,8 +163,9 @@ def test_a_gated_repository_names_the_page_to_visit(
     )
 
 
+NO_ANSWER = "{place} does not answer within 0.2 s; is it up, and may this computer reach it? run the same command again"
 SILENT: dict[str, tuple[str, float, str]] = {
-    "no answer": ("import time; time.sleep(60)", 0.2, "adapters[0].source: {place} does not answer within 0.2 s"),
+    "no answer": ("import time; time.sleep(60)", 0.2, f"adapters[0].source: {NO_ANSWER}"),
     "no word": ("raise SystemExit(1)", 60, "adapters[0].source: failed"),
 }
 

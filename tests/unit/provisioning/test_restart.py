@@ -32,7 +32,7 @@ def seen(*, invocation: str, restarts: int, oom_kills: int) -> HostStatus:
     ("kills_before", "kills_after", "journal", "end"),
     [
         (0, 2, KILLED, "the host has too little memory: lower vllm.kv_cache_gib"),
-        (2, 2, KILLED, "see its logs"),
+        (2, 2, KILLED, "`make logs HOST=one`, with STACK or INVENTORY as here, has more"),
         (0, 0, RANK, "raise vllm.max_lora_rank to the adapter's rank"),
     ],
     ids=["killed for memory now", "killed for memory long ago", "its own error"],

@@ -1,0 +1,62 @@
+"""Every mistake of a person is told with its place and with what to write instead: read off the source."""
+
+import ast
+from collections.abc import Iterator
+
+import pytest
+
+from core.paths import CHECKOUT
+
+FOLDERS = ("benchmarks", "core", "infra", "provisioning", "serving", "tools")
+PERSONS = {"ConfigError", "UsageError"}
+WANTED = {"where", "hint"}
+
+WITHOUT_HINT = {
+    "infra/guards.py: refuse_violations": "each broken rule says itself what to write",
+    "provisioning/adapter_preflight.py: _asked": "the words of the program that fetches, which has its own",
+}
+"""Functions that leave the hint to somebody else, and why."""
+
+
+def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
+    """Yield each function of the project with its name, `file: name`; a method goes by its own name."""
+    for folder in FOLDERS:
+        for path in sorted((CHECKOUT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.FunctionDef):
+                    yield f"{path.relative_to(CHECKOUT)}: {node.name}", node
+
+
+def lacking(function: ast.FunctionDef) -> set[str]:
+    """Return what the errors that `function` makes lack of place and hint; an empty text counts as lacking."""
+    found = set[str]()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in PERSONS:
+            given = {
+                word.arg
+                for word in node.keywords
+                if not (isinstance(word.value, ast.Constant) and not word.value.value)
+            }
+            found |= WANTED - given
+    return found
+
+
+def test_each_mistake_is_told_with_its_place_and_a_hint() -> None:
+    bare = {name: lacking(function) for name, function in functions() if lacking(function)}
+    assert bare == {name: {"hint"} for name in WITHOUT_HINT}
+
+
+@pytest.mark.parametrize(
+    ("source", "missing"),
+    [
+        ("raise UsageError('is wrong', where='--host', hint='write it')", set[str]()),
+        ("raise UsageError('is wrong', where='--host')", {"hint"}),
+        ("raise ConfigError('is wrong', where='', hint='write it')", {"where"}),
+        ("return ConfigError('is wrong')", {"where", "hint"}),
+        ("raise HostError('is down')", set[str]()),
+    ],
+)
+def test_what_lacks_one_is_seen(source: str, missing: set[str]) -> None:
+    function = ast.parse(f"def f():\n    {source}\n").body[0]
+    assert isinstance(function, ast.FunctionDef)
+    assert lacking(function) == missing

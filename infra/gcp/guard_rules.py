@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from infra.gcp.labels import LABELLED, STACK
+
 Props = Mapping[str, Any]
 
 INSTANCE = "gcp:compute/instance:Instance"
@@ -10,6 +12,9 @@ INSTANCE = "gcp:compute/instance:Instance"
 WIDE_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 WIDE_ROLES = ("roles/owner", "roles/editor", "roles/viewer")
 DEFAULT_ACCOUNT = "-compute@developer.gserviceaccount.com"
+
+ALL_PORTS = "0-65535"
+"""What a firewall rule opens that names no port."""
 
 
 def spot_stays_gone(kind: str, props: Props) -> Iterator[str]:
@@ -60,4 +65,41 @@ def identity_is_small(kind: str, props: Props) -> Iterator[str]:
         yield f"least roles: {props['role']} is for all of the project"
 
 
-RULES = (spot_stays_gone, ends_by_itself, keys_are_ours, shielded, identity_is_small)
+def labelled(kind: str, props: Props) -> Iterator[str]:
+    """Everything can be found again."""
+    if kind in LABELLED and STACK not in (props.get("labels") or {}):
+        yield f"labels present: the label {STACK} is missing"
+
+
+def no_public_bucket(kind: str, props: Props) -> Iterator[str]:
+    """Buckets are private."""
+    if kind == "gcp:storage/bucket:Bucket":
+        if props.get("publicAccessPrevention") != "enforced":
+            yield "no public bucket: write publicAccessPrevention enforced"
+        if props.get("uniformBucketLevelAccess") is not True:
+            yield "no public bucket: write uniformBucketLevelAccess true"
+    members = [props.get("member"), *(props.get("members") or [])]
+    if kind.startswith("gcp:storage/bucketIAM") and {"allUsers", "allAuthenticatedUsers"} & set(map(str, members)):
+        yield "no public bucket: strangers are given a role on it"
+
+
+RULES = (
+    spot_stays_gone,
+    ends_by_itself,
+    keys_are_ours,
+    shielded,
+    identity_is_small,
+    labelled,
+    no_public_bucket,
+)
+
+
+def open_ports(kind: str, props: Props) -> Iterator[tuple[int, int]]:
+    """Yield the ranges of TCP ports that a resource opens to the outside. A protocol may be a number, too."""
+    if kind != "gcp:compute/firewall:Firewall" or props.get("direction", "INGRESS") != "INGRESS":
+        return
+    for rule in props.get("allows") or []:
+        if rule.get("protocol") in ("tcp", "6", "all"):
+            for port in rule.get("ports") or [ALL_PORTS]:
+                low, _dash, high = str(port).partition("-")
+                yield int(low), int(high or low)

@@ -7,11 +7,12 @@ import pytest
 
 from core.errors import ConfigError
 from infra.aws.bucket import tls_only
+from infra.aws.tags import STACK
 from infra.gcp.guard_rules import WIDE_SCOPE
 from infra.gcp.labels import STACK as LABEL_STACK_GCP
-from infra.guards import TAG_STACK_AWS, refuse_violations, violations
+from infra.guards import refuse_violations, violations
 
-TAGS = {"tags": {TAG_STACK_AWS: "prod"}}
+TAGS = {"tags": {STACK: "prod"}}
 LABELS = {"labels": {LABEL_STACK_GCP: "prod"}}
 INGRESS = "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule"
 INSTANCE = "aws:ec2/instance:Instance"

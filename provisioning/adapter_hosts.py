@@ -12,6 +12,7 @@ from core.errors import DeployError, HostError, UsageError
 from core.rules import one_of
 from core.runs import write_result
 from infra.outputs import HostRecord, StackOutputs
+from provisioning.adapter_report import AdapterReport
 from provisioning.connection import connect
 from provisioning.converge.result import HostResult
 from provisioning.fleet import Failures, on_each, raise_failures
@@ -58,6 +59,10 @@ class AdapterHosts:
             except HostError as error:
                 said = error.detail.strip().splitlines()
                 raise HostError(said[-1], where=host.name) if said else error from None
+
+    def report(self, host: HostRecord) -> AdapterReport:
+        """Return what `host` says of its adapters."""
+        return AdapterReport.read(self.ask(host, "show"))
 
     def on_all(self, work: Callable[[HostRecord], Result]) -> dict[str, Result]:
         """Return what `work` returns for each host by its name. Raises what went wrong, after the last has ended."""

@@ -1,13 +1,13 @@
 """Which adapter versions a stack lists, what its hosts serve, who moved what when, and what lies there unused."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 from core.console import next_command, say
 from infra.outputs import HostRecord
 from provisioning.adapter_hosts import AdapterHosts
+from provisioning.adapter_report import AdapterReport, Folder
 from provisioning.inventory import adapter_manifest, load
 from provisioning.roles.store import model_path
 from provisioning.target import Target
@@ -35,11 +35,13 @@ class Row:
 def adapters_list(target: Target, *, as_json: bool) -> int:
     """Print versions, names, history and unused folders; return 0 when all hosts serve what is listed."""
     stack = AdapterHosts(target, load(target))
-    reports = {name: json.loads(text) for name, text in stack.on_all(lambda host: stack.ask(host, "show")).items()}
+    reports = stack.on_all(stack.report)
     rows = _rows(stack, reports)
     unused = {host.name: _unused(stack, host, reports[host.name]) for host in stack.hosts}
     if as_json:
-        print(json.dumps({"adapters": [row.__dict__ for row in rows], "hosts": reports, "unused": unused}, indent=2))
+        said = {name: asdict(report) for name, report in reports.items()}
+        folders = {name: [asdict(folder) for folder in each] for name, each in unused.items()}
+        print(json.dumps({"adapters": [asdict(row) for row in rows], "hosts": said, "unused": folders}, indent=2))
     else:
         print("\n".join(_table(rows, unused)), flush=True)
     complete = all(row.served_by == tuple(reports) for row in rows)
@@ -63,17 +65,17 @@ def prune(target: Target) -> int:
     return 0
 
 
-def _rows(stack: AdapterHosts, reports: dict[str, Any]) -> list[Row]:
+def _rows(stack: AdapterHosts, reports: Mapping[str, AdapterReport]) -> list[Row]:
     releases = read_releases(adapter_manifest(stack.target, stack.name))
     moves = {move.to: f"{move.time} by {move.who}" for move in (releases.moves if releases else ())}
-    running = {host: report["running"] or {"versions": {}, "aliases": {}} for host, report in reports.items()}
+    running = {host: report.answering for host, report in reports.items()}
     return [
         Row(
             name=listed.versioned_name,
             means_name=tuple(
-                host for host, served in running.items() if served["aliases"].get(listed.name) == listed.versioned_name
+                host for host, served in running.items() if served.aliases.get(listed.name) == listed.versioned_name
             ),
-            served_by=tuple(host for host, served in running.items() if listed.versioned_name in served["versions"]),
+            served_by=tuple(host for host, served in running.items() if listed.versioned_name in served.versions),
             source=_place(listed.source),
             since=moves.get(listed.versioned_name, ""),
         )
@@ -101,12 +103,12 @@ def _needed(stack: AdapterHosts, host: HostRecord) -> list[str]:
     return [model_path(host, stack.serving, sources.model), *adapters]
 
 
-def _unused(stack: AdapterHosts, host: HostRecord, report: dict[str, Any]) -> list[dict[str, Any]]:
+def _unused(stack: AdapterHosts, host: HostRecord, report: AdapterReport) -> list[Folder]:
     needed = _needed(stack, host)
-    return [folder for folder in report["folders"] if folder["path"] not in needed and not folder["in_use"]]
+    return [folder for folder in report.folders if folder.path not in needed and not folder.in_use]
 
 
-def _table(rows: Sequence[Row], unused: dict[str, list[dict[str, Any]]]) -> list[str]:
+def _table(rows: Sequence[Row], unused: Mapping[str, Sequence[Folder]]) -> list[str]:
     """Return the screen."""
     width = max((len(row.name) for row in rows), default=0)
     lines = []
@@ -117,7 +119,7 @@ def _table(rows: Sequence[Row], unused: dict[str, list[dict[str, Any]]]) -> list
         since = f" since {row.since}" if row.means_name and row.since else ""
         lines.append(f"{row.name:<{width}}  {state}{named}{since}  ({row.source})")
     for host, folders in unused.items():
-        lines += [f"{host}: unused {each['path']} ({each['bytes'] / GIB:.2f} GiB)" for each in folders]
+        lines += [f"{host}: unused {each.path} ({each.bytes / GIB:.2f} GiB)" for each in folders]
     if any(unused.values()):
         lines.append("unused folders go with adapters:prune")
     return lines

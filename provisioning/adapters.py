@@ -17,6 +17,7 @@ from core.rules import one_of
 from core.runs import write_result
 from infra.outputs import HostRecord
 from provisioning.adapter_hosts import AT_ONCE, AdapterStack, stack_of
+from provisioning.adapter_report import Served
 from provisioning.fleet import on_each
 from provisioning.target import Target
 from serving.adapter_manifest import Move, record, shown
@@ -50,11 +51,11 @@ def promote(target: Target, name: str) -> int:
     stack = _checked(target)
     version = stack.version(name)
     running, adapter = _running(stack), version.rpartition("@")[0]
-    if any(version not in served["versions"] for served in running.values()):
+    if any(version not in served.versions for served in running.values()):
         _apply(stack)
     stack.on_all(lambda host: stack.ask(host, "try", version, stack.serving.model.name))
     say(f"{version} answers, and otherwise than {stack.serving.model.name}")
-    return _move(stack, version, "promote", {name: served["aliases"].get(adapter) for name, served in running.items()})
+    return _move(stack, version, "promote", {name: served.aliases.get(adapter) for name, served in running.items()})
 
 
 def rollback(target: Target, adapter: str, to: str) -> int:
@@ -93,7 +94,7 @@ def _apply(stack: AdapterStack) -> None:
     stack.converge(dry_run=False)
     listed = {adapter.versioned_name for adapter in stack.serving.adapters}
     for host, served in _running(stack).items():
-        if not listed <= set(served["versions"]):
+        if not listed <= set(served.versions):
             hint = f"run {stack.target.command('provision')}, which starts it with them"
             raise HostError("its engine is down, or was started without adapters", where=host, hint=hint)
     if endpoint_file(stack.name).exists():
@@ -103,10 +104,9 @@ def _apply(stack: AdapterStack) -> None:
         write_endpoint(endpoint.model_copy(update={"models": stack.serving.served_names, "adapters": names}))
 
 
-def _running(stack: AdapterStack) -> dict[str, Mapping[str, Mapping[str, str]]]:
+def _running(stack: AdapterStack) -> dict[str, Served]:
     """Return versions and aliases that the engines serve, by host."""
-    reports = stack.on_all(lambda host: json.loads(stack.ask(host, "show")))
-    return {name: report["running"] or {"versions": {}, "aliases": {}} for name, report in reports.items()}
+    return {name: report.answering for name, report in stack.on_all(stack.report).items()}
 
 
 def _move(stack: AdapterStack, version: str, what: str, means: Mapping[str, str | None]) -> int:
@@ -160,7 +160,7 @@ def _on_all_or_none(
     def move_back(host: HostRecord) -> None:
         with turns[host.name]:  # a move that is under way ends first: Ctrl-C leaves its thread
             was = done.get(host.name, {}).get("from") or before[host.name]
-            if was != version and version in _meanings(stack, host, adapter):
+            if was != version and version in stack.report(host).meanings(adapter):
                 stack.ask(host, "move", was, who, "rollback")
                 say(f"{host.name}: back to {was}, as not all hosts moved")
 
@@ -173,9 +173,3 @@ def _on_all_or_none(
                 say(f"{host.name}: {result.what}; {adapter} may be {version} there")
         raise
     return done
-
-
-def _meanings(stack: AdapterStack, host: HostRecord, adapter: str) -> set[str | None]:
-    """Return what the name means on `host`: to its engine, and to the engine's next start."""
-    report = json.loads(stack.ask(host, "show"))
-    return {served["aliases"].get(adapter) for served in (report["served"], report["running"]) if served}

@@ -1,0 +1,65 @@
+"""What a host says of its adapters, as provisioning/programs/adapter_versions.py prints it. Values only."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """Versions by name with their folders, and aliases with the versions that they mean."""
+
+    versions: Mapping[str, str]
+    aliases: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running(Served):
+    """What an engine serves now."""
+
+    engine: str = ""
+    """Which start of the engine this is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder:
+    """The folder of a model or an adapter."""
+
+    path: str
+    bytes: int
+    in_use: bool
+    """The host serves from it, or may return to it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterReport:
+    """One host's adapters."""
+
+    served: Served
+    """What the engine's next start serves."""
+    running: Running | None
+    """None when no engine answers, or one that was started without adapters."""
+    history: tuple[Mapping[str, Any], ...]
+    """What was moved when by whom, the oldest first."""
+    folders: tuple[Folder, ...]
+
+    @classmethod
+    def read(cls, text: str) -> "AdapterReport":
+        """Return the report that the program printed."""
+        said = json.loads(text)
+        return cls(
+            served=Served(**said["served"]),
+            running=Running(**said["running"]) if said["running"] else None,
+            history=tuple(said["history"]),
+            folders=tuple(Folder(**each) for each in said["folders"]),
+        )
+
+    @property
+    def answering(self) -> Served:
+        """What the engine serves now; nothing when none answers."""
+        return self.running or Served(versions={}, aliases={})
+
+    def meanings(self, adapter: str) -> set[str | None]:
+        """Return the versions that `adapter` alone means, to the engine and to its next start; none: nothing to one."""
+        return {each.aliases.get(adapter) for each in (self.served, self.running) if each is not None}

@@ -3,6 +3,7 @@
 Does not make certificates or keys (provisioning/credentials.py) or open the firewall (base role).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from provisioning.converge.resources import Command, Directory, File, GeneratedSecret, Packages, Resource, Unit
@@ -33,9 +34,15 @@ CHECK_PORT = f"{LIB_DIR}/check-port"
 
 HEALTH_PATH = "/health"
 
-OPENAI_PATHS = {"GET": (HEALTH_PATH, "/v1/models"), "POST": ("/v1/chat/completions", "/v1/completions")}
+Paths = Mapping[str, tuple[str, ...]]
+"""Whole paths by method."""
 
-OLLAMA_PATHS = {"GET": ("/api/tags",), "POST": ("/api/chat", "/api/generate")}
+OPENAI_PATHS: Paths = {"GET": (HEALTH_PATH, "/v1/models"), "POST": ("/v1/chat/completions", "/v1/completions")}
+
+OLLAMA_OPENAI_PATHS: Paths = {"POST": ("/v1/embeddings", "/v1/responses")}
+"""What of OpenAI's Ollama has besides; and below /v1/models each served name."""
+
+OLLAMA_PATHS: Paths = {"GET": ("/api/tags",), "POST": ("/api/chat", "/api/generate")}
 
 ENGINE_HEALTH_PATH = {"vllm": "/health", "ollama": "/api/version"}
 
@@ -174,7 +181,6 @@ def gateway(serving: ServingSpec, gateway: GatewaySpec, credentials: Credentials
 
 def haproxy_config(serving: ServingSpec, gateway: GatewaySpec, places: Places) -> str:
     """Return haproxy.cfg. The engine's key is not in it: HAProxy takes it from its environment."""
-    more = OLLAMA_PATHS if serving.engine == "ollama" and serving.ollama.native_api else {}
     return render(
         "haproxy.cfg.j2",
         places=places,
@@ -183,7 +189,7 @@ def haproxy_config(serving: ServingSpec, gateway: GatewaySpec, places: Places) -
         answers=ANSWERS,
         own_errors=OWN_ERRORS,
         waited_or_down=waited_or_down(),
-        paths={method: paths + more.get(method, ()) for method, paths in OPENAI_PATHS.items()},
+        paths=passed_paths(serving),
         health_path=HEALTH_PATH,
         engine_health_path=ENGINE_HEALTH_PATH[serving.engine],
         engine_address=f"127.0.0.1:{serving.port}",
@@ -194,6 +200,16 @@ def haproxy_config(serving: ServingSpec, gateway: GatewaySpec, places: Places) -
         tls12_ciphers=TLS12_CIPHERS,
         tls13_ciphers=TLS13_CIPHERS,
     )
+
+
+def passed_paths(serving: ServingSpec) -> Paths:
+    """Return the paths that reach the engine. No pattern: what a later release has below one would get through."""
+    passed = [OPENAI_PATHS]
+    if serving.engine == "ollama":
+        names = dict.fromkeys(each for name in serving.served_names for each in (name, name.removesuffix(":latest")))
+        passed += [OLLAMA_OPENAI_PATHS, {"GET": tuple(f"/v1/models/{name}" for name in names)}]
+        passed += [OLLAMA_PATHS] if serving.ollama.native_api else []
+    return {method: tuple(path for paths in passed for path in paths.get(method, ())) for method in OPENAI_PATHS}
 
 
 def keys_map(credentials: Credentials) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.doubles.engine import ENGINE_KEY, EngineDouble, running_engine
-from tests.gateways import CLIENT_KEY, SECOND_KEY, RunningGateway, ollama_serving, running_gateway
+from tests.gateways import CLIENT_KEY, SECOND_KEY, RunningGateway, running_gateway
 
 CHAT = b'{"model":"tiny"}'
 
@@ -294,27 +294,3 @@ def test_metrics_are_on_loopback_only_and_apart_from_the_gateway(gateway: Runnin
     with urllib.request.urlopen(f"http://{gateway.places.metrics_address}/metrics") as answer:
         assert b'haproxy_backend_http_responses_total{proxy="engine"' in answer.read()
     assert gateway.places.__class__().metrics_address.startswith("127.0.0.1:")
-
-
-OLLAMA_REQUESTS = [("POST", "/api/chat"), ("POST", "/api/generate"), ("GET", "/api/tags")]
-
-
-@pytest.mark.parametrize("native_api", [False, True])
-def test_ollamas_own_paths_pass_when_asked_for_and_without_any_key(
-    seen: EngineDouble, tmp_path: Path, native_api: bool
-) -> None:
-    seen.faults.add("no_key_needed")
-    serving = ollama_serving(seen.port, native_api=native_api)
-    with running_gateway(tmp_path, seen, serving=serving) as gateway:
-        statuses = {gateway.ask(method, path, body=CHAT).status for method, path in OLLAMA_REQUESTS}
-        assert statuses == ({200} if native_api else {404})
-        assert gateway.ask("GET", "/v1/models").status == 200
-        assert gateway.ask("GET", "/health", key=None).status == 200
-        refused = [gateway.ask(method, path, key=None).status for method, path in OLLAMA_REQUESTS]
-        assert set(refused) == ({401} if native_api else {404})
-        assert gateway.ask("POST", "/api/pull").status == 404
-        assert gateway.ask("DELETE", "/api/delete").status == 404
-    seen.faults.discard("no_key_needed")
-    own = [got for got in seen.received if got.target != "/health"]  # which the other gateway of this module asks
-    assert own
-    assert all("authorization" not in {name.lower() for name in got.headers} for got in own)

@@ -35,27 +35,12 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
     tags = config.tags | own_tags(stack, lease.id)
     guards.install(lambda kind, name, props: with_tags(kind, name, props, tags), (config.serving.port,))
     opts = pulumi.ResourceOptions(provider=_provider(lease))
+    physical = physical_name(stack, lease)
     network = Network(stack, _network_args(config, lease), opts)
     firewall = Firewall(stack, _firewall_args(config, network), opts)
-    bucket = _bucket(config, stack, lease, opts)
-    identity = Identity(
-        stack,
-        IdentityArgs(
-            physical_name=physical_name(stack, lease),
-            bucket_arn=bucket.arn if bucket else None,
-            bucket_prefix=config.storage.bucket.prefix if config.storage.bucket else "",
-        ),
-        opts,
-    )
-    login = login_key(stack, config.machine.identity_file)
-    key = aws.ec2.KeyPair(
-        stack,
-        key_name=physical_name(stack, lease),
-        public_key=login.public,
-        # Whoever works on the stack next has another key; that is no reason to make its hosts anew.
-        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["publicKey"])),
-    )
-    machine = leased_machine("aws", lease.machine_type)
+    bucket = _bucket(config, stack, physical, opts)
+    identity = Identity(stack, _identity_args(config, physical, bucket), opts)
+    machine, login = leased_machine("aws", lease.machine_type), login_key(stack, config.machine.identity_file)
     ends_at = lease.ends_at(config.lifetime.ttl_hours)
     args = NodeArgs(
         machine=machine,
@@ -65,7 +50,7 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
         subnet_id=network.subnet_ids[lease.zone],
         has_ipv6=network.has_ipv6,
         group_id=firewall.group_id,
-        key_name=key.key_name,
+        key_name=_key_pair(stack, physical, login.public, opts).key_name,
         profile_name=identity.profile_name,
         root_gib=config.storage.root_gib,
         data_gib=data_gib(config),
@@ -76,7 +61,7 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
     Timetable(
         stack,
         TimetableArgs(
-            physical_name=physical_name(stack, lease),
+            physical_name=physical,
             id=lease.id,
             instance_ids=[node.instance_id for node in nodes.values()],
             ends_at=ends_at,
@@ -84,10 +69,7 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
         ),
         opts,
     )
-    if config.lifetime.budget is not None:
-        from infra.aws.budget import budget
-
-        budget(stack, physical_name(stack, lease), config.lifetime.budget, opts)
+    _budget(config, stack, physical, opts)
     hosts = host_records(config, machine, login.private_file, args.ends_at, nodes)
     return Deployment(hosts=hosts, lease=lease.model_dump(mode="json"))
 
@@ -122,7 +104,25 @@ def _firewall_args(config: DeploymentConfig, network: Network) -> FirewallArgs:
     )
 
 
-def _bucket(config: DeploymentConfig, stack: str, lease: Lease, opts: pulumi.ResourceOptions) -> "Bucket | None":
+def _identity_args(config: DeploymentConfig, physical: str, bucket: "Bucket | None") -> IdentityArgs:
+    return IdentityArgs(
+        physical_name=physical,
+        bucket_arn=bucket.arn if bucket else None,
+        bucket_prefix=config.storage.bucket.prefix if config.storage.bucket else "",
+    )
+
+
+def _key_pair(stack: str, physical: str, public_key: str, opts: pulumi.ResourceOptions) -> aws.ec2.KeyPair:
+    return aws.ec2.KeyPair(
+        stack,
+        key_name=physical,
+        public_key=public_key,
+        # Whoever works on the stack next has another key; that is no reason to make its hosts anew.
+        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["publicKey"])),
+    )
+
+
+def _bucket(config: DeploymentConfig, stack: str, physical: str, opts: pulumi.ResourceOptions) -> "Bucket | None":
     spec = config.storage.bucket
     if spec is None:
         return None
@@ -130,8 +130,16 @@ def _bucket(config: DeploymentConfig, stack: str, lease: Lease, opts: pulumi.Res
     from infra.aws.bucket import Bucket, BucketArgs
 
     args = BucketArgs(
-        physical_name=physical_name(stack, lease),
+        physical_name=physical,
         existing_name=spec.name,
         keep="bucket" in config.storage.keep_on_down,
     )
     return Bucket(stack, args, opts)
+
+
+def _budget(config: DeploymentConfig, stack: str, physical: str, opts: pulumi.ResourceOptions) -> None:
+    spec = config.lifetime.budget
+    if spec is not None:
+        from infra.aws.budget import budget
+
+        budget(stack, physical, spec, opts)

@@ -14,12 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from core.arguments import Parser
-from core.console import say, step
+from core.console import next_command, say, step
 from core.errors import DeployError, UsageError, run_cli
 from core.paths import lease_files
 
 CLOUDS = {"aws": "infra.aws.leftovers", "gcp": "infra.gcp.leftovers"}
-"""Modules that offer `places()`, `find_things(place, once=)` and `remove_things(things)`."""
+"""Modules that offer `places()`, `find_in(place)` and `remove_things(things)`."""
 
 AT_ONCE = 8
 YES = "yes"
@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _confirm(stray)
         with step(f"remove {len(stray)} thing(s)"):
             cloud.remove_things(stray)
+    elif stray:
+        next_command(f"make leftovers CLOUD={options.cloud} ARGS=--delete")
     return 1 if unseen else 0
 
 
@@ -61,14 +63,11 @@ def known_ids() -> set[str]:
 
 
 def _found(cloud: Any) -> tuple[list[Any], list[str]]:
-    """Return what all places have, and which could not be asked; raises UsageError when the login is not taken.
-
-    Services that answer the same in each place are asked in the first.
-    """
+    """Return what all places have, and which could not be asked; raises UsageError when the login is not taken."""
     places = cloud.places()
     found, unseen = [], []
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        asked = [pool.submit(cloud.find_things, place, once=place == places[0]) for place in places]
+        asked = [pool.submit(cloud.find_in, place) for place in places]
         for place, each in zip(places, asked, strict=True):
             try:
                 found += each.result()

@@ -45,6 +45,8 @@ class Kind:
     remove: Callable[[Thing], None]
     everywhere: bool = False
     """Whether the service answers the same in every region."""
+    empty: Callable[[Thing], bool] | None = None
+    """Removes some of what is in a thing, and returns whether there may be more; none: nothing has to go before it."""
 
 
 def remove_until_gone(
@@ -64,12 +66,19 @@ def remove_until_gone(
     by_name = {kind.name: kind for kind in kinds}
     left, end, told = list(things), clock() + deadline_s, dict[Thing, str]()
     asked: set[Thing] = set()
+
+    def remove(thing: Thing, kind: Kind) -> None:
+        while kind.empty is not None and kind.empty(thing):
+            if clock() >= end:
+                return
+        kind.remove(thing)
+        asked.add(thing)
+
     while left:
         for thing in left:
             if thing not in asked and clock() < end:
                 try:
-                    by_name[thing.kind].remove(thing)
-                    asked.add(thing)
+                    remove(thing, by_name[thing.kind])
                 except DeployError as error:
                     told[thing] = str(error)
         there = look(left)

@@ -3,11 +3,15 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from core.errors import DeployError
 from infra.aws.api import DeniedError, MissingError, UntaggedError, call, pages
 from infra.aws.things import GONE_STATES, LOGS_PREFIX, owner_by_name, owner_by_tags, tag_filter
 from infra.things import Kind, Thing
 
 DEAD_SPOT = ("closed", "cancelled", "failed")
+
+OBJECTS_AT_ONCE = 1000
+"""How many objects S3 removes in one call."""
 
 
 def _ec2(  # the words that EC2 uses for one kind; the table below reads as one
@@ -150,12 +154,16 @@ def _bucket_tags(name: str, region: str) -> list[dict[str, str]]:
         return []
 
 
-def _remove_bucket(thing: Thing) -> None:
-    for key in ("Versions", "DeleteMarkers"):
-        for each in pages("s3", thing.region, "list_object_versions", key, Bucket=thing.id):
-            target = {"Key": each["Key"], "VersionId": each["VersionId"]}
-            call("s3", thing.region, "delete_object", Bucket=thing.id, **target)
-    call("s3", thing.region, "delete_bucket", Bucket=thing.id)
+def _empty_bucket(thing: Thing) -> bool:
+    """Remove as many versions as one call takes; return whether there are more."""
+    seen = call("s3", thing.region, "list_object_versions", Bucket=thing.id, MaxKeys=OBJECTS_AT_ONCE)
+    versions = [*seen.get("Versions", []), *seen.get("DeleteMarkers", [])]
+    if versions:
+        wanted = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in versions]
+        request = {"Objects": wanted, "Quiet": True}
+        for error in call("s3", thing.region, "delete_objects", Bucket=thing.id, Delete=request).get("Errors", []):
+            raise DeployError(f"{error.get('Code')}: {error.get('Message')}", where=f"{thing.id}/{error.get('Key')}")
+    return bool(seen["IsTruncated"])
 
 
 def _budgets(region: str, _lease_id: str | None) -> Iterator[Thing]:
@@ -226,7 +234,10 @@ KINDS: tuple[Kind, ...] = (
         "log group", "logs", "describe_log_groups", "logGroups", name_key="logGroupName",
         remove=_by_name("logs", "delete_log_group", "logGroupName"), prefix={"logGroupNamePrefix": LOGS_PREFIX},
     ),
-    Kind("bucket", _buckets, _remove_bucket, everywhere=True),
+    Kind(
+        "bucket", _buckets, lambda thing: call("s3", thing.region, "delete_bucket", Bucket=thing.id),
+        everywhere=True, empty=_empty_bucket,
+    ),
     Kind(
         "budget", _budgets,
         lambda thing: call(

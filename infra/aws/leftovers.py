@@ -11,14 +11,24 @@ from infra.aws.api import call
 from infra.aws.leftover_kinds import KINDS
 from infra.things import REMOVE_DEADLINE_S, Thing, remove_until_gone
 
+HOME = "us-east-1"
+"""Where services are asked that answer the same in every region."""
 
-def find_things(region: str, lease_id: str | None = None, *, once: bool = True) -> list[Thing]:
-    """Return what is there of one lease, or of all of them, in the order in which it can be removed.
+ALONE = {kind.name: kind for kind in KINDS if kind.everywhere}
+"""Kinds of those services."""
 
-    `once`: also what services have that answer the same in every region.
-    """
-    things = [thing for kind in KINDS if once or not kind.everywhere for thing in kind.find(region, lease_id)]
+
+def find_things(region: str, lease_id: str | None = None) -> list[Thing]:
+    """Return what is there of one lease, or of all of them, in the order in which it can be removed."""
+    things = [thing for kind in KINDS for thing in kind.find(region, lease_id)]
     return [thing for thing in things if lease_id in (None, thing.lease_id)]
+
+
+def find_in(place: str) -> list[Thing]:
+    """Return what one of `places` has, of all leases, in the order in which it can be removed."""
+    if place in ALONE:
+        return list(ALONE[place].find(HOME, None))
+    return [thing for kind in KINDS if not kind.everywhere for thing in kind.find(place, None)]
 
 
 def remove_things(
@@ -31,12 +41,17 @@ def remove_things(
     """Remove things and wait until they are gone. Raises DeployError with what AWS said when they do not go."""
 
     def look(left: list[Thing]) -> set[Thing]:
-        return {each for place in {(thing.region, thing.lease_id) for thing in left} for each in find_things(*place)}
+        asked = {(thing.kind, thing.region, thing.lease_id) for thing in left}
+        kinds = {kind.name: kind for kind in KINDS}
+        return {each for name, region, lease_id in asked for each in kinds[name].find(region, lease_id)}
 
     remove_until_gone(things, KINDS, look, deadline_s=deadline_s, clock=clock, sleep=sleep)
 
 
 def places() -> list[str]:
-    """Return where to look: the regions that the account has enabled."""
-    seen = call("ec2", "us-east-1", "describe_regions")["Regions"]
-    return sorted(str(each["RegionName"]) for each in seen)
+    """Return where to look: the regions that the account has enabled, and each kind that is in none of them.
+
+    Such a kind is a place of its own, so that a region or service that may not be asked hides no other.
+    """
+    seen = call("ec2", HOME, "describe_regions")["Regions"]
+    return [*sorted(str(each["RegionName"]) for each in seen), *ALONE]

@@ -1,6 +1,7 @@
 """The kinds of things that GCP may still have of ours, in the order in which they can be removed."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from infra.gcp.api import DeniedError, MissingError, ask, everywhere, listed, pages, policy_of, rest
@@ -17,6 +18,9 @@ ARGUMENTS = {
     "subnetworks": "subnetwork",
 }
 """How methods of Compute call one of what they list."""
+
+OBJECTS_AT_ONCE, DELETES_AT_ONCE = 200, 8
+"""How many objects of a bucket are removed between two looks at the clock, and how many side by side."""
 
 STOPPED = ("STOPPED", "TERMINATED", "SUSPENDED")
 STOPPED_NOTE = "stopped; GCP ends only what runs, so its disks and address cost until `up` or `down`"
@@ -106,13 +110,20 @@ def _buckets(project: str, _lease_id: str | None) -> Iterator[Thing]:
             yield Thing("bucket", each["name"], each["location"].lower(), **owner, detail={"project": project})
 
 
-def _remove_bucket(thing: Thing) -> None:
+def _empty_bucket(thing: Thing) -> bool:
+    """Remove one page of versions; return whether there are more."""
     from urllib.parse import quote
 
-    for each in pages("storage", f"/storage/v1/b/{thing.id}/o", "items", versions="true"):
+    def remove(each: Any) -> None:
         path = f"/storage/v1/b/{thing.id}/o/{quote(each['name'], safe='')}"
-        rest("storage", "DELETE", path, generation=str(each["generation"]))
-    _gone_is_fine(lambda: rest("storage", "DELETE", f"/storage/v1/b/{thing.id}"))
+        _gone_is_fine(lambda: rest("storage", "DELETE", path, generation=str(each["generation"])))
+
+    limit = str(OBJECTS_AT_ONCE)
+    seen = rest("storage", "GET", f"/storage/v1/b/{thing.id}/o", versions="true", maxResults=limit)
+    with ThreadPoolExecutor(DELETES_AT_ONCE) as pool:
+        for each in [pool.submit(remove, each) for each in seen.get("items", [])]:
+            each.result()
+    return "nextPageToken" in seen
 
 
 def _budgets(project: str, _lease_id: str | None) -> Iterator[Thing]:
@@ -163,7 +174,7 @@ KINDS: tuple[Kind, ...] = (
     _global("network", "Networks", "network"),
     Kind("project role", _roles, _remove_role),
     Kind("service account", _accounts, _by_path("iam", "v1")),
-    Kind("bucket", _buckets, _remove_bucket),
+    Kind("bucket", _buckets, _by_path("storage", "storage/v1/b"), empty=_empty_bucket),
     Kind("budget", _budgets, _by_path("billingbudgets", "v1")),
     Kind("notification channel", _channels, _by_path("monitoring", "v3")),
 )

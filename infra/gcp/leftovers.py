@@ -17,14 +17,15 @@ from infra.gcp.leftover_kinds import KINDS
 from infra.things import REMOVE_DEADLINE_S, Thing, remove_until_gone
 
 
-def find_things(project: str, lease_id: str | None = None, *, once: bool = True) -> list[Thing]:
-    """Return what is there of one lease, or of all of them, in the order in which it can be removed.
-
-    `once` is for clouds whose places share things; projects share none.
-    """
-    del once
+def find_things(project: str, lease_id: str | None = None) -> list[Thing]:
+    """Return what is there of one lease, or of all of them, in the order in which it can be removed."""
     things = [thing for kind in KINDS for thing in kind.find(project, lease_id)]
     return [thing for thing in things if lease_id in (None, thing.lease_id)]
+
+
+def find_in(project: str) -> list[Thing]:
+    """Return what one of `places` has, of all leases, in the order in which it can be removed."""
+    return find_things(project)
 
 
 def remove_things(

@@ -136,7 +136,7 @@ def test_the_engine_gets_the_time_that_placement_has_left() -> None:
 @pytest.mark.usefixtures("checked")
 def test_a_stack_bound_to_its_zone_is_told_how_it_moves() -> None:
     write_lease(STACK, lease("a"))
-    with pytest.raises(DeployError, match="the data volume lies in a: .* write `zones` without a to move, which makes"):
+    with pytest.raises(DeployError, match=r"the data volume lies in a: .* write `zones` without a to move, which"):
         up(Engine(stock=set()))
 
 

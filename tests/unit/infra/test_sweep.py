@@ -13,8 +13,7 @@ from infra.things import Thing
 DENIED, OPEN = "eu-south-1", "us-east-1"
 
 
-def _find_things(place: str, *, once: bool) -> list[Thing]:
-    del once
+def _find_in(place: str) -> list[Thing]:
     if place == DENIED:
         raise DeployError("is not allowed", where=f"AWS ec2 in {place}")
     return [Thing("network", "vpc-1", place, "prod", "0123abcd")]
@@ -24,7 +23,7 @@ def _find_things(place: str, *, once: bool) -> list[Thing]:
 def _cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cloud of two places, one of which a policy denies."""
     module = ModuleType("a_cloud")
-    module.__dict__.update(places=lambda: [DENIED, OPEN], find_things=_find_things)
+    module.__dict__.update(places=lambda: [DENIED, OPEN], find_in=_find_in)
     monkeypatch.setitem(sys.modules, "a_cloud", module)
     monkeypatch.setitem(sweep.CLOUDS, "aws", "a_cloud")
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
@@ -37,3 +36,4 @@ def test_a_place_that_may_not_be_asked_is_told_and_the_rest_shown(capsys: pytest
     said = capsys.readouterr()
     assert said.out == "stray\tnetwork vpc-1 in us-east-1 (stack prod)\n"
     assert "not seen: eu-south-1: AWS ec2 in eu-south-1: is not allowed" in said.err
+    assert said.err.endswith("next: make leftovers CLOUD=aws ARGS=--delete\n")

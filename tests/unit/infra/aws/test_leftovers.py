@@ -10,8 +10,8 @@ from moto import mock_aws
 from moto.moto_api._internal.models import moto_api_backend
 
 from core.errors import DeployError
-from infra.aws import api
-from infra.aws.leftovers import find_things, remove_things
+from infra.aws import api, leftover_kinds
+from infra.aws.leftovers import find_in, find_things, places, remove_things
 from infra.aws.tags import ID, KEEP, own_tags
 
 POLICY = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}}
@@ -227,6 +227,63 @@ def test_a_bucket_whose_tags_may_not_be_seen_is_told_in_words(monkeypatch: pytes
 
     with pytest.raises(DeployError, match="is not allowed"):
         find_things(REGION, MINE)
+
+
+def test_what_is_in_no_region_is_asked_for_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was asked for in the first region after all that this has: one that a policy denies hid roles and buckets."""
+    named(MINE)
+    refuse(monkeypatch, "describe_instances", "UnauthorizedOperation")
+
+    with pytest.raises(DeployError, match="is not allowed"):
+        find_in(REGION)
+    alone = ["instance profile", "role", "bucket", "budget"]
+    assert places()[-4:] == alone
+    assert REGION in places()
+    assert [thing.kind for place in alone for thing in find_in(place)] == alone[:3]
+
+
+def test_a_region_that_may_not_be_asked_does_not_hold_up_a_role(monkeypatch: pytest.MonkeyPatch) -> None:
+    client("iam").create_role(RoleName=f"llm-prod-{MINE}-host", AssumeRolePolicyDocument="{}")
+    found = find_in("role")
+    refuse(monkeypatch, "describe_instances", "UnauthorizedOperation")
+
+    remove_things(found, sleep=lambda _s: None)
+
+    assert find_in("role") == []
+
+
+def test_a_bucket_is_emptied_in_few_calls_and_no_longer_than_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each object was a call of its own, and nobody looked at the clock: a large bucket held up `down` for hours."""
+    name, where = f"llm-prod-{MINE}", {"LocationConstraint": REGION}
+    client("s3").create_bucket(Bucket=name, CreateBucketConfiguration=where)
+    client("s3").put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    for key in "abcde":
+        client("s3").put_object(Bucket=name, Key=key, Body=b"")
+    client("s3").delete_object(Bucket=name, Key="e")  # leaves a marker and the version behind it
+    monkeypatch.setattr(leftover_kinds, "OBJECTS_AT_ONCE", 2)
+    now, things = iter(range(0, 10000, 100)), find_things(REGION, MINE)
+
+    with pytest.raises(DeployError, match="not gone after 240 s"):
+        remove_things(things, clock=lambda: float(next(now)), sleep=lambda _s: None)
+    assert client("s3").list_object_versions(Bucket=name)["Versions"], "the time was over before all was gone"
+
+    remove_things(things, sleep=lambda _s: None)
+    assert find_things(REGION, MINE) == []
+
+
+def test_an_object_that_may_not_be_removed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 answers with success, and names inside what it did not remove."""
+    named(MINE)
+    refused = {"Errors": [{"Key": "models/a", "Code": "AccessDenied", "Message": "no"}]}
+    real = api.call
+    monkeypatch.setattr(
+        leftover_kinds, "call", lambda *asked, **more: refused if "delete_objects" in asked else real(*asked, **more)
+    )
+    now = iter(range(0, 10000, 100))
+
+    with pytest.raises(DeployError, match="not gone") as caught:
+        remove_things(find_in("bucket"), clock=lambda: float(next(now)), sleep=lambda _s: None)
+    assert f"llm-prod-{MINE}/models/a: AccessDenied: no" in caught.value.detail
 
 
 def test_things_of_others_are_not_ours() -> None:

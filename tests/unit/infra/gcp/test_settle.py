@@ -88,7 +88,7 @@ def test_a_stack_does_not_move_to_another_project(lease: Lease) -> None:
 
 
 def test_a_stack_does_not_move_to_another_region(lease: Lease) -> None:
-    with pytest.raises(ConfigError, match="region: .* is not where the stack stands: that is us-east1; take it down"):
+    with pytest.raises(ConfigError, match=r"region: .* is not where the stack stands: that is us-east1; take it down"):
         candidates(config(), lease.model_copy(update={"region": "us-east1"}), NOW)
 
 

@@ -34,8 +34,8 @@ WORKERS ?= --numprocesses=$(shell nproc) --dist=loadgroup --no-loadscope-reorder
 # One run folder for the steps of one `make`: all their results lie side by side.
 export LLM_DEPLOY_RUN ?= $(shell date -u +%Y%m%dT%H%M%S.%3NZ)
 
-TARGETS := help setup demo deploy deploy-cpu deploy-gpu deploy-gpu-spot preflight preview up plan provision smoke down \
-	leftovers adopt bundle status adapters logs ssh restart reboot upgrade-engine rotate-key \
+TARGETS := help setup demo deploy deploy-cpu deploy-gpu deploy-gpu-spot preflight preview up plan provision smoke refresh \
+	down leftovers adopt bundle status adapters logs ssh restart reboot upgrade-engine rotate-key \
 	test test-unit check format bench-preview bench-up-down bench-converge
 .PHONY: $(TARGETS)
 include tools/words.mk
@@ -80,6 +80,9 @@ provision: .venv/.ready ## Install engine, models and gateway on the hosts; runs
 
 smoke: .venv/.ready ## Prove that the endpoint answers, and only to those who may ask; that GPUs compute
 	@$(FAB) smoke $(HOSTS) $(ARGS)
+
+refresh: .venv/.ready ## Ask what has become of the machines of STACK, and note it in its state
+	@$(INFRA) refresh --stack $(STACK) $(ARGS)
 
 down: .venv/.ready ## Destroy STACK and confirm that nothing is left
 	@$(INFRA) down --stack $(STACK) $(ARGS)

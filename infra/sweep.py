@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from core.arguments import Parser
-from core.console import next_command, say, step
+from core.console import say, step
 from core.errors import DeployError, UsageError, run_cli
 from core.paths import lease_files
 
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with step(f"remove {len(stray)} thing(s)"):
             cloud.remove_things(stray)
     elif stray:
-        next_command(f"make leftovers CLOUD={options.cloud} ARGS=--delete")
+        say(f"  unless they are a colleague's: make leftovers CLOUD={options.cloud} ARGS=--delete")
     return 1 if unseen else 0
 
 

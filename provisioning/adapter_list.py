@@ -62,6 +62,7 @@ def prune(target: Target) -> int:
             say(f"{host}: removed {path}")
         if not removed:
             say(f"{host}: nothing to remove")
+    next_command(target.command("adapters"))
     return 0
 
 
@@ -121,5 +122,5 @@ def _table(rows: Sequence[Row], unused: Mapping[str, Sequence[Folder]]) -> list[
     for host, folders in unused.items():
         lines += [f"{host}: unused {each.path} ({each.bytes / GIB:.2f} GiB)" for each in folders]
     if any(unused.values()):
-        lines.append("unused folders go with adapters:prune")
+        lines.append("unused folders go with `make adapters DO=prune`")
     return lines

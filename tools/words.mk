@@ -2,7 +2,7 @@
 # would have the command work on other hosts than the ones meant. The Makefile, which includes this, has the TARGETS.
 WORDS := STACK INVENTORY HOST CLOUD ENGINE DO CLIENT WORKERS ARGS
 on_hosts := plan provision smoke bundle status adapters logs ssh restart reboot upgrade-engine rotate-key
-takes_STACK := deploy% preflight preview up down $(on_hosts)
+takes_STACK := deploy% preflight preview up refresh down $(on_hosts)
 takes_INVENTORY := adopt $(on_hosts)
 takes_HOST := adopt $(filter-out smoke adapters rotate-key,$(on_hosts))
 takes_CLOUD := deploy-% leftovers

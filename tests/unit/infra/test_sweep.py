@@ -36,4 +36,4 @@ def test_a_place_that_may_not_be_asked_is_told_and_the_rest_shown(capsys: pytest
     said = capsys.readouterr()
     assert said.out == "stray\tnetwork vpc-1 in us-east-1 (stack prod)\n"
     assert "not seen: eu-south-1: AWS ec2 in eu-south-1: is not allowed" in said.err
-    assert said.err.endswith("next: make leftovers CLOUD=aws ARGS=--delete\n")
+    assert said.err.endswith("unless they are a colleague's: make leftovers CLOUD=aws ARGS=--delete\n")

@@ -237,7 +237,7 @@ def test_the_list_tells_versions_since_when_and_what_lies_there_unused(
     assert unused == [
         f"one: unused {OLD} (3.00 GiB)",
         f"two: unused {OLD} (3.00 GiB)",
-        "unused folders go with adapters:prune",
+        "unused folders go with `make adapters DO=prune`",
     ]
     adapters_list(target, as_json=True)
     entries = json.loads(capsys.readouterr().out)["adapters"]

@@ -76,7 +76,7 @@ def test_rotate_key_changes_one_key_and_prints_none(tmp_path: Path) -> None:
     assert str(keys) in done.stderr
     wrong = fab(*arguments, "defalt", LLM_DEPLOY_STATE=str(tmp_path))
     assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert wrong.stderr.endswith("error: stack test has no client 'defalt'; there are: batch, default\n")
+    assert wrong.stderr.endswith("error: --client: stack test has no client 'defalt'; there are: batch, default\n")
 
 
 WRONG_TARGET = {

@@ -1,7 +1,7 @@
 """What every rented cloud settles alike: who a stack is, since when it lives, and that it stays where it is."""
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 from core.errors import ConfigError
@@ -31,6 +31,19 @@ def identity_and_beginning(
         return secrets.token_hex(ID_BYTES), at
     has_ended = end_of_life(config, previous) <= at  # its machines are gone: a new life begins
     return previous.id, at if has_ended else previous.began_at
+
+
+def offered_places(offered: Mapping[str, Sequence[str]], tried: Sequence[str]) -> list[Place]:
+    """Return the places that may be tried: types in their order, of each the zones in theirs.
+
+    `offered` has the zones by machine type. Raises ConfigError when none of the zones `tried` offers any.
+    """
+    places = [(zone, machine_type) for machine_type, zones in offered.items() for zone in tried if zone in zones]
+    if not places:
+        what = f"{', '.join(offered)}: not offered in {', '.join(tried)}"
+        where = "; ".join(f"{each} is offered in {', '.join(zones)}" for each, zones in offered.items() if zones)
+        raise ConfigError(what, where="machine.type", hint=where or "take another region or machine type")
+    return places
 
 
 def refuse_move(config: DeploymentConfig, previous: Lease | None) -> None:

@@ -16,7 +16,7 @@ from infra.config import DeploymentConfig
 from infra.lease import Lease
 from infra.machines import find_machine
 from infra.placement import Candidate
-from infra.settling import identity_and_beginning, refuse_move, staying
+from infra.settling import identity_and_beginning, offered_places, refuse_move, staying
 
 LEAST_ZONES = 2
 """A network of ours spans at least so many zones, so that there is somewhere else to go."""
@@ -39,11 +39,7 @@ def candidates(config: DeploymentConfig, previous: Lease | None, now: datetime |
     region, types = str(config.region), (str(config.machine.type), *config.machine.fallbacks)
     spanned, subnets = _zones(config, previous)
     tried = list(config.zones) or spanned
-    has = offered(region, types)
-    places = [(zone, each) for each in types for zone in tried if zone in has[each]]
-    if not places:
-        what = f"{', '.join(types)}: not offered in {', '.join(tried)}"
-        raise ConfigError(what, where="machine.type", hint=_where_else(has))
+    places = offered_places(offered(region, types), tried)
     prices = _prices(config, types)
     if prices:
         places.sort(key=lambda place: (types.index(place[1]), prices.get(place, float("inf"))))
@@ -117,9 +113,3 @@ def _prices(config: DeploymentConfig, types: tuple[str, ...]) -> dict[tuple[str,
     if config.machine.market != "spot":
         return {}
     return {(each.zone, each.machine_type): each.usd_per_hour for each in spot_prices(str(config.region), types)}
-
-
-def _where_else(has: dict[str, list[str]]) -> str:
-    """Return a hint with the zones that offer what is asked."""
-    where = "; ".join(f"{each} is offered in {', '.join(zones)}" for each, zones in has.items() if zones)
-    return where or "take another region or machine type"

@@ -16,7 +16,7 @@ from infra.gcp.names import DATA_SUFFIX
 from infra.gcp.stock import offered, zones_of
 from infra.lease import Lease
 from infra.placement import Candidate
-from infra.settling import Place, identity_and_beginning, refuse_move, staying
+from infra.settling import identity_and_beginning, offered_places, refuse_move, staying
 from infra.sizes import data_gib
 
 OUT_OF_STOCK = re.compile(
@@ -42,12 +42,7 @@ def candidates(config: DeploymentConfig, previous: Lease | None, now: datetime |
     tried = _tried(config, known)
     if previous is not None:
         _refuse_smaller_disk(config, previous)
-    has = offered(project, region, types)
-    places: list[Place] = [(zone, each) for each in types for zone in tried if zone in has[each]]
-    if not places:
-        what = f"{', '.join(types)}: not offered in {', '.join(tried)}"
-        where = "; ".join(f"{each} is offered in {', '.join(zones)}" for each, zones in has.items() if zones)
-        raise ConfigError(what, where="machine.type", hint=where or "take another region or machine type")
+    places = offered_places(offered(project, region, types), tried)
     subnets = dict.fromkeys(known, name) if (name := existing_subnet(config)) else {}
     base = _base(config, previous, now)
     return [

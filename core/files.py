@@ -1,5 +1,6 @@
-"""Files on the controlling machine: written so that a reader sees the old content or the new, and kept from others."""
+"""Files on the controlling machine: written whole or not at all, told by their content, and kept from others."""
 
+import hashlib
 import os
 import tempfile
 from pathlib import Path
@@ -31,3 +32,9 @@ def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o644) -> 
 def others_can_read(path: Path) -> bool:
     """Return whether anybody but its owner may read or write the file, as no secret may be. Raises OSError."""
     return bool(path.stat().st_mode & OTHERS)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of the file's content. Raises OSError."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -4,12 +4,10 @@ Made and kept on the controlling machine: a CA of the checkout, one server certi
 name. A host gets its certificate with key, and of the API keys only their SHA-256. Does not send anything anywhere.
 """
 
-import fcntl
 import hashlib
 import json
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +15,7 @@ from pathlib import Path
 from core.console import say
 from core.errors import ConfigError, UsageError
 from core.files import write_atomically
+from core.one_at_a_time import one_at_a_time
 from core.paths import full_path, stack_state_dir, state_dir
 from infra.outputs import HostRecord
 from provisioning.converge.resources import Secret
@@ -134,10 +133,7 @@ def _write_keys(path: Path, keys: dict[str, str]) -> None:
     write_atomically(path, json.dumps(keys, indent=2) + "\n", mode=0o600)
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> AbstractContextManager[None]:
     """Wait for the lock at `path`: two runs must not each make a CA, or each other's keys."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
+    return one_at_a_time(path, "  another process is at the keys; waiting for it")

@@ -3,12 +3,12 @@
 The same list as in buckets and on web servers, which a host reads by itself: provisioning/programs/llm_fetch/listed.py.
 """
 
-import hashlib
 import os
 import re
 from pathlib import Path
 
 from core.errors import ConfigError
+from core.files import sha256_of
 
 LIST = "SHA256SUMS"
 
@@ -27,7 +27,7 @@ def check_listed(folder: Path, sha256: str, *, key: str) -> None:
             raise ConfigError(
                 f"{folder} has no {name}, which its {LIST} lists", where=f"{key}.path", hint="get it again"
             )
-        if _sha256(path) != listed:
+        if sha256_of(path) != listed:
             what = f"{path} is not the file that {LIST} lists"
             raise ConfigError(what, where=f"{key}.path", hint="get it again")
     more = sorted(_visible(folder) - {*sums, LIST})
@@ -43,7 +43,7 @@ def _sums(folder: Path, sha256: str, *, key: str) -> dict[str, str]:
         raise ConfigError(
             f"{folder} has no {LIST}", where=where, hint=f"run sha256sum * > {LIST} in it, or leave it out"
         )
-    found = _sha256(path)
+    found = sha256_of(path)
     if found != sha256:
         what = f"{path} has SHA-256 {found}, not the one that is pinned"
         raise ConfigError(what, where=where, hint="get the folder again, or write the new one")
@@ -51,11 +51,6 @@ def _sums(folder: Path, sha256: str, *, key: str) -> dict[str, str]:
     if not lines or not all(lines):
         raise ConfigError(f"{path} is no list of checksums", where=where, hint="write it with sha256sum")
     return {line[2]: line[1] for line in lines if line and line[2] != LIST}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _visible(folder: Path) -> set[str]:

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from core.console import say, step
 from core.errors import HostError, UsageError, run_cli
+from core.one_at_a_time import one_at_a_time
 from core.paths import cache_dir
 from tools import host_settings
 from tools.host_packages import DEBIAN_KEYRING, SEARCH_PATH, ensure_host_packages
-from tools.one_at_a_time import one_at_a_time
 
 SUITE = "bookworm"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import ConfigError
-from core.files import write_atomically
+from core.files import sha256_of, write_atomically
 from core.paths import cache_dir
 
 MEMO_MIN_BYTES = 1 << 20
@@ -77,8 +77,7 @@ class _Memo:
         known = self._known.get(key)
         if known and known[1:] == stamp:
             return str(known[0])
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest = sha256_of(path)
         if seen.st_size >= MEMO_MIN_BYTES:
             self._known[key] = [digest, *stamp]
             self._changed = True

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from core.console import next_command, say, step
 from core.errors import ConfigError, UsageError
-from core.files import write_atomically
+from core.files import sha256_of, write_atomically
 from core.paths import CHECKOUT
 from infra.outputs import HostRecord, StackOutputs
 from provisioning.converge.agent_zip import agent_zip
@@ -85,7 +85,8 @@ def write_bundle(lists: Lists, outputs: StackOutputs, release: Release, path: Pa
     offline = {name: offline_list(resources, with_secrets=with_secrets) for name, resources in lists.items()}
     packages = debs.packages(sorted(package_names(every)), release)
     found = {pin.text: pin for lock in locks(every) for pin in wheels.pins(lock, release)}
-    components = [*packages, *wheels.fetch(list(found.values()), release), *_once(contents(every))]
+    brought = _once(contents(every, outputs.serving.model.licence_name))
+    components = [*packages, *wheels.fetch(list(found.values()), release), *brought]
     texts = _texts(outputs.stack, offline, packages, components)
     parts = _parts(components, offline)
     manifest = _manifest(outputs.stack, release, list(lists), parts, texts)
@@ -171,8 +172,7 @@ def _write(path: Path, texts: Mapping[str, bytes], parts: Sequence[Part]) -> str
             for part in parts:
                 with part.source.open("rb") as content:
                     archive.addfile(_entry(f"{path.stem}/{part.place}", part.size), content)
-        with staged.open("rb") as whole:
-            sha256 = hashlib.file_digest(whole, "sha256").hexdigest()
+        sha256 = sha256_of(staged)
         staged.replace(path)
         return sha256
     finally:

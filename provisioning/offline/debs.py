@@ -3,7 +3,6 @@
 Starts from nothing installed, so that the host may be as bare as it likes. Apt checks signatures and hashes.
 """
 
-import hashlib
 import os
 import re
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from core.console import step
 from core.errors import DeployError, UsageError
-from core.files import write_atomically
+from core.files import sha256_of, write_atomically
 from core.paths import cache_dir
 from provisioning.offline.parts import Component, Part
 from provisioning.offline.releases import ARCH, Release
@@ -96,8 +95,7 @@ def index(components: Iterable[Component]) -> str:
 def _component(path: Path, release: Release) -> Component:
     control = _control(path)
     name, version, arch = (control[key] for key in ("Package", "Version", "Architecture"))
-    with path.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    sha256 = sha256_of(path)
     # A colon or a tilde in a version is kept out of the name: both make trouble on other file systems.
     place = f"{PLACE}/{re.sub(r'[^A-Za-z0-9._+-]', '-', path.stem)}.deb"
     return Component(

@@ -1,6 +1,5 @@
 """Files behind URLs for a bundle, kept in the cache. What was cut off goes on where it stopped; the hash decides."""
 
-import hashlib
 from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
@@ -9,6 +8,7 @@ from urllib.request import Request, urlopen
 
 from core.console import step
 from core.errors import DeployError
+from core.files import sha256_of
 from core.paths import cache_dir
 
 TIMEOUT_S = 60
@@ -35,8 +35,7 @@ def downloaded(url: str, sha256: str) -> Path:
             raise DeployError(f"cannot be fetched ({error})", where=url, hint=hint) from error
         except (OSError, HTTPException) as error:
             raise DeployError(f"cannot be fetched ({error})", where=url, hint=AGAIN) from error
-    with part.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    found = sha256_of(part)
     if found != sha256:
         part.unlink()
         hint = "another file lies there than the one that is pinned: find out why before you change the pin"

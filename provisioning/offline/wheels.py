@@ -1,6 +1,5 @@
 """Wheels of locks of exact versions with hashes, for the Python of a release that need not be this computer's."""
 
-import hashlib
 import re
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from core.console import step
 from core.errors import ConfigError, DeployError
+from core.files import sha256_of
 from core.paths import cache_dir
 from provisioning.offline.parts import Component, Part
 from provisioning.offline.releases import Release
@@ -102,8 +102,7 @@ def fetch(wanted: Sequence[Pin], release: Release) -> list[Component]:
 
 def _component(pin: Pin, there: Mapping[str, Path]) -> Component:
     path = there[f"{pin.name}=={pin.version}"]
-    with path.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+    sha256 = sha256_of(path)
     if sha256 not in pin.hashes:
         raise DeployError("is not the wheel that the lock names", where=str(path), hint="remove it and try again")
     part = Part(place=f"{PLACE}/{path.name}", source=path, sha256=sha256, size=path.stat().st_size)

@@ -1,4 +1,4 @@
-"""One process at a time fills a place in the cache; the others wait, and then find it filled."""
+"""One process at a time fills a place on disk; the others wait, and then find it filled."""
 
 import fcntl
 from collections.abc import Iterator

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from core.errors import ConfigError
-from core.ports import SSH_PORT
+from core.ports import ENGINE_PORTS, SSH_PORT
 from infra.aws import guard_rules as aws
 from infra.config.cidr import WIDEST_PREFIX
 from infra.gcp import guard_rules as gcp
@@ -17,9 +17,6 @@ from infra.gcp import guard_rules as gcp
 Props = Mapping[str, Any]
 Rule = Callable[[str, Props], Iterator[str]]
 """Type kind and inputs, by the names of the provider -> what is wrong."""
-
-ENGINE_PORTS = (8000, 11434)
-"""Where vLLM and Ollama listen on loopback unless the stack file says otherwise."""
 
 
 def install(complete: Callable[[str, str, Props], Mapping[str, Any]], engine_ports: tuple[int, ...] = ()) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from core.ports import ENGINE_PORTS
 from core.rules import Problem
 from infra.clouds import RENTED
 from infra.machines import find_machine
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
 CREDIT_FAMILIES = ("t2", "t3", "t3a", "t4g")
 """Families of AWS that compute on credit; without a word, t3 and later would be billed beyond it."""
+
+SPOT_ONLY = ("a3-highgpu-1g", "a3-highgpu-2g", "a3-highgpu-4g")
+"""Types that GCP makes as spot or flex-start machines only, by its page on accelerator-optimized machines (A3 High)."""
 
 DEEP_LEARNING_ROOT_GIB = 100
 """Smallest root disk for the deep-learning images, which bring CUDA in several versions."""
@@ -28,6 +32,16 @@ def market(config: "DeploymentConfig") -> Iterator[Problem]:
             "stops machines, and a stopped spot machine is gone",
             "leave it out, or write market: on_demand",
         )
+
+
+def needs_spot(config: "DeploymentConfig") -> Iterator[Problem]:
+    """GCP has no on-demand machines of some types."""
+    machine = config.machine
+    if config.cloud != "gcp" or machine.market == "spot":
+        return
+    for key, each in (("type", machine.type), *((f"fallbacks[{i}]", each) for i, each in enumerate(machine.fallbacks))):
+        if each in SPOT_ONLY:
+            yield Problem(f"machine.{key}", f"{each} is not there on demand", "write market: spot, or a3-highgpu-8g")
 
 
 def credits_go_with_type(config: "DeploymentConfig") -> Iterator[Problem]:
@@ -86,8 +100,17 @@ def clients_get_in(config: "DeploymentConfig") -> Iterator[Problem]:
         )
 
 
+def engine_ports_stay_closed(config: "DeploymentConfig") -> Iterator[Problem]:
+    """In a cloud the gateway's door is none of those that engines use: the guards would refuse it during `up`."""
+    port = config.gateway.port
+    if config.cloud in RENTED and port in ENGINE_PORTS and port != config.serving.port:
+        yield Problem("gateway.port", f"{port} is where engines listen, and is never opened", "write 443")
+
+
 UPKEEP_RULES = (
     market,
+    needs_spot,
+    engine_ports_stay_closed,
     credits_go_with_type,
     budget_has_account,
     kept_things_exist,

@@ -24,6 +24,7 @@ from infra.engine import EngineTimeoutError
 from infra.events import Report
 from infra.renting import known_lease, recover, refuse_other_login, renting
 from infra.stack import Stack, hold
+from serving.endpoint import endpoint_file
 
 DOWN_S = 300.0
 """How long `down` may take; what is left then is told, and it can be run again."""
@@ -83,8 +84,10 @@ def tear_down(stack: str) -> Teardown:
         if left:
             lines = "\n".join(f"  {line}" for line in left)
             raise DeployError("not all is gone", where=f"down of stack {stack}", hint="run it again", detail=lines)
-        if kept:
-            return result  # the stack still has it, and the next `up` goes on with it
+        if kept:  # the stack still has it, and the next `up` goes on with it, after a look as before the first
+            outputs_file(stack).unlink(missing_ok=True)
+            endpoint_file(stack).unlink(missing_ok=True)  # its address may be somebody else's tomorrow
+            return result
         _forget(held, made=report is not None, gave_up=gave_up)
         # While it is held: the next command would lose what it has just made.
         if hosts_stay:

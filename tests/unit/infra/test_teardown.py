@@ -45,13 +45,14 @@ class HeldStack:
 class Host:
     """What the host says is left, before and after what the state does not know was removed."""
 
-    def __init__(self, left: list[str], *, stays: bool = False, ours: bool = True) -> None:
+    def __init__(self, left: list[str], *, stays: bool = False, ours: bool = True, kept: tuple[str, ...] = ()) -> None:
         self.left = left
         self.stays = stays
         self.ours = ours
+        self._kept = kept
 
     def kept(self, _cloud: str, _stack: str) -> list[str]:
-        return []
+        return list(self._kept)
 
     def hosts_stay(self, _cloud: str) -> bool:
         return not self.ours
@@ -122,6 +123,20 @@ def test_hosts_that_are_not_ours_keep_their_keys(
     said = capsys.readouterr().err
     assert f"their keys are kept in {keys.parent}" in said
     assert "nothing is left" not in said
+
+
+def test_what_is_kept_leaves_no_address_of_hosts_that_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next `up` took the stack for one that stands and skipped preflight; status and smoke asked a stranger."""
+    stack = HeldStack()
+    wire(monkeypatch, stack, Host([], kept=("volume vol-1",)))
+    folder = stack_state_dir("one")
+    for name in ("outputs.json", "endpoint.json", "lease.json"):
+        (folder / name).touch()
+
+    tear_down("one")
+
+    assert [path.name for path in folder.iterdir()] == ["lease.json"]
+    assert not stack.removed, "its state still has what was kept"
 
 
 def test_only_existing_hosts_are_not_ours() -> None:

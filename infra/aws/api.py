@@ -8,6 +8,7 @@ from typing import Any
 
 from core.errors import DeployError, UsageError
 from core.patience import answer_within
+from infra.refusals import DeniedError, MissingError
 
 CREDENTIAL_CODES = {
     "ExpiredToken": "have expired",
@@ -32,16 +33,8 @@ CALL_S = 20.0
 """How long one call may take with all that its client does: names that do not resolve, many addresses, attempts."""
 
 
-class MissingError(DeployError):
-    """What was asked for is not there."""
-
-
 class UntaggedError(DeployError):
     """It is there, and has no tags."""
-
-
-class DeniedError(DeployError):
-    """The login may not ask that."""
 
 
 MISSING_CODES: dict[str, type[DeployError]] = {"NoSuchBucket": MissingError, "NoSuchTagSet": UntaggedError}

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from core.errors import DeployError
-from infra.aws.api import DeniedError, MissingError, UntaggedError, call, pages
+from infra.aws.api import UntaggedError, call, pages
 from infra.aws.things import GONE_STATES, LOGS_PREFIX, owner_by_name, owner_by_tags, tag_filter
+from infra.refusals import DeniedError, MissingError
 from infra.things import Kind, Thing
 
 DEAD_SPOT = ("closed", "cancelled", "failed")

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from core.errors import DeployError, UsageError
 from core.patience import answer_within
+from infra.refusals import DeniedError, MissingError
 
 LOGIN_HINT = "log in anew: `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
 
@@ -40,14 +41,6 @@ UNAUTHENTICATED, DENIED, MISSING, ERROR = 401, 403, 404, 400
 """Statuses of HTTP; every status from ERROR on is a refusal."""
 
 _LOCK = threading.Lock()
-
-
-class MissingError(DeployError):
-    """What was asked for is not there."""
-
-
-class DeniedError(DeployError):
-    """The login may not ask that, or the API is not enabled in the project."""
 
 
 @cache

@@ -2,7 +2,8 @@
 
 from core.errors import ConfigError
 from infra.config.placement import IMAGES
-from infra.gcp.api import MissingError, ask
+from infra.gcp.api import ask
+from infra.refusals import MissingError
 
 FAMILIES = {
     "ubuntu-24.04": ("ubuntu-os-cloud", "ubuntu-2404-lts-amd64"),

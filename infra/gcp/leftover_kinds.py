@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from infra.gcp.api import DeniedError, MissingError, ask, everywhere, listed, pages, policy_of, rest
+from infra.gcp.api import ask, everywhere, listed, pages, policy_of, rest
 from infra.gcp.labels import ID, KEEP, STACK
 from infra.gcp.names import ACCOUNT, owner_by_name
 from infra.naming import OWN_NAME
+from infra.refusals import DeniedError, MissingError
 from infra.things import Kind, Thing
 
 ARGUMENTS = {

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from core.errors import ConfigError
 from infra.config import DeploymentConfig
-from infra.gcp.api import MissingError, ask, everywhere
+from infra.gcp.api import ask, everywhere
 from infra.gcp.end_of_life import end_of_life
 from infra.gcp.images import image_name, resolve_image
 from infra.gcp.labels import ID
@@ -16,6 +16,7 @@ from infra.gcp.names import DATA_SUFFIX
 from infra.gcp.stock import offered, zones_of
 from infra.lease import Lease
 from infra.placement import Candidate
+from infra.refusals import MissingError
 from infra.settling import identity_and_beginning, offered_places, refuse_move, staying
 from infra.sizes import data_gib
 

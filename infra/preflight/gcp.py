@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from core.errors import ConfigError, DeployError, UsageError
 from infra.config import DeploymentConfig
 from infra.finding import Finding
-from infra.gcp.api import MissingError, ask, credentials, policy_of, principal, rest
+from infra.gcp.api import ask, credentials, policy_of, principal, rest
 from infra.gcp.images import image_exists, image_name, resolve_image
 from infra.gcp.quotas import quota_findings
 from infra.gcp.settle import existing_subnet
@@ -20,6 +20,7 @@ from infra.preflight.common import (
     price_finding,
     run,
 )
+from infra.refusals import MissingError
 
 APIS = ("compute.googleapis.com", "iam.googleapis.com", "cloudresourcemanager.googleapis.com")
 BUCKET_API = "storage.googleapis.com"

@@ -107,6 +107,8 @@ class HostStatus:
     adapters: tuple[str, ...] = ()
     """Those of `models` that are not the base model."""
     missing_models: tuple[str, ...] = ()
+    licence: str = ""
+    """Of the base model, as the config names it; empty where it does not."""
     loaded: tuple[LoadedModel, ...] = ()
     """Ollama only."""
     queue: Queue | None = None
@@ -186,6 +188,7 @@ def read_report(report: Mapping[str, Any], outputs: StackOutputs, host: HostReco
         models=models,
         adapters=tuple(sorted(name for name in models or () if name != base)),
         missing_models=tuple(name for name in wanted if models is not None and name not in models),
+        licence=outputs.serving.model.licence_name,
         loaded=tuple(_loaded(each) for each in report["loaded"] or ()),
         queue=_queue(report["queue"], outputs),
         gateway_wanted=outputs.has_gateway(host),

@@ -40,6 +40,8 @@ def _engine(status: HostStatus) -> Iterator[str]:
     missing = f"; missing: {', '.join(status.missing_models)}" if status.missing_models else ""
     base = [name for name in status.models if name not in status.adapters]
     yield _line("models", ", ".join(base) + missing, bad=bool(missing))
+    if status.licence:
+        yield _line("licence", status.licence)
     if status.adapters:
         yield _line("adapters", ", ".join(status.adapters))
     for model in status.loaded:

@@ -1,4 +1,4 @@
-"""Licences that forbid commercial use: who deploys such a model names its licence, wherever the weights come from.
+"""Licences of models. One that forbids commercial use is named by who deploys, wherever the weights come from.
 
 Goes by names alone. A copy that nobody would take for EXAONE by its name is not noticed.
 """
@@ -44,10 +44,16 @@ def licence_accepted(spec: "ServingSpec") -> Iterator[Problem]:
             what = "is missing" if given is None else f"{given} is not the licence of {source.repo}"
             hint = f"read the repository's LICENSE (non-commercial use only) and write {wanted} if you accept it"
             yield Problem("model.accept_licence", what, hint)
-    elif not given:
-        names = ", ".join(sorted({*LICENCES.values(), OTHER_EXAONE_LICENCE}))
-        hint = f"read the model's LICENSE (non-commercial use only) and write its name: {names}"
-        yield Problem("model.accept_licence", "is missing", hint)
+    elif given not in (names := sorted({*LICENCES.values(), OTHER_EXAONE_LICENCE})):
+        hint = f"read the model's LICENSE (non-commercial use only) and write its name: {', '.join(names)}"
+        yield Problem("model.accept_licence", f"{given} is none of EXAONE's" if given else "is missing", hint)
+
+
+def licence_has_one_name(spec: "ServingSpec") -> Iterator[Problem]:
+    """The licence that is accepted is the model's."""
+    told, accepted = spec.model.licence, spec.model.accept_licence
+    if told and accepted and told != accepted:
+        yield Problem("model.licence", f"{told} is not {accepted}, which accept_licence names", "leave one of them out")
 
 
 def _licence_of(name: str) -> str:

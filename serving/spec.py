@@ -46,6 +46,15 @@ HostnameText = Annotated[
 ]
 
 
+LicenceName = Annotated[
+    str,
+    matching(
+        r"[A-Za-z0-9][A-Za-z0-9.+-]{0,62}",
+        "is no name of a licence; write letters, digits, `.`, `+` and -, as SPDX does, e.g. apache-2.0",
+    ),
+]
+
+
 class HubSource(Frozen):
     """A repository of the Hugging Face hub at a pinned revision."""
 
@@ -96,9 +105,18 @@ class ModelSpec(Frozen):
     trust_remote_code: bool = Field(
         default=False, description="Run Python code that comes with the model. Read it first."
     )
-    accept_licence: str | None = Field(
-        default=None, description="Name of the model's licence, where the project asks for it."
+    licence: LicenceName | None = Field(
+        default=None,
+        description="Name of the model's licence, e.g. apache-2.0: for `make status` and a bundle's bill of materials.",
     )
+    accept_licence: LicenceName | None = Field(
+        default=None, description="The same, to accept one that forbids commercial use, where the project asks for it."
+    )
+
+    @property
+    def licence_name(self) -> str:
+        """The name of the licence, accepted or only told; empty when nobody told."""
+        return self.accept_licence or self.licence or ""
 
 
 class AdapterSpec(Frozen):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from core.ports import SSH_PORT
 from core.rules import Problem
-from serving.licences import licence_accepted
+from serving.licences import licence_accepted, licence_has_one_name
 from serving.ollama_rules import OLLAMA_RULES
 from tools.tiny_model import CONTEXT_TOKENS as TINY_CONTEXT_TOKENS
 from tools.tiny_model import LORA_RANK as TINY_RANK
@@ -151,6 +151,7 @@ SERVING_RULES = (
     memory_fits_cache,
     tiny_context_fits,
     licence_accepted,
+    licence_has_one_name,
 )
 
 

@@ -28,6 +28,8 @@ from provisioning.roles.store import FETCH_MODEL
 BLOBS = "blobs"
 OLLAMA_ARCHIVES = "/ollama/archives/"
 """Where a release of Ollama that was built here arrives: the one tree that is no model or adapter."""
+ADAPTERS = "adapters"
+"""Folder of adapters on a host; all other trees are a base model."""
 PYTHON_PACKAGES = ("python3",)
 """What runs the installer and the agent."""
 CLOCK_PACKAGES = ("systemd-timesyncd",)
@@ -91,15 +93,20 @@ def locks(resources: Sequence[Resource]) -> Iterator[str]:
             yield each.content
 
 
-def contents(resources: Sequence[Resource]) -> Iterator[Component]:
-    """Yield the trees and downloads of a list as components; their files lie among the blobs."""
+def contents(resources: Sequence[Resource], licence: str = "") -> Iterator[Component]:
+    """Yield the trees and downloads of a list as components; their files lie among the blobs.
+
+    `licence` is the base model's.
+    """
     for each in resources:
         if isinstance(each, Tree):
             files = list_tree(each.source)
             parts = tuple(_blob(file.path, file.sha256, file.size) for file in files)
             digest = hashlib.sha256("".join(part.sha256 for part in parts).encode()).hexdigest()
             kind: Kind = "program" if OLLAMA_ARCHIVES in each.path else "model"
-            yield Component(kind=kind, name=each.path, version=digest[:12], parts=parts)
+            is_base = kind == "model" and Path(each.path).parent.name != ADAPTERS
+            own = licence if is_base else ""
+            yield Component(kind=kind, name=each.path, version=digest[:12], parts=parts, licence=own)
         elif isinstance(each, Download):
             path = downloaded(each.url, each.sha256)
             part = _blob(path, each.sha256, path.stat().st_size)

@@ -28,3 +28,5 @@ class Component:
     parts: tuple[Part, ...]
     purl: str = ""
     """Package URL; none for what no registry knows."""
+    licence: str = ""
+    """Of a base model, as the config names it."""

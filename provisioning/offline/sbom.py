@@ -40,6 +40,8 @@ def _entry(component: Component) -> dict[str, Any]:
     }
     if component.purl:
         entry["purl"] = component.purl.replace("+", "%2B")
+    if component.licence:
+        entry["licenses"] = [{"license": {"name": component.licence}}]
     if len(component.parts) == 1:
         entry["hashes"] = _hashes(component.parts[0])
     else:

@@ -70,6 +70,17 @@ def test_a_host_where_all_works_serves() -> None:
     assert [each.name for each in seen.space] == ["/", "memory"]
 
 
+@pytest.mark.parametrize(
+    ("model", "licence"),
+    [({}, ""), ({"licence": "apache-2.0"}, "apache-2.0"), ({"accept_licence": "exaone-1.1-nc"}, "exaone-1.1-nc")],
+)
+def test_the_licence_of_the_base_model_is_shown_where_the_config_names_it(model: dict[str, str], licence: str) -> None:
+    outputs = stack(serving={"model": {**SERVING["model"], **model}})
+    seen = read_report(report(), outputs, host(), now=NOW)
+    assert seen.as_json()["licence"] == licence
+    assert [line.split()[1:] for line in screen(seen).splitlines() if "licence" in line] == [[licence]] * bool(licence)
+
+
 def test_a_certificate_serves_to_its_last_hour_and_no_longer() -> None:
     assert status(certificate=certificate(0.5)).serves
     assert not status(certificate=certificate(-0.5)).serves

@@ -97,6 +97,18 @@ def test_a_built_release_of_ollama_is_a_program_and_its_model_is_one(tmp_path: P
     }
 
 
+def test_the_licence_is_that_of_the_base_model_alone(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_text("x")
+    trees = {
+        "/var/lib/llm/models/tiny@0": "apache-2.0",
+        "/var/lib/llm/ollama/sources/0": "apache-2.0",
+        "/var/lib/llm/adapters/contract@3": "",
+        "/var/lib/llm/ollama/archives/0.24.0": "",
+    }
+    resources = [Tree(path=path, source=tmp_path) for path in trees]
+    assert {each.name: each.licence for each in contents(resources, "apache-2.0")} == trees
+
+
 def test_a_fetch_from_the_hub_becomes_the_folder_that_it_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     path = "/data/models/base"

@@ -12,15 +12,15 @@ from provisioning.offline.sbom import TYPES, sbom
 SHA256 = "ab" * 32
 
 
-def component(kind: Kind, name: str, *places: str, purl: str = "") -> Component:
+def component(kind: Kind, name: str, *places: str, **told: str) -> Component:
     parts = tuple(Part(place=place, source=Path("/x"), sha256=SHA256, size=1) for place in places)
-    return Component(kind=kind, name=name, version="1:2.6+deb12u1", parts=parts, purl=purl)
+    return Component(kind=kind, name=name, version="1:2.6+deb12u1", parts=parts, **told)
 
 
 COMPONENTS = [
     component("debian", "haproxy", "debs/haproxy.deb", purl="pkg:deb/debian/haproxy@1:2.6+deb12u1?arch=amd64"),
     component("wheel", "vllm", "wheels/vllm.whl", purl="pkg:pypi/vllm@0.30.0+cpu"),
-    component("model", "/var/lib/llm/models/tiny", "blobs/a", "blobs/b"),
+    component("model", "/var/lib/llm/models/tiny", "blobs/a", "blobs/b", licence="apache-2.0"),
     component("download", "https://example.com/engine.tgz", "blobs/c"),
     component("program", "llm-deploy agent", "agent.pyz"),
 ]
@@ -39,6 +39,8 @@ def test_every_component_has_its_version_and_hash() -> None:
     assert haproxy["hashes"] == [{"alg": "SHA-256", "content": SHA256}]
     assert haproxy["purl"] == "pkg:deb/debian/haproxy@1:2.6%2Bdeb12u1?arch=amd64"
     assert [file["name"] for file in model["components"]] == ["blobs/a", "blobs/b"]
+    assert model["licenses"] == [{"license": {"name": "apache-2.0"}}]
+    assert "licenses" not in haproxy
 
 
 def test_the_same_content_gives_the_same_document() -> None:

@@ -1,0 +1,56 @@
+"""What the pages tell people to type: every `make …` in them is one that the Makefile takes, with its words."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from core.paths import CHECKOUT
+
+README = CHECKOUT / "README.md"
+PAGES = [README, CHECKOUT / "stacks" / "README.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
+COMMAND = re.compile(r"`(make [^`]+)`|^(?: {4})?(make [^#\n]+)", re.MULTILINE)
+TABLE = re.findall(r"^\| (`make [^|]+) \|([^|]*)\|", README.read_text(encoding="utf-8"), re.MULTILINE)
+"""Of each row its targets, and the words that they take."""
+EVERYWHERE = {"ARGS", "WORKERS"}
+"""Words that the README's table does not repeat in each row."""
+
+
+def commands(text: str) -> list[str]:
+    """Return the commands of a page, each once; a placeholder in them becomes a word."""
+    found = [inline or line for inline, line in COMMAND.findall(text)]
+    return sorted({re.sub(r"[<…>]+", "x", each.split("&&")[0]).strip() for each in found})
+
+
+def refusal(command: str) -> str:
+    """Return why `make` refuses a command; empty when it would run it."""
+    words = [*shlex.split(command), "-n", "-o", ".venv/.ready"]
+    done = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+    return done.stderr if done.returncode else ""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))
+def test_every_make_on_a_page_can_be_typed(page: Path) -> None:
+    """The pages once named a target that there was not. Where one is only named, its words may be left out."""
+    refused = {command: refusal(command) for command in commands(page.read_text(encoding="utf-8"))}
+    assert {
+        command: said for command, said in refused.items() if said and not re.search(r"wh(ich|ose) \w+\?", said)
+    } == {}
+
+
+@pytest.mark.parametrize(("targets", "words"), TABLE, ids=[targets for targets, _ in TABLE])
+def test_the_table_of_targets_says_which_words_each_takes(targets: str, words: str) -> None:
+    named = set(re.findall(r"`([A-Z]+)`", re.sub(r"not `\w+`", "", words)))
+    if "hosts" in words:
+        named |= {"STACK", "INVENTORY"} | (set() if "not `HOST`" in words else {"HOST"})
+    for target in commands(targets):
+        taken = set(re.findall(r"([A-Z]+)=…", refusal(f"{target} NONSENSE=1")))
+        assert taken - EVERYWHERE == named, target
+
+
+def test_all_targets_are_in_the_table() -> None:
+    shown = subprocess.run(["make"], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+    told = {command.split()[1] for targets, _ in TABLE for command in commands(targets)}
+    assert set(re.findall(r"^  ([a-z-]+) ", shown, re.MULTILINE)) - told == {"help", "setup", "test-unit"}

@@ -60,9 +60,6 @@ def promote(target: Target, name: str) -> int:
 
 def rollback(target: Target, adapter: str, to: str) -> int:
     """Have `adapter` alone mean what it meant before its last promote that was not rolled back yet, or version `to`."""
-    from provisioning.head_start import begin
-
-    begin(target, ())
     stack = stack_of(target)
     known = list(stack.releases.promoted)
     if adapter not in known:

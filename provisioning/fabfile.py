@@ -59,10 +59,12 @@ def plan(
     """Show what `provision` would change on the hosts, with diffs; changes nothing."""
     target, chosen, at_once = Target(stack, inventory), chosen_roles(roles), number("parallel", parallel)
     say(f"→ plan {target.name} ({', '.join(chosen)})")
-    _greet(target, host)
+    from provisioning.head_start import begin
+
+    greeted = begin(target, host)  # SSH waits for the hosts while Python reads the modules of the task
     from provisioning.provision import plan
 
-    return plan(target, names=host, roles=chosen, at_once=at_once)
+    return plan(target, names=host, roles=chosen, at_once=at_once, greeted=greeted)
 
 
 @fab_task(HOSTS | ROLES | PARALLEL)
@@ -72,10 +74,12 @@ def provision(
     """Install engine, models and gateway on the hosts; runs again safely."""
     target, chosen, at_once = Target(stack, inventory), chosen_roles(roles), number("parallel", parallel)
     say(f"→ provision {target.name} ({', '.join(chosen)})")
-    _greet(target, host)
+    from provisioning.head_start import begin
+
+    greeted = begin(target, host)  # SSH waits for the hosts while Python reads the modules of the task
     from provisioning.provision import provision
 
-    return provision(target, names=host, roles=chosen, at_once=at_once)
+    return provision(target, names=host, roles=chosen, at_once=at_once, greeted=greeted)
 
 
 @fab_task(HOSTS | PARALLEL | AS_JSON)
@@ -173,13 +177,6 @@ def rotate_key(_: Any, *, stack: str = "", inventory: str = "", client: str = ""
     say(f"✓ the new key of {client} is in {path}; hosts take it, and forget the old one, with the next provision")
     next_command(target.command("provision"))
     return 0
-
-
-def _greet(target: Target, host: Names) -> None:
-    """Begin to connect: SSH waits for the hosts while Python reads the modules of the task."""
-    from provisioning.head_start import begin
-
-    begin(target, host)
 
 
 end_wrong_usage_with_2(main.program)

@@ -6,7 +6,7 @@ provisioning/inventory.py a moment later; until then nothing is sent but a login
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,24 +40,28 @@ class Door:
         return cls(host.name, host.address, host.ssh_port, host.user, tuple(host.host_keys), host.identity_file)
 
 
-_begun: dict[Door, Session] = {}
+@dataclass(frozen=True)
+class HeadStart:
+    """Sessions that have begun."""
+
+    _begun: dict[Door, Session] = field(default_factory=dict)
+
+    def session(self, host: "HostRecord") -> Session | None:
+        """Return the session that has begun for `host`, once; none when none has."""
+        return self._begun.pop(Door.of(host), None)
 
 
-def begin(target: Target, names: Sequence[str]) -> None:
+def begin(target: Target, names: Sequence[str]) -> HeadStart:
     """Start to connect to the hosts of `target`, or those called `names`; nothing happens when the file is odd."""
     path = outputs_file(target.stack) if target.stack else Path(target.inventory)
     try:
         doors = {_door(host): patience_s(host.get("cloud", "")) for host in json.loads(path.read_bytes())["hosts"]}
     except (OSError, ValueError, KeyError, TypeError):
-        return
+        return HeadStart()
     chosen = [door for door in doors if not names or door.name in names]
-    if len(chosen) <= MAX_HOSTS:
-        _begun.update({door: Session(door, patience_s=doors[door]) for door in chosen})
-
-
-def session(host: "HostRecord") -> Session:
-    """Return the session that has begun for `host`, once; a new one when none has."""
-    return _begun.pop(Door.of(host), None) or Session(host, patience_s=patience_s(host.cloud))
+    if len(chosen) > MAX_HOSTS:
+        return HeadStart()
+    return HeadStart({door: Session(door, patience_s=doors[door]) for door in chosen})
 
 
 def _door(host: dict[str, Any]) -> Door:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from core.console import next_command, say
 from core.errors import DeployError
 from core.runs import write_result
-from infra.outputs import HostRecord, StackOutputs
+from infra.outputs import HostRecord
 from provisioning.converge.result import HostResult, Outcome
 from provisioning.fleet import Failures, on_each
+from provisioning.head_start import HeadStart
 from provisioning.inventory import choose, load
 from provisioning.narration import Narrator, counts, error_line, failure_detail, plan_text
 from provisioning.reboots import bring
@@ -27,10 +28,13 @@ if TYPE_CHECKING:
 ENGINE_UNIT_IDS = tuple(f"unit:{name}" for name in ENGINE_UNIT.values())
 
 
-def provision(target: Target, *, names: Sequence[str], roles: Sequence[str], at_once: int) -> int:
+def provision(
+    target: Target, *, names: Sequence[str], roles: Sequence[str], at_once: int, greeted: HeadStart | None = None
+) -> int:
     """Bring the hosts to what their roles wish for; return the exit status."""
     began = time.monotonic()
-    run = _followed(target, names, roles, at_once, dry_run=False)
+    run = _Run(target, names, roles, greeted or HeadStart(), dry_run=False)
+    run.follow(at_once)
     again = f"mend it and run `{target.command('provision')}` again; `{target.command('logs')}` has more"
     run.failures.raise_any(hint=again)
     _hand_on(run)
@@ -39,9 +43,12 @@ def provision(target: Target, *, names: Sequence[str], roles: Sequence[str], at_
     return 0
 
 
-def plan(target: Target, *, names: Sequence[str], roles: Sequence[str], at_once: int) -> int:
+def plan(
+    target: Target, *, names: Sequence[str], roles: Sequence[str], at_once: int, greeted: HeadStart | None = None
+) -> int:
     """Print what `provision` would change, with diffs, on stdout; return the exit status. Changes nothing."""
-    run = _followed(target, names, roles, at_once, dry_run=True)
+    run = _Run(target, names, roles, greeted or HeadStart(), dry_run=True)
+    run.follow(at_once)
     run.failures.raise_any(hint=f"mend it and run `{target.command('plan')}` again")
     if any(result.changed for result in run.results.values()):
         next_command(target.command("provision"))
@@ -55,24 +62,39 @@ class _Run:
     """One run over the hosts. `results` and `failures` fill as hosts end, so that Ctrl-C leaves what is known."""
 
     def __init__(
-        self, outputs: StackOutputs, hosts: Sequence[HostRecord], roles: Sequence[str], *, dry_run: bool
+        self, target: Target, names: Sequence[str], roles: Sequence[str], greeted: HeadStart, *, dry_run: bool
     ) -> None:
-        self.outputs = outputs
-        self.hosts = hosts
+        self._began = time.monotonic()
+        self.outputs = load(target)
+        self.hosts = choose(self.outputs, names)
         self.results: dict[str, HostResult] = {}
-        self.failures = Failures(hosts, lambda name, error: self._narrator.say(name, error_line(error)))
+        self.failures = Failures(self.hosts, lambda name, error: self._narrator.say(name, error_line(error)))
         self.wishes: Wishes
         self.written: Path
         self._roles = roles
+        self._greeted = greeted
         self._dry_run = dry_run
-        self._narrator = Narrator([host.name for host in hosts])
+        self._narrator = Narrator([host.name for host in self.hosts])
         self._lists: Future[Wishes] = Future()
 
-    def begin(self, at_once: int) -> Iterator[tuple[HostRecord, HostResult | DeployError]]:
-        """Connect to the hosts while the lists are made; return the hosts' ends as they come.
+    def follow(self, at_once: int) -> None:
+        """Bring or plan the hosts, tell what happens until the last one has ended, and write it down.
 
         Raises ConfigError for files that the config names and that cannot work; no host has been changed then.
         """
+        ends = self._begin(at_once)
+        try:
+            with self._narrator:
+                for host, result in self.failures.sift(ends):
+                    self.results[host.name] = result
+                    self._tell(result)
+                    if not result.ok:
+                        self.failures.add(host.name, None)
+        finally:
+            self._write()
+
+    def _begin(self, at_once: int) -> Iterator[tuple[HostRecord, HostResult | DeployError]]:
+        """Connect to the hosts while the lists are made; return the hosts' ends as they come."""
         ends = on_each(self.hosts, self._work, at_once=at_once)
         from provisioning import wishes  # the roles' templates and certificates, while the hosts answer
 
@@ -84,24 +106,11 @@ class _Run:
         self._lists.set_result(self.wishes)
         return ends
 
-    def follow(self, ends: Iterator[tuple[HostRecord, HostResult | DeployError]]) -> None:
-        """Tell what happens until the last host has ended."""
-        with self._narrator:
-            for host, result in self.failures.sift(ends):
-                self.results[host.name] = result
-                self._tell(result)
-                if not result.ok:
-                    self.failures.add(host.name, None)
-
-    def write(self, seconds: float) -> None:
-        """Write what came of it, also when it was cut off."""
-        name = "plan.json" if self._dry_run else "provision.json"
-        self.written = write_result(self.outputs.stack, name, self._as_json(seconds))
-
     def _work(self, host: HostRecord) -> HostResult:
         on_event = self._narrator.progress_only if self._dry_run else self._narrator.event
         resources = lambda: self._lists.result().lists[host.name]  # noqa: E731
-        return bring(host, resources, dry_run=self._dry_run, on_event=on_event)
+        session = self._greeted.session(host)
+        return bring(host, resources, dry_run=self._dry_run, on_event=on_event, session=session)
 
     def _tell(self, result: HostResult) -> None:
         if self._dry_run:
@@ -110,35 +119,23 @@ class _Run:
             self._narrator.say(result.host, why(outcome))
         self._narrator.say(result.host, counts(result, would=self._dry_run))
 
-    def _as_json(self, seconds: float) -> dict[str, Any]:
-        """Return provision.json or plan.json: a host without an end was cut off before it."""
+    def _write(self) -> None:
+        """Write provision.json or plan.json: a host without an end was cut off before it."""
         entries = [self._host_json(host.name) for host in self.hosts]
-        return {
+        report = {
             "stack": self.outputs.stack,
             "ok": all(entry["ok"] for entry in entries),
             "roles": list(self._roles),
-            "seconds": round(seconds, 3),
+            "seconds": round(time.monotonic() - self._began, 3),
             "hosts": entries,
         }
+        self.written = write_result(self.outputs.stack, "plan.json" if self._dry_run else "provision.json", report)
 
     def _host_json(self, name: str) -> dict[str, Any]:
         if name in self.results:
             return self.results[name].as_json()
         error = self.failures.errors.get(name)
         return {"host": name, "ok": False, "error": str(error) if error else "interrupted"}
-
-
-def _followed(target: Target, names: Sequence[str], roles: Sequence[str], at_once: int, *, dry_run: bool) -> _Run:
-    """Return the run over the hosts after its end; it is told and written down."""
-    began = time.monotonic()
-    outputs = load(target)
-    run = _Run(outputs, choose(outputs, names), roles, dry_run=dry_run)
-    ends = run.begin(at_once)
-    try:
-        run.follow(ends)
-    finally:
-        run.write(time.monotonic() - began)
-    return run
 
 
 def _hand_on(run: _Run) -> None:

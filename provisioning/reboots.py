@@ -16,6 +16,7 @@ from provisioning.connection import connect
 from provisioning.converge.controller import converge
 from provisioning.converge.resources import Resource
 from provisioning.converge.result import HostResult, OnEvent, Outcome, Progress
+from provisioning.converge.session import Session
 from provisioning.remote import ConnectionCutError, stream
 
 if TYPE_CHECKING:
@@ -30,13 +31,15 @@ STEP = "reboot"
 Resources = Sequence[Resource] | Callable[[], Sequence[Resource]]
 
 
-def bring(host: HostRecord, resources: Resources, *, dry_run: bool, on_event: OnEvent) -> HostResult:
+def bring(
+    host: HostRecord, resources: Resources, *, dry_run: bool, on_event: OnEvent, session: Session | None = None
+) -> HostResult:
     """Bring `host` to `resources`, as `converge` does, with a reboot in between where a change needs one.
 
     Hosts that exist already are rebooted by their owner only: the result says that it waits for that. Raises HostError
     as `converge` does, and when the host does not come back.
     """
-    first = converge(host, resources, dry_run=dry_run, on_event=on_event)
+    first = converge(host, resources, dry_run=dry_run, on_event=on_event, session=session)
     reason = first.reboot
     if reason is None or first.failed:
         return first

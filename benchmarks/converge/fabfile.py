@@ -17,7 +17,7 @@ def provision(_: Any, *, inventory: str = "") -> int:
     say(f"→ provision {target.name}")
     from provisioning.head_start import begin
 
-    begin(target, ())
+    greeted = begin(target, ())
     from benchmarks.converge.program import provision
 
-    return provision(target, names=(), roles=(), at_once=1)
+    return provision(target, names=(), roles=(), at_once=1, greeted=greeted)

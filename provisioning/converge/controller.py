@@ -9,11 +9,11 @@ import paramiko
 
 from core.errors import DeployError, HostError
 from infra.outputs import HostRecord
-from provisioning import head_start
+from provisioning.arrival import patience_s
 from provisioning.converge.bundle import Bundle, bundle
 from provisioning.converge.resources import Resource
 from provisioning.converge.result import HostResult, OnEvent, Outcome, Progress
-from provisioning.converge.session import packed
+from provisioning.converge.session import Session, packed
 from provisioning.remote import not_begun
 
 BLOCK_BYTES = 1 << 20
@@ -26,15 +26,17 @@ def converge(
     *,
     dry_run: bool,
     on_event: OnEvent,
+    session: Session | None = None,
 ) -> HostResult:
     """Bring `host` to `resources`, or with `dry_run` only say what would change.
 
-    Resources that still have to be made are given as a function, called while the host is connected to.
+    Resources that still have to be made are given as a function, called while the host is connected to. A `session`
+    that has begun already is used and ended.
     A failed resource is in the result. Raises HostError when the host cannot be reached or trusted, refuses sudo, has
     no Python, is being provisioned by someone else, or when the connection is cut.
     """
     began = time.monotonic()
-    waiting = head_start.session(host)
+    waiting = session or Session(host, patience_s=patience_s(host.cloud))
     try:
         package = bundle(resources() if callable(resources) else resources, dry_run=dry_run)
         talk = _Talk(host, package, on_event)

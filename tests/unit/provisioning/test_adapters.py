@@ -64,7 +64,6 @@ def hosts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hosts:
     """Two hosts of an inventory with a manifest."""
     played = Hosts("one", "two")
     monkeypatch.setattr(AdapterHosts, "ask", lambda _, host, command, *words: played.ask(host, command, *words))
-    monkeypatch.setattr("provisioning.head_start.begin", lambda *_: None)
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
     monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path / "runs"))
     inventory = stack_values(host_values("one"), host_values("two"))

@@ -1,6 +1,7 @@
 """Whether the adapters of a manifest are what it says and fit what is served: looked at before any host is reached.
 
-Of files that lie elsewhere only adapter_config.json and the checksums are fetched. Each problem is one line.
+Of files that lie elsewhere only adapter_config.json, the checksums and the heads of weights are read.
+Each problem is one line.
 """
 
 import json
@@ -11,6 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from core.console import say
 from core.errors import ConfigError
@@ -18,9 +20,21 @@ from core.paths import CHECKOUT
 from core.rules import Problem
 from core.words import error_of
 from serving.adapter_manifest import ListedAdapter, Releases, shown
-from serving.adapters import CONFIG, WEIGHTS, AdapterConfig, check_adapter, check_config, read_adapter_config
-from serving.sources import HubFetch, ListedFetch, LocalFolder, resolve
-from serving.spec import FolderSource, HubSource, ServingSpec, TinySource
+from serving.adapters import (
+    CONFIG,
+    WEIGHTS,
+    AdapterConfig,
+    Shapes,
+    base_shapes,
+    check_adapter,
+    check_config,
+    check_tensors,
+    read_adapter_config,
+    read_shapes,
+)
+from serving.ollama_sources import RegistryFetch
+from serving.sources import HubFetch, ListedFetch, LocalFolder, resolve, resolve_model
+from serving.spec import ServingSpec
 
 FETCH = CHECKOUT / "provisioning/programs/fetch_model.py"
 LOOK_S = 120
@@ -30,7 +44,8 @@ LOOK_S = 120
 class _Base:
     """What is known of the base model here."""
 
-    folder: Path | None
+    shapes: Shapes
+    """Of its tensors; none when it cannot be looked at from here."""
     repo: str | None
 
 
@@ -51,11 +66,16 @@ def check_releases(releases: Releases, spec: ServingSpec) -> None:
 
 
 def _base(spec: ServingSpec) -> _Base:
-    source = spec.model.source
-    if isinstance(source, TinySource | FolderSource):
-        folder = resolve(source, key="serving.model.source")
-        return _Base(folder.path if isinstance(folder, LocalFolder) else None, None)
-    return _Base(None, source.repo if isinstance(source, HubSource) else None)
+    key = "serving.model.source"
+    source = resolve_model(spec.model.source, key=key)
+    repo = source.repo if isinstance(source, HubFetch) else None
+    if isinstance(source, LocalFolder):
+        return _Base(base_shapes(source.path), repo)
+    try:
+        return _Base(_shapes(_shown(source, key)), repo)
+    except ConfigError as error:
+        say(f"{spec.model.name} cannot be looked at from here ({error.what}); a host compares with it what it fetches")
+        return _Base({}, repo)
 
 
 def _check(listed: ListedAdapter, spec: ServingSpec, base: _Base, *, key: str) -> None:
@@ -64,15 +84,16 @@ def _check(listed: ListedAdapter, spec: ServingSpec, base: _Base, *, key: str) -
     source = resolve(listed.source, key=f"{key}.source")
     rank = spec.vllm.max_lora_rank
     if isinstance(source, LocalFolder):
-        check_adapter(adapter, source.path, base=base.folder, base_repo=base.repo, max_rank=rank, where=key)
-        check_modules(listed, read_adapter_config(source.path, where=key), key=key)
+        check_adapter(adapter, source.path, base=None, base_repo=base.repo, max_rank=rank, where=key)
+        config, shapes = read_adapter_config(source.path, where=key), read_shapes(source.path / WEIGHTS)
+        check_tensors(config, shapes, base.shapes, source.path, where=key)
         return
     found = look(source, key=f"{key}.source")
     if found is None:
         say(f"{listed.versioned_name} cannot be looked at from here; its host checks it")
         return
     check_config(adapter, found.config, found.name, base_repo=base.repo, max_rank=rank, where=key)
-    check_modules(listed, found.config, key=key)
+    check_tensors(found.config, found.shapes, base.shapes, found.name, where=key)
     if found.sha256 and found.sha256 != listed.sha256:
         raise ConfigError(
             f"{WEIGHTS} of {found.name} has SHA-256 {found.sha256}, not the one that is listed",
@@ -81,26 +102,13 @@ def _check(listed: ListedAdapter, spec: ServingSpec, base: _Base, *, key: str) -
         )
 
 
-def check_modules(listed: ListedAdapter, config: AdapterConfig, *, key: str) -> None:
-    """Raise ConfigError unless the adapter changes the modules that are listed, and no other."""
-    if config.target_modules is None or config.target_modules == set(listed.target_modules):
-        return
-    unknown = sorted(set(listed.target_modules) - config.target_modules)
-    extra = sorted(config.target_modules - set(listed.target_modules))
-    what = f"{unknown[0]} is none of its target modules" if unknown else f"{extra[0]} is missing"
-    raise ConfigError(
-        what,
-        where=f"{key}.target_modules",
-        hint=f"write those of {CONFIG}: [{', '.join(sorted(config.target_modules))}]",
-    )
-
-
 @dataclass(frozen=True)
 class Look:
     """What was seen of an adapter that lies elsewhere."""
 
     name: str
     config: AdapterConfig
+    shapes: Shapes
     sha256: str
     """Of the weights; empty when the place does not tell."""
 
@@ -108,7 +116,7 @@ class Look:
 def look(source: HubFetch | ListedFetch, *, key: str) -> Look | None:
     """Return what the files' place says of them; none when only the host may read it. Raises ConfigError."""
     try:
-        report = json.loads(_asked(source, key))
+        report = _shown(source, key)
     except ConfigError:
         if isinstance(source, ListedFetch) and source.by_host:
             return None
@@ -119,10 +127,14 @@ def look(source: HubFetch | ListedFetch, *, key: str) -> Look | None:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, CONFIG).write_text(report["content"], encoding="utf-8")
         config = _renamed(Path(folder), source.words[0], key)
-    return Look(source.words[0], config, report["files"][WEIGHTS])
+    return Look(source.words[0], config, _shapes(report), report["files"][WEIGHTS])
 
 
-def _asked(source: HubFetch | ListedFetch, key: str) -> str:
+def _shapes(report: Mapping[str, Any]) -> Shapes:
+    return {name: tuple(sizes) for name, sizes in report["tensors"].items()}
+
+
+def _shown(source: HubFetch | ListedFetch | RegistryFetch, key: str) -> dict[str, Any]:
     """Return what the program that fetches shows of the files. Raises ConfigError with its own words."""
     try:
         done = subprocess.run(
@@ -139,7 +151,8 @@ def _asked(source: HubFetch | ListedFetch, key: str) -> str:
         raise ConfigError(f"{source.words[0]} does not answer within {LOOK_S} s", where=key, hint=hint) from None
     if done.returncode != 0:
         raise ConfigError((done.stderr.strip().splitlines() or ["failed"])[-1], where=key)
-    return done.stdout
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
 
 
 def _renamed(folder: Path, name: str, key: str) -> AdapterConfig:
@@ -150,5 +163,5 @@ def _renamed(folder: Path, name: str, key: str) -> AdapterConfig:
         raise ConfigError(error.what.replace(str(folder), name), where=error.where, hint=error.hint) from None
 
 
-def _secrets(source: HubFetch | ListedFetch) -> Mapping[str, str]:
+def _secrets(source: HubFetch | ListedFetch | RegistryFetch) -> Mapping[str, str]:
     return {name: value.get_secret_value() for name, value in source.environment.items()}

@@ -19,7 +19,7 @@ from core.paths import CHECKOUT
 from core.rules import Problem, Sha256, matching, refuse
 from core.strict_yaml import read_yaml
 from core.words import words
-from serving.spec import AdapterSpec, HubSource, ModelSpec, ServedName, ServingSpec, Source
+from serving.spec import AdapterSpec, HubSource, ModelSpec, ModuleName, ServedName, ServingSpec, Source
 
 LOCK_HEAD = "# What each adapter's name alone meant since when, and through whom. Written by `fab adapters:promote`.\n"
 
@@ -31,8 +31,6 @@ BaseName = Annotated[
     ),
 ]
 
-ModuleName = Annotated[str, matching(r"[A-Za-z0-9_]+", "is no module; write the last part of its name, e.g. q_proj")]
-
 
 class ListedAdapter(Frozen):
     """One version of an adapter. What it says is compared with the files before anything changes."""
@@ -41,7 +39,9 @@ class ListedAdapter(Frozen):
     version: int = Field(ge=1, description="Version: what is served as name@version never changes.")
     source: Source = Field(description="Where it comes from, as in a stack's file.")
     sha256: Sha256 = Field(description="SHA-256 of adapter_model.safetensors.")
-    base: BaseName = Field(description="Base model: owner/name@commit on the hub, else its name in the stack's file.")
+    base: BaseName = Field(
+        description="Base model: owner/name@commit on the hub, for a copy too, or else its name in the stack's file."
+    )
     rank: int = Field(ge=1, le=512, description="LoRA rank, as in adapter_config.json.")
     target_modules: tuple[ModuleName, ...] = Field(
         min_length=1, description="Modules that it changes, as in adapter_config.json."
@@ -60,6 +60,8 @@ class ListedAdapter(Frozen):
             source=self.source,
             sha256=self.sha256,
             rank=self.rank,
+            target_modules=self.target_modules,
+            base=self.base.partition("@")[0] if "/" in self.base else None,
             promoted=promoted,
         )
 
@@ -156,7 +158,7 @@ class Releases:
                     where=where,
                     hint="list it again, or promote another version before it is taken out",
                 )
-        self._check_bases(base_name(spec.model))
+        self._check_bases(spec.model)
         adapters = tuple(
             each.spec(promoted=promoted[each.name] == each.versioned_name) for each in self.manifest.adapters
         )
@@ -166,10 +168,16 @@ class Releases:
         except ValidationError as error:
             raise words(error, where, ServingSpec) from None
 
-    def _check_bases(self, base: str) -> None:
-        """Refuse an adapter of another base model than the one that is served."""
+    def _check_bases(self, model: ModelSpec) -> None:
+        """Refuse an adapter of another base model than the one that is served.
+
+        A copy has two names, as its files do not tell what it is a copy of: the stack's, and what all adapters say.
+        """
+        base = base_name(model)
+        copied = next((each.base for each in self.manifest.adapters if "/" in each.base), base)
+        known = (base,) if isinstance(model.source, HubSource) else (base, copied)
         for index, adapter in enumerate(self.manifest.adapters):
-            if adapter.base != base:
+            if adapter.base not in known:
                 raise ConfigError(
                     f"{adapter.base} is not the base model that the stack serves",
                     where=f"{shown(self.path)}: adapters[{index}].base",

@@ -1,6 +1,5 @@
 """What a LoRA adapter says of itself, and whether it fits the base model: its files are read, no weight is loaded."""
 
-import hashlib
 import json
 import struct
 from collections.abc import Mapping
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ConfigError
+from core.files import sha256_of
 from serving.spec import AdapterSpec
 
 CONFIG = "adapter_config.json"
@@ -86,7 +86,7 @@ def check_adapter(
     if not weights.is_file():
         raise ConfigError(f"{folder} has no {WEIGHTS}", where=where, hint="save it with safe_serialization=True")
     _check_sha256(adapter, weights, where=where)
-    _check_modules(config, folder, base=base, where=where)
+    check_tensors(config, read_shapes(weights), base_shapes(base) if base else {}, folder, where=where)
 
 
 def check_config(
@@ -118,6 +118,8 @@ def check_config(
             where=where,
             hint="merge it into the base model, or train it without",
         )
+    _check_listed_modules(adapter, config, where=where)
+    base_repo = base_repo or adapter.base
     is_repository = config.base_model.count("/") == 1 and not config.base_model.startswith((".", "/"))
     if base_repo is not None and is_repository and config.base_model.lower() != base_repo.lower():
         raise ConfigError(
@@ -125,11 +127,23 @@ def check_config(
         )
 
 
+def _check_listed_modules(adapter: AdapterSpec, config: AdapterConfig, *, where: str) -> None:
+    """Refuse an adapter that changes other modules than those that are listed."""
+    listed, changed = set(adapter.target_modules), config.target_modules
+    if not listed or changed is None or changed == listed:
+        return
+    unknown, extra = sorted(listed - changed), sorted(changed - listed)
+    raise ConfigError(
+        f"{unknown[0]} is none of its target modules" if unknown else f"{extra[0]} is missing",
+        where=f"{where}.target_modules",
+        hint=f"write those of {CONFIG}: [{', '.join(sorted(changed))}]",
+    )
+
+
 def _check_sha256(adapter: AdapterSpec, weights: Path, *, where: str) -> None:
     if adapter.sha256 is None:
         return
-    with weights.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    found = sha256_of(weights)
     if found != adapter.sha256:
         raise ConfigError(
             f"{weights} has SHA-256 {found}, not the one that is pinned",
@@ -138,16 +152,19 @@ def _check_sha256(adapter: AdapterSpec, weights: Path, *, where: str) -> None:
         )
 
 
-def _check_modules(config: AdapterConfig, folder: Path, *, base: Path | None, where: str) -> None:
-    """Refuse an adapter of a base that lies here, by the modules and their sizes.
+def base_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return the tensors of the base model in `folder`; none of another format than safetensors."""
+    return {name: shape for path in sorted(folder.glob("*.safetensors")) for name, shape in read_shapes(path).items()}
+
+
+def check_tensors(config: AdapterConfig, lora: Shapes, base: Shapes, folder: Path | str, *, where: str) -> None:
+    """Refuse an adapter whose tensors are no match for those of the base: by the modules, and by their sizes if known.
 
     Lenient where checkpoints name things differently (quantised, fused or tied weights): the engine has the last word.
     """
-    files = sorted(base.glob("*.safetensors")) if base is not None else []
-    known = {name: shape for path in files for name, shape in read_shapes(path).items()}
-    modules = {part for name in known for part in name.split(".")}
-    for name, shape in adapted_shapes(read_shapes(folder / WEIGHTS)).items() if known else ():
-        seen = known.get(f"{name}.weight", shape)
+    modules = {part for name in base for part in name.split(".")}
+    for name, shape in adapted_shapes(lora).items() if base else ():
+        seen = base.get(f"{name}.weight") or shape
         leaf = name.rpartition(".")[2]
         if seen != shape:
             difference = f"its {name} is {_sizes(shape)}, the base has {_sizes(seen)}"

@@ -37,6 +37,8 @@ Repository = Annotated[
     ),
 ]
 
+ModuleName = Annotated[str, matching(r"[A-Za-z0-9_]+", "is no module; write the last part of its name, e.g. q_proj")]
+
 HostnameText = Annotated[
     str,
     matching(
@@ -129,6 +131,13 @@ class AdapterSpec(Frozen):
     source: Source = Field(description="Where it comes from: a mapping with kind hub, s3, gs, https, folder or tiny.")
     sha256: Sha256 | None = Field(default=None, description="SHA-256 of adapter_model.safetensors.")
     rank: int = Field(default=8, ge=1, le=512, description="LoRA rank, as in adapter_config.json.")
+    target_modules: tuple[ModuleName, ...] = Field(
+        default=(), description="Modules that it changes, as in adapter_config.json; none: not compared."
+    )
+    base: Repository | None = Field(
+        default=None,
+        description="Repository of the base model that it was trained on, where `model` is a copy; the hub's is known.",
+    )
     promoted: bool = Field(
         default=True, description="Whether `name` alone means this version; of several versions exactly one does."
     )

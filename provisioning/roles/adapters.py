@@ -58,8 +58,9 @@ def adapters(
     """
     if not serving.adapters:
         return Adapters((), ())
+    base_folder = model_path(host, serving, sources.model)
     stored = [
-        adapter_store(host, serving, adapter, source)
+        adapter_store(host, serving, adapter, source, base_folder=base_folder)
         for adapter, source in zip(serving.adapters, sources.adapters, strict=True)
     ]
     helper = File(path=ADAPTER_VERSIONS, content=program("adapter_versions"), mode=0o755)
@@ -98,13 +99,22 @@ def engine_id(host: HostRecord, serving: ServingSpec, sources: ResolvedSources) 
     return hashlib.sha256("\n".join((model, *options)).encode()).hexdigest()[:16]
 
 
-def adapter_store(host: HostRecord, serving: ServingSpec, adapter: AdapterSpec, source: ResolvedSource) -> Stored:
-    """Return what brings one version to `host`. Its files never change, so it has a folder of its own for ever."""
+def adapter_store(
+    host: HostRecord, serving: ServingSpec, adapter: AdapterSpec, source: ResolvedSource, *, base_folder: str
+) -> Stored:
+    """Return what brings one version to `host`. Its files never change, so it has a folder of its own for ever.
+
+    What the host fetches itself is compared with the base model in `base_folder` before its weights are fetched.
+    """
     base = serving.model.source
+    repository = base.repo if isinstance(base, HubSource) else adapter.base
     conditions = (
         *((f"{WEIGHTS}={adapter.sha256}",) if adapter.sha256 else ()),
+        f"--rank={adapter.rank}",
         *((f"--max-rank={serving.vllm.max_lora_rank}",) if serving.engine == "vllm" else ()),
-        *((f"--base={base.repo}",) if isinstance(base, HubSource) else ()),
+        *((f"--target-modules={','.join(adapter.target_modules)}",) if adapter.target_modules else ()),
+        *((f"--base={repository}",) if repository else ()),
+        f"--base-folder={base_folder}",
     )
     return store(source, f"{host.data_dir}/adapters/{adapter.versioned_name}", conditions, immutable=True)
 

@@ -126,7 +126,7 @@ def _made(host: HostRecord, serving: ServingSpec, sources: ResolvedSources, root
     """Return what brings the files of base and adapters, and the command that makes Ollama's models of them."""
     base = store(sources.model, model_path(host, serving, sources.model))
     adapters = [
-        adapter_store(host, serving, adapter, source)
+        adapter_store(host, serving, adapter, source, base_folder=base.path)
         for adapter, source in zip(serving.adapters, sources.adapters, strict=True)
     ]
     wish = {

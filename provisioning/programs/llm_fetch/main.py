@@ -13,6 +13,7 @@ from .errors import FetchError, InterruptedTransferError
 from .hub import Hub
 from .listed import Listed
 from .registry import SCHEME, Registry
+from .tensors import Folder, shapes_of
 from .transfer import Fetch, part_of, size_of
 
 TYPE_CHECKING = False
@@ -73,13 +74,13 @@ def fetch(folder: Path, source: Source, pins: dict[str, str]) -> None:
 
 
 def show(source: Source, name: str) -> None:
-    """Print the checksums of all files, and the content of one of them, as JSON. Writes no file."""
+    """Print the checksums of all files, the content of one of them, and tensors, as JSON. Writes no file."""
     files = {file.name: file.sha256 for file in source.files({})}
     content = ""
     if name in files:
         with source.open(name, 0) as answer:
             content = answer.read(SHOWN_BYTES).decode()
-    print(json.dumps({"files": files, "content": content}))
+    print(json.dumps({"files": files, "content": content, "tensors": shapes_of(source, files)}))
 
 
 def main(place: str, pin: str, folder: str, *rest: str) -> int:
@@ -93,7 +94,10 @@ def main(place: str, pin: str, folder: str, *rest: str) -> int:
             show(source, rest[0])
             return 0
         if "--check" in rest:
-            return 0 if is_whole(Path(folder), source, pins) else 1
+            if not is_whole(Path(folder), source, pins):
+                return 1
+            check_adapter(Folder(Path(folder)), limits)  # what is listed may have changed since
+            return 0
         os.umask(0o022)
         if immutable:
             refuse_others(Path(folder), source)

@@ -5,7 +5,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -13,6 +13,7 @@ from core.errors import ConfigError
 from provisioning import adapter_preflight
 from provisioning.adapter_preflight import check_releases, look
 from serving.adapter_manifest import AdapterManifest, Releases
+from serving.adapters import read_shapes
 from serving.sources import HubFetch, ListedFetch
 from serving.spec import ServingSpec
 from tests.doubles.hub import REPO, REVISION, HubDouble, running_hub
@@ -43,11 +44,14 @@ def listed(folder: Path, **changed: Any) -> dict[str, Any]:
     return {**values, "sha256": sha256(folder / WEIGHTS), "base": "tiny", "target_modules": modules, **changed}
 
 
-def check(*adapters: dict[str, Any], **vllm: Any) -> list[str]:
+TINY = {"kind": "tiny", "name": "llama"}
+OF_HUB = {"kind": "hub", "repo": REPO, "revision": REVISION}
+
+
+def check(*adapters: dict[str, Any], base: dict[str, Any] = TINY, **vllm: Any) -> list[str]:
     """Return the lines of what is wrong."""
     manifest = AdapterManifest.model_validate({"adapters": adapters})
-    source = {"kind": "tiny", "name": "llama"}
-    model = {"name": "tiny", "source": source, "context_tokens": 512}
+    model = {"name": "tiny", "source": base, "context_tokens": 512}
     spec = ServingSpec.model_validate({"model": model, "vllm": vllm})
     try:
         check_releases(Releases(Path("/here/adapters/prod.yaml"), manifest, ()), spec)
@@ -116,12 +120,57 @@ def hub(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubDouble]:
 
 
 def of_hub(folder: Path, **changed: Any) -> dict[str, Any]:
-    return listed(folder, source={"kind": "hub", "repo": REPO, "revision": REVISION}, **changed)
+    return listed(folder, source=OF_HUB, **changed)
 
 
-def test_of_an_adapter_on_the_hub_only_its_config_is_fetched(hub: HubDouble, folder: Path) -> None:
+def test_of_an_adapter_on_the_hub_only_its_config_and_the_head_of_its_weights_are_read(
+    hub: HubDouble, folder: Path
+) -> None:
     assert check(of_hub(folder)) == []
-    assert hub.downloads == [(CONFIG, "")]
+    assert hub.downloads == [(CONFIG, ""), (WEIGHTS, "")]
+
+
+def test_an_adapter_on_the_hub_is_compared_with_a_base_that_lies_here(hub: HubDouble, tmp_path: Path) -> None:
+    """It once was told by the engine, after its weights had been brought to all hosts."""
+    other = make_tiny_model("exaone", tmp_path / "exaone").adapter("a")
+    hub.files = {name: (other / name).read_bytes() for name in (CONFIG, WEIGHTS)}
+    (line,) = check(of_hub(other))
+    assert f"{REPO} was trained on another base model: the base has no " in line
+
+
+def weight_map(folder: Path) -> bytes:
+    """Return the index of a base whose weights are in several files."""
+    names = read_shapes(folder / "model.safetensors")
+    return json.dumps({"weight_map": dict.fromkeys(names, "model-00001-of-00001.safetensors")}).encode()
+
+
+@pytest.mark.parametrize("shape", ["llama", "exaone"])
+@pytest.mark.parametrize("indexed", [False, True], ids=["one file", "many files"])
+def test_an_adapter_here_is_compared_with_a_base_on_the_hub(
+    hub: HubDouble, folder: Path, tmp_path: Path, shape: Literal["llama", "exaone"], indexed: bool
+) -> None:
+    """Of a base in many files the index has all modules; its sizes are the host's to compare."""
+    base = make_tiny_model(shape, tmp_path / shape).base
+    weights = (base / "model.safetensors").read_bytes()
+    hub.files = {"config.json": b"{}", "model-00001-of-00001.safetensors": weights}
+    if indexed:
+        hub.files["model.safetensors.index.json"] = weight_map(base)
+    lines = check(listed(folder, base=f"{REPO}@{REVISION}"), base=OF_HUB)
+    assert [name for name, _ in hub.downloads] == [
+        "model.safetensors.index.json" if indexed else "model-00001-of-00001.safetensors"
+    ]
+    assert len(lines) == (shape == "exaone")
+    assert all("was trained on another base model: the base has no " in line for line in lines)
+
+
+def test_a_base_that_cannot_be_read_from_here_is_left_to_its_hosts(
+    hub: HubDouble, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.token = "hf_sample"
+    assert check(listed(folder), base=OF_HUB) == []
+    said = capsys.readouterr().err
+    assert f"tiny cannot be looked at from here ({REPO} is gated, private or does not exist; set source.token" in said
+    assert said.endswith("a host compares with it what it fetches\n")
 
 
 @pytest.mark.parametrize(
@@ -131,8 +180,14 @@ def test_of_an_adapter_on_the_hub_only_its_config_is_fetched(hub: HubDouble, fol
         ({}, {"sha256": "0" * 64}, f"adapters[0].sha256: {WEIGHTS} of {REPO} has SHA-256 "),
         ({"peft_type": "IA3"}, {}, f"{REPO}/{CONFIG} is not of a LoRA adapter"),
         ({"target_modules": ["q_proj"]}, {}, "is none of its target modules"),
+        ({"use_dora": True}, {}, f"{REPO} holds more than LoRA matrices (DoRA)"),
+        (
+            {"base_model_name_or_path": "acme/other"},
+            {"base": f"acme/copied@{REVISION}"},
+            "acme/other, not on acme/copied",
+        ),
     ],
-    ids=["rank", "checksum", "no LoRA", "modules"],
+    ids=["rank", "checksum", "no LoRA", "modules", "DoRA", "base"],
 )
 def test_an_adapter_on_the_hub_that_does_not_fit_is_refused(
     hub: HubDouble, folder: Path, content: dict[str, Any], changed: dict[str, Any], words: str

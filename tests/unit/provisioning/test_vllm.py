@@ -39,6 +39,7 @@ def _files_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
 def serving(**changed: Any) -> ServingSpec:
     tiny = {"kind": "tiny", "name": "llama"}
     adapter = {"name": "contract", "version": 3, "source": {**tiny, "adapter": "a"}, "sha256": SHA256}
+    adapter |= {"target_modules": ["q_proj", "v_proj"], "base": "acme/own"}
     model = {"name": "base", "source": tiny, **changed.pop("model", {})}
     return ServingSpec.model_validate({"model": model, "adapters": [adapter], **changed})
 
@@ -122,7 +123,8 @@ def test_hub_models_are_fetched_at_their_commit_with_a_token_that_no_argument_ho
     assert model.argv == ("python3", FETCH_MODEL, "acme/base-7b", REVISION, folder)
     assert model.check == (*model.argv, "--check")
     assert model.env == {"HF_TOKEN": Secret("hf_sample")}
-    assert adapter.argv[5:] == (f"adapter_model.safetensors={SHA256}", "--max-rank=16", "--immutable=yes")
+    listed = (f"adapter_model.safetensors={SHA256}", "--rank=8", "--max-rank=16", "--target-modules=q_proj,v_proj")
+    assert adapter.argv[5:] == (*listed, "--base=acme/own", f"--base-folder={folder}", "--immutable=yes")
     assert adapter.env == {}
     assert folder in unit_file(wishes(HUB))
 

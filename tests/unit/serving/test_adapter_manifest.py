@@ -14,6 +14,9 @@ SHA256 = "a" * 64
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
+COPY = {"name": "base", "source": {"kind": "s3", "url": "s3://acme/base", "sha256": SHA256}}
+
+
 def listed(version: int = 3, name: str = "contract", **changed: Any) -> dict[str, Any]:
     source = {"kind": "hub", "repo": "acme/contract", "revision": COMMIT}
     plain = {"name": name, "version": version, "source": source, "sha256": SHA256}
@@ -87,16 +90,24 @@ TRAILS: dict[str, tuple[str, str]] = {
 }
 """Moves, each as promote or rollback, from, to; and where a rollback goes then."""
 
+KINDS = {"p": "promote", "r": "rollback"}
+
 
 @pytest.mark.parametrize("name", TRAILS)
 def test_a_rollback_undoes_the_last_promote_that_none_has_undone(path: Path, name: str) -> None:
     """A second rollback once went forward again, to the very version that the first had left."""
     words, before = TRAILS[name]
-    kinds = {"p": "promote", "r": "rollback"}
-    moves = [
-        moved("" if old == "-" else f"contract@{old}", f"contract@{new}", kinds[k]) for k, old, new in words.split()
-    ]
+    versions = {"-": "", **{number: f"contract@{number}" for number in "12345"}}
+    moves = [moved(versions[word[1]], versions[word[2]], KINDS[word[0]]) for word in words.split()]
     assert read(path, listed(), moves=(*moves, moved("", "summary@1"))).before("contract") == before
+
+
+def test_a_copy_of_the_base_is_called_by_its_own_name_or_by_what_it_is_a_copy_of(path: Path) -> None:
+    """The host compares an adapter's own words with the repository, as a bucket does not tell what is in it."""
+    served = read(path, listed(3, base="base"), listed(4)).serving(spec(model=COPY))
+    assert [adapter.base for adapter in served.adapters] == [None, "acme/base"]
+    with pytest.raises(ConfigError, match=r"adapters\[1\].base: acme/other@.* is not the base model"):
+        read(path, listed(3), listed(4, base=f"acme/other@{COMMIT}")).serving(spec(model=COPY))
 
 
 def test_the_record_has_a_line_for_each_move_below_its_head(path: Path) -> None:
@@ -140,6 +151,7 @@ MISFITS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[Move, ...], str]]
         f"adapters[0].base: acme/other@{COMMIT} is not the base model that the stack serves; write acme/base@{COMMIT}",
     ),
     "another commit of the base": (listed(base="acme/base@" + "f" * 40), {}, (), "is not the base model that"),
+    "another base than the copy's": (listed(base="other"), {"model": COPY}, (), "other is not the base model that"),
     "a rank above the limit": (listed(rank=64), {}, (), "adapters[0].rank: 64 is above vllm.max_lora_rank 16"),
     "the base model's name": (listed(name="base"), {}, (), "base is the name of model.name already"),
     "Ollama": (listed(), {"engine": "ollama"}, (), "is for engine vllm, not ollama"),

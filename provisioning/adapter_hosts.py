@@ -69,7 +69,7 @@ class AdapterHosts:
         failures = Failures(self.hosts, lambda _, error: say(str(error)))
         ends = on_each(self.hosts, work, at_once=AT_ONCE)
         results = {host.name: result for host, result in failures.sift(ends)}
-        failures.raise_any(hint=f"see `{self.target.command('adapters')}`")
+        failures.raise_any(hint=f"see `{self.target.command('status')}`")
         return {host.name: results[host.name] for host in self.hosts}  # not in the order in which they ended
 
 

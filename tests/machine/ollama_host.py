@@ -33,7 +33,14 @@ ADAPTERS = [
     {"name": "contract", "version": 3, "source": {**TINY, "adapter": "a"}},
     {"name": "summary", "source": {**TINY, "adapter": "b"}},
 ]
-SETTINGS = {"native_api": True, "num_parallel": 2, "parameters": {"temperature": 0}, "system": "You are a lawyer."}
+TEMPLATE = "{{ if .System }}{{ .System }}: {{ end }}{{ .Prompt }}"
+SETTINGS = {
+    "native_api": True,
+    "num_parallel": 2,
+    "parameters": {"temperature": 0},
+    "system": "You are a lawyer.",
+    "template": TEMPLATE,
+}
 
 
 @dataclass(frozen=True)

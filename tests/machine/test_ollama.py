@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from serving.client import Client
 from serving.smoke import smoke
 from tests.doubles.ollama_registry import running_registry
 from tests.machine.converge_host import poll, remote
@@ -17,6 +18,7 @@ from tests.machine.ollama_host import (
     CURRENT,
     MODEL,
     NEWER,
+    TEMPLATE,
     WEIGHTS_TYPE,
     OllamaHost,
     Release,
@@ -115,13 +117,25 @@ def test_not_even_root_changes_models_through_the_engine(served: OllamaHost, met
     assert served.models == SERVED
 
 
-def test_system_prompt_and_parameters_are_those_of_the_spec(served: OllamaHost) -> None:
+def test_system_prompt_template_and_parameters_are_those_of_the_spec(served: OllamaHost) -> None:
     for model in ("tiny", "contract"):
         shown = json.loads(served.ask("/api/show", f'{{"model": "{model}"}}').removeprefix("200 "))
         assert shown["system"] == "You are a lawyer."
+        assert shown["template"] == TEMPLATE
         assert {"temperature 0", "num_ctx 1024"} <= {
             " ".join(line.split()) for line in shown["parameters"].splitlines()
         }
+
+
+def test_openais_other_paths_answer_through_the_gateway(served: OllamaHost) -> None:
+    endpoint = served.wishes().endpoint
+    assert endpoint is not None
+    with Client(endpoint.url, key=endpoint.api_key(), ca=endpoint.ca) as client:
+        answer = client.ask("POST", "/v1/responses", {"model": "contract", "input": "Rent", "max_output_tokens": 2})
+        assert answer.json()["output"], answer.text
+        answer = client.ask("POST", "/v1/embeddings", {"model": "tiny", "input": "Rent"})
+        assert len(answer.json()["data"][0]["embedding"]) > 1, answer.text
+        assert client.ask("GET", "/v1/models/contract:3").json()["id"] == "contract:3"
 
 
 def test_a_restart_lets_running_answers_finish(served: OllamaHost) -> None:

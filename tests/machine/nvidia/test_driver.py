@@ -177,7 +177,8 @@ def test_an_engine_on_the_gpu_is_proved_and_one_beside_it_is_not_also_after_a_re
 def test_apt_leaves_a_driver_of_others_alone(gpu_host: GpuHost) -> None:
     """Once NVIDIA's repository, named for the metrics, let the next upgrade swap libraries under a loaded module."""
     gpu_host.becomes()
-    gpu_host.run(f"cd /srv/repository && dpkg -i *nvidia*_{NEWER}-1.deb libcuda1_{NEWER}-1.deb; modprobe nvidia")
+    debs = f"*nvidia*_{NEWER}-1.deb libcuda1_{NEWER}-1.deb linux-headers-{KERNEL}_1.deb"
+    gpu_host.run(f"cd /srv/repository && dpkg -i {debs} && modprobe nvidia")
     seen = gpu_host.bring().result
     assert seen.ok, [(each.id, each.error, each.detail) for each in (*seen.failed, *seen.skipped)]
     assert gpu_host.bring().result.changed == ()

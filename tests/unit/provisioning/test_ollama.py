@@ -126,7 +126,8 @@ def test_a_gpu_host_sees_its_gpus() -> None:
 
 
 def test_models_are_made_from_files_and_inherit_what_the_base_says() -> None:
-    said = {"system": "Be brief.", "parameters": {"temperature": 0, "stop": ["END"]}, "quantize": "q8_0", "prune": True}
+    texts = {"system": "Be brief.", "template": "{{ .Prompt }}", "quantize": "q8_0"}
+    said = {**texts, "parameters": {"temperature": 0, "stop": ["END"]}, "prune": True}
     plan = json.loads(text(wishes(serving(ollama=said)), PLAN))
     parameters = {"temperature": 0, "stop": ["END"], "num_ctx": 2048, "num_predict": 2048}
     assert plan["prune"] is True
@@ -134,7 +135,7 @@ def test_models_are_made_from_files_and_inherit_what_the_base_says() -> None:
         {
             "names": ["base:latest"],
             "from": {"folder": "/var/lib/llm/models/base@bbbbbbbbbbbb"},
-            "settings": {"system": "Be brief.", "quantize": "q8_0", "parameters": parameters},
+            "settings": {**texts, "parameters": parameters},
         },
         {
             "names": ["contract:2"],

@@ -16,6 +16,7 @@ import paramiko
 from paramiko.hostkeys import HostKeyEntry
 
 from core.errors import HostError
+from provisioning.known_hosts import known_as
 
 CONNECT_TIMEOUT_S = 10
 ANSWER_TIMEOUT_S = 30
@@ -117,8 +118,8 @@ def _read_key(host: Reachable, where: str) -> paramiko.PKey:
 
 
 def _trust(client: paramiko.SSHClient, host: Reachable) -> None:
-    """Make the record's keys the only ones; SSH names a host with an unusual port in brackets."""
-    name = host.address if host.ssh_port == paramiko.config.SSH_PORT else f"[{host.address}]:{host.ssh_port}"
+    """Make the record's keys the only ones."""
+    name = known_as(host)
     for line in host.host_keys:
         entry = HostKeyEntry.from_line(f"{name} {line}")
         if entry is None or entry.key is None:

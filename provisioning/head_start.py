@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.paths import outputs_file
+from core.ports import SSH_PORT
 from provisioning.arrival import patience_s
 from provisioning.connection import Reachable
 from provisioning.converge.session import Session
@@ -69,7 +70,7 @@ def _door(host: dict[str, Any]) -> Door:
     return Door(
         name=host["name"],
         address=host["address"],
-        ssh_port=host.get("ssh_port", 22),
+        ssh_port=host.get("ssh_port", SSH_PORT),
         user=host["user"],
         host_keys=tuple(host["host_keys"]),
         identity_file=Path(identity) if identity else None,

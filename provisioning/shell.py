@@ -10,6 +10,7 @@ from core.files import write_atomically
 from core.paths import stack_state_dir
 from infra.outputs import HostRecord
 from provisioning.inventory import choose, load
+from provisioning.known_hosts import known_hosts_text
 from provisioning.target import Target
 
 
@@ -26,15 +27,6 @@ def ssh(target: Target, *, names: Sequence[str], command: str) -> int:
     known_hosts = stack_state_dir(outputs.stack) / "known_hosts"
     write_atomically(known_hosts, known_hosts_text(outputs.hosts), mode=0o600)
     os.execv(program, ssh_arguments(hosts[0], known_hosts, command))  # noqa: S606  # no shell is wanted in between
-
-
-def known_hosts_text(hosts: Sequence[HostRecord]) -> str:
-    """Return a known_hosts file; SSH puts an address with an unusual port in brackets."""
-    return "".join(
-        f"{host.address if host.ssh_port == 22 else f'[{host.address}]:{host.ssh_port}'} {key}\n"  # noqa: PLR2004
-        for host in hosts
-        for key in host.host_keys
-    )
 
 
 def ssh_arguments(host: HostRecord, known_hosts: Path, command: str = "") -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from benchmarks.converge.ansible_playbook import SETTINGS, playbook
 from core.paths import CHECKOUT, cache_dir
 from infra.outputs import HostRecord
+from provisioning.known_hosts import known_hosts_text
 
 HERE = Path(__file__).parent
 LOCKS = HERE / "locks"
@@ -45,8 +46,7 @@ def ssh_argv(host: HostRecord, folder: Path) -> list[str]:
 def known_hosts(host: HostRecord, folder: Path) -> Path:
     """Write a known_hosts file with the host's keys and return its path."""
     path = folder / f"known_hosts.{host.ssh_port}"
-    name = host.address if host.ssh_port == 22 else f"[{host.address}]:{host.ssh_port}"  # noqa: PLR2004
-    path.write_text("".join(f"{name} {key}\n" for key in host.host_keys))
+    path.write_text(known_hosts_text((host,)))
     return path
 
 

@@ -18,10 +18,10 @@ from provisioning.converge.resources import (
     User,
 )
 from provisioning.converge.swap_in import swap_in
+from provisioning.known_hosts import known_hosts_text
 from provisioning.render import render
 from provisioning.roles.guard import engine_guard, forwarded_guard
 from provisioning.roles.layout import CONFIG_DIR, ENGINE_ENV, ENGINE_ENV_TEMPLATE, TUNNEL_UNIT
-from provisioning.shell import known_hosts_text
 from provisioning.tunnel_keys import TunnelKeys
 from serving.spec import ServingSpec
 

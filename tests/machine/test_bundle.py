@@ -8,9 +8,10 @@ import pytest
 
 from infra.outputs import HostRecord
 from provisioning.converge.resources import Resource, Venv
+from provisioning.known_hosts import known_hosts_text
 from provisioning.offline.bundle import Made, write_bundle
 from provisioning.offline.releases import RELEASES
-from provisioning.shell import known_hosts_text, ssh_arguments
+from provisioning.shell import ssh_arguments
 from provisioning.wishes import wishes_for
 from serving.client import Client
 from serving.endpoint import Endpoint

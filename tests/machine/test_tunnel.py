@@ -10,9 +10,9 @@ import pytest
 from core.errors import CheckError
 from core.paths import stack_state_dir
 from infra.outputs import HostRecord, StackOutputs, Tunnel
+from provisioning.known_hosts import known_hosts_text
 from provisioning.restart import reboot_host
 from provisioning.roles.tunnel import KNOWN_HOSTS, USER, with_engine_key
-from provisioning.shell import known_hosts_text
 from provisioning.tunnel_keys import tunnel_keys
 from provisioning.wishes import wishes_for
 from serving.client import Client

@@ -5,15 +5,9 @@ from pathlib import Path
 import pytest
 
 from core.errors import UsageError
-from provisioning.shell import known_hosts_text, ssh, ssh_arguments
+from provisioning.shell import ssh, ssh_arguments
 from provisioning.target import Target
-from tests.unit.provisioning.records import HOST_KEY, host, host_values, stack
-
-
-def test_a_port_of_its_own_is_written_as_ssh_reads_it() -> None:
-    assert known_hosts_text([host(), host("b", address="fd00::1", ssh_port=2222)]) == (
-        f"203.0.113.7 {HOST_KEY}\n[fd00::1]:2222 {HOST_KEY}\n"
-    )
+from tests.unit.provisioning.records import host, host_values, stack
 
 
 def test_only_our_key_and_our_known_hosts_count() -> None:

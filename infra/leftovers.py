@@ -5,8 +5,9 @@
 
 from collections.abc import Callable
 
+from infra import rented
 from infra.lease import read_lease
-from infra.renting import renting
+from infra.rented import rented_cloud
 
 
 def hosts_stay(cloud: str) -> bool:
@@ -16,17 +17,16 @@ def hosts_stay(cloud: str) -> bool:
 
 def find(cloud: str, stack: str) -> list[str]:
     """Return what is left of this checkout's `stack`, a line each; empty when nothing is."""
-    rented = renting(cloud)
-    if rented is None:
+    asked, lease = rented_cloud(cloud), read_lease(stack)
+    if asked is None:
         return _FINDERS[cloud](stack)
-    lease = read_lease(stack)
-    return rented.find(lease) if lease else []
+    return rented.find(asked, lease) if lease else []
 
 
 def kept(cloud: str, stack: str) -> list[str]:
     """Return what was left in place because the stack's file says so, with what it costs, a line each."""
-    rented, lease = renting(cloud), read_lease(stack)
-    return rented.kept(lease) if rented and lease else []
+    asked, lease = rented_cloud(cloud), read_lease(stack)
+    return rented.kept(asked, lease) if asked and lease else []
 
 
 def remove(cloud: str, stack: str, deadline_s: float) -> None:
@@ -35,9 +35,9 @@ def remove(cloud: str, stack: str, deadline_s: float) -> None:
         from infra.local.machine import destroy_stack
 
         destroy_stack(stack)
-    rented, lease = renting(cloud), read_lease(stack)
-    if rented and lease:
-        rented.remove(lease, deadline_s)
+    asked, lease = rented_cloud(cloud), read_lease(stack)
+    if asked and lease:
+        rented.remove(asked, lease, deadline_s)
 
 
 def _local(stack: str) -> list[str]:

@@ -1,64 +1,22 @@
-"""What rented clouds need around the engine: preflight, a lease, places to try, and an end that the cloud confirms.
+"""What rented clouds need around the engine: preflight, a lease, places to try, and what a cut-off run left removed."""
 
-Knows clouds by name only: each offers the same functions in a module of its own (`CLOUDS`).
-"""
-
-import importlib
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING
 
 from core.console import say, step
 from core.errors import DeployError
 from core.paths import outputs_file
 from infra import preflight
+from infra.clouds import RENTED
 from infra.config import DeploymentConfig
 from infra.events import Report
 from infra.lease import LEASE_VARIABLE, Lease, read_lease, write_lease
 from infra.placement import ELSEWHERE, Attempt, Candidate, place, table
+from infra.rented import remove_adrift, rented_cloud
 from infra.settling import is_bound
 from infra.things import REMOVE_DEADLINE_S
 
 if TYPE_CHECKING:
     from infra.stack import Stack
-
-CLOUDS = {"aws": "infra.aws.renting", "gcp": "infra.gcp.renting"}
-"""The module of each rented cloud."""
-
-
-class Renting(Protocol):
-    """What a rented cloud offers."""
-
-    def candidates(self, config: DeploymentConfig, previous: Lease | None) -> list[Candidate]:
-        """Return the leases that may be tried, best first."""
-        ...
-
-    def out_of_stock(self, text: str) -> str | None:
-        """Return the cloud's words when an error only means that a place has no machine."""
-        ...
-
-    def refuse_other_login(self, lease: Lease) -> None:
-        """Raise UsageError for a login that would be told that nothing of a lease is there."""
-        ...
-
-    def find(self, lease: Lease) -> list[str]:
-        """Return what the cloud still has of a lease, a line each, without what is kept on purpose."""
-        ...
-
-    def kept(self, lease: Lease) -> list[str]:
-        """Return what is kept of a lease on purpose, with what it costs, a line each."""
-        ...
-
-    def remove(self, lease: Lease, deadline_s: float) -> None:
-        """Remove what `find` names. Raises DeployError when it stays."""
-        ...
-
-    def remove_adrift(self, lease: Lease, known: set[str], deadline_s: float) -> list[str]:
-        """Remove what carries the lease's id and is none of the `known` ids; return what that was, a line each."""
-        ...
-
-
-def renting(cloud: str) -> Renting | None:
-    """Return what a cloud offers; None for clouds where nothing is rented."""
-    return cast(Renting, importlib.import_module(CLOUDS[cloud])) if cloud in CLOUDS else None
 
 
 def known_lease(cloud: str, stack: str, held: "Stack") -> Lease | None:
@@ -66,7 +24,7 @@ def known_lease(cloud: str, stack: str, held: "Stack") -> Lease | None:
 
     None for a stack that was never made, and where nothing is rented.
     """
-    if cloud not in CLOUDS:
+    if cloud not in RENTED:
         return None
     outputs = held.outputs() or {}
     lease = Lease.model_validate(outputs["lease"]) if "lease" in outputs else read_lease(stack)
@@ -77,14 +35,14 @@ def known_lease(cloud: str, stack: str, held: "Stack") -> Lease | None:
 
 def refuse_other_login(cloud: str, lease: Lease | None) -> None:
     """Raise UsageError for a login with which the engine would take all of a lease for gone."""
-    rented = renting(cloud)
+    rented = rented_cloud(cloud)
     if rented is not None and lease is not None:
         rented.refuse_other_login(lease)
 
 
 def preview(config: DeploymentConfig, stack: str, held: "Stack") -> Report:
     """Report what `up` would do, in the place that it would try first."""
-    cloud = renting(config.cloud)
+    cloud = rented_cloud(config.cloud)
     if cloud is not None:
         with step("look up image and zones"):
             candidate = _told(cloud.candidates(config, known_lease(config.cloud, stack, held)), stack)[0]
@@ -96,7 +54,7 @@ def preview(config: DeploymentConfig, stack: str, held: "Stack") -> Report:
 
 def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, list[Attempt]]:
     """Make the machines in the first place that has them. Raises DeployError when none has."""
-    cloud = renting(config.cloud)
+    cloud = rented_cloud(config.cloud)
     if cloud is None:
         with step("bring the machines to what the stack's file says (Pulumi)"):
             return held.up(), []
@@ -141,13 +99,13 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
 
 def recover(cloud: str, stack: str, held: "Stack", deadline_s: float = REMOVE_DEADLINE_S) -> None:
     """Remove what a command that was cut off made and could not note: it would be in the way of the next one."""
-    rented = renting(cloud)
+    rented = rented_cloud(cloud)
     if rented is None or not held.interrupted:
         return
     lease = known_lease(cloud, stack, held)
     if lease is not None:
         with step("look for what the interrupted command made and could not note"):
-            for line in rented.remove_adrift(lease, held.known_ids(), deadline_s):
+            for line in remove_adrift(rented, lease, held.known_ids(), deadline_s):
                 say(f"  - removed {line}")
 
 

@@ -18,11 +18,12 @@ from core.patience import answer_within
 from core.runs import write_result
 from core.strict_yaml import read_yaml
 from infra import leftovers
+from infra.clouds import RENTED
 from infra.config import load_stack
 from infra.config.reader import DEPLOYMENT_KEY, stack_file
 from infra.engine import EngineTimeoutError
 from infra.events import Report
-from infra.renting import known_lease, recover, refuse_other_login, renting
+from infra.renting import known_lease, recover, refuse_other_login
 from infra.stack import Stack, hold
 from serving.endpoint import endpoint_file
 
@@ -79,7 +80,7 @@ def tear_down(stack: str) -> Teardown:
             error.detail = "\n".join(filter(None, (error.detail, *(f"  still there: {line}" for line in found))))
             raise
         hosts_stay = leftovers.hosts_stay(cloud)
-        asked = renting(cloud) is None or lease is not None
+        asked = cloud not in RENTED or lease is not None
         result = _write(stack, Teardown(not left, destroyed, left, kept, asked, hosts_stay))
         if left:
             lines = "\n".join(f"  {line}" for line in left)

@@ -1,4 +1,4 @@
-"""What the commands need of AWS around the engine; the functions that infra/renting.py names."""
+"""What the commands need of AWS around the engine; the functions that infra/rented.py names."""
 
 from infra.aws.account import refuse_other_login
 from infra.aws.leftovers import find_things, remove_things
@@ -7,41 +7,23 @@ from infra.lease import Lease
 from infra.prices import BUCKET_ITEM, DISK_ITEM, keeping_cost
 from infra.things import Thing
 
-__all__ = ["candidates", "find", "kept", "out_of_stock", "refuse_other_login", "remove", "remove_adrift"]
+__all__ = [
+    "candidates",
+    "cost",
+    "is_known",
+    "out_of_stock",
+    "refuse_other_login",
+    "remove_things",
+    "things",
+]
 
 
-def find(lease: Lease) -> list[str]:
-    """Return what AWS still has of a lease, a line each, without what is kept on purpose."""
-    return [str(thing) for thing in _unwanted(lease)]
-
-
-def kept(lease: Lease) -> list[str]:
-    """Return what is kept of a lease on purpose, with what it costs, a line each."""
-    return [f"{thing}: {_cost(thing)}" for thing in _things(lease) if thing.keep]
-
-
-def remove(lease: Lease, deadline_s: float) -> None:
-    """Remove all that AWS still has of a lease, without what is kept on purpose. Raises DeployError when it stays."""
-    remove_things(_unwanted(lease), deadline_s=deadline_s)
-
-
-def remove_adrift(lease: Lease, known: set[str], deadline_s: float) -> list[str]:
-    """Remove what carries the lease's id and is none of the `known` ids; return what that was, a line each."""
-    adrift = [thing for thing in _things(lease) if not thing.keep and not _is_known(thing, known)]
-    remove_things(adrift, deadline_s=deadline_s)
-    return [str(thing) for thing in adrift]
-
-
-def _unwanted(lease: Lease) -> list[Thing]:
-    return [thing for thing in _things(lease) if not thing.keep]
-
-
-def _things(lease: Lease) -> list[Thing]:
-    refuse_other_login(lease)
+def things(lease: Lease) -> list[Thing]:
+    """Return what AWS has of a lease, in the order in which it can be removed."""
     return find_things(lease.region, lease.id)
 
 
-def _is_known(thing: Thing, known: set[str]) -> bool:
+def is_known(thing: Thing, known: set[str]) -> bool:
     """Return whether the state has a thing: by its id, or by its name, or as part of another that it has."""
     names = {thing.id}
     if thing.kind == "budget":
@@ -50,6 +32,7 @@ def _is_known(thing: Thing, known: set[str]) -> bool:
     return bool((names | attached) & known)  # a root disk belongs to its instance
 
 
-def _cost(thing: Thing) -> str:
+def cost(thing: Thing) -> str:
+    """Return in words what it costs to keep a volume or a bucket."""
     item = (DISK_ITEM if thing.kind == "volume" else BUCKET_ITEM)["aws"]
     return keeping_cost("aws", thing.region, item, thing.size_gib)

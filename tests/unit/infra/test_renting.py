@@ -75,7 +75,7 @@ class Cloud:
 def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Lease | None]:
     """The leases with which preflight was asked."""
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
-    monkeypatch.setattr(renting, "renting", lambda _cloud: Cloud())
+    monkeypatch.setattr(renting, "rented_cloud", lambda _cloud: Cloud())
     asked: list[Lease | None] = []
 
     def findings(_config: DeploymentConfig, _stack: str, held: Lease | None) -> list[Finding]:

@@ -7,9 +7,9 @@ import pytest
 
 from core.errors import DeployError
 from infra.config import load_stack
-from infra.gcp import leftovers
+from infra.gcp import leftovers, renting
 from infra.gcp.leftovers import find_things, places, remove_things
-from infra.gcp.renting import find, kept, remove_adrift
+from infra.rented import find, kept, remove_adrift
 from tests.doubles.gcp.client import Gcp
 from tests.doubles.gcp.seed import PROJECT
 from tests.doubles.gcp.settings import Settings
@@ -48,8 +48,8 @@ def test_things_say_whose_they_are(gcp: Gcp) -> None:
 
     assert (thing.id, thing.lease_id, thing.stack, thing.keep) == (path, MINE, "prod", True)
     assert str(thing) == f"disk {path} in {ZONE}, 20 GiB (stack prod)"
-    assert find(LEASE) == []
-    (line,) = kept(LEASE)
+    assert find(renting, LEASE) == []
+    (line,) = kept(renting, LEASE)
     assert line.endswith("$2.60 a month")
 
 
@@ -79,10 +79,10 @@ def test_what_the_state_knows_is_not_adrift(gcp: Gcp) -> None:
     known = {thing.id for thing in find_things(PROJECT, MINE) if thing.kind != "disk"}
     data = f"{instance.replace('/instances/', '/disks/')}-data"
 
-    assert remove_adrift(LEASE, known | {data}, 60) == []
+    assert remove_adrift(renting, LEASE, known | {data}, 60) == []
     assert instance in gcp.store.things
     door = f"projects/{PROJECT}/global/firewalls/llm-prod-{MINE}-ssh-v4"
-    (removed,) = remove_adrift(LEASE, (known | {data}) - {door}, 60)
+    (removed,) = remove_adrift(renting, LEASE, (known | {data}) - {door}, 60)
     assert removed.startswith("firewall rule")
 
 

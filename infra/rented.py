@@ -1,0 +1,80 @@
+"""What a rented cloud still has of a stack: found, told and removed in the same way in all of them.
+
+Knows clouds by name only: what only one of them knows, it offers in a module of its own (`CLOUDS`).
+"""
+
+import importlib
+from collections.abc import Iterable
+from typing import Protocol, cast
+
+from infra.config import DeploymentConfig
+from infra.lease import Lease
+from infra.placement import Candidate
+from infra.things import Thing
+
+CLOUDS = {"aws": "infra.aws.renting", "gcp": "infra.gcp.renting"}
+"""The module of each rented cloud."""
+
+
+class Cloud(Protocol):
+    """What the module of a rented cloud offers."""
+
+    def candidates(self, config: DeploymentConfig, previous: Lease | None) -> list[Candidate]:
+        """Return the leases that may be tried, best first."""
+        ...
+
+    def out_of_stock(self, text: str) -> str | None:
+        """Return the cloud's words when an error only means that a place has no machine."""
+        ...
+
+    def refuse_other_login(self, lease: Lease) -> None:
+        """Raise UsageError for a login that would be told that nothing of a lease is there."""
+        ...
+
+    def things(self, lease: Lease) -> list[Thing]:
+        """Return what the cloud has of a lease, in the order in which it can be removed."""
+        ...
+
+    def is_known(self, thing: Thing, known: set[str]) -> bool:
+        """Return whether a state with the `known` ids has a thing, by itself or as part of another."""
+        ...
+
+    def cost(self, thing: Thing) -> str:
+        """Return in words what it costs to keep a thing."""
+        ...
+
+    def remove_things(self, things: Iterable[Thing], *, deadline_s: float) -> None:
+        """Remove things and wait until they are gone. Raises DeployError when they do not go."""
+        ...
+
+
+def rented_cloud(name: str) -> Cloud | None:
+    """Return what a cloud offers; None for clouds where nothing is rented."""
+    return cast(Cloud, importlib.import_module(CLOUDS[name])) if name in CLOUDS else None
+
+
+def find(cloud: Cloud, lease: Lease) -> list[str]:
+    """Return what the cloud still has of a lease, a line each, without what is kept on purpose."""
+    return [str(thing) for thing in _things(cloud, lease)]
+
+
+def kept(cloud: Cloud, lease: Lease) -> list[str]:
+    """Return what is kept of a lease on purpose, with what it costs, a line each."""
+    return [f"{thing}: {cloud.cost(thing)}" for thing in _things(cloud, lease, kept=True)]
+
+
+def remove(cloud: Cloud, lease: Lease, deadline_s: float) -> None:
+    """Remove what `find` names. Raises DeployError when it stays."""
+    cloud.remove_things(_things(cloud, lease), deadline_s=deadline_s)
+
+
+def remove_adrift(cloud: Cloud, lease: Lease, known: set[str], deadline_s: float) -> list[str]:
+    """Remove what carries the lease's id and is none of the `known` ids; return what that was, a line each."""
+    adrift = [thing for thing in _things(cloud, lease) if not cloud.is_known(thing, known)]
+    cloud.remove_things(adrift, deadline_s=deadline_s)
+    return [str(thing) for thing in adrift]
+
+
+def _things(cloud: Cloud, lease: Lease, *, kept: bool = False) -> list[Thing]:
+    cloud.refuse_other_login(lease)
+    return [thing for thing in cloud.things(lease) if thing.keep == kept]

@@ -1,4 +1,4 @@
-"""The everyday tasks on real machines: status, logs, ssh, restart, reboot."""
+"""The everyday tasks on real machines: status, logs, ssh, restart."""
 
 import json
 import re
@@ -136,19 +136,25 @@ def test_logs_are_followed_until_ctrl_c(serving: Fab, served_machine: Served) ->
     assert running.end().status == 0
 
 
-def test_restart_ends_when_the_engine_answers_again(serving: Fab, served_machine: Served) -> None:
+def test_a_restart_lets_running_answers_finish_and_holds_new_ones_back(serving: Fab, served_machine: Served) -> None:
+    served_machine.run("""
+        nohup python3 /tmp/stream 300 > /tmp/events 2>/dev/null & echo $! > /tmp/stream.pid
+        wait_until '[ $(wc -l < /tmp/events) -gt 10 ]'
+    """)
     before = served_machine.unit("InvocationID")
-    done = serving.run("restart", deadline_s=300)
+    running = serving.start("restart")
+    held_back, *events = served_machine.run("""
+        wait_until '[ $(state) = deactivating ]'
+        wait_until '[ "$(python3 /tmp/gateway-state)" = DRAIN ]'
+        echo "running: $(kill -0 $(cat /tmp/stream.pid) && echo yes)"
+        wait_until '! kill -0 $(cat /tmp/stream.pid) 2>/dev/null'
+        cat /tmp/events
+    """).splitlines()
+    done = running.end(deadline_s=300)
+    assert held_back == "running: yes"
+    assert events[-1] == "[DONE]"
+    assert json.loads(events[-2])["choices"][0]["finish_reason"] == "length"
     assert done.status == 0, done.err
     assert "serves again after" in done.err
     assert served_machine.unit("InvocationID") != before
     assert served_machine.complete("contract")[0] == 200
-
-
-def test_reboot_ends_when_all_of_it_serves_again(serving: Fab, served_machine: Served) -> None:
-    boot_id = remote(served_machine.host, "cat /proc/sys/kernel/random/boot_id")
-    done = serving.run("reboot", deadline_s=300)
-    assert done.status == 0, done.err
-    assert remote(served_machine.host, "cat /proc/sys/kernel/random/boot_id") != boot_id
-    assert served_machine.complete("contract")[0] == 200
-    assert serving.run("status").status == 0

@@ -1,19 +1,18 @@
-"""The smoke test against a whole machine: real vLLM with two adapters behind the real gateway, also after a reboot."""
+"""The smoke test against a whole machine: real vLLM with two adapters behind the real gateway, also after `reboot`."""
 
-import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from core.errors import HostError
 from provisioning.roles import ROLES
 from provisioning.wishes import wishes_for
 from serving.endpoint import Endpoint
 from serving.smoke import smoke
-from tests.machine.converge_host import poll, remote
-from tests.machine.served import Served
+from tests.machine.converge_host import remote
+from tests.machine.fab import Fab
+from tests.machine.served import SERVING, Served
 
 READY_S = 300
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
@@ -42,16 +41,10 @@ def test_whole_machine_passes(endpoint: Endpoint, tmp_path: Path) -> None:
 
 
 def test_whole_machine_passes_after_a_reboot(served_machine: Served, endpoint: Endpoint, tmp_path: Path) -> None:
+    fab = Fab(tmp_path, served_machine.host, serving=SERVING)
     before = remote(served_machine.host, BOOT_ID)
-    with contextlib.suppress(HostError):  # the connection may end before the command does
-        remote(served_machine.host, "systemctl reboot")
-    poll(lambda: booted_since(served_machine, before), deadline_s=60)
-    assert smoke(endpoint, wait_s=READY_S) == 0, result(endpoint, tmp_path)
-
-
-def booted_since(served: Served, before: str) -> bool:
-    """Return whether the machine answers with another boot's id."""
-    try:
-        return remote(served.host, BOOT_ID) != before
-    except HostError:
-        return False
+    done = fab.run("reboot", deadline_s=READY_S)
+    assert done.status == 0, done.err
+    assert remote(served_machine.host, BOOT_ID) != before
+    assert smoke(endpoint) == 0, result(endpoint, tmp_path)  # at once: `reboot` has waited
+    assert fab.run("status").status == 0

@@ -53,7 +53,9 @@ def promote(target: Target, name: str) -> int:
     running, adapter = _running(stack), version.rpartition("@")[0]
     if any(version not in served.versions for served in running.values()):
         _apply(stack)
-    stack.on_all(lambda host: stack.ask(host, "try", version, stack.serving.model.name))
+    prompt = stack.releases.listed(version).prompt
+    words = (version, stack.serving.model.name, *((prompt,) if prompt else ()))
+    stack.on_all(lambda host: stack.ask(host, "try", *words))
     say(f"{version} answers, and otherwise than {stack.serving.model.name}")
     return _move(stack, version, "promote", {name: served.aliases.get(adapter) for name, served in running.items()})
 

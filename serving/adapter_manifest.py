@@ -46,6 +46,12 @@ class ListedAdapter(Frozen):
     target_modules: tuple[ModuleName, ...] = Field(
         min_length=1, description="Modules that it changes, as in adapter_config.json."
     )
+    prompt: str = Field(
+        default="",
+        max_length=4000,
+        description="Before a promote, it must begin its answer to this otherwise than the base model; empty: to one "
+        "of three of ours. It is seen on the host, so write no secret.",
+    )
 
     @property
     def versioned_name(self) -> str:
@@ -122,6 +128,10 @@ class Releases:
             oldest.setdefault(adapter.name, adapter)
         recorded = {move.adapter: move.to for move in self.moves}
         return {name: recorded.get(name, adapter.versioned_name) for name, adapter in oldest.items()}
+
+    def listed(self, version: str) -> ListedAdapter:
+        """Return what is listed as `version`, a versioned name. Raises StopIteration for another."""
+        return next(each for each in self.manifest.adapters if each.versioned_name == version)
 
     def last_move(self, name: str) -> Move | None:
         """Return the newest line of `name` in the record."""

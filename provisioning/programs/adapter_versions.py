@@ -3,7 +3,7 @@
 
     adapter-versions apply FOLDER PORT WISH            serve what WISH lists; aliases stay where `move` put them
     adapter-versions check FOLDER PORT WISH            exits 0 when `apply` would change nothing
-    adapter-versions try   FOLDER PORT VERSION BASE    ask a version that is served: does it answer, and unlike its base
+    adapter-versions try   FOLDER PORT VERSION BASE [PROMPT]    ask a version: does it answer, and unlike its base
     adapter-versions move  FOLDER PORT VERSION WHO WHAT    point the version's alias at it, and write that down
     adapter-versions show  FOLDER PORT                 print all of it as JSON, with the folders of models and adapters
     adapter-versions prune FOLDER PORT KEEP            remove the folders that are neither listed in KEEP nor in use
@@ -214,15 +214,17 @@ def check(host: Host, engine: Engine, wish: str) -> None:
         raise VersionError("other adapters are served")
 
 
-def try_version(_host: Host, engine: Engine, version: str, base: str) -> None:
+def try_version(_host: Host, engine: Engine, version: str, base: str, listed: str = "") -> None:
     """Raise VersionError unless `version` answers, and otherwise than its base: it was loaded, and does something."""
-    for prompt in PROMPTS:
+    prompts = (listed,) if listed else PROMPTS
+    for prompt in prompts:
         answer = engine.complete(version, prompt)
         if not answer:
             raise VersionError(f"{version} gives an empty answer")
         if answer != engine.complete(base, prompt):
             return
-    raise VersionError(f"{version} answers as {base} does, on {len(PROMPTS)} prompts")
+    tried = "the listed prompt; list another" if listed else f"{len(PROMPTS)} prompts of ours; list one"
+    raise VersionError(f"{version} begins its answers as {base} does, on {tried} as `prompt` on which it does not")
 
 
 def move(host: Host, engine: Engine, version: str, who: str, what: str) -> None:

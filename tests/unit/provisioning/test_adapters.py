@@ -35,9 +35,12 @@ class Hosts:
         self.gone: set[str] = set()
         self.asked: list[tuple[str, str]] = []
         """Host and command of each question."""
+        self.words: list[tuple[str, ...]] = []
+        """What came with each."""
 
     def ask(self, host: HostRecord, command: str, *words: str) -> str:
         self.asked.append((host.name, command))
+        self.words.append(words)
         if host.name in self.gone:
             raise HostError("cannot be reached", where=host.name)
         served = {"versions": {"contract@3": "/3", "contract@4": "/4"}, "aliases": {"contract": self.means[host.name]}}
@@ -94,6 +97,15 @@ def test_promote_tries_then_moves_all_hosts_and_writes_one_line(hosts: Hosts, ta
         "contract@4",
         ("one", "two"),
     )
+
+
+def test_a_version_is_tried_with_the_prompt_that_is_listed(hosts: Hosts, target: Target, tmp_path: Path) -> None:
+    both = (listed("contract", 3, "a"), listed("contract", 4, "b", prompt="Clause 7:"))
+    write_manifest(tmp_path / "adapters" / "test.yaml", *both)
+    adapters.promote(target, "contract@4")
+    adapters.promote(target, "contract@3")
+    tried = [words for (_, command), words in zip(hosts.asked, hosts.words, strict=True) if command == "try"]
+    assert tried == [("contract@4", "tiny", "Clause 7:")] * 2 + [("contract@3", "tiny")] * 2
 
 
 def test_a_move_that_one_host_cannot_make_is_undone_on_the_others(

@@ -1,12 +1,14 @@
 """What AWS has of ours: how a thing is found by tag or name, and told whose it is."""
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from infra import naming
 from infra.aws.tags import ID, KEEP, STACK
 
-OWN_NAME = re.compile(r"llm-(?P<stack>[a-z][a-z0-9-]*)-(?P<id>[0-9a-f]{8})(?:-(?:host|timetable))?")
+ENDINGS = "host|timetable"
+"""Of the names of roles."""
+
 LOGS_PREFIX = "/llm-deploy/"
 
 GONE_STATES = ("deleted", "deleting")
@@ -27,5 +29,4 @@ def owner_by_tags(seen: Iterable[Mapping[str, str]]) -> dict[str, Any]:
 
 def owner_by_name(name: str) -> dict[str, Any] | None:
     """Return whose a named thing is; None when it is none of ours."""
-    found = OWN_NAME.fullmatch(name.removeprefix(LOGS_PREFIX))
-    return {"stack": found["stack"], "lease_id": found["id"]} if found else None
+    return naming.owner_by_name(name.removeprefix(LOGS_PREFIX), ENDINGS)

@@ -7,7 +7,6 @@ from typing import Any
 from infra.gcp.api import ask, everywhere, listed, pages, policy_of, rest
 from infra.gcp.labels import ID, KEEP, STACK
 from infra.gcp.names import ACCOUNT, owner_by_name
-from infra.naming import OWN_NAME
 from infra.refusals import DeniedError, MissingError
 from infra.things import Kind, Thing
 
@@ -99,7 +98,7 @@ def _accounts(project: str, _lease_id: str | None) -> Iterator[Thing]:
     for each in pages("iam", f"/v1/projects/{project}/serviceAccounts", "accounts"):
         found = ACCOUNT.fullmatch(each["email"])
         if found:
-            shown = OWN_NAME.fullmatch(each.get("displayName", ""))
+            shown = owner_by_name(each.get("displayName", ""))
             stack = shown["stack"] if shown else "?"
             yield Thing("service account", each["name"], "global", stack, found["id"], detail={"project": project})
 

@@ -3,11 +3,14 @@
 import re
 from typing import Any
 
+from infra import naming
 from infra.lease import ID
-from infra.naming import OWN_NAME
 
 DATA_SUFFIX = "-data"
 """What a data disk's name has after that of its host."""
+
+ENDINGS = "[a-z0-9-]+"
+"""Most things are called as the stack, with a number or a word of their own."""
 
 ACCOUNT = re.compile(rf"llm-(?P<id>{ID})@.*")
 """Service accounts: their ids have at most 30 characters, so the stack is only in the displayed name."""
@@ -25,5 +28,4 @@ def account_id(lease_id: str) -> str:
 
 def owner_by_name(name: str) -> dict[str, Any] | None:
     """Return whose a named thing is; None when it is none of ours."""
-    found = OWN_NAME.fullmatch(name)
-    return {"stack": found["stack"], "lease_id": found["id"]} if found else None
+    return naming.owner_by_name(name, ENDINGS)

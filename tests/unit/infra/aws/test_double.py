@@ -1,9 +1,26 @@
 """The double of AWS: mistakes that it must catch, each in the words of AWS."""
 
-import pytest
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import Mock
 
-from tests.doubles.aws.order import Refusal
+import boto3
+import pytest
+from moto import mock_aws
+from pulumi.runtime.proto import provider_pb2
+
+from tests.doubles.aws.client import connect
+from tests.doubles.aws.cloud import ACCOUNT
+from tests.doubles.aws.order import Refusal, refuse_deletion
+from tests.doubles.aws.settings import Settings
+from tests.doubles.aws.states import States
+from tests.doubles.aws.table import KINDS
 from tests.doubles.aws.tag_keys import refuse_tag_keys
+from tests.doubles.provider.kind import CloudError
+from tests.doubles.provider.server import Package, Provider
+from tests.doubles.provider.values import UNKNOWN, from_struct, to_struct
+
+REGION = "ap-northeast-2"
 
 LAUNCH = {"MetadataOptions.InstanceMetadataTags": "enabled", "TagSpecification.1.ResourceType": "instance"}
 KEY = "TagSpecification.1.Tag.2.Key"
@@ -28,3 +45,98 @@ def test_a_launch_refuses_tag_keys_that_the_host_could_not_read(key: str) -> Non
 )
 def test_other_tag_keys_are_let_through(action: str, changed: dict[str, str]) -> None:
     refuse_tag_keys(action, LAUNCH | changed)
+
+
+@pytest.fixture
+def ec2(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """EC2 as moto plays it in this process, which lets go of what AWS does not."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    with mock_aws():
+        yield boto3.client("ec2", region_name=REGION)
+
+
+@pytest.fixture
+def instance(ec2: Any) -> str:
+    """A host with a fixed address and a data volume, in a network of its own."""
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    vpc = ec2.create_vpc(CidrBlock="10.83.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.83.0.0/20", AvailabilityZone=f"{REGION}a")["Subnet"]["SubnetId"]
+    gateway = ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+    ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
+    group = ec2.create_security_group(GroupName="door", Description="door", VpcId=vpc)["GroupId"]
+    made = ec2.create_network_interface(SubnetId=subnet, Groups=[group])["NetworkInterface"]["NetworkInterfaceId"]
+    address = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    ec2.associate_address(AllocationId=address, NetworkInterfaceId=made)
+    tie = [{"DeviceIndex": 0, "NetworkInterfaceId": made}]
+    host = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, NetworkInterfaces=tie)["Instances"][0]["InstanceId"]
+    volume = ec2.create_volume(AvailabilityZone=f"{REGION}a", Size=20)["VolumeId"]
+    ec2.attach_volume(Device="/dev/sdf", InstanceId=host, VolumeId=volume)
+    return str(host)
+
+
+def test_what_is_in_use_cannot_go(ec2: Any, instance: str) -> None:
+    (seen,) = [each for group in ec2.describe_instances()["Reservations"] for each in group["Instances"]]
+    (interface,) = seen["NetworkInterfaces"]
+    (address,) = ec2.describe_addresses()["Addresses"]
+    (data,) = [each["VolumeId"] for each in ec2.describe_volumes()["Volumes"] if each["Size"] == 20]
+    in_use = {
+        "DeleteSecurityGroup": ({"GroupId": interface["Groups"][0]["GroupId"]}, "DependencyViolation"),
+        "DeleteSubnet": ({"SubnetId": seen["SubnetId"]}, "DependencyViolation"),
+        "DetachInternetGateway": ({"VpcId": seen["VpcId"]}, "DependencyViolation"),
+        "DeleteVpc": ({"VpcId": seen["VpcId"]}, "DependencyViolation"),
+        "DeleteVolume": ({"VolumeId": data}, "VolumeInUse"),
+        "DeleteNetworkInterface": ({"NetworkInterfaceId": interface["NetworkInterfaceId"]}, "InvalidParameterValue"),
+        "ReleaseAddress": ({"AllocationId": address["AllocationId"]}, "InvalidIPAddress.InUse"),
+    }
+
+    for action, (values, code) in in_use.items():
+        with pytest.raises(Refusal, match=f"^{code}: {action}: still in use by "):
+            refuse_deletion(ACCOUNT, REGION, action, values)
+
+    ec2.detach_volume(VolumeId=data, InstanceId=instance)
+    refuse_deletion(ACCOUNT, REGION, "DeleteVolume", {"VolumeId": data})
+    refuse_deletion(ACCOUNT, REGION, "DeleteVpc", {"VpcId": "vpc-of-nobody"})
+
+
+def test_a_new_instance_is_not_found_at_first_and_one_that_ends_takes_a_while(ec2: Any, instance: str) -> None:
+    states, asked = States(ACCOUNT), {"InstanceId.1": instance}
+    slow = Settings(unseen_polls=2, shutting_down_polls=2)
+
+    states.after(REGION, "RunInstances", {}, slow)
+    for _poll in range(2):
+        with pytest.raises(Refusal, match=r"^InvalidInstanceID.NotFound: The instance ID"):
+            states.before(REGION, "DescribeInstances", asked)
+    states.before(REGION, "DescribeInstances", asked)
+
+    states.after(REGION, "TerminateInstances", asked, slow)
+    seen = []
+    for _poll in range(3):
+        states.before(REGION, "DescribeInstances", asked)
+        (group,) = ec2.describe_instances(InstanceIds=[instance])["Reservations"]
+        seen.append(group["Instances"][0]["State"]["Name"])
+    assert seen == ["shutting-down", "shutting-down", "terminated"]
+
+
+def test_a_preview_knows_what_is_written_and_not_what_the_cloud_will_say() -> None:
+    provider = Provider(Package("0", connect, KINDS, (), frozenset()), {})
+    request = provider_pb2.CreateRequest(
+        urn="urn:pulumi:test::small::aws:ec2/vpc:Vpc::network",
+        properties=to_struct({"cidrBlock": "10.83.0.0/16"}),
+        preview=True,
+    )
+
+    seen = from_struct(provider.Create(request, Mock()).properties)
+
+    assert seen["cidrBlock"] == "10.83.0.0/16"
+    assert (seen["arn"], seen["ipv6CidrBlock"]) == (UNKNOWN, UNKNOWN)
+
+
+@pytest.mark.usefixtures("ec2")
+def test_a_provider_refuses_a_login_to_another_account() -> None:
+    environ = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "a"}
+    environ["AWS_ENDPOINT_URL"] = f"https://sts.{REGION}.amazonaws.com"
+
+    connect({"region": REGION, "allowedAccountIds": [ACCOUNT]}, environ)
+    with pytest.raises(CloudError, match=f"AWS account ID not allowed: {ACCOUNT}"):
+        connect({"region": REGION, "allowedAccountIds": ["999999999999"]}, environ)

@@ -75,6 +75,53 @@ def test_a_host_may_read_its_prefix_and_no_more(deployed: Deployed) -> None:
     assert not [action for each in policy["Statement"] for action in each["Action"] if action.endswith("*")]
 
 
+def test_a_host_may_write_its_logs_and_be_reached_by_session_manager(deployed: Deployed) -> None:
+    policies = deployed().of("aws:iam/rolePolicy:RolePolicy")
+
+    (policy,) = [json.loads(each["policy"]) for each in policies if each["name"] == "host"]
+    assert {each["Sid"]: (each["Action"], each["Resource"]) for each in policy["Statement"]} == {
+        "Sessions": (
+            [
+                "ssm:UpdateInstanceInformation",
+                "ssmmessages:CreateControlChannel",
+                "ssmmessages:CreateDataChannel",
+                "ssmmessages:OpenControlChannel",
+                "ssmmessages:OpenDataChannel",
+            ],
+            "*",
+        ),
+        "Logs": (
+            ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
+            ["prod-arn", "prod-arn:*"],
+        ),
+    }
+
+
+def test_a_network_leads_out_by_both_ip_versions_and_to_s3_without_the_internet(deployed: Deployed) -> None:
+    mocks = deployed()
+
+    routes = mocks.of("aws:ec2/route:Route")
+    ways = {(each.get("destinationCidrBlock"), each.get("destinationIpv6CidrBlock")): each for each in routes}
+    assert ways.keys() == {("0.0.0.0/0", None), (None, "::/0")}
+    assert {(each["routeTableId"], each["gatewayId"]) for each in routes} == {("prod-id", "prod-id")}
+    (endpoint,) = mocks.of("aws:ec2/vpcEndpoint:VpcEndpoint")
+    assert (endpoint["vpcEndpointType"], endpoint["serviceName"]) == ("Gateway", "com.amazonaws.ap-northeast-2.s3")
+    assert endpoint["routeTableIds"] == ["prod-id"]
+    ties = mocks.of("aws:ec2/routeTableAssociation:RouteTableAssociation")
+    assert {each["subnetId"] for each in ties} == {"prod-a-id", "prod-b-id"}
+
+
+def test_a_budget_warns_by_mail(deployed: Deployed) -> None:
+    (budget,) = deployed(lifetime=", budget: {usd_per_month: 100, mail: team@example.com}").of(
+        "aws:budgets/budget:Budget"
+    )
+
+    assert (budget["limitAmount"], budget["limitUnit"], budget["timeUnit"]) == ("100.00", "USD", "MONTHLY")
+    warnings = [(each["notificationType"], each["threshold"]) for each in budget["notifications"]]
+    assert warnings == [("ACTUAL", 80), ("FORECASTED", 100)]
+    assert [each["subscriberEmailAddresses"] for each in budget["notifications"]] == [["team@example.com"]] * 2
+
+
 def test_an_existing_network_is_used_as_it_is(deployed: Deployed) -> None:
     mocks = deployed(more="", zone="ap-northeast-2a", zones=("ap-northeast-2a",))
     assert len(mocks.of("aws:ec2/vpc:Vpc")) == 1

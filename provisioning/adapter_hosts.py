@@ -89,12 +89,13 @@ class AdapterStack(AdapterHosts):
     def converge(self, *, dry_run: bool) -> dict[str, HostResult]:
         """Bring all listed versions to the hosts and into their engines, or tell what that would change."""
         # Not needed to move a name, which is to take no time.
+        from provisioning.cloud_login import with_logins
         from provisioning.converge.controller import converge
         from provisioning.narration import Narrator, counts, failure_detail, plan_text
         from provisioning.roles.adapters import adapters_alone
         from serving.sources import resolve_sources
 
-        sources = resolve_sources(self.serving)
+        sources = with_logins(resolve_sources(self.serving))
         narrator = Narrator([host.name for host in self.hosts])
         on_event = narrator.progress_only if dry_run else narrator.event
 

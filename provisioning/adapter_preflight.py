@@ -19,6 +19,7 @@ from core.errors import ConfigError
 from core.paths import CHECKOUT
 from core.rules import Problem
 from core.words import error_of
+from provisioning.cloud_login import with_login
 from serving.adapter_manifest import ListedAdapter, Releases, shown
 from serving.adapters import (
     CONFIG,
@@ -67,7 +68,7 @@ def check_releases(releases: Releases, spec: ServingSpec) -> None:
 
 def _base(spec: ServingSpec) -> _Base:
     key = "serving.model.source"
-    source = resolve_model(spec.model.source, key=key)
+    source = with_login(resolve_model(spec.model.source, key=key), key=key)
     repo = source.repo if isinstance(source, HubFetch) else None
     if isinstance(source, LocalFolder):
         return _Base(base_shapes(source.path), repo)
@@ -81,7 +82,7 @@ def _base(spec: ServingSpec) -> _Base:
 def _check(listed: ListedAdapter, spec: ServingSpec, base: _Base, *, key: str) -> None:
     """Raise ConfigError unless the files are what is listed; its `where` is the key in the manifest."""
     adapter = listed.spec(promoted=True)
-    source = resolve(listed.source, key=f"{key}.source")
+    source = with_login(resolve(listed.source, key=f"{key}.source"), key=f"{key}.source")
     rank = spec.vllm.max_lora_rank
     if isinstance(source, LocalFolder):
         check_adapter(adapter, source.path, base=None, base_repo=base.repo, max_rank=rank, where=key)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from infra.outputs import HostRecord, StackOutputs
+from provisioning.cloud_login import with_logins
 from provisioning.converge.resources import Resource, Unit
 from provisioning.credentials import Credentials, credentials_for, keys_file
 from provisioning.roles.base import base
@@ -46,7 +47,7 @@ def wishes_for(
     Raises ConfigError for files that the config names and that cannot work, before any host is reached.
     """
     serving = outputs.serving
-    sources = resolve_sources(serving) if "engine" in roles else None
+    sources = with_logins(resolve_sources(serving)) if "engine" in roles else None
     # Of all hosts, also those that are left out of this run: the endpoint is the stack's.
     credentials = (
         {

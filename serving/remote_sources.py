@@ -5,9 +5,8 @@ Neither has commits, so the list SHA256SUMS, as `sha256sum *` writes it, stands 
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 
-from core.errors import ConfigError
 from core.frozen import Frozen
 from core.rules import Problem, Sha256, matching, refuse
 from core.secret import SecretRef
@@ -59,37 +58,3 @@ class HttpsSource(Frozen):
     url: HttpsUrl = Field(description="The folder, e.g. https://models.example.com/contract/4.")
     sha256: Sha256 = Field(description=LIST_HELP)
     token: SecretRef | None = Field(default=None, description="Where a bearer token for it is kept.")
-
-
-def cloud_keys(kind: Literal["s3", "gs"], *, key: str) -> dict[str, SecretStr]:
-    """Return this computer's login at the cloud, as variables for the fetch. Raises ConfigError without one."""
-    return _amazon_keys(key) if kind == "s3" else _google_token(key)
-
-
-def _amazon_keys(key: str) -> dict[str, SecretStr]:
-    import boto3  # only where a bucket is read with this computer's login
-
-    found = boto3.Session().get_credentials()
-    if found is None:
-        raise ConfigError("this computer has no login at AWS", where=key, hint="run aws configure, or write host")
-    frozen = found.get_frozen_credentials()
-    keys = {
-        "AWS_ACCESS_KEY_ID": frozen.access_key,
-        "AWS_SECRET_ACCESS_KEY": frozen.secret_key,
-        "AWS_SESSION_TOKEN": frozen.token,
-    }
-    return {name: SecretStr(value) for name, value in keys.items() if value}
-
-
-def _google_token(key: str) -> dict[str, SecretStr]:
-    import google.auth
-    import google.auth.exceptions
-    from google.auth.transport.requests import Request
-
-    try:
-        found, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/devstorage.read_only"])
-        found.refresh(Request())  # type: ignore[no-untyped-call]
-    except google.auth.exceptions.GoogleAuthError:
-        hint = "run gcloud auth application-default login, or write host"
-        raise ConfigError("this computer has no login at Google Cloud", where=key, hint=hint) from None
-    return {"GOOGLE_OAUTH_ACCESS_TOKEN": SecretStr(str(found.token))}

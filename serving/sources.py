@@ -16,7 +16,7 @@ from serving.checksum_list import check_listed
 from serving.model_folder import check_model
 from serving.ollama_sources import Archive, RegistryFetch, gguf_folder, release_archive
 from serving.ollama_spec import GgufSource, OllamaSource
-from serving.remote_sources import BucketSource, HttpsSource, cloud_keys
+from serving.remote_sources import BucketSource, HttpsSource
 from serving.spec import FolderSource, HubSource, ModelSource, ServingSpec, Source, TinySource
 from tools.tiny_model import make_tiny_model
 
@@ -58,6 +58,8 @@ class ListedFetch:
     """The secrets that reading it needs."""
     by_host: bool = False
     """Whether the host's own role reads it; this computer may not be able to."""
+    by_login: bool = False
+    """Whether this computer's login reads it: whoever fetches adds that to the environment."""
 
     @property
     def words(self) -> tuple[str, str]:
@@ -140,8 +142,7 @@ def resolve(source: Source, *, key: str) -> ResolvedSource:
             return HubFetch(source.repo, source.revision, source.token.read() if source.token else None)
         case BucketSource():
             handed = source.credentials == "handed"
-            keys = cloud_keys(source.kind, key=f"{key}.credentials") if handed else {}
-            return ListedFetch(source.url, source.sha256, keys, by_host=not handed)
+            return ListedFetch(source.url, source.sha256, by_host=not handed, by_login=handed)
         case HttpsSource():
             token = {"LLM_FETCH_TOKEN": source.token.read()} if source.token else {}
             return ListedFetch(source.url, source.sha256, token)

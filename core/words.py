@@ -17,8 +17,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from core.config_keys import Place, bare, join, literals, models_in, place_of
 from core.errors import ConfigError
-from core.places import Place, bare, join, literals, models_in, place_of
 from core.rules import HIDDEN, PROBLEMS, SECRET, Problem, looks_secret, masked, one_of
 
 LONGEST_ECHO_CHARS = 60

@@ -1,6 +1,6 @@
 """What a GPU, or a CPU, can compute of a model: the engine at all, types of weights, quantisations.
 
-Knows no sizes (infra/fit.py) and no host.
+Knows no sizes (infra/memory_need.py) and no host.
 """
 
 from collections.abc import Iterator

@@ -4,7 +4,7 @@ import math
 
 from infra.config import DeploymentConfig
 from infra.config.fit import DATA_HEADROOM_GIB
-from infra.fit import disk_gib
+from infra.memory_need import disk_gib
 
 UNKNOWN_MODEL_GIB = 50
 """Data volume for a model whose name tells no size."""

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from core.config_keys import join
 from core.frozen import Frozen
-from core.places import join
 from core.rules import Problem
 from infra.clouds import MADE, RENTED
 from infra.config.placement import EXAMPLE_PROJECT

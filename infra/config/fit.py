@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from core.rules import Problem
-from infra.fit import disk_gib, need, need_in_ram
 from infra.gpu_features import unfit, unfit_on_cpu
 from infra.machines import Machine, find_machine
+from infra.memory_need import disk_gib, need, need_in_ram
 
 if TYPE_CHECKING:
     from infra.config.deployment import DeploymentConfig

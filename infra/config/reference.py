@@ -10,7 +10,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from core.places import bare, join, literals, models_in
+from core.config_keys import bare, join, literals, models_in
 from core.words import bounds
 from infra.config.by_cloud import CLOUDS_OF_KEY, NEEDED
 from infra.config.deployment import DeploymentConfig

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from pydantic import BaseModel
 
+from core.config_keys import place_of
 from core.paths import CHECKOUT
-from core.places import place_of
 from infra.config.by_cloud import CLOUDS_OF_KEY, EXAMPLES, INSTEAD, NEEDED
 from infra.config.deployment import DeploymentConfig
 from infra.config.reference import keys_by_model, reference

@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from core.places import bare, literals
-from infra import fit
-from infra.fit import OLLAMA_BYTES, Need, cache_gib, disk_gib, need, need_in_ram, weights_gib
+from core.config_keys import bare, literals
 from infra.machines import Machine, find_machine
+from infra.memory_need import OLLAMA_BYTES, SYSTEM_GIB, Need, cache_gib, disk_gib, need, need_in_ram, weights_gib
 from serving.ollama_spec import OllamaSpec
 from serving.spec import ServingSpec
 
@@ -142,4 +141,4 @@ def test_vllm_leaves_its_share_of_the_gpu_free() -> None:
 
 
 def test_what_fits_exactly_fits() -> None:
-    assert Need(weights=6.5, cache=0.0, overhead=fit.SYSTEM_GIB, has=8.0, words="").fits
+    assert Need(weights=6.5, cache=0.0, overhead=SYSTEM_GIB, has=8.0, words="").fits

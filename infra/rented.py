@@ -31,6 +31,10 @@ class Cloud(Protocol):
         """Raise UsageError for a login that would be told that nothing of a lease is there."""
         ...
 
+    def wake(self, lease: Lease) -> list[str]:
+        """Start what of a lease is stopped, where the engine does not; return what that was, a line each."""
+        ...
+
     def things(self, lease: Lease) -> list[Thing]:
         """Return what the cloud has of a lease, in the order in which it can be removed."""
         ...

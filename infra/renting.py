@@ -61,12 +61,7 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
     previous = known_lease(config.cloud, stack, held)
     stands = previous is not None and previous.stands
     if previous is None or not outputs_file(stack).exists():  # a first `up` that failed has left a lease, too
-        with step("look for what would go wrong (preflight)"):
-            found = preflight.findings(config, stack, previous)
-            for each in found:
-                if each.level == "warning":
-                    say(f"  ! {each}")
-            preflight.refuse(found, stack)
+        _look_first(config, stack, previous)
     with step("look up image, zones and prices"):
         candidates = _told(cloud.candidates(config, previous), stack)
     recover(config.cloud, stack, held)
@@ -77,6 +72,8 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
         write_lease(stack, candidate.lease.model_copy(update={"stands": stands}))
         held.hand_over(LEASE_VARIABLE, candidate.lease.model_dump_json())
         report = held.up(limit_s=left_s)
+        for host in cloud.wake(candidate.lease) if config.lifetime.weekly is None else ():  # else it may be asleep
+            say(f"  started {host}, which was stopped")
         write_lease(stack, candidate.lease)
         return report
 
@@ -95,6 +92,16 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
     if len(tried) > 1:
         say(table(tried))
     return report, tried
+
+
+def _look_first(config: DeploymentConfig, stack: str, previous: Lease | None) -> None:
+    """Run preflight, telling its warnings. Raises DeployError with all of its errors."""
+    with step("look for what would go wrong (preflight)"):
+        found = preflight.findings(config, stack, previous)
+        for each in found:
+            if each.level == "warning":
+                say(f"  ! {each}")
+        preflight.refuse(found, stack)
 
 
 def recover(cloud: str, stack: str, held: "Stack", deadline_s: float = REMOVE_DEADLINE_S) -> None:

@@ -1,8 +1,10 @@
 """What the commands need of AWS around the engine; the functions that infra/rented.py names."""
 
 from infra.aws.account import refuse_other_login
+from infra.aws.api import call, pages
 from infra.aws.leftovers import find_things, remove_things
 from infra.aws.settle import candidates, out_of_stock
+from infra.aws.things import tag_filter
 from infra.lease import Lease
 from infra.prices import BUCKET_ITEM, DISK_ITEM, keeping_cost
 from infra.things import Thing
@@ -15,7 +17,21 @@ __all__ = [
     "refuse_other_login",
     "remove_things",
     "things",
+    "wake",
 ]
+
+
+def wake(lease: Lease) -> list[str]:
+    """Start the hosts of a lease that are stopped, and return their ids.
+
+    A change of type that finds no stock leaves a host of the new type behind, stopped; the plugin sees no change in it.
+    """
+    filters = [*tag_filter(lease.id), {"Name": "instance-state-name", "Values": ["stopped"]}]
+    seen = pages("ec2", lease.region, "describe_instances", "Reservations", Filters=filters)
+    stopped = [str(each["InstanceId"]) for reservation in seen for each in reservation["Instances"]]
+    if stopped:
+        call("ec2", lease.region, "start_instances", InstanceIds=stopped)
+    return stopped
 
 
 def things(lease: Lease) -> list[Thing]:

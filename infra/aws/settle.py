@@ -22,8 +22,8 @@ LEAST_ZONES = 2
 """A network of ours spans at least so many zones, so that there is somewhere else to go."""
 
 OUT_OF_STOCK = re.compile(
-    r"api error (?P<told>(?:InsufficientInstanceCapacity|InsufficientHostCapacity|InsufficientCapacity"
-    r"|SpotMaxPriceTooLow|Unsupported): [^\n]*)"
+    r"(?:api error|AWS StartInstances:) (?P<told>(?:InsufficientInstanceCapacity|InsufficientHostCapacity"
+    r"|InsufficientCapacity|SpotMaxPriceTooLow|Unsupported): [^\n]*)"
 )
 """What means that this place has no machine now, or never. Quotas and permissions are not here: they are no better
 elsewhere. The words are those of the plugin, which repeats the API's."""

@@ -14,11 +14,17 @@ __all__ = [
     "refuse_other_login",
     "remove_things",
     "things",
+    "wake",
 ]
 
 
 def refuse_other_login(_lease: Lease) -> None:
     """Leave that to GCP: every call names the lease's project, and a login that may not see it is refused."""
+
+
+def wake(_lease: Lease) -> list[str]:
+    """Leave that to the engine, which is told that hosts run (`desired_status`)."""
+    return []
 
 
 def things(lease: Lease) -> list[Thing]:

@@ -67,6 +67,9 @@ class Cloud:
     def candidates(self, _config: DeploymentConfig, _previous: Lease | None) -> list[Candidate]:
         return [Candidate(lease("a")), Candidate(lease("b"))]
 
+    def wake(self, _lease: Lease) -> list[str]:
+        return []
+
     def out_of_stock(self, text: str) -> str | None:
         return "no stock" if "no stock" in text else None
 

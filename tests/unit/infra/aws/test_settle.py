@@ -186,6 +186,7 @@ def test_a_type_that_is_elsewhere_is_refused_with_where() -> None:
         ("x: api error InsufficientInstanceCapacity: none left", "InsufficientInstanceCapacity: none left"),
         ("x: api error SpotMaxPriceTooLow: your price", "SpotMaxPriceTooLow: your price"),
         ("x: api error Unsupported: not in this zone", "Unsupported: not in this zone"),
+        ("AWS StartInstances: InsufficientInstanceCapacity: none", "InsufficientInstanceCapacity: none"),
         ("x: api error VcpuLimitExceeded: ask for more", None),
         ("x: api error MaxSpotInstanceCountExceeded: ask for more", None),
         ("x: api error UnauthorizedOperation: no", None),

@@ -12,19 +12,19 @@ PERSONS = {"ConfigError", "UsageError"}
 WANTED = {"where", "hint"}
 
 WITHOUT_HINT = {
-    "infra/guards.py: refuse_violations": "each broken rule says itself what to write",
-    "provisioning/adapter_preflight.py: _asked": "the words of the program that fetches, which has its own",
+    "infra/guards.py": "each broken rule says itself what to write",
+    "provisioning/adapter_preflight.py": "the words of the program that fetches, which has its own",
 }
-"""Functions that leave the hint to somebody else, and why."""
+"""Files with one function that leaves the hint to somebody else, and why."""
 
 
 def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
-    """Yield each function of the project with its name, `file: name`; a method goes by its own name."""
+    """Yield each function of the project with its file."""
     for folder in FOLDERS:
         for path in sorted((CHECKOUT / folder).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.FunctionDef):
-                    yield f"{path.relative_to(CHECKOUT)}: {node.name}", node
+                    yield str(path.relative_to(CHECKOUT)), node
 
 
 def lacking(function: ast.FunctionDef) -> set[str]:
@@ -42,8 +42,8 @@ def lacking(function: ast.FunctionDef) -> set[str]:
 
 
 def test_each_mistake_is_told_with_its_place_and_a_hint() -> None:
-    bare = {name: lacking(function) for name, function in functions() if lacking(function)}
-    assert bare == {name: {"hint"} for name in WITHOUT_HINT}
+    bare = [(file, function.name, lacking(function)) for file, function in functions() if lacking(function)]
+    assert [(file, missing) for file, _, missing in bare] == [(file, {"hint"}) for file in WITHOUT_HINT], bare
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import fabric
 
 from core.console import say
 from core.deadline import Deadline
+from infra.clouds import RENTED
 from provisioning.connection import NoAnswerError, Reachable, open_connection
 
-RENTED = ("aws", "gcp")
 PATIENCE_S = 300.0
 """How long a rented machine may take to boot; every other is there, or it is not."""
 

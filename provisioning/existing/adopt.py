@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from core.console import next_command, say
 from core.errors import HostError, UsageError
 from core.paths import CHECKOUT
+from core.ports import SSH_PORT
 from core.strict_yaml import read_yaml
 from core.words import error_of, words
 from infra.outputs import HostRecord
@@ -23,7 +24,6 @@ from provisioning.inventory import load
 from provisioning.remote import run_program
 from provisioning.target import Target
 
-DEFAULT_PORT = 22
 LOGIN = re.compile(
     r"(?P<user>[A-Za-z0-9_][\w.-]*)@(?P<address>\[[0-9A-Fa-f:.%\w]+\]|[A-Za-z0-9][\w.-]*)(:(?P<port>\d{1,5}))?"
 )
@@ -70,14 +70,14 @@ def adopt(asked: Asked) -> int:
 def parse_login(asked: Asked) -> Door:
     """Return where `user@address[:port]` leads, its host key not known yet. Raises UsageError for other text."""
     found = LOGIN.fullmatch(asked.login)
-    if found is None or not 0 < int(found["port"] or DEFAULT_PORT) < 1 << 16:
+    if found is None or not 0 < int(found["port"] or SSH_PORT) < 1 << 16:
         raise UsageError(f"{asked.login!r} is no login", where="--host", hint="write user@address or user@address:port")
     address = found["address"].strip("[]")
     identity = Path(asked.identity_file).expanduser().resolve() if asked.identity_file else None
     if identity is not None and not identity.is_file():
         raise UsageError("there is no such file", where=f"--identity-file {identity}", hint="name a private key")
     name = asked.name or host_name(address)
-    return Door(name, address, int(found["port"] or DEFAULT_PORT), found["user"], (), identity)
+    return Door(name, address, int(found["port"] or SSH_PORT), found["user"], (), identity)
 
 
 def host_name(address: str) -> str:

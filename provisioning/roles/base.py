@@ -3,6 +3,7 @@
 Knows no engine and no model. A container shares its kernel, so it gets no swap, clock or kernel setting of its own.
 """
 
+from infra.clouds import RENTED
 from infra.outputs import HostRecord
 from provisioning.converge.resources import Command, File, Packages, Resource, Swap, Sysctl, Unit, User
 from provisioning.render import render
@@ -14,7 +15,6 @@ PACKAGES = ("ca-certificates", "curl", "iproute2", "nftables", "unattended-upgra
 
 CLOCK_UNITS = ("systemd-timesyncd.service", "chrony.service", "ntpsec.service")
 
-RENTED = ("aws", "gcp")
 DATA_VOLUME_S = 900
 """As the unit's own TimeoutStartSec."""
 

@@ -7,14 +7,13 @@ know the cloud's security groups, which stand in front of it.
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 
+from core.ports import SSH_PORT
 from infra.outputs import HostRecord
 from provisioning.converge.resources import Directory, File, Resource, Unit
 from provisioning.programs import program
 from provisioning.render import render
 from provisioning.roles.layout import CONFIG_DIR, FIREWALL_RULES, FIREWALL_UNIT, LIB_DIR
 from serving.spec import GatewaySpec
-
-SSHD_PORT = 22
 
 CHECK = f"{LIB_DIR}/check-firewall"
 
@@ -33,8 +32,8 @@ class Door:
 def doors(host: HostRecord, gateway: GatewaySpec) -> tuple[Door, ...]:
     """Return what is open on `host`."""
     # A forwarded port (WSL2, a rented pod) is another one outside than inside; both stay open, since we cannot know.
-    ssh_ports = sorted({SSHD_PORT, host.ssh_port})
-    ssh = str(SSHD_PORT) if ssh_ports == [SSHD_PORT] else f"{{ {', '.join(map(str, ssh_ports))} }}"
+    ssh_ports = sorted({SSH_PORT, host.ssh_port})
+    ssh = str(SSH_PORT) if ssh_ports == [SSH_PORT] else f"{{ {', '.join(map(str, ssh_ports))} }}"
     return (
         Door("SSH", ssh, _matches(host.ssh_cidrs)),
         Door("The gateway", str(gateway.port), _matches(host.client_cidrs)),

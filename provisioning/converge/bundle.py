@@ -1,13 +1,9 @@
 """What travels to a host beside the agent: a list of resources as one JSON document, and the files it may ask for.
 
-Does not send anything. Without a controller (cloud-init, or no network at all) the same travels as a folder:
-
-    sudo python3 FOLDER/agent.pyz apply FOLDER/resources.json --blobs FOLDER/blobs
+Does not send anything. For a host without network the same travels as an archive (provisioning/offline).
 """
 
 import getpass
-import json
-import shutil
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -15,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ConfigError
-from core.files import write_atomically
-from provisioning.converge.agent_zip import agent_zip
 from provisioning.converge.resources import Resource, Secret, Tree
 from provisioning.converge.trees import list_tree
 
@@ -79,14 +73,3 @@ def _check_ids(resources: Sequence[Resource]) -> None:
                 what = f"names {need!r}, which is not before it in the list"
                 raise ConfigError(what, where=resource.id, hint="list it before this one")
         known.add(resource.id)
-
-
-def write_folder(resources: Sequence[Resource], folder: Path) -> None:
-    """Write agent, list and blobs into `folder`; the list may hold secrets, so only its owner can read it."""
-    package = bundle(resources, dry_run=False)
-    write_atomically(folder / "agent.pyz", agent_zip())
-    write_atomically(folder / "resources.json", json.dumps(package.document), mode=0o600)
-    for sha256, path in package.blobs.items():
-        target = folder / "blobs" / sha256
-        target.parent.mkdir(exist_ok=True)
-        shutil.copyfile(path, target)

@@ -196,17 +196,6 @@ class Venv(Resource):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mount(Resource):
-    """A line of /etc/fstab, and the file system mounted now."""
-
-    kind: ClassVar[str] = "mount"
-    path: str
-    source: str
-    fstype: str
-    options: str = "defaults,nofail"
-
-
-@dataclass(frozen=True, kw_only=True)
 class Swap(Resource):
     """A swap file, in use now and after a reboot."""
 

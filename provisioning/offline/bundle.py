@@ -22,7 +22,6 @@ from provisioning.offline.lists import BLOBS, OfflineList, contents, local, lock
 from provisioning.offline.parts import Component, Part
 from provisioning.offline.releases import Release, find_release
 from provisioning.offline.sbom import sbom
-from provisioning.roles.nvidia import without_repository
 from provisioning.target import Target
 from provisioning.wishes import wishes_for
 from serving.endpoint import write_endpoint
@@ -58,7 +57,7 @@ def make_bundle(
     release = find_release(os_release or _release_of(hosts))
     release.sources()  # a missing key of the distribution is told before models are fetched
     wishes = wishes_for(outputs, hosts, roles)
-    lists = {name: local(without_repository(each)) for name, each in wishes.lists.items()}
+    lists = {name: local(each) for name, each in wishes.lists.items()}
     path = Path(out) if out else CHECKOUT / "bundles" / f"{outputs.stack}.tar"
     made = write_bundle(lists, outputs, release, path, with_secrets=with_secrets)
     say(

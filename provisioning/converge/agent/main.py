@@ -1,4 +1,4 @@
-"""Entries of the agent: over a connection (`serve`), or from a folder and from cloud-init (`main`).
+"""Entries of the agent: over a connection (`serve`), or from a file, as a bundle's installer runs it (`main`).
 
 python3 agent.pyz apply resources.json --blobs DIR
 python3 agent.pyz plan  resources.json
@@ -57,7 +57,7 @@ def main(arguments: list[str]) -> int:
 
     parser = argparse.ArgumentParser(prog="agent", description="Bring this host to a list of resources.")
     parser.add_argument("mode", choices=("apply", "plan"))
-    parser.add_argument("resources", help="list that `write_folder` of provisioning/converge/bundle.py wrote")
+    parser.add_argument("resources", help="list of resources as JSON, e.g. one of a bundle")
     parser.add_argument("--blobs", help="folder of large files, each named after its SHA-256")
     parser.add_argument("--state", default=STATE_DIR, help="folder for lock and memory (default: %(default)s)")
     options = parser.parse_args(arguments)

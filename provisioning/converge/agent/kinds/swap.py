@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..events import Failure
-from ..fstab import SOURCE, find_line, put_line
+from ..fstab import find_line, put_line
 from ..paths import free_mib, remove, staged_path
 from ..process import run
 
@@ -30,7 +30,7 @@ def _look_one(path: str) -> Fact:
     with open("/proc/swaps", encoding="utf-8") as stream:
         used = any(line.split()[:1] == [path] for line in stream)
     size_mib = os.stat(path).st_size >> 20 if os.path.isfile(path) else 0
-    return {"size_mib": size_mib, "used": used, "line": find_line(path, SOURCE)}
+    return {"size_mib": size_mib, "used": used, "line": find_line(path)}
 
 
 def plan(wish: Any, fact: Fact) -> list[Change]:
@@ -62,7 +62,7 @@ def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
     if "use" in verbs:
         run(["swapon", wish.path]).must()
     if "keep" in verbs:
-        put_line(_line(wish), SOURCE)
+        put_line(_line(wish))
 
 
 def _line(wish: Any) -> str:

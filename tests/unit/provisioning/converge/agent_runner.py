@@ -4,6 +4,7 @@ import getpass
 import grp
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from provisioning.converge.bundle import write_folder
+from provisioning.converge.agent_zip import agent_zip
+from provisioning.converge.bundle import bundle
 from provisioning.converge.resources import Resource
 
 ME: dict[str, Any] = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
@@ -37,8 +39,14 @@ class Ended:
 
 
 def run_agent(folder: Path, resources: Sequence[Resource], mode: str = "apply") -> Ended:
-    """Run the agent the way cloud-init would: from a folder, with no controller."""
-    write_folder(resources, folder / "bundle")
+    """Run the agent the way a bundle's installer does: from a folder, with no controller."""
+    parcel = bundle(resources, dry_run=False)
+    blobs = folder / "bundle" / "blobs"
+    blobs.mkdir(parents=True, exist_ok=True)
+    (folder / "bundle" / "agent.pyz").write_bytes(agent_zip())
+    (folder / "bundle" / "resources.json").write_text(json.dumps(parcel.document))
+    for sha256, path in parcel.blobs.items():
+        shutil.copyfile(path, blobs / sha256)
     return run_folder(folder, mode)
 
 

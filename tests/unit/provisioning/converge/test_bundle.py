@@ -1,7 +1,6 @@
 """What travels to a host."""
 
 import ast
-import json
 import sys
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 
 from core.errors import ConfigError
 from provisioning.converge.agent_zip import AGENT_DIR, agent_zip
-from provisioning.converge.bundle import bundle, write_folder
+from provisioning.converge.bundle import bundle
 from provisioning.converge.resources import Command, File, Resource, Secret, Tree, Unit
 
 SOURCES = sorted(AGENT_DIR.rglob("*.py"))
@@ -77,15 +76,3 @@ def test_refused_lists(case: str) -> None:
     wishes, message = REFUSED[case]
     with pytest.raises(ConfigError, match=message):
         bundle(wishes, dry_run=True)
-
-
-def test_a_folder_holds_all_that_a_host_without_network_needs(tmp_path: Path) -> None:
-    """The list is readable by its owner only, since it may hold secrets."""
-    (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "a").write_text("a")
-    wishes = [Tree(path="/opt/t", source=tmp_path / "source"), File(path="/etc/a", content=Secret("x"))]
-    write_folder(wishes, tmp_path / "out")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"agent.pyz", "resources.json", "blobs"}
-    assert (tmp_path / "out" / "resources.json").stat().st_mode & 0o777 == 0o600
-    assert json.loads((tmp_path / "out" / "resources.json").read_text())["dry_run"] is False
-    assert [path.read_text() for path in (tmp_path / "out" / "blobs").iterdir()] == ["a"]

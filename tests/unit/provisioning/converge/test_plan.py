@@ -16,7 +16,6 @@ from provisioning.converge.resources import (
     File,
     GeneratedSecret,
     Link,
-    Mount,
     Packages,
     Resource,
     Secret,
@@ -31,7 +30,7 @@ CASES = Path(__file__).parent / "cases"
 CLASSES: dict[str, type[Resource]] = {
     cls.kind: cls
     for cls in (
-        Command, Directory, Download, File, GeneratedSecret, Link, Mount, Packages, Swap, Sysctl, Unit, User, Venv,
+        Command, Directory, Download, File, GeneratedSecret, Link, Packages, Swap, Sysctl, Unit, User, Venv,
     )
 }  # fmt: skip
 

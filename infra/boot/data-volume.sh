@@ -12,15 +12,14 @@ until device=$(llm-data-device); do
 	sleep 2
 	waited=$((waited + 2))
 done
-if mountpoint -q "$place"; then
-	exit 0
+if ! mountpoint -q "$place"; then
+	mkdir -p "$place"
+	chattr +i "$place" # nobody fills the root disk while the volume is missing
+	status=0
+	blkid -p "$device" >/dev/null || status=$?
+	if [ "$status" -eq 2 ]; then # 2: nothing on it at all; any other failure is no reason to format
+		mkfs.ext4 -q -L llm-data "$device"
+	fi
+	mount -o defaults,nodev,nosuid "$device" "$place"
 fi
-mkdir -p "$place"
-chattr +i "$place" # nobody fills the root disk while the volume is missing
-status=0
-blkid -p "$device" >/dev/null || status=$?
-if [ "$status" -eq 2 ]; then # 2: nothing on it at all; any other failure is no reason to format
-	mkfs.ext4 -q -L llm-data "$device"
-fi
-mount -o defaults,nodev,nosuid "$device" "$place"
 resize2fs "$device"

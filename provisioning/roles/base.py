@@ -18,6 +18,17 @@ CLOCK_UNITS = ("systemd-timesyncd.service", "chrony.service", "ntpsec.service")
 DATA_VOLUME_S = 900
 """As the unit's own TimeoutStartSec."""
 
+SOURCE = 'findmnt -nro SOURCE --mountpoint "$1"'
+FILLS_DEVICE = f"""
+device=$({SOURCE}) && [ "$(findmnt -nro FSTYPE --mountpoint "$1")" = ext4 ] || exit 0
+head=$(dumpe2fs -h "$device" 2>/dev/null)
+blocks=$(printf %s "$head" | sed -n 's/^Block count: *//p')
+size=$(printf %s "$head" | sed -n 's/^Block size: *//p')
+[ $(($(blockdev --getsize64 "$device") - blocks * size)) -lt {128 * 1024**2} ]
+"""
+"""Whether a file system is as large as its volume, to the size of one group of blocks; a host that stands grows it only
+at its boot by itself. What is not mounted yet is mounted at its full size."""
+
 SWAP_BELOW_GIB = 16
 """A host with less memory gets swap up to this sum: loading a model takes more, for a moment, than serving it."""
 
@@ -81,7 +92,13 @@ def _data_volume(host: HostRecord) -> list[Resource]:
             argv=("systemctl", "start", unit),  # returns when it is mounted
             check=("sh", "-c", settled, "data-volume", host.data_dir, unit),
             timeout_s=DATA_VOLUME_S,
-        )
+        ),
+        Command(
+            name="data-volume-size",
+            argv=("sh", "-c", f'resize2fs "$({SOURCE})"', "data-volume-size", host.data_dir),
+            check=("sh", "-c", FILLS_DEVICE, "data-volume-size", host.data_dir),
+            after=("command:data-volume",),
+        ),
     ]
 
 

@@ -41,6 +41,11 @@ def test_the_data_volume_of_a_rented_host_comes_before_what_may_lie_on_it(cloud:
     assert wishes(cloud=cloud)[0].id == first
 
 
+def test_a_larger_data_volume_of_a_rented_host_is_made_use_of() -> None:
+    assert [each.id for each in wishes(cloud="aws")][1] == "command:data-volume-size"
+    assert "command:data-volume-size" not in {each.id for each in wishes(cloud="existing")}
+
+
 @pytest.mark.parametrize(("memory_gib", "swap_mib"), [(1, 8192), (8, 8192), (12.5, 3584), (16, None), (64, None)])
 def test_small_hosts_get_swap(memory_gib: float, swap_mib: int | None) -> None:
     sizes = [each.size_mib for each in wishes(memory_gib=memory_gib) if isinstance(each, Swap)]

@@ -81,6 +81,6 @@ def test_without_metadata_the_last_known_end_counts(tmp_path: Path, programs: Pa
     assert end_of_life(tmp_path, programs) == done
 
 
-@pytest.mark.parametrize("path", [*BOOT.glob("*.sh"), *AWS_BOOT.glob("*.sh")], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(BOOT.parent.rglob("boot/*.sh")), ids=lambda path: "-".join(path.parts[-3:]))
 def test_scripts_are_posix_shell(path: Path) -> None:
     subprocess.run(["sh", "-n", str(path)], check=True)

@@ -19,7 +19,7 @@ from provisioning.roles.ollama import ollama
 from provisioning.roles.release import asked_first
 from provisioning.roles.tunnel import shared, tunnel
 from provisioning.roles.vllm import vllm
-from provisioning.tunnel_keys import tunnel_keys
+from provisioning.tunnel_keys import TunnelKeys, tunnel_keys
 from serving.endpoint import Endpoint, endpoint_of
 from serving.sources import ResolvedSources, resolve_sources
 from serving.spec import ServingSpec
@@ -46,34 +46,47 @@ def wishes_for(
 
     Raises ConfigError for files that the config names and that cannot work, before any host is reached.
     """
-    serving = outputs.serving
-    sources = with_logins(resolve_sources(serving)) if "engine" in roles else None
     # Of all hosts, also those that are left out of this run: the endpoint is the stack's.
-    credentials = (
-        {
-            host.name: credentials_for(outputs.stack, host, outputs.gateway)
-            for host in outputs.hosts
-            if outputs.has_gateway(host)
-        }
-        if "gateway" in roles
-        else {}
+    gateways = [host for host in outputs.hosts if outputs.has_gateway(host)] if "gateway" in roles else []
+    made = _Made(
+        sources=with_logins(resolve_sources(outputs.serving)) if "engine" in roles else None,
+        credentials={host.name: credentials_for(outputs.stack, host, outputs.gateway) for host in gateways},
+        keys=tunnel_keys(outputs.stack) if outputs.tunnel is not None else None,
     )
-    keys = tunnel_keys(outputs.stack) if outputs.tunnel is not None else None
-    roles_of: dict[str, tuple[Sequence[Resource], ...]] = {
-        host.name: (
-            base(host, outputs.gateway) if "base" in roles else [],
-            with_driver(host, serving, _engine(host, serving, sources, allow_downgrade=allow_downgrade))
-            if sources is not None and outputs.has_engine(host)
-            else [],
-            tunnel(outputs, host, keys) if keys is not None and "gateway" in roles else [],
-            gateway(serving, outputs.gateway, credentials[host.name]) if host.name in credentials else [],
-        )
-        for host in hosts
-    }
-    if keys is not None:
-        roles_of = {name: tuple(shared(role, serving, keys) for role in each) for name, each in roles_of.items()}
-    lists = {name: asked_first(_joined(*each)) for name, each in roles_of.items()}
-    return Wishes(lists, _endpoint(outputs, list(credentials.values())) if credentials else None)
+    lists: dict[str, Sequence[Resource]] = {}
+    for host in hosts:
+        of_roles = _of_roles(outputs, host, roles, made, allow_downgrade=allow_downgrade)
+        if made.keys is not None:
+            of_roles = [shared(each, outputs.serving, made.keys) for each in of_roles]
+        lists[host.name] = asked_first(_joined(*of_roles))
+    return Wishes(lists, _endpoint(outputs, list(made.credentials.values())) if made.credentials else None)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What is made once for all hosts."""
+
+    sources: ResolvedSources | None
+    credentials: Mapping[str, Credentials]
+    """By the name of the gateway's host."""
+    keys: TunnelKeys | None
+
+
+def _of_roles(
+    outputs: StackOutputs, host: HostRecord, roles: Sequence[str], made: _Made, *, allow_downgrade: bool
+) -> list[list[Resource]]:
+    """Return what each role wishes for on `host`."""
+    lists = []
+    if "base" in roles:
+        lists.append(base(host, outputs.gateway))
+    if made.sources is not None and outputs.has_engine(host):
+        engine = _engine(host, outputs.serving, made.sources, allow_downgrade=allow_downgrade)
+        lists.append(with_driver(host, outputs.serving, engine))
+    if made.keys is not None and "gateway" in roles:
+        lists.append(tunnel(outputs, host, made.keys))
+    if host.name in made.credentials:
+        lists.append(gateway(outputs.serving, outputs.gateway, made.credentials[host.name]))
+    return lists
 
 
 def _engine(

@@ -11,7 +11,7 @@ from ..paths import STAGED, free_mib, in_the_way, look_at, os_failure, plan_meta
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Sequence
+    from typing import Any, BinaryIO, Callable, Sequence
 
     from ..host import Host
     from ..paths import Change
@@ -89,50 +89,64 @@ class _Interrupted(Exception):
 
 
 def _try(wish: Any, staged: str, host: Host) -> str:
-    from http.client import IncompleteRead
-    from urllib.error import HTTPError
-    from urllib.request import Request, urlopen
-
+    """Fetch what is missing in `staged`; return the hash of all that is there then."""
     with open(os.open(staged, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+b") as stream:
         digest = hashlib.sha256()
         for block in iter(lambda: stream.read(BLOCK_BYTES), b""):
             digest.update(block)
-        have = stream.tell()
-        headers = {"Range": f"bytes={have}-"} if have else {}
-        local = host.blobs.path(wish.sha256)  # a bundle brought what its URL would
-        request = Request(f"file://{local}" if local else wish.url, headers=headers)  # noqa: S310 (the list is ours, and the hash decides)
-        try:
-            answer = urlopen(request, timeout=READ_TIMEOUT_S)  # noqa: S310
-        except HTTPError as error:
-            if error.code == HTTP_RANGE_WRONG:
-                return digest.hexdigest()  # whole already: cut off between the last byte and the renaming
-            if error.code in (408, 429) or error.code >= 500:  # noqa: PLR2004
-                raise _Interrupted(f"HTTP {error.code}") from error
-            raise Failure(f"{wish.url}: HTTP {error.code} {error.reason}") from error
-        except OSError as error:
-            raise _Interrupted(str(getattr(error, "reason", error))) from error
+        answer = _ask(wish, host, stream.tell())
+        if answer is None:  # whole already: cut off between the last byte and the renaming
+            return digest.hexdigest()
         with answer:
-            if have and answer.status != HTTP_PARTIAL:  # the server starts anew, and so must we
-                have, digest = 0, hashlib.sha256()
-                stream.seek(0)
-                stream.truncate()
-            total = have + int(answer.headers.get("Content-Length") or 0)
-            if (total - have) >> 20 >= free_mib(staged):
-                raise Failure(f"needs {(total - have) >> 20} MiB at {wish.path}, which has {free_mib(staged)} free")
-            while True:
-                try:
-                    block = answer.read(BLOCK_BYTES)
-                except (OSError, IncompleteRead) as error:
-                    raise _Interrupted(f"cut off at {have >> 20} MiB") from error
-                if not block:
-                    break
-                stream.write(block)
-                digest.update(block)
-                have += len(block)
-                _tell(wish, host, have, total)
-        if have < total:
-            raise _Interrupted(f"cut off at {have} of {total} bytes")
-    return digest.hexdigest()
+            return _receive(wish, host, answer, stream, digest)
+
+
+def _ask(wish: Any, host: Host, have: int) -> Any:
+    """Return the server's answer from byte `have` on; none when there are no more."""
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
+    local = host.blobs.path(wish.sha256)  # a bundle brought what its URL would
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    request = Request(f"file://{local}" if local else wish.url, headers=headers)  # noqa: S310 (the list is ours, and the hash decides)
+    try:
+        return urlopen(request, timeout=READ_TIMEOUT_S)  # noqa: S310
+    except HTTPError as error:
+        if error.code == HTTP_RANGE_WRONG:
+            return None
+        if error.code in (408, 429) or error.code >= 500:  # noqa: PLR2004
+            raise _Interrupted(f"HTTP {error.code}") from error
+        raise Failure(f"{wish.url}: HTTP {error.code} {error.reason}") from error
+    except OSError as error:
+        raise _Interrupted(str(getattr(error, "reason", error))) from error
+
+
+def _receive(wish: Any, host: Host, answer: Any, stream: BinaryIO, digest: Any) -> str:
+    """Add the answer to the stream, whose content so far `digest` has taken in; return the hash of the whole."""
+    from http.client import IncompleteRead
+
+    have = stream.tell()
+    if have and answer.status != HTTP_PARTIAL:  # the server starts anew, and so must we
+        have, digest = 0, hashlib.sha256()
+        stream.seek(0)
+        stream.truncate()
+    total = have + int(answer.headers.get("Content-Length") or 0)
+    if (total - have) >> 20 >= free_mib(wish.path):
+        raise Failure(f"needs {(total - have) >> 20} MiB at {wish.path}, which has {free_mib(wish.path)} free")
+    while True:
+        try:
+            block = answer.read(BLOCK_BYTES)
+        except (OSError, IncompleteRead) as error:
+            raise _Interrupted(f"cut off at {have >> 20} MiB") from error
+        if not block:
+            break
+        stream.write(block)
+        digest.update(block)
+        have += len(block)
+        _tell(wish, host, have, total)
+    if have < total:
+        raise _Interrupted(f"cut off at {have} of {total} bytes")
+    return str(digest.hexdigest())
 
 
 def _tell(wish: Any, host: Host, have: int, total: int) -> None:

@@ -37,7 +37,7 @@ class DeploymentConfig(Frozen):
     )
     project: str | None = Field(default=None, description="GCP project id; never taken from whoever is logged in.")
     account: str | None = Field(
-        default=None, description="AWS account id; a login to another account is refused. None: any."
+        default=None, description="AWS account id; a login to another account is refused. None: that of the first `up`."
     )
     inventory: Path | None = Field(default=None, description="Inventory file with the hosts of cloud existing.")
     machine: MachineSpec = Field(default=MachineSpec(), description="The machines that are made.")

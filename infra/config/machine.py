@@ -48,5 +48,5 @@ class MachineSpec(Frozen):
         default=900,
         ge=60,
         le=7200,
-        description="How long zones and fallbacks are tried when out of stock.",
+        description="How long `up` may take over all zones and fallbacks together.",
     )

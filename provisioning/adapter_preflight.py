@@ -122,13 +122,14 @@ def look(source: HubFetch | ListedFetch, *, key: str) -> Look | None:
         if isinstance(source, ListedFetch) and source.by_host:
             return None
         raise
+    place, _ = source.fetch_arguments
     for name in (CONFIG, WEIGHTS):
         if name not in report["files"]:
-            raise ConfigError(f"{source.words[0]} has no {name}", where=key, hint="name the files that peft saved")
+            raise ConfigError(f"{place} has no {name}", where=key, hint="name the files that peft saved")
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, CONFIG).write_text(report["content"], encoding="utf-8")
-        config = _renamed(Path(folder), source.words[0], key)
-    return Look(source.words[0], config, _shapes(report), report["files"][WEIGHTS])
+        config = _renamed(Path(folder), place, key)
+    return Look(place, config, _shapes(report), report["files"][WEIGHTS])
 
 
 def _shapes(report: Mapping[str, Any]) -> Shapes:
@@ -137,9 +138,10 @@ def _shapes(report: Mapping[str, Any]) -> Shapes:
 
 def _shown(source: HubFetch | ListedFetch | RegistryFetch, key: str) -> dict[str, Any]:
     """Return what the program that fetches shows of the files. Raises ConfigError with its own words."""
+    place, pin = source.fetch_arguments
     try:
         done = subprocess.run(
-            [sys.executable, str(FETCH), *source.words, "--show", CONFIG],
+            [sys.executable, str(FETCH), place, pin, "--show", CONFIG],
             env={**os.environ, **_secrets(source)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -149,7 +151,7 @@ def _shown(source: HubFetch | ListedFetch | RegistryFetch, key: str) -> dict[str
         )
     except subprocess.TimeoutExpired:
         hint = "is it up, and may this computer reach it? run the same command again"
-        raise ConfigError(f"{source.words[0]} does not answer within {LOOK_S} s", where=key, hint=hint) from None
+        raise ConfigError(f"{place} does not answer within {LOOK_S} s", where=key, hint=hint) from None
     if done.returncode != 0:
         raise ConfigError((done.stderr.strip().splitlines() or ["failed"])[-1], where=key)
     report: dict[str, Any] = json.loads(done.stdout)

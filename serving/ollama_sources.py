@@ -21,7 +21,7 @@ class RegistryFetch:
     digest: str
 
     @property
-    def words(self) -> tuple[str, str]:
+    def fetch_arguments(self) -> tuple[str, str]:
         """What the program that fetches is told: place and pin."""
         return (f"ollama+{self.registry}/{self.name}", self.digest)
 

@@ -37,7 +37,7 @@ class HubFetch:
     token: SecretStr | None = None
 
     @property
-    def words(self) -> tuple[str, str]:
+    def fetch_arguments(self) -> tuple[str, str]:
         """What the program that fetches is told: place and pin."""
         return (self.repo, self.revision)
 
@@ -62,7 +62,7 @@ class ListedFetch:
     """Whether this computer's login reads it: whoever fetches adds that to the environment."""
 
     @property
-    def words(self) -> tuple[str, str]:
+    def fetch_arguments(self) -> tuple[str, str]:
         """What the program that fetches is told: place and pin."""
         return (self.url, self.sha256)
 

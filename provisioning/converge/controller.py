@@ -10,7 +10,7 @@ import paramiko
 from core.errors import DeployError, HostError
 from infra.outputs import HostRecord
 from provisioning.arrival import patience_s
-from provisioning.converge.bundle import Bundle, bundle
+from provisioning.converge.parcel import Parcel, parcel_of
 from provisioning.converge.resources import Resource
 from provisioning.converge.result import HostResult, OnEvent, Outcome, Progress
 from provisioning.converge.session import Session, packed
@@ -38,8 +38,8 @@ def converge(
     began = time.monotonic()
     waiting = session or Session(host, patience_s=patience_s(host.cloud))
     try:
-        package = bundle(resources() if callable(resources) else resources, dry_run=dry_run)
-        talk = _Talk(host, package, on_event)
+        parcel = parcel_of(resources() if callable(resources) else resources, dry_run=dry_run)
+        talk = _Talk(host, parcel, on_event)
         listed = time.monotonic()
         channel = waiting.channel()
         connected = time.monotonic()
@@ -54,9 +54,9 @@ def converge(
 class _Talk:
     """One run of the agent."""
 
-    def __init__(self, host: HostRecord, package: Bundle, on_event: OnEvent) -> None:
+    def __init__(self, host: HostRecord, parcel: Parcel, on_event: OnEvent) -> None:
         self._host = host
-        self._package = package
+        self._parcel = parcel
         self._on_event = on_event
         self._outcomes: list[Outcome] = []
         self._round_trips = 1
@@ -65,7 +65,7 @@ class _Talk:
     def run(self, channel: paramiko.Channel) -> None:
         """Send the list, then follow the events to the end."""
         try:
-            channel.sendall(packed(json.dumps(self._package.document).encode()))
+            channel.sendall(packed(json.dumps(self._parcel.document).encode()))
             for line in _lines(channel):
                 if line.startswith(b"{"):  # a login shell may have words of its own
                     self._handle(json.loads(line), channel)
@@ -96,7 +96,7 @@ class _Talk:
 
     def _send_piece(self, channel: paramiko.Channel, sha256: str, offset: int, length: int) -> None:
         try:
-            stream = self._package.blobs[sha256].open("rb")
+            stream = self._parcel.blobs[sha256].open("rb")
         except OSError as error:
             channel.sendall(json.dumps({"error": f"{error.filename}: {error.strerror}"}).encode() + b"\n")
             return
@@ -107,7 +107,7 @@ class _Talk:
                 try:
                     block = stream.read(min(length, BLOCK_BYTES)) or bytes(length)  # shrunk since: the hash will tell
                 except OSError as error:  # the agent waits for bytes, so it cannot be told: the connection ends
-                    where = str(self._package.blobs[sha256])
+                    where = str(self._parcel.blobs[sha256])
                     raise DeployError(f"cannot be read ({error.strerror})", where=where) from error
                 channel.sendall(block)
                 length -= len(block)
@@ -117,7 +117,7 @@ class _Talk:
         where = f"{self._host.name} ({self._host.user}@{self._host.address})"
         status = channel.recv_exit_status() if channel.exit_status_ready() else -1
         said = channel.recv_stderr(ERROR_BYTES).decode(errors="replace").strip() if channel.recv_stderr_ready() else ""
-        for secret in self._package.secrets:
+        for secret in self._parcel.secrets:
             said = said.replace(secret, "(secret)")
         error = not_begun(self._host, "python3", status, said, where=where)
         if error is not None:

@@ -16,7 +16,7 @@ from core.console import step
 from core.errors import DeployError
 from core.paths import cache_dir
 from provisioning import programs
-from provisioning.converge.bundle import bundle
+from provisioning.converge.parcel import parcel_of
 from provisioning.converge.resources import Command, Download, File, Packages, Resource, Secret, Tree, Venv
 from provisioning.converge.swap_in import swap_in
 from provisioning.converge.trees import list_tree
@@ -67,10 +67,10 @@ def local(resources: Sequence[Resource]) -> list[Resource]:
 
 def offline_list(resources: Sequence[Resource], *, with_secrets: bool) -> OfflineList:
     """Return the list as the agent reads it; `with_secrets` leaves them in it."""
-    package = bundle(resources, dry_run=False)
+    parcel = parcel_of(resources, dry_run=False)
     secrets: dict[str, str] = {}
-    document = package.document if with_secrets else _without_secrets(package.document, secrets)
-    blobs = dict(package.blobs)
+    document = parcel.document if with_secrets else _without_secrets(parcel.document, secrets)
+    blobs = dict(parcel.blobs)
     for resource in resources:
         if isinstance(resource, Download):
             blobs[resource.sha256] = downloaded(resource.url, resource.sha256)

@@ -58,7 +58,7 @@ def store(source: ResolvedModel, path: str, conditions: Sequence[str] = (), *, i
         above = f"directory:{path.rpartition('/')[0]}"
         return Stored(Tree(path=path, source=source.path, immutable=immutable, after=(above,)), path)
     refused = (*conditions, *(("--immutable=yes",) if immutable else ()))
-    fetch = ("python3", FETCH_MODEL, *source.words, path, *refused)
+    fetch = ("python3", FETCH_MODEL, *source.fetch_arguments, path, *refused)
     return Stored(
         Command(
             name=f"fetch {path}",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from core.paths import CHECKOUT
-from provisioning.converge.bundle import bundle
+from provisioning.converge.parcel import parcel_of
 from provisioning.converge.resources import File, Packages, Secret, Unit
 from provisioning.roles.gateway import (
     DROP_IN,
@@ -38,7 +38,7 @@ def resource(kind: type, key: str, serving: ServingSpec = VLLM, spec: GatewaySpe
 
 def test_list_is_in_an_order_that_works() -> None:
     """The bundle refuses a resource that depends on a later one."""
-    bundle(gateway(VLLM, GatewaySpec(), sample_credentials()), dry_run=False)
+    parcel_of(gateway(VLLM, GatewaySpec(), sample_credentials()), dry_run=False)
 
 
 def test_first_start_of_the_package_is_with_our_configuration_or_none() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from provisioning.converge.bundle import bundle
+from provisioning.converge.parcel import parcel_of
 from provisioning.converge.resources import Command, Resource, Unit
 from provisioning.programs import engine_release
 from provisioning.roles import ROLES
@@ -47,7 +47,7 @@ def test_a_refused_downgrade_changes_nothing_on_the_host(engine: str, gpu: Any) 
     wanted = wishes_for(outputs, outputs.hosts, ROLES).lists["one"]
     assert reached("command:engine-version", wanted) == {each.id for each in wanted}
     assert wanted[0].id == "command:engine-version"
-    bundle(wanted, dry_run=False)  # nothing stands before what it waits for
+    parcel_of(wanted, dry_run=False)  # nothing stands before what it waits for
 
 
 @pytest.mark.parametrize(

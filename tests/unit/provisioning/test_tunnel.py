@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from infra.outputs import StackOutputs
-from provisioning.converge.bundle import bundle
+from provisioning.converge.parcel import parcel_of
 from provisioning.converge.resources import File, Resource, Secret, Unit
 from provisioning.host_status import HostStatus
 from provisioning.status_screen import screen
@@ -41,7 +41,7 @@ def test_engine_and_gateway_stand_on_their_own_hosts(lists: dict[str, Sequence[R
     assert {"haproxy.service", "ssh.service"} <= units["front"]
     assert not {"vllm.service", "llm-tunnel.service"} & units["front"]
     for resources in lists.values():
-        bundle(resources, dry_run=True)  # no id twice, none named before it stands
+        parcel_of(resources, dry_run=True)  # no id twice, none named before it stands
 
 
 def test_the_engine_dials_with_keep_alive_and_trusts_one_key(lists: dict[str, Sequence[Resource]]) -> None:
@@ -116,7 +116,7 @@ def test_a_tunnel_brings_the_port_of_its_engine(tmp_path: Path, monkeypatch: pyt
     outputs = outputs.model_copy(update={"serving": ServingSpec.model_validate({**SERVING, "engine": "ollama"})})
     lists = wishes_for(outputs, outputs.hosts, ("base", "engine", "gateway")).lists
     for resources in lists.values():
-        bundle(resources, dry_run=True)
+        parcel_of(resources, dry_run=True)
     (dial,) = (each for each in lists["laptop"] if each.id == "file:/etc/systemd/system/llm-tunnel.service")
     assert "127.0.0.1:11434:127.0.0.1:11434" in str(getattr(dial, "content", ""))
 

@@ -52,7 +52,7 @@ def test_a_model_of_a_registry_is_fetched_by_the_host(name: str, fetched: str) -
     source = {"kind": "ollama", "name": name, "digest": SHA256}
     found = resolve_sources(spec(model={"name": "base", "source": source})).model
     assert found == RegistryFetch("https://registry.ollama.ai", fetched, SHA256)
-    assert found.words == (f"ollama+https://registry.ollama.ai/{fetched}", SHA256)
+    assert found.fetch_arguments == (f"ollama+https://registry.ollama.ai/{fetched}", SHA256)
 
 
 def test_a_gguf_travels_alone_in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from provisioning.converge.agent_zip import agent_zip
-from provisioning.converge.bundle import bundle
+from provisioning.converge.parcel import parcel_of
 from provisioning.converge.resources import Resource
 
 ME: dict[str, Any] = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
@@ -40,7 +40,7 @@ class Ended:
 
 def run_agent(folder: Path, resources: Sequence[Resource], mode: str = "apply") -> Ended:
     """Run the agent the way a bundle's installer does: from a folder, with no controller."""
-    parcel = bundle(resources, dry_run=False)
+    parcel = parcel_of(resources, dry_run=False)
     blobs = folder / "bundle" / "blobs"
     blobs.mkdir(parents=True, exist_ok=True)
     (folder / "bundle" / "agent.pyz").write_bytes(agent_zip())

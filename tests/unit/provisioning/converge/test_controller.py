@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from core.errors import DeployError
-from provisioning.converge.bundle import Bundle
 from provisioning.converge.controller import _Talk
+from provisioning.converge.parcel import Parcel
 from tests.unit.provisioning.records import host
 
 UNREADABLE = Path("/proc/self/mem")
@@ -30,6 +30,6 @@ class Asking:
 
 def test_a_local_file_that_cannot_be_read_is_named() -> None:
     channel: Any = Asking()
-    talk = _Talk(host(), Bundle(document={}, blobs={"ab": UNREADABLE}), lambda *_: None)
+    talk = _Talk(host(), Parcel(document={}, blobs={"ab": UNREADABLE}), lambda *_: None)
     with pytest.raises(DeployError, match=r"/proc/self/mem: cannot be read \(Input/output error\)"):
         talk.run(channel)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from provisioning.converge.agent.converge import KINDS, Wish, read_wishes
-from provisioning.converge.bundle import bundle
+from provisioning.converge.parcel import parcel_of
 from provisioning.converge.resources import (
     Command,
     Directory,
@@ -45,7 +45,7 @@ def _wish(kind: str, fields: dict[str, Any]) -> Wish:
     if kind == "tree":  # its files are read from a folder of the controlling machine: the table names them
         return Wish(id="tree:x", kind=kind, **fields)
     values: dict[str, Any] = {n: Secret(v["secret"]) if isinstance(v, dict) else v for n, v in fields.items()}
-    document = bundle([CLASSES[kind](**values)], dry_run=True).document
+    document = parcel_of([CLASSES[kind](**values)], dry_run=True).document
     return read_wishes(document["resources"], lambda _: None)[0]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import ConfigError
 from provisioning.converge.agent_zip import AGENT_DIR, agent_zip
-from provisioning.converge.bundle import bundle
+from provisioning.converge.parcel import parcel_of
 from provisioning.converge.resources import Command, File, Resource, Secret, Tree, Unit
 
 SOURCES = sorted(AGENT_DIR.rglob("*.py"))
@@ -37,7 +37,7 @@ def test_secrets_are_marked_in_the_document_and_absent_from_the_repr() -> None:
         File(path="/etc/a", content=Secret("s3cret")),
         Command(name="c", argv=("true",), env={"TOKEN": Secret("t0ken"), "PLAIN": "x"}),
     ]
-    package = bundle(wishes, dry_run=True)
+    package = parcel_of(wishes, dry_run=True)
     file, command = package.document["resources"]
     assert file["content"] == {"secret": "s3cret"}
     assert file["secret"] is True
@@ -53,7 +53,7 @@ def test_a_tree_lists_its_files_and_keeps_their_content_back(tmp_path: Path) -> 
     (tmp_path / "link").symlink_to("real")
     (tmp_path / "run").write_text("x")
     (tmp_path / "run").chmod(0o700)
-    package = bundle([Tree(path="/opt/t", source=tmp_path)], dry_run=False)
+    package = parcel_of([Tree(path="/opt/t", source=tmp_path)], dry_run=False)
     (entry,) = package.document["resources"]
     abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert entry["files"]["link"] == entry["files"]["real"] == [abc, 3, 0o644]
@@ -75,4 +75,4 @@ def test_refused_lists(case: str) -> None:
     """A list that cannot be right is refused before anything is sent."""
     wishes, message = REFUSED[case]
     with pytest.raises(ConfigError, match=message):
-        bundle(wishes, dry_run=True)
+        parcel_of(wishes, dry_run=True)

@@ -16,7 +16,7 @@ from provisioning.converge.trees import list_tree
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bundle:
+class Parcel:
     """A list of resources as the agent reads it, the files it may ask for, and the secrets that are in it."""
 
     document: dict[str, Any] = field(repr=False)
@@ -25,7 +25,7 @@ class Bundle:
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
-def bundle(resources: Sequence[Resource], *, dry_run: bool) -> Bundle:
+def parcel_of(resources: Sequence[Resource], *, dry_run: bool) -> Parcel:
     """Return what the agent needs. Raises ConfigError for two resources with one id, and an id that names none."""
     _check_ids(resources)
     blobs: dict[str, Path] = {}
@@ -45,7 +45,7 @@ def bundle(resources: Sequence[Resource], *, dry_run: bool) -> Bundle:
         entries.append(entry)
     by = f"{getpass.getuser()}@{socket.gethostname()}"
     document = {"dry_run": dry_run, "by": by, "resources": entries}
-    return Bundle(document=document, blobs=blobs, secrets=tuple(secrets))
+    return Parcel(document=document, blobs=blobs, secrets=tuple(secrets))
 
 
 def _plain(value: Any, secrets: list[str]) -> Any:

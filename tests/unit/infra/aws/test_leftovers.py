@@ -1,7 +1,8 @@
 """Leftovers on AWS: ours are found and removed in an order that works, others' stay."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,10 +10,25 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 from moto.moto_api._internal.models import moto_api_backend
 
-from core.errors import DeployError
+from core.errors import DeployError, UsageError
+from infra import rented
 from infra.aws import api, leftover_kinds
 from infra.aws.leftovers import find_in, find_things, places, remove_things
+from infra.aws.renting import wake
 from infra.aws.tags import ID, KEEP, own_tags
+from infra.lease import Lease
+
+LEASE = Lease(
+    id="0123abcd",
+    region="ap-northeast-2",
+    began_at=datetime(2026, 11, 21, 12, tzinfo=UTC),
+    image_name="ubuntu-24.04",
+    image="ami-0a24040000000000a",
+    machine_type="m6i.2xlarge",
+    zone="ap-northeast-2a",
+    zones=("ap-northeast-2a",),
+)
+"""That of MINE, as it was before accounts were noted."""
 
 POLICY = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}}
 REGION = "ap-northeast-2"
@@ -227,6 +243,37 @@ def test_a_bucket_whose_tags_may_not_be_seen_is_told_in_words(monkeypatch: pytes
 
     with pytest.raises(DeployError, match="is not allowed"):
         find_things(REGION, MINE)
+
+
+@pytest.mark.parametrize("ask", [rented.find, rented.kept], ids=["find", "kept"])
+def test_a_login_to_another_account_is_no_answer(ask: Callable[[rented.Cloud, Lease], list[str]]) -> None:
+    """AWS tells it that there is nothing."""
+    identity, cloud = volume(MINE), rented.rented_cloud("aws")
+    assert cloud
+    mine = LEASE.model_copy(update={"account": "123456789012"})
+    assert (
+        rented.find(cloud, mine) == rented.find(cloud, LEASE) == [f"volume {identity} in {REGION}, 20 GiB (stack prod)"]
+    )
+
+    with pytest.raises(UsageError, match="belong to account 123456789012, and the stack lies in 999999999999"):
+        ask(cloud, LEASE.model_copy(update={"account": "999999999999"}))
+
+
+def test_hosts_that_are_stopped_are_started_and_those_of_others_left_alone() -> None:
+    ec2 = client("ec2")
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    mine, other = (
+        ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, TagSpecifications=tagged("instance", identity))
+        for identity in (MINE, OTHER)
+    )
+    ids = [made["Instances"][0]["InstanceId"] for made in (mine, other)]
+    ec2.stop_instances(InstanceIds=ids)
+
+    assert wake(LEASE) == ids[:1]
+
+    seen = [group["Instances"][0] for group in ec2.describe_instances(InstanceIds=ids)["Reservations"]]
+    assert {each["InstanceId"]: each["State"]["Name"] for each in seen} == {ids[0]: "running", ids[1]: "stopped"}
+    assert wake(LEASE) == []
 
 
 def test_what_is_in_no_region_is_asked_for_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:

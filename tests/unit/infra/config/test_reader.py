@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from core.errors import run_cli
+from infra.commands import main
 from infra.config import DeploymentConfig, load_stack
 from infra.config.reader import DEPLOYMENT_KEY
 from tests.unit.infra.config.conftest import CASES, WriteStack, cases, changed
@@ -41,13 +42,15 @@ def test_a_wrong_value_is_told_in_a_line_and_nothing_is_made(
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    """Exactly the lines of the table on stderr, exit status 2, no state, no secret repeated."""
+    """`up` says what it is for, then exactly the lines of the table: exit status 2, no state, no secret repeated."""
     write_stack(_text(changed(bases[case["base"]], case)))
 
-    status = run_cli(_load)
+    status = run_cli(lambda: main(("up", "--stack", "case")))
 
     shown = capsys.readouterr()
-    assert shown.err.splitlines() == [f"error: stacks/Pulumi.case.yaml: {line}" for line in case["lines"]]
+    announced, *lines = shown.err.splitlines()
+    assert announced.startswith("up: ")
+    assert lines == [f"error: stacks/Pulumi.case.yaml: {line}" for line in case["lines"]]
     assert status == 2
     assert shown.out == ""
     assert sorted(path.name for path in tmp_path.iterdir()) == ["stacks"]

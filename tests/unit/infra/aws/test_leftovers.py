@@ -1,8 +1,6 @@
 """Leftovers on AWS: ours are found and removed in an order that works, others' stay."""
 
-import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,24 +13,9 @@ from infra import rented
 from infra.aws import api, leftover_kinds
 from infra.aws.leftovers import find_in, find_things, places, remove_things
 from infra.aws.renting import wake
-from infra.aws.tags import ID, KEEP, own_tags
+from infra.aws.tags import ID, KEEP
 from infra.lease import Lease
-
-LEASE = Lease(
-    id="0123abcd",
-    region="ap-northeast-2",
-    began_at=datetime(2026, 11, 21, 12, tzinfo=UTC),
-    image_name="ubuntu-24.04",
-    image="ami-0a24040000000000a",
-    machine_type="m6i.2xlarge",
-    zone="ap-northeast-2a",
-    zones=("ap-northeast-2a",),
-)
-"""That of MINE, as it was before accounts were noted."""
-
-POLICY = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}}
-REGION = "ap-northeast-2"
-MINE, OTHER = "0123abcd", "4567cdef"
+from tests.unit.infra.aws.made import LEASE, MINE, OTHER, REGION, client, named, network, tagged, volume
 
 
 @pytest.fixture(scope="module")
@@ -51,63 +34,6 @@ def account() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _empty(account: None) -> None:  # noqa: ARG001  # what is emptied
     moto_api_backend.reset()
-
-
-def client(service: str) -> Any:
-    return api.client(service, REGION)
-
-
-def tagged(resource: str, identity: str, **more: str) -> list[dict[str, Any]]:
-    tags = own_tags("prod", identity) | more
-    return [{"ResourceType": resource, "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}]
-
-
-def volume(identity: str, **more: str) -> str:
-    made = client("ec2").create_volume(
-        AvailabilityZone=f"{REGION}a", Size=20, TagSpecifications=tagged("volume", identity, **more)
-    )
-    return str(made["VolumeId"])
-
-
-def network(identity: str) -> None:
-    """A network with all that stands in the way of its removal."""
-    ec2 = client("ec2")
-    vpc = ec2.create_vpc(CidrBlock="10.83.0.0/16", TagSpecifications=tagged("vpc", identity))["Vpc"]["VpcId"]
-    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.83.0.0/20", TagSpecifications=tagged("subnet", identity))[
-        "Subnet"
-    ]["SubnetId"]
-    gateway = ec2.create_internet_gateway(TagSpecifications=tagged("internet-gateway", identity))
-    gateway_id = gateway["InternetGateway"]["InternetGatewayId"]
-    ec2.attach_internet_gateway(InternetGatewayId=gateway_id, VpcId=vpc)
-    table = ec2.create_route_table(VpcId=vpc, TagSpecifications=tagged("route-table", identity))
-    table_id = table["RouteTable"]["RouteTableId"]
-    ec2.associate_route_table(RouteTableId=table_id, SubnetId=subnet)
-    ec2.create_route(RouteTableId=table_id, DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway_id)
-    ec2.create_security_group(
-        GroupName="door", Description="door", VpcId=vpc, TagSpecifications=tagged("security-group", identity)
-    )
-    address = ec2.allocate_address(Domain="vpc", TagSpecifications=tagged("elastic-ip", identity))
-    interface = ec2.create_network_interface(SubnetId=subnet, TagSpecifications=tagged("network-interface", identity))[
-        "NetworkInterface"
-    ]["NetworkInterfaceId"]
-    ec2.associate_address(AllocationId=address["AllocationId"], NetworkInterfaceId=interface)
-
-
-def named(identity: str) -> None:
-    """What carries a name and no tag that could be asked for."""
-    client("iam").create_role(RoleName=f"llm-prod-{identity}-host", AssumeRolePolicyDocument="{}")
-    client("iam").put_role_policy(
-        RoleName=f"llm-prod-{identity}-host", PolicyName="host", PolicyDocument=json.dumps(POLICY)
-    )
-    client("iam").create_instance_profile(InstanceProfileName=f"llm-prod-{identity}-host")
-    client("iam").add_role_to_instance_profile(
-        InstanceProfileName=f"llm-prod-{identity}-host", RoleName=f"llm-prod-{identity}-host"
-    )
-    client("scheduler").create_schedule_group(Name=f"llm-prod-{identity}")
-    client("logs").create_log_group(logGroupName=f"/llm-deploy/llm-prod-{identity}")
-    where = {"LocationConstraint": REGION}
-    client("s3").create_bucket(Bucket=f"llm-prod-{identity}", CreateBucketConfiguration=where)
-    client("s3").put_object(Bucket=f"llm-prod-{identity}", Key="models/a", Body=b"a")
 
 
 def test_an_empty_account_has_none() -> None:

@@ -59,6 +59,7 @@ def test_changes_keep_disk_address_and_host_key(gcp_checkout: Checkout, gcp: Run
         assert data_disks(gcp) == disks
         (now,) = gcp_checkout.outputs(stack)["hosts"]
         assert (now["address"], now["host_keys"]) == (host["address"], host["host_keys"])
+        assert after["scheduling"]["terminationTime"] == host["ends_at"], "no start makes its life longer"
         assert after["disks"][0]["initializeParams"]["sourceImage"].endswith(UBUNTU_24)
         return dict(after)
 

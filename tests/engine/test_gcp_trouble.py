@@ -54,6 +54,24 @@ def test_what_no_place_mends_ends_and_down_cleans_up(
     assert everything(gcp) == before
 
 
+def test_a_quota_that_was_used_up_meanwhile_ends_the_search(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
+    """Preflight saw room, and somebody else was faster: no other zone or type has more of it."""
+    before = everything(gcp)
+    stack = gcp_checkout.stack("gcp-quota", stack_text("type: e2-standard-8, fallbacks: [n2-standard-8]"))
+    gcp.control.set(hold_s={"addresses.insert": 5})
+
+    with gcp_checkout.started("up", stack) as up:
+        wait_until(lambda: "addresses.insert" in gcp.control.calls(), 120)
+        gcp.control.set(quotas={"CPUS_ALL_REGIONS": 0})
+        status = up.process.wait(120)
+
+    assert status == 1
+    assert "Quota 'CPUS_ALL_REGIONS' exceeded" in up.log.read_text()
+    assert gcp.control.calls().count("instances.insert") == 1
+    assert gcp_checkout.run("down", stack).returncode == 0
+    assert everything(gcp) == before
+
+
 def test_up_killed_in_the_middle_then_up_goes_on_and_down_leaves_nothing(
     gcp_checkout: Checkout, gcp: RunningGcp
 ) -> None:

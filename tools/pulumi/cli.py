@@ -46,6 +46,7 @@ class PulumiCli:
         """
         environment = {**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"}
         environment.pop("PULUMI_PYTHON_CMD", None)  # it would win over the project's environment
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # each run would compile the SDK anew, for seconds
         venv = CHECKOUT / ".venv"
         folders = [str(venv / "bin"), str(self.program.parent), environment.get("PATH", os.defpath)]
         environment["PATH"] = os.pathsep.join(folders)

@@ -143,12 +143,14 @@ def test_a_cli_of_ours_leaves_the_users_pulumi_alone_but_finds_a_login(machine: 
 
 def test_the_projects_python_is_first_on_path(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULUMI_PYTHON_CMD", "/usr/bin/python2")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
 
     environment = PulumiCli(machine / "x" / "pulumi", "3.258.0", "build").environment()
 
     assert environment["PATH"].split(":")[0].endswith("/.venv/bin")
     assert environment["PATH"].split(":")[1] == str(machine / "x")
     assert "PULUMI_PYTHON_CMD" not in environment
+    assert "PYTHONDONTWRITEBYTECODE" not in environment, "what was compiled is kept"
 
 
 def test_the_recipe_changes_with_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

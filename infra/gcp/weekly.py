@@ -1,7 +1,7 @@
 """What starts and stops the hosts by the week: an instance schedule, which is a resource policy of the region.
 
 Starts none after the end of life: then the schedule has expired. The account of the Compute Engine service needs a role
-for it, which preflight looks for. Deletes nothing; the end of life is the instance's own (node.py).
+for it, which preflight looks for. Deletes nothing: that is up to the instance itself (end_of_life.py).
 """
 
 from dataclasses import dataclass

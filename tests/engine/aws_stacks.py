@@ -1,9 +1,11 @@
 """Stack files for tests in the simulated AWS, and what is there of them."""
 
+from datetime import datetime
 from typing import Any
 
 import yaml
 
+from infra.aws.tags import ENDS_AT
 from tests.doubles.aws.cloud import ACCOUNT
 from tests.doubles.aws.running import RunningAws
 
@@ -58,6 +60,11 @@ def volumes(aws: RunningAws) -> dict[str, Any]:
     """Return the data volumes by id: those with the tag that names them so."""
     seen = aws.client("ec2", REGION).describe_volumes()["Volumes"]
     return {each["VolumeId"]: each for each in seen if _tags(each).get("Name", "").endswith("-data")}
+
+
+def ends_at(instance: Any) -> datetime:
+    """Return the end of life that an instance reads from its tag."""
+    return datetime.fromisoformat(_tags(instance)[ENDS_AT])
 
 
 def untagged(aws: RunningAws, region: str = REGION) -> list[str]:

@@ -3,7 +3,8 @@
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.doubles.aws.running import RunningAws
+from tests.doubles.aws.cloud import ACCOUNT
+from tests.doubles.aws.running import OTHER_ACCOUNT, RunningAws
 from tests.engine.aws_stacks import REGION, everything, instances, stack_text, volumes
 from tests.engine.checkout import Checkout, Done, wait_until
 
@@ -41,7 +42,9 @@ def test_spot_stock_out_in_two_zones_then_the_third(cloud_checkout: Checkout, aw
 
 def test_nothing_anywhere_ends_in_a_table_and_down_cleans_up(cloud_checkout: Checkout, aws: RunningAws) -> None:
     before = everything(aws)
-    stack = cloud_checkout.stack("aws-none", stack_text("type: g5.xlarge", zones="ap-northeast-2a, ap-northeast-2c"))
+    wanted, keep = {"machine": "type: g5.xlarge", "zones": "ap-northeast-2a, ap-northeast-2c"}, "data_volume"
+    keeps = stack_text(**wanted, more=f"storage: {{keep_on_down: [{keep}]}}")
+    stack = cloud_checkout.stack("aws-none", keeps)
     aws.control.set(out_of_stock=[{}])
 
     done = cloud_checkout.run("up", stack)
@@ -51,6 +54,14 @@ def test_nothing_anywhere_ends_in_a_table_and_down_cleans_up(cloud_checkout: Che
     assert "ap-northeast-2a  g5.xlarge  out of stock" in done.stderr
     assert "ap-northeast-2c  g5.xlarge  out of stock" in done.stderr
     assert instances(aws, ended=True) == []
+
+    aws.control.set(out_of_stock=[{"zone": "ap-northeast-2c"}])
+    again = cloud_checkout.run("up", stack)
+    assert again.returncode == 0, "the blank disk of the last try held it in that zone" + again.stderr
+    assert [each["Placement"]["AvailabilityZone"] for each in instances(aws)] == ["ap-northeast-2a"]
+    assert len(volumes(aws)) == 1
+
+    cloud_checkout.stack("aws-none", stack_text(**wanted))
     assert cloud_checkout.run("down", stack).returncode == 0
     assert everything(aws) == before
 
@@ -124,7 +135,9 @@ def test_kept_things_are_listed_with_their_cost_and_used_again(cloud_checkout: C
     assert "$9.12 a month" in disk
     assert bucket in store
     assert "a month for each GB in it" in store
-    assert cloud_checkout.run("up", stack).returncode == 0
+    again = cloud_checkout.run("up", stack)
+    assert again.returncode == 0
+    assert "(preflight)" in again.stderr, "no host of it stands"
     assert volumes(aws).keys() == disks
 
     cloud_checkout.stack("aws-keep", stack_text(more="storage: {data_gib: 100, bucket: {}}"))
@@ -191,6 +204,11 @@ def test_down_leaves_another_stack_alone_and_leftovers_removes_strays(
     cloud_checkout.run("up", other)
     alone = everything(aws)
     cloud_checkout.run("up", mine)
+    for command in ("down", "up"):
+        refused = cloud_checkout.shell(cloud_checkout.command(command, "--stack", mine), **aws.other_account())
+        assert refused.returncode == 2, refused.stderr
+        assert f"belong to account {OTHER_ACCOUNT}, and the stack lies in {ACCOUNT}; log in to" in refused.stderr
+    assert len(instances(aws)) == 2
 
     down = cloud_checkout.run("down", mine)
 

@@ -14,6 +14,8 @@ from tests.doubles.provider.process import cache_with_plugin, serving
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIATESTTESTTESTTEST", "AWS_SECRET_ACCESS_KEY": "testing"}
 
+OTHER_ACCOUNT = "999999999999"
+
 
 @dataclass(frozen=True)
 class RunningAws:
@@ -33,6 +35,16 @@ class RunningAws:
             "AWS_EC2_METADATA_DISABLED": "true",
             "XDG_CACHE_HOME": str(self.cache),
             "PULUMI_HOME": str(self.cache / "llm-deploy" / "pulumi" / "home"),
+        }
+
+    def other_account(self) -> dict[str, str]:
+        """Return what makes programs log in to another account of the same cloud."""
+        role = f"arn:aws:iam::{OTHER_ACCOUNT}:role/somebody"
+        login = self.client("sts").assume_role(RoleArn=role, RoleSessionName="somebody")["Credentials"]
+        return {
+            "AWS_ACCESS_KEY_ID": login["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": login["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": login["SessionToken"],
         }
 
     def client(self, service: str, region: str = "ap-northeast-2") -> Any:

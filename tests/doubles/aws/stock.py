@@ -7,15 +7,20 @@ from tests.doubles.aws.settings import Settings
 
 
 def refuse_launch(account: str, region: str, action: str, values: dict[str, str], settings: Settings) -> None:
-    """Raise Refusal for a RunInstances that finds no machine."""
-    if action != "RunInstances":
-        return
+    """Raise Refusal for a RunInstances, or a StartInstances after a stop, that finds no machine."""
     from moto.ec2.models import ec2_backends  # after moto's environment is set
 
     backend = ec2_backends[account][region]
-    zone = _zone(backend, values)
-    machine_type = values.get("InstanceType", "")
-    market = "spot" if values.get("InstanceMarketOptions.MarketType") == "spot" else "on_demand"
+    if action == "RunInstances":
+        market = "spot" if values.get("InstanceMarketOptions.MarketType") == "spot" else "on_demand"
+        _refuse(backend, _zone(backend, values), values.get("InstanceType", ""), market, settings)
+    elif action == "StartInstances":
+        for identity in (value for key, value in values.items() if key.startswith("InstanceId.")):
+            instance = backend.get_instance(identity)
+            _refuse(backend, str(instance.placement.zone), instance.instance_type, "on_demand", settings)
+
+
+def _refuse(backend: Any, zone: str, machine_type: str, market: str, settings: Settings) -> None:
     offered = backend.describe_instance_type_offerings(
         location_type="availability-zone", filters={"instance-type": [machine_type], "location": [zone]}
     )

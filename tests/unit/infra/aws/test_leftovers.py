@@ -205,6 +205,7 @@ def test_hosts_that_are_stopped_are_started_and_those_of_others_left_alone() -> 
 def test_what_is_in_no_region_is_asked_for_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """It was asked for in the first region after all that this has: one that a policy denies hid roles and buckets."""
     named(MINE)
+    assert [thing.kind for thing in find_in(REGION)] == ["schedule group", "log group"]
     refuse(monkeypatch, "describe_instances", "UnauthorizedOperation")
 
     with pytest.raises(DeployError, match="is not allowed"):

@@ -17,11 +17,13 @@ from infra.outputs import HostRecord, StackOutputs
 from provisioning.converge.agent_zip import agent_zip
 from provisioning.converge.resources import Resource
 from provisioning.inventory import choose, load
-from provisioning.offline import debs, wheels
+from provisioning.offline import debs, driver, wheels
 from provisioning.offline.lists import BLOBS, OfflineList, contents, local, locks, offline_list, package_names
 from provisioning.offline.parts import Component, Part
 from provisioning.offline.releases import Release, find_release
 from provisioning.offline.sbom import sbom
+from provisioning.roles.nvidia import installs_driver
+from provisioning.roles.nvidia_driver import NVIDIA, Setup
 from provisioning.target import Target
 from provisioning.wishes import wishes_for
 from serving.endpoint import write_endpoint
@@ -49,7 +51,14 @@ class Made:
 
 
 def make_bundle(
-    target: Target, *, names: Sequence[str], roles: Sequence[str], out: str, os_release: str, with_secrets: bool
+    target: Target,
+    *,
+    names: Sequence[str],
+    roles: Sequence[str],
+    out: str,
+    os_release: str,
+    kernels: Sequence[str],
+    with_secrets: bool,
 ) -> int:
     """Write the archive for the hosts of `target`; return 0."""
     outputs = load(target)
@@ -57,9 +66,10 @@ def make_bundle(
     release = find_release(os_release or _release_of(hosts))
     release.sources()  # a missing key of the distribution is told before models are fetched
     wishes = wishes_for(outputs, hosts, roles)
+    driver.headers(wishes.lists, kernels)  # and so is a kernel that nobody named
     lists = {name: local(each) for name, each in wishes.lists.items()}
     path = Path(out) if out else CHECKOUT / "bundles" / f"{outputs.stack}.tar"
-    made = write_bundle(lists, outputs, release, path, with_secrets=with_secrets)
+    made = write_bundle(lists, outputs, release, path, kernels=kernels, with_secrets=with_secrets)
     say(
         f"✓ bundle {outputs.stack}: {made.components} components,"
         f" {made.archive.stat().st_size / MIB:.0f} MiB in {made.archive}"
@@ -78,11 +88,20 @@ def make_bundle(
     return 0
 
 
-def write_bundle(lists: Lists, outputs: StackOutputs, release: Release, path: Path, *, with_secrets: bool) -> Made:
+def write_bundle(
+    lists: Lists,
+    outputs: StackOutputs,
+    release: Release,
+    path: Path,
+    *,
+    kernels: Sequence[str] = (),
+    with_secrets: bool,
+    setup: Setup = NVIDIA,
+) -> Made:
     """Write archive and secrets for `lists`. Raises DeployError for what cannot be fetched; no archive is left then."""
     every = [resource for resources in lists.values() for resource in resources]
     offline = {name: offline_list(resources, with_secrets=with_secrets) for name, resources in lists.items()}
-    packages = debs.packages(sorted(package_names(every)), release)
+    packages = _packages(lists, driver.headers(lists, kernels), release, setup)
     found = {pin.text: pin for lock in locks(every) for pin in wheels.pins(lock, release)}
     brought = _once(contents(every, outputs.serving.model.licence_name))
     components = [*packages, *wheels.fetch(list(found.values()), release), *brought]
@@ -108,6 +127,15 @@ def _release_of(hosts: Sequence[HostRecord]) -> str:
         hint = "write debian-12, ubuntu-22.04 or ubuntu-24.04 there, or --os-release"
         raise ConfigError("is missing", where=f"{hosts[0].name}.os_release", hint=hint)
     return release
+
+
+def _packages(lists: Lists, headers: Sequence[str], release: Release, setup: Setup) -> list[Component]:
+    """Return the Debian packages, with NVIDIA's where a host may need its driver."""
+    names = package_names([resource for resources in lists.values() for resource in resources])
+    if not any(map(installs_driver, lists.values())):
+        return debs.packages(sorted(names), release)
+    wanted = sorted({*names, *headers, *driver.packages(setup, release)})
+    return debs.packages(wanted, release, driver.vendor(setup, release))
 
 
 def _once(components: Iterable[Component]) -> list[Component]:

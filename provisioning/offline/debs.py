@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from core.console import step
@@ -21,16 +22,35 @@ CHOSEN = re.compile(r"^Inst (?P<name>\S+) (?:\[\S+\] )?\((?P<version>\S+) .*\[(?
 """A line of `apt-get --simulate install`."""
 
 
-class Apt:
-    """Apt with sources, lists and downloads of its own below the cache folder."""
+@dataclass(frozen=True, kw_only=True)
+class Vendor:
+    """A repository beside the distribution's."""
 
-    def __init__(self, release: Release) -> None:
+    uri: str
+    key: str
+    """ASCII-armoured; signs for this repository and no other."""
+    preferences: str
+    """Which versions apt takes, whatever its sources have besides."""
+
+
+class Apt:
+    """Apt with sources, keys, lists and downloads of its own below the cache folder."""
+
+    def __init__(self, release: Release, vendor: Vendor | None) -> None:
         self._release = release
         self._root = cache_dir() / "bundle" / "apt" / release.name
         for folder in ("lists/partial", "archives/partial"):
             (self._root / folder).mkdir(parents=True, exist_ok=True)
-        write_atomically(self._root / "sources.list", "\n".join(release.sources()) + "\n")
+        write_atomically(self._root / "sources.list", "".join(f"{line}\n" for line in self._sources(vendor)))
+        write_atomically(self._root / "preferences", vendor.preferences if vendor else "")
         (self._root / "status").touch()
+
+    def _sources(self, vendor: Vendor | None) -> Iterator[str]:
+        yield from self._release.sources()
+        if vendor:
+            key = self._root / "vendor.asc"
+            write_atomically(key, vendor.key)
+            yield f"deb [signed-by={key}] {vendor.uri} /"
 
     def fetch(self, names: Sequence[str]) -> list[Path]:
         """Return the files of `names` and of all that they need."""
@@ -43,6 +63,8 @@ class Apt:
         settings = {
             "Dir::Etc::sourcelist": self._root / "sources.list",
             "Dir::Etc::sourceparts": "-",
+            "Dir::Etc::preferences": self._root / "preferences",
+            "Dir::Etc::preferencesparts": "/dev/null",  # those of this computer say nothing of a host
             "Dir::State::status": self._root / "status",
             "Dir::State::lists": self._root / "lists",
             "Dir::Cache": self._root,
@@ -73,14 +95,14 @@ def file_name(name: str, version: str, arch: str) -> str:
     return f"{name.partition(':')[0]}_{version.replace(':', '%3a')}_{arch}.deb"
 
 
-def packages(names: Sequence[str], release: Release) -> list[Component]:
-    """Return the packages `names` and all that they need, downloaded.
+def packages(names: Sequence[str], release: Release, vendor: Vendor | None = None) -> list[Component]:
+    """Return the packages `names` and all that they need, downloaded from the distribution and from `vendor`.
 
     Raises UsageError on a computer without apt, DeployError with apt's words when it cannot have one.
     """
     try:
         with step(f"fetch {len(names)} Debian packages for {release.name}, and what they need"):
-            files = Apt(release).fetch(names)
+            files = Apt(release, vendor).fetch(names)
     except FileNotFoundError as error:
         hint = "run this on Debian or Ubuntu, in a container say"
         raise UsageError(f"this computer has no {error.filename}", where="bundle", hint=hint) from None

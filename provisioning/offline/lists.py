@@ -56,7 +56,7 @@ class OfflineList:
 def local(resources: Sequence[Resource]) -> list[Resource]:
     """Return the resources with each fetch from a model hub replaced by the folder that it makes, fetched here.
 
-    What comes from NVIDIA's repository stays out.
+    No repository is named to the host's apt.
     """
     offline = without_repository(resources)
     for each in resources:

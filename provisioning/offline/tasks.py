@@ -10,6 +10,7 @@ BUNDLE = HOSTS | {
     "roles": f"Comma-separated parts that the bundle brings (default {ALL_ROLES}).",
     "out": "Archive to write; none: bundles/<stack>.tar.",
     "os-release": "Release of the hosts, e.g. ubuntu-24.04; none: as the inventory says.",
+    "kernel": "Kernel of GPU hosts, as `uname -r` says there, for its headers; several times for several. Or: present.",
     "with-secrets": "Put certificate keys into the archive, in place of a file beside it.",
 }
 
@@ -24,6 +25,7 @@ def bundle(
     roles: str = ALL_ROLES,
     out: str = "",
     os_release: str = "",
+    kernel: Names = (),
     with_secrets: bool = False,
 ) -> int:
     """Write one archive that provisions hosts without network; reaches no host."""
@@ -31,4 +33,12 @@ def bundle(
     say(f"→ bundle {target.name}: packages, wheels, models, and what installs them")
     from provisioning.offline.bundle import make_bundle
 
-    return make_bundle(target, names=host, roles=chosen, out=out, os_release=os_release, with_secrets=with_secrets)
+    return make_bundle(
+        target,
+        names=host,
+        roles=chosen,
+        out=out,
+        os_release=os_release,
+        kernels=kernel,
+        with_secrets=with_secrets,
+    )

@@ -4,7 +4,7 @@ Leaves a driver alone that is good enough for the engine. Does not install CUDA:
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 
 from core.errors import ConfigError
@@ -14,7 +14,7 @@ from infra.outputs import Gpu, HostRecord
 from provisioning.converge.resources import Command, File, Packages, Resource, Unit
 from provisioning.programs import modules, program
 from provisioning.roles.layout import CONFIG_DIR, ENGINE_UNIT, LIB_DIR
-from provisioning.roles.nvidia_driver import KEY_FILE, NVIDIA, Setup, minimum_driver
+from provisioning.roles.nvidia_driver import NVIDIA, Setup, minimum_driver
 from serving.spec import ServingSpec
 
 DRIVER_PROGRAM = f"{LIB_DIR}/nvidia-driver"
@@ -104,13 +104,31 @@ def with_driver(host: HostRecord, serving: ServingSpec, engine: Sequence[Resourc
 
 
 def without_repository(resources: Sequence[Resource]) -> list[Resource]:
-    """Return a list for a host without network: its driver has to be there already, and metrics stay out."""
-    left_out = {REPOSITORY_ID, *(each.id for each in _metrics())}
+    """Return a list for a host without network: what apt has there is a bundle's, so no repository is named to it."""
     return [
-        replace(each, after=tuple(needed for needed in each.after if needed not in left_out))
+        _from_bundle(replace(each, after=tuple(needed for needed in each.after if needed != REPOSITORY_ID)))
         for each in resources
-        if each.id not in left_out
+        if each.id != REPOSITORY_ID
     ]
+
+
+def installs_driver(resources: Sequence[Resource]) -> bool:
+    """Return whether a list installs a driver where there is none; a container's does not."""
+    return any(each.id == FABRIC_ID for each in resources)
+
+
+def _from_bundle(resource: Resource) -> Resource:
+    """Return the driver program's file with no address in it, and any other resource as it is."""
+    if not isinstance(resource, File) or resource.path != WANTED:
+        return resource
+    wanted = json.loads(str(resource.content))
+    for repository in wanted["repositories"].values():
+        repository["uri"] = ""
+    return replace(resource, content=_wanted_text(wanted))
+
+
+def _wanted_text(wanted: Mapping[str, object]) -> str:
+    return json.dumps(wanted, indent=2) + "\n"
 
 
 def check_processor(host: HostRecord, serving: ServingSpec) -> None:
@@ -150,8 +168,8 @@ def _driver(host: HostRecord, gpu: Gpu, serving: ServingSpec, setup: Setup) -> l
     files = [
         File(path=DRIVER_PROGRAM, content=program("nvidia_driver"), mode=0o755),
         *(File(path=f"{LIB_DIR}/llm_nvidia/{name}", content=text) for name, text in modules("llm_nvidia").items()),
-        File(path=KEY, content=setup.key or KEY_FILE.read_text(encoding="ascii")),
-        File(path=WANTED, content=json.dumps(wanted, indent=2) + "\n"),
+        File(path=KEY, content=setup.public_key),
+        File(path=WANTED, content=_wanted_text(wanted)),
     ]
     run = ("python3", DRIVER_PROGRAM, WANTED)
     after = tuple(each.id for each in files)

@@ -60,6 +60,11 @@ class Setup:
     root: str = "/"
     """Stands for / in /sys, /proc/sys and /lib/modules."""
 
+    @property
+    def public_key(self) -> str:
+        """The key that signs the repositories."""
+        return self.key or KEY_FILE.read_text(encoding="ascii")
+
 
 UBUNTU = ("libnvidia-compute-580", "nvidia-compute-utils-580", "nvidia-utils-580", "nvidia-dkms-580-open")
 DEBIAN = ("nvidia-driver-cuda", "nvidia-kernel-open-dkms", "nvidia-persistenced")

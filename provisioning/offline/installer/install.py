@@ -156,7 +156,9 @@ def run_agent(document: dict[str, Any], mode: str, host: str) -> int:
         read_packages(environment)
         handle = os.memfd_create("resources")
         os.write(handle, json.dumps(document).encode())
-        agent = subprocess.Popen(
+        counts: dict[str, int] = {}
+        reboot = ""
+        with subprocess.Popen(
             (
                 sys.executable,
                 "-I",
@@ -171,14 +173,17 @@ def run_agent(document: dict[str, Any], mode: str, host: str) -> int:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             text=True,
-        )
-        assert agent.stdout is not None  # noqa: S101
-        counts: dict[str, int] = {}
-        for line in agent.stdout:
-            _tell(json.loads(line), counts, host)
-        status = agent.wait()
+        ) as agent:
+            assert agent.stdout is not None  # noqa: S101
+            for line in agent.stdout:
+                event = json.loads(line)
+                reboot = event.get("reboot") or reboot
+                _tell(event, counts, host)
+        status = agent.returncode
     counted = ", ".join(f"{number} {word}" for word, number in counts.items())
     print(f"{host}: {counted or 'nothing'}")
+    if reboot:
+        print(f"{host}: {reboot}; reboot this host, then run the same command again", file=sys.stderr)
     shutil.rmtree(UV_CACHE, ignore_errors=True)
     return EXIT_FAILED if status else 0
 

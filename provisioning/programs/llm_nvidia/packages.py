@@ -84,13 +84,18 @@ def name_repository(wanted: Wanted, facts: Any) -> None:
         write(SOURCES, content)
 
 
+def preferences(version: str) -> str:
+    """Return what makes apt take one version of the driver."""
+    return f"Package: {PINNED}\nPin: version {version}-*\nPin-Priority: 1001\n"
+
+
 def pin(wanted: Wanted, facts: Any) -> None:
     """Tell apt to take one version of the driver, whatever the repositories have besides; let go of the former one."""
     former = re.search(r"^Pin: version (\S+)-\*$", text(PREFERENCES), flags=re.MULTILINE)
     held = [name for name in facts.held if former and facts.packages.get(name) == former[1]]
     if held:
         must("apt-mark", "unhold", *held)
-    write(PREFERENCES, f"Package: {PINNED}\nPin: version {wanted['version']}-*\nPin-Priority: 1001\n")
+    write(PREFERENCES, preferences(wanted["version"]))
     OTHERS.unlink(missing_ok=True)
 
 
@@ -106,7 +111,9 @@ def install(wanted: Wanted, facts: Any) -> str:
     why_not = refusal(wanted, facts)
     if why_not:
         raise RefusedError(why_not)
-    name_repository(wanted, facts)
+    known = wanted["repositories"][facts.system]
+    if known["uri"]:  # else a bundle is apt's only source
+        name_repository(wanted, facts)
     pin(wanted, facts)
     finish("dpkg", "--configure", "-a", "--force-confold")  # what a cut-off run left; where it fails, apt says why
     update_lists()
@@ -115,11 +122,11 @@ def install(wanted: Wanted, facts: Any) -> str:
         facts.kernel, facts.packages, lambda each: (root / "lib/modules" / each / "build").is_dir(), in_apt
     ) or [""]
     if not kernel:
+        helps = "boot one of the distribution's kernels" if known["uri"] else "make a bundle with it as --kernel"
         raise RefusedError(
             f"kernel {facts.kernel} has no headers in apt (linux-headers-{facts.kernel}), so no driver can be built "
-            "for it; boot one of the distribution's kernels"
+            f"for it; {helps}"
         )
-    known = wanted["repositories"][facts.system]
     packages = [*known["packages"], *(known["switch_packages"] if facts.switches else [])]
     must(*APT, "install", "--allow-downgrades", *headers, *packages)
     must("apt-mark", "hold", *sorted(of_driver(wanted, look(root))))

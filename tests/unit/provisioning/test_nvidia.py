@@ -12,7 +12,17 @@ from core.errors import ConfigError
 from infra.machines import gpu_models
 from provisioning.converge.resources import Command, File, Packages, Resource, Unit
 from provisioning.roles.layout import ENGINE_UNIT
-from provisioning.roles.nvidia import DRIVER_ID, KEY, METRICS_PORT, WANTED, nvidia, with_driver, without_repository
+from provisioning.roles.nvidia import (
+    DRIVER_ID,
+    KEY,
+    METRICS_PORT,
+    REPOSITORY_ID,
+    WANTED,
+    installs_driver,
+    nvidia,
+    with_driver,
+    without_repository,
+)
 from provisioning.roles.nvidia_driver import (
     KEY_FILE,
     KEY_FINGERPRINT,
@@ -115,12 +125,21 @@ def test_unattended_upgrades_leave_the_driver_alone_and_take_the_rest() -> None:
         assert not any(re.match(start, name) for start in starts), name
 
 
-def test_a_host_without_network_keeps_its_driver_and_nothing_is_fetched_for_it() -> None:
+def test_a_host_without_network_takes_the_same_driver_from_apt_and_names_no_repository() -> None:
     kept = without_repository(wishes())
     ids = {each.id for each in kept}
-    assert DRIVER_ID in ids
-    assert not [each for each in kept if isinstance(each, Packages) or "dcgm" in each.id or "repository" in each.id]
+    assert {each.id for each in wishes()} - ids == {REPOSITORY_ID}
     assert all(set(each.after) <= ids for each in kept)
+    (file,) = (each for each in kept if isinstance(each, File) and each.path == WANTED)
+    told = json.loads(str(file.content))
+    assert {each["uri"] for each in told["repositories"].values()} == {""}
+    assert told["version"] == wanted()["version"]
+
+
+def test_a_container_gets_no_driver_and_other_hosts_with_a_gpu_may() -> None:
+    assert installs_driver(wishes())
+    assert installs_driver(without_repository(wishes()))
+    assert not installs_driver(wishes(virtualization="container"))
 
 
 def test_metrics_are_for_the_loopback() -> None:

@@ -61,7 +61,8 @@ def test_the_next_command_looks_at_the_archive_before_it_unpacks_it(
     archive = tmp_path / "prod.tar"
     monkeypatch.setattr(module, "load", lambda _: stack())
     target, out = Target(stack="test"), str(archive)
-    assert make_bundle(target, names=(), roles=["base"], out=out, os_release="debian-12", with_secrets=False) == 0
+    options: dict[str, Any] = {"names": (), "roles": ["base"], "out": out, "kernels": (), "with_secrets": False}
+    assert make_bundle(target, os_release="debian-12", **options) == 0
     (_, command) = capsys.readouterr().err.split("next: on the host: ")
     look, unpack, install = command.strip().split(" && ")
     assert unpack == "tar -xf prod.tar"
@@ -93,5 +94,6 @@ def test_a_missing_key_of_the_distribution_is_told_before_models_are_fetched(
             roles=["base"],
             out=str(tmp_path / "one.tar"),
             os_release="ubuntu-24.04",
+            kernels=(),
             with_secrets=False,
         )

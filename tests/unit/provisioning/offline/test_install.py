@@ -122,3 +122,22 @@ def test_apts_own_words_are_told_when_it_fails(
     monkeypatch.setenv("PATH", str(programs))
     with pytest.raises(unpacked.installer.Refused, match=r"apt-get update: E: no space left$"):
         unpacked.installer.run_agent({}, "plan", "one")
+
+
+AGENT = """
+import json
+print(json.dumps({"event": "resource", "id": "command:d", "status": "changed", "reboot": "driver 2 in use"}))
+print(json.dumps({"event": "resource", "id": "unit:e", "status": "skipped", "error": "depends on a reboot"}))
+raise SystemExit(1)
+"""
+
+
+def test_a_reboot_that_is_needed_is_told(
+    unpacked: Unpacked, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(unpacked.installer, "read_packages", lambda _: None)
+    (unpacked.folder / "agent.pyz").write_text(AGENT)
+    assert unpacked.installer.run_agent({}, "apply", "one") == 1
+    told = capsys.readouterr()
+    assert "1 changed, 1 skipped" in told.out
+    assert told.err.endswith("one: driver 2 in use; reboot this host, then run the same command again\n")

@@ -1,0 +1,53 @@
+"""NVIDIA's driver in a bundle: its signed repository, told to apt here, and what a host must have to build the module.
+
+Looks at no host: which kernel runs there is for a person to say.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from core.errors import UsageError
+from provisioning.converge.resources import Resource
+from provisioning.offline.debs import Vendor
+from provisioning.offline.releases import ARCH, Release
+from provisioning.programs.llm_nvidia.packages import preferences
+from provisioning.programs.llm_nvidia.verdict import REPOSITORY_ARCH
+from provisioning.roles.nvidia import installs_driver
+from provisioning.roles.nvidia_driver import Setup
+
+PRESENT = "present"
+"""In place of a kernel: its headers are on the host."""
+KERNEL = re.compile(r"\d+\.\d+[\w.+~-]*")
+WHERE = "--kernel"
+
+
+def headers(lists: Mapping[str, Sequence[Resource]], kernels: Sequence[str]) -> list[str]:
+    """Return the packages of headers that hosts with GPUs need; `lists` is what roles wish for, by the host's name.
+
+    Raises UsageError when nobody says which kernel such a host runs, and when somebody does without need.
+    """
+    hosts = [name for name, resources in lists.items() if installs_driver(resources)]
+    if hosts and not kernels:
+        what = f"the driver's module is built for the kernel of {', '.join(hosts)}, and nothing says which that is"
+        raise UsageError(
+            what, where=WHERE, hint=f"write what `uname -r` says there, or {PRESENT} if its headers are installed"
+        )
+    if kernels and not hosts:
+        raise UsageError("no host of this bundle gets a driver", where=WHERE, hint="leave it out")
+    wanted = [kernel for kernel in kernels if kernel != PRESENT]
+    for kernel in wanted:
+        if not KERNEL.fullmatch(kernel):
+            raise UsageError(f"{kernel!r} is no kernel", where=WHERE, hint="write what `uname -r` says on the host")
+    return [f"linux-headers-{kernel}" for kernel in wanted]
+
+
+def packages(setup: Setup, release: Release) -> list[str]:
+    """Return the driver's packages; with those for NVSwitch, as only the host knows whether it has one."""
+    known = setup.repositories[release.name]
+    return [*known.packages, *known.switch_packages]
+
+
+def vendor(setup: Setup, release: Release) -> Vendor:
+    """Return the repository, with the driver's version pinned as it is on a host."""
+    uri = setup.repositories[release.name].uri.format(arch=REPOSITORY_ARCH[ARCH])
+    return Vendor(uri=uri, key=setup.public_key, preferences=preferences(setup.version))

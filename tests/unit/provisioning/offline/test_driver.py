@@ -1,0 +1,55 @@
+"""What a bundle must have for a host that gets a driver, and that a person says for which kernel."""
+
+import pytest
+
+from core.errors import UsageError
+from provisioning.offline.driver import headers, packages, vendor
+from provisioning.offline.lists import local, package_names
+from provisioning.offline.releases import RELEASES
+from provisioning.roles.nvidia import METRICS_PACKAGES, nvidia
+from provisioning.roles.nvidia_driver import KEY_FILE, NVIDIA, VERSION
+from serving.spec import ServingSpec
+from tests.unit.provisioning.records import SERVING, host
+
+L4 = {"model": "L4", "count": 1, "vram_gib": 22.35}
+GPU = nvidia(host("gpu", gpu=L4), ServingSpec.model_validate(SERVING))
+CONTAINER = nvidia(host("pod", gpu=L4, virtualization="container"), ServingSpec.model_validate(SERVING))
+KERNELS = ("6.8.0-45-generic", "6.1.0-25-amd64")
+
+
+def test_the_headers_are_those_of_the_named_kernels() -> None:
+    assert headers({"gpu": local(GPU)}, KERNELS) == [f"linux-headers-{kernel}" for kernel in KERNELS]
+    assert headers({"gpu": GPU}, ("present",)) == []
+    assert headers({"cpu": [], "pod": CONTAINER}, ()) == []
+
+
+@pytest.mark.parametrize(
+    ("kernels", "words"),
+    [
+        ((), r"kernel of gpu, and nothing says which that is; write what `uname -r` says there, or present if its"),
+        (("newest",), r"'newest' is no kernel; write what `uname -r` says on the host"),
+        (("6.8.0-45-generic --purge",), "is no kernel"),
+    ],
+)
+def test_a_kernel_that_nobody_names_is_asked_for(kernels: tuple[str, ...], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        headers({"cpu": [], "gpu": GPU}, kernels)
+
+
+def test_a_kernel_without_need_is_refused() -> None:
+    with pytest.raises(UsageError, match="--kernel: no host of this bundle gets a driver; leave it out"):
+        headers({"pod": CONTAINER}, KERNELS)
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_driver_and_what_builds_it_come_from_nvidias_signed_repository(name: str) -> None:
+    release = RELEASES[name]
+    assert {"dkms", "nvidia-fabricmanager-580"} < set(packages(NVIDIA, release))
+    source = vendor(NVIDIA, release)
+    assert source.uri.endswith(f"/{name.replace('-', '').replace('.', '')}/x86_64/")
+    assert source.key == KEY_FILE.read_text()
+    assert f"Pin: version {VERSION}-*" in source.preferences
+
+
+def test_the_metrics_come_along() -> None:
+    assert set(METRICS_PACKAGES) < package_names(local(GPU))

@@ -1,7 +1,9 @@
 """Who may reach the hosts: SSH from its networks, the gateway from its own, nothing else; out is open.
 
-GCP lets nothing in unless a rule says so. Rules hold for the stack's service account, so in an existing network they
-touch no one else's machines. The engines' ports are never open; nftables on the host says the same once more.
+Rules hold for the stack's service account, so in an existing network they touch no one else's machines. An existing
+network has rules of its own that hold for every machine in it, as GCP's `default` one lets SSH in from everywhere: ours
+come before most of them, and the last of ours refuses the rest. What comes before ours, preflight tells
+(foreign_rules.py). The engines' ports are never open; nftables on the host says the same once more.
 """
 
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ import pulumi
 import pulumi_gcp as gcp
 
 from core.ports import SSH_PORT
+from infra.gcp import priorities
 
 EVERYWHERE = ("0.0.0.0/0", "::/0")
 
@@ -51,6 +54,19 @@ class Firewall(pulumi.ComponentResource):
                 source_ranges=list(door.cidrs),
                 target_service_accounts=[args.account_email],
                 allows=[{"protocol": "tcp", "ports": [str(door.port)]}],
+                priority=priorities.ALLOW,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+        for version, everyone in zip(("v4", "v6"), EVERYWHERE, strict=True):
+            gcp.compute.Firewall(
+                f"{name}-rest-{version}",
+                name=f"{args.physical_name}-rest-{version}",
+                network=args.network_id,
+                direction="INGRESS",
+                source_ranges=[everyone],
+                target_service_accounts=[args.account_email],
+                denies=[{"protocol": "all"}],
+                priority=priorities.DENY,
                 opts=pulumi.ResourceOptions(parent=self),
             )
         self.register_outputs({})

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from core.errors import ConfigError, DeployError, UsageError
 from infra.config import DeploymentConfig
 from infra.finding import Finding
+from infra.gcp import priorities
 from infra.gcp.api import ask, credentials, policy_of, principal, rest
+from infra.gcp.foreign_rules import open_before_ours
 from infra.gcp.images import image_exists, image_name, resolve_image
 from infra.gcp.quotas import quota_findings
 from infra.gcp.settle import existing_subnet
@@ -29,6 +31,8 @@ BUDGET_APIS = ("billingbudgets.googleapis.com", "cloudbilling.googleapis.com", "
 SCHEDULE_ROLE = "roles/compute.instanceAdmin.v1"
 SCHEDULE_ROLES = (SCHEDULE_ROLE, "roles/compute.admin", "roles/editor", "roles/owner")
 """Roles with which the account of the Compute Engine service may start and stop instances."""
+
+OTHERS_FIRST = f"it comes before the stack's own rules ({priorities.DENY}): have it narrowed, or leave network.id out"
 
 CURRENCY = "USD"
 """In which our budgets are; the API takes none in another currency than that of the billing account."""
@@ -125,8 +129,10 @@ def _network(config: DeploymentConfig) -> Iterator[Finding]:
         existing_subnet(config)
     except ConfigError as error:
         yield Finding("error", error.where, error.what, error.hint)
-    else:
-        yield Finding("ok", "network.subnets", f"{config.network.subnets[0]} belongs to {config.network.id}")
+        return
+    yield Finding("ok", "network.subnets", f"{config.network.subnets[0]} belongs to {config.network.id}")
+    for opening in open_before_ours(str(config.project), config.network.id):
+        yield Finding("warning", "network.id", opening, OTHERS_FIRST)
 
 
 def _schedule(config: DeploymentConfig) -> Iterator[Finding]:

@@ -49,6 +49,7 @@ class Rest:
                 ("GET", "/compute/v1/PROJECT/aggregated/acceleratorTypes", places.accelerator_types),
                 ("GET", "/compute/v1/PROJECT/aggregated/(?P<collection>[^/]+)", self._aggregated),
                 ("GET", "/compute/v1/PROJECT/global/(?P<collection>[^/]+)", self._listed),
+                ("GET", "/compute/v1/(?P<path>PROJECT/global/networks/[^/]+)/getEffectiveFirewalls", self._effective),
                 ("GET", "/compute/v1/(?P<path>PROJECT/.+/.+)", self._get),
                 ("DELETE", "/compute/v1/(?P<path>PROJECT/.+/.+)", self._delete),
                 ("GET", "/v1/PROJECT/serviceAccounts", self._accounts),
@@ -124,6 +125,12 @@ class Rest:
 
     def _listed(self, *, collection: str, **_given: Any) -> Any:
         return {"items": [_shown(path, body) for path, body in self._store.of(collection).items()]}
+
+    def _effective(self, *, path: str, **_given: Any) -> Any:
+        """Answer with the rules of a network; of policies, which come from elsewhere, with those that a test wants."""
+        found = self._store.of("firewalls").items()
+        rules = [_shown(key, body) for key, body in found if body["network"] == path]
+        return {"firewalls": rules, "firewallPolicys": self._store.settings.policies}
 
     def _get(self, *, path: str, **_given: Any) -> Any:
         return _shown(path, self._store.get(path))

@@ -1,6 +1,7 @@
 """What a test can change about the simulated GCP while it runs: stock, refusals, slowness, quotas, APIs, login."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from tests.doubles.gcp.seed import QUOTAS
 from tests.doubles.provider import control
@@ -28,6 +29,9 @@ class Settings(control.Settings):
 
     currency: str = "USD"
     """In which the billing account is charged."""
+
+    policies: list[dict[str, Any]] = field(default_factory=list)
+    """Firewall policies that hold for every network, as the API tells them."""
 
     newest: dict[str, str] = field(default_factory=dict)
     """Image family -> its newest image, where that is another than at first."""

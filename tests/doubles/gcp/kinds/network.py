@@ -75,10 +75,9 @@ class Firewall(Kind[Gcp]):
             "direction": seen["direction"],
             "sourceRanges": seen["sourceRanges"],
             "targetServiceAccounts": seen["targetServiceAccounts"],
-            "allows": [
-                {"protocol": each["IPProtocol"], **({"ports": each["ports"]} if "ports" in each else {})}
-                for each in seen["allowed"]
-            ],
+            "priority": seen["priority"],
+            "allows": _by_sdk(seen["allowed"]),
+            "denies": _by_sdk(seen["denied"]),
             "selfLink": URL + identity,
         }
 
@@ -115,14 +114,24 @@ class Address(Kind[Gcp]):
 
 def _rule(inputs: Properties) -> dict[str, Any]:
     """Return what a firewall rule says, by the API's names."""
-    allowed = [
-        {"IPProtocol": each["protocol"], **({"ports": each["ports"]} if "ports" in each else {})}
-        for each in inputs.get("allows", [])
-    ]
     return {
         "direction": inputs.get("direction", "INGRESS"),
+        "priority": inputs.get("priority", 1000),
         "sourceRanges": inputs.get("sourceRanges", []),
         "targetServiceAccounts": inputs.get("targetServiceAccounts", []),
         "targetTags": inputs.get("targetTags", []),
-        "allowed": allowed,
+        "allowed": _by_api(inputs.get("allows", [])),
+        "denied": _by_api(inputs.get("denies", [])),
     }
+
+
+def _by_api(openings: list[Properties]) -> list[dict[str, Any]]:
+    return [{"IPProtocol": each["protocol"], **_ports(each)} for each in openings]
+
+
+def _by_sdk(openings: list[dict[str, Any]]) -> list[Properties]:
+    return [{"protocol": each["IPProtocol"], **_ports(each)} for each in openings]
+
+
+def _ports(opening: dict[str, Any]) -> dict[str, Any]:
+    return {"ports": opening["ports"]} if "ports" in opening else {}

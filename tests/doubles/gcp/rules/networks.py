@@ -21,13 +21,15 @@ def check_subnet(store: "Store", _path: str, body: dict[str, Any]) -> None:
 
 
 def check_firewall(store: "Store", _path: str, body: dict[str, Any]) -> None:
-    """Raise Refusal for a rule without a network, with both IP versions, or with two kinds of target."""
+    """Raise Refusal for a rule without a network, with both IP versions, two kinds of target, or that says both."""
     store.get(body["network"])
     versions = {ipaddress.ip_network(each).version for each in body.get("sourceRanges") or []}
     if len(versions) > 1:
         raise invalid("resource.sourceRanges", "a rule cannot have both IPv4 and IPv6 source ranges.")
     if body.get("targetTags") and body.get("targetServiceAccounts"):
         raise Refusal(400, "invalid", "Tags and service accounts cannot be mixed in one rule.")
+    if body.get("allowed") and body.get("denied"):
+        raise Refusal(400, "invalid", "Only one of allowed and denied can be specified.")
     for rule in body.get("allowed") or []:
         for port in rule.get("ports") or []:
             low, _dash, high = port.partition("-")

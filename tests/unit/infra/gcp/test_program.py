@@ -126,9 +126,23 @@ def test_a_spot_machine_stays_gone(deployed: Deployed) -> None:
 def test_the_firewall_has_two_doors_by_ip_version_for_the_stack_s_account(deployed: Deployed) -> None:
     rules = deployed().of("gcp:compute/firewall:Firewall")
 
-    doors = {(each["allows"][0]["ports"][0], *each["sourceRanges"]) for each in rules}
+    opening = [each for each in rules if "allows" in each]
+    doors = {(each["allows"][0]["ports"][0], *each["sourceRanges"]) for each in opening}
     assert doors == {("22", "198.18.0.7/32"), ("443", "198.18.0.0/24"), ("443", "2001:2::/48")}
     assert {each["targetServiceAccounts"][0] for each in rules} == {"prod-email"}
+
+
+def test_what_the_rules_of_an_existing_network_let_in_is_refused_by_the_last_of_ours(deployed: Deployed) -> None:
+    """GCP's `default` network lets SSH in from everywhere, with priority 65534; a rule without a number has 1000."""
+    rules = deployed(subnets={"asia-northeast3-b": "default"}).of("gcp:compute/firewall:Firewall")
+
+    closing = [each for each in rules if "denies" in each]
+    assert {each["sourceRanges"][0]: each["denies"] for each in closing} == {
+        "0.0.0.0/0": [{"protocol": "all"}], "::/0": [{"protocol": "all"}],
+    }  # fmt: skip
+    assert {each["targetServiceAccounts"][0] for each in closing} == {"prod-email"}, "others' machines are theirs"
+    opening = {each["priority"] for each in rules if "allows" in each}
+    assert max(opening) < min(each["priority"] for each in closing) < 1000
 
 
 def test_a_bucket_is_private_and_a_host_may_read_its_folder(deployed: Deployed) -> None:

@@ -84,6 +84,55 @@ def test_each_thing_in_the_way_is_one_finding_with_a_way_out(
     assert finding.hint
 
 
+SSH = {"allowed": [{"IPProtocol": "tcp", "ports": ["22"]}], "sourceRanges": ["0.0.0.0/0"]}
+POLICY_RULE = {
+    "action": "allow", "direction": "INGRESS", "priority": 7,
+    "match": {"srcIpRanges": ["10.0.0.0/8"], "layer4Configs": [{"ipProtocol": "all"}]},
+}  # fmt: skip
+OWN_RULE = POLICY_RULE | {"targetServiceAccounts": ["somebody@p"]}
+FIRST = "it comes before the stack's own rules (910): have it narrowed, or leave network.id out"
+
+
+@pytest.mark.parametrize(
+    ("rule", "policy", "order", "told"),
+    [
+        pytest.param({"priority": 65534}, {}, "", None, id="of the default network"),
+        pytest.param({"priority": 1000}, {}, "", None, id="without a number"),
+        pytest.param({"priority": 909}, {}, "", "theirs (priority 909) lets in tcp 22 from 0.0.0.0/0", id="early"),
+        pytest.param({"priority": 910}, {}, "", None, id="of two alike the refusal comes first"),
+        pytest.param({"priority": 1, "targetTags": ["web"]}, {}, "", None, id="for others"),
+        pytest.param({"priority": 1, "disabled": True}, {}, "", None, id="disabled"),
+        pytest.param({"priority": 1, "allowed": [], "denied": SSH["allowed"]}, {}, "", None, id="that refuses"),
+        pytest.param(
+            {"priority": 1000}, {"type": "HIERARCHY", "shortName": "org", "rules": [POLICY_RULE]}, "",
+            "org (policy, 7) lets in all any from 10.0.0.0/8", id="of the organisation",
+        ),
+        pytest.param({"priority": 1000}, {"type": "HIERARCHY", "rules": [OWN_RULE]}, "", None, id="policy for others"),
+        pytest.param({"priority": 1000}, {"type": "NETWORK", "rules": [POLICY_RULE]}, "", None, id="policy after ours"),
+        pytest.param(
+            {"priority": 1000}, {"type": "NETWORK", "shortName": "net", "rules": [POLICY_RULE]},
+            "BEFORE_CLASSIC_FIREWALL", "net (policy, 7) lets in all any from 10.0.0.0/8", id="policy before ours",
+        ),
+    ],
+)  # fmt: skip
+def test_what_an_existing_network_lets_in_before_our_rules_is_told(
+    gcp: Gcp, rule: dict[str, Any], policy: dict[str, Any], order: str, told: str | None
+) -> None:
+    network = f"projects/{PROJECT}/global/networks/shared"
+    gcp.insert(network, {"autoCreateSubnetworks": False, "networkFirewallPolicyEnforcementOrder": order}, "Network")
+    subnet = f"projects/{PROJECT}/regions/asia-northeast3/subnetworks/seoul"
+    gcp.insert(subnet, {"network": network, "ipCidrRange": "10.83.0.0/16"}, "Subnetwork")
+    body = {"network": network, "direction": "INGRESS"} | SSH | rule
+    gcp.insert(f"projects/{PROJECT}/global/firewalls/theirs", body, "Firewall")
+    gcp.store.settings = Settings(policies=[policy] if policy else [])
+    value = stack_value()
+    asked = config(network=value["network"] | {"id": "shared", "subnets": ["seoul"]})
+
+    assert found(asked) == []
+    seen = [str(each) for each in found(asked, "warning") if each.about.startswith("network")]
+    assert seen == ([f"network.id: {told}; {FIRST}"] if told else [])
+
+
 @pytest.mark.usefixtures("store")
 def test_a_fallback_that_is_not_offered_is_no_error() -> None:
     asked = config("type: e2-standard-8, fallbacks: [c3-standard-8]")

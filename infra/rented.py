@@ -35,6 +35,10 @@ class Cloud(Protocol):
         """Start what of a lease is stopped, where the engine does not; return what that was, a line each."""
         ...
 
+    def replaced(self, config: DeploymentConfig, previous: Lease, first: Lease) -> list[str]:
+        """Return the hosts that an `up` to the lease `first` takes down and makes anew, each with what for."""
+        ...
+
     def things(self, lease: Lease) -> list[Thing]:
         """Return what the cloud has of a lease, in the order in which it can be removed."""
         ...

@@ -64,6 +64,9 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
         _look_first(config, stack, previous)
     with step("look up image, zones and prices"):
         candidates = _told(cloud.candidates(config, previous), stack)
+    if previous is not None and stands:
+        for line in cloud.replaced(config, previous, candidates[0].lease):
+            say(f"  ! {line}")
     recover(config.cloud, stack, held)
 
     def attempt(candidate: Candidate, left_s: float) -> Report:

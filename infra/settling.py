@@ -54,6 +54,12 @@ def refuse_move(config: DeploymentConfig, previous: Lease | None) -> None:
         raise ConfigError(what, where="region", hint=hint)
 
 
+def made_anew_for(previous: Lease, first: Lease) -> list[str]:
+    """Return the keys of a stack file whose change makes hosts anew in every cloud."""
+    changes = {"machine.image": previous.image != first.image, "zones": previous.zone != first.zone}
+    return [key for key, changed in changes.items() if changed]
+
+
 def is_bound(config: DeploymentConfig, previous: Lease | None) -> bool:
     """Return whether the stack stands and its data volume, which cannot leave its zone, matters more than a machine.
 

@@ -5,8 +5,10 @@ from infra.aws.api import call, pages
 from infra.aws.leftovers import find_things, remove_things
 from infra.aws.settle import candidates, out_of_stock
 from infra.aws.things import tag_filter
+from infra.config import DeploymentConfig
 from infra.lease import Lease
 from infra.prices import BUCKET_ITEM, DISK_ITEM, keeping_cost
+from infra.settling import made_anew_for
 from infra.things import Thing
 
 __all__ = [
@@ -16,6 +18,7 @@ __all__ = [
     "out_of_stock",
     "refuse_other_login",
     "remove_things",
+    "replaced",
     "things",
     "wake",
 ]
@@ -32,6 +35,15 @@ def wake(lease: Lease) -> list[str]:
     if stopped:
         call("ec2", lease.region, "start_instances", InstanceIds=stopped)
     return stopped
+
+
+def replaced(_config: DeploymentConfig, previous: Lease, first: Lease) -> list[str]:
+    """Return the hosts that an `up` to the lease `first` takes down and makes anew, each with what for.
+
+    Those for which the two leases tell it; what else the plugin does not change in place, a preview tells.
+    """
+    why = made_anew_for(previous, first)
+    return [f"the hosts are made anew for {', '.join(why)}"] if why else []
 
 
 def things(lease: Lease) -> list[Thing]:

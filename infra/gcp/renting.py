@@ -2,6 +2,7 @@
 
 from infra.gcp.leftovers import find_things, remove_things
 from infra.gcp.settle import candidates, out_of_stock
+from infra.gcp.standing import replaced
 from infra.lease import Lease
 from infra.prices import BUCKET_ITEM, DISK_ITEM, keeping_cost
 from infra.things import Thing
@@ -13,6 +14,7 @@ __all__ = [
     "out_of_stock",
     "refuse_other_login",
     "remove_things",
+    "replaced",
     "things",
     "wake",
 ]

@@ -8,17 +8,15 @@ from datetime import datetime
 
 from core.errors import ConfigError
 from infra.config import DeploymentConfig
-from infra.gcp.api import ask, everywhere
+from infra.gcp.api import ask
 from infra.gcp.end_of_life import end_of_life
 from infra.gcp.images import image_name, resolve_image
-from infra.gcp.labels import ID
-from infra.gcp.names import DATA_SUFFIX
+from infra.gcp.standing import keeping_disks
 from infra.gcp.stock import offered, zones_of
 from infra.lease import Lease
 from infra.placement import Candidate
 from infra.refusals import MissingError
 from infra.settling import identity_and_beginning, offered_places, refuse_move, staying
-from infra.sizes import data_gib
 
 OUT_OF_STOCK = re.compile(
     r"(?P<told>[^\n]*(?:RESOURCE_POOL_EXHAUSTED|does not have enough resources available to fulfill the request"
@@ -41,14 +39,14 @@ def candidates(config: DeploymentConfig, previous: Lease | None, now: datetime |
     types = (str(config.machine.type), *config.machine.fallbacks)
     known = zones_of(project, region)
     tried = _tried(config, known)
+    places = staying(offered_places(offered(project, region, types), tried), tried, config, previous)
     if previous is not None:
-        _refuse_smaller_disk(config, previous)
-    places = offered_places(offered(project, region, types), tried)
+        places = keeping_disks(places, config, previous)
     subnets = dict.fromkeys(known, name) if (name := existing_subnet(config)) else {}
     base = _base(config, previous, now)
     return [
         Candidate(Lease(**base, zone=zone, machine_type=each, zones=tuple(known), subnets=subnets))
-        for zone, each in staying(places, tried, config, previous)
+        for zone, each in places
     ]
 
 
@@ -71,16 +69,6 @@ def _base(config: DeploymentConfig, previous: Lease | None, now: datetime | None
         "image_name": name,
         "image": recorded or resolve_image(name),
     }
-
-
-def _refuse_smaller_disk(config: DeploymentConfig, previous: Lease) -> None:
-    """Raise ConfigError when a data disk would shrink: the plugin would make a new one, and delete what is on this."""
-    wanted = data_gib(config)
-    for _zone, disk in everywhere("Disks", previous.project or "", "disks", f'labels.{ID} = "{previous.id}"'):
-        if disk.name.endswith(DATA_SUFFIX) and disk.size_gb > wanted:
-            what = f"{wanted} GiB is less than the {disk.size_gb} of {disk.name}, and a disk cannot shrink"
-            hint = f"write at least {disk.size_gb}, or take the stack down first"
-            raise ConfigError(what, where="storage.data_gib", hint=hint)
 
 
 def _tried(config: DeploymentConfig, known: list[str]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.doubles.gcp import seed
 from tests.doubles.gcp.refusal import Refusal
+from tests.doubles.gcp.rules import stock
 from tests.doubles.gcp.store import Body, Store
 from tests.doubles.provider.kind import CloudError
 from tests.doubles.provider.values import Properties
@@ -43,6 +44,17 @@ class Gcp:
         """Change a thing. Raises CloudError."""
         with told(f"Error updating {noun}", f"Error updating {noun}"):
             self.store.change(path, verb, change)
+
+    def start(self, path: str) -> None:
+        """Start an instance that does not run; one without stock stays stopped. Raises CloudError."""
+
+        def begin(body: Body) -> None:
+            if body["status"] != "RUNNING":
+                stock.check(self.store, path, body)
+                body["status"] = "RUNNING"
+
+        with told("Error starting instance", "Error waiting for starting instance"):
+            self.store.change(path, "start", begin)
 
     def delete(self, path: str, noun: str) -> None:
         """Remove a thing and wait until it is gone; nothing happens when it is. Raises CloudError."""

@@ -70,6 +70,9 @@ class Cloud:
     def wake(self, _lease: Lease) -> list[str]:
         return []
 
+    def replaced(self, _config: DeploymentConfig, _previous: Lease, first: Lease) -> list[str]:
+        return [f"host in {first.zone} is made anew"]
+
     def out_of_stock(self, text: str) -> str | None:
         return "no stock" if "no stock" in text else None
 
@@ -123,6 +126,17 @@ def test_the_disk_of_a_stack_that_stands_stays_protected() -> None:
     engine = Engine(stock={"b"})
     up(engine)
     assert engine.asked == ["a", "b"]
+
+
+@pytest.mark.usefixtures("checked")
+def test_what_is_made_anew_is_told_before_the_engine_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    up(Engine(stock={"a"}))
+    assert "made anew" not in capsys.readouterr().err, "a first up replaces nothing"
+
+    up(Engine(stock={"a"}))
+
+    told = capsys.readouterr().err
+    assert told.index("! host in a is made anew") < told.index("make the machines")
 
 
 @pytest.mark.usefixtures("checked")

@@ -9,13 +9,15 @@ from tests.doubles.provider.values import Properties
 
 IMMUTABLE = (
     "name zone project guestAccelerators hostname canIpForward bootDisk.initializeParams bootDisk.source "
-    "scheduling.terminationTime networkInterfaces.network confidentialInstanceConfig "
+    "networkInterfaces.network confidentialInstanceConfig "
+    # resource_compute_instance.go of hashicorp/terraform-provider-google, and its issues 21944 and 26148
+    "scheduling.preemptible scheduling.provisioningModel scheduling.terminationTime scheduling.maxRunDuration "
 )
 MODELLED = (
     "name zone machineType guestAccelerators bootDisk attachedDisks networkInterfaces scheduling serviceAccount "
     "shieldedInstanceConfig metadata resourcePolicies labels desiredStatus allowStoppingForUpdate deletionProtection "
 )
-RUNNING = "RUNNING"
+RUNNING, TERMINATED = "RUNNING", "TERMINATED"
 NEEDS_STOP = ("machineType", "serviceAccount", "shieldedInstanceConfig")
 
 
@@ -58,10 +60,10 @@ class Instance(Kind[Gcp]):
         return found
 
     def update(self, cloud: Gcp, identity: str, old: Properties, new: Properties) -> None:
-        stops = any(old.get(key) != new.get(key) for key in NEEDS_STOP) or _life(old) != _life(new)
+        stops = any(old.get(key) != new.get(key) for key in NEEDS_STOP)
         if stops and not new.get("allowStoppingForUpdate"):
             raise CloudError(
-                "Changing the machine_type, service_account, scheduling or shielded_instance_config on a started "
+                "Changing the machine_type, service_account or shielded_instance_config on a started "
                 "instance requires stopping it. To acknowledge this, please set allow_stopping_for_update = true"
             )
         for key in ("bootDisk", "attachedDisks", "networkInterfaces"):
@@ -72,9 +74,12 @@ class Instance(Kind[Gcp]):
             raise CloudError(f"the double does not change an instance of family {before} into one of {after}")
         changed = _body(new)
         del changed["disks"], changed["networkInterfaces"]
-        if new.get("desiredStatus") == RUNNING:
-            changed["status"] = RUNNING
+        ran = old.get("currentStatus", RUNNING) == RUNNING
+        if stops:
+            changed["status"] = TERMINATED
         cloud.change(identity, "update", lambda body: body.update(changed), "instance")
+        if new.get("desiredStatus") == RUNNING or (stops and ran):
+            cloud.start(identity)
 
     def delete(self, cloud: Gcp, identity: str, state: Properties) -> None:
         if state.get("deletionProtection"):
@@ -134,19 +139,11 @@ def _interface(inputs: Properties) -> dict[str, Any]:
 
 def _scheduling(inputs: Properties) -> dict[str, Any]:
     """Return scheduling by the API's names, which are the SDK's but for the duration's digits."""
-    return inputs | ({"maxRunDuration": {"seconds": str(_life({"scheduling": inputs}))}} if _life_in(inputs) else {})
+    life = inputs.get("maxRunDuration")
+    return inputs | ({"maxRunDuration": {"seconds": str(life["seconds"])}} if life else {})
 
 
 def _scheduling_of(body: dict[str, Any]) -> Properties:
     """Return scheduling by the SDK's names."""
     life = body.get("maxRunDuration")
     return body | ({"maxRunDuration": {"seconds": int(life["seconds"])}} if life else {})
-
-
-def _life_in(scheduling: Properties) -> bool:
-    return "maxRunDuration" in scheduling
-
-
-def _life(inputs: Properties) -> int | None:
-    life = inputs.get("scheduling", {}).get("maxRunDuration")
-    return int(life["seconds"]) if life else None

@@ -23,6 +23,7 @@ def settle(store: "Store", path: str, body: Body) -> None:
     for disk in body["disks"]:
         if disk.get("boot"):
             params = disk["initializeParams"]
+            disk["diskSizeGb"] = params["diskSizeGb"]
             disk["source"] = path.replace("/instances/", "/disks/")
             store.things[disk["source"]] = {
                 "name": name,

@@ -13,6 +13,7 @@ from tests.doubles.gcp.rules import names
 from tests.doubles.gcp.seed import PROJECT, UBUNTU_24
 from tests.doubles.gcp.settings import Settings
 from tests.doubles.gcp.store import Store
+from tests.doubles.provider.diff import changes
 from tests.doubles.provider.kind import CloudError
 from tests.unit.infra.gcp.made import MINE, ZONE, make_stack
 
@@ -70,6 +71,38 @@ def test_an_instance_that_was_stopped_is_seen_and_started(gcp: Gcp) -> None:
     Instance().update(gcp, made, inputs | {"desiredStatus": "TERMINATED"}, inputs)
     assert gcp.store.things[made]["status"] == "RUNNING"
     assert "desiredStatus" not in (Instance().read(gcp, made, GOOD) or {}), "nor is it told to who does not ask"
+
+
+@pytest.mark.parametrize(
+    ("key", "before", "after", "replaces"),
+    [
+        ("terminationTime", "2026-11-21T20:00:00Z", "2026-11-22T20:00:00Z", True),
+        ("maxRunDuration", {"seconds": 60}, {"seconds": 90}, True),
+        ("provisioningModel", "STANDARD", "SPOT", True),
+        ("preemptible", False, True, True),
+        ("automaticRestart", True, False, False),
+        ("onHostMaintenance", "MIGRATE", "TERMINATE", False),
+        ("instanceTerminationAction", "STOP", "DELETE", False),
+    ],
+)
+def test_scheduling_changes_as_the_plugin_has_it(key: str, before: Any, after: Any, replaces: bool) -> None:
+    old, new = GOOD | {"scheduling": {key: before}}, GOOD | {"scheduling": {key: after}}
+
+    (change,) = changes(old, new, Instance.rules.immutable)
+
+    assert change.replaces is replaces
+
+
+def test_a_change_of_type_that_finds_no_stock_leaves_the_instance_stopped(gcp: Gcp) -> None:
+    inputs = GOOD | {"desiredStatus": "RUNNING", "allowStoppingForUpdate": True}
+    made, larger = Instance().create(gcp, inputs), inputs | {"machineType": "g2-standard-8"}
+    gcp.store.settings = Settings(out_of_stock=[{"type": "g2-standard-8"}])
+
+    with pytest.raises(CloudError, match=r"Error waiting for starting instance: .* does not have enough resources"):
+        Instance().update(gcp, made, inputs, larger)
+
+    assert gcp.store.things[made]["status"] == "TERMINATED"
+    assert gcp.store.things[made]["machineType"].endswith("g2-standard-8")
 
 
 @pytest.mark.parametrize(

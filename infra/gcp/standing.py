@@ -1,0 +1,106 @@
+"""What a stack has that stands, and what a changed file would take from it: its data disks, and its hosts.
+
+A data disk that cannot follow is refused. A host that the vendor's plugin cannot change in place is made anew, which is
+told before anything is done. Changes nothing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from core.errors import ConfigError
+from infra.config import DeploymentConfig
+from infra.gcp.api import everywhere
+from infra.gcp.end_of_life import end_of_life
+from infra.gcp.labels import ID
+from infra.gcp.names import DATA_SUFFIX
+from infra.gcp.shapes import accelerator_type, disk_type, family
+from infra.lease import Lease
+from infra.settling import Place, is_bound, made_anew_for
+from infra.sizes import data_gib
+
+STAYING = "data disk, address and host key stay"
+BLANK = "its data disk, too, is made anew, and empty"
+
+
+@dataclass(frozen=True)
+class DataDisk:
+    """A data disk that GCP has."""
+
+    name: str
+    zone: str
+    type: str
+    size_gib: int
+
+
+def data_disks(lease: Lease) -> list[DataDisk]:
+    """Return the data disks of a stack."""
+    return [
+        DataDisk(each.name, zone, str(each.type_).rpartition("/")[2], int(each.size_gb))
+        for zone, each in _own(lease, "Disks", "disks")
+        if each.name.endswith(DATA_SUFFIX)
+    ]
+
+
+def keeping_disks(places: list[Place], config: DeploymentConfig, lease: Lease) -> list[Place]:
+    """Return the places that leave the data disks of a stack as they are.
+
+    The plugin makes an empty disk of one that would shrink or change its type. Raises ConfigError where only that is
+    left to do. A spot machine may leave its disk behind, as it may leave its zone.
+    """
+    disks = data_disks(lease)
+    _refuse_smaller(config, disks)
+    there = {disk.zone: disk for disk in disks} if is_bound(config, lease) else {}
+    kept = [(zone, each) for zone, each in places if zone not in there or there[zone].type == disk_type(each)]
+    if not kept:
+        (zone, machine_type), *_others = places
+        disk = there[zone]
+        what = f"{machine_type} takes {disk_type(machine_type)}, and {disk.name} is {disk.type}, which cannot change"
+        hint = f"take a type with {disk.type}, or take the stack down first"
+        raise ConfigError(what, where="machine.type", hint=hint)
+    return kept
+
+
+def replaced(config: DeploymentConfig, previous: Lease, first: Lease) -> list[str]:
+    """Return the hosts that an `up` to the lease `first` takes down and makes anew, each with what for."""
+    disks = data_disks(previous)
+    told = []
+    for zone, host in _own(previous, "Instances", "instances"):
+        why = [*made_anew_for(previous, first), *_unchangeable(config, host, previous, first)]
+        if why:
+            stay = all((disk.zone, disk.type) == (first.zone, disk_type(first.machine_type)) for disk in disks)
+            told.append(f"{host.name} in {zone} is made anew for {', '.join(why)}; {STAYING if stay else BLANK}")
+    return told
+
+
+def _refuse_smaller(config: DeploymentConfig, disks: list[DataDisk]) -> None:
+    wanted = data_gib(config)
+    for disk in disks:
+        if disk.size_gib > wanted:
+            what = f"{wanted} GiB is less than the {disk.size_gib} of {disk.name}, and a disk cannot shrink"
+            hint = f"write at least {disk.size_gib}, or take the stack down first"
+            raise ConfigError(what, where="storage.data_gib", hint=hint)
+
+
+def _unchangeable(config: DeploymentConfig, host: Any, previous: Lease, first: Lease) -> Iterator[str]:
+    """Yield the keys whose change the plugin makes a new instance for."""
+    if _model(previous) != _model(first):
+        yield "machine.type"
+    if (host.scheduling.provisioning_model == "SPOT") != (config.machine.market == "spot"):
+        yield "machine.market"
+    if any(disk.boot and disk.disk_size_gb != config.storage.root_gib for disk in host.disks):
+        yield "storage.root_gib"
+    ends_at = host.scheduling.termination_time
+    if not ends_at or datetime.fromisoformat(ends_at) != end_of_life(config, first):
+        yield "another end of life"
+
+
+def _model(lease: Lease) -> tuple[str, str | None]:
+    """Return what of a machine type stays in a change in place."""
+    return family(lease.machine_type), accelerator_type(lease.machine_type)
+
+
+def _own(lease: Lease, client: str, key: str) -> list[tuple[str, Any]]:
+    """Return what a stack has of a kind, each with where it is."""
+    return everywhere(client, str(lease.project), key, f'labels.{ID} = "{lease.id}"')

@@ -7,6 +7,7 @@ import pytest
 
 from core.errors import HostError
 from provisioning.roles import vllm as role
+from provisioning.roles.locks import lock_text
 from provisioning.target import Target
 from provisioning.upgrade import upgrade_engine
 from tests.machine.converge_host import bring, remote
@@ -35,9 +36,9 @@ def test_a_release_of_vllm_that_cannot_start_is_taken_back(
     link = "readlink /var/lib/llm/venvs/vllm"
     before = remote(host, link)
     with monkeypatch.context() as newer:
-        lock_of, version_of = role._lock, role._version
+        version_of = role._version
         newer.setattr(
-            role, "_lock", lambda name: without(FORGOTTEN, lock_of(name)) if "vllm" in name else lock_of(name)
+            role, "lock_text", lambda name: without(FORGOTTEN, lock_text(name)) if "vllm" in name else lock_text(name)
         )
         newer.setattr(role, "_version", lambda lock, name: BAD if "vllm" in name else version_of(lock, name))
         with pytest.raises(HostError, match=r"vllm\.service: .*; returned to version [\d.]+, which answers again"):

@@ -130,9 +130,7 @@ setup: .venv/.ready ## Install the tools of this checkout (every target does it 
 test: .venv/.ready ## Run all tests: unit, real Pulumi engine, real machines
 	@tools/bootstrap.sh tests
 	@[[ $$(id -u) != 0 ]] || $(PYTHON) -m tools.ollama >/dev/null
-	@alone=0; $(PYTHON) -m pytest -m alone $(ARGS) || alone=$$?; \
-	rest=0; $(PYTHON) -m pytest -m "not alone" $(WORKERS) $(ARGS) || rest=$$?; \
-	[[ $$alone =~ ^[05]$$ && $$rest =~ ^[05]$$ ]] # 5: ARGS names none of these
+	@$(PYTHON) -m pytest $(WORKERS) $(ARGS)
 
 test-unit: .venv/.ready ## Run the tests that need neither root nor network
 	@$(PYTHON) -m pytest tests/unit $(WORKERS) $(ARGS)

@@ -10,17 +10,14 @@ import pytest
 from infra.outputs import HostRecord
 from tests.machine.machines import NewMachine, begin_run, making_machines
 
-ALONE = "alone"
-"""Mark of tests with a real engine: it computes on all cores, and slows down many times when others want them, too."""
-
-ENGINE_FIXTURES = frozenset({"served_machine"})
+SERVED = "served_machine"
+"""The fixture of the machine that takes longest to make: one worker makes it, and runs all tests that use it."""
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Mark tests by what they use; for `make test`, those of a file stay in one worker."""
-    if ENGINE_FIXTURES & set(getattr(item, "fixturenames", ())):
-        item.add_marker(ALONE)
-    item.add_marker(pytest.mark.xdist_group(item.location[0]))
+    """Keep the tests of a file in one worker."""
+    uses_served = SERVED in getattr(item, "fixturenames", ())
+    item.add_marker(pytest.mark.xdist_group(SERVED if uses_served else item.location[0]))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -27,8 +27,6 @@ from tests.machine.ollama_host import (
     weights_of,
 )
 
-pytestmark = pytest.mark.alone
-
 MEMORY_MIB = 2048
 FIRST_CUT_BYTES = 5_000_000
 SERVED = ["contract:3", "contract:latest", "summary:1", "summary:latest", "tiny:latest"]

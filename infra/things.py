@@ -36,13 +36,18 @@ class Thing:
         return f"{self.kind} {self.id} in {self.region}{size} (stack {self.stack}){note}"
 
 
+Outcome = Callable[[], str | None]
+"""Asks what became of a removal that the cloud took on; returns what it said when that failed, else None."""
+
+
 @dataclass(frozen=True)
 class Kind:
     """How to find and remove one kind of thing."""
 
     name: str
     find: Callable[[str, str | None], Iterator[Thing]]
-    remove: Callable[[Thing], None]
+    remove: Callable[[Thing], Outcome | None]
+    """Asks a thing to go; returns how to ask what became of that, where it can still fail."""
     everywhere: bool = False
     """Whether the service answers the same in every region."""
     empty: Callable[[Thing], bool] | None = None
@@ -65,22 +70,29 @@ def remove_until_gone(
     """
     by_name = {kind.name: kind for kind in kinds}
     left, end, told = list(things), clock() + deadline_s, dict[Thing, str]()
-    asked: set[Thing] = set()
+    asked: dict[Thing, Outcome | None] = {}
 
     def remove(thing: Thing, kind: Kind) -> None:
         while kind.empty is not None and kind.empty(thing):
             if clock() >= end:
                 return
-        kind.remove(thing)
-        asked.add(thing)
+        asked[thing] = kind.remove(thing)
+
+    def ask_again_what_failed(thing: Thing) -> None:
+        outcome = asked.get(thing)
+        failure = outcome() if outcome is not None else None
+        if failure is not None:
+            told[thing] = failure
+            del asked[thing]
 
     while left:
-        for thing in left:
-            if thing not in asked and clock() < end:
-                try:
+        for thing in (each for each in left if clock() < end):
+            try:
+                ask_again_what_failed(thing)
+                if thing not in asked:
                     remove(thing, by_name[thing.kind])
-                except DeployError as error:
-                    told[thing] = str(error)
+            except DeployError as error:
+                told[thing] = str(error)
         there = look(left)
         left = [thing for thing in left if thing in there]
         if left and clock() >= end:

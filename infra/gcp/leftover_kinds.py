@@ -1,6 +1,6 @@
 """The kinds of things that GCP may still have of ours, in the order in which they can be removed."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -8,7 +8,7 @@ from infra.gcp.api import ask, everywhere, listed, pages, policy_of, rest
 from infra.gcp.labels import ID, KEEP, STACK
 from infra.gcp.names import ACCOUNT, owner_by_name
 from infra.refusals import DeniedError, MissingError
-from infra.things import Kind, Thing
+from infra.things import Kind, Outcome, Thing
 
 ARGUMENTS = {
     "instances": "instance",
@@ -44,9 +44,8 @@ def _located(name: str, client: str, key: str, scope: str) -> Kind:
                 note = STOPPED_NOTE if name == "instance" and each.status in STOPPED else ""
                 yield Thing(name, path, place, **owner, size_gib=size, note=note, detail=detail)
 
-    def remove(thing: Thing) -> None:
-        wanted = {part: thing.detail[part] for part in ("project", scope, argument)}
-        _gone_is_fine(lambda: ask(client, "delete", **wanted))
+    def remove(thing: Thing) -> Outcome | None:
+        return _removal(client, {part: thing.detail[part] for part in ("project", scope, argument)}, scope)
 
     return Kind(name, find, remove)
 
@@ -61,10 +60,25 @@ def _global(name: str, client: str, argument: str) -> Kind:
                 path = f"projects/{project}/global/{argument}s/{each.name}"
                 yield Thing(name, path, "global", **owner, detail={"project": project, argument: each.name})
 
-    def remove(thing: Thing) -> None:
-        _gone_is_fine(lambda: ask(client, "delete", **thing.detail))
+    def remove(thing: Thing) -> Outcome | None:
+        return _removal(client, thing.detail, "global")
 
     return Kind(name, find, remove)
+
+
+def _removal(client: str, wanted: Mapping[str, Any], scope: str) -> Outcome | None:
+    """Ask Compute to remove something, and return how to ask what became of the operation; None: it was gone."""
+    try:
+        operation = ask(client, "delete", **wanted).name
+    except MissingError:
+        return None
+    place = {key: wanted[key] for key in ("project", scope) if key in wanted}
+
+    def failure() -> str | None:
+        seen = ask(f"{scope.title()}Operations", "get", operation=operation, **place)
+        return "; ".join(str(each.message) for each in seen.error.errors) or None
+
+    return failure
 
 
 def _owner(name: str, labels: dict[str, str]) -> dict[str, Any] | None:

@@ -25,6 +25,9 @@ APIS = {
 
 JWT_DOTS = 2
 
+FAILED = "operation-failed"
+"""Name of every operation that was taken and then failed."""
+
 Params = dict[str, str]
 Handler = Callable[..., Any]
 
@@ -50,6 +53,7 @@ class Rest:
                 ("GET", "/compute/v1/PROJECT/aggregated/(?P<collection>[^/]+)", self._aggregated),
                 ("GET", "/compute/v1/PROJECT/global/(?P<collection>[^/]+)", self._listed),
                 ("GET", "/compute/v1/(?P<path>PROJECT/global/networks/[^/]+)/getEffectiveFirewalls", self._effective),
+                ("GET", "/compute/v1/PROJECT/.+/operations/(?P<name>[^/]+)", self._operation),
                 ("GET", "/compute/v1/(?P<path>PROJECT/.+/.+)", self._get),
                 ("DELETE", "/compute/v1/(?P<path>PROJECT/.+/.+)", self._delete),
                 ("GET", "/v1/PROJECT/serviceAccounts", self._accounts),
@@ -136,8 +140,17 @@ class Rest:
         return _shown(path, self._store.get(path))
 
     def _delete(self, *, path: str, **_given: Any) -> Any:
+        action = f"{parts(path)[0]}.delete"
+        if self._store.settings.failing.get(action, 0):
+            self._store.calls.append(action)
+            self._store.settings.failing[action] -= 1
+            return {"name": FAILED, "status": "PENDING"}
         self._store.delete(unquote(path), waits=False)
         return {"name": "operation-1", "status": "PENDING"}
+
+    def _operation(self, *, name: str, **_given: Any) -> Any:
+        errors = [{"code": "INTERNAL_ERROR", "message": "Internal error. Please try again."}] if name == FAILED else []
+        return {"name": name, "status": "DONE", "error": {"errors": errors}}
 
     def _under(self, *, path: str, **_given: Any) -> Any:
         collection = parts(f"{path}/x")[0]

@@ -16,6 +16,9 @@ class Settings(control.Settings):
     ending_polls: int = 1
     """How many times an instance that was deleted is still seen stopping."""
 
+    failing: dict[str, int] = field(default_factory=dict)
+    """Action of our own commands -> how many more of its operations fail after they were taken."""
+
     quotas: dict[str, float] = field(default_factory=lambda: dict(QUOTAS))
 
     disabled: list[str] = field(default_factory=list)

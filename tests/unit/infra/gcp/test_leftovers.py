@@ -73,6 +73,31 @@ def test_what_does_not_go_is_told_with_what_gcp_said(gcp: Gcp) -> None:
     assert "disks.delete is refused" in caught.value.detail
 
 
+@pytest.mark.parametrize("kind", ["disk", "address", "network"])
+def test_a_removal_that_fails_after_it_was_taken_is_asked_again(gcp: Gcp, kind: str) -> None:
+    """Compute takes a request and works on it as an operation, of a zone, a region or the project."""
+    make_stack(gcp, MINE)
+    action = {"disk": "disks.delete", "address": "addresses.delete", "network": "networks.delete"}[kind]
+    gcp.store.settings = Settings(failing={action: 1})
+
+    remove_things(find_things(PROJECT, MINE), sleep=no_sleep)
+
+    assert find_things(PROJECT, MINE) == []
+    assert gcp.store.settings.failing == {action: 0}
+
+
+def test_a_removal_that_always_fails_is_told_with_what_the_operation_said(gcp: Gcp) -> None:
+    make_disk(gcp, MINE)
+    gcp.store.settings = Settings(failing={"disks.delete": 1000})
+    now = itertools.count(step=10)
+
+    with pytest.raises(DeployError, match="not gone after 240 s") as caught:
+        remove_things(find_things(PROJECT, MINE), clock=lambda: float(next(now)), sleep=no_sleep)
+
+    assert "Internal error. Please try again." in caught.value.detail
+    assert gcp.store.calls.count("disks.delete") > 1
+
+
 def test_what_the_state_knows_is_not_adrift(gcp: Gcp) -> None:
     """The root disk of a known instance is in no state of its own."""
     instance = make_stack(gcp, MINE)

@@ -25,12 +25,15 @@ ANSWER_TIMEOUT_S = 60
 
 
 def engine_key() -> str:
-    """Return the engine's key; empty when there is none."""
+    """Return the engine's key; empty when there is none for us.
+
+    The file is root's. One that another engine has left, while this one has no key, is not ours to read.
+    """
     if "VLLM_API_KEY" in os.environ:
         return os.environ["VLLM_API_KEY"]
     try:
         pairs = [line.partition("=") for line in Path(ENGINE_ENV).read_text(encoding="utf-8").splitlines()]
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return ""
     return next((value for name, _, value in pairs if name == "VLLM_API_KEY"), "")
 

@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 HERE = Path(__file__).resolve().parent
@@ -27,7 +29,9 @@ MANIFEST = "MANIFEST.json"
 UV_CACHE = Path("/var/lib/llm-deploy/bundle-uv-cache")
 """Where uv unpacks wheels: not in /tmp, which may be small. Gone afterwards; what was installed keeps its files."""
 BLOCK_BYTES = 1 << 20
-EXIT_FAILED, EXIT_USAGE = 1, 2
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+AGENT_CUT = 3
+"""How the agent ends when it was told to stop."""
 
 
 class Refused(Exception):  # noqa: N818  # told as one line, like all errors of this project
@@ -47,6 +51,9 @@ def main() -> int:
     except Refused as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USAGE
+    except KeyboardInterrupt:
+        print("interrupted; nothing was changed", file=sys.stderr)
+        return EXIT_INTERRUPTED
 
 
 def _options() -> Any:
@@ -150,42 +157,48 @@ def with_secrets(document: dict[str, Any], host: str, path: str) -> dict[str, An
 
 
 def run_agent(document: dict[str, Any], mode: str, host: str) -> int:
-    """Run the agent on the list, which stays in memory, and tell what it does; return its exit status."""
+    """Run the agent on the list, which stays in memory, and tell what it does; return the exit status."""
     with tempfile.TemporaryDirectory(prefix="llm-bundle-") as folder:
         environment = {**os.environ, **sources(Path(folder))}
         read_packages(environment)
         handle = os.memfd_create("resources")
         os.write(handle, json.dumps(document).encode())
-        counts: dict[str, int] = {}
-        reboot = ""
-        with subprocess.Popen(
-            (
-                sys.executable,
-                "-I",
-                str(HERE / "agent.pyz"),
-                mode,
-                f"/proc/self/fd/{handle}",
-                "--blobs",
-                str(HERE / "blobs"),
-            ),
-            env=environment,
-            pass_fds=(handle,),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            text=True,
-        ) as agent:
-            assert agent.stdout is not None  # noqa: S101
-            for line in agent.stdout:
-                event = json.loads(line)
-                reboot = event.get("reboot") or reboot
-                _tell(event, counts, host)
-        status = agent.returncode
-    counted = ", ".join(f"{number} {word}" for word, number in counts.items())
-    print(f"{host}: {counted or 'nothing'}")
+        listed = f"/proc/self/fd/{handle}"
+        argv = (sys.executable, "-I", str(HERE / "agent.pyz"), mode, listed, "--blobs", str(HERE / "blobs"))
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the agent hears it, too, and stops where that is safe
+        try:
+            with subprocess.Popen(
+                argv,
+                env=environment,
+                pass_fds=(handle,),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                text=True,
+            ) as agent:
+                assert agent.stdout is not None  # noqa: S101
+                reboot = tell_all(agent.stdout, host)
+        finally:
+            signal.signal(signal.SIGINT, before)
+    shutil.rmtree(UV_CACHE, ignore_errors=True)
     if reboot:
         print(f"{host}: {reboot}; reboot this host, then run the same command again", file=sys.stderr)
-    shutil.rmtree(UV_CACHE, ignore_errors=True)
-    return EXIT_FAILED if status else 0
+    if agent.returncode == AGENT_CUT:
+        print(f"{host}: interrupted; run the same command again, and it is finished", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return EXIT_FAILED if agent.returncode else 0
+
+
+def tell_all(events: Iterable[str], host: str) -> str:
+    """Tell what the agent says, and how much of what; return why a reboot is needed, if one is."""
+    counts: dict[str, int] = {}
+    reboot = ""
+    for line in events:
+        event = json.loads(line)
+        reboot = event.get("reboot") or reboot
+        _tell(event, counts, host)
+    counted = ", ".join(f"{number} {word}" for word, number in counts.items())
+    print(f"{host}: {counted or 'nothing'}")
+    return reboot
 
 
 def read_packages(environment: dict[str, str]) -> None:

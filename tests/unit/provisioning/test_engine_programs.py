@@ -178,3 +178,14 @@ def test_a_stop_waits_no_longer_than_it_may(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr("time.sleep", lambda _: None)
     monkeypatch.setattr("time.monotonic", lambda: next(seconds))
     assert gateway_server.main(str(tmp_path), "engine/engine", "drain", "60") == 0
+
+
+def test_a_key_that_another_engine_left_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a host that had served with vLLM never started Ollama: its user may not read the file with vLLM's key."""
+
+    def refuse(path: Path, **_: str) -> str:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.delenv("VLLM_API_KEY", raising=False)
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert engine_ready.engine_key() == ""

@@ -3,12 +3,14 @@
 import hashlib
 import importlib.util
 import json
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from provisioning.converge.agent.main import EXIT_CUT
 from provisioning.offline.bundle import INSTALLER_DIR, MANIFEST
 
 
@@ -141,3 +143,13 @@ def test_a_reboot_that_is_needed_is_told(
     told = capsys.readouterr()
     assert "1 changed, 1 skipped" in told.out
     assert told.err.endswith("one: driver 2 in use; reboot this host, then run the same command again\n")
+
+
+def test_ctrl_c_is_left_to_the_agent_which_stops_where_that_is_safe(
+    unpacked: Unpacked, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(unpacked.installer, "read_packages", lambda _: None)
+    text = f"import os, signal\nos.kill({os.getpid()}, signal.SIGINT)\nraise SystemExit({EXIT_CUT})\n"
+    (unpacked.folder / "agent.pyz").write_text(text)
+    assert unpacked.installer.run_agent({}, "apply", "one") == 130
+    assert capsys.readouterr().err == "one: interrupted; run the same command again, and it is finished\n"

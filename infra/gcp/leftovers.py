@@ -6,9 +6,10 @@ and leases of this checkout name.
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
-from core.errors import ConfigError
+from core.console import say
+from core.errors import ConfigError, DeployError
 from core.paths import lease_files
 from infra.config import load_stack
 from infra.config.placement import EXAMPLE_PROJECT
@@ -47,10 +48,9 @@ def remove_things(
 def places() -> list[str]:
     """Return where to look: the projects that this checkout knows, but for the example that our stack files come with.
 
-    Raises ConfigError when it knows none.
+    A stack file that is wrong is told and hides none of the others. Raises ConfigError when no project is known.
     """
-    found = {str(config.project) for stack in known_stacks() if (config := load_stack(stack)).cloud == "gcp"}
-    found.discard(EXAMPLE_PROJECT)
+    found = set(_projects_of_files()) - {EXAMPLE_PROJECT}
     for path in lease_files():
         try:
             project = json.loads(path.read_text()).get("project")
@@ -62,3 +62,15 @@ def places() -> list[str]:
             "no stack file names your GCP project", where="stacks/", hint="write it into one with cloud: gcp"
         )
     return sorted(found)
+
+
+def _projects_of_files() -> Iterator[str]:
+    """Yield the projects that the stack files of this checkout name."""
+    for stack in known_stacks():
+        try:
+            config = load_stack(stack)
+        except DeployError as error:
+            say(f"  a project that only stack {stack} names is not looked at, as its file is wrong: {error}")
+            continue
+        if config.cloud == "gcp":
+            yield str(config.project)

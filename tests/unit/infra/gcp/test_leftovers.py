@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from core.errors import DeployError
-from infra.config import load_stack
+from infra.config import load_stack, reader
 from infra.gcp import leftovers, renting
 from infra.gcp.leftovers import find_things, places, remove_things
 from infra.rented import find, kept, remove_adrift
 from tests.doubles.gcp.client import Gcp
 from tests.doubles.gcp.seed import PROJECT
 from tests.doubles.gcp.settings import Settings
+from tests.engine.gcp_stacks import stack_text
 from tests.unit.infra.gcp.made import LEASE, MINE, OTHER, ZONE, make_disk, make_stack
 
 
@@ -128,3 +129,19 @@ def test_projects_are_those_of_stack_files_and_leases(tmp_path: Path, monkeypatc
     config = load_stack("gcp-cpu").model_copy(update={"project": "my-own-project-1"})
     monkeypatch.setattr(leftovers, "load_stack", lambda _stack: config)
     assert places() == ["another-project-1", "my-own-project-1"]
+
+
+def test_a_stack_file_that_is_wrong_hides_no_project_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+    monkeypatch.setattr(reader, "STACKS_DIR", tmp_path)
+    good = stack_text().replace(PROJECT, "my-own-project-1")
+    (tmp_path / "Pulumi.good.yaml").write_text(good)
+    (tmp_path / "Pulumi.broken.yaml").write_text("config: {llm-deploy:deployment: {cloud: aws, regoin: x}}\n")
+
+    assert places() == ["my-own-project-1"]
+
+    assert (
+        "only stack broken names is not looked at, as its file is wrong: stacks/Pulumi.bro" in capsys.readouterr().err
+    )

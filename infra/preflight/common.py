@@ -14,7 +14,8 @@ DOCUMENTATION = ("192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:")
 OWN_ADDRESS = "write your own with /32 behind it, as `curl -s https://checkip.amazonaws.com` prints it"
 
 
-Checks = Iterable[Callable[[], Iterator[Finding]]]
+Check = Callable[[], Iterator[Finding]]
+Checks = Iterable[Check]
 
 
 def run(checks: Checks, cloud: str) -> list[Finding]:

@@ -14,7 +14,7 @@ from infra.gcp.settle import existing_subnet
 from infra.gcp.stock import offered, zones_of
 from infra.lease import Lease
 from infra.preflight.common import (
-    Checks,
+    Check,
     bucket_is_there,
     documentation_addresses,
     login_key_is_there,
@@ -24,9 +24,11 @@ from infra.preflight.common import (
 )
 from infra.refusals import MissingError
 
-APIS = ("compute.googleapis.com", "iam.googleapis.com", "cloudresourcemanager.googleapis.com")
-BUCKET_API = "storage.googleapis.com"
-BUDGET_APIS = ("billingbudgets.googleapis.com", "cloudbilling.googleapis.com", "monitoring.googleapis.com")
+COMPUTE_API, PROJECTS_API = "compute.googleapis.com", "cloudresourcemanager.googleapis.com"
+BUCKET_API, BILLING_API = "storage.googleapis.com", "cloudbilling.googleapis.com"
+APIS = (COMPUTE_API, "iam.googleapis.com", PROJECTS_API)
+BUDGET_APIS = ("billingbudgets.googleapis.com", BILLING_API, "monitoring.googleapis.com")
+ABOUT_API = "API "
 
 SCHEDULE_ROLE = "roles/compute.instanceAdmin.v1"
 SCHEDULE_ROLES = (SCHEDULE_ROLE, "roles/compute.admin", "roles/editor", "roles/owner")
@@ -41,23 +43,29 @@ CURRENCY = "USD"
 def findings(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[Finding]:
     """Return what was found. Raises UsageError without a valid login: then nothing else could be asked."""
     found = [Finding("ok", "login", principal(credentials())), *_project(str(config.project))]
-    if found[-1].level != "error":
-        found += _apis(config)
-    if any(each.level == "error" for each in found):
-        return found
-    checks: Checks = (
-        lambda: _types(config),
-        lambda: _image(config, lease),
-        lambda: login_key_is_there(config, stack),
-        lambda: _network(config),
-        lambda: documentation_addresses(config),
-        lambda: bucket_is_there(config, lambda name: rest("storage", "GET", f"/storage/v1/b/{name}")),
-        lambda: _schedule(config),
-        lambda: _budget(config),
-        lambda: quota_findings(config, lease),
-        lambda: price_finding(config),
-    )
-    return [*found, *run(checks, "GCP")]
+    is_there = found[-1].level != "error"
+    apis = list(_apis(config)) if is_there else []
+    off = {each.about.removeprefix(ABOUT_API) for each in apis if each.level == "error"}
+    checks = [
+        check for needed, check in _checks(config, stack, lease) if not needed or (is_there and needed not in off)
+    ]
+    return [*found, *apis, *run(checks, "GCP")]
+
+
+def _checks(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[tuple[str, Check]]:
+    """Return what to look at, each with the API that it takes; none: it is asked without the project."""
+    return [
+        (COMPUTE_API, lambda: _types(config)),
+        (COMPUTE_API, lambda: _image(config, lease)),
+        ("", lambda: login_key_is_there(config, stack)),
+        (COMPUTE_API, lambda: _network(config)),
+        ("", lambda: documentation_addresses(config)),
+        (BUCKET_API, lambda: bucket_is_there(config, lambda name: rest("storage", "GET", f"/storage/v1/b/{name}"))),
+        (PROJECTS_API, lambda: _schedule(config)),
+        (BILLING_API, lambda: _budget(config)),
+        (COMPUTE_API, lambda: quota_findings(config, lease)),
+        ("", lambda: price_finding(config)),
+    ]
 
 
 def _project(project: str) -> Iterator[Finding]:
@@ -84,13 +92,13 @@ def _apis(config: DeploymentConfig) -> Iterator[Finding]:
         except UsageError:
             raise
         except DeployError as error:
-            yield Finding("warning", f"API {name}", f"could not be asked: {error.what}", error.hint)
+            yield Finding("warning", f"{ABOUT_API}{name}", f"could not be asked: {error.what}", error.hint)
             continue
         if state == "ENABLED":
-            yield Finding("ok", f"API {name}", "is enabled")
+            yield Finding("ok", f"{ABOUT_API}{name}", "is enabled")
         else:
             hint = f"gcloud services enable {name} --project {config.project}"
-            yield Finding("error", f"API {name}", "is not enabled", hint)
+            yield Finding("error", f"{ABOUT_API}{name}", "is not enabled", hint)
 
 
 def _types(config: DeploymentConfig) -> Iterator[Finding]:

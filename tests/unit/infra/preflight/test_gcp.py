@@ -84,6 +84,37 @@ def test_each_thing_in_the_way_is_one_finding_with_a_way_out(
     assert finding.hint
 
 
+@pytest.mark.parametrize(
+    ("disabled", "more", "told"),
+    [
+        pytest.param(
+            "iam.googleapis.com", {"zones": [C]},
+            ["API iam.googleapis.com", "machine.type", "network.ssh_cidrs[0]", "quota NVIDIA_L4_GPUS"], id="all else",
+        ),
+        pytest.param(
+            "compute.googleapis.com", {"zones": [C], "lifetime": WEEKLY},
+            ["API compute.googleapis.com", "network.ssh_cidrs[0]", "lifetime.weekly"], id="what needs no Compute",
+        ),
+        pytest.param(
+            "iam.googleapis.com", {"project": "another-project"}, ["project", "network.ssh_cidrs[0]"],
+            id="what needs no project",
+        ),
+    ],
+)  # fmt: skip
+def test_one_thing_that_is_wrong_hides_nothing_that_can_be_asked_without_it(
+    store: Store, disabled: str, more: dict[str, Any], told: list[str]
+) -> None:
+    store.settings = Settings(
+        disabled=[disabled], quotas=dict(seed.QUOTAS) | {"NVIDIA_L4_GPUS": 0}, agent_may_start=False
+    )
+    value = stack_value(GPU)
+    network = value["network"] | {"ssh_cidrs": ["203.0.113.7/32"]}
+
+    seen = [each.about.partition(" (")[0] for each in found(config(GPU, network=network, **more))]
+
+    assert seen == told
+
+
 SSH = {"allowed": [{"IPProtocol": "tcp", "ports": ["22"]}], "sourceRanges": ["0.0.0.0/0"]}
 POLICY_RULE = {
     "action": "allow", "direction": "INGRESS", "priority": 7,

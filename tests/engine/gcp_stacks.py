@@ -23,7 +23,7 @@ config:
     network:
       ssh_cidrs: [198.18.0.7/32]
       client_cidrs: [198.18.0.0/24, "2001:2::/48"]
-    lifetime: {{ttl_hours: 8}}
+    lifetime: {lifetime}
     {more}
     serving: {{model: {model}}}
 """
@@ -32,10 +32,16 @@ OWN = ["instances", "disks", "addresses", "resourcePolicies", "subnetworks"]
 
 
 def stack_text(
-    machine: str = "type: e2-standard-8", *, zones: str = f"{A}, {B}", more: str = "", region: str = REGION
+    machine: str = "type: e2-standard-8",
+    *,
+    zones: str = f"{A}, {B}",
+    more: str = "",
+    region: str = REGION,
+    lifetime: str = "{ttl_hours: 8}",
 ) -> str:
     """Return a stack file."""
-    return CPU.format(project=PROJECT, region=region, machine=machine, zones=zones, more=more, model=MODEL)
+    places = {"project": PROJECT, "region": region, "zones": zones}
+    return CPU.format(**places, machine=machine, more=more, lifetime=lifetime, model=MODEL)
 
 
 def stack_value(machine: str = "type: e2-standard-8", *, zones: str = f"{A}, {B}", more: str = "") -> Any:

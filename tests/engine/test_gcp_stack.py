@@ -1,11 +1,12 @@
 """A stack's life on GCP, from preview to teardown: the real CLI, engine and program, the simulated cloud."""
 
 import json
+from typing import Any
 
 from tests.doubles.gcp.running import RunningGcp
 from tests.doubles.gcp.seed import UBUNTU_24, UBUNTU_24_NEWER
 from tests.engine.checkout import Checkout, wait_until
-from tests.engine.gcp_stacks import data_disks, everything, instances, stack_text
+from tests.engine.gcp_stacks import A, data_disks, everything, instances, located, stack_text
 
 
 def test_a_life_without_surprises(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
@@ -78,6 +79,37 @@ def test_changes_keep_disk_address_and_host_key(gcp_checkout: Checkout, gcp: Run
     assert "a disk cannot shrink" in refused.stderr
     assert data_disks(gcp) == disks
     assert gcp_checkout.run("down", stack).returncode == 0
+
+
+def test_another_life_is_told_and_makes_the_host_anew_beside_its_disk(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
+    """The plugin changes no end of an instance in place; the weekly schedule, which expires with it, it does."""
+
+    def up(ttl_hours: int) -> tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """Bring the stack to a length of life; return what was told, and host, instance and schedule."""
+        weekly = "{start: '08:00', stop: '20:00', time_zone: Asia/Seoul}"
+        gcp_checkout.stack("gcp-weekly", stack_text(lifetime=f"{{ttl_hours: {ttl_hours}, weekly: {weekly}}}"))
+        done = gcp_checkout.run("up", "gcp-weekly")
+        assert done.returncode == 0, done.stderr
+        (machine,), (schedule,) = instances(gcp).values(), located(gcp, "resourcePolicies").values()
+        (host,) = gcp_checkout.outputs("gcp-weekly")["hosts"]
+        assert machine["scheduling"]["terminationTime"] == host["ends_at"]
+        assert schedule["instanceSchedulePolicy"]["expirationTime"] == host["ends_at"]
+        return done.stderr, host, machine, schedule
+
+    told, host, machine, schedule = up(100)
+    disks = data_disks(gcp)
+    assert "made anew" not in told
+
+    told, longer, anew, patched = up(300)
+
+    words = f"! {machine['name']} in {A} is made anew for another end of life; data disk, address and host key stay"
+    assert told.index(words) < told.index("make the machines")
+    assert longer["ends_at"] > host["ends_at"]
+    assert (longer["address"], longer["host_keys"]) == (host["address"], host["host_keys"])
+    assert anew["id"] != machine["id"]
+    assert patched["id"] == schedule["id"]
+    assert data_disks(gcp) == disks
+    assert gcp_checkout.run("down", "gcp-weekly").returncode == 0
 
 
 def test_a_kept_disk_is_listed_with_its_cost_and_used_again(gcp_checkout: Checkout, gcp: RunningGcp) -> None:

@@ -1,10 +1,12 @@
 """Trouble on GCP: nothing in stock, quotas, permissions, logins, commands that are killed."""
 
+from typing import Any
+
 import pytest
 
 from tests.doubles.gcp.running import RunningGcp
 from tests.engine.checkout import Checkout, wait_until
-from tests.engine.gcp_stacks import data_disks, everything, instances, stack_text
+from tests.engine.gcp_stacks import A, B, data_disks, everything, instances, stack_text
 
 SPOT = "type: g2-standard-4, market: spot, fallbacks: [g2-standard-8]"
 US = "us-central1"
@@ -29,6 +31,35 @@ def test_spot_stock_out_in_two_zones_then_the_third(gcp_checkout: Checkout, gcp:
     assert gcp_checkout.result(stack, "up.json")["changes"] == {}, again.stderr
     assert gcp_checkout.run("down", stack).returncode == 0
     assert everything(gcp) == before
+
+
+def test_a_stack_that_stands_waits_for_stock_beside_its_disk(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
+    """Neither another type, for which the host is stopped, nor another life, for which it is made anew, moves it."""
+    stack = gcp_checkout.stack("gcp-waits", stack_text(zones=f"{A}, {B}"))
+    gcp_checkout.run("up", stack)
+    (before,), disks = instances(gcp), data_disks(gcp)
+
+    def change(**file: str) -> dict[str, Any]:
+        """Try a change without stock in zone a, then with it; return the instance."""
+        gcp_checkout.stack(stack, stack_text(**file))
+        gcp.control.set(out_of_stock=[{"zone": A}])
+        refused = gcp_checkout.run("up", stack)
+        assert refused.returncode == 1
+        assert f"the data volume lies in {A}" in refused.stderr
+        assert set(instances(gcp)) <= {before}, "nothing is made in another zone"
+        gcp.control.set()
+        done = gcp_checkout.run("up", stack)
+        assert done.returncode == 0, done.stderr
+        assert data_disks(gcp) == disks
+        return dict(instances(gcp)[before])
+
+    larger = change(machine="type: e2-standard-16")
+    assert (larger["machineType"].rpartition("/")[2], larger["status"]) == ("e2-standard-16", "RUNNING")
+    anew = change(machine="type: e2-standard-16", lifetime="{ttl_hours: 9}")
+    (host,) = gcp_checkout.outputs(stack)["hosts"]
+    assert anew["id"] != larger["id"]
+    assert anew["scheduling"]["terminationTime"] == host["ends_at"] != larger["scheduling"]["terminationTime"]
+    assert gcp_checkout.run("down", stack).returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,20 @@ def test_weekly_hours_are_a_schedule_that_expires(deployed: Deployed) -> None:
     assert host["scheduling"]["terminationTime"] == "2026-11-23T10:55:00Z", "before it falls asleep for good"
 
 
+@pytest.mark.parametrize(
+    ("began_at", "ends_at"),
+    [("2026-11-21T12:00:00Z", "2026-11-23T10:55:00Z"), ("2026-11-28T12:00:00Z", "2026-11-30T10:55:00Z")],
+)
+def test_a_new_life_moves_the_end_of_host_and_schedule_alike(deployed: Deployed, began_at: str, ends_at: str) -> None:
+    """A schedule that had expired with the life before would never start the hosts of the next."""
+    weekly = {"days": ["mon", "fri"], "start": "08:30", "stop": "20:00", "time_zone": "Asia/Seoul"}
+    mocks = deployed(lifetime={"ttl_hours": 100, "weekly": weekly}, began_at=began_at)
+
+    (schedule,), (host,) = mocks.of("gcp:compute/resourcePolicy:ResourcePolicy"), mocks.of(INSTANCE)
+    assert schedule["instanceSchedulePolicy"]["expirationTime"] == ends_at
+    assert host["scheduling"]["terminationTime"] == ends_at
+
+
 def test_a_budget_warns_by_mail(deployed: Deployed) -> None:
     budget = {"usd_per_month": 99.5, "mail": "team@example.com", "billing_account": "012345-6789AB-CDEF01"}
     mocks = deployed(lifetime={"ttl_hours": 8, "budget": budget})

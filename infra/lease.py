@@ -36,6 +36,9 @@ class Lease(Frozen):
     zone: str = Field(description="The zone that had it.")
     zones: tuple[str, ...] = Field(min_length=1, description="Zones that the network spans.")
     subnets: dict[str, str] = Field(default={}, description="Subnet of an existing network by zone.")
+    keeps_end: bool = Field(
+        default=False, description="Whether GCP ends the hosts when they shall end; how it writes that is no change."
+    )
     stands: bool = Field(
         default=True, description="Whether an `up` went through; false only in the note of a stack's first attempts."
     )

@@ -31,6 +31,9 @@ BOOT = Path(__file__).parent / "boot"
 ENDS_AT = "llm-deploy-ends-at"
 """Metadata that boot/end-of-life.sh asks for; without a colon, which GCP does not take in keys."""
 
+IGNORED = ('metadata["user-data"]', 'metadata["ssh-keys"]')
+ENDS_BY = "scheduling.terminationTime"
+
 GUEST_AGENT = {"/etc/default/instance_configs.cfg": "[InstanceSetup]\nset_host_keys = false\n"}
 """Google's guest agent would make host keys of its own on first boot."""
 
@@ -58,6 +61,8 @@ class NodeArgs:
     keep_data: bool
     ends_at: str
     """When GCP deletes the instance. ISO 8601, UTC."""
+    keeps_end: bool
+    """Whether that is no change: the plugin compares letters, and would make the instance anew for another notation."""
     powers_off_at: str
     """When the host powers itself off, should GCP not have deleted it. ISO 8601, UTC."""
 
@@ -145,7 +150,7 @@ class Node(pulumi.ComponentResource):
                 delete_before_replace=True,  # two instances cannot have one address, disk or name
                 # How a host first booted is no reason to make it anew, nor is that whoever works on the stack next has
                 # another key.
-                ignore_changes=['metadata["user-data"]', 'metadata["ssh-keys"]'],
+                ignore_changes=[*IGNORED, *([ENDS_BY] if args.keeps_end else [])],
             ),
         )
 

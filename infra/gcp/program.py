@@ -73,6 +73,7 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
                 data_gib=data_gib(config),
                 keep_data="data_volume" in config.storage.keep_on_down,
                 ends_at=ends_at,
+                keeps_end=lease.keeps_end,
                 powers_off_at=_iso(powers_off_at(end)),
             ),
             opts,

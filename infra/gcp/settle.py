@@ -11,7 +11,7 @@ from infra.config import DeploymentConfig
 from infra.gcp.api import ask
 from infra.gcp.end_of_life import end_of_life
 from infra.gcp.images import image_name, resolve_image
-from infra.gcp.standing import keeping_disks
+from infra.gcp.standing import keeping_disks, keeps_end
 from infra.gcp.stock import offered, zones_of
 from infra.lease import Lease
 from infra.placement import Candidate
@@ -44,10 +44,9 @@ def candidates(config: DeploymentConfig, previous: Lease | None, now: datetime |
         places = keeping_disks(places, config, previous)
     subnets = dict.fromkeys(known, name) if (name := existing_subnet(config)) else {}
     base = _base(config, previous, now)
-    return [
-        Candidate(Lease(**base, zone=zone, machine_type=each, zones=tuple(known), subnets=subnets))
-        for zone, each in places
-    ]
+    found = [Lease(**base, zone=zone, machine_type=each, zones=tuple(known), subnets=subnets) for zone, each in places]
+    keeps = previous is not None and keeps_end(config, previous, found[0])
+    return [Candidate(each.model_copy(update={"keeps_end": keeps})) for each in found]
 
 
 def out_of_stock(text: str) -> str | None:

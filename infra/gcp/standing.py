@@ -74,6 +74,12 @@ def replaced(config: DeploymentConfig, previous: Lease, first: Lease) -> list[st
     return told
 
 
+def keeps_end(config: DeploymentConfig, previous: Lease, first: Lease) -> bool:
+    """Return whether a stack has hosts, and GCP ends all of them at the end of life that they shall have."""
+    ends_at = end_of_life(config, first)
+    return {_ends_at(host) for _zone, host in _own(previous, "Instances", "instances")} == {ends_at}
+
+
 def _refuse_smaller(config: DeploymentConfig, disks: list[DataDisk]) -> None:
     wanted = data_gib(config)
     for disk in disks:
@@ -91,9 +97,14 @@ def _unchangeable(config: DeploymentConfig, host: Any, previous: Lease, first: L
         yield "machine.market"
     if any(disk.boot and disk.disk_size_gb != config.storage.root_gib for disk in host.disks):
         yield "storage.root_gib"
-    ends_at = host.scheduling.termination_time
-    if not ends_at or datetime.fromisoformat(ends_at) != end_of_life(config, first):
+    if _ends_at(host) != end_of_life(config, first):
         yield "another end of life"
+
+
+def _ends_at(host: Any) -> datetime | None:
+    """Return when GCP ends an instance; None for never."""
+    told = host.scheduling.termination_time
+    return datetime.fromisoformat(told) if told else None
 
 
 def _model(lease: Lease) -> tuple[str, str | None]:

@@ -1,5 +1,6 @@
 """Stack files for tests in the simulated GCP, and what is there of them."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import yaml
@@ -59,6 +60,12 @@ def located(gcp: RunningGcp, collection: str) -> dict[str, Any]:
 def instances(gcp: RunningGcp) -> dict[str, Any]:
     """Return the instances by path."""
     return located(gcp, "instances")
+
+
+def ends_at(machine: Any) -> str:
+    """Return when GCP ends an instance, written as we write it."""
+    told = datetime.fromisoformat(machine["scheduling"]["terminationTime"])
+    return f"{told.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def data_disks(gcp: RunningGcp) -> dict[str, str]:

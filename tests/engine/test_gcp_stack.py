@@ -6,7 +6,7 @@ from typing import Any
 from tests.doubles.gcp.running import RunningGcp
 from tests.doubles.gcp.seed import UBUNTU_24, UBUNTU_24_NEWER
 from tests.engine.checkout import Checkout, wait_until
-from tests.engine.gcp_stacks import A, data_disks, everything, instances, located, stack_text
+from tests.engine.gcp_stacks import A, data_disks, ends_at, everything, instances, located, stack_text
 
 
 def test_a_life_without_surprises(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
@@ -60,7 +60,7 @@ def test_changes_keep_disk_address_and_host_key(gcp_checkout: Checkout, gcp: Run
         assert data_disks(gcp) == disks
         (now,) = gcp_checkout.outputs(stack)["hosts"]
         assert (now["address"], now["host_keys"]) == (host["address"], host["host_keys"])
-        assert after["scheduling"]["terminationTime"] == host["ends_at"], "no start makes its life longer"
+        assert ends_at(after) == host["ends_at"], "no start makes its life longer"
         assert after["disks"][0]["initializeParams"]["sourceImage"].endswith(UBUNTU_24)
         return dict(after)
 
@@ -92,7 +92,7 @@ def test_another_life_is_told_and_makes_the_host_anew_beside_its_disk(gcp_checko
         assert done.returncode == 0, done.stderr
         (machine,), (schedule,) = instances(gcp).values(), located(gcp, "resourcePolicies").values()
         (host,) = gcp_checkout.outputs("gcp-weekly")["hosts"]
-        assert machine["scheduling"]["terminationTime"] == host["ends_at"]
+        assert ends_at(machine) == host["ends_at"]
         assert schedule["instanceSchedulePolicy"]["expirationTime"] == host["ends_at"]
         return done.stderr, host, machine, schedule
 

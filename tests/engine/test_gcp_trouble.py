@@ -6,7 +6,7 @@ import pytest
 
 from tests.doubles.gcp.running import RunningGcp
 from tests.engine.checkout import Checkout, wait_until
-from tests.engine.gcp_stacks import A, B, data_disks, everything, instances, stack_text
+from tests.engine.gcp_stacks import A, B, data_disks, ends_at, everything, instances, stack_text
 
 SPOT = "type: g2-standard-4, market: spot, fallbacks: [g2-standard-8]"
 US = "us-central1"
@@ -58,7 +58,7 @@ def test_a_stack_that_stands_waits_for_stock_beside_its_disk(gcp_checkout: Check
     anew = change(machine="type: e2-standard-16", lifetime="{ttl_hours: 9}")
     (host,) = gcp_checkout.outputs(stack)["hosts"]
     assert anew["id"] != larger["id"]
-    assert anew["scheduling"]["terminationTime"] == host["ends_at"] != larger["scheduling"]["terminationTime"]
+    assert ends_at(anew) == host["ends_at"] != ends_at(larger)
     assert gcp_checkout.run("down", stack).returncode == 0
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from tests.doubles.gcp.client import Gcp
 from tests.doubles.gcp.kinds.network import URL
+from tests.doubles.gcp.rules.ties import write_moments
 from tests.doubles.provider.kind import CloudError, Kind, Rules
 from tests.doubles.provider.values import Properties
 
@@ -73,6 +74,7 @@ class Instance(Kind[Gcp]):
         if before != after:
             raise CloudError(f"the double does not change an instance of family {before} into one of {after}")
         changed = _body(new)
+        write_moments(changed)
         del changed["disks"], changed["networkInterfaces"]
         ran = old.get("currentStatus", RUNNING) == RUNNING
         if stops:

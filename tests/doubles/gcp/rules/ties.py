@@ -1,5 +1,6 @@
 """What hangs on what: which things come and go with others, and which must wait for them."""
 
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from tests.doubles.gcp.refusal import Refusal
@@ -9,6 +10,8 @@ if TYPE_CHECKING:
     from tests.doubles.gcp.store import Store
 
 Body = dict[str, Any]
+
+GOOGLES_TIME = timezone(timedelta(hours=-8))
 
 
 def settle(store: "Store", path: str, body: Body) -> None:
@@ -20,6 +23,7 @@ def settle(store: "Store", path: str, body: Body) -> None:
     if collection != "instances":
         return
     body["status"] = "RUNNING"
+    write_moments(body)
     for disk in body["disks"]:
         if disk.get("boot"):
             params = disk["initializeParams"]
@@ -37,6 +41,14 @@ def settle(store: "Store", path: str, body: Body) -> None:
             store.things[disk["source"]].setdefault("users", []).append(path)
     for address in _addresses(store, path, body):
         address["users"] = [path]
+
+
+def write_moments(body: Body) -> None:
+    """Write the end of an instance as the API writes its own moments, whatever the notation it was told in."""
+    ends_at = body["scheduling"].get("terminationTime")
+    if ends_at:
+        moment = datetime.fromisoformat(ends_at).astimezone(GOOGLES_TIME)
+        body["scheduling"] = body["scheduling"] | {"terminationTime": moment.isoformat(timespec="milliseconds")}
 
 
 def loosen(store: "Store", path: str, body: Body) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from core.errors import ConfigError
 from infra.config import DeploymentConfig, parse_deployment
-from infra.gcp.standing import keeping_disks, replaced
+from infra.gcp.standing import keeping_disks, keeps_end, replaced
 from infra.lease import Lease
 from tests.doubles.gcp.client import Gcp
 from tests.engine.gcp_stacks import B, stack_value
@@ -77,6 +77,29 @@ def test_hosts_that_are_made_anew_are_told(
     seen = replaced(config(machine, **more), LEASE, LEASE.model_copy(update=first))
 
     assert seen == ([f"llm-prod-{MINE}-1 in {ZONE} is made anew for {told}"] if told else [])
+
+
+@pytest.mark.parametrize(
+    ("told", "keeps"),
+    [
+        ("2026-11-21T20:00:00Z", True),
+        ("2026-11-21T12:00:00.000-08:00", True),  # the same moment, as GCP writes moments of its own
+        ("2026-11-21T20:00:00.000-08:00", False),
+        ("", False),
+    ],
+)
+def test_an_end_of_life_is_the_same_in_every_notation(gcp: Gcp, told: str, keeps: bool) -> None:
+    """The plugin compares letters: a host was made anew by every `up`, had GCP written its end in another way."""
+    gcp.store.things[make_stack(gcp, MINE)]["scheduling"] = {"terminationTime": told}
+
+    assert keeps_end(config(), LEASE, LEASE) is keeps
+    assert (replaced(config(), LEASE, LEASE) == []) is keeps
+
+
+def test_a_stack_without_hosts_keeps_no_end(gcp: Gcp) -> None:
+    make_disk(gcp, MINE)
+
+    assert not keeps_end(config(), LEASE, LEASE)
 
 
 def test_a_new_life_of_hosts_that_are_gone_is_no_replacement(gcp: Gcp) -> None:

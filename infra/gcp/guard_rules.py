@@ -8,6 +8,7 @@ from infra.gcp.labels import LABELLED, STACK
 Props = Mapping[str, Any]
 
 INSTANCE = "gcp:compute/instance:Instance"
+FIREWALL = "gcp:compute/firewall:Firewall"
 
 WIDE_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 WIDE_ROLES = ("roles/owner", "roles/editor", "roles/viewer")
@@ -71,6 +72,12 @@ def labelled(kind: str, props: Props) -> Iterator[str]:
         yield f"labels present: the label {STACK} is missing"
 
 
+def others_stay_reachable(kind: str, props: Props) -> Iterator[str]:
+    """A firewall rule opens and closes our own machines only: an existing network has those of others, too."""
+    if kind == FIREWALL and not props.get("targetServiceAccounts"):
+        yield "others' machines left alone: write targetServiceAccounts, as a rule without holds for all of a network"
+
+
 def no_public_bucket(kind: str, props: Props) -> Iterator[str]:
     """Buckets are private."""
     if kind == "gcp:storage/bucket:Bucket":
@@ -90,13 +97,14 @@ RULES = (
     shielded,
     identity_is_small,
     labelled,
+    others_stay_reachable,
     no_public_bucket,
 )
 
 
 def open_ports(kind: str, props: Props) -> Iterator[tuple[int, int]]:
     """Yield the ranges of TCP ports that a resource opens to the outside. A protocol may be a number, too."""
-    if kind != "gcp:compute/firewall:Firewall" or props.get("direction", "INGRESS") != "INGRESS":
+    if kind != FIREWALL or props.get("direction", "INGRESS") != "INGRESS":
         return
     for rule in props.get("allows") or []:
         if rule.get("protocol") in ("tcp", "6", "all"):

@@ -19,6 +19,7 @@ INSTANCE = "aws:ec2/instance:Instance"
 BLOCK = "aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock"
 POLICY = "aws:s3/bucketPolicy:BucketPolicy"
 FIREWALL = "gcp:compute/firewall:Firewall"
+OURS = {"targetServiceAccounts": ["llm-0123abcd@p.iam.gserviceaccount.com"]}
 GCP_BUCKET = "gcp:storage/bucket:Bucket"
 GCP_MEMBER = "gcp:projects/iAMMember:IAMMember"
 
@@ -55,9 +56,12 @@ KEPT = [
     pytest.param(POLICY, {"policy": None}, id="policy that is not known yet"),
     pytest.param("pulumi:pulumi:Stack", {}, id="no cloud resource"),
     pytest.param(
-        FIREWALL, {"allows": [{"protocol": "tcp", "ports": ["22"]}], "sourceRanges": ["203.0.113.7/32"]}, id="gcp ssh"
+        FIREWALL,
+        {"allows": [{"protocol": "tcp", "ports": ["22"]}], "sourceRanges": ["203.0.113.7/32"], **OURS},
+        id="gcp ssh",
     ),
-    pytest.param(FIREWALL, {"direction": "EGRESS", "allows": [{"protocol": "all"}]}, id="gcp egress"),
+    pytest.param(FIREWALL, {"denies": [{"protocol": "all"}], "sourceRanges": ["0.0.0.0/0"], **OURS}, id="gcp refusal"),
+    pytest.param(FIREWALL, {"direction": "EGRESS", "allows": [{"protocol": "all"}], **OURS}, id="gcp egress"),
     pytest.param(GCP_BUCKET, PRIVATE, id="gcp bucket"),
     pytest.param(GCP_INSTANCE, GCP_HOST, id="gcp instance"),
     pytest.param(GCP_INSTANCE, GCP_HOST | {"scheduling": GCP_SPOT}, id="gcp spot"),
@@ -104,6 +108,7 @@ BROKEN = [
     pytest.param(
         FIREWALL, {"allows": [{"protocol": "tcp"}], "sourceRanges": ["0.0.0.0/0"]}, "no world-open SSH", id="gcp"
     ),
+    pytest.param(FIREWALL, {"denies": [{"protocol": "all"}]}, "others' machines left alone", id="gcp refusal for all"),
     pytest.param(FIREWALL, {"allows": [{"protocol": "tcp", "ports": ["7000-9000"]}]}, "no engine port", id="gcp range"),
     pytest.param(
         FIREWALL, {"allows": [{"protocol": "6", "ports": ["8000"]}]}, "no engine port", id="gcp, tcp by number"

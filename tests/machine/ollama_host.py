@@ -2,14 +2,18 @@
 
 import io
 import json
+import subprocess
+import sys
 import tarfile
 from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from infra.outputs import HostRecord, StackOutputs
+from provisioning import programs
 from provisioning.converge.resources import Resource
 from provisioning.roles import ROLES
 from provisioning.wishes import Wishes, wishes_for
@@ -17,6 +21,7 @@ from tests.doubles.ollama_registry import RegistryDouble
 from tests.machine.converge_host import Seen, bring, remote
 from tests.unit.provisioning.records import stack
 from tools.ollama import built_archive
+from tools.tiny_model import make_tiny_model
 
 CURRENT = "/var/lib/llm/ollama/current"
 LIBRARY = "/var/lib/llm/ollama/models/manifests/registry.ollama.ai/library"
@@ -130,8 +135,26 @@ def publish_script(server: RegistryDouble, name: str, script: str) -> Release:
     return Release(NEWER, f"{server.url}/releases/{name}.tgz", sha256(packed.getvalue()).hexdigest())
 
 
+def tiny_gguf(folder: Path) -> Path:
+    """Return the tiny model as a GGUF file below `folder`, made by Ollama here; it listens in a network of its own."""
+    subprocess.run(["tar", "--zstd", "-xf", built_archive().path, "-C", folder, "bin/ollama"], check=True)
+    model = {"names": ["tiny:latest"], "from": {"folder": str(make_tiny_model("llama").base)}, "settings": {}}
+    plan = {"program": str(folder / "bin/ollama"), "root": str(folder), "prune": False, "models": [model]}
+    (folder / "plan.json").write_text(json.dumps(plan))
+    make = [sys.executable, str(Path(programs.__file__).with_name("ollama_models.py")), str(folder / "plan.json")]
+    alone = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    subprocess.run([*alone, *make], check=True)
+    manifest = next(folder.glob("models/manifests/registry.ollama.ai/library/tiny/latest"))
+    return folder / "models/blobs" / _weights(manifest.read_text()).replace(":", "-")
+
+
 def weights_of(host: OllamaHost, model: str) -> bytes:
     """Return the GGUF that Ollama has made for a model on the machine."""
-    manifest = json.loads(host.run(f"cat {LIBRARY}/{model}"))
-    digest = next(each["digest"] for each in manifest["layers"] if each["mediaType"] == WEIGHTS_TYPE)
+    digest = _weights(host.run(f"cat {LIBRARY}/{model}"))
     return b64decode(host.run(f"base64 -w0 /var/lib/llm/ollama/models/blobs/{digest.replace(':', '-')}"))
+
+
+def _weights(manifest: str) -> str:
+    """Return the digest of a model's weights."""
+    layers = json.loads(manifest)["layers"]
+    return str(next(each["digest"] for each in layers if each["mediaType"] == WEIGHTS_TYPE))

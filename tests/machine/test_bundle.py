@@ -1,25 +1,39 @@
-"""A host without a route out, brought to base, gateway, a Python environment and a model from a bundle alone."""
+"""A host without a route out, brought from bundles alone to an engine that answers, and to a driver for its GPU."""
 
-import subprocess
+import json
 from collections.abc import Iterator
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from core.errors import DeployError
 from infra.outputs import HostRecord
 from provisioning.converge.resources import Resource, Venv
-from provisioning.known_hosts import known_hosts_text
 from provisioning.offline.bundle import Made, write_bundle
+from provisioning.offline.lists import local
 from provisioning.offline.releases import RELEASES
-from provisioning.shell import ssh_arguments
+from provisioning.reboots import reboot_and_wait
+from provisioning.roles import ROLES
+from provisioning.roles.nvidia import METRICS_PORT
+from provisioning.roles.nvidia_driver import Repository, Setup
 from provisioning.wishes import wishes_for
 from serving.client import Client
 from serving.endpoint import Endpoint
-from tests.machine.converge_host import poll, remote
+from tests.doubles.ollama_registry import running_registry
+from tests.machine.converge_host import poll
 from tests.machine.engine_double import engine_double
 from tests.machine.machines import making_machines
+from tests.machine.nvidia.host import L4, NEWER, PACKAGES, PINNED, GpuHost
+from tests.machine.nvidia.repository import FACTS, KERNEL, build, driver, kernel, metrics
+from tests.machine.offline_host import OfflineHost
+from tests.machine.ollama_host import publish_release, tiny_gguf
 from tests.machine.served import SERVING
 from tests.unit.provisioning.records import stack
+
+RELEASE = RELEASES["debian-12"]
+MEMORY_MIB = 2048
 
 LOCK = "packaging==26.3 --hash=sha256:d7193f7c8e4e93f444fde0262bf90af30e16fa0ad0ad44cb553c87339b23cd1c\n"
 VENV = Venv(path="/var/lib/llm/venvs/small", lock=LOCK, uv="/var/lib/llm/venvs/uv/bin/uv", after=("command:uv",))
@@ -36,62 +50,57 @@ OF_THE_ENGINE = (
 
 
 @pytest.fixture(scope="module")
-def alone(machine_state: Path) -> Iterator[HostRecord]:
-    """A machine whose network namespace has no default route: only its neighbour, this host, can reach it."""
-    with making_machines(machine_state) as make:
-        host = make("alone")
-        remote(host, "ip route del default")
-        assert "default" not in remote(host, "ip route; ip -6 route")
+def alone(machine_state: Path) -> Iterator[OfflineHost]:
+    """A machine of this module's own; each bundle of it has all that it needs, whichever came before."""
+    with pytest.MonkeyPatch.context() as patch, making_machines(machine_state) as make:
+        patch.setenv("LLM_DEPLOY_STATE", str(machine_state / "bundles"))
+        patch.setenv("NO_PROXY", "127.0.0.1")
+        host = OfflineHost(make("alone", memory_mib=MEMORY_MIB))
+        host.isolate()
         yield host
 
 
 @pytest.fixture(scope="module")
-def made(alone: HostRecord, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Made, Endpoint]]:
-    folder = tmp_path_factory.mktemp("bundle")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LLM_DEPLOY_STATE", str(folder / "state"))
-        outputs = stack(serving=SERVING).model_copy(update={"hosts": (alone,)})
-        around = wishes_for(outputs, (alone,), ("base", "gateway"))
-        engine = wishes_for(outputs, (alone,), ("engine",)).lists[alone.name]
-        resources: list[Resource] = [*around.lists[alone.name]]
-        resources += [each for each in engine if each.id.startswith(OF_THE_ENGINE)]
-        resources += [VENV, *(each for each in engine_double() if each not in resources)]
-        archive = folder / "alone.tar"
-        bundle = write_bundle({alone.name: resources}, outputs, RELEASES["debian-12"], archive, with_secrets=False)
-        assert around.endpoint is not None
-        yield bundle, around.endpoint
+def made(alone: OfflineHost, tmp_path_factory: pytest.TempPathFactory) -> tuple[Made, Endpoint]:
+    outputs = stack(serving=SERVING).model_copy(update={"hosts": (alone.record,)})
+    around = wishes_for(outputs, (alone.record,), ("base", "gateway"))
+    engine = wishes_for(outputs, (alone.record,), ("engine",)).lists[alone.record.name]
+    resources: list[Resource] = [*around.lists[alone.record.name]]
+    resources += [each for each in engine if each.id.startswith(OF_THE_ENGINE)]
+    resources += [VENV, *(each for each in engine_double() if each not in resources)]
+    archive = tmp_path_factory.mktemp("bundle") / "alone.tar"
+    bundle = write_bundle({alone.record.name: resources}, outputs, RELEASE, archive, with_secrets=False)
+    assert around.endpoint is not None
+    return bundle, around.endpoint
 
 
-def send(host: HostRecord, file: Path, command: str, folder: Path) -> None:
-    """Hand a file to a command on the host, on its stdin."""
-    known_hosts = folder / "known_hosts"
-    known_hosts.write_text(known_hosts_text((host,)))
-    with file.open("rb") as stream:
-        subprocess.run(ssh_arguments(host, known_hosts, command), stdin=stream, check=True, timeout=120)
-
-
-def test_a_host_without_network_is_installed_to_a_completion(
-    alone: HostRecord, made: tuple[Made, Endpoint], tmp_path: Path
-) -> None:
-    bundle, endpoint = made
-    assert bundle.secrets is not None
-    send(alone, bundle.archive, "tar -xf -", tmp_path)
-    send(alone, bundle.secrets, "umask 77; cat > secrets.json", tmp_path)
-    home = f"/home/{alone.user}"
-    install = f"{home}/alone/install.sh --manifest {bundle.manifest_sha256} --secrets {home}/secrets.json"
-    install += ' 2>&1; echo "status $?"'
-
-    first = remote(alone, install)
-    assert first.endswith("status 0\n"), first
-    assert "+ venv:/var/lib/llm/venvs/small: build" in first
-    again = remote(alone, install)
-    assert again.endswith("status 0\n"), again
-    assert "changed" not in again
-    version = remote(alone, f"{VENV.path}/bin/python -c 'import packaging; print(packaging.__version__)'")
-    assert version == "26.3\n"
+def completes(endpoint: Endpoint, model: str) -> bool:
+    """Return whether the endpoint, once it is there, completes a prompt."""
     with Client(endpoint.url, key=endpoint.api_key(), ca=endpoint.ca) as client:
         poll(client.models)
-        assert client.complete("tiny", "The rent", max_tokens=4).text
+        return bool(client.complete(model, "The rent", max_tokens=4).text)
+
+
+def test_an_installation_that_is_cut_off_twice_is_finished_by_the_next_to_a_completion(
+    alone: OfflineHost, made: tuple[Made, Endpoint], tmp_path: Path
+) -> None:
+    """First amid dpkg's work, apt and dpkg with it, as when the power goes; then while environments are built."""
+    bundle, endpoint = made
+    alone.bring(bundle, tmp_path)
+    in_dpkg = "[ -n \"$(ls -A /var/lib/dpkg/updates)\" ] && pkill -KILL -x 'apt-get|dpkg'"
+    assert "+ command:uv" not in alone.install_cut_off(bundle, in_dpkg)
+    second = alone.install_cut_off(bundle, "grep -q '+ command:uv' $log")
+    assert f"+ venv:{VENV.path}" not in second
+
+    last = alone.install(bundle)
+    assert last.endswith("status 0\n"), last
+    assert f"+ venv:{VENV.path}: build" in last
+    assert alone.run("dpkg --audit") == ""
+    again = alone.install(bundle)
+    assert again.endswith("status 0\n"), again
+    assert "changed" not in again
+    assert alone.run(f"{VENV.path}/bin/python -c 'import packaging; print(packaging.__version__)'") == "26.3\n"
+    assert completes(endpoint, "tiny")
 
 
 def test_no_secret_is_in_the_archive(made: tuple[Made, Endpoint]) -> None:
@@ -103,12 +112,95 @@ def test_no_secret_is_in_the_archive(made: tuple[Made, Endpoint]) -> None:
             assert secret not in stream.read()
 
 
-def test_a_changed_bundle_installs_nothing(alone: HostRecord, made: tuple[Made, Endpoint], tmp_path: Path) -> None:
+def test_a_changed_bundle_installs_nothing(alone: OfflineHost, made: tuple[Made, Endpoint], tmp_path: Path) -> None:
     bundle, _ = made
-    send(alone, bundle.archive, "mkdir -p changed && tar -C changed -xf -", tmp_path)
-    script = f"""cd /home/{alone.user}/changed/alone; echo x >> debs/Packages; before=$(dpkg-query -W | sha256sum)
+    alone.send(bundle.archive, "mkdir -p changed && tar -C changed -xf -", tmp_path)
+    script = f"""cd /home/{alone.record.user}/changed/alone; echo x >> debs/Packages
+        before=$(dpkg-query -W | sha256sum)
         ./install.sh --manifest {bundle.manifest_sha256} 2>&1; echo "status $?"
         [ "$before" = "$(dpkg-query -W | sha256sum)" ] && echo untouched"""
-    said = remote(alone, script)
+    said = alone.run(script)
     assert "debs/Packages is missing or not the file that the manifest names" in said
     assert said.endswith("status 2\nuntouched\n")
+
+
+def test_ollama_and_a_gguf_come_from_a_bundle_and_answer(alone: OfflineHost, tmp_path: Path) -> None:
+    (tmp_path / "ollama").mkdir()
+    gguf = tiny_gguf(tmp_path / "ollama")
+    source = {"kind": "gguf", "path": str(gguf), "sha256": sha256(gguf.read_bytes()).hexdigest()}
+    with running_registry("127.0.0.1") as server:
+        release = publish_release(server)
+        serving = {
+            "engine": "ollama",
+            "model": {"name": "mine", "source": source, "context_tokens": 1024},
+            "ollama": {"release": release.config},
+        }
+        outputs = stack(serving=serving).model_copy(update={"hosts": (alone.record,)})
+        wishes = wishes_for(outputs, (alone.record,), ROLES)
+        bundle = write_bundle(wishes.lists, outputs, RELEASE, tmp_path / "ollama.tar", with_secrets=False)
+    alone.bring(bundle, tmp_path)
+    first = alone.install(bundle)
+    assert first.endswith("status 0\n"), first
+    assert alone.run("readlink /var/lib/llm/ollama/current").strip() == release.folder
+    assert wishes.endpoint is not None
+    assert completes(wishes.endpoint, "mine")
+
+
+@pytest.fixture(scope="module")
+def gpu(alone: OfflineHost, tmp_path_factory: pytest.TempPathFactory) -> tuple[GpuHost, Made]:
+    """The machine as one with a GPU, and its bundle: the driver from a signed repository that it does not reach."""
+    folder = tmp_path_factory.mktemp("gpu")
+    key = build(folder / "repository", [*driver(PINNED), *driver(NEWER), *metrics(), *kernel(KERNEL)])
+    # Copied, as apt would use the files of a `file:` where they lie.
+    uri = f"copy:{folder}/repository/"
+    known = Repository(uri=uri, packages=PACKAGES, switch_packages=("nvidia-fabricmanager-580",))
+    setup = Setup(version=PINNED, key=key, repositories={RELEASE.name: known}, root=FACTS)
+    values = {**json.loads(alone.record.model_dump_json()), "gpu": L4, "virtualization": "vm"}
+    host = GpuHost(HostRecord.model_validate(values), setup)
+
+    def write(setup: Setup) -> Made:
+        lists = {host.record.name: local(host.wishes())}
+        path = folder / "gpu.tar"
+        return write_bundle(lists, stack(), RELEASE, path, kernels=(KERNEL,), with_secrets=False, setup=setup)
+
+    with pytest.raises(DeployError, match="is not signed"):
+        write(replace(setup, key=""))  # NVIDIA's own key, which did not sign the stand-ins
+    bundle = write(setup)
+    alone.bring(bundle, folder)
+    return host, bundle
+
+
+def test_a_gpu_host_gets_its_driver_from_a_bundle_and_waits_for_a_reboot(
+    alone: OfflineHost, gpu: tuple[GpuHost, Made]
+) -> None:
+    host, bundle = gpu
+    host.becomes()
+    host.run(f"mkdir -p {FACTS}/sys/module/nouveau")
+    waiting = alone.install(bundle)
+    assert waiting.endswith("status 1\n"), waiting
+    assert f"alone: driver {PINNED} is installed, and nouveau in use until a reboot; reboot this host" in waiting
+    assert "✗ unit:nvidia-persistenced.service: depends on a reboot" in waiting
+
+    reboot_and_wait(host.record, lambda _: None)
+    alone.check_isolation()
+    last = alone.install(bundle)
+    assert last.endswith("status 0\n"), last
+    assert host.driver() == PINNED
+    assert {"libcuda1", "nvidia-driver-cuda", "nvidia-kernel-open-dkms"} <= set(host.run("apt-mark showhold").split())
+    assert "blacklist nouveau" in host.run("cat /etc/modprobe.d/*")
+    assert host.run(f"ss -Hltn sport = :{METRICS_PORT}").split()[3] == f"127.0.0.1:{METRICS_PORT}"
+    assert "nvidia" not in host.run("ls /etc/apt/sources.list.d")
+    again = alone.install(bundle)
+    assert again.endswith("status 0\n"), again
+    assert "changed" not in again
+
+
+def test_a_bundle_with_the_headers_of_another_kernel_says_which_it_needs(
+    alone: OfflineHost, gpu: tuple[GpuHost, Made]
+) -> None:
+    host, bundle = gpu
+    host.becomes(kernel="6.6.0-other")
+    said = alone.install(bundle)
+    assert "kernel 6.6.0-other has no headers in apt" in said
+    assert "make a bundle with it as --kernel" in said
+    assert said.endswith("status 1\n")

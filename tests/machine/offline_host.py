@@ -1,0 +1,78 @@
+"""A machine whose network namespace has no default route, and how a bundle comes to it and is installed there."""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from infra.outputs import HostRecord
+from provisioning.known_hosts import known_hosts_text
+from provisioning.offline.bundle import Made
+from provisioning.shell import ssh_arguments
+from tests.machine.converge_host import remote
+
+CUT_OFF = """
+setsid {install} > {log} 2>&1 < /dev/null &
+group=$!
+for _ in $(seq 600); do
+  if {moment}; then
+    kill -KILL -$group  # dash takes no --
+    echo killed
+    break
+  fi
+  kill -0 $group || break
+  sleep 0.1
+done
+wait $group || true
+"""
+
+
+@dataclass(frozen=True)
+class OfflineHost:
+    """The machine: only its neighbour, the one that tests run on, can reach it."""
+
+    record: HostRecord
+
+    def isolate(self) -> None:
+        """Take its default route away."""
+        self.run("ip route del default")
+        self.check_isolation()
+
+    def check_isolation(self) -> None:
+        """Fail when there is a route out: the network outlives the machine's reboots, and so should this."""
+        assert "default" not in self.run("ip route; ip -6 route")
+
+    def run(self, command: str) -> str:
+        """Return what a command of root's prints."""
+        return remote(self.record, command)
+
+    def send(self, file: Path, command: str, folder: Path) -> None:
+        """Hand a file to a command on the host, on its stdin; `folder` is for what SSH needs."""
+        known_hosts = folder / "known_hosts"
+        known_hosts.write_text(known_hosts_text((self.record,)))
+        with file.open("rb") as stream:
+            subprocess.run(ssh_arguments(self.record, known_hosts, command), stdin=stream, check=True, timeout=120)
+
+    def bring(self, bundle: Made, folder: Path) -> None:
+        """Bring archive and secrets to the host, as a person does, and unpack."""
+        self.send(bundle.archive, "tar -xf -", folder)
+        if bundle.secrets:
+            self.send(bundle.secrets, f"umask 77; cat > {bundle.secrets.name}", folder)
+
+    def install(self, bundle: Made) -> str:
+        """Run the installer; return what it says, and its status."""
+        return self.run(f'{self._command(bundle)} 2>&1; echo "status $?"')
+
+    def install_cut_off(self, bundle: Made, moment: str) -> str:
+        """Kill the installer with all it has started, but what left its group, when `moment`, a shell test, is true.
+
+        Returns what was said until then, for `grep` in `moment` as well: it lies in the file $log.
+        """
+        log = f"/home/{self.record.user}/install.log"
+        script = CUT_OFF.format(install=self._command(bundle), log=log, moment=moment)
+        assert self.run(f"log={log}; rm -f $log\n{script}") == "killed\n"
+        return self.run(f"cat {log}")
+
+    def _command(self, bundle: Made) -> str:
+        home = f"/home/{self.record.user}"
+        secrets = f" --secrets {home}/{bundle.secrets.name}" if bundle.secrets else ""
+        return f"{home}/{bundle.archive.stem}/install.sh --manifest {bundle.manifest_sha256}{secrets}"

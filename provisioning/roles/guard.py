@@ -1,7 +1,7 @@
-"""Who on a host may speak to an engine: its port on loopback is refused to every other account of that host.
+"""Who on a host may speak to an engine, and answer in its place: its port on loopback is closed to every other account.
 
-Ollama has no key of its own, and vLLM asks for one below /v1 only. Does not know the world outside: the firewall never
-lets this port in.
+Ollama has no key of its own, and vLLM asks for one below /v1 only. Whoever took the port while the engine is down would
+be sent that key and what clients ask. Does not know the world outside: the firewall never lets this port in.
 """
 
 from provisioning.converge.resources import File, Packages, Resource, Unit, User
@@ -27,13 +27,16 @@ def engine_guard(serving: ServingSpec, *neighbours: str) -> File:
     """
     made = (GATEWAY.name, *neighbours)
     after = (f"packages:{serving.engine}", *(f"user:{user}" for user in made))
-    return _rules(serving.port, (SERVICE_USER, *made), after)
+    return _rules(serving.port, (SERVICE_USER, *made), SERVICE_USER, after)
 
 
-def forwarded_guard(port: int) -> list[Resource]:
-    """Return what guards, from boot on, a port of the gateway's host behind which sshd brings an engine elsewhere."""
+def forwarded_guard(port: int, listener: User) -> list[Resource]:
+    """Return what guards, from boot on, a port of the gateway's host behind which sshd brings an engine elsewhere.
+
+    sshd listens there as `listener`, who is in the list before.
+    """
     package = Packages(name="guard", present=(PACKAGE,))
-    rules = _rules(port, (GATEWAY.name,), (package.id, GATEWAY.id))
+    rules = _rules(port, (GATEWAY.name,), listener.name, (package.id, GATEWAY.id, listener.id))
     content = render(
         "nft-table.service.j2",
         description="Who may speak to the engine that a tunnel brings",
@@ -47,11 +50,12 @@ def forwarded_guard(port: int) -> list[Resource]:
     return [package, GATEWAY, rules, unit_file, unit]
 
 
-def _rules(port: int, users: tuple[str, ...], after: tuple[str, ...]) -> File:
-    """Return the file that lets root and `users` in."""
+def _rules(port: int, users: tuple[str, ...], listener: str, after: tuple[str, ...]) -> File:
+    """Return the file that lets root and `users` in, and nobody but root and `listener` answer."""
+    words = {"users": ("root", *users), "listeners": ("root", listener)}
     return File(
         path=RULES,
-        content=render("engine-guard.nft.j2", table=TABLE, port=port, users=("root", *users)),
+        content=render("engine-guard.nft.j2", table=TABLE, port=port, **words),
         check=("nft", "--check", "--file", "{path}"),
         after=after,
     )

@@ -113,7 +113,7 @@ def _answering(port: int, keys: TunnelKeys) -> Iterator[Resource]:
 
     Nobody is let in before that port is guarded.
     """
-    guard = forwarded_guard(port)
+    guard = forwarded_guard(port, User(name=USER))
     yield from guard
     allowed = f'restrict,port-forwarding,permitlisten="127.0.0.1:{port}",command="/bin/false"'
     yield File(path=AUTHORIZED_KEYS, content=f"{allowed} {keys.public}\n", after=(f"user:{USER}", guard[-1].id))

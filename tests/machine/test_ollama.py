@@ -102,6 +102,22 @@ def test_only_root_the_engine_and_the_gateway_may_speak_to_it(served: OllamaHost
     assert served.run("ss -ltnH '( sport = 11434 )'").split()[3] == "127.0.0.1:11434"
 
 
+def test_nobody_else_answers_in_the_engines_place(served: OllamaHost) -> None:
+    """Whoever took the port while the engine is down would be sent the clients' prompts."""
+    answers = served.run("""
+        systemctl stop ollama
+        trap 'kill $other; systemctl start ollama' EXIT
+        cd /
+        setpriv --reuid=nobody --clear-groups python3 -m http.server --bind 127.0.0.1 11434 2>/dev/null & other=$!
+        until ss -ltnH '( sport = 11434 )' | grep -q .; do kill -0 $other; done
+        for user in root haproxy nobody; do
+            ask="curl -s -m 2 -o /dev/null -w %{http_code} http://127.0.0.1:11434"
+            echo "$user $(setpriv --reuid=$user --clear-groups $ask)"
+        done
+    """)
+    assert answers.splitlines() == ["root 000", "haproxy 000", "nobody 000"]
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [

@@ -39,24 +39,26 @@ def text(resources: Sequence[Resource], path: str) -> str:
 
 @pytest.mark.parametrize("engine", PORTS)
 @pytest.mark.parametrize(
-    ("tunnel", "name", "allowed"),
+    ("tunnel", "name", "allowed", "listener"),
     [
-        (False, "one", "root, llm, haproxy"),
-        (True, "laptop", "root, llm, haproxy, llm-tunnel"),
-        (True, "front", "root, haproxy"),
+        (False, "one", "root, llm, haproxy", "llm"),
+        (True, "laptop", "root, llm, haproxy, llm-tunnel", "llm"),
+        (True, "front", "root, haproxy", "llm-tunnel"),
     ],
     ids=["engine and gateway on one host", "the engine's end of a tunnel", "the gateway's end of a tunnel"],
 )
 def test_named_accounts_may_speak_to_the_engine_and_nobody_else(
-    engine: str, tunnel: bool, name: str, allowed: str
+    engine: str, tunnel: bool, name: str, allowed: str, listener: str
 ) -> None:
     outputs = joined(engine) if tunnel else stack(serving={**SERVING, "engine": engine})
     resources = wishes(outputs, name)
     rule = f'oifname "lo" tcp dport {PORTS[engine]} meta skuid != {{ {allowed} }} counter reject'
     assert rule in text(resources, RULES)
+    answers = f'oifname "lo" tcp sport {PORTS[engine]} meta skuid != {{ root, {listener} }} counter drop'
+    assert answers in text(resources, RULES)
     (rules,) = (each for each in resources if each.id == f"file:{RULES}")
     before = {each.id for each in resources[: resources.index(rules)]}
-    users = {f"user:{user}" for user in allowed.split(", ") if user != "root"}
+    users = {f"user:{user}" for user in (*allowed.split(", "), listener) if user != "root"}
     assert users <= before  # nft refuses a name that the host does not know
     assert users - {"user:llm"} <= set(rules.after)
 

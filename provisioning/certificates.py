@@ -64,7 +64,7 @@ def _ca(folder: Path, now: datetime) -> tuple[x509.Certificate, ec.EllipticCurve
             return kept, kept_key
         say(f"the CA of this checkout is replaced; give clients the new {path}")
     key = ec.generate_private_key(ec.SECP256R1())
-    # The suffix tells the CAs of two checkouts apart in a client's list.
+    # The suffix tells the CAs of two checkouts apart in a client's list; tools/host_settings.py knows ours by the rest.
     name = f"llm-deploy CA {secrets.token_hex(4)}"
     certificate = (
         _builder(name, _common_name(name), key, now, CA_DAYS)

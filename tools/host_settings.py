@@ -4,6 +4,7 @@ Reads apt sources, apt's download settings, pip and uv settings, proxies, name s
 of credential stores: a password travels only where it stands in one of those settings itself (an index URL, a proxy).
 """
 
+import base64
 import configparser
 import os
 import re
@@ -25,6 +26,9 @@ UV_SETTINGS = ("index", "index-url", "extra-index-url", "allow-insecure-host", "
 
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 
+OUR_CA = b"llm-deploy CA "
+"""How the name of every checkout's CA begins (provisioning/certificates.py)."""
+
 _APT_SETTING = re.compile(
     r"^Acquire::(?:https?::|ftp::|Check-Valid-Until|Check-Date|Retries|ForceIPv4|Languages|Max-FutureTime)"
     r'[^"]* "(?P<value>.+)";$'
@@ -32,10 +36,15 @@ _APT_SETTING = re.compile(
 
 
 def ca_bundle(environment: Mapping[str, str] = os.environ) -> str:
-    """Return the PEM text of every CA this host trusts; empty when it has no bundle."""
+    """Return the PEM text of every CA this host trusts; empty when it has no bundle.
+
+    A bundle of nothing but our own CAs is passed over: SSL_CERT_FILE names it for clients of an endpoint.
+    """
     for name in (environment.get("SSL_CERT_FILE", ""), SYSTEM_BUNDLE, "/etc/pki/tls/certs/ca-bundle.crt"):
         if name and Path(name).is_file():
-            return Path(name).read_text(encoding="utf-8", errors="replace")
+            bundle = Path(name).read_text(encoding="utf-8", errors="replace")
+            if not _is_ours_alone(bundle):
+                return bundle
     return ""
 
 
@@ -43,19 +52,34 @@ def own_certificates(environment: Mapping[str, str] = os.environ) -> list[str]:
     """Return the CAs this host trusts beyond those of its distribution's package: a company's own, or a proxy's.
 
     The machine brings a newer package; to hand on the host's would bring back CAs that Mozilla has since thrown out.
+    Our own are left out: what answers a machine of ours is not signed by them, and a new CA would be a new build.
     """
     packaged = {
         certificate
         for file in Path("/usr/share/ca-certificates").rglob("*.crt")
         for certificate in certificates(file.read_text(encoding="utf-8", errors="replace"))
     }
-    return [found for found in certificates(ca_bundle(environment)) if found not in packaged]
+    return [found for found in certificates(ca_bundle(environment)) if found not in packaged and not _is_ours(found)]
 
 
 def certificates(bundle: str) -> list[str]:
     """Return the single certificates of a PEM bundle, in order, without what stands between them."""
     found = re.findall(r"-----BEGIN CERTIFICATE-----\n.*?-----END CERTIFICATE-----", bundle, flags=re.DOTALL)
     return [f"{certificate}\n" for certificate in found]
+
+
+def _is_ours_alone(bundle: str) -> bool:
+    """Return whether all certificates of a bundle are of a checkout's CA; not so for one that holds none."""
+    found = certificates(bundle)
+    return bool(found) and all(_is_ours(certificate) for certificate in found)
+
+
+def _is_ours(certificate: str) -> bool:
+    """Return whether this PEM certificate is a checkout's CA, or signed by one: the name stands in clear inside."""
+    try:
+        return OUR_CA in base64.b64decode("".join(certificate.splitlines()[1:-1]))
+    except ValueError:
+        return False  # damaged: its reader will say so
 
 
 def name_servers(*files: Path) -> list[str]:

@@ -54,3 +54,10 @@ def test_all_targets_are_in_the_table() -> None:
     shown = subprocess.run(["make"], cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
     told = {command.split()[1] for targets, _ in TABLE for command in commands(targets)}
     assert set(re.findall(r"^  ([a-z-]+) ", shown, re.MULTILINE)) - told == {"help", "setup", "test-unit"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))
+def test_no_page_has_a_shell_forget_the_systems_cas(page: Path) -> None:
+    """`export SSL_CERT_FILE=…` of our CA once broke every later download in that shell, and in the machines it made."""
+    exported = re.compile(r"^export .*(?:SSL_CERT_FILE|CURL_CA_BUNDLE)=.*", re.MULTILINE)
+    assert exported.findall(page.read_text(encoding="utf-8")) == []

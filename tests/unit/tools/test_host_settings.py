@@ -1,10 +1,12 @@
 """What a machine is told of this host's ways to its registries, and what it is not told."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from provisioning.certificates import server_certificate
 from tools import host_settings
 
 DEB822 = """\
@@ -132,3 +134,24 @@ def test_certificates_are_taken_out_of_a_bundle_one_by_one() -> None:
 def test_the_bundle_that_the_environment_names_wins(tmp_path: Path) -> None:
     (tmp_path / "bundle.pem").write_text("here")
     assert host_settings.ca_bundle({"SSL_CERT_FILE": str(tmp_path / "bundle.pem")}) == "here"
+
+
+@pytest.fixture(scope="module")
+def our_ca(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The CA of a checkout, as `provision` makes it."""
+    folder = tmp_path_factory.mktemp("checkout")
+    server_certificate(folder / "host.pem", folder / "ca", ("192.0.2.7",), 90, datetime.now(UTC))
+    return folder / "ca/ca.pem"
+
+
+@pytest.mark.parametrize("exported", [False, True], ids=["the system's bundle holds it", "SSL_CERT_FILE names it"])
+def test_our_own_ca_is_never_handed_to_a_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, our_ca: Path, *, exported: bool
+) -> None:
+    """After `export SSL_CERT_FILE=….state/ca/ca.pem`, machines once trusted our CA alone and not the company's."""
+    company = "-----BEGIN CERTIFICATE-----\nQ29tcGFueQ==\n-----END CERTIFICATE-----\n"
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text(company + our_ca.read_text())
+    monkeypatch.setattr(host_settings, "SYSTEM_BUNDLE", str(bundle))
+    environment = {"SSL_CERT_FILE": str(our_ca)} if exported else {}
+    assert host_settings.own_certificates(environment) == [company]

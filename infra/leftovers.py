@@ -6,7 +6,8 @@
 from collections.abc import Callable
 
 from infra import rented
-from infra.lease import read_lease
+from infra.clouds import RENTED
+from infra.lease import Lease, read_lease
 from infra.rented import rented_cloud
 
 
@@ -17,16 +18,16 @@ def hosts_stay(cloud: str) -> bool:
 
 def find(cloud: str, stack: str) -> list[str]:
     """Return what is left of this checkout's `stack`, a line each; empty when nothing is."""
-    asked, lease = rented_cloud(cloud), read_lease(stack)
-    if asked is None:
+    if cloud not in RENTED:
         return _FINDERS[cloud](stack)
-    return rented.find(asked, lease) if lease else []
+    asked = _rented(cloud, stack)
+    return rented.find(*asked) if asked else []
 
 
 def kept(cloud: str, stack: str) -> list[str]:
     """Return what was left in place because the stack's file says so, with what it costs, a line each."""
-    asked, lease = rented_cloud(cloud), read_lease(stack)
-    return rented.kept(asked, lease) if asked and lease else []
+    asked = _rented(cloud, stack)
+    return rented.kept(*asked) if asked else []
 
 
 def remove(cloud: str, stack: str, deadline_s: float) -> None:
@@ -35,9 +36,16 @@ def remove(cloud: str, stack: str, deadline_s: float) -> None:
         from infra.local.machine import destroy_stack
 
         destroy_stack(stack)
-    asked, lease = rented_cloud(cloud), read_lease(stack)
-    if asked and lease:
-        rented.remove(asked, lease, deadline_s)
+    asked = _rented(cloud, stack)
+    if asked:
+        rented.remove(*asked, deadline_s)
+
+
+def _rented(cloud: str, stack: str) -> tuple[rented.Cloud, Lease] | None:
+    """Return whom to ask and about what; None, with no SDK looked for, when nothing was rented."""
+    lease = read_lease(stack)
+    found = rented_cloud(cloud) if lease else None
+    return (found, lease) if found and lease else None
 
 
 def _local(stack: str) -> list[str]:

@@ -5,20 +5,22 @@ megabytes for nothing, and where they cannot be had, seconds of trying in every 
 """
 
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 from core.console import step
-from core.errors import DeployError, UsageError
+from core.errors import DeployError
+from infra.sdk import ensure_sdk
 from tools.pulumi.cli import PulumiCli
 
 
 def ensure_plugin(cli: PulumiCli, cloud: str) -> None:
     """Fetch the plugin that goes with the installed SDK of a cloud, unless it is there.
 
-    Raises UsageError without the SDK, DeployError when the plugin cannot be had.
+    Raises DeployError when SDK or plugin cannot be had.
     """
-    release = _sdk_version(cloud)
+    ensure_sdk(cloud)
+    release = version(f"pulumi_{cloud}")
     environment = cli.environment()
     home = Path(environment.get("PULUMI_HOME") or Path.home() / ".pulumi")
     folder = home / "plugins" / f"resource-{cloud}-v{release}"
@@ -40,12 +42,3 @@ def ensure_plugin(cli: PulumiCli, cloud: str) -> None:
             hint=f"check the network, or run `{cli.program} plugin install resource {cloud} {release}`",
             detail=done.stderr.strip(),
         )
-
-
-def _sdk_version(cloud: str) -> str:
-    try:
-        return version(f"pulumi_{cloud}")
-    except PackageNotFoundError:
-        raise UsageError(
-            "is not installed", where=f"the Python package pulumi_{cloud}", hint=f"uv sync --extra {cloud}"
-        ) from None

@@ -10,6 +10,7 @@ from typing import Protocol, cast
 from infra.config import DeploymentConfig
 from infra.lease import Lease
 from infra.placement import Candidate
+from infra.sdk import ensure_sdk
 from infra.things import Thing
 
 CLOUDS = {"aws": "infra.aws.renting", "gcp": "infra.gcp.renting"}
@@ -57,8 +58,11 @@ class Cloud(Protocol):
 
 
 def rented_cloud(name: str) -> Cloud | None:
-    """Return what a cloud offers; None for clouds where nothing is rented."""
-    return cast(Cloud, importlib.import_module(CLOUDS[name])) if name in CLOUDS else None
+    """Return what a cloud offers, with its SDKs installed; None for clouds where nothing is rented."""
+    if name not in CLOUDS:
+        return None
+    ensure_sdk(name)
+    return cast(Cloud, importlib.import_module(CLOUDS[name]))
 
 
 def find(cloud: Cloud, lease: Lease) -> list[str]:

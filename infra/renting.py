@@ -35,7 +35,7 @@ def known_lease(cloud: str, stack: str, held: "Stack") -> Lease | None:
 
 def refuse_other_login(cloud: str, lease: Lease | None) -> None:
     """Raise UsageError for a login with which the engine would take all of a lease for gone."""
-    rented = rented_cloud(cloud)
+    rented = rented_cloud(cloud) if lease else None
     if rented is not None and lease is not None:
         rented.refuse_other_login(lease)
 
@@ -109,11 +109,11 @@ def _look_first(config: DeploymentConfig, stack: str, previous: Lease | None) ->
 
 def recover(cloud: str, stack: str, held: "Stack", deadline_s: float = REMOVE_DEADLINE_S) -> None:
     """Remove what a command that was cut off made and could not note: it would be in the way of the next one."""
-    rented = rented_cloud(cloud)
-    if rented is None or not held.interrupted:
+    if cloud not in RENTED or not held.interrupted:
         return
     lease = known_lease(cloud, stack, held)
-    if lease is not None:
+    rented = rented_cloud(cloud) if lease else None
+    if rented is not None and lease is not None:
         with step("look for what the interrupted command made and could not note"):
             for line in remove_adrift(rented, lease, held.known_ids(), deadline_s):
                 say(f"  - removed {line}")

@@ -17,6 +17,7 @@ from core.arguments import Parser
 from core.console import say, step
 from core.errors import DeployError, UsageError, run_cli
 from core.paths import lease_files
+from infra.sdk import ensure_sdk
 
 CLOUDS = {"aws": "infra.aws.leftovers", "gcp": "infra.gcp.leftovers"}
 """Modules that offer `places()`, `find_in(place)` and `remove_things(things)`."""
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--delete", action="store_true", help="remove what belongs to no known stack, after asking")
     options = parser.parse_args(arguments)
     say(f"leftovers: asks all regions of {options.cloud} for what carries our tags")
+    ensure_sdk(options.cloud)
     cloud = importlib.import_module(CLOUDS[options.cloud])
     with step("ask the regions"):
         things, unseen = _found(cloud)

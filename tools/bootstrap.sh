@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Brings a fresh machine to where the Makefile works: Python, uv, the environment in .venv. Nothing is fetched and run
-# unchecked. Without an argument: what the commands need. `tests`, `checks`: what those need besides.
+# unchecked. Without an argument: what the commands need. `tests`, `checks`: what those need besides. `aws`, `gcp`: the
+# SDKs of that cloud, which infra/sdk.py asks for when they are first needed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,6 +21,7 @@ fail() { # what is missing, what to do
 }
 
 is_done() {
+  [[ $purpose != aws && $purpose != gcp ]] || return 1 # who asks for an SDK has seen that it is not there
   [[ -x .venv/bin/python && -e $stamp ]] || return 1
   [[ ! pyproject.toml -nt $stamp && ! uv.lock -nt $stamp && ! tools/bootstrap.sh -nt $stamp ]]
 }
@@ -85,11 +87,19 @@ find_uv() {
 }
 
 sync() {
-  local python=$1 uv=$2
-  # --inexact leaves in place what `tests` or a cloud's extra brought; those two install everything.
-  local arguments=(--frozen --quiet --inexact)
-  [[ $purpose == commands ]] || arguments=(--frozen --quiet --all-extras)
-  say "→ install the environment of this checkout (.venv; some 100 MB the first time)"
+  local python=$1 uv=$2 cloud arguments=(--frozen --quiet)
+  local what="the environment of this checkout (.venv; some 100 MB the first time)"
+  case $purpose in
+    tests | checks) arguments+=(--all-extras) ;;
+    *)
+      arguments+=(--inexact) # leaves in place what `tests` brought
+      for cloud in aws gcp; do # one that was installed goes with a changed lock, too
+        [[ $purpose != "$cloud" && ! -e .venv/.ready-$cloud ]] || arguments+=(--extra "$cloud")
+      done
+      ;;
+  esac
+  [[ $purpose != aws && $purpose != gcp ]] || what="the SDKs of cloud $purpose (into .venv; some 200 MB, once)"
+  say "→ install $what"
   UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=.venv "$uv" sync "${arguments[@]}" --python "$python" ||
     fail "uv could not install what uv.lock names" "see the lines above; a registry must be reachable"
 }
@@ -102,10 +112,10 @@ flock 9 # two `make` at once: the second waits, then finds it done
 is_done && exit 0
 
 case $purpose in
-  commands) ;;
+  commands | aws | gcp) ;;
   tests) need_programs git=git ssh-keygen=openssh-client ss=iproute2 haproxy=haproxy gpg=gpg gpg-agent=gpg-agent ;;
   checks) need_programs git=git shellcheck=shellcheck ;;
-  *) fail "tools/bootstrap.sh knows no $purpose" "write tests, checks or nothing" ;;
+  *) fail "tools/bootstrap.sh knows no $purpose" "write tests, checks, aws, gcp or nothing" ;;
 esac
 if ! python=$(find_python); then
   need_packages python3

@@ -9,6 +9,7 @@ from core.errors import DeployError
 from infra.config import DeploymentConfig
 from infra.finding import Finding
 from infra.lease import Lease
+from infra.sdk import ensure_sdk
 
 CLOUDS = {"aws": "infra.preflight.aws", "gcp": "infra.preflight.gcp"}
 """The module of each rented cloud."""
@@ -18,6 +19,7 @@ def findings(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[
     """Return what was found; empty for clouds where nothing is rented. Raises UsageError without a valid login."""
     if config.cloud not in CLOUDS:
         return []
+    ensure_sdk(config.cloud)
     found: list[Finding] = importlib.import_module(CLOUDS[config.cloud]).findings(config, stack, lease)
     return found
 

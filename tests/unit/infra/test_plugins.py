@@ -1,12 +1,11 @@
 """The vendor's plugin: fetched when it is not there, and told when it cannot be."""
 
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 
-from core.errors import DeployError, UsageError
+from core.errors import DeployError
 from infra import plugins
 from infra.plugins import ensure_plugin
 from tools.pulumi.cli import PulumiCli
@@ -73,11 +72,11 @@ def test_a_plugin_that_cannot_be_fetched_is_told_with_the_reason(cli: PulumiCli)
     assert caught.value.detail == "error: no route to host"
 
 
-def test_a_missing_sdk_names_the_command_that_installs_it(cli: PulumiCli, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> str:
-        raise PackageNotFoundError(name)
+def test_the_sdk_is_there_before_its_version_is_asked_for(cli: PulumiCli, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(plugins, "ensure_sdk", asked.append)
+    monkeypatch.setattr(plugins, "version", lambda name: f"{name} after {asked}")
+    cli.program.write_text("#!/bin/sh\nexit 1\n")
 
-    monkeypatch.setattr(plugins, "version", missing)
-
-    with pytest.raises(UsageError, match="pulumi_gcp: is not installed; uv sync --extra gcp"):
+    with pytest.raises(DeployError, match=r"pulumi_gcp after \['gcp'\]"):
         ensure_plugin(cli, "gcp")

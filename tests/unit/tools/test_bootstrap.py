@@ -109,6 +109,25 @@ def test_tests_and_checks_install_every_extra(machine: Machine) -> None:
     assert machine.called().count("--all-extras") == 2
 
 
+def test_the_sdks_of_a_cloud_come_beside_what_is_there_and_go_with_a_changed_lock(machine: Machine) -> None:
+    """`make setup` alone left a GCP stack with a traceback: there is no google.auth."""
+    machine.has_python()
+    machine.says("uv", "uv 0.13.9")
+    (machine.folder / "checkout/.venv/.ready").touch()
+
+    done = machine.run("gcp")
+
+    assert done.returncode == 0, done.stderr
+    assert "→ install the SDKs of cloud gcp" in done.stderr
+    assert f"uv sync --frozen --quiet --inexact --extra gcp --python {machine.bin}/python3" in machine.called()
+    machine.run("gcp")
+    assert machine.called().count("--extra gcp") == 2, "who asks again has seen that they are not there"
+    (machine.folder / "checkout/.venv/.ready").unlink()
+    machine.run()
+    assert machine.called().count("--extra gcp") == 3
+    assert "--extra aws" not in machine.called()
+
+
 @pytest.mark.parametrize("version", ["uv 0.4.30", None], ids=["too old", "missing"])
 def test_without_a_usable_uv_the_pinned_one_is_installed_with_its_hash(machine: Machine, version: str | None) -> None:
     machine.has_python()

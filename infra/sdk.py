@@ -1,0 +1,71 @@
+"""The SDKs of a rented cloud: installed into this checkout's environment when a command first needs them.
+
+`make setup` installs none of them, as most people use one cloud or none. Asks no network when they are there.
+"""
+
+import importlib
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from core.errors import DeployError, UsageError
+from core.one_at_a_time import one_at_a_time
+from core.paths import CHECKOUT
+
+BOOTSTRAP = CHECKOUT / "tools" / "bootstrap.sh"
+ENVIRONMENT = CHECKOUT / ".venv"
+"""What tools/bootstrap.sh installs into."""
+
+PACKAGES = {"aws": ("pulumi-aws", "boto3"), "gcp": ("pulumi-gcp", "google-cloud-compute")}
+"""What each cloud's extra of pyproject.toml names."""
+
+
+def ensure_sdk(cloud: str) -> None:
+    """Install the SDKs of `cloud` unless they are there; nothing happens for a cloud that needs none.
+
+    An installation that was cut off is made again: what the SDKs stand on may be missing.
+
+    Raises DeployError when they cannot be had, UsageError in an environment that is not this checkout's own.
+    """
+    if not _missing(cloud):
+        return
+    if Path(sys.prefix).resolve() != ENVIRONMENT.resolve():
+        raise UsageError(
+            f"{_missing(cloud)} is not installed",
+            where=sys.prefix,
+            hint=f"install the extra: pip install -e .[{cloud}]",
+        )
+    with one_at_a_time(ENVIRONMENT / ".sdk.lock", f"waits for another command that installs what cloud {cloud} needs"):
+        if _missing(cloud):
+            _install(cloud)
+    importlib.invalidate_caches()  # the other command's, too
+
+
+def _unfinished(cloud: str) -> Path:
+    """Return the file that is there while the SDKs of a cloud are being installed."""
+    return ENVIRONMENT / f".sdk-{cloud}.unfinished"
+
+
+def _install(cloud: str) -> None:
+    _unfinished(cloud).touch()
+    done = subprocess.run([str(BOOTSTRAP), cloud], stdout=sys.stderr, stdin=subprocess.DEVNULL, check=False)
+    importlib.invalidate_caches()
+    if done.returncode == 0:
+        _unfinished(cloud).unlink()
+    if missing := _missing(cloud):
+        hint = "see the lines above, and run the same command again"
+        raise DeployError(f"{missing} could not be installed", where=f"cloud {cloud}", hint=hint)
+
+
+def _missing(cloud: str) -> str:
+    """Return the first package that is not wholly installed; nothing when all are."""
+    names = PACKAGES.get(cloud, ())
+    if names and _unfinished(cloud).exists():
+        return names[0]
+    for name in names:
+        try:
+            version(name)
+        except PackageNotFoundError:
+            return name
+    return ""

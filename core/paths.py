@@ -33,6 +33,11 @@ def outputs_file(stack: str) -> Path:
     return state_dir() / "stacks" / stack / "outputs.json"
 
 
+def stack_file_digest(stack: str) -> Path:
+    """Return where `up` notes which file the outputs of a stack come from."""
+    return outputs_file(stack).with_name("stack-file.sha256")
+
+
 def lease_file(stack: str) -> Path:
     """Return where `up` notes what it settled for a rented stack."""
     return state_dir() / "stacks" / stack / _LEASE

@@ -41,14 +41,16 @@ def up(stack: str) -> int:
     from infra import renting
     from infra.config import load_stack
     from infra.prepare import prepare
-    from infra.saved import save_outputs
+    from infra.saved import file_digest, note_file, save_outputs
     from infra.stack import hold
 
     config = load_stack(stack)
+    digest = file_digest(stack)
     prepare(config, stack)
     with when_interrupted(f"`make down STACK={stack}` to undo"), hold(stack, config.cloud) as held:
         report, tried = renting.up(config, stack, held)
         outputs = save_outputs(stack, report.outputs)
+        note_file(stack, digest)
     say(f"  {report.summary()}")
     for host in outputs.hosts:
         say(f"  {host.name}: {host.user}@{host.address}, {host.cpu_count} CPUs, {host.memory_gib:g} GiB")

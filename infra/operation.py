@@ -17,7 +17,7 @@ from core.console import say
 from core.deadline import Deadline
 from core.errors import DeployError
 from core.files import write_atomically
-from core.paths import stack_state_dir
+from core.paths import outputs_file, stack_state_dir
 from core.processes import Process
 from core.waiting import wait_until
 
@@ -41,15 +41,20 @@ class Operation:
 
     def started(self, engine: Process) -> None:
         """Note the process of an engine that was just started."""
-        write_atomically(self._note, f"{engine}\n")
+        write_atomically(_note(self.folder), f"{engine}\n")
 
     def ended_well(self) -> None:
         """Forget the engine: nothing is owed to the next operation."""
-        self._note.unlink(missing_ok=True)
+        _note(self.folder).unlink(missing_ok=True)
 
-    @property
-    def _note(self) -> Path:
-        return self.folder / "engine.pid"
+
+def _note(folder: Path) -> Path:
+    return folder / "engine.pid"
+
+
+def has_unfinished(stack: str) -> bool:
+    """Return whether an operation on the stack was cut off, failed, or is under way."""
+    return _note(outputs_file(stack).parent).exists()
 
 
 @contextmanager
@@ -66,7 +71,7 @@ def operation(stack: str, *, stop_earlier: bool = False) -> Iterator[Operation]:
             raise DeployError(
                 "another command is at work on it", where=f"stack {stack}", hint="wait until that ends"
             ) from None
-        note = folder / "engine.pid"
+        note = _note(folder)
         engine = Process.parse(note.read_text()) if note.exists() else None
         if engine is not None:
             say("  the command before this one was cut off; recovering")

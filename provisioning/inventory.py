@@ -9,12 +9,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from core.console import say
 from core.errors import ConfigError, UsageError
 from core.paths import STACKS_DIR, outputs_file
 from core.rules import one_of
 from core.strict_yaml import read_yaml
 from core.words import words
 from infra.outputs import HostRecord, StackOutputs
+from infra.saved import file_differs
 from provisioning.target import Target
 from serving.adapter_manifest import read_releases
 
@@ -24,7 +26,29 @@ def load(target: Target) -> StackOutputs:
 
     Raises UsageError when there is no such stack, machine or file, ConfigError for a wrong value.
     """
+    return _with_adapters(target, _hosts(target))
+
+
+def load_to_look(target: Target) -> StackOutputs:
+    """Return what `load` does; a manifest that is wrong is told in a line and left out: hosts run without it."""
     outputs = _hosts(target)
+    try:
+        return _with_adapters(target, outputs)
+    except ConfigError as error:
+        say(f"! {error}")
+        say("! what this manifest lists is left out below")
+        return outputs
+
+
+def mention_changed_file(target: Target) -> None:
+    """Say that the stack's file is not the one that its outputs come from; nothing for an inventory."""
+    if target.stack and file_differs(target.stack):
+        remedy = f"`make up STACK={target.stack}` takes it in"
+        say(f"! stacks/Pulumi.{target.stack}.yaml differs from the last `up`; {remedy}")
+
+
+def _with_adapters(target: Target, outputs: StackOutputs) -> StackOutputs:
+    """Return `outputs` with the adapters of the manifest, where there is one."""
     releases = read_releases(adapter_manifest(target, outputs.stack))
     return outputs if releases is None else outputs.model_copy(update={"serving": releases.serving(outputs.serving)})
 
@@ -79,8 +103,18 @@ def _load_stack(stack: str) -> StackOutputs:
         known = known_stacks()
         if stack not in known:
             raise UsageError(f"there is no stack {stack}", where="--stack", hint=one_of(known, stack)) from None
-        raise UsageError(f"stack {stack} has no machines yet", where="--stack", hint=f"make up STACK={stack}") from None
+        raise _no_machines(stack) from None
     return _checked(content, str(path))
+
+
+def _no_machines(stack: str) -> UsageError:
+    """Return that `up` has not come to its end, or was never run."""
+    from infra.operation import has_unfinished
+
+    if has_unfinished(stack):
+        hint = f"run `make up STACK={stack}` again, or `make down STACK={stack}` to undo"
+        return UsageError(f"`up` of stack {stack} is under way, was cut off, or failed", where="--stack", hint=hint)
+    return UsageError(f"stack {stack} has no machines yet", where="--stack", hint=f"make up STACK={stack}")
 
 
 def _checked(content: Any, where: str) -> StackOutputs:

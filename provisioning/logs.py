@@ -9,7 +9,7 @@ from core.rules import one_of
 from infra.outputs import HostRecord
 from provisioning.connection import connect
 from provisioning.fleet import Failures, on_each
-from provisioning.inventory import choose, load
+from provisioning.inventory import choose, load_to_look
 from provisioning.narration import error_line
 from provisioning.remote import stream
 from provisioning.roles.layout import ENGINE_UNIT, GATEWAY_UNIT
@@ -18,7 +18,7 @@ from provisioning.target import Target
 
 def logs(target: Target, *, names: Sequence[str], unit: str, lines: int, follow: bool) -> int:
     """Print the journal; with `follow` until Ctrl-C, which is then the normal end. Returns the exit status."""
-    outputs = load(target)
+    outputs = load_to_look(target)
     hosts = choose(outputs, names)
     units = {"engine": ENGINE_UNIT[outputs.serving.engine], "gateway": GATEWAY_UNIT}
     if unit and unit not in units:

@@ -16,7 +16,7 @@ from infra.outputs import HostRecord
 from provisioning.converge.result import HostResult, Outcome
 from provisioning.fleet import Failures, on_each
 from provisioning.head_start import HeadStart
-from provisioning.inventory import choose, load
+from provisioning.inventory import choose, load, mention_changed_file
 from provisioning.narration import Narrator, counts, error_line, failure_detail, plan_text
 from provisioning.reboots import bring
 from provisioning.roles.layout import ENGINE_UNIT
@@ -66,6 +66,7 @@ class _Run:
     ) -> None:
         self._began = time.monotonic()
         self.outputs = load(target)
+        mention_changed_file(target)
         self.hosts = choose(self.outputs, names)
         self.results: dict[str, HostResult] = {}
         self.failures = Failures(self.hosts, lambda name, error: self._narrator.say(name, error_line(error)))

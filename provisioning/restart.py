@@ -13,7 +13,7 @@ from provisioning.converge.result import Progress
 from provisioning.diagnosis import diagnose
 from provisioning.fleet import Failures, on_each
 from provisioning.host_status import HostStatus, UnitState
-from provisioning.inventory import choose, choose_engines, load
+from provisioning.inventory import choose, choose_engines, load_to_look
 from provisioning.narration import Narrator, error_line
 from provisioning.reboots import BOOT_S, send_reboot
 from provisioning.remote import stream
@@ -37,14 +37,14 @@ Tell = Callable[[str], None]
 
 def restart(target: Target, *, names: Sequence[str], at_once: int) -> int:
     """Restart the engines and wait until they answer; running requests finish first. Returns the exit status."""
-    outputs = load(target)
+    outputs = load_to_look(target)
     hosts = choose_engines(outputs, names)
     return _on_hosts(target, outputs, hosts, restart_engine, verb="restart", at_once=at_once)
 
 
 def reboot(target: Target, *, names: Sequence[str], at_once: int) -> int:
     """Reboot the hosts and wait until they serve again; return the exit status."""
-    outputs = load(target)
+    outputs = load_to_look(target)
     return _on_hosts(target, outputs, choose(outputs, names), reboot_host, verb="reboot", at_once=at_once)
 
 

@@ -9,14 +9,14 @@ from core.errors import UsageError
 from core.files import write_atomically
 from core.paths import stack_state_dir
 from infra.outputs import HostRecord
-from provisioning.inventory import choose, load
+from provisioning.inventory import choose, load_to_look
 from provisioning.known_hosts import known_hosts_text
 from provisioning.target import Target
 
 
 def ssh(target: Target, *, names: Sequence[str], command: str) -> int:
     """Become OpenSSH on the one chosen host: a shell, or `command`. Returns only by raising UsageError."""
-    outputs = load(target)
+    outputs = load_to_look(target)
     hosts = choose(outputs, names)
     if len(hosts) > 1:
         known = ", ".join(host.name for host in hosts)

@@ -12,7 +12,7 @@ from infra.outputs import HostRecord, StackOutputs
 from provisioning.connection import connect
 from provisioning.fleet import on_each
 from provisioning.host_status import HostStatus, read_report, unseen
-from provisioning.inventory import choose, load
+from provisioning.inventory import choose, load_to_look, mention_changed_file
 from provisioning.remote import run_program
 from provisioning.roles.layout import (
     ENGINE_ENV,
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 
 def status(target: Target, *, names: Sequence[str], at_once: int, as_json: bool) -> int:
     """Print how the hosts are, on stdout; return 0 only when all of them serve."""
-    outputs = load(target)
+    outputs = load_to_look(target)
+    mention_changed_file(target)
     hosts = choose(outputs, names)
     found: dict[str, HostStatus] = {}
     for host, result in on_each(hosts, lambda host: look(outputs, host), at_once=at_once):

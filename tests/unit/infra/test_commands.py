@@ -2,14 +2,17 @@
 
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from core.errors import UsageError, run_cli
 from core.paths import CHECKOUT
-from infra import prepare, stack
+from infra import prepare, renting, saved, stack
 from infra.commands import COMMANDS, main
+from infra.events import Report
+from tests.unit.provisioning.records import stack_values
 
 HEAVY = ("pulumi", "pydantic", "yaml", "cryptography", "paramiko", "jinja2", "rich", "grpc")
 
@@ -59,3 +62,17 @@ def test_ctrl_c_advises_to_undo_only_what_makes_something(
     assert run_cli(lambda: main([command, "--stack", "local"])) == 130
     last = capsys.readouterr().err.splitlines()[-1]
     assert last == f"error: interrupted; run the same command again{others}"
+
+
+def test_up_notes_the_file_that_its_outputs_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(prepare, "prepare", lambda *_: None)
+    monkeypatch.setattr(stack, "hold", lambda *_: nullcontext())
+    monkeypatch.setattr(renting, "up", lambda *_: (Report(outputs=stack_values(stack="local")), []))
+
+    assert main(["up", "--stack", "local"]) == 0
+
+    assert not saved.file_differs("local")
+    monkeypatch.setattr(saved, "file_digest", lambda _: "edited")
+    assert saved.file_differs("local")

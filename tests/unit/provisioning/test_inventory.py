@@ -9,7 +9,10 @@ import yaml
 
 from core.errors import ConfigError, DeployError, UsageError, run_cli
 from core.paths import CHECKOUT
-from provisioning.inventory import choose, choose_engines, load
+from infra import saved
+from infra.config import reader
+from provisioning import inventory as inventory_module
+from provisioning.inventory import choose, choose_engines, load, load_to_look, mention_changed_file
 from provisioning.status import status
 from provisioning.target import Target
 from serving.spec_rules import METRICS_PORT
@@ -171,3 +174,66 @@ def test_what_is_done_to_engines_is_done_where_there_is_one() -> None:
         assert [host.name for host in choose_engines(outputs, names)] == ["laptop"]
     with pytest.raises(UsageError, match="--host: front has no engine; write --host laptop, whose engine it publishes"):
         choose_engines(outputs, ["front"])
+
+
+@pytest.fixture
+def stack_file(tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of stack `test`, whose `up` has ended."""
+    stacks = tmp_path / "stacks"
+    for module in (inventory_module, saved, reader):
+        monkeypatch.setattr(module, "STACKS_DIR", stacks)
+    stacks.mkdir()
+    path = stacks / "Pulumi.test.yaml"
+    path.write_text("max_queue: 16\n")
+    write(state / "stacks/test/outputs.json", stack_values())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("noted", "now", "told"),
+    [
+        pytest.param(True, "max_queue: 32\n", True, id="edited"),
+        pytest.param(True, "max_queue: 16\n", False, id="the same"),
+        pytest.param(True, "", False, id="gone"),
+        pytest.param(False, "max_queue: 32\n", False, id="made before this was noted"),
+    ],
+)
+def test_a_stack_file_that_was_edited_after_up_is_told(
+    stack_file: Path, capsys: pytest.CaptureFixture[str], *, noted: bool, now: str, told: bool
+) -> None:
+    """Once an edit was passed over without a word: all commands work with what the last `up` has read."""
+    if noted:
+        saved.note_file("test", saved.file_digest("test"))
+    if now:
+        stack_file.write_text(now)
+    else:
+        stack_file.unlink()
+    mention_changed_file(Target(stack="test"))
+    line = "! stacks/Pulumi.test.yaml differs from the last `up`; `make up STACK=test` takes it in\n"
+    assert capsys.readouterr().err == (line if told else "")
+
+
+def test_a_wrong_manifest_keeps_nobody_from_looking_at_the_hosts(
+    stack_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once one wrong line in it kept `status` and `logs` from a host that was in trouble."""
+    manifest = stack_file.parent / "adapters" / "test.yaml"
+    manifest.parent.mkdir()
+    manifest.write_text("adaptres: []\n")
+    target = Target(stack="test")
+    with pytest.raises(ConfigError):
+        load(target)
+    assert load_to_look(target) == stack()
+    assert "stacks/adapters/test.yaml: adapters: is missing" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("stack_file")
+def test_an_up_that_was_cut_off_is_not_taken_for_none(state: Path) -> None:
+    """Once `status` said that there were no machines yet, and one of them ran."""
+    folder = state / "stacks/test"
+    (folder / "outputs.json").unlink()
+    with pytest.raises(UsageError, match="has no machines yet"):
+        load(Target(stack="test"))
+    (folder / "engine.pid").write_text("1 2\n")
+    with pytest.raises(UsageError, match=r"was cut off, or failed; run `make up STACK=test` again, or `make down STACK=test`"):
+        load(Target(stack="test"))

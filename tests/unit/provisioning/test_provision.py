@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError, DeployError, HostError
+from infra import saved
 from infra.outputs import HostRecord
 from provisioning import provision as module
 from provisioning.converge.resources import Unit
@@ -97,6 +98,20 @@ def test_the_result_is_written_and_told(
     said = capsys.readouterr()
     assert "next: make smoke STACK=test" in said.err
     assert said.out == ""
+
+
+@pytest.mark.usefixtures("runs")
+@pytest.mark.parametrize("task", [plan, provision])
+def test_a_stack_file_that_was_edited_after_up_is_told(
+    task: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once a plan after an edit said that there was nothing to change."""
+    monkeypatch.setattr(saved, "STACKS_DIR", tmp_path)
+    (tmp_path / "Pulumi.test.yaml").write_text("new\n")
+    saved.note_file("test", "the digest of the old one")
+    with_results(monkeypatch, {"a": OK})
+    assert run(task) == 0
+    assert "! stacks/Pulumi.test.yaml differs from the last `up`" in capsys.readouterr().err
 
 
 def test_one_hosts_failure_hides_no_others_result(

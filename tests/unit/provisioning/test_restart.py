@@ -65,7 +65,7 @@ def test_only_a_reboot_is_for_the_host_that_publishes_anothers_engine(
     """A restart once failed there: it has no engine."""
     done: set[str] = set()
     monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path))
-    monkeypatch.setattr(module, "load", lambda _: PUBLISHED)
+    monkeypatch.setattr(module, "load_to_look", lambda _: PUBLISHED)
     for work in ("restart_engine", "reboot_host"):
         monkeypatch.setattr(module, work, lambda _, host, __: done.add(host.name))
     assert getattr(module, task)(Target(stack="test"), names=(), at_once=2) == 0

@@ -20,6 +20,6 @@ def test_only_our_key_and_our_known_hosts_count() -> None:
 
 def test_one_of_several_hosts_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     outputs = stack(host_values("a"), host_values("b"))
-    monkeypatch.setattr("provisioning.shell.load", lambda _: outputs)
+    monkeypatch.setattr("provisioning.shell.load_to_look", lambda _: outputs)
     with pytest.raises(UsageError, match="test has 2 hosts; name one of a, b"):
         ssh(Target(stack="test"), names=[], command="")

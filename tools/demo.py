@@ -1,11 +1,13 @@
 """The main job on this one machine, told as a tour: make it, provision it, ask it, prove it, remove it.
 
 Runs the same commands as the Makefile's targets, each as a process of its own, and adds up what they cost. Leaves
-everything in place when a step fails, so that it can be looked at; `make down STACK=…` removes it.
+everything in place when a step fails, so that it can be looked at; `make down STACK=…` removes it. Removes no stack
+that somebody else made or kept.
 """
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -14,16 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.arguments import Parser
-from core.console import say
-from core.errors import DeployError, run_cli, when_interrupted
-from core.paths import CHECKOUT, runs_dir
-from core.runs import RUN_VARIABLE, run_name
+from core.console import next_command, say
+from core.errors import DeployError, UsageError, run_cli, when_interrupted
+from core.paths import CHECKOUT, outputs_file, runs_dir
+from core.runs import RUN_VARIABLE, run_name, write_result
 
 STACK_OF = {"vllm": "local", "ollama": "local-ollama"}
 """The stack that shows an engine."""
 
 WAITED_FOR = ("venv:", "packages:", "unit:vllm.service", "unit:ollama.service")
 """Resources whose time is spent in package installs and in loading the model, not in our own code."""
+
+NOTE = "demo.json"
+"""In a run's folder: that a demo's commands ran there, and whether the stack is to stay."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,36 @@ def _run(argv: Sequence[str], environment: dict[str, str]) -> int:
     return process.returncode
 
 
+def is_anothers(stack: str) -> bool:
+    """Return whether `stack` stands, and not as what a demo left that failed or was cut off.
+
+    The last `up` tells: it made what stands, and a demo's ran in a folder with the demo's note.
+    """
+    if not outputs_file(stack).exists():
+        return False
+    ups = {path.resolve() for path in (runs_dir() / stack).glob("*/up.json")}
+    note = max(ups, key=lambda path: path.parent.name).with_name(NOTE) if ups else None
+    return note is None or not note.exists() or bool(json.loads(note.read_text())["kept"])
+
+
+def how_to_ask(stack: str) -> str:
+    """Return where the kept `stack` answers, and a command for bash that asks it; the key is in no argument list."""
+    endpoint = json.loads(outputs_file(stack).with_name("endpoint.json").read_text())
+    url, ca, keys, client = (endpoint[name] for name in ("url", "ca", "keys_file", "client"))
+    header = f'import json; print("Authorization: Bearer", json.load(open({keys!r}))[{client!r}])'
+    trust = f"--cacert {shlex.quote(ca)} " if ca else ""
+    asked = {"model": [*endpoint["adapters"], *endpoint["models"]][0], "prompt": "Hello", "max_tokens": 8}
+    return (
+        f"  URL      {url}/v1\n"
+        f"  API key  {client} in {keys}\n"
+        f"  CA       {ca or 'one that your system knows'}\n"
+        f"  models   {', '.join(endpoint['models'])}\n\n"
+        f"  curl {trust}{url}/v1/completions -H 'Content-Type: application/json' \\\n"
+        f"    -H @<(python3 -c {shlex.quote(header)}) \\\n"
+        f"    -d {shlex.quote(json.dumps(asked))}\n"
+    )
+
+
 def waited_seconds(provision: Path) -> float:
     """Return the seconds that the run in `provision` (a provision.json) spent on installs and on loading the model."""
     hosts = json.loads(provision.read_text())["hosts"]
@@ -106,6 +141,15 @@ def waited_seconds(provision: Path) -> float:
             if resource.startswith(WAITED_FOR)
         )
     )
+
+
+def _show_costs(stops: Sequence[Stop], seconds: Sequence[float], waited: float) -> None:
+    """Print the seconds of each stop, and how many in all were ours."""
+    total = sum(seconds)
+    say("\n━━ The tour")
+    for stop, took in zip(stops, seconds, strict=True):
+        say(f"  {took:7.1f} s  {stop.title:<32} {stop.typed}")
+    say(f"  {total:7.1f} s  in all: {waited:.1f} s of package installs and model load, {total - waited:.1f} s our own")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -120,19 +164,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     stack = options.stack or STACK_OF[options.engine]
-    run = os.environ.get(RUN_VARIABLE) or run_name()
+    anothers = is_anothers(stack)
+    if anothers and not options.keep:
+        raise UsageError(
+            f"stack {stack} stands already, and would be removed at the end",
+            where="demo",
+            hint=f"`make down STACK={stack}` first, or leave it running at the end with ARGS=--keep",
+        )
+    run = os.environ.setdefault(RUN_VARIABLE, run_name())
     end = "kept" if options.keep else "removed"
-    say(f"demo: one machine made, provisioned, proved and {end}; results in runs/{stack}/{run}")
+    say(f"demo: one machine (stack {stack}) made, provisioned, proved and {end}; results in runs/{stack}/{run}")
+    write_result(stack, NOTE, {"ok": False, "kept": anothers})
     stops = tour(stack, keep=options.keep, reboot=options.reboot)
     with when_interrupted(f"`make down STACK={stack}` to undo"):
-        seconds = walk(stack, stops, {**os.environ, RUN_VARIABLE: run})
-
-    total = sum(seconds)
-    waited = waited_seconds(runs_dir() / stack / run / "provision.json")
-    say("\n━━ The tour")
-    for stop, took in zip(stops, seconds, strict=True):
-        say(f"  {took:7.1f} s  {stop.title:<32} {stop.typed}")
-    say(f"  {total:7.1f} s  in all: {waited:.1f} s of package installs and model load, {total - waited:.1f} s our own")
+        seconds = walk(stack, stops, dict(os.environ))
+    write_result(stack, NOTE, {"ok": True, "kept": options.keep, "seconds": seconds})
+    _show_costs(stops, seconds, waited_seconds(runs_dir() / stack / run / "provision.json"))
+    if options.keep:
+        say(f"\n━━ It stays\n{how_to_ask(stack)}")
+        next_command(f"make status STACK={stack}", f"make down STACK={stack}")
     return 0
 
 

@@ -22,11 +22,36 @@ PROVISION = {
         {"change_seconds": {}},
     ]
 }
+ENDPOINT = {
+    "url": "https://192.0.2.7",
+    "ca": "/a checkout/.state/ca/ca.pem",
+    "models": ["tiny-llama", "contract", "contract@1"],
+    "adapters": ["contract"],
+    "keys_file": "/a checkout/.state/stacks/local/keys.json",
+    "client": "batch-1",
+}
+A_DEMOS, AN_EARLIER_DEMOS, SOMEBODYS = "20261121T110000.000Z", "20261120T110000.000Z", "20261121T113000.000Z"
+"""Runs before RUN, named by their time."""
 
 
 def stop(code: str, title: str = "A stop") -> Stop:
     """Return a stop that runs Python code."""
     return Stop(title, "make something", (sys.executable, "-I", "-S", "-c", code))
+
+
+@pytest.fixture(autouse=True)
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout without stacks or results; the demo runs as RUN."""
+    monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path / "results"))
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv(RUN_VARIABLE, RUN)
+    return tmp_path
+
+
+def write(path: Path, content: object) -> None:
+    """Write a file of a stack or of a run as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
 
 
 @pytest.mark.parametrize(
@@ -112,7 +137,7 @@ def test_waiting_is_installing_packages_and_loading_the_model(tmp_path: Path) ->
     ],
 )
 def test_the_tour_says_what_comes_and_what_it_cost(
-    tmp_path: Path,
+    checkout: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     *,
@@ -120,16 +145,118 @@ def test_the_tour_says_what_comes_and_what_it_cost(
     end: str,
     stack: str,
 ) -> None:
-    monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path))
-    monkeypatch.setenv(RUN_VARIABLE, RUN)
     monkeypatch.setattr(demo, "tour", lambda *_arguments, **_options: [stop("pass", "First"), stop("pass", "Second")])
     monkeypatch.setattr(demo, "walk", lambda _stack, _stops, _environment: [100.0, 5.5])
-    (tmp_path / stack / RUN).mkdir(parents=True)
-    (tmp_path / stack / RUN / "provision.json").write_text(json.dumps(PROVISION))
+    write(checkout / "results" / stack / RUN / "provision.json", PROVISION)
+    write(checkout / "state/stacks" / stack / "endpoint.json", ENDPOINT)
 
     assert demo.main(arguments) == 0
     said = capsys.readouterr()
     assert said.out == ""
     lines = said.err.splitlines()
-    assert lines[0] == f"demo: one machine made, provisioned, proved and {end}; results in runs/{stack}/{RUN}"
-    assert lines[-1] == "    105.5 s  in all: 80.0 s of package installs and model load, 25.5 s our own"
+    assert (
+        lines[0]
+        == f"demo: one machine (stack {stack}) made, provisioned, proved and {end}; results in runs/{stack}/{RUN}"
+    )
+    costs = "    105.5 s  in all: 80.0 s of package installs and model load, 25.5 s our own"
+    if end == "removed":
+        assert lines[-1] == costs
+    else:
+        assert lines[lines.index(costs) + 2] == "━━ It stays"
+        assert lines[-1] == f"next: make status STACK={stack}   or   make down STACK={stack}"
+
+
+@pytest.mark.parametrize(
+    ("stands", "ups", "notes", "refused"),
+    [
+        pytest.param(False, [], {}, False, id="nothing yet"),
+        pytest.param(False, [SOMEBODYS], {}, False, id="removed since"),
+        pytest.param(True, [SOMEBODYS], {}, True, id="made by hand"),
+        pytest.param(True, [], {}, True, id="made by hand, its results deleted"),
+        pytest.param(True, [A_DEMOS], {A_DEMOS: {"kept": True}}, True, id="kept by a demo"),
+        pytest.param(True, [A_DEMOS], {A_DEMOS: {"kept": False}}, False, id="left by a demo that was cut off"),
+        pytest.param(
+            True, [AN_EARLIER_DEMOS], {AN_EARLIER_DEMOS: {"kept": False}, A_DEMOS: {"kept": False}}, False,
+            id="left by a demo, and another was cut off before it made anything",
+        ),
+        pytest.param(
+            True, [A_DEMOS, SOMEBODYS], {A_DEMOS: {"kept": False}}, True, id="made by hand after a demo that failed"
+        ),
+    ],
+)  # fmt: skip
+def test_a_stack_is_removed_only_if_a_demo_left_it(
+    checkout: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    *,
+    stands: bool,
+    ups: list[str],
+    notes: dict[str, dict[str, bool]],
+    refused: bool,
+) -> None:
+    """`make demo` once removed, without asking, the stack that `make demo ARGS=--keep` or `make deploy` had left."""
+    monkeypatch.setattr(demo, "walk", lambda _stack, _stops, _environment: [1.0] * 5)
+    results, state = checkout / "results/local", checkout / "state/stacks/local"
+    if stands:
+        write(state / "outputs.json", {})
+    for run in ups:
+        write(results / run / "up.json", {"ok": True})
+        (results / "latest").unlink(missing_ok=True)
+        (results / "latest").symlink_to(run)
+    for run, note in notes.items():
+        write(results / run / "demo.json", note)
+    write(results / RUN / "provision.json", PROVISION)
+
+    assert run_cli(lambda: demo.main([])) == (2 if refused else 0)
+    assert (results / RUN / "demo.json").exists() is not refused
+    if refused:
+        assert capfd.readouterr().err == (
+            "error: demo: stack local stands already, and would be removed at the end; `make down STACK=local` first, "
+            "or leave it running at the end with ARGS=--keep\n"
+        )
+
+
+@pytest.mark.parametrize(("stands", "kept"), [(False, False), (True, True)], ids=["its own", "somebody's"])
+def test_a_demo_that_keeps_claims_no_stack_of_somebody_elses(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, *, stands: bool, kept: bool
+) -> None:
+    """What is noted while it runs tells the next demo, if this one is cut off; what it kept to the end stays."""
+    note = checkout / "results/local" / RUN / "demo.json"
+    noted = []
+
+    def walk(*_arguments: object) -> list[float]:
+        noted.append(json.loads(note.read_text())["kept"])
+        return [1.0] * 4
+
+    monkeypatch.setattr(demo, "walk", walk)
+    if stands:
+        write(checkout / "state/stacks/local/outputs.json", {})
+    write(checkout / "results/local" / RUN / "provision.json", PROVISION)
+    write(checkout / "state/stacks/local/endpoint.json", ENDPOINT)
+
+    assert demo.main(["--keep"]) == 0
+    assert noted == [kept]
+    assert json.loads(note.read_text())["kept"] is True
+
+
+@pytest.mark.parametrize("ca", [ENDPOINT["ca"], None], ids=["our CA", "a CA that the system knows"])
+def test_the_kept_endpoint_is_told_with_a_command_that_asks_it(checkout: Path, ca: str | None) -> None:
+    """A kept demo once ended with a table of times, and nothing to ask it with."""
+    keys = checkout / "keys of a stack.json"
+    write(keys, {"batch-1": "sk-secret", "default": "sk-other"})
+    write(checkout / "state/stacks/local/endpoint.json", ENDPOINT | {"keys_file": str(keys), "ca": ca})
+
+    told = demo.how_to_ask("local")
+    assert "URL      https://192.0.2.7/v1\n" in told
+    assert f"API key  batch-1 in {keys}\n" in told
+    assert "sk-" not in told
+    shown = 'curl() { for word; do case $word in @*) cat "${word#@}";; *) echo "$word";; esac; done; }\n'
+    command = told[told.index("  curl ") :]
+    done = subprocess.run(["bash", "-c", shown + command], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        *(["--cacert", ca] if ca else []),
+        "https://192.0.2.7/v1/completions",
+        *("-H", "Content-Type: application/json"),
+        *("-H", "Authorization: Bearer sk-secret"),
+        *("-d", '{"model": "contract", "prompt": "Hello", "max_tokens": 8}'),
+    ]

@@ -113,6 +113,8 @@ class HostStatus:
     """Ollama only."""
     queue: Queue | None = None
     """None when no gateway runs."""
+    engine_wanted: bool = True
+    """False on the host that publishes another one's engine."""
     gateway_wanted: bool = True
     """False on the host of an engine that another one publishes."""
     certificate_days: int | None = None
@@ -137,13 +139,18 @@ class HostStatus:
         return next((unit for unit in self.units if unit.name == name), None)
 
     @property
+    def engine_installed(self) -> bool:
+        """Whether there is an engine of this host's own."""
+        return any(unit.name in ENGINE_UNIT.values() for unit in self.units)
+
+    @property
     def missing(self) -> str:
         """What of all that is installed does not work (yet), in words; nothing when all of it does."""
         if self.error:
             return self.error
         names = {unit.name for unit in self.units}
         words = [f"{unit.name} is {unit.words}" for unit in self.units if not unit.active]
-        if not words and names & set(ENGINE_UNIT.values()):
+        if not words and self.engine_installed:
             words += ["the engine does not answer yet"] if self.models is None else []
             words += [f"the engine does not list {name}" for name in self.missing_models]
         if not words and GATEWAY_UNIT in names and self.certificate_days is None:
@@ -191,6 +198,7 @@ def read_report(report: Mapping[str, Any], outputs: StackOutputs, host: HostReco
         licence=outputs.serving.model.licence_name,
         loaded=tuple(_loaded(each) for each in report["loaded"] or ()),
         queue=_queue(report["queue"], outputs),
+        engine_wanted=outputs.has_engine(host),
         gateway_wanted=outputs.has_gateway(host),
         certificate_days=_days_left(report["certificate"], now),
         space=_spaces(report),

@@ -39,7 +39,7 @@ def provision(
     run.failures.raise_any(hint=again)
     _hand_on(run)
     say(f"✓ provision {run.outputs.stack}: {time.monotonic() - began:.1f} s; {run.written}")
-    next_command(target.command("smoke"), target.command("status"))
+    _name_next(target, roles)
     return 0
 
 
@@ -54,8 +54,14 @@ def plan(
         next_command(target.command("provision"))
     else:
         say("nothing to change")
-        next_command(target.command("smoke"), target.command("status"))
+        _name_next(target, roles)
     return 0
+
+
+def _name_next(target: Target, roles: Sequence[str]) -> None:
+    """Name what looks at the result; the smoke test is for engine and gateway together."""
+    smoke = [target.command("smoke")] if {"engine", "gateway"} <= set(roles) else []
+    next_command(*smoke, target.command("status"))
 
 
 class _Run:

@@ -52,7 +52,7 @@ def _on_hosts(
     target: Target,
     outputs: StackOutputs,
     hosts: Sequence[HostRecord],
-    work: Callable[[StackOutputs, HostRecord, Tell], None],
+    work: Callable[[StackOutputs, HostRecord, Tell], HostStatus],
     *,
     verb: str,
     at_once: int,
@@ -62,19 +62,19 @@ def _on_hosts(
     failures = Failures(hosts, lambda name, error: narrator.say(name, error_line(error)))
     report: list[dict[str, object]] = []
 
-    def timed(host: HostRecord) -> float:
+    def timed(host: HostRecord) -> tuple[HostStatus, float]:
         began = time.monotonic()
 
         def tell(text: str) -> None:
             narrator.event(host.name, Progress(id=verb, text=text))
 
-        work(outputs, host, tell)
-        return time.monotonic() - began
+        now = work(outputs, host, tell)
+        return now, time.monotonic() - began
 
     with narrator:
-        for host, seconds in failures.sift(on_each(hosts, timed, at_once=at_once)):
+        for host, (now, seconds) in failures.sift(on_each(hosts, timed, at_once=at_once)):
             report.append({"host": host.name, "ok": True, "seconds": round(seconds, 3)})
-            narrator.say(host.name, f"✓ serves again after {seconds:.1f} s")
+            narrator.say(host.name, f"✓ {_words(now)} after {seconds:.1f} s")
     report += [{"host": name, "ok": False, "error": str(error)} for name, error in failures.errors.items()]
     write_result(outputs.stack, f"{verb}.json", {"stack": outputs.stack, "ok": not failures.errors, "hosts": report})
     failures.raise_any(hint=f"see `{target.command('status')}`")
@@ -82,8 +82,14 @@ def _on_hosts(
     return 0
 
 
-def restart_engine(outputs: StackOutputs, host: HostRecord, tell: Tell) -> None:
-    """Restart the engine on `host`. Raises HostError when it does not answer again."""
+def _words(now: HostStatus) -> str:
+    """Return what has become of a host on which all that is installed works: that need not be an engine."""
+    alone = now.engine_wanted and not now.engine_installed
+    return "is up again, without an engine," if alone else "serves again"
+
+
+def restart_engine(outputs: StackOutputs, host: HostRecord, tell: Tell) -> HostStatus:
+    """Restart the engine on `host`; return how the host is then. Raises HostError when it does not answer again."""
     name = ENGINE_UNIT[outputs.serving.engine]
     with connect(host) as connection:
         seen = ask(connection, outputs, host)
@@ -98,11 +104,11 @@ def restart_engine(outputs: StackOutputs, host: HostRecord, tell: Tell) -> None:
             unit = now.unit(name)
             return now, unit is not None and unit.invocation not in ("", before.invocation)
 
-        _wait(seen, again, tell, host, deadline_s=outputs.serving.drain_s + outputs.serving.ready_timeout_s)
+        return _wait(seen, again, tell, host, deadline_s=outputs.serving.drain_s + outputs.serving.ready_timeout_s)
 
 
-def reboot_host(outputs: StackOutputs, host: HostRecord, tell: Tell) -> None:
-    """Reboot `host`. Raises HostError when not all that is installed on it works again."""
+def reboot_host(outputs: StackOutputs, host: HostRecord, tell: Tell) -> HostStatus:
+    """Reboot `host`; return how it is then. Raises HostError when not all that is installed on it works again."""
     with connect(host) as connection:
         before = ask(connection, outputs, host)
         send_reboot(connection, host)
@@ -111,7 +117,7 @@ def reboot_host(outputs: StackOutputs, host: HostRecord, tell: Tell) -> None:
         now = look(outputs, host)
         return now, now.boot_id != before.boot_id
 
-    _wait(before, again, tell, host, deadline_s=BOOT_S + outputs.serving.ready_timeout_s)
+    return _wait(before, again, tell, host, deadline_s=BOOT_S + outputs.serving.ready_timeout_s)
 
 
 def _wait(
@@ -121,12 +127,13 @@ def _wait(
     host: HostRecord,
     *,
     deadline_s: float,
-) -> None:
-    """Wait until `again` says that what it looks at has begun anew, and nothing is missing."""
+) -> HostStatus:
+    """Return how the host is once `again` says that what it looks at has begun anew, and nothing is missing."""
     missing = "is going down"
 
-    def ready() -> bool | None:
+    def ready() -> HostStatus | None:
         nonlocal missing
+        now: HostStatus | None = None
         try:
             now, anew = again()
         except HostError as error:
@@ -138,9 +145,9 @@ def _wait(
                 raise _not_started(host, dead, out_of_memory=now.oom_kills > before.oom_kills)
         if missing:
             tell(missing)
-        return None if missing else True
+        return None if missing else now
 
-    wait_until(
+    return wait_until(
         ready, deadline_s=deadline_s, late=lambda: HostError(f"does not serve again: {missing}", where=host.name)
     )
 

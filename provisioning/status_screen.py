@@ -32,6 +32,9 @@ def _units(status: HostStatus) -> Iterator[str]:
 
 
 def _engine(status: HostStatus) -> Iterator[str]:
+    if status.models is None and status.engine_wanted and not status.engine_installed:
+        yield _line("engine", "none is installed", bad=True)
+        return
     if status.models is None:
         yield _line("models", "the engine does not answer", bad=True)
         return

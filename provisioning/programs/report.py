@@ -13,6 +13,7 @@ import base64
 import csv
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
@@ -38,6 +39,8 @@ PROPERTIES = (
 ERROR_LINES = 5
 LONGEST_LINE = 200
 ERROR_MARKS = ("ERROR", "CRITICAL", "Error:", "[ALERT]", "Failed with result", "error:", "repeated too quickly")
+CLIENTS_FAULT = re.compile(r"ErrorInfo\(.*\bcode=4\d\d\)$")
+"""End of what vLLM logs as an error when a client asks for what there is not; it answers with that status."""
 VERSION_PATH = {"vllm": "/version", "ollama": "/api/version"}
 GPU_FIELDS = ("name", "driver_version", "memory.used", "memory.total", "utilization.gpu", "temperature.gpu")
 WSL = "/usr/lib/wsl/lib"
@@ -226,10 +229,13 @@ def last_errors(names: list[str]) -> list[str]:
     """Return the newest lines of the units' journals that tell of an error; engines do not mark them for journald."""
     chosen = [part for name in names for part in ("-u", name)]
     lines = output("journalctl", "-q", "--no-pager", "-o", "short-iso", "--since", "-1h", "-n", "2000", *chosen)
-    found = [
-        line for line in lines.splitlines() if any(mark in line for mark in ERROR_MARKS) and " WARNING " not in line
-    ]
-    return [line[:LONGEST_LINE] for line in found[-ERROR_LINES:]]
+    return [line[:LONGEST_LINE] for line in lines.splitlines() if tells_of_error(line)][-ERROR_LINES:]
+
+
+def tells_of_error(line: str) -> bool:
+    """Return whether a line of the journal tells of a fault of this host, and not of a client's."""
+    marked = any(mark in line for mark in ERROR_MARKS)
+    return marked and " WARNING " not in line and not CLIENTS_FAULT.search(line)
 
 
 def reboot_needed_by() -> list[str] | None:

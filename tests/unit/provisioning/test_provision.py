@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from provisioning.converge.resources import Unit
 from provisioning.converge.result import HostResult, Outcome
 from provisioning.credentials import client_keys, keys_file
 from provisioning.provision import plan, provision, why
+from provisioning.roles import ROLES
 from provisioning.roles.layout import ENGINE_UNIT
 from provisioning.target import Target
 from provisioning.wishes import wishes_for
@@ -51,8 +53,8 @@ def with_results(monkeypatch: pytest.MonkeyPatch, results: dict[str, HostResult 
     monkeypatch.setattr(module, "bring", bring)
 
 
-def run(task: Any = provision) -> int:
-    return int(task(Target(stack="test"), names=[], roles=["base"], at_once=8))
+def run(task: Any = provision, roles: Sequence[str] = ("base",)) -> int:
+    return int(task(Target(stack="test"), names=[], roles=roles, at_once=8))
 
 
 @pytest.mark.usefixtures("runs")
@@ -96,8 +98,19 @@ def test_the_result_is_written_and_told(
         "round_trips": 1,
     }
     said = capsys.readouterr()
-    assert "next: make smoke STACK=test" in said.err
+    assert "next: make status STACK=test" in said.err
     assert said.out == ""
+
+
+@pytest.mark.usefixtures("runs")
+@pytest.mark.parametrize("task", [plan, provision])
+@pytest.mark.parametrize(("roles", "smoke"), [(ROLES, True), (("base", "gateway"), False), (("base", "engine"), False)])
+def test_the_smoke_test_is_named_next_where_it_can_pass(
+    task: Any, roles: Sequence[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, smoke: bool
+) -> None:
+    with_results(monkeypatch, {"a": HostResult(host="a", ok=True)})
+    assert run(task, roles) == 0
+    assert ("next: make smoke STACK=test" in capsys.readouterr().err) is smoke
 
 
 @pytest.mark.usefixtures("runs")

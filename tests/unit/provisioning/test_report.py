@@ -66,6 +66,29 @@ def test_kills_for_lack_of_memory_are_counted(tmp_path: Path, texts: dict[str, s
     assert report.oom_kills(files(tmp_path / "group", texts), vmstat) == kills
 
 
+LINES = {
+    "an unknown model": (
+        "2026-11-21T19:00:00+0000 one vllm[99]: (APIServer pid=99) ERROR 11-21 19:00:00 [serving.py:300] "
+        "Error with model error=ErrorInfo(message='The model `no-such-model` does not exist.', type='NotFoundError', param='model', "
+        "code=404)",
+        False,
+    ),
+    "a fault of the engine": (
+        "2026-11-21T19:00:00+0000 one vllm[99]: ERROR 11-21 19:00:00 [serving.py:300] "
+        "error=ErrorInfo(message='code=404)', type='InternalServerError', param=None, code=500)",
+        True,
+    ),
+    "a traceback": ("2026-11-21T19:00:00+0000 one vllm[99]: RuntimeError: CUDA out of memory", True),
+    "a warning": ("2026-11-21T19:00:00+0000 one vllm[99]: WARNING 11-21 19:00:00 Error: 1", False),
+}
+
+
+@pytest.mark.parametrize(("line", "expected"), LINES.values(), ids=LINES.keys())
+def test_a_clients_mistake_is_no_fault_of_the_host(line: str, *, expected: bool) -> None:
+    """Once each smoke test, which asks for a model that there is not, left an alarm in `status` for an hour."""
+    assert report.tells_of_error(line) is expected
+
+
 SMI = {
     "one": ("NVIDIA L4, 580.95.05, 20480, 23034, 97, 61\n", ["NVIDIA L4"]),
     "two": ("A, 1, 2, 3, 4, 5\nB, 1, 2, 3, 4, 5\n", ["A", "B"]),

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from core.errors import HostError
+from infra.outputs import HostRecord
 from provisioning import restart as module
 from provisioning.host_status import HostStatus, UnitState
 from provisioning.target import Target
@@ -26,6 +28,9 @@ def seen(*, invocation: str, restarts: int, oom_kills: int) -> HostStatus:
         invocation=invocation,
     )
     return HostStatus(host="one", address="203.0.113.7", units=(unit,), oom_kills=oom_kills)
+
+
+SERVING = HostStatus(host="one", address="203.0.113.7", units=(UnitState(name="vllm.service", active=True, words=""),))
 
 
 @pytest.mark.parametrize(
@@ -64,9 +69,32 @@ def test_only_a_reboot_is_for_the_host_that_publishes_anothers_engine(
 ) -> None:
     """A restart once failed there: it has no engine."""
     done: set[str] = set()
+
+    def do(_: object, host: HostRecord, __: object) -> HostStatus:
+        done.add(host.name)
+        return SERVING
+
     monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path))
     monkeypatch.setattr(module, "load_to_look", lambda _: PUBLISHED)
     for work in ("restart_engine", "reboot_host"):
-        monkeypatch.setattr(module, work, lambda _, host, __: done.add(host.name))
+        monkeypatch.setattr(module, work, do)
     assert getattr(module, task)(Target(stack="test"), names=(), at_once=2) == 0
     assert done == hosts
+
+
+@pytest.mark.parametrize(
+    ("now", "words"),
+    [
+        pytest.param(SERVING, "✓ serves again after", id="engine"),
+        pytest.param(replace(SERVING, units=()), "✓ is up again, without an engine, after", id="no engine yet"),
+        pytest.param(replace(SERVING, units=(), engine_wanted=False), "✓ serves again after", id="gateway's host"),
+    ],
+)
+def test_a_host_without_an_engine_does_not_serve_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], now: HostStatus, words: str
+) -> None:
+    monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path))
+    monkeypatch.setattr(module, "load_to_look", lambda _: stack())
+    monkeypatch.setattr(module, "reboot_host", lambda *_: now)
+    assert module.reboot(Target(stack="test"), names=(), at_once=1) == 0
+    assert words in capsys.readouterr().err

@@ -126,6 +126,7 @@ def test_a_host_without_engine_misses_nothing_and_serves_nothing() -> None:
     seen = status(units=[unit("llm-firewall.service")], models=None, certificate=None)
     assert seen.missing == ""
     assert not seen.serves
+    assert "! engine             none is installed" in screen(seen).splitlines()
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,13 @@ from invoke.exceptions import Exit, ParseError
 
 from core.errors import UsageError
 
+EXAMPLES = {
+    "adapters:promote": "make adapters DO=promote ARGS=contract@4",
+    "adapters:rollback": "make adapters DO=rollback ARGS=contract",
+    "ssh": "make ssh ARGS=\"--command 'uptime -p'\"",
+}
+"""What to write where a task wants words of its own, which are easily forgotten, or written where it hears none."""
+
 
 def end_wrong_usage_with_2(program: Any) -> None:
     """Let fab end with 2, not 1, for an option or a task that it does not know: it did not even begin."""
@@ -18,21 +25,26 @@ def end_wrong_usage_with_2(program: Any) -> None:
         try:
             parse()
         except ParseError as error:
-            raise Exit(f"error: {what_to_write(str(error))}", code=UsageError.exit_code) from None
+            task = error.context.name if error.context else None
+            raise Exit(f"error: {what_to_write(str(error), task)}", code=UsageError.exit_code) from None
 
     program.parse_tasks = parse_tasks
 
 
-def what_to_write(said: str) -> str:
-    """Return what invoke says of wrong usage as where, what and what to write instead."""
+def what_to_write(said: str, task: str | None = None) -> str:
+    """Return what invoke says of wrong usage, of `task` where it had read one, as where, what and what to write."""
+    example = EXAMPLES.get(task or "")
+    hint = f"write it like `{example}`" if example else "`fab --help TASK` has a task's options"
     if unknown := re.fullmatch(r"No idea what '(.+)' is!", said):
         if unknown[1].startswith("-"):
-            return f"fab: there is no option {unknown[1]}; `fab --help TASK` has a task's options"
+            return f"fab: there is no option {unknown[1]}; {hint}"
+        if example:
+            return f"fab {task}: {unknown[1]} is a word too many; {hint}"
         return f"fab: there is no task {unknown[1]}; `fab -r provisioning --list` has all"
     if missing := re.fullmatch(r"'(.+)' did not receive required positional arguments: (.+)", said):
         names = missing[2].replace("'", "")
-        return f"fab {missing[1]}: {names} is missing; write it behind the task, with make in ARGS=…"
-    return f"fab: {said}; `fab --help TASK` has a task's options"
+        return f"fab {missing[1]}: {names} is missing; {hint}"
+    return f"fab: {said}; {hint}"
 
 
 def leave_at_once(program: Any) -> None:

@@ -44,7 +44,22 @@ WRONG_USAGE = {
     "unknown task": (["provison"], "error: fab: there is no task provison; "),
     "unknown option": (["plan", "--stak", "local"], "error: fab: there is no option --stak; "),
     "option without value": (["plan", "--stack"], "error: fab: "),
-    "version not said": (["adapters:promote"], "error: fab adapters:promote: version is missing; "),
+    "version not said": (
+        ["adapters:promote", "--stack", "local"],
+        "error: fab adapters:promote: version is missing; write it like `make adapters DO=promote ARGS=contract@4`",
+    ),
+    "version apart from its name": (
+        ["adapters:promote", "--stack", "local", "contract", "@2"],
+        "error: fab adapters:promote: @2 is a word too many; write it like `make adapters DO=promote ARGS=contract@4`",
+    ),
+    "adapter not said": (
+        ["adapters:rollback"],
+        "error: fab adapters:rollback: adapter is missing; write it like `make adapters DO=rollback ARGS=contract`",
+    ),
+    "command for a host without --command": (
+        ["ssh", "--stack", "local", "uptime"],
+        "error: fab ssh: uptime is a word too many; write it like `make ssh ARGS=\"--command 'uptime -p'\"`",
+    ),
     "no number": (["plan", "--stack", "local", "--parallel", "many"], "error: --parallel: 'many' is no number"),
     "number of none": (["plan", "--stack", "local", "--parallel", "0"], "error: --parallel: '0' is no number"),
     "unknown role": (["plan", "--stack", "local", "--roles", "base,gatway"], "error: --roles: there is no role"),

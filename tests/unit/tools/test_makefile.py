@@ -1,6 +1,7 @@
 """Targets of the Makefile: which words they hand on, which they refuse. What they would run is not run."""
 
 import inspect
+import shlex
 import subprocess
 
 import pytest
@@ -8,6 +9,7 @@ from fabric import Task
 
 from core.paths import CHECKOUT
 from provisioning import fabfile
+from provisioning.fab_program import EXAMPLES
 
 
 def dry_run(*arguments: str, **exported: str) -> subprocess.CompletedProcess[str]:
@@ -142,3 +144,15 @@ def test_one_lint_that_nobody_can_fix_leaves_no_file_unformatted() -> None:
     """`ruff check --fix` ends with 1 then, and make with it."""
     commands = dry_run("format").stdout.splitlines()
     assert commands == [".venv/bin/ruff check --fix-only --quiet .", ".venv/bin/ruff format ."]
+
+
+@pytest.mark.parametrize("task", EXAMPLES)
+def test_what_a_task_gives_as_an_example_runs_it(task: str) -> None:
+    done = dry_run(*shlex.split(EXAMPLES[task])[1:])
+    assert done.returncode == 0, done.stderr
+    assert f" {task} --stack local " in done.stdout
+
+
+def test_every_task_that_wants_words_of_its_own_has_an_example() -> None:
+    wanting = {task.name for task in vars(fabfile).values() if isinstance(task, Task) and task.positional}
+    assert wanting - set(EXAMPLES) == set()

@@ -22,10 +22,12 @@ def preview(stack: str) -> int:
     from core.runs import write_result
     from infra import renting
     from infra.config import load_stack
-    from infra.stack import hold
+    from infra.prepare import refuse_too_large
+    from infra.stack import only_looking
 
     config = load_stack(stack)
-    with hold(stack, config.cloud) as held:
+    refuse_too_large(config, stack)
+    with only_looking(stack, config.cloud) as held:
         report = renting.preview(config, stack, held)
     if not report.planned and not report.missing:
         say("  nothing to change")
@@ -105,6 +107,7 @@ def outputs(stack: str) -> int:
 def down(stack: str) -> int:
     """Destroy a stack and confirm that nothing is left."""
     say(f"down: removes all of stack {stack}, then looks whether anything is left")
+    from infra.config.reader import known_stacks
     from infra.teardown import tear_down
 
     result = tear_down(stack)
@@ -115,10 +118,11 @@ def down(stack: str) -> int:
         say(f"  their keys are kept in {stack_state_dir(stack)}")
     elif not result.asked:
         say(f"  this checkout has no lease of stack {stack}, so there was nothing to ask the cloud for")
-        say("  what another checkout made, or a lost one, is found by: make leftovers CLOUD=aws (or gcp)")
+        say(f"  what another checkout made, or a lost one, is found by: make leftovers CLOUD={result.cloud}")
     else:
         say(f"  {len(result.destroyed)} resource(s) removed; nothing {'else ' if result.kept else ''}is left")
-    next_command(f"make up STACK={stack}")
+    if stack in known_stacks():  # whose file was deleted is not to be made again
+        next_command(f"make up STACK={stack}")
     return 0
 
 

@@ -7,9 +7,12 @@ from infra.ssh_key import KeyPair, stack_key_pair
 
 
 def login_key(stack: str, identity_file: Path | None) -> KeyPair:
-    """Return the key pair. Raises ConfigError when the public half of the user's key is not beside it."""
-    if identity_file is None:
-        return stack_key_pair(stack)
+    """Return the key pair, made on first use. Raises ConfigError when the public half of the user's is not there."""
+    return stack_key_pair(stack) if identity_file is None else key_of_file(identity_file)
+
+
+def key_of_file(identity_file: Path) -> KeyPair:
+    """Return a user's key pair. Raises ConfigError when the public half is not beside the private one."""
     private = identity_file.expanduser()
     public = private.with_name(private.name + ".pub")
     try:

@@ -6,6 +6,7 @@ Decides nothing about clouds. What was cut off is put right first, whatever the 
 
 import json
 import re
+import shutil
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,12 +16,13 @@ from typing import Any, TypeVar
 from core.console import say, step
 from core.deadline import Deadline
 from core.errors import DeployError
+from core.paths import outputs_file
 from core.processes import Process
 from infra.backend import Backend, find_backend
 from infra.clouds import RENTED
 from infra.engine import PROJECT, Engine, EngineError
 from infra.events import Report
-from infra.operation import Operation, operation
+from infra.operation import Operation, has_unfinished, operation
 
 Answer = TypeVar("Answer")
 
@@ -198,6 +200,22 @@ def hold(name: str, cloud: str, *, stop_earlier: bool = False) -> Iterator[Stack
             backend.drop_torn_notes(PROJECT, name)
         engine = Engine(backend, name, held.folder, vendor=cloud if cloud in RENTED else None)
         yield Stack(engine, held)
+
+
+@contextmanager
+def only_looking(name: str, cloud: str) -> Iterator[Stack]:
+    """Yield the stack `name` as `hold` does; one that had no folder yet has none afterwards.
+
+    Keys and copies that nobody needs before the first `up` would outlive the stack's file.
+    """
+    folder = outputs_file(name).parent
+    is_new = not folder.exists()
+    with hold(name, cloud) as stack:
+        try:
+            yield stack
+        finally:
+            if is_new and not outputs_file(name).exists() and not has_unfinished(name):
+                shutil.rmtree(folder)
 
 
 def _all_dead(holders: Sequence[dict[str, str]]) -> bool:

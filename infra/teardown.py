@@ -41,6 +41,7 @@ LAST_LOOK_S = 15.0
 class Teardown:
     """What a teardown came to; written as teardown.json."""
 
+    cloud: str
     ok: bool
     destroyed: list[str]
     """Names of the resources that were removed."""
@@ -76,12 +77,12 @@ def tear_down(stack: str) -> Teardown:
             kept = _asked(leftovers.kept, cloud, stack, end)
         except DeployError as error:
             found = _found(cloud, stack, end)
-            _write(stack, Teardown(ok=False, destroyed=destroyed, left=found))
+            _write(stack, Teardown(cloud, ok=False, destroyed=destroyed, left=found))
             error.detail = "\n".join(filter(None, (error.detail, *(f"  still there: {line}" for line in found))))
             raise
         hosts_stay = leftovers.hosts_stay(cloud)
         asked = cloud not in RENTED or lease is not None
-        result = _write(stack, Teardown(not left, destroyed, left, kept, asked, hosts_stay))
+        result = _write(stack, Teardown(cloud, not left, destroyed, left, kept, asked, hosts_stay))
         if left:
             lines = "\n".join(f"  {line}" for line in left)
             raise DeployError("not all is gone", where=f"down of stack {stack}", hint="run it again", detail=lines)

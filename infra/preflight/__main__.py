@@ -21,8 +21,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from infra.config import load_stack
     from infra.lease import read_lease
     from infra.preflight import findings, refuse
+    from infra.prepare import refuse_too_large
 
-    found = findings(load_stack(stack), stack, read_lease(stack))
+    config = load_stack(stack)
+    refuse_too_large(config, stack)
+    found = findings(config, stack, read_lease(stack))
     for each in found:
         say(f"  {MARKS[each.level]} {each}")
     ok = all(each.level != "error" for each in found)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from core.errors import ConfigError, DeployError, UsageError
 from infra.config import DeploymentConfig
 from infra.finding import Finding
-from infra.login import login_key
+from infra.login import key_of_file
 from infra.prices import HOURS_PER_MONTH, stack_price
 
 DOCUMENTATION = ("192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:")
@@ -57,9 +57,13 @@ def bucket_is_there(config: DeploymentConfig, look: Callable[[str], object]) -> 
 
 
 def login_key_is_there(config: DeploymentConfig, stack: str) -> Iterator[Finding]:
-    """Yield whether there is a key to log in with."""
+    """Yield whether there is a key to log in with; makes none."""
+    identity_file = config.machine.identity_file
+    if identity_file is None:
+        yield Finding("ok", "machine.identity_file", f"none: `make up STACK={stack}` makes one")
+        return
     try:
-        key = login_key(stack, config.machine.identity_file)
+        key = key_of_file(identity_file)
     except ConfigError as error:
         yield Finding("error", error.where, error.what, error.hint)
     else:

@@ -26,7 +26,7 @@ LOCAL = """\
 config:
   llm-deploy:deployment:
     cloud: local
-    machine: {{memory_gib: 2, cpus: {cpus}}}
+    machine: {{memory_gib: 3, cpus: {cpus}}}
     serving:
       model: {{name: tiny-llama, source: {{kind: tiny, name: llama}}}}
       vllm: {{kv_cache_gib: 0.1}}

@@ -41,6 +41,7 @@ def test_a_machine_from_preview_to_down(checkout: Checkout, local: str) -> None:
     down = checkout.run("down", local)
     assert down.returncode == 0, down.stderr
     assert checkout.result(local, "teardown.json") == {
+        "cloud": "local",
         "ok": True,
         "destroyed": ["local-test-1"],
         "left": [],

@@ -19,6 +19,9 @@ def test_preview_of_a_new_stack_leaves_nothing_behind(checkout: Checkout, existi
     assert done.returncode == 0, done.stderr
     assert "nothing to change" in done.stderr
     assert not checkout.checkpoint(existing).exists()
+    assert not (checkout.state / "stacks" / existing).exists(), (
+        "nothing outlives a stack's file that was only looked at"
+    )
     assert checkout.changes() == ""
 
 
@@ -52,6 +55,7 @@ def test_down_forgets_the_stack_and_its_hosts(checkout: Checkout, existing: str)
 
     assert done.returncode == 0, done.stderr
     assert checkout.result(existing, "teardown.json") == {
+        "cloud": "existing",
         "ok": True,
         "destroyed": [],
         "left": [],

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import pytest
 
 from core.errors import UsageError, run_cli
 from core.paths import CHECKOUT
-from infra import prepare, renting, saved, stack
+from infra import prepare, renting, saved, stack, teardown
 from infra.commands import COMMANDS, main
+from infra.config import reader
 from infra.events import Report
+from infra.teardown import Teardown
 from tests.unit.provisioning.records import stack_values
 
 HEAVY = ("pulumi", "pydantic", "yaml", "cryptography", "paramiko", "jinja2", "rich", "grpc")
@@ -76,3 +79,49 @@ def test_up_notes_the_file_that_its_outputs_come_from(tmp_path: Path, monkeypatc
     assert not saved.file_differs("local")
     monkeypatch.setattr(saved, "file_digest", lambda _: "edited")
     assert saved.file_differs("local")
+
+
+TOO_LARGE = """\
+config:
+  llm-deploy:deployment:
+    cloud: local
+    machine: {memory_gib: 4096, cpus: 1024}
+    serving:
+      model: {name: tiny-llama, source: {kind: tiny, name: llama}}
+"""
+
+
+@pytest.mark.parametrize("run", [lambda: main(["preview", "--stack", "big"]), lambda: main(["up", "--stack", "big"])])
+def test_a_machine_larger_than_this_computer_is_refused_before_anything_is_made(
+    run: Callable[[], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
+    for module in (reader, saved):
+        monkeypatch.setattr(module, "STACKS_DIR", tmp_path)
+    (tmp_path / "Pulumi.big.yaml").write_text(TOO_LARGE)
+
+    assert run_cli(run) == 2
+
+    told = capsys.readouterr().err
+    assert "error: stacks/Pulumi.big.yaml: machine.memory_gib: 4096 GiB is more than the" in told
+    assert "error: stacks/Pulumi.big.yaml: machine.cpus: 1024 is more than the" in told
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize(
+    ("stack_name", "last"),
+    [("gcp-gpu", "next: make up STACK=gcp-gpu"), ("gone", "by: make leftovers CLOUD=gcp")],
+    ids=["with a file", "whose file is gone"],
+)
+def test_down_names_the_cloud_and_a_stack_to_make_only_where_it_can_be_made(
+    stack_name: str, last: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It said `CLOUD=aws (or gcp)`, and to make a stack whose file had been deleted."""
+    done = Teardown(cloud="gcp", ok=True, destroyed=[], left=[], asked=False)
+    monkeypatch.setattr(teardown, "tear_down", lambda _stack: done)
+
+    assert main(["down", "--stack", stack_name]) == 0
+
+    told = capsys.readouterr().err.splitlines()
+    assert told[-1].endswith(last)
+    assert any(line.endswith("make leftovers CLOUD=gcp") for line in told)

@@ -1,16 +1,18 @@
 """What a stack asks of the engine; the engine itself only notes it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from core.paths import outputs_file, stack_state_dir
 from infra.backend import Backend
 from infra.engine import EngineError
 from infra.events import Report
 from infra.operation import Operation
-from infra.stack import Stack
+from infra.stack import Stack, only_looking
 
 
 @dataclass
@@ -42,3 +44,33 @@ def test_up_hands_its_limit_on(made: bool, tmp_path: Path) -> None:
 
     (limit_s,) = engine.limits_s
     assert 0 < limit_s <= 60
+
+
+def _nothing(_stack: str) -> None: ...
+
+
+def _a_key_of_before(stack: str) -> None:
+    (stack_state_dir(stack) / "keys.json").touch()
+
+
+@pytest.mark.parametrize(
+    ("before", "meanwhile", "stays"),
+    [
+        pytest.param(_nothing, "id_ed25519", False, id="never made"),
+        pytest.param(_a_key_of_before, "id_ed25519", True, id="something of before"),
+        pytest.param(_nothing, "outputs.json", True, id="made meanwhile"),
+        pytest.param(_nothing, "engine.pid", True, id="cut off, so that its engine may be at work"),
+    ],
+)
+def test_a_look_leaves_no_folder_of_a_stack_that_had_none(
+    before: Callable[[str], None], meanwhile: str, stays: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A preview left a key and a copy of the stack's file, which `down` then knew nothing of."""
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+    before("one")
+
+    with only_looking("one", "local"):
+        (stack_state_dir("one") / meanwhile).touch()
+
+    assert outputs_file("one").parent.exists() is stays
+    assert (outputs_file("one").parent / meanwhile).exists() is stays

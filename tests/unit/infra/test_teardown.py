@@ -19,7 +19,7 @@ from infra.events import Report
 from infra.lease import Lease
 from infra.teardown import CLOUD_S, DOWN_S, LAST_LOOK_S, cloud_of, tear_down
 
-OURS = {"asked": True, "hosts_stay": False, "kept": []}
+OURS = {"cloud": "local", "asked": True, "hosts_stay": False, "kept": []}
 
 
 class HeldStack:

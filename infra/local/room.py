@@ -1,0 +1,36 @@
+"""What this computer has for machines of cloud `local`, compared with what a stack's file asks for.
+
+Looks at the whole computer: memory that others use at the moment counts, as limits are reached seldom, and not at once.
+"""
+
+import os
+from collections.abc import Iterator
+
+from core.rules import Problem
+from infra.config.machine import MachineSpec
+
+GIB = 2**30
+
+
+def host_memory_gib() -> float:
+    """Return the memory of this computer."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB
+
+
+def more_than_there_is(machine: MachineSpec, *, memory_gib: float, cpus: int) -> Iterator[Problem]:
+    """Yield what all machines together ask for that a computer with this memory does not have, and one of its `cpus`.
+
+    Machines take turns on processors, so that each may have all of them; memory is taken from one another.
+    """
+    asked_gib = machine.memory_gib * machine.count
+    if asked_gib > memory_gib:
+        what = f"{machine.memory_gib:g} GiB" + (f" x {machine.count} machines" if machine.count > 1 else "")
+        most_gib = int(memory_gib / machine.count * 10) / 10
+        yield Problem(
+            "machine.memory_gib",
+            f"{what} is more than the {memory_gib:.1f} GiB of this computer",
+            f"write at most {most_gib:g}",
+        )
+    if machine.cpus > cpus:
+        what = f"{machine.cpus:g} is more than the {cpus} processors of this computer"
+        yield Problem("machine.cpus", what, f"write at most {cpus}")

@@ -3,7 +3,10 @@
 Does not say what a command means (provisioning/adapters.py does).
 """
 
-from collections.abc import Callable
+import getpass
+import json
+import socket
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,7 +15,7 @@ from core.errors import DeployError, HostError, UsageError
 from core.rules import one_of
 from core.runs import write_result
 from infra.outputs import HostRecord, StackOutputs
-from provisioning.adapter_report import AdapterReport
+from provisioning.adapter_report import AdapterReport, Folder
 from provisioning.connection import connect
 from provisioning.converge.result import HostResult
 from provisioning.fleet import Failures, on_each, raise_failures
@@ -50,19 +53,26 @@ class AdapterHosts:
         return self.outputs.serving
 
     def ask(self, host: HostRecord, command: str, *words: str) -> str:
-        """Return what the host's program prints. Raises HostError with the program's own words."""
+        """Return what the program adapter_versions prints. Raises HostError with the program's own words."""
+        return self.run(host, "adapter_versions", command, host.data_dir, str(self.serving.port), *words)
+
+    def run(self, host: HostRecord, program: str, *words: str) -> str:
+        """Return what a program of ours prints on `host`. Raises HostError with the program's own words."""
         with connect(host) as connection:
             try:
-                return run_program(
-                    connection, host, "adapter_versions", command, host.data_dir, str(self.serving.port), *words
-                )
+                return run_program(connection, host, program, *words)
             except HostError as error:
                 said = error.detail.strip().splitlines()
-                raise HostError(said[-1], where=host.name) if said else error from None
+                raise HostError(said[-1].removeprefix("error: "), where=host.name) if said else error from None
 
     def report(self, host: HostRecord) -> AdapterReport:
         """Return what `host` says of its adapters."""
         return AdapterReport.read(self.ask(host, "show"))
+
+    def folders(self, host: HostRecord) -> list[Folder]:
+        """Return the folders of models and adapters on `host`."""
+        said = json.loads(self.run(host, "stored_folders", "show", host.data_dir))
+        return [Folder(**each) for each in said]
 
     def on_all(self, work: Callable[[HostRecord], Result]) -> dict[str, Result]:
         """Return what `work` returns for each host by its name. Raises what went wrong, after the last has ended."""
@@ -86,8 +96,11 @@ class AdapterStack(AdapterHosts):
             raise UsageError(f"{name} is not listed", where=shown(self.releases.path), hint=one_of(known, name))
         return name
 
-    def converge(self, *, dry_run: bool) -> dict[str, HostResult]:
-        """Bring all listed versions to the hosts and into their engines, or tell what that would change."""
+    def converge(self, *, dry_run: bool, retire: Sequence[str] = ()) -> dict[str, HostResult]:
+        """Bring all listed versions to the hosts and into their engines, or tell what that would change.
+
+        The names in `retire` are served no more; of others, none may lack in the manifest.
+        """
         # Not needed to move a name, which is to take no time.
         from provisioning.cloud_login import with_logins
         from provisioning.converge.controller import converge
@@ -98,9 +111,11 @@ class AdapterStack(AdapterHosts):
         sources = with_logins(resolve_sources(self.serving))
         narrator = Narrator([host.name for host in self.hosts])
         on_event = narrator.progress_only if dry_run else narrator.event
+        retired = dict.fromkeys(retire, who_asks())
 
         def work(host: HostRecord) -> HostResult:
-            result = converge(host, adapters_alone(host, self.serving, sources), dry_run=dry_run, on_event=on_event)
+            wishes = adapters_alone(host, self.serving, sources, retired)
+            result = converge(host, wishes, dry_run=dry_run, on_event=on_event)
             if dry_run:
                 narrator.aside(plan_text(result))
             for outcome in result.failed:
@@ -117,6 +132,11 @@ class AdapterStack(AdapterHosts):
         again = self.target.command("adapters", "DO=apply")
         raise_failures(failed, len(results), hint=f"mend it and run `{again}` again")
         return results
+
+
+def who_asks() -> str:
+    """Return who moves or retires a name, for the records of it."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def stack_of(target: Target) -> AdapterStack:

@@ -37,7 +37,7 @@ def adapters_list(target: Target, *, as_json: bool) -> int:
     stack = AdapterHosts(target, load(target))
     reports = stack.on_all(stack.report)
     rows = _rows(stack, reports)
-    unused = {host.name: _unused(stack, host, reports[host.name]) for host in stack.hosts}
+    unused = stack.on_all(lambda host: _unused(stack, host))
     if as_json:
         said = {name: asdict(report) for name, report in reports.items()}
         folders = {name: [asdict(folder) for folder in each] for name, each in unused.items()}
@@ -54,7 +54,9 @@ def prune(target: Target) -> int:
     stack = AdapterHosts(target, load(target))
 
     def remove(host: HostRecord) -> list[str]:
-        removed: list[str] = json.loads(stack.ask(host, "prune", json.dumps(_needed(stack, host))))
+        removed: list[str] = json.loads(
+            stack.run(host, "stored_folders", "prune", host.data_dir, json.dumps(_needed(stack, host)))
+        )
         return removed
 
     for host, removed in stack.on_all(remove).items():
@@ -104,9 +106,9 @@ def _needed(stack: AdapterHosts, host: HostRecord) -> list[str]:
     return [model_path(host, stack.serving, sources.model), *adapters]
 
 
-def _unused(stack: AdapterHosts, host: HostRecord, report: AdapterReport) -> list[Folder]:
+def _unused(stack: AdapterHosts, host: HostRecord) -> list[Folder]:
     needed = _needed(stack, host)
-    return [folder for folder in report.folders if folder.path not in needed and not folder.in_use]
+    return [folder for folder in stack.folders(host) if folder.path not in needed and not folder.in_use]
 
 
 def _table(rows: Sequence[Row], unused: Mapping[str, Sequence[Folder]]) -> list[str]:

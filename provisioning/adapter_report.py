@@ -42,7 +42,6 @@ class AdapterReport:
     """None when no engine answers, or one that was started without adapters."""
     history: tuple[Mapping[str, Any], ...]
     """What was moved when by whom, the oldest first."""
-    folders: tuple[Folder, ...]
 
     @classmethod
     def read(cls, text: str) -> "AdapterReport":
@@ -52,13 +51,17 @@ class AdapterReport:
             served=Served(**said["served"]),
             running=Running(**said["running"]) if said["running"] else None,
             history=tuple(said["history"]),
-            folders=tuple(Folder(**each) for each in said["folders"]),
         )
 
     @property
     def answering(self) -> Served:
         """What the engine serves now; nothing when none answers."""
         return self.running or Served(versions={}, aliases={})
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """What each name alone means, to the engine or else to its next start."""
+        return {**self.served.aliases, **self.answering.aliases}
 
     def meanings(self, adapter: str) -> set[str | None]:
         """Return the versions that `adapter` alone means, to the engine and to its next start; none: nothing to one."""

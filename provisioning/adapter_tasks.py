@@ -7,32 +7,33 @@ from typing import Any
 
 from core.console import say
 from provisioning.target import Target
-from provisioning.task import fab_task
+from provisioning.task import Names, fab_task
 
 WHICH = {
     "stack": "Stack whose adapters are meant: those of stacks/adapters/<stack>.yaml.",
     "inventory": "File of hosts that exist already: the adapters of adapters/<stack>.yaml beside it.",
 }
+RETIRE = {"retire": "Name that is no longer listed and shall be served no more; may be given several times."}
 
 
-@fab_task(WHICH, name="adapters:plan")
-def adapters_plan(_: Any, *, stack: str = "", inventory: str = "") -> int:
+@fab_task(WHICH | RETIRE, name="adapters:plan")
+def adapters_plan(_: Any, *, retire: Names = (), stack: str = "", inventory: str = "") -> int:
     """Look at the listed adapters, and show what `adapters:apply` would change; changes nothing."""
     target = Target(stack, inventory)
     say(f"→ plan the adapters of {target.name}")
     from provisioning.adapters import plan
 
-    return plan(target)
+    return plan(target, retire)
 
 
-@fab_task(WHICH, name="adapters:apply")
-def adapters_apply(_: Any, *, stack: str = "", inventory: str = "") -> int:
+@fab_task(WHICH | RETIRE, name="adapters:apply")
+def adapters_apply(_: Any, *, retire: Names = (), stack: str = "", inventory: str = "") -> int:
     """Bring all listed adapter versions to the hosts and load them beside those that are served; moves no name."""
     target = Target(stack, inventory)
     say(f"→ bring the adapters of {target.name}; the engine goes on serving")
     from provisioning.adapters import apply
 
-    return apply(target)
+    return apply(target, retire)
 
 
 @fab_task(WHICH | {"version": "Name and version, e.g. contract@4."}, name="adapters:promote", positional=("version",))

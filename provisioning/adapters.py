@@ -3,12 +3,10 @@
 What each host does itself is in provisioning/programs/adapter_versions.py.
 """
 
-import getpass
 import json
-import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.console import next_command, say
@@ -16,8 +14,9 @@ from core.errors import DeployError, HostError, UsageError
 from core.rules import one_of
 from core.runs import write_result
 from infra.outputs import HostRecord
-from provisioning.adapter_hosts import AT_ONCE, AdapterStack, stack_of
+from provisioning.adapter_hosts import AT_ONCE, AdapterStack, stack_of, who_asks
 from provisioning.adapter_report import Served
+from provisioning.adapter_retire import Retired, retirement
 from provisioning.fleet import on_each
 from provisioning.target import Target
 from serving.adapter_manifest import Move, record, shown
@@ -25,23 +24,32 @@ from serving.adapter_manifest import Move, record, shown
 MOVED = ("time", "who", "what", "adapter", "from", "to")
 
 
-def plan(target: Target) -> int:
+def plan(target: Target, retire: Sequence[str] = ()) -> int:
     """Print what `apply` would change on the hosts; return the exit status."""
     stack = _checked(target)
-    results = stack.converge(dry_run=True)
+    for retired in retirement(stack, retire):
+        say(retired.words)
+    results = stack.converge(dry_run=True, retire=retire)
     if any(result.changed for result in results.values()):
-        next_command(target.command("adapters", "DO=apply"))
+        flags = " ".join(f"--retire {name}" for name in retire)
+        next_command(target.command("adapters", "DO=apply", *((f'ARGS="{flags}"',) if flags else ())))
     else:
         say("nothing to change")
     return 0
 
 
-def apply(target: Target) -> int:
-    """Bring all listed versions to the hosts and into their engines; return the exit status. Moves no name."""
+def apply(target: Target, retire: Sequence[str] = ()) -> int:
+    """Bring all listed versions to the hosts and into their engines; return the exit status.
+
+    Moves no name, and takes none away but those in `retire`.
+    """
     began = time.monotonic()
     stack = _checked(target)
-    _apply(stack)
-    say(f"✓ adapters of {stack.name}: {time.monotonic() - began:.1f} s; each name means what it meant")
+    retired = _apply(stack, retire)
+    others = "each name"
+    if retired:
+        others = f"{', '.join(each.name for each in retired)} served no more, each other name"
+    say(f"✓ adapters of {stack.name}: {time.monotonic() - began:.1f} s; {others} means what it meant")
     next_command(target.command("adapters", "DO=promote", "ARGS=NAME@VERSION"), target.command("adapters"))
     return 0
 
@@ -86,11 +94,14 @@ def _checked(target: Target) -> AdapterStack:
     return stack
 
 
-def _apply(stack: AdapterStack) -> None:
-    """Bring the versions. Raises HostError for an engine that was started without adapters."""
+def _apply(stack: AdapterStack, retire: Sequence[str] = ()) -> list[Retired]:
+    """Bring the versions, and return what was retired. Raises HostError for an engine started without adapters."""
     from serving.endpoint import endpoint_file, read_endpoint, write_endpoint
 
-    stack.converge(dry_run=False)
+    retired = retirement(stack, retire)
+    stack.converge(dry_run=False, retire=retire)
+    for each in retired:
+        _record_retired(stack, each)
     listed = {adapter.versioned_name for adapter in stack.serving.adapters}
     for host, served in _running(stack).items():
         if not listed <= set(served.versions):
@@ -101,6 +112,16 @@ def _apply(stack: AdapterStack) -> None:
         endpoint = read_endpoint(endpoint_file(stack.name), hint=hint)
         names = tuple(stack.releases.promoted)
         write_endpoint(endpoint.model_copy(update={"models": stack.serving.served_names, "adapters": names}))
+    return retired
+
+
+def _record_retired(stack: AdapterStack, retired: Retired) -> None:
+    """Write into the record that a name is served no more, unless that was done before."""
+    if not retired.version:
+        return
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    entry = {"time": now, "who": who_asks(), "what": "retire", "adapter": retired.name, "from": retired.version}
+    record(stack.releases.lock, Move.model_validate({**entry, "to": "", "hosts": retired.hosts}))
 
 
 def _running(stack: AdapterStack) -> dict[str, Served]:
@@ -145,7 +166,7 @@ def _on_all_or_none(
     stack: AdapterStack, version: str, what: str, before: Mapping[str, str]
 ) -> dict[str, dict[str, Any]]:
     """Move the name on all hosts and return what each says; when one fails, or at Ctrl-C, undo it on the others."""
-    who, adapter = f"{getpass.getuser()}@{socket.gethostname()}", version.rpartition("@")[0]
+    who, adapter = who_asks(), version.rpartition("@")[0]
     done: dict[str, dict[str, Any]] = {}
     stopped = threading.Event()
     turns = {host.name: threading.Lock() for host in stack.hosts}

@@ -93,14 +93,14 @@ class AdapterManifest(Frozen):
 
 
 class Move(Frozen):
-    """One line of the record."""
+    """One line of the record: a name that moved, or that is served no more."""
 
     time: str
     who: str
-    what: Literal["promote", "rollback"]
+    what: Literal["promote", "rollback", "retire"]
     adapter: str
     from_version: str = Field(alias="from", description="Versioned name before; empty for the first.")
-    to: str
+    to: str = Field(description="Versioned name since; empty for a name that was retired.")
     hosts: tuple[str, ...] = ()
 
 
@@ -119,15 +119,19 @@ class Releases:
 
     @property
     def promoted(self) -> Mapping[str, str]:
-        """The versioned name that each name means: the newest line of the record.
+        """The versioned name that each listed name means: the newest line of the record.
 
         Without one, the oldest version that is listed: one that is added later moves no name by itself, on no host.
         """
         oldest: dict[str, ListedAdapter] = {}
         for adapter in sorted(self.manifest.adapters, key=lambda each: each.version):
             oldest.setdefault(adapter.name, adapter)
-        recorded = {move.adapter: move.to for move in self.moves}
-        return {name: recorded.get(name, adapter.versioned_name) for name, adapter in oldest.items()}
+        return {name: self.recorded.get(name, adapter.versioned_name) for name, adapter in oldest.items()}
+
+    @property
+    def recorded(self) -> Mapping[str, str]:
+        """What each name means by its newest line in the record, listed or not; without those that were retired."""
+        return {name: version for name, version in {move.adapter: move.to for move in self.moves}.items() if version}
 
     def listed(self, version: str) -> ListedAdapter:
         """Return what is listed as `version`, a versioned name. Raises StopIteration for another."""
@@ -200,6 +204,8 @@ def _led_to(trail: list[str], move: Move) -> list[str]:
 
     A move may begin elsewhere than the one before it ended: not all checkouts have all lines of the record.
     """
+    if move.what == "retire":
+        return []
     if move.from_version:
         trail = _back_to(trail, move.from_version) or [*trail, move.from_version]
     if move.what == "promote":

@@ -218,7 +218,8 @@ class Sysctl(Resource):
 class Command(Resource):
     """A command for what no other kind covers; done when `check` exits 0 (or `creates` exists), run otherwise.
 
-    Neither is passed through a shell. `env` may hold secrets; argument lists may not.
+    Neither is passed through a shell. `env` may hold secrets; argument lists may not. Lines of the check that begin
+    with `planned: ` tell a plan what would be done; without them that is `argv`.
     """
 
     kind: ClassVar[str] = "command"

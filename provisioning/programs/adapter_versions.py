@@ -5,21 +5,21 @@
     adapter-versions check FOLDER PORT WISH            exits 0 when `apply` would change nothing
     adapter-versions try   FOLDER PORT VERSION BASE [PROMPT]    ask a version: does it answer, and unlike its base
     adapter-versions move  FOLDER PORT VERSION WHO WHAT    point the version's alias at it, and write that down
-    adapter-versions show  FOLDER PORT                 print all of it as JSON, with the folders of models and adapters
-    adapter-versions prune FOLDER PORT KEEP            remove the folders that are neither listed in KEEP nor in use
+    adapter-versions show  FOLDER PORT                 print all of it as JSON
 
 FOLDER is the data folder.
 WISH is JSON: {"versions": {"contract@3": FOLDER}, "aliases": {"contract": "contract@3"}, "keep": true, "engine": ID,
-"engine_follows": true}: aliases stay (keep), an engine with another ID is started anew afterwards (engine_follows).
+"engine_follows": true, "retire": {"summary": WHO}}: aliases stay (keep) but for those that somebody retires, an engine
+with another ID is started anew afterwards (engine_follows).
 FOLDER/adapters/served.json is what an engine that starts reads; the engine that runs is told (see vllm_adapters.py).
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
-import shutil
 import sys
 import time
 import urllib.error
@@ -28,12 +28,10 @@ from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
 ENGINE_ENV = "/etc/llm/engine.env"
-UNITS = Path("/etc/systemd/system")
-RELEASE_NOTES = Path("/var/lib/llm-deploy/releases")
-ENGINES = ("vllm.service", "ollama.service")
 PATH = "/v1/llm-deploy/adapters"
 ANSWER_S = 600
 """Loading reads a version from the disk, and waits for the engine's present step."""
@@ -41,6 +39,9 @@ ANSWER_S = 600
 PROMPTS = ("Write one sentence about a contract.", "List three colours.", "1, 2, 3, 4,")
 TRY_TOKENS = 16
 OK, NOT_FOUND = 200, 404
+RETIRE = 'run `make adapters DO=apply ARGS="--retire %s"`'
+PLANNED = "planned: "
+"""How a line of a check begins that a plan shows (converge's kind `command`)."""
 NONE: dict[str, Any] = {"versions": {}, "aliases": {}}
 
 
@@ -112,84 +113,66 @@ class Host:
 
     def served(self) -> dict[str, Any]:
         """Return versions and aliases."""
-        try:
-            found: dict[str, Any] = json.loads(self._served.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return NONE
+        found: dict[str, Any] = json.loads(self._served.read_text(encoding="utf-8")) if self._served.exists() else NONE
         return found
 
     def write(self, served: dict[str, Any]) -> None:
         """Keep versions and aliases for the engine's next start."""
         part = self._served.with_name(self._served.name + ".part")
-        with part.open("w", encoding="utf-8") as stream:
-            stream.write(json.dumps(served, indent=1, sort_keys=True) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+        _write(part, "w", json.dumps(served, indent=1, sort_keys=True) + "\n")
         part.chmod(0o644)
         part.replace(self._served)
 
-    def note(self, entry: dict[str, Any]) -> None:
+    def note(self, entry: dict[str, str]) -> None:
         """Add a line to the history, below one that was torn off when the power or the disk's space ended."""
         torn = self._history.exists() and self._history.read_bytes()[-1:] not in (b"", b"\n")
-        with self._history.open("a", encoding="utf-8") as stream:
-            stream.write(("\n" if torn else "") + json.dumps(entry) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+        _write(self._history, "a", ("\n" if torn else "") + json.dumps(entry) + "\n")
 
     def history(self) -> list[dict[str, Any]]:
         """Return what was moved when by whom, the oldest first, without lines that were torn off."""
-        try:
-            lines = self._history.read_text(encoding="utf-8", errors="replace").splitlines()
-        except FileNotFoundError:
-            return []
-        return [entry for entry in map(_entry, lines) if entry]
+        entries: list[dict[str, Any]] = []
+        text = self._history.read_text(encoding="utf-8", errors="replace") if self._history.exists() else ""
+        for line in text.splitlines():
+            with contextlib.suppress(ValueError):
+                entries.append(json.loads(line))
+        return entries
 
     def wished(self, wish: dict[str, Any]) -> dict[str, Any]:
-        """Return what is to be served: with `keep`, an alias that is there stays where it is.
+        """Return what is to be served: with `keep`, an alias that is there stays where it is, unless it is retired.
 
-        Raises VersionError when such an alias would point at a version that is no longer listed.
+        Raises VersionError when such an alias would point at a version that is no longer listed, or nowhere.
         """
         versions, aliases = wish["versions"], dict(wish["aliases"])
         for alias, version in self.served()["aliases"].items() if wish["keep"] else ():
+            if alias in aliases and version not in versions:
+                raise VersionError(f"{alias} is {version}, which is no longer listed; promote another version first")
             if alias in aliases:
-                if version not in versions:
-                    raise VersionError(
-                        f"{alias} is {version}, which is no longer listed; promote another version first"
-                    )
                 aliases[alias] = version
+            elif alias not in wish.get("retire", {}):
+                raise VersionError(f"{alias} is served and no longer listed; list it again, or {RETIRE % alias}")
         return {"versions": versions, "aliases": aliases}
 
-    def folders(self) -> list[dict[str, Any]]:
-        """Return the folders of models and adapters with their sizes."""
-        found = [
-            each for kind in ("models", "adapters") for each in sorted((self.data / kind).glob("*")) if each.is_dir()
-        ]
-        return [{"path": str(each), "bytes": _bytes(each)} for each in found]
 
-    def in_use(self) -> list[str]:
-        """Return what versions are served from, and all words of the units that an engine runs or may start from.
-
-        Those are the unit files, and those of the releases that answered last: what the host returns to by itself. A
-        stack's file may name another model already, which provision has not brought yet.
-        """
-        texts = [(UNITS / unit).read_text(encoding="utf-8") for unit in ENGINES if (UNITS / unit).is_file()]
-        for note in (RELEASE_NOTES / (unit + ".json") for unit in ENGINES):
-            good = json.loads(note.read_text(encoding="utf-8"))["good"] if note.is_file() else None
-            texts += [good["unit"]] if good else []
-        return [*self.served()["versions"].values(), *(word for text in texts for word in text.split())]
+def _write(path: Path, mode: str, text: str) -> None:
+    with path.open(mode, encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
-def _entry(line: str) -> dict[str, Any]:
-    """Return a line of the history; empty for one that was torn off."""
-    try:
-        entry: dict[str, Any] = json.loads(line)
-    except ValueError:
-        return {}
-    return entry
+def _entry(who: str, what: str, adapter: str, before: str, after: str) -> dict[str, str]:
+    """Return a line of the history."""
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return {"time": now, "who": who, "what": what, "adapter": adapter, "from": before, "to": after}
 
 
-def _bytes(folder: Path) -> int:
-    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+def _changes(served: dict[str, Any], wanted: dict[str, Any]) -> Iterator[str]:
+    """Yield in words what clients will notice of `wanted`: what goes first."""
+    before, after = ({**each["versions"], **each["aliases"]} for each in (served, wanted))
+    yield from (f"{name} stops being served" for name in before if name not in after)
+    yield from (f"{name} is served" for name in after if name not in before)
+    moved = [name for name, version in served["aliases"].items() if wanted["aliases"].get(name, version) != version]
+    yield from (f"{name} becomes {wanted['aliases'][name]}" for name in moved)
 
 
 def apply(host: Host, engine: Engine, wish: str) -> None:
@@ -200,14 +183,24 @@ def apply(host: Host, engine: Engine, wish: str) -> None:
         engine.serve(wanted)
     elif running is not None and not asked["engine_follows"]:
         raise VersionError("the engine runs with other settings than the stack's file has; run provision first")
-    if wanted != host.served():
+    before = host.served()
+    if wanted != before:
         host.write(wanted)
+    for name, who in asked.get("retire", {}).items():
+        if name in before["aliases"]:
+            host.note(_entry(who, "retire", name, before["aliases"][name], ""))
 
 
 def check(host: Host, engine: Engine, wish: str) -> None:
-    """Raise VersionError when `apply` would change something."""
+    """Raise VersionError when `apply` would change something, or fail; say in lines for a plan what."""
     asked = json.loads(wish)
-    wanted, running = host.wished(asked), engine.served()
+    try:
+        wanted, running = host.wished(asked), engine.served()
+    except VersionError as error:
+        print(f"{PLANNED}fail: {error}")
+        raise
+    for change in _changes(host.served(), wanted):
+        print(f"{PLANNED}{change}")
     # An engine with other settings is told by its next start, which reads the file.
     told = running is None or {**wanted, "engine": running["engine"]} == running or running["engine"] != asked["engine"]
     if wanted != host.served() or not told:
@@ -236,8 +229,7 @@ def move(host: Host, engine: Engine, version: str, who: str, what: str) -> None:
     wanted = {**served, "aliases": {**served["aliases"], alias: version}}
     began = time.monotonic()
     engine.serve(wanted)
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    entry = {"time": now, "who": who, "what": what, "adapter": alias, "from": before, "to": version}
+    entry = _entry(who, what, alias, before, version)
     try:
         host.write(wanted)
         if before != version:
@@ -259,36 +251,25 @@ def _undo(host: Host, engine: Engine, served: dict[str, Any]) -> None:
 
 def show(host: Host, engine: Engine) -> None:
     """Print all as JSON."""
-    used = set(host.in_use())
-    folders = [{**folder, "in_use": folder["path"] in used} for folder in host.folders()]
-    report = {"served": host.served(), "running": engine.served(), "history": host.history(), "folders": folders}
-    print(json.dumps(report))
+    print(json.dumps({"served": host.served(), "running": engine.served(), "history": host.history()}))
 
 
-def prune(host: Host, _engine: Engine, keep: str) -> None:
-    """Remove the folders that nobody needs; print their paths as JSON."""
-    needed = {*json.loads(keep), *host.in_use()}
-    unneeded = [each["path"] for each in host.folders() if each["path"] not in needed]
-    for path in unneeded:
-        shutil.rmtree(path)
-    print(json.dumps(unneeded))
-
-
-COMMANDS = {"apply": apply, "check": check, "try": try_version, "move": move, "show": show, "prune": prune}
+COMMANDS = {"apply": apply, "check": check, "try": try_version, "move": move, "show": show}
 
 
 def main(command: str, data: str, port: str, *words: str) -> int:
     """Do it, one at a time on a host; return the exit status."""
     folder = Path(data, "adapters")
-    if not folder.is_dir():
-        print("no adapters were ever brought here; run provision", file=sys.stderr)
+    if not folder.is_dir() and command != "show":
+        print("error: no adapters were ever brought here; run provision", file=sys.stderr)
         return 1
-    with (folder / ".lock").open("w", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as stack:
+        if folder.is_dir():
+            fcntl.flock(stack.enter_context((folder / ".lock").open("w", encoding="utf-8")), fcntl.LOCK_EX)
         try:
             COMMANDS[command](Host(data), Engine(port), *words)  # type: ignore[operator]
         except VersionError as error:
-            print(error, file=sys.stderr)
+            print(f"error: {error}", file=sys.stderr)
             return 1
     return 0
 

@@ -5,7 +5,7 @@ Does not fetch (provisioning/roles/store.py) and restarts nothing: versions are 
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from infra.outputs import HostRecord
@@ -49,12 +49,17 @@ class Adapters:
 
 
 def adapters(
-    host: HostRecord, serving: ServingSpec, sources: ResolvedSources, *, engine_follows: bool = True
+    host: HostRecord,
+    serving: ServingSpec,
+    sources: ResolvedSources,
+    *,
+    engine_follows: bool = True,
+    retire: Mapping[str, str] | None = None,
 ) -> Adapters:
     """Return what brings the adapters of `serving` to `host`, and into its engine if that runs as `serving` says.
 
     `engine_follows`: the engine is started anew right after, where it runs otherwise. Without, that is refused, as its
-    next start could fail.
+    next start could fail. `retire`: names that are to be served no more, and who says so.
     """
     if not serving.adapters:
         return Adapters((), ())
@@ -70,6 +75,7 @@ def adapters(
         "keep": serving.aliases_by == "promote",
         "engine": engine_id(host, serving, sources),
         "engine_follows": engine_follows,
+        "retire": dict(retire or {}),
     }
     words = (host.data_dir, str(serving.port), json.dumps(wish, sort_keys=True))
     served = Command(
@@ -82,10 +88,12 @@ def adapters(
     return Adapters(_plugin(), (helper, *(each.resource for each in stored), served))
 
 
-def adapters_alone(host: HostRecord, serving: ServingSpec, sources: ResolvedSources) -> list[Resource]:
+def adapters_alone(
+    host: HostRecord, serving: ServingSpec, sources: ResolvedSources, retire: Mapping[str, str]
+) -> list[Resource]:
     """Return what brings the adapters to a host whose engine was started with adapters already."""
     folders = [Directory(path=path) for path in (host.data_dir, f"{host.data_dir}/adapters")]
-    return [*folders, *fetch_program(), *adapters(host, serving, sources, engine_follows=False).versions]
+    return [*folders, *fetch_program(), *adapters(host, serving, sources, engine_follows=False, retire=retire).versions]
 
 
 def engine_id(host: HostRecord, serving: ServingSpec, sources: ResolvedSources) -> str:

@@ -1,5 +1,6 @@
-"""Fixtures for tests of the gateway: an engine double and a real HAProxy in front of it, made anew for each test."""
+"""Fixtures that several files of tests share: an engine double behind a real HAProxy; hosts with adapters, played."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -7,8 +8,13 @@ from typing import Any
 
 import pytest
 
+from provisioning.adapter_hosts import AdapterHosts, AdapterStack
+from provisioning.target import Target
+from tests.adapter_manifests import listed, write_manifest
 from tests.doubles.engine import EngineDouble, running_engine
 from tests.gateways import RunningGateway, running_gateway
+from tests.unit.provisioning.played_hosts import Hosts
+from tests.unit.provisioning.records import host_values, stack_values
 
 NewGateway = Callable[..., RunningGateway]
 
@@ -29,3 +35,23 @@ def new_gateway(tmp_path: Path, engine: EngineDouble) -> Iterator[NewGateway]:
             return undo.enter_context(running_gateway(tmp_path, engine, **spec))
 
         yield make
+
+
+@pytest.fixture
+def hosts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hosts:
+    """Two hosts of an inventory with a manifest."""
+    played = Hosts("one", "two")
+    monkeypatch.setattr(AdapterHosts, "ask", lambda _, host, command, *words: played.ask(host, command, *words))
+    monkeypatch.setattr(AdapterHosts, "folders", lambda _, __: played.folders())
+    monkeypatch.setattr(AdapterStack, "converge", lambda _, **options: played.converge(**options))
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+    monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path / "runs"))
+    inventory = stack_values(host_values("one"), host_values("two"))
+    (tmp_path / "hosts.json").write_text(json.dumps(inventory))
+    write_manifest(tmp_path / "adapters" / "test.yaml", listed("contract", 3, "a"), listed("contract", 4, "b"))
+    return played
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Target:
+    return Target(inventory=str(tmp_path / "hosts.json"))

@@ -3,87 +3,17 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from core.errors import HostError, UsageError
-from infra.outputs import HostRecord
 from provisioning import adapters
-from provisioning.adapter_hosts import AdapterHosts
 from provisioning.adapter_list import adapters_list
-from provisioning.converge.trees import tree_digest
 from provisioning.inventory import load
 from provisioning.target import Target
-from serving.adapter_manifest import read_releases
 from tests.adapter_manifests import listed, write_manifest
+from tests.unit.provisioning.played_hosts import OLD, Hosts, record
 from tests.unit.provisioning.records import host_values, stack_values
-from tools.tiny_model import make_tiny_model
-
-OLD, USED = "/var/lib/llm/models/acme--base@0123456789ab", "/var/lib/llm/models/acme--base@ba9876543210"
-
-
-class Hosts:
-    """What each host means by `contract`; one may fail to move, another may move and its answer not arrive."""
-
-    def __init__(self, *names: str) -> None:
-        self.means = dict.fromkeys(names, "contract@3")
-        self.broken = ""
-        """Refuses to move, and answers nothing from then on."""
-        self.lost: dict[str, BaseException] = {}
-        """What comes instead of a host's answer to a move that it made, once."""
-        self.gone: set[str] = set()
-        self.asked: list[tuple[str, str]] = []
-        """Host and command of each question."""
-        self.words: list[tuple[str, ...]] = []
-        """What came with each."""
-
-    def ask(self, host: HostRecord, command: str, *words: str) -> str:
-        self.asked.append((host.name, command))
-        self.words.append(words)
-        if host.name in self.gone:
-            raise HostError("cannot be reached", where=host.name)
-        served = {"versions": {"contract@3": "/3", "contract@4": "/4"}, "aliases": {"contract": self.means[host.name]}}
-        if command == "show":
-            needed = f"/var/lib/llm/models/tiny@{tree_digest(make_tiny_model('llama').base)[:12]}"
-            used = {"/3": True, USED: True, needed: False, OLD: False}
-            folders = [{"path": path, "bytes": 3 << 30, "in_use": in_use} for path, in_use in used.items()]
-            return json.dumps({"served": served, "running": served, "history": [], "folders": folders})
-        if command == "move":
-            if host.name == self.broken:
-                self.gone.add(host.name)
-                raise HostError("the engine does not answer", where=host.name)
-            version, who, what = words
-            entry = {"time": "2026-11-21T16:00:00Z", "who": who, "what": what, "adapter": "contract"}
-            before, self.means[host.name] = self.means[host.name], version
-            if host.name in self.lost:
-                raise self.lost.pop(host.name)
-            return json.dumps({**entry, "from": before, "to": version, "seconds": 0.01})
-        return ""
-
-
-@pytest.fixture
-def hosts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hosts:
-    """Two hosts of an inventory with a manifest."""
-    played = Hosts("one", "two")
-    monkeypatch.setattr(AdapterHosts, "ask", lambda _, host, command, *words: played.ask(host, command, *words))
-    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
-    monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path / "runs"))
-    inventory = stack_values(host_values("one"), host_values("two"))
-    (tmp_path / "hosts.json").write_text(json.dumps(inventory))
-    write_manifest(tmp_path / "adapters" / "test.yaml", listed("contract", 3, "a"), listed("contract", 4, "b"))
-    return played
-
-
-@pytest.fixture
-def target(tmp_path: Path) -> Target:
-    return Target(inventory=str(tmp_path / "hosts.json"))
-
-
-def record(tmp_path: Path) -> list[dict[str, Any]]:
-    found = read_releases(tmp_path / "adapters" / "test.yaml")
-    assert found
-    return [move.model_dump(by_alias=True) for move in found.moves]
 
 
 def test_promote_tries_then_moves_all_hosts_and_writes_one_line(hosts: Hosts, target: Target, tmp_path: Path) -> None:

@@ -20,6 +20,9 @@ CHECK_TIMEOUT_S = 30
 REASON = "error: "
 """How a program of ours begins the line that says why it failed."""
 
+PLANNED = "planned: "
+"""How a check of ours begins a line that says what the command would do."""
+
 
 def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
     """Start all checks at once, and wait for them when asked for the facts."""
@@ -38,17 +41,18 @@ def _start(wish: Any) -> Process | None:
 
 def _finish(wish: Any, check: Process | None) -> Fact:
     if check is None:
-        return {"done": bool(wish.creates) and os.path.lexists(wish.creates)}
+        return {"done": bool(wish.creates) and os.path.lexists(wish.creates), "planned": []}
     status = check.wait(CHECK_TIMEOUT_S)
     if status is None:
         check.end()
+    planned = [line[len(PLANNED) :] for line in check.output().splitlines() if line.startswith(PLANNED)]
     check.close()
-    return {"done": status == 0 and (not wish.creates or os.path.lexists(wish.creates))}
+    return {"done": status == 0 and (not wish.creates or os.path.lexists(wish.creates)), "planned": planned}
 
 
 def plan(wish: Any, fact: Fact) -> list[Change]:
-    """Return the command when its check says that it is needed."""
-    return [] if fact["done"] else [("run", "run " + " ".join(wish.argv))]
+    """Return the command when its check says that it is needed; in the check's words, if it has some."""
+    return [] if fact["done"] else [("run", words) for words in fact["planned"] or ["run " + " ".join(wish.argv)]]
 
 
 def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001

@@ -30,13 +30,15 @@ CLOCK_SKEW = timedelta(hours=1)
 """How far a client's clock may be behind when a certificate is new."""
 
 
-def server_certificate(path: Path, ca_folder: Path, names: tuple[str, ...], days: int, now: datetime) -> str:
+def server_certificate(
+    path: Path, ca_folder: Path, names: tuple[str, ...], days: int, now: datetime, *, keep: bool = True
+) -> str:
     """Return certificate and private key for `names` as one PEM, kept at `path`.
 
     A new one is made and signed by the CA in `ca_folder` when there is none, when the names or the CA are others, and
-    in the last third of its life.
+    in the last third of its life; without `keep` it is returned and written nowhere.
     """
-    ca, ca_key = _ca(ca_folder, now)
+    ca, ca_key = _ca(ca_folder, now, keep=keep)
     kept = _read_pair(path)
     if kept and _is_good(kept, ca, names, now):
         return path.read_text()
@@ -51,18 +53,20 @@ def server_certificate(path: Path, ca_folder: Path, names: tuple[str, ...], days
         .sign(ca_key, hashes.SHA256())
     )
     pem = certificate_pem(certificate) + key_pem(key)
-    write_atomically(path, pem, mode=0o600)
+    if keep:
+        write_atomically(path, pem, mode=0o600)
     return pem
 
 
-def _ca(folder: Path, now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+def _ca(folder: Path, now: datetime, *, keep: bool) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     """Return the CA kept in `folder`, made when there is none and replaced when it is about to end."""
     path, key_path = folder / CA_CERTIFICATE, folder / CA_KEY
     if path.exists() and key_path.exists():
         kept, kept_key = _load(path.read_bytes(), key_path.read_bytes(), path)
         if kept.public_key() == kept_key.public_key() and kept.not_valid_after_utc - now > timedelta(days=CA_LAST_DAYS):
             return kept, kept_key
-        say(f"the CA of this checkout is replaced; give clients the new {path}")
+        if keep:
+            say(f"the CA of this checkout is replaced; give clients the new {path}")
     key = ec.generate_private_key(ec.SECP256R1())
     # The suffix tells the CAs of two checkouts apart in a client's list; tools/host_settings.py knows ours by the rest.
     name = f"llm-deploy CA {secrets.token_hex(4)}"
@@ -72,9 +76,10 @@ def _ca(folder: Path, now: datetime) -> tuple[x509.Certificate, ec.EllipticCurve
         .add_extension(_key_usage(cert_sign=True), critical=True)
         .sign(key, hashes.SHA256())
     )
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_atomically(key_path, key_pem(key), mode=0o600)
-    write_atomically(path, certificate_pem(certificate))
+    if keep:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_atomically(key_path, key_pem(key), mode=0o600)
+        write_atomically(path, certificate_pem(certificate))
     return certificate, key
 
 

@@ -41,8 +41,8 @@ class Credentials:
     """Addresses and host names that the certificate is good for; clients should use the first."""
 
 
-def credentials_for(stack: str, host: HostRecord, gateway: GatewaySpec) -> Credentials:
-    """Return the credentials of `host`, made where they lack or are due for renewal.
+def credentials_for(stack: str, host: HostRecord, gateway: GatewaySpec, *, keep: bool = True) -> Credentials:
+    """Return the credentials of `host`, made where they lack or are due for renewal; kept, unless `keep` is false.
 
     Raises ConfigError for certificate files of the user's that cannot work.
     """
@@ -58,9 +58,9 @@ def credentials_for(stack: str, host: HostRecord, gateway: GatewaySpec) -> Crede
         folder = state_dir() / "ca"
         with _locked(folder / ".lock"):
             path = stack_state_dir(stack) / "certificates" / f"{host.name}.pem"
-            certificate = certificates.server_certificate(path, folder, names, gateway.tls.days, now)
+            certificate = certificates.server_certificate(path, folder, names, gateway.tls.days, now, keep=keep)
         ca = folder / certificates.CA_CERTIFICATE
-    keys = client_keys(stack, gateway.clients)
+    keys = client_keys(stack, gateway.clients, keep=keep)
     hashes = tuple((name, hashlib.sha256(keys[name].value.encode()).hexdigest()) for name in sorted(keys))
     return Credentials(certificate=Secret(certificate), key_hashes=hashes, ca=ca, names=names)
 
@@ -70,13 +70,16 @@ def keys_file(stack: str) -> Path:
     return stack_state_dir(stack) / "keys.json"
 
 
-def client_keys(stack: str, clients: tuple[str, ...]) -> dict[str, Secret]:
-    """Return the API key of each of `clients`; makes the missing ones and keeps those of other names."""
+def client_keys(stack: str, clients: tuple[str, ...], *, keep: bool = True) -> dict[str, Secret]:
+    """Return the API key of each of `clients`; makes the missing ones, and never drops those of other names.
+
+    What was made is written down, unless `keep` is false.
+    """
     path = keys_file(stack)
     with _locked(path.with_name(".keys.lock")):
         kept = _read_keys(path)
         keys = kept | {name: _new_key() for name in clients if name not in kept}
-        if keys != kept:
+        if keep and keys != kept:
             _write_keys(path, keys)
     return {name: Secret(keys[name]) for name in clients}
 

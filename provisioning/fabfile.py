@@ -52,9 +52,16 @@ LOGS = {
 }
 
 
-@fab_task(HOSTS | ROLES | PARALLEL)
+@fab_task(HOSTS | ROLES | PARALLEL | {"full": "Also all lines of files that are new."})
 def plan(
-    _: Any, *, stack: str = "", inventory: str = "", host: Names = (), roles: str = ALL_ROLES, parallel: str = AT_ONCE
+    _: Any,
+    *,
+    stack: str = "",
+    inventory: str = "",
+    host: Names = (),
+    roles: str = ALL_ROLES,
+    parallel: str = AT_ONCE,
+    full: bool = False,
 ) -> int:
     """Show what `provision` would change on the hosts, with diffs; changes nothing."""
     target, chosen, at_once = Target(stack, inventory), chosen_roles(roles), number("parallel", parallel)
@@ -64,7 +71,7 @@ def plan(
     greeted = begin(target, host)  # SSH waits for the hosts while Python reads the modules of the task
     from provisioning.provision import plan
 
-    return plan(target, names=host, roles=chosen, at_once=at_once, greeted=greeted)
+    return plan(target, names=host, roles=chosen, at_once=at_once, full=full, greeted=greeted)
 
 
 @fab_task(HOSTS | ROLES | PARALLEL)

@@ -142,13 +142,21 @@ def failure_detail(outcome: Outcome) -> str:
     return "\n".join([*left_out, *(f"    {line}" for line in lines[-DETAIL_LINES:])])
 
 
-def plan_text(result: HostResult) -> str:
-    """Return what would change on a host, each file with its diff."""
+def plan_text(result: HostResult, *, full: bool = False) -> str:
+    """Return what would change on a host, each file with its diff; a new file only by its length, unless `full`."""
     blocks = [f"{result.host}: {len(result.changed)} to change, {len(result.unchanged)} unchanged"]
     for outcome in (*result.changed, *result.failed, *result.skipped):
-        blocks.append(f"  {outcome_line(outcome)}")
-        blocks += [f"      {line}" for line in outcome.diff.splitlines()]
+        lines = outcome.diff.splitlines()
+        in_short = is_new_file(outcome) and not full
+        length = f", {sum(line.startswith('+') for line in lines[2:])} lines" if in_short else ""
+        blocks.append(f"  {outcome_line(outcome)}{length}")
+        blocks += [] if in_short else [f"      {line}" for line in lines]
     return "\n".join(blocks)
+
+
+def is_new_file(outcome: Outcome) -> bool:
+    """Return whether the outcome's diff is all of a file that is not there yet."""
+    return outcome.diff.startswith("--- /dev/null\n")
 
 
 def counts(result: HostResult, *, would: bool = False) -> str:

@@ -17,7 +17,7 @@ from provisioning.converge.result import HostResult, Outcome
 from provisioning.fleet import Failures, on_each
 from provisioning.head_start import HeadStart
 from provisioning.inventory import choose, load, mention_changed_file
-from provisioning.narration import Narrator, counts, error_line, failure_detail, plan_text
+from provisioning.narration import Narrator, counts, error_line, failure_detail, is_new_file, plan_text
 from provisioning.reboots import bring
 from provisioning.roles.layout import ENGINE_UNIT
 from provisioning.target import Target
@@ -44,11 +44,22 @@ def provision(
 
 
 def plan(
-    target: Target, *, names: Sequence[str], roles: Sequence[str], at_once: int, greeted: HeadStart | None = None
+    target: Target,
+    *,
+    names: Sequence[str],
+    roles: Sequence[str],
+    at_once: int,
+    full: bool = False,
+    greeted: HeadStart | None = None,
 ) -> int:
-    """Print what `provision` would change, with diffs, on stdout; return the exit status. Changes nothing."""
-    run = _Run(target, names, roles, greeted or HeadStart(), dry_run=True)
+    """Print what `provision` would change, with diffs, on stdout; return the exit status. Changes nothing.
+
+    Of a file that is new its length is told, and its lines only with `full`.
+    """
+    run = _Run(target, names, roles, greeted or HeadStart(), dry_run=True, full=full)
     run.follow(at_once)
+    if not full and any(is_new_file(outcome) for result in run.results.values() for outcome in result.changed):
+        say(f"new files are shown by their length; all lines: {target.command('plan', 'ARGS=--full')}")
     run.failures.raise_any(hint=f"mend it and run `{target.command('plan')}` again")
     if any(result.changed for result in run.results.values()):
         next_command(target.command("provision"))
@@ -68,7 +79,14 @@ class _Run:
     """One run over the hosts. `results` and `failures` fill as hosts end, so that Ctrl-C leaves what is known."""
 
     def __init__(
-        self, target: Target, names: Sequence[str], roles: Sequence[str], greeted: HeadStart, *, dry_run: bool
+        self,
+        target: Target,
+        names: Sequence[str],
+        roles: Sequence[str],
+        greeted: HeadStart,
+        *,
+        dry_run: bool,
+        full: bool = False,
     ) -> None:
         self._began = time.monotonic()
         self.outputs = load(target)
@@ -81,6 +99,7 @@ class _Run:
         self._roles = roles
         self._greeted = greeted
         self._dry_run = dry_run
+        self._full = full
         self._narrator = Narrator([host.name for host in self.hosts])
         self._lists: Future[Wishes] = Future()
 
@@ -106,7 +125,7 @@ class _Run:
         from provisioning import wishes  # the roles' templates and certificates, while the hosts answer
 
         try:
-            self.wishes = wishes.wishes_for(self.outputs, self.hosts, self._roles)
+            self.wishes = wishes.wishes_for(self.outputs, self.hosts, self._roles, keep=not self._dry_run)
         except BaseException as error:
             self._lists.set_exception(error)
             raise
@@ -121,7 +140,7 @@ class _Run:
 
     def _tell(self, result: HostResult) -> None:
         if self._dry_run:
-            self._narrator.aside(plan_text(result))
+            self._narrator.aside(plan_text(result, full=self._full))
         for outcome in result.failed:
             self._narrator.say(result.host, why(outcome))
         self._narrator.say(result.host, counts(result, would=self._dry_run))

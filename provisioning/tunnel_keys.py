@@ -5,6 +5,8 @@ Made and kept on the controlling machine: elsewhere the engine's key never leave
 
 import secrets
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from core.files import write_atomically
 from core.paths import stack_state_dir
@@ -26,9 +28,17 @@ class TunnelKeys:
     """What the gateway says to the engine."""
 
 
-def tunnel_keys(stack: str) -> TunnelKeys:
-    """Return the keys of `stack`, made on first use."""
+def tunnel_keys(stack: str, *, keep: bool = True) -> TunnelKeys:
+    """Return the keys of `stack`, made on first use; those that are made are kept, unless `keep` is false."""
     folder = stack_state_dir(stack) / "tunnel"
+    if keep or folder.exists():
+        return _keys_in(folder, stack)
+    with TemporaryDirectory() as passing:
+        return _keys_in(Path(passing), stack)
+
+
+def _keys_in(folder: Path, stack: str) -> TunnelKeys:
+    """Return the keys in `folder`, made where they lack."""
     private, public, engine = folder / KEY_NAME, folder / f"{KEY_NAME}.pub", folder / "engine-key"
     if not (private.exists() and public.exists()):
         folder.mkdir(mode=0o700, exist_ok=True)

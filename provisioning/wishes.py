@@ -38,11 +38,17 @@ class Wishes:
 
 
 def wishes_for(
-    outputs: StackOutputs, hosts: Sequence[HostRecord], roles: Sequence[str], *, allow_downgrade: bool = False
+    outputs: StackOutputs,
+    hosts: Sequence[HostRecord],
+    roles: Sequence[str],
+    *,
+    allow_downgrade: bool = False,
+    keep: bool = True,
 ) -> Wishes:
     """Return what `roles` wish for on `hosts`, in the order of ROLES.
 
-    A host whose engine is newer than this checkout's refuses all of it, unless `allow_downgrade`.
+    A host whose engine is newer than this checkout's refuses all of it, unless `allow_downgrade`. Credentials that
+    lack are made for this list alone, and written nowhere, when `keep` is false.
 
     Raises ConfigError for files that the config names and that cannot work, before any host is reached.
     """
@@ -50,8 +56,8 @@ def wishes_for(
     gateways = [host for host in outputs.hosts if outputs.has_gateway(host)] if "gateway" in roles else []
     made = _Made(
         sources=with_logins(resolve_sources(outputs.serving)) if "engine" in roles else None,
-        credentials={host.name: credentials_for(outputs.stack, host, outputs.gateway) for host in gateways},
-        keys=tunnel_keys(outputs.stack) if outputs.tunnel is not None else None,
+        credentials={host.name: credentials_for(outputs.stack, host, outputs.gateway, keep=keep) for host in gateways},
+        keys=tunnel_keys(outputs.stack, keep=keep) if outputs.tunnel is not None else None,
     )
     lists: dict[str, Sequence[Resource]] = {}
     for host in hosts:

@@ -39,8 +39,7 @@ PROPERTIES = (
 ERROR_LINES = 5
 LONGEST_LINE = 200
 ERROR_MARKS = ("ERROR", "CRITICAL", "Error:", "[ALERT]", "Failed with result", "error:", "repeated too quickly")
-CLIENTS_FAULT = re.compile(r"ErrorInfo\(.*\bcode=4\d\d\)$")
-"""End of what vLLM logs as an error when a client asks for what there is not; it answers with that status."""
+CLIENTS_FAULT = re.compile(r"ErrorInfo\(.*\bcode=4\d\d\)$")  # as vLLM logs what it answers a client with that status
 VERSION_PATH = {"vllm": "/version", "ollama": "/api/version"}
 GPU_FIELDS = ("name", "driver_version", "memory.used", "memory.total", "utilization.gpu", "temperature.gpu")
 WSL = "/usr/lib/wsl/lib"
@@ -228,14 +227,14 @@ def gpus() -> list[dict[str, str]] | None:
 def last_errors(names: list[str]) -> list[str]:
     """Return the newest lines of the units' journals that tell of an error; engines do not mark them for journald."""
     chosen = [part for name in names for part in ("-u", name)]
-    lines = output("journalctl", "-q", "--no-pager", "-o", "short-iso", "--since", "-1h", "-n", "2000", *chosen)
-    return [line[:LONGEST_LINE] for line in lines.splitlines() if tells_of_error(line)][-ERROR_LINES:]
+    said = output("journalctl", "-q", "--no-pager", "-o", "short-iso", "--since", "-1h", "-n", "2000", *chosen)
+    return [line[:LONGEST_LINE] for line in said.splitlines() if tells_of_error(line)][-ERROR_LINES:]
 
 
 def tells_of_error(line: str) -> bool:
     """Return whether a line of the journal tells of a fault of this host, and not of a client's."""
-    marked = any(mark in line for mark in ERROR_MARKS)
-    return marked and " WARNING " not in line and not CLIENTS_FAULT.search(line)
+    excused = " WARNING " in line or CLIENTS_FAULT.search(line)
+    return not excused and any(mark in line for mark in ERROR_MARKS)
 
 
 def reboot_needed_by() -> list[str] | None:

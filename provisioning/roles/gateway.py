@@ -165,7 +165,7 @@ def gateway(serving: ServingSpec, gateway: GatewaySpec, credentials: Credentials
         File(
             path=places.config,
             content=haproxy_config(serving, gateway, places),
-            mode=0o600,
+            mode=0o640,  # no secret is in it, and of a file that only its owner reads a plan shows no diff
             check=("haproxy", "-c", "-q", "-f", "{path}"),
             after=("command:gateway-port", f"file:{places.certificate}", f"file:{places.keys}"),
         ),

@@ -3,11 +3,13 @@
 import hashlib
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from core.paths import CHECKOUT
+from provisioning.converge.agent.kinds.file import diff
 from provisioning.converge.parcel import parcel_of
 from provisioning.converge.resources import File, Packages, Secret, Unit
 from provisioning.roles.gateway import (
@@ -63,8 +65,17 @@ def test_change_of_certificate_keys_or_configuration_reloads_and_never_restarts(
 def test_private_key_is_a_secret_and_no_file_is_open_to_others() -> None:
     places = Places()
     assert isinstance(resource(File, places.certificate).content, Secret)
-    for path in (places.certificate, places.keys, places.config):
+    for path in (places.certificate, places.keys):
         assert resource(File, path).mode == 0o600
+    assert resource(File, places.config).mode == 0o640
+
+
+def test_a_plan_shows_what_changes_in_the_configuration() -> None:
+    """Once it said `content changed` and no more: the agent shows no file that only its owner reads."""
+    config = resource(File, Places().config)
+    before = {"type": "file", "mode": config.mode, "content": config.content.replace("maxconn", "maxcon").encode()}
+    wish = SimpleNamespace(path=config.path, content=config.content, secret=isinstance(config.content, Secret))
+    assert "+    maxconn" in diff(wish, before)
 
 
 def test_host_gets_hashes_and_never_a_key() -> None:

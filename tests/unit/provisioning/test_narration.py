@@ -115,6 +115,23 @@ def test_a_plan_shows_changes_with_their_diffs() -> None:
     ]
 
 
+NEW = Outcome(
+    id="file:/n", status="changed", changes=("create",), diff="--- /dev/null\n+++ /n\n@@ -0,0 +1,2 @@\n+a\n++b\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("full", "lines"),
+    [
+        pytest.param(False, ["  + file:/n: create, 2 lines"], id="in short"),
+        pytest.param(True, ["  + file:/n: create", *(f"      {line}" for line in NEW.diff.splitlines())], id="full"),
+    ],
+)
+def test_a_new_file_is_shown_by_its_length_unless_all_is_asked_for(full: bool, lines: list[str]) -> None:
+    """Once the first plan of a host had 1,980 lines."""
+    assert plan_text(HostResult(host="a", ok=True, changed=(NEW,)), full=full).splitlines()[1:] == lines
+
+
 def test_counts_leave_out_what_did_not_happen() -> None:
     assert counts(HostResult(host="a", ok=True, seconds=0.2)) == "✓ 0 changed, 0 unchanged in 0.2 s, 1 round trip"
     bad = HostResult(host="a", ok=False, failed=(FAILED,), skipped=(FAILED,), seconds=3, round_trips=2)

@@ -102,6 +102,28 @@ def test_the_result_is_written_and_told(
     assert said.out == ""
 
 
+def state_files(runs: Path) -> dict[str, bytes]:
+    """Return what lies in the state folder, but for the locks."""
+    files = [path for path in (runs.parent / "state").rglob("*") if path.is_file() and "lock" not in path.name]
+    return {str(path): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("began", [False, True], ids=["never provisioned", "provisioned at another address"])
+def test_a_plan_keeps_no_credentials(runs: Path, monkeypatch: pytest.MonkeyPatch, *, began: bool) -> None:
+    """Once a plan with a mistyped address signed a certificate for it, which the next plans took for the right one."""
+    hosts = host_values("laptop"), host_values("front", address="203.0.113.8")
+    outputs = stack(*hosts, tunnel={"engine": "laptop", "gateway": "front"})
+    if began:
+        wishes_for(stack(*hosts[:1]), stack(*hosts[:1]).hosts, ["gateway"])
+    before = state_files(runs)
+    monkeypatch.setattr(module, "load", lambda _: outputs)
+    monkeypatch.setattr(module, "bring", lambda host, resources, **_: HostResult(host=host.name, ok=bool(resources())))
+    assert run(plan, ROLES) == 0
+    assert state_files(runs) == before
+    assert run(provision, ROLES) == 0
+    assert state_files(runs) != before
+
+
 @pytest.mark.usefixtures("runs")
 @pytest.mark.parametrize("task", [plan, provision])
 @pytest.mark.parametrize(("roles", "smoke"), [(ROLES, True), (("base", "gateway"), False), (("base", "engine"), False)])

@@ -69,8 +69,8 @@ def test_kills_for_lack_of_memory_are_counted(tmp_path: Path, texts: dict[str, s
 LINES = {
     "an unknown model": (
         "2026-11-21T19:00:00+0000 one vllm[99]: (APIServer pid=99) ERROR 11-21 19:00:00 [serving.py:300] "
-        "Error with model error=ErrorInfo(message='The model `no-such-model` does not exist.', type='NotFoundError', param='model', "
-        "code=404)",
+        "Error with model error=ErrorInfo(message='The model `no-such-model` does not exist.', "
+        "type='NotFoundError', param='model', code=404)",
         False,
     ),
     "a fault of the engine": (

@@ -21,7 +21,7 @@ from core.strict_yaml import read_yaml
 from core.words import words
 from serving.spec import AdapterSpec, HubSource, ModelSpec, ModuleName, ServedName, ServingSpec, Source
 
-LOCK_HEAD = "# What each adapter's name alone meant since when, and through whom. Written by `fab adapters:promote`.\n"
+LOCK_HEAD = "# What each adapter's name alone meant since when, through whom. Written by `make adapters DO=promote`.\n"
 
 BaseName = Annotated[
     str,

@@ -6,7 +6,7 @@ A value of the stack config that travels unchanged to the outputs and into the r
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, model_validator
 
 from core.frozen import Frozen
 from core.rules import Sha256, matching, refuse, twice
@@ -104,7 +104,7 @@ class ModelSpec(Frozen):
         default=None, description="How the weights are quantised (vLLM)."
     )
     context_tokens: int = Field(default=4096, ge=64, le=1_048_576, description="Longest prompt plus answer, in tokens.")
-    trust_remote_code: bool = Field(
+    trust_remote_code: StrictBool = Field(
         default=False, description="Run Python code that comes with the model. Read it first."
     )
     licence: LicenceName | None = Field(
@@ -138,7 +138,7 @@ class AdapterSpec(Frozen):
         default=None,
         description="Repository of the base model that it was trained on, where `model` is a copy; the hub's is known.",
     )
-    promoted: bool = Field(
+    promoted: StrictBool = Field(
         default=True, description="Whether `name` alone means this version; of several versions exactly one does."
     )
 
@@ -166,7 +166,9 @@ class VllmSpec(Frozen):
         default=0.9, gt=0, le=0.98, description="Share of each GPU's memory that vLLM takes."
     )
     max_sequences: int = Field(default=16, ge=1, le=4096, description="Requests computed at the same time.")
-    eager: bool = Field(default=False, description="Skip graph capture and compilation: starts sooner, answers slower.")
+    eager: StrictBool = Field(
+        default=False, description="Skip graph capture and compilation: starts sooner, answers slower."
+    )
     memory_max_gib: float | None = Field(
         default=None, gt=0, le=4096, description="Memory limit of the unit; none: the host's, less 1 GiB."
     )
@@ -181,7 +183,7 @@ class ServingSpec(Frozen):
     aliases_by: Literal["provision", "promote"] = Field(
         default="provision",
         description="What moves an adapter's name to another version: `provision`, to what is `promoted` here, or "
-        "`adapters:promote` alone. A manifest of the stack's adapters sets it to promote.",
+        "`make adapters DO=promote` alone. A manifest of the stack's adapters sets it to promote.",
     )
     vllm: VllmSpec = Field(default=VllmSpec(), description="How vLLM runs.")
     ollama: OllamaSpec = Field(default=OllamaSpec(), description="How Ollama runs.")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.paths import CHECKOUT
+from serving.adapter_manifest import LOCK_HEAD
 
 README = CHECKOUT / "README.md"
 PAGES = [README, CHECKOUT / "stacks" / "README.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
@@ -61,3 +62,25 @@ def test_no_page_has_a_shell_forget_the_systems_cas(page: Path) -> None:
     """`export SSL_CERT_FILE=…` of our CA once broke every later download in that shell, and in the machines it made."""
     exported = re.compile(r"^export .*(?:SSL_CERT_FILE|CURL_CA_BUNDLE)=.*", re.MULTILINE)
     assert exported.findall(page.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "ignored"),
+    [
+        ("models/contract-lora/adapter_model.safetensors", True),
+        (".state/stacks/local/keys.json", True),
+        ("hosts/gpu1.yaml", False),
+        ("stacks/adapters/prod.yaml", False),
+        ("stacks/adapters/prod.lock", False),
+    ],
+)
+def test_git_ignores_what_the_pages_say_and_nothing_that_is_to_be_committed(path: str, *, ignored: bool) -> None:
+    done = subprocess.run(["git", "check-ignore", "--no-index", "--quiet", path], cwd=CHECKOUT, check=False)
+    assert (done.returncode == 0) is ignored
+
+
+def test_the_pages_write_tasks_of_adapters_as_make_does() -> None:
+    """docs/operations.md once said `adapters:prune`, which nobody can type."""
+    texts = {page.name: page.read_text(encoding="utf-8") for page in PAGES} | {"adapters/<stack>.lock": LOCK_HEAD}
+    named = {name: re.findall(r"`(?:fab )?adapters:\w+`", text) for name, text in texts.items()}
+    assert {name: words for name, words in named.items() if words} == {}

@@ -116,7 +116,7 @@ def how_to_ask(stack: str) -> str:
     """Return where the kept `stack` answers, and a command for bash that asks it; the key is in no argument list."""
     endpoint = json.loads(outputs_file(stack).with_name("endpoint.json").read_text())
     url, ca, keys, client = (endpoint[name] for name in ("url", "ca", "keys_file", "client"))
-    header = f'import json; print("Authorization: Bearer", json.load(open({keys!r}))[{client!r}])'
+    header = f'import json; print("Authorization: Bearer", json.load(open({json.dumps(keys)}))[{json.dumps(client)}])'
     trust = f"--cacert {shlex.quote(ca)} " if ca else ""
     asked = {"model": [*endpoint["adapters"], *endpoint["models"]][0], "prompt": "Hello", "max_tokens": 8}
     return (

@@ -250,6 +250,7 @@ def test_the_kept_endpoint_is_told_with_a_command_that_asks_it(checkout: Path, c
     assert "URL      https://192.0.2.7/v1\n" in told
     assert f"API key  batch-1 in {keys}\n" in told
     assert "sk-" not in told
+    assert "'\"'" not in told  # readable, without a shell's way to quote quotes
     shown = 'curl() { for word; do case $word in @*) cat "${word#@}";; *) echo "$word";; esac; done; }\n'
     command = told[told.index("  curl ") :]
     done = subprocess.run(["bash", "-c", shown + command], capture_output=True, text=True, check=True)

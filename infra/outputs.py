@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, StrictBool, model_validator
 
 from core.frozen import Frozen
 from core.ports import SSH_PORT
@@ -94,7 +94,7 @@ class HostRecord(Frozen):
     cpu_count: int = Field(ge=1, description="Processors that the host has.")
     memory_gib: float = Field(gt=0, description="Memory that the host has, in GiB.")
     gpu: Gpu | None = None
-    ignore_gpu: bool = Field(
+    ignore_gpu: StrictBool = Field(
         default=False, description="Compute on the CPU of a host that has an NVIDIA GPU; `make smoke` fails otherwise."
     )
     data_dir: DataDir = Field(

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, StrictBool
 
 from core.frozen import Frozen
 from core.rules import Sha256, matching
@@ -114,10 +114,10 @@ class OllamaSpec(Frozen):
     num_parallel: int = Field(default=1, ge=1, le=64, description="Requests per model at the same time.")
     max_queue: int = Field(default=64, ge=1, le=4096, description="Requests that wait inside Ollama.")
     keep_alive: KeepAlive = Field(default="-1", description="How long a model stays loaded, e.g. 30m; -1: for ever.")
-    native_api: bool = Field(
+    native_api: StrictBool = Field(
         default=False, description="Let the gateway pass /api/chat, /api/generate and /api/tags too."
     )
-    prune: bool = Field(default=False, description="Remove models from the host that this file does not name.")
+    prune: StrictBool = Field(default=False, description="Remove models from the host that this file does not name.")
     quantize: Literal["q8_0", "q4_k_m"] | None = Field(
         default=None, description="Quantise weights that come as safetensors; none: 16 bits."
     )

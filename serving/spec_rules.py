@@ -40,7 +40,7 @@ def aliases_are_clear(spec: "ServingSpec") -> Iterator[Problem]:
     """Of the versions of a name exactly one answers to the name alone."""
     for name in dict.fromkeys(adapter.name for adapter in spec.adapters):
         versions = [(index, each) for index, each in enumerate(spec.adapters) if each.name == name]
-        promoted = [f"{name}@{each.version}" for _, each in versions if each.promoted]
+        promoted = list(dict.fromkeys(f"{name}@{each.version}" for _, each in versions if each.promoted))
         key = f"adapters[{versions[-1][0]}].promoted"
         if not promoted:
             yield Problem(key, f"no version of {name} is promoted", "write true for one of them")

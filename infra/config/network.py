@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StrictBool, model_validator
 
 from core.frozen import Frozen
 from core.rules import refuse, twice
@@ -27,7 +27,7 @@ class NetworkSpec(Frozen):
     client_cidrs: tuple[ClientCidr, ...] = Field(
         default=(), description="Networks that may reach the gateway, e.g. 203.0.113.0/24."
     )
-    clients_from_anywhere: bool = Field(
+    clients_from_anywhere: StrictBool = Field(
         default=False, description="Let the whole world reach the gateway; its keys are then the only guard."
     )
 

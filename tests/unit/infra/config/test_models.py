@@ -5,13 +5,16 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from core.config_keys import place_of
 from core.paths import CHECKOUT
 from infra.config.by_cloud import CLOUDS_OF_KEY, EXAMPLES, INSTEAD, NEEDED
 from infra.config.deployment import DeploymentConfig
 from infra.config.reference import keys_by_model, reference
+from infra.outputs import HostRecord
+
+MODELS = [*keys_by_model(), HostRecord]
 
 
 def _fields() -> Iterator[tuple[str, type[BaseModel], str]]:
@@ -31,6 +34,17 @@ def test_every_model_is_frozen_and_refuses_unknown_keys(model: type[BaseModel]) 
     """No step edits the config it was given, and no key is passed over."""
     assert model.model_config.get("frozen") is True
     assert model.model_config.get("extra") == "forbid"
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_a_truth_value_is_true_or_false_alone(model: type[BaseModel]) -> None:
+    """`eager: "yes"` was taken for true, as was `trust_remote_code: 1`."""
+    names = {name for name, field in model.model_fields.items() if field.annotation is bool}
+    for value in ("yes", "true", 1):
+        with pytest.raises(ValidationError) as caught:
+            model.model_validate({**dict.fromkeys(names, value), "no such key": None})
+        refused = {each["loc"][0] for each in caught.value.errors() if each["type"] == "bool_type"}
+        assert refused == names
 
 
 @pytest.mark.parametrize("key", [*CLOUDS_OF_KEY, *(key for keys in NEEDED.values() for key in keys), *EXAMPLES])

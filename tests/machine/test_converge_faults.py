@@ -11,6 +11,7 @@ import pytest
 from benchmarks.converge.delay_proxy import DelayProxy
 from core.errors import HostError
 from infra.outputs import HostRecord
+from provisioning.converge.agent.state import LOCK_WAIT_S
 from provisioning.converge.resources import Command, File, Packages, Resource, Secret, Tree, Unit, Venv
 from tests.machine.converge_host import Background, bring, moved, poll, remote
 from tests.machine.test_converge_kinds import LOCK, UNIT, UV, uv_tree
@@ -22,14 +23,14 @@ KILL_AGENT = f"kill -9 $({AGENT_PID})"
 
 
 def test_two_at_once(machine: HostRecord) -> None:
-    """The second one fails at once and says who is at work since when; the first is not disturbed."""
-    slow: list[Resource] = [Command(name="slow", argv=("sleep", "4"))]
+    """The second one fails after a short wait and says who is at work since when; the first is not disturbed."""
+    slow: list[Resource] = [Command(name="slow", argv=("sleep", "10"))]
     first = Background(machine, slow)
-    poll(lambda: remote(machine, "pgrep -fx 'sleep 4' | wc -l") != "0\n")
+    poll(lambda: remote(machine, "pgrep -fx 'sleep 10' | wc -l") != "0\n")
     began = time.monotonic()
     with pytest.raises(HostError, match=r"another provision is under way: started by \S+ at 20\d\d-"):
         bring(machine, slow)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < LOCK_WAIT_S + 3
     first.join()
     assert first.seen is not None
     assert first.seen.result.ok

@@ -18,6 +18,11 @@ STATE_DIR = "/var/lib/llm-deploy"
 MEMO_MIN_BYTES = 1 << 20
 READ_BYTES = 1 << 20
 
+LOCK_WAIT_S = 5.0
+"""How long the lock is waited for: a run whose controller went away ends what it is at, and then itself."""
+
+LOCK_TICK_S = 0.1
+
 
 class State:
     """The state folder; without `writes` (a dry run) it is read and never made or changed."""
@@ -32,7 +37,7 @@ class State:
         self._lock = -1
 
     def open(self, by: str) -> None:
-        """Take the lock and read what former runs left. Raises Failure when another run holds the lock."""
+        """Take the lock and read what former runs left. Raises Failure when another run does not let it go."""
         if self._writes:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
             self._take_lock(by)
@@ -43,14 +48,23 @@ class State:
     def _take_lock(self, by: str) -> None:
         """Hold an flock until the process ends; the kernel drops it with the process, so it is never stale."""
         self._lock = os.open(os.path.join(self._folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.pread(self._lock, 4096, 0).decode(errors="replace").strip() or "another run"
-            raise Failure(f"another provision is under way: {holder}") from error
+        end = time.monotonic() + LOCK_WAIT_S
+        while not self._has_lock():
+            if time.monotonic() > end:
+                holder = os.pread(self._lock, 4096, 0).decode(errors="replace").strip() or "another run"
+                hint = "one that was cut off ends by itself after its present step"
+                raise Failure(f"another provision is under way: {holder}; {hint}")
+            time.sleep(LOCK_TICK_S)
         since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"started by {by} at {since}, process {os.getpid()}\n".encode(), 0)
+
+    def _has_lock(self) -> bool:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def due(self, unit: str) -> str:
         """Return `restart`, `reload` or nothing: what `unit` still needs because of a change."""

@@ -4,6 +4,8 @@ import fcntl
 import hashlib
 import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +159,19 @@ def test_a_second_run_is_refused_while_one_is_under_way(tmp_path: Path) -> None:
     assert not (tmp_path / "a").exists()
     assert planned.statuses == {f"file:{tmp_path}/a": "changed"}
     assert run_agent(tmp_path, [file(tmp_path / "a", "a")]).status == 0
+
+
+def test_a_run_that_is_ending_is_waited_for(tmp_path: Path) -> None:
+    """Once whoever pressed Ctrl-C and ran it again was refused for the seconds that the first agent took to end."""
+    (tmp_path / "state").mkdir()
+    hold = (
+        "import fcntl, sys, time; fcntl.flock(open(sys.argv[1], 'w'), fcntl.LOCK_EX); print(flush=True); time.sleep(1)"
+    )
+    command = [sys.executable, "-c", hold, str(tmp_path / "state" / "lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as ending:
+        assert ending.stdout is not None
+        ending.stdout.readline()
+        assert run_agent(tmp_path, [file(tmp_path / "a", "a")]).status == 0
 
 
 def test_a_command_that_changes_nothing_for_its_check_fails(tmp_path: Path) -> None:

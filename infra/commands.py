@@ -77,6 +77,8 @@ def refresh(stack: str) -> int:
         report = held.refresh()
     if report is None:
         say(f"  stack {stack} has no machines yet")
+    elif report.missing and config.cloud == "local":
+        say(f"  do not run: {', '.join(report.missing)}; `up` starts them, with the disk of each that has one")
     elif report.missing:
         say(f"  gone: {', '.join(report.missing)}; `up` makes them anew")
     else:

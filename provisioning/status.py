@@ -38,11 +38,16 @@ def status(target: Target, *, names: Sequence[str], at_once: int, as_json: bool)
     mention_changed_file(target)
     hosts = choose(outputs, names)
     found: dict[str, HostStatus] = {}
+    off: list[str] = []
     for host, result in on_each(hosts, lambda host: look(outputs, host), at_once=at_once):
-        failed = isinstance(result, DeployError)
-        found[host.name] = (
-            unseen(host, str(result), now=datetime.now(UTC)) if failed else result  # type: ignore[assignment]
-        )
+        if not isinstance(result, DeployError):
+            found[host.name] = result
+        elif is_off(outputs, host):
+            off.append(host.name)
+            error = f"{host.name} is off; `{target.command('up')}` starts it with its disk"
+            found[host.name] = unseen(host, error, now=datetime.now(UTC))
+        else:
+            found[host.name] = unseen(host, str(result), now=datetime.now(UTC))
     seen = [found[host.name] for host in hosts]
     entries = [each.as_json() for each in seen]
     ok = all(each.serves for each in seen)
@@ -54,8 +59,17 @@ def status(target: Target, *, names: Sequence[str], at_once: int, as_json: bool)
     if ok:
         next_command(target.command("smoke"), target.command("logs"))
         return 0
-    next_command(target.command("provision"), target.command("logs"))
+    next_command(*([target.command("up")] if off else (target.command("provision"), target.command("logs"))))
     return 1
+
+
+def is_off(outputs: StackOutputs, host: HostRecord) -> bool:
+    """Return whether a host is a machine on this one that was switched off."""
+    if host.cloud != "local":
+        return False
+    from infra.local import machine
+
+    return machine.is_off(outputs.stack, host.name)
 
 
 def look(outputs: StackOutputs, host: HostRecord) -> HostStatus:

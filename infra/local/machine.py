@@ -77,6 +77,12 @@ def read(identity: str) -> MachineRecord | None:
     return machine if _answers(machine, ANSWER_DEADLINE_S) else None
 
 
+def is_off(stack: str, name: str) -> bool:
+    """Return whether this checkout's machine is whole and does not run; false also where that cannot be known."""
+    machine = record.find(str(state_dir().resolve()), stack, name)
+    return machine is not None and machine.phase == "ready" and not runner().is_running(machine)
+
+
 def update(identity: str, *, owner: str, memory_mib: int, cpus: float, public_keys: tuple[str, ...]) -> MachineRecord:
     """Change limits, keys and owner of a machine without a reboot; one that is off is started.
 

@@ -1,19 +1,27 @@
 """A host's report becomes a status: what is missing, how long the certificate is valid, what needs attention."""
 
 import base64
+import os
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from core.paths import CHECKOUT
+from core.errors import HostError
+from core.paths import CHECKOUT, state_dir
+from core.processes import Process
+from infra.local import machine, record
+from infra.local.runner import SupervisorRunner
+from provisioning import status as module
 from provisioning.host_status import HostStatus, read_report, unseen
 from provisioning.status_screen import screen
-from tests.unit.provisioning.records import SERVING, host, stack
+from provisioning.target import Target
+from tests.unit.provisioning.records import SERVING, host, host_values, stack
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 GIB = 1024**3
@@ -253,6 +261,52 @@ def test_the_json_has_the_documented_keys() -> None:
 
 def test_a_host_that_was_not_reached_is_one_line() -> None:
     assert screen(HostStatus(host="a", address="x", error="a: no answer; is it on?")) == "✗ a: no answer; is it on?"
+
+
+@pytest.mark.parametrize(
+    ("phase", "running", "off"),
+    [("ready", False, True), ("ready", True, False), ("creating", False, False)],
+    ids=["switched off", "sshd is off", "cut off while it was made"],
+)
+def test_a_machine_that_is_off_is_told_from_one_that_does_not_answer(
+    phase: Literal["ready", "creating"],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    running: bool,
+    off: bool,
+) -> None:
+    """Once it said that sshd might not run there, and to run `provision`; `up` is what starts the machine."""
+    for variable in ("LLM_DEPLOY_STATE", "LLM_DEPLOY_RUNS"):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    monkeypatch.setattr(record, "STORE", tmp_path / "machines")
+    owner = str(state_dir().resolve())
+    made = record.MachineRecord(
+        id="0123abcd", owner=owner, stack="test", name="one", memory_mib=1, cpus=1, public_keys=(), phase=phase
+    )
+    made.save()
+    if running:
+        made.pid_file.write_text(f"{Process.of_pid(os.getpid())}")
+    monkeypatch.setattr(machine, "runner", SupervisorRunner)
+    local = stack(host_values(cloud="local"))
+    monkeypatch.setattr(module, "load_to_look", lambda _: local)
+    monkeypatch.setattr(module, "look", raising(HostError("connection refused", where="one")))
+
+    assert module.status(Target(stack="test"), names=[], at_once=1, as_json=False) == 1
+
+    said = capsys.readouterr()
+    assert said.out == (
+        "✗ one is off; `make up STACK=test` starts it with its disk\n" if off else "✗ one: connection refused\n"
+    )
+    assert ("next: make up STACK=test\n" in said.err) is off
+
+
+def raising(error: Exception) -> Any:
+    def raise_it(*_: object) -> None:
+        raise error
+
+    return raise_it
 
 
 @pytest.mark.parametrize(("ends", "told"), [(-1, True), (1, False), (None, False)])

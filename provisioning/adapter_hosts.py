@@ -96,10 +96,11 @@ class AdapterStack(AdapterHosts):
             raise UsageError(f"{name} is not listed", where=shown(self.releases.path), hint=one_of(known, name))
         return name
 
-    def converge(self, *, dry_run: bool, retire: Sequence[str] = ()) -> dict[str, HostResult]:
+    def converge(self, *, again: str, dry_run: bool, retire: Sequence[str] = ()) -> dict[str, HostResult]:
         """Bring all listed versions to the hosts and into their engines, or tell what that would change.
 
-        The names in `retire` are served no more; of others, none may lack in the manifest.
+        The names in `retire` are served no more; of others, none may lack in the manifest. `again`: the command that
+        a person runs, to be named when it fails.
         """
         # Not needed to move a name, which is to take no time.
         from provisioning.cloud_login import with_logins
@@ -129,7 +130,6 @@ class AdapterStack(AdapterHosts):
         ok = all(result.ok for result in results.values())
         write_result(self.name, "adapters.json", {"stack": self.name, "ok": ok, "hosts": entries})
         failed: dict[str, DeployError | None] = {name: None for name, result in results.items() if not result.ok}
-        again = self.target.command("adapters", "DO=apply")
         raise_failures(failed, len(results), hint=f"mend it and run `{again}` again")
         return results
 

@@ -29,10 +29,9 @@ def plan(target: Target, retire: Sequence[str] = ()) -> int:
     stack = _checked(target)
     for retired in retirement(stack, retire):
         say(retired.words)
-    results = stack.converge(dry_run=True, retire=retire)
+    results = stack.converge(again=_command(target, "plan", retire), dry_run=True, retire=retire)
     if any(result.changed for result in results.values()):
-        flags = " ".join(f"--retire {name}" for name in retire)
-        next_command(target.command("adapters", "DO=apply", *((f'ARGS="{flags}"',) if flags else ())))
+        next_command(_command(target, "apply", retire))
     else:
         say("nothing to change")
     return 0
@@ -45,7 +44,7 @@ def apply(target: Target, retire: Sequence[str] = ()) -> int:
     """
     began = time.monotonic()
     stack = _checked(target)
-    retired = _apply(stack, retire)
+    retired = _apply(stack, _command(target, "apply", retire), retire)
     others = "each name"
     if retired:
         others = f"{', '.join(each.name for each in retired)} served no more, each other name"
@@ -60,7 +59,7 @@ def promote(target: Target, name: str) -> int:
     version = stack.version(name)
     running, adapter = _running(stack), version.rpartition("@")[0]
     if any(version not in served.versions for served in running.values()):
-        _apply(stack)
+        _apply(stack, target.command("adapters", "DO=promote", f"ARGS={name}"))
     prompt = stack.releases.listed(version).prompt
     words = (version, stack.serving.model.name, *((prompt,) if prompt else ()))
     stack.on_all(lambda host: stack.ask(host, "try", *words))
@@ -94,12 +93,21 @@ def _checked(target: Target) -> AdapterStack:
     return stack
 
 
-def _apply(stack: AdapterStack, retire: Sequence[str] = ()) -> list[Retired]:
-    """Bring the versions, and return what was retired. Raises HostError for an engine started without adapters."""
+def _command(target: Target, task: str, retire: Sequence[str]) -> str:
+    """Return what a person types to plan or apply."""
+    flags = " ".join(f"--retire {name}" for name in retire)
+    return target.command("adapters", f"DO={task}", *((f'ARGS="{flags}"',) if flags else ()))
+
+
+def _apply(stack: AdapterStack, again: str, retire: Sequence[str] = ()) -> list[Retired]:
+    """Bring the versions, and return what was retired. Raises HostError for an engine started without adapters.
+
+    `again`: the command that a person ran.
+    """
     from serving.endpoint import endpoint_file, read_endpoint, write_endpoint
 
     retired = retirement(stack, retire)
-    stack.converge(dry_run=False, retire=retire)
+    stack.converge(again=again, dry_run=False, retire=retire)
     for each in retired:
         _record_retired(stack, each)
     listed = {adapter.versioned_name for adapter in stack.serving.adapters}

@@ -21,6 +21,8 @@ from provisioning.known_hosts import known_as
 CONNECT_TIMEOUT_S = 10
 ANSWER_TIMEOUT_S = 30
 KEEPALIVE_S = 10
+NO_KEY = "No authentication methods available"
+"""What paramiko raises when it has found nothing to try."""
 UNANSWERED_MAX_MS = 60_000
 """How long sent bytes may stay unacknowledged; the keep-alives see to it that there are some."""
 
@@ -30,6 +32,14 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 class NoAnswerError(HostError):
     """Nothing answers at the host's address: it is down, still booting, or out of reach."""
+
+
+class LoginError(HostError):
+    """There is no key to log in with, or the host knows none of them."""
+
+
+class OtherHostError(HostError):
+    """What answers at the host's address has none of its keys."""
 
 
 class Reachable(Protocol):
@@ -129,14 +139,21 @@ def _trust(client: paramiko.SSHClient, host: Reachable) -> None:
 
 def _in_words(error: Exception, host: Reachable, where: str) -> HostError:
     if isinstance(error, paramiko.BadHostKeyException):
-        return HostError(
-            f"the host key is not the known one (got {error.key.get_name()} {error.key.fingerprint})",
+        key = error.key
+        return OtherHostError(
+            f"the host key is not the known one (got {key.get_name()} {key.fingerprint})",
             where=where,
-            hint="another machine may be answering; if it was set up anew, take its new key into the inventory",
+            hint="another machine may be answering; if this one was set up anew, write its new key into host_keys of "
+            f"the inventory: {key.get_name()} {key.get_base64()}",
         )
     if isinstance(error, paramiko.AuthenticationException):
-        key = host.identity_file or "the SSH agent's keys and the usual files"
-        return HostError(f"login as {host.user} with {key} refused", where=where, hint="check user and identity_file")
+        tried = host.identity_file or "the SSH agent's keys and the usual files"
+        return LoginError(
+            f"login as {host.user} with {tried} refused", where=where, hint="check user and identity_file"
+        )
+    if isinstance(error, paramiko.SSHException) and str(error) == NO_KEY:
+        what = "there is no key to log in with: the SSH agent has none, nor have the usual files (~/.ssh/id_*)"
+        return LoginError(what, where=where, hint="name a private key as the host's identity_file in the inventory")
     if isinstance(error, TimeoutError):
         return HostError("SSH did not answer in time", where=where, hint="it may be overloaded: run it again later")
     what = f"SSH failed: {error or type(error).__name__}"

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -14,7 +15,7 @@ from core.ports import SSH_PORT
 from core.strict_yaml import read_yaml
 from core.words import error_of, words
 from infra.outputs import HostRecord
-from provisioning.connection import Reachable, connect
+from provisioning.connection import LoginError, OtherHostError, Reachable, connect
 from provisioning.existing.facts import GIB, HostFacts
 from provisioning.existing.host_key import accepted_keys, fingerprint, shown_keys, terminal
 from provisioning.existing.inventory_file import inventory_text, is_edited, write_inventory
@@ -23,6 +24,12 @@ from provisioning.head_start import Door
 from provisioning.inventory import load
 from provisioning.remote import run_program
 from provisioning.target import Target
+
+if TYPE_CHECKING:
+    import fabric
+
+NAME_KEY = 'name the private key to log in with: ARGS="--identity-file KEY"'
+NEW_KEY = 'ARGS="--host-key SHA256:… --replace", which writes the file anew'
 
 LOGIN = re.compile(
     r"(?P<user>[A-Za-z0-9_][\w.-]*)@(?P<address>\[[0-9A-Fa-f:.%\w]+\]|[A-Za-z0-9][\w.-]*)(:(?P<port>\d{1,5}))?"
@@ -49,9 +56,7 @@ def adopt(asked: Asked) -> int:
     """
     door = parse_login(asked)
     path = Path(asked.inventory or CHECKOUT / "hosts" / f"{door.name}.yaml")
-    keys = known_keys(path, door)
-    if not keys:
-        keys = accepted_keys(shown_keys(door), asked.host_key, terminal(), name=door.address)
+    keys = trusted_keys(asked, door, known_keys(path, door))
     facts = look(replace(door, host_keys=keys))
     say(f"{door.name}: {summary(facts)}")
     reasons = list(refusals(facts))
@@ -71,11 +76,12 @@ def parse_login(asked: Asked) -> Door:
     """Return where `user@address[:port]` leads, its host key not known yet. Raises UsageError for other text."""
     found = LOGIN.fullmatch(asked.login)
     if found is None or not 0 < int(found["port"] or SSH_PORT) < 1 << 16:
-        raise UsageError(f"{asked.login!r} is no login", where="--host", hint="write user@address or user@address:port")
+        hint = "write HOST=user@address or HOST=user@address:port"
+        raise UsageError(f"{asked.login!r} is no login", where="HOST", hint=hint)
     address = found["address"].strip("[]")
     identity = Path(asked.identity_file).expanduser().resolve() if asked.identity_file else None
     if identity is not None and not identity.is_file():
-        raise UsageError("there is no such file", where=f"--identity-file {identity}", hint="name a private key")
+        raise UsageError("there is no such file", where=f"--identity-file {identity}", hint=NAME_KEY)
     name = asked.name or host_name(address)
     return Door(name, address, int(found["port"] or SSH_PORT), found["user"], (), identity)
 
@@ -89,16 +95,27 @@ def host_name(address: str) -> str:
 
 def look(door: Reachable) -> HostFacts:
     """Return what the host is. Raises UsageError when login or shell will not do, HostError for SSH's troubles."""
-    with connect(door) as connection:
-        try:
-            said = run_program(connection, door, "look_at_host")
-        except HostError as error:
-            raise UsageError(error.what, where=error.where, hint=error.hint, detail=error.detail) from error
+    try:
+        with connect(door) as connection:
+            said = _seen(connection, door)
+    except LoginError as error:
+        raise UsageError(error.what, where=error.where, hint=NAME_KEY) from error
+    except OtherHostError as error:
+        hint = f"{error.hint}; or run it again with {NEW_KEY}"
+        raise OtherHostError(error.what, where=error.where, hint=hint) from error
     try:
         return HostFacts.parse(said)
     except ValidationError:
         hint = "a proxy for terminals (ssh.runpod.io, say) will not do: use the address and port where its own sshd is"
         raise UsageError("does not run commands over SSH", where=door.name, hint=hint, detail=said[-500:]) from None
+
+
+def _seen(connection: "fabric.Connection", door: Reachable) -> str:
+    """Return what the program that looks at a host prints."""
+    try:
+        return run_program(connection, door, "look_at_host")
+    except HostError as error:
+        raise UsageError(error.what, where=error.where, hint=error.hint, detail=error.detail) from error
 
 
 def summary(facts: HostFacts) -> str:
@@ -118,6 +135,19 @@ def summary(facts: HostFacts) -> str:
     )
 
 
+def trusted_keys(asked: Asked, door: Door, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the keys of which one must be the host's: those of the inventory, else one that a person vouches for.
+
+    Raises UsageError for a fingerprint that the inventory's keys have not, unless they may be replaced.
+    """
+    if known and (not asked.host_key or asked.host_key in map(fingerprint, known)):
+        return known
+    if known and not asked.replace:
+        what = f"the inventory trusts {', '.join(map(fingerprint, known))}, not {asked.host_key}"
+        raise UsageError(what, where=door.name, hint=f"if the host was set up anew, write {NEW_KEY}")
+    return accepted_keys(shown_keys(door), asked.host_key, terminal(), name=door.address)
+
+
 def known_keys(path: Path, door: Door) -> tuple[str, ...]:
     """Return the host's keys in the inventory that is there: whoever adopted it vouched for them."""
     if not path.is_file():
@@ -125,7 +155,7 @@ def known_keys(path: Path, door: Door) -> tuple[str, ...]:
     for host in _hosts(path):
         if (host.address, host.ssh_port) == (door.address, door.ssh_port):
             return host.host_keys
-    hint = "name another file with --inventory, or another --name"
+    hint = 'name another file, INVENTORY=FILE, or another name, ARGS="--name NAME"'
     raise UsageError(f"is the inventory of other hosts than {door.address}", where=str(path), hint=hint)
 
 

@@ -175,14 +175,21 @@ def _changes(served: dict[str, Any], wanted: dict[str, Any]) -> Iterator[str]:
     yield from (f"{name} becomes {wanted['aliases'][name]}" for name in moved)
 
 
+def _agreed(host: Host, engine: Engine, asked: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Return what is to be served, and what is. Raises VersionError for a wish that may not be granted."""
+    wanted, running = host.wished(asked), engine.served()
+    if running is not None and running["engine"] != asked["engine"] and not asked["engine_follows"]:
+        what = "the engine runs with other settings than the stack's file has"
+        raise VersionError(f"{what}; run `make provision` first, which restarts the engine with them")
+    return wanted, running
+
+
 def apply(host: Host, engine: Engine, wish: str) -> None:
     """Serve what is wished for. Raises VersionError for what the engine cannot load; the file stays as it was then."""
     asked = json.loads(wish)
-    wanted, running = host.wished(asked), engine.served()
+    wanted, running = _agreed(host, engine, asked)
     if running is not None and running["engine"] == asked["engine"]:
         engine.serve(wanted)
-    elif running is not None and not asked["engine_follows"]:
-        raise VersionError("the engine runs with other settings than the stack's file has; run provision first")
     before = host.served()
     if wanted != before:
         host.write(wanted)
@@ -195,7 +202,7 @@ def check(host: Host, engine: Engine, wish: str) -> None:
     """Raise VersionError when `apply` would change something, or fail; say in lines for a plan what."""
     asked = json.loads(wish)
     try:
-        wanted, running = host.wished(asked), engine.served()
+        wanted, running = _agreed(host, engine, asked)
     except VersionError as error:
         print(f"{PLANNED}fail: {error}")
         raise

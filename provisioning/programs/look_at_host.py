@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import platform
 import re
@@ -32,6 +33,8 @@ FOUR_IN_SIX = "0" * 16 + "FFFF0000"
 NET_ADMIN_BIT = 12
 NVIDIA_SMI = ("nvidia-smi", "/usr/lib/wsl/lib/nvidia-smi")
 """WSL brings its own, in a folder that is not on root's PATH."""
+CPU_GROUPS = ("/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct")
+"""Where the first version of control groups has the quota of processors."""
 TIMEOUT_S = 20
 DATA_PARENT = "/var/lib"
 RUNPOD_MARK = "RUNPOD_POD_ID"
@@ -68,12 +71,12 @@ def memory_bytes() -> int:
 
 
 def cpu_count() -> int:
-    """Return the processors, or the quota of the control group where that is less."""
-    count = len(os.sched_getaffinity(0))
-    words = read("/sys/fs/cgroup/cpu.max").split()
-    if len(words) == 2 and words[0].isdigit():  # noqa: PLR2004
-        return max(1, min(count, round(int(words[0]) / int(words[1]))))
-    return count
+    """Return the processors, or the quota of the control group (version 2, else 1) where that is less."""
+    quotas = [read("/sys/fs/cgroup/cpu.max").split()]
+    quotas += [[read(f"{place}/cpu.cfs_quota_us"), read(f"{place}/cpu.cfs_period_us")] for place in CPU_GROUPS]
+    # Without a limit the quota is `max`, or -1.
+    limits = [math.ceil(int(each[0]) / int(each[1])) for each in quotas if len(each) == 2 and each[0].isdigit()]  # noqa: PLR2004
+    return max(1, min([len(os.sched_getaffinity(0)), *limits]))
 
 
 def container() -> str:

@@ -185,6 +185,29 @@ def test_nobody_changes_adapters_through_the_gateway(served_machine: Served, end
     assert remote(served_machine.host, load_it) == "404"
 
 
+def test_a_name_that_clients_use_goes_only_when_it_is_retired(releases: Fab, served_machine: Served) -> None:
+    """Once its lines' absence was enough: 404 for its clients, and ✓ for who ran apply."""
+    ok(releases.run("adapters:apply"))
+    manifest = releases.inventory.parent / "adapters" / "test.yaml"
+    before, answer = manifest.read_text(), said(served_machine, "summary")
+    write_manifest(manifest, listed("contract", 3, "a"), listed("contract", 4, "b"))
+    try:
+        for task in ("adapters:plan", "adapters:apply"):
+            refused = releases.run(task)
+            assert (refused.status, "summary is summary@1 on " in refused.error) == (2, True)
+        plan = releases.run("plan", "--roles", "engine")
+        assert "fail: summary is served and no longer listed" in plan.out
+        assert said(served_machine, "summary") == answer
+        assert "summary stops being served" in ok(releases.run("adapters:plan", "--retire", "summary")).out
+        ok(releases.run("adapters:apply", "--retire", "summary"))
+        assert served_machine.complete("summary")[0] == 404
+        assert (moves(releases)[-1]["what"], moves(releases)[-1]["from"]) == ("retire", "summary@1")
+    finally:
+        manifest.write_text(before)
+    ok(releases.run("adapters:apply"))
+    assert said(served_machine, "summary") == answer
+
+
 def test_what_does_not_fit_is_refused_before_anything_changes(releases: Fab, served_machine: Served) -> None:
     manifest = releases.inventory.parent / "adapters" / "test.yaml"
     before = manifest.read_text()

@@ -53,7 +53,7 @@ def test_a_host_is_adopted_once_its_key_is_vouched_for(machine: HostRecord, tmp_
     path = tmp_path / "hosts.yaml"
     key = fingerprint(machine.host_keys[0])
     assert (asked := adopt(machine, path)).status == 2
-    assert f"add --host-key {key}" in asked.error
+    assert f'ARGS="--host-key {key}"' in asked.error
     assert (other := adopt(machine, path, "--host-key", f"SHA256:{'A' * 43}")).status == 1
     assert "another machine may be answering" in other.error
     assert not path.exists()
@@ -71,7 +71,11 @@ def test_a_host_is_adopted_once_its_key_is_vouched_for(machine: HostRecord, tmp_
     assert adopt(machine, path).status == 2
     assert "port: 8443" in path.read_text()
     path.write_text(path.read_text().replace(machine.host_keys[0], host_values()["host_keys"][0]))
-    assert "the host key is not the known one" in adopt(machine, path).error
+    changed = adopt(machine, path)
+    assert "the host key is not the known one" in changed.error
+    assert machine.host_keys[0] in changed.error  # the very line to take over
+    assert adopt(machine, path, "--host-key", key, "--replace").status == 0
+    assert load(Target(inventory=str(path))).hosts[0].host_keys == machine.host_keys
 
 
 def test_a_pod_without_systemd_is_refused_by_adopt_and_by_provision(pod: HostRecord, tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ class Hosts:
         self.lost: dict[str, BaseException] = {}
         """What comes instead of a host's answer to a move that it made, once."""
         self.gone: set[str] = set()
+        self.again = ""
+        """What a person would be told to run again if they failed."""
         self.converged: list[bool] = []
         """For each time that wishes were handed to them, whether only to plan."""
         self.asked: list[tuple[str, str]] = []
@@ -56,9 +58,10 @@ class Hosts:
             return json.dumps({**entry, "from": before, "to": version, "seconds": 0.01})
         return ""
 
-    def converge(self, *, dry_run: bool, retire: Sequence[str] = ()) -> dict[str, HostResult]:
+    def converge(self, *, again: str, dry_run: bool, retire: Sequence[str] = ()) -> dict[str, HostResult]:
         """Take the retired names away, as their program does."""
         self.converged.append(dry_run)
+        self.again = again
         for name in () if dry_run else retire:
             self.others.pop(name, None)
         return {}

@@ -115,8 +115,11 @@ def test_an_engine_that_is_started_anew_afterwards_reads_the_file(host: Host, en
 
 
 def test_adapters_alone_are_refused_where_the_engines_next_start_could_fail(host: Host) -> None:
-    status, said = host.wish("apply", THREE, engine="two", engine_follows=False)
-    assert (status, said.rpartition(";")[2]) == (1, " run provision first")
+    refusal = "; run `make provision` first, which restarts the engine with them"
+    for command in ("apply", "check"):
+        status, said = host.wish(command, THREE, engine="two", engine_follows=False)
+        assert (status, said.endswith(refusal)) == (1, True)
+    assert said.startswith("planned: fail: the engine runs with other settings than the stack's file has")
     assert host.served is None
 
 

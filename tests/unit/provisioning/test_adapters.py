@@ -29,6 +29,17 @@ def test_promote_tries_then_moves_all_hosts_and_writes_one_line(hosts: Hosts, ta
     )
 
 
+def test_a_promote_that_has_to_bring_the_version_is_what_to_run_again(
+    hosts: Hosts, target: Target, tmp_path: Path
+) -> None:
+    """Once who had run promote was told to run apply again."""
+    fifth = (listed("contract", 3, "a"), listed("contract", 5, "b"))
+    write_manifest(tmp_path / "adapters" / "test.yaml", *fifth)
+    with pytest.raises(HostError, match="its engine is down, or was started without adapters"):
+        adapters.promote(target, "contract@5")
+    assert hosts.again == f"make adapters DO=promote ARGS=contract@5 INVENTORY={tmp_path}/hosts.json"
+
+
 def test_a_version_is_tried_with_the_prompt_that_is_listed(hosts: Hosts, target: Target, tmp_path: Path) -> None:
     both = (listed("contract", 3, "a"), listed("contract", 4, "b", prompt="Clause 7:"))
     write_manifest(tmp_path / "adapters" / "test.yaml", *both)

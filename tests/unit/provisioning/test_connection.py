@@ -5,12 +5,14 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import paramiko
 import pytest
+from paramiko.hostkeys import HostKeyEntry
 
 from core.errors import HostError
-from provisioning.connection import connect
+from provisioning.connection import NO_KEY, LoginError, OtherHostError, _in_words, connect
 from tests.gateways import free_port
-from tests.unit.provisioning.records import host
+from tests.unit.provisioning.records import HOST_KEY, host
 
 
 @pytest.fixture
@@ -49,6 +51,24 @@ def test_somebody_else_listens(deaf_port: int) -> None:
     said = refused(deaf_port)
     assert said.startswith("SSH failed: ")
     assert said.endswith("; is it sshd that listens there? `ssh -v` to the same place tells more")
+
+
+def test_without_a_key_it_is_told_where_to_name_one() -> None:
+    """Once it asked whether sshd listens there, of which nobody had a doubt."""
+    said = _in_words(paramiko.SSHException(NO_KEY), host(), "one")
+    assert isinstance(said, LoginError)
+    assert str(said).startswith("one: there is no key to log in with: ")
+    assert "name a private key as the host's identity_file" in said.hint
+
+
+def test_another_host_key_is_told_as_the_line_that_the_inventory_has() -> None:
+    """Once only its fingerprint was, which nobody can paste."""
+    entry = HostKeyEntry.from_line(f"one {HOST_KEY}")
+    assert entry
+    key = entry.key
+    said = _in_words(paramiko.BadHostKeyException("one", key, key), host(), "one")
+    assert isinstance(said, OtherHostError)
+    assert said.hint.endswith(f"host_keys of the inventory: {HOST_KEY}")
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,17 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-from core.errors import ConfigError, HostError, UsageError
+from core.errors import ConfigError, DeployError, HostError, UsageError
 from infra.outputs import Gpu, StackOutputs
-from provisioning.existing.adopt import Asked, host_name, known_keys, parse_login
+from provisioning.connection import LoginError, OtherHostError
+from provisioning.existing import adopt as adopt_module
+from provisioning.existing.adopt import Asked, host_name, known_keys, look, parse_login, trusted_keys
 from provisioning.existing.facts import HostFacts
 from provisioning.existing.host_key import accepted_keys, fingerprint
 from provisioning.existing.inventory_file import inventory_text, is_edited, write_inventory
@@ -40,7 +44,7 @@ def test_a_login_says_who_and_where(login: str, user: str, address: str, port: i
     "login", ["", "gpu1", "@gpu1", "root@", "root@gpu1:0", "root@gpu1:99999", "-oProxyCommand=x@y"]
 )
 def test_other_text_is_refused(login: str) -> None:
-    with pytest.raises(UsageError, match="write user@address"):
+    with pytest.raises(UsageError, match="write HOST=user@address"):
         parse_login(Asked(login=login))
 
 
@@ -78,8 +82,41 @@ def test_only_a_plain_yes_accepts_a_key(answer: str, accepted: bool, capsys: pyt
 
 
 def test_nobody_there_to_ask_means_no() -> None:
-    with pytest.raises(UsageError, match=re.escape(f"--host-key {FINGERPRINT}")):
+    with pytest.raises(UsageError, match=re.escape(f'run it again with ARGS="--host-key {FINGERPRINT}"')):
         accepted_keys((HOST_KEY,), "", None, name="gpu1")
+
+
+DOOR = parse_login(Asked(login="root@gpu1"))
+
+
+def test_the_inventorys_keys_are_trusted_without_a_question() -> None:
+    for said in ("", FINGERPRINT):
+        assert trusted_keys(Asked(login="root@gpu1", host_key=said), DOOR, (HOST_KEY,)) == (HOST_KEY,)
+
+
+def test_a_host_that_was_set_up_anew_is_adopted_by_its_new_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once `--host-key NEW --replace` was refused with the words that the host key is not the known one."""
+    monkeypatch.setattr(adopt_module, "shown_keys", lambda _: (HOST_KEY,))
+    new = Asked(login="root@gpu1", host_key=FINGERPRINT)
+    with pytest.raises(UsageError, match=r'the inventory trusts SHA256:.* write ARGS="--host-key SHA256:… --replace"'):
+        trusted_keys(new, DOOR, (OTHER_KEY,))
+    assert trusted_keys(replace(new, replace=True), DOOR, (OTHER_KEY,)) == (HOST_KEY,)
+
+
+@pytest.mark.parametrize(
+    ("error", "told", "hint"),
+    [
+        (LoginError("there is no key to log in with"), UsageError, 'ARGS="--identity-file KEY"'),
+        (OtherHostError("not the known one", hint="write AAAA"), HostError, "write AAAA; or run it again with ARGS="),
+    ],
+)
+def test_what_ssh_refuses_is_told_with_the_words_of_make(
+    monkeypatch: pytest.MonkeyPatch, error: HostError, told: type[DeployError], hint: str
+) -> None:
+    monkeypatch.setattr(adopt_module, "connect", Mock(side_effect=error))
+    with pytest.raises(told) as caught:
+        look(DOOR)
+    assert hint in caught.value.hint
 
 
 def text(**changed: object) -> str:

@@ -66,11 +66,11 @@ def model_fits_memory(config: "DeploymentConfig") -> Iterator[Problem]:
         needs = [need(serving, machine) for machine in _candidates(config)]
     for each in needs:
         if not each.fits:
-            yield Problem(
-                "serving.model" if each.weights else "serving.vllm.kv_cache_gib",
-                str(each),
-                "take a larger machine, a smaller or quantised model, or a shorter context",
-            )
+            hint = "take a larger machine, a smaller or quantised model, or a shorter context"
+            if each.weights or serving.engine != "vllm":
+                yield Problem("serving.model", str(each), hint)
+            else:
+                yield Problem("serving.vllm.kv_cache_gib", str(each), "take a larger machine, or write less")
 
 
 def weights_fit_disk(config: "DeploymentConfig") -> Iterator[Problem]:

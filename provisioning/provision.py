@@ -130,6 +130,10 @@ class _Run:
             self._lists.set_exception(error)
             raise
         self._lists.set_result(self.wishes)
+        if self.wishes.endpoint is not None:
+            from provisioning.other_names import mention_other_name
+
+            mention_other_name(self.wishes.endpoint)
         return ends
 
     def _work(self, host: HostRecord) -> HostResult:

@@ -1,0 +1,30 @@
+"""Hosts that are provisioned under two names: API keys lie per name, and each name's replace the other's on the host.
+
+Reads the endpoints that `provision` has written on this computer, and asks no host.
+"""
+
+import json
+
+from core.console import say
+from core.paths import state_dir
+from serving.endpoint import Endpoint, endpoint_file
+
+
+def mention_other_name(endpoint: Endpoint) -> None:
+    """Say that `endpoint` was provisioned last under another name, whose clients lose their keys; else nothing."""
+    own = endpoint_file(endpoint.stack)
+    since = own.stat().st_mtime_ns if own.exists() else 0
+    for path in sorted((state_dir() / "stacks").glob(f"*/{own.name}")):
+        other = path.parent.name
+        if other != endpoint.stack and path.stat().st_mtime_ns > since:
+            for url in sorted(_urls(path.read_text()) & set(endpoint.urls)):
+                say(f"! {url} is known as {other}, too: its API keys are replaced by those of {endpoint.stack}")
+
+
+def _urls(text: str) -> set[str]:
+    """Return where an endpoint answers; nothing for a file of another version, which tells nothing here."""
+    try:
+        content = json.loads(text)
+        return {content["url"], *content["other_urls"]}
+    except (ValueError, KeyError, TypeError):
+        return set()

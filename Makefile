@@ -49,12 +49,15 @@ demo: .venv/.ready ## Make a machine here, serve a model with two adapters, prov
 	@$(PYTHON) -m tools.demo $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
 deploy-cpu: .venv/.ready ## Everything for a CPU stack: up, provision, smoke (CLOUD=aws|gcp; none: STACK)
+	@$(PYTHON) -m infra.kind cpu --stack $(or $(call stack_of_kind,cpu),$(STACK))
 	@$(MAKE) deploy CLOUD= STACK=$(or $(call stack_of_kind,cpu),$(STACK))
 
 deploy-gpu: .venv/.ready ## The same for a GPU stack (CLOUD=aws|gcp)
+	@$(PYTHON) -m infra.kind gpu --stack $(call gpu_stack,gpu)
 	@$(MAKE) deploy CLOUD= STACK=$(call gpu_stack,gpu)
 
 deploy-gpu-spot: .venv/.ready ## The same for a GPU stack on the spot market (CLOUD=aws|gcp)
+	@$(PYTHON) -m infra.kind gpu-spot --stack $(call gpu_stack,gpu-spot)
 	@$(MAKE) deploy CLOUD= STACK=$(call gpu_stack,gpu-spot)
 
 deploy: .venv/.ready ## The same for any STACK

@@ -32,7 +32,7 @@ def test_deploy_is_up_provision_and_smoke_of_the_matching_stack(cloud: str, kind
 
     assert done.returncode == 0, done.stderr
     commands = [line.partition(" --stack ") for line in done.stdout.splitlines() if " --stack " in line]
-    assert [command.split()[-1] for command, _word, _stack in commands] == ["up", "provision", "smoke"]
+    assert [command.split()[-1] for command, _word, _stack in commands] == [kind, "up", "provision", "smoke"]
     assert {stack.split()[0] for _command, _word, stack in commands} == {f"{cloud}-{kind}"}
     assert (CHECKOUT / "stacks" / f"Pulumi.{cloud}-{kind}.yaml").exists()
 

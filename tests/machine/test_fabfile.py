@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from infra.outputs import HostRecord
+from provisioning.credentials import credentials_for
+from serving.spec import GatewaySpec
 from tests.machine.converge_host import moved, remote
 from tests.machine.fab import Fab
 from tests.machine.served import SERVING, Served
@@ -27,15 +29,21 @@ def test_status_of_a_bare_machine_says_what_is_missing_and_ends_with_1(machine: 
     done = fab.run("status")
     assert done.status == 1
     assert done.out.startswith(f"✗ {machine.name} ({machine.address})\n")
-    assert "! models             the engine does not answer\n" in done.out
+    assert "! engine             none is installed\n" in done.out
     assert "! certificate        none: the gateway does not answer\n" in done.out
     assert f"next: make provision INVENTORY={fab.inventory}" in done.err
 
 
-def test_a_plan_changes_nothing_and_shows_no_secret(machine: HostRecord, fab: Fab) -> None:
+def test_a_plan_changes_nothing_and_shows_no_secret(
+    machine: HostRecord, fab: Fab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(fab.state))
+    credentials_for("test", machine, GatewaySpec())  # a plan would make its own, and keep none of them to compare with
     everything = "find /etc /usr/local /var/lib/llm* -newer /run/before 2>/dev/null; dpkg-query -W | sha256sum"
     before = remote(machine, f"touch /run/before; {everything}")
-    done = fab.run("plan", "--roles", "base,gateway")
+    in_short = fab.run("plan", "--roles", "base,gateway")
+    assert re.search(r"\+ file:/etc/llm/gateway/haproxy\.cfg: create, \d{3} lines\n", in_short.out)
+    done = fab.run("plan", "--roles", "base,gateway", "--full")
     assert done.status == 0, done.err
     assert "+ file:/etc/llm/gateway/server.pem: create\n" in done.out
     assert "+// Written by llm-deploy (base role).\n" in done.out

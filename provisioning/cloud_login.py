@@ -9,6 +9,7 @@ from typing import TypeVar
 from pydantic import SecretStr
 
 from core.errors import ConfigError
+from infra.sdk import ensure_sdk
 from serving.sources import ListedFetch, ResolvedModel, ResolvedSources
 
 Resolved = TypeVar("Resolved", bound=ResolvedModel)
@@ -34,6 +35,7 @@ def with_login(source: Resolved, *, key: str) -> Resolved:
 
 
 def _amazon(where: str) -> dict[str, SecretStr]:
+    ensure_sdk("aws")
     import boto3  # only where a bucket is read with this computer's login
 
     found = boto3.Session().get_credentials()
@@ -49,6 +51,7 @@ def _amazon(where: str) -> dict[str, SecretStr]:
 
 
 def _google(where: str) -> dict[str, SecretStr]:
+    ensure_sdk("gcp")
     import google.auth
     import google.auth.exceptions
     from google.auth.transport.requests import Request

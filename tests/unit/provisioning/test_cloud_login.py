@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError
+from provisioning import cloud_login
 from provisioning.cloud_login import with_logins
 from serving.sources import ListedFetch, resolve_sources
 from serving.spec import ServingSpec
@@ -35,6 +36,20 @@ def test_a_login_is_handed_where_the_stack_file_says_so(monkeypatch: pytest.Monk
         source = with_logins(resolve_sources(spec("s3", credentials=credentials))).model
         assert isinstance(source, ListedFetch)
         assert {name: value.get_secret_value() for name, value in source.environment.items()} == handed
+
+
+@pytest.mark.parametrize(("kind", "cloud"), [("s3", "aws"), ("gs", "gcp")])
+def test_the_clouds_sdk_is_there_before_it_is_asked_for_a_login(
+    kind: str, cloud: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`make setup` brings no cloud's SDK, and this one ended in a traceback."""
+    asked: list[str] = []
+    monkeypatch.setattr(cloud_login, "ensure_sdk", asked.append)
+
+    with pytest.raises(ConfigError):
+        with_logins(resolve_sources(spec(kind, credentials="handed")))
+
+    assert asked == [cloud]
 
 
 @pytest.mark.parametrize(("kind", "cloud"), [("s3", "AWS"), ("gs", "Google Cloud")])

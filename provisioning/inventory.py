@@ -26,12 +26,12 @@ def load(target: Target) -> StackOutputs:
 
     Raises UsageError when there is no such stack, machine or file, ConfigError for a wrong value.
     """
-    return _with_adapters(target, _hosts(target))
+    return _with_adapters(target, load_outputs(target))
 
 
 def load_to_look(target: Target) -> StackOutputs:
     """Return what `load` does; a manifest that is wrong is told in a line and left out: hosts run without it."""
-    outputs = _hosts(target)
+    outputs = load_outputs(target)
     try:
         return _with_adapters(target, outputs)
     except ConfigError as error:
@@ -58,8 +58,8 @@ def adapter_manifest(target: Target, stack: str) -> Path:
     return (STACKS_DIR if target.stack else Path(target.inventory).parent) / "adapters" / f"{stack}.yaml"
 
 
-def _hosts(target: Target) -> StackOutputs:
-    """Return the hosts of `target` and what they serve, as stack or inventory say."""
+def load_outputs(target: Target) -> StackOutputs:
+    """Return the hosts of `target` and what they serve, as stack or inventory say: without a manifest's adapters."""
     if target.stack:
         return _load_stack(target.stack)
     path = Path(target.inventory)

@@ -24,7 +24,7 @@ stack_of_kind = $(if $(and $(CLOUD),$(named_stack)),$(error deploy-$(1): write C
 	$(named_stack),$(cloud_stack))
 # The default stack is a machine without a GPU, so that these targets want to be told.
 gpu_stack = $(or $(call stack_of_kind,$(1)),$(error deploy-$(1): which stack? write CLOUD=aws, CLOUD=gcp or STACK=name))
-adapters_tasks := list plan apply promote rollback prune
+adapters_tasks := list entry manifest plan apply promote rollback prune
 adapters_task = $(or $(filter $(adapters_tasks),$(DO)),\
 	$(error adapters: DO=$(DO) is not known; write one of $(adapters_tasks)))
 # The clouds' SDKs take seconds to compile: what was compiled is kept, whatever the shell around says.
@@ -105,7 +105,7 @@ bundle: .venv/.ready ## One archive that provisions the hosts of STACK without n
 status: .venv/.ready ## One screen per host: engine, models, certificate, disk, memory
 	@$(FAB) status $(HOSTS) $(ARGS)
 
-adapters: .venv/.ready ## Adapter versions: DO=list|plan|apply|prune, DO=promote ARGS=contract@4, DO=rollback ARGS=contract
+adapters: .venv/.ready ## Adapter versions: DO=list|plan|apply|prune, DO=entry ARGS=FOLDER, DO=promote ARGS=contract@4, DO=rollback ARGS=contract
 	@$(FAB) adapters:$(adapters_task) $(HOSTS) $(ARGS)
 
 logs: .venv/.ready ## Journal of engine and gateway

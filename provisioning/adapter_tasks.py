@@ -71,6 +71,30 @@ def adapters_list(_: Any, *, json: bool = False, stack: str = "", inventory: str
     return adapters_list(target, as_json=json)
 
 
+@fab_task(
+    WHICH | {"folder": "Folder with the files that peft saved."},
+    name="adapters:entry",
+    positional=("folder",),
+)
+def adapters_entry(_: Any, folder: str, *, stack: str = "", inventory: str = "") -> int:
+    """Print the manifest's entry for an adapter, ready to be taken over; changes nothing."""
+    target = Target(stack, inventory)
+    say(f"→ entry for {folder}")
+    from provisioning.adapter_entry import entry
+
+    return entry(target, folder)
+
+
+@fab_task(WHICH, name="adapters:manifest")
+def adapters_manifest(_: Any, *, stack: str = "", inventory: str = "") -> int:
+    """Print a manifest of the adapters that the stack's own file lists; changes nothing."""
+    target = Target(stack, inventory)
+    say(f"→ manifest of what {target.name} lists itself")
+    from provisioning.adapter_entry import manifest
+
+    return manifest(target)
+
+
 @fab_task(WHICH, name="adapters:prune")
 def adapters_prune(_: Any, *, stack: str = "", inventory: str = "") -> int:
     """Remove folders of models and adapters from the hosts that are neither listed nor served."""

@@ -10,6 +10,7 @@ from invoke.exceptions import Exit, ParseError
 from core.errors import UsageError
 
 EXAMPLES = {
+    "adapters:entry": "make adapters DO=entry ARGS=FOLDER",
     "adapters:promote": "make adapters DO=promote ARGS=contract@4",
     "adapters:rollback": "make adapters DO=rollback ARGS=contract",
     "ssh": "make ssh ARGS=\"--command 'uptime -p'\"",

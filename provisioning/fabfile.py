@@ -12,7 +12,9 @@ from fabric import main
 from core.console import next_command, say
 from provisioning.adapter_tasks import (
     adapters_apply,
+    adapters_entry,
     adapters_list,
+    adapters_manifest,
     adapters_plan,
     adapters_promote,
     adapters_prune,
@@ -26,7 +28,9 @@ from provisioning.task import ALL_ROLES, HOSTS, TARGET, Names, chosen_roles, fab
 
 __all__ = [
     "adapters_apply",
+    "adapters_entry",
     "adapters_list",
+    "adapters_manifest",
     "adapters_plan",
     "adapters_promote",
     "adapters_prune",

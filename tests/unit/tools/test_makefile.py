@@ -49,7 +49,10 @@ def test_deploy_is_up_provision_and_smoke_of_the_matching_stack(cloud: str, kind
         ("leftovers", "which cloud? write CLOUD=aws or CLOUD=gcp"),
         ("adopt", "which host? write HOST=user@address"),
         ("rotate-key", "whose key? write CLIENT=name, one of gateway.clients"),
-        ("adapters DO=rolback", "DO=rolback is not known; write one of list plan apply promote rollback prune"),
+        (
+            "adapters DO=rolback",
+            "DO=rolback is not known; write one of list entry manifest plan apply promote rollback prune",
+        ),
     ],
 )
 def test_what_must_be_said_is_asked_for(arguments: str, told: str) -> None:

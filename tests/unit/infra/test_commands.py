@@ -14,6 +14,7 @@ from infra import prepare, renting, saved, stack, teardown
 from infra.commands import COMMANDS, main
 from infra.config import reader
 from infra.events import Report
+from infra.preflight import __main__ as preflight
 from infra.teardown import Teardown
 from tests.unit.provisioning.records import stack_values
 
@@ -91,7 +92,15 @@ config:
 """
 
 
-@pytest.mark.parametrize("run", [lambda: main(["preview", "--stack", "big"]), lambda: main(["up", "--stack", "big"])])
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda: main(["preview", "--stack", "big"]),
+        lambda: main(["up", "--stack", "big"]),
+        lambda: preflight.main(["--stack", "big"]),
+    ],
+    ids=["preview", "up", "preflight"],
+)
 def test_a_machine_larger_than_this_computer_is_refused_before_anything_is_made(
     run: Callable[[], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,8 +15,8 @@ from tests.unit.provisioning.records import host_values, stack_values
 FAB = Path(sys.executable).with_name("fab")
 TASKS = [
     "adapters:apply", "adapters:entry", "adapters:list", "adapters:manifest", "adapters:plan", "adapters:promote",
-    "adapters:prune", "adapters:rollback", "adopt", "bundle", "logs", "plan", "provision", "reboot", "restart", "rotate-key", "smoke", "ssh", "status",
-    "upgrade-engine",
+    "adapters:prune", "adapters:rollback", "adopt", "bundle", "logs", "plan", "provision", "reboot", "restart",
+    "rotate-key", "smoke", "ssh", "status", "upgrade-engine",
 ]  # fmt: skip
 
 

@@ -131,7 +131,7 @@ class Releases:
     @property
     def recorded(self) -> Mapping[str, str]:
         """What each name means by its newest line in the record, listed or not; without those that were retired."""
-        return {name: version for name, version in {move.adapter: move.to for move in self.moves}.items() if version}
+        return _recorded(self.moves)
 
     def listed(self, version: str) -> ListedAdapter:
         """Return what is listed as `version`, a versioned name. Raises StopIteration for another."""
@@ -199,6 +199,11 @@ class Releases:
                 )
 
 
+def _recorded(moves: Sequence[Move]) -> dict[str, str]:
+    """Return what names mean by these lines; without those that were retired."""
+    return {name: version for name, version in {move.adapter: move.to for move in moves}.items() if version}
+
+
 def _led_to(trail: list[str], move: Move) -> list[str]:
     """Return the versions that led to where `move` went, the oldest first; `trail` has those before it.
 
@@ -230,20 +235,34 @@ def shown(path: Path) -> str:
 
 
 def read_releases(path: Path) -> Releases | None:
-    """Return the manifest at `path` with its record; none when there is no manifest. Raises ConfigError."""
+    """Return the manifest at `path` with its record; none when there is no manifest.
+
+    Raises ConfigError, also for a manifest that is gone while its record says what names mean: an engine without
+    adapters would be the next that `provision` starts.
+    """
+    moves = _read_moves(path.with_suffix(".lock"))
     try:
         content = read_yaml(path, shown_as=shown(path))
     except FileNotFoundError:
-        return None
+        recorded = _recorded(moves)
+        if not recorded:
+            return None
+        what = f"is gone, and {path.stem}.lock says that {', '.join(recorded)} is served"
+        hint = f"take it back from version control; to serve no adapters any more, remove {path.stem}.lock, too"
+        raise ConfigError(what, where=shown(path), hint=hint) from None
     manifest: AdapterManifest = _checked(AdapterManifest, content, shown(path))
-    lock = path.with_suffix(".lock")
+    return Releases(path, manifest, moves)
+
+
+def _read_moves(lock: Path) -> list[Move]:
+    """Return the record; empty when there is none."""
     try:
         lines = read_yaml(lock, shown_as=shown(lock)) or []
     except FileNotFoundError:
         lines = []
     if not isinstance(lines, list):
         raise ConfigError("holds no list", where=shown(lock), hint="take it back from version control")
-    return Releases(path, manifest, [_checked(Move, line, shown(lock)) for line in lines])
+    return [_checked(Move, line, shown(lock)) for line in lines]
 
 
 def record(lock: Path, move: Move) -> None:

@@ -51,6 +51,23 @@ def test_without_a_manifest_there_are_no_releases(path: Path) -> None:
     assert read_releases(path) is None
 
 
+def test_a_manifest_that_is_gone_is_told_while_its_record_has_names(path: Path) -> None:
+    """Else a checkout that lacks it would have `provision` start an engine without any adapter."""
+    lock = path.with_suffix(".lock")
+    record(lock, moved("contract@2", "contract@3"))
+    with pytest.raises(ConfigError, match=r"is gone, and prod.lock says that contract is served; take it back from"):
+        read_releases(path)
+    record(lock, Move.model_validate({**moved("x", "contract@3", "retire").model_dump(by_alias=True), "to": ""}))
+    assert read_releases(path) is None
+
+
+def test_a_retired_name_that_comes_back_starts_with_its_oldest_listed_version(path: Path) -> None:
+    retired = Move.model_validate({**moved("contract@4", "contract@4", "retire").model_dump(by_alias=True), "to": ""})
+    found = read(path, listed(4), listed(3), moves=(moved("contract@3", "contract@4"), retired))
+    assert found.promoted == {"contract": "contract@3"}
+    assert found.before("contract") == ""
+
+
 def test_all_versions_are_served_and_the_name_means_one(path: Path) -> None:
     serving = read(path, listed(4), listed(3), listed(1, "summary")).serving(spec())
     assert serving.served_names == ("base", "contract", "contract@4", "contract@3", "summary", "summary@1")

@@ -38,16 +38,11 @@ def status(target: Target, *, names: Sequence[str], at_once: int, as_json: bool)
     mention_changed_file(target)
     hosts = choose(outputs, names)
     found: dict[str, HostStatus] = {}
-    off: list[str] = []
     for host, result in on_each(hosts, lambda host: look(outputs, host), at_once=at_once):
-        if not isinstance(result, DeployError):
-            found[host.name] = result
-        elif is_off(outputs, host):
-            off.append(host.name)
-            error = f"{host.name} is off; `{target.command('up')}` starts it with its disk"
-            found[host.name] = unseen(host, error, now=datetime.now(UTC))
+        if isinstance(result, DeployError):
+            found[host.name] = _unreached(target, outputs, host, result)
         else:
-            found[host.name] = unseen(host, str(result), now=datetime.now(UTC))
+            found[host.name] = result
     seen = [found[host.name] for host in hosts]
     entries = [each.as_json() for each in seen]
     ok = all(each.serves for each in seen)
@@ -59,11 +54,19 @@ def status(target: Target, *, names: Sequence[str], at_once: int, as_json: bool)
     if ok:
         next_command(target.command("smoke"), target.command("logs"))
         return 0
-    next_command(*([target.command("up")] if off else (target.command("provision"), target.command("logs"))))
+    off = any(_is_off(outputs, host) for host in hosts if found[host.name].error)
+    next_command(*([target.command("up")] if off else [target.command("provision"), target.command("logs")]))
     return 1
 
 
-def is_off(outputs: StackOutputs, host: HostRecord) -> bool:
+def _unreached(target: Target, outputs: StackOutputs, host: HostRecord, error: DeployError) -> HostStatus:
+    """Return that a host could not be asked, and for one that is off what starts it."""
+    off = _is_off(outputs, host)
+    words = f"{host.name} is off; `{target.command('up')}` starts it with its disk" if off else str(error)
+    return unseen(host, words, now=datetime.now(UTC))
+
+
+def _is_off(outputs: StackOutputs, host: HostRecord) -> bool:
     """Return whether a host is a machine on this one that was switched off."""
     if host.cloud != "local":
         return False

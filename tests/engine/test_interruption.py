@@ -78,7 +78,7 @@ def test_a_machine_that_died_is_noticed_and_started_again(checkout: Checkout, lo
         os.kill(member, signal.SIGKILL)
 
     refresh = checkout.run("refresh", local)
-    assert "gone: local-test-1" in refresh.stderr
+    assert "do not run: local-test-1; `up` starts them" in refresh.stderr
 
     up = checkout.run("up", local)
     assert up.returncode == 0, up.stderr

@@ -100,7 +100,7 @@ def _command(target: Target, task: str, retire: Sequence[str]) -> str:
 
 
 def _apply(stack: AdapterStack, again: str, retire: Sequence[str] = ()) -> list[Retired]:
-    """Bring the versions, and return what was retired. Raises HostError for an engine started without adapters.
+    """Bring the versions, and return what was retired. Raises HostError for an engine that serves not all that is listed.
 
     `again`: the command that a person ran.
     """
@@ -114,7 +114,8 @@ def _apply(stack: AdapterStack, again: str, retire: Sequence[str] = ()) -> list[
     for host, served in _running(stack).items():
         if not listed <= set(served.versions):
             hint = f"run {stack.target.command('provision')}, which starts it with them"
-            raise HostError("its engine is down, or was started without adapters", where=host, hint=hint)
+            what = "its engine is down, or was started without adapters or with other settings"
+            raise HostError(what, where=host, hint=hint)
     if endpoint_file(stack.name).exists():
         hint = stack.target.command("provision")
         endpoint = read_endpoint(endpoint_file(stack.name), hint=hint)

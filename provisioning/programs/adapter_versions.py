@@ -28,7 +28,7 @@ from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
 ENGINE_ENV = "/etc/llm/engine.env"
@@ -175,21 +175,37 @@ def _changes(served: dict[str, Any], wanted: dict[str, Any]) -> Iterator[str]:
     yield from (f"{name} becomes {wanted['aliases'][name]}" for name in moved)
 
 
+def _without(served: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return `served` without `names` and all their versions."""
+    versions = {each: path for each, path in served["versions"].items() if each.rpartition("@")[0] not in names}
+    return {"versions": versions, "aliases": {a: v for a, v in served["aliases"].items() if a not in names}}
+
+
 def _agreed(host: Host, engine: Engine, asked: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Return what is to be served, and what is. Raises VersionError for a wish that may not be granted."""
+    """Return what the file is to say, and what the running engine is to be told; none when that is nothing.
+
+    An engine with other settings reads the file when it is started anew. Where that is not about to happen it only
+    loses what is retired, without which provision would not start it anew. Raises VersionError for any other wish then,
+    and for one that may not be granted.
+    """
     wanted, running = host.wished(asked), engine.served()
-    if running is not None and running["engine"] != asked["engine"] and not asked["engine_follows"]:
-        what = "the engine runs with other settings than the stack's file has"
-        raise VersionError(f"{what}; run `make provision` first, which restarts the engine with them")
-    return wanted, running
+    told = wanted
+    if running is not None and running["engine"] != asked["engine"]:
+        if asked["engine_follows"]:
+            return wanted, None
+        if not asked.get("retire"):
+            what = "the engine runs with other settings than the stack's file has"
+            raise VersionError(f"{what}; run `make provision` first, which restarts the engine with them")
+        wanted, told = (_without(served, asked["retire"]) for served in (host.served(), running))
+    return wanted, None if running is None or {**running, **told} == running else told
 
 
 def apply(host: Host, engine: Engine, wish: str) -> None:
     """Serve what is wished for. Raises VersionError for what the engine cannot load; the file stays as it was then."""
     asked = json.loads(wish)
-    wanted, running = _agreed(host, engine, asked)
-    if running is not None and running["engine"] == asked["engine"]:
-        engine.serve(wanted)
+    wanted, told = _agreed(host, engine, asked)
+    if told is not None:
+        engine.serve(told)
     before = host.served()
     if wanted != before:
         host.write(wanted)
@@ -202,15 +218,13 @@ def check(host: Host, engine: Engine, wish: str) -> None:
     """Raise VersionError when `apply` would change something, or fail; say in lines for a plan what."""
     asked = json.loads(wish)
     try:
-        wanted, running = _agreed(host, engine, asked)
+        wanted, told = _agreed(host, engine, asked)
     except VersionError as error:
         print(f"{PLANNED}fail: {error}")
         raise
     for change in _changes(host.served(), wanted):
         print(f"{PLANNED}{change}")
-    # An engine with other settings is told by its next start, which reads the file.
-    told = running is None or {**wanted, "engine": running["engine"]} == running or running["engine"] != asked["engine"]
-    if wanted != host.served() or not told:
+    if wanted != host.served() or told is not None:
         raise VersionError("other adapters are served")
 
 

@@ -165,6 +165,27 @@ def test_a_name_is_retired_by_its_own_word_and_a_plan_says_it(host: Host, engine
     assert host.wish("check", THREE) == (0, "")
 
 
+def test_a_name_is_retired_though_the_engine_is_yet_to_be_started_with_other_settings(
+    host: Host, engine: Engine
+) -> None:
+    """Once provision refused the name and sent to --retire, which refused the settings and sent to provision."""
+    host.wish("apply", WITH_SUMMARY)
+    assert "summary is served and no longer listed" in host.wish("apply", BOTH, engine="two")[1]
+
+    retire = {"summary": "me@here"}
+    planned = ["planned: summary@1 stops being served", "planned: summary stops being served"]
+    said = host.wish("check", BOTH, engine="two", engine_follows=False, retire=retire)[1]
+    assert said.splitlines()[:-1] == planned
+    for command in ("apply", "check"):
+        assert host.wish(command, BOTH, engine="two", engine_follows=False, retire=retire) == (0, "")
+    assert engine.served == host.served == THREE, "contract@4 is for the engine with the other settings"
+    (entry,) = json.loads(host.run("show")[1])["history"]
+    assert [entry["what"], entry["from"]] == ["retire", "summary@1"]
+
+    assert host.wish("apply", BOTH, engine="two") == (0, "")
+    assert host.served == BOTH
+
+
 def test_where_a_stacks_own_file_leads_a_plan_says_what_becomes_of_each_name(host: Host) -> None:
     host.wish("apply", WITH_SUMMARY)
     moved = {**BOTH, "aliases": {"contract": "contract@4"}}

@@ -100,7 +100,7 @@ def _command(target: Target, task: str, retire: Sequence[str]) -> str:
 
 
 def _apply(stack: AdapterStack, again: str, retire: Sequence[str] = ()) -> list[Retired]:
-    """Bring the versions, and return what was retired. Raises HostError for an engine that serves not all that is listed.
+    """Bring the versions, and return what was retired. Raises HostError where an engine serves not all of them.
 
     `again`: the command that a person ran.
     """

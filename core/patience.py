@@ -27,6 +27,6 @@ def answer_within(seconds: float, ask: Callable[[], Answer], *, where: str) -> A
     try:
         return answer.result(seconds)
     except TimeoutError:
-        if answer.done():
-            raise
+        if answer.done():  # at the last moment, or with a TimeoutError of its own
+            return answer.result()
         raise DeployError(f"no answer within {seconds:.0f} s", where=where, hint="check the network") from None

@@ -45,6 +45,10 @@ ASK_S = 60.0
 SHOWN_LINES = 12
 
 
+class BackendTimeoutError(DeployError):
+    """The backend that keeps the state does not answer."""
+
+
 class EngineTimeoutError(DeployError):
     """The engine was stopped, because it took longer than it was given."""
 
@@ -105,7 +109,7 @@ class Engine:
     def ask(self, *arguments: str) -> str:
         """Return what a command prints that does not work on resources.
 
-        Raises EngineError with its stderr, EngineTimeoutError when the backend does not answer. Runs beside the real
+        Raises EngineError with its stderr, BackendTimeoutError when the backend does not answer. Runs beside the real
         project, so that the engine's notes land there and the checkout stays as it is.
         """
         self.config_file()
@@ -123,7 +127,7 @@ class Engine:
         except subprocess.TimeoutExpired:
             where = f"pulumi {arguments[0]} of stack {self.stack}"
             hint = f"does the backend answer? It is {self.backend.shown}"
-            raise EngineTimeoutError(f"was stopped after {ASK_S:.0f} s", where=where, hint=hint) from None
+            raise BackendTimeoutError(f"was stopped after {ASK_S:.0f} s", where=where, hint=hint) from None
         if done.returncode:
             raise EngineError(done.stderr.strip())
         return done.stdout

@@ -42,6 +42,9 @@ class Lease(Frozen):
     stands: bool = Field(
         default=True, description="Whether an `up` went through; false only in the note of a stack's first attempts."
     )
+    lacks_stock: bool = Field(
+        default=False, description="Whether the place had no machine; only in the note of a stack's first attempts."
+    )
 
     def ends_at(self, ttl_hours: float) -> datetime:
         """Return when the machines end themselves, to the second."""

@@ -72,9 +72,15 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
     def attempt(candidate: Candidate, left_s: float) -> Report:
         if not stands:
             held.unprotect()  # a disk that the attempt before made elsewhere is blank, and must not hold us there
-        write_lease(stack, candidate.lease.model_copy(update={"stands": stands}))
+        noted = candidate.lease.model_copy(update={"stands": stands})
+        write_lease(stack, noted)
         held.hand_over(LEASE_VARIABLE, candidate.lease.model_dump_json())
-        report = held.up(limit_s=left_s)
+        try:
+            report = held.up(limit_s=left_s)
+        except DeployError as error:
+            if not stands and cloud.out_of_stock(f"{error}\n{error.detail}"):
+                write_lease(stack, noted.model_copy(update={"lacks_stock": True}))
+            raise
         for host in cloud.wake(candidate.lease) if config.lifetime.weekly is None else ():  # else it may be asleep
             say(f"  started {host}, which was stopped")
         write_lease(stack, candidate.lease)

@@ -4,6 +4,7 @@
 """
 
 import importlib
+import os
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -36,6 +37,9 @@ def ensure_sdk(cloud: str) -> None:
             where=sys.prefix,
             hint=f"install the extra: pip install -e .[{cloud}]",
         )
+    if not os.access(ENVIRONMENT, os.W_OK):
+        what, hint = f"{_missing(cloud)} cannot be installed: it is not yours to write", "give it to you with chown"
+        raise UsageError(what, where=str(ENVIRONMENT), hint=f"{hint}, or remove it as its owner and run this again")
     with one_at_a_time(ENVIRONMENT / ".sdk.lock", f"waits for another command that installs what cloud {cloud} needs"):
         if _missing(cloud):
             _install(cloud)

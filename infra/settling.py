@@ -29,7 +29,8 @@ def identity_and_beginning(
     at = (now or datetime.now(UTC)).replace(microsecond=0)
     if previous is None:
         return secrets.token_hex(ID_BYTES), at
-    has_ended = end_of_life(config, previous) <= at  # its machines are gone: a new life begins
+    # Its machines are gone, or there never were any: a new life begins.
+    has_ended = end_of_life(config, previous) <= at or _holds_nothing(previous)
     return previous.id, at if has_ended else previous.began_at
 
 
@@ -70,18 +71,25 @@ def is_bound(config: DeploymentConfig, previous: Lease | None) -> bool:
 
 
 def staying(places: list[Place], tried: Iterable[str], config: DeploymentConfig, previous: Lease | None) -> list[Place]:
-    """Return the places in order, those first that keep the disks of a stack that stands.
+    """Return the places in order, those first that keep what is made.
+
+    A machine that an `up` found before it was cut off may be the last in stock.
 
     One that is bound to its zone leaves it only when that is none of the zones that the file lets be `tried`. Raises
     ConfigError when its zone has none of the types.
     """
-    if previous is None or not previous.stands:
+    if previous is None or _holds_nothing(previous):
         return places
     if is_bound(config, previous) and previous.zone in tried:
         places = _in_zone(previous.zone, places)
     return sorted(
         places, key=lambda place: (place != (previous.zone, previous.machine_type), place[0] != previous.zone)
     )
+
+
+def _holds_nothing(previous: Lease) -> bool:
+    """Return whether a lease is that of a first `up` that found no machine."""
+    return not previous.stands and previous.lacks_stock
 
 
 def _in_zone(zone: str, places: list[Place]) -> list[Place]:

@@ -23,7 +23,9 @@ from infra.config import load_stack
 from infra.config.reader import DEPLOYMENT_KEY, stack_file
 from infra.engine import EngineTimeoutError
 from infra.events import Report
+from infra.lease import read_lease
 from infra.renting import known_lease, recover, refuse_other_login
+from infra.sdk import ensure_sdk
 from infra.stack import Stack, hold
 from serving.endpoint import endpoint_file
 
@@ -61,7 +63,10 @@ class Teardown:
 
 def tear_down(stack: str) -> Teardown:
     """Remove `stack` and confirm that nothing is left. Raises DeployError when something is."""
-    cloud, end = cloud_of(stack), Deadline.after(DOWN_S)
+    cloud = cloud_of(stack)
+    if read_lease(stack) is not None or outputs_file(stack).exists():
+        ensure_sdk(cloud)  # before its time begins: they come once, and over a slow line take minutes
+    end = Deadline.after(DOWN_S)
     destroyed: list[str] = []
     with hold(stack, cloud, stop_earlier=True) as held:
         keep = _keeps(stack)

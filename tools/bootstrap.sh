@@ -94,7 +94,9 @@ sync() {
     *)
       arguments+=(--inexact) # leaves in place what `tests` brought
       for cloud in aws gcp; do # one that was installed goes with a changed lock, too
-        [[ $purpose != "$cloud" && ! -e .venv/.ready-$cloud ]] || arguments+=(--extra "$cloud")
+        if [[ $purpose == "$cloud" || -e .venv/.ready-$cloud || -e .venv/.ready-tests || -e .venv/.ready-checks ]]; then
+          arguments+=(--extra "$cloud")
+        fi
       done
       ;;
   esac

@@ -27,7 +27,8 @@ refuse_no_target = $(if $(filter $(1),$(TARGETS) .venv/.ready),,$(error there is
 # With CLOUD alone, nothing may fall back to the local stack: `make down CLOUD=aws` would leave the cloud's machines be.
 refuse_cloud_alone = $(if $(and $(CLOUD),$(call takes,STACK,$(1))),$(if $(has_place),, \
 	$(error $(1): which stack? write STACK=name, e.g. STACK=$(CLOUD)-gpu)))
-refuse_unheard = $(if $(2),$(error $(1): takes no $(2)=$($(2)); it takes $(call taken_by,$(1))))
+from_shell = $(if $(findstring environment,$(origin $(1))), (exported by your shell: unset $(1)))
+refuse_unheard = $(if $(2),$(error $(1): takes no $(2)=$($(2))$(call from_shell,$(2)); it takes $(call taken_by,$(1))))
 refuse_two_places = $(if $(and $(named_stack),$(INVENTORY),$(call takes,STACK,$(1))), \
 	$(error $(1): write STACK or INVENTORY, not both))
 

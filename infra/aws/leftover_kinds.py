@@ -187,20 +187,31 @@ def _by_name(service: str, method: str, argument: str) -> Callable[[Thing], None
     return remove
 
 
+def _cancel_request(thing: Thing) -> None:
+    call("ec2", thing.region, "cancel_spot_instance_requests", SpotInstanceRequestIds=[thing.id])
+
+
+def _terminate(thing: Thing) -> None:
+    call("ec2", thing.region, "terminate_instances", InstanceIds=[thing.id])
+
+
+def _delete_bucket(thing: Thing) -> None:
+    call("s3", thing.region, "delete_bucket", Bucket=thing.id)
+
+
+def _delete_budget(thing: Thing) -> None:
+    account = thing.detail["AccountId"]
+    call("budgets", thing.region, "delete_budget", AccountId=account, BudgetName=thing.id)
+
+
 KINDS: tuple[Kind, ...] = (
     _named(
         "schedule group", "scheduler", "list_schedule_groups", "ScheduleGroups", name_key="Name",
         remove=_by_name("scheduler", "delete_schedule_group", "Name"), prefix={"NamePrefix": "llm-"},
         is_gone=lambda each: each.get("State") == "DELETING",
     ),
-    Kind(
-        "spot request", _spot_requests,
-        lambda thing: call("ec2", thing.region, "cancel_spot_instance_requests", SpotInstanceRequestIds=[thing.id]),
-    ),
-    Kind(
-        "instance", _instances,
-        lambda thing: call("ec2", thing.region, "terminate_instances", InstanceIds=[thing.id]),
-    ),
+    Kind("spot request", _spot_requests, _cancel_request),
+    Kind("instance", _instances, _terminate),
     _ec2("address", "describe_addresses", "Addresses", "AllocationId", "release_address", before=_loosen_address),
     _ec2(
         "network interface", "describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId",
@@ -235,15 +246,6 @@ KINDS: tuple[Kind, ...] = (
         "log group", "logs", "describe_log_groups", "logGroups", name_key="logGroupName",
         remove=_by_name("logs", "delete_log_group", "logGroupName"), prefix={"logGroupNamePrefix": LOGS_PREFIX},
     ),
-    Kind(
-        "bucket", _buckets, lambda thing: call("s3", thing.region, "delete_bucket", Bucket=thing.id),
-        everywhere=True, empty=_empty_bucket,
-    ),
-    Kind(
-        "budget", _budgets,
-        lambda thing: call(
-            "budgets", thing.region, "delete_budget", AccountId=thing.detail["AccountId"], BudgetName=thing.id
-        ),
-        everywhere=True,
-    ),
+    Kind("bucket", _buckets, _delete_bucket, everywhere=True, empty=_empty_bucket),
+    Kind("budget", _budgets, _delete_budget, everywhere=True),
 )  # fmt: skip

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from core.errors import ConfigError
 from infra.config import DeploymentConfig
 from infra.config.lifetime import WeeklySchedule
 from infra.lease import Lease
@@ -22,6 +23,9 @@ LATENESS = timedelta(minutes=15)
 POWER_OFF_MARGIN = timedelta(minutes=15)
 """For GCP to delete a host before that powers itself off: what is off is never deleted, and its root disk costs on."""
 
+SHORTEST_LIFE = timedelta(minutes=30)
+"""What a host is made for at least: it takes about that long until it serves."""
+
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -31,9 +35,16 @@ def end_of_life(config: DeploymentConfig, lease: Lease) -> datetime:
     if weekly is None:
         return ends_at
     asleep_at = _falls_asleep(weekly, lease.began_at, ends_at)
-    if asleep_at is None or asleep_at - BEFORE_SLEEP <= lease.began_at:
-        return ends_at
-    return (asleep_at - BEFORE_SLEEP).astimezone(UTC)
+    return ends_at if asleep_at is None else (asleep_at - BEFORE_SLEEP).astimezone(UTC)
+
+
+def refuse_short_life(config: DeploymentConfig, lease: Lease, now: datetime) -> None:
+    """Raise ConfigError for hosts made anew that would end before they are of use, or have ended already."""
+    ends_at = end_of_life(config, lease)
+    if now <= lease.began_at and ends_at - now < SHORTEST_LIFE:
+        what = f"the hosts would end at {ends_at:%Y-%m-%d %H:%M} UTC, before they stop for the last time"
+        hint = "write more ttl_hours, so that they are started once more, or begin within the hours"
+        raise ConfigError(what, where="lifetime", hint=hint)
 
 
 def powers_off_at(ends_at: datetime) -> datetime:

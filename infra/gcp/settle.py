@@ -4,12 +4,12 @@ A stack that stands keeps what it has as long as its file still allows that; the
 """
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 
 from core.errors import ConfigError
 from infra.config import DeploymentConfig
 from infra.gcp.api import ask
-from infra.gcp.end_of_life import end_of_life
+from infra.gcp.end_of_life import end_of_life, refuse_short_life
 from infra.gcp.images import image_name, resolve_image
 from infra.gcp.standing import keeping_disks, keeps_end
 from infra.gcp.stock import offered, zones_of
@@ -44,7 +44,9 @@ def candidates(config: DeploymentConfig, previous: Lease | None, now: datetime |
         places = keeping_disks(places, config, previous)
     subnets = dict.fromkeys(known, name) if (name := existing_subnet(config)) else {}
     base = _base(config, previous, now)
+    at = (now or datetime.now(UTC)).replace(microsecond=0)
     found = [Lease(**base, zone=zone, machine_type=each, zones=tuple(known), subnets=subnets) for zone, each in places]
+    refuse_short_life(config, found[0], at)
     keeps = previous is not None and keeps_end(config, previous, found[0])
     return [Candidate(each.model_copy(update={"keeps_end": keeps})) for each in found]
 

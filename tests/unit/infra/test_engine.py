@@ -9,7 +9,7 @@ from core import paths
 from core.errors import DeployError
 from infra import engine as engine_module
 from infra.backend import find_backend
-from infra.engine import Engine, EngineError, EngineTimeoutError
+from infra.engine import BackendTimeoutError, Engine, EngineError, EngineTimeoutError
 from infra.operation import operation
 from infra.stack import Stack
 from tools.pulumi.cli import PulumiCli
@@ -149,7 +149,7 @@ def test_a_backend_that_does_not_answer_is_given_up(cli: Cli, monkeypatch: pytes
     monkeypatch.setattr(engine_module, "ASK_S", 0.2)
     cli.does(output="exec sleep 600")
 
-    with pytest.raises(EngineTimeoutError, match="pulumi stack of stack one: was stopped after 0 s; does the backend"):
+    with pytest.raises(BackendTimeoutError, match="pulumi stack of stack one: was stopped after 0 s; does the backend"):
         run("outputs")
 
 

@@ -113,11 +113,31 @@ def test_after_a_first_up_that_failed_disks_are_still_blank() -> None:
     noted = read_lease(STACK)
     assert noted is not None
     assert not noted.stands
+    assert noted.lacks_stock
 
     engine = Engine(stock={"b"})
     up(engine)
 
     assert engine.asked == ["unprotect", "a", "unprotect", "b"]
+
+
+@pytest.mark.usefixtures("checked")
+def test_a_first_up_that_was_cut_off_is_not_taken_for_one_without_stock() -> None:
+    """Run again, it goes on with the machine that it found: it may be the last one."""
+    engine = Engine(stock=set())
+    engine.up = stopped  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        up(engine)
+
+    noted = read_lease(STACK)
+
+    assert noted is not None
+    assert (noted.zone, noted.stands, noted.lacks_stock) == (lease("a").zone, False, False)
+
+
+def stopped(**_: float | None) -> Report:
+    """Stop as Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 @pytest.mark.usefixtures("checked")

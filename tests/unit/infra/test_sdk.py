@@ -1,5 +1,6 @@
 """A cloud's SDKs: installed when they are first needed, once, and never where they are there."""
 
+import os
 import sys
 import threading
 import tomllib
@@ -108,6 +109,16 @@ def test_two_commands_install_once(environment: Environment, monkeypatch: pytest
     second.join(30)
 
     assert not second.is_alive()
+    assert environment.called == []
+
+
+def test_an_environment_of_somebody_else_is_named(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sudo make setup` makes one that only root may write to."""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+
+    with pytest.raises(UsageError, match="acme-sdk cannot be installed: it is not yours to write; give it to you"):
+        ensure_sdk("aws")
+
     assert environment.called == []
 
 

@@ -128,6 +128,16 @@ def test_the_sdks_of_a_cloud_come_beside_what_is_there_and_go_with_a_changed_loc
     assert "--extra aws" not in machine.called()
 
 
+def test_the_sdks_that_came_with_the_tests_go_with_a_changed_lock_too(machine: Machine) -> None:
+    machine.has_python()
+    machine.says("uv", "uv 0.13.9")
+    (machine.folder / "checkout/.venv/.ready-tests").touch()
+
+    assert machine.run().returncode == 0
+
+    assert "--inexact --extra aws --extra gcp" in machine.called()
+
+
 @pytest.mark.parametrize("version", ["uv 0.4.30", None], ids=["too old", "missing"])
 def test_without_a_usable_uv_the_pinned_one_is_installed_with_its_hash(machine: Machine, version: str | None) -> None:
     machine.has_python()

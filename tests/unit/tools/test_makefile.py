@@ -69,7 +69,7 @@ def test_what_must_be_said_is_asked_for(arguments: str, told: str) -> None:
         ("smoke HOST=gpu2", {}, "smoke: takes no HOST=gpu2; it takes STACK=… INVENTORY=… ARGS=…"),
         ("adapters HOST=gpu2", {}, "adapters: takes no HOST=gpu2"),
         ("down HOST=gpu2", {}, "down: takes no HOST=gpu2"),
-        ("down", {"HOST": "gpu2"}, "down: takes no HOST=gpu2"),
+        ("down", {"HOST": "gpu2"}, "down: takes no HOST=gpu2 (exported by your shell: unset HOST); it takes"),
         ("deploy STACK=rack HOST=gpu2", {}, "deploy: takes no HOST=gpu2"),
         ("up INVENTORY=hosts/rack.yaml", {}, "up: takes no INVENTORY=hosts/rack.yaml; it takes STACK=… ARGS=…"),
         ("preview INVENTORY=hosts/rack.yaml", {}, "preview: takes no INVENTORY"),

@@ -86,7 +86,8 @@ def test_another_type_stays_in_the_zone_of_the_disk() -> None:
 STANDING = [
     pytest.param("type: m6i.2xlarge, fallbacks: [m6i.4xlarge]", [A, B], {}, "bb", id="on demand: its fallbacks there"),
     pytest.param("type: m6i.2xlarge", [A, C], {}, "ac", id="the file no longer names the zone"),
-    pytest.param("type: m6i.2xlarge", [A, B], {"stands": False}, "ab", id="a first up that failed"),
+    pytest.param("type: m6i.2xlarge", [A, B], {"stands": False, "lacks_stock": True}, "ab", id="a first up: no stock"),
+    pytest.param("type: m6i.2xlarge", [A, B], {"stands": False}, "ba", id="a first up that was cut off"),
     pytest.param("type: m6i.2xlarge, market: spot", [A, B], {}, "ba", id="spot moves on"),
 ]
 
@@ -168,6 +169,16 @@ def test_a_life_that_has_ended_begins_anew(hours: int, began: datetime) -> None:
     (first, *_) = settle.candidates(config(), lease(began_at=NOW), NOW + timedelta(hours=hours))
 
     assert first.lease.began_at == began
+
+
+@pytest.mark.parametrize(("lacks_stock", "began"), [(True, NOW + timedelta(hours=7)), (False, NOW)])
+def test_a_life_begins_with_the_first_up_that_finds_machines(lacks_stock: bool, began: datetime) -> None:
+    """Machines found on the second day once ended minutes after they were made, as the day before had counted."""
+    noted = lease(began_at=NOW, stands=False, lacks_stock=lacks_stock)
+
+    (first, *_) = settle.candidates(config(), noted, NOW + timedelta(hours=7))
+
+    assert (first.lease.id, first.lease.began_at) == (noted.id, began)
 
 
 def test_a_zone_of_nobody_is_refused_with_those_there_are() -> None:

@@ -1,12 +1,14 @@
 """When GCP deletes a host: at the end of its life, or before it falls asleep for the last time, and never asleep."""
 
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from core.errors import ConfigError
 from infra.config import parse_deployment
-from infra.gcp.end_of_life import end_of_life, powers_off_at
+from infra.gcp.end_of_life import end_of_life, powers_off_at, refuse_short_life
 from infra.lease import Lease
 from infra.settling import identity_and_beginning
 from tests.engine.gcp_stacks import stack_value
@@ -40,7 +42,6 @@ def lease(began_at: str) -> Lease:
         pytest.param(OFFICE, "2026-11-16T10:00+09:00", 24 * 5, "2026-11-20T19:55+09:00", id="on a free day"),
         pytest.param(OFFICE, "2026-11-21T10:00+09:00", 8, "2026-11-21T18:00+09:00", id="made on a free day"),
         pytest.param(OFFICE, "2026-11-16T21:00+09:00", 4, "2026-11-17T01:00+09:00", id="made at night"),
-        pytest.param(OFFICE, "2026-11-16T19:57+09:00", 4, "2026-11-16T23:57+09:00", id="too late to end before"),
         pytest.param(BERLIN, "2026-10-24T12:00+02:00", 24, "2026-10-25T03:55+01:00", id="the clocks change"),
     ],
 )
@@ -50,6 +51,28 @@ def test_a_host_ends_while_it_runs(weekly: Any, began_at: str, ttl_hours: float,
     assert end == datetime.fromisoformat(ends_at)
     assert end.tzinfo is UTC
     assert powers_off_at(end) > end, "what is off is never deleted"
+
+
+@pytest.mark.parametrize(
+    ("begun", "refused"),
+    [
+        pytest.param("2026-11-20T19:20+09:00", False, id="35 minutes before"),
+        pytest.param("2026-11-20T19:40+09:00", True, id="15 minutes before"),
+        pytest.param("2026-11-20T19:57+09:00", True, id="it would sleep for good before it could end"),
+        pytest.param("2026-11-20T21:00+09:00", False, id="runs through the night"),
+    ],
+)
+def test_no_host_is_made_shortly_before_its_last_stop(begun: str, refused: bool) -> None:
+    """It ended while it was provisioned, or slept for good: GCP deletes only what runs."""
+    told = r"lifetime: the hosts would end at 2026-11-20 10:55 UTC, before they stop for the last time; write more"
+    with pytest.raises(ConfigError, match=told) if refused else nullcontext():
+        refuse_short_life(config(24, OFFICE), lease(begun), datetime.fromisoformat(begun))
+
+
+def test_a_host_that_lives_may_be_changed_to_its_end() -> None:
+    refuse_short_life(
+        config(8, None), lease("2026-11-16T10:00+09:00"), datetime.fromisoformat("2026-11-16T17:50+09:00")
+    )
 
 
 def test_a_restart_does_not_move_the_end() -> None:

@@ -121,7 +121,7 @@ def _reason(result: HostResult) -> str:
     undone = (*result.failed, *result.skipped)
     worst = next((each for each in result.failed if each.id in ENGINE_UNIT_IDS), undone[0])
     if worst.id == f"command:{VERSION_CHECK}":
-        return worst.detail.strip()
+        return worst.error
     return f"{worst.id.partition(':')[2]}: {worst.error}"
 
 

@@ -154,7 +154,7 @@ class Download(Resource):
 
 @dataclass(frozen=True, kw_only=True)
 class Tree(Resource):
-    """A folder of the controlling machine with all its files, each checked by SHA-256 on the host.
+    """A folder of the controlling machine with all its files but hidden ones, each checked by SHA-256 on the host.
 
     Only files that differ travel; files that the source lacks are removed. `source` is read by the controller.
 
@@ -219,7 +219,8 @@ class Command(Resource):
     """A command for what no other kind covers; done when `check` exits 0 (or `creates` exists), run otherwise.
 
     Neither is passed through a shell. `env` may hold secrets; argument lists may not. Lines of the check that begin
-    with `planned: ` tell a plan what would be done; without them that is `argv`.
+    with `planned: ` tell a plan what would be done; without them that is `argv`. `planned: fail: ` and a reason fail
+    it, in a plan too, and `argv` is not run.
     """
 
     kind: ClassVar[str] = "command"

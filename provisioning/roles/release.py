@@ -19,6 +19,12 @@ VERSION_CHECK = "engine-version"
 ASK = '[ ! -e "$0" ] || exec python3 "$0" may "$@"'
 """Asks the program that came with the release that answered: this checkout's may not come before it is allowed."""
 
+CHECK = (
+    '[ ! -e "$0" ] || said=$(python3 "$0" may "$@" 2>&1) || '
+    '{ echo "planned: fail: $(echo "$said" | tail -n 1)"; exit 1; }'
+)
+"""Asks the same, and has a plan fail as provision would. Here and not in the program, which may be an older one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
@@ -40,8 +46,8 @@ class Release:
         """What refuses a release older than the one that answered; see `asked_first`."""
         if self.allow_downgrade:
             return ()
-        ask = ("sh", "-c", ASK, ENGINE_RELEASE, self.unit, self.version)
-        return (Command(name=VERSION_CHECK, argv=ask, check=ask),)
+        words = (ENGINE_RELEASE, self.unit, self.version)
+        return (Command(name=VERSION_CHECK, argv=("sh", "-c", ASK, *words), check=("sh", "-c", CHECK, *words)),)
 
     @property
     def undo(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import re
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from provisioning.roles import ROLES
 from provisioning.roles.layout import ENGINE_UNIT, RELEASE_NOTES
 from provisioning.roles.release import ENGINE_RELEASE, Release
 from provisioning.wishes import wishes_for
+from tests.unit.provisioning.converge.agent_runner import run_agent
 from tests.unit.provisioning.records import SERVING, host_values, stack
 
 ENGINES = ("vllm", "ollama")
@@ -66,10 +68,25 @@ def test_the_program_that_is_on_the_host_is_asked(present: str | None, status: i
     if present is not None:
         program.write_text(f"import sys\n{present}\n")
     (check,) = Release(unit="U", link="", version="1").version_check
-    argv = [str(program) if word == ENGINE_RELEASE else word for word in check.argv]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (status, "")
-    assert done.stdout == ("older than 2.0\n" if status else "")
+    for asked, words in ((check.argv, "older than 2.0\n"), (check.check, "planned: fail: older than 2.0\n")):
+        argv = [str(program) if word == ENGINE_RELEASE else word for word in asked]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (status, "")
+        assert done.stdout == (words if status else "")
+
+
+def test_a_plan_of_a_downgrade_fails_as_provision_would(tmp_path: Path) -> None:
+    """Once it ended with 0 and `1 to change`."""
+    program = tmp_path / "engine-release"
+    program.write_text("print('version 1 is older than 2'); exit(1)\n")
+    (check,) = Release(unit="U", link="", version="1").version_check
+    argv, asked = (
+        tuple(str(program) if word == ENGINE_RELEASE else word for word in words) for words in (check.argv, check.check)
+    )
+    for mode in ("plan", "apply"):
+        ended = run_agent(tmp_path, [replace(check, argv=argv, check=asked)], mode=mode)
+        assert (ended.status, ended.of(check.id)["status"]) == (1, "failed")
+        assert ended.of(check.id)["error"] == "version 1 is older than 2"
 
 
 @pytest.mark.parametrize("engine", ENGINES)

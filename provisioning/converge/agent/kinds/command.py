@@ -23,6 +23,9 @@ REASON = "error: "
 PLANNED = "planned: "
 """How a check of ours begins a line that says what the command would do."""
 
+REFUSED = "fail: "
+"""How such a line goes on when the command would fail, and why."""
+
 
 def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
     """Start all checks at once, and wait for them when asked for the facts."""
@@ -51,7 +54,13 @@ def _finish(wish: Any, check: Process | None) -> Fact:
 
 
 def plan(wish: Any, fact: Fact) -> list[Change]:
-    """Return the command when its check says that it is needed; in the check's words, if it has some."""
+    """Return the command when its check says that it is needed; in the check's words, if it has some.
+
+    Raises Failure when the check knows that the command would fail: a plan ends as the run would.
+    """
+    refusal = next((words[len(REFUSED) :] for words in fact["planned"] if words.startswith(REFUSED)), "")
+    if refusal:
+        raise Failure(refusal)
     return [] if fact["done"] else [("run", words) for words in fact["planned"] or ["run " + " ".join(wish.argv)]]
 
 

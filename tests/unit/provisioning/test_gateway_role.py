@@ -107,6 +107,13 @@ def test_ollamas_own_paths_pass_only_when_asked_for() -> None:
         assert path in paths(ollama_serving(native_api=True))
 
 
+def with_adapters(count: int) -> ServingSpec:
+    """Return Ollama's spec with that many adapters."""
+    tiny = {"kind": "tiny", "name": "llama", "adapter": "a"}
+    listed = [{"name": f"adapter-{number}", "source": tiny} for number in range(count)]
+    return ServingSpec.model_validate({**ollama_serving().model_dump(exclude_unset=True), "adapters": listed})
+
+
 SPECS: list[tuple[str, ServingSpec, dict[str, Any]]] = [
     ("defaults", VLLM, {}),
     ("no queue", VLLM, {"max_queue": 0}),
@@ -117,6 +124,7 @@ SPECS: list[tuple[str, ServingSpec, dict[str, Any]]] = [
     ("other port", VLLM, {"port": 8443}),
     ("ollama", ollama_serving(native_api=False), {}),
     ("ollama's own paths", ollama_serving(native_api=True), {}),
+    ("more paths than a line of HAProxy takes words", with_adapters(40), {}),
 ]
 
 

@@ -63,6 +63,13 @@ def test_named_accounts_may_speak_to_the_engine_and_nobody_else(
     assert users - {"user:llm"} <= set(rules.after)
 
 
+@pytest.mark.parametrize(("engine", "name"), [("ollama", "laptop"), ("vllm", "laptop"), ("ollama", "front")])
+def test_the_guard_as_it_was_called_before_goes_first(engine: str, name: str) -> None:
+    """Once it stayed in the kernel until a reboot, and its rules, which know no tunnel, reset the tunnel's."""
+    lines = [line for line in text(wishes(joined(engine), name), RULES).splitlines() if not line.startswith("#")]
+    assert lines[:2] == ["table inet llm_ollama", "delete table inet llm_ollama"]
+
+
 @pytest.mark.parametrize("changed", [{}, {"port": 9100}], ids=["its own port", "another port"])
 @pytest.mark.parametrize("engine", PORTS)
 def test_an_engine_never_starts_before_its_guard(engine: str, changed: dict[str, Any]) -> None:

@@ -118,7 +118,8 @@ def adapter_store(
     repository = base.repo if isinstance(base, HubSource) else adapter.base
     conditions = (
         *((f"{WEIGHTS}={adapter.sha256}",) if adapter.sha256 else ()),
-        f"--rank={adapter.rank}",
+        # The default is nobody's word: other ranks were served without one.
+        *((f"--rank={adapter.rank}",) if "rank" in adapter.model_fields_set else ()),
         *((f"--max-rank={serving.vllm.max_lora_rank}",) if serving.engine == "vllm" else ()),
         *((f"--target-modules={','.join(adapter.target_modules)}",) if adapter.target_modules else ()),
         *((f"--base={repository}",) if repository else ()),

@@ -124,10 +124,20 @@ def test_hub_models_are_fetched_at_their_commit_with_a_token_that_no_argument_ho
     assert model.argv == ("python3", FETCH_MODEL, "acme/base-7b", REVISION, folder)
     assert model.check == (*model.argv, "--check")
     assert model.env == {"HF_TOKEN": Secret("hf_sample")}
-    listed = (f"adapter_model.safetensors={SHA256}", "--rank=8", "--max-rank=16", "--target-modules=q_proj,v_proj")
+    listed = (f"adapter_model.safetensors={SHA256}", "--max-rank=16", "--target-modules=q_proj,v_proj")
     assert adapter.argv[5:] == (*listed, "--base=acme/own", f"--base-folder={folder}", "--immutable=yes")
     assert adapter.env == {}
     assert folder in unit_file(wishes(HUB))
+
+
+@pytest.mark.parametrize(("written", "rank"), [({}, []), ({"rank": 8}, ["--rank=8"])], ids=["none", "8"])
+def test_a_rank_is_compared_where_somebody_wrote_one(written: dict[str, int], rank: list[str]) -> None:
+    """Once the default of 8 was, and an adapter of another rank that was listed without one was refused."""
+    adapter = {"name": "contract", "source": {"kind": "tiny", "name": "llama", "adapter": "a"}, **written}
+    spec = ServingSpec.model_validate({"model": serving().model.model_dump(), "adapters": [adapter]})
+    fetched = find(Command, wishes(HUB, spec))
+    words = [word for each in fetched if each.name.startswith("fetch") for word in each.argv]
+    assert [word for word in words if word.startswith("--rank")] == rank
 
 
 def test_the_key_is_made_on_the_host_and_is_in_no_unit() -> None:

@@ -61,7 +61,7 @@ def may(unit: str, version: str) -> int:
     good = read_note(unit)["good"]
     if good is None or order(version) >= order(good["version"]):
         return 0
-    hint = "to go back, run upgrade-engine with --allow-downgrade"
+    hint = "to go back, run make upgrade-engine ARGS=--allow-downgrade"
     print("version {} is older than {}, which answered here; {}".format(version, good["version"], hint))
     return 1
 

@@ -97,7 +97,8 @@ def test_only_what_is_older_than_what_answered_is_refused(
     host.install("0.32.0")
     host.call("keep", "0.32.0")
     assert host.call("may", version) == status
-    refusal = f"version {version} is older than 0.32.0, which answered here; to go back, run upgrade-engine"
+    command = "make upgrade-engine ARGS=--allow-downgrade"
+    refusal = f"version {version} is older than 0.32.0, which answered here; to go back, run {command}"
     assert (refusal in capsys.readouterr().out) is bool(status)
 
 

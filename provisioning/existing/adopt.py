@@ -57,7 +57,7 @@ def adopt(asked: Asked) -> int:
     door = parse_login(asked)
     path = Path(asked.inventory or CHECKOUT / "hosts" / f"{door.name}.yaml")
     keys = trusted_keys(asked, door, known_keys(path, door))
-    facts = look(replace(door, host_keys=keys))
+    facts = _looked_at(replace(door, host_keys=keys))
     say(f"{door.name}: {summary(facts)}")
     reasons = list(refusals(facts))
     if reasons:
@@ -93,16 +93,21 @@ def host_name(address: str) -> str:
     return re.sub(r"[^a-z0-9-]", "-", first.lower()).strip("-")[:40].rstrip("-")
 
 
-def look(door: Reachable) -> HostFacts:
-    """Return what the host is. Raises UsageError when login or shell will not do, HostError for SSH's troubles."""
+def _looked_at(door: Door) -> HostFacts:
+    """Return what the host is. Of a key that will not do, raises with what to write at `make adopt`."""
     try:
-        with connect(door) as connection:
-            said = _seen(connection, door)
+        return look(door)
     except LoginError as error:
         raise UsageError(error.what, where=error.where, hint=NAME_KEY) from error
     except OtherHostError as error:
         hint = f"{error.hint}; or run it again with {NEW_KEY}"
         raise OtherHostError(error.what, where=error.where, hint=hint) from error
+
+
+def look(door: Reachable) -> HostFacts:
+    """Return what the host is. Raises UsageError when the shell will not do, HostError for SSH's troubles."""
+    with connect(door) as connection:
+        said = _seen(connection, door)
     try:
         return HostFacts.parse(said)
     except ValidationError:

@@ -12,7 +12,7 @@ from core.errors import ConfigError, DeployError, HostError, UsageError
 from infra.outputs import Gpu, StackOutputs
 from provisioning.connection import LoginError, OtherHostError
 from provisioning.existing import adopt as adopt_module
-from provisioning.existing.adopt import Asked, host_name, known_keys, look, parse_login, trusted_keys
+from provisioning.existing.adopt import Asked, adopt, host_name, known_keys, look, parse_login, trusted_keys
 from provisioning.existing.facts import HostFacts
 from provisioning.existing.host_key import accepted_keys, fingerprint
 from provisioning.existing.inventory_file import inventory_text, is_edited, write_inventory
@@ -111,12 +111,17 @@ def test_a_host_that_was_set_up_anew_is_adopted_by_its_new_fingerprint(monkeypat
     ],
 )
 def test_what_ssh_refuses_is_told_with_the_words_of_make(
-    monkeypatch: pytest.MonkeyPatch, error: HostError, told: type[DeployError], hint: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: HostError, told: type[DeployError], hint: str
 ) -> None:
+    """To who adopts; once a smoke test, which looks too, was told to write them."""
     monkeypatch.setattr(adopt_module, "connect", Mock(side_effect=error))
+    monkeypatch.setattr(adopt_module, "trusted_keys", lambda *_: (HOST_KEY,))
     with pytest.raises(told) as caught:
-        look(DOOR)
+        adopt(Asked(login="root@gpu1", inventory=str(tmp_path / "gpu1.yaml")))
     assert hint in caught.value.hint
+    with pytest.raises(type(error)) as caught:
+        look(DOOR)
+    assert "ARGS=" not in caught.value.hint
 
 
 def text(**changed: object) -> str:

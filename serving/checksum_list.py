@@ -3,12 +3,11 @@
 The same list as in buckets and on web servers, which a host reads by itself: provisioning/programs/llm_fetch/listed.py.
 """
 
-import os
 import re
 from pathlib import Path
 
 from core.errors import ConfigError
-from core.files import sha256_of
+from core.files import sha256_of, visible_files
 
 LIST = "SHA256SUMS"
 
@@ -30,7 +29,7 @@ def check_listed(folder: Path, sha256: str, *, key: str) -> None:
         if sha256_of(path) != listed:
             what = f"{path} is not the file that {LIST} lists"
             raise ConfigError(what, where=f"{key}.path", hint="get it again")
-    more = sorted(_visible(folder) - {*sums, LIST})
+    more = sorted(visible_files(folder) - {*sums, LIST})
     if more:
         what = f"{folder} has {more[0]}, which its {LIST} does not list"
         raise ConfigError(what, where=f"{key}.path", hint="take it out, or list it and write the list's new checksum")
@@ -51,10 +50,3 @@ def _sums(folder: Path, sha256: str, *, key: str) -> dict[str, str]:
     if not lines or not all(lines):
         raise ConfigError(f"{path} is no list of checksums", where=where, hint="write it with sha256sum")
     return {line[2]: line[1] for line in lines if line and line[2] != LIST}
-
-
-def _visible(folder: Path) -> set[str]:
-    """Return the relative names of all files below `folder` that no dot hides; links are followed, as they travel."""
-    found = (Path(parent, leaf) for parent, _, leaves in os.walk(folder, followlinks=True) for leaf in leaves)
-    names = (path.relative_to(folder) for path in found)
-    return {name.as_posix() for name in names if not any(part.startswith(".") for part in name.parts)}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import ConfigError
-from core.files import sha256_of, write_atomically
+from core.files import sha256_of, visible_files, write_atomically
 from core.paths import cache_dir
 
 MEMO_MIN_BYTES = 1 << 20
@@ -27,15 +27,11 @@ class TreeFile:
 
 
 def list_tree(source: Path) -> list[TreeFile]:
-    """Return all files below `source`; links are followed, since hubs' caches are made of them.
+    """Return all files below `source` that no dot hides; links are followed, since hubs' caches are made of them.
 
     Raises ConfigError when there is no such folder, or nothing in it, or a link that leads nowhere.
     """
-    names = sorted(
-        os.path.relpath(os.path.join(folder, leaf), source)  # noqa: PTH118
-        for folder, _, leaves in os.walk(source, followlinks=True)
-        for leaf in leaves
-    )
+    names = sorted(visible_files(source))
     if not names:
         raise ConfigError("is no folder with files", where=str(source), hint="name an existing folder")
     memo = _Memo(cache_dir() / "hashes.json")
@@ -55,7 +51,7 @@ def list_tree(source: Path) -> list[TreeFile]:
 
 
 def tree_digest(source: Path) -> str:
-    """Return the SHA-256 that stands for the names and contents of all files below `source`."""
+    """Return the SHA-256 that stands for the names and contents of the files that `list_tree` returns."""
     content = {file.name: file.sha256 for file in list_tree(source)}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 

@@ -53,8 +53,16 @@ def _look_one(wish: Any, host: Host) -> Fact:
         "files": files,
         "folders": folders,
         "partial": partial,
-        "others_brought": wish.immutable and host.state.brought(wish.path) not in ("", _digest(wish)),
+        "others_brought": wish.immutable
+        and host.state.brought(wish.path) not in ("", _digest(wish))
+        and not _is_there_beside_hidden(wish, files),
     }
+
+
+def _is_there_beside_hidden(wish: Any, files: dict[str, Any]) -> bool:
+    """Return whether the wished files are there, and beside them only hidden ones, which once were brought too."""
+    visible = {name: seen[0] for name, seen in files.items() if not any(p.startswith(".") for p in name.split("/"))}
+    return visible == {name: sha256 for name, (sha256, _size, _mode) in wish.files.items()}
 
 
 def _digest(wish: Any) -> str:

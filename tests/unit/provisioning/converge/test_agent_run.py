@@ -238,6 +238,22 @@ def test_what_may_not_change_is_repaired_and_never_replaced(tmp_path: Path) -> N
     assert (there / "weights").read_text() == "two"
 
 
+def test_hidden_files_that_once_were_brought_go_and_nothing_is_refused(tmp_path: Path) -> None:
+    """Once a hub's cache or a .DS_Store beside an adapter's files was part of the version."""
+    source, there = tmp_path / "source", tmp_path / "contract@1"
+    source.mkdir()
+    (source / "weights").write_text("one")
+    (source / "_cache").write_text("theirs")
+    wish = Tree(path=str(there), source=source, immutable=True, **ME)
+    assert run_agent(tmp_path, [wish]).status == 0
+    (source / "_cache").unlink()
+    (there / "_cache").rename(there / ".cache")
+    ended = run_agent(tmp_path, [wish])
+    assert (ended.status, ended.of(wish.id)["status"]) == (0, "changed")
+    assert [path.name for path in there.iterdir()] == ["weights"]
+    assert run_agent(tmp_path, [wish]).of(wish.id)["status"] == "ok"
+
+
 def test_a_change_that_counts_after_a_reboot_holds_back_only_what_waits_for_it(tmp_path: Path) -> None:
     """The host is asked to reboot, not reported as failed; the reason is the command's last line."""
     ended = run_agent(

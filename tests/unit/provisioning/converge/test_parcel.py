@@ -10,6 +10,7 @@ from core.errors import ConfigError
 from provisioning.converge.agent_zip import AGENT_DIR, agent_zip
 from provisioning.converge.parcel import parcel_of
 from provisioning.converge.resources import Command, File, Resource, Secret, Tree, Unit
+from provisioning.converge.trees import tree_digest
 
 SOURCES = sorted(AGENT_DIR.rglob("*.py"))
 
@@ -45,6 +46,19 @@ def test_secrets_are_marked_in_the_document_and_absent_from_the_repr() -> None:
     assert package.secrets == ("s3cret", "t0ken")
     assert "s3cret" not in repr(package)
     assert "s3cret" not in repr(wishes)
+
+
+def test_what_a_dot_hides_stays_here(tmp_path: Path) -> None:
+    """Once a .DS_Store, or a byte in a hub's cache, sent the whole model anew, to a folder of its own."""
+    (tmp_path / "weights").write_bytes(b"abc")
+    before = tree_digest(tmp_path)
+    (tmp_path / ".DS_Store").write_text("x")
+    (tmp_path / ".cache/huggingface").mkdir(parents=True)
+    (tmp_path / ".cache/huggingface/weights.lock").write_text("x")
+    package = parcel_of([Tree(path="/opt/t", source=tmp_path)], dry_run=False)
+    (entry,) = package.document["resources"]
+    assert list(entry["files"]) == ["weights"]
+    assert tree_digest(tmp_path) == before
 
 
 def test_a_tree_lists_its_files_and_keeps_their_content_back(tmp_path: Path) -> None:

@@ -40,12 +40,25 @@ options nouveau modeset=0
 
 LEFT_TO_PEOPLE = """\
 // Written by llm-deploy (nvidia role). A library that is upgraded under a loaded module breaks CUDA until a reboot.
-// Not listed: linux-modules-nvidia-*, which Ubuntu ships with each kernel, so that none comes up without its module.
+// Modules that Ubuntu built are another list's, as they are not on every host.
 Unattended-Upgrade::Package-Blacklist {
     "nvidia-"; "libnvidia-"; "libcuda1"; "libnvcuvid1"; "cuda-drivers"; "firmware-nvidia-";
 };
 """
 """Names from their start on, as unattended-upgrades reads them; holds for drivers that are not ours, too."""
+
+KERNEL_LEFT_TO_PEOPLE = """\
+// Written by llm-deploy (nvidia role). linux-modules-nvidia-* needs the very driver that is left to people, so it stays
+// as it is: a newer kernel would come up without a module, and the GPU would be gone after the next reboot.
+Unattended-Upgrade::Package-Blacklist { "linux-(image|headers|modules|generic|aws|gcp)"; };
+"""
+
+KERNEL_LIST = f"{CONFIG_DIR}/nvidia-kernel.conf"
+KERNEL_LISTED = "/etc/apt/apt.conf.d/54llm-deploy-nvidia-kernel"
+
+IF_PREBUILT = """if dpkg-query -W -f '${db:Status-Abbrev}\n' 'linux-modules-nvidia-*' 2>/dev/null | grep -q '^[hi]i'"""
+LIST_KERNEL = IF_PREBUILT + '; then install -m 0644 "$0" "$1"; else rm -f "$1"; fi'
+KERNEL_IS_LISTED = IF_PREBUILT + '; then cmp -s "$0" "$1"; else test ! -e "$1"; fi'
 
 PERSISTENCE_UNIT = "nvidia-persistenced.service"
 PERSISTENCE = """\
@@ -88,7 +101,7 @@ def nvidia(host: HostRecord, serving: ServingSpec, setup: Setup = NVIDIA) -> lis
     driver = _driver(host, host.gpu, serving, setup)
     if host.virtualization == "container":
         return driver
-    return [*_kernel(), *_upgrades(), *driver, *_persistence(), *_metrics()]
+    return [*_kernel(), *_upgrades(), *driver, *_kernel_upgrades(), *_persistence(), *_metrics()]
 
 
 def with_driver(host: HostRecord, serving: ServingSpec, engine: Sequence[Resource]) -> list[Resource]:
@@ -151,6 +164,19 @@ def _kernel() -> list[Resource]:
 def _upgrades() -> list[Resource]:
     """Return what keeps unattended upgrades away from the driver, whosever it is."""
     return [File(path="/etc/apt/apt.conf.d/53llm-deploy-nvidia", content=LEFT_TO_PEOPLE)]
+
+
+def _kernel_upgrades() -> list[Resource]:
+    """Return what keeps unattended upgrades away from the kernel while its NVIDIA modules are the distribution's."""
+    kept = File(path=KERNEL_LIST, content=KERNEL_LEFT_TO_PEOPLE)
+    words = (KERNEL_LIST, KERNEL_LISTED)
+    listed = Command(
+        name="nvidia-kernel-upgrades",
+        argv=("sh", "-c", LIST_KERNEL, *words),
+        check=("sh", "-c", KERNEL_IS_LISTED, *words),
+        after=(kept.id, DRIVER_ID),
+    )
+    return [kept, listed]
 
 
 def _driver(host: HostRecord, gpu: Gpu, serving: ServingSpec, setup: Setup) -> list[Resource]:

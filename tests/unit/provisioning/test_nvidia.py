@@ -4,6 +4,9 @@ import base64
 import hashlib
 import json
 import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +17,7 @@ from provisioning.converge.resources import Command, File, Packages, Resource, U
 from provisioning.roles.layout import ENGINE_UNIT
 from provisioning.roles.nvidia import (
     DRIVER_ID,
+    KERNEL_LIST,
     KEY,
     METRICS_PORT,
     REPOSITORY_ID,
@@ -105,7 +109,7 @@ def test_the_driver_is_told_what_the_host_and_the_engine_need() -> None:
 
 def test_only_the_driver_may_ask_for_a_reboot() -> None:
     commands = {each.name: each.reboot_status for each in wishes() if isinstance(each, Command)}
-    assert commands == {"nvidia-repository": 0, "nvidia-driver": 75, "nvidia-fabric": 0}
+    assert commands == {"nvidia-repository": 0, "nvidia-driver": 75, "nvidia-fabric": 0, "nvidia-kernel-upgrades": 0}
 
 
 def test_a_container_gets_a_look_at_its_driver_and_no_package_of_its_own() -> None:
@@ -121,8 +125,34 @@ def test_unattended_upgrades_leave_the_driver_alone_and_take_the_rest() -> None:
     driver = [name for each in NVIDIA.repositories.values() for name in each.packages if "nvidia" in name]
     for name in (*driver, "libnvidia-compute-550-server", "nvidia-utils-550-server", "libcuda1"):
         assert any(re.match(start, name) for start in starts), name
-    for name in ("linux-modules-nvidia-550-server-aws", "linux-image-aws", "openssl"):
+    for name in ("linux-image-aws", "openssl"):
         assert not any(re.match(start, name) for start in starts), name
+
+
+@pytest.mark.parametrize(("state", "left"), [("ii", True), ("hi", True), ("rc", False), ("", False)])
+def test_a_kernel_whose_modules_the_distribution_built_is_left_alone_too(
+    state: str, left: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once the kernel was upgraded without its module, which needs the driver that is left alone: the GPU was gone."""
+    (command,) = (each for each in wishes() if isinstance(each, Command) and each.name == "nvidia-kernel-upgrades")
+    (kept,) = (str(each.content) for each in wishes() if isinstance(each, File) and each.path == KERNEL_LIST)
+    dpkg, kernel_list, listed = tmp_path / "dpkg-query", tmp_path / "list", tmp_path / "listed"
+    dpkg.write_text(f"#!/bin/sh\n[ -n '{state}' ] && echo 'un ' && echo '{state} '\n")
+    dpkg.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    kernel_list.write_text(kept)
+    listed.write_text("of a former run\n")
+
+    def run(argv: Sequence[str]) -> int:
+        return subprocess.run([*argv[:3], kernel_list, listed], check=False).returncode
+
+    assert run(command.check) == 1
+    assert [run(command.argv), run(command.check), run(command.argv), run(command.check)] == [0, 0, 0, 0]
+    assert listed.is_file() is left
+    starts = re.findall(r'"([^"]+)"', listed.read_text() if left else "")
+    for name in ("linux-modules-nvidia-580-server-aws", "linux-image-6.17.0-1013-aws", "linux-aws"):
+        assert any(re.match(start, name) for start in starts) is left, name
+    assert not any(re.match(start, "openssl") for start in starts)
 
 
 def test_a_host_without_network_takes_the_same_driver_from_apt_and_names_no_repository() -> None:

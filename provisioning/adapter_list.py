@@ -43,7 +43,7 @@ def adapters_list(target: Target, *, as_json: bool) -> int:
         folders = {name: [asdict(folder) for folder in each] for name, each in unused.items()}
         print(json.dumps({"adapters": [asdict(row) for row in rows], "hosts": said, "unused": folders}, indent=2))
     else:
-        print("\n".join(_table(rows, unused)), flush=True)
+        print("\n".join(_table(target, rows, unused)), flush=True)
     complete = all(row.served_by == tuple(reports) for row in rows)
     next_command(target.command("smoke" if complete else "provision"))
     return 0 if complete else 1
@@ -111,7 +111,7 @@ def _unused(stack: AdapterHosts, host: HostRecord) -> list[Folder]:
     return [folder for folder in stack.folders(host) if folder.path not in needed and not folder.in_use]
 
 
-def _table(rows: Sequence[Row], unused: Mapping[str, Sequence[Folder]]) -> list[str]:
+def _table(target: Target, rows: Sequence[Row], unused: Mapping[str, Sequence[Folder]]) -> list[str]:
     """Return the screen."""
     width = max((len(row.name) for row in rows), default=0)
     lines = []
@@ -124,5 +124,5 @@ def _table(rows: Sequence[Row], unused: Mapping[str, Sequence[Folder]]) -> list[
     for host, folders in unused.items():
         lines += [f"{host}: unused {each.path} ({each.bytes / GIB:.2f} GiB)" for each in folders]
     if any(unused.values()):
-        lines.append("unused folders go with `make adapters DO=prune`")
+        lines.append(f"unused folders go with `{target.command('adapters', 'DO=prune')}`")
     return lines

@@ -39,7 +39,7 @@ ANSWER_S = 600
 PROMPTS = ("Write one sentence about a contract.", "List three colours.", "1, 2, 3, 4,")
 TRY_TOKENS = 16
 OK, NOT_FOUND = 200, 404
-RETIRE = 'run `make adapters DO=apply ARGS="--retire %s"`'
+SAME = "with the same STACK or INVENTORY"  # a host knows neither
 PLANNED = "planned: "
 """How a line of a check begins that a plan shows (converge's kind `command`)."""
 NONE: dict[str, Any] = {"versions": {}, "aliases": {}}
@@ -149,7 +149,8 @@ class Host:
             if alias in aliases:
                 aliases[alias] = version
             elif alias not in wish.get("retire", {}):
-                raise VersionError(f"{alias} is served and no longer listed; list it again, or {RETIRE % alias}")
+                retire = f'run `make adapters DO=apply ARGS="--retire {alias}"` {SAME}'
+                raise VersionError(f"{alias} is served and no longer listed; list it again, or {retire}")
         return {"versions": versions, "aliases": aliases}
 
 
@@ -195,7 +196,7 @@ def _agreed(host: Host, engine: Engine, asked: dict[str, Any]) -> tuple[dict[str
             return wanted, None
         if not asked.get("retire"):
             what = "the engine runs with other settings than the stack's file has"
-            raise VersionError(f"{what}; run `make provision` first, which restarts the engine with them")
+            raise VersionError(f"{what}; run `make provision` first, {SAME}, which restarts it with them")
         wanted, told = (_without(served, asked["retire"]) for served in (host.served(), running))
     return wanted, None if running is None or {**running, **told} == running else told
 
@@ -245,7 +246,7 @@ def move(host: Host, engine: Engine, version: str, who: str, what: str) -> None:
     """Point the alias at `version`; print what was done as JSON. Raises VersionError; then nothing moved."""
     served, alias = host.served(), version.rpartition("@")[0]
     if version not in served["versions"]:
-        raise VersionError(f"{version} is not served here; run adapters:apply first")
+        raise VersionError(f"{version} is not served here; run `make adapters DO=apply` first, {SAME}")
     before = served["aliases"].get(alias, "")
     wanted = {**served, "aliases": {**served["aliases"], alias: version}}
     began = time.monotonic()

@@ -115,7 +115,7 @@ def test_an_engine_that_is_started_anew_afterwards_reads_the_file(host: Host, en
 
 
 def test_adapters_alone_are_refused_where_the_engines_next_start_could_fail(host: Host) -> None:
-    refusal = "; run `make provision` first, which restarts the engine with them"
+    refusal = "; run `make provision` first, with the same STACK or INVENTORY, which restarts it with them"
     for command in ("apply", "check"):
         status, said = host.wish(command, THREE, engine="two", engine_follows=False)
         assert (status, said.endswith(refusal)) == (1, True)
@@ -144,9 +144,10 @@ def test_a_version_that_a_name_means_cannot_be_taken_out(host: Host, engine: Eng
 def test_a_name_that_is_served_cannot_be_taken_out(host: Host, engine: Engine) -> None:
     """Once a name whose lines lacked in the manifest got 404, while apply said that each name meant what it had."""
     host.wish("apply", WITH_SUMMARY)
-    refusal = 'summary is served and no longer listed; list it again, or run `make adapters DO=apply ARGS="--retire '
-    for command in ("apply", "check"):
-        status, said = host.wish(command, THREE)
+    command = '`make adapters DO=apply ARGS="--retire summary"` with the same STACK or INVENTORY'
+    refusal = f"summary is served and no longer listed; list it again, or run {command}"
+    for task in ("apply", "check"):
+        status, said = host.wish(task, THREE)
         assert (status, refusal in said) == (1, True)
     assert said.splitlines()[0].startswith("planned: fail: summary is served and no longer listed")
     assert engine.served == host.served == WITH_SUMMARY
@@ -221,7 +222,7 @@ def test_a_move_to_what_is_not_served_is_refused(host: Host) -> None:
     host.wish("apply", THREE)
     assert host.run("move", "contract@4", "me@here", "promote") == (
         1,
-        "contract@4 is not served here; run adapters:apply first",
+        "contract@4 is not served here; run `make adapters DO=apply` first, with the same STACK or INVENTORY",
     )
 
 

@@ -178,7 +178,7 @@ def test_a_host_that_only_publishes_anothers_engine_has_no_adapters(
 
 
 def test_the_list_tells_versions_since_when_and_what_lies_there_unused(
-    hosts: Hosts, target: Target, capsys: pytest.CaptureFixture[str]
+    hosts: Hosts, target: Target, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     adapters.promote(target, "contract@4")
     hosts.means["two"] = "contract@3"
@@ -189,7 +189,7 @@ def test_the_list_tells_versions_since_when_and_what_lies_there_unused(
     assert unused == [
         f"one: unused {OLD} (3.00 GiB)",
         f"two: unused {OLD} (3.00 GiB)",
-        "unused folders go with `make adapters DO=prune`",
+        f"unused folders go with `make adapters DO=prune INVENTORY={tmp_path}/hosts.json`",
     ]
     adapters_list(target, as_json=True)
     entries = json.loads(capsys.readouterr().out)["adapters"]

@@ -96,6 +96,21 @@ def adapters_alone(
     return [*folders, *fetch_program(), *adapters(host, serving, sources, engine_follows=False, retire=retire).versions]
 
 
+def no_adapters(host: HostRecord, serving: ServingSpec, *, after: str) -> Command:
+    """Return what ends the serving of adapters on a host that served some; a plan names them.
+
+    It comes `after` the engine without them is one to return to: until then a start of the former one reads the file.
+    """
+    served = f"{host.data_dir}/adapters/served.json"
+    wish = {"versions": {}, "aliases": {}, "keep": False, "engine": "", "engine_follows": True}
+    words = (ADAPTER_VERSIONS, served, host.data_dir, str(serving.port), json.dumps(wish, sort_keys=True))
+    apply, check = (
+        ("sh", "-c", f'served=$1; shift; [ ! -e "$served" ] || exec python3 "$0" {verb} "$@"', *words)
+        for verb in ("apply", "check")
+    )
+    return Command(name="adapters", argv=apply, check=check, after=(after,))
+
+
 def engine_id(host: HostRecord, serving: ServingSpec, sources: ResolvedSources) -> str:
     """Return what tells an engine from one that may load other adapters: base model, its options, our plugin."""
     model = model_path(host, serving, sources.model)

@@ -22,7 +22,7 @@ from provisioning.converge.resources import (
 )
 from provisioning.programs import modules, program
 from provisioning.roles import engine, guard
-from provisioning.roles.adapters import adapter_store
+from provisioning.roles.adapters import adapter_store, no_adapters
 from provisioning.roles.layout import CONFIG_DIR, ENGINE_UNIT, LIB_DIR, SERVICE_USER
 from provisioning.roles.release import Release
 from provisioning.roles.store import Stored, model_path, store
@@ -74,6 +74,7 @@ def ollama(
         unit_file,
         engine.service(UNIT, serving, release, needed, (helper.id for helper in helpers)),
         release.keep,
+        no_adapters(host, serving, after=release.keep.id),
     ]
 
 

@@ -15,7 +15,7 @@ from provisioning.converge.resources import (
     Venv,
 )
 from provisioning.roles import engine, guard
-from provisioning.roles.adapters import adapters, environment
+from provisioning.roles.adapters import adapters, environment, no_adapters
 from provisioning.roles.layout import (
     ENGINE_ENV,
     ENGINE_ENV_TEMPLATE,
@@ -77,6 +77,7 @@ def vllm(
         unit_file,
         engine.service(UNIT, serving, release, needed, (*brought.ids, *(helper.id for helper in helpers))),
         release.keep,
+        *(() if serving.adapters else (no_adapters(host, serving, after=release.keep.id),)),
     ]
 
 

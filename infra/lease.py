@@ -46,6 +46,10 @@ class Lease(Frozen):
         default=False, description="Whether the place had no machine; only in the note of a stack's first attempts."
     )
 
+    def is_first_try_of(self, lease: "Lease") -> bool:
+        """Return whether this is the note of an attempt at `lease`, of a stack that does not stand yet."""
+        return not self.stands and self.model_copy(update={"stands": True, "lacks_stock": False}) == lease
+
     def ends_at(self, ttl_hours: float) -> datetime:
         """Return when the machines end themselves, to the second."""
         return (self.began_at + timedelta(hours=ttl_hours)).astimezone(UTC).replace(microsecond=0)

@@ -26,8 +26,10 @@ def known_lease(cloud: str, stack: str, held: "Stack") -> Lease | None:
     """
     if cloud not in RENTED:
         return None
-    outputs = held.outputs() or {}
-    lease = Lease.model_validate(outputs["lease"]) if "lease" in outputs else read_lease(stack)
+    outputs, noted = held.outputs() or {}, read_lease(stack)
+    lease = Lease.model_validate(outputs["lease"]) if "lease" in outputs else noted
+    if lease is not None and noted is not None and noted.is_first_try_of(lease):
+        lease = noted  # an `up` that failed may have left its outputs, too, or not: a race in the engine
     if lease is not None:
         write_lease(stack, lease)  # asked for again when the state is gone
     return lease

@@ -41,9 +41,10 @@ class Engine:
     asked: list[str] = field(default_factory=list)
     limits_s: list[float | None] = field(default_factory=list)
     interrupted: bool = False
+    exported: Lease | None = None
 
     def outputs(self) -> dict[str, Any]:
-        return {}
+        return {"lease": self.exported.model_dump(mode="json")} if self.exported else {}
 
     def unprotect(self) -> None:
         self.asked.append("unprotect")
@@ -105,8 +106,12 @@ def test_a_blank_disk_of_a_failed_attempt_is_let_go() -> None:
 
 
 @pytest.mark.usefixtures("checked")
-def test_after_a_first_up_that_failed_disks_are_still_blank() -> None:
-    """The second `up` took its lease for a stack that stands, and tried one zone alone."""
+@pytest.mark.parametrize("exported", [None, lease("b")], ids=["no outputs", "outputs came in time"])
+def test_after_a_first_up_that_failed_disks_are_still_blank(exported: Lease | None) -> None:
+    """The second `up` took its lease for a stack that stands, and tried one zone alone.
+
+    What the program exports lands in the state, or not, as its end and that of the failed engine fall.
+    """
     engine = Engine(stock=set())
     with pytest.raises(DeployError, match="no machines anywhere"):
         up(engine)
@@ -115,7 +120,7 @@ def test_after_a_first_up_that_failed_disks_are_still_blank() -> None:
     assert not noted.stands
     assert noted.lacks_stock
 
-    engine = Engine(stock={"b"})
+    engine = Engine(stock={"b"}, exported=exported)
     up(engine)
 
     assert engine.asked == ["unprotect", "a", "unprotect", "b"]

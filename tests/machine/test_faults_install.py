@@ -55,8 +55,8 @@ class Install:
     def run(self, package: str) -> None:
         """Provision. Raises DeployError as the task would."""
 
-        def small(outputs: StackOutputs, hosts: Sequence[HostRecord], roles: Sequence[str]) -> Wishes:
-            whole = wishes_for(outputs, hosts, roles).lists[self._host.name]
+        def small(outputs: StackOutputs, hosts: Sequence[HostRecord], roles: Sequence[str], *, keep: bool) -> Wishes:
+            whole = wishes_for(outputs, hosts, roles, keep=keep).lists[self._host.name]
             end = next(index for index, each in enumerate(whole) if isinstance(each, Venv))
             return Wishes({self._host.name: [*whole[:end], replace(whole[end], lock=lock_of(package))]}, None)  # type: ignore[call-arg]
 

@@ -212,7 +212,7 @@ def test_a_newer_release_takes_over_and_an_older_one_only_when_told_so(changing:
     assert changing.current == newer.folder
     asked = len(changing.server.asked)
     back = changing.bring(ollama={"system": "You are another lawyer."}).result
-    assert "is older than" in str([each.detail for each in back.failed])
+    assert "is older than" in str([each.error for each in back.failed])
     assert back.changed == ()
     assert changing.current == newer.folder
     assert changing.bring(["engine"], allow_downgrade=True).result.ok

@@ -147,9 +147,11 @@ format: .venv/.ready ## Put the code into the project's format
 	@.venv/bin/ruff format .
 
 bench-preview: .venv/.ready ## Time what our program adds to the bare engine in a preview (ARGS="--stack gcp-gpu")
+	@tools/bootstrap.sh tests # the simulated clouds stand on every SDK
 	@$(PYTHON) -m benchmarks.preview $(ARGS)
 
 bench-up-down: .venv/.ready ## Time preview, up and down phase by phase, against the simulated AWS
+	@tools/bootstrap.sh tests # the simulated clouds stand on every SDK
 	@$(PYTHON) -m benchmarks.up_down $(ARGS)
 
 bench-converge: .venv/.ready ## Time a provision with nothing to change against pyinfra and Ansible

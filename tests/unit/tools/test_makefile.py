@@ -159,3 +159,9 @@ def test_what_a_task_gives_as_an_example_runs_it(task: str) -> None:
 def test_every_task_that_wants_words_of_its_own_has_an_example() -> None:
     wanting = {task.name for task in vars(fabfile).values() if isinstance(task, Task) and task.positional}
     assert wanting - set(EXAMPLES) == set()
+
+
+@pytest.mark.parametrize("target", ["test", "bench-preview", "bench-up-down"])
+def test_what_runs_against_simulated_clouds_brings_their_sdks(target: str) -> None:
+    """In a fresh checkout the simulated AWS once ended for lack of pulumi_aws."""
+    assert "tools/bootstrap.sh tests" in dry_run(target).stdout

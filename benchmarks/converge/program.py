@@ -31,10 +31,15 @@ def benchmark_list() -> list[Resource]:
 
 
 def _wishes_for(
-    outputs: StackOutputs, hosts: Sequence[HostRecord], roles: Sequence[str], *, allow_downgrade: bool = False
+    outputs: StackOutputs,
+    hosts: Sequence[HostRecord],
+    roles: Sequence[str],
+    *,
+    allow_downgrade: bool = False,
+    keep: bool = True,
 ) -> program.Wishes:
     """Stand in for the function that joins the lists of the roles."""
-    del outputs, roles, allow_downgrade  # the benchmark has one list for all, and no engine
+    del outputs, roles, allow_downgrade, keep  # the benchmark has one list for all, and no engine
     return program.Wishes(lists={host.name: benchmark_list() for host in hosts}, endpoint=None)
 
 

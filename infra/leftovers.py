@@ -8,7 +8,6 @@ from collections.abc import Callable
 from infra import rented
 from infra.clouds import RENTED
 from infra.lease import Lease, read_lease
-from infra.rented import rented_cloud
 
 
 def hosts_stay(cloud: str) -> bool:
@@ -42,10 +41,8 @@ def remove(cloud: str, stack: str, deadline_s: float) -> None:
 
 
 def _rented(cloud: str, stack: str) -> tuple[rented.Cloud, Lease] | None:
-    """Return whom to ask and about what; None, with no SDK looked for, when nothing was rented."""
-    lease = read_lease(stack)
-    found = rented_cloud(cloud) if lease else None
-    return (found, lease) if found and lease else None
+    """Return whom to ask about what this checkout noted."""
+    return rented.holder_of(cloud, read_lease(stack))
 
 
 def _local(stack: str) -> list[str]:

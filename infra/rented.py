@@ -65,6 +65,12 @@ def rented_cloud(name: str) -> Cloud | None:
     return cast(Cloud, importlib.import_module(CLOUDS[name]))
 
 
+def holder_of(cloud: str, lease: Lease | None) -> tuple[Cloud, Lease] | None:
+    """Return whom to ask and about what; None, with no SDK looked for, when nothing was rented."""
+    found = rented_cloud(cloud) if lease else None
+    return (found, lease) if found and lease else None
+
+
 def find(cloud: Cloud, lease: Lease) -> list[str]:
     """Return what the cloud still has of a lease, a line each, without what is kept on purpose."""
     return [str(thing) for thing in _things(cloud, lease)]

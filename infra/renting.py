@@ -11,7 +11,7 @@ from infra.config import DeploymentConfig
 from infra.events import Report
 from infra.lease import LEASE_VARIABLE, Lease, read_lease, write_lease
 from infra.placement import ELSEWHERE, Attempt, Candidate, place, table
-from infra.rented import remove_adrift, rented_cloud
+from infra.rented import holder_of, remove_adrift, rented_cloud
 from infra.settling import is_bound
 from infra.things import REMOVE_DEADLINE_S
 
@@ -37,9 +37,10 @@ def known_lease(cloud: str, stack: str, held: "Stack") -> Lease | None:
 
 def refuse_other_login(cloud: str, lease: Lease | None) -> None:
     """Raise UsageError for a login with which the engine would take all of a lease for gone."""
-    rented = rented_cloud(cloud) if lease else None
-    if rented is not None and lease is not None:
-        rented.refuse_other_login(lease)
+    holder = holder_of(cloud, lease)
+    if holder:
+        rented, held_lease = holder
+        rented.refuse_other_login(held_lease)
 
 
 def preview(config: DeploymentConfig, stack: str, held: "Stack") -> Report:
@@ -119,11 +120,10 @@ def recover(cloud: str, stack: str, held: "Stack", deadline_s: float = REMOVE_DE
     """Remove what a command that was cut off made and could not note: it would be in the way of the next one."""
     if cloud not in RENTED or not held.interrupted:
         return
-    lease = known_lease(cloud, stack, held)
-    rented = rented_cloud(cloud) if lease else None
-    if rented is not None and lease is not None:
+    holder = holder_of(cloud, known_lease(cloud, stack, held))
+    if holder:
         with step("look for what the interrupted command made and could not note"):
-            for line in remove_adrift(rented, lease, held.known_ids(), deadline_s):
+            for line in remove_adrift(*holder, held.known_ids(), deadline_s):
                 say(f"  - removed {line}")
 
 

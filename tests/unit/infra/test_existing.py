@@ -6,15 +6,9 @@ import pytest
 
 from core.errors import ConfigError
 from infra.existing.hosts import read_hosts
+from tests.engine.checkout import INVENTORY
 
-HOST = """\
-  - name: box
-    address: 192.0.2.7
-    user: root
-    host_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIiLw6WnJx0N0Dlb1qRzAcbv3uYfYHkjDEZ8XkUWTJZU]
-    cpu_count: 4
-    memory_gib: 16
-"""
+HOST = INVENTORY.removeprefix("hosts:\n")
 
 
 def inventory(folder: Path, text: str) -> str:

@@ -7,6 +7,7 @@ import pytest
 from core.errors import UsageError
 from infra.config import reader
 from infra.kind import KINDS, main
+from tests.engine.checkout import INVENTORY
 
 EXISTING = """\
 config:
@@ -15,17 +16,6 @@ config:
     inventory: {folder}/hosts.yaml
     serving:
       model: {{name: tiny-llama, source: {{kind: tiny, name: llama}}}}
-"""
-
-HOSTS = """\
-hosts:
-  - name: box
-    address: 192.0.2.7
-    user: root
-    host_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIiLw6WnJx0N0Dlb1qRzAcbv3uYfYHkjDEZ8XkUWTJZU]
-    cpu_count: 4
-    memory_gib: 16
-    {gpu}
 """
 
 
@@ -71,7 +61,7 @@ def test_the_hosts_of_an_inventory_tell_what_they_have(
 ) -> None:
     monkeypatch.setattr(reader, "STACKS_DIR", tmp_path)
     (tmp_path / "Pulumi.rack.yaml").write_text(EXISTING.format(folder=tmp_path))
-    (tmp_path / "hosts.yaml").write_text(HOSTS.format(gpu=gpu))
+    (tmp_path / "hosts.yaml").write_text(f"{INVENTORY}    {gpu}\n")
 
     if not refused:
         assert main([kind, "--stack", "rack"]) == 0

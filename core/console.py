@@ -1,9 +1,16 @@
 """Words for a person, on stderr: steps with their time, and the next sensible command. Data goes to stdout."""
 
+import json
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+ONCE_VARIABLE = "LLM_DEPLOY_ONCE"
+"""Environment variable with the file to which steps that are needed once per machine add `[title, seconds]`, one line
+of JSON each. Unset: nobody counts them."""
 
 
 def say(text: str) -> None:
@@ -12,8 +19,11 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def step(title: str) -> Iterator[None]:
-    """Announce a step before it starts and say how long it took, also when it fails."""
+def step(title: str, *, once: bool = False) -> Iterator[None]:
+    """Announce a step before it starts and say how long it took, also when it fails.
+
+    `once`: its result is cached, so a second run on this machine does not repeat it.
+    """
     say(f"→ {title}")
     start = time.monotonic()
     try:
@@ -21,7 +31,11 @@ def step(title: str) -> Iterator[None]:
     except BaseException:
         say(f"✗ {title}: stopped after {time.monotonic() - start:.1f} s")
         raise
-    say(f"✓ {title}: {time.monotonic() - start:.1f} s")
+    seconds = time.monotonic() - start
+    say(f"✓ {title}: {seconds:.1f} s")
+    if once and (file := os.environ.get(ONCE_VARIABLE)):
+        with Path(file).open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps([title, round(seconds, 1)]) + "\n")
 
 
 def next_command(*commands: str) -> None:

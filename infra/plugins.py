@@ -26,7 +26,7 @@ def ensure_plugin(cli: PulumiCli, cloud: str) -> None:
     folder = home / "plugins" / f"resource-{cloud}-v{release}"
     if folder.is_dir() and not folder.with_name(f"{folder.name}.partial").exists():
         return
-    with step(f"fetch Pulumi's plugin for {cloud}, version {release} (once)"):
+    with step(f"fetch Pulumi's plugin for {cloud}, version {release} (once)", once=True):
         done = subprocess.run(
             [str(cli.program), "--non-interactive", "plugin", "install", "resource", cloud, release],
             env=environment,

@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.arguments import Parser
-from core.console import next_command, say
+from core.console import ONCE_VARIABLE, next_command, say
 from core.errors import DeployError, UsageError, run_cli, when_interrupted
 from core.paths import CHECKOUT, outputs_file, runs_dir
 from core.runs import RUN_VARIABLE, run_name, write_result
+from tools import cold_demo
 
 STACK_OF = {"vllm": "local", "ollama": "local-ollama"}
 """The stack that shows an engine."""
@@ -29,6 +30,9 @@ WAITED_FOR = ("venv:", "packages:", "unit:vllm.service", "unit:ollama.service")
 
 NOTE = "demo.json"
 """In a run's folder: that a demo's commands ran there, and whether the stack is to stay."""
+
+ONCE_NOTE = "once.jsonl"
+"""In the same folder: what this machine needed once, such as the Pulumi CLI."""
 
 
 @dataclass(frozen=True)
@@ -143,13 +147,26 @@ def waited_seconds(provision: Path) -> float:
     )
 
 
-def _show_costs(stops: Sequence[Stop], seconds: Sequence[float], waited: float) -> None:
-    """Print the seconds of each stop, and how many in all were ours."""
-    total = sum(seconds)
+def once_steps(file: Path) -> list[tuple[str, float]]:
+    """Return title and seconds of the steps that this machine needed once, as `core.console.step` noted them."""
+    if not file.exists():
+        return []
+    return [(title, float(seconds)) for title, seconds in map(json.loads, file.read_text().splitlines())]
+
+
+def _show_costs(
+    stops: Sequence[Stop], seconds: Sequence[float], waited: float, once: Sequence[tuple[str, float]]
+) -> None:
+    """Print the seconds of each stop, which of them this machine needed once, and how many in all were ours."""
+    total, only_once = sum(seconds), sum(took for _, took in once)
     say("\n━━ The tour")
     for stop, took in zip(stops, seconds, strict=True):
         say(f"  {took:7.1f} s  {stop.title:<32} {stop.typed}")
-    say(f"  {total:7.1f} s  in all: {waited:.1f} s of package installs and model load, {total - waited:.1f} s our own")
+    for title, took in once:
+        say(f"  {took:7.1f} s  of it once on this machine: {title}")
+    set_up = f"{only_once:.1f} s of set-up that is needed once, " if once else ""
+    own = total - waited - only_once
+    say(f"  {total:7.1f} s  in all: {set_up}{waited:.1f} s of package installs and model load, {own:.1f} s our own")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -161,7 +178,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--reboot", action="store_true", help="also reboot the machine and prove it again (a second model load)"
     )
+    parser.add_argument(
+        "--cold", action="store_true", help="in a copy of this checkout with empty caches, as on a fresh machine"
+    )
     options = parser.parse_args(arguments)
+    if options.cold:
+        if options.keep or options.stack:
+            raise UsageError(
+                "--cold takes neither --keep nor --stack: its copy is removed at the end",
+                where="demo",
+                hint="leave them out",
+            )
+        return cold_demo.run(options.engine, ["--reboot"] if options.reboot else [])
 
     stack = options.stack or STACK_OF[options.engine]
     anothers = is_anothers(stack)
@@ -174,12 +202,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = os.environ.setdefault(RUN_VARIABLE, run_name())
     end = "kept" if options.keep else "removed"
     say(f"demo: one machine (stack {stack}) made, provisioned, proved and {end}; results in runs/{stack}/{run}")
-    write_result(stack, NOTE, {"ok": False, "kept": anothers})
+    once_file = write_result(stack, NOTE, {"ok": False, "kept": anothers}).with_name(ONCE_NOTE)
     stops = tour(stack, keep=options.keep, reboot=options.reboot)
     with when_interrupted(f"`make down STACK={stack}` to undo"):
-        seconds = walk(stack, stops, dict(os.environ))
+        seconds = walk(stack, stops, os.environ | {ONCE_VARIABLE: str(once_file)})
     write_result(stack, NOTE, {"ok": True, "kept": options.keep, "seconds": seconds})
-    _show_costs(stops, seconds, waited_seconds(runs_dir() / stack / run / "provision.json"))
+    waited = waited_seconds(once_file.with_name("provision.json"))
+    _show_costs(stops, seconds, waited, once_steps(once_file))
     if options.keep:
         say(f"\n━━ It stays\n{how_to_ask(stack)}")
         next_command(f"make status STACK={stack}", f"make down STACK={stack}")

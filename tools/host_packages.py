@@ -47,7 +47,7 @@ def ensure_packages(package_of: Mapping[str, str], *, where: str) -> None:
     if os.geteuid() != 0 or shutil.which("apt-get", path=SEARCH_PATH) is None:
         raise UsageError(f"this host lacks {names} (Debian's names)", where=where, hint="install them and try again")
     say(f"this host lacks {names}")
-    with step(f"apt-get install {names}"):
+    with step(f"apt-get install {names}", once=True):
         for arguments in (("update",), ("install", "--yes", "--no-install-recommends", *missing)):
             _apt(arguments, where=where, by_hand=names)
     if still := _missing(package_of):

@@ -138,7 +138,7 @@ def ensure_rootfs() -> Path:
         store / f"{wish.digest}.lock", "another process is building the root filesystem; waiting for it"
     ):
         if not root.is_dir():
-            with step(f"build the root filesystem of local machines (Debian {SUITE}, once, some 40 s)"):
+            with step(f"build the root filesystem of local machines (Debian {SUITE}, once, some 40 s)", once=True):
                 _build(wish, root)
             _remove_unused(store)
     return root

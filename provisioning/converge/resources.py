@@ -124,6 +124,9 @@ class Unit(Resource):
     older than the change), reloaded for one in `reload_on`. `ready` is a command tried until it exits 0, for
     `ready_timeout_s` at the most; a failure carries the unit's journal since the start. `undo` is a command run when it
     did not come up, e.g. to return to a former release: what it says ends the failure's line.
+
+    A unit that died twice has failed, unless its journal matches the regular expression `passing`: systemd then goes on
+    to the unit's own start limit, as that cause may pass by itself.
     """
 
     kind: ClassVar[str] = "unit"
@@ -137,6 +140,7 @@ class Unit(Resource):
     ready: tuple[str, ...] = ()
     ready_timeout_s: int = 60
     undo: tuple[str, ...] = ()
+    passing: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

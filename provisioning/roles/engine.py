@@ -38,6 +38,16 @@ START_LIMIT_INTERVAL_S = 600
 START_LIMIT_BURST = 5
 """An engine that cannot start fails within a minute; five times in a row, and it stays down until somebody looks."""
 
+PASSING = (
+    "is less than requested memory for kv|is less than desired CPU memory|Free memory on device .* is less than"
+    "|[Aa]ddress already in use"
+)
+"""What vLLM and Ollama write when another process holds memory, a GPU's memory or the port at that moment.
+
+The process before it may still be ending, so these are tried until systemd's start limit. All other causes end a
+provision at the second death: a wrong option, model or adapter never passes, and each load may take minutes.
+"""
+
 SYSTEM_MIB = 1024
 """Memory that a CPU host keeps for itself."""
 
@@ -100,6 +110,7 @@ def service(name: str, serving: ServingSpec, release: Release, needed: tuple[str
         ready=ready_command(serving, READY_LOOK_S),
         ready_timeout_s=serving.ready_timeout_s,
         undo=release.undo,
+        passing=PASSING,
         after=(*needed, *after),
     )
 

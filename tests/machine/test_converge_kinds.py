@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,19 @@ def test_a_unit_that_fails_says_why(machine: HostRecord) -> None:
     assert seen.of(broken[2]).status == "skipped"
     mended = [File(path=path, content=UNIT), Unit(name="cvf.service", restart_on=(f"file:{path}",))]
     assert bring(machine, mended).result.ok
+
+
+def test_a_unit_whose_cause_of_death_passes_is_waited_for(machine: HostRecord) -> None:
+    """An engine once failed for good after two deaths for want of memory that was free again a moment later."""
+    path = "/etc/systemd/system/cvp.service"
+    lives = "echo x >>/run/cvp; [ $(wc -l </run/cvp) -gt 3 ] && exec sleep infinity; echo no memory now >&2; exit 1"
+    text = f"[Service]\nExecStart=/bin/sh -c '{lives.replace('$', '$$')}'\nRestart=always\nRestartSec=0.1\n"
+    ready = ("sh", "-c", "[ $(wc -l </run/cvp) -gt 3 ]")
+    unit = Unit(name="cvp.service", enabled=False, ready=ready, passing="no memory|no port", ready_timeout_s=30)
+    assert bring(machine, [File(path=path, content=text), unit]).of(unit).status == "changed"
+    remote(machine, "systemctl stop cvp.service; rm /run/cvp")
+    permanent = replace(unit, passing="no port")
+    assert bring(machine, [permanent]).of(permanent).error.startswith("died 2 times after its start")
 
 
 def test_a_unit_that_is_never_ready_fails_in_time(machine: HostRecord) -> None:

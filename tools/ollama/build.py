@@ -52,10 +52,10 @@ def build_ollama(program: Path, headers: Path) -> None:
     # Go keeps what it compiled by these words too, so the folder must not change from one build to the next.
     include = f"{C_FLAGS} -I{headers}"
     module = GoModule(WRAPPER, "Ollama", {"CGO_ENABLED": "1", "CGO_CFLAGS": include, "CGO_CXXFLAGS": include})
-    with step("fetch the sources of Ollama from the Go module proxy"):
+    with step("fetch the sources of Ollama from the Go module proxy", once=True):
         packages = module.dependencies(PACKAGE, BUILD_FLAGS[:1])
         audio = module.source(AUDIO_MODULE) / "miniaudio.h"
     (headers / "miniaudio").mkdir(parents=True, exist_ok=True)
     shutil.copyfile(audio, headers / "miniaudio" / audio.name)
-    with step(f"build Ollama {BUILT_VERSION} (once; 4 to 9 minutes on 2 cores)"):
+    with step(f"build Ollama {BUILT_VERSION} (once; 4 to 9 minutes on 2 cores)", once=True):
         module.build(PACKAGE, program, BUILD_FLAGS, packages=packages)

@@ -41,10 +41,10 @@ def build_cli(target: Path) -> None:
     """
     check_go()
     engine_module, language_module = _module("engine"), _module("language")
-    with step("fetch the sources of the Pulumi CLI from the Go module proxy"):
+    with step("fetch the sources of the Pulumi CLI from the Go module proxy", once=True):
         engine_packages = engine_module.dependencies(ENGINE_PACKAGE, BUILD_FLAGS)
         language_packages = language_module.dependencies(LANGUAGE_PACKAGE, BUILD_FLAGS)
-    with step(f"build the Pulumi CLI {ENGINE_VERSION} (once; some 5 minutes on 2 cores)"):
+    with step(f"build the Pulumi CLI {ENGINE_VERSION} (once; some 5 minutes on 2 cores)", once=True):
         flags = (*BUILD_FLAGS, f"-ldflags=-s -w -X {VERSION_VARIABLE}=v{ENGINE_VERSION}")
         engine_module.build(ENGINE_PACKAGE, target / "pulumi", flags, packages=engine_packages)
         flags = (*BUILD_FLAGS, "-ldflags=-s -w")

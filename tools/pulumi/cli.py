@@ -151,7 +151,7 @@ def _make() -> PulumiCli:
         if made is not None:
             return made
         try:
-            with step(f"fetch the Pulumi CLI {ARCHIVE_VERSION} (about 130 MiB, once)"):
+            with step(f"fetch the Pulumi CLI {ARCHIVE_VERSION} (about 130 MiB, once)", once=True):
                 return _install(_archive_folder(), fetch_archive, ARCHIVE_VERSION, "archive")
         except ArchiveUnavailableError as error:
             say(f"  {error}; building from Go modules instead")

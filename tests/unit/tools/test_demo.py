@@ -167,6 +167,22 @@ def test_the_tour_says_what_comes_and_what_it_cost(
         assert lines[-1] == f"next: make status STACK={stack}   or   make down STACK={stack}"
 
 
+def test_what_a_machine_needs_once_is_not_counted_as_ours(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A first run once called the minutes in which it built the Pulumi CLI its own."""
+    building = "import core.console as c\nwith c.step('build the CLI', once=True), c.step('look'): pass"
+    program = Stop("First", "make something", (sys.executable, "-c", building))
+    monkeypatch.setattr(demo, "tour", lambda *_arguments, **_options: [program])
+    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
+    write(checkout / "results/local" / RUN / "provision.json", {"hosts": []})
+
+    assert demo.main([]) == 0
+    *_, of_it, costs = capsys.readouterr().err.splitlines()
+    assert of_it == "      0.0 s  of it once on this machine: build the CLI"
+    assert "in all: 0.0 s of set-up that is needed once, 0.0 s of package installs" in costs
+
+
 @pytest.mark.parametrize(
     ("stands", "ups", "notes", "refused"),
     [

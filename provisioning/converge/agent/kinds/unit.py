@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 from ..events import Cut, Failure
@@ -154,6 +155,8 @@ class _Transition:
         self._began = time.time()
         self._clock = time.monotonic()
         self._restarts = 0
+        self._judged = 0
+        """Deaths after which the journal was last searched for a cause that may pass."""
         self._end = ""
         """How its process ended the last time: systemd forgets that as soon as it starts the next one."""
 
@@ -230,18 +233,30 @@ class _Transition:
             raise Failure(f"systemd cannot load it: {seen['LoadState']}")
         if self._job != "stop" and seen["ActiveState"] == "failed" and not seen["Job"]:
             raise self._failure("failed")
-        if self._job != "stop" and _number(seen["NRestarts"]) - self._restarts >= RESTARTS_MAX:
-            raise self._failure(f"died {RESTARTS_MAX} times after its start")
+        deaths = _number(seen["NRestarts"]) - self._restarts
+        if self._job != "stop" and deaths >= RESTARTS_MAX and not self._may_pass(deaths):
+            raise self._failure(f"died {deaths} times after its start")
 
     def _fail_if_late(self, state: str) -> None:
         if time.monotonic() - self._clock > self._wish.ready_timeout_s:
             raise self._failure(f"after {self._wish.ready_timeout_s} s it is still {state}")
 
+    def _may_pass(self, deaths: int) -> bool:
+        """Return whether the journal names a cause that may pass by itself; searched once after each death."""
+        if deaths > self._judged:
+            if not self._wish.passing or not re.search(self._wish.passing, self._journal()):
+                return False
+            self._judged = deaths
+        return True
+
     def _failure(self, what: str) -> Failure:
+        return Failure(what + self._end, self._journal())
+
+    def _journal(self) -> str:
+        """Return what the unit wrote since the job was given."""
         since = f"--since=@{int(self._began)}"
         options = ["-q", "--no-pager", "-o", "cat", "-n", str(JOURNAL_LINES)]
-        journal = run(["journalctl", *options, "-u", self._wish.name, since])
-        return Failure(what + self._end, journal.output)
+        return run(["journalctl", *options, "-u", self._wish.name, since]).output
 
 
 def _number(text: str) -> int:

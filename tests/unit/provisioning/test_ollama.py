@@ -16,6 +16,7 @@ from serving.ollama_sources import Archive, RegistryFetch
 from serving.sources import LocalFolder, ResolvedSources
 from serving.spec import GatewaySpec, ServingSpec
 from tests.unit.provisioning.records import host
+from tests.unit.provisioning.test_vllm import MEMORY_FILES
 
 SHA256 = "0123456789ab" + "c" * 52
 L4 = {"model": "L4", "count": 1, "vram_gib": 22.0}
@@ -111,6 +112,11 @@ def test_the_unit_is_hardened_and_may_not_write_models() -> None:
     assert service(resources, "ReadWritePaths") == []
     assert service(resources, "IPAddressDeny") == ["any"]
     assert service(resources, "EnvironmentFile") == []
+
+
+def test_the_engine_does_not_take_page_cache_for_used_memory() -> None:
+    """Ollama reads memory.max and memory.current too (discover/cpu_linux.go), and refuses a model that does not fit."""
+    assert service(wishes(), "InaccessiblePaths") == [MEMORY_FILES]
 
 
 def test_a_stop_waits_for_running_answers_as_long_as_the_spec_says() -> None:

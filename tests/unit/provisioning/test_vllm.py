@@ -167,6 +167,15 @@ def test_the_unit_is_hardened() -> None:
     assert {name: service(resources, name) for name in hardened} == {name: [value] for name, value in hardened.items()}
 
 
+MEMORY_FILES = "-/sys/fs/cgroup/memory -/sys/fs/cgroup/memory.max -/sys/fs/cgroup/memory.current"
+"""What says how much memory a control group uses, page cache included; version 1 has a folder, version 2 two files."""
+
+
+def test_the_engine_does_not_take_page_cache_for_used_memory() -> None:
+    """On a machine whose cache was full, vLLM found too little memory for its KV cache and died at each start."""
+    assert service(wishes(), "InaccessiblePaths") == [MEMORY_FILES]
+
+
 def test_a_gpu_host_sees_its_gpus_and_no_other_device() -> None:
     resources = wishes(gpu=L4)
     assert service(resources, "DevicePolicy") == ["closed"]

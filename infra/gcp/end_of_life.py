@@ -6,10 +6,10 @@ fall asleep for the last time. Asks no cloud.
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime, timedelta
 
 from core.errors import ConfigError
+from infra import weekly_hours
 from infra.config import DeploymentConfig
 from infra.config.lifetime import WeeklySchedule
 from infra.lease import Lease
@@ -26,16 +26,13 @@ POWER_OFF_MARGIN = timedelta(minutes=15)
 SHORTEST_LIFE = timedelta(minutes=30)
 """What a host is made for at least: it takes about that long until it serves."""
 
-WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-
 
 def end_of_life(config: DeploymentConfig, lease: Lease) -> datetime:
     """Return when GCP deletes the hosts."""
     ends_at, weekly = lease.ends_at(config.lifetime.ttl_hours), config.lifetime.weekly
     if weekly is None:
         return ends_at
-    asleep_at = _falls_asleep(weekly, lease.began_at, ends_at)
-    return ends_at if asleep_at is None else (asleep_at - BEFORE_SLEEP).astimezone(UTC)
+    return max(_ends_awake(weekly, lease.began_at, ends_at)).astimezone(UTC)
 
 
 def refuse_short_life(config: DeploymentConfig, lease: Lease, now: datetime) -> None:
@@ -52,24 +49,21 @@ def powers_off_at(ends_at: datetime) -> datetime:
     return ends_at + POWER_OFF_MARGIN
 
 
-def _falls_asleep(weekly: WeeklySchedule, began_at: datetime, ends_at: datetime) -> datetime | None:
-    """Return the last stop before `ends_at` when no start follows it in time; None for a host that runs at `ends_at`.
+def _ends_awake(weekly: WeeklySchedule, began_at: datetime, ends_at: datetime) -> Iterator[datetime]:
+    """Yield the last moment of each stretch in which a host runs for certain, none after `ends_at`.
 
-    A host runs from when it was made, whatever the hours.
+    A host runs from when it was made, whatever the hours, and from each start that the clocks do not skip.
     """
-    stops = [stop for stop in _moments(weekly, weekly.stop, began_at, ends_at) if began_at < stop <= ends_at]
-    if not stops:
-        return None
-    starts = _moments(weekly, weekly.start, began_at, ends_at)
-    wakes = any(stops[-1] < start <= ends_at - LATENESS for start in starts)
-    return None if wakes else stops[-1]
-
-
-def _moments(weekly: WeeklySchedule, at: str, began_at: datetime, ends_at: datetime) -> Iterator[datetime]:
-    """Yield when it is `at` o'clock on the days of the schedule, in order."""
-    zone = ZoneInfo(weekly.time_zone)
-    day, last = began_at.astimezone(zone).date(), ends_at.astimezone(zone).date()
-    while day <= last:
-        if WEEKDAYS[day.weekday()] in weekly.days:
-            yield datetime.combine(day, time.fromisoformat(at), zone)
-        day += timedelta(days=1)
+    stops = list(weekly_hours.stops(weekly, began_at, ends_at + BEFORE_SLEEP))
+    awake = [(began_at, began_at)]
+    awake += [
+        (start.earliest, start.latest + LATENESS)
+        for start in weekly_hours.starts(weekly, began_at, ends_at)
+        if start.certain and start.earliest > began_at
+    ]
+    for starts_at, runs_at in awake:
+        # In a night of a clock change a stop may come at either of two moments, also one whose time the clocks skip.
+        asleep = [each - BEFORE_SLEEP for stop in stops for each in (stop.earliest, stop.latest) if each > starts_at]
+        end = min([*asleep, ends_at])
+        if runs_at <= end or starts_at == began_at:
+            yield end

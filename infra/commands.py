@@ -135,6 +135,7 @@ def env(stack: str) -> int:
     """
     from infra.backend import find_backend
     from infra.lease import LEASE_VARIABLE, read_lease
+    from infra.renting import provider_environment
     from tools.pulumi.cli import find_cli
 
     backend, lease = find_backend(), read_lease(stack)
@@ -142,6 +143,7 @@ def env(stack: str) -> int:
     wanted = {name: value for name, value in environment.items() if name.startswith(("PULUMI_", "PATH"))}
     if lease is not None:
         wanted[LEASE_VARIABLE] = lease.model_dump_json()
+        wanted |= provider_environment("gcp" if lease.project else "aws", lease)
     for name, value in (wanted | backend.settings).items():
         print(f"unset {name}" if value is None else f"export {name}={shlex.quote(value)}")
     say(f"env: state is kept in {backend.shown}")

@@ -32,6 +32,10 @@ class Cloud(Protocol):
         """Raise UsageError for a login that would be told that nothing of a lease is there."""
         ...
 
+    def provider_environment(self, lease: Lease) -> dict[str, str]:
+        """Return environment variables that the engine's provider plugin needs for this login."""
+        ...
+
     def wake(self, lease: Lease) -> list[str]:
         """Start what of a lease is stopped, where the engine does not; return what that was, a line each."""
         ...

@@ -32,7 +32,20 @@ def known_lease(cloud: str, stack: str, held: "Stack") -> Lease | None:
         lease = noted  # an `up` that failed may have left its outputs, too, or not: a race in the engine
     if lease is not None:
         write_lease(stack, lease)  # asked for again when the state is gone
+        _hand_provider_environment(cloud, lease, held)
     return lease
+
+
+def _hand_provider_environment(cloud: str, lease: Lease, held: "Stack") -> None:
+    """Let the engine's provider plugin find in its environment what it needs for this login."""
+    for name, value in provider_environment(cloud, lease).items():
+        held.hand_over(name, value)
+
+
+def provider_environment(cloud: str, lease: Lease) -> dict[str, str]:
+    """Return the environment variables that the engine's provider plugin needs for this login."""
+    holder = holder_of(cloud, lease)
+    return holder[0].provider_environment(lease) if holder else {}
 
 
 def refuse_other_login(cloud: str, lease: Lease | None) -> None:
@@ -50,6 +63,7 @@ def preview(config: DeploymentConfig, stack: str, held: "Stack") -> Report:
         with step("look up image and zones"):
             candidate = _told(cloud.candidates(config, known_lease(config.cloud, stack, held)), stack)[0]
         say(f"  {candidate}")
+        _hand_provider_environment(config.cloud, candidate.lease, held)
         held.hand_over(LEASE_VARIABLE, candidate.lease.model_dump_json())
     with step("ask the Pulumi engine"):
         return held.preview()
@@ -71,6 +85,7 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
         for line in cloud.replaced(config, previous, candidates[0].lease):
             say(f"  ! {line}")
     recover(config.cloud, stack, held)
+    _hand_provider_environment(config.cloud, candidates[0].lease, held)
 
     def attempt(candidate: Candidate, left_s: float) -> Report:
         if not stands:

@@ -16,12 +16,18 @@ __all__ = [
     "cost",
     "is_known",
     "out_of_stock",
+    "provider_environment",
     "refuse_other_login",
     "remove_things",
     "replaced",
     "things",
     "wake",
 ]
+
+
+def provider_environment(_lease: Lease) -> dict[str, str]:
+    """Return nothing: a login at AWS is all that the plugin needs."""
+    return {}
 
 
 def wake(lease: Lease) -> list[str]:

@@ -1,15 +1,17 @@
 """GCP as our own commands ask, beside the engine: Compute by Google's client, the rest by REST; refusals in words."""
 
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from core.errors import DeployError, UsageError
 from core.patience import answer_within
+from infra.gcp.quota_project import HEADER, counted, quota_project, quota_refusal
 from infra.refusals import DeniedError, MissingError
 
 LOGIN_HINT = "log in anew: `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
@@ -40,7 +42,14 @@ CALL_S = 20.0
 UNAUTHENTICATED, DENIED, MISSING, ERROR = 401, 403, 404, 400
 """Statuses of HTTP; every status from ERROR on is a refusal."""
 
+DISABLED = re.compile(r"has not been used in project|SERVICE_DISABLED")
+"""What a 403 says when the API is not enabled in the project."""
+
 _LOCK = threading.Lock()
+
+
+class DisabledError(DeniedError):
+    """The project has the API not enabled."""
 
 
 @cache
@@ -56,8 +65,7 @@ def compute(kind: str) -> Any:
 
 def ask(kind: str, method: str, **arguments: Any) -> Any:
     """Call a method of Compute. Raises UsageError or DeployError, MissingError and DeniedError among them."""
-    client = compute(kind)
-    return _answer(lambda: getattr(client, method)(**_patience(), **arguments), f"{kind}.{method}")
+    return _counted(kind, method, arguments.get("project"), arguments)
 
 
 def listed(kind: str, **request: Any) -> list[Any]:
@@ -77,15 +85,27 @@ def everywhere(kind: str, project: str, key: str, wanted: str = "") -> list[tupl
 
 def _pages_of(kind: str, method: str, request: dict[str, Any]) -> Iterator[Any]:
     """Yield the pages that a method of Compute lists, each asked for by itself."""
-    client, what = compute(kind), f"{kind}.{method}"
-    left = iter(_answer(lambda: getattr(client, method)(request=request, **_patience()), what).pages)
+    what = f"{kind}.{method}"
+    left = iter(_counted(kind, method, request.get("project"), {"request": request}).pages)
     while (page := _answer(lambda: next(left, None), what)) is not None:
         yield page
 
 
-def _answer(call: Callable[[], Any], what: str) -> Any:
+def _counted(kind: str, method: str, project: str | None, arguments: dict[str, Any]) -> Any:
+    """Return what a method of Compute answers; its calls count on `project`, where the login names none."""
+    client, what = compute(kind), f"{kind}.{method}"
+
+    def call(quota: str | None) -> Any:
+        named = {"metadata": ((HEADER, quota),)} if quota else {}
+        return _answer(lambda: getattr(client, method)(**_patience(), **named, **arguments), what, project)
+
+    # Images are others', and nobody may count calls on the projects of their makers.
+    return counted(credentials(), None if kind == "Images" else project, call)
+
+
+def _answer(call: Callable[[], Any], what: str, project: str | None = None) -> Any:
     """Return what one call answers, in time and with its errors in words."""
-    with told(what):
+    with told(what, project):
         return answer_within(CALL_S, call, where=f"GCP {what}")
 
 
@@ -99,25 +119,38 @@ def _patience() -> dict[str, Any]:
     return {"timeout": READ_S, "retry": Retry(predicate=again, initial=0.5, timeout=AGAIN_S)}
 
 
-def rest(service: str, method: str, path: str, body: Any = None, **params: str) -> Any:
-    """Call another service; returns its JSON. Raises UsageError or DeployError."""
+def rest(service: str, method: str, path: str, body: Any = None, *, counts_on: str | None = None, **params: str) -> Any:
+    """Call another service; returns its JSON. Raises UsageError or DeployError.
+
+    `counts_on`: the project that a personal login's call counts on, where the path names none.
+    """
+    in_path = re.search(r"/projects/([^/:]+)", path)
+    project = counts_on or (in_path[1] if in_path else params.get("project"))
     session, url = _session(), origin(service) + path
-    answer = _answer(lambda: session.request(method, url, json=body, params=params, timeout=READ_S), service)
-    if answer.status_code >= ERROR:
-        try:
-            refusal = answer.json()["error"]
-            message = str(refusal["message"])
-        except (ValueError, KeyError, TypeError):
-            message = answer.text[:200]
-        raise refused(answer.status_code, message, f"{service} {path.partition('?')[0]}")
-    return answer.json() if answer.content else {}
+
+    def call(quota: str | None) -> Any:
+        send = partial(session.request, method, url, json=body, params=params, timeout=READ_S)
+        answer = _answer(lambda: send(headers={HEADER: quota} if quota else None), service)
+        if answer.status_code >= ERROR:
+            raise refused(answer.status_code, _message(answer), f"{service} {path.partition('?')[0]}", project)
+        return answer.json() if answer.content else {}
+
+    return counted(credentials(), project, call)
 
 
-def pages(service: str, path: str, key: str, **params: str) -> list[Any]:
+def _message(answer: Any) -> str:
+    """Return what a refusal says."""
+    try:
+        return str(answer.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return str(answer.text[:200])
+
+
+def pages(service: str, path: str, key: str, *, counts_on: str | None = None, **params: str) -> list[Any]:
     """Return everything that another service lists, over all its pages."""
     found: list[Any] = []
     while True:
-        answer = rest(service, "GET", path, **params)
+        answer = rest(service, "GET", path, counts_on=counts_on, **params)
         found += answer.get(key, [])
         if not answer.get("nextPageToken"):
             return found
@@ -147,18 +180,38 @@ def _session() -> Any:
     return AuthorizedSession(credentials())  # type: ignore[no-untyped-call]
 
 
-def refused(status: int, message: str, what: str) -> DeployError:
+def provider_environment(project: str) -> dict[str, str]:
+    """Return the variables that make the provider plugin name `project` where a personal login names none.
+
+    Asks GCP once whether the login may, as the plugin would not go on without. Empty when it may not, or need not.
+    """
+    try:
+        if quota_project(credentials(), project) is None:
+            return {}
+        rest("cloudresourcemanager", "GET", f"/v3/projects/{project}")
+        if quota_project(credentials(), project) is None:
+            return {}
+    except DeployError:
+        return {}  # whatever it is, the plugin says it, too
+    return {"USER_PROJECT_OVERRIDE": "true", "GOOGLE_BILLING_PROJECT": project}
+
+
+def refused(status: int, message: str, what: str, project: str | None = None) -> DeployError:
     """Return an answer of GCP as one of our errors."""
     where = f"GCP {what}"
     if status == UNAUTHENTICATED:
         return UsageError("are not valid, or have expired", where="GCP credentials", hint=LOGIN_HINT)
     if status == DENIED:
-        return DeniedError(f"is not allowed ({message})", where=where, hint="ask for the permission or enable the API")
+        if about_quota := quota_refusal(message, where, project):
+            return about_quota
+        if DISABLED.search(message):
+            return DisabledError(f"is not enabled ({message})", where=where, hint="enable the API in the project")
+        return DeniedError(f"is not allowed ({message})", where=where, hint="ask for the permission")
     return (MissingError if status == MISSING else DeployError)(message, where=where)
 
 
 @contextmanager
-def told(what: str) -> Iterator[None]:
+def told(what: str, project: str | None = None) -> Iterator[None]:
     """Turn what Google's libraries raise into our errors: UsageError for credentials, DeployError for the rest."""
     import requests
     from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
@@ -177,7 +230,7 @@ def told(what: str) -> Iterator[None]:
     except GoogleAuthError as error:
         raise UsageError(str(error), where="GCP credentials", hint=LOGIN_HINT) from None
     except GoogleAPICallError as error:
-        raise refused(int(error.code or ERROR), str(error.message), what) from None
+        raise refused(int(error.code or ERROR), str(error.message), what, project) from None
     except (GoogleAPIError, requests.RequestException) as error:
         raise DeployError(str(error), where=f"GCP {what}", hint="check the network") from None
 

@@ -7,6 +7,7 @@ from typing import Any
 from infra.gcp.api import ask, everywhere, listed, pages, policy_of, rest
 from infra.gcp.labels import ID, KEEP, STACK
 from infra.gcp.names import ACCOUNT, owner_by_name
+from infra.gcp.quota_project import QuotaProjectError
 from infra.refusals import DeniedError, MissingError
 from infra.things import Kind, Outcome, Thing
 
@@ -141,19 +142,23 @@ def _empty_bucket(thing: Thing) -> bool:
 
 
 def _budgets(project: str, _lease_id: str | None) -> Iterator[Thing]:
-    """Yield budgets; who may not see them has made none."""
+    """Yield budgets; who may not see them has made none. Raises QuotaProjectError, which says nothing of budgets."""
     try:
         account = rest("cloudbilling", "GET", f"/v1/projects/{project}/billingInfo").get("billingAccountName")
-        found = pages("billingbudgets", f"/v1/{account}/budgets", "budgets") if account else []
+        found = pages("billingbudgets", f"/v1/{account}/budgets", "budgets", counts_on=project) if account else []
+    except QuotaProjectError:
+        raise
     except DeniedError:
         return
     yield from _displayed("budget", found, project)
 
 
 def _channels(project: str, _lease_id: str | None) -> Iterator[Thing]:
-    """Yield where mails of budgets go; without the API there are none."""
+    """Yield where mails of budgets go; without the API there are none. Raises QuotaProjectError."""
     try:
         found = pages("monitoring", f"/v3/projects/{project}/notificationChannels", "notificationChannels")
+    except QuotaProjectError:
+        raise
     except DeniedError:
         return
     yield from _displayed("notification channel", found, project)
@@ -167,7 +172,11 @@ def _displayed(kind: str, found: list[Any], project: str) -> Iterator[Thing]:
 
 
 def _by_path(service: str, version: str) -> Callable[[Thing], None]:
-    return lambda thing: _gone_is_fine(lambda: rest(service, "DELETE", f"/{version}/{thing.id}"))
+    def remove(thing: Thing) -> None:
+        counts_on = str(thing.detail["project"])
+        _gone_is_fine(lambda: rest(service, "DELETE", f"/{version}/{thing.id}", counts_on=counts_on))
+
+    return remove
 
 
 def _gone_is_fine(remove: Callable[[], object]) -> None:

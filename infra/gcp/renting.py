@@ -1,5 +1,6 @@
 """What the commands need of GCP around the engine; the functions that infra/rented.py names."""
 
+from infra.gcp import api
 from infra.gcp.leftovers import find_things, remove_things
 from infra.gcp.settle import candidates, out_of_stock
 from infra.gcp.standing import replaced
@@ -12,6 +13,7 @@ __all__ = [
     "cost",
     "is_known",
     "out_of_stock",
+    "provider_environment",
     "refuse_other_login",
     "remove_things",
     "replaced",
@@ -22,6 +24,11 @@ __all__ = [
 
 def refuse_other_login(_lease: Lease) -> None:
     """Leave that to GCP: every call names the lease's project, and a login that may not see it is refused."""
+
+
+def provider_environment(lease: Lease) -> dict[str, str]:
+    """Return the variables that name the stack's project to APIs that want one of a personal login."""
+    return api.provider_environment(str(lease.project))
 
 
 def wake(_lease: Lease) -> list[str]:

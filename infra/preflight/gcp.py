@@ -6,9 +6,10 @@ from core.errors import ConfigError, DeployError, UsageError
 from infra.config import DeploymentConfig
 from infra.finding import Finding
 from infra.gcp import priorities
-from infra.gcp.api import ask, credentials, policy_of, principal, rest
+from infra.gcp.api import DisabledError, ask, credentials, policy_of, principal, rest
 from infra.gcp.foreign_rules import open_before_ours
 from infra.gcp.images import image_exists, image_name, resolve_image
+from infra.gcp.quota_project import QuotaProjectError
 from infra.gcp.quotas import quota_findings
 from infra.gcp.settle import existing_subnet
 from infra.gcp.stock import offered, zones_of
@@ -22,7 +23,7 @@ from infra.preflight.common import (
     price_finding,
     run,
 )
-from infra.refusals import MissingError
+from infra.refusals import DeniedError, MissingError
 
 COMPUTE_API, PROJECTS_API = "compute.googleapis.com", "cloudresourcemanager.googleapis.com"
 BUCKET_API, BILLING_API = "storage.googleapis.com", "cloudbilling.googleapis.com"
@@ -74,8 +75,17 @@ def _project(project: str) -> Iterator[Finding]:
         seen = rest("cloudresourcemanager", "GET", f"/v3/projects/{project}")
     except UsageError:
         raise
-    except DeployError as error:  # GCP answers the same for a project that is not there and for one of others
+    except QuotaProjectError as error:
+        yield Finding("error", "login", error.what, error.hint)
+        return
+    except DisabledError as error:  # that it is not enabled is told with the other APIs
+        yield Finding("warning", "project", f"{project} could not be asked for: {error.what}", error.hint)
+        return
+    except (DeniedError, MissingError) as error:  # the same answer for a project that does not exist and for another's
         yield Finding("error", "project", f"{project}: {error.what}", hint)
+        return
+    except DeployError as error:
+        yield Finding("warning", "project", f"{project} could not be asked for: {error.what}", error.hint)
         return
     if seen.get("state") != "ACTIVE":
         yield Finding("error", "project", f"{project} is {str(seen.get('state')).lower()}", hint)
@@ -162,7 +172,10 @@ def _budget(config: DeploymentConfig) -> Iterator[Finding]:
     budget = config.lifetime.budget
     if budget is None:
         return
-    currency = rest("cloudbilling", "GET", f"/v1/billingAccounts/{budget.billing_account}").get("currencyCode")
+    account = rest(
+        "cloudbilling", "GET", f"/v1/billingAccounts/{budget.billing_account}", counts_on=str(config.project)
+    )
+    currency = account.get("currencyCode")
     if currency == CURRENCY:
         yield Finding("ok", "lifetime.budget", f"{budget.billing_account} is charged in {CURRENCY}")
         return

@@ -23,6 +23,9 @@ APIS = {
 }
 """Paths of APIs that a project may not have enabled."""
 
+COUNTED_BY_THEMSELVES = ("/compute/", "/storage/")
+"""Paths of APIs whose calls count on the project of what is asked for."""
+
 JWT_DOTS = 2
 
 FAILED = "operation-failed"
@@ -108,9 +111,26 @@ class Rest:
         if project is not None and project != seed.PROJECT and not public:
             message = f"The caller does not have permission on project {project}, or it may not exist."
             raise Refusal(403, "forbidden", message)
+        self._check_quota_project(path, environ.get("HTTP_X_GOOG_USER_PROJECT", ""))
         for api, pattern in APIS.items():
             if api in self._store.settings.disabled and pattern.match(path):
                 raise Refusal(403, "accessNotConfigured", f"API {api} has not been used in project before.")
+
+    def _check_quota_project(self, path: str, named: str) -> None:
+        """Raise Refusal for a call that names no project to count on where it must, or one that it may not use."""
+        if self._store.settings.quota_project == "refused" and named:
+            message = (
+                f"Caller does not have required permission to use project {named}. Grant the caller the "
+                "roles/serviceusage.serviceUsageConsumer role, or a custom role with the serviceusage.services.use "
+                "permission"
+            )
+            raise Refusal(403, "USER_PROJECT_DENIED", message)
+        if self._store.settings.quota_project and not named and not path.startswith(COUNTED_BY_THEMSELVES):
+            message = (
+                "Your application is authenticating by using local Application Default Credentials. The "
+                "cloudresourcemanager.googleapis.com API requires a quota project, which is not set by default."
+            )
+            raise Refusal(403, "forbidden", message)
 
     def _token(self, **_given: Any) -> Any:
         if self._store.settings.login == "expired":

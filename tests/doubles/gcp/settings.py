@@ -27,6 +27,9 @@ class Settings(control.Settings):
     login: str = "good"
     """good or expired."""
 
+    quota_project: str = ""
+    """`wanted`: calls of some APIs must name one, as those of a personal login; `refused`: the login may use none."""
+
     agent_may_start: bool = True
     """Whether the service that runs schedules has its role."""
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.gcp import api
+from infra.gcp import api, quota_project
 from tests.doubles.gcp.client import Gcp
 from tests.doubles.gcp.cloud import serve
+from tests.doubles.gcp.rest import TOKEN
 from tests.doubles.gcp.running import endpoints, write_login
 from tests.doubles.gcp.seed import PROJECT
 from tests.doubles.gcp.settings import Settings
@@ -51,7 +52,20 @@ def gcp(store: Store) -> Gcp:
     return Gcp(store, PROJECT, REGION)
 
 
+@pytest.fixture
+def personal_login(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """A cloud to which a person is logged in, without a quota project."""
+    from google.oauth2.credentials import Credentials
+
+    monkeypatch.setattr("google.auth.default", lambda **_given: (Credentials(TOKEN), None))
+    forget_login()
+    store.settings = Settings(quota_project="wanted")
+    yield store
+    forget_login()
+
+
 def forget_login() -> None:
     """Let the next call find its login and clients anew."""
     for cached in (api.compute, api.credentials, api._session):
         cached.cache_clear()
+    quota_project.forget()

@@ -41,6 +41,8 @@ class Machine:
     gpu_count: int
     vram_gib_per_gpu: float
     """Memory of one GPU, 0 without one."""
+    local_ssd_gb: int = 0
+    """Disks in the machine itself, which lose their content when it stops."""
 
     @property
     def family(self) -> str:
@@ -107,4 +109,5 @@ def _machine(row: dict[str, str]) -> Machine:
         gpu=gpu_models()[row["gpu"]] if row["gpu"] else None,
         gpu_count=int(row["gpu_count"]),
         vram_gib_per_gpu=float(row["vram_gib_per_gpu"] or 0),
+        local_ssd_gb=int(row["local_ssd_gb"] or 0),
     )

@@ -34,6 +34,25 @@ def market(config: "DeploymentConfig") -> Iterator[Problem]:
         )
 
 
+def can_be_stopped(config: "DeploymentConfig") -> Iterator[Problem]:
+    """A weekly schedule stops machines, which GCP refuses for those with local SSDs.
+
+    GCP stops them only with `--discard-local-ssd`, which an instance schedule cannot say
+    (https://cloud.google.com/compute/docs/disks/local-ssd). AWS stops such machines and clears their instance store,
+    in which nothing of ours lies.
+    """
+    machine = config.machine
+    if config.cloud != "gcp" or config.lifetime.weekly is None:
+        return
+    for key, each in (("type", machine.type), *((f"fallbacks[{i}]", each) for i, each in enumerate(machine.fallbacks))):
+        row = find_machine("gcp", each or "")
+        if row is not None and row.local_ssd_gb:
+            what = f"{each} has local SSDs, and a weekly schedule cannot stop it"
+            yield Problem(
+                f"machine.{key}", what, "leave lifetime.weekly out, or write a type without, e.g. a2-highgpu-1g"
+            )
+
+
 def needs_spot(config: "DeploymentConfig") -> Iterator[Problem]:
     """GCP has no on-demand machines of some types."""
     machine = config.machine
@@ -109,6 +128,7 @@ def engine_ports_stay_closed(config: "DeploymentConfig") -> Iterator[Problem]:
 
 UPKEEP_RULES = (
     market,
+    can_be_stopped,
     needs_spot,
     engine_ports_stay_closed,
     credits_go_with_type,

@@ -57,7 +57,8 @@ def personal_login(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[St
     """A cloud to which a person is logged in, without a quota project."""
     from google.oauth2.credentials import Credentials
 
-    monkeypatch.setattr("google.auth.default", lambda **_given: (Credentials(TOKEN), None))
+    login = Credentials(TOKEN)  # type: ignore[no-untyped-call]
+    monkeypatch.setattr("google.auth.default", lambda **_given: (login, None))
     forget_login()
     store.settings = Settings(quota_project="wanted")
     yield store

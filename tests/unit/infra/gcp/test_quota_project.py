@@ -99,7 +99,7 @@ def test_a_quota_project_of_the_login_stays() -> None:
     from google.oauth2.credentials import Credentials
 
     without = Credentials("token")  # type: ignore[no-untyped-call]
-    with_one = without.with_quota_project("another")  # type: ignore[no-untyped-call]
+    with_one = without.with_quota_project("another")
     assert names_no_project(without)
     assert not names_no_project(with_one)
 

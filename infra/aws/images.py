@@ -1,10 +1,12 @@
 """Images by the names that a stack file uses, looked up through the public parameters of their makers."""
 
 import re
+from typing import Any
 
 from core.errors import ConfigError
 from infra.aws.api import call
 from infra.config.placement import IMAGES
+from infra.refusals import MissingError
 
 PARAMETERS = {
     "ubuntu-24.04": "/aws/service/canonical/ubuntu/server/24.04/stable/current/{arch}/hvm/ebs-gp3/ami-id",
@@ -38,7 +40,15 @@ def resolve_image(name: str, region: str, arch: str) -> str:
     return str(found[0]["Value"])
 
 
-def image_exists(identity: str, region: str) -> bool:
-    """Return whether this account can start machines from an image."""
-    images = call("ec2", region, "describe_images", Filters=[{"Name": "image-id", "Values": [identity]}])["Images"]
-    return any(each["State"] == "available" for each in images)
+def described_image(identity: str, region: str) -> dict[str, Any] | None:
+    """Return an image as EC2 describes it; None when this account cannot see it.
+
+    Asked by its id: a search by filter leaves out deprecated images of others, from which machines still start.
+    """
+    try:
+        seen = call(
+            "ec2", region, "describe_images", ImageIds=[identity], IncludeDeprecated=True, IncludeDisabled=True
+        )["Images"]
+    except MissingError:
+        return None
+    return dict(seen[0]) if seen else None

@@ -1,16 +1,18 @@
 """Quotas of AWS against what a stack asks: vCPUs by family and market, public addresses, networks."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from core.errors import DeployError, UsageError
 from infra.aws.api import call, pages
 from infra.aws.tags import ID
 from infra.config import DeploymentConfig
 from infra.finding import Finding
 from infra.lease import Lease
 from infra.machines import find_machine
+from infra.refusals import MissingError
 
 GPU_G, GPU_P, GPU_P5, STANDARD = "G and VT", "P", "P5", "standard"
 
@@ -47,19 +49,30 @@ ADDRESSES = Quota("ec2", "L-0263D0A3", "public addresses", "addresses")
 NETWORKS = Quota("vpc", "L-F678F1CE", "networks", "VPCs")
 
 
-def quota_findings(config: DeploymentConfig, region: str, lease: Lease | None) -> Iterator[Finding]:
-    """Yield whether the quotas allow what the stack asks beside what others have; its own share is not in the way."""
-    machine, own = config.machine, lease.id if lease else None
-    others = [each for each in _running(region) if not _is_own(each, own)]
-    quota = vcpu_quota(str(machine.type), machine.market)
-    if quota is not None:
-        yield _compare(region, quota, vcpus(config), _used_vcpus(others, quota))
-    yield from _fallbacks(config, others)
-    held = call("ec2", region, "describe_addresses")["Addresses"]
-    yield _compare(region, ADDRESSES, machine.count, _of_others(held, own))
-    if config.network.id is None:
-        networks = pages("ec2", region, "describe_vpcs", "Vpcs")
-        yield _compare(region, NETWORKS, 1, _of_others(networks, own))
+def quota_checks(config: DeploymentConfig, lease: Lease | None) -> tuple[Callable[[], Iterator[Finding]], ...]:
+    """Return what to ask of the quotas, each by itself: one that may not be asked hides no other.
+
+    What the stack holds itself is not in its own way.
+    """
+    region, own = str(config.region), lease.id if lease else None
+
+    def vcpu_findings() -> Iterator[Finding]:
+        others = [each for each in _running(region) if not _is_own(each, own)]
+        quota = vcpu_quota(str(config.machine.type), config.machine.market)
+        if quota is not None:
+            yield _compare(region, quota, vcpus(config), _used_vcpus(others, quota))
+        yield from _fallbacks(config, others)
+
+    def address_findings() -> Iterator[Finding]:
+        held = call("ec2", region, "describe_addresses")["Addresses"]
+        yield _compare(region, ADDRESSES, config.machine.count, _of_others(held, own))
+
+    def network_findings() -> Iterator[Finding]:
+        if config.network.id is None:
+            networks = pages("ec2", region, "describe_vpcs", "Vpcs")
+            yield _compare(region, NETWORKS, 1, _of_others(networks, own))
+
+    return vcpu_findings, address_findings, network_findings
 
 
 def vcpu_quota(machine_type: str, market: str) -> Quota | None:
@@ -101,9 +114,15 @@ def _fallbacks(config: DeploymentConfig, others: Iterable[Any]) -> Iterator[Find
 
 
 def _compare(region: str, quota: Quota, asked: int, used: int) -> Finding:
-    answer = call("service-quotas", region, "get_service_quota", ServiceCode=quota.service, QuotaCode=quota.code)
-    limit = answer["Quota"]["Value"]
-    about, what = f"quota {quota.code} ({quota.what})", f"{limit:g} {quota.unit}, {used} in use, {asked} asked"
+    """Return whether a quota allows what is asked beside what is used; a warning when AWS does not say how much."""
+    about = f"quota {quota.code} ({quota.what})"
+    try:
+        limit, remark = _limit(region, quota)
+    except UsageError:
+        raise
+    except DeployError as error:
+        return Finding("warning", about, f"could not be asked: {error.what}", error.hint)
+    what = f"{limit:g} {quota.unit}{remark}, {used} in use, {asked} asked"
     if used + asked <= limit:
         return Finding("ok", about, what)
     command = (
@@ -111,6 +130,16 @@ def _compare(region: str, quota: Quota, asked: int, used: int) -> Finding:
         f"--quota-code {quota.code} --desired-value {used + asked}"
     )
     return Finding("error", about, what, f"ask for {used + asked}: {command}")
+
+
+def _limit(region: str, quota: Quota) -> tuple[float, str]:
+    """Return the account's limit, and a remark when it is AWS's default: of that, an account may have no entry."""
+    asked = {"ServiceCode": quota.service, "QuotaCode": quota.code}
+    try:
+        return float(call("service-quotas", region, "get_service_quota", **asked)["Quota"]["Value"]), ""
+    except MissingError:
+        default = call("service-quotas", region, "get_aws_default_service_quota", **asked)
+        return float(default["Quota"]["Value"]), " (AWS's default)"
 
 
 def _running(region: str) -> Iterator[Any]:

@@ -183,7 +183,7 @@ def test_expired_credentials_are_told_in_a_line(cloud_checkout: Checkout, aws: R
     done = cloud_checkout.run("up", cloud_checkout.stack("aws-expired", stack_text()))
 
     assert done.returncode == 2
-    assert "error: AWS credentials: have expired; log in anew" in done.stderr
+    assert "error: AWS credentials: have expired; log in again" in done.stderr
 
 
 def test_another_account_is_refused(cloud_checkout: Checkout, aws: RunningAws) -> None:

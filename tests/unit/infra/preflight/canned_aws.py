@@ -34,7 +34,7 @@ GOOD: dict[str, Any] = {
     "describe_availability_zones": {"AvailabilityZones": [{"ZoneName": A}, {"ZoneName": C}]},
     "describe_instance_type_offerings": (("g5.xlarge", A), ("g5.xlarge", C), ("g6.xlarge", C)),
     "get_parameters": {"Parameters": [{"Value": "ami-0a24040000000000a"}]},
-    "describe_images": {"Images": [{"State": "available"}]},
+    "describe_images": {"Images": [{"State": "available", "Architecture": "x86_64", "OwnerId": "099720109477"}]},
     "describe_instances": running(),
     "describe_addresses": {"Addresses": []},
     "describe_vpcs": {"Vpcs": [{}]},
@@ -48,29 +48,49 @@ GOOD: dict[str, Any] = {
 QUOTAS = {"L-DB2E81BA": 8.0, "L-3819A6DF": 8.0, "L-1216C47A": 8.0, "L-0263D0A3": 5.0, "L-F678F1CE": 5.0}
 
 
-class CannedAws:
-    """Answers by method; what is an error is raised."""
+DEFAULTS = QUOTAS | {"L-DB2E81BA": 0.0}
+"""What an account has of which nobody ever changed a quota."""
 
-    def __init__(self, answers: Answers, quotas: dict[str, float]) -> None:
-        self._answers, self._quotas = answers, quotas
+
+class InRegion(dict[str, Any]):
+    """Answers that differ by region."""
+
+
+class CannedAws:
+    """Answers by method; what is an error is raised. A quota of None is one that the account has no entry of."""
+
+    def __init__(self, answers: Answers, quotas: dict[str, float | None], region: str = "") -> None:
+        self._answers, self._quotas, self._region = answers, quotas, region
 
     def can_paginate(self, _method: str) -> bool:
         return False
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
         def answer(**arguments: Any) -> Any:
-            if method == "get_service_quota":
-                return {"Quota": {"Value": self._quotas[arguments["QuotaCode"]]}}
-            seen = self._answers[method]
+            seen = self._answers.get(method)
+            if isinstance(seen, InRegion):
+                seen = seen[self._region]
             if isinstance(seen, Exception):
                 raise seen
+            if method == "get_service_quota":
+                return self._quota(arguments["QuotaCode"])
+            if method == "get_aws_default_service_quota":
+                return {"Quota": {"Value": DEFAULTS[arguments["QuotaCode"]]}}
             if method == "describe_instance_type_offerings":
                 (types,) = [each["Values"] for each in arguments["Filters"]]
-                return offered(*((name, zone) for name, zone in seen if name in types))
-            return seen
+                return offered(*((name, zone) for name, zone in self._answers[method] if name in types))
+            return self._answers[method] if seen is None else seen
 
         return answer
 
+    def _quota(self, code: str) -> Any:
+        value = self._quotas[code]
+        if value is None:
+            raise refused("NoSuchResourceException", "GetServiceQuota")
+        return {"Quota": {"Value": value}}
 
-def refused(code: str, operation: str = "GetCallerIdentity") -> ClientError:
-    return ClientError({"Error": {"Code": code, "Message": "no"}}, operation)
+
+def refused(code: str, operation: str = "GetCallerIdentity", message: str = "no", *, date: str = "") -> ClientError:
+    """Return an error of AWS; `date` is the clock of the server that answered."""
+    metadata: Any = {"HTTPHeaders": {"date": date}} if date else {}
+    return ClientError({"Error": {"Code": code, "Message": message}, "ResponseMetadata": metadata}, operation)

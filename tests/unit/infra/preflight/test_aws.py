@@ -1,11 +1,20 @@
 """Preflight on AWS: each thing that can be wrong, beside the others, with what to do. AWS's answers are canned."""
 
+import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock, patch
 
 import pytest
-from botocore.exceptions import NoCredentialsError
+from botocore.exceptions import (
+    CredentialRetrievalError,
+    NoCredentialsError,
+    TokenRetrievalError,
+    UnauthorizedSSOTokenError,
+)
 
 from core.errors import DeployError, UsageError
 from infra.aws import api
@@ -14,6 +23,7 @@ from infra.finding import Finding
 from infra.lease import Lease
 from infra.preflight import findings, refuse
 from tests.engine.aws_stacks import stack_value
+from tests.unit.infra.preflight import canned_aws
 from tests.unit.infra.preflight.canned_aws import (
     GOOD,
     OWN,
@@ -21,12 +31,12 @@ from tests.unit.infra.preflight.canned_aws import (
     A,
     Answers,
     C,
-    CannedAws,
+    InRegion,
     instance,
     refused,
     running,
 )
-from tests.unit.infra.preflight.wrong_aws import WRONG
+from tests.unit.infra.preflight.wrong_aws import WRONG, image
 
 
 @pytest.fixture
@@ -36,13 +46,13 @@ def look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[
 
     def run(
         answers: Answers | None = None,
-        quotas: dict[str, float] | None = None,
+        quotas: dict[str, float | None] | None = None,
         machine: str = "type: g5.xlarge, fallbacks: [g6.xlarge]",
         lease: Lease | None = None,
         **values: Any,
     ) -> list[Finding]:
-        cloud = CannedAws(GOOD | (answers or {}), QUOTAS | (quotas or {}))
-        monkeypatch.setattr(api, "client", lambda _service, _region: cloud)
+        told, limits = GOOD | (answers or {}), QUOTAS | (quotas or {})
+        monkeypatch.setattr(api, "client", lambda _service, region: canned_aws.CannedAws(told, limits, region))
         return findings(config(machine, **values), "prod", lease)
 
     return run
@@ -89,7 +99,17 @@ def test_what_is_wrong_is_told_with_what_to_do(
 
 
 VPC, SUBNET = "vpc-0123456789abcdef0", "subnet-0123456789abcdef0"
-INTERNET, LOCAL = {"GatewayId": "igw-0a"}, {"GatewayId": "local"}
+LOCAL = {"DestinationCidrBlock": "10.0.0.0/16", "GatewayId": "local", "State": "active"}
+ENDPOINT = {"DestinationPrefixListId": "pl-0a", "GatewayId": "vpce-0a", "State": "active"}
+"""What a gateway endpoint for S3 puts into each table."""
+
+
+def way(target: str, key: str = "GatewayId", to: str = "0.0.0.0/0", state: str = "active") -> dict[str, str]:
+    """Return a route as EC2 describes it."""
+    return {"DestinationCidrBlock": to, key: target, "State": state}
+
+
+INTERNET = way("igw-0a")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +120,7 @@ INTERNET, LOCAL = {"GatewayId": "igw-0a"}, {"GatewayId": "local"}
         pytest.param(
             [
                 {"Routes": [LOCAL, INTERNET], "Associations": [{"Main": True}]},
-                {"Routes": [LOCAL], "Associations": [{"SubnetId": SUBNET}]},
+                {"Routes": [LOCAL, ENDPOINT], "Associations": [{"SubnetId": SUBNET}]},
             ],
             [
                 f"network.subnets[0]: {SUBNET} has no route to an internet gateway: its hosts' public addresses would "
@@ -111,16 +131,91 @@ INTERNET, LOCAL = {"GatewayId": "igw-0a"}, {"GatewayId": "local"}
     ],
 )
 def test_hosts_need_a_public_subnet(look: Callable[..., list[Finding]], tables: list[Any], told: list[str]) -> None:
-    answers = {
-        "describe_subnets": {"Subnets": [{"SubnetId": SUBNET, "VpcId": VPC, "AvailabilityZone": A}]},
-        "describe_route_tables": {"RouteTables": tables},
-    }
+    answers = {"describe_subnets": {"Subnets": [THERE]}, "describe_route_tables": {"RouteTables": tables}}
 
     assert wrong(look(answers, network__id=VPC, network__subnets=[SUBNET], zones=[A])) == told
     assert wrong(look(answers, network__id=VPC, network__subnets=[SUBNET], zones=[A, C])) == [
         f"zones[1]: {C} has none of network.subnets; theirs are {A}",
         *told,
     ]
+
+
+THERE = {"SubnetId": SUBNET, "VpcId": VPC, "AvailabilityZone": A}
+
+
+@pytest.mark.parametrize(
+    ("routes", "level", "told"),
+    [
+        pytest.param([way("vpce-0f")], "warning", "sends 0.0.0.0/0 through vpce-0f", id="firewall"),
+        pytest.param([way("tgw-0f", "TransitGatewayId")], "warning", "0.0.0.0/0 through tgw-0f", id="transit gateway"),
+        pytest.param([way("eni-0f", "NetworkInterfaceId")], "warning", "0.0.0.0/0 through eni-0f", id="appliance"),
+        pytest.param([way("vgw-0f")], "warning", "0.0.0.0/0 through vgw-0f", id="VPN"),
+        pytest.param([way("pcx-0f", "VpcPeeringConnectionId")], "warning", "0.0.0.0/0 through pcx-0f", id="peering"),
+        pytest.param(
+            [{"DestinationPrefixListId": "pl-1", "TransitGatewayId": "tgw-0f", "State": "active"}],
+            "warning",
+            "sends pl-1 through tgw-0f",
+            id="prefix list",
+        ),
+        pytest.param(
+            [way("nat-0f", "NatGatewayId")],
+            "error",
+            "sends 0.0.0.0/0 through nat-0f: its hosts' public addresses would not answer",
+            id="NAT",
+        ),
+        pytest.param(
+            [way("igw-0f", state="blackhole")], "error", "to igw-0f, which is gone (blackhole)", id="gateway gone"
+        ),
+        pytest.param(
+            [way("nat-0f", "NatGatewayId"), way("igw-0f", to="198.18.0.0/15")], "", "", id="NAT, clients by the gateway"
+        ),
+        pytest.param(
+            [way("igw-0f"), way("tgw-0f", "TransitGatewayId", to="198.18.0.0/24")],
+            "warning",
+            "sends 198.18.0.0/24 through tgw-0f",
+            id="clients by another way",
+        ),
+    ],
+)
+def test_a_way_out_that_nobody_can_judge_is_a_warning(
+    look: Callable[..., list[Finding]], routes: list[Any], level: str, told: str
+) -> None:
+    """A subnet behind a firewall's endpoint was refused with "has no route to an internet gateway"."""
+    tables = {"RouteTables": [{"Routes": [LOCAL, ENDPOINT, *routes], "Associations": [{"SubnetId": SUBNET}]}]}
+    answers = {"describe_subnets": {"Subnets": [THERE]}, "describe_route_tables": tables}
+
+    found = look(answers, network__id=VPC, network__subnets=[SUBNET], zones=[A])
+
+    about = [each for each in found if each.about == "network.subnets[0]"]
+    assert [each.level for each in about] == ([level] if level else [])
+    assert all(told in each.what for each in about)
+
+
+def test_a_subnet_needs_an_address_for_each_machine(look: Callable[..., list[Finding]]) -> None:
+    tables = {"RouteTables": [{"Routes": [LOCAL, INTERNET], "Associations": [{"Main": True}]}]}
+    answers: Answers = {
+        "describe_subnets": {"Subnets": [THERE | {"AvailableIpAddressCount": 2}]},
+        "describe_route_tables": tables,
+        "describe_network_interfaces": {"NetworkInterfaces": [{}]},
+    }
+    values: dict[str, Any] = {"network__id": VPC, "network__subnets": [SUBNET], "zones": [A]}
+    quotas: dict[str, float | None] = {"L-1216C47A": 256.0}
+
+    assert wrong(look(answers, quotas, "type: m6i.2xlarge, count: 3", **values))[-1] == (
+        f"network.subnets[0]: {SUBNET} has 2 addresses free, and 3 machines are asked; name a larger subnet, or fewer "
+        "machines"
+    )
+    with_own = look(answers, quotas, "type: m6i.2xlarge, count: 3", lease=lease(), **values)
+    assert not [each for each in wrong(with_own) if "addresses free" in each]
+
+
+def test_routes_that_may_not_be_asked_hide_no_subnet(look: Callable[..., list[Finding]]) -> None:
+    answers = {"describe_route_tables": refused("UnauthorizedOperation", "DescribeRouteTables")}
+
+    found = look(answers, network__id=VPC, network__subnets=[SUBNET], zones=[A])
+
+    assert wrong(found) == [f"network.subnets[0]: {SUBNET} is not there in ap-northeast-2; write one that is"]
+    assert "ask for ec2:DescribeRouteTables" in " ".join(wrong(found, "warning"))
 
 
 def test_a_key_without_its_public_half_is_told(look: Callable[..., list[Finding]], tmp_path: Path) -> None:
@@ -164,17 +259,108 @@ def test_all_that_is_wrong_is_told_at_once(look: Callable[..., list[Finding]]) -
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        pytest.param(NoCredentialsError(), "there are none", id="none"),
-        pytest.param(refused("ExpiredToken"), "have expired", id="expired"),
-        pytest.param(refused("InvalidClientTokenId"), "are not valid", id="not valid"),
-        pytest.param(refused("SignatureDoesNotMatch"), "do not belong together", id="secret of another key"),
+        pytest.param(NoCredentialsError(), "AWS credentials: there are none; log in", id="none"),
+        pytest.param(refused("ExpiredToken"), "AWS credentials: have expired; log in", id="expired"),
+        pytest.param(
+            refused("RequestExpired", date=format_datetime(datetime.now(UTC))),
+            "AWS credentials: have expired; log in",
+            id="expired, as EC2 says it",
+        ),
+        pytest.param(
+            refused("RequestExpired"),
+            "AWS credentials: have expired, or this computer's clock is wrong; log in",
+            id="expired, or the clock",
+        ),
+        pytest.param(refused("InvalidClientTokenId"), "AWS credentials: are not valid; log in", id="not valid"),
+        pytest.param(
+            refused("SignatureDoesNotMatch"), "AWS credentials: do not belong together", id="secret of another key"
+        ),
+        pytest.param(
+            refused("SignatureDoesNotMatch", message="Signature expired: 20261129T1 is now earlier than 20261129T2"),
+            "this computer's clock: is wrong (Signature expired: 20261129T1",
+            id="clock, by the message",
+        ),
+        pytest.param(
+            refused("AuthFailure", date=format_datetime(datetime.now(UTC) + timedelta(hours=1))),
+            "this computer's clock: is 60 minutes behind that of AWS, which refuses it; set it",
+            id="clock, as EC2 says it",
+        ),
+        pytest.param(refused("RequestTimeTooSkewed"), "this computer's clock: is wrong", id="clock, as S3 says it"),
+        pytest.param(
+            UnauthorizedSSOTokenError(),
+            "AWS credentials: the SSO session has expired, or there is none",
+            id="SSO session over",
+        ),
+        pytest.param(
+            TokenRetrievalError(provider="sso", error_msg="Token has expired and refresh failed"),
+            "AWS credentials: the SSO session has expired, or there is none",
+            id="SSO token over",
+        ),
+        pytest.param(
+            CredentialRetrievalError(provider="custom-process", error_msg="exit\n1"),
+            "AWS credentials: the program that a profile names for them failed",
+            id="program of a profile",
+        ),
+        pytest.param(
+            refused("OptInRequired", message="You are not subscribed to this service."),
+            "AWS account: may not use the service: OptInRequired: You are not subscribed",
+            id="account not finished",
+        ),
     ],
 )
 def test_without_a_login_nothing_else_is_asked(
     look: Callable[..., list[Finding]], answer: Exception, told: str
 ) -> None:
-    with pytest.raises(UsageError, match=f"AWS credentials: {told}; log in anew"):
+    with pytest.raises(UsageError, match=re.escape(told)):
         look({"get_caller_identity": answer})
+
+
+@pytest.mark.parametrize(
+    "code", ["AuthFailure", "InvalidClientTokenId", "UnrecognizedClientException", "OptInRequired"]
+)
+@pytest.mark.parametrize(
+    ("regions", "told"),
+    [
+        pytest.param(
+            refused("UnauthorizedOperation", "DescribeRegions"),
+            "region: ap-northeast-2 is not enabled in this account; `aws account enable-region",
+            id="which may not be asked",
+        ),
+        pytest.param(
+            GOOD["describe_regions"],
+            "region: ap-northeast-2 refuses the login, which us-east-1 takes; a session must come from",
+            id="session of the global STS",
+        ),
+    ],
+)
+def test_a_region_that_refuses_a_good_login_is_told_from_a_wrong_login(
+    look: Callable[..., list[Finding]], code: str, regions: Any, told: str
+) -> None:
+    """A region that is not opted in was read as "credentials are not valid; log in anew"."""
+    identity = InRegion({"us-east-1": GOOD["get_caller_identity"], "ap-northeast-2": refused(code)})
+
+    (line,) = wrong(look({"get_caller_identity": identity, "describe_regions": regions}))
+
+    assert line.startswith(told)
+
+
+def test_regions_that_may_not_be_asked_stop_nothing(look: Callable[..., list[Finding]]) -> None:
+    """An organisation's policy that denies us-east-1 stopped all of preflight."""
+    found = look({"describe_regions": refused("UnauthorizedOperation", "DescribeRegions")})
+
+    assert wrong(found) == []
+    assert wrong(found, "warning") == [
+        "region: could not be asked: is not allowed (no); ask for ec2:DescribeRegions, or use another login"
+    ]
+    assert len(found) > len(wrong(found, "warning")) + 5
+
+
+def test_a_role_that_a_profile_may_not_take_is_a_matter_of_the_login() -> None:
+    login = Mock()
+    login.get_frozen_credentials.side_effect = refused("AccessDenied", "AssumeRole", "not authorized")
+
+    with pytest.raises(UsageError, match=r"AWS credentials: AssumeRole is refused \(not authorized\)"):
+        api._log_in(Mock(get_credentials=lambda: login))
 
 
 def test_what_may_not_be_asked_is_a_warning_and_the_rest_goes_on(look: Callable[..., list[Finding]]) -> None:
@@ -184,6 +370,53 @@ def test_what_may_not_be_asked_is_a_warning_and_the_rest_goes_on(look: Callable[
     (warning,) = wrong(found, "warning")
     assert warning.startswith("AWS DescribeImages: could not be asked: is not allowed")
     assert len(wrong(found)) == 1
+
+
+def test_a_quota_without_an_entry_is_aws_default_and_hides_no_other(look: Callable[..., list[Finding]]) -> None:
+    """GetServiceQuota answers NoSuchResource for a quota that nobody ever changed: addresses and VPCs went unasked."""
+    found = look({"describe_vpcs": {"Vpcs": [{}] * 5}}, {"L-DB2E81BA": None}, machine="type: g5.xlarge")
+
+    lines = wrong(found)
+    assert lines[0].startswith("quota L-DB2E81BA (on-demand G and VT instances): 0 vCPUs (AWS's default), 0 in use, 4")
+    assert lines[1].startswith("quota L-F678F1CE (networks): 5 VPCs, 5 in use, 1 asked")
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("denied", "permission"),
+    [
+        ("get_service_quota", "servicequotas:GetServiceQuota"),
+        ("describe_instances", "ec2:DescribeInstances"),
+        ("describe_addresses", "ec2:DescribeAddresses"),
+    ],
+)
+def test_each_quota_is_asked_by_itself(look: Callable[..., list[Finding]], denied: str, permission: str) -> None:
+    operation = "".join(word.title() for word in denied.split("_"))
+    found = look({denied: refused("AccessDenied", operation), "describe_vpcs": {"Vpcs": [{}] * 5}})
+
+    assert any(f"ask for {permission}" in each for each in wrong(found, "warning"))
+    if denied != "get_service_quota":
+        assert [each.partition(" (")[0] for each in wrong(found)] == ["quota L-F678F1CE"]
+
+
+def test_a_deprecated_image_can_still_be_started(look: Callable[..., list[Finding]]) -> None:
+    """It was "not there": a search by filter leaves out what others deprecated. What is asked for by id is there."""
+    asked: dict[str, Any] = {}
+
+    class Asked(canned_aws.CannedAws):
+        def describe_images(self, **arguments: Any) -> Any:
+            asked.update(arguments)
+            return image(DeprecationTime="2026-01-31T00:00:00.000Z")
+
+    with patch.object(canned_aws, "CannedAws", Asked):
+        found = look()
+
+    assert asked == {"ImageIds": ["ami-0a24040000000000a"], "IncludeDeprecated": True, "IncludeDisabled": True}
+    assert wrong(found) == []
+    assert wrong(found, "warning") == [
+        "machine.image: ami-0a24040000000000a is deprecated since 2026-01-31: it works until its owner 099720109477 "
+        "removes it; write a newer image for the next host"
+    ]
 
 
 def test_fallbacks_that_cannot_be_had_are_warnings(look: Callable[..., list[Finding]]) -> None:

@@ -2,9 +2,15 @@
 
 import pytest
 
-from tests.unit.infra.preflight.canned_aws import A, C, instance, refused, running
+from tests.unit.infra.preflight.canned_aws import GOOD, A, Answers, C, instance, refused, running
 
 REQUEST = "aws service-quotas request-service-quota-increase --region ap-northeast-2 --service-code"
+
+
+def image(**changes: object) -> Answers:
+    """Return the image of a good day with something changed."""
+    return {"Images": [GOOD["describe_images"]["Images"][0] | changes]}
+
 
 WRONG = [
     pytest.param(
@@ -20,7 +26,8 @@ WRONG = [
     ),
     pytest.param(
         {"answers": {"describe_regions": {"Regions": [{"OptInStatus": "not-opted-in"}]}}},
-        "region: ap-northeast-2 is not enabled; enable it in the account's settings",
+        "region: ap-northeast-2 is not enabled in this account; `aws account enable-region --region-name "
+        "ap-northeast-2` and wait some minutes, or take another region",
         id="region not enabled",
     ),
     pytest.param(
@@ -46,8 +53,52 @@ WRONG = [
     ),
     pytest.param(
         {"answers": {"describe_images": {"Images": []}}},
-        "machine.image: ami-0a24040000000000a is not there in ap-northeast-2; write another image",
+        "machine.image: ami-0a24040000000000a is not there in ap-northeast-2, or its owner does not share it with this "
+        "account; write another image",
         id="image gone",
+    ),
+    pytest.param(
+        {"answers": {"describe_images": refused("InvalidAMIID.NotFound", "DescribeImages")}},
+        "machine.image: ami-0a24040000000000a is not there in ap-northeast-2, or its owner does not share it with this "
+        "account; write another image",
+        id="image of others, not shared",
+    ),
+    pytest.param(
+        {"answers": {"describe_images": image(State="disabled")}},
+        "machine.image: ami-0a24040000000000a is disabled by 099720109477: no machine starts from it; write another "
+        "image",
+        id="image disabled",
+    ),
+    pytest.param(
+        {"answers": {"describe_images": image(State="failed", StateReason={"Message": "snapshot gone"})}},
+        "machine.image: ami-0a24040000000000a is failed (snapshot gone): no machine starts from it; write another "
+        "image",
+        id="image failed",
+    ),
+    pytest.param(
+        {"answers": {"describe_images": image(Architecture="arm64")}},
+        "machine.image: ami-0a24040000000000a is for arm64, and g5.xlarge is x86_64; write an image for x86_64",
+        id="image for other processors",
+    ),
+    pytest.param(
+        {"answers": {"describe_images": image(Platform="windows")}},
+        "machine.image: ami-0a24040000000000a is an image of Windows; write one of Ubuntu or Debian",
+        id="image of Windows",
+    ),
+    pytest.param(
+        {
+            "answers": {
+                "describe_images": image(
+                    RootDeviceName="/dev/sda1",
+                    BlockDeviceMappings=[
+                        {"DeviceName": "/dev/sdb"},
+                        {"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 120}},
+                    ],
+                )
+            }
+        },
+        "storage.root_gib: 60 GiB does not hold ami-0a24040000000000a, which has 120 GiB; write at least 120",
+        id="image larger than the root disk",
     ),
     pytest.param(
         {"quotas": {"L-DB2E81BA": 0.0}},

@@ -1,0 +1,66 @@
+"""Why AWS refuses a login: each cause in its own words, with what to do. Pure; asks nothing.
+
+AWS has one answer for several causes: a region that the account has not enabled refuses a good login with the code of a
+wrong one, and so does EC2 when the clock of the caller is wrong. The answer's own date tells the clock apart.
+"""
+
+from dataclasses import dataclass
+
+LOG_IN = "log in again, e.g. `aws sso login`, or set AWS_PROFILE"
+SET_CLOCK = "set it, e.g. `sudo timedatectl set-ntp true`"
+
+CREDENTIALS, CLOCK = "AWS credentials", "this computer's clock"
+
+MAX_CLOCK_OFF_S = 300.0
+"""AWS refuses signatures that are more than five minutes old, S3 more than fifteen (docs.aws.amazon.com: Signature
+Version 4, troubleshooting)."""
+
+EXPIRED = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired")
+UNKNOWN = ("InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure", "InvalidToken", "InvalidAccessKeyId")
+"""What AWS answers to a login that it does not know, in this region or anywhere."""
+
+SIGNATURE = ("SignatureDoesNotMatch", "InvalidSignatureException", "IncompleteSignature")
+SKEWED = ("RequestTimeTooSkewed", "RequestInTheFuture")
+SIGNED_AT_WRONG_TIME = ("signature expired", "signature not yet current")
+
+NOT_SIGNED_UP = ("OptInRequired", "SubscriptionRequiredException", "NotSignedUp", "PendingVerification", "Blocked")
+"""The login is known, and its account may not use the service: not finished, not verified, or blocked."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What is wrong with a login, and what to do."""
+
+    where: str
+    what: str
+    hint: str
+    may_be_region: bool = False
+    """Whether the login may be good, and the region not enabled for its account."""
+
+
+def refusal_of(code: str, message: str, clock_off_s: float | None) -> Refusal | None:
+    """Return why AWS refused a login with this error; None for an error that is not about the login.
+
+    `clock_off_s` is how far this computer's clock is ahead of AWS's, in seconds; None when the answer had no date.
+    """
+    if code not in (*EXPIRED, *UNKNOWN, *SIGNATURE, *SKEWED, *NOT_SIGNED_UP, "RequestExpired"):
+        return None
+    if clock_off_s is not None and abs(clock_off_s) > MAX_CLOCK_OFF_S:
+        side = "ahead of" if clock_off_s > 0 else "behind"
+        return Refusal(CLOCK, f"is {abs(clock_off_s) / 60:.0f} minutes {side} that of AWS, which refuses it", SET_CLOCK)
+    if code in SKEWED or (code in SIGNATURE and message.lower().startswith(SIGNED_AT_WRONG_TIME)):
+        return Refusal(CLOCK, f"is wrong ({message})", SET_CLOCK)
+    if code in NOT_SIGNED_UP:
+        hint = "finish or repair the account's registration in the AWS console"
+        return Refusal("AWS account", f"may not use the service: {code}: {message}", hint, may_be_region=True)
+    return Refusal(CREDENTIALS, _trouble(code, clock_off_s), LOG_IN, may_be_region=code in UNKNOWN)
+
+
+def _trouble(code: str, clock_off_s: float | None) -> str:
+    """Return what is wrong with the credentials themselves."""
+    if code in UNKNOWN:
+        return "are not valid"
+    if code in SIGNATURE:
+        return "do not belong together: the secret is not that of the key id"
+    is_clock_right = code in EXPIRED or clock_off_s is not None
+    return "have expired" if is_clock_right else "have expired, or this computer's clock is wrong"

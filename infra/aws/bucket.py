@@ -21,6 +21,8 @@ class BucketArgs:
 
     physical_name: str
     """Unique in all of AWS."""
+    partition: str
+    """Of AWS."""
     existing_name: str | None = None
     keep: bool = False
     """Whether `down` leaves it in place."""
@@ -36,7 +38,7 @@ class Bucket(pulumi.ComponentResource):
         super().__init__("llm-deploy:aws:Bucket", name, None, opts)
         if args.existing_name is not None:
             self.name = pulumi.Output.from_input(args.existing_name)
-            self.arn = pulumi.Output.from_input(f"arn:aws:s3:::{args.existing_name}")
+            self.arn = pulumi.Output.from_input(f"arn:{args.partition}:s3:::{args.existing_name}")
         else:
             self._make(name, args)
         self.register_outputs({"name": self.name})

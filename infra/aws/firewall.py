@@ -17,6 +17,7 @@ from infra.aws.network import EVERYWHERE_V4, EVERYWHERE_V6
 class FirewallArgs:
     """What the firewall needs."""
 
+    physical_name: str
     vpc_id: pulumi.Input[str]
     ssh_cidrs: tuple[str, ...]
     client_cidrs: tuple[str, ...]
@@ -47,7 +48,12 @@ class Firewall(pulumi.ComponentResource):
         super().__init__("llm-deploy:aws:Firewall", name, None, opts)
         mine = pulumi.ResourceOptions(parent=self)
         group = aws.ec2.SecurityGroup(
-            name, vpc_id=args.vpc_id, description="SSH and the gateway of an llm-deploy stack", opts=mine
+            name,
+            name=args.physical_name,  # made of the stack's name alone, it could begin with sg-, which AWS refuses
+            vpc_id=args.vpc_id,
+            description="SSH and the gateway of an llm-deploy stack",
+            # Groups that an earlier release made have a name by Pulumi; another one would be another group.
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["name"]),
         )
         for door in doors(args):
             aws.vpc.SecurityGroupIngressRule(

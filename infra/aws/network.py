@@ -11,8 +11,7 @@ from functools import partial
 import pulumi
 import pulumi_aws as aws
 
-SUBNET_BITS = 4
-"""Each subnet takes a sixteenth of the network: room for every zone that a region has."""
+from infra.config.network_limits import SUBNET_BITS
 
 EVERYWHERE_V4 = "0.0.0.0/0"
 EVERYWHERE_V6 = "::/0"
@@ -119,7 +118,7 @@ class Network(pulumi.ComponentResource):
 def subnet_cidr(cidr: str, zone: str) -> str:
     """Return the part of the network that belongs to a zone; it never depends on which other zones there are."""
     network = ipaddress.IPv4Network(cidr)
-    return str(list(network.subnets(prefixlen_diff=SUBNET_BITS))[_place(zone)])
+    return str(list(network.subnets(prefixlen_diff=SUBNET_BITS["aws"]))[_place(zone)])
 
 
 def subnet_ipv6_cidr(zone: str, cidr: str) -> str:

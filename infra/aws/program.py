@@ -12,6 +12,7 @@ from infra.aws.network import Network, NetworkArgs
 from infra.aws.node import Node, NodeArgs
 from infra.aws.tags import own_tags, with_tags
 from infra.aws.timetable import Timetable, TimetableArgs
+from infra.aws_partition import partition_of
 from infra.config import DeploymentConfig
 from infra.deployment import Deployment
 from infra.lease import Lease, lease_from_environ
@@ -37,8 +38,8 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
     opts = pulumi.ResourceOptions(provider=_provider(lease))
     physical = physical_name(stack, lease)
     network = Network(stack, _network_args(config, lease), opts)
-    firewall = Firewall(stack, _firewall_args(config, network), opts)
-    bucket = _bucket(config, stack, physical, opts)
+    firewall = Firewall(stack, _firewall_args(config, physical, network), opts)
+    bucket = _bucket(config, stack, physical, partition_of(lease.region), opts)
     identity = Identity(stack, _identity_args(config, physical, bucket), opts)
     machine, login = leased_machine("aws", lease.machine_type), login_key(stack, config.machine.identity_file)
     ends_at = lease.ends_at(config.lifetime.ttl_hours)
@@ -62,6 +63,7 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
         stack,
         TimetableArgs(
             physical_name=physical,
+            partition=partition_of(lease.region),
             id=lease.id,
             instance_ids=[node.instance_id for node in nodes.values()],
             ends_at=ends_at,
@@ -94,8 +96,9 @@ def _network_args(config: DeploymentConfig, lease: Lease) -> NetworkArgs:
     )
 
 
-def _firewall_args(config: DeploymentConfig, network: Network) -> FirewallArgs:
+def _firewall_args(config: DeploymentConfig, physical: str, network: Network) -> FirewallArgs:
     return FirewallArgs(
+        physical_name=physical,
         vpc_id=network.vpc_id,
         ssh_cidrs=config.network.ssh_cidrs,
         client_cidrs=config.network.client_cidrs,
@@ -122,7 +125,9 @@ def _key_pair(stack: str, physical: str, public_key: str, opts: pulumi.ResourceO
     )
 
 
-def _bucket(config: DeploymentConfig, stack: str, physical: str, opts: pulumi.ResourceOptions) -> "Bucket | None":
+def _bucket(
+    config: DeploymentConfig, stack: str, physical: str, partition: str, opts: pulumi.ResourceOptions
+) -> "Bucket | None":
     spec = config.storage.bucket
     if spec is None:
         return None
@@ -132,6 +137,7 @@ def _bucket(config: DeploymentConfig, stack: str, physical: str, opts: pulumi.Re
     args = BucketArgs(
         physical_name=physical,
         existing_name=spec.name,
+        partition=partition,
         keep="bucket" in config.storage.keep_on_down,
     )
     return Bucket(stack, args, opts)

@@ -17,7 +17,9 @@ from infra.aws.identity import trust
 from infra.aws.tags import ID
 from infra.config.lifetime import WeeklySchedule
 
-EC2_CALL = "arn:aws:scheduler:::aws-sdk:ec2:{}"
+EC2_CALL = "arn:{}:scheduler:::aws-sdk:ec2:{}"
+"""Target of a schedule: a partition and an action."""
+
 RETRIES = 10
 RETRY_S = 3600
 """How long AWS tries again when a call is refused for a moment."""
@@ -28,6 +30,8 @@ class TimetableArgs:
     """What the timetable needs."""
 
     physical_name: str
+    partition: str
+    """Of AWS."""
     id: str
     """Of the lease: the schedules may touch nothing else."""
     instance_ids: list[pulumi.Output[str]]
@@ -52,7 +56,7 @@ class Timetable(pulumi.ComponentResource):
             opts=mine,
         )
         allowed = aws.iam.RolePolicy(
-            name, name="timetable", role=role.name, policy=json.dumps(timetable_policy(args.id, args.weekly)), opts=mine
+            name, name="timetable", role=role.name, policy=json.dumps(timetable_policy(args)), opts=mine
         )
         for number, instance_id in enumerate(args.instance_ids, 1):
             for action, expression, zone in expressions(args.ends_at, args.weekly):
@@ -64,7 +68,7 @@ class Timetable(pulumi.ComponentResource):
                     schedule_expression_timezone=zone,
                     flexible_time_window={"mode": "OFF"},
                     target={
-                        "arn": EC2_CALL.format(f"{action}Instances"),
+                        "arn": EC2_CALL.format(args.partition, f"{action}Instances"),
                         "role_arn": role.arn,
                         "input": instance_id.apply(lambda each: json.dumps({"InstanceIds": [each]})),
                         "retry_policy": {"maximum_retry_attempts": RETRIES, "maximum_event_age_in_seconds": RETRY_S},
@@ -85,13 +89,13 @@ def expressions(ends_at: datetime, weekly: WeeklySchedule | None) -> list[tuple[
     return planned
 
 
-def timetable_policy(identity: str, weekly: WeeklySchedule | None) -> dict[str, Any]:
+def timetable_policy(args: TimetableArgs) -> dict[str, Any]:
     """Return what the schedules may do: end, and where asked stop and start, the instances of this stack."""
-    actions = ["ec2:TerminateInstances", *(["ec2:StartInstances", "ec2:StopInstances"] if weekly else [])]
+    actions = ["ec2:TerminateInstances", *(["ec2:StartInstances", "ec2:StopInstances"] if args.weekly else [])]
     statement = {
         "Effect": "Allow",
         "Action": actions,
-        "Resource": "arn:aws:ec2:*:*:instance/*",
-        "Condition": {"StringEquals": {f"aws:ResourceTag/{ID}": identity}},
+        "Resource": f"arn:{args.partition}:ec2:*:*:instance/*",
+        "Condition": {"StringEquals": {f"aws:ResourceTag/{ID}": args.id}},
     }
     return {"Version": "2012-10-17", "Statement": [statement]}

@@ -1,5 +1,6 @@
 """Rules between what is served and the bucket that machines may read: found out here, not on a machine that costs."""
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -54,4 +55,16 @@ def _parts(source: BucketSource) -> tuple[str, str]:
     return bucket, folder
 
 
-BUCKET_RULES = (host_may_read,)
+AWS_RESERVED = re.compile(r"(xn--|sthree-|amzn-s3-demo-).*|.*(-s3alias|--ol-s3|\.mrap|--x-s3|--table-s3)")
+"""Names that belong to other kinds of things than buckets (docs.aws.amazon.com: S3, bucket naming rules)."""
+
+
+def bucket_is_one_of_cloud(config: "DeploymentConfig") -> Iterator[Problem]:
+    """An existing bucket is a plain one: a role cannot be given an access point or a directory bucket by that name."""
+    spec = config.storage.bucket
+    if config.cloud == "aws" and spec is not None and spec.name is not None and AWS_RESERVED.fullmatch(spec.name):
+        what = f"{spec.name} is the name of an access point or another special thing of S3, not of a bucket"
+        yield Problem("storage.bucket.name", what, "write the name of the bucket behind it")
+
+
+BUCKET_RULES = (host_may_read, bucket_is_one_of_cloud)

@@ -14,13 +14,33 @@ OWN_PREFIXES = (16, 24)
 PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
 """RFC 1918 and RFC 6598. `is_private` of the standard library takes more, documentation ranges among them."""
 
+MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+"""IPv4 addresses as IPv6 (RFC 4291)."""
+
 EXAMPLE = "203.0.113.7/32"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def parse_cidr(text: str) -> Network:
-    """Return the range. Raises ValueError that says what to write instead."""
+    """Return the range; IPv4 that is written as IPv6 (`::ffff:198.51.100.7/128`) as IPv4.
+
+    Raises ValueError that says what to write instead.
+    """
+    return _plain(_parsed(text))
+
+
+def _plain(network: Network) -> Network:
+    """Return a range of IPv4-mapped addresses as the IPv4 range that it is: no packet comes from a mapped one."""
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(MAPPED):
+        address = int(network.network_address) & 0xFFFFFFFF
+        return ipaddress.IPv4Network((address, network.prefixlen - MAPPED.prefixlen))
+    return network
+
+
+def _parsed(text: str) -> Network:
+    if "%" in text:
+        raise ValueError(f"names an interface of one computer; leave {text[text.index('%') :].partition('/')[0]} out")
     if "/" not in text:
         try:
             bits = ipaddress.ip_address(text).max_prefixlen
@@ -40,29 +60,29 @@ def parse_cidr(text: str) -> Network:
 
 
 def _ssh_cidr(text: str) -> str:
-    """Return `text` if it is a range that SSH may be opened to."""
+    """Return the range as clouds write it, if SSH may be opened to it: another notation would differ for ever."""
     network = parse_cidr(text)
     if network.prefixlen == 0:
         raise ValueError(f"opens port 22 to everyone; write your own address, e.g. {EXAMPLE}")
     widest = WIDEST_PREFIX[network.version]
     if network.prefixlen < widest:
         raise ValueError(f"opens port 22 to more than a /{widest}; write your own address, e.g. {EXAMPLE}")
-    return text
+    return str(network)
 
 
 def _client_cidr(text: str) -> str:
-    """Return `text` if it is a range that the gateway may be opened to; the world has a field of its own."""
+    """Return the range as clouds write it, if the gateway may be opened to it; the world has a field of its own."""
     network = parse_cidr(text)
     if network.prefixlen == 0:
         raise ValueError("is the whole world; write clients_from_anywhere: true instead if you mean it")
     widest = WIDEST_PREFIX[network.version]
     if network.prefixlen < widest:
         raise ValueError(f"is wider than a /{widest}; write clients_from_anywhere: true if you mean the whole world")
-    return text
+    return str(network)
 
 
 def _own_cidr(text: str) -> str:
-    """Return `text` if a network can be made with it."""
+    """Return the range as clouds write it, if a network can be made with it."""
     network = parse_cidr(text)
     low, high = OWN_PREFIXES
     if not isinstance(network, ipaddress.IPv4Network):
@@ -71,7 +91,7 @@ def _own_cidr(text: str) -> str:
         raise ValueError(f"has the wrong size; write a range from /{low} to /{high}, e.g. 10.83.0.0/16")
     if not any(network.subnet_of(private) for private in PRIVATE):
         raise ValueError("is a public range; write a private one, e.g. 10.83.0.0/16")
-    return text
+    return str(network)
 
 
 SshCidr = Annotated[str, AfterValidator(_ssh_cidr)]

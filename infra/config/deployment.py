@@ -14,6 +14,7 @@ from infra.config.fit import FIT_RULES
 from infra.config.lifetime import LifetimeSpec
 from infra.config.machine import MachineSpec
 from infra.config.network import NetworkSpec
+from infra.config.network_limits import NETWORK_RULES
 from infra.config.placement import PLACEMENT_RULES
 from infra.config.storage import StorageSpec
 from infra.config.tags import TAG_RULES
@@ -21,7 +22,16 @@ from infra.config.upkeep import UPKEEP_RULES
 from serving.spec import GatewaySpec, ServingSpec
 from serving.spec_rules import ports_differ
 
-RULES = (keys_belong, needed_keys_are_there, *PLACEMENT_RULES, *FIT_RULES, *UPKEEP_RULES, *TAG_RULES, *BUCKET_RULES)
+RULES = (
+    keys_belong,
+    needed_keys_are_there,
+    *PLACEMENT_RULES,
+    *NETWORK_RULES,
+    *FIT_RULES,
+    *UPKEEP_RULES,
+    *TAG_RULES,
+    *BUCKET_RULES,
+)
 """Rules over more than one section; those within a section are in its model."""
 
 

@@ -19,7 +19,8 @@ class NetworkSpec(Frozen):
         default=(), description="Subnets of the existing network: subnet-… (aws) or names (gcp)."
     )
     cidr: OwnCidr = Field(
-        default="10.83.0.0/16", description="Address range of the network that is made, private, /16 to /24."
+        default="10.83.0.0/16",
+        description="Address range of the network that is made, private, /16 to /24; on AWS a /24 takes 11 machines.",
     )
     ssh_cidrs: tuple[SshCidr, ...] = Field(
         default=(), description="Networks that may reach port 22, e.g. 203.0.113.7/32. Never the whole world."

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from core.rules import Problem, one_of, twice
+from infra.aws_partition import COMMERCIAL, partition_of
 from infra.machines import find_machine, nearest_types
 
 if TYPE_CHECKING:
     from infra.config.deployment import DeploymentConfig
 
-REGION = {"aws": r"[a-z]{2}(-[a-z]+)+-\d", "gcp": r"[a-z]+-[a-z]+\d{1,2}"}
+REGION = {"aws": r"[a-z]{2,4}(-[a-z]+)+-\d", "gcp": r"[a-z]+-[a-z]+\d{1,2}"}
 REGION_EXAMPLE = {"aws": "ap-northeast-2", "gcp": "asia-northeast3"}
 ZONE_SUFFIX = {"aws": r"[a-z]", "gcp": r"-[a-z]"}
 
@@ -40,6 +41,13 @@ def region_and_zones(config: "DeploymentConfig") -> Iterator[Problem]:
         return
     if not re.fullmatch(REGION[cloud], region):
         yield Problem("region", f"{region} is no region of {cloud}", f"write one like {REGION_EXAMPLE[cloud]}")
+        return
+    if cloud == "aws" and (partition := partition_of(region)) != COMMERCIAL:
+        yield Problem(
+            "region",
+            f"{region} lies in the partition {partition}, whose accounts, prices and images are not those known here",
+            f"write a region of the partition {COMMERCIAL}, like {REGION_EXAMPLE[cloud]}",
+        )
         return
     for index, zone in enumerate(config.zones):
         if not re.fullmatch(re.escape(region) + ZONE_SUFFIX[cloud], zone):

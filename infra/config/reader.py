@@ -14,6 +14,7 @@ from core.rules import NO_STACK_NAME, STACK_NAME, STACK_NAME_HINT, Problem, one_
 from core.strict_yaml import read_yaml
 from core.words import error_of, words
 from infra.config.deployment import DeploymentConfig
+from infra.config.stack_names import stack_name_fits
 from serving.spec_files import file_is_there, files_of_gateway, files_of_serving
 
 OWN_NAMESPACE = "llm-deploy:"
@@ -53,7 +54,11 @@ def load_stack(stack: str) -> DeploymentConfig:
         raise error_of([Problem(f"config.{key}", "is no known key", hint) for key in unknown], where)
     if DEPLOYMENT_KEY not in config:
         raise ConfigError("the key is missing", where=f"{where}: config.{DEPLOYMENT_KEY}", hint="see stacks/README.md")
-    return parse_deployment(config[DEPLOYMENT_KEY], where)
+    deployment = parse_deployment(config[DEPLOYMENT_KEY], where)
+    problems = list(stack_name_fits(deployment, stack))
+    if problems:
+        raise error_of(problems, where)
+    return deployment
 
 
 def parse_deployment(value: Any, where: str) -> DeploymentConfig:

@@ -21,7 +21,10 @@ AWS_KEY = r"[A-Za-z0-9.:=+@_-]+"
 is refused. That service takes a comma too, which IAM and S3 do not."""
 
 AWS_RESERVED_KEYS = (".", "..", "_index")
-AWS_VALUE = r"[\w\s.:/=+@-]*"
+AWS_VALUE = r"[\w .:/=+@-]*"
+AWS_NAME = "name"
+"""The tag by which AWS shows what a thing is called, in lower case: IAM takes no two keys that differ in case alone."""
+
 GCP_CHARS = 63
 GCP_KEY = r"[a-z][a-z0-9_-]*"
 GCP_VALUE = r"[a-z0-9_-]*"
@@ -32,11 +35,15 @@ def tags_fit_cloud(config: "DeploymentConfig") -> Iterator[Problem]:
     if len(config.tags) > MAX_TAGS:
         yield Problem("tags", f"has {len(config.tags)} entries", f"write at most {MAX_TAGS}")
     check = {"aws": _aws, "gcp": _gcp}.get(config.cloud)
+    seen: dict[str, str] = {}
     for key, value in config.tags.items():
         if key.lower().startswith(OWN_PREFIX):
             yield Problem(f"tags.{key}", f"keys that start with {OWN_PREFIX} are the project's own", "take another key")
+        elif key.lower() in seen:
+            yield Problem(f"tags.{key}", f"differs from {seen[key.lower()]} in case alone", "keep one of the two")
         elif check is not None:
             yield from check(key, value)
+        seen.setdefault(key.lower(), key)
 
 
 def _aws(key: str, value: str) -> Iterator[Problem]:
@@ -49,7 +56,11 @@ def _aws(key: str, value: str) -> Iterator[Problem]:
         )
     elif key.lower().startswith("aws:"):
         yield Problem(f"tags.{key}", "keys that start with aws: belong to AWS", "take another key")
-    if len(value) > AWS_VALUE_CHARS or not re.fullmatch(AWS_VALUE, value):
+    elif key.lower() == AWS_NAME:
+        yield Problem(f"tags.{key}", "everything has a tag Name already, set by the project", "take another key")
+    if not value:
+        yield Problem(f"tags.{key}", "is empty", f"write 1 to {AWS_VALUE_CHARS} characters, or leave it out")
+    elif len(value) > AWS_VALUE_CHARS or not re.fullmatch(AWS_VALUE, value):
         yield Problem(
             f"tags.{key}",
             "has a value that aws refuses",

@@ -2,7 +2,9 @@
 
 import json
 
+from core.paths import CHECKOUT
 from infra.aws.tags import DATA_VOLUME, ENDS_AT, TAGGED
+from infra.aws_partition import partition_of
 from tests.doubles.aws.table import KINDS
 from tests.doubles.provider.schema import resource_schema
 from tests.unit.infra.aws.deployed import Deployed
@@ -146,3 +148,18 @@ def test_tags_reach_all_that_takes_them() -> None:
     taggable = {kind.token for kind in KINDS if "tags" in resource_schema(kind.token).input_names}
 
     assert taggable == TAGGED
+
+
+def test_no_name_of_a_group_begins_as_that_of_an_id(deployed: Deployed) -> None:
+    """A group was named after its stack, and AWS refuses names that begin with `sg-`. Those that stand keep theirs."""
+    (group,) = deployed().of("aws:ec2/securityGroup:SecurityGroup")
+
+    assert group["name"] == "llm-prod-0123abcd"
+
+
+def test_arns_are_of_the_partition_of_the_region() -> None:
+    """`arn:aws:` was fixed in the program."""
+    found = [partition_of(each) for each in ("ap-northeast-2", "us-gov-west-1", "cn-north-1", "eusc-de-east-1")]
+    assert found == ["aws", "aws-us-gov", "aws-cn", "aws-eusc"]
+    fixed = [path.name for path in (CHECKOUT / "infra").rglob("*.py") if "arn:aws:" in path.read_text()]
+    assert fixed == []

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from core.errors import run_cli
+from core.errors import ConfigError, run_cli
 from infra.commands import main
 from infra.config import DeploymentConfig, load_stack
 from infra.config.reader import DEPLOYMENT_KEY
@@ -174,3 +174,18 @@ def test_a_private_key_that_others_can_read_is_refused(
     )
     key.chmod(0o600)
     assert run_cli(_load) == 0
+
+
+def test_a_bucket_of_gcp_is_refused_for_a_stack_that_is_called_after_google(
+    bases: dict[str, Any], stacks_dir: Path
+) -> None:
+    """GCP refuses names of buckets with google in them, and ours has the stack's name."""
+    value = bases["gcp"] | {"storage": {"bucket": {}}}
+    text = yaml.safe_dump({"config": {"llm-deploy:deployment": value}})
+    for stack in ("my-google-test", "g00gle", "plain"):
+        (stacks_dir / f"Pulumi.{stack}.yaml").write_text(text)
+
+    assert load_stack("plain").storage.bucket is not None
+    for stack in ("my-google-test", "g00gle"):
+        with pytest.raises(ConfigError, match=f"storage.bucket: cannot be made for a stack called {stack}"):
+            load_stack(stack)

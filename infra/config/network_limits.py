@@ -1,0 +1,69 @@
+"""Rules about what a cloud counts in a network: addresses for the machines, rules of the firewall."""
+
+import ipaddress
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from core.rules import Problem
+from infra.config.cidr import OWN_PREFIXES
+
+if TYPE_CHECKING:
+    from infra.config.deployment import DeploymentConfig
+
+SUBNET_BITS = {"aws": 4, "gcp": 0}
+"""Each subnet takes a sixteenth of a network of AWS: room for every zone of a region. One of GCP spans all zones."""
+
+RESERVED = {"aws": 5, "gcp": 4}
+"""Addresses of a subnet that the cloud keeps (docs: Amazon VPC, subnet sizing; Google Cloud VPC, subnets)."""
+
+MAX_RULES = 60
+"""Inbound rules of a security group, for IPv4 and for IPv6 each (docs.aws.amazon.com: Amazon VPC quotas)."""
+
+MAX_RANGES = 5000
+"""Source ranges of a firewall rule of GCP, each rule of one IP version (cloud.google.com/firewall/docs/quotas)."""
+
+
+def addresses_for_machines(config: "DeploymentConfig") -> Iterator[Problem]:
+    """All machines stand in one subnet of the network that is made, each with an address of its own."""
+    cloud, count = config.cloud, config.machine.count
+    if cloud not in SUBNET_BITS or config.network.id is not None:
+        return
+    prefix = ipaddress.IPv4Network(config.network.cidr).prefixlen
+    has = usable_addresses(cloud, prefix)
+    if has >= count:
+        return
+    largest, smallest = OWN_PREFIXES
+    enough = max(each for each in range(largest, smallest + 1) if usable_addresses(cloud, each) >= count)
+    yield Problem(
+        "network.cidr",
+        f"{config.network.cidr} gives the subnet of a zone {has} addresses, and machine.count is {count}",
+        f"write a range of /{enough} or wider, e.g. 10.83.0.0/{enough}",
+    )
+
+
+def usable_addresses(cloud: str, prefix: int) -> int:
+    """Return how many machines a subnet takes in a network of this prefix length."""
+    return int(2 ** (32 - prefix - SUBNET_BITS[cloud])) - RESERVED[cloud]
+
+
+def rules_fit_firewall(config: "DeploymentConfig") -> Iterator[Problem]:
+    """The networks that may come in are no more than the cloud's firewall takes."""
+    network = config.network
+    anywhere = ("0.0.0.0/0", "::/0") if network.clients_from_anywhere else ()
+    clients = (*network.client_cidrs, *anywhere)
+    for version, is_ipv6 in (("IPv4", False), ("IPv6", True)):
+        ssh_rules = sum((":" in each) == is_ipv6 for each in network.ssh_cidrs)
+        client_rules = sum((":" in each) == is_ipv6 for each in clients)
+        if config.cloud == "aws" and ssh_rules + client_rules > MAX_RULES:
+            what = (
+                f"{ssh_rules} ranges of {version} for SSH and {client_rules} for clients make "
+                f"{ssh_rules + client_rules} rules, and a security group takes {MAX_RULES}"
+            )
+            yield Problem("network", what, "write fewer, wider ranges")
+        for key, count in (("ssh_cidrs", ssh_rules), ("client_cidrs", client_rules)):
+            if config.cloud == "gcp" and count > MAX_RANGES:
+                what = f"has {count} ranges of {version}, and a firewall rule takes {MAX_RANGES}"
+                yield Problem(f"network.{key}", what, "write fewer, wider ranges")
+
+
+NETWORK_RULES = (addresses_for_machines, rules_fit_firewall)

@@ -16,5 +16,5 @@ class Deployment:
 
     hosts: pulumi.Output[list[dict[str, Any]]]
 
-    lease: dict[str, Any] | None = None
+    lease: pulumi.Output[dict[str, Any]] | None = None
     """What was settled when a rented stack was made (infra/lease.py); none where nothing is rented."""

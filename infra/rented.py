@@ -40,6 +40,10 @@ class Cloud(Protocol):
         """Start what of a lease is stopped, where the engine does not; return what that was, a line each."""
         ...
 
+    def runs(self, lease: Lease) -> bool:
+        """Return whether a host of a lease runs, or is about to."""
+        ...
+
     def replaced(self, config: DeploymentConfig, previous: Lease, first: Lease) -> list[str]:
         """Return the hosts that an `up` to the lease `first` takes down and makes anew, each with what for."""
         ...

@@ -1,6 +1,6 @@
 """The hosts of a rented stack in the shape of infra.outputs.HostRecord, whichever cloud made them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import pulumi
 
 from infra.config import DeploymentConfig
+from infra.lease import Lease
 from infra.machines import Machine
 
 LOGIN_USER = "ubuntu"
@@ -31,6 +32,16 @@ def host_records(
         for name, node in nodes.items()
     ]
     return pulumi.Output.all(*hosts)
+
+
+def proved(lease: Lease, instance_ids: Sequence[pulumi.Output[str]]) -> pulumi.Output[dict[str, Any]]:
+    """Return the lease as a stack exports it: once all its machines are made.
+
+    A state without it is that of a stack that never stood. Exported at once, it was in the state or not when no machine
+    was in stock, as the end of the program and that of the engine fell.
+    """
+    dumped = lease.model_dump(mode="json")
+    return pulumi.Output.all(*instance_ids).apply(lambda _ids: dumped)
 
 
 def _common(config: DeploymentConfig, machine: Machine, identity_file: str, ends_at: str) -> dict[str, Any]:

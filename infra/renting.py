@@ -11,7 +11,8 @@ from infra.config import DeploymentConfig
 from infra.events import Report
 from infra.lease import LEASE_VARIABLE, Lease, read_lease, write_lease
 from infra.placement import ELSEWHERE, Attempt, Candidate, place, table
-from infra.rented import holder_of, remove_adrift, rented_cloud
+from infra.refusals import DeniedError
+from infra.rented import Cloud, holder_of, remove_adrift, rented_cloud
 from infra.settling import is_bound
 from infra.things import REMOVE_DEADLINE_S
 
@@ -27,9 +28,10 @@ def known_lease(cloud: str, stack: str, held: "Stack") -> Lease | None:
     if cloud not in RENTED:
         return None
     outputs, noted = held.outputs() or {}, read_lease(stack)
-    lease = Lease.model_validate(outputs["lease"]) if "lease" in outputs else noted
-    if lease is not None and noted is not None and noted.is_first_try_of(lease):
-        lease = noted  # an `up` that failed may have left its outputs, too, or not: a race in the engine
+    exported = Lease.model_validate(outputs["lease"]) if "lease" in outputs else None
+    lease = exported or noted
+    if exported is not None and noted is not None and _never_stood(noted, exported, held):
+        lease = noted
     if lease is not None:
         write_lease(stack, lease)  # asked for again when the state is gone
         _hand_provider_environment(cloud, lease, held)
@@ -48,6 +50,13 @@ def provider_environment(cloud: str, lease: Lease) -> dict[str, str]:
     return holder[0].provider_environment(lease) if holder else {}
 
 
+def _never_stood(noted: Lease, exported: Lease, held: "Stack") -> bool:
+    """Return whether a state has outputs though its stack never stood: older programs exported them too early."""
+    if noted.stands or noted.id != exported.id:
+        return False
+    return (noted.lacks_stock and noted.is_first_try_of(exported)) or not held.has_machines()
+
+
 def refuse_other_login(cloud: str, lease: Lease | None) -> None:
     """Raise UsageError for a login with which the engine would take all of a lease for gone."""
     holder = holder_of(cloud, lease)
@@ -61,12 +70,25 @@ def preview(config: DeploymentConfig, stack: str, held: "Stack") -> Report:
     cloud = rented_cloud(config.cloud)
     if cloud is not None:
         with step("look up image and zones"):
-            candidate = _told(cloud.candidates(config, known_lease(config.cloud, stack, held)), stack)[0]
+            previous = known_lease(config.cloud, stack, held)
+            candidate = _first_shown(_told(cloud.candidates(config, previous), stack), previous)
         say(f"  {candidate}")
         _hand_provider_environment(config.cloud, candidate.lease, held)
         held.hand_over(LEASE_VARIABLE, candidate.lease.model_dump_json())
     with step("ask the Pulumi engine"):
         return held.preview()
+
+
+def _first_shown(candidates: list[Candidate], previous: Lease | None) -> Candidate:
+    """Return the place that a preview shows: the first to try.
+
+    Of a stack that never stood it is one where its blank disks are: the engine refuses to preview their replacement
+    while they are protected, and a preview may not change that.
+    """
+    if previous is not None and not previous.stands:
+        there = [each for each in candidates if each.lease.zone == previous.zone]
+        return [*there, *candidates][0]
+    return candidates[0]
 
 
 def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, list[Attempt]]:
@@ -81,6 +103,8 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
         _look_first(config, stack, previous)
     with step("look up image, zones and prices"):
         candidates = _told(cloud.candidates(config, previous), stack)
+        if previous is not None and config.machine.market == "spot":
+            candidates = _beside_hosts(candidates, previous, cloud)
     if previous is not None and stands:
         for line in cloud.replaced(config, previous, candidates[0].lease):
             say(f"  ! {line}")
@@ -119,6 +143,23 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
     if len(tried) > 1:
         say(table(tried))
     return report, tried
+
+
+def _beside_hosts(candidates: list[Candidate], previous: Lease, cloud: Cloud) -> list[Candidate]:
+    """Return the candidates for a spot stack: while one of its hosts runs, only those in its zone.
+
+    A stack may leave its zone when all of its hosts are gone. With two, of which AWS or GCP ended one, the other once
+    was removed and both made elsewhere, as the zone had no second machine.
+    """
+    there = [each for each in candidates if each.lease.zone == previous.zone]
+    if not previous.stands or not there or len(there) == len(candidates):
+        return candidates
+    try:
+        runs = cloud.runs(previous)
+    except DeniedError as error:
+        say(f"  ! whether hosts run could not be asked: {error}; the stack stays in {previous.zone}")
+        runs = True
+    return there if runs else candidates
 
 
 def _look_first(config: DeploymentConfig, stack: str, previous: Lease | None) -> None:

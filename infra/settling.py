@@ -1,10 +1,10 @@
 """What every rented cloud settles alike: who a stack is, since when it lives, and that it stays where it is."""
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from core.errors import ConfigError
+from core.errors import ConfigError, DeployError
 from infra.config import DeploymentConfig
 from infra.lease import Lease
 
@@ -34,12 +34,40 @@ def identity_and_beginning(
     return previous.id, at if has_ended else previous.began_at
 
 
-def offered_places(offered: Mapping[str, Sequence[str]], tried: Sequence[str]) -> list[Place]:
+def zones_to_try(config: DeploymentConfig, previous: Lease | None, states: Mapping[str, str]) -> list[str]:
+    """Return the zones that may be tried, in order.
+
+    `states` has the zones that can be used: a name, and "" or why nothing is made there now. The zone of a stack that
+    stands is always among them, unless the file names other zones: a zone that is down is no reason to move.
+    Raises ConfigError for a zone of the file that is not there, DeployError when all are down.
+    """
+    stays_in = _zone_kept(config, previous)
+    for index, zone in enumerate(config.zones):
+        if zone not in states and zone != stays_in:
+            what, hint = f"{zone} is not a zone of {config.region}", f"its zones are {', '.join(states)}"
+            raise ConfigError(what, where=f"zones[{index}]", hint=hint)
+    wanted = list(config.zones or states)
+    tried = [zone for zone in wanted if zone == stays_in or not states.get(zone)]
+    if stays_in is not None and stays_in not in tried:
+        tried.insert(0, stays_in)
+    if not tried:
+        what = ", ".join(f"{zone} is {states[zone]}" for zone in wanted) or f"{config.region} has no zone"
+        raise DeployError(what, where="zones", hint="name other zones, or try later")
+    return tried
+
+
+def offered_places(
+    offered: Mapping[str, Sequence[str]], tried: Sequence[str], config: DeploymentConfig, previous: Lease | None
+) -> list[Place]:
     """Return the places that may be tried: types in their order, of each the zones in theirs.
 
-    `offered` has the zones by machine type. Raises ConfigError when none of the zones `tried` offers any.
+    `offered` has the zones by machine type. The place of a stack that stands is one of them, whatever is offered now.
+    Raises ConfigError when none of the zones `tried` offers any.
     """
     places = [(zone, machine_type) for machine_type, zones in offered.items() for zone in tried if zone in zones]
+    if previous is not None and _zone_kept(config, previous) in tried and previous.machine_type in offered:
+        here = (previous.zone, previous.machine_type)
+        places = places if here in places else [here, *places]
     if not places:
         what = f"{', '.join(offered)}: not offered in {', '.join(tried)}"
         where = "; ".join(f"{each} is offered in {', '.join(zones)}" for each, zones in offered.items() if zones)
@@ -66,22 +94,25 @@ def is_bound(config: DeploymentConfig, previous: Lease | None) -> bool:
 
     A spot machine is there to move on. A first `up` that failed has left nothing but blank disks.
     """
-    keeps = config.machine.market == "on_demand" or "data_volume" in config.storage.keep_on_down
+    keeps = config.machine.market == "on_demand" or _keeps_volume(config)
     return previous is not None and previous.stands and keeps
 
 
-def staying(places: list[Place], tried: Iterable[str], config: DeploymentConfig, previous: Lease | None) -> list[Place]:
-    """Return the places in order, those first that keep what is made.
+def staying(places: list[Place], config: DeploymentConfig, previous: Lease | None) -> list[Place]:
+    """Return the places in order, those that keep what is made first.
 
-    A machine that an `up` found before it was cut off may be the last in stock.
+    An interrupted first `up` resumes where it got a machine: that may be the last one in stock.
 
-    One that is bound to its zone leaves it only when that is none of the zones that the file lets be `tried`. Raises
-    ConfigError when its zone has none of the types.
+    A stack that is bound to its zone leaves it only when the file names other zones. Raises ConfigError when its zone
+    has none of the types, and when it would have to leave a volume that the file says to keep.
     """
     if previous is None or _holds_nothing(previous):
         return places
-    if is_bound(config, previous) and previous.zone in tried:
-        places = _in_zone(previous.zone, places)
+    if is_bound(config, previous):
+        if _zone_kept(config, previous) is not None:
+            places = _in_zone(previous.zone, places)
+        elif _keeps_volume(config):
+            _refuse_leaving(previous.zone, config)
     return sorted(
         places, key=lambda place: (place != (previous.zone, previous.machine_type), place[0] != previous.zone)
     )
@@ -90,6 +121,23 @@ def staying(places: list[Place], tried: Iterable[str], config: DeploymentConfig,
 def _holds_nothing(previous: Lease) -> bool:
     """Return whether a lease is that of a first `up` that found no machine."""
     return not previous.stands and previous.lacks_stock
+
+
+def _zone_kept(config: DeploymentConfig, previous: Lease | None) -> str | None:
+    """Return the zone in which a stack stands and may stay: only the file's `zones` can say otherwise."""
+    if previous is None or not previous.stands:
+        return None
+    return previous.zone if not config.zones or previous.zone in config.zones else None
+
+
+def _keeps_volume(config: DeploymentConfig) -> bool:
+    return "data_volume" in config.storage.keep_on_down
+
+
+def _refuse_leaving(zone: str, config: DeploymentConfig) -> None:
+    what = f"{', '.join(config.zones)}: the data volume lies in {zone}, and storage.keep_on_down keeps it"
+    hint = f"add {zone}, or take data_volume out of storage.keep_on_down to move, which makes the volume anew"
+    raise ConfigError(what, where="zones", hint=hint)
 
 
 def _in_zone(zone: str, places: list[Place]) -> list[Place]:

@@ -30,6 +30,9 @@ NO_STACK = re.compile(r"no stack named '.*' found")
 LOCKED = re.compile(r"the stack is currently locked by \d+ lock")
 LOCK = re.compile(r"created by (?P<user>\S+)@(?P<host>\S+) \(pid (?P<pid>\d+)\)")
 
+MACHINE = ":compute/instance:Instance", ":ec2/instance:Instance"
+"""Endings of the types of machines in a state."""
+
 
 class Stack:
     """A stack that this process holds; made by `hold`."""
@@ -55,6 +58,10 @@ class Stack:
     def known_ids(self) -> set[str]:
         """Return the ids of all resources in the state; empty when there is no stack."""
         return {str(each["id"]) for each in self._deployment().get("resources") or [] if "id" in each}
+
+    def has_machines(self) -> bool:
+        """Return whether the state has a machine that a cloud made."""
+        return any(str(each["type"]).endswith(MACHINE) for each in self._deployment().get("resources") or [])
 
     def preview(self) -> Report:
         """Report what `up` would do. A stack that was never made is not there afterwards either."""

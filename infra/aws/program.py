@@ -19,7 +19,7 @@ from infra.lease import Lease, lease_from_environ
 from infra.login import login_key
 from infra.machines import leased_machine
 from infra.naming import host_names, physical_name
-from infra.rented_hosts import host_records
+from infra.rented_hosts import host_records, proved
 from infra.sizes import data_gib
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
     )
     _budget(config, stack, physical, opts)
     hosts = host_records(config, machine, login.private_file, args.ends_at, nodes)
-    return Deployment(hosts=hosts, lease=lease.model_dump(mode="json"))
+    return Deployment(hosts=hosts, lease=proved(lease, [node.instance_id for node in nodes.values()]))
 
 
 def _provider(lease: Lease) -> aws.Provider:

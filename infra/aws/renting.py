@@ -20,9 +20,13 @@ __all__ = [
     "refuse_other_login",
     "remove_things",
     "replaced",
+    "runs",
     "things",
     "wake",
 ]
+
+BLANK = "their data volumes, too, are made anew, and empty"
+"""A volume cannot leave its zone."""
 
 
 def provider_environment(_lease: Lease) -> dict[str, str]:
@@ -35,12 +39,22 @@ def wake(lease: Lease) -> list[str]:
 
     A change of type that finds no stock leaves a host of the new type behind, stopped; the plugin sees no change in it.
     """
-    filters = [*tag_filter(lease.id), {"Name": "instance-state-name", "Values": ["stopped"]}]
-    seen = pages("ec2", lease.region, "describe_instances", "Reservations", Filters=filters)
-    stopped = [str(each["InstanceId"]) for reservation in seen for each in reservation["Instances"]]
+    stopped = _hosts(lease, "stopped")
     if stopped:
         call("ec2", lease.region, "start_instances", InstanceIds=stopped)
     return stopped
+
+
+def runs(lease: Lease) -> bool:
+    """Return whether a host of a lease runs, or is about to."""
+    return bool(_hosts(lease, "pending", "running"))
+
+
+def _hosts(lease: Lease, *states: str) -> list[str]:
+    """Return the ids of the hosts of a lease that are in one of the states."""
+    filters = [*tag_filter(lease.id), {"Name": "instance-state-name", "Values": list(states)}]
+    seen = pages("ec2", lease.region, "describe_instances", "Reservations", Filters=filters)
+    return [str(each["InstanceId"]) for reservation in seen for each in reservation["Instances"]]
 
 
 def replaced(_config: DeploymentConfig, previous: Lease, first: Lease) -> list[str]:
@@ -49,7 +63,10 @@ def replaced(_config: DeploymentConfig, previous: Lease, first: Lease) -> list[s
     Those for which the two leases tell it; what else the plugin does not change in place, a preview tells.
     """
     why = made_anew_for(previous, first)
-    return [f"the hosts are made anew for {', '.join(why)}"] if why else []
+    if not why:
+        return []
+    volumes = f"; {BLANK}" if previous.zone != first.zone else ""
+    return [f"the hosts are made anew for {', '.join(why)}{volumes}"]
 
 
 def things(lease: Lease) -> list[Thing]:

@@ -16,7 +16,8 @@ from infra.config import DeploymentConfig
 from infra.lease import Lease
 from infra.machines import find_machine
 from infra.placement import Candidate
-from infra.settling import identity_and_beginning, offered_places, refuse_move, staying
+from infra.refusals import unless_denied
+from infra.settling import identity_and_beginning, offered_places, refuse_move, staying, zones_to_try
 
 LEAST_ZONES = 2
 """A network of ours spans at least so many zones, so that there is somewhere else to go."""
@@ -37,10 +38,12 @@ def candidates(config: DeploymentConfig, previous: Lease | None, now: datetime |
     refuse_move(config, previous)
     account = settled_account(config, previous)
     region, types = str(config.region), (str(config.machine.type), *config.machine.fallbacks)
-    spanned, subnets = _zones(config, previous)
-    tried = list(config.zones) or spanned
-    places = offered_places(offered(region, types), tried)
-    prices = _prices(config, types)
+    tried, spanned, subnets = _zones(config, previous)
+    everywhere = dict.fromkeys(types, tried)
+    listed = unless_denied(lambda: offered(region, types), everywhere, "the types and zones of the file")
+    places = offered_places(listed, tried, config, previous)
+    no_prices: dict[tuple[str, str], float] = {}
+    prices = unless_denied(lambda: _prices(config, types), no_prices, "the order of the file")
     if prices:
         places.sort(key=lambda place: (types.index(place[1]), prices.get(place, float("inf"))))
     base = _base(config, previous, now) | {"account": account}
@@ -49,7 +52,7 @@ def candidates(config: DeploymentConfig, previous: Lease | None, now: datetime |
             Lease(**base, zone=zone, machine_type=machine_type, zones=tuple(spanned), subnets=subnets),
             prices.get((zone, machine_type)),
         )
-        for zone, machine_type in staying(places, tried, config, previous)
+        for zone, machine_type in staying(places, config, previous)
     ]
 
 
@@ -75,37 +78,59 @@ def _base(config: DeploymentConfig, previous: Lease | None, now: datetime | None
     }
 
 
-def _zones(config: DeploymentConfig, previous: Lease | None) -> tuple[list[str], dict[str, str]]:
-    """Return the zones that the network spans, those of the stack file first, and an existing network's subnets."""
+def _zones(config: DeploymentConfig, previous: Lease | None) -> tuple[list[str], list[str], dict[str, str]]:
+    """Return the zones that may be tried, those that the network spans, and an existing network's subnets by zone.
+
+    A network of ours keeps the subnets that it has, whatever AWS answers: hosts stand in them.
+    """
     if config.network.id is not None:
-        subnets = _existing_subnets(config)
-        _refuse_zones(config, subnets, "has none of network.subnets", "theirs")
-        return list(config.zones or subnets), subnets
-    known = zones_of(str(config.region))
-    _refuse_zones(config, known, "is no zone of this account", "its zones")
+        subnets = existing_subnets(config, previous)
+        _refuse_without_subnet(config, subnets)
+        tried = list(config.zones or subnets)
+        return tried, tried, subnets
+    kept = list(previous.zones) if previous is not None and previous.stands else []
+    named = dict.fromkeys([*config.zones, *kept], "")
+    states = unless_denied(lambda: zones_of(str(config.region)), named or None, "the zones that are known here")
+    tried = zones_to_try(config, previous, states)
+    up = [zone for zone, trouble in states.items() if not trouble]
     if not config.zones:
-        return known, {}
-    kept = [zone for zone in (previous.zones if previous else ()) if zone in known]
-    wanted = list(dict.fromkeys([*config.zones, *kept]))
-    return [*wanted, *(zone for zone in known if zone not in wanted)][: max(LEAST_ZONES, len(wanted))], {}
+        return tried, list(dict.fromkeys([*kept, *up])), {}
+    wanted = list(dict.fromkeys([*tried, *kept]))
+    return tried, [*wanted, *(zone for zone in up if zone not in wanted)][: max(LEAST_ZONES, len(wanted))], {}
 
 
-def _refuse_zones(config: DeploymentConfig, known: Collection[str], what: str, whose: str) -> None:
-    """Raise ConfigError for the first zone of the stack file that is not among those known."""
+def _refuse_without_subnet(config: DeploymentConfig, subnets: Collection[str]) -> None:
+    """Raise ConfigError for the first zone of the stack file that has no subnet."""
     for index, zone in enumerate(config.zones):
-        if zone not in known:
-            raise ConfigError(f"{zone} {what}", where=f"zones[{index}]", hint=f"{whose} are {', '.join(known)}")
+        if zone not in subnets:
+            what, hint = f"{zone} has none of network.subnets", f"theirs are {', '.join(subnets)}"
+            raise ConfigError(what, where=f"zones[{index}]", hint=hint)
 
 
-def _existing_subnets(config: DeploymentConfig) -> dict[str, str]:
-    """Return the subnets that the stack file names, by zone. Raises ConfigError when they are not of that network."""
-    seen = call("ec2", str(config.region), "describe_subnets", SubnetIds=list(config.network.subnets))["Subnets"]
-    for each in seen:
+def existing_subnets(config: DeploymentConfig, previous: Lease | None) -> dict[str, str]:
+    """Return the subnets that the stack file names, one for each zone.
+
+    Of two in one zone it is the one that is named first; a stack that stands keeps the one that it has, as its hosts
+    cannot leave that. Raises ConfigError when one is not of that network.
+    """
+    named = list(config.network.subnets)
+    kept = previous.subnets if previous is not None and previous.stands else {}
+    kept = {zone: subnet for zone, subnet in kept.items() if subnet in named}
+    return unless_denied(lambda: _asked_subnets(config) | kept, kept or None, "the subnets that the stack has")
+
+
+def _asked_subnets(config: DeploymentConfig) -> dict[str, str]:
+    named = list(config.network.subnets)
+    seen = call("ec2", str(config.region), "describe_subnets", SubnetIds=named)["Subnets"]
+    by_zone: dict[str, str] = {}
+    for each in sorted(seen, key=lambda each: named.index(each["SubnetId"])):
+        zone, subnet = str(each["AvailabilityZone"]), str(each["SubnetId"])
         if each["VpcId"] != config.network.id:
-            where = f"network.subnets[{config.network.subnets.index(each['SubnetId'])}]"
+            where = f"network.subnets[{named.index(subnet)}]"
             hint = f"name subnets of {config.network.id}"
-            raise ConfigError(f"{each['SubnetId']} belongs to {each['VpcId']}", where=where, hint=hint)
-    return {str(each["AvailabilityZone"]): str(each["SubnetId"]) for each in seen}
+            raise ConfigError(f"{subnet} belongs to {each['VpcId']}", where=where, hint=hint)
+        by_zone.setdefault(zone, subnet)
+    return by_zone
 
 
 def _prices(config: DeploymentConfig, types: tuple[str, ...]) -> dict[tuple[str, str], float]:

@@ -14,11 +14,18 @@ class SpotPrice:
     usd_per_hour: float
 
 
-def zones_of(region: str) -> list[str]:
-    """Return the zones of a region that this account may use, by name. Local zones are left out."""
-    wanted = [{"Name": "zone-type", "Values": ["availability-zone"]}, {"Name": "state", "Values": ["available"]}]
-    zones = call("ec2", region, "describe_availability_zones", Filters=wanted)["AvailabilityZones"]
-    return sorted(str(each["ZoneName"]) for each in zones)
+UP = "available"
+
+
+def zones_of(region: str) -> dict[str, str]:
+    """Return the zones of a region that this account may use: by name, "" or the state in which nothing is made.
+
+    Local zones are left out.
+    """
+    wanted = [{"Name": "zone-type", "Values": ["availability-zone"]}]
+    seen = call("ec2", region, "describe_availability_zones", Filters=wanted)["AvailabilityZones"]
+    states = {str(each["ZoneName"]): str(each.get("State") or UP) for each in seen}
+    return {zone: "" if states[zone] == UP else states[zone] for zone in sorted(states)}
 
 
 def offered(region: str, machine_types: tuple[str, ...]) -> dict[str, list[str]]:

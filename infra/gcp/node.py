@@ -70,6 +70,7 @@ class NodeArgs:
 class Node(pulumi.ComponentResource):
     """A host that answers SSH at a fixed address."""
 
+    instance_id: pulumi.Output[str]
     address: pulumi.Output[str]
     host_public_key: pulumi.Output[str]
 
@@ -96,10 +97,10 @@ class Node(pulumi.ComponentResource):
             ),
             mine,
         )
-        self._instance(name, args, address, disk, key)
+        self.instance_id = self._instance(name, args, address, disk, key).id
         self.address = address.address
         self.host_public_key = key.public
-        self.register_outputs({"address": self.address})
+        self.register_outputs({"instance_id": self.instance_id, "address": self.address})
 
     def _instance(
         self, name: str, args: NodeArgs, address: gcp.compute.Address, disk: gcp.compute.Disk, key: HostKey

@@ -3,7 +3,7 @@
 from infra.gcp import api
 from infra.gcp.leftovers import find_things, remove_things
 from infra.gcp.settle import candidates, out_of_stock
-from infra.gcp.standing import replaced
+from infra.gcp.standing import replaced, runs
 from infra.lease import Lease
 from infra.prices import BUCKET_ITEM, DISK_ITEM, keeping_cost
 from infra.things import Thing
@@ -17,6 +17,7 @@ __all__ = [
     "refuse_other_login",
     "remove_things",
     "replaced",
+    "runs",
     "things",
     "wake",
 ]

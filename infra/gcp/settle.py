@@ -15,8 +15,8 @@ from infra.gcp.standing import keeping_disks, keeps_end
 from infra.gcp.stock import offered, zones_of
 from infra.lease import Lease
 from infra.placement import Candidate
-from infra.refusals import MissingError
-from infra.settling import identity_and_beginning, offered_places, refuse_move, staying
+from infra.refusals import DeniedError, MissingError, unless_denied
+from infra.settling import identity_and_beginning, offered_places, refuse_move, staying, zones_to_try
 
 OUT_OF_STOCK = re.compile(
     r"(?P<told>[^\n]*(?:RESOURCE_POOL_EXHAUSTED|does not have enough resources available to fulfill the request"
@@ -37,15 +37,18 @@ def candidates(config: DeploymentConfig, previous: Lease | None, now: datetime |
         raise ConfigError(what, where="project", hint="take it down first, or write that project")
     refuse_move(config, previous)
     types = (str(config.machine.type), *config.machine.fallbacks)
-    known = zones_of(project, region)
-    tried = _tried(config, known)
-    places = staying(offered_places(offered(project, region, types), tried), tried, config, previous)
+    states = _zones(config, previous)
+    tried = zones_to_try(config, previous, states)
+    everywhere = dict.fromkeys(types, tried)
+    listed = unless_denied(lambda: offered(project, region, types), everywhere, "the types and zones of the file")
+    places = staying(offered_places(listed, tried, config, previous), config, previous)
     if previous is not None:
         places = keeping_disks(places, config, previous)
-    subnets = dict.fromkeys(known, name) if (name := existing_subnet(config)) else {}
+    zones = tuple(dict.fromkeys([*states, *tried]))
+    subnets = dict.fromkeys(zones, name) if (name := existing_subnet(config, previous)) else {}
     base = _base(config, previous, now)
     at = (now or datetime.now(UTC)).replace(microsecond=0)
-    found = [Lease(**base, zone=zone, machine_type=each, zones=tuple(known), subnets=subnets) for zone, each in places]
+    found = [Lease(**base, zone=zone, machine_type=each, zones=zones, subnets=subnets) for zone, each in places]
     refuse_short_life(config, found[0], at)
     keeps = previous is not None and keeps_end(config, previous, found[0])
     return [Candidate(each.model_copy(update={"keeps_end": keeps})) for each in found]
@@ -72,22 +75,28 @@ def _base(config: DeploymentConfig, previous: Lease | None, now: datetime | None
     }
 
 
-def _tried(config: DeploymentConfig, known: list[str]) -> list[str]:
-    """Return the zones that may be tried, in order. Raises ConfigError for one that is not there."""
-    wrong = [zone for zone in config.zones if zone not in known]
-    if wrong:
-        where, hint = f"zones[{config.zones.index(wrong[0])}]", f"its zones are {', '.join(known)}"
-        raise ConfigError(f"{wrong[0]} is no zone that is up", where=where, hint=hint)
-    return list(config.zones) or known
+def _zones(config: DeploymentConfig, previous: Lease | None) -> dict[str, str]:
+    """Return the zones of the region with what keeps each from use; those that are known here when that is denied."""
+    kept = previous.zones if previous is not None and previous.stands else ()
+    named = dict.fromkeys([*config.zones, *kept], "")
+    asked = lambda: zones_of(str(config.project), str(config.region))  # noqa: E731  # reads as a word
+    return unless_denied(asked, named or None, "the zones that are known here")
 
 
-def existing_subnet(config: DeploymentConfig) -> str | None:
-    """Return the subnet that the stack file names. Raises ConfigError when it is of another network, or not there."""
+def existing_subnet(config: DeploymentConfig, previous: Lease | None = None) -> str | None:
+    """Return the subnet that the stack file names. Raises ConfigError when it is of another network, or not there.
+
+    A stack that stands in it is not asked to prove it again where the login may not look.
+    """
     if config.network.id is None:
         return None
     (name,) = config.network.subnets
     try:
         subnet = ask("Subnetworks", "get", project=config.project, region=config.region, subnetwork=name)
+    except DeniedError:
+        if previous is not None and previous.stands and name in previous.subnets.values():
+            return name
+        raise
     except MissingError:
         what, hint = f"{name} is not there in {config.region}", "write the name of a subnet of that region"
         raise ConfigError(what, where="network.subnets[0]", hint=hint) from None

@@ -21,6 +21,7 @@ from infra.settling import Place, is_bound, made_anew_for
 from infra.sizes import data_gib
 
 STAYING = "data disk, address and host key stay"
+RUNNING = ("PROVISIONING", "STAGING", "RUNNING")
 BLANK = "its data disk, too, is made anew, and empty"
 
 
@@ -50,7 +51,8 @@ def keeping_disks(places: list[Place], config: DeploymentConfig, lease: Lease) -
     left to do. A spot machine may leave its disk behind, as it may leave its zone.
     """
     disks = data_disks(lease)
-    _refuse_smaller(config, disks)
+    if lease.stands:  # else they are blank
+        _refuse_smaller(config, disks)
     there = {disk.zone: disk for disk in disks} if is_bound(config, lease) else {}
     kept = [(zone, each) for zone, each in places if zone not in there or there[zone].type == disk_type(each)]
     if not kept:
@@ -72,6 +74,11 @@ def replaced(config: DeploymentConfig, previous: Lease, first: Lease) -> list[st
             stay = all((disk.zone, disk.type) == (first.zone, disk_type(first.machine_type)) for disk in disks)
             told.append(f"{host.name} in {zone} is made anew for {', '.join(why)}; {STAYING if stay else BLANK}")
     return told
+
+
+def runs(lease: Lease) -> bool:
+    """Return whether a host of a lease runs, or is about to."""
+    return any(host.status in RUNNING for _zone, host in _own(lease, "Instances", "instances"))
 
 
 def keeps_end(config: DeploymentConfig, previous: Lease, first: Lease) -> bool:

@@ -1,13 +1,21 @@
 """Where GCP offers which machine types. What is in stock only a launch tells; a spot price is the same in all zones."""
 
+from typing import Any
+
 from infra.gcp.api import everywhere, listed
 from infra.gcp.shapes import accelerator_type, machine_type
 
+UP = "UP"
 
-def zones_of(project: str, region: str) -> list[str]:
-    """Return the zones of a region that are up, by name."""
-    zones = listed("Zones", project=project)
-    return sorted(each.name for each in zones if each.region.rpartition("/")[2] == region and each.status == "UP")
+
+def zones_of(project: str, region: str) -> dict[str, str]:
+    """Return the zones of a region: by name, "" or the status in which nothing is made."""
+    seen = {str(each.name): str(each.status) for each in listed("Zones", project=project) if _region(each) == region}
+    return {zone: "" if seen[zone] == UP else seen[zone] for zone in sorted(seen)}
+
+
+def _region(zone: Any) -> str:
+    return str(zone.region).rpartition("/")[2]
 
 
 def offered(project: str, region: str, types: tuple[str, ...]) -> dict[str, list[str]]:

@@ -19,6 +19,7 @@ from infra.preflight.common import (
     offers,
     price_finding,
     run,
+    zones_are_up,
 )
 from infra.prices import machine_usd
 from infra.settling import refuse_move
@@ -82,10 +83,7 @@ def _region(config: DeploymentConfig, lease: Lease | None) -> Iterator[Finding]:
 def _types(config: DeploymentConfig) -> Iterator[Finding]:
     region, types = str(config.region), (str(config.machine.type), *config.machine.fallbacks)
     if config.network.id is None:
-        known = zones_of(region)
-        for zone in config.zones:
-            if zone not in known:
-                yield Finding("error", "zones", f"{zone} is no zone of this account", f"they are {', '.join(known)}")
+        yield from zones_are_up(config, zones_of(region))
     yield from offers(config, offered(region, types))
 
 

@@ -10,6 +10,7 @@ from infra.config import DeploymentConfig
 from infra.finding import Finding
 from infra.lease import Lease
 from infra.machines import find_machine
+from infra.preflight.common import image_finding
 
 ABOUT = "machine.image"
 OTHER = "write another image"
@@ -28,7 +29,7 @@ def image_findings(config: DeploymentConfig, lease: Lease | None) -> Iterator[Fi
     image = described_image(identity, region)
     if image is None:
         what = f"{identity} is not there in {region}, or its owner does not share it with this account"
-        yield Finding("error", ABOUT, what, OTHER)
+        yield image_finding(name, identity, lease, is_there=False, what=what.removeprefix(f"{identity} "))
         return
     found = list(image_troubles(image, identity, config))
     if all(each.level != "error" for each in found):

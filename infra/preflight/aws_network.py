@@ -34,6 +34,21 @@ def subnet_findings(config: DeploymentConfig, lease: Lease | None) -> Iterator[F
             yield Finding("error", key, f"{subnet} belongs to {network}", f"name one of {config.network.id}")
         elif seen[subnet].get("AvailableIpAddressCount", config.machine.count) < config.machine.count:
             yield from _no_room(config, lease, key, seen[subnet])
+    yield from _twice_in_a_zone(config, {subnet: str(each["AvailabilityZone"]) for subnet, each in seen.items()})
+
+
+def _twice_in_a_zone(config: DeploymentConfig, zones: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield the subnets that no host goes to, because another one of their zone is named before (infra/aws/settle.py).
+
+    `zones` has the zone by subnet.
+    """
+    first: dict[str, str] = {}
+    for index, subnet in enumerate(config.network.subnets):
+        zone = zones.get(subnet)
+        if zone is not None and first.setdefault(zone, subnet) != subnet:
+            what = f"{subnet} is in {zone}, as {first[zone]} is: a stack uses one subnet in a zone, the first named"
+            hint = "leave it out; a stack that stands keeps the one that it has"
+            yield Finding("warning", f"network.subnets[{index}]", what, hint)
 
 
 def _no_room(config: DeploymentConfig, lease: Lease | None, key: str, subnet: Mapping[str, Any]) -> Iterator[Finding]:

@@ -1,10 +1,12 @@
 """What preflight looks at in every rented cloud, and how: types, bucket, login key, doors for nobody, price."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Literal
 
 from core.errors import ConfigError, DeployError, UsageError
 from infra.config import DeploymentConfig
 from infra.finding import Finding
+from infra.lease import Lease
 from infra.login import key_of_file
 from infra.prices import HOURS_PER_MONTH, stack_price
 
@@ -29,6 +31,33 @@ def run(checks: Checks, cloud: str) -> list[Finding]:
         except DeployError as error:
             found.append(Finding("warning", error.where or cloud, f"could not be asked: {error.what}", error.hint))
     return found
+
+
+def zones_are_up(config: DeploymentConfig, states: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield which zones of the stack file nothing can be made in; `states` is what a cloud's `zones_of` returns.
+
+    A zone that is down is an error only where no other is left: the next one is tried, and what stands stays.
+    """
+    usable = [zone for zone in config.zones or states if not states.get(zone, "-")]
+    for index, zone in enumerate(config.zones):
+        if zone not in states:
+            what, hint = f"{zone} is not a zone of {config.region}", f"its zones are {', '.join(states)}"
+            yield Finding("error", f"zones[{index}]", what, hint)
+    for zone in config.zones or states:
+        if states.get(zone):
+            level: Literal["warning", "error"] = "warning" if usable else "error"
+            yield Finding(level, "zones", f"{zone} is {states[zone]}", "name other zones, or try later")
+
+
+def image_finding(name: str, identity: str, lease: Lease | None, *, is_there: bool, what: str) -> Finding:
+    """Return whether an image can be used; hosts that stand need theirs only when one of them is made again."""
+    is_recorded = lease is not None and lease.image == identity
+    if is_there:
+        return Finding("ok", "machine.image", f"{name} is {identity}" + (" (recorded)" if is_recorded else ""))
+    if is_recorded and lease is not None and lease.stands:
+        hint = "hosts that stand stay; write another image before one has to be made again"
+        return Finding("warning", "machine.image", f"{identity} {what}", hint)
+    return Finding("error", "machine.image", f"{identity} {what}", "write another image")
 
 
 def offers(config: DeploymentConfig, offered: Mapping[str, list[str]]) -> Iterator[Finding]:

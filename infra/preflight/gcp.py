@@ -18,10 +18,12 @@ from infra.preflight.common import (
     Check,
     bucket_is_there,
     documentation_addresses,
+    image_finding,
     login_key_is_there,
     offers,
     price_finding,
     run,
+    zones_are_up,
 )
 from infra.refusals import DeniedError, MissingError
 
@@ -118,10 +120,7 @@ def _types(config: DeploymentConfig) -> Iterator[Finding]:
     except MissingError:
         yield Finding("error", "region", f"GCP has no region {region}", "write one like asia-northeast3")
         return
-    known = zones_of(project, region)
-    for zone in config.zones:
-        if zone not in known:
-            yield Finding("error", "zones", f"{zone} is no zone that is up", f"they are {', '.join(known)}")
+    yield from zones_are_up(config, zones_of(project, region))
     types = (str(config.machine.type), *config.machine.fallbacks)
     yield from offers(config, offered(project, region, types))
 
@@ -134,10 +133,7 @@ def _image(config: DeploymentConfig, lease: Lease | None) -> Iterator[Finding]:
     except ConfigError as error:
         yield Finding("error", error.where, error.what, error.hint)
         return
-    if image_exists(path):
-        yield Finding("ok", "machine.image", f"{name} is {path}" + (" (recorded)" if recorded else ""))
-    else:
-        yield Finding("error", "machine.image", f"{path} is not there, or is obsolete", "write another image")
+    yield image_finding(name, path, lease, is_there=image_exists(path), what="is not there, or is obsolete")
 
 
 def _network(config: DeploymentConfig) -> Iterator[Finding]:

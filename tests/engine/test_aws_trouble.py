@@ -1,5 +1,8 @@
 """Trouble on AWS: nothing in stock, quotas, permissions, logins, commands that are killed, others' stacks."""
 
+import json
+from typing import Any
+
 import pytest
 from botocore.exceptions import ClientError
 
@@ -54,6 +57,13 @@ def test_nothing_anywhere_ends_in_a_table_and_down_cleans_up(cloud_checkout: Che
     assert "ap-northeast-2a  g5.xlarge  out of stock" in done.stderr
     assert "ap-northeast-2c  g5.xlarge  out of stock" in done.stderr
     assert instances(aws, ended=True) == []
+
+    tries = aws.control.calls().count("RunInstances")
+    aws.control.set(out_of_stock=[{}], hold_s={"RunInstances": 30})
+    with cloud_checkout.started("up", stack) as up:
+        wait_until(lambda: aws.control.calls().count("RunInstances") > tries, 120)
+        up.kill_all()
+    assert "lease" not in (_exported(cloud_checkout, stack) or {}), "a stack that never stood exports none"
 
     aws.control.set(out_of_stock=[{"zone": "ap-northeast-2c"}])
     again = cloud_checkout.run("up", stack)
@@ -227,6 +237,12 @@ def test_down_leaves_another_stack_alone_and_leftovers_removes_strays(
     done = _sweep(cloud_checkout, "--delete", answer="yes\n")
     assert done.returncode == 0, done.stderr
     assert everything(aws) == before
+
+
+def _exported(checkout: Checkout, stack: str) -> Any:
+    """Return what is exported in the state of a stack; None when nothing is."""
+    resources = json.loads(checkout.checkpoint(stack).read_text())["checkpoint"]["latest"]["resources"]
+    return next(each for each in resources if each["type"] == "pulumi:pulumi:Stack").get("outputs")
 
 
 def _sweep(checkout: Checkout, *arguments: str, answer: str = "") -> Done:

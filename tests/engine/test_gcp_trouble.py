@@ -59,6 +59,14 @@ def test_a_stack_that_stands_waits_for_stock_beside_its_disk(gcp_checkout: Check
     (host,) = gcp_checkout.outputs(stack)["hosts"]
     assert anew["id"] != larger["id"]
     assert ends_at(anew) == host["ends_at"] != ends_at(larger)
+
+    stands = {"machine": "type: e2-standard-16", "lifetime": "{ttl_hours: 9}", "zones": ""}
+    gcp_checkout.stack(stack, stack_text(**stands).replace("198.18.0.7", "198.18.0.8"))
+    gcp.control.set(zones_down=[A])
+    done = gcp_checkout.run("up", stack)
+    assert done.returncode == 0, done.stderr
+    assert instances(gcp)[before]["id"] == anew["id"], "it was made in another zone, and its disk, too"
+    assert data_disks(gcp) == disks
     assert gcp_checkout.run("down", stack).returncode == 0
 
 

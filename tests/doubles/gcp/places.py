@@ -6,6 +6,7 @@ from typing import Any
 from tests.doubles.gcp import seed
 from tests.doubles.gcp.refusal import missing
 from tests.doubles.gcp.rules.quotas import in_use
+from tests.doubles.gcp.settings import Settings
 from tests.doubles.gcp.store import Store
 
 NAMED = re.compile(r'name = "([^"]+)"')
@@ -17,6 +18,10 @@ class Places:
     def __init__(self, store: Store) -> None:
         self._store = store
 
+    @property
+    def _settings(self) -> Settings:
+        return self._store.settings
+
     def project(self, **_given: Any) -> Any:
         return {"name": seed.PROJECT, "quotas": self._quotas(None)}
 
@@ -27,16 +32,17 @@ class Places:
 
     def zones(self, **_given: Any) -> Any:
         base = f"https://www.googleapis.com/compute/v1/projects/{seed.PROJECT}/regions/"
+        names = [(region, f"{region}-{letter}") for region, letters in seed.ZONES.items() for letter in letters]
         items = [
-            {"name": f"{region}-{letter}", "region": base + region, "status": "UP"}
-            for region, letters in seed.ZONES.items()
-            for letter in letters
+            {"name": name, "region": base + region, "status": "DOWN" if name in self._settings.zones_down else "UP"}
+            for region, name in names
+            if name not in self._settings.unlisted
         ]
         return {"items": items}
 
     def machine_types(self, *, params: dict[str, str], **_given: Any) -> Any:
         name = _wanted(params)
-        zones = seed.zones_of_type(name)
+        zones = [zone for zone in seed.zones_of_type(name) if zone not in self._settings.unlisted]
         return {"items": {f"zones/{zone}": {"machineTypes": [{"name": name}]} for zone in zones}}
 
     def accelerator_types(self, *, params: dict[str, str], **_given: Any) -> Any:

@@ -112,6 +112,8 @@ class Rest:
             message = f"The caller does not have permission on project {project}, or it may not exist."
             raise Refusal(403, "forbidden", message)
         self._check_quota_project(path, environ.get("HTTP_X_GOOG_USER_PROJECT", ""))
+        if any(re.search(each, path) for each in self._store.settings.denied):
+            raise Refusal(403, "forbidden", f"Required permission for {path}")
         for api, pattern in APIS.items():
             if api in self._store.settings.disabled and pattern.match(path):
                 raise Refusal(403, "accessNotConfigured", f"API {api} has not been used in project before.")

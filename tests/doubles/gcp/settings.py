@@ -24,6 +24,14 @@ class Settings(control.Settings):
     disabled: list[str] = field(default_factory=list)
     """APIs that are not enabled in the project."""
 
+    denied: list[str] = field(default_factory=list)
+    """Patterns of paths that the login may not read, found anywhere in them."""
+
+    zones_down: list[str] = field(default_factory=list)
+
+    unlisted: list[str] = field(default_factory=list)
+    """Zones that are missing in every list."""
+
     login: str = "good"
     """good or expired."""
 

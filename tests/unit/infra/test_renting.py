@@ -46,6 +46,9 @@ class Engine:
     def outputs(self) -> dict[str, Any]:
         return {"lease": self.exported.model_dump(mode="json")} if self.exported else {}
 
+    def has_machines(self) -> bool:
+        return bool(self.exported and self.exported.zone in self.stock)
+
     def unprotect(self) -> None:
         self.asked.append("unprotect")
 
@@ -105,12 +108,19 @@ def test_a_blank_disk_of_a_failed_attempt_is_let_go() -> None:
     assert engine.asked == ["unprotect", "a", "unprotect", "b"]
 
 
+EXPORTED = [
+    pytest.param(None, id="no outputs"),
+    pytest.param(lease("b"), id="outputs of the last attempt"),
+    pytest.param(lease("a"), id="outputs of the attempt before"),
+]
+
+
 @pytest.mark.usefixtures("checked")
-@pytest.mark.parametrize("exported", [None, lease("b")], ids=["no outputs", "outputs came in time"])
+@pytest.mark.parametrize("exported", EXPORTED)
 def test_after_a_first_up_that_failed_disks_are_still_blank(exported: Lease | None) -> None:
     """The second `up` took its lease for a stack that stands, and tried one zone alone.
 
-    What the program exports lands in the state, or not, as its end and that of the failed engine fall.
+    What the program exported landed in the state, or not, as its end and that of the failed engine fell.
     """
     engine = Engine(stock=set())
     with pytest.raises(DeployError, match="no machines anywhere"):
@@ -121,9 +131,21 @@ def test_after_a_first_up_that_failed_disks_are_still_blank(exported: Lease | No
     assert noted.lacks_stock
 
     engine = Engine(stock={"b"}, exported=exported)
+    engine.has_machines = lambda: False  # type: ignore[method-assign]
     up(engine)
 
     assert engine.asked == ["unprotect", "a", "unprotect", "b"]
+
+
+@pytest.mark.usefixtures("checked")
+def test_a_note_of_first_tries_does_not_outweigh_a_state_with_machines() -> None:
+    """A colleague's `up` went through meanwhile: what stands is not unprotected, and not moved."""
+    write_lease(STACK, lease("b").model_copy(update={"stands": False}))
+    engine = Engine(stock={"a"}, exported=lease("a"))
+
+    up(engine)
+
+    assert engine.asked == ["a"]
 
 
 @pytest.mark.usefixtures("checked")

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from core.errors import ConfigError, UsageError
-from infra.aws import account, settle
+from core.errors import ConfigError, DeployError, UsageError
+from infra.aws import account, renting, settle
 from infra.aws.stock import SpotPrice
 from infra.config import DeploymentConfig, parse_deployment
 from infra.lease import Lease
 from infra.placement import Candidate
+from infra.refusals import DeniedError
 from tests.engine.aws_stacks import stack_value
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -23,7 +24,7 @@ def _cloud(monkeypatch: pytest.MonkeyPatch) -> None:
     """A region of three zones; g6 in the last one only."""
     where = {"m6i.2xlarge": [A, B, C], "m6i.4xlarge": [A, B, C], "g5.xlarge": [A, C], "g6.xlarge": [C]}
     prices = [SpotPrice(A, "g5.xlarge", 0.5), SpotPrice(C, "g5.xlarge", 0.4), SpotPrice(C, "g6.xlarge", 0.3)]
-    monkeypatch.setattr(settle, "zones_of", lambda _region: [A, B, C])
+    monkeypatch.setattr(settle, "zones_of", lambda _region: dict.fromkeys([A, B, C], ""))
     monkeypatch.setattr(settle, "offered", lambda _region, types: {each: where.get(each, []) for each in types})
     monkeypatch.setattr(settle, "spot_prices", lambda _region, _types: prices)
     monkeypatch.setattr(settle, "resolve_image", lambda name, _region, _arch: f"ami-of-{name}")
@@ -100,6 +101,113 @@ def test_a_move_that_loses_the_data_volume_is_asked_for(
     settled = settle.candidates(config(machine, zones), lease(zone=B, **changes), NOW)
 
     assert "".join(zone for zone, _type in places(settled)) == tried
+
+
+def denied(*_asked: Any, **_named: Any) -> Any:
+    """Refuse as a policy of an organisation does."""
+    raise DeniedError("is not allowed", where="AWS")
+
+
+IMPAIRED = {A: "", B: "impaired", C: ""}
+CHANGED = [
+    pytest.param("zones_of", lambda _region: IMPAIRED, id="its zone is impaired"),
+    pytest.param("zones_of", lambda _region: {A: "", C: ""}, id="its zone is not listed"),
+    pytest.param("zones_of", lambda _region: {C: "", B: "", A: ""}, id="zones in another order"),
+    pytest.param("zones_of", denied, id="zones may not be listed"),
+    pytest.param(
+        "offered", lambda _region, types: {each: [A, C] for each in types}, id="its type is not offered there"
+    ),
+    pytest.param("offered", lambda _region, types: {each: [] for each in types}, id="its type is offered nowhere"),
+    pytest.param("offered", denied, id="offers may not be listed"),
+    pytest.param("spot_prices", denied, id="prices may not be listed"),
+    pytest.param("resolve_image", denied, id="images may not be looked up"),
+]
+
+
+@pytest.mark.parametrize("market", ["on_demand", "spot"])
+@pytest.mark.parametrize("named", [[], [A, B]], ids=["zones left out", "zones named"])
+@pytest.mark.parametrize(("asked", "answer"), CHANGED)
+def test_what_stands_stays_whatever_the_cloud_answers(
+    monkeypatch: pytest.MonkeyPatch, asked: str, answer: Any, named: list[str], market: str
+) -> None:
+    """Its zone was impaired, `ssh_cidrs` was edited: host and data volume were made in another zone, empty."""
+    standing = lease(zone=B)
+    monkeypatch.setattr(settle, asked, answer)
+
+    first, *more = settle.candidates(config(f"type: m6i.2xlarge, market: {market}", named), standing, NOW)
+
+    assert (first.lease.zone, first.lease.machine_type, first.lease.image) == (B, "m6i.2xlarge", standing.image)
+    assert set(first.lease.zones) >= set(standing.zones), "a subnet of the network would be removed"
+    assert market == "spot" or not more
+
+
+@pytest.mark.parametrize("keep", [[], ["data_volume"]])
+def test_only_other_zones_in_the_file_release_what_stands(keep: list[str]) -> None:
+    asked = config(zones=[A, C], storage={"keep_on_down": keep})
+    if keep:
+        told = rf"zones: {A}, {C}: the data volume lies in {B}, and storage.keep_on_down keeps it; add {B}, or take"
+        with pytest.raises(ConfigError, match=told):
+            settle.candidates(asked, lease(zone=B), NOW)
+    else:
+        (first, *_rest) = settle.candidates(asked, lease(zone=B), NOW)
+        assert renting.replaced(asked, lease(zone=B), first.lease) == [
+            "the hosts are made anew for zones; their data volumes, too, are made anew, and empty"
+        ]
+
+
+def test_a_first_up_tries_no_zone_that_is_impaired(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settle, "zones_of", lambda _region: IMPAIRED)
+
+    assert places(settle.candidates(config(zones=[]), None, NOW)) == [(zone, "m6i.2xlarge") for zone in "ac"]
+    assert places(settle.candidates(config(zones=[B, C]), None, NOW)) == [("c", "m6i.2xlarge")]
+    with pytest.raises(DeployError, match=rf"zones: {B} is impaired; name other zones, or try later"):
+        settle.candidates(config(zones=[B]), None, NOW)
+    cut_off = lease(zone=B, stands=False)
+    assert places(settle.candidates(config(zones=[]), cut_off, NOW))[0][0] == "a", "it never stood"
+
+
+def test_without_a_list_of_zones_the_file_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settle, "zones_of", denied)
+
+    assert places(settle.candidates(config(), None, NOW)) == [("a", "m6i.2xlarge"), ("b", "m6i.2xlarge")]
+    with pytest.raises(DeniedError):
+        settle.candidates(config(zones=[]), None, NOW)
+
+
+NETWORK, FIRST, SECOND = "vpc-0123456789abcdef0", "subnet-0123456789abcdef0", "subnet-0123456789abcdef1"
+SUBNETS = [{"VpcId": NETWORK, "SubnetId": each, "AvailabilityZone": B} for each in (SECOND, FIRST)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "used"),
+    [
+        pytest.param(None, FIRST, id="the first that is named"),
+        pytest.param({}, SECOND, id="a stack that stands keeps its own"),
+        pytest.param({"stands": False}, FIRST, id="one that never stood does not"),
+        pytest.param({"subnets": {B: "subnet-0123456789abcdef2"}}, FIRST, id="one that is no longer named is left"),
+    ],
+)
+def test_of_two_subnets_in_a_zone_one_is_used_by_rule(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any] | None, used: str
+) -> None:
+    """The one that AWS named last was used, in silence: another answer would have moved the hosts."""
+    monkeypatch.setattr(settle, "call", lambda *_asked, **_named: {"Subnets": SUBNETS})
+    asked = config(zones=[], network=stack_value(more="existing")["network"] | {"subnets": [FIRST, SECOND]})
+    previous = None if changes is None else lease(**({"zone": B, "subnets": {B: SECOND}} | changes))
+
+    (first, *_rest) = settle.candidates(asked, previous, NOW)
+
+    assert first.lease.subnets == {B: used}
+
+
+def test_subnets_that_may_not_be_looked_up_are_those_of_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settle, "call", denied)
+    asked = config(zones=[], network=stack_value(more="existing")["network"])
+
+    (first,) = settle.candidates(asked, lease(zone=B, subnets={B: FIRST}), NOW)
+    assert first.lease.subnets == {B: FIRST}
+    with pytest.raises(DeniedError):
+        settle.candidates(asked, None, NOW)
 
 
 def test_a_type_that_is_not_where_the_data_volume_lies_is_refused() -> None:
@@ -182,7 +290,9 @@ def test_a_life_begins_with_the_first_up_that_finds_machines(lacks_stock: bool, 
 
 
 def test_a_zone_of_nobody_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match=r"zones\[0\]: ap-northeast-2d is no zone of this account; its zones are"):
+    with pytest.raises(
+        ConfigError, match=r"zones\[0\]: ap-northeast-2d is not a zone of ap-northeast-2; its zones are"
+    ):
         settle.candidates(config(zones=["ap-northeast-2d"]), None, NOW)
 
 

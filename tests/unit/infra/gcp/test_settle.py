@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from core.errors import ConfigError
+from core.errors import ConfigError, DeployError
 from infra.config import DeploymentConfig, parse_deployment
 from infra.gcp.settle import candidates, out_of_stock
 from infra.lease import Lease
 from infra.placement import Candidate
+from infra.refusals import DeniedError
 from tests.doubles.gcp.client import Gcp
 from tests.doubles.gcp.seed import PROJECT, UBUNTU_24, UBUNTU_24_NEWER
 from tests.doubles.gcp.settings import Settings
@@ -68,6 +69,61 @@ def test_a_stack_that_stands_stays_with_its_zone_id_and_image(gcp: Gcp, lease: L
     assert new.lease.image.endswith(UBUNTU_24_NEWER)
 
 
+LISTS = r"/zones$", r"/aggregated/machineTypes", r"/global/images/"
+CHANGED = [
+    pytest.param(Settings(zones_down=[B]), id="its zone is down"),
+    pytest.param(Settings(unlisted=[B]), id="its zone and its types are not listed"),
+    *(pytest.param(Settings(denied=[path]), id=f"{path} denied") for path in LISTS),
+]
+
+
+@pytest.mark.parametrize("market", ["on_demand", "spot"])
+@pytest.mark.parametrize("named", [[], [A, B]], ids=["zones left out", "zones named"])
+@pytest.mark.parametrize("settings", CHANGED)
+def test_what_stands_stays_whatever_the_cloud_answers(
+    gcp: Gcp, lease: Lease, settings: Settings, named: list[str], market: str
+) -> None:
+    """Its zone was DOWN, `ssh_cidrs` was edited: host and data disk were made in another zone, empty."""
+    gcp.store.settings = settings
+
+    first, *more = candidates(config(f"type: e2-standard-8, market: {market}", named), lease, NOW)
+
+    assert (first.lease.zone, first.lease.machine_type, first.lease.image) == (B, "e2-standard-8", lease.image)
+    assert market == "spot" or not more
+
+
+def test_a_stack_stays_in_the_subnet_that_may_not_be_looked_up(gcp: Gcp, lease: Lease) -> None:
+    network = stack_value()["network"] | {"id": "shared", "subnets": ["mine"]}
+    gcp.store.settings = Settings(denied=["/subnetworks/"], zones_down=[B])
+
+    (first,) = candidates(config(zones=[], network=network), lease.model_copy(update={"subnets": {B: "mine"}}), NOW)
+
+    assert first.lease.subnets[B] == "mine"
+    with pytest.raises(DeniedError):
+        candidates(config(zones=[], network=network), None, NOW)
+
+
+def test_a_blank_disk_of_a_stack_that_never_stood_may_be_larger_than_what_is_asked(gcp: Gcp, lease: Lease) -> None:
+    make_disk(gcp, lease.id, 50)
+
+    assert candidates(config(storage={"data_gib": 20}), lease.model_copy(update={"stands": False}), NOW)
+
+
+@pytest.mark.usefixtures("store")
+def test_only_other_zones_in_the_file_release_what_stands(lease: Lease) -> None:
+    (first, *_rest) = candidates(config(zones=[A]), lease, NOW)
+
+    assert first.lease.zone == A
+
+
+def test_a_first_up_tries_no_zone_that_is_down(gcp: Gcp) -> None:
+    gcp.store.settings = Settings(zones_down=[A])
+
+    assert [zone for zone, _type in places(candidates(config(), None, NOW))] == ["b"]
+    with pytest.raises(DeployError, match=f"zones: {A} is DOWN; name other zones, or try later"):
+        candidates(config(zones=[A]), None, NOW)
+
+
 def test_a_kept_disk_is_not_left_behind(lease: Lease) -> None:
     asked = config(storage={"keep_on_down": ["data_volume"]})
 
@@ -99,7 +155,7 @@ def test_a_stack_does_not_move_to_another_region(lease: Lease) -> None:
         pytest.param(
             "type: g2-standard-4", {"zones": [C]}, r"not offered in .*-c; g2-standard-4 is offered", id="type"
         ),
-        pytest.param("type: e2-standard-8", {"zones": [f"{A[:-1]}d"]}, r"zones\[0\]: .*-d is no zone", id="zone"),
+        pytest.param("type: e2-standard-8", {"zones": [f"{A[:-1]}d"]}, r"zones\[0\]: .*-d is not a zone", id="zone"),
         pytest.param(
             "type: e2-standard-8", {"network": {"id": "shared", "subnets": ["gone"]}}, r"gone is not there", id="subnet"
         ),

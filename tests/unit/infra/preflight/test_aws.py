@@ -98,6 +98,29 @@ def test_what_is_wrong_is_told_with_what_to_do(
     assert wrong(look(**change.pop("values", {}), **change)) == [line]
 
 
+@pytest.mark.parametrize(
+    ("states", "level"), [({C: "impaired"}, "warning"), ({A: "impaired", C: "impaired"}, "error")], ids=["one", "all"]
+)
+def test_a_zone_that_is_impaired_is_in_the_way_only_without_another(
+    look: Callable[..., list[Finding]], states: dict[str, str], level: str
+) -> None:
+    zones = [{"ZoneName": zone, "State": states.get(zone, "available")} for zone in (A, C)]
+
+    found = look({"describe_availability_zones": {"AvailabilityZones": zones}})
+
+    assert f"zones: {C} is impaired; name other zones, or try later" in wrong(found, level)
+    assert bool(wrong(found)) is (level == "error")
+
+
+@pytest.mark.parametrize(("stands", "level"), [(True, "warning"), (False, "error")])
+def test_hosts_that_stand_need_no_image(look: Callable[..., list[Finding]], stands: bool, level: str) -> None:
+    """The image of a stack that stands was deleted by its maker: preflight called the stack wrong."""
+    found = look({"describe_images": {"Images": []}}, lease=lease(stands=stands))
+
+    (line,) = [str(each) for each in found if each.about == "machine.image" and each.level == level]
+    assert "ami-0a24040000000000a is not there in ap-northeast-2" in line
+
+
 VPC, SUBNET = "vpc-0123456789abcdef0", "subnet-0123456789abcdef0"
 LOCAL = {"DestinationCidrBlock": "10.0.0.0/16", "GatewayId": "local", "State": "active"}
 ENDPOINT = {"DestinationPrefixListId": "pl-0a", "GatewayId": "vpce-0a", "State": "active"}
@@ -110,6 +133,18 @@ def way(target: str, key: str = "GatewayId", to: str = "0.0.0.0/0", state: str =
 
 
 INTERNET = way("igw-0a")
+
+
+def test_a_second_subnet_of_a_zone_is_told_to_be_of_no_use(look: Callable[..., list[Finding]]) -> None:
+    second = SUBNET[:-1] + "1"
+    seen = [{"SubnetId": each, "VpcId": VPC, "AvailabilityZone": A} for each in (SUBNET, second)]
+    tables = [{"Routes": [INTERNET], "Associations": [{"Main": True}]}]
+    answers = {"describe_subnets": {"Subnets": seen}, "describe_route_tables": {"RouteTables": tables}}
+
+    found = look(answers, network__id=VPC, network__subnets=[SUBNET, second], zones=[A])
+
+    line, *_others = [str(each) for each in found if each.about == "network.subnets[1]"]
+    assert line.startswith(f"network.subnets[1]: {second} is in {A}, as {SUBNET} is: a stack uses one subnet in a zone")
 
 
 @pytest.mark.parametrize(

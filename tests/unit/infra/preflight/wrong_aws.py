@@ -32,7 +32,7 @@ WRONG = [
     ),
     pytest.param(
         {"answers": {"describe_availability_zones": {"AvailabilityZones": [{"ZoneName": A}]}}},
-        f"zones: {C} is no zone of this account; they are {A}",
+        f"zones[1]: {C} is not a zone of ap-northeast-2; its zones are {A}",
         id="zone that the account has not",
     ),
     pytest.param(

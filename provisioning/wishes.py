@@ -21,6 +21,7 @@ from provisioning.roles.tunnel import shared, tunnel
 from provisioning.roles.vllm import vllm
 from provisioning.tunnel_keys import TunnelKeys, tunnel_keys
 from serving.endpoint import Endpoint, endpoint_of
+from serving.gateway_size import reserved_mib
 from serving.sources import ResolvedSources, resolve_sources
 from serving.spec import ServingSpec
 
@@ -91,7 +92,8 @@ def _of_roles(
     if made.keys is not None and "gateway" in roles:
         lists.append(tunnel(outputs, host, made.keys))
     if host.name in made.credentials:
-        lists.append(gateway(outputs.serving, outputs.gateway, made.credentials[host.name]))
+        reserved = reserved_mib(host.memory_gib, gpu=host.gpu is not None)
+        lists.append(gateway(outputs.serving, outputs.gateway, made.credentials[host.name], reserved))
     return lists
 
 

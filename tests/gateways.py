@@ -115,6 +115,10 @@ class RunningGateway:
             raise
         return connection
 
+    def connect_plain(self, source: str = ADDRESS, to: str = ADDRESS) -> socket.socket:
+        """Return a connection from the address `source` on which nothing has been sent: no handshake yet."""
+        return socket.create_connection((to, self.port), timeout=DEADLINE_S, source_address=(source, 0))
+
     def exchange(self, request: bytes) -> Reply:
         """Send `request` byte by byte as it is; return the one answer.
 
@@ -204,7 +208,7 @@ class RunningGateway:
 
 @contextmanager
 def running_gateway(
-    folder: Path, engine: EngineDouble | int, *, serving: ServingSpec | None = None, **spec: Any
+    folder: Path, engine: EngineDouble | int, *, serving: ServingSpec | None = None, address: str = ADDRESS, **spec: Any
 ) -> Iterator[RunningGateway]:
     """Run HAProxy in front of `engine`, or of a port where none may listen; without `serving` it is taken for vLLM.
 
@@ -216,7 +220,7 @@ def running_gateway(
         certificate=f"{folder}/server.pem",
         keys=f"{folder}/keys.map",
         admin_socket=f"{folder}/admin.sock",
-        address=ADDRESS,
+        address=address,
         metrics_address=f"{ADDRESS}:{free_port()}",
         user="",
     )
@@ -267,19 +271,22 @@ def haproxy() -> str:
 
 
 def read_reply(connection: ssl.SSLSocket) -> Reply:
-    """Read one answer: its head, then as much as it announces, or to the end."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        more = connection.recv(65536)
-        assert more, f"the connection ended within the head: {data!r}"
-        data += more
-    head, _, body = data.partition(b"\r\n\r\n")
-    first, *rest = head.decode("latin-1").split("\r\n")
+    """Read one answer, after `100 Continue` where that comes: its head, then as much as it announces, or to the end."""
+    data, status = b"", 100
+    while status == 100:
+        while b"\r\n\r\n" not in data:
+            more = connection.recv(65536)
+            assert more, f"the connection ended within the head: {data!r}"
+            data += more
+        head, _, data = data.partition(b"\r\n\r\n")
+        first, *rest = head.decode("latin-1").split("\r\n")
+        status = int(first.split()[1])
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
     length = int(headers["content-length"]) if "content-length" in headers else None
+    body = data
     while length is None or len(body) < length:
         more = connection.recv(65536)
         if not more:
             break
         body += more
-    return Reply(int(first.split()[1]), headers, body)
+    return Reply(status, headers, body)

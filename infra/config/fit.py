@@ -10,6 +10,7 @@ from core.rules import Problem
 from infra.gpu_features import unfit, unfit_on_cpu
 from infra.machines import Machine, find_machine
 from infra.memory_need import disk_gib, need, need_in_ram
+from serving.gateway_size import reserved_mib, too_large
 
 if TYPE_CHECKING:
     from infra.config.deployment import DeploymentConfig
@@ -84,6 +85,18 @@ def weights_fit_disk(config: "DeploymentConfig") -> Iterator[Problem]:
         )
 
 
+def gateway_fits_memory(config: "DeploymentConfig") -> Iterator[Problem]:
+    """What HAProxy may hold fits into the memory that each machine keeps for it."""
+    if config.cloud == "local":
+        machines = [("a local machine", reserved_mib(config.machine.memory_gib, gpu=False))]
+    else:
+        machines = [
+            (each.type, reserved_mib(each.memory_gib, gpu=each.gpu is not None)) for each in _candidates(config)
+        ]
+    problems = (too_large(config.gateway, reserved, name) for name, reserved in machines)
+    yield from (problem for problem in problems if problem is not None)
+
+
 def _memory(config: "DeploymentConfig") -> list[tuple[str, float]]:
     """Return each machine that may be made, with its GiB of memory."""
     if config.cloud == "local":
@@ -103,4 +116,5 @@ FIT_RULES = (
     memory_limit_is_there,
     model_fits_memory,
     weights_fit_disk,
+    gateway_fits_memory,
 )

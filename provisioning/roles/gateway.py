@@ -6,12 +6,13 @@ Does not make certificates or keys (provisioning/credentials.py) or open the fir
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from core.errors import ConfigError
 from provisioning.converge.resources import Command, Directory, File, GeneratedSecret, Packages, Resource, Unit
 from provisioning.credentials import Credentials
 from provisioning.programs import program
 from provisioning.render import render
 from provisioning.roles.engine import HEALTH_PATH as ENGINE_HEALTH_PATH
-from provisioning.roles.gateway_answers import ANSWERS, OWN_ERRORS, waited_or_down
+from provisioning.roles.gateway_answers import ANSWERS, LATER_ERRORS, OWN_ERRORS, waited_or_down
 from provisioning.roles.layout import (
     CONFIG_DIR,
     ENGINE_ENV,
@@ -23,6 +24,7 @@ from provisioning.roles.layout import (
     HAPROXY_ADMIN_SOCKET,
     LIB_DIR,
 )
+from serving.gateway_size import CPU_HOST_MIB, HEADER_BYTES, gateway_size, too_large
 from serving.spec import GatewaySpec, ServingSpec
 from serving.spec_rules import METRICS_PORT
 
@@ -45,17 +47,10 @@ OLLAMA_OPENAI_PATHS: Paths = {"POST": ("/v1/embeddings", "/v1/responses")}
 
 OLLAMA_PATHS: Paths = {"GET": ("/api/tags",), "POST": ("/api/chat", "/api/generate")}
 
-PASSED_HEADERS = (
-    "accept",
-    "content-length",
-    "content-type",
-    "host",
-    "traceparent",
-    "tracestate",
-    "transfer-encoding",
-    "user-agent",
-    "x-request-id",
-)
+TEXT_HEADERS = ("accept", "content-type", "traceparent", "tracestate", "user-agent")
+"""Passed on as the client wrote them, if they are printable ASCII."""
+
+PASSED_HEADERS = (*TEXT_HEADERS, "content-length", "host", "x-request-id")
 """Engines act on headers too: vLLM picks a replica by X-data-parallel-rank, Ollama refuses by Origin and Host."""
 
 # Mozilla's intermediate list, without the finite-field ciphers (https://ssl-config.mozilla.org, version 5.7).
@@ -116,30 +111,43 @@ class Limits:
     buffered_body_bytes: int
     """Largest body that is taken in whole before the request asks for a place, and the largest one in chunks."""
     buffer_bytes: int
+    buffers: int
     old_process_s: int
-    header_bytes: int = 32 * 1024
+    header_bytes: int = HEADER_BYTES
     header_s: int = 10
     body_s: int = 30
+    silent_client_s: int = 15
+    """How long a client may neither send nor read what it has to."""
+    keepalive_idle_s: int = 30
+    keepalive_interval_s: int = 10
+    keepalive_count: int = 6
+    """A peer that is gone without a word is noticed after 90 s."""
+    threads: int = 4
     operator_connections: int = 64
 
     @classmethod
-    def of(cls, gateway: GatewaySpec) -> "Limits":
-        """Return the limits for `gateway`."""
-        requests = gateway.max_concurrency + gateway.max_queue
-        body_bytes = gateway.max_body_kib * 1024
-        buffered = min(body_bytes, 1024 * 1024)
+    def of(cls, gateway: GatewaySpec, reserved: int = CPU_HOST_MIB) -> "Limits":
+        """Return the limits for `gateway` on a host that keeps `reserved` MiB for HAProxy."""
+        size = gateway_size(gateway, reserved)
         return cls(
-            connections=requests + 256,
-            connections_per_client=requests + 128,
-            body_bytes=body_bytes,
-            buffered_body_bytes=buffered,
-            buffer_bytes=buffered + 2 * cls.header_bytes,
+            connections=size.connections,
+            connections_per_client=size.connections_per_client,
+            body_bytes=size.body_bytes,
+            buffered_body_bytes=size.buffered_body_bytes,
+            buffer_bytes=size.buffer_bytes,
+            buffers=size.buffers,
             old_process_s=max(3600, 2 * gateway.request_timeout_s),
         )
 
 
-def gateway(serving: ServingSpec, gateway: GatewaySpec, credentials: Credentials) -> list[Resource]:
-    """Return what makes a host answer clients, in an order that works."""
+def gateway(
+    serving: ServingSpec, gateway: GatewaySpec, credentials: Credentials, reserved: int = CPU_HOST_MIB
+) -> list[Resource]:
+    """Return what makes a host that keeps `reserved` MiB for HAProxy answer clients, in an order that works.
+
+    Raises ConfigError when `gateway` asks for more than that memory holds.
+    """
+    _check_memory(gateway, reserved)
     places = Places()
     # The engine's role wishes for it too, in the same words; each role can be brought in place without the other.
     engine_key = [GeneratedSecret(path=ENGINE_ENV, template=ENGINE_ENV_TEMPLATE)] if serving.engine == "vllm" else []
@@ -148,7 +156,7 @@ def gateway(serving: ServingSpec, gateway: GatewaySpec, credentials: Credentials
     port_check = (CHECK_PORT, str(gateway.port), GATEWAY_UNIT)
     return [
         # Before the package, so that its first start is ours or none.
-        File(path=DROP_IN, content=_drop_in(serving, places)),
+        File(path=DROP_IN, content=_drop_in(serving, places, reserved)),
         *engine_key,
         Packages(name="gateway", present=("haproxy", "iproute2"), after=(f"file:{DROP_IN}",)),
         # Before the configuration, so that a port that is taken leaves the old one in place.
@@ -164,7 +172,7 @@ def gateway(serving: ServingSpec, gateway: GatewaySpec, credentials: Credentials
         File(path=places.keys, content=keys_map(credentials), mode=0o600, after=(f"directory:{GATEWAY_DIR}",)),
         File(
             path=places.config,
-            content=haproxy_config(serving, gateway, places),
+            content=haproxy_config(serving, gateway, places, reserved),
             mode=0o640,  # no secret is in it, and of a file that only its owner reads a plan shows no diff
             check=("haproxy", "-c", "-q", "-f", "{path}"),
             after=("command:gateway-port", f"file:{places.certificate}", f"file:{places.keys}"),
@@ -178,15 +186,16 @@ def gateway(serving: ServingSpec, gateway: GatewaySpec, credentials: Credentials
     ]
 
 
-def haproxy_config(serving: ServingSpec, gateway: GatewaySpec, places: Places) -> str:
+def haproxy_config(serving: ServingSpec, gateway: GatewaySpec, places: Places, reserved: int = CPU_HOST_MIB) -> str:
     """Return haproxy.cfg. The engine's key is not in it: HAProxy takes it from its environment."""
     return render(
         "haproxy.cfg.j2",
         places=places,
         gateway=gateway,
-        limits=Limits.of(gateway),
+        limits=Limits.of(gateway, reserved),
         answers=ANSWERS,
         own_errors=OWN_ERRORS,
+        later_errors=LATER_ERRORS,
         waited_or_down=waited_or_down(),
         paths=passed_paths(serving),
         health_path=HEALTH_PATH,
@@ -195,6 +204,7 @@ def haproxy_config(serving: ServingSpec, gateway: GatewaySpec, places: Places) -
         engine_key="${VLLM_API_KEY}" if serving.engine == "vllm" else "",
         backend=GATEWAY_BACKEND,
         passed_headers=PASSED_HEADERS,
+        text_headers=TEXT_HEADERS,
         log_format="{" + ",".join(f'"{name}":{value}' for name, value in LOG_FIELDS.items()) + "}",
         tls12_ciphers=TLS12_CIPHERS,
         tls13_ciphers=TLS13_CIPHERS,
@@ -216,12 +226,20 @@ def keys_map(credentials: Credentials) -> str:
     return "".join(f"{sha256} {client}\n" for client, sha256 in credentials.key_hashes)
 
 
-def _drop_in(serving: ServingSpec, places: Places) -> str:
+def _check_memory(gateway: GatewaySpec, reserved: int) -> None:
+    """Raise ConfigError when HAProxy could need more than `reserved` MiB."""
+    problem = too_large(gateway, reserved, "the host")
+    if problem is not None:
+        raise ConfigError(problem.what, where=problem.key, hint=problem.hint)
+
+
+def _drop_in(serving: ServingSpec, places: Places, reserved: int) -> str:
     """Return what the distribution's unit lacks: our configuration, the engine's key, a drain, a smaller world."""
     return render(
         "haproxy-drop-in.conf.j2",
         config=places.config,
         engine_env=ENGINE_ENV if serving.engine == "vllm" else "",
         drain_s=serving.drain_s,
+        memory_max_mib=reserved,
         runtime_directory=GATEWAY_RUNTIME_DIRECTORY,
     )

@@ -54,6 +54,12 @@ ANSWERS = {
     ),
     "unknown_path": Answer(status=404, message="No such method and path here.", code="unknown_url"),
     "large_body": Answer(status=413, message="The request body is too large.", code="request_too_large"),
+    "bad_header": Answer(status=400, message="A request header contains a control character.", code="invalid_header"),
+    "encoded_body": Answer(
+        status=415,
+        message="Compressed request bodies are not supported. Send the body without Content-Encoding.",
+        code="unsupported_content_encoding",
+    ),
     "large_headers": Answer(status=431, message="The request headers are too large.", code="headers_too_large"),
     "queue_full": Answer(
         status=429, message="Too many requests are waiting.", kind=_BUSY, code="queue_full", headers=_RETRY
@@ -72,13 +78,31 @@ ANSWERS = {
 
 OWN_ERRORS = (
     Answer(status=400, message="This is no valid HTTP request.", code="bad_request"),
+    Answer(status=401, message="No valid API key.", code="invalid_api_key"),
+    Answer(status=403, message="The gateway refuses this request.", code="forbidden"),
+    ANSWERS["unknown_path"],
+    Answer(status=405, message="This method is not allowed here.", code="method_not_allowed"),
+    Answer(status=407, message="The gateway is not a proxy.", code="not_a_proxy"),
     Answer(status=408, message="The request came too slowly.", code="request_timeout"),
+    Answer(status=410, message="This is no longer here.", code="gone"),
+    ANSWERS["large_body"],
+    Answer(status=421, message="This host does not serve that name.", code="misdirected_request"),
+    Answer(status=425, message="Send the request again after the TLS handshake.", code="too_early"),
+    ANSWERS["queue_full"],
     Answer(status=500, message="The gateway failed.", kind=_SERVER, code="gateway_error"),
+    Answer(status=501, message="The gateway does not support this request.", kind=_SERVER, code="not_implemented"),
     Answer(status=502, message="The engine broke off.", kind=_SERVER, code="engine_failed"),
     ANSWERS["engine_down"],
     Answer(status=504, message="The engine took too long.", kind=_SERVER, code="engine_timeout"),
 )
-"""In place of HAProxy's own pages of HTML."""
+"""In place of HAProxy's own pages of HTML, for each status that HAProxy 2.4 knows.
+
+HAProxy answers with HTML, before these apply, when it cannot parse a request or its head comes too slowly: see
+docs/gateway.md.
+"""
+
+LATER_ERRORS = (Answer(status=422, message="The gateway cannot process this request.", code="unprocessable_request"),)
+"""The same, for what later releases know and 2.4 refuses to read."""
 
 
 def waited_or_down() -> str:

@@ -35,7 +35,7 @@ def chunked(body: bytes, chunk_bytes: int) -> bytes:
 def set_limits(monkeypatch: pytest.MonkeyPatch, **others: int) -> None:
     """Have the role write other limits than those that nobody needs to choose."""
     usual = Limits.of
-    monkeypatch.setattr(Limits, "of", lambda gateway: replace(usual(gateway), **others))
+    monkeypatch.setattr(Limits, "of", lambda *wanted: replace(usual(*wanted), **others))
 
 
 def received_bytes(engine: EngineDouble) -> list[int]:

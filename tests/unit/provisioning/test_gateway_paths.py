@@ -109,6 +109,8 @@ FORBIDDEN = [
     ("GET", "/v1/chat/completions"),
     ("POST", "/v1/models"),
     ("HEAD", "/v1/models"),
+    ("HEAD", "/health/"),
+    ("HEAD", "/metrics"),
     ("PUT", "/v1/models"),
     ("DELETE", "/v1/models"),
     ("PATCH", "/v1/models"),
@@ -173,6 +175,80 @@ def test_second_request_cannot_be_smuggled(gateway: RunningGateway, seen: Engine
         gateway.exchange(head + rest)
     assert not [line for line in requests_to(seen) if "metrics" in line]
     assert len(requests_to(seen)) <= 1
+
+
+HEAD = f"Host: g\r\nAuthorization: Bearer {CLIENT_KEY}\r\nConnection: close\r\n"
+
+IN_CHUNKS = {
+    "plain": ("1.1", "", b"2\r\n{}\r\n0\r\n\r\n"),
+    "extension": ("1.1", "", b"2;name=value\r\n{}\r\n0\r\n\r\n"),
+    "many chunks": ("1.1", "", b"1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"),
+    "a length besides": ("1.1", "Content-Length: 50\r\n", b"2\r\n{}\r\n0\r\n\r\n"),
+    "HTTP/1.0": ("1.0", "", b"2\r\n{}\r\n0\r\n\r\n"),
+    "Expect": ("1.1", "Expect: 100-continue\r\n", b"2\r\n{}\r\n0\r\n\r\n"),
+    "trailers": (
+        "1.1",
+        "Trailer: X-A\r\n",
+        b"2\r\n{}\r\n0\r\nX-Data-Parallel-Rank: 1\r\nContent-Length: 50\r\nX-A: \x01\r\n\r\n",
+    ),
+}
+
+
+@pytest.mark.parametrize(("version", "headers", "body"), IN_CHUNKS.values(), ids=IN_CHUNKS.keys())
+def test_body_in_chunks_reaches_the_engine_with_its_length_and_without_trailers(
+    gateway: RunningGateway, seen: EngineDouble, version: str, headers: str, body: bytes
+) -> None:
+    """Trailers are headers that none of HAProxy's rules sees: any name and any byte in them once reached the engine."""
+    head = f"POST /v1/completions HTTP/{version}\r\n{HEAD}{headers}Transfer-Encoding: chunked\r\n\r\n".encode()
+    assert gateway.exchange(head + body).status == 200
+    (got,) = [each for each in seen.received if each.target != "/health"]
+    names = {name.lower(): value for name, value in got.headers.items()}
+    assert (got.body, names["content-length"]) == (b"{}", "2")
+    assert not {"transfer-encoding", "trailer", "expect", "x-a", "x-data-parallel-rank"} & set(names)
+
+
+CONTROLS = [("User-Agent", code) for code in (0x01, 0x08, 0x0B, 0x0C, 0x0E, 0x1B, 0x1F, 0x7F)]
+CONTROLS += [(header, 0x1B) for header in ("traceparent", "Accept", "X-Other", "X-Request-Id")]
+
+
+@pytest.mark.parametrize(("header", "code"), CONTROLS, ids=str)
+def test_control_character_in_a_header_is_refused(
+    gateway: RunningGateway, seen: EngineDouble, header: str, code: int
+) -> None:
+    """HAProxy lets them pass; they once reached uvicorn and its log."""
+    reply = gateway.ask("GET", "/v1/models", f"{header}: a{chr(code)}b")
+    assert (reply.status, reply.code) == (400, "invalid_header")
+    assert requests_to(seen) == []
+
+
+def test_header_that_is_not_ascii_stays_at_the_gateway(gateway: RunningGateway, seen: EngineDouble) -> None:
+    assert gateway.ask("GET", "/v1/models", "User-Agent: caf\xe9", "Accept: */*").status == 200
+    (got,) = [each for each in seen.received if each.target != "/health"]
+    names = {name.lower() for name in got.headers}
+    assert "accept" in names
+    assert "user-agent" not in names
+
+
+@pytest.mark.parametrize(
+    ("coding", "status"),
+    [
+        ("gzip", 415),
+        ("GZIP", 415),
+        ("deflate", 415),
+        ("br", 415),
+        ("zstd", 415),
+        ("identity, gzip", 415),
+        ("identity\r\nContent-Encoding: gzip", 415),
+        ("identity", 200),
+        ("Identity", 200),
+    ],
+)
+def test_compressed_body_is_refused(gateway: RunningGateway, seen: EngineDouble, coding: str, status: int) -> None:
+    """It once reached the engine, which took the compressed bytes for JSON."""
+    reply = gateway.ask("POST", "/v1/completions", f"Content-Encoding: {coding}", body=b"{}")
+    assert reply.status == status
+    assert status == 200 or reply.code == "unsupported_content_encoding"
+    assert len(requests_to(seen)) == (status == 200)
 
 
 def test_pipelined_requests_are_checked_one_by_one(gateway: RunningGateway, seen: EngineDouble) -> None:
@@ -249,6 +325,16 @@ def test_health_needs_no_key_and_never_reaches_the_engine(gateway: RunningGatewa
     reply = gateway.ask("GET", "/health", "X-Request-Id: health-1", key=None)
     assert (reply.status, reply.body) == (200, b'{"status":"ok"}')
     assert not [each for each in seen.received if "X-Request-Id" in each.headers or "x-request-id" in each.headers]
+
+
+def test_health_answers_head_too(gateway: RunningGateway) -> None:
+    """Monitors ask with HEAD, and once got 404."""
+    with gateway.connect() as connection:
+        connection.sendall(b"HEAD /health HTTP/1.1\r\nHost: g\r\nConnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert body == b""
 
 
 REQUEST_IDS = [

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from core.errors import ConfigError
 from core.paths import CHECKOUT
 from provisioning.converge.agent.kinds.file import diff
 from provisioning.converge.parcel import parcel_of
@@ -23,7 +24,7 @@ from provisioning.roles.gateway import (
     haproxy_config,
     keys_map,
 )
-from provisioning.roles.gateway_answers import ANSWERS, OWN_ERRORS, Answer
+from provisioning.roles.gateway_answers import ANSWERS, LATER_ERRORS, OWN_ERRORS, Answer
 from provisioning.roles.layout import ENGINE_ENV, GATEWAY_UNIT
 from serving.spec import GatewaySpec, ServingSpec
 from tests.gateways import CLIENT_KEY, haproxy, ollama_serving, sample_credentials, vllm_serving
@@ -164,7 +165,23 @@ def test_limits_grow_with_the_queue() -> None:
         assert limits.buffer_bytes > limits.buffered_body_bytes + limits.header_bytes
 
 
-@pytest.mark.parametrize("answer", [*ANSWERS.values(), *OWN_ERRORS], ids=lambda answer: answer.code)
+def test_haproxys_memory_is_limited_and_more_is_not_asked_of_it() -> None:
+    """HAProxy once kept 4 GB after a flood, and three starts of the engine failed for lack of memory."""
+    wishes = gateway(VLLM, GatewaySpec(max_queue=1000), sample_credentials(), 2048)
+    (drop_in,) = [wish for wish in wishes if isinstance(wish, File) and wish.path == DROP_IN]
+    assert "\nMemoryMax=2048M\n" in str(drop_in.content)
+    assert "\nMemoryMax=512M\n" in resource(File, DROP_IN).content
+    with pytest.raises(ConfigError, match=r"1000 waiting .* more than the 512 MiB"):
+        gateway(VLLM, GatewaySpec(max_queue=1000), sample_credentials(), 512)
+
+
+def test_every_error_of_haproxys_own_has_openais_shape() -> None:
+    """`http_err_codes` of HAProxy 2.4 to 2.8, without 200; it once answered some of them with HTML."""
+    known = [400, 401, 403, 404, 405, 407, 408, 410, 413, 421, 422, 425, 429, 500, 501, 502, 503, 504]
+    assert sorted(answer.status for answer in (*OWN_ERRORS, *LATER_ERRORS)) == known
+
+
+@pytest.mark.parametrize("answer", [*ANSWERS.values(), *OWN_ERRORS, *LATER_ERRORS], ids=lambda answer: answer.code)
 def test_answer_survives_haproxys_single_quotes(answer: Answer) -> None:
     assert "'" not in answer.body
     assert all("'" not in value for _, value in answer.headers)

@@ -28,6 +28,10 @@ class Cloud(Protocol):
         """Return the cloud's words when an error only means that a place has no machine."""
         ...
 
+    def hint_for(self, text: str) -> str:
+        """Return what to do about an error that the engine repeats; nothing when its own words say it."""
+        ...
+
     def refuse_other_login(self, lease: Lease) -> None:
         """Raise UsageError for a login that would be told that nothing of a lease is there."""
         ...

@@ -138,6 +138,7 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
         )
     except DeployError as error:
         stays = f"  what was made so far stays, and costs, until `make down STACK={stack}`"
+        error.hint = cloud.hint_for(f"{error}\n{error.detail}") or error.hint
         error.detail = "\n".join(filter(None, (error.detail, stays)))
         raise
     if len(tried) > 1:

@@ -48,6 +48,7 @@ MISSING_CODES: dict[str, type[DeployError]] = {
     "NoSuchEntity": MissingError,
     "NoSuchResourceException": MissingError,
     "InvalidAMIID.NotFound": MissingError,
+    "NotFoundException": MissingError,
 }
 
 

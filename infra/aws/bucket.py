@@ -1,4 +1,4 @@
-"""A bucket for models, adapters and results: private, versioned, encrypted, TLS only; or an existing one, untouched."""
+"""A bucket for models and adapters: private, versioned, encrypted, TLS only; or an existing one, untouched."""
 
 import json
 from dataclasses import dataclass

@@ -17,19 +17,24 @@ class DataVolumeArgs:
 
     zone: str
     size_gib: int
+    kms_key: str | None
+    """ARN; None: the account's default key for EBS."""
     keep: bool
     """Whether `down` leaves it in place."""
 
 
 def data_volume(name: str, args: DataVolumeArgs, opts: pulumi.ResourceOptions) -> aws.ebs.Volume:
     """Return the volume; a larger size grows it in place, a smaller one is refused by AWS."""
-    own = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(protect=args.keep or None))
+    # Another key would be another, empty volume: it counts for volumes that are yet to be made.
+    mine = pulumi.ResourceOptions(protect=args.keep or None, ignore_changes=["kmsKeyId"])
+    own = pulumi.ResourceOptions.merge(opts, mine)
     return aws.ebs.Volume(
         f"{name}-data",
         availability_zone=args.zone,
         size=args.size_gib,
         type="gp3",
         encrypted=True,
+        kms_key_id=args.kms_key,
         tags={KEEP: "yes"} if args.keep else None,
         opts=own,
     )

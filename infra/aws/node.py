@@ -40,6 +40,8 @@ class NodeArgs:
     profile_name: pulumi.Input[str]
     root_gib: int
     data_gib: int
+    kms_key: str | None
+    """ARN; None: the account's default key for EBS."""
     keep_data: bool
     ends_at: str
     """ISO 8601, UTC."""
@@ -64,7 +66,7 @@ class Node(pulumi.ComponentResource):
             opts=mine,
         )
         address = aws.ec2.Eip(name, domain="vpc", network_interface=interface.id, opts=mine)
-        volume = data_volume(name, DataVolumeArgs(zone=args.zone, size_gib=args.data_gib, keep=args.keep_data), mine)
+        volume = data_volume(name, _volume_args(args), mine)
         instance = self._instance(name, args, interface, volume, _user_data(name, key.private, key.public))
         aws.ec2.VolumeAttachment(
             name,
@@ -111,6 +113,7 @@ class Node(pulumi.ComponentResource):
                 "volume_type": "gp3",
                 "volume_size": args.root_gib,
                 "encrypted": True,
+                "kms_key_id": args.kms_key,
                 "delete_on_termination": True,
             },
             user_data=boot,
@@ -118,11 +121,16 @@ class Node(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 delete_before_replace=True,  # two instances cannot have one interface
-                ignore_changes=["userData"],  # how a host first booted is no reason to make it anew
+                # How a host first booted, and with what key its root disk was made, is no reason to replace it.
+                ignore_changes=["userData", "rootBlockDevice.kmsKeyId"],
                 # An on-demand machine is stopped to change its type, which a one-time spot machine cannot be.
                 replace_on_changes=["instanceType"] if spot else [],
             ),
         )
+
+
+def _volume_args(args: NodeArgs) -> DataVolumeArgs:
+    return DataVolumeArgs(zone=args.zone, size_gib=args.data_gib, kms_key=args.kms_key, keep=args.keep_data)
 
 
 def _user_data(name: str, private: pulumi.Output[str], public: pulumi.Output[str]) -> pulumi.Output[str]:

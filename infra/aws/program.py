@@ -55,6 +55,7 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
         profile_name=identity.profile_name,
         root_gib=config.storage.root_gib,
         data_gib=data_gib(config),
+        kms_key=config.storage.kms_key,
         keep_data="data_volume" in config.storage.keep_on_down,
         ends_at=f"{ends_at:%Y-%m-%dT%H:%M:%SZ}",
     )
@@ -64,10 +65,12 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
         TimetableArgs(
             physical_name=physical,
             partition=partition_of(lease.region),
+            region=lease.region,
             id=lease.id,
             instance_ids=[node.instance_id for node in nodes.values()],
             ends_at=ends_at,
             weekly=config.lifetime.weekly,
+            iam=config.iam,
         ),
         opts,
     )
@@ -110,6 +113,7 @@ def _firewall_args(config: DeploymentConfig, physical: str, network: Network) ->
 def _identity_args(config: DeploymentConfig, physical: str, bucket: "Bucket | None") -> IdentityArgs:
     return IdentityArgs(
         physical_name=physical,
+        iam=config.iam,
         bucket_arn=bucket.arn if bucket else None,
         bucket_prefix=config.storage.bucket.prefix if config.storage.bucket else "",
     )

@@ -2,6 +2,7 @@
 
 from infra.aws.account import refuse_other_login
 from infra.aws.api import call, pages
+from infra.aws.hints import hint_for
 from infra.aws.leftovers import find_things, remove_things
 from infra.aws.settle import candidates, out_of_stock
 from infra.aws.things import tag_filter
@@ -14,6 +15,7 @@ from infra.things import Thing
 __all__ = [
     "candidates",
     "cost",
+    "hint_for",
     "is_known",
     "out_of_stock",
     "provider_environment",

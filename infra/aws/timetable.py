@@ -13,8 +13,9 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from infra.aws.identity import trust
+from infra.aws.identity import bounded_role, trust
 from infra.aws.tags import ID
+from infra.config.iam import IamSpec
 from infra.config.lifetime import WeeklySchedule
 
 EC2_CALL = "arn:{}:scheduler:::aws-sdk:ec2:{}"
@@ -32,12 +33,14 @@ class TimetableArgs:
     physical_name: str
     partition: str
     """Of AWS."""
+    region: str
     id: str
     """Of the lease: the schedules may touch nothing else."""
     instance_ids: list[pulumi.Output[str]]
     ends_at: datetime
     """In UTC."""
     weekly: WeeklySchedule | None
+    iam: IamSpec
 
 
 class Timetable(pulumi.ComponentResource):
@@ -47,14 +50,10 @@ class Timetable(pulumi.ComponentResource):
         super().__init__("llm-deploy:aws:Timetable", name, None, opts)
         mine = pulumi.ResourceOptions(parent=self)
         group = aws.scheduler.ScheduleGroup(name, name=args.physical_name, opts=mine)
-        role = aws.iam.Role(
-            name,
-            name=f"{args.physical_name}-timetable",
-            assume_role_policy=group.arn.apply(
-                lambda arn: json.dumps(trust("scheduler.amazonaws.com", StringEquals={"aws:SourceArn": arn}))
-            ),
-            opts=mine,
+        trusted = group.arn.apply(
+            lambda arn: json.dumps(trust("scheduler.amazonaws.com", StringEquals={"aws:SourceArn": arn}))
         )
+        role = bounded_role(name, f"{args.physical_name}-timetable", trusted, args.iam, self)
         allowed = aws.iam.RolePolicy(
             name, name="timetable", role=role.name, policy=json.dumps(timetable_policy(args)), opts=mine
         )
@@ -90,7 +89,12 @@ def expressions(ends_at: datetime, weekly: WeeklySchedule | None) -> list[tuple[
 
 
 def timetable_policy(args: TimetableArgs) -> dict[str, Any]:
-    """Return what the schedules may do: end, and where asked stop and start, the instances of this stack."""
+    """Return what the schedules may do: end, and where asked stop and start, the instances of this stack.
+
+    To start a host whose disks have a customer's key (`storage.kms_key`, or the account's default), EC2 needs a grant
+    on that key from who starts it: without one it refuses, and nobody hears of it. The conditions leave the role no
+    other use of keys. The key is not named, as disks keep the one that they were made with.
+    """
     actions = ["ec2:TerminateInstances", *(["ec2:StartInstances", "ec2:StopInstances"] if args.weekly else [])]
     statement = {
         "Effect": "Allow",
@@ -98,4 +102,13 @@ def timetable_policy(args: TimetableArgs) -> dict[str, Any]:
         "Resource": f"arn:{args.partition}:ec2:*:*:instance/*",
         "Condition": {"StringEquals": {f"aws:ResourceTag/{ID}": args.id}},
     }
-    return {"Version": "2012-10-17", "Statement": [statement]}
+    grant = {
+        "Effect": "Allow",
+        "Action": "kms:CreateGrant",
+        "Resource": f"arn:{args.partition}:kms:{args.region}:*:key/*",
+        "Condition": {
+            "Bool": {"kms:GrantIsForAWSResource": "true"},
+            "StringEquals": {"kms:ViaService": f"ec2.{args.region}.amazonaws.com"},
+        },
+    }
+    return {"Version": "2012-10-17", "Statement": [statement, *([grant] if args.weekly else [])]}

@@ -34,6 +34,8 @@ CLOUDS_OF_KEY: dict[str, tuple[str, ...]] = {
     "network.cidr": RENTED,
     "network.clients_from_anywhere": RENTED,
     "storage": RENTED,
+    "storage.kms_key": ("aws",),
+    "iam": ("aws",),
     "lifetime": RENTED,
     "lifetime.budget.billing_account": ("gcp",),
     "tags": RENTED,
@@ -57,6 +59,7 @@ INSTEAD = {
     ("existing", "network"): "the inventory names each host's ssh_cidrs and client_cidrs",
     ("existing", "machine"): "the inventory describes the hosts",
     ("gcp", "machine.spot_max_usd_per_hour"): "leave it out, as GCP has no price cap",
+    ("gcp", "storage.kms_key"): "leave it out, as GCP encrypts every disk with a key of its own",
     ("local", "lifetime"): "leave it out, as a local machine costs nothing",
 }
 """What to write instead, where it is more than leaving the key out."""

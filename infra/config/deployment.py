@@ -11,6 +11,7 @@ from infra.clouds import RENTED, CloudName
 from infra.config.bucket_sources import BUCKET_RULES
 from infra.config.by_cloud import keys_belong, needed_keys_are_there
 from infra.config.fit import FIT_RULES
+from infra.config.iam import IAM_RULES, IamSpec
 from infra.config.lifetime import LifetimeSpec
 from infra.config.machine import MachineSpec
 from infra.config.network import NetworkSpec
@@ -30,6 +31,7 @@ RULES = (
     *FIT_RULES,
     *UPKEEP_RULES,
     *TAG_RULES,
+    *IAM_RULES,
     *BUCKET_RULES,
 )
 """Rules over more than one section; those within a section are in its model."""
@@ -53,6 +55,7 @@ class DeploymentConfig(Frozen):
     machine: MachineSpec = Field(default=MachineSpec(), description="The machines that are made.")
     network: NetworkSpec = Field(default=NetworkSpec(), description="Network and who may reach the machines.")
     storage: StorageSpec = Field(default=StorageSpec(), description="Disks and bucket.")
+    iam: IamSpec = Field(default=IamSpec(), description="What the IAM roles that are made must keep to.")
     lifetime: LifetimeSpec = Field(default=LifetimeSpec(), description="When machines end or sleep.")
     tags: dict[str, str] = Field(default={}, description="Tags (aws) or labels (gcp) on everything that is made.")
     serving: ServingSpec = Field(description="Engine, base model and adapters.")

@@ -130,4 +130,11 @@ def network_ids(config: "DeploymentConfig") -> Iterator[Problem]:
     yield from twice(network.subnets, "network.subnets")
 
 
-PLACEMENT_RULES = (region_and_zones, owner_ids, machine_types, image, network_ids)
+def key_is_of_region(config: "DeploymentConfig") -> Iterator[Problem]:
+    """A KMS key encrypts disks of its own region alone."""
+    key, region = config.storage.kms_key, config.region
+    if config.cloud == "aws" and key is not None and region is not None and (lies_in := key.split(":")[3]) != region:
+        yield Problem("storage.kms_key", f"lies in {lies_in}, and the disks in {region}", f"write a key of {region}")
+
+
+PLACEMENT_RULES = (region_and_zones, owner_ids, machine_types, image, network_ids, key_is_of_region)

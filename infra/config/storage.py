@@ -21,8 +21,18 @@ BucketPrefix = Annotated[
 ]
 
 
+KmsKey = Annotated[
+    str,
+    matching(
+        r"arn:aws:kms:[a-z0-9-]+:\d{12}:key/([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|mrk-[0-9a-f]{32})",
+        "is not the ARN of a KMS key; write one like "
+        "arn:aws:kms:ap-northeast-2:123456789012:key/01234567-89ab-cdef-0123-456789abcdef, no alias",
+    ),
+]
+
+
 class BucketSpec(Frozen):
-    """A private, encrypted bucket for models, adapters and results."""
+    """A private, encrypted bucket that the machines read models and adapters from."""
 
     name: BucketName | None = Field(default=None, description="Existing bucket; none: one is made.")
     prefix: BucketPrefix = Field(
@@ -41,7 +51,12 @@ class StorageSpec(Frozen):
         description="Separate volume for models and adapters, in GiB; none: sized from the model.",
     )
     bucket: BucketSpec | None = Field(
-        default=None, description="Bucket for models, adapters and results; none: no bucket."
+        default=None, description="Bucket for models and adapters, which the machines may read; none: no bucket."
+    )
+    kms_key: KmsKey | None = Field(
+        default=None,
+        description="ARN of the KMS key of root disks and data volumes. Counts for disks that are made from then on. "
+        "None: the account's default key for EBS.",
     )
     keep_on_down: tuple[Literal["data_volume", "bucket"], ...] = Field(
         default=(), description="What `down` leaves in place, and what it then costs is listed."

@@ -11,6 +11,7 @@ from infra.things import Thing
 __all__ = [
     "candidates",
     "cost",
+    "hint_for",
     "is_known",
     "out_of_stock",
     "provider_environment",
@@ -30,6 +31,11 @@ def refuse_other_login(_lease: Lease) -> None:
 def provider_environment(lease: Lease) -> dict[str, str]:
     """Return the variables that name the stack's project to APIs that want one of a personal login."""
     return api.provider_environment(str(lease.project))
+
+
+def hint_for(_text: str) -> str:
+    """Leave that to GCP, whose errors say what to do."""
+    return ""
 
 
 def wake(_lease: Lease) -> list[str]:

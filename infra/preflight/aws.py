@@ -1,4 +1,4 @@
-"""Preflight for AWS: identity, region, types and zones, image, key, network, quotas, price."""
+"""Preflight for AWS: identity, region, types and zones, image, keys, network, roles, quotas, price."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,9 @@ from infra.aws.stock import offered, spot_prices, zones_of
 from infra.config import DeploymentConfig
 from infra.finding import Finding
 from infra.lease import Lease
+from infra.preflight.aws_iam import boundary_findings, spot_role_findings
 from infra.preflight.aws_image import image_findings
+from infra.preflight.aws_key import key_findings
 from infra.preflight.aws_network import route_findings, subnet_findings
 from infra.preflight.common import (
     Checks,
@@ -43,6 +45,9 @@ def findings(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[
         lambda: route_findings(config),
         lambda: documentation_addresses(config),
         lambda: bucket_is_there(config, lambda name: call("s3", region, "head_bucket", Bucket=name)),
+        lambda: key_findings(config),
+        lambda: boundary_findings(config),
+        lambda: spot_role_findings(config),
         *quota_checks(config, lease),
         lambda: _price(config),
     )

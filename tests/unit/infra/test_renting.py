@@ -74,6 +74,9 @@ class Cloud:
     def wake(self, _lease: Lease) -> list[str]:
         return []
 
+    def hint_for(self, _text: str) -> str:
+        return ""
+
     def replaced(self, _config: DeploymentConfig, _previous: Lease, first: Lease) -> list[str]:
         return [f"host in {first.zone} is made anew"]
 

@@ -18,7 +18,9 @@ class Role(Kind[Aws]):
             "creating IAM Role",
             RoleName=inputs["name"],
             AssumeRolePolicyDocument=inputs["assumeRolePolicy"],
+            Path=inputs.get("path", "/"),
             Tags=tag_list(inputs.get("tags")),
+            **({"PermissionsBoundary": boundary} if (boundary := inputs.get("permissionsBoundary")) else {}),
         )
         return str(inputs["name"])
 
@@ -31,6 +33,8 @@ class Role(Kind[Aws]):
             "arn": role["Arn"],
             "name": role["RoleName"],
             "uniqueId": role["RoleId"],
+            "path": role["Path"],
+            "permissionsBoundary": (role.get("PermissionsBoundary") or {}).get("PermissionsBoundaryArn", ""),
             "tags": tag_map(role.get("Tags")),
         }
 
@@ -38,6 +42,12 @@ class Role(Kind[Aws]):
         policy = new["assumeRolePolicy"]
         doing = "updating IAM Role"
         cloud.call("iam", "update_assume_role_policy", doing, RoleName=identity, PolicyDocument=policy)
+        boundary = new.get("permissionsBoundary")
+        if boundary and boundary != old.get("permissionsBoundary"):
+            target = {"RoleName": identity, "PermissionsBoundary": boundary}
+            cloud.call("iam", "put_role_permissions_boundary", doing, **target)
+        if not boundary and old.get("permissionsBoundary"):
+            cloud.call("iam", "delete_role_permissions_boundary", doing, RoleName=identity)
         if old.get("tags") != new.get("tags"):
             raise CloudError("the double does not change the tags of a role")
 
@@ -76,7 +86,8 @@ class InstanceProfile(Kind[Aws]):
     def create(self, cloud: Aws, inputs: Properties) -> str:
         name, tags = inputs["name"], tag_list(inputs.get("tags"))
         doing = "creating IAM Instance Profile"
-        cloud.call("iam", "create_instance_profile", doing, InstanceProfileName=name, Tags=tags)
+        path = inputs.get("path", "/")
+        cloud.call("iam", "create_instance_profile", doing, InstanceProfileName=name, Path=path, Tags=tags)
         cloud.call(
             "iam", "add_role_to_instance_profile", "adding role", InstanceProfileName=name, RoleName=inputs["role"]
         )
@@ -91,6 +102,7 @@ class InstanceProfile(Kind[Aws]):
         return {
             "arn": profile["Arn"],
             "name": identity,
+            "path": profile["Path"],
             "role": roles[0].get("RoleName", ""),
             "tags": tag_map(profile.get("Tags")),
         }

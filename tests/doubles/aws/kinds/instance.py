@@ -110,6 +110,7 @@ def _request(inputs: Properties) -> dict[str, Any]:
                     "VolumeType": disk.get("volumeType", "gp2"),
                     "Encrypted": disk.get("encrypted", False),
                     "DeleteOnTermination": disk.get("deleteOnTermination", True),
+                    **({"KmsKeyId": disk["kmsKeyId"]} if disk.get("kmsKeyId") else {}),
                 },
             }
         ],

@@ -21,6 +21,7 @@ class Volume(Kind[Aws]):
             VolumeType=inputs.get("type", "gp2"),
             Encrypted=inputs.get("encrypted", False),
             TagSpecifications=tag_specifications("volume", inputs.get("tags")),
+            **({"KmsKeyId": key} if (key := inputs.get("kmsKeyId")) else {}),
         )
         return str(made["VolumeId"])
 
@@ -35,6 +36,7 @@ class Volume(Kind[Aws]):
             "size": volume["Size"],
             "type": volume["VolumeType"],
             "encrypted": volume["Encrypted"],
+            "kmsKeyId": volume.get("KmsKeyId", ""),
             "tags": tag_map(volume.get("Tags")),
         }
 

@@ -77,7 +77,7 @@ def test_a_host_may_read_its_prefix_and_no_more(deployed: Deployed) -> None:
     assert not [action for each in policy["Statement"] for action in each["Action"] if action.endswith("*")]
 
 
-def test_a_host_may_write_its_logs_and_be_reached_by_session_manager(deployed: Deployed) -> None:
+def test_a_host_may_be_reached_by_session_manager_and_no_more(deployed: Deployed) -> None:
     policies = deployed().of("aws:iam/rolePolicy:RolePolicy")
 
     (policy,) = [json.loads(each["policy"]) for each in policies if each["name"] == "host"]
@@ -91,10 +91,6 @@ def test_a_host_may_write_its_logs_and_be_reached_by_session_manager(deployed: D
                 "ssmmessages:OpenDataChannel",
             ],
             "*",
-        ),
-        "Logs": (
-            ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"],
-            ["prod-arn", "prod-arn:*"],
         ),
     }
 
@@ -134,6 +130,33 @@ def test_an_existing_network_is_used_as_it_is(deployed: Deployed) -> None:
     assert interface["subnetId"] == "subnet-0123456789abcdef0"
 
 
+def test_nothing_is_made_that_nobody_writes_to(deployed: Deployed) -> None:
+    """A log group was made, and granted to the hosts, and nothing wrote to it."""
+    assert deployed().of("aws:cloudwatch/logGroup:LogGroup") == []
+
+
+KEY = "arn:aws:kms:ap-northeast-2:123456789012:key/01234567-89ab-cdef-0123-456789abcdef"
+BOUNDARY = "arn:aws:iam::123456789012:policy/bounds/llm"
+
+
+def test_disks_have_the_key_that_the_file_names(deployed: Deployed) -> None:
+    mocks = deployed(more=f"storage: {{kms_key: '{KEY}'}}")
+
+    (host,), (volume,) = mocks.of(INSTANCE), mocks.of("aws:ebs/volume:Volume")
+    assert host["rootBlockDevice"]["kmsKeyId"] == volume["kmsKeyId"] == KEY
+    plain = deployed()
+    assert "kmsKeyId" not in plain.of("aws:ebs/volume:Volume")[0]
+    assert "kmsKeyId" not in plain.of(INSTANCE)[0]["rootBlockDevice"]
+
+
+def test_roles_have_the_boundary_and_the_path_of_the_file(deployed: Deployed) -> None:
+    mocks = deployed(more=f"iam: {{permissions_boundary: '{BOUNDARY}', path: /llm/}}")
+
+    roles = mocks.of("aws:iam/role:Role")
+    assert [(each["permissionsBoundary"], each["path"]) for each in roles] == [(BOUNDARY, "/llm/")] * 2
+    assert [each["path"] for each in mocks.of("aws:iam/instanceProfile:InstanceProfile")] == ["/llm/"]
+
+
 def test_every_host_of_several_is_its_own(deployed: Deployed) -> None:
     mocks = deployed("type: m6i.2xlarge, count: 3")
 
@@ -161,5 +184,5 @@ def test_arns_are_of_the_partition_of_the_region() -> None:
     """`arn:aws:` was fixed in the program."""
     found = [partition_of(each) for each in ("ap-northeast-2", "us-gov-west-1", "cn-north-1", "eusc-de-east-1")]
     assert found == ["aws", "aws-us-gov", "aws-cn", "aws-eusc"]
-    fixed = [path.name for path in (CHECKOUT / "infra").rglob("*.py") if "arn:aws:" in path.read_text()]
+    fixed = [path.name for path in (CHECKOUT / "infra" / "aws").rglob("*.py") if "arn:aws:" in path.read_text()]
     assert fixed == []

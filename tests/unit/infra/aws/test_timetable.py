@@ -58,12 +58,36 @@ def test_schedules_may_act_on_hosts_of_their_stack_alone(deployed: Deployed, lif
     policies = deployed(lifetime=lifetime).of("aws:iam/rolePolicy:RolePolicy")
 
     (policy,) = [json.loads(each["policy"]) for each in policies if each["name"] == "timetable"]
-    (statement,) = policy["Statement"]
+    statement = policy["Statement"][0]
     assert statement == {
         "Effect": "Allow",
         "Action": actions,
         "Resource": "arn:aws:ec2:*:*:instance/*",
         "Condition": {"StringEquals": {f"aws:ResourceTag/{ID}": "0123abcd"}},
+    }
+
+
+def test_a_scheduled_start_may_grant_ec2_the_key_of_the_disks(deployed: Deployed) -> None:
+    """Where the default key of EBS is a customer's, EC2 refused every scheduled start, and nobody heard of it."""
+    granted = {}
+    for lifetime in ("", WEEKLY):
+        policies = deployed(lifetime=lifetime).of("aws:iam/rolePolicy:RolePolicy")
+        (policy,) = [json.loads(each["policy"]) for each in policies if each["name"] == "timetable"]
+        granted[lifetime] = policy["Statement"][1:]
+
+    assert granted == {
+        "": [],
+        WEEKLY: [
+            {
+                "Effect": "Allow",
+                "Action": "kms:CreateGrant",
+                "Resource": "arn:aws:kms:ap-northeast-2:*:key/*",
+                "Condition": {
+                    "Bool": {"kms:GrantIsForAWSResource": "true"},
+                    "StringEquals": {"kms:ViaService": "ec2.ap-northeast-2.amazonaws.com"},
+                },
+            }
+        ],
     }
 
 

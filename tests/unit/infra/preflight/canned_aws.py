@@ -44,6 +44,8 @@ GOOD: dict[str, Any] = {
         "SpotPriceHistory": [{"AvailabilityZone": A, "InstanceType": "g5.xlarge", "SpotPrice": "0.4"}]
     },
     "head_bucket": {},
+    "get_ebs_default_kms_key_id": {"KmsKeyId": "alias/aws/ebs"},
+    "get_role": {},
 }
 QUOTAS = {"L-DB2E81BA": 8.0, "L-3819A6DF": 8.0, "L-1216C47A": 8.0, "L-0263D0A3": 5.0, "L-F678F1CE": 5.0}
 

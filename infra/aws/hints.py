@@ -1,0 +1,31 @@
+"""What to do about errors of AWS that the engine repeats during `up`, where that is more than reading them."""
+
+import re
+
+MAKE_SPOT_ROLE = "`aws iam create-service-linked-role --aws-service-name spot.amazonaws.com`"
+"""What an administrator does once for the account."""
+
+HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (
+        re.compile(r"ServiceLinkedRoleCreationNotPermitted|create the service-linked role for EC2 Spot Instances"),
+        f"EC2's role for spot machines is missing: ask an administrator for {MAKE_SPOT_ROLE}, once for the account",
+    ),
+    (
+        re.compile(r"iam:PassRole"),
+        "ask for iam:PassRole on roles called llm-*, see the policy in docs/aws.md",
+    ),
+    (
+        re.compile(r"VcpuLimitExceeded|MaxSpotInstanceCountExceeded|AddressLimitExceeded|VpcLimitExceeded"),
+        "`make preflight` names the quota and the command that asks for more",
+    ),
+    (
+        re.compile(r"Client\.(InvalidKMSKey\S*|InternalError)|KMSKeyNotAccessible\S*|The KMS key \S+ is not"),
+        "the KMS key of the disks cannot be used: see storage.kms_key, and the default key of EBS in the EC2 console",
+    ),
+)
+"""Patterns of what the engine says, each with what helps."""
+
+
+def hint_for(text: str) -> str:
+    """Return what to do about an error; nothing when its own words say it."""
+    return next((hint for pattern, hint in HINTS if pattern.search(text)), "")

@@ -18,7 +18,8 @@ from provisioning.cloud_login import with_login
 from provisioning.inventory import adapter_manifest, load_outputs
 from provisioning.target import Target
 from serving.adapter_manifest import ListedAdapter, base_name, read_releases, shown
-from serving.adapters import WEIGHTS, adapted_shapes, read_adapter_config, read_shapes
+from serving.adapters import WEIGHTS, read_adapter_config, read_heads
+from serving.formats.lora_tensors import changed_leaves
 from serving.sources import LocalFolder, resolve
 from serving.spec import AdapterSpec, FolderSource, ServingSpec, Source
 
@@ -99,7 +100,7 @@ def _found(stack: _Stack, folder: str) -> AdapterSpec:
 def _lines(stack: _Stack, adapter: AdapterSpec) -> Iterable[str]:
     """Yield the entry of one adapter as YAML."""
     seen = _look(adapter.source, where=adapter.versioned_name)
-    modules = seen.config.target_modules or {name.rpartition(".")[2] for name in adapted_shapes(seen.shapes)}
+    modules = seen.config.target_modules or set(changed_leaves(seen.heads))
     sha256 = seen.sha256 or adapter.sha256
     yield f"  - name: {adapter.name}"
     yield f"    version: {adapter.version}"
@@ -123,7 +124,7 @@ def _look(source: Source, *, where: str) -> Look:
         if not weights.is_file():
             hint = "save it with safe_serialization=True"
             raise ConfigError(f"{files.path} has no {WEIGHTS}", where=where, hint=hint)
-        return Look(str(files.path), config, read_shapes(weights), sha256_of(weights))
+        return Look(str(files.path), config, read_heads(weights), sha256_of(weights))
     seen = look(files, key=f"{where}.source")
     if seen is None:
         hint = "write its entry by hand, see docs/adapters.md"

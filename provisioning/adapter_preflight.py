@@ -8,10 +8,8 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from core.console import say
@@ -24,15 +22,22 @@ from serving.adapter_manifest import ListedAdapter, Releases, shown
 from serving.adapters import (
     CONFIG,
     WEIGHTS,
-    AdapterConfig,
-    Shapes,
-    base_shapes,
+    Heads,
+    LoraConfig,
+    base_of,
     check_adapter,
     check_config,
     check_tensors,
+    in_words,
     read_adapter_config,
-    read_shapes,
+    read_heads,
 )
+from serving.formats.json_text import FormatError
+from serving.formats.lora_config import read_lora_config
+from serving.formats.lora_tensors import Base
+from serving.formats.model_config import CONFIG as MODEL_CONFIG
+from serving.formats.model_config import read_model_config
+from serving.formats.weight_heads import Tensor
 from serving.ollama_sources import RegistryFetch
 from serving.sources import HubFetch, ListedFetch, LocalFolder, resolve, resolve_model
 from serving.spec import ServingSpec
@@ -45,8 +50,8 @@ LOOK_S = 120
 class _Base:
     """What is known of the base model here."""
 
-    shapes: Shapes
-    """Of its tensors; none when it cannot be looked at from here."""
+    tensors: Base
+    """Its tensors; none when it cannot be looked at from here."""
     repo: str | None
 
 
@@ -71,12 +76,21 @@ def _base(spec: ServingSpec) -> _Base:
     source = with_login(resolve_model(spec.model.source, key=key), key=key)
     repo = source.repo if isinstance(source, HubFetch) else None
     if isinstance(source, LocalFolder):
-        return _Base(base_shapes(source.path), repo)
+        return _Base(base_of(source.path), repo)
     try:
-        return _Base(_shapes(_shown(source, key)), repo)
+        report = _shown(source, key, MODEL_CONFIG)
+        return _Base(Base(_heads(report), _architecture(report["content"])), repo)
     except ConfigError as error:
         say(f"{spec.model.name} cannot be looked at from here ({error.what}); a host compares with it what it fetches")
-        return _Base({}, repo)
+        return _Base(Base({}), repo)
+
+
+def _architecture(content: str) -> str:
+    """Return the architecture that the text of config.json names; empty when it names none."""
+    try:
+        return read_model_config(content.encode()).architecture
+    except FormatError:
+        return ""
 
 
 def _check(listed: ListedAdapter, spec: ServingSpec, base: _Base, *, key: str) -> None:
@@ -86,15 +100,15 @@ def _check(listed: ListedAdapter, spec: ServingSpec, base: _Base, *, key: str) -
     rank = spec.vllm.max_lora_rank
     if isinstance(source, LocalFolder):
         check_adapter(adapter, source.path, base=None, base_repo=base.repo, max_rank=rank, where=key)
-        config, shapes = read_adapter_config(source.path, where=key), read_shapes(source.path / WEIGHTS)
-        check_tensors(config, shapes, base.shapes, source.path, where=key)
+        config, heads = read_adapter_config(source.path, where=key), read_heads(source.path / WEIGHTS)
+        check_tensors(config, heads, base.tensors, source.path, where=key)
         return
     found = look(source, key=f"{key}.source")
     if found is None:
         say(f"{listed.versioned_name} cannot be looked at from here; its host checks it")
         return
     check_config(adapter, found.config, found.name, base_repo=base.repo, max_rank=rank, where=key)
-    check_tensors(found.config, found.shapes, base.shapes, found.name, where=key)
+    check_tensors(found.config, found.heads, base.tensors, found.name, where=key)
     if found.sha256 and found.sha256 != listed.sha256:
         raise ConfigError(
             f"{WEIGHTS} of {found.name} has SHA-256 {found.sha256}, not the one that is listed",
@@ -108,8 +122,8 @@ class Look:
     """What was seen of an adapter that lies elsewhere."""
 
     name: str
-    config: AdapterConfig
-    shapes: Shapes
+    config: LoraConfig
+    heads: Heads
     sha256: str
     """Of the weights; empty when the place does not tell."""
 
@@ -117,7 +131,7 @@ class Look:
 def look(source: HubFetch | ListedFetch, *, key: str) -> Look | None:
     """Return what the files' place says of them; none when only the host may read it. Raises ConfigError."""
     try:
-        report = _shown(source, key)
+        report = _shown(source, key, CONFIG)
     except ConfigError:
         if isinstance(source, ListedFetch) and source.by_host:
             return None
@@ -126,22 +140,24 @@ def look(source: HubFetch | ListedFetch, *, key: str) -> Look | None:
     for name in (CONFIG, WEIGHTS):
         if name not in report["files"]:
             raise ConfigError(f"{place} has no {name}", where=key, hint="name the files that peft saved")
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, CONFIG).write_text(report["content"], encoding="utf-8")
-        config = _renamed(Path(folder), place, key)
-    return Look(place, config, _shapes(report), report["files"][WEIGHTS])
+    content = report["content"].encode()
+    config = in_words(lambda: read_lora_config(content, "vllm"), f"{CONFIG} of {place}", key)
+    return Look(place, config, _heads(report), report["files"][WEIGHTS])
 
 
-def _shapes(report: Mapping[str, Any]) -> Shapes:
-    return {name: tuple(sizes) for name, sizes in report["tensors"].items()}
+def _heads(report: Mapping[str, Any]) -> Heads:
+    return {
+        name: Tensor(dtype, tuple(shape) if shape is not None else None)
+        for name, (dtype, shape) in report["tensors"].items()
+    }
 
 
-def _shown(source: HubFetch | ListedFetch | RegistryFetch, key: str) -> dict[str, Any]:
-    """Return what the program that fetches shows of the files. Raises ConfigError with its own words."""
+def _shown(source: HubFetch | ListedFetch | RegistryFetch, key: str, name: str) -> dict[str, Any]:
+    """Return what the program that fetches shows of the files, and `name`'s content. Raises ConfigError."""
     place, pin = source.fetch_arguments
     try:
         done = subprocess.run(
-            [sys.executable, str(FETCH), place, pin, "--show", CONFIG],
+            [sys.executable, str(FETCH), place, pin, "--show", name],
             env={**os.environ, **_secrets(source)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -156,14 +172,6 @@ def _shown(source: HubFetch | ListedFetch | RegistryFetch, key: str) -> dict[str
         raise ConfigError((done.stderr.strip().splitlines() or ["failed"])[-1], where=key)
     report: dict[str, Any] = json.loads(done.stdout)
     return report
-
-
-def _renamed(folder: Path, name: str, key: str) -> AdapterConfig:
-    """Return the config in `folder`, errors told of the place `name` that it came from."""
-    try:
-        return read_adapter_config(folder, where=key)
-    except ConfigError as error:
-        raise ConfigError(error.what.replace(str(folder), name), where=error.where, hint=error.hint) from None
 
 
 def _secrets(source: HubFetch | ListedFetch | RegistryFetch) -> Mapping[str, str]:

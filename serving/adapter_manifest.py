@@ -19,7 +19,7 @@ from core.paths import CHECKOUT
 from core.rules import Problem, Sha256, matching, refuse
 from core.strict_yaml import read_yaml
 from core.words import words
-from serving.spec import AdapterSpec, HubSource, ModelSpec, ModuleName, ServedName, ServingSpec, Source
+from serving.spec import AdapterSpec, HubSource, ModelSpec, ModuleName, Repository, ServedName, ServingSpec, Source
 
 LOCK_HEAD = "# What each adapter's name alone meant since when, through whom. Written by `make adapters DO=promote`.\n"
 
@@ -46,6 +46,10 @@ class ListedAdapter(Frozen):
     target_modules: tuple[ModuleName, ...] = Field(
         min_length=1, description="Modules that it changes, as in adapter_config.json."
     )
+    trained_on: Repository | None = Field(
+        default=None,
+        description="Repository that its adapter_config.json names as the base, where that is another name of `base`.",
+    )
     prompt: str = Field(
         default="",
         max_length=4000,
@@ -67,7 +71,7 @@ class ListedAdapter(Frozen):
             sha256=self.sha256,
             rank=self.rank,
             target_modules=self.target_modules,
-            base=self.base.partition("@")[0] if "/" in self.base else None,
+            base=self.trained_on or (self.base.partition("@")[0] if "/" in self.base else None),
             promoted=promoted,
         )
 

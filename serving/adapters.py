@@ -1,69 +1,50 @@
-"""What a LoRA adapter says of itself, and whether it fits the base model: its files are read, no weight is loaded."""
+"""What a LoRA adapter in a folder says of itself, and whether it fits the base model: no weight is read.
 
-import json
-import struct
-from collections.abc import Mapping
-from dataclasses import dataclass
+The rules are in serving/formats, which hosts have, too (programs/llm_fetch): here they get this computer's files.
+"""
+
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from core.errors import ConfigError
 from core.files import sha256_of
+from core.regular_files import open_regular, read_small
+from serving.formats.json_text import FormatError, shown
+from serving.formats.lora_config import CONFIG, LoraConfig, other_base, read_lora_config
+from serving.formats.lora_tensors import WEIGHTS, Base, check_lora
+from serving.formats.model_config import read_model_config
+from serving.formats.weight_heads import SUFFIX, Tensor, read_head
 from serving.spec import AdapterSpec
 
-CONFIG = "adapter_config.json"
-WEIGHTS = "adapter_model.safetensors"
+__all__ = ["CONFIG", "WEIGHTS", "LoraConfig"]
 
-MAX_HEADER_BYTES = 100 * 1024 * 1024
-"""Limit of the safetensors format itself; a larger number means that this is no such file."""
+Heads = Mapping[str, Tensor]
+"""The tensors of a file by name."""
 
-TIED_MODULES = ("lm_head", "embed_tokens", "wte")
-"""Checkpoints with tied weights hold only one of them."""
-
-Shapes = Mapping[str, tuple[int, ...]]
+Result = TypeVar("Result")
 
 
-@dataclass(frozen=True)
-class AdapterConfig:
-    """The part of adapter_config.json that decides whether an engine can load it."""
-
-    rank: int
-    base_model: str
-    """As peft wrote it: a repository of the hub, or a path on the machine that trained it."""
-    full_modules: tuple[str, ...]
-    """Modules trained whole beside the adapter; vLLM and Ollama cannot load them."""
-    dora: bool
-    bias: str
-    target_modules: frozenset[str] | None
-    """Last parts of the names of the modules that it changes; none where a pattern stands for them."""
-
-
-def read_adapter_config(folder: Path, *, where: str) -> AdapterConfig:
-    """Return what adapter_config.json in `folder` says. Raises ConfigError when it is missing or is no LoRA's."""
+def read_adapter_config(folder: Path, *, where: str, engine: str = "vllm") -> LoraConfig:
+    """Return what adapter_config.json in `folder` says. Raises ConfigError unless `engine` can load such an adapter."""
     path = folder / CONFIG
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        content = read_small(path, where=where)
     except FileNotFoundError:
         raise ConfigError(f"{folder} has no {CONFIG}", where=where, hint="name the folder that peft saved") from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path} is not JSON", where=where, hint="export the adapter again") from error
-    kind = content.get("peft_type") if isinstance(content, dict) else None
-    if kind != "LORA" or not isinstance(content.get("r"), int):
-        raise ConfigError(f"{path} is not of a LoRA adapter ({kind})", where=where, hint="export it as LoRA with peft")
-    return AdapterConfig(
-        # rank_pattern gives single modules a rank of their own; the largest one must fit.
-        rank=max([content["r"], *(content.get("rank_pattern") or {}).values()]),
-        base_model=str(content.get("base_model_name_or_path") or ""),
-        full_modules=tuple(content.get("modules_to_save") or ()),
-        dora=bool(content.get("use_dora")),
-        bias=str(content.get("bias") or "none"),
-        target_modules=_last_parts(content.get("target_modules")),
-    )
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read ({error.strerror})", where=where, hint="let your user read it"
+        ) from None
+    return in_words(lambda: read_lora_config(content, engine), str(path), where)
 
 
-def _last_parts(modules: Any) -> frozenset[str] | None:
-    """Return what peft's `target_modules` names; it may be a list, or a pattern such as `all-linear`."""
-    return frozenset(str(each).rpartition(".")[2] for each in modules) if isinstance(modules, list) else None
+def in_words(work: Callable[[], Result], subject: str, where: str) -> Result:
+    """Return what `work` returns; a FormatError of it becomes a ConfigError about `subject`."""
+    try:
+        return work()
+    except FormatError as error:
+        raise ConfigError(f"{subject} {error.what}", where=where, hint=error.hint) from None
 
 
 def check_adapter(
@@ -78,20 +59,21 @@ def check_adapter(
     """Raise ConfigError unless the adapter in `folder` is the one that the spec means and fits the base model.
 
     `base` is the base model's folder, when it lies here; `base_repo` its repository, when it comes from the hub;
-    `max_rank` the largest rank that the engine makes room for.
+    `max_rank` the largest rank that vLLM makes room for, None for Ollama.
     """
-    config = read_adapter_config(folder, where=where)
+    engine = "ollama" if max_rank is None else "vllm"
+    config = read_adapter_config(folder, where=where, engine=engine)
     check_config(adapter, config, folder, base_repo=base_repo, max_rank=max_rank, where=where)
     weights = folder / WEIGHTS
     if not weights.is_file():
         raise ConfigError(f"{folder} has no {WEIGHTS}", where=where, hint="save it with safe_serialization=True")
     _check_sha256(adapter, weights, where=where)
-    check_tensors(config, read_shapes(weights), base_shapes(base) if base else {}, folder, where=where)
+    check_tensors(config, read_heads(weights), base_of(base) if base else Base({}), folder, engine=engine, where=where)
 
 
 def check_config(
     adapter: AdapterSpec,
-    config: AdapterConfig,
+    config: LoraConfig,
     folder: Path | str,
     *,
     base_repo: str | None,
@@ -100,7 +82,7 @@ def check_config(
 ) -> None:
     """Raise ConfigError unless what the adapter says of itself fits; `folder` names the place of its files.
 
-    All that can be told before its weights are here.
+    All that can be compared before its weights are here.
     """
     if max_rank is not None and config.rank > max_rank:
         raise ConfigError(
@@ -111,32 +93,26 @@ def check_config(
     if config.rank != adapter.rank:
         what = f"{adapter.rank} is not the {config.rank} of its {CONFIG}"
         raise ConfigError(what, where=f"{where}.rank", hint=f"write rank: {config.rank}")
-    if config.full_modules or config.dora or config.bias != "none":
-        odd = ", ".join(config.full_modules) or ("DoRA" if config.dora else f"bias {config.bias}")
-        raise ConfigError(
-            f"{folder} holds more than LoRA matrices ({odd})",
-            where=where,
-            hint="merge it into the base model, or train it without",
-        )
     _check_listed_modules(adapter, config, where=where)
-    base_repo = base_repo or adapter.base
-    is_repository = config.base_model.count("/") == 1 and not config.base_model.startswith((".", "/"))
-    if base_repo is not None and is_repository and config.base_model.lower() != base_repo.lower():
+    other = other_base(config, base_repo or "", adapter.base or "")
+    if other:
         raise ConfigError(
-            f"{folder} was trained on {config.base_model}, not on {base_repo}", where=where, hint="use its own base"
+            f"{folder} was trained on {other}, not on {adapter.base or base_repo}",
+            where=where,
+            hint=f"use its own base, or write base: {other} (in a manifest trained_on) if that is another name of the same model",
         )
 
 
-def _check_listed_modules(adapter: AdapterSpec, config: AdapterConfig, *, where: str) -> None:
+def _check_listed_modules(adapter: AdapterSpec, config: LoraConfig, *, where: str) -> None:
     """Refuse an adapter that changes other modules than those that are listed."""
     listed, changed = set(adapter.target_modules), config.target_modules
     if not listed or changed is None or changed == listed:
         return
     unknown, extra = sorted(listed - changed), sorted(changed - listed)
     raise ConfigError(
-        f"{unknown[0]} is none of its target modules" if unknown else f"{extra[0]} is missing",
+        f"{unknown[0]} is none of its target modules" if unknown else f"{shown(extra[0])} is missing",
         where=f"{where}.target_modules",
-        hint=f"write those of {CONFIG}: [{', '.join(sorted(changed))}]",
+        hint=f"write those of {CONFIG}: [{', '.join(map(shown, sorted(changed)))}]",
     )
 
 
@@ -152,65 +128,33 @@ def _check_sha256(adapter: AdapterSpec, weights: Path, *, where: str) -> None:
         )
 
 
-def base_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Return the tensors of the base model in `folder`; none of another format than safetensors."""
-    return {name: shape for path in sorted(folder.glob("*.safetensors")) for name, shape in read_shapes(path).items()}
+def base_of(folder: Path) -> Base:
+    """Return the base model in `folder`; without tensors for another format than safetensors."""
+    heads = {name: each for path in sorted(folder.glob(f"*{SUFFIX}")) for name, each in read_heads(path).items()}
+    return Base(heads, architecture_of(folder))
 
 
-def check_tensors(config: AdapterConfig, lora: Shapes, base: Shapes, folder: Path | str, *, where: str) -> None:
-    """Refuse an adapter whose tensors are no match for those of the base: by the modules, and by their sizes if known.
-
-    Lenient where checkpoints name things differently (quantised, fused or tied weights): the engine has the last word.
-    """
-    modules = {part for name in base for part in name.split(".")}
-    for name, shape in adapted_shapes(lora).items() if base else ():
-        seen = base.get(f"{name}.weight") or shape
-        leaf = name.rpartition(".")[2]
-        if seen != shape:
-            difference = f"its {name} is {_sizes(shape)}, the base has {_sizes(seen)}"
-        elif leaf not in modules and leaf not in TIED_MODULES:
-            difference = f"the base has no {leaf}"
-        else:
-            continue
-        raise ConfigError(
-            f"{folder} was trained on another base model: {difference}",
-            where=where,
-            hint=f"use the base that {CONFIG} names: {config.base_model or 'none'}",
-        )
-
-
-def _sizes(shape: tuple[int, ...]) -> str:
-    return " by ".join(map(str, shape))
-
-
-def adapted_shapes(lora: Shapes) -> dict[str, tuple[int, int]]:
-    """Return the matrices of the base model that LoRA tensors were trained for, each as (rows, columns)."""
-    found = {}
-    for name, shape in lora.items():
-        module, is_a, _ = name.removeprefix("base_model.model.").partition(".lora_A.")
-        other = lora.get(name.replace(".lora_A.", ".lora_B."))
-        if is_a and other is not None:
-            found[module] = (other[0], shape[1])
-    return found
-
-
-def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of all tensors in a safetensors file; only its header is read.
-
-    Raises ConfigError when it is no such file, or shorter than its header says (a download that was cut off, or a
-    pointer of Git LFS).
-    """
+def architecture_of(folder: Path) -> str:
+    """Return the architecture that config.json in `folder` names; empty when it names none."""
     try:
-        with path.open("rb") as stream:
-            (length,) = struct.unpack("<Q", stream.read(8))
-            if length > MAX_HEADER_BYTES:
-                raise ValueError("header too long")
-            header: dict[str, Any] = json.loads(stream.read(length))
-        header.pop("__metadata__", None)
-        shapes = {name: tuple(tensor["shape"]) for name, tensor in header.items()}
-        end = max((tensor["data_offsets"][1] for tensor in header.values()), default=0)
-        if path.stat().st_size != 8 + length + end:
-            raise ValueError("wrong length")
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise ConfigError("is no whole safetensors file", where=str(path), hint="get it again") from error
-    return shapes
+        return read_model_config(read_small(folder / "config.json")).architecture
+    except (OSError, FormatError, ConfigError):
+        return ""
+
+
+def check_tensors(
+    config: LoraConfig, lora: Heads, base: Base, folder: Path | str, *, engine: str = "vllm", where: str
+) -> None:
+    """Raise ConfigError unless `engine` can load the adapter's tensors and they fit the base's, where known."""
+    in_words(lambda: check_lora(config, lora, base, engine), str(folder), where)
+
+
+def read_heads(path: Path) -> Heads:
+    """Return the tensors of a safetensors file; only its header is read. Raises ConfigError for another file."""
+    try:
+        with open_regular(path, where=str(path)) as stream:
+            return read_head(stream, path.stat().st_size)
+    except FormatError as error:
+        raise ConfigError(error.what, where=str(path), hint=error.hint) from None
+    except OSError as error:
+        raise ConfigError(f"cannot be read ({error.strerror})", where=str(path), hint="let your user read it") from None

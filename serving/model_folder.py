@@ -1,19 +1,96 @@
-"""Whether a folder holds a model as every engine reads it. Opens no weights and knows no adapter."""
+"""Whether a folder holds a whole model as every engine reads it. Reads the heads of weights, and knows no adapter."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from core.errors import ConfigError
+from core.regular_files import open_regular
+from serving.formats.json_text import FormatError
+from serving.formats.model_config import CONFIG, read_model_config
+from serving.formats.weight_files import INDEX, MAX_INDEX_BYTES, is_like, missing_shard, shards_of
+from serving.formats.weight_heads import LFS_START, read_head
 
-CONFIG = "config.json"
 WEIGHTS = ("*.safetensors", "*.bin")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
+NO_MODEL = ("training_args.bin", "optimizer*", "adapter_model.*", "consolidated*")
+"""Files that are named like weights and that no engine takes for the model's."""
+
+Result = TypeVar("Result")
 
 
-def check_model(folder: Path, *, where: str) -> None:
-    """Raise ConfigError unless `folder` holds a config, weights and a tokenizer; `where` is its key in the config."""
+def check_model(folder: Path, *, where: str, context_tokens: int | None = None) -> None:
+    """Raise ConfigError unless `folder` holds a config, whole weights and a tokenizer; `where` is its key.
+
+    `context_tokens` is what the stack asks of the model; None: not compared.
+    """
     if not (folder / CONFIG).is_file():
         raise ConfigError(f"{folder} has no {CONFIG}", where=where, hint="name the folder that holds it")
-    if not any(path for pattern in WEIGHTS for path in folder.glob(pattern)):
+    longest = _read(folder, CONFIG, where, lambda content: read_model_config(content).context_tokens)
+    weights = [path for pattern in WEIGHTS for path in sorted(folder.glob(pattern)) if not is_like(path.name, NO_MODEL)]
+    if not weights:
         raise ConfigError(f"{folder} has no weights", where=where, hint=f"put the {WEIGHTS[0]} files beside {CONFIG}")
-    if not any((folder / name).is_file() for name in TOKENIZERS):
+    if (folder / INDEX).exists():
+        shards = _read(folder, INDEX, where, shards_of)
+        missing = missing_shard(shards, [path.name for path in weights])
+        if missing:
+            raise ConfigError(f"{folder} has no {missing}, which its {INDEX} names", where=where, hint="get it again")
+    for path in weights:
+        _check_weights(path, where)
+    tokenizers = [name for name in TOKENIZERS if (folder / name).is_file()]
+    if not tokenizers:
         raise ConfigError(f"{folder} has no tokenizer", where=where, hint=f"put {TOKENIZERS[0]} beside {CONFIG}")
+    for name in tokenizers:
+        _refuse_pointer(folder / name, where)
+    if longest is not None and context_tokens is not None and context_tokens > longest:
+        raise ConfigError(
+            f"{folder}/{CONFIG} allows {longest} tokens, fewer than the {context_tokens} of model.context_tokens",
+            where=where,
+            hint=f"write context_tokens: {longest} or less",
+        )
+
+
+def _read(folder: Path, name: str, where: str, read: Callable[[bytes], Result]) -> Result:
+    """Return what `read` makes of the content of a file in `folder`."""
+    path = folder / name
+    try:
+        with open_regular(path, where=where) as stream:
+            return read(stream.read(MAX_INDEX_BYTES + 1))
+    except FormatError as error:
+        _refuse_pointer(path, where)
+        raise ConfigError(f"{path} {error.what}", where=where, hint=error.hint) from None
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read ({error.strerror})", where=where, hint="let your user read it"
+        ) from None
+
+
+def _check_weights(path: Path, where: str) -> None:
+    """Raise ConfigError for weights that were cut off, and for a pointer of Git LFS in their place."""
+    _refuse_pointer(path, where)
+    if path.suffix != ".safetensors":
+        return
+    try:
+        with open_regular(path, where=where) as stream:
+            read_head(stream, os.fstat(stream.fileno()).st_size)
+    except FormatError as error:
+        raise ConfigError(f"{path} {error.what}", where=where, hint=error.hint) from None
+
+
+def _refuse_pointer(path: Path, where: str) -> None:
+    """Raise ConfigError for a file of which Git has only brought the pointer, and for one that cannot be read."""
+    try:
+        with open_regular(path, where=where) as stream:
+            start = stream.read(len(LFS_START))
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be read ({error.strerror})", where=where, hint="let your user read it"
+        ) from None
+    if start == LFS_START:
+        what = f"{path} is a pointer of Git LFS, not the file"
+        raise ConfigError(what, where=where, hint=f"run `git lfs pull` in {path.parent}")
+
+
+def _unreadable(path: Path, error: OSError, where: str) -> ConfigError:
+    return ConfigError(f"{path} cannot be read ({error.strerror})", where=where, hint="let your user read it")

@@ -136,7 +136,8 @@ class AdapterSpec(Frozen):
     )
     base: Repository | None = Field(
         default=None,
-        description="Repository of the base model that it was trained on, where `model` is a copy; the hub's is known.",
+        description="Repository that its adapter_config.json names as the base, where that is another name of `model`: "
+        "a renamed or mirrored repository. Overrules the comparison of names; tensors are still compared.",
     )
     promoted: StrictBool = Field(
         default=True, description="Whether `name` alone means this version; of several versions exactly one does."

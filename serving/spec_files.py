@@ -18,7 +18,7 @@ def files_of_serving(spec: ServingSpec) -> Iterator[Problem]:
     """Yield what is wrong with the folders of the model and the adapters."""
     base = spec.model.source
     if isinstance(base, FolderSource):
-        yield from _problems(base, "model.source", partial(check_model, where="model.source.path"))
+        yield from _problems(base, "model.source", _whole_model(spec))
     elif isinstance(base, GgufSource):
         yield from file_is_there(base.path, "model.source.path")
     for index, adapter in enumerate(spec.adapters):
@@ -32,6 +32,11 @@ def files_of_serving(spec: ServingSpec) -> Iterator[Problem]:
                 where=f"adapters[{index}]",
             )
             yield from _problems(adapter.source, f"adapters[{index}].source", check)
+
+
+def _whole_model(spec: ServingSpec) -> Callable[[Path], None]:
+    """Return the check of the base model's folder."""
+    return partial(check_model, where="model.source.path", context_tokens=spec.model.context_tokens)
 
 
 def _problems(source: FolderSource, key: str, check: Callable[[Path], None]) -> Iterator[Problem]:

@@ -130,14 +130,15 @@ def adapter_store(
     What the host fetches itself is compared with the base model in `base_folder` before its weights are fetched.
     """
     base = serving.model.source
-    repository = base.repo if isinstance(base, HubSource) else adapter.base
     conditions = (
         *((f"{WEIGHTS}={adapter.sha256}",) if adapter.sha256 else ()),
         # The default is nobody's word: other ranks were served without one.
         *((f"--rank={adapter.rank}",) if "rank" in adapter.model_fields_set else ()),
         *((f"--max-rank={serving.vllm.max_lora_rank}",) if serving.engine == "vllm" else ()),
         *((f"--target-modules={','.join(adapter.target_modules)}",) if adapter.target_modules else ()),
-        *((f"--base={repository}",) if repository else ()),
+        *((f"--base={base.repo}",) if isinstance(base, HubSource) else ()),
+        *((f"--stated-base={adapter.base}",) if adapter.base else ()),
+        f"--engine={serving.engine}",
         f"--base-folder={base_folder}",
     )
     return store(source, f"{host.data_dir}/adapters/{adapter.versioned_name}", conditions, immutable=True)

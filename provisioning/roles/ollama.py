@@ -25,7 +25,7 @@ from provisioning.roles import engine, guard
 from provisioning.roles.adapters import adapter_store, no_adapters
 from provisioning.roles.layout import CONFIG_DIR, ENGINE_UNIT, LIB_DIR, SERVICE_USER
 from provisioning.roles.release import Release
-from provisioning.roles.store import Stored, model_path, store
+from provisioning.roles.store import Stored, base_store
 from serving.ollama_launch import ollama_environment, ollama_models
 from serving.ollama_sources import Archive
 from serving.sources import ResolvedSources
@@ -125,7 +125,7 @@ def _brought(archive: Archive, folder: str) -> tuple[Resource, str]:
 
 def _made(host: HostRecord, serving: ServingSpec, sources: ResolvedSources, root: str) -> list[Resource]:
     """Return what brings the files of base and adapters, and the command that makes Ollama's models of them."""
-    base = store(sources.model, model_path(host, serving, sources.model))
+    base = base_store(host, serving, sources.model)
     adapters = [
         adapter_store(host, serving, adapter, source, base_folder=base.path)
         for adapter, source in zip(serving.adapters, sources.adapters, strict=True)

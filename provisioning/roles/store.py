@@ -41,6 +41,13 @@ def model_path(host: HostRecord, serving: ServingSpec, source: ResolvedModel) ->
             return f"{host.data_dir}/models/{serving.model.name}@{tree_digest(source.path)[:12]}"
 
 
+def base_store(host: HostRecord, serving: ServingSpec, source: ResolvedModel) -> Stored:
+    """Return the resource that brings the base model. The fetch refuses one that cannot serve the stack."""
+    by_host = not isinstance(source, (LocalFolder, RegistryFetch))
+    conditions = (f"--context-tokens={serving.model.context_tokens}",) if by_host else ()
+    return store(source, model_path(host, serving, source), conditions)
+
+
 def fetch_program() -> list[File]:
     """Return the program that fetches, and the modules that lie beside it."""
     return [

@@ -23,7 +23,7 @@ from provisioning.roles.layout import (
 )
 from provisioning.roles.locks import lock_text
 from provisioning.roles.release import Release
-from provisioning.roles.store import model_path, store
+from provisioning.roles.store import base_store
 from serving.launch import EnginePaths, Processor, vllm_launch
 from serving.sources import ResolvedSources
 from serving.spec import ServingSpec
@@ -54,7 +54,7 @@ def vllm(
         keep_former=True,
         after=("packages:vllm", "command:uv"),
     )
-    model = store(sources.model, model_path(host, serving, sources.model))
+    model = base_store(host, serving, sources.model)
     brought = adapters(host, serving, sources)
     paths = EnginePaths(python=f"{venv.path}/bin/python", model=model.path, cache=engine.CACHE)
     closed = guard.engine_guard(serving)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import http.client
 import json
@@ -12,6 +11,7 @@ import urllib.request
 
 from .files import File, digest_of
 from .web import ask, in_some_tries, opener
+from .weight_files import wanted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,14 +20,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 HUB = "https://huggingface.co"
-
-OTHER_FORMATS = (
-    "*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.onnx_data", "*.gguf", "*.tflite", "*.ot",
-    "original/*",
-)  # fmt: skip
-"""The same weights once more, for other programs; not fetched where there are safetensors."""
-
-NOT_NEEDED = (".gitattributes", "*.png", "*.jpg", "*.jpeg", "*.gif", "*.mp4", "*.pdf", "consolidated*.safetensors")
 
 
 class HubFile(File):
@@ -101,13 +93,6 @@ class Hub:
 
 
 def choose(files: Iterable[HubFile]) -> list[HubFile]:
-    """Return the files that an engine reads: one format of the weights, no pictures."""
-
-    def is_like(name: str, patterns: tuple[str, ...]) -> bool:
-        return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
-
-    files = list(files)
-    wanted = [file for file in files if not is_like(file.name, NOT_NEEDED)]
-    if any(file.name.endswith(".safetensors") for file in wanted):
-        return [file for file in wanted if not is_like(file.name, OTHER_FORMATS)]
-    return files
+    """Return the files that an engine reads: one format of the weights, nothing of the training, no pictures."""
+    by_name = {file.name: file for file in files}
+    return [by_name[name] for name in wanted(by_name)]

@@ -11,10 +11,13 @@ from pathlib import Path
 from .adapter import check_adapter
 from .errors import FetchError, InterruptedTransferError
 from .hub import Hub
+from .json_text import MAX_CONFIG_BYTES
 from .listed import Listed
+from .model import check_model
 from .registry import SCHEME, Registry
-from .tensors import Folder, shapes_of
+from .tensors import Folder, heads_of
 from .transfer import Fetch, part_of, size_of
+from .web import content_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +26,6 @@ if TYPE_CHECKING:
     from .transfer import Source
 
 MARKER = ".llm-deploy.json"
-SHOWN_BYTES = 1 << 20
 
 
 def source_of(place: str, pin: str) -> Source:
@@ -60,10 +62,15 @@ def refuse_others(folder: Path, source: Source) -> None:
         raise FetchError(f"{folder} holds other files, which may not change; raise the version")
 
 
-def fetch(folder: Path, source: Source, pins: dict[str, str]) -> None:
-    """Make `folder` whole, and say so in its marker. Raises FetchError."""
+def fetch(folder: Path, source: Source, pins: dict[str, str], context_tokens: int = 0) -> None:
+    """Make `folder` whole, and say so in its marker. Raises FetchError.
+
+    With `context_tokens` the files must be those of a whole model that takes so long a text.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     files = source.files(pins)
+    if context_tokens:
+        check_model(source, files, context_tokens)
     unknown = sorted(set(pins) - {file.name for file in files})
     if unknown:
         raise FetchError(f"{source.name} has no file {unknown[0]}, for which a checksum is pinned")
@@ -78,9 +85,9 @@ def show(source: Source, name: str) -> None:
     files = {file.name: file.sha256 for file in source.files({})}
     content = ""
     if name in files:
-        with source.open(name, 0) as answer:
-            content = answer.read(SHOWN_BYTES).decode()
-    print(json.dumps({"files": files, "content": content, "tensors": shapes_of(source, files)}))
+        read = content_of(lambda: source.open(name, 0), MAX_CONFIG_BYTES, f"{source.name}: ")
+        content = read.decode("utf-8", "replace")
+    print(json.dumps({"files": files, "content": content, "tensors": heads_of(source, files)}))
 
 
 def main(place: str, pin: str, folder: str, *rest: str) -> int:
@@ -88,6 +95,7 @@ def main(place: str, pin: str, folder: str, *rest: str) -> int:
     pins = dict(word.split("=", 1) for word in rest if "=" in word and not word.startswith("--"))
     limits = dict(word[2:].split("=", 1) for word in rest if "=" in word and word.startswith("--"))
     immutable = limits.pop("immutable", "") == "yes"
+    context_tokens = int(limits.pop("context-tokens", "0"))
     try:
         source = source_of(place, pin)
         if folder == "--show":
@@ -102,7 +110,7 @@ def main(place: str, pin: str, folder: str, *rest: str) -> int:
         if immutable:
             refuse_others(Path(folder), source)
         check_adapter(source, limits)
-        fetch(Path(folder), source, pins)
+        fetch(Path(folder), source, pins, context_tokens)
     except (FetchError, InterruptedTransferError) as error:
         print(error, file=sys.stderr)
         return 1

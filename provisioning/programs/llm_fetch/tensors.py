@@ -1,12 +1,16 @@
-"""Names and sizes of the tensors in safetensors files, from their heads: no weight is read."""
+"""Names and sizes of the tensors of a source or a folder, from the heads of its safetensors files."""
 
 from __future__ import annotations
 
 import contextlib
-import json
-import struct
 
 from .errors import FetchError
+from .json_text import MAX_CONFIG_BYTES, FormatError
+from .lora_tensors import Base
+from .model_config import CONFIG, read_model_config
+from .web import content_of
+from .weight_files import INDEX, MAX_INDEX_BYTES, shards_of
+from .weight_heads import SUFFIX, Tensor, read_head
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,14 +19,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .transfer import Source
-
-    Shapes = dict[str, list[int]]
-    """Sizes by name; none where only the name is known."""
-
-SUFFIX = ".safetensors"
-INDEX = "model.safetensors.index.json"
-MAX_HEAD_BYTES = 100 << 20
-"""Limit of the format itself; a larger number means that this is no such file."""
 
 
 class Folder:
@@ -41,24 +37,33 @@ class Folder:
         return (self._path / name).open("rb")
 
 
-def shapes_of(source: Source | Folder, names: Iterable[str]) -> Shapes:
+def heads_of(source: Source | Folder, names: Iterable[str]) -> dict[str, Tensor]:
     """Return all tensors of the files `names`. An index has their names alone, and stands for many files elsewhere."""
     if INDEX in names and not isinstance(source, Folder):
-        with source.open(INDEX, 0) as answer:
-            return {name: [] for name in json.load(answer)["weight_map"]}
+        content = content_of(lambda: source.open(INDEX, 0), MAX_INDEX_BYTES, f"{source.name}: ")
+        try:
+            return {name: Tensor("", None) for name in shards_of(content)}
+        except FormatError as error:
+            raise FetchError(f"{INDEX} of {source.name} {error}") from None
     files = [name for name in names if name.endswith(SUFFIX) and "/" not in name]
-    return {name: shape for each in files for name, shape in head(source, each).items()}
+    return {name: tensor for each in files for name, tensor in head(source, each).items()}
 
 
-def head(source: Source | Folder, name: str) -> Shapes:
+def base_in(path: Path) -> Base:
+    """Return the base model in a folder of this host; without tensors where none lies there."""
+    folder = Folder(path)
+    try:
+        with folder.open(CONFIG, 0) as stream:
+            architecture = read_model_config(stream.read(MAX_CONFIG_BYTES + 1)).architecture
+    except (OSError, FormatError):
+        architecture = ""
+    return Base(heads_of(folder, folder.names()), architecture)
+
+
+def head(source: Source | Folder, name: str) -> dict[str, Tensor]:
     """Return the tensors of one file. Raises FetchError for a file of another kind."""
     with contextlib.closing(source.open(name, 0)) as answer:
         try:
-            (length,) = struct.unpack("<Q", answer.read(8))
-            if length > MAX_HEAD_BYTES:
-                raise ValueError("the head is too long")
-            content = json.loads(answer.read(length))
-            content.pop("__metadata__", None)
-            return {tensor: list(entry["shape"]) for tensor, entry in content.items()}
-        except (struct.error, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise FetchError(f"{name} of {source.name} is no safetensors file; export it again") from error
+            return read_head(answer)
+        except FormatError as error:
+            raise FetchError(f"{name} of {source.name} {error}") from None

@@ -58,6 +58,21 @@ def ask(
         raise InterruptedTransferError(f"no way to {server} ({getattr(error, 'reason', error)})") from error
 
 
+def content_of(open_it: Callable[[], Any], limit: int, failed: str = "") -> bytes:
+    """Return the content of a small file, all of it, or `limit` bytes and one more. Raises FetchError."""
+
+    def read() -> bytes:
+        with open_it() as answer:
+            content: bytes = answer.read(limit + 1)
+            missing = getattr(answer, "length", None)  # of an HTTP answer: what it announced and did not send
+            if missing and len(content) <= limit:
+                raise InterruptedTransferError(f"the answer ended {missing} bytes early")
+        return content
+
+    result: bytes = in_some_tries(read, failed)
+    return result
+
+
 def in_some_tries(work: Callable[[], Any], failed: str = "") -> Any:
     """Return what `work` returns, in one of several tries. Raises FetchError: `failed`, and why the last one did."""
     reason: Exception | None = None

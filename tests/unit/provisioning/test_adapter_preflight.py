@@ -13,7 +13,7 @@ from core.errors import ConfigError
 from provisioning import adapter_preflight
 from provisioning.adapter_preflight import check_releases, look
 from serving.adapter_manifest import AdapterManifest, Releases
-from serving.adapters import read_shapes
+from serving.adapters import read_heads
 from serving.sources import HubFetch, ListedFetch
 from serving.spec import ServingSpec
 from tests.doubles.hub import REPO, REVISION, HubDouble, running_hub
@@ -140,7 +140,7 @@ def test_an_adapter_on_the_hub_is_compared_with_a_base_that_lies_here(hub: HubDo
 
 def weight_map(folder: Path) -> bytes:
     """Return the index of a base whose weights are in several files."""
-    names = read_shapes(folder / "model.safetensors")
+    names = read_heads(folder / "model.safetensors")
     return json.dumps({"weight_map": dict.fromkeys(names, "model-00001-of-00001.safetensors")}).encode()
 
 
@@ -157,7 +157,8 @@ def test_an_adapter_here_is_compared_with_a_base_on_the_hub(
         hub.files["model.safetensors.index.json"] = weight_map(base)
     lines = check(listed(folder, base=f"{REPO}@{REVISION}"), base=OF_HUB)
     assert [name for name, _ in hub.downloads] == [
-        "model.safetensors.index.json" if indexed else "model-00001-of-00001.safetensors"
+        "config.json",
+        "model.safetensors.index.json" if indexed else "model-00001-of-00001.safetensors",
     ]
     assert len(lines) == (shape == "exaone")
     assert all("was trained on another base model: the base has no " in line for line in lines)
@@ -178,7 +179,7 @@ def test_a_base_that_cannot_be_read_from_here_is_left_to_its_hosts(
     [
         ({"r": 64}, {}, f"adapters[0]: rank 64 of {REPO} is above vllm.max_lora_rank 16"),
         ({}, {"sha256": "0" * 64}, f"adapters[0].sha256: {WEIGHTS} of {REPO} has SHA-256 "),
-        ({"peft_type": "IA3"}, {}, f"{REPO}/{CONFIG} is not of a LoRA adapter"),
+        ({"peft_type": "IA3"}, {}, f"{CONFIG} of {REPO} is not of a LoRA adapter"),
         ({"target_modules": ["q_proj"]}, {}, "is none of its target modules"),
         ({"use_dora": True}, {}, f"{REPO} holds more than LoRA matrices (DoRA)"),
         (

@@ -193,3 +193,39 @@ def test_what_may_not_change_is_repaired_from_its_own_commit(hub: HubDouble, fol
     assert run(hub, folder, "--immutable=yes", "--check")[0] == 1
     assert run(hub, folder, "--immutable=yes") == (0, "")
     assert (folder / "config.json").read_bytes() == FILES["config.json"]
+
+
+INDEX = "model.safetensors.index.json"
+UNFIT: dict[str, tuple[dict[str, bytes], str]] = {
+    "a missing shard": (
+        {INDEX: b'{"weight_map": {"a": "model-00002-of-00002.safetensors"}}'},
+        f"{REPO} has no model-00002-of-00002.safetensors, which its {INDEX} names; look up the right revision",
+    ),
+    "an index that names nothing": ({INDEX: b"{}"}, f"{INDEX} of {REPO} names no weights; get it again"),
+    "a pointer": (
+        {"model.safetensors": b"version https://git-lfs.github.com/spec/v1\n"},
+        f"model.safetensors of {REPO} is a pointer of Git LFS, not the file",
+    ),
+    "a short context": (
+        {"config.json": b'{"max_position_embeddings": 2048}'},
+        f"config.json of {REPO} allows 2048 tokens, fewer than the 4096 of model.context_tokens; write context_tokens:",
+    ),
+    "a config that is HTML": ({"config.json": b"<html>"}, f"config.json of {REPO} is not JSON"),
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_a_model_that_cannot_serve_is_refused_before_its_weights_come(hub: HubDouble, folder: Path, name: str) -> None:
+    """It once was fetched whole, and the engine said so."""
+    changed, words = UNFIT[name]
+    hub.files.update(changed)
+    hub.large = ()
+    status, said = run(hub, folder, "--context-tokens=4096")
+    assert (status, said[: len(words)]) == (1, words)
+    assert len(said.splitlines()) == 1
+    assert names(folder) == set()
+
+
+def test_a_model_that_can_serve_is_fetched(hub: HubDouble, folder: Path) -> None:
+    hub.files["config.json"] = b'{"max_position_embeddings": 4096}'
+    assert run(hub, folder, "--context-tokens=4096") == (0, "")

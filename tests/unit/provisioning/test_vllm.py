@@ -121,11 +121,17 @@ def test_folders_travel_as_trees() -> None:
 def test_hub_models_are_fetched_at_their_commit_with_a_token_that_no_argument_holds() -> None:
     model, adapter = (each for each in find(Command, wishes(HUB)) if each.name.startswith("fetch"))
     folder = "/var/lib/llm/models/acme--base-7b@0123456789ab"
-    assert model.argv == ("python3", FETCH_MODEL, "acme/base-7b", REVISION, folder)
+    assert model.argv == ("python3", FETCH_MODEL, "acme/base-7b", REVISION, folder, "--context-tokens=4096")
     assert model.check == (*model.argv, "--check")
     assert model.env == {"HF_TOKEN": Secret("hf_sample")}
     listed = (f"adapter_model.safetensors={SHA256}", "--max-rank=16", "--target-modules=q_proj,v_proj")
-    assert adapter.argv[5:] == (*listed, "--base=acme/own", f"--base-folder={folder}", "--immutable=yes")
+    assert adapter.argv[5:] == (
+        *listed,
+        "--stated-base=acme/own",
+        "--engine=vllm",
+        f"--base-folder={folder}",
+        "--immutable=yes",
+    )
     assert adapter.env == {}
     assert folder in unit_file(wishes(HUB))
 

@@ -47,7 +47,9 @@ def test_cut_off_weights_are_told_with_the_adapter_they_belong_to(tiny: TinyMode
     """A pointer of Git LFS instead of the file; the message names the file, the key the adapter."""
     weights = tiny.adapter("a") / "adapter_model.safetensors"
     weights.write_text("version https://git-lfs.github.com/spec/v1\n")
-    assert _told(tiny) == [f"adapters[0].source.path: {weights} is no whole safetensors file; get it again"]
+    assert _told(tiny) == [
+        f"adapters[0].source.path: {weights} is a pointer of Git LFS, not the file; run `git lfs pull` in its folder"
+    ]
 
 
 def test_missing_folders_are_all_told(tiny: TinyModel) -> None:

@@ -1,0 +1,127 @@
+"""Files that leave this computer: regular ones alone, and of a folder only what lies in it.
+
+A folder that somebody downloaded may hold links to secrets, pipes and devices. Links within the folder are followed,
+and those of a hub cache's snapshot to the cache's own blobs. What is opened is looked at again after it was opened.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from core.errors import ConfigError
+
+MAX_SMALL_BYTES = 4 << 20
+"""Of a file that is read into memory: a config, a certificate, a list of checksums."""
+
+_LINK_HINT = "put the file itself there instead of the link"
+
+
+def is_small_file(path: Path) -> bool:
+    """Return whether `path` is a regular file (links are followed) of at most MAX_SMALL_BYTES."""
+    try:
+        seen = path.stat()
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(seen.st_mode) and seen.st_size <= MAX_SMALL_BYTES
+
+
+def read_small(path: Path, *, where: str = "") -> bytes:
+    """Return the content of a regular file. Raises OSError, and ConfigError for a pipe, a device or a large file."""
+    with open_regular(path, where=where) as stream:
+        content = stream.read(MAX_SMALL_BYTES + 1)
+    if len(content) > MAX_SMALL_BYTES:
+        raise ConfigError(
+            f"{path} has more than {MAX_SMALL_BYTES >> 20} MiB", where=where, hint="is this the right file?"
+        )
+    return content
+
+
+def open_regular(path: Path, *, within: Path | None = None, where: str = "") -> BinaryIO:
+    """Return `path` opened for reading. Raises OSError where that fails.
+
+    Raises ConfigError for what is not a regular file and, with the folder `within`, for what lies outside of it.
+    """
+    # O_NONBLOCK: opening a pipe would wait for its other end.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ConfigError(f"{path} is not a regular file", where=where, hint="take it out of the folder")
+        if within is not None:
+            _check_within(_opened_path(descriptor, path), path, within, where)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _opened_path(descriptor: int, path: Path) -> Path:
+    """Return where the opened file lies: by the kernel, where that tells, as `path` may lead elsewhere by now."""
+    try:
+        return Path(str(Path(f"/proc/self/fd/{descriptor}").readlink()).removesuffix(" (deleted)"))
+    except OSError:
+        return Path(os.path.realpath(path))
+
+
+def _check_within(found: Path, path: Path, folder: Path, where: str) -> None:
+    if not any(found.is_relative_to(root) for root in _roots(folder)):
+        raise ConfigError(f"{path} leads out of the folder, to {found}", where=where, hint=_LINK_HINT)
+
+
+def _roots(folder: Path) -> list[Path]:
+    """Return the folders in which the files of `folder` may lie: itself, and the blobs of a hub cache's snapshot."""
+    real = Path(os.path.realpath(folder))
+    in_cache = real.parent.name == "snapshots" and real.parent.parent.name.startswith(("models--", "datasets--"))
+    return [real, *([real.parent.parent / "blobs"] if in_cache else [])]
+
+
+def files_below(folder: Path) -> Iterator[str]:
+    """Yield the names below `folder`, relative and with `/`, of all files that no dot hides.
+
+    What hides in a model's folder is left by tools: caches of the hub's, git's own, an editor's. Raises ConfigError for
+    a link that leaves the folder or leads nowhere, a pipe, a device, a socket, a folder that holds itself, and a name
+    with control characters.
+    """
+    roots, seen = _roots(folder), {os.path.realpath(folder)}
+    for parent, folders, leaves in os.walk(folder, followlinks=True, onerror=_raise):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in folders:
+            real = os.path.realpath(Path(parent, name))
+            _check_name(Path(parent, name))
+            _check_place(Path(parent, name), real, roots)
+            if real in seen:
+                hint = "take the link out of the folder"
+                raise ConfigError(f"{Path(parent, name)} is a link to a folder above or beside it", hint=hint)
+            seen.add(real)
+        for leaf in leaves:
+            if not leaf.startswith("."):
+                path = Path(parent, leaf)
+                _check_name(path)
+                _check_place(path, os.path.realpath(path), roots)
+                _check_kind(path)
+                yield path.relative_to(folder).as_posix()
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _check_name(path: Path) -> None:
+    if not path.name.isprintable():
+        raise ConfigError(f"{str(path)!a} has control characters in its name", hint="rename it")
+
+
+def _check_place(path: Path, real: str, roots: list[Path]) -> None:
+    if not any(Path(real).is_relative_to(root) for root in roots):
+        raise ConfigError(f"{path} leads out of the folder, to {real}", hint=_LINK_HINT)
+
+
+def _check_kind(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        hint = "let your user read it, or take it out of the folder"
+        raise ConfigError(f"{path} cannot be read ({error.strerror})", hint=hint) from None
+    if not stat.S_ISREG(mode):
+        raise ConfigError(f"{path} is not a regular file", hint="take it out of the folder")

@@ -1,0 +1,69 @@
+"""Whether a source holds a whole base model that can serve what the stack asks: looked at before its weights come."""
+
+from __future__ import annotations
+
+import contextlib
+
+from .errors import FetchError
+from .json_text import MAX_CONFIG_BYTES, FormatError
+from .listed import Listed
+from .model_config import CONFIG, read_model_config
+from .web import content_of
+from .weight_files import INDEX, MAX_INDEX_BYTES, missing_shard, shards_of
+from .weight_heads import SUFFIX, read_head
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .files import File
+    from .transfer import Source
+
+POINTER_BYTES = 1024
+"""A pointer of Git LFS has some 130."""
+
+
+def check_model(source: Source, files: Sequence[File], context_tokens: int) -> None:
+    """Raise FetchError unless `files` of `source` are a whole model that takes texts of `context_tokens`."""
+    names = [file.name for file in files]
+    if CONFIG not in names:
+        raise FetchError(f"{source.name} has no {CONFIG}; name the folder or repository of a model")
+    try:
+        longest = read_model_config(_content(source, CONFIG, MAX_CONFIG_BYTES)).context_tokens
+    except FormatError as error:
+        raise FetchError(f"{CONFIG} of {source.name} {error}") from None
+    if longest is not None and context_tokens > longest:
+        raise FetchError(
+            f"{CONFIG} of {source.name} allows {longest} tokens, fewer than the {context_tokens} of "
+            f"model.context_tokens; write context_tokens: {longest} or less"
+        )
+    _check_index(source, names)
+    for file in files:
+        # The hub knows the whole of each of its files; a list of checksums may be that of cut-off ones.
+        if file.name.endswith(SUFFIX) and (isinstance(source, Listed) or file.size < POINTER_BYTES):
+            _check_head(source, file)
+
+
+def _check_index(source: Source, names: Sequence[str]) -> None:
+    """Raise FetchError where there are no weights, or the index names others."""
+    if INDEX in names:
+        try:
+            missing = missing_shard(shards_of(_content(source, INDEX, MAX_INDEX_BYTES)), names)
+        except FormatError as error:
+            raise FetchError(f"{INDEX} of {source.name} {error}") from None
+        if missing:
+            raise FetchError(f"{source.name} has no {missing}, which its {INDEX} names; look up the right revision")
+    elif not any(name.endswith((SUFFIX, ".bin")) for name in names):
+        raise FetchError(f"{source.name} has no weights; name one with {SUFFIX} files")
+
+
+def _check_head(source: Source, file: File) -> None:
+    with contextlib.closing(source.open(file.name, 0)) as answer:
+        try:
+            read_head(answer, file.size)
+        except FormatError as error:
+            raise FetchError(f"{file.name} of {source.name} {error}") from None
+
+
+def _content(source: Source, name: str, limit: int) -> bytes:
+    return content_of(lambda: source.open(name, 0), limit, f"{source.name}: ")

@@ -1,0 +1,105 @@
+"""JSON from files that somebody else wrote: refused in one line where it is too large, too deep, or not JSON."""
+
+from __future__ import annotations
+
+import json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+MAX_CONFIG_BYTES = 4 << 20
+"""The largest config.json and adapter_config.json of public models have some 100 KB."""
+
+MAX_DIGITS = 20
+"""Of a number: 64 bits have 20. Python takes quadratic time for more."""
+
+MAX_DEPTH = 64
+
+MAX_FLOAT = 1e30
+"""Of a scale or a factor: more is a mistake, and Infinity is written as 1e999, too."""
+
+
+class FormatError(ValueError):
+    """A file that no engine could read: what is wrong with it, and what to do about it."""
+
+    def __init__(self, what: str, hint: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.what}; {self.hint}" if self.hint else self.what
+
+
+def read_json(content: bytes) -> Any:
+    """Return the value of JSON text. Raises FormatError for anything else, NaN and Infinity included."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise FormatError("is not UTF-8 text", "export it again") from None
+    try:
+        value = json.loads(text, parse_int=_whole_number, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise FormatError("is nested too deeply", "export it again") from None
+    except FormatError:
+        raise
+    except ValueError:
+        raise FormatError("is not JSON", "export it again") from None
+    _check(value, MAX_DEPTH)
+    return value
+
+
+def read_mapping(content: bytes) -> dict[str, Any]:
+    """Return the JSON object in `content`. Raises FormatError for anything else."""
+    if len(content) > MAX_CONFIG_BYTES:
+        raise FormatError(f"has more than {MAX_CONFIG_BYTES >> 20} MiB", "export it again")
+    value = read_json(content)
+    if not isinstance(value, dict):
+        raise FormatError("is not a JSON object", "export it again")
+    return value
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise FormatError(f"has a number of {len(digits)} digits", "export it again")
+    return int(digits)
+
+
+def _refuse_constant(word: str) -> Any:
+    raise FormatError(f"has {word}, which is not JSON", "export it again")
+
+
+def _check(value: Any, depth: int) -> None:
+    """Raise FormatError for lists and objects that are nested too deeply, and for names with control characters."""
+    inner: list[Any] = [value]
+    for _ in range(depth):
+        children: list[Any] = []
+        for each in inner:
+            if isinstance(each, dict):
+                for name in each:
+                    if not name.isprintable():
+                        raise FormatError(f"has the name {shown(name)}, with control characters", "export it again")
+                children += each.values()
+            elif isinstance(each, list):
+                children += each
+        inner = [each for each in children if isinstance(each, (dict, list))]
+        if not inner:
+            return
+    raise FormatError("is nested too deeply", "export it again")
+
+
+def shown(value: Any, limit: int = 60) -> str:
+    """Return a value for a message: on one line, without control characters, not longer than `limit`."""
+    text = value if isinstance(value, str) and value.isprintable() and value else ascii(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def is_whole_number(value: Any) -> bool:
+    """Return whether `value` is an int; JSON's true and false are not."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: Any) -> bool:
+    """Return whether `value` is an int or a finite float; JSON's true and false are not."""
+    return is_whole_number(value) or (isinstance(value, float) and abs(value) < MAX_FLOAT)

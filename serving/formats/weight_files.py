@@ -1,0 +1,79 @@
+"""Which files hold a model's weights: by the index, where there is one, else whatever lies in the folder's root.
+
+A repository holds much that no engine reads: checkpoints of the training in subfolders, the same weights once more for
+other programs, states of the optimiser. What is fetched is chosen here, by names alone.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+
+from .json_text import FormatError, read_json, shown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+INDEX = "model.safetensors.index.json"
+ADAPTER_CONFIG = "adapter_config.json"
+CONFIG = "config.json"
+
+SAFETENSORS = ("*.safetensors", "*.safetensors.index.json")
+CODE = ("*.py",)
+
+NEVER = (
+    "consolidated*", "optimizer*", "scheduler*.pt", "scaler*.pt", "rng_state*", "training_args.bin",
+    "trainer_state.json",
+    "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.onnx_data", "*.gguf", "*.ggml", "*.tflite", "*.ot",
+    "*.mlmodel", "*.npz",
+    "*.pt", "*.pth", "*.zip", "*.tar", "*.gz", "*.png", "*.jpg", "*.jpeg", "*.gif", "*.webp", "*.mp4", "*.pdf", ".*",
+)  # fmt: skip
+"""Of the root: the same weights for other programs, what a training leaves, pictures, and what a dot hides."""
+
+MAX_INDEX_BYTES = 32 << 20
+
+
+def wanted(names: Iterable[str]) -> list[str]:
+    """Return the files that an engine reads, of all in a repository: those of the root, one format of the weights.
+
+    A folder below the root is for another program (original/, onnx/), or another model (checkpoint-500/). Only Python
+    code of a model may lie there.
+    """
+    names = list(names)
+    order = {name: place for place, name in enumerate(names)}
+    root = [name for name in names if "/" not in name and not is_like(name, NEVER)]
+    code = [name for name in names if "/" in name and not name.startswith(".") and is_like(name, CODE)]
+    return sorted([*_one_format(root), *code], key=order.__getitem__)
+
+
+def _one_format(root: list[str]) -> list[str]:
+    """Return the files without the same weights in another format, and without a model beside an adapter."""
+    if ADAPTER_CONFIG in root and CONFIG not in root:
+        root = [name for name in root if not is_like(name, ("model*.safetensors", "model*.safetensors.index.json"))]
+    if any(is_like(name, SAFETENSORS[:1]) for name in root):
+        return [name for name in root if not is_like(name, ("*.bin", "*.bin.index.json"))]
+    return root
+
+
+def is_like(name: str, patterns: Iterable[str]) -> bool:
+    """Return whether a name is like one of some patterns, `*` and `?`."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def shards_of(content: bytes) -> dict[str, str]:
+    """Return the file of each tensor by the text of an index. Raises FormatError for one that names nothing."""
+    if len(content) > MAX_INDEX_BYTES:
+        raise FormatError("is too large for an index", "get it again")
+    index = read_json(content)
+    shards = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(shards, dict) or not shards:
+        raise FormatError("names no weights", "get it again")
+    for tensor, file in shards.items():
+        if not isinstance(file, str) or "/" in file or file in ("", ".", "..") or not file.isprintable():
+            raise FormatError(f"has {shown(file)} as the file of {shown(tensor)}", "get it again")
+    return shards
+
+
+def missing_shard(shards: dict[str, str], names: Iterable[str]) -> str:
+    """Return the first file that the index names and `names` lacks; empty when all are there."""
+    return next(iter(sorted(set(shards.values()) - set(names))), "")

@@ -1,0 +1,55 @@
+"""How long a text a model takes by its config.json, as vLLM 0.32.0 reads it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from serving.formats.json_text import FormatError
+from serving.formats.model_config import read_model_config
+
+
+@pytest.mark.parametrize(
+    ("config", "tokens"),
+    [
+        ({}, None),
+        ({"max_position_embeddings": 4096}, 4096),
+        ({"n_positions": 1024}, 1024),
+        ({"max_position_embeddings": 8192, "max_seq_len": 2048}, 2048),
+        ({"max_position_embeddings": 8192, "model_max_length": 131072}, 131072),
+        ({"max_position_embeddings": 4096, "rope_scaling": {"type": "linear", "factor": 2.0}}, 8192),
+        ({"max_position_embeddings": 4096, "rope_scaling": {"rope_type": "dynamic", "factor": 2}}, 8192),
+        ({"max_position_embeddings": 131072, "rope_scaling": {"rope_type": "llama3", "factor": 8.0}}, 131072),
+        ({"max_position_embeddings": 32768, "rope_scaling": {"rope_type": "yarn", "factor": 4.0}}, 32768),
+        ({"max_position_embeddings": 4096, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}, 4096),
+        ({"max_position_embeddings": 4096, "rope_parameters": {"full": {"rope_type": "linear", "factor": 8}}}, 32768),
+        ({"max_position_embeddings": 131072, "model_type": "gemma3", "rope_scaling": {"factor": 8.0}}, 131072),
+        ({"text_config": {"max_position_embeddings": 40960}}, 40960),
+        ({"max_position_embeddings": 4096, "rope_scaling": None}, 4096),
+    ],
+)
+def test_the_longest_text(config: dict[str, Any], tokens: int | None) -> None:
+    assert read_model_config(json.dumps(config).encode()).context_tokens == tokens
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"max_position_embeddings": "4096"}, "has 4096 as max_position_embeddings, not a number of tokens"),
+        ({"max_position_embeddings": 1e300}, "has 1e+300 as max_position_embeddings"),
+        ({"max_position_embeddings": -1}, "has -1 as max_position_embeddings"),
+        ({"architectures": "Llama"}, "has Llama as architectures, not a list of names"),
+        ({"architectures": [1]}, "has [1] as architectures"),
+        ({"max_position_embeddings": 1, "rope_scaling": [1]}, "has [1] as rope_scaling"),
+        ({"max_position_embeddings": 1, "rope_scaling": {"factor": "x"}}, "has x as the factor of rope_scaling"),
+    ],
+)
+def test_odd_types_are_told_in_one_line(config: dict[str, Any], words: str) -> None:
+    with pytest.raises(FormatError) as caught:
+        read_model_config(json.dumps(config).encode())
+    assert words in str(caught.value)
+
+
+def test_an_architecture_may_be_unknown() -> None:
+    assert read_model_config(b'{"architectures": []}').architecture == ""
+    assert read_model_config(b'{"architectures": ["LlamaForCausalLM"]}').architecture == "LlamaForCausalLM"

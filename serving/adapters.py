@@ -99,7 +99,7 @@ def check_config(
         raise ConfigError(
             f"{folder} was trained on {other}, not on {adapter.base or base_repo}",
             where=where,
-            hint=f"use its own base, or write base: {other} (in a manifest trained_on) if that is another name of the same model",
+            hint=f"use its own base, or write base: {other} (in a manifest trained_on) if that is the same model",
         )
 
 

@@ -27,18 +27,16 @@ def is_small_file(path: Path) -> bool:
     return stat.S_ISREG(seen.st_mode) and seen.st_size <= MAX_SMALL_BYTES
 
 
-def read_small(path: Path, *, where: str = "") -> bytes:
+def read_small(path: Path) -> bytes:
     """Return the content of a regular file. Raises OSError, and ConfigError for a pipe, a device or a large file."""
-    with open_regular(path, where=where) as stream:
+    with open_regular(path) as stream:
         content = stream.read(MAX_SMALL_BYTES + 1)
     if len(content) > MAX_SMALL_BYTES:
-        raise ConfigError(
-            f"{path} has more than {MAX_SMALL_BYTES >> 20} MiB", where=where, hint="is this the right file?"
-        )
+        raise ConfigError(f"has more than {MAX_SMALL_BYTES >> 20} MiB", where=str(path), hint="is it the right file?")
     return content
 
 
-def open_regular(path: Path, *, within: Path | None = None, where: str = "") -> BinaryIO:
+def open_regular(path: Path, *, within: Path | None = None) -> BinaryIO:
     """Return `path` opened for reading. Raises OSError where that fails.
 
     Raises ConfigError for what is not a regular file and, with the folder `within`, for what lies outside of it.
@@ -47,9 +45,9 @@ def open_regular(path: Path, *, within: Path | None = None, where: str = "") -> 
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ConfigError(f"{path} is not a regular file", where=where, hint="take it out of the folder")
+            raise ConfigError("is not a regular file", where=str(path), hint="put a regular file there")
         if within is not None:
-            _check_within(_opened_path(descriptor, path), path, within, where)
+            _check_place(path, _opened_path(descriptor, path), _roots(within))
         return os.fdopen(descriptor, "rb")
     except BaseException:
         os.close(descriptor)
@@ -62,11 +60,6 @@ def _opened_path(descriptor: int, path: Path) -> Path:
         return Path(str(Path(f"/proc/self/fd/{descriptor}").readlink()).removesuffix(" (deleted)"))
     except OSError:
         return Path(os.path.realpath(path))
-
-
-def _check_within(found: Path, path: Path, folder: Path, where: str) -> None:
-    if not any(found.is_relative_to(root) for root in _roots(folder)):
-        raise ConfigError(f"{path} leads out of the folder, to {found}", where=where, hint=_LINK_HINT)
 
 
 def _roots(folder: Path) -> list[Path]:
@@ -87,18 +80,15 @@ def files_below(folder: Path) -> Iterator[str]:
     for parent, folders, leaves in os.walk(folder, followlinks=True, onerror=_raise):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in folders:
-            real = os.path.realpath(Path(parent, name))
-            _check_name(Path(parent, name))
-            _check_place(Path(parent, name), real, roots)
+            path = Path(parent, name)
+            real = _checked(path, roots)
             if real in seen:
-                hint = "take the link out of the folder"
-                raise ConfigError(f"{Path(parent, name)} is a link to a folder above or beside it", hint=hint)
+                raise ConfigError("is a link to a folder that is there already", where=str(path), hint=_LINK_HINT)
             seen.add(real)
         for leaf in leaves:
+            path = Path(parent, leaf)
             if not leaf.startswith("."):
-                path = Path(parent, leaf)
-                _check_name(path)
-                _check_place(path, os.path.realpath(path), roots)
+                _checked(path, roots)
                 _check_kind(path)
                 yield path.relative_to(folder).as_posix()
 
@@ -107,14 +97,18 @@ def _raise(error: OSError) -> None:
     raise error
 
 
-def _check_name(path: Path) -> None:
+def _checked(path: Path, roots: list[Path]) -> str:
+    """Return where `path` leads to. Raises ConfigError for a place outside of `roots`, and for a name that is not text."""
     if not path.name.isprintable():
-        raise ConfigError(f"{str(path)!a} has control characters in its name", hint="rename it")
+        raise ConfigError("has control characters in its name", where=ascii(str(path)), hint="rename it")
+    real = os.path.realpath(path)
+    _check_place(path, Path(real), roots)
+    return real
 
 
-def _check_place(path: Path, real: str, roots: list[Path]) -> None:
-    if not any(Path(real).is_relative_to(root) for root in roots):
-        raise ConfigError(f"{path} leads out of the folder, to {real}", hint=_LINK_HINT)
+def _check_place(path: Path, real: Path, roots: list[Path]) -> None:
+    if not any(real.is_relative_to(root) for root in roots):
+        raise ConfigError(f"leads out of the folder, to {real}", where=str(path), hint=_LINK_HINT)
 
 
 def _check_kind(path: Path) -> None:
@@ -122,6 +116,6 @@ def _check_kind(path: Path) -> None:
         mode = path.stat().st_mode
     except OSError as error:
         hint = "let your user read it, or take it out of the folder"
-        raise ConfigError(f"{path} cannot be read ({error.strerror})", hint=hint) from None
+        raise ConfigError(f"cannot be read ({error.strerror})", where=str(path), hint=hint) from None
     if not stat.S_ISREG(mode):
-        raise ConfigError(f"{path} is not a regular file", hint="take it out of the folder")
+        raise ConfigError("is not a regular file", where=str(path), hint="take it out of the folder")

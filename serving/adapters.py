@@ -29,7 +29,7 @@ def read_adapter_config(folder: Path, *, where: str, engine: str = "vllm") -> Lo
     """Return what adapter_config.json in `folder` says. Raises ConfigError unless `engine` can load such an adapter."""
     path = folder / CONFIG
     try:
-        content = read_small(path, where=where)
+        content = read_small(path)
     except FileNotFoundError:
         raise ConfigError(f"{folder} has no {CONFIG}", where=where, hint="name the folder that peft saved") from None
     except OSError as error:
@@ -152,7 +152,7 @@ def check_tensors(
 def read_heads(path: Path) -> Heads:
     """Return the tensors of a safetensors file; only its header is read. Raises ConfigError for another file."""
     try:
-        with open_regular(path, where=str(path)) as stream:
+        with open_regular(path) as stream:
             return read_head(stream, path.stat().st_size)
     except FormatError as error:
         raise ConfigError(error.what, where=str(path), hint=error.hint) from None

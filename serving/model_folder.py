@@ -55,7 +55,7 @@ def _read(folder: Path, name: str, where: str, read: Callable[[bytes], Result]) 
     """Return what `read` makes of the content of a file in `folder`."""
     path = folder / name
     try:
-        with open_regular(path, where=where) as stream:
+        with open_regular(path) as stream:
             return read(stream.read(MAX_INDEX_BYTES + 1))
     except FormatError as error:
         _refuse_pointer(path, where)
@@ -72,7 +72,7 @@ def _check_weights(path: Path, where: str) -> None:
     if path.suffix != ".safetensors":
         return
     try:
-        with open_regular(path, where=where) as stream:
+        with open_regular(path) as stream:
             read_head(stream, os.fstat(stream.fileno()).st_size)
     except FormatError as error:
         raise ConfigError(f"{path} {error.what}", where=where, hint=error.hint) from None
@@ -81,7 +81,7 @@ def _check_weights(path: Path, where: str) -> None:
 def _refuse_pointer(path: Path, where: str) -> None:
     """Raise ConfigError for a file of which Git has only brought the pointer, and for one that cannot be read."""
     try:
-        with open_regular(path, where=where) as stream:
+        with open_regular(path) as stream:
             start = stream.read(len(LFS_START))
     except OSError as error:
         raise ConfigError(

@@ -98,7 +98,7 @@ def _raise(error: OSError) -> None:
 
 
 def _checked(path: Path, roots: list[Path]) -> str:
-    """Return where `path` leads to. Raises ConfigError for a place outside of `roots`, and for a name that is not text."""
+    """Return where `path` leads to. Raises ConfigError for one outside of `roots`, and for a name that is not text."""
     if not path.name.isprintable():
         raise ConfigError("has control characters in its name", where=ascii(str(path)), hint="rename it")
     real = os.path.realpath(path)

@@ -35,8 +35,13 @@ Address = Annotated[
 """Becomes a word of ssh's command line and of its list of known hosts, so it must be no option and hold no blank."""
 
 Login = Annotated[
-    str, matching(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", "is no login; write letters, digits, `.`, `_` and -, e.g. admin")
+    str,
+    matching(
+        r"([A-Za-z0-9][A-Za-z0-9._-]*\\)?[A-Za-z0-9_][A-Za-z0-9_.-]*(@[A-Za-z0-9][A-Za-z0-9.-]*)?",
+        "is no login; write letters, digits, `.`, `_` and -, e.g. admin, or DOMAIN\\user or user@domain",
+    ),
 ]
+"""A local account, or one of a directory service as sssd and winbind name it."""
 
 HostKey = Annotated[
     str,
@@ -83,6 +88,11 @@ class HostRecord(Frozen):
     identity_file: Path | None = Field(
         default=None, description="Private key; none: the SSH agent and the usual files."
     )
+    ssh_config: Path | None = Field(
+        default=None,
+        description="OpenSSH client config that leads to `address`: HostName, Port, IdentityFile, ProxyJump and "
+        "ProxyCommand count. None: no config file is read.",
+    )
     service_address: Address | None = Field(default=None, description="What clients connect to; none: `address`.")
     cloud: CloudName = "existing"
     virtualization: Literal["container", "vm", "metal"] = Field(
@@ -99,6 +109,10 @@ class HostRecord(Frozen):
     )
     data_dir: DataDir = Field(
         default="/var/lib/llm", description="Where models, adapters and environments lie on the host."
+    )
+    password_logins: StrictBool = Field(
+        default=False,
+        description="Leave sshd's password logins as the host has them, for people who work there; false: keys only.",
     )
     ssh_cidrs: tuple[Cidr, ...] = Field(
         default=(), description="Networks that may reach port 22; none: any that routes there."
@@ -120,10 +134,11 @@ class HostRecord(Frozen):
         return self.service_address or self.address
 
     def at_home(self, folder: Path) -> Self:
-        """Return the host with its key's path absolute: `~` is the user's home, the rest starts at `folder`."""
-        if self.identity_file is None:
-            return self
-        return self.model_copy(update={"identity_file": folder.resolve() / self.identity_file.expanduser()})
+        """Return the host with key and config at absolute paths: `~` is the user's home, others start at `folder`."""
+        paths = {"identity_file": self.identity_file, "ssh_config": self.ssh_config}
+        return self.model_copy(
+            update={name: folder.resolve() / path.expanduser() for name, path in paths.items() if path is not None}
+        )
 
 
 class Hosts(Frozen):

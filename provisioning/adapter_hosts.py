@@ -4,7 +4,6 @@ Does not say what a command means (provisioning/adapters.py does).
 """
 
 import getpass
-import json
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from provisioning.adapter_report import AdapterReport, Folder
 from provisioning.connection import connect
 from provisioning.converge.result import HostResult
 from provisioning.fleet import Failures, on_each, raise_failures
+from provisioning.host_words import read_json
 from provisioning.inventory import adapter_manifest, load
 from provisioning.remote import run_program
 from provisioning.target import Target
@@ -67,11 +67,11 @@ class AdapterHosts:
 
     def report(self, host: HostRecord) -> AdapterReport:
         """Return what `host` says of its adapters."""
-        return AdapterReport.read(self.ask(host, "show"))
+        return AdapterReport.read(read_json(self.ask(host, "show"), where=host.name))
 
     def folders(self, host: HostRecord) -> list[Folder]:
         """Return the folders of models and adapters on `host`."""
-        said = json.loads(self.run(host, "stored_folders", "show", host.data_dir))
+        said = read_json(self.run(host, "stored_folders", "show", host.data_dir), where=host.name, shape=list)
         return [Folder(**each) for each in said]
 
     def on_all(self, work: Callable[[HostRecord], Result]) -> dict[str, Result]:

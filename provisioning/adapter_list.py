@@ -8,6 +8,7 @@ from core.console import next_command, say
 from infra.outputs import HostRecord
 from provisioning.adapter_hosts import AdapterHosts
 from provisioning.adapter_report import AdapterReport, Folder
+from provisioning.host_words import read_json
 from provisioning.inventory import adapter_manifest, load
 from provisioning.roles.store import model_path
 from provisioning.target import Target
@@ -54,8 +55,10 @@ def prune(target: Target) -> int:
     stack = AdapterHosts(target, load(target))
 
     def remove(host: HostRecord) -> list[str]:
-        removed: list[str] = json.loads(
-            stack.run(host, "stored_folders", "prune", host.data_dir, json.dumps(_needed(stack, host)))
+        removed: list[str] = read_json(
+            stack.run(host, "stored_folders", "prune", host.data_dir, json.dumps(_needed(stack, host))),
+            where=host.name,
+            shape=list,
         )
         return removed
 

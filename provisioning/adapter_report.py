@@ -1,6 +1,5 @@
 """What a host says of its adapters, as provisioning/programs/adapter_versions.py prints it. Values only."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -44,9 +43,8 @@ class AdapterReport:
     """What was moved when by whom, the oldest first."""
 
     @classmethod
-    def read(cls, text: str) -> "AdapterReport":
+    def read(cls, said: Mapping[str, Any]) -> "AdapterReport":
         """Return the report that the program printed."""
-        said = json.loads(text)
         return cls(
             served=Served(**said["served"]),
             running=Running(**said["running"]) if said["running"] else None,

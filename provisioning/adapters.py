@@ -3,7 +3,6 @@
 What each host does itself is in provisioning/programs/adapter_versions.py.
 """
 
-import json
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from provisioning.adapter_hosts import AT_ONCE, AdapterStack, stack_of, who_asks
 from provisioning.adapter_report import Served
 from provisioning.adapter_retire import Retired, retirement
 from provisioning.fleet import on_each
+from provisioning.host_words import read_json
 from provisioning.target import Target
 from serving.adapter_manifest import Move, record, shown
 
@@ -184,7 +184,7 @@ def _on_all_or_none(
         with turns[host.name]:
             if stopped.is_set():
                 raise HostError("was not moved", where=host.name)
-            done[host.name] = json.loads(stack.ask(host, "move", version, who, what))
+            done[host.name] = read_json(stack.ask(host, "move", version, who, what), where=host.name)
 
     def move_back(host: HostRecord) -> None:
         with turns[host.name]:  # a move that is under way ends first: Ctrl-C leaves its thread

@@ -1,19 +1,26 @@
-"""The first connection to a rented machine: it answers a minute or so after the cloud says that it runs."""
+"""Connections that need patience: the first to a rented machine, and a second one that proves a login."""
 
 import threading
+import time
 from collections.abc import Callable
 
 import fabric
 
 from core.console import say
 from core.deadline import Deadline
+from core.errors import HostError
 from infra.clouds import RENTED
 from provisioning.connection import NoAnswerError, Reachable, open_connection
+from provisioning.remote import stream
 
 PATIENCE_S = 300.0
 """How long a rented machine may take to boot; every other is there, or it is not."""
 
 PAUSE_S = 3.0
+
+SECOND_TRIES = 5
+SECOND_PAUSE_S = 1.0
+"""sshd takes a moment to listen again after a reload."""
 
 
 def patience_s(cloud: str) -> float:
@@ -44,3 +51,31 @@ def open_when_up(
                 told = True
             if given_up.wait(PAUSE_S):
                 raise
+
+
+def second_login(
+    host: Reachable,
+    *,
+    connect: Callable[[Reachable], fabric.Connection] = open_connection,
+    sleep: Callable[[float], None] = time.sleep,
+) -> str:
+    """Log in to `host` as a newcomer and run a command as root there; return why that failed, or nothing."""
+    said = ""
+    for _ in range(SECOND_TRIES):
+        try:
+            connection = connect(host)
+        except NoAnswerError as error:
+            said = error.what
+            sleep(SECOND_PAUSE_S)
+            continue
+        except HostError as error:
+            return error.what
+        try:
+            for _ in stream(connection, host, ("true",)):
+                pass
+        except HostError as error:
+            return error.what
+        finally:
+            connection.close()
+        return ""
+    return said

@@ -1,7 +1,8 @@
 """One Fabric connection to a host whose keys are known beforehand.
 
-Trusts the host's `host_keys` and nothing else: neither known_hosts nor ssh_config of the user is read, so that two
-people get the same answer. Does not run anything on the host. Import it late: fabric and paramiko take 0.3 s.
+Trusts the host's `host_keys` and nothing else: neither known_hosts nor ssh_config of the user is read, unless the
+inventory names an ssh_config, so that two people get the same answer. Does not run anything on the host. Import it
+late: fabric and paramiko take 0.3 s.
 """
 
 import contextlib
@@ -16,13 +17,15 @@ import paramiko
 from paramiko.hostkeys import HostKeyEntry
 
 from core.errors import HostError
-from provisioning.known_hosts import known_as
+from core.ports import SSH_PORT
+from provisioning.login_keys import LoginKey, Offer, forget_login, known_login, note_login, offered_keys
+from provisioning.ssh_route import Route, open_proxy, route
 
 CONNECT_TIMEOUT_S = 10
 ANSWER_TIMEOUT_S = 30
 KEEPALIVE_S = 10
-NO_KEY = "No authentication methods available"
-"""What paramiko raises when it has found nothing to try."""
+MAX_CALLS = 8
+"""How often a host is called to offer it all keys of an agent: sshd hangs up after 6 of them, or fewer."""
 UNANSWERED_MAX_MS = 60_000
 """How long sent bytes may stay unacknowledged; the keep-alives see to it that there are some."""
 
@@ -57,6 +60,8 @@ class Reachable(Protocol):
     def host_keys(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def identity_file(self) -> Path | None: ...  # noqa: D102
+    @property
+    def ssh_config(self) -> Path | None: ...  # noqa: D102
 
 
 @contextlib.contextmanager
@@ -72,12 +77,48 @@ def connect(host: Reachable) -> Iterator[fabric.Connection]:
 def open_connection(host: Reachable) -> fabric.Connection:
     """Return an open connection that the caller closes. Raises HostError in words."""
     where = f"{host.name} ({host.user}@{host.address}:{host.ssh_port})"
-    config = fabric.Config(overrides={"load_ssh_configs": False}, lazy=True)
-    login: dict[str, Any] = {"banner_timeout": ANSWER_TIMEOUT_S, "auth_timeout": ANSWER_TIMEOUT_S}
+    way = route(host)
     if host.identity_file is not None:
-        login |= {"pkey": _read_key(host, where), "allow_agent": False, "look_for_keys": False}
-    plug = open_socket(host, where)
-    login["sock"] = plug
+        return _logged_in(host, way, [LoginKey(_read_key(host, where), str(host.identity_file))], where)
+    try:
+        with offered_keys(host, way.identity_files) as keys:
+            return _logged_in(host, way, keys, where)
+    except LoginError:
+        if known_login(host) is None:
+            raise
+    forget_login(host)  # the host knows another key now
+    with offered_keys(host, way.identity_files) as keys:
+        return _logged_in(host, way, keys, where)
+
+
+def _logged_in(host: Reachable, way: Route, keys: list[LoginKey], where: str) -> fabric.Connection:
+    """Return a connection logged in with one of `keys`; sshd may hang up after a few of them, so it is called again."""
+    for _ in range(MAX_CALLS):
+        offer = Offer(host.user, keys)
+        try:
+            connection = _called(host, way, offer, where)
+        except paramiko.SSHException as error:
+            if isinstance(error, paramiko.AuthenticationException) and offer.left:
+                keys = offer.left
+                continue
+            if not keys and isinstance(error, paramiko.AuthenticationException):
+                what = "there is no key to log in with: the SSH agent has none, nor have the usual files (~/.ssh/id_*)"
+                hint = "name a private key as the host's identity_file in the inventory"
+                raise LoginError(what, where=where, hint=hint) from error
+            raise _in_words(error, host, where) from error
+        if host.identity_file is None and offer.taken is not None:
+            note_login(host, offer.taken)
+        return connection
+    what = f"login as {host.user} refused with the first keys of the SSH agent"
+    raise LoginError(what, where=where, hint="name the right private key as the host's identity_file")
+
+
+def _called(host: Reachable, way: Route, offer: Offer, where: str) -> fabric.Connection:
+    """Return an open connection after one call. Raises paramiko's SSHException, or HostError in words."""
+    config = fabric.Config(overrides={"load_ssh_configs": False}, lazy=True)
+    plug = open_socket(way, where)
+    login: dict[str, Any] = {"banner_timeout": ANSWER_TIMEOUT_S, "auth_timeout": ANSWER_TIMEOUT_S}
+    login |= {"sock": plug, "auth_strategy": offer}
     connection = fabric.Connection(
         host.address, user=host.user, port=host.ssh_port, config=config, connect_kwargs=login
     )
@@ -88,22 +129,24 @@ def open_connection(host: Reachable) -> fabric.Connection:
     except BaseException as error:
         plug.close()
         connection.client.close()
-        if isinstance(error, paramiko.SSHException | OSError | EOFError):
+        if isinstance(error, OSError | EOFError) and not isinstance(error, paramiko.SSHException):
             raise _in_words(error, host, where) from error
         raise
     connection.transport.set_keepalive(KEEPALIVE_S)
     return connection
 
 
-def open_socket(host: Reachable, where: str) -> socket.socket:
+def open_socket(way: Route, where: str) -> socket.socket:
     """Connect with TCP_NODELAY: SSH's small messages would else wait for each other's acknowledgement (44 ms)."""
+    if way.proxy:
+        return open_proxy(way.proxy, where)
     try:
-        plug = socket.create_connection((host.address, host.ssh_port), timeout=CONNECT_TIMEOUT_S)
+        plug = socket.create_connection((way.address, way.port), timeout=CONNECT_TIMEOUT_S)
     except TimeoutError as error:
         raise NoAnswerError(
             f"no answer within {CONNECT_TIMEOUT_S} s",
             where=where,
-            hint=f"is it running, and may you reach port {host.ssh_port}?",
+            hint=f"is it running, and may you reach port {way.port}?",
         ) from error
     except ConnectionRefusedError as error:
         raise NoAnswerError("connection refused", where=where, hint="is sshd running there, on this port?") from error
@@ -129,7 +172,7 @@ def _read_key(host: Reachable, where: str) -> paramiko.PKey:
 
 def _trust(client: paramiko.SSHClient, host: Reachable) -> None:
     """Make the record's keys the only ones."""
-    name = known_as(host)
+    name = host.address if host.ssh_port == SSH_PORT else f"[{host.address}]:{host.ssh_port}"  # as paramiko asks
     for line in host.host_keys:
         entry = HostKeyEntry.from_line(f"{name} {line}")
         if entry is None or entry.key is None:
@@ -146,14 +189,16 @@ def _in_words(error: Exception, host: Reachable, where: str) -> HostError:
             hint="another machine may be answering; if this one was set up anew, write its new key into host_keys of "
             f"the inventory: {key.get_name()} {key.get_base64()}",
         )
+    if isinstance(error, paramiko.BadAuthenticationType):
+        wanted = ", ".join(error.allowed_types)
+        what = f"login as {host.user} wants more than a key: {wanted}"
+        hint = "let this login in with a key alone (sshd's AuthenticationMethods and PubkeyAuthentication)"
+        return LoginError(what, where=where, hint=hint)
     if isinstance(error, paramiko.AuthenticationException):
         tried = host.identity_file or "the SSH agent's keys and the usual files"
         return LoginError(
             f"login as {host.user} with {tried} refused", where=where, hint="check user and identity_file"
         )
-    if isinstance(error, paramiko.SSHException) and str(error) == NO_KEY:
-        what = "there is no key to log in with: the SSH agent has none, nor have the usual files (~/.ssh/id_*)"
-        return LoginError(what, where=where, hint="name a private key as the host's identity_file in the inventory")
     if isinstance(error, TimeoutError):
         return HostError("SSH did not answer in time", where=where, hint="it may be overloaded: run it again later")
     what = f"SSH failed: {error or type(error).__name__}"

@@ -4,7 +4,6 @@ People's most frequent silent failure is a GPU that is paid for while the CPU co
 whoever calls this has just had some.
 """
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from core.errors import CheckError, HostError, UsageError
 from infra.outputs import Gpu, HostRecord
 from provisioning.connection import connect
 from provisioning.existing.adopt import look
-from provisioning.remote import run_program
+from provisioning.remote import ask_program
 from provisioning.roles.layout import ENGINE_UNIT
 from serving.spec import ServingSpec
 
@@ -60,10 +59,10 @@ def prove(host: HostRecord, serving: ServingSpec) -> str:
     try:
         with connect(host) as connection:
             unit = ENGINE_UNIT[serving.engine]
-            said = run_program(connection, host, "gpu_report", unit, serving.engine, str(serving.port))
+            said = ask_program(connection, host, "gpu_report", unit, serving.engine, str(serving.port))
     except HostError as error:
         raise CheckError(f"could not be looked at: {error}") from error
-    return judge(GpuReport.read(json.loads(said)), host.gpu, serving)
+    return judge(GpuReport.read(said), host.gpu, serving)
 
 
 def prove_none(host: HostRecord) -> str:

@@ -34,11 +34,13 @@ class Door:
     user: str
     host_keys: tuple[str, ...]
     identity_file: Path | None
+    ssh_config: Path | None = None
 
     @classmethod
     def of(cls, host: Reachable) -> "Door":
         """Return the door of a host."""
-        return cls(host.name, host.address, host.ssh_port, host.user, tuple(host.host_keys), host.identity_file)
+        keys = tuple(host.host_keys)
+        return cls(host.name, host.address, host.ssh_port, host.user, keys, host.identity_file, host.ssh_config)
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def begin(target: Target, names: Sequence[str]) -> HeadStart:
 
 
 def _door(host: dict[str, Any]) -> Door:
-    identity = host.get("identity_file")
+    identity, ssh_config = host.get("identity_file"), host.get("ssh_config")
     return Door(
         name=host["name"],
         address=host["address"],
@@ -74,4 +76,5 @@ def _door(host: dict[str, Any]) -> Door:
         user=host["user"],
         host_keys=tuple(host["host_keys"]),
         identity_file=Path(identity) if identity else None,
+        ssh_config=Path(ssh_config) if ssh_config else None,
     )

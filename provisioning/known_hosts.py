@@ -10,7 +10,12 @@ if TYPE_CHECKING:
 
 
 def known_as(host: "Reachable") -> str:
-    """Return the host's name among known ones: with an unusual port, that follows the address in brackets."""
+    """Return the host's name among known ones: with an unusual port, that follows the address in brackets.
+
+    One that an ssh_config leads to is known by its address in the inventory alone (HostKeyAlias).
+    """
+    if host.ssh_config is not None:
+        return host.address
     return host.address if host.ssh_port == SSH_PORT else f"[{host.address}]:{host.ssh_port}"
 
 

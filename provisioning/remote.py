@@ -1,10 +1,12 @@
 """Commands and small programs run on a host as root, over a connection that is open. Changes nothing by itself."""
 
+import codecs
 import shlex
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.errors import HostError
+from provisioning.host_words import DETAIL_CHARS, NOT_A_SHELL, Frame, framed, own_words, read_json, without_warnings
 from provisioning.programs import program
 
 if TYPE_CHECKING:
@@ -28,6 +30,10 @@ class ConnectionCutError(HostError):
         super().__init__("the connection was cut", where=host.name, hint="run the same command again")
 
 
+class NoCommandsError(HostError):
+    """What answers takes the login and runs no command."""
+
+
 def run_program(connection: "fabric.Connection", host: "Reachable", name: str, *arguments: str) -> str:
     """Run provisioning/programs/<name>.py and return what it wrote. Raises HostError when it fails.
 
@@ -36,49 +42,77 @@ def run_program(connection: "fabric.Connection", host: "Reachable", name: str, *
     return "".join(stream(connection, host, ("python3", "-I", "-", *arguments), stdin=program(name)))
 
 
+def ask_program(connection: "fabric.Connection", host: "Reachable", name: str, *arguments: str) -> Any:
+    """Run provisioning/programs/<name>.py and return the JSON that it printed. Raises HostError."""
+    return read_json(run_program(connection, host, name, *arguments), where=host.name)
+
+
+def as_root(host: "Reachable", argv: Sequence[str]) -> str:
+    """Return the line that a login shell of the host is given to run `argv` as root, framed."""
+    command = framed(argv)
+    return shlex.join(command if host.user == "root" else ("sudo", "-n", *command))
+
+
 def stream(
     connection: "fabric.Connection", host: "Reachable", argv: Sequence[str], *, stdin: str = ""
 ) -> Iterator[str]:
-    """Yield what `argv` writes, in pieces as they come. Raises HostError when it exits with another status than 0."""
-    command = shlex.join(argv if host.user == "root" else ("sudo", "-n", *argv))
+    """Yield what `argv` writes, in pieces as they come; what login scripts print before it is left out.
+
+    Raises HostError when it exits with another status than 0.
+    """
+    frame = Frame()
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")  # a letter may lie across two blocks
     channel = connection.transport.open_session()
     try:
-        channel.exec_command(command)
+        channel.exec_command(as_root(host, argv))
         channel.sendall(stdin.encode())
         channel.shutdown_write()
         while block := channel.recv(BLOCK_BYTES):
-            yield block.decode(errors="replace")
+            if text := decoder.decode(frame.take(block)):
+                yield text
         status = channel.recv_exit_status()
-        if status != 0:
-            raise _failed(host, argv, status, _stderr(channel))
+        if status != 0 or not frame.begun:
+            raise _failed(host, argv, status, _stderr(channel), frame)
     except (OSError, EOFError) as error:
         raise ConnectionCutError(host) from error
     finally:
         channel.close()
 
 
-def _stderr(channel: "paramiko.Channel") -> str:
+def _stderr(channel: "paramiko.Channel") -> bytes:
     """Return what is left on the channel's stderr."""
     said = b""
     while channel.recv_stderr_ready():
         said += channel.recv_stderr(BLOCK_BYTES)
-    return said.decode(errors="replace").strip()
+    return said
 
 
-def _failed(host: "Reachable", argv: Sequence[str], status: int, said: str) -> HostError:
-    """Return why the command ended with `status`."""
+def _failed(host: "Reachable", argv: Sequence[str], status: int, stderr: bytes, frame: Frame) -> HostError:
+    """Return why the command ended with `status`, or was never run."""
     if status < 0:
         return ConnectionCutError(host)
-    error = not_begun(host, argv[0], status, said, where=host.name)
-    return error or HostError(f"{argv[0]} ended with status {status}", where=host.name, detail=said)
+    said = own_words(stderr)
+    error = not_begun(host, argv[0], status, said, where=host.name, begun=frame.begun)
+    if error is not None:
+        return error
+    if not frame.begun:
+        words = f"{said}\n{frame.noise.decode(errors='replace')[-DETAIL_CHARS:]}".strip()
+        return NoCommandsError("does not run commands over SSH", where=host.name, hint=NOT_A_SHELL, detail=words)
+    return HostError(f"{argv[0]} ended with status {status}", where=host.name, detail=said)
 
 
-def not_begun(host: "Reachable", program: str, status: int, said: str, *, where: str) -> HostError | None:
-    """Return why `program` did not even begin, from the shell's status and its words; none when it began."""
+def not_begun(
+    host: "Reachable", program: str, status: int, said: str, *, where: str, begun: bool = False
+) -> HostError | None:
+    """Return why `program` did not even begin, from the shell's status and its words; none when it began.
+
+    `begun`: sudo let the command through, so no word of sudo's is the cause.
+    """
+    said = without_warnings(said)
     if (status == NO_SUCH_COMMAND and program in said) or f"sudo: {program}: command not found" in said:
         hint = f"install {NEEDED.get(program, program)} there"
         return HostError(f"has no {program}", where=where, hint=hint, detail=said)
-    if "sudo:" in said:
+    if "sudo:" in said and not begun and status != 0:
         hint = f"let {host.user} use sudo without a password, or log in as root"
         return HostError("sudo refused", where=where, hint=hint, detail=said)
     return None

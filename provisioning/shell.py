@@ -8,9 +8,11 @@ from pathlib import Path
 from core.errors import UsageError
 from core.files import write_atomically
 from core.paths import stack_state_dir
+from core.ports import SSH_PORT
 from infra.outputs import HostRecord
 from provisioning.inventory import choose, load_to_look
-from provisioning.known_hosts import known_hosts_text
+from provisioning.known_hosts import known_as, known_hosts_text
+from provisioning.login_keys import known_login
 from provisioning.target import Target
 
 
@@ -26,13 +28,35 @@ def ssh(target: Target, *, names: Sequence[str], command: str) -> int:
         raise UsageError("is not installed on this machine", where="ssh", hint="install the package openssh-client")
     known_hosts = stack_state_dir(outputs.stack) / "known_hosts"
     write_atomically(known_hosts, known_hosts_text(outputs.hosts), mode=0o600)
-    os.execv(program, ssh_arguments(hosts[0], known_hosts, command))  # noqa: S606  # no shell is wanted in between
+    login_file = known_login_file(hosts[0], known_hosts.parent)
+    os.execv(program, ssh_arguments(hosts[0], known_hosts, command, login_file=login_file))  # noqa: S606  # no shell is wanted in between
 
 
-def ssh_arguments(host: HostRecord, known_hosts: Path, command: str = "") -> list[str]:
-    """Return the command line: the stack's key, the known host keys, nothing from the user's own SSH settings."""
-    identity = ["-i", str(host.identity_file), "-o", "IdentitiesOnly=yes"] if host.identity_file else []
+def known_login_file(host: HostRecord, folder: Path) -> Path | None:
+    """Return the file of the key that worked the last time, written for one that the SSH agent holds; None: unknown."""
+    if host.identity_file is not None or (known := known_login(host)) is None:
+        return None
+    if known["file"]:
+        return Path(known["file"])
+    public = folder / "login.pub"
+    write_atomically(public, known["key"] + "\n", mode=0o600)
+    return public
+
+
+def ssh_arguments(
+    host: HostRecord, known_hosts: Path, command: str = "", *, login_file: Path | None = None
+) -> list[str]:
+    """Return the command line: the key and the host keys that are known, and SSH settings of the inventory only.
+
+    `login_file` holds the public half of the key that worked the last time, of which the SSH agent has the other half.
+    """
+    key = host.identity_file or login_file
+    identity = ["-i", str(key), "-o", "IdentitiesOnly=yes"] if key else []
     trust = ["-o", "StrictHostKeyChecking=yes", "-o", f"UserKnownHostsFile={known_hosts}"]
     trust += ["-o", "GlobalKnownHostsFile=/dev/null", "-o", "UpdateHostKeys=no"]
-    place = ["-p", str(host.ssh_port), f"{host.user}@{host.address}"]
-    return ["ssh", "-F", "none", *trust, *identity, *place, *([command] if command else [])]
+    port = ["-p", str(host.ssh_port)] if host.ssh_config is None or host.ssh_port != SSH_PORT else []
+    place = [*port, "-l", host.user, host.address]
+    settings = ["none"]
+    if host.ssh_config is not None:
+        settings = [str(host.ssh_config), "-o", f"HostKeyAlias={known_as(host)}"]
+    return ["ssh", "-F", *settings, *trust, *identity, *place, *([command] if command else [])]

@@ -13,7 +13,7 @@ from provisioning.connection import connect
 from provisioning.fleet import on_each
 from provisioning.host_status import HostStatus, read_report, unseen
 from provisioning.inventory import choose, load_to_look, mention_changed_file
-from provisioning.remote import run_program
+from provisioning.remote import ask_program
 from provisioning.roles.layout import (
     ENGINE_ENV,
     ENGINE_UNIT,
@@ -95,5 +95,5 @@ def ask(connection: "fabric.Connection", outputs: StackOutputs, host: HostRecord
         "gateway_server": f"{GATEWAY_BACKEND}/{GATEWAY_BACKEND}",
         "data_dir": host.data_dir,
     }
-    report = json.loads(run_program(connection, host, "report", json.dumps(question)))
+    report = ask_program(connection, host, "report", json.dumps(question))
     return read_report(report, outputs, host, now=datetime.now(UTC))

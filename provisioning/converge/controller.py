@@ -8,16 +8,20 @@ from typing import Any
 import paramiko
 
 from core.errors import DeployError, HostError
+from core.patience import answer_within
 from infra.outputs import HostRecord
-from provisioning.arrival import patience_s
+from provisioning.arrival import patience_s, second_login
 from provisioning.converge.parcel import Parcel, parcel_of
 from provisioning.converge.resources import Resource
 from provisioning.converge.result import HostResult, OnEvent, Outcome, Progress
 from provisioning.converge.session import Session, packed
-from provisioning.remote import not_begun
+from provisioning.host_words import DETAIL_CHARS, MARK, NOT_A_SHELL, own_words
+from provisioning.remote import NoCommandsError, not_begun
 
 BLOCK_BYTES = 1 << 20
 ERROR_BYTES = 64 * 1024
+SECOND_LOGIN_S = 45.0
+"""Less than the agent waits for it (sshd_file.CONFIRM_S)."""
 
 
 def converge(
@@ -61,18 +65,36 @@ class _Talk:
         self._outcomes: list[Outcome] = []
         self._round_trips = 1
         self._end: dict[str, Any] | None = None
+        self._begun = False
+        self._noise = b""
+        """What the login shell printed; the end of it."""
 
     def run(self, channel: paramiko.Channel) -> None:
         """Send the list, then follow the events to the end."""
         try:
             channel.sendall(packed(json.dumps(self._parcel.document).encode()))
             for line in _lines(channel):
-                if line.startswith(b"{"):  # a login shell may have words of its own
-                    self._handle(json.loads(line), channel)
+                if (event := self._event(line)) is not None:
+                    self._handle(event, channel)
         except OSError:  # the channel closed under our hands: what is missing tells the story
             pass
         if self._end is None:
             raise self._broken(channel)
+
+    def _event(self, line: bytes) -> dict[str, Any] | None:
+        """Return the agent's event in `line`; None for what a login script or another program printed."""
+        line = line.rstrip(b"\r")
+        if not self._begun and line == MARK.encode():
+            self._begun = True
+            return None
+        try:
+            event = json.loads(line) if self._begun and line.startswith(b"{") else None
+        except (ValueError, RecursionError):
+            event = None
+        if isinstance(event, dict) and isinstance(event.get("event"), str):
+            return event
+        self._noise = (self._noise + b"\n" + line)[-DETAIL_CHARS:]
+        return None
 
     def _handle(self, event: dict[str, Any], channel: paramiko.Channel) -> None:
         match event.pop("event"):
@@ -87,12 +109,22 @@ class _Talk:
                 self._round_trips += 1
                 for sha256, offset, length in event["pieces"]:
                     self._send_piece(channel, sha256, offset, length)
+            case "confirm":
+                channel.sendall(json.dumps({"error": self._second_login()}).encode() + b"\n")
             case "end":
                 self._end = event
             case "refused":
                 raise HostError(event["error"], where=self._host.name, detail=event["detail"])
             case "crashed":
                 raise RuntimeError(f"the agent crashed on {self._host.name}\n{event['detail']}")
+
+    def _second_login(self) -> str:
+        """Return why a second login failed, or nothing."""
+        try:
+            failed = answer_within(SECOND_LOGIN_S, lambda: second_login(self._host), where=self._host.name)
+        except DeployError as error:
+            failed = error.what
+        return failed and f"a second login failed with it: {failed}"
 
     def _send_piece(self, channel: paramiko.Channel, sha256: str, offset: int, length: int) -> None:
         try:
@@ -116,12 +148,15 @@ class _Talk:
         """Return why the agent never came to its end."""
         where = f"{self._host.name} ({self._host.user}@{self._host.address})"
         status = channel.recv_exit_status() if channel.exit_status_ready() else -1
-        said = channel.recv_stderr(ERROR_BYTES).decode(errors="replace").strip() if channel.recv_stderr_ready() else ""
+        said = own_words(channel.recv_stderr(ERROR_BYTES)) if channel.recv_stderr_ready() else ""
         for secret in self._parcel.secrets:
             said = said.replace(secret, "(secret)")
-        error = not_begun(self._host, "python3", status, said, where=where)
+        error = not_begun(self._host, "python3", status, said, where=where, begun=self._begun)
         if error is not None:
             return error
+        if not self._begun and status != -1:
+            words = f"{said}\n{self._noise.decode(errors='replace')}".strip()
+            return NoCommandsError("does not run commands over SSH", where=where, hint=NOT_A_SHELL, detail=words)
         if status == -1 or not said:
             hint = "run the same command again: it finishes what was begun"
             return HostError("the connection was cut", where=where, hint=hint, detail=said)

@@ -93,6 +93,23 @@ class File(Resource):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SshdFile(Resource):
+    """A file of sshd's settings, loaded by a reload and kept only if a second login works; else the old one returns.
+
+    `check` is as a `File`'s. Sees to it as well that sshd, or the socket that starts it, is there after a reboot.
+    """
+
+    kind: ClassVar[str] = "sshd_file"
+    path: str
+    content: str
+    owner: str = "root"
+    group: str = "root"
+    mode: int = 0o644
+    check: tuple[str, ...] = ()
+    secret: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class GeneratedSecret(Resource):
     """A file with a random secret made on the host, once: it never leaves the host and is never replaced.
 

@@ -3,7 +3,6 @@
 Does not know what is wished for, and changes nothing on the host.
 """
 
-import shlex
 import threading
 import zlib
 
@@ -14,6 +13,7 @@ from core.errors import HostError
 from provisioning.arrival import open_when_up
 from provisioning.connection import Reachable
 from provisioning.converge.agent_zip import agent_zip
+from provisioning.remote import as_root
 
 LOADER = """\
 import os, sys, zlib
@@ -51,8 +51,7 @@ class Session:
         try:
             self._connection = open_when_up(self._host, self._patience_s, self._given_up)
             self._channel = self._connection.transport.open_session()
-            command = f"python3 -ISc {shlex.quote(LOADER)}"
-            self._channel.exec_command(command if self._host.user == "root" else f"sudo -n {command}")
+            self._channel.exec_command(as_root(self._host, ("python3", "-ISc", LOADER)))
             self._channel.sendall(packed(agent_zip()))
         except BaseException as error:
             self._error = error

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -21,8 +21,9 @@ from provisioning.existing.host_key import accepted_keys, fingerprint, shown_key
 from provisioning.existing.inventory_file import inventory_text, is_edited, write_inventory
 from provisioning.existing.verdict import notes, plan, refusals
 from provisioning.head_start import Door
+from provisioning.host_words import DETAIL_CHARS
 from provisioning.inventory import load
-from provisioning.remote import run_program
+from provisioning.remote import ask_program
 from provisioning.target import Target
 
 if TYPE_CHECKING:
@@ -109,16 +110,16 @@ def look(door: Reachable) -> HostFacts:
     with connect(door) as connection:
         said = _seen(connection, door)
     try:
-        return HostFacts.parse(said)
-    except ValidationError:
-        hint = "a proxy for terminals (ssh.runpod.io, say) will not do: use the address and port where its own sshd is"
-        raise UsageError("does not run commands over SSH", where=door.name, hint=hint, detail=said[-500:]) from None
+        return HostFacts.model_validate(said)
+    except ValidationError as error:
+        detail = str(error.errors(include_url=False, include_input=False))[:DETAIL_CHARS]
+        raise UsageError("was looked at, and the answer is not whole", where=door.name, detail=detail) from None
 
 
-def _seen(connection: "fabric.Connection", door: Reachable) -> str:
+def _seen(connection: "fabric.Connection", door: Reachable) -> Any:
     """Return what the program that looks at a host prints."""
     try:
-        return run_program(connection, door, "look_at_host")
+        return ask_program(connection, door, "look_at_host")
     except HostError as error:
         raise UsageError(error.what, where=error.where, hint=error.hint, detail=error.detail) from error
 

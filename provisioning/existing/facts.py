@@ -1,6 +1,6 @@
 """What was seen of a host that exists already. Values only: the host is looked at by provisioning/programs."""
 
-from typing import Literal, Self
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -101,11 +101,6 @@ class HostFacts(_Fact):
     def gpus_without_driver(self) -> int:
         """NVIDIA GPUs that could compute here and do not; a container sees those of its host, handed to it or not."""
         return self.nvidia_pci if self.gpu is None and self.virtualization != "container" else 0
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Return the facts in the program's output. Raises pydantic's ValidationError for anything else."""
-        return cls.model_validate_json(text)
 
 
 def gpu_model(name: str) -> str:

@@ -14,6 +14,7 @@ from core.console import say
 from core.errors import HostError, UsageError
 from provisioning.connection import CONNECT_TIMEOUT_S, open_socket
 from provisioning.head_start import Door
+from provisioning.ssh_route import route
 
 KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512")
 """Asked for one after the other: a host shows one key in each greeting. As SSH names them in it, the best first."""
@@ -75,7 +76,7 @@ def terminal() -> Callable[[str], str] | None:
 
 def _shown_key(door: Door, key_type: str) -> str:
     """Return the key of one type; nothing when the host has none."""
-    plug = open_socket(door, f"{door.address}:{door.ssh_port}")
+    plug = open_socket(route(door), f"{door.address}:{door.ssh_port}")
     try:
         transport = paramiko.Transport(plug)
         transport.get_security_options().key_types = (key_type,)

@@ -5,11 +5,13 @@ Knows no engine and no model. A container shares its kernel, so it gets no swap,
 
 from infra.clouds import RENTED
 from infra.outputs import HostRecord
-from provisioning.converge.resources import Command, File, Packages, Resource, Swap, Sysctl, Unit, User
+from provisioning.converge.resources import Command, File, Packages, Resource, SshdFile, Swap, Sysctl, Unit, User
 from provisioning.render import render
 from provisioning.roles import firewall
 from provisioning.roles.layout import SERVICE_USER
+from provisioning.roles.nvidia import METRICS_PORT as GPU_METRICS_PORT
 from serving.spec import GatewaySpec
+from serving.spec_rules import METRICS_PORT
 
 PACKAGES = ("ca-certificates", "curl", "iproute2", "nftables", "unattended-upgrades")
 
@@ -61,6 +63,20 @@ UPGRADE_POLICY = """\
 Unattended-Upgrade::Automatic-Reboot "false";
 Unattended-Upgrade::Remove-Unused-Kernel-Packages "true";
 """
+
+
+SSHD_FILE = "/etc/ssh/sshd_config.d/10-llm-deploy.conf"
+
+SSHD_CAN_BE_CHECKED = "[ -d /run/sshd ] || mkdir -m 0755 /run/sshd\n"
+"""`sshd -t` wants the folder, which is there only while the service runs: not where its socket starts it."""
+
+NO_SECOND_FACTOR = (
+    "factors=$(grep -hiE '^[[:space:]]*AuthenticationMethods[[:space:]].*(password|keyboard-interactive)'"
+    " /etc/ssh/sshd_config /etc/ssh/sshd_config.d/*.conf 2>/dev/null)\n"
+    'if [ -n "$factors" ]; then echo "sshd asks for a password beside a key ($factors), and this file turns passwords'
+    ' off; write password_logins: true on this host in the inventory" >&2; exit 1; fi'
+)
+"""A login that needs both would be shut out, and our own login, by key alone, would not show it."""
 
 
 def base(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
@@ -155,12 +171,16 @@ def _kernel() -> list[Resource]:
 def _sshd(host: HostRecord) -> list[Resource]:
     """Return keys-only SSH. What would not start is never put in place: sshd reads it with the other files first.
 
-    Forwarding stays possible on hosts that exist already, where people may work, and is off on machines of ours.
+    On hosts that exist already, where people may work, forwarding, the number of tries and root's logins stay as they
+    are: whoever logged in by key before still can.
     """
-    path = "/etc/ssh/sshd_config.d/10-llm-deploy.conf"
-    content = render("sshd.conf.j2", login_is_root=host.user == "root", no_forwarding=host.cloud != "existing")
-    whole = 'cat "$1" /etc/ssh/sshd_config | /usr/sbin/sshd -t -f /dev/stdin'
-    return [
-        File(path=path, content=content, check=("sh", "-c", whole, "sshd", "{path}")),
-        Unit(name="ssh.service", reload_on=(f"file:{path}",), after=(f"file:{path}",)),
-    ]
+    content = render(
+        "sshd.conf.j2",
+        ours=host.cloud != "existing",
+        login_is_root=host.user == "root",
+        keys_only=not host.password_logins,
+        metrics_ports=(METRICS_PORT, GPU_METRICS_PORT),
+    )
+    before = 'cat "$1" /etc/ssh/sshd_config | /usr/sbin/sshd -t -f /dev/stdin'
+    check = SSHD_CAN_BE_CHECKED + ("" if host.password_logins else f"{NO_SECOND_FACTOR}\n") + before
+    return [SshdFile(path=SSHD_FILE, content=content, check=("sh", "-c", check, "sshd", "{path}"))]

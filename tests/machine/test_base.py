@@ -1,6 +1,7 @@
 """The base role on a real machine: closed but for SSH and the gateway, never locking us out, stable over reboots."""
 
 import json
+import shlex
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ import pytest
 
 from infra.outputs import HostRecord, StackOutputs
 from provisioning.connection import connect
-from provisioning.converge.resources import File, Resource
+from provisioning.converge.agent.kinds.sshd_file import RESTORE
+from provisioning.converge.resources import File, Resource, SshdFile
 from provisioning.restart import reboot_host
 from provisioning.roles.base import base
 from serving.spec import GatewaySpec
@@ -21,7 +23,14 @@ from tests.machine.machines import making_machines
 from tests.unit.provisioning.records import stack
 
 RULES = "file:/etc/llm/firewall.nft"
-SSHD = "file:/etc/ssh/sshd_config.d/10-llm-deploy.conf"
+SSHD = "sshd_file:/etc/ssh/sshd_config.d/10-llm-deploy.conf"
+
+DIED = (
+    "printf '' >$folder/.05-shut.conf.before; echo 'AllowUsers nobody' >$folder/05-shut.conf; "
+    f"systemd-run --quiet --collect --on-active=$GUARD_S --unit=llm-sshd-undo --timer-property=AccuracySec=1s "
+    f"sh -c {shlex.quote(RESTORE)} restore $folder/.05-shut.conf.before $folder/05-shut.conf; systemctl reload ssh"
+)
+"""What an agent leaves that was killed after the reload."""
 
 LISTEN = "setsid python3 -m http.server {port} --bind :: >/dev/null 2>&1 &"
 
@@ -150,14 +159,16 @@ def test_passwords_and_root_are_not_let_in(host: HostRecord) -> None:
         assert caught.value.allowed_types == ["publickey"]
     effective = dict(line.split(maxsplit=1) for line in remote(host, "sshd -T").splitlines() if " " in line)
     assert effective["permitrootlogin"] == "no"
-    assert effective["disableforwarding"] == "yes"
+    assert effective["allowtcpforwarding"] == "local"
+    assert effective["permitopen"] == "127.0.0.1:8405 127.0.0.1:9400"
+    assert effective["persourcemaxstartups"] == "10"
     assert "sha1" not in effective["macs"] + effective["kexalgorithms"]
     assert "cbc" not in effective["ciphers"]
 
 
 def test_sshd_settings_that_would_not_start_are_never_put_in_place(host: HostRecord) -> None:
     """A broken file beside ours would fail the reload, and at the next boot keep everybody out."""
-    path = SSHD.removeprefix("file:")
+    path = SSHD.removeprefix("sshd_file:")
     before = remote(host, f"cat {path}")
     remote(host, "echo Nonsense yes > /etc/ssh/sshd_config.d/50-broken.conf")
     said = refused(host, SSHD, user="root")
@@ -165,6 +176,23 @@ def test_sshd_settings_that_would_not_start_are_never_put_in_place(host: HostRec
     assert remote(host, f"cat {path}") == before
     remote(host, "rm /etc/ssh/sshd_config.d/50-broken.conf; systemctl is-active ssh")
     assert with_base(host).result.ok
+
+
+def test_sshd_settings_that_shut_us_out_are_taken_back(host: HostRecord) -> None:
+    """The first login stands meanwhile; without the second one nobody would notice before it is too late."""
+    before = remote(host, "ls -A /etc/ssh/sshd_config.d; sshd -T")
+    shut = SshdFile(path="/etc/ssh/sshd_config.d/05-shut.conf", content="AllowUsers nobody\n")
+    (failed,) = bring(host, [shut]).result.failed
+    assert "was taken back, since a second login failed" in failed.error
+    assert remote(host, "ls -A /etc/ssh/sshd_config.d; sshd -T") == before
+    assert "llm-sshd-undo" not in remote(host, "systemctl list-units --all --plain 'llm-sshd-undo*'")
+
+
+def test_an_agent_that_dies_before_the_second_login_leaves_the_old_settings_to_systemd(host: HostRecord) -> None:
+    before = remote(host, "ls -A /etc/ssh/sshd_config.d; sshd -T")
+    script = f"GUARD_S=1; folder=/etc/ssh/sshd_config.d; {DIED}"
+    remote(host, f"sudo sh -c {shlex.quote(script)}")
+    poll(lambda: remote(host, "ls -A /etc/ssh/sshd_config.d; sshd -T") == before)
 
 
 def test_updates_are_on_and_never_reboot(host: HostRecord) -> None:

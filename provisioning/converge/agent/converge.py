@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .host import Host
 
 KINDS = (
-    "command", "directory", "download", "file", "generated_secret", "link", "packages", "swap", "sysctl",
+    "command", "directory", "download", "file", "generated_secret", "link", "packages", "sshd_file", "swap", "sysctl",
     "tree", "unit", "user", "venv",
 )  # fmt: skip
 ATOMIC = ("file", "generated_secret", "link", "download")

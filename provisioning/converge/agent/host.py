@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .confirm import unasked
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Protocol, Sequence
@@ -23,11 +25,20 @@ if TYPE_CHECKING:
 class Host:
     """This host during one run."""
 
-    def __init__(self, events: Events, state: State, blobs: Blobs, units: Sequence[str]) -> None:
+    def __init__(
+        self,
+        events: Events,
+        state: State,
+        blobs: Blobs,
+        units: Sequence[str],
+        confirm: Callable[[str, float], str] = unasked,
+    ) -> None:
         self.events = events
         self.state = state
         self.blobs = blobs
         self.units = units
         """All units in the list."""
+        self.confirm = confirm
+        """Asked with a resource's id and a patience in seconds; returns why a second login failed, or nothing."""
         self.at_end: list[Callable[[], None]] = []
         """What is done after the last resource, when no resource has failed."""

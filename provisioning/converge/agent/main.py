@@ -13,6 +13,7 @@ import sys
 import time
 
 from .blobs import FolderBlobs, WireBlobs
+from .confirm import WireConfirm, unasked
 from .converge import Run, read_wishes
 from .events import Cut, Events, Failure
 from .host import Host
@@ -48,7 +49,7 @@ def serve(read: Callable[[], bytes], stream: BinaryIO) -> int:
     if not os.path.isdir(SYSTEMD_MARK) and any(entry["kind"] == "unit" for entry in document["resources"]):
         events.emit("refused", error="systemd does not run here, and roles are made of its units", detail="")
         return EXIT_FAILED
-    return _run(document, events, WireBlobs(events, stream), STATE_DIR)
+    return _run(document, events, WireBlobs(events, stream), STATE_DIR, WireConfirm(events, stream))
 
 
 def main(arguments: list[str]) -> int:
@@ -65,10 +66,12 @@ def main(arguments: list[str]) -> int:
         document = json.load(stream)
     document["dry_run"] = options.mode == "plan"
     events = Events(sys.stdout.fileno(), None)
-    return _run(document, events, FolderBlobs(options.blobs), options.state)
+    return _run(document, events, FolderBlobs(options.blobs), options.state, unasked)
 
 
-def _run(document: dict[str, Any], events: Events, blobs: Blobs, state_dir: str) -> int:
+def _run(
+    document: dict[str, Any], events: Events, blobs: Blobs, state_dir: str, confirm: Callable[[str, float], str]
+) -> int:
     os.environ.update(ENVIRONMENT)
     os.umask(0o022)
 
@@ -84,7 +87,7 @@ def _run(document: dict[str, Any], events: Events, blobs: Blobs, state_dir: str)
         wishes = read_wishes(document["resources"], events.keep_secret)
         units = [wish.name for wish in wishes if wish.kind == "unit"]
         state.open(str(document["by"]))
-        run = Run(wishes, Host(events, state, blobs, units), dry=dry)
+        run = Run(wishes, Host(events, state, blobs, units, confirm), dry=dry)
         loaded = time.monotonic()
         run.look()
         looked = time.monotonic()

@@ -1,10 +1,13 @@
 """What the base role wishes for on which host. That it works is tests/machine/test_base.py's to prove."""
 
+import stat
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from provisioning.converge.resources import File, Packages, Resource, Swap, Unit
+from provisioning.converge.resources import File, Packages, Resource, SshdFile, Swap
 from provisioning.roles.base import base
 from provisioning.roles.firewall import doors
 from serving.spec import GatewaySpec
@@ -19,7 +22,7 @@ def wishes(gateway: GatewaySpec | None = None, **changed: Any) -> list[Resource]
 
 
 def content(path: str, resources: list[Resource]) -> str:
-    return next(str(each.content) for each in resources if isinstance(each, File) and each.path == path)
+    return next(str(each.content) for each in resources if isinstance(each, File | SshdFile) and each.path == path)
 
 
 def test_all_ids_differ_and_what_a_resource_waits_for_comes_before_it() -> None:
@@ -54,21 +57,77 @@ def test_small_hosts_get_swap(memory_gib: float, swap_mib: int | None) -> None:
 
 @pytest.mark.parametrize(("user", "line"), [("root", "prohibit-password"), ("admin", "no")])
 def test_root_may_log_in_only_where_we_log_in_as_root(user: str, line: str) -> None:
-    assert f"PermitRootLogin {line}\n" in content(SSHD, wishes(user=user))
+    assert f"PermitRootLogin {line}\n" in content(SSHD, wishes(user=user, cloud="aws"))
 
 
+@pytest.mark.parametrize("word", ["AllowTcpForwarding", "PermitRootLogin", "MaxAuthTries", "AllowAgentForwarding"])
 @pytest.mark.parametrize(("cloud", "closed"), [("local", True), ("aws", True), ("gcp", True), ("existing", False)])
-def test_forwarding_stays_possible_where_people_work(cloud: str, closed: bool) -> None:
-    assert ("DisableForwarding yes" in content(SSHD, wishes(cloud=cloud))) is closed
+def test_what_people_are_used_to_stays_where_people_work(cloud: str, closed: bool, word: str) -> None:
+    """MaxAuthTries once shut out an operator on their own host whose agent offered the fifth of six keys."""
+    assert (word in content(SSHD, wishes(cloud=cloud))) is closed
 
 
-def test_sshd_is_checked_before_the_file_is_in_place_and_reloaded_after() -> None:
-    resources = wishes()
-    file = next(each for each in resources if isinstance(each, File) and each.path == SSHD)
-    unit = next(each for each in resources if isinstance(each, Unit) and each.name == "ssh.service")
-    assert "sshd -t" in " ".join(file.check)
-    assert unit.reload_on == (file.id,)
-    assert not unit.restart_on
+def test_password_logins_go_unless_the_inventory_keeps_them() -> None:
+    assert "PasswordAuthentication no" in content(SSHD, wishes())
+    kept = content(SSHD, wishes(password_logins=True))
+    assert not [line for line in kept.splitlines() if line.startswith(("PasswordAuth", "KbdInteractive"))]
+
+
+def test_one_network_cannot_take_all_places_of_those_who_have_not_logged_in() -> None:
+    """Once ten connections of one address that never logged in kept everybody from logging in."""
+    settings = dict(line.split(" ", 1) for line in content(SSHD, wishes()).splitlines() if line[:1].isalpha())
+    assert int(settings["PerSourceMaxStartups"]) < int(settings["MaxStartups"].split(":")[0])
+    assert settings["PerSourceNetBlockSize"] == "32:64"
+
+
+def sshd_check(**changed: Any) -> str:
+    """Return the script that looks at sshd's settings before they are in place."""
+    (file,) = (each for each in wishes(**changed) if isinstance(each, SshdFile))
+    return file.check[2]
+
+
+@pytest.fixture
+def host_folder(tmp_path: Path) -> Path:
+    """A host's /run and /etc/ssh, with an sshd that wants its folder as the real one does."""
+    for name in ("etc/ssh/sshd_config.d", "run", "bin"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "etc/ssh/sshd_config").write_text("Include /etc/ssh/sshd_config.d/*.conf\n")
+    sshd = tmp_path / "bin/sshd"
+    sshd.write_text(
+        f"#!/bin/sh\n[ -d {tmp_path}/run/sshd ] || {{ echo 'Missing privilege separation directory: /run/sshd' >&2;"
+        " exit 255; }\nexec cat >/dev/null\n"
+    )
+    sshd.chmod(0o755)
+    (tmp_path / "new.conf").write_text("")
+    return tmp_path
+
+
+def checked(folder: Path, script: str) -> "subprocess.CompletedProcess[str]":
+    script = script.replace("/usr/sbin/sshd", f"{folder}/bin/sshd")
+    script = script.replace("/run/", f"{folder}/run/").replace("/etc/", f"{folder}/etc/")
+    argv = ["sh", "-c", script, "sshd", str(folder / "new.conf")]
+    return subprocess.run(argv, capture_output=True, text=True, check=False)
+
+
+def test_sshd_can_be_checked_where_its_folder_is_missing(host_folder: Path) -> None:
+    """Ubuntu 24.04: while no connection has started the service, there is no /run/sshd, and `sshd -t` failed."""
+    done = checked(host_folder, sshd_check())
+    assert done.returncode == 0, done.stderr
+    assert stat.S_IMODE((host_folder / "run/sshd").stat().st_mode) == 0o755
+
+
+def test_a_second_factor_is_not_turned_off(host_folder: Path) -> None:
+    """A login by key and code would be shut out, and our own login by key alone would not show it."""
+    factors = host_folder / "etc/ssh/sshd_config.d/50-codes.conf"
+    factors.write_text("AuthenticationMethods publickey,keyboard-interactive\n")
+    done = checked(host_folder, sshd_check())
+    assert done.returncode == 1
+    assert "write password_logins: true" in done.stderr
+    assert checked(host_folder, sshd_check(password_logins=True)).returncode == 0
+
+
+def test_sshd_is_checked_before_the_file_is_in_place() -> None:
+    assert "sshd -t" in sshd_check()
 
 
 DOORS = {

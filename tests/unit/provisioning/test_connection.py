@@ -10,7 +10,8 @@ import pytest
 from paramiko.hostkeys import HostKeyEntry
 
 from core.errors import HostError
-from provisioning.connection import NO_KEY, LoginError, OtherHostError, _in_words, connect
+from provisioning.connection import LoginError, OtherHostError, _in_words, connect, open_connection
+from tests.doubles.ssh_server import running_ssh_server
 from tests.gateways import free_port
 from tests.unit.provisioning.records import HOST_KEY, host
 
@@ -53,12 +54,15 @@ def test_somebody_else_listens(deaf_port: int) -> None:
     assert said.endswith("; is it sshd that listens there? `ssh -v` to the same place tells more")
 
 
-def test_without_a_key_it_is_told_where_to_name_one() -> None:
+def test_without_a_key_it_is_told_where_to_name_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Once it asked whether sshd listens there, of which nobody had a doubt."""
-    said = _in_words(paramiko.SSHException(NO_KEY), host(), "one")
-    assert isinstance(said, LoginError)
-    assert str(said).startswith("one: there is no key to log in with: ")
-    assert "name a private key as the host's identity_file" in said.hint
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    with running_ssh_server() as server, pytest.raises(LoginError) as caught:
+        open_connection(host(address="127.0.0.1", ssh_port=server.port, host_keys=[server.host_key_line]))
+    assert "there is no key to log in with: " in str(caught.value)
+    assert "name a private key as the host's identity_file" in caught.value.hint
 
 
 def test_another_host_key_is_told_as_the_line_that_the_inventory_has() -> None:

@@ -15,7 +15,8 @@ def test_only_our_key_and_our_known_hosts_count() -> None:
     assert arguments[:3] == ["ssh", "-F", "none"]
     assert {"StrictHostKeyChecking=yes", "UserKnownHostsFile=/known", "GlobalKnownHostsFile=/dev/null"} < set(arguments)
     assert "IdentitiesOnly=yes" in arguments
-    assert arguments[-4:] == ["-p", "2222", "admin@203.0.113.7", "uptime"]
+    assert arguments[-4:] == ["-l", "admin", "203.0.113.7", "uptime"]
+    assert arguments[arguments.index("-p") + 1] == "2222"
 
 
 def test_one_of_several_hosts_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 from core.errors import DeployError
 from provisioning.converge.controller import _Talk
 from provisioning.converge.parcel import Parcel
+from provisioning.host_words import MARK
 from tests.unit.provisioning.records import host
 
 UNREADABLE = Path("/proc/self/mem")
@@ -19,7 +20,8 @@ class Asking:
     """A channel whose agent asks for one piece of one blob."""
 
     def __init__(self) -> None:
-        self._lines = [json.dumps({"event": "need", "pieces": [["ab", 0, 10]]}).encode() + b"\n", b""]
+        need = {"event": "need", "pieces": [["ab", 0, 10]]}
+        self._lines = [f"{MARK}\n".encode(), json.dumps(need).encode() + b"\n", b""]
 
     def sendall(self, _: bytes) -> None:
         pass

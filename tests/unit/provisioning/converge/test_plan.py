@@ -19,6 +19,7 @@ from provisioning.converge.resources import (
     Packages,
     Resource,
     Secret,
+    SshdFile,
     Swap,
     Sysctl,
     Unit,
@@ -30,7 +31,7 @@ CASES = Path(__file__).parent / "cases"
 CLASSES: dict[str, type[Resource]] = {
     cls.kind: cls
     for cls in (
-        Command, Directory, Download, File, GeneratedSecret, Link, Packages, Swap, Sysctl, Unit, User, Venv,
+        Command, Directory, Download, File, GeneratedSecret, Link, Packages, SshdFile, Swap, Sysctl, Unit, User, Venv,
     )
 }  # fmt: skip
 

@@ -1,0 +1,156 @@
+"""A file of sshd's settings that counts only once somebody has logged in with it; else the old one comes back.
+
+After the reload the controller logs in a second time while the first connection is still open. When that fails, or the
+controller goes away, the old file returns. A timer of systemd's does the same if this agent dies meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ..events import Cut, Failure
+from ..paths import remove, staged_path, write_file
+from ..process import run
+from . import file as plain
+from .unit import show
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Sequence
+
+    from ..host import Host
+    from ..paths import Change
+
+    Fact = dict[str, Any]
+
+SERVICE, SOCKET = "ssh.service", "ssh.socket"
+"""Ubuntu from 22.10 on lets the socket listen and start the service: then the service need not be enabled."""
+
+GUARD_UNIT = "llm-sshd-undo"
+GUARD_S = 120
+CONFIRM_S = 60
+"""How long the controller may take for the second login; the guard must be the slower one."""
+
+RELOAD_SETTLE_S = 1.0
+"""sshd starts itself again on SIGHUP; until then a login would still meet the old settings."""
+
+RESTORE = (
+    'if [ -s "$1" ]; then mv -f "$1" "$2"; else rm -f "$1" "$2"; fi; '
+    "systemctl --quiet is-active ssh.service && systemctl reload ssh.service; true"
+)
+
+
+def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:
+    """Read the files, and ask systemd who listens."""
+    finish = plain.look(wishes, host)
+
+    def both() -> list[Fact]:
+        units = show([SERVICE, SOCKET])
+        return [
+            {**fact, "unconfirmed": os.path.lexists(before_path(wish.path)), "units": units}
+            for wish, fact in zip(wishes, finish())
+        ]
+
+    return both
+
+
+def before_path(path: str) -> str:
+    """Return where the former file waits for the second login; sshd reads names that end with .conf only."""
+    folder, name = os.path.split(path)
+    return os.path.join(folder, f".{name}.before")
+
+
+def plan(wish: Any, fact: Fact) -> list[Change]:
+    """Return what makes the file as wished and in force, and sshd there after a reboot."""
+    changes = list(plain.plan(wish, fact))
+    if not changes and fact["unconfirmed"]:
+        changes.append(("confirm", "was not confirmed by a second login"))
+    states = [fact["units"][name] for name in (SERVICE, SOCKET)]
+    if not any(state["UnitFileState"] in ("enabled", "alias", "static", "indirect") for state in states):
+        changes.append(("enable", f"enable {SERVICE}"))
+    if not any(state["ActiveState"] in ("active", "activating", "reloading") for state in states):
+        changes.append(("start", f"start {SERVICE}"))
+    return changes
+
+
+diff = plain.diff
+
+
+def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
+    """Put it in place, let the controller log in with it, and take it back when that fails."""
+    verbs = {verb for verb, _ in changes}
+    if verbs - {"enable", "start"}:
+        _replace(wish, fact, verbs, host)
+    for verb in ("enable", "start"):
+        if verb in verbs:
+            run(["systemctl", verb, SERVICE]).must()
+
+
+def _replace(wish: Any, fact: Fact, verbs: set[str], host: Host) -> None:
+    before = before_path(wish.path)
+    if "tidy" in verbs:
+        remove(staged_path(wish.path))
+    if verbs & {"tidy"} == verbs - {"enable", "start"}:
+        return
+    if not fact["unconfirmed"]:
+        _keep(wish.path, before)
+    try:
+        _arm(wish.path, before)
+        metadata = {"owner": wish.owner, "group": wish.group, "mode": wish.mode}
+        try:
+            write_file(wish.path, wish.content.encode(), **metadata, check=wish.check)
+        except Failure:
+            if not fact["unconfirmed"]:
+                remove(before)  # nothing was replaced
+                run(["systemctl", "stop", GUARD_UNIT + ".timer"])
+            raise
+        refusal = "it could not be loaded" if not _reload() else _confirmed(wish, host)
+    except Cut:
+        _take_back(wish.path, before)
+        raise
+    if refusal:
+        _take_back(wish.path, before)
+        raise Failure(f"was taken back, since {refusal}")
+    remove(before)
+    run(["systemctl", "stop", GUARD_UNIT + ".timer"])
+
+
+def _keep(path: str, before: str) -> None:
+    """Keep the file that is there; an empty one stands for none."""
+    try:
+        with open(path, "rb") as stream:
+            content = stream.read()
+    except (FileNotFoundError, NotADirectoryError):
+        content = b""
+    write_file(before, content, mode=0o600)
+
+
+def _arm(path: str, before: str) -> None:
+    """Have systemd take the file back in a while, whatever becomes of this agent."""
+    run(["systemctl", "stop", GUARD_UNIT + ".timer"])
+    run(["systemctl", "reset-failed", GUARD_UNIT + ".timer", GUARD_UNIT + ".service"])
+    timer = [f"--on-active={GUARD_S}", f"--unit={GUARD_UNIT}", "--timer-property=AccuracySec=1s"]
+    run(["systemd-run", "--quiet", "--collect", *timer, "sh", "-c", RESTORE, "restore", before, path]).must(
+        "systemd-run cannot set the timer that takes it back"
+    )
+
+
+def _reload() -> bool:
+    """Return whether sshd has read its files again; one that waits for its socket reads them when it starts."""
+    if show([SERVICE])[SERVICE]["ActiveState"] not in ("active", "activating", "reloading"):
+        return True
+    if run(["systemctl", "reload", SERVICE]).status != 0:
+        return False
+    time.sleep(RELOAD_SETTLE_S)
+    return True
+
+
+def _confirmed(wish: Any, host: Host) -> str:
+    """Return nothing once the controller has logged in a second time, else why it has not."""
+    return host.confirm(wish.id, CONFIRM_S)
+
+
+def _take_back(path: str, before: str) -> None:
+    run(["sh", "-c", RESTORE, "restore", before, path])
+    run(["systemctl", "stop", GUARD_UNIT + ".timer"])

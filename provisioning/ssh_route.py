@@ -1,0 +1,155 @@
+"""The way to a host's sshd: straight to its address, or as an OpenSSH config file of the inventory says.
+
+`ssh -G` tells what a config file means, so that Host, Match and Include count as they do for `ssh` itself. A jump host
+is reached by OpenSSH with the same file, and must be in the user's known_hosts: its host key is always checked.
+"""
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from core.errors import HostError, UsageError
+from core.ports import SSH_PORT
+from provisioning.host_words import own_words
+
+if TYPE_CHECKING:
+    from provisioning.connection import Reachable
+
+JUMP_ANSWER_S = 60
+"""A chain of jump hosts takes several logins; OpenSSH gives up on its own before."""
+
+QUESTION_S = 10
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where sshd is, and what stands in between."""
+
+    address: str
+    port: int
+    identity_files: tuple[Path, ...] = ()
+    """The private keys that the config names, if they exist."""
+    proxy: tuple[str, ...] = field(default=())
+    """A command whose stdin and stdout lead to sshd; empty for a plain connection."""
+
+
+def route(host: "Reachable") -> Route:
+    """Return the way to `host`. Raises UsageError when its `ssh_config` cannot be used."""
+    if host.ssh_config is None:
+        return Route(host.address, host.ssh_port)
+    if not host.ssh_config.is_file():
+        hint = "name an OpenSSH client config, e.g. ~/.ssh/config, or leave ssh_config out"
+        raise UsageError(f"ssh_config: there is no file {host.ssh_config}", where=host.name, hint=hint)
+    said = _asked(host.ssh_config, host.user, host.address, host.ssh_port)
+    return route_of(said, host.ssh_config, host.user)
+
+
+def route_of(said: str, config: Path, user: str) -> Route:
+    """Return what the output of `ssh -G` says."""
+    values: dict[str, list[str]] = {}
+    for line in said.splitlines():
+        name, _, value = line.partition(" ")
+        values.setdefault(name.lower(), []).append(value.strip())
+    address, port = values["hostname"][0], int(values["port"][0])
+    files = (Path(each).expanduser() for each in values.get("identityfile", []))
+    proxy: tuple[str, ...] = ()
+    if (jump := values.get("proxyjump", ["none"])[0]) != "none":
+        proxy = jump_command(jump, config, address, port)
+    elif (command := values.get("proxycommand", ["none"])[0]) != "none":
+        tokens = {"%h": address, "%p": str(port), "%r": user, "%%": "%"}
+        proxy = ("sh", "-c", "exec " + _expanded(command, tokens))
+    return Route(address, port, tuple(each for each in files if each.is_file()), proxy)
+
+
+def jump_command(jumps: str, config: Path, address: str, port: int) -> tuple[str, ...]:
+    """Return the OpenSSH command that leads through `jumps` (`[user@]host[:port]`, several joined by commas)."""
+    *before, last = jumps.split(",")
+    strict = ("-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes")
+    chain = ("-J", ",".join(before)) if before else ()
+    target = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    end = last if "://" in last else f"ssh://{last}"
+    return ("ssh", "-F", str(config), *strict, *chain, "-W", target, end)
+
+
+def _expanded(command: str, tokens: dict[str, str]) -> str:
+    """Return ProxyCommand with OpenSSH's tokens filled in."""
+    done, rest = "", command
+    while (at := rest.find("%")) >= 0 and at + 1 < len(rest):
+        token = rest[at : at + 2]
+        done += rest[:at] + tokens.get(token, token)
+        rest = rest[at + 2 :]
+    return done + rest
+
+
+@cache
+def _asked(config: Path, user: str, address: str, port: int) -> str:
+    """Return what `ssh -G` prints; the file's Port counts unless the inventory names another than 22."""
+    program = _ssh()
+    own_port = ("-p", str(port)) if port != SSH_PORT else ()
+    argv = (program, "-G", "-F", str(config), "-l", user, *own_port, address)
+    done = subprocess.run(
+        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=QUESTION_S
+    )
+    if done.returncode != 0:
+        said = (own_words(done.stderr.encode()).splitlines() or ["ssh -G failed"])[0]
+        raise UsageError(f"ssh_config: {said}", where=str(config), hint=f"`ssh -G -F {config} {address}` shows it")
+    return done.stdout
+
+
+def _ssh() -> str:
+    program = shutil.which("ssh")
+    if program is None:
+        hint = "install the package openssh-client: ssh_config and jump hosts need it"
+        raise UsageError("is not installed on this machine", where="ssh", hint=hint)
+    return program
+
+
+def open_proxy(proxy: tuple[str, ...], where: str) -> socket.socket:
+    """Return a socket to the sshd at the end of `proxy`, which has begun to speak. Raises HostError in its words."""
+    mine, theirs = socket.socketpair()
+    said = tempfile.TemporaryFile()  # noqa: SIM115 (closed by the thread that waits for the command's end)
+    try:
+        end = theirs.fileno()
+        process = subprocess.Popen(proxy, stdin=end, stdout=end, stderr=said, start_new_session=True)
+    except OSError as error:
+        mine.close()
+        said.close()
+        raise HostError(f"{proxy[0]} cannot be run: {error.strerror}", where=where) from error
+    finally:
+        theirs.close()
+    try:
+        mine.settimeout(JUMP_ANSWER_S)
+        began = mine.recv(1, socket.MSG_PEEK)  # a server greets first
+    except OSError:
+        began = b""
+    if began:
+        threading.Thread(target=_reap, args=(process, said), daemon=True).start()
+        return mine
+    mine.close()
+    if process.poll() is None:
+        process.terminate()
+    words = _words(process, said)
+    hint = f"try it: {' '.join(proxy)}" if proxy[0] == "ssh" else "see ProxyCommand of its ssh_config"
+    raise HostError(f"the way there failed: {words or 'no answer'}", where=where, hint=hint)
+
+
+def _words(process: "subprocess.Popen[bytes]", said: IO[bytes]) -> str:
+    process.wait()
+    said.seek(0)
+    words = own_words(said.read())
+    said.close()
+    return "; ".join(words.splitlines()[:3])
+
+
+def _reap(process: "subprocess.Popen[bytes]", said: IO[bytes]) -> None:
+    """Wait for the command's end: it ends with its socket."""
+    with contextlib.suppress(OSError):
+        process.wait()
+        said.close()

@@ -1,0 +1,198 @@
+"""New settings of sshd stay only when a second login works; whatever else happens, the old ones are back."""
+
+import contextlib
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from provisioning.converge.agent.confirm import WireConfirm
+from provisioning.converge.agent.converge import read_wishes
+from provisioning.converge.agent.events import Cut, Events, Failure
+from provisioning.converge.agent.host import Host
+from provisioning.converge.agent.kinds import sshd_file
+from provisioning.converge.agent.process import Done
+from provisioning.converge.parcel import parcel_of
+from provisioning.converge.resources import SshdFile
+from tests.unit.provisioning.converge.agent_runner import ME
+
+OLD, NEW = "AllowUsers ann\n", "AllowUsers bob\n"
+ACTIVE = {"ActiveState": "active", "UnitFileState": "enabled"}
+
+
+class Systemd:
+    """systemd as far as it is asked; the script that takes a file back is run for real."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, ...]] = []
+        self.units = {"ssh.service": ACTIVE, "ssh.socket": {"ActiveState": "inactive", "UnitFileState": "disabled"}}
+        self.reloads = True
+
+    def run(self, argv: Sequence[str], **_: Any) -> Done:
+        self.asked.append(tuple(argv))
+        if argv[0] == "sh":
+            return self._real(argv)
+        failed = "reload" in argv and not self.reloads
+        return Done(argv, int(failed), "")
+
+    def show(self, units: Sequence[str]) -> dict[str, dict[str, str]]:
+        return {name: self.units[name] for name in units}
+
+    @staticmethod
+    def _real(argv: Sequence[str]) -> Done:
+        return Done(argv, subprocess.run(argv, stderr=subprocess.DEVNULL, check=False).returncode, "")
+
+    @property
+    def guarded(self) -> bool:
+        """Whether a timer of systemd's would take the file back."""
+        began = [index for index, argv in enumerate(self.asked) if argv[0] == "systemd-run"]
+        ended = [index for index, argv in enumerate(self.asked) if argv[:2] == ("systemctl", "stop")]
+        return bool(began) and max(began) > max(ended, default=-1)
+
+
+@pytest.fixture
+def systemd(monkeypatch: pytest.MonkeyPatch) -> Systemd:
+    played = Systemd()
+    monkeypatch.setattr(sshd_file, "run", played.run)
+    monkeypatch.setattr(sshd_file, "show", played.show)
+    monkeypatch.setattr(sshd_file, "RELOAD_SETTLE_S", 0)
+    return played
+
+
+def bring(path: Path, confirm: Callable[[str, float], str], content: str = NEW, check: tuple[str, ...] = ()) -> None:
+    """Bring the file as a run of the agent does."""
+    resource = SshdFile(path=str(path), content=content, check=check, **ME)
+    (wish,) = read_wishes(parcel_of([resource], dry_run=False).document["resources"], lambda _: None)
+    nothing: Any = None
+    host = Host(nothing, nothing, nothing, (), confirm)
+    (fact,) = sshd_file.look([wish], host)()
+    changes = sshd_file.plan(wish, fact)
+    if changes:
+        sshd_file.apply(wish, fact, changes, host)
+
+
+def left(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir())
+
+
+@pytest.mark.parametrize("before", [OLD, None])
+def test_settings_that_let_a_second_login_in_stay(tmp_path: Path, systemd: Systemd, before: str | None) -> None:
+    path = tmp_path / "10-x.conf"
+    if before:
+        path.write_text(before)
+    seen = []
+    bring(path, lambda *_: seen.append((path.read_text(), systemd.guarded)) or "")  # type: ignore[func-returns-value]
+    assert seen == [(NEW, True)]  # in force, and guarded, while it was tried
+    assert path.read_text() == NEW
+    assert left(tmp_path) == ["10-x.conf"]
+    assert not systemd.guarded
+    bring(path, lambda *_: pytest.fail("nothing is to be confirmed"))
+
+
+@pytest.mark.parametrize("before", [OLD, None])
+def test_settings_that_shut_a_second_login_out_are_taken_back(
+    tmp_path: Path, systemd: Systemd, before: str | None
+) -> None:
+    """Once an operator with six keys in the agent could log in before our file came, and not after."""
+    path = tmp_path / "10-x.conf"
+    if before:
+        path.write_text(before)
+    with pytest.raises(Failure, match="was taken back, since a second login failed"):
+        bring(path, lambda *_: "a second login failed")
+    assert (path.read_text() if path.exists() else None) == before
+    assert left(tmp_path) == (["10-x.conf"] if before else [])
+    assert not systemd.guarded
+
+
+def test_a_connection_that_ends_meanwhile_takes_them_back(tmp_path: Path, systemd: Systemd) -> None:
+    path = tmp_path / "10-x.conf"
+    path.write_text(OLD)
+
+    def gone(*_: object) -> str:
+        raise Cut()
+
+    with pytest.raises(Cut):
+        bring(path, gone)
+    assert path.read_text() == OLD
+    assert not systemd.guarded
+
+
+def test_a_reload_that_fails_takes_them_back(tmp_path: Path, systemd: Systemd) -> None:
+    path = tmp_path / "10-x.conf"
+    path.write_text(OLD)
+    systemd.reloads = False
+    with pytest.raises(Failure, match="could not be loaded"):
+        bring(path, lambda *_: "")
+    assert path.read_text() == OLD
+
+
+def test_what_the_check_refuses_never_was_there(tmp_path: Path, systemd: Systemd) -> None:
+    path = tmp_path / "10-x.conf"
+    path.write_text(OLD)
+    with pytest.raises(Failure, match="the check of the new content failed"):
+        bring(path, lambda *_: "", check=("false",))
+    assert path.read_text() == OLD
+    assert left(tmp_path) == ["10-x.conf"]
+    assert not systemd.guarded
+
+
+def test_an_agent_that_dies_meanwhile_leaves_the_old_file_for_the_guard_and_the_next_run(
+    tmp_path: Path, systemd: Systemd
+) -> None:
+    path = tmp_path / "10-x.conf"
+    path.write_text(OLD)
+
+    class Killed(BaseException):
+        """The end of the process."""
+
+    def killed(*_: object) -> str:
+        raise Killed()
+
+    with pytest.raises(Killed):
+        bring(path, killed)
+    assert systemd.guarded
+    assert path.read_text() == NEW
+    with pytest.raises(Failure, match="taken back"):
+        bring(path, lambda *_: "a second login failed")
+    assert path.read_text() == OLD
+    assert left(tmp_path) == ["10-x.conf"]
+
+
+def test_a_service_that_its_socket_starts_is_not_reloaded(tmp_path: Path, systemd: Systemd) -> None:
+    """Ubuntu 24.04: the service reads its files when somebody comes."""
+    off = {"ActiveState": "inactive", "UnitFileState": "disabled"}
+    systemd.units = {"ssh.service": off, "ssh.socket": ACTIVE}
+    bring(tmp_path / "10-x.conf", lambda *_: "")
+    assert [argv[1] for argv in systemd.asked if argv[0] == "systemctl"] == ["stop", "reset-failed", "stop"]
+
+
+@contextlib.contextmanager
+def asked(answer: bytes, *, patience_s: float = 10, ended: bool = False) -> Iterator[Callable[[], str]]:
+    """Yield what asks a controller that has sent `answer`, and has ended the connection when `ended`."""
+    to_agent, from_controller = os.pipe()
+    heard, events_end = os.pipe()
+    with os.fdopen(to_agent, "rb") as stream, os.fdopen(from_controller, "wb") as controller:
+        controller.write(answer)
+        controller.flush()
+        if ended:
+            controller.close()
+        yield lambda: WireConfirm(Events(events_end, to_agent), stream)("sshd_file:x", patience_s)
+    os.close(events_end)
+    with os.fdopen(heard, "rb") as said:
+        assert json.loads(said.readline()) == {"event": "confirm", "id": "sshd_file:x"}
+
+
+@pytest.mark.parametrize("said", ["", "no answer within 10 s"])
+def test_the_controllers_word_is_taken(said: str) -> None:
+    with asked(json.dumps({"error": said}).encode() + b"\n") as ask:
+        assert ask() == said
+
+
+@pytest.mark.parametrize(("ended", "patience_s"), [(True, 10), (False, 0.1)])
+def test_a_controller_that_goes_away_or_says_nothing_is_a_cut(ended: bool, patience_s: float) -> None:
+    with asked(b"", ended=ended, patience_s=patience_s) as ask, pytest.raises(Cut):
+        ask()

@@ -3,7 +3,9 @@
 Written as JSON by the Pulumi program, or as YAML by hand for hosts that exist already.
 """
 
-from ipaddress import ip_network
+import contextlib
+import re
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -25,19 +27,37 @@ HostName = Annotated[
     ),
 ]
 
-Address = Annotated[
-    str,
-    matching(
-        r"[A-Za-z0-9:][A-Za-z0-9.:_%-]*",
-        "is no address; write an IP address or a DNS name, without scheme, user or port",
-    ),
-]
+NO_ADDRESS = "is no address; write an IP address or a DNS name, without scheme, user or port"
+
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_DNS_NAME = re.compile(rf"(?=.{{1,253}}\Z)({_LABEL}\.)*{_LABEL}\.?")
+_LOOKS_LIKE_IPV4 = re.compile(r"[0-9.]+|0[xX][0-9A-Fa-f]+")
+
+
+def address_of(text: str) -> str:
+    """Return `text` if it is an IP address or a DNS name. Raises ValueError for anything beside that, e.g. a port."""
+    with contextlib.suppress(ValueError):
+        ip_address(text)
+        return text
+    name, _, port = text.rpartition(":")
+    if port.isdecimal() and name and (":" not in name or name.startswith("[")):
+        raise ValueError("has a port; write only the address here, and the port as ssh_port")
+    if text.startswith("[") and text.endswith("]"):
+        raise ValueError("is in brackets; write an IPv6 address without them")
+    if not _DNS_NAME.fullmatch(text) or _LOOKS_LIKE_IPV4.fullmatch(text):
+        raise ValueError(NO_ADDRESS)
+    return text
+
+
+Address = Annotated[str, AfterValidator(address_of)]
 """Becomes a word of ssh's command line and of its list of known hosts, so it must be no option and hold no blank."""
+
+LOGIN = r"([A-Za-z0-9][A-Za-z0-9._-]*\\)?[A-Za-z0-9_][A-Za-z0-9_.-]*(@[A-Za-z0-9][A-Za-z0-9.-]*)?"
 
 Login = Annotated[
     str,
     matching(
-        r"([A-Za-z0-9][A-Za-z0-9._-]*\\)?[A-Za-z0-9_][A-Za-z0-9_.-]*(@[A-Za-z0-9][A-Za-z0-9.-]*)?",
+        LOGIN,
         "is no login; write letters, digits, `.`, `_` and -, e.g. admin, or DOMAIN\\user or user@domain",
     ),
 ]
@@ -126,6 +146,14 @@ class HostRecord(Frozen):
     def _gpu_is_used_or_not(self) -> Self:
         if self.gpu is not None and self.ignore_gpu:
             refuse([Problem("ignore_gpu", "is true and `gpu` is there", "leave one of them out")])
+        return self
+
+    @model_validator(mode="after")
+    def _clients_can_name_it(self) -> Self:
+        if "_" in self.client_address:
+            key = "address" if self.service_address is None else "service_address"
+            hint = "write as service_address what clients connect to: an IP address, or a name without `_`"
+            refuse([Problem(key, "has an underscore, which is in no certificate", hint)])
         return self
 
     @property

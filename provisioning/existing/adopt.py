@@ -14,7 +14,7 @@ from core.paths import CHECKOUT
 from core.ports import SSH_PORT
 from core.strict_yaml import read_yaml
 from core.words import error_of, words
-from infra.outputs import HostRecord
+from infra.outputs import LOGIN, HostRecord
 from provisioning.connection import LoginError, OtherHostError, Reachable, connect
 from provisioning.existing.facts import GIB, HostFacts
 from provisioning.existing.host_key import accepted_keys, fingerprint, shown_keys, terminal
@@ -24,6 +24,7 @@ from provisioning.head_start import Door
 from provisioning.host_words import DETAIL_CHARS
 from provisioning.inventory import load
 from provisioning.remote import ask_program
+from provisioning.ssh_route import route
 from provisioning.target import Target
 
 if TYPE_CHECKING:
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
 NAME_KEY = 'name the private key to log in with: ARGS="--identity-file KEY"'
 NEW_KEY = 'ARGS="--host-key SHA256:… --replace", which writes the file anew'
 
-LOGIN = re.compile(
-    r"(?P<user>[A-Za-z0-9_][\w.-]*)@(?P<address>\[[0-9A-Fa-f:.%\w]+\]|[A-Za-z0-9][\w.-]*)(:(?P<port>\d{1,5}))?"
+WHERE = re.compile(
+    rf"(?P<user>{LOGIN})@(?P<address>\[[0-9A-Fa-f:.%\w]+\]|[A-Za-z0-9][\w.-]*)(:(?P<port>\d{{1,5}}))?", re.ASCII
 )
+"""A login may hold an `@` of its own, so the last one counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,7 @@ class Asked:
     login: str
     name: str = ""
     identity_file: str = ""
+    ssh_config: str = ""
     inventory: str = ""
     host_key: str = ""
     replace: bool = False
@@ -75,7 +78,7 @@ def adopt(asked: Asked) -> int:
 
 def parse_login(asked: Asked) -> Door:
     """Return where `user@address[:port]` leads, its host key not known yet. Raises UsageError for other text."""
-    found = LOGIN.fullmatch(asked.login)
+    found = WHERE.fullmatch(asked.login)
     if found is None or not 0 < int(found["port"] or SSH_PORT) < 1 << 16:
         hint = "write HOST=user@address or HOST=user@address:port"
         raise UsageError(f"{asked.login!r} is no login", where="HOST", hint=hint)
@@ -83,8 +86,9 @@ def parse_login(asked: Asked) -> Door:
     identity = Path(asked.identity_file).expanduser().resolve() if asked.identity_file else None
     if identity is not None and not identity.is_file():
         raise UsageError("there is no such file", where=f"--identity-file {identity}", hint=NAME_KEY)
+    config = Path(asked.ssh_config).expanduser().resolve() if asked.ssh_config else None
     name = asked.name or host_name(address)
-    return Door(name, address, int(found["port"] or SSH_PORT), found["user"], (), identity)
+    return Door(name, address, int(found["port"] or SSH_PORT), found["user"], (), identity, config)
 
 
 def host_name(address: str) -> str:
@@ -173,6 +177,12 @@ def _hosts(path: Path) -> Sequence[HostRecord]:
     return [HostRecord.model_validate({**host, "gpu": None}) for host in written]
 
 
+def service_address(door: Door) -> str | None:
+    """Return where clients reach a host that `ssh_config` leads to under another name; None: at that name."""
+    led_to = route(door).address
+    return None if led_to == door.address else led_to
+
+
 def _record(door: Door, facts: HostFacts) -> HostRecord:
     """Return the host as the inventory holds it. Raises ConfigError for a name that is none."""
     try:
@@ -184,6 +194,8 @@ def _record(door: Door, facts: HostFacts) -> HostRecord:
                 "user": door.user,
                 "host_keys": door.host_keys,
                 "identity_file": door.identity_file,
+                "ssh_config": door.ssh_config,
+                "service_address": service_address(door),
                 "virtualization": facts.virtualization,
                 "os_release": facts.os_release,
                 "cpu_count": facts.cpu_count,

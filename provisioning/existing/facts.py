@@ -58,6 +58,8 @@ class HostFacts(_Fact):
     virtual_machine: str = ""
     is_runpod: bool = False
     may_set_network: bool = True
+    password_logins: bool = False
+    """Whether sshd lets people in by password; false where it does not say."""
     listeners: tuple[Listener, ...] = ()
     nvidia_pci: int = 0
     amd_pci: int = 0

@@ -22,7 +22,13 @@ def inventory_text(host: HostRecord, facts: HostFacts, plan: Plan, *, login: str
         f"{facts.os_name or facts.os_release}, Linux {facts.kernel} on {facts.arch}"  # nothing that changes by itself
     )
     body = render(
-        "inventory.yaml.j2", login=login, seen=seen, host=host, plan=plan, idle_gpus=facts.gpus_without_driver
+        "inventory.yaml.j2",
+        login=login,
+        seen=seen,
+        host=host,
+        plan=plan,
+        idle_gpus=facts.gpus_without_driver,
+        password_logins=facts.password_logins,
     )
     return f"# adopt {hashlib.sha256(body.encode()).hexdigest()}\n{body}"
 

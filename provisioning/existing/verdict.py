@@ -96,6 +96,8 @@ def notes(facts: HostFacts, plan: Plan) -> Iterator[str]:
         yield "WSL: Windows keeps clock, swap and kernel, and ends the machine when nobody uses it; see the docs"
     elif facts.virtualization == "container":
         yield f"a container ({facts.container}): clock, swap and kernel settings are left to the host around it"
+    if facts.password_logins:
+        yield "sshd takes passwords: `provision` turns that off; `password_logins: true` in the inventory keeps it"
     yield from _gpu_notes(facts)
     if facts.memory_gib < LITTLE_MEMORY_GIB:
         yield f"{facts.memory_gib} GiB of memory are little: a model that does not fit ends the engine's start"

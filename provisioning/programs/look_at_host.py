@@ -165,6 +165,12 @@ def may_set_network() -> bool:
     return bool(mask) and bool(int(mask[0], 16) >> NET_ADMIN_BIT & 1)
 
 
+def password_logins() -> bool:
+    """Return whether sshd lets people in by password; false where it does not say."""
+    words = ("passwordauthentication yes", "kbdinteractiveauthentication yes")
+    return any(line in words for line in said("/usr/sbin/sshd", "-T").splitlines())
+
+
 def main() -> int:
     """Look, print."""
     release = os_release()
@@ -187,6 +193,7 @@ def main() -> int:
         "virtual_machine": virtual_machine(),
         "is_runpod": RUNPOD_MARK in environment_of_init(),
         "may_set_network": may_set_network(),
+        "password_logins": password_logins(),
         "listeners": listeners(),
         "nvidia_pci": sum(device["vendor"] == NVIDIA for device in pci),
         "amd_pci": sum(device["vendor"] == AMD for device in pci),

@@ -26,6 +26,8 @@ class SshServer:
     tries: list[list[str]] = field(default_factory=list)
     """The keys that were offered, one list for each connection."""
     users: list[str] = field(default_factory=list)
+    forwards: list[tuple[str, int]] = field(default_factory=list)
+    """Where somebody was led on to (`ssh -W`), as a jump host does."""
     port: int = 0
     host_key: paramiko.PKey = field(default_factory=lambda: paramiko.ECDSAKey.generate(bits=256))
 
@@ -87,6 +89,32 @@ class _Caller(paramiko.ServerInterface):
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
         return common.OPEN_SUCCEEDED if kind == "session" else common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
+
+    def check_channel_direct_tcpip_request(
+        self, chanid: int, origin: tuple[str, int], destination: tuple[str, int]
+    ) -> int:
+        self._server.forwards.append(destination)
+        plug = socket.create_connection(destination)
+        threading.Thread(target=self._forward, args=(chanid, plug), daemon=True).start()
+        return int(common.OPEN_SUCCEEDED)
+
+    def _forward(self, chanid: int, plug: socket.socket) -> None:
+        """Pass bytes on in both directions until one side ends."""
+        channel = self._transport.accept(10)
+        assert channel
+        assert channel.get_id() == chanid
+
+        def back() -> None:
+            with contextlib.suppress(OSError):
+                while block := plug.recv(1 << 16):
+                    channel.sendall(block)
+            channel.close()
+
+        threading.Thread(target=back, daemon=True).start()
+        with contextlib.suppress(OSError), plug:
+            while block := channel.recv(1 << 16):
+                plug.sendall(block)
+            plug.shutdown(socket.SHUT_RDWR)
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         text = f"{self._server.start_file}\n{command.decode()}"

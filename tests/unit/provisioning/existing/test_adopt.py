@@ -33,6 +33,8 @@ FACTS = HostFacts(**MACHINE)
         ("root@203.0.113.7", "root", "203.0.113.7", 22),
         ("ubuntu@gpu1.example.com:2222", "ubuntu", "gpu1.example.com", 2222),
         ("admin@[fe80::1%eth0]:22", "admin", "fe80::1%eth0", 22),
+        ("ann@corp.example.com@gpu1:2222", "ann@corp.example.com", "gpu1", 2222),
+        ("CORP\\ann@10.0.0.4", "CORP\\ann", "10.0.0.4", 22),
     ],
 )
 def test_a_login_says_who_and_where(login: str, user: str, address: str, port: int) -> None:
@@ -41,7 +43,8 @@ def test_a_login_says_who_and_where(login: str, user: str, address: str, port: i
 
 
 @pytest.mark.parametrize(
-    "login", ["", "gpu1", "@gpu1", "root@", "root@gpu1:0", "root@gpu1:99999", "-oProxyCommand=x@y"]
+    "login",
+    ["", "gpu1", "@gpu1", "root@", "root@gpu1:0", "root@gpu1:99999", "-oProxyCommand=x@y", "a@b@c@d"],
 )
 def test_other_text_is_refused(login: str) -> None:
     with pytest.raises(UsageError, match="write HOST=user@address"):

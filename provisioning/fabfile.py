@@ -49,6 +49,10 @@ LINES = "200"
 PARALLEL = {"parallel": f"How many hosts are worked on at the same time (default {AT_ONCE})."}
 ROLES = {"roles": f"Comma-separated parts to bring in place (default {ALL_ROLES})."}
 AS_JSON = {"json": "As JSON."}
+SSH = {
+    "command": "Run this instead of a shell.",
+    "forward": "Lead this port of the host's loopback here until Ctrl-C, e.g. 8405 for the gateway's metrics.",
+}
 LOGS = {
     "unit": "Only `engine` or only `gateway`.",
     "lines": f"How many of the newest lines (default {LINES}).",
@@ -134,14 +138,14 @@ def logs(
     return logs(target, names=host, unit=unit, lines=wanted, follow=follow)
 
 
-@fab_task(HOSTS | {"command": "Run this instead of a shell."})
-def ssh(_: Any, *, stack: str = "", inventory: str = "", host: Names = (), command: str = "") -> int:
+@fab_task(HOSTS | SSH)
+def ssh(_: Any, *, stack: str = "", inventory: str = "", host: Names = (), command: str = "", forward: str = "") -> int:
     """Open a shell on a host; --host names it when there are several."""
-    target = Target(stack, inventory)
+    target, port = Target(stack, inventory), number("forward", forward) if forward else 0
     say(f"→ ssh {target.name}")
     from provisioning.shell import ssh
 
-    return ssh(target, names=host, command=command)
+    return ssh(target, names=host, command=command, forward=port)
 
 
 @fab_task(HOSTS | PARALLEL)

@@ -16,8 +16,8 @@ from provisioning.login_keys import known_login
 from provisioning.target import Target
 
 
-def ssh(target: Target, *, names: Sequence[str], command: str) -> int:
-    """Become OpenSSH on the one chosen host: a shell, or `command`. Returns only by raising UsageError."""
+def ssh(target: Target, *, names: Sequence[str], command: str, forward: int = 0) -> int:
+    """Become OpenSSH on the one chosen host: a shell, `command`, or a port led here. Returns only by an error."""
     outputs = load_to_look(target)
     hosts = choose(outputs, names)
     if len(hosts) > 1:
@@ -29,7 +29,7 @@ def ssh(target: Target, *, names: Sequence[str], command: str) -> int:
     known_hosts = stack_state_dir(outputs.stack) / "known_hosts"
     write_atomically(known_hosts, known_hosts_text(outputs.hosts), mode=0o600)
     login_file = known_login_file(hosts[0], known_hosts.parent)
-    os.execv(program, ssh_arguments(hosts[0], known_hosts, command, login_file=login_file))  # noqa: S606  # no shell is wanted in between
+    os.execv(program, ssh_arguments(hosts[0], known_hosts, command, login_file=login_file, forward=forward))  # noqa: S606  # no shell is wanted in between
 
 
 def known_login_file(host: HostRecord, folder: Path) -> Path | None:
@@ -44,11 +44,12 @@ def known_login_file(host: HostRecord, folder: Path) -> Path | None:
 
 
 def ssh_arguments(
-    host: HostRecord, known_hosts: Path, command: str = "", *, login_file: Path | None = None
+    host: HostRecord, known_hosts: Path, command: str = "", *, login_file: Path | None = None, forward: int = 0
 ) -> list[str]:
     """Return the command line: the key and the host keys that are known, and SSH settings of the inventory only.
 
     `login_file` holds the public half of the key that worked the last time, of which the SSH agent has the other half.
+    `forward`: a port of the host's loopback to lead to the same port here, in place of a shell.
     """
     key = host.identity_file or login_file
     identity = ["-i", str(key), "-o", "IdentitiesOnly=yes"] if key else []
@@ -59,4 +60,5 @@ def ssh_arguments(
     settings = ["none"]
     if host.ssh_config is not None:
         settings = [str(host.ssh_config), "-o", f"HostKeyAlias={known_as(host)}"]
-    return ["ssh", "-F", *settings, *trust, *identity, *place, *([command] if command else [])]
+    led = ["-N", "-o", "ExitOnForwardFailure=yes", "-L", f"127.0.0.1:{forward}:127.0.0.1:{forward}"] if forward else []
+    return ["ssh", "-F", *settings, *trust, *identity, *led, *place, *([command] if command else [])]

@@ -117,7 +117,8 @@ def look(door: Reachable) -> HostFacts:
         return HostFacts.model_validate(said)
     except ValidationError as error:
         detail = str(error.errors(include_url=False, include_input=False))[:DETAIL_CHARS]
-        raise UsageError("was looked at, and the answer is not whole", where=door.name, detail=detail) from None
+        what, hint = "was looked at, and the answer is not whole", "run it again"
+        raise UsageError(what, where=door.name, hint=hint, detail=detail) from None
 
 
 def _seen(connection: "fabric.Connection", door: Reachable) -> Any:

@@ -15,7 +15,7 @@ ARGS ?=
 
 PYTHON := .venv/bin/python
 INFRA := $(PYTHON) -m infra.commands
-FAB := .venv/bin/fab -r provisioning
+FAB := $(PYTHON) -m provisioning
 # Whose hosts the tasks of fab are about: those of a stack, or of a file (docs/inventory.md); all, or those that HOST names.
 HOSTS = $(if $(INVENTORY),--inventory $(INVENTORY),--stack $(STACK))$(foreach host,$(HOST), --host $(host))
 # The stack that STACK names, else the one of a kind that comes with CLOUD.

@@ -9,9 +9,11 @@
 Anything else keeps its traceback, because that is our bug.
 """
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from core.console import say
+from core.interrupts import INTERRUPTED, interruptible
 
 
 class DeployError(Exception):
@@ -58,16 +60,17 @@ class CheckError(DeployError):
 def run_cli(command: Callable[[], int]) -> int:
     """Return the exit status of `command`, with errors told in words on stderr: 130 after Ctrl-C."""
     try:
-        return command()
+        with interruptible():
+            return command()
     except DeployError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
         if error.detail:
-            print(error.detail, file=sys.stderr)
+            say(error.detail)
         return error.exit_code
     except KeyboardInterrupt as interrupt:
         others = "".join(f", or {word}" for word in interrupt.args)
-        print(f"error: interrupted; run the same command again{others}", file=sys.stderr)
-        return 130
+        say(f"error: interrupted; run the same command again{others}")
+        return INTERRUPTED
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from core.arguments import Parser
-from core.console import say, step
+from core.console import say, show, step
 from core.errors import DeployError, UsageError, run_cli
 from core.paths import lease_files
 from infra.sdk import ensure_sdk
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         things, unseen = _found(cloud)
     known = known_ids()
     for thing in things:
-        print(f"{_standing(thing, known)}\t{thing}")
+        show(f"{_standing(thing, known)}\t{thing}")
     stray = [thing for thing in things if thing.lease_id not in known]
     say(f"  {len(things)} thing(s), {len(stray)} of no stack that this checkout knows")
     for line in unseen:

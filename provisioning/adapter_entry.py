@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.console import next_command, say
+from core.console import next_command, say, show
 from core.errors import ConfigError, UsageError
 from core.files import sha256_of
 from core.paths import CHECKOUT
@@ -66,7 +66,7 @@ def manifest(target: Target) -> int:
 def _print(stack: _Stack, adapters: Sequence[AdapterSpec], *, head: bool) -> None:
     """Print entries, all or none of them."""
     lines = [line for adapter in adapters for line in _lines(stack, adapter)]
-    print("\n".join([*(["adapters:"] if head else []), *lines]), flush=True)
+    show("\n".join([*(["adapters:"] if head else []), *lines]))
 
 
 def _stack(target: Target) -> _Stack:

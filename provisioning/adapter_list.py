@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from core.console import next_command, say
+from core.console import next_command, say, show
 from infra.outputs import HostRecord
 from provisioning.adapter_hosts import AdapterHosts
 from provisioning.adapter_report import AdapterReport, Folder
@@ -44,7 +44,7 @@ def adapters_list(target: Target, *, as_json: bool) -> int:
         folders = {name: [asdict(folder) for folder in each] for name, each in unused.items()}
         print(json.dumps({"adapters": [asdict(row) for row in rows], "hosts": said, "unused": folders}, indent=2))
     else:
-        print("\n".join(_table(target, rows, unused)), flush=True)
+        show("\n".join(_table(target, rows, unused)))
     complete = all(row.served_by == tuple(reports) for row in rows)
     next_command(target.command("smoke" if complete else "provision"))
     return 0 if complete else 1

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 
-from core.console import next_command, say
+from core.console import next_command, say, show
 from core.errors import UsageError
 from core.rules import one_of
 from infra.outputs import HostRecord
@@ -32,7 +32,7 @@ def logs(target: Target, *, names: Sequence[str], unit: str, lines: int, follow:
         with connect(host) as connection:
             for line in whole_lines(stream(connection, host, argv)):
                 with printing:
-                    print(start + line, flush=follow)
+                    show(start + line)
 
     failures = Failures(hosts, lambda name, error: say(f"{name}  {error_line(error)}"))
     try:

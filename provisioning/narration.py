@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from textwrap import shorten
 from typing import TextIO
 
+from core.console import plain, show
 from core.errors import DeployError
 from provisioning.converge.result import HostResult, Outcome, Progress
 
@@ -84,7 +85,7 @@ class Narrator:
         with self._lock:
             if self._live:
                 self._write(CLEAR_LINE)
-            print(text, flush=True)
+            show(text)
             self._redraw()
 
     def _progress(self, host: str, event: Progress) -> None:
@@ -100,13 +101,13 @@ class Narrator:
     def _line(self, host: str, text: str) -> None:
         self._told_at[host] = self._clock()
         start = CLEAR_LINE if self._live else ""
-        self._write(f"{start}{host:<{self._width}}  {text}\n")
+        self._write(f"{start}{host:<{self._width}}  {plain(text)}\n")
 
     def _redraw(self) -> None:
         """Write the bottom line anew, cut to the terminal's width so that it never wraps."""
         if not self._live:
             return
-        parts = [f"{host}: {text}" for host, text in self._under_way.items()]
+        parts = [plain(f"{host}: {text}").replace("\n", " ") for host, text in self._under_way.items()]
         columns = shutil.get_terminal_size().columns
         self._write(CLEAR_LINE + "   ".join(parts)[: columns - 1])
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from core.console import next_command
+from core.console import next_command, show
 from core.errors import DeployError
 from core.runs import write_result
 from infra.outputs import HostRecord, StackOutputs
@@ -50,7 +50,7 @@ def status(target: Target, *, names: Sequence[str], at_once: int, as_json: bool)
     if as_json:
         print(json.dumps(entries, indent=2))
     else:
-        print("\n\n".join(screen(each) for each in seen), flush=True)
+        show("\n\n".join(screen(each) for each in seen))
     if ok:
         next_command(target.command("smoke"), target.command("logs"))
         return 0

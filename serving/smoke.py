@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.arguments import Parser
-from core.console import next_command, say
+from core.console import next_command, plain, say
 from core.errors import CheckError, DeployError, run_cli
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def smoke(
         result = {"stack": endpoint.stack, "endpoint": endpoint.url, "ok": ok, "checks": checks}
         path = write_result(endpoint.stack, "smoke.json", result)
     if as_json:
-        print(json.dumps(result, indent=2, ensure_ascii=False))
+        print(json.dumps(result, indent=2))
     else:
         print_table(endpoint, found)
     failed = [check.name for check in found if not check.ok]
@@ -188,10 +188,10 @@ def print_table(endpoint: "Endpoint", found: Sequence[CheckResult]) -> None:
 
 
 def _plain(text: str) -> str:
-    """Return `text` with its brackets kept: rich takes them for colours."""
+    """Return `text` with its brackets kept, which rich takes for colours, and no control characters."""
     from rich.markup import escape
 
-    return escape(text)
+    return escape(plain(text))
 
 
 def _since(began: float) -> float:

@@ -47,7 +47,7 @@ class Stop:
 def tour(stack: str, *, keep: bool, reboot: bool) -> list[Stop]:
     """Return the stops of the tour for `stack`, in order."""
     python = str(CHECKOUT / ".venv/bin/python")
-    fab = (str(CHECKOUT / ".venv/bin/fab"), "-r", str(CHECKOUT / "provisioning"))
+    fab = (python, "-m", "provisioning")
     on = ("--stack", stack)
     smoke = (*fab, "smoke", *on)
     stops = [

@@ -20,13 +20,14 @@ from provisioning.roles.base import base
 from serving.spec import GatewaySpec
 from tests.machine.converge_host import Seen, bring, moved, poll, remote
 from tests.machine.machines import making_machines
+from tests.machine.shell import wait_until
 from tests.unit.provisioning.records import stack
 
 RULES = "file:/etc/llm/firewall.nft"
 SSHD = "sshd_file:/etc/ssh/sshd_config.d/10-llm-deploy.conf"
 
 DIED = (
-    "printf '' >$folder/.05-shut.conf.before; echo 'AllowUsers nobody' >$folder/05-shut.conf; "
+    "printf '' >$folder/.05-shut.conf.before; echo 'DenyUsers admin' >$folder/05-shut.conf; "
     f"systemd-run --quiet --collect --on-active=$GUARD_S --unit=llm-sshd-undo --timer-property=AccuracySec=1s "
     f"sh -c {shlex.quote(RESTORE)} restore $folder/.05-shut.conf.before $folder/05-shut.conf; systemctl reload ssh"
 )
@@ -181,7 +182,7 @@ def test_sshd_settings_that_would_not_start_are_never_put_in_place(host: HostRec
 def test_sshd_settings_that_shut_us_out_are_taken_back(host: HostRecord) -> None:
     """The first login stands meanwhile; without the second one nobody would notice before it is too late."""
     before = remote(host, "ls -A /etc/ssh/sshd_config.d; sshd -T")
-    shut = SshdFile(path="/etc/ssh/sshd_config.d/05-shut.conf", content="AllowUsers nobody\n")
+    shut = SshdFile(path="/etc/ssh/sshd_config.d/05-shut.conf", content=f"DenyUsers {host.user}\n")
     (failed,) = bring(host, [shut]).result.failed
     assert "was taken back, since a second login failed" in failed.error
     assert remote(host, "ls -A /etc/ssh/sshd_config.d; sshd -T") == before
@@ -191,8 +192,8 @@ def test_sshd_settings_that_shut_us_out_are_taken_back(host: HostRecord) -> None
 def test_an_agent_that_dies_before_the_second_login_leaves_the_old_settings_to_systemd(host: HostRecord) -> None:
     before = remote(host, "ls -A /etc/ssh/sshd_config.d; sshd -T")
     script = f"GUARD_S=1; folder=/etc/ssh/sshd_config.d; {DIED}"
-    remote(host, f"sudo sh -c {shlex.quote(script)}")
-    poll(lambda: remote(host, "ls -A /etc/ssh/sshd_config.d; sshd -T") == before)
+    remote(host, script)
+    wait_until(lambda: remote(host, "ls -A /etc/ssh/sshd_config.d; sshd -T") == before)
 
 
 def test_updates_are_on_and_never_reboot(host: HostRecord) -> None:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -215,7 +216,7 @@ def read_packages(environment: dict[str, str]) -> None:
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"])[-1]
         raise Refused(f"apt-get update: {last}")
-    print(done.stderr, end="", file=sys.stderr)
+    print(plain(done.stderr), end="", file=sys.stderr)
 
 
 def sources(folder: Path) -> dict[str, str]:
@@ -249,21 +250,26 @@ def _tell(event: dict[str, Any], counts: dict[str, int], host: str) -> None:
         status = str(event["status"])
         counts[status] = counts.get(status, 0) + 1
         if status == "changed":
-            print(f"  + {event['id']}: {'; '.join(event.get('changes', ()))}", flush=True)
+            print(plain(f"  + {event['id']}: {'; '.join(event.get('changes', ()))}"), flush=True)
         elif status in ("failed", "skipped"):
-            print(f"  ✗ {event['id']}: {event.get('error', '')}", file=sys.stderr, flush=True)
-            print(event.get("detail", ""), file=sys.stderr, end="")
+            print(plain(f"  ✗ {event['id']}: {event.get('error', '')}"), file=sys.stderr, flush=True)
+            print(plain(event.get("detail", "")), file=sys.stderr, end="")
     elif kind == "progress":
         _progress(f"{event['id']}: {event['text']}")
     elif kind in ("refused", "crashed"):
         error = event.get("error", "the agent crashed")
-        print(f"error: {host}: {error}\n{event['detail']}", file=sys.stderr)
+        print(plain(f"error: {host}: {error}\n{event['detail']}"), file=sys.stderr)
+
+
+def plain(text: str) -> str:
+    """Return text of programs with control characters made visible, so that no terminal obeys them."""
+    return re.sub("[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: ascii(found[0])[1:-1], text)
 
 
 def _progress(text: str) -> None:
     """Show how far it has come, on a terminal only."""
     if sys.stderr.isatty():
-        print(f"\r\033[K{text[:100]}", end="", file=sys.stderr, flush=True)
+        print(f"\r\033[K{plain(text)[:100]}", end="", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

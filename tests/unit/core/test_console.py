@@ -1,10 +1,12 @@
 """Words for a person go to stderr, and each step says how long it took."""
 
+import ast
 from types import SimpleNamespace
 
 import pytest
 
 from core import console
+from core.paths import CHECKOUT
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +30,52 @@ def test_a_step_that_fails_is_timed_and_its_error_goes_on(
         raise error
     assert seen.value is error
     assert capsys.readouterr() == ("", "→ connect\n✗ connect: stopped after 2.5 s\n")
+
+
+FOREIGN = {
+    "clears the screen": ("\x1b[2J", r"\x1b[2J"),
+    "renames the window": ("\x1b]0;owned\x07", r"\x1b]0;owned\x07"),
+    "hides the line before": ("bad\rgood", r"bad\rgood"),
+    "C1": ("\x9b2J", r"\x9b2J"),
+    "backspaces": ("rm\x08\x08", r"rm\x08\x08"),
+    "turns the direction": ("a\u202eb", r"a\u202eb"),
+    "no UTF-8": ("a\udcff", r"a\udcff"),
+    "NUL and DEL": ("\x00\x7f", r"\x00\x7f"),
+    "ours": ("→ ✓ ä 漢\ttab\nline", "→ ✓ ä 漢\ttab\nline"),
+    "Windows lines": ("a\r\nb", "a\nb"),
+}
+
+
+@pytest.mark.parametrize(("text", "shown"), FOREIGN.values(), ids=FOREIGN.keys())
+def test_control_characters_of_others_are_shown_and_not_obeyed(
+    text: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once an escape sequence in a host's journal or an adapter's name reached the terminal as it was."""
+    console.say(text)
+    console.show(text)
+    assert capsys.readouterr() == (f"{shown}\n", f"{shown}\n")
+
+
+def test_all_text_for_a_person_takes_that_way() -> None:
+    """What prints by itself prints JSON, paths of ours or a page that ships with us."""
+    folders = ("core", "infra", "provisioning", "serving")
+    on_hosts = ("provisioning/programs/", "provisioning/converge/agent/", "provisioning/offline/installer/")
+    found = set()
+    for path in (file for folder in folders for file in (CHECKOUT / folder).rglob("*.py")):
+        name = str(path.relative_to(CHECKOUT))
+        if not name.startswith(on_hosts):
+            calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+            found |= {name for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"}
+    assert found == {
+        "core/console.py",
+        "infra/commands.py",  # what `eval` reads
+        "infra/local/machine.py",  # JSON
+        "infra/price_table.py",
+        "provisioning/adapter_list.py",  # JSON
+        "provisioning/existing/host_key.py",  # a question
+        "provisioning/status.py",  # JSON
+        "serving/smoke.py",  # JSON
+    }
 
 
 def test_the_next_commands_are_named_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,60 @@
+"""Ctrl-C at any moment of a command: one line, 130, no traceback."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.paths import CHECKOUT
+
+PRESS = """\
+import importlib.abc, os, runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+module, wanted, sys.argv = sys.argv[1], sys.argv[2], sys.argv[2:]
+class Press(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == wanted:
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGINT)
+        return None
+sys.meta_path.insert(0, Press())
+runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
+"""Runs a module as `python -m` does, and presses Ctrl-C as soon as another one is imported."""
+
+STATUS = ("status", "--inventory", "hosts.json")
+MOMENTS = {
+    "fab, before fabric": ("provisioning", "fabric", STATUS),
+    "fab, before paramiko": ("provisioning", "paramiko", STATUS),
+    "fab, before the tasks": ("provisioning", "provisioning.adapter_tasks", STATUS),
+    "status, before its modules": ("provisioning", "provisioning.status", STATUS),
+    "status, amid its modules": ("provisioning", "pydantic", STATUS),
+    "provision": ("provisioning", "provisioning.provision", ("provision", *STATUS[1:])),
+    "plan": ("provisioning", "infra.outputs", ("plan", *STATUS[1:])),
+    "adopt": ("provisioning", "provisioning.existing.adopt", ("adopt", "--host", "root@127.0.0.1:1")),
+    "logs": ("provisioning", "provisioning.logs", ("logs", *STATUS[1:])),
+    "adapters": ("provisioning", "provisioning.adapter_list", ("adapters:list", *STATUS[1:])),
+    "preview": ("infra.commands", "infra.config", ("preview", "--stack", "local")),
+    "down": ("infra.commands", "pydantic", ("down", "--stack", "local")),
+}
+
+
+@pytest.mark.parametrize(("module", "moment", "words"), MOMENTS.values(), ids=MOMENTS.keys())
+def test_ctrl_c_is_told_in_one_line(module: str, moment: str, words: tuple[str, ...], tmp_path: Path) -> None:
+    """Once half a second after the start of `make provision` it was answered with a traceback of fabric's imports."""
+    (tmp_path / "hosts.json").write_text('{"stack": "x", "hosts": [], "serving": {}}')
+    done = subprocess.run(
+        [sys.executable, "-c", PRESS, module, moment, *words],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(CHECKOUT), "LLM_DEPLOY_STATE": str(tmp_path / "state")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 130, done.stderr
+    assert "Traceback" not in done.stderr
+    assert [line for line in done.stderr.splitlines() if line.startswith("error: ")] != []
+    assert sorted(each.name for each in tmp_path.iterdir() if each.name != "state") == ["hosts.json"]

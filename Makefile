@@ -36,7 +36,7 @@ export LLM_DEPLOY_RUN ?= $(shell date -u +%Y%m%dT%H%M%S.%3NZ)
 
 TARGETS := help setup demo deploy deploy-cpu deploy-gpu deploy-gpu-spot preflight preview up plan provision smoke refresh \
 	down leftovers adopt bundle status adapters logs ssh restart reboot upgrade-engine rotate-key \
-	test test-unit check format bench-preview bench-up-down bench-converge
+	test test-unit fuzz check format bench-preview bench-up-down bench-converge
 .PHONY: $(TARGETS)
 include tools/words.mk
 
@@ -137,6 +137,10 @@ test: .venv/.ready ## Run all tests: unit, real Pulumi engine, real machines
 
 test-unit: .venv/.ready ## Run the tests that need neither root nor network
 	@$(PYTHON) -m pytest tests/unit $(WORKERS) $(ARGS)
+
+fuzz: .venv/.ready ## Try what reads files and events with EXAMPLES odd inputs each (10000); ARGS="-k stack_files"
+	@tools/bootstrap.sh tests
+	@LLM_DEPLOY_FUZZ_EXAMPLES=$(or $(EXAMPLES),10000) $(PYTHON) -m pytest tests/fuzz --timeout=7200 $(WORKERS) $(ARGS)
 
 check: .venv/.ready ## Lint, format, types, scripts and lockfile
 	@tools/bootstrap.sh checks

@@ -19,6 +19,7 @@ from pydantic_core import ErrorDetails
 
 from core.config_keys import Place, bare, join, literals, models_in, place_of
 from core.errors import ConfigError
+from core.printable import on_one_line
 from core.rules import HIDDEN, PROBLEMS, SECRET, Problem, looks_secret, masked, one_of
 
 LONGEST_ECHO_CHARS = 60
@@ -68,7 +69,7 @@ def error_of(problems: Iterable[Problem], where: str) -> ConfigError:
 
 def _shown(key: str) -> str:
     """Return `key` without the parts that may be secrets, pasted where a key belongs."""
-    return ".".join(masked(part) for part in key.split("."))
+    return ".".join(_short(on_one_line(masked(part))) for part in key.split("."))
 
 
 def _lies_in(loc: tuple[int | str, ...], above: tuple[int | str, ...]) -> bool:
@@ -146,6 +147,8 @@ def _mismatch(kind: str, found: Any, place: Place, context: Mapping[str, Any]) -
         return Problem(place.key, what, hint)
     if kind.startswith(("greater_than", "less_than")):
         return Problem(place.key, f"{_echo(found, field)} is out of range", f"write {bounds(field)}")
+    if kind == "json_invalid":
+        return Problem(place.key, "is not JSON", "remove it to have it written again, or take it back from a copy")
     if kind == "too_short":
         return Problem(place.key, "is empty", f"name at least {context['min_length']}: {_meaning(field)}")
     if kind == "too_long":
@@ -167,9 +170,13 @@ def _echo(value: Any, field: FieldInfo | None) -> str:
     text = str(value)
     if (field is not None and field.json_schema_extra == SECRET) or looks_secret(text):
         return f"the value {HIDDEN}"
-    if len(text) > LONGEST_ECHO_CHARS:
-        text = text[: LONGEST_ECHO_CHARS - 1] + "…"
+    text = _short(text)
     return text if re.fullmatch(r"[^\s'\"]+", text) else repr(text)
+
+
+def _short(text: str) -> str:
+    """Return the beginning of a long text."""
+    return text if len(text) <= LONGEST_ECHO_CHARS else text[: LONGEST_ECHO_CHARS - 1] + "…"
 
 
 def _with_echo(value: Any, field: FieldInfo | None, what: str) -> str:

@@ -3,7 +3,6 @@
 Reads settings and makes the passphrase of our own backend on first use; starts no engine.
 """
 
-import json
 import os
 import secrets
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from core.files import write_atomically
 from core.paths import state_dir
+from core.strict_json import parse_json
 
 PASSPHRASE_BYTES = 32
 
@@ -73,7 +73,7 @@ def find_backend(environ: Mapping[str, str] = os.environ) -> Backend:
 
 def _is_json(path: Path) -> bool:
     try:
-        json.loads(path.read_bytes())
+        parse_json(path.read_bytes())
     except (OSError, ValueError):
         return False
     return True
@@ -83,7 +83,7 @@ def _login(environ: Mapping[str, str]) -> str:
     """Return the backend that `pulumi login` left behind; empty when nobody is logged in."""
     home = environ.get("PULUMI_CREDENTIALS_PATH") or environ.get("PULUMI_HOME") or Path.home() / ".pulumi"
     try:
-        return str(json.loads((Path(home) / "credentials.json").read_text()).get("current") or "")
+        return str(parse_json((Path(home) / "credentials.json").read_bytes()).get("current") or "")
     except (OSError, ValueError, AttributeError):
         return ""
 

@@ -3,10 +3,11 @@
 The engine writes one JSON object a line (`pulumi up --json`; fields: sdk/go/common/apitype/events.go of Pulumi).
 """
 
-import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
+
+from core.strict_json import parse_object
 
 STACK_TYPE = "pulumi:pulumi:Stack"
 PROVIDER_TYPES = "pulumi:providers:"
@@ -75,7 +76,7 @@ class Report:
     def read(self, line: str) -> list[str]:
         """Take in one line of the engine and return what to tell a person about it."""
         try:
-            event = json.loads(line)
+            event = parse_object(line)
         except ValueError:
             return []
         self.began = self.began or "preludeEvent" in event
@@ -85,7 +86,10 @@ class Report:
             ("resOutputsEvent", self._ended),
         ):
             if kind in event:
-                return take(event[kind])
+                try:
+                    return take(event[kind])
+                except (KeyError, TypeError, AttributeError):  # of another version of the engine: what it did is done
+                    return []
         return []
 
     def summary(self) -> str:

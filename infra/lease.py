@@ -61,11 +61,18 @@ def write_lease(stack: str, lease: Lease) -> None:
 
 
 def read_lease(stack: str) -> Lease | None:
-    """Return the lease that this checkout noted; None when there is none that can be read."""
+    """Return the lease that this checkout noted; None when there is none, or what is there is no lease.
+
+    Raises UsageError when the file cannot be read.
+    """
+    path = lease_file(stack)
     try:
-        return Lease.model_validate_json(lease_file(stack).read_text())
+        return Lease.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
+    except OSError as error:
+        hint = "let yourself read it"
+        raise UsageError(f"cannot be read ({error.strerror})", where=str(path), hint=hint) from None
 
 
 def lease_from_environ(stack: str) -> Lease:
@@ -77,4 +84,8 @@ def lease_from_environ(stack: str) -> Lease:
             where=f"environment variable {LEASE_VARIABLE}",
             hint=f'use `make up STACK={stack}`, or eval "$(python -m infra.commands env --stack {stack})" first',
         )
-    return Lease.model_validate_json(text)
+    try:
+        return Lease.model_validate_json(text)
+    except ValidationError:
+        hint = f'eval "$(python -m infra.commands env --stack {stack})"'
+        raise UsageError("holds no lease", where=f"environment variable {LEASE_VARIABLE}", hint=hint) from None

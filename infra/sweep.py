@@ -7,7 +7,6 @@ A colleague's stacks are not known here: look at the names before you say yes.
 """
 
 import importlib
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from core.arguments import Parser
 from core.console import say, show, step
 from core.errors import DeployError, UsageError, run_cli
 from core.paths import lease_files
+from core.strict_json import parse_object
 from infra.sdk import ensure_sdk
 
 CLOUDS = {"aws": "infra.aws.leftovers", "gcp": "infra.gcp.leftovers"}
@@ -58,7 +58,7 @@ def known_ids() -> set[str]:
     found = set()
     for path in lease_files():
         try:
-            found.add(str(json.loads(path.read_text())["id"]))
+            found.add(str(parse_object(path.read_bytes())["id"]))
         except (OSError, ValueError, KeyError):
             say(f"  {path} cannot be read; its stack counts as not known")
     return found

@@ -17,6 +17,7 @@ from core.errors import ConfigError, UsageError
 from core.files import write_atomically
 from core.one_at_a_time import one_at_a_time
 from core.paths import full_path, stack_state_dir, state_dir
+from core.strict_json import parse_json
 from infra.outputs import HostRecord
 from provisioning.converge.resources import Secret
 from serving.spec import GatewaySpec, TlsFiles
@@ -121,9 +122,12 @@ def _new_key() -> str:
 def _read_keys(path: Path) -> dict[str, str]:
     """Return the keys in `path`. Raises ConfigError, which repeats nothing of the file, when it was damaged."""
     try:
-        keys = json.loads(path.read_text())
+        keys = parse_json(path.read_bytes())
     except FileNotFoundError:
         return {}
+    except OSError as error:
+        hint = "let yourself read it, or move it away to have new keys made"
+        raise ConfigError(f"cannot be read ({error.strerror})", where=str(path), hint=hint) from None
     except ValueError:
         keys = None
     if not isinstance(keys, dict) or not all(isinstance(key, str) and key for key in keys.values()):

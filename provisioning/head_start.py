@@ -4,7 +4,6 @@ Reads no more than how a host is reached, and only from JSON, as `up` writes it.
 provisioning/inventory.py a moment later; until then nothing is sent but a login to a host that shows a key named there.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.paths import outputs_file
 from core.ports import SSH_PORT
+from core.strict_json import parse_object
 from provisioning.arrival import patience_s
 from provisioning.connection import Reachable
 from provisioning.converge.session import Session
@@ -58,8 +58,8 @@ def begin(target: Target, names: Sequence[str]) -> HeadStart:
     """Start to connect to the hosts of `target`, or those called `names`; nothing happens when the file is odd."""
     path = outputs_file(target.stack) if target.stack else Path(target.inventory)
     try:
-        doors = {_door(host): patience_s(host.get("cloud", "")) for host in json.loads(path.read_bytes())["hosts"]}
-    except (OSError, ValueError, KeyError, TypeError):
+        doors = {_door(host): patience_s(host.get("cloud", "")) for host in parse_object(path.read_bytes())["hosts"]}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return HeadStart()
     chosen = [door for door in doors if not names or door.name in names]
     if len(chosen) > MAX_HOSTS:

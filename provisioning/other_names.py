@@ -3,10 +3,9 @@
 Reads the endpoints that `provision` has written on this computer, and asks no host.
 """
 
-import json
-
 from core.console import say
 from core.paths import state_dir
+from core.strict_json import parse_object
 from serving.endpoint import Endpoint, endpoint_file
 
 
@@ -17,14 +16,14 @@ def mention_other_name(endpoint: Endpoint) -> None:
     for path in sorted((state_dir() / "stacks").glob(f"*/{own.name}")):
         other = path.parent.name
         if other != endpoint.stack and path.stat().st_mtime_ns > since:
-            for url in sorted(_urls(path.read_text()) & set(endpoint.urls)):
+            for url in sorted(_urls(path.read_bytes()) & set(endpoint.urls)):
                 say(f"! {url} is known as {other}, too: its API keys are replaced by those of {endpoint.stack}")
 
 
-def _urls(text: str) -> set[str]:
+def _urls(text: bytes) -> set[str]:
     """Return where an endpoint answers; nothing for a file of another version, which tells nothing here."""
     try:
-        content = json.loads(text)
+        content = parse_object(text)
         return {content["url"], *content["other_urls"]}
     except (ValueError, KeyError, TypeError):
         return set()

@@ -4,7 +4,6 @@ Holds no secret: the API key is in the file that it names. Reaches nobody.
 """
 
 import ipaddress
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -15,6 +14,7 @@ from core.errors import ConfigError, UsageError
 from core.files import write_atomically
 from core.frozen import Frozen
 from core.paths import state_dir
+from core.strict_json import parse_json
 from core.words import words
 from serving.spec import GatewaySpec, ServingSpec
 
@@ -53,7 +53,7 @@ class Endpoint(Frozen):
         """Return the client's API key. Raises ConfigError when the file or the client's key is missing."""
         hint = f"make provision STACK={self.stack}"
         try:
-            key = json.loads(self.keys_file.read_text())[self.client]
+            key = parse_json(self.keys_file.read_bytes())[self.client]
         except OSError as error:
             raise ConfigError(f"cannot be read ({error.strerror})", where=str(self.keys_file), hint=hint) from None
         except (ValueError, KeyError, TypeError):
@@ -106,7 +106,7 @@ def write_endpoint(endpoint: Endpoint) -> Path:
 def read_endpoint(path: Path, *, hint: str) -> Endpoint:
     """Return the endpoint in `path`. Raises UsageError with `hint` when there is none, ConfigError for a wrong one."""
     try:
-        return Endpoint.model_validate_json(path.read_text())
+        return Endpoint.model_validate_json(path.read_bytes())
     except OSError as error:
         raise UsageError(f"cannot be read ({error.strerror})", where=str(path), hint=hint) from None
     except ValidationError as error:

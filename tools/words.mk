@@ -1,6 +1,6 @@
 # Which words (STACK=…) a target takes. What it does not take is refused before anything runs: a word that nobody hears
 # would have the command work on other hosts than the ones meant. The Makefile, which includes this, has the TARGETS.
-WORDS := STACK INVENTORY HOST CLOUD ENGINE DO CLIENT WORKERS ARGS
+WORDS := STACK INVENTORY HOST CLOUD ENGINE DO CLIENT WORKERS EXAMPLES ARGS
 on_hosts := plan provision smoke bundle status adapters logs ssh restart reboot upgrade-engine rotate-key
 takes_STACK := deploy% preflight preview up refresh down $(on_hosts)
 takes_INVENTORY := adopt $(on_hosts)
@@ -9,7 +9,8 @@ takes_CLOUD := deploy-% leftovers
 takes_ENGINE := demo
 takes_DO := adapters
 takes_CLIENT := rotate-key
-takes_WORKERS := test test-unit
+takes_WORKERS := test test-unit fuzz
+takes_EXAMPLES := fuzz
 takes_ARGS := %
 takes = $(filter $(takes_$(1)),$(2))
 taken_by = $(strip $(foreach word,$(WORDS),$(if $(call takes,$(word),$(1)),$(word)=…)))

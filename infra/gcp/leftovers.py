@@ -4,13 +4,13 @@ One project at a time, over all its regions at once, as the API lists them so. T
 and leases of this checkout name.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 
 from core.console import say
 from core.errors import ConfigError, DeployError
 from core.paths import lease_files
+from core.strict_json import parse_object
 from infra.config import load_stack
 from infra.config.placement import EXAMPLE_PROJECT
 from infra.config.reader import known_stacks
@@ -53,7 +53,7 @@ def places() -> list[str]:
     found = set(_projects_of_files()) - {EXAMPLE_PROJECT}
     for path in lease_files():
         try:
-            project = json.loads(path.read_text()).get("project")
+            project = parse_object(path.read_bytes()).get("project")
         except (OSError, ValueError):
             continue  # the sweep itself tells of it
         found |= {str(project)} if project else set()

@@ -19,6 +19,7 @@ from typing import IO, Any, Literal
 
 from core.errors import HostError
 from core.files import write_atomically
+from core.strict_json import parse_object
 from infra.local.removal import remove_tree
 
 STORE = Path("/var/lib/llm-deploy/machines")
@@ -90,7 +91,7 @@ def load(identity: str) -> MachineRecord | None:
     """Return the record of a machine; None when there is none. Raises HostError when it cannot be read."""
     path = STORE / identity / "record.json"
     try:
-        values = json.loads(path.read_text())
+        values = parse_object(path.read_bytes())
         return MachineRecord(**{**values, "public_keys": tuple(values["public_keys"])})
     except FileNotFoundError:
         return None
@@ -144,11 +145,15 @@ def remove_store_if_empty() -> None:
 
 
 def read_host_note() -> dict[str, str]:
-    """Return what was noted about this host (settings as they were before the first machine)."""
+    """Return what was noted about this host (settings as they were before the first machine). Raises HostError."""
+    path = STORE / ".host.json"
     try:
-        return dict(json.loads((STORE / ".host.json").read_text()))
+        return parse_object(path.read_bytes())
     except FileNotFoundError:
         return {}
+    except ValueError:
+        hint = "remove it; settings of this host are then not put back when the last machine goes"
+        raise HostError("is no note of ours", where=str(path), hint=hint) from None
 
 
 def write_host_note(note: dict[str, str]) -> None:

@@ -14,6 +14,7 @@ from provisioning.arrival import patience_s, second_login
 from provisioning.converge.parcel import Parcel, parcel_of
 from provisioning.converge.resources import Resource
 from provisioning.converge.result import HostResult, OnEvent, Outcome, Progress
+from provisioning.converge.said import Confirm, End, Need, Said, Trouble, event_of, read_event
 from provisioning.converge.session import Session, packed
 from provisioning.host_words import DETAIL_CHARS, MARK, NOT_A_SHELL, own_words
 from provisioning.remote import NoCommandsError, not_begun
@@ -87,36 +88,43 @@ class _Talk:
         if not self._begun and line == MARK.encode():
             self._begun = True
             return None
-        try:
-            event = json.loads(line) if self._begun and line.startswith(b"{") else None
-        except (ValueError, RecursionError):
-            event = None
-        if isinstance(event, dict) and isinstance(event.get("event"), str):
+        event = event_of(line) if self._begun else None
+        if event is not None:
             return event
         self._noise = (self._noise + b"\n" + line)[-DETAIL_CHARS:]
         return None
 
     def _handle(self, event: dict[str, Any], channel: paramiko.Channel) -> None:
-        match event.pop("event"):
-            case "resource":
-                event["changes"] = tuple(event.get("changes", ()))
-                outcome = Outcome(**event)
-                self._outcomes.append(outcome)
-                self._on_event(self._host.name, outcome)
-            case "progress":
-                self._on_event(self._host.name, Progress(**event))
-            case "need":
-                self._round_trips += 1
-                for sha256, offset, length in event["pieces"]:
-                    self._send_piece(channel, sha256, offset, length)
-            case "confirm":
-                channel.sendall(json.dumps({"error": self._second_login()}).encode() + b"\n")
-            case "end":
-                self._end = event
-            case "refused":
-                raise HostError(event["error"], where=self._host.name, detail=event["detail"])
-            case "crashed":
-                raise RuntimeError(f"the agent crashed on {self._host.name}\n{event['detail']}")
+        kind, said = event["event"], self._understood(event)
+        if isinstance(said, Outcome):
+            self._outcomes.append(said)
+        if isinstance(said, Outcome | Progress):
+            self._on_event(self._host.name, said)
+        elif isinstance(said, Need):
+            self._round_trips += 1
+            for sha256, offset, length in said.pieces:
+                self._send_piece(channel, sha256, offset, length)
+        elif isinstance(said, Confirm):
+            channel.sendall(json.dumps({"error": self._second_login()}).encode() + b"\n")
+        elif isinstance(said, End):
+            self._end = {"phases": said.phases}
+        elif isinstance(said, Trouble) and kind == "refused":
+            raise HostError(said.error, where=self._host.name, detail=said.detail)
+        elif isinstance(said, Trouble):
+            raise RuntimeError(f"the agent crashed on {self._host.name}\n{said.detail}")
+
+    def _understood(self, event: dict[str, Any]) -> Said | None:
+        """Return what an event says. Raises HostError for one that is not in the agent's words."""
+        try:
+            said = read_event(event)
+            if isinstance(said, Need):
+                for sha256, offset, length in said.pieces:
+                    if sha256 not in self._parcel.blobs or offset < 0 or length < 0:
+                        raise ValueError("asks for content that nobody sent")
+        except ValueError as error:
+            what, hint = "the agent's answer is not understood", "does another program of this host write into it?"
+            raise HostError(what, where=self._host.name, hint=hint, detail=str(error)) from None
+        return said
 
     def _second_login(self) -> str:
         """Return why a second login failed, or nothing."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from core.errors import ConfigError
 from core.files import sha256_of, visible_files, write_atomically
 from core.paths import cache_dir
+from core.strict_json import parse_object
 
 MEMO_MIN_BYTES = 1 << 20
 
@@ -63,7 +64,7 @@ class _Memo:
         self._path = path
         self._changed = False
         try:
-            self._known: dict[str, list[str | int]] = json.loads(path.read_text())
+            self._known: dict[str, list[str | int]] = parse_object(path.read_bytes())
         except (OSError, ValueError):
             self._known = {}
 
@@ -71,7 +72,7 @@ class _Memo:
         stamp: list[str | int] = [seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino]
         key = str(path.resolve())
         known = self._known.get(key)
-        if known and known[1:] == stamp:
+        if isinstance(known, list) and known[1:] == stamp:
             return str(known[0])
         digest = sha256_of(path)
         if seen.st_size >= MEMO_MIN_BYTES:

@@ -23,6 +23,7 @@ from core.errors import DeployError
 from core.files import write_atomically
 from core.one_at_a_time import one_at_a_time
 from core.paths import CHECKOUT, cache_dir
+from core.strict_json import parse_object
 from tools.pulumi.archive import ArchiveUnavailableError, fetch_archive
 from tools.pulumi.build import build_cli, recipe_hash
 from tools.pulumi.versions import ARCHIVE_VERSION, ENGINE_VERSION, SUPPORTED_BELOW, SUPPORTED_FROM
@@ -108,7 +109,7 @@ def _known_version(program: Path) -> str:
     key = [str(program), state.st_mtime_ns, state.st_size]
     note = _folder() / "on-path.json"
     try:
-        known = json.loads(note.read_text())
+        known = parse_object(note.read_bytes())
         if known["program"] == key:
             return str(known["version"])
     except (OSError, ValueError, KeyError):

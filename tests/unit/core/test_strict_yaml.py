@@ -47,6 +47,10 @@ def test_json_and_merged_mappings_are_read(file: Path) -> None:
     assert read_yaml(file, shown_as="x")["mine"] == {"p": 1, "q": 3}
 
 
+TAG = (
+    "line 1, column 4: a tag (a word with !) stands before the value; leave it out; text that looks like a number "
+    "needs quotes"
+)
 REFUSED = [
     ("a: 1\nb: 2\na: 3\n", "line 3, column 1: key a is given twice, first in line 1; keep one of the two"),
     ("a: {b: 1, c: 2, b: 3}\n", "line 1, column 17: key b is given twice, first in line 1; keep one of the two"),
@@ -55,6 +59,18 @@ REFUSED = [
     ("? [a]\n: 1\n", "line 1, column 3: is not YAML: key must be one word; mind the indentation, and quote text "
      "that holds `: ` or starts with @`%&*!|"),
     ("a:\n\tb: 1\n", "line 2, column 1: is not YAML: the line is indented with a tab; indent with spaces"),
+    ("a: !!int abc\n", TAG),
+    ("a: !!bool maybe\n", TAG),
+    ("a: !!timestamp never\n", TAG),
+    ("a: !!float x\n", TAG),
+    ("a: !!binary '*'\n", TAG),
+    ("a: !mine x\n", TAG),
+    ("a: " + "[" * 60, "line 1, column 43: nests deeper than 40 levels; is it the right file?"),
+    ("a: " + "9" * 5000, "line 1, column 4: a number has 5000 digits; write fewer, or put text in quotes"),
+    ("a: {<<: {[b]: 1}}\n", "line 1, column 10: is not YAML: key must be one word; mind the indentation, and quote "
+     "text that holds `: ` or starts with @`%&*!|"),
+    ('"\\e[31m": 1\n"\\e[31m": 2\n', r"line 2, column 1: key \x1b[31m is given twice, first in line 1; keep one of "
+     "the two"),
     ("a: 1\nb: \x07\n", "line 2: holds a character that YAML does not allow (U+0007); take it out; most editors do not "
      "show it"),
 ]  # fmt: skip
@@ -90,3 +106,13 @@ def test_a_folder_is_told_and_a_missing_file_left_to_the_caller(tmp_path: Path) 
         read_yaml(tmp_path, shown_as="x.yaml")
     with pytest.raises(FileNotFoundError):
         read_yaml(tmp_path / "none.yaml", shown_as="x.yaml")
+
+
+def test_a_file_without_end_is_not_read_to_its_end() -> None:
+    with pytest.raises(ConfigError, match=r"^x: is larger than 4 MiB; is it the right file"):
+        read_yaml(Path("/dev/zero"), shown_as="x")
+
+
+def test_the_mark_that_some_editors_put_first_is_passed_over(file: Path) -> None:
+    file.write_bytes(b"\xef\xbb\xbfa: 1\n")
+    assert read_yaml(file, shown_as="x") == {"a": 1}

@@ -1,0 +1,68 @@
+"""What the agent says, line by line, as values. Other words on its output, as of a login shell, are passed over."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from core.strict_json import parse_object
+from provisioning.converge.result import Outcome, Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """The agent waits for pieces of content."""
+
+    pieces: list[tuple[str, int, int]]
+    """Of each: SHA-256 of the whole, offset, length."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirm:
+    """The agent waits to hear whether a second login works."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class End:
+    """The agent has come to its end."""
+
+    phases: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """The agent refused to begin, or crashed."""
+
+    error: str = ""
+    detail: str = ""
+
+
+Said = Outcome | Progress | Need | Confirm | End | Trouble
+
+_SHAPES: dict[str, TypeAdapter[Any]] = {
+    "resource": TypeAdapter(Outcome),
+    "progress": TypeAdapter(Progress),
+    "need": TypeAdapter(Need),
+    "confirm": TypeAdapter(Confirm),
+    "end": TypeAdapter(End),
+    "refused": TypeAdapter(Trouble),
+    "crashed": TypeAdapter(Trouble),
+}
+
+
+def event_of(line: bytes) -> dict[str, Any] | None:
+    """Return the event in a line; None for a line that is not the agent's."""
+    if not line.startswith(b"{"):
+        return None
+    try:
+        event = parse_object(line)
+    except ValueError:
+        return None
+    return event if isinstance(event.get("event"), str) else None
+
+
+def read_event(event: dict[str, Any]) -> Said | None:
+    """Return what an event says; None for a kind that is not known. Raises ValueError for one of another shape."""
+    shape = _SHAPES.get(event["event"])
+    said: Said | None = shape.validate_python(event) if shape else None
+    return said

@@ -31,6 +31,9 @@ _TOKEN = re.compile(
 """What must not be repeated."""
 
 
+LONGEST_WORD, LONGEST_TEXT = 400, 20_000
+"""Characters. What is longer is not shown: nobody reads it, and the search takes the square of a word's length."""
+
 HIDDEN = "(not shown)"
 
 
@@ -89,13 +92,15 @@ def twice(values: Iterable[str], key: str) -> Iterable[Problem]:
 def one_of(known: Iterable[str], wrong: str = "") -> str:
     """Return a hint with the known word nearest to `wrong`, or all of them when none is near."""
     choices = list(known)
-    near = difflib.get_close_matches(wrong, choices, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(wrong[:LONGEST_WORD], choices, n=1, cutoff=0.6)
     return f"did you mean {near[0]}?" if near else f"write one of {', '.join(choices)}"
 
 
 def looks_secret(text: str) -> bool:
     """Return whether `text` may be a token or password that must not be repeated."""
-    return bool(_TOKEN.search(text))
+    if len(text) > LONGEST_TEXT:
+        return True
+    return any(len(word) > LONGEST_WORD or _TOKEN.search(word) for word in text.split())
 
 
 def masked(text: str) -> str:

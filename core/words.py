@@ -20,7 +20,7 @@ from pydantic_core import ErrorDetails
 from core.config_keys import Place, bare, join, literals, models_in, place_of
 from core.errors import ConfigError
 from core.printable import on_one_line
-from core.rules import HIDDEN, PROBLEMS, SECRET, Problem, looks_secret, masked, one_of
+from core.rules import HIDDEN, LONGEST_WORD, PROBLEMS, SECRET, Problem, looks_secret, masked, one_of
 
 LONGEST_ECHO_CHARS = 60
 
@@ -60,7 +60,11 @@ def words(error: ValidationError, where: str, model: type[BaseModel]) -> ConfigE
 def error_of(problems: Iterable[Problem], where: str) -> ConfigError:
     """Return `problems`, at least one, as one ConfigError: the first is its line, the others its detail lines."""
     first, *others = [
-        ConfigError(masked(each.what), where=f"{where}: {_shown(each.key)}" if each.key else where, hint=each.hint)
+        ConfigError(
+            on_one_line(masked(each.what)),
+            where=f"{where}: {_shown(each.key)}" if each.key else where,
+            hint=on_one_line(_without_long_words(each.hint)),
+        )
         for each in problems
     ]
     first.detail = "\n".join(f"error: {each}" for each in others)
@@ -147,13 +151,15 @@ def _mismatch(kind: str, found: Any, place: Place, context: Mapping[str, Any]) -
         return Problem(place.key, what, hint)
     if kind.startswith(("greater_than", "less_than")):
         return Problem(place.key, f"{_echo(found, field)} is out of range", f"write {bounds(field)}")
-    if kind == "json_invalid":
-        return Problem(place.key, "is not JSON", "remove it to have it written again, or take it back from a copy")
     if kind == "too_short":
         return Problem(place.key, "is empty", f"name at least {context['min_length']}: {_meaning(field)}")
     if kind == "too_long":
         return Problem(place.key, f"has {len(found)} entries", f"write at most {context['max_length']}")
-    return Problem(place.key, _with_echo(found, field, "does not fit"), _write(field))
+    if kind == "json_invalid":  # what was found is the whole file
+        what, hint = "is not JSON", "remove it to have it written again, or take it back from a copy"
+    else:
+        what, hint = _with_echo(found, field, "does not fit"), _write(field)
+    return Problem(place.key, what, hint)
 
 
 def _sort(value: Any) -> str:
@@ -171,7 +177,12 @@ def _echo(value: Any, field: FieldInfo | None) -> str:
     if (field is not None and field.json_schema_extra == SECRET) or looks_secret(text):
         return f"the value {HIDDEN}"
     text = _short(text)
-    return text if re.fullmatch(r"[^\s'\"]+", text) else repr(text)
+    return text if re.fullmatch(r"[^\s'\"]+", text) and text.isprintable() else repr(text)
+
+
+def _without_long_words(text: str) -> str:
+    """Return `text` with a mark in place of words that nobody reads."""
+    return re.sub(rf"\S{{{LONGEST_WORD},}}", HIDDEN, text)
 
 
 def _short(text: str) -> str:

@@ -10,6 +10,9 @@ from functools import cache
 from core.errors import DeployError
 from infra.tables import rows
 
+LONGEST_TYPE = 100
+"""Characters that are compared: more than any machine type has."""
+
 NEAREST = 3
 """How many names are offered for an unknown one."""
 
@@ -84,7 +87,7 @@ def leased_machine(cloud: str, machine_type: str) -> Machine:
 def nearest_types(cloud: str, wrong: str) -> list[str]:
     """Return the known types of `cloud` whose names are nearest to `wrong`, nearest first; at least one."""
     known = [machine_type for of, machine_type in machines() if of == cloud]
-    return difflib.get_close_matches(wrong, known, n=NEAREST, cutoff=0)
+    return difflib.get_close_matches(wrong[:LONGEST_TYPE], known, n=NEAREST, cutoff=0)
 
 
 def _gpu(row: dict[str, str]) -> GpuModel:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from infra.config import DeploymentConfig
+from infra.disk_speed import GP3_IOPS, GP3_MIB_PER_S, DiskSpeed, gp3_speed
 from infra.gcp.shapes import disk_type
 from infra.sizes import data_gib
 from infra.tables import rows
@@ -20,6 +21,9 @@ EVERY_REGION = "any"
 """Region in the table of what costs the same everywhere."""
 
 DISK_ITEM = {"aws": "ebs_gp3_storage", "gcp": "pd_balanced_storage"}
+THROUGHPUT_ITEM, IOPS_ITEM = "ebs_gp3_throughput_above_125", "ebs_gp3_iops_above_3000"
+"""Of gp3: a GiB/s, and an I/O operation a second, for a month."""
+
 ADDRESS_ITEM = {"aws": "public_ipv4_address", "gcp": "external_ip_standard_vm"}
 BUCKET_ITEM = {"aws": "s3_standard_storage_first_50tb", "gcp": "gcs_standard_storage_single_region"}
 
@@ -58,16 +62,29 @@ def stack_price(config: DeploymentConfig, spot_usd_per_hour: float | None = None
         return None
     market = machine.market
     hourly = spot_usd_per_hour if spot_usd_per_hour is not None else machine_usd(cloud, region, machine.type, market)
-    disk = item_usd(cloud, region, _disk_item(cloud, machine.type))
+    disk, speed = item_usd(cloud, region, _disk_item(cloud, machine.type)), _speed_usd(config)
     address = item_usd(cloud, region, ADDRESS_ITEM[cloud])
-    if hourly is None or disk is None or address is None:
+    if hourly is None or disk is None or speed is None or address is None:
         return None
     return StackPrice(
         machines_per_hour=hourly * machine.count,
-        disks_per_month=disk * (config.storage.root_gib + data_gib(config)) * machine.count,
+        disks_per_month=(disk * (config.storage.root_gib + data_gib(config)) + speed) * machine.count,
         addresses_per_hour=address * machine.count,
         running_hours_per_month=running_hours(config),
     )
+
+
+def _speed_usd(config: DeploymentConfig) -> float | None:
+    """Return what a data volume of AWS costs a month for being faster than others; None when the table lacks that."""
+    if config.cloud != "aws":
+        return 0.0
+    speed, region = gp3_speed(config), str(config.region)
+    if speed == DiskSpeed(GP3_MIB_PER_S, GP3_IOPS):
+        return 0.0
+    per_gib, per_iops = (item_usd("aws", region, each) for each in (THROUGHPUT_ITEM, IOPS_ITEM))
+    if per_gib is None or per_iops is None:
+        return None
+    return (speed.mib_per_s - GP3_MIB_PER_S) / 1024 * per_gib + (speed.iops - GP3_IOPS) * per_iops
 
 
 def _disk_item(cloud: str, machine_type: str) -> str:

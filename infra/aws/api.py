@@ -106,6 +106,7 @@ def told(service: str = "") -> Iterator[None]:
         SSOError,
         TokenRetrievalError,
     )
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
@@ -123,6 +124,9 @@ def told(service: str = "") -> Iterator[None]:
         raise UsageError(str(error), where=CREDENTIALS, hint=LOG_IN) from None
     except ClientError as error:
         raise _error_of(error, service) from None
+    except ResponseParserError:
+        what = "was answered with something that AWS does not write, a page of HTML perhaps"
+        raise DeployError(what, where=f"AWS {service}".strip(), hint="is a proxy in between? try again") from None
     except BotoCoreError as error:
         raise DeployError(str(error), where="AWS", hint="check region, profile and network") from None
 

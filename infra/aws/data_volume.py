@@ -6,6 +6,7 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.aws.tags import KEEP
+from infra.disk_speed import DiskSpeed
 
 DEVICE = "/dev/sdf"
 """How the API names it; on the host it appears as an NVMe disk, or /dev/xvdf on old types."""
@@ -17,6 +18,7 @@ class DataVolumeArgs:
 
     zone: str
     size_gib: int
+    speed: DiskSpeed
     kms_key: str | None
     """ARN; None: the account's default key for EBS."""
     keep: bool
@@ -33,6 +35,8 @@ def data_volume(name: str, args: DataVolumeArgs, opts: pulumi.ResourceOptions) -
         availability_zone=args.zone,
         size=args.size_gib,
         type="gp3",
+        throughput=args.speed.mib_per_s,
+        iops=args.speed.iops,
         encrypted=True,
         kms_key_id=args.kms_key,
         tags={KEEP: "yes"} if args.keep else None,

@@ -19,6 +19,10 @@ HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
         "`make preflight` names the quota and the command that asks for more",
     ),
     (
+        re.compile(r"VolumeModificationRateExceeded"),
+        "AWS changes the size or speed of a volume once in six hours: run it again then, nothing is lost meanwhile",
+    ),
+    (
         re.compile(r"Client\.(InvalidKMSKey\S*|InternalError)|KMSKeyNotAccessible\S*|The KMS key \S+ is not"),
         "the KMS key of the disks cannot be used: see storage.kms_key, and the default key of EBS in the EC2 console",
     ),

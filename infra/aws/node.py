@@ -14,6 +14,7 @@ from infra.aws import tags
 from infra.aws.data_volume import DEVICE, DataVolumeArgs, data_volume
 from infra.config.machine import MachineSpec
 from infra.config.upkeep import CREDIT_FAMILIES
+from infra.disk_speed import DiskSpeed
 from infra.host_key import host_key
 from infra.machines import Machine
 from infra.user_data import user_data
@@ -40,6 +41,7 @@ class NodeArgs:
     profile_name: pulumi.Input[str]
     root_gib: int
     data_gib: int
+    data_speed: DiskSpeed
     kms_key: str | None
     """ARN; None: the account's default key for EBS."""
     keep_data: bool
@@ -130,7 +132,9 @@ class Node(pulumi.ComponentResource):
 
 
 def _volume_args(args: NodeArgs) -> DataVolumeArgs:
-    return DataVolumeArgs(zone=args.zone, size_gib=args.data_gib, kms_key=args.kms_key, keep=args.keep_data)
+    return DataVolumeArgs(
+        zone=args.zone, size_gib=args.data_gib, speed=args.data_speed, kms_key=args.kms_key, keep=args.keep_data
+    )
 
 
 def _user_data(name: str, private: pulumi.Output[str], public: pulumi.Output[str]) -> pulumi.Output[str]:

@@ -15,6 +15,7 @@ from infra.aws.timetable import Timetable, TimetableArgs
 from infra.aws_partition import partition_of
 from infra.config import DeploymentConfig
 from infra.deployment import Deployment
+from infra.disk_speed import gp3_speed
 from infra.lease import Lease, lease_from_environ
 from infra.login import login_key
 from infra.machines import leased_machine
@@ -55,6 +56,7 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
         profile_name=identity.profile_name,
         root_gib=config.storage.root_gib,
         data_gib=data_gib(config),
+        data_speed=gp3_speed(config),
         kms_key=config.storage.kms_key,
         keep_data="data_volume" in config.storage.keep_on_down,
         ends_at=f"{ends_at:%Y-%m-%dT%H:%M:%SZ}",

@@ -35,6 +35,7 @@ CLOUDS_OF_KEY: dict[str, tuple[str, ...]] = {
     "network.clients_from_anywhere": RENTED,
     "storage": RENTED,
     "storage.kms_key": ("aws",),
+    "storage.data_mib_per_s": ("aws",),
     "iam": ("aws",),
     "lifetime": RENTED,
     "lifetime.budget.billing_account": ("gcp",),

@@ -50,6 +50,13 @@ class StorageSpec(Frozen):
         le=16384,
         description="Separate volume for models and adapters, in GiB; none: sized from the model.",
     )
+    data_mib_per_s: int | None = Field(
+        default=None,
+        ge=125,
+        le=1000,
+        description="Speed of that volume, in MiB/s; none: sized so that the weights are read in half of "
+        "`serving.ready_timeout_s`.",
+    )
     bucket: BucketSpec | None = Field(
         default=None, description="Bucket for models and adapters, which the machines may read; none: no bucket."
     )

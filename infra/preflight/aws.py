@@ -7,6 +7,7 @@ from infra.aws.api import ENABLED, call, not_enabled, opt_in_state
 from infra.aws.quotas import quota_checks
 from infra.aws.stock import offered, spot_prices, zones_of
 from infra.config import DeploymentConfig
+from infra.disk_speed import gp3_speed
 from infra.finding import Finding
 from infra.lease import Lease
 from infra.preflight.aws_iam import boundary_findings, spot_role_findings
@@ -23,6 +24,7 @@ from infra.preflight.common import (
     run,
     zones_are_up,
 )
+from infra.preflight.reading import reading_finding
 from infra.prices import machine_usd
 from infra.settling import refuse_move
 
@@ -49,6 +51,7 @@ def findings(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[
         lambda: boundary_findings(config),
         lambda: spot_role_findings(config),
         *quota_checks(config, lease),
+        lambda: reading_finding(config, gp3_speed(config).mib_per_s, "more into storage.data_mib_per_s"),
         lambda: _price(config),
     )
     return [*found, *run(checks, "AWS")]

@@ -87,6 +87,8 @@ class Gate:
             return _refused(call, refusal, start_response)
         if call.action == "GetServiceQuota":
             return self._quota(call, start_response)
+        if call.action == "GetEbsDefaultKmsKeyId":
+            return _xml(start_response, call.action, f"<kmsKeyId>{self._settings.default_kms_key}</kmsKeyId>")
         answer = self._moto(environ, start_response)
         if call.service == "ec2":
             self._states.after(call.region, call.action, call.values, self._settings)
@@ -123,6 +125,12 @@ class Gate:
         else:
             self._settings = control.decode(Settings, body)
         return _json(start_response, {})
+
+
+def _xml(start_response: Any, action: str, inside: str) -> list[bytes]:
+    """Answer as EC2 does."""
+    start_response("200 OK", [("Content-Type", "text/xml")])
+    return [f"<{action}Response><requestId>d0</requestId>{inside}</{action}Response>".encode()]
 
 
 def _body(environ: dict[str, Any]) -> bytes:

@@ -18,6 +18,9 @@ class Settings(control.Settings):
     unseen_polls: int = 1
     """How many times a new instance is not found yet."""
 
+    default_kms_key: str = "alias/aws/ebs"
+    """With what EBS encrypts where nobody names a key; moto has no answer."""
+
     quotas: dict[str, float] = field(default_factory=lambda: dict(QUOTAS))
 
 

@@ -22,6 +22,7 @@ class Volume(Kind[Aws]):
             Encrypted=inputs.get("encrypted", False),
             TagSpecifications=tag_specifications("volume", inputs.get("tags")),
             **({"KmsKeyId": key} if (key := inputs.get("kmsKeyId")) else {}),
+            **_speed(inputs),
         )
         return str(made["VolumeId"])
 
@@ -36,6 +37,8 @@ class Volume(Kind[Aws]):
             "size": volume["Size"],
             "type": volume["VolumeType"],
             "encrypted": volume["Encrypted"],
+            "throughput": volume.get("Throughput", 0),
+            "iops": volume.get("Iops", 0),
             "kmsKeyId": volume.get("KmsKeyId", ""),
             "tags": tag_map(volume.get("Tags")),
         }
@@ -43,12 +46,19 @@ class Volume(Kind[Aws]):
     def update(self, cloud: Aws, identity: str, old: Properties, new: Properties) -> None:
         if new["size"] < old["size"]:
             raise CloudError(f"modifying EBS Volume ({identity}): a volume cannot become smaller")
-        if new["size"] != old["size"]:
-            cloud.call("ec2", "modify_volume", "modifying EBS Volume", VolumeId=identity, Size=new["size"])
+        change = {**({"Size": new["size"]} if new["size"] != old["size"] else {}), **_speed(new)}
+        if new["size"] != old["size"] or _speed(new) != _speed(old):
+            cloud.call("ec2", "modify_volume", "modifying EBS Volume", VolumeId=identity, **change)
         retag(cloud, identity, old, new)
 
     def delete(self, cloud: Aws, identity: str, state: Properties) -> None:
         cloud.found("ec2", "delete_volume", GONE, VolumeId=identity)
+
+
+def _speed(inputs: Properties) -> dict[str, int]:
+    """Return the speed as the API takes it."""
+    wanted = {"Throughput": inputs.get("throughput"), "Iops": inputs.get("iops")}
+    return {key: value for key, value in wanted.items() if value is not None}
 
 
 class VolumeAttachment(Kind[Aws]):

@@ -186,3 +186,11 @@ def test_arns_are_of_the_partition_of_the_region() -> None:
     assert found == ["aws", "aws-us-gov", "aws-cn", "aws-eusc"]
     fixed = [path.name for path in (CHECKOUT / "infra" / "aws").rglob("*.py") if "arn:aws:" in path.read_text()]
     assert fixed == []
+
+
+def test_a_data_volume_has_the_speed_that_its_model_needs(deployed: Deployed) -> None:
+    (plain,) = deployed().of("aws:ebs/volume:Volume")
+    (asked,) = deployed(more="storage: {data_mib_per_s: 800}").of("aws:ebs/volume:Volume")
+
+    assert (plain["throughput"], plain["iops"]) == (125, 3000)
+    assert (asked["throughput"], asked["iops"]) == (800, 3200)

@@ -15,6 +15,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
     UnauthorizedSSOTokenError,
 )
+from botocore.parsers import ResponseParserError
 
 from core.errors import DeployError, UsageError
 from infra.aws import api
@@ -492,4 +493,14 @@ def test_nobody_comes_from_the_addresses_of_our_stack_files(look: Callable[..., 
         f"network.{key}: {cidr} is an address for documentation: nobody has it; write your own with /32 behind it, as "
         "`curl -s https://checkip.amazonaws.com` prints it"
         for key, cidr in (("ssh_cidrs[0]", "203.0.113.7/32"), ("client_cidrs[0]", "203.0.113.0/24"))
+    ]
+
+
+def test_a_page_of_html_in_place_of_an_answer_is_no_traceback(look: Callable[..., list[Finding]]) -> None:
+    found = look({"describe_images": ResponseParserError("Unable to parse response")})
+
+    assert wrong(found) == []
+    assert wrong(found, "warning") == [
+        "AWS ec2: could not be asked: was answered with something that AWS does not write, a page of HTML perhaps; is "
+        "a proxy in between? try again"
     ]

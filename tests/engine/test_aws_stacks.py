@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from infra.aws.permissions import not_allowed
 from infra.config import load_stack
 from infra.config.reader import known_stacks
 from tests.doubles.aws.running import RunningAws
@@ -42,6 +43,7 @@ def test_a_stack_of_ours_lives_without_surprises(cloud_checkout: Checkout, aws: 
     assert cloud_checkout.result(stack, "teardown.json")["ok"] is True
     assert not (cloud_checkout.state / "stacks" / stack).exists()
     assert cloud_checkout.changes() == ""
+    assert not_allowed(aws.control.operations()) == [], "the policies in docs/aws.md lack it"
 
 
 def _written_secrets(checkout: Checkout, stack: str) -> list[Path]:

@@ -9,6 +9,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tests.doubles.aws.model_rules import ModelViolationError, refuse_violations
 from tests.doubles.provider.kind import CloudError
 from tests.doubles.provider.values import Properties
 
@@ -23,6 +24,15 @@ SERVICE_NAMES = {"ec2": "EC2", "iam": "IAM", "s3": "S3", "ssm": "SSM", "schedule
 SERVICE_NAMES |= {"sts": "STS", "logs": "CloudWatch Logs"}
 
 
+OPERATIONS: set[str] = set()
+"""What the kinds have asked of AWS in this process, each as service and operation."""
+
+
+def operation_of(method: str) -> str:
+    """Return what the API calls a method of boto3."""
+    return "".join(word.title() for word in method.split("_"))
+
+
 class Aws:
     """One region, one identity."""
 
@@ -32,6 +42,7 @@ class Aws:
         self._session = boto3.Session(
             environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"], environ.get("AWS_SESSION_TOKEN"), region
         )
+        self._session.events.register("before-parameter-build", refuse_violations)
         self._clients: dict[str, Any] = {}
 
     @cached_property
@@ -49,11 +60,12 @@ class Aws:
 
     def call(self, service: str, method: str, doing: str, **arguments: Any) -> Any:
         """Call the API. Raises CloudError with the words of the vendor's plugin; `doing` begins them."""
+        OPERATIONS.add(f"{service}:{operation_of(method)}")
         try:
             return getattr(self.client(service), method)(**arguments)
         except ClientError as error:
             raise ApiError(service, method, doing, error) from None
-        except BotoCoreError as error:
+        except (BotoCoreError, ModelViolationError) as error:
             raise CloudError(f"{doing}: {error}") from None
 
     def found(self, service: str, method: str, missing: Iterable[str], **arguments: Any) -> Any:
@@ -73,7 +85,7 @@ class ApiError(CloudError):
         told = error.response["Error"]
         self.code = str(told["Code"])
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-        operation = "".join(word.title() for word in method.split("_"))
+        operation = operation_of(method)
         super().__init__(
             f"{doing}: operation error {SERVICE_NAMES[service]}: {operation}, https response error "
             f"StatusCode: {status}, RequestID: d0, api error {self.code}: {told.get('Message', '')}"

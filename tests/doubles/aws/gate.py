@@ -14,13 +14,15 @@ from typing import Any
 from urllib.parse import parse_qs
 from xml.sax.saxutils import escape
 
+from tests.doubles.aws.client import OPERATIONS
 from tests.doubles.aws.order import Refusal, refuse_deletion
 from tests.doubles.aws.seed import PARAMETERS, seed_parameters
+from tests.doubles.aws.settings import OPERATIONS as OPERATIONS_PATH
 from tests.doubles.aws.settings import PARAMETERS as PARAMETERS_PATH
 from tests.doubles.aws.settings import Settings
 from tests.doubles.aws.states import States
 from tests.doubles.aws.stock import refuse_launch
-from tests.doubles.aws.tag_keys import refuse_tag_keys
+from tests.doubles.aws.tag_keys import refuse_equal_tag_keys, refuse_group_name, refuse_tag_keys
 from tests.doubles.provider import control, launcher
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
@@ -51,6 +53,7 @@ class Gate:
         self._states = States(account)
         self._seeded: set[str] = set()
         self._calls: list[str] = []
+        self._operations: set[str] = set()
         self._lock = threading.Lock()
         self._one_at_a_time = threading.Lock()
         """moto walks through dicts that another thread may add to, and which instance is the newest must be clear."""
@@ -73,13 +76,18 @@ class Gate:
 
     def _gated(self, call: Call, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         self._calls.append(call.action)
+        if "/" not in call.action:
+            self._operations.add(f"{call.service}:{call.action}")
         self._seed(call.region)
         try:
             if call.action in self._settings.refused:
                 code = self._settings.refused[call.action]
                 raise Refusal(403 if code == "UnauthorizedOperation" else 400, code, f"{call.action} is refused")
+            if call.service == "iam":
+                refuse_equal_tag_keys(call.values)
             if call.service == "ec2":
                 refuse_tag_keys(call.action, call.values)
+                refuse_group_name(call.action, call.values)
                 refuse_launch(self._account, call.region, call.action, call.values, self._settings)
                 refuse_deletion(self._account, call.region, call.action, call.values)
                 self._states.before(call.region, call.action, call.values)
@@ -116,6 +124,8 @@ class Gate:
     def _controlled(self, path: str, body: bytes, start_response: Any) -> list[bytes]:
         if path == control.CALLS:
             return _json(start_response, self._calls)
+        if path == OPERATIONS_PATH:
+            return _json(start_response, sorted(self._operations | OPERATIONS))
         if path == launcher.PATH:
             return _json(start_response, self._open_provider(json.loads(body)))
         if path == PARAMETERS_PATH:

@@ -1,11 +1,14 @@
 """What a test can change about the simulated AWS while it runs: stock, refusals, slowness, quotas, images."""
 
+import json
 from dataclasses import dataclass, field
+from urllib.request import urlopen
 
 from tests.doubles.aws.seed import QUOTAS
 from tests.doubles.provider import control
 
 PARAMETERS = "/double/parameters"
+OPERATIONS = "/double/operations"
 
 
 @dataclass
@@ -29,6 +32,14 @@ class Control(control.Control[Settings]):
 
     kind = Settings
     reset_path = "/moto-api/reset"
+
+    def operations(self) -> list[str]:
+        """Return what was ever asked, as service and operation, by the plugin and by our own commands.
+
+        Of our commands' calls to services that speak REST only the plugin's are known by name.
+        """
+        with urlopen(self.url + OPERATIONS, timeout=10) as answer:  # noqa: S310  # our own server on loopback
+            return list(json.loads(answer.read()))
 
     def set_parameters(self, region: str, values: dict[str, str]) -> None:
         """Give public parameters a new value, as when a newer image is published."""

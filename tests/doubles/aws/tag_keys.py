@@ -1,4 +1,4 @@
-"""Tag keys that a launch refuses when the instance is to read its own tags: moto lets all of them through."""
+"""Tags and names that AWS refuses and moto lets through: keys that hosts cannot read, or that IAM takes for one."""
 
 import re
 from collections.abc import Iterator
@@ -27,3 +27,18 @@ def _instance_tags(values: dict[str, str]) -> Iterator[str]:
         found = re.fullmatch(r"(TagSpecification\.\d+)\.Tag\.\d+\.Key", name)
         if found and values.get(f"{found[1]}.ResourceType") == "instance":
             yield value
+
+
+def refuse_equal_tag_keys(values: dict[str, str]) -> None:
+    """Raise Refusal for keys that differ in case alone, which IAM takes for one; moto tells them apart."""
+    keys = [value.lower() for name, value in values.items() if re.fullmatch(r"Tags\.member\.\d+\.Key", name)]
+    if len(keys) != len(set(keys)):
+        message = "Duplicate tag keys found. Please note that Tag keys are case insensitive."
+        raise Refusal(400, "InvalidInput", message)
+
+
+def refuse_group_name(action: str, values: dict[str, str]) -> None:
+    """Raise Refusal for the name of a security group that could be an id; moto takes it."""
+    if action == "CreateSecurityGroup" and values.get("GroupName", "").startswith("sg-"):
+        message = f"Invalid value '{values['GroupName']}' for GroupName. It may not be in the form of an ID (sg-*)"
+        raise Refusal(400, "InvalidParameterValue", message)

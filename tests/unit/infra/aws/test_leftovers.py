@@ -15,6 +15,7 @@ from infra.aws.leftovers import find_in, find_things, places, remove_things
 from infra.aws.renting import wake
 from infra.aws.tags import ID, KEEP
 from infra.lease import Lease
+from tests.doubles.aws.model_rules import refuse_violations
 from tests.unit.infra.aws.made import LEASE, MINE, OTHER, REGION, client, named, network, tagged, volume
 
 
@@ -26,6 +27,7 @@ def account() -> Iterator[None]:
         patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
         api.client.cache_clear()
         api._session.cache_clear()
+        api._session().events.register("before-parameter-build", refuse_violations)
         yield
     api.client.cache_clear()
     api._session.cache_clear()

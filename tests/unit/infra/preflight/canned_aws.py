@@ -5,6 +5,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from tests.doubles.aws.model_rules import refuse_request
+
 A, C = "ap-northeast-2a", "ap-northeast-2c"
 OWN = "0123abcd"
 
@@ -61,14 +63,15 @@ class InRegion(dict[str, Any]):
 class CannedAws:
     """Answers by method; what is an error is raised. A quota of None is one that the account has no entry of."""
 
-    def __init__(self, answers: Answers, quotas: dict[str, float | None], region: str = "") -> None:
-        self._answers, self._quotas, self._region = answers, quotas, region
+    def __init__(self, answers: Answers, quotas: dict[str, float | None], service: str, region: str) -> None:
+        self._answers, self._quotas, self._service, self._region = answers, quotas, service, region
 
     def can_paginate(self, _method: str) -> bool:
         return False
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
         def answer(**arguments: Any) -> Any:
+            refuse_request(self._service, method, arguments)
             seen = self._answers.get(method)
             if isinstance(seen, InRegion):
                 seen = seen[self._region]

@@ -53,7 +53,7 @@ def look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[
         **values: Any,
     ) -> list[Finding]:
         told, limits = GOOD | (answers or {}), QUOTAS | (quotas or {})
-        monkeypatch.setattr(api, "client", lambda _service, region: canned_aws.CannedAws(told, limits, region))
+        monkeypatch.setattr(api, "client", lambda *which: canned_aws.CannedAws(told, limits, *which))
         return findings(config(machine, **values), "prod", lease)
 
     return run

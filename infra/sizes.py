@@ -4,6 +4,7 @@ import math
 
 from infra.config import DeploymentConfig
 from infra.config.fit import DATA_HEADROOM_GIB
+from infra.gcp.disk_speed import least_gib
 from infra.memory_need import disk_gib
 
 UNKNOWN_MODEL_GIB = 50
@@ -14,11 +15,11 @@ SMALLEST_DATA_GIB = 20
 
 def data_gib(config: DeploymentConfig) -> int:
     """Return the size of the data volume: what the stack file says, else weights twice (a new version is fetched while
-    the old one serves) and room beside them.
+    the old one serves) and room beside them; more where a disk is only so as fast as the start needs.
     """
     if config.storage.data_gib is not None:
         return config.storage.data_gib
     weights = disk_gib(config.serving)
     if weights is None:
         return UNKNOWN_MODEL_GIB
-    return max(SMALLEST_DATA_GIB, math.ceil(2 * weights + DATA_HEADROOM_GIB))
+    return max(SMALLEST_DATA_GIB, math.ceil(2 * weights + DATA_HEADROOM_GIB), least_gib(config))

@@ -60,6 +60,7 @@ INSTEAD = {
     ("existing", "network"): "the inventory names each host's ssh_cidrs and client_cidrs",
     ("existing", "machine"): "the inventory describes the hosts",
     ("gcp", "machine.spot_max_usd_per_hour"): "leave it out, as GCP has no price cap",
+    ("gcp", "storage.data_mib_per_s"): "write a larger data_gib, which makes a disk of GCP faster",
     ("gcp", "storage.kms_key"): "leave it out, as GCP encrypts every disk with a key of its own",
     ("local", "lifetime"): "leave it out, as a local machine costs nothing",
 }

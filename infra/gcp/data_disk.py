@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_gcp as gcp
 
+from infra.gcp.disk_speed import ProvisionedSpeed
 from infra.gcp.labels import KEEP
 from infra.gcp.names import DATA_SUFFIX
 
@@ -20,6 +21,8 @@ class DataDiskArgs:
     zone: str
     size_gib: int
     type: str
+    speed: ProvisionedSpeed | None
+    """None: what the type has by its size."""
     keep: bool
     """Whether `down` leaves it in place."""
 
@@ -36,6 +39,8 @@ def data_disk(name: str, args: DataDiskArgs, opts: pulumi.ResourceOptions) -> gc
         zone=args.zone,
         size=args.size_gib,
         type=args.type,
+        provisioned_throughput=args.speed.mib_per_s if args.speed else None,
+        provisioned_iops=args.speed.iops if args.speed else None,
         labels={KEEP: "yes"} if args.keep else None,
         opts=own,
     )

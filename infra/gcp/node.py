@@ -13,6 +13,7 @@ import pulumi_gcp as gcp
 
 from infra.gcp import labels, shapes
 from infra.gcp.data_disk import DEVICE_NAME, DataDiskArgs, data_disk
+from infra.gcp.disk_speed import ProvisionedSpeed
 from infra.host_key import HostKey, host_key
 from infra.machines import Machine
 from infra.rented_hosts import LOGIN_USER
@@ -58,6 +59,7 @@ class NodeArgs:
     schedule_id: pulumi.Input[str] | None
     root_gib: int
     data_gib: int
+    data_speed: ProvisionedSpeed | None
     keep_data: bool
     ends_at: str
     """When GCP deletes the instance. ISO 8601, UTC."""
@@ -93,6 +95,7 @@ class Node(pulumi.ComponentResource):
                 zone=args.zone,
                 size_gib=args.data_gib,
                 type=shapes.disk_type(args.machine.type),
+                speed=args.data_speed,
                 keep=args.keep_data,
             ),
             mine,

@@ -9,6 +9,7 @@ import pulumi_gcp as gcp
 from infra import guards
 from infra.config import DeploymentConfig
 from infra.deployment import Deployment
+from infra.gcp.disk_speed import provisioned_speed
 from infra.gcp.end_of_life import end_of_life, powers_off_at
 from infra.gcp.firewall import Firewall, FirewallArgs
 from infra.gcp.identity import Identity, IdentityArgs
@@ -71,6 +72,7 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
                 schedule_id=schedule_id,
                 root_gib=config.storage.root_gib,
                 data_gib=data_gib(config),
+                data_speed=provisioned_speed(config, lease.machine_type),
                 keep_data="data_volume" in config.storage.keep_on_down,
                 ends_at=ends_at,
                 keeps_end=lease.keeps_end,

@@ -7,6 +7,7 @@ from infra.config import DeploymentConfig
 from infra.finding import Finding
 from infra.gcp import priorities
 from infra.gcp.api import DisabledError, ask, credentials, policy_of, principal, rest
+from infra.gcp.disk_speed import mib_per_s
 from infra.gcp.foreign_rules import open_before_ours
 from infra.gcp.images import image_exists, image_name, resolve_image
 from infra.gcp.quota_project import QuotaProjectError
@@ -25,7 +26,9 @@ from infra.preflight.common import (
     run,
     zones_are_up,
 )
+from infra.preflight.reading import reading_finding
 from infra.refusals import DeniedError, MissingError
+from infra.sizes import data_gib
 
 COMPUTE_API, PROJECTS_API = "compute.googleapis.com", "cloudresourcemanager.googleapis.com"
 BUCKET_API, BILLING_API = "storage.googleapis.com", "cloudbilling.googleapis.com"
@@ -67,6 +70,7 @@ def _checks(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[t
         (PROJECTS_API, lambda: _schedule(config)),
         (BILLING_API, lambda: _budget(config)),
         (COMPUTE_API, lambda: quota_findings(config, lease)),
+        ("", lambda: reading_finding(config, mib_per_s(config, data_gib(config)), "a larger storage.data_gib")),
         ("", lambda: price_finding(config)),
     ]
 

@@ -1,10 +1,12 @@
 """What changes of a stack on AWS, and what stays: the real CLI, engine and program, the simulated cloud."""
 
+import json
 from datetime import timedelta
+from typing import Any
 
 from tests.doubles.aws.running import RunningAws
 from tests.doubles.aws.seed import UBUNTU_24, UBUNTU_24_NEWER, UBUNTU_PARAMETER
-from tests.engine.aws_stacks import REGION, ends_at, instances, stack_text, untagged, volumes
+from tests.engine.aws_stacks import REGION, ends_at, everything, instances, stack_text, untagged, volumes
 from tests.engine.checkout import Checkout
 
 
@@ -47,3 +49,44 @@ def test_disk_address_and_key_outlive_a_change_of_type_and_the_loss_of_the_insta
     (again,) = cloud_checkout.outputs(stack)["hosts"]
     assert (again["address"], again["host_keys"]) == (host["address"], host["host_keys"])
     assert cloud_checkout.run("down", stack).returncode == 0
+
+
+WEEKLY = ', weekly: {start: "08:00", stop: "20:00", time_zone: Asia/Seoul}'
+
+
+def test_a_stack_keeps_to_what_an_organisation_asks(cloud_checkout: Checkout, aws: RunningAws) -> None:
+    """Key, boundary, path, a name that begins as an id, ranges in another notation; a new key replaces nothing."""
+    before = everything(aws)
+    iam, kms = aws.client("iam"), aws.client("kms", REGION)
+    boundary = iam.create_policy(PolicyName="bounds", Path="/teams/", PolicyDocument=json.dumps(BOUNDS))["Policy"][
+        "Arn"
+    ]
+    first, second = (kms.create_key()["KeyMetadata"]["Arn"] for _each in range(2))
+    more = f"storage: {{kms_key: '{first}'}}\n    iam: {{permissions_boundary: '{boundary}', path: /llm/}}"
+    text = stack_text(lifetime=WEEKLY, more=more).replace('"2001:2::/48"', '"2001:2:0:0::/48"')
+    stack = cloud_checkout.stack("sg-mine", text)
+
+    done = cloud_checkout.run("up", stack)
+    assert done.returncode == 0, done.stderr
+    assert {each.get("KmsKeyId") for each in volumes(aws).values()} == {first}
+    roles = [iam.get_role(RoleName=each["RoleName"])["Role"] for each in iam.list_roles()["Roles"]]
+    assert {(each["Path"], _boundary(each)) for each in roles} == {("/llm/", boundary)}
+    assert len(roles) == 2
+    (host,), disks = instances(aws), volumes(aws).keys()
+
+    cloud_checkout.stack("sg-mine", text.replace(first, second))
+    again = cloud_checkout.run("up", stack)
+    assert again.returncode == 0, again.stderr
+    assert cloud_checkout.result(stack, "up.json")["changes"] == {}, again.stderr
+    assert [each["InstanceId"] for each in instances(aws)] == [host["InstanceId"]]
+    assert volumes(aws).keys() == disks
+
+    assert cloud_checkout.run("down", stack).returncode == 0
+    assert everything(aws) == before
+
+
+BOUNDS = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+
+
+def _boundary(role: Any) -> str:
+    return str(role.get("PermissionsBoundary", {}).get("PermissionsBoundaryArn"))

@@ -89,6 +89,7 @@ def test_quota_and_permission_errors_stop_at_once(cloud_checkout: Checkout, aws:
         assert code in done.stderr
         assert "out of stock" not in done.stderr
         assert aws.control.calls().count("RunInstances") == number
+        assert ("`make preflight` names the quota" in done.stderr) == (code == "VcpuLimitExceeded")
     assert cloud_checkout.run("down", stack).returncode == 0
     assert everything(aws) == before
 

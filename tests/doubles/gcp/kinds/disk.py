@@ -13,7 +13,7 @@ class Disk(Kind[Gcp]):
     def create(self, cloud: Gcp, inputs: Properties) -> str:
         path = f"projects/{cloud.project}/zones/{inputs['zone']}/disks/{inputs['name']}"
         body = {"type": inputs.get("type", "pd-standard"), "sizeGb": inputs["size"], "labels": inputs.get("labels", {})}
-        cloud.insert(path, body, "Disk")
+        cloud.insert(path, body | _speed(inputs), "Disk")
         return path
 
     def read(self, cloud: Gcp, identity: str, state: Properties) -> Properties | None:
@@ -22,6 +22,8 @@ class Disk(Kind[Gcp]):
             "name": seen["name"],
             "type": seen["type"],
             "size": int(seen["sizeGb"]),
+            "provisionedThroughput": int(seen.get("provisionedThroughput", 0)),
+            "provisionedIops": int(seen.get("provisionedIops", 0)),
             "labels": seen["labels"],
             "users": [URL + each for each in seen.get("users", [])],
             "selfLink": URL + identity,
@@ -32,6 +34,8 @@ class Disk(Kind[Gcp]):
             raise CloudError(f"the plugin would replace the disk {identity} by an empty one: it cannot shrink")
         if new["size"] != old["size"]:
             cloud.change(identity, "resize", lambda body: body.update(sizeGb=new["size"]), "Disk")
+        if _speed(new) != _speed(old):
+            cloud.change(identity, "update", lambda body: body.update(_speed(new)), "Disk")
         if new.get("labels") != old.get("labels"):
             cloud.change(identity, "setLabels", lambda body: body.update(labels=new.get("labels", {})), "Disk")
 
@@ -43,6 +47,11 @@ class Disk(Kind[Gcp]):
             instance["disks"] = [each for each in instance["disks"] if each["source"] != identity]
             cloud.store.things[identity]["users"].remove(user)
         cloud.delete(identity, "Disk")
+
+
+def _speed(inputs: Properties) -> dict[str, int]:
+    """Return what a Hyperdisk is made to give, as the API takes it."""
+    return {key: inputs[key] for key in ("provisionedThroughput", "provisionedIops") if inputs.get(key) is not None}
 
 
 class ResourcePolicy(Kind[Gcp]):

@@ -34,6 +34,12 @@ def check(_store: "Store", _path: str, body: dict[str, Any]) -> None:
     if not LEAST_GB.get(kind, 10) <= size <= MOST_GB:
         raise Refusal(400, "invalid", f"Disk size: '{size} GB' is out of the range of type {kind}.")
 
+    speed, iops = int(body.get("provisionedThroughput", 0)), int(body.get("provisionedIops", 3000))
+    if speed and kind not in HYPER:
+        raise invalid("resource.provisionedThroughput", f"'{speed}'. It cannot be set for disk type {kind}.")
+    if speed and not 140 <= speed <= min(2400, iops // 4):
+        raise invalid("resource.provisionedThroughput", f"'{speed}'. It is out of range for {iops} IOPS.")
+
 
 def check_for_machine(machine_type: str, kind: str) -> None:
     """Raise Refusal for a disk type that a machine does not take."""

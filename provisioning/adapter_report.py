@@ -1,7 +1,7 @@
 """What a host says of its adapters, as provisioning/programs/adapter_versions.py prints it. Values only."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -19,6 +19,8 @@ class Running(Served):
 
     engine: str = ""
     """Which start of the engine this is."""
+    refused: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Versions that its start left out: `folder`, and `problem` in the engine's words."""
 
 
 @dataclass(frozen=True, kw_only=True)

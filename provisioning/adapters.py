@@ -14,7 +14,7 @@ from core.rules import one_of
 from core.runs import write_result
 from infra.outputs import HostRecord
 from provisioning.adapter_hosts import AT_ONCE, AdapterStack, stack_of, who_asks
-from provisioning.adapter_report import Served
+from provisioning.adapter_report import Running, Served
 from provisioning.adapter_retire import Retired, retirement
 from provisioning.fleet import on_each
 from provisioning.host_words import read_json
@@ -112,6 +112,10 @@ def _apply(stack: AdapterStack, again: str, retire: Sequence[str] = ()) -> list[
         _record_retired(stack, each)
     listed = {adapter.versioned_name for adapter in stack.serving.adapters}
     for host, served in _running(stack).items():
+        for name, refused in served.refused.items() if isinstance(served, Running) else ():
+            if name in listed:
+                hint = "list other files as a new version"
+                raise HostError(f"the engine refuses {name}: {refused['problem']}", where=host, hint=hint)
         if not listed <= set(served.versions):
             hint = f"run {stack.target.command('provision')}, which starts it with them"
             what = "its engine is down, or was started without adapters or with other settings"

@@ -91,6 +91,10 @@ KNOWN: Sequence[Known] = (
         "raise vllm.max_lora_rank to the adapter's rank, or use a smaller adapter",
     ),
     Known(
+        r"vLLM (?:does not(?: yet)? support|only supports) (?:init_lora_weights|DoRA|LoRA|modules_to_save|QALoRA)",
+        "merge the adapter into the base model, or train it as plain LoRA (docs/adapters.md)",
+    ),
+    Known(
         r"expected target modules in .* but received|is unsupported LoRA weight",
         "the adapter was trained on another base model: name the base that its adapter_config.json names",
     ),

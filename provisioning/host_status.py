@@ -107,6 +107,8 @@ class HostStatus:
     adapters: tuple[str, ...] = ()
     """Those of `models` that are not the base model."""
     missing_models: tuple[str, ...] = ()
+    refused_adapters: Mapping[str, str] = field(default_factory=dict)
+    """Those that the engine left out when it started, with its reasons."""
     licence: str = ""
     """Of the base model, as the config names it; empty where it does not."""
     loaded: tuple[LoadedModel, ...] = ()
@@ -152,7 +154,8 @@ class HostStatus:
         words = [f"{unit.name} is {unit.words}" for unit in self.units if not unit.active]
         if not words and self.engine_installed:
             words += ["the engine does not answer yet"] if self.models is None else []
-            words += [f"the engine does not list {name}" for name in self.missing_models]
+            words += [f"the engine refuses {name}: {why}" for name, why in self.refused_adapters.items()]
+            words += [f"the engine does not list {n}" for n in self.missing_models if n not in self.refused_adapters]
         if not words and GATEWAY_UNIT in names and self.certificate_days is None:
             words.append("the gateway does not answer yet")
         return "; ".join(words)
@@ -195,6 +198,7 @@ def read_report(report: Mapping[str, Any], outputs: StackOutputs, host: HostReco
         models=models,
         adapters=tuple(sorted(name for name in models or () if name != base)),
         missing_models=tuple(name for name in wanted if models is not None and name not in models),
+        refused_adapters=report.get("refused") or {},
         licence=outputs.serving.model.licence_name,
         loaded=tuple(_loaded(each) for each in report["loaded"] or ()),
         queue=_queue(report["queue"], outputs),

@@ -5,12 +5,15 @@
     adapter-versions check FOLDER PORT WISH            exits 0 when `apply` would change nothing
     adapter-versions try   FOLDER PORT VERSION BASE [PROMPT]    ask a version: does it answer, and unlike its base
     adapter-versions move  FOLDER PORT VERSION WHO WHAT    point the version's alias at it, and write that down
+    adapter-versions loaded FOLDER PORT WISH           exits 0 when the engine left nothing of WISH out; it tries again
+    adapter-versions left-out FOLDER PORT WISH         the same, without trying again
     adapter-versions show  FOLDER PORT                 print all of it as JSON
 
 FOLDER is the data folder.
 WISH is JSON: {"versions": {"contract@3": FOLDER}, "aliases": {"contract": "contract@3"}, "keep": true, "engine": ID,
-"engine_follows": true, "retire": {"summary": WHO}}: aliases stay (keep) but for those that somebody retires, an engine
-with another ID is started anew afterwards (engine_follows).
+"engine_follows": true, "retire": {"summary": WHO}, "base": FOLDER, "whole": true}: aliases stay (keep) but for those
+that somebody retires, an engine with another ID is started anew afterwards (engine_follows). With `whole`, an engine
+that runs is left alone while files of a version are missing.
 FOLDER/adapters/served.json is what an engine that starts reads; the engine that runs is told (see vllm_adapters.py).
 """
 
@@ -43,6 +46,7 @@ SAME = "with the same STACK or INVENTORY"  # a host knows neither
 PLANNED = "planned: "
 """How a line of a check begins that a plan shows (converge's kind `command`)."""
 NONE: dict[str, Any] = {"versions": {}, "aliases": {}}
+FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 class VersionError(Exception):
@@ -63,8 +67,11 @@ class Engine:
             return None
         return answer if status == OK else None
 
-    def serve(self, wanted: dict[str, Any]) -> None:
-        """Have the engine serve `wanted`. Raises VersionError when it cannot; then all is as before."""
+    def serve(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        """Have the engine serve `wanted`; return what it serves: what its start left out may be missing still.
+
+        Raises VersionError when it cannot; then all is as before.
+        """
         try:
             status, answer = self._ask("PUT", PATH, wanted)
         except OSError as error:
@@ -73,6 +80,7 @@ class Engine:
             raise VersionError("the engine was started without adapters; run provision, which starts it with them")
         if status != OK:
             raise VersionError(f"the engine refuses: {answer.get('problem') or answer}")
+        return answer
 
     def complete(self, model: str, prompt: str) -> str:
         """Return what `model` makes of `prompt`."""
@@ -113,13 +121,19 @@ class Host:
 
     def served(self) -> dict[str, Any]:
         """Return versions and aliases."""
+        found = self.file()
+        return {"versions": found["versions"], "aliases": found["aliases"]}
+
+    def file(self) -> dict[str, Any]:
+        """Return all that the engine's next start reads."""
         found: dict[str, Any] = json.loads(self._served.read_text(encoding="utf-8")) if self._served.exists() else NONE
         return found
 
-    def write(self, served: dict[str, Any]) -> None:
-        """Keep versions and aliases for the engine's next start."""
+    def write(self, served: dict[str, Any], **more: Any) -> None:
+        """Keep versions and aliases for the engine's next start; `more` changes what else it reads, None removes it."""
+        content = {key: value for key, value in {**self.file(), **served, **more}.items() if value}
         part = self._served.with_name(self._served.name + ".part")
-        _write(part, "w", json.dumps(served, indent=1, sort_keys=True) + "\n")
+        _write(part, "w", json.dumps({**NONE, **content}, indent=1, sort_keys=True) + "\n")
         part.chmod(0o644)
         part.replace(self._served)
 
@@ -198,21 +212,72 @@ def _agreed(host: Host, engine: Engine, asked: dict[str, Any]) -> tuple[dict[str
             what = "the engine runs with other settings than the stack's file has"
             raise VersionError(f"{what}; run `make provision` first, {SAME}, which restarts it with them")
         wanted, told = (_without(served, asked["retire"]) for served in (host.served(), running))
-    return wanted, None if running is None or {**running, **told} == running else told
+    return wanted, None if running is None or _is_served(told, running) else told
+
+
+def _is_served(wanted: dict[str, Any], running: dict[str, Any]) -> bool:
+    """Return whether an engine serves `wanted`, less what its start refused and reported."""
+    refused = running.get("refused", {})
+    versions = {name: path for name, path in wanted["versions"].items() if refused.get(name, {}).get("folder") != path}
+    aliases = {alias: v if v in versions else running["aliases"].get(alias) for alias, v in wanted["aliases"].items()}
+    aliases = {alias: version for alias, version in aliases.items() if version}
+    kept = {v: running["versions"][v] for v in aliases.values() if v in running["versions"] and v not in versions}
+    return bool(running["versions"] == {**kept, **versions} and running["aliases"] == aliases)
 
 
 def apply(host: Host, engine: Engine, wish: str) -> None:
     """Serve what is wished for. Raises VersionError for what the engine cannot load; the file stays as it was then."""
     asked = json.loads(wish)
     wanted, told = _agreed(host, engine, asked)
+    running = engine.served()
+    if asked.get("whole") and running is not None:
+        _refuse_missing(wanted)
     if told is not None:
         engine.serve(told)
-    before = host.served()
-    if wanted != before:
-        host.write(wanted)
+    before, base = host.served(), asked.get("base", "")
+    if wanted != before or (base and base != host.file().get("base")):
+        # What answers now is what a start returns to where it cannot load the new version of a name.
+        is_same_base = host.file().get("base", base) == base
+        former = {key: (running or before)[key] for key in NONE} if told is None and is_same_base else None
+        host.write(wanted, base=base, former=former if former and former["aliases"] else None)
     for name, who in asked.get("retire", {}).items():
         if name in before["aliases"]:
             host.note(_entry(who, "retire", name, before["aliases"][name], ""))
+
+
+def _refuse_missing(wanted: dict[str, Any]) -> None:
+    """Raise VersionError where files of a version are not here: what runs would lose what it serves."""
+    for name, folder in wanted["versions"].items():
+        if not all(Path(folder, file).is_file() for file in FILES):
+            raise VersionError(f"{name} is not here; what is served stays until its files are")
+
+
+def loaded(host: Host, engine: Engine, wish: str) -> None:
+    """Have the engine try again what its start left out. Raises VersionError for what it still refuses."""
+    asked = json.loads(wish)
+    if _left_out(engine.served(), asked):
+        wanted = {"versions": asked["versions"], "aliases": {**asked["aliases"], **host.wished(asked)["aliases"]}}
+        _report(_left_out(engine.serve(wanted), asked))
+
+
+def left_out(_host: Host, engine: Engine, wish: str) -> None:
+    """Raise VersionError when the engine's start left out some of what is wished for; say so in lines for a plan."""
+    refused = _left_out(engine.served(), json.loads(wish))
+    for name, problem in refused.items():
+        print(f"{PLANNED}load {name} again, which the engine refused: {problem}")
+    _report(refused)
+
+
+def _left_out(running: dict[str, Any] | None, asked: dict[str, Any]) -> dict[str, str]:
+    """Return the versions of the wish that the engine refused, with its reasons, each on one line."""
+    refused = (running or {}).get("refused", {})
+    return {name: " ".join(refused[name]["problem"].split()) for name in asked["versions"] if name in refused}
+
+
+def _report(refused: dict[str, str]) -> None:
+    if refused:
+        reasons = "; ".join(f"{name}: {problem}" for name, problem in refused.items())
+        raise VersionError(f"the engine serves all but what it refuses: {reasons}")
 
 
 def check(host: Host, engine: Engine, wish: str) -> None:
@@ -250,7 +315,10 @@ def move(host: Host, engine: Engine, version: str, who: str, what: str) -> None:
     before = served["aliases"].get(alias, "")
     wanted = {**served, "aliases": {**served["aliases"], alias: version}}
     began = time.monotonic()
-    engine.serve(wanted)
+    answer = engine.serve(wanted)
+    if answer["aliases"].get(alias) != version:
+        refused = answer.get("refused", {}).get(version, {}).get("problem", "it does not say why")
+        raise VersionError(f"the engine refuses {version}: {' '.join(refused.split())}")
     entry = _entry(who, what, alias, before, version)
     try:
         host.write(wanted)
@@ -276,7 +344,15 @@ def show(host: Host, engine: Engine) -> None:
     print(json.dumps({"served": host.served(), "running": engine.served(), "history": host.history()}))
 
 
-COMMANDS = {"apply": apply, "check": check, "try": try_version, "move": move, "show": show}
+COMMANDS = {
+    "apply": apply,
+    "check": check,
+    "loaded": loaded,
+    "left-out": left_out,
+    "try": try_version,
+    "move": move,
+    "show": show,
+}
 
 
 def main(command: str, data: str, port: str, *words: str) -> int:

@@ -103,6 +103,14 @@ class Engine:
         except (OSError, ValueError, KeyError):
             return None
 
+    def refused(self) -> dict[str, str]:
+        """Return the adapters that vLLM left out when it started, with its reasons (see vllm_adapters.py)."""
+        try:
+            left_out = self.get("/v1/llm-deploy/adapters")["refused"] if self._kind == "vllm" else {}
+            return {name: " ".join(each["problem"].split()) for name, each in left_out.items()}
+        except (OSError, ValueError, KeyError):
+            return {}
+
     def version(self) -> str:
         """Return its version; nothing when it does not answer."""
         try:
@@ -270,6 +278,7 @@ def main(question: str) -> None:
         "boot_id": boot_id,
         "units": lambda: units(asked["units"]),
         "models": engine.models,
+        "refused": engine.refused,
         "engine_version": engine.version,
         "loaded": engine.loaded,
         "release": lambda: release(asked["release_note"]),

@@ -1,13 +1,15 @@
 """Adapter versions and aliases of a running vLLM 0.32, as one of its endpoint plugins: runs inside the engine.
 
-    GET /v1/llm-deploy/adapters    what is served, and LLM_DEPLOY_ENGINE: which start of the engine this is
+    GET /v1/llm-deploy/adapters    what is served, what was refused and why, and LLM_DEPLOY_ENGINE: which start this is
     PUT /v1/llm-deploy/adapters    {"versions": {"contract@3": FOLDER}, "aliases": {"contract": "contract@3"}}:
-                                   serve this from now on; nothing changes when a version cannot be loaded
+                                   serve this from now on; nothing changes when a new version cannot be loaded
     GET /v1/models                 vLLM's list, with the aliases
 
 vLLM looks an adapter up by name once for each request. An alias is a second key of that table: it moves in one step
 between two requests, those under way keep what they began with, and no weights are loaded twice. The file that
-LLM_DEPLOY_ADAPTERS names holds what a start serves. Decides nothing: see adapter_versions.py.
+LLM_DEPLOY_ADAPTERS names holds what a start serves. A version that vLLM refuses at a start is left out and reported,
+and the rest is served; an alias that meant it means what it meant before (`former` in the file), if that can be loaded.
+Decides nothing else: see adapter_versions.py.
 """
 
 from __future__ import annotations
@@ -41,6 +43,8 @@ class Adapters:
         self._loaded: dict[str, Any] = {}
         """Every version since the start. One that is served again gets its old number: vLLM takes two requests whose
         adapters have one name for one adapter, and an engine that computes both would end."""
+        self._refused: dict[str, dict[str, str]] = {}
+        """Versions that a start left out: their folder, and vLLM's reason."""
         self._lock = asyncio.Lock()
 
     def attach_router(self, app: Any) -> None:
@@ -50,12 +54,22 @@ class Adapters:
         app.add_api_route("/v1/models", self.list_models, methods=["GET"])
 
     async def init_state(self, _engine: Any, state: Any, _args: Any) -> None:
-        """Load what the file says. Raises ValueError for an adapter that vLLM refuses, which ends the start."""
+        """Load what the file says, as far as vLLM can: one adapter that it refuses must not end all others."""
         self._models = state.openai_serving_models
         wanted = json.loads(Path(os.environ["LLM_DEPLOY_ADAPTERS"]).read_text(encoding="utf-8"))
-        problem = await self.serve(wanted["versions"], wanted["aliases"])
-        if problem:
-            raise ValueError(problem)
+        async with self._lock:
+            for name, folder in wanted["versions"].items():
+                await self._try(name, folder)
+            former = wanted.get("former") or {"versions": {}, "aliases": {}}
+            aliases = {}
+            for alias, version in wanted["aliases"].items():
+                before = former["aliases"].get(alias)
+                if version in self._loaded:
+                    aliases[alias] = version
+                elif before in former["versions"] and await self._try(before, former["versions"][before]):
+                    aliases[alias] = before
+            names = {*wanted["versions"], *aliases.values()}
+            self._set({name: self._loaded[name] for name in names if name in self._loaded}, aliases)
 
     async def show(self) -> Any:
         """Answer what is served."""
@@ -77,14 +91,35 @@ class Adapters:
         return JSONResponse(listed.model_copy(update={"data": list(cards.values())}).model_dump())
 
     async def serve(self, versions: Mapping[str, str], aliases: Mapping[str, str]) -> str:
-        """Serve exactly these; return why not, then all is as before."""
+        """Serve exactly these; return why not, then all is as before.
+
+        What the start refused already is tried again and may be refused again: it is not served now, either, and its
+        alias stays where it is.
+        """
         async with self._lock:
             for name, folder in versions.items():
-                problem = await self._load(name, folder)
-                if problem:
-                    return problem
-            self._set({name: self._loaded[name] for name in versions}, dict(aliases))
+                known = self._refused.get(name, {}).get("folder") == folder
+                if not await self._try(name, folder) and not known:
+                    return self._refused.pop(name)["problem"]
+            self._refused = {name: self._refused[name] for name in versions if name in self._refused}
+            meant = {alias: v if v in self._loaded else self._aliases.get(alias) for alias, v in aliases.items()}
+            means = {alias: version for alias, version in meant.items() if version}
+            names = [name for name in {**versions, **dict.fromkeys(means.values())} if name not in self._refused]
+            self._set({name: self._loaded[name] for name in names}, means)
             return ""
+
+    async def _try(self, name: str, folder: str) -> bool:
+        """Return whether version `name` is in memory; else remember why not."""
+        try:
+            problem = await self._load(name, folder)
+        except Exception as error:  # whatever vLLM raises for it, the others are to be served
+            problem = str(error) or type(error).__name__
+        if problem:
+            self._refused[name] = {"folder": folder, "problem": problem}
+            print(f"llm_deploy_adapters: {name} is left out: {problem}", flush=True)
+            return False
+        self._refused.pop(name, None)
+        return True
 
     async def _load(self, name: str, folder: str) -> str:
         """Have version `name` in memory; return why not."""
@@ -111,4 +146,5 @@ class Adapters:
         versions = {
             name: request.lora_path for name, request in self._models.lora_requests.items() if name not in self._aliases
         }
-        return {"versions": versions, "aliases": self._aliases, "engine": os.environ.get("LLM_DEPLOY_ENGINE", "")}
+        engine = os.environ.get("LLM_DEPLOY_ENGINE", "")
+        return {"versions": versions, "aliases": self._aliases, "refused": self._refused, "engine": engine}

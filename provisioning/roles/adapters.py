@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from infra.outputs import HostRecord
 from provisioning.converge.resources import Command, Directory, File, Resource
 from provisioning.programs import program
-from provisioning.roles.layout import LIB_DIR
+from provisioning.roles.layout import ENGINE_UNIT, LIB_DIR
 from provisioning.roles.store import Stored, fetch_program, model_path, store
 from serving.adapters import WEIGHTS
 from serving.sources import ResolvedSource, ResolvedSources
@@ -36,6 +36,10 @@ class Adapters:
     """The engine is restarted when it changes."""
     versions: Sequence[Resource]
     """Files of the versions, and what has the engine serve them; a running one goes on. Its key comes before."""
+    served: Sequence[Resource]
+    """Of `versions`, what the engine's start waits for: one whose files cannot be brought does not hold it up."""
+    loaded: Sequence[Command]
+    """What fails after the engine's start, where that left out an adapter that it cannot load."""
 
     @property
     def resources(self) -> tuple[Resource, ...]:
@@ -45,7 +49,7 @@ class Adapters:
     @property
     def ids(self) -> tuple[str, ...]:
         """What the engine's start waits for."""
-        return tuple(resource.id for resource in self.resources)
+        return tuple(resource.id for resource in (*self.plugin, *self.served))
 
 
 def adapters(
@@ -62,7 +66,7 @@ def adapters(
     next start could fail. `retire`: names that are to be served no more, and who says so.
     """
     if not serving.adapters:
-        return Adapters((), ())
+        return Adapters((), (), (), ())
     base_folder = model_path(host, serving, sources.model)
     stored = [
         adapter_store(host, serving, adapter, source, base_folder=base_folder)
@@ -76,6 +80,8 @@ def adapters(
         "engine": engine_id(host, serving, sources),
         "engine_follows": engine_follows,
         "retire": dict(retire or {}),
+        "base": base_folder,
+        "whole": True,
     }
     words = (host.data_dir, str(serving.port), json.dumps(wish, sort_keys=True))
     served = Command(
@@ -83,9 +89,17 @@ def adapters(
         argv=("python3", ADAPTER_VERSIONS, "apply", *words),
         check=("python3", ADAPTER_VERSIONS, "check", *words),
         timeout_s=LOAD_TIMEOUT_S,
-        after=(helper.id, *(each.resource.id for each in stored)),
+        after=(helper.id,),
     )
-    return Adapters(_plugin(), (helper, *(each.resource for each in stored), served))
+    loaded = Command(
+        name="adapters-loaded",
+        argv=("python3", ADAPTER_VERSIONS, "loaded", *words),
+        check=("python3", ADAPTER_VERSIONS, "left-out", *words),
+        timeout_s=LOAD_TIMEOUT_S,
+        after=(f"unit:{ENGINE_UNIT['vllm']}",),
+    )
+    brought = tuple(each.resource for each in stored)
+    return Adapters(_plugin(), (helper, *brought, served), (helper, served), (loaded,))
 
 
 def adapters_alone(

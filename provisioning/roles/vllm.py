@@ -77,6 +77,7 @@ def vllm(
         unit_file,
         engine.service(UNIT, serving, release, needed, (*brought.ids, *(helper.id for helper in helpers))),
         release.keep,
+        *brought.loaded,
         *(() if serving.adapters else (no_adapters(host, serving, after=release.keep.id),)),
     ]
 

@@ -13,6 +13,8 @@ class Engine(ThreadingHTTPServer):
         self.served: dict[str, Any] | None = {"versions": {}, "aliases": {}}
         self.id = "one"
         self.problem = ""
+        self.refused: dict[str, dict[str, str]] = {}
+        """What its start left out: it refuses that again."""
         self.answers = {"base": "one", "contract@3": "two", "contract@4": "three"}
 
 
@@ -21,7 +23,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         served = self.server.served
-        self._send(404 if served is None else 200, {**(served or {}), "engine": self.server.id})
+        refused = {"refused": self.server.refused} if self.server.refused else {}
+        self._send(404 if served is None else 200, {**(served or {}), **refused, "engine": self.server.id})
 
     def do_PUT(self) -> None:
         wanted = self._body()
@@ -30,8 +33,12 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.server.problem:
             self._send(409, {"problem": self.server.problem})
         else:
-            self.server.served = wanted
-            self._send(200, wanted)
+            left_out = self.server.refused
+            self.server.served = {
+                "versions": {name: path for name, path in wanted["versions"].items() if name not in left_out},
+                "aliases": {name: version for name, version in wanted["aliases"].items() if version not in left_out},
+            }
+            self._send(200, {**self.server.served, "refused": left_out})
 
     def do_POST(self) -> None:
         asked = self._body()

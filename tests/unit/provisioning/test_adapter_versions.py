@@ -67,7 +67,13 @@ class Host:
     def served(self) -> dict[str, Any] | None:
         """What a start of the engine would serve."""
         path = self.data / "adapters" / "served.json"
-        return json.loads(path.read_text()) if path.exists() else None
+        return {key: self.file[key] for key in ("versions", "aliases")} if path.exists() else None
+
+    @property
+    def file(self) -> dict[str, Any]:
+        """All that a start of the engine reads."""
+        content: dict[str, Any] = json.loads((self.data / "adapters" / "served.json").read_text())
+        return content
 
 
 @pytest.fixture
@@ -292,3 +298,76 @@ def test_a_torn_line_of_the_history_costs_no_other(host: Host) -> None:
     assert host.run("move", "contract@4", "me@here", "promote")[0] == 0
     history = json.loads(host.run("show")[1])["history"]
     assert [entry["who"] for entry in history] == ["before", "me@here"]
+
+
+WHY = "vLLM does not support init_lora_weights='pissa'."
+
+
+@pytest.fixture
+def left_out(host: Host, engine: Engine) -> Engine:
+    """An engine whose start left out contract@4, which the file lists beside contract@3."""
+    host.wish("apply", BOTH)
+    engine.refused = {"contract@4": {"folder": V4, "problem": f"{WHY}\nconvert it"}}
+    engine.served = THREE
+    return engine
+
+
+@pytest.mark.usefixtures("left_out")
+def test_what_a_start_left_out_is_reported_and_holds_nothing_else_up(host: Host) -> None:
+    """One adapter that vLLM refused once ended its start: base and good adapters were down."""
+    assert host.wish("check", BOTH) == (0, "")
+    assert host.wish("apply", BOTH) == (0, "")
+    refusal = f"the engine serves all but what it refuses: contract@4: {WHY} convert it"
+    assert host.wish("loaded", BOTH) == (1, refusal)
+    planned = f"planned: load contract@4 again, which the engine refused: {WHY} convert it"
+    assert host.wish("left-out", BOTH) == (1, f"{planned}\n{refusal}")
+    assert host.served == BOTH
+
+
+def test_what_a_start_left_out_is_tried_again(host: Host, left_out: Engine) -> None:
+    left_out.refused = {}
+    assert host.wish("loaded", BOTH) == (0, "")
+    assert host.wish("left-out", BOTH) == (0, "")
+    assert host.wish("check", BOTH)[0] == 1, "the engine of this test does not load it by itself"
+
+
+def test_an_adapter_that_was_left_out_is_not_promoted(host: Host, left_out: Engine) -> None:
+    assert host.run("move", "contract@4", "me", "promote") == (1, f"the engine refuses contract@4: {WHY} convert it")
+    assert host.served == BOTH
+    assert left_out.refused
+
+
+def test_other_versions_come_and_go_beside_one_that_was_left_out(host: Host, left_out: Engine) -> None:
+    more = {**BOTH, "versions": {**BOTH["versions"], "summary@1": "/data/adapters/summary@1"}}
+    assert host.wish("check", more)[0] == 1
+    assert host.wish("apply", more) == (0, "")
+    assert host.wish("check", more) == (0, "")
+    assert left_out.served
+    assert set(left_out.served["versions"]) == {"contract@3", "summary@1"}
+
+
+FOUR: dict[str, Any] = {"versions": {"contract@4": V4}, "aliases": {"contract": "contract@4"}}
+
+
+def test_a_start_may_return_to_what_a_name_meant_before(host: Host) -> None:
+    host.wish("apply", THREE, keep=False)
+    assert host.wish("apply", FOUR, keep=False, engine="two") == (0, "")
+    assert host.file == {**FOUR, "former": THREE}
+
+
+def test_a_start_with_another_base_returns_to_nothing(host: Host) -> None:
+    """An adapter of the former base would answer nonsense on the new one, if that has the same sizes."""
+    host.wish("apply", {**THREE, "base": "/data/models/a"}, keep=False)
+    assert host.wish("apply", {**FOUR, "base": "/data/models/b"}, keep=False, engine="two") == (0, "")
+    assert host.file == {**FOUR, "base": "/data/models/b"}
+
+
+def test_an_engine_that_serves_is_left_alone_while_files_are_missing(host: Host, engine: Engine) -> None:
+    """It would be started anew without the adapter whose fetch failed."""
+    host.wish("apply", THREE)
+    wish = {**BOTH, "whole": True}
+    refusal = "contract@3 is not here; what is served stays until its files are"
+    assert host.wish("apply", wish, engine="two") == (1, refusal)
+    assert (host.served, engine.served) == (THREE, THREE)
+    host.port = "1"
+    assert host.wish("apply", wish) == (0, ""), "nothing is served, so nothing is lost"

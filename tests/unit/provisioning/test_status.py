@@ -106,6 +106,10 @@ GPU = {
 MISSING = {
     "engine loads": ({"models": None}, "the engine does not answer yet"),
     "adapter is missing": ({"models": []}, "the engine does not list tiny"),
+    "adapter is refused": (
+        {"refused": {"a@1": "vLLM does not support PiSSA"}},
+        "the engine refuses a@1: vLLM does not support PiSSA",
+    ),
     "unit is down": ({"units": [unit("vllm.service", "failed", "failed")]}, "vllm.service is failed (failed)"),
     "unit gave up": (
         {"units": [{**unit("vllm.service", "failed", "failed", 5), "Result": "exit-code", "ExecMainStatus": "3"}]},

@@ -1,0 +1,115 @@
+"""The plugin in vLLM: what a start serves when some adapters cannot be loaded. vLLM and FastAPI are played."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+
+class PlayedModels:
+    """vLLM's table of adapters: refuses those whose folder is in `bad`."""
+
+    def __init__(self, *bad: str) -> None:
+        self.bad = bad
+        self.lora_requests: dict[str, Any] = {}
+
+    async def load_lora_adapter(self, request: SimpleNamespace) -> Any:
+        if request.lora_path in self.bad:
+            return SimpleNamespace(error=SimpleNamespace(message=f"{request.lora_path} is unfit"))
+        if request.lora_path == "raises":
+            raise RuntimeError("is odd")
+        self.lora_requests[request.lora_name] = SimpleNamespace(lora_path=request.lora_path)
+        return "Success"
+
+
+@pytest.fixture
+def plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    modules = {name: ModuleType(name) for name in ("fastapi", "fastapi.responses", "vllm", "vllm.entrypoints")}
+    names = ("vllm.entrypoints.serve", "vllm.entrypoints.serve.lora", "vllm.entrypoints.serve.lora.protocol")
+    modules |= {name: ModuleType(name) for name in names}
+    vars(modules["fastapi"])["Request"] = object
+    vars(modules["fastapi.responses"])["JSONResponse"] = lambda content, status=200: (status, content)
+    vars(modules[names[-1]])["LoadLoRAAdapterRequest"] = SimpleNamespace
+    for name, module in modules.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setenv("LLM_DEPLOY_ADAPTERS", str(tmp_path / "served.json"))
+    monkeypatch.delitem(sys.modules, "provisioning.programs.vllm_adapters", raising=False)
+    from provisioning.programs.vllm_adapters import Adapters
+
+    return Adapters()
+
+
+def start(plugin: Any, models: PlayedModels, tmp_path: Path, **served: Any) -> dict[str, Any]:
+    """Start the engine, and return what it says that it serves."""
+    (tmp_path / "served.json").write_text(json.dumps(served))
+    asyncio.run(plugin.init_state(None, SimpleNamespace(openai_serving_models=models), None))
+    return shown(plugin)
+
+
+def shown(plugin: Any) -> dict[str, Any]:
+    status, content = asyncio.run(plugin.show())
+    assert status == 200
+    return dict(content)
+
+
+def put(plugin: Any, **wanted: Any) -> tuple[int, dict[str, Any]]:
+    async def body() -> dict[str, Any]:
+        return wanted
+
+    status, content = asyncio.run(plugin.change(SimpleNamespace(json=body)))
+    return status, content
+
+
+BOTH = {"a@1": "A1", "b@1": "B1"}
+NAMES = {"a": "a@1", "b": "b@1"}
+
+
+def test_a_start_leaves_out_what_it_cannot_load_and_serves_the_rest(plugin: Any, tmp_path: Path) -> None:
+    """One such adapter once ended the start: base and good adapters were down."""
+    models = PlayedModels("A1")
+    said = start(plugin, models, tmp_path, versions=BOTH, aliases=NAMES)
+    assert said["versions"] == {"b@1": "B1"}
+    assert said["aliases"] == {"b": "b@1"}
+    assert said["refused"] == {"a@1": {"folder": "A1", "problem": "A1 is unfit"}}
+    assert set(models.lora_requests) == {"b", "b@1"}
+
+
+def test_whatever_is_raised_for_one_the_others_are_served(plugin: Any, tmp_path: Path) -> None:
+    said = start(plugin, PlayedModels(), tmp_path, versions={**BOTH, "c@1": "raises"}, aliases=NAMES)
+    assert said["refused"] == {"c@1": {"folder": "raises", "problem": "is odd"}}
+    assert said["aliases"] == NAMES
+
+
+@pytest.mark.parametrize("bad", [("A2",), ("A2", "A1")])
+def test_a_name_means_what_it_meant_before_where_its_version_cannot_be_loaded(
+    plugin: Any, tmp_path: Path, bad: tuple[str, ...]
+) -> None:
+    former = {"versions": {"a@1": "A1"}, "aliases": {"a": "a@1"}}
+    versions = {"a@2": "A2", "b@1": "B1"}
+    said = start(plugin, PlayedModels(*bad), tmp_path, versions=versions, aliases={"a": "a@2"}, former=former)
+    assert said["aliases"] == ({"a": "a@1"} if bad == ("A2",) else {})
+    assert "a@2" in said["refused"]
+    assert "b@1" in said["versions"]
+
+
+def test_nothing_changes_when_a_new_version_cannot_be_loaded(plugin: Any, tmp_path: Path) -> None:
+    before = start(plugin, PlayedModels("A2"), tmp_path, versions=BOTH, aliases=NAMES)
+    assert put(plugin, versions={**BOTH, "a@2": "A2"}, aliases={**NAMES, "a": "a@2"}) == (
+        409,
+        {"problem": "A2 is unfit"},
+    )
+    assert shown(plugin) == before
+
+
+def test_what_a_start_left_out_holds_no_change_up_and_is_tried_again(plugin: Any, tmp_path: Path) -> None:
+    models = PlayedModels("A1")
+    start(plugin, models, tmp_path, versions=BOTH, aliases=NAMES)
+    status, said = put(plugin, versions={**BOTH, "c@1": "C1"}, aliases={**NAMES, "c": "c@1"})
+    assert (status, said["aliases"], list(said["refused"])) == (200, {"b": "b@1", "c": "c@1"}, ["a@1"])
+    models.bad = ()
+    status, said = put(plugin, versions=BOTH, aliases=NAMES)
+    assert (status, said["versions"], said["aliases"], said["refused"]) == (200, BOTH, NAMES, {})

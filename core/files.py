@@ -34,18 +34,6 @@ def others_can_read(path: Path) -> bool:
     return bool(path.stat().st_mode & OTHERS)
 
 
-def visible_files(folder: Path) -> set[str]:
-    """Return the names below `folder`, relative and with `/`, of all files that no dot hides; links are followed.
-
-    What hides in a model's folder is left by tools: caches of the hub's, git's own, an editor's.
-    """
-    names = set()
-    for parent, folders, leaves in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        names |= {Path(parent, leaf).relative_to(folder).as_posix() for leaf in leaves if not leaf.startswith(".")}
-    return names
-
-
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of the file's content. Raises OSError."""
     with path.open("rb") as stream:

@@ -4,11 +4,12 @@ A folder that somebody downloaded may hold links to secrets, pipes and devices. 
 and those of a hub cache's snapshot to the cache's own blobs. What is opened is looked at again after it was opened.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from core.errors import ConfigError
 
@@ -36,19 +37,23 @@ def read_small(path: Path) -> bytes:
     return content
 
 
-def open_regular(path: Path, *, within: Path | None = None) -> BinaryIO:
-    """Return `path` opened for reading. Raises OSError where that fails.
+def open_regular(path: Path, *, within: Path | None = None, follow: bool = True) -> BufferedReader:
+    """Return `path` opened for reading; unless `follow`, it may not be a link. Raises OSError where that fails.
 
     Raises ConfigError for what is not a regular file and, with the folder `within`, for what lies outside of it.
     """
     # O_NONBLOCK: opening a pipe would wait for its other end.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
+    descriptor = os.open(path, flags)
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
             raise ConfigError("is not a regular file", where=str(path), hint="put a regular file there")
         if within is not None:
             _check_place(path, _opened_path(descriptor, path), _roots(within))
-        return os.fdopen(descriptor, "rb")
+        return open(descriptor, "rb")  # noqa: PTH123  # of a descriptor
     except BaseException:
         os.close(descriptor)
         raise
@@ -69,14 +74,20 @@ def _roots(folder: Path) -> list[Path]:
     return [real, *([real.parent.parent / "blobs"] if in_cache else [])]
 
 
-def files_below(folder: Path) -> Iterator[str]:
+def check_below(folder: Path) -> None:
+    """Raise ConfigError for what may not leave this computer, as `files_below` does."""
+    for _ in files_below(folder):
+        pass
+
+
+def files_below(folder: Path, *, links_out: bool = False) -> Iterator[str]:
     """Yield the names below `folder`, relative and with `/`, of all files that no dot hides.
 
     What hides in a model's folder is left by tools: caches of the hub's, git's own, an editor's. Raises ConfigError for
     a link that leaves the folder or leads nowhere, a pipe, a device, a socket, a folder that holds itself, and a name
-    with control characters.
+    with control characters. `links_out`: the links are this project's own, and lead to files that the user named.
     """
-    roots, seen = _roots(folder), {os.path.realpath(folder)}
+    roots, seen = [Path("/")] if links_out else _roots(folder), {os.path.realpath(folder)}
     for parent, folders, leaves in os.walk(folder, followlinks=True, onerror=_raise):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in folders:

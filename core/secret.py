@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, model_validator
 from core.errors import ConfigError
 from core.files import others_can_read
 from core.frozen import Frozen
+from core.regular_files import read_small
 from core.rules import SECRET, matching
 
 VariableName = Annotated[
@@ -45,7 +46,7 @@ class SecretRef(Frozen):
             return SecretStr(value)
         path = Path(str(self.file)).expanduser()
         try:
-            first = path.read_text().splitlines()[:1]
+            first = read_small(path).decode(errors="replace").splitlines()[:1]
             exposed = others_can_read(path)
         except OSError as error:
             raise ConfigError(

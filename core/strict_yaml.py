@@ -14,6 +14,7 @@ import yaml
 
 from core.errors import ConfigError
 from core.printable import on_one_line
+from core.regular_files import open_regular
 
 MAX_BYTES = 4 * 1024**2
 """Far more than a file that people write; less than what takes seconds to read."""
@@ -108,7 +109,7 @@ def read_yaml(path: Path, *, shown_as: str) -> Any:
 def _read(path: Path, shown_as: str) -> str:
     """Return the text of a file. Raises ConfigError when it cannot be read, FileNotFoundError."""
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             content = stream.read(MAX_BYTES + 1)  # never to the end of /dev/zero
     except FileNotFoundError:
         raise

@@ -158,7 +158,7 @@ def _shown(source: HubFetch | ListedFetch | RegistryFetch, key: str, name: str) 
     try:
         done = subprocess.run(
             [sys.executable, str(FETCH), place, pin, "--show", name],
-            env={**os.environ, **_secrets(source)},
+            env={**os.environ, "LLM_FETCH_PATIENCE_S": str(LOOK_S - 30), **_secrets(source)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from core.errors import ConfigError
 from core.files import others_can_read
 from core.paths import full_path
+from core.regular_files import read_small
 from provisioning.certificates import certificate_pem, key_pem, names_of
 from serving.spec import TlsFiles
 
@@ -93,7 +94,7 @@ def _read_key(path: Path) -> PrivateKeyTypes:
 
 def _read(path: Path, field: str) -> bytes:
     try:
-        return path.read_bytes()
+        return read_small(path)
     except OSError as error:
         hint = "relative paths start at the checkout"
         raise ConfigError(f"cannot be read ({error.strerror})", where=f"{field}: {path}", hint=hint) from error

@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 
 from core.errors import ConfigError
-from core.files import sha256_of, visible_files
+from core.files import sha256_of
+from core.regular_files import files_below, read_small
 
 LIST = "SHA256SUMS"
 
@@ -29,7 +30,7 @@ def check_listed(folder: Path, sha256: str, *, key: str) -> None:
         if sha256_of(path) != listed:
             what = f"{path} is not the file that {LIST} lists"
             raise ConfigError(what, where=f"{key}.path", hint="get it again")
-    more = sorted(visible_files(folder) - {*sums, LIST})
+    more = sorted(set(files_below(folder)) - {*sums, LIST})
     if more:
         what = f"{folder} has {more[0]}, which its {LIST} does not list"
         raise ConfigError(what, where=f"{key}.path", hint="take it out, or list it and write the list's new checksum")
@@ -46,7 +47,7 @@ def _sums(folder: Path, sha256: str, *, key: str) -> dict[str, str]:
     if found != sha256:
         what = f"{path} has SHA-256 {found}, not the one that is pinned"
         raise ConfigError(what, where=where, hint="get the folder again, or write the new one")
-    lines = [LINE.fullmatch(line) for line in path.read_text(errors="replace").splitlines() if line.strip()]
+    lines = [LINE.fullmatch(line) for line in read_small(path).decode(errors="replace").splitlines() if line.strip()]
     if not lines or not all(lines):
         raise ConfigError(f"{path} is no list of checksums", where=where, hint="write it with sha256sum")
     return {line[2]: line[1] for line in lines if line and line[2] != LIST}

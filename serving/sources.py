@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from core.errors import ConfigError
 from core.paths import full_path
+from core.regular_files import check_below
 from serving.adapters import check_adapter
 from serving.checksum_list import check_listed
 from serving.model_folder import check_model
@@ -135,6 +136,7 @@ def resolve(source: Source, *, key: str) -> ResolvedSource:
                     where=f"{key}.path",
                     hint="relative paths start at the checkout",
                 )
+            check_below(path)
             if source.sha256 is not None:
                 check_listed(path, source.sha256, key=key)
             return LocalFolder(path)

@@ -7,6 +7,7 @@ from pathlib import Path
 from core.errors import ConfigError
 from core.files import others_can_read
 from core.paths import full_path
+from core.regular_files import check_below
 from core.rules import Problem
 from serving.adapters import check_adapter
 from serving.model_folder import check_model
@@ -46,6 +47,7 @@ def _problems(source: FolderSource, key: str, check: Callable[[Path], None]) -> 
         yield Problem(f"{key}.path", f"there is no folder {source.path}", "relative paths start at the checkout")
         return
     try:
+        check_below(folder)
         check(folder)
     except ConfigError as error:
         # Some errors name a file in the folder instead of a key. All are said of the path as the config has it.

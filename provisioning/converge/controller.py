@@ -7,8 +7,9 @@ from typing import Any
 
 import paramiko
 
-from core.errors import DeployError, HostError
+from core.errors import ConfigError, DeployError, HostError
 from core.patience import answer_within
+from core.regular_files import open_regular
 from infra.outputs import HostRecord
 from provisioning.arrival import patience_s, second_login
 from provisioning.converge.parcel import Parcel, parcel_of
@@ -136,9 +137,12 @@ class _Talk:
 
     def _send_piece(self, channel: paramiko.Channel, sha256: str, offset: int, length: int) -> None:
         try:
-            stream = self._parcel.blobs[sha256].open("rb")
+            stream = open_regular(self._parcel.blobs[sha256], follow=False)
         except OSError as error:
             channel.sendall(json.dumps({"error": f"{error.filename}: {error.strerror}"}).encode() + b"\n")
+            return
+        except ConfigError as error:  # became a pipe, say, since it was listed
+            channel.sendall(json.dumps({"error": str(error)}).encode() + b"\n")
             return
         with stream:
             stream.seek(offset)

@@ -4,14 +4,19 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 from core.errors import ConfigError
-from core.files import sha256_of, visible_files, write_atomically
+from core.files import write_atomically
 from core.paths import cache_dir
+from core.regular_files import files_below, open_regular
 from core.strict_json import parse_object
 
 MEMO_MIN_BYTES = 1 << 20
+
+LINKED = "gguf"
+"""Folder of the cache whose links lead to files that the user named (serving/ollama_sources.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +26,7 @@ class TreeFile:
     name: str
     """Relative path with `/`."""
     path: Path
+    """Where its content lies, links followed: it is opened there without following another one."""
     sha256: str
     size: int
     mode: int
@@ -30,9 +36,11 @@ class TreeFile:
 def list_tree(source: Path) -> list[TreeFile]:
     """Return all files below `source` that no dot hides; links are followed, since hubs' caches are made of them.
 
-    Raises ConfigError when there is no such folder, or nothing in it, or a link that leads nowhere.
+    Raises ConfigError when there is no such folder, or nothing in it, and for what may not leave this computer: a link
+    out of the folder or to nowhere, a pipe, a device.
     """
-    names = sorted(visible_files(source))
+    is_ours = source.is_relative_to(cache_dir() / LINKED)
+    names = sorted(files_below(source, links_out=is_ours)) if source.is_dir() else []
     if not names:
         raise ConfigError("is no folder with files", where=str(source), hint="name an existing folder")
     memo = _Memo(cache_dir() / "hashes.json")
@@ -40,13 +48,14 @@ def list_tree(source: Path) -> list[TreeFile]:
     for name in names:
         path = source / name
         try:
-            seen = path.stat()
-            sha256 = memo.sha256(path, seen)
+            with open_regular(path, within=None if is_ours else source) as stream:
+                seen = os.fstat(stream.fileno())
+                sha256 = memo.sha256(path, seen, stream)
         except OSError as error:
             hint = "let your user read it, or take it out of the folder"
             raise ConfigError(f"cannot be read ({error.strerror})", where=str(path), hint=hint) from error
         mode = 0o755 if seen.st_mode & 0o100 else 0o644
-        files.append(TreeFile(name=name, path=path, sha256=sha256, size=seen.st_size, mode=mode))
+        files.append(TreeFile(name=name, path=path.resolve(), sha256=sha256, size=seen.st_size, mode=mode))
     memo.save()
     return files
 
@@ -68,13 +77,13 @@ class _Memo:
         except (OSError, ValueError):
             self._known = {}
 
-    def sha256(self, path: Path, seen: os.stat_result) -> str:
+    def sha256(self, path: Path, seen: os.stat_result, stream: BufferedReader) -> str:
         stamp: list[str | int] = [seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino]
         key = str(path.resolve())
         known = self._known.get(key)
         if isinstance(known, list) and known[1:] == stamp:
             return str(known[0])
-        digest = sha256_of(path)
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
         if seen.st_size >= MEMO_MIN_BYTES:
             self._known[key] = [digest, *stamp]
             self._changed = True

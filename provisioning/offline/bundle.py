@@ -13,6 +13,7 @@ from core.console import next_command, say, step
 from core.errors import ConfigError, UsageError
 from core.files import sha256_of, write_atomically
 from core.paths import CHECKOUT
+from core.regular_files import open_regular
 from infra.outputs import HostRecord, StackOutputs
 from provisioning.converge.agent_zip import agent_zip
 from provisioning.converge.resources import Resource
@@ -197,7 +198,7 @@ def _write(path: Path, texts: Mapping[str, bytes], parts: Sequence[Part]) -> str
                 entry.mode = 0o755 if place.endswith(".sh") else 0o600 if place.startswith("lists/") else 0o644
                 archive.addfile(entry, io.BytesIO(text))
             for part in parts:
-                with part.source.open("rb") as content:
+                with open_regular(part.source) as content:
                     archive.addfile(_entry(f"{path.stem}/{part.place}", part.size), content)
         sha256 = sha256_of(staged)
         staged.replace(path)

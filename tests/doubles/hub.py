@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -10,6 +10,7 @@ from typing import ClassVar
 from urllib.parse import unquote, urlsplit
 
 REPO = "acme/base"
+PAGE = b"<!DOCTYPE html><html><body>Please log in</body></html>"
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -25,6 +26,16 @@ class HubDouble:
         """Status for whom the token is missing or wrong."""
         self.cut_after: dict[str, int] = {}
         """Bytes of a file that are sent before the connection breaks, once."""
+        self.busy: list[tuple[int, dict[str, str]]] = []
+        """Status and headers of the next answers, in place of what was asked for."""
+        self.page: set[str] = set()
+        """Files, or `listing`, in whose place a proxy sends a page of its own."""
+        self.announced: dict[str, int] = {}
+        """What a file's Content-Length says, where that is a lie."""
+        self.raw_listing: bytes | None = None
+        """What it sends in place of the listing."""
+        self.message = ""
+        """What the hub says of a refusal, in its own header."""
         self.corrupt: set[str] = set()
         """Files whose content is not what the listing says."""
         self.downloads: list[tuple[str, str]] = []
@@ -50,12 +61,20 @@ class _Handler(BaseHTTPRequestHandler):
     hub: ClassVar[HubDouble]
 
     def do_GET(self) -> None:
+        if self.hub.busy:
+            status, headers = self.hub.busy.pop(0)
+            self._send(status, b"{}", headers)
+            return
         if self.hub.token and self.headers.get("Authorization") != f"Bearer {self.hub.token}":
             self._send(self.hub.refusal, b"{}")
             return
         path = unquote(urlsplit(self.path).path)
         if path == f"/api/models/{REPO}/revision/{self.hub.revision}":
-            self._send(200, json.dumps({"sha": self.hub.revision, "siblings": self.hub.listing()}).encode())
+            if "listing" in self.hub.page:
+                self._send(200, PAGE)
+                return
+            content = json.dumps({"sha": self.hub.revision, "siblings": self.hub.listing()}).encode()
+            self._send(200, content if self.hub.raw_listing is None else self.hub.raw_listing)
             return
         name = path.removeprefix(f"/{REPO}/resolve/{self.hub.revision}/")
         if name == path or name not in self.hub.files:
@@ -67,8 +86,11 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             _send_file(self, self.hub, name)
 
-    def _send(self, status: int, content: bytes) -> None:
+    def _send(self, status: int, content: bytes, headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
+        message = {"X-Error-Message": self.hub.message} if self.hub.message and status >= 400 else {}
+        for name, value in {**message, **(headers or {})}.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -92,11 +114,13 @@ def _send_file(handler: BaseHTTPRequestHandler, hub: HubDouble, name: str) -> No
     content = hub.files[name]
     if name in hub.corrupt:
         content = bytes(len(content))
+    if name in hub.page:
+        content = PAGE
     wanted = handler.headers.get("Range", "")
     hub.downloads.append((name, wanted))
     start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
     handler.send_response(206 if start else 200)
-    handler.send_header("Content-Length", str(len(content) - start))
+    handler.send_header("Content-Length", str(hub.announced.get(name, len(content) - start)))
     handler.end_headers()
     end = hub.cut_after.pop(name, len(content))
     handler.wfile.write(content[start:end])

@@ -109,7 +109,7 @@ def _keys() -> Keys | None:
         role = _metadata("GET", place, known).split()[0]
         found = json.loads(_metadata("GET", place + role, known))
         return (found["AccessKeyId"], found["SecretAccessKey"], found["Token"])
-    except (OSError, ValueError, KeyError, IndexError):
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
         return None
 
 

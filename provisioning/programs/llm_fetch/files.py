@@ -40,8 +40,8 @@ class File:
 
 def safe_name(name: str) -> str:
     """Return `name`. Raises FetchError when it leads out of the folder."""
-    if not name or any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name:
-        raise FetchError(f"the source has a file with the name {name!r}, which leads elsewhere")
+    if not name or any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name or not name.isprintable():
+        raise FetchError(f"the source has a file with the name {name!a}, which leads elsewhere")
     return name
 
 

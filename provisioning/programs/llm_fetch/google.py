@@ -39,5 +39,5 @@ def _token() -> str:
     try:
         with direct.open(asked, timeout=METADATA_S) as answer:
             return str(json.load(answer)["access_token"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return ""

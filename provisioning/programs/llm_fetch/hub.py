@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import json
 import os
 import urllib.parse
 import urllib.request
 
+from .errors import FetchError
 from .files import File, digest_of
-from .web import ask, in_some_tries, opener
+from .json_text import FormatError, read_json
+from .web import PROXY, ask, content_of, is_page, opener
 from .weight_files import wanted
 
 TYPE_CHECKING = False
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 HUB = "https://huggingface.co"
+
+MAX_LISTING_BYTES = 32 << 20
+"""A repository with 100,000 files has some 25 MB."""
 
 
 class HubFile(File):
@@ -57,12 +61,15 @@ class Hub:
         """Return the files of the commit that an engine reads."""
         path = f"/api/models/{self.repo}/revision/{self.revision}?blobs=true"
 
-        def listing() -> list[HubFile]:
-            with self._open(path, 0) as answer:
-                return choose([HubFile(entry, pins) for entry in json.load(answer)["siblings"]])
-
-        found: list[HubFile] = in_some_tries(listing)
-        return found
+        content = content_of(lambda: self._open(path, 0), MAX_LISTING_BYTES)
+        try:
+            entries = read_json(content)["siblings"]
+            return choose([HubFile(entry, pins) for entry in entries])
+        except (FormatError, KeyError, TypeError, AttributeError, ValueError) as error:
+            if is_page(content):
+                raise FetchError(f"{self._base} answers with a web page in place of a listing: {PROXY}") from None
+            why = error if isinstance(error, FormatError) else "lacks what a hub says of files"
+            raise FetchError(f"{self._base} answers with a listing of {self.repo} that {why}; is it a hub?") from None
 
     def open(self, name: str, start: int) -> Any:
         """Return the answer that holds file `name` from byte `start` on."""

@@ -14,9 +14,10 @@ import urllib.request
 from functools import partial
 
 from . import amazon, google
-from .errors import FetchError
+from .errors import FetchError, InterruptedTransferError
 from .files import File, safe_name
-from .web import ask, in_some_tries, opener
+from .json_text import shown
+from .web import PROXY, ask, content_of, in_some_tries, is_page, opener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,20 +49,16 @@ class Listed:
 
     def sums(self) -> dict[str, str]:
         """Return the SHA-256 of each file by its name. Raises FetchError for another list than the pinned one."""
-        content = in_some_tries(lambda: self.read(LIST))
+        content = content_of(lambda: self.open(LIST, 0), MAX_LIST_BYTES)
+        if is_page(content):
+            raise FetchError(f"{self.name} answers with a web page in place of {LIST}: {PROXY}")
         found = hashlib.sha256(content).hexdigest()
         if found != self.sha256:
             raise FetchError(f"{LIST} of {self.name} has SHA-256 {found}, not {self.sha256}, which the stack file pins")
-        lines = [LINE.fullmatch(line) for line in content.decode().splitlines() if line.strip()]
+        lines = [LINE.fullmatch(line) for line in content.decode(errors="replace").splitlines() if line.strip()]
         if not lines or not all(lines):
             raise FetchError(f"{LIST} of {self.name} is no list of checksums; write it with sha256sum")
         return {safe_name(line[2]): line[1] for line in lines if line and line[2] != LIST}
-
-    def read(self, name: str) -> bytes:
-        """Return the content of a small file."""
-        with self.open(name, 0) as answer:
-            content: bytes = answer.read(MAX_LIST_BYTES)
-        return content
 
     def open(self, name: str, start: int) -> Any:
         """Return the answer that holds file `name` from byte `start` on."""
@@ -69,7 +66,10 @@ class Listed:
 
     def _size(self, name: str) -> int:
         with self._ask("HEAD", name, {}) as answer:
-            return int(answer.headers.get("Content-Length") or 0)
+            announced = str(answer.headers.get("Content-Length") or "0")
+        if not announced.isdigit():
+            raise InterruptedTransferError(f"{self.name}/{name} has {shown(announced)} bytes, says its server")
+        return int(announced)
 
     def _ask(self, method: str, name: str, headers: dict[str, str]) -> Any:
         request = self._request(method, f"{self.name}/{name}")

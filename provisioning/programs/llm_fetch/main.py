@@ -17,7 +17,7 @@ from .model import check_model
 from .registry import SCHEME, Registry
 from .tensors import Folder, heads_of
 from .transfer import Fetch, part_of, size_of
-from .web import content_of
+from .web import content_of, said_to
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ def main(place: str, pin: str, folder: str, *rest: str) -> int:
     try:
         source = source_of(place, pin)
         if folder == "--show":
+            said_to[0] = sys.stderr
             show(source, rest[0])
             return 0
         if "--check" in rest:

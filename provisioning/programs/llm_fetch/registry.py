@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import json
 import urllib.request
 
 from .errors import FetchError
 from .files import File
-from .web import ask, in_some_tries, opener
+from .json_text import FormatError, read_json
+from .web import PROXY, ask, content_of, is_page, opener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,15 +44,20 @@ class Registry:
 
     def files(self, pins: dict[str, str]) -> list[File]:  # noqa: ARG002  # the digest pins everything
         """Return the manifest and its blobs. Raises FetchError for another manifest than the pinned one."""
-        content = in_some_tries(self._manifest)
+        content = content_of(lambda: self.open(MANIFEST, 0), MAX_MANIFEST_BYTES)
+        if is_page(content):
+            raise FetchError(f"{self._server} answers with a web page in place of a manifest: {PROXY}")
         found = hashlib.sha256(content).hexdigest()
         if found != self.digest:
             raise FetchError(
                 f"the manifest of {self.name} has SHA-256 {found}, not {self.digest}, which the stack file pins: "
                 "the tag has moved"
             )
-        manifest = json.loads(content)
-        layers = {layer["digest"]: int(layer["size"]) for layer in (manifest["config"], *manifest["layers"])}
+        try:
+            manifest = read_json(content)
+            layers = {str(layer["digest"]): int(layer["size"]) for layer in (manifest["config"], *manifest["layers"])}
+        except (FormatError, KeyError, TypeError, ValueError):
+            raise FetchError(f"{self._server} answers with no manifest for {self.name}") from None
         blobs = [
             File(_blob_name(digest), size, digest.partition(":")[2], giver="the manifest")
             for digest, size in layers.items()
@@ -64,11 +69,6 @@ class Registry:
         if name == MANIFEST:
             return self._ask(f"{self._base}/manifests/{self._tag}", 0)
         return self._ask(f"{self._base}/blobs/{name.replace('-', ':', 1)}", start)
-
-    def _manifest(self) -> bytes:
-        with self.open(MANIFEST, 0) as answer:
-            content: bytes = answer.read(MAX_MANIFEST_BYTES)
-        return content
 
     def _ask(self, url: str, start: int) -> Any:
         request = urllib.request.Request(url, headers={"Accept": MANIFEST_TYPE})  # noqa: S310  # what the stack file names

@@ -5,12 +5,13 @@ from __future__ import annotations
 import concurrent.futures
 import errno
 import http.client
+import re
 import shutil
 from pathlib import Path
 
 from .errors import FetchError, InterruptedTransferError
 from .files import BLOCK_BYTES
-from .web import in_some_tries
+from .web import PROXY, in_some_tries, is_page
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ PROGRESS_S = 2
 SPARE_BYTES = 1 << 30
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO)
 GIB = float(1 << 30)
+PAGES = (".html", ".htm", ".xml", ".md", ".svg", ".txt", ".jinja")
+"""Files that may begin as a web page does."""
 
 
 class Fetch:
@@ -94,7 +97,7 @@ class Fetch:
         """Put the file in its place. Raises InterruptedTransferError for what another try may mend, else FetchError."""
         part = part_of(path)
         try:
-            self._transfer(file, part)
+            self._transfer(file, part, failed)
         except OSError as error:
             if error.errno in DISK_ERRORS:
                 raise FetchError(f"cannot write {path} ({error.strerror})") from error
@@ -106,7 +109,7 @@ class Fetch:
         part.chmod(0o644)
         part.replace(path)
 
-    def _transfer(self, file: File, part: Path) -> None:
+    def _transfer(self, file: File, part: Path, failed: str) -> None:
         """Append what is missing to `part`. A server that cannot go on in the middle sends all again."""
         start = size_of(part)
         if start > file.size:
@@ -117,13 +120,35 @@ class Fetch:
         with self._source.open(file.name, start) as answer:
             resumes = answer.status == http.client.PARTIAL_CONTENT
             have = start if resumes else 0
+            block = answer.read(BLOCK_BYTES)
+            if not have and is_page(block) and not file.name.endswith(PAGES):
+                raise FetchError(f"{failed}a web page came: {PROXY}")
+            self._check_announced(answer, file, part, have + len(block))
             with part.open("ab" if resumes else "wb") as stream:
-                for block in iter(lambda: answer.read(BLOCK_BYTES), b""):
-                    stream.write(block)
+                while block and have <= file.size:
                     have += len(block)
+                    stream.write(block)
                     self._bytes[file.name] = have
+                    block = answer.read(BLOCK_BYTES)
+        if have > file.size:
+            part.unlink()
+            raise InterruptedTransferError(f"more than {file.size} bytes came")
         if have != file.size:
             raise InterruptedTransferError(f"the transfer ended after {have} of {file.size} bytes")
+
+    @staticmethod
+    def _check_announced(answer: Any, file: File, part: Path, have: int) -> None:
+        """Raise InterruptedTransferError for an answer that begins elsewhere, or announces more than the file has.
+
+        `have` counts what was read of it.
+        """
+        place = re.match(r"bytes (\d+)-", str(answer.headers.get("Content-Range") or ""))
+        if place and int(place[1]) != size_of(part):
+            part.unlink()
+            raise InterruptedTransferError(f"the answer begins at byte {place[1]} and not where the last one ended")
+        announced = have + (getattr(answer, "length", None) or 0)
+        if announced > file.size:
+            raise InterruptedTransferError(f"the server announces {announced} bytes, not {file.size}")
 
 
 def part_of(path: Path) -> Path:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import email.utils
 import http.client
+import os
+import random
+import sys
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 
 from .errors import FetchError, InterruptedTransferError
+from .json_text import shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +21,23 @@ if TYPE_CHECKING:
     from typing import Any
 
 TIMEOUT_S = 60
+
 TRIES = 5
+"""Of a server that does not answer, or breaks off: 30 seconds in all."""
+
+BUSY_TRIES = 9
+"""Of a server that answers 429 or 503 and does not say when to ask again: some 3 minutes in all."""
+
+PATIENCE_S = float(os.environ.get("LLM_FETCH_PATIENCE_S") or 900)
+"""How long a server may have us wait, in all, before the fetch gives up."""
+
+LONGEST_PAUSE_S = 60
+PASSING = (http.client.REQUEST_TIMEOUT, 425, http.client.TOO_MANY_REQUESTS)
+PAGE = (b"<!doctype html", b"<html", b"<?xml", b"<head", b"<body")
+PROXY = "a proxy or a login page answers in its place; check the host's way out (docs/adapters.md)"
+
+said_to = [sys.stdout]
+"""Where a wait is announced: the standard output, unless that is for JSON."""
 
 
 class Redirect(urllib.request.HTTPRedirectHandler):
@@ -25,7 +46,15 @@ class Redirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(  # noqa: PLR0917  # urllib's own
         self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: Any
     ) -> Any:
-        """Return the request to `newurl`, with the token only if it goes to the same server."""
+        """Return the request to `newurl`, with the token only if it goes to the same server.
+
+        Raises FetchError for one that would leave https.
+        """
+        schemes = [urllib.parse.urlsplit(url).scheme for url in (req.full_url, newurl)]
+        if schemes[1] not in ("", "https", schemes[0]):
+            raise FetchError(
+                f"{urllib.parse.urlsplit(req.full_url).netloc} redirects to {schemes[1]}://, not to https://"
+            )
         again = super().redirect_request(req, fp, code, msg, headers, newurl)
         token = req.unredirected_hdrs.get("Authorization")
         if again is not None and token and urllib.parse.urlsplit(newurl)[:2] == urllib.parse.urlsplit(req.full_url)[:2]:
@@ -51,9 +80,12 @@ def ask(
     try:
         return opened_by.open(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
-        if error.code >= http.client.INTERNAL_SERVER_ERROR or error.code == http.client.TOO_MANY_REQUESTS:
-            raise InterruptedTransferError(f"{server} answers {error.code}") from error
-        raise FetchError(refusal(error.code)) from error
+        if error.code >= http.client.INTERNAL_SERVER_ERROR or error.code in PASSING:
+            busy = error.code in (http.client.TOO_MANY_REQUESTS, http.client.SERVICE_UNAVAILABLE)
+            raise InterruptedTransferError(
+                f"{server} answers {error.code}", _wait_s(error.headers), busy=busy
+            ) from error
+        raise FetchError(refusal(error.code) + _said(error.headers)) from error
     except OSError as error:
         raise InterruptedTransferError(f"no way to {server} ({getattr(error, 'reason', error)})") from error
 
@@ -73,13 +105,59 @@ def content_of(open_it: Callable[[], Any], limit: int, failed: str = "") -> byte
     return result
 
 
+def _wait_s(headers: Any) -> float | None:
+    """Return the seconds that Retry-After names, as a number or as a date by the server's clock; None without one."""
+    value = str(headers.get("Retry-After") or "").strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:9])
+    try:
+        until = email.utils.parsedate_to_datetime(value).timestamp()
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+    try:
+        now = email.utils.parsedate_to_datetime(str(headers.get("Date"))).timestamp()
+    except (TypeError, ValueError, IndexError, OverflowError):
+        now = time.time()
+    return max(0.0, until - now)
+
+
+def _said(headers: Any) -> str:
+    """Return what a hub says of its refusal, to end a line with."""
+    message = str(headers.get("X-Error-Message") or "")[:200]
+    return f" (it says: {shown(message, 200)})" if message else ""
+
+
+def is_page(start: bytes) -> bool:
+    """Return whether content that begins with `start` is a web page."""
+    return start.lstrip(b"\xef\xbb\xbf \t\r\n")[:20].lower().startswith(PAGE)
+
+
 def in_some_tries(work: Callable[[], Any], failed: str = "") -> Any:
-    """Return what `work` returns, in one of several tries. Raises FetchError: `failed`, and why the last one did."""
-    reason: Exception | None = None
-    for attempt in range(TRIES):
-        time.sleep(attempt * attempt)
+    """Return what `work` returns, in one of several tries. Raises FetchError: `failed`, and why the last one did.
+
+    A server that says when to ask again is asked then; it may take PATIENCE_S in all.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    attempt = 0
+    while True:
         try:
             return work()
         except (InterruptedTransferError, OSError, http.client.HTTPException) as error:
             reason = error
-    raise FetchError(f"{failed}{reason}")
+        asked_s = getattr(reason, "wait_s", None)
+        if asked_s is None:
+            attempt += 1
+            if attempt >= (BUSY_TRIES if getattr(reason, "busy", False) else TRIES):
+                raise FetchError(f"{failed}{reason}") from reason
+        pause_s = min(attempt * attempt, LONGEST_PAUSE_S) if asked_s is None else asked_s + _spread_s(asked_s)
+        if time.monotonic() + pause_s > deadline:
+            why = f"{failed}{reason}, and is to be asked again in {pause_s:.0f} s"
+            raise FetchError(f"{why}; run the same command again then") from reason
+        if asked_s is not None:
+            print(f"{reason}; asked again in {pause_s:.0f} s", file=said_to[0], flush=True)
+        time.sleep(pause_s)
+
+
+def _spread_s(wait_s: float) -> float:
+    """Return some seconds more: hosts, and files of one host, that were told the same do not all come back at once."""
+    return random.uniform(0, 1 + wait_s / 10)  # noqa: S311  # no secret

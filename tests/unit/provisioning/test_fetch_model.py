@@ -1,13 +1,16 @@
 """The program that fetches a model on the host, run as the host runs it, against a hub double."""
 
+import email.utils
 import json
+import time
 from collections.abc import Iterator
+from email.message import Message
 from pathlib import Path
 
 import pytest
 
-from provisioning.programs.llm_fetch import transfer
-from provisioning.programs.llm_fetch.errors import FetchError
+from provisioning.programs.llm_fetch import transfer, web
+from provisioning.programs.llm_fetch.errors import FetchError, InterruptedTransferError
 from provisioning.programs.llm_fetch.hub import Hub
 from provisioning.programs.llm_fetch.main import fetch, is_whole
 from tests.doubles.hub import REPO, REVISION, HubDouble, running_hub
@@ -229,3 +232,121 @@ def test_a_model_that_cannot_serve_is_refused_before_its_weights_come(hub: HubDo
 def test_a_model_that_can_serve_is_fetched(hub: HubDouble, folder: Path) -> None:
     hub.files["config.json"] = b'{"max_position_embeddings": 4096}'
     assert run(hub, folder, "--context-tokens=4096") == (0, "")
+
+
+def test_a_hub_that_says_when_to_ask_again_is_asked_then(hub: HubDouble, folder: Path) -> None:
+    """It answered 429 with Retry-After: 60, and the fetch gave up after 31 seconds."""
+    now = time.time()
+    date = {"Date": email.utils.formatdate(now, usegmt=True)}
+    hub.busy = [
+        (429, {"Retry-After": "0"}),
+        (503, {**date, "Retry-After": email.utils.formatdate(now, usegmt=True)}),
+        *[(429, {"Retry-After": "0"})] * 4,
+    ]
+    assert run(hub, folder) == (0, "")
+
+
+class Waits:
+    """The waits of a fetch, not waited for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds: list[float] = []
+        monkeypatch.setattr("time.sleep", self.seconds.append)
+
+    def until(self, *reasons: InterruptedTransferError) -> int:
+        """Return how many tries it took when the server gives these answers first."""
+        left = list(reasons)
+
+        def work() -> int:
+            if left:
+                raise left.pop(0)
+            return len(self.seconds) + 1
+
+        return int(web.in_some_tries(work, "x: "))
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
+    return Waits(monkeypatch)
+
+
+def test_waits_are_as_long_as_asked_for_and_not_the_same_for_all(waits: Waits) -> None:
+    assert waits.until(*[InterruptedTransferError("busy", 60.0, busy=True)] * 8) == 9
+    assert all(60 <= each <= 67 for each in waits.seconds)
+    assert len(set(waits.seconds)) > 1
+
+
+def test_a_wait_beyond_all_patience_is_told_at_once(waits: Waits) -> None:
+    with pytest.raises(FetchError, match=r"x: busy, and is to be asked again in \d+ s; run the same comm"):
+        waits.until(InterruptedTransferError("busy", 3600.0, busy=True))
+    assert waits.seconds == []
+
+
+@pytest.mark.parametrize(("busy", "tries"), [(True, 9), (False, 5)])
+def test_a_server_that_does_not_say_when_is_asked_some_times(waits: Waits, busy: bool, tries: int) -> None:
+    with pytest.raises(FetchError, match="x: gone"):
+        waits.until(*[InterruptedTransferError("gone", busy=busy)] * 20)
+    assert waits.seconds == [min(each * each, 60) for each in range(1, tries)]
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("60", 60.0),
+        ("Sun, 29 Nov 2026 12:01:30 GMT", 90.0),
+        ("Sun, 29 Nov 2026 11:00:00 GMT", 0.0),
+        ("soon", None),
+        ("", None),
+        ("-5", None),
+        ("1e9", None),
+        ("9" * 5000, 999999999.0),
+        ("Sun, 99 Nov 2026 12:01:30 GMT", None),
+    ],
+)
+def test_both_forms_of_retry_after_are_understood(header: str, seconds: float | None) -> None:
+    said = Message()
+    said["Date"], said["Retry-After"] = "Sun, 29 Nov 2026 12:00:00 GMT", header
+    assert web._wait_s(said) == seconds
+
+
+PAGES = {"listing": f"{{url}} answers with a web page in place of a listing: {web.PROXY}"} | {
+    name: f"{name} of {REPO} could not be fetched: a web page came: {web.PROXY}"
+    for name in ("config.json", "model.safetensors")
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_page_of_a_proxy_is_told_as_one(hub: HubDouble, folder: Path, name: str) -> None:
+    """In place of JSON it once was a traceback."""
+    hub.page = {name}
+    assert run(hub, folder) == (1, PAGES[name].format(url=hub.url) + "\n")
+    assert not (folder / name).exists()
+
+
+@pytest.mark.parametrize(
+    "listing", [b"[]", b"{}", b'{"siblings": [1]}', b'{"siblings": [{"rfilename": "a"}]}', b"\xff"]
+)
+def test_a_listing_that_is_none_is_told_in_one_line(hub: HubDouble, folder: Path, listing: bytes) -> None:
+    hub.raw_listing = listing
+    status, said = run(hub, folder)
+    assert (status, said.partition(" that ")[0]) == (1, f"{hub.url} answers with a listing of {REPO}")
+    assert len(said.splitlines()) == 1
+
+
+def test_a_length_that_is_a_lie_is_asked_for_again(
+    hub: HubDouble, folder: Path, monkeypatch: pytest.MonkeyPatch, waits: Waits
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    hub.announced["model.safetensors"] = 1 << 40
+    with pytest.raises(FetchError, match=f"the server announces {1 << 40} bytes, not {len(WEIGHTS)}"):
+        fetch(folder, Hub(REPO, REVISION), {})
+    assert not (folder / "model.safetensors").exists()
+    assert len(waits.seconds) >= 4
+
+
+def test_what_the_hub_says_of_a_refusal_is_told(hub: HubDouble, folder: Path) -> None:
+    hub.token, hub.refusal, hub.message = "hf_sample", 403, "Your request is awaiting \x1b[2Ja review"
+    status, said = run(hub, folder, token="hf_other")
+    assert status == 1
+    assert "accept its licence on " in said
+    assert r"(it says: 'Your request is awaiting \x1b[2Ja review')" in said

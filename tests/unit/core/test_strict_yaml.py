@@ -1,5 +1,6 @@
 """YAML read as strictly as a deployment deserves."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +109,19 @@ def test_a_folder_is_told_and_a_missing_file_left_to_the_caller(tmp_path: Path) 
         read_yaml(tmp_path / "none.yaml", shown_as="x.yaml")
 
 
-def test_a_file_without_end_is_not_read_to_its_end() -> None:
+def test_a_file_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "large").touch()
+    os.truncate(tmp_path / "large", 1 << 40)
     with pytest.raises(ConfigError, match=r"^x: is larger than 4 MiB; is it the right file"):
+        read_yaml(tmp_path / "large", shown_as="x")
+    with pytest.raises(ConfigError, match=r"^/dev/zero: is not a regular file"):
         read_yaml(Path("/dev/zero"), shown_as="x")
+
+
+def test_a_pipe_without_a_writer_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match=r"pipe: is not a regular file"):
+        read_yaml(tmp_path / "pipe", shown_as="x")
 
 
 def test_the_mark_that_some_editors_put_first_is_passed_over(file: Path) -> None:

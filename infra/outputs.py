@@ -87,12 +87,24 @@ Cidr = Annotated[str, AfterValidator(_network)]
 DataDir = Annotated[str, matching(r"(/[\w.-]+)+", "is no folder; write an absolute path, e.g. /var/lib/llm")]
 
 
+ComputeCapability = Annotated[
+    str, matching(r"[1-9]\d?\.\d", "is no compute capability; write it as nvidia-smi does, in quotes, e.g. '8.9'")
+]
+
+
 class Gpu(Frozen):
     """The graphics processors of a host, all of one model."""
 
     model: str = Field(description="Name as in the GPU table, e.g. L4.")
     count: int = Field(ge=1)
     vram_gib: float = Field(gt=0, description="Memory of one GPU, in GiB.")
+    compute_capability: ComputeCapability | None = Field(
+        default=None, description="As `nvidia-smi --query-gpu=compute_cap` prints it; none: known by the model's name."
+    )
+    replace_driver: StrictBool = Field(
+        default=False,
+        description="Put the pinned NVIDIA driver in place of one that was not installed by llm-deploy, or is newer.",
+    )
 
 
 class HostRecord(Frozen):

@@ -1,14 +1,17 @@
 """What was seen of a host that exists already. Values only: the host is looked at by provisioning/programs."""
 
+import re
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from infra.machines import gpu_models
+from infra.gpu_names import gpu_model
 from infra.outputs import Gpu
 
 GIB = 1024**3
 MIB_PER_GIB = 1024
+MIG_PROFILE = re.compile(r"\d+g\.(?P<gb>\d+)gb(\+\w+)?")
+"""E.g. `1g.5gb`: one of the seven parts of the GPU, with 5 GB of memory."""
 
 
 class _Fact(BaseModel):
@@ -30,6 +33,10 @@ class NvidiaGpu(_Fact):
     name: str
     memory_mib: int
     driver: str
+    compute_capability: str = ""
+    """As nvidia-smi prints it, e.g. `8.9`; empty when the driver is too old to say."""
+    mig_slices: tuple[str, ...] = ()
+    """Profiles of its MIG devices, e.g. `1g.5gb`; programs see these in place of the whole GPU."""
 
 
 class NvidiaSmi(_Fact):
@@ -91,13 +98,26 @@ class HostFacts(_Fact):
 
     @property
     def gpu(self) -> Gpu | None:
-        """The GPUs of the model that the host has most of; none without a driver that sees one."""
-        names = [each.name for each in self.nvidia_smi.gpus]
-        if not names:
+        """The GPUs of the model that the host has most of; none without a driver that sees one.
+
+        A program sees one MIG slice at most, so of a host with MIG that is what counts.
+        """
+        seen = self.nvidia_smi.gpus
+        if not seen:
             return None
+        sliced = next((each for each in seen if each.mig_slices), None)
+        if sliced is not None:
+            return _slice(sliced)
+        names = [each.name for each in seen]
         most = max(names, key=names.count)
-        memory_mib = min(each.memory_mib for each in self.nvidia_smi.gpus if each.name == most)
-        return Gpu(model=gpu_model(most), count=names.count(most), vram_gib=round(memory_mib / MIB_PER_GIB, 2))
+        same = [each for each in seen if each.name == most]
+        memory_mib = min(each.memory_mib for each in same)
+        return Gpu(
+            model=gpu_model(most),
+            count=len(same),
+            vram_gib=round(memory_mib / MIB_PER_GIB, 2),
+            compute_capability=same[0].compute_capability or None,
+        )
 
     @property
     def gpus_without_driver(self) -> int:
@@ -105,11 +125,11 @@ class HostFacts(_Fact):
         return self.nvidia_pci if self.gpu is None and self.virtualization != "container" else 0
 
 
-def gpu_model(name: str) -> str:
-    """Return the GPU table's name for what nvidia-smi calls a GPU; that name less the maker's when it lacks there."""
-    words = set(name.replace("-", " ").split())
-    for known in gpu_models():
-        # "A100-SXM4-40GB" and "A100 80GB PCIe" hold the words of a row; "RTX 4090 Laptop GPU" is another chip.
-        if set(known.replace("-", " ").split()) <= words and "Laptop" not in words:
-            return known
-    return name.removeprefix("NVIDIA ").removeprefix("GeForce ")
+def _slice(gpu: NvidiaGpu) -> Gpu:
+    """Return the first MIG slice of a GPU as what programs have of it; its profile's name says its memory in GB."""
+    profile = gpu.mig_slices[0]
+    found = MIG_PROFILE.fullmatch(profile)
+    gib = int(found["gb"]) * 1e9 / GIB if found else gpu.memory_mib / MIB_PER_GIB
+    name = gpu.name.removeprefix("NVIDIA ")
+    capability = gpu.compute_capability or None
+    return Gpu(model=f"{name} MIG {profile}", count=1, vram_gib=round(gib, 2), compute_capability=capability)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from core.rules import Problem
+from infra.gpu_names import lacks_cuda
 from provisioning.existing.facts import GIB, HostFacts, Listener
 from serving.spec_rules import METRICS_PORT
 
@@ -117,6 +118,10 @@ def _gpu_notes(facts: HostFacts) -> Iterator[str]:
     if facts.amd_pci:
         yield f"{facts.amd_pci} AMD GPU: not used, the engine computes on the CPU"
     models = {each.name for each in facts.nvidia_smi.gpus}
+    if any(each.mig_slices for each in facts.nvidia_smi.gpus) and facts.gpu is not None:
+        yield f"MIG is on: the engine sees one slice, {facts.gpu.model} with {facts.gpu.vram_gib} GiB"
+    elif facts.gpu is not None and lacks_cuda(facts.gpu.model):
+        yield f"{facts.gpu.model} is a vGPU for desktops: it runs no CUDA program, take a profile that ends in C or Q"
     if facts.gpu is not None and len(models) > 1:
         taken = f"{facts.gpu.count} x {facts.gpu.model}"
         yield f"GPUs of several models ({', '.join(sorted(models))}): {taken} are written down"

@@ -135,7 +135,7 @@ def _packages(lists: Lists, headers: Sequence[str], release: Release, setup: Set
     names = package_names([resource for resources in lists.values() for resource in resources])
     if not any(map(installs_driver, lists.values())):
         return debs.packages(sorted(names), release)
-    wanted = sorted({*names, *headers, *driver.packages(setup, release)})
+    wanted = sorted({*names, *headers, *driver.packages(setup, release, lists)})
     return debs.packages(wanted, release, driver.vendor(setup, release))
 
 

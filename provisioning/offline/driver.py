@@ -12,7 +12,7 @@ from provisioning.offline.debs import Vendor
 from provisioning.offline.releases import ARCH, Release
 from provisioning.programs.llm_nvidia.packages import preferences
 from provisioning.programs.llm_nvidia.verdict import REPOSITORY_ARCH
-from provisioning.roles.nvidia import installs_driver
+from provisioning.roles.nvidia import has_old_gpus, installs_driver
 from provisioning.roles.nvidia_driver import Setup
 
 PRESENT = "present"
@@ -41,10 +41,19 @@ def headers(lists: Mapping[str, Sequence[Resource]], kernels: Sequence[str]) -> 
     return [f"linux-headers-{kernel}" for kernel in wanted]
 
 
-def packages(setup: Setup, release: Release) -> list[str]:
-    """Return the driver's packages; with those for NVSwitch, as only the host knows whether it has one."""
+def packages(setup: Setup, release: Release, lists: Mapping[str, Sequence[Resource]]) -> list[str]:
+    """Return the driver's packages for the hosts of `lists`; those for NVLink switches too, which only a host knows of.
+
+    Raises UsageError for hosts with GPUs before and from Turing on, whose kernel modules exclude each other.
+    """
     known = setup.repositories[release.name]
-    return [*known.packages, *known.switch_packages]
+    old = {name: has_old_gpus(each) for name, each in lists.items() if installs_driver(each)}
+    if len(set(old.values())) > 1:
+        before = ", ".join(name for name, is_old in old.items() if is_old)
+        what = f"{before}: has GPUs before Turing, which need another kernel module than those of the other hosts"
+        raise UsageError(what, where="bundle", hint="make a bundle for each kind, with --host")
+    module = known.proprietary_module if any(old.values()) else known.open_module
+    return [*known.packages, *([module] if module else []), *known.switch_packages, *known.nvlink_packages]
 
 
 def vendor(setup: Setup, release: Release) -> Vendor:

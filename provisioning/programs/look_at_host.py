@@ -150,13 +150,41 @@ def nvidia_smi() -> dict[str, Any]:
         rows = [[cell.strip() for cell in line.split(",")] for line in words.splitlines()]
         gpus = [row for row in rows if len(row) == 3 and row[1].isdigit()]  # noqa: PLR2004
         if gpus:
+            capabilities, slices = compute_capabilities(program), mig_slices(program)
             return {
-                "gpus": [{"name": row[0], "memory_mib": int(row[1]), "driver": row[2]} for row in gpus],
+                "gpus": [
+                    {
+                        "name": row[0],
+                        "memory_mib": int(row[1]),
+                        "driver": row[2],
+                        "compute_capability": capabilities[index] if index < len(capabilities) else "",
+                        "mig_slices": slices[index] if index < len(slices) else [],
+                    }
+                    for index, row in enumerate(gpus)
+                ],
                 "error": "",
             }
         if words:
             break
     return {"gpus": [], "error": words.splitlines()[0] if words else ""}
+
+
+def compute_capabilities(program: str) -> list[str]:
+    """Return the compute capability of each GPU; nothing from a driver before 510, which does not know the field."""
+    lines = said(program, "--query-gpu=compute_cap", "--format=csv,noheader").splitlines()
+    found = [line.strip() for line in lines]
+    return found if all(re.fullmatch(r"\d+\.\d", each) for each in found) else []
+
+
+def mig_slices(program: str) -> list[list[str]]:
+    """Return the profiles of the MIG devices of each GPU, as `nvidia-smi -L` lists them below it."""
+    found: list[list[str]] = []
+    for line in said(program, "-L").splitlines():
+        if line.startswith("GPU "):
+            found.append([])
+        elif found and line.split()[:1] == ["MIG"]:
+            found[-1].append(line.split()[1])
+    return found
 
 
 def may_set_network() -> bool:

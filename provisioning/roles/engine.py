@@ -12,7 +12,14 @@ from provisioning.converge.resources import File, Resource, Unit
 from provisioning.programs import program
 from provisioning.render import render
 from provisioning.roles import guard
-from provisioning.roles.layout import ENGINE_UNIT, GATEWAY_BACKEND, HAPROXY_ADMIN_SOCKET, LIB_DIR, SERVICE_USER
+from provisioning.roles.layout import (
+    DEVICES_UNIT,
+    ENGINE_UNIT,
+    GATEWAY_BACKEND,
+    HAPROXY_ADMIN_SOCKET,
+    LIB_DIR,
+    SERVICE_USER,
+)
 from provisioning.roles.release import Release
 from provisioning.roles.store import fetch_program
 from serving.spec import ServingSpec
@@ -98,6 +105,7 @@ def unit_text(host: HostRecord, serving: ServingSpec, program: Program) -> str:
         memory_max_mib=memory_max_mib(host, serving),
         protect_home="read-only" if host.data_dir.startswith(("/home/", "/root/")) else "yes",
         gpu=host.gpu is not None,
+        devices_unit=DEVICES_UNIT,
         gpu_devices=GPU_DEVICES,
     )
 

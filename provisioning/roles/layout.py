@@ -23,6 +23,9 @@ GATEWAY_BACKEND = "engine"
 
 ENGINE_UNIT = {"vllm": "vllm.service", "ollama": "ollama.service"}
 
+DEVICES_UNIT = "llm-gpu-devices.service"
+"""Runs to its end before each start of an engine on a GPU."""
+
 GATEWAY_UNIT = "haproxy.service"
 
 GATEWAY_USER = "haproxy"

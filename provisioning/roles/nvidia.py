@@ -4,29 +4,47 @@ Leaves a driver alone that is good enough for the engine. Does not install CUDA:
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
 from core.errors import ConfigError
-from infra.gpu_features import unfit, unfit_on_cpu
-from infra.machines import gpu_models
+from core.rules import Problem
+from infra.gpu_features import OLLAMA_CAPABILITY, VLLM_CAPABILITY, Capability, Chip, unfit, unfit_on_cpu
+from infra.gpu_names import capability_on, lacks_cuda
 from infra.outputs import Gpu, HostRecord
 from provisioning.converge.resources import Command, File, Packages, Resource, Unit
 from provisioning.programs import modules, program
-from provisioning.roles.layout import CONFIG_DIR, ENGINE_UNIT, LIB_DIR
-from provisioning.roles.nvidia_driver import NVIDIA, Setup, minimum_driver
+from provisioning.roles.layout import CONFIG_DIR, DEVICES_UNIT, ENGINE_UNIT, LIB_DIR
+from provisioning.roles.nvidia_driver import NVIDIA, OLLAMA_OLD_BELOW, Setup, minimum_driver
 from serving.spec import ServingSpec
 
 DRIVER_PROGRAM = f"{LIB_DIR}/nvidia-driver"
 WANTED = f"{CONFIG_DIR}/nvidia.json"
 KEY = "/usr/share/keyrings/llm-deploy-nvidia.asc"
 NEEDS_REBOOT = 75
+TURING: Capability = (7, 5)
+"""The first generation that the open kernel module drives."""
 INSTALL_TIMEOUT_S = 3600
 
 REPOSITORY_ID = "command:nvidia-repository"
 DRIVER_ID = "command:nvidia-driver"
 FABRIC_ID = "command:nvidia-fabric"
-"""The latter two are what an engine on a GPU waits for."""
+DEVICES_ID = f"file:/etc/systemd/system/{DEVICES_UNIT}"
+"""The latter three are what an engine on a GPU waits for."""
+
+DEVICES = """\
+# Written by llm-deploy (nvidia role). systemd looks up the engine's devices in /proc/devices when the engine's unit
+# begins, before its first command: a module that is loaded later is not among them, and CUDA finds no GPU.
+[Unit]
+Description=NVIDIA modules and device nodes for the engine
+After=systemd-modules-load.service systemd-udevd.service nvidia-persistenced.service
+
+[Service]
+Type=oneshot
+ExecStart=-/bin/sh -c 'exec modprobe -a nvidia nvidia-uvm nvidia-modeset'
+ExecStart=-/bin/sh -c 'exec nvidia-modprobe -u {minors}'
+ExecStart=-/bin/sh -c 'exec nvidia-modprobe -m'
+"""
 
 METRICS_PORT = 9400
 METRICS_PACKAGES = ("datacenter-gpu-manager-4-core", "datacenter-gpu-manager-exporter")
@@ -98,7 +116,7 @@ def nvidia(host: HostRecord, serving: ServingSpec, setup: Setup = NVIDIA) -> lis
     check_processor(host, serving)
     if host.gpu is None:
         return []
-    driver = _driver(host, host.gpu, serving, setup)
+    driver = [*_devices(host.gpu), *_driver(host, host.gpu, serving, setup)]
     if host.virtualization == "container":
         return driver
     return [*_kernel(), *_upgrades(), *driver, *_kernel_upgrades(), *_persistence(), *_metrics()]
@@ -107,7 +125,7 @@ def nvidia(host: HostRecord, serving: ServingSpec, setup: Setup = NVIDIA) -> lis
 def with_driver(host: HostRecord, serving: ServingSpec, engine: Sequence[Resource]) -> list[Resource]:
     """Return the engine's resources after those of the driver that it waits for; on a host without GPU as they are."""
     driver = nvidia(host, serving)
-    awaited = tuple(each.id for each in driver if each.id in (DRIVER_ID, FABRIC_ID))
+    awaited = tuple(each.id for each in driver if each.id in (DRIVER_ID, FABRIC_ID, DEVICES_ID))
     units = ENGINE_UNIT.values()
     waiting = (
         replace(each, after=(*each.after, *awaited)) if isinstance(each, Unit) and each.name in units else each
@@ -130,6 +148,12 @@ def installs_driver(resources: Sequence[Resource]) -> bool:
     return any(each.id == FABRIC_ID for each in resources)
 
 
+def has_old_gpus(resources: Sequence[Resource]) -> bool:
+    """Return whether a list is for GPUs before Turing, as far as their record says."""
+    found = (each for each in resources if isinstance(each, File) and each.path == WANTED)
+    return any(json.loads(str(each.content))["before_turing"] for each in found)
+
+
 def _from_bundle(resource: Resource) -> Resource:
     """Return the driver program's file with no address in it, and any other resource as it is."""
     if not isinstance(resource, File) or resource.path != WANTED:
@@ -147,13 +171,18 @@ def _wanted_text(wanted: Mapping[str, object]) -> str:
 def check_processor(host: HostRecord, serving: ServingSpec) -> None:
     """Raise ConfigError when `serving` asks for what the host cannot compute; a GPU of no known model passes."""
     name = f"host {host.name}"
-    if host.gpu is None:
-        problems = unfit_on_cpu(serving, name)
-    else:
-        known = gpu_models().get(host.gpu.model)
-        problems = unfit(serving, known, name, "take another host") if known else iter(())
-    for problem in problems:
+    for problem in unfit_on_cpu(serving, name) if host.gpu is None else _unfit_on(host.gpu, serving, name):
         raise ConfigError(problem.what, where=problem.key, hint=problem.hint)
+
+
+def _unfit_on(gpu: Gpu, serving: ServingSpec, name: str) -> Iterator[Problem]:
+    """Yield what `gpu` cannot do of what is served."""
+    if lacks_cuda(gpu.model):
+        hint = "give the machine a vGPU profile that ends in C or Q"
+        yield Problem("gpu.model", f"{gpu.model} of {name} is a vGPU profile that runs no CUDA program", hint)
+    capability = capability_on(gpu)
+    if capability is not None:
+        yield from unfit(serving, Chip(gpu.model, capability), name, "take another host")
 
 
 def _kernel() -> list[Resource]:
@@ -182,7 +211,13 @@ def _kernel_upgrades() -> list[Resource]:
 def _driver(host: HostRecord, gpu: Gpu, serving: ServingSpec, setup: Setup) -> list[Resource]:
     """Return the repository and the driver."""
     wanted = {
+        "engine": serving.engine,
+        "capability": VLLM_CAPABILITY if serving.engine == "vllm" else OLLAMA_CAPABILITY,
         "minimum": minimum_driver(serving.engine),
+        "old_gpus": _minimum_of_old_gpus(serving),
+        "before_turing": (capability_on(gpu) or TURING) < TURING,
+        "replace": gpu.replace_driver,
+        "replace_hint": _replace_hint(host),
         "version": setup.version,
         "gpu": gpu.model,
         "gpus": gpu.count,
@@ -214,6 +249,26 @@ def _driver(host: HostRecord, gpu: Gpu, serving: ServingSpec, setup: Setup) -> l
         name="nvidia-fabric", argv=(*run, "fabric"), check=(*run, "check-fabric"), after=(*after, driver.id)
     )
     return [*files, driver] if wanted["container"] else [*files, repository, driver, fabric]
+
+
+def _minimum_of_old_gpus(serving: ServingSpec) -> list[dict[str, object]]:
+    """Return from which driver on the engine uses GPUs below a compute capability, where that differs."""
+    if serving.engine != "ollama":
+        return []
+    return [{"below": OLLAMA_OLD_BELOW, "minimum": minimum_driver("ollama", OLLAMA_CAPABILITY)}]
+
+
+def _replace_hint(host: HostRecord) -> str:
+    """Return how a person has the driver of this host replaced."""
+    if host.cloud == "existing":
+        return f"write gpu.replace_driver: true for host {host.name}, which installs the pinned one in its place"
+    return "take an image without a driver, in which the pinned one is installed"
+
+
+def _devices(gpu: Gpu) -> list[Resource]:
+    """Return the unit that has modules and device nodes ready before the engine's unit begins."""
+    minors = " ".join(f"-c {index}" for index in range(gpu.count))
+    return [File(path=f"/etc/systemd/system/{DEVICES_UNIT}", content=DEVICES.format(minors=minors))]
 
 
 def _persistence() -> list[Resource]:

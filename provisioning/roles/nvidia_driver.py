@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from infra.gpu_features import Capability
 from infra.machines import gpu_models
 from provisioning.roles.locks import lock_text
 
@@ -33,8 +34,14 @@ too follows from NVIDIA publishing a release for all of them at once; it was not
 
 REPOSITORIES = "https://developer.download.nvidia.com/compute/cuda/repos"
 
-OLLAMA_MINIMUM = "531"
-"""Source: docs.ollama.com/gpu."""
+OLLAMA_MINIMUM, OLLAMA_MINIMUM_OLD = "550", "570"
+"""With an older driver Ollama computes on the CPU, and only its log says so. The second is for GPUs before Volta.
+
+Sources: docs/gpu.mdx of ollama/ollama (550; 570 for compute capability 5.0 to 6.2), and discover/cuda_compat.go, which
+leaves GPUs of a major version below 7 out when the driver is older than 570.
+"""
+
+OLLAMA_OLD_BELOW: Capability = (7, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +51,15 @@ class Repository:
     uri: str
     """`{arch}` stands for x86_64, or sbsa on ARM servers."""
     packages: tuple[str, ...]
-    """User space, open kernel module built by DKMS (all GPUs from Turing on have one), device nodes, persistence."""
+    """User space, DKMS, device nodes, persistence."""
+    open_module: str = ""
+    """The kernel module for GPUs from Turing on, built by DKMS."""
+    proprietary_module: str = ""
+    """The same for Maxwell, Pascal and Volta, which the open one does not drive."""
     switch_packages: tuple[str, ...]
     """More for a machine with NVSwitch, such as 8 x A100 or H100: without the fabric manager, CUDA does not start."""
+    nvlink_packages: tuple[str, ...] = ()
+    """More beside those for HGX B200 and B300, whose switches are managed over InfiniBand."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,26 +79,41 @@ class Setup:
         return self.key or KEY_FILE.read_text(encoding="ascii")
 
 
-UBUNTU = ("libnvidia-compute-580", "nvidia-compute-utils-580", "nvidia-utils-580", "nvidia-dkms-580-open")
-DEBIAN = ("nvidia-driver-cuda", "nvidia-kernel-open-dkms", "nvidia-persistenced")
+UBUNTU = ("libnvidia-compute-580", "nvidia-compute-utils-580", "nvidia-utils-580")
+UBUNTU_MODULES = ("nvidia-dkms-580-open", "nvidia-dkms-580")
+DEBIAN = ("nvidia-driver-cuda", "nvidia-persistenced")
+DEBIAN_MODULES = ("nvidia-kernel-open-dkms", "nvidia-kernel-dkms")
 BOTH = ("dkms", "nvidia-modprobe")
 """Sources: NVIDIA's Driver Installation Guide r580, compute-only systems (`libnvidia-compute-580 nvidia-dkms-580-open`;
 `nvidia-driver-cuda nvidia-kernel-open-dkms`); nvidia-smi is in nvidia-utils, the persistence daemon in
 nvidia-compute-utils."""
 
-SWITCHES = ("nvidia-fabricmanager-580",)
+SWITCHES = ("nvidia-fabricmanager",)
+"""NVIDIA's repositories name it without the branch since 580, e.g. nvidia-fabricmanager_580.126.20-1_amd64.deb for
+ubuntu2204, ubuntu2404 and debian12. Ubuntu's own nvidia-fabricmanager-580 has Ubuntu's versions, and a fabric manager
+works with the driver of its very version only."""
+
+NVLINK = ("nvlsm", "infiniband-diags", "libibumad3")
+"""nvlsm is of NVIDIA's repository and not tied to the driver's version; the manager's start script asks ibstat
+(infiniband-diags). Source: NVIDIA Fabric Manager User Guide, systems using fourth generation NVSwitches."""
+
+
+def _repository(name: str, packages: tuple[str, ...], modules: tuple[str, str]) -> Repository:
+    return Repository(
+        uri=f"{REPOSITORIES}/{name}/{{arch}}/",
+        packages=(*packages, *BOTH),
+        open_module=modules[0],
+        proprietary_module=modules[1],
+        switch_packages=SWITCHES,
+        nvlink_packages=NVLINK,
+    )
+
 
 NVIDIA = Setup(
     repositories={
-        "ubuntu-22.04": Repository(
-            uri=f"{REPOSITORIES}/ubuntu2204/{{arch}}/", packages=(*UBUNTU, *BOTH), switch_packages=SWITCHES
-        ),
-        "ubuntu-24.04": Repository(
-            uri=f"{REPOSITORIES}/ubuntu2404/{{arch}}/", packages=(*UBUNTU, *BOTH), switch_packages=SWITCHES
-        ),
-        "debian-12": Repository(
-            uri=f"{REPOSITORIES}/debian12/{{arch}}/", packages=(*DEBIAN, *BOTH), switch_packages=SWITCHES
-        ),
+        "ubuntu-22.04": _repository("ubuntu2204", UBUNTU, UBUNTU_MODULES),
+        "ubuntu-24.04": _repository("ubuntu2404", UBUNTU, UBUNTU_MODULES),
+        "debian-12": _repository("debian12", DEBIAN, DEBIAN_MODULES),
     }
 )
 
@@ -98,14 +126,14 @@ def cuda_of_lock() -> str:
     return found[1]
 
 
-def minimum_driver(engine: Literal["vllm", "ollama"]) -> str:
-    """Return the release from which a driver is good enough for `engine`.
+def minimum_driver(engine: Literal["vllm", "ollama"], capability: Capability | None = None) -> str:
+    """Return the release from which a driver is good enough for `engine` on a GPU of `capability`; None: a recent one.
 
     CUDA's minor versions run on every driver of their major version; infra/data/gpu_facts.csv has the releases, which
     are the same for all GPUs of the table.
     """
     if engine == "ollama":
-        return OLLAMA_MINIMUM
+        return OLLAMA_MINIMUM if capability is None or capability >= OLLAMA_OLD_BELOW else OLLAMA_MINIMUM_OLD
     any_gpu = next(iter(gpu_models().values()))
     by_major = {"12": any_gpu.min_driver_for_cuda_12_9, "13": any_gpu.min_driver_for_cuda_13}
     return str(by_major[cuda_of_lock().partition(".")[0]])

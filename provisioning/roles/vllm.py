@@ -3,7 +3,8 @@
 Does not install the GPU's driver, and does not let anybody in: the engine listens on loopback (see the gateway role).
 """
 
-from infra.machines import gpu_models
+from infra.gpu_features import BFLOAT16_CAPABILITY
+from infra.gpu_names import capability_on
 from infra.outputs import HostRecord
 from provisioning.converge.resources import (
     Command,
@@ -95,13 +96,12 @@ def _unit_text(host: HostRecord, serving: ServingSpec, sources: ResolvedSources,
 
 
 def processor(host: HostRecord) -> Processor:
-    """Return what computes on `host`. A GPU that the table does not know is taken for a recent one."""
+    """Return what computes on `host`. A GPU of an unknown name is taken for a recent one."""
     if host.gpu is None:
         return Processor(cpu_count=host.cpu_count)
-    known = gpu_models().get(host.gpu.model)
-    return Processor(
-        cpu_count=host.cpu_count, gpu_count=host.gpu.count, bfloat16=known.bf16 if known is not None else True
-    )
+    capability = capability_on(host.gpu)
+    has_bfloat16 = capability is None or capability >= BFLOAT16_CAPABILITY
+    return Processor(cpu_count=host.cpu_count, gpu_count=host.gpu.count, bfloat16=has_bfloat16)
 
 
 def _uv(data: str) -> list[Resource]:

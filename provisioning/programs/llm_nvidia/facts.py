@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
-from .host import output, text
+from .host import numbers, output, text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,19 +27,36 @@ RUN_FILE_REMOVER = Path("/usr/bin/nvidia-uninstall")
 """What NVIDIA's .run installer leaves, and no package has."""
 
 
+LIBRARIES = ("usr/lib/*-linux-gnu", "usr/lib64", "usr/lib")
+"""Where a driver's packages or its .run file put libcuda.so.VERSION."""
+
+BRIDGE_VENDOR, BRIDGE_DEVICE, BRIDGE_MARK = "0x15b3", "0x1021", b"SW_MNG"
+"""A ConnectX-7 that manages NVLink switches has this word in its vital product data; a network card has not."""
+
+
 def look(root: Path) -> Any:
     """Return what the host has. `root` stands for / in paths of the kernel."""
+    answers, said = ask_driver("driver_version")
+    kernel = text(root / "proc/sys/kernel/osrelease")
     return SimpleNamespace(
-        answered=answered(),
+        answered=answers,
+        said=said,
+        capabilities=ask_driver("compute_cap")[0] if answers else [],
         gpus=pci_count(root, *GPU_CLASSES),
+        devices=pci_devices(root, *GPU_CLASSES),
         switches=pci_count(root, SWITCH_CLASS),
+        bridges=bridges(root),
         secure_boot=secure_boot(root),
-        kernel=text(root / "proc/sys/kernel/osrelease"),
+        kernel=kernel,
         boot_id=text(Path("/proc/sys/kernel/random/boot_id")),
         loaded=text(root / "sys/module/nvidia/version"),
+        modules=modules(root, kernel),
+        modules_known=modules_known(root),
+        libraries=libraries(),
         nouveau=(root / "sys/module/nouveau").exists(),
         managed=PREFERENCES.exists(),
         run_file=RUN_FILE_REMOVER.exists(),
+        container=text(root / "run/systemd/container") or ("wsl" if "microsoft" in kernel.lower() else ""),
         system=system(),
         architecture=output("dpkg", "--print-architecture").strip(),
         packages=packages(),
@@ -45,10 +64,65 @@ def look(root: Path) -> Any:
     )
 
 
-def answered() -> list[str]:
-    """Return the driver's version once for each GPU that it can be asked about."""
+def ask_driver(field: str) -> tuple[list[str], str]:
+    """Return what nvidia-smi answers for each GPU, and its own words where it answers for none."""
     program = shutil.which("nvidia-smi", path=os.pathsep.join((os.environ.get("PATH", os.defpath), WSL)))
-    return output(program, "--query-gpu=driver_version", "--format=csv,noheader").split() if program else []
+    if not program:
+        return [], ""
+    done = subprocess.run(
+        (program, f"--query-gpu={field}", "--format=csv,noheader"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        return [], " ".join(done.stdout.split())[:200]
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()], ""
+
+
+def modules_known(root: Path) -> bool:
+    """Return whether modinfo can say which module the next boot loads; where not, the packages have to."""
+    return root == Path("/") and shutil.which("modinfo") is not None
+
+
+def modules(root: Path, running: str) -> dict[str, str]:
+    """Return the version of the driver's module on disk, by kernel: of the running kernel and of all installed ones."""
+    if not modules_known(root):
+        return {}
+    kernels = {running, *(folder.name for folder in Path("/lib/modules").glob("*"))}
+    found = {kernel: output("modinfo", "-k", kernel, "-F", "version", "nvidia").strip() for kernel in sorted(kernels)}
+    return {kernel: version for kernel, version in found.items() if version}
+
+
+def libraries() -> list[str]:
+    """Return the versions of libcuda on this host, oldest first: more than one where two drivers are mixed."""
+    paths = (path for folder in LIBRARIES for path in Path("/").glob(f"{folder}/libcuda.so.*.*"))
+    found = {match[1] for match in (re.fullmatch(r"libcuda\.so\.(\d+\.[\d.]+)", path.name) for path in paths) if match}
+    return sorted(found, key=numbers)
+
+
+def pci_devices(root: Path, *classes: str) -> list[int]:
+    """Return the device numbers of NVIDIA's devices of these classes, e.g. 0x27b8 for an L4."""
+    found = []
+    for each in sorted(root.glob("sys/bus/pci/devices/*")):
+        if text(each / "vendor") == NVIDIA and text(each / "class").startswith(classes):
+            device = text(each / "device")
+            if re.fullmatch(r"0x[0-9a-fA-F]{1,4}", device):
+                found.append(int(device, 16))
+    return found
+
+
+def bridges(root: Path) -> int:
+    """Return how many ConnectX-7 bridges to NVLink switches are on the PCI bus."""
+    count = 0
+    for each in root.glob("sys/bus/pci/devices/*"):
+        if text(each / "vendor") == BRIDGE_VENDOR and text(each / "device") == BRIDGE_DEVICE:
+            try:
+                count += BRIDGE_MARK in (each / "vpd").read_bytes()
+            except OSError:
+                continue  # a virtual function, or firmware that is not up, has no such file
+    return count
 
 
 def pci_count(root: Path, *classes: str) -> int:
@@ -73,7 +147,7 @@ def system() -> str:
 
 
 def packages() -> dict[str, str]:
-    """Return the upstream version of each installed package."""
+    """Return the upstream version of each package that is installed, or was being installed when dpkg was cut off."""
     listing = output("dpkg-query", "-W", "-f", "${db:Status-Status}\t${Package}\t${source:Upstream-Version}\n")
     rows = (line.split("\t") for line in listing.splitlines())
-    return {name: version for status, name, version in rows if status == "installed"}
+    return {name: version for status, name, version in rows if status not in ("not-installed", "config-files")}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 
@@ -39,6 +41,27 @@ def output(*argv: str) -> str:
 def finish(*argv: str) -> int:
     """Run a program to its end, also when this one is ended meanwhile: half a package change is worse."""
     return subprocess.run(argv, stdin=subprocess.DEVNULL, start_new_session=True, check=False).returncode
+
+
+def said(*argv: str) -> tuple[int, str]:
+    """Run a program to its end, also when this one is ended meanwhile; return its status and what it wrote.
+
+    Its words go to a file without a name, not through a pipe: a broken pipe would end it.
+    """
+    with tempfile.TemporaryFile() as written:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=written,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            check=False,
+        )
+        written.seek(0)
+        words = written.read().decode(errors="replace")
+    sys.stdout.write(words)
+    sys.stdout.flush()
+    return done.returncode, words
 
 
 def must(*argv: str) -> None:

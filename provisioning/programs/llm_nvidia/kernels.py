@@ -48,4 +48,10 @@ def metas(kernel: str, installed: Iterable[str]) -> list[str]:
 
 def in_apt(package: str) -> bool:
     """Return whether apt can install a package."""
-    return bool(re.search(r"Candidate: (?!\(none\))", output("apt-cache", "policy", package)))
+    return bool(candidate(package))
+
+
+def candidate(package: str) -> str:
+    """Return the version of a package that apt would install; nothing when it has none."""
+    found = re.search(r"Candidate: (?!\(none\))(\S+)", output("apt-cache", "policy", package))
+    return found[1] if found else ""

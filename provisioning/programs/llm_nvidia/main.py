@@ -1,4 +1,4 @@
-"""The order: look, leave alone what is good, else install, load, and ask for a reboot where that is needed."""
+"""The order: look, leave alone what is good or not ours, else install, load, ask for a reboot where one is needed."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from . import fabric
 from .facts import look
-from .host import RefusedError, must, output, text, write
+from .host import RefusedError, must, text, write
 from .packages import install, name_repository, repository_is_named
-from .verdict import is_good
+from .verdict import INSTALL, LEAVE, LOAD, REBOOT, REFUSE, decide, is_good, module_on_disk, not_working, reboot_due
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,15 +24,12 @@ NEEDS_REBOOT = 75
 REBOOT_NOTE = Path("/var/lib/llm-deploy/nvidia-reboot.json")
 """For which driver and kernel a reboot was asked for, and in which boot: one that did not help is not repeated."""
 
-FABRIC_UNIT = "nvidia-fabricmanager.service"
-"""Joins the GPUs of a machine with NVSwitch; CUDA does not start on any of them without it."""
-
 
 def main(wanted_file: str, verb: str) -> int:
     """Do what the verb says; return the exit status."""
     wanted = json.loads(Path(wanted_file).read_text(encoding="utf-8"))
     facts = look(Path(wanted["root"]))
-    checks = {"check": is_good, "check-repository": repository_is_named, "check-fabric": fabric_is_up}
+    checks = {"check": check, "check-repository": repository_is_named, "check-fabric": fabric.is_up}
     if verb in checks:
         return 0 if checks[verb](wanted, facts) else 1
     try:
@@ -40,49 +38,76 @@ def main(wanted_file: str, verb: str) -> int:
         if verb == "repository":
             name_repository(wanted, facts)
         if verb == "fabric":
-            must("systemctl", "enable", "--now", FABRIC_UNIT)
+            fabric.bring(wanted, facts)
     except RefusedError as refused:
         print(f"error: {refused}", file=sys.stderr)
         return 1
     return 0
 
 
+def check(wanted: Wanted, facts: Any) -> bool:
+    """Return whether nothing is to do; else print for a plan what `install` would do, or why it would fail."""
+    verdict = decide(wanted, facts)
+    if verdict.action == LEAVE:
+        return True
+    print(f"planned: {'fail: ' if verdict.action == REFUSE else ''}{verdict.words}")
+    return False
+
+
 def bring(wanted: Wanted, facts: Any) -> int:
-    """Install and load the driver; return the exit status."""
-    kernel = install(wanted, facts)
-    if not load(wanted, facts):
-        return ask_for_reboot(wanted, facts, kernel)
+    """Do what the verdict says; return the exit status."""
+    verdict = decide(wanted, facts)
+    if verdict.action == REFUSE:
+        raise RefusedError(verdict.words)
+    if verdict.action == REBOOT:
+        if facts.nouveau:
+            keep_nouveau_away()
+        return ask_for_reboot({**wanted, "version": verdict.driver}, facts, facts.kernel)
+    if verdict.action == LOAD:
+        load_another_s(wanted, facts)
+    if verdict.action == INSTALL:
+        kernel = install(wanted, facts)
+        if not load(wanted, facts):
+            return ask_for_reboot(wanted, facts, kernel)
     REBOOT_NOTE.unlink(missing_ok=True)
     return 0
+
+
+def load_another_s(wanted: Wanted, facts: Any) -> None:
+    """Load the module of a driver that is not ours, where none is loaded. Raises RefusedError when it does not work."""
+    subprocess.run(["modprobe", "nvidia"], check=False)
+    now = look(Path(wanted["root"]))
+    if not is_good(wanted, now):
+        raise RefusedError(not_working(wanted, now, f"this host has driver {module_on_disk(facts)}"))
 
 
 def load(wanted: Wanted, facts: Any) -> bool:
     """Load the installed module in place of what is loaded, where nothing uses that; return whether it works."""
     if facts.nouveau:
-        if shutil.which("update-initramfs"):
-            must("update-initramfs", "-u")  # what modprobe.d forbids is also forbidden before the disk is there
+        keep_nouveau_away()
         return False
     subprocess.run(["modprobe", "-r", "nvidia_uvm", "nvidia_drm", "nvidia_modeset", "nvidia"], check=False)
     subprocess.run(["modprobe", "nvidia"], check=False)
     return is_good(wanted, look(Path(wanted["root"])))
 
 
+def keep_nouveau_away() -> None:
+    """Have the next boot leave nouveau out: what modprobe.d forbids is also forbidden before the disk is there."""
+    if shutil.which("update-initramfs"):
+        must("update-initramfs", "-u")
+
+
 def ask_for_reboot(wanted: Wanted, facts: Any, kernel: str) -> int:
     """Return the status that asks for a reboot. Raises RefusedError when one has been and did not help."""
-    asked = {"driver": wanted["version"], "kernel": kernel, "boot_id": facts.boot_id}
+    driver = wanted["version"]
+    asked = {"driver": driver, "kernel": kernel, "boot_id": facts.boot_id}
     before = json.loads(text(REBOOT_NOTE) or "{}")
     if {**before, "boot_id": facts.boot_id} == asked != before:
         REBOOT_NOTE.unlink()
         raise RefusedError(
-            f"driver {wanted['version']} is installed and does not work, also after a reboot; "
+            f"driver {driver} is installed and does not work, also after a reboot; "
             "`dkms status` and `journalctl -k -g NVRM` tell more"
         )
     write(REBOOT_NOTE, json.dumps(asked))
-    in_use = "nouveau" if facts.nouveau else f"driver {facts.loaded}" if facts.loaded else f"kernel {facts.kernel}"
-    print(f"driver {wanted['version']} is installed, and {in_use} in use until a reboot")
+    print(reboot_due(driver, facts))
     return NEEDS_REBOOT
-
-
-def fabric_is_up(_: Wanted, facts: Any) -> bool:
-    """Return whether the GPUs are joined, where there is something to join."""
-    return not facts.switches or bool(output("systemctl", "is-active", FABRIC_UNIT))

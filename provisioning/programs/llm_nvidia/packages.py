@@ -7,10 +7,12 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from . import apt_sources, chips
+from .dpkg import mend
 from .facts import PREFERENCES, look
-from .host import RefusedError, finish, must, text, write
-from .kernels import choose, in_apt
-from .verdict import REPOSITORY_ARCH, of_driver, refusal
+from .host import RefusedError, finish, must, output, said, text, write
+from .kernels import candidate, choose, in_apt
+from .verdict import REPOSITORY_ARCH, of_driver
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,9 +35,14 @@ Pin: origin "{host}"
 Pin-Priority: 500
 """
 
+APT_FOLDER = Path("/etc/apt")
 LISTS_LOCK = Path("/var/lib/apt/lists/lock")
 APT = ("apt-get", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=600")
 PINNED = "*nvidia* libcuda* libnv* cuda-drivers*"
+OF_DRIVER = re.compile(r"(lib)?(nvidia|cuda)(?!-modprobe|-persistenced)")
+"""Packages that have the driver's version, all of them pinned; the other two may be the distribution's."""
+MODULES_EXTRA = "linux-modules-extra"
+"""Ubuntu's package with ib_umad, through which the switches of HGX B200 are managed."""
 
 
 def repository(wanted: Wanted, facts: Any) -> str:
@@ -47,10 +54,8 @@ def repository(wanted: Wanted, facts: Any) -> str:
     if known is None:
         return ""
     uri = known["uri"].format(arch=REPOSITORY_ARCH.get(facts.architecture, ""))
-    apt = Path("/etc/apt")
-    others = (path for path in (apt / "sources.list", *apt.glob("sources.list.d/*")) if path != SOURCES)
-    entries = (line.split("#")[0] for path in others for line in text(path).splitlines())
-    if any(uri.rstrip("/") in entry for entry in entries):
+    others = [path for path in apt_sources.files(APT_FOLDER) if path != SOURCES]
+    if apt_sources.comparable(uri) in apt_sources.uris(others):
         return ""
     return f"Types: deb\nURIs: {uri}\nSuites: /\nSigned-By: {wanted['key']}\n"
 
@@ -99,24 +104,62 @@ def pin(wanted: Wanted, facts: Any) -> None:
     OTHERS.unlink(missing_ok=True)
 
 
-def update_lists() -> None:
-    """Fetch apt's lists, after whoever else is at it: unlike dpkg's lock, apt does not wait for this one."""
+def update_lists(uri: str) -> list[str]:
+    """Fetch apt's lists and return apt's complaints: a dead source of somebody else does not end this.
+
+    Unlike dpkg's lock, apt does not wait for the one of the lists. Raises RefusedError when apt refuses our `uri`.
+    """
     with LISTS_LOCK.open("a", encoding="ascii") as lock:
         fcntl.lockf(lock, fcntl.LOCK_EX)
-    must(*APT, "update")
+    _, words = said(*APT, "update")
+    complaints = [line for line in words.splitlines() if line.startswith(("E:", "W:", "Err:"))]
+    ours = [line for line in complaints if uri and apt_sources.comparable(uri) in line and line.startswith("E:")]
+    if ours:
+        raise RefusedError(f"NVIDIA's repository cannot be used: {ours[0]}")
+    for line in complaints:
+        print(f"warning: apt-get update: {line}")
+    return complaints
+
+
+def missing(wanted: Wanted, names: list[str], complaints: list[str]) -> str:
+    """Return why the pinned version of a package cannot be had from apt; nothing when all can."""
+    for name in names:
+        found = candidate(name)
+        if not found:
+            why = f" ({complaints[0]})" if complaints else ""
+            return f"apt has no {name}{why}; see `apt-get update`"
+        if OF_DRIVER.match(name) and not re.match(rf"(\d+:)?{re.escape(wanted['version'])}-", found):
+            return (
+                f"driver {wanted['version']} has left the repository, which has {found} ({name}); take a newer "
+                "checkout, or write that version into provisioning/roles/nvidia_driver.py"
+            )
+    return ""
+
+
+def wanted_packages(wanted: Wanted, facts: Any) -> list[str]:
+    """Return the packages that this host's GPUs need: the module for the oldest of them, and what joins them."""
+    known = wanted["repositories"][facts.system]
+    module = known["proprietary_module"] if chips.needs_proprietary(wanted, facts) else known["open_module"]
+    return [
+        *known["packages"],
+        *([module] if module else []),
+        *(known["switch_packages"] if chips.needs_fabric(facts) else []),
+        *(known["nvlink_packages"] if chips.has_nvlink5(facts) else []),
+    ]
 
 
 def install(wanted: Wanted, facts: Any) -> str:
     """Install the pinned driver and hold it; return the kernel that it was built for. Raises RefusedError."""
-    why_not = refusal(wanted, facts)
-    if why_not:
-        raise RefusedError(why_not)
     known = wanted["repositories"][facts.system]
     if known["uri"]:  # else a bundle is apt's only source
         name_repository(wanted, facts)
     pin(wanted, facts)
-    finish("dpkg", "--configure", "-a", "--force-confold")  # what a cut-off run left; where it fails, apt says why
-    update_lists()
+    left = mend(lambda argv: said(*argv))
+    uri = known["uri"].format(arch=REPOSITORY_ARCH.get(facts.architecture, ""))
+    complaints = update_lists(uri)
+    left = left and mend(lambda argv: said(*argv))
+    if left:
+        raise RefusedError(left)
     root = Path(wanted["root"])
     kernel, *headers = choose(
         facts.kernel, facts.packages, lambda each: (root / "lib/modules" / each / "build").is_dir(), in_apt
@@ -127,7 +170,18 @@ def install(wanted: Wanted, facts: Any) -> str:
             f"kernel {facts.kernel} has no headers in apt (linux-headers-{facts.kernel}), so no driver can be built "
             f"for it; {helps}"
         )
-    packages = [*known["packages"], *(known["switch_packages"] if facts.switches else [])]
-    must(*APT, "install", "--allow-downgrades", *headers, *packages)
+    packages = wanted_packages(wanted, facts)
+    why_not = missing(wanted, packages, complaints)
+    if why_not:
+        raise RefusedError(why_not)
+    extra = [f"{MODULES_EXTRA}-{kernel}"] if chips.has_nvlink5(facts) and in_apt(f"{MODULES_EXTRA}-{kernel}") else []
+    status = finish(*APT, "install", "--allow-downgrades", *headers, *extra, *packages)
+    if status and not all(is_installed(name) for name in (*headers, *packages)):
+        raise RefusedError(f"`apt-get install {' '.join(packages)}` ended with status {status}"[:200])
     must("apt-mark", "hold", *sorted(of_driver(wanted, look(root))))
     return kernel
+
+
+def is_installed(name: str) -> bool:
+    """Return whether a package is installed and configured: another's that is not makes apt fail as well."""
+    return output("dpkg-query", "-W", "-f", "${db:Status-Status}", name).strip() == "installed"

@@ -15,7 +15,7 @@ from provisioning.roles.nvidia import DRIVER_ID, KEY, METRICS_PORT
 from serving.spec import ServingSpec
 from tests.machine.converge_host import poll
 from tests.machine.machines import making_machines
-from tests.machine.nvidia.host import NEWER, NEWEST, PINNED, URI, GpuHost, with_repository
+from tests.machine.nvidia.host import L4, NEWER, NEWEST, PINNED, URI, GpuHost, with_repository
 from tests.machine.nvidia.repository import FACTS, KERNEL
 from tests.unit.provisioning.records import SERVING
 
@@ -95,12 +95,13 @@ def test_a_driver_in_use_is_replaced_by_a_reboot_that_may_be_cut_off(gpu_host: G
     poll(lambda: newer.driver() == NEWER)  # loaded by the boot itself
     assert DRIVER_ID not in {each.id for each in newer.bring().result.changed}
 
+    assert gpu_host.bring().result.changed == ()  # a newer one of ours stays, unless somebody says otherwise
     newer.run(f"touch {FACTS}/in-use")
     said: list[str] = []
     record = gpu_host.record.model_copy(update={"cloud": "local"})
     rolled_back = bring_with_reboot(
         record,
-        gpu_host.wishes(),
+        gpu_host.wishes(gpu={**L4, "replace_driver": True}),
         dry_run=False,
         on_event=lambda _, event: said.append(event.text) if isinstance(event, Progress) else None,
     )
@@ -112,6 +113,47 @@ def test_a_driver_in_use_is_replaced_by_a_reboot_that_may_be_cut_off(gpu_host: G
     }
     assert gpu_host.driver() == PINNED
     assert gpu_host.bring().result.changed == ()
+
+
+def test_a_driver_of_others_that_waits_for_a_reboot_is_left_as_it_is(gpu_host: GpuHost) -> None:
+    """Once the owner's newer driver was taken down to the pinned one, and its module unloaded."""
+    gpu_host.becomes()
+    debs = f"*nvidia*_{PINNED}-1.deb libcuda1_{PINNED}-1.deb linux-headers-{KERNEL}_1.deb"
+    gpu_host.run(f"cd /srv/repository && dpkg -i {debs} && modprobe nvidia")
+    upgraded = f"*nvidia*_{NEWEST}-1.deb libcuda1_{NEWEST}-1.deb"
+    gpu_host.run(f"cd /srv/repository && dpkg -i {upgraded}")
+    packages = gpu_host.run("dpkg-query -W '*nvidia*' libcuda1")
+    assert gpu_host.driver() == ""  # the module that is loaded is of another version
+    waiting = gpu_host.bring().result
+    assert waiting.reboot, waiting.failed
+    assert waiting.reboot.reboot == f"driver {NEWEST} is installed, and driver {PINNED} in use until a reboot"
+    assert gpu_host.run("dpkg-query -W '*nvidia*' libcuda1") == packages
+    assert gpu_host.run(f"cat {FACTS}/sys/module/nvidia/version") == PINNED
+    assert "llm-deploy-nvidia\n" not in gpu_host.run("ls /etc/apt/preferences.d; apt-mark showhold")
+    gpu_host.run(f"rm -r {FACTS}/sys/module/nvidia")  # as the reboot would: the next boot loads what is installed
+    last = gpu_host.bring().result
+    assert last.ok, [(each.id, each.error) for each in last.failed]
+    assert gpu_host.driver() == NEWEST
+
+
+DEAD = "deb http://127.0.0.1:9/gone jammy main"
+UNSIGNED = f"deb {URI}foreign/ ./"
+
+
+def test_sources_of_others_that_are_dead_do_not_end_it(gpu_host: GpuHost) -> None:
+    """Once any source that apt could not read ended the role: one that does not answer, and one that is not signed."""
+    gpu_host.becomes()
+    gpu_host.run(
+        f"mkdir -p /srv/repository/foreign; printf '{DEAD}\n{UNSIGNED}\n' > /etc/apt/sources.list.d/foreign.list"
+    )
+    try:
+        first = gpu_host.bring().result
+        said = [words for each in first.changed if each.id == DRIVER_ID for words in each.changes]
+    finally:
+        gpu_host.run("rm /etc/apt/sources.list.d/foreign.list; rmdir /srv/repository/foreign")
+    assert first.ok, [(each.id, each.error, each.detail) for each in first.failed]
+    assert gpu_host.driver() == PINNED
+    assert any(words.startswith("warning: apt-get update: E: The repository") and "foreign" in words for words in said)
 
 
 def test_hosts_of_others_are_not_rebooted_and_no_reboot_is_asked_for_twice(gpu_host: GpuHost) -> None:

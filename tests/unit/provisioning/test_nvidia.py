@@ -14,7 +14,7 @@ import pytest
 from core.errors import ConfigError
 from infra.machines import gpu_models
 from provisioning.converge.resources import Command, File, Packages, Resource, Unit
-from provisioning.roles.layout import ENGINE_UNIT
+from provisioning.roles.layout import DEVICES_UNIT, ENGINE_UNIT
 from provisioning.roles.nvidia import (
     DRIVER_ID,
     KERNEL_LIST,
@@ -35,7 +35,7 @@ from provisioning.roles.nvidia_driver import (
     cuda_of_lock,
     minimum_driver,
 )
-from provisioning.roles.vllm import vllm
+from provisioning.roles.vllm import UNIT_FILE, processor, vllm
 from tests.unit.provisioning.records import host
 from tests.unit.provisioning.test_vllm import HUB, L4, serving
 
@@ -72,6 +72,7 @@ def test_the_installed_driver_is_good_enough_for_the_cuda_of_the_lock_on_every_k
     assert {getattr(gpu, needed) for gpu in gpu_models().values()} == {int(minimum_driver("vllm"))}
     assert release >= int(minimum_driver("vllm"))
     assert release >= int(minimum_driver("ollama"))
+    assert [minimum_driver("ollama", each) for each in ((6, 1), (7, 0), (8, 9))] == ["570", "550", "550"]
     assert all(
         "580" in name
         for repository in NVIDIA.repositories.values()
@@ -197,6 +198,68 @@ def test_weights_that_a_gpu_cannot_compute_are_refused_for_inventories_too(
         return
     with pytest.raises(ConfigError, match=r"bfloat16 needs compute capability 8\.0, and the T4 of host one has 7\.5"):
         nvidia(host(gpu=gpu), spec)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "engine", "words"),
+    [
+        (
+            {"model": "V100-SXM2-16GB"},
+            "vllm",
+            "vllm needs compute capability 7.5, and the V100-SXM2-16GB of host one has 7.0",
+        ),
+        ({"model": "V100"}, "ollama", ""),
+        ({"model": "P100-PCIE-16GB"}, "vllm", "vllm needs compute capability 7.5"),
+        ({"model": "K80"}, "vllm", "vllm needs compute capability 7.5, and the K80"),
+        ({"model": "K80"}, "ollama", "ollama needs compute capability 5.0, and the K80 of host one has 3.7"),
+        ({"model": "Unheard-of", "compute_capability": "7.0"}, "vllm", "the Unheard-of of host one has 7.0"),
+        ({"model": "T4-16C"}, "vllm", ""),
+        ({"model": "A16-4B"}, "ollama", "A16-4B of host one is a vGPU profile that runs no CUDA program"),
+    ],
+)
+def test_gpus_that_no_cloud_here_offers_are_judged_by_their_name_or_record(
+    gpu: dict[str, Any], engine: str, words: str
+) -> None:
+    """Once only GPUs of the table were: a V100 was accepted for vLLM, and its bfloat16."""
+    one, spec = host(gpu={**L4, **gpu}), serving(engine=engine)
+    if not words:
+        assert nvidia(one, spec)
+        return
+    with pytest.raises(ConfigError) as caught:
+        nvidia(one, spec)
+    assert words in str(caught.value)
+
+
+def test_a_gpu_before_ampere_is_asked_for_no_bfloat16_whatever_its_name() -> None:
+    assert [processor(host(gpu={**L4, "model": name})).bfloat16 for name in ("T4-16C", "V100", "A10-24Q", "New")] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+
+
+def test_devices_are_ready_before_the_unit_that_may_use_them_begins() -> None:
+    """Once the engine's own first command loaded nvidia-uvm: too late for its device filter, so CUDA found no GPU."""
+    one = host(gpu={**L4, "count": 2})
+    listed = with_driver(one, serving(), vllm(one, serving(), HUB))
+    (unit,) = (str(each.content) for each in listed if isinstance(each, File) and each.path.endswith(DEVICES_UNIT))
+    assert "modprobe -a nvidia nvidia-uvm nvidia-modeset" in unit
+    assert "nvidia-modprobe -u -c 0 -c 1" in unit
+    assert "RemainAfterExit" not in unit  # so that each start of the engine runs it
+    (engine,) = (str(each.content) for each in listed if isinstance(each, File) and each.path == UNIT_FILE)
+    head = engine[: engine.index("[Service]")]
+    assert f"Wants={DEVICES_UNIT}\n" in head
+    assert f"After={DEVICES_UNIT} nvidia-persistenced.service nvidia-fabricmanager.service\n" in head
+    assert "nvidia-modprobe" not in engine
+    (without,) = (each for each in vllm(host(), serving(), HUB) if isinstance(each, File) and each.path == UNIT_FILE)
+    assert "nvidia" not in str(without.content)
+
+
+def test_the_word_that_replaces_a_driver_is_the_inventorys() -> None:
+    assert wanted()["replace"] is False
+    assert wanted(gpu={**L4, "replace_driver": True})["replace"] is True
+    assert "gpu.replace_driver: true for host one" in wanted(cloud="existing")["replace_hint"]
 
 
 def test_what_no_cpu_computes_is_refused_for_inventories_too() -> None:

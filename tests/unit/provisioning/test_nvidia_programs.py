@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,74 +12,7 @@ import pytest
 from core.paths import CHECKOUT
 from provisioning.programs.llm_nvidia import kernels
 from provisioning.programs.llm_nvidia.packages import others_stay, repository
-from provisioning.programs.llm_nvidia.verdict import is_good, refusal
-from provisioning.roles.nvidia_driver import NVIDIA
-
-WANTED: dict[str, Any] = {
-    "minimum": "580",
-    "version": "580.159.04",
-    "gpu": "L4",
-    "gpus": 2,
-    "container": False,
-    "key": "/key.asc",
-    "repositories": {name: {"uri": each.uri} for name, each in NVIDIA.repositories.items()},
-}
-BARE: dict[str, Any] = {
-    "answered": [],
-    "gpus": 2,
-    "secure_boot": False,
-    "managed": False,
-    "run_file": False,
-    "system": "ubuntu-24.04",
-    "architecture": "amd64",
-    "packages": {},
-    "held": set(),
-}
-OURS = {"managed": True, "packages": {"nvidia-utils-580": "580.159.04", "bash": "5.2"}, "held": {"nvidia-utils-580"}}
-
-
-def facts(**changed: Any) -> SimpleNamespace:
-    return SimpleNamespace(**{**BARE, **changed})
-
-
-@pytest.mark.parametrize(
-    ("seen", "good"),
-    [
-        ({"answered": ["595.91.07", "595.91.07"]}, True),
-        ({"answered": ["580.65.06", "580.65.06"]}, True),
-        ({"answered": ["575.57.08", "575.57.08"]}, False),
-        ({"answered": ["595.91.07"]}, False),
-        ({"answered": []}, False),
-        ({**OURS, "answered": ["580.159.04"] * 2}, True),
-        ({**OURS, "answered": ["580.159.04"] * 2, "held": set()}, False),
-        ({**OURS, "answered": ["595.91.07"] * 2}, False),
-    ],
-    ids=["newer", "first-of-release", "older", "one-gpu-of-two", "silent", "ours", "ours-not-held", "ours-not-pinned"],
-)
-def test_a_driver_is_good_enough(seen: dict[str, Any], good: bool) -> None:
-    assert is_good(WANTED, facts(**seen)) is good
-
-
-@pytest.mark.parametrize(
-    ("changed", "words"),
-    [
-        ({}, ""),
-        ({"answered": ["470.256.02"] * 2}, ""),
-        ({"gpus": 1}, "1 NVIDIA GPUs are on the PCI bus, and 2 x L4 should be; choose a machine type with GPUs"),
-        ({"run_file": True, "answered": ["470.256.02"]}, "has driver 470.256.02, put there by NVIDIA's .run file"),
-        ({"secure_boot": True}, "Secure Boot is on: the kernel would refuse one that is built here; turn"),
-        (
-            {"system": "debian-13"},
-            "drivers are installed on debian-12, ubuntu-22.04, ubuntu-24.04, and this is debian-13",
-        ),
-        ({"architecture": "ppc64el"}, "install a driver of release 580 or newer by hand"),
-    ],
-    ids=["can", "too-old", "one-gpu-of-two", "run-file", "secure-boot", "system", "architecture"],
-)
-def test_hosts_that_can_have_no_driver_are_told_why(changed: dict[str, Any], words: str) -> None:
-    said = refusal(WANTED, facts(**changed))
-    assert words in said
-    assert bool(words) == bool(said)
+from tests.unit.provisioning.nvidia_facts import WANTED, facts
 
 
 @pytest.mark.parametrize(

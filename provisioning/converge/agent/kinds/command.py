@@ -20,6 +20,9 @@ CHECK_TIMEOUT_S = 30
 REASON = "error: "
 """How a program of ours begins the line that says why it failed."""
 
+WARNING = "warning: "
+"""How it begins a line that a person should see although all went well: it is told among the changes."""
+
 PLANNED = "planned: "
 """How a check of ours begins a line that says what the command would do."""
 
@@ -64,7 +67,7 @@ def plan(wish: Any, fact: Fact) -> list[Change]:
     return [] if fact["done"] else [("run", words) for words in fact["planned"] or ["run " + " ".join(wish.argv)]]
 
 
-def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
+def apply(wish: Any, fact: Fact, changes: list[Change], host: Host) -> None:  # noqa: ARG001
     """Run the command; its check must pass afterwards. Raises RebootNeeded when the command says so."""
     done = run(
         wish.argv,
@@ -79,6 +82,7 @@ def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
         raise RebootNeeded(lines[-1] if lines else "")
     reasons = [line[len(REASON) :] for line in lines if line.startswith(REASON)]
     done.must(reasons[-1] if reasons else "")
+    changes.extend(("warn", line) for line in lines if line.startswith(WARNING))
     if wish.check:
         run(wish.check, env=wish.env, user=wish.user, timeout_s=CHECK_TIMEOUT_S).must("ran, but its check still fails")
     if wish.creates and not os.path.lexists(wish.creates):

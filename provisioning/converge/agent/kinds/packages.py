@@ -9,8 +9,10 @@ from __future__ import annotations
 import fcntl
 import glob
 import os
+import re
 import time
 
+from ..dpkg import LISTS_TORN, forget_lists, mend
 from ..events import Failure
 from ..process import Process, run
 from .unit import show
@@ -27,10 +29,15 @@ if TYPE_CHECKING:
 LISTS = "/var/lib/apt/lists"
 SOURCES = ("/etc/apt/sources.list", "/etc/apt/sources.list.d")
 LISTS_FRESH_S = 3600
+MOST_WARNINGS = 3
+NOT_FOUND = re.compile(
+    r"Unable to (locate|fetch)|no installation candidate|Failed to fetch|have been held broken|not found"
+)
 APT_TIMEOUT_S = 3600
 LOCK_WAIT_S = 600
 LOCK_POLL_S = 0.2
 RUNTIME_UNITS = "/run/systemd/system"
+STATES = "${Package} ${db:Status-Status} ${db:Status-Eflag}\n"
 APT = (
     "apt-get", "-y", "-q", "--no-install-recommends",
     "-o", f"DPkg::Lock::Timeout={LOCK_WAIT_S}",
@@ -43,16 +50,24 @@ APT = (
 def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
     """Ask dpkg once for all sets."""
     names = sorted({name for wish in wishes for name in (*wish.present, *wish.absent)})
-    query = Process(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *names], dies_with_agent=False)
+    query = Process(["dpkg-query", "-W", "-f", STATES, *names], dies_with_agent=False)
 
     def finish() -> list[Fact]:
         query.wait(LOCK_WAIT_S)
-        lines = (line.split() for line in query.output().splitlines())
-        seen = {words[0]: words[1] for words in lines if len(words) == 2}  # noqa: PLR2004
+        seen = states(query.output())
         query.close()
         return [{name: seen.get(name, "not-installed") for name in (*w.present, *w.absent)} for w in wishes]
 
     return finish
+
+
+def states(listing: str) -> Fact:
+    """Return the state of each package in dpkg's words; one that dpkg wants unpacked again is half-installed."""
+    rows = (line.split() for line in listing.splitlines())
+    return {
+        name: status if flag == "ok" else "half-installed"
+        for name, status, flag in (row for row in rows if len(row) == 3)  # noqa: PLR2004
+    }
 
 
 def plan(wish: Any, fact: Fact) -> list[Change]:
@@ -61,34 +76,50 @@ def plan(wish: Any, fact: Fact) -> list[Change]:
     return [*installs, *(("purge", f"purge {name}") for name in wish.absent if fact[name] != "not-installed")]
 
 
-def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
-    """Mend what a cut-off dpkg left, fetch the lists if they are old, then install and purge in one call."""
+def apply(wish: Any, fact: Fact, changes: list[Change], host: Host) -> None:  # noqa: ARG001
+    """Complete what a cut-off dpkg left, fetch the lists if they are old, then install and purge in one call.
+
+    A source that cannot be read, or a package of others that cannot be configured, is no failure when all that was
+    wanted is there in the end.
+    """
     installs = [words.split(" ", 1)[1] for verb, words in changes if verb == "install"]
     purges = [words.split(" ", 1)[1] + "-" for verb, words in changes if verb == "purge"]
+
+    def call(argv: Sequence[str]) -> tuple[int, str]:
+        done = run(argv, timeout_s=APT_TIMEOUT_S, on_tick=tick, must_finish=True)
+        return done.status, done.output
 
     def tick(process: Process) -> None:
         host.events.progress(wish.id, process.last_line())
 
-    said = []
+    said: list[str] = []
 
     def apt(*words: str) -> int:
-        done = run([*APT, *words], timeout_s=APT_TIMEOUT_S, on_tick=tick, must_finish=True)
-        said.append(done.output)
-        return done.status
+        first = not any(LISTS_TORN.search(each) for each in said)
+        status, output = call([*APT, *words])
+        said.append(output)
+        if first and LISTS_TORN.search(output):
+            forget_lists()
+            call([*APT, "update"])
+            return apt(*words)
+        return status
 
-    _wait_for_lists()
-    run(["dpkg", "--configure", "-a", "--force-confold"], timeout_s=APT_TIMEOUT_S, on_tick=tick, must_finish=True)
-    if installs and _lists_are_old():
-        apt("update")
     transaction = ["install", "--purge", *installs, *purges]
+    _wait_for_lists()
     with _MaskedUnits(host.units):
+        left = mend(call, wish.absent)
+        if installs and (left or _lists_are_old()):
+            apt("update")
+            left = left and mend(call, wish.absent)
         status = apt(*transaction)
         if status != 0 and installs:
             apt("--fix-broken", "install")
             apt("update")
+            left = mend(call, wish.absent)
             status = apt(*transaction)
-    if status != 0:
-        raise Failure(_cause(said), "".join(said))
+    if status != 0 and plan(wish, look([wish], host)()[0]):
+        raise Failure(_cause(said, left), "".join(said))
+    changes.extend(("warn", f"warning: {line}") for line in _complaints(said, status)[:MOST_WARNINGS])
 
 
 def _wait_for_lists() -> None:
@@ -116,13 +147,37 @@ def _lists_are_old() -> bool:
     return fetched < changed or time.time() - fetched > LISTS_FRESH_S
 
 
-def _cause(said: Sequence[str]) -> str:
-    """Return apt's own error line; a list that could not be fetched explains a package that is not found later."""
+def _cause(said: Sequence[str], left: str = "") -> str:
+    """Return why apt failed: a full disk, a clock, what is on hold, or apt's own error line.
+
+    A list that could not be fetched explains a package that is not found. For anything else it is another's source.
+    """
     lines = [line for output in said for line in output.splitlines()]
-    fetches = [line for line in lines if "Failed to fetch" in line]
     errors = [line for line in lines if line.startswith(("E:", "dpkg: error"))]
+    full = [line.strip() for line in lines if "No space left on device" in line]
     early = [line + "; the clock of the host is behind" for line in errors if "is not valid yet" in line]
-    return "apt-get failed: " + next(iter([*early, *fetches, *errors]), "see its output")
+    held = [
+        f"{errors[-1]} Packages on hold: {name}; `apt-mark unhold` lets them change"
+        for name in _held(said)[:1]
+        if errors
+    ]
+    fetches = [line for line in lines if "Failed to fetch" in line or line.startswith("Err:")]
+    unfound = any(NOT_FOUND.search(line) for line in errors)
+    ranked = [*full, *early, *([left] if left else []), *held, *(fetches if unfound else []), *errors, *fetches]
+    return "apt-get failed: " + next(iter(ranked), "see its output")
+
+
+def _complaints(said: Sequence[str], status: int) -> list[str]:
+    """Return what apt could not read or configure of others, although all that was wanted is there."""
+    lines = [line for output in said for line in output.splitlines()]
+    unread = [line for line in lines if line.startswith(("E: The repo", "E: Failed to fetch", "W: Failed", "W: GPG"))]
+    return list(dict.fromkeys([*unread, *(line for line in lines if status and line.startswith("dpkg: error"))]))
+
+
+def _held(said: Sequence[str]) -> list[str]:
+    """Return the packages that apt would have to change although they are on hold."""
+    found = re.search(r"held packages will be changed:\n((?: +.*\n)+)", said[-1]) if said else None
+    return [" ".join(found[1].split())] if found else []
 
 
 class _MaskedUnits:

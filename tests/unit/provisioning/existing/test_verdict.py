@@ -7,8 +7,9 @@ import pytest
 import yaml
 
 from core.words import error_of
+from infra.gpu_names import gpu_model
 from infra.outputs import Gpu
-from provisioning.existing.facts import HostFacts, gpu_model
+from provisioning.existing.facts import HostFacts
 from provisioning.existing.verdict import notes, plan, refusals
 
 CASES = yaml.safe_load((Path(__file__).parent / "cases/hosts.yaml").read_text())
@@ -67,6 +68,31 @@ def test_a_host_that_can_be_provisioned_is_described(case: dict[str, Any]) -> No
         ("NVIDIA RTX A6000", "RTX A6000"),
         ("NVIDIA GeForce RTX 4090 Laptop GPU", "RTX 4090 Laptop GPU"),
         ("NVIDIA GeForce RTX 3060", "RTX 3060"),
+        ("NVIDIA GeForce RTX 4090", "RTX 4090"),
+        ("NVIDIA GeForce RTX 4090 D", "RTX 4090 D"),
+        ("NVIDIA L4", "L4"),
+        ("NVIDIA L40", "L40"),
+        ("NVIDIA L40G", "L40G"),
+        ("NVIDIA A10", "A10"),
+        ("NVIDIA A10G", "A10G"),
+        ("NVIDIA A40", "A40"),
+        ("NVIDIA A40-48Q", "A40-48Q"),
+        ("NVIDIA L4-24C", "L4-24C"),
+        ("GRID T4-16Q", "T4-16Q"),
+        ("GRID A100-10C", "A100-10C"),
+        ("NVIDIA A100-1-5C", "A100-1-5C"),
+        ("NVIDIA A10-24Q", "A10-24Q"),
+        ("NVIDIA RTX A6000-48Q", "RTX A6000-48Q"),
+        ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", "A100-SXM4-40GB MIG 1g.5gb"),
+        ("NVIDIA A100-PCIE-40GB", "A100-40GB"),
+        ("NVIDIA A100-SXM-64GB", "A100-SXM-64GB"),
+        ("NVIDIA A100-SXM4-80GB", "A100-80GB"),
+        ("NVIDIA H100 PCIe", "H100 PCIe"),
+        ("NVIDIA H100 NVL", "H100 NVL"),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", "H100 80GB HBM3 MIG 1g.10gb"),
+        ("NVIDIA H200 NVL", "H200 NVL"),
+        ("Quadro RTX 6000", "RTX 6000"),
+        ("NVIDIA RTX 6000 Ada Generation", "RTX 6000 Ada Generation"),
     ],
 )
 def test_the_names_of_the_driver_become_those_of_the_gpu_table(name: str, model: str) -> None:

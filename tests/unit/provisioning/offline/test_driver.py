@@ -44,11 +44,26 @@ def test_a_kernel_without_need_is_refused() -> None:
 @pytest.mark.parametrize("name", RELEASES)
 def test_driver_and_what_builds_it_come_from_nvidias_signed_repository(name: str) -> None:
     release = RELEASES[name]
-    assert {"dkms", "nvidia-fabricmanager-580"} < set(packages(NVIDIA, release))
+    assert {"dkms", "nvidia-fabricmanager", "nvlsm"} < set(packages(NVIDIA, release, {"gpu": GPU}))
     source = vendor(NVIDIA, release)
     assert source.uri.endswith(f"/{name.replace('-', '').replace('.', '')}/x86_64/")
     assert source.key == KEY_FILE.read_text()
     assert f"Pin: version {VERSION}-*" in source.preferences
+
+
+def test_the_kernel_module_is_the_one_for_the_gpus() -> None:
+    """A bundle has the proprietary one for GPUs before Turing, and not both: they exclude each other."""
+    release, known = RELEASES["ubuntu-24.04"], NVIDIA.repositories["ubuntu-24.04"]
+    ollama = ServingSpec.model_validate({**SERVING, "engine": "ollama"})
+    old = nvidia(host("old", gpu={**L4, "model": "V100-SXM2-16GB"}), ollama)
+    assert {known.open_module, known.proprietary_module} & set(packages(NVIDIA, release, {"gpu": GPU})) == {
+        known.open_module
+    }
+    assert {known.open_module, known.proprietary_module} & set(packages(NVIDIA, release, {"old": local(old)})) == {
+        known.proprietary_module
+    }
+    with pytest.raises(UsageError, match="old: has GPUs before Turing"):
+        packages(NVIDIA, release, {"gpu": GPU, "old": old})
 
 
 def test_the_metrics_come_along() -> None:

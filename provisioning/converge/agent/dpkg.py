@@ -1,0 +1,114 @@
+"""What an installation leaves that was cut off, and how it is completed. The driver program has it, too.
+
+`dpkg --configure -a` finishes what was unpacked. A package that dpkg was unpacking or removing when it was killed is
+"in a very bad inconsistent state" (half-installed, reinstallation required). apt then does nothing at all, or it fails
+at configuring what depends on that package. So the archive is fetched and unpacked again, past the dependencies.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Call = Callable[[Sequence[str]], tuple[int, str]]
+    """Runs a program to its end; returns its status and what it wrote."""
+
+STATES = "${db:Status-Want}\t${db:Status-Eflag}\t${db:Status-Status}\t${binary:Package}\t${Version}\n"
+KEEP_OURS = ("--force-confdef", "--force-confold")
+"""Configuration files that we or the admin changed are kept: nobody is there to answer dpkg's question."""
+
+UPDATES = "/var/lib/dpkg/updates"
+ASIDE = "/var/lib/llm-deploy"
+UNREADABLE = re.compile(r"parsing file '" + UPDATES + r"/(\d+)'")
+BUSY = re.compile(r"(frontend lock|status database area|database lock) (was|is) locked|[Uu]nable to lock|get lock")
+LOCK_WAIT_S = 600
+LOCK_POLL_S = 1.0
+
+LISTS = "/var/lib/apt/lists"
+CACHES = ("/var/cache/apt/pkgcache.bin", "/var/cache/apt/srcpkgcache.bin")
+LISTS_TORN = re.compile(r"package lists or status file could not be parsed|Problem with MergeList|no Package: header")
+
+
+def torn(listing: str) -> list[tuple[str, str, str]]:
+    """Return the packages that must be unpacked again, as (wanted state, name, version); `listing` has STATES."""
+    rows = (line.split("\t") for line in listing.splitlines())
+    return [
+        (want, name, version)
+        for want, flag, status, name, version in (row for row in rows if len(row) == 5)  # noqa: PLR2004
+        if flag == "reinstreq" or status == "half-installed"
+    ]
+
+
+def mend(call: Call, removed: Sequence[str] = ()) -> str:
+    """Complete what was cut off; return in words what cannot be, or nothing.
+
+    `removed` are packages that are not wanted: of those, what is left is removed. So it is of each whose removal was
+    cut off. What other packages' own scripts fail at is left to apt, which says so.
+    """
+    set_updates_aside(call)
+    left = []
+    for want, name, version in torn(call(["dpkg-query", "-W", "-f", STATES])[1]):
+        if want in ("deinstall", "purge") or name.partition(":")[0] in removed:
+            dpkg(call, "--remove", "--force-remove-reinstreq", "--force-depends", name)
+        elif not unpack_again(call, name, version):
+            left.append(name)
+    dpkg(call, "--configure", "-a")
+    if not left:
+        return ""
+    names = " ".join(left)
+    return (
+        f"{names}: cut off while it was installed, and no source of apt has it; "
+        f"bring its source back, or run `dpkg --remove --force-remove-reinstreq --force-depends {names}`"
+    )
+
+
+def unpack_again(call: Call, name: str, version: str) -> bool:
+    """Fetch a package's archive, of this version or else of the one that apt has now, and unpack it.
+
+    Returns whether that worked.
+    """
+    folder = tempfile.mkdtemp(prefix="llm-deploy-debs-")
+    try:
+        for word in ([f"{name}={version}"] if version else []) + [name]:
+            call(["sh", "-c", 'cd "$0" && exec apt-get -q download "$1"', folder, word])
+            archives = [os.path.join(folder, each) for each in os.listdir(folder) if each.endswith(".deb")]
+            if archives:
+                return dpkg(call, "--unpack", "--force-depends", "--force-downgrade", *archives)[0] == 0
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return False
+
+
+def dpkg(call: Call, *words: str) -> tuple[int, str]:
+    """Run dpkg, after whoever else is at it: unlike apt, dpkg does not wait for its locks."""
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        status, said = call(["dpkg", *KEEP_OURS, *words])
+        if status == 0 or not BUSY.search(said) or time.monotonic() > deadline:
+            return status, said
+        time.sleep(LOCK_POLL_S)
+
+
+def set_updates_aside(call: Call) -> None:
+    """Move away the unfinished updates that dpkg itself cannot read, such as half a file after the disk was full."""
+    for _ in range(100):
+        found = UNREADABLE.search(dpkg(call, "--audit")[1])
+        if not found:
+            return
+        os.makedirs(ASIDE, mode=0o700, exist_ok=True)
+        os.replace(f"{UPDATES}/{found[1]}", f"{ASIDE}/dpkg-update-{found[1]}")
+
+
+def forget_lists() -> None:
+    """Remove apt's lists, which it then fetches whole; for lists that were cut off and that it cannot read."""
+    lists = (os.path.join(LISTS, name) for name in os.listdir(LISTS) if name != "lock")
+    for path in (*lists, *CACHES):
+        if os.path.isfile(path):
+            os.unlink(path)

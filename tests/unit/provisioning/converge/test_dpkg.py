@@ -1,0 +1,130 @@
+"""What is done about an installation that was cut off. That it helps: tests/machine/test_apt_cut_off.py."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from provisioning.converge.agent import dpkg
+from provisioning.converge.agent.kinds import packages
+
+STATES = """\
+install\tok\tinstalled\tcurl\t7.88
+install\treinstreq\thalf-installed\tlibnvidia-compute-580:amd64\t580.159.04-1ubuntu1
+install\tok\thalf-configured\tnvidia-dkms-580-open\t580.159.04-1ubuntu1
+deinstall\treinstreq\thalf-installed\tnano\t7.2
+install\tok\ttriggers-pending\tman-db\t2.11
+deinstall\tok\tconfig-files\told\t1
+unknown\tok\tnot-installed\tnever\t
+"""
+
+
+class Played:
+    """Answers as dpkg and apt would, and keeps what they were asked."""
+
+    def __init__(self, listing: str, *, has: Sequence[str] = (), said: dict[str, list[tuple[int, str]]] | None = None):
+        self.listing, self.has, self.said = listing, has, said or {}
+        self.asked: list[str] = []
+
+    def __call__(self, argv: Sequence[str]) -> tuple[int, str]:
+        words = " ".join(argv)
+        self.asked.append(words)
+        if argv[0] == "dpkg-query":
+            return 0, self.listing
+        if argv[0] == "sh":
+            folder, name = argv[-2:]
+            if name in self.has:
+                Path(folder, "package.deb").touch()
+            return 0, ""
+        for part, answers in self.said.items():
+            if part in words and answers:
+                return answers.pop(0)
+        return 0, ""
+
+    def dpkg(self) -> list[str]:
+        """Return the calls of dpkg, without its options for configuration files."""
+        keep = " ".join(dpkg.KEEP_OURS)
+        return [each.replace(f"dpkg {keep} ", "") for each in self.asked if each.startswith("dpkg ")]
+
+
+def test_what_was_being_unpacked_is_unpacked_again_before_the_rest_is_configured() -> None:
+    """Once nothing but `dpkg --configure -a` was tried: such a package stayed, and no later run got by it."""
+    host = Played(STATES, has=["libnvidia-compute-580:amd64=580.159.04-1ubuntu1"])
+    assert dpkg.mend(host) == ""
+    calls = host.dpkg()
+    assert calls[0] == "--audit"
+    assert calls[1].startswith("--unpack --force-depends --force-downgrade /tmp/llm-deploy-debs-")
+    assert calls[2:] == ["--remove --force-remove-reinstreq --force-depends nano", "--configure -a"]
+
+
+def test_another_version_will_do_and_one_that_nobody_has_is_told() -> None:
+    assert dpkg.mend(Played(STATES, has=["libnvidia-compute-580:amd64"])) == ""
+    left = dpkg.mend(Played(STATES))
+    assert left.startswith("libnvidia-compute-580:amd64: cut off while it was installed, and no source of apt has it")
+    assert "\n" not in left
+    gone = Played(STATES)
+    assert dpkg.mend(gone, removed=["libnvidia-compute-580"]) == ""
+    assert "--remove --force-remove-reinstreq --force-depends libnvidia-compute-580:amd64" in gone.dpkg()
+
+
+def test_locks_of_others_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As unattended-upgrades holds them: unlike apt, dpkg itself ends at once."""
+    monkeypatch.setattr(dpkg, "LOCK_POLL_S", 0)
+    busy = (2, "dpkg: error: dpkg frontend lock was locked by another process with pid 7")
+    host = Played("", said={"--configure": [busy, busy]})
+    assert dpkg.mend(host) == ""
+    assert host.dpkg() == ["--audit", "--configure -a", "--configure -a", "--configure -a"]
+
+
+def test_updates_that_dpkg_cannot_read_are_moved_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a full disk leaves them: dpkg then refuses everything, also to list what is installed."""
+    updates = tmp_path / "updates"
+    updates.mkdir()
+    (updates / "0003").write_text("Package: foo\nStat")
+    monkeypatch.setattr(dpkg, "UPDATES", str(updates))
+    monkeypatch.setattr(dpkg, "ASIDE", str(tmp_path / "aside"))
+    unreadable = "dpkg: error: parsing file '/var/lib/dpkg/updates/0003' near line 1 package 'foo':\n end of file after"
+    assert dpkg.mend(Played("", said={"--audit": [(2, unreadable)]})) == ""
+    assert list(updates.iterdir()) == []
+    assert (tmp_path / "aside/dpkg-update-0003").read_text() == "Package: foo\nStat"
+
+
+def test_a_package_that_has_to_be_unpacked_again_is_not_installed() -> None:
+    seen = packages.states("curl installed ok\nbc installed reinstreq\nnano half-configured ok\n")
+    assert seen == {"curl": "installed", "bc": "half-installed", "nano": "half-configured"}
+
+
+NO_CANDIDATE = "E: Unable to locate package haproxy\n"
+DEAD = (
+    "Err:5 http://dead.example jammy InRelease\nW: Failed to fetch http://dead.example/InRelease  Could not resolve\n"
+)
+HELD = """\
+The following held packages will be changed:
+  libc6 locales
+E: Held packages were changed and -y was used without --allow-change-held-packages.
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "left", "words"),
+    [
+        ([DEAD, NO_CANDIDATE], "", "apt-get failed: Err:5 http://dead.example jammy InRelease"),
+        ([DEAD, "E: Sub-process /usr/bin/dpkg returned an error code (1)"], "", "apt-get failed: E: Sub-process"),
+        ([DEAD, HELD], "", "Packages on hold: libc6 locales; `apt-mark unhold` lets them change"),
+        (["dpkg: error processing\n cannot copy: No space left on device\n"], "", "failed: cannot copy: No space left"),
+        (["E: Sub-process failed"], "foo: cut off", "apt-get failed: foo: cut off"),
+        (["E: Release file for http://a is not valid yet"], "", "not valid yet; the clock of the host is behind"),
+        ([""], "", "apt-get failed: see its output"),
+    ],
+    ids=["not-found", "foreign-source-and-another-error", "held", "full-disk", "unmendable", "clock", "silent"],
+)
+def test_the_cause_is_the_one_that_matters(said: list[str], left: str, words: str) -> None:
+    assert words in packages._cause(said, left)
+
+
+def test_sources_of_others_that_cannot_be_read_are_warnings() -> None:
+    unsigned = "E: The repository 'http://dead.example jammy Release' is not signed.\n"
+    assert packages._complaints([DEAD + unsigned, ""], 0) == [DEAD.splitlines()[1], unsigned.strip()]
+    assert packages._complaints(["dpkg: error processing package theirs (--configure):\n"], 100) == [
+        "dpkg: error processing package theirs (--configure):"
+    ]

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+SETTINGS = Path("/etc/dpkg/dpkg.cfg.d/cut-off")
 NAMES = ("cut-a", "cut-b", "cut-c")
 REPOSITORY = Path("/srv/cut-off")
 FILES, FILE_BYTES = 40, 8000
@@ -29,8 +31,8 @@ SCRIPTS = ("preinst", "postinst", "prerm", "postrm")
 
 def main(agent: str, rounds: int, seed: int) -> None:
     """Install and purge in turn; kill each at a random moment of the time that it usually takes."""
-    settings()
     publish()
+    settings()
     chance = random.Random(seed)  # noqa: S311  # moments, no secrets
     lists = [write_list("install", present=NAMES), write_list("purge", absent=NAMES)]
     times = [timed(agent, each) for each in lists]
@@ -45,15 +47,23 @@ def main(agent: str, rounds: int, seed: int) -> None:
         if status != 0 or set(states().split()) - {"ok/installed", "ok/not-installed"} or is_there() is bool(index % 2):
             failed.append({"round": index, "status": status, "said": said[-2000:], "states": states()})
             break
+    SETTINGS.unlink()
+    shutil.rmtree(REPOSITORY)
     print(json.dumps({"rounds": sum(left.values()), "left": left, "failed": failed, "dpkg_s": times}))
 
 
 def settings() -> None:
     """Let apt know one small repository only. Without syncing, as the machine's disk is not what is tested."""
-    Path("/etc/dpkg/dpkg.cfg.d/cut-off").write_text("force-unsafe-io\n", encoding="ascii")
-    for path in Path("/etc/apt/sources.list.d").glob("*"):
-        path.unlink()
-    Path("/etc/apt/sources.list").write_text(f"deb [trusted=yes] copy:{REPOSITORY} ./\n", encoding="ascii")
+    SETTINGS.write_text("force-unsafe-io\n", encoding="ascii")
+    (REPOSITORY / "lists/partial").mkdir(parents=True)
+    (REPOSITORY / "sources.list").write_text(f"deb [trusted=yes] copy:{REPOSITORY} ./\n", encoding="ascii")
+    (REPOSITORY / "apt.conf").write_text(
+        f'Dir::Etc::sourcelist "{REPOSITORY}/sources.list";\nDir::Etc::sourceparts "-";\n'
+        f'Dir::State::lists "{REPOSITORY}/lists";\nAPT::Sandbox::User "root";\n',
+        encoding="ascii",
+    )
+    os.environ["APT_CONFIG"] = str(REPOSITORY / "apt.conf")
+    subprocess.run(["apt-get", "-q", "update"], check=True, stdout=subprocess.DEVNULL)
 
 
 def publish() -> None:

@@ -1,0 +1,44 @@
+"""An installation that is killed at any moment is completed by the next run: real apt and dpkg, packages made here."""
+
+import json
+from pathlib import Path
+
+from infra.outputs import HostRecord
+from provisioning.converge.agent_zip import agent_zip
+from provisioning.converge.resources import Packages, Resource, Tree
+from tests.machine import apt_cut_off
+from tests.machine.converge_host import bring, remote
+
+PLACE = "/opt/apt-cut-off"
+ROUNDS = 50
+
+
+def test_an_installation_killed_at_any_moment_is_completed_by_the_next_run(machine: HostRecord, tmp_path: Path) -> None:
+    """Once a package that dpkg was unpacking stayed "in a very bad inconsistent state", and every later run failed.
+
+    Agent, apt and dpkg are killed together after apt has called dpkg, to install and to remove in turn. The run after
+    each kill has to complete it. The moments differ from run to run of the tests by the machine's speed alone.
+    """
+    (tmp_path / "agent.pyz").write_bytes(agent_zip())
+    (tmp_path / "program.py").write_text(Path(apt_cut_off.__file__).read_text())
+    wishes: list[Resource] = [Tree(path=PLACE, source=tmp_path)]
+    assert bring(machine, wishes).result.ok
+    said = json.loads(remote(machine, f"python3 {PLACE}/program.py {PLACE}/agent.pyz {ROUNDS} 7"))
+    assert said["failed"] == []
+    assert said["rounds"] == ROUNDS
+    assert said["left"].get("half-installed", 0) > 0, "no kill left what this is about"
+
+
+def test_a_package_that_no_source_has_is_named_with_what_helps(machine: HostRecord) -> None:
+    """It was being unpacked when dpkg was killed, and came from a file: apt itself then does nothing at all."""
+    broken = "Package: orphaned\nStatus: install reinstreq half-installed\nArchitecture: all\nVersion: 1\n"
+    remote(machine, f"cp /var/lib/dpkg/status /root/status; printf '{broken}\n' >> /var/lib/dpkg/status")
+    try:
+        wish = Packages(name="other", present=("bc",))
+        remote(machine, "dpkg --force-depends --purge bc >/dev/null 2>&1 || true")
+        failed = bring(machine, [wish]).of(wish)
+    finally:
+        remote(machine, "cp /root/status /var/lib/dpkg/status")
+    assert "orphaned: cut off while it was installed, and no source of apt has it" in failed.error
+    assert "dpkg --remove --force-remove-reinstreq --force-depends orphaned" in failed.error
+    assert bring(machine, [wish]).result.ok

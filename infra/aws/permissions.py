@@ -166,12 +166,6 @@ def allowed() -> set[str]:
     return {action for each in policies().values() for statement in each["Statement"] for action in statement["Action"]}
 
 
-def not_allowed(operations: Iterable[str]) -> list[str]:
-    """Return the permissions that the policies lack for operations, each given as `service:Operation`."""
-    pairs = (each.partition(":")[::2] for each in operations)
-    return sorted({action for pair in pairs for action in actions_of(*pair)} - allowed())
-
-
 def _of(service: str, names: str) -> list[str]:
     return [f"{service}:{each}" for each in names.split()]
 

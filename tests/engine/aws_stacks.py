@@ -1,10 +1,12 @@
 """Stack files for tests in the simulated AWS, and what is there of them."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 import yaml
 
+from infra.aws.permissions import actions_of, allowed
 from infra.aws.tags import ENDS_AT
 from tests.doubles.aws.cloud import ACCOUNT
 from tests.doubles.aws.running import RunningAws
@@ -89,6 +91,12 @@ def untagged(aws: RunningAws, region: str = REGION) -> list[str]:
     ):
         found += getattr(ec2, method)(Filters=own)[key]
     return [str(each) for each in found if "llm-deploy:id" not in _tags(each)]
+
+
+def not_allowed(operations: Iterable[str]) -> list[str]:
+    """Return the permissions that the policies of docs/aws.md lack for operations, each as `service:Operation`."""
+    pairs = (each.partition(":")[::2] for each in operations)
+    return sorted({action for pair in pairs for action in actions_of(*pair)} - allowed())
 
 
 def everything(aws: RunningAws, region: str = REGION) -> list[str]:

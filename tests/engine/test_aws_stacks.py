@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.aws.permissions import not_allowed
 from infra.config import load_stack
 from infra.config.reader import known_stacks
 from tests.doubles.aws.running import RunningAws
-from tests.engine.aws_stacks import everything, instances
+from tests.engine.aws_stacks import everything, instances, not_allowed
 from tests.engine.checkout import Checkout
 
 

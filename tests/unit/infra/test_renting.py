@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -74,8 +75,8 @@ class Cloud:
     def wake(self, _lease: Lease) -> list[str]:
         return []
 
-    def hint_for(self, _text: str) -> str:
-        return ""
+    def hint_for(self, text: str) -> str:
+        return "ask an administrator" if "no right" in text else ""
 
     def replaced(self, _config: DeploymentConfig, _previous: Lease, first: Lease) -> list[str]:
         return [f"host in {first.zone} is made anew"]
@@ -109,6 +110,16 @@ def test_a_blank_disk_of_a_failed_attempt_is_let_go() -> None:
     engine = Engine(stock={"b"})
     up(engine)
     assert engine.asked == ["unprotect", "a", "unprotect", "b"]
+
+
+@pytest.mark.usefixtures("checked")
+def test_an_error_of_the_engine_has_the_hint_of_its_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the role that EC2 lacks for spot machines AWS says only that it may not be made."""
+    engine = Engine(stock=set())
+    monkeypatch.setattr(engine, "up", Mock(side_effect=DeployError("failed", detail="  no right to make the role")))
+
+    with pytest.raises(DeployError, match="failed; ask an administrator"):
+        up(engine)
 
 
 EXPORTED = [

@@ -11,7 +11,8 @@ import pytest
 from botocore import xform_name
 
 from core.paths import CHECKOUT
-from infra.aws.permissions import MAX_POLICY_CHARS, PAGE, actions_of, allowed, not_allowed, policies, updated
+from infra.aws.permissions import MAX_POLICY_CHARS, PAGE, actions_of, allowed, policies, updated
+from tests.engine.aws_stacks import not_allowed
 
 SERVICES = ("ec2", "iam", "s3", "ssm", "scheduler", "budgets", "sts", "logs", "service-quotas", "kms")
 FOLDERS = ("infra/aws", "infra/preflight", "tests/doubles/aws/kinds")

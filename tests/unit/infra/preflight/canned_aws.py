@@ -5,12 +5,19 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from infra.config import DeploymentConfig, parse_deployment
+from infra.finding import Finding
+from infra.lease import Lease
 from tests.doubles.aws.model_rules import refuse_request
+from tests.engine.aws_stacks import stack_value
 
 A, C = "ap-northeast-2a", "ap-northeast-2c"
 OWN = "0123abcd"
 
 Answers = dict[str, Any]
+
+Look = Callable[..., list[Finding]]
+"""Looks at a stack with some answers changed (fixture `look`)."""
 
 
 def offered(*places: tuple[str, str]) -> Answers:
@@ -99,3 +106,26 @@ def refused(code: str, operation: str = "GetCallerIdentity", message: str = "no"
     """Return an error of AWS; `date` is the clock of the server that answered."""
     metadata: Any = {"HTTPHeaders": {"date": date}} if date else {}
     return ClientError({"Error": {"Code": code, "Message": message}, "ResponseMetadata": metadata}, operation)
+
+
+def config(machine: str, **values: Any) -> DeploymentConfig:
+    value = stack_value(machine) | {"zones": [A, C]}
+    for path, new in values.items():
+        section, _dot, key = path.partition("__")
+        if key:
+            value.setdefault(section, {})[key] = new
+        else:
+            value[section] = new
+    return parse_deployment(value, "a test")
+
+
+def wrong(found: list[Finding], level: str = "error") -> list[str]:
+    return [str(each) for each in found if each.level == level]
+
+
+def lease(**changes: Any) -> Lease:
+    values: dict[str, Any] = {
+        "id": OWN, "region": "ap-northeast-2", "began_at": "2026-11-21T12:00:00Z", "image_name": "ubuntu-24.04",
+        "image": "ami-0a24040000000000a", "machine_type": "g5.xlarge", "zone": A, "zones": [A, C],
+    }  # fmt: skip
+    return Lease.model_validate(values | changes)

@@ -1,24 +1,17 @@
 """Preflight on AWS: the key of the disks, the boundary of the roles, EC2's role for spot machines."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from infra.aws.hints import hint_for
-from infra.finding import Finding
 from infra.preflight.aws_key import lets_iam_decide
-from tests.unit.infra.preflight.canned_aws import refused
-from tests.unit.infra.preflight.test_aws import look, wrong
-
-__all__ = ["look"]
+from tests.unit.infra.preflight.canned_aws import Look, refused, wrong
 
 KEY = "arn:aws:kms:ap-northeast-2:123456789012:key/01234567-89ab-cdef-0123-456789abcdef"
 ROOT = "arn:aws:iam::123456789012:root"
 WEEKLY = {"weekly": {"start": "08:00", "stop": "20:00", "time_zone": "Asia/Seoul"}}
-
-Look = Callable[..., list[Finding]]
 
 
 def key(**changes: Any) -> dict[str, Any]:

@@ -49,6 +49,10 @@ class BackendTimeoutError(DeployError):
     """The backend that keeps the state does not answer."""
 
 
+class EngineFailedError(DeployError):
+    """The engine ran, and could not do all that it was asked to."""
+
+
 class EngineTimeoutError(DeployError):
     """The engine was stopped, because it took longer than it was given."""
 
@@ -225,7 +229,7 @@ class Engine:
         cause, below = _cause(errors[0])
         lines = [*below, *(line for error in errors[1:] for line in error.splitlines()), *stderr_text.splitlines()]
         shown = [f"  {line}" for line in lines[-SHOWN_LINES:]]
-        return DeployError(
+        return EngineFailedError(
             cause,
             where=f"{verb} of stack {self.stack}",
             detail="\n".join([*shown, f"  all that the engine said: {self._events}"]),

@@ -39,6 +39,9 @@ class Lease(Frozen):
     keeps_end: bool = Field(
         default=False, description="Whether GCP ends the hosts when they shall end; how it writes that is no change."
     )
+    parts: tuple[str, ...] | None = Field(
+        default=None, description="What it may have beside machines and disks (infra/parts.py); none: not noted, all."
+    )
     stands: bool = Field(
         default=True, description="Whether an `up` went through; false only in the note of a stack's first attempts."
     )

@@ -7,11 +7,13 @@ import importlib
 from collections.abc import Iterable
 from typing import Protocol, cast
 
+from core.console import say
+from infra.asked import NOT_KNOWN, that_matter
 from infra.config import DeploymentConfig
 from infra.lease import Lease
 from infra.placement import Candidate
 from infra.sdk import ensure_sdk
-from infra.things import Thing
+from infra.things import Found, Thing
 
 CLOUDS = {"aws": "infra.aws.renting", "gcp": "infra.gcp.renting"}
 """The module of each rented cloud."""
@@ -52,8 +54,8 @@ class Cloud(Protocol):
         """Return the hosts that an `up` to the lease `first` takes down and makes anew, each with what for."""
         ...
 
-    def things(self, lease: Lease) -> list[Thing]:
-        """Return what the cloud has of a lease, in the order in which it can be removed."""
+    def things(self, lease: Lease) -> Found:
+        """Return what the cloud has of a lease, in the order in which it can be removed, and what it did not tell."""
         ...
 
     def is_known(self, thing: Thing, known: set[str]) -> bool:
@@ -84,27 +86,39 @@ def holder_of(cloud: str, lease: Lease | None) -> tuple[Cloud, Lease] | None:
 
 
 def find(cloud: Cloud, lease: Lease) -> list[str]:
-    """Return what the cloud still has of a lease, a line each, without what is kept on purpose."""
-    return [str(thing) for thing in _things(cloud, lease)]
+    """Return what the cloud still has of a lease, a line each, without what is kept on purpose.
+
+    A kind that could not be asked for, and of which the stack may have something, is a line that begins with NOT_KNOWN.
+    """
+    found = _found(cloud, lease)
+    unasked = [f"{NOT_KNOWN}{each}" for each in that_matter(found.unasked, lease.parts)]
+    return [*(str(thing) for thing in found if not thing.keep), *unasked]
 
 
 def kept(cloud: Cloud, lease: Lease) -> list[str]:
     """Return what is kept of a lease on purpose, with what it costs, a line each."""
-    return [f"{thing}: {cloud.cost(thing)}" for thing in _things(cloud, lease, kept=True)]
+    return [f"{thing}: {cloud.cost(thing)}" for thing in _found(cloud, lease) if thing.keep]
 
 
 def remove(cloud: Cloud, lease: Lease, deadline_s: float) -> None:
     """Remove what `find` names. Raises DeployError when it stays."""
-    cloud.remove_things(_things(cloud, lease), deadline_s=deadline_s)
+    things = [thing for thing in _found(cloud, lease) if not thing.keep]
+    cloud.remove_things(things, deadline_s=deadline_s)
 
 
 def remove_adrift(cloud: Cloud, lease: Lease, known: set[str], deadline_s: float) -> list[str]:
-    """Remove what carries the lease's id and is none of the `known` ids; return what that was, a line each."""
-    adrift = [thing for thing in _things(cloud, lease) if not cloud.is_known(thing, known)]
+    """Remove what carries the lease's id and is none of the `known` ids; return what that was, a line each.
+
+    A kind that cannot be asked for is told, and stops nothing.
+    """
+    found = _found(cloud, lease)
+    for each in that_matter(found.unasked, lease.parts):
+        say(f"  ! could not be asked, so something of it may be in the way: {each}")
+    adrift = [thing for thing in found if not thing.keep and not cloud.is_known(thing, known)]
     cloud.remove_things(adrift, deadline_s=deadline_s)
     return [str(thing) for thing in adrift]
 
 
-def _things(cloud: Cloud, lease: Lease, *, kept: bool = False) -> list[Thing]:
+def _found(cloud: Cloud, lease: Lease) -> Found:
     cloud.refuse_other_login(lease)
-    return [thing for thing in cloud.things(lease) if thing.keep == kept]
+    return cloud.things(lease)

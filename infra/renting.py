@@ -1,5 +1,6 @@
 """What rented clouds need around the engine: preflight, a lease, places to try, and what a cut-off run left removed."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.console import say, step
@@ -10,6 +11,7 @@ from infra.clouds import RENTED
 from infra.config import DeploymentConfig
 from infra.events import Report
 from infra.lease import LEASE_VARIABLE, Lease, read_lease, write_lease
+from infra.parts import all_parts
 from infra.placement import ELSEWHERE, Attempt, Candidate, place, table
 from infra.refusals import DeniedError
 from infra.rented import Cloud, holder_of, remove_adrift, rented_cloud
@@ -105,6 +107,8 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
         candidates = _told(cloud.candidates(config, previous), stack)
         if previous is not None and config.machine.market == "spot":
             candidates = _beside_hosts(candidates, previous, cloud)
+        parts = all_parts(config, previous)
+        candidates = [replace(each, lease=each.lease.model_copy(update={"parts": parts})) for each in candidates]
     if previous is not None and stands:
         for line in cloud.replaced(config, previous, candidates[0].lease):
             say(f"  ! {line}")
@@ -174,13 +178,19 @@ def _look_first(config: DeploymentConfig, stack: str, previous: Lease | None) ->
 
 
 def recover(cloud: str, stack: str, held: "Stack", deadline_s: float = REMOVE_DEADLINE_S) -> None:
-    """Remove what a command that was cut off made and could not note: it would be in the way of the next one."""
+    """Remove what a command that was cut off made and could not note: it would be in the way of the next one.
+
+    Raises DeployError when it does not go. Nothing of a stack that stood is removed where the state is empty: then it
+    is the state that is missing (another backend, say), and everything would be taken for adrift.
+    """
     if cloud not in RENTED or not held.interrupted:
         return
-    holder = holder_of(cloud, known_lease(cloud, stack, held))
-    if holder:
+    lease = known_lease(cloud, stack, held)
+    holder = holder_of(cloud, lease)
+    known = held.known_ids() if holder else set()
+    if holder and lease is not None and (known or not lease.stands):
         with step("look for what the interrupted command made and could not note"):
-            for line in remove_adrift(*holder, held.known_ids(), deadline_s):
+            for line in remove_adrift(*holder, known, deadline_s):
                 say(f"  - removed {line}")
 
 

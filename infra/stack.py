@@ -34,6 +34,10 @@ MACHINE = ":compute/instance:Instance", ":ec2/instance:Instance"
 """Endings of the types of machines in a state."""
 
 
+class LockedError(DeployError):
+    """Somebody else's engine is at work on the stack, or was when it was killed elsewhere."""
+
+
 class Stack:
     """A stack that this process holds; made by `hold`."""
 
@@ -175,7 +179,7 @@ class Stack:
         """Remove the lock that `conflict` tells of. Raises DeployError unless its holder is dead for sure."""
         holders = [match.groupdict() for match in LOCK.finditer(conflict)]
         if not _all_dead(holders):
-            raise DeployError(
+            raise LockedError(
                 "is locked by " + ", ".join("{user}@{host}, process {pid}".format(**each) for each in holders),
                 where=f"stack {self._engine.stack}",
                 hint="wait until that ends; if it is dead for sure, run `pulumi cancel`",

@@ -18,11 +18,13 @@ from core.errors import DeployError, UsageError, run_cli
 from core.paths import lease_files
 from core.strict_json import parse_object
 from infra.sdk import ensure_sdk
+from infra.things import Unasked
 
 CLOUDS = {"aws": "infra.aws.leftovers", "gcp": "infra.gcp.leftovers"}
-"""Modules that offer `places()`, `find_in(place)` and `remove_things(things)`."""
+"""Modules that offer `places()` (infra/aws/leftovers.py), `find_in(place)` and `remove_things(things)`."""
 
 AT_ONCE = 8
+SHOWN_KINDS = 3
 YES = "yes"
 
 
@@ -67,17 +69,26 @@ def known_ids() -> set[str]:
 def _found(cloud: Any) -> tuple[list[Any], list[str]]:
     """Return what all places have, and which could not be asked; raises UsageError when the login is not taken."""
     places = cloud.places()
-    found, unseen = [], []
+    found, unseen = list[Any](), list[str]()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         asked = [pool.submit(cloud.find_in, place) for place in places]
         for place, each in zip(places, asked, strict=True):
             try:
-                found += each.result()
+                answer = each.result()
+                found += answer
+                unseen += _shown(answer.unasked, place)
             except UsageError:
                 raise
             except DeployError as error:  # one that a policy denies says nothing of the others
                 unseen.append(f"{place}: {error}")
     return found, unseen
+
+
+def _shown(unasked: Sequence[Unasked], place: str) -> list[str]:
+    """Return the kinds of a place that could not be asked for, a line each; one line when they are many."""
+    if len(unasked) <= SHOWN_KINDS:
+        return [str(each) for each in unasked]
+    return [f"{', '.join(each.kind for each in unasked)} in {place}: {unasked[0].error}"]
 
 
 def _standing(thing: Any, known: set[str]) -> str:

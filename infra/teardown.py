@@ -1,5 +1,7 @@
 """Destroy a stack, then ask the host or the cloud until nothing of it is left.
 
+What costs money goes first: a list that is denied, or an engine that fails, ends the command after that and not before.
+
 Says `ok` only for what was looked at anew. Removes the stack's state and files last, and only when nothing is left, so
 that a teardown that failed can be run again. Hosts that we did not make keep what is on them, and we the keys to it.
 Ends within DOWN_S: an engine that takes too long is stopped, and what it left is removed without it.
@@ -18,15 +20,16 @@ from core.patience import answer_within
 from core.runs import write_result
 from core.strict_yaml import read_yaml
 from infra import leftovers
+from infra.asked import NOT_KNOWN
 from infra.clouds import RENTED
 from infra.config import load_stack
 from infra.config.reader import DEPLOYMENT_KEY, stack_file
-from infra.engine import EngineTimeoutError
 from infra.events import Report
-from infra.lease import read_lease
+from infra.lease import Lease, read_lease
+from infra.refusals import DeniedError
 from infra.renting import known_lease, recover, refuse_other_login
 from infra.sdk import ensure_sdk
-from infra.stack import Stack, hold
+from infra.stack import LockedError, Stack, hold
 from serving.endpoint import endpoint_file
 
 DOWN_S = 300.0
@@ -34,6 +37,9 @@ DOWN_S = 300.0
 
 CLOUD_S = 90.0
 """Of that, what is kept for removing without the engine what it left."""
+
+RECOVER_S = 60.0
+"""Of that, how long what a cut-off command left may take to go before the engine begins."""
 
 LAST_LOOK_S = 15.0
 """Of that, what is kept for asking once more what is left, and how long that may take."""
@@ -70,13 +76,13 @@ def tear_down(stack: str) -> Teardown:
     destroyed: list[str] = []
     with hold(stack, cloud, stop_earlier=True) as held:
         keep = _keeps(stack)
-        lease = known_lease(cloud, stack, held)  # noted, as the state forgets it with its resources
+        lease = _lease(cloud, stack, held)  # noted, as the state forgets it with its resources
         try:
-            refuse_other_login(cloud, lease)
-            if lease and not keep:
-                held.unprotect()
-            recover(cloud, stack, held, end.left_s(reserve_s=DOWN_S / 2))
-            report, gave_up = _destroy(held, stack, keep, end)
+            _refuse_other_login(cloud, lease)
+            _recover(cloud, stack, held, end)
+            report, gave_up = _destroy(held, stack, keep=keep, lets_go=lease is not None and not keep, end=end)
+            if gave_up is not None and cloud in RENTED and lease is None:
+                raise gave_up  # nobody can be asked what it left
             destroyed = report.done.get("delete", []) if report else []
             left = _left(cloud, stack, end)
             kept = _asked(leftovers.kept, cloud, stack, end)
@@ -89,13 +95,12 @@ def tear_down(stack: str) -> Teardown:
         asked = cloud not in RENTED or lease is not None
         result = _write(stack, Teardown(cloud, not left, destroyed, left, kept, asked, hosts_stay))
         if left:
-            lines = "\n".join(f"  {line}" for line in left)
-            raise DeployError("not all is gone", where=f"down of stack {stack}", hint="run it again", detail=lines)
+            raise _not_gone(stack, left)
         if kept:  # the stack still has it, and the next `up` goes on with it, after a look as before the first
             outputs_file(stack).unlink(missing_ok=True)
             endpoint_file(stack).unlink(missing_ok=True)  # its address may be somebody else's tomorrow
             return result
-        _forget(held, made=report is not None, gave_up=gave_up)
+        _forget(held, made=report is not None, gave_up=gave_up is not None)
         # While it is held: the next command would lose what it has just made.
         if hosts_stay:
             outputs_file(stack).unlink(missing_ok=True)
@@ -104,17 +109,69 @@ def tear_down(stack: str) -> Teardown:
     return result
 
 
-def _destroy(held: Stack, stack: str, keep: bool, end: Deadline) -> tuple[Report | None, bool]:
-    """Return what the engine removed, None for a stack that was never made; and whether it had to be stopped."""
+def _not_gone(stack: str, left: list[str]) -> DeployError:
+    """Return the error that names what is left, or that only some kinds could not be asked for."""
+    lines = "\n".join(f"  {line}" for line in left)
+    what, hint = "not all is gone", "run it again"
+    if all(line.startswith(NOT_KNOWN) for line in left):
+        what = "all that could be asked for is gone, and some kinds could not be"
+        hint = "get the permissions that are named below and run it again; the stack is not forgotten until then"
+    return DeployError(what, where=f"down of stack {stack}", hint=hint, detail=lines)
+
+
+def _lease(cloud: str, stack: str, held: Stack) -> Lease | None:
+    """Return the lease of a stack; where its state cannot be read, the one that this checkout noted."""
+    try:
+        return known_lease(cloud, stack, held)
+    except (UsageError, LockedError):
+        raise
+    except DeployError as error:
+        say(f"  ! {error}; going on with what is noted here")
+        return read_lease(stack)
+
+
+def _refuse_other_login(cloud: str, lease: Lease | None) -> None:
+    """Raise UsageError for a login to another account; one that may not ask whose it is goes on.
+
+    The engine's provider refuses another account, too, and nothing is forgotten before the cloud was asked.
+    """
+    try:
+        refuse_other_login(cloud, lease)
+    except DeniedError as error:
+        say(f"  ! {error}; going on")
+
+
+def _recover(cloud: str, stack: str, held: Stack, end: Deadline) -> None:
+    """Remove what a command that was cut off left; what cannot be asked for, or does not go, holds up nothing."""
+    try:
+        recover(cloud, stack, held, min(RECOVER_S, end.left_s(reserve_s=DOWN_S / 2)))
+    except (UsageError, LockedError):
+        raise
+    except DeployError as error:
+        say("\n".join(filter(None, (f"  ! {error}; going on", error.detail))))
+
+
+def _destroy(
+    held: Stack, stack: str, *, keep: bool, lets_go: bool, end: Deadline
+) -> tuple[Report | None, DeployError | None]:
+    """Return what the engine removed, None for a stack that was never made; and why it could not do all, if so.
+
+    An engine that fails or hangs does not keep machines running: what it leaves is removed without it. Only somebody
+    else's lock and a wrong login end `down` here.
+    """
     try:
         with step(f"remove the resources of stack {stack}"):
+            if lets_go:
+                held.unprotect()
             report = held.destroy(keep=keep, limit_s=end.left_s(reserve_s=CLOUD_S))
-    except EngineTimeoutError as error:
-        say(f"  {error}; going on without it")
-        return Report(), True
+    except (UsageError, LockedError):
+        raise
+    except DeployError as error:
+        say("\n".join(filter(None, (f"  {error}; going on without it", error.detail))))
+        return Report(), error
     if report is None:
         say(f"  stack {stack} was never made, or is removed already")
-    return report, False
+    return report, None
 
 
 def cloud_of(stack: str) -> str:
@@ -157,8 +214,9 @@ def _left(cloud: str, stack: str, end: Deadline) -> list[str]:
     """Return what is left; what the state does not know of is removed first."""
     with step("ask what is left"):
         left = _asked(leftovers.find, cloud, stack, end)
-    if left:
-        with step(f"remove {len(left)} thing(s) that the state did not know of"):
+    there = [line for line in left if not line.startswith(NOT_KNOWN)]
+    if there:
+        with step(f"remove {len(there)} thing(s) that the state did not know of"):
             leftovers.remove(cloud, stack, end.left_s(reserve_s=LAST_LOOK_S))
             left = _asked(leftovers.find, cloud, stack, end)
     return left
@@ -169,7 +227,7 @@ def _found(cloud: str, stack: str, end: Deadline) -> list[str]:
     try:
         return _asked(leftovers.find, cloud, stack, end)
     except DeployError as error:
-        return [f"not known: {error}"]
+        return [f"{NOT_KNOWN}{error}"]
 
 
 def _asked(look: Callable[[str, str], list[str]], cloud: str, stack: str, end: Deadline) -> list[str]:

@@ -1,7 +1,7 @@
 """Things of ours that a rented cloud has: what each is, whose it is, and how to wait until it is gone."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,14 +50,38 @@ class Kind:
     """Asks a thing to go; returns how to ask what became of that, where it can still fail."""
     everywhere: bool = False
     """Whether the service answers the same in every region."""
+    otherwise: Callable[[str, str | None], Iterator[Thing]] | None = None
+    """Finds things of this kind where listing it is denied, by what others say of them; it may miss some."""
+    blockers: Callable[[Thing], list[str]] | None = None
+    """Names what others have in a thing and keeps it from going: what that is, who made it, and what removes it."""
     empty: Callable[[Thing], bool] | None = None
     """Removes some of what is in a thing, and returns whether there may be more; none: nothing has to go before it."""
+
+
+@dataclass(frozen=True)
+class Unasked:
+    """A kind that could not be asked for: nobody knows whether something of it is left."""
+
+    kind: str
+    place: str
+    error: DeployError
+
+    def __str__(self) -> str:
+        return f"{self.kind} in {self.place}: {self.error}"
+
+
+class Found(list[Thing]):
+    """What was found, in the order in which it can be removed; and beside it the kinds that could not be asked for."""
+
+    def __init__(self, things: Iterable[Thing] = (), unasked: Iterable[Unasked] = ()) -> None:
+        super().__init__(things)
+        self.unasked = list(unasked)
 
 
 def remove_until_gone(
     things: Iterable[Thing],
     kinds: Iterable[Kind],
-    look: Callable[[list[Thing]], set[Thing]],
+    look: Callable[[list[Thing]], Collection[Thing]],
     *,
     deadline_s: float = REMOVE_DEADLINE_S,
     clock: Callable[[], float] = time.monotonic,
@@ -65,8 +89,8 @@ def remove_until_gone(
 ) -> None:
     """Remove things and wait until `look`, which asks the cloud, sees none of them.
 
-    What something else still needs is tried again once that has gone. Raises DeployError with what the cloud said when
-    they do not go.
+    What something else still needs is tried again once that has gone. A thing whose kind cannot be asked for has to be
+    taken for gone once it was asked to go. Raises DeployError with what the cloud said when they do not go.
     """
     by_name = {kind.name: kind for kind in kinds}
     left, end, told = list(things), clock() + deadline_s, dict[Thing, str]()
@@ -93,14 +117,25 @@ def remove_until_gone(
                     remove(thing, by_name[thing.kind])
             except DeployError as error:
                 told[thing] = str(error)
-        there = look(left)
-        left = [thing for thing in left if thing in there]
+        seen = look(left)
+        there = set(seen)
+        unasked = {each.kind for each in seen.unasked} if isinstance(seen, Found) else set()
+        left = [thing for thing in left if (thing not in asked if thing.kind in unasked else thing in there)]
         if left and clock() >= end:
-            unasked = {thing: "no time was left to ask it to go" for thing in left if thing not in asked}
-            words = unasked | told
-            lines = "\n".join(f"  {thing}: {words.get(thing, 'asked to go, still there')}" for thing in left)
+            unasked_to_go = {thing: "no time was left to ask it to go" for thing in left if thing not in asked}
+            words = unasked_to_go | told
+            lines = [f"  {thing}: {words.get(thing, 'asked to go, still there')}" for thing in left]
+            lines += [f"    in it: {line}" for thing in left for line in _blockers(by_name[thing.kind], thing)]
             raise DeployError(
-                f"not gone after {deadline_s:.0f} s", where="the cloud", hint="run it again", detail=lines
+                f"not gone after {deadline_s:.0f} s", where="the cloud", hint="run it again", detail="\n".join(lines)
             )
         if left:
             sleep(POLL_S)
+
+
+def _blockers(kind: Kind, thing: Thing) -> list[str]:
+    """Return what others have in a thing; empty when that cannot be asked."""
+    try:
+        return kind.blockers(thing) if kind.blockers is not None else []
+    except DeployError as error:
+        return [f"what others have in it could not be asked: {error}"]

@@ -5,8 +5,10 @@ from typing import Any
 
 from core.errors import DeployError
 from infra.aws.api import UntaggedError, call, pages
+from infra.aws.in_network import GUARD_DUTY_ENDPOINT, GUARD_DUTY_GROUP, delete_endpoint, others_in
+from infra.aws.tags import ID
 from infra.aws.things import GONE_STATES, LOGS_PREFIX, owner_by_name, owner_by_tags, tag_filter
-from infra.refusals import DeniedError, MissingError
+from infra.refusals import MissingError
 from infra.things import Kind, Thing
 
 DEAD_SPOT = ("closed", "cancelled", "failed")
@@ -22,12 +24,12 @@ def _ec2(  # the words that EC2 uses for one kind; the table below reads as one
     id_key: str,
     removes: str,
     *,
-    argument: str | None = None,
-    many: bool = False,
     is_gone: Callable[[Any], bool] = lambda each: str(each.get("State", "")).lower() in GONE_STATES,
     before: Callable[[Thing], None] = lambda _thing: None,
+    resource: str | None = None,
+    blockers: Callable[[Thing], list[str]] | None = None,
 ) -> Kind:
-    """Return a kind that EC2 lists by tag and removes by id."""
+    """Return a kind that EC2 lists by tag and removes by id; `resource` is its name among those that have tags."""
 
     def find(region: str, lease_id: str | None) -> Iterator[Thing]:
         for each in pages("ec2", region, lists, key, Filters=tag_filter(lease_id)):
@@ -38,10 +40,29 @@ def _ec2(  # the words that EC2 uses for one kind; the table below reads as one
 
     def remove(thing: Thing) -> None:
         before(thing)
-        target = {argument or id_key: [thing.id] if many else thing.id}
-        call("ec2", thing.region, removes, **target)
+        call("ec2", thing.region, removes, **{id_key: thing.id})
 
-    return Kind(name, find, remove)
+    otherwise = _by_tags(name, resource) if resource is not None else None
+    return Kind(name, find, remove, otherwise=otherwise, blockers=blockers)
+
+
+def _by_tags(name: str, resource: str) -> Callable[[str, str | None], Iterator[Thing]]:
+    """Return how a kind that may not be listed is found by its tags alone, which is another permission."""
+
+    def find(region: str, lease_id: str | None) -> Iterator[Thing]:
+        wanted = [{"Name": "resource-type", "Values": [resource]}, {"Name": "key", "Values": [ID]}]
+        if lease_id is not None:
+            wanted.append({"Name": "value", "Values": [lease_id]})
+        ids = [str(each["ResourceId"]) for each in pages("ec2", region, "describe_tags", "Tags", Filters=wanted)]
+        if not ids:
+            return
+        tags: dict[str, list[dict[str, str]]] = {identity: [] for identity in ids}
+        for each in pages("ec2", region, "describe_tags", "Tags", Filters=[{"Name": "resource-id", "Values": ids}]):
+            tags[str(each["ResourceId"])].append(each)
+        for identity, its in tags.items():
+            yield Thing(name, identity, region, **owner_by_tags(its))
+
+    return find
 
 
 def _tagged_instances(region: str, lease_id: str | None) -> Iterator[Any]:
@@ -129,11 +150,11 @@ def _remove_profile(thing: Thing) -> None:
     call("iam", thing.region, "delete_instance_profile", InstanceProfileName=thing.id)
 
 
-def _buckets(region: str, _lease_id: str | None) -> Iterator[Thing]:
+def _buckets(region: str, lease_id: str | None) -> Iterator[Thing]:
     for each in call("s3", region, "list_buckets")["Buckets"]:
         name = str(each["Name"])
         owner = owner_by_name(name)
-        if owner is None:
+        if owner is None or lease_id not in (None, owner["lease_id"]):
             continue
         try:
             place = _bucket_region(name)
@@ -168,13 +189,8 @@ def _empty_bucket(thing: Thing) -> bool:
 
 
 def _budgets(region: str, _lease_id: str | None) -> Iterator[Thing]:
-    """Yield budgets; who may not see them has made none."""
     account = call("sts", region, "get_caller_identity")["Account"]
-    try:
-        found = pages("budgets", region, "describe_budgets", "Budgets", AccountId=account)
-    except DeniedError:
-        return
-    for each in found:
+    for each in pages("budgets", region, "describe_budgets", "Budgets", AccountId=account):
         owner = owner_by_name(str(each["BudgetName"]))
         if owner is not None:
             yield Thing("budget", str(each["BudgetName"]), region, **owner, detail={"AccountId": account})
@@ -185,6 +201,12 @@ def _by_name(service: str, method: str, argument: str) -> Callable[[Thing], None
         call(service, thing.region, method, **{argument: thing.id})
 
     return remove
+
+
+def _endpoints(region: str, lease_id: str | None) -> Iterator[Thing]:
+    for each in pages("ec2", region, "describe_vpc_endpoints", "VpcEndpoints", Filters=tag_filter(lease_id)):
+        if str(each.get("State", "")).lower() not in GONE_STATES:
+            yield Thing("endpoint", str(each["VpcEndpointId"]), region, **owner_by_tags(each.get("Tags", [])))
 
 
 def _cancel_request(thing: Thing) -> None:
@@ -211,22 +233,24 @@ KINDS: tuple[Kind, ...] = (
         is_gone=lambda each: each.get("State") == "DELETING",
     ),
     Kind("spot request", _spot_requests, _cancel_request),
-    Kind("instance", _instances, _terminate),
-    _ec2("address", "describe_addresses", "Addresses", "AllocationId", "release_address", before=_loosen_address),
+    Kind("instance", _instances, _terminate, otherwise=_by_tags("instance", "instance")),
+    _ec2(
+        "address", "describe_addresses", "Addresses", "AllocationId", "release_address", before=_loosen_address,
+        resource="elastic-ip",
+    ),
     _ec2(
         "network interface", "describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId",
-        "delete_network_interface",
+        "delete_network_interface", resource="network-interface",
     ),
-    _ec2("volume", "describe_volumes", "Volumes", "VolumeId", "delete_volume"),
+    _ec2("volume", "describe_volumes", "Volumes", "VolumeId", "delete_volume", resource="volume"),
     _ec2("key pair", "describe_key_pairs", "KeyPairs", "KeyName", "delete_key_pair"),
     _ec2(
         "security group", "describe_security_groups", "SecurityGroups", "GroupId", "delete_security_group",
         is_gone=lambda each: each["GroupName"] == "default",  # goes with its network
     ),
-    _ec2(
-        "endpoint", "describe_vpc_endpoints", "VpcEndpoints", "VpcEndpointId", "delete_vpc_endpoints",
-        argument="VpcEndpointIds", many=True,
-    ),
+    Kind("endpoint", _endpoints, delete_endpoint),
+    GUARD_DUTY_ENDPOINT,
+    GUARD_DUTY_GROUP,
     _ec2("subnet", "describe_subnets", "Subnets", "SubnetId", "delete_subnet"),
     _ec2(
         "route table", "describe_route_tables", "RouteTables", "RouteTableId", "delete_route_table",
@@ -236,7 +260,7 @@ KINDS: tuple[Kind, ...] = (
         "internet gateway", "describe_internet_gateways", "InternetGateways", "InternetGatewayId",
         "delete_internet_gateway", before=_detach_gateway,
     ),
-    _ec2("network", "describe_vpcs", "Vpcs", "VpcId", "delete_vpc"),
+    _ec2("network", "describe_vpcs", "Vpcs", "VpcId", "delete_vpc", blockers=others_in),
     _named(
         "instance profile", "iam", "list_instance_profiles", "InstanceProfiles", name_key="InstanceProfileName",
         remove=_remove_profile, everywhere=True,

@@ -17,6 +17,8 @@ SERVICES = {"service-quotas": "servicequotas"}
 """Prefixes of permissions that differ from the service's name in the SDK."""
 
 ACTIONS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("budgets", "DescribeBudgets"): ("budgets:ViewBudget",),
+    ("budgets", "DeleteBudget"): ("budgets:ModifyBudget",),
     ("s3", "HeadBucket"): ("s3:ListBucket",),
     ("s3", "ListBuckets"): ("s3:ListAllMyBuckets",),
     ("s3", "ListObjectVersions"): ("s3:ListBucketVersions",),

@@ -3,6 +3,7 @@
 from infra.aws.account import refuse_other_login
 from infra.aws.api import call, pages
 from infra.aws.hints import hint_for
+from infra.aws.in_network import GUARD_DUTY_ENDPOINT, GUARD_DUTY_GROUP
 from infra.aws.leftovers import find_things, remove_things
 from infra.aws.settle import candidates, out_of_stock
 from infra.aws.things import tag_filter
@@ -10,7 +11,7 @@ from infra.config import DeploymentConfig
 from infra.lease import Lease
 from infra.prices import BUCKET_ITEM, DISK_ITEM, keeping_cost
 from infra.settling import made_anew_for
-from infra.things import Thing
+from infra.things import Found, Thing
 
 __all__ = [
     "candidates",
@@ -71,13 +72,18 @@ def replaced(_config: DeploymentConfig, previous: Lease, first: Lease) -> list[s
     return [f"the hosts are made anew for {', '.join(why)}{volumes}"]
 
 
-def things(lease: Lease) -> list[Thing]:
+def things(lease: Lease) -> Found:
     """Return what AWS has of a lease, in the order in which it can be removed."""
     return find_things(lease.region, lease.id)
 
 
 def is_known(thing: Thing, known: set[str]) -> bool:
-    """Return whether the state has a thing: by its id, or by its name, or as part of another that it has."""
+    """Return whether the state has a thing: by its id, or by its name, or as part of another that it has.
+
+    What GuardDuty manages in a network is none of the stack's business before its network goes.
+    """
+    if thing.kind in (GUARD_DUTY_ENDPOINT.name, GUARD_DUTY_GROUP.name):
+        return True
     names = {thing.id}
     if thing.kind == "budget":
         names.add(f"{thing.detail['AccountId']}:{thing.id}")

@@ -1,14 +1,14 @@
 """The kinds of things that GCP may still have of ours, in the order in which they can be removed."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from infra.gcp.api import ask, everywhere, listed, pages, policy_of, rest
+from infra.gcp.api import DisabledError, ask, everywhere, listed, pages, policy_of, rest
+from infra.gcp.in_network import others_in
 from infra.gcp.labels import ID, KEEP, STACK
 from infra.gcp.names import ACCOUNT, owner_by_name
-from infra.gcp.quota_project import QuotaProjectError
-from infra.refusals import DeniedError, MissingError
+from infra.refusals import MissingError
 from infra.things import Kind, Outcome, Thing
 
 ARGUMENTS = {
@@ -41,17 +41,52 @@ def _located(name: str, client: str, key: str, scope: str) -> Kind:
                 path = f"projects/{project}/{scope}s/{place}/{collection}/{each.name}"
                 detail = {"project": project, scope: place, argument: each.name}
                 if name == "disk":
-                    detail["users"] = [str(user).partition("/v1/")[2] for user in each.users]
+                    detail["users"] = _paths(each.users)
                 note = STOPPED_NOTE if name == "instance" and each.status in STOPPED else ""
                 yield Thing(name, path, place, **owner, size_gib=size, note=note, detail=detail)
 
     def remove(thing: Thing) -> Outcome | None:
         return _removal(client, {part: thing.detail[part] for part in ("project", scope, argument)}, scope)
 
-    return Kind(name, find, remove)
+    return Kind(name, find, remove, otherwise=OTHERWISE.get(name))
 
 
-def _global(name: str, client: str, argument: str) -> Kind:
+def _instances_of_disks(project: str, _lease_id: str | None) -> Iterator[Thing]:
+    """Yield the instances that disks of ours say use them, where instances may not be listed."""
+    seen = set[str]()
+    for zone, disk in everywhere("Disks", project, "disks"):
+        owner = _owner(str(disk.name), dict(disk.labels))
+        for path in _paths(disk.users) if owner is not None else ():
+            if owner is not None and path not in seen:
+                seen.add(path)
+                detail = {"project": project, "zone": zone, "instance": path.rpartition("/")[2]}
+                yield Thing("instance", path, zone, **(owner | {"keep": False}), detail=detail)
+
+
+def _disks_of_instances(project: str, _lease_id: str | None) -> Iterator[Thing]:
+    """Yield the disks that instances of ours say they have, where disks may not be listed.
+
+    Each is asked for by its name, as only its labels tell whether it is to be kept; that is another permission.
+    """
+    for zone, instance in everywhere("Instances", project, "instances"):
+        owner = _owner(str(instance.name), dict(instance.labels))
+        for path in _paths(disk.source for disk in instance.disks) if owner is not None else ():
+            disk = ask("Disks", "get", project=project, zone=zone, disk=path.rpartition("/")[2])
+            its = _owner(str(disk.name), dict(disk.labels))
+            if its is not None:
+                detail = {"project": project, "zone": zone, "disk": str(disk.name), "users": _paths(disk.users)}
+                yield Thing("disk", path, zone, **its, size_gib=float(disk.size_gb), detail=detail)
+
+
+def _paths(links: Iterable[object]) -> list[str]:
+    """Return links of Compute as the paths that ids are."""
+    return [str(link).rpartition("/v1/")[2] for link in links if link]
+
+
+OTHERWISE = {"instance": _instances_of_disks, "disk": _disks_of_instances}
+
+
+def _global(name: str, client: str, argument: str, blockers: Callable[[Thing], list[str]] | None = None) -> Kind:
     """Return a kind that Compute has once in a project, found by name."""
 
     def find(project: str, _lease_id: str | None) -> Iterator[Thing]:
@@ -64,7 +99,7 @@ def _global(name: str, client: str, argument: str) -> Kind:
     def remove(thing: Thing) -> Outcome | None:
         return _removal(client, thing.detail, "global")
 
-    return Kind(name, find, remove)
+    return Kind(name, find, remove, blockers=blockers)
 
 
 def _removal(client: str, wanted: Mapping[str, Any], scope: str) -> Outcome | None:
@@ -142,24 +177,20 @@ def _empty_bucket(thing: Thing) -> bool:
 
 
 def _budgets(project: str, _lease_id: str | None) -> Iterator[Thing]:
-    """Yield budgets; who may not see them has made none. Raises QuotaProjectError, which says nothing of budgets."""
+    """Yield budgets; where the API is not enabled there are none."""
     try:
         account = rest("cloudbilling", "GET", f"/v1/projects/{project}/billingInfo").get("billingAccountName")
         found = pages("billingbudgets", f"/v1/{account}/budgets", "budgets", counts_on=project) if account else []
-    except QuotaProjectError:
-        raise
-    except DeniedError:
+    except DisabledError:
         return
     yield from _displayed("budget", found, project)
 
 
 def _channels(project: str, _lease_id: str | None) -> Iterator[Thing]:
-    """Yield where mails of budgets go; without the API there are none. Raises QuotaProjectError."""
+    """Yield where mails of budgets go; where the API is not enabled there are none."""
     try:
         found = pages("monitoring", f"/v3/projects/{project}/notificationChannels", "notificationChannels")
-    except QuotaProjectError:
-        raise
-    except DeniedError:
+    except DisabledError:
         return
     yield from _displayed("notification channel", found, project)
 
@@ -194,7 +225,7 @@ KINDS: tuple[Kind, ...] = (
     _located("schedule", "ResourcePolicies", "resource_policies", "region"),
     _global("firewall rule", "Firewalls", "firewall"),
     _located("subnet", "Subnetworks", "subnetworks", "region"),
-    _global("network", "Networks", "network"),
+    _global("network", "Networks", "network", blockers=others_in),
     Kind("project role", _roles, _remove_role),
     Kind("service account", _accounts, _by_path("iam", "v1")),
     Kind("bucket", _buckets, _by_path("storage", "storage/v1/b"), empty=_empty_bucket),

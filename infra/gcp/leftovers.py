@@ -11,20 +11,20 @@ from core.console import say
 from core.errors import ConfigError, DeployError
 from core.paths import lease_files
 from core.strict_json import parse_object
+from infra.asked import ask_for
 from infra.config import load_stack
 from infra.config.placement import EXAMPLE_PROJECT
 from infra.config.reader import known_stacks
 from infra.gcp.leftover_kinds import KINDS
-from infra.things import REMOVE_DEADLINE_S, Thing, remove_until_gone
+from infra.things import REMOVE_DEADLINE_S, Found, Thing, remove_until_gone
 
 
-def find_things(project: str, lease_id: str | None = None) -> list[Thing]:
+def find_things(project: str, lease_id: str | None = None) -> Found:
     """Return what is there of one lease, or of all of them, in the order in which it can be removed."""
-    things = [thing for kind in KINDS for thing in kind.find(project, lease_id)]
-    return [thing for thing in things if lease_id in (None, thing.lease_id)]
+    return ask_for(KINDS, project, lease_id)
 
 
-def find_in(project: str) -> list[Thing]:
+def find_in(project: str) -> Found:
     """Return what one of `places` has, of all leases, in the order in which it can be removed."""
     return find_things(project)
 
@@ -38,9 +38,14 @@ def remove_things(
 ) -> None:
     """Remove things and wait until they are gone. Raises DeployError with what GCP said when they do not go."""
 
-    def look(left: list[Thing]) -> set[Thing]:
-        asked = {(str(thing.detail["project"]), thing.lease_id) for thing in left}
-        return {each for place in asked for each in find_things(*place)}
+    def look(left: list[Thing]) -> Found:
+        found = Found()
+        for project, lease_id in {(str(thing.detail["project"]), thing.lease_id) for thing in left}:
+            names = {thing.kind for thing in left if thing.lease_id == lease_id}
+            answer = ask_for((kind for kind in KINDS if kind.name in names), project, lease_id)
+            found += answer
+            found.unasked += answer.unasked
+        return found
 
     remove_until_gone(things, KINDS, look, deadline_s=deadline_s, clock=clock, sleep=sleep)
 

@@ -6,7 +6,7 @@ from infra.gcp.settle import candidates, out_of_stock
 from infra.gcp.standing import replaced, runs
 from infra.lease import Lease
 from infra.prices import BUCKET_ITEM, DISK_ITEM, keeping_cost
-from infra.things import Thing
+from infra.things import Found, Thing
 
 __all__ = [
     "candidates",
@@ -43,7 +43,7 @@ def wake(_lease: Lease) -> list[str]:
     return []
 
 
-def things(lease: Lease) -> list[Thing]:
+def things(lease: Lease) -> Found:
     """Return what GCP has of a lease, in the order in which it can be removed."""
     return find_things(str(lease.project), lease.id)
 

@@ -8,15 +8,16 @@ import pytest
 
 from core.errors import DeployError
 from infra import sweep
-from infra.things import Thing
+from infra.things import Found, Thing, Unasked
 
 DENIED, OPEN = "eu-south-1", "us-east-1"
 
 
-def _find_in(place: str) -> list[Thing]:
+def _find_in(place: str) -> Found:
     if place == DENIED:
         raise DeployError("is not allowed", where=f"AWS ec2 in {place}")
-    return [Thing("network", "vpc-1", place, "prod", "0123abcd")]
+    refused = Unasked("bucket", place, DeployError("is not allowed", where="AWS ListBuckets"))
+    return Found([Thing("network", "vpc-1", place, "prod", "0123abcd")], [refused])
 
 
 @pytest.fixture
@@ -36,4 +37,5 @@ def test_a_place_that_may_not_be_asked_is_told_and_the_rest_shown(capsys: pytest
     said = capsys.readouterr()
     assert said.out == "stray\tnetwork vpc-1 in us-east-1 (stack prod)\n"
     assert "not seen: eu-south-1: AWS ec2 in eu-south-1: is not allowed" in said.err
+    assert "not seen: bucket in us-east-1: AWS ListBuckets: is not allowed" in said.err
     assert said.err.endswith("unless they are a colleague's: make leftovers CLOUD=aws ARGS=--delete\n")

@@ -17,6 +17,7 @@ from infra.commands import down
 from infra.engine import EngineTimeoutError
 from infra.events import Report
 from infra.lease import Lease
+from infra.stack import LockedError
 from infra.teardown import CLOUD_S, DOWN_S, LAST_LOOK_S, cloud_of, tear_down
 
 OURS = {"cloud": "local", "asked": True, "hosts_stay": False, "kept": []}
@@ -31,6 +32,7 @@ class HeldStack:
         self.made = made
         self.removed: str = ""
         self.limit_s = 0.0
+        self.interrupted = False
 
     def destroy(self, *, keep: bool, limit_s: float) -> Report | None:  # noqa: ARG002  # nothing here is kept
         self.limit_s = limit_s
@@ -166,13 +168,102 @@ def test_what_stays_is_named_and_nothing_is_forgotten(monkeypatch: pytest.Monkey
     assert key.exists()
 
 
-def test_a_failed_destroy_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    wire(monkeypatch, HeldStack(fails=DeployError("the engine failed")), Host(["process 7"]))
+@pytest.mark.parametrize("stays", [False, True], ids=["goes", "stays"])
+def test_an_engine_that_fails_keeps_nothing_running(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], stays: bool
+) -> None:
+    """What it left was listed, and ran on."""
+    stack = HeldStack(fails=DeployError("the engine failed"))
+    wire(monkeypatch, stack, Host(["process 7"], stays=stays))
 
-    with pytest.raises(DeployError, match="the engine failed"):
+    if stays:
+        with pytest.raises(DeployError, match="not all is gone"):
+            tear_down("one")
+    else:
         tear_down("one")
 
-    assert written(tmp_path) == {"ok": False, "destroyed": [], "left": ["process 7"], **OURS}
+    assert "the engine failed; going on without it" in capsys.readouterr().err
+    left = ["process 7"] if stays else []
+    assert written(tmp_path) == {"ok": not stays, "destroyed": [], "left": left, **OURS}
+    assert stack.removed == ("" if stays else "with resources")
+
+
+@pytest.mark.parametrize(
+    ("cloud", "error"),
+    [
+        pytest.param("local", LockedError("is locked by kim@far, process 7"), id="a lock of somebody else"),
+        pytest.param("local", UsageError("have expired"), id="a login that is not taken"),
+        pytest.param("aws", DeployError("the engine failed"), id="no lease: nobody to ask"),
+        pytest.param("aws", EngineTimeoutError("was stopped"), id="no lease, and the engine hangs"),
+    ],
+)
+def test_what_the_engine_left_is_forgotten_only_where_someone_was_asked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cloud: str, error: DeployError
+) -> None:
+    """An engine that hung in a checkout without a lease: the stack was forgotten while it ran."""
+    stack, host = HeldStack(fails=error), Host([])
+    wire(monkeypatch, stack, host)
+    monkeypatch.setattr(teardown, "cloud_of", lambda _stack: cloud)
+    monkeypatch.setattr(teardown, "known_lease", lambda *_asked: None)
+
+    with pytest.raises(DeployError, match=str(error)):
+        tear_down("one")
+
+    assert written(tmp_path)["ok"] is False
+    assert not stack.removed
+
+
+def test_what_could_not_be_asked_is_named_and_nothing_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A later `down`, with the permission, finishes."""
+    line = "not known: bucket in ap-northeast-2: AWS ListBuckets: is not allowed; ask for s3:ListAllMyBuckets"
+    stack, host = HeldStack(), Host([line], stays=True)
+    wire(monkeypatch, stack, host)
+    key = stack_state_dir("one") / "id_ed25519"
+    key.touch()
+
+    with pytest.raises(DeployError, match="some kinds could not be; get the permissions that are named below") as told:
+        tear_down("one")
+
+    assert line in told.value.detail
+    assert written(tmp_path) == {"ok": False, "destroyed": ["one-1"], "left": [line], **OURS}
+    assert key.exists()
+    assert not stack.removed
+
+    host.left = []
+    tear_down("one")
+    assert not key.exists()
+
+
+@pytest.mark.parametrize("error", [DeployError("not gone after 60 s"), HostError("no answer")])
+def test_what_was_cut_off_holds_up_no_destroy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: DeployError
+) -> None:
+    """The look for it stands before the destroy, and one denied list ended all: a machine ran on."""
+    stack = HeldStack()
+    wire(monkeypatch, stack, Host([]))
+
+    def fail(*_asked: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(teardown, "recover", fail)
+
+    tear_down("one")
+
+    assert f"{error}; going on" in capsys.readouterr().err
+    assert stack.limit_s
+
+
+def test_a_state_that_cannot_be_read_leaves_the_lease_that_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    wire(monkeypatch, HeldStack(), Host([]))
+
+    def fail(*_asked: Any) -> None:
+        raise DeployError("does the backend answer?")
+
+    monkeypatch.setattr(teardown, "known_lease", fail)
+
+    tear_down("one")
 
 
 def test_with_a_login_to_another_account_nothing_is_touched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,6 +1,10 @@
 """Leftovers on AWS: ours are found and removed in an order that works, others' stay."""
 
+import contextlib
+import itertools
 from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +16,7 @@ from core.errors import DeployError, UsageError
 from infra import rented
 from infra.aws import api, leftover_kinds
 from infra.aws.leftovers import find_in, find_things, places, remove_things
-from infra.aws.renting import wake
+from infra.aws.renting import is_known, wake
 from infra.aws.tags import ID, KEEP
 from infra.lease import Lease
 from tests.doubles.aws.model_rules import refuse_violations
@@ -142,18 +146,166 @@ def refuse(monkeypatch: pytest.MonkeyPatch, method: str, code: str) -> None:
             return name != method and bool(self._real.can_paginate(name))
 
     def refused(_self: Any, **_arguments: Any) -> Any:
-        raise ClientError({"Error": {"Code": code, "Message": "no"}}, method)
+        raise ClientError({"Error": {"Code": code, "Message": "no"}}, method.title().replace("_", ""))
 
     setattr(Refusing, method, refused)
     real = api.client
     monkeypatch.setattr(api, "client", lambda service, region: Refusing(real(service, region)))
 
 
-def test_who_may_not_see_budgets_has_made_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    identity = volume(MINE)
-    refuse(monkeypatch, "describe_budgets", "AccessDeniedException")
+@pytest.mark.parametrize(
+    ("method", "code", "parts", "told"),
+    [
+        pytest.param("list_buckets", "AccessDenied", (), None, id="no bucket"),
+        pytest.param("list_buckets", "AccessDenied", ("bucket",), "ask for s3:ListAllMyBuckets", id="a bucket"),
+        pytest.param("list_buckets", "AccessDenied", None, "ask for s3:ListAllMyBuckets", id="parts not noted"),
+        pytest.param("describe_budgets", "AccessDeniedException", (), None, id="no budget"),
+        pytest.param("describe_budgets", "AccessDeniedException", ("budget",), "budgets:ViewBudget", id="a budget"),
+        pytest.param("describe_vpcs", "UnauthorizedOperation", (), None, id="a network of others"),
+        pytest.param("describe_volumes", "UnauthorizedOperation", (), "ec2:DescribeVolumes", id="every stack has it"),
+    ],
+)
+def test_a_denied_list_counts_only_for_what_a_stack_may_have(
+    monkeypatch: pytest.MonkeyPatch, method: str, code: str, parts: tuple[str, ...] | None, told: str | None
+) -> None:
+    """A stack without a bucket was never forgotten, as nobody could list buckets."""
+    cloud = rented.rented_cloud("aws")
+    assert cloud
+    refuse(monkeypatch, method, code)
 
-    assert [thing.id for thing in find_things(REGION, MINE)] == [identity]
+    lines = rented.find(cloud, LEASE.model_copy(update={"parts": parts}))
+
+    assert bool(lines) is (told is not None)
+    assert all(line.startswith("not known: ") and str(told) in line for line in lines)
+
+
+@cache
+def an_image() -> str:
+    """Return an image to start a machine from; moto takes a second to list them."""
+    return str(client("ec2").describe_images()["Images"][0]["ImageId"])
+
+
+LISTS = (
+    "describe_instances", "describe_spot_instance_requests", "describe_addresses", "describe_network_interfaces",
+    "describe_volumes", "describe_key_pairs", "describe_security_groups", "describe_vpc_endpoints", "describe_subnets",
+    "describe_route_tables", "describe_internet_gateways", "describe_vpcs", "list_schedule_groups",
+    "list_instance_profiles", "list_roles", "list_role_policies", "describe_log_groups", "list_buckets",
+    "get_bucket_tagging", "describe_budgets", "get_caller_identity", "describe_tags",
+)  # fmt: skip
+"""Every call with which something is looked for."""
+
+
+@pytest.mark.parametrize("method", LISTS)
+def test_one_call_that_is_denied_keeps_no_machine_and_no_disk(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """Buckets might not be listed: `down` ended there, and a machine ran on."""
+    ec2 = client("ec2")
+    made = ec2.run_instances(ImageId=an_image(), MinCount=1, MaxCount=1, TagSpecifications=tagged("instance", MINE))
+    disk = volume(MINE)
+    now = itertools.count(step=10)
+    with monkeypatch.context() as patch:
+        refuse(patch, method, "AccessDenied")
+        found = find_things(REGION, MINE)
+        with contextlib.suppress(DeployError):
+            remove_things(found, clock=lambda: float(next(now)), sleep=lambda _s: None)
+
+    seen = ec2.describe_instances(InstanceIds=[made["Instances"][0]["InstanceId"]])["Reservations"]
+    assert seen[0]["Instances"][0]["State"]["Name"] in ("shutting-down", "terminated")
+    assert disk not in [each["VolumeId"] for each in ec2.describe_volumes()["Volumes"]]
+    assert all("AccessDenied" not in str(each) and "ask for" in str(each) for each in found.unasked)
+
+
+def test_a_kept_volume_stays_where_volumes_may_not_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, other = volume(MINE, **{KEEP: "yes"}), volume(MINE)
+    refuse(monkeypatch, "describe_volumes", "UnauthorizedOperation")
+
+    found = find_things(REGION, MINE)
+
+    assert {(thing.id, thing.keep) for thing in found} == {(kept, True), (other, False)}
+
+
+def guarded_network() -> str:
+    """Make a network with what GuardDuty puts into it, as the service does; return its id."""
+    ec2 = client("ec2")
+    vpc = str(ec2.create_vpc(CidrBlock="10.83.0.0/16", TagSpecifications=tagged("vpc", MINE))["Vpc"]["VpcId"])
+    managed = [{"Key": "GuardDutyManaged", "Value": "true"}]
+    group = ec2.create_security_group(
+        GroupName=f"GuardDutyManagedSecurityGroup-{vpc}",
+        Description="GuardDuty",
+        VpcId=vpc,
+        TagSpecifications=[{"ResourceType": "security-group", "Tags": managed}],
+    )["GroupId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.83.0.0/20")["Subnet"]["SubnetId"]
+    ec2.create_tags(Resources=[subnet], Tags=tagged("subnet", MINE)[0]["Tags"])
+    ec2.create_vpc_endpoint(
+        VpcId=vpc,
+        ServiceName=f"com.amazonaws.{REGION}.guardduty-data",
+        VpcEndpointType="Interface",
+        SubnetIds=[subnet],
+        SecurityGroupIds=[group],
+        TagSpecifications=[{"ResourceType": "vpc-endpoint", "Tags": managed}],
+    )
+    return vpc
+
+
+def test_what_guard_duty_manages_in_our_network_goes_with_it() -> None:
+    """Its endpoint and security group kept the network: `down` never ended well, and nobody named them."""
+    vpc = guarded_network()
+    found = find_things(REGION, MINE)
+    managed = [thing for thing in found if thing.kind.startswith("GuardDuty ")]
+    assert [thing.kind for thing in managed] == ["GuardDuty endpoint", "GuardDuty security group"]
+    assert all(is_known(thing, set()) for thing in managed), "it stays while the network does"
+
+    remove_things(found, sleep=lambda _s: None)
+
+    assert vpc not in [each["VpcId"] for each in client("ec2").describe_vpcs()["Vpcs"]]
+
+
+def test_what_others_have_in_our_network_is_named_and_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    ec2 = client("ec2")
+    vpc = guarded_network()
+    group = ec2.create_security_group(GroupName="theirs", Description="of a colleague", VpcId=vpc)["GroupId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.83.16.0/20")["Subnet"]["SubnetId"]
+    interface = ec2.create_network_interface(SubnetId=subnet, Description="ELB app/front/1")["NetworkInterface"]
+    endpoint = ec2.create_vpc_endpoint(VpcId=vpc, ServiceName=f"com.amazonaws.{REGION}.s3")["VpcEndpoint"]
+    real = api.call
+
+    def refusing(service: str, region: str, method: str, **arguments: Any) -> Any:
+        if method == "delete_vpc":  # moto removes a network that is in use
+            raise DeployError("DependencyViolation: has dependencies and cannot be deleted", where="AWS DeleteVpc")
+        return real(service, region, method, **arguments)
+
+    monkeypatch.setattr(leftover_kinds, "call", refusing)
+    now = itertools.count(step=20)
+
+    with pytest.raises(DeployError, match="not gone") as caught:
+        remove_things(find_things(REGION, MINE), clock=lambda: float(next(now)), sleep=lambda _s: None)
+
+    told = caught.value.detail
+    assert f"network {vpc}" in told
+    assert f"in it: security group {group} (theirs: of a colleague), made by account" in told
+    assert f"`aws ec2 delete-subnet --subnet-id {subnet}`" in told
+    assert f"network interface {interface['NetworkInterfaceId']} (ELB app/front/1)" in told
+    assert "delete the load balancer app/front/1" in told
+    assert f"`aws ec2 delete-vpc-endpoints --vpc-endpoint-ids {endpoint['VpcEndpointId']}`" in told
+    assert "GuardDuty" not in told
+    assert group in [each["GroupId"] for each in ec2.describe_security_groups()["SecurityGroups"]]
+
+
+def test_a_list_of_regions_that_is_denied_is_replaced_by_what_is_known(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An organisation's policy denied it: the sweep ended there."""
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+    (tmp_path / "stacks" / "far").mkdir(parents=True)
+    (tmp_path / "stacks" / "far" / "lease.json").write_text('{"account": "123456789012", "region": "ap-east-1"}')
+    refuse(monkeypatch, "describe_regions", "UnauthorizedOperation")
+
+    found = places()
+
+    assert {REGION, "us-east-1", "ap-east-1"} <= set(found)
+    assert found[-4:] == ["instance profile", "role", "bucket", "budget"]
+    with pytest.raises(DeployError, match="ask for ec2:DescribeRegions"):
+        find_in("regions that were enabled beside these")
 
 
 def test_a_bucket_that_is_gone_but_still_listed_is_no_leftover(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,8 +321,10 @@ def test_a_bucket_whose_tags_may_not_be_seen_is_told_in_words(monkeypatch: pytes
     client("s3").create_bucket(Bucket=f"llm-prod-{MINE}", CreateBucketConfiguration=where)
     refuse(monkeypatch, "get_bucket_tagging", "AccessDenied")
 
-    with pytest.raises(DeployError, match="is not allowed"):
-        find_things(REGION, MINE)
+    found = find_things(REGION, MINE)
+
+    assert found == [], "it may be one to keep"
+    assert "is not allowed (no); ask for s3:GetBucketTagging" in str(found.unasked[0])
 
 
 @pytest.mark.parametrize("ask", [rented.find, rented.kept], ids=["find", "kept"])
@@ -210,8 +364,9 @@ def test_what_is_in_no_region_is_asked_for_by_itself(monkeypatch: pytest.MonkeyP
     assert [thing.kind for thing in find_in(REGION)] == ["schedule group", "log group"]
     refuse(monkeypatch, "describe_instances", "UnauthorizedOperation")
 
-    with pytest.raises(DeployError, match="is not allowed"):
-        find_in(REGION)
+    found = find_in(REGION)
+    assert [thing.kind for thing in found] == ["schedule group", "log group"]
+    assert [each.kind for each in found.unasked] == ["spot request", "instance"]
     alone = ["instance profile", "role", "bucket", "budget"]
     assert places()[-4:] == alone
     assert REGION in places()

@@ -1,5 +1,6 @@
 """Leftovers on GCP: ours are found and removed in an order that works, others' stay."""
 
+import contextlib
 import itertools
 from pathlib import Path
 
@@ -117,6 +118,80 @@ def test_who_may_not_see_budgets_has_made_none(gcp: Gcp) -> None:
     gcp.store.settings = Settings(disabled=["cloudbilling.googleapis.com", "monitoring.googleapis.com"])
 
     assert [thing.kind for thing in find_things(PROJECT, MINE)] == ["disk"]
+
+
+LISTS = (
+    "/aggregated/instances", "/aggregated/disks", "/aggregated/addresses", "/aggregated/resourcePolicies",
+    "/aggregated/subnetworks", "/global/firewalls", "/global/networks", ":getIamPolicy", "/serviceAccounts",
+    "/storage/v1/b$", "/billingInfo", "/budgets", "/notificationChannels",
+)  # fmt: skip
+"""Every path with which something is looked for."""
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_one_list_that_is_denied_keeps_no_machine_and_no_disk(gcp: Gcp, path: str) -> None:
+    make_stack(gcp, MINE)
+    gcp.store.settings = Settings(denied=[path])
+    found, now = find_things(PROJECT, MINE), itertools.count(step=10)
+
+    with contextlib.suppress(DeployError):
+        remove_things(found, clock=lambda: float(next(now)), sleep=no_sleep)
+
+    for _look in range(Settings.ending_polls + 1):
+        gcp.store.of("instances", look=True)
+    assert not gcp.store.of("instances")
+    assert not gcp.store.of("disks")
+    assert found.unasked
+    assert all("is not allowed" in str(each) for each in found.unasked)
+
+    gcp.store.settings = Settings()
+    remove_things(find_things(PROJECT, MINE), sleep=no_sleep)
+    assert find_things(PROJECT, MINE) == []
+
+
+def test_a_kept_disk_stays_where_disks_may_not_be_listed(gcp: Gcp) -> None:
+    make_stack(gcp, MINE)
+    disk = data_disk(gcp)
+    gcp.store.settings = Settings(denied=["/aggregated/disks"])
+
+    assert disk in [thing.id for thing in find_things(PROJECT, MINE) if thing.keep]
+
+
+def data_disk(gcp: Gcp) -> str:
+    """Mark the data disk of the stack as one to keep; return its path."""
+    (path,) = [path for path in gcp.store.of("disks") if path.endswith("-data")]
+    gcp.store.things[path]["labels"]["llm-deploy-keep"] = "yes"
+    return path
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"), [((), False), (("budget",), True), (None, True)], ids=["no budget", "a budget", "not noted"]
+)
+def test_a_denied_list_counts_only_for_what_a_stack_may_have(
+    gcp: Gcp, parts: tuple[str, ...] | None, told: bool
+) -> None:
+    gcp.store.settings = Settings(denied=["/billingInfo"])
+
+    lines = find(renting, LEASE.model_copy(update={"parts": parts}))
+
+    assert bool(lines) is told
+    assert all(line.startswith("not known: budget in ") for line in lines)
+
+
+def test_what_others_have_in_our_network_is_named_and_stays(gcp: Gcp) -> None:
+    """A rule that GKE had made kept the network: `down` never ended well, and nobody named it."""
+    make_stack(gcp, MINE)
+    network = f"projects/{PROJECT}/global/networks/llm-prod-{MINE}"
+    rule = f"projects/{PROJECT}/global/firewalls/gke-front-1"
+    gcp.insert(rule, {"network": network, "description": "of a cluster"}, "Firewall")
+    now = itertools.count(step=20)
+
+    with pytest.raises(DeployError, match="not gone") as caught:
+        remove_things(find_things(PROJECT, MINE), clock=lambda: float(next(now)), sleep=no_sleep)
+
+    told = "in it: firewall rule gke-front-1 (made by GKE); `gcloud compute firewall-rules delete gke-front-1 --project"
+    assert told in caught.value.detail
+    assert rule in gcp.store.things
 
 
 def test_projects_are_those_of_stack_files_and_leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,35 @@
+"""Regions of AWS that can be named without asking AWS: those that every account has, and those of our stacks."""
+
+import json
+
+from core.errors import DeployError
+from core.paths import lease_files
+from infra.config import load_stack
+from infra.config.reader import known_stacks
+
+DEFAULT_REGIONS = (
+    "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "ap-south-1", "ap-southeast-1", "ap-southeast-2",
+    "ca-central-1", "eu-central-1", "eu-north-1", "eu-west-1", "eu-west-2", "eu-west-3", "sa-east-1", "us-east-1",
+    "us-east-2", "us-west-1", "us-west-2",
+)  # fmt: skip
+"""Enabled in every account, without opting in (docs.aws.amazon.com: AWS Regions, read in November 2026)."""
+
+
+def regions_of_stacks() -> set[str]:
+    """Return the regions that the stack files and leases of this checkout name; a file that is wrong names none."""
+    found = set[str]()
+    for stack in known_stacks():
+        try:
+            config = load_stack(stack)
+        except DeployError:
+            continue
+        if config.cloud == "aws":
+            found.add(str(config.region))
+    for path in lease_files():
+        try:
+            lease = json.loads(path.read_text())
+        except (OSError, ValueError):
+            continue
+        if lease.get("account") and lease.get("region"):
+            found.add(str(lease["region"]))
+    return found

@@ -17,8 +17,6 @@ SERVICES = {"service-quotas": "servicequotas"}
 """Prefixes of permissions that differ from the service's name in the SDK."""
 
 ACTIONS: dict[tuple[str, str], tuple[str, ...]] = {
-    ("budgets", "DescribeBudgets"): ("budgets:ViewBudget",),
-    ("budgets", "DeleteBudget"): ("budgets:ModifyBudget",),
     ("s3", "HeadBucket"): ("s3:ListBucket",),
     ("s3", "ListBuckets"): ("s3:ListAllMyBuckets",),
     ("s3", "ListObjectVersions"): ("s3:ListBucketVersions",),
@@ -55,11 +53,11 @@ ARN = f"arn:{COMMERCIAL}"
 LOOK = """
     DescribeAddresses DescribeAddressesAttribute DescribeAvailabilityZones DescribeIamInstanceProfileAssociations
     DescribeImages DescribeInstanceAttribute DescribeInstanceCreditSpecifications DescribeInstanceTypeOfferings
-    DescribeInstanceTypes DescribeInstances DescribeInternetGateways DescribeKeyPairs DescribeNetworkAcls
-    DescribeNetworkInterfaces DescribePrefixLists DescribeRegions DescribeRouteTables DescribeSecurityGroupRules
-    DescribeSecurityGroups DescribeSpotInstanceRequests DescribeSpotPriceHistory DescribeSubnets DescribeTags
-    DescribeVolumes DescribeVolumesModifications DescribeVpcAttribute DescribeVpcEndpoints DescribeVpcs
-    GetEbsDefaultKmsKeyId
+    DescribeInstanceTypes DescribeInstances DescribeInternetGateways DescribeKeyPairs DescribeNatGateways
+    DescribeNetworkAcls DescribeNetworkInterfaces DescribePrefixLists DescribeRegions DescribeRouteTables
+    DescribeSecurityGroupRules DescribeSecurityGroups DescribeSpotInstanceRequests DescribeSpotPriceHistory
+    DescribeSubnets DescribeTags DescribeVolumes DescribeVolumesModifications DescribeVpcAttribute DescribeVpcEndpoints
+    DescribeVpcs GetEbsDefaultKmsKeyId
 """
 
 MAKE = """

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Make the models that Ollama serves, with a server of its own, and show them to the engine when all are whole.
 
-    ollama-models PLAN [--check]
+    ollama-models PLAN [--check]         make what is missing; an adapter that cannot be made is left out
+    ollama-models PLAN --all [--look]    fail when one was left out, after another try (--look: without)
 
 PLAN is a JSON file: {"program": …, "root": …, "prune": …, "models": [{"names": ["contract:3", "contract:latest"],
 "from": {"folder" | "gguf" | "registry" | "model": …, "sha256": …}, "adapter": FOLDER, "settings": {…}}, …]}; a model

@@ -74,6 +74,7 @@ def ollama(
         unit_file,
         engine.service(UNIT, serving, release, needed, (helper.id for helper in helpers)),
         release.keep,
+        *_all_made(serving, root),
         no_adapters(host, serving, after=release.keep.id),
     ]
 
@@ -147,10 +148,28 @@ def _made(host: HostRecord, serving: ServingSpec, sources: ResolvedSources, root
             f"link:{root}/current",
             *(helper.id for helper in _helpers()),
             *(f"directory:{root}/{name}" for name in ("models", "building", "sources")),
-            *(file.id for file in files),
+            # Not the adapters: one whose files cannot be brought is left out, and does not stop the rest.
+            base.resource.id,
+            plan.id,
         ),
     )
     return [*files, make]
+
+
+def _all_made(serving: ServingSpec, root: str) -> tuple[Command, ...]:
+    """Return what fails, once the engine serves, where an adapter could not be made."""
+    if not serving.adapters:
+        return ()
+    words = (OLLAMA_MODELS, PLAN, "--all")
+    return (
+        Command(
+            name="ollama-adapters",
+            argv=(*_sandbox(root), "/usr/bin/python3", *words),
+            check=("python3", *words, "--look"),
+            timeout_s=MAKE_TIMEOUT_S,
+            after=(f"unit:{UNIT}",),
+        ),
+    )
 
 
 def _made_from(serving: ServingSpec, base: Stored) -> dict[str, str]:

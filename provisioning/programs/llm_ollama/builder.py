@@ -71,7 +71,10 @@ class Builder:
         name, *aliases = model["names"]
         request = {"model": name, **self._source(model["from"]), **model.get("settings", {})}
         if model.get("adapter"):
-            request["adapters"] = self._lend(files_of(Path(model["adapter"])))
+            files = files_of(Path(model["adapter"]))
+            if not any(path.name.endswith(".safetensors") for path in files):
+                raise ModelError(f"{name} cannot be made: its files are not here")
+            request["adapters"] = self._lend(files)
         with _ask("/api/create", request) as answer:
             for line in answer:
                 said = json.loads(line)

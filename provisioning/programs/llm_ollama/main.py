@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import sys
+from http.client import HTTPException
 from pathlib import Path
 
 from .builder import Builder
@@ -25,36 +26,97 @@ def main(plan: str, *rest: str) -> int:
         if "--check" in rest:
             stale, unlisted = missing(wanted, store)
             return 1 if stale or unlisted else 0
+        if "--all" in rest and "--look" in rest:
+            return told(left_out(wanted, store), planned=True)
         os.umask(0o022)
         store.prepare()
         with (store.building / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)  # a run whose controller was cut off may still be at it
-            make(wanted, store)
+            if "--all" not in rest:
+                make(wanted, store)
+            elif left_out(wanted, store):
+                store.refuse({})
+                make(wanted, store)
+        return told(left_out(wanted, store)) if "--all" in rest else 0
     except (ModelError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    return 0
+
+
+def told(problems: dict[str, str], *, planned: bool = False) -> int:
+    """Return the exit status for models that could not be made, and say which and why, each once."""
+    reasons = "; ".join(dict.fromkeys(" ".join(problem.split()) for problem in problems.values()))
+    if not reasons:
+        return 0
+    if planned:
+        print(f"planned: try again: {reasons}")
+    else:
+        print(f"error: all others are served: {reasons}", file=sys.stderr)
+    return 1
 
 
 def missing(wanted: dict[str, Any], store: Store) -> tuple[dict[str, str], bool]:
-    """Return the recipes of the names that are not served as they should be; if none, whether something is too much."""
-    wishes, made = recipes(wanted["models"]), store.note()
-    stale = {name: recipe for name, recipe in wishes.items() if not store.is_whole(name, made, recipe)}
+    """Return the recipes of the names that are not served as they should be; if none, whether something is too much.
+
+    An adapter that could not be made by this very recipe is not among them: it is left out, and the rest is served.
+    """
+    wishes, made, refused = recipes(wanted["models"]), store.note(), store.refused()
+    stale = {
+        name: recipe
+        for name, recipe in wishes.items()
+        if not store.is_whole(name, made, recipe) and refused.get(name, {}).get("recipe") != recipe
+    }
     names, sources = kept(wanted)
     return stale, bool(wanted["prune"] and not stale and (store.others(names) or store.unneeded(names, sources)))
 
 
+def left_out(wanted: dict[str, Any], store: Store) -> dict[str, str]:
+    """Return the names of the plan that could not be made, with the reasons."""
+    wishes, made = recipes(wanted["models"]), store.note()
+    return {
+        name: str(each["problem"])
+        for name, each in store.refused().items()
+        if wishes.get(name) == each["recipe"] and not store.is_whole(name, made, each["recipe"])
+    }
+
+
 def make(wanted: dict[str, Any], store: Store) -> None:
-    """Make what is missing, show all of it at once, and remove what is too much. Raises ModelError."""
+    """Make what is missing, show all of it at once, and remove what is too much. Raises ModelError.
+
+    An adapter that cannot be made is left out; what its name meant before stays.
+    """
     stale, _ = missing(wanted, store)
     if stale:
-        with Builder(wanted["program"], store) as builder:
-            for model in wanted["models"]:
-                if stale.keys() & set(model["names"]):
-                    builder.make(model)
-        store.publish(stale)
+        refused: dict[str, Any] = {}
+        todo = [model for model in wanted["models"] if stale.keys() & set(model["names"])]
+        while todo:  # an adapter that ends Ollama's server must not end the making of the others
+            with Builder(wanted["program"], store) as builder:
+                while todo:
+                    problem, is_up = _made(builder, todo[0])
+                    model = todo.pop(0)
+                    if problem:
+                        refused.update({n: {"recipe": stale.get(n), "problem": problem} for n in model["names"]})
+                    if not is_up:
+                        break
+        store.refuse(refused)
+        store.publish({name: recipe for name, recipe in stale.items() if name not in refused})
     if wanted["prune"]:
         store.prune(*kept(wanted))
+
+
+def _made(builder: Builder, model: dict[str, Any]) -> tuple[str, bool]:
+    """Make one model; return why an adapter cannot be made, and whether the server is still up. Raises for a base."""
+    try:
+        builder.make(model)
+    except ModelError as error:
+        if not model.get("adapter"):
+            raise
+        return str(error), True
+    except (OSError, HTTPException) as error:
+        if not model.get("adapter"):
+            raise
+        return "{} cannot be made: Ollama broke off ({})".format(model["names"][0], error), False
+    return "", True
 
 
 def kept(wanted: dict[str, Any]) -> tuple[set[str], set[str]]:

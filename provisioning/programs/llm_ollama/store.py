@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 LIBRARY = "manifests/registry.ollama.ai/library"
 NOTE = "made.json"
+REFUSED = "refused.json"
 
 
 class ModelError(Exception):
@@ -43,6 +44,19 @@ class Store:
             return dict(json.loads((self.building / NOTE).read_text(encoding="utf-8")))
         except (OSError, ValueError):
             return {}
+
+    def refused(self) -> dict[str, Any]:
+        """Return what could not be made, by name: the recipe, and Ollama's reason."""
+        try:
+            return dict(json.loads((self.building / REFUSED).read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return {}
+
+    def refuse(self, names: dict[str, Any]) -> None:
+        """Remember what could not be made."""
+        staged = self.building / (REFUSED + ".new")
+        staged.write_text(json.dumps(names, indent=1) + "\n", encoding="utf-8")
+        staged.replace(self.building / REFUSED)
 
     def is_whole(self, name: str, made: dict[str, Any], recipe: str) -> bool:
         """Return whether model `name` is served as its recipe says, with all its blobs."""
@@ -82,7 +96,8 @@ class Store:
 
         Blobs of a name that was made anew are among them, and those of models that a cut-off run pruned.
         """
-        kept = [(self.served / LIBRARY / name.replace(":", "/")).read_bytes() for name in names]
+        manifests = [self.served / LIBRARY / name.replace(":", "/") for name in names]
+        kept = [path.read_bytes() for path in manifests if path.is_file()]  # an adapter that was left out has none
         needed = {layer["digest"].replace(":", "-") for content in kept for layer in layers_of(content)}
         blobs = [blob for blob in self.blobs.iterdir() if blob.name not in needed]
         return [*blobs, *(folder for folder in self.sources.glob("*") if str(folder) not in sources)]

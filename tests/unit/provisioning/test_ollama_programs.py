@@ -14,7 +14,7 @@ from provisioning.programs import ollama_release
 from provisioning.programs.llm_ollama import builder
 from provisioning.programs.llm_ollama import main as models
 from provisioning.programs.llm_ollama.recipes import recipes
-from provisioning.programs.llm_ollama.store import LIBRARY, Store
+from provisioning.programs.llm_ollama.store import LIBRARY, ModelError, Store
 
 SAYS = "#!/bin/sh\necho Warning: client version is {}\n"
 
@@ -206,3 +206,111 @@ def test_files_that_are_missing_are_told(tmp_path: Path, capsys: pytest.CaptureF
     assert models.main(str(tmp_path / "plan.json"), "--check") == 1
     assert models.main(str(tmp_path / "plan.json")) == 1
     assert f"No such file or directory: '{tmp_path}/none.gguf'" in capsys.readouterr().err
+
+
+class PlayedBuilder:
+    """Ollama's server: refuses the adapters in `bad`, and dies of those in `deadly`."""
+
+    bad: tuple[str, ...] = ()
+    deadly: tuple[str, ...] = ()
+
+    def __init__(self, _program: str, store: Store) -> None:
+        self._store = store
+
+    def __enter__(self) -> "PlayedBuilder":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def make(self, model: dict[str, Any]) -> None:
+        name = model["names"][0]
+        if name in self.bad:
+            raise ModelError(f"{name} cannot be made: unsupported architecture")
+        if name in self.deadly:
+            raise ConnectionResetError("reset by peer")
+        content = name.encode()
+        digest = hashlib.sha256(content).hexdigest()
+        (self._store.blobs / f"sha256-{digest}").write_bytes(content)
+        for each in model["names"]:
+            manifest = self._store.building / LIBRARY / each.replace(":", "/")
+            manifest.parent.mkdir(parents=True, exist_ok=True)
+            manifest.write_text(
+                json.dumps({"config": {"digest": f"sha256:{digest}", "size": len(content)}, "layers": []})
+            )
+
+
+@pytest.fixture
+def play(monkeypatch: pytest.MonkeyPatch) -> type[PlayedBuilder]:
+    played = type("Played", (PlayedBuilder,), {})
+    monkeypatch.setattr(models, "Builder", played)
+    return played
+
+
+def plan_of(tmp_path: Path, contract: int = 3) -> str:
+    """Return a plan with a base and two adapters."""
+    for folder in ("base", f"contract{contract}", "summary"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+    wanted = [
+        {"names": ["base:latest"], "from": {"folder": str(tmp_path / "base")}},
+        *(
+            {"names": names, "from": {"model": "base:latest"}, "adapter": str(tmp_path / folder)}
+            for names, folder in (
+                ([f"contract:{contract}", "contract:latest"], f"contract{contract}"),
+                (["summary:1", "summary:latest"], "summary"),
+            )
+        ),
+    ]
+    plan = {"program": "/no/ollama", "root": str(tmp_path), "prune": True, "models": wanted}
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    return str(tmp_path / "plan.json")
+
+
+def listed(tmp_path: Path) -> list[str]:
+    library = tmp_path / "models" / LIBRARY
+    return sorted(":".join(path.relative_to(library).parts) for path in library.glob("*/*"))
+
+
+@pytest.mark.parametrize("how", ["bad", "deadly"])
+def test_an_adapter_that_cannot_be_made_is_left_out_and_the_rest_is_served(
+    tmp_path: Path, play: type[PlayedBuilder], how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One such adapter once stopped the first start of base and good adapters."""
+    setattr(play, how, ("contract:3",))
+    plan = plan_of(tmp_path)
+    assert models.main(plan) == 0
+    assert models.main(plan, "--check") == 0
+    assert listed(tmp_path) == ["base:latest", "summary:1", "summary:latest"]
+    assert models.main(plan, "--all", "--look") == 1
+    assert models.main(plan, "--all") == 1
+    assert "error: all others are served: contract:3 cannot be made" in capsys.readouterr().err
+    setattr(play, how, ())
+    assert models.main(plan, "--all") == 0
+    assert models.main(plan, "--all", "--look") == 0
+    assert "contract:latest" in listed(tmp_path)
+
+
+def test_a_name_means_what_it_meant_before_where_its_new_version_cannot_be_made(
+    tmp_path: Path, play: type[PlayedBuilder]
+) -> None:
+    assert models.main(plan_of(tmp_path)) == 0
+    play.bad = ("contract:4",)
+    assert models.main(plan_of(tmp_path, contract=4)) == 0
+    manifest = tmp_path / "models" / LIBRARY / "contract" / "latest"
+    assert hashlib.sha256(b"contract:3").hexdigest() in manifest.read_text()
+
+
+def test_a_base_that_cannot_be_made_ends_the_making(tmp_path: Path, play: type[PlayedBuilder]) -> None:
+    play.bad = ("base:latest",)
+    assert models.main(plan_of(tmp_path)) == 1
+    assert listed(tmp_path) == []
+
+
+def test_an_adapter_without_files_is_not_made_of_its_base_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path)
+    store.prepare()
+    monkeypatch.setattr(builder, "_ask", lambda *_: io.BytesIO())
+    with builder.Builder("/bin/true", store) as server, pytest.raises(ModelError, match="its files are not here"):
+        server.make({"names": ["contract:3"], "from": {"model": "base"}, "adapter": str(tmp_path / "none")})

@@ -2,16 +2,40 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from infra.outputs import HostRecord
 from tests.machine.machines import NewMachine, begin_run, making_machines
+from tests.slowness import patient
 
 SERVED = "served_machine"
 """The fixture of the machine that takes longest to make: one worker makes it, and runs all tests that use it."""
+
+
+FAILED: pytest.StashKey[bool] = pytest.StashKey()
+"""Whether a test has failed, for fixtures that share something which a test may have broken."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Measure once how slow this machine is, before the workers start, and give each test that much more time."""
+    usual = config.option.timeout or config.getini("timeout")
+    if usual and not hasattr(config, "workerinput"):  # a worker has the controller's option, multiplied already
+        config.option.timeout = patient(float(usual))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+    call: "pytest.CallInfo[None]",  # noqa: ARG001
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note on the test that it has failed."""
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -22,13 +22,14 @@ from provisioning.credentials import Credentials
 from provisioning.roles.gateway import Places, haproxy_config, keys_map
 from serving.spec import GatewaySpec, ServingSpec
 from tests.doubles.engine import ENGINE_KEY, EngineDouble
+from tests.slowness import patient
 
 ADDRESS = "127.0.0.1"
 CLIENT = "default"
 CLIENT_KEY = "sk-test-0123456789abcdefghijklmnopqrstuvwxyz"
 SECOND_CLIENT = "second"
 SECOND_KEY = "sk-test-second-abcdefghijklmnopqrstuvwxyz"
-DEADLINE_S = 60.0
+DEADLINE_S = patient(60.0)
 MASTER_SOCKET = "master.sock"
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core.paths import CHECKOUT
+from tests.slowness import patient
 
 EXISTING = """\
 config:
@@ -128,7 +129,7 @@ class Checkout:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=patient(300),
         )
 
     def result(self, stack: str, name: str) -> Any:
@@ -196,9 +197,9 @@ class Running:
 
 def wait_until(is_so: Callable[[], bool], deadline_s: float) -> None:
     """Return when `is_so` returns true. Fails after the deadline."""
-    end = time.monotonic() + deadline_s
+    end = time.monotonic() + patient(deadline_s)
     while not is_so():
-        assert time.monotonic() < end, f"not so after {deadline_s} s"
+        assert time.monotonic() < end, f"not so after {patient(deadline_s):.0f} s"
         time.sleep(0.05)
 
 

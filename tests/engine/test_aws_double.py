@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.doubles.aws.running import RunningAws
+from tests.slowness import patient
 from tools.pulumi.cli import PulumiCli
 
 NETWORK = """
@@ -74,7 +75,7 @@ class Program:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=patient(300),
         )
 
     def changes(self, verb: str, *arguments: str) -> dict[str, int]:

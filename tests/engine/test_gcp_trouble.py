@@ -7,6 +7,7 @@ import pytest
 from tests.doubles.gcp.running import RunningGcp
 from tests.engine.checkout import Checkout, wait_until
 from tests.engine.gcp_stacks import A, B, data_disks, ends_at, everything, instances, stack_text
+from tests.slowness import patient
 
 SPOT = "type: g2-standard-4, market: spot, fallbacks: [g2-standard-8]"
 US = "us-central1"
@@ -102,7 +103,7 @@ def test_a_quota_that_was_used_up_meanwhile_ends_the_search(gcp_checkout: Checko
     with gcp_checkout.started("up", stack) as up:
         wait_until(lambda: "addresses.insert" in gcp.control.calls(), 120)
         gcp.control.set(quotas={"CPUS_ALL_REGIONS": 0})
-        status = up.process.wait(120)
+        status = up.process.wait(patient(120))
 
     assert status == 1
     assert "Quota 'CPUS_ALL_REGIONS' exceeded" in up.log.read_text()

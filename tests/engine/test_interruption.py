@@ -10,6 +10,7 @@ from infra.local import record
 from infra.local.leftovers import of_stack
 from infra.ssh_key import KEY_NAME
 from tests.engine.checkout import LOCAL, Checkout, session_of, wait_until
+from tests.slowness import patient
 
 CREATING = "+ creating local-test-1"
 
@@ -124,7 +125,7 @@ def test_ctrl_c_ends_in_order_and_up_goes_on(checkout: Checkout, local: str, num
         running.wait_for(CREATING)
         engine = running.engine_pid
         running.process.send_signal(number)
-        assert running.process.wait(60) == 130, running.log.read_text()
+        assert running.process.wait(patient(60)) == 130, running.log.read_text()
     assert "stopping after the step at hand" in running.log.read_text()
     assert session_of(engine) == []
 
@@ -143,7 +144,7 @@ def test_a_second_ctrl_c_ends_at_once_and_is_recovered(checkout: Checkout, local
         for _ in range(2):
             running.process.send_signal(signal.SIGINT)
             time.sleep(0.2)  # two signals at the same moment may arrive as one
-        assert running.process.wait(60) == 130, running.log.read_text()
+        assert running.process.wait(patient(60)) == 130, running.log.read_text()
         assert time.monotonic() - start < 20
     wait_until(lambda: session_of(engine) == [], 10)
 

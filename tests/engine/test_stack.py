@@ -10,6 +10,7 @@ import pytest
 from provisioning.inventory import load
 from provisioning.target import Target
 from tests.engine.checkout import EXISTING, Checkout, wait_until
+from tests.slowness import patient
 from tools.pulumi.cli import PulumiCli
 
 
@@ -130,7 +131,7 @@ def test_two_stacks_at_once_do_not_disturb_each_other(checkout: Checkout, existi
 
     with checkout.started("up", existing) as first:
         done = checkout.run("up", other)
-        assert first.process.wait(60) == 0, first.log.read_text()
+        assert first.process.wait(patient(60)) == 0, first.log.read_text()
 
     assert done.returncode == 0, done.stderr
     assert checkout.outputs(existing)["stack"] == existing
@@ -141,7 +142,7 @@ def test_a_second_command_on_the_same_stack_is_turned_away(checkout: Checkout, e
     with checkout.started("up", existing) as first:
         wait_until((checkout.state / "stacks" / existing / "engine.pid").exists, 30)
         second = checkout.run("up", existing)
-        assert first.process.wait(60) == 0, first.log.read_text()
+        assert first.process.wait(patient(60)) == 0, first.log.read_text()
 
     assert second.returncode == 1
     assert "another command is at work on it" in second.stderr

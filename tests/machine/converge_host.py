@@ -1,6 +1,7 @@
 """Helpers of the converge tests: run the list, look at the host with other eyes than the agent's."""
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from provisioning.converge.controller import converge
 from provisioning.converge.resources import Resource
 from provisioning.converge.result import HostResult, Outcome, Progress
 from provisioning.remote import stream
+from tests.slowness import patient
 
 
 def remote(host: HostRecord, command: str) -> str:
@@ -69,7 +71,7 @@ class Background:
 
     def join(self, deadline_s: float = 60) -> None:
         """Wait for the end."""
-        self._thread.join(deadline_s)
+        self._thread.join(patient(deadline_s))
         assert not self._thread.is_alive()
 
 
@@ -81,8 +83,9 @@ def moved(host: HostRecord, **fields: Any) -> HostRecord:
 def poll(condition: Callable[[], object], *, deadline_s: float = 30) -> None:
     """Return when `condition` holds; the test fails when it does not in time."""
     ticks = threading.Event()
-    for _ in range(int(deadline_s / 0.2)):
+    end = time.monotonic() + patient(deadline_s)
+    while time.monotonic() < end:
         if condition():
             return
         ticks.wait(0.2)
-    raise AssertionError(f"not within {deadline_s} s")
+    raise AssertionError(f"not within {patient(deadline_s):.0f} s")

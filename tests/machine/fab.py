@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from core.paths import CHECKOUT
 from infra.outputs import HostRecord
+from tests.slowness import patient
 from tests.unit.provisioning.records import stack_values
 
 FAB = Path(sys.executable).with_name("fab")
@@ -68,7 +69,7 @@ class Running:
 
     def end(self, deadline_s: float = 120) -> Said:
         """Wait for its end."""
-        out, err = self._process.communicate(timeout=deadline_s)
+        out, err = self._process.communicate(timeout=patient(deadline_s))
         return Said(self._process.returncode, out, self._heard + err)
 
 

@@ -9,6 +9,7 @@ from provisioning.known_hosts import known_hosts_text
 from provisioning.offline.bundle import Made
 from provisioning.shell import ssh_arguments
 from tests.machine.converge_host import remote
+from tests.slowness import patient
 
 CUT_OFF = """
 setsid {install} > {log} 2>&1 < /dev/null &
@@ -50,7 +51,9 @@ class OfflineHost:
         known_hosts = folder / "known_hosts"
         known_hosts.write_text(known_hosts_text((self.record,)))
         with file.open("rb") as stream:
-            subprocess.run(ssh_arguments(self.record, known_hosts, command), stdin=stream, check=True, timeout=120)
+            subprocess.run(
+                ssh_arguments(self.record, known_hosts, command), stdin=stream, check=True, timeout=patient(120)
+            )
 
     def bring(self, bundle: Made, folder: Path) -> None:
         """Bring archive and secrets to the host, as a person does, and unpack."""

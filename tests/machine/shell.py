@@ -6,6 +6,7 @@ from collections.abc import Callable
 from core.errors import HostError
 from infra.outputs import HostRecord
 from provisioning.connection import connect
+from tests.slowness import patient
 
 
 def on(host: HostRecord, command: str) -> str:
@@ -18,7 +19,7 @@ def on(host: HostRecord, command: str) -> str:
 
 def wait_until(ready: Callable[[], bool], *, deadline_s: float = 30.0) -> None:
     """Return when `ready` is true; a machine that cannot be reached counts as not ready. Fails at the deadline."""
-    end = time.monotonic() + deadline_s
+    end = time.monotonic() + patient(deadline_s)
     while time.monotonic() < end:
         try:
             if ready():
@@ -26,4 +27,4 @@ def wait_until(ready: Callable[[], bool], *, deadline_s: float = 30.0) -> None:
         except HostError:
             pass
         time.sleep(0.1)
-    raise AssertionError(f"not so within {deadline_s:g} s")
+    raise AssertionError(f"not so within {patient(deadline_s):.0f} s")

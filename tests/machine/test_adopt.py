@@ -14,6 +14,7 @@ from provisioning.inventory import load
 from provisioning.target import Target
 from tests.machine.converge_host import bring, moved, poll, remote
 from tests.machine.fab import FAB, Said
+from tests.slowness import patient
 from tests.unit.provisioning.records import host_values
 
 POD_PORT = 2222
@@ -43,7 +44,7 @@ def adopt(host: HostRecord, path: Path, *arguments: str) -> Said:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=False,
     )
     return Said(done.returncode, done.stdout, done.stderr)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +22,7 @@ from provisioning.roles.nvidia_driver import Repository, Setup
 from provisioning.wishes import wishes_for
 from serving.client import Client
 from serving.endpoint import Endpoint
+from tests.conftest import FAILED
 from tests.doubles.ollama_registry import running_registry
 from tests.machine.converge_host import poll
 from tests.machine.engine_double import engine_double
@@ -49,27 +51,62 @@ OF_THE_ENGINE = (
 """What vLLM's role wishes for before vLLM itself, which takes minutes: an engine double stands in for it."""
 
 
+class Alone:
+    """A machine without a way out that the tests of this module share, until one of them fails on it."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self._undo = ExitStack()
+        self._host: OfflineHost | None = None
+
+    @property
+    def host(self) -> OfflineHost:
+        """The machine, made if there is none; a new one has the old one's name and address."""
+        if self._host is None:
+            make = self._undo.enter_context(making_machines(self._state))
+            self._host = OfflineHost(make("alone", memory_mib=MEMORY_MIB))
+            self._host.isolate()
+        return self._host
+
+    def remove(self) -> None:
+        """Remove the machine."""
+        self._host = None
+        self._undo.close()
+
+
 @pytest.fixture(scope="module")
-def alone(machine_state: Path) -> Iterator[OfflineHost]:
-    """A machine of this module's own; each bundle of it has all that it needs, whichever came before."""
-    with pytest.MonkeyPatch.context() as patch, making_machines(machine_state) as make:
+def shared(machine_state: Path) -> Iterator[Alone]:
+    """The machine of this module; each bundle of it has all that it needs, whichever came before."""
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LLM_DEPLOY_STATE", str(machine_state / "bundles"))
         patch.setenv("NO_PROXY", "127.0.0.1")
-        host = OfflineHost(make("alone", memory_mib=MEMORY_MIB))
-        host.isolate()
-        yield host
+        shared = Alone(machine_state)
+        yield shared
+        shared.remove()
+
+
+@pytest.fixture
+def alone(shared: Alone, request: pytest.FixtureRequest) -> Iterator[OfflineHost]:
+    """The machine; the next test gets a new one when this one fails.
+
+    Once dpkg, killed amid its work, left a package that no later installation could mend, and two more tests failed.
+    """
+    yield shared.host
+    if request.node.stash.get(FAILED, False):
+        shared.remove()
 
 
 @pytest.fixture(scope="module")
-def made(alone: OfflineHost, tmp_path_factory: pytest.TempPathFactory) -> tuple[Made, Endpoint]:
-    outputs = stack(serving=SERVING).model_copy(update={"hosts": (alone.record,)})
-    around = wishes_for(outputs, (alone.record,), ("base", "gateway"))
-    engine = wishes_for(outputs, (alone.record,), ("engine",)).lists[alone.record.name]
-    resources: list[Resource] = [*around.lists[alone.record.name]]
+def made(shared: Alone, tmp_path_factory: pytest.TempPathFactory) -> tuple[Made, Endpoint]:
+    record = shared.host.record
+    outputs = stack(serving=SERVING).model_copy(update={"hosts": (record,)})
+    around = wishes_for(outputs, (record,), ("base", "gateway"))
+    engine = wishes_for(outputs, (record,), ("engine",)).lists[record.name]
+    resources: list[Resource] = [*around.lists[record.name]]
     resources += [each for each in engine if each.id.startswith(OF_THE_ENGINE)]
     resources += [VENV, *(each for each in engine_double() if each not in resources)]
     archive = tmp_path_factory.mktemp("bundle") / "alone.tar"
-    bundle = write_bundle({alone.record.name: resources}, outputs, RELEASE, archive, with_secrets=False)
+    bundle = write_bundle({record.name: resources}, outputs, RELEASE, archive, with_secrets=False)
     assert around.endpoint is not None
     return bundle, around.endpoint
 
@@ -146,17 +183,22 @@ def test_ollama_and_a_gguf_come_from_a_bundle_and_answer(alone: OfflineHost, tmp
     assert completes(wishes.endpoint, "mine")
 
 
+def gpu_host(record: HostRecord, setup: Setup) -> GpuHost:
+    """Return the machine as one with a GPU."""
+    values = {**json.loads(record.model_dump_json()), "gpu": L4, "virtualization": "vm"}
+    return GpuHost(HostRecord.model_validate(values), setup)
+
+
 @pytest.fixture(scope="module")
-def gpu(alone: OfflineHost, tmp_path_factory: pytest.TempPathFactory) -> tuple[GpuHost, Made]:
-    """The machine as one with a GPU, and its bundle: the driver from a signed repository that it does not reach."""
+def gpu_bundle(shared: Alone, tmp_path_factory: pytest.TempPathFactory) -> tuple[Setup, Made]:
+    """Where the driver comes from, a signed repository that the machine does not reach, and a bundle of it."""
     folder = tmp_path_factory.mktemp("gpu")
     key = build(folder / "repository", [*driver(PINNED), *driver(NEWER), *metrics(), *kernel(KERNEL)])
     # Copied, as apt would use the files of a `file:` where they lie.
     uri = f"copy:{folder}/repository/"
     known = Repository(uri=uri, packages=PACKAGES, switch_packages=("nvidia-fabricmanager-580",))
     setup = Setup(version=PINNED, key=key, repositories={RELEASE.name: known}, root=FACTS)
-    values = {**json.loads(alone.record.model_dump_json()), "gpu": L4, "virtualization": "vm"}
-    host = GpuHost(HostRecord.model_validate(values), setup)
+    host = gpu_host(shared.host.record, setup)
 
     def write(setup: Setup) -> Made:
         lists = {host.record.name: local(host.wishes())}
@@ -165,9 +207,15 @@ def gpu(alone: OfflineHost, tmp_path_factory: pytest.TempPathFactory) -> tuple[G
 
     with pytest.raises(DeployError, match="is not signed"):
         write(replace(setup, key=""))  # NVIDIA's own key, which did not sign the stand-ins
-    bundle = write(setup)
-    alone.bring(bundle, folder)
-    return host, bundle
+    return setup, write(setup)
+
+
+@pytest.fixture
+def gpu(alone: OfflineHost, gpu_bundle: tuple[Setup, Made], tmp_path: Path) -> tuple[GpuHost, Made]:
+    """The machine as one with a GPU, and its bundle, which lies on it."""
+    setup, bundle = gpu_bundle
+    alone.bring(bundle, tmp_path)
+    return gpu_host(alone.record, setup), bundle
 
 
 def test_a_gpu_host_gets_its_driver_from_a_bundle_and_waits_for_a_reboot(

@@ -11,6 +11,7 @@ import pytest
 from infra.outputs import HostRecord
 from provisioning.converge.resources import Download
 from tests.machine.converge_host import Background, bring, poll, remote
+from tests.slowness import patient
 
 MIB = 1 << 20
 CONTENT = hashlib.shake_256(b"release").digest(5 * MIB)
@@ -53,7 +54,7 @@ class _Handler(BaseHTTPRequestHandler):
         if owner.wait_at:
             self.wfile.write(body[: owner.wait_at])
             self.wfile.flush()
-            owner.go_on.wait(60)
+            owner.go_on.wait(patient(60))
             body = body[owner.wait_at :]
         self.wfile.write(body[: owner.cut_at] if owner.cut_at and len(owner.ranges) == 1 else body)
 

@@ -21,6 +21,7 @@ from tests.machine.converge_host import Background, poll, reached, remote
 from tests.machine.engine_double import engine_double
 from tests.machine.fab import forwarding
 from tests.machine.machines import making_machines
+from tests.slowness import patient
 from tests.unit.provisioning.records import stack
 
 
@@ -101,7 +102,7 @@ def test_the_key_of_the_tunnel_opens_nothing_else(published: Published, wanted: 
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=patient(30),
         check=False,
     )
     assert done.returncode != 0

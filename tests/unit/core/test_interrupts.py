@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.paths import CHECKOUT
+from tests.slowness import patient
 
 PRESS = """\
 import importlib.abc, os, runpy, signal, sys
@@ -52,7 +53,7 @@ def test_ctrl_c_is_told_in_one_line(module: str, moment: str, words: tuple[str, 
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=patient(60),
     )
     assert done.returncode == 130, done.stderr
     assert "Traceback" not in done.stderr

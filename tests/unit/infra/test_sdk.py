@@ -18,6 +18,7 @@ from infra import leftovers, preflight, rented, sdk, sweep
 from infra.clouds import RENTED
 from infra.config import load_stack
 from infra.sdk import PACKAGES, ensure_sdk
+from tests.slowness import patient
 
 INSTALLS = (
     "cd {site}; mkdir -p acme_sdk-1.0.dist-info; echo 'Name: acme-sdk\nVersion: 1.0' > acme_sdk-1.0.dist-info/METADATA"
@@ -104,9 +105,9 @@ def test_two_commands_install_once(environment: Environment, monkeypatch: pytest
 
     with one_at_a_time(environment.folder / ".sdk.lock", ""):
         second.start()
-        assert waits.wait(30)
+        assert waits.wait(patient(30))
         environment.install()
-    second.join(30)
+    second.join(patient(30))
 
     assert not second.is_alive()
     assert environment.called == []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from core.paths import CHECKOUT
 from tests.doubles.hub import REPO, REVISION, HubDouble
+from tests.slowness import patient
 
 PROGRAM = CHECKOUT / "provisioning/programs/fetch_model.py"
 
@@ -19,7 +20,7 @@ def run(hub: HubDouble, folder: Path, *more: str, revision: str = REVISION, toke
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=False,
     )
     return done.returncode, done.stderr

@@ -12,6 +12,7 @@ from threading import Thread
 import pytest
 
 from provisioning.programs import engine_ready, gateway_server
+from tests.slowness import patient
 
 
 class Engine(ThreadingHTTPServer):
@@ -65,7 +66,7 @@ def ready(port: int, *, timeout_s: float = 0, key: str = "sample", main_pid: int
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=False,
     )
     return done.returncode, done.stderr
@@ -140,7 +141,7 @@ def tell(path: Path, answer: bytes) -> tuple[int, str, str]:
             [sys.executable, gateway_server.__file__, str(path), "engine/engine", "drain"],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=patient(60),
             check=False,
         )
         thread.join()

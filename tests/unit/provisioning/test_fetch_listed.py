@@ -14,6 +14,7 @@ from moto.server import ThreadedMotoServer
 from core.paths import CHECKOUT
 from provisioning.programs.llm_fetch.amazon import signed_headers
 from tests.doubles.google_storage import StorageDouble, running_storage
+from tests.slowness import patient
 
 PROGRAM = CHECKOUT / "provisioning/programs/fetch_model.py"
 WEIGHTS = bytes(range(256)) * 2048
@@ -39,7 +40,7 @@ def fetch(url: str, folder: Path, *more: str, pin: str = PIN, **environment: str
         env={**CLEAN, **no_cloud, "NO_PROXY": "127.0.0.1", **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         check=False,
     )
     return done.returncode, done.stderr

@@ -7,6 +7,7 @@ import pytest
 from core.errors import DeployError, HostError
 from infra.outputs import HostRecord
 from provisioning.fleet import Failures, on_each, raise_failures
+from tests.slowness import patient
 from tests.unit.provisioning.records import host
 
 HOSTS = [host(f"h{number}") for number in range(6)]
@@ -33,7 +34,7 @@ def test_no_more_than_so_many_run_at_the_same_time(at_once: int) -> None:
         with counting:
             running += 1
             most = max(most, running)
-        together.wait(timeout=10)
+        together.wait(timeout=patient(10))
         with counting:
             running -= 1
 

@@ -16,6 +16,7 @@ from provisioning.existing.facts import HostFacts
 from provisioning.gpu_proof import GIB, GpuReport, judge, prove_none
 from provisioning.programs import gpu_report
 from serving.spec import ServingSpec
+from tests.slowness import patient
 from tests.unit.provisioning.existing.test_verdict import MACHINE
 from tests.unit.provisioning.records import SERVING, host
 
@@ -114,7 +115,7 @@ def test_the_report_of_a_host_without_gpu_or_engine_proves_nothing() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=patient(60),
     )
     with pytest.raises(CheckError):
         judged(json.loads(done.stdout))

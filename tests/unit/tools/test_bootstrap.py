@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.paths import CHECKOUT
+from tests.slowness import patient
 
 
 def write_program(path: Path, script: str) -> None:
@@ -49,7 +50,7 @@ class Machine:
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=patient(30),
         )
 
     def called(self) -> str:

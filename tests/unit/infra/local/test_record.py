@@ -10,6 +10,7 @@ import pytest
 from core.errors import HostError
 from infra.local import record
 from infra.local.record import MachineRecord
+from tests.slowness import patient
 
 
 def a_record(name: str = "local-1", owner: str = "/checkout/.state") -> MachineRecord:
@@ -111,7 +112,7 @@ def test_a_lock_is_free_when_its_holder_is_killed(store: Path) -> None:
 
     holder = context.Process(target=hold)
     holder.start()
-    assert reached.wait(10)
+    assert reached.wait(patient(10))
     holder.kill()
     holder.join()
     assert (store / ".host.lock").exists()

@@ -15,6 +15,7 @@ from typing import Any
 from provisioning.converge.agent_zip import agent_zip
 from provisioning.converge.parcel import parcel_of
 from provisioning.converge.resources import Resource
+from tests.slowness import patient
 
 ME: dict[str, Any] = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgid()).gr_name}
 """Owner and group of files, so that the tests need no root."""
@@ -55,7 +56,7 @@ def run_folder(folder: Path, mode: str = "apply") -> Ended:
     bundle = folder / "bundle"
     command = [sys.executable, "-IS", str(bundle / "agent.pyz"), mode, str(bundle / "resources.json")]
     command += ["--blobs", str(bundle / "blobs"), "--state", str(folder / "state")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=patient(60), check=False)
     assert done.stderr == ""
     events = [json.loads(line) for line in done.stdout.splitlines()]
     return Ended(done.returncode, events, done.stdout)

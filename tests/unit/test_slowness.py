@@ -1,0 +1,62 @@
+"""Deadlines of tests follow the machine's slowness."""
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from core.paths import CHECKOUT
+from tests import slowness
+
+SHARED = """\
+import pytest
+from tests.conftest import FAILED
+
+made = []
+
+@pytest.fixture
+def thing(request):
+    yield made
+    made.append(request.node.stash[FAILED])
+
+def test_breaks(thing):
+    assert False
+
+def test_after_it(thing):
+    assert thing == [True]
+"""
+
+
+def test_one_factor_is_measured_once_and_counts_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once deadlines were fixed, and a machine with a load above 10 was red where it was only slow."""
+    times = iter([100.0, 100.0 + 3 * slowness.USUAL_S])
+    monkeypatch.delenv(slowness.VARIABLE, raising=False)
+    monkeypatch.setattr("tests.slowness.time", SimpleNamespace(monotonic=lambda: next(times)))
+    monkeypatch.setattr("tests.slowness.subprocess", SimpleNamespace(run=lambda *_, **__: None))
+    assert slowness.patient(10) == pytest.approx(30)
+    assert slowness.patient(20) == pytest.approx(60)  # not measured again: `times` has ended
+
+
+@pytest.mark.parametrize(("seconds", "factor"), [(0.01, 1.0), (1e6, slowness.MOST)])
+def test_the_factor_has_bounds(monkeypatch: pytest.MonkeyPatch, seconds: float, factor: float) -> None:
+    times = iter([0.0, seconds])
+    monkeypatch.setattr("tests.slowness.time", SimpleNamespace(monotonic=lambda: next(times)))
+    monkeypatch.setattr("tests.slowness.subprocess", SimpleNamespace(run=lambda *_, **__: None))
+    assert slowness.measured() == factor
+
+
+def test_a_fixture_knows_whether_its_test_failed(tmp_path: Path) -> None:
+    """Once a host that one test broke was handed to the next two, which failed as well."""
+    (tmp_path / "test_shared.py").write_text(SHARED)
+    argv = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*argv, "--rootdir", str(tmp_path), "-c", "/dev/null", str(tmp_path)],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=slowness.patient(60),
+    )
+    assert "1 failed, 1 passed" in done.stdout, done.stdout + done.stderr

@@ -22,6 +22,7 @@ CLOUDS_OF_KEY: dict[str, tuple[str, ...]] = {
     "machine.type": RENTED,
     "machine.fallbacks": RENTED,
     "machine.memory_gib": ("local",),
+    "machine.disk_gib": ("local",),
     "machine.cpus": ("local",),
     "machine.market": RENTED,
     "machine.spot_max_usd_per_hour": ("aws",),
@@ -53,6 +54,8 @@ NEEDED: dict[str, tuple[str, ...]] = {
 
 INSTEAD = {
     ("local", "machine.type"): "write memory_gib and cpus instead",
+    ("aws", "machine.disk_gib"): "write storage.root_gib and storage.data_gib instead",
+    ("gcp", "machine.disk_gib"): "write storage.root_gib and storage.data_gib instead",
     ("aws", "machine.memory_gib"): "the machine type brings its memory",
     ("gcp", "machine.memory_gib"): "the machine type brings its memory",
     ("aws", "machine.cpus"): "the machine type brings its processors",

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 DATA_HEADROOM_GIB = 10
 """Room on the data volume beside the weights: adapters, the engine's environment, a download in progress."""
 
+LOCAL_HEADROOM_GIB = 20
+"""The same on the disk of a local machine, with the system."""
+
 
 def gpu_can_compute(config: "DeploymentConfig") -> Iterator[Problem]:
     """What is served is something that the GPU can compute, on every machine type that may be tried."""
@@ -75,8 +78,12 @@ def model_fits_memory(config: "DeploymentConfig") -> Iterator[Problem]:
 
 
 def weights_fit_disk(config: "DeploymentConfig") -> Iterator[Problem]:
-    """The data volume holds the weights, where their size is known."""
-    asked, stored = config.storage.data_gib, disk_gib(config.serving)
+    """The data volume, or a local machine's disk, holds the weights, where their size is known."""
+    stored = disk_gib(config.serving)
+    if config.cloud == "local" and stored is not None and stored >= config.machine.disk_gib:
+        what = f"{config.machine.disk_gib:g} GiB does not hold {stored:.1f} GiB of weights"
+        yield Problem("machine.disk_gib", what, f"write at least {int(stored) + LOCAL_HEADROOM_GIB}")
+    asked = config.storage.data_gib
     if asked is not None and stored is not None and stored + DATA_HEADROOM_GIB > asked:
         yield Problem(
             "storage.data_gib",

@@ -23,6 +23,12 @@ class MachineSpec(Frozen):
     cpus: float = Field(
         default=2.0, ge=0.5, le=1024, description="Processors of a local machine; enforced. A type brings its own."
     )
+    disk_gib: float = Field(
+        default=60.0,
+        ge=4,
+        le=16384,
+        description="Disk of a local machine, in GiB; enforced. Takes what is written; grows, never shrinks.",
+    )
     count: int = Field(default=1, ge=1, le=32, description="How many machines.")
     market: Literal["on_demand", "spot"] = Field(
         default="on_demand", description="spot: cheaper, and the cloud may end it at any time."

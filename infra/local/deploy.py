@@ -28,6 +28,7 @@ def deploy_machines(config: DeploymentConfig) -> Deployment:
                 owner=str(state_dir().resolve()),
                 memory_mib=round(config.machine.memory_gib * MIB_PER_GIB),
                 cpus=config.machine.cpus,
+                disk_gib=config.machine.disk_gib,
                 public_keys=(keys.public,),
             )
         )

@@ -9,7 +9,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from core.paths import state_dir
-from infra.local import network, record
+from infra.local import disk, network, record
 from infra.local.runner import runner
 
 NSPAWN_RUN = Path("/run/systemd/nspawn")
@@ -24,7 +24,7 @@ _NAMED = re.compile(r"llm[-_]([0-9a-f]{8})$")
 def everything() -> dict[str, list[str]]:
     """Return what this host has of any machine, whoever made it: id, and a line for each thing."""
     found: dict[str, list[str]] = defaultdict(list)
-    for identity, words in _processes() + _networks() + _folders() + runner().remains():
+    for identity, words in _processes() + _networks() + disk.remains() + _folders() + runner().remains():
         found[identity].append(words)
     return dict(found)
 

@@ -21,7 +21,7 @@ from core.deadline import Deadline
 from core.errors import HostError, UsageError, run_cli
 from core.paths import state_dir
 from core.ports import SSH_PORT
-from infra.local import guest, host, leftovers, network, record
+from infra.local import disk, guest, host, leftovers, network, record
 from infra.local.leftovers import NSPAWN_RUN
 from infra.local.network import Network
 from infra.local.record import MachineRecord
@@ -37,6 +37,9 @@ GREETING_S = 10.0
 POLL_S = 0.05
 MIB_PER_GIB = 1024
 
+DISK_GIB = 60.0
+"""As MachineSpec has it: three times what an engine for a small model takes."""
+
 
 def create(
     name: str,
@@ -45,6 +48,7 @@ def create(
     memory_mib: int,
     cpus: float,
     public_keys: tuple[str, ...],
+    disk_gib: float = DISK_GIB,
     owner: str | None = None,
 ) -> MachineRecord:
     """Return a machine with this size that answers SSH, made or started when it does not run yet.
@@ -56,16 +60,26 @@ def create(
     known = record.find(owner, stack, name)
     identity = known.id if known else record.machine_id(owner, stack, name)
     wish = MachineRecord(
-        id=identity, owner=owner, stack=stack, name=name, memory_mib=memory_mib, cpus=cpus, public_keys=public_keys
+        id=identity,
+        owner=owner,
+        stack=stack,
+        name=name,
+        memory_mib=memory_mib,
+        cpus=cpus,
+        public_keys=public_keys,
+        disk_gib=disk_gib,
     )
     with record.locked(identity):
         machine = _whole(identity)
         if machine is None:
             _remove(identity)
             machine = _claim(wish)
-            host.run("cp", "--archive", "--reflink=auto", str(base), str(machine.root), timeout_s=300)
+            disk.make(machine)
+            # What lies in it, into the folder or the disk that is there.
+            host.run("cp", "--archive", "--reflink=auto", "--no-target-directory", str(base), str(machine.root),
+                     timeout_s=300)  # fmt: skip
             machine = machine.changed(host_key=guest.write_identity(machine.root, name))
-        machine = _run(machine, memory_mib=memory_mib, cpus=cpus, public_keys=public_keys)
+        machine = _run(machine, memory_mib=memory_mib, cpus=cpus, public_keys=public_keys, disk_gib=disk_gib)
         return machine if machine.phase == "ready" else machine.changed(phase="ready")
 
 
@@ -83,7 +97,15 @@ def is_off(stack: str, name: str) -> bool:
     return machine is not None and machine.phase == "ready" and not runner().is_running(machine)
 
 
-def update(identity: str, *, owner: str, memory_mib: int, cpus: float, public_keys: tuple[str, ...]) -> MachineRecord:
+def update(
+    identity: str,
+    *,
+    owner: str,
+    memory_mib: int,
+    cpus: float,
+    public_keys: tuple[str, ...],
+    disk_gib: float = DISK_GIB,
+) -> MachineRecord:
     """Change limits, keys and owner of a machine without a reboot; one that is off is started.
 
     Raises HostError when there is no such machine.
@@ -92,7 +114,8 @@ def update(identity: str, *, owner: str, memory_mib: int, cpus: float, public_ke
         machine = _whole(identity)
         if machine is None:
             raise HostError("there is no such machine", where=identity, hint="run `make up` again")
-        return _run(machine, owner=owner, memory_mib=memory_mib, cpus=cpus, public_keys=public_keys)
+        wish = {"memory_mib": memory_mib, "cpus": cpus, "public_keys": public_keys, "disk_gib": disk_gib}
+        return _run(machine, owner=owner, **wish)
 
 
 def destroy(identity: str) -> None:
@@ -142,7 +165,7 @@ def _whole(identity: str) -> MachineRecord | None:
         machine = record.load(identity)
     except HostError:
         return None
-    return machine if machine and machine.phase == "ready" and machine.root.is_dir() else None
+    return machine if machine and machine.phase == "ready" and disk.is_whole(machine) else None
 
 
 def _claim(machine: MachineRecord) -> MachineRecord:
@@ -155,6 +178,7 @@ def _claim(machine: MachineRecord) -> MachineRecord:
 def _run(machine: MachineRecord, **wish: Any) -> MachineRecord:
     """Bring the machine to what is wished, start it unless it runs, and wait until it answers."""
     machine = machine.changed(**wish)
+    disk.attach(machine)
     guest.write_authorized_keys(machine.root, machine.public_keys)
     _network(machine).up()
     if runner().is_running(machine):
@@ -196,6 +220,7 @@ def _remove(identity: str) -> None:
     runner().stop(identity)
     Network(identity, 0).down()
     _forget_nspawn(identity)
+    disk.unmount(identity)
     record.remove(identity)
     if left := leftovers.of_machine(identity):
         raise HostError("could not be removed whole", where=f"machine {identity}", detail="\n".join(left))
@@ -222,6 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     making = commands.add_parser("create", help="make or start a machine and print its HostRecord")
     making.add_argument("--memory-mib", type=int, default=2048)
     making.add_argument("--cpus", type=float, default=2.0)
+    making.add_argument("--disk-gib", type=float, default=DISK_GIB)
     removing = commands.add_parser("destroy", help="remove a machine, by name or by id")
     for each in (making, removing):
         each.add_argument("name")
@@ -238,6 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stack=options.stack,
             memory_mib=options.memory_mib,
             cpus=options.cpus,
+            disk_gib=options.disk_gib,
             public_keys=(keys.public,),
         )
         print(json.dumps(host_record(machine), indent=2))

@@ -19,6 +19,7 @@ class LocalMachineArgs:
     """The checkout's state folder."""
     memory_mib: int
     cpus: float
+    disk_gib: float
     public_keys: tuple[str, ...]
 
 
@@ -47,6 +48,7 @@ class _Container(Resource, module="local", name="Container"):
             "owner": args.owner,
             "memory_mib": args.memory_mib,
             "cpus": args.cpus,
+            "disk_gib": args.disk_gib,
             "public_keys": list(args.public_keys),
         }
         super().__init__(LocalMachineProvider(), args.name, {**wished, "host": None}, opts)

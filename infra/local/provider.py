@@ -14,7 +14,7 @@ from core.errors import DeployError
 IDENTIFYING = ("name", "stack")
 """What makes it another machine."""
 
-CHANGEABLE = ("owner", "memory_mib", "cpus", "public_keys")
+CHANGEABLE = ("owner", "memory_mib", "cpus", "disk_gib", "public_keys")
 """What is changed in a machine that runs on."""
 
 
@@ -76,6 +76,7 @@ def _size_and_keys(props: dict[str, Any]) -> dict[str, Any]:
     return {
         "memory_mib": int(props["memory_mib"]),
         "cpus": float(props["cpus"]),
+        "disk_gib": float(props["disk_gib"]),
         "public_keys": tuple(str(key) for key in props["public_keys"]),
     }
 

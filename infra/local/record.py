@@ -1,6 +1,7 @@
 """What this host remembers of each machine: one folder, one record, one lock. Knows nothing of how machines run.
 
 /var/lib/llm-deploy/machines/<id>/record.json    written before anything else is made, removed after everything else
+                                 disk.img        its disk, mounted at root/ (infra/local/disk.py)
                                  root/           the machine's root filesystem
 /var/lib/llm-deploy/machines/.<id>.lock          held while the machine is made, changed or removed
 /var/lib/llm-deploy/machines/.host.json, .host.lock   what machines share: addresses, forwarding
@@ -38,6 +39,8 @@ class MachineRecord:
     memory_mib: int
     cpus: float
     public_keys: tuple[str, ...]
+    disk_gib: float = 0.0
+    """Size of its disk; 0 for machines that were made before disks had one."""
     address_index: int = -1
     """Which /30 of infra/local/network.py's range is its own; -1 until one is chosen."""
     host_key: str = ""

@@ -122,6 +122,13 @@ def test_memory_and_cpus_are_enforced_and_changed_in_place(new_machine: NewMachi
     poll(lambda: cpu_share(small) > 0.6)  # once the tests beside this one leave it so much
 
 
+def test_its_disk_is_its_own_and_has_the_size_that_was_asked_for(machine: HostRecord) -> None:
+    """Once a machine saw the whole disk of the host, and could fill it."""
+    size, kind = on(machine, "df --output=size,fstype -BG / | tail -1").split()
+    assert 0.9 * machines.DISK_GIB < int(size.removesuffix("G")) <= machines.DISK_GIB
+    assert kind == "ext4"
+
+
 KILLED = "137"
 
 

@@ -15,6 +15,7 @@ WISHED = {
     "owner": "/checkout/.state",
     "memory_mib": 1024.0,
     "cpus": 2.0,
+    "disk_gib": 40.0,
     "public_keys": ["ssh-ed25519 AAAA"],
 }
 
@@ -26,6 +27,7 @@ WISHED = {
         pytest.param({"host": None}, False, [], id="what the machine itself brings"),
         pytest.param({"memory_mib": 2048.0}, True, [], id="memory"),
         pytest.param({"cpus": 0.5}, True, [], id="processors"),
+        pytest.param({"disk_gib": 80.0}, True, [], id="disk"),
         pytest.param({"public_keys": ["ssh-ed25519 BBBB"]}, True, [], id="keys"),
         pytest.param({"owner": "/moved/.state"}, True, [], id="checkout moved"),
         pytest.param({"name": "local-2"}, True, ["name"], id="name"),

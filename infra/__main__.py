@@ -5,15 +5,28 @@ Reads the config and nothing else; knows no cloud but by name.
 
 import importlib
 import sys
+from typing import Any
 
 import pulumi
 
 from core.errors import ConfigError, DeployError
 from infra.config import parse_deployment
 from infra.deployment import Deployment
+from infra.proxy import ProxySpec
 
 TOLD = 32
 """Exit status by which Pulumi's language host knows that the error was told, and prints no traceback."""
+
+
+HostList = pulumi.Output[list[dict[str, Any]]]
+
+
+def with_proxy(hosts: HostList, proxy: ProxySpec | None) -> HostList:
+    """Return the hosts with the proxy that they go through; its login is named by its place only."""
+    if proxy is None:
+        return hosts
+    written = proxy.model_dump(mode="json", exclude_unset=True)
+    return hosts.apply(lambda made: [{**each, "proxy": written} for each in made])
 
 
 def main() -> None:
@@ -26,7 +39,7 @@ def main() -> None:
     config = parse_deployment(value, file)
     deployment: Deployment = importlib.import_module(f"infra.{config.cloud}").deploy(config)
     pulumi.export("stack", stack)
-    pulumi.export("hosts", deployment.hosts)
+    pulumi.export("hosts", with_proxy(deployment.hosts, config.proxy))
     pulumi.export("serving", config.serving.model_dump(mode="json", exclude_unset=True))
     pulumi.export("gateway", config.gateway.model_dump(mode="json", exclude_unset=True))
     if deployment.lease is not None:

@@ -16,6 +16,7 @@ from core.ports import SSH_PORT
 from core.rules import Problem, StackName, matching, refuse, twice
 from infra.clouds import CloudName
 from infra.lease import Lease
+from infra.proxy import ProxySpec
 from serving.spec import GatewaySpec, ServingSpec
 from serving.spec_rules import ports_differ
 
@@ -152,6 +153,7 @@ class HostRecord(Frozen):
     client_cidrs: tuple[Cidr, ...] = Field(
         default=(), description="Networks that may reach the gateway; none: any that routes there."
     )
+    proxy: ProxySpec | None = Field(default=None, description="Proxy through which the host reaches the world.")
     ends_at: AwareDatetime | None = Field(default=None, description="When the machine ends itself.")
 
     @model_validator(mode="after")

@@ -34,6 +34,7 @@ CLOUDS_OF_KEY: dict[str, tuple[str, ...]] = {
     "network.subnets": RENTED,
     "network.cidr": RENTED,
     "network.clients_from_anywhere": RENTED,
+    "proxy": MADE,
     "storage": RENTED,
     "storage.kms_key": ("aws",),
     "storage.data_mib_per_s": ("aws",),

@@ -20,6 +20,7 @@ from infra.config.placement import PLACEMENT_RULES
 from infra.config.storage import StorageSpec
 from infra.config.tags import TAG_RULES
 from infra.config.upkeep import UPKEEP_RULES
+from infra.proxy import ProxySpec
 from serving.spec import GatewaySpec, ServingSpec
 from serving.spec_rules import ports_differ
 
@@ -56,6 +57,9 @@ class DeploymentConfig(Frozen):
     network: NetworkSpec = Field(default=NetworkSpec(), description="Network and who may reach the machines.")
     storage: StorageSpec = Field(default=StorageSpec(), description="Disks and bucket.")
     iam: IamSpec = Field(default=IamSpec(), description="What the IAM roles that are made must keep to.")
+    proxy: ProxySpec | None = Field(
+        default=None, description="Proxy through which the hosts reach the world; none: directly."
+    )
     lifetime: LifetimeSpec = Field(default=LifetimeSpec(), description="When machines end or sleep.")
     tags: dict[str, str] = Field(default={}, description="Tags (aws) or labels (gcp) on everything that is made.")
     serving: ServingSpec = Field(description="Engine, base model and adapters.")

@@ -18,6 +18,7 @@ from provisioning.converge.result import HostResult, OnEvent, Outcome, Progress
 from provisioning.converge.said import Confirm, End, Need, Said, Trouble, event_of, read_event
 from provisioning.converge.session import Session, packed
 from provisioning.host_words import DETAIL_CHARS, MARK, NOT_A_SHELL, own_words
+from provisioning.proxy import proxy_environment, proxy_masks
 from provisioning.remote import NoCommandsError, not_begun
 
 BLOCK_BYTES = 1 << 20
@@ -44,7 +45,9 @@ def converge(
     began = time.monotonic()
     waiting = session or Session(host, patience_s=patience_s(host.cloud))
     try:
-        parcel = parcel_of(resources() if callable(resources) else resources, dry_run=dry_run)
+        wished = resources() if callable(resources) else resources
+        environment, masks = proxy_environment(host), proxy_masks(host)
+        parcel = parcel_of(wished, dry_run=dry_run, environment=environment, masks=masks)
         talk = _Talk(host, parcel, on_event)
         listed = time.monotonic()
         channel = waiting.channel()

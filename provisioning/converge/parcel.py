@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ConfigError
-from provisioning.converge.resources import Resource, Secret, Tree
+from provisioning.converge.resources import Resource, Secret, Text, Tree
 from provisioning.converge.trees import list_tree
 
 
@@ -25,8 +25,17 @@ class Parcel:
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
-def parcel_of(resources: Sequence[Resource], *, dry_run: bool) -> Parcel:
-    """Return what the agent needs. Raises ConfigError for two resources with one id, and an id that names none."""
+def parcel_of(
+    resources: Sequence[Resource],
+    *,
+    dry_run: bool,
+    environment: Mapping[str, Text] | None = None,
+    masks: Sequence[Secret] = (),
+) -> Parcel:
+    """Return what the agent needs; `environment` is for all that it runs, `masks` is shown nowhere.
+
+    Raises ConfigError for two resources with one id, and an id that names none.
+    """
     _check_ids(resources)
     blobs: dict[str, Path] = {}
     secrets: list[str] = []
@@ -44,7 +53,10 @@ def parcel_of(resources: Sequence[Resource], *, dry_run: bool) -> Parcel:
             blobs.update({file.sha256: file.path for file in files})
         entries.append(entry)
     by = f"{getpass.getuser()}@{socket.gethostname()}"
-    document = {"dry_run": dry_run, "by": by, "resources": entries}
+    document: dict[str, Any] = {"dry_run": dry_run, "by": by, "resources": entries}
+    if environment:
+        document["environment"] = _plain(environment, secrets)
+        document["masks"] = _plain(tuple(masks), secrets)
     return Parcel(document=document, blobs=blobs, secrets=tuple(secrets))
 
 

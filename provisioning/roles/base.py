@@ -6,6 +6,7 @@ Knows no engine and no model. A container shares its kernel, so it gets no swap,
 from infra.clouds import RENTED
 from infra.outputs import HostRecord
 from provisioning.converge.resources import Command, File, Packages, Resource, SshdFile, Swap, Sysctl, Unit, User
+from provisioning.proxy import apt_file
 from provisioning.render import render
 from provisioning.roles import firewall
 from provisioning.roles.layout import SERVICE_USER
@@ -83,6 +84,7 @@ def base(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
     """Return what `host` needs before any engine, in an order that works."""
     return [
         *_data_volume(host),
+        apt_file(host),
         Packages(name="base", present=PACKAGES),
         User(name=SERVICE_USER),
         *_journal(),

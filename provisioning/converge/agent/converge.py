@@ -158,3 +158,10 @@ def _unwrap(value: Any, keep_secret: Any) -> Any:
             return value["secret"]
         return {name: _unwrap(item, keep_secret) for name, item in value.items()}
     return value
+
+
+def read_environment(document: dict[str, Any], keep_secret: Any) -> dict[str, str]:
+    """Return the variables for all that is run here (a proxy, say); what they hold of secrets is remembered as such."""
+    for mask in document.get("masks", ()):
+        _unwrap(mask, keep_secret)
+    return {name: str(_unwrap(value, keep_secret)) for name, value in document.get("environment", {}).items()}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from provisioning.converge.resources import File, Packages, Resource, SshdFile, Swap
+from provisioning.proxy import APT_FILE
 from provisioning.roles.base import base
 from provisioning.roles.firewall import doors
 from serving.spec import GatewaySpec
@@ -39,7 +40,7 @@ def test_a_container_gets_nothing_that_belongs_to_its_kernel(kind: str) -> None:
     assert not any(each.kind == kind for each in wishes(memory_gib=4, virtualization="container"))
 
 
-@pytest.mark.parametrize(("cloud", "first"), [("aws", "command:data-volume"), ("existing", "packages:base")])
+@pytest.mark.parametrize(("cloud", "first"), [("aws", "command:data-volume"), ("existing", f"file:{APT_FILE}")])
 def test_the_data_volume_of_a_rented_host_comes_before_what_may_lie_on_it(cloud: str, first: str) -> None:
     assert wishes(cloud=cloud)[0].id == first
 

@@ -55,6 +55,7 @@ NEEDED: dict[str, tuple[str, ...]] = {
 
 INSTEAD = {
     ("local", "machine.type"): "write memory_gib and cpus instead",
+    ("existing", "proxy"): "write proxy on the hosts of the inventory",
     ("aws", "machine.disk_gib"): "write storage.root_gib and storage.data_gib instead",
     ("gcp", "machine.disk_gib"): "write storage.root_gib and storage.data_gib instead",
     ("aws", "machine.memory_gib"): "the machine type brings its memory",

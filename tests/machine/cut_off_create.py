@@ -10,7 +10,7 @@ from pathlib import Path
 from signal import SIGKILL
 from typing import Any
 
-from infra.local import guest, host, machine, record
+from infra.local import disk, guest, host, machine, record
 from infra.local.network import Network
 from infra.local.runner import SupervisorRunner, SystemdRunner
 from tests.machine.machines import making_machines
@@ -18,6 +18,8 @@ from tests.machine.machines import making_machines
 STEPS: dict[str, tuple[Any, str, bool]] = {
     "record written": (record.MachineRecord, "save", True),
     "address chosen": (machine, "_claim", True),
+    "disk made": (disk, "_mount", False),
+    "disk mounted": (disk, "_mount", True),
     "root file system half copied": (host, "run", False),
     "host key made": (guest, "write_identity", True),
     "keys written": (guest, "write_authorized_keys", True),
@@ -37,7 +39,7 @@ def arm(owner: Any, name: str, *, after: bool) -> None:
         if name == "run":
             if arguments[0] != "cp":
                 return real(*arguments, **options)
-            Path(arguments[-1]).mkdir()
+            Path(arguments[-1]).mkdir(exist_ok=True)
             (Path(arguments[-1]) / "half").write_text("copied")
         elif after:
             real(*arguments, **options)

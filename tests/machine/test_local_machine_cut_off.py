@@ -9,7 +9,7 @@ from signal import SIGKILL
 import pytest
 
 from core.paths import CHECKOUT
-from infra.local import leftovers, record
+from infra.local import disk, leftovers, record
 from infra.local import machine as machines
 from tests.machine.cut_off_create import STEPS
 from tests.machine.machines import STACK, NewMachine
@@ -47,7 +47,7 @@ def test_a_removal_that_was_cut_off_is_not_taken_for_a_machine_that_is_off(
     identity = record.machine_id(str(machine_state), STACK, first.name)
 
     def half(_id: str) -> None:
-        (record.STORE / identity / "root/usr/sbin/sshd").unlink()
+        (record.STORE / identity / disk.IMAGE).unlink()
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -80,6 +80,21 @@ NO_SECOND_FACTOR = (
 """A login that needs both would be shut out, and our own login, by key alone, would not show it."""
 
 
+SAME_PORTS = """\
+named=$(cat "$1" /etc/ssh/sshd_config | /usr/sbin/sshd -T -f /dev/stdin | sed -n 's/^port //p')
+ss -Hltnp | awk '/"sshd"/ && !/"systemd"/ && $4 !~ /^(127\\.|\\[::1\\])/ {print $4, $NF}' |
+  sed -n 's/^.*:\\([0-9]*\\) .*"sshd",pid=\\([0-9]*\\).*/\\1 \\2/p' | while read -r port pid; do
+  echo "$named" | grep -qx "$port" && continue
+  tr '\\0' ' ' <"/proc/$pid/cmdline" | grep -qE ' -(p|o)' && continue
+  echo "sshd listens on port $port, and its files name $named: a reload would move it;" \\
+    "reload sshd when that suits, and write the port as ssh_port in the inventory" >&2
+  exit 1
+done
+"""
+"""A Port that somebody wrote and did not load yet would come into force with our reload, and stay without our file.
+Loopback is where tunnels end, a port that systemd holds is its socket's, and one on the command line stays."""
+
+
 def base(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
     """Return what `host` needs before any engine, in an order that works."""
     return [
@@ -184,5 +199,6 @@ def _sshd(host: HostRecord) -> list[Resource]:
         metrics_ports=(METRICS_PORT, GPU_METRICS_PORT),
     )
     before = 'cat "$1" /etc/ssh/sshd_config | /usr/sbin/sshd -t -f /dev/stdin'
-    check = SSHD_CAN_BE_CHECKED + ("" if host.password_logins else f"{NO_SECOND_FACTOR}\n") + before
+    factors = "" if host.password_logins else NO_SECOND_FACTOR
+    check = "\n".join((SSHD_CAN_BE_CHECKED, factors, before + " || exit 1", SAME_PORTS))
     return [SshdFile(path=SSHD_FILE, content=content, check=("sh", "-c", check, "sshd", "{path}"))]

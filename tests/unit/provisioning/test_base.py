@@ -1,5 +1,6 @@
 """What the base role wishes for on which host. That it works is tests/machine/test_base.py's to prove."""
 
+import os
 import stat
 import subprocess
 from pathlib import Path
@@ -96,9 +97,16 @@ def host_folder(tmp_path: Path) -> Path:
     sshd = tmp_path / "bin/sshd"
     sshd.write_text(
         f"#!/bin/sh\n[ -d {tmp_path}/run/sshd ] || {{ echo 'Missing privilege separation directory: /run/sshd' >&2;"
-        " exit 255; }\nexec cat >/dev/null\n"
+        f" exit 255; }}\ncat >/dev/null\n[ $1 = -t ] || cat {tmp_path}/says\n"
     )
-    sshd.chmod(0o755)
+    ss = tmp_path / "bin/ss"
+    ss.write_text(f"#!/bin/sh\ncat {tmp_path}/listens\n")
+    for program in (sshd, ss):
+        program.chmod(0o755)
+    (tmp_path / "proc/7").mkdir(parents=True)
+    (tmp_path / "proc/7/cmdline").write_text("sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups\0")
+    (tmp_path / "says").write_text("port 22\n")
+    (tmp_path / "listens").write_text("")
     (tmp_path / "new.conf").write_text("")
     return tmp_path
 
@@ -106,8 +114,10 @@ def host_folder(tmp_path: Path) -> Path:
 def checked(folder: Path, script: str) -> "subprocess.CompletedProcess[str]":
     script = script.replace("/usr/sbin/sshd", f"{folder}/bin/sshd")
     script = script.replace("/run/", f"{folder}/run/").replace("/etc/", f"{folder}/etc/")
+    script = script.replace("/proc/", f"{folder}/proc/")
     argv = ["sh", "-c", script, "sshd", str(folder / "new.conf")]
-    return subprocess.run(argv, capture_output=True, text=True, check=False)
+    path = f"{folder}/bin:{os.environ['PATH']}"
+    return subprocess.run(argv, env={"PATH": path}, capture_output=True, text=True, check=False)
 
 
 def test_sshd_can_be_checked_where_its_folder_is_missing(host_folder: Path) -> None:
@@ -125,6 +135,32 @@ def test_a_second_factor_is_not_turned_off(host_folder: Path) -> None:
     assert done.returncode == 1
     assert "write password_logins: true" in done.stderr
     assert checked(host_folder, sshd_check(password_logins=True)).returncode == 0
+
+
+HELD, SHARED = 'users:(("sshd",pid=7,fd=3))', 'users:(("sshd",pid=7,fd=3),("systemd",pid=1,fd=9))'
+LISTENS = {
+    "as before": (f"LISTEN 0 128 0.0.0.0:22 0.0.0.0:* {HELD}\nLISTEN 0 128 [::]:22 [::]:* {HELD}\n", True),
+    "a port that is written and not loaded": (f"LISTEN 0 128 0.0.0.0:2222 0.0.0.0:* {HELD}\n", False),
+    "one of two": (f"LISTEN 0 1 *:22 *:* {HELD}\nLISTEN 0 1 *:2222 *:* {HELD}\n", False),
+    "a tunnel's end": (f"LISTEN 0 128 127.0.0.1:8000 0.0.0.0:* {HELD}\nLISTEN 0 1 [::1]:8000 *:* {HELD}\n", True),
+    "a socket of systemd's": (f"LISTEN 0 4096 *:2222 *:* {SHARED}\n", True),
+    "others": ('LISTEN 0 511 0.0.0.0:443 0.0.0.0:* users:(("haproxy",pid=9,fd=5))\n', True),
+}
+
+
+@pytest.mark.parametrize(("listens", "fine"), LISTENS.values(), ids=LISTENS.keys())
+def test_a_reload_does_not_move_sshd_to_a_port_that_somebody_wrote(host_folder: Path, listens: str, fine: bool) -> None:
+    """It would stay there when our file is taken back, since the port is not ours."""
+    (host_folder / "listens").write_text(listens)
+    done = checked(host_folder, sshd_check())
+    assert (done.returncode == 0) is fine, done.stderr
+    assert ("a reload would move it" in done.stderr) is not fine
+
+
+def test_a_port_of_sshds_command_line_stays_where_it_is(host_folder: Path) -> None:
+    (host_folder / "listens").write_text(LISTENS["a port that is written and not loaded"][0])
+    (host_folder / "proc/7/cmdline").write_text("/usr/sbin/sshd\0-D\0-p\0" + "2222\0")
+    assert checked(host_folder, sshd_check()).returncode == 0
 
 
 def test_sshd_is_checked_before_the_file_is_in_place() -> None:

@@ -152,6 +152,11 @@ KNOWN: Sequence[Known] = (
         "the model has no tokenizer that can be read: put its tokenizer.json beside config.json",
     ),
     Known(
+        r"[Ss]ystem not yet initialized|cudaErrorSystemNotReady|Error 802",
+        "the NVLink switches have not joined the GPUs: see `systemctl status nvidia-fabricmanager`, and run "
+        "`provision` again (docs/nvidia.md)",
+    ),
+    Known(
         r"No CUDA GPUs are available|driver on your system is too old|Failed to infer device type|libcuda\.so\.1",
         "the NVIDIA driver is missing or too old for this vLLM (see `nvidia-smi`): install a newer one, and reboot",
     ),

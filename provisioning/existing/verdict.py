@@ -112,6 +112,8 @@ def _gpu_notes(facts: HostFacts) -> Iterator[str]:
     if facts.gpus_without_driver:
         words = f" (nvidia-smi: {facts.nvidia_smi.error})" if facts.nvidia_smi.error else ""
         seen = f"{facts.nvidia_pci} NVIDIA GPU on the PCI bus and no driver that sees it{words}"
+        if "mismatch" in facts.nvidia_smi.error:
+            yield "its NVIDIA driver was upgraded and the former one is still loaded: reboot it, then adopt it again"
         yield f"{seen}: fill in `gpu` in the inventory, or write `ignore_gpu: true` in its place; nothing runs before"
     elif facts.nvidia_pci and facts.gpu is None:
         yield f"{facts.nvidia_pci} NVIDIA GPU on the PCI bus, which this container was not given: not used"

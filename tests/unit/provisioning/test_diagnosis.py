@@ -82,6 +82,10 @@ SAID = {
         "utilization (0.9, 19.76 GiB). Decrease GPU memory utilization or reduce GPU memory used by other processes.",
         "another program holds the GPU's memory",
     ),
+    "no fabric": (
+        "RuntimeError: Unexpected error from cudaGetDeviceCount(). Error 802: system not yet initialized",
+        "the NVLink switches have not joined the GPUs",
+    ),
     "no driver": ("RuntimeError: No CUDA GPUs are available", "the NVIDIA driver is missing or too old"),
     "old driver": (
         "RuntimeError: The NVIDIA driver on your system is too old (found version 12020).",

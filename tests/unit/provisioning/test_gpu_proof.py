@@ -71,6 +71,8 @@ def test_the_proof_names_what_was_seen() -> None:
         ("vllm", {"platform": "cpu"}, "vLLM's platform is not cuda (cpu)"),
         ("vllm", {"platform": ""}, "none in the journal of this start"),
         ("ollama", {"models": [{**MODEL, "vram": 3 * GIB}]}, "Ollama has 50% of tiny:latest on the GPU, not 100%"),
+        ("ollama", {"apps": [], "models": [{**MODEL, "vram": 0}]}, "no process of ollama.service is on a GPU: it comp"),
+        ("ollama", {"models": [{**MODEL, "vram": 0}]}, "Ollama has 0% of tiny:latest on the GPU, not 100%"),
         ("ollama", {"models": []}, "the engine has no weights loaded"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The program that looks at a host: how many processors there are to compute with."""
+"""The program that looks at a host: how many processors there are to compute with, and which GPUs."""
 
 import pytest
 
@@ -29,3 +29,31 @@ def test_the_quota_of_the_control_group_counts(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
     monkeypatch.setattr(look_at_host, "read", lambda path: files.get(path, ""))
     assert look_at_host.cpu_count() == count
+
+
+LISTED = """\
+GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-5c89852c)
+  MIG 1g.5gb      Device  0: (UUID: MIG-c6d4f1ef)
+  MIG 2g.10gb     Device  1: (UUID: MIG-cba663e8)
+GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-77d1)
+"""
+NAMES = "NVIDIA A100-SXM4-40GB, 40960, 580.95.05\nNVIDIA A100-SXM4-40GB, 40960, 580.95.05"
+UNKNOWN_FIELD = 'Field "compute_cap" is not a valid field to query.'
+
+
+@pytest.mark.parametrize(
+    ("asked", "capabilities"), [("8.0\n8.0", ["8.0", "8.0"]), (UNKNOWN_FIELD, ["", ""]), ("[N/A]\n[N/A]", ["", ""])]
+)
+def test_gpus_tell_their_capability_and_slices_where_the_driver_knows_them(
+    asked: str, capabilities: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old driver refuses a whole question for one field that it does not know, so each is asked apart."""
+
+    def said(_: str, *words: str) -> str:
+        return LISTED if words == ("-L",) else asked if "compute_cap" in words[0] else NAMES
+
+    monkeypatch.setattr(look_at_host, "said", said)
+    gpus = look_at_host.nvidia_smi()["gpus"]
+    assert [each["compute_capability"] for each in gpus] == capabilities
+    assert [each["mig_slices"] for each in gpus] == [["1g.5gb", "2g.10gb"], []]
+    assert {each["memory_mib"] for each in gpus} == {40960}

@@ -180,6 +180,13 @@ def test_a_command_that_changes_nothing_for_its_check_fails(tmp_path: Path) -> N
     assert ended.of("command:c")["error"] == "ran, but its check still fails"
 
 
+def test_what_a_command_warns_of_is_told_among_its_changes(tmp_path: Path) -> None:
+    """All went well, and yet a person should see it."""
+    script = "echo noise; echo 'warning: a dead source was passed over'"
+    ended = run_agent(tmp_path, [Command(name="c", argv=("sh", "-c", script))])
+    assert ended.of("command:c")["changes"][1:] == ["warning: a dead source was passed over"]
+
+
 def test_a_command_that_hangs_is_ended(tmp_path: Path) -> None:
     """The time limit ends the command with all that it started."""
     ended = run_agent(tmp_path, [Command(name="c", argv=("sh", "-c", "sleep 600 & wait"), timeout_s=1)])

@@ -143,6 +143,18 @@ def test_what_is_written_is_an_inventory(tmp_path: Path) -> None:
     assert (outputs.serving.engine, outputs.gateway.port) == ("vllm", 443)
 
 
+def test_what_the_driver_said_of_a_gpu_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "gpu1.yaml"
+    gpu = {"model": "A100-10C", "count": 1, "vram_gib": 10.0, "compute_capability": "8.0"}
+    path.write_text(
+        inventory_text(host("gpu1", os_release="debian-12", gpu=gpu), FACTS, plan(FACTS), login="root@203.0.113.7")
+    )
+    assert load(Target(inventory=str(path))).hosts[0].gpu == Gpu.model_validate(gpu)
+    path.write_text(path.read_text().replace('"8.0"', "ampere"))
+    with pytest.raises(ConfigError, match=r"hosts\[0\]\.gpu\.compute_capability: 'ampere' is no compute capability"):
+        load(Target(inventory=str(path)))
+
+
 def test_a_gpu_without_driver_has_to_be_filled_in_before_anything_runs(tmp_path: Path) -> None:
     """Once such a file loaded without `gpu`, and the engine was set up for the CPU of a GPU server."""
     path = tmp_path / "gpu1.yaml"

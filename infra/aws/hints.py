@@ -2,6 +2,8 @@
 
 import re
 
+from infra.aws.refused_login import LOG_IN
+
 MAKE_SPOT_ROLE = "`aws iam create-service-linked-role --aws-service-name spot.amazonaws.com`"
 """What an administrator does once for the account."""
 
@@ -9,6 +11,10 @@ HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(r"ServiceLinkedRoleCreationNotPermitted|create the service-linked role for EC2 Spot Instances"),
         f"EC2's role for spot machines is missing: ask an administrator for {MAKE_SPOT_ROLE}, once for the account",
+    ),
+    (
+        re.compile(r"ExpiredToken|InvalidGrantException|failed to refresh cached credentials|SSO session has expired"),
+        f"the login ended meanwhile: {LOG_IN}, and run it again, which goes on from there",
     ),
     (
         re.compile(r"iam:PassRole"),

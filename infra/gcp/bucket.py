@@ -1,4 +1,4 @@
-"""A bucket for models, adapters and results: private, versioned; or an existing one, untouched.
+"""A bucket for models and adapters: private, versioned; or an existing one, untouched.
 
 GCP encrypts what lies in it and takes no request without TLS from its own libraries.
 """

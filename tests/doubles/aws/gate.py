@@ -67,6 +67,8 @@ class Gate:
             self._seeded.clear()
             self._states.clear()
             self._calls.clear()
+            self._operations.clear()
+            OPERATIONS.clear()
         call = _call(environ, body)
         with self._one_at_a_time:
             answer = self._moto(environ, start_response) if call is None else self._gated(call, environ, start_response)

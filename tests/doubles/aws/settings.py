@@ -34,7 +34,7 @@ class Control(control.Control[Settings]):
     reset_path = "/moto-api/reset"
 
     def operations(self) -> list[str]:
-        """Return what was ever asked, as service and operation, by the plugin and by our own commands.
+        """Return what was asked since the last reset, as service and operation, by the plugin and by our own commands.
 
         Of our commands' calls to services that speak REST only the plugin's are known by name.
         """

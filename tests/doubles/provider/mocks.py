@@ -42,6 +42,10 @@ class TableMocks(pulumi.runtime.Mocks):
         """Refuse: the program asks the cloud nothing, as all is in the lease."""
         raise AssertionError(f"the program calls {args.token}")
 
+    def all(self) -> list[tuple[str, str, Properties]]:
+        """Return type, name and inputs of all that was registered."""
+        return list(self._registered)
+
     def of(self, kind: str) -> list[Properties]:
         """Return the inputs of all resources of a type."""
         return [inputs for each, _name, inputs in self._registered if each == kind]

@@ -32,10 +32,10 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
             "zone": "ap-northeast-2a",
             "zones": ("ap-northeast-2a", "ap-northeast-2b"),
         }
-        more, lifetime = lease.pop("more", ""), lease.pop("lifetime", "")
+        more, lifetime, stack = lease.pop("more", ""), lease.pop("lifetime", ""), lease.pop("stack", "prod")
         monkeypatch.setenv(LEASE_VARIABLE, Lease.model_validate(values | lease).model_dump_json())
         mocks = TableMocks(KINDS)
-        pulumi.runtime.set_mocks(mocks, project="llm-deploy", stack="prod", preview=False)
+        pulumi.runtime.set_mocks(mocks, project="llm-deploy", stack=stack, preview=False)
         from infra.aws import deploy
 
         def program() -> None:

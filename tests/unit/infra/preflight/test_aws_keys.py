@@ -120,6 +120,7 @@ def test_the_missing_role_for_spot_machines_is_told_with_its_command(look: Look)
             "permission to create the service-linked role for EC2 Spot Instances.",
             "create-service-linked-role --aws-service-name spot.amazonaws.com",
         ),
+        ("failed to refresh cached credentials, operation error SSO: GetRoleCredentials", "the login ended meanwhile"),
         ("api error VcpuLimitExceeded: You have requested more", "make preflight"),
         ("is not authorized to perform: iam:PassRole on resource", "docs/aws.md"),
         ("Client.InternalError: Client error on launch", "storage.kms_key"),

@@ -1,6 +1,7 @@
 """What rented clouds need around the engine: preflight, a lease, places to try, and what a cut-off run left removed."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from core.console import say, step
@@ -15,8 +16,10 @@ from infra.parts import all_parts
 from infra.placement import ELSEWHERE, Attempt, Candidate, place, table
 from infra.refusals import DeniedError
 from infra.rented import Cloud, holder_of, remove_adrift, rented_cloud
+from infra.running_costs import known_price, odd_hours
 from infra.settling import is_bound
 from infra.things import REMOVE_DEADLINE_S
+from infra.weekly_hours import runs_at
 
 if TYPE_CHECKING:
     from infra.stack import Stack
@@ -75,6 +78,10 @@ def preview(config: DeploymentConfig, stack: str, held: "Stack") -> Report:
             previous = known_lease(config.cloud, stack, held)
             candidate = _first_shown(_told(cloud.candidates(config, previous), stack), previous)
         say(f"  {candidate}")
+        for line in odd_hours(config, candidate.lease, datetime.now(UTC)):
+            say(f"  ! {line}")
+        for line in known_price(config, candidate.usd_per_hour):
+            say(f"  {line}")
         _hand_provider_environment(config.cloud, candidate.lease, held)
         held.hand_over(LEASE_VARIABLE, candidate.lease.model_dump_json())
     with step("ask the Pulumi engine"):
@@ -103,6 +110,9 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
     stands = previous is not None and previous.stands
     if previous is None or not outputs_file(stack).exists():  # a first `up` that failed has left a lease, too
         _look_first(config, stack, previous)
+    else:
+        for line in odd_hours(config, previous, datetime.now(UTC)):
+            say(f"  ! {line}")
     with step("look up image, zones and prices"):
         candidates = _told(cloud.candidates(config, previous), stack)
         if previous is not None and config.machine.market == "spot":
@@ -112,6 +122,8 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
     if previous is not None and stands:
         for line in cloud.replaced(config, previous, candidates[0].lease):
             say(f"  ! {line}")
+    for line in known_price(config, candidates[0].usd_per_hour):
+        say(f"  {line}")
     recover(config.cloud, stack, held)
     _hand_provider_environment(config.cloud, candidates[0].lease, held)
 
@@ -127,7 +139,7 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
             if not stands and cloud.out_of_stock(f"{error}\n{error.detail}"):
                 write_lease(stack, noted.model_copy(update={"lacks_stock": True}))
             raise
-        for host in cloud.wake(candidate.lease) if config.lifetime.weekly is None else ():  # else it may be asleep
+        for host in cloud.wake(candidate.lease) if _shall_run(config) else ():
             say(f"  started {host}, which was stopped")
         write_lease(stack, candidate.lease)
         return report
@@ -148,6 +160,12 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
     if len(tried) > 1:
         say(table(tried))
     return report, tried
+
+
+def _shall_run(config: DeploymentConfig) -> bool:
+    """Return whether hosts shall run now: one that the weekly schedule has stopped sleeps until its next start."""
+    weekly = config.lifetime.weekly
+    return weekly is None or runs_at(weekly, datetime.now(UTC))
 
 
 def _beside_hosts(candidates: list[Candidate], previous: Lease, cloud: Cloud) -> list[Candidate]:

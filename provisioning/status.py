@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from core.console import next_command, show
 from core.errors import DeployError
 from core.runs import write_result
+from infra.clouds import RENTED
 from infra.outputs import HostRecord, StackOutputs
 from provisioning.connection import connect
 from provisioning.fleet import on_each
@@ -63,7 +64,13 @@ def _unreached(target: Target, outputs: StackOutputs, host: HostRecord, error: D
     """Return that a host could not be asked, and for one that is off what starts it."""
     off = _is_off(outputs, host)
     words = f"{host.name} is off; `{target.command('up')}` starts it with its disk" if off else str(error)
-    return unseen(host, words, now=datetime.now(UTC))
+    now = datetime.now(UTC)
+    if target.stack and host.cloud in RENTED and (host.ends_at is None or now < host.ends_at):
+        from provisioning.sleeping_hosts import by_the_hours  # all models of the config, which nothing else needs here
+
+        hours = by_the_hours(target.stack, now)
+        words += f" ({hours})" if hours else ""
+    return unseen(host, words, now=now)
 
 
 def _is_off(outputs: StackOutputs, host: HostRecord) -> bool:

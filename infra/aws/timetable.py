@@ -21,9 +21,11 @@ from infra.config.lifetime import WeeklySchedule
 EC2_CALL = "arn:{}:scheduler:::aws-sdk:ec2:{}"
 """Target of a schedule: a partition and an action."""
 
-RETRIES = 10
-RETRY_S = 3600
-"""How long AWS tries again when a call is refused for a moment."""
+RETRIES = 185
+"""How often AWS may try again, with growing pauses: the most that it takes."""
+
+MAX_RETRY_S, HOUR_S = 86400, 3600
+"""How long it may: the most that it takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,10 @@ class Timetable(pulumi.ComponentResource):
                         "arn": EC2_CALL.format(args.partition, f"{action}Instances"),
                         "role_arn": role.arn,
                         "input": instance_id.apply(lambda each: json.dumps({"InstanceIds": [each]})),
-                        "retry_policy": {"maximum_retry_attempts": RETRIES, "maximum_event_age_in_seconds": RETRY_S},
+                        "retry_policy": {
+                            "maximum_retry_attempts": RETRIES,
+                            "maximum_event_age_in_seconds": retry_s(action, args.weekly),
+                        },
                     },
                     opts=pulumi.ResourceOptions(parent=self, depends_on=[allowed]),
                 )
@@ -86,6 +91,23 @@ def expressions(ends_at: datetime, weekly: WeeklySchedule | None) -> list[tuple[
             hour, minute = (int(part) for part in time.split(":"))
             planned.append((action, f"cron({minute} {hour} ? * {days} *)", weekly.time_zone))
     return planned
+
+
+def retry_s(action: str, weekly: WeeklySchedule | None) -> int:
+    """Return how long AWS tries again what it could not do, in seconds: never after the next action would come.
+
+    A start that finds no stock in the morning is tried until the stop of that day.
+    """
+    if weekly is None or action == "terminate":
+        return MAX_RETRY_S
+    open_s = seconds_of_day(weekly.stop) - seconds_of_day(weekly.start)
+    return max(60, min(MAX_RETRY_S, open_s if action == "start" else MAX_RETRY_S - open_s))
+
+
+def seconds_of_day(time: str) -> int:
+    """Return the seconds from midnight to a time such as `08:30`."""
+    hour, minute = (int(part) for part in time.split(":"))
+    return hour * HOUR_S + minute * 60
 
 
 def timetable_policy(args: TimetableArgs) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from infra.gcp import api
 from infra.gcp.leftovers import find_things, remove_things
 from infra.gcp.settle import candidates, out_of_stock
 from infra.gcp.standing import replaced, runs
+from infra.gcp.waking import wake
 from infra.lease import Lease
 from infra.prices import BUCKET_ITEM, DISK_ITEM, keeping_cost
 from infra.things import Found, Thing
@@ -36,11 +37,6 @@ def provider_environment(lease: Lease) -> dict[str, str]:
 def hint_for(_text: str) -> str:
     """Leave that to GCP, whose errors say what to do."""
     return ""
-
-
-def wake(_lease: Lease) -> list[str]:
-    """Leave that to the engine, which is told that hosts run (`desired_status`)."""
-    return []
 
 
 def things(lease: Lease) -> Found:

@@ -76,6 +76,11 @@ def replaced(config: DeploymentConfig, previous: Lease, first: Lease) -> list[st
     return told
 
 
+def own_instances(lease: Lease) -> list[tuple[str, Any]]:
+    """Return the hosts of a lease, each with its zone."""
+    return _own(lease, "Instances", "instances")
+
+
 def runs(lease: Lease) -> bool:
     """Return whether a host of a lease runs, or is about to."""
     return any(host.status in RUNNING for _zone, host in _own(lease, "Instances", "instances"))

@@ -22,6 +22,7 @@ from infra.preflight.common import (
     offers,
     price_finding,
     run,
+    weekly_hours_are_now,
     zones_are_up,
 )
 from infra.preflight.reading import reading_finding
@@ -53,6 +54,7 @@ def findings(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[
         *quota_checks(config, lease),
         lambda: reading_finding(config, gp3_speed(config).mib_per_s, "more into storage.data_mib_per_s"),
         lambda: _price(config),
+        lambda: weekly_hours_are_now(config, lease),
     )
     return [*found, *run(checks, "AWS")]
 

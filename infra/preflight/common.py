@@ -1,6 +1,7 @@
 """What preflight looks at in every rented cloud, and how: types, bucket, login key, doors for nobody, price."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Literal
 
 from core.errors import ConfigError, DeployError, UsageError
@@ -8,7 +9,8 @@ from infra.config import DeploymentConfig
 from infra.finding import Finding
 from infra.lease import Lease
 from infra.login import key_of_file
-from infra.prices import HOURS_PER_MONTH, stack_price
+from infra.prices import stack_price
+from infra.running_costs import odd_hours, price_words
 
 DOCUMENTATION = ("192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:")
 """Networks of RFC 5737 and 3849."""
@@ -116,5 +118,10 @@ def price_finding(config: DeploymentConfig, spot_usd_per_hour: float | None = No
         what, hint = f"our table has none for {config.machine.type} in {config.region}", "see the cloud's price list"
         yield Finding("warning", "price", what, hint)
         return
-    what = f"${price.per_hour:.3f} an hour, ${price.per_month:.0f} a month of {HOURS_PER_MONTH} h"
-    yield Finding("ok", "price", what)
+    yield Finding("ok", "price", price_words(config, price))
+
+
+def weekly_hours_are_now(config: DeploymentConfig, lease: Lease | None) -> Iterator[Finding]:
+    """Yield what is odd about beginning now with the weekly hours of the stack file."""
+    for line in odd_hours(config, lease, datetime.now(UTC)):
+        yield Finding("warning", "lifetime.weekly", line)

@@ -24,6 +24,7 @@ from infra.preflight.common import (
     offers,
     price_finding,
     run,
+    weekly_hours_are_now,
     zones_are_up,
 )
 from infra.preflight.reading import reading_finding
@@ -72,6 +73,7 @@ def _checks(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[t
         (COMPUTE_API, lambda: quota_findings(config, lease)),
         ("", lambda: reading_finding(config, mib_per_s(config, data_gib(config)), "a larger storage.data_gib")),
         ("", lambda: price_finding(config)),
+        ("", lambda: weekly_hours_are_now(config, lease)),
     ]
 
 

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, unquote
 from tests.doubles.gcp import seed
 from tests.doubles.gcp.places import Places
 from tests.doubles.gcp.refusal import Refusal, missing
+from tests.doubles.gcp.rules import stock
 from tests.doubles.gcp.store import Store, parts, place
 
 TOKEN = "testing"  # what the double hands out, and wants to see again
@@ -40,6 +41,7 @@ class Rest:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._told = "Internal error. Please try again."
         places = Places(store)
         project = r"projects/(?P<project>[^/:]+)"
         self._routes: list[tuple[str, re.Pattern[str], Handler]] = [
@@ -57,6 +59,7 @@ class Rest:
                 ("GET", "/compute/v1/PROJECT/global/(?P<collection>[^/]+)", self._listed),
                 ("GET", "/compute/v1/(?P<path>PROJECT/global/networks/[^/]+)/getEffectiveFirewalls", self._effective),
                 ("GET", "/compute/v1/PROJECT/.+/operations/(?P<name>[^/]+)", self._operation),
+                ("POST", "/compute/v1/(?P<path>PROJECT/zones/[^/]+/instances/[^/]+)/start", self._start),
                 ("GET", "/compute/v1/(?P<path>PROJECT/.+/.+)", self._get),
                 ("DELETE", "/compute/v1/(?P<path>PROJECT/.+/.+)", self._delete),
                 ("GET", "/v1/PROJECT/serviceAccounts", self._accounts),
@@ -161,6 +164,20 @@ class Rest:
     def _get(self, *, path: str, **_given: Any) -> Any:
         return _shown(path, self._store.get(path))
 
+    def _start(self, *, path: str, **_given: Any) -> Any:
+        def begin(body: dict[str, Any]) -> None:
+            stock.check(self._store, path, body)
+            body["status"] = "RUNNING"
+
+        try:
+            self._store.change(path, "start", begin)
+        except Refusal as refusal:
+            if not refusal.late:
+                raise
+            self._told = refusal.message
+            return {"name": FAILED, "status": "PENDING"}
+        return {"name": "operation-1", "status": "PENDING"}
+
     def _delete(self, *, path: str, **_given: Any) -> Any:
         action = f"{parts(path)[0]}.delete"
         if self._store.settings.failing.get(action, 0):
@@ -171,7 +188,7 @@ class Rest:
         return {"name": "operation-1", "status": "PENDING"}
 
     def _operation(self, *, name: str, **_given: Any) -> Any:
-        errors = [{"code": "INTERNAL_ERROR", "message": "Internal error. Please try again."}] if name == FAILED else []
+        errors = [{"code": "INTERNAL_ERROR", "message": self._told}] if name == FAILED else []
         return {"name": name, "status": "DONE", "error": {"errors": errors}}
 
     def _under(self, *, path: str, **_given: Any) -> Any:

@@ -12,6 +12,7 @@ from core.errors import DeployError
 from core.paths import outputs_file
 from infra import preflight, renting
 from infra.config import DeploymentConfig, load_stack
+from infra.config.lifetime import WeeklySchedule
 from infra.events import Report
 from infra.finding import Finding
 from infra.lease import Lease, read_lease, write_lease
@@ -236,3 +237,24 @@ def test_a_failed_up_says_that_what_was_made_costs() -> None:
     with pytest.raises(DeployError, match="no machines anywhere") as failure:
         up(Engine(stock=set()))
     assert failure.value.detail.endswith("stays, and costs, until `make down STACK=one`")
+
+
+OFFICE = WeeklySchedule(start="08:00", stop="20:00", time_zone="Asia/Seoul")
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize(("within", "started"), [(True, ["host-1"]), (False, [])], ids=["within the hours", "outside"])
+def test_a_host_that_missed_its_weekly_start_is_started(
+    within: bool, started: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With weekly hours a stopped host was always left alone, as it may be asleep."""
+    woken: list[str] = []
+    monkeypatch.setattr(Cloud, "wake", lambda _cloud, _lease: woken.append("host-1") or ["host-1"])
+    monkeypatch.setattr(renting, "runs_at", lambda _weekly, _now: within)
+    config = load_stack("aws-cpu")
+    config = config.model_copy(update={"lifetime": config.lifetime.model_copy(update={"weekly": OFFICE})})
+
+    renting.up(config, STACK, Engine(stock={"a"}))  # type: ignore[arg-type]
+
+    assert woken == started
+    assert "price: $" in capsys.readouterr().err

@@ -15,8 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from core.errors import HostError
 from core.paths import CHECKOUT, state_dir
 from core.processes import Process
+from infra.config import load_stack
+from infra.config.lifetime import WeeklySchedule
 from infra.local import machine, record
 from infra.local.runner import SupervisorRunner
+from provisioning import sleeping_hosts
 from provisioning import status as module
 from provisioning.host_status import HostStatus, read_report, unseen
 from provisioning.status_screen import screen
@@ -321,6 +324,53 @@ def test_a_host_whose_life_is_over_is_told_so_when_it_does_not_answer(ends: int 
 
     assert screen(status).startswith("✗ one: no answer")
     assert ("its life ended at 2026-11-21 11:00 UTC: `make leftovers CLOUD=gcp`" in screen(status)) is told
+
+
+OFFICE = WeeklySchedule(days=("mon", "fri"), start="08:00", stop="20:00", time_zone="Asia/Seoul")
+
+
+@pytest.mark.parametrize(
+    ("now", "told"),
+    [
+        (
+            "2026-11-20T21:00+09:00",
+            "outside its weekly hours it sleeps; the schedule starts it at Mon 2026-11-23 08:00 KST",
+        ),
+        (
+            "2026-11-20T09:00+09:00",
+            "by its weekly hours it runs since 08:00 Asia/Seoul; that start may have found no machine in stock: "
+            "`make up STACK=prod` starts it",
+        ),
+    ],
+)
+def test_a_start_that_was_missed_is_told_from_sleep(now: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start in the morning that found no stock was once known to nobody."""
+    config = load_stack("gcp-cpu")
+    lifetime = config.lifetime.model_copy(update={"weekly": OFFICE})
+    monkeypatch.setattr(sleeping_hosts, "load_stack", lambda _stack: config.model_copy(update={"lifetime": lifetime}))
+
+    assert sleeping_hosts.by_the_hours("prod", datetime.fromisoformat(now)) == told
+
+
+def test_only_weekly_hours_say_something_of_a_host_that_does_not_answer() -> None:
+    assert sleeping_hosts.by_the_hours("gcp-cpu", NOW) == ""
+    assert sleeping_hosts.by_the_hours("no-such-stack", NOW) == ""
+
+
+@pytest.mark.parametrize("inventory", ["", "hosts.yaml"])
+def test_the_screen_says_whether_a_host_should_run(
+    inventory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path))
+    monkeypatch.setattr(module, "load_to_look", lambda _: stack(host_values(cloud="gcp")))
+    monkeypatch.setattr(module, "look", raising(HostError("no answer", where="one")))
+    monkeypatch.setattr(module, "mention_changed_file", lambda _: None)
+    monkeypatch.setattr(sleeping_hosts, "by_the_hours", lambda stack, _now: f"{stack} sleeps")
+    target = Target(inventory=inventory) if inventory else Target(stack="test")
+
+    module.status(target, names=[], at_once=1, as_json=False)
+
+    assert capsys.readouterr().out == ("✗ one: no answer\n" if inventory else "✗ one: no answer (test sleeps)\n")
 
 
 @pytest.mark.parametrize(

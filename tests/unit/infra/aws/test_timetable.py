@@ -30,6 +30,14 @@ def test_weekly_hours_are_cron_lines_in_the_zone_of_the_file(deployed: Deployed)
     }
 
 
+def test_a_start_without_stock_is_tried_until_the_stop_of_that_day(deployed: Deployed) -> None:
+    """It was tried for an hour; then the host slept for the day, and nobody heard."""
+    schedules = by_name(deployed(lifetime=WEEKLY).of(SCHEDULE))
+
+    seconds = {name: each["target"]["retryPolicy"]["maximumEventAgeInSeconds"] for name, each in schedules.items()}
+    assert seconds == {"terminate-1": 86400, "start-1": int(11.5 * 3600), "stop-1": int(12.5 * 3600)}
+
+
 def test_each_host_has_schedules_of_its_own(deployed: Deployed) -> None:
     """EC2 acts on none of several hosts when one of them is gone."""
     mocks = deployed("type: m6i.2xlarge, count: 2", lifetime=WEEKLY)

@@ -75,7 +75,8 @@ def test_a_default_key_of_a_customer_is_looked_at_too(look: Look) -> None:
 def test_a_key_that_shuts_scheduled_starts_out_is_told_before(look: Look, answer: Any, told: list[str]) -> None:
     found = look({"describe_key": key(), "get_key_policy": answer}, storage={"kms_key": KEY}, lifetime=WEEKLY)
 
-    assert (wrong(found), wrong(found, "warning")) == ([], told)
+    of_the_key = [each for each in wrong(found, "warning") if KEY in each]  # of the hours it depends when this runs
+    assert (wrong(found), of_the_key) == ([], told)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from infra.preflight.common import (
     weekly_hours_are_now,
     zones_are_up,
 )
+from infra.preflight.gcp_policies import policy_findings
 from infra.preflight.reading import reading_finding
 from infra.refusals import DeniedError, MissingError
 from infra.sizes import data_gib
@@ -69,6 +70,7 @@ def _checks(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[t
         ("", lambda: documentation_addresses(config)),
         (BUCKET_API, lambda: bucket_is_there(config, lambda name: rest("storage", "GET", f"/storage/v1/b/{name}"))),
         (PROJECTS_API, lambda: _schedule(config)),
+        (PROJECTS_API, lambda: policy_findings(config, stack, lease)),
         (BILLING_API, lambda: _budget(config)),
         (COMPUTE_API, lambda: quota_findings(config, lease)),
         ("", lambda: reading_finding(config, mib_per_s(config, data_gib(config)), "a larger storage.data_gib")),

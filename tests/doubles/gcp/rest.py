@@ -65,6 +65,7 @@ class Rest:
                 ("GET", "/v1/PROJECT/serviceAccounts", self._accounts),
                 ("DELETE", "/v1/(?P<path>PROJECT/serviceAccounts/.+)", self._delete),
                 ("GET", "/v3/PROJECT", self._project),
+                ("POST", "/v1/PROJECT:getEffectiveOrgPolicy", self._org_policy),
                 ("POST", "/v3/PROJECT:getIamPolicy", self._policy),
                 ("POST", "/v3/PROJECT:setIamPolicy", self._set_policy),
                 ("GET", "/v1/PROJECT/services/(?P<name>[^/]+)", self._service),
@@ -208,6 +209,13 @@ class Rest:
         if not self._store.settings.agent_may_start:
             policy["bindings"] = [each for each in policy["bindings"] if seed.AGENT not in each["members"]]
         return policy
+
+    def _org_policy(self, *, body: bytes, **_given: Any) -> Any:
+        policies, constraint = self._store.settings.org_policies, json.loads(body)["constraint"]
+        if policies is None:
+            message = "Permission 'orgpolicy.policy.get' denied on resource 'projects/...' (or it may not exist)."
+            raise Refusal(403, "forbidden", message)
+        return {"constraint": constraint, **policies.get(constraint.removeprefix("constraints/"), {})}
 
     def _set_policy(self, *, body: bytes, **_given: Any) -> Any:
         with self._store.action("projects.setIamPolicy"):

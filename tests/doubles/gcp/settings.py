@@ -41,6 +41,9 @@ class Settings(control.Settings):
     agent_may_start: bool = True
     """Whether the service that runs schedules has its role."""
 
+    org_policies: dict[str, dict[str, Any]] | None = field(default_factory=dict)
+    """Constraint of the organisation -> its effective policy; None: the login may not ask."""
+
     currency: str = "USD"
     """In which the billing account is charged."""
 

@@ -249,7 +249,12 @@ def test_a_host_that_missed_its_weekly_start_is_started(
 ) -> None:
     """With weekly hours a stopped host was always left alone, as it may be asleep."""
     woken: list[str] = []
-    monkeypatch.setattr(Cloud, "wake", lambda _cloud, _lease: woken.append("host-1") or ["host-1"])
+
+    def wake(_cloud: Cloud, _lease: Lease) -> list[str]:
+        woken.append("host-1")
+        return woken
+
+    monkeypatch.setattr(Cloud, "wake", wake)
     monkeypatch.setattr(renting, "runs_at", lambda _weekly, _now: within)
     config = load_stack("aws-cpu")
     config = config.model_copy(update={"lifetime": config.lifetime.model_copy(update={"weekly": OFFICE})})

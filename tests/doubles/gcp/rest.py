@@ -29,6 +29,7 @@ COUNTED_BY_THEMSELVES = ("/compute/", "/storage/")
 
 JWT_DOTS = 2
 
+NO_STOCK = "operation-without-stock"
 FAILED = "operation-failed"
 """Name of every operation that was taken and then failed."""
 
@@ -41,7 +42,7 @@ class Rest:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._told = "Internal error. Please try again."
+        self._told = ""
         places = Places(store)
         project = r"projects/(?P<project>[^/:]+)"
         self._routes: list[tuple[str, re.Pattern[str], Handler]] = [
@@ -176,7 +177,7 @@ class Rest:
             if not refusal.late:
                 raise
             self._told = refusal.message
-            return {"name": FAILED, "status": "PENDING"}
+            return {"name": NO_STOCK, "status": "PENDING"}
         return {"name": "operation-1", "status": "PENDING"}
 
     def _delete(self, *, path: str, **_given: Any) -> Any:
@@ -189,7 +190,8 @@ class Rest:
         return {"name": "operation-1", "status": "PENDING"}
 
     def _operation(self, *, name: str, **_given: Any) -> Any:
-        errors = [{"code": "INTERNAL_ERROR", "message": self._told}] if name == FAILED else []
+        failures = {FAILED: "Internal error. Please try again.", NO_STOCK: self._told}
+        errors = [{"code": "INTERNAL_ERROR", "message": failures[name]}] if name in failures else []
         return {"name": name, "status": "DONE", "error": {"errors": errors}}
 
     def _under(self, *, path: str, **_given: Any) -> Any:

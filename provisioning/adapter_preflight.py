@@ -155,9 +155,10 @@ def _heads(report: Mapping[str, Any]) -> Heads:
 def _shown(source: HubFetch | ListedFetch | RegistryFetch, key: str, name: str) -> dict[str, Any]:
     """Return what the program that fetches shows of the files, and `name`'s content. Raises ConfigError."""
     place, pin = source.fetch_arguments
+    conditions = source.conditions if isinstance(source, HubFetch) else ()
     try:
         done = subprocess.run(
-            [sys.executable, str(FETCH), place, pin, "--show", name],
+            [sys.executable, str(FETCH), place, pin, "--show", name, *conditions],
             env={**os.environ, "LLM_FETCH_PATIENCE_S": str(LOOK_S - 30), **_secrets(source)},
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -36,6 +36,13 @@ class HubFetch:
     repo: str
     revision: str
     token: SecretStr | None = None
+    endpoint: str = ""
+    """A mirror's address; empty for the hub itself. The token is for this server alone."""
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What else the program that fetches is to know."""
+        return (f"--endpoint={self.endpoint}",) if self.endpoint else ()
 
     @property
     def fetch_arguments(self) -> tuple[str, str]:
@@ -141,7 +148,9 @@ def resolve(source: Source, *, key: str) -> ResolvedSource:
                 check_listed(path, source.sha256, key=key)
             return LocalFolder(path)
         case HubSource():
-            return HubFetch(source.repo, source.revision, source.token.read() if source.token else None)
+            secret = source.mirror.token if source.mirror else source.token
+            endpoint = source.mirror.url.rstrip("/") if source.mirror else ""
+            return HubFetch(source.repo, source.revision, secret.read() if secret else None, endpoint)
         case BucketSource():
             handed = source.credentials == "handed"
             return ListedFetch(source.url, source.sha256, by_host=not handed, by_login=handed)

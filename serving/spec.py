@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StrictBool, model_validator
 
 from core.frozen import Frozen
-from core.rules import Sha256, matching, refuse, twice
+from core.rules import Problem, Sha256, matching, refuse, twice
 from core.secret import SecretRef
 from serving.ollama_spec import GgufSource, OllamaSource, OllamaSpec
 from serving.remote_sources import LIST_HELP, BucketSource, HttpsSource
@@ -57,6 +57,22 @@ LicenceName = Annotated[
 ]
 
 
+MirrorUrl = Annotated[
+    str,
+    matching(
+        r"https://[\w.-]+(:\d+)?(/[\w.@=+~-]+)*/?",
+        "is not the address of a mirror; write https://server or https://server/path, without a query or a login",
+    ),
+]
+
+
+class HubMirror(Frozen):
+    """A server that answers as the Hugging Face hub does, e.g. one of your own network."""
+
+    url: MirrorUrl = Field(description="Where it is, https:// only: what HF_ENDPOINT would name.")
+    token: SecretRef | None = Field(default=None, description="Where a read token for the mirror is kept.")
+
+
 class HubSource(Frozen):
     """A repository of the Hugging Face hub at a pinned revision."""
 
@@ -64,6 +80,18 @@ class HubSource(Frozen):
     repo: Repository = Field(description="Repository, e.g. LGAI-EXAONE/EXAONE-3.5-2.4B-Instruct.")
     revision: Revision = Field(description="Full commit hash of 40 hex digits.")
     token: SecretRef | None = Field(default=None, description="Where the read token of a gated repository is kept.")
+    mirror: HubMirror | None = Field(
+        default=None, description="Server to fetch from in place of huggingface.co: a mapping with url and token."
+    )
+
+    @model_validator(mode="after")
+    def _token_has_one_server(self) -> Self:
+        refuse(
+            [Problem("token", "is for huggingface.co, which `mirror` replaces", "write mirror.token if it is for that")]
+            if self.mirror and self.token
+            else []
+        )
+        return self
 
 
 class FolderSource(Frozen):

@@ -64,6 +64,7 @@ def store(source: ResolvedModel, path: str, conditions: Sequence[str] = (), *, i
     if isinstance(source, LocalFolder):
         above = f"directory:{path.rpartition('/')[0]}"
         return Stored(Tree(path=path, source=source.path, immutable=immutable, after=(above,)), path)
+    conditions = (*conditions, *(source.conditions if isinstance(source, HubFetch) else ()))
     refused = (*conditions, *(("--immutable=yes",) if immutable else ()))
     fetch = ("python3", FETCH_MODEL, *source.fetch_arguments, path, *refused)
     return Stored(

@@ -45,10 +45,10 @@ class HubFile(File):
 class Hub:
     """The hub at one commit of one repository."""
 
-    def __init__(self, repo: str, revision: str) -> None:
+    def __init__(self, repo: str, revision: str, endpoint: str = "") -> None:
         self.repo = self.name = repo
         self.revision = revision
-        self._base = os.environ.get("HF_ENDPOINT", HUB).rstrip("/")
+        self._base = (endpoint or os.environ.get("HF_ENDPOINT") or HUB).rstrip("/")
         self._token = os.environ.get("HF_TOKEN", "")
         self._opener = opener()
 

@@ -28,11 +28,14 @@ if TYPE_CHECKING:
 MARKER = ".llm-deploy.json"
 
 
-def source_of(place: str, pin: str) -> Source:
-    """Return the source at `place`: a model of a registry, a URL with the checksum of its list, or a repository."""
+def source_of(place: str, pin: str, endpoint: str = "") -> Source:
+    """Return the source at `place`: a model of a registry, a URL with the checksum of its list, or a repository.
+
+    `endpoint` is a mirror of the hub.
+    """
     if place.startswith(SCHEME):
         return Registry(place, pin)
-    return Listed(place, pin) if "://" in place else Hub(place, pin)
+    return Listed(place, pin) if "://" in place else Hub(place, pin, endpoint)
 
 
 def marker_of(folder: Path) -> dict[str, Any]:
@@ -97,7 +100,7 @@ def main(place: str, pin: str, folder: str, *rest: str) -> int:
     immutable = limits.pop("immutable", "") == "yes"
     context_tokens = int(limits.pop("context-tokens", "0"))
     try:
-        source = source_of(place, pin)
+        source = source_of(place, pin, limits.pop("endpoint", ""))
         if folder == "--show":
             said_to[0] = sys.stderr
             show(source, rest[0])

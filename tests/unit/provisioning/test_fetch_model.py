@@ -350,3 +350,11 @@ def test_what_the_hub_says_of_a_refusal_is_told(hub: HubDouble, folder: Path) ->
     assert status == 1
     assert "accept its licence on " in said
     assert r"(it says: 'Your request is awaiting \x1b[2Ja review')" in said
+
+
+def test_a_mirror_is_asked_in_place_of_the_hub(hub: HubDouble, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.token = "of the mirror"
+    url, hub.url = hub.url, "http://127.0.0.1:1"
+    assert run(hub, folder, f"--endpoint={url}", token="of the mirror") == (0, "")
+    assert run(hub, folder, f"--endpoint={url}", "--check") == (0, "")
+    monkeypatch.setattr(hub, "url", url)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError
-from serving.sources import HubFetch, LocalFolder, resolve_sources
-from serving.spec import ServingSpec
+from serving.sources import HubFetch, LocalFolder, resolve, resolve_sources
+from serving.spec import HubSource, ServingSpec
 from tools.tiny_model import make_tiny_model
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
@@ -131,3 +131,13 @@ def test_an_adapter_that_lies_here_is_checked_against_the_base(tmp_path: Path) -
     other = Path(shutil.copytree(make_tiny_model("exaone").adapter("a"), tmp_path / "adapter"))
     with pytest.raises(ConfigError, match=r"serving\.adapters\[0\]: .* was trained on another base model"):
         resolve_sources(spec(TINY, {"kind": "folder", "path": str(other)}))
+
+
+def test_a_mirror_gets_its_own_token_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIRROR_TOKEN", "of the mirror")
+    mirror = {"url": "https://mirror.example.com/hub/", "token": {"env": "MIRROR_TOKEN"}}
+    source = HubSource.model_validate({"kind": "hub", "repo": "acme/base", "revision": "0" * 40, "mirror": mirror})
+    found = resolve(source, key="source")
+    assert isinstance(found, HubFetch)
+    assert found.conditions == ("--endpoint=https://mirror.example.com/hub",)
+    assert found.environment["HF_TOKEN"].get_secret_value() == "of the mirror"

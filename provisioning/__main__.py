@@ -6,12 +6,11 @@
 import sys
 from pathlib import Path
 
-from core.interrupts import leave_when_interrupted
+import core  # noqa: F401  # has Ctrl-C told in one line from here on, while fabric is loaded
 
 
 def main() -> None:
     """Run the tasks that the command line names."""
-    leave_when_interrupted()
     from fabric.main import program
 
     folder = str(Path(__file__).parent)

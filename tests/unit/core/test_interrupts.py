@@ -11,19 +11,17 @@ from core.paths import CHECKOUT
 from tests.slowness import patient
 
 PRESS = """\
-import importlib.abc, os, runpy, signal, sys
+import importlib.abc, os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-module, wanted, sys.argv = sys.argv[1], sys.argv[2], sys.argv[2:]
 class Press(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name == wanted:
+        if name == os.environ["PRESS_AT"]:
             sys.meta_path.remove(self)
             os.kill(os.getpid(), signal.SIGINT)
         return None
 sys.meta_path.insert(0, Press())
-runpy.run_module(module, run_name="__main__", alter_sys=True)
 """
-"""Runs a module as `python -m` does, and presses Ctrl-C as soon as another one is imported."""
+"""A sitecustomize.py that presses Ctrl-C as soon as a module is imported."""
 
 STATUS = ("status", "--inventory", "hosts.json")
 MOMENTS = {
@@ -38,6 +36,12 @@ MOMENTS = {
     "logs": ("provisioning", "provisioning.logs", ("logs", *STATUS[1:])),
     "adapters": ("provisioning", "provisioning.adapter_list", ("adapters:list", *STATUS[1:])),
     "preview": ("infra.commands", "infra.config", ("preview", "--stack", "local")),
+    "up, before its own modules": ("infra.commands", "core.arguments", ("up", "--stack", "local")),
+    "leftovers": ("infra.sweep", "core.console", ("--cloud", "aws")),
+    "preflight": ("infra.preflight", "argparse", ("--stack", "aws-cpu")),
+    "demo": ("tools.demo", "core.paths", ()),
+    "a machine by hand": ("infra.local.machine", "cryptography", ("list",)),
+    "smoke of an endpoint": ("serving.smoke", "core.errors", ("--endpoint", "x")),
     "down": ("infra.commands", "pydantic", ("down", "--stack", "local")),
 }
 
@@ -46,10 +50,13 @@ MOMENTS = {
 def test_ctrl_c_is_told_in_one_line(module: str, moment: str, words: tuple[str, ...], tmp_path: Path) -> None:
     """Once half a second after the start of `make provision` it was answered with a traceback of fabric's imports."""
     (tmp_path / "hosts.json").write_text('{"stack": "x", "hosts": [], "serving": {}}')
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text(PRESS)
+    path = f"{tmp_path}/site:{CHECKOUT}"
     done = subprocess.run(
-        [sys.executable, "-c", PRESS, module, moment, *words],
+        [sys.executable, "-m", module, *words],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(CHECKOUT), "LLM_DEPLOY_STATE": str(tmp_path / "state")},
+        env={**os.environ, "PYTHONPATH": path, "PRESS_AT": moment, "LLM_DEPLOY_STATE": str(tmp_path / "state")},
         capture_output=True,
         text=True,
         check=False,
@@ -58,4 +65,4 @@ def test_ctrl_c_is_told_in_one_line(module: str, moment: str, words: tuple[str, 
     assert done.returncode == 130, done.stderr
     assert "Traceback" not in done.stderr
     assert [line for line in done.stderr.splitlines() if line.startswith("error: ")] != []
-    assert sorted(each.name for each in tmp_path.iterdir() if each.name != "state") == ["hosts.json"]
+    assert sorted(each.name for each in tmp_path.iterdir() if each.name not in ("state", "site")) == ["hosts.json"]

@@ -11,6 +11,7 @@ from provisioning.render import render
 from provisioning.roles import firewall
 from provisioning.roles.layout import SERVICE_USER
 from provisioning.roles.nvidia import METRICS_PORT as GPU_METRICS_PORT
+from provisioning.roles.sshd_check import first_file_check
 from serving.spec import GatewaySpec
 from serving.spec_rules import METRICS_PORT
 
@@ -67,32 +68,6 @@ Unattended-Upgrade::Remove-Unused-Kernel-Packages "true";
 
 
 SSHD_FILE = "/etc/ssh/sshd_config.d/10-llm-deploy.conf"
-
-SSHD_CAN_BE_CHECKED = "[ -d /run/sshd ] || mkdir -m 0755 /run/sshd\n"
-"""`sshd -t` wants the folder, which is there only while the service runs: not where its socket starts it."""
-
-NO_SECOND_FACTOR = (
-    "factors=$(grep -hiE '^[[:space:]]*AuthenticationMethods[[:space:]].*(password|keyboard-interactive)'"
-    " /etc/ssh/sshd_config /etc/ssh/sshd_config.d/*.conf 2>/dev/null)\n"
-    'if [ -n "$factors" ]; then echo "sshd asks for a password beside a key ($factors), and this file turns passwords'
-    ' off; write password_logins: true on this host in the inventory" >&2; exit 1; fi'
-)
-"""A login that needs both would be shut out, and our own login, by key alone, would not show it."""
-
-
-SAME_PORTS = """\
-named=$(cat "$1" /etc/ssh/sshd_config | /usr/sbin/sshd -T -f /dev/stdin | sed -n 's/^port //p')
-ss -Hltnp | awk '/"sshd"/ && !/"systemd"/ && $4 !~ /^(127\\.|\\[::1\\])/ {print $4, $NF}' |
-  sed -n 's/^.*:\\([0-9]*\\) .*"sshd",pid=\\([0-9]*\\).*/\\1 \\2/p' | while read -r port pid; do
-  echo "$named" | grep -qx "$port" && continue
-  tr '\\0' ' ' <"/proc/$pid/cmdline" | grep -qE ' -(p|o)' && continue
-  echo "sshd listens on port $port, and its files name $named: a reload would move it;" \\
-    "reload sshd when that suits, and write the port as ssh_port in the inventory" >&2
-  exit 1
-done
-"""
-"""A Port that somebody wrote and did not load yet would come into force with our reload, and stay without our file.
-Loopback is where tunnels end, a port that systemd holds is its socket's, and one on the command line stays."""
 
 
 def base(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
@@ -198,7 +173,5 @@ def _sshd(host: HostRecord) -> list[Resource]:
         keys_only=not host.password_logins,
         metrics_ports=(METRICS_PORT, GPU_METRICS_PORT),
     )
-    before = 'cat "$1" /etc/ssh/sshd_config | /usr/sbin/sshd -t -f /dev/stdin'
-    factors = "" if host.password_logins else NO_SECOND_FACTOR
-    check = "\n".join((SSHD_CAN_BE_CHECKED, factors, before + " || exit 1", SAME_PORTS))
-    return [SshdFile(path=SSHD_FILE, content=content, check=("sh", "-c", check, "sshd", "{path}"))]
+    check = first_file_check(keys_only=not host.password_logins, people_work_there=host.cloud == "existing")
+    return [SshdFile(path=SSHD_FILE, content=content, check=check)]

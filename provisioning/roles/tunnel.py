@@ -21,9 +21,9 @@ from provisioning.converge.resources import (
 from provisioning.converge.swap_in import swap_in
 from provisioning.known_hosts import known_hosts_text
 from provisioning.render import render
-from provisioning.roles.base import SSHD_CAN_BE_CHECKED
 from provisioning.roles.guard import engine_guard, forwarded_guard
 from provisioning.roles.layout import CONFIG_DIR, ENGINE_ENV, ENGINE_ENV_TEMPLATE, TUNNEL_UNIT
+from provisioning.roles.sshd_check import last_file_check
 from provisioning.tunnel_keys import TunnelKeys
 from serving.spec import ServingSpec
 
@@ -128,8 +128,7 @@ def _answering(port: int, keys: TunnelKeys) -> Iterator[Resource]:
         alive_count=ALIVE_COUNT,
     )
     # Last, since a Match block goes on to the end; of an included file's, sshd sees to it that it ends with the file.
-    whole = SSHD_CAN_BE_CHECKED + 'cat /etc/ssh/sshd_config "$1" | /usr/sbin/sshd -t -f /dev/stdin'
-    yield SshdFile(path=SSHD_FILE, content=content, check=("sh", "-c", whole, "sshd", "{path}"))
+    yield SshdFile(path=SSHD_FILE, content=content, check=last_file_check())
 
 
 def _as_dialled(far_end: HostRecord, wanted: Tunnel) -> HostRecord:

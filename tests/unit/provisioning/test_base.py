@@ -101,7 +101,10 @@ def host_folder(tmp_path: Path) -> Path:
     )
     ss = tmp_path / "bin/ss"
     ss.write_text(f"#!/bin/sh\ncat {tmp_path}/listens\n")
-    for program in (sshd, ss):
+    journal = tmp_path / "bin/journalctl"
+    journal.write_text(f"#!/bin/sh\ncat {tmp_path}/journal\n")
+    (tmp_path / "journal").write_text("")
+    for program in (sshd, ss, journal):
         program.chmod(0o755)
     (tmp_path / "proc/7").mkdir(parents=True)
     (tmp_path / "proc/7/cmdline").write_text("sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups\0")
@@ -135,6 +138,29 @@ def test_a_second_factor_is_not_turned_off(host_folder: Path) -> None:
     assert done.returncode == 1
     assert "write password_logins: true" in done.stderr
     assert checked(host_folder, sshd_check(password_logins=True)).returncode == 0
+
+
+BY_KEY = "Accepted publickey for ann from 10.0.0.9 port 5 ssh2: ED25519 SHA256:x\n"
+BY_PASSWORD = "Accepted password for ann from 10.0.0.9 port 5 ssh2\n"
+BY_CODE = "Accepted keyboard-interactive/pam for CORP\\bob from 10.0.0.9 port 5 ssh2\n"
+JOURNALS = {
+    "by key": (BY_KEY, ""),
+    "by password": (BY_PASSWORD, "ann "),
+    "by password, then by key": (BY_PASSWORD + BY_KEY, ""),
+    "two people": (BY_PASSWORD + BY_CODE, "CORP\\bob ann "),
+    "refused ones": ("Failed password for root from 10.0.0.9 port 5 ssh2\n", ""),
+}
+
+
+@pytest.mark.parametrize(("journal", "people"), JOURNALS.values(), ids=JOURNALS.keys())
+def test_people_who_log_in_by_password_are_not_shut_out(host_folder: Path, journal: str, people: str) -> None:
+    """Our own login, by key, would not notice."""
+    (host_folder / "journal").write_text(journal)
+    done = checked(host_folder, sshd_check())
+    assert (done.returncode == 0) is (not people), done.stderr
+    assert people in done.stderr
+    for fine in ({"password_logins": True}, {"cloud": "aws"}):
+        assert checked(host_folder, sshd_check(**fine)).returncode == 0
 
 
 HELD, SHARED = 'users:(("sshd",pid=7,fd=3))', 'users:(("sshd",pid=7,fd=3),("systemd",pid=1,fd=9))'

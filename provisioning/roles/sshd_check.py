@@ -1,0 +1,60 @@
+"""What must hold before new settings of sshd are loaded: a script that says what to write instead.
+
+sshd itself reads the new file with the others; the rest finds people whom our own login, by key, would not notice.
+"""
+
+FOLDER = "[ -d /run/sshd ] || mkdir -m 0755 /run/sshd\n"
+"""`sshd -t` wants the folder, which is there only while the service runs: not where its socket starts it."""
+
+_SAY = r"""say() { printf '%s\n' "$*" >&2; exit 1; }
+"""
+
+_KEEP = "write password_logins: true on this host in the inventory"
+
+_NO_SECOND_FACTOR = rf"""
+asked='^[[:space:]]*AuthenticationMethods[[:space:]].*(password|keyboard-interactive)'
+factors=$(grep -hiE "$asked" /etc/ssh/sshd_config /etc/ssh/sshd_config.d/*.conf 2>/dev/null)
+[ -z "$factors" ] || say "sshd asks for a password beside a key ($factors), and this file turns passwords off; {_KEEP}"
+"""
+
+_NOBODY_BY_WORD = rf"""
+people=$(journalctl -q -t sshd -t sshd-session --since '-7 days' -o cat 2>/dev/null |
+  sed -n 's/^Accepted \([a-z/-]*\) for \([^ ]*\) from .*/\2 \1/p' |
+  awk '{{last[$1] = $2}} END {{for (user in last) if (last[user] !~ /^publickey/) print user}}' | sort | tr '\n' ' ')
+[ -z "$people" ] || say "logged in by password the last time: ${{people}}and this file turns that off;" \
+  "let them log in by key once, or {_KEEP}"
+"""
+"""A week is as long as an operator remembers."""
+
+_READ_FIRST = r"""
+cat "$1" /etc/ssh/sshd_config | /usr/sbin/sshd -t -f /dev/stdin || exit 1
+"""
+_READ_LAST = r"""
+cat /etc/ssh/sshd_config "$1" | /usr/sbin/sshd -t -f /dev/stdin || exit 1
+"""
+
+_SAME_PORTS = r"""
+named=$(cat "$1" /etc/ssh/sshd_config | /usr/sbin/sshd -T -f /dev/stdin | sed -n 's/^port //p')
+ss -Hltnp | awk '/"sshd"/ && !/"systemd"/ && $4 !~ /^(127\.|\[::1\])/ {print $4, $NF}' |
+  sed -n 's/^.*:\([0-9]*\) .*"sshd",pid=\([0-9]*\).*/\1 \2/p' | while read -r port pid; do
+  echo "$named" | grep -qx "$port" && continue
+  tr '\0' ' ' <"/proc/$pid/cmdline" | grep -qE ' -(p|o)' && continue
+  say "sshd listens on port $port, and its files name $named: a reload would move it;" \
+    "reload sshd when that suits, and write the port as ssh_port in the inventory"
+done
+"""
+"""A Port that somebody wrote and did not load yet would come into force with our reload, and stay without our file.
+Loopback is where tunnels end, a port that systemd holds is its socket's, and one on the command line stays."""
+
+
+def first_file_check(*, keys_only: bool, people_work_there: bool) -> tuple[str, ...]:
+    """Return the check of a file that sshd reads before all others."""
+    parts = [FOLDER, _SAY]
+    parts += [_NO_SECOND_FACTOR] if keys_only else []
+    parts += [_NOBODY_BY_WORD] if keys_only and people_work_there else []
+    return ("sh", "-c", "".join((*parts, _READ_FIRST, _SAME_PORTS)), "sshd", "{path}")
+
+
+def last_file_check() -> tuple[str, ...]:
+    """Return the check of a file with a Match block, which goes on to the end of all that sshd reads."""
+    return ("sh", "-c", FOLDER + _READ_LAST, "sshd", "{path}")

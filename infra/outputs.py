@@ -85,6 +85,17 @@ def _network(text: str) -> str:
 
 Cidr = Annotated[str, AfterValidator(_network)]
 
+
+def _port(text: str) -> str:
+    """Return `text` if it is one port or a range of ports, with tcp or udp."""
+    found = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?/(?:tcp|udp)", text)
+    if found is None or not 1 <= int(found[1]) <= int(found[2] or found[1]) < 1 << 16:
+        raise ValueError("is not a port with its protocol; write one like 51820/udp or 6000-6010/tcp")
+    return text
+
+
+PortWord = Annotated[str, AfterValidator(_port)]
+
 DataDir = Annotated[str, matching(r"(/[\w.-]+)+", "is no folder; write an absolute path, e.g. /var/lib/llm")]
 
 
@@ -154,6 +165,12 @@ class HostRecord(Frozen):
         default=(), description="Networks that may reach the gateway; none: any that routes there."
     )
     proxy: ProxySpec | None = Field(default=None, description="Proxy through which the host reaches the world.")
+    open_ports: tuple[PortWord, ...] = Field(
+        default=(), description="Ports of other programs that the firewall lets in, from anywhere, e.g. 51820/udp."
+    )
+    closed_ports: tuple[PortWord, ...] = Field(
+        default=(), description="Ports of other programs that the firewall closes, e.g. 9100/tcp."
+    )
     ends_at: AwareDatetime | None = Field(default=None, description="When the machine ends itself.")
 
     @model_validator(mode="after")
@@ -168,6 +185,12 @@ class HostRecord(Frozen):
             key = "address" if self.service_address is None else "service_address"
             hint = "write as service_address what clients connect to: an IP address, or a name without `_`"
             refuse([Problem(key, "has an underscore, which is in no certificate", hint)])
+        return self
+
+    @model_validator(mode="after")
+    def _port_is_open_or_closed(self) -> Self:
+        both = [port for port in self.closed_ports if port in self.open_ports]
+        refuse([Problem("closed_ports", f"{port} is in open_ports too", "leave one of them out") for port in both])
         return self
 
     @property

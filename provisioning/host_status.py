@@ -115,6 +115,8 @@ class HostStatus:
     """Ollama only."""
     queue: Queue | None = None
     """None when no gateway runs."""
+    lost_tables: tuple[str, ...] = ()
+    """Tables of firewall and engine guard that the kernel has not, or not as their files say, in words."""
     engine_wanted: bool = True
     """False on the host that publishes another one's engine."""
     gateway_wanted: bool = True
@@ -152,6 +154,7 @@ class HostStatus:
             return self.error
         names = {unit.name for unit in self.units}
         words = [f"{unit.name} is {unit.words}" for unit in self.units if not unit.active]
+        words += self.lost_tables
         if not words and self.engine_installed:
             words += ["the engine does not answer yet"] if self.models is None else []
             words += [f"the engine refuses {name}: {why}" for name, why in self.refused_adapters.items()]
@@ -202,6 +205,7 @@ def read_report(report: Mapping[str, Any], outputs: StackOutputs, host: HostReco
         licence=outputs.serving.model.licence_name,
         loaded=tuple(_loaded(each) for each in report["loaded"] or ()),
         queue=_queue(report["queue"], outputs),
+        lost_tables=tuple(report["lost_tables"] or ()),
         engine_wanted=outputs.has_engine(host),
         gateway_wanted=outputs.has_gateway(host),
         certificate_days=_days_left(report["certificate"], now),

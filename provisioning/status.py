@@ -18,11 +18,16 @@ from provisioning.remote import ask_program
 from provisioning.roles.layout import (
     ENGINE_ENV,
     ENGINE_UNIT,
+    FIREWALL_RULES,
+    FIREWALL_TABLE,
     FIREWALL_UNIT,
     GATEWAY_BACKEND,
     GATEWAY_UNIT,
+    GUARD_RULES,
+    GUARD_TABLE,
     GUARD_UNIT,
     HAPROXY_ADMIN_SOCKET,
+    NFT_RULES,
     RELEASE_NOTES,
     TUNNEL_UNIT,
 )
@@ -101,6 +106,8 @@ def ask(connection: "fabric.Connection", outputs: StackOutputs, host: HostRecord
         "gateway_socket": HAPROXY_ADMIN_SOCKET,
         "gateway_server": f"{GATEWAY_BACKEND}/{GATEWAY_BACKEND}",
         "data_dir": host.data_dir,
+        "nft_rules": NFT_RULES,
+        "tables": [[FIREWALL_RULES, FIREWALL_TABLE], [GUARD_RULES, GUARD_TABLE]],
     }
     report = ask_program(connection, host, "report", json.dumps(question))
     return read_report(report, outputs, host, now=datetime.now(UTC))

@@ -29,6 +29,8 @@ def _units(status: HostStatus) -> Iterator[str]:
     for unit in status.units:
         since = f" since {unit.since}" if unit.since else ""
         yield _line(unit.name.removesuffix(".service"), f"{unit.words}{since}", bad=not unit.active)
+    for words in status.lost_tables:
+        yield _line("firewall", words, bad=True)
 
 
 def _engine(status: HostStatus) -> Iterator[str]:

@@ -65,7 +65,7 @@ def wishes_for(
         of_roles = _of_roles(outputs, host, roles, made, allow_downgrade=allow_downgrade)
         if made.keys is not None:
             of_roles = [shared(each, outputs.serving, made.keys) for each in of_roles]
-        lists[host.name] = asked_first(_joined(*of_roles))
+        lists[host.name] = asked_first(joined(*of_roles))
     return Wishes(lists, _endpoint(outputs, list(made.credentials.values())) if made.credentials else None)
 
 
@@ -113,20 +113,20 @@ def _engine(
     return [*listed[:place], *others, start, *listed[place + 1 :]]
 
 
-def _joined(*lists: Sequence[Resource]) -> list[Resource]:
+def joined(*lists: Sequence[Resource]) -> list[Resource]:
     """Return the lists as one; what two roles wish for in the same words (the engine's key) stands in it once.
 
     A unit that two roles wish for (sshd) stands where the later one has it, and restarts for what either names.
     """
-    joined: list[Resource] = []
+    one: list[Resource] = []
     for resource in itertools.chain(*lists):
-        former = next((each for each in joined if each.id == resource.id), None)
+        former = next((each for each in one if each.id == resource.id), None)
         if isinstance(former, Unit) and isinstance(resource, Unit):
-            joined.remove(former)
-            joined.append(_for_both(former, resource))
+            one.remove(former)
+            one.append(_for_both(former, resource))
         elif resource != former:
-            joined.append(resource)
-    return joined
+            one.append(resource)
+    return one
 
 
 def _for_both(former: Unit, later: Unit) -> Unit:

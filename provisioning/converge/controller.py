@@ -1,8 +1,10 @@
 """Runs the agent on a host over one connection and tells what it says. Does not decide what is wished for."""
 
+import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import paramiko
@@ -12,14 +14,15 @@ from core.patience import answer_within
 from core.regular_files import open_regular
 from infra.outputs import HostRecord
 from provisioning.arrival import patience_s, second_login
+from provisioning.connection import connect
 from provisioning.converge.parcel import Parcel, parcel_of
-from provisioning.converge.resources import Resource
+from provisioning.converge.resources import Command, Resource
 from provisioning.converge.result import HostResult, OnEvent, Outcome, Progress
 from provisioning.converge.said import Confirm, End, Need, Said, Trouble, event_of, read_event
 from provisioning.converge.session import Session, packed
 from provisioning.host_words import DETAIL_CHARS, MARK, NOT_A_SHELL, own_words
 from provisioning.proxy import proxy_environment, proxy_masks
-from provisioning.remote import NoCommandsError, not_begun
+from provisioning.remote import NoCommandsError, not_begun, run_program
 
 BLOCK_BYTES = 1 << 20
 ERROR_BYTES = 64 * 1024
@@ -48,7 +51,7 @@ def converge(
         wished = resources() if callable(resources) else resources
         environment, masks = proxy_environment(host), proxy_masks(host)
         parcel = parcel_of(wished, dry_run=dry_run, environment=environment, masks=masks)
-        talk = _Talk(host, parcel, on_event)
+        talk = _Talk(host, parcel, on_event, confirmations(wished))
         listed = time.monotonic()
         channel = waiting.channel()
         connected = time.monotonic()
@@ -60,10 +63,22 @@ def converge(
     return talk.result(ended - began, phases)
 
 
+def confirmations(resources: Sequence[Resource]) -> dict[str, tuple[str, ...]]:
+    """Return which commands wait for a new connection, by id, and what is run over it."""
+    return {each.id: each.confirmed_by for each in resources if isinstance(each, Command) and each.confirmed_by}
+
+
 class _Talk:
     """One run of the agent."""
 
-    def __init__(self, host: HostRecord, parcel: Parcel, on_event: OnEvent) -> None:
+    def __init__(
+        self,
+        host: HostRecord,
+        parcel: Parcel,
+        on_event: OnEvent,
+        confirmations: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+    ) -> None:
+        self._confirmations = dict(confirmations)
         self._host = host
         self._parcel = parcel
         self._on_event = on_event
@@ -104,7 +119,9 @@ class _Talk:
             self._outcomes.append(said)
         if isinstance(said, Outcome | Progress):
             self._on_event(self._host.name, said)
-        elif isinstance(said, Need):
+        if isinstance(said, Progress) and said.text and said.id in self._confirmations:
+            self._confirm(self._confirmations.pop(said.id))
+        if isinstance(said, Need):
             self._round_trips += 1
             for sha256, offset, length in said.pieces:
                 self._send_piece(channel, sha256, offset, length)
@@ -137,6 +154,11 @@ class _Talk:
         except DeployError as error:
             failed = error.what
         return failed and f"a second login failed with it: {failed}"
+
+    def _confirm(self, words: tuple[str, ...]) -> None:
+        """Run a program over a new connection. Without one the host ends its wait by itself, and says so."""
+        with contextlib.suppress(HostError), connect(self._host) as connection:
+            run_program(connection, self._host, *words)
 
     def _send_piece(self, channel: paramiko.Channel, sha256: str, offset: int, length: int) -> None:
         try:

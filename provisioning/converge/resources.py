@@ -253,6 +253,9 @@ class Command(Resource):
     user: str = "root"
     env: Mapping[str, Text] = field(default_factory=dict)
     timeout_s: int = 600
+    confirmed_by: tuple[str, ...] = ()
+    """Program of provisioning/programs with its arguments, which the controller runs over a new connection as soon as
+    `argv` says something: `argv` waits for it."""
     reboot_status: int = 0
     """Exit status of `argv` that says: done, but it counts only after a reboot, which the last line explains. What
     comes after it is skipped until then. 0: there is no such status."""

@@ -19,9 +19,10 @@ class _Fact(BaseModel):
 
 
 class Listener(_Fact):
-    """A TCP port that somebody listens on."""
+    """A port that somebody listens on."""
 
     port: int
+    protocol: Literal["tcp", "udp"] = "tcp"
     loopback: bool
     program: str = ""
     """Name of the process; empty when it cannot be told (WSL's host, another container)."""
@@ -68,6 +69,8 @@ class HostFacts(_Fact):
     password_logins: bool = False
     """Whether sshd lets people in by password; false where it does not say."""
     listeners: tuple[Listener, ...] = ()
+    ephemeral_ports: tuple[int, int] = (32768, 60999)
+    """First and last port that the kernel gives to clients."""
     nvidia_pci: int = 0
     amd_pci: int = 0
     nvidia_smi: NvidiaSmi = Field(default=NvidiaSmi())

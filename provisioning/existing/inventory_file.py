@@ -9,7 +9,7 @@ from core.errors import UsageError
 from core.files import write_atomically
 from infra.outputs import HostRecord
 from provisioning.existing.facts import HostFacts
-from provisioning.existing.verdict import Plan
+from provisioning.existing.verdict import Plan, kept_open
 from provisioning.render import render
 
 MARK = re.compile(r"^# adopt ([0-9a-f]{64})\n", re.MULTILINE)
@@ -29,6 +29,7 @@ def inventory_text(host: HostRecord, facts: HostFacts, plan: Plan, *, login: str
         plan=plan,
         idle_gpus=facts.gpus_without_driver,
         password_logins=facts.password_logins,
+        open_ports=kept_open(facts, host.ssh_port),
     )
     return f"# adopt {hashlib.sha256(body.encode()).hexdigest()}\n{body}"
 

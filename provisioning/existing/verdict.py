@@ -6,9 +6,11 @@ Pure: facts in, words out. docs/existing-hosts.md has the same as a table.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from core.ports import SSH_PORT
 from core.rules import Problem
 from infra.gpu_names import lacks_cuda
 from provisioning.existing.facts import GIB, HostFacts, Listener
+from provisioning.programs.check_firewall import matters
 from serving.spec_rules import METRICS_PORT
 
 SUPPORTED = ("debian-12", "ubuntu-22.04", "ubuntu-24.04")
@@ -129,9 +131,25 @@ def _gpu_notes(facts: HostFacts) -> Iterator[str]:
         yield f"GPUs of several models ({', '.join(sorted(models))}): {taken} are written down"
 
 
+def kept_open(facts: HostFacts, ssh_port: int) -> dict[str, str]:
+    """Return the ports that others than we serve beyond loopback, as the inventory writes them, with their programs.
+
+    sshd is among them where it listens on another port than those that the firewall always opens.
+    """
+    found: dict[str, str] = {}
+    for each in facts.listeners:
+        by_ssh = each.program in SSH_PROGRAMS and each.port in (SSH_PORT, ssh_port)
+        by_gateway = each.program == "haproxy" and each.port in GATEWAY_PORTS
+        if each.loopback or (each.protocol == "tcp" and (by_ssh or by_gateway)):
+            continue
+        if matters(each.protocol, each.port, each.program, facts.ephemeral_ports):
+            found.setdefault(f"{each.port}/{each.protocol}", each.program)
+    return found
+
+
 def _free(facts: HostFacts, candidates: tuple[int, ...]) -> int:
     """Return the first port that nobody, or a former provision, holds; the first of all when none is free."""
-    others = {each.port for each in facts.listeners if not _may_be_ours(each)}
+    others = {each.port for each in facts.listeners if each.protocol == "tcp" and not _may_be_ours(each)}
     return next((port for port in candidates if port not in others), candidates[0])
 
 
@@ -142,12 +160,12 @@ def _may_be_ours(listener: Listener) -> bool:
 def _already_serving(facts: HostFacts, plan: Plan) -> Iterator[str]:
     """Yield who listens there already, and what a provision does about it. SSH and our own programs are no news."""
     others = [each for each in facts.listeners if each.program not in SSH_PROGRAMS and not _may_be_ours(each)]
-    others = [each for each in others if each.port != METRICS_PORT]
-    outside = [each for each in others if not each.loopback]
+    others = [each for each in others if each.port != METRICS_PORT and each.protocol == "tcp"]
     if inside := [each for each in others if each.loopback]:
         yield f"already serving on loopback: {_names(inside)}; left alone"
-    if outside:
-        yield f"already serving: {_names(outside)}; the base role's firewall closes what it does not know to others"
+    if outside := kept_open(facts, SSH_PORT):
+        names = ", ".join(f"{port} ({program or 'the kernel, WireGuard say'})" for port, program in outside.items())
+        yield f"already serving: {names}; kept open: move to closed_ports of the inventory what is to be closed"
     usual = {"gateway": GATEWAY_PORTS[0], "engine": ENGINE_PORTS[plan.engine][0]}
     for what, port in (("gateway", plan.gateway_port), ("engine", plan.engine_port)):
         if port != usual[what]:

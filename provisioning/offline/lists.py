@@ -22,6 +22,7 @@ from provisioning.converge.swap_in import swap_in
 from provisioning.converge.trees import list_tree
 from provisioning.offline.downloads import downloaded
 from provisioning.offline.parts import Component, Kind, Part
+from provisioning.roles.firewall import without_trial
 from provisioning.roles.nvidia import without_repository
 from provisioning.roles.store import FETCH_MODEL
 
@@ -58,7 +59,7 @@ def local(resources: Sequence[Resource]) -> list[Resource]:
 
     No repository is named to the host's apt.
     """
-    offline = without_repository(resources)
+    offline = without_trial(without_repository(resources))
     for each in resources:
         if isinstance(each, Command) and FETCH_MODEL in each.argv:
             offline = swap_in(offline, each.id, _fetched(each))

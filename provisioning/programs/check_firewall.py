@@ -1,30 +1,61 @@
 #!/usr/bin/env python3
 """Check new firewall rules before they take the place of the old ones. Loads nothing.
 
-    check-firewall RULES [CIDR…]
+    check-firewall RULES [--open PORT/PROTOCOL]… [--known PORT/PROTOCOL]… [--name-others] [CIDR…]
 
-Fails when nft refuses RULES, or when SSH sessions are open and none of them comes from one of the CIDRs: rules that
-shut out everyone who is connected now are a mistake. Without CIDRs everyone may connect.
+Fails when nft refuses RULES, and when SSH sessions are open and all of them would be shut out: none comes from one of
+the CIDRs, or the port that sshd serves them on is not among those that are --open. Without CIDRs everyone may connect.
+
+With --name-others it also fails when the host has none of our rules yet and a program listens beyond loopback on a port
+that is neither --open nor --known: what worked before must not end without a word.
 """
 
 from __future__ import annotations
 
+import argparse
 import ipaddress
+import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     Address = ipaddress.IPv4Address | ipaddress.IPv6Address
     Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+TABLE = "llm_deploy"
+EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+TUNNELS = (
+    "tailscaled", "openvpn", "zerotier-one", "nebula", "charon", "starter", "boringtun", "wireguard-go", "netbird",
+    "cloudflared", "tincd", "n2n", "edge", "iked", "pluto", "xl2tpd", "ocserv", "softether",
+)  # fmt: skip
+"""Programs whose UDP port counts also where the kernel takes ports for clients from. WireGuard's has no program."""
+SYSTEM = (
+    "systemd-resolve", "systemd-network", "systemd-timesyn", "dhclient", "dhcpcd", "NetworkManager", "chronyd", "ntpd",
+    "ntpsec", "avahi-daemon",
+)  # fmt: skip
+"""Programs of the system that only wait for answers, or that the rules let in anyway (DHCP)."""
+
+os.environ["PATH"] = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
+
 
 def far_ends(listing: str) -> set[Address]:
     """Return the addresses that sshd's connections in `listing`, the output of ss, come from."""
-    ends = (line.split()[3] for line in listing.splitlines() if '"sshd' in line)
-    return {plain(ipaddress.ip_address(end.rpartition(":")[0].strip("[]").partition("%")[0])) for end in ends}
+    return {address_of(line.split()[3]) for line in listing.splitlines() if '"sshd' in line}
+
+
+def served_ports(listing: str) -> set[int]:
+    """Return the ports of this host on which sshd serves the connections in `listing`."""
+    return {int(line.split()[2].rpartition(":")[2]) for line in listing.splitlines() if '"sshd' in line}
+
+
+def address_of(end: str) -> Address:
+    """Return the address of one end of a connection, as ss writes it with its port."""
+    return plain(ipaddress.ip_address(end.rpartition(":")[0].strip("[]").partition("%")[0]))
 
 
 def plain(address: Address) -> Address:
@@ -38,21 +69,106 @@ def shut_out(peers: Iterable[Address], networks: Iterable[Network]) -> bool:
     return bool(peers and networks) and not any(peer in network for peer in peers for network in networks)
 
 
-def main(rules: str, *cidrs: str) -> int:
-    """Check both; return the exit status."""
-    status = subprocess.run(["nft", "-c", "-f", rules], check=False).returncode
-    if status or not cidrs:
+def ports_of(words: Iterable[str]) -> set[tuple[int, str]]:
+    """Return each port with its protocol of words like `51820/udp` and `6000-6010/tcp`."""
+    found = set()
+    for word in words:
+        ports, _, protocol = word.partition("/")
+        first, _, last = ports.partition("-")
+        found |= {(port, protocol) for port in range(int(first), int(last or first) + 1)}
+    return found
+
+
+def listeners(listing: str, ephemeral: tuple[int, int]) -> dict[tuple[int, str], str]:
+    """Return the program (empty text for the kernel's own) by port and protocol, of what `ss -tulnpH` lists.
+
+    What listens on loopback alone, the system's own programs, and the sockets of clients for UDP are left out.
+    """
+    found: dict[tuple[int, str], str] = {}
+    for line in listing.splitlines():
+        words = line.split()
+        protocol, local = words[0], words[4]
+        host, _, port_text = local.rpartition(":")
+        address = host.strip("[]").partition("%")[0]
+        program = (re.findall(r'\(\("([^"]*)"', line) or [""])[0]
+        if address != "*" and plain(ipaddress.ip_address(address)).is_loopback:
+            continue
+        if matters(protocol, int(port_text), program, ephemeral):
+            found.setdefault((int(port_text), protocol), program)
+    return found
+
+
+def matters(protocol: str, port: int, program: str, ephemeral: tuple[int, int]) -> bool:
+    """Return whether closing a port may end something that others use."""
+    if program.startswith(SYSTEM):
+        return False
+    of_a_client = protocol == "udp" and ephemeral[0] <= port <= ephemeral[1]
+    return not of_a_client or not program or program.startswith(TUNNELS)
+
+
+def names(found: dict[tuple[int, str], str]) -> str:
+    """Return ports with their programs, for people."""
+    return ", ".join(f"{port}/{protocol} ({found[port, protocol] or 'the kernel'})" for port, protocol in sorted(found))
+
+
+def output(*argv: str) -> str:
+    """Return what a program prints; raises CalledProcessError when it fails."""
+    return subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def ephemeral_ports() -> tuple[int, int]:
+    """Return the first and the last port that the kernel gives to clients."""
+    first, last = EPHEMERAL.read_text(encoding="ascii").split()
+    return int(first), int(last)
+
+
+def has_rules() -> bool:
+    """Return whether our table is in the kernel."""
+    argv = ("nft", "list", "table", "inet", TABLE)
+    return subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def refusal(asked: argparse.Namespace) -> str:
+    """Return why the rules must not be loaded; empty text when they may."""
+    sessions = output("ss", "-tnpH", "state", "established")
+    peers = far_ends(sessions)
+    if shut_out(peers, [ipaddress.ip_network(cidr) for cidr in asked.cidrs]):
+        who = ", ".join(sorted(map(str, peers)))
+        return f"ssh_cidrs would shut out {who}, who is connected now; add that address to ssh_cidrs"
+    is_open = ports_of(asked.open)
+    served = served_ports(sessions)
+    if is_open and served and not any((port, "tcp") in is_open for port in served):
+        ports = ", ".join(f"{port}/tcp" for port in sorted(served))
+        return (
+            f"sshd serves who is connected now on {ports}, which the rules close; write it under the host's open_ports"
+        )
+    if asked.name_others and not has_rules():
+        found = listeners(output("ss", "-tulnpH"), ephemeral_ports())
+        known = is_open | ports_of(asked.known)
+        others = {key: program for key, program in found.items() if key not in known}
+        if others:
+            hint = "write each port under the host's open_ports or closed_ports in the inventory, or run `make adopt`"
+            return f"the firewall would close what others may use: {names(others)}; {hint}"
+    return ""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Check all; return the exit status."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("rules")
+    parser.add_argument("--open", action="append", default=[])
+    parser.add_argument("--known", action="append", default=[])
+    parser.add_argument("--name-others", action="store_true")
+    parser.add_argument("cidrs", nargs="*")
+    asked = parser.parse_args(argv)
+    status = subprocess.run(["nft", "-c", "-f", asked.rules], check=False).returncode
+    if status:
         return status
-    listing = subprocess.run(
-        ["ss", "-tnpH", "state", "established"], stdout=subprocess.PIPE, text=True, check=True
-    ).stdout
-    peers = far_ends(listing)
-    if shut_out(peers, [ipaddress.ip_network(cidr) for cidr in cidrs]):
-        names = ", ".join(sorted(map(str, peers)))
-        print(f"ssh_cidrs would shut out {names}, who is connected now; add that address to ssh_cidrs", file=sys.stderr)
-        return 1
-    return 0
+    said = refusal(asked)
+    if said:
+        print(said, file=sys.stderr)
+    return 1 if said else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

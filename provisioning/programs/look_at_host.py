@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 NVIDIA, AMD = "0x10de", "0x1002"
 DISPLAY_CLASSES = ("0x0300", "0x0302")
 """PCI classes of a graphics card with and without a monitor's plug; a card's sound device has another one."""
-LISTENING = "0A"
+LISTENING = {"tcp": "0A", "udp": "07"}
+"""States of a socket to which anybody may send; one for UDP with a peer of its own has another."""
+EPHEMERAL = "/proc/sys/net/ipv4/ip_local_port_range"
 LOOPBACK_SIX = "0" * 24 + "01000000"
 FOUR_IN_SIX = "0" * 16 + "FFFF0000"
 """::1, and the start of an IPv4 address in IPv6, as /proc/net/tcp6 writes them: each four bytes backwards."""
@@ -103,17 +105,24 @@ def virtual_machine() -> str:
 
 
 def listeners() -> list[dict[str, Any]]:
-    """Return port, scope and program of each TCP socket that listens."""
+    """Return port, protocol, scope and program of each socket that listens, for TCP and UDP.
+
+    The kernel's own sockets (WireGuard's, NFS's) have no program.
+    """
     owners = socket_owners()
-    found: dict[tuple[int, bool], str] = {}
-    for path in ("/proc/net/tcp", "/proc/net/tcp6"):
-        for line in read(path).splitlines()[1:]:
-            words = line.split()
-            if words[3] == LISTENING:
-                address, port = words[1].rsplit(":", 1)
-                program = owners.get(words[9], "")
-                found.setdefault((int(port, 16), is_loopback(address)), program)
-    return [{"port": port, "loopback": loopback, "program": name} for (port, loopback), name in sorted(found.items())]
+    found: dict[tuple[int, str, bool], str] = {}
+    for protocol, state in LISTENING.items():
+        for path in (f"/proc/net/{protocol}", f"/proc/net/{protocol}6"):
+            for line in read(path).splitlines()[1:]:
+                words = line.split()
+                if words[3] == state:
+                    address, port = words[1].rsplit(":", 1)
+                    program = owners.get(words[9], "")
+                    found.setdefault((int(port, 16), protocol, is_loopback(address)), program)
+    return [
+        {"port": port, "protocol": protocol, "loopback": loopback, "program": name}
+        for (port, protocol, loopback), name in sorted(found.items())
+    ]
 
 
 def is_loopback(address: str) -> bool:
@@ -223,6 +232,7 @@ def main() -> int:
         "may_set_network": may_set_network(),
         "password_logins": password_logins(),
         "listeners": listeners(),
+        "ephemeral_ports": [int(word) for word in read(EPHEMERAL).split()] or [32768, 60999],
         "nvidia_pci": sum(device["vendor"] == NVIDIA for device in pci),
         "amd_pci": sum(device["vendor"] == AMD for device in pci),
         "nvidia_smi": nvidia_smi(),

@@ -2,7 +2,8 @@
 """Print a report of this host as JSON. Changes nothing, and prints no secret.
 
 report QUESTION    JSON: {"units": […], "engine": "vllm", "engine_port": …, "engine_env": …, "gateway_port": …,
-                   "gateway_socket": …, "gateway_server": "BACKEND/SERVER", "release_note": …, "data_dir": …}
+                   "gateway_socket": …, "gateway_server": "BACKEND/SERVER", "release_note": …, "data_dir": …,
+                   "nft_rules": PROGRAM, "tables": [[RULES, TABLE], …]}
 
 What cannot be seen on a host that is half broken is null, and `unseen` says why.
 """
@@ -172,6 +173,17 @@ def certificate(port: int) -> str | None:
         return None
 
 
+def lost_tables(program: str, tables: list[list[str]]) -> list[str]:
+    """Return what is wrong with the tables of nftables that files of this host wish for; empty when nothing is."""
+    wrong = []
+    for rules, table in tables:
+        if Path(rules).exists():
+            argv = [program, "check", rules, table]
+            done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False, timeout=PROGRAM_S)
+            wrong += [done.stdout.strip().rpartition(": ")[2]] if done.returncode else []
+    return wrong
+
+
 def meminfo() -> dict[str, int]:
     """Return the lines of /proc/meminfo, in bytes."""
     lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
@@ -284,6 +296,7 @@ def main(question: str) -> None:
         "release": lambda: release(asked["release_note"]),
         "queue": lambda: queue(asked["gateway_socket"], asked["gateway_server"]),
         "certificate": lambda: certificate(asked["gateway_port"]),
+        "lost_tables": lambda: lost_tables(asked["nft_rules"], asked["tables"]),
         "disks": lambda: [disk(path) for path in ("/", asked["data_dir"])],
         "memory": lambda: memory(meminfo()),
         "swap": lambda: {"total_bytes": meminfo()["SwapTotal"], "free_bytes": meminfo()["SwapFree"]},

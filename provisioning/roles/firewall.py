@@ -4,18 +4,29 @@ Does not touch tables of others, forwarded packets (containers of Docker's, say)
 know the cloud's security groups, which stand in front of it.
 """
 
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 
 from core.ports import SSH_PORT
 from infra.outputs import HostRecord
-from provisioning.converge.resources import Directory, File, Resource, Unit
+from provisioning.converge.resources import Command, Directory, File, Resource, Unit
+from provisioning.converge.swap_in import swap_in
 from provisioning.programs import program
 from provisioning.render import render
-from provisioning.roles.layout import CONFIG_DIR, FIREWALL_RULES, FIREWALL_UNIT, LIB_DIR
+from provisioning.roles.layout import CONFIG_DIR, FIREWALL_RULES, FIREWALL_TABLE, FIREWALL_UNIT, LIB_DIR, NFT_RULES
+from provisioning.roles.nft_watch import PROGRAM, nft_watch
 from serving.spec import GatewaySpec
 
 CHECK = f"{LIB_DIR}/check-firewall"
+TRIAL = f"{LIB_DIR}/firewall-trial"
+TRIAL_BEGINS = "firewall-trial"
+"""Name of the command that keeps the former rules for the case that the new ones let no connection in."""
+
+
+IPSEC = {"500/udp", "4500/udp"}
+"""Where they are open, the packets of the tunnel itself come in, too: ESP has no port."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +38,7 @@ class Door:
     """As nft writes them: `443`, or `{ 22, 2222 }`."""
     matches: tuple[str, ...]
     """Who may come in: the start of one rule per address family, empty text for everyone."""
+    protocol: str = "tcp"
 
 
 def doors(host: HostRecord, gateway: GatewaySpec) -> tuple[Door, ...]:
@@ -37,21 +49,37 @@ def doors(host: HostRecord, gateway: GatewaySpec) -> tuple[Door, ...]:
     return (
         Door("SSH", ssh, _matches(host.ssh_cidrs)),
         Door("The gateway", str(gateway.port), _matches(host.client_cidrs)),
+        *(Door("Kept open by the inventory", ports, ("",), protocol) for ports, protocol in _words(host.open_ports)),
     )
 
 
 def resources(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
-    """Return the rules, the unit that loads them at boot, and the check that keeps them from locking us out."""
+    """Return the rules, the unit that loads them at boot, and what keeps them from locking anybody out.
+
+    New rules are on trial until a new connection of the controller confirms them; else the former ones return.
+    """
     unit_file = f"/etc/systemd/system/{FIREWALL_UNIT}"
+    rules = render("nftables.nft.j2", doors=doors(host, gateway), ipsec=bool(IPSEC & set(host.open_ports)))
+    programs = (
+        File(path=CHECK, content=program("check_firewall"), mode=0o755),
+        File(path=TRIAL, content=program("firewall_trial"), mode=0o755),
+    )
+    begin = Command(
+        name=TRIAL_BEGINS,
+        argv=(TRIAL, "begin", FIREWALL_RULES, FIREWALL_TABLE, FIREWALL_UNIT),
+        check=(TRIAL, "same", FIREWALL_RULES, hashlib.sha256(rules.encode()).hexdigest()),
+        after=("packages:base", PROGRAM.id, *(each.id for each in programs)),
+    )
     return [
         Directory(path=CONFIG_DIR),
-        Directory(path=LIB_DIR),
-        File(path=CHECK, content=program("check_firewall"), mode=0o755),
+        *nft_watch(),
+        *programs,
+        begin,
         File(
             path=FIREWALL_RULES,
-            content=render("nftables.nft.j2", doors=doors(host, gateway)),
-            check=(CHECK, "{path}", *host.ssh_cidrs),
-            after=("packages:base", f"file:{CHECK}"),
+            content=rules,
+            check=(CHECK, "{path}", *_check_words(host, gateway)),
+            after=(begin.id,),
         ),
         File(
             path=unit_file,
@@ -60,7 +88,9 @@ def resources(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
                 description="Firewall of llm-deploy",
                 role="base",
                 rules=FIREWALL_RULES,
-                table="llm_deploy",
+                table=FIREWALL_TABLE,
+                program=NFT_RULES,
+                before=f"{TRIAL} boot",
             ),
         ),
         Unit(
@@ -69,7 +99,40 @@ def resources(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
             restart_on=(f"file:{unit_file}",),
             after=(f"file:{FIREWALL_RULES}", f"file:{unit_file}"),
         ),
+        # Also when the rules were refused: then the trial ends here, with the rules that are there.
+        Command(
+            name="firewall",
+            argv=(TRIAL, "settle", FIREWALL_RULES, FIREWALL_TABLE),
+            check=(TRIAL, "settled", FIREWALL_RULES, FIREWALL_TABLE),
+            confirmed_by=("firewall_trial", "confirm"),
+            after=(begin.id,),
+        ),
     ]
+
+
+def without_trial(resources: Sequence[Resource]) -> list[Resource]:
+    """Return the list for a host to which no controller connects: its new rules count at once."""
+    return swap_in(resources, f"command:{TRIAL_BEGINS}", Command(name=TRIAL_BEGINS, argv=("true",), check=("true",)))
+
+
+def _check_words(host: HostRecord, gateway: GatewaySpec) -> tuple[str, ...]:
+    """Return what the check of the rules must know. Only on hosts that exist already may others serve something."""
+    ssh_ports = (f"{port}/tcp" for port in sorted({SSH_PORT, host.ssh_port}))
+    known = (f"{gateway.port}/tcp", *host.open_ports, *host.closed_ports)
+    return (
+        *(word for port in (*ssh_ports, *host.open_ports) for word in ("--open", port)),
+        *(word for port in known for word in ("--known", port)),
+        *(("--name-others",) if host.cloud == "existing" else ()),
+        *host.ssh_cidrs,
+    )
+
+
+def _words(ports: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Yield the ports as nft writes them, and their protocol."""
+    for protocol in ("tcp", "udp"):
+        found = [port.partition("/")[0] for port in ports if port.endswith(f"/{protocol}")]
+        if found:
+            yield (found[0] if len(found) == 1 else f"{{ {', '.join(found)} }}"), protocol
 
 
 def _matches(cidrs: tuple[str, ...]) -> tuple[str, ...]:

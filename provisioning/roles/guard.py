@@ -1,4 +1,4 @@
-"""Who on a host may speak to an engine, and answer in its place: its port on loopback is closed to every other account.
+"""Who on a host may speak to an engine, and answer in its place: its ports on loopback are closed to other accounts.
 
 Ollama has no key of its own, and vLLM asks for one below /v1 only. Whoever took the port while the engine is down would
 be sent that key and what clients ask. Does not know the world outside: the firewall never lets this port in.
@@ -6,15 +6,21 @@ be sent that key and what clients ask. Does not know the world outside: the fire
 
 from provisioning.converge.resources import File, Packages, Resource, Unit, User
 from provisioning.render import render
-from provisioning.roles.layout import CONFIG_DIR, GATEWAY_USER, GUARD_UNIT, SERVICE_USER
+from provisioning.roles.layout import GATEWAY_USER, GUARD_RULES, GUARD_TABLE, GUARD_UNIT, NFT_RULES, SERVICE_USER
+from provisioning.roles.nft_watch import PROGRAM, loaded, nft_watch
 from serving.spec import ServingSpec
 
-RULES = f"{CONFIG_DIR}/engine-guard.nft"
-TABLE = "llm_engine"
-LOAD = ("/usr/sbin/nft", "--file", RULES)
+RULES = GUARD_RULES
+TABLE = GUARD_TABLE
+LOAD = (NFT_RULES, "load", RULES, TABLE)
+LOADED = "engine-guard"
+"""Name of the command that loads rules which the kernel has lost."""
 UNIT_FILE = f"/etc/systemd/system/{GUARD_UNIT}"
 
 PACKAGE = "nftables"
+
+MARK = "0x01000000"
+"""The bit of a loopback connection's mark in conntrack that says who began it; other programs have lower bits."""
 
 GATEWAY = User(name=GATEWAY_USER, home="/var/lib/haproxy")
 """As Debian's package makes it; it must be known before the package comes, for the rules name it."""
@@ -43,19 +49,29 @@ def forwarded_guard(port: int, listener: User) -> list[Resource]:
         role="tunnel",
         rules=RULES,
         table=TABLE,
+        program=NFT_RULES,
+        before="",
     )
     unit_file = File(path=UNIT_FILE, content=content)
     needed = (rules.id, unit_file.id)
-    unit = Unit(name=GUARD_UNIT, reload_on=(rules.id,), restart_on=(unit_file.id,), after=needed)
-    return [package, GATEWAY, rules, unit_file, unit]
+    unit = Unit(name=GUARD_UNIT, reload_on=(rules.id,), restart_on=(unit_file.id,), after=(PROGRAM.id, *needed))
+    return [package, GATEWAY, rules, unit_file, *nft_watch(), unit, loaded(LOADED, RULES, TABLE, after=(unit.id,))]
+
+
+def kept(rules: File) -> list[Resource]:
+    """Return what loads an engine's guard now, before its first start, and again when the kernel has lost it."""
+    return [*nft_watch(), loaded(LOADED, RULES, TABLE, after=(PROGRAM.id, rules.id))]
 
 
 def _rules(port: int, users: tuple[str, ...], listener: str, after: tuple[str, ...]) -> File:
-    """Return the file that lets root and `users` in, and nobody but root and `listener` answer."""
+    """Return the file that lets root and `users` in, and nobody but root and `listener` answer.
+
+    On its other ports `listener` answers to root and to itself alone.
+    """
     words = {"users": ("root", *users), "listeners": ("root", listener)}
     return File(
         path=RULES,
-        content=render("engine-guard.nft.j2", table=TABLE, port=port, **words),
+        content=render("engine-guard.nft.j2", table=TABLE, port=port, mark=MARK, **words),
         check=("nft", "--check", "--file", "{path}"),
         after=after,
     )

@@ -40,6 +40,13 @@ GUARD_UNIT = "llm-engine-guard.service"
 """On a host whose gateway has its engine from a tunnel."""
 
 FIREWALL_RULES = "/etc/llm/firewall.nft"
+FIREWALL_TABLE = "llm_deploy"
+
+GUARD_RULES = "/etc/llm/engine-guard.nft"
+GUARD_TABLE = "llm_engine"
+
+NFT_RULES = "/usr/local/lib/llm-deploy/nft-rules"
+"""Loads tables of nftables, and says whether the kernel has them (programs/nft_rules.py)."""
 
 RELEASE_NOTES = "/var/lib/llm-deploy/releases"
 """What the host remembers of an engine's releases, a file per unit (programs/engine_release.py)."""

@@ -71,6 +71,7 @@ def ollama(
         *installed,
         *made,
         closed,
+        *guard.kept(closed),
         unit_file,
         engine.service(UNIT, serving, release, needed, (helper.id for helper in helpers)),
         release.keep,

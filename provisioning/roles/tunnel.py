@@ -118,7 +118,11 @@ def _answering(port: int, keys: TunnelKeys) -> Iterator[Resource]:
     guard = forwarded_guard(port, User(name=USER))
     yield from guard
     allowed = f'restrict,port-forwarding,permitlisten="127.0.0.1:{port}",command="/bin/false"'
-    yield File(path=AUTHORIZED_KEYS, content=f"{allowed} {keys.public}\n", after=(f"user:{USER}", guard[-1].id))
+    yield File(
+        path=AUTHORIZED_KEYS,
+        content=f"{allowed} {keys.public}\n",
+        after=(f"user:{USER}", *(each.id for each in guard[-2:])),
+    )
     content = render(
         "sshd-tunnel.conf.j2",
         user=USER,

@@ -75,6 +75,7 @@ def vllm(
         key,
         *brought.resources,
         closed,
+        *guard.kept(closed),
         unit_file,
         engine.service(UNIT, serving, release, needed, (*brought.ids, *(helper.id for helper in helpers))),
         release.keep,

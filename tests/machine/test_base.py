@@ -5,6 +5,7 @@ import shlex
 import socket
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from infra.outputs import HostRecord, StackOutputs
 from provisioning.connection import connect
 from provisioning.converge.agent.kinds.sshd_file import RESTORE
-from provisioning.converge.resources import File, Resource, SshdFile
+from provisioning.converge.resources import Command, File, Resource, SshdFile
 from provisioning.restart import reboot_host
 from provisioning.roles.base import base
 from serving.spec import GatewaySpec
@@ -123,9 +124,59 @@ def test_rules_of_others_survive_a_change_and_a_stop(host: HostRecord) -> None:
     assert with_base(host, GatewaySpec(port=8443)).result.ok
     remote(host, "systemctl stop llm-firewall")
     assert remote(host, "nft list tables").split("\n")[:-1] == ["table ip others"]
-    assert [outcome.id for outcome in with_base(host).result.changed] == [RULES, "unit:llm-firewall.service"]
+    changed = [outcome.id for outcome in with_base(host).result.changed]
+    assert changed == ["command:firewall-trial", RULES, "unit:llm-firewall.service", "command:firewall"]
     assert "table ip others" in remote(host, "nft list tables")
     remote(host, "nft delete table ip others")
+
+
+LOSSES = {
+    "flushed": "nft flush ruleset",
+    "flushed by a restart": "systemctl stop llm-nft-watch.timer; rm /etc/systemd/system/nftables.service.d/*; "
+    "systemctl daemon-reload; systemctl restart nftables",
+    "changed": "nft insert rule inet llm_deploy input accept",
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
+def test_rules_that_the_kernel_lost_are_planned_and_loaded_again(host: HostRecord, loss: str) -> None:
+    """`nft flush ruleset` removed the firewall; the plan had nothing to change."""
+    before = remote(host, "nft -s list table inet llm_deploy")
+    remote(host, f"systemctl stop llm-nft-watch.timer; {loss}")
+    planned = bring(host, base(host, GatewaySpec()), dry_run=True).result.changed
+    assert "command:firewall" in {outcome.id for outcome in planned}
+    assert with_base(host).result.ok
+    assert remote(host, "nft -s list table inet llm_deploy") == before
+    assert with_base(host).result.changed == ()
+
+
+def test_rules_come_back_by_themselves(host: HostRecord) -> None:
+    before = remote(host, "nft -s list table inet llm_deploy")
+    for verb in ("start", "restart", "reload", "stop"):
+        remote(host, f"systemctl {verb} nftables")
+        assert remote(host, "nft -s list table inet llm_deploy") == before, verb
+    remote(host, "nft flush ruleset; systemctl start llm-nft-watch.service")
+    assert remote(host, "nft -s list table inet llm_deploy") == before
+    assert "active" in remote(host, "systemctl is-active llm-nft-watch.timer")
+
+
+def test_rules_that_let_no_new_connection_in_go_by_themselves(host: HostRecord) -> None:
+    """The check sees sshd's port and addresses; what else is wrong with rules, only a new connection tells."""
+    before = remote(host, "nft -s list table inet llm_deploy; cat /etc/llm/firewall.nft")
+    resources: list[Resource] = []
+    for each in base(host, GatewaySpec()):
+        if isinstance(each, File):
+            text = str(each.content).replace("tcp dport 22 accept", "tcp dport 22 drop")
+            resources.append(replace(each, content=text.replace("TRIAL_S = 60", "TRIAL_S = 6")))
+        elif isinstance(each, Command) and each.id == "command:firewall-trial":
+            resources.append(replace(each, check=()))
+        else:
+            resources.append(each)
+    failed = {outcome.id: outcome.error for outcome in bring(host, resources).result.failed}
+    assert set(failed) == {"command:firewall"}
+    assert "no new SSH connection was possible" in failed["command:firewall"]
+    assert remote(host, "nft -s list table inet llm_deploy; cat /etc/llm/firewall.nft") == before
+    assert with_base(host).result.ok
 
 
 def test_an_open_session_survives_new_rules(host: HostRecord) -> None:

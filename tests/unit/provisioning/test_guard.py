@@ -14,7 +14,7 @@ from provisioning.wishes import wishes_for
 from tests.unit.provisioning.records import SERVING, host_values, stack
 
 RULES = "/etc/llm/engine-guard.nft"
-LOAD = "/usr/sbin/nft --file /etc/llm/engine-guard.nft"
+LOAD = "/usr/local/lib/llm-deploy/nft-rules load /etc/llm/engine-guard.nft llm_engine"
 PORTS = {"vllm": 8000, "ollama": 11434}
 
 
@@ -88,6 +88,6 @@ def test_a_tunnel_is_let_in_when_its_port_is_guarded_now_and_after_a_reboot() ->
     key = next(each for each in resources if each.id == "file:/etc/llm/tunnel/authorized_keys")
     assert unit.id in key.after
     content = text(resources, f"/etc/systemd/system/{unit.name}")
-    assert f"ExecStart=/usr/sbin/nft -f {RULES}" in content
+    assert f"ExecStart={LOAD}" in content
     assert "Before=network-pre.target" in content
-    assert "delete table inet llm_engine" in content
+    assert "nft-rules drop llm_engine" in content

@@ -12,6 +12,7 @@ from provisioning.roles import guard
 from provisioning.roles.base import base
 from provisioning.roles.layout import SERVICE_USER
 from provisioning.roles.ollama import PLAN, ollama
+from provisioning.wishes import joined
 from serving.ollama_sources import Archive, RegistryFetch
 from serving.sources import LocalFolder, ResolvedSources
 from serving.spec import GatewaySpec, ServingSpec
@@ -61,7 +62,7 @@ def service(resources: list[Resource], name: str) -> list[str]:
 @pytest.mark.parametrize("gpu", [None, L4], ids=["cpu", "gpu"])
 def test_all_ids_differ_and_what_a_resource_waits_for_comes_before_it(release: Archive, gpu: Any) -> None:
     seen: set[str] = set()
-    for each in [*base(host(gpu=gpu), GatewaySpec()), *wishes(release=release, gpu=gpu)]:
+    for each in joined(base(host(gpu=gpu), GatewaySpec()), wishes(release=release, gpu=gpu)):
         assert each.id not in seen
         assert set(each.after) <= seen, each.id
         seen.add(each.id)
@@ -192,7 +193,7 @@ def test_a_gguf_is_checked_again_where_it_arrived() -> None:
 
 
 def test_the_unit_restarts_for_a_release_models_or_settings() -> None:
-    unit = next(each for each in wishes() if isinstance(each, Unit))
+    unit = next(each for each in wishes() if isinstance(each, Unit) and each.name == "ollama.service")
     assert set(unit.restart_on) == {
         "link:/var/lib/llm/ollama/current",
         "command:ollama-models",

@@ -133,6 +133,8 @@ def question(folder: Path, gateway: RunningGateway | None = None, *, port: int =
         "gateway_socket": gateway.places.admin_socket if gateway else str(folder / "admin.sock"),
         "gateway_server": "engine/engine",
         "data_dir": str(folder / "not/there/yet"),
+        "nft_rules": str(folder / "nft-rules"),
+        "tables": [[str(folder / "a.nft"), "a"], [str(folder / "b.nft"), "b"]],
     }
     return json.dumps(asked)
 
@@ -208,6 +210,16 @@ def test_an_engine_that_hangs_is_waited_for_once(monkeypatch: pytest.MonkeyPatch
         hung.accept()[0].close()
         with pytest.raises(BlockingIOError):
             hung.accept()
+
+
+def test_tables_that_the_kernel_lost_are_named(tmp_path: Path) -> None:
+    """Only of files that are there: a host may have no firewall of ours."""
+    program = tmp_path / "nft-rules"
+    program.write_text('#!/bin/sh\necho "planned: load $2: table $3 is not in the kernel"; exit 1\n')
+    program.chmod(0o755)
+    assert run(question(tmp_path))["lost_tables"] == []
+    (tmp_path / "b.nft").touch()
+    assert run(question(tmp_path))["lost_tables"] == ["table b is not in the kernel"]
 
 
 BROKEN: dict[str, tuple[dict[str, str], dict[str, Any], list[str]]] = {

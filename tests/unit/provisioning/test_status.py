@@ -65,12 +65,20 @@ def report(**changed: Any) -> dict[str, Any]:
         "memory": {"free_bytes": 3 * GIB, "total_bytes": 4 * GIB},
         "reboot_needed_by": None,
         "errors": [],
+        "lost_tables": [],
     }
     return {**whole, **changed}
 
 
 def status(**changed: Any) -> HostStatus:
     return read_report(report(**changed), stack(), host(), now=NOW)
+
+
+def test_a_host_without_its_firewall_does_not_pass() -> None:
+    """After `nft flush ruleset` its unit is still active, and status was ✓."""
+    seen = status(lost_tables=["table llm_deploy is not in the kernel"])
+    assert not seen.serves
+    assert seen.missing == "table llm_deploy is not in the kernel"
 
 
 def test_a_host_where_all_works_serves() -> None:
@@ -173,6 +181,10 @@ MARKED = {
     ),
     "clock ahead": ({"time": NOW.timestamp() + 2 * 86_400}, "! clock              2.0 days ahead"),
     "clock behind": ({"time": NOW.timestamp() - 45}, "! clock              45 seconds behind"),
+    "firewall that was flushed": (
+        {"lost_tables": ["table llm_deploy is not in the kernel"]},
+        "! firewall           table llm_deploy is not in the kernel",
+    ),
     "no gateway": ({"queue": None}, "! queue              none: no gateway runs"),
     "engine out of the gateway": (
         {"queue": {"running": 0, "waiting": 3, "engine": "DRAIN"}},

@@ -17,6 +17,7 @@ from provisioning.roles.layout import ENGINE_ENV
 from provisioning.roles.locks import LOCKS_DIR
 from provisioning.roles.store import FETCH_MODEL
 from provisioning.roles.vllm import UNIT, UNIT_FILE, processor, vllm
+from provisioning.wishes import joined
 from serving.sources import HubFetch, LocalFolder, ResolvedSources
 from serving.spec import GatewaySpec, ServingSpec
 from tests.unit.provisioning.records import host
@@ -66,7 +67,7 @@ def service(resources: list[Resource], name: str) -> list[str]:
 def test_all_ids_differ_and_what_a_resource_waits_for_comes_before_it(sources: ResolvedSources, gpu: Any) -> None:
     one = host(gpu=gpu)
     seen: set[str] = set()
-    for each in [*base(one, GatewaySpec()), *vllm(one, serving(), sources)]:
+    for each in joined(base(one, GatewaySpec()), vllm(one, serving(), sources)):
         assert each.id not in seen
         assert set(each.after) <= seen, each.id
         seen.add(each.id)
@@ -74,8 +75,7 @@ def test_all_ids_differ_and_what_a_resource_waits_for_comes_before_it(sources: R
 
 def test_the_unit_restarts_for_what_it_runs_and_waits_for_all() -> None:
     resources = wishes()
-    (unit,) = find(Unit, resources)
-    assert unit.name == UNIT
+    (unit,) = (each for each in find(Unit, resources) if each.name == UNIT)
     assert set(unit.restart_on) == {
         "venv:/var/lib/llm/venvs/vllm",
         "tree:/var/lib/llm/models/base@bbbbbbbbbbbb",

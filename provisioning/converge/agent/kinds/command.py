@@ -56,6 +56,22 @@ def _finish(wish: Any, check: Process | None) -> Fact:
     return {"done": status == 0 and (not wish.creates or os.path.lexists(wish.creates)), "planned": planned}
 
 
+def _teller(wish: Any, host: Host) -> Callable[[Process], None]:
+    """Return what passes the newest line on: at once, where the controller is to confirm the command."""
+    waits = bool(getattr(wish, "confirmed_by", ()))
+
+    def tell(process: Process) -> None:
+        nonlocal waits
+        line = process.last_line()
+        if waits and line:
+            waits = False
+            host.events.emit("progress", id=wish.id, text=line, fraction=None)
+        else:
+            host.events.progress(wish.id, line)
+
+    return tell
+
+
 def plan(wish: Any, fact: Fact) -> list[Change]:
     """Return the command when its check says that it is needed; in the check's words, if it has some.
 
@@ -75,7 +91,7 @@ def apply(wish: Any, fact: Fact, changes: list[Change], host: Host) -> None:  # 
         user=wish.user,
         timeout_s=wish.timeout_s,
         gone=host.events.controller_gone,
-        on_tick=lambda process: host.events.progress(wish.id, process.last_line()),
+        on_tick=_teller(wish, host),
     )
     lines = done.output.strip().splitlines()
     if wish.reboot_status and done.status == wish.reboot_status:

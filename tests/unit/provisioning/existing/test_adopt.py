@@ -89,6 +89,20 @@ def test_nobody_there_to_ask_means_no() -> None:
         accepted_keys((HOST_KEY,), "", None, name="gpu1")
 
 
+def test_what_others_serve_stays_open_in_the_inventory(tmp_path: Path) -> None:
+    """A WireGuard port was closed by the first provision: only TCP had been looked at, and nothing was written down."""
+    listeners = [
+        {"port": 22, "loopback": False, "program": "sshd"},
+        {"port": 51820, "protocol": "udp", "loopback": False},
+        {"port": 9100, "loopback": False, "program": "node_exporter"},
+    ]
+    facts = HostFacts.model_validate({**MACHINE, "listeners": listeners})
+    path = tmp_path / "gpu1.yaml"
+    path.write_text(inventory_text(host("gpu1", os_release="debian-12"), facts, plan(facts), login="me@gpu1"))
+    (found,) = load(Target(inventory=str(path))).hosts
+    assert found.open_ports == ("51820/udp", "9100/tcp")
+
+
 DOOR = parse_login(Asked(login="root@gpu1"))
 
 

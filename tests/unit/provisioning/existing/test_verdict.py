@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 import yaml
 
+from core.ports import SSH_PORT
 from core.words import error_of
 from infra.gpu_names import gpu_model
 from infra.outputs import Gpu
 from provisioning.existing.facts import HostFacts
-from provisioning.existing.verdict import notes, plan, refusals
+from provisioning.existing.verdict import kept_open, notes, plan, refusals
 
 CASES = yaml.safe_load((Path(__file__).parent / "cases/hosts.yaml").read_text())
 
@@ -52,6 +53,7 @@ def test_a_host_that_can_be_provisioned_is_described(case: dict[str, Any]) -> No
     assert chosen.gateway_port == case.get("gateway_port", 443)
     assert chosen.engine_port == case.get("engine_port", 8000)
     assert facts.gpu == (Gpu(**case["gpu"]) if "gpu" in case else None)
+    assert "open_ports" not in case or list(kept_open(facts, SSH_PORT)) == case["open_ports"]
     told = list(notes(facts, chosen))
     assert len(told) == len(case["notes"]), told
     assert all(any(words in note for note in told) for words in case["notes"]), told

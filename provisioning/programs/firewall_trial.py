@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+"""Try new firewall rules: unless a new connection confirms them in time, the former rules return by themselves.
+
+    firewall-trial same RULES SHA256             exit 0 when RULES has that content, or a trial has just begun
+    firewall-trial begin RULES TABLE UNIT        keep the former RULES and set the timer; then RULES may be replaced
+    firewall-trial settled RULES TABLE           exit 0 when no trial is under way and the kernel has the rules
+    firewall-trial settle RULES TABLE            wait for the end of a trial; load rules that the kernel has lost
+    firewall-trial confirm                       say over a new connection that the new rules let one in
+    firewall-trial return                        bring the former rules back, unless the new ones are confirmed
+    firewall-trial boot                          the same, when the trial began before this boot
+
+A timer of systemd ends the trial, so it does not matter whether the connection that began it lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+STATE = Path("/var/lib/llm-deploy/firewall-trial.json")
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+NFT_RULES = "/usr/local/lib/llm-deploy/nft-rules"
+PROGRAM = "/usr/local/lib/llm-deploy/firewall-trial"
+TIMER = "llm-firewall-return"
+TRIAL_S = 60
+"""From the moment when the former rules were kept."""
+POLL_S = 0.2
+JUST_BEGUN_S = 5
+"""A trial that is older is one of a run that was cut off."""
+REFUSED = (
+    "error: no new SSH connection was possible under the new firewall rules, so the former ones are back; check the "
+    "host's ssh_cidrs, ssh_port and open_ports"
+)
+
+
+def state() -> dict[str, Any] | None:
+    """Return the trial that is under way; None when there is none."""
+    try:
+        found: dict[str, Any] = json.loads(STATE.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return found
+
+
+def write(values: dict[str, Any]) -> None:
+    """Put the state in place in one step."""
+    STATE.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    new = STATE.with_suffix(".new")
+    new.write_text(json.dumps(values), encoding="utf-8")
+    new.replace(STATE)
+
+
+def forget() -> None:
+    """End the trial."""
+    with contextlib.suppress(FileNotFoundError):
+        STATE.unlink()
+
+
+def boot_id() -> str:
+    """Return what tells this boot from others."""
+    return BOOT_ID.read_text(encoding="ascii").strip()
+
+
+def text_of(path: str) -> str | None:
+    """Return a file's text; None when it is missing."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+
+
+def same(rules: str, sha256: str) -> int:
+    """Return 0 when no trial is needed, or one has begun."""
+    text = text_of(rules)
+    trial = state()
+    just_begun = trial is not None and abs(time.time() - trial["begun"]) < JUST_BEGUN_S
+    return 0 if just_begun or (text and hashlib.sha256(text.encode()).hexdigest() == sha256) else 1
+
+
+def stop_timer() -> None:
+    """Stop the timer, which may be over."""
+    subprocess.run(["systemctl", "stop", f"{TIMER}.timer"], stderr=subprocess.DEVNULL, check=False)
+
+
+def begin(rules: str, table: str, unit: str) -> int:
+    """Keep the former rules, and have systemd bring them back in a minute."""
+    stop_timer()
+    cut_off = state()
+    former = cut_off["former"] if cut_off and not cut_off.get("confirmed") else text_of(rules)
+    trial = {"rules": rules, "table": table, "unit": unit, "former": former}
+    write({**trial, "boot_id": boot_id(), "begun": time.time()})
+    timer = ["systemd-run", "--quiet", "--collect", f"--unit={TIMER}", f"--on-active={TRIAL_S}"]
+    done = subprocess.run([*timer, PROGRAM, "return"], check=False)
+    if done.returncode != 0:
+        forget()
+        print("error: systemd did not take the timer that would bring the former firewall rules back")
+    return done.returncode
+
+
+def confirm() -> int:
+    """Keep the new rules."""
+    trial = state()
+    if trial is not None:
+        write({**trial, "confirmed": True})
+        stop_timer()
+    return 0
+
+
+def settle(rules: str, table: str) -> int:
+    """Wait until a trial has ended; return 1 when the former rules came back."""
+    deadline = time.monotonic() + TRIAL_S + 5
+    waited = False
+    while True:
+        trial = state()
+        if trial is None and waited:
+            print(REFUSED)
+            return 1
+        if trial is None:
+            break
+        if trial.get("confirmed"):
+            forget()
+            break
+        if not waited:
+            print("waiting for a new connection to confirm the firewall", flush=True)
+            waited = True
+        if time.monotonic() > deadline:
+            bring_back()  # the timer is gone, too
+        time.sleep(POLL_S)
+    if subprocess.run([NFT_RULES, "check", rules, table], stdout=subprocess.DEVNULL, check=False).returncode == 0:
+        return 0
+    return subprocess.run([NFT_RULES, "load", rules, table], check=False).returncode
+
+
+def settled(rules: str, table: str) -> int:
+    """Return 0 when there is nothing to settle; else say what would be done."""
+    if state() is not None:
+        print("planned: end a trial of firewall rules that was cut off")
+        return 1
+    return subprocess.run([NFT_RULES, "check", rules, table], check=False).returncode
+
+
+def bring_back() -> int:
+    """Bring the former rules back in the file and in the kernel, unless the new ones are confirmed."""
+    trial = state()
+    if trial is None or trial.get("confirmed"):
+        return 0
+    if trial["former"] is None:
+        drop = subprocess.run([NFT_RULES, "drop", trial["table"]], check=False)
+        subprocess.run(["systemctl", "disable", "--now", trial["unit"]], check=False)
+        put(trial["rules"], None)
+        status = drop.returncode
+    else:
+        put(trial["rules"], trial["former"])
+        status = subprocess.run([NFT_RULES, "load", trial["rules"], trial["table"]], check=False).returncode
+    forget()
+    print("<4>no new connection confirmed the new firewall rules: the former ones are back", file=sys.stderr)
+    return status
+
+
+def boot() -> int:
+    """Bring the former rules file back when the trial began before this boot; then the unit loads it."""
+    trial = state()
+    if trial is None or trial["boot_id"] == boot_id():
+        return 0
+    if not trial.get("confirmed"):
+        put(trial["rules"], trial["former"])
+    forget()
+    return 0
+
+
+def put(path: str, text: str | None) -> None:
+    """Replace a file in one step; remove it when there was none."""
+    if text is None:
+        with contextlib.suppress(FileNotFoundError):
+            Path(path).unlink()
+        return
+    new = Path(f"{path}.former")
+    new.write_text(text, encoding="utf-8")
+    new.chmod(0o644)
+    new.replace(path)
+
+
+def main(command: str, *words: str) -> int:
+    """Do it; return the exit status."""
+    commands: dict[str, Callable[..., int]] = {
+        "same": same,
+        "begin": begin,
+        "settled": settled,
+        "settle": settle,
+        "confirm": confirm,
+        "return": bring_back,
+        "boot": boot,
+    }
+    return commands[command](*words)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

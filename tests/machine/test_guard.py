@@ -1,0 +1,90 @@
+"""The engine's guard in the kernel: real accounts and sockets in a network namespace; no machine is started."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from provisioning.render import render
+from provisioning.roles.guard import MARK, TABLE
+
+ENGINE_PORT, WORKER_PORT, OTHERS_PORT = 8000, 40123, 9999
+ENGINE, GATEWAY, STRANGER, OTHER = "daemon", "games", "bin", "sys"
+"""Accounts that every Debian has, in place of ours."""
+
+LISTEN = """
+import os, pwd, selectors, socket, sys
+account = pwd.getpwnam(sys.argv[1])
+os.setgid(account.pw_gid); os.setuid(account.pw_uid)
+chooser = selectors.DefaultSelector()
+for port in map(int, sys.argv[2:]):
+    plug = socket.socket(socket.AF_INET6)
+    plug.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    plug.bind(("::", port)); plug.listen()
+    chooser.register(plug, selectors.EVENT_READ)
+print("listening", flush=True)
+while True:
+    for key, _ in chooser.select():
+        key.fileobj.accept()[0].close()
+"""
+
+CONNECT = """
+import os, pwd, socket, sys
+account = pwd.getpwnam(sys.argv[1])
+os.setgid(account.pw_gid); os.setuid(account.pw_uid)
+plug = socket.socket(socket.AF_INET6 if ":" in sys.argv[2] else socket.AF_INET)
+plug.settimeout(0.5)
+try:
+    plug.connect((sys.argv[2], int(sys.argv[3])))
+    print("open")
+except OSError:
+    print("closed")
+"""
+
+
+@pytest.fixture(scope="module")
+def namespace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ...]]:
+    """Words that run a program in a namespace with the guard, an engine with a worker, and another server."""
+    rules = tmp_path_factory.mktemp("guard") / "rules.nft"
+    words = {"users": ("root", ENGINE, GATEWAY), "listeners": ("root", ENGINE), "mark": MARK}
+    rules.write_text(render("engine-guard.nft.j2", table=TABLE, port=ENGINE_PORT, **words))
+    held = subprocess.Popen(["unshare", "--net", "sh", "-c", "ip link set lo up && echo ready && exec cat"],
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # fmt: skip
+    assert held.stdout is not None
+    assert held.stdout.readline() == "ready\n"
+    enter = ("nsenter", f"--net=/proc/{held.pid}/ns/net")
+    subprocess.run([*enter, "nft", "--file", rules], check=True)
+    servers = [listening(enter, ENGINE, ENGINE_PORT, WORKER_PORT), listening(enter, OTHER, OTHERS_PORT)]
+    yield enter
+    for process in (*servers, held):
+        process.kill()
+        process.communicate()
+
+
+def listening(enter: tuple[str, ...], account: str, *ports: int) -> "subprocess.Popen[str]":
+    argv = [*enter, "/usr/bin/python3", "-c", LISTEN, account, *map(str, ports)]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=Path("/"))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "listening\n"
+    return process
+
+
+CASES = [
+    *((account, ENGINE_PORT, "open") for account in ("root", ENGINE, GATEWAY)),
+    *((account, ENGINE_PORT, "closed") for account in (STRANGER, OTHER)),
+    *((account, WORKER_PORT, "open") for account in ("root", ENGINE)),
+    *((account, WORKER_PORT, "closed") for account in (GATEWAY, STRANGER, OTHER)),
+    *((account, OTHERS_PORT, "open") for account in ("root", ENGINE, GATEWAY, STRANGER, OTHER)),
+]
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize(("account", "port", "expected"), CASES, ids=map(str, CASES))
+def test_accounts_reach_the_ports_that_are_theirs_to_reach(
+    namespace: tuple[str, ...], account: str, port: int, expected: str, address: str
+) -> None:
+    """EngineCore's own ports, which it chooses at its start, were open to every account of the host."""
+    argv = [*namespace, "/usr/bin/python3", "-c", CONNECT, account, address, str(port)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, cwd=Path("/"))
+    assert done.stdout == f"{expected}\n"

@@ -25,10 +25,6 @@ TRIAL_BEGINS = "firewall-trial"
 """Name of the command that keeps the former rules for the case that the new ones let no connection in."""
 
 
-IPSEC = {"500/udp", "4500/udp"}
-"""Where they are open, the packets of the tunnel itself come in, too: ESP has no port."""
-
-
 @dataclass(frozen=True)
 class Door:
     """Ports that are open, and to whom."""
@@ -59,7 +55,7 @@ def resources(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
     New rules are on trial until a new connection of the controller confirms them; else the former ones return.
     """
     unit_file = f"/etc/systemd/system/{FIREWALL_UNIT}"
-    rules = render("nftables.nft.j2", doors=doors(host, gateway), ipsec=bool(IPSEC & set(host.open_ports)))
+    rules = render("nftables.nft.j2", doors=doors(host, gateway), others_tunnels=host.cloud == "existing")
     programs = (
         File(path=CHECK, content=program("check_firewall"), mode=0o755),
         File(path=TRIAL, content=program("firewall_trial"), mode=0o755),

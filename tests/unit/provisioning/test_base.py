@@ -193,6 +193,23 @@ def test_sshd_is_checked_before_the_file_is_in_place() -> None:
     assert "sshd -t" in sshd_check()
 
 
+def test_ports_and_tunnels_of_others_stay_as_the_inventory_says() -> None:
+    """A WireGuard port was closed by the first rules: only SSH and the gateway were let in."""
+    open_ports = ("51820/udp", "41641/udp", "9100/tcp", "6000-6010/tcp")
+    resources = wishes(open_ports=open_ports, closed_ports=("111/tcp",))
+    rules = content(RULES, resources)
+    assert "\t\ttcp dport { 9100, 6000-6010 } accept\n" in rules
+    assert "\t\tudp dport { 51820, 41641 } accept\n" in rules
+    assert "111" not in rules
+    assert "meta l4proto { 4, 41, 47, 50, 51 } accept" in rules
+    assert "l4proto" not in content(RULES, wishes(cloud="aws"))
+    (file,) = (each for each in resources if isinstance(each, File) and each.path == RULES)
+    words = list(zip(file.check, file.check[1:], strict=False))
+    assert all(("--open", port) in words for port in ("22/tcp", *open_ports))
+    assert ("--known", "111/tcp") in words
+    assert "--name-others" in file.check
+
+
 DOORS = {
     "anybody": ({}, ["tcp dport 22 accept", "tcp dport 443 accept"]),
     "IPv4 only": (
@@ -232,3 +249,10 @@ def test_the_gateways_port_is_the_specs() -> None:
 
 def test_packages_are_asked_for_once() -> None:
     assert [each.name for each in wishes() if isinstance(each, Packages)] == ["base"]
+
+
+@pytest.mark.parametrize("changed", [{}, {"cloud": "aws"}, {"open_ports": ("51820/udp", "6000-6010/tcp", "9/tcp")}])
+def test_nft_takes_the_rules(tmp_path: Path, changed: dict[str, Any]) -> None:
+    (tmp_path / "rules.nft").write_text(content(RULES, wishes(**changed)))
+    argv = ["unshare", "--map-root-user", "--net", "/usr/sbin/nft", "--file", tmp_path / "rules.nft"]
+    subprocess.run(argv, check=True)

@@ -144,7 +144,7 @@ def settle(rules: str, table: str) -> int:
 def settled(rules: str, table: str) -> int:
     """Return 0 when there is nothing to settle; else say what would be done."""
     if state() is not None:
-        print("planned: end a trial of firewall rules that was cut off")
+        print("planned: have a new connection confirm the rules, or bring the former ones back")
         return 1
     return subprocess.run([NFT_RULES, "check", rules, table], check=False).returncode
 

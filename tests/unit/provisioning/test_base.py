@@ -254,5 +254,5 @@ def test_packages_are_asked_for_once() -> None:
 @pytest.mark.parametrize("changed", [{}, {"cloud": "aws"}, {"open_ports": ("51820/udp", "6000-6010/tcp", "9/tcp")}])
 def test_nft_takes_the_rules(tmp_path: Path, changed: dict[str, Any]) -> None:
     (tmp_path / "rules.nft").write_text(content(RULES, wishes(**changed)))
-    argv = ["unshare", "--map-root-user", "--net", "/usr/sbin/nft", "--file", tmp_path / "rules.nft"]
+    argv = ["unshare", "--map-root-user", "--net", "/usr/sbin/nft", "--file", str(tmp_path / "rules.nft")]
     subprocess.run(argv, check=True)

@@ -247,3 +247,13 @@ def test_a_new_tag_of_the_stack_makes_no_new_root_disk() -> None:
     assert labelled["bootDisk"]["initializeParams"]["labels"] == {
         "llm-deploy-family": "g2", "llm-deploy-stack": "prod", "llm-deploy-id": "0123abcd",
     }  # fmt: skip
+
+
+def test_a_hyperdisk_is_provisioned_for_a_large_model(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The 140 MiB/s that it has without a word take 130 GiB longer than a start may take."""
+    (small,) = deployed("a3-highgpu-8g").of(DISK)
+    monkeypatch.setattr("infra.disk_speed.disk_gib", lambda _serving: 130.4)
+    (large,) = deployed("a3-highgpu-8g").of(DISK)
+
+    assert "provisionedThroughput" not in small
+    assert (large["provisionedThroughput"], large["provisionedIops"]) == (300, 3000)

@@ -192,30 +192,32 @@ def _in_region(region: str, ask: Callable[[], Answer]) -> Answer:
     """Return what `ask` returns. Raises ConfigError when only this region refuses the login."""
     try:
         return ask()
-    except UnknownLoginError:
-        trouble = _trouble_of(region)
+    except UnknownLoginError as error:
+        trouble = _trouble_of(region, is_account=error.where != CREDENTIALS)
         if trouble is None:
             raise
         raise trouble from None
 
 
-def _trouble_of(region: str) -> ConfigError | None:
-    """Return what is wrong with a region that refuses a login; None when AWS refuses the login everywhere."""
+def _trouble_of(region: str, *, is_account: bool) -> ConfigError | None:
+    """Return what is wrong with a region that refuses a login; None when AWS refuses the login everywhere.
+
+    `is_account`: AWS knows the login, and says that its account may not use the service.
+    """
     if region == HOME:
         return None
     try:
         call("sts", HOME, "get_caller_identity")
-    except DeployError:
-        return None
-    try:
         state = opt_in_state(region)
-    except DeployError:
-        return not_enabled(region)
+    except UsageError:
+        return None
+    except DeployError:  # regions may not be asked: what refuses a good login here alone is the region
+        return None if is_account else not_enabled(region)
     if state not in ENABLED:
         return not_enabled(region)
     what = f"{region} refuses the login, which {HOME} takes"
     hint = "a session must come from the region's own STS: set AWS_STS_REGIONAL_ENDPOINTS=regional and log in again"
-    return ConfigError(what, where="region", hint=hint)
+    return None if is_account else ConfigError(what, where="region", hint=hint)
 
 
 def opt_in_state(region: str) -> str | None:

@@ -15,8 +15,10 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from core.errors import UsageError
+from core.errors import DeployError, UsageError
 from infra.aws import api
+from infra.aws.account import login_account
+from tests.unit.infra.preflight import canned_aws
 from tests.unit.infra.preflight.canned_aws import (
     GOOD,
     InRegion,
@@ -83,9 +85,7 @@ def test_without_a_login_nothing_else_is_asked(look: Look, answer: Exception, to
         look({"get_caller_identity": answer})
 
 
-@pytest.mark.parametrize(
-    "code", ["AuthFailure", "InvalidClientTokenId", "UnrecognizedClientException", "OptInRequired"]
-)
+@pytest.mark.parametrize("code", ["AuthFailure", "InvalidClientTokenId", "UnrecognizedClientException", "InvalidToken"])
 @pytest.mark.parametrize(
     ("regions", "told"),
     [
@@ -139,3 +139,42 @@ def test_a_page_of_html_in_place_of_an_answer_is_no_traceback(look: Look) -> Non
         "AWS ec2: could not be asked: was answered with something that AWS does not write, a page of HTML perhaps; is "
         "a proxy in between? try again"
     ]
+
+
+@pytest.mark.parametrize(
+    ("code", "regions", "told"),
+    [
+        pytest.param(
+            "AuthFailure",
+            {"Regions": [{"OptInStatus": "not-opted-in"}]},
+            "region: ap-northeast-2 is not enabled in this account",
+            id="region not enabled",
+        ),
+        pytest.param(
+            "OptInRequired",
+            {"Regions": [{"OptInStatus": "not-opted-in"}]},
+            "region: ap-northeast-2 is not enabled in this account",
+            id="the same, in other words",
+        ),
+        pytest.param(
+            "OptInRequired", GOOD["describe_regions"], "AWS account: may not use the service", id="account not finished"
+        ),
+        pytest.param(
+            "OptInRequired",
+            refused("OptInRequired", "DescribeRegions"),
+            "AWS account: may not use the service",
+            id="account not finished, in no region",
+        ),
+    ],
+)
+def test_other_commands_tell_a_region_from_a_login_too(
+    monkeypatch: pytest.MonkeyPatch, code: str, regions: Any, told: str
+) -> None:
+    """`up` and `down` ask for the account in the stack's region first."""
+    identity = InRegion({"us-east-1": GOOD["get_caller_identity"], "ap-northeast-2": refused(code)})
+    answers = GOOD | {"get_caller_identity": identity, "describe_regions": regions}
+    monkeypatch.setattr(api, "client", lambda *which: canned_aws.CannedAws(answers, {}, *which))
+
+    with pytest.raises(DeployError, match=re.escape(told)) as caught:
+        login_account("ap-northeast-2")
+    assert caught.value.exit_code == 2

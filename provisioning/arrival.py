@@ -10,7 +10,7 @@ from core.console import say
 from core.deadline import Deadline
 from core.errors import HostError
 from infra.clouds import RENTED
-from provisioning.connection import NoAnswerError, Reachable, open_connection
+from provisioning.connection import LoginError, NoAnswerError, OtherHostError, Reachable, open_connection
 from provisioning.remote import stream
 
 PATIENCE_S = 300.0
@@ -64,12 +64,12 @@ def second_login(
     for _ in range(SECOND_TRIES):
         try:
             connection = connect(host)
-        except NoAnswerError as error:
+        except (LoginError, OtherHostError) as error:
+            return error.what
+        except HostError as error:  # sshd, or a jump host's view of it, is not there again yet
             said = error.what
             sleep(SECOND_PAUSE_S)
             continue
-        except HostError as error:
-            return error.what
         try:
             for _ in stream(connection, host, ("true",)):
                 pass

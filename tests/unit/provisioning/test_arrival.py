@@ -1,14 +1,17 @@
 """A rented machine is waited for while it boots; everything else is told at once."""
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from core.errors import HostError
 from provisioning import arrival
-from provisioning.arrival import PATIENCE_S, open_when_up, patience_s
-from provisioning.connection import NoAnswerError, Reachable
+from provisioning.arrival import PATIENCE_S, SECOND_TRIES, open_when_up, patience_s, second_login
+from provisioning.connection import LoginError, NoAnswerError, OtherHostError, Reachable
+from tests.doubles.ssh_server import running_ssh_server
+from tests.ssh_keys import saved_key
 from tests.unit.provisioning.records import host
 
 
@@ -68,3 +71,43 @@ def test_a_command_that_ends_waits_no_longer() -> None:
 
     with pytest.raises(NoAnswerError, match="refused"):
         open_when_up(host(), 60, given_up, connect=Booting(NoAnswerError("refused")))
+
+
+SECOND: dict[str, tuple[list[Exception], int, str]] = {
+    "sshd listens again at the third try": ([NoAnswerError("connection refused"), HostError("cut")], 3, "works"),
+    "it never does": ([NoAnswerError("connection refused")] * SECOND_TRIES, SECOND_TRIES, "connection refused"),
+    "the login is refused": ([LoginError("refused")], 1, "refused"),
+    "another host answers": ([OtherHostError("another key")], 1, "another key"),
+}
+
+
+@pytest.mark.parametrize(("answers", "calls", "said"), SECOND.values(), ids=SECOND.keys())
+def test_a_second_login_is_tried_until_sshd_is_back_and_no_longer(
+    monkeypatch: pytest.MonkeyPatch, answers: list[Exception], calls: int, said: str
+) -> None:
+    booting = Booting(*answers)
+
+    class Connection:
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(arrival, "stream", lambda *_: iter(()))
+    connect: Any = lambda there: booting(there) and Connection()  # noqa: E731
+    assert (second_login(host(), connect=connect, sleep=lambda _: None) or "works") == said
+    assert booting.asked == calls
+
+
+def test_a_second_login_that_may_not_run_commands_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
+    path, key = saved_key(tmp_path / "key")
+    with running_ssh_server(allowed=[key]) as server:
+        there = host(
+            address="127.0.0.1",
+            ssh_port=server.port,
+            user="root",
+            host_keys=[server.host_key_line],
+            identity_file=str(path),
+        )
+        assert second_login(there) == ""
+        server.start_file = "exit 1"
+        assert second_login(there) == "does not run commands over SSH"

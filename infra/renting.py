@@ -24,6 +24,9 @@ from infra.weekly_hours import runs_at
 if TYPE_CHECKING:
     from infra.stack import Stack
 
+ENDED_AT_START = "unexpected state"
+"""Words of the plugin for an instance that was accepted and ended while it started; its state still has it."""
+
 
 def known_lease(cloud: str, stack: str, held: "Stack") -> Lease | None:
     """Return the lease in the stack's state, else the one that this checkout noted.
@@ -127,6 +130,8 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
     recover(config.cloud, stack, held)
     _hand_provider_environment(config.cloud, candidates[0].lease, held)
 
+    ended: list[Candidate] = []
+
     def attempt(candidate: Candidate, left_s: float) -> Report:
         if not stands:
             held.unprotect()  # a disk that the attempt before made elsewhere is blank, and must not hold us there
@@ -136,7 +141,10 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
         try:
             report = held.up(limit_s=left_s)
         except DeployError as error:
-            if not stands and cloud.out_of_stock(f"{error}\n{error.detail}"):
+            text = f"{error}\n{error.detail}"
+            if ENDED_AT_START in text:
+                ended.append(candidate)
+            if not stands and cloud.out_of_stock(text):
                 write_lease(stack, noted.model_copy(update={"lacks_stock": True}))
             raise
         for host in cloud.wake(candidate.lease) if _shall_run(config) else ():
@@ -153,6 +161,8 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
             hint=_where_else(candidates[0].lease, previous) if is_bound(config, previous) else ELSEWHERE,
         )
     except DeployError as error:
+        if ended:
+            _forget_ended(held)
         stays = f"  what was made so far stays, and costs, until `make down STACK={stack}`"
         error.hint = cloud.hint_for(f"{error}\n{error.detail}") or error.hint
         error.detail = "\n".join(filter(None, (error.detail, stays)))
@@ -166,6 +176,15 @@ def _shall_run(config: DeploymentConfig) -> bool:
     """Return whether hosts shall run now: one that the weekly schedule has stopped sleeps until its next start."""
     weekly = config.lifetime.weekly
     return weekly is None or runs_at(weekly, datetime.now(UTC))
+
+
+def _forget_ended(held: "Stack") -> None:
+    """Let the state forget instances that ended while they started: a later attempt does so by itself."""
+    try:
+        with step("look at what became of the machines"):
+            held.refresh()
+    except DeployError as error:
+        say(f"  ! {error}; the next `up` looks again")
 
 
 def _beside_hosts(candidates: list[Candidate], previous: Lease, cloud: Cloud) -> list[Candidate]:

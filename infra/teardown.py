@@ -80,7 +80,7 @@ def tear_down(stack: str) -> Teardown:
         try:
             _refuse_other_login(cloud, lease)
             _recover(cloud, stack, held, end)
-            report, gave_up = _destroy(held, stack, keep=keep, lets_go=lease is not None and not keep, end=end)
+            report, gave_up = _destroy(held, stack, keep=keep, lets_go=cloud in RENTED and not keep, end=end)
             if gave_up is not None and cloud in RENTED and lease is None:
                 raise gave_up  # nobody can be asked what it left
             destroyed = report.done.get("delete", []) if report else []

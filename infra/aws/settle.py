@@ -22,12 +22,24 @@ from infra.settling import identity_and_beginning, offered_places, refuse_move, 
 LEAST_ZONES = 2
 """A network of ours spans at least so many zones, so that there is somewhere else to go."""
 
-OUT_OF_STOCK = re.compile(
-    r"(?:api error|AWS StartInstances:) (?P<told>(?:InsufficientInstanceCapacity|InsufficientHostCapacity"
-    r"|InsufficientCapacity|SpotMaxPriceTooLow|Unsupported): [^\n]*)"
+CODES = (
+    r"Insufficient(?:Instance|Host|Volume|ReservedInstances?)?Capacity|UnfulfillableCapacity|SpotMaxPriceTooLow"
+    r"|Unsupported"
 )
-"""What means that this place has no machine now, or never. Quotas and permissions are not here: they are no better
-elsewhere. The words are those of the plugin, which repeats the API's."""
+"""What EC2 refuses a machine or its disk with when this place has none now, or never. Quotas and permissions are not
+here: they are no better elsewhere."""
+
+ENDED = r"Server\.(?:Insufficient\w*Capacity|SpotInstance(?:Termination|Shutdown)|InternalError)"
+"""Why EC2 ends an instance that it had accepted, while that starts (docs.aws.amazon.com: instance termination, state
+reasons). `Client.` begins what the account did, such as a KMS key that cannot be used."""
+
+OUT_OF_STOCK = re.compile(
+    rf"(?:api error|AWS StartInstances:) (?P<refused>(?:{CODES}): [^\n]*)"
+    rf"|unexpected state '[a-z-]+'[^\n]* last error: (?P<ended>{ENDED}[^\n]*)"
+)
+"""The words are those of the plugin, which repeats the API's."""
+
+QUOTA = re.compile(r"VcpuLimitExceeded|MaxSpotInstanceCountExceeded|InstanceLimitExceeded|VolumeLimitExceeded")
 
 
 def candidates(config: DeploymentConfig, previous: Lease | None, now: datetime | None = None) -> list[Candidate]:
@@ -59,7 +71,7 @@ def candidates(config: DeploymentConfig, previous: Lease | None, now: datetime |
 def out_of_stock(text: str) -> str | None:
     """Return AWS's words when an error only means that this place has no machine; None for every other error."""
     found = OUT_OF_STOCK.search(text)
-    return found["told"] if found else None
+    return found["refused"] or found["ended"] if found and not QUOTA.search(text) else None
 
 
 def _base(config: DeploymentConfig, previous: Lease | None, now: datetime | None) -> dict[str, object]:

@@ -20,13 +20,18 @@ from infra.settling import identity_and_beginning, offered_places, refuse_move, 
 
 OUT_OF_STOCK = re.compile(
     r"(?P<told>[^\n]*(?:RESOURCE_POOL_EXHAUSTED|does not have enough resources available to fulfill the request"
+    r"|STOCKOUT|resource_availability"
     r"|is currently unavailable in the \S+ zone"
-    r"|[Mm]achine type (?:with name )?'?\S+ does not exist in zone"
-    r"|acceleratorTypes/\S+ was not found)[^\n]*)"
+    r"|(?:[Mm]achine|[Aa]ccelerator|[Dd]isk) type (?:with name )?'?\S+ does not exist in zone"
+    r"|acceleratorTypes/\S+ was not found"
+    r"|Error waiting for status:[^\n]*(?:not ?found|STOPPING|TERMINATED|SUSPENDED))[^\n]*)",
 )
 """What means that this place has no machine now, or never. Quotas and permissions are not here: they are no better
 elsewhere. The plugin repeats the API's message and not always its code (ZONE_RESOURCE_POOL_EXHAUSTED,
-ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS)."""
+ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS). Its wait for the status of a new instance fails when GCP takes a spot
+machine back at once."""
+
+QUOTA = re.compile(r"QUOTA_EXCEEDED|quotaExceeded|Quota '\S+' exceeded")
 
 
 def candidates(config: DeploymentConfig, previous: Lease | None, now: datetime | None = None) -> list[Candidate]:
@@ -57,7 +62,7 @@ def candidates(config: DeploymentConfig, previous: Lease | None, now: datetime |
 def out_of_stock(text: str) -> str | None:
     """Return GCP's words when an error only means that this place has no machine; None for every other error."""
     found = OUT_OF_STOCK.search(text)
-    return found["told"].strip() if found else None
+    return found["told"].strip() if found and not QUOTA.search(text) else None
 
 
 def _base(config: DeploymentConfig, previous: Lease | None, now: datetime | None) -> dict[str, object]:

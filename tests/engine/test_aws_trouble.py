@@ -76,6 +76,29 @@ def test_nothing_anywhere_ends_in_a_table_and_down_cleans_up(cloud_checkout: Che
     assert everything(aws) == before
 
 
+def test_an_instance_that_is_accepted_and_ended_for_lack_of_capacity_is_out_of_stock(
+    cloud_checkout: Checkout, aws: RunningAws
+) -> None:
+    """The engine keeps such an instance, with the error; `up` stopped there, and tried no other place."""
+    before = everything(aws)
+    stack = cloud_checkout.stack("aws-ended", stack_text())
+    aws.control.set(ends_at_start=[{}])
+
+    done = cloud_checkout.run("up", stack)
+
+    assert done.returncode == 1
+    assert "no machines anywhere" in done.stderr
+    assert done.stderr.count("out of stock  ") == 2, done.stderr
+    assert "ec2/instance:Instance" not in cloud_checkout.checkpoint(stack).read_text()
+
+    aws.control.set(ends_at_start=[{"zone": "ap-northeast-2a"}])
+    again = cloud_checkout.run("up", stack)
+    assert again.returncode == 0, again.stderr
+    assert [each["Placement"]["AvailabilityZone"] for each in instances(aws)] == ["ap-northeast-2b"]
+    assert cloud_checkout.run("down", stack).returncode == 0
+    assert everything(aws) == before
+
+
 def test_quota_and_permission_errors_stop_at_once(cloud_checkout: Checkout, aws: RunningAws) -> None:
     """They are no better in another zone; the next command goes on from what was made."""
     before = everything(aws)
@@ -101,10 +124,18 @@ def test_up_killed_in_the_middle_then_down_leaves_nothing(cloud_checkout: Checko
     with cloud_checkout.started("up", stack) as up:
         wait_until(lambda: bool(instances(aws)), 120)
         up.kill_all()
-    aws.control.set()
+    aws.control.set(refused={"GET /": "AccessDenied", "DescribeLogGroups": "AccessDeniedException"})
 
     done = cloud_checkout.run("down", stack)
 
+    assert done.returncode == 1, "log groups could not be asked for"
+    assert instances(aws) == []
+    assert volumes(aws) == {}, "a list that is denied ended down before the destroy"
+    assert "ask for logs:DescribeLogGroups" in done.stderr
+    assert "s3:ListAllMyBuckets" not in done.stderr.partition("error: ")[2], "the stack cannot have a bucket"
+
+    aws.control.set()
+    done = cloud_checkout.run("down", stack)
     assert done.returncode == 0, done.stderr
     assert everything(aws) == before
 

@@ -28,6 +28,8 @@ from tests.doubles.provider import control, launcher
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 REGION = re.compile(r"Credential=[^/]+/\d+/([a-z0-9-]+)/([a-z0-9-]+)/")
 
+DENIED = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
+
 
 @dataclass(frozen=True)
 class Call:
@@ -84,7 +86,7 @@ class Gate:
         try:
             if call.action in self._settings.refused:
                 code = self._settings.refused[call.action]
-                raise Refusal(403 if code == "UnauthorizedOperation" else 400, code, f"{call.action} is refused")
+                raise Refusal(403 if code in DENIED else 400, code, f"{call.action} is refused")
             if call.service == "iam":
                 refuse_equal_tag_keys(call.values)
             if call.service == "ec2":
@@ -168,6 +170,10 @@ def _call(environ: dict[str, Any], body: bytes) -> Call | None:
 
 def _refused(call: Call, refusal: Refusal, start_response: Any) -> list[bytes]:
     status = f"{refusal.status} Refused"
+    if call.service == "s3":
+        start_response(status, [("Content-Type", "application/xml")])
+        text = f"<Error><Code>{refusal.code}</Code><Message>{escape(refusal.message)}</Message></Error>"
+        return [text.encode()]
     if call.service in ("ec2", "iam", "sts"):
         error = f"<Code>{refusal.code}</Code><Message>{escape(refusal.message)}</Message>"
         text = (

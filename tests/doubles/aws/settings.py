@@ -24,6 +24,9 @@ class Settings(control.Settings):
     default_kms_key: str = "alias/aws/ebs"
     """With what EBS encrypts where nobody names a key; moto has no answer."""
 
+    ends_at_start: list[dict[str, str]] = field(default_factory=list)
+    """Like `out_of_stock`: such an instance is accepted, and ended for lack of capacity while it starts."""
+
     quotas: dict[str, float] = field(default_factory=lambda: dict(QUOTAS))
 
 

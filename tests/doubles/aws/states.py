@@ -4,7 +4,9 @@ from typing import Any
 
 from tests.doubles.aws.order import Refusal
 from tests.doubles.aws.settings import Settings
+from tests.doubles.provider.control import matches
 
+NO_CAPACITY = "Server.InsufficientInstanceCapacity"
 SHUTTING_DOWN, TERMINATED = (32, "shutting-down"), (48, "terminated")
 
 
@@ -51,7 +53,12 @@ class States:
             if newest is not None:
                 self._unseen[newest.id] = settings.unseen_polls
                 # moto places every instance that brings its interface into zone a.
-                newest._placement.zone = newest.nics[0].subnet.availability_zone
+                newest._placement.zone = zone = newest.nics[0].subnet.availability_zone
+                market = "spot" if values.get("InstanceMarketOptions.MarketType") == "spot" else "on_demand"
+                if matches(settings.ends_at_start, str(zone), newest.instance_type, market):
+                    newest._state_reason.code = NO_CAPACITY
+                    newest._state_reason.message = f"{NO_CAPACITY}: Insufficient capacity to satisfy instance request"
+                    self._end(region, newest.id)
 
     def _end(self, region: str, identity: str) -> None:
         """Let go of the interfaces that outlive an instance, as AWS does and moto does not.

@@ -24,8 +24,13 @@ class Settings:
 
     def lacks(self, zone: str, machine_type: str, market: str) -> bool:
         """Return whether such a machine is out of stock."""
-        seen = {"zone": zone, "type": machine_type, "market": market}
-        return any(all(seen[key] == value for key, value in entry.items()) for entry in self.out_of_stock)
+        return matches(self.out_of_stock, zone, machine_type, market)
+
+
+def matches(entries: list[dict[str, str]], zone: str, machine_type: str, market: str) -> bool:
+    """Return whether one of the entries means such a machine."""
+    seen = {"zone": zone, "type": machine_type, "market": market}
+    return any(all(seen[key] == value for key, value in entry.items()) for entry in entries)
 
 
 SettingsOf = TypeVar("SettingsOf", bound=Settings)

@@ -13,6 +13,14 @@ class CloudError(Exception):
     """The cloud refused; the text is what the vendor's plugin would say."""
 
 
+class HalfMadeError(CloudError):
+    """The cloud made the resource, and something went wrong with it: the engine keeps it, and what went wrong."""
+
+    def __init__(self, text: str, identity: str) -> None:
+        super().__init__(text)
+        self.identity = identity
+
+
 @dataclass(frozen=True)
 class Rules:
     """What the SDK does not know about the inputs of a kind."""

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, NoReturn
 
 import grpc
-from google.protobuf import empty_pb2
+from google.protobuf import any_pb2, empty_pb2
+from google.rpc import status_pb2  # type: ignore[import-untyped]
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
 from tests.doubles.provider.diff import Change, changes
-from tests.doubles.provider.kind import Cloud, CloudError, Function, Kind
+from tests.doubles.provider.kind import Cloud, CloudError, Function, HalfMadeError, Kind
 from tests.doubles.provider.naming import autoname
 from tests.doubles.provider.schema import UnknownTokenError, function_arguments, resource_schema
 from tests.doubles.provider.values import UNKNOWN, Properties, from_struct, holds_unknown, to_struct
@@ -105,7 +106,10 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer, Generic[Cloud]):
             outputs = resource_schema(kind.token).outputs - inputs.keys()
             return provider_pb2.CreateResponse(properties=to_struct(inputs | dict.fromkeys(outputs, UNKNOWN)))
         with _told(context):
-            identity = kind.create(self._connected(context), inputs)
+            try:
+                identity = kind.create(self._connected(context), inputs)
+            except HalfMadeError as error:
+                _abort_half_made(context, error, inputs)
             return provider_pb2.CreateResponse(id=identity, properties=self._state(kind, identity, inputs))
 
     def Read(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
@@ -195,6 +199,19 @@ class _told:  # noqa: N801  # reads as a word at its uses: with told(context)
     def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, CloudError | UnknownTokenError):
             _abort(self._context, str(error))
+
+
+def _abort_half_made(context: grpc.ServicerContext, error: HalfMadeError, inputs: Properties) -> NoReturn:
+    """Fail as the vendors' plugins do where a resource was made: with its id, so that the engine keeps it."""
+    failed = provider_pb2.ErrorResourceInitFailed(
+        id=error.identity, properties=to_struct(inputs), inputs=to_struct(inputs), reasons=[str(error)]
+    )
+    detail = any_pb2.Any()
+    detail.Pack(failed)
+    code, _name = grpc.StatusCode.UNKNOWN.value
+    status = status_pb2.Status(code=code, message=str(error), details=[detail])
+    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+    _abort(context, str(error))
 
 
 def _abort(context: grpc.ServicerContext, text: str) -> NoReturn:

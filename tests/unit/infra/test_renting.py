@@ -17,6 +17,7 @@ from infra.events import Report
 from infra.finding import Finding
 from infra.lease import Lease, read_lease, write_lease
 from infra.placement import Candidate
+from infra.refusals import DeniedError
 
 STACK = "one"
 
@@ -44,6 +45,10 @@ class Engine:
     limits_s: list[float | None] = field(default_factory=list)
     interrupted: bool = False
     exported: Lease | None = None
+    words: str = "no stock"
+
+    def refresh(self) -> None:
+        self.asked.append("refresh")
 
     def outputs(self) -> dict[str, Any]:
         return {"lease": self.exported.model_dump(mode="json")} if self.exported else {}
@@ -54,6 +59,9 @@ class Engine:
     def unprotect(self) -> None:
         self.asked.append("unprotect")
 
+    def preview(self) -> Report:
+        return Report()
+
     def hand_over(self, _name: str, _value: str) -> None:
         pass
 
@@ -63,7 +71,7 @@ class Engine:
         self.asked.append(noted.zone)
         self.limits_s.append(limit_s)
         if noted.zone not in self.stock:
-            raise DeployError("no stock")
+            raise DeployError(self.words)
         return Report()
 
 
@@ -183,6 +191,91 @@ def stopped(**_: float | None) -> Report:
 
 
 @pytest.mark.usefixtures("checked")
+def test_a_checkout_without_a_note_goes_on_from_the_state() -> None:
+    """In CI nothing is noted: what stands is known by what the state exports, and stays protected in its zone."""
+    engine = Engine(stock={"b"}, exported=lease("b"))
+
+    assert renting.known_lease("aws", STACK, engine) == lease("b")  # type: ignore[arg-type]  # as above
+    assert read_lease(STACK) == lease("b")
+    up(engine)
+    assert "unprotect" not in engine.asked
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize(
+    ("noted", "known", "looks"),
+    [
+        pytest.param(lease("a"), {"i-1"}, True, id="stands"),
+        pytest.param(lease("a"), set(), False, id="stands, and the state is not there"),
+        pytest.param(lease("a").model_copy(update={"stands": False}), set(), True, id="never stood"),
+    ],
+)
+def test_nothing_that_stands_is_taken_for_adrift_where_the_state_is_missing(
+    monkeypatch: pytest.MonkeyPatch, noted: Lease, known: set[str], looks: bool
+) -> None:
+    """With another backend the state was empty: all of a running stack would have been removed by its next `up`."""
+    asked: list[set[str]] = []
+    monkeypatch.setattr(renting, "holder_of", lambda _cloud, held_lease: (Cloud(), held_lease))
+
+    def note(_cloud: Cloud, _lease: Lease, ids: set[str], _deadline_s: float) -> list[str]:
+        asked.append(ids)
+        return []
+
+    monkeypatch.setattr(renting, "remove_adrift", note)
+    monkeypatch.setattr(renting, "_hand_provider_environment", lambda *_asked: None)
+    write_lease(STACK, noted)
+    engine = Engine(stock=set(), interrupted=True)
+    engine.known_ids = lambda: known  # type: ignore[attr-defined]  # the state's
+
+    renting.recover("aws", STACK, engine)  # type: ignore[arg-type]  # as above
+
+    assert asked == ([known] if looks else [])
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize(
+    ("runs", "tried"),
+    [
+        pytest.param(True, ["a"], id="one of its hosts runs"),
+        pytest.param(False, ["a", "b"], id="all of its hosts are gone"),
+        pytest.param(DeniedError("is not allowed"), ["a"], id="nobody may say"),
+    ],
+)
+def test_a_spot_stack_moves_once_its_hosts_are_gone(
+    monkeypatch: pytest.MonkeyPatch, runs: bool | DeniedError, tried: list[str]
+) -> None:
+    """Of two hosts AWS took one back; its zone had no other, and the one that ran was removed and made elsewhere."""
+
+    def asked(_cloud: Cloud, _lease: Lease) -> bool:
+        if isinstance(runs, DeniedError):
+            raise runs
+        return runs
+
+    monkeypatch.setattr(Cloud, "runs", asked, raising=False)
+    write_lease(STACK, lease("a"))
+    config = load_stack("aws-cpu")
+    spot = config.model_copy(update={"machine": config.machine.model_copy(update={"market": "spot"})})
+    engine = Engine(stock=set())
+
+    with pytest.raises(DeployError, match="no machines anywhere"):
+        renting.up(spot, STACK, engine)  # type: ignore[arg-type]  # what it asks of the engine is there
+
+    assert engine.asked == tried
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize(("stands", "shown"), [(True, "a"), (False, "b")])
+def test_a_preview_is_of_a_place_that_it_can_show(capsys: pytest.CaptureFixture[str], stands: bool, shown: str) -> None:
+    """A blank disk to be kept, of a first `up` without stock, was in another zone: the preview failed for it."""
+    write_lease(STACK, lease("b").model_copy(update={"stands": stands, "lacks_stock": not stands}))
+    engine = Engine(stock=set())
+
+    renting.preview(load_stack("aws-cpu"), STACK, engine)  # type: ignore[arg-type]  # as above
+
+    assert f"  g5.xlarge in {shown}\n" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("checked")
 def test_the_disk_of_a_stack_that_stands_stays_protected() -> None:
     up(Engine(stock={"a"}))
     engine = Engine(stock={"b"})
@@ -217,6 +310,19 @@ def test_a_stack_bound_to_its_zone_is_told_how_it_moves() -> None:
     write_lease(STACK, lease("a"))
     with pytest.raises(DeployError, match=r"the data volume lies in a: .* write `zones` without a to move, which"):
         up(Engine(stock=set()))
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize(
+    ("words", "asked"), [("no stock", []), ("unexpected state 'terminated', last error: no stock", ["refresh"])]
+)
+def test_an_instance_that_ended_while_it_started_is_not_left_in_the_state(words: str, asked: list[str]) -> None:
+    """It was accepted, and ended for lack of capacity; nothing moved on, and the state named it."""
+    engine = Engine(stock=set(), words=words)
+    with pytest.raises(DeployError, match="no machines anywhere"):
+        up(engine)
+    assert [each for each in engine.asked if each == "refresh"] == asked
+    assert engine.asked[:4] == ["unprotect", "a", "unprotect", "b"]
 
 
 def test_preflight_looks_until_a_stack_has_stood(checked: list[Lease | None]) -> None:

@@ -33,12 +33,16 @@ class HeldStack:
         self.removed: str = ""
         self.limit_s = 0.0
         self.interrupted = False
+        self.let_go = False
 
     def destroy(self, *, keep: bool, limit_s: float) -> Report | None:  # noqa: ARG002  # nothing here is kept
         self.limit_s = limit_s
         if self.fails:
             raise self.fails
         return Report(done={"delete": ["one-1"]}) if self.made else None
+
+    def unprotect(self) -> None:
+        self.let_go = True
 
     def remove(self, *, with_resources: bool) -> None:
         self.removed = "with resources" if with_resources else "empty"
@@ -211,6 +215,7 @@ def test_what_the_engine_left_is_forgotten_only_where_someone_was_asked(
 
     assert written(tmp_path)["ok"] is False
     assert not stack.removed
+    assert stack.let_go is (cloud == "aws"), "a disk that an earlier file said to keep"
 
 
 def test_what_could_not_be_asked_is_named_and_nothing_is_forgotten(

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.doubles.aws.client import Aws, retag, settled, tag_map, tag_specifications
-from tests.doubles.provider.kind import CloudError, Kind, Rules
+from tests.doubles.provider.kind import CloudError, HalfMadeError, Kind, Rules
 from tests.doubles.provider.values import Properties
 
 GONE = ["InvalidInstanceID.NotFound"]
@@ -30,7 +30,12 @@ class Instance(Kind[Aws]):
     def create(self, cloud: Aws, inputs: Properties) -> str:
         made = cloud.call("ec2", "run_instances", "creating EC2 Instance", **_request(inputs))
         identity = str(made["Instances"][0]["InstanceId"])
-        settled(lambda: _described(cloud, identity))  # AWS does not find a new instance at once
+        seen = settled(lambda: _described(cloud, identity))  # AWS does not find a new instance at once
+        if seen["State"]["Name"] in ENDED:
+            text = f"waiting for EC2 Instance ({identity}) create: unexpected state '{seen['State']['Name']}', "
+            raise HalfMadeError(
+                f"{text}wanted target 'running', last error: {seen['StateReason']['Message']}", identity
+            )
         return identity
 
     def read(self, cloud: Aws, identity: str, state: Properties) -> Properties | None:

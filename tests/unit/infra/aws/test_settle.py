@@ -301,9 +301,36 @@ def test_a_type_that_is_elsewhere_is_refused_with_where() -> None:
         settle.candidates(config("type: g6.xlarge"), None, NOW)
 
 
+ENDED = "waiting for EC2 Instance (i-0a) create: unexpected state '{}', wanted target 'running'{} last error: {}: no"
+VOLUME = "InsufficientVolumeCapacity: There is not enough capacity to fulfill your EBS volume provision request"
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
+        *(
+            (ENDED.format(state, ",", f"Server.{reason}"), f"Server.{reason}: no")
+            for state, reason in [
+                ("terminated", "InsufficientInstanceCapacity"),
+                ("shutting-down", "InsufficientVolumeCapacity"),
+                ("terminated", "SpotInstanceTermination"),
+                ("stopped", "SpotInstanceShutdown"),
+                ("terminated", "InternalError"),
+            ]
+        ),
+        (
+            ENDED.format("terminated", ".", "Server.InsufficientInstanceCapacity"),
+            "Server.InsufficientInstanceCapacity: no",
+        ),
+        (ENDED.format("terminated", ",", "Client.InternalError"), None),
+        (ENDED.format("terminated", ",", "Client.InvalidKMSKey.InvalidState"), None),
+        (ENDED.format("terminated", ",", "Client.VolumeLimitExceeded"), None),
+        (f"operation error EC2: CreateVolume, api error {VOLUME}", VOLUME),
+        ("x: api error InsufficientHostCapacity: none", "InsufficientHostCapacity: none"),
+        ("x: api error InsufficientReservedInstanceCapacity: none", "InsufficientReservedInstanceCapacity: none"),
+        ("x: api error UnfulfillableCapacity: none", "UnfulfillableCapacity: none"),
+        ("x: api error InsufficientInstanceCapacity: none\ny: api error VcpuLimitExceeded: ask for more", None),
+        ("x: api error InsufficientAddressCapacity: none in the region", None),
         ("x: api error InsufficientInstanceCapacity: none left", "InsufficientInstanceCapacity: none left"),
         ("x: api error SpotMaxPriceTooLow: your price", "SpotMaxPriceTooLow: your price"),
         ("x: api error Unsupported: not in this zone", "Unsupported: not in this zone"),

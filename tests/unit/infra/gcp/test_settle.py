@@ -184,6 +184,21 @@ NO_TYPE = "Machine type with name 'x' does not exist in zone 'z'."
             "A n1-standard-4 VM instance is currently unavailable in the us-central1-b zone.",
         ),
         (NO_TYPE, NO_TYPE),
+        *(
+            (text, text)
+            for text in (
+                "Disk type with name 'hyperdisk-balanced' does not exist in zone 'z'.",
+                "Error waiting for disk to create: The zone 'z' does not have enough resources available to fulfill "
+                "the request.  '(resource type:pd-ssd)'.",
+                "code: REGION_RESOURCE_POOL_EXHAUSTED",
+                "NULL:0/NULL:0 (state:STOCKOUT, sub-state:STOCKOUT_WITH_ALTERNATIVES, resource type:compute)",
+                "reason: resource_availability",
+                "Error waiting for status: googleapi: Error 404: The resource 'x' was not found, notFound",
+                "Error waiting for status: unexpected state 'STOPPING', wanted target 'RUNNING'. last error: nil",
+            )
+        ),
+        ("QUOTA_EXCEEDED: Quota 'GPUS_ALL_REGIONS' exceeded.", None),
+        ("code: ZONE_RESOURCE_POOL_EXHAUSTED\nQuota 'CPUS' exceeded.  Limit: 8.0 in region r.", None),
         ("Quota 'NVIDIA_L4_GPUS' exceeded.  Limit: 0.0 in region us-central1.", None),
         ("googleapi: Error 403: Required 'compute.instances.create' permission for 'x', forbidden", None),
         ("something else", None),

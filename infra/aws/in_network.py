@@ -70,6 +70,23 @@ def others_in(network: Thing) -> list[str]:
     return lines
 
 
+def users_of(group: Thing) -> list[str]:
+    """Return what others have that uses a security group, a line each: interfaces, and groups whose rules name it."""
+    uses = [{"Name": "group-id", "Values": [group.id]}]
+    seen = pages("ec2", group.region, "describe_network_interfaces", "NetworkInterfaces", Filters=uses)
+    lines = [
+        _interface(each) or f"network interface {each['NetworkInterfaceId']}" for each in seen if not _is_own(each)
+    ]
+    for direction in ("ip-permission", "egress.ip-permission"):
+        names = [{"Name": f"{direction}.group-id", "Values": [group.id]}]
+        for each in pages("ec2", group.region, "describe_security_groups", "SecurityGroups", Filters=names):
+            if not _is_own(each):
+                lines.append(
+                    f"a rule of security group {each['GroupId']} ({each['GroupName']}) names it; remove the rule"
+                )
+    return lines
+
+
 def _is_own(thing: Mapping[str, Any]) -> bool:
     return any(each["Key"] == ID for each in thing.get("Tags") or thing.get("TagSet") or [])
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from core.errors import DeployError
 from infra.aws.api import UntaggedError, call, pages
-from infra.aws.in_network import GUARD_DUTY_ENDPOINT, GUARD_DUTY_GROUP, delete_endpoint, others_in
+from infra.aws.in_network import GUARD_DUTY_ENDPOINT, GUARD_DUTY_GROUP, delete_endpoint, others_in, users_of
 from infra.aws.tags import ID
 from infra.aws.things import GONE_STATES, LOGS_PREFIX, owner_by_name, owner_by_tags, tag_filter
 from infra.refusals import MissingError
@@ -247,6 +247,7 @@ KINDS: tuple[Kind, ...] = (
     _ec2(
         "security group", "describe_security_groups", "SecurityGroups", "GroupId", "delete_security_group",
         is_gone=lambda each: each["GroupName"] == "default",  # goes with its network
+        blockers=users_of,
     ),
     Kind("endpoint", _endpoints, delete_endpoint),
     GUARD_DUTY_ENDPOINT,

@@ -15,10 +15,12 @@ from moto.moto_api._internal.models import moto_api_backend
 from core.errors import DeployError, UsageError
 from infra import rented
 from infra.aws import api, leftover_kinds
+from infra.aws.in_network import users_of
 from infra.aws.leftovers import find_in, find_things, places, remove_things
 from infra.aws.renting import is_known, wake
 from infra.aws.tags import ID, KEEP
 from infra.lease import Lease
+from infra.things import Thing
 from tests.doubles.aws.model_rules import refuse_violations
 from tests.unit.infra.aws.made import LEASE, MINE, OTHER, REGION, client, named, network, tagged, volume
 
@@ -289,6 +291,26 @@ def test_what_others_have_in_our_network_is_named_and_stays(monkeypatch: pytest.
     assert f"`aws ec2 delete-vpc-endpoints --vpc-endpoint-ids {endpoint['VpcEndpointId']}`" in told
     assert "GuardDuty" not in told
     assert group in [each["GroupId"] for each in ec2.describe_security_groups()["SecurityGroups"]]
+
+
+def test_what_uses_our_security_group_in_a_network_of_others_is_named() -> None:
+    """Somebody had given the group to an interface of theirs: it stayed, and nobody said why."""
+    ec2 = client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.84.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.84.0.0/20")["Subnet"]["SubnetId"]
+    door, theirs = (
+        ec2.create_security_group(GroupName=name, Description=name, VpcId=vpc, **more)["GroupId"]
+        for name, more in (("door", {"TagSpecifications": tagged("security-group", MINE)}), ("theirs", {}))
+    )
+    interface = ec2.create_network_interface(SubnetId=subnet, Groups=[door], Description="of a colleague")
+    identity = interface["NetworkInterface"]["NetworkInterfaceId"]
+    pair = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "UserIdGroupPairs": [{"GroupId": door}]}
+    ec2.authorize_security_group_ingress(GroupId=theirs, IpPermissions=[pair])
+
+    lines = users_of(Thing("security group", door, REGION, "prod", MINE))
+
+    assert lines[0].startswith(f"network interface {identity} (of a colleague), made by")
+    assert lines[1] == f"a rule of security group {theirs} (theirs) names it; remove the rule"
 
 
 def test_a_list_of_regions_that_is_denied_is_replaced_by_what_is_known(

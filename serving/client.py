@@ -89,6 +89,10 @@ class Client:
         except httpx.HTTPError as error:
             raise self._unreached(error) from error
 
+    def answer(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the object that a POST is answered with. Raises ApiError for an error, in the endpoint's words."""
+        return _json(self.ask("POST", path, body))
+
     def models(self) -> list[str]:
         """Return the names of the models, in the endpoint's order."""
         listed = _json(self.ask("GET", "/v1/models"))

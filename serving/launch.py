@@ -63,7 +63,11 @@ def vllm_launch(spec: ServingSpec, processor: Processor, paths: EnginePaths) -> 
             *("--disable-access-log-for-endpoints", "/health,/metrics"),
             "--disable-fastapi-docs",
         ),
-        environment={**_environment(paths), **({} if on_gpu else _cpu_environment(processor))},
+        environment={
+            **_environment(paths),
+            **_request_limits(spec),
+            **({} if on_gpu else _cpu_environment(processor)),
+        },
     )
 
 
@@ -134,6 +138,19 @@ def _environment(paths: EnginePaths) -> dict[str, str]:
     }
 
 
+def _request_limits(spec: ServingSpec) -> dict[str, str]:
+    """Return what vLLM itself reads of the limits on one request; the rest is a plugin's (vllm_limits.py).
+
+    The first one bounds `n` and the width of a beam search. A regex is compiled while every other answer waits.
+    """
+    return {
+        "VLLM_MAX_N_SEQUENCES": str(spec.vllm.max_answers),
+        "VLLM_MAX_COMPLETION_PROMPTS": str(spec.vllm.max_answers),
+        "VLLM_REGEX_COMPILATION_TIMEOUT_S": "1",
+        "VLLM_CHAT_TEMPLATE_RENDER_TIMEOUT": "5",
+    }
+
+
 def _cpu_environment(processor: Processor) -> dict[str, str]:
     """Return the environment of a CPU host: scheduler and computation in one process, on all cores.
 
@@ -144,8 +161,13 @@ def _cpu_environment(processor: Processor) -> dict[str, str]:
     others need. Tokens per second of 8 requests at once on 2 cores, by default / with this / asleep at once:
     170 / 155 / 105 of a model of 136 million parameters on a quiet machine; 157 to 259 / 339 to 853 / 844 to 1221 of
     the tiny model beside two busy processes.
+
+    Without TORCHDYNAMO_DISABLE, the first request for log probabilities compiles a function with g++, which such a host
+    does not have, and the engine ends: --enforce-eager does not concern it. A GPU host has a compiler
+    (provisioning/roles/vllm.py), and there compiled code is what makes it fast.
     """
     return {
+        "TORCHDYNAMO_DISABLE": "1",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "OMP_NUM_THREADS": str(processor.cpu_count),
         "GOMP_SPINCOUNT": "20000",

@@ -93,6 +93,7 @@ def checks(target: Target) -> Iterator[tuple[str, Check]]:
         yield f"streams[{name}]", lambda name=name: streams(target, name)  # type: ignore[misc]
     for name in target.endpoint.adapters:
         yield f"differs[{name}]", lambda name=name: differs(target, name)  # type: ignore[misc]
+    yield "log_probabilities", lambda: log_probabilities(target)
     yield "wrong_key_401", lambda: refused(target.with_key(WRONG_KEY), "GET", "/v1/models", 401)
     yield "no_key_401", lambda: refused(target.with_key(None), "GET", "/v1/models", 401)
     yield "unknown_model_404", lambda: unknown_model(target)
@@ -149,6 +150,23 @@ def streams(target: Target, model: str) -> str:
     if answer.pieces < 2:  # noqa: PLR2004  # one piece is no stream
         raise CheckError(f"the answer came in {answer.pieces} pieces")
     return f"{answer.pieces} pieces, the first after {answer.first_token_s:.3f} s"
+
+
+def log_probabilities(target: Target) -> str:
+    """The base model gives the log probability of each token: one that cannot ends at the first such request."""
+    body = {
+        "model": target.endpoint.base_model,
+        "messages": [{"role": "user", "content": PROMPTS[0]}],
+        "max_tokens": 2,
+        "temperature": 0,
+        "logprobs": True,
+        "top_logprobs": 1,
+    }
+    found = target.client.answer("/v1/chat/completions", body)["choices"]
+    told = ((found[0].get("logprobs") or {}).get("content") or []) if found else []
+    if not told or not all(isinstance(token.get("logprob"), int | float) for token in told):
+        raise CheckError("the answer has no log probabilities")
+    return f"{len(told)} tokens"
 
 
 def differs(target: Target, adapter: str) -> str:

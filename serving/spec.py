@@ -195,6 +195,18 @@ class VllmSpec(Frozen):
         default=0.9, gt=0, le=0.98, description="Share of each GPU's memory that vLLM takes."
     )
     max_sequences: int = Field(default=16, ge=1, le=4096, description="Requests computed at the same time.")
+    max_answers: int = Field(
+        default=16,
+        ge=1,
+        le=1024,
+        description="Answers that one request may ask for: `n`, the width of a beam search, and prompts times `n`.",
+    )
+    max_constraint_kib: int = Field(
+        default=64,
+        ge=1,
+        le=1024,
+        description="Largest schema, regex, grammar or set of tools that an answer may be held to, in KiB.",
+    )
     eager: StrictBool = Field(
         default=False, description="Skip graph capture and compilation: starts sooner, answers slower."
     )

@@ -24,6 +24,7 @@ from provisioning.roles.layout import (
 )
 from provisioning.roles.locks import lock_text
 from provisioning.roles.release import Release
+from provisioning.roles.request_limits import limits_environment, plugin_files
 from provisioning.roles.store import base_store
 from serving.launch import EnginePaths, Processor, vllm_launch
 from serving.sources import ResolvedSources
@@ -61,7 +62,9 @@ def vllm(
     closed = guard.engine_guard(serving)
     key = GeneratedSecret(path=ENGINE_ENV, template=ENGINE_ENV_TEMPLATE)
     unit_file = File(path=UNIT_FILE, content=_unit_text(host, serving, sources, paths), after=(venv.id,))
-    needed = (venv.id, model.resource.id, *(file.id for file in brought.plugin), key.id, closed.id, unit_file.id)
+    limits = plugin_files()
+    plugins = (*brought.plugin, *limits)
+    needed = (venv.id, model.resource.id, *(file.id for file in plugins), key.id, closed.id, unit_file.id)
     helpers = [release.helper, *engine.helpers()]
     return [
         *release.version_check,
@@ -73,6 +76,7 @@ def vllm(
         venv,
         model.resource,
         key,
+        *limits,
         *brought.resources,
         closed,
         *guard.kept(closed),
@@ -90,7 +94,10 @@ def _unit_text(host: HostRecord, serving: ServingSpec, sources: ResolvedSources,
     program = engine.Program(
         engine="vllm",
         command=launch.argv,
-        environment={**launch.environment, **environment(host, serving, sources)},
+        environment={
+            **launch.environment,
+            **limits_environment(serving.vllm, environment(host, serving, sources)),
+        },
         engine_env=ENGINE_ENV,
     )
     return engine.unit_text(host, serving, program)

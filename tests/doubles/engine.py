@@ -43,7 +43,8 @@ class EngineDouble:
     models: tuple[str, ...] = ("tiny", "contract", "contract@1")
     faults: set[str] = field(default_factory=set)
     """Any of: missing_model, extra_model, same_answers, empty_answers, stream_whole, stream_cut, any_model, any_key,
-    no_key_needed, open_paths, unhealthy, broken_json, overloaded, hang_up."""
+    no_key_needed, open_paths, unhealthy, broken_json, overloaded, hang_up,
+    dies_of_logprobs."""
     received: list[Received] = field(default_factory=list)
     running: int = 0
     """Requests that came and are not answered yet."""
@@ -176,7 +177,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._stream(engine, model, asked)
         else:
             tokens = engine.answer_of(model)[: asked.get("max_tokens")]
-            self._json(200, {"choices": [self._choice("".join(tokens), whole=True)], "usage": _usage(len(tokens))})
+            choice = self._choice("".join(tokens), whole=True)
+            if asked.get("logprobs") is True:
+                if "dies_of_logprobs" in engine.faults:
+                    self._error(500, "internal_error")
+                    return
+                choice["logprobs"] = {"content": [{"token": token, "logprob": -0.5} for token in tokens]}
+            self._json(200, {"choices": [choice], "usage": _usage(len(tokens))})
 
     def _stream(self, engine: EngineDouble, model: str, asked: dict[str, Any]) -> None:
         self.send_response(200)

@@ -15,6 +15,7 @@ from provisioning.roles.base import base
 from provisioning.roles.engine import memory_max_mib
 from provisioning.roles.layout import ENGINE_ENV
 from provisioning.roles.locks import LOCKS_DIR
+from provisioning.roles.request_limits import plugin_files
 from provisioning.roles.store import FETCH_MODEL
 from provisioning.roles.vllm import UNIT, UNIT_FILE, processor, vllm
 from provisioning.wishes import joined
@@ -79,7 +80,7 @@ def test_the_unit_restarts_for_what_it_runs_and_waits_for_all() -> None:
     assert set(unit.restart_on) == {
         "venv:/var/lib/llm/venvs/vllm",
         "tree:/var/lib/llm/models/base@bbbbbbbbbbbb",
-        *(f"file:{file.path}" for file in adapters(host(), serving(), FOLDERS).plugin),
+        *(f"file:{file.path}" for file in (*adapters(host(), serving(), FOLDERS).plugin, *plugin_files())),
         f"generated_secret:{ENGINE_ENV}",
         f"file:{guard.RULES}",
         f"file:{UNIT_FILE}",

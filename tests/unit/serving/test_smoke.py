@@ -24,6 +24,7 @@ ALL = [
     "models_listed",
     *(f"{kind}[{name}]" for name in ("tiny", "contract", "contract@1") for kind in ("answers", "streams")),
     "differs[contract]",
+    "log_probabilities",
     "wrong_key_401",
     "no_key_401",
     "unknown_model_404",
@@ -69,15 +70,16 @@ FAULTS: dict[str, list[str]] = {
     "missing_model": ["models_listed"],
     "extra_model": ["models_listed"],
     "same_answers": ["differs[contract]"],
-    "empty_answers": [*ANSWERS, *STREAMS, "differs[contract]", "speed"],
+    "empty_answers": [*ANSWERS, *STREAMS, "differs[contract]", "log_probabilities", "speed"],
+    "dies_of_logprobs": ["log_probabilities"],
     "stream_whole": [*STREAMS, "speed"],
     "stream_cut": [*STREAMS, "speed"],
     "any_key": ["wrong_key_401"],
     "no_key_needed": ["wrong_key_401", "no_key_401"],
     "any_model": ["unknown_model_404"],
     "open_paths": ["forbidden_path_404"],
-    "overloaded": [*ANSWERS, *STREAMS, "differs[contract]", "unknown_model_404", "speed"],
-    "hang_up": [*ANSWERS, *STREAMS, "differs[contract]", "unknown_model_404", "speed"],
+    "overloaded": [*ANSWERS, *STREAMS, "differs[contract]", "log_probabilities", "unknown_model_404", "speed"],
+    "hang_up": [*ANSWERS, *STREAMS, "differs[contract]", "log_probabilities", "unknown_model_404", "speed"],
 }
 
 

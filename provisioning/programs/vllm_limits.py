@@ -1,0 +1,204 @@
+"""Limits on what one request may ask of vLLM 0.32, as one of its general plugins: runs inside each of its processes.
+
+    LLM_DEPLOY_MAX_ANSWERS          answers of one completion request: prompts of its list times `n`
+    LLM_DEPLOY_MAX_CONSTRAINT_BYTES schema, regex, grammar or choices that an answer is held to
+
+vLLM bounds `n`, prompts and regexes by variables of its own (serving/launch.py). It has none for the size of a schema,
+and it answers 500 to values that it checks too late. Every change below is one of those, and its answer is a 400.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+LOWEST_PRIORITY = 19
+"""For the threads that compile a schema: those that compute answers go first."""
+
+READ_S = 5
+"""How long the validation of a constraint may take, waiting for others' included."""
+
+VALIDATED = "_llm_deploy_validated"
+"""Attribute of sampling parameters whose constraint has passed."""
+
+CLIENT_CAUSED = (ValueError, TypeError, ArithmeticError)
+"""What vLLM raises for a value that does not fit, before the engine has the request. A surrogate is a ValueError."""
+
+
+def _give_way() -> None:
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
+
+
+READERS = ThreadPoolExecutor(max_workers=4, initializer=_give_way)
+"""Threads that validate constraints."""
+
+
+def install() -> None:
+    """Change vLLM in this process."""
+    _bound_constraints()
+    _bound_answers()
+    _answer_400()
+    _compile_behind_others()
+
+
+def constraint_bytes(constraint: Any) -> int:
+    """Return the size of what an answer is held to, in bytes of UTF-8."""
+    parts = [getattr(constraint, name) for name in ("json", "regex", "choice", "grammar", "structural_tag")]
+    texts = [part if isinstance(part, str) else json.dumps(part) for part in parts if part is not None]
+    return sum(len(text.encode("utf-8", "replace")) for text in texts)
+
+
+def answers(prompt: Any, n: Any) -> int:
+    """Return how many answers a completion request asks for; a list of numbers is one prompt."""
+    many = isinstance(prompt, list) and bool(prompt) and not isinstance(prompt[0], int)
+    return (len(prompt) if many else 1) * (n if isinstance(n, int) else 1)
+
+
+def _bound_constraints() -> None:
+    from vllm.exceptions import VLLMValidationError  # type: ignore[import-not-found]
+    from vllm.sampling_params import SamplingParams  # type: ignore[import-not-found]
+
+    limit = int(os.environ["LLM_DEPLOY_MAX_CONSTRAINT_BYTES"])
+    validate = SamplingParams._validate_structured_outputs
+
+    def bounded(self: Any, *arguments: Any, **named: Any) -> None:
+        """Refuse a large constraint before anything is built from it. What passed once is not built again."""
+        if self.__dict__.get(VALIDATED):
+            return
+        size = constraint_bytes(self.structured_outputs) if self.structured_outputs is not None else 0
+        if size > limit:
+            raise VLLMValidationError(
+                f"The schema, regex, grammar or tools have {size} bytes; at most {limit} are taken.",
+                parameter="structured_outputs",
+            )
+        validate(self, *arguments, **named)
+
+    SamplingParams._validate_structured_outputs = bounded
+
+    from vllm.v1.structured_output import backend_outlines  # type: ignore[import-not-found]
+
+    def unsupported(_: Any) -> None:
+        """Refuse what vLLM would hand to outlines, which computes for minutes while no other request is answered."""
+        raise VLLMValidationError(
+            "The schema uses keywords that neither xgrammar nor guidance supports.", parameter="structured_outputs"
+        )
+
+    backend_outlines.validate_structured_output_request_outlines = unsupported
+
+
+def _bound_answers() -> None:
+    from vllm.entrypoints.openai.completion.serving import (  # type: ignore[import-not-found]
+        OpenAIServingCompletion,
+    )
+    from vllm.exceptions import VLLMValidationError
+
+    limit = int(os.environ["LLM_DEPLOY_MAX_ANSWERS"])
+    create = OpenAIServingCompletion.create_completion
+
+    async def bounded(self: Any, request: Any, *arguments: Any, **named: Any) -> Any:
+        """Refuse a request that asks for too many answers."""
+        asked = answers(request.prompt, request.n)
+        if asked > limit:
+            raise VLLMValidationError(
+                f"The request asks for {asked} answers (prompts times n); at most {limit} are given.",
+                parameter="prompt",
+            )
+        return await create(self, request, *arguments, **named)
+
+    OpenAIServingCompletion.create_completion = bounded
+
+
+def _answer_400() -> None:
+    from vllm.entrypoints.serve.exception_handling.handlers import exception  # type: ignore[import-not-found]
+    from vllm.exceptions import VLLMValidationError
+    from vllm.v1.engine.async_llm import AsyncLLM  # type: ignore[import-not-found]
+    from vllm.v1.engine.exceptions import EngineGenerateError  # type: ignore[import-not-found]
+
+    generate, respond = AsyncLLM.generate, exception.create_error_response
+
+    async def refusing(self: Any, prompt: Any, sampling_params: Any, *rest: Any, **named: Any) -> AsyncIterator[Any]:
+        """Generate, and call an error the client's where its values are the cause."""
+        constrained = getattr(sampling_params, "structured_outputs", None) is not None
+        if constrained:
+            await _validate_aside(self, sampling_params)
+        outputs = generate(self, prompt, sampling_params, *rest, **named)
+        try:
+            async for output in outputs:
+                # The engine's core ends such a request alone: its constraint does not compile, or no token meets it.
+                if constrained and any(answer.finish_reason == "error" for answer in output.outputs):
+                    raise VLLMValidationError(
+                        "The schema, regex or grammar cannot be compiled, or the other parameters contradict it.",
+                        parameter="structured_outputs",
+                    )
+                yield output
+        except EngineGenerateError as error:
+            cause = error.__cause__
+            if isinstance(cause, CLIENT_CAUSED):
+                raise VLLMValidationError(f"A value of the request cannot be used: {cause}") from cause
+            raise
+        finally:
+            await outputs.aclose()
+
+    def responding(error: Any, *arguments: Any, **named: Any) -> Any:
+        """Answer 400 to arithmetic that overflows, and to an error of the classes that read a request."""
+        if isinstance(error, ArithmeticError) or (isinstance(error, Exception) and _in_reading(error)):
+            error = VLLMValidationError(f"A value of the request cannot be used: {error}")
+        return respond(error, *arguments, **named)
+
+    AsyncLLM.generate = refusing
+    exception.create_error_response = responding
+
+
+async def _validate_aside(engine: Any, sampling_params: Any) -> None:
+    """Validate a constraint in a thread: vLLM would do it while no other request is answered.
+
+    A thread cannot be ended. One that took too long goes on behind all others, and its request is refused.
+    """
+    from vllm.exceptions import VLLMValidationError
+
+    config, tokenizer = engine.vllm_config, engine.input_processor.tokenizer
+    check = sampling_params._validate_structured_outputs
+    work = asyncio.get_running_loop().run_in_executor(
+        READERS, check, config.model_config, config.structured_outputs_config, tokenizer
+    )
+    try:
+        await asyncio.wait_for(work, READ_S)
+    except TimeoutError:
+        raise VLLMValidationError(
+            f"The schema, regex or grammar is too complex: it was not read within {READ_S} s.",
+            parameter="structured_outputs",
+        ) from None
+    setattr(sampling_params, VALIDATED, True)
+
+
+def _in_reading(error: BaseException) -> bool:
+    """Return whether `error` arose in a module that defines the fields of a request."""
+    step = error.__traceback__
+    while step is not None and step.tb_next is not None:
+        step = step.tb_next
+    place = Path(step.tb_frame.f_code.co_filename) if step is not None else Path()
+    return place.name == "protocol.py" and "entrypoints" in place.parts
+
+
+def _compile_behind_others() -> None:
+    from vllm.v1.structured_output import StructuredOutputManager  # type: ignore[import-not-found]
+
+    begin = StructuredOutputManager.__init__
+
+    def beginning(self: Any, *arguments: Any, **named: Any) -> None:
+        """Begin with threads of the lowest priority; those that xgrammar starts inherit it."""
+        begin(self, *arguments, **named)
+        workers = getattr(getattr(self, "executor", None), "_max_workers", 0)
+        if workers:
+            self.executor.shutdown(wait=False)
+            self.executor = ThreadPoolExecutor(max_workers=workers, initializer=_give_way)
+
+    StructuredOutputManager.__init__ = beginning

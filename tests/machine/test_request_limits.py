@@ -1,0 +1,93 @@
+"""What no request may do to the engine: end it, keep it from others, or get a 500 for a value of its own."""
+
+import json
+from pathlib import Path
+
+from tests.machine import request_cases
+from tests.machine.converge_host import remote
+from tests.machine.served import Served
+
+ASK = """
+import collections, http.client, json, sys, threading, time
+sys.path.insert(0, "/tmp")
+from request_cases import cases
+KEY = dict(line.rstrip().split("=", 1) for line in open("/etc/llm/engine.env"))["VLLM_API_KEY"]
+HEADERS = {"Authorization": "Bearer " + KEY, "Content-Type": "application/json"}
+
+def post(path, text, timeout_s=300):
+    connection = http.client.HTTPConnection("127.0.0.1", 8000, timeout=timeout_s)
+    try:
+        connection.request("POST", path, text.encode("utf-8", "surrogateescape"), HEADERS)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode(errors="replace")
+    except OSError as error:
+        return 0, repr(error)
+    finally:
+        connection.close()
+"""
+
+EVERY_CASE = """
+wrong = {}
+for name, path, text in cases():
+    status, said = post(path, text)
+    if not 200 <= status < 300 and not 400 <= status < 500:
+        wrong[name] = [status, said[:200]]
+print(json.dumps(wrong))
+"""
+
+BESIDE = """
+ONE = {"model": "tiny", "prompt": "x", "max_tokens": 2}
+seen = {}
+for name, constraint in json.load(open("/tmp/constraints")).items():
+    body = json.dumps({**ONE, "structured_outputs": constraint})
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(post("/v1/completions", body)[0]), daemon=True)
+    thread.start()
+    waited = []
+    while not waited or (thread.is_alive() and len(waited) < 20):
+        began = time.monotonic()
+        status, _ = post("/v1/completions", json.dumps(ONE))
+        waited.append(time.monotonic() - began if status == 200 else 1e9)
+    seen[name] = [max(waited), answers]
+print(json.dumps(seen))
+"""
+
+
+def properties(count: int, **schema: object) -> dict[str, object]:
+    """Return the schema of an object with `count` texts."""
+    return {"type": "object", "properties": {f"p{number}": {"type": "string", **schema} for number in range(count)}}
+
+
+CONSTRAINTS: dict[str, dict[str, object]] = {
+    "too_large": {"json": properties(30_000)},
+    "large": {"json": properties(1_900)},
+    "patterns": {"json": properties(700, pattern="^[a-z]{1,500}$")},
+    "for_outlines": {"json": {**properties(1_800), "patternProperties": {"^a": {}}, "propertyNames": {"pattern": "a"}}},
+}
+
+OTHERS_WAIT_S = 15
+"""How long anybody else's two tokens may take meanwhile, on a slow machine; without limits it was minutes."""
+
+
+def ask(served: Served, script: str) -> dict[str, list[object]]:
+    """Return what a script prints that asks the engine on its machine."""
+    files = {"request_cases.py": Path(request_cases.__file__).read_text(), "constraints": json.dumps(CONSTRAINTS)}
+    written = "".join(f"cat > /tmp/{name} <<'END'\n{text}\nEND\n" for name, text in files.items())
+    seen: dict[str, list[object]] = json.loads(remote(served.host, f"{written}python3 - <<'END'\n{ASK}{script}END\n"))
+    return seen
+
+
+def test_no_value_of_a_request_ends_the_engine_or_gets_a_500(served_machine: Served) -> None:
+    """`"logprobs": true` once ended it on a host without a C++ compiler, and `top_k: 1e30` was answered 500."""
+    before = served_machine.unit("MainPID"), served_machine.unit("NRestarts")
+    assert ask(served_machine, EVERY_CASE) == {}
+    assert (served_machine.unit("MainPID"), served_machine.unit("NRestarts")) == before
+    assert served_machine.complete("contract")[0] == 200
+
+
+def test_others_are_answered_while_a_constraint_is_compiled(served_machine: Served) -> None:
+    """A megabyte of schema, or some kilobytes that vLLM gives to outlines, once stopped everybody for minutes."""
+    seen = ask(served_machine, BESIDE)
+    assert {name: waited for name, (waited, _) in seen.items() if waited > OTHERS_WAIT_S} == {}  # type: ignore[operator]
+    assert seen["too_large"][1] == [400]
+    assert seen["for_outlines"][1] == [400]

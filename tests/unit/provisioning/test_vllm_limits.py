@@ -1,0 +1,76 @@
+"""What the plugin that bounds requests counts. That vLLM obeys it is tests/machine/test_request_limits.py's to prove."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from provisioning.roles import request_limits
+from serving.spec import VllmSpec
+
+PROGRAM = Path(request_limits.__file__).parents[1] / "programs" / "vllm_limits.py"
+
+
+@pytest.fixture(scope="module")
+def limits() -> ModuleType:
+    """The plugin, which imports vLLM only when it is installed into it."""
+    spec = importlib.util.spec_from_file_location("vllm_limits", PROGRAM)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("prompt", "n", "count"),
+    [
+        ("one", 1, 1),
+        ("one", 5, 5),
+        (["one", "two"], 3, 6),
+        (["one"] * 10_000, 1, 10_000),
+        ([1, 2, 3], 2, 2),
+        ([[1], [2]], 2, 4),
+        ([], 1, 1),
+        (None, None, 1),
+    ],
+)
+def test_answers_are_prompts_times_n(limits: ModuleType, prompt: object, n: object, count: int) -> None:
+    assert limits.answers(prompt, n) == count
+
+
+@pytest.mark.parametrize(
+    ("given", "size"),
+    [
+        ({"regex": "[ab]"}, 4),
+        ({"json": {"a": 1}}, 8),
+        ({"json": '{"a": 1}'}, 8),
+        ({"choice": ["a", "b"]}, 10),
+        ({"grammar": "ä"}, 2),
+        ({"structural_tag": "{}"}, 2),
+        ({"json_object": True}, 0),
+        ({"regex": "\ud800"}, 1),
+    ],
+)
+def test_a_constraint_is_as_large_as_its_text(limits: ModuleType, given: dict[str, Any], size: int) -> None:
+    names = ("json", "regex", "choice", "grammar", "structural_tag", "json_object")
+    assert limits.constraint_bytes(SimpleNamespace(**{**dict.fromkeys(names), **given})) == size
+
+
+@pytest.mark.parametrize(
+    ("others", "plugins", "path"),
+    [
+        ({}, "llm_deploy_limits", request_limits.PLUGIN_DIR),
+        (
+            {"VLLM_PLUGINS": "llm_deploy_adapters", "PYTHONPATH": "/a"},
+            "llm_deploy_adapters,llm_deploy_limits",
+            f"/a:{request_limits.PLUGIN_DIR}",
+        ),
+    ],
+)
+def test_vllm_loads_it_beside_the_one_for_adapters(others: dict[str, str], plugins: str, path: str) -> None:
+    seen = request_limits.limits_environment(VllmSpec(max_answers=5, max_constraint_kib=2), others)
+    assert (seen["VLLM_PLUGINS"], seen["PYTHONPATH"]) == (plugins, path)
+    assert (seen["LLM_DEPLOY_MAX_ANSWERS"], seen["LLM_DEPLOY_MAX_CONSTRAINT_BYTES"]) == ("5", "2048")

@@ -88,6 +88,23 @@ class LoadedModel:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tokens:
+    """What came when each model was asked for one token: an engine may answer health checks and compute nothing."""
+
+    seconds: Mapping[str, float]
+    """Time to the token, by model. Ollama: of the one in memory."""
+    problem: str = ""
+    """Which model gave none, and why."""
+    busy: bool = False
+    """Whether none came in time while the engine computed other answers."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the engine does not compute."""
+        return bool(self.problem) and not self.busy
+
+
+@dataclass(frozen=True, kw_only=True)
 class HostStatus:
     """One host as it was seen; a host that could not be asked has an `error` and nothing else."""
 
@@ -109,6 +126,8 @@ class HostStatus:
     missing_models: tuple[str, ...] = ()
     refused_adapters: Mapping[str, str] = field(default_factory=dict)
     """Those that the engine left out when it started, with its reasons."""
+    tokens: Tokens | None = None
+    """None when the engine lists no models, or was not asked."""
     licence: str = ""
     """Of the base model, as the config names it; empty where it does not."""
     loaded: tuple[LoadedModel, ...] = ()
@@ -159,6 +178,7 @@ class HostStatus:
             words += ["the engine does not answer yet"] if self.models is None else []
             words += [f"the engine refuses {name}: {why}" for name, why in self.refused_adapters.items()]
             words += [f"the engine does not list {n}" for n in self.missing_models if n not in self.refused_adapters]
+            words += [f"no token of {self.tokens.problem}"] if self.tokens and self.tokens.failed else []
         if not words and GATEWAY_UNIT in names and self.certificate_days is None:
             words.append("the gateway does not answer yet")
         return "; ".join(words)
@@ -202,6 +222,7 @@ def read_report(report: Mapping[str, Any], outputs: StackOutputs, host: HostReco
         adapters=tuple(sorted(name for name in models or () if name != base)),
         missing_models=tuple(name for name in wanted if models is not None and name not in models),
         refused_adapters=report.get("refused") or {},
+        tokens=Tokens(**report["tokens"]) if report.get("tokens") else None,
         licence=outputs.serving.model.licence_name,
         loaded=tuple(_loaded(each) for each in report["loaded"] or ()),
         queue=_queue(report["queue"], outputs),

@@ -99,6 +99,7 @@ def ask(connection: "fabric.Connection", outputs: StackOutputs, host: HostRecord
     question = {
         "units": [engine_unit, TUNNEL_UNIT, GUARD_UNIT, GATEWAY_UNIT, FIREWALL_UNIT],
         "engine": outputs.serving.engine,
+        "engine_unit": engine_unit,
         "engine_port": outputs.serving.port,
         "engine_env": ENGINE_ENV,
         "release_note": f"{RELEASE_NOTES}/{engine_unit}.json",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from provisioning.host_status import GpuState, HostStatus, LoadedModel
+from provisioning.host_status import GpuState, HostStatus, LoadedModel, Tokens
 
 CERTIFICATE_SOON_DAYS = 14
 LITTLE = 0.1
@@ -45,12 +45,22 @@ def _engine(status: HostStatus) -> Iterator[str]:
     missing = f"; missing: {', '.join(status.missing_models)}" if status.missing_models else ""
     base = [name for name in status.models if name not in status.adapters]
     yield _line("models", ", ".join(base) + missing, bad=bool(missing))
+    if status.tokens is not None:
+        yield _tokens(status.tokens)
     if status.licence:
         yield _line("licence", status.licence)
     if status.adapters:
         yield _line("adapters", ", ".join(status.adapters))
     for model in status.loaded:
         yield _loaded(model, gpu_wanted=status.gpu_wanted)
+
+
+def _tokens(tokens: Tokens) -> str:
+    if tokens.busy:
+        return _line("token", f"{tokens.problem}; the engine computes other answers", bad=True)
+    if tokens.problem:
+        return _line("token", f"{tokens.problem}; the engine answers and computes nothing", bad=True)
+    return _line("token", ", ".join(f"{name} {seconds:.2f} s" for name, seconds in tokens.seconds.items()))
 
 
 def _loaded(model: LoadedModel, *, gpu_wanted: bool) -> str:

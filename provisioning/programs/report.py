@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Print a report of this host as JSON. Changes nothing, and prints no secret.
 
-report QUESTION    JSON: {"units": […], "engine": "vllm", "engine_port": …, "engine_env": …, "gateway_port": …,
-                   "gateway_socket": …, "gateway_server": "BACKEND/SERVER", "release_note": …, "data_dir": …,
-                   "nft_rules": PROGRAM, "tables": [[RULES, TABLE], …]}
+report QUESTION    JSON: {"units": […], "engine": "vllm", "engine_unit": …, "engine_port": …, "engine_env": …,
+                   "gateway_port": …, "gateway_socket": …, "gateway_server": "BACKEND/SERVER", "release_note": …,
+                   "data_dir": …, "nft_rules": PROGRAM, "tables": [[RULES, TABLE], …]}
 
 What cannot be seen on a host that is half broken is null, and `unseen` says why.
 """
@@ -23,6 +23,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
 TYPE_CHECKING = False
@@ -40,7 +41,12 @@ PROPERTIES = (
 ERROR_LINES = 5
 LONGEST_LINE = 200
 ERROR_MARKS = ("ERROR", "CRITICAL", "Error:", "[ALERT]", "Failed with result", "error:", "repeated too quickly")
+TOKEN_S = 20
+"""How long all models together may take for one token each. One that computes takes milliseconds."""
+COMPUTES_S = 0.5
+"""Processor time that an engine uses up in that while when it computes other answers."""
 CLIENTS_FAULT = re.compile(r"ErrorInfo\(.*\bcode=4\d\d\)$")  # as vLLM logs what it answers a client with that status
+TOKEN_COUNTERS = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
 VERSION_PATH = {"vllm": "/version", "ollama": "/api/version"}
 GPU_FIELDS = ("name", "driver_version", "memory.used", "memory.total", "utilization.gpu", "temperature.gpu")
 WSL = "/usr/lib/wsl/lib"
@@ -85,17 +91,72 @@ class Engine:
         """Return an answer; raises OSError or ValueError without one. What hangs is waited for once."""
         if self._silent:
             raise OSError("it did not answer before")
-        headers = {"Authorization": "Bearer " + self._key}
-        request = urllib.request.Request(self._base + path, headers=headers)  # noqa: S310  # loopback
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is behind no proxy
         try:
-            with opener.open(request, timeout=ANSWER_S) as answer:
+            with self._open(path, None, ANSWER_S) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError:
             raise
         except OSError:
             self._silent = True
             raise
+
+    def _open(self, path: str, body: object, timeout_s: float) -> Any:
+        """Return the open answer to a GET, or to a POST of `body`. A stalled engine sends nothing for `timeout_s`."""
+        headers = {"Authorization": "Bearer " + self._key, "Content-Type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self._base + path, data=data, headers=headers)  # noqa: S310  # loopback
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is behind no proxy
+        return opener.open(request, timeout=timeout_s)
+
+    def tokens(self, unit: str, budget_s: float = TOKEN_S) -> dict[str, Any] | None:
+        """Return after how many seconds each model gave a token, and why the first that gave none did not.
+
+        None when the engine lists no models. `busy`: none came in time, but the engine computed other answers.
+        """
+        names = self.models()
+        if not names:
+            return None
+        seconds: dict[str, float] = {}
+        before, end = self._work(unit), time.monotonic() + budget_s
+        for name in self._asked(names):
+            began = time.monotonic()
+            if began >= end and seconds:
+                break  # the others were not asked: no time is left
+            try:
+                body = {"model": name, "prompt": "Hello", "max_tokens": 1}
+                with self._open("/v1/completions", body, max(1.0, end - began)) as answer:
+                    json.load(answer)["choices"][0]
+            except urllib.error.HTTPError as error:
+                return {"seconds": seconds, "problem": f"{name}: HTTP {error.code}", "busy": False}
+            except (OSError, ValueError, LookupError, TypeError, HTTPException) as error:
+                waited = time.monotonic() - began
+                late = waited >= max(1.0, end - began)
+                problem = f"{name}: none within {waited:.0f} s" if late else f"{name}: {error}"
+                return {"seconds": seconds, "problem": problem, "busy": late and self._worked(before, self._work(unit))}
+            seconds[name] = round(time.monotonic() - began, 3)
+        return {"seconds": seconds, "problem": "", "busy": False}
+
+    def _asked(self, names: list[str]) -> list[str]:
+        """Return the models to ask. Ollama would load another one in place of what it has in memory."""
+        if self._kind != "ollama":
+            return names
+        return [each["name"] for each in self.loaded()][:1] or names[:1]
+
+    def _work(self, unit: str) -> float:
+        """Return what grows while the engine computes: vLLM's tokens, or the processor time of Ollama's unit in s."""
+        if self._kind == "ollama":
+            said = output("systemctl", "show", "--value", "--property=CPUUsageNSec", "--", unit).strip()
+            return int(said) / 1e9 if said.isdigit() else 0.0
+        try:
+            with self._open("/metrics", None, ANSWER_S) as answer:
+                lines = answer.read().decode("utf-8", "replace").splitlines()
+        except (OSError, HTTPException):
+            return 0.0
+        counted = (line.rpartition(" ")[2] for line in lines if line.startswith(TOKEN_COUNTERS))
+        return sum(float(number) for number in counted)
+
+    def _worked(self, before: float, after: float) -> bool:
+        return after - before > (COMPUTES_S if self._kind == "ollama" else 0)
 
     def models(self) -> list[str] | None:
         """Return the names of models and adapters; none when it does not answer."""
@@ -292,6 +353,7 @@ def main(question: str) -> None:
         "models": engine.models,
         "refused": engine.refused,
         "engine_version": engine.version,
+        "tokens": lambda: engine.tokens(asked["engine_unit"]),
         "loaded": engine.loaded,
         "release": lambda: release(asked["release_note"]),
         "queue": lambda: queue(asked["gateway_socket"], asked["gateway_server"]),

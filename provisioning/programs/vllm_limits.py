@@ -189,7 +189,7 @@ def _in_reading(error: BaseException) -> bool:
 
 
 def _compile_behind_others() -> None:
-    from vllm.v1.structured_output import StructuredOutputManager  # type: ignore[import-not-found]
+    from vllm.v1.structured_output import StructuredOutputManager
 
     begin = StructuredOutputManager.__init__
 

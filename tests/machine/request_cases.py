@@ -49,7 +49,7 @@ SCHEMAS = {
   "property_names": {"type": "object", "propertyNames": {"pattern": "^a$"}}, "pattern_properties": {"type": "object", "patternProperties": {"(": {}}},
   "unknown_keyword": {"x-y": 1, "type": "object", "additionalProperties": 5},
 }
-STRUCTURED = {
+STRUCTURED: dict[str, Any] = {
   "none": {}, "two": {"regex": "a", "choice": ["a"]}, "number": 5, "list": [], "text": "x", "unknown": {"xyz": 1},
   "regex": {"regex": "[ab]{2}"}, "regex_empty": {"regex": ""}, "regex_bad": {"regex": "("}, "regex_nul": {"regex": "a\x00"}, "regex_surrogate": {"regex": "\ud800"}, "regex_back": {"regex": "(a)\\1"},
   "regex_number": {"regex": 5}, "regex_range": {"regex": "a{5,2}"}, "regex_class": {"regex": "[z-a]"}, "regex_many_parens": {"regex": "(" * 3000 + "a" + ")" * 3000},
@@ -68,7 +68,7 @@ TOKENS = {"list": [], "one": [1], "minus": [-1], "i31": [2**31], "i63": [2**63 -
 BIAS = {"empty": {}, "one": {"1": 100}, "over": {"1": 1000}, "minus": {"-1": 1}, "beyond": {"100000": 1}, "word": {"x": 1}, "nan": {"1": NAN}, "inf": {"1": INF}, "huge": {"1": 1e300}, "googol": {str(10**30): 1}, "digits": {"1" * 5000: 1}, "many": {str(i): -100 for i in range(20000)}, "all": {str(i): -100 for i in range(512)}, "text": {"1": "x"}, "null": {"1": None}, "list": [], "number": 5, "spaces": {" 1 ": 1, "1_0": 1}}
 WORDS = {"list": [], "empty": [""], "blank": [" "], "one": ["a"], "many": [f"w{i}" for i in range(10000)], "long": ["x " * 50000], "surrogate": ["\ud800"], "number": 5, "numbers": [5], "null": None, "newline": ["\n", "\x00"]}
 MAPS = {"empty": {}, "text": {"a": "b"}, "number": {"a": 2**64 - 1}, "huge": {"a": 2**70}, "nan": {"a": NAN}, "list": {"a": [1, "b"]}, "nested": {"a": {"b": 1}}, "a_list": [], "a_number": 5}
-EXTRAS = {
+EXTRAS: dict[str, dict[str, Any]] = {
   "stop": STOP, "stop_token_ids": TOKENS, "allowed_token_ids": TOKENS, "logprob_token_ids": TOKENS, "logit_bias": BIAS, "bad_words": WORDS,
   "vllm_xargs": MAPS, "kv_transfer_params": {**MAPS, "remote": {"do_remote_prefill": True, "do_remote_decode": True}, "ids": {"prompt_token_ids": [1, 2]}, "ids_bad": {"prompt_token_ids": [2**70]}, "ids_text": {"prompt_token_ids": "x"}, "ids_beyond": {"prompt_token_ids": [100000]}, "ids_empty": {"prompt_token_ids": []}},
   "ec_transfer_params": MAPS, "structured_outputs": STRUCTURED, "response_format": FORMATS,
@@ -81,7 +81,7 @@ EXTRAS = {
   "guided_json": {"old": SCHEMA}, "guided_regex": {"old": "("}, "guided_choice": {"old": ["a"]}, "guided_grammar": {"old": "root ::= ("}, "guided_decoding_backend": {"old": "nope"}, "guided_whitespace_pattern": {"old": "("},
   "service_tier": {"x": "x", "number": 5}, "store": {"true": True}, "metadata": {"a": {"a": "b"}}, "modalities": {"audio": ["audio"]}, "prediction": {"x": {"type": "content", "content": "x"}}, "web_search_options": {"x": {}}, "logits_processors": {"x": ["os.system"], "number": 5}, "lora_request": {"x": "x"}, "extra_body": {"x": {"top_k": 1}}, "trace_decode_token_ids": {"x": [1]}, "prompt_logprob_token_ids": {"x": [[1]]}, "flat_logprobs": {"x": True},
 }
-CHAT_EXTRAS = {
+CHAT_EXTRAS: dict[str, dict[str, Any]] = {
   "tools": {"empty": [], "null": None, "number": 5, "bad": [5], "no_name": [{"type": "function", "function": {}}], "ok": [{"type": "function", "function": {"name": "f", "parameters": SCHEMA}}], "strict": [{"type": "function", "function": {"name": "f", "parameters": SCHEMA, "strict": True}}], "params_bad": [{"type": "function", "function": {"name": "f", "parameters": 5}}], "params_list": [{"type": "function", "function": {"name": "f", "parameters": []}}], "surrogate": [{"type": "function", "function": {"name": "\ud800"}}], "custom": [{"type": "custom", "custom": {"name": "f"}}]},
   "tool_choice": {"none": "none", "auto": "auto", "required": "required", "x": "x", "number": 5, "named": {"type": "function", "function": {"name": "f"}}, "named_bad": {"type": "function", "function": 5}, "empty": {}},
   "chat_template": {"ok": "{{ messages[0].content }}", "syntax": "{{", "endless": "{% for i in range(100000000) %}{% for j in range(100000000) %}x{% endfor %}{% endfor %}", "escape": "{{ ''.__class__.__mro__[1].__subclasses__() }}", "number": 5},
@@ -100,7 +100,7 @@ CHAT_EXTRAS = {
     "tool_message_tools": [{"role": "system", "content": "x", "tools": 5}, {"role": "user", "content": "x"}],
   },
 }
-COMPLETION_EXTRAS = {
+COMPLETION_EXTRAS: dict[str, dict[str, Any]] = {
   "prompt": {"null": None, "empty": "", "list": [], "list_empty": [""], "two": ["a", "b"], "tokens": [1, 2], "minus": [-1], "beyond": [100000], "i31": [2**31], "i63": [2**63 - 1], "2^64": [2**64], "googol": [10**400], "token_lists": [[1], [2]], "token_list_empty": [[]], "mixed": ["a", 1], "mixed_lists": [[1], "a"], "nulls": [None], "number": 5, "object": {}, "float": [1.5], "true": [True], "surrogate": "\ud800", "nul": "\x00", "long": "word " * 20000, "long_tokens": [1] * 20000, "many": ["a"] * 5000, "many_empty": [""] * 5000, "exactly": [1] * 2045, "last": [1] * 2048, "special": "<s></s>", "tokens_last": [511], "tokens_over": [512], "object_text": {"prompt": "x"}},
   "prompt_embeds": {"null": None, "empty": "", "bad": "AAAA", "not_base64": "!!!", "list": ["AAAA"], "list_empty": [], "number": 5, "numbers": [5], "many": ["AAAA"] * 2000},
   "suffix": {"x": "x", "empty": "", "number": 5},

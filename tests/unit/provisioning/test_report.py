@@ -126,6 +126,7 @@ def question(folder: Path, gateway: RunningGateway | None = None, *, port: int =
     asked = {
         "units": ["no-such-unit-of-ours.service"],
         "engine": "vllm",
+        "engine_unit": "no-such-unit-of-ours.service",
         "engine_port": port,
         "engine_env": str(folder / "engine.env"),
         "release_note": str(folder / "vllm.service.json"),
@@ -164,6 +165,8 @@ def test_engine_and_queue_are_those_of_the_moment(
     assert queue == {"running": 2, "waiting": 3, "engine": "UP"}
     seen = run(question(tmp_path, gateway, port=engine.port))
     assert seen["models"] == list(engine.models)
+    assert list(seen["tokens"]["seconds"]) == list(engine.models)
+    assert seen["tokens"]["problem"] == ""
     assert seen["certificate"]
     assert seen["unseen"] == {}
     assert ENGINE_KEY not in json.dumps(seen)
@@ -220,6 +223,41 @@ def test_tables_that_the_kernel_lost_are_named(tmp_path: Path) -> None:
     assert run(question(tmp_path))["lost_tables"] == []
     (tmp_path / "b.nft").touch()
     assert run(question(tmp_path))["lost_tables"] == ["table b is not in the kernel"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "work", "expected"),
+    [
+        ("computes_nothing", (5.0, 5.0), ("tiny: none within 1 s", False)),
+        ("computes_nothing", (5.0, 6.0), ("tiny: none within 1 s", True)),
+        ("overloaded", (5.0, 6.0), ("tiny: HTTP 503", False)),
+    ],
+    ids=["stopped", "busy with others", "refuses"],
+)
+def test_an_engine_is_asked_for_a_token(
+    monkeypatch: pytest.MonkeyPatch,
+    engine: EngineDouble,
+    fault: str,
+    work: tuple[float, ...],
+    expected: tuple[str, bool],
+) -> None:
+    """Once an engine whose process was stopped had a good health check, and `status` a tick, for minutes."""
+    looked = iter(work)
+    monkeypatch.setattr(report.Engine, "_work", lambda *_: next(looked))
+    engine.faults.add(fault)
+    engine.faults.add("no_key_needed")
+    seen = report.Engine("vllm", engine.port, "/no/key").tokens("vllm.service", budget_s=0.3)
+    assert seen
+    assert (seen["seconds"], seen["problem"], seen["busy"]) == ({}, *expected)
+
+
+def test_ollama_is_asked_for_what_it_has_in_memory(monkeypatch: pytest.MonkeyPatch, engine: EngineDouble) -> None:
+    """Another model would be loaded in its place."""
+    monkeypatch.setattr(report.Engine, "loaded", lambda _: [{"name": "contract"}])
+    engine.faults.add("no_key_needed")
+    seen = report.Engine("ollama", engine.port, "/no/key").tokens("ollama.service")
+    assert seen
+    assert list(seen["seconds"]) == ["contract"]
 
 
 BROKEN: dict[str, tuple[dict[str, str], dict[str, Any], list[str]]] = {

@@ -105,6 +105,14 @@ def test_a_certificate_serves_to_its_last_hour_and_no_longer() -> None:
     assert not status(certificate=certificate(-0.5)).serves
 
 
+def test_a_busy_engine_serves_and_what_came_is_shown() -> None:
+    busy = status(tokens={"seconds": {}, "problem": "tiny: none within 20 s", "busy": True})
+    assert busy.serves
+    assert "! token              tiny: none within 20 s; the engine computes other answers" in screen(busy)
+    quick = status(tokens={"seconds": {"tiny": 0.053}, "problem": "", "busy": False})
+    assert "  token              tiny 0.05 s" in screen(quick)
+
+
 GPU = {
     "name": "NVIDIA L4",
     "driver_version": "580.95.05",
@@ -114,7 +122,10 @@ GPU = {
     "temperature.gpu": "61",
 }
 
+STOPPED = {"seconds": {}, "problem": "tiny: none within 20 s", "busy": False}
+
 MISSING = {
+    "engine computes nothing": ({"tokens": STOPPED}, "no token of tiny: none within 20 s"),
     "engine loads": ({"models": None}, "the engine does not answer yet"),
     "adapter is missing": ({"models": []}, "the engine does not list tiny"),
     "adapter is refused": (

@@ -1,4 +1,4 @@
-"""What the plugin that bounds requests counts. That vLLM obeys it is tests/machine/test_request_limits.py's to prove."""
+"""What the plugin that bounds requests counts. tests/machine/test_request_limits.py proves that vLLM obeys it."""
 
 import importlib.util
 from pathlib import Path

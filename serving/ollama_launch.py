@@ -8,6 +8,7 @@ from typing import Any
 
 from serving.spec import ServingSpec
 
+NO_PENALTY = 1.0
 MODELS_IN_MEMORY = 1
 """Ollama keeps one copy of the base's weights whatever the adapter: it loads them anew for another one."""
 
@@ -51,6 +52,10 @@ def _settings(spec: ServingSpec) -> dict[str, Any]:
     said = spec.ollama.parameters.model_dump(exclude_none=True)
     # Without a limit Ollama goes on for ten times the context, forgetting the beginning as it goes.
     parameters = {"num_predict": spec.model.context_tokens, **said, "num_ctx": spec.model.context_tokens}
+    # Ollama's own default is 1.1, with which a model does not answer as it does elsewhere. A registry's model may bring
+    # a value of its own.
+    if spec.model.source.kind != "ollama":
+        parameters.setdefault("repeat_penalty", NO_PENALTY)
     if not spec.ollama.parameters.stop:
         del parameters["stop"]
     return {**{name: text for name, text in texts.items() if text is not None}, "parameters": parameters}

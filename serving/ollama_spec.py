@@ -96,7 +96,9 @@ class OllamaParameters(Frozen):
     top_k: int | None = Field(default=None, ge=0, le=1000, description="Tokens that are chosen from.")
     top_p: float | None = Field(default=None, gt=0, le=1, description="Share of probability that is chosen from.")
     min_p: float | None = Field(default=None, ge=0, le=1, description="Least share of the likeliest token's chance.")
-    repeat_penalty: float | None = Field(default=None, ge=0, le=10, description="Above 1 it avoids repetition.")
+    repeat_penalty: float | None = Field(
+        default=None, ge=0, le=10, description="Above 1 it avoids repetition; none: 1, or a registry's model's own."
+    )
     num_predict: int | None = Field(
         default=None, ge=1, le=1_048_576, description="Longest answer, in tokens; none: the context."
     )
@@ -121,7 +123,9 @@ class OllamaSpec(Frozen):
     quantize: Literal["q8_0", "q4_k_m"] | None = Field(
         default=None, description="Quantise weights that come as safetensors; none: 16 bits."
     )
-    system: str | None = Field(default=None, description="System prompt; none: the model's own.")
+    system: str | None = Field(
+        default=None, description="System prompt; none: the model's own, as far as its chat template names one."
+    )
     template: str | None = Field(
         default=None, description="Prompt template in Ollama's own language; none: the model's."
     )

@@ -12,7 +12,9 @@ import urllib.request
 from http.client import HTTPException
 from pathlib import Path
 
+from .default_system import default_system
 from .recipes import files_of, sha256_of
+from .rotary import WEIGHTS, Heads, rewrite
 from .store import LIBRARY, ModelError
 
 TYPE_CHECKING = False
@@ -65,16 +67,21 @@ class Builder:
         for path in self._temporary:
             if path.is_symlink():
                 path.unlink()
+        shutil.rmtree(str(self._store.building / "rewritten"), ignore_errors=True)
 
     def make(self, model: dict[str, Any]) -> None:
         """Make a model under all its names. Raises ModelError with Ollama's reason."""
         name, *aliases = model["names"]
         request = {"model": name, **self._source(model["from"]), **model.get("settings", {})}
+        if "folder" in model["from"] and not {"system", "template"} & request.keys():
+            # Ollama's own template for the model has no default.
+            system = default_system(Path(model["from"]["folder"]))
+            request.update({"system": system} if system else {})
         if model.get("adapter"):
             files = files_of(Path(model["adapter"]))
             if not any(path.name.endswith(".safetensors") for path in files):
                 raise ModelError(f"{name} cannot be made: its files are not here")
-            request["adapters"] = self._lend(files)
+            request["adapters"] = self._adapter(files, Path(model["adapter"]), model["from"]["model"])
         with _ask("/api/create", request) as answer:
             for line in answer:
                 said = json.loads(line)
@@ -97,6 +104,17 @@ class Builder:
         if "registry" in source:
             return {"from": self._take(Path(source["registry"]))}
         return {"files": {"model.gguf": self._copy(Path(source["gguf"]), source["sha256"])}}
+
+    def _adapter(self, files: list[Path], folder: Path, base: str) -> dict[str, str]:
+        """Show an adapter's files, its weights as Ollama has to get them (rotary.py); return their digests by name."""
+        with _ask("/api/show", {"model": base}) as answer:
+            heads = Heads.of(json.load(answer).get("model_info") or {})
+        self._check_space(sum(path.stat().st_size for path in files))
+        rewritten = self._store.building / "rewritten" / WEIGHTS
+        rewritten.parent.mkdir(exist_ok=True)
+        if rewrite(folder, rewritten, heads):
+            files = [rewritten if path.name == WEIGHTS else path for path in files]
+        return self._lend(files)
 
     def _lend(self, files: list[Path]) -> dict[str, str]:
         """Show the files as blobs, for as long as they are converted; return their digests by name."""

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 BLOCK_BYTES = 1 << 20
+ADAPTER_WAY = "rows of q_proj and k_proj in the order of GGUF"
+FOLDER_WAY = "default system prompt of the chat template"
+"""How adapters and converted models are made. Those that were made otherwise are made again."""
 MODEL_FILES = ("*.safetensors", "*.json", "tokenizer.model")
 
 
@@ -33,7 +36,8 @@ def recipes(models: list[dict[str, Any]]) -> dict[str, str]:
         )
         files += files_of(Path(model["adapter"])) if model.get("adapter") else []
         seen = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-        words = json.dumps([model, seen, found.get(source.get("model", ""), "")], sort_keys=True)
+        way = [ADAPTER_WAY] if model.get("adapter") else [FOLDER_WAY] if "folder" in source else []
+        words = json.dumps([model, seen, found.get(source.get("model", ""), ""), *way], sort_keys=True)
         for name in model["names"]:
             found[name] = hashlib.sha256(words.encode()).hexdigest()
     return found

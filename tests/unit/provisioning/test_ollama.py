@@ -136,7 +136,7 @@ def test_models_are_made_from_files_and_inherit_what_the_base_says() -> None:
     texts = {"system": "Be brief.", "template": "{{ .Prompt }}", "quantize": "q8_0"}
     said = {**texts, "parameters": {"temperature": 0, "stop": ["END"]}, "prune": True}
     plan = json.loads(text(wishes(serving(ollama=said)), PLAN))
-    parameters = {"temperature": 0, "stop": ["END"], "num_ctx": 2048, "num_predict": 2048}
+    parameters = {"temperature": 0, "stop": ["END"], "num_ctx": 2048, "num_predict": 2048, "repeat_penalty": 1.0}
     assert plan["prune"] is True
     assert plan["models"] == [
         {

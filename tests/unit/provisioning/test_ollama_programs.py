@@ -13,6 +13,7 @@ import pytest
 from provisioning.programs import ollama_release
 from provisioning.programs.llm_ollama import builder
 from provisioning.programs.llm_ollama import main as models
+from provisioning.programs.llm_ollama.default_system import default_system
 from provisioning.programs.llm_ollama.recipes import recipes
 from provisioning.programs.llm_ollama.store import LIBRARY, ModelError, Store
 
@@ -314,3 +315,29 @@ def test_an_adapter_without_files_is_not_made_of_its_base_alone(
     monkeypatch.setattr(builder, "_ask", lambda *_: io.BytesIO())
     with builder.Builder("/bin/true", store) as server, pytest.raises(ModelError, match="its files are not here"):
         server.make({"names": ["contract:3"], "from": {"model": "base"}, "adapter": str(tmp_path / "none")})
+
+
+CHATML = "{% if not messages[0] %}{{ '<|im_start|>system\\nYou are Qwen.\\nBe brief.<|im_end|>\\n' }}{% endif %}"
+
+
+@pytest.mark.parametrize(
+    ("files", "prompt"),
+    [
+        ({"tokenizer_config.json": json.dumps({"chat_template": CHATML})}, "You are Qwen.\nBe brief."),
+        (
+            {"tokenizer_config.json": json.dumps({"chat_template": [{"name": "default", "template": CHATML}]})},
+            "You are Qwen.\nBe brief.",
+        ),
+        ({"chat_template.jinja": "{{ '[|system|]You are EXAONE.[|endofturn|]' }}"}, "You are EXAONE."),
+        ({"chat_template.jinja": "{{ '<|im_start|>system\\n' + date + '<|im_end|>' }}"}, ""),
+        ({"chat_template.jinja": "{{ '[|system|][|endofturn|]' }}"}, ""),
+        ({"tokenizer_config.json": "[]"}, ""),
+        ({"tokenizer_config.json": "{"}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_default_system_prompt_is_the_chat_templates(tmp_path: Path, files: dict[str, str], prompt: str) -> None:
+    """Ollama's own template for a converted model once dropped it, and answers were not the model's own."""
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert default_system(tmp_path) == prompt

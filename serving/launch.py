@@ -32,6 +32,8 @@ class EnginePaths:
     model: str
     cache: str
     """Folder that belongs to the engine, kept from one start to the next."""
+    chat_template: str = ""
+    """File with a chat template; empty for the model's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,8 @@ def vllm_launch(spec: ServingSpec, processor: Processor, paths: EnginePaths) -> 
             *_model_options(spec),
             *(_gpu_options(spec, processor) if on_gpu else _cpu_options(spec)),
             *_adapter_options(spec),
+            *_conversation_options(spec, paths),
+            *spec.vllm.extra_args,
             # Health checks come every other second, and the schema of the API is vLLM's own documentation.
             *("--disable-access-log-for-endpoints", "/health,/metrics"),
             "--disable-fastapi-docs",
@@ -111,6 +115,16 @@ def _adapter_options(spec: ServingSpec) -> tuple[str, ...]:
         *("--max-lora-rank", str(spec.vllm.max_lora_rank)),
         *("--max-loras", str(spec.vllm.adapter_slots)),
         *("--max-cpu-loras", str(max(spec.vllm.adapter_slots, ADAPTERS_IN_MEMORY))),
+    )
+
+
+def _conversation_options(spec: ServingSpec, paths: EnginePaths) -> tuple[str, ...]:
+    """Return how messages become a prompt, and answers become calls of tools and reasoning."""
+    tools, reasoning = spec.vllm.tool_call_parser, spec.vllm.reasoning_parser
+    return (
+        *(("--enable-auto-tool-choice", "--tool-call-parser", tools) if tools else ()),
+        *(("--reasoning-parser", reasoning) if reasoning else ()),
+        *(("--chat-template", paths.chat_template) if paths.chat_template else ()),
     )
 
 

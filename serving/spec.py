@@ -207,6 +207,20 @@ class VllmSpec(Frozen):
         le=1024,
         description="Largest schema, regex, grammar or set of tools that an answer may be held to, in KiB.",
     )
+    tool_call_parser: str | None = Field(
+        default=None, description="How the model writes its calls of tools, e.g. hermes; turns on `tool_choice: auto`."
+    )
+    reasoning_parser: str | None = Field(
+        default=None, description="How the model marks its reasoning, e.g. qwen3; it is answered apart from the text."
+    )
+    chat_template: Path | None = Field(
+        default=None, description="Jinja file on this computer in place of the model's own chat template."
+    )
+    extra_args: tuple[str, ...] = Field(
+        default=(),
+        max_length=32,
+        description="Further options of vLLM, one word each, e.g. --kv-cache-dtype=fp8; only those that open no door.",
+    )
     eager: StrictBool = Field(
         default=False, description="Skip graph capture and compilation: starts sooner, answers slower."
     )

@@ -14,6 +14,9 @@ from serving.model_folder import check_model
 from serving.ollama_spec import GgufSource
 from serving.spec import FolderSource, GatewaySpec, HubSource, ServingSpec, TlsFiles
 
+MAX_TEMPLATE_BYTES = 256 * 1024
+"""The longest published chat templates have some 30 KiB."""
+
 
 def files_of_serving(spec: ServingSpec) -> Iterator[Problem]:
     """Yield what is wrong with the folders of the model and the adapters."""
@@ -22,6 +25,8 @@ def files_of_serving(spec: ServingSpec) -> Iterator[Problem]:
         yield from _problems(base, "model.source", _whole_model(spec))
     elif isinstance(base, GgufSource):
         yield from file_is_there(base.path, "model.source.path")
+    if spec.vllm.chat_template is not None:
+        yield from _template(spec.vllm.chat_template)
     for index, adapter in enumerate(spec.adapters):
         if isinstance(adapter.source, FolderSource):
             check = partial(
@@ -56,6 +61,24 @@ def _problems(source: FolderSource, key: str, check: Callable[[Path], None]) -> 
         yield Problem(
             error.where if own_key else f"{key}.path", what.replace(str(folder), str(source.path)), error.hint
         )
+
+
+def _template(path: Path) -> Iterator[Problem]:
+    """Yield what is wrong with a chat template."""
+    key = "vllm.chat_template"
+    missing = list(file_is_there(path, key))
+    if missing:
+        yield from missing
+        return
+    try:
+        with full_path(path).open("rb") as stream:
+            content = stream.read(MAX_TEMPLATE_BYTES + 1)
+        content.decode()
+    except (OSError, UnicodeDecodeError) as error:
+        yield Problem(key, f"{path} cannot be read as text ({error})", "name a Jinja file in UTF-8")
+        return
+    if len(content) > MAX_TEMPLATE_BYTES:
+        yield Problem(key, f"{path} has more than {MAX_TEMPLATE_BYTES} bytes", "name a Jinja file")
 
 
 def files_of_gateway(gateway: GatewaySpec) -> Iterator[Problem]:

@@ -4,12 +4,14 @@ What the machine can do (GPU, memory) is not known here: see infra/config/fit.py
 """
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from core.ports import SSH_PORT
 from core.rules import Problem
 from serving.licences import licence_accepted, licence_has_one_name
 from serving.ollama_rules import OLLAMA_RULES
+from serving.vllm_options import REASONING_PARSERS, TOOL_CALL_PARSERS, extra_arguments
 from tools.tiny_model import CONTEXT_TOKENS as TINY_CONTEXT_TOKENS
 from tools.tiny_model import LORA_RANK as TINY_RANK
 
@@ -118,6 +120,17 @@ def quantization_fits_dtype(spec: "ServingSpec") -> Iterator[Problem]:
         yield Problem("model.dtype", f"float32 does not go with {spec.model.quantization}", "write auto or float16")
 
 
+def vllm_options_are_known(spec: "ServingSpec") -> Iterator[Problem]:
+    """Parsers are those of the pinned release, and further options open no door."""
+    for field, known in (("tool_call_parser", TOOL_CALL_PARSERS), ("reasoning_parser", REASONING_PARSERS)):
+        value = getattr(spec.vllm, field)
+        if value is not None and value not in known:
+            near = get_close_matches(value, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"write one of {', '.join(known)}"
+            yield Problem(f"vllm.{field}", f"{value} is not a parser of vLLM 0.32", hint)
+    yield from extra_arguments(spec.vllm.extra_args)
+
+
 def memory_fits_cache(spec: "ServingSpec") -> Iterator[Problem]:
     """The unit's memory limit leaves room for the KV cache."""
     limit = spec.vllm.memory_max_gib
@@ -148,6 +161,7 @@ SERVING_RULES = (
     options_fit_engine,
     *OLLAMA_RULES,
     quantization_fits_dtype,
+    vllm_options_are_known,
     memory_fits_cache,
     tiny_context_fits,
     licence_accepted,

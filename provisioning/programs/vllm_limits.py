@@ -162,7 +162,7 @@ async def _validate_aside(engine: Any, sampling_params: Any) -> None:
 
     A thread cannot be ended. One that took too long goes on behind all others, and its request is refused.
     """
-    from vllm.exceptions import VLLMValidationError
+    from vllm.exceptions import VLLMClientError, VLLMValidationError
 
     config, tokenizer = engine.vllm_config, engine.input_processor.tokenizer
     check = sampling_params._validate_structured_outputs
@@ -176,6 +176,12 @@ async def _validate_aside(engine: Any, sampling_params: Any) -> None:
             f"The schema, regex or grammar is too complex: it was not read within {READ_S} s.",
             parameter="structured_outputs",
         ) from None
+    except VLLMClientError:
+        raise
+    except Exception as error:  # compilers have errors of many kinds; what they read came from the client
+        raise VLLMValidationError(
+            f"The schema, regex or grammar cannot be read: {error}", parameter="structured_outputs"
+        ) from error
     setattr(sampling_params, VALIDATED, True)
 
 

@@ -3,6 +3,7 @@
 Does not install the GPU's driver, and does not let anybody in: the engine listens on loopback (see the gateway role).
 """
 
+from core.paths import full_path
 from infra.gpu_features import BFLOAT16_CAPABILITY
 from infra.gpu_names import capability_on
 from infra.outputs import HostRecord
@@ -18,6 +19,7 @@ from provisioning.converge.resources import (
 from provisioning.roles import engine, guard
 from provisioning.roles.adapters import adapters, environment, no_adapters
 from provisioning.roles.layout import (
+    CONFIG_DIR,
     ENGINE_ENV,
     ENGINE_ENV_TEMPLATE,
     ENGINE_UNIT,
@@ -35,6 +37,8 @@ UNIT_FILE = engine.unit_path("vllm")
 
 PACKAGES = ("libnuma1", guard.PACKAGE, "python3-pip-whl")
 """libnuma1 is loaded by vLLM's CPU kernels; python3-pip-whl is pip as one file, which fetches uv."""
+
+CHAT_TEMPLATE = f"{CONFIG_DIR}/chat-template.jinja"
 
 GPU_PACKAGES = ("g++", "gcc", "python3-dev")
 """On a GPU, Triton compiles a launcher for each kernel when it is first used."""
@@ -58,12 +62,18 @@ def vllm(
     )
     model = base_store(host, serving, sources.model)
     brought = adapters(host, serving, sources)
-    paths = EnginePaths(python=f"{venv.path}/bin/python", model=model.path, cache=engine.CACHE)
+    template = _chat_template(serving)
+    paths = EnginePaths(
+        python=f"{venv.path}/bin/python",
+        model=model.path,
+        cache=engine.CACHE,
+        chat_template=template[0].path if template else "",
+    )
     closed = guard.engine_guard(serving)
     key = GeneratedSecret(path=ENGINE_ENV, template=ENGINE_ENV_TEMPLATE)
     unit_file = File(path=UNIT_FILE, content=_unit_text(host, serving, sources, paths), after=(venv.id,))
     limits = plugin_files()
-    plugins = (*brought.plugin, *limits)
+    plugins = (*brought.plugin, *limits, *template)
     needed = (venv.id, model.resource.id, *(file.id for file in plugins), key.id, closed.id, unit_file.id)
     helpers = [release.helper, *engine.helpers()]
     return [
@@ -77,6 +87,7 @@ def vllm(
         model.resource,
         key,
         *limits,
+        *template,
         *brought.resources,
         closed,
         *guard.kept(closed),
@@ -86,6 +97,14 @@ def vllm(
         *brought.loaded,
         *(() if serving.adapters else (no_adapters(host, serving, after=release.keep.id),)),
     ]
+
+
+def _chat_template(serving: ServingSpec) -> tuple[File, ...]:
+    """Return the chat template that the config names; the reader of the config has looked whether it is there."""
+    path = serving.vllm.chat_template
+    if path is None:
+        return ()
+    return (File(path=CHAT_TEMPLATE, content=full_path(path).read_text(encoding="utf-8")),)
 
 
 def _unit_text(host: HostRecord, serving: ServingSpec, sources: ResolvedSources, paths: EnginePaths) -> str:

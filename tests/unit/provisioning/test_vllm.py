@@ -17,7 +17,7 @@ from provisioning.roles.layout import ENGINE_ENV
 from provisioning.roles.locks import LOCKS_DIR
 from provisioning.roles.request_limits import plugin_files
 from provisioning.roles.store import FETCH_MODEL
-from provisioning.roles.vllm import UNIT, UNIT_FILE, processor, vllm
+from provisioning.roles.vllm import CHAT_TEMPLATE, UNIT, UNIT_FILE, processor, vllm
 from provisioning.wishes import joined
 from serving.sources import HubFetch, LocalFolder, ResolvedSources
 from serving.spec import GatewaySpec, ServingSpec
@@ -237,3 +237,14 @@ def test_the_unit_file_is_one_that_can_be_read() -> None:
     parser = configparser.RawConfigParser(strict=False, interpolation=None)
     parser.read_string(re.sub(r"^\s*#.*$", "", unit_file(wishes(gpu=L4)), flags=re.MULTILINE))
     assert parser.sections() == ["Unit", "Service", "Install"]
+
+
+def test_a_chat_template_is_carried_to_the_host(tmp_path: Path) -> None:
+    """The engine starts anew when it changes."""
+    (tmp_path / "own.jinja").write_text("{{ messages }}")
+    resources = wishes(spec=serving(vllm={"chat_template": str(tmp_path / "own.jinja")}))
+    template = next(each for each in resources if each.id == f"file:{CHAT_TEMPLATE}")
+    assert template.content == "{{ messages }}"  # type: ignore[attr-defined]
+    assert f" --chat-template {CHAT_TEMPLATE} " in unit_file(resources)
+    unit = next(each for each in find(Unit, resources) if each.name == UNIT)
+    assert template.id in unit.restart_on

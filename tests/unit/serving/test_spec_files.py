@@ -85,3 +85,20 @@ def test_a_readable_key_and_a_missing_ca_are_told(tmp_path: Path) -> None:
         ("tls.key", f"others on this computer can read {tmp_path}/key.pem"),
         ("tls.ca", f"there is no file {tmp_path}/ca.pem"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"{{ messages }}", []), (b"\xff", ["cannot be read as text"]), (b"x" * 300_000, ["has more than 262144 bytes"])],
+)
+def test_a_chat_template_is_text_of_some_size(tmp_path: Path, content: bytes, told: list[str]) -> None:
+    (tmp_path / "own.jinja").write_bytes(content)
+    spec = ServingSpec.model_validate(
+        {
+            "model": {"name": "base", "source": {"kind": "tiny", "name": "llama"}},
+            "vllm": {"chat_template": str(tmp_path / "own.jinja")},
+        }
+    )
+    problems = list(files_of_serving(spec))
+    assert [problem.key for problem in problems] == ["vllm.chat_template"] * len(told)
+    assert all(words in problem.what for words, problem in zip(told, problems, strict=True))

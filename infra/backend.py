@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.errors import UsageError
 from core.files import write_atomically
 from core.paths import state_dir
 from core.strict_json import parse_json
@@ -88,10 +89,25 @@ def _login(environ: Mapping[str, str]) -> str:
         return ""
 
 
+def _refuse_odd_passphrase(path: Path) -> None:
+    """Raise UsageError for a passphrase that cannot be read: the engine would fail in the middle, with other words."""
+    hint = "put it back from a copy; without it the state of this checkout's stacks cannot be read"
+    try:
+        text = path.read_bytes().decode()
+    except OSError as error:
+        raise UsageError(f"cannot be read ({error.strerror})", where=str(path), hint=hint) from None
+    except UnicodeDecodeError:
+        text = ""
+    if not text.strip().isprintable() or not text.strip():
+        raise UsageError("holds no passphrase", where=str(path), hint=hint)
+
+
 def _passphrase_file() -> Path:
     """Return the file with the passphrase of our backend, mode 0600; two first uses at once end up with one."""
     path = state_dir().resolve() / "pulumi-passphrase"
-    if not path.exists():
+    if path.exists():
+        _refuse_odd_passphrase(path)
+    else:
         staged = path.with_name(f".{path.name}.{os.getpid()}")
         write_atomically(staged, secrets.token_urlsafe(PASSPHRASE_BYTES), mode=0o600)
         try:

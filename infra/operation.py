@@ -72,7 +72,7 @@ def operation(stack: str, *, stop_earlier: bool = False) -> Iterator[Operation]:
                 "another command is at work on it", where=f"stack {stack}", hint="wait until that ends"
             ) from None
         note = _note(folder)
-        engine = Process.parse(note.read_text()) if note.exists() else None
+        engine = Process.parse(note.read_text(errors="replace")) if note.exists() else None
         if engine is not None:
             say("  the command before this one was cut off; recovering")
             if stop_earlier:

@@ -37,5 +37,5 @@ def file_differs(stack: str) -> bool:
     """Return whether the stack's file is another one than at the last `up`; not where that noted nothing."""
     try:
         return stack_file_digest(stack).read_text().strip() != file_digest(stack)
-    except OSError:
+    except (OSError, ValueError):
         return False

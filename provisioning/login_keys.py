@@ -18,6 +18,7 @@ from paramiko.auth_strategy import AuthSource, AuthStrategy, SourceResult
 
 from core.files import write_atomically
 from core.paths import state_dir
+from core.strict_json import parse_object
 
 if TYPE_CHECKING:
     from provisioning.connection import Reachable
@@ -103,7 +104,7 @@ def offered_keys(host: "Reachable", named: Sequence[Path]) -> Iterator[list[Logi
 def known_login(host: "Reachable") -> dict[str, str] | None:
     """Return the `key` that worked the last time, and the `file` of it; None when none is noted."""
     try:
-        noted = json.loads(_note(host).read_text())
+        noted = parse_object(_note(host).read_bytes())
         return {"key": str(noted["key"]), "file": str(noted["file"])}
     except (OSError, ValueError, KeyError, TypeError):
         return None

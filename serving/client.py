@@ -3,7 +3,6 @@
 Goes straight to the endpoint, past any proxy in the environment, and never repeats the API key.
 """
 
-import json
 import ssl
 import time
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import httpx
 from pydantic import SecretStr
 
 from core.errors import CheckError, ConfigError
+from core.strict_json import parse_json
 
 CONNECT_S = 10
 ANSWER_S = 300
@@ -205,7 +205,7 @@ def _json(response: httpx.Response) -> dict[str, Any]:
 
 def _parsed(text: str, status: int) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except ValueError:
         value = None
     if not isinstance(value, dict):

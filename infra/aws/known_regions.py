@@ -1,9 +1,8 @@
 """Regions of AWS that can be named without asking AWS: those that every account has, and those of our stacks."""
 
-import json
-
 from core.errors import DeployError
 from core.paths import lease_files
+from core.strict_json import parse_object
 from infra.config import load_stack
 from infra.config.reader import known_stacks
 
@@ -27,7 +26,7 @@ def regions_of_stacks() -> set[str]:
             found.add(str(config.region))
     for path in lease_files():
         try:
-            lease = json.loads(path.read_text())
+            lease = parse_object(path.read_bytes())
         except (OSError, ValueError):
             continue
         if lease.get("account") and lease.get("region"):

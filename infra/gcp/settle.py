@@ -11,6 +11,7 @@ from infra.config import DeploymentConfig
 from infra.gcp.api import ask
 from infra.gcp.end_of_life import end_of_life, refuse_short_life
 from infra.gcp.images import image_name, resolve_image
+from infra.gcp.local_ssd import without_stops
 from infra.gcp.standing import keeping_disks, keeps_end
 from infra.gcp.stock import offered, zones_of
 from infra.lease import Lease
@@ -48,7 +49,7 @@ def candidates(config: DeploymentConfig, previous: Lease | None, now: datetime |
     listed = unless_denied(lambda: offered(project, region, types), everywhere, "the types and zones of the file")
     places = staying(offered_places(listed, tried, config, previous), config, previous)
     if previous is not None:
-        places = keeping_disks(places, config, previous)
+        places = without_stops(keeping_disks(places, config, previous), previous)
     zones = tuple(dict.fromkeys([*states, *tried]))
     subnets = dict.fromkeys(zones, name) if (name := existing_subnet(config, previous)) else {}
     base = _base(config, previous, now)

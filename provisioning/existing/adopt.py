@@ -172,7 +172,7 @@ def known_keys(path: Path, door: Door) -> tuple[str, ...]:
 
 def _hosts(path: Path) -> Sequence[HostRecord]:
     """Return the hosts of the inventory. One as `adopt` wrote it may wait for a person to fill in its `gpu`."""
-    if is_edited(path.read_text(encoding="utf-8")):
+    if is_edited(path.read_text(encoding="utf-8", errors="replace")):
         return load(Target(inventory=str(path))).hosts
     written = read_yaml(path, shown_as=str(path))["hosts"]
     return [HostRecord.model_validate({**host, "gpu": None}) for host in written]

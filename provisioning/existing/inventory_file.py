@@ -46,7 +46,7 @@ def write_inventory(path: Path, text: str, *, replace: bool) -> str:
     Raises UsageError, with the difference, when the file there was edited and `replace` is not said.
     """
     try:
-        there = path.read_text(encoding="utf-8")
+        there = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         there = ""
     if there == text:

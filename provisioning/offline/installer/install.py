@@ -138,8 +138,8 @@ def with_secrets(document: dict[str, Any], host: str, path: str) -> dict[str, An
     secrets: dict[str, str] = {}
     if path:
         try:
-            secrets = json.loads(Path(path).read_text())[host]
-        except (OSError, ValueError, KeyError, TypeError):
+            secrets = dict(json.loads(Path(path).read_text())[host])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             raise Refused(
                 f"{path} holds no secrets for {host}; name the file that was made beside the archive"
             ) from None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import UsageError
 from infra.backend import find_backend
 
 
@@ -42,6 +43,15 @@ def test_the_passphrase_is_made_once(state: Path) -> None:
 
     assert (state / "pulumi-passphrase").read_text() == first
     assert len(first) >= 40
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe", b"a\x00b"], ids=["empty", "blank", "no text", "NUL"])
+def test_a_passphrase_that_was_damaged_is_told_before_the_engine_starts(state: Path, content: bytes) -> None:
+    find_backend({})
+    (state / "pulumi-passphrase").write_bytes(content)
+
+    with pytest.raises(UsageError, match="pulumi-passphrase: holds no passphrase; put it back from a copy"):
+        find_backend({})
 
 
 @pytest.mark.parametrize(

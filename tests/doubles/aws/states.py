@@ -56,8 +56,8 @@ class States:
                 newest._placement.zone = zone = newest.nics[0].subnet.availability_zone
                 market = "spot" if values.get("InstanceMarketOptions.MarketType") == "spot" else "on_demand"
                 if matches(settings.ends_at_start, str(zone), newest.instance_type, market):
-                    newest._state_reason.code = NO_CAPACITY
-                    newest._state_reason.message = f"{NO_CAPACITY}: Insufficient capacity to satisfy instance request"
+                    newest.state_reason.code = NO_CAPACITY
+                    newest.state_reason.message = f"{NO_CAPACITY}: Insufficient capacity to satisfy instance request"
                     self._end(region, newest.id)
 
     def _end(self, region: str, identity: str) -> None:

@@ -6,6 +6,7 @@ from unittest.mock import Mock
 
 import boto3
 import pytest
+from google.rpc import status_pb2  # type: ignore[import-untyped]
 from moto import mock_aws
 from pulumi.runtime.proto import provider_pb2
 
@@ -16,9 +17,9 @@ from tests.doubles.aws.settings import Settings
 from tests.doubles.aws.states import States
 from tests.doubles.aws.table import KINDS
 from tests.doubles.aws.tag_keys import refuse_tag_keys
-from tests.doubles.provider.kind import CloudError
+from tests.doubles.provider.kind import CloudError, HalfMadeError, Kind
 from tests.doubles.provider.server import Package, Provider
-from tests.doubles.provider.values import UNKNOWN, from_struct, to_struct
+from tests.doubles.provider.values import UNKNOWN, Properties, from_struct, to_struct
 
 REGION = "ap-northeast-2"
 
@@ -116,6 +117,44 @@ def test_a_new_instance_is_not_found_at_first_and_one_that_ends_takes_a_while(ec
         (group,) = ec2.describe_instances(InstanceIds=[instance])["Reservations"]
         seen.append(group["Instances"][0]["State"]["Name"])
     assert seen == ["shutting-down", "shutting-down", "terminated"]
+
+
+def test_an_instance_may_be_accepted_and_ended_for_lack_of_capacity(ec2: Any, instance: str) -> None:
+    States(ACCOUNT).after(REGION, "RunInstances", {}, Settings(ends_at_start=[{"zone": f"{REGION}a"}]))
+
+    (group,) = ec2.describe_instances(InstanceIds=[instance])["Reservations"]
+    (seen,) = group["Instances"]
+    assert seen["State"]["Name"] == "terminated"
+    assert seen["StateReason"]["Message"].startswith("Server.InsufficientInstanceCapacity: ")
+
+
+class HalfMade(Kind[Any]):
+    """A resource that is made, and then is not right."""
+
+    token = "aws:ec2/vpc:Vpc"
+
+    def create(self, _cloud: Any, _inputs: Properties) -> str:
+        raise HalfMadeError("it ended", "vpc-1")
+
+
+def test_a_resource_that_is_half_made_is_told_with_its_id() -> None:
+    """So the engine keeps it in the state, as it does with the vendors' plugins."""
+    provider = Provider(Package("0", lambda *_given: None, [HalfMade()], (), frozenset()), {})
+    provider.Configure(provider_pb2.ConfigureRequest(), Mock())
+    provider._cloud = object()
+    context = Mock()
+    context.abort.side_effect = RuntimeError("aborted")
+    request = provider_pb2.CreateRequest(urn="urn:pulumi:test::small::aws:ec2/vpc:Vpc::network")
+
+    with pytest.raises(RuntimeError, match="aborted"):
+        provider.Create(request, context)
+
+    (((name, value),),) = context.set_trailing_metadata.call_args.args
+    (detail,) = status_pb2.Status.FromString(value).details
+    failed = provider_pb2.ErrorResourceInitFailed()
+    assert name == "grpc-status-details-bin"
+    assert detail.Unpack(failed)
+    assert (failed.id, list(failed.reasons)) == ("vpc-1", ["it ended"])
 
 
 def test_a_preview_knows_what_is_written_and_not_what_the_cloud_will_say() -> None:

@@ -157,6 +157,19 @@ def test_what_is_written_is_an_inventory(tmp_path: Path) -> None:
     assert (outputs.serving.engine, outputs.gateway.port) == ("vllm", 443)
 
 
+@pytest.mark.parametrize("user", ["CORP\\ann", "ann@corp.example.com", "123", "true"])
+def test_the_way_to_a_host_and_its_login_are_read_back(tmp_path: Path, user: str) -> None:
+    path = tmp_path / "gpu1.yaml"
+    way = {"ssh_config": str(tmp_path / "jump.conf"), "service_address": "10.0.0.4", "user": user}
+    record = host("gpu1", address="gpu_1", os_release="debian-12", **way)
+    facts = FACTS.model_copy(update={"password_logins": True})
+    path.write_text(inventory_text(record, facts, plan(facts), login=f"{user}@gpu_1"))
+    (found,) = load(Target(inventory=str(path))).hosts
+    assert (found.user, str(found.ssh_config), found.service_address) == (user, way["ssh_config"], "10.0.0.4")
+    assert not found.password_logins
+    assert "# password_logins: true\n" in path.read_text()
+
+
 def test_what_the_driver_said_of_a_gpu_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "gpu1.yaml"
     gpu = {"model": "A100-10C", "count": 1, "vram_gib": 10.0, "compute_capability": "8.0"}

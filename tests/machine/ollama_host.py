@@ -29,6 +29,7 @@ NEWER = "0.24.1"
 
 CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
 WEIGHTS_TYPE = "application/vnd.ollama.image.model"
+ADAPTER_TYPE = "application/vnd.ollama.image.adapter"
 CONFIG = b'{"model_format": "gguf", "model_family": "llama", "architecture": "amd64", "os": "linux"}'
 """What the registry says of a model beside its weights."""
 
@@ -148,13 +149,13 @@ def tiny_gguf(folder: Path) -> Path:
     return folder / "models/blobs" / _weights(manifest.read_text()).replace(":", "-")
 
 
-def weights_of(host: OllamaHost, model: str) -> bytes:
-    """Return the GGUF that Ollama has made for a model on the machine."""
-    digest = _weights(host.run(f"cat {LIBRARY}/{model}"))
+def weights_of(host: OllamaHost, model: str, kind: str = WEIGHTS_TYPE) -> bytes:
+    """Return the GGUF that Ollama has made for a model, or for an adapter, on the machine."""
+    digest = _weights(host.run(f"cat {LIBRARY}/{model}"), kind)
     return b64decode(host.run(f"base64 -w0 /var/lib/llm/ollama/models/blobs/{digest.replace(':', '-')}"))
 
 
-def _weights(manifest: str) -> str:
-    """Return the digest of a model's weights."""
+def _weights(manifest: str, kind: str = WEIGHTS_TYPE) -> str:
+    """Return the digest of a model's weights, or of its adapter's."""
     layers = json.loads(manifest)["layers"]
-    return str(next(each["digest"] for each in layers if each["mediaType"] == WEIGHTS_TYPE))
+    return str(next(each["digest"] for each in layers if each["mediaType"] == kind))

@@ -10,9 +10,11 @@ import pytest
 from serving.client import Client
 from serving.smoke import smoke
 from tests.doubles.ollama_registry import running_registry
+from tests.gguf import Matrix, in_half_precision, read_matrices, read_safetensors
 from tests.machine.converge_host import poll, remote
 from tests.machine.machines import making_machines
 from tests.machine.ollama_host import (
+    ADAPTER_TYPE,
     CONFIG,
     CONFIG_TYPE,
     CURRENT,
@@ -26,6 +28,8 @@ from tests.machine.ollama_host import (
     publish_script,
     weights_of,
 )
+from tools.tiny_model import make_tiny_model
+from tools.tiny_model.architectures import ARCHITECTURES
 
 MEMORY_MIB = 2048
 FIRST_CUT_BYTES = 5_000_000
@@ -49,6 +53,25 @@ def served(machine_state: Path) -> Iterator[OllamaHost]:
             first = host.bring()
             assert first.result.ok, [(each.id, each.error, each.detail) for each in first.result.failed]
             yield host
+
+
+def in_order_of_gguf(rows: Matrix, heads: int) -> Matrix:
+    """Return rows of a query or key in the order in which a GGUF file has them."""
+    half = len(rows) // heads // 2
+    return [
+        rows[head * 2 * half + side * half + row] for head in range(heads) for row in range(half) for side in (0, 1)
+    ]
+
+
+def test_adapters_on_queries_and_keys_are_stored_as_they_were_trained(served: OllamaHost) -> None:
+    """Ollama's converter once reordered lora_A in place of lora_B's rows, and all answers of the adapter were wrong."""
+    stored = read_matrices(weights_of(served, "contract/3", ADAPTER_TYPE))
+    trained = read_safetensors(make_tiny_model("llama").adapter("a") / "adapter_model.safetensors")
+    shape = ARCHITECTURES["llama"]
+    for module, name, heads in (("q_proj", "attn_q", shape.heads), ("k_proj", "attn_k", shape.kv_heads)):
+        a, b = (trained[f"base_model.model.model.layers.0.self_attn.{module}.lora_{each}.weight"] for each in "AB")
+        assert stored[f"blk.0.{name}.weight.lora_a"] == in_half_precision(a)
+        assert stored[f"blk.0.{name}.weight.lora_b"] == in_half_precision(in_order_of_gguf(b, heads))
 
 
 @pytest.fixture

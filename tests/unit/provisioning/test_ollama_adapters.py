@@ -10,6 +10,7 @@ import pytest
 
 from provisioning.programs.llm_ollama.rotary import CONFIG, WEIGHTS, Heads, rewrite
 from provisioning.programs.llm_ollama.store import ModelError
+from tests.gguf import read_safetensors
 
 HEADS, KEY_HEADS, WIDTH, RANK = 4, 2, 32, 3
 LLAMA = Heads("llama", HEADS, KEY_HEADS)
@@ -40,19 +41,6 @@ def adapter(folder: Path, rank: int = RANK, **config: Any) -> dict[str, Matrix]:
     return matrices
 
 
-def read(path: Path) -> dict[str, Matrix]:
-    """Return the matrices of a safetensors file."""
-    content = path.read_bytes()
-    size = int.from_bytes(content[:8], "little")
-    found = {}
-    for name, entry in json.loads(content[8 : 8 + size]).items():
-        begin, end = (8 + size + place for place in entry["data_offsets"])
-        columns = entry["shape"][1]
-        numbers = list(array("f", content[begin:end]))
-        found[name] = [numbers[start : start + columns] for start in range(0, len(numbers), columns)]
-    return found
-
-
 def permuted(rows: Matrix, heads: int) -> Matrix:
     """Return `rows` in the order of a GGUF file: reshape(heads, 2, half).swapaxes(1, 2), as llama.cpp does."""
     half = len(rows) // heads // 2
@@ -79,7 +67,7 @@ def test_ollama_ends_with_a_as_trained_and_b_in_the_order_of_gguf(
     """Once it got the files as they were, and adapters on q_proj and k_proj answered wrongly without a word."""
     before = adapter(tmp_path, **config)
     assert rewrite(tmp_path, tmp_path / "new", LLAMA)
-    after = read(tmp_path / "new")
+    after = read_safetensors(tmp_path / "new")
     assert set(after) == set(before)
     for module, of_a, of_b in (("q_proj", HEADS, HEADS), ("k_proj", key_heads_of_a, KEY_HEADS)):
         a, b = (f"{PREFIX}.{module}.lora_{matrix}.weight" for matrix in "AB")

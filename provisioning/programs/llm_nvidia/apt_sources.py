@@ -46,6 +46,15 @@ def comparable(uri: str) -> str:
     return re.sub(r"^https?://", "", uri).rstrip("/").lower()
 
 
+def is_about(line: str, uri: str) -> bool:
+    """Return whether a line of apt's is about the repository `uri` itself, and not about one below or beside it."""
+    named = re.findall(r"\w+:/[^\s']+", line)
+    return any(
+        comparable(re.sub(r"(InRelease|Release(\.gpg)?|Packages(\.\w+)?)$", "", each)) == comparable(uri)
+        for each in named
+    )
+
+
 def _of_lines(content: str) -> Iterator[str]:
     for line in content.splitlines():
         found = ONE_LINE.match(line.partition("#")[0].strip())

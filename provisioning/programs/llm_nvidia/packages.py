@@ -114,7 +114,7 @@ def update_lists(uri: str) -> list[str]:
         fcntl.lockf(lock, fcntl.LOCK_EX)
     _, words = said(*APT, "update")
     complaints = [line for line in words.splitlines() if line.startswith(("E:", "W:", "Err:"))]
-    ours = [line for line in complaints if uri and apt_sources.comparable(uri) in line and line.startswith("E:")]
+    ours = [line for line in complaints if uri and line.startswith("E:") and apt_sources.is_about(line, uri)]
     if ours:
         raise RefusedError(f"NVIDIA's repository cannot be used: {ours[0]}")
     for line in complaints:

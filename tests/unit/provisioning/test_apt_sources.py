@@ -76,3 +76,20 @@ def test_apt_reads_the_same(case: tuple[Path, bool]) -> None:
     command.append("Created-By: Packages")
     seen = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert (apt_sources.comparable(URI) in map(apt_sources.comparable, seen)) is active
+
+
+@pytest.mark.parametrize(
+    ("line", "about"),
+    [
+        (f"E: The repository '{URI}  Release' is not signed.", True),
+        (f"E: The repository '{URI.rstrip('/')}  InRelease' is no longer signed.", True),
+        (f"E: Failed to fetch {URI}Packages.gz  File has unexpected size", True),
+        (f"W: Failed to fetch {URI}InRelease  Could not connect", True),
+        (f"E: The repository '{URI}more ./ Release' does not have a Release file.", False),
+        ("E: The repository 'http://dead.example jammy Release' does not have a Release file.", False),
+        ("E: Release file for http://dead.example/dists/jammy/InRelease is expired", False),
+        ("E: The list of sources could not be read.", False),
+    ],
+)
+def test_only_words_about_our_repository_end_the_role(line: str, about: bool) -> None:
+    assert apt_sources.is_about(line, URI) is about

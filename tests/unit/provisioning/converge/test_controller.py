@@ -67,3 +67,39 @@ def test_new_firewall_rules_are_confirmed_over_a_new_connection(
     talk = _Talk(host(), Parcel(document={}), lambda *_: None, asked)
     talk.run(channel)
     assert done == ["connected", *(["firewall_trial confirm"] if reachable else [])]
+
+
+@pytest.mark.parametrize("failed", ["", "login as admin refused"])
+def test_the_agent_hears_whether_a_second_login_works(monkeypatch: pytest.MonkeyPatch, failed: str) -> None:
+    """Settings of sshd are kept only if it does; a first connection that stands would not show it."""
+    monkeypatch.setattr(controller, "second_login", lambda _: failed)
+    sent: list[bytes] = []
+    channel: Any = Saying({"event": "confirm", "id": "sshd_file:/etc/ssh/sshd_config.d/10-x.conf"}, END)
+    monkeypatch.setattr(channel, "sendall", sent.append)
+    _Talk(host(), Parcel(document={}), lambda *_: None).run(channel)
+    (answer,) = sent[1:]  # after the list
+    assert json.loads(answer) == {"error": failed and f"a second login failed with it: {failed}"}
+
+
+NOISE = {
+    "before the agent": ([b'{"event": "end"}', b"hello", MARK.encode()], True),
+    "amid its events": ([MARK.encode(), b"warning: old", b'{"level": "info"}', b"{"], True),
+    "in its place": ([b'{"event": "end"}', b"hello"], False),
+}
+
+
+@pytest.mark.parametrize(("lines", "runs"), NOISE.values(), ids=NOISE.keys())
+def test_what_others_print_is_no_event(lines: list[bytes], runs: bool) -> None:
+    """Once a login script that printed a brace ended a provision in a JSONDecodeError."""
+    channel: Any = Saying()
+    channel._lines = [*(line + b"\r\n" for line in lines), *([json.dumps(END).encode() + b"\n"] if runs else []), b""]
+    channel.exit_status_ready = lambda: True
+    channel.recv_exit_status = lambda: 0
+    channel.recv_stderr_ready = lambda: False
+    talk = _Talk(host(), Parcel(document={}), lambda *_: None)
+    if runs:
+        talk.run(channel)
+        return
+    with pytest.raises(HostError, match="does not run commands over SSH") as caught:
+        talk.run(channel)
+    assert "hello" in caught.value.detail

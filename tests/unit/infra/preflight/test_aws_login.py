@@ -34,11 +34,6 @@ from tests.unit.infra.preflight.canned_aws import (
         pytest.param(NoCredentialsError(), "AWS credentials: there are none; log in", id="none"),
         pytest.param(refused("ExpiredToken"), "AWS credentials: have expired; log in", id="expired"),
         pytest.param(
-            refused("RequestExpired", date=format_datetime(datetime.now(UTC))),
-            "AWS credentials: have expired; log in",
-            id="expired, as EC2 says it",
-        ),
-        pytest.param(
             refused("RequestExpired"),
             "AWS credentials: have expired, or this computer's clock is wrong; log in",
             id="expired, or the clock",
@@ -51,11 +46,6 @@ from tests.unit.infra.preflight.canned_aws import (
             refused("SignatureDoesNotMatch", message="Signature expired: 20261129T1 is now earlier than 20261129T2"),
             "this computer's clock: is wrong (Signature expired: 20261129T1",
             id="clock, by the message",
-        ),
-        pytest.param(
-            refused("AuthFailure", date=format_datetime(datetime.now(UTC) + timedelta(hours=1))),
-            "this computer's clock: is 60 minutes behind that of AWS, which refuses it; set it",
-            id="clock, as EC2 says it",
         ),
         pytest.param(refused("RequestTimeTooSkewed"), "this computer's clock: is wrong", id="clock, as S3 says it"),
         pytest.param(
@@ -178,3 +168,24 @@ def test_other_commands_tell_a_region_from_a_login_too(
     with pytest.raises(DeployError, match=re.escape(told)) as caught:
         login_account("ap-northeast-2")
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "ahead", "told"),
+    [
+        pytest.param("RequestExpired", timedelta(0), "AWS credentials: have expired; log in", id="expired"),
+        pytest.param("AuthFailure", timedelta(minutes=-2), "AWS credentials: are not valid", id="not valid"),
+        pytest.param(
+            "AuthFailure", timedelta(hours=1), "is 60 minutes behind that of AWS, which refuses it; set it", id="behind"
+        ),
+        pytest.param("RequestExpired", timedelta(hours=-1), "is 60 minutes ahead of that of AWS", id="ahead"),
+    ],
+)
+def test_the_clock_of_an_answer_tells_a_wrong_clock_from_a_wrong_login(
+    look: Look, code: str, ahead: timedelta, told: str
+) -> None:
+    """EC2 answers to a wrong clock as to a login that it does not know, and to both as to one that has expired."""
+    answer = refused(code, date=format_datetime(datetime.now(UTC) + ahead))
+
+    with pytest.raises(UsageError, match=re.escape(told)):
+        look({"get_caller_identity": answer})

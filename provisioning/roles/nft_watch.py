@@ -13,6 +13,9 @@ SERVICE = "llm-nft-watch.service"
 TIMER = "llm-nft-watch.timer"
 DROP_IN = "/etc/systemd/system/nftables.service.d/50-llm-deploy.conf"
 
+READ = ("sh", "-c", '[ "$(systemctl show --property=NeedDaemonReload --value nftables.service)" = no ]')
+"""Whether systemd has read the drop-in. The unit itself is not ours: it is neither enabled nor started here."""
+
 PROGRAM = File(path=NFT_RULES, content=program("nft_rules"), mode=0o755)
 
 
@@ -22,9 +25,10 @@ def nft_watch() -> list[Resource]:
     service = File(path=f"/etc/systemd/system/{SERVICE}", content=render("nft-watch.service.j2", **words))
     timer = File(path=f"/etc/systemd/system/{TIMER}", content=render("nft-watch.timer.j2", **words))
     drop_in = File(path=DROP_IN, content=render("nftables-drop-in.conf.j2", **words), after=(PROGRAM.id,))
+    read = Command(name="nftables-drop-in", argv=("systemctl", "daemon-reload"), check=READ, after=(drop_in.id,))
     needed = (service.id, timer.id)
     unit = Unit(name=TIMER, restart_on=(timer.id,), after=(PROGRAM.id, *needed))
-    return [Directory(path=LIB_DIR), PROGRAM, service, timer, drop_in, unit]
+    return [Directory(path=LIB_DIR), PROGRAM, service, timer, drop_in, read, unit]
 
 
 def loaded(name: str, rules: str, table: str, after: tuple[str, ...]) -> Command:

@@ -63,6 +63,11 @@ def write_lease(stack: str, lease: Lease) -> None:
     write_atomically(lease_file(stack), lease.model_dump_json(indent=2) + "\n", mode=0o600)
 
 
+def forget_lease(stack: str) -> None:
+    """Remove the note of a lease whose things are gone."""
+    lease_file(stack).unlink(missing_ok=True)
+
+
 def read_lease(stack: str) -> Lease | None:
     """Return the lease that this checkout noted; None when there is none, or what is there is no lease.
 

@@ -11,13 +11,13 @@ from infra import preflight
 from infra.clouds import RENTED
 from infra.config import DeploymentConfig
 from infra.events import Report
-from infra.lease import LEASE_VARIABLE, Lease, read_lease, write_lease
+from infra.lease import LEASE_VARIABLE, Lease, forget_lease, read_lease, write_lease
 from infra.parts import all_parts
 from infra.placement import ELSEWHERE, Attempt, Candidate, place, table
 from infra.refusals import DeniedError
 from infra.rented import Cloud, holder_of, remove_adrift, rented_cloud
 from infra.running_costs import known_price, odd_hours
-from infra.settling import is_bound
+from infra.settling import is_bound, lies_elsewhere
 from infra.things import REMOVE_DEADLINE_S
 from infra.weekly_hours import runs_at
 
@@ -79,6 +79,8 @@ def preview(config: DeploymentConfig, stack: str, held: "Stack") -> Report:
     if cloud is not None:
         with step("look up image and zones"):
             previous = known_lease(config.cloud, stack, held)
+            if previous is not None and not previous.stands and lies_elsewhere(config, previous):
+                previous = None
             candidate = _first_shown(_told(cloud.candidates(config, previous), stack), previous)
         say(f"  {candidate}")
         for line in odd_hours(config, candidate.lease, datetime.now(UTC)):
@@ -116,12 +118,10 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
     else:
         for line in odd_hours(config, previous, datetime.now(UTC)):
             say(f"  ! {line}")
-    with step("look up image, zones and prices"):
-        candidates = _told(cloud.candidates(config, previous), stack)
-        if previous is not None and config.machine.market == "spot":
-            candidates = _beside_hosts(candidates, previous, cloud)
-        parts = all_parts(config, previous)
-        candidates = [replace(each, lease=each.lease.model_copy(update={"parts": parts})) for each in candidates]
+    if previous is not None and not stands and lies_elsewhere(config, previous):
+        _leave(previous, stack, held, cloud)
+        previous = None
+    candidates = _candidates(config, stack, cloud, previous)
     if previous is not None and stands:
         for line in cloud.replaced(config, previous, candidates[0].lease):
             say(f"  ! {line}")
@@ -176,6 +176,29 @@ def _shall_run(config: DeploymentConfig) -> bool:
     """Return whether hosts shall run now: one that the weekly schedule has stopped sleeps until its next start."""
     weekly = config.lifetime.weekly
     return weekly is None or runs_at(weekly, datetime.now(UTC))
+
+
+def _candidates(config: DeploymentConfig, stack: str, cloud: Cloud, previous: Lease | None) -> list[Candidate]:
+    """Return the places to try, with the parts that the stack may have afterwards noted in their leases."""
+    with step("look up image, zones and prices"):
+        candidates = _told(cloud.candidates(config, previous), stack)
+        if previous is not None and config.machine.market == "spot":
+            candidates = _beside_hosts(candidates, previous, cloud)
+    parts = all_parts(config, previous)
+    return [replace(each, lease=each.lease.model_copy(update={"parts": parts})) for each in candidates]
+
+
+def _leave(previous: Lease, stack: str, held: "Stack", cloud: Cloud) -> None:
+    """Remove what a first `up` without success made in another region or project than the file names now.
+
+    To try another region is what that `up` advised. A stack that stands is refused to move (infra/settling.py).
+    """
+    with step(f"remove what an earlier `up` left in {previous.region}, as it found no machine there"):
+        cloud.refuse_other_login(previous)
+        held.unprotect()  # disks are blank
+        held.destroy()
+        cloud.remove_things(cloud.things(previous), deadline_s=REMOVE_DEADLINE_S)
+    forget_lease(stack)
 
 
 def _forget_ended(held: "Stack") -> None:

@@ -10,6 +10,7 @@ from infra.lease import Lease
 
 ID_BYTES = 4
 
+
 Place = tuple[str, str]
 """A zone and a machine type."""
 
@@ -73,6 +74,11 @@ def offered_places(
         where = "; ".join(f"{each} is offered in {', '.join(zones)}" for each, zones in offered.items() if zones)
         raise ConfigError(what, where="machine.type", hint=where or "take another region or machine type")
     return places
+
+
+def lies_elsewhere(config: DeploymentConfig, previous: Lease) -> bool:
+    """Return whether the file names another region or project than a stack lies in."""
+    return previous.region != config.region or (previous.project is not None and previous.project != config.project)
 
 
 def refuse_move(config: DeploymentConfig, previous: Lease | None) -> None:

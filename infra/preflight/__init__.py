@@ -10,6 +10,7 @@ from infra.config import DeploymentConfig
 from infra.finding import Finding
 from infra.lease import Lease
 from infra.sdk import ensure_sdk
+from infra.settling import lies_elsewhere
 
 CLOUDS = {"aws": "infra.preflight.aws", "gcp": "infra.preflight.gcp"}
 """The module of each rented cloud."""
@@ -20,6 +21,8 @@ def findings(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[
     if config.cloud not in CLOUDS:
         return []
     ensure_sdk(config.cloud)
+    if lease is not None and not lease.stands and lies_elsewhere(config, lease):
+        lease = None  # `up` removes what it left there, and begins here
     found: list[Finding] = importlib.import_module(CLOUDS[config.cloud]).findings(config, stack, lease)
     return found
 

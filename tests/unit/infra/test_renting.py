@@ -8,7 +8,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from core.errors import DeployError
+from core.errors import ConfigError, DeployError
 from core.paths import outputs_file
 from infra import preflight, renting
 from infra.config import DeploymentConfig, load_stack
@@ -18,6 +18,8 @@ from infra.finding import Finding
 from infra.lease import Lease, read_lease, write_lease
 from infra.placement import Candidate
 from infra.refusals import DeniedError
+from infra.settling import refuse_move
+from infra.things import Found
 
 STACK = "one"
 
@@ -25,7 +27,7 @@ STACK = "one"
 def lease(zone: str) -> Lease:
     return Lease(
         id="0123abcd",
-        region="r",
+        region="ap-northeast-2",
         began_at=datetime(2026, 1, 1, tzinfo=UTC),
         image_name="ubuntu",
         image="ami-1",
@@ -62,6 +64,9 @@ class Engine:
     def preview(self) -> Report:
         return Report()
 
+    def destroy(self) -> None:
+        self.asked.append("destroy")
+
     def hand_over(self, _name: str, _value: str) -> None:
         pass
 
@@ -80,6 +85,15 @@ class Cloud:
 
     def candidates(self, _config: DeploymentConfig, _previous: Lease | None) -> list[Candidate]:
         return [Candidate(lease("a")), Candidate(lease("b"))]
+
+    def refuse_other_login(self, _lease: Lease) -> None:
+        pass
+
+    def things(self, _lease: Lease) -> Found:
+        return Found()
+
+    def remove_things(self, things: Found, *, deadline_s: float) -> None:
+        pass
 
     def wake(self, _lease: Lease) -> list[str]:
         return []
@@ -188,6 +202,34 @@ def test_a_first_up_that_was_cut_off_is_not_taken_for_one_without_stock() -> Non
 def stopped(**_: float | None) -> Report:
     """Stop as Ctrl-C does."""
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("stands", [False, True])
+def test_a_first_up_without_machines_may_be_followed_by_one_in_another_region(
+    monkeypatch: pytest.MonkeyPatch, checked: list[Lease | None], stands: bool
+) -> None:
+    """It advised another region; the next `up` refused that, and asked for a `down` first."""
+    seen: list[Lease | None] = []
+
+    def candidates(_cloud: Cloud, config: DeploymentConfig, previous: Lease | None) -> list[Candidate]:
+        seen.append(previous)
+        refuse_move(config, previous)
+        return [Candidate(lease("a").model_copy(update={"region": config.region}))]
+
+    monkeypatch.setattr(Cloud, "candidates", candidates)
+    write_lease(STACK, lease("c").model_copy(update={"region": "far-1", "stands": stands, "lacks_stock": not stands}))
+    engine = Engine(stock={"a"})
+
+    if stands:
+        with pytest.raises(ConfigError, match="is not where the stack stands: that is far-1"):
+            up(engine)
+        assert engine.asked == []
+        return
+    up(engine)
+
+    assert engine.asked == ["unprotect", "destroy", "unprotect", "a"]
+    assert seen == [None]
+    assert len(checked) == 1
 
 
 @pytest.mark.usefixtures("checked")

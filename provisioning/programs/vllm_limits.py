@@ -26,6 +26,9 @@ LOWEST_PRIORITY = 19
 READ_S = 5
 """How long the validation of a constraint may take, waiting for others' included."""
 
+ASKED_AT_ONCE_BYTES = 4096
+"""Size of a constraint that may be read while other requests wait: 0.1 s, and 1.5 s for the worst."""
+
 VALIDATED = "_llm_deploy_validated"
 """Attribute of sampling parameters whose constraint has passed."""
 
@@ -69,19 +72,43 @@ def _bound_constraints() -> None:
     limit = int(os.environ["LLM_DEPLOY_MAX_CONSTRAINT_BYTES"])
     validate = SamplingParams._validate_structured_outputs
 
-    def bounded(self: Any, *arguments: Any, **named: Any) -> None:
-        """Refuse a large constraint before anything is built from it. What passed once is not built again."""
-        if self.__dict__.get(VALIDATED):
-            return
-        size = constraint_bytes(self.structured_outputs) if self.structured_outputs is not None else 0
+    def refuse_large(size: int) -> None:
         if size > limit:
             raise VLLMValidationError(
                 f"The schema, regex, grammar or tools have {size} bytes; at most {limit} are taken.",
                 parameter="structured_outputs",
             )
+
+    def bounded(self: Any, *arguments: Any, **named: Any) -> None:
+        """Refuse a large constraint before anything is built from it. What passed once is not built again."""
+        if self.__dict__.get(VALIDATED):
+            return
+        refuse_large(constraint_bytes(self.structured_outputs) if self.structured_outputs is not None else 0)
         validate(self, *arguments, **named)
 
     SamplingParams._validate_structured_outputs = bounded
+
+    from vllm.entrypoints.generate.base import protocol  # type: ignore[import-not-found]
+
+    def sized(payload: Any, **_: Any) -> None:
+        """Look at the size of a structural tag alone, where vLLM builds it while it reads the request.
+
+        It is validated with all others, in a thread.
+        """
+        refuse_large(len(payload.encode("utf-8", "replace")) if isinstance(payload, str) else 0)
+
+    protocol.validate_structural_tag_payload = sized
+
+    from vllm.parser import abstract_parser  # type: ignore[import-not-found]
+
+    supports = abstract_parser._xgrammar_supports
+
+    def supports_small(constraint: Any) -> bool:
+        """Ask xgrammar at once of a small constraint beside tools only; a larger one is validated in a thread."""
+        size = constraint_bytes(constraint)
+        return bool(supports(constraint)) if size <= ASKED_AT_ONCE_BYTES else size <= limit
+
+    abstract_parser._xgrammar_supports = supports_small
 
     from vllm.v1.structured_output import backend_outlines  # type: ignore[import-not-found]
 

@@ -62,6 +62,14 @@ CONSTRAINTS: dict[str, dict[str, object]] = {
     "too_large": {"json": properties(30_000)},
     "large": {"json": properties(1_900)},
     "patterns": {"json": properties(700, pattern="^[a-z]{1,500}$")},
+    "tag": {
+        "structural_tag": json.dumps(
+            {
+                "type": "structural_tag",
+                "format": {"type": "json_schema", "json_schema": properties(700, pattern="^[a-z]{1,500}$")},
+            }
+        )
+    },
     "for_outlines": {"json": {**properties(1_800), "patternProperties": {"^a": {}}, "propertyNames": {"pattern": "a"}}},
 }
 

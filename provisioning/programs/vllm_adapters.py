@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,23 @@ if TYPE_CHECKING:
 
 PATH = "/v1/llm-deploy/adapters"
 """Below /v1, so that vLLM asks for its key."""
+
+
+LIB = Path(__file__).resolve().parent.parent
+"""Where the programs of this project lie on a host; llm_fetch has the rules."""
+
+
+def _misfit(folder: str, base: str) -> str:
+    """Return why the tensors in `folder` do not fit those of the base model; empty where that cannot be compared."""
+    if str(LIB) not in sys.path:
+        sys.path.append(str(LIB))
+    try:
+        from llm_fetch.adapter import misfit  # type: ignore[import-not-found]
+
+        return str(misfit(folder, base))
+    except Exception as error:  # vLLM has the last word, and a good adapter is not left out for us
+        print(f"llm_deploy_adapters: {folder} is not compared with its base: {error}", flush=True)
+        return ""
 
 
 class Adapters:
@@ -126,6 +144,9 @@ class Adapters:
         if name in self._loaded:
             known = self._loaded[name].lora_path
             return "" if known == folder else f"{name} is {known} already and never changes"
+        problem = await asyncio.to_thread(_misfit, folder, self._models.base_model_paths[0].model_path)
+        if problem:
+            return problem
         answer = await self._models.load_lora_adapter(LoadLoRAAdapterRequest(lora_name=name, lora_path=folder))
         if not isinstance(answer, str):
             return str(answer.error.message)

@@ -45,6 +45,24 @@ def check_adapter(source: Source | Folder, limits: dict[str, str]) -> None:
         raise FetchError(f"{source.name}: {error}") from None
 
 
+def misfit(folder: str, base_folder: str) -> str:
+    """Return why the tensors of an adapter do not fit a base model, both on this host; empty where nothing says so.
+
+    For vLLM, which copies matrices of other sizes into a corner without a word. What else it refuses it says itself.
+    """
+    source = Folder(Path(folder))
+    try:
+        config = read_lora_config(content_of(lambda: source.open(CONFIG, 0), MAX_CONFIG_BYTES), "vllm")
+        tensors, base = head(source, WEIGHTS), base_in(Path(base_folder))
+    except (FormatError, FetchError, OSError):
+        return ""
+    try:
+        check_lora(config, tensors, base, "vllm")
+    except FormatError as error:
+        return str(error)
+    return ""
+
+
 def _problem(config: LoraConfig, limits: dict[str, str]) -> str:
     """Return why the adapter is another one than listed; empty when its config does not say so."""
     rank = config.rank

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from core.paths import CHECKOUT
+from tools.tiny_model import make_tiny_model
+
 
 class PlayedModels:
     """vLLM's table of adapters: refuses those whose folder is in `bad`."""
@@ -16,6 +19,7 @@ class PlayedModels:
     def __init__(self, *bad: str) -> None:
         self.bad = bad
         self.lora_requests: dict[str, Any] = {}
+        self.base_model_paths = [SimpleNamespace(model_path="/no/base")]
 
     async def load_lora_adapter(self, request: SimpleNamespace) -> Any:
         if request.lora_path in self.bad:
@@ -40,6 +44,8 @@ def plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.delitem(sys.modules, "provisioning.programs.vllm_adapters", raising=False)
     from provisioning.programs.vllm_adapters import Adapters
 
+    monkeypatch.setattr("provisioning.programs.vllm_adapters.LIB", CHECKOUT / "provisioning/programs")
+    monkeypatch.setattr("sys.path", [*sys.path])
     return Adapters()
 
 
@@ -113,3 +119,14 @@ def test_what_a_start_left_out_holds_no_change_up_and_is_tried_again(plugin: Any
     models.bad = ()
     status, said = put(plugin, versions=BOTH, aliases=NAMES)
     assert (status, said["versions"], said["aliases"], said["refused"]) == (200, BOTH, NAMES, {})
+
+
+def test_an_adapter_of_other_sizes_is_left_out_though_vllm_would_load_it(plugin: Any, tmp_path: Path) -> None:
+    """vLLM copies smaller matrices into a corner, and answers nonsense."""
+    llama, exaone = (make_tiny_model(shape, tmp_path / shape) for shape in ("llama", "exaone"))
+    versions = {"a@1": str(llama.adapter("a")), "b@1": str(exaone.adapter("a"))}
+    models = PlayedModels()
+    models.base_model_paths[0].model_path = str(llama.base)
+    said = start(plugin, models, tmp_path, versions=versions, aliases={"a": "a@1", "b": "b@1"})
+    assert said["aliases"] == {"a": "a@1"}
+    assert said["refused"]["b@1"]["problem"].startswith("was trained on another base model: the base has no ")

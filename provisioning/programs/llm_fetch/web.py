@@ -142,6 +142,8 @@ def in_some_tries(work: Callable[[], Any], failed: str = "") -> Any:
     while True:
         try:
             return work()
+        except (FileNotFoundError, PermissionError, NotADirectoryError):
+            raise  # of a folder on this host: no other try changes that
         except (InterruptedTransferError, OSError, http.client.HTTPException) as error:
             reason = error
         asked_s = getattr(reason, "wait_s", None)

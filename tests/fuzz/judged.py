@@ -14,12 +14,9 @@ LONGEST_LINE = 2000
 
 def judged(read: Callable[[], Any]) -> Any:
     """Return what `read` returns; None when it refused in one printable line. Everything else fails the test."""
-    start, value, refusal = time.thread_time(), None, None
-    try:
-        value = read()
-    except DeployError as error:
-        refusal = error
-    seconds = time.thread_time() - start
+    value, refusal, seconds = _timed(read)
+    if seconds >= LONGEST_S:  # once in some 10,000 readings Python collects garbage in the middle of one
+        seconds = _timed(read)[2]
     assert seconds < LONGEST_S, f"took {seconds:.1f} s"
     if refusal is not None:
         lines = [str(refusal), *refusal.detail.splitlines()]
@@ -27,3 +24,12 @@ def judged(read: Callable[[], Any]) -> Any:
             assert line == on_one_line(line), f"not one printable line: {line!r}"
             assert len(line) < LONGEST_LINE, line
     return value
+
+
+def _timed(read: Callable[[], Any]) -> tuple[Any, DeployError | None, float]:
+    """Return what `read` returns, or how it refuses, and the seconds of the processor that it took."""
+    start = time.thread_time()
+    try:
+        return read(), None, time.thread_time() - start
+    except DeployError as error:
+        return None, error, time.thread_time() - start

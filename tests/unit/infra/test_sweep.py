@@ -39,3 +39,17 @@ def test_a_place_that_may_not_be_asked_is_told_and_the_rest_shown(capsys: pytest
     assert "not seen: eu-south-1: AWS ec2 in eu-south-1: is not allowed" in said.err
     assert "not seen: bucket in us-east-1: AWS ListBuckets: is not allowed" in said.err
     assert said.err.endswith("unless they are a colleague's: make leftovers CLOUD=aws ARGS=--delete\n")
+
+
+@pytest.mark.usefixtures("_cloud")
+def test_a_place_of_which_nothing_may_be_asked_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kinds = ("instance", "volume", "address", "network")
+    refused = [Unasked(kind, OPEN, DeployError("is not allowed", where="AWS")) for kind in kinds]
+    monkeypatch.setattr(sys.modules["a_cloud"], "find_in", lambda _place: Found([], refused))
+
+    assert sweep.main(["--cloud", "aws"]) == 1
+
+    line = "  not seen: instance, volume, address, network in us-east-1: AWS: is not allowed"
+    assert line in capsys.readouterr().err.splitlines()

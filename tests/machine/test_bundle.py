@@ -103,7 +103,8 @@ def made(shared: Alone, tmp_path_factory: pytest.TempPathFactory) -> tuple[Made,
     around = wishes_for(outputs, (record,), ("base", "gateway"))
     engine = wishes_for(outputs, (record,), ("engine",)).lists[record.name]
     resources: list[Resource] = [*around.lists[record.name]]
-    resources += [each for each in engine if each.id.startswith(OF_THE_ENGINE) and each not in resources]
+    there = {each.id for each in resources}
+    resources += [each for each in engine if each.id.startswith(OF_THE_ENGINE) and each.id not in there]
     resources += [VENV, *(each for each in engine_double() if each not in resources)]
     archive = tmp_path_factory.mktemp("bundle") / "alone.tar"
     bundle = write_bundle({record.name: resources}, outputs, RELEASE, archive, with_secrets=False)

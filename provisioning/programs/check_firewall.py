@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Check new firewall rules before they take the place of the old ones. Loads nothing.
 
-    check-firewall RULES [--open PORT/PROTOCOL]… [--known PORT/PROTOCOL]… [--name-others] [CIDR…]
+    check-firewall RULES [--open PORT/PROTOCOL]… [--known PORT/PROTOCOL]… [--from CIDR]… [--name-others]
 
 Fails when nft refuses RULES, and when SSH sessions are open and all of them would be shut out: none comes from one of
 the CIDRs, or the port that sshd serves them on is not among those that are --open. Without CIDRs everyone may connect.
@@ -154,13 +154,7 @@ def refusal(asked: argparse.Namespace) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """Check all; return the exit status."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("rules")
-    parser.add_argument("--open", action="append", default=[])
-    parser.add_argument("--known", action="append", default=[])
-    parser.add_argument("--name-others", action="store_true")
-    parser.add_argument("cidrs", nargs="*")
-    asked = parser.parse_args(argv)
+    asked = parsed(argv)
     status = subprocess.run(["nft", "-c", "-f", asked.rules], check=False).returncode
     if status:
         return status
@@ -168,6 +162,17 @@ def main(argv: Sequence[str]) -> int:
     if said:
         print(said, file=sys.stderr)
     return 1 if said else 0
+
+
+def parsed(argv: Sequence[str]) -> argparse.Namespace:
+    """Return what the words of the command line ask."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("rules")
+    parser.add_argument("--open", action="append", default=[])
+    parser.add_argument("--known", action="append", default=[])
+    parser.add_argument("--name-others", action="store_true")
+    parser.add_argument("--from", dest="cidrs", action="append", default=[])
+    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

@@ -119,7 +119,7 @@ def _check_words(host: HostRecord, gateway: GatewaySpec) -> tuple[str, ...]:
         *(word for port in (*ssh_ports, *host.open_ports) for word in ("--open", port)),
         *(word for port in known for word in ("--known", port)),
         *(("--name-others",) if host.cloud == "existing" else ()),
-        *host.ssh_cidrs,
+        *(word for cidr in host.ssh_cidrs for word in ("--from", cidr)),
     )
 
 

@@ -5,8 +5,12 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
+from provisioning.converge.resources import File
 from provisioning.programs import check_firewall
-from provisioning.programs.check_firewall import far_ends, listeners, ports_of, refusal, served_ports, shut_out
+from provisioning.programs.check_firewall import far_ends, listeners, parsed, ports_of, refusal, served_ports, shut_out
+from provisioning.roles.base import base
+from serving.spec import GatewaySpec
+from tests.unit.provisioning.records import host
 
 LISTING = """\
 0      0              203.0.113.7:22     198.51.100.9:54122 users:(("sshd",pid=88,fd=4),("sshd",pid=79,fd=4))
@@ -114,3 +118,15 @@ def test_what_listens_later_is_not_asked_about(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(check_firewall, "output", lambda *argv: LISTING if argv[1] == "-tnpH" else LISTENING)
     monkeypatch.setattr(check_firewall, "has_rules", lambda: True)
     assert refusal(asked()) == ""
+
+
+@pytest.mark.parametrize("cidrs", [(), ("192.0.2.0/24",), ("192.0.2.0/24", "2001:db8::/32")])
+def test_words_of_the_role_are_understood(cidrs: tuple[str, ...]) -> None:
+    """Hosts with ssh_cidrs once failed here: the addresses stood behind options, where nothing reads them."""
+    resources = base(host(ssh_cidrs=cidrs, open_ports=("51820/udp",), closed_ports=("9100/tcp",)), GatewaySpec())
+    (rules,) = (each for each in resources if isinstance(each, File) and each.path == "/etc/llm/firewall.nft")
+    question = parsed(rules.check[1:])
+    assert question.rules == "{path}"
+    assert tuple(question.cidrs) == cidrs
+    assert question.open == ["22/tcp", "51820/udp"]
+    assert question.known == ["443/tcp", "51820/udp", "9100/tcp"]

@@ -90,19 +90,19 @@ def find(cloud: Cloud, lease: Lease) -> list[str]:
 
     A kind that could not be asked for, and of which the stack may have something, is a line that begins with NOT_KNOWN.
     """
-    found = _found(cloud, lease)
+    found = found_of(cloud, lease)
     unasked = [f"{NOT_KNOWN}{each}" for each in that_matter(found.unasked, lease.parts)]
     return [*(str(thing) for thing in found if not thing.keep), *unasked]
 
 
 def kept(cloud: Cloud, lease: Lease) -> list[str]:
     """Return what is kept of a lease on purpose, with what it costs, a line each."""
-    return [f"{thing}: {cloud.cost(thing)}" for thing in _found(cloud, lease) if thing.keep]
+    return [f"{thing}: {cloud.cost(thing)}" for thing in found_of(cloud, lease) if thing.keep]
 
 
 def remove(cloud: Cloud, lease: Lease, deadline_s: float) -> None:
     """Remove what `find` names. Raises DeployError when it stays."""
-    things = [thing for thing in _found(cloud, lease) if not thing.keep]
+    things = [thing for thing in found_of(cloud, lease) if not thing.keep]
     cloud.remove_things(things, deadline_s=deadline_s)
 
 
@@ -111,7 +111,7 @@ def remove_adrift(cloud: Cloud, lease: Lease, known: set[str], deadline_s: float
 
     A kind that cannot be asked for is told, and stops nothing.
     """
-    found = _found(cloud, lease)
+    found = found_of(cloud, lease)
     for each in that_matter(found.unasked, lease.parts):
         say(f"  ! could not be asked, so something of it may be in the way: {each}")
     adrift = [thing for thing in found if not thing.keep and not cloud.is_known(thing, known)]
@@ -119,6 +119,7 @@ def remove_adrift(cloud: Cloud, lease: Lease, known: set[str], deadline_s: float
     return [str(thing) for thing in adrift]
 
 
-def _found(cloud: Cloud, lease: Lease) -> Found:
+def found_of(cloud: Cloud, lease: Lease) -> Found:
+    """Return what the cloud has of a lease. Raises UsageError for a login that would be told that nothing is there."""
     cloud.refuse_other_login(lease)
     return cloud.things(lease)

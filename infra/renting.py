@@ -12,6 +12,7 @@ from infra.clouds import RENTED
 from infra.config import DeploymentConfig
 from infra.events import Report
 from infra.lease import LEASE_VARIABLE, Lease, forget_lease, read_lease, write_lease
+from infra.lost_state import refuse_lost_state
 from infra.parts import all_parts
 from infra.placement import ELSEWHERE, Attempt, Candidate, place, table
 from infra.refusals import DeniedError
@@ -79,6 +80,7 @@ def preview(config: DeploymentConfig, stack: str, held: "Stack") -> Report:
     if cloud is not None:
         with step("look up image and zones"):
             previous = known_lease(config.cloud, stack, held)
+            refuse_lost_state(cloud, stack, previous, held)
             if previous is not None and not previous.stands and lies_elsewhere(config, previous):
                 previous = None
             candidate = _first_shown(_told(cloud.candidates(config, previous), stack), previous)
@@ -113,6 +115,7 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
             return held.up(), []
     previous = known_lease(config.cloud, stack, held)
     stands = previous is not None and previous.stands
+    refuse_lost_state(cloud, stack, previous, held)
     if previous is None or not outputs_file(stack).exists():  # a first `up` that failed has left a lease, too
         _look_first(config, stack, previous)
     else:

@@ -34,6 +34,10 @@ MACHINE = ":compute/instance:Instance", ":ec2/instance:Instance"
 """Endings of the types of machines in a state."""
 
 
+ENGINE = "pulumi:"
+"""Beginning of the types of what the engine makes by itself, without a cloud: stack, providers, stashes."""
+
+
 class LockedError(DeployError):
     """Somebody else's engine is at work on the stack, or was when it was killed elsewhere."""
 
@@ -60,8 +64,12 @@ class Stack:
         self._engine.settings[name] = value
 
     def known_ids(self) -> set[str]:
-        """Return the ids of all resources in the state; empty when there is no stack."""
-        return {str(each["id"]) for each in self._deployment().get("resources") or [] if "id" in each}
+        """Return the ids of all resources in the state that a cloud made; empty when there is no stack.
+
+        What the engine makes by itself, its providers and host keys, is there before the cloud was asked for anything.
+        """
+        resources = self._deployment().get("resources") or []
+        return {str(each["id"]) for each in resources if "id" in each and not str(each["type"]).startswith(ENGINE)}
 
     def has_machines(self) -> bool:
         """Return whether the state has a machine that a cloud made."""

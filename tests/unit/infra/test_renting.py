@@ -11,6 +11,7 @@ import pytest
 from core.errors import ConfigError, DeployError
 from core.paths import outputs_file
 from infra import preflight, renting
+from infra.backend import Backend
 from infra.config import DeploymentConfig, load_stack
 from infra.config.lifetime import WeeklySchedule
 from infra.events import Report
@@ -19,7 +20,7 @@ from infra.lease import Lease, read_lease, write_lease
 from infra.placement import Candidate
 from infra.refusals import DeniedError
 from infra.settling import refuse_move
-from infra.things import Found
+from infra.things import Found, Thing, Unasked
 
 STACK = "one"
 
@@ -48,6 +49,11 @@ class Engine:
     interrupted: bool = False
     exported: Lease | None = None
     words: str = "no stock"
+    known: set[str] = field(default_factory=lambda: {"vpc-1"})
+    backend: Backend = field(default_factory=lambda: Backend(ours=False, settings={}, shown="s3://states"))
+
+    def known_ids(self) -> set[str]:
+        return self.known
 
     def refresh(self) -> None:
         self.asked.append("refresh")
@@ -266,12 +272,65 @@ def test_nothing_that_stands_is_taken_for_adrift_where_the_state_is_missing(
     monkeypatch.setattr(renting, "remove_adrift", note)
     monkeypatch.setattr(renting, "_hand_provider_environment", lambda *_asked: None)
     write_lease(STACK, noted)
-    engine = Engine(stock=set(), interrupted=True)
-    engine.known_ids = lambda: known  # type: ignore[attr-defined]  # the state's
+    engine = Engine(stock=set(), interrupted=True, known=known)
 
     renting.recover("aws", STACK, engine)  # type: ignore[arg-type]  # as above
 
     assert asked == ([known] if looks else [])
+
+
+HOST = Thing("instance", "i-1", "ap-northeast-2", STACK, "0123abcd")
+KEPT = Thing("volume", "vol-1", "ap-northeast-2", STACK, "0123abcd", keep=True, size_gib=100)
+UNASKED = Unasked("instance", "ap-northeast-2", DeniedError("is not allowed"))
+
+
+@pytest.mark.parametrize("command", ["up", "preview"])
+def test_machines_are_not_made_again_where_the_state_is_lost(
+    monkeypatch: pytest.MonkeyPatch, checked: list[Lease | None], command: str
+) -> None:
+    """With another backend `up` made all a second time, and its next run removed the machines that were in use."""
+    monkeypatch.setattr(Cloud, "things", lambda *_asked: Found([HOST, KEPT]))
+    write_lease(STACK, lease("a"))
+    engine = Engine(stock={"a"}, known=set())
+
+    with pytest.raises(DeployError, match=r"state in s3://states is empty, but the cloud has 1 thing") as refused:
+        getattr(renting, command)(load_stack("aws-cpu"), STACK, engine)
+
+    assert refused.value.detail == "  instance i-1 in ap-northeast-2 (stack one)"
+    assert "PULUMI_BACKEND_URL" in str(refused.value)
+    assert "make down STACK=one" in str(refused.value)
+    assert (engine.asked, checked) == ([], [])
+    assert read_lease(STACK) == lease("a")
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize(
+    ("noted", "known", "answer", "told"),
+    [
+        pytest.param(lease("a"), set(), Found(), "", id="the cloud has nothing either"),
+        pytest.param(lease("a"), {"i-1"}, Found([HOST]), "", id="the state has something"),
+        pytest.param(lease("a").model_copy(update={"stands": False}), set(), Found([HOST]), "", id="it never stood"),
+        pytest.param(lease("a"), set(), Found([KEPT]), "! volume vol-1", id="only something kept is there"),
+        pytest.param(lease("a"), set(), Found([], [UNASKED]), "could not be asked: instance", id="one kind denied"),
+        pytest.param(lease("a"), set(), DeniedError("is not allowed"), "could not be asked: is not", id="all denied"),
+    ],
+)
+def test_a_state_that_may_be_right_holds_up_nothing(  # noqa: PLR0917  # pytest hands them over by name
+    noted: Lease,
+    known: set[str],
+    answer: Found | DeniedError,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(Cloud, "things", Mock(side_effect=[answer]))
+    write_lease(STACK, noted)
+    engine = Engine(stock={"a"}, known=known)
+
+    up(engine)
+
+    assert engine.asked[-1] == "a"
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("checked")

@@ -1,5 +1,6 @@
 """What a stack asks of the engine; the engine itself only notes it."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ class Engine:
     stack: str = "one"
     backend: Backend = field(default_factory=lambda: Backend(ours=False, settings={}, shown="somewhere"))
     limits_s: list[float | None] = field(default_factory=list)
+    exported: dict[str, Any] = field(default_factory=dict)
 
     def stream(self, _verb: str, *_arguments: str, operation: Operation, limit_s: float | None) -> Report:  # noqa: ARG002
         if not self.made:
@@ -31,6 +33,8 @@ class Engine:
         return Report()
 
     def ask(self, *arguments: str) -> str:
+        if arguments[:2] == ("stack", "export"):
+            return json.dumps(self.exported)
         assert arguments[:2] == ("stack", "init")
         self.made = True
         return ""
@@ -44,6 +48,19 @@ def test_up_hands_its_limit_on(made: bool, tmp_path: Path) -> None:
 
     (limit_s,) = engine.limits_s
     assert 0 < limit_s <= 60
+
+
+def test_what_the_engine_makes_by_itself_is_not_known_of_a_cloud(tmp_path: Path) -> None:
+    """After an `up` that failed at its first call the state had only these, and all that ran counted as left over."""
+    resources = [
+        {"type": "pulumi:pulumi:Stack"},
+        {"type": "pulumi:providers:aws", "id": "0123"},
+        {"type": "pulumi:index:Stash", "id": "host-key"},
+        {"type": "aws:ec2/vpc:Vpc", "id": "vpc-1"},
+    ]
+    engine: Any = Engine(made=True, exported={"deployment": {"resources": resources}})
+
+    assert Stack(engine, Operation(tmp_path, interrupted=True)).known_ids() == {"vpc-1"}
 
 
 def _nothing(_stack: str) -> None: ...

@@ -15,7 +15,8 @@ from infra.aws.permissions import actions_of
 from infra.aws.refused_login import CREDENTIALS, LOG_IN, refusal_of
 from infra.refusals import DeniedError, MissingError
 
-DENIED_CODES = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException")
+DENIED_CODES = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "403")
+"""S3 answers `head_bucket` without a body, so that its refusals have a status in place of a code."""
 
 HOME = "us-east-1"
 """The region that every account has enabled: what another one refuses is asked here."""
@@ -44,6 +45,7 @@ class UnknownLoginError(UsageError):
 
 MISSING_CODES: dict[str, type[DeployError]] = {
     "NoSuchBucket": MissingError,
+    "404": MissingError,
     "NoSuchTagSet": UntaggedError,
     "NoSuchEntity": MissingError,
     "NoSuchResourceException": MissingError,

@@ -10,6 +10,7 @@ from infra.finding import Finding
 from infra.lease import Lease
 from infra.login import key_of_file
 from infra.prices import stack_price
+from infra.refusals import MissingError
 from infra.running_costs import odd_hours, price_words
 
 DOCUMENTATION = ("192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:")
@@ -77,14 +78,17 @@ def offers(config: DeploymentConfig, offered: Mapping[str, list[str]]) -> Iterat
 
 
 def bucket_is_there(config: DeploymentConfig, look: Callable[[str], object]) -> Iterator[Finding]:
-    """Yield whether an existing bucket that the stack file names can be read; `look` asks the cloud for it."""
+    """Yield whether an existing bucket that the stack file names is there; `look` asks the cloud for it.
+
+    Raises DeniedError where the login may not look: that says nothing of the hosts, which read it in a role of theirs.
+    """
     spec = config.storage.bucket
     if spec is None or spec.name is None:
         return
     try:
         look(spec.name)
-    except DeployError as error:
-        yield Finding("error", "storage.bucket.name", f"{spec.name}: {error.what}", "write one that you may read")
+    except MissingError:
+        yield Finding("error", "storage.bucket.name", f"{spec.name} is not there", "write the name of one that is")
 
 
 def login_key_is_there(config: DeploymentConfig, stack: str) -> Iterator[Finding]:

@@ -42,6 +42,9 @@ SCHEDULE_ROLE = "roles/compute.instanceAdmin.v1"
 SCHEDULE_ROLES = (SCHEDULE_ROLE, "roles/compute.admin", "roles/editor", "roles/owner")
 """Roles with which the account of the Compute Engine service may start and stop instances."""
 
+PREDEFINED = "roles/"
+"""Beginning of the names of Google's own roles. Those of a project or an organisation may hold any permission."""
+
 OTHERS_FIRST = f"it comes before the stack's own rules ({priorities.DENY}): have it narrowed, or leave network.id out"
 
 CURRENCY = "USD"
@@ -166,6 +169,12 @@ def _schedule(config: DeploymentConfig) -> Iterator[Finding]:
     roles = [each["role"] for each in policy_of(str(config.project)).get("bindings", []) if agent in each["members"]]
     if set(roles) & set(SCHEDULE_ROLES):
         yield Finding("ok", "lifetime.weekly", f"{agent} may start and stop instances")
+        return
+    own = [role for role in roles if not role.startswith(PREDEFINED)]
+    if own:
+        what = f"whether {', '.join(own)} lets {agent} start and stop instances cannot be seen from here"
+        hint = "let the role have compute.instances.start and compute.instances.stop"
+        yield Finding("warning", "lifetime.weekly", what, hint)
         return
     hint = f"gcloud projects add-iam-policy-binding {config.project} --member {agent} --role {SCHEDULE_ROLE}"
     yield Finding("error", "lifetime.weekly", f"{agent} may not start and stop instances", hint)

@@ -107,6 +107,16 @@ def test_what_may_not_be_asked_is_a_warning_and_the_rest_goes_on(look: Look) -> 
     assert len(wrong(found)) == 1
 
 
+def test_a_bucket_that_only_hosts_may_look_at_is_a_warning(look: Look) -> None:
+    """S3 answers 403 without a code to who may not list it: that was an error, though hosts read it in their role."""
+    found = look({"head_bucket": refused("403", "HeadBucket")}, storage={"bucket": {"name": "models-of-ours"}})
+
+    assert wrong(found) == []
+    (warning,) = wrong(found, "warning")
+    assert warning.startswith("AWS HeadBucket: could not be asked: is not allowed")
+    assert "s3:ListBucket" in warning
+
+
 def test_a_quota_without_an_entry_is_aws_default_and_hides_no_other(look: Look) -> None:
     """GetServiceQuota answers NoSuchResource for a quota that nobody ever changed: addresses and VPCs went unasked."""
     found = look({"describe_vpcs": {"Vpcs": [{}] * 5}}, {"L-DB2E81BA": None}, machine="type: g5.xlarge")

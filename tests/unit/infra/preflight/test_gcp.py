@@ -84,6 +84,38 @@ def test_each_thing_in_the_way_is_one_finding_with_a_way_out(
     assert finding.hint
 
 
+def test_a_bucket_that_only_hosts_may_look_at_is_a_warning(store: Store) -> None:
+    """It was an error for who may not look, though hosts read it as an account of their own."""
+    store.settings = Settings(denied=["/storage/v1/b/"])
+    asked = config(storage={"bucket": {"name": "models-of-ours"}})
+
+    assert found(asked) == []
+    assert [each.about for each in found(asked, "warning")] == ["GCP storage /storage/v1/b/models-of-ours"]
+
+
+@pytest.mark.parametrize(
+    ("role", "level"),
+    [
+        pytest.param("roles/editor", "ok", id="known"),
+        pytest.param(f"projects/{PROJECT}/roles/starter", "warning", id="of the project"),
+        pytest.param("organizations/1/roles/starter", "warning", id="of the organisation"),
+        pytest.param("roles/viewer", "error", id="another"),
+    ],
+)
+def test_a_role_whose_permissions_cannot_be_seen_is_a_warning(
+    store: Store, monkeypatch: pytest.MonkeyPatch, role: str, level: str
+) -> None:
+    """A role of one's own that may start and stop instances, as Google advises, was refused."""
+    store.settings = Settings()
+    policy = {"bindings": [{"role": role, "members": [AGENT]}]}
+    monkeypatch.setattr("infra.preflight.gcp.policy_of", lambda _project: policy)
+
+    (finding,) = (each for each in found(config(lifetime=WEEKLY), level) if "start and stop instances" in each.what)
+
+    assert finding.about == "lifetime.weekly"
+    assert level == "ok" or finding.hint
+
+
 @pytest.mark.parametrize(
     ("disabled", "more", "told"),
     [

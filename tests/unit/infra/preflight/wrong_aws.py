@@ -137,7 +137,7 @@ WRONG = [
     ),
     pytest.param(
         {"values": {"storage": {"bucket": {"name": "models-of-ours"}}}, "answers": {"head_bucket": refused("404")}},
-        "storage.bucket.name: models-of-ours: 404: no; write one that you may read",
+        "storage.bucket.name: models-of-ours is not there; write the name of one that is",
         id="bucket",
     ),
     pytest.param(

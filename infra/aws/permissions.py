@@ -4,11 +4,11 @@ python -m infra.aws.permissions            writes the policies into docs/aws.md
 """
 
 import json
-import sys
 import textwrap
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from core.console import say
 from core.files import write_atomically
 from core.paths import CHECKOUT
 from infra.aws_partition import COMMERCIAL
@@ -204,4 +204,4 @@ def _fields(statement: dict[str, Any]) -> Iterator[str]:
 
 if __name__ == "__main__":
     write_atomically(PAGE, updated(PAGE.read_text()))
-    print(PAGE, file=sys.stderr)
+    say(str(PAGE))

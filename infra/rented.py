@@ -42,6 +42,10 @@ class Cloud(Protocol):
         """Return environment variables that the engine's provider plugin needs for this login."""
         ...
 
+    def await_ends(self, lease: Lease) -> None:
+        """Wait until no host of a lease is about to stop or end. Raises DeployError when that takes too long."""
+        ...
+
     def wake(self, lease: Lease) -> list[str]:
         """Start what of a lease is stopped, where the engine does not; return what that was, a line each."""
         ...

@@ -124,6 +124,7 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
     if previous is not None and not stands and lies_elsewhere(config, previous):
         _leave(previous, stack, held, cloud)
         previous = None
+    _await_ends(cloud, previous)
     candidates = _candidates(config, stack, cloud, previous)
     if previous is not None and stands:
         for line in cloud.replaced(config, previous, candidates[0].lease):
@@ -173,6 +174,17 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
     if len(tried) > 1:
         say(table(tried))
     return report, tried
+
+
+def _await_ends(cloud: Cloud, previous: Lease | None) -> None:
+    """Wait for hosts that somebody has just stopped or terminated: the engine takes them for running ones."""
+    if previous is None:
+        return
+    try:
+        with step("look for hosts that are about to stop or end"):
+            cloud.await_ends(previous)
+    except DeniedError as error:
+        say(f"  ! whether hosts are about to end could not be asked: {error}; going on")
 
 
 def _shall_run(config: DeploymentConfig) -> bool:

@@ -10,6 +10,9 @@ from core.errors import DeployError
 REMOVE_DEADLINE_S = 240.0
 """How long things have to go, where the command around does not say."""
 
+END_S = 300.0
+"""How long a host that was just stopped or terminated may take to end."""
+
 POLL_S = 2.0
 
 

@@ -1,12 +1,11 @@
 """What the commands need of AWS around the engine; the functions that infra/rented.py names."""
 
 from infra.aws.account import refuse_other_login
-from infra.aws.api import call, pages
 from infra.aws.hints import hint_for
 from infra.aws.in_network import GUARD_DUTY_ENDPOINT, GUARD_DUTY_GROUP
 from infra.aws.leftovers import find_things, remove_things
 from infra.aws.settle import candidates, out_of_stock
-from infra.aws.things import tag_filter
+from infra.aws.waking import await_ends, hosts, wake
 from infra.config import DeploymentConfig
 from infra.lease import Lease
 from infra.prices import BUCKET_ITEM, DISK_ITEM, keeping_cost
@@ -14,6 +13,7 @@ from infra.settling import made_anew_for
 from infra.things import Found, Thing
 
 __all__ = [
+    "await_ends",
     "candidates",
     "cost",
     "hint_for",
@@ -37,27 +37,9 @@ def provider_environment(_lease: Lease) -> dict[str, str]:
     return {}
 
 
-def wake(lease: Lease) -> list[str]:
-    """Start the hosts of a lease that are stopped, and return their ids.
-
-    A change of type that finds no stock leaves a host of the new type behind, stopped; the plugin sees no change in it.
-    """
-    stopped = _hosts(lease, "stopped")
-    if stopped:
-        call("ec2", lease.region, "start_instances", InstanceIds=stopped)
-    return stopped
-
-
 def runs(lease: Lease) -> bool:
     """Return whether a host of a lease runs, or is about to."""
-    return bool(_hosts(lease, "pending", "running"))
-
-
-def _hosts(lease: Lease, *states: str) -> list[str]:
-    """Return the ids of the hosts of a lease that are in one of the states."""
-    filters = [*tag_filter(lease.id), {"Name": "instance-state-name", "Values": list(states)}]
-    seen = pages("ec2", lease.region, "describe_instances", "Reservations", Filters=filters)
-    return [str(each["InstanceId"]) for reservation in seen for each in reservation["Instances"]]
+    return bool(hosts(lease, "pending", "running"))
 
 
 def replaced(_config: DeploymentConfig, previous: Lease, first: Lease) -> list[str]:

@@ -34,7 +34,7 @@ ENDED = r"Server\.(?:Insufficient\w*Capacity|SpotInstance(?:Termination|Shutdown
 reasons). `Client.` begins what the account did, such as a KMS key that cannot be used."""
 
 OUT_OF_STOCK = re.compile(
-    rf"(?:api error|AWS StartInstances:) (?P<refused>(?:{CODES}): [^\n]*)"
+    rf"(?:api error|AWS StartInstances:) (?P<refused>(?:{CODES}|{ENDED}): [^\n]*)"
     rf"|unexpected state '[a-z-]+'[^\n]* last error: (?P<ended>{ENDED}[^\n]*)"
 )
 """The words are those of the plugin, which repeats the API's."""

@@ -4,12 +4,13 @@ from infra.gcp import api
 from infra.gcp.leftovers import find_things, remove_things
 from infra.gcp.settle import candidates, out_of_stock
 from infra.gcp.standing import replaced, runs
-from infra.gcp.waking import wake
+from infra.gcp.waking import await_ends, wake
 from infra.lease import Lease
 from infra.prices import BUCKET_ITEM, DISK_ITEM, keeping_cost
 from infra.things import Found, Thing
 
 __all__ = [
+    "await_ends",
     "candidates",
     "cost",
     "hint_for",

@@ -60,7 +60,7 @@ class Rest:
                 ("GET", "/compute/v1/PROJECT/global/(?P<collection>[^/]+)", self._listed),
                 ("GET", "/compute/v1/(?P<path>PROJECT/global/networks/[^/]+)/getEffectiveFirewalls", self._effective),
                 ("GET", "/compute/v1/PROJECT/.+/operations/(?P<name>[^/]+)", self._operation),
-                ("POST", "/compute/v1/(?P<path>PROJECT/zones/[^/]+/instances/[^/]+)/start", self._start),
+                ("POST", "/compute/v1/(?P<path>PROJECT/zones/[^/]+/instances/[^/]+)/(?:start|resume)", self._start),
                 ("GET", "/compute/v1/(?P<path>PROJECT/.+/.+)", self._get),
                 ("DELETE", "/compute/v1/(?P<path>PROJECT/.+/.+)", self._delete),
                 ("GET", "/v1/PROJECT/serviceAccounts", self._accounts),

@@ -101,6 +101,9 @@ class Cloud:
     def remove_things(self, things: Found, *, deadline_s: float) -> None:
         pass
 
+    def await_ends(self, _lease: Lease) -> None:
+        pass
+
     def wake(self, _lease: Lease) -> list[str]:
         return []
 
@@ -470,3 +473,32 @@ def test_a_host_that_missed_its_weekly_start_is_started(
 
     assert woken == started
     assert "price: $" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        pytest.param(DeniedError("is not allowed"), "whether hosts are about to end could not be asked", id="denied"),
+        pytest.param(DeployError("i-1 is stopping after 300 s"), None, id="it does not end"),
+    ],
+)
+@pytest.mark.usefixtures("checked")
+def test_hosts_that_are_about_to_end_are_waited_for_before_anything_is_looked_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: DeployError, told: str | None
+) -> None:
+    """The engine takes them for hosts that run. Where that may not be asked, `up` goes on with a warning."""
+    write_lease(STACK, lease("a"))
+    engine = Engine(stock={"a"})
+
+    def await_ends(_cloud: Cloud, _lease: Lease) -> None:
+        raise error
+
+    monkeypatch.setattr(Cloud, "await_ends", await_ends)
+    if told is None:
+        with pytest.raises(DeployError, match="i-1 is stopping"):
+            up(engine)
+        assert engine.asked == [], "the engine was not asked"
+    else:
+        up(engine)
+        assert told in capsys.readouterr().err
+        assert engine.asked[-1] == "a"

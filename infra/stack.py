@@ -71,6 +71,16 @@ class Stack:
         resources = self._deployment().get("resources") or []
         return {str(each["id"]) for each in resources if "id" in each and not str(each["type"]).startswith(ENGINE)}
 
+    def has_creations_in_flight(self) -> bool:
+        """Return whether the command before was cut off while it created something.
+
+        The request may have reached the cloud: what it makes may be listed only some seconds later.
+        """
+        if not self.interrupted:
+            return False
+        pending = self._deployment().get("pending_operations") or []
+        return any(each.get("type") == "creating" for each in pending)
+
     def has_machines(self) -> bool:
         """Return whether the state has a machine that a cloud made."""
         return any(str(each["type"]).endswith(MACHINE) for each in self._deployment().get("resources") or [])

@@ -8,6 +8,7 @@ Ends within DOWN_S: an engine that takes too long is stopped, and what it left i
 """
 
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -44,6 +45,10 @@ RECOVER_S = 60.0
 LAST_LOOK_S = 15.0
 """Of that, what is kept for asking once more what is left, and how long that may take."""
 
+APPEAR_S = 20.0
+"""How long a cloud may take to list what an engine asked for just before it was killed. On AWS that was seen to take
+about a second (github.com/skypilot-org/skypilot/issues/4431)."""
+
 
 @dataclass(frozen=True)
 class Teardown:
@@ -67,7 +72,7 @@ class Teardown:
     """The hosts were not ours to remove; they go on serving, so their keys and certificates are kept."""
 
 
-def tear_down(stack: str) -> Teardown:
+def tear_down(stack: str, *, sleep: Callable[[float], None] = time.sleep) -> Teardown:
     """Remove `stack` and confirm that nothing is left. Raises DeployError when something is."""
     cloud = cloud_of(stack)
     if read_lease(stack) is not None or outputs_file(stack).exists():
@@ -76,6 +81,7 @@ def tear_down(stack: str) -> Teardown:
     destroyed: list[str] = []
     with hold(stack, cloud, stop_earlier=True) as held:
         keep = _keeps(stack)
+        appears = Deadline.after(APPEAR_S if cloud in RENTED and _has_creations_in_flight(held) else 0.0)
         lease = _lease(cloud, stack, held)  # noted, as the state forgets it with its resources
         try:
             _refuse_other_login(cloud, lease)
@@ -85,6 +91,10 @@ def tear_down(stack: str) -> Teardown:
                 raise gave_up  # nobody can be asked what it left
             destroyed = report.done.get("delete", []) if report else []
             left = _left(cloud, stack, end)
+            if lease is not None and (wait_s := appears.left_s()):
+                with step(f"wait {wait_s:.0f} s for what the interrupted command may still have asked for"):
+                    sleep(wait_s)
+                left = _left(cloud, stack, end)
             kept = _asked(leftovers.kept, cloud, stack, end)
         except DeployError as error:
             found = _found(cloud, stack, end)
@@ -128,6 +138,16 @@ def _lease(cloud: str, stack: str, held: Stack) -> Lease | None:
     except DeployError as error:
         say(f"  ! {error}; going on with what is noted here")
         return read_lease(stack)
+
+
+def _has_creations_in_flight(held: Stack) -> bool:
+    """Return whether the cloud may still make something; True where the state of an interrupted stack is unreadable."""
+    try:
+        return held.has_creations_in_flight()
+    except (UsageError, LockedError):
+        raise
+    except DeployError:
+        return held.interrupted
 
 
 def _refuse_other_login(cloud: str, lease: Lease | None) -> None:

@@ -63,6 +63,23 @@ def test_what_the_engine_makes_by_itself_is_not_known_of_a_cloud(tmp_path: Path)
     assert Stack(engine, Operation(tmp_path, interrupted=True)).known_ids() == {"vpc-1"}
 
 
+@pytest.mark.parametrize(
+    ("interrupted", "pending", "in_flight"),
+    [
+        (True, [{"type": "creating", "resource": {}}], True),
+        (True, [{"type": "deleting", "resource": {}}], False),
+        (True, None, False),
+        (False, [{"type": "creating", "resource": {}}], False),
+    ],
+)
+def test_only_a_creation_that_was_cut_off_may_still_appear(
+    interrupted: bool, pending: list[Any] | None, in_flight: bool, tmp_path: Path
+) -> None:
+    engine: Any = Engine(made=True, exported={"deployment": {"pending_operations": pending}})
+
+    assert Stack(engine, Operation(tmp_path, interrupted=interrupted)).has_creations_in_flight() is in_flight
+
+
 def _nothing(_stack: str) -> None: ...
 
 

@@ -18,7 +18,7 @@ from infra.engine import EngineTimeoutError
 from infra.events import Report
 from infra.lease import Lease
 from infra.stack import LockedError
-from infra.teardown import CLOUD_S, DOWN_S, LAST_LOOK_S, cloud_of, tear_down
+from infra.teardown import APPEAR_S, CLOUD_S, DOWN_S, LAST_LOOK_S, cloud_of, tear_down
 
 OURS = {"cloud": "local", "asked": True, "hosts_stay": False, "kept": []}
 
@@ -34,6 +34,10 @@ class HeldStack:
         self.limit_s = 0.0
         self.interrupted = False
         self.let_go = False
+        self.in_flight = False
+
+    def has_creations_in_flight(self) -> bool:
+        return self.in_flight
 
     def destroy(self, *, keep: bool, limit_s: float) -> Report | None:  # noqa: ARG002  # nothing here is kept
         self.limit_s = limit_s
@@ -170,6 +174,39 @@ def test_what_stays_is_named_and_nothing_is_forgotten(monkeypatch: pytest.Monkey
     assert written(tmp_path) == {"ok": False, "destroyed": ["one-1"], "left": ["interface llm-1"], **OURS}
     assert not stack.removed
     assert key.exists()
+
+
+@pytest.mark.parametrize(
+    ("cloud", "in_flight", "waits"),
+    [
+        pytest.param("aws", True, True, id="a creation was cut off"),
+        pytest.param("gcp", True, True, id="a creation was cut off on GCP"),
+        pytest.param("aws", False, False, id="nothing was asked for"),
+        pytest.param("local", True, False, id="our own host tells at once"),
+    ],
+)
+def test_a_machine_that_appears_after_down_has_looked_is_removed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cloud: str, in_flight: bool, waits: bool
+) -> None:
+    """`up` was killed just after it had asked for a machine: `down` found nothing, forgot the stack, and it billed."""
+    stack, host = HeldStack(), Host([])
+    stack.in_flight = in_flight
+    wire(monkeypatch, stack, host)
+    monkeypatch.setattr(teardown, "cloud_of", lambda _stack: cloud)
+    monkeypatch.setattr(teardown, "ensure_sdk", lambda _cloud: None)
+    monkeypatch.setattr(teardown, "known_lease", lambda *_asked: object())
+    monkeypatch.setattr(teardown, "refuse_other_login", lambda *_asked: None)
+    waited: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        host.left = ["instance i-1"]
+
+    tear_down("one", sleep=sleep)
+
+    assert host.left == []
+    assert [0 < each <= APPEAR_S for each in waited] == ([True] if waits else [])
+    assert written(tmp_path)["ok"] is True
 
 
 @pytest.mark.parametrize("stays", [False, True], ids=["goes", "stays"])

@@ -10,7 +10,7 @@ from core.errors import DeployError
 from core.runs import write_result
 from infra.clouds import RENTED
 from infra.outputs import HostRecord, StackOutputs
-from provisioning.connection import connect
+from provisioning.connection import NoAnswerError, connect
 from provisioning.fleet import on_each
 from provisioning.host_status import HostStatus, read_report, unseen
 from provisioning.inventory import choose, load_to_look, mention_changed_file
@@ -74,7 +74,10 @@ def _unreached(target: Target, outputs: StackOutputs, host: HostRecord, error: D
         from provisioning.sleeping_hosts import by_the_hours  # all models of the config, which nothing else needs here
 
         hours = by_the_hours(target.stack, now)
-        words += f" ({hours})" if hours else ""
+        if hours:
+            words += f" ({hours})"
+        elif isinstance(error, NoAnswerError):
+            words += f"; was it stopped or terminated? `{target.command('refresh')}` asks the cloud"
     return unseen(host, words, now=now)
 
 

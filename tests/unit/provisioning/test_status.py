@@ -21,6 +21,7 @@ from infra.local import machine, record
 from infra.local.runner import SupervisorRunner
 from provisioning import sleeping_hosts
 from provisioning import status as module
+from provisioning.connection import NoAnswerError
 from provisioning.host_status import HostStatus, read_report, unseen
 from provisioning.status_screen import screen
 from provisioning.target import Target
@@ -394,6 +395,40 @@ def test_the_screen_says_whether_a_host_should_run(
     module.status(target, names=[], at_once=1, as_json=False)
 
     assert capsys.readouterr().out == ("✗ one: no answer\n" if inventory else "✗ one: no answer (test sleeps)\n")
+
+
+ASKS = "; was it stopped or terminated? `make refresh STACK=test` asks the cloud"
+
+
+@pytest.mark.parametrize(
+    ("target", "error", "hours", "ending"),
+    [
+        pytest.param(Target(stack="test"), NoAnswerError("refused"), "", ASKS, id="a host of the stack"),
+        pytest.param(Target(stack="test"), NoAnswerError("refused"), "it sleeps", " (it sleeps)", id="asleep"),
+        pytest.param(Target(stack="test"), HostError("refused"), "", "", id="it answered"),
+        pytest.param(Target(inventory="hosts.yaml"), NoAnswerError("refused"), "", "", id="a host of an inventory"),
+    ],
+)
+def test_a_host_that_may_have_been_terminated_names_who_knows(
+    target: Target,
+    error: HostError,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    hours: str,
+    ending: str,
+) -> None:
+    """Terminated in the console: status asked whether sshd runs there, and nothing named the command that finds out."""
+    monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path))
+    monkeypatch.setattr(module, "load_to_look", lambda _: stack(host_values(cloud="aws")))
+    monkeypatch.setattr(module, "look", raising(error))
+    monkeypatch.setattr(module, "mention_changed_file", lambda _: None)
+    monkeypatch.setattr(sleeping_hosts, "by_the_hours", lambda _stack, _now: hours)
+
+    module.status(target, names=[], at_once=1, as_json=False)
+
+    assert capsys.readouterr().out == f"✗ refused{ending}\n"
 
 
 @pytest.mark.parametrize(

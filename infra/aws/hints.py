@@ -3,11 +3,28 @@
 import re
 
 from infra.aws.refused_login import LOG_IN
+from infra.hints import LEFT_BEHIND, NOT_VISIBLE_YET, TAKEN, Hint, first_hint
 
 MAKE_SPOT_ROLE = "`aws iam create-service-linked-role --aws-service-name spot.amazonaws.com`"
 """What an administrator does once for the account."""
 
-HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
+HINTS: tuple[Hint, ...] = (
+    (re.compile(r"BucketAlreadyExists\b"), TAKEN),
+    (
+        re.compile(
+            r"EntityAlreadyExists|BucketAlreadyOwnedByYou|InvalidKeyPair\.Duplicate|InvalidGroup\.Duplicate"
+            r"|ResourceAlreadyExistsException|InvalidNetworkInterface\.InUse|Schedule\w* \S+ already exists"
+        ),
+        LEFT_BEHIND,
+    ),
+    (
+        re.compile(
+            r"Invalid IAM Instance Profile|must allow AWS EventBridge Scheduler to assume the role"
+            r"|Invalid(?:InstanceID|Group(?:Id)?|SubnetID|VpcID|NetworkInterfaceID|AllocationID|Volume|RouteTableID"
+            r"|InternetGatewayID|KeyPair)\.NotFound"
+        ),
+        NOT_VISIBLE_YET,
+    ),
     (
         re.compile(r"ServiceLinkedRoleCreationNotPermitted|create the service-linked role for EC2 Spot Instances"),
         f"EC2's role for spot machines is missing: ask an administrator for {MAKE_SPOT_ROLE}, once for the account",
@@ -33,9 +50,8 @@ HINTS: tuple[tuple[re.Pattern[str], str], ...] = (
         "the KMS key of the disks cannot be used: see storage.kms_key, and the default key of EBS in the EC2 console",
     ),
 )
-"""Patterns of what the engine says, each with what helps."""
 
 
 def hint_for(text: str) -> str:
     """Return what to do about an error; nothing when its own words say it."""
-    return next((hint for pattern, hint in HINTS if pattern.search(text)), "")
+    return first_hint(HINTS, text)

@@ -1,6 +1,7 @@
 """What the commands need of GCP around the engine; the functions that infra/rented.py names."""
 
 from infra.gcp import api
+from infra.gcp.hints import hint_for
 from infra.gcp.leftovers import find_things, remove_things
 from infra.gcp.settle import candidates, out_of_stock
 from infra.gcp.standing import replaced, runs
@@ -33,11 +34,6 @@ def refuse_other_login(_lease: Lease) -> None:
 def provider_environment(lease: Lease) -> dict[str, str]:
     """Return the variables that name the stack's project to APIs that want one of a personal login."""
     return api.provider_environment(str(lease.project))
-
-
-def hint_for(_text: str) -> str:
-    """Leave that to GCP, whose errors say what to do."""
-    return ""
 
 
 def things(lease: Lease) -> Found:

@@ -125,9 +125,20 @@ def test_the_missing_role_for_spot_machines_is_told_with_its_command(look: Look)
         ("api error VcpuLimitExceeded: You have requested more", "make preflight"),
         ("is not authorized to perform: iam:PassRole on resource", "docs/aws.md"),
         ("Client.InternalError: Client error on launch", "storage.kms_key"),
+        ("Value (llm-a-0123abcd-host) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile "
+         "name", "run it again, which goes on from there"),
+        ("api error InvalidInstanceID.NotFound: The instance ID 'i-1' does not exist", "run it again, which goes on"),
+        ("api error InvalidGroup.NotFound: The security group 'sg-1' does not exist", "run it again, which goes on"),
+        ("ValidationException: The execution role you provide must allow AWS EventBridge Scheduler to assume the role.",
+         "run it again, which goes on"),
+        ("EntityAlreadyExists: Role with name llm-a-0123abcd-host already exists.", "it first removes what"),
+        ("InvalidKeyPair.Duplicate: The keypair already exists", "it first removes what"),
+        ("InvalidNetworkInterface.InUse: Interface: [eni-1] in use.", "it first removes what"),
+        ("BucketAlreadyOwnedByYou: Your previous request succeeded and you already own it.", "it first removes what"),
+        ("BucketAlreadyExists: The requested bucket name is not available.", "`make down`, then `make up`"),
         ("api error InvalidParameterValue: no", ""),
     ],
-)
+)  # fmt: skip
 def test_what_the_engine_says_gets_a_hint_where_that_helps(text: str, hint: str) -> None:
     found = hint_for(text)
 

@@ -50,7 +50,20 @@ def quota_findings(config: DeploymentConfig, lease: Lease | None) -> Iterator[Fi
     asked = wanted(machine, config)
     for metric, amount in asked.items():
         yield _compare(config, limits.get(metric), metric, amount, own[metric])
+    yield from _of_spot(config, machine, limits.get(EVERY_REGION))
     yield from _fallbacks(config, limits, own, asked)
+
+
+def _of_spot(config: DeploymentConfig, machine: Machine, quota: Any) -> Iterator[Finding]:
+    """Yield a warning for spot GPUs in a project that has no GPU over all regions.
+
+    Google's documentation counts spot GPUs apart. People report that such a project gets none of them either
+    (github.com/gcloudrig/gcloudrig/issues/44), so this is not known to fail.
+    """
+    if config.machine.market != "spot" or machine.gpu is None or quota is None or quota.limit:
+        return
+    found = _compare(config, quota, EVERY_REGION, machine.gpu_count * config.machine.count, 0)
+    yield Finding("warning", found.about, f"{found.what}; spot GPUs may need it, too", found.hint)
 
 
 def wanted(machine: Machine, config: DeploymentConfig) -> Counter[str]:

@@ -228,6 +228,27 @@ def test_what_a_stack_has_itself_is_not_in_its_way(gcp: Gcp) -> None:
     assert others == {"quota CPUS_ALL_REGIONS (all regions)"} | regional
 
 
+@pytest.mark.parametrize(
+    ("machine", "limit", "told"),
+    [
+        pytest.param(f"{SPOT}, count: 2", 0, "0, 0 in use, 2 asked; spot GPUs may need it, too", id="none at all"),
+        pytest.param(SPOT, 1, None, id="some"),
+        pytest.param("type: e2-standard-8, market: spot", 0, None, id="no GPU asked"),
+    ],
+)
+def test_spot_gpus_in_a_project_without_gpus_are_warned_of(
+    store: Store, machine: str, limit: int, told: str | None
+) -> None:
+    """New projects have none over all regions. The spot quota alone was looked at, and the start of a host failed."""
+    store.settings = Settings(quotas=dict(seed.QUOTAS) | {"GPUS_ALL_REGIONS": limit})
+
+    assert found(config(machine)) == []
+    warnings = [each for each in found(config(machine), "warning") if "GPUS_ALL_REGIONS" in each.about]
+
+    assert [each.what for each in warnings] == ([told] if told else [])
+    assert all("ask for 2 at https://console.cloud.google.com/iam-admin/quotas" in each.hint for each in warnings)
+
+
 def test_a_fallback_beyond_its_quota_is_told(store: Store) -> None:
     store.settings = Settings(quotas=dict(seed.QUOTAS) | {"N2_CPUS": 4})
     asked = config("type: e2-standard-8, fallbacks: [n2-standard-8]")

@@ -1,6 +1,7 @@
 """Commands and small programs run on a host as root, over a connection that is open. Changes nothing by itself."""
 
 import codecs
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,15 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 64 * 1024
 NO_SUCH_COMMAND = 127
 """A shell's exit status for a program that is not there."""
+
+SUDO_REFUSED = re.compile(
+    r"^(sudo(-rs)?: |Sorry, user \S+ (is not allowed to|may not)|\S+ is not (in the sudoers file|allowed to run sudo))",
+    re.MULTILINE,
+)
+"""How sudo and sudo-rs begin their refusals. Source: plugins/sudoers/logging.c of sudo, whose words lack its name."""
+
+SUDO_MISSING = re.compile(r"sudo: (command )?not found|command not found: sudo")
+"""As bash, dash and zsh say it."""
 
 NEEDED = {"python3": "python3 (3.8 or newer)"}
 """What to install for a program that lacks, where its name alone does not say it."""
@@ -112,7 +122,11 @@ def not_begun(
     if (status == NO_SUCH_COMMAND and program in said) or f"sudo: {program}: command not found" in said:
         hint = f"install {NEEDED.get(program, program)} there"
         return HostError(f"has no {program}", where=where, hint=hint, detail=said)
-    if "sudo:" in said and not begun and status != 0:
+    if begun or status == 0:
+        return None
+    if SUDO_MISSING.search(said):
+        return HostError("has no sudo", where=where, hint="install sudo there, or log in as root", detail=said)
+    if SUDO_REFUSED.search(said):
         hint = f"let {host.user} use sudo without a password, or log in as root"
         return HostError("sudo refused", where=where, hint=hint, detail=said)
     return None

@@ -35,7 +35,7 @@ class Route:
     address: str
     port: int
     identity_files: tuple[Path, ...] = ()
-    """The private keys that the config names, if they exist."""
+    """The private keys that the config names, those that are files which can be seen."""
     proxy: tuple[str, ...] = field(default=())
     """A command whose stdin and stdout lead to sshd; empty for a plain connection."""
 
@@ -44,8 +44,8 @@ def route(host: "Reachable") -> Route:
     """Return the way to `host`. Raises UsageError when its `ssh_config` cannot be used."""
     if host.ssh_config is None:
         return Route(host.address, host.ssh_port)
-    if not host.ssh_config.is_file():
-        hint = "name an OpenSSH client config, e.g. ~/.ssh/config, or leave ssh_config out"
+    if file_at(host.ssh_config) is None:
+        hint = "name an OpenSSH client config that you may read, e.g. ~/.ssh/config, or leave ssh_config out"
         raise UsageError(f"ssh_config: there is no file {host.ssh_config}", where=host.name, hint=hint)
     said = _asked(host.ssh_config, host.user, host.address, host.ssh_port)
     return route_of(said, host.ssh_config, host.user)
@@ -58,14 +58,24 @@ def route_of(said: str, config: Path, user: str) -> Route:
         name, _, value = line.partition(" ")
         values.setdefault(name.lower(), []).append(value.strip())
     address, port = values["hostname"][0], int(values["port"][0])
-    files = (Path(each).expanduser() for each in values.get("identityfile", []))
+    tokens = {"%h": address, "%p": str(port), "%r": user, "%%": "%"}
+    at_home = {**tokens, "%d": str(Path.home())}
+    files = (file_at(_expanded(each, at_home)) for each in values.get("identityfile", []))
     proxy: tuple[str, ...] = ()
     if (jump := values.get("proxyjump", ["none"])[0]) != "none":
         proxy = jump_command(jump, config, address, port)
     elif (command := values.get("proxycommand", ["none"])[0]) != "none":
-        tokens = {"%h": address, "%p": str(port), "%r": user, "%%": "%"}
         proxy = ("sh", "-c", "exec " + _expanded(command, tokens))
-    return Route(address, port, tuple(each for each in files if each.is_file()), proxy)
+    return Route(address, port, tuple(each for each in files if each is not None), proxy)
+
+
+def file_at(path: str | Path) -> Path | None:
+    """Return the file with `~` expanded; None when there is none that this user may see."""
+    try:
+        found = Path(path).expanduser()
+        return found if found.is_file() else None
+    except (OSError, RuntimeError):  # in a folder that is closed to this user; `~` of an unknown user
+        return None
 
 
 def jump_command(jumps: str, config: Path, address: str, port: int) -> tuple[str, ...]:
@@ -79,7 +89,7 @@ def jump_command(jumps: str, config: Path, address: str, port: int) -> tuple[str
 
 
 def _expanded(command: str, tokens: dict[str, str]) -> str:
-    """Return ProxyCommand with OpenSSH's tokens filled in."""
+    """Return the value of an option with OpenSSH's tokens filled in."""
     done, rest = "", command
     while (at := rest.find("%")) >= 0 and at + 1 < len(rest):
         token = rest[at : at + 2]

@@ -26,7 +26,11 @@ CONNECTION_BYTES = 128 * 1024
 """What a connection takes beside its buffers, mostly TLS: 70 KiB measured with HAProxy 2.6 on 2026-11-29."""
 
 PROGRAM_MIB = 64
-"""Master, one worker and its threads without connections: 25 MiB measured; the rest is for a worker that is ending."""
+"""Master, one worker and its threads without connections: 25 MiB measured; the rest is for workers that are ending."""
+
+OLD_PROCESSES = 8
+"""How many reloads a worker survives while its answers run. Each takes 4.7 MiB (HAProxy 2.6 on 2026-11-29), so 8
+of them fit into PROGRAM_MIB."""
 
 SPARE_CONNECTIONS = 256
 SPARE_CONNECTIONS_MIN = 64

@@ -24,7 +24,7 @@ from provisioning.head_start import Door
 from provisioning.host_words import DETAIL_CHARS
 from provisioning.inventory import load
 from provisioning.remote import ask_program
-from provisioning.ssh_route import route
+from provisioning.ssh_route import file_at, route
 from provisioning.target import Target
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def parse_login(asked: Asked) -> Door:
         raise UsageError(f"{asked.login!r} is no login", where="HOST", hint=hint)
     address = found["address"].strip("[]")
     identity = Path(asked.identity_file).expanduser().resolve() if asked.identity_file else None
-    if identity is not None and not identity.is_file():
+    if identity is not None and file_at(identity) is None:
         raise UsageError("there is no such file", where=f"--identity-file {identity}", hint=NAME_KEY)
     config = Path(asked.ssh_config).expanduser().resolve() if asked.ssh_config else None
     name = asked.name or host_name(address)

@@ -24,7 +24,7 @@ from provisioning.roles.layout import (
     HAPROXY_ADMIN_SOCKET,
     LIB_DIR,
 )
-from serving.gateway_size import CPU_HOST_MIB, HEADER_BYTES, gateway_size, too_large
+from serving.gateway_size import CPU_HOST_MIB, HEADER_BYTES, OLD_PROCESSES, gateway_size, too_large
 from serving.spec import GatewaySpec, ServingSpec
 from serving.spec_rules import METRICS_PORT
 
@@ -113,6 +113,7 @@ class Limits:
     buffer_bytes: int
     buffers: int
     old_process_s: int
+    old_processes: int = OLD_PROCESSES
     header_bytes: int = HEADER_BYTES
     header_s: int = 10
     body_s: int = 30

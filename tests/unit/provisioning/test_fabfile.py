@@ -110,6 +110,14 @@ def test_a_target_that_is_not_there_is_one_line_and_status_2(tmp_path: Path, arg
     assert done.returncode == 2
 
 
+def test_the_ssh_config_of_the_user_is_not_read(tmp_path: Path) -> None:
+    """Once Fabric read it before each task, and one that cannot be read or parsed ended the task with a traceback."""
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/config").write_bytes(b"# M\xfcller\nUnparsable\n")
+    done = fab("-r", "provisioning", "status", "--stack", "nowhere", HOME=str(tmp_path), LLM_DEPLOY_STATE=str(tmp_path))
+    assert done.returncode == 2, done.stderr
+
+
 def test_a_wrong_inventory_is_told_line_by_line_and_status_2(tmp_path: Path) -> None:
     file = tmp_path / "hosts.json"
     file.write_text(json.dumps(stack_values(host_values(user=7), gatewy={})))

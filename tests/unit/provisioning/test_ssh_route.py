@@ -1,5 +1,6 @@
 """The way to a host as an OpenSSH config says: aliases, jump hosts and proxy commands, with host keys still checked."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.ssh_keys import saved_key
 from tests.unit.provisioning.records import host
 
 ALIAS = "gpu_1"
+NOBODY = 65534
 
 PIPE = """\
 import os, socket, sys, threading
@@ -138,6 +140,39 @@ def test_a_config_that_cannot_be_used_is_told(tmp_path: Path, content: str | Non
         config.write_text(content)
     with pytest.raises(UsageError, match=words):
         route(host(ssh_config=str(config)))
+
+
+@pytest.fixture
+def closed_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder that this process may not look into, even if it began as root."""
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0)
+    began_as = os.geteuid()
+    if began_as == 0:
+        os.seteuid(NOBODY)
+    yield folder
+    os.seteuid(began_as)
+
+
+def test_a_config_in_a_closed_folder_is_refused_in_words(closed_folder: Path) -> None:
+    """Once Path.is_file ended every command with a PermissionError."""
+    with pytest.raises(UsageError, match=r"there is no file .* that you may read"):
+        route(host(ssh_config=str(closed_folder / "config")))
+
+
+def test_keys_that_cannot_be_seen_are_left_out(closed_folder: Path) -> None:
+    """OpenSSH skips them too. Once a closed folder or the home of an unknown user ended every command."""
+    names = (f"{closed_folder}/id", "~no-such-user/id", "/no/such/id")
+    said = "hostname h\nport 22\n" + "".join(f"identityfile {name}\n" for name in names)
+    assert route_of(said, Path("/c"), "ann").identity_files == ()
+
+
+def test_tokens_of_an_identity_file_are_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`ssh -G` prints %d and %h as they are; the key was once left out, and the login refused."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "gpu1-22").touch()
+    said = "hostname gpu1\nport 22\nidentityfile %d/%h-%p\n"
+    assert route_of(said, Path("/c"), "ann").identity_files == (tmp_path / "gpu1-22",)
 
 
 def test_make_ssh_reads_the_same_file_and_trusts_the_same_keys() -> None:

@@ -5,7 +5,7 @@ Written as JSON by the Pulumi program, or as YAML by hand for hosts that exist a
 
 import contextlib
 import re
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -32,13 +32,23 @@ NO_ADDRESS = "is no address; write an IP address or a DNS name, without scheme, 
 
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DNS_NAME = re.compile(rf"(?=.{{1,253}}\Z)({_LABEL}\.)*{_LABEL}\.?")
-_LOOKS_LIKE_IPV4 = re.compile(r"[0-9.]+|0[xX][0-9A-Fa-f]+")
+_NUMBER = r"([0-9]+|0[xX][0-9A-Fa-f]*)"
+_LOOKS_LIKE_IPV4 = re.compile(rf"({_NUMBER}\.)*{_NUMBER}\.?")
+"""Other spellings of an IPv4 address, as the C library reads them: 10.4, 0x7f.0.0.1."""
+
+IPV6 = 6
+BROADCAST = IPv4Address("255.255.255.255")
+
+_ZONE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
+"""An interface's name, after the `%` of a link-local address."""
 
 
 def address_of(text: str) -> str:
     """Return `text` if it is an IP address or a DNS name. Raises ValueError for anything beside that, e.g. a port."""
-    with contextlib.suppress(ValueError):
-        ip_address(text)
+    address = _ip_address(text)
+    if address is not None:
+        if trouble := _nobody_there(address):
+            raise ValueError(trouble)
         return text
     name, _, port = text.rpartition(":")
     if port.isdecimal() and name and (":" not in name or name.startswith("[")):
@@ -48,6 +58,25 @@ def address_of(text: str) -> str:
     if not _DNS_NAME.fullmatch(text) or _LOOKS_LIKE_IPV4.fullmatch(text):
         raise ValueError(NO_ADDRESS)
     return text
+
+
+def _ip_address(text: str) -> IPv4Address | IPv6Address | None:
+    """Return the IP address that `text` is; None for another text."""
+    with contextlib.suppress(ValueError):
+        return ip_address(text)
+    return None
+
+
+def _nobody_there(address: IPv4Address | IPv6Address) -> str:
+    """Return why an address leads to no host; empty text when it may."""
+    zone = address.scope_id if isinstance(address, IPv6Address) else None
+    if zone is not None and not _ZONE.fullmatch(zone):
+        return "names no interface behind the %; write one as `ip link` lists it"
+    if address.is_link_local and address.version == IPV6 and zone is None:
+        return "is a link-local address, which needs the interface of this machine; write it behind, as in %eth0"
+    if address.is_unspecified or address.is_multicast or address == BROADCAST:
+        return "is the address of no single host; write the one that the host has"
+    return ""
 
 
 Address = Annotated[str, AfterValidator(address_of)]

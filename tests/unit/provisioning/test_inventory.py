@@ -113,6 +113,35 @@ def test_a_wrong_value_is_told_with_file_and_key(
     assert "\n" not in str(caught.value)
 
 
+ADDRESSES = {
+    "10.0.0.4:22": "has a port",
+    "[2001:db8::1]": "is in brackets",
+    "0x7f.0.1": "is no address",
+    "10.0x4": "is no address",
+    "fe80::1%-oProxyCommand=x y": "names no interface behind the %",
+    "fe80::1%a\nb": "names no interface behind the %",
+    "fe80::1": "needs the interface of this machine",
+    "0.0.0.0": "is the address of no single host",  # noqa: S104
+    "::": "is the address of no single host",
+    "ff02::1%eth0": "is the address of no single host",
+    "255.255.255.255": "is the address of no single host",
+    "fe80::1%eth0": "",
+    "::ffff:10.0.0.4": "",
+    "h.example.com.": "",
+}
+
+
+@pytest.mark.parametrize(("address", "said"), ADDRESSES.items())
+def test_an_address_leads_to_one_host_and_is_one_word(inventory: Path, address: str, said: str) -> None:
+    """Blanks behind the `%` of an IPv6 address once came to ssh's command line and into its list of known hosts."""
+    write(inventory, stack_values(host_values(address=address)))
+    if not said:
+        assert load(Target(inventory=str(inventory))).hosts[0].address == address
+        return
+    with pytest.raises(ConfigError, match=f"hosts.0..address: .* ?{said}"):
+        load(Target(inventory=str(inventory)))
+
+
 BAD_HOSTS_AND_ENGINES: list[dict[str, Any]] = yaml.safe_load(
     (Path(__file__).parent / "cases/inventory.yaml").read_text()
 )

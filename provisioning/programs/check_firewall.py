@@ -34,28 +34,40 @@ TUNNELS = (
     "cloudflared", "tincd", "n2n", "edge", "iked", "pluto", "xl2tpd", "ocserv", "softether",
 )  # fmt: skip
 """Programs whose UDP port counts also where the kernel takes ports for clients from. WireGuard's has no program."""
-SYSTEM = (
-    "systemd-resolve", "systemd-network", "systemd-timesyn", "dhclient", "dhcpcd", "NetworkManager", "chronyd", "ntpd",
-    "ntpsec", "avahi-daemon",
-)  # fmt: skip
+CLIENTS = ("systemd-network", "systemd-timesyn", "dhclient", "dhcpcd", "NetworkManager")
 """Programs of the system that only wait for answers, or that the rules let in anyway (DHCP)."""
+SERVER_PORTS = {(67, "udp"), (547, "udp")}
+"""Where systemd-networkd serves DHCP to others; its own requests come from other ports."""
 
 os.environ["PATH"] = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
 
 
 def far_ends(listing: str) -> set[Address]:
-    """Return the addresses that sshd's connections in `listing`, the output of ss, come from."""
-    return {address_of(line.split()[3]) for line in listing.splitlines() if '"sshd' in line}
+    """Return the addresses that sshd's connections in `listing`, the output of ss, come from.
+
+    Loopback is left out: the rules always let it in, and a reverse tunnel ends there.
+    """
+    found = (address_of(line.split()[3]) for line in listing.splitlines() if '"sshd' in line)
+    return {address for address in found if not address.is_loopback}
 
 
 def served_ports(listing: str) -> set[int]:
-    """Return the ports of this host on which sshd serves the connections in `listing`."""
-    return {int(line.split()[2].rpartition(":")[2]) for line in listing.splitlines() if '"sshd' in line}
+    """Return the ports of this host on which sshd serves the connections in `listing` that come from elsewhere."""
+    ends = (line.split()[2:4] for line in listing.splitlines() if '"sshd' in line)
+    return {int(here.rpartition(":")[2]) for here, there in ends if not address_of(there).is_loopback}
 
 
 def address_of(end: str) -> Address:
-    """Return the address of one end of a connection, as ss writes it with its port."""
-    return plain(ipaddress.ip_address(end.rpartition(":")[0].strip("[]").partition("%")[0]))
+    """Return the address of one end of a connection, as ss writes it with its port, without its interface."""
+    host = end.rpartition(":")[0].partition("%")[0].strip("[]")
+    return plain(ipaddress.ip_address("::" if host == "*" else host))
+
+
+def incoming(sessions: str, listening: str) -> str:
+    """Return the lines of `sessions` whose port here somebody listens on: sshd also connects, for who forwards."""
+    ports = {line.split()[4].rpartition(":")[2] for line in listening.splitlines() if line.startswith("tcp")}
+    lines = sessions.splitlines(keepends=True)
+    return "".join(line for line in lines if line.split()[2].rpartition(":")[2] in ports)
 
 
 def plain(address: Address) -> Address:
@@ -88,10 +100,9 @@ def listeners(listing: str, ephemeral: tuple[int, int]) -> dict[tuple[int, str],
     for line in listing.splitlines():
         words = line.split()
         protocol, local = words[0], words[4]
-        host, _, port_text = local.rpartition(":")
-        address = host.strip("[]").partition("%")[0]
+        port_text = local.rpartition(":")[2]
         program = (re.findall(r'\(\("([^"]*)"', line) or [""])[0]
-        if address != "*" and plain(ipaddress.ip_address(address)).is_loopback:
+        if address_of(local).is_loopback:
             continue
         if matters(protocol, int(port_text), program, ephemeral):
             found.setdefault((int(port_text), protocol), program)
@@ -100,7 +111,7 @@ def listeners(listing: str, ephemeral: tuple[int, int]) -> dict[tuple[int, str],
 
 def matters(protocol: str, port: int, program: str, ephemeral: tuple[int, int]) -> bool:
     """Return whether closing a port may end something that others use."""
-    if program.startswith(SYSTEM):
+    if program.startswith(CLIENTS) and (port, protocol) not in SERVER_PORTS:
         return False
     of_a_client = protocol == "udp" and ephemeral[0] <= port <= ephemeral[1]
     return not of_a_client or not program or program.startswith(TUNNELS)
@@ -130,7 +141,8 @@ def has_rules() -> bool:
 
 def refusal(asked: argparse.Namespace) -> str:
     """Return why the rules must not be loaded; empty text when they may."""
-    sessions = output("ss", "-tnpH", "state", "established")
+    listening = output("ss", "-tulnpH")
+    sessions = incoming(output("ss", "-tnpH", "state", "established"), listening)
     peers = far_ends(sessions)
     if shut_out(peers, [ipaddress.ip_network(cidr) for cidr in asked.cidrs]):
         who = ", ".join(sorted(map(str, peers)))
@@ -143,7 +155,7 @@ def refusal(asked: argparse.Namespace) -> str:
             f"sshd serves who is connected now on {ports}, which the rules close; write it under the host's open_ports"
         )
     if asked.name_others and not has_rules():
-        found = listeners(output("ss", "-tulnpH"), ephemeral_ports())
+        found = listeners(listening, ephemeral_ports())
         known = is_open | ports_of(asked.known)
         others = {key: program for key, program in found.items() if key not in known}
         if others:

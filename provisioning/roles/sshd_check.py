@@ -12,15 +12,17 @@ _SAY = r"""say() { printf '%s\n' "$*" >&2; exit 1; }
 _KEEP = "write password_logins: true on this host in the inventory"
 
 _NO_SECOND_FACTOR = rf"""
-asked='^[[:space:]]*AuthenticationMethods[[:space:]].*(password|keyboard-interactive)'
-factors=$(grep -hiE "$asked" /etc/ssh/sshd_config /etc/ssh/sshd_config.d/*.conf 2>/dev/null)
+asked='^[[:space:]]*AuthenticationMethods[[:space:]="].*(password|keyboard-interactive)'
+included=$(sed -nE 's/^[[:space:]]*[Ii][Nn][Cc][Ll][Uu][Dd][Ee][[:space:]=]+//p' /etc/ssh/sshd_config | tr -d '"')
+factors=$(cd /etc/ssh/ && grep -hiE "$asked" sshd_config sshd_config.d/*.conf $included 2>/dev/null | sort -u)
 [ -z "$factors" ] || say "sshd asks for a password beside a key ($factors), and this file turns passwords off; {_KEEP}"
 """
 
 _NOBODY_BY_WORD = rf"""
 people=$(journalctl -q -t sshd -t sshd-session --since '-7 days' -o cat 2>/dev/null |
   sed -n 's/^Accepted \([a-z/-]*\) for \([^ ]*\) from .*/\2 \1/p' |
-  awk '{{last[$1] = $2}} END {{for (user in last) if (last[user] !~ /^publickey/) print user}}' | sort | tr '\n' ' ')
+  awk '{{last[$1] = $2}} END {{for (user in last) if (last[user] ~ /^(password|keyboard-)/) print user}}' |
+  sort | tr '\n' ' ')
 [ -z "$people" ] || say "logged in by password the last time: ${{people}}and this file turns that off;" \
   "let them log in by key once, or {_KEEP}"
 """
@@ -34,16 +36,21 @@ cat /etc/ssh/sshd_config "$1" | /usr/sbin/sshd -t -f /dev/stdin || exit 1
 """
 
 _SAME_PORTS = r"""
-named=$(cat "$1" /etc/ssh/sshd_config | /usr/sbin/sshd -T -f /dev/stdin | sed -n 's/^port //p')
+named=$(cat "$1" /etc/ssh/sshd_config | /usr/sbin/sshd -T -f /dev/stdin |
+  sed -n 's/^listenaddress //p' | sed 's/%[^]]*//')
 ss -Hltnp | awk '/"sshd"/ && !/"systemd"/ && $4 !~ /^(127\.|\[::1\])/ {print $4, $NF}' |
-  sed -n 's/^.*:\([0-9]*\) .*"sshd",pid=\([0-9]*\).*/\1 \2/p' | while read -r port pid; do
-  echo "$named" | grep -qx "$port" && continue
-  tr '\0' ' ' <"/proc/$pid/cmdline" | grep -qE ' -(p|o)' && continue
-  say "sshd listens on port $port, and its files name $named: a reload would move it;" \
+  sed -n 's/^\([^ ]*\) .*"sshd",pid=\([0-9]*\).*/\1 \2/p' | while read -r at pid; do
+  case $at in \[*) all="[::]" ;; \**) all="[::] 0.0.0.0" ;; *) all=0.0.0.0 ;; esac
+  for each in "$(echo "$at" | sed 's/%.*:/:/')" $(printf "%s:${at##*:} " $all); do
+    echo "$named" | grep -qxF "$each" && continue 2
+  done
+  tr '\0' ' ' <"/proc/$pid/cmdline" | grep -qE ' -(p|o|f)' && continue
+  say "sshd listens on $at, and its files name $(echo $named): a reload would move it;" \
     "reload sshd when that suits, and write the port as ssh_port in the inventory"
 done
 """
-"""A Port that somebody wrote and did not load yet would come into force with our reload, and stay without our file.
+"""A Port or ListenAddress that somebody wrote and did not load yet would come into force with our reload, and stay
+without our file. `sshd -T` writes every port behind its addresses: its `port` is 22 where only ListenAddress has one.
 Loopback is where tunnels end, a port that systemd holds is its socket's, and one on the command line stays."""
 
 

@@ -108,7 +108,7 @@ def host_folder(tmp_path: Path) -> Path:
         program.chmod(0o755)
     (tmp_path / "proc/7").mkdir(parents=True)
     (tmp_path / "proc/7/cmdline").write_text("sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups\0")
-    (tmp_path / "says").write_text("port 22\n")
+    (tmp_path / "says").write_text("port 22\nlistenaddress [::]:22\nlistenaddress 0.0.0.0:22\n")
     (tmp_path / "listens").write_text("")
     (tmp_path / "new.conf").write_text("")
     return tmp_path
@@ -140,6 +140,27 @@ def test_a_second_factor_is_not_turned_off(host_folder: Path) -> None:
     assert checked(host_folder, sshd_check(password_logins=True)).returncode == 0
 
 
+FACTORS = {
+    "with =": ("AuthenticationMethods=publickey,password\n", "etc/ssh/sshd_config.d/50-codes.conf"),
+    "quoted": ('authenticationmethods "publickey,password"\n', "etc/ssh/sshd_config.d/50-codes.conf"),
+    "for some": ("Match Group ops\n  AuthenticationMethods keyboard-interactive:pam\n", "etc/ssh/sshd_config"),
+    "in another folder": ("AuthenticationMethods password,publickey\n", "etc/ssh/site/codes.cfg"),
+}
+
+
+@pytest.mark.parametrize(("line", "path"), FACTORS.values(), ids=FACTORS.keys())
+def test_a_second_factor_is_found_however_it_is_written(host_folder: Path, line: str, path: str) -> None:
+    """sshd takes `Keyword=value`, quotes, and any Include; these were passed over, and passwords turned off."""
+    config = host_folder / "etc/ssh/sshd_config"
+    config.write_text(f'Include "/etc/ssh/sshd_config.d/*.conf" {host_folder}/etc/ssh/none/*\nInclude=site/*.cfg\n')
+    (host_folder / "etc/ssh/site").mkdir()
+    with (host_folder / path).open("a") as file:
+        file.write(line)
+    done = checked(host_folder, sshd_check())
+    assert done.returncode == 1
+    assert "write password_logins: true" in done.stderr
+
+
 BY_KEY = "Accepted publickey for ann from 10.0.0.9 port 5 ssh2: ED25519 SHA256:x\n"
 BY_PASSWORD = "Accepted password for ann from 10.0.0.9 port 5 ssh2\n"
 BY_CODE = "Accepted keyboard-interactive/pam for CORP\\bob from 10.0.0.9 port 5 ssh2\n"
@@ -148,6 +169,10 @@ JOURNALS = {
     "by password": (BY_PASSWORD, "ann "),
     "by password, then by key": (BY_PASSWORD + BY_KEY, ""),
     "two people": (BY_PASSWORD + BY_CODE, "CORP\\bob ann "),
+    "by Kerberos, and by host": (
+        "Accepted gssapi-with-mic for ann from 10.0.0.9 port 5 ssh2\nAccepted hostbased for bob from ::1 port 5 ssh2\n",
+        "",
+    ),
     "refused ones": ("Failed password for root from 10.0.0.9 port 5 ssh2\n", ""),
 }
 
@@ -172,6 +197,28 @@ LISTENS = {
     "a socket of systemd's": (f"LISTEN 0 4096 *:2222 *:* {SHARED}\n", True),
     "others": ('LISTEN 0 511 0.0.0.0:443 0.0.0.0:* users:(("haproxy",pid=9,fd=5))\n', True),
 }
+
+
+NAMED = {
+    "a port behind an address": ("0.0.0.0:2222", "port 22\nlistenaddress 0.0.0.0:2222\n", True),
+    "one address of all": ("10.0.0.4:22", "port 22\nlistenaddress 0.0.0.0:22\n", True),
+    "all, and one is named": ("0.0.0.0:22", "port 22\nlistenaddress 10.0.0.4:22\n", False),
+    "another address": ("10.0.0.4:22", "port 22\nlistenaddress 10.0.0.5:22\n", False),
+    "another family": ("[::]:22", "port 22\nlistenaddress 0.0.0.0:22\n", False),
+    "both families": ("*:22", "port 22\nlistenaddress [::]:22\n", True),
+    "a link-local one": ("[fe80::1]%eth0:22", "port 22\nlistenaddress [fe80::1%eth0]:22\n", True),
+}
+
+
+@pytest.mark.parametrize(("at", "says", "fine"), NAMED.values(), ids=NAMED.keys())
+def test_a_reload_does_not_move_sshd_to_an_address_that_somebody_wrote(
+    host_folder: Path, at: str, says: str, fine: bool
+) -> None:
+    """A ListenAddress that was written and not loaded came into force; one with a port was refused for no reason."""
+    (host_folder / "listens").write_text(f"LISTEN 0 128 {at} 0.0.0.0:* {HELD}\n")
+    (host_folder / "says").write_text(says)
+    done = checked(host_folder, sshd_check())
+    assert (done.returncode == 0) is fine, done.stderr
 
 
 @pytest.mark.parametrize(("listens", "fine"), LISTENS.values(), ids=LISTENS.keys())
@@ -201,7 +248,8 @@ def test_ports_and_tunnels_of_others_stay_as_the_inventory_says() -> None:
     assert "\t\ttcp dport { 9100, 6000-6010 } accept\n" in rules
     assert "\t\tudp dport { 51820, 41641 } accept\n" in rules
     assert "111" not in rules
-    assert "meta l4proto { 4, 41, 47, 50, 51 } accept" in rules
+    assert "meta l4proto { 4, 41, 47, 50, 51, 97, 108, 115 } accept" in rules
+    assert "meta l4proto { 2, 89, 112 } accept" in rules  # without VRRP both routers of a pair take the shared address
     assert "l4proto" not in content(RULES, wishes(cloud="aws"))
     (file,) = (each for each in resources if isinstance(each, File) and each.path == RULES)
     words = list(zip(file.check, file.check[1:], strict=False))

@@ -7,7 +7,16 @@ import pytest
 
 from provisioning.converge.resources import File
 from provisioning.programs import check_firewall
-from provisioning.programs.check_firewall import far_ends, listeners, parsed, ports_of, refusal, served_ports, shut_out
+from provisioning.programs.check_firewall import (
+    far_ends,
+    incoming,
+    listeners,
+    parsed,
+    ports_of,
+    refusal,
+    served_ports,
+    shut_out,
+)
 from provisioning.roles.base import base
 from serving.spec import GatewaySpec
 from tests.unit.provisioning.records import host
@@ -15,7 +24,7 @@ from tests.unit.provisioning.records import host
 LISTING = """\
 0      0              203.0.113.7:22     198.51.100.9:54122 users:(("sshd",pid=88,fd=4),("sshd",pid=79,fd=4))
 0      0      [::ffff:10.0.0.4]:22   [::ffff:10.0.0.9]:40022 users:(("sshd-session",pid=91,fd=4))
-0      0          [fe80::1%eth0]:22     [fe80::2%eth0]:40022 users:(("sshd",pid=93,fd=4))
+0      0          [fe80::1]%eth0:22          [fe80::2]:40022 users:(("sshd",pid=93,fd=4))
 0      0              203.0.113.7:443    192.0.2.1:54122 users:(("haproxy",pid=99,fd=4))
 """
 
@@ -27,6 +36,11 @@ udp   UNCONN 0      0                  0.0.0.0:41641     0.0.0.0:*    users:(("t
 udp   UNCONN 0      0                  0.0.0.0:1194      0.0.0.0:*    users:(("openvpn",pid=3,fd=9))
 udp   UNCONN 0      0                  0.0.0.0:46123     0.0.0.0:*    users:(("curl",pid=4,fd=9))
 udp   UNCONN 0      0             10.0.0.4%eth0:68       0.0.0.0:*    users:(("systemd-network",pid=5,fd=9))
+udp   UNCONN 0      0           [fe80::1]%eth0:546          [::]:*    users:(("systemd-network",pid=5,fd=9))
+udp   UNCONN 0      0             0.0.0.0%br0:67        0.0.0.0:*    users:(("systemd-network",pid=5,fd=9))
+udp   UNCONN 0      0                  *%eth0:547             *:*    users:(("systemd-network",pid=5,fd=9))
+udp   UNCONN 0      0                 0.0.0.0:5353      0.0.0.0:*    users:(("avahi-daemon",pid=5,fd=9))
+udp   UNCONN 0      0                 0.0.0.0:123       0.0.0.0:*    users:(("chronyd",pid=6,fd=9))
 udp   UNCONN 0      0               127.0.0.1:323        0.0.0.0:*    users:(("chronyd",pid=6,fd=9))
 udp   UNCONN 0      0                    [::1]:323          [::]:*    users:(("chronyd",pid=6,fd=9))
 udp   UNCONN 0      0            192.168.122.1:67        0.0.0.0:*    users:(("dnsmasq",pid=7,fd=9))
@@ -36,6 +50,7 @@ tcp   LISTEN 0      64                       *:9090            *:*    users:(("p
 tcp   LISTEN 0      64                 0.0.0.0:2049      0.0.0.0:*
 tcp   LISTEN 0      64                 0.0.0.0:40001     0.0.0.0:*    users:(("python3",pid=10,fd=3))
 tcp   LISTEN 0      64               127.0.0.1:5432      0.0.0.0:*    users:(("postgres",pid=11,fd=3))
+tcp   LISTEN 0      64          [fe80::1]%eth0:8500          [::]:*    users:(("consul",pid=11,fd=3))
 tcp   LISTEN 0      64      [::ffff:127.0.0.1]:5433            *:*    users:(("java",pid=12,fd=3))
 """
 
@@ -45,6 +60,21 @@ EPHEMERAL = (32768, 60999)
 def test_far_ends_and_ports_are_those_of_sshd() -> None:
     assert far_ends(LISTING) == {ip_address("198.51.100.9"), ip_address("10.0.0.9"), ip_address("fe80::2")}
     assert served_ports(LISTING) == {22}
+
+
+TUNNELLED = """\
+0      0                127.0.0.1:2222          127.0.0.1:40022 users:(("sshd",pid=93,fd=4))
+0      0        [::ffff:127.0.0.1]:2222  [::ffff:127.0.0.1]:40024 users:(("sshd",pid=94,fd=4))
+0      0                 10.0.0.4:40123          10.0.0.5:5432  users:(("sshd",pid=95,fd=9))
+"""
+
+
+def test_a_reverse_tunnel_and_what_sshd_forwards_shut_nobody_out() -> None:
+    """Whoever came through `ssh -R` was told to add 127.0.0.1; a forwarded connection counted as a login."""
+    sessions = incoming(TUNNELLED, 'tcp   LISTEN 0  128   0.0.0.0:2222  0.0.0.0:*  users:(("sshd",pid=8,fd=3))\n')
+    assert "5432" not in sessions
+    assert far_ends(sessions) == set()
+    assert served_ports(sessions) == set()
 
 
 @pytest.mark.parametrize(
@@ -63,12 +93,20 @@ def test_somebody_who_is_connected_must_be_let_in(peers: list[str], cidrs: list[
 
 
 def test_what_others_may_use_is_found_in_both_protocols() -> None:
-    """Only TCP was looked at, and a WireGuard port, whose socket is the kernel's, was closed without a word."""
+    """Only TCP was looked at, and a WireGuard port, whose socket is the kernel's, was closed without a word.
+
+    Later a link-local address, as ss really writes it, ended the check; and the host's own name (mDNS) and its clock
+    and addresses for others (NTP, DHCP) were closed without a word.
+    """
     assert listeners(LISTENING, EPHEMERAL) == {
         (51820, "udp"): "",
         (41641, "udp"): "tailscaled",
         (1194, "udp"): "openvpn",
-        (67, "udp"): "dnsmasq",
+        (67, "udp"): "systemd-network",
+        (547, "udp"): "systemd-network",
+        (5353, "udp"): "avahi-daemon",
+        (123, "udp"): "chronyd",
+        (8500, "tcp"): "consul",
         (22, "tcp"): "sshd",
         (9090, "tcp"): "prometheus",
         (2049, "tcp"): "",
@@ -85,7 +123,10 @@ def asked(**changed: object) -> argparse.Namespace:
     return argparse.Namespace(**{**usual, **changed})
 
 
-ALL = ["41641/udp", "1194/udp", "67/udp", "9090/tcp", "2049/tcp", "40001/tcp"]
+ALL = [
+    *("41641/udp", "1194/udp", "67/udp", "547/udp", "5353/udp", "123/udp"),
+    *("9090/tcp", "2049/tcp", "40001/tcp", "8500/tcp"),
+]
 
 REFUSALS = {
     "all are named": (asked(known=ALL), ""),

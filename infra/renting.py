@@ -1,5 +1,6 @@
 """What rented clouds need around the engine: preflight, a lease, places to try, and what a cut-off run left removed."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -116,20 +117,13 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
     previous = known_lease(config.cloud, stack, held)
     stands = previous is not None and previous.stands
     refuse_lost_state(cloud, stack, previous, held)
-    if previous is None or not outputs_file(stack).exists():  # a first `up` that failed has left a lease, too
-        _look_first(config, stack, previous)
-    else:
-        for line in odd_hours(config, previous, datetime.now(UTC)):
-            say(f"  ! {line}")
+    _look_around(config, stack, previous)
     if previous is not None and not stands and lies_elsewhere(config, previous):
         _leave(previous, stack, held, cloud)
         previous = None
     _await_ends(cloud, previous)
     candidates = _candidates(config, stack, cloud, previous)
-    if previous is not None and stands:
-        for line in cloud.replaced(config, previous, candidates[0].lease):
-            say(f"  ! {line}")
-    for line in known_price(config, candidates[0].usd_per_hour):
+    for line in _what_comes(config, cloud, previous, candidates[0]):
         say(f"  {line}")
     recover(config.cloud, stack, held)
     _hand_provider_environment(config.cloud, candidates[0].lease, held)
@@ -185,6 +179,23 @@ def _await_ends(cloud: Cloud, previous: Lease | None) -> None:
             cloud.await_ends(previous)
     except DeniedError as error:
         say(f"  ! whether hosts are about to end could not be asked: {error}; going on")
+
+
+def _look_around(config: DeploymentConfig, stack: str, previous: Lease | None) -> None:
+    """Run preflight before a stack's first `up` that goes through; before others say what is odd about the hours."""
+    if previous is None or not outputs_file(stack).exists():  # a first `up` that failed has left a lease, too
+        _look_first(config, stack, previous)
+        return
+    for line in odd_hours(config, previous, datetime.now(UTC)):
+        say(f"  ! {line}")
+
+
+def _what_comes(config: DeploymentConfig, cloud: Cloud, previous: Lease | None, first: Candidate) -> Iterator[str]:
+    """Yield which hosts of a stack that stands `up` makes again, and the price, a line each."""
+    if previous is not None and previous.stands:
+        for line in cloud.replaced(config, previous, first.lease):
+            yield f"! {line}"
+    yield from known_price(config, first.usd_per_hour)
 
 
 def _shall_run(config: DeploymentConfig) -> bool:

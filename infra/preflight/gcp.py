@@ -192,5 +192,11 @@ def _budget(config: DeploymentConfig) -> Iterator[Finding]:
     if currency == CURRENCY:
         yield Finding("ok", "lifetime.budget", f"{budget.billing_account} is charged in {CURRENCY}")
         return
+    if not currency:
+        what = (
+            f"GCP does not say in which currency {budget.billing_account} is charged; a budget takes {CURRENCY} alone"
+        )
+        yield Finding("warning", "lifetime.budget", what, "look it up in the console, under Billing")
+        return
     what = f"{budget.billing_account} is charged in {currency}, and takes no budget in {CURRENCY}"
     yield Finding("error", "lifetime.budget", what, "leave it out, and set one in the console")

@@ -277,6 +277,11 @@ def test_hyperdisk_does_not_count_among_other_disks(machine: str, counts: bool) 
             "lifetime.budget: 012345-6789AB-CDEF01 is charged in KRW, and takes no budget in USD; leave it out, and "
             "set one in the console",
         ),
+        (
+            {"currency": ""}, "warning",
+            "lifetime.budget: GCP does not say in which currency 012345-6789AB-CDEF01 is charged; a budget takes USD "
+            "alone; look it up in the console, under Billing",
+        ),
     ],
 )  # fmt: skip
 def test_a_budget_needs_an_account_that_is_charged_in_dollars(

@@ -61,9 +61,7 @@ def _read(folder: Path, name: str, where: str, read: Callable[[bytes], Result]) 
         _refuse_pointer(path, where)
         raise ConfigError(f"{path} {error.what}", where=where, hint=error.hint) from None
     except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be read ({error.strerror})", where=where, hint="let your user read it"
-        ) from None
+        raise _unreadable(path, error, where) from None
 
 
 def _check_weights(path: Path, where: str) -> None:
@@ -84,9 +82,7 @@ def _refuse_pointer(path: Path, where: str) -> None:
         with open_regular(path) as stream:
             start = stream.read(len(LFS_START))
     except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be read ({error.strerror})", where=where, hint="let your user read it"
-        ) from None
+        raise _unreadable(path, error, where) from None
     if start == LFS_START:
         what = f"{path} is a pointer of Git LFS, not the file"
         raise ConfigError(what, where=where, hint=f"run `git lfs pull` in {path.parent}")

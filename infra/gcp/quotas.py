@@ -9,6 +9,7 @@ from infra.finding import Finding
 from infra.gcp.api import ask, everywhere
 from infra.gcp.labels import ID
 from infra.gcp.shapes import WITH_ACCELERATOR, disk_type, family
+from infra.gcp.standing import RUNNING
 from infra.lease import Lease
 from infra.machines import Machine, find_machine
 from infra.sizes import data_gib
@@ -34,9 +35,6 @@ DISKS, ADDRESSES = "SSD_TOTAL_GB", "STATIC_ADDRESSES"
 
 COUNTED_DISK = "pd-balanced"
 """The one type of our disks that DISKS limits; Hyperdisk has quotas of its own."""
-
-RUNNING = ("PROVISIONING", "STAGING", "RUNNING")
-"""Statuses in which an instance has its processors and GPUs."""
 
 CONSOLE = "https://console.cloud.google.com/iam-admin/quotas?project={}"
 

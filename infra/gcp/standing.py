@@ -22,6 +22,8 @@ from infra.sizes import data_gib
 
 STAYING = "data disk, address and host key stay"
 RUNNING = ("PROVISIONING", "STAGING", "RUNNING")
+"""Statuses in which an instance has its processors and GPUs."""
+
 BLANK = "its data disk, too, is made anew, and empty"
 
 

@@ -72,12 +72,10 @@ class Stack:
         return {str(each["id"]) for each in resources if "id" in each and not str(each["type"]).startswith(ENGINE)}
 
     def has_creations_in_flight(self) -> bool:
-        """Return whether the command before was cut off while it created something.
+        """Return whether a command was cut off while it created something, be it in another checkout.
 
         The request may have reached the cloud: what it makes may be listed only some seconds later.
         """
-        if not self.interrupted:
-            return False
         pending = self._deployment().get("pending_operations") or []
         return any(each.get("type") == "creating" for each in pending)
 

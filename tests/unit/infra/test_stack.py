@@ -69,7 +69,7 @@ def test_what_the_engine_makes_by_itself_is_not_known_of_a_cloud(tmp_path: Path)
         (True, [{"type": "creating", "resource": {}}], True),
         (True, [{"type": "deleting", "resource": {}}], False),
         (True, None, False),
-        (False, [{"type": "creating", "resource": {}}], False),
+        pytest.param(False, [{"type": "creating", "resource": {}}], True, id="by another checkout"),
     ],
 )
 def test_only_a_creation_that_was_cut_off_may_still_appear(

@@ -12,7 +12,7 @@ import paramiko
 
 from core.console import say
 from core.errors import HostError, UsageError
-from provisioning.connection import CONNECT_TIMEOUT_S, open_socket
+from provisioning.connection import ANSWER_TIMEOUT_S, open_socket
 from provisioning.head_start import Door
 from provisioning.ssh_route import route
 
@@ -75,12 +75,17 @@ def terminal() -> Callable[[str], str] | None:
 
 
 def _shown_key(door: Door, key_type: str) -> str:
-    """Return the key of one type; nothing when the host has none."""
-    plug = open_socket(route(door), f"{door.address}:{door.ssh_port}")
+    """Return the key of one type; nothing when the host has none. Raises HostError when it does not answer in time."""
+    where = f"{door.address}:{door.ssh_port}"
+    plug = open_socket(route(door), where)
     try:
         transport = paramiko.Transport(plug)
+        transport.banner_timeout = 2 * ANSWER_TIMEOUT_S  # so that start_client's limit comes first
         transport.get_security_options().key_types = (key_type,)
-        transport.start_client(timeout=CONNECT_TIMEOUT_S)
+        transport.start_client(timeout=ANSWER_TIMEOUT_S)  # returns in silence when time is up
+        if transport.is_active() and transport.host_key is None:
+            hint = "it may be overloaded: run it again later"
+            raise HostError(f"SSH did not answer within {ANSWER_TIMEOUT_S} s", where=where, hint=hint)
         key = transport.get_remote_server_key()
         return f"{key.get_name()} {key.get_base64()}"
     except (paramiko.SSHException, EOFError, OSError):

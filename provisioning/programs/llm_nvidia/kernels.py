@@ -46,6 +46,15 @@ def metas(kernel: str, installed: Iterable[str]) -> list[str]:
     return [f"linux-headers-{name}" for name in found or [flavour]]
 
 
+def frozen(names: Iterable[str], installed: Iterable[str], held: Iterable[str]) -> list[str]:
+    """Return those of `names` that are installed and on hold: `apt-get -y` refuses to touch them, and ends with 100.
+
+    Who freezes the kernel holds its headers as well, and those that are there will do.
+    """
+    kept = set(installed) & set(held)
+    return [name for name in names if name in kept]
+
+
 def in_apt(package: str) -> bool:
     """Return whether apt can install a package."""
     return bool(candidate(package))

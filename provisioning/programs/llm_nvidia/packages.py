@@ -11,7 +11,7 @@ from . import apt_sources, chips
 from .dpkg import mend
 from .facts import PREFERENCES, look
 from .host import RefusedError, finish, must, output, said, text, write
-from .kernels import candidate, choose, in_apt
+from .kernels import candidate, choose, frozen, in_apt
 from .verdict import REPOSITORY_ARCH, of_driver
 
 TYPE_CHECKING = False
@@ -171,6 +171,11 @@ def install(wanted: Wanted, facts: Any) -> str:
             f"kernel {facts.kernel} has no headers in apt (linux-headers-{facts.kernel}), so no driver can be built "
             f"for it; {helps}"
         )
+    on_hold = frozen(headers, facts.packages, facts.held)
+    headers = [name for name in headers if name not in on_hold]
+    if on_hold:
+        names = " ".join(on_hold)
+        print(f"warning: {names}: on hold, so a new kernel may lack headers, and then has no driver")
     packages = wanted_packages(wanted, facts)
     why_not = missing(wanted, packages, complaints)
     if why_not:

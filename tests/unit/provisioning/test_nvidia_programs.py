@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from core.paths import CHECKOUT
-from provisioning.programs.llm_nvidia import kernels
+from provisioning.programs.llm_nvidia import kernels, packages
 from provisioning.programs.llm_nvidia.packages import others_stay, repository
 from tests.unit.provisioning.nvidia_facts import WANTED, facts
 
@@ -74,6 +74,30 @@ def test_headers_fit_the_kernel_and_follow_its_updates(
         return not any(part in package for part in lacks)
 
     assert " ".join(kernels.choose(running, installed, lambda _: False, in_apt)) == chosen
+
+
+def test_headers_on_hold_are_not_named_to_apt(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Once a host whose kernel was frozen got no driver: apt said that held packages would change, and ended."""
+    kernel, meta = "linux-headers-6.8.0-45-generic", "linux-headers-generic"
+    host = facts(kernel="6.8.0-45-generic", packages={meta: "6.8.0", "linux-image-generic": "6.8.0"}, held={meta})
+    called: list[tuple[str, ...]] = []
+    for name, answer in {"mend": "", "update_lists": [], "missing": "", "in_apt": True, "must": None}.items():
+        monkeypatch.setattr(packages, name, lambda *_, answer=answer: answer)
+    for name in ("name_repository", "pin"):
+        monkeypatch.setattr(packages, name, lambda *_: None)
+    monkeypatch.setattr(packages, "look", lambda _: host)
+
+    def finish(*argv: str) -> int:
+        called.append(argv)
+        return 0
+
+    monkeypatch.setattr(packages, "finish", finish)
+    assert packages.install({**WANTED, "root": "/"}, host) == "6.8.0-45-generic"
+    assert kernel in called[0]
+    assert meta not in called[0]
+    assert capfd.readouterr().out.startswith(f"warning: {meta}: on hold")
 
 
 def test_a_kernel_of_ones_own_with_headers_beside_it_will_do() -> None:

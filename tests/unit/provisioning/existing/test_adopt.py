@@ -1,6 +1,7 @@
 """`adopt` up to the first packet: logins, host keys vouched for, files that are never written over."""
 
 import re
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from core.errors import ConfigError, DeployError, HostError, UsageError
 from infra.outputs import Gpu, StackOutputs
 from provisioning.connection import LoginError, OtherHostError
 from provisioning.existing import adopt as adopt_module
+from provisioning.existing import host_key
 from provisioning.existing.adopt import Asked, adopt, host_name, known_keys, look, parse_login, trusted_keys
 from provisioning.existing.facts import HostFacts
 from provisioning.existing.host_key import accepted_keys, fingerprint
@@ -109,6 +111,15 @@ DOOR = parse_login(Asked(login="root@gpu1"))
 def test_the_inventorys_keys_are_trusted_without_a_question() -> None:
     for said in ("", FINGERPRINT):
         assert trusted_keys(Asked(login="root@gpu1", host_key=said), DOOR, (HOST_KEY,)) == (HOST_KEY,)
+
+
+def test_a_host_that_accepts_and_stays_silent_is_not_taken_for_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once each type of key was asked for in turn, and an overloaded sshd was said to show no key of a known type."""
+    monkeypatch.setattr(host_key, "ANSWER_TIMEOUT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        door = parse_login(Asked(login=f"root@127.0.0.1:{silent.getsockname()[1]}"))
+        with pytest.raises(HostError, match=r"SSH did not answer within 0\.2 s"):
+            host_key.shown_keys(door)
 
 
 def test_a_host_that_was_set_up_anew_is_adopted_by_its_new_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:

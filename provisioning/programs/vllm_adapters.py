@@ -9,7 +9,8 @@ vLLM looks an adapter up by name once for each request. An alias is a second key
 between two requests, those under way keep what they began with, and no weights are loaded twice. The file that
 LLM_DEPLOY_ADAPTERS names holds what a start serves. A version that vLLM refuses at a start is left out and reported,
 and the rest is served; an alias that meant it means what it meant before (`former` in the file), if that can be loaded.
-Decides nothing else: see adapter_versions.py.
+A version that ended the engine while it was loaded is noted in a file; later starts leave it out untried, a PUT tries
+it again. Decides nothing else: see adapter_versions.py.
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ PATH = "/v1/llm-deploy/adapters"
 """Below /v1, so that vLLM asks for its key."""
 
 
+LOOK_S = 1
+"""How often is looked whether the engine still runs while it loads."""
+
+ENDED = "the engine ended while it loaded this adapter; look at its journal, and bring a version that it can load"
+
 LIB = Path(__file__).resolve().parent.parent
 """Where the programs of this project lie on a host; llm_fetch has the rules."""
 
@@ -49,6 +55,48 @@ def _misfit(folder: str, base: str) -> str:
         return ""
 
 
+class EngineEndedError(Exception):
+    """The engine ended while it loaded an adapter."""
+
+
+class Note:
+    """Which versions were being loaded when the engine ended: a file that outlives it, in the unit's cache folder."""
+
+    def __init__(self) -> None:
+        folder = os.environ.get("CACHE_DIRECTORY", "").partition(":")[0]
+        self._path = Path(folder, "adapters-being-loaded.json") if folder else None
+
+    def read(self) -> dict[str, str]:
+        """Return folders by version; empty where nothing is noted, or the file was torn off."""
+        try:
+            noted = json.loads(self._path.read_bytes()) if self._path else {}
+        except (OSError, ValueError):
+            return {}
+        return {str(name): str(folder) for name, folder in noted.items()} if isinstance(noted, dict) else {}
+
+    def add(self, name: str, folder: str) -> None:
+        """Note that a version is about to be loaded."""
+        self._write({**self.read(), name: folder})
+
+    def remove(self, name: str) -> None:
+        """Note that the engine outlived a version."""
+        self._write({known: folder for known, folder in self.read().items() if known != name})
+
+    def _write(self, noted: Mapping[str, str]) -> None:
+        """Replace the file. Where that fails a start may try again what ended the last one, and goes on."""
+        if self._path is None:
+            return
+        part = self._path.with_name(self._path.name + ".part")
+        try:
+            with part.open("w", encoding="utf-8") as stream:
+                json.dump(noted, stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            part.replace(self._path)
+        except OSError as error:
+            print(f"llm_deploy_adapters: cannot write {self._path}: {error}", flush=True)
+
+
 class Adapters:
     """The plugin: vLLM attaches its routes, then hands it the engine's state."""
 
@@ -63,6 +111,9 @@ class Adapters:
         adapters have one name for one adapter, and an engine that computes both would end."""
         self._refused: dict[str, dict[str, str]] = {}
         """Versions that a start left out: their folder, and vLLM's reason."""
+        self._noted: dict[str, str] = {}
+        """Versions that ended the engine, while a start leaves them out; a PUT tries them again."""
+        self._note = Note()
         self._lock = asyncio.Lock()
 
     def attach_router(self, app: Any) -> None:
@@ -72,10 +123,14 @@ class Adapters:
         app.add_api_route("/v1/models", self.list_models, methods=["GET"])
 
     async def init_state(self, _engine: Any, state: Any, _args: Any) -> None:
-        """Load what the file says, as far as vLLM can: one adapter that it refuses must not end all others."""
+        """Load what the file says, as far as vLLM can: one adapter that it refuses must not end all others.
+
+        Raises EngineEndedError when the engine ends meanwhile; the unit starts it again, and the note has the adapter.
+        """
         self._models = state.openai_serving_models
         wanted = json.loads(Path(os.environ["LLM_DEPLOY_ADAPTERS"]).read_text(encoding="utf-8"))
         async with self._lock:
+            self._noted = self._note.read()
             for name, folder in wanted["versions"].items():
                 await self._try(name, folder)
             former = wanted.get("former") or {"versions": {}, "aliases": {}}
@@ -86,6 +141,7 @@ class Adapters:
                     aliases[alias] = version
                 elif before in former["versions"] and await self._try(before, former["versions"][before]):
                     aliases[alias] = before
+            self._noted = {}
             names = {*wanted["versions"], *aliases.values()}
             self._set({name: self._loaded[name] for name in names if name in self._loaded}, aliases)
 
@@ -117,7 +173,11 @@ class Adapters:
         async with self._lock:
             for name, folder in versions.items():
                 known = self._refused.get(name, {}).get("folder") == folder
-                if not await self._try(name, folder) and not known:
+                try:
+                    is_loaded = await self._try(name, folder)
+                except EngineEndedError as error:
+                    return f"{name}: {error}"
+                if not is_loaded and not known:
                     return self._refused.pop(name)["problem"]
             self._refused = {name: self._refused[name] for name in versions if name in self._refused}
             meant = {alias: v if v in self._loaded else self._aliases.get(alias) for alias, v in aliases.items()}
@@ -127,9 +187,11 @@ class Adapters:
             return ""
 
     async def _try(self, name: str, folder: str) -> bool:
-        """Return whether version `name` is in memory; else remember why not."""
+        """Return whether version `name` is in memory; else remember why not. Raises EngineEndedError."""
         try:
-            problem = await self._load(name, folder)
+            problem = ENDED if self._noted.get(name) == folder else await self._load(name, folder)
+        except EngineEndedError:
+            raise
         except Exception as error:  # whatever vLLM raises for it, the others are to be served
             problem = str(error) or type(error).__name__
         if problem:
@@ -147,12 +209,36 @@ class Adapters:
         problem = await asyncio.to_thread(_misfit, folder, self._models.base_model_paths[0].model_path)
         if problem:
             return problem
-        answer = await self._models.load_lora_adapter(LoadLoRAAdapterRequest(lora_name=name, lora_path=folder))
+        self._note.add(name, folder)
+        try:
+            answer = await self._answer(LoadLoRAAdapterRequest(lora_name=name, lora_path=folder))
+        except EngineEndedError:
+            print(f"llm_deploy_adapters: {name}: {ENDED}", flush=True)
+            raise
+        except BaseException:  # a stop of the unit, too: the adapter is not to blame
+            self._note.remove(name)
+            raise
+        self._note.remove(name)
         if not isinstance(answer, str):
             return str(answer.error.message)
         # Not to be asked for before all others are there.
         self._loaded[name] = self._models.lora_requests.pop(name)
         return ""
+
+    async def _answer(self, request: Any) -> Any:
+        """Return what vLLM says to a new adapter. Raises EngineEndedError; vLLM itself would wait for ever then."""
+        loading = asyncio.ensure_future(self._models.load_lora_adapter(request))
+        try:
+            while not (await asyncio.wait({loading}, timeout=LOOK_S))[0]:
+                self._refuse_ended()
+        finally:
+            loading.cancel()
+        self._refuse_ended()
+        return loading.result()
+
+    def _refuse_ended(self) -> None:
+        if self._models.engine_client.errored:
+            raise EngineEndedError(ENDED)
 
     def _set(self, versions: Mapping[str, Any], aliases: dict[str, str]) -> None:
         """Change the table. Without a pause, so that no request sees half of it."""

@@ -20,8 +20,16 @@ class PlayedModels:
         self.bad = bad
         self.lora_requests: dict[str, Any] = {}
         self.base_model_paths = [SimpleNamespace(model_path="/no/base")]
+        self.engine_client = SimpleNamespace(errored=False)
+        self.tried: list[str] = []
 
     async def load_lora_adapter(self, request: SimpleNamespace) -> Any:
+        self.tried.append(request.lora_name)
+        if request.lora_path in ("ends", "ends, with an answer"):
+            self.engine_client.errored = True
+            if request.lora_path == "ends":
+                await asyncio.Event().wait()
+            return SimpleNamespace(error=SimpleNamespace(message="EngineCore encountered an issue"))
         if request.lora_path in self.bad:
             return SimpleNamespace(error=SimpleNamespace(message=f"{request.lora_path} is unfit"))
         if request.lora_path == "raises":
@@ -45,7 +53,9 @@ def plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     from provisioning.programs.vllm_adapters import Adapters
 
     monkeypatch.setattr("provisioning.programs.vllm_adapters.LIB", CHECKOUT / "provisioning/programs")
+    monkeypatch.setattr("provisioning.programs.vllm_adapters.LOOK_S", 0.001)
     monkeypatch.setattr("sys.path", [*sys.path])
+    monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path))
     return Adapters()
 
 
@@ -130,3 +140,60 @@ def test_an_adapter_of_other_sizes_is_left_out_though_vllm_would_load_it(plugin:
     said = start(plugin, models, tmp_path, versions=versions, aliases={"a": "a@1", "b": "b@1"})
     assert said["aliases"] == {"a": "a@1"}
     assert said["refused"]["b@1"]["problem"].startswith("was trained on another base model: the base has no ")
+
+
+@pytest.mark.parametrize("end", ["ends", "ends, with an answer"])
+def test_a_version_that_ended_the_engine_is_left_out_by_the_next_starts(plugin: Any, tmp_path: Path, end: str) -> None:
+    """vLLM waited for ever for an engine that had ended, and each start would have tried the same adapter."""
+    served = {"versions": {"a@1": end, "b@1": "B1"}, "aliases": NAMES}
+    with pytest.raises(Exception, match="the engine ended while it loaded this adapter"):
+        start(plugin, PlayedModels(), tmp_path, **served)
+    for _ in range(2):
+        again, models = type(plugin)(), PlayedModels()
+        said = start(again, models, tmp_path, **served)
+        assert (said["aliases"], models.tried) == ({"b": "b@1"}, ["b@1"])
+        assert said["refused"]["a@1"]["problem"].startswith("the engine ended while it loaded this adapter")
+
+
+def test_a_version_that_ended_the_engine_is_tried_again_when_it_is_asked_for(plugin: Any, tmp_path: Path) -> None:
+    served = {"versions": {"a@1": "A1", "b@1": "B1"}, "aliases": NAMES}
+    (tmp_path / "adapters-being-loaded.json").write_text('{"a@1": "A1", "c@1": "C1"}')
+    assert list(start(plugin, PlayedModels(), tmp_path, **served)["refused"]) == ["a@1"]
+    status, said = put(plugin, **served)
+    assert (status, said["aliases"], said["refused"]) == (200, NAMES, {})
+    again = type(plugin)()
+    assert start(again, PlayedModels(), tmp_path, **served)["refused"] == {}
+
+
+def test_a_change_that_ends_the_engine_says_so_and_the_next_start_leaves_it_out(plugin: Any, tmp_path: Path) -> None:
+    start(plugin, PlayedModels(), tmp_path, versions=BOTH, aliases=NAMES)
+    status, said = put(plugin, versions={**BOTH, "a@2": "ends"}, aliases=NAMES)
+    assert (status, said["problem"].partition(";")[0]) == (409, "a@2: the engine ended while it loaded this adapter")
+    again = type(plugin)()
+    assert list(start(again, PlayedModels(), tmp_path, versions={"a@2": "ends"}, aliases={})["refused"]) == ["a@2"]
+
+
+@pytest.mark.parametrize("noted", ["", "[]", "{", '{"a@1": 1}', '{"a@1": "A0"}', "\ud800"])
+def test_a_note_about_something_else_leaves_nothing_out(plugin: Any, tmp_path: Path, noted: str) -> None:
+    (tmp_path / "adapters-being-loaded.json").write_bytes(noted.encode(errors="surrogatepass"))
+    assert start(plugin, PlayedModels(), tmp_path, versions=BOTH, aliases=NAMES)["refused"] == {}
+
+
+def test_a_stop_while_an_adapter_is_loaded_does_not_blame_it(plugin: Any, tmp_path: Path) -> None:
+    models = PlayedModels()
+
+    async def stopped(_request: object) -> None:
+        raise asyncio.CancelledError
+
+    models.load_lora_adapter = stopped  # type: ignore[method-assign, assignment]
+    with pytest.raises(asyncio.CancelledError):
+        start(plugin, models, tmp_path, versions=BOTH, aliases=NAMES)
+    assert start(type(plugin)(), PlayedModels(), tmp_path, versions=BOTH, aliases=NAMES)["refused"] == {}
+
+
+def test_a_start_goes_on_where_nothing_can_be_noted(
+    plugin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("", str(tmp_path / "none")):
+        monkeypatch.setenv("CACHE_DIRECTORY", folder)
+        assert start(type(plugin)(), PlayedModels(), tmp_path, versions=BOTH, aliases=NAMES)["aliases"] == NAMES

@@ -79,7 +79,7 @@ EMPTY = (None, False, "", "none")
 """What an unknown key may say: a later release of peft has it, and this adapter does not use it."""
 
 MAX_PATTERNS = 1024
-MAX_WILDCARDS = 3
+MAX_REPETITIONS = 3
 
 
 class LoraConfig:
@@ -135,8 +135,10 @@ def _check_numbers(config: dict[str, Any]) -> None:
 
 
 def _is_simple(pattern: str) -> bool:
-    """Return whether a pattern of module names can be matched in no time: `.*` is its only repetition."""
-    if pattern.count(".*") > MAX_WILDCARDS or re.search(r"[*+?{}]", pattern.replace(".*", "").replace(r"\d+", "")):
+    """Return whether a pattern of module names is matched at once: it repeats `.*` and digits alone, and seldom."""
+    if pattern.count(".*") + pattern.count(r"\d+") > MAX_REPETITIONS or re.search(
+        r"[*+?{}]", pattern.replace(".*", "").replace(r"\d+", "")
+    ):
         return False
     try:
         re.compile(pattern)
@@ -161,9 +163,11 @@ def _check_nothing_more(config: dict[str, Any]) -> None:
         if value:
             named = words or ", ".join(shown(each) for each in (value if isinstance(value, list) else [value])[:5])
             raise FormatError(f"holds more than LoRA matrices ({named})", WITHOUT)
-    bias = config.get("bias")
-    if bias not in (None, "none"):
-        raise FormatError(f"holds more than LoRA matrices (bias {shown(bias)})", WITHOUT)
+    bias = config.get("bias", "none")
+    if bias != "none":
+        # vLLM refuses null, too, which other programs than peft write.
+        hint = 'write "bias": "none"' if bias is None else WITHOUT
+        raise FormatError(f"holds more than LoRA matrices (bias {shown(bias)})", hint)
     start = config.get("init_lora_weights")
     if not (start is None or isinstance(start, bool) or (isinstance(start, str) and start.lower() in HARMLESS_STARTS)):
         what = f"was trained with init_lora_weights: {shown(start)}, which changes the base model's weights"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = "adapter_model.safetensors"
 
-NAME = re.compile(r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?:(?P<side>[AB])\.weight|embedding_(?P<other>[AB]))")
+NAME = re.compile(r"(?:base_model\.model\.)*(?P<module>.+)\.lora_(?:(?P<side>[AB])\.weight|embedding_(?P<other>[AB]))")
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 SAME_SIZES = (*FLOATS, "F8_E4M3", "F8_E5M2", "I8")
@@ -36,6 +36,12 @@ BASE_EMBEDDINGS = (".embed_tokens.base_layer.weight", ".lm_head.base_layer.weigh
 """What peft saves beside LoRA of embeddings: the base's own weights. vLLM leaves them out."""
 
 STORED_AS = ("weight", "qweight", "weight_packed")
+MAX_NAME = 256
+"""Characters of a module's name; real ones have some 100. Patterns of the config are matched with it."""
+
+WRAPPERS = ("_orig_mod", "module")
+"""What torch.compile and DistributedDataParallel put into names, and no engine takes out."""
+
 EXPERT = re.compile(r"(?P<layer>.*\.experts)\.\d+\.(?P<projection>.+)")
 
 
@@ -129,8 +135,14 @@ def _pairs(tensors: Heads, base: Base) -> dict[str, tuple[Tensor, Tensor, bool]]
             raise FormatError(what, "merge it into the base model, or train it without")
         if tensor.dtype not in FLOATS:
             raise FormatError(f"holds {shown(name)} as {tensor.dtype}", "save it as float32, bfloat16 or float16")
-        key = (found["module"], found["side"] is None)
-        sides.setdefault(key, {})[found["side"] or found["other"]] = tensor
+        if len(found["module"]) > MAX_NAME:
+            raise FormatError(f"holds a name of {len(name)} characters", "save it again with peft")
+        pair = sides.setdefault((found["module"], found["side"] is None), {})
+        side = found["side"] or found["other"]
+        if side in pair:
+            # Names with and without the prefix: an engine takes the one that it happens to read last.
+            raise FormatError(f"holds {shown(found['module'])} twice, with other prefixes", "save it again with peft")
+        pair[side] = tensor
     for (module, _), pair in sides.items():
         if len(pair) != 2:  # noqa: PLR2004
             raise FormatError(f"holds only one of the two matrices of {shown(module)}", "save it again with peft")
@@ -173,10 +185,24 @@ def _difference(module: str, trained: tuple[int, ...], base: Base) -> str:
             return ""
     if not candidates:
         return f"the base has no {shown(module if base.has_part(leaf) else leaf)}"
+    _check_prefix(module, candidates)
     shapes = [base.shape(each) for each in candidates]
     if any(shape is None or shape == trained for shape in shapes):
         return ""
     return f"its {shown(module)} is {_sizes(trained)}, the base has {_sizes(shapes[0] or ())}"
+
+
+def _check_prefix(module: str, candidates: list[str]) -> None:
+    """Refuse names that an engine would find no module for: it leaves them out without a word, and answers as the base.
+
+    Other words before `layers.0` than the base's may be right, as models with images have several forms of names.
+    """
+    inner = _from_layer(module)
+    prefix = module[: -len(inner)] if module.endswith(inner) else ""
+    is_bare = module == inner != module.rpartition(".")[2] and module not in candidates
+    if is_bare or any(word in prefix.split(".") for word in WRAPPERS):
+        what = f"names {shown(module)}, which is {shown(candidates[0])} in the base: an engine would leave it out"
+        raise FormatError(what, "train it on AutoModelForCausalLM, and save it with save_pretrained of peft's model")
 
 
 def _check_experts(config: LoraConfig, modules: set[str], base: Base) -> None:

@@ -50,6 +50,9 @@ def base(architecture: str = "LlamaForCausalLM", more: Mapping[str, Tensor] | No
 def test_what_fits_passes() -> None:
     check_lora(config(), pair(Q), base(), "vllm")
     check_lora(config(), pair(Q, start=""), base(), "vllm")
+    check_lora(config(), pair(Q, start=START * 2), base(), "vllm")
+    check_lora(config(), pair(Q.replace("model.", "model.language_model.")), base(), "vllm")
+    check_lora(config(), {name: each._replace(dtype="F64") for name, each in pair(Q).items()}, base(), "vllm")
     check_lora(config(), {**pair(Q), **embedding(EMBED)}, base(), "vllm")
     check_lora(config(), {**pair(Q), **pair("lm_head", VOCABULARY)}, base(), "vllm")
     check_lora(config(), {**pair(Q), f"{START}{EMBED}.base_layer.weight": tensor(VOCABULARY, WIDTH)}, base(), "vllm")
@@ -111,6 +114,22 @@ REFUSED: dict[str, tuple[dict[str, Tensor], Base, str]] = {
     "an embedded linear": (embedding(Q), base(), "has matrices of an embedding"),
     "a base without LoRA": (pair(Q), base("GPT2LMHeadModel"), "is for GPT2LMHeadModel, to which vLLM loads no adap"),
     "some experts": (pair(EXPERT), base(more=EXPERTS), "changes some experts of model.layers.0.mlp.experts only"),
+    "float8": (
+        {name: each._replace(dtype="F8_E4M3") for name, each in pair(Q).items()},
+        base(),
+        "as F8_E4M3; save it as float32",
+    ),
+    "no rank": (pair(Q, rank=0), base(), "has rank 0 by 0, its config says 8"),
+    "names twice": ({**pair(Q), **pair(Q, start="")}, base(), f"holds {Q} twice, with other prefixes"),
+    "a prefix once more": ({**pair(Q), **pair(Q, start=START * 2)}, base(), f"holds {Q} twice, with other prefixes"),
+    "names of the model without a head": (
+        pair(Q.replace("model.", "")),
+        base(),
+        f"names layers.0.self_attn.q_proj, which is {Q} in the base: an engine would leave it out; train it on AutoM",
+    ),
+    "names of torch.compile": (pair("_orig_mod." + Q), base(), f"names _orig_mod.{Q}, which is {Q} in the base"),
+    "names of DistributedDataParallel": (pair("module." + Q), base(), f"names module.{Q}, which is {Q} in the base"),
+    "a name without end": (pair("model." * 100 + "q_proj"), base(), "holds a name of 637 characters"),
     "a name that moves the cursor": ({"\x1b[2J": tensor(1)}, base(), "holds more than LoRA matrices ('\\x1b[2J')"),
 }
 

@@ -24,7 +24,7 @@ CODE = ("*.py",)
 NEVER = (
     "consolidated*", "optimizer*", "scheduler*.pt", "scaler*.pt", "rng_state*", "training_args.bin",
     "trainer_state.json",
-    "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.onnx_data", "*.gguf", "*.ggml", "*.tflite", "*.ot",
+    "*.ckpt", "*.h5", "*.msgpack", "*.onnx", "*.onnx_data", "*.gguf", "*.ggml", "*.part", "*.tflite", "*.ot",
     "*.mlmodel", "*.npz",
     "*.pt", "*.pth", "*.zip", "*.tar", "*.gz", "*.png", "*.jpg", "*.jpeg", "*.gif", "*.webp", "*.mp4", "*.pdf", ".*",
 )  # fmt: skip

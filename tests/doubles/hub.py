@@ -32,6 +32,10 @@ class HubDouble:
         """Files, or `listing`, in whose place a proxy sends a page of its own."""
         self.announced: dict[str, int] = {}
         """What a file's Content-Length says, where that is a lie."""
+        self.ranges: dict[str, str] = {}
+        """What a file's Content-Range says, where that is a lie."""
+        self.whole_only: set[str] = set()
+        """Files of which no part can be asked for."""
         self.raw_listing: bytes | None = None
         """What it sends in place of the listing."""
         self.message = ""
@@ -119,7 +123,14 @@ def _send_file(handler: BaseHTTPRequestHandler, hub: HubDouble, name: str) -> No
     wanted = handler.headers.get("Range", "")
     hub.downloads.append((name, wanted))
     start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
+    if start and name in hub.whole_only:
+        handler.send_response(416)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+        return
     handler.send_response(206 if start else 200)
+    if name in hub.ranges:
+        handler.send_header("Content-Range", hub.ranges[name])
     handler.send_header("Content-Length", str(hub.announced.get(name, len(content) - start)))
     handler.end_headers()
     end = hub.cut_after.pop(name, len(content))

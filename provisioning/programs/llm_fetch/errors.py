@@ -16,3 +16,7 @@ class InterruptedTransferError(Exception):
         """After how many seconds the server wants to be asked again; None where it does not say."""
         self.busy = busy
         """Whether the server answered that it has too much to do."""
+
+
+class RangeRefusedError(InterruptedTransferError):
+    """A server that does not go on where the last transfer stopped: all is to be fetched again."""

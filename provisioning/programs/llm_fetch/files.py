@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 BLOCK_BYTES = 1 << 20
 
+MAX_NAME_BYTES = 240
+"""File systems take 255, and a file has `.part` behind its name until it is whole."""
+
 
 class File:
     """A file whose SHA-256 the source gives, and the stack file maybe too."""
@@ -42,6 +45,8 @@ def safe_name(name: str) -> str:
     """Return `name`. Raises FetchError when it leads out of the folder."""
     if not name or any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name or not name.isprintable():
         raise FetchError(f"the source has a file with the name {name!a}, which leads elsewhere")
+    if any(len(part.encode()) > MAX_NAME_BYTES for part in name.split("/")):
+        raise FetchError(f"the source has a file with the name {name[:40]}..., too long for a file system")
     return name
 
 

@@ -32,6 +32,8 @@ class HubFile(File):
     def __init__(self, entry: dict[str, Any], pins: dict[str, str]) -> None:
         name, large = str(entry["rfilename"]), entry.get("lfs") or {}
         size, sha256 = int(large.get("size", entry["size"])), str(large.get("sha256", ""))
+        if size < 0:
+            raise ValueError
         super().__init__(name, size, sha256, giver="the hub", pin=pins.get(name, ""))
         self._blob = str(entry.get("blobId", ""))
 

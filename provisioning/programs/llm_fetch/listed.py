@@ -67,7 +67,7 @@ class Listed:
     def _size(self, name: str) -> int:
         with self._ask("HEAD", name, {}) as answer:
             announced = str(answer.headers.get("Content-Length") or "0")
-        if not announced.isdigit():
+        if not re.fullmatch("[0-9]{1,18}", announced):
             raise InterruptedTransferError(f"{self.name}/{name} has {shown(announced)} bytes, says its server")
         return int(announced)
 

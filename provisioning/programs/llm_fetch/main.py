@@ -72,6 +72,8 @@ def fetch(folder: Path, source: Source, pins: dict[str, str], context_tokens: in
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = source.files(pins)
+    if not files:
+        raise FetchError(f"{source.name} has no file that an engine reads; name the repository of a model or adapter")
     if context_tokens:
         check_model(source, files, context_tokens)
     unknown = sorted(set(pins) - {file.name for file in files})

@@ -9,7 +9,7 @@ import re
 import shutil
 from pathlib import Path
 
-from .errors import FetchError, InterruptedTransferError
+from .errors import FetchError, InterruptedTransferError, RangeRefusedError
 from .files import BLOCK_BYTES
 from .web import PROXY, in_some_tries, is_page
 
@@ -58,6 +58,10 @@ class Fetch:
 
     def run(self, files: Sequence[File]) -> None:
         """Fetch what is missing. Raises FetchError for the first file that cannot be had."""
+        names = {file.name for file in files}
+        for each in sorted(names):
+            if each + PART in names:
+                raise FetchError(f"{self._source.name} has {each} and {each}{PART}; take the latter out of it")
         self._check_space(files)
         total = sum(file.size for file in files)
         with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
@@ -98,6 +102,9 @@ class Fetch:
         part = part_of(path)
         try:
             self._transfer(file, part, failed)
+        except RangeRefusedError:
+            part.unlink()
+            raise
         except OSError as error:
             if error.errno in DISK_ERRORS:
                 raise FetchError(f"cannot write {path} ({error.strerror})") from error
@@ -142,9 +149,10 @@ class Fetch:
 
         `have` counts what was read of it.
         """
-        place = re.match(r"bytes (\d+)-", str(answer.headers.get("Content-Range") or ""))
+        place = re.match(r"bytes ([0-9]{1,18})-", str(answer.headers.get("Content-Range") or ""))
         if place and int(place[1]) != size_of(part):
-            part.unlink()
+            if part.exists():
+                part.unlink()
             raise InterruptedTransferError(f"the answer begins at byte {place[1]} and not where the last one ended")
         announced = have + (getattr(answer, "length", None) or 0)
         if announced > file.size:

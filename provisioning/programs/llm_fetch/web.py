@@ -12,7 +12,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from .errors import FetchError, InterruptedTransferError
+from .errors import FetchError, InterruptedTransferError, RangeRefusedError
 from .json_text import shown
 
 TYPE_CHECKING = False
@@ -61,6 +61,16 @@ class Redirect(urllib.request.HTTPRedirectHandler):
             again.add_unredirected_header("Authorization", token)
         return again
 
+    def http_error_302(self, req: Any, fp: Any, code: Any, msg: Any, headers: Any) -> Any:
+        """Return the answer to the next request. Raises what `redirect_request` does, and ValueError for no address."""
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except (FetchError, ValueError):
+            fp.close()
+            raise
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_302
+
 
 def opener() -> urllib.request.OpenerDirector:
     """Return what opens requests."""
@@ -80,14 +90,19 @@ def ask(
     try:
         return opened_by.open(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
+        error.close()
         if error.code >= http.client.INTERNAL_SERVER_ERROR or error.code in PASSING:
             busy = error.code in (http.client.TOO_MANY_REQUESTS, http.client.SERVICE_UNAVAILABLE)
             raise InterruptedTransferError(
                 f"{server} answers {error.code}", _wait_s(error.headers), busy=busy
             ) from error
+        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE and request.has_header("Range"):
+            raise RangeRefusedError(f"{server} answers {error.code}") from error
         raise FetchError(refusal(error.code) + _said(error.headers)) from error
     except OSError as error:
         raise InterruptedTransferError(f"no way to {server} ({getattr(error, 'reason', error)})") from error
+    except ValueError as error:  # of urllib
+        raise FetchError(f"{server} redirects to what is not an address ({shown(str(error))})") from error
 
 
 def content_of(open_it: Callable[[], Any], limit: int, failed: str = "") -> bytes:

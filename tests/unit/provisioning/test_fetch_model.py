@@ -3,6 +3,7 @@
 import email.utils
 import json
 import time
+import urllib.request
 from collections.abc import Iterator
 from email.message import Message
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from provisioning.programs.llm_fetch import transfer, web
 from provisioning.programs.llm_fetch.errors import FetchError, InterruptedTransferError
+from provisioning.programs.llm_fetch.files import File
 from provisioning.programs.llm_fetch.hub import Hub
 from provisioning.programs.llm_fetch.main import fetch, is_whole
 from tests.doubles.hub import REPO, REVISION, HubDouble, running_hub
@@ -342,6 +344,115 @@ def test_a_length_that_is_a_lie_is_asked_for_again(
         fetch(folder, Hub(REPO, REVISION), {})
     assert not (folder / "model.safetensors").exists()
     assert len(waits.seconds) >= 4
+
+
+LIES = ["bytes 5-9/10", "bytes 1048577-1048578/1048579", f"bytes {'9' * 5000}-"]
+
+
+@pytest.mark.usefixtures("waits")
+@pytest.mark.parametrize(("content_range", "begun"), [(lie, part) for lie in LIES for part in (b"", WEIGHTS[:1000])])
+def test_a_content_range_that_lies_mixes_no_contents(
+    hub: HubDouble, folder: Path, monkeypatch: pytest.MonkeyPatch, content_range: str, begun: bytes
+) -> None:
+    """It once ended in a traceback, or in words about a file that is not there."""
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    folder.mkdir(parents=True)
+    part = folder / "model.safetensors.part"
+    if begun:
+        part.write_bytes(begun)
+    hub.ranges["model.safetensors"] = content_range
+    try:
+        fetch(folder, Hub(REPO, REVISION), {})
+    except FetchError as error:
+        assert str(error).endswith("and not where the last one ended")  # noqa: PT017  # either is right
+        assert not (folder / "model.safetensors").exists()
+    else:
+        assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+
+
+def test_a_server_that_sends_no_part_sends_all_again(
+    hub: HubDouble, folder: Path, monkeypatch: pytest.MonkeyPatch, waits: Waits
+) -> None:
+    """A part of an earlier run once was in the way for ever."""
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors.part").write_bytes(WEIGHTS[:1000])
+    hub.whole_only.add("model.safetensors")
+    fetch(folder, Hub(REPO, REVISION), {})
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert len(waits.seconds) == 1
+
+
+HTTPS = "https://hub.example.org/a"
+
+
+@pytest.mark.parametrize(
+    ("to", "carries"),
+    [
+        ("https://hub.example.org/b", True),
+        ("https://cdn.example.org/b", False),
+        ("https://hub.example.org:444/b", False),
+    ],
+)
+def test_a_token_follows_a_redirect_to_its_own_server_alone(to: str, carries: bool) -> None:
+    asked = urllib.request.Request(HTTPS)
+    asked.add_unredirected_header("Authorization", "Bearer sample")
+    again = web.Redirect().redirect_request(asked, None, 302, "Found", Message(), to)
+    assert again.has_header("Authorization") == carries
+
+
+@pytest.mark.parametrize("to", ["http://hub.example.org/a", "ftp://hub.example.org/a", "HTTP://hub.example.org/a"])
+@pytest.mark.parametrize("code", [301, 302, 303, 307])
+def test_a_redirect_that_leaves_https_is_refused(to: str, code: int) -> None:
+    with pytest.raises(FetchError, match=r"^hub\.example\.org redirects to (http|ftp)://, not to https://$"):
+        web.Redirect().redirect_request(urllib.request.Request(HTTPS), None, code, "Found", Message(), to)
+
+
+@pytest.mark.usefixtures("waits")
+@pytest.mark.parametrize("to", ["http://[::1/", "http://a b/", "{url}/again", "file:///etc/passwd"])
+def test_a_redirect_to_nowhere_is_told_in_one_line(hub: HubDouble, folder: Path, to: str) -> None:
+    """An address that is none once was a traceback."""
+    hub.busy = [(302, {"Location": to.format(url=hub.url)})] * 60
+    hub_itself = Hub(REPO, REVISION, hub.url)
+    with pytest.raises(FetchError) as caught:
+        fetch(folder, hub_itself, {})
+    assert str(caught.value).isprintable()
+
+
+LISTINGS = {
+    "nothing": ([], f"{REPO} has no file that an engine reads"),
+    "a negative size": (
+        [{"rfilename": "config.json", "size": -5, "blobId": "a"}],
+        "that lacks what a hub says of files",
+    ),
+    "a long name": (
+        [{"rfilename": "a" * 300 + ".json", "size": 5, "blobId": "a"}],
+        "aaa..., too long for a file system",
+    ),
+    "a name of two lines": ([{"rfilename": "a\nb.json", "size": 5, "blobId": "a"}], "which leads elsewhere"),
+    "an absolute name": ([{"rfilename": "/etc/b.json", "size": 5, "blobId": "a"}], "which leads elsewhere"),
+}
+
+
+@pytest.mark.parametrize("name", LISTINGS)
+def test_a_listing_that_no_hub_sends_is_told_in_one_line(hub: HubDouble, folder: Path, name: str) -> None:
+    """An empty one once was an empty folder, marked as whole."""
+    entries, words = LISTINGS[name]
+    hub.raw_listing = json.dumps({"siblings": entries}).encode()
+    status, said = run(hub, folder)
+    assert (status, len(said.splitlines())) == (1, 1)
+    assert words in said
+
+
+def test_a_file_that_has_the_name_of_a_part_is_left_out(hub: HubDouble, folder: Path) -> None:
+    """Its content once ended up in the weights, after their checksum was right."""
+    hub.files["model.safetensors.part"] = b"other"
+    assert run(hub, folder) == (0, "")
+    assert names(folder) == FETCHED | {".llm-deploy.json"}
+    hub.files = {"a.py": b"1", "a.py.part": b"2"}
+    files = [File(name, 1, "", giver="the list") for name in hub.files]
+    with pytest.raises(FetchError, match=r"has a\.py and a\.py\.part; take the latter out of it"):
+        transfer.Fetch(Hub(REPO, REVISION), folder).run(files)
 
 
 def test_what_the_hub_says_of_a_refusal_is_told(hub: HubDouble, folder: Path) -> None:

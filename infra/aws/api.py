@@ -51,6 +51,7 @@ MISSING_CODES: dict[str, type[DeployError]] = {
     "NoSuchResourceException": MissingError,
     "InvalidAMIID.NotFound": MissingError,
     "NotFoundException": MissingError,
+    "404": MissingError,
 }
 
 

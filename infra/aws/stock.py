@@ -14,7 +14,9 @@ class SpotPrice:
     usd_per_hour: float
 
 
-UP = "available"
+DOWN = ("impaired", "unavailable")
+"""States of a zone in which nothing is made. EC2 has others: `information` is only a note, and in a zone that is
+`constrained` a launch tells whether there is room."""
 
 
 def zones_of(region: str) -> dict[str, str]:
@@ -24,8 +26,8 @@ def zones_of(region: str) -> dict[str, str]:
     """
     wanted = [{"Name": "zone-type", "Values": ["availability-zone"]}]
     seen = call("ec2", region, "describe_availability_zones", Filters=wanted)["AvailabilityZones"]
-    states = {str(each["ZoneName"]): str(each.get("State") or UP) for each in seen}
-    return {zone: "" if states[zone] == UP else states[zone] for zone in sorted(states)}
+    states = {str(each["ZoneName"]): str(each.get("State", "")) for each in seen}
+    return {zone: states[zone] if states[zone] in DOWN else "" for zone in sorted(states)}
 
 
 def offered(region: str, machine_types: tuple[str, ...]) -> dict[str, list[str]]:

@@ -13,8 +13,8 @@ from infra.prices import stack_price
 from infra.refusals import MissingError
 from infra.running_costs import odd_hours, price_words
 
-DOCUMENTATION = ("192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:")
-"""Networks of RFC 5737 and 3849."""
+DOCUMENTATION = ("192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:", "3fff:")
+"""Networks of RFC 5737, 3849 and 9637."""
 
 OWN_ADDRESS = "write your own with /32 behind it, as `curl -s https://checkip.amazonaws.com` prints it"
 

@@ -51,6 +51,16 @@ def test_a_zone_that_is_impaired_is_in_the_way_only_without_another(
     assert bool(wrong(found)) is (level == "error")
 
 
+@pytest.mark.parametrize("state", ["information", "constrained"])
+def test_a_zone_with_a_note_can_be_used(look: Look, state: str) -> None:
+    """Every state but `available` counted as down: a region whose zones had a note could not be used at all."""
+    zones = [{"ZoneName": zone, "State": state} for zone in (A, C)]
+
+    found = look({"describe_availability_zones": {"AvailabilityZones": zones}})
+
+    assert wrong(found) == wrong(found, "warning") == []
+
+
 @pytest.mark.parametrize(("stands", "level"), [(True, "warning"), (False, "error")])
 def test_hosts_that_stand_need_no_image(look: Look, stands: bool, level: str) -> None:
     """The image of a stack that stands was deleted by its maker: preflight called the stack wrong."""
@@ -196,10 +206,14 @@ def test_a_recorded_image_is_looked_at_and_not_looked_up(look: Look) -> None:
 
 
 def test_nobody_comes_from_the_addresses_of_our_stack_files(look: Look) -> None:
-    found = look(network={"ssh_cidrs": ["203.0.113.7/32"], "client_cidrs": ["203.0.113.0/24"]})
+    found = look(network={"ssh_cidrs": ["203.0.113.7/32"], "client_cidrs": ["203.0.113.0/24", "3FFF:0::/48"]})
 
     assert wrong(found) == [
         f"network.{key}: {cidr} is an address for documentation: nobody has it; write your own with /32 behind it, as "
         "`curl -s https://checkip.amazonaws.com` prints it"
-        for key, cidr in (("ssh_cidrs[0]", "203.0.113.7/32"), ("client_cidrs[0]", "203.0.113.0/24"))
+        for key, cidr in (
+            ("ssh_cidrs[0]", "203.0.113.7/32"),
+            ("client_cidrs[0]", "203.0.113.0/24"),
+            ("client_cidrs[1]", "3fff::/48"),
+        )
     ]

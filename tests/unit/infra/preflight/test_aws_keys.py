@@ -136,6 +136,8 @@ def test_the_missing_role_for_spot_machines_is_told_with_its_command(look: Look)
         ("InvalidNetworkInterface.InUse: Interface: [eni-1] in use.", "it first removes what"),
         ("BucketAlreadyOwnedByYou: Your previous request succeeded and you already own it.", "it first removes what"),
         ("BucketAlreadyExists: The requested bucket name is not available.", "`make down`, then `make up`"),
+        ("api error RulesPerSecurityGroupLimitExceeded: The maximum number of rules", "add the others"),
+        ("api error VolumeLimitExceeded: You have exceeded your maximum gp3 storage limit", "service ebs"),
         ("api error InvalidParameterValue: no", ""),
     ],
 )  # fmt: skip

@@ -145,6 +145,13 @@ def _route_table(each: Mapping[str, Any]) -> str:
     return f"route table {identity}; `aws ec2 delete-route-table --route-table-id {identity}`"
 
 
+def _acl(each: Mapping[str, Any]) -> str:
+    if each.get("IsDefault"):
+        return ""  # goes with its network
+    identity, who = each["NetworkAclId"], each.get("OwnerId", "?")
+    return f"network ACL {identity}, made by account {who}; `aws ec2 delete-network-acl --network-acl-id {identity}`"
+
+
 LOOKS = (
     ("describe_vpc_endpoints", "VpcEndpoints", _endpoint),
     ("describe_network_interfaces", "NetworkInterfaces", _interface),
@@ -152,5 +159,6 @@ LOOKS = (
     ("describe_security_groups", "SecurityGroups", _group),
     ("describe_subnets", "Subnets", _subnet),
     ("describe_route_tables", "RouteTables", _route_table),
+    ("describe_network_acls", "NetworkAcls", _acl),
 )
 """How what others have in a network is listed, and told in a line; an empty line is none."""

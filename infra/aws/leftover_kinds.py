@@ -8,6 +8,7 @@ from infra.aws.api import UntaggedError, call, pages
 from infra.aws.in_network import GUARD_DUTY_ENDPOINT, GUARD_DUTY_GROUP, delete_endpoint, others_in, users_of
 from infra.aws.tags import ID
 from infra.aws.things import GONE_STATES, LOGS_PREFIX, owner_by_name, owner_by_tags, tag_filter
+from infra.config.bucket_sources import OWN_NAMES
 from infra.refusals import MissingError
 from infra.things import Kind, Thing
 
@@ -151,21 +152,22 @@ def _remove_profile(thing: Thing) -> None:
 
 
 def _buckets(region: str, lease_id: str | None) -> Iterator[Thing]:
-    for each in call("s3", region, "list_buckets")["Buckets"]:
+    for each in pages("s3", region, "list_buckets", "Buckets", Prefix=OWN_NAMES):
         name = str(each["Name"])
         owner = owner_by_name(name)
         if owner is None or lease_id not in (None, owner["lease_id"]):
             continue
         try:
-            place = _bucket_region(name)
+            place = str(each.get("BucketRegion") or _bucket_region(name, region))
             tags = _bucket_tags(name, place)
         except MissingError:  # deleted a moment ago, and still listed
             continue
         yield Thing("bucket", name, place, **(owner | {"keep": owner_by_tags(tags)["keep"]}))
 
 
-def _bucket_region(name: str) -> str:
-    where = call("s3", "us-east-1", "get_bucket_location", Bucket=name).get("LocationConstraint")
+def _bucket_region(name: str, asked_in: str) -> str:
+    """Return the region of a bucket. It is asked for where the list was: an organisation may deny all other regions."""
+    where = call("s3", asked_in, "get_bucket_location", Bucket=name).get("LocationConstraint")
     return str(where or "us-east-1")  # the oldest region is told as none
 
 

@@ -20,6 +20,7 @@ from infra.aws.leftovers import find_in, find_things, places, remove_things
 from infra.aws.renting import is_known, wake
 from infra.aws.tags import ID, KEEP
 from infra.lease import Lease
+from infra.refusals import DeniedError
 from infra.things import Thing
 from tests.doubles.aws.model_rules import refuse_violations
 from tests.unit.infra.aws.made import LEASE, MINE, OTHER, REGION, client, named, network, tagged, volume
@@ -269,6 +270,7 @@ def test_what_others_have_in_our_network_is_named_and_stays(monkeypatch: pytest.
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.83.16.0/20")["Subnet"]["SubnetId"]
     interface = ec2.create_network_interface(SubnetId=subnet, Description="ELB app/front/1")["NetworkInterface"]
     endpoint = ec2.create_vpc_endpoint(VpcId=vpc, ServiceName=f"com.amazonaws.{REGION}.s3")["VpcEndpoint"]
+    acl = ec2.create_network_acl(VpcId=vpc)["NetworkAcl"]["NetworkAclId"]
     real = api.call
 
     def refusing(service: str, region: str, method: str, **arguments: Any) -> Any:
@@ -289,6 +291,8 @@ def test_what_others_have_in_our_network_is_named_and_stays(monkeypatch: pytest.
     assert f"network interface {interface['NetworkInterfaceId']} (ELB app/front/1)" in told
     assert "delete the load balancer app/front/1" in told
     assert f"`aws ec2 delete-vpc-endpoints --vpc-endpoint-ids {endpoint['VpcEndpointId']}`" in told
+    assert f"`aws ec2 delete-network-acl --network-acl-id {acl}`" in told
+    assert told.count("network ACL") == 1, "the network's own goes with it"
     assert "GuardDuty" not in told
     assert group in [each["GroupId"] for each in ec2.describe_security_groups()["SecurityGroups"]]
 
@@ -336,6 +340,25 @@ def test_a_bucket_that_is_gone_but_still_listed_is_no_leftover(monkeypatch: pyte
     refuse(monkeypatch, "get_bucket_location", "NoSuchBucket")
 
     assert find_things(REGION, MINE) == []
+
+
+def test_a_bucket_is_found_where_the_other_regions_are_denied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its region was asked for in us-east-1, which an organisation may deny: `down` never ended well."""
+    where = {"LocationConstraint": REGION}
+    client("s3").create_bucket(Bucket=f"llm-prod-{MINE}", CreateBucketConfiguration=where)
+    client("s3").create_bucket(Bucket="of-others", CreateBucketConfiguration=where)
+    real = api.client
+
+    def without_others(service: str, region: str) -> Any:
+        if service == "s3" and region != REGION:
+            raise DeniedError("is not allowed", where="AWS")
+        return real(service, region)
+
+    monkeypatch.setattr(api, "client", without_others)
+
+    found = find_things(REGION, MINE)
+
+    assert ([(each.id, each.region) for each in found], found.unasked) == ([(f"llm-prod-{MINE}", REGION)], [])
 
 
 def test_a_bucket_whose_tags_may_not_be_seen_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,15 @@ HINTS: tuple[Hint, ...] = (
         "`make preflight` names the quota and the command that asks for more",
     ),
     (
+        re.compile(r"RulesPerSecurityGroupLimitExceeded"),
+        "new rules are made before old ones go, and a group takes 60 of each IP version at a time: write fewer ranges,"
+        " run it, and then add the others; or ask for a higher quota L-0EA8095F (inbound rules of a security group)",
+    ),
+    (
+        re.compile(r"VolumeLimitExceeded|MaxIOPSLimitExceeded"),
+        "the account's quota for EBS volumes is used up: ask for more in Service Quotas, service ebs",
+    ),
+    (
         re.compile(r"VolumeModificationRateExceeded"),
         "AWS changes the size or speed of a volume once in six hours: run it again then, nothing is lost meanwhile",
     ),

@@ -24,7 +24,7 @@ LEAST_ZONES = 2
 
 CODES = (
     r"Insufficient(?:Instance|Host|Volume|ReservedInstances?)?Capacity|UnfulfillableCapacity|SpotMaxPriceTooLow"
-    r"|Unsupported"
+    r"|Unsupported|VolumeTypeNotAvailableInZone"
 )
 """What EC2 refuses a machine or its disk with when this place has none now, or never. Quotas and permissions are not
 here: they are no better elsewhere."""

@@ -24,7 +24,7 @@ OUT_OF_STOCK = re.compile(
     r"|STOCKOUT|resource_availability"
     r"|is currently unavailable in the \S+ zone"
     r"|(?:[Mm]achine|[Aa]ccelerator|[Dd]isk) type (?:with name )?'?\S+ does not exist in zone"
-    r"|acceleratorTypes/\S+ was not found"
+    r"|(?:accelerator|machine|disk)Types/\S+ was not found"
     r"|Error waiting for status:[^\n]*(?:not ?found|STOPPING|TERMINATED|SUSPENDED))[^\n]*)",
 )
 """What means that this place has no machine now, or never. Quotas and permissions are not here: they are no better

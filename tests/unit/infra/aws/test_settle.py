@@ -334,6 +334,7 @@ VOLUME = "InsufficientVolumeCapacity: There is not enough capacity to fulfill yo
         ("x: api error InsufficientInstanceCapacity: none left", "InsufficientInstanceCapacity: none left"),
         ("x: api error SpotMaxPriceTooLow: your price", "SpotMaxPriceTooLow: your price"),
         ("x: api error Unsupported: not in this zone", "Unsupported: not in this zone"),
+        ("x: api error VolumeTypeNotAvailableInZone: gp3 is not", "VolumeTypeNotAvailableInZone: gp3 is not"),
         ("AWS StartInstances: InsufficientInstanceCapacity: none", "InsufficientInstanceCapacity: none"),
         ("x: api error VcpuLimitExceeded: ask for more", None),
         ("x: api error MaxSpotInstanceCountExceeded: ask for more", None),

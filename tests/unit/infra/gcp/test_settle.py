@@ -193,6 +193,9 @@ NO_TYPE = "Machine type with name 'x' does not exist in zone 'z'."
                 "code: REGION_RESOURCE_POOL_EXHAUSTED",
                 "NULL:0/NULL:0 (state:STOCKOUT, sub-state:STOCKOUT_WITH_ALTERNATIVES, resource type:compute)",
                 "reason: resource_availability",
+                "Error loading disk type: googleapi: Error 404: The resource "
+                "'projects/p/zones/z/diskTypes/hyperdisk-balanced' was not found, notFound",
+                "googleapi: Error 404: The resource 'projects/p/zones/z/machineTypes/a3-highgpu-8g' was not found",
                 "Error waiting for status: googleapi: Error 404: The resource 'x' was not found, notFound",
                 "Error waiting for status: unexpected state 'STOPPING', wanted target 'RUNNING'. last error: nil",
             )

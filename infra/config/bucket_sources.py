@@ -59,12 +59,31 @@ AWS_RESERVED = re.compile(r"(xn--|sthree-|amzn-s3-demo-).*|.*(-s3alias|--ol-s3|\
 """Names that belong to other kinds of things than buckets (docs.aws.amazon.com: S3, bucket naming rules)."""
 
 
+NAMES = {
+    "aws": (r"[a-z0-9.-]{3,63}", "3 to 63 lower-case letters, digits, - and ."),
+    "gcp": (
+        r"(?!goog)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*",
+        "3 to 63 lower-case letters, digits, - and _, or such parts with dots between them",
+    ),
+}
+"""How each cloud writes the name of a bucket, as a pattern and in words; what both refuse is in infra/config/storage.py
+(docs.aws.amazon.com: S3, bucket naming rules; cloud.google.com/storage/docs/buckets)."""
+
+
 def bucket_is_one_of_cloud(config: "DeploymentConfig") -> Iterator[Problem]:
-    """An existing bucket is a plain one: a role cannot be given an access point or a directory bucket by that name."""
-    spec = config.storage.bucket
-    if config.cloud == "aws" and spec is not None and spec.name is not None and AWS_RESERVED.fullmatch(spec.name):
+    """An existing bucket has a name that its cloud takes.
+
+    On AWS it is a plain one: a role cannot be given an access point or a directory bucket by that name.
+    """
+    spec, key = config.storage.bucket, "storage.bucket.name"
+    if config.cloud not in NAMES or spec is None or spec.name is None:
+        return
+    pattern, words = NAMES[config.cloud]
+    if not re.fullmatch(pattern, spec.name):
+        yield Problem(key, f"{spec.name} is no bucket name of {config.cloud}", f"write {words}")
+    elif config.cloud == "aws" and AWS_RESERVED.fullmatch(spec.name):
         what = f"{spec.name} is the name of an access point or another special thing of S3, not of a bucket"
-        yield Problem("storage.bucket.name", what, "write the name of the bucket behind it")
+        yield Problem(key, what, "write the name of the bucket behind it")
 
 
 BUCKET_RULES = (host_may_read, bucket_is_one_of_cloud)

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 PolicyArn = Annotated[
     str,
     matching(
-        r"arn:aws:iam::(\d{12}|aws):policy/[\w+=,.@/-]{1,500}",
+        r"(?a:arn:aws:iam::(\d{12}|aws):policy/[\w+=,.@/-]{1,500})",
         "is not the ARN of a policy; write one like arn:aws:iam::123456789012:policy/boundary",
     ),
 ]
 
 IamPath = Annotated[
     str,
-    matching(r"/([\w+=,.@-]{1,100}/){0,5}", "is not a path of IAM; write it with a / at both ends, e.g. /llm/"),
+    matching(r"(?a:/([\w+=,.@-]{1,100}/){0,5})", "is not a path of IAM; write it with a / at both ends, e.g. /llm/"),
 ]
 
 

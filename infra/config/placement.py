@@ -11,7 +11,7 @@ from infra.machines import find_machine, nearest_types
 if TYPE_CHECKING:
     from infra.config.deployment import DeploymentConfig
 
-REGION = {"aws": r"[a-z]{2,4}(-[a-z]+)+-\d", "gcp": r"[a-z]+-[a-z]+\d{1,2}"}
+REGION = {"aws": r"[a-z]{2,4}(-[a-z]+)+-[0-9]", "gcp": r"[a-z]+-[a-z]+[0-9]{1,2}"}
 REGION_EXAMPLE = {"aws": "ap-northeast-2", "gcp": "asia-northeast3"}
 ZONE_SUFFIX = {"aws": r"[a-z]", "gcp": r"-[a-z]"}
 
@@ -29,7 +29,7 @@ NETWORK_EXAMPLE = {"aws": "vpc-0123456789abcdef0", "gcp": "default"}
 SUBNET_EXAMPLE = {"aws": "subnet-0123456789abcdef0", "gcp": "default"}
 
 PROJECT = r"[a-z][a-z0-9-]{4,28}[a-z0-9]"
-ACCOUNT = r"\d{12}"
+ACCOUNT = r"[0-9]{12}"
 EXAMPLE_PROJECT = "my-project-123456"
 """What our stack files say until someone writes a project of theirs."""
 

@@ -10,7 +10,7 @@ from core.rules import matching, refuse, twice
 BucketName = Annotated[
     str,
     matching(
-        r"(?!goog)(?!\d+\.\d+\.\d+\.\d+$)(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]",
+        r"(?!\d+\.\d+\.\d+\.\d+$)(?!.*\.\.)[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]",
         "is no bucket name; write 3 to 63 lower-case letters, digits, - and ., without s3:// or gs://",
     ),
 ]

@@ -51,7 +51,6 @@ MISSING_CODES: dict[str, type[DeployError]] = {
     "NoSuchResourceException": MissingError,
     "InvalidAMIID.NotFound": MissingError,
     "NotFoundException": MissingError,
-    "404": MissingError,
 }
 
 

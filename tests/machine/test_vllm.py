@@ -9,8 +9,11 @@ from provisioning.converge.resources import File, Unit
 from provisioning.diagnosis import diagnose
 from provisioning.roles.layout import ENGINE_ENV
 from provisioning.roles.vllm import UNIT, UNIT_FILE
+from serving.vllm_options import ALLOWED, NUMBER, OWN_KEYS, REASONING_PARSERS, TOOL_CALL_PARSERS
 from tests.machine.converge_host import bring, reached, remote
 from tests.machine.served import Served
+
+VENV = "/var/lib/llm/venvs/vllm"
 
 
 def test_a_second_run_changes_nothing(served_machine: Served) -> None:
@@ -73,6 +76,41 @@ def test_the_engine_may_not_write_or_become_anybody(served_machine: Served) -> N
         "sh -c 'for path in /var/lib/llm/models /etc /usr; do touch $path/x 2>/dev/null && echo $path; done; true'",
     )
     assert refused == ""
+
+
+OPTIONS = """
+import json, sys
+from vllm.entrypoints.launchers.cli_args import make_arg_parser
+from vllm.reasoning import ReasoningParserManager
+from vllm.tool_parsers import ToolParserManager
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+parser = make_arg_parser(FlexibleArgumentParser())
+refused = []
+for argument in json.load(sys.stdin):
+    try:
+        parser.parse_args([argument])
+    except SystemExit:
+        refused.append(argument)
+known = sorted(name for action in parser._actions for name in action.option_strings)
+parsers = sorted(ToolParserManager.list_registered()), sorted(ReasoningParserManager.list_registered())
+print(json.dumps([*parsers, known, refused]))
+"""
+
+
+def test_the_options_that_a_config_may_set_are_those_of_this_release(served_machine: Served) -> None:
+    words = {name: ("1" if word == NUMBER else word for word in form.split("|")) for name, form in ALLOWED.items()}
+    arguments = [f"{name}={word}" if word else name for name, values in words.items() for word in values]
+    said = remote(
+        served_machine.host,
+        f"cat > /tmp/options.py <<'END'\n{OPTIONS}END\n"
+        f"{VENV}/bin/python /tmp/options.py 2>/tmp/options.log <<'END' || {{ cat /tmp/options.log >&2; exit 1; }}\n"
+        f"{json.dumps(arguments)}\nEND\n",
+    )
+    tools, reasoning, known, refused = json.loads(said.splitlines()[-1])
+    assert tools == list(TOOL_CALL_PARSERS)
+    assert reasoning == list(REASONING_PARSERS)
+    assert {*ALLOWED, *OWN_KEYS} - {*known} == set()
+    assert refused == []
 
 
 def test_it_comes_back_when_it_is_killed(served_machine: Served) -> None:

@@ -123,6 +123,22 @@ def test_status_of_a_machine_that_serves_ends_with_0(serving: Fab) -> None:
     assert all(line.startswith(("✓", " ", "! error")) for line in done.out.splitlines()), done.out
 
 
+def test_status_finds_an_engine_that_answers_and_computes_nothing(serving: Fab, served_machine: Served) -> None:
+    """Its core was stopped for minutes; health checks passed, and status once called that host healthy."""
+    send = "kill -{} $(pgrep -f '^VLLM::EngineCore')"
+    remote(served_machine.host, send.format("STOP"))
+    try:
+        assert served_machine.get("/health")[0] == 200
+        done = serving.run("status", deadline_s=60)
+    finally:
+        remote(served_machine.host, send.format("CONT"))
+    assert done.status == 1
+    assert re.search(
+        r"^! token +tiny: none within \d+ s; the engine answers and computes nothing$", done.out, re.MULTILINE
+    )
+    assert served_machine.complete("contract")[0] == 200
+
+
 def test_logs_are_those_of_the_units_asked_for(serving: Fab) -> None:
     both = serving.run("logs", "--lines", "500")
     assert both.status == 0

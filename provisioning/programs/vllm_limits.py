@@ -175,8 +175,8 @@ def _answer_400() -> None:
             await outputs.aclose()
 
     def responding(error: Any, *arguments: Any, **named: Any) -> Any:
-        """Answer 400 to arithmetic that overflows, and to an error of the classes that read a request."""
-        if isinstance(error, ArithmeticError) or (isinstance(error, Exception) and _in_reading(error)):
+        """Answer 400 to arithmetic that overflows, to deep JSON, and to an error of the classes that read a request."""
+        if isinstance(error, ArithmeticError | RecursionError) or (isinstance(error, Exception) and _in_reading(error)):
             error = VLLMValidationError(f"A value of the request cannot be used: {error}")
         return respond(error, *arguments, **named)
 

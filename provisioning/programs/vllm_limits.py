@@ -65,6 +65,15 @@ def answers(prompt: Any, n: Any) -> int:
     return (len(prompt) if many else 1) * (n if isinstance(n, int) else 1)
 
 
+def prompt_logprobs_end_the_engine(config: Any, sampling_params: Any) -> bool:
+    """Return whether vLLM would die of log probabilities of a prompt: on a CPU with adapters, beside another request.
+
+    vLLM 0.32 applies the adapters of the batch's requests to the prompt's tokens, whose number is another.
+    """
+    wanted = getattr(sampling_params, "prompt_logprobs", None) is not None
+    return wanted and config.lora_config is not None and config.device_config.device_type == "cpu"
+
+
 def _bound_constraints() -> None:
     from vllm.exceptions import VLLMValidationError  # type: ignore[import-not-found]
     from vllm.sampling_params import SamplingParams  # type: ignore[import-not-found]
@@ -153,6 +162,12 @@ def _answer_400() -> None:
 
     async def refusing(self: Any, prompt: Any, sampling_params: Any, *rest: Any, **named: Any) -> AsyncIterator[Any]:
         """Generate, and call an error the client's where its values are the cause."""
+        if prompt_logprobs_end_the_engine(self.vllm_config, sampling_params):
+            raise VLLMValidationError(
+                "Log probabilities of the prompt are not available on a CPU that serves adapters; leave out "
+                "prompt_logprobs, and echo together with logprobs.",
+                parameter="prompt_logprobs",
+            )
         constrained = getattr(sampling_params, "structured_outputs", None) is not None
         if constrained:
             await _validate_aside(self, sampling_params)

@@ -52,6 +52,19 @@ for name, constraint in json.load(open("/tmp/constraints")).items():
 print(json.dumps(seen))
 """
 
+BESIDE_A_LONG_ANSWER = """
+ONE = {"model": "tiny", "prompt": "one two three", "max_tokens": 1}
+long = []
+body = json.dumps({**ONE, "max_tokens": 300})
+thread = threading.Thread(target=lambda: long.append(post("/v1/completions", body)[0]), daemon=True)
+thread.start()
+seen = {}
+for name, fields in {"prompt_logprobs": {"prompt_logprobs": 0}, "echo": {"echo": True, "logprobs": 1}}.items():
+    seen[name] = [post("/v1/completions", json.dumps({**ONE, **fields}))[0]]
+thread.join()
+print(json.dumps({**seen, "long": long}))
+"""
+
 
 def properties(count: int, **schema: object) -> dict[str, object]:
     """Return the schema of an object with `count` texts."""
@@ -99,3 +112,9 @@ def test_others_are_answered_while_a_constraint_is_compiled(served_machine: Serv
     assert {name: waited for name, (waited, _) in seen.items() if waited > OTHERS_WAIT_S} == {}  # type: ignore[operator]
     assert seen["too_large"][1] == [400]
     assert seen["for_outlines"][1] == [400]
+
+
+def test_log_probabilities_of_a_prompt_do_not_end_the_engine(served_machine: Served) -> None:
+    """Beside another request they once did, on a CPU with adapters."""
+    seen = ask(served_machine, BESIDE_A_LONG_ANSWER)
+    assert seen == {"prompt_logprobs": [400], "echo": [400], "long": [200]}

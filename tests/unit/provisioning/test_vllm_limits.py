@@ -60,6 +60,26 @@ def test_a_constraint_is_as_large_as_its_text(limits: ModuleType, given: dict[st
 
 
 @pytest.mark.parametrize(
+    ("adapters", "device", "prompt_logprobs", "ends"),
+    [
+        (True, "cpu", 0, True),
+        (True, "cpu", 5, True),
+        (True, "cpu", None, False),
+        (False, "cpu", 5, False),
+        (True, "cuda", 5, False),
+    ],
+)
+def test_log_probabilities_of_a_prompt_are_refused_where_they_end_the_engine(
+    limits: ModuleType, adapters: bool, device: str, prompt_logprobs: int | None, ends: bool
+) -> None:
+    config = SimpleNamespace(
+        lora_config=SimpleNamespace() if adapters else None, device_config=SimpleNamespace(device_type=device)
+    )
+    params = SimpleNamespace(prompt_logprobs=prompt_logprobs)
+    assert limits.prompt_logprobs_end_the_engine(config, params) is ends
+
+
+@pytest.mark.parametrize(
     ("others", "plugins", "path"),
     [
         ({}, "llm_deploy_limits", request_limits.PLUGIN_DIR),

@@ -20,6 +20,9 @@ _MARK_LINE = re.compile(rb"(?:^|\n)" + re.escape(MARK.encode()) + rb"\r?\n")
 
 DETAIL_CHARS = 500
 
+NOISE_BYTES = 4 * 1024**2
+"""A login script that prints more than this before our command is taken for one that does not end."""
+
 NOT_A_SHELL = (
     "a proxy for terminals (ssh.runpod.io, say) will not do: use the address and port where its own sshd is; "
     "nor will a login script (.bashrc) that exits or starts another shell"
@@ -66,20 +69,27 @@ class Frame:
 
     def __init__(self) -> None:
         self.begun = False
-        self.noise = b""
+        self.noise = bytearray()
         """What came before the mark, or all when it never came."""
+
+    @property
+    def is_drowned(self) -> bool:
+        """Whether so much came without the mark that no answer is to be expected."""
+        return not self.begun and len(self.noise) > NOISE_BYTES
 
     def take(self, block: bytes) -> bytes:
         """Return what of `block` belongs to the answer."""
         if self.begun:
             return block
+        unread = max(0, len(self.noise) - len(MARK) - 3)  # the mark, with its line's ends, may lie across two blocks
         self.noise += block
-        found = _MARK_LINE.search(self.noise)
+        found = _MARK_LINE.search(self.noise, unread)
         if found is None:
             return b""
         self.begun = True
-        answer = self.noise[found.end() :]
-        self.noise = self.noise[: found.start()]
+        begin, end = found.span()
+        answer = bytes(self.noise[end:])
+        self.noise = self.noise[:begin]
         return answer
 
 

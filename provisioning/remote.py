@@ -1,13 +1,24 @@
 """Commands and small programs run on a host as root, over a connection that is open. Changes nothing by itself."""
 
 import codecs
+import contextlib
 import re
 import shlex
+import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from core.errors import HostError
-from provisioning.host_words import DETAIL_CHARS, NOT_A_SHELL, Frame, framed, own_words, read_json, without_warnings
+from provisioning.host_words import (
+    DETAIL_CHARS,
+    NOISE_BYTES,
+    NOT_A_SHELL,
+    Frame,
+    framed,
+    own_words,
+    read_json,
+    without_warnings,
+)
 from provisioning.programs import program
 
 if TYPE_CHECKING:
@@ -17,6 +28,9 @@ if TYPE_CHECKING:
     from provisioning.connection import Reachable
 
 BLOCK_BYTES = 64 * 1024
+STDERR_S = 10
+"""How long the rest of stderr may take once the command has ended."""
+
 NO_SUCH_COMMAND = 127
 """A shell's exit status for a program that is not there."""
 
@@ -73,28 +87,34 @@ def stream(
     frame = Frame()
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")  # a letter may lie across two blocks
     channel = connection.transport.open_session()
+    said = bytearray()
+    reader = threading.Thread(target=_read_stderr, args=(channel, said), daemon=True)
     try:
         channel.exec_command(as_root(host, argv))
+        reader.start()
         channel.sendall(stdin.encode())
         channel.shutdown_write()
         while block := channel.recv(BLOCK_BYTES):
             if text := decoder.decode(frame.take(block)):
                 yield text
+            if frame.is_drowned:
+                raise _no_commands(host, frame, "")
         status = channel.recv_exit_status()
         if status != 0 or not frame.begun:
-            raise _failed(host, argv, status, _stderr(channel), frame)
+            reader.join(STDERR_S)
+            raise _failed(host, argv, status, bytes(said), frame)
     except (OSError, EOFError) as error:
         raise ConnectionCutError(host) from error
     finally:
         channel.close()
 
 
-def _stderr(channel: "paramiko.Channel") -> bytes:
-    """Return what is left on the channel's stderr."""
-    said = b""
-    while channel.recv_stderr_ready():
-        said += channel.recv_stderr(BLOCK_BYTES)
-    return said
+def _read_stderr(channel: "paramiko.Channel", said: bytearray) -> None:
+    """Add to `said` what comes on stderr, up to its end: a host that may send no more of it would wait for ever."""
+    with contextlib.suppress(OSError, EOFError):
+        while block := channel.recv_stderr(BLOCK_BYTES):
+            said += block
+            del said[:-NOISE_BYTES]
 
 
 def _failed(host: "Reachable", argv: Sequence[str], status: int, stderr: bytes, frame: Frame) -> HostError:
@@ -106,9 +126,14 @@ def _failed(host: "Reachable", argv: Sequence[str], status: int, stderr: bytes, 
     if error is not None:
         return error
     if not frame.begun:
-        words = f"{said}\n{frame.noise.decode(errors='replace')[-DETAIL_CHARS:]}".strip()
-        return NoCommandsError("does not run commands over SSH", where=host.name, hint=NOT_A_SHELL, detail=words)
+        return _no_commands(host, frame, said)
     return HostError(f"{argv[0]} ended with status {status}", where=host.name, detail=said)
+
+
+def _no_commands(host: "Reachable", frame: Frame, said: str) -> NoCommandsError:
+    """Return that the host took the login, and that our command did not begin."""
+    words = f"{said}\n{frame.noise.decode(errors='replace')[-DETAIL_CHARS:]}".strip()
+    return NoCommandsError("does not run commands over SSH", where=host.name, hint=NOT_A_SHELL, detail=words)
 
 
 def not_begun(

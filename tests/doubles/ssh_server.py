@@ -9,6 +9,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import IO
 
 import paramiko
 from paramiko import common
@@ -122,6 +123,13 @@ class _Caller(paramiko.ServerInterface):
         return True
 
 
+def _send_stderr(channel: paramiko.Channel, stderr: IO[bytes]) -> None:
+    """Send what comes on stderr, beside stdout."""
+    with contextlib.suppress(OSError):
+        while block := stderr.read1(1 << 16):  # type: ignore[attr-defined]
+            channel.sendall_stderr(block)
+
+
 def _run(channel: paramiko.Channel, text: str) -> None:
     """Run what a login shell would be given; stdin and stdout follow the channel."""
     with subprocess.Popen(
@@ -130,6 +138,8 @@ def _run(channel: paramiko.Channel, text: str) -> None:
         assert process.stdin
         assert process.stdout
         assert process.stderr
+        beside = threading.Thread(target=_send_stderr, args=(channel, process.stderr), daemon=True)
+        beside.start()
         with contextlib.suppress(BrokenPipeError):
             while block := channel.recv(1 << 16):
                 process.stdin.write(block)
@@ -137,8 +147,10 @@ def _run(channel: paramiko.Channel, text: str) -> None:
         with contextlib.suppress(OSError):
             while block := process.stdout.read1(1 << 16):  # type: ignore[attr-defined]
                 channel.sendall(block)
-            channel.sendall_stderr(process.stderr.read())
+        if channel.closed:
+            process.kill()
         process.wait()
+        beside.join()
     with contextlib.suppress(OSError):
         channel.send_exit_status(process.returncode)
         channel.close()

@@ -25,6 +25,7 @@ START_FILES = {
     "Windows lines": "printf 'Willkommen\\r\\n'",
     "on stderr": "echo 'bash: warning: setlocale: LC_ALL: cannot change locale (de_DE)' >&2",
     "much": "seq 100000",
+    "much on stderr": "seq 500000 >&2",
     "no text": "printf '\\377\\376\\n'",
 }
 
@@ -68,6 +69,14 @@ def test_a_login_script_that_runs_nothing_else_is_told_as_that(
         ask_program(connection, there, "look_at_host")
     assert "does not run commands over SSH" in str(caught.value)
     assert ("log in as ubuntu" in caught.value.detail) == ("ubuntu" in start_file)
+
+
+@pytest.mark.timeout(120)
+def test_a_login_script_that_prints_for_ever_ends_in_a_line(server: SshServer, there: HostRecord) -> None:
+    """Its output was searched from the start with each block, and gathered in memory without an end."""
+    server.start_file = "yes | head -c 40000000"
+    with connect(there) as connection, pytest.raises(NoCommandsError):
+        ask_program(connection, there, "look_at_host")
 
 
 def test_a_failure_is_told_without_the_warnings_before_it(server: SshServer, there: HostRecord) -> None:

@@ -11,10 +11,13 @@ from provisioning.shell import ssh_arguments
 from tests.machine.converge_host import remote
 from tests.slowness import patient
 
+POLLS = 6000
+"""Ten a second at the most. The watch ends with the installer anyway; 600 once ended before it on a loaded machine."""
+
 CUT_OFF = """
 setsid {install} > {log} 2>&1 < /dev/null &
 group=$!
-for _ in $(seq 600); do
+for _ in $(seq {polls}); do
   if {moment}; then
     kill -KILL -$group  # dash takes no --
     echo killed
@@ -71,8 +74,9 @@ class OfflineHost:
         Returns what was said until then, for `grep` in `moment` as well: it lies in the file $log.
         """
         log = f"/home/{self.record.user}/install.log"
-        script = CUT_OFF.format(install=self._command(bundle), log=log, moment=moment)
-        assert self.run(f"log={log}; rm -f $log\n{script}") == "killed\n"
+        script = CUT_OFF.format(install=self._command(bundle), log=log, moment=moment, polls=POLLS)
+        said = self.run(f"log={log}; rm -f $log\n{script}")
+        assert said == "killed\n", f"{said}: the installer ended before: {self.run(f'tail -c 3000 {log}')}"
         return self.run(f"cat {log}")
 
     def _command(self, bundle: Made) -> str:

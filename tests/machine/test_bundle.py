@@ -107,7 +107,7 @@ def made(shared: Alone, tmp_path_factory: pytest.TempPathFactory) -> tuple[Made,
     resources += [each for each in engine if each.id.startswith(OF_THE_ENGINE) and each.id not in there]
     resources += [VENV, *(each for each in engine_double() if each not in resources)]
     archive = tmp_path_factory.mktemp("bundle") / "alone.tar"
-    bundle = write_bundle({record.name: resources}, outputs, RELEASE, archive, with_secrets=False)
+    bundle = write_bundle({record.name: local(resources)}, outputs, RELEASE, archive, with_secrets=False)
     assert around.endpoint is not None
     return bundle, around.endpoint
 
@@ -175,7 +175,8 @@ def test_ollama_and_a_gguf_come_from_a_bundle_and_answer(alone: OfflineHost, tmp
         }
         outputs = stack(serving=serving).model_copy(update={"hosts": (alone.record,)})
         wishes = wishes_for(outputs, (alone.record,), ROLES)
-        bundle = write_bundle(wishes.lists, outputs, RELEASE, tmp_path / "ollama.tar", with_secrets=False)
+        lists = {name: local(each) for name, each in wishes.lists.items()}
+        bundle = write_bundle(lists, outputs, RELEASE, tmp_path / "ollama.tar", with_secrets=False)
     alone.bring(bundle, tmp_path)
     first = alone.install(bundle)
     assert first.endswith("status 0\n"), first

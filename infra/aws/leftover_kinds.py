@@ -9,7 +9,7 @@ from infra.aws.in_network import GUARD_DUTY_ENDPOINT, GUARD_DUTY_GROUP, delete_e
 from infra.aws.tags import ID
 from infra.aws.things import GONE_STATES, LOGS_PREFIX, owner_by_name, owner_by_tags, tag_filter
 from infra.config.bucket_sources import OWN_NAMES
-from infra.refusals import MissingError
+from infra.refusals import DeniedError, MissingError
 from infra.things import Kind, Thing
 
 DEAD_SPOT = ("closed", "cancelled", "failed")
@@ -152,6 +152,8 @@ def _remove_profile(thing: Thing) -> None:
 
 
 def _buckets(region: str, lease_id: str | None) -> Iterator[Thing]:
+    """Yield buckets by their names. One that may not be looked at hides no other: its refusal is raised at the end."""
+    refused: DeniedError | None = None
     for each in pages("s3", region, "list_buckets", "Buckets", Prefix=OWN_NAMES):
         name = str(each["Name"])
         owner = owner_by_name(name)
@@ -162,7 +164,12 @@ def _buckets(region: str, lease_id: str | None) -> Iterator[Thing]:
             tags = _bucket_tags(name, place)
         except MissingError:  # deleted a moment ago, and still listed
             continue
+        except DeniedError as error:
+            refused = error
+            continue
         yield Thing("bucket", name, place, **(owner | {"keep": owner_by_tags(tags)["keep"]}))
+    if refused is not None:
+        raise refused
 
 
 def _bucket_region(name: str, asked_in: str) -> str:

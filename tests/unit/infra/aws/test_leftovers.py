@@ -361,6 +361,27 @@ def test_a_bucket_is_found_where_the_other_regions_are_denied(monkeypatch: pytes
     assert ([(each.id, each.region) for each in found], found.unasked) == ([(f"llm-prod-{MINE}", REGION)], [])
 
 
+def test_a_bucket_that_may_not_be_looked_at_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A policy on a colleague's bucket hid all that were listed after it."""
+    where: Any = {"LocationConstraint": REGION}
+    for identity in sorted((MINE, OTHER)):
+        client("s3").create_bucket(Bucket=f"llm-prod-{identity}", CreateBucketConfiguration=where)
+    first, second = (f"llm-prod-{identity}" for identity in sorted((MINE, OTHER)))
+    look = leftover_kinds._bucket_tags
+
+    def denied(name: str, region: str) -> list[dict[str, str]]:
+        if name == first:
+            raise DeniedError("is not allowed", where=name)
+        return look(name, region)
+
+    monkeypatch.setattr(leftover_kinds, "_bucket_tags", denied)
+
+    found = find_in("bucket")
+
+    assert [thing.id for thing in found] == [second]
+    assert [str(each) for each in found.unasked] == [f"bucket in us-east-1: {first}: is not allowed"]
+
+
 def test_a_bucket_whose_tags_may_not_be_seen_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     where = {"LocationConstraint": REGION}
     client("s3").create_bucket(Bucket=f"llm-prod-{MINE}", CreateBucketConfiguration=where)

@@ -58,6 +58,7 @@ class States:
                 if matches(settings.ends_at_start, str(zone), newest.instance_type, market):
                     newest.state_reason.code = NO_CAPACITY
                     newest.state_reason.message = f"{NO_CAPACITY}: Insufficient capacity to satisfy instance request"
+                    newest.teardown_defaults()  # its root disk goes with it
                     self._end(region, newest.id)
 
     def _end(self, region: str, identity: str) -> None:

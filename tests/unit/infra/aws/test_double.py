@@ -126,6 +126,8 @@ def test_an_instance_may_be_accepted_and_ended_for_lack_of_capacity(ec2: Any, in
     (seen,) = group["Instances"]
     assert seen["State"]["Name"] == "terminated"
     assert seen["StateReason"]["Message"].startswith("Server.InsufficientInstanceCapacity: ")
+    volumes = [(each["Size"], each["State"]) for each in ec2.describe_volumes()["Volumes"]]
+    assert volumes == [(20, "available")], "its root disk goes with it, and its data volume comes free"
 
 
 class HalfMade(Kind[Any]):

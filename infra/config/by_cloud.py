@@ -1,6 +1,6 @@
 """Which keys each cloud takes and which it needs. A key that would be ignored is refused, never passed over."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from core.config_keys import join
@@ -82,14 +82,33 @@ EXAMPLES = {
 
 def keys_belong(config: "DeploymentConfig") -> Iterator[Problem]:
     """Every key that was written means something for the cloud."""
+    yield from _strangers(config.cloud, _written(config))
+
+
+def strangers_with_errors(value: Any, places: Iterable[tuple[int | str, ...]]) -> Iterator[Problem]:
+    """Yield the keys of `value`, not checked yet, that its cloud does not take, when one of `places` lies in them.
+
+    A wrong value is otherwise answered with a right one, which is refused next, as its key is not used.
+    """
+    cloud = value.get("cloud") if isinstance(value, Mapping) else None
+    if not isinstance(cloud, str) or cloud not in NEEDED:
+        return
+    found = list(_strangers(cloud, _written_in(value)))
+    keys = [tuple(problem.key.split(".")) for problem in found]
+    if any(place[: len(key)] == key for place in places for key in keys):
+        yield from found
+
+
+def _strangers(cloud: str, keys: Iterable[str]) -> Iterator[Problem]:
+    """Yield a problem for each of `keys`, outermost first, that the cloud does not take."""
     refused: list[str] = []
-    for key in _written(config):
+    for key in keys:
         clouds = CLOUDS_OF_KEY.get(key)
-        if clouds is None or config.cloud in clouds or any(key.startswith(f"{above}.") for above in refused):
+        if clouds is None or cloud in clouds or any(key.startswith(f"{above}.") for above in refused):
             continue
         refused.append(key)
-        hint = INSTEAD.get((config.cloud, key), f"leave it out, as it is for {' and '.join(clouds)} only")
-        yield Problem(key, f"is not used with cloud {config.cloud}", hint)
+        hint = INSTEAD.get((cloud, key), f"leave it out, as it is for {' and '.join(clouds)} only")
+        yield Problem(key, f"is not used with cloud {cloud}", hint)
 
 
 def needed_keys_are_there(config: "DeploymentConfig") -> Iterator[Problem]:
@@ -108,6 +127,15 @@ def _written(model: Frozen, above: str = "") -> Iterator[str]:
             value = getattr(model, name)
             if isinstance(value, Frozen):
                 yield from _written(value, key)
+
+
+def _written_in(value: Mapping[Any, Any], above: str = "") -> Iterator[str]:
+    """Yield the keys of a mapping, outermost first."""
+    for name, below in value.items():
+        key = join(above, str(name))
+        yield key
+        if isinstance(below, Mapping):
+            yield from _written_in(below, key)
 
 
 def _value(model: Any, key: str) -> Any:

@@ -19,6 +19,9 @@ MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 EXAMPLE = "203.0.113.7/32"
 
+FOR_EVERYBODY = "write clients_from_anywhere: true (aws, gcp) or leave client_cidrs out (local)"
+"""A rule of one field does not know the cloud. Without client_cidrs, a machine on this computer answers everybody."""
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -74,10 +77,10 @@ def _client_cidr(text: str) -> str:
     """Return the range as clouds write it, if the gateway may be opened to it; the world has a field of its own."""
     network = parse_cidr(text)
     if network.prefixlen == 0:
-        raise ValueError("is the whole world; write clients_from_anywhere: true instead if you mean it")
+        raise ValueError(f"is the whole world; if you mean it, {FOR_EVERYBODY}")
     widest = WIDEST_PREFIX[network.version]
     if network.prefixlen < widest:
-        raise ValueError(f"is wider than a /{widest}; write clients_from_anywhere: true if you mean the whole world")
+        raise ValueError(f"is wider than a /{widest}; write a narrower one, or for the whole world {FOR_EVERYBODY}")
     return str(network)
 
 

@@ -1,15 +1,15 @@
 """The whole of one stack's config: where, on what, behind which door, for how long, serving what."""
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from core.frozen import Frozen
 from core.rules import refuse
 from infra.clouds import RENTED, CloudName
 from infra.config.bucket_sources import BUCKET_RULES
-from infra.config.by_cloud import keys_belong, needed_keys_are_there
+from infra.config.by_cloud import keys_belong, needed_keys_are_there, strangers_with_errors
 from infra.config.fit import FIT_RULES
 from infra.config.iam import IAM_RULES, IamSpec
 from infra.config.lifetime import LifetimeSpec
@@ -64,6 +64,15 @@ class DeploymentConfig(Frozen):
     tags: dict[str, str] = Field(default={}, description="Tags (aws) or labels (gcp) on everything that is made.")
     serving: ServingSpec = Field(description="Engine, base model and adapters.")
     gateway: GatewaySpec = Field(default=GatewaySpec(), description="TLS, keys and queue in front of the engine.")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _cloud_first(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(value)
+        except ValidationError as error:
+            refuse(strangers_with_errors(value, [each["loc"] for each in error.errors(include_url=False)]))
+            raise
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

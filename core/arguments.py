@@ -1,11 +1,17 @@
 """A command line whose mistakes are told as all others are: one line, exit status 2."""
 
 import argparse
-from typing import NoReturn
+from typing import Any, NoReturn
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's parser without the usage before its errors: who ran `make` did not write that line."""
+    """argparse's parser without the usage before its errors: who ran `make` did not write that line.
+
+    An option counts only when it is written in full: `--d` must never be taken for `--delete`.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and end with status 2."""

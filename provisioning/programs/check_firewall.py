@@ -178,7 +178,7 @@ def main(argv: Sequence[str]) -> int:
 
 def parsed(argv: Sequence[str]) -> argparse.Namespace:
     """Return what the words of the command line ask."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("rules")
     parser.add_argument("--open", action="append", default=[])
     parser.add_argument("--known", action="append", default=[])

@@ -56,7 +56,9 @@ def main(arguments: list[str]) -> int:
     """Run a list of resources from a file, with no controller: events go to stdout all the same."""
     import argparse  # a run over a connection has no use for it
 
-    parser = argparse.ArgumentParser(prog="agent", description="Bring this host to a list of resources.")
+    parser = argparse.ArgumentParser(
+        prog="agent", description="Bring this host to a list of resources.", allow_abbrev=False
+    )
     parser.add_argument("mode", choices=("apply", "plan"))
     parser.add_argument("resources", help="list of resources as JSON, e.g. one of a bundle")
     parser.add_argument("--blobs", help="folder of large files, each named after its SHA-256")

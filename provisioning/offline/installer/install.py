@@ -58,7 +58,9 @@ def main() -> int:
 
 
 def _options() -> Any:
-    parser = argparse.ArgumentParser(prog="install.sh", description="Bring this host to what the bundle holds.")
+    parser = argparse.ArgumentParser(
+        prog="install.sh", description="Bring this host to what the bundle holds.", allow_abbrev=False
+    )
     parser.add_argument("--manifest", default="", help="SHA-256 of MANIFEST.json, as `fab bundle` said it")
     parser.add_argument("--host", default="", help="which host of the bundle this is, when it holds several")
     parser.add_argument("--secrets", default="", help="file that was made beside the archive")

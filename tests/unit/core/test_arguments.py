@@ -1,8 +1,12 @@
 """Mistakes on a command line."""
 
+import re
+
 import pytest
 
 from core.arguments import Parser
+from core.paths import CHECKOUT
+from infra import sweep
 
 
 def test_a_mistake_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -15,3 +19,20 @@ def test_a_mistake_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) 
         "error: make demo: argument --engine: invalid choice: 'foo' (choose from 'vllm', 'ollama');"
         " --help shows what may be written"
     ]
+
+
+def test_the_beginning_of_an_option_is_not_the_option(capsys: pytest.CaptureFixture[str]) -> None:
+    """`make leftovers CLOUD=aws ARGS=--d` was once taken for --delete."""
+    with pytest.raises(SystemExit) as ended:
+        sweep.main(["--cloud", "aws", "--d"])
+    assert ended.value.code == 2
+    assert "unrecognized arguments: --d;" in capsys.readouterr().err
+
+
+def test_no_parser_takes_the_beginning_of_an_option() -> None:
+    """The programs on hosts cannot import ours."""
+    folders = ("benchmarks", "core", "infra", "provisioning", "serving", "tools")
+    files = [path for folder in folders for path in (CHECKOUT / folder).rglob("*.py")]
+    made = {path: re.findall(r"argparse\.ArgumentParser\(([^)]*)\)", path.read_text()) for path in files}
+    assert sum(map(len, made.values())) == 3
+    assert [path for path, found in made.items() if any("allow_abbrev=False" not in words for words in found)] == []

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from invoke.collection import Collection
 from invoke.context import Context
-from invoke.exceptions import Exit
+from invoke.exceptions import Exit, ParseError
 from invoke.parser import Parser
 
 from core.errors import UsageError
@@ -38,6 +38,11 @@ def test_only_what_begins_empty_may_be_repeated_and_nothing_has_a_short_flag() -
     parsed = Parser(contexts=known).parse_argv(["look", "--host", "gpu1", "--count", "2", "--host=gpu2"])[0]
     assert parsed.as_kwargs == {"host": ["gpu1", "gpu2"], "count": "2"}
     assert sorted(known[0].flags) == ["--count", "--host"]
+
+
+def test_the_beginning_of_an_option_is_not_the_option() -> None:
+    with pytest.raises(ParseError, match="--ho"):
+        Parser(contexts=Collection(look).to_contexts()).parse_argv(["look", "--ho", "gpu1"])
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from core.frozen import Frozen
 from core.ports import SSH_PORT
 from core.rules import Problem, StackName, matching, refuse, twice
 from infra.clouds import CloudName
+from infra.host_key_line import host_key_line
 from infra.lease import Lease
 from infra.proxy import ProxySpec
 from serving.spec import GatewaySpec, ServingSpec
@@ -93,13 +94,7 @@ Login = Annotated[
 ]
 """A local account, or one of a directory service as sssd and winbind name it."""
 
-HostKey = Annotated[
-    str,
-    matching(
-        r"(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)|ssh-rsa) [A-Za-z0-9+/]+=*",
-        "is no host key; write type and key as `ssh-keyscan HOST` prints them after the host, e.g. ssh-ed25519 AAAA…",
-    ),
-]
+HostKey = Annotated[str, AfterValidator(host_key_line)]
 """A line of `ssh-keyscan` without the host, e.g. `ssh-ed25519 AAAA…`."""
 
 

@@ -174,9 +174,13 @@ def _trust(client: paramiko.SSHClient, host: Reachable) -> None:
     """Make the record's keys the only ones."""
     name = host.address if host.ssh_port == SSH_PORT else f"[{host.address}]:{host.ssh_port}"  # as paramiko asks
     for line in host.host_keys:
-        entry = HostKeyEntry.from_line(f"{name} {line}")
+        try:
+            entry = HostKeyEntry.from_line(f"{name} {line}")
+        except Exception:  # paramiko and cryptography raise a dozen types for a key that is none
+            entry = None
         if entry is None or entry.key is None:
-            raise HostError(f"host key {line[:40]}… is of no known type", where=host.name, hint="use `ssh-keyscan`")
+            hint = "write its line of `ssh-keyscan` into host_keys again"
+            raise HostError(f"host key {line[:40]}… cannot be used", where=host.name, hint=hint)
         client.get_host_keys().add(name, entry.key.get_name(), entry.key)
 
 

@@ -27,6 +27,7 @@ from serving.spec import ServingSpec
 from tests.fuzz.inputs import ANY_BYTES, ODD, as_json, changed
 from tests.fuzz.judged import judged
 from tests.unit.infra.gcp.made import LEASE
+from tests.unit.provisioning.records import HOST_KEY
 
 CASES = Path(__file__).parents[1] / "unit" / "infra" / "config" / "cases"
 BASES: dict[str, Any] = yaml.safe_load((CASES / "bases.yaml").read_text())
@@ -35,12 +36,12 @@ INVENTORY: dict[str, Any] = {
     "stack": "box",
     "hosts": [
         {
-            "name": "box-1", "address": "192.0.2.7", "user": "ubuntu", "host_keys": ["ssh-ed25519 AAAA"],
+            "name": "box-1", "address": "192.0.2.7", "user": "ubuntu", "host_keys": [HOST_KEY],
             "identity_file": "~/.ssh/id", "cpu_count": 4, "memory_gib": 16,
             "gpu": {"model": "L4", "count": 1, "vram_gib": 24}, "ends_at": "2026-11-21T12:00:00Z",
             "ssh_cidrs": ["203.0.113.7/32"], "cloud": "gcp",
         },
-        {"name": "door", "address": "door.example.com", "user": "root", "host_keys": ["ssh-rsa AAAA"], "cpu_count": 2,
+        {"name": "door", "address": "door.example.com", "user": "root", "host_keys": [HOST_KEY], "cpu_count": 2,
          "memory_gib": 4},
     ],
     "serving": BASES["local"]["serving"],

@@ -13,6 +13,7 @@ from core.errors import ConfigError, UsageError
 from infra.outputs import HostRecord
 from provisioning.credentials import client_keys, credentials_for, drop_other_keys, keys_file, rotate_client_key
 from serving.spec import GatewaySpec
+from tests.unit.provisioning.records import HOST_KEY
 
 STACK = "demo"
 HOST = HostRecord(
@@ -20,7 +21,7 @@ HOST = HostRecord(
     address="192.0.2.7",
     service_address="203.0.113.9",
     user="root",
-    host_keys=("ssh-ed25519 AAAA",),
+    host_keys=(HOST_KEY,),
     cpu_count=2,
     memory_gib=4,
 )

@@ -42,9 +42,13 @@ def load_to_look(target: Target) -> StackOutputs:
 
 def mention_changed_file(target: Target) -> None:
     """Say that the stack's file is not the one that its outputs come from; nothing for an inventory."""
-    if target.stack and file_differs(target.stack):
-        remedy = f"`make up STACK={target.stack}` takes it in"
-        say(f"! stacks/Pulumi.{target.stack}.yaml differs from the last `up`; {remedy}")
+    if file_has_changed(target):
+        say(f"! stacks/Pulumi.{target.stack}.yaml differs from the last `up`; `{target.command('up')}` takes it in")
+
+
+def file_has_changed(target: Target) -> bool:
+    """Return whether the stack's file was edited since the last `up`; False for an inventory, which has no `up`."""
+    return bool(target.stack) and file_differs(target.stack)
 
 
 def _with_adapters(target: Target, outputs: StackOutputs) -> StackOutputs:

@@ -16,7 +16,7 @@ from infra.outputs import HostRecord
 from provisioning.converge.result import HostResult, Outcome
 from provisioning.fleet import Failures, on_each
 from provisioning.head_start import HeadStart
-from provisioning.inventory import choose, load, mention_changed_file
+from provisioning.inventory import choose, file_has_changed, load, mention_changed_file
 from provisioning.narration import Narrator, counts, error_line, failure_detail, is_new_file, plan_text
 from provisioning.reboots import bring
 from provisioning.roles.layout import ENGINE_UNIT
@@ -61,7 +61,12 @@ def plan(
     if not full and any(is_new_file(outcome) for result in run.results.values() for outcome in result.changed):
         say(f"new files are shown by their length; all lines: {target.command('plan', 'ARGS=--full')}")
     run.failures.raise_any(hint=f"mend it and run `{target.command('plan')}` again")
-    if any(result.changed for result in run.results.values()):
+    changed = any(result.changed for result in run.results.values())
+    if file_has_changed(target):
+        said = "" if changed else "nothing to change there; "
+        say(f"this plan is of the stack file as the last `up` read it; {said}the edits since then need `up` first")
+        next_command(target.command("up"), target.command("plan"))
+    elif changed:
         next_command(target.command("provision"))
     else:
         say("nothing to change")
@@ -71,8 +76,9 @@ def plan(
 
 def _name_next(target: Target, roles: Sequence[str]) -> None:
     """Name what looks at the result; the smoke test is for engine and gateway together."""
+    edited = [target.command("up")] if file_has_changed(target) else []
     smoke = [target.command("smoke")] if {"engine", "gateway"} <= set(roles) else []
-    next_command(*smoke, target.command("status"))
+    next_command(*edited, *smoke, target.command("status"))
 
 
 class _Run:

@@ -149,6 +149,37 @@ def test_a_stack_file_that_was_edited_after_up_is_told(
     assert "! stacks/Pulumi.test.yaml differs from the last `up`" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("runs")
+@pytest.mark.parametrize(
+    ("task", "result", "last"),
+    [
+        (plan, HostResult(host="a", ok=True), "next: make up STACK=test   or   make plan STACK=test"),
+        (plan, OK, "next: make up STACK=test   or   make plan STACK=test"),
+        (provision, OK, "next: make up STACK=test   or   make status STACK=test"),
+    ],
+    ids=["nothing to change", "something to change", "provision"],
+)
+def test_after_an_edit_the_last_lines_name_up_first(
+    task: Any,
+    result: HostResult,
+    last: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A plan once ended with "nothing to change" and the smoke test, which made people look for their edit."""
+    monkeypatch.setattr(saved, "STACKS_DIR", tmp_path)
+    (tmp_path / "Pulumi.test.yaml").write_text("new\n")
+    saved.note_file("test", "the digest of the old one")
+    with_results(monkeypatch, {"a": result})
+    assert run(task) == 0
+    *_, before, said = capsys.readouterr().err.splitlines()
+    assert said == last
+    if task is plan:
+        assert before.startswith("this plan is of the stack file as the last `up` read it; ")
+        assert ("nothing to change there" in before) is (not result.changed)
+
+
 def test_one_hosts_failure_hides_no_others_result(
     runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,6 +24,9 @@ RESULT_WORDS = {
 """systemd's `Result`, for people."""
 
 
+CAME_BACK = ", came back by itself"
+
+
 @dataclass(frozen=True, kw_only=True)
 class UnitState:
     """One systemd unit of ours."""
@@ -39,6 +42,13 @@ class UnitState:
     """Whether systemd starts it no more until somebody does."""
     invocation: str = ""
     """systemd's id of the present start."""
+
+    @property
+    def passing(self) -> str:
+        """What systemd does with it at this moment: `stopping`, `starting`, `restarting` after it died, or empty."""
+        if self.words.startswith("activating (auto-restart)"):
+            return "restarting"
+        return {"deactivating": "stopping", "activating": "starting"}.get(self.words.partition(" ")[0], "")
 
     def has_failed(self, starts: int) -> bool:
         """Return whether systemd gave up on it, or it died `starts` times."""
@@ -162,6 +172,11 @@ class HostStatus:
         return next((unit for unit in self.units if unit.name == name), None)
 
     @property
+    def engine_passing(self) -> str:
+        """What systemd is doing with the engine's unit at this moment; empty when it stays as it is."""
+        return next((unit.passing for unit in self.units if unit.name in ENGINE_UNIT.values()), "")
+
+    @property
     def engine_installed(self) -> bool:
         """Whether there is an engine of this host's own."""
         return any(unit.name in ENGINE_UNIT.values() for unit in self.units)
@@ -254,7 +269,7 @@ def _unit(seen: Mapping[str, str]) -> UnitState:
     if gave_up and restarts:
         words += f", systemd gave up after {restarts} starts"  # it counted the one that it refused, too
     elif restarts:
-        words += f", came back by itself {restarts} times"
+        words += f"{CAME_BACK} {'once' if restarts == 1 else f'{restarts} times'}"
     return UnitState(
         name=seen["Id"],
         active=active,

@@ -1,7 +1,7 @@
 """How the hosts are: one screen per host, or JSON. Changes nothing."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -44,8 +44,11 @@ def status(target: Target, *, names: Sequence[str], at_once: int, as_json: bool)
     mention_changed_file(target)
     hosts = choose(outputs, names)
     found: dict[str, HostStatus] = {}
+    silent: set[str] = set()
     for host, result in on_each(hosts, lambda host: look(outputs, host), at_once=at_once):
         if isinstance(result, DeployError):
+            if isinstance(result, NoAnswerError):
+                silent.add(host.name)
             found[host.name] = _unreached(target, outputs, host, result)
         else:
             found[host.name] = result
@@ -60,9 +63,28 @@ def status(target: Target, *, names: Sequence[str], at_once: int, as_json: bool)
     if ok:
         next_command(target.command("smoke"), target.command("logs"))
         return 0
-    off = any(_is_off(outputs, host) for host in hosts if found[host.name].error)
-    next_command(*([target.command("up")] if off else [target.command("provision"), target.command("logs")]))
+    next_command(*_next_steps(target, outputs, [(host, found[host.name]) for host in hosts], silent))
     return 1
+
+
+def _next_steps(
+    target: Target, outputs: StackOutputs, seen: Sequence[tuple[HostRecord, HostStatus]], silent: Collection[str]
+) -> list[str]:
+    """Return the commands that help when not all hosts serve; `silent` names the hosts at whose address nobody answers.
+
+    `provision` helps no host that cannot be reached or that is not the known one (the host's line says what does), and
+    an engine that starts or stops needs time.
+    """
+    bad = [(host, status) for host, status in seen if not status.serves]
+    if any(_is_off(outputs, host) for host, status in bad if status.error):
+        return [target.command("up")]
+    reached = [status for _, status in bad if not status.error]
+    if not reached:
+        rented = any(host.cloud in RENTED and host.name in silent for host, _ in bad)
+        return [target.command("refresh")] if target.stack and rented else [target.command("status")]
+    if all(status.engine_passing for status in reached):
+        return [target.command("status"), target.command("logs")]
+    return [target.command("provision"), target.command("logs")]
 
 
 def _unreached(target: Target, outputs: StackOutputs, host: HostRecord, error: DeployError) -> HostStatus:

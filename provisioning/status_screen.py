@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from provisioning.host_status import GpuState, HostStatus, LoadedModel, Tokens
+from provisioning.host_status import CAME_BACK, GpuState, HostStatus, LoadedModel, Tokens
 
 CERTIFICATE_SOON_DAYS = 14
 LITTLE = 0.1
@@ -10,6 +10,12 @@ LITTLE = 0.1
 CLOCK_WRONG_S = 30
 """Beyond it, logs of two hosts can no longer be read side by side; certificates and apt break much later."""
 ENGINE_NAME = {"vllm": "vLLM", "ollama": "Ollama"}
+PASSING = {
+    "stopping": "is stopping: running requests finish first",
+    "starting": "is starting: it loads its models",
+    "restarting": "died; systemd starts it again in a moment",
+}
+"""What systemd is doing with the engine, for people."""
 
 
 def screen(status: HostStatus) -> str:
@@ -28,7 +34,8 @@ def _line(label: str, words: str, *, bad: bool = False) -> str:
 def _units(status: HostStatus) -> Iterator[str]:
     for unit in status.units:
         since = f" since {unit.since}" if unit.since else ""
-        yield _line(unit.name.removesuffix(".service"), f"{unit.words}{since}", bad=not unit.active)
+        state, comma, often = unit.words.partition(CAME_BACK)  # `since` is of the state alone
+        yield _line(unit.name.removesuffix(".service"), f"{state}{since}{comma}{often}", bad=not unit.active)
     for words in status.lost_tables:
         yield _line("firewall", words, bad=True)
 
@@ -36,6 +43,9 @@ def _units(status: HostStatus) -> Iterator[str]:
 def _engine(status: HostStatus) -> Iterator[str]:
     if status.models is None and status.engine_wanted and not status.engine_installed:
         yield _line("engine", "none is installed", bad=True)
+        return
+    if status.engine_passing:
+        yield _line("engine", PASSING[status.engine_passing], bad=True)
         return
     if status.models is None:
         yield _line("models", "the engine does not answer", bad=True)

@@ -38,6 +38,8 @@ PROPERTIES = (
     "Id", "LoadState", "ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts", "InvocationID",
     "StateChangeTimestamp",
 )  # fmt: skip
+STOP_STEP = re.compile(r" systemd\[1\]: (Stopping|Stopped|Started|Starting) (vllm|ollama|vLLM|Ollama)\b")
+"""systemd names a unit by its file, or by its description before version 250."""
 ERROR_LINES = 5
 LONGEST_LINE = 200
 ERROR_MARKS = ("ERROR", "CRITICAL", "Error:", "[ALERT]", "Failed with result", "error:", "repeated too quickly")
@@ -72,6 +74,19 @@ def units(names: list[str]) -> list[dict[str, str]]:
     blocks = output("systemctl", "show", "--property=" + ",".join(PROPERTIES), "--", *names).split("\n\n")
     seen = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in blocks]
     return [unit for unit in seen if unit.get("LoadState", "not-found") != "not-found"]
+
+
+def settled(unit: str) -> bool:
+    """Return whether systemd neither starts nor stops the unit at this moment; True where there is no such unit."""
+    return not any(seen.get("ActiveState") in ("activating", "deactivating") for seen in units([unit]))
+
+
+def tokens_of(engine: Engine, unit: str) -> dict[str, Any] | None:
+    """Return when each model gave a token; None while the engine starts or stops, as it then drops what it is asked."""
+    if not settled(unit):
+        return None
+    found = engine.tokens(unit)
+    return None if found is not None and found["problem"] and not settled(unit) else found
 
 
 class Engine:
@@ -309,7 +324,23 @@ def last_errors(names: list[str]) -> list[str]:
     """Return the newest lines of the units' journals that tell of an error; engines do not mark them for journald."""
     chosen = [part for name in names for part in ("-u", name)]
     said = output("journalctl", "-q", "--no-pager", "-o", "short-iso", "--since", "-1h", "-n", "2000", *chosen)
-    return [line[:LONGEST_LINE] for line in said.splitlines() if tells_of_error(line)][-ERROR_LINES:]
+    lines = without_stops(said.splitlines())
+    return [line[:LONGEST_LINE] for line in lines if tells_of_error(line)][-ERROR_LINES:]
+
+
+def without_stops(lines: list[str]) -> list[str]:
+    """Return `lines` without what an engine writes while systemd stops it: it logs requests that it drops as errors.
+
+    systemd's own lines stay: they say when the stop failed.
+    """
+    kept, stopping = [], ""
+    for line in lines:
+        step = STOP_STEP.search(line)
+        if step:
+            stopping = step[2].lower() if step[1] == "Stopping" else ""
+        if not (stopping and f" {stopping}[" in line):
+            kept.append(line)
+    return kept
 
 
 def tells_of_error(line: str) -> bool:
@@ -353,7 +384,7 @@ def main(question: str) -> None:
         "models": engine.models,
         "refused": engine.refused,
         "engine_version": engine.version,
-        "tokens": lambda: engine.tokens(asked["engine_unit"]),
+        "tokens": lambda: tokens_of(engine, asked["engine_unit"]),
         "loaded": engine.loaded,
         "release": lambda: release(asked["release_note"]),
         "queue": lambda: queue(asked["gateway_socket"], asked["gateway_server"]),

@@ -162,10 +162,11 @@ def test_a_stack_file_that_was_edited_after_up_is_told(
 def test_after_an_edit_the_last_lines_name_up_first(
     task: Any,
     result: HostResult,
-    last: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    *,
+    last: str,
 ) -> None:
     """A plan once ended with "nothing to change" and the smoke test, which made people look for their edit."""
     monkeypatch.setattr(saved, "STACKS_DIR", tmp_path)

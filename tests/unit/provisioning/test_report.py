@@ -291,3 +291,37 @@ def test_a_driver_that_counts_from_the_next_boot_on_waits_for_a_reboot(
     assert report.reboot_needed_by() == [*(before or []), "NVIDIA driver 580.159.04"]
     monkeypatch.setattr(report, "boot_id", lambda: "the boot after")
     assert report.reboot_needed_by() == before
+
+
+@pytest.mark.parametrize("state", ["activating", "deactivating"])
+def test_an_engine_that_starts_or_stops_is_not_asked_for_a_token(state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once `status` said of an engine that was being stopped that it computes nothing."""
+    monkeypatch.setattr(report, "units", lambda _: [{"ActiveState": state}])
+    asked: list[str] = []
+    assert report.tokens_of(SimpleNamespace(tokens=asked.append), "vllm.service") is None
+    assert asked == []
+
+
+def test_a_stop_while_a_token_is_asked_for_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = iter(["active", "deactivating"])
+    monkeypatch.setattr(report, "units", lambda _: [{"ActiveState": next(states)}])
+    asked = SimpleNamespace(tokens=lambda _: {"seconds": {}, "problem": "tiny: Connection reset", "busy": False})
+    assert report.tokens_of(asked, "vllm.service") is None
+
+
+DROPPED = "one vllm[99]: ERROR 11-21 19:00:00 [serving.py:300] EngineDeadError: the request was dropped"
+
+
+@pytest.mark.parametrize("name", ["vllm.service - vLLM serving tiny...", "vLLM serving tiny..."])
+def test_what_an_engine_drops_while_it_is_stopped_is_no_fault(name: str) -> None:
+    lines = [
+        "one vllm[99]: ERROR before the stop",
+        f"one systemd[1]: Stopping {name}",
+        DROPPED,
+        "one haproxy[7]: [ALERT] of another unit",
+        "one systemd[1]: vllm.service: Failed with result 'timeout'.",
+        f"one systemd[1]: Stopped {name}",
+        f"one systemd[1]: Started {name}",
+        "one vllm[100]: ERROR after the start",
+    ]
+    assert report.without_stops(lines) == [line for line in lines if line != DROPPED]

@@ -21,7 +21,7 @@ from infra.local import machine, record
 from infra.local.runner import SupervisorRunner
 from provisioning import sleeping_hosts
 from provisioning import status as module
-from provisioning.connection import NoAnswerError
+from provisioning.connection import LoginError, NoAnswerError, OtherHostError
 from provisioning.host_status import HostStatus, read_report, unseen
 from provisioning.status_screen import screen
 from provisioning.target import Target
@@ -140,7 +140,7 @@ MISSING = {
     ),
     "unit ran out of memory": (
         {"units": [{**unit("vllm.service", "activating", "auto-restart", 1), "Result": "oom-kill"}]},
-        "vllm.service is activating (auto-restart), killed for lack of memory, came back by itself 1 times",
+        "vllm.service is activating (auto-restart), killed for lack of memory, came back by itself once",
     ),
     "unit came back": (
         {"units": [unit("vllm.service", "activating", "start", 2)]},
@@ -177,6 +177,18 @@ def test_a_certificate_that_ends_is_marked_in_time(days: float, serves: bool, ma
 
 
 MARKED = {
+    "engine that stops": (
+        {"units": [unit("vllm.service", "deactivating", "stop-sigterm")]},
+        "! engine             is stopping: running requests finish first",
+    ),
+    "engine that starts": (
+        {"units": [unit("vllm.service", "activating", "start-post")], "models": None},
+        "! engine             is starting: it loads its models",
+    ),
+    "engine that died": (
+        {"units": [unit("vllm.service", "activating", "auto-restart", 1)], "models": None},
+        "! engine             died; systemd starts it again in a moment",
+    ),
     "full disk": (
         {"disks": [{"path": "/", "device": 1, "free_bytes": GIB // 2, "total_bytes": 10 * GIB}]},
         "! /                  0.5 of 10.0 GiB free",
@@ -220,6 +232,10 @@ def test_what_needs_attention_is_marked(changed: dict[str, Any], line: str) -> N
 
 
 SHOWN = {
+    "unit that came back": (
+        {"units": [{**unit("vllm.service", restarts=1), "StateChangeTimestamp": "Sat 2026-11-21 11:00:00 UTC"}]},
+        "  vllm               active (running) since Sat 2026-11-21 11:00:00 UTC, came back by itself once",
+    ),
     "release": (
         {"release": {"good": "0.32.0", "former": "0.31.1"}},
         "  engine             vLLM 0.32.0; 0.31.1 is kept to return to",
@@ -439,3 +455,38 @@ def test_an_engine_that_will_not_come_up_is_told_from_one_that_loads(state: str,
     seen = status(units=[unit("vllm.service", state, restarts=restarts)]).unit("vllm.service")
     assert seen is not None
     assert seen.has_failed(2) is failed
+
+
+STOPS = {"units": [unit("vllm.service", "deactivating", "stop-sigterm")]}
+DIED = {"units": [unit("vllm.service", "activating", "auto-restart", 1)], "models": None}
+
+NEXT = {
+    "engine stops": (STOPS, "local", "make status STACK=test   or   make logs STACK=test"),
+    "engine died": (DIED, "local", "make status STACK=test   or   make logs STACK=test"),
+    "no firewall": ({"lost_tables": ["x"]}, "local", "make provision STACK=test   or   make logs STACK=test"),
+    "connection refused": (NoAnswerError("connection refused"), "existing", "make status STACK=test"),
+    "connection refused, in a cloud": (NoAnswerError("connection refused"), "aws", "make refresh STACK=test"),
+    "host key changed": (OtherHostError("the host key is not the known one"), "aws", "make status STACK=test"),
+    "login refused": (LoginError("login as admin refused"), "local", "make status STACK=test"),
+}
+
+
+@pytest.mark.parametrize(("seen", "cloud", "steps"), NEXT.values(), ids=NEXT.keys())
+def test_the_next_step_fits_the_cause(
+    seen: dict[str, Any] | HostError,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    cloud: str,
+    steps: str,
+) -> None:
+    """`make provision` was once named for a host that nobody reaches, and for an engine that was just stopping."""
+    for variable in ("LLM_DEPLOY_STATE", "LLM_DEPLOY_RUNS"):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    looked = raising(seen) if isinstance(seen, Exception) else lambda *_: status(**seen)
+    monkeypatch.setattr(module, "load_to_look", lambda _: stack(host_values(cloud=cloud)))
+    monkeypatch.setattr(module, "look", looked)
+    monkeypatch.setattr(sleeping_hosts, "by_the_hours", lambda _stack, _now: "")
+    assert module.status(Target(stack="test"), names=[], at_once=1, as_json=False) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == f"next: {steps}"

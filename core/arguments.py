@@ -10,8 +10,8 @@ class Parser(argparse.ArgumentParser):
     An option counts only when it is written in full: `--d` must never be taken for `--delete`.
     """
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, allow_abbrev=False, **options)
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and end with status 2."""

@@ -59,7 +59,7 @@ def _check_blob(label: str, encoded: str) -> None:
 
 def _fields(blob: bytes) -> list[bytes]:
     """Return the length-prefixed fields of a key. Raises struct.error when the last one is cut off."""
-    fields = []
+    fields: list[bytes] = []
     while blob or not fields:
         (length,) = struct.unpack_from(">I", blob)
         field, blob = blob[4 : 4 + length], blob[4 + length :]

@@ -298,14 +298,15 @@ def test_an_engine_that_starts_or_stops_is_not_asked_for_a_token(state: str, mon
     """Once `status` said of an engine that was being stopped that it computes nothing."""
     monkeypatch.setattr(report, "units", lambda _: [{"ActiveState": state}])
     asked: list[str] = []
-    assert report.tokens_of(SimpleNamespace(tokens=asked.append), "vllm.service") is None
+    engine: Any = SimpleNamespace(tokens=asked.append)
+    assert report.tokens_of(engine, "vllm.service") is None
     assert asked == []
 
 
 def test_a_stop_while_a_token_is_asked_for_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     states = iter(["active", "deactivating"])
     monkeypatch.setattr(report, "units", lambda _: [{"ActiveState": next(states)}])
-    asked = SimpleNamespace(tokens=lambda _: {"seconds": {}, "problem": "tiny: Connection reset", "busy": False})
+    asked: Any = SimpleNamespace(tokens=lambda _: {"seconds": {}, "problem": "tiny: Connection reset", "busy": False})
     assert report.tokens_of(asked, "vllm.service") is None
 
 

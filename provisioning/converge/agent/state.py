@@ -52,12 +52,15 @@ class State:
         while not self._has_lock():
             if time.monotonic() > end:
                 holder = os.pread(self._lock, 4096, 0).decode(errors="replace").strip() or "another run"
-                hint = "one that was cut off ends by itself after its present step"
+                hint = (
+                    "wait and run the same command again: it goes on where that one stops (one that was cut off ends "
+                    "by itself after its present step)"
+                )
                 raise Failure(f"another provision is under way: {holder}; {hint}")
             time.sleep(LOCK_TICK_S)
         since = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
         os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"started by {by} at {since}, process {os.getpid()}\n".encode(), 0)
+        os.pwrite(self._lock, f"started by {by} at {since}, process {os.getpid()} on the host\n".encode(), 0)
 
     def _has_lock(self) -> bool:
         try:

@@ -155,10 +155,13 @@ def test_a_second_run_is_refused_while_one_is_under_way(tmp_path: Path) -> None:
         refused = run_agent(tmp_path, [file(tmp_path / "a", "a")])
         planned = run_agent(tmp_path, [file(tmp_path / "a", "a")], mode="plan")
     assert refused.status == 1
-    assert "another provision is under way: started by ann@desk at 2026-01-01" in refused.events[-1]["error"]
+    error = refused.events[-1]["error"]
+    assert "another provision is under way: started by ann@desk at 2026-01-01" in error
+    assert "; wait and run the same command again: " in error
     assert not (tmp_path / "a").exists()
     assert planned.statuses == {f"file:{tmp_path}/a": "changed"}
     assert run_agent(tmp_path, [file(tmp_path / "a", "a")]).status == 0
+    assert (tmp_path / "state" / "lock").read_text().endswith(" on the host\n")  # a process of the host, not of a desk
 
 
 def test_a_run_that_is_ending_is_waited_for(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from core.console import say
-from core.interrupts import INTERRUPTED, interruptible
+from core.interrupts import interruptible, words_of
 
 
 class DeployError(Exception):
@@ -58,7 +58,7 @@ class CheckError(DeployError):
 
 
 def run_cli(command: Callable[[], int]) -> int:
-    """Return the exit status of `command`, with errors told in words on stderr: 130 after Ctrl-C."""
+    """Return the exit status of `command`, with errors told in words on stderr: 130 after Ctrl-C, 143 after SIGTERM."""
     try:
         with interruptible():
             return command()
@@ -69,8 +69,9 @@ def run_cli(command: Callable[[], int]) -> int:
         return error.exit_code
     except KeyboardInterrupt as interrupt:
         others = "".join(f", or {word}" for word in interrupt.args)
-        say(f"error: interrupted; run the same command again{others}")
-        return INTERRUPTED
+        words, status = words_of(interrupt)
+        say(f"error: {words}{others}")
+        return status
 
 
 @contextmanager
@@ -78,5 +79,5 @@ def when_interrupted(other: str) -> Iterator[None]:
     """Have Ctrl-C within name what else a person may do than run the same command again."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(other) from None
+    except KeyboardInterrupt as interrupt:
+        raise type(interrupt)(other) from None

@@ -1,4 +1,4 @@
-"""Ctrl-C before a command has begun and after it has ended: one line and 130, while Python is still loading modules.
+"""Ctrl-C and SIGTERM before a command has begun and after it has ended: one line, while Python still loads modules.
 
 In between `core.errors.run_cli` tells it, where a command may clean up. Only for a program's own entry: a signal's
 handler is the whole process's.
@@ -11,29 +11,54 @@ from contextlib import contextmanager
 from types import FrameType
 
 INTERRUPTED = 130
-WORDS = b"\nerror: interrupted; run the same command again\n"
+TERMINATED = 143
+WORDS = {
+    signal.SIGINT: "interrupted; run the same command again",
+    signal.SIGTERM: "ended by SIGTERM; run the same command again",
+}
+STATUS = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command in the same order as Ctrl-C does."""
 
 
 def leave_when_interrupted() -> None:
-    """Have Ctrl-C end the process at once; nothing changes where SIGINT is ignored, as in a shell's background."""
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, _leave)
+    """Have Ctrl-C and SIGTERM end the process at once.
+
+    A signal that is ignored stays so, as SIGINT is in a shell's background.
+    """
+    for number in STATUS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _leave)
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Have Ctrl-C raise KeyboardInterrupt within, where it would end the process at once before and after."""
-    if signal.getsignal(signal.SIGINT) is not _leave:
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Have Ctrl-C raise KeyboardInterrupt and SIGTERM Terminated within; before and after they end the process."""
+    within = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: _terminate}
+    taken = [number for number in within if signal.getsignal(number) is _leave]
+    for number in taken:
+        signal.signal(number, within[number])
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, _leave)
+        for number in taken:
+            signal.signal(number, _leave)
 
 
-def _leave(_number: int, _frame: FrameType | None) -> None:
+def words_of(interrupt: KeyboardInterrupt) -> tuple[str, int]:
+    """Return what a person reads of an interrupt, and the exit status."""
+    number = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
+    return WORDS[number], STATUS[number]
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
     """End without a word of Python's: what is half imported cannot be asked to clean up, and has changed nothing."""
-    os.write(2, WORDS)
-    os._exit(INTERRUPTED)
+    signalled = signal.Signals(number)
+    os.write(2, f"\nerror: {WORDS[signalled]}\n".encode())
+    os._exit(STATUS[signalled])

@@ -18,6 +18,7 @@ from pathlib import Path
 from core.arguments import Parser
 from core.console import ONCE_VARIABLE, next_command, say
 from core.errors import DeployError, UsageError, run_cli, when_interrupted
+from core.interrupts import Terminated
 from core.paths import CHECKOUT, outputs_file, runs_dir
 from core.runs import RUN_VARIABLE, run_name, write_result
 from tools import cold_demo
@@ -90,7 +91,7 @@ def walk(stack: str, stops: Sequence[Stop], environment: dict[str, str]) -> list
 def _run(argv: Sequence[str], environment: dict[str, str]) -> int:
     """Return the exit status of a command.
 
-    Ctrl-C reaches it too, and it is left the time that it takes to end; KeyboardInterrupt follows only then.
+    Ctrl-C reaches it too, SIGTERM is passed on. It is left the time that it takes to end; KeyboardInterrupt follows then.
     """
     interrupt: KeyboardInterrupt | None = None
     with subprocess.Popen(argv, cwd=CHECKOUT, env=environment) as process:
@@ -99,6 +100,8 @@ def _run(argv: Sequence[str], environment: dict[str, str]) -> int:
                 process.wait()
             except KeyboardInterrupt as error:
                 interrupt = error
+                if isinstance(error, Terminated):  # a terminal sends Ctrl-C to both, and nobody SIGTERM
+                    process.terminate()
     if interrupt is not None:
         raise interrupt
     return process.returncode

@@ -3,6 +3,7 @@
 import pytest
 
 from core.errors import CheckError, ConfigError, DeployError, HostError, UsageError, run_cli, when_interrupted
+from core.interrupts import Terminated
 
 ENDS: dict[str, tuple[BaseException, int, str]] = {
     "a run that failed": (DeployError("stopped"), 1, "error: stopped"),
@@ -10,6 +11,7 @@ ENDS: dict[str, tuple[BaseException, int, str]] = {
     "the command line": (UsageError("no such host", where="--host"), 2, "error: --host: no such host"),
     "a host": (HostError("is down", where="gpu1", detail="last words"), 1, "error: gpu1: is down\nlast words"),
     "a check": (CheckError("is slow", hint="look"), 1, "error: is slow; look"),
+    "SIGTERM": (Terminated(), 143, "error: ended by SIGTERM; run the same command again"),
     "Ctrl-C": (KeyboardInterrupt(), 130, "error: interrupted; run the same command again"),
 }
 
@@ -34,6 +36,15 @@ def test_ctrl_c_of_what_can_be_undone_says_how(capsys: pytest.CaptureFixture[str
 
     assert run_cli(command) == 130
     assert capsys.readouterr().err == "error: interrupted; run the same command again, or `make down` to undo\n"
+
+
+def test_sigterm_of_what_can_be_undone_says_how(capsys: pytest.CaptureFixture[str]) -> None:
+    def command() -> int:
+        with when_interrupted("`make down` to undo"):
+            raise Terminated
+
+    assert run_cli(command) == 143
+    assert capsys.readouterr().err.endswith("; run the same command again, or `make down` to undo\n")
 
 
 def test_what_is_our_own_fault_keeps_its_traceback() -> None:

@@ -1,6 +1,7 @@
-"""Ctrl-C at any moment of a command: one line, 130, no traceback."""
+"""Ctrl-C or SIGTERM at any moment of a command: one line, 130 or 143, no traceback."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ class Press(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
         if name == os.environ["PRESS_AT"]:
             sys.meta_path.remove(self)
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), int(os.environ.get("PRESS", signal.SIGINT)))
         return None
 sys.meta_path.insert(0, Press())
 """
@@ -49,6 +50,17 @@ MOMENTS = {
 @pytest.mark.parametrize(("module", "moment", "words"), MOMENTS.values(), ids=MOMENTS.keys())
 def test_ctrl_c_is_told_in_one_line(module: str, moment: str, words: tuple[str, ...], tmp_path: Path) -> None:
     """Once half a second after the start of `make provision` it was answered with a traceback of fabric's imports."""
+    assert pressed(signal.SIGINT, module, moment, words, tmp_path) == 130
+
+
+@pytest.mark.parametrize("name", ["fab, before fabric", "status, amid its modules", "down"])
+def test_sigterm_is_told_in_one_line(name: str, tmp_path: Path) -> None:
+    """A task of fab that was sent SIGTERM once ended without a word."""
+    assert pressed(signal.SIGTERM, *MOMENTS[name], tmp_path) == 143
+
+
+def pressed(number: signal.Signals, module: str, moment: str, words: tuple[str, ...], tmp_path: Path) -> int:
+    """Return the status of a command that was sent a signal when it imported the module `moment`."""
     (tmp_path / "hosts.json").write_text('{"stack": "x", "hosts": [], "serving": {}}')
     (tmp_path / "site").mkdir()
     (tmp_path / "site/sitecustomize.py").write_text(PRESS)
@@ -56,13 +68,19 @@ def test_ctrl_c_is_told_in_one_line(module: str, moment: str, words: tuple[str, 
     done = subprocess.run(
         [sys.executable, "-m", module, *words],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": path, "PRESS_AT": moment, "LLM_DEPLOY_STATE": str(tmp_path / "state")},
+        env={
+            **os.environ,
+            "PYTHONPATH": path,
+            "PRESS_AT": moment,
+            "PRESS": str(int(number)),
+            "LLM_DEPLOY_STATE": str(tmp_path / "state"),
+        },
         capture_output=True,
         text=True,
         check=False,
         timeout=patient(60),
     )
-    assert done.returncode == 130, done.stderr
     assert "Traceback" not in done.stderr
     assert [line for line in done.stderr.splitlines() if line.startswith("error: ")] != []
     assert sorted(each.name for each in tmp_path.iterdir() if each.name not in ("state", "site")) == ["hosts.json"]
+    return done.returncode

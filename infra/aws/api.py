@@ -12,7 +12,7 @@ from core.errors import ConfigError, DeployError, UsageError
 from core.patience import answer_within
 from core.rules import masked
 from infra.aws.permissions import actions_of
-from infra.aws.refused_login import CREDENTIALS, LOG_IN, refusal_of
+from infra.aws.refused_login import CREDENTIALS, FIRST_LOG_IN, LOG_IN, refusal_of
 from infra.refusals import DeniedError, MissingError
 
 DENIED_CODES = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "403")
@@ -113,7 +113,7 @@ def told(service: str = "") -> Iterator[None]:
     try:
         yield
     except NoCredentialsError:
-        raise UsageError("there are none", where=CREDENTIALS, hint=LOG_IN) from None
+        raise UsageError("there are none", where=CREDENTIALS, hint=FIRST_LOG_IN) from None
     except (SSOError, TokenRetrievalError) as error:
         what = f"the SSO session has expired, or there is none ({error})"
         raise UsageError(what, where=CREDENTIALS, hint="`aws sso login`, with --profile where you use one") from None

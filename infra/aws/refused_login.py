@@ -6,7 +6,9 @@ wrong one, and so does EC2 when the clock of the caller is wrong. The answer's o
 
 from dataclasses import dataclass
 
-LOG_IN = "log in again, e.g. `aws sso login`, or set AWS_PROFILE"
+HOW = "e.g. `aws sso login`, or set AWS_PROFILE"
+LOG_IN = f"log in again, {HOW}"
+FIRST_LOG_IN = f"log in, {HOW}"
 SET_CLOCK = "set it, e.g. `sudo timedatectl set-ntp true`"
 
 CREDENTIALS, CLOCK = "AWS credentials", "this computer's clock"

@@ -14,7 +14,9 @@ from core.patience import answer_within
 from infra.gcp.quota_project import HEADER, counted, quota_project, quota_refusal
 from infra.refusals import DeniedError, MissingError
 
-LOGIN_HINT = "log in anew: `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
+HOW = "`gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
+LOGIN_HINT = f"log in again: {HOW}"
+FIRST_LOGIN_HINT = f"log in: {HOW}"
 
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
@@ -220,15 +222,15 @@ def told(what: str, project: str | None = None) -> Iterator[None]:
     try:
         yield
     except DefaultCredentialsError as error:
-        text = str(error).partition("\n")[0].partition(" To set up")[0]
-        raise UsageError(text, where="GCP credentials", hint=LOGIN_HINT) from None
+        text = str(error).partition("\n")[0].partition(" To set up")[0].rstrip(". ")
+        raise UsageError(text, where="GCP credentials", hint=FIRST_LOGIN_HINT) from None
     except RefreshError as error:
         reason = str(error.args[0]) if error.args else "refused"
         raise UsageError(f"have expired ({reason})", where="GCP credentials", hint=LOGIN_HINT) from None
     except TransportError as error:
         raise DeployError(str(error), where="GCP", hint="check the network") from None
     except GoogleAuthError as error:
-        raise UsageError(str(error), where="GCP credentials", hint=LOGIN_HINT) from None
+        raise UsageError(str(error).rstrip(". "), where="GCP credentials", hint=LOGIN_HINT) from None
     except GoogleAPICallError as error:
         raise refused(int(error.code or ERROR), str(error.message), what, project) from None
     except (GoogleAPIError, requests.RequestException) as error:

@@ -10,6 +10,12 @@ from core.errors import run_cli
 
 MARKS = {"ok": "✓", "warning": "!", "error": "✗"}
 
+NOTHING_RENTED = {
+    "local": "looked at the stack file, and at this computer's memory and processors",
+    "existing": "looked at the stack file; `make plan` looks at the hosts",
+}
+"""What was looked at where no cloud is asked."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Look, tell, and write preflight.json; the status is 0 when nothing is in the way."""
@@ -20,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from core.runs import write_result
     from infra.config import load_stack
     from infra.lease import read_lease
-    from infra.preflight import findings, refuse
+    from infra.preflight import CLOUDS, findings, refuse
     from infra.prepare import refuse_too_large
 
     config = load_stack(stack)
@@ -28,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = findings(config, stack, read_lease(stack))
     for each in found:
         say(f"  {MARKS[each.level]} {each}")
+    if config.cloud not in CLOUDS:
+        say(f"  ✓ {NOTHING_RENTED[config.cloud]}; nothing was found")
     ok = all(each.level != "error" for each in found)
     write_result(stack, "preflight.json", {"stack": stack, "ok": ok, "findings": [asdict(each) for each in found]})
     refuse(found, stack)

@@ -31,7 +31,7 @@ from tests.unit.infra.preflight.canned_aws import (
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        pytest.param(NoCredentialsError(), "AWS credentials: there are none; log in", id="none"),
+        pytest.param(NoCredentialsError(), "AWS credentials: there are none; log in, e.g. `aws sso login`", id="none"),
         pytest.param(refused("ExpiredToken"), "AWS credentials: have expired; log in", id="expired"),
         pytest.param(
             refused("RequestExpired"),

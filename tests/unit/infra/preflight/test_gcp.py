@@ -323,7 +323,7 @@ def expired(store: Store) -> Iterator[None]:
 
 @pytest.mark.usefixtures("expired")
 def test_an_expired_login_stops_at_once() -> None:
-    with pytest.raises(UsageError, match=r"GCP credentials: .*; log in anew: `gcloud auth"):
+    with pytest.raises(UsageError, match=r"GCP credentials: .*; log in again: `gcloud auth"):
         found(config())
 
 
@@ -332,7 +332,9 @@ def test_no_login_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere.json")
     forget_login()
     try:
-        with pytest.raises(UsageError, match=r"GCP credentials: File /nowhere\.json was not found"):
+        with pytest.raises(
+            UsageError, match=r"GCP credentials: File /nowhere\.json was not found; log in: `gcloud auth"
+        ):
             api.credentials()
     finally:
         forget_login()

@@ -189,7 +189,8 @@ def rotate_key(_: Any, *, stack: str = "", inventory: str = "", client: str = ""
     from provisioning.inventory import load
 
     path = rotate_client_key(load(target).stack, client)
-    say(f"✓ the new key of {client} is in {path}; hosts take it, and forget the old one, with the next provision")
+    say(f"✓ the new key of {client} is in {path}")
+    say(f"  it answers 401 until `{target.command('provision')}` brings it to the hosts, which then forget the old one")
     next_command(target.command("provision"))
     return 0
 

@@ -31,7 +31,12 @@ def smoke(target: Target, *, wait_s: float, as_json: bool) -> int:
 
     try:
         return smoke_endpoint(
-            endpoint, wait_s=wait_s, as_json=as_json, look_at_gpu=look_at_gpu, next_commands=next_commands
+            endpoint,
+            wait_s=wait_s,
+            as_json=as_json,
+            look_at_gpu=look_at_gpu,
+            next_commands=next_commands,
+            bring_key=f"`{target.command('provision')}`",
         )
     except CheckError as error:
         hint = f"see `{target.command('status')}` and `{target.command('logs')}`"

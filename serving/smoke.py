@@ -31,6 +31,7 @@ NextCommands = Callable[[bool], Sequence[str]]
 PAUSE_S = 1.0
 CONNECT_S = 5.0
 READY = 200
+KEY_REFUSED = "HTTP 401"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +65,11 @@ def smoke(
     as_json: bool = False,
     look_at_gpu: LookAtGpu | None = None,
     next_commands: NextCommands = lambda _: (),
+    bring_key: str = "`provision`",
 ) -> int:
     """Check `endpoint`, print and keep the result; return 1 when a check failed.
 
+    `bring_key` is the command that brings the hosts the API keys.
     `look_at_gpu` is asked for each GPU host, after the endpoint has answered; it and `next_commands` come from whoever
     knows the hosts. Raises CheckError when the endpoint cannot be reached at all, ConfigError when its key or CA is
     not here.
@@ -97,6 +100,11 @@ def smoke(
     else:
         print_table(endpoint, found)
     failed = [check.name for check in found if not check.ok]
+    if is_key_refused(found):
+        say(
+            f"! the gateway does not know the key of {endpoint.client} in {endpoint.keys_file}: after `rotate-key` it "
+            f"is newer than the hosts' until {bring_key} brings it there"
+        )
     if failed:
         say(f"✗ smoke test: {len(failed)} of {len(found)} checks failed: {', '.join(failed)}; {path}")
     else:
@@ -104,6 +112,12 @@ def smoke(
     if commands := next_commands(ok):
         next_command(*commands)
     return CheckError.exit_code if failed else 0
+
+
+def is_key_refused(found: Sequence[CheckResult]) -> bool:
+    """Return whether the gateway answers, but not to the key that clients are to use."""
+    listed = [check for check in found if check.name.startswith("models_listed")]
+    return any(not check.ok and KEY_REFUSED in check.detail for check in listed)
 
 
 def _nobody_looked(_: str) -> str:

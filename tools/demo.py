@@ -91,7 +91,7 @@ def walk(stack: str, stops: Sequence[Stop], environment: dict[str, str]) -> list
 def _run(argv: Sequence[str], environment: dict[str, str]) -> int:
     """Return the exit status of a command.
 
-    Ctrl-C reaches it too, SIGTERM is passed on. It is left the time that it takes to end; KeyboardInterrupt follows then.
+    Ctrl-C reaches it too, SIGTERM is passed on. KeyboardInterrupt follows once it has ended.
     """
     interrupt: KeyboardInterrupt | None = None
     with subprocess.Popen(argv, cwd=CHECKOUT, env=environment) as process:

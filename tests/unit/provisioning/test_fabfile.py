@@ -89,6 +89,7 @@ def test_rotate_key_changes_one_key_and_prints_none(tmp_path: Path) -> None:
     assert after["batch"] == "sk-other"
     assert after["default"] not in done.stdout + done.stderr
     assert str(keys) in done.stderr
+    assert f"  it answers 401 until `make provision INVENTORY={inventory}` brings it to the hosts" in done.stderr
     wrong = fab(*arguments, "defalt", LLM_DEPLOY_STATE=str(tmp_path))
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr.endswith("error: --client: stack test has no client 'defalt'; there are: batch, default\n")

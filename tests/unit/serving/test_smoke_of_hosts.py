@@ -118,3 +118,17 @@ def test_an_endpoint_that_nobody_reaches_is_told_with_what_to_look_at(target: Ta
         smoke(target, wait_s=0, as_json=False)
     file = target.inventory
     assert caught.value.hint == f"see `make status INVENTORY={file}` and `make logs INVENTORY={file}`"
+
+
+def test_a_key_that_the_hosts_do_not_have_yet_is_named_as_the_cause(
+    target: Target, endpoint: Endpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Right after `make rotate-key`, 16 checks once failed with 401 and nothing said why."""
+    endpoint.keys_file.write_text('{"default": "sk-new"}')
+    write_endpoint(endpoint)
+    assert smoke(target, wait_s=0, as_json=False) == 1
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("! ")]
+    assert said == [
+        f"! the gateway does not know the key of default in {endpoint.keys_file}: after `rotate-key` it is newer than "
+        f"the hosts' until `make provision INVENTORY={target.inventory}` brings it there"
+    ]

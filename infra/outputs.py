@@ -15,6 +15,7 @@ from core.frozen import Frozen
 from core.ports import SSH_PORT
 from core.rules import Problem, StackName, matching, refuse, twice
 from infra.clouds import CloudName
+from infra.data_dir import DataDir
 from infra.host_key_line import host_key_line
 from infra.lease import Lease
 from infra.proxy import ProxySpec
@@ -119,8 +120,6 @@ def _port(text: str) -> str:
 
 
 PortWord = Annotated[str, AfterValidator(_port)]
-
-DataDir = Annotated[str, matching(r"(/[\w.-]+)+", "is no folder; write an absolute path, e.g. /var/lib/llm")]
 
 
 ComputeCapability = Annotated[

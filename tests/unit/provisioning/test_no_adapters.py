@@ -11,7 +11,7 @@ from provisioning.converge.resources import Command
 from provisioning.programs import adapter_versions, stored_folders
 from provisioning.roles.adapters import ADAPTER_VERSIONS
 from provisioning.wishes import wishes_for
-from tests.unit.provisioning.records import SERVING, host_values, stack
+from tests.unit.provisioning.records import SERVING, stack
 
 NO_ENGINE = "1"
 """A port on which nothing answers."""
@@ -19,12 +19,15 @@ NO_ENGINE = "1"
 
 def last_words(data: Path, engine: str) -> Command:
     """Return what such a stack wishes for."""
-    spec = stack(host_values(data_dir=str(data)), serving={**SERVING, "engine": engine})
+    spec = stack(serving={**SERVING, "engine": engine})
     wanted = wishes_for(spec, spec.hosts, ["engine"]).lists["one"]
     (command,) = (each for each in wanted if isinstance(each, Command) and each.name == "adapters")
     assert "command:engine-release" in command.after, "until then the engine before it may have to start again"
     port = str(spec.serving.port)
     replaced = {ADAPTER_VERSIONS: str(adapter_versions.__file__), port: NO_ENGINE}
+    # The config refuses a folder below /tmp, where a test has its own.
+    place = spec.hosts[0].data_dir
+    replaced |= {f"{place}{below}": f"{data}{below}" for below in ("", "/adapters/served.json")}
     argv, check = (tuple(replaced.get(word, word) for word in words) for words in (command.argv, command.check))
     return Command(name=command.name, argv=argv, check=check)
 
@@ -57,10 +60,10 @@ def test_what_was_served_is_named_by_a_plan_and_may_be_pruned_afterwards(
     assert str(folder) not in stored_folders.in_use(data)
 
 
-def test_an_engine_with_adapters_serves_them_by_its_own_command(tmp_path: Path) -> None:
+def test_an_engine_with_adapters_serves_them_by_its_own_command() -> None:
     tiny = {"kind": "tiny", "name": "llama", "adapter": "a"}
     serving = {**SERVING, "adapters": [{"name": "contract", "version": 3, "source": tiny}]}
-    spec = stack(host_values(data_dir=str(tmp_path)), serving=serving)
+    spec = stack(serving=serving)
     wanted = wishes_for(spec, spec.hosts, ["engine"]).lists["one"]
     (command,) = (each for each in wanted if each.id == "command:adapters")
     assert isinstance(command, Command)

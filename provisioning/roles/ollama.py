@@ -23,6 +23,7 @@ from provisioning.converge.resources import (
 from provisioning.programs import modules, program
 from provisioning.roles import engine, guard
 from provisioning.roles.adapters import adapter_store, no_adapters
+from provisioning.roles.data_dir import data_dir_check
 from provisioning.roles.layout import CONFIG_DIR, ENGINE_UNIT, LIB_DIR, SERVICE_USER
 from provisioning.roles.release import Release
 from provisioning.roles.store import Stored, base_store
@@ -62,11 +63,13 @@ def ollama(
         path=engine.unit_path("ollama"), content=_unit_text(host, serving, root), after=(f"link:{root}/current",)
     )
     needed = (f"link:{root}/current", made[-1].id, closed.id, unit_file.id)
+    check = data_dir_check(host, f"{root}/releases", root, f"{root}/models")
     return [
         *release.version_check,
+        check,
         Packages(name="ollama", present=PACKAGES),
         guard.GATEWAY,
-        *_folders(host.data_dir, root),
+        *_folders(host.data_dir, root, check.id),
         *helpers,
         *installed,
         *made,
@@ -89,13 +92,13 @@ def _helpers() -> list[Resource]:
     ]
 
 
-def _folders(data: str, root: str) -> list[Resource]:
-    """Return the folders: root's, except those in which models are fetched and made."""
+def _folders(data: str, root: str, check: str) -> list[Resource]:
+    """Return the folders, made after `check`: root's, except those in which models are fetched and made."""
     ours = (data, f"{data}/models", f"{data}/adapters", root, f"{root}/archives", f"{root}/releases")
     theirs = (f"{root}/models", f"{root}/building", f"{root}/sources")
     return [
-        *(Directory(path=path) for path in ours),
-        *(Directory(path=path, owner=SERVICE_USER, group=SERVICE_USER) for path in theirs),
+        *(Directory(path=path, after=(check,)) for path in ours),
+        *(Directory(path=path, owner=SERVICE_USER, group=SERVICE_USER, after=(check,)) for path in theirs),
     ]
 
 

@@ -18,6 +18,7 @@ from provisioning.converge.resources import (
 )
 from provisioning.roles import engine, guard
 from provisioning.roles.adapters import adapters, environment, no_adapters
+from provisioning.roles.data_dir import data_dir_check
 from provisioning.roles.layout import (
     CONFIG_DIR,
     ENGINE_ENV,
@@ -76,10 +77,13 @@ def vllm(
     plugins = (*brought.plugin, *limits, *template)
     needed = (venv.id, model.resource.id, *(file.id for file in plugins), key.id, closed.id, unit_file.id)
     helpers = [release.helper, *engine.helpers()]
+    folders = (f"{data}/venvs", f"{data}/models", f"{data}/adapters")
+    check = data_dir_check(host, *folders)
     return [
         *release.version_check,
+        check,
         Packages(name="vllm", present=(*PACKAGES, *(GPU_PACKAGES if host.gpu else ()))),
-        *(Directory(path=path) for path in (data, f"{data}/venvs", f"{data}/models", f"{data}/adapters")),
+        *(Directory(path=path, after=(check.id,)) for path in (data, *folders)),
         guard.GATEWAY,
         *helpers,
         *_uv(data),

@@ -49,6 +49,7 @@ def install() -> None:
     _bound_constraints()
     _bound_answers()
     _answer_400()
+    _answer_in_shape()
     _compile_behind_others()
 
 
@@ -72,6 +73,11 @@ def prompt_logprobs_end_the_engine(config: Any, sampling_params: Any) -> bool:
     """
     wanted = getattr(sampling_params, "prompt_logprobs", None) is not None
     return wanted and config.lora_config is not None and config.device_config.device_type == "cpu"
+
+
+def too_many(n: Any, limit: int) -> str:
+    """Return the parameter that asks for too many answers: `n` where one prompt alone would, else `prompt`."""
+    return "n" if isinstance(n, int) and n > limit else "prompt"
 
 
 def _bound_constraints() -> None:
@@ -145,7 +151,7 @@ def _bound_answers() -> None:
         if asked > limit:
             raise VLLMValidationError(
                 f"The request asks for {asked} answers (prompts times n); at most {limit} are given.",
-                parameter="prompt",
+                parameter=too_many(request.n, limit),
             )
         return await create(self, request, *arguments, **named)
 
@@ -197,6 +203,18 @@ def _answer_400() -> None:
 
     AsyncLLM.generate = refusing
     exception.create_error_response = responding
+
+
+def _answer_in_shape() -> None:
+    """Have every HTTP error answered in OpenAI's shape.
+
+    FastAPI raises Starlette's HTTPException for a body that is not text. vLLM 0.32 registers its handler for FastAPI's
+    own class alone, a subclass, and Starlette's handler would answer `{"detail": …}`.
+    """
+    from starlette.exceptions import HTTPException  # type: ignore[import-not-found]
+    from vllm.entrypoints.serve.exception_handling import register  # type: ignore[import-not-found]
+
+    register.HTTPException = HTTPException
 
 
 async def _validate_aside(engine: Any, sampling_params: Any) -> None:

@@ -1,6 +1,7 @@
 """What the plugin that bounds requests counts. tests/machine/test_request_limits.py proves that vLLM obeys it."""
 
 import importlib.util
+import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -94,3 +95,31 @@ def test_vllm_loads_it_beside_the_one_for_adapters(others: dict[str, str], plugi
     seen = request_limits.limits_environment(VllmSpec(max_answers=5, max_constraint_kib=2), others)
     assert (seen["VLLM_PLUGINS"], seen["PYTHONPATH"]) == (plugins, path)
     assert (seen["LLM_DEPLOY_MAX_ANSWERS"], seen["LLM_DEPLOY_MAX_CONSTRAINT_BYTES"]) == ("5", "2048")
+
+
+@pytest.mark.parametrize(("n", "parameter"), [(1000, "n"), (64, "prompt"), (1, "prompt"), (None, "prompt")])
+def test_the_parameter_that_asks_for_too_much_is_named(limits: ModuleType, n: object, parameter: str) -> None:
+    """n=1000 with one prompt was once answered with `prompt`."""
+    assert limits.too_many(n, 64) == parameter
+
+
+def test_starlettes_errors_are_answered_by_vllms_handler(limits: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gzip body without Content-Encoding was once answered with `{"detail": ...}`."""
+
+    class StarletteError(Exception):
+        """What FastAPI raises for a body that it cannot read."""
+
+    class FastApiError(StarletteError):
+        """What vLLM registers its handler for."""
+
+    register = SimpleNamespace(HTTPException=FastApiError)
+    package: Any = ModuleType("vllm.entrypoints.serve.exception_handling")
+    package.register = register
+    starlette: Any = ModuleType("starlette.exceptions")
+    starlette.HTTPException = StarletteError
+    for name in ("vllm", "vllm.entrypoints", "vllm.entrypoints.serve", "starlette"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setitem(sys.modules, "vllm.entrypoints.serve.exception_handling", package)
+    monkeypatch.setitem(sys.modules, "starlette.exceptions", starlette)
+    limits._answer_in_shape()
+    assert register.HTTPException is StarletteError

@@ -3,6 +3,7 @@
 Reads files only. Does not ask the Pulumi engine (`up` wrote the outputs) and reaches no host.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from infra.outputs import HostRecord, StackOutputs
 from infra.saved import file_differs
 from provisioning.target import Target
 from serving.adapter_manifest import read_releases
+
+OWN_NAMESPACE = "llm-deploy:"
+"""As in infra/config/reader.py, which is not imported here for the time that it takes."""
 
 
 def load(target: Target) -> StackOutputs:
@@ -123,6 +127,10 @@ def _no_machines(stack: str) -> UsageError:
 
 def _checked(content: Any, where: str) -> StackOutputs:
     """Return `content` as outputs; `where` names the file in what is wrong."""
+    if isinstance(content, dict) and any(str(key).startswith(OWN_NAMESPACE) for key in content.get("config") or ()):
+        stack = re.fullmatch(r"Pulumi\.(.+)\.yaml", Path(where).name)
+        hint = f"write STACK={stack[1] if stack else 'NAME'} in place of INVENTORY"
+        raise ConfigError("is the file of a stack, and no inventory", where=where, hint=hint)
     if not isinstance(content, dict):
         raise ConfigError("holds no mapping", where=where, hint="write stack, hosts and serving; see docs/inventory.md")
     try:

@@ -120,6 +120,11 @@ def extra_arguments(arguments: Sequence[str]) -> Iterator[Problem]:
     for index, argument in enumerate(arguments):
         key = f"vllm.extra_args[{index}]"
         name, equals, value = argument.partition("=")
+        first, *rest = argument.split(maxsplit=1) or [argument]
+        if rest and first.replace("_", "-") in ALLOWED:
+            joined = f"{first}={rest[0]}" if ALLOWED[first.replace("_", "-")] else first
+            yield Problem(key, f"{argument} has a blank behind the name", f"write {joined}")
+            continue
         name = name.replace("_", "-")  # as vLLM reads it
         if name in seen:
             yield Problem(key, f"{name} is there already", "write it once")

@@ -46,8 +46,7 @@ def load_stack(stack: str) -> DeploymentConfig:
         known = known_stacks()
         hint = one_of(known, stack) if known else "there are none yet, see stacks/README.md"
         raise UsageError(f"there is no stack {stack}", where=where, hint=hint) from None
-    config = content.get("config") if isinstance(content, dict) else None
-    config = config if isinstance(config, dict) else {}
+    config = _config_section(content, where)
     unknown = [key for key in config if key.startswith(OWN_NAMESPACE) and key != DEPLOYMENT_KEY]
     if unknown:
         hint = f"the one key is {DEPLOYMENT_KEY}, and all is below it"
@@ -61,12 +60,29 @@ def load_stack(stack: str) -> DeploymentConfig:
     return deployment
 
 
+def _config_section(content: Any, where: str) -> dict[str, Any]:
+    """Return what stands below `config:`. Raises ConfigError that says which of the ways in which it can be missing."""
+    hint = f"write config: and {DEPLOYMENT_KEY}: below it, see stacks/README.md"
+    if not isinstance(content, dict):
+        raise ConfigError(f"the file is {_sort(content)}", where=where, hint=hint)
+    if "config" not in content:
+        raise ConfigError("is missing", where=f"{where}: config", hint=hint)
+    config = content["config"]
+    if not isinstance(config, dict):
+        raise ConfigError(f"is {_sort(config)}", where=f"{where}: config", hint=f"write {DEPLOYMENT_KEY}: below it")
+    return config
+
+
+def _sort(value: Any) -> str:
+    """Return what stands where a mapping belongs."""
+    return "empty" if value is None else "a list" if isinstance(value, list) else "text, not a mapping"
+
+
 def parse_deployment(value: Any, where: str) -> DeploymentConfig:
     """Return `value`, the deployment key's mapping, checked. Raises ConfigError; `where` names the file in it."""
     if not isinstance(value, dict):
-        found = "empty" if value is None else "a list" if isinstance(value, list) else "text, not a mapping"
         raise ConfigError(
-            f"{DEPLOYMENT_KEY} is {found}",
+            f"{DEPLOYMENT_KEY} is {_sort(value)}",
             where=where,
             hint="write keys below it: cloud, serving and more, see docs/config.md",
         )

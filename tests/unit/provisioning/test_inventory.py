@@ -268,3 +268,14 @@ def test_an_up_that_was_cut_off_is_not_taken_for_none(state: Path) -> None:
     remedy = "was cut off, or failed; run `make up STACK=test` again, or `make down STACK=test` to undo"
     with pytest.raises(UsageError, match=re.escape(remedy)):
         load(Target(stack="test"))
+
+
+@pytest.mark.parametrize(("name", "stack"), [("Pulumi.mine.yaml", "mine"), ("copy.yaml", "NAME")])
+def test_a_stack_file_in_place_of_an_inventory_names_the_right_word(tmp_path: Path, name: str, stack: str) -> None:
+    """Once each key that an inventory has not was a problem of its own."""
+    (tmp_path / name).write_text("config:\n  llm-deploy:deployment: {cloud: local}\n")
+    with pytest.raises(ConfigError) as caught:
+        load(Target(inventory=str(tmp_path / name)))
+    error = caught.value
+    assert (error.what, error.detail) == ("is the file of a stack, and no inventory", "")
+    assert error.hint == f"write STACK={stack} in place of INVENTORY"

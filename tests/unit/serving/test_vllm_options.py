@@ -21,6 +21,9 @@ def test_options_that_open_no_door_pass(arguments: tuple[str, ...]) -> None:
 
 
 REFUSED = {
+    "--seed 3": "has a blank behind the name; write --seed=3",
+    "--max_logprobs  5": "has a blank behind the name; write --max_logprobs=5",
+    "--async-scheduling true": "has a blank behind the name; write --async-scheduling",
     "--host=0.0.0.0": "only the gateway may reach it",
     "--uds=/tmp/x": "only the gateway may reach it",
     "--ssl-keyfile=/x": "only the gateway may reach it",

@@ -38,8 +38,10 @@ PROPERTIES = (
     "Id", "LoadState", "ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts", "InvocationID",
     "StateChangeTimestamp",
 )  # fmt: skip
-STOP_STEP = re.compile(r" systemd\[1\]: (Stopping|Stopped|Started|Starting) (vllm|ollama|vLLM|Ollama)\b")
+STOP_STEP = re.compile(r" systemd\[1\]: (Stopping|Stopped|Started|Starting) (?:vllm|ollama|vLLM|Ollama)\b")
 """systemd names a unit by its file, or by its description before version 250."""
+OF_ENGINE = re.compile(r" (?:python[\d.]*|vllm|ollama)\[\d+\]: ")
+"""What journald puts before a line of an engine: the name of its program."""
 ERROR_LINES = 5
 LONGEST_LINE = 200
 ERROR_MARKS = ("ERROR", "CRITICAL", "Error:", "[ALERT]", "Failed with result", "error:", "repeated too quickly")
@@ -333,12 +335,12 @@ def without_stops(lines: list[str]) -> list[str]:
 
     systemd's own lines stay: they say when the stop failed.
     """
-    kept, stopping = [], ""
+    kept, stopping = [], False
     for line in lines:
         step = STOP_STEP.search(line)
         if step:
-            stopping = step[2].lower() if step[1] == "Stopping" else ""
-        if not (stopping and f" {stopping}[" in line):
+            stopping = step[1] == "Stopping"
+        if not (stopping and OF_ENGINE.search(line)):
             kept.append(line)
     return kept
 

@@ -310,7 +310,7 @@ def test_a_stop_while_a_token_is_asked_for_is_no_fault(monkeypatch: pytest.Monke
     assert report.tokens_of(asked, "vllm.service") is None
 
 
-DROPPED = "one vllm[99]: ERROR 11-21 19:00:00 [serving.py:300] EngineDeadError: the request was dropped"
+DROPPED = "one python[99]: ERROR 11-21 19:00:00 [serving.py:300] EngineDeadError: the request was dropped"
 
 
 @pytest.mark.parametrize("name", ["vllm.service - vLLM serving tiny...", "vLLM serving tiny..."])
@@ -319,10 +319,11 @@ def test_what_an_engine_drops_while_it_is_stopped_is_no_fault(name: str) -> None
         "one vllm[99]: ERROR before the stop",
         f"one systemd[1]: Stopping {name}",
         DROPPED,
+        DROPPED.replace("python", "vllm"),
         "one haproxy[7]: [ALERT] of another unit",
         "one systemd[1]: vllm.service: Failed with result 'timeout'.",
         f"one systemd[1]: Stopped {name}",
         f"one systemd[1]: Started {name}",
         "one vllm[100]: ERROR after the start",
     ]
-    assert report.without_stops(lines) == [line for line in lines if line != DROPPED]
+    assert report.without_stops(lines) == [line for line in lines if "was dropped" not in line]

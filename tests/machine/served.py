@@ -69,12 +69,15 @@ class Served:
 
     def complete(self, model: str, *, max_tokens: int = 12, key: bool = True) -> tuple[int, str]:
         """Return the status of a completion and its text (the body, unless the status is 200)."""
-        body = {"model": model, "prompt": "What does the lease say?", "max_tokens": max_tokens, "temperature": 0}
-        status, answer = self._curl(
-            "/v1/completions",
-            f"{WITH_KEY if key else ''} -H 'Content-Type: application/json' -d '{json.dumps(body)}'",
-        )
+        status, answer = self._complete(model, "What does the lease say?", max_tokens, key=key)
         return status, json.loads(answer)["choices"][0]["text"] if status == 200 else answer
+
+    def answers(self, model: str, prompts: Sequence[str], *, max_tokens: int) -> tuple[str, ...]:
+        """Return the likeliest answer to each prompt."""
+        status, answer = self._complete(model, list(prompts), max_tokens)
+        assert status == 200, answer
+        choices = sorted(json.loads(answer)["choices"], key=lambda choice: choice["index"])
+        return tuple(choice["text"] for choice in choices)
 
     def run(self, script: str) -> str:
         """Return what a shell script prints; /tmp/stream, /tmp/gateway-state and the functions above are its to use."""
@@ -85,6 +88,12 @@ class Served:
     def unit(self, name: str) -> str:
         """Return one of systemd's properties of the engine's unit."""
         return remote(self.host, f"systemctl show --value -p {name} vllm.service").strip()
+
+    def _complete(self, model: str, prompt: str | list[str], max_tokens: int, *, key: bool = True) -> tuple[int, str]:
+        body = json.dumps({"model": model, "prompt": prompt, "max_tokens": max_tokens, "temperature": 0})
+        return self._curl(
+            "/v1/completions", f"{WITH_KEY if key else ''} -H 'Content-Type: application/json' -d '{body}'"
+        )
 
     def _curl(self, path: str, options: str) -> tuple[int, str]:
         said = remote(self.host, f"curl -sS -w '\\n%{{http_code}}' {options} http://127.0.0.1:8000{path}")

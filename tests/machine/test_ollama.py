@@ -11,6 +11,7 @@ from serving.client import Client
 from serving.smoke import smoke
 from tests.doubles.ollama_registry import running_registry
 from tests.gguf import Matrix, in_half_precision, read_matrices, read_safetensors
+from tests.machine import greedy_answers
 from tests.machine.converge_host import poll, remote
 from tests.machine.machines import making_machines
 from tests.machine.ollama_host import (
@@ -72,6 +73,23 @@ def test_adapters_on_queries_and_keys_are_stored_as_they_were_trained(served: Ol
         a, b = (trained[f"base_model.model.model.layers.0.self_attn.{module}.lora_{each}.weight"] for each in "AB")
         assert stored[f"blk.0.{name}.weight.lora_a"] == in_half_precision(a)
         assert stored[f"blk.0.{name}.weight.lora_b"] == in_half_precision(in_order_of_gguf(b, heads))
+
+
+@pytest.mark.parametrize("model", greedy_answers.ANSWERS)
+def test_the_likeliest_answers_are_those_of_the_other_engine(served: OllamaHost, model: str) -> None:
+    """Ollama's answers once were not vLLM's where an adapter changes queries and keys."""
+    wanted = greedy_answers.ANSWERS[model]
+    options = {"temperature": 0, "repeat_penalty": 1, "num_predict": greedy_answers.TOKENS}
+    asked = {"model": model, "raw": True, "stream": False, "options": options}
+    bodies = "".join(json.dumps({**asked, "prompt": prompt}) + "\n" for prompt in wanted)
+    said = served.run(f"""
+        while read -r body; do
+            printf %s "$body" | curl -sS -m 120 http://127.0.0.1:11434/api/generate -d @-; echo
+        done <<'END'
+{bodies}END
+    """)
+    answers = [json.loads(line).get("response", line) for line in said.splitlines()]
+    assert dict(zip(wanted, answers, strict=True)) == wanted
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from provisioning.diagnosis import diagnose
 from provisioning.roles.layout import ENGINE_ENV
 from provisioning.roles.vllm import UNIT, UNIT_FILE
 from serving.vllm_options import ALLOWED, NUMBER, OWN_KEYS, REASONING_PARSERS, TOOL_CALL_PARSERS
+from tests.machine import greedy_answers
 from tests.machine.converge_host import bring, reached, remote
 from tests.machine.served import Served
 
@@ -35,6 +36,13 @@ def test_base_and_adapters_answer_each_in_its_own_words(served_machine: Served) 
     answers = {name: served_machine.complete(name) for name in ("tiny", "contract", "summary")}
     assert [status for status, _ in answers.values()] == [200, 200, 200]
     assert len({text for _, text in answers.values()}) == 3
+
+
+@pytest.mark.parametrize("model", greedy_answers.ANSWERS)
+def test_the_likeliest_answers_are_those_of_the_other_engine(served_machine: Served, model: str) -> None:
+    wanted = greedy_answers.ANSWERS[model]
+    said = served_machine.answers(model, list(wanted), max_tokens=greedy_answers.TOKENS)
+    assert dict(zip(wanted, said, strict=True)) == wanted
 
 
 def test_an_alias_and_its_immutable_name_are_the_same_adapter(served_machine: Served) -> None:

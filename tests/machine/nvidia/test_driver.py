@@ -102,9 +102,10 @@ def test_a_driver_in_use_is_replaced_by_a_reboot_that_may_be_cut_off(gpu_host: G
     newer.run(f"touch {FACTS}/in-use")
     said: list[str] = []
     record = gpu_host.record.model_copy(update={"cloud": "local"})
+    with_word = gpu_host.wishes(gpu=Gpu.model_validate({**L4, "replace_driver": True}))
     rolled_back = bring_with_reboot(
         record,
-        gpu_host.wishes(gpu=Gpu.model_validate({**L4, "replace_driver": True})),
+        with_word,
         dry_run=False,
         on_event=lambda _, event: said.append(event.text) if isinstance(event, Progress) else None,
     )
@@ -115,7 +116,7 @@ def test_a_driver_in_use_is_replaced_by_a_reboot_that_may_be_cut_off(gpu_host: G
         words for each in rolled_back.changed if each.id == "reboot" for words in each.changes
     }
     assert gpu_host.driver() == PINNED
-    assert gpu_host.bring().result.changed == ()
+    assert gpu_host.bring(with_word).result.changed == ()
 
 
 def test_a_driver_of_others_that_waits_for_a_reboot_is_left_as_it_is(gpu_host: GpuHost) -> None:

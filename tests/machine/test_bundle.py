@@ -42,6 +42,7 @@ VENV = Venv(path="/var/lib/llm/venvs/small", lock=LOCK, uv="/var/lib/llm/venvs/u
 
 OF_THE_ENGINE = (
     "command:engine-version",
+    "command:data-dir",
     "packages:vllm",
     "directory:",
     "file:/var/lib/llm/venvs/uv.lock",

@@ -82,6 +82,9 @@ def unmount(identity: str) -> None:
         if not end.left_s():
             raise HostError("is still in use", where=str(root), hint=f"end what works there, then `umount {root}`")
         time.sleep(POLL_S)
+    # A device goes with its mount, but a moment later where another program looks at it, such as another mount.
+    while _device(identity) is not None and end.left_s():
+        time.sleep(POLL_S)
 
 
 def is_mounted(identity: str) -> bool:

@@ -18,7 +18,7 @@ from tests.machine.test_converge_kinds import LOCK, UNIT, UV, uv_tree
 
 __all__ = ["uv_tree"]  # a fixture, found by its name
 
-AGENT_PID = "sed 's/.*process //' /var/lib/llm-deploy/lock"
+AGENT_PID = r"sed -E 's/.*process ([0-9]+).*/\1/' /var/lib/llm-deploy/lock"
 KILL_AGENT = f"kill -9 $({AGENT_PID})"
 
 

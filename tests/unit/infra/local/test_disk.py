@@ -1,6 +1,7 @@
 """Disks of local machines: limited, grown, found when cut off, and gone with the machine."""
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,6 +51,18 @@ def test_a_disk_takes_what_is_written_and_goes_whole(machine: MachineRecord) -> 
     record.remove(machine.id)
     assert disk.remains() == []
     assert not machine.folder.exists()
+
+
+@loops
+def test_a_device_that_another_program_looks_at_is_waited_for(machine: MachineRecord) -> None:
+    """A machine was once "not removed whole", as the mount of another one looked at its loop device just then."""
+    disk.make(machine)
+    device = str(disk._device(machine.id))
+    held = os.open(device, os.O_RDONLY)
+    with subprocess.Popen(["sleep", "0.5"], stdin=held):
+        os.close(held)
+        disk.unmount(machine.id)
+        assert disk.remains() == []
 
 
 @loops

@@ -161,7 +161,9 @@ def _cause(said: Sequence[str], left: str = "") -> str:
         for name in _held(said)[:1]
         if errors
     ]
-    fetches = [line for line in lines if "Failed to fetch" in line or line.startswith("Err:")]
+    # The line that says why comes first; `Err:` names the address alone.
+    fetches = [line for line in lines if "Failed to fetch" in line]
+    fetches += [line for line in lines if line.startswith("Err:")]
     unfound = any(NOT_FOUND.search(line) for line in errors)
     ranked = [*full, *early, *([left] if left else []), *held, *(fetches if unfound else []), *errors, *fetches]
     return "apt-get failed: " + next(iter(ranked), "see its output")

@@ -108,7 +108,11 @@ E: Held packages were changed and -y was used without --allow-change-held-packag
 @pytest.mark.parametrize(
     ("said", "left", "words"),
     [
-        ([DEAD, NO_CANDIDATE], "", "apt-get failed: Err:5 http://dead.example jammy InRelease"),
+        (
+            [DEAD, NO_CANDIDATE],
+            "",
+            "apt-get failed: W: Failed to fetch http://dead.example/InRelease  Could not resolve",
+        ),
         ([DEAD, "E: Sub-process /usr/bin/dpkg returned an error code (1)"], "", "apt-get failed: E: Sub-process"),
         ([DEAD, HELD], "", "Packages on hold: libc6 locales; `apt-mark unhold` lets them change"),
         (["dpkg: error processing\n cannot copy: No space left on device\n"], "", "failed: cannot copy: No space left"),

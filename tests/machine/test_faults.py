@@ -147,13 +147,13 @@ def test_one_of_three_hosts_is_broken(host: HostRecord, fab: Fab, machine_state:
     [
         pytest.param(f"pkill -KILL -f '^{AGENT}'", id="agent killed"),
         # The sshd whose child is our sudo: its own session, not the one that looks.
-        pytest.param(f"kill -KILL $(ps -o ppid= -p $(pgrep -of '^sudo -n {AGENT}'))", id="connection cut"),
+        pytest.param(f"kill -KILL $(ps -o ppid= -p $(pgrep -of '^sudo -n .*{AGENT}'))", id="connection cut"),
     ],
 )
 @pytest.mark.usefixtures("slow")
 def test_cut_off_in_the_middle(host: HostRecord, fab: Fab, cut: str) -> None:
     running = fab.start("provision", "--roles", "base")
-    poll(lambda: remote(host, "pgrep -x apt-get || true"))
+    poll(lambda: remote(host, f"pgrep -f '^{AGENT}' || true"))
     remote(host, cut)
     done = running.end()
     assert done.status == 1
@@ -165,7 +165,7 @@ def test_cut_off_in_the_middle(host: HostRecord, fab: Fab, cut: str) -> None:
 @pytest.mark.usefixtures("slow")
 def test_ctrl_c(host: HostRecord, fab: Fab) -> None:
     running = fab.start("provision", "--roles", "base")
-    poll(lambda: remote(host, "pgrep -x apt-get || true"))
+    poll(lambda: remote(host, f"pgrep -f '^{AGENT}' || true"))
     running.interrupt()
     done = running.end()
     assert done.status == 130
@@ -180,7 +180,7 @@ def test_two_at_once(host: HostRecord, fab: Fab, tmp_path: Path) -> None:
     (tmp_path / "second").mkdir()
     second = Fab(tmp_path / "second", host)
     running = fab.start("provision", "--roles", "base")
-    poll(lambda: remote(host, "pgrep -x apt-get || true"))
+    poll(lambda: remote(host, f"pgrep -f '^{AGENT}' || true"))
     turned_away = second.run("provision", "--roles", "base")
     assert turned_away.status == 1
     assert "another provision is under way: started by " in turned_away.error

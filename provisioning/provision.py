@@ -114,7 +114,11 @@ class _Run:
 
         Raises ConfigError for files that the config names and that cannot work; no host has been changed then.
         """
-        ends = self._begin(at_once)
+        try:
+            ends = self._begin(at_once)
+        except KeyboardInterrupt:
+            self._write()
+            raise
         try:
             with self._narrator:
                 for host, result in self.failures.sift(ends):

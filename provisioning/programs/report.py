@@ -142,10 +142,12 @@ class Engine:
             try:
                 body = {"model": name, "prompt": "Hello", "max_tokens": 1}
                 with self._open("/v1/completions", body, max(1.0, end - began)) as answer:
-                    json.load(answer)["choices"][0]
+                    said = json.load(answer)
+                if not (isinstance(said, dict) and said.get("choices")):
+                    raise ValueError("an answer without choices")
             except urllib.error.HTTPError as error:
                 return {"seconds": seconds, "problem": f"{name}: HTTP {error.code}", "busy": False}
-            except (OSError, ValueError, LookupError, TypeError, HTTPException) as error:
+            except (OSError, ValueError, HTTPException) as error:
                 waited = time.monotonic() - began
                 late = waited >= max(1.0, end - began)
                 problem = f"{name}: none within {waited:.0f} s" if late else f"{name}: {error}"

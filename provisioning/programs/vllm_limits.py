@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 LOWEST_PRIORITY = 19
 """For the threads that compile a schema: those that compute answers go first."""
 
+MOST_ITEMS = 4096
+"""Items that the lists of one request's messages, prompts and tools may have together; a list of numbers is one prompt.
+
+Each item that does not fit costs up to 0.1 ms (100,000 empty messages: 10 s), in which vLLM answers nobody else.
+"""
+
 READ_S = 5
 """How long the validation of a constraint may take, waiting for others' included."""
 
@@ -46,6 +52,7 @@ READERS = ThreadPoolExecutor(max_workers=4, initializer=_give_way)
 
 def install() -> None:
     """Change vLLM in this process."""
+    _bound_items()
     _bound_constraints()
     _bound_answers()
     _answer_400()
@@ -58,6 +65,26 @@ def constraint_bytes(constraint: Any) -> int:
     parts = [getattr(constraint, name) for name in ("json", "regex", "choice", "grammar", "structural_tag")]
     texts = [part if isinstance(part, str) else json.dumps(part) for part in parts if part is not None]
     return sum(len(text.encode("utf-8", "replace")) for text in texts)
+
+
+def items(body: Any) -> int:
+    """Return how many items vLLM would look at one by one when it reads the request `body`.
+
+    Lists of numbers are read at once. Schemas, also those inside a tool, have a limit of their own.
+    """
+    if not isinstance(body, dict):
+        return 0
+    tools = body.get("tools")
+    total = len(tools) if isinstance(tools, list) else 0
+    left = [body.get("messages"), body.get("prompt")]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            left += value.values()
+        elif isinstance(value, list) and not all(isinstance(item, int) for item in value):
+            total += len(value)
+            left += value
+    return total
 
 
 def answers(prompt: Any, n: Any) -> int:
@@ -78,6 +105,26 @@ def prompt_logprobs_end_the_engine(config: Any, sampling_params: Any) -> bool:
 def too_many(n: Any, limit: int) -> str:
     """Return the parameter that asks for too many answers: `n` where one prompt alone would, else `prompt`."""
     return "n" if isinstance(n, int) and n > limit else "prompt"
+
+
+def _bound_items() -> None:
+    from fastapi import HTTPException  # type: ignore[import-not-found]
+    from starlette.requests import Request  # type: ignore[import-not-found]
+
+    read = Request.json
+
+    async def bounded(self: Any) -> Any:
+        """Refuse a body of too many items before each of them is held against all kinds of messages."""
+        body = await read(self)
+        found = items(body)
+        if found > MOST_ITEMS:
+            said = (
+                f"The messages, prompts and tools are lists of {found} items together; at most {MOST_ITEMS} are taken."
+            )
+            raise HTTPException(400, said)
+        return body
+
+    Request.json = bounded
 
 
 def _bound_constraints() -> None:

@@ -44,7 +44,7 @@ class EngineDouble:
     faults: set[str] = field(default_factory=set)
     """Any of: missing_model, extra_model, same_answers, empty_answers, stream_whole, stream_cut, any_model, any_key,
     no_key_needed, open_paths, unhealthy, broken_json, overloaded, hang_up,
-    dies_of_logprobs, computes_nothing."""
+    dies_of_logprobs, computes_nothing, no_choices."""
     received: list[Received] = field(default_factory=list)
     running: int = 0
     """Requests that came and are not answered yet."""
@@ -169,6 +169,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if "computes_nothing" in engine.faults:
             threading.Event().wait(PATIENCE_S)
+        elif "no_choices" in engine.faults:
+            self._json(200, {})
         elif "overloaded" in engine.faults:
             self._error(503, "overloaded")
         elif "hang_up" in engine.faults:

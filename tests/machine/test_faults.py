@@ -62,6 +62,11 @@ def release(host: HostRecord) -> None:
     poll(lambda: not remote(host, f"pgrep -f '^{AGENT}' || true"))
 
 
+def at_work(host: HostRecord) -> None:
+    """Wait until an agent has its list: it is greeted earlier, while the list is still being made."""
+    poll(lambda: remote(host, "flock -n /var/lib/llm-deploy/lock true || echo held"))
+
+
 # -- reaching the host ---------------------------------------------------------------------------------------------
 
 
@@ -153,7 +158,7 @@ def test_one_of_three_hosts_is_broken(host: HostRecord, fab: Fab, machine_state:
 @pytest.mark.usefixtures("slow")
 def test_cut_off_in_the_middle(host: HostRecord, fab: Fab, cut: str) -> None:
     running = fab.start("provision", "--roles", "base")
-    poll(lambda: remote(host, f"pgrep -f '^{AGENT}' || true"))
+    at_work(host)
     remote(host, cut)
     done = running.end()
     assert done.status == 1
@@ -165,7 +170,7 @@ def test_cut_off_in_the_middle(host: HostRecord, fab: Fab, cut: str) -> None:
 @pytest.mark.usefixtures("slow")
 def test_ctrl_c(host: HostRecord, fab: Fab) -> None:
     running = fab.start("provision", "--roles", "base")
-    poll(lambda: remote(host, f"pgrep -f '^{AGENT}' || true"))
+    at_work(host)
     running.interrupt()
     done = running.end()
     assert done.status == 130
@@ -180,7 +185,7 @@ def test_two_at_once(host: HostRecord, fab: Fab, tmp_path: Path) -> None:
     (tmp_path / "second").mkdir()
     second = Fab(tmp_path / "second", host)
     running = fab.start("provision", "--roles", "base")
-    poll(lambda: remote(host, f"pgrep -f '^{AGENT}' || true"))
+    at_work(host)
     turned_away = second.run("provision", "--roles", "base")
     assert turned_away.status == 1
     assert "another provision is under way: started by " in turned_away.error

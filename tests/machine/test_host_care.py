@@ -39,10 +39,10 @@ if VERSION.endswith("silent"):
     time.sleep(600)
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        models = [{{"id": "tiny"}}]
+        answer = {{"version": VERSION, "data": [{{"id": "tiny"}}], "choices": [{{"text": "!"}}]}}
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(json.dumps({{"version": VERSION, "data": models}}).encode())
+        self.wfile.write(json.dumps(answer).encode())
     do_POST = do_GET
     def log_message(self, *words): pass
 server = HTTPServer(("127.0.0.1", 8000), Handler)

@@ -66,6 +66,20 @@ print(json.dumps({**seen, "long": long}))
 """
 
 
+MANY_ITEMS = """
+USER = {"role": "user", "content": "x"}
+bodies = {
+    "messages": {"messages": [{}] * 100_000},
+    "parts": {"messages": [{"role": "user", "content": [None] * 100_000}]},
+    "tools": {"messages": [USER], "tools": [None] * 100_000},
+    "numbers and a null": {"prompt": [1] * 100_000 + [None]},
+}
+paths = {"prompt": "/v1/completions", "messages": "/v1/chat/completions"}
+answers = {name: post(paths[next(iter(body))], json.dumps({"model": "tiny", **body})) for name, body in bodies.items()}
+print(json.dumps({name: [status, "at most 4096 are taken" in said] for name, (status, said) in answers.items()}))
+"""
+
+
 def properties(count: int, **schema: object) -> dict[str, object]:
     """Return the schema of an object with `count` texts."""
     return {"type": "object", "properties": {f"p{number}": {"type": "string", **schema} for number in range(count)}}
@@ -104,6 +118,11 @@ def test_no_value_of_a_request_ends_the_engine_or_gets_a_500(served_machine: Ser
     assert ask(served_machine, EVERY_CASE) == {}
     assert (served_machine.unit("MainPID"), served_machine.unit("NRestarts")) == before
     assert served_machine.complete("contract")[0] == 200
+
+
+def test_a_body_of_many_items_is_refused_before_each_is_looked_at(served_machine: Served) -> None:
+    """100,000 empty messages once kept everybody waiting for ten seconds."""
+    assert set(map(tuple, ask(served_machine, MANY_ITEMS).values())) == {(400, True)}
 
 
 def test_others_are_answered_while_a_constraint_is_compiled(served_machine: Served) -> None:

@@ -87,13 +87,14 @@ def unpack_again(call: Call, name: str, version: str) -> bool:
 
 
 def dpkg(call: Call, *words: str) -> tuple[int, str]:
-    """Run dpkg, after whoever else is at it: unlike apt, dpkg does not wait for its locks."""
+    """Run dpkg, after all others that are at it: unlike apt, dpkg does not wait for its locks."""
     deadline = time.monotonic() + LOCK_WAIT_S
     while True:
         status, said = call(["dpkg", *KEEP_OURS, *words])
         if status == 0 or not BUSY.search(said) or time.monotonic() > deadline:
             return status, said
-        time.sleep(LOCK_POLL_S)
+        # As a program of its own: what a program writes is shown as progress, so a person sees what is waited for.
+        call(["sh", "-c", 'echo "$1"; exec sleep "$0"', str(LOCK_POLL_S), f"waits: {said.strip().splitlines()[-1]}"])
 
 
 def set_updates_aside(call: Call) -> None:

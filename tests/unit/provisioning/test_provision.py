@@ -214,6 +214,19 @@ def test_a_wrong_config_writes_no_result(runs: Path, monkeypatch: pytest.MonkeyP
     assert not runs.exists()
 
 
+def test_ctrl_c_while_the_lists_are_made_is_written_down(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_results(monkeypatch, {"a": OK})
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("provisioning.wishes.wishes_for", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    written = json.loads((runs / "test/latest/provision.json").read_text())
+    assert written["hosts"] == [{"host": "a", "ok": False, "error": "interrupted"}]
+
+
 def test_a_plan_prints_diffs_and_writes_only_its_result(
     runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -231,8 +231,9 @@ def test_tables_that_the_kernel_lost_are_named(tmp_path: Path) -> None:
         ("computes_nothing", (5.0, 5.0), ("tiny: none within 1 s", False)),
         ("computes_nothing", (5.0, 6.0), ("tiny: none within 1 s", True)),
         ("overloaded", (5.0, 6.0), ("tiny: HTTP 503", False)),
+        ("no_choices", (5.0, 6.0), ("tiny: an answer without choices", False)),
     ],
-    ids=["stopped", "busy with others", "refuses"],
+    ids=["stopped", "busy with others", "refuses", "answers something else"],
 )
 def test_an_engine_is_asked_for_a_token(
     monkeypatch: pytest.MonkeyPatch,

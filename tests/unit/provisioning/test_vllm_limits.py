@@ -43,6 +43,26 @@ def test_answers_are_prompts_times_n(limits: ModuleType, prompt: object, n: obje
 
 
 @pytest.mark.parametrize(
+    ("body", "count"),
+    [
+        ({}, 0),
+        ([None] * 9, 0),
+        ({"messages": None, "prompt": "text", "tools": "none"}, 0),
+        ({"messages": [{}] * 3}, 3),
+        ({"messages": [{"content": [{"type": "text", "text": "a"}] * 4}] * 2}, 10),
+        ({"messages": [{"role": "assistant", "tool_calls": [None] * 5}]}, 6),
+        ({"messages": [], "tools": [{"function": {"parameters": {"enum": ["a"] * 9}}}] * 2}, 2),
+        ({"prompt": [1] * 9}, 0),
+        ({"prompt": [[1] * 9, [2] * 9]}, 2),
+        ({"prompt": [1] * 9 + [None]}, 10),
+        ({"stop": ["a"] * 9}, 0),
+    ],
+)
+def test_what_is_read_item_by_item_is_counted(limits: ModuleType, body: Any, count: int) -> None:
+    assert limits.items(body) == count
+
+
+@pytest.mark.parametrize(
     ("given", "size"),
     [
         ({"regex": "[ab]"}, 4),

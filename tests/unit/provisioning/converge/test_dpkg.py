@@ -74,6 +74,12 @@ def test_locks_of_others_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None
     host = Played("", said={"--configure": [busy, busy]})
     assert dpkg.mend(host) == ""
     assert host.dpkg() == ["--audit", "--configure -a", "--configure -a", "--configure -a"]
+    shown = [
+        each
+        for each in host.asked
+        if each.endswith("waits: dpkg: error: dpkg frontend lock was locked by another process with pid 7")
+    ]
+    assert len(shown) == 2
 
 
 def test_updates_that_dpkg_cannot_read_are_moved_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Which repositories apt takes packages from, by the files that name them: active entries only, as apt reads them.
 
-Sources: sources.list(5) for the two formats and the names of files, apt's StringToBool for the words of `Enabled`.
+Sources: sources.list(5) for the two formats and the names of files; apt's StringToBool for the words of `Enabled`, its
+ParseQuoteWord and pkgSourceList::Type::ParseLine for quotes and options in one line.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-READ_BY_APT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*\.(list|sources)")
+READ_BY_APT = re.compile(r"[A-Za-z0-9_:-][A-Za-z0-9_.:-]*\.(list|sources)")
 """What apt reads of sources.list.d: `cuda.list.save`, `x.list.distUpgrade` and hidden files it leaves out."""
 
 OFF = ("no", "false", "without", "off", "disable", "0")
-ONE_LINE = re.compile(r"deb\s+(?:\[[^\]]*\]\s*)?(?P<uri>[^\s\[]\S*)")
+CLOSES = {'"': '"', "[": "]"}
+"""What ends the part of a word that may hold spaces."""
 
 
 def files(apt: Path) -> list[Path]:
@@ -57,9 +59,49 @@ def is_about(line: str, uri: str) -> bool:
 
 def _of_lines(content: str) -> Iterator[str]:
     for line in content.splitlines():
-        found = ONE_LINE.match(line.partition("#")[0].strip())
-        if found:
-            yield found["uri"]
+        try:
+            kind, rest = _word(_without_comment(line))
+            uri, _ = _word(_after_options(rest))
+        except ValueError:
+            continue  # apt refuses the line, and with it all that it reads
+        if kind == "deb":
+            yield uri
+
+
+def _without_comment(line: str) -> str:
+    """Return the line up to its first `#` outside brackets; apt cuts there inside quotes, too."""
+    at = 0
+    while at < len(line) and line[at] != "#":
+        end = line.find("]", at + 1) if line[at] == "[" else at
+        at = max(end, at) + 1
+    return line[:at]
+
+
+def _word(text: str) -> tuple[str, str]:
+    """Return the first word, unquoted, and the text after it. Raises ValueError when there is none."""
+    text = text.lstrip()
+    end = 0
+    while end < len(text) and not text[end].isspace():
+        if text[end] in CLOSES:
+            end = text.index(CLOSES[text[end]], end + 1)
+        end += 1
+    if not end:
+        raise ValueError(text)
+    plain = re.sub(r"%([0-9A-Fa-f]{2})", lambda found: chr(int(found[1], 16)), text[:end])
+    return plain.replace('"', ""), text[end:].lstrip()
+
+
+def _after_options(text: str) -> str:
+    """Return what follows `[ option=value … ]`; a value may have brackets itself. Raises ValueError without an end."""
+    if not text.startswith("["):
+        return text
+    text = text[1:].lstrip()
+    while not text.startswith("]"):
+        option, rest = _word(text)
+        if option.endswith("]") and not rest.startswith("]"):
+            return rest  # `[a=b]`: the end needs no space before it
+        text = rest
+    return text[1:].lstrip()
 
 
 def _of_stanzas(content: str) -> Iterator[str]:

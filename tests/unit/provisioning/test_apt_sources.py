@@ -29,6 +29,23 @@ CASES = [
     ("cuda", f"deb {URI} /\n", False),
     (".cuda.list", f"deb {URI} /\n", False),
     ("cuda list.list", f"deb {URI} /\n", False),
+    ("cuda.list", f'deb "{URI}" /\n', True),
+    ("cuda.list", f'deb [trusted=yes] "{URI}" "/"\n', True),
+    ("cuda.list", f"deb {URI.replace('cuda', '%63uda')} /\n", True),
+    ("cuda.list", f'# deb "{URI}" /\n', False),
+    ("cuda.list", f"deb [ lang=[x] ] {URI} /\n", True),
+    ("cuda.list", f"deb [arch=[amd64]] {URI} /\n", True),
+    ("cuda.list", f"deb [ trusted=yes lang=[en] ] {URI} /\n", True),
+    ("cuda.list", f'deb [ lang="a b" ] {URI} /\n', True),
+    ("cuda.list", f"deb [ trusted=yes ]{URI} /\n", True),
+    ("cuda.list", f"deb [trusted=yes]\t{URI} /\n", True),
+    ("cuda.list", f"deb-src [ lang=[x] ] {URI} /\n", False),
+    ("cuda:1.list", f"deb {URI} /\n", True),
+    (":cuda.list", f"deb {URI} /\n", True),
+    ("cuda:1.list.save", f"deb {URI} /\n", False),
+    ("cuda+1.list", f"deb {URI} /\n", False),
+    ("cuda:1.sources", STANZA, True),
+    ("cuda.sources", STANZA.replace(URI, f'"{URI}"'), False),
     ("cuda.sources", STANZA, True),
     ("cuda.sources", f"types: deb\nuris: http://a.example/ {URI}\nsuites: /\n", True),
     ("cuda.sources", f"Types: deb\nURIs:\n http://a.example/\n {URI}\nSuites: /\n", True),
@@ -56,7 +73,10 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, bool]:
 
 
 def test_only_active_entries_name_a_repository(case: tuple[Path, bool], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once `cuda.list.save` and `Enabled: no` counted, so that the repository was named nowhere and no driver found."""
+    """Once `cuda.list.save` and `Enabled: no` counted, so that the repository was named nowhere and no driver found.
+
+    Later a quoted URI, brackets in an option, and a file name with `:` did not count, and apt had the repository twice.
+    """
     apt, active = case
     monkeypatch.setattr(packages, "APT_FOLDER", apt)
     assert (packages.repository(WANTED, facts()) == "") is active

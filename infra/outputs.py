@@ -246,7 +246,16 @@ class Tunnel(Frozen):
     engine: HostName = Field(description="The host with the engine; it dials the other one by SSH.")
     gateway: HostName = Field(description="The host that clients reach.")
     address: Address | None = Field(
-        default=None, description="Where the engine's host reaches the gateway's; none: its `address`."
+        default=None,
+        description="Where the engine's host reaches the gateway's; none: its `address`, or the HostName that its "
+        "`ssh_config` has for it.",
+    )
+    port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="Port of the gateway's sshd as the engine's host reaches it; none: its `ssh_port`, or the Port "
+        "that its `ssh_config` has for it.",
     )
 
 

@@ -19,6 +19,7 @@ from provisioning.roles.ollama import ollama
 from provisioning.roles.release import asked_first
 from provisioning.roles.tunnel import shared, tunnel
 from provisioning.roles.vllm import vllm
+from provisioning.tunnel_end import dialled_end
 from provisioning.tunnel_keys import TunnelKeys, tunnel_keys
 from serving.endpoint import Endpoint, endpoint_of
 from serving.gateway_size import reserved_mib
@@ -59,6 +60,7 @@ def wishes_for(
         sources=with_logins(resolve_sources(outputs.serving)) if "engine" in roles else None,
         credentials={host.name: credentials_for(outputs.stack, host, outputs.gateway, keep=keep) for host in gateways},
         keys=tunnel_keys(outputs.stack, keep=keep) if outputs.tunnel is not None else None,
+        far_end=dialled_end(outputs) if "gateway" in roles else None,
     )
     lists: dict[str, Sequence[Resource]] = {}
     for host in hosts:
@@ -77,6 +79,8 @@ class _Made:
     credentials: Mapping[str, Credentials]
     """By the name of the gateway's host."""
     keys: TunnelKeys | None
+    far_end: HostRecord | None
+    """The gateway's host as the tunnel dials it; None without a tunnel, or when the gateway is not among the roles."""
 
 
 def _of_roles(
@@ -89,8 +93,8 @@ def _of_roles(
     if made.sources is not None and outputs.has_engine(host):
         engine = _engine(host, outputs.serving, made.sources, allow_downgrade=allow_downgrade)
         lists.append(with_driver(host, outputs.serving, engine))
-    if made.keys is not None and "gateway" in roles:
-        lists.append(tunnel(outputs, host, made.keys))
+    if made.keys is not None and made.far_end is not None:
+        lists.append(tunnel(outputs, host, made.keys, made.far_end))
     if host.name in made.credentials:
         reserved = reserved_mib(host.memory_gib, gpu=host.gpu is not None)
         lists.append(gateway(outputs.serving, outputs.gateway, made.credentials[host.name], reserved))

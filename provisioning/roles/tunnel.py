@@ -6,7 +6,7 @@ engine. The user that dials in may do that and nothing else. Does not open the f
 
 from collections.abc import Iterator, Sequence
 
-from infra.outputs import HostRecord, StackOutputs, Tunnel
+from infra.outputs import HostRecord, StackOutputs
 from provisioning.converge.resources import (
     Directory,
     File,
@@ -44,15 +44,17 @@ ALIVE_COUNT = 3
 taken there and the new dial is refused."""
 
 
-def tunnel(outputs: StackOutputs, host: HostRecord, keys: TunnelKeys) -> list[Resource]:
-    """Return what `host` needs as its end of the stack's tunnel; nothing for a stack without one."""
+def tunnel(outputs: StackOutputs, host: HostRecord, keys: TunnelKeys, far_end: HostRecord) -> list[Resource]:
+    """Return what `host` needs as its end of the stack's tunnel; nothing for a stack without one.
+
+    `far_end` is the gateway's host, with the address and port that the engine's host dials.
+    """
     if outputs.tunnel is None:
         return []
     port = outputs.serving.port
     common: list[Resource] = [User(name=USER), Directory(path=CONFIG_DIR), Directory(path=FOLDER)]
     if host.name == outputs.tunnel.engine:
-        (far_end,) = (each for each in outputs.hosts if each.name == outputs.tunnel.gateway)
-        return [*common, *_dialling(_as_dialled(far_end, outputs.tunnel), port, keys)]
+        return [*common, *_dialling(far_end, port, keys)]
     return [*common, *_answering(port, keys)]
 
 
@@ -133,11 +135,6 @@ def _answering(port: int, keys: TunnelKeys) -> Iterator[Resource]:
     )
     # Last, since a Match block goes on to the end; of an included file's, sshd sees to it that it ends with the file.
     yield SshdFile(path=SSHD_FILE, content=content, check=last_file_check())
-
-
-def _as_dialled(far_end: HostRecord, wanted: Tunnel) -> HostRecord:
-    """Return the gateway's host as the engine's host reaches it."""
-    return far_end.model_copy(update={"address": wanted.address or far_end.address})
 
 
 def _options(**values: str) -> Iterator[str]:

@@ -62,6 +62,50 @@ def test_the_engine_dials_with_keep_alive_and_trusts_one_key(lists: dict[str, Se
     assert known.startswith("[front.example.com]:2222 ssh-ed25519 ")
 
 
+SSH_CONFIG = """\
+Host front
+  HostName front.example.com
+  Port 2222
+  ProxyJump ops@bastion
+"""
+
+DIALLED = {
+    "its ssh_config": ({}, "-p 2222 front.example.com", "[front.example.com]:2222"),
+    "the tunnel's port": ({"port": 22}, "-p 22 front.example.com", "front.example.com"),
+    "the tunnel's address": ({"address": "10.0.0.4"}, "-p 2222 10.0.0.4", "[10.0.0.4]:2222"),
+    "the tunnel's both": ({"address": "10.0.0.4", "port": 22}, "-p 22 10.0.0.4", "10.0.0.4"),
+}
+"""What the tunnel says itself; the port and address that are dialled, and how the host's key is filed."""
+
+
+@pytest.mark.parametrize(("tunnel", "dialled", "known_as"), DIALLED.values(), ids=DIALLED)
+def test_the_engine_dials_where_the_users_ssh_config_leads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tunnel: dict[str, Any], dialled: str, known_as: str
+) -> None:
+    """The unit dialled the alias on port 22, which the engine's host could not resolve, and no host key matched."""
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+    config = tmp_path / "config"
+    config.write_text(SSH_CONFIG)
+    hosts = (
+        host_values("laptop", address="192.168.1.5"),
+        host_values("front", address="front", ssh_config=str(config)),
+    )
+    outputs = stack(*hosts, tunnel={"engine": "laptop", "gateway": "front", **tunnel})
+    found = files(wishes_for(outputs, outputs.hosts, ("base", "engine", "gateway")).lists["laptop"])
+    unit = str(found["/etc/systemd/system/llm-tunnel.service"].content)
+    (dial,) = (line for line in unit.splitlines() if line.startswith("ExecStart="))
+    port, _, address = dialled.rpartition(" ")
+    assert f" {port} " in dial
+    assert dial.endswith(f" llm-tunnel@{address}")
+    assert str(found["/etc/llm/tunnel/known_hosts"].content).startswith(f"{known_as} ssh-ed25519 ")
+
+
+@pytest.mark.parametrize("port", [0, 65536, "ssh"])
+def test_a_tunnels_port_that_cannot_be_is_refused(port: Any) -> None:
+    with pytest.raises(ValidationError, match="port"):
+        joined(port=port)
+
+
 def test_the_key_may_listen_on_one_port_of_loopback(lists: dict[str, Sequence[Resource]]) -> None:
     key = str(files(lists["front"])["/etc/llm/tunnel/authorized_keys"].content)
     assert key.startswith('restrict,port-forwarding,permitlisten="127.0.0.1:8000",command="/bin/false" ssh-ed25519 ')

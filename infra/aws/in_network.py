@@ -1,90 +1,89 @@
-"""What AWS services and other people have put into a stack's own network, which cannot go before that does.
+"""What other people and AWS services have put into a stack's own network, which cannot go before that does.
 
-Only what GuardDuty manages is removed: it makes an endpoint and a security group in every VPC that has instances and
-leaves both when the VPC is to go. They serve nothing but this VPC's hosts, which are gone by then. The vendor's
-Terraform provider removes them, too (hashicorp/terraform-provider-aws#46953). Everything else belongs to somebody: it
-is named with who made it and what removes it, and stays.
+It belongs to somebody: it is named with who made it and what removes it, and stays. Only what GuardDuty manages is
+removed, see guard_duty.py.
 """
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from core.errors import DeployError
-from infra.aws.api import call, pages
+from infra.aws.api import pages
 from infra.aws.tags import ID
-from infra.aws.things import GONE_STATES, owner_by_tags, tag_filter
-from infra.things import Kind, Thing
+from infra.aws.things import GONE_STATES
+from infra.aws_partition import partition_of
+from infra.things import Thing
 
-GUARD_DUTY = [{"Name": "tag:GuardDutyManaged", "Values": ["true"]}]
-"""The tag that GuardDuty gives what it manages."""
-
-
-def delete_endpoint(thing: Thing) -> None:
-    """Delete a VPC endpoint. Raises DeployError: EC2 answers with success, and names inside what it did not delete."""
-    answer = call("ec2", thing.region, "delete_vpc_endpoints", VpcEndpointIds=[thing.id])
-    for each in answer.get("Unsuccessful", []):
-        error = each.get("Error", {})
-        raise DeployError(f"{error.get('Code')}: {error.get('Message')}", where=thing.id)
+REGION_OF_ZONE = re.compile(r"[a-z]+(-[a-z]+)+-[0-9]+")
+"""The region in the name of a zone: `us-west-2` of `us-west-2b`, and of the local zone `us-west-2-lax-1a`."""
 
 
-def _guard_duty_endpoints(region: str, lease_id: str | None) -> Iterator[Thing]:
-    for vpc, owner in _networks(region, lease_id).items():
-        inside = [*GUARD_DUTY, {"Name": "vpc-id", "Values": [vpc]}]
-        for each in pages("ec2", region, "describe_vpc_endpoints", "VpcEndpoints", Filters=inside):
-            if str(each.get("State", "")).lower() not in GONE_STATES:
-                yield Thing("GuardDuty endpoint", str(each["VpcEndpointId"]), region, **owner)
+@dataclass(frozen=True)
+class Look:
+    """How one kind of what others have in a network is listed, and described in a line."""
 
+    method: str
+    key: str
+    words: Callable[[Mapping[str, Any]], str]
+    """Returns the line; empty for what does not keep the network."""
+    named_by: str = "vpc-id"
+    """The filter that takes the network's id; empty where EC2 has none, and `Attachments` name the network."""
+    filters: str = "Filters"
+    """The argument that takes the filter."""
 
-def _guard_duty_groups(region: str, lease_id: str | None) -> Iterator[Thing]:
-    for vpc, owner in _networks(region, lease_id).items():
-        inside = [*GUARD_DUTY, {"Name": "vpc-id", "Values": [vpc]}]
-        for each in pages("ec2", region, "describe_security_groups", "SecurityGroups", Filters=inside):
-            yield Thing("GuardDuty security group", str(each["GroupId"]), region, **owner)
-
-
-def _networks(region: str, lease_id: str | None) -> dict[str, dict[str, Any]]:
-    """Return the networks of stacks by id, each with whose it is."""
-    seen = pages("ec2", region, "describe_vpcs", "Vpcs", Filters=tag_filter(lease_id))
-    return {str(each["VpcId"]): owner_by_tags(each.get("Tags", [])) for each in seen}
-
-
-def _delete_group(thing: Thing) -> None:
-    call("ec2", thing.region, "delete_security_group", GroupId=thing.id)
-
-
-GUARD_DUTY_ENDPOINT = Kind("GuardDuty endpoint", _guard_duty_endpoints, delete_endpoint)
-GUARD_DUTY_GROUP = Kind("GuardDuty security group", _guard_duty_groups, _delete_group)
+    def lines(self, network: Thing) -> list[str]:
+        """Return a line for each of them. Raises what `pages` raises."""
+        inside = {self.filters: [{"Name": self.named_by, "Values": [network.id]}]} if self.named_by else {}
+        found = pages("ec2", network.region, self.method, self.key, **inside)
+        if not self.named_by:
+            found = [each for each in found if network.id in (tie["VpcId"] for tie in each.get("Attachments", []))]
+        return [line for each in found if not _is_own(each) and (line := self.words(each))]
 
 
 def others_in(network: Thing) -> list[str]:
-    """Return what others have in a network, a line each: what it is, who made it, and what removes it."""
-    inside = [{"Name": "vpc-id", "Values": [network.id]}]
-    lines: list[str] = []
-    for method, key, words in LOOKS:
-        try:
-            found = pages("ec2", network.region, method, key, Filters=inside)
-        except DeployError as error:
-            lines.append(f"not known: {error}")
-            continue
-        lines += [words(each) for each in found if not _is_own(each) and words(each)]
-    return lines
+    """Return what others have in a network, a line each: what it is, who made it, and what removes it.
+
+    A kind that cannot be listed is a line that says why, and hides no other.
+    """
+    return _all_lines([lambda look=look: look.lines(network) for look in LOOKS])
 
 
 def users_of(group: Thing) -> list[str]:
     """Return what others have that uses a security group, a line each: interfaces, and groups whose rules name it."""
-    uses = [{"Name": "group-id", "Values": [group.id]}]
-    seen = pages("ec2", group.region, "describe_network_interfaces", "NetworkInterfaces", Filters=uses)
-    lines = [
-        _interface(each) or f"network interface {each['NetworkInterfaceId']}" for each in seen if not _is_own(each)
-    ]
-    for direction in ("ip-permission", "egress.ip-permission"):
+
+    def interfaces() -> list[str]:
+        uses = [{"Name": "group-id", "Values": [group.id]}]
+        seen = pages("ec2", group.region, "describe_network_interfaces", "NetworkInterfaces", Filters=uses)
+        return [
+            _interface(each) or f"network interface {each['NetworkInterfaceId']}" for each in seen if not _is_own(each)
+        ]
+
+    def rules(direction: str) -> list[str]:
         names = [{"Name": f"{direction}.group-id", "Values": [group.id]}]
-        for each in pages("ec2", group.region, "describe_security_groups", "SecurityGroups", Filters=names):
-            if not _is_own(each):
-                lines.append(
-                    f"a rule of security group {each['GroupId']} ({each['GroupName']}) names it; remove the rule"
-                )
-    return lines
+        seen = pages("ec2", group.region, "describe_security_groups", "SecurityGroups", Filters=names)
+        return [
+            f"a rule of security group {each['GroupId']} ({each['GroupName']}) names it; remove the rule"
+            for each in seen
+            if not _is_own(each)
+        ]
+
+    return _all_lines([interfaces, lambda: rules("ip-permission"), lambda: rules("egress.ip-permission")])
+
+
+def _all_lines(looks: Sequence[Callable[[], list[str]]]) -> list[str]:
+    """Return the lines of all looks in order; all ask at once, as a slow one would hold up those after it."""
+
+    def lines(look: Callable[[], list[str]]) -> list[str]:
+        try:
+            return look()
+        except DeployError as error:
+            return [f"not known: {error}"]
+
+    with ThreadPoolExecutor(len(looks)) as pool:
+        return [line for answer in pool.map(lines, looks) for line in answer]
 
 
 def _is_own(thing: Mapping[str, Any]) -> bool:
@@ -104,17 +103,28 @@ def _endpoint(each: Mapping[str, Any]) -> str:
 
 def _interface(each: Mapping[str, Any]) -> str:
     kind, text = each.get("InterfaceType", "interface"), str(each.get("Description", ""))
-    if kind in ("vpc_endpoint", "nat_gateway"):
-        return ""  # goes with its endpoint or gateway, which has a line of its own
+    if kind in ("vpc_endpoint", "nat_gateway", "transit_gateway"):
+        return ""  # goes with its endpoint, gateway or attachment, which has a line of its own
     identity, who = each["NetworkInterfaceId"], each.get("RequesterId") or each.get("OwnerId", "?")
     removes = f"`aws ec2 delete-network-interface --network-interface-id {identity}`"
     if text.startswith("ELB "):
-        removes = f"delete the load balancer {text.removeprefix('ELB ')}"
+        removes = _deletion_of_balancer(each, text.removeprefix("ELB "))
     elif each.get("RequesterManaged"):
         removes = "delete what it serves there, as only that removes it"
     elif each.get("Attachment", {}).get("InstanceId"):
         removes = f"terminate instance {each['Attachment']['InstanceId']}"
     return f"network interface {identity} ({text or kind}), made by {who}; {removes}"
+
+
+def _deletion_of_balancer(interface: Mapping[str, Any], name: str) -> str:
+    """Return what deletes the load balancer whose interface this is; the interface's description has its name."""
+    if "/" not in name:  # a Classic Load Balancer
+        return f"delete the load balancer {name}: `aws elb delete-load-balancer --load-balancer-name {name}`"
+    zone, account = str(interface.get("AvailabilityZone", "")), interface.get("OwnerId", "ACCOUNT")
+    begin = REGION_OF_ZONE.match(zone)
+    region = begin[0] if begin else "REGION"
+    arn = f"arn:{partition_of(region)}:elasticloadbalancing:{region}:{account}:loadbalancer/{name}"
+    return f"delete the load balancer {name}: `aws elbv2 delete-load-balancer --load-balancer-arn {arn}`"
 
 
 def _group(each: Mapping[str, Any]) -> str:
@@ -152,13 +162,70 @@ def _acl(each: Mapping[str, Any]) -> str:
     return f"network ACL {identity}, made by account {who}; `aws ec2 delete-network-acl --network-acl-id {identity}`"
 
 
+def _attached(each: Mapping[str, Any], noun: str, verb: str, option: str, key: str) -> str:
+    """Return the line of a gateway that is attached to one network: it can stay when it is detached."""
+    ties = each.get("VpcAttachments") or each.get("Attachments") or []
+    held = [tie for tie in ties if str(tie.get("State", "")).lower() not in DETACHED_STATES]
+    if str(each.get("State", "")).lower() in GONE_STATES or not held:
+        return ""
+    return f"{noun} {each[key]}; `aws ec2 {verb} --{option} {each[key]} --vpc-id {held[0]['VpcId']}`"
+
+
+def _internet_gateway(each: Mapping[str, Any]) -> str:
+    return _attached(each, "internet gateway", "detach-internet-gateway", "internet-gateway-id", "InternetGatewayId")
+
+
+def _vpn_gateway(each: Mapping[str, Any]) -> str:
+    return _attached(each, "VPN gateway", "detach-vpn-gateway", "vpn-gateway-id", "VpnGatewayId")
+
+
+def _egress_only_gateway(each: Mapping[str, Any]) -> str:
+    identity, option = each["EgressOnlyInternetGatewayId"], "--egress-only-internet-gateway-id"
+    return f"egress-only internet gateway {identity}; `aws ec2 delete-egress-only-internet-gateway {option} {identity}`"
+
+
+def _carrier_gateway(each: Mapping[str, Any]) -> str:
+    identity, is_gone = each["CarrierGatewayId"], str(each.get("State", "")).lower() in GONE_STATES
+    removes = f"`aws ec2 delete-carrier-gateway --carrier-gateway-id {identity}`"
+    return "" if is_gone else f"carrier gateway {identity}, made by account {each.get('OwnerId', '?')}; {removes}"
+
+
+def _peering(each: Mapping[str, Any]) -> str:
+    if str(each.get("Status", {}).get("Code", "")).lower() in (*GONE_STATES, *NEVER_MADE_STATES):
+        return ""
+    identity, asks, takes = each["VpcPeeringConnectionId"], each["RequesterVpcInfo"], each["AccepterVpcInfo"]
+    sides = " and ".join(f"{side.get('VpcId', '?')} of account {side.get('OwnerId', '?')}" for side in (asks, takes))
+    removes = f"`aws ec2 delete-vpc-peering-connection --vpc-peering-connection-id {identity}`"
+    return f"peering connection {identity} between {sides}; {removes}"
+
+
+def _transit_attachment(each: Mapping[str, Any]) -> str:
+    if str(each.get("State", "")).lower() in (*GONE_STATES, *NEVER_MADE_STATES):
+        return ""
+    identity = each["TransitGatewayAttachmentId"]
+    removes = f"`aws ec2 delete-transit-gateway-vpc-attachment --transit-gateway-attachment-id {identity}`"
+    return f"attachment {identity} of transit gateway {each.get('TransitGatewayId', '?')}; {removes}"
+
+
+DETACHED_STATES = ("detached", "detaching")
+"""Of a gateway's tie to a network."""
+
+NEVER_MADE_STATES = ("failed", "failing", "rejected", "rejecting", "expired")
+"""Of peering connections and attachments that hold no network."""
+
 LOOKS = (
-    ("describe_vpc_endpoints", "VpcEndpoints", _endpoint),
-    ("describe_network_interfaces", "NetworkInterfaces", _interface),
-    ("describe_nat_gateways", "NatGateways", _nat),
-    ("describe_security_groups", "SecurityGroups", _group),
-    ("describe_subnets", "Subnets", _subnet),
-    ("describe_route_tables", "RouteTables", _route_table),
-    ("describe_network_acls", "NetworkAcls", _acl),
+    Look("describe_vpc_endpoints", "VpcEndpoints", _endpoint),
+    Look("describe_network_interfaces", "NetworkInterfaces", _interface),
+    Look("describe_nat_gateways", "NatGateways", _nat, filters="Filter"),
+    Look("describe_internet_gateways", "InternetGateways", _internet_gateway, "attachment.vpc-id"),
+    Look("describe_egress_only_internet_gateways", "EgressOnlyInternetGateways", _egress_only_gateway, named_by=""),
+    Look("describe_carrier_gateways", "CarrierGateways", _carrier_gateway),
+    Look("describe_vpn_gateways", "VpnGateways", _vpn_gateway, "attachment.vpc-id"),
+    Look("describe_transit_gateway_vpc_attachments", "TransitGatewayVpcAttachments", _transit_attachment),
+    Look("describe_vpc_peering_connections", "VpcPeeringConnections", _peering, "requester-vpc-info.vpc-id"),
+    Look("describe_vpc_peering_connections", "VpcPeeringConnections", _peering, "accepter-vpc-info.vpc-id"),
+    Look("describe_security_groups", "SecurityGroups", _group),
+    Look("describe_subnets", "Subnets", _subnet),
+    Look("describe_route_tables", "RouteTables", _route_table),
+    Look("describe_network_acls", "NetworkAcls", _acl),
 )
-"""How what others have in a network is listed, and told in a line; an empty line is none."""

@@ -5,7 +5,8 @@ from typing import Any
 
 from core.errors import DeployError
 from infra.aws.api import UntaggedError, call, pages
-from infra.aws.in_network import GUARD_DUTY_ENDPOINT, GUARD_DUTY_GROUP, delete_endpoint, others_in, users_of
+from infra.aws.guard_duty import GUARD_DUTY_ENDPOINT, GUARD_DUTY_GROUP, delete_endpoint
+from infra.aws.in_network import others_in, users_of
 from infra.aws.tags import ID
 from infra.aws.things import GONE_STATES, LOGS_PREFIX, owner_by_name, owner_by_tags, tag_filter
 from infra.config.bucket_sources import OWN_NAMES

@@ -51,13 +51,14 @@ def actions_of(service: str, operation: str) -> tuple[str, ...]:
 ARN = f"arn:{COMMERCIAL}"
 
 LOOK = """
-    DescribeAddresses DescribeAddressesAttribute DescribeAvailabilityZones DescribeIamInstanceProfileAssociations
-    DescribeImages DescribeInstanceAttribute DescribeInstanceCreditSpecifications DescribeInstanceTypeOfferings
-    DescribeInstanceTypes DescribeInstances DescribeInternetGateways DescribeKeyPairs DescribeNatGateways
-    DescribeNetworkAcls DescribeNetworkInterfaces DescribePrefixLists DescribeRegions DescribeRouteTables
-    DescribeSecurityGroupRules DescribeSecurityGroups DescribeSpotInstanceRequests DescribeSpotPriceHistory
-    DescribeSubnets DescribeTags DescribeVolumes DescribeVolumesModifications DescribeVpcAttribute DescribeVpcEndpoints
-    DescribeVpcs GetEbsDefaultKmsKeyId
+    DescribeAddresses DescribeAddressesAttribute DescribeAvailabilityZones DescribeCarrierGateways
+    DescribeEgressOnlyInternetGateways DescribeIamInstanceProfileAssociations DescribeImages DescribeInstanceAttribute
+    DescribeInstanceCreditSpecifications DescribeInstanceTypeOfferings DescribeInstanceTypes DescribeInstances
+    DescribeInternetGateways DescribeKeyPairs DescribeNatGateways DescribeNetworkAcls DescribeNetworkInterfaces
+    DescribePrefixLists DescribeRegions DescribeRouteTables DescribeSecurityGroupRules DescribeSecurityGroups
+    DescribeSpotInstanceRequests DescribeSpotPriceHistory DescribeSubnets DescribeTags
+    DescribeTransitGatewayVpcAttachments DescribeVolumes DescribeVolumesModifications DescribeVpcAttribute
+    DescribeVpcEndpoints DescribeVpcPeeringConnections DescribeVpcs DescribeVpnGateways GetEbsDefaultKmsKeyId
 """
 
 MAKE = """

@@ -1,8 +1,8 @@
 """What the commands need of AWS around the engine; the functions that infra/rented.py names."""
 
 from infra.aws.account import refuse_other_login
+from infra.aws.guard_duty import GUARD_DUTY_ENDPOINT, GUARD_DUTY_GROUP
 from infra.aws.hints import hint_for
-from infra.aws.in_network import GUARD_DUTY_ENDPOINT, GUARD_DUTY_GROUP
 from infra.aws.leftovers import find_things, remove_things
 from infra.aws.settle import candidates, out_of_stock
 from infra.aws.waking import await_ends, hosts, wake

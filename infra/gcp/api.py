@@ -29,6 +29,7 @@ HOSTS = {
     "cloudbilling": "https://cloudbilling.googleapis.com",
     "billingbudgets": "https://billingbudgets.googleapis.com",
     "monitoring": "https://monitoring.googleapis.com",
+    "vpcaccess": "https://vpcaccess.googleapis.com",
 }
 OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_"
 """Variables with which gcloud is told of another endpoint, such as one of Private Service Connect."""

@@ -21,6 +21,7 @@ APIS = {
     "compute.googleapis.com": re.compile("/compute/"),
     "cloudbilling.googleapis.com": re.compile(r"/v1/projects/[^/]+/billingInfo"),
     "monitoring.googleapis.com": re.compile(r"/v3/projects/[^/]+/notificationChannels"),
+    "vpcaccess.googleapis.com": re.compile(r"/v1/projects/[^/]+/locations/-/connectors"),
 }
 """Paths of APIs that a project may not have enabled."""
 
@@ -70,6 +71,7 @@ class Rest:
                 ("POST", "/v3/PROJECT:getIamPolicy", self._policy),
                 ("POST", "/v3/PROJECT:setIamPolicy", self._set_policy),
                 ("GET", "/v1/PROJECT/services/(?P<name>[^/]+)", self._service),
+                ("GET", "/v1/PROJECT/locations/-/connectors", self._connectors),
                 ("GET", "/storage/v1/b", self._buckets),
                 ("GET", "/storage/v1/(?P<path>b/[^/]+)", self._get),
                 ("GET", "/storage/v1/(?P<path>b/[^/]+/o)", self._objects),
@@ -149,8 +151,9 @@ class Rest:
         wanted = re.fullmatch(r'labels\.([\w-]+) = "([^"]*)"', params.get("filter", ""))
         for path, body in self._store.of(collection, look=True).items():
             if wanted is None or body.get("labels", {}).get(wanted[1]) == wanted[2]:
-                kind = "zones" if "/zones/" in path else "regions"
-                listed = scopes.setdefault(f"{kind}/{place(path)}", {}).setdefault(collection, [])
+                kind, where = "zones" if "/zones/" in path else "regions", place(path)
+                scope = "global" if where == "global" else f"{kind}/{where}"
+                listed = scopes.setdefault(scope, {}).setdefault(collection, [])
                 listed.append(_shown(path, body))
         return {"items": scopes}
 
@@ -227,6 +230,11 @@ class Rest:
     def _service(self, *, name: str, **_given: Any) -> Any:
         enabled = name in seed.SERVICES and name not in self._store.settings.disabled
         return {"name": name, "state": "ENABLED" if enabled else "DISABLED"}
+
+    def _connectors(self, **_given: Any) -> Any:
+        """Answer as Serverless VPC Access does, which names a network without its project."""
+        found = self._store.of("connectors").items()
+        return {"connectors": [{**body, "name": path, "network": parts(body["network"])[1]} for path, body in found]}
 
     def _buckets(self, **_given: Any) -> Any:
         return {"items": [{**body, "name": parts(path)[1]} for path, body in self._store.of("b").items()]}

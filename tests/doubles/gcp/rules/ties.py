@@ -78,8 +78,7 @@ def refuse_deletion(store: "Store", path: str, body: Body) -> None:
 
 def _users(store: "Store", collection: str, path: str) -> list[str]:
     if collection == "networks":
-        others = store.of("subnetworks") | store.of("firewalls")
-        return [each for each, body in others.items() if body["network"] == path]
+        return [each for each, body in store.things.items() if body.get("network") == path]
     if collection == "subnetworks":
         found = store.of("instances").items()
         return [key for key, body in found if path in {each["subnetwork"] for each in body["networkInterfaces"]}]

@@ -15,7 +15,7 @@ from moto.moto_api._internal.models import moto_api_backend
 from core.errors import DeployError, UsageError
 from infra import rented
 from infra.aws import api, leftover_kinds
-from infra.aws.in_network import users_of
+from infra.aws.in_network import others_in, users_of
 from infra.aws.leftovers import find_in, find_things, places, remove_things
 from infra.aws.renting import is_known, wake
 from infra.aws.tags import ID, KEEP
@@ -295,6 +295,133 @@ def test_what_others_have_in_our_network_is_named_and_stays(monkeypatch: pytest.
     assert told.count("network ACL") == 1, "the network's own goes with it"
     assert "GuardDuty" not in told
     assert group in [each["GroupId"] for each in ec2.describe_security_groups()["SecurityGroups"]]
+
+
+def network_with_gateways_of_others() -> tuple[str, dict[str, str]]:
+    """Make a network of a stack with what a colleague may attach to it; return its id, and those by what they are."""
+    ec2 = client("ec2")
+    vpc = str(ec2.create_vpc(CidrBlock="10.85.0.0/16", TagSpecifications=tagged("vpc", MINE))["Vpc"]["VpcId"])
+    other = str(ec2.create_vpc(CidrBlock="10.86.0.0/16")["Vpc"]["VpcId"])
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.85.0.0/20")["Subnet"]["SubnetId"]
+    made = {
+        "nat": ec2.create_nat_gateway(SubnetId=subnet, ConnectivityType="private")["NatGateway"]["NatGatewayId"],
+        "igw": ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"],
+        "eigw": ec2.create_egress_only_internet_gateway(VpcId=vpc)["EgressOnlyInternetGateway"][
+            "EgressOnlyInternetGatewayId"
+        ],
+        "carrier": ec2.create_carrier_gateway(VpcId=vpc)["CarrierGateway"]["CarrierGatewayId"],
+        "vpn": ec2.create_vpn_gateway(Type="ipsec.1")["VpnGateway"]["VpnGatewayId"],
+        "asked": ec2.create_vpc_peering_connection(VpcId=vpc, PeerVpcId=other)["VpcPeeringConnection"][
+            "VpcPeeringConnectionId"
+        ],
+        "taken": ec2.create_vpc_peering_connection(VpcId=other, PeerVpcId=vpc)["VpcPeeringConnection"][
+            "VpcPeeringConnectionId"
+        ],
+        "table": ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"],
+    }
+    ec2.attach_internet_gateway(InternetGatewayId=made["igw"], VpcId=vpc)
+    ec2.attach_vpn_gateway(VpnGatewayId=made["vpn"], VpcId=vpc)
+    transit = ec2.create_transit_gateway()["TransitGateway"]["TransitGatewayId"]
+    tie = ec2.create_transit_gateway_vpc_attachment(TransitGatewayId=transit, VpcId=vpc, SubnetIds=[subnet])
+    made["transit"] = tie["TransitGatewayVpcAttachment"]["TransitGatewayAttachmentId"]
+    ec2.create_egress_only_internet_gateway(VpcId=other)  # keeps nothing of ours
+    ec2.create_route_table(VpcId=other)
+    return vpc, made
+
+
+REMOVALS = {
+    "nat": "delete-nat-gateway --nat-gateway-id {id}`",
+    "igw": "detach-internet-gateway --internet-gateway-id {id} --vpc-id {vpc}`",
+    "eigw": "delete-egress-only-internet-gateway --egress-only-internet-gateway-id {id}`",
+    "carrier": "delete-carrier-gateway --carrier-gateway-id {id}`",
+    "vpn": "detach-vpn-gateway --vpn-gateway-id {id} --vpc-id {vpc}`",
+    "asked": "delete-vpc-peering-connection --vpc-peering-connection-id {id}`",
+    "taken": "delete-vpc-peering-connection --vpc-peering-connection-id {id}`",
+    "transit": "delete-transit-gateway-vpc-attachment --transit-gateway-attachment-id {id}`",
+    "table": "delete-route-table --route-table-id {id}`",
+}
+"""What removes each, after `aws ec2`."""
+
+
+def test_gateways_peerings_and_attachments_of_others_are_named_with_what_removes_them() -> None:
+    """A VPN gateway kept the network: nobody named it. NAT gateways were asked for with a filter that EC2 refuses."""
+    vpc, made = network_with_gateways_of_others()
+
+    lines = others_in(Thing("network", vpc, REGION, "prod", MINE))
+
+    for what, removal in REMOVALS.items():
+        command = f"`aws ec2 {removal.format(id=made[what], vpc=vpc)}"
+        assert [line for line in lines if made[what] in line and line.endswith(command)], (what, lines)
+    assert not [line for line in lines if line.startswith("not known")]
+    assert len([line for line in lines if "egress-only" in line]) == 1, "that of another network is not named"
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "describe_nat_gateways", "describe_internet_gateways", "describe_egress_only_internet_gateways",
+        "describe_carrier_gateways", "describe_vpn_gateways", "describe_transit_gateway_vpc_attachments",
+        "describe_vpc_peering_connections", "describe_route_tables",
+    ],
+)  # fmt: skip
+def test_one_list_of_others_that_is_denied_hides_none_of_the_rest(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    vpc, made = network_with_gateways_of_others()
+    noun = method.removeprefix("describe_")
+    refuse(monkeypatch, method, "UnauthorizedOperation")
+
+    lines = others_in(Thing("network", vpc, REGION, "prod", MINE))
+
+    operation = "".join(map(str.title, method.split("_")))
+    assert [line for line in lines if line.startswith("not known: ") and f"ask for ec2:{operation}," in line], noun
+    assert len([each for each in made.values() if any(each in line for line in lines)]) >= len(made) - 2
+
+
+@pytest.mark.parametrize(
+    ("description", "removes"),
+    [
+        pytest.param(
+            "ELB app/front/50dc",
+            f"aws elbv2 delete-load-balancer --load-balancer-arn arn:aws:elasticloadbalancing:{REGION}:"
+            "123456789012:loadbalancer/app/front/50dc",
+            id="application",
+        ),
+        pytest.param(
+            "ELB net/inner/50dc",
+            f"aws elbv2 delete-load-balancer --load-balancer-arn arn:aws:elasticloadbalancing:{REGION}:"
+            "123456789012:loadbalancer/net/inner/50dc",
+            id="network",
+        ),
+        pytest.param("ELB old", "aws elb delete-load-balancer --load-balancer-name old", id="classic"),
+    ],
+)
+def test_a_load_balancer_of_others_is_named_with_the_command_that_deletes_it(description: str, removes: str) -> None:
+    ec2 = client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.87.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.87.0.0/20", AvailabilityZone=f"{REGION}a")["Subnet"]["SubnetId"]
+    ec2.create_network_interface(SubnetId=subnet, Description=description)
+
+    lines = others_in(Thing("network", vpc, REGION, "prod", MINE))
+
+    assert [line for line in lines if line.endswith(f"`{removes}`")], lines
+
+
+def test_rules_that_name_our_security_group_are_told_where_interfaces_may_not_be_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One denied list ended the look: the rule that kept the group was not named."""
+    ec2 = client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.88.0.0/16")["Vpc"]["VpcId"]
+    door, theirs = (
+        ec2.create_security_group(GroupName=name, Description=name, VpcId=vpc)["GroupId"] for name in ("door", "theirs")
+    )
+    pair = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "UserIdGroupPairs": [{"GroupId": door}]}
+    ec2.authorize_security_group_ingress(GroupId=theirs, IpPermissions=[pair])
+    refuse(monkeypatch, "describe_network_interfaces", "UnauthorizedOperation")
+
+    lines = users_of(Thing("security group", door, REGION, "prod", MINE))
+
+    assert "ask for ec2:DescribeNetworkInterfaces" in lines[0]
+    assert lines[1] == f"a rule of security group {theirs} (theirs) names it; remove the rule"
 
 
 def test_what_uses_our_security_group_in_a_network_of_others_is_named() -> None:

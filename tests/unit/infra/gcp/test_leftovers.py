@@ -9,8 +9,10 @@ import pytest
 from core.errors import DeployError
 from infra.config import load_stack, reader
 from infra.gcp import leftovers, renting
+from infra.gcp.in_network import others_in
 from infra.gcp.leftovers import find_things, places, remove_things
 from infra.rented import find, kept, remove_adrift
+from infra.things import Thing
 from tests.doubles.gcp.client import Gcp
 from tests.doubles.gcp.seed import PROJECT
 from tests.doubles.gcp.settings import Settings
@@ -197,6 +199,92 @@ def test_what_others_have_in_our_network_is_named_and_stays(gcp: Gcp) -> None:
     told = "in it: firewall rule gke-front-1 (made by GKE); `gcloud compute firewall-rules delete gke-front-1 --project"
     assert told in caught.value.detail
     assert rule in gcp.store.things
+
+
+PLACE = f"projects/{PROJECT}/regions/asia-northeast3"
+THEIRS = {
+    f"{PLACE}/vpnGateways/ha": "vpn-gateways delete ha --region asia-northeast3",
+    f"{PLACE}/targetVpnGateways/classic": "target-vpn-gateways delete classic --region asia-northeast3",
+    f"{PLACE}/routers/nat": "routers delete nat --region asia-northeast3",
+    f"{PLACE}/subnetworks/colleague": "networks subnets delete colleague --region asia-northeast3",
+    f"{PLACE}/forwardingRules/front": "forwarding-rules delete front --region asia-northeast3",
+    f"projects/{PROJECT}/global/forwardingRules/wide": "forwarding-rules delete wide --global",
+    f"projects/{PROJECT}/zones/{ZONE}/networkEndpointGroups/neg": f"network-endpoint-groups delete neg --zone {ZONE}",
+    f"projects/{PROJECT}/global/routes/onprem": "routes delete onprem",
+    f"projects/{PROJECT}/global/firewalls/wide-open": "firewall-rules delete wide-open",
+    f"projects/{PROJECT}/locations/asia-northeast3/connectors/run": (
+        "networks vpc-access connectors delete run --region asia-northeast3"
+    ),
+}
+"""Paths of what a colleague may have in a network -> how gcloud removes it, after `gcloud compute`."""
+
+
+def network_of_others(gcp: Gcp) -> Thing:
+    """Make a network of a stack with all that a colleague may have in it, and in another network as much."""
+    names = (f"llm-prod-{MINE}", "another")
+    for name in names:
+        network = f"projects/{PROJECT}/global/networks/{name}"
+        gcp.insert(network, {"autoCreateSubnetworks": False}, "Network")
+        end = "" if name == names[0] else "-elsewhere"
+        for path in THEIRS:
+            gcp.store.things[f"{path}{end}"] = {"name": f"{path.rpartition('/')[2]}{end}", "network": network}
+        for gateway, key in (("vpnGateways/ha", "vpnGateway"), ("targetVpnGateways/classic", "targetVpnGateway")):
+            tunnel = f"tunnel-{key.lower()}{end}"
+            gcp.store.things[f"{PLACE}/vpnTunnels/{tunnel}"] = {"name": tunnel, key: f"{PLACE}/{gateway}{end}"}
+        vlan = f"vlan{end}"
+        router = f"{PLACE}/routers/nat{end}"
+        gcp.store.things[f"{PLACE}/interconnectAttachments/{vlan}"] = {"name": vlan, "router": router}
+        for route, more in (("default-route-1", {}), ("peered", {"nextHopPeering": "theirs"})):
+            path = f"projects/{PROJECT}/global/routes/{route}{end}"
+            gcp.store.things[path] = {"name": f"{route}{end}", "network": network} | more
+        gcp.store.things[network]["peerings"] = [{"name": f"shared{end}", "network": "projects/p/global/networks/n"}]
+    (found,) = [thing for thing in find_things(PROJECT, MINE) if thing.kind == "network"]
+    return found
+
+
+def test_gateways_routes_and_connectors_of_others_are_named_with_what_removes_them(gcp: Gcp) -> None:
+    """A VPN gateway kept the network: nobody named it."""
+    lines = others_in(network_of_others(gcp))
+
+    tunnels = [
+        f"vpn-tunnels delete tunnel-{each} --region asia-northeast3" for each in ("vpngateway", "targetvpngateway")
+    ]
+    more = [
+        "interconnects attachments delete vlan --region asia-northeast3",
+        f"networks peerings delete shared --network llm-prod-{MINE}",
+    ]
+    for command in (*THEIRS.values(), *tunnels, *more):
+        assert [line for line in lines if line.endswith(f"`gcloud compute {command} --project {PROJECT}`")], command
+    assert len(lines) == len(THEIRS) + len(tunnels) + len(more), "default and peering routes go with what made them"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/aggregated/vpnGateways", "/aggregated/targetVpnGateways", "/aggregated/vpnTunnels", "/aggregated/routers",
+        "/aggregated/interconnectAttachments", "/aggregated/networkEndpointGroups", "/global/routes", "/connectors",
+    ],
+)  # fmt: skip
+def test_one_list_of_others_that_is_denied_hides_none_of_the_rest(gcp: Gcp, path: str) -> None:
+    network = network_of_others(gcp)
+    everything = len(others_in(network))
+    gcp.store.settings = Settings(denied=[path])
+
+    lines = others_in(network)
+
+    denied = [line for line in lines if line.startswith("not known: ")]
+    assert denied
+    assert all("is not allowed" in line for line in denied)
+    assert len(lines) - len(denied) >= everything - 3, "a gateway, and its tunnels"
+
+
+def test_a_service_that_is_not_enabled_has_no_connectors(gcp: Gcp) -> None:
+    network = network_of_others(gcp)
+    gcp.store.settings = Settings(disabled=["vpcaccess.googleapis.com"])
+
+    lines = others_in(network)
+
+    assert not [line for line in lines if "connector" in line or line.startswith("not known")]
 
 
 def test_projects_are_those_of_stack_files_and_leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,10 +28,11 @@ def preview(stack: str) -> int:
     config = load_stack(stack)
     refuse_too_large(config, stack)
     with only_looking(stack, config.cloud) as held:
-        report = renting.preview(config, stack, held)
+        report, cost = renting.preview(config, stack, held)
     if not report.planned and not report.missing:
         say("  nothing to change")
-    write_result(stack, "preview.json", {"ok": True, "planned": report.planned, "gone": report.missing})
+    result = {"ok": True, "planned": report.planned, "gone": report.missing}
+    write_result(stack, "preview.json", result | ({"cost": cost} if cost else {}))
     next_command(f"make up STACK={stack}")
     return 0
 

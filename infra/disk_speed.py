@@ -47,6 +47,17 @@ def reading_s(serving: ServingSpec, mib_per_s: float) -> float | None:
     return None if weights is None else weights * 1024 / mib_per_s
 
 
+def reading_words(serving: ServingSpec, mib_per_s: int) -> str | None:
+    """Return in words how long reading the weights takes; None when the model's name tells no size."""
+    seconds, weights = reading_s(serving, mib_per_s), disk_gib(serving)
+    if seconds is None or weights is None:
+        return None
+    return (
+        f"{mib_per_s} MiB/s read {weights:.1f} GiB of weights in {seconds:.0f} s of the {serving.ready_timeout_s} s "
+        "that a start may take"
+    )
+
+
 def gp3_speed(config: DeploymentConfig) -> DiskSpeed:
     """Return the speed of a data volume on AWS: what the stack file says, else what the start needs."""
     asked = config.storage.data_mib_per_s

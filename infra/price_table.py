@@ -71,6 +71,7 @@ def _price(config: DeploymentConfig) -> tuple[str, str]:
     if price is None:
         return "not listed", "not listed"
     hours = "" if price.running_hours_per_month == HOURS_PER_MONTH else f" ({price.running_hours_per_month:.0f} h)"
+    most = "at least " if price.not_priced and not most else most
     return f"{most}{price.per_hour:.3f}", f"{most}{price.per_month:,.0f}{hours}"
 
 

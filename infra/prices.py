@@ -8,6 +8,7 @@ from functools import cache
 
 from infra.config import DeploymentConfig
 from infra.disk_speed import GP3_IOPS, GP3_MIB_PER_S, DiskSpeed, gp3_speed
+from infra.gcp.disk_speed import HYPERDISK, provisioned_speed
 from infra.gcp.shapes import disk_type
 from infra.sizes import data_gib
 from infra.tables import rows
@@ -39,6 +40,8 @@ class StackPrice:
     addresses_per_hour: float
     """Whether they run or not."""
     running_hours_per_month: float
+    not_priced: tuple[str, ...] = ()
+    """What the sums leave out, as the tables have no price for it."""
 
     @property
     def per_hour(self) -> float:
@@ -62,22 +65,28 @@ def stack_price(config: DeploymentConfig, spot_usd_per_hour: float | None = None
         return None
     market = machine.market
     hourly = spot_usd_per_hour if spot_usd_per_hour is not None else machine_usd(cloud, region, machine.type, market)
-    disk, speed = item_usd(cloud, region, _disk_item(cloud, machine.type)), _speed_usd(config)
+    disk, speed = item_usd(cloud, region, _disk_item(cloud, machine.type)), speed_usd(config, machine.type)
     address = item_usd(cloud, region, ADDRESS_ITEM[cloud])
-    if hourly is None or disk is None or speed is None or address is None:
+    if hourly is None or address is None:
         return None
+    name, size_gib = _disk_name(cloud, machine.type), config.storage.root_gib + data_gib(config)
+    lacks = ((disk, f"{size_gib} GiB of {name}"), (speed, f"the speed of {name}"))
     return StackPrice(
         machines_per_hour=hourly * machine.count,
-        disks_per_month=(disk * (config.storage.root_gib + data_gib(config)) + speed) * machine.count,
+        disks_per_month=((disk or 0.0) * size_gib + (speed or 0.0)) * machine.count,
         addresses_per_hour=address * machine.count,
         running_hours_per_month=running_hours(config),
+        not_priced=tuple(what for usd, what in lacks if usd is None),
     )
 
 
-def _speed_usd(config: DeploymentConfig) -> float | None:
-    """Return what a data volume of AWS costs a month for being faster than others; None when the table lacks that."""
-    if config.cloud != "aws":
-        return 0.0
+def speed_usd(config: DeploymentConfig, machine_type: str) -> float | None:
+    """Return what a data volume costs a month for being faster than others, in USD; None when no table has the price.
+
+    The price of a Hyperdisk's speed is in none of our tables. A balanced disk is fast by its size.
+    """
+    if config.cloud == "gcp":
+        return 0.0 if provisioned_speed(config, machine_type) is None else None
     speed, region = gp3_speed(config), str(config.region)
     if speed == DiskSpeed(GP3_MIB_PER_S, GP3_IOPS):
         return 0.0
@@ -89,8 +98,18 @@ def _speed_usd(config: DeploymentConfig) -> float | None:
 
 def _disk_item(cloud: str, machine_type: str) -> str:
     """Return the item of a machine's disks: families of GCP differ in what they take."""
-    hyperdisk = cloud == "gcp" and disk_type(machine_type) == "hyperdisk-balanced"
-    return "hyperdisk_balanced_storage" if hyperdisk else DISK_ITEM[cloud]
+    return "hyperdisk_balanced_storage" if _is_hyperdisk(cloud, machine_type) else DISK_ITEM[cloud]
+
+
+def _disk_name(cloud: str, machine_type: str) -> str:
+    """Return what the vendor calls a machine's disks."""
+    if _is_hyperdisk(cloud, machine_type):
+        return "Hyperdisk Balanced"
+    return "gp3" if cloud == "aws" else "Balanced Persistent Disk"
+
+
+def _is_hyperdisk(cloud: str, machine_type: str) -> bool:
+    return cloud == "gcp" and disk_type(machine_type) == HYPERDISK
 
 
 def running_hours(config: DeploymentConfig) -> float:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.console import say, step
 from core.errors import DeployError
@@ -18,9 +18,10 @@ from infra.parts import all_parts
 from infra.placement import ELSEWHERE, Attempt, Candidate, place, table
 from infra.refusals import DeniedError
 from infra.rented import Cloud, holder_of, remove_adrift, rented_cloud
-from infra.running_costs import known_price, odd_hours
+from infra.running_costs import cost_record, known_price, odd_hours
 from infra.settling import is_bound, lies_elsewhere
 from infra.things import REMOVE_DEADLINE_S
+from infra.volume_speed import speed_lines, volume_speed
 from infra.weekly_hours import runs_at
 
 if TYPE_CHECKING:
@@ -75,9 +76,12 @@ def refuse_other_login(cloud: str, lease: Lease | None) -> None:
         rented.refuse_other_login(held_lease)
 
 
-def preview(config: DeploymentConfig, stack: str, held: "Stack") -> Report:
-    """Report what `up` would do, in the place that it would try first."""
-    cloud = rented_cloud(config.cloud)
+def preview(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, dict[str, Any]]:
+    """Report what `up` would do, in the place that it would try first; and what that costs, for a result file.
+
+    The cost is empty where nothing is rented.
+    """
+    cloud, cost = rented_cloud(config.cloud), dict[str, Any]()
     if cloud is not None:
         with step("look up image and zones"):
             previous = known_lease(config.cloud, stack, held)
@@ -88,12 +92,14 @@ def preview(config: DeploymentConfig, stack: str, held: "Stack") -> Report:
         say(f"  {candidate}")
         for line in odd_hours(config, candidate.lease, datetime.now(UTC)):
             say(f"  ! {line}")
-        for line in known_price(config, candidate.usd_per_hour):
+        speed = volume_speed(config, candidate.lease.machine_type)
+        for line in (*known_price(config, candidate.usd_per_hour), *speed_lines(config, speed)):
             say(f"  {line}")
+        cost = {**cost_record(config, candidate.usd_per_hour), "data_volume_speed": speed.record()}
         _hand_provider_environment(config.cloud, candidate.lease, held)
         held.hand_over(LEASE_VARIABLE, candidate.lease.model_dump_json())
     with step("ask the Pulumi engine"):
-        return held.preview()
+        return held.preview(), cost
 
 
 def _first_shown(candidates: list[Candidate], previous: Lease | None) -> Candidate:

@@ -6,6 +6,7 @@ the next stop, which may be after a weekend.
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from infra import weekly_hours
 from infra.clouds import RENTED
@@ -19,15 +20,27 @@ SECONDS_PER_HOUR = 3600
 
 def price_words(config: DeploymentConfig, price: StackPrice) -> str:
     """Return what a stack costs by the hour and by the month, with the hours that the month counts."""
-    weekly = config.lifetime.weekly
+    weekly, least, rest = config.lifetime.weekly, "", ""
+    if price.not_priced:
+        least, rest = "at least ", f"; not counted, as our table has no price for it: {', '.join(price.not_priced)}"
     if weekly is None:
-        return f"${price.per_hour:.3f} an hour, ${price.per_month:.0f} a month of {HOURS_PER_MONTH} h"
+        sums = f"${price.per_hour:.3f} an hour, ${price.per_month:.0f} a month of {HOURS_PER_MONTH} h"
+        return f"{least}{sums}{rest}"
     asleep = price.per_hour - price.machines_per_hour
     return (
-        f"${price.per_hour:.3f} an hour while the machines run, ${asleep:.3f} while they sleep;"
+        f"{least}${price.per_hour:.3f} an hour while the machines run, ${asleep:.3f} while they sleep;"
         f" ${price.per_month:.0f} a month with {price.running_hours_per_month:.0f} of {HOURS_PER_MONTH} h"
-        f" by the weekly hours ({hours_words(weekly)})"
+        f" by the weekly hours ({hours_words(weekly)}){rest}"
     )
+
+
+def cost_record(config: DeploymentConfig, spot_usd_per_hour: float | None = None) -> dict[str, Any]:
+    """Return what a stack costs for a result file, in USD; None where no table has the price of the machine."""
+    price = stack_price(config, spot_usd_per_hour)
+    if price is None:
+        return {"usd_per_hour": None, "usd_per_month": None, "not_priced": [str(config.machine.type)]}
+    sums = {"usd_per_hour": round(price.per_hour, 4), "usd_per_month": round(price.per_month, 2)}
+    return {**sums, "not_priced": list(price.not_priced)}
 
 
 def hours_words(weekly: WeeklySchedule) -> str:

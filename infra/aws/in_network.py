@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from core.errors import DeployError
@@ -48,7 +49,7 @@ def others_in(network: Thing) -> list[str]:
 
     A kind that cannot be listed is a line that says why, and hides no other.
     """
-    return _all_lines([lambda look=look: look.lines(network) for look in LOOKS])
+    return _all_lines([partial(look.lines, network) for look in LOOKS])
 
 
 def users_of(group: Thing) -> list[str]:

@@ -51,21 +51,22 @@ def least_gib(config: DeploymentConfig) -> int:
     needed = needed_mib_per_s(config.serving) or 0.0
     if config.cloud != "gcp" or _is_hyperdisk(config) or needed <= BASE_MIB_PER_S:
         return 0
-    return math.ceil((min(needed, _machine_limit(config)) - BASE_MIB_PER_S) / MIB_PER_S_PER_GIB)
+    return math.ceil((min(needed, _machine_limit(str(config.machine.type))) - BASE_MIB_PER_S) / MIB_PER_S_PER_GIB)
 
 
-def mib_per_s(config: DeploymentConfig, size_gib: int) -> int:
-    """Return how fast a stack's data disk of this size is read."""
-    if _is_hyperdisk(config):
-        made = provisioned_speed(config, str(config.machine.type))
+def mib_per_s(config: DeploymentConfig, size_gib: int, machine_type: str | None = None) -> int:
+    """Return how fast a stack's data disk of this size is read, on its first machine type unless another is named."""
+    on = machine_type or str(config.machine.type)
+    if disk_type(on) == HYPERDISK:
+        made = provisioned_speed(config, on)
         return made.mib_per_s if made else BASE_MIB_PER_S
-    return int(min(BASE_MIB_PER_S + MIB_PER_S_PER_GIB * size_gib, _machine_limit(config)))
+    return int(min(BASE_MIB_PER_S + MIB_PER_S_PER_GIB * size_gib, _machine_limit(on)))
 
 
 def _is_hyperdisk(config: DeploymentConfig) -> bool:
     return disk_type(str(config.machine.type)) == HYPERDISK
 
 
-def _machine_limit(config: DeploymentConfig) -> int:
-    machine = find_machine("gcp", str(config.machine.type))
+def _machine_limit(machine_type: str) -> int:
+    machine = find_machine("gcp", machine_type)
     return next(most for least, most in OF_MACHINE if machine is None or machine.vcpus >= least)

@@ -122,6 +122,9 @@ def price_finding(config: DeploymentConfig, spot_usd_per_hour: float | None = No
         what, hint = f"our table has none for {config.machine.type} in {config.region}", "see the cloud's price list"
         yield Finding("warning", "price", what, hint)
         return
+    if price.not_priced:
+        yield Finding("warning", "price", price_words(config, price), "see the cloud's price list")
+        return
     yield Finding("ok", "price", price_words(config, price))
 
 

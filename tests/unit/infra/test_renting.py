@@ -380,6 +380,18 @@ def test_a_preview_is_of_a_place_that_it_can_show(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.usefixtures("checked")
+def test_a_preview_tells_the_speed_of_the_data_volume_and_its_price(capsys: pytest.CaptureFixture[str]) -> None:
+    _report, cost = renting.preview(load_stack("aws-cpu"), STACK, Engine(stock=set()))  # type: ignore[arg-type]
+
+    told = capsys.readouterr().err
+    assert "  price: $" in told
+    assert "  data volume: gp3, 125 MiB/s and 3000 IOPS, without a price of its own\n" in told
+    assert "GiB of weights in" in told
+    assert cost["not_priced"] == []
+    assert cost["data_volume_speed"]["mib_per_s"] == 125
+
+
+@pytest.mark.usefixtures("checked")
 def test_the_disk_of_a_stack_that_stands_stays_protected() -> None:
     up(Engine(stock={"a"}))
     engine = Engine(stock={"b"})

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,6 +10,7 @@ from core.errors import ConfigError
 from core.regular_files import open_regular
 from serving.formats.json_text import FormatError
 from serving.formats.model_config import CONFIG, read_model_config
+from serving.formats.model_settings import check_settings
 from serving.formats.weight_files import INDEX, MAX_INDEX_BYTES, is_like, missing_shard, shards_of
 from serving.formats.weight_heads import LFS_START, read_head
 
@@ -27,12 +29,13 @@ def check_model(folder: Path, *, where: str, context_tokens: int | None = None) 
     """
     if not (folder / CONFIG).is_file():
         raise ConfigError(f"{folder} has no {CONFIG}", where=where, hint="name the folder that holds it")
-    longest = _read(folder, CONFIG, where, lambda content: read_model_config(content).context_tokens)
+    config = _read(folder, CONFIG, MAX_INDEX_BYTES, read_model_config, where=where)
+    longest = config.context_tokens
     weights = [path for pattern in WEIGHTS for path in sorted(folder.glob(pattern)) if not is_like(path.name, NO_MODEL)]
     if not weights:
         raise ConfigError(f"{folder} has no weights", where=where, hint=f"put the {WEIGHTS[0]} files beside {CONFIG}")
     if (folder / INDEX).exists():
-        shards = _read(folder, INDEX, where, shards_of)
+        shards = _read(folder, INDEX, MAX_INDEX_BYTES, shards_of, where=where)
         missing = missing_shard(shards, [path.name for path in weights])
         if missing:
             raise ConfigError(f"{folder} has no {missing}, which its {INDEX} names", where=where, hint="get it again")
@@ -43,6 +46,8 @@ def check_model(folder: Path, *, where: str, context_tokens: int | None = None) 
         raise ConfigError(f"{folder} has no tokenizer", where=where, hint=f"put {TOKENIZERS[0]} beside {CONFIG}")
     for name in tokenizers:
         _refuse_pointer(folder / name, where)
+    names = {path.name for path in folder.iterdir() if path.is_file()}
+    check_settings(names, partial(_read, folder, where=where), has_processor=config.has_processor)
     if longest is not None and context_tokens is not None and context_tokens > longest:
         raise ConfigError(
             f"{folder}/{CONFIG} allows {longest} tokens, fewer than the {context_tokens} of model.context_tokens",
@@ -51,12 +56,12 @@ def check_model(folder: Path, *, where: str, context_tokens: int | None = None) 
         )
 
 
-def _read(folder: Path, name: str, where: str, read: Callable[[bytes], Result]) -> Result:
-    """Return what `read` makes of the content of a file in `folder`."""
+def _read(folder: Path, name: str, limit: int, read: Callable[[bytes], Result], *, where: str) -> Result:
+    """Return what `read` makes of the content of a file in `folder`, of which it gets at most `limit` bytes and one."""
     path = folder / name
     try:
         with open_regular(path) as stream:
-            return read(stream.read(MAX_INDEX_BYTES + 1))
+            return read(stream.read(limit + 1))
     except FormatError as error:
         _refuse_pointer(path, where)
         raise ConfigError(f"{path} {error.what}", where=where, hint=error.hint) from None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+from functools import partial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 MAX_CONFIG_BYTES = 4 << 20
@@ -13,6 +16,9 @@ MAX_CONFIG_BYTES = 4 << 20
 
 MAX_DIGITS = 20
 """Of a number: 64 bits have 20. Python takes quadratic time for more."""
+
+MAX_DIGITS_OF_ENGINES = 100
+"""Of a number in a file that engines read with Python's json: transformers writes 10**30 for "no limit"."""
 
 MAX_DEPTH = 64
 
@@ -32,36 +38,52 @@ class FormatError(ValueError):
         return f"{self.what}; {self.hint}" if self.hint else self.what
 
 
-def read_json(content: bytes) -> Any:
-    """Return the value of JSON text. Raises FormatError for anything else, NaN and Infinity included."""
+def read_json(content: bytes, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """Return the value of JSON text. Raises FormatError for anything else, NaN and Infinity included.
+
+    `pairs` makes a value of each object's keys and values, as json's object_pairs_hook does.
+    """
+    number = partial(_whole_number, MAX_DIGITS)
+    value = _parsed(content, parse_int=number, parse_constant=_refuse_constant, object_pairs_hook=pairs)
+    _check(value, MAX_DEPTH)
+    return value
+
+
+def read_as_engines_do(content: bytes) -> Any:
+    """Return the value of a file that engines read with Python's json, which takes NaN, Infinity and any name.
+
+    Raises FormatError for a byte order mark, too, as they do.
+    """
+    return _parsed(content, parse_int=partial(_whole_number, MAX_DIGITS_OF_ENGINES))
+
+
+def _parsed(content: bytes, **options: Any) -> Any:
+    if content.startswith(codecs.BOM_UTF8):
+        raise FormatError("begins with a byte order mark, which no engine reads", "save it as UTF-8 without one")
     try:
-        text = content.decode("utf-8-sig")
+        return json.loads(content.decode("utf-8"), **options)
     except UnicodeDecodeError:
         raise FormatError("is not UTF-8 text", "export it again") from None
-    try:
-        value = json.loads(text, parse_int=_whole_number, parse_constant=_refuse_constant)
     except RecursionError:
         raise FormatError("is nested too deeply", "export it again") from None
     except FormatError:
         raise
     except ValueError:
         raise FormatError("is not JSON", "export it again") from None
-    _check(value, MAX_DEPTH)
-    return value
 
 
-def read_mapping(content: bytes) -> dict[str, Any]:
-    """Return the JSON object in `content`. Raises FormatError for anything else."""
+def read_mapping(content: bytes, read: Callable[[bytes], Any] = read_json) -> dict[str, Any]:
+    """Return the JSON object that `read` makes of `content`. Raises FormatError for anything else."""
     if len(content) > MAX_CONFIG_BYTES:
         raise FormatError(f"has more than {MAX_CONFIG_BYTES >> 20} MiB", "export it again")
-    value = read_json(content)
+    value = read(content)
     if not isinstance(value, dict):
         raise FormatError("is not a JSON object", "export it again")
     return value
 
 
-def _whole_number(digits: str) -> int:
-    if len(digits) > MAX_DIGITS:
+def _whole_number(most: int, digits: str) -> int:
+    if len(digits) > most:
         raise FormatError(f"has a number of {len(digits)} digits", "export it again")
     return int(digits)
 

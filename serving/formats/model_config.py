@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .json_text import FormatError, is_number, read_mapping, shown
+from .json_text import FormatError, is_number, read_as_engines_do, read_mapping, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +16,14 @@ LENGTHS = (
 )  # fmt: skip
 """Keys of the longest text in tokens; the smallest counts. Source: vLLM 0.32.0, model_arch_config_convertor.py."""
 
+KINDS = ("model_type", "auto_map", "speculators_config")
+"""Keys that name the model's class where `architectures` does not (vLLM 0.32.0, transformers_utils/config.py).
+
+Ollama needs `architectures`; vLLM fills that in for most values of `model_type`.
+"""
+
+SENSES = ("vision_config", "audio_config")
+
 OWN_LENGTH = "model_max_length"
 """The key that counts alone where it is there (Command-R)."""
 
@@ -26,21 +34,30 @@ SCALED = ("su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_s
 class ModelConfig:
     """The part of config.json that decides whether a model can serve what a stack asks of it."""
 
-    def __init__(self, architecture: str, context_tokens: int | None) -> None:
+    def __init__(self, architecture: str, context_tokens: int | None, *, has_processor: bool = False) -> None:
         self.architecture = architecture
         """Empty when it names none."""
         self.context_tokens = context_tokens
         """The longest prompt plus answer; None when it does not say."""
+        self.has_processor = has_processor
+        """Whether it takes pictures or sound, for which an engine reads a processor's files, too."""
 
 
 def read_model_config(content: bytes) -> ModelConfig:
     """Return what the text of config.json says. Raises FormatError for what no engine could read."""
-    config = read_mapping(content)
+    config = read_mapping(content, read_as_engines_do)
     names = config.get("architectures")
     if names is not None and not (isinstance(names, list) and all(isinstance(each, str) for each in names)):
         raise FormatError(f"has {shown(names)} as architectures, not a list of names", "get it again")
     text = config.get("text_config")
-    return ModelConfig((names or [""])[0], _context({**config, **text} if isinstance(text, dict) else config))
+    longest = _context({**config, **text} if isinstance(text, dict) else config)
+    if not names and not any(config.get(key) for key in KINDS):
+        raise FormatError("names neither architectures nor a model_type", "get it again")
+    return ModelConfig(
+        (names or [""])[0],
+        longest,
+        has_processor=any(isinstance(config.get(key), dict) for key in SENSES),
+    )
 
 
 def _context(config: dict[str, Any]) -> int | None:

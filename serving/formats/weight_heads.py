@@ -33,6 +33,9 @@ BITS = {
 }  # fmt: skip
 """Bits of one number, by the format's name of the type."""
 
+NOTES = "__metadata__"
+FIELDS = (NOTES, "dtype", "shape", "data_offsets")
+
 LFS_START = b"version https://git-lfs.github.com/spec/"
 """How a pointer of Git LFS begins, which stands for a file that was not fetched."""
 
@@ -59,7 +62,7 @@ def read_head(stream: BinaryIO, size: int | None = None) -> dict[str, Tensor]:
     if len(content) != length:
         raise FormatError("is not a whole safetensors file: its header was cut off", AGAIN)
     try:
-        header = read_json(content)
+        header = read_json(content, _without_twins)
     except FormatError as error:
         raise FormatError(f"is not a safetensors file: its header {error.what}", AGAIN) from None
     return _tensors(header, None if size is None else size - 8 - length)
@@ -69,10 +72,11 @@ def _tensors(header: Any, size: int | None) -> dict[str, Tensor]:
     """Return what the header says of each tensor; `size` is that of all weights in bytes."""
     if not isinstance(header, dict):
         raise FormatError("is not a safetensors file: its header is not a JSON object", AGAIN)
+    notes = header.pop(NOTES, None)
+    if notes is not None and not (isinstance(notes, dict) and all(isinstance(each, str) for each in notes.values())):
+        raise FormatError(f"is not a safetensors file: its {NOTES} is not an object of strings", AGAIN)
     found, places = {}, []
     for name, entry in header.items():
-        if name == "__metadata__":
-            continue
         tensor, place = _tensor(name, entry)
         found[name] = tensor
         places.append((*place, name))
@@ -85,6 +89,17 @@ def _tensors(header: Any, size: int | None) -> dict[str, Tensor]:
         what = f"is not a whole safetensors file: its weights have {size} bytes, its header says {end}"
         raise FormatError(what, AGAIN)
     return found
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object of the header. Raises FormatError for a field that it has twice; a tensor may be there twice."""
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next((name for name in FIELDS if names.count(name) > 1), "")
+        if twice:
+            raise FormatError(f"has {twice} twice", AGAIN)
+    return value
 
 
 def _tensor(name: str, entry: Any) -> tuple[Tensor, tuple[int, int]]:

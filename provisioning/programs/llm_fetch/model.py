@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 
 from .errors import FetchError
 from .json_text import MAX_CONFIG_BYTES, FormatError
 from .listed import Listed
 from .model_config import CONFIG, read_model_config
+from .model_settings import check_settings
 from .web import content_of
 from .weight_files import INDEX, MAX_INDEX_BYTES, missing_shard, shards_of
 from .weight_heads import SUFFIX, read_head
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import Any
 
     from .files import File
     from .transfer import Source
@@ -28,16 +31,15 @@ def check_model(source: Source, files: Sequence[File], context_tokens: int) -> N
     names = [file.name for file in files]
     if CONFIG not in names:
         raise FetchError(f"{source.name} has no {CONFIG}; name the folder or repository of a model")
-    try:
-        longest = read_model_config(_content(source, CONFIG, MAX_CONFIG_BYTES)).context_tokens
-    except FormatError as error:
-        raise FetchError(f"{CONFIG} of {source.name} {error}") from None
+    config = _read(source, CONFIG, MAX_CONFIG_BYTES, read_model_config)
+    longest = config.context_tokens
     if longest is not None and context_tokens > longest:
         raise FetchError(
             f"{CONFIG} of {source.name} allows {longest} tokens, fewer than the {context_tokens} of "
             f"model.context_tokens; write context_tokens: {longest} or less"
         )
     _check_index(source, names)
+    check_settings(names, partial(_read, source), has_processor=config.has_processor)
     for file in files:
         # The hub knows the whole of each of its files; a list of checksums may be that of cut-off ones.
         if file.name.endswith(SUFFIX) and (isinstance(source, Listed) or file.size < POINTER_BYTES):
@@ -47,10 +49,7 @@ def check_model(source: Source, files: Sequence[File], context_tokens: int) -> N
 def _check_index(source: Source, names: Sequence[str]) -> None:
     """Raise FetchError where there are no weights, or the index names others."""
     if INDEX in names:
-        try:
-            missing = missing_shard(shards_of(_content(source, INDEX, MAX_INDEX_BYTES)), names)
-        except FormatError as error:
-            raise FetchError(f"{INDEX} of {source.name} {error}") from None
+        missing = missing_shard(_read(source, INDEX, MAX_INDEX_BYTES, shards_of), names)
         if missing:
             raise FetchError(f"{source.name} has no {missing}, which its {INDEX} names; look up the right revision")
     elif not any(name.endswith((SUFFIX, ".bin")) for name in names):
@@ -65,5 +64,9 @@ def _check_head(source: Source, file: File) -> None:
             raise FetchError(f"{file.name} of {source.name} {error}") from None
 
 
-def _content(source: Source, name: str, limit: int) -> bytes:
-    return content_of(lambda: source.open(name, 0), limit, f"{source.name}: ")
+def _read(source: Source, name: str, limit: int, read: Callable[[bytes], Any]) -> Any:
+    """Return what `read` makes of a file of `source`, of which it gets at most `limit` bytes and one."""
+    try:
+        return read(content_of(lambda: source.open(name, 0), limit, f"{source.name}: "))
+    except FormatError as error:
+        raise FetchError(f"{name} of {source.name} {error}") from None

@@ -212,8 +212,32 @@ UNFIT: dict[str, tuple[dict[str, bytes], str]] = {
         f"model.safetensors of {REPO} is a pointer of Git LFS, not the file",
     ),
     "a short context": (
-        {"config.json": b'{"max_position_embeddings": 2048}'},
+        {"config.json": b'{"model_type": "llama", "max_position_embeddings": 2048}'},
         f"config.json of {REPO} allows 2048 tokens, fewer than the 4096 of model.context_tokens; write context_tokens:",
+    ),
+    "sampling settings that are a list": (
+        {"generation_config.json": b"[]"},
+        f"generation_config.json of {REPO} is not a JSON object; get it again",
+    ),
+    "a tokenizer that is a proxy's page": (
+        {"tokenizer.json": b"<!doctype html>"},
+        f"tokenizer.json of {REPO} is a web page, not the file; a proxy may have answered; get it again",
+    ),
+    "a pointer for a tokenizer": (
+        {"tokenizer.json": b"version https://git-lfs.github.com/spec/v1\n"},
+        f"tokenizer.json of {REPO} is a pointer of Git LFS, not the file",
+    ),
+    "a tokenizer's settings that are cut off": (
+        {"tokenizer_config.json": b'{"a": '},
+        f"tokenizer_config.json of {REPO} is not JSON; get it again",
+    ),
+    "a pointer for a chat template": (
+        {"chat_template.jinja": b"version https://git-lfs.github.com/spec/v1\n"},
+        f"chat_template.jinja of {REPO} is a pointer of Git LFS",
+    ),
+    "a config of nothing": (
+        {"config.json": b'{"architectures": []}'},
+        f"config.json of {REPO} names neither architectures nor a model_type; get it again",
     ),
     "a config that is HTML": ({"config.json": b"<html>"}, f"config.json of {REPO} is not JSON"),
 }
@@ -232,7 +256,8 @@ def test_a_model_that_cannot_serve_is_refused_before_its_weights_come(hub: HubDo
 
 
 def test_a_model_that_can_serve_is_fetched(hub: HubDouble, folder: Path) -> None:
-    hub.files["config.json"] = b'{"max_position_embeddings": 4096}'
+    hub.files["config.json"] = b'{"model_type": "llama", "max_position_embeddings": 4096}'
+    hub.files["tokenizer.json"] = b'{"model": {"vocab": {"\\u0000": 0}}}'
     assert run(hub, folder, "--context-tokens=4096") == (0, "")
 
 

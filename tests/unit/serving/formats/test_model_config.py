@@ -26,10 +26,11 @@ from serving.formats.model_config import read_model_config
         ({"max_position_embeddings": 131072, "model_type": "gemma3", "rope_scaling": {"factor": 8.0}}, 131072),
         ({"text_config": {"max_position_embeddings": 40960}}, 40960),
         ({"max_position_embeddings": 4096, "rope_scaling": None}, 4096),
+        ({"max_position_embeddings": 4096, "time_step_limit": [0.0, float("inf")], "n": 10**40}, 4096),
     ],
 )
 def test_the_longest_text(config: dict[str, Any], tokens: int | None) -> None:
-    assert read_model_config(json.dumps(config).encode()).context_tokens == tokens
+    assert read_model_config(json.dumps({"model_type": "llama", **config}).encode()).context_tokens == tokens
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,8 @@ def test_the_longest_text(config: dict[str, Any], tokens: int | None) -> None:
         ({"max_position_embeddings": "4096"}, "has 4096 as max_position_embeddings, not a number of tokens"),
         ({"max_position_embeddings": 1e300}, "has 1e+300 as max_position_embeddings"),
         ({"max_position_embeddings": -1}, "has -1 as max_position_embeddings"),
+        ({}, "names neither architectures nor a model_type; get it again"),
+        ({"architectures": [], "model_type": ""}, "names neither architectures nor a model_type"),
         ({"architectures": "Llama"}, "has Llama as architectures, not a list of names"),
         ({"architectures": [1]}, "has [1] as architectures"),
         ({"max_position_embeddings": 1, "rope_scaling": [1]}, "has [1] as rope_scaling"),
@@ -50,6 +53,14 @@ def test_odd_types_are_told_in_one_line(config: dict[str, Any], words: str) -> N
     assert words in str(caught.value)
 
 
+def test_a_byte_order_mark_is_refused_as_engines_do() -> None:
+    """It once was skipped here, and transformers ended the engine: "Unexpected UTF-8 BOM"."""
+    with pytest.raises(FormatError, match="begins with a byte order mark, which no engine reads; save it as UTF-8"):
+        read_model_config(b'\xef\xbb\xbf{"model_type": "llama"}')
+
+
 def test_an_architecture_may_be_unknown() -> None:
-    assert read_model_config(b'{"architectures": []}').architecture == ""
+    """vLLM 0.32.0 then takes the one of the model_type."""
+    assert read_model_config(b'{"architectures": [], "model_type": "llama"}').architecture == ""
+    assert read_model_config(b'{"auto_map": {"AutoConfig": "a.B"}}').architecture == ""
     assert read_model_config(b'{"architectures": ["LlamaForCausalLM"]}').architecture == "LlamaForCausalLM"

@@ -32,6 +32,14 @@ LIES: dict[str, tuple[bytes, str]] = {
     "a header that is a list": (file([]), "its header is not a JSON object"),
     "a header that is not JSON": (file(b"{" * 8), "its header is not JSON"),
     "a deep header": (file(b"[" * 100_000), "its header is nested too deeply"),
+    "a header with a byte order mark": (file(b"\xef\xbb\xbf{}"), "its header begins with a byte order mark"),
+    "notes that are a list": (file({"__metadata__": [], "a": ONE}, bytes(16)), "its __metadata__ is not an object of"),
+    "notes with a number": (file({"__metadata__": {"a": 1}, "a": ONE}, bytes(16)), "its __metadata__ is not an object"),
+    "notes twice": (file(b'{"__metadata__": {}, "__metadata__": {}}'), "its header has __metadata__ twice"),
+    "a type twice": (
+        file(json.dumps({"a": ONE}).replace("}", ', "dtype": "F32"}', 1).encode(), bytes(16)),
+        "its header has dtype twice",
+    ),
     "a name that moves the cursor": (file({"\x1b[2J": ONE}), "its header has the name '\\x1b[2J', with control char"),
     "an entry that is a number": (file({"a": 1}), "does not describe a"),
     "sizes that are text": (file({"a": {**ONE, "shape": "22"}}), "does not describe a"),
@@ -47,6 +55,13 @@ LIES: dict[str, tuple[bytes, str]] = {
     "cut off": (file({"a": ONE}, bytes(15)), "its weights have 15 bytes, its header says 16"),
     "more at its end": (file({"a": ONE}, bytes(17)), "its weights have 17 bytes, its header says 16"),
 }
+
+
+def test_what_the_library_takes_passes() -> None:
+    """A tensor that is there twice in one place, notes that are null, and keys that are not known."""
+    one = json.dumps({**ONE, "x": 1})
+    content = file(f'{{"a": {one}, "__metadata__": null, "a": {one}}}'.encode(), bytes(16))
+    assert read_head(io.BytesIO(content), len(content)) == {"a": Tensor("F32", (2, 2))}
 
 
 @pytest.mark.parametrize("name", LIES)

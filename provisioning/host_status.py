@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from infra.outputs import HostRecord, StackOutputs
+from provisioning.programs import other_firewalls
 from provisioning.roles.layout import ENGINE_UNIT, GATEWAY_UNIT
 
 GIB = 1024**3
@@ -146,6 +147,8 @@ class HostStatus:
     """None when no gateway runs."""
     lost_tables: tuple[str, ...] = ()
     """Tables of firewall and engine guard that the kernel has not, or not as their files say, in words."""
+    closed_by: tuple[str, ...] = ()
+    """Other firewalls of the host that have no rule for the gateway's port, in words."""
     engine_wanted: bool = True
     """False on the host that publishes another one's engine."""
     gateway_wanted: bool = True
@@ -242,6 +245,7 @@ def read_report(report: Mapping[str, Any], outputs: StackOutputs, host: HostReco
         loaded=tuple(_loaded(each) for each in report["loaded"] or ()),
         queue=_queue(report["queue"], outputs),
         lost_tables=tuple(report["lost_tables"] or ()),
+        closed_by=tuple(other_firewalls.words(**each) for each in report.get("closed_ports") or ()),
         engine_wanted=outputs.has_engine(host),
         gateway_wanted=outputs.has_gateway(host),
         certificate_days=_days_left(report["certificate"], now),

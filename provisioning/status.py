@@ -3,10 +3,10 @@
 import json
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.console import next_command, show
-from core.errors import DeployError
+from core.errors import DeployError, HostError
 from core.runs import write_result
 from infra.clouds import RENTED
 from infra.outputs import HostRecord, StackOutputs
@@ -136,4 +136,16 @@ def ask(connection: "fabric.Connection", outputs: StackOutputs, host: HostRecord
         "tables": [[FIREWALL_RULES, FIREWALL_TABLE], [GUARD_RULES, GUARD_TABLE]],
     }
     report = ask_program(connection, host, "report", json.dumps(question))
+    if host.cloud == "existing" and outputs.has_gateway(host):
+        _ask_too(connection, host, report, "closed_ports", "other_firewalls", str(outputs.gateway.port))
     return read_report(report, outputs, host, now=datetime.now(UTC))
+
+
+def _ask_too(
+    connection: "fabric.Connection", host: HostRecord, report: dict[str, Any], part: str, name: str, *words: str
+) -> None:
+    """Add the answer of one more program to the report as `part`; why there is none, to `unseen`."""
+    try:
+        report[part] = ask_program(connection, host, name, *words)
+    except HostError as error:
+        report["unseen"] = {**report["unseen"], part: error.what}

@@ -19,7 +19,7 @@ from provisioning.connection import LoginError, OtherHostError, Reachable, conne
 from provisioning.existing.facts import GIB, HostFacts
 from provisioning.existing.host_key import accepted_keys, fingerprint, shown_keys, terminal
 from provisioning.existing.inventory_file import inventory_text, is_edited, write_inventory
-from provisioning.existing.verdict import notes, plan, refusals
+from provisioning.existing.verdict import GATEWAY_PORTS, notes, plan, refusals
 from provisioning.head_start import Door
 from provisioning.host_words import DETAIL_CHARS
 from provisioning.inventory import load
@@ -122,11 +122,13 @@ def look(door: Reachable) -> HostFacts:
 
 
 def _seen(connection: "fabric.Connection", door: Reachable) -> Any:
-    """Return what the program that looks at a host prints."""
+    """Return what the programs that look at a host and at its firewalls print."""
     try:
-        return ask_program(connection, door, "look_at_host")
+        seen = ask_program(connection, door, "look_at_host")
+        closed = ask_program(connection, door, "other_firewalls", *map(str, GATEWAY_PORTS))
     except HostError as error:
         raise UsageError(error.what, where=error.where, hint=error.hint, detail=error.detail) from error
+    return {**seen, "closed_ports": closed}
 
 
 def summary(facts: HostFacts) -> str:

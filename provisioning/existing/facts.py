@@ -28,6 +28,17 @@ class Listener(_Fact):
     """Name of the process; empty when it cannot be told (WSL's host, another container)."""
 
 
+class ClosedPort(_Fact):
+    """A port that another firewall of the host keeps closed, as provisioning/programs/other_firewalls.py prints it."""
+
+    firewall: str
+    port: int
+    command: str
+    """What opens the port for everyone."""
+    lasting: bool
+    """Whether the command outlives a reboot."""
+
+
 class NvidiaGpu(_Fact):
     """One GPU as NVIDIA's driver tells of it."""
 
@@ -69,6 +80,8 @@ class HostFacts(_Fact):
     password_logins: bool = False
     """Whether sshd lets people in by password; false where it does not say."""
     listeners: tuple[Listener, ...] = ()
+    closed_ports: tuple[ClosedPort, ...] = ()
+    """Of the ports that the gateway may get, those that firewalls of the host keep closed."""
     ephemeral_ports: tuple[int, int] = (32768, 60999)
     """First and last port that the kernel gives to clients."""
     nvidia_pci: int = 0

@@ -10,6 +10,7 @@ from core.ports import SSH_PORT
 from core.rules import Problem
 from infra.gpu_names import lacks_cuda
 from provisioning.existing.facts import GIB, HostFacts, Listener
+from provisioning.programs import other_firewalls
 from provisioning.programs.check_firewall import matters
 from serving.spec_rules import METRICS_PORT
 
@@ -107,6 +108,8 @@ def notes(facts: HostFacts, plan: Plan) -> Iterator[str]:
     if facts.disk_free_bytes < LITTLE_DISK_GIB * GIB:
         yield f"{facts.disk_free_bytes / GIB:.0f} GiB of disk are free; vLLM's environment alone takes about 10"
     yield from _already_serving(facts, plan)
+    shut = (each for each in facts.closed_ports if each.port == plan.gateway_port)
+    yield from (other_firewalls.words(**each.model_dump()) for each in shut)
 
 
 def _gpu_notes(facts: HostFacts) -> Iterator[str]:

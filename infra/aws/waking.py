@@ -5,19 +5,15 @@ from collections.abc import Callable
 from typing import Any
 
 from core.errors import DeployError
-from core.waiting import wait_until
 from infra.aws.api import call, pages
 from infra.aws.things import tag_filter
 from infra.lease import Lease
-from infra.things import END_S, POLL_S
+from infra.waking import START_S, wait_for_ends, wait_for_start
 
 ENDING = ("stopping", "shutting-down")
 """States of an instance that takes no orders. The plugin does not tell them from `running`."""
 
 ENDED = ("stopped", "terminated")
-
-START_S = 180.0
-"""How long a start may take until AWS says whether it has a machine."""
 
 WHERE = "AWS StartInstances"
 """Begins what AWS says of a start, whether it refuses the call or ends the host afterwards."""
@@ -37,20 +33,11 @@ def await_ends(
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Wait until no host of a lease is about to stop or end. Raises DeployError when that takes too long."""
-    left: list[str] = []
 
-    def quiet() -> bool | None:
-        left[:] = [f"{each['InstanceId']} is {each['State']['Name']}" for each in hosts(lease, *ENDING)]
-        return None if left else True
+    def ending() -> list[str]:
+        return [f"{each['InstanceId']} is {each['State']['Name']}" for each in hosts(lease, *ENDING)]
 
-    wait_until(
-        quiet,
-        deadline_s=END_S,
-        late=lambda: DeployError(f"{', '.join(left)} after {END_S:.0f} s", where="AWS", hint="run it again later"),
-        pause_s=POLL_S,
-        clock=clock,
-        sleep=sleep,
-    )
+    wait_for_ends(ending, cloud="AWS", clock=clock, sleep=sleep)
 
 
 def wake(
@@ -85,9 +72,7 @@ def wake(
         return [] if all(there.get(each, {}).get("State", {}).get("Name") == "running" for each in before) else None
 
     late = DeployError(f"{', '.join(before)}: AWS has not said after {START_S:.0f} s", where=WHERE, hint="run it again")
-    failures = wait_until(ended, deadline_s=START_S, late=lambda: late, pause_s=POLL_S, clock=clock, sleep=sleep)
-    if failures:
-        raise DeployError("; ".join(failures), where=WHERE)
+    wait_for_start(ended, late=late, where=WHERE, clock=clock, sleep=sleep)
     return list(before)
 
 

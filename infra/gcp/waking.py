@@ -9,20 +9,16 @@ import time
 from collections.abc import Callable
 
 from core.errors import DeployError
-from core.waiting import wait_until
 from infra.gcp.api import ask
 from infra.gcp.standing import own_instances
 from infra.lease import Lease
-from infra.things import END_S, POLL_S
+from infra.waking import START_S, wait_for_ends, wait_for_start
 
 STARTS = {"STOPPED": "start", "TERMINATED": "start", "SUSPENDED": "resume"}
 """Statuses of an instance that does not run -> the method that lets it run again."""
 
 ENDING = ("PENDING_STOP", "STOPPING", "SUSPENDING")
 """Statuses of an instance that is about to stop; one that is being deleted has STOPPING, too."""
-
-START_S = 180.0
-"""How long a start may take until GCP says whether it has a machine."""
 
 
 def await_ends(
@@ -32,20 +28,11 @@ def await_ends(
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Wait until no host of a lease is about to stop or end. Raises DeployError when that takes too long."""
-    left: list[str] = []
 
-    def quiet() -> bool | None:
-        left[:] = [f"{host.name} is {host.status}" for _zone, host in own_instances(lease) if host.status in ENDING]
-        return None if left else True
+    def ending() -> list[str]:
+        return [f"{host.name} is {host.status}" for _zone, host in own_instances(lease) if host.status in ENDING]
 
-    wait_until(
-        quiet,
-        deadline_s=END_S,
-        late=lambda: DeployError(f"{', '.join(left)} after {END_S:.0f} s", where="GCP", hint="run it again later"),
-        pause_s=POLL_S,
-        clock=clock,
-        sleep=sleep,
-    )
+    wait_for_ends(ending, cloud="GCP", clock=clock, sleep=sleep)
 
 
 def wake(lease: Lease) -> list[str]:
@@ -71,10 +58,5 @@ def _start(project: str, zone: str, name: str, method: str) -> None:
         done = seen.status.name == "DONE"
         return [f"{each.code}: {each.message}" for each in seen.error.errors] if done else None
 
-    failures = wait_until(
-        ended,
-        deadline_s=START_S,
-        late=lambda: DeployError(f"GCP has not said after {START_S:.0f} s", where=where, hint=hint),
-    )
-    if failures:
-        raise DeployError("; ".join(failures), where=where)
+    late = DeployError(f"GCP has not said after {START_S:.0f} s", where=where, hint=hint)
+    wait_for_start(ended, late=late, where=where)

@@ -9,8 +9,9 @@ from core.errors import DeployError
 from infra.aws import waking
 from infra.aws.hints import hint_for
 from infra.aws.settle import out_of_stock
-from infra.aws.waking import START_S, await_ends, wake
+from infra.aws.waking import await_ends, wake
 from infra.things import END_S
+from infra.waking import START_S
 from tests.unit.infra.aws.made import LEASE
 
 BY_HAND = "Client.UserInitiatedShutdown: User initiated shutdown"

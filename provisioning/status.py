@@ -137,15 +137,17 @@ def ask(connection: "fabric.Connection", outputs: StackOutputs, host: HostRecord
     }
     report = ask_program(connection, host, "report", json.dumps(question))
     if host.cloud == "existing" and outputs.has_gateway(host):
-        _ask_too(connection, host, report, "closed_ports", "other_firewalls", str(outputs.gateway.port))
+        report |= _also(connection, host, report["unseen"], "other_firewalls", str(outputs.gateway.port))
     return read_report(report, outputs, host, now=datetime.now(UTC))
 
 
-def _ask_too(
-    connection: "fabric.Connection", host: HostRecord, report: dict[str, Any], part: str, name: str, *words: str
-) -> None:
-    """Add the answer of one more program to the report as `part`; why there is none, to `unseen`."""
+def _also(
+    connection: "fabric.Connection", host: HostRecord, unseen: dict[str, str], name: str, *words: str
+) -> dict[str, Any]:
+    """Return the answer of one more program; if it fails, nothing, and the reason is put into `unseen`."""
     try:
-        report[part] = ask_program(connection, host, name, *words)
+        answer: dict[str, Any] = ask_program(connection, host, name, *words)
     except HostError as error:
-        report["unseen"] = {**report["unseen"], part: error.what}
+        unseen[name] = error.what
+        return {}
+    return answer

@@ -128,7 +128,7 @@ def _seen(connection: "fabric.Connection", door: Reachable) -> Any:
         closed = ask_program(connection, door, "other_firewalls", *map(str, GATEWAY_PORTS))
     except HostError as error:
         raise UsageError(error.what, where=error.where, hint=error.hint, detail=error.detail) from error
-    return {**seen, "closed_ports": closed}
+    return {**seen, **closed}
 
 
 def summary(facts: HostFacts) -> str:

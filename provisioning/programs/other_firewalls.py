@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Print which of PORTs other firewalls of this host keep closed, as JSON. Changes nothing.
 
-    other-firewalls PORT…    [{"firewall": "ufw", "port": 443, "command": "ufw allow 443/tcp", "lasting": true}, …]
+    other-firewalls PORT…    {"closed_ports": [{"firewall": "ufw", "port": 443, "command": "ufw allow 443/tcp",
+                             "lasting": true}, …]}
 
 The kernel drops a packet that any table drops, so a table of ours cannot open what another firewall closes. `command`
 opens the port for everyone; `lasting` is whether that outlives a reboot.
@@ -258,7 +259,7 @@ def main(argv: Sequence[str]) -> int:
     ports = [int(word) for word in argv]
     managers = [found for found in (ufw(ports), firewalld(ports)) if found is not None]
     answer = [each for found in managers for each in found]
-    print(json.dumps([*answer, *others(ports, skip_iptables=bool(managers))]))
+    print(json.dumps({"closed_ports": [*answer, *others(ports, skip_iptables=bool(managers))]}))
     return 0
 
 

@@ -1,15 +1,20 @@
 """Firewalls of a host's own that keep the gateway's port closed: as ufw, firewalld, nft and iptables show them."""
 
 import json
+from typing import Any
 
 import pytest
 
+from core.errors import HostError
+from infra.outputs import HostRecord
+from provisioning import status as status_module
 from provisioning.existing.facts import HostFacts
 from provisioning.existing.verdict import notes, plan
 from provisioning.programs import other_firewalls
 from provisioning.status_screen import screen
 from tests.unit.provisioning.existing.test_verdict import MACHINE
-from tests.unit.provisioning.test_status import status
+from tests.unit.provisioning.records import host_values, stack
+from tests.unit.provisioning.test_status import report, status
 
 UFW = """\
 Status: active
@@ -180,7 +185,7 @@ def test_each_firewall_is_named_with_the_command_that_opens_the_port(
     """After provisioning, ufw and firewalld kept clients out, and neither adopt nor status named them."""
     monkeypatch.setattr(other_firewalls, "said", lambda *argv: ANSWERS.get(argv, ""))
     other_firewalls.main(["443", "8443"])
-    closed = json.loads(capsys.readouterr().out)
+    closed = json.loads(capsys.readouterr().out)["closed_ports"]
     assert [(each["firewall"], each["command"]) for each in closed if each["port"] == 8443] == [
         ("ufw", "ufw allow 8443/tcp"),
         (
@@ -206,5 +211,31 @@ def test_a_host_without_other_firewalls_is_not_warned_about(
 ) -> None:
     monkeypatch.setattr(other_firewalls, "said", lambda *_: "")
     other_firewalls.main(["443"])
-    assert json.loads(capsys.readouterr().out) == []
+    assert json.loads(capsys.readouterr().out) == {"closed_ports": []}
     assert "! firewall " not in screen(status(closed_ports=[]))
+
+
+@pytest.mark.parametrize(
+    ("cloud", "fails", "unseen"),
+    [("existing", False, {}), ("existing", True, {"other_firewalls": "was cut"}), ("aws", True, {})],
+    ids=["asked", "asked in vain", "a rented machine is not asked"],
+)
+def test_status_asks_hosts_that_may_have_another_firewall(
+    monkeypatch: pytest.MonkeyPatch, cloud: str, fails: bool, unseen: dict[str, str]
+) -> None:
+    entry = other_firewalls.closed("ufw", 443, "ufw allow 443/tcp", lasting=True)
+
+    def answer(_: object, host: HostRecord, name: str, *words: str) -> dict[str, Any]:
+        if name == "report":
+            return report(unseen={})
+        assert (name, words) == ("other_firewalls", ("443",))
+        if fails:
+            raise HostError("was cut", where=host.name)
+        return {"closed_ports": [entry]}
+
+    monkeypatch.setattr(status_module, "ask_program", answer)
+    outputs = stack(host_values(cloud=cloud))
+    nothing: Any = None
+    seen = status_module.ask(nothing, outputs, outputs.hosts[0])
+    assert len(seen.closed_by) == (cloud == "existing" and not fails)
+    assert seen.unseen == unseen

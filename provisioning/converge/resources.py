@@ -143,7 +143,9 @@ class Unit(Resource):
     did not come up, e.g. to return to a former release: what it says ends the failure's line.
 
     A unit that died twice has failed, unless its journal matches the regular expression `passing`: systemd then goes on
-    to the unit's own start limit, as that cause may pass by itself.
+    to the unit's own start limit, as that cause may pass by itself. `left_out` is one with a group, which names
+    something that ended the unit and that its next starts leave out: one death by each name does not count, and the
+    wait begins again.
     """
 
     kind: ClassVar[str] = "unit"
@@ -158,6 +160,7 @@ class Unit(Resource):
     ready_timeout_s: int = 60
     undo: tuple[str, ...] = ()
     passing: str = ""
+    left_out: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ between two requests, those under way keep what they began with, and no weights 
 LLM_DEPLOY_ADAPTERS names holds what a start serves. A version that vLLM refuses at a start is left out and reported,
 and the rest is served; an alias that meant it means what it meant before (`former` in the file), if that can be loaded.
 A version that ended the engine while it was loaded is noted in a file; later starts leave it out untried, a PUT tries
-it again. Decides nothing else: see adapter_versions.py.
+it again, but for one that comes right after the start. Decides nothing else: see adapter_versions.py.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,10 @@ PATH = "/v1/llm-deploy/adapters"
 
 LOOK_S = 1
 """How often is looked whether the engine still runs while it loads."""
+
+REST_S = 60
+"""How long after a start a PUT leaves out, too, what ended the engine: the provision that waited for the start asks for
+all adapters next, and would end the engine once more for each."""
 
 ENDED = "the engine ended while it loaded this adapter; look at its journal, and bring a version that it can load"
 
@@ -112,7 +117,8 @@ class Adapters:
         self._refused: dict[str, dict[str, str]] = {}
         """Versions that a start left out: their folder, and vLLM's reason."""
         self._noted: dict[str, str] = {}
-        """Versions that ended the engine, while a start leaves them out; a PUT tries them again."""
+        """Versions that ended the engine, until REST_S after the start that left them out."""
+        self._started = 0.0
         self._note = Note()
         self._lock = asyncio.Lock()
 
@@ -141,7 +147,7 @@ class Adapters:
                     aliases[alias] = version
                 elif before in former["versions"] and await self._try(before, former["versions"][before]):
                     aliases[alias] = before
-            self._noted = {}
+            self._started = time.monotonic()
             names = {*wanted["versions"], *aliases.values()}
             self._set({name: self._loaded[name] for name in names if name in self._loaded}, aliases)
 
@@ -171,6 +177,8 @@ class Adapters:
         alias stays where it is.
         """
         async with self._lock:
+            if time.monotonic() - self._started >= REST_S:
+                self._noted = {}
             for name, folder in versions.items():
                 known = self._refused.get(name, {}).get("folder") == folder
                 try:

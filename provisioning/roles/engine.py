@@ -52,7 +52,13 @@ PASSING = (
 """What vLLM and Ollama write when another process holds memory, a GPU's memory or the port at that moment.
 
 The process before it may still be ending, so these are tried until systemd's start limit. All other causes end a
-provision at the second death: a wrong option, model or adapter never passes, and each load may take minutes.
+provision at the second death: a wrong option or model never passes, and each load may take minutes.
+"""
+
+LEFT_OUT = r"llm_deploy_adapters: (\S+?):? (?:is left out: )?the engine ended while it loaded"
+"""What the plugin in vLLM writes of an adapter that ended the engine (programs/vllm_adapters.py).
+
+It writes so when the engine ends, and at the start after that: the kernel may have ended the plugin, too.
 """
 
 SYSTEM_MIB = 1024
@@ -119,6 +125,7 @@ def service(name: str, serving: ServingSpec, release: Release, needed: tuple[str
         ready_timeout_s=serving.ready_timeout_s,
         undo=release.undo,
         passing=PASSING,
+        left_out=LEFT_OUT,
         after=(*needed, *after),
     )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from core.paths import CHECKOUT
+from provisioning.roles.engine import LEFT_OUT
 from tools.tiny_model import make_tiny_model
 
 
@@ -155,7 +157,26 @@ def test_a_version_that_ended_the_engine_is_left_out_by_the_next_starts(plugin: 
         assert said["refused"]["a@1"]["problem"].startswith("the engine ended while it loaded this adapter")
 
 
-def test_a_version_that_ended_the_engine_is_tried_again_when_it_is_asked_for(plugin: Any, tmp_path: Path) -> None:
+def test_each_adapter_that_ends_the_engine_costs_one_start(
+    plugin: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two of them once were two deaths, after which a provision failed, and the provision tried the first one again."""
+    versions = {"a@1": "ends", "b@1": "ends", "c@1": "C1"}
+    for name in ("a@1", "b@1"):
+        with pytest.raises(Exception, match="the engine ended while it loaded this adapter"):
+            start(type(plugin)(), PlayedModels(), tmp_path, versions=versions, aliases={})
+        assert re.findall(LEFT_OUT, capsys.readouterr().out)[-1] == name
+    models = PlayedModels()
+    assert list(start(plugin, models, tmp_path, versions=versions, aliases={})["refused"]) == ["a@1", "b@1"]
+    assert set(re.findall(LEFT_OUT, capsys.readouterr().out)) == {"a@1", "b@1"}
+    status, said = put(plugin, versions=versions, aliases={})
+    assert (status, list(said["refused"]), models.tried) == (200, ["a@1", "b@1"], ["c@1"])
+
+
+def test_a_version_that_ended_the_engine_is_tried_again_when_it_is_asked_for(
+    plugin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("provisioning.programs.vllm_adapters.REST_S", 0)
     served = {"versions": {"a@1": "A1", "b@1": "B1"}, "aliases": NAMES}
     (tmp_path / "adapters-being-loaded.json").write_text('{"a@1": "A1", "c@1": "C1"}')
     assert list(start(plugin, PlayedModels(), tmp_path, **served)["refused"]) == ["a@1"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import time
 
+from ..deaths import Deaths
 from ..events import Cut, Failure
 from ..process import Process, run
 
@@ -27,7 +27,6 @@ _NONE = dict.fromkeys(PROPERTIES, "")
 POLL_S = 0.2
 SETTLE_S = 0.5
 """How long a unit of a type that systemd calls active at once must stay so, when there is no `ready` command."""
-RESTARTS_MAX = 2
 JOURNAL_LINES = 400
 READY_LOOK_S = 20
 TRIAL_POLL_S = 0.5
@@ -154,9 +153,7 @@ class _Transition:
         self._job = job
         self._began = time.time()
         self._clock = time.monotonic()
-        self._restarts = 0
-        self._judged = 0
-        """Deaths after which the journal was last searched for a cause that may pass."""
+        self._deaths = Deaths(wish.passing, wish.left_out)
         self._end = ""
         """How its process ended the last time: systemd forgets that as soon as it starts the next one."""
 
@@ -164,7 +161,7 @@ class _Transition:
         """Give systemd the job and follow it to its end."""
         if self._job in ("start", "restart"):
             run(["systemctl", "reset-failed", self._wish.name])  # also forgets a start limit that was reached
-        self._restarts = _number(show([self._wish.name])[self._wish.name]["NRestarts"])
+        self._begin_count()
         if self._job:
             done = run(["systemctl", "--no-block", self._job, "--", self._wish.name])
             if done.status != 0:
@@ -231,23 +228,24 @@ class _Transition:
     def _fail_if_broken(self, seen: dict[str, str]) -> None:
         if seen["LoadState"] not in ("loaded", "masked"):
             raise Failure(f"systemd cannot load it: {seen['LoadState']}")
-        if self._job != "stop" and seen["ActiveState"] == "failed" and not seen["Job"]:
+        if self._job == "stop":
+            return
+        if self._deaths.look(_number(seen["NRestarts"]), self._journal):
+            # The next start is another one: it gets as long as the first, and systemd's start limit counts from it.
+            self._clock = time.monotonic()
+            run(["systemctl", "reset-failed", self._wish.name])
+            self._begin_count()
+        if seen["ActiveState"] == "failed" and not seen["Job"]:
             raise self._failure("failed")
-        deaths = _number(seen["NRestarts"]) - self._restarts
-        if self._job != "stop" and deaths >= RESTARTS_MAX and not self._may_pass(deaths):
-            raise self._failure(f"died {deaths} times after its start")
+        if self._deaths.are_too_many:
+            raise self._failure(f"died {self._deaths.number} times after its start")
+
+    def _begin_count(self) -> None:
+        self._deaths.begin(_number(show([self._wish.name])[self._wish.name]["NRestarts"]))
 
     def _fail_if_late(self, state: str) -> None:
         if time.monotonic() - self._clock > self._wish.ready_timeout_s:
             raise self._failure(f"after {self._wish.ready_timeout_s} s it is still {state}")
-
-    def _may_pass(self, deaths: int) -> bool:
-        """Return whether the journal names a cause that may pass by itself; searched once after each death."""
-        if deaths > self._judged:
-            if not self._wish.passing or not re.search(self._wish.passing, self._journal()):
-                return False
-            self._judged = deaths
-        return True
 
     def _failure(self, what: str) -> Failure:
         return Failure(what + self._end, self._journal())

@@ -1,0 +1,86 @@
+"""A start of a unit whose process dies some times first: which end the agent waits for. systemd is played."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from provisioning.converge.agent.events import Failure
+from provisioning.converge.agent.kinds import unit
+
+LEFT_OUT = r"(\S+) ended it"
+START = [("start", "start")]
+
+
+class PlayedSystemd:
+    """One unit: it dies with each of `lives` as its journal, then it is ready. Each look finds the next life."""
+
+    def __init__(self, *lives: str, limit: int) -> None:
+        self._lives = list(lives)
+        self._limit = limit
+        self._starts = 0
+        self.restarts = 0
+        self.journal = ""
+        self.clock = 0.0
+
+    def show(self, units: list[str]) -> dict[str, dict[str, str]]:
+        return {units[0]: {**dict.fromkeys(unit.PROPERTIES, ""), "LoadState": "loaded", **self._state()}}
+
+    def _state(self) -> dict[str, str]:
+        state = "failed" if self._starts >= self._limit else "activating" if self._lives else "active"
+        return {"ActiveState": state, "NRestarts": str(self.restarts), "Type": "exec"}
+
+    def run(self, words: list[str], **_: Any) -> Any:
+        if words[:2] == ["systemctl", "reset-failed"]:
+            self.restarts = self._starts = 0
+        return SimpleNamespace(status=0, output=self.journal if words[0] == "journalctl" else "")
+
+    def sleep(self, _: float) -> None:
+        """One life passes, which takes 100 s."""
+        if self._lives and self._starts < self._limit:
+            self.journal += self._lives.pop(0)
+            self.restarts += 1
+            self._starts += 1
+            self.clock += 100
+
+
+class Ready:
+    """The `ready` command, which succeeds: it is asked only once the unit is active."""
+
+    def __init__(self, _: Any) -> None:
+        self.wait = lambda _: 0
+        self.last_line = str
+        self.end = self.close = lambda: None
+
+
+def start(monkeypatch: pytest.MonkeyPatch, systemd: PlayedSystemd) -> None:
+    monkeypatch.setattr(unit, "show", systemd.show)
+    monkeypatch.setattr(unit, "run", systemd.run)
+    monkeypatch.setattr(unit, "Process", Ready)
+    monkeypatch.setattr(
+        unit, "time", SimpleNamespace(sleep=systemd.sleep, monotonic=lambda: systemd.clock, time=lambda: 0.0)
+    )
+    events = SimpleNamespace(progress=lambda *_: None, controller_gone=lambda: False)
+    host: Any = SimpleNamespace(events=events, state=SimpleNamespace(set_due=lambda _: None))
+    wish = SimpleNamespace(
+        id="unit:x", name="x", ready=("ready",), ready_timeout_s=150, undo=(), passing="", left_out=LEFT_OUT
+    )
+    unit.apply(wish, {"CanReload": "no"}, START, host)
+
+
+def test_a_unit_that_leaves_out_one_thing_after_each_death_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two adapters that each ended the engine once failed a provision; six would have met systemd's start limit."""
+    start(monkeypatch, PlayedSystemd(*(f"{name}@1 ended it\n" for name in "abcdef"), limit=5))
+
+
+@pytest.mark.parametrize(
+    ("lives", "what"),
+    [
+        (["odd\n"] * 5, "died 2 times after its start"),
+        (["a@1 ended it\n", *["odd\n"] * 5], "died 3 times after its start"),
+    ],
+)
+def test_a_unit_that_dies_of_something_else_fails(monkeypatch: pytest.MonkeyPatch, lives: list[str], what: str) -> None:
+    with pytest.raises(Failure) as failed:
+        start(monkeypatch, PlayedSystemd(*lives, limit=5))
+    assert failed.value.what == what

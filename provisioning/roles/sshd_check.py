@@ -6,15 +6,32 @@ sshd itself reads the new file with the others; the rest finds people whom our o
 FOLDER = "[ -d /run/sshd ] || mkdir -m 0755 /run/sshd\n"
 """`sshd -t` wants the folder, which is there only while the service runs: not where its socket starts it."""
 
-_SAY = r"""say() { printf '%s\n' "$*" >&2; exit 1; }
+_SAY = r"""new=$1
+say() { printf '%s\n' "$*" >&2; exit 1; }
+files_of_sshd() {
+  files=$(ls -d /etc/ssh/sshd_config /etc/ssh/sshd_config.d/*.conf 2>/dev/null | sort -u)
+  while :; do
+    more=$({
+      echo "$files"
+      sed -nE 's/^[[:space:]]*[Ii][Nn][Cc][Ll][Uu][Dd][Ee][[:space:]=]+//p' $files 2>/dev/null |
+        tr -d '"' | tr -s '[:space:]' '\n' | while read -r each; do
+          case $each in /*) ;; *) each=/etc/ssh/$each ;; esac
+          ls -d $each 2>/dev/null
+        done
+    } | sort -u)
+    [ "$more" != "$files" ] || break
+    files=$more
+  done
+  echo "$files"
+}
 """
+"""`files_of_sshd` writes the files that sshd reads: an Include may stand in a file that is included itself."""
 
 _KEEP = "write password_logins: true on this host in the inventory"
 
 _NO_SECOND_FACTOR = rf"""
 asked='^[[:space:]]*AuthenticationMethods[[:space:]="].*(password|keyboard-interactive)'
-included=$(sed -nE 's/^[[:space:]]*[Ii][Nn][Cc][Ll][Uu][Dd][Ee][[:space:]=]+//p' /etc/ssh/sshd_config | tr -d '"')
-factors=$(cd /etc/ssh/ && grep -hiE "$asked" sshd_config sshd_config.d/*.conf $included 2>/dev/null | sort -u)
+factors=$(grep -hiE "$asked" $(files_of_sshd) 2>/dev/null | sort -u)
 [ -z "$factors" ] || say "sshd asks for a password beside a key ($factors), and this file turns passwords off; {_KEEP}"
 """
 
@@ -29,14 +46,16 @@ people=$(journalctl -q -t sshd -t sshd-session --since '-7 days' -o cat 2>/dev/n
 """A week is as long as an operator remembers."""
 
 _READ_FIRST = r"""
-cat "$1" /etc/ssh/sshd_config | /usr/sbin/sshd -t -f /dev/stdin || exit 1
+merged() { cat "$new" /etc/ssh/sshd_config; }
+merged | /usr/sbin/sshd -t -f /dev/stdin || exit 1
 """
 _READ_LAST = r"""
-cat /etc/ssh/sshd_config "$1" | /usr/sbin/sshd -t -f /dev/stdin || exit 1
+merged() { cat /etc/ssh/sshd_config "$new"; }
+merged | /usr/sbin/sshd -t -f /dev/stdin || exit 1
 """
 
 _SAME_PORTS = r"""
-named=$(cat "$1" /etc/ssh/sshd_config | /usr/sbin/sshd -T -f /dev/stdin |
+named=$(merged | /usr/sbin/sshd -T -f /dev/stdin |
   sed -n 's/^listenaddress //p' | sed 's/%[^]]*//')
 ss -Hltnp | awk '/"sshd"/ && !/"systemd"/ && $4 !~ /^(127\.|\[::1\])/ {print $4, $NF}' |
   sed -n 's/^\([^ ]*\) .*"sshd",pid=\([0-9]*\).*/\1 \2/p' | while read -r at pid; do
@@ -47,11 +66,32 @@ ss -Hltnp | awk '/"sshd"/ && !/"systemd"/ && $4 !~ /^(127\.|\[::1\])/ {print $4,
   tr '\0' ' ' <"/proc/$pid/cmdline" | grep -qE ' -(p|o|f)' && continue
   say "sshd listens on $at, and its files name $(echo $named): a reload would move it;" \
     "reload sshd when that suits, and write the port as ssh_port in the inventory"
-done
+done || exit 1
 """
 """A Port or ListenAddress that somebody wrote and did not load yet would come into force with our reload, and stay
 without our file. `sshd -T` writes every port behind its addresses: its `port` is 22 where only ListenAddress has one.
 Loopback is where tunnels end, a port that systemd holds is its socket's, and one on the command line stays."""
+
+
+_NOBODY_BY_RELOAD = r"""
+restricts='^[[:space:]]*(AllowUsers|AllowGroups|DenyUsers|DenyGroups|PermitRootLogin|PubkeyAuthentication'
+restricts="$restricts|AuthorizedKeysFile|AuthorizedKeysCommand|AuthenticationMethods)[[:space:]=\"]"
+began=$(merged | /usr/sbin/sshd -T -f /dev/stdin 2>/dev/null | sed -n 's/^pidfile //p')
+if [ -f "$began" ] && [ -d "/proc/$(cat "$began")" ]; then
+  for file in $(files_of_sshd | grep -vE '/[0-9]+-llm-[a-z]+\.conf$'); do
+    [ -n "$(find -L "$file" -maxdepth 0 -type f -newercm "$began")" ] || continue
+    words=$(grep -iE "$restricts" "$file" | sed 's/^[[:space:]]*//' | paste -sd ';' -)
+    [ -z "$words" ] || say "$file was changed after sshd read it, and a reload brings it into force ($words);" \
+      "run \`systemctl reload ssh\` on the host when that suits, or take the lines out"
+  done
+fi
+"""
+"""Who may log in is not to change by our reload: lines that somebody wrote and did not load yet are refused.
+
+sshd writes its PidFile each time it has read its files: at the start, and again after SIGHUP. The change time of a file
+counts, since a copied file may keep an older modification time. Our own files are left out: a run that was cut off may
+not have loaded them.
+"""
 
 
 def first_file_check(*, keys_only: bool, people_work_there: bool) -> tuple[str, ...]:
@@ -59,9 +99,14 @@ def first_file_check(*, keys_only: bool, people_work_there: bool) -> tuple[str, 
     parts = [FOLDER, _SAY]
     parts += [_NO_SECOND_FACTOR] if keys_only else []
     parts += [_NOBODY_BY_WORD] if keys_only and people_work_there else []
-    return ("sh", "-c", "".join((*parts, _READ_FIRST, _SAME_PORTS)), "sshd", "{path}")
+    parts += [_READ_FIRST, _SAME_PORTS]
+    parts += [_NOBODY_BY_RELOAD] if people_work_there else []
+    return ("sh", "-c", "".join(parts), "sshd", "{path}")
 
 
 def last_file_check() -> tuple[str, ...]:
-    """Return the check of a file with a Match block, which goes on to the end of all that sshd reads."""
-    return ("sh", "-c", FOLDER + _READ_LAST, "sshd", "{path}")
+    """Return the check of a file with a Match block, which goes on to the end of all that sshd reads.
+
+    Such a file is for hosts that exist already, where people may work.
+    """
+    return ("sh", "-c", "".join((FOLDER, _SAY, _READ_LAST, _SAME_PORTS, _NOBODY_BY_RELOAD)), "sshd", "{path}")

@@ -143,7 +143,8 @@ def env(stack: str) -> int:
     environment = find_cli().environment() | {"PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true"}
     wanted = {name: value for name, value in environment.items() if name.startswith(("PULUMI_", "PATH"))}
     if lease is not None:
-        wanted[LEASE_VARIABLE] = lease.model_dump_json()
+        # By hand nobody looks whether a volume is still blank.
+        wanted[LEASE_VARIABLE] = lease.model_copy(update={"blank_at": ""}).model_dump_json()
         wanted |= provider_environment("gcp" if lease.project else "aws", lease)
     for name, value in (wanted | backend.settings).items():
         print(f"unset {name}" if value is None else f"export {name}={shlex.quote(value)}")

@@ -48,10 +48,16 @@ class Lease(Frozen):
     lacks_stock: bool = Field(
         default=False, description="Whether the place had no machine; only in the note of a stack's first attempts."
     )
+    blank_at: str = Field(
+        default="",
+        description="Time of a state in which no host was ever made, so that data volumes hold nothing"
+        " (infra/blank_volumes.py); empty: they may. Only in the note of a stack's first attempts.",
+    )
 
     def is_first_try_of(self, lease: "Lease") -> bool:
         """Return whether this is the note of an attempt at `lease`, of a stack that does not stand yet."""
-        return not self.stands and self.model_copy(update={"stands": True, "lacks_stock": False}) == lease
+        settled = self.model_copy(update={"stands": True, "lacks_stock": False, "blank_at": ""})
+        return not self.stands and settled == lease
 
     def ends_at(self, ttl_hours: float) -> datetime:
         """Return when the machines end themselves, to the second."""

@@ -40,7 +40,7 @@ def proved(lease: Lease, instance_ids: Sequence[pulumi.Output[str]]) -> pulumi.O
     A state without it is that of a stack that never stood. Exported at once, it was in the state or not when no machine
     was in stock, as the end of the program and that of the engine fell.
     """
-    dumped = lease.model_dump(mode="json")
+    dumped = lease.model_copy(update={"blank_at": ""}).model_dump(mode="json")
     return pulumi.Output.all(*instance_ids).apply(lambda _ids: dumped)
 
 

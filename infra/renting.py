@@ -9,6 +9,7 @@ from core.console import say, step
 from core.errors import DeployError
 from core.paths import outputs_file
 from infra import preflight
+from infra.blank_volumes import BlankVolumes, still_blank
 from infra.clouds import RENTED
 from infra.config import DeploymentConfig
 from infra.events import Report
@@ -44,6 +45,7 @@ def known_lease(cloud: str, stack: str, held: "Stack") -> Lease | None:
     if exported is not None and noted is not None and _never_stood(noted, exported, held):
         lease = noted
     if lease is not None:
+        lease = still_blank(lease, held, exports=exported is not None)
         write_lease(stack, lease)  # asked for again when the state is gone
         _hand_provider_environment(cloud, lease, held)
     return lease
@@ -97,7 +99,9 @@ def preview(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report
             say(f"  {line}")
         cost = {**cost_record(config, candidate.usd_per_hour), "data_volume_speed": speed.record()}
         _hand_provider_environment(config.cloud, candidate.lease, held)
-        held.hand_over(LEASE_VARIABLE, candidate.lease.model_dump_json())
+        # The engine refuses to preview that a protected volume is replaced.
+        blank = "" if previous is None or "data_volume" in config.storage.keep_on_down else previous.blank_at
+        held.hand_over(LEASE_VARIABLE, candidate.lease.model_copy(update={"blank_at": blank}).model_dump_json())
     with step("ask the Pulumi engine"):
         return held.preview(), cost
 
@@ -135,21 +139,24 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
     _hand_provider_environment(config.cloud, candidates[0].lease, held)
 
     ended: list[Candidate] = []
+    volumes = BlankVolumes(previous, held)
 
     def attempt(candidate: Candidate, left_s: float) -> Report:
         if not stands:
             held.unprotect()  # a disk that the attempt before made elsewhere is blank, and must not hold us there
         noted = candidate.lease.model_copy(update={"stands": stands})
-        write_lease(stack, noted)
-        held.hand_over(LEASE_VARIABLE, candidate.lease.model_dump_json())
+        write_lease(stack, noted)  # not as blank: an attempt that is cut off cannot say whether it made a host
+        handed = candidate.lease.model_copy(update={"blank_at": volumes.at})
+        held.hand_over(LEASE_VARIABLE, handed.model_dump_json())
         try:
             report = held.up(limit_s=left_s)
         except DeployError as error:
             text = f"{error}\n{error.detail}"
             if ENDED_AT_START in text:
                 ended.append(candidate)
-            if not stands and cloud.out_of_stock(text):
-                write_lease(stack, noted.model_copy(update={"lacks_stock": True}))
+            if not stands:
+                found = {"lacks_stock": cloud.out_of_stock(text) is not None, "blank_at": volumes.look_again()}
+                write_lease(stack, noted.model_copy(update=found))
             raise
         for host in cloud.wake(candidate.lease) if _shall_run(config) else ():
             say(f"  started {host}, which was stopped")

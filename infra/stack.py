@@ -83,6 +83,10 @@ class Stack:
         """Return whether the state has a machine that a cloud made."""
         return any(str(each["type"]).endswith(MACHINE) for each in self._deployment().get("resources") or [])
 
+    def written_at(self) -> str:
+        """Return when the engine last wrote the state, as it notes that; empty when it does not tell."""
+        return str(self._deployment().get("manifest", {}).get("time") or "")
+
     def preview(self) -> Report:
         """Report what `up` would do. A stack that was never made is not there afterwards either."""
         report = self._stream("preview", "--refresh")

@@ -23,12 +23,21 @@ class DataVolumeArgs:
     """ARN; None: the account's default key for EBS."""
     keep: bool
     """Whether `down` leaves it in place."""
+    blank: bool
+    """Whether the volume that is there, if any, is proven to hold nothing: another size then makes a new one."""
 
 
 def data_volume(name: str, args: DataVolumeArgs, opts: pulumi.ResourceOptions) -> aws.ebs.Volume:
-    """Return the volume; a larger size grows it in place, a smaller one is refused by AWS."""
+    """Return the volume; a larger size grows it in place, a smaller one is refused by AWS.
+
+    AWS cannot shrink a volume. One that is blank is replaced instead, so that an edit after a failed first `up` counts.
+    """
     # Another key would be another, empty volume: it counts for volumes that are yet to be made.
-    mine = pulumi.ResourceOptions(protect=args.keep or None, ignore_changes=["kmsKeyId"])
+    mine = pulumi.ResourceOptions(
+        protect=args.keep or None,
+        ignore_changes=["kmsKeyId"],
+        replace_on_changes=["size"] if args.blank else [],
+    )
     own = pulumi.ResourceOptions.merge(opts, mine)
     return aws.ebs.Volume(
         f"{name}-data",

@@ -45,6 +45,8 @@ class NodeArgs:
     kms_key: str | None
     """ARN; None: the account's default key for EBS."""
     keep_data: bool
+    blank_data: bool
+    """Whether the data volume that is there, if any, is proven to hold nothing."""
     ends_at: str
     """ISO 8601, UTC."""
 
@@ -133,7 +135,12 @@ class Node(pulumi.ComponentResource):
 
 def _volume_args(args: NodeArgs) -> DataVolumeArgs:
     return DataVolumeArgs(
-        zone=args.zone, size_gib=args.data_gib, speed=args.data_speed, kms_key=args.kms_key, keep=args.keep_data
+        zone=args.zone,
+        size_gib=args.data_gib,
+        speed=args.data_speed,
+        kms_key=args.kms_key,
+        keep=args.keep_data,
+        blank=args.blank_data,
     )
 
 

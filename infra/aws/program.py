@@ -59,6 +59,7 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
         data_speed=gp3_speed(config),
         kms_key=config.storage.kms_key,
         keep_data="data_volume" in config.storage.keep_on_down,
+        blank_data=bool(lease.blank_at),
         ends_at=f"{ends_at:%Y-%m-%dT%H:%M:%SZ}",
     )
     nodes = {name: Node(name, args, opts) for name in host_names(stack, config.machine.count)}

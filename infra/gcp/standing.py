@@ -53,7 +53,7 @@ def keeping_disks(places: list[Place], config: DeploymentConfig, lease: Lease) -
     left to do. A spot machine may leave its disk behind, as it may leave its zone.
     """
     disks = data_disks(lease)
-    if lease.stands:  # else they are blank
+    if lease.stands or own_instances(lease):  # else they are blank
         _refuse_smaller(config, disks)
     there = {disk.zone: disk for disk in disks} if is_bound(config, lease) else {}
     kept = [(zone, each) for zone, each in places if zone not in there or there[zone].type == disk_type(each)]

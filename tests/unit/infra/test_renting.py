@@ -16,7 +16,7 @@ from infra.config import DeploymentConfig, load_stack
 from infra.config.lifetime import WeeklySchedule
 from infra.events import Report
 from infra.finding import Finding
-from infra.lease import Lease, read_lease, write_lease
+from infra.lease import LEASE_VARIABLE, Lease, read_lease, write_lease
 from infra.placement import Candidate
 from infra.refusals import DeniedError
 from infra.settling import refuse_move
@@ -49,6 +49,8 @@ class Engine:
     interrupted: bool = False
     exported: Lease | None = None
     words: str = "no stock"
+    written: str = "2026-11-21T12:00:00Z"
+    handed: list[Lease] = field(default_factory=list)
     known: set[str] = field(default_factory=lambda: {"vpc-1"})
     backend: Backend = field(default_factory=lambda: Backend(ours=False, settings={}, shown="s3://states"))
 
@@ -64,6 +66,12 @@ class Engine:
     def has_machines(self) -> bool:
         return bool(self.exported and self.exported.zone in self.stock)
 
+    def has_creations_in_flight(self) -> bool:
+        return False
+
+    def written_at(self) -> str:
+        return self.written
+
     def unprotect(self) -> None:
         self.asked.append("unprotect")
 
@@ -73,8 +81,9 @@ class Engine:
     def destroy(self) -> None:
         self.asked.append("destroy")
 
-    def hand_over(self, _name: str, _value: str) -> None:
-        pass
+    def hand_over(self, name: str, value: str) -> None:
+        if name == LEASE_VARIABLE:
+            self.handed.append(Lease.model_validate_json(value))
 
     def up(self, *, limit_s: float | None = None) -> Report:
         noted = read_lease(STACK)
@@ -181,6 +190,96 @@ def test_after_a_first_up_that_failed_disks_are_still_blank(exported: Lease | No
     up(engine)
 
     assert engine.asked == ["unprotect", "a", "unprotect", "b"]
+
+
+def failed_first_up() -> Engine:
+    """Run a first `up` that finds no machine, on a state that had nothing; return its engine."""
+    engine = Engine(stock=set(), known=set())
+    with pytest.raises(DeployError, match="no machines anywhere"):
+        up(engine)
+    return engine
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize(
+    ("change", "blank"),
+    [
+        pytest.param({}, True, id="nothing has happened since"),
+        pytest.param({"written": "2026-11-22T12:00:00Z"}, False, id="the state was changed elsewhere or by hand"),
+        pytest.param({"written": ""}, False, id="the state tells no time"),
+        pytest.param({"exported": lease("b")}, False, id="a colleague's up went through"),
+        pytest.param({"has_machines": lambda: True}, False, id="the state has a host"),
+        pytest.param({"has_creations_in_flight": lambda: True}, False, id="a host may be on its way"),
+        pytest.param({"has_machines": Mock(side_effect=DeployError("no state"))}, False, id="the state is unreadable"),
+    ],
+)
+def test_only_a_volume_that_never_had_a_host_is_handed_on_as_blank(change: dict[str, Any], blank: bool) -> None:
+    """After a failed first `up` AWS refused a smaller `data_gib` until `down`, though nothing was on the disk."""
+    failed_first_up()
+    noted, engine = read_lease(STACK), Engine(stock={"a"})
+    assert noted is not None
+    assert noted.blank_at
+    for name, value in change.items():
+        setattr(engine, name, value)
+
+    up(engine)
+
+    assert bool(engine.handed[-1].blank_at) is blank
+    after = read_lease(STACK)
+    assert after is not None
+    assert not after.blank_at, "a stack that stands has volumes that hold something"
+
+
+@pytest.mark.usefixtures("checked")
+def test_a_blank_volume_is_known_as_such_to_the_next_attempt_of_the_same_up() -> None:
+    engine = failed_first_up()
+
+    assert [bool(each.blank_at) for each in engine.handed] == [False, True]
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize(
+    ("first", "change"),
+    [
+        pytest.param(Engine(stock=set()), {}, id="the state had something before"),
+        pytest.param(Engine(stock=set(), known=set()), {"has_machines": lambda: True}, id="one of two hosts was made"),
+    ],
+)
+def test_volumes_that_may_hold_data_are_never_noted_as_blank(first: Engine, change: dict[str, Any]) -> None:
+    for name, value in change.items():
+        setattr(first, name, value)
+    with pytest.raises(DeployError, match="no machines anywhere"):
+        up(first)
+    up(Engine(stock={"b"}))
+
+    assert not any(each.blank_at for each in first.handed)
+
+
+@pytest.mark.usefixtures("checked")
+def test_an_up_that_was_cut_off_leaves_volumes_that_may_hold_data() -> None:
+    """It may have made a host that is gone by the next `up`."""
+    failed_first_up()
+    engine = Engine(stock=set())
+    engine.up = stopped  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        up(engine)
+    engine = Engine(stock={"a"})
+
+    up(engine)
+
+    assert not engine.handed[-1].blank_at
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize("keep", [(), ("data_volume",)])
+def test_a_preview_replaces_a_blank_volume_unless_it_is_protected(keep: tuple[str, ...]) -> None:
+    failed_first_up()
+    config, engine = load_stack("aws-cpu"), Engine(stock=set())
+    config = config.model_copy(update={"storage": config.storage.model_copy(update={"keep_on_down": keep})})
+
+    renting.preview(config, STACK, engine)  # type: ignore[arg-type]  # as above
+
+    assert bool(engine.handed[-1].blank_at) is (not keep)
 
 
 @pytest.mark.usefixtures("checked")

@@ -108,3 +108,18 @@ def test_a_look_leaves_no_folder_of_a_stack_that_had_none(
 
     assert outputs_file("one").parent.exists() is stays
     assert (outputs_file("one").parent / meanwhile).exists() is stays
+
+
+@pytest.mark.parametrize(
+    ("exported", "time"),
+    [
+        ({"deployment": {"manifest": {"time": "2026-11-21T12:00:00Z"}}}, "2026-11-21T12:00:00Z"),
+        ({"deployment": {}}, ""),
+        ({}, ""),
+    ],
+    ids=["written", "without a manifest", "empty"],
+)
+def test_the_time_of_a_state_is_what_the_engine_notes_in_it(exported: Any, time: str, tmp_path: Path) -> None:
+    engine: Any = Engine(made=True, exported=exported)
+
+    assert Stack(engine, Operation(tmp_path, interrupted=False)).written_at() == time

@@ -1,6 +1,11 @@
 """The program of cloud `aws` without an engine: what it registers, checked by the SDK's own names and types."""
 
 import json
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+import pytest
 
 from core.paths import CHECKOUT
 from infra.aws.tags import DATA_VOLUME, ENDS_AT, TAGGED
@@ -186,6 +191,30 @@ def test_arns_are_of_the_partition_of_the_region() -> None:
     assert found == ["aws", "aws-us-gov", "aws-cn", "aws-eusc"]
     fixed = [path.name for path in (CHECKOUT / "infra" / "aws").rglob("*.py") if "arn:aws:" in path.read_text()]
     assert fixed == []
+
+
+@pytest.mark.parametrize("keep", ["", ", keep_on_down: [data_volume]"])
+@pytest.mark.parametrize(
+    ("blank_at", "replaced"), [("", []), ("2026-11-21T12:00:00Z", ["size"])], ids=["may hold data", "blank"]
+)
+def test_only_a_blank_data_volume_is_replaced_for_another_size(
+    deployed: Deployed, monkeypatch: pytest.MonkeyPatch, keep: str, blank_at: str, replaced: list[str]
+) -> None:
+    """AWS cannot shrink a volume: after a failed first `up` an edit took a `down` first."""
+    options: list[Any] = []
+    real = aws.ebs.Volume
+
+    def noting(*arguments: Any, opts: pulumi.ResourceOptions, **more: Any) -> Any:
+        options.append(opts)
+        return real(*arguments, opts=opts, **more)
+
+    monkeypatch.setattr(aws.ebs, "Volume", noting)
+
+    deployed(more=f"storage: {{data_gib: 20{keep}}}", blank_at=blank_at)
+
+    (found,) = options
+    assert list(found.replace_on_changes or []) == replaced
+    assert bool(found.protect) is bool(keep)
 
 
 def test_a_data_volume_has_the_speed_that_its_model_needs(deployed: Deployed) -> None:

@@ -15,7 +15,7 @@ from tests.doubles.gcp.client import Gcp
 from tests.doubles.gcp.seed import PROJECT, UBUNTU_24, UBUNTU_24_NEWER
 from tests.doubles.gcp.settings import Settings
 from tests.engine.gcp_stacks import A, B, C, stack_value
-from tests.unit.infra.gcp.made import make_disk
+from tests.unit.infra.gcp.made import make_disk, make_stack
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -107,6 +107,14 @@ def test_a_blank_disk_of_a_stack_that_never_stood_may_be_larger_than_what_is_ask
     make_disk(gcp, lease.id, 50)
 
     assert candidates(config(storage={"data_gib": 20}), lease.model_copy(update={"stands": False}), NOW)
+
+
+def test_the_disk_of_a_host_that_a_failed_up_made_cannot_shrink(gcp: Gcp, lease: Lease) -> None:
+    """The plugin made an empty disk in its place, and the host had booted with the one before."""
+    make_stack(gcp, lease.id)
+
+    with pytest.raises(ConfigError, match=r"storage.data_gib: 19 GiB is less than the 20 of llm-prod-\w+-1-data"):
+        candidates(config(storage={"data_gib": 19}), lease.model_copy(update={"stands": False}), NOW)
 
 
 @pytest.mark.usefixtures("store")

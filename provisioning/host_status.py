@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from infra.outputs import HostRecord, StackOutputs
+from provisioning.fabric_status import Fabric, read_fabric
 from provisioning.programs import other_firewalls
 from provisioning.roles.layout import ENGINE_UNIT, GATEWAY_UNIT
 
@@ -159,6 +160,8 @@ class HostStatus:
     oom_kills: int = 0
     """Processes that the kernel killed for lack of memory since the start."""
     gpus: tuple[GpuState, ...] = ()
+    fabric: Fabric | None = None
+    """None on a host without NVLink switches, and where no GPU is used."""
     gpu_wanted: bool = False
     """Whether the host's record says that it has a GPU."""
     clock_ahead_s: float | None = None
@@ -192,6 +195,7 @@ class HostStatus:
         names = {unit.name for unit in self.units}
         words = [f"{unit.name} is {unit.words}" for unit in self.units if not unit.active]
         words += self.lost_tables
+        words += [self.fabric.problem] if self.fabric is not None and self.fabric.problem else []
         if not words and self.engine_installed:
             words += ["the engine does not answer yet"] if self.models is None else []
             words += [f"the engine refuses {name}: {why}" for name, why in self.refused_adapters.items()]
@@ -252,6 +256,7 @@ def read_report(report: Mapping[str, Any], outputs: StackOutputs, host: HostReco
         space=_spaces(report),
         oom_kills=report["oom_kills"] or 0,
         gpus=tuple(_gpu(each) for each in report["gpus"] or ()),
+        fabric=read_fabric(report.get("fabric")),
         gpu_wanted=host.gpu is not None,
         clock_ahead_s=None if report["time"] is None else round(report["time"] - now.timestamp(), 1),
         reboot_pending=waits_for is not None,

@@ -138,6 +138,8 @@ def ask(connection: "fabric.Connection", outputs: StackOutputs, host: HostRecord
     report = ask_program(connection, host, "report", json.dumps(question))
     if host.cloud == "existing" and outputs.has_gateway(host):
         report |= _also(connection, host, report["unseen"], "other_firewalls", str(outputs.gateway.port))
+    if host.gpu is not None and outputs.has_engine(host):
+        report |= _also(connection, host, report["unseen"], "nvlink_fabric")
     return read_report(report, outputs, host, now=datetime.now(UTC))
 
 

@@ -98,6 +98,8 @@ def _gpus(status: HostStatus) -> Iterator[str]:
         yield _line("gpu", "nvidia-smi sees none: the driver is missing or does not fit the kernel", bad=True)
     for gpu in status.gpus:
         yield _line("gpu", _gpu_words(gpu), bad=gpu.used_gib is None)
+    if status.fabric is not None:
+        yield _line("fabric", status.fabric.words, bad=bool(status.fabric.problem))
 
 
 def _gpu_words(gpu: GpuState) -> str:

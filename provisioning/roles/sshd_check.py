@@ -73,14 +73,20 @@ without our file. `sshd -T` writes every port behind its addresses: its `port` i
 Loopback is where tunnels end, a port that systemd holds is its socket's, and one on the command line stays."""
 
 
+_RESTRICTS_LISTED = r"""
+restricts='AllowUsers|AllowGroups|DenyUsers|DenyGroups'
+"""
+"""What the agents of clouds do not write by themselves."""
+_RESTRICTS_LOGINS = r"""
+restricts='AllowUsers|AllowGroups|DenyUsers|DenyGroups|PermitRootLogin|PubkeyAuthentication'
+restricts="$restricts|AuthorizedKeysFile|AuthorizedKeysCommand|AuthenticationMethods"
+"""
 _NOBODY_BY_RELOAD = r"""
-restricts='^[[:space:]]*(AllowUsers|AllowGroups|DenyUsers|DenyGroups|PermitRootLogin|PubkeyAuthentication'
-restricts="$restricts|AuthorizedKeysFile|AuthorizedKeysCommand|AuthenticationMethods)[[:space:]=\"]"
 began=$(merged | /usr/sbin/sshd -T -f /dev/stdin 2>/dev/null | sed -n 's/^pidfile //p')
 if [ -f "$began" ] && [ -d "/proc/$(cat "$began")" ]; then
   for file in $(files_of_sshd | grep -vE '/[0-9]+-llm-[a-z]+\.conf$'); do
     [ -n "$(find -L "$file" -maxdepth 0 -type f -newercm "$began")" ] || continue
-    words=$(grep -iE "$restricts" "$file" | sed 's/^[[:space:]]*//' | paste -sd ';' -)
+    words=$(grep -iE "^[[:space:]]*($restricts)[[:space:]=\"]" "$file" | sed 's/^[[:space:]]*//' | paste -sd ';' -)
     [ -z "$words" ] || say "$file was changed after sshd read it, and a reload brings it into force ($words);" \
       "run \`systemctl reload ssh\` on the host when that suits, or take the lines out"
   done
@@ -100,8 +106,11 @@ def first_file_check(*, keys_only: bool, people_work_there: bool) -> tuple[str, 
     parts += [_NO_SECOND_FACTOR] if keys_only else []
     parts += [_NOBODY_BY_WORD] if keys_only and people_work_there else []
     parts += [_READ_FIRST, _SAME_PORTS]
-    parts += [_NOBODY_BY_RELOAD] if people_work_there else []
+    parts += [_RESTRICTS_LOGINS if people_work_there else _RESTRICTS_LISTED, _NOBODY_BY_RELOAD]
     return ("sh", "-c", "".join(parts), "sshd", "{path}")
+
+
+_LAST = (FOLDER, _SAY, _READ_LAST, _SAME_PORTS, _RESTRICTS_LOGINS, _NOBODY_BY_RELOAD)
 
 
 def last_file_check() -> tuple[str, ...]:
@@ -109,4 +118,4 @@ def last_file_check() -> tuple[str, ...]:
 
     Such a file is for hosts that exist already, where people may work.
     """
-    return ("sh", "-c", "".join((FOLDER, _SAY, _READ_LAST, _SAME_PORTS, _NOBODY_BY_RELOAD)), "sshd", "{path}")
+    return ("sh", "-c", "".join(_LAST), "sshd", "{path}")

@@ -87,6 +87,13 @@ def make(wanted: dict[str, Any], store: Store) -> None:
     """
     stale, _ = missing(wanted, store)
     if stale:
+        wishes = recipes(wanted["models"])
+        # What an earlier run refused by the same recipe is not tried again here, so it stays refused.
+        still = {
+            name: each
+            for name, each in store.refused().items()
+            if name not in stale and wishes.get(name) == each["recipe"]
+        }
         refused: dict[str, Any] = {}
         todo = [model for model in wanted["models"] if stale.keys() & set(model["names"])]
         while todo:  # an adapter that ends Ollama's server must not end the making of the others
@@ -95,10 +102,11 @@ def make(wanted: dict[str, Any], store: Store) -> None:
                     problem, is_up = _made(builder, todo[0])
                     model = todo.pop(0)
                     if problem:
-                        refused.update({n: {"recipe": stale.get(n), "problem": problem} for n in model["names"]})
+                        names = stale.keys() & set(model["names"])
+                        refused.update({name: {"recipe": stale[name], "problem": problem} for name in names})
                     if not is_up:
                         break
-        store.refuse(refused)
+        store.refuse({**still, **refused})
         store.publish({name: recipe for name, recipe in stale.items() if name not in refused})
     if wanted["prune"]:
         store.prune(*kept(wanted))

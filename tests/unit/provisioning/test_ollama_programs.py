@@ -248,9 +248,9 @@ def play(monkeypatch: pytest.MonkeyPatch) -> type[PlayedBuilder]:
     return played
 
 
-def plan_of(tmp_path: Path, contract: int = 3) -> str:
-    """Return a plan with a base and two adapters."""
-    for folder in ("base", f"contract{contract}", "summary"):
+def plan_of(tmp_path: Path, contract: int = 3, *, also: tuple[str, ...] = ()) -> str:
+    """Return a plan with a base and two adapters, and those that are `also` listed."""
+    for folder in ("base", f"contract{contract}", "summary", *also):
         (tmp_path / folder).mkdir(exist_ok=True)
     wanted = [
         {"names": ["base:latest"], "from": {"folder": str(tmp_path / "base")}},
@@ -259,6 +259,7 @@ def plan_of(tmp_path: Path, contract: int = 3) -> str:
             for names, folder in (
                 ([f"contract:{contract}", "contract:latest"], f"contract{contract}"),
                 (["summary:1", "summary:latest"], "summary"),
+                *(([f"{name}:1"], name) for name in also),
             )
         ),
     ]
@@ -289,6 +290,34 @@ def test_an_adapter_that_cannot_be_made_is_left_out_and_the_rest_is_served(
     assert models.main(plan, "--all") == 0
     assert models.main(plan, "--all", "--look") == 0
     assert "contract:latest" in listed(tmp_path)
+
+
+@pytest.mark.parametrize("second_is_bad", [False, True])
+def test_a_refused_adapter_stays_refused_when_another_one_is_added(
+    tmp_path: Path, play: type[PlayedBuilder], second_is_bad: bool
+) -> None:
+    """Adding an adapter once made the program forget the refused one: provision succeeded and did not serve it."""
+    play.bad = ("contract:3",)
+    assert models.main(plan_of(tmp_path)) == 0
+    play.bad = ("contract:3", "mail:1") if second_is_bad else ("contract:3",)
+    plan = plan_of(tmp_path, also=("mail",))
+    assert models.main(plan, "--check") == 1
+    assert models.main(plan) == 0
+    assert models.main(plan, "--check") == 0
+    assert set(Store(tmp_path).refused()) == {"contract:3", "contract:latest", *(["mail:1"] if second_is_bad else [])}
+    assert models.main(plan, "--all", "--look") == 1
+    assert models.main(plan, "--all") == 1
+
+
+def test_a_refusal_of_an_adapter_that_the_plan_no_longer_lists_is_forgotten(
+    tmp_path: Path, play: type[PlayedBuilder]
+) -> None:
+    play.bad = ("contract:3",)
+    assert models.main(plan_of(tmp_path)) == 0
+    plan = plan_of(tmp_path, contract=4, also=("mail",))
+    assert models.main(plan) == 0
+    assert Store(tmp_path).refused() == {}
+    assert models.main(plan, "--all", "--look") == 0
 
 
 def test_a_name_means_what_it_meant_before_where_its_new_version_cannot_be_made(

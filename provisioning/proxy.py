@@ -68,5 +68,7 @@ def _login(proxy: ProxySpec) -> tuple[str, str]:
     user, colon, password = proxy.login.read().get_secret_value().partition(":")
     if not (user and colon and password):
         where = f"environment variable {proxy.login.env}" if proxy.login.env else str(proxy.login.file)
-        raise ConfigError("is no login for a proxy", where=where, hint="write user:password there")
+        raise ConfigError(
+            "holds no `user:password`", where=where, hint="write the proxy's login there as user:password"
+        )
     return user, password

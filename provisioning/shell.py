@@ -33,10 +33,13 @@ def ssh(target: Target, *, names: Sequence[str], command: str, forward: int = 0)
 
 
 def known_login_file(host: HostRecord, folder: Path) -> Path | None:
-    """Return the file of the key that worked the last time, written for one that the SSH agent holds; None: unknown."""
+    """Return the file of the key that worked the last time; None when none did.
+
+    For a key of the SSH agent, or one whose file has gone since, its public half is written and named.
+    """
     if host.identity_file is not None or (known := known_login(host)) is None:
         return None
-    if known["file"]:
+    if known["file"] and os.access(known["file"], os.R_OK):
         return Path(known["file"])
     public = folder / "login.pub"
     write_atomically(public, known["key"] + "\n", mode=0o600)

@@ -5,7 +5,10 @@ is reached by OpenSSH with the same file, and must be in the user's known_hosts:
 """
 
 import contextlib
+import getpass
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -26,6 +29,8 @@ JUMP_ANSWER_S = 60
 """A chain of jump hosts takes several logins; OpenSSH gives up on its own before."""
 
 QUESTION_S = 10
+END_S = 5
+"""How long a proxy command has to end when it is asked to."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +53,22 @@ def route(host: "Reachable") -> Route:
         hint = "name an OpenSSH client config that you may read, e.g. ~/.ssh/config, or leave ssh_config out"
         raise UsageError(f"ssh_config: there is no file {host.ssh_config}", where=host.name, hint=hint)
     said = _asked(host.ssh_config, host.user, host.address, host.ssh_port)
-    return route_of(said, host.ssh_config, host.user)
+    return route_of(said, host.ssh_config, host.user, host.address)
 
 
-def route_of(said: str, config: Path, user: str) -> Route:
-    """Return what the output of `ssh -G` says."""
+def route_of(said: str, config: Path, user: str, name: str) -> Route:
+    """Return what the output of `ssh -G` says of the host that the inventory calls `name`."""
     values: dict[str, list[str]] = {}
     for line in said.splitlines():
-        name, _, value = line.partition(" ")
-        values.setdefault(name.lower(), []).append(value.strip())
+        option, _, value = line.partition(" ")
+        values.setdefault(option.lower(), []).append(value.strip())
     address, port = values["hostname"][0], int(values["port"][0])
-    tokens = {"%h": address, "%p": str(port), "%r": user, "%%": "%"}
-    at_home = {**tokens, "%d": str(Path.home())}
+    tokens = {"%h": address, "%n": name, "%p": str(port), "%r": user, "%%": "%"}
+    here = socket.gethostname()
+    more = {"%d": str(Path.home()), "%i": str(os.getuid()), "%l": here, "%L": here.partition(".")[0]}
+    more["%u"] = getpass.getuser()
+    more["%k"] = values.get("hostkeyalias", [name])[0]
+    at_home = {**tokens, **more}
     files = (file_at(_expanded(each, at_home)) for each in values.get("identityfile", []))
     proxy: tuple[str, ...] = ()
     if (jump := values.get("proxyjump", ["none"])[0]) != "none":
@@ -104,12 +113,17 @@ def _asked(config: Path, user: str, address: str, port: int) -> str:
     program = _ssh()
     own_port = ("-p", str(port)) if port != SSH_PORT else ()
     argv = (program, "-G", "-F", str(config), "-l", user, *own_port, address)
-    done = subprocess.run(
-        argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=QUESTION_S
-    )
+    shown = f"`ssh -G -F {config} {address}` shows it"
+    try:
+        done = subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=QUESTION_S
+        )
+    except subprocess.TimeoutExpired:
+        what = f"ssh_config: ssh -G did not end within {QUESTION_S} s; does it have a slow `Match exec`?"
+        raise UsageError(what, where=str(config), hint=shown) from None
     if done.returncode != 0:
         said = (own_words(done.stderr.encode()).splitlines() or ["ssh -G failed"])[0]
-        raise UsageError(f"ssh_config: {said}", where=str(config), hint=f"`ssh -G -F {config} {address}` shows it")
+        raise UsageError(f"ssh_config: {said}", where=str(config), hint=shown)
     return done.stdout
 
 
@@ -143,11 +157,20 @@ def open_proxy(proxy: tuple[str, ...], where: str) -> socket.socket:
         threading.Thread(target=_reap, args=(process, said), daemon=True).start()
         return mine
     mine.close()
-    if process.poll() is None:
-        process.terminate()
+    _end(process)
     words = _words(process, said)
     hint = f"try it: {' '.join(proxy)}" if proxy[0] == "ssh" else "see ProxyCommand of its ssh_config"
     raise HostError(f"the way there failed: {words or 'no answer'}", where=where, hint=hint)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End the command and what it started: asked first, killed when it does not listen."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(END_S)
+            return
 
 
 def _words(process: "subprocess.Popen[bytes]", said: IO[bytes]) -> str:

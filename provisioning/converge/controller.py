@@ -20,7 +20,7 @@ from provisioning.converge.resources import Command, Resource
 from provisioning.converge.result import HostResult, OnEvent, Outcome, Progress
 from provisioning.converge.said import Confirm, End, Need, Said, Trouble, event_of, read_event
 from provisioning.converge.session import Session, packed
-from provisioning.host_words import DETAIL_CHARS, MARK, NOT_A_SHELL, own_words
+from provisioning.host_words import DETAIL_CHARS, MARK, NOISE_BYTES, NOT_A_SHELL, own_words
 from provisioning.proxy import proxy_environment, proxy_masks
 from provisioning.remote import NoCommandsError, not_begun, run_program
 
@@ -93,7 +93,7 @@ class _Talk:
         """Send the list, then follow the events to the end."""
         try:
             channel.sendall(packed(json.dumps(self._parcel.document).encode()))
-            for line in _lines(channel):
+            for line in self._lines(channel):
                 if (event := self._event(line)) is not None:
                     self._handle(event, channel)
         except OSError:  # the channel closed under our hands: what is missing tells the story
@@ -112,6 +112,18 @@ class _Talk:
             return event
         self._noise = (self._noise + b"\n" + line)[-DETAIL_CHARS:]
         return None
+
+    def _lines(self, channel: paramiko.Channel) -> Iterator[bytes]:
+        """Yield whole lines as they come, until the agent closes its stdout, or noise of the login has no end."""
+        held, heard = b"", 0
+        while block := channel.recv(BLOCK_BYTES):
+            heard += len(block)
+            if not self._begun and heard > NOISE_BYTES:
+                where = f"{self._host.name} ({self._host.user}@{self._host.address})"
+                words = (self._noise + held)[-DETAIL_CHARS:].decode(errors="replace")
+                raise NoCommandsError("does not run commands over SSH", where=where, hint=NOT_A_SHELL, detail=words)
+            *lines, held = (held + block).split(b"\n")
+            yield from lines
 
     def _handle(self, event: dict[str, Any], channel: paramiko.Channel) -> None:
         kind, said = event["event"], self._understood(event)
@@ -217,11 +229,3 @@ class _Talk:
 
 
 _STATUSES = ("ok", "changed", "failed", "skipped")
-
-
-def _lines(channel: paramiko.Channel) -> Iterator[bytes]:
-    """Yield whole lines as they come, until the agent closes its stdout."""
-    held = b""
-    while block := channel.recv(BLOCK_BYTES):
-        *lines, held = (held + block).split(b"\n")
-        yield from lines

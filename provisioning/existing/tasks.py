@@ -9,7 +9,7 @@ ADOPT = {
     "host": "Where it is: user@address or user@address:port; root, or a login with sudo without a password.",
     "name": "What it is called in files; none: from its address.",
     "identity-file": "Private key to log in with; none: the SSH agent and the usual files.",
-    "ssh-config": "OpenSSH client config that leads there: jump hosts, aliases; none: no config file is read.",
+    "ssh-config": "OpenSSH client config that leads there: jump hosts, aliases. Without it no config file is read.",
     "inventory": "File to write; none: hosts/<name>.yaml.",
     "host-key": "Fingerprint SHA256:… of the host's key, in place of the question.",
     "replace": "Write over a file that was edited.",

@@ -131,6 +131,11 @@ def is_loopback(address: str) -> bool:
     return address == LOOPBACK_SIX or (is_four and address.endswith("7F"))
 
 
+def printable(name: str) -> str:
+    """Return a process's name without line ends and the like: any user may choose it, and inventories show it."""
+    return re.sub(r"[^\x20-\x7e]", "?", name)
+
+
 def socket_owners() -> dict[str, str]:
     """Return the name of the program that holds a socket, by inode."""
     owners = {}
@@ -140,7 +145,7 @@ def socket_owners() -> dict[str, str]:
                 with contextlib.suppress(OSError):
                     target = os.readlink(str(handle))  # noqa: PTH115  # Path.readlink came with Python 3.9
                     if target.startswith("socket:["):
-                        owners[target[8:-1]] = read(str(process / "comm"))
+                        owners[target[8:-1]] = printable(read(str(process / "comm")))
     return owners
 
 

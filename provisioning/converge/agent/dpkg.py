@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     """Runs a program to its end; returns its status and what it wrote."""
 
 STATES = "${db:Status-Want}\t${db:Status-Eflag}\t${db:Status-Status}\t${binary:Package}\t${Version}\n"
+TORN = ("sh", "-c", 'dpkg-query -W -f "$0" | grep -e reinstreq -e half-installed', STATES)
+"""Lists what may be torn alone: of all packages of a large host, the first would be cut from what is kept of output."""
+
 KEEP_OURS = ("--force-confdef", "--force-confold")
 """Configuration files that we or the admin changed are kept: nobody is there to answer dpkg's question."""
 
@@ -54,7 +57,7 @@ def mend(call: Call, removed: Sequence[str] = ()) -> str:
     """
     set_updates_aside(call)
     left = []
-    for want, name, version in torn(call(["dpkg-query", "-W", "-f", STATES])[1]):
+    for want, name, version in torn(call(TORN)[1]):
         if want in ("deinstall", "purge") or name.partition(":")[0] in removed:
             dpkg(call, "--remove", "--force-remove-reinstreq", "--force-depends", name)
         elif not unpack_again(call, name, version):

@@ -15,6 +15,9 @@ MASK = "(secret)"
 MASKED_LINE_MIN = 8
 """Shorter lines of a secret of several lines (`-----`, say) are left alone: masking them would hide ordinary words."""
 
+PROTOCOL = ("id", "pieces", "status", "seconds", "fraction", "phases")
+"""Fields that hold no words of other programs: a short secret in them, `1234` say, would only break the protocol."""
+
 HEARTBEAT_S = 2.0
 
 
@@ -71,7 +74,8 @@ class Events:
 
     def emit(self, event: str, *, hold: bool = False, **fields: Any) -> None:
         """Write one event; a held one travels with the next, which saves packets when nothing changes."""
-        line = json.dumps({"event": event, **self.mask(fields)}, separators=(",", ":"))
+        said = {name: value if name in PROTOCOL else self.mask(value) for name, value in fields.items()}
+        line = json.dumps({"event": event, **said}, separators=(",", ":"))
         self._held += line.encode() + b"\n"
         if not hold:
             self.flush()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 TICK_S = 0.25
 TAIL_BYTES = 64 * 1024
 KILL_AFTER_S = 10
+SHOWN_CHARS = 200
 
 
 class Process:
@@ -89,6 +90,12 @@ class Process:
         os.close(self._output)
 
 
+def shown(argv: Sequence[str]) -> str:
+    """Return a command line for one line of text: a whole program may be one of its words."""
+    words = " ".join(" ".join(argv).split())
+    return words if len(words) <= SHOWN_CHARS else words[: SHOWN_CHARS - 2] + " …"
+
+
 class Done:
     """A program that has ended."""
 
@@ -100,7 +107,7 @@ class Done:
     def must(self, what: str = "") -> Done:
         """Return self; raises Failure with the output when the exit status is not 0."""
         if self.status != 0:
-            raise Failure(what or f"`{' '.join(self.argv)}` ended with status {self.status}", self.output)
+            raise Failure(what or f"`{shown(self.argv)}` ended with status {self.status}", self.output)
         return self
 
 
@@ -133,6 +140,6 @@ def run(
                 raise Cut()
             if time.monotonic() > deadline:
                 process.end()
-                raise Failure(f"`{' '.join(argv)}` did not end within {timeout_s:.0f} s", process.output())
+                raise Failure(f"`{shown(argv)}` did not end within {timeout_s:.0f} s", process.output())
     finally:
         process.close()

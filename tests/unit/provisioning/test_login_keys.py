@@ -92,6 +92,10 @@ def test_the_usual_file_is_found_beside_an_agent(server: SshServer, there: HostR
     server.allowed[:] = [key]
     log_in(there)
     assert known_login_file(there, tmp_path) == path
+    path.rename(path.with_name("moved"))  # an SSH agent may still hold the key
+    known = known_login_file(there, tmp_path)
+    assert known
+    assert known.read_text().split()[1] == key.get_base64()
 
 
 def test_the_inventorys_key_is_the_only_one(server: SshServer, there: HostRecord, tmp_path: Path) -> None:

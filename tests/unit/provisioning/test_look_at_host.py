@@ -57,3 +57,9 @@ def test_gpus_tell_their_capability_and_slices_where_the_driver_knows_them(
     assert [each["compute_capability"] for each in gpus] == capabilities
     assert [each["mig_slices"] for each in gpus] == [["1g.5gb", "2g.10gb"], []]
     assert {each["memory_mib"] for each in gpus} == {40960}
+
+
+def test_a_processes_name_stays_on_its_line() -> None:
+    """Any user chooses the name of a process, and `adopt` writes it into the inventory: a line more opened a port."""
+    assert look_at_host.printable("a\n      - 9/tcp") == "a?      - 9/tcp"
+    assert look_at_host.printable("ngin\x1b[2Jx") == "ngin?[2Jx"

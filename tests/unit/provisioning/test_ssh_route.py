@@ -1,5 +1,6 @@
 """The way to a host as an OpenSSH config says: aliases, jump hosts and proxy commands, with host keys still checked."""
 
+import getpass
 import os
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ import pytest
 
 from core.errors import HostError, UsageError
 from infra.outputs import HostRecord
+from provisioning import ssh_route
 from provisioning.connection import connect
 from provisioning.existing.adopt import Asked, parse_login, service_address
 from provisioning.existing.host_key import shown_keys
@@ -164,15 +166,35 @@ def test_keys_that_cannot_be_seen_are_left_out(closed_folder: Path) -> None:
     """OpenSSH skips them too. Once a closed folder or the home of an unknown user ended every command."""
     names = (f"{closed_folder}/id", "~no-such-user/id", "/no/such/id")
     said = "hostname h\nport 22\n" + "".join(f"identityfile {name}\n" for name in names)
-    assert route_of(said, Path("/c"), "ann").identity_files == ()
+    assert route_of(said, Path("/c"), "ann", "gpu_1").identity_files == ()
 
 
 def test_tokens_of_an_identity_file_are_filled_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`ssh -G` prints %d and %h as they are; the key was once left out, and the login refused."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "gpu1-22").touch()
-    said = "hostname gpu1\nport 22\nidentityfile %d/%h-%p\n"
-    assert route_of(said, Path("/c"), "ann").identity_files == (tmp_path / "gpu1-22",)
+    names = ["gpu1-22", "gpu_1", getpass.getuser(), "same"]
+    for name in names:
+        (tmp_path / name).touch()
+    files = "".join(f"identityfile %d/{each}\n" for each in ("%h-%p", "%n", "%u", "%k"))
+    said = f"hostname gpu1\nport 22\nhostkeyalias same\n{files}"
+    assert route_of(said, Path("/c"), "ann", "gpu_1").identity_files == tuple(tmp_path / name for name in names)
+
+
+def test_a_config_that_takes_for_ever_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`Match exec` of a program that waits once was a traceback."""
+    monkeypatch.setattr(ssh_route, "QUESTION_S", 0.3)
+    config = tmp_path / "config"
+    config.write_text('Match exec "sleep 600"\n  Port 7\n')
+    with pytest.raises(UsageError, match=r"ssh -G did not end within 0\.3 s; does it have a slow `Match exec`"):
+        route(host(address="slow", ssh_config=str(config)))
+
+
+def test_a_proxy_command_that_ignores_the_signal_to_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was waited for without a limit."""
+    monkeypatch.setattr(ssh_route, "JUMP_ANSWER_S", 0.3)
+    monkeypatch.setattr(ssh_route, "END_S", 0.3)
+    with pytest.raises(HostError, match="the way there failed"):
+        ssh_route.open_proxy(("sh", "-c", "trap '' TERM; while :; do sleep 1; done"), "gpu_1")
 
 
 def test_make_ssh_reads_the_same_file_and_trusts_the_same_keys() -> None:
@@ -199,8 +221,8 @@ def test_jump_hosts_are_passed_in_their_order(jumps: str, wanted: tuple[str, ...
 
 
 def test_tokens_of_a_proxy_command_are_filled_in() -> None:
-    said = "hostname h\nport 22\nproxycommand nc -x %%p %h %p %r\n"
-    assert route_of(said, Path("/c"), "ann").proxy == ("sh", "-c", "exec nc -x %p h 22 ann")
+    said = "hostname h\nport 22\nproxycommand nc -x %%p %h %p %r %n\n"
+    assert route_of(said, Path("/c"), "ann", "gpu_1").proxy == ("sh", "-c", "exec nc -x %p h 22 ann gpu_1")
 
 
 def test_a_host_without_a_config_is_reached_straight() -> None:

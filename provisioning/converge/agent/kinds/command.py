@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ..events import Failure, RebootNeeded
-from ..process import Process, run
+from ..process import Process, run, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def plan(wish: Any, fact: Fact) -> list[Change]:
     refusal = next((words[len(REFUSED) :] for words in fact["planned"] if words.startswith(REFUSED)), "")
     if refusal:
         raise Failure(refusal)
-    return [] if fact["done"] else [("run", words) for words in fact["planned"] or ["run " + " ".join(wish.argv)]]
+    return [] if fact["done"] else [("run", words) for words in fact["planned"] or ["run " + shown(wish.argv)]]
 
 
 def apply(wish: Any, fact: Fact, changes: list[Change], host: Host) -> None:  # noqa: ARG001

@@ -13,6 +13,7 @@ from provisioning.converge import controller
 from provisioning.converge.controller import _Talk, confirmations
 from provisioning.converge.parcel import Parcel
 from provisioning.host_words import MARK
+from provisioning.remote import NoCommandsError
 from provisioning.roles.base import base
 from serving.spec import GatewaySpec
 from tests.unit.provisioning.records import host
@@ -103,3 +104,13 @@ def test_what_others_print_is_no_event(lines: list[bytes], runs: bool) -> None:
     with pytest.raises(HostError, match="does not run commands over SSH") as caught:
         talk.run(channel)
     assert "hello" in caught.value.detail
+
+
+def test_a_login_script_that_prints_for_ever_ends_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(controller, "NOISE_BYTES", 10)
+    channel: Any = Saying()
+    channel._lines = [b"Welcome!\n"] * 1000
+    with pytest.raises(NoCommandsError, match="does not run commands over SSH") as caught:
+        _Talk(host(), Parcel(document={}), lambda *_: None).run(channel)
+    assert "Welcome!" in caught.value.detail
+    assert len(channel._lines) > 990

@@ -1,11 +1,12 @@
 """What is done about an installation that was cut off. That it helps: tests/machine/test_apt_cut_off.py."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from provisioning.converge.agent import dpkg
+from provisioning.converge.agent import dpkg, process
 from provisioning.converge.agent.kinds import packages
 
 STATES = """\
@@ -29,7 +30,7 @@ class Played:
     def __call__(self, argv: Sequence[str]) -> tuple[int, str]:
         words = " ".join(argv)
         self.asked.append(words)
-        if argv[0] == "dpkg-query":
+        if tuple(argv) == dpkg.TORN:
             return 0, self.listing
         if argv[0] == "sh":
             folder, name = argv[-2:]
@@ -55,6 +56,19 @@ def test_what_was_being_unpacked_is_unpacked_again_before_the_rest_is_configured
     assert calls[0] == "--audit"
     assert calls[1].startswith("--unpack --force-depends --force-downgrade /tmp/llm-deploy-debs-")
     assert calls[2:] == ["--remove --force-remove-reinstreq --force-depends nano", "--configure -a"]
+
+
+def test_a_torn_package_is_found_among_any_number_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept of a program's output is its end: on a host with 1,300 packages the first were never seen."""
+    rows = [
+        "install\treinstreq\thalf-installed\taaa\t1",
+        *(f"install\tok\tinstalled\tlib{n}\t1.2.3" for n in range(9000)),
+    ]
+    (tmp_path / "listing").write_text("".join(f"{row}\n" for row in rows))
+    (tmp_path / "dpkg-query").write_text(f"#!/bin/sh\ncat {tmp_path}/listing\n")
+    (tmp_path / "dpkg-query").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert dpkg.torn(process.run(dpkg.TORN).output) == [("install", "aaa", "1")]
 
 
 def test_another_version_will_do_and_one_that_nobody_has_is_told() -> None:

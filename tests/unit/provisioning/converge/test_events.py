@@ -40,6 +40,18 @@ def test_mask(case: str) -> None:
     assert emitted(secrets, text) == expected
 
 
+def test_a_short_secret_breaks_no_word_of_the_protocol() -> None:
+    """A proxy's password `1234` once changed the digests that the agent asked for."""
+    reader, writer = os.pipe()
+    events = Events(writer, None)
+    events.keep_secret("1234")
+    events.emit("need", pieces=[["ab1234ff", 0, 1234]], id="file:/1234", text="1234")
+    os.close(writer)
+    with os.fdopen(reader) as stream:
+        said = json.loads(stream.read())
+    assert said == {"event": "need", "pieces": [["ab1234ff", 0, 1234]], "id": "file:/1234", "text": "(secret)"}
+
+
 def test_held_events_travel_with_the_next() -> None:
     """A run that changes nothing says all of it in one write."""
     reader, writer = os.pipe()

@@ -13,6 +13,7 @@ from core.console import next_command, say
 from core.errors import DeployError
 from core.runs import write_result
 from infra.outputs import HostRecord
+from provisioning.closed_port import mention_closed_port
 from provisioning.converge.result import HostResult, Outcome
 from provisioning.fleet import Failures, on_each
 from provisioning.head_start import HeadStart
@@ -38,6 +39,7 @@ def provision(
     again = f"mend it and run `{target.command('provision')}` again; `{target.command('logs')}` has more"
     run.failures.raise_any(hint=again)
     _hand_on(run)
+    mention_closed_port(run.outputs, run.results, at_once=at_once)
     say(f"✓ provision {run.outputs.stack}: {time.monotonic() - began:.1f} s; {run.written}")
     _name_next(target, roles)
     return 0

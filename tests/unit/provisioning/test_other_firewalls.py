@@ -1,5 +1,6 @@
 """Firewalls of a host's own that keep the gateway's port closed: as ufw, firewalld, nft and iptables show them."""
 
+import contextlib
 import json
 from typing import Any
 
@@ -7,7 +8,9 @@ import pytest
 
 from core.errors import HostError
 from infra.outputs import HostRecord
+from provisioning import closed_port
 from provisioning import status as status_module
+from provisioning.converge.result import HostResult, Outcome
 from provisioning.existing.facts import HostFacts
 from provisioning.existing.verdict import notes, plan
 from provisioning.programs import other_firewalls
@@ -213,6 +216,32 @@ def test_a_host_without_other_firewalls_is_not_warned_about(
     other_firewalls.main(["443"])
     assert json.loads(capsys.readouterr().out) == {"closed_ports": []}
     assert "! firewall " not in screen(status(closed_ports=[]))
+
+
+RUNS = {
+    "the gateway started": ("existing", "unit:haproxy.service", False, True),
+    "not reached": ("existing", "unit:haproxy.service", True, False),
+    "only the engine started": ("existing", "unit:vllm.service", False, False),
+    "a rented machine": ("aws", "unit:haproxy.service", False, False),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_provision_that_starts_the_gateway_names_what_keeps_clients_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    cloud, unit, fails, told = RUNS[name]
+
+    def answer(_: object, host: HostRecord, *_words: str) -> dict[str, Any]:
+        if fails:
+            raise HostError("was cut", where=host.name)
+        return {"closed_ports": [other_firewalls.closed("ufw", 443, "ufw allow 443/tcp", lasting=True)]}
+
+    monkeypatch.setattr(closed_port, "connect", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(closed_port, "ask_program", answer)
+    result = HostResult(host="one", ok=True, changed=(Outcome(id=unit, status="changed"),))
+    closed_port.mention_closed_port(stack(host_values(cloud=cloud)), {"one": result}, at_once=2)
+    assert capsys.readouterr().err.startswith("! one: ufw is active") is told
 
 
 @pytest.mark.parametrize(

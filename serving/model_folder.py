@@ -11,7 +11,7 @@ from core.regular_files import open_regular
 from serving.formats.json_text import FormatError
 from serving.formats.model_config import CONFIG, read_model_config
 from serving.formats.model_settings import check_settings
-from serving.formats.weight_files import INDEX, MAX_INDEX_BYTES, is_like, missing_shard, shards_of
+from serving.formats.weight_files import INDEX, MAX_INDEX_BYTES, is_like, missing_part, missing_shard, shards_of
 from serving.formats.weight_heads import LFS_START, read_head
 
 WEIGHTS = ("*.safetensors", "*.bin")
@@ -22,23 +22,28 @@ NO_MODEL = ("training_args.bin", "optimizer*", "adapter_model.*", "consolidated*
 Result = TypeVar("Result")
 
 
-def check_model(folder: Path, *, where: str, context_tokens: int | None = None) -> None:
+def check_model(folder: Path, *, where: str, context_tokens: int | None = None, engine: str = "") -> None:
     """Raise ConfigError unless `folder` holds a config, whole weights and a tokenizer; `where` is its key.
 
-    `context_tokens` is what the stack asks of the model; None: not compared.
+    `context_tokens` is what the stack asks of the model, None: not compared; `engine` is to serve it, empty: any.
     """
     if not (folder / CONFIG).is_file():
         raise ConfigError(f"{folder} has no {CONFIG}", where=where, hint="name the folder that holds it")
-    config = _read(folder, CONFIG, MAX_INDEX_BYTES, read_model_config, where=where)
+    config = _read(folder, CONFIG, MAX_INDEX_BYTES, partial(read_model_config, engine=engine), where=where)
     longest = config.context_tokens
     weights = [path for pattern in WEIGHTS for path in sorted(folder.glob(pattern)) if not is_like(path.name, NO_MODEL)]
     if not weights:
         raise ConfigError(f"{folder} has no weights", where=where, hint=f"put the {WEIGHTS[0]} files beside {CONFIG}")
+    part = missing_part([path.name for path in weights])
     if (folder / INDEX).exists():
         shards = _read(folder, INDEX, MAX_INDEX_BYTES, shards_of, where=where)
         missing = missing_shard(shards, [path.name for path in weights])
         if missing:
             raise ConfigError(f"{folder} has no {missing}, which its {INDEX} names", where=where, hint="get it again")
+    elif part:
+        raise ConfigError(
+            f"{folder} has no {part}, which the names of its other weights count", where=where, hint="get it again"
+        )
     for path in weights:
         _check_weights(path, where)
     tokenizers = [name for name in TOKENIZERS if (folder / name).is_file()]

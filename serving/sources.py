@@ -102,7 +102,7 @@ def resolve_sources(spec: ServingSpec) -> ResolvedSources:
     )
     base = model.path if isinstance(model, LocalFolder) and spec.model.source.kind != "gguf" else None
     if base is not None:
-        check_model(base, where="serving.model.source", context_tokens=spec.model.context_tokens)
+        check_model(base, where="serving.model.source", context_tokens=spec.model.context_tokens, engine=spec.engine)
     for index, (adapter, source) in enumerate(zip(spec.adapters, adapters, strict=True)):
         if isinstance(source, LocalFolder):
             check_adapter(

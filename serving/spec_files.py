@@ -42,7 +42,7 @@ def files_of_serving(spec: ServingSpec) -> Iterator[Problem]:
 
 def _whole_model(spec: ServingSpec) -> Callable[[Path], None]:
     """Return the check of the base model's folder."""
-    return partial(check_model, where="model.source.path", context_tokens=spec.model.context_tokens)
+    return partial(check_model, where="model.source.path", context_tokens=spec.model.context_tokens, engine=spec.engine)
 
 
 def _problems(source: FolderSource, key: str, check: Callable[[Path], None]) -> Iterator[Problem]:

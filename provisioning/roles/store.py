@@ -44,7 +44,8 @@ def model_path(host: HostRecord, serving: ServingSpec, source: ResolvedModel) ->
 def base_store(host: HostRecord, serving: ServingSpec, source: ResolvedModel) -> Stored:
     """Return the resource that brings the base model. The fetch refuses one that cannot serve the stack."""
     by_host = not isinstance(source, (LocalFolder, RegistryFetch))
-    conditions = (f"--context-tokens={serving.model.context_tokens}",) if by_host else ()
+    asked = (f"--context-tokens={serving.model.context_tokens}", f"--engine={serving.engine}")
+    conditions = asked if by_host else ()
     return store(source, model_path(host, serving, source), conditions)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .json_text import FormatError, is_number, read_as_engines_do, read_mapping, shown
+from .json_text import FormatError, is_number, read_as_engines_do, read_json, read_mapping, shown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ KINDS = ("model_type", "auto_map", "speculators_config")
 
 Ollama needs `architectures`; vLLM fills that in for most values of `model_type`.
 """
+
+WITHOUT_KIND = "LongcatFlash"
+"""The architectures whose model_type vLLM knows by itself."""
 
 SENSES = ("vision_config", "audio_config")
 
@@ -43,21 +46,34 @@ class ModelConfig:
         """Whether it takes pictures or sound, for which an engine reads a processor's files, too."""
 
 
-def read_model_config(content: bytes) -> ModelConfig:
-    """Return what the text of config.json says. Raises FormatError for what no engine could read."""
-    config = read_mapping(content, read_as_engines_do)
+def read_model_config(content: bytes, engine: str = "") -> ModelConfig:
+    """Return what the text of config.json says. Raises FormatError for what `engine` could not read; empty: no engine.
+
+    Ollama reads strict JSON, vLLM what Python takes.
+    """
+    config = read_mapping(content, read_json if engine == "ollama" else read_as_engines_do)
     names = config.get("architectures")
     if names is not None and not (isinstance(names, list) and all(isinstance(each, str) for each in names)):
         raise FormatError(f"has {shown(names)} as architectures, not a list of names", "get it again")
     text = config.get("text_config")
     longest = _context({**config, **text} if isinstance(text, dict) else config)
-    if not names and not any(config.get(key) for key in KINDS):
-        raise FormatError("names neither architectures nor a model_type", "get it again")
+    _refuse_unknown_kind(config, names or [], engine)
     return ModelConfig(
         (names or [""])[0],
         longest,
         has_processor=any(isinstance(config.get(key), dict) for key in SENSES),
     )
+
+
+def _refuse_unknown_kind(config: dict[str, Any], names: list[str], engine: str) -> None:
+    """Raise FormatError where nothing names the model's class, or not what `engine` finds it by."""
+    has_kind = any(config.get(key) for key in KINDS)
+    if not names and not has_kind:
+        raise FormatError("names neither architectures nor a model_type", "get it again")
+    if engine == "ollama" and not names:
+        raise FormatError("names no architectures, which Ollama needs", "get it again")
+    if engine == "vllm" and not has_kind and not any(name.startswith(WITHOUT_KIND) for name in names):
+        raise FormatError("names no model_type, which vLLM needs", "get it again")
 
 
 def _context(config: dict[str, Any]) -> int | None:

@@ -7,6 +7,8 @@ other programs, states of the optimiser. What is fetched is chosen here, by name
 from __future__ import annotations
 
 import fnmatch
+import itertools
+import re
 
 from .json_text import FormatError, read_json, shown
 
@@ -29,6 +31,9 @@ NEVER = (
     "*.pt", "*.pth", "*.zip", "*.tar", "*.gz", "*.png", "*.jpg", "*.jpeg", "*.gif", "*.webp", "*.mp4", "*.pdf", ".*",
 )  # fmt: skip
 """Of the root: the same weights for other programs, what a training leaves, pictures, and what a dot hides."""
+
+PART = re.compile(r"(.+)-([0-9]{1,9})-of-([0-9]{1,9})(\.safetensors|\.bin)")
+"""How transformers names the files of weights that it splits."""
 
 MAX_INDEX_BYTES = 32 << 20
 
@@ -72,6 +77,26 @@ def shards_of(content: bytes) -> dict[str, str]:
         if not isinstance(file, str) or "/" in file or file in ("", ".", "..") or not file.isprintable():
             raise FormatError(f"has {shown(file)} as the file of {shown(tensor)}", "get it again")
     return shards
+
+
+def missing_part(names: Iterable[str]) -> str:
+    """Return the first missing file of weights whose names count them (model-00001-of-00003); empty when none is.
+
+    Empty, too, where other weights lie beside them that may be whole: only an index would tell which ones count.
+    """
+    found: dict[tuple[str, ...], dict[int, int]] = {}
+    for name in names:
+        part = PART.fullmatch(name)
+        if part is None:
+            return ""
+        found.setdefault((part[1], part[3], part[4]), {})[int(part[2])] = len(part[2])
+    if len(found) != 1:
+        return ""
+    ((stem, of, suffix), numbers), *_ = found.items()
+    if len(numbers) >= int(of):
+        return ""
+    missing = next(number for number in itertools.count(0 if 0 in numbers else 1) if number not in numbers)
+    return f"{stem}-{missing:0{max(numbers.values())}}-of-{of}{suffix}"
 
 
 def missing_shard(shards: dict[str, str], names: Iterable[str]) -> str:

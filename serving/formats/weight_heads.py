@@ -6,6 +6,7 @@ each has the bytes of its type and sizes, and the file ends with the last one.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections import namedtuple
 
@@ -25,6 +26,8 @@ MAX_HEADER_BYTES = 25_000_000
 
 MAX_SIZES = 16
 """Of one tensor; weights have at most 5."""
+
+MAX_SIZE = (1 << 64) - 1
 
 BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8,
@@ -73,7 +76,7 @@ def _tensors(header: Any, size: int | None) -> dict[str, Tensor]:
     if not isinstance(header, dict):
         raise FormatError("is not a safetensors file: its header is not a JSON object", AGAIN)
     notes = header.pop(NOTES, None)
-    if notes is not None and not (isinstance(notes, dict) and all(isinstance(each, str) for each in notes.values())):
+    if notes is not None and not (isinstance(notes, dict) and all(_is_text(each) for each in notes.values())):
         raise FormatError(f"is not a safetensors file: its {NOTES} is not an object of strings", AGAIN)
     found, places = {}, []
     for name, entry in header.items():
@@ -115,9 +118,16 @@ def _tensor(name: str, entry: Any) -> tuple[Tensor, tuple[int, int]]:
     bits = BITS[dtype]
     for each in shape:
         bits *= each
+        if max(each, bits // BITS[dtype]) > MAX_SIZE:  # the library stops here, also where another size is 0
+            raise wrong
     if bits != 8 * (offsets[1] - offsets[0]):
         raise FormatError(f"is not a safetensors file: {shown(name)} has other bytes than its sizes say", AGAIN)
     return Tensor(dtype, tuple(shape)), (offsets[0], offsets[1])
+
+
+def _is_text(value: Any) -> bool:
+    """Return whether `value` is a string without half a surrogate pair, which JSON can hold and UTF-8 cannot."""
+    return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
 
 
 def _whole_numbers(values: tuple[Any, ...]) -> bool:

@@ -17,6 +17,7 @@ from provisioning.programs.llm_fetch.errors import FetchError
 from provisioning.programs.llm_fetch.tensors import Folder
 from serving.adapters import check_adapter, read_adapter_config
 from serving.formats.json_text import FormatError
+from serving.formats.model_settings import check_settings
 from serving.formats.weight_heads import read_head
 from serving.model_folder import check_model
 from serving.spec import AdapterSpec
@@ -42,6 +43,11 @@ HEAD: dict[str, Any] = {
         "dtype": "F32", "shape": [64, 8], "data_offsets": [2048, 4096],
     },
 }  # fmt: skip
+TOKENIZER: dict[str, Any] = {
+    "added_tokens_decoder": {"0": {"content": "<s>", "special": True}}, "chat_template": "{{ messages }}",
+    "model_max_length": 4096, "eos_token": "</s>", "temperature": 0.6,
+}  # fmt: skip
+SETTINGS = ("generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 SPEC = AdapterSpec.model_validate(
     {"name": "a", "source": {"kind": "hub", "repo": "a/b", "revision": "0" * 40}, "rank": 8}
 )
@@ -96,6 +102,17 @@ def test_configs_of_adapters(adapter: Path, content: bytes) -> None:
 def test_configs_of_models(model: Path, content: bytes) -> None:
     (model / "config.json").write_bytes(content)
     judged(lambda: check_model(model, where="model.source", context_tokens=4096))
+
+
+@given(content=st.one_of(ANY_BYTES, ODD.map(as_json), changed(TOKENIZER).map(as_json)))
+@example(content=b"[" * 100_000)
+@example(content=b'{"model_max_length": 1000000000000000019884624838656}')
+def test_settings_of_models(content: bytes) -> None:
+    judged(
+        lambda: in_our_words(
+            lambda: check_settings(SETTINGS, lambda _name, _limit, read: read(content), has_processor=True)
+        )
+    )
 
 
 @given(content=st.one_of(ANY_BYTES, changed(HEAD).map(as_json).map(weights), ODD.map(as_json).map(weights)))

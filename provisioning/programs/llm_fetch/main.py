@@ -65,17 +65,17 @@ def refuse_others(folder: Path, source: Source) -> None:
         raise FetchError(f"{folder} holds other files, which may not change; raise the version")
 
 
-def fetch(folder: Path, source: Source, pins: dict[str, str], context_tokens: int = 0) -> None:
+def fetch(folder: Path, source: Source, pins: dict[str, str], context_tokens: int = 0, engine: str = "") -> None:
     """Make `folder` whole, and say so in its marker. Raises FetchError.
 
-    With `context_tokens` the files must be those of a whole model that takes so long a text.
+    With `context_tokens` the files must be those of a whole model that takes so long a text, and that `engine` reads.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = source.files(pins)
     if not files:
         raise FetchError(f"{source.name} has no file that an engine reads; name the repository of a model or adapter")
     if context_tokens:
-        check_model(source, files, context_tokens)
+        check_model(source, files, context_tokens, engine)
     unknown = sorted(set(pins) - {file.name for file in files})
     if unknown:
         raise FetchError(f"{source.name} has no file {unknown[0]}, for which a checksum is pinned")
@@ -101,6 +101,7 @@ def main(place: str, pin: str, folder: str, *rest: str) -> int:
     limits = dict(word[2:].split("=", 1) for word in rest if "=" in word and word.startswith("--"))
     immutable = limits.pop("immutable", "") == "yes"
     context_tokens = int(limits.pop("context-tokens", "0"))
+    engine = limits.pop("engine", "") if context_tokens else ""  # without, it is an adapter's
     try:
         source = source_of(place, pin, limits.pop("endpoint", ""))
         if folder == "--show":
@@ -116,7 +117,7 @@ def main(place: str, pin: str, folder: str, *rest: str) -> int:
         if immutable:
             refuse_others(Path(folder), source)
         check_adapter(source, limits)
-        fetch(Path(folder), source, pins, context_tokens)
+        fetch(Path(folder), source, pins, context_tokens, engine)
     except (FetchError, InterruptedTransferError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -11,7 +11,7 @@ from .listed import Listed
 from .model_config import CONFIG, read_model_config
 from .model_settings import check_settings
 from .web import content_of
-from .weight_files import INDEX, MAX_INDEX_BYTES, missing_shard, shards_of
+from .weight_files import INDEX, MAX_INDEX_BYTES, missing_part, missing_shard, shards_of
 from .weight_heads import SUFFIX, read_head
 
 TYPE_CHECKING = False
@@ -26,12 +26,15 @@ POINTER_BYTES = 1024
 """A pointer of Git LFS has some 130."""
 
 
-def check_model(source: Source, files: Sequence[File], context_tokens: int) -> None:
-    """Raise FetchError unless `files` of `source` are a whole model that takes texts of `context_tokens`."""
+def check_model(source: Source, files: Sequence[File], context_tokens: int, engine: str = "") -> None:
+    """Raise FetchError unless `files` of `source` are a whole model that takes texts of `context_tokens`.
+
+    `engine` is to serve it; empty: any.
+    """
     names = [file.name for file in files]
     if CONFIG not in names:
         raise FetchError(f"{source.name} has no {CONFIG}; name the folder or repository of a model")
-    config = _read(source, CONFIG, MAX_CONFIG_BYTES, read_model_config)
+    config = _read(source, CONFIG, MAX_CONFIG_BYTES, partial(read_model_config, engine=engine))
     longest = config.context_tokens
     if longest is not None and context_tokens > longest:
         raise FetchError(
@@ -52,8 +55,13 @@ def _check_index(source: Source, names: Sequence[str]) -> None:
         missing = missing_shard(_read(source, INDEX, MAX_INDEX_BYTES, shards_of), names)
         if missing:
             raise FetchError(f"{source.name} has no {missing}, which its {INDEX} names; look up the right revision")
-    elif not any(name.endswith((SUFFIX, ".bin")) for name in names):
+        return
+    weights = [name for name in names if name.endswith((SUFFIX, ".bin"))]
+    if not weights:
         raise FetchError(f"{source.name} has no weights; name one with {SUFFIX} files")
+    missing = missing_part(weights)
+    if missing:
+        raise FetchError(f"{source.name} has no {missing}, which the names of its other weights count; get it again")
 
 
 def _check_head(source: Source, file: File) -> None:

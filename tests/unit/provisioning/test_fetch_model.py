@@ -235,6 +235,10 @@ UNFIT: dict[str, tuple[dict[str, bytes], str]] = {
         {"chat_template.jinja": b"version https://git-lfs.github.com/spec/v1\n"},
         f"chat_template.jinja of {REPO} is a pointer of Git LFS",
     ),
+    "a config that vLLM does not know": (
+        {"config.json": b'{"architectures": ["LlamaForCausalLM"]}'},
+        f"config.json of {REPO} names no model_type, which vLLM needs; get it again",
+    ),
     "a config of nothing": (
         {"config.json": b'{"architectures": []}'},
         f"config.json of {REPO} names neither architectures nor a model_type; get it again",
@@ -249,7 +253,7 @@ def test_a_model_that_cannot_serve_is_refused_before_its_weights_come(hub: HubDo
     changed, words = UNFIT[name]
     hub.files.update(changed)
     hub.large = ()
-    status, said = run(hub, folder, "--context-tokens=4096")
+    status, said = run(hub, folder, "--context-tokens=4096", "--engine=vllm")
     assert (status, said[: len(words)]) == (1, words)
     assert len(said.splitlines()) == 1
     assert names(folder) == set()
@@ -258,7 +262,8 @@ def test_a_model_that_cannot_serve_is_refused_before_its_weights_come(hub: HubDo
 def test_a_model_that_can_serve_is_fetched(hub: HubDouble, folder: Path) -> None:
     hub.files["config.json"] = b'{"model_type": "llama", "max_position_embeddings": 4096}'
     hub.files["tokenizer.json"] = b'{"model": {"vocab": {"\\u0000": 0}}}'
-    assert run(hub, folder, "--context-tokens=4096") == (0, "")
+    assert run(hub, folder, "--context-tokens=4096", "--engine=vllm") == (0, "")
+    assert run(hub, folder, "--context-tokens=4096", "--engine=vllm", "--check") == (0, "")
 
 
 def test_a_hub_that_says_when_to_ask_again_is_asked_then(hub: HubDouble, folder: Path) -> None:

@@ -122,7 +122,15 @@ def test_folders_travel_as_trees() -> None:
 def test_hub_models_are_fetched_at_their_commit_with_a_token_that_no_argument_holds() -> None:
     model, adapter = (each for each in find(Command, wishes(HUB)) if each.name.startswith("fetch"))
     folder = "/var/lib/llm/models/acme--base-7b@0123456789ab"
-    assert model.argv == ("python3", FETCH_MODEL, "acme/base-7b", REVISION, folder, "--context-tokens=4096")
+    assert model.argv == (
+        "python3",
+        FETCH_MODEL,
+        "acme/base-7b",
+        REVISION,
+        folder,
+        "--context-tokens=4096",
+        "--engine=vllm",
+    )
     assert model.check == (*model.argv, "--check")
     assert model.env == {"HF_TOKEN": Secret("hf_sample")}
     listed = (f"adapter_model.safetensors={SHA256}", "--max-rank=16", "--target-modules=q_proj,v_proj")

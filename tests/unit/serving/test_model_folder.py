@@ -75,6 +75,10 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: (folder / "model.safetensors").rename(folder / "training_args.bin"),
         " has no weights",
     ),
+    "a missing part, and no index": (
+        lambda folder: (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors"),
+        " has no model-00002-of-00002.safetensors, which the names of its other weights count; get it again",
+    ),
     "a shard outside the folder": (
         lambda folder: index(folder, {"weight_map": {"a": "../model.safetensors"}}),
         "/model.safetensors.index.json has ../model.safetensors as the file of a; get it again",

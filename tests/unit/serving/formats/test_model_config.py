@@ -53,6 +53,29 @@ def test_odd_types_are_told_in_one_line(config: dict[str, Any], words: str) -> N
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("engine", "content", "words"),
+    [
+        ("vllm", b'{"architectures": ["LlamaForCausalLM"]}', "names no model_type, which vLLM needs; get it again"),
+        ("ollama", b'{"architectures": [], "model_type": "llama"}', "names no architectures, which Ollama needs"),
+        ("ollama", b'{"architectures": ["X"], "a": Infinity}', "has Infinity, which is not JSON"),
+        ("ollama", b'{"architectures": ["LlamaForCausalLM"]}', ""),
+        ("vllm", b'{"architectures": [], "model_type": "llama", "a": Infinity}', ""),
+        ("vllm", b'{"architectures": ["LongcatFlashForCausalLM"]}', ""),
+        ("vllm", b'{"architectures": ["X"], "auto_map": {"AutoConfig": "a.B"}}', ""),
+    ],
+)
+def test_each_engine_finds_the_class_by_its_own_key(engine: str, content: bytes, words: str) -> None:
+    """A config without them went to the host, and the engine ended after gigabytes."""
+    try:
+        read_model_config(content, engine)
+    except FormatError as error:
+        assert words in str(error)  # noqa: PT017  # some pass
+        assert words
+    else:
+        assert not words
+
+
 def test_a_byte_order_mark_is_refused_as_engines_do() -> None:
     """It once was skipped here, and transformers ended the engine: "Unexpected UTF-8 BOM"."""
     with pytest.raises(FormatError, match="begins with a byte order mark, which no engine reads; save it as UTF-8"):

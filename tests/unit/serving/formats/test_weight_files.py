@@ -3,7 +3,7 @@
 import pytest
 
 from serving.formats.json_text import FormatError
-from serving.formats.weight_files import missing_shard, shards_of, wanted
+from serving.formats.weight_files import missing_part, missing_shard, shards_of, wanted
 
 ADAPTER = ["adapter_config.json", "adapter_model.safetensors"]
 MODEL = ["config.json", "tokenizer.json", "model.safetensors"]
@@ -74,6 +74,26 @@ def test_an_index_that_is_none_is_told_in_one_line(content: bytes, words: str) -
     with pytest.raises(FormatError) as caught:
         shards_of(content)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "missing"),
+    [
+        (["model-00001-of-00002.safetensors"], "model-00002-of-00002.safetensors"),
+        (["model-00001-of-000163.safetensors"], "model-00002-of-000163.safetensors"),
+        (["pytorch_model-00002-of-00003.bin", "pytorch_model-00003-of-00003.bin"], "pytorch_model-00001-of-00003.bin"),
+        (["m-00001-of-00002.bin", "m-00002-of-00002.bin"], ""),
+        (["m-00000-of-00002.bin", "m-00001-of-00002.bin"], ""),
+        (["m-00000-of-00003.bin", "m-00001-of-00003.bin"], "m-00002-of-00003.bin"),
+        (["model-00001-of-00002.safetensors", "model.safetensors"], ""),
+        (["model-00001-of-00002.safetensors", "model-00001-of-00001.safetensors"], ""),
+        (["model.safetensors"], ""),
+        ([], ""),
+    ],
+)
+def test_weights_that_count_themselves_are_counted(names: list[str], missing: str) -> None:
+    """Without an index a missing file was met by the engine: "weights were not initialized"."""
+    assert missing_part(names) == missing
 
 
 def test_the_first_missing_shard_is_named() -> None:

@@ -35,6 +35,7 @@ LIES: dict[str, tuple[bytes, str]] = {
     "a header with a byte order mark": (file(b"\xef\xbb\xbf{}"), "its header begins with a byte order mark"),
     "notes that are a list": (file({"__metadata__": [], "a": ONE}, bytes(16)), "its __metadata__ is not an object of"),
     "notes with a number": (file({"__metadata__": {"a": 1}, "a": ONE}, bytes(16)), "its __metadata__ is not an object"),
+    "notes with half a character": (file(b'{"__metadata__": {"a": "\\ud800"}}'), "its __metadata__ is not an object"),
     "notes twice": (file(b'{"__metadata__": {}, "__metadata__": {}}'), "its header has __metadata__ twice"),
     "a type twice": (
         file(json.dumps({"a": ONE}).replace("}", ', "dtype": "F32"}', 1).encode(), bytes(16)),
@@ -45,6 +46,11 @@ LIES: dict[str, tuple[bytes, str]] = {
     "sizes that are text": (file({"a": {**ONE, "shape": "22"}}), "does not describe a"),
     "a negative size": (file({"a": {**ONE, "shape": [-2, -2]}}), "does not describe a"),
     "sizes without end": (file({"a": {**ONE, "shape": [1] * 100_000}}), "does not describe a"),
+    "a size beyond all numbers": (file({"a": {**ONE, "shape": [1 << 64, 0], "data_offsets": [0, 0]}}), "describe a"),
+    "sizes beyond all numbers": (
+        file({"a": {**ONE, "shape": [1 << 40, 1 << 40, 0], "data_offsets": [0, 0]}}),
+        "does not describe a",
+    ),
     "true as size": (file({"a": {**ONE, "shape": [True, 4]}}), "does not describe a"),
     "no place": (file({"a": {"dtype": "F32", "shape": [2, 2]}}), "does not describe a"),
     "an unknown type": (file({"a": {**ONE, "dtype": "F99"}}), "does not describe a"),

@@ -38,13 +38,14 @@ def look(root: Path) -> Any:
     """Return what the host has. `root` stands for / in paths of the kernel."""
     answers, said = ask_driver("driver_version")
     kernel = text(root / "proc/sys/kernel/osrelease")
+    gpus = pci_folders(root, *GPU_CLASSES)
     return SimpleNamespace(
         answered=answers,
         said=said,
         capabilities=ask_driver("compute_cap")[0] if answers else [],
-        gpus=pci_count(root, *GPU_CLASSES),
-        devices=pci_devices(root, *GPU_CLASSES),
-        switches=pci_count(root, SWITCH_CLASS),
+        gpus=len(gpus),
+        devices=device_numbers(gpus),
+        switches=len(pci_folders(root, SWITCH_CLASS)),
         bridges=bridges(root),
         secure_boot=secure_boot(root),
         kernel=kernel,
@@ -102,15 +103,16 @@ def libraries() -> list[str]:
     return sorted(found, key=numbers)
 
 
-def pci_devices(root: Path, *classes: str) -> list[int]:
-    """Return the device numbers of NVIDIA's devices of these classes, e.g. 0x27b8 for an L4."""
-    found = []
-    for each in sorted(root.glob("sys/bus/pci/devices/*")):
-        if text(each / "vendor") == NVIDIA and text(each / "class").startswith(classes):
-            device = text(each / "device")
-            if re.fullmatch(r"0x[0-9a-fA-F]{1,4}", device):
-                found.append(int(device, 16))
-    return found
+def pci_folders(root: Path, *classes: str) -> list[Path]:
+    """Return the kernel's folders of NVIDIA's devices of these classes on the PCI bus."""
+    folders = sorted(root.glob("sys/bus/pci/devices/*"))
+    return [each for each in folders if text(each / "vendor") == NVIDIA and text(each / "class").startswith(classes)]
+
+
+def device_numbers(folders: list[Path]) -> list[int]:
+    """Return the device numbers that the kernel has of PCI devices, e.g. 0x27b8 for an L4."""
+    found = (text(each / "device") for each in folders)
+    return [int(device, 16) for device in found if re.fullmatch(r"0x[0-9a-fA-F]{1,4}", device)]
 
 
 def bridges(root: Path) -> int:
@@ -123,12 +125,6 @@ def bridges(root: Path) -> int:
             except OSError:
                 continue  # a virtual function, or firmware that is not up, has no such file
     return count
-
-
-def pci_count(root: Path, *classes: str) -> int:
-    """Return how many of NVIDIA's devices of these classes are on the PCI bus."""
-    devices = root.glob("sys/bus/pci/devices/*")
-    return sum(text(each / "vendor") == NVIDIA and text(each / "class").startswith(classes) for each in devices)
 
 
 def secure_boot(root: Path) -> bool:

@@ -41,6 +41,17 @@ def test_switches_are_seen_on_the_pci_bus(tmp_path: Path, devices: list[dict[str
     assert nvlink_fabric.has_switches(tmp_path) is found
 
 
+def test_gpus_and_switches_are_counted_also_where_the_kernel_has_no_number_of_a_device(tmp_path: Path) -> None:
+    bus = tmp_path / "sys/bus/pci/devices"
+    for index, device in enumerate([H100, {**B200, "device": "?"}, SWITCH, OTHER_BRIDGE, CONNECTX]):
+        (bus / str(index)).mkdir(parents=True)
+        for name, text in device.items():
+            (bus / str(index) / name).write_text(text + "\n")
+    gpus = facts.pci_folders(tmp_path, *facts.GPU_CLASSES)
+    assert (len(gpus), facts.device_numbers(gpus)) == (2, [0x2330])
+    assert len(facts.pci_folders(tmp_path, facts.SWITCH_CLASS)) == 1
+
+
 def test_the_program_knows_the_machines_that_the_role_knows() -> None:
     assert nvlink_fabric.NVLINK5 == chips.NVLINK5
     assert nvlink_fabric.SWITCH_CLASS == facts.SWITCH_CLASS

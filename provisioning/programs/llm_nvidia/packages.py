@@ -129,12 +129,17 @@ def missing(wanted: Wanted, names: list[str], complaints: list[str]) -> str:
         if not found:
             why = f" ({complaints[0]})" if complaints else ""
             return f"apt has no {name}{why}; see `apt-get update`"
-        if OF_DRIVER.match(name) and not re.match(rf"(\d+:)?{re.escape(wanted['version'])}-", found):
+        if not may_be(wanted, name, found):
             return (
                 f"driver {wanted['version']} has left the repository, which has {found} ({name}); take a newer "
                 "checkout, or write that version into provisioning/roles/nvidia_driver.py"
             )
     return ""
+
+
+def may_be(wanted: Wanted, name: str, version: str) -> bool:
+    """Return whether package `name` may have this `version`: those of the driver only have the pinned one."""
+    return not OF_DRIVER.match(name) or re.match(rf"(\d+:)?{re.escape(wanted['version'])}-", version) is not None
 
 
 def wanted_packages(wanted: Wanted, facts: Any) -> list[str]:
@@ -182,7 +187,7 @@ def install(wanted: Wanted, facts: Any) -> str:
         raise RefusedError(why_not)
     extra = [f"{MODULES_EXTRA}-{kernel}"] if chips.has_nvlink5(facts) and in_apt(f"{MODULES_EXTRA}-{kernel}") else []
     status = finish(*APT, "install", "--allow-downgrades", *headers, *extra, *packages)
-    if status and not all(is_installed(name) for name in (*headers, *packages)):
+    if status and not all(is_installed(wanted, name) for name in (*headers, *extra, *packages)):
         raise RefusedError(f"`apt-get install {' '.join(packages)}` ended with status {status}"[:200])
     must("apt-mark", "hold", *sorted(of_driver(wanted, look(root))))
     return kernel
@@ -193,6 +198,10 @@ def _call(argv: Sequence[str]) -> tuple[int, str]:
     return (0, output(*argv)) if argv[0] == "dpkg-query" else said(*argv)
 
 
-def is_installed(name: str) -> bool:
-    """Return whether a package is installed and configured: another's that is not makes apt fail as well."""
-    return output("dpkg-query", "-W", "-f", "${db:Status-Status}", name).strip() == "installed"
+def is_installed(wanted: Wanted, name: str) -> bool:
+    """Return whether a package is installed and configured, in a version that it may have.
+
+    apt also fails because of a package that has nothing to do with the driver, and then the driver is in place.
+    """
+    status, _, version = output("dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", name).partition(" ")
+    return status == "installed" and may_be(wanted, name, version)

@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from core.paths import CHECKOUT
 from provisioning.programs.llm_nvidia import kernels, packages
+from provisioning.programs.llm_nvidia.host import RefusedError
 from provisioning.programs.llm_nvidia.packages import others_stay, repository
 from tests.unit.provisioning.nvidia_facts import WANTED, facts
 
@@ -76,28 +78,79 @@ def test_headers_fit_the_kernel_and_follow_its_updates(
     assert " ".join(kernels.choose(running, installed, lambda _: False, in_apt)) == chosen
 
 
+def with_apt(monkeypatch: pytest.MonkeyPatch, host: SimpleNamespace, status: int = 0) -> list[tuple[str, ...]]:
+    """Let `install` work on `host` with an apt that ends with `status`; return the commands that it will run."""
+    called: list[tuple[str, ...]] = []
+    for name, answer in {"mend": "", "update_lists": [], "missing": "", "in_apt": True, "look": host}.items():
+        monkeypatch.setattr(packages, name, lambda *_, answer=answer: answer)
+    for name in ("name_repository", "pin"):
+        monkeypatch.setattr(packages, name, lambda *_: None)
+
+    def finish(*argv: str) -> int:
+        called.append(argv)
+        return status
+
+    monkeypatch.setattr(packages, "finish", finish)
+    monkeypatch.setattr(packages, "must", lambda *argv: called.append(argv))
+    return called
+
+
 def test_headers_on_hold_are_not_named_to_apt(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Once a host whose kernel was frozen got no driver: apt said that held packages would change, and ended."""
     kernel, meta = "linux-headers-6.8.0-45-generic", "linux-headers-generic"
     host = facts(kernel="6.8.0-45-generic", packages={meta: "6.8.0", "linux-image-generic": "6.8.0"}, held={meta})
-    called: list[tuple[str, ...]] = []
-    for name, answer in {"mend": "", "update_lists": [], "missing": "", "in_apt": True, "must": None}.items():
-        monkeypatch.setattr(packages, name, lambda *_, answer=answer: answer)
-    for name in ("name_repository", "pin"):
-        monkeypatch.setattr(packages, name, lambda *_: None)
-    monkeypatch.setattr(packages, "look", lambda _: host)
-
-    def finish(*argv: str) -> int:
-        called.append(argv)
-        return 0
-
-    monkeypatch.setattr(packages, "finish", finish)
+    called = with_apt(monkeypatch, host)
     assert packages.install({**WANTED, "root": "/"}, host) == "6.8.0-45-generic"
     assert kernel in called[0]
     assert meta not in called[0]
     assert capfd.readouterr().out.startswith(f"warning: {meta}: on hold")
+
+
+OLD, NEW = "580.95.05", WANTED["version"]
+DRIVER = ("libnvidia-compute-580", "nvidia-compute-utils-580", "nvidia-utils-580", "nvidia-dkms-580-open")
+BEFORE = dict.fromkeys(DRIVER, f"installed {OLD}-1ubuntu1")
+AFTER = dict.fromkeys(DRIVER, f"installed {NEW}-1ubuntu1")
+
+
+@pytest.mark.parametrize(
+    ("found", "is_there"),
+    [
+        pytest.param(BEFORE, False, id="none moved"),
+        pytest.param({**BEFORE, DRIVER[0]: AFTER[DRIVER[0]]}, False, id="one moved"),
+        pytest.param({**AFTER, DRIVER[3]: f"half-configured {NEW}-1ubuntu1"}, False, id="one not configured"),
+        pytest.param({**AFTER, DRIVER[0]: f"installed {NEW}0-1ubuntu1"}, False, id="a longer version"),
+        pytest.param({**AFTER, "linux-headers-generic": ""}, False, id="no headers"),
+        pytest.param(AFTER, True, id="all moved"),
+        pytest.param({**AFTER, DRIVER[0]: f"installed 1:{NEW}-1ubuntu1"}, True, id="an epoch"),
+    ],
+)
+def test_where_apt_fails_the_driver_counts_as_installed_in_the_pinned_version_only(
+    monkeypatch: pytest.MonkeyPatch, found: dict[str, str], is_there: bool
+) -> None:
+    """Raising the pin once hid apt's failure: the old packages counted, and a host rebooted for nothing."""
+    kernel = "6.8.0-45-generic"
+    there = {name: NEW if NEW + "-" in words else OLD for name, words in {**AFTER, **found}.items() if name in DRIVER}
+    host = facts(kernel=kernel, packages={"linux-image-generic": "6.8.0", **there})
+    called = with_apt(monkeypatch, host, status=100)
+    # What the distribution has in its own versions, too.
+    theirs = dict.fromkeys(
+        ("dkms", "nvidia-modprobe", f"linux-headers-{kernel}", "linux-headers-generic"), "installed 1"
+    )
+
+    def dpkg_query(*argv: str) -> str:
+        status, _, version = {**theirs, **found}[argv[-1]].partition(" ")
+        return argv[3].replace("${db:Status-Status}", status).replace("${Version}", version)
+
+    monkeypatch.setattr(packages, "output", dpkg_query)
+    if is_there:
+        assert packages.install({**WANTED, "root": "/"}, host) == kernel
+        assert called[1] == ("apt-mark", "hold", *sorted(name for name in DRIVER if there[name] == NEW))
+        return
+    with pytest.raises(RefusedError, match=r"^`apt-get install libnvidia-compute-580 .*ended with status 100$"):
+        packages.install({**WANTED, "root": "/"}, host)
+    assert len(called) == 1
 
 
 def test_a_kernel_of_ones_own_with_headers_beside_it_will_do() -> None:

@@ -11,6 +11,10 @@ from infra.lease import Lease
 from infra.refusals import DeniedError
 from infra.rented import Cloud, found_of
 from infra.stack import Stack
+from infra.things import Thing
+
+HOLDING = ("instance", "volume", "disk")
+"""Kinds of things that serve, or hold data."""
 
 
 def refuse_lost_state(cloud: Cloud, stack: str, lease: Lease | None, held: Stack) -> None:
@@ -40,3 +44,24 @@ def refuse_lost_state(cloud: Cloud, stack: str, lease: Lease | None, held: Stack
             ),
             detail="\n".join(there),
         )
+
+
+def refuse_half_lost_state(stack: str, lease: Lease, held: Stack, adrift: list[Thing]) -> None:
+    """Raise DeployError when hosts or disks of a stack that stands would count as left over without a reason.
+
+    A command that was cut off while it made them has left that in the state. Where the state says nothing of it, it is
+    an older copy, perhaps, and what it lacks may be what serves.
+    """
+    there = [f"  {thing}" for thing in adrift if thing.kind in HOLDING]
+    if not lease.stands or not there or held.has_creations_in_flight():
+        return
+    raise DeployError(
+        f"its state in {held.backend.shown} lacks {len(there)} host(s) or disk(s) that the cloud has, and no command"
+        " was cut off while it made them; nothing was removed",
+        where=f"stack {stack}",
+        hint=(
+            "put the newest state back if this is an older copy;"
+            f" else remove what is listed by hand, or the whole stack: make down STACK={stack}"
+        ),
+        detail="\n".join(there),
+    )

@@ -4,7 +4,7 @@ Knows clouds by name only: what only one of them knows, it offers in a module of
 """
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol, cast
 
 from core.console import say
@@ -110,15 +110,23 @@ def remove(cloud: Cloud, lease: Lease, deadline_s: float) -> None:
     cloud.remove_things(things, deadline_s=deadline_s)
 
 
-def remove_adrift(cloud: Cloud, lease: Lease, known: set[str], deadline_s: float) -> list[str]:
+def remove_adrift(
+    cloud: Cloud,
+    lease: Lease,
+    known: set[str],
+    deadline_s: float,
+    *,
+    refuse: Callable[[list[Thing]], None] = lambda _adrift: None,
+) -> list[str]:
     """Remove what carries the lease's id and is none of the `known` ids; return what that was, a line each.
 
-    A kind that cannot be asked for is told, and stops nothing.
+    A kind that cannot be asked for is told, and stops nothing. `refuse` raises before anything is removed.
     """
     found = found_of(cloud, lease)
     for each in that_matter(found.unasked, lease.parts):
-        say(f"  ! could not be asked, so something of it may be in the way: {each}")
+        say(f"  ! could not be listed, so what was left of it may stay, cost and be in the way: {each}")
     adrift = [thing for thing in found if not thing.keep and not cloud.is_known(thing, known)]
+    refuse(adrift)
     cloud.remove_things(adrift, deadline_s=deadline_s)
     return [str(thing) for thing in adrift]
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from core.console import say, step
@@ -14,7 +15,7 @@ from infra.clouds import RENTED
 from infra.config import DeploymentConfig
 from infra.events import Report
 from infra.lease import LEASE_VARIABLE, Lease, forget_lease, read_lease, write_lease
-from infra.lost_state import refuse_lost_state
+from infra.lost_state import refuse_half_lost_state, refuse_lost_state
 from infra.parts import all_parts
 from infra.placement import ELSEWHERE, Attempt, Candidate, place, table
 from infra.refusals import DeniedError
@@ -280,7 +281,8 @@ def recover(cloud: str, stack: str, held: "Stack", deadline_s: float = REMOVE_DE
     """Remove what a command that was cut off made and could not note: it would be in the way of the next one.
 
     Raises DeployError when it does not go. Nothing of a stack that stood is removed where the state is empty: then it
-    is the state that is missing (another backend, say), and everything would be taken for adrift.
+    is the state that is missing (another backend, say), and everything would be taken for adrift. Nor is anything where
+    it lacks hosts or disks that no command was making.
     """
     if cloud not in RENTED or not held.interrupted:
         return
@@ -289,7 +291,8 @@ def recover(cloud: str, stack: str, held: "Stack", deadline_s: float = REMOVE_DE
     known = held.known_ids() if holder else set()
     if holder and lease is not None and (known or not lease.stands):
         with step("look for what the interrupted command made and could not note"):
-            for line in remove_adrift(*holder, known, deadline_s):
+            refuse = partial(refuse_half_lost_state, stack, lease, held)
+            for line in remove_adrift(*holder, known, deadline_s, refuse=refuse):
                 say(f"  - removed {line}")
 
 

@@ -66,6 +66,8 @@ def is_known(thing: Thing, known: set[str]) -> bool:
     """
     if thing.kind in (GUARD_DUTY_ENDPOINT.name, GUARD_DUTY_GROUP.name):
         return True
+    if thing.kind == "volume" and "Attachments" not in thing.detail:
+        return True  # found by its tags alone: it may be the root disk of a host that the state has
     names = {thing.id}
     if thing.kind == "budget":
         names.add(f"{thing.detail['AccountId']}:{thing.id}")

@@ -367,7 +367,7 @@ def test_nothing_that_stands_is_taken_for_adrift_where_the_state_is_missing(
     asked: list[set[str]] = []
     monkeypatch.setattr(renting, "holder_of", lambda _cloud, held_lease: (Cloud(), held_lease))
 
-    def note(_cloud: Cloud, _lease: Lease, ids: set[str], _deadline_s: float) -> list[str]:
+    def note(_cloud: Cloud, _lease: Lease, ids: set[str], _deadline_s: float, **_more: Any) -> list[str]:
         asked.append(ids)
         return []
 
@@ -379,6 +379,47 @@ def test_nothing_that_stands_is_taken_for_adrift_where_the_state_is_missing(
     renting.recover("aws", STACK, engine)  # type: ignore[arg-type]  # as above
 
     assert asked == ([known] if looks else [])
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize(
+    ("noted", "in_flight", "adrift", "removed"),
+    [
+        pytest.param({}, True, ["instance"], True, id="it was being made"),
+        pytest.param({}, False, ["instance"], False, id="a host that no command was making"),
+        pytest.param({}, False, ["volume"], False, id="a disk that no command was making"),
+        pytest.param({}, False, ["address"], True, id="nothing that serves or holds data"),
+        pytest.param({"stands": False}, False, ["instance"], True, id="the stack never stood"),
+    ],
+)
+def test_a_state_that_lacks_the_host_of_a_stack_that_stands_removes_nothing(  # by name
+    monkeypatch: pytest.MonkeyPatch,
+    noted: dict[str, Any],
+    in_flight: bool,
+    adrift: list[str],
+    removed: bool,
+) -> None:
+    """From an older copy of the state, after a command that was cut off, the running host and its disk were removed."""
+    things, gone = [Thing(kind, f"{kind}-1", "ap-northeast-2", STACK, "0123abcd") for kind in adrift], list[Thing]()
+    monkeypatch.setattr(renting, "holder_of", lambda _cloud, held_lease: (Cloud(), held_lease))
+    monkeypatch.setattr(renting, "_hand_provider_environment", lambda *_asked: None)
+    monkeypatch.setattr(Cloud, "things", lambda *_asked: Found(things))
+    monkeypatch.setattr(Cloud, "is_known", lambda _cloud, thing, known: thing.id in known, raising=False)
+    monkeypatch.setattr(Cloud, "remove_things", lambda _cloud, those, **_more: gone.extend(those))
+    write_lease(STACK, lease("a").model_copy(update=noted))
+    engine = Engine(stock=set(), interrupted=True, known={"vpc-1"})
+    engine.has_creations_in_flight = lambda: in_flight  # type: ignore[method-assign]
+
+    if removed:
+        renting.recover("aws", STACK, engine)  # type: ignore[arg-type]  # as above
+        assert gone == things
+        return
+    with pytest.raises(DeployError, match=r"lacks 1 host\(s\) or disk\(s\) that the cloud has") as refused:
+        renting.recover("aws", STACK, engine)  # type: ignore[arg-type]  # as above
+    assert gone == []
+    assert "nothing was removed" in str(refused.value)
+    assert "make down STACK=one" in str(refused.value)
+    assert refused.value.detail == f"  {adrift[0]} {adrift[0]}-1 in ap-northeast-2 (stack one)"
 
 
 HOST = Thing("instance", "i-1", "ap-northeast-2", STACK, "0123abcd")

@@ -226,6 +226,23 @@ def test_a_kept_volume_stays_where_volumes_may_not_be_listed(monkeypatch: pytest
     assert {(thing.id, thing.keep) for thing in found} == {(kept, True), (other, False)}
 
 
+def test_a_root_disk_is_not_taken_for_adrift_where_volumes_may_not_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by its tags alone, nobody knew whose it is: an `up` after a cut-off one asked for its removal."""
+    made = client("ec2").run_instances(
+        ImageId=an_image(), MinCount=1, MaxCount=1, TagSpecifications=tagged("instance", MINE)
+    )
+    host = made["Instances"][0]["InstanceId"]
+    volume(MINE)  # as a root disk has it: the tags of the stack, and an id that is not in the state
+    orphan = client("ec2").allocate_address(Domain="vpc", TagSpecifications=tagged("elastic-ip", MINE))["AllocationId"]
+    refuse(monkeypatch, "describe_volumes", "UnauthorizedOperation")
+    cloud = rented.rented_cloud("aws")
+    assert cloud
+
+    (removed,) = rented.remove_adrift(cloud, LEASE, {host}, 60)
+
+    assert removed.startswith(f"address {orphan} ")
+
+
 def guarded_network() -> str:
     """Make a network with what GuardDuty puts into it, as the service does; return its id."""
     ec2 = client("ec2")

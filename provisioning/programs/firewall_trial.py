@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -33,14 +34,18 @@ NFT_RULES = "/usr/local/lib/llm-deploy/nft-rules"
 PROGRAM = "/usr/local/lib/llm-deploy/firewall-trial"
 TIMER = "llm-firewall-return"
 TRIAL_S = 60
-"""From the moment when the former rules were kept."""
+"""How long `settle` waits for a new connection."""
+RETURN_S = 240
+"""When the timer ends a trial whose agent has died. It starts with `begin`, so it must outlast what comes before
+`settle` ends: the check of the new rules and the unit's reload, a minute each, and the trial itself."""
 POLL_S = 0.2
-JUST_BEGUN_S = 5
+JUST_BEGUN_S = 20
 """A trial that is older is one of a run that was cut off."""
 REFUSED = (
     "error: no new SSH connection was possible under the new firewall rules, so the former ones are back; check the "
     "host's ssh_cidrs, ssh_port and open_ports"
 )
+NOT_LOADED = "error: the new firewall rules could not be loaded, so the former ones are back"
 
 
 def state() -> dict[str, Any] | None:
@@ -55,9 +60,7 @@ def state() -> dict[str, Any] | None:
 def write(values: dict[str, Any]) -> None:
     """Put the state in place in one step."""
     STATE.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    new = STATE.with_suffix(".new")
-    new.write_text(json.dumps(values), encoding="utf-8")
-    new.replace(STATE)
+    replace(STATE, STATE.with_suffix(".new"), json.dumps(values))
 
 
 def forget() -> None:
@@ -81,10 +84,29 @@ def text_of(path: str) -> str | None:
 
 def same(rules: str, sha256: str) -> int:
     """Return 0 when no trial is needed, or one has begun."""
-    text = text_of(rules)
     trial = state()
-    just_begun = trial is not None and abs(time.time() - trial["begun"]) < JUST_BEGUN_S
-    return 0 if just_begun or (text and hashlib.sha256(text.encode()).hexdigest() == sha256) else 1
+    if trial is not None and not trial.get("confirmed"):
+        return 0 if just_begun(trial) else 1  # the timer of a run that was cut off may end at any moment
+    text = text_of(rules)
+    return 0 if text and hashlib.sha256(text.encode()).hexdigest() == sha256 else 1
+
+
+def just_begun(trial: dict[str, Any]) -> bool:
+    """Return whether the timer was set a moment ago. The wall clock does not count: NTP may step it meanwhile."""
+    begun_s = trial.get("begun_s")
+    if begun_s is None or trial["boot_id"] != boot_id():
+        return False
+    return 0 <= time.monotonic() - float(begun_s) < JUST_BEGUN_S
+
+
+def kernel_has(rules: str, table: str) -> bool:
+    """Return whether the kernel's table is the one of the file."""
+    return subprocess.run([NFT_RULES, "check", rules, table], stdout=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def load(rules: str, table: str) -> int:
+    """Load the file; return the exit status."""
+    return subprocess.run([NFT_RULES, "load", rules, table], check=False).returncode
 
 
 def stop_timer() -> None:
@@ -93,52 +115,75 @@ def stop_timer() -> None:
 
 
 def begin(rules: str, table: str, unit: str) -> int:
-    """Keep the former rules, and have systemd bring them back in a minute."""
+    """Keep the former rules, and have systemd bring them back after RETURN_S."""
     stop_timer()
     cut_off = state()
     former = cut_off["former"] if cut_off and not cut_off.get("confirmed") else text_of(rules)
     trial = {"rules": rules, "table": table, "unit": unit, "former": former}
-    write({**trial, "boot_id": boot_id(), "begun": time.time()})
-    timer = ["systemd-run", "--quiet", "--collect", f"--unit={TIMER}", f"--on-active={TRIAL_S}"]
-    done = subprocess.run([*timer, PROGRAM, "return"], check=False)
+    trial["boot_id"] = boot_id()
+    write(trial)  # before the timer is set, since a crash in between must leave something to return to
+    timer = ["systemd-run", "--quiet", "--collect", f"--unit={TIMER}", f"--on-active={RETURN_S}"]
+    done = subprocess.run([*timer, "--timer-property=AccuracySec=1s", PROGRAM, "return"], check=False)
     if done.returncode != 0:
         forget()
         print("error: systemd did not take the timer that would bring the former firewall rules back")
-    return done.returncode
+        return done.returncode
+    write({**trial, "begun_s": time.monotonic()})  # only now: systemd may take its time on a loaded host
+    return 0
 
 
 def confirm() -> int:
-    """Keep the new rules."""
+    """Keep the new rules, if the new connection came in under them; return 1 when the kernel has other rules."""
     trial = state()
-    if trial is not None:
-        write({**trial, "confirmed": True})
-        stop_timer()
+    if trial is None or trial.get("confirmed"):
+        return 0
+    if not kernel_has(trial["rules"], trial["table"]):
+        print("error: the kernel does not have the new firewall rules, so a connection proves nothing")
+        return 1
+    write({**trial, "confirmed": True})
+    stop_timer()
     return 0
 
 
 def settle(rules: str, table: str) -> int:
     """Wait until a trial has ended; return 1 when the former rules came back."""
+    trial = state()
+    if trial is not None and not trial.get("confirmed"):
+        if text_of(rules) == trial["former"]:  # the new rules were refused, so there is nothing to try
+            stop_timer()
+            forget()
+        elif not kernel_has(rules, table) and load(rules, table) != 0:
+            # The unit was skipped or its reload failed: a connection under the old rules would confirm the new ones.
+            bring_back()
+            stop_timer()
+            print(NOT_LOADED)
+            return 1
+    if not wait_for_end():
+        stop_timer()
+        print(REFUSED)
+        return 1
+    if text_of(rules) is None or kernel_has(rules, table):  # without a file, what refused it has said so already
+        return 0
+    return load(rules, table)
+
+
+def wait_for_end() -> bool:
+    """Return once no trial is under way: False when it ended without a confirmation."""
     deadline = time.monotonic() + TRIAL_S + 5
     waited = False
     while True:
         trial = state()
-        if trial is None and waited:
-            print(REFUSED)
-            return 1
         if trial is None:
-            break
+            return not waited
         if trial.get("confirmed"):
             forget()
-            break
+            return True
         if not waited:
             print("waiting for a new connection to confirm the firewall", flush=True)
             waited = True
         if time.monotonic() > deadline:
-            bring_back()  # the timer is gone, too
+            bring_back()
         time.sleep(POLL_S)
-    if subprocess.run([NFT_RULES, "check", rules, table], stdout=subprocess.DEVNULL, check=False).returncode == 0:
-        return 0
-    return subprocess.run([NFT_RULES, "load", rules, table], check=False).returncode
 
 
 def settled(rules: str, table: str) -> int:
@@ -146,6 +191,8 @@ def settled(rules: str, table: str) -> int:
     if state() is not None:
         print("planned: have a new connection confirm the rules, or bring the former ones back")
         return 1
+    if text_of(rules) is None:
+        return 0
     return subprocess.run([NFT_RULES, "check", rules, table], check=False).returncode
 
 
@@ -161,7 +208,7 @@ def bring_back() -> int:
         status = drop.returncode
     else:
         put(trial["rules"], trial["former"])
-        status = subprocess.run([NFT_RULES, "load", trial["rules"], trial["table"]], check=False).returncode
+        status = load(trial["rules"], trial["table"])
     forget()
     print("<4>no new connection confirmed the new firewall rules: the former ones are back", file=sys.stderr)
     return status
@@ -184,10 +231,22 @@ def put(path: str, text: str | None) -> None:
         with contextlib.suppress(FileNotFoundError):
             Path(path).unlink()
         return
-    new = Path(f"{path}.former")
-    new.write_text(text, encoding="utf-8")
+    replace(Path(path), Path(f"{path}.former"), text)
+
+
+def replace(path: Path, new: Path, text: str) -> None:
+    """Replace a file in one step that outlasts a power cut; `new` is a name beside it."""
+    with new.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
     new.chmod(0o644)
     new.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def main(command: str, *words: str) -> int:

@@ -1,6 +1,7 @@
 """New firewall rules count only when a new connection has come in under them; else the former ones return."""
 
 import hashlib
+import inspect
 import subprocess
 import threading
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from provisioning.converge.agent.process import run
 from provisioning.programs import firewall_trial as trial
 from tests.gateways import wait_for
 
@@ -23,11 +25,15 @@ class Host:
         self.rules = folder / "firewall.nft"
         self.kernel: str | None = None
         self.ran: list[str] = []
+        self.loads = True
+        """Whether nft takes the rules file."""
 
     def run(self, argv: list[str], **_: Any) -> SimpleNamespace:
         self.ran.append(" ".join(argv))
         status = 0
         if argv[:2] == [trial.NFT_RULES, "load"]:
+            if not self.loads or not self.rules.exists():
+                return SimpleNamespace(returncode=1)
             self.kernel = self.rules.read_text()
         elif argv[:2] == [trial.NFT_RULES, "drop"]:
             self.kernel = None
@@ -93,8 +99,8 @@ def test_rules_that_are_there_need_no_trial(host: Host) -> None:
 def test_confirmed_rules_stay(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
     host.load("old")
     host.begin()
-    timer = "systemd-run --quiet --collect --unit=llm-firewall-return --on-active=60"
-    assert f"{timer} {trial.PROGRAM} return" in host.ran
+    timer = f"systemd-run --quiet --collect --unit=llm-firewall-return --on-active={trial.RETURN_S}"
+    assert f"{timer} --timer-property=AccuracySec=1s {trial.PROGRAM} return" in host.ran
     host.load("new")
     assert not host.settled()
     thread = meanwhile(trial.confirm, capsys)
@@ -169,4 +175,87 @@ def test_rules_that_the_kernel_lost_are_loaded_without_a_trial(host: Host) -> No
     host.kernel = None
     assert not host.settled()
     assert host.settle() == 0
+    assert host.kernel == "old"
+
+
+def test_the_timer_outlasts_all_that_comes_before_the_end_of_a_trial() -> None:
+    """It ran for 60 s from `begin`: on a slow host it ended the trial before the rules were loaded."""
+    check_s = reload_s = inspect.signature(run).parameters["timeout_s"].default
+    assert check_s + reload_s + trial.TRIAL_S + 5 < trial.RETURN_S
+
+
+@pytest.mark.parametrize("loads", [True, False])
+def test_rules_are_in_the_kernel_before_a_new_connection_is_asked_for(
+    host: Host, loads: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The unit's reload had failed: the former rules let the connection in, and the new ones came without a trial."""
+    host.load("old")
+    host.begin()
+    host.rules.write_text("new")
+    assert trial.confirm() == 1
+    host.loads = loads
+    seen: list[str | None] = []
+    if not loads:
+        assert host.settle() == 1
+        assert host.rules.read_text() == host.kernel == "old"
+        assert "could not be loaded" in capsys.readouterr().out
+        return
+
+    def connected() -> None:
+        seen.append(host.kernel)
+        trial.confirm()
+
+    thread = meanwhile(connected, capsys)
+    assert host.settle() == 0
+    thread.join()
+    assert seen == ["new"]
+    assert host.kernel == "new"
+
+
+@pytest.mark.parametrize("former", ["old", None])
+def test_refused_rules_need_no_trial_and_no_second_failure(host: Host, former: str | None) -> None:
+    """Where the first rules of a host were refused, loading the missing file failed too."""
+    if former is not None:
+        host.load(former)
+    host.begin()
+    assert host.settle() == 0
+    assert trial.state() is None
+    assert host.settled()
+    assert host.kernel == former
+
+
+def test_slow_systemd_and_a_stepped_clock_do_not_fail_the_start_of_a_trial(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time was taken from the wall clock, and before systemd-run: a slow host failed its check."""
+    clock = SimpleNamespace(now=1000.0, wall=0.0)
+    monkeypatch.setattr(trial, "time", SimpleNamespace(monotonic=lambda: clock.now, time=lambda: clock.wall))
+
+    def slow(argv: list[str], **words: Any) -> SimpleNamespace:
+        clock.now += 30 if argv[0] == "systemd-run" else 0
+        return host.run(argv, **words)
+
+    monkeypatch.setattr(trial, "subprocess", SimpleNamespace(run=slow, DEVNULL=subprocess.DEVNULL))
+    host.load("old")
+    assert host.begin() == 0
+    clock.now += 15
+    clock.wall += 86_400
+    assert host.same("new")
+    clock.now += 10
+    assert not host.same("new")
+    trial.BOOT_ID.write_text("second\n")
+    clock.now = 1030.0
+    assert not host.same("new")
+
+
+def test_a_trial_that_was_cut_off_begins_again_though_its_rules_are_there(host: Host) -> None:
+    """Its timer may bring the former rules back at any moment, and the run would report the new ones."""
+    host.load("old")
+    host.begin()
+    host.load("new")
+    trial.write({**(trial.state() or {}), "begun_s": -1000.0})
+    assert not host.same("new")
+    host.begin()
+    assert host.same("new")
+    trial.bring_back()
     assert host.kernel == "old"

@@ -28,17 +28,20 @@ SERVICE, SOCKET = "ssh.service", "ssh.socket"
 """Ubuntu from 22.10 on lets the socket listen and start the service: then the service need not be enabled."""
 
 GUARD_UNIT = "llm-sshd-undo"
-GUARD_S = 120
+GUARD_S = 240
+"""When systemd takes the file back. Longer than check, reload and second login together, a minute each at most."""
 CONFIRM_S = 60
-"""How long the controller may take for the second login; the guard must be the slower one."""
+"""How long the controller may take for the second login."""
 
 RELOAD_SETTLE_S = 1.0
 """sshd starts itself again on SIGHUP; until then a login would still meet the old settings."""
 
 RESTORE = (
-    'if [ -s "$1" ]; then mv -f "$1" "$2"; else rm -f "$1" "$2"; fi; '
+    '[ -e "$1" ] || exit 0; '
+    'if [ -s "$1" ]; then mv -f "$1" "$2"; elif [ -e "$1" ]; then rm -f "$2" && rm -f "$1"; fi; '
     "systemctl --quiet is-active ssh.service && systemctl reload ssh.service; true"
 )
+"""Without `$1` nothing is to be taken back. An empty `$1` says that there was no former file."""
 
 
 def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:
@@ -96,24 +99,29 @@ def _replace(wish: Any, fact: Fact, verbs: set[str], host: Host) -> None:
     if not fact["unconfirmed"]:
         _keep(wish.path, before)
     try:
-        _arm(wish.path, before)
-        metadata = {"owner": wish.owner, "group": wish.group, "mode": wish.mode}
         try:
+            _arm(wish.path, before)
+            metadata = {"owner": wish.owner, "group": wish.group, "mode": wish.mode}
             write_file(wish.path, wish.content.encode(), **metadata, check=wish.check)
         except Failure:
             if not fact["unconfirmed"]:
+                _disarm()
                 remove(before)  # nothing was replaced
-                run(["systemctl", "stop", GUARD_UNIT + ".timer"])
             raise
         refusal = "it could not be loaded" if not _reload() else _confirmed(wish, host)
-    except Cut:
+        if not refusal:
+            _disarm()  # first, so that the guard finds either the former file or no work
+            if not os.path.lexists(before):
+                _reload()  # the guard may have been stopped between the file and the reload
+                refusal = f"it was not confirmed within {GUARD_S} s"
+    except (Cut, Failure):
         _take_back(wish.path, before)
         raise
     if refusal:
         _take_back(wish.path, before)
-        raise Failure(f"was taken back, since {refusal}")
+        where = f"`journalctl -u {SERVICE.partition('.')[0]}` on the host may say why"
+        raise Failure(f"was taken back, since {refusal}; the old settings are in force, and {where}")
     remove(before)
-    run(["systemctl", "stop", GUARD_UNIT + ".timer"])
 
 
 def _keep(path: str, before: str) -> None:
@@ -128,12 +136,17 @@ def _keep(path: str, before: str) -> None:
 
 def _arm(path: str, before: str) -> None:
     """Have systemd take the file back in a while, whatever becomes of this agent."""
-    run(["systemctl", "stop", GUARD_UNIT + ".timer"])
+    _disarm()
     run(["systemctl", "reset-failed", GUARD_UNIT + ".timer", GUARD_UNIT + ".service"])
     timer = [f"--on-active={GUARD_S}", f"--unit={GUARD_UNIT}", "--timer-property=AccuracySec=1s"]
     run(["systemd-run", "--quiet", "--collect", *timer, "sh", "-c", RESTORE, "restore", before, path]).must(
         "systemd-run cannot set the timer that takes it back"
     )
+
+
+def _disarm() -> None:
+    """Stop the guard, also one that has just begun its work."""
+    run(["systemctl", "stop", GUARD_UNIT + ".timer", GUARD_UNIT + ".service"])
 
 
 def _reload() -> bool:
@@ -153,4 +166,4 @@ def _confirmed(wish: Any, host: Host) -> str:
 
 def _take_back(path: str, before: str) -> None:
     run(["sh", "-c", RESTORE, "restore", before, path])
-    run(["systemctl", "stop", GUARD_UNIT + ".timer"])
+    _disarm()

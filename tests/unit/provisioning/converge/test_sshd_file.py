@@ -1,6 +1,7 @@
 """New settings of sshd stay only when a second login works; whatever else happens, the old ones are back."""
 
 import contextlib
+import inspect
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from provisioning.converge.agent import process
 from provisioning.converge.agent.confirm import WireConfirm
 from provisioning.converge.agent.converge import read_wishes
 from provisioning.converge.agent.events import Cut, Events, Failure
@@ -31,9 +33,17 @@ class Systemd:
         self.asked: list[tuple[str, ...]] = []
         self.units = {"ssh.service": ACTIVE, "ssh.socket": {"ActiveState": "inactive", "UnitFileState": "disabled"}}
         self.reloads = True
+        self.kept: Path | None = None
+        """The former file, which the guard puts back."""
+        self.kept_while_guarded = False
+        """Whether the former file was there until the guard was stopped."""
 
     def run(self, argv: Sequence[str], **_: Any) -> Done:
         self.asked.append(tuple(argv))
+        if argv[0] == "systemd-run":
+            self.kept = Path(argv[-2])
+        elif tuple(argv[:2]) == ("systemctl", "stop") and self.kept is not None:
+            self.kept_while_guarded = self.kept.exists()
         if argv[0] == "sh":
             return self._real(argv)
         failed = "reload" in argv and not self.reloads
@@ -45,6 +55,10 @@ class Systemd:
     @staticmethod
     def _real(argv: Sequence[str]) -> Done:
         return Done(argv, subprocess.run(argv, stderr=subprocess.DEVNULL, check=False).returncode, "")
+
+    def guard(self, path: Path) -> None:
+        """Do what the timer does."""
+        self._real(["sh", "-c", sshd_file.RESTORE, "restore", sshd_file.before_path(str(path)), str(path)])
 
     @property
     def guarded(self) -> bool:
@@ -125,9 +139,66 @@ def test_a_reload_that_fails_takes_them_back(tmp_path: Path, systemd: Systemd) -
     path = tmp_path / "10-x.conf"
     path.write_text(OLD)
     systemd.reloads = False
-    with pytest.raises(Failure, match="could not be loaded"):
+    with pytest.raises(Failure, match="could not be loaded; the old settings are in force, and `journalctl -u ssh`"):
         bring(path, lambda *_: "")
     assert path.read_text() == OLD
+
+
+def test_a_reload_that_does_not_end_takes_them_back(
+    tmp_path: Path, systemd: Systemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new file stayed in place until the guard came."""
+    path = tmp_path / "10-x.conf"
+    path.write_text(OLD)
+
+    def hangs() -> bool:
+        raise Failure("`systemctl reload ssh.service` did not end within 60 s")
+
+    monkeypatch.setattr(sshd_file, "_reload", hangs)
+    with pytest.raises(Failure, match="did not end"):
+        bring(path, lambda *_: "")
+    assert path.read_text() == OLD
+    assert left(tmp_path) == ["10-x.conf"]
+    assert not systemd.guarded
+
+
+def test_the_guard_outlasts_check_reload_and_second_login() -> None:
+    """It came after 120 s, and the three may take 181 s."""
+    check_s = reload_s = inspect.signature(process.run).parameters["timeout_s"].default
+    assert check_s + reload_s + sshd_file.RELOAD_SETTLE_S + sshd_file.CONFIRM_S + 30 < sshd_file.GUARD_S
+
+
+@pytest.mark.parametrize("before", [OLD, None])
+def test_settings_that_the_guard_took_back_are_not_reported_as_confirmed(
+    tmp_path: Path, systemd: Systemd, before: str | None
+) -> None:
+    """The second login worked under the old settings, and the run reported success while the file held those."""
+    path = tmp_path / "10-x.conf"
+    if before:
+        path.write_text(before)
+
+    def late(*_: object) -> str:
+        systemd.guard(path)
+        return ""
+
+    with pytest.raises(Failure, match="was not confirmed within 240 s; the old settings are in force"):
+        bring(path, late)
+    assert (path.read_text() if path.exists() else None) == before
+    assert not systemd.guarded
+
+
+@pytest.mark.parametrize("before", [OLD, None])
+def test_a_guard_that_comes_late_leaves_confirmed_settings(
+    tmp_path: Path, systemd: Systemd, before: str | None
+) -> None:
+    """It took a former file that had just been removed for one that never was, and deleted the confirmed settings."""
+    path = tmp_path / "10-x.conf"
+    if before:
+        path.write_text(before)
+    bring(path, lambda *_: "")
+    assert systemd.kept_while_guarded
+    systemd.guard(path)
+    assert path.read_text() == NEW
 
 
 def test_what_the_check_refuses_never_was_there(tmp_path: Path, systemd: Systemd) -> None:

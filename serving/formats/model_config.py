@@ -72,6 +72,9 @@ def _refuse_unknown_kind(config: dict[str, Any], names: list[str], engine: str) 
         raise FormatError("names neither architectures nor a model_type", "get it again")
     if engine == "ollama" and not names:
         raise FormatError("names no architectures, which Ollama needs", "get it again")
+    kind = config.get("model_type")
+    if engine == "vllm" and kind is not None and not isinstance(kind, str):
+        raise FormatError(f"has {shown(kind)} as model_type, not a name", "get it again")
     if engine == "vllm" and not has_kind and not any(name.startswith(WITHOUT_KIND) for name in names):
         raise FormatError("names no model_type, which vLLM needs", "get it again")
 

@@ -111,6 +111,7 @@ NOT_JSON: dict[str, tuple[bytes, str]] = {
     "a list": (b"[]", "is not a JSON object"),
     "not a number": (b'{"r": NaN}', "has NaN, which is not JSON"),
     "UTF-16": ('{"r": 8}'.encode("utf-16"), "is not UTF-8 text"),
+    "a byte order mark": (b'\xef\xbb\xbf{"r": 8}', "begins with a byte order mark, which no engine reads"),
     "Latin-1": (b'{"r": "\xe9"}', "is not UTF-8 text"),
     "deep lists": (b"[" * 100_000, "is nested too deeply"),
     "deep objects": (b'{"a":' * 500 + b"1" + b"}" * 500, "is nested too deeply"),

@@ -57,6 +57,7 @@ def test_odd_types_are_told_in_one_line(config: dict[str, Any], words: str) -> N
     ("engine", "content", "words"),
     [
         ("vllm", b'{"architectures": ["LlamaForCausalLM"]}', "names no model_type, which vLLM needs; get it again"),
+        ("vllm", b'{"architectures": ["X"], "model_type": ["llama"]}', "has ['llama'] as model_type, not a name"),
         ("ollama", b'{"architectures": [], "model_type": "llama"}', "names no architectures, which Ollama needs"),
         ("ollama", b'{"architectures": ["X"], "a": Infinity}', "has Infinity, which is not JSON"),
         ("ollama", b'{"architectures": ["LlamaForCausalLM"]}', ""),

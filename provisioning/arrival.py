@@ -8,18 +8,21 @@ import fabric
 
 from core.console import say
 from core.deadline import Deadline
-from core.errors import HostError
+from core.errors import DeployError, HostError
+from core.patience import answer_within
 from infra.clouds import RENTED
 from provisioning.connection import LoginError, NoAnswerError, OtherHostError, Reachable, open_connection
-from provisioning.remote import stream
+from provisioning.remote import ConnectionCutError, stream
 
 PATIENCE_S = 300.0
 """How long a rented machine may take to boot; every other is there, or it is not."""
 
 PAUSE_S = 3.0
 
-SECOND_TRIES = 5
-SECOND_PAUSE_S = 1.0
+NEW_LOGIN_S = 45.0
+"""How long a new login is tried: less than the host waits for it (sshd_file.CONFIRM_S, firewall_trial.TRIAL_S)."""
+
+NEW_LOGIN_PAUSE_S = 1.0
 """sshd takes a moment to listen again after a reload."""
 
 
@@ -53,29 +56,60 @@ def open_when_up(
                 raise
 
 
+def new_login(
+    host: Reachable,
+    act: Callable[[fabric.Connection], object],
+    *,
+    connect: Callable[[Reachable], fabric.Connection] = open_connection,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+    patience_s: float = NEW_LOGIN_S,
+) -> str:
+    """Log in to `host` over a new connection and `act` there; return why that failed, or nothing.
+
+    What may pass (a lost packet, a busy sshd, a jump host's hiccup) is tried again for `patience_s`, and `act` with it.
+    """
+    end = Deadline.after(patience_s, clock)
+
+    def tries() -> str:
+        while True:
+            said, may_pass = _one_login(host, act, connect)
+            if not may_pass or end.left_s() <= NEW_LOGIN_PAUSE_S:
+                return said
+            sleep(NEW_LOGIN_PAUSE_S)
+
+    try:
+        return answer_within(patience_s, tries, where=host.name)
+    except DeployError as error:
+        return error.what
+
+
+def _one_login(
+    host: Reachable, act: Callable[[fabric.Connection], object], connect: Callable[[Reachable], fabric.Connection]
+) -> tuple[str, bool]:
+    """Return why one login failed, or nothing; and whether another one may work."""
+    try:
+        connection = connect(host)
+    except (LoginError, OtherHostError) as error:
+        return error.what, False
+    except HostError as error:  # sshd, or a jump host's view of it, is not there again yet
+        return error.what, True
+    try:
+        act(connection)
+    except HostError as error:
+        return error.what, isinstance(error, ConnectionCutError)
+    finally:
+        connection.close()
+    return "", False
+
+
 def second_login(
     host: Reachable,
     *,
     connect: Callable[[Reachable], fabric.Connection] = open_connection,
     sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
 ) -> str:
-    """Log in to `host` as a newcomer and run a command as root there; return why that failed, or nothing."""
-    said = ""
-    for _ in range(SECOND_TRIES):
-        try:
-            connection = connect(host)
-        except (LoginError, OtherHostError) as error:
-            return error.what
-        except HostError as error:  # sshd, or a jump host's view of it, is not there again yet
-            said = error.what
-            sleep(SECOND_PAUSE_S)
-            continue
-        try:
-            for _ in stream(connection, host, ("true",)):
-                pass
-        except HostError as error:
-            return error.what
-        finally:
-            connection.close()
-        return ""
-    return said
+    """Log in to `host` over a new connection and run a command as root; return why that failed, or nothing."""
+    act: Callable[[fabric.Connection], object] = lambda there: list(stream(there, host, ("true",)))  # noqa: E731
+    return new_login(host, act, connect=connect, sleep=sleep, clock=clock)

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+import paramiko
+
 from core.errors import HostError
 from provisioning.host_words import (
     DETAIL_CHARS,
@@ -23,7 +25,6 @@ from provisioning.programs import program
 
 if TYPE_CHECKING:
     import fabric
-    import paramiko
 
     from provisioning.connection import Reachable
 
@@ -86,11 +87,12 @@ def stream(
     """
     frame = Frame()
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")  # a letter may lie across two blocks
-    channel = connection.transport.open_session()
     said = bytearray()
-    reader = threading.Thread(target=_read_stderr, args=(channel, said), daemon=True)
+    channel: paramiko.Channel | None = None
     try:
+        channel = connection.transport.open_session()
         channel.exec_command(as_root(host, argv))
+        reader = threading.Thread(target=_read_stderr, args=(channel, said), daemon=True)
         reader.start()
         channel.sendall(stdin.encode())
         channel.shutdown_write()
@@ -103,13 +105,14 @@ def stream(
         if status != 0 or not frame.begun:
             reader.join(STDERR_S)
             raise _failed(host, argv, status, bytes(said), frame)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, paramiko.SSHException) as error:
         raise ConnectionCutError(host) from error
     finally:
-        channel.close()
+        if channel is not None:
+            channel.close()
 
 
-def _read_stderr(channel: "paramiko.Channel", said: bytearray) -> None:
+def _read_stderr(channel: paramiko.Channel, said: bytearray) -> None:
     """Add to `said` what comes on stderr, up to its end: a host that may send no more of it would wait for ever."""
     with contextlib.suppress(OSError, EOFError):
         while block := channel.recv_stderr(BLOCK_BYTES):

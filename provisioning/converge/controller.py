@@ -1,20 +1,18 @@
 """Runs the agent on a host over one connection and tells what it says. Does not decide what is wished for."""
 
-import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 import paramiko
 
 from core.errors import ConfigError, DeployError, HostError
-from core.patience import answer_within
 from core.regular_files import open_regular
 from infra.outputs import HostRecord
-from provisioning.arrival import patience_s, second_login
-from provisioning.connection import connect
+from provisioning.arrival import new_login, patience_s, second_login
 from provisioning.converge.parcel import Parcel, parcel_of
 from provisioning.converge.resources import Command, Resource
 from provisioning.converge.result import HostResult, OnEvent, Outcome, Progress
@@ -26,8 +24,6 @@ from provisioning.remote import NoCommandsError, not_begun, run_program
 
 BLOCK_BYTES = 1 << 20
 ERROR_BYTES = 64 * 1024
-SECOND_LOGIN_S = 45.0
-"""Less than the agent waits for it (sshd_file.CONFIRM_S)."""
 
 
 def converge(
@@ -79,6 +75,8 @@ class _Talk:
         confirmations: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
     ) -> None:
         self._confirmations = dict(confirmations)
+        self._unconfirmed: dict[str, str] = {}
+        """Why a command could not be confirmed, by id; the host itself cannot know."""
         self._host = host
         self._parcel = parcel
         self._on_event = on_event
@@ -128,11 +126,13 @@ class _Talk:
     def _handle(self, event: dict[str, Any], channel: paramiko.Channel) -> None:
         kind, said = event["event"], self._understood(event)
         if isinstance(said, Outcome):
+            if said.status == "failed" and (why := self._unconfirmed.get(said.id)):
+                said = replace(said, detail=f"{said.detail}\n{why}".strip())
             self._outcomes.append(said)
         if isinstance(said, Outcome | Progress):
             self._on_event(self._host.name, said)
         if isinstance(said, Progress) and said.text and said.id in self._confirmations:
-            self._confirm(self._confirmations.pop(said.id))
+            self._confirm(said.id)
         if isinstance(said, Need):
             self._round_trips += 1
             for sha256, offset, length in said.pieces:
@@ -161,16 +161,15 @@ class _Talk:
 
     def _second_login(self) -> str:
         """Return why a second login failed, or nothing."""
-        try:
-            failed = answer_within(SECOND_LOGIN_S, lambda: second_login(self._host), where=self._host.name)
-        except DeployError as error:
-            failed = error.what
+        failed = second_login(self._host)
         return failed and f"a second login failed with it: {failed}"
 
-    def _confirm(self, words: tuple[str, ...]) -> None:
-        """Run a program over a new connection. Without one the host ends its wait by itself, and says so."""
-        with contextlib.suppress(HostError), connect(self._host) as connection:
-            run_program(connection, self._host, *words)
+    def _confirm(self, command: str) -> None:
+        """Run a program over a new connection. If that fails, the host ends its wait by itself and fails `command`."""
+        words = self._confirmations.pop(command)
+        failed = new_login(self._host, lambda connection: run_program(connection, self._host, *words))
+        if failed:
+            self._unconfirmed[command] = f"the new connection failed: {failed}"
 
     def _send_piece(self, channel: paramiko.Channel, sha256: str, offset: int, length: int) -> None:
         try:

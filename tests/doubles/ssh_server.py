@@ -151,6 +151,6 @@ def _run(channel: paramiko.Channel, text: str) -> None:
             process.kill()
         process.wait()
         beside.join()
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, EOFError, paramiko.SSHException):  # the caller may have gone
         channel.send_exit_status(process.returncode)
         channel.close()

@@ -8,8 +8,9 @@ import pytest
 
 from core.errors import HostError
 from provisioning import arrival
-from provisioning.arrival import PATIENCE_S, SECOND_TRIES, open_when_up, patience_s, second_login
+from provisioning.arrival import NEW_LOGIN_S, PATIENCE_S, new_login, open_when_up, patience_s, second_login
 from provisioning.connection import LoginError, NoAnswerError, OtherHostError, Reachable
+from provisioning.remote import ConnectionCutError
 from tests.doubles.ssh_server import running_ssh_server
 from tests.ssh_keys import saved_key
 from tests.unit.provisioning.records import host
@@ -73,28 +74,61 @@ def test_a_command_that_ends_waits_no_longer() -> None:
         open_when_up(host(), 60, given_up, connect=Booting(NoAnswerError("refused")))
 
 
-SECOND: dict[str, tuple[list[Exception], int, str]] = {
-    "sshd listens again at the third try": ([NoAnswerError("connection refused"), HostError("cut")], 3, "works"),
-    "it never does": ([NoAnswerError("connection refused")] * SECOND_TRIES, SECOND_TRIES, "connection refused"),
-    "the login is refused": ([LoginError("refused")], 1, "refused"),
-    "another host answers": ([OtherHostError("another key")], 1, "another key"),
+class Clock:
+    """Time that passes while somebody sleeps, and no sooner."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Connection:
+    def close(self) -> None:
+        pass
+
+
+FOREVER: list[HostError] = [NoAnswerError("connection refused")] * 100
+
+SECOND: dict[str, tuple[list[HostError], bool, str]] = {
+    "sshd listens again at the third try": ([NoAnswerError("connection refused"), HostError("cut")], True, ""),
+    "it never does": (FOREVER, True, "connection refused"),
+    "the login is refused": ([LoginError("refused")], False, "refused"),
+    "another host answers": ([OtherHostError("another key")], False, "another key"),
 }
 
 
-@pytest.mark.parametrize(("answers", "calls", "said"), SECOND.values(), ids=SECOND.keys())
+@pytest.mark.parametrize(("answers", "again", "said"), SECOND.values(), ids=SECOND.keys())
 def test_a_second_login_is_tried_until_sshd_is_back_and_no_longer(
-    monkeypatch: pytest.MonkeyPatch, answers: list[Exception], calls: int, said: str
+    monkeypatch: pytest.MonkeyPatch, answers: list[HostError], again: bool, said: str
 ) -> None:
-    booting = Booting(*answers)
-
-    class Connection:
-        def close(self) -> None:
-            pass
-
+    booting, clock = Booting(*answers), Clock()
     monkeypatch.setattr(arrival, "stream", lambda *_: iter(()))
     connect: Any = lambda there: booting(there) and Connection()  # noqa: E731
-    assert (second_login(host(), connect=connect, sleep=lambda _: None) or "works") == said
-    assert booting.asked == calls
+    assert second_login(host(), connect=connect, sleep=clock.sleep, clock=clock) == said
+    assert (booting.asked > 1) == again
+    assert clock.now < NEW_LOGIN_S
+    assert (clock.now > NEW_LOGIN_S - 2) == (answers is FOREVER)
+
+
+ACTS: dict[str, tuple[list[HostError], int, str]] = {
+    "the connection is cut once": ([ConnectionCutError(host())], 2, ""),
+    "the command fails": ([HostError("python3 ended with status 1")], 1, "python3 ended with status 1"),
+}
+
+
+@pytest.mark.parametrize(("failures", "tries", "said"), ACTS.values(), ids=ACTS.keys())
+def test_what_is_done_over_a_new_login_is_tried_again_when_the_connection_is_cut(
+    failures: list[HostError], tries: int, said: str
+) -> None:
+    act, clock = Booting(*failures), Clock()
+    connect: Any = lambda _: Connection()  # noqa: E731
+    assert new_login(host(), act, connect=connect, sleep=clock.sleep, clock=clock) == said
+    assert act.asked == tries
 
 
 def test_a_second_login_that_may_not_run_commands_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

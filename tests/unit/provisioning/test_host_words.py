@@ -11,7 +11,7 @@ from infra.outputs import HostRecord
 from provisioning.connection import connect
 from provisioning.existing.adopt import look
 from provisioning.host_words import MARK, Frame, own_words, read_json, without_warnings
-from provisioning.remote import NoCommandsError, ask_program, stream
+from provisioning.remote import ConnectionCutError, NoCommandsError, ask_program, stream
 from tests.doubles.ssh_server import SshServer, running_ssh_server
 from tests.ssh_keys import saved_key
 from tests.unit.provisioning.records import host
@@ -141,3 +141,13 @@ def test_the_answer_is_the_line_that_is_json(said: str) -> None:
 def test_no_answer_is_told_in_words(said: str) -> None:
     with pytest.raises(HostError, match="one: gave no answer that can be read"):
         read_json(said, where="one")
+
+
+def test_a_session_that_the_host_does_not_open_is_a_cut_connection(
+    there: HostRecord,
+) -> None:
+    """paramiko's exception ended `provision` with a traceback."""
+    with connect(there) as connection:
+        connection.transport.close()
+        with pytest.raises(ConnectionCutError, match="the connection was cut"):
+            list(stream(connection, there, ("true",)))

@@ -55,7 +55,9 @@ class Redirect(urllib.request.HTTPRedirectHandler):
             raise FetchError(
                 f"{urllib.parse.urlsplit(req.full_url).netloc} redirects to {schemes[1]}://, not to https://"
             )
-        again = super().redirect_request(req, fp, code, msg, headers, newurl)
+        # Before Python 3.11, urllib refuses 308 here; for what is asked for, 307 means the same (RFC 9110, 15.4).
+        known = http.client.TEMPORARY_REDIRECT if code == http.client.PERMANENT_REDIRECT else code
+        again = super().redirect_request(req, fp, known, msg, headers, newurl)
         token = req.unredirected_hdrs.get("Authorization")
         if again is not None and token and urllib.parse.urlsplit(newurl)[:2] == urllib.parse.urlsplit(req.full_url)[:2]:
             again.add_unredirected_header("Authorization", token)
@@ -69,7 +71,7 @@ class Redirect(urllib.request.HTTPRedirectHandler):
             fp.close()
             raise
 
-    http_error_301 = http_error_303 = http_error_307 = http_error_302
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
 
 def opener() -> urllib.request.OpenerDirector:

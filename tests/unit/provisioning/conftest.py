@@ -1,8 +1,14 @@
-"""Fixtures that several files of tests share: an engine double behind a real HAProxy; hosts with adapters, played."""
+"""Fixtures that several files of tests share.
+
+An engine double behind a real HAProxy; hosts with adapters, played; an old urllib.
+"""
 
 import json
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +61,18 @@ def hosts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hosts:
 @pytest.fixture
 def target(tmp_path: Path) -> Target:
     return Target(inventory=str(tmp_path / "hosts.json"))
+
+
+@pytest.fixture
+def old_urllib(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let urllib treat the redirect 308 as it does before Python 3.11: not at all."""
+    handler = urllib.request.HTTPRedirectHandler
+    follow = handler.redirect_request
+
+    def redirect_request(self: Any, req: Any, fp: Any, code: int, *words: Any) -> Any:
+        if code == HTTPStatus.PERMANENT_REDIRECT:
+            raise urllib.error.HTTPError(req.full_url, code, "Permanent Redirect", words[1], fp)
+        return follow(self, req, fp, code, *words)
+
+    monkeypatch.setattr(handler, "redirect_request", redirect_request)
+    monkeypatch.delattr(handler, "http_error_308", raising=False)

@@ -432,10 +432,19 @@ def test_a_token_follows_a_redirect_to_its_own_server_alone(to: str, carries: bo
 
 
 @pytest.mark.parametrize("to", ["http://hub.example.org/a", "ftp://hub.example.org/a", "HTTP://hub.example.org/a"])
-@pytest.mark.parametrize("code", [301, 302, 303, 307])
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
 def test_a_redirect_that_leaves_https_is_refused(to: str, code: int) -> None:
     with pytest.raises(FetchError, match=r"^hub\.example\.org redirects to (http|ftp)://, not to https://$"):
         web.Redirect().redirect_request(urllib.request.Request(HTTPS), None, code, "Found", Message(), to)
+
+
+@pytest.mark.usefixtures("old_urllib")
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_every_redirect_is_followed_also_by_an_old_python(hub: HubDouble, folder: Path, status: int) -> None:
+    """A mirror that had moved for good answered 308, and hosts with a Python before 3.11 reported that as an error."""
+    hub.busy = [(status, {"Location": f"/api/models/{REPO}/revision/{REVISION}?blobs=true"})]
+    fetch(folder, Hub(REPO, REVISION, hub.url), {})
+    assert names(folder) == FETCHED | {".llm-deploy.json"}
 
 
 @pytest.mark.usefixtures("waits")

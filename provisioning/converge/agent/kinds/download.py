@@ -104,13 +104,13 @@ def _try(wish: Any, staged: str, host: Host) -> str:
 def _ask(wish: Any, host: Host, have: int) -> Any:
     """Return the server's answer from byte `have` on; none when there are no more."""
     from urllib.error import HTTPError
-    from urllib.request import Request, urlopen
+    from urllib.request import Request
 
     local = host.blobs.path(wish.sha256)  # a bundle brought what its URL would
     headers = {"Range": f"bytes={have}-"} if have else {}
     request = Request(f"file://{local}" if local else wish.url, headers=headers)  # noqa: S310 (the list is ours, and the hash decides)
     try:
-        return urlopen(request, timeout=READ_TIMEOUT_S)  # noqa: S310
+        return _opener().open(request, timeout=READ_TIMEOUT_S)
     except HTTPError as error:
         if error.code == HTTP_RANGE_WRONG:
             return None
@@ -119,6 +119,19 @@ def _ask(wish: Any, host: Host, have: int) -> Any:
         raise Failure(f"{wish.url}: HTTP {error.code} {error.reason}") from error
     except OSError as error:
         raise _Interrupted(str(getattr(error, "reason", error))) from error
+
+
+def _opener() -> Any:
+    """Return what opens a URL and follows redirects, 308 too: urllib does that from Python 3.11 on."""
+    from urllib.request import HTTPRedirectHandler, build_opener
+
+    class Redirect(HTTPRedirectHandler):
+        def redirect_request(self, req: Any, fp: Any, code: int, *words: Any) -> Any:
+            return super().redirect_request(req, fp, 307 if code == 308 else code, *words)  # noqa: PLR2004
+
+        http_error_308 = HTTPRedirectHandler.http_error_302
+
+    return build_opener(Redirect)
 
 
 def _receive(wish: Any, host: Host, answer: Any, stream: BinaryIO, digest: Any) -> str:

@@ -60,7 +60,10 @@ def ollama(
     made = _made(host, serving, sources, root)
     closed = guard.engine_guard(serving)
     unit_file = File(
-        path=engine.unit_path("ollama"), content=_unit_text(host, serving, root), after=(f"link:{root}/current",)
+        path=engine.unit_path("ollama"),
+        content=_unit_text(host, serving, root),
+        # If the model is refused, the engine's next start must still use the present settings.
+        after=(f"link:{root}/current", made[-1].id),
     )
     needed = (f"link:{root}/current", made[-1].id, closed.id, unit_file.id)
     check = data_dir_check(host, f"{root}/releases", root, f"{root}/models")

@@ -72,7 +72,12 @@ def vllm(
     )
     closed = guard.engine_guard(serving)
     key = GeneratedSecret(path=ENGINE_ENV, template=ENGINE_ENV_TEMPLATE)
-    unit_file = File(path=UNIT_FILE, content=_unit_text(host, serving, sources, paths), after=(venv.id,))
+    unit_file = File(
+        path=UNIT_FILE,
+        content=_unit_text(host, serving, sources, paths),
+        # If the model is refused, the engine's next start must still use the present options.
+        after=(venv.id, model.resource.id),
+    )
     limits = plugin_files()
     plugins = (*brought.plugin, *limits, *template)
     needed = (venv.id, model.resource.id, *(file.id for file in plugins), key.id, closed.id, unit_file.id)

@@ -13,7 +13,7 @@ from .errors import FetchError, InterruptedTransferError
 from .hub import Hub
 from .json_text import MAX_CONFIG_BYTES
 from .listed import Listed
-from .model import check_model
+from .model import check_model, too_short
 from .registry import SCHEME, Registry
 from .tensors import Folder, heads_of
 from .transfer import Fetch, part_of, size_of
@@ -65,6 +65,18 @@ def refuse_others(folder: Path, source: Source) -> None:
         raise FetchError(f"{folder} holds other files, which may not change; raise the version")
 
 
+def refuse_too_short(folder: Path, source: Source, context_tokens: int) -> None:
+    """Raise FetchError when the model in `folder` takes no texts of `context_tokens`; 0: not compared.
+
+    No fetch changes that, so it also tells the agent to fail the resource without a fetch: a fetch that fails would
+    leave a restart of the engine due.
+    """
+    problem = too_short(Folder(folder), source.name, context_tokens) if context_tokens else ""
+    if problem:
+        print(f"planned: fail: {problem}")
+        raise FetchError(problem)
+
+
 def fetch(folder: Path, source: Source, pins: dict[str, str], context_tokens: int = 0, engine: str = "") -> None:
     """Make `folder` whole, and say so in its marker. Raises FetchError.
 
@@ -111,7 +123,9 @@ def main(place: str, pin: str, folder: str, *rest: str) -> int:
         if "--check" in rest:
             if not is_whole(Path(folder), source, pins):
                 return 1
-            check_adapter(Folder(Path(folder)), limits)  # what is listed may have changed since
+            # What the stack asks may have changed since.
+            check_adapter(Folder(Path(folder)), limits)
+            refuse_too_short(Path(folder), source, context_tokens)
             return 0
         os.umask(0o022)
         if immutable:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .files import File
+    from .model_config import ModelConfig
+    from .tensors import Folder
     from .transfer import Source
 
 POINTER_BYTES = 1024
@@ -49,6 +51,24 @@ def check_model(source: Source, files: Sequence[File], context_tokens: int, engi
             _check_head(source, file)
 
 
+def too_short(folder: Folder, name: str, context_tokens: int) -> str:
+    """Return why the model `name` in a folder of this host takes no texts of `context_tokens`; empty when it does.
+
+    Raises FetchError for a config that cannot be read.
+    """
+    return _too_short(_read(folder, CONFIG, MAX_CONFIG_BYTES, read_model_config), name, context_tokens)
+
+
+def _too_short(config: ModelConfig, name: str, context_tokens: int) -> str:
+    longest = config.context_tokens
+    if longest is None or context_tokens <= longest:
+        return ""
+    return (
+        f"{CONFIG} of {name} allows {longest} tokens, fewer than the {context_tokens} of model.context_tokens; "
+        f"write context_tokens: {longest} or less"
+    )
+
+
 def _check_index(source: Source, names: Sequence[str]) -> None:
     """Raise FetchError where there are no weights, or the index names others."""
     if INDEX in names:
@@ -72,7 +92,7 @@ def _check_head(source: Source, file: File) -> None:
             raise FetchError(f"{file.name} of {source.name} {error}") from None
 
 
-def _read(source: Source, name: str, limit: int, read: Callable[[bytes], Any]) -> Any:
+def _read(source: Source | Folder, name: str, limit: int, read: Callable[[bytes], Any]) -> Any:
     """Return what `read` makes of a file of `source`, of which it gets at most `limit` bytes and one."""
     try:
         return read(content_of(lambda: source.open(name, 0), limit, f"{source.name}: "))

@@ -2,6 +2,7 @@
 
 import email.utils
 import json
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -10,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from provisioning.converge.resources import Command, File, Unit
 from provisioning.programs.llm_fetch import transfer, web
 from provisioning.programs.llm_fetch.errors import FetchError, InterruptedTransferError
-from provisioning.programs.llm_fetch.files import File
+from provisioning.programs.llm_fetch.files import File as FetchedFile
 from provisioning.programs.llm_fetch.hub import Hub
 from provisioning.programs.llm_fetch.main import fetch, is_whole
 from tests.doubles.hub import REPO, REVISION, HubDouble, running_hub
-from tests.unit.provisioning.fetching import run
+from tests.unit.provisioning.converge.agent_runner import ME, run_agent
+from tests.unit.provisioning.fetching import PROGRAM, run
 
 WEIGHTS = bytes(range(256)) * 4096
 
@@ -266,6 +269,51 @@ def test_a_model_that_can_serve_is_fetched(hub: HubDouble, folder: Path) -> None
     assert run(hub, folder, "--context-tokens=4096", "--engine=vllm", "--check") == (0, "")
 
 
+@pytest.fixture
+def short(hub: HubDouble, folder: Path) -> Path:
+    """A model on the host that takes texts of 2048 tokens."""
+    hub.files["config.json"] = b'{"model_type": "llama", "max_position_embeddings": 2048}'
+    assert run(hub, folder, "--context-tokens=2048") == (0, "")
+    return folder
+
+
+ALLOWS = (
+    f"config.json of {REPO} allows 2048 tokens, fewer than the 131072 of model.context_tokens; write context_tokens:"
+)
+
+
+def test_a_longer_context_than_the_model_on_the_host_allows_is_refused(hub: HubDouble, short: Path) -> None:
+    """The check ignored it: provision restarted a serving engine with options that the engine refuses."""
+    assert run(hub, short, "--context-tokens=2048", "--check") == (0, "")
+    status, said = run(hub, short, "--context-tokens=131072", "--check")
+    assert (status, said) == (1, f"{ALLOWS} 2048 or less\n")
+
+
+def test_a_config_that_was_damaged_later_is_fetched_again(hub: HubDouble, short: Path) -> None:
+    (short / "config.json").write_bytes(b" " * len(hub.files["config.json"]))
+    assert run(hub, short, "--context-tokens=2048", "--check")[0] == 1
+    assert run(hub, short, "--context-tokens=2048") == (0, "")
+    assert run(hub, short, "--context-tokens=2048", "--check") == (0, "")
+
+
+@pytest.mark.parametrize("mode", ["plan", "apply"])
+def test_after_a_context_that_is_refused_no_restart_of_the_engine_is_due(
+    hub: HubDouble, short: Path, tmp_path: Path, mode: str
+) -> None:
+    """In the agent: the fetch is not run, and what the engine needs stays as it was."""
+    fetch_it = (sys.executable, str(PROGRAM), REPO, REVISION, str(short), "--context-tokens=131072")
+    model = Command(name="model", argv=fetch_it, check=(*fetch_it, "--check"), env={"HF_ENDPOINT": hub.url})
+    unit_file = File(path=str(tmp_path / "unit"), content="--max-model-len 131072", after=(model.id,), **ME)
+    needed = (model.id, unit_file.id)
+    hub.downloads.clear()
+    ended = run_agent(tmp_path, [model, unit_file, Unit(name="none.service", restart_on=needed, after=needed)], mode)
+    assert ended.statuses == {model.id: "failed", unit_file.id: "skipped", "unit:none.service": "skipped"}
+    assert ended.of(model.id)["error"] == f"{ALLOWS} 2048 or less"
+    assert hub.downloads == []
+    due = tmp_path / "state/due.json"
+    assert not due.exists() or json.loads(due.read_text()) == {}
+
+
 def test_a_hub_that_says_when_to_ask_again_is_asked_then(hub: HubDouble, folder: Path) -> None:
     """It answered 429 with Retry-After: 60, and the fetch gave up after 31 seconds."""
     now = time.time()
@@ -489,7 +537,7 @@ def test_a_file_that_has_the_name_of_a_part_is_left_out(hub: HubDouble, folder: 
     assert run(hub, folder) == (0, "")
     assert names(folder) == FETCHED | {".llm-deploy.json"}
     hub.files = {"a.py": b"1", "a.py.part": b"2"}
-    files = [File(name, 1, "", giver="the list") for name in hub.files]
+    files = [FetchedFile(name, 1, "", giver="the list") for name in hub.files]
     with pytest.raises(FetchError, match=r"has a\.py and a\.py\.part; take the latter out of it"):
         transfer.Fetch(Hub(REPO, REVISION), folder).run(files)
 

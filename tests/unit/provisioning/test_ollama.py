@@ -192,6 +192,12 @@ def test_a_gguf_is_checked_again_where_it_arrived() -> None:
     assert json.loads(text(resources, PLAN))["models"][0]["from"] == wanted
 
 
+def test_the_unit_file_waits_for_the_models() -> None:
+    """After a model that was refused, the new settings once lay on the disk, and the next reboot used them."""
+    (file,) = (each for each in wishes() if each.id == "file:/etc/systemd/system/ollama.service")
+    assert "command:ollama-models" in file.after
+
+
 def test_the_unit_restarts_for_a_release_models_or_settings() -> None:
     unit = next(each for each in wishes() if isinstance(each, Unit) and each.name == "ollama.service")
     assert set(unit.restart_on) == {

@@ -89,6 +89,12 @@ def test_the_unit_restarts_for_what_it_runs_and_waits_for_all() -> None:
     assert unit.ready_timeout_s == 900
 
 
+def test_the_unit_file_waits_for_the_model() -> None:
+    """After a model that was refused, the new options once lay on the disk: the next reboot ended the engine."""
+    (file,) = (each for each in wishes(HUB) if each.id == f"file:{UNIT_FILE}")
+    assert "command:fetch /var/lib/llm/models/acme--base-7b@0123456789ab" in file.after
+
+
 @pytest.mark.parametrize(("gpu", "lock"), [(None, "vllm-cpu"), (L4, "vllm-cuda")])
 def test_each_kind_of_host_gets_its_lock(gpu: Any, lock: str) -> None:
     (venv,) = find(Venv, wishes(gpu=gpu))

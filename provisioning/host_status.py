@@ -9,7 +9,7 @@ from typing import Any
 from infra.outputs import HostRecord, StackOutputs
 from provisioning.fabric_status import Fabric, read_fabric
 from provisioning.programs import other_firewalls
-from provisioning.roles.layout import ENGINE_UNIT, GATEWAY_UNIT
+from provisioning.roles.layout import ENGINE_UNIT, GATEWAY_UNIT, GUARD_TABLE
 
 GIB = 1024**3
 MIB_PER_GIB = 1024
@@ -183,6 +183,12 @@ class HostStatus:
         return next((unit.passing for unit in self.units if unit.name in ENGINE_UNIT.values()), "")
 
     @property
+    def lost(self) -> tuple[tuple[str, str], ...]:
+        """Whose table the kernel lacks or has otherwise, and what is wrong with it, in words."""
+        names = ["engine guard" if f"table {GUARD_TABLE} " in words else "firewall" for words in self.lost_tables]
+        return tuple(zip(names, self.lost_tables, strict=True))
+
+    @property
     def engine_installed(self) -> bool:
         """Whether there is an engine of this host's own."""
         return any(unit.name in ENGINE_UNIT.values() for unit in self.units)
@@ -194,7 +200,7 @@ class HostStatus:
             return self.error
         names = {unit.name for unit in self.units}
         words = [f"{unit.name} is {unit.words}" for unit in self.units if not unit.active]
-        words += self.lost_tables
+        words += [f"{name}: {what}" for name, what in self.lost]
         words += [self.fabric.problem] if self.fabric is not None and self.fabric.problem else []
         if not words and self.engine_installed:
             words += ["the engine does not answer yet"] if self.models is None else []

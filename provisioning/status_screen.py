@@ -36,7 +36,9 @@ def _units(status: HostStatus) -> Iterator[str]:
         since = f" since {unit.since}" if unit.since else ""
         state, comma, often = unit.words.partition(CAME_BACK)  # `since` is of the state alone
         yield _line(unit.name.removesuffix(".service"), f"{state}{since}{comma}{often}", bad=not unit.active)
-    for words in (*status.lost_tables, *status.closed_by):
+    for name, words in status.lost:
+        yield _line(name, f"{words}; `make provision` loads it again", bad=True)
+    for words in status.closed_by:
         yield _line("firewall", words, bad=True)
 
 

@@ -12,6 +12,7 @@ from provisioning.roles import firewall
 from provisioning.roles.layout import SERVICE_USER
 from provisioning.roles.nvidia import METRICS_PORT as GPU_METRICS_PORT
 from provisioning.roles.sshd_check import first_file_check
+from provisioning.roles.sshd_settings import sshd_settings
 from serving.spec import GatewaySpec
 from serving.spec_rules import METRICS_PORT
 
@@ -174,4 +175,4 @@ def _sshd(host: HostRecord) -> list[Resource]:
         metrics_ports=(METRICS_PORT, GPU_METRICS_PORT),
     )
     check = first_file_check(keys_only=not host.password_logins, people_work_there=host.cloud == "existing")
-    return [SshdFile(path=SSHD_FILE, content=content, check=check)]
+    return sshd_settings(SshdFile(path=SSHD_FILE, content=content, check=check), "base")

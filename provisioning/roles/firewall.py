@@ -21,6 +21,8 @@ from serving.spec import GatewaySpec
 
 CHECK = f"{LIB_DIR}/check-firewall"
 TRIAL = f"{LIB_DIR}/firewall-trial"
+TRIAL_DIR = "/var/lib/llm-deploy"
+"""Where a trial's state lies (firewall_trial.STATE)."""
 TRIAL_BEGINS = "firewall-trial"
 """Name of the command that keeps the former rules for the case that the new ones let no connection in."""
 
@@ -87,6 +89,7 @@ def resources(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
                 table=FIREWALL_TABLE,
                 program=NFT_RULES,
                 before=f"{TRIAL} boot",
+                folders=[TRIAL_DIR],
             ),
         ),
         Unit(

@@ -51,6 +51,7 @@ def forwarded_guard(port: int, listener: User) -> list[Resource]:
         table=TABLE,
         program=NFT_RULES,
         before="",
+        folders=[],
     )
     unit_file = File(path=UNIT_FILE, content=content)
     needed = (rules.id, unit_file.id)

@@ -24,6 +24,7 @@ from provisioning.render import render
 from provisioning.roles.guard import engine_guard, forwarded_guard
 from provisioning.roles.layout import CONFIG_DIR, ENGINE_ENV, ENGINE_ENV_TEMPLATE, TUNNEL_UNIT
 from provisioning.roles.sshd_check import last_file_check
+from provisioning.roles.sshd_settings import sshd_settings
 from provisioning.tunnel_keys import TunnelKeys
 from serving.spec import ServingSpec
 
@@ -134,7 +135,7 @@ def _answering(port: int, keys: TunnelKeys) -> Iterator[Resource]:
         alive_count=ALIVE_COUNT,
     )
     # Last, since a Match block goes on to the end; of an included file's, sshd sees to it that it ends with the file.
-    yield SshdFile(path=SSHD_FILE, content=content, check=last_file_check())
+    yield from sshd_settings(SshdFile(path=SSHD_FILE, content=content, check=last_file_check()), "tunnel")
 
 
 def _options(**values: str) -> Iterator[str]:

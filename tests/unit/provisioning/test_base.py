@@ -1,12 +1,15 @@
 """What the base role wishes for on which host. That it works is tests/machine/test_base.py's to prove."""
 
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from provisioning.converge.resources import File, Packages, Resource, SshdFile, Swap
+from provisioning.converge.agent.kinds import sshd_file
+from provisioning.converge.resources import File, Link, Packages, Resource, SshdFile, Swap
+from provisioning.programs import firewall_trial
 from provisioning.proxy import APT_FILE
 from provisioning.roles.base import base
 from provisioning.roles.firewall import doors
@@ -129,6 +132,39 @@ def test_the_firewall_opens_ssh_and_the_gateway_to_whom_they_are_meant_for(
 ) -> None:
     lines = [line.strip() for line in content(RULES, wishes(**changed)).splitlines()]
     assert [line for line in lines if "tcp dport" in line] == rules
+
+
+def test_the_firewall_waits_at_boot_for_the_folders_that_it_uses_and_not_for_the_network() -> None:
+    """It ran before /var was mounted: the state of a trial was not seen, and unconfirmed rules were loaded."""
+    unit = content("/etc/systemd/system/llm-firewall.service", wishes())
+    assert "After=systemd-remount-fs.service\n" in unit
+    assert "Before=network-pre.target shutdown.target\n" in unit
+    (mounts,) = (line for line in unit.splitlines() if line.startswith("RequiresMountsFor="))
+    assert mounts.partition("=")[2].split() == [
+        "/usr/local/lib/llm-deploy/nft-rules",
+        RULES,
+        str(firewall_trial.STATE.parent),
+    ]
+
+
+def test_settings_of_sshd_that_nobody_confirmed_go_at_boot_before_sshd_reads_them(tmp_path: Path) -> None:
+    """After a reboot no timer was left, and the unconfirmed settings stayed in force."""
+    resources = wishes()
+    unit = content("/etc/systemd/system/llm-sshd-undo-10-llm-deploy.service", resources)
+    assert f"ConditionPathExists={sshd_file.before_path(SSHD)}\n" in unit
+    assert "Before=ssh.service ssh.socket shutdown.target\n" in unit
+    (link,) = (each for each in resources if isinstance(each, Link) and "llm-sshd-undo" in each.path)
+    assert link.path == "/etc/systemd/system/sysinit.target.wants/llm-sshd-undo-10-llm-deploy.service"
+    (settings,) = (each for each in resources if isinstance(each, SshdFile))
+    assert link.id in settings.after
+    (script,) = (line.partition("=")[2] for line in unit.splitlines() if line.startswith("ExecStart="))
+    there, before = tmp_path / "10-llm-deploy.conf", tmp_path / ".10-llm-deploy.conf.before"
+    for former in ("former", ""):
+        there.write_text("unconfirmed")
+        before.write_text(former)
+        subprocess.run(shlex.split(script.replace(str(Path(SSHD).parent), str(tmp_path))), check=True)
+        assert (there.read_text() if there.exists() else "") == former
+        assert not before.exists()
 
 
 def test_the_gateways_port_is_the_specs() -> None:

@@ -79,7 +79,7 @@ def test_a_host_without_its_firewall_does_not_pass() -> None:
     """After `nft flush ruleset` its unit is still active, and status was ✓."""
     seen = status(lost_tables=["table llm_deploy is not in the kernel"])
     assert not seen.serves
-    assert seen.missing == "table llm_deploy is not in the kernel"
+    assert seen.missing == "firewall: table llm_deploy is not in the kernel"
 
 
 def test_a_host_where_all_works_serves() -> None:
@@ -207,7 +207,11 @@ MARKED = {
     "clock behind": ({"time": NOW.timestamp() - 45}, "! clock              45 seconds behind"),
     "firewall that was flushed": (
         {"lost_tables": ["table llm_deploy is not in the kernel"]},
-        "! firewall           table llm_deploy is not in the kernel",
+        "! firewall           table llm_deploy is not in the kernel; `make provision` loads it again",
+    ),
+    "engine guard that was flushed": (  # once shown as the firewall's
+        {"lost_tables": ["table llm_engine is not in the kernel"]},
+        "! engine guard       table llm_engine is not in the kernel; `make provision` loads it again",
     ),
     "no gateway": ({"queue": None}, "! queue              none: no gateway runs"),
     "engine out of the gateway": (

@@ -110,8 +110,8 @@ def load(rules: str, table: str) -> int:
 
 
 def stop_timer() -> None:
-    """Stop the timer, which may be over."""
-    subprocess.run(["systemctl", "stop", f"{TIMER}.timer"], stderr=subprocess.DEVNULL, check=False)
+    """Stop the timer, which may be over, and what it has just started."""
+    subprocess.run(["systemctl", "stop", f"{TIMER}.timer", f"{TIMER}.service"], stderr=subprocess.DEVNULL, check=False)
 
 
 def begin(rules: str, table: str, unit: str) -> int:

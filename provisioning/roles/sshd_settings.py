@@ -13,9 +13,9 @@ from provisioning.render import render
 
 def sshd_settings(file: SshdFile, role: str) -> list[Resource]:
     """Return the file, after the unit that guards it at boot. The unit is linked and never started by hand."""
-    name = f"llm-sshd-undo-{PurePosixPath(file.path).stem}.service"
+    name = f"llm-sshd-boot-{PurePosixPath(file.path).stem}.service"
     path = f"/etc/systemd/system/{name}"
-    content = render("sshd-undo.service.j2", role=role, path=file.path, before=before_path(file.path))
+    content = render("sshd-boot.service.j2", role=role, path=file.path, before=before_path(file.path))
     unit = File(path=path, content=content)
     link = Link(path=f"/etc/systemd/system/sysinit.target.wants/{name}", target=path, after=(unit.id,))
     return [unit, link, replace(file, after=(*file.after, link.id))]

@@ -150,11 +150,11 @@ def test_the_firewall_waits_at_boot_for_the_folders_that_it_uses_and_not_for_the
 def test_settings_of_sshd_that_nobody_confirmed_go_at_boot_before_sshd_reads_them(tmp_path: Path) -> None:
     """After a reboot no timer was left, and the unconfirmed settings stayed in force."""
     resources = wishes()
-    unit = content("/etc/systemd/system/llm-sshd-undo-10-llm-deploy.service", resources)
+    unit = content("/etc/systemd/system/llm-sshd-boot-10-llm-deploy.service", resources)
     assert f"ConditionPathExists={sshd_file.before_path(SSHD)}\n" in unit
     assert "Before=ssh.service ssh.socket shutdown.target\n" in unit
-    (link,) = (each for each in resources if isinstance(each, Link) and "llm-sshd-undo" in each.path)
-    assert link.path == "/etc/systemd/system/sysinit.target.wants/llm-sshd-undo-10-llm-deploy.service"
+    (link,) = (each for each in resources if isinstance(each, Link) and "llm-sshd-boot" in each.path)
+    assert link.path == "/etc/systemd/system/sysinit.target.wants/llm-sshd-boot-10-llm-deploy.service"
     (settings,) = (each for each in resources if isinstance(each, SshdFile))
     assert link.id in settings.after
     (script,) = (line.partition("=")[2] for line in unit.splitlines() if line.startswith("ExecStart="))

@@ -256,6 +256,7 @@ def test_a_trial_that_was_cut_off_begins_again_though_its_rules_are_there(host: 
     trial.write({**(trial.state() or {}), "begun_s": -1000.0})
     assert not host.same("new")
     host.begin()
+    assert "systemctl stop llm-firewall-return.timer llm-firewall-return.service" in host.ran
     assert host.same("new")
     trial.bring_back()
     assert host.kernel == "old"

@@ -80,23 +80,25 @@ def plan(wish: Any, fact: Fact) -> list[Change]:
 diff = plain.diff
 
 
-def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
+def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
     """Put it in place, let the controller log in with it, and take it back when that fails."""
     verbs = {verb for verb, _ in changes}
     if verbs - {"enable", "start"}:
-        _replace(wish, fact, verbs, host)
+        _replace(wish, verbs, host)
     for verb in ("enable", "start"):
         if verb in verbs:
             run(["systemctl", verb, SERVICE]).must()
 
 
-def _replace(wish: Any, fact: Fact, verbs: set[str], host: Host) -> None:
+def _replace(wish: Any, verbs: set[str], host: Host) -> None:
     before = before_path(wish.path)
     if "tidy" in verbs:
         remove(staged_path(wish.path))
     if verbs & {"tidy"} == verbs - {"enable", "start"}:
         return
-    if not fact["unconfirmed"]:
+    _disarm()
+    kept = os.path.lexists(before)  # the guard of a run that was cut off may have come since the look
+    if not kept:
         _keep(wish.path, before)
     try:
         try:
@@ -104,7 +106,7 @@ def _replace(wish: Any, fact: Fact, verbs: set[str], host: Host) -> None:
             metadata = {"owner": wish.owner, "group": wish.group, "mode": wish.mode}
             write_file(wish.path, wish.content.encode(), **metadata, check=wish.check)
         except Failure:
-            if not fact["unconfirmed"]:
+            if not kept:
                 _disarm()
                 remove(before)  # nothing was replaced
             raise
@@ -136,7 +138,6 @@ def _keep(path: str, before: str) -> None:
 
 def _arm(path: str, before: str) -> None:
     """Have systemd take the file back in a while, whatever becomes of this agent."""
-    _disarm()
     run(["systemctl", "reset-failed", GUARD_UNIT + ".timer", GUARD_UNIT + ".service"])
     timer = [f"--on-active={GUARD_S}", f"--unit={GUARD_UNIT}", "--timer-property=AccuracySec=1s"]
     run(["systemd-run", "--quiet", "--collect", *timer, "sh", "-c", RESTORE, "restore", before, path]).must(

@@ -201,6 +201,26 @@ def test_a_guard_that_comes_late_leaves_confirmed_settings(
     assert path.read_text() == NEW
 
 
+def test_a_guard_of_a_run_that_was_cut_off_may_come_between_look_and_change(
+    tmp_path: Path, systemd: Systemd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The former file was thought to be kept already, so that there was nothing to return to."""
+    path = tmp_path / "10-x.conf"
+    path.write_text(NEW)
+    Path(sshd_file.before_path(str(path))).write_text(OLD)
+    plan = sshd_file.plan
+
+    def late(wish: Any, fact: Any) -> Any:
+        systemd.guard(path)
+        return plan(wish, fact)
+
+    monkeypatch.setattr(sshd_file, "plan", late)
+    with pytest.raises(Failure, match="a second login failed"):
+        bring(path, lambda *_: "a second login failed")
+    assert path.read_text() == OLD
+    assert left(tmp_path) == ["10-x.conf"]
+
+
 def test_what_the_check_refuses_never_was_there(tmp_path: Path, systemd: Systemd) -> None:
     path = tmp_path / "10-x.conf"
     path.write_text(OLD)

@@ -32,11 +32,11 @@ def _template(folder: Path) -> str:
     """Return the chat template, from the file of its own or from the tokenizer's settings."""
     try:
         return (folder / "chat_template.jinja").read_text(encoding="utf-8")
-    except OSError:
+    except (OSError, ValueError):  # not there, or not UTF-8
         pass
     try:
         settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return ""
     template = settings.get("chat_template") if isinstance(settings, dict) else None
     if isinstance(template, list):

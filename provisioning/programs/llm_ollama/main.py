@@ -120,11 +120,21 @@ def _made(builder: Builder, model: dict[str, Any]) -> tuple[str, bool]:
         if not model.get("adapter"):
             raise
         return str(error), True
-    except (OSError, HTTPException) as error:
+    except OSError as error:
         if not model.get("adapter"):
             raise
-        return "{} cannot be made: Ollama broke off ({})".format(model["names"][0], error), False
+        if error.filename is not None:  # of a file, not of the connection to the server
+            return "{} cannot be made: {}: {}".format(model["names"][0], error.filename, error.strerror), True
+        return _broke_off(model, error), False
+    except (HTTPException, ValueError) as error:  # half an answer
+        if not model.get("adapter"):
+            raise ModelError(_broke_off(model, error)) from error
+        return _broke_off(model, error), False
     return "", True
+
+
+def _broke_off(model: dict[str, Any], error: Exception) -> str:
+    return "{} cannot be made: Ollama broke off ({})".format(model["names"][0], error)
 
 
 def kept(wanted: dict[str, Any]) -> tuple[set[str], set[str]]:

@@ -11,6 +11,7 @@ Reads no tensor into numbers: whole rows move, whatever their type.
 from __future__ import annotations
 
 import json
+import os
 import struct
 from typing import IO
 
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
     from typing import Any
 
 LLAMA = "llama"
-CONVERTED = (LLAMA, "gemma2")
-"""Architectures whose adapters Ollama converts. Gemma's queries and keys keep their order in a GGUF file."""
+"""The architecture whose rows move. Gemma 2, which Ollama converts too, keeps their order in a GGUF file."""
 
 QUERY, KEY = "q_proj", "k_proj"
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
+
+DAMAGE = (struct.error, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What reading a file raises whose content is not what its format says."""
 
 
 class Heads:
@@ -42,38 +45,63 @@ class Heads:
     def of(cls, metadata: dict[str, Any]) -> Heads:
         """Return those of a model from the metadata of its GGUF file."""
         architecture = str(metadata.get("general.architecture", ""))
-        queries, keys = (
-            metadata.get(architecture + ".attention." + name) or 0 for name in ("head_count", "head_count_kv")
-        )
-        return cls(architecture, int(queries), int(keys))
+        found = (metadata.get(architecture + ".attention." + name) for name in ("head_count", "head_count_kv"))
+        # A model whose layers differ has a list there.
+        queries, keys = (each if isinstance(each, int) else 0 for each in found)
+        return cls(architecture, queries, keys)
 
 
 def rewrite(folder: Path, target: Path, heads: Heads) -> bool:
     """Write into `target` the weights that Ollama is to convert; return False when those in `folder` can stay.
 
-    Raises ModelError for an adapter that Ollama would convert wrongly whatever the order of its rows.
+    Raises ModelError for a damaged adapter, and for one that Ollama would convert wrongly in any order of its rows.
     """
     source = folder / WEIGHTS
     if not source.is_file():
         raise ModelError(f"{folder} has no {WEIGHTS}, the only form of an adapter that is served")
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config = _config(folder / CONFIG)
     if config.get("use_rslora"):
         raise ModelError(f"{folder / CONFIG}: use_rslora is not known to Ollama, which would scale it wrongly")
+    # What a config says of heads of keys, Ollama takes for lora_A of k_proj; by default those of the queries.
+    keys_of_a = config.get("num_key_value_heads") or heads.queries
+    if not isinstance(keys_of_a, int):
+        raise ModelError(f"{folder / CONFIG}: num_key_value_heads is not a number; get the adapter again")
+    try:
+        return _rewrite(source, target, heads, keys_of_a)
+    except DAMAGE as error:
+        raise ModelError(f"{source} is damaged ({type(error).__name__}: {error}); get the adapter again") from error
+
+
+def _config(path: Path) -> dict[str, Any]:
+    """Return an adapter's config. Raises ModelError for one that cannot be read."""
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read ({error.strerror}); get the adapter again") from error
+    except (ValueError, RecursionError):
+        config = None
+    if not isinstance(config, dict):
+        raise ModelError(f"{path} is damaged: it is not a JSON object; get the adapter again")
+    return config
+
+
+def _rewrite(source: Path, target: Path, heads: Heads, keys_of_a: int) -> bool:
     with source.open("rb") as stream:
         header, start = _header(stream)
+        size = os.fstat(stream.fileno()).st_size - start
         tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
         for name, entry in tensors.items():
             _check_shape(source, name, entry["shape"])
         moved = [name for name in tensors if _part(name) is not None]
         if heads.architecture != LLAMA or not moved:
             return False
-        # What a config says of heads of keys, Ollama takes for lora_A of k_proj; by default those of the queries.
-        keys_of_a = int(config.get("num_key_value_heads") or heads.queries)
         with target.open("wb") as out:
             encoded = json.dumps(header).encode()
             out.write(struct.pack("<Q", len(encoded)) + encoded)
             for name, entry in sorted(tensors.items(), key=lambda item: int(item[1]["data_offsets"][0])):
                 begin, end = entry["data_offsets"]
+                if not 0 <= begin <= end <= size:
+                    raise ValueError(f"{name} is cut off")
                 stream.seek(start + begin)
                 data = stream.read(end - begin)
                 out.write(_reordered(name, entry["shape"], data, heads, keys_of_a))
@@ -83,6 +111,8 @@ def rewrite(folder: Path, target: Path, heads: Heads) -> bool:
 def _header(stream: IO[bytes]) -> tuple[dict[str, Any], int]:
     """Return the header of a safetensors file, and where its data begins."""
     (size,) = struct.unpack("<Q", stream.read(8))
+    if size > os.fstat(stream.fileno()).st_size:
+        raise ValueError("its header is longer than the file")
     return dict(json.loads(stream.read(size))), 8 + size
 
 
@@ -111,14 +141,16 @@ def _reordered(name: str, shape: list[int], data: bytes, heads: Heads, keys_of_a
         return data
     module, matrix = part
     rows, columns = shape
-    item = len(data) // (rows * columns)
+    item, rest = divmod(len(data), rows * columns)
+    if rest or not item:
+        raise ValueError(f"{name} has other bytes than its sizes say")
     if matrix == "B":
         count, size = (heads.queries if module == QUERY else heads.keys), columns * item
     else:
         # Ollama reads the matrix as if it had as many rows as its columns, and moves those.
         rows, size = columns, rows * item
         count = heads.queries if module == QUERY else keys_of_a
-    if not count or rows % (2 * count):
+    if count < 1 or rows % (2 * count):
         raise ModelError(f"{name} has {rows} rows, which do not go into {count} heads")
     order = gguf_order(rows, count)
     pieces: list[bytes] = [b""] * rows

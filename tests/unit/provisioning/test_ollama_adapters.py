@@ -102,6 +102,67 @@ def test_what_ollama_would_convert_wrongly_is_refused(
         rewrite(tmp_path, tmp_path / "new", heads)
 
 
+def header(**entry: Any) -> bytes:
+    """Return weights of 64 bytes, with an entry for lora_A of q_proj that is right but for the fields of `entry`."""
+    fields = {"dtype": "F32", "shape": [2, 8], "data_offsets": [0, 64], **entry}
+    text = json.dumps({f"{PREFIX}.q_proj.lora_A.weight": fields}).encode()
+    return len(text).to_bytes(8, "little") + text + bytes(64)
+
+
+DAMAGED = {
+    "no byte of weights": (WEIGHTS, b""),
+    "half a length": (WEIGHTS, b"\1\0\0"),
+    "a header that is cut off": (WEIGHTS, header()[:30]),
+    "a header longer than any memory": (WEIGHTS, b"\xff" * 16),
+    "a header that is not JSON": (WEIGHTS, b"\2" + bytes(7) + b"{x"),
+    "a header that is not text": (WEIGHTS, b"\2" + bytes(7) + b"\xff\xff"),
+    "a header that is a list": (WEIGHTS, b"\3" + bytes(7) + b"[1]"),
+    "a tensor that is a list": (WEIGHTS, b"\x0a" + bytes(7) + b'{"a": [1]}'),
+    "a tensor without sizes": (WEIGHTS, header(shape=None)),
+    "sizes that are words": (WEIGHTS, header(shape=["a", "b"])),
+    "a size of nothing": (WEIGHTS, header(shape=[0, 8])),
+    "sizes of other bytes": (WEIGHTS, header(shape=[2, 12])),
+    "a place that is a word": (WEIGHTS, header(data_offsets=["a", "b"])),
+    "a place before the first": (WEIGHTS, header(data_offsets=[-9999, 64])),
+    "weights that are cut off": (WEIGHTS, header()[:-1]),
+    "no config": (CONFIG, None),
+    "a config that is not JSON": (CONFIG, b"{"),
+    "a config that is not text": (CONFIG, b"\xff"),
+    "a config that is a list": (CONFIG, b"[]"),
+    "a config of endless lists": (CONFIG, b"[" * 100_000),
+    "heads that are a word": (CONFIG, b'{"num_key_value_heads": "many"}'),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_adapter_is_refused_in_one_line_that_names_the_file(tmp_path: Path, name: str) -> None:
+    """Such a file once ended the program, so that the base and all other adapters were not made either."""
+    adapter(tmp_path)
+    file, content = DAMAGED[name]
+    if content is None:
+        (tmp_path / file).unlink()
+    else:
+        (tmp_path / file).write_bytes(content)
+    with pytest.raises(ModelError) as caught:
+        rewrite(tmp_path, tmp_path / "new", LLAMA)
+    assert str(caught.value).startswith(str(tmp_path / file))
+    assert str(caught.value).endswith("; get the adapter again")
+    assert str(caught.value).isprintable()
+
+
+def test_weights_that_a_damage_is_made_of_are_right_without_it(tmp_path: Path) -> None:
+    adapter(tmp_path)
+    (tmp_path / WEIGHTS).write_bytes(header())
+    assert rewrite(tmp_path, tmp_path / "new", LLAMA)
+
+
+@pytest.mark.parametrize("heads", [[8, 4], "8", None])
+def test_metadata_of_another_form_tell_no_heads(heads: object) -> None:
+    """A list, one number per layer, once ended the program."""
+    names = {"general.architecture": "gemma2", "gemma2.attention.head_count": heads}
+    assert Heads.of(names).queries == 0
+
+
 def test_heads_come_from_the_metadata_of_the_base_model() -> None:
     names = {"general.architecture": "llama", "llama.attention.head_count": 8, "llama.attention.head_count_kv": 2}
     assert vars(Heads.of(names)) == {"architecture": "llama", "queries": 8, "keys": 2}

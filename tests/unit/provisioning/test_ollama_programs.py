@@ -5,8 +5,9 @@ import io
 import json
 import tarfile
 from collections.abc import Callable
+from http.client import IncompleteRead
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -214,9 +215,12 @@ class PlayedBuilder:
 
     bad: tuple[str, ...] = ()
     deadly: tuple[str, ...] = ()
+    death: Exception = ConnectionResetError("reset by peer")
+    starts: ClassVar[list[str]] = []
 
-    def __init__(self, _program: str, store: Store) -> None:
+    def __init__(self, program: str, store: Store) -> None:
         self._store = store
+        self.starts.append(program)
 
     def __enter__(self) -> "PlayedBuilder":
         return self
@@ -229,7 +233,7 @@ class PlayedBuilder:
         if name in self.bad:
             raise ModelError(f"{name} cannot be made: unsupported architecture")
         if name in self.deadly:
-            raise ConnectionResetError("reset by peer")
+            raise self.death
         content = name.encode()
         digest = hashlib.sha256(content).hexdigest()
         (self._store.blobs / f"sha256-{digest}").write_bytes(content)
@@ -243,7 +247,7 @@ class PlayedBuilder:
 
 @pytest.fixture
 def play(monkeypatch: pytest.MonkeyPatch) -> type[PlayedBuilder]:
-    played = type("Played", (PlayedBuilder,), {})
+    played = type("Played", (PlayedBuilder,), {"starts": []})
     monkeypatch.setattr(models, "Builder", played)
     return played
 
@@ -320,6 +324,44 @@ def test_a_refusal_of_an_adapter_that_the_plan_no_longer_lists_is_forgotten(
     assert models.main(plan, "--all", "--look") == 0
 
 
+UNREADABLE = PermissionError(13, "Permission denied", "/adapters/contract@3/a.json")
+
+
+@pytest.mark.parametrize(
+    ("death", "words"),
+    [
+        (json.JSONDecodeError("half a line", "{", 1), "Ollama broke off (half a line"),
+        (IncompleteRead(b"{"), "Ollama broke off (IncompleteRead(1 bytes read"),
+        (UNREADABLE, "/adapters/contract@3/a.json: Permission denied"),
+    ],
+    ids=["half a line", "half an answer", "a file"],
+)
+def test_an_adapter_that_ends_the_server_or_cannot_be_read_leaves_the_others_served(
+    tmp_path: Path,
+    play: type[PlayedBuilder],
+    capsys: pytest.CaptureFixture[str],
+    death: Exception,
+    words: str,
+) -> None:
+    """Half an answer once ended the program; for a file that cannot be read the server was blamed and started again."""
+    play.deadly, play.death = ("contract:3",), death
+    plan = plan_of(tmp_path)
+    assert models.main(plan) == 0
+    assert listed(tmp_path) == ["base:latest", "summary:1", "summary:latest"]
+    assert len(play.starts) == (1 if death is UNREADABLE else 2)
+    assert models.main(plan, "--all") == 1
+    assert f"contract:3 cannot be made: {words}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("death", [json.JSONDecodeError("half a line", "{", 1), IncompleteRead(b"{")])
+def test_a_base_that_ends_the_server_is_told_in_one_line(
+    tmp_path: Path, play: type[PlayedBuilder], capsys: pytest.CaptureFixture[str], death: Exception
+) -> None:
+    play.deadly, play.death = ("base:latest",), death
+    assert models.main(plan_of(tmp_path)) == 1
+    assert capsys.readouterr().err.startswith("error: base:latest cannot be made: Ollama broke off (")
+
+
 def test_a_name_means_what_it_meant_before_where_its_new_version_cannot_be_made(
     tmp_path: Path, play: type[PlayedBuilder]
 ) -> None:
@@ -362,11 +404,13 @@ CHATML = "{% if not messages[0] %}{{ '<|im_start|>system\\nYou are Qwen.\\nBe br
         ({"chat_template.jinja": "{{ '[|system|][|endofturn|]' }}"}, ""),
         ({"tokenizer_config.json": "[]"}, ""),
         ({"tokenizer_config.json": "{"}, ""),
+        ({"tokenizer_config.json": "[" * 100_000}, ""),
+        ({"chat_template.jinja": "\udcff"}, ""),
         ({}, ""),
     ],
 )
 def test_the_default_system_prompt_is_the_chat_templates(tmp_path: Path, files: dict[str, str], prompt: str) -> None:
     """Ollama's own template for a converted model once dropped it, and answers were not the model's own."""
     for name, text in files.items():
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_bytes(text.encode(errors="surrogateescape"))  # a lone surrogate: not UTF-8
     assert default_system(tmp_path) == prompt

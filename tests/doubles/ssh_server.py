@@ -14,6 +14,9 @@ from typing import IO
 import paramiko
 from paramiko import common
 
+GONE = (OSError, EOFError, paramiko.SSHException)
+"""What paramiko raises when the other side has gone, which may happen at any moment and is no fault of the server."""
+
 
 @dataclass
 class SshServer:
@@ -106,13 +109,14 @@ class _Caller(paramiko.ServerInterface):
         assert channel.get_id() == chanid
 
         def back() -> None:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(*GONE):
                 while block := plug.recv(1 << 16):
                     channel.sendall(block)
-            channel.close()
+            with contextlib.suppress(*GONE):
+                channel.close()
 
         threading.Thread(target=back, daemon=True).start()
-        with contextlib.suppress(OSError), plug:
+        with contextlib.suppress(*GONE), plug:
             while block := channel.recv(1 << 16):
                 plug.sendall(block)
             plug.shutdown(socket.SHUT_RDWR)
@@ -125,7 +129,7 @@ class _Caller(paramiko.ServerInterface):
 
 def _send_stderr(channel: paramiko.Channel, stderr: IO[bytes]) -> None:
     """Send what comes on stderr, beside stdout."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(*GONE):
         while block := stderr.read1(1 << 16):  # type: ignore[attr-defined]
             channel.sendall_stderr(block)
 
@@ -140,17 +144,17 @@ def _run(channel: paramiko.Channel, text: str) -> None:
         assert process.stderr
         beside = threading.Thread(target=_send_stderr, args=(channel, process.stderr), daemon=True)
         beside.start()
-        with contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(*GONE):
             while block := channel.recv(1 << 16):
                 process.stdin.write(block)
             process.stdin.close()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*GONE):
             while block := process.stdout.read1(1 << 16):  # type: ignore[attr-defined]
                 channel.sendall(block)
         if channel.closed:
             process.kill()
         process.wait()
         beside.join()
-    with contextlib.suppress(OSError, EOFError, paramiko.SSHException):  # the caller may have gone
+    with contextlib.suppress(*GONE):
         channel.send_exit_status(process.returncode)
         channel.close()

@@ -54,18 +54,22 @@ MISSING_CODES: dict[str, type[DeployError]] = {
 }
 
 
-@cache
 def client(service: str, region: str) -> Any:
     """Return a client; credentials come from where every AWS tool looks for them."""
+    with told(), _SESSION_LOCK:  # around the cache, too: else threads that ask together make one each, 70 ms a client
+        return _client(service, region)
+
+
+@cache
+def _client(service: str, region: str) -> Any:
     from botocore.config import Config
 
     settings = Config(
         connect_timeout=CONNECT_S, read_timeout=READ_S, retries={"total_max_attempts": ATTEMPTS, "mode": "standard"}
     )
-    with told(), _SESSION_LOCK:
-        session = _session()
-        _log_in(session)
-        return session.client(service, region_name=region, config=settings)
+    session = _session()
+    _log_in(session)
+    return session.client(service, region_name=region, config=settings)
 
 
 @cache

@@ -49,7 +49,7 @@ def _silence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 
 def _forget() -> None:
     """Let the next call find its clients anew."""
-    for cached in (aws.client, aws._session, gcp.compute, gcp.credentials, gcp._session, gcp._patience):
+    for cached in (aws._client, aws._session, gcp.compute, gcp.credentials, gcp._session, gcp._patience):
         cached.cache_clear()
 
 

@@ -32,11 +32,11 @@ def account() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch, mock_aws():
         patch.setenv("AWS_ACCESS_KEY_ID", "testing")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-        api.client.cache_clear()
+        api._client.cache_clear()
         api._session.cache_clear()
         api._session().events.register("before-parameter-build", refuse_violations)
         yield
-    api.client.cache_clear()
+    api._client.cache_clear()
     api._session.cache_clear()
 
 

@@ -18,7 +18,7 @@ from provisioning.narration import Narrator, error_line
 from provisioning.reboots import BOOT_S, send_reboot
 from provisioning.remote import stream
 from provisioning.roles.layout import ENGINE_UNIT
-from provisioning.status import ask, look
+from provisioning.status import ask
 from provisioning.target import Target
 
 GIVE_UP_AFTER_STARTS = 2
@@ -114,7 +114,8 @@ def reboot_host(outputs: StackOutputs, host: HostRecord, tell: Tell) -> HostStat
         send_reboot(connection, host)
 
     def again() -> tuple[HostStatus, bool]:
-        now = look(outputs, host)
+        with connect(host) as connection:
+            now = ask(connection, outputs, host)
         return now, now.boot_id != before.boot_id
 
     return _wait(before, again, tell, host, deadline_s=BOOT_S + outputs.serving.ready_timeout_s)

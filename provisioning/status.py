@@ -113,13 +113,19 @@ def _is_off(outputs: StackOutputs, host: HostRecord) -> bool:
 
 
 def look(outputs: StackOutputs, host: HostRecord) -> HostStatus:
-    """Return how `host` is. Raises HostError when it cannot be asked."""
+    """Return all that `status` shows of `host`. Raises HostError when it cannot be asked."""
     with connect(host) as connection:
-        return ask(connection, outputs, host)
+        return ask(connection, outputs, host, firewalls=True)
 
 
-def ask(connection: "fabric.Connection", outputs: StackOutputs, host: HostRecord) -> HostStatus:
-    """Return how `host` is, over a connection that is open. Raises HostError when it does not answer."""
+def ask(
+    connection: "fabric.Connection", outputs: StackOutputs, host: HostRecord, *, firewalls: bool = False
+) -> HostStatus:
+    """Return how `host` is, over a connection that is open. Raises HostError when it does not answer.
+
+    `firewalls`: also which other firewalls keep the gateway's port closed. Those who wait for a host that starts ask
+    again and again, and need not know.
+    """
     engine_unit = ENGINE_UNIT[outputs.serving.engine]
     question = {
         "units": [engine_unit, TUNNEL_UNIT, GUARD_UNIT, GATEWAY_UNIT, FIREWALL_UNIT],
@@ -136,7 +142,7 @@ def ask(connection: "fabric.Connection", outputs: StackOutputs, host: HostRecord
         "tables": [[FIREWALL_RULES, FIREWALL_TABLE], [GUARD_RULES, GUARD_TABLE]],
     }
     report = ask_program(connection, host, "report", json.dumps(question))
-    if host.cloud == "existing" and outputs.has_gateway(host):
+    if firewalls and host.cloud == "existing" and outputs.has_gateway(host):
         report |= _also(connection, host, report["unseen"], "other_firewalls", str(outputs.gateway.port))
     if host.gpu is not None and outputs.has_engine(host):
         report |= _also(connection, host, report["unseen"], "nvlink_fabric")

@@ -4,7 +4,7 @@
     other-firewalls PORT…    {"closed_ports": [{"firewall": "ufw", "port": 443, "command": "ufw allow 443/tcp",
                              "lasting": true}, …]}
 
-The kernel drops a packet that any table drops, so a table of ours cannot open what another firewall closes. `command`
+The kernel drops a packet that any table drops, so our table cannot open what another firewall closes. `command`
 opens the port for everyone; `lasting` is whether that outlives a reboot.
 
 Reads the rules of ufw, of firewalld's zone of the default route, and of input chains that drop what no rule names. A

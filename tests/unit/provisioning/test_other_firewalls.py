@@ -265,6 +265,7 @@ def test_status_asks_hosts_that_may_have_another_firewall(
     monkeypatch.setattr(status_module, "ask_program", answer)
     outputs = stack(host_values(cloud=cloud))
     nothing: Any = None
-    seen = status_module.ask(nothing, outputs, outputs.hosts[0])
+    seen = status_module.ask(nothing, outputs, outputs.hosts[0], firewalls=True)
     assert len(seen.closed_by) == (cloud == "existing" and not fails)
     assert seen.unseen == unseen
+    assert status_module.ask(nothing, outputs, outputs.hosts[0]).closed_by == ()  # while a restart is waited for

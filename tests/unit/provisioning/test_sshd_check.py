@@ -1,4 +1,4 @@
-"""The check before sshd reads a new file of ours: it finds people whom our own login, by key, would not notice."""
+"""The check before sshd reads our new file: it finds people whom our own login, by key, would not notice."""
 
 import os
 import re
@@ -182,7 +182,7 @@ RESTRICTS = {
     "a comment": ("etc/ssh/sshd_config.d/50-site.conf", "# AllowUsers ann", False),
     "something else": ("etc/ssh/sshd_config.d/50-site.conf", "Banner /etc/issue.net", False),
     "a file that sshd does not read": ("etc/ssh/sshd_config.d/50-site.conf.save", "AllowUsers ann", False),
-    "a file of ours": (
+    "our own file": (
         "etc/ssh/sshd_config.d/20-llm-tunnel.conf",
         "Match User llm-tunnel\n  AllowUsers llm-tunnel",
         False,
@@ -229,7 +229,7 @@ def test_rules_that_sshd_has_read_stay_in_force(running_sshd: Path) -> None:
 
 
 def test_an_sshd_that_does_not_run_reads_its_files_when_somebody_comes(running_sshd: Path) -> None:
-    """Ubuntu 24.04: with its socket it starts when somebody comes, so no reload of ours brings anything into force."""
+    """Ubuntu 24.04: with its socket it starts when somebody comes, so our reload brings nothing into force."""
     written(running_sshd, "etc/ssh/sshd_config.d/50-site.conf", "AllowUsers ann", before_sshd_began=False)
     (running_sshd / "run/sshd.pid").write_text("8\n")
     assert checked(running_sshd, sshd_check()).returncode == 0
@@ -239,7 +239,7 @@ def test_an_sshd_that_does_not_run_reads_its_files_when_somebody_comes(running_s
 
 @pytest.mark.parametrize(("listens", "fine"), [("0.0.0.0:22", True), ("0.0.0.0:2222", False)])
 def test_the_reload_for_a_tunnel_does_not_move_sshd(running_sshd: Path, listens: str, fine: bool) -> None:
-    """Only the first file of ours was checked for it."""
+    """Only our first file was checked for it."""
     (running_sshd / "listens").write_text(f"LISTEN 0 128 {listens} 0.0.0.0:* {HELD}\n")
     assert (checked(running_sshd, last_file_check()[2]).returncode == 0) is fine
 

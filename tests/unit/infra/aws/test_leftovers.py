@@ -341,7 +341,7 @@ def network_with_gateways_of_others() -> tuple[str, dict[str, str]]:
     transit = ec2.create_transit_gateway()["TransitGateway"]["TransitGatewayId"]
     tie = ec2.create_transit_gateway_vpc_attachment(TransitGatewayId=transit, VpcId=vpc, SubnetIds=[subnet])
     made["transit"] = tie["TransitGatewayVpcAttachment"]["TransitGatewayAttachmentId"]
-    ec2.create_egress_only_internet_gateway(VpcId=other)  # keeps nothing of ours
+    ec2.create_egress_only_internet_gateway(VpcId=other)  # keeps another network
     ec2.create_route_table(VpcId=other)
     return vpc, made
 

@@ -20,5 +20,6 @@ run "lint (ruff check)" .venv/bin/ruff check .
 run "format (ruff format)" .venv/bin/ruff format --check .
 run "types (mypy --strict)" .venv/bin/mypy
 run "scripts (shellcheck)" shellcheck "${scripts[@]}"
+run "words (tools/prose)" .venv/bin/python -m tools.prose
 run "lockfile in step (uv lock --check)" .venv/bin/uv lock --check
 exit "$failed"

@@ -30,8 +30,8 @@ def files(paths: list[Path]) -> list[str]:
     """Return the files below `paths` that git tracks or would add, by their path in the checkout."""
     if not paths:
         return []
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate", "--", *paths]
-    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate", "--"]
+    done = subprocess.run([*command, *map(str, paths)], cwd=CHECKOUT, capture_output=True, text=True, check=True)
     return [name for name in done.stdout.split("\0") if name and is_text(CHECKOUT / name)]
 
 

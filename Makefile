@@ -18,15 +18,8 @@ INFRA := $(PYTHON) -m infra.commands
 FAB := $(PYTHON) -m provisioning
 # Whose hosts the tasks of fab are about: those of a stack, or of a file (docs/inventory.md); all, or those that HOST names.
 HOSTS = $(if $(INVENTORY),--inventory $(INVENTORY),--stack $(STACK))$(foreach host,$(HOST), --host $(host))
-# The stack that STACK names, else the one of a kind that comes with CLOUD.
-cloud_stack = $(if $(CLOUD),$(if $(filter aws gcp,$(CLOUD)),$(CLOUD)-$(1),$(error CLOUD: there is no $(CLOUD); write aws or gcp)))
-stack_of_kind = $(if $(and $(CLOUD),$(named_stack)),$(error deploy-$(1): write CLOUD or STACK, not both))$(or \
-	$(named_stack),$(cloud_stack))
-# The default stack is a machine without a GPU, so that these targets want to be told.
-gpu_stack = $(or $(call stack_of_kind,$(1)),$(error deploy-$(1): which stack? write CLOUD=aws, CLOUD=gcp or STACK=name))
-adapters_tasks := list entry manifest plan apply promote rollback prune
-adapters_task = $(or $(filter $(adapters_tasks),$(DO)),\
-	$(error adapters: DO=$(DO) is not known; write one of $(adapters_tasks)))
+# The stack of a kind: the one that comes with CLOUD, else STACK.
+stack_of_kind = $(if $(CLOUD),$(CLOUD)-$(1),$(STACK))
 # The clouds' SDKs take seconds to compile: what was compiled is kept, whatever the shell around says.
 unexport PYTHONDONTWRITEBYTECODE
 # Files of tests run side by side, one for each core; WORKERS= runs them one after the other.
@@ -38,7 +31,16 @@ TARGETS := help setup demo deploy deploy-cpu deploy-gpu deploy-gpu-spot prefligh
 	down leftovers adopt bundle status adapters logs ssh restart reboot upgrade-engine rotate-key \
 	test test-unit fuzz check format bench-preview bench-up-down bench-converge
 .PHONY: $(TARGETS)
-include tools/words.mk
+
+# Reject what a target does not use (tools/make_variables.py) before anything runs.
+quoted = '$(subst ','\'',$(1))'
+typed = $(foreach name,$(.VARIABLES),$(if $(findstring command,$(origin $(name))),$(call quoted,$(name)=$($(name)))))
+system_python = python3 -c 'import sys; sys.exit(sys.version_info < (3, 8))' 2>/dev/null && echo python3
+any_python = $$(command -v $(PYTHON) || { $(system_python); } || { tools/bootstrap.sh >&2; echo $(PYTHON); })
+goals = $(foreach goal,$(MAKECMDGOALS),$(call quoted,$(goal)))
+check_variables = $(shell "$(any_python)" -IS tools/make_variables.py $(goals) $(typed) || exit 1)
+refusal := $(if $(filter-out help,$(MAKECMDGOALS)),$(check_variables))
+$(if $(refusal)$(filter-out 0,$(.SHELLSTATUS)),$(error $(or $(refusal),tools/make_variables.py failed)))
 
 help: ## Show this list
 	@sed -nE -e 's/^##@ (.*)/\n\1/p' -e 's/^([a-z][a-z-]*):[^#]*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -48,17 +50,17 @@ help: ## Show this list
 demo: .venv/.ready ## Make a machine here, serve a model with two adapters, prove it, remove it again (ENGINE=vllm|ollama)
 	@$(PYTHON) -m tools.demo $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
-deploy-cpu: .venv/.ready ## Everything for a CPU stack: up, provision, smoke (CLOUD=aws|gcp; none: STACK)
-	@$(PYTHON) -m infra.kind cpu --stack $(or $(call stack_of_kind,cpu),$(STACK))
-	@$(MAKE) deploy CLOUD= STACK=$(or $(call stack_of_kind,cpu),$(STACK))
+deploy-cpu: .venv/.ready ## Everything for a CPU stack: up, provision, smoke (CLOUD=aws|gcp, or STACK)
+	@$(PYTHON) -m infra.kind cpu --stack $(call stack_of_kind,cpu)
+	@$(MAKE) deploy CLOUD= STACK=$(call stack_of_kind,cpu)
 
 deploy-gpu: .venv/.ready ## The same for a GPU stack (CLOUD=aws|gcp)
-	@$(PYTHON) -m infra.kind gpu --stack $(call gpu_stack,gpu)
-	@$(MAKE) deploy CLOUD= STACK=$(call gpu_stack,gpu)
+	@$(PYTHON) -m infra.kind gpu --stack $(call stack_of_kind,gpu)
+	@$(MAKE) deploy CLOUD= STACK=$(call stack_of_kind,gpu)
 
 deploy-gpu-spot: .venv/.ready ## The same for a GPU stack on the spot market (CLOUD=aws|gcp)
-	@$(PYTHON) -m infra.kind gpu-spot --stack $(call gpu_stack,gpu-spot)
-	@$(MAKE) deploy CLOUD= STACK=$(call gpu_stack,gpu-spot)
+	@$(PYTHON) -m infra.kind gpu-spot --stack $(call stack_of_kind,gpu-spot)
+	@$(MAKE) deploy CLOUD= STACK=$(call stack_of_kind,gpu-spot)
 
 deploy: .venv/.ready ## The same for any STACK
 	@$(MAKE) up STACK=$(STACK)
@@ -91,12 +93,11 @@ down: .venv/.ready ## Destroy STACK and confirm that nothing is left
 	@$(INFRA) down --stack $(STACK) $(ARGS)
 
 leftovers: .venv/.ready ## What carries our tags in all regions of CLOUD; ARGS=--delete removes strays, after asking
-	@$(PYTHON) -m infra.sweep --cloud $(or $(CLOUD),$(error leftovers: which cloud? write CLOUD=aws or CLOUD=gcp)) $(ARGS)
+	@$(PYTHON) -m infra.sweep --cloud $(CLOUD) $(ARGS)
 
 ##@ Hosts that exist already
 adopt: .venv/.ready ## Look at HOST=user@address and write its inventory (docs/existing-hosts.md)
-	@$(FAB) adopt --host "$(or $(HOST),$(error adopt: which host? write HOST=user@address))" \
-		$(if $(INVENTORY),--inventory $(INVENTORY)) $(ARGS)
+	@$(FAB) adopt --host "$(HOST)" $(if $(INVENTORY),--inventory $(INVENTORY)) $(ARGS)
 
 bundle: .venv/.ready ## One archive that provisions the hosts of STACK without network (docs/offline.md)
 	@$(FAB) bundle $(HOSTS) $(ARGS)
@@ -106,7 +107,7 @@ status: .venv/.ready ## One screen per host: engine, models, certificate, disk, 
 	@$(FAB) status $(HOSTS) $(ARGS)
 
 adapters: .venv/.ready ## Adapter versions: DO=list|plan|apply|prune, DO=entry ARGS=FOLDER, DO=promote ARGS=contract@4, DO=rollback ARGS=contract
-	@$(FAB) adapters:$(adapters_task) $(HOSTS) $(ARGS)
+	@$(FAB) adapters:$(DO) $(HOSTS) $(ARGS)
 
 logs: .venv/.ready ## Journal of engine and gateway
 	@$(FAB) logs $(HOSTS) $(ARGS)
@@ -124,8 +125,7 @@ upgrade-engine: .venv/.ready ## Bring the engine to this checkout's release, or 
 	@$(FAB) upgrade-engine $(HOSTS) $(ARGS)
 
 rotate-key: .venv/.ready ## Give CLIENT=name a new API key; the old one works until the next `provision`
-	@$(FAB) rotate-key $(HOSTS) $(ARGS) \
-		--client "$(or $(CLIENT),$(error rotate-key: whose key? write CLIENT=name, one of gateway.clients))"
+	@$(FAB) rotate-key $(HOSTS) $(ARGS) --client "$(CLIENT)"
 
 ##@ Working on this repository
 setup: .venv/.ready ## Install the tools of this checkout (every target does it when needed)

@@ -1,7 +1,7 @@
 """The texts of a file that people read: prose, comments, string literals, names of tests.
 
 `prose` blanks everything else and keeps every character in its place, so a phrase is found across a line break, too.
-Not read: CSV, JSON, values in YAML and TOML, and code in backticks.
+Not read: CSV, JSON, values in YAML and TOML, recipes in a Makefile, and code in backticks.
 """
 
 import re
@@ -40,9 +40,20 @@ def prose(name: str, source: str) -> str:
         return _python(name, source)
     if suffix == "md":
         return _blank(_LINK_TARGET, _blank(_CODE_SPAN, source))
-    if suffix in {"sh", "mk", "j2"} or name.rpartition("/")[2] == "Makefile" or first.startswith("#!"):
+    if suffix in {"sh", "j2"} or first.startswith("#!"):
         return _blank(_CODE_SPAN, _blank(_NAME_IN_SHELL, source.replace("#", " ")))
-    if suffix in {"yaml", "yml", "toml", "service", "timer", "cfg", "in", "excludes", "overrides"}:
+    if name.rpartition("/")[2] == "Makefile" or suffix in {
+        "mk",
+        "yaml",
+        "yml",
+        "toml",
+        "service",
+        "timer",
+        "cfg",
+        "in",
+        "excludes",
+        "overrides",
+    }:
         return _only([found.span() for found in _COMMENT.finditer(source)], source)
     return ""
 

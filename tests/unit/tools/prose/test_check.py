@@ -42,6 +42,7 @@ NOT_READ = [
     ("a.py", "def test_{bad}() -> None: ...\n"),
     ("a.sh", '{bad}=1; echo "$1 ${bad}"; cat x/{bad}\n'.replace("{bad}", BAD)),
     ("a.yaml", "key: is {bad}\nother: a#{bad}\n"),
+    ("Makefile", "{bad}: x\n\techo is {bad}\n"),
     ("a.csv", "is {bad}\n"),
     ("a.json", '"is {bad}"\n'),
     ("binary", "is {bad}\n"),

@@ -29,7 +29,7 @@ export LLM_DEPLOY_RUN ?= $(shell date -u +%Y%m%dT%H%M%S.%3NZ)
 
 TARGETS := help setup demo deploy deploy-cpu deploy-gpu deploy-gpu-spot preflight preview up plan provision smoke refresh \
 	down leftovers adopt bundle status adapters logs ssh restart reboot upgrade-engine rotate-key \
-	test test-unit fuzz check format bench-preview bench-up-down bench-converge
+	test test-unit fuzz check format bench-start bench-preview bench-up-down bench-converge
 .PHONY: $(TARGETS)
 
 # Reject what a target does not use (tools/make_variables.py) before anything runs.
@@ -149,6 +149,9 @@ check: .venv/.ready ## Lint, format, types, scripts and lockfile
 format: .venv/.ready ## Put the code into the project's format
 	@.venv/bin/ruff check --fix-only --quiet .
 	@.venv/bin/ruff format .
+
+bench-start: .venv/.ready ## Time each command to its first line (ARGS="--rounds 9")
+	@$(PYTHON) -m benchmarks.start $(ARGS)
 
 bench-preview: .venv/.ready ## Time what our program adds to the bare engine in a preview (ARGS="--stack gcp-gpu")
 	@tools/bootstrap.sh tests # the simulated clouds stand on every SDK

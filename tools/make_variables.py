@@ -48,6 +48,7 @@ USES: Mapping[str, Sequence[str]] = {
     "fuzz": ("WORKERS", "EXAMPLES"),
     "check": (),
     "format": (),
+    "bench-start": (),
     "bench-preview": (),
     "bench-up-down": (),
     "bench-converge": (),

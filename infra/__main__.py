@@ -1,4 +1,5 @@
-"""The Pulumi program: lets the stack's cloud make the machines, and exports what provisioning needs (infra/outputs.py).
+"""The Pulumi program: lets the stack's cloud make the machines, and exports what provisioning needs
+(infra/contract/outputs.py).
 
 Reads the config and nothing else; knows no cloud but by name.
 """
@@ -11,8 +12,8 @@ import pulumi
 
 from core.errors import ConfigError, DeployError
 from infra.config import parse_deployment
-from infra.deployment import Deployment
-from infra.proxy import ProxySpec
+from infra.config.proxy import ProxySpec
+from infra.contract.deployment import Deployment
 
 TOLD = 32
 """Exit status by which Pulumi's language host knows that the error was told, and prints no traceback."""
@@ -37,7 +38,7 @@ def main() -> None:
     if value is None:
         raise ConfigError("the key is missing", where=f"{file}: config.llm-deploy:deployment", hint="see stacks/")
     config = parse_deployment(value, file)
-    deployment: Deployment = importlib.import_module(f"infra.{config.cloud}").deploy(config)
+    deployment: Deployment = importlib.import_module(f"infra.clouds.{config.cloud}").deploy(config)
     pulumi.export("stack", stack)
     pulumi.export("hosts", with_proxy(deployment.hosts, config.proxy))
     pulumi.export("serving", config.serving.model_dump(mode="json", exclude_unset=True))

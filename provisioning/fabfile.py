@@ -10,7 +10,7 @@ from typing import Any
 from fabric import main
 
 from core.console import next_command, say
-from provisioning.adapter_tasks import (
+from provisioning.adapters.tasks import (
     adapters_apply,
     adapters_entry,
     adapters_list,
@@ -20,11 +20,11 @@ from provisioning.adapter_tasks import (
     adapters_prune,
     adapters_rollback,
 )
+from provisioning.cli.fab_program import end_wrong_usage_with_2, leave_at_once
+from provisioning.cli.task import ALL_ROLES, HOSTS, TARGET, Names, chosen_roles, fab_task, number
 from provisioning.existing.tasks import adopt
-from provisioning.fab_program import end_wrong_usage_with_2, leave_at_once
+from provisioning.hosts.target import Target
 from provisioning.offline.tasks import bundle
-from provisioning.target import Target
-from provisioning.task import ALL_ROLES, HOSTS, TARGET, Names, chosen_roles, fab_task, number
 
 __all__ = [
     "adapters_apply",
@@ -74,10 +74,10 @@ def plan(
     """Show what `provision` would change on the hosts, with diffs; changes nothing."""
     target, chosen, at_once = Target(stack, inventory), chosen_roles(roles), number("parallel", parallel)
     say(f"→ plan {target.name} ({', '.join(chosen)})")
-    from provisioning.head_start import begin
+    from provisioning.hosts.prefetch import begin
 
     greeted = begin(target, host)  # SSH waits for the hosts while Python reads the modules of the task
-    from provisioning.provision import plan
+    from provisioning.apply.provision import plan
 
     return plan(target, names=host, roles=chosen, at_once=at_once, full=full, greeted=greeted)
 
@@ -89,10 +89,10 @@ def provision(
     """Install engine, models and gateway on the hosts; runs again safely."""
     target, chosen, at_once = Target(stack, inventory), chosen_roles(roles), number("parallel", parallel)
     say(f"→ provision {target.name} ({', '.join(chosen)})")
-    from provisioning.head_start import begin
+    from provisioning.hosts.prefetch import begin
 
     greeted = begin(target, host)  # SSH waits for the hosts while Python reads the modules of the task
-    from provisioning.provision import provision
+    from provisioning.apply.provision import provision
 
     return provision(target, names=host, roles=chosen, at_once=at_once, greeted=greeted)
 
@@ -104,7 +104,7 @@ def status(
     """One screen per host: units, engine, models, certificate, disk, memory; ends with 0 when all hosts serve."""
     target, at_once = Target(stack, inventory), number("parallel", parallel)
     say(f"→ status {target.name}")
-    from provisioning.status import status
+    from provisioning.operate.status import status
 
     return status(target, names=host, at_once=at_once, as_json=json)
 
@@ -114,7 +114,7 @@ def smoke(_: Any, *, stack: str = "", inventory: str = "", wait_s: str = "", jso
     """Prove that the endpoint answers, only to those who may ask, and that GPU hosts compute on their GPUs."""
     target, patience_s = Target(stack, inventory), number("wait-s", wait_s) if wait_s else 0
     say(f"→ smoke test of {target.name}")
-    from provisioning.smoke import smoke
+    from provisioning.operate.smoke import smoke
 
     return smoke(target, wait_s=patience_s, as_json=json)
 
@@ -133,7 +133,7 @@ def logs(
     """Journal of engine and gateway."""
     target, wanted = Target(stack, inventory), number("lines", lines)
     say(f"→ logs {target.name}" + (", until Ctrl-C" if follow else ""))
-    from provisioning.logs import logs
+    from provisioning.operate.logs import logs
 
     return logs(target, names=host, unit=unit, lines=wanted, follow=follow)
 
@@ -143,7 +143,7 @@ def ssh(_: Any, *, stack: str = "", inventory: str = "", host: Names = (), comma
     """Open a shell on a host; --host names it when there are several."""
     target, port = Target(stack, inventory), number("forward", forward) if forward else 0
     say(f"→ ssh {target.name}")
-    from provisioning.shell import ssh
+    from provisioning.operate.shell import ssh
 
     return ssh(target, names=host, command=command, forward=port)
 
@@ -153,7 +153,7 @@ def restart(_: Any, *, stack: str = "", inventory: str = "", host: Names = (), p
     """Restart the engine and wait until it answers; running requests finish first."""
     target, at_once = Target(stack, inventory), number("parallel", parallel)
     say(f"→ restart {target.name}: running requests finish first, then the model is loaded again")
-    from provisioning.restart import restart
+    from provisioning.operate.restart import restart
 
     return restart(target, names=host, at_once=at_once)
 
@@ -163,7 +163,7 @@ def reboot(_: Any, *, stack: str = "", inventory: str = "", host: Names = (), pa
     """Reboot the hosts and wait until they serve again."""
     target, at_once = Target(stack, inventory), number("parallel", parallel)
     say(f"→ reboot {target.name}, and wait until it serves again")
-    from provisioning.restart import reboot
+    from provisioning.operate.restart import reboot
 
     return reboot(target, names=host, at_once=at_once)
 
@@ -175,7 +175,7 @@ def upgrade_engine(
     """Bring the engine to this checkout's release, one host after the other; one that does not answer goes back."""
     target = Target(stack, inventory)
     say(f"→ upgrade the engine of {target.name}: the present release stays until the new one has answered")
-    from provisioning.upgrade import upgrade_engine
+    from provisioning.operate.upgrade import upgrade_engine
 
     return upgrade_engine(target, names=host, allow_downgrade=allow_downgrade)
 
@@ -185,8 +185,8 @@ def rotate_key(_: Any, *, stack: str = "", inventory: str = "", client: str = ""
     """Give a client a new API key; the old one works until the next `provision`."""
     target = Target(stack, inventory)
     say(f"→ rotate the key of {client or 'a client'} of {target.name}")
-    from provisioning.credentials import rotate_client_key
-    from provisioning.inventory import load
+    from provisioning.access.credentials import rotate_client_key
+    from provisioning.hosts.inventory import load
 
     path = rotate_client_key(load(target).stack, client)
     say(f"✓ the new key of {client} is in {path}")

@@ -16,7 +16,7 @@ from core.frozen import Frozen
 from core.paths import state_dir
 from core.strict_json import parse_json
 from core.words import words
-from serving.spec import GatewaySpec, ServingSpec
+from serving.spec.models import GatewaySpec, ServingSpec
 
 HTTPS_PORT = 443
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.outputs import HostRecord
+from infra.contract.outputs import HostRecord
 from tests.machine.machines import NewMachine, begin_run, making_machines
 from tests.slowness import patient
 

@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from provisioning.certificates import CA_CERTIFICATE, server_certificate
+from provisioning.access.certificates import CA_CERTIFICATE, server_certificate
+from provisioning.access.credentials import Credentials
 from provisioning.converge.resources import Secret
-from provisioning.credentials import Credentials
-from provisioning.roles.gateway import Places, haproxy_config, keys_map
-from serving.spec import GatewaySpec, ServingSpec
+from provisioning.roles.gateway.gateway import Places, haproxy_config, keys_map
+from serving.spec.models import GatewaySpec, ServingSpec
 from tests.doubles.engine import ENGINE_KEY, EngineDouble
 from tests.slowness import patient
 

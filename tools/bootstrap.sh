@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Brings a fresh machine to where the Makefile works: Python, uv, the environment in .venv. Nothing is fetched and run
 # unchecked. Without an argument: what the commands need. `tests`, `checks`: what those need besides. `aws`, `gcp`: the
-# SDKs of that cloud, which infra/sdk.py asks for when they are first needed.
+# SDKs of that cloud, which infra/automation/sdk.py asks for when they are first needed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -52,7 +52,9 @@ def tour(stack: str, *, keep: bool, reboot: bool) -> list[Stop]:
     on = ("--stack", stack)
     smoke = (*fab, "smoke", *on)
     stops = [
-        Stop("Pulumi makes the machine", f"make up STACK={stack}", (python, "-m", "infra.commands", "up", *on)),
+        Stop(
+            "Pulumi makes the machine", f"make up STACK={stack}", (python, "-m", "infra.lifecycle.commands", "up", *on)
+        ),
         Stop("Fabric turns it into a server", f"make provision STACK={stack}", (*fab, "provision", *on)),
         Stop("The endpoint is proved", f"make smoke STACK={stack}", smoke),
         Stop("Nothing is left to change", f"make plan STACK={stack}", (*fab, "plan", *on)),
@@ -63,7 +65,9 @@ def tour(stack: str, *, keep: bool, reboot: bool) -> list[Stop]:
             Stop("All of it still holds", f"make smoke STACK={stack}", smoke),
         ]
     if not keep:
-        stops.append(Stop("Nothing is left", f"make down STACK={stack}", (python, "-m", "infra.commands", "down", *on)))
+        stops.append(
+            Stop("Nothing is left", f"make down STACK={stack}", (python, "-m", "infra.lifecycle.commands", "down", *on))
+        )
     return stops
 
 

@@ -27,7 +27,7 @@ UV_SETTINGS = ("index", "index-url", "extra-index-url", "allow-insecure-host", "
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 
 OUR_CA = b"llm-deploy CA "
-"""How the name of every checkout's CA begins (provisioning/certificates.py)."""
+"""How the name of every checkout's CA begins (provisioning/access/certificates.py)."""
 
 _APT_SETTING = re.compile(
     r"^Acquire::(?:https?::|ftp::|Check-Valid-Until|Check-Date|Retries|ForceIPv4|Languages|Max-FutureTime)"

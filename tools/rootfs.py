@@ -1,7 +1,7 @@
 """The root filesystem that every local machine starts from: Debian 12, systemd, sshd, this host's package sources.
 
 Built once by mmdebstrap and cached under the hash of all that goes in. Holds no key, no name and no address: what makes
-one machine differ from another is infra/local/guest.py's.
+one machine differ from another is infra/clouds/local/guest.py's.
 """
 
 import hashlib

@@ -5,24 +5,24 @@ from typing import Any, Self
 
 from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
 
+from catalog.clouds import RENTED, CloudName
 from core.frozen import Frozen
 from core.rules import refuse
-from infra.clouds import RENTED, CloudName
-from infra.config.bucket_sources import BUCKET_RULES
-from infra.config.by_cloud import keys_belong, needed_keys_are_there, strangers_with_errors
-from infra.config.fit import FIT_RULES
-from infra.config.iam import IAM_RULES, IamSpec
 from infra.config.lifetime import LifetimeSpec
 from infra.config.machine import MachineSpec
 from infra.config.network import NetworkSpec
-from infra.config.network_limits import NETWORK_RULES
-from infra.config.placement import PLACEMENT_RULES
+from infra.config.proxy import ProxySpec
+from infra.config.rules.bucket_sources import BUCKET_RULES
+from infra.config.rules.capacity import FIT_RULES
+from infra.config.rules.cloud_keys import keys_belong, needed_keys_are_there, strangers_with_errors
+from infra.config.rules.iam import IAM_RULES, IamSpec
+from infra.config.rules.location import PLACEMENT_RULES
+from infra.config.rules.network_limits import NETWORK_RULES
+from infra.config.rules.spot_and_access import UPKEEP_RULES
+from infra.config.rules.tags import TAG_RULES
 from infra.config.storage import StorageSpec
-from infra.config.tags import TAG_RULES
-from infra.config.upkeep import UPKEEP_RULES
-from infra.proxy import ProxySpec
-from serving.spec import GatewaySpec, ServingSpec
-from serving.spec_rules import ports_differ
+from serving.spec.models import GatewaySpec, ServingSpec
+from serving.spec.rules import ports_differ
 
 RULES = (
     keys_belong,

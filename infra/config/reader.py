@@ -14,8 +14,8 @@ from core.rules import NO_STACK_NAME, STACK_NAME, STACK_NAME_HINT, Problem, one_
 from core.strict_yaml import read_yaml
 from core.words import error_of, words
 from infra.config.deployment import DeploymentConfig
-from infra.config.stack_names import stack_name_fits
-from serving.spec_files import file_is_there, files_of_gateway, files_of_serving
+from infra.config.rules.stack_names import stack_name_fits
+from serving.sources.spec_files import file_is_there, files_of_gateway, files_of_serving
 
 OWN_NAMESPACE = "llm-deploy:"
 """Start of our keys below `config:` of a stack file; all others belong to Pulumi and its providers."""

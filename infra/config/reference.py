@@ -12,8 +12,8 @@ from pydantic.fields import FieldInfo
 
 from core.config_keys import bare, join, literals, models_in
 from core.words import bounds
-from infra.config.by_cloud import CLOUDS_OF_KEY, NEEDED
 from infra.config.deployment import DeploymentConfig
+from infra.config.rules.cloud_keys import CLOUDS_OF_KEY, NEEDED
 
 HEAD = """# Config reference
 

@@ -11,16 +11,16 @@ import paramiko
 
 from core.errors import ConfigError, DeployError, HostError
 from core.regular_files import open_regular
-from infra.outputs import HostRecord
-from provisioning.arrival import new_login, patience_s, second_login
-from provisioning.converge.parcel import Parcel, parcel_of
+from infra.contract.outputs import HostRecord
+from provisioning.converge.payload import Parcel, parcel_of
+from provisioning.converge.proxy import proxy_environment, proxy_masks
 from provisioning.converge.resources import Command, Resource
 from provisioning.converge.result import HostResult, OnEvent, Outcome, Progress
 from provisioning.converge.said import Confirm, End, Need, Said, Trouble, event_of, read_event
 from provisioning.converge.session import Session, packed
-from provisioning.host_words import DETAIL_CHARS, MARK, NOISE_BYTES, NOT_A_SHELL, own_words
-from provisioning.proxy import proxy_environment, proxy_masks
-from provisioning.remote import NoCommandsError, not_begun, run_program
+from provisioning.ssh.host_output import DETAIL_CHARS, MARK, NOISE_BYTES, NOT_A_SHELL, own_words
+from provisioning.ssh.remote import NoCommandsError, not_begun, run_program
+from provisioning.ssh.wait_for_ssh import new_login, patience_s, second_login
 
 BLOCK_BYTES = 1 << 20
 ERROR_BYTES = 64 * 1024

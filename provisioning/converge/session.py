@@ -10,10 +10,10 @@ import fabric
 import paramiko
 
 from core.errors import HostError
-from provisioning.arrival import open_when_up
-from provisioning.connection import Reachable
 from provisioning.converge.agent_zip import agent_zip
-from provisioning.remote import as_root
+from provisioning.ssh.connection import Reachable
+from provisioning.ssh.remote import as_root
+from provisioning.ssh.wait_for_ssh import open_when_up
 
 LOADER = """\
 import os, sys, zlib

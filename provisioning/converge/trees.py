@@ -16,7 +16,7 @@ from core.strict_json import parse_object
 MEMO_MIN_BYTES = 1 << 20
 
 LINKED = "gguf"
-"""Folder of the cache whose links lead to files that the user named (serving/ollama_sources.py)."""
+"""Folder of the cache whose links lead to files that the user named (serving/sources/ollama.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)

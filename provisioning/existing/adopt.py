@@ -14,18 +14,18 @@ from core.paths import CHECKOUT
 from core.ports import SSH_PORT
 from core.strict_yaml import read_yaml
 from core.words import error_of, words
-from infra.outputs import LOGIN, HostRecord
-from provisioning.connection import LoginError, OtherHostError, Reachable, connect
+from infra.contract.outputs import LOGIN, HostRecord
 from provisioning.existing.facts import GIB, HostFacts
 from provisioning.existing.host_key import accepted_keys, fingerprint, shown_keys, terminal
 from provisioning.existing.inventory_file import inventory_text, is_edited, write_inventory
 from provisioning.existing.verdict import GATEWAY_PORTS, notes, plan, refusals
-from provisioning.head_start import Door
-from provisioning.host_words import DETAIL_CHARS
-from provisioning.inventory import load
-from provisioning.remote import ask_program
-from provisioning.ssh_route import file_at, route
-from provisioning.target import Target
+from provisioning.hosts.inventory import load
+from provisioning.hosts.prefetch import Door
+from provisioning.hosts.target import Target
+from provisioning.ssh.connection import LoginError, OtherHostError, Reachable, connect
+from provisioning.ssh.host_output import DETAIL_CHARS
+from provisioning.ssh.remote import ask_program
+from provisioning.ssh.route import file_at, route
 
 if TYPE_CHECKING:
     import fabric

@@ -5,8 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from infra.gpu_names import gpu_model
-from infra.outputs import Gpu
+from infra.contract.outputs import Gpu
+from provisioning.hosts.gpu_names import gpu_model
 
 GIB = 1024**3
 MIB_PER_GIB = 1024

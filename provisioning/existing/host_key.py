@@ -12,9 +12,9 @@ import paramiko
 
 from core.console import say
 from core.errors import HostError, UsageError
-from provisioning.connection import ANSWER_TIMEOUT_S, open_socket
-from provisioning.head_start import Door
-from provisioning.ssh_route import route
+from provisioning.hosts.prefetch import Door
+from provisioning.ssh.connection import ANSWER_TIMEOUT_S, open_socket
+from provisioning.ssh.route import route
 
 KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512")
 """Asked for one after the other: a host shows one key in each greeting. As SSH names them in it, the best first."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from core.errors import UsageError
 from core.files import write_atomically
-from infra.outputs import HostRecord
+from infra.contract.outputs import HostRecord
 from provisioning.existing.facts import HostFacts
 from provisioning.existing.verdict import Plan, kept_open
-from provisioning.render import render
+from provisioning.templates.render import render
 
 MARK = re.compile(r"^# adopt ([0-9a-f]{64})\n", re.MULTILINE)
 """Line with the SHA-256 of all that follows it: tells a file as it was written from one that was edited."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from core.console import say
-from provisioning.task import fab_task
+from provisioning.cli.task import fab_task
 
 ADOPT = {
     "host": "Where it is: user@address or user@address:port; root, or a login with sudo without a password.",

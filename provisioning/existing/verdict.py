@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from core.ports import SSH_PORT
 from core.rules import Problem
-from infra.gpu_names import lacks_cuda
 from provisioning.existing.facts import GIB, HostFacts, Listener
+from provisioning.hosts.gpu_names import lacks_cuda
 from provisioning.programs import other_firewalls
 from provisioning.programs.check_firewall import matters
-from serving.spec_rules import METRICS_PORT
+from serving.spec.rules import METRICS_PORT
 
 SUPPORTED = ("debian-12", "ubuntu-22.04", "ubuntu-24.04")
 SUPPORTED_WORDS = "Debian 12, Ubuntu 22.04 or Ubuntu 24.04"

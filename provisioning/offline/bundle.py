@@ -14,19 +14,19 @@ from core.errors import ConfigError, UsageError
 from core.files import sha256_of, write_atomically
 from core.paths import CHECKOUT
 from core.regular_files import open_regular
-from infra.outputs import HostRecord, StackOutputs
+from infra.contract.outputs import HostRecord, StackOutputs
+from provisioning.apply.desired_state import wishes_for
 from provisioning.converge.agent_zip import agent_zip
 from provisioning.converge.resources import Resource
-from provisioning.inventory import choose, load
+from provisioning.hosts.inventory import choose, load
+from provisioning.hosts.target import Target
 from provisioning.offline import debs, driver, wheels
 from provisioning.offline.lists import BLOBS, OfflineList, contents, local, locks, offline_list, package_names
 from provisioning.offline.parts import Component, Part
 from provisioning.offline.releases import Release, find_release
 from provisioning.offline.sbom import sbom
-from provisioning.roles.nvidia import installs_driver
-from provisioning.roles.nvidia_driver import NVIDIA, Setup
-from provisioning.target import Target
-from provisioning.wishes import wishes_for
+from provisioning.roles.host.nvidia import installs_driver
+from provisioning.roles.host.nvidia_driver import NVIDIA, Setup
 from serving.endpoint import write_endpoint
 
 INSTALLER_DIR = Path(__file__).parent / "installer"

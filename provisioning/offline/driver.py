@@ -12,8 +12,8 @@ from provisioning.offline.debs import Vendor
 from provisioning.offline.releases import ARCH, Release
 from provisioning.programs.llm_nvidia.packages import preferences
 from provisioning.programs.llm_nvidia.verdict import REPOSITORY_ARCH
-from provisioning.roles.nvidia import has_old_gpus, installs_driver
-from provisioning.roles.nvidia_driver import Setup
+from provisioning.roles.host.nvidia import has_old_gpus, installs_driver
+from provisioning.roles.host.nvidia_driver import Setup
 
 PRESENT = "present"
 """In place of a kernel: its headers are on the host."""

@@ -16,15 +16,15 @@ from core.console import step
 from core.errors import DeployError
 from core.paths import cache_dir
 from provisioning import programs
-from provisioning.converge.parcel import parcel_of
+from provisioning.converge.payload import parcel_of
+from provisioning.converge.replace_resource import swap_in
 from provisioning.converge.resources import Command, Download, File, Packages, Resource, Secret, Tree, Venv
-from provisioning.converge.swap_in import swap_in
 from provisioning.converge.trees import list_tree
 from provisioning.offline.downloads import downloaded
 from provisioning.offline.parts import Component, Kind, Part
-from provisioning.roles.firewall import without_trial
-from provisioning.roles.nvidia import without_repository
-from provisioning.roles.store import FETCH_MODEL
+from provisioning.roles.engine.store import FETCH_MODEL
+from provisioning.roles.host.firewall import without_trial
+from provisioning.roles.host.nvidia import without_repository
 
 BLOBS = "blobs"
 OLLAMA_ARCHIVES = "/ollama/archives/"

@@ -3,8 +3,8 @@
 from typing import Any
 
 from core.console import say
-from provisioning.target import Target
-from provisioning.task import ALL_ROLES, HOSTS, Names, chosen_roles, fab_task
+from provisioning.cli.task import ALL_ROLES, HOSTS, Names, chosen_roles, fab_task
+from provisioning.hosts.target import Target
 
 BUNDLE = HOSTS | {
     "roles": f"Comma-separated parts that the bundle brings (default {ALL_ROLES}).",

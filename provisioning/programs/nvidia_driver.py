@@ -3,7 +3,8 @@
 
     nvidia-driver WANTED check | install | check-repository | repository | check-fabric | fabric
 
-WANTED is the JSON file that provisioning/roles/nvidia.py writes. `install` exits 75 when the driver is installed and
+WANTED is the JSON file that provisioning/roles/host/nvidia.py writes. `install` exits 75 when the driver is installed
+and
 works only after a reboot, which it leaves to others; whoever runs it again before or after that gets on. Its parts lie
 in the folder llm_nvidia beside this file.
 """

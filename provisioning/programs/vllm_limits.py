@@ -3,7 +3,8 @@
     LLM_DEPLOY_MAX_ANSWERS          answers of one completion request: prompts of its list times `n`
     LLM_DEPLOY_MAX_CONSTRAINT_BYTES schema, regex, grammar or choices that an answer is held to
 
-vLLM bounds `n`, prompts and regexes by variables of its own (serving/launch.py). It has none for the size of a schema,
+vLLM bounds `n`, prompts and regexes by variables of its own (serving/engines/vllm.py). It has none for the size of a
+schema,
 and it answers 500 to values that it checks too late. Every change below is one of those, and its answer is a 400.
 """
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
-from infra.aws.permissions import actions_of, allowed
-from infra.aws.tags import ENDS_AT
+from infra.clouds.aws.api.permissions import actions_of, allowed
+from infra.clouds.aws.api.tags import ENDS_AT
 from tests.doubles.aws.cloud import ACCOUNT
 from tests.doubles.aws.running import RunningAws
 

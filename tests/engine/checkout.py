@@ -112,8 +112,8 @@ class Checkout:
         return name
 
     def command(self, *arguments: str) -> list[str]:
-        """Return the command line of `python -m infra.commands`."""
-        return [str(self.folder / ".venv/bin/python"), "-m", "infra.commands", *arguments]
+        """Return the command line of `python -m infra.lifecycle.commands`."""
+        return [str(self.folder / ".venv/bin/python"), "-m", "infra.lifecycle.commands", *arguments]
 
     def run(self, command: str, stack: str) -> Done:
         """Run a command to its end."""

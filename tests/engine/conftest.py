@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.local import leftovers
-from infra.local.machine import destroy_stack
+from infra.clouds.local import orphans
+from infra.clouds.local.machine import destroy_stack
 from tests.doubles.aws.running import RunningAws, running_aws
 from tests.doubles.gcp.running import RunningGcp, running_gcp
 from tests.engine.checkout import EXISTING, INVENTORY, LOCAL, Checkout, copy_checkout
@@ -52,7 +52,7 @@ def local(checkout: Checkout) -> Iterator[str]:
     yield checkout.stack("local-test", LOCAL.format(cpus=2))
     owner = str(checkout.state.resolve())
     destroy_stack("local-test", owner=owner)
-    assert leftovers.of_stack("local-test", owner=owner) == []
+    assert orphans.of_stack("local-test", owner=owner) == []
 
 
 @pytest.fixture(scope="session")

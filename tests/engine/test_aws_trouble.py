@@ -279,7 +279,14 @@ def _exported(checkout: Checkout, stack: str) -> Any:
 
 def _sweep(checkout: Checkout, *arguments: str, answer: str = "") -> Done:
     """Run what `make leftovers CLOUD=aws` runs, with an answer to what it asks."""
-    argv = [str(checkout.folder / ".venv/bin/python"), "-m", "infra.sweep", "--cloud", "aws", *arguments]
+    argv = [
+        str(checkout.folder / ".venv/bin/python"),
+        "-m",
+        "infra.lifecycle.orphans_command",
+        "--cloud",
+        "aws",
+        *arguments,
+    ]
     return checkout.shell(argv, answer=answer)
 
 

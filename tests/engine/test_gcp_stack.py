@@ -139,7 +139,7 @@ def test_leftovers_tells_strays_from_known_stacks_and_others_stay(gcp_checkout: 
     gcp_checkout.run("up", other)
     alone = everything(gcp)
     gcp_checkout.run("up", mine)
-    sweep = [str(gcp_checkout.folder / ".venv/bin/python"), "-m", "infra.sweep", "--cloud", "gcp"]
+    sweep = [str(gcp_checkout.folder / ".venv/bin/python"), "-m", "infra.lifecycle.orphans_command", "--cloud", "gcp"]
     lease = gcp_checkout.state / "stacks" / mine / "lease.json"
     noted = lease.read_text()
     lease.unlink()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from provisioning.inventory import load
-from provisioning.target import Target
+from provisioning.hosts.inventory import load
+from provisioning.hosts.target import Target
 from tests.engine.checkout import EXISTING, Checkout, wait_until
 from tests.slowness import patient
 from tools.pulumi.cli import PulumiCli

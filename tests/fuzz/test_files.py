@@ -12,21 +12,21 @@ from hypothesis import strategies as st
 
 from core import paths as places
 from core.strict_yaml import read_yaml
-from infra.backend import find_backend
+from infra.automation.backend import find_backend
 from infra.config import parse_deployment
 from infra.config.reader import DEPLOYMENT_KEY, load_stack
-from infra.lease import read_lease
-from provisioning.credentials import client_keys
-from provisioning.head_start import begin
-from provisioning.inventory import load_outputs
-from provisioning.other_names import _urls
-from provisioning.target import Target
-from serving.adapter_manifest import read_releases
+from infra.contract.stack_placement import read_lease
+from provisioning.access.credentials import client_keys
+from provisioning.access.other_names import _urls
+from provisioning.hosts.inventory import load_outputs
+from provisioning.hosts.prefetch import begin
+from provisioning.hosts.target import Target
+from serving.adapters.manifest import read_releases
 from serving.endpoint import Endpoint, endpoint_file, read_endpoint
-from serving.spec import ServingSpec
+from serving.spec.models import ServingSpec
 from tests.fuzz.inputs import ANY_BYTES, ODD, as_json, changed
 from tests.fuzz.judged import judged
-from tests.unit.infra.gcp.made import LEASE
+from tests.unit.infra.clouds.gcp.made import LEASE
 from tests.unit.provisioning.records import HOST_KEY
 
 CASES = Path(__file__).parents[1] / "unit" / "infra" / "config" / "cases"

@@ -15,12 +15,12 @@ from core.errors import ConfigError
 from provisioning.programs.llm_fetch.adapter import check_adapter as check_on_host
 from provisioning.programs.llm_fetch.errors import FetchError
 from provisioning.programs.llm_fetch.tensors import Folder
-from serving.adapters import check_adapter, read_adapter_config
+from serving.adapters.checks import check_adapter, read_adapter_config
 from serving.formats.json_text import FormatError
 from serving.formats.model_settings import check_settings
 from serving.formats.weight_heads import read_head
-from serving.model_folder import check_model
-from serving.spec import AdapterSpec
+from serving.sources.model_folder import check_model
+from serving.spec.models import AdapterSpec
 from tests.fuzz.inputs import ANY_BYTES, ODD, as_json, changed
 from tests.fuzz.judged import judged
 

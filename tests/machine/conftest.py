@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.outputs import StackOutputs
+from infra.contract.outputs import StackOutputs
+from provisioning.apply.desired_state import wishes_for
 from provisioning.roles import ROLES
-from provisioning.wishes import wishes_for
 from tests.machine.converge_host import bring
 from tests.machine.machines import making_machines
 from tests.machine.served import SERVING, Served

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import DeployError
-from infra.outputs import HostRecord
-from provisioning.connection import connect
+from infra.contract.outputs import HostRecord
 from provisioning.converge.controller import converge
 from provisioning.converge.resources import Resource
 from provisioning.converge.result import HostResult, Outcome, Progress
-from provisioning.remote import stream
+from provisioning.ssh.connection import connect
+from provisioning.ssh.remote import stream
 from tests.slowness import patient
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from signal import SIGKILL
 from typing import Any
 
-from infra.local import disk, guest, host, machine, record
-from infra.local.network import Network
-from infra.local.runner import SupervisorRunner, SystemdRunner
+from infra.clouds.local import disk, guest, host, machine, record
+from infra.clouds.local.network import Network
+from infra.clouds.local.runner import SupervisorRunner, SystemdRunner
 from tests.machine.machines import making_machines
 
 STEPS: dict[str, tuple[Any, str, bool]] = {

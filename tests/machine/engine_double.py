@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from provisioning.converge.resources import File, GeneratedSecret, Resource, Unit
-from provisioning.roles.layout import ENGINE_ENV, ENGINE_ENV_TEMPLATE
+from provisioning.roles.host.layout import ENGINE_ENV, ENGINE_ENV_TEMPLATE
 
 PROGRAM = "/usr/local/lib/engine_double.py"
 UNIT = "engine-double.service"

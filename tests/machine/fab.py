@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from core.paths import CHECKOUT
-from infra.outputs import HostRecord
+from infra.contract.outputs import HostRecord
 from tests.slowness import patient
 from tests.unit.provisioning.records import stack_values
 

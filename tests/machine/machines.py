@@ -1,4 +1,4 @@
-"""Machines for tests: made through infra.local.machine, and removed whatever happens in between."""
+"""Machines for tests: made through infra.clouds.local.machine, and removed whatever happens in between."""
 
 import os
 from collections.abc import Iterator
@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Protocol
 
 from core.processes import Process
-from infra.local import machine as machines
-from infra.local import record
-from infra.outputs import HostRecord
-from infra.ssh_key import KEY_NAME, make_key_pair
+from infra.clouds.hosts.ssh_key import KEY_NAME, make_key_pair
+from infra.clouds.local import machine as machines
+from infra.clouds.local import record
+from infra.contract.outputs import HostRecord
 
 SMALL_MIB = 1024
 STACK = "test"

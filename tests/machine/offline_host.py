@@ -4,10 +4,10 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.outputs import HostRecord
-from provisioning.known_hosts import known_hosts_text
+from infra.contract.outputs import HostRecord
 from provisioning.offline.bundle import Made
-from provisioning.shell import ssh_arguments
+from provisioning.operate.shell import ssh_arguments
+from provisioning.ssh.known_hosts import known_hosts_text
 from tests.machine.converge_host import remote
 from tests.slowness import patient
 

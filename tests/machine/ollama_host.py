@@ -12,11 +12,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from infra.outputs import HostRecord, StackOutputs
+from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning import programs
+from provisioning.apply.desired_state import Wishes, wishes_for
 from provisioning.converge.resources import Resource
 from provisioning.roles import ROLES
-from provisioning.wishes import Wishes, wishes_for
 from tests.doubles.ollama_registry import RegistryDouble
 from tests.machine.converge_host import Seen, bring, remote
 from tests.unit.provisioning.records import stack

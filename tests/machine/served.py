@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from infra.outputs import HostRecord, StackOutputs
+from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.converge.resources import Resource
-from provisioning.roles.layout import GATEWAY_BACKEND, HAPROXY_ADMIN_SOCKET
+from provisioning.roles.host.layout import GATEWAY_BACKEND, HAPROXY_ADMIN_SOCKET
 from tests.machine.converge_host import remote
 
 TINY = {"kind": "tiny", "name": "llama"}

@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable
 
 from core.errors import HostError
-from infra.outputs import HostRecord
-from provisioning.connection import connect
+from infra.contract.outputs import HostRecord
+from provisioning.ssh.connection import connect
 from tests.slowness import patient
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from provisioning.inventory import load
+from provisioning.apply.desired_state import wishes_for
+from provisioning.hosts.inventory import load
+from provisioning.hosts.target import Target
 from provisioning.roles import ROLES
-from provisioning.target import Target
-from provisioning.wishes import wishes_for
 from serving.client import Client
 from serving.endpoint import Endpoint
 from tests.adapter_manifests import listed, write_manifest

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from core.errors import HostError
-from infra.outputs import HostRecord
+from infra.contract.outputs import HostRecord
 from provisioning.converge.resources import Unit
 from provisioning.existing.host_key import fingerprint
-from provisioning.inventory import load
-from provisioning.target import Target
+from provisioning.hosts.inventory import load
+from provisioning.hosts.target import Target
 from tests.machine.converge_host import bring, moved, poll, remote
 from tests.machine.fab import FAB, Said
 from tests.slowness import patient

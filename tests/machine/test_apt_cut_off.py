@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from infra.outputs import HostRecord
+from infra.contract.outputs import HostRecord
 from provisioning.converge.agent_zip import agent_zip
 from provisioning.converge.resources import Packages, Resource, Tree
 from tests.machine import apt_cut_off

@@ -12,13 +12,13 @@ from typing import Any
 import paramiko
 import pytest
 
-from infra.outputs import HostRecord, StackOutputs
-from provisioning.connection import connect
+from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.converge.agent.kinds.sshd_file import RESTORE
 from provisioning.converge.resources import Command, File, Resource, SshdFile
-from provisioning.restart import reboot_host
-from provisioning.roles.base import base
-from serving.spec import GatewaySpec
+from provisioning.operate.restart import reboot_host
+from provisioning.roles.host.base import base
+from provisioning.ssh.connection import connect
+from serving.spec.models import GatewaySpec
 from tests.machine.converge_host import Seen, bring, moved, poll, remote
 from tests.machine.machines import making_machines
 from tests.machine.shell import wait_until

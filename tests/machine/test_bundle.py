@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from core.errors import DeployError
-from infra.outputs import HostRecord
+from infra.contract.outputs import HostRecord
+from provisioning.apply.desired_state import wishes_for
+from provisioning.apply.reboots import reboot_and_wait
 from provisioning.converge.resources import Resource, Venv
 from provisioning.offline.bundle import Made, write_bundle
 from provisioning.offline.lists import local
 from provisioning.offline.releases import RELEASES
-from provisioning.reboots import reboot_and_wait
 from provisioning.roles import ROLES
-from provisioning.roles.nvidia import METRICS_PORT
-from provisioning.roles.nvidia_driver import Repository, Setup
-from provisioning.wishes import wishes_for
+from provisioning.roles.host.nvidia import METRICS_PORT
+from provisioning.roles.host.nvidia_driver import Repository, Setup
 from serving.client import Client
 from serving.endpoint import Endpoint
 from tests.conftest import FAILED

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from core.errors import HostError
-from infra.outputs import HostRecord
-from infra.ssh_key import make_key_pair
-from provisioning import connection as connection_module
-from provisioning.connection import connect
+from infra.clouds.hosts.ssh_key import make_key_pair
+from infra.contract.outputs import HostRecord
 from provisioning.converge.resources import Command
+from provisioning.ssh import connection as connection_module
+from provisioning.ssh.connection import connect
 from tests.machine.converge_host import bring, moved, remote
 
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPp1uVd1Ww3ZqSeXG2xQpPS5Bo9nFvFoN5cRvHKwTz1u"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.converge.delay_proxy import DelayProxy
+from benchmarks.project.converge.delay_proxy import DelayProxy
 from core.errors import HostError
-from infra.outputs import HostRecord
+from infra.contract.outputs import HostRecord
 from provisioning.converge.agent.state import LOCK_WAIT_S
 from provisioning.converge.resources import Command, File, Packages, Resource, Secret, Tree, Unit, Venv
 from tests.machine.converge_host import Background, bring, moved, poll, remote

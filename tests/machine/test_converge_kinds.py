@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.outputs import HostRecord
+from infra.contract.outputs import HostRecord
 from provisioning.converge.resources import (
     Command,
     Directory,

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.user_data import BOOT
+from infra.clouds.hosts.user_data import BOOT
 from provisioning.converge.resources import Command
-from provisioning.roles.base import base
-from serving.spec import GatewaySpec
+from provisioning.roles.host.base import base
+from serving.spec.models import GatewaySpec
 from tests.unit.provisioning.records import host
 
 MIB = 1024**2

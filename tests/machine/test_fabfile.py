@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from infra.outputs import HostRecord
-from provisioning.credentials import credentials_for
-from serving.spec import GatewaySpec
+from infra.contract.outputs import HostRecord
+from provisioning.access.credentials import credentials_for
+from serving.spec.models import GatewaySpec
 from tests.machine.converge_host import moved, remote
 from tests.machine.fab import Fab
 from tests.machine.served import SERVING, Served

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from infra.outputs import HostRecord
-from infra.ssh_key import make_key_pair
-from provisioning.connection import connect
-from provisioning.remote import stream
+from infra.clouds.hosts.ssh_key import make_key_pair
+from infra.contract.outputs import HostRecord
+from provisioning.ssh.connection import connect
+from provisioning.ssh.remote import stream
 from tests.machine.converge_host import moved, poll, remote
 from tests.machine.fab import Fab
 from tests.machine.machines import making_machines

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from infra.outputs import HostRecord
+from infra.contract.outputs import HostRecord
 from provisioning.converge.resources import Download
 from tests.machine.converge_host import Background, bring, poll, remote
 from tests.slowness import patient

@@ -9,12 +9,12 @@ import pytest
 
 from core.errors import DeployError
 from core.paths import CHECKOUT
-from infra.outputs import HostRecord, StackOutputs
-from provisioning import wishes as module
+from infra.contract.outputs import HostRecord, StackOutputs
+from provisioning.apply import desired_state as module
+from provisioning.apply.desired_state import Wishes, wishes_for
+from provisioning.apply.provision import provision
 from provisioning.converge.resources import Venv
-from provisioning.provision import provision
-from provisioning.target import Target
-from provisioning.wishes import Wishes, wishes_for
+from provisioning.hosts.target import Target
 from tests.machine.converge_host import poll, remote
 from tests.machine.fab import Fab, forwarding, unreachable
 from tests.machine.machines import making_machines

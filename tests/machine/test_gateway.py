@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from infra.outputs import HostRecord, StackOutputs
+from infra.contract.outputs import HostRecord, StackOutputs
+from provisioning.access.credentials import client_keys, rotate_client_key
+from provisioning.apply.desired_state import wishes_for
 from provisioning.converge.resources import File, Resource, Unit
-from provisioning.credentials import client_keys, rotate_client_key
-from provisioning.roles.gateway import GATEWAY_DIR
-from provisioning.roles.layout import ENGINE_ENV, GATEWAY_UNIT, HAPROXY_ADMIN_SOCKET
-from provisioning.wishes import wishes_for
+from provisioning.roles.gateway.gateway import GATEWAY_DIR
+from provisioning.roles.host.layout import ENGINE_ENV, GATEWAY_UNIT, HAPROXY_ADMIN_SOCKET
 from serving.client import Client, StreamedAnswer
 from serving.endpoint import Endpoint
-from serving.smoke import smoke, wait_until_ready
-from serving.spec_rules import METRICS_PORT
+from serving.smoke.run import smoke, wait_until_ready
+from serving.spec.rules import METRICS_PORT
 from tests.doubles import engine as engine_double
 from tests.machine.converge_host import bring, poll, remote
 from tests.machine.machines import making_machines

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from provisioning.render import render
-from provisioning.roles.guard import MARK, TABLE
+from provisioning.roles.host.guard import MARK, TABLE
+from provisioning.templates.render import render
 
 ENGINE_PORT, WORKER_PORT, OTHERS_PORT = 8000, 40123, 9999
 ENGINE, GATEWAY, STRANGER, OTHER = "daemon", "games", "bin", "sys"

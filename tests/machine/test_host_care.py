@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 
 from core.errors import HostError
-from infra.outputs import HostRecord, StackOutputs
+from infra.contract.outputs import HostRecord, StackOutputs
+from provisioning.apply.desired_state import Wishes
 from provisioning.converge.resources import File, Link, Packages, Resource, Unit
+from provisioning.hosts.target import Target
+from provisioning.operate.upgrade import upgrade_engine
 from provisioning.programs import program
-from provisioning.roles.base import base
-from provisioning.roles.layout import LIB_DIR
-from provisioning.roles.release import Release, asked_first
-from provisioning.target import Target
-from provisioning.upgrade import upgrade_engine
-from provisioning.wishes import Wishes
-from serving.spec import GatewaySpec
+from provisioning.roles.engine.release import Release, asked_first
+from provisioning.roles.host.base import base
+from provisioning.roles.host.layout import LIB_DIR
+from serving.spec.models import GatewaySpec
 from tests.machine.converge_host import bring, moved, poll, remote
 from tests.machine.fab import Fab
 from tests.machine.machines import making_machines
@@ -112,7 +112,7 @@ class Care:
             return Wishes({each.name: release_of(version, allow_downgrade=allow_downgrade) for each in hosts}, None)
 
         self.fab.use(*(hosts or (self.host,)))
-        self.patch.setattr("provisioning.wishes.wishes_for", wishes_for)
+        self.patch.setattr("provisioning.apply.desired_state.wishes_for", wishes_for)
         target = Target(inventory=str(self.fab.inventory))
         return upgrade_engine(target, names=[], allow_downgrade=allow_downgrade)
 

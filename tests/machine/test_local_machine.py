@@ -9,10 +9,10 @@ import pytest
 
 from core.errors import HostError
 from core.paths import CHECKOUT
-from infra.local import machine as machines
-from infra.local import record
-from infra.outputs import HostRecord
-from infra.ssh_key import make_key_pair
+from infra.clouds.hosts.ssh_key import make_key_pair
+from infra.clouds.local import machine as machines
+from infra.clouds.local import record
+from infra.contract.outputs import HostRecord
 from tests.machine.converge_host import poll
 from tests.machine.machines import STACK, NewMachine
 from tests.machine.shell import on, wait_until
@@ -100,7 +100,7 @@ def test_a_second_create_finds_it_unchanged(new_machine: NewMachine) -> None:
 
 
 def test_the_command_line_lists_it_and_forgives_a_second_destroy(machine: HostRecord, machine_state: Path) -> None:
-    command = (sys.executable, "-m", "infra.local.machine")
+    command = (sys.executable, "-m", "infra.clouds.local.machine")
     listed = json.loads(subprocess.run((*command, "list"), cwd=CHECKOUT, capture_output=True, check=True).stdout)
     mine = next(each for each in listed if (each["owner"], each["name"]) == (str(machine_state), machine.name))
     assert mine["state"] == "running"

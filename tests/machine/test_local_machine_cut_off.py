@@ -9,8 +9,8 @@ from signal import SIGKILL
 import pytest
 
 from core.paths import CHECKOUT
-from infra.local import disk, leftovers, record
-from infra.local import machine as machines
+from infra.clouds.local import disk, orphans, record
+from infra.clouds.local import machine as machines
 from tests.machine.cut_off_create import STEPS
 from tests.machine.machines import STACK, NewMachine
 from tests.machine.shell import on
@@ -27,9 +27,9 @@ def cut_off(machine_state: Path, request: pytest.FixtureRequest) -> str:
 
 @pytest.mark.parametrize("cut_off", STEPS, indirect=True)
 def test_destroy_cleans_up(cut_off: str) -> None:
-    assert leftovers.of_machine(cut_off) != []
+    assert orphans.of_machine(cut_off) != []
     machines.destroy(cut_off)
-    assert leftovers.of_machine(cut_off) == []
+    assert orphans.of_machine(cut_off) == []
 
 
 @pytest.mark.parametrize("cut_off", ["root file system half copied", "machine started"], indirect=True)

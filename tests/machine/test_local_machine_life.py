@@ -9,9 +9,9 @@ from signal import SIGKILL
 import pytest
 
 from core.errors import HostError
-from infra.local import leftovers, network, record
-from infra.local import machine as machines
-from infra.local.runner import runner
+from infra.clouds.local import machine as machines
+from infra.clouds.local import network, orphans, record
+from infra.clouds.local.runner import runner
 from tests.machine.machines import RUN_NOTE, STACK, NewMachine, begin_run, making_machines
 from tests.machine.shell import on, wait_until
 
@@ -79,8 +79,8 @@ def test_machines_of_two_checkouts_made_at_once_do_not_collide(
         on(hosts[0], "sudo systemctl reboot --no-block")
         assert on(hosts[1], "systemctl is-active ssh.service") == "active"
         assert on(hosts[2], "systemctl is-active ssh.service") == "active"
-    assert leftovers.of_stack(STACK, owner=str(tmp_path)) == []
-    assert leftovers.of_stack(STACK, owner=str(machine_state)) != []
+    assert orphans.of_stack(STACK, owner=str(tmp_path)) == []
+    assert orphans.of_stack(STACK, owner=str(machine_state)) != []
 
 
 def test_destroy_leaves_nothing_and_may_be_repeated(new_machine: NewMachine, identity: str) -> None:
@@ -91,7 +91,7 @@ def test_destroy_leaves_nothing_and_may_be_repeated(new_machine: NewMachine, ide
     machines.destroy(identity)
     machines.destroy(identity)
     assert set(host_things(identity)) == before
-    assert leftovers.of_machine(identity) == []
+    assert orphans.of_machine(identity) == []
 
 
 def test_what_no_record_names_is_found_and_removed(tmp_path: Path) -> None:
@@ -104,11 +104,11 @@ def test_what_no_record_names_is_found_and_removed(tmp_path: Path) -> None:
         first = make(record.machine_name(STACK, 1))
         identity = record.machine_id(owner, STACK, first.name)
         (record.STORE / identity / "record.json").unlink()
-        left = leftovers.of_stack(STACK, owner=owner)
+        left = orphans.of_stack(STACK, owner=owner)
         assert any(line.startswith("interface") for line in left)
         assert any(line.startswith("process") for line in left)
         machines.destroy_stack(STACK, owner=owner)
-        assert leftovers.of_stack(STACK, owner=owner) == []
+        assert orphans.of_stack(STACK, owner=owner) == []
 
 
 def test_a_failed_start_shows_the_console(new_machine: NewMachine, identity: str) -> None:
@@ -145,5 +145,5 @@ def test_machines_of_a_test_run_that_was_killed_go_with_the_next_run(
         (killed / RUN_NOTE).write_text("1 1 another-boot")
         mine = new_machine()
         begin_run(machine_state)
-        assert leftovers.of_machine(identity) == []
+        assert orphans.of_machine(identity) == []
         assert on(mine, "hostname") == "one"

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from provisioning.apply.desired_state import wishes_for
 from provisioning.roles import ROLES
-from provisioning.wishes import wishes_for
 from serving.endpoint import Endpoint
-from serving.smoke import smoke
+from serving.smoke.run import smoke
 from tests.machine.converge_host import remote
 from tests.machine.fab import Fab
 from tests.machine.served import SERVING, Served

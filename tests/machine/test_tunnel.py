@@ -9,12 +9,12 @@ import pytest
 
 from core.errors import CheckError
 from core.paths import stack_state_dir
-from infra.outputs import HostRecord, StackOutputs, Tunnel
-from provisioning.known_hosts import known_hosts_text
-from provisioning.restart import reboot_host
-from provisioning.roles.tunnel import KNOWN_HOSTS, USER, with_engine_key
-from provisioning.tunnel_keys import tunnel_keys
-from provisioning.wishes import wishes_for
+from infra.contract.outputs import HostRecord, StackOutputs, Tunnel
+from provisioning.access.tunnel_keys import tunnel_keys
+from provisioning.apply.desired_state import wishes_for
+from provisioning.operate.restart import reboot_host
+from provisioning.roles.gateway.tunnel import KNOWN_HOSTS, USER, with_engine_key
+from provisioning.ssh.known_hosts import known_hosts_text
 from serving.client import Client
 from serving.endpoint import Endpoint
 from tests.machine.converge_host import Background, poll, reached, remote

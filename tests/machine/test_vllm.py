@@ -5,11 +5,11 @@ import re
 
 import pytest
 
+from provisioning.apply.diagnosis import diagnose
 from provisioning.converge.resources import File, Unit
-from provisioning.diagnosis import diagnose
-from provisioning.roles.layout import ENGINE_ENV
-from provisioning.roles.vllm import UNIT, UNIT_FILE
-from serving.vllm_options import ALLOWED, NUMBER, OWN_KEYS, REASONING_PARSERS, TOOL_CALL_PARSERS
+from provisioning.roles.engine.vllm import UNIT, UNIT_FILE
+from provisioning.roles.host.layout import ENGINE_ENV
+from serving.spec.vllm_options import ALLOWED, NUMBER, OWN_KEYS, REASONING_PARSERS, TOOL_CALL_PARSERS
 from tests.machine import greedy_answers
 from tests.machine.converge_host import bring, reached, remote
 from tests.machine.served import Served

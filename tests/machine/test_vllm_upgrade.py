@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from core.errors import HostError
-from provisioning.roles import vllm as role
-from provisioning.roles.locks import lock_text
-from provisioning.target import Target
-from provisioning.upgrade import upgrade_engine
+from provisioning.hosts.target import Target
+from provisioning.operate.upgrade import upgrade_engine
+from provisioning.roles.engine import vllm as role
+from provisioning.roles.host.locks import lock_text
 from tests.machine.converge_host import bring, remote
 from tests.machine.fab import Fab
 from tests.machine.served import SERVING, Served

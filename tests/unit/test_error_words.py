@@ -12,8 +12,8 @@ PERSONS = {"ConfigError", "UsageError"}
 WANTED = {"where", "hint"}
 
 WITHOUT_HINT = {
-    "infra/guards.py": "each broken rule says itself what to write",
-    "provisioning/adapter_preflight.py": "the words of the program that fetches, which has its own",
+    "infra/clouds/guards.py": "each broken rule says itself what to write",
+    "provisioning/adapters/checks.py": "the words of the program that fetches, which has its own",
 }
 """Files with one function that leaves the hint to somebody else, and why."""
 

@@ -10,19 +10,20 @@ from core.paths import CHECKOUT
 
 STANDS_ON = {
     "core": (),
+    "catalog": ("core",),
     "tools": ("core",),
-    "serving": ("core", "tools"),
-    "infra": ("core", "tools", "serving"),
-    "provisioning": ("core", "tools", "serving", "infra"),
-    "benchmarks": ("core", "tools", "serving", "infra", "provisioning"),
+    "serving": ("core", "catalog", "tools"),
+    "infra": ("core", "catalog", "tools", "serving"),
+    "provisioning": ("core", "catalog", "tools", "serving", "infra"),
+    "benchmarks": ("core", "catalog", "tools", "serving", "infra", "provisioning"),
 }
 """Every folder with code, and what of the others it may import."""
 
 STRANGERS = [
-    ("infra/aws", ("infra.gcp", "infra.local", "infra.preflight")),
-    ("infra/gcp", ("infra.aws", "infra.local", "infra.preflight")),
-    ("infra/local", ("infra.aws", "infra.gcp", "infra.preflight")),
-    ("infra/config", ("infra.aws", "infra.gcp", "infra.local", "pulumi")),
+    ("infra/clouds/aws", ("infra.clouds.gcp", "infra.clouds.local", "infra.lifecycle")),
+    ("infra/clouds/gcp", ("infra.clouds.aws", "infra.clouds.local", "infra.lifecycle")),
+    ("infra/clouds/local", ("infra.clouds.aws", "infra.clouds.gcp", "infra.lifecycle")),
+    ("infra/config", ("infra.clouds", "infra.lifecycle", "pulumi")),
 ]
 """Parts of infra, and what they do without."""
 

@@ -4,7 +4,8 @@
     2. the pinned release archive, when the release server can be reached;
     3. one built from Go modules.
 
-The last two are made once, into the cache, under a lock. Knows no stack and no backend: infra/backend.py does.
+The last two are made once, into the cache, under a lock. Knows no stack and no backend: infra/automation/backend.py
+does.
 """
 
 import json
@@ -93,7 +94,7 @@ def _on_path() -> PulumiCli | None:
         return None
     program = Path(found).resolve()
     if program.is_relative_to(_folder().resolve()):
-        return None  # one of ours, put there by `infra.commands env`
+        return None  # one of ours, put there by `infra.lifecycle.commands env`
     if shutil.which(LANGUAGE_HOST) is None and not (program.parent / LANGUAGE_HOST).exists():
         return None
     words = _known_version(program)

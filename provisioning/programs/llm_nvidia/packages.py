@@ -132,7 +132,7 @@ def missing(wanted: Wanted, names: list[str], complaints: list[str]) -> str:
         if not may_be(wanted, name, found):
             return (
                 f"driver {wanted['version']} has left the repository, which has {found} ({name}); take a newer "
-                "checkout, or write that version into provisioning/roles/nvidia_driver.py"
+                "checkout, or write that version into provisioning/roles/host/nvidia_driver.py"
             )
     return ""
 

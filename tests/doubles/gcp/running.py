@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-from infra.gcp.api import HOSTS, OVERRIDE
+from infra.clouds.gcp.api.client import HOSTS, OVERRIDE
 from tests.doubles.gcp.rest import TOKEN
 from tests.doubles.gcp.seed import PROJECT
 from tests.doubles.gcp.settings import Control

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from infra.outputs import HostRecord
+from infra.contract.outputs import HostRecord
 from provisioning.converge.resources import File, Resource, Tree, Unit
-from provisioning.roles.nvidia import nvidia
-from provisioning.roles.nvidia_driver import Repository, Setup
-from serving.spec import ServingSpec
+from provisioning.roles.host.nvidia import nvidia
+from provisioning.roles.host.nvidia_driver import Repository, Setup
+from serving.spec.models import ServingSpec
 from tests.machine.converge_host import Seen, bring, moved, remote
 from tests.machine.nvidia.repository import FACTS, KERNEL, build, driver, kernel, meta, metrics
 from tests.unit.provisioning.records import SERVING

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from core.errors import CheckError
-from infra.outputs import Gpu
+from infra.contract.outputs import Gpu
+from provisioning.apply.reboots import bring as bring_with_reboot
+from provisioning.apply.reboots import reboot_and_wait
 from provisioning.converge.result import Progress
-from provisioning.gpu_proof import prove
-from provisioning.reboots import bring as bring_with_reboot
-from provisioning.reboots import reboot_and_wait
-from provisioning.roles.nvidia import DRIVER_ID, KEY, METRICS_PORT
-from serving.spec import ServingSpec
+from provisioning.operate.gpu_proof import prove
+from provisioning.roles.host.nvidia import DRIVER_ID, KEY, METRICS_PORT
+from serving.spec.models import ServingSpec
 from tests.machine.converge_host import poll
 from tests.machine.machines import making_machines
 from tests.machine.nvidia.host import L4, NEWER, NEWEST, PINNED, URI, GpuHost, with_repository
@@ -217,7 +217,7 @@ def test_an_engine_on_the_gpu_is_proved_and_one_beside_it_is_not_also_after_a_re
     poll(lambda: gpu_host.run(f"cat {FACTS}/compute-apps 2>/dev/null || true") and gpu_host.driver())
     assert prove(gpu_host.record, serving) == words
     gpu_host.run(f"sed -i 's/, .*,/, 1,/' {FACTS}/compute-apps")  # another program has the memory
-    # On a machine that is no container it says "computes on the CPU": tests/unit/provisioning/test_gpu_proof.py
+    # On a machine that is no container it says "computes on the CPU": tests/unit/provisioning/operate/test_gpu_proof.py
     with pytest.raises(CheckError, match=r"cannot be proved here: nvidia-smi shows no process of it in a container"):
         prove(gpu_host.record, serving)
 

@@ -6,7 +6,7 @@ import pytest
 
 from core.arguments import Parser
 from core.paths import CHECKOUT
-from infra import sweep
+from infra.lifecycle import orphans_command
 
 
 def test_a_mistake_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,7 +24,7 @@ def test_a_mistake_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) 
 def test_the_beginning_of_an_option_is_not_the_option(capsys: pytest.CaptureFixture[str]) -> None:
     """`make leftovers CLOUD=aws ARGS=--d` was once taken for --delete."""
     with pytest.raises(SystemExit) as ended:
-        sweep.main(["--cloud", "aws", "--d"])
+        orphans_command.main(["--cloud", "aws", "--d"])
     assert ended.value.code == 2
     assert "unrecognized arguments: --d;" in capsys.readouterr().err
 

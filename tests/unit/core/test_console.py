@@ -68,13 +68,13 @@ def test_all_text_for_a_person_takes_that_way() -> None:
             found |= {name for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"}
     assert found == {
         "core/console.py",
-        "infra/commands.py",  # what `eval` reads
-        "infra/local/machine.py",  # JSON
-        "infra/price_table.py",
-        "provisioning/adapter_list.py",  # JSON
+        "infra/lifecycle/commands.py",  # what `eval` reads
+        "infra/clouds/local/machine.py",  # JSON
+        "infra/lifecycle/price_table.py",
+        "provisioning/adapters/listing.py",  # JSON
         "provisioning/existing/host_key.py",  # a question
-        "provisioning/status.py",  # JSON
-        "serving/smoke.py",  # JSON
+        "provisioning/operate/status.py",  # JSON
+        "serving/smoke/run.py",  # JSON
     }
 
 

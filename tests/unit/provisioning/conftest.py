@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from provisioning.adapter_hosts import AdapterHosts, AdapterStack
-from provisioning.target import Target
+from provisioning.adapters.hosts import AdapterHosts, AdapterStack
+from provisioning.hosts.target import Target
 from tests.adapter_manifests import listed, write_manifest
 from tests.doubles.engine import EngineDouble, running_engine
 from tests.gateways import RunningGateway, running_gateway

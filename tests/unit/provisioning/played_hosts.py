@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import HostError
-from infra.outputs import HostRecord
-from provisioning.adapter_report import Folder
+from infra.contract.outputs import HostRecord
+from provisioning.adapters.report import Folder
 from provisioning.converge.result import HostResult
 from provisioning.converge.trees import tree_digest
-from serving.adapter_manifest import read_releases
+from serving.adapters.manifest import read_releases
 from tools.tiny_model import make_tiny_model
 
 OLD, USED = "/var/lib/llm/models/acme--base@0123456789ab", "/var/lib/llm/models/acme--base@ba9876543210"

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from infra.outputs import HostRecord, StackOutputs
+from infra.contract.outputs import HostRecord, StackOutputs
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPY59RKhKeW0ulxNA5FpsHvgFWcGJlkk1IqszDHIC2Rr"
 

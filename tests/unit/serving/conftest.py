@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioning.certificates import CA_CERTIFICATE, server_certificate
+from provisioning.access.certificates import CA_CERTIFICATE, server_certificate
 from serving.endpoint import Endpoint
 from tests.doubles.engine import ENGINE_KEY, EngineDouble, running_engine
 from tests.gateways import ADDRESS, free_port

@@ -7,7 +7,7 @@ import pytest
 
 from core.errors import ConfigError, UsageError
 from serving.endpoint import Endpoint, endpoint_file, endpoint_of, read_endpoint, write_endpoint
-from serving.spec import GatewaySpec, ServingSpec
+from serving.spec.models import GatewaySpec, ServingSpec
 
 SERVING = ServingSpec.model_validate(
     {

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from provisioning.certificates import server_certificate
+from provisioning.access.certificates import server_certificate
 from tools import host_settings
 
 DEB822 = """\

@@ -19,9 +19,9 @@ import pathlib, runpy, sys
 import core.paths
 core.paths.STACKS_DIR = pathlib.Path(sys.argv.pop(1))
 core.paths.CHECKOUT = core.paths.STACKS_DIR.parent
-runpy.run_module("infra.commands", run_name="__main__", alter_sys=True)
+runpy.run_module("infra.lifecycle.commands", run_name="__main__", alter_sys=True)
 """
-"""Runs `python -m infra.commands` on a folder of stack files that is not this checkout's."""
+"""Runs `python -m infra.lifecycle.commands` on a folder of stack files that is not this checkout's."""
 
 CASES = [case for name in ("by_cloud", "shape", "secrets") for case in cases(name)[::9]]
 

@@ -9,10 +9,10 @@ from pydantic import BaseModel, ValidationError
 
 from core.config_keys import place_of
 from core.paths import CHECKOUT
-from infra.config.by_cloud import CLOUDS_OF_KEY, EXAMPLES, INSTEAD, NEEDED
 from infra.config.deployment import DeploymentConfig
 from infra.config.reference import keys_by_model, reference
-from infra.outputs import HostRecord
+from infra.config.rules.cloud_keys import CLOUDS_OF_KEY, EXAMPLES, INSTEAD, NEEDED
+from infra.contract.outputs import HostRecord
 
 MODELS = [*keys_by_model(), HostRecord]
 

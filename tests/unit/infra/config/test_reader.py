@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from core.errors import ConfigError, run_cli
-from infra.commands import main
 from infra.config import DeploymentConfig, load_stack
 from infra.config.reader import DEPLOYMENT_KEY
+from infra.lifecycle.commands import main
 from tests.unit.infra.config.conftest import CASES, WriteStack, cases, changed
 from tools.tiny_model import make_tiny_model
 

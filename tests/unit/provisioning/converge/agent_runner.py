@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from provisioning.converge.agent_zip import agent_zip
-from provisioning.converge.parcel import parcel_of
+from provisioning.converge.payload import parcel_of
 from provisioning.converge.resources import Resource
 from tests.slowness import patient
 

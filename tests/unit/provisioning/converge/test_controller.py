@@ -10,11 +10,11 @@ import pytest
 from core.errors import DeployError, HostError
 from provisioning.converge import controller
 from provisioning.converge.controller import _Talk, confirmations
-from provisioning.converge.parcel import Parcel
-from provisioning.host_words import MARK
-from provisioning.remote import NoCommandsError
-from provisioning.roles.base import base
-from serving.spec import GatewaySpec
+from provisioning.converge.payload import Parcel
+from provisioning.roles.host.base import base
+from provisioning.ssh.host_output import MARK
+from provisioning.ssh.remote import NoCommandsError
+from serving.spec.models import GatewaySpec
 from tests.unit.provisioning.records import host
 
 UNREADABLE = Path("/proc/self/mem")

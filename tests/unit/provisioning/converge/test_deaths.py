@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 
 from provisioning.converge.agent.deaths import Deaths
-from provisioning.roles.engine import LEFT_OUT, PASSING
+from provisioning.roles.engine.engine import LEFT_OUT, PASSING
 
 
 def ended(name: str) -> str:

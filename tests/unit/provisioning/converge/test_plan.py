@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from provisioning.converge.agent.converge import KINDS, Wish, read_wishes
-from provisioning.converge.parcel import parcel_of
+from provisioning.converge.payload import parcel_of
 from provisioning.converge.resources import (
     Command,
     Directory,

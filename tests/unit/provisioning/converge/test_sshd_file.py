@@ -18,7 +18,7 @@ from provisioning.converge.agent.events import Cut, Events, Failure
 from provisioning.converge.agent.host import Host
 from provisioning.converge.agent.kinds import sshd_file
 from provisioning.converge.agent.process import Done
-from provisioning.converge.parcel import parcel_of
+from provisioning.converge.payload import parcel_of
 from provisioning.converge.resources import SshdFile
 from tests.unit.provisioning.converge.agent_runner import ME
 

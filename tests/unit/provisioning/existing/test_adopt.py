@@ -10,8 +10,7 @@ from unittest.mock import Mock
 import pytest
 
 from core.errors import ConfigError, DeployError, HostError, UsageError
-from infra.outputs import Gpu, StackOutputs
-from provisioning.connection import LoginError, OtherHostError
+from infra.contract.outputs import Gpu, StackOutputs
 from provisioning.existing import adopt as adopt_module
 from provisioning.existing import host_key
 from provisioning.existing.adopt import Asked, adopt, host_name, known_keys, look, parse_login, trusted_keys
@@ -19,8 +18,9 @@ from provisioning.existing.facts import HostFacts
 from provisioning.existing.host_key import accepted_keys, fingerprint
 from provisioning.existing.inventory_file import inventory_text, is_edited, write_inventory
 from provisioning.existing.verdict import plan
-from provisioning.inventory import load
-from provisioning.target import Target
+from provisioning.hosts.inventory import load
+from provisioning.hosts.target import Target
+from provisioning.ssh.connection import LoginError, OtherHostError
 from tests.unit.provisioning.existing.test_verdict import MACHINE
 from tests.unit.provisioning.records import HOST_KEY, host
 

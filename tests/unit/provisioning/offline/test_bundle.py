@@ -11,11 +11,11 @@ import pytest
 
 from core.errors import UsageError
 from provisioning.converge.resources import File, Resource, Secret
+from provisioning.hosts.target import Target
 from provisioning.offline import bundle as module
 from provisioning.offline import debs, releases
 from provisioning.offline.bundle import make_bundle, write_bundle
 from provisioning.offline.releases import RELEASES
-from provisioning.target import Target
 from tests.unit.provisioning.records import stack
 
 KEY = File(path="/etc/key.pem", content=Secret("-----BEGIN PRIVATE KEY-----"), mode=0o600)

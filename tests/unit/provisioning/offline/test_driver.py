@@ -6,9 +6,9 @@ from core.errors import UsageError
 from provisioning.offline.driver import headers, packages, vendor
 from provisioning.offline.lists import local, package_names
 from provisioning.offline.releases import RELEASES
-from provisioning.roles.nvidia import METRICS_PACKAGES, nvidia
-from provisioning.roles.nvidia_driver import KEY_FILE, NVIDIA, VERSION
-from serving.spec import ServingSpec
+from provisioning.roles.host.nvidia import METRICS_PACKAGES, nvidia
+from provisioning.roles.host.nvidia_driver import KEY_FILE, NVIDIA, VERSION
+from serving.spec.models import ServingSpec
 from tests.unit.provisioning.records import SERVING, host
 
 L4 = {"model": "L4", "count": 1, "vram_gib": 22.35}

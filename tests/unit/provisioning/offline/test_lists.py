@@ -21,11 +21,11 @@ from provisioning.converge.resources import (
 )
 from provisioning.converge.trees import tree_digest
 from provisioning.offline.lists import contents, local, locks, offline_list, package_names
-from provisioning.roles.ollama import ollama
-from provisioning.roles.store import FETCH_MODEL
-from serving.ollama_sources import Archive
-from serving.sources import LocalFolder, ResolvedSources
-from serving.spec import ServingSpec
+from provisioning.roles.engine.ollama import ollama
+from provisioning.roles.engine.store import FETCH_MODEL
+from serving.sources.ollama import Archive
+from serving.sources.resolve import LocalFolder, ResolvedSources
+from serving.spec.models import ServingSpec
 from tests.doubles.google_storage import StorageDouble, running_storage
 from tests.doubles.hub import REPO, REVISION, HubDouble, running_hub
 from tests.unit.provisioning.records import SERVING, host

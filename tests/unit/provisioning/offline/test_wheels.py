@@ -5,7 +5,7 @@ import pytest
 from core.errors import ConfigError
 from provisioning.offline.releases import RELEASES
 from provisioning.offline.wheels import Pin, pins
-from provisioning.roles.locks import LOCKS_DIR
+from provisioning.roles.host.locks import LOCKS_DIR
 
 HASH = "ab" * 32
 LOCK = f"""\

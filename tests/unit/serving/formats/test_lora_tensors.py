@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from provisioning.roles.locks import lock_text
+from provisioning.roles.host.locks import lock_text
 from serving.formats import vllm_lora
 from serving.formats.json_text import FormatError
 from serving.formats.lora_config import LoraConfig, read_lora_config

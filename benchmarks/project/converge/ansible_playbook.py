@@ -1,0 +1,73 @@
+"""Ansible's way of bringing a host to the benchmark's resources: a playbook as JSON, which is YAML too."""
+
+import json
+from typing import Any
+
+from benchmarks.project.converge import wishes
+
+
+def playbook() -> str:
+    """Return the playbook: 20 tasks, and facts gathered first, which is Ansible's default."""
+    return json.dumps([{"hosts": "all", "become": True, "tasks": _tasks()}], indent=2, ensure_ascii=False)
+
+
+def _tasks() -> list[dict[str, Any]]:
+    group = wishes.USER
+    key, value = wishes.SYSCTL
+    keep = "/etc/sysctl.d/60-bench.conf"
+    line = f"{key} = {value}"
+    # ansible-core has no module for kernel settings; this looks and changes in one task, as a module would.
+    sysctl = (
+        f"grep -qsx '{line}' {keep} && [ \"$(sysctl -n {key})\" = '{value}' ] && exit 0;"
+        f" echo '{line}' > {keep} && sysctl -q -w {key}={value} && echo changed"
+    )
+    user = {
+        "name": wishes.USER,
+        "home": wishes.HOME,
+        "shell": "/usr/sbin/nologin",
+        "system": True,
+        "create_home": False,
+    }
+    folders = [
+        {"ansible.builtin.file": {"path": path, "state": "directory", "owner": "root", "group": group, "mode": "0750"}}
+        for path in wishes.DIRECTORIES
+    ]
+    files = [
+        {
+            "ansible.builtin.copy": {
+                "dest": path,
+                "content": content,
+                "owner": "root",
+                "group": wishes.file_group(path),
+                "mode": f"{wishes.file_mode(path):04o}",
+            }
+        }
+        for path, content in wishes.FILES.items()
+    ]
+    units = [
+        {"ansible.builtin.systemd_service": {"name": unit, "state": "started", "enabled": True}}
+        for unit in wishes.UNITS
+    ]
+    return [
+        {"ansible.builtin.apt": {"name": list(wishes.PACKAGES), "state": "present"}},
+        {"ansible.builtin.user": user},
+        *folders,
+        *files,
+        {"ansible.builtin.shell": sysctl, "register": "sysctl", "changed_when": "sysctl.stdout == 'changed'"},
+        *units,
+    ]
+
+
+SETTINGS = """\
+[defaults]
+host_key_checking = True
+interpreter_python = /usr/bin/python3
+stdout_callback = default
+[connection]
+pipelining = True
+[ssh_connection]
+pipelining = True
+ssh_args = -o ControlMaster=auto -o ControlPersist=60s -o UserKnownHostsFile={known_hosts} -o StrictHostKeyChecking=yes
+control_path_dir = {folder}/control
+"""
+"""Ansible's defaults, but for pipelining and one SSH connection that is kept for the run."""

@@ -1,0 +1,35 @@
+"""The machine that is measured on: small, real systemd and sshd, made for the benchmark and removed with it."""
+
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from benchmarks.project.converge import wishes
+from infra.clouds.hosts.ssh_key import stack_key_pair
+from infra.clouds.local import machine as machines
+from infra.contract.outputs import HostRecord
+
+STACK = "bench-converge"
+
+
+@contextmanager
+def bench_host() -> Iterator[HostRecord]:
+    """Yield a fresh machine that answers SSH."""
+    key = " ".join(stack_key_pair(STACK).public.split()[:2])
+    try:
+        made = machines.create("bench", stack=STACK, memory_mib=1024, cpus=2, public_keys=(key,))
+        yield HostRecord.model_validate(machines.host_record(made))
+    finally:
+        machines.destroy_stack(STACK)
+
+
+def prepare(ssh: Sequence[str]) -> None:
+    """Let the machine change its own network's kernel settings (nspawn mounts them read-only), refresh apt's lists."""
+    commands = "mount -o remount,bind,rw /proc/sys; apt-get -qq update"
+    subprocess.run([*ssh, f"sudo sh -c '{commands}'"], check=True, capture_output=True, timeout=120)
+
+
+def spoil(ssh: Sequence[str]) -> None:
+    """Change one of the files, as someone by hand would."""
+    command = f"echo by hand >> {wishes.DRIFTING_FILE}"
+    subprocess.run([*ssh, f"sudo sh -c '{command}'"], check=True, capture_output=True, timeout=60)

@@ -1,0 +1,39 @@
+"""Whether a host is as wished, seen over plain ssh with the system's own programs: no tool's word is taken for it."""
+
+import hashlib
+import subprocess
+from collections.abc import Sequence
+
+from benchmarks.project.converge import wishes
+from core.errors import CheckError
+
+
+def expected_state() -> str:
+    """Return what the commands of `_LOOK` print on a host that is right."""
+    lines = [f"{name} installed" for name in sorted(wishes.PACKAGES)]
+    lines.append(f"{wishes.USER}:{wishes.HOME}:/usr/sbin/nologin")
+    lines += [f"{path} {wishes.DIRECTORY_MODE:o} root {wishes.USER}" for path in wishes.DIRECTORIES]
+    lines += [f"{path} {wishes.file_mode(path):o} root {wishes.file_group(path)}" for path in wishes.FILES]
+    lines += [f"{hashlib.sha256(content.encode()).hexdigest()}  {path}" for path, content in wishes.FILES.items()]
+    lines += ["active", "enabled"] * len(wishes.UNITS)
+    lines.append(wishes.SYSCTL[1])
+    return "\n".join(lines) + "\n"
+
+
+def check(ssh: Sequence[str], tool: str) -> None:
+    """Raise CheckError when the host is not as wished after `tool` has run. `ssh` is a command line that logs in."""
+    seen = subprocess.run([*ssh, f"sudo sh -c '{_look()}'"], capture_output=True, text=True, check=False, timeout=60)
+    if seen.stdout != expected_state():
+        differing = set(expected_state().splitlines()) ^ set(seen.stdout.splitlines())
+        raise CheckError(f"{tool} left another state than wished", detail="\n".join(sorted(differing)) + seen.stderr)
+
+
+def _look() -> str:
+    packages = " ".join(sorted(wishes.PACKAGES))
+    folders, files = " ".join(wishes.DIRECTORIES), " ".join(wishes.FILES)
+    units = "; ".join(f"systemctl is-active {unit}; systemctl is-enabled {unit}" for unit in wishes.UNITS)
+    return (
+        f'dpkg-query -W -f "\\${{Package}} \\${{db:Status-Status}}\\n" {packages};'
+        f'getent passwd {wishes.USER} | cut -d: -f1,6,7; stat -c "%n %a %U %G" {folders} {files};'
+        f"sha256sum {files}; {units}; sysctl -n {wishes.SYSCTL[0]}"
+    )

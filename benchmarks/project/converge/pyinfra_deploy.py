@@ -1,0 +1,26 @@
+"""pyinfra's way of bringing a host to the benchmark's resources. Run by pyinfra, in its own environment."""
+
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+from pyinfra.operations import apt, files, server, systemd  # type: ignore[import-not-found]  # an environment of its own
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from benchmarks.project.converge import wishes
+
+apt.packages(name="packages", packages=list(wishes.PACKAGES), _sudo=True)
+login: dict[str, Any] = {"home": wishes.HOME, "shell": "/usr/sbin/nologin", "create_home": False}
+server.user(name="user", user=wishes.USER, system=True, **login, _sudo=True)
+for path in wishes.DIRECTORIES:
+    mode = f"{wishes.DIRECTORY_MODE:o}"
+    files.directory(name=path, path=path, user="root", group=wishes.USER, mode=mode, _sudo=True)
+for path, content in wishes.FILES.items():
+    owner = {"user": "root", "group": wishes.file_group(path), "mode": f"{wishes.file_mode(path):o}"}
+    files.put(name=path, src=io.StringIO(content), dest=path, **owner, _sudo=True)
+key, value = wishes.SYSCTL
+server.sysctl(name="sysctl", key=key, value=value, persist=True, _sudo=True)
+for unit in wishes.UNITS:
+    systemd.service(name=unit, service=unit, running=True, enabled=True, _sudo=True)

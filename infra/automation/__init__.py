@@ -1,0 +1,4 @@
+"""The only place that runs the Pulumi engine: CLI, stack, lock, events, backend, plugins, SDKs.
+
+Knows no cloud and no order of commands.
+"""

@@ -1,0 +1,44 @@
+"""The vendor's plugin through which the engine reaches a cloud: fetched once, as a step that a person sees.
+
+Left to itself, the engine fetches one for every SDK that is installed, whatever cloud the stack is on: hundreds of
+megabytes for nothing, and where they cannot be had, seconds of trying in every run.
+"""
+
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+from core.console import step
+from core.errors import DeployError
+from infra.automation.sdk import ensure_sdk
+from tools.pulumi.cli import PulumiCli
+
+
+def ensure_plugin(cli: PulumiCli, cloud: str) -> None:
+    """Fetch the plugin that goes with the installed SDK of a cloud, unless it is there.
+
+    Raises DeployError when SDK or plugin cannot be had.
+    """
+    ensure_sdk(cloud)
+    release = version(f"pulumi_{cloud}")
+    environment = cli.environment()
+    home = Path(environment.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    folder = home / "plugins" / f"resource-{cloud}-v{release}"
+    if folder.is_dir() and not folder.with_name(f"{folder.name}.partial").exists():
+        return
+    with step(f"fetch Pulumi's plugin for {cloud}, version {release} (once)", once=True):
+        done = subprocess.run(
+            [str(cli.program), "--non-interactive", "plugin", "install", "resource", cloud, release],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        raise DeployError(
+            "cannot be fetched",
+            where=f"Pulumi's plugin for {cloud}, version {release}",
+            hint=f"check the network, or run `{cli.program} plugin install resource {cloud} {release}`",
+            detail=done.stderr.strip(),
+        )

@@ -1,0 +1,260 @@
+"""Runs the Pulumi CLI on one stack: its files, its processes, its words. infra/automation/stack.py alone decides what
+to run.
+
+The engine writes to files and leads a session of its own. So it ends its work in order when the command that started it
+is killed, and what it leaves behind when it is killed itself can be found.
+"""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import IO
+
+from core.console import say
+from core.deadline import Deadline
+from core.errors import DeployError
+from core.files import write_atomically
+from core.paths import CHECKOUT, STACKS_DIR
+from core.processes import Process
+from infra.automation.backend import Backend
+from infra.automation.events import Report
+from infra.automation.lock import Operation, forwarding, stop_engine, sweep
+from infra.automation.plugins import ensure_plugin
+from tools.pulumi.cli import PulumiCli, find_cli
+
+PROJECT = "llm-deploy"
+"""Name of the project, as in Pulumi.yaml."""
+
+ALWAYS = {
+    # The salt of a stack is read from its state: written into the stack's file, it would make the checkout dirty.
+    "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true",
+    "PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true",  # else a preview is one document of another form
+    # infra/automation/plugins.py fetches what the cloud needs, no more
+    "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
+}
+
+POLL_S = 0.05
+STOP_S = 15.0
+"""How long an engine that took too long has to end in order."""
+
+ASK_S = 60.0
+"""How long the CLI may take for what touches no resource: it reads or writes the state, which may lie in a bucket."""
+
+SHOWN_LINES = 12
+
+
+class BackendTimeoutError(DeployError):
+    """The backend that keeps the state does not answer."""
+
+
+class EngineFailedError(DeployError):
+    """The engine ran, and could not do all that it was asked to."""
+
+
+class EngineTimeoutError(DeployError):
+    """The engine was stopped, because it took longer than it was given."""
+
+
+class EngineError(Exception):
+    """A run of the engine failed before it reported anything: the text is what it wrote to stderr."""
+
+
+@dataclass
+class Engine:
+    """The Pulumi CLI, with a backend, on one stack."""
+
+    backend: Backend
+    stack: str
+    folder: Path
+    """The stack's folder in the state folder."""
+
+    settings: dict[str, str] = field(default_factory=dict)
+    """Further environment variables for the engine, its program and its providers."""
+
+    vendor: str | None = None
+    """Cloud whose plugin the stack's resources need; none for what our own program makes."""
+
+    @cached_property
+    def cli(self) -> PulumiCli:
+        """The CLI, found, fetched or built when it is first needed: to know that there is nothing to do, it is not."""
+        return find_cli()
+
+    def stream(self, verb: str, *arguments: str, operation: Operation, limit_s: float | None = None) -> Report:
+        """Run a command that works on the stack, tell its progress, and return what it reported.
+
+        Raises EngineError when it could not begin, DeployError when it failed, EngineTimeoutError when it took longer
+        than `limit_s`, KeyboardInterrupt when a person stopped it.
+        """
+        if self.vendor is not None:
+            ensure_plugin(self.cli, self.vendor)
+        process = self._start(verb, arguments)
+        engine = Process.of_pid(process.pid)
+        if engine is not None:
+            operation.started(engine)
+        report = Report(preview=verb == "preview")
+        end = None if limit_s is None else Deadline.after(limit_s)
+        received = self._follow(process, engine, report, end)
+        is_over = end is not None and not end.left_s() and process.returncode != 0
+        if engine is not None and (received or is_over or process.returncode < 0):
+            sweep(engine)
+        if received:
+            raise KeyboardInterrupt
+        if is_over:
+            raise EngineTimeoutError(f"was stopped after {limit_s:.0f} s", where=f"{verb} of stack {self.stack}")
+        failure = self._verdict(verb, process.returncode, report)
+        if failure is None or isinstance(failure, EngineError):
+            operation.ended_well()
+        if failure is not None:
+            raise failure
+        return report
+
+    def ask(self, *arguments: str) -> str:
+        """Return what a command prints that does not work on resources.
+
+        Raises EngineError with its stderr, BackendTimeoutError when the backend does not answer. Runs beside the real
+        project, so that the engine's notes land there and the checkout stays as it is.
+        """
+        self.config_file()
+        try:
+            done = subprocess.run(
+                [str(self.cli.program), "--non-interactive", *arguments],
+                cwd=self._project(),
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=ASK_S,
+            )
+        except subprocess.TimeoutExpired:
+            where = f"pulumi {arguments[0]} of stack {self.stack}"
+            hint = f"does the backend answer? It is {self.backend.shown}"
+            raise BackendTimeoutError(f"was stopped after {ASK_S:.0f} s", where=where, hint=hint) from None
+        if done.returncode:
+            raise EngineError(done.stderr.strip())
+        return done.stdout
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of the engine."""
+        environment = {**self.cli.environment(), **self.settings, **ALWAYS}
+        for name, value in self.backend.settings.items():
+            if value is None:
+                environment.pop(name, None)
+            else:
+                environment[name] = value
+        return environment
+
+    def config_file(self) -> Path:
+        """Return a fresh copy of the stack's file: the engine adds a salt to the file it is given.
+
+        A stack whose file is gone keeps the copy of its last run, so that it can still be removed.
+        """
+        copy = self._project() / f"Pulumi.{self.stack}.yaml"
+        original = STACKS_DIR / copy.name
+        if original.exists():
+            write_atomically(copy, original.read_bytes(), mode=0o600)
+        elif not copy.exists():
+            write_atomically(copy, "config: {}\n", mode=0o600)
+        return copy
+
+    def _project(self) -> Path:
+        """Return a folder with a project of the same name and no program in it."""
+        folder = self.folder / "project"
+        folder.mkdir(exist_ok=True)
+        file = folder / "Pulumi.yaml"
+        if not file.exists():
+            write_atomically(file, f"name: {PROJECT}\nruntime: python\n")
+        return folder
+
+    @property
+    def _events(self) -> Path:
+        return self.folder / "engine.jsonl"
+
+    @property
+    def _words(self) -> Path:
+        return self.folder / "engine.stderr"
+
+    def _start(self, verb: str, arguments: Sequence[str]) -> "subprocess.Popen[bytes]":
+        """Start the CLI as the leader of a session of its own, its events and words written to files."""
+        argv = [str(self.cli.program), verb, "--json", "--non-interactive", "--stack", self.stack]
+        argv += ["--config-file", str(self.config_file()), *arguments]
+        with self._events.open("wb") as stdout, self._words.open("wb") as stderr:
+            return subprocess.Popen(
+                argv,
+                cwd=CHECKOUT,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                start_new_session=True,
+            )
+
+    def _follow(
+        self, process: "subprocess.Popen[bytes]", engine: Process | None, report: Report, end: Deadline | None
+    ) -> list[int]:
+        """Read events until the engine has ended, telling a person; return the signals that came meanwhile.
+
+        An engine that works on at `end` is stopped: in order, and some seconds later at once.
+        """
+        with forwarding(engine) as received, self._events.open(encoding="utf-8", errors="replace") as lines:
+            ended = False
+            while not ended:
+                ended = process.poll() is not None  # before reading, so that the last lines are not missed
+                for line in _complete(lines):
+                    for words in report.read(line):
+                        say(words)
+                if not ended:
+                    time.sleep(POLL_S)
+                if engine is not None and end is not None and not end.left_s():
+                    stop_engine(engine, deadline_s=STOP_S)
+        return received
+
+    def _verdict(self, verb: str, status: int, report: Report) -> EngineError | DeployError | None:
+        """Return what is to be raised of a run that ended by itself; None when it did what it was asked to."""
+        if status and not report.began:
+            return EngineError(self._stderr())
+        if status:
+            return self._failure(verb, report)
+        if not report.began:
+            where = f"{self.cli.program} {verb}"
+            return DeployError("said nothing that is understood", where=where, hint=str(self._events))
+        return None
+
+    def _failure(self, verb: str, report: Report) -> DeployError:
+        """Return the error that tells why the engine failed: its first error in a line, the rest below."""
+        stderr_text = self._stderr()
+        errors = report.errors or [stderr_text or "the engine gave no reason"]
+        cause, below = _cause(errors[0])
+        lines = [*below, *(line for error in errors[1:] for line in error.splitlines()), *stderr_text.splitlines()]
+        shown = [f"  {line}" for line in lines[-SHOWN_LINES:]]
+        return EngineFailedError(
+            cause,
+            where=f"{verb} of stack {self.stack}",
+            detail="\n".join([*shown, f"  all that the engine said: {self._events}"]),
+        )
+
+    def _stderr(self) -> str:
+        return self._words.read_text(errors="replace").strip()
+
+
+def _cause(error: str) -> tuple[str, list[str]]:
+    """Return the line of an error that names its cause, and the other lines: a traceback names it last."""
+    lines = [line for line in error.splitlines() if line.strip()] or [error]
+    if any(line.startswith("Traceback ") for line in lines):
+        return lines[-1], lines[:-1]
+    return lines[0], lines[1:]
+
+
+def _complete(lines: IO[str]) -> Iterator[str]:
+    """Yield the lines that are complete; the start of one that is being written is read again next time."""
+    while True:
+        place = lines.tell()
+        line = lines.readline()
+        if not line.endswith("\n"):
+            lines.seek(place, os.SEEK_SET)
+            return
+        yield line

@@ -1,0 +1,264 @@
+"""One stack and all that is done to it: the only module that tells the Pulumi engine what to do.
+
+A command that loads half of a stack has the other half deleted; so nothing else here or elsewhere calls the engine.
+Decides nothing about clouds. What was cut off is put right first, whatever the next command is.
+"""
+
+import json
+import re
+import shutil
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from catalog.clouds import RENTED
+from core.console import say, step
+from core.deadline import Deadline
+from core.errors import DeployError
+from core.paths import outputs_file
+from core.processes import Process
+from infra.automation.backend import Backend, find_backend
+from infra.automation.events import Report
+from infra.automation.lock import Operation, has_unfinished, operation
+from infra.automation.pulumi_cli import PROJECT, Engine, EngineError
+
+Answer = TypeVar("Answer")
+
+NO_STACK = re.compile(r"no stack named '.*' found")
+LOCKED = re.compile(r"the stack is currently locked by \d+ lock")
+LOCK = re.compile(r"created by (?P<user>\S+)@(?P<host>\S+) \(pid (?P<pid>\d+)\)")
+
+MACHINE = ":compute/instance:Instance", ":ec2/instance:Instance"
+"""Endings of the types of machines in a state."""
+
+
+ENGINE = "pulumi:"
+"""Beginning of the types of what the engine makes by itself, without a cloud: stack, providers, stashes."""
+
+
+class LockedError(DeployError):
+    """Somebody else's engine is at work on the stack, or was when it was killed elsewhere."""
+
+
+class Stack:
+    """A stack that this process holds; made by `hold`."""
+
+    def __init__(self, engine: Engine, held: Operation) -> None:
+        self._engine = engine
+        self._held = held
+
+    @property
+    def backend(self) -> Backend:
+        """Where the stack's state is kept."""
+        return self._engine.backend
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the command before this one was cut off, or failed."""
+        return self._held.interrupted
+
+    def hand_over(self, name: str, value: str) -> None:
+        """Let the program find `value` in its environment from now on."""
+        self._engine.settings[name] = value
+
+    def known_ids(self) -> set[str]:
+        """Return the ids of all resources in the state that a cloud made; empty when there is no stack.
+
+        What the engine makes by itself, its providers and host keys, is there before the cloud was asked for anything.
+        """
+        resources = self._deployment().get("resources") or []
+        return {str(each["id"]) for each in resources if "id" in each and not str(each["type"]).startswith(ENGINE)}
+
+    def has_creations_in_flight(self) -> bool:
+        """Return whether a command was cut off while it created something, be it in another checkout.
+
+        The request may have reached the cloud: what it makes may be listed only some seconds later.
+        """
+        pending = self._deployment().get("pending_operations") or []
+        return any(each.get("type") == "creating" for each in pending)
+
+    def has_machines(self) -> bool:
+        """Return whether the state has a machine that a cloud made."""
+        return any(str(each["type"]).endswith(MACHINE) for each in self._deployment().get("resources") or [])
+
+    def written_at(self) -> str:
+        """Return when the engine last wrote the state, as it notes that; empty when it does not tell."""
+        return str(self._deployment().get("manifest", {}).get("time") or "")
+
+    def preview(self) -> Report:
+        """Report what `up` would do. A stack that was never made is not there afterwards either."""
+        report = self._stream("preview", "--refresh")
+        if report is not None:
+            return report
+        self._create()
+        try:
+            return self._stream("preview") or Report()
+        finally:
+            self.remove()
+
+    def up(self, *, limit_s: float | None = None) -> Report:
+        """Make the stack's resources as its file says, after asking what has become of those it has.
+
+        Raises EngineTimeoutError when that takes longer than `limit_s`.
+        """
+        report = self._recovered("up", "--yes", "--skip-preview", "--refresh", limit_s=limit_s)
+        if report is None:
+            self._create()
+            report = self._stream("up", "--yes", "--skip-preview", limit_s=limit_s)
+        return report or Report()
+
+    def refresh(self) -> Report | None:
+        """Ask what has become of the stack's resources, and note it in the state; None: there is no stack."""
+        return self._recovered("refresh", "--yes", "--skip-preview")
+
+    def destroy(self, *, keep: bool = False, limit_s: float | None = None) -> Report | None:
+        """Remove the stack's resources, but with `keep` not the protected ones; None: there is no stack.
+
+        Raises EngineTimeoutError when that takes longer than `limit_s`.
+        """
+        protected = ["--exclude-protected"] if keep else []
+        # One thing that does not go must not keep the machines running.
+        return self._recovered("destroy", "--yes", "--skip-preview", "--continue-on-error", *protected, limit_s=limit_s)
+
+    def unprotect(self) -> None:
+        """Let go of what an earlier file of the stack said to keep."""
+        if any(each.get("protect") for each in self._deployment().get("resources") or []):
+            self._ask("state", "unprotect", "--all", "--yes", "--stack", self._engine.stack)
+
+    def outputs(self) -> dict[str, Any] | None:
+        """Return the outputs that the last `up` left in the state; None: there is no stack."""
+        if self.backend.knows(PROJECT, self._engine.stack) is False:
+            return None
+        try:
+            return dict(json.loads(self._engine.ask("stack", "output", "--json", "--stack", self._engine.stack)))
+        except EngineError as error:
+            if NO_STACK.search(str(error)):
+                return None
+            raise self._told(error) from None
+
+    def remove(self, *, with_resources: bool = False) -> None:
+        """Forget the stack, its history and backups; the engine refuses while it has resources, unless told to."""
+        anyway = ["--force"] if with_resources else []
+        self._ask(
+            "stack", "rm", "--yes", "--preserve-config", "--remove-backups", *anyway, "--stack", self._engine.stack
+        )
+
+    def _create(self) -> None:
+        self._ask("stack", "init", self._engine.stack, "--no-select")
+
+    def _recovered(self, verb: str, *arguments: str, limit_s: float | None = None) -> Report | None:
+        """Run the engine after what a command that was cut off left unfinished was put right."""
+        end = None if limit_s is None else Deadline.after(limit_s)
+        if self._held.interrupted and self.backend.knows(PROJECT, self._engine.stack) is not False:
+            self._forget_unfinished(limit_s)
+        return self._stream(verb, *arguments, limit_s=None if end is None else end.left_s())
+
+    def _forget_unfinished(self, limit_s: float | None) -> None:
+        """Drop creations that nobody knows the end of: the provider finds out what is there, and goes on from that."""
+        pending = self._deployment().get("pending_operations") or []
+        if pending:
+            with step(f"look at what {len(pending)} unfinished operation(s) left"):
+                self._stream("refresh", "--yes", "--skip-preview", "--clear-pending-creates", limit_s=limit_s)
+
+    def _deployment(self) -> dict[str, Any]:
+        """Return the state as the engine exports it; empty when there is no stack."""
+        if self.backend.knows(PROJECT, self._engine.stack) is False:
+            return {}
+        try:
+            exported = json.loads(self._engine.ask("stack", "export", "--stack", self._engine.stack))
+        except EngineError as error:
+            if NO_STACK.search(str(error)):
+                return {}
+            raise self._told(error) from None
+        return dict(exported.get("deployment") or {})
+
+    def _stream(self, verb: str, *arguments: str, limit_s: float | None = None) -> Report | None:
+        """Run the engine. None: there is no stack."""
+        if self.backend.knows(PROJECT, self._engine.stack) is False:
+            return None
+        try:
+            return self._unlocked(lambda: self._engine.stream(verb, *arguments, operation=self._held, limit_s=limit_s))
+        except EngineError as error:
+            if NO_STACK.search(str(error)):
+                return None
+            raise self._told(error) from None
+
+    def _unlocked(self, run: Callable[[], Answer]) -> Answer:
+        """Return what `run` returns; a lock whose holder is dead is removed, once. Raises EngineError."""
+        try:
+            return run()
+        except EngineError as error:
+            if not LOCKED.search(str(error)):
+                raise
+            self._break_lock(str(error))
+        return run()
+
+    def _break_lock(self, conflict: str) -> None:
+        """Remove the lock that `conflict` tells of. Raises DeployError unless its holder is dead for sure."""
+        holders = [match.groupdict() for match in LOCK.finditer(conflict)]
+        if not _all_dead(holders):
+            raise LockedError(
+                "is locked by " + ", ".join("{user}@{host}, process {pid}".format(**each) for each in holders),
+                where=f"stack {self._engine.stack}",
+                hint="wait until that ends; if it is dead for sure, run `pulumi cancel`",
+            )
+        say("  removing the lock of an engine that was killed")
+        self._ask("cancel", "--yes", "--stack", self._engine.stack)
+
+    def _ask(self, *arguments: str) -> str:
+        try:
+            return self._unlocked(lambda: self._engine.ask(*arguments))
+        except EngineError as error:
+            raise self._told(error) from None
+
+    def _told(self, error: EngineError) -> DeployError:
+        """Return an error of the CLI in words for a person."""
+        lines = str(error).removeprefix("error: ").splitlines() or ["the Pulumi CLI failed and gave no reason"]
+        return DeployError(lines[0], where=f"stack {self._engine.stack}", detail="\n".join(lines[1:]))
+
+
+@contextmanager
+def hold(name: str, cloud: str, *, stop_earlier: bool = False) -> Iterator[Stack]:
+    """Yield the stack `name`, kept from other commands meanwhile. The CLI is found or made when it is needed.
+
+    An engine that outlived its command is waited for, or stopped with `stop_earlier`.
+    """
+    with operation(name, stop_earlier=stop_earlier) as held:
+        backend = find_backend()
+        if held.interrupted:
+            backend.drop_torn_notes(PROJECT, name)
+        engine = Engine(backend, name, held.folder, vendor=cloud if cloud in RENTED else None)
+        yield Stack(engine, held)
+
+
+@contextmanager
+def only_looking(name: str, cloud: str) -> Iterator[Stack]:
+    """Yield the stack `name` as `hold` does; one that had no folder yet has none afterwards.
+
+    Keys and copies that nobody needs before the first `up` would outlive the stack's file.
+    """
+    folder = outputs_file(name).parent
+    is_new = not folder.exists()
+    with hold(name, cloud) as stack:
+        try:
+            yield stack
+        finally:
+            if is_new and not outputs_file(name).exists() and not has_unfinished(name):
+                shutil.rmtree(folder)
+
+
+def _all_dead(holders: Sequence[dict[str, str]]) -> bool:
+    """Return whether every lock was taken by a process of this machine that runs no more."""
+    return bool(holders) and all(
+        holder["host"] == socket.gethostname() and not _is_pulumi(int(holder["pid"])) for holder in holders
+    )
+
+
+def _is_pulumi(pid: int) -> bool:
+    """Return whether a Pulumi engine has this pid now; one that was killed and waits to be reaped is none."""
+    try:
+        return Process.of_pid(pid) is not None and Path(f"/proc/{pid}/comm").read_text().strip() == "pulumi"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

@@ -1,0 +1,40 @@
+"""The account of whoever is logged in, held against the one that a stack lies in.
+
+AWS tells a login to another account that nothing is there. Taken at its word, `down` would forget a stack that runs on.
+"""
+
+from core.errors import ConfigError, UsageError
+from infra.clouds.aws.api.client import call
+from infra.config import DeploymentConfig
+from infra.contract.stack_placement import Lease
+
+
+def login_account(region: str) -> str:
+    """Return the account of whoever is logged in."""
+    return str(call("sts", region, "get_caller_identity")["Account"])
+
+
+def settled_account(config: DeploymentConfig, previous: Lease | None) -> str:
+    """Return the account that a stack is made in, and stays in: the login's.
+
+    Raises ConfigError when the stack file says otherwise, UsageError for a login to another account.
+    """
+    stands_in = previous.account if previous is not None else None
+    if stands_in is not None and config.account not in (None, stands_in):
+        what = f"{config.account} is not where the stack stands: that is {stands_in}"
+        raise ConfigError(what, where="account", hint="take it down first, or write that account")
+    account = login_account(str(config.region))
+    _refuse_other(account, stands_in or config.account)
+    return account
+
+
+def refuse_other_login(lease: Lease) -> None:
+    """Raise UsageError for a login to another account than the lease's. An old lease has none."""
+    if lease.account is not None:
+        _refuse_other(login_account(lease.region), lease.account)
+
+
+def _refuse_other(account: str, wanted: str | None) -> None:
+    if wanted not in (None, account):
+        what = f"belong to account {account}, and the stack lies in {wanted}"
+        raise UsageError(what, where="AWS credentials", hint="log in to that one, e.g. set AWS_PROFILE")

@@ -1,0 +1,286 @@
+"""The kinds of things that AWS may still have of ours, in the order in which they can be removed."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from core.errors import DeployError
+from infra.clouds.aws.api.client import UntaggedError, call, pages
+from infra.clouds.aws.api.tags import ID
+from infra.clouds.aws.orphans.guard_duty import GUARD_DUTY_ENDPOINT, GUARD_DUTY_GROUP, delete_endpoint
+from infra.clouds.aws.orphans.in_network import others_in, users_of
+from infra.clouds.aws.orphans.resources import GONE_STATES, LOGS_PREFIX, owner_by_name, owner_by_tags, tag_filter
+from infra.clouds.refusals import DeniedError, MissingError
+from infra.clouds.resources import Kind, Thing
+from infra.config.rules.bucket_sources import OWN_NAMES
+
+DEAD_SPOT = ("closed", "cancelled", "failed")
+
+OBJECTS_AT_ONCE = 1000
+"""How many objects S3 removes in one call."""
+
+
+def _ec2(  # the words that EC2 uses for one kind; the table below reads as one
+    name: str,
+    lists: str,
+    key: str,
+    id_key: str,
+    removes: str,
+    *,
+    is_gone: Callable[[Any], bool] = lambda each: str(each.get("State", "")).lower() in GONE_STATES,
+    before: Callable[[Thing], None] = lambda _thing: None,
+    resource: str | None = None,
+    blockers: Callable[[Thing], list[str]] | None = None,
+) -> Kind:
+    """Return a kind that EC2 lists by tag and removes by id; `resource` is its name among those that have tags."""
+
+    def find(region: str, lease_id: str | None) -> Iterator[Thing]:
+        for each in pages("ec2", region, lists, key, Filters=tag_filter(lease_id)):
+            if not is_gone(each):
+                owner = owner_by_tags(each.get("Tags") or each.get("TagSet") or [])
+                size = float(each["Size"]) if name == "volume" else None
+                yield Thing(name, str(each[id_key]), region, **owner, size_gib=size, detail=each)
+
+    def remove(thing: Thing) -> None:
+        before(thing)
+        call("ec2", thing.region, removes, **{id_key: thing.id})
+
+    otherwise = _by_tags(name, resource) if resource is not None else None
+    return Kind(name, find, remove, otherwise=otherwise, blockers=blockers)
+
+
+def _by_tags(name: str, resource: str) -> Callable[[str, str | None], Iterator[Thing]]:
+    """Return how a kind that may not be listed is found by its tags alone, which is another permission."""
+
+    def find(region: str, lease_id: str | None) -> Iterator[Thing]:
+        wanted = [{"Name": "resource-type", "Values": [resource]}, {"Name": "key", "Values": [ID]}]
+        if lease_id is not None:
+            wanted.append({"Name": "value", "Values": [lease_id]})
+        ids = [str(each["ResourceId"]) for each in pages("ec2", region, "describe_tags", "Tags", Filters=wanted)]
+        if not ids:
+            return
+        tags: dict[str, list[dict[str, str]]] = {identity: [] for identity in ids}
+        for each in pages("ec2", region, "describe_tags", "Tags", Filters=[{"Name": "resource-id", "Values": ids}]):
+            tags[str(each["ResourceId"])].append(each)
+        for identity, its in tags.items():
+            yield Thing(name, identity, region, **owner_by_tags(its))
+
+    return find
+
+
+def _tagged_instances(region: str, lease_id: str | None) -> Iterator[Any]:
+    """Yield the instances, those that ended within the last hour, too."""
+    for reservation in pages("ec2", region, "describe_instances", "Reservations", Filters=tag_filter(lease_id)):
+        yield from reservation["Instances"]
+
+
+def _instances(region: str, lease_id: str | None) -> Iterator[Thing]:
+    for each in _tagged_instances(region, lease_id):
+        if each["State"]["Name"] != "terminated":
+            yield Thing("instance", str(each["InstanceId"]), region, **owner_by_tags(each.get("Tags", [])))
+
+
+def _spot_requests(region: str, lease_id: str | None) -> Iterator[Thing]:
+    """Yield requests that are not over: with our tags, or without any, as one that made an instance of ours may be."""
+    owners = {
+        str(each["InstanceId"]): owner_by_tags(each.get("Tags", []))
+        for each in _tagged_instances(region, lease_id)
+        if each.get("InstanceLifecycle") == "spot"
+    }
+    filters = [tag_filter(lease_id)]
+    if owners:
+        filters.append([{"Name": "instance-id", "Values": list(owners)}])
+    seen = set()
+    for each in filters:
+        for request in pages("ec2", region, "describe_spot_instance_requests", "SpotInstanceRequests", Filters=each):
+            identity = str(request["SpotInstanceRequestId"])
+            if request["State"] not in DEAD_SPOT and identity not in seen:
+                seen.add(identity)
+                owner = owners.get(str(request.get("InstanceId"))) or owner_by_tags(request.get("Tags", []))
+                yield Thing("spot request", identity, region, **owner)
+
+
+def _loosen_address(thing: Thing) -> None:
+    if thing.detail.get("AssociationId"):
+        call("ec2", thing.region, "disassociate_address", AssociationId=thing.detail["AssociationId"])
+
+
+def _detach_gateway(thing: Thing) -> None:
+    for each in thing.detail.get("Attachments", []):
+        target = {"InternetGatewayId": thing.id, "VpcId": each["VpcId"]}
+        call("ec2", thing.region, "detach_internet_gateway", **target)
+
+
+def _loosen_table(thing: Thing) -> None:
+    for each in thing.detail.get("Associations", []):
+        if not each.get("Main"):
+            call("ec2", thing.region, "disassociate_route_table", AssociationId=each["RouteTableAssociationId"])
+
+
+def _named(
+    name: str,
+    service: str,
+    lists: str,
+    key: str,
+    *,
+    name_key: str,
+    remove: Callable[[Thing], None],
+    prefix: dict[str, str] | None = None,
+    everywhere: bool = False,
+    is_gone: Callable[[Any], bool] = lambda _each: False,
+) -> Kind:
+    """Return a kind that a service lists by name."""
+
+    def find(region: str, _lease_id: str | None) -> Iterator[Thing]:
+        for each in pages(service, region, lists, key, **(prefix or {})):
+            owner = owner_by_name(str(each[name_key]))
+            if owner is not None and not is_gone(each):
+                yield Thing(name, str(each[name_key]), region, **owner, detail=each)
+
+    return Kind(name, find, remove, everywhere)
+
+
+def _remove_role(thing: Thing) -> None:
+    for policy in pages("iam", thing.region, "list_role_policies", "PolicyNames", RoleName=thing.id):
+        call("iam", thing.region, "delete_role_policy", RoleName=thing.id, PolicyName=policy)
+    call("iam", thing.region, "delete_role", RoleName=thing.id)
+
+
+def _remove_profile(thing: Thing) -> None:
+    for role in thing.detail.get("Roles", []):
+        target = {"InstanceProfileName": thing.id, "RoleName": role["RoleName"]}
+        call("iam", thing.region, "remove_role_from_instance_profile", **target)
+    call("iam", thing.region, "delete_instance_profile", InstanceProfileName=thing.id)
+
+
+def _buckets(region: str, lease_id: str | None) -> Iterator[Thing]:
+    """Yield buckets by their names. One that may not be looked at hides no other: its refusal is raised at the end."""
+    refused: DeniedError | None = None
+    for each in pages("s3", region, "list_buckets", "Buckets", Prefix=OWN_NAMES):
+        name = str(each["Name"])
+        owner = owner_by_name(name)
+        if owner is None or lease_id not in (None, owner["lease_id"]):
+            continue
+        try:
+            place = str(each.get("BucketRegion") or _bucket_region(name, region))
+            tags = _bucket_tags(name, place)
+        except MissingError:  # deleted a moment ago, and still listed
+            continue
+        except DeniedError as error:
+            refused = error
+            continue
+        yield Thing("bucket", name, place, **(owner | {"keep": owner_by_tags(tags)["keep"]}))
+    if refused is not None:
+        raise refused
+
+
+def _bucket_region(name: str, asked_in: str) -> str:
+    """Return the region of a bucket. It is asked for where the list was: an organisation may deny all other regions."""
+    where = call("s3", asked_in, "get_bucket_location", Bucket=name).get("LocationConstraint")
+    return str(where or "us-east-1")  # the oldest region is told as none
+
+
+def _bucket_tags(name: str, region: str) -> list[dict[str, str]]:
+    try:
+        return list(call("s3", region, "get_bucket_tagging", Bucket=name)["TagSet"])
+    except UntaggedError:
+        return []
+
+
+def _empty_bucket(thing: Thing) -> bool:
+    """Remove as many versions as one call takes; return whether there are more."""
+    seen = call("s3", thing.region, "list_object_versions", Bucket=thing.id, MaxKeys=OBJECTS_AT_ONCE)
+    versions = [*seen.get("Versions", []), *seen.get("DeleteMarkers", [])]
+    if versions:
+        wanted = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in versions]
+        request = {"Objects": wanted, "Quiet": True}
+        for error in call("s3", thing.region, "delete_objects", Bucket=thing.id, Delete=request).get("Errors", []):
+            raise DeployError(f"{error.get('Code')}: {error.get('Message')}", where=f"{thing.id}/{error.get('Key')}")
+    return bool(seen["IsTruncated"])
+
+
+def _budgets(region: str, _lease_id: str | None) -> Iterator[Thing]:
+    account = call("sts", region, "get_caller_identity")["Account"]
+    for each in pages("budgets", region, "describe_budgets", "Budgets", AccountId=account):
+        owner = owner_by_name(str(each["BudgetName"]))
+        if owner is not None:
+            yield Thing("budget", str(each["BudgetName"]), region, **owner, detail={"AccountId": account})
+
+
+def _by_name(service: str, method: str, argument: str) -> Callable[[Thing], None]:
+    def remove(thing: Thing) -> None:
+        call(service, thing.region, method, **{argument: thing.id})
+
+    return remove
+
+
+def _endpoints(region: str, lease_id: str | None) -> Iterator[Thing]:
+    for each in pages("ec2", region, "describe_vpc_endpoints", "VpcEndpoints", Filters=tag_filter(lease_id)):
+        if str(each.get("State", "")).lower() not in GONE_STATES:
+            yield Thing("endpoint", str(each["VpcEndpointId"]), region, **owner_by_tags(each.get("Tags", [])))
+
+
+def _cancel_request(thing: Thing) -> None:
+    call("ec2", thing.region, "cancel_spot_instance_requests", SpotInstanceRequestIds=[thing.id])
+
+
+def _terminate(thing: Thing) -> None:
+    call("ec2", thing.region, "terminate_instances", InstanceIds=[thing.id])
+
+
+def _delete_bucket(thing: Thing) -> None:
+    call("s3", thing.region, "delete_bucket", Bucket=thing.id)
+
+
+def _delete_budget(thing: Thing) -> None:
+    account = thing.detail["AccountId"]
+    call("budgets", thing.region, "delete_budget", AccountId=account, BudgetName=thing.id)
+
+
+KINDS: tuple[Kind, ...] = (
+    _named(
+        "schedule group", "scheduler", "list_schedule_groups", "ScheduleGroups", name_key="Name",
+        remove=_by_name("scheduler", "delete_schedule_group", "Name"), prefix={"NamePrefix": "llm-"},
+        is_gone=lambda each: each.get("State") == "DELETING",
+    ),
+    Kind("spot request", _spot_requests, _cancel_request),
+    Kind("instance", _instances, _terminate, otherwise=_by_tags("instance", "instance")),
+    _ec2(
+        "address", "describe_addresses", "Addresses", "AllocationId", "release_address", before=_loosen_address,
+        resource="elastic-ip",
+    ),
+    _ec2(
+        "network interface", "describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId",
+        "delete_network_interface", resource="network-interface",
+    ),
+    _ec2("volume", "describe_volumes", "Volumes", "VolumeId", "delete_volume", resource="volume"),
+    _ec2("key pair", "describe_key_pairs", "KeyPairs", "KeyName", "delete_key_pair"),
+    _ec2(
+        "security group", "describe_security_groups", "SecurityGroups", "GroupId", "delete_security_group",
+        is_gone=lambda each: each["GroupName"] == "default",  # goes with its network
+        blockers=users_of,
+    ),
+    Kind("endpoint", _endpoints, delete_endpoint),
+    GUARD_DUTY_ENDPOINT,
+    GUARD_DUTY_GROUP,
+    _ec2("subnet", "describe_subnets", "Subnets", "SubnetId", "delete_subnet"),
+    _ec2(
+        "route table", "describe_route_tables", "RouteTables", "RouteTableId", "delete_route_table",
+        before=_loosen_table,
+    ),
+    _ec2(
+        "internet gateway", "describe_internet_gateways", "InternetGateways", "InternetGatewayId",
+        "delete_internet_gateway", before=_detach_gateway,
+    ),
+    _ec2("network", "describe_vpcs", "Vpcs", "VpcId", "delete_vpc", blockers=others_in),
+    _named(
+        "instance profile", "iam", "list_instance_profiles", "InstanceProfiles", name_key="InstanceProfileName",
+        remove=_remove_profile, everywhere=True,
+    ),
+    _named("role", "iam", "list_roles", "Roles", name_key="RoleName", remove=_remove_role, everywhere=True),
+    _named(
+        "log group", "logs", "describe_log_groups", "logGroups", name_key="logGroupName",
+        remove=_by_name("logs", "delete_log_group", "logGroupName"), prefix={"logGroupNamePrefix": LOGS_PREFIX},
+    ),
+    Kind("bucket", _buckets, _delete_bucket, everywhere=True, empty=_empty_bucket),
+    Kind("budget", _budgets, _delete_budget, everywhere=True),
+)  # fmt: skip

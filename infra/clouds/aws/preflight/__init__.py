@@ -1,0 +1,1 @@
+"""What would make `up` fail on AWS, asked before anything is created. Only reads."""

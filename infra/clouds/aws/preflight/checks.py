@@ -1,0 +1,111 @@
+"""Preflight for AWS: identity, region, types and zones, image, keys, network, roles, quotas, price."""
+
+from collections.abc import Iterator
+
+from core.errors import ConfigError, DeployError, UsageError
+from infra.clouds.aws.api.client import ENABLED, call, not_enabled, opt_in_state
+from infra.clouds.aws.placing.stock import offered, spot_prices, zones_of
+from infra.clouds.aws.preflight.disk_key import key_findings
+from infra.clouds.aws.preflight.iam import boundary_findings, spot_role_findings
+from infra.clouds.aws.preflight.image import image_findings
+from infra.clouds.aws.preflight.network import route_findings, subnet_findings
+from infra.clouds.aws.preflight.quotas import quota_checks
+from infra.clouds.candidates import refuse_move
+from infra.clouds.disk_speed import gp3_speed
+from infra.clouds.finding import Finding
+from infra.clouds.preflight import (
+    Checks,
+    bucket_is_there,
+    documentation_addresses,
+    login_key_is_there,
+    offers,
+    price_finding,
+    run,
+    weekly_hours_are_now,
+    zones_are_up,
+)
+from infra.clouds.preflight_reading import reading_finding
+from infra.clouds.stack_price import machine_usd
+from infra.config import DeploymentConfig
+from infra.contract.stack_placement import Lease
+
+
+def findings(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[Finding]:
+    """Return what was found. Raises UsageError without a valid login: then nothing else could be asked."""
+    region = str(config.region)
+    found = [*_region(config, lease)]
+    if any(each.level == "error" for each in found):
+        return found
+    try:
+        found.insert(0, _identity(config, lease))
+    except ConfigError as error:  # a good login that this region refuses, whatever AWS says of the region
+        return [*found, Finding("error", error.where, error.what, error.hint)]
+    checks: Checks = (
+        lambda: _types(config),
+        lambda: image_findings(config, lease),
+        lambda: login_key_is_there(config, stack),
+        lambda: subnet_findings(config, lease),
+        lambda: route_findings(config),
+        lambda: documentation_addresses(config),
+        lambda: bucket_is_there(config, lambda name: call("s3", region, "head_bucket", Bucket=name)),
+        lambda: key_findings(config),
+        lambda: boundary_findings(config),
+        lambda: spot_role_findings(config),
+        *quota_checks(config, lease),
+        lambda: reading_finding(config, gp3_speed(config).mib_per_s, "more into storage.data_mib_per_s"),
+        lambda: _price(config),
+        lambda: weekly_hours_are_now(config, lease),
+    )
+    return [*found, *run(checks, "AWS")]
+
+
+def _identity(config: DeploymentConfig, lease: Lease | None) -> Finding:
+    seen = call("sts", str(config.region), "get_caller_identity")
+    who, wanted = str(seen["Arn"]), config.account or (lease and lease.account)
+    if wanted is not None and seen["Account"] != wanted:
+        return Finding(
+            "error", "login", f"{who} is not of account {wanted}", "log in to that account, or mend `account`"
+        )
+    return Finding("ok", "login", who)
+
+
+def _region(config: DeploymentConfig, lease: Lease | None) -> Iterator[Finding]:
+    """Yield whether the account may use the region; where that may not be asked, the next calls tell."""
+    region = str(config.region)
+    try:
+        refuse_move(config, lease)
+        state = opt_in_state(region)
+        if state is not None and state not in ENABLED:
+            raise not_enabled(region)
+    except ConfigError as error:
+        yield Finding("error", error.where, error.what, error.hint)
+    except UsageError:
+        raise
+    except DeployError as error:
+        yield Finding("warning", "region", f"could not be asked: {error.what}", error.hint)
+    else:
+        if state is None:
+            yield Finding("error", "region", f"AWS has no region {region}", "write one like ap-northeast-2")
+        else:
+            yield Finding("ok", "region", f"{region} is enabled")
+
+
+def _types(config: DeploymentConfig) -> Iterator[Finding]:
+    region, types = str(config.region), (str(config.machine.type), *config.machine.fallbacks)
+    if config.network.id is None:
+        yield from zones_are_up(config, zones_of(region))
+    yield from offers(config, offered(region, types))
+
+
+def _price(config: DeploymentConfig) -> Iterator[Finding]:
+    region, name, market = str(config.region), str(config.machine.type), config.machine.market
+    asked = spot_prices(region, (name,)) if market == "spot" else []
+    spot = min((each.usd_per_hour for each in asked if each.zone in (config.zones or (each.zone,))), default=None)
+    yield from price_finding(config, spot)
+    cap, on_demand = config.machine.spot_max_usd_per_hour, machine_usd("aws", region, name, "on_demand")
+    if spot is not None and cap is not None and cap < spot:
+        yield Finding(
+            "error", "machine.spot_max_usd_per_hour", f"{cap:g} is below the market's ${spot:.4f}", "write more"
+        )
+    if spot is not None and on_demand is not None and spot > on_demand:
+        yield Finding("warning", "price", f"spot costs more than on demand (${on_demand:.3f}) now", "write on_demand")

@@ -1,0 +1,158 @@
+"""Whether hosts can stand in an existing network of AWS: its subnets, their free addresses, and their ways out."""
+
+import ipaddress
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from infra.clouds.aws.api.client import call, pages
+from infra.clouds.aws.api.tags import ID
+from infra.clouds.aws.program.network import EVERYWHERE_V4
+from infra.clouds.finding import Finding
+from infra.config import DeploymentConfig
+from infra.contract.stack_placement import Lease
+
+Route = Mapping[str, Any]
+
+UNSEEN = "if a firewall or gateway stands behind it, let it hand the answers back the same way"
+
+
+def subnet_findings(config: DeploymentConfig, lease: Lease | None) -> Iterator[Finding]:
+    """Yield subnets that are not there, belong elsewhere, or have no room, and zones without any."""
+    if config.network.id is None:
+        return
+    seen = _subnets(config)
+    spanned = sorted({str(each["AvailabilityZone"]) for each in seen.values()})
+    for index, zone in enumerate(config.zones):
+        if spanned and zone not in spanned:  # without any, none is there: each of them has a line below
+            what, hint = f"{zone} has none of network.subnets", f"theirs are {', '.join(spanned)}"
+            yield Finding("error", f"zones[{index}]", what, hint)
+    for index, subnet in enumerate(config.network.subnets):
+        key = f"network.subnets[{index}]"
+        if subnet not in seen:
+            yield Finding("error", key, f"{subnet} is not there in {config.region}", "write one that is")
+        elif (network := str(seen[subnet]["VpcId"])) != config.network.id:
+            yield Finding("error", key, f"{subnet} belongs to {network}", f"name one of {config.network.id}")
+        elif seen[subnet].get("AvailableIpAddressCount", config.machine.count) < config.machine.count:
+            yield from _no_room(config, lease, key, seen[subnet])
+    yield from _twice_in_a_zone(config, {subnet: str(each["AvailabilityZone"]) for subnet, each in seen.items()})
+
+
+def _twice_in_a_zone(config: DeploymentConfig, zones: Mapping[str, str]) -> Iterator[Finding]:
+    """Yield the subnets that no host goes to, because another one of their zone is named before
+    (infra/clouds/aws/placing/candidates.py).
+
+    `zones` has the zone by subnet.
+    """
+    first: dict[str, str] = {}
+    for index, subnet in enumerate(config.network.subnets):
+        zone = zones.get(subnet)
+        if zone is not None and first.setdefault(zone, subnet) != subnet:
+            what = f"{subnet} is in {zone}, as {first[zone]} is: a stack uses one subnet in a zone, the first named"
+            hint = "leave it out; a stack that stands keeps the one that it has"
+            yield Finding("warning", f"network.subnets[{index}]", what, hint)
+
+
+def _no_room(config: DeploymentConfig, lease: Lease | None, key: str, subnet: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield a subnet whose free addresses and those of the stack's own hosts are fewer than the machines."""
+    free, own = int(subnet["AvailableIpAddressCount"]), 0
+    if lease is not None:
+        mine = [
+            {"Name": f"tag:{ID}", "Values": [lease.id]},
+            {"Name": "subnet-id", "Values": [str(subnet["SubnetId"])]},
+        ]
+        own = len(pages("ec2", str(config.region), "describe_network_interfaces", "NetworkInterfaces", Filters=mine))
+    if free + own < config.machine.count:
+        what = f"{subnet['SubnetId']} has {free} addresses free, and {config.machine.count} machines are asked"
+        yield Finding("error", key, what, "name a larger subnet, or fewer machines")
+
+
+def route_findings(config: DeploymentConfig) -> Iterator[Finding]:
+    """Yield subnets whose hosts would not answer at their public addresses, and those of which nobody can know it."""
+    network = config.network
+    if network.id is None:
+        return
+    routes = _routes(config)
+    there = _subnets(config)
+    doors = [*network.ssh_cidrs, *network.client_cidrs, *([EVERYWHERE_V4] if network.clients_from_anywhere else [])]
+    wanted = [ipaddress.IPv4Network(each) for each in doors if ":" not in each]
+    for index, subnet in enumerate(network.subnets):
+        if subnet in there and there[subnet]["VpcId"] == network.id:
+            yield from _ways_out(f"network.subnets[{index}]", subnet, routes.get(subnet, routes.get("")), wanted)
+
+
+def _ways_out(
+    key: str, subnet: str, routes: Sequence[Route] | None, wanted: Sequence[ipaddress.IPv4Network]
+) -> Iterator[Finding]:
+    """Yield what is wrong with the routes of one subnet: no way out, one that is broken, or one that hides answers."""
+    told: set[str] = set()
+    for network in wanted:
+        level, what, hint = verdict(route_to(network, routes or ()))
+        if level != "ok" and what not in told:
+            told.add(what)
+            yield Finding(level, key, f"{subnet} {what}", hint)
+
+
+def route_to(network: ipaddress.IPv4Network, routes: Sequence[Route]) -> Route | None:
+    """Return the route that holds for a network: the narrowest that covers it; None when none does.
+
+    One for a prefix list may lead anywhere, and is taken when no other does.
+    """
+    covering = [
+        (ipaddress.IPv4Network(each["DestinationCidrBlock"]).prefixlen, index)
+        for index, each in enumerate(routes)
+        if "DestinationCidrBlock" in each and network.subnet_of(ipaddress.IPv4Network(each["DestinationCidrBlock"]))
+    ]
+    if covering:
+        return routes[max(covering)[1]]
+    by_list = [each for each in routes if "DestinationPrefixListId" in each and _is_way_out(each)]
+    return by_list[0] if by_list else None
+
+
+def verdict(route: Route | None) -> tuple[Any, str, str]:
+    """Return what a route means for a host's public address: level of a finding, what, and what to do.
+
+    An internet gateway answers. NAT and egress-only gateways change the sender, so that the answer belongs to nobody.
+    What else stands between (a firewall's endpoint, a transit gateway, an appliance) may hand answers back or not.
+    """
+    name_public = "name a public subnet, or add the route"
+    if route is None:
+        what = "has no route to an internet gateway: its hosts' public addresses would not answer"
+        return "error", what, name_public
+    target = next((str(route[each]) for each in _TARGETS if route.get(each)), "")
+    where = route.get("DestinationCidrBlock") or route.get("DestinationPrefixListId")
+    if route.get("State") == "blackhole":
+        return "error", f"sends {where} to {target}, which is gone (blackhole)", "mend the route"
+    if target.startswith("igw-") or (target == "local" and where != EVERYWHERE_V4):
+        return "ok", "", ""
+    if target.startswith(("nat-", "eigw-")):
+        what = f"sends {where} through {target}: its hosts' public addresses would not answer"
+        return "error", what, name_public
+    return "warning", f"sends {where} through {target}: whether answers come back cannot be seen from here", UNSEEN
+
+
+_TARGETS = (
+    "GatewayId", "NatGatewayId", "EgressOnlyInternetGatewayId", "TransitGatewayId", "NetworkInterfaceId", "InstanceId",
+    "LocalGatewayId", "CarrierGatewayId", "VpcPeeringConnectionId", "CoreNetworkArn", "OdbNetworkArn",
+)  # fmt: skip
+"""Where a route may lead, as EC2 names it. A firewall's or load balancer's endpoint (vpce-) is a GatewayId."""
+
+
+def _is_way_out(route: Route) -> bool:
+    """Return whether a route may lead out of AWS: those to a gateway endpoint serve one service, S3 for one."""
+    return not str(route.get("GatewayId", "")).startswith("vpce-")
+
+
+def _subnets(config: DeploymentConfig) -> dict[str, Any]:
+    wanted = [{"Name": "subnet-id", "Values": list(config.network.subnets)}]
+    seen = call("ec2", str(config.region), "describe_subnets", Filters=wanted)["Subnets"]
+    return {str(each["SubnetId"]): each for each in seen}
+
+
+def _routes(config: DeploymentConfig) -> dict[str, Sequence[Route]]:
+    """Return the routes by subnet; those of the main table, which holds for all others, under an empty name."""
+    inside = [{"Name": "vpc-id", "Values": [str(config.network.id)]}]
+    found: dict[str, Sequence[Route]] = {}
+    for table in pages("ec2", str(config.region), "describe_route_tables", "RouteTables", Filters=inside):
+        for tie in table["Associations"]:
+            found["" if tie.get("Main") else str(tie.get("SubnetId"))] = table["Routes"]
+    return found

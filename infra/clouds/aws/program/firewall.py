@@ -1,0 +1,91 @@
+"""Who may reach the hosts: SSH from its networks, the gateway from its own, nothing else; out is open.
+
+The engines' ports are never open. nftables on the host says the same once more.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_aws as aws
+
+from core.ports import SSH_PORT
+from infra.clouds.aws.program.network import EVERYWHERE_V4, EVERYWHERE_V6
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirewallArgs:
+    """What the firewall needs."""
+
+    physical_name: str
+    vpc_id: pulumi.Input[str]
+    ssh_cidrs: tuple[str, ...]
+    client_cidrs: tuple[str, ...]
+    clients_from_anywhere: bool
+    gateway_port: int
+
+
+@dataclass(frozen=True)
+class Door:
+    """One port, open to one network."""
+
+    name: str
+    port: int
+    cidr: str
+
+    @property
+    def is_ipv6(self) -> bool:
+        """Whether the network is one of IPv6."""
+        return ":" in self.cidr
+
+
+class Firewall(pulumi.ComponentResource):
+    """A security group with its rules."""
+
+    group_id: pulumi.Output[str]
+
+    def __init__(self, name: str, args: FirewallArgs, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("llm-deploy:aws:Firewall", name, None, opts)
+        mine = pulumi.ResourceOptions(parent=self)
+        group = aws.ec2.SecurityGroup(
+            name,
+            name=args.physical_name,  # made of the stack's name alone, it could begin with sg-, which AWS refuses
+            vpc_id=args.vpc_id,
+            description="SSH and the gateway of an llm-deploy stack",
+            # Groups that an earlier release made have a name by Pulumi; another one would be another group.
+            opts=pulumi.ResourceOptions(parent=self, ignore_changes=["name"]),
+        )
+        for door in doors(args):
+            aws.vpc.SecurityGroupIngressRule(
+                f"{name}-{door.name}",
+                security_group_id=group.id,
+                description=door.name,
+                ip_protocol="tcp",
+                from_port=door.port,
+                to_port=door.port,
+                cidr_ipv4=None if door.is_ipv6 else door.cidr,
+                cidr_ipv6=door.cidr if door.is_ipv6 else None,
+                opts=mine,
+            )
+        aws.vpc.SecurityGroupEgressRule(
+            f"{name}-out-v4", security_group_id=group.id, ip_protocol="-1", cidr_ipv4=EVERYWHERE_V4, opts=mine
+        )
+        aws.vpc.SecurityGroupEgressRule(
+            f"{name}-out-v6", security_group_id=group.id, ip_protocol="-1", cidr_ipv6=EVERYWHERE_V6, opts=mine
+        )
+        self.group_id = group.id
+        self.register_outputs({"group_id": group.id})
+
+
+def doors(args: FirewallArgs) -> Iterator[Door]:
+    """Yield every opening; names are made of the network, so that a change of one leaves the others alone."""
+    for cidr in args.ssh_cidrs:
+        yield Door(f"ssh-{_slug(cidr)}", SSH_PORT, cidr)
+    clients = (EVERYWHERE_V4, EVERYWHERE_V6) if args.clients_from_anywhere else args.client_cidrs
+    for cidr in clients:
+        yield Door(f"clients-{_slug(cidr)}", args.gateway_port, cidr)
+
+
+def _slug(cidr: str) -> str:
+    """Return a network as part of a resource's name."""
+    return cidr.replace(":", "-").replace("/", "_")

@@ -1,0 +1,101 @@
+"""What a host may do on AWS: read its prefix of one bucket, be reached by Session Manager. No more."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+import pulumi_aws as aws
+
+from infra.config.rules.iam import IamSpec
+
+SESSION_MANAGER_ACTIONS = (
+    "ssm:UpdateInstanceInformation",
+    "ssmmessages:CreateControlChannel",
+    "ssmmessages:CreateDataChannel",
+    "ssmmessages:OpenControlChannel",
+    "ssmmessages:OpenDataChannel",
+)
+"""What the agent needs for sessions. The managed policy AmazonSSMManagedInstanceCore would also let the host read every
+parameter of the account."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdentityArgs:
+    """What the identity of a stack's hosts needs."""
+
+    physical_name: str
+    iam: IamSpec
+    bucket_arn: pulumi.Input[str] | None
+    bucket_prefix: str
+
+
+class Identity(pulumi.ComponentResource):
+    """An instance profile."""
+
+    profile_name: pulumi.Output[str]
+
+    def __init__(self, name: str, args: IdentityArgs, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("llm-deploy:aws:Identity", name, None, opts)
+        mine = pulumi.ResourceOptions(parent=self)
+        host_name = f"{args.physical_name}-host"
+        role = bounded_role(name, host_name, json.dumps(trust("ec2.amazonaws.com")), args.iam, self)
+        policy = pulumi.Output.from_input(args.bucket_arn).apply(
+            lambda arn: json.dumps(host_policy(arn, args.bucket_prefix))
+        )
+        allowed = aws.iam.RolePolicy(name, name="host", role=role.name, policy=policy, opts=mine)
+        profile = aws.iam.InstanceProfile(
+            name, name=host_name, role=role.name, path=args.iam.path, opts=_made_once(self)
+        )
+        # A host that starts before its policy would fetch its model without permission, and fail.
+        self.profile_name = pulumi.Output.all(profile.name, allowed.id).apply(lambda names: str(names[0]))
+        self.register_outputs({"profile_name": self.profile_name})
+
+
+def bounded_role(
+    name: str, role_name: str, trusted: pulumi.Input[str], iam: IamSpec, parent: pulumi.Resource
+) -> aws.iam.Role:
+    """Return a role with the path and the boundary that the stack file names."""
+    return aws.iam.Role(
+        name,
+        name=role_name,
+        assume_role_policy=trusted,
+        path=iam.path,
+        permissions_boundary=iam.permissions_boundary,
+        opts=_made_once(parent),
+    )
+
+
+def _made_once(parent: pulumi.Resource) -> pulumi.ResourceOptions:
+    """Return options of what keeps the path that it was made with: another one of its name cannot stand beside it."""
+    return pulumi.ResourceOptions(parent=parent, ignore_changes=["path"])
+
+
+def trust(service: str, **conditions: Any) -> dict[str, Any]:
+    """Return who may take a role: one service of AWS."""
+    statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    return {"Version": "2012-10-17", "Statement": [statement | ({"Condition": conditions} if conditions else {})]}
+
+
+def host_policy(bucket_arn: str | None, prefix: str) -> dict[str, Any]:
+    """Return what a host may do."""
+    statements: list[dict[str, Any]] = [
+        {"Sid": "Sessions", "Effect": "Allow", "Action": list(SESSION_MANAGER_ACTIONS), "Resource": "*"},
+    ]
+    if bucket_arn is not None:
+        listing: dict[str, Any] = {
+            "Sid": "ListModels",
+            "Effect": "Allow",
+            "Action": "s3:ListBucket",
+            "Resource": bucket_arn,
+        }
+        if prefix:
+            listing["Condition"] = {"StringLike": {"s3:prefix": f"{prefix}*"}}
+        reading = {
+            "Sid": "ReadModels",
+            "Effect": "Allow",
+            "Action": "s3:GetObject",
+            "Resource": f"{bucket_arn}/{prefix}*",
+        }
+        statements += [listing, reading]
+    return {"Version": "2012-10-17", "Statement": statements}

@@ -1,0 +1,164 @@
+"""One virtual machine: interface, address, instance, data volume.
+
+Interface, address, volume and host key outlive the instance: a new one answers at the same address with the same key.
+Does not make network or firewall, and does not know which model is served.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pulumi
+import pulumi_aws as aws
+
+from catalog.machines import Machine
+from infra.clouds.aws.api import tags
+from infra.clouds.aws.program.data_volume import DEVICE, DataVolumeArgs, data_volume
+from infra.clouds.disk_speed import DiskSpeed
+from infra.clouds.hosts.host_key import host_key
+from infra.clouds.hosts.user_data import user_data
+from infra.config.machine import MachineSpec
+from infra.config.rules.spot_and_access import CREDIT_FAMILIES
+
+BOOT = Path(__file__).parent / "boot"
+"""Scripts of the first boot that only AWS needs."""
+
+MAX_USER_DATA_BYTES = 16384
+"""What EC2 takes; a test sees to it that the scripts do not outgrow it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeArgs:
+    """What one node needs. Sizes in GiB."""
+
+    machine: Machine
+    spec: MachineSpec
+    image: str
+    zone: str
+    subnet_id: pulumi.Input[str]
+    has_ipv6: bool
+    group_id: pulumi.Input[str]
+    key_name: pulumi.Input[str]
+    profile_name: pulumi.Input[str]
+    root_gib: int
+    data_gib: int
+    data_speed: DiskSpeed
+    kms_key: str | None
+    """ARN; None: the account's default key for EBS."""
+    keep_data: bool
+    blank_data: bool
+    """Whether the data volume that is there, if any, is proven to hold nothing."""
+    ends_at: str
+    """ISO 8601, UTC."""
+
+
+class Node(pulumi.ComponentResource):
+    """A host that answers SSH at a fixed address."""
+
+    instance_id: pulumi.Output[str]
+    address: pulumi.Output[str]
+    host_public_key: pulumi.Output[str]
+
+    def __init__(self, name: str, args: NodeArgs, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("llm-deploy:aws:Node", name, None, opts)
+        mine = pulumi.ResourceOptions(parent=self)
+        key = host_key(name, mine)
+        interface = aws.ec2.NetworkInterface(
+            name,
+            subnet_id=args.subnet_id,
+            security_groups=[args.group_id],
+            ipv6_address_count=1 if args.has_ipv6 else None,
+            opts=mine,
+        )
+        address = aws.ec2.Eip(name, domain="vpc", network_interface=interface.id, opts=mine)
+        volume = data_volume(name, _volume_args(args), mine)
+        instance = self._instance(name, args, interface, volume, _user_data(name, key.private, key.public))
+        aws.ec2.VolumeAttachment(
+            name,
+            device_name=DEVICE,
+            volume_id=volume.id,
+            instance_id=instance.id,
+            # Taking a mounted disk from a running host hangs, and a spot machine cannot be stopped first: the disk
+            # comes free when the instance is terminated.
+            skip_destroy=True,
+            opts=mine,
+        )
+        self.instance_id = instance.id
+        self.address = address.public_ip
+        self.host_public_key = key.public
+        self.register_outputs({"instance_id": self.instance_id, "address": self.address})
+
+    def _instance(
+        self,
+        name: str,
+        args: NodeArgs,
+        interface: aws.ec2.NetworkInterface,
+        volume: aws.ebs.Volume,
+        boot: pulumi.Output[str],
+    ) -> aws.ec2.Instance:
+        spot = args.spec.market == "spot"
+        credit = args.spec.cpu_credits or "standard"
+        return aws.ec2.Instance(
+            name,
+            ami=args.image,
+            instance_type=args.machine.type,
+            key_name=args.key_name,
+            iam_instance_profile=args.profile_name,
+            primary_network_interface={"network_interface_id": interface.id},
+            instance_market_options=_one_time_spot(args.spec) if spot else None,
+            instance_initiated_shutdown_behavior="terminate",
+            credit_specification={"cpu_credits": credit} if args.machine.family in CREDIT_FAMILIES else None,
+            metadata_options={
+                "http_endpoint": "enabled",
+                "http_tokens": "required",
+                "http_put_response_hop_limit": 1,
+                "instance_metadata_tags": "enabled",
+            },
+            root_block_device={
+                "volume_type": "gp3",
+                "volume_size": args.root_gib,
+                "encrypted": True,
+                "kms_key_id": args.kms_key,
+                "delete_on_termination": True,
+            },
+            user_data=boot,
+            tags={tags.HOST: name, tags.ENDS_AT: args.ends_at, tags.DATA_VOLUME: volume.id},
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                delete_before_replace=True,  # two instances cannot have one interface
+                # How a host first booted, and with what key its root disk was made, is no reason to replace it.
+                ignore_changes=["userData", "rootBlockDevice.kmsKeyId"],
+                # An on-demand machine is stopped to change its type, which a one-time spot machine cannot be.
+                replace_on_changes=["instanceType"] if spot else [],
+            ),
+        )
+
+
+def _volume_args(args: NodeArgs) -> DataVolumeArgs:
+    return DataVolumeArgs(
+        zone=args.zone,
+        size_gib=args.data_gib,
+        speed=args.data_speed,
+        kms_key=args.kms_key,
+        keep=args.keep_data,
+        blank=args.blank_data,
+    )
+
+
+def _user_data(name: str, private: pulumi.Output[str], public: pulumi.Output[str]) -> pulumi.Output[str]:
+    """Return the user data, as secret as the key in it."""
+    return pulumi.Output.all(private, public).apply(
+        lambda halves: user_data(name, str(halves[0]), str(halves[1]), cloud_boot=BOOT)
+    )
+
+
+def _one_time_spot(spec: MachineSpec) -> aws.ec2.InstanceInstanceMarketOptionsArgsDict:
+    """Return a request that ends with its instance: a persistent one would make machines for ever."""
+    price = spec.spot_max_usd_per_hour
+    return {
+        "market_type": "spot",
+        "spot_options": {
+            "spot_instance_type": "one-time",
+            "instance_interruption_behavior": "terminate",
+            **({"max_price": f"{price:.4f}"} if price is not None else {}),
+        },
+    }

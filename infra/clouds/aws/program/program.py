@@ -1,0 +1,158 @@
+"""The Pulumi program of cloud `aws`: a table of contents of what is made, and the hosts that it hands on."""
+
+from typing import TYPE_CHECKING
+
+import pulumi
+import pulumi_aws as aws
+
+from catalog.aws_partitions import partition_of
+from catalog.machines import leased_machine
+from infra.clouds import guards
+from infra.clouds.aws.api.tags import own_tags, with_tags
+from infra.clouds.aws.program.firewall import Firewall, FirewallArgs
+from infra.clouds.aws.program.identity import Identity, IdentityArgs
+from infra.clouds.aws.program.network import Network, NetworkArgs
+from infra.clouds.aws.program.node import Node, NodeArgs
+from infra.clouds.aws.program.timetable import Timetable, TimetableArgs
+from infra.clouds.disk_speed import gp3_speed
+from infra.clouds.hosts.host_records import host_records, proved
+from infra.clouds.hosts.login_key import login_key
+from infra.clouds.hosts.naming import host_names, physical_name
+from infra.clouds.sizes import data_gib
+from infra.config import DeploymentConfig
+from infra.contract.deployment import Deployment
+from infra.contract.stack_placement import Lease, lease_from_environ
+
+if TYPE_CHECKING:
+    from infra.clouds.aws.program.bucket import Bucket
+
+MAX_RETRIES = 5
+"""How often the provider asks again. Its default of 25 would wait for minutes on a zone that is out of stock."""
+
+
+def deploy_stack(config: DeploymentConfig) -> Deployment:
+    """Declare what the config asks for, where the lease says."""
+    stack = pulumi.get_stack()
+    lease = lease_from_environ(stack)
+    tags = config.tags | own_tags(stack, lease.id)
+    guards.install(lambda kind, name, props: with_tags(kind, name, props, tags), (config.serving.port,))
+    opts = pulumi.ResourceOptions(provider=_provider(lease))
+    physical = physical_name(stack, lease)
+    network = Network(stack, _network_args(config, lease), opts)
+    firewall = Firewall(stack, _firewall_args(config, physical, network), opts)
+    bucket = _bucket(config, stack, physical, partition_of(lease.region), opts)
+    identity = Identity(stack, _identity_args(config, physical, bucket), opts)
+    machine, login = leased_machine("aws", lease.machine_type), login_key(stack, config.machine.identity_file)
+    ends_at = lease.ends_at(config.lifetime.ttl_hours)
+    args = NodeArgs(
+        machine=machine,
+        spec=config.machine,
+        image=lease.image,
+        zone=lease.zone,
+        subnet_id=network.subnet_ids[lease.zone],
+        has_ipv6=network.has_ipv6,
+        group_id=firewall.group_id,
+        key_name=_key_pair(stack, physical, login.public, opts).key_name,
+        profile_name=identity.profile_name,
+        root_gib=config.storage.root_gib,
+        data_gib=data_gib(config),
+        data_speed=gp3_speed(config),
+        kms_key=config.storage.kms_key,
+        keep_data="data_volume" in config.storage.keep_on_down,
+        blank_data=bool(lease.blank_at),
+        ends_at=f"{ends_at:%Y-%m-%dT%H:%M:%SZ}",
+    )
+    nodes = {name: Node(name, args, opts) for name in host_names(stack, config.machine.count)}
+    Timetable(
+        stack,
+        TimetableArgs(
+            physical_name=physical,
+            partition=partition_of(lease.region),
+            region=lease.region,
+            id=lease.id,
+            instance_ids=[node.instance_id for node in nodes.values()],
+            ends_at=ends_at,
+            weekly=config.lifetime.weekly,
+            iam=config.iam,
+        ),
+        opts,
+    )
+    _budget(config, stack, physical, opts)
+    hosts = host_records(config, machine, login.private_file, args.ends_at, nodes)
+    return Deployment(hosts=hosts, lease=proved(lease, [node.instance_id for node in nodes.values()]))
+
+
+def _provider(lease: Lease) -> aws.Provider:
+    """Return a provider with region and account named, never those of whoever is logged in."""
+    return aws.Provider(
+        "aws",
+        region=lease.region,
+        allowed_account_ids=[lease.account] if lease.account else None,
+        max_retries=MAX_RETRIES,
+    )
+
+
+def _network_args(config: DeploymentConfig, lease: Lease) -> NetworkArgs:
+    return NetworkArgs(
+        region=str(config.region),
+        cidr=config.network.cidr,
+        zones=lease.zones,
+        existing_id=config.network.id,
+        existing_subnets=lease.subnets,
+    )
+
+
+def _firewall_args(config: DeploymentConfig, physical: str, network: Network) -> FirewallArgs:
+    return FirewallArgs(
+        physical_name=physical,
+        vpc_id=network.vpc_id,
+        ssh_cidrs=config.network.ssh_cidrs,
+        client_cidrs=config.network.client_cidrs,
+        clients_from_anywhere=config.network.clients_from_anywhere,
+        gateway_port=config.gateway.port,
+    )
+
+
+def _identity_args(config: DeploymentConfig, physical: str, bucket: "Bucket | None") -> IdentityArgs:
+    return IdentityArgs(
+        physical_name=physical,
+        iam=config.iam,
+        bucket_arn=bucket.arn if bucket else None,
+        bucket_prefix=config.storage.bucket.prefix if config.storage.bucket else "",
+    )
+
+
+def _key_pair(stack: str, physical: str, public_key: str, opts: pulumi.ResourceOptions) -> aws.ec2.KeyPair:
+    return aws.ec2.KeyPair(
+        stack,
+        key_name=physical,
+        public_key=public_key,
+        # Whoever works on the stack next has another key; that is no reason to make its hosts anew.
+        opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["publicKey"])),
+    )
+
+
+def _bucket(
+    config: DeploymentConfig, stack: str, physical: str, partition: str, opts: pulumi.ResourceOptions
+) -> "Bucket | None":
+    spec = config.storage.bucket
+    if spec is None:
+        return None
+    # The SDK's part for buckets takes a third of a second to load, and most stacks have none.
+    from infra.clouds.aws.program.bucket import Bucket, BucketArgs
+
+    args = BucketArgs(
+        physical_name=physical,
+        existing_name=spec.name,
+        partition=partition,
+        keep="bucket" in config.storage.keep_on_down,
+    )
+    return Bucket(stack, args, opts)
+
+
+def _budget(config: DeploymentConfig, stack: str, physical: str, opts: pulumi.ResourceOptions) -> None:
+    spec = config.lifetime.budget
+    if spec is not None:
+        from infra.clouds.aws.program.budget import budget
+
+        budget(stack, physical, spec, opts)

@@ -1,0 +1,81 @@
+"""Starting the hosts of a stack that were stopped, and waiting for those that are about to stop or end."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from core.errors import DeployError
+from infra.clouds.aws.api.client import call, pages
+from infra.clouds.aws.orphans.resources import tag_filter
+from infra.clouds.stopped_hosts import START_S, wait_for_ends, wait_for_start
+from infra.contract.stack_placement import Lease
+
+ENDING = ("stopping", "shutting-down")
+"""States of an instance that takes no orders. The plugin does not tell them from `running`."""
+
+ENDED = ("stopped", "terminated")
+
+WHERE = "AWS StartInstances"
+"""Begins what AWS says of a start, whether it refuses the call or ends the host afterwards."""
+
+
+def hosts(lease: Lease, *states: str) -> list[Any]:
+    """Return the hosts of a lease that are in one of the states."""
+    filters = [*tag_filter(lease.id), {"Name": "instance-state-name", "Values": list(states)}]
+    seen = pages("ec2", lease.region, "describe_instances", "Reservations", Filters=filters)
+    return [each for reservation in seen for each in reservation["Instances"]]
+
+
+def await_ends(
+    lease: Lease,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Wait until no host of a lease is about to stop or end. Raises DeployError when that takes too long."""
+
+    def ending() -> list[str]:
+        return [f"{each['InstanceId']} is {each['State']['Name']}" for each in hosts(lease, *ENDING)]
+
+    wait_for_ends(ending, cloud="AWS", clock=clock, sleep=sleep)
+
+
+def wake(
+    lease: Lease,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[str]:
+    """Start the hosts of a lease that are stopped, wait until they run, and return their ids.
+
+    A change of type that finds no stock leaves a host of the new type behind, stopped; the plugin sees no change in it.
+    Raises DeployError with AWS's words when a host does not start, such as those that the zone has no machine.
+    """
+    before = {str(each["InstanceId"]): _reason(each) for each in hosts(lease, *ENDED[:1])}
+    if not before:
+        return []
+    call("ec2", lease.region, "start_instances", InstanceIds=list(before))
+    began: set[str] = set()
+
+    def ended() -> list[str] | None:
+        seen = {str(each["InstanceId"]): each for each in hosts(lease, "pending", "running", *ENDING, *ENDED)}
+        there = {identity: seen[identity] for identity in before if identity in seen}
+        began.update(identity for identity, each in there.items() if each["State"]["Name"] not in ENDED)
+        # AWS may still list a host as stopped just after it took the order to start it.
+        failed = [
+            identity
+            for identity, each in there.items()
+            if each["State"]["Name"] in (*ENDING, *ENDED) and (identity in began or _reason(each) != before[identity])
+        ]
+        if failed:
+            return [f"{_reason(there[each]) or 'no reason given'} ({each})" for each in failed]
+        return [] if all(there.get(each, {}).get("State", {}).get("Name") == "running" for each in before) else None
+
+    late = DeployError(f"{', '.join(before)}: AWS has not said after {START_S:.0f} s", where=WHERE, hint="run it again")
+    wait_for_start(ended, late=late, where=WHERE, clock=clock, sleep=sleep)
+    return list(before)
+
+
+def _reason(instance: Any) -> str:
+    """Return why AWS says that an instance is in its state, `Code: words`; empty when it does not say."""
+    return str(instance.get("StateReason", {}).get("Message") or "")

@@ -1,0 +1,137 @@
+"""What a rented cloud still has of a stack: found, told and removed in the same way in all of them.
+
+Knows clouds by name only: what only one of them knows, it offers in a module of its own (`CLOUDS`).
+"""
+
+import importlib
+from collections.abc import Callable, Iterable
+from typing import Protocol, cast
+
+from core.console import say
+from infra.automation.sdk import ensure_sdk
+from infra.clouds.queries import NOT_KNOWN, that_matter
+from infra.clouds.resources import Found, Thing
+from infra.config import DeploymentConfig
+from infra.contract.stack_placement import Lease
+from infra.lifecycle.placement import Candidate
+
+CLOUDS = {"aws": "infra.clouds.aws.cloud", "gcp": "infra.clouds.gcp.cloud"}
+"""The module of each rented cloud."""
+
+
+class Cloud(Protocol):
+    """What the module of a rented cloud offers."""
+
+    def candidates(self, config: DeploymentConfig, previous: Lease | None) -> list[Candidate]:
+        """Return the leases that may be tried, best first."""
+        ...
+
+    def out_of_stock(self, text: str) -> str | None:
+        """Return the cloud's words when an error only means that a place has no machine."""
+        ...
+
+    def hint_for(self, text: str) -> str:
+        """Return what to do about an error that the engine repeats; nothing when its own words say it."""
+        ...
+
+    def refuse_other_login(self, lease: Lease) -> None:
+        """Raise UsageError for a login that would be told that nothing of a lease is there."""
+        ...
+
+    def provider_environment(self, lease: Lease) -> dict[str, str]:
+        """Return environment variables that the engine's provider plugin needs for this login."""
+        ...
+
+    def await_ends(self, lease: Lease) -> None:
+        """Wait until no host of a lease is about to stop or end. Raises DeployError when that takes too long."""
+        ...
+
+    def wake(self, lease: Lease) -> list[str]:
+        """Start what of a lease is stopped, where the engine does not; return what that was, a line each."""
+        ...
+
+    def runs(self, lease: Lease) -> bool:
+        """Return whether a host of a lease runs, or is about to."""
+        ...
+
+    def replaced(self, config: DeploymentConfig, previous: Lease, first: Lease) -> list[str]:
+        """Return the hosts that an `up` to the lease `first` takes down and makes anew, each with what for."""
+        ...
+
+    def things(self, lease: Lease) -> Found:
+        """Return what the cloud has of a lease, in the order in which it can be removed, and what it did not tell."""
+        ...
+
+    def is_known(self, thing: Thing, known: set[str]) -> bool:
+        """Return whether a state with the `known` ids has a thing, by itself or as part of another."""
+        ...
+
+    def cost(self, thing: Thing) -> str:
+        """Return in words what it costs to keep a thing."""
+        ...
+
+    def remove_things(self, things: Iterable[Thing], *, deadline_s: float) -> None:
+        """Remove things and wait until they are gone. Raises DeployError when they do not go."""
+        ...
+
+
+def rented_cloud(name: str) -> Cloud | None:
+    """Return what a cloud offers, with its SDKs installed; None for clouds where nothing is rented."""
+    if name not in CLOUDS:
+        return None
+    ensure_sdk(name)
+    return cast(Cloud, importlib.import_module(CLOUDS[name]))
+
+
+def holder_of(cloud: str, lease: Lease | None) -> tuple[Cloud, Lease] | None:
+    """Return whom to ask and about what; None, with no SDK looked for, when nothing was rented."""
+    found = rented_cloud(cloud) if lease else None
+    return (found, lease) if found and lease else None
+
+
+def find(cloud: Cloud, lease: Lease) -> list[str]:
+    """Return what the cloud still has of a lease, a line each, without what is kept on purpose.
+
+    A kind that could not be asked for, and of which the stack may have something, is a line that begins with NOT_KNOWN.
+    """
+    found = found_of(cloud, lease)
+    unasked = [f"{NOT_KNOWN}{each}" for each in that_matter(found.unasked, lease.parts)]
+    return [*(str(thing) for thing in found if not thing.keep), *unasked]
+
+
+def kept(cloud: Cloud, lease: Lease) -> list[str]:
+    """Return what is kept of a lease on purpose, with what it costs, a line each."""
+    return [f"{thing}: {cloud.cost(thing)}" for thing in found_of(cloud, lease) if thing.keep]
+
+
+def remove(cloud: Cloud, lease: Lease, deadline_s: float) -> None:
+    """Remove what `find` names. Raises DeployError when it stays."""
+    things = [thing for thing in found_of(cloud, lease) if not thing.keep]
+    cloud.remove_things(things, deadline_s=deadline_s)
+
+
+def remove_adrift(
+    cloud: Cloud,
+    lease: Lease,
+    known: set[str],
+    deadline_s: float,
+    *,
+    refuse: Callable[[list[Thing]], None] = lambda _adrift: None,
+) -> list[str]:
+    """Remove what carries the lease's id and is none of the `known` ids; return what that was, a line each.
+
+    A kind that cannot be asked for is told, and stops nothing. `refuse` raises before anything is removed.
+    """
+    found = found_of(cloud, lease)
+    for each in that_matter(found.unasked, lease.parts):
+        say(f"  ! could not be listed, so what was left of it may stay, cost and be in the way: {each}")
+    adrift = [thing for thing in found if not thing.keep and not cloud.is_known(thing, known)]
+    refuse(adrift)
+    cloud.remove_things(adrift, deadline_s=deadline_s)
+    return [str(thing) for thing in adrift]
+
+
+def found_of(cloud: Cloud, lease: Lease) -> Found:
+    """Return what the cloud has of a lease. Raises UsageError for a login that would be told that nothing is there."""
+    cloud.refuse_other_login(lease)
+    return cloud.things(lease)

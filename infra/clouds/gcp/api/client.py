@@ -1,0 +1,250 @@
+"""GCP as our own commands ask, beside the engine: Compute by Google's client, the rest by REST; refusals in words."""
+
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache, partial
+from typing import Any
+from urllib.parse import urlsplit
+
+from core.errors import DeployError, UsageError
+from core.timeouts import answer_within
+from infra.clouds.gcp.api.quota_project import HEADER, counted, quota_project, quota_refusal
+from infra.clouds.refusals import DeniedError, MissingError
+
+HOW = "`gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS"
+LOGIN_HINT = f"log in again: {HOW}"
+FIRST_LOGIN_HINT = f"log in: {HOW}"
+
+SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+
+HOSTS = {
+    "compute": "https://compute.googleapis.com",
+    "storage": "https://storage.googleapis.com",
+    "iam": "https://iam.googleapis.com",
+    "cloudresourcemanager": "https://cloudresourcemanager.googleapis.com",
+    "serviceusage": "https://serviceusage.googleapis.com",
+    "cloudbilling": "https://cloudbilling.googleapis.com",
+    "billingbudgets": "https://billingbudgets.googleapis.com",
+    "monitoring": "https://monitoring.googleapis.com",
+    "vpcaccess": "https://vpcaccess.googleapis.com",
+}
+OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_"
+"""Variables with which gcloud is told of another endpoint, such as one of Private Service Connect."""
+
+READ_S = 8.0
+
+AGAIN_S = 10.0
+"""How long Compute is asked again while it says that it is not available; by itself its client takes ten minutes."""
+
+CALL_S = 20.0
+"""How long one call may take with all that its client does: names that do not resolve, many addresses, attempts."""
+
+UNAUTHENTICATED, DENIED, MISSING, ERROR = 401, 403, 404, 400
+"""Statuses of HTTP; every status from ERROR on is a refusal."""
+
+DISABLED = re.compile(r"has not been used in project|SERVICE_DISABLED")
+"""What a 403 says when the API is not enabled in the project."""
+
+_LOCK = threading.Lock()
+
+
+class DisabledError(DeniedError):
+    """The project has the API not enabled."""
+
+
+@cache
+def compute(kind: str) -> Any:
+    """Return Google's client for one kind of Compute's resources, e.g. `Instances`."""
+    from google.api_core.client_options import ClientOptions
+    from google.cloud import compute_v1
+
+    options = ClientOptions(api_endpoint=origin("compute"))
+    with told(kind):
+        return getattr(compute_v1, f"{kind}Client")(credentials=credentials(), client_options=options)
+
+
+def ask(kind: str, method: str, **arguments: Any) -> Any:
+    """Call a method of Compute. Raises UsageError or DeployError, MissingError and DeniedError among them."""
+    return _counted(kind, method, arguments.get("project"), arguments)
+
+
+def listed(kind: str, **request: Any) -> list[Any]:
+    """Return everything that Compute lists of a kind in one place, over all pages."""
+    return [each for page in _pages_of(kind, "list", request) for each in page.items]
+
+
+def everywhere(kind: str, project: str, key: str, wanted: str = "") -> list[tuple[str, Any]]:
+    """Return everything that Compute has of a kind in all zones and regions, each with where it is.
+
+    `key` names the list in the answer; `wanted` is a filter of the API.
+    """
+    request = {"project": project, **({"filter": wanted} if wanted else {})}
+    scopes = [each for page in _pages_of(kind, "aggregated_list", request) for each in page.items.items()]
+    return [(scope.rpartition("/")[2], each) for scope, content in scopes for each in getattr(content, key)]
+
+
+def _pages_of(kind: str, method: str, request: dict[str, Any]) -> Iterator[Any]:
+    """Yield the pages that a method of Compute lists, each asked for by itself."""
+    what = f"{kind}.{method}"
+    left = iter(_counted(kind, method, request.get("project"), {"request": request}).pages)
+    while (page := _answer(lambda: next(left, None), what)) is not None:
+        yield page
+
+
+def _counted(kind: str, method: str, project: str | None, arguments: dict[str, Any]) -> Any:
+    """Return what a method of Compute answers; its calls count on `project`, where the login names none."""
+    client, what = compute(kind), f"{kind}.{method}"
+
+    def call(quota: str | None) -> Any:
+        named = {"metadata": ((HEADER, quota),)} if quota else {}
+        return _answer(lambda: getattr(client, method)(**_patience(), **named, **arguments), what, project)
+
+    # Images are others', and nobody may count calls on the projects of their makers.
+    return counted(credentials(), None if kind == "Images" else project, call)
+
+
+def _answer(call: Callable[[], Any], what: str, project: str | None = None) -> Any:
+    """Return what one call answers, in time and with its errors in words."""
+    with told(what, project):
+        return answer_within(CALL_S, call, where=f"GCP {what}")
+
+
+@cache
+def _patience() -> dict[str, Any]:
+    """Return the arguments that say how long a method of Compute waits, and how long it asks again."""
+    from google.api_core.exceptions import DeadlineExceeded, ServiceUnavailable
+    from google.api_core.retry import Retry, if_exception_type
+
+    again = if_exception_type(DeadlineExceeded, ServiceUnavailable)
+    return {"timeout": READ_S, "retry": Retry(predicate=again, initial=0.5, timeout=AGAIN_S)}
+
+
+def rest(service: str, method: str, path: str, body: Any = None, *, counts_on: str | None = None, **params: str) -> Any:
+    """Call another service; returns its JSON. Raises UsageError or DeployError.
+
+    `counts_on`: the project that a personal login's call counts on, where the path names none.
+    """
+    in_path = re.search(r"/projects/([^/:]+)", path)
+    project = counts_on or (in_path[1] if in_path else params.get("project"))
+    session, url = _session(), origin(service) + path
+
+    def call(quota: str | None) -> Any:
+        send = partial(session.request, method, url, json=body, params=params, timeout=READ_S)
+        answer = _answer(lambda: send(headers={HEADER: quota} if quota else None), service)
+        if answer.status_code >= ERROR:
+            raise refused(answer.status_code, _message(answer), f"{service} {path.partition('?')[0]}", project)
+        return answer.json() if answer.content else {}
+
+    return counted(credentials(), project, call)
+
+
+def _message(answer: Any) -> str:
+    """Return what a refusal says."""
+    try:
+        return str(answer.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return str(answer.text[:200])
+
+
+def pages(service: str, path: str, key: str, *, counts_on: str | None = None, **params: str) -> list[Any]:
+    """Return everything that another service lists, over all its pages."""
+    found: list[Any] = []
+    while True:
+        answer = rest(service, "GET", path, counts_on=counts_on, **params)
+        found += answer.get(key, [])
+        if not answer.get("nextPageToken"):
+            return found
+        params["pageToken"] = answer["nextPageToken"]
+
+
+def origin(service: str) -> str:
+    """Return scheme and host of a service: Google's, or the one that gcloud's variable names."""
+    parts = urlsplit(os.environ.get(f"{OVERRIDE}{service.upper()}") or HOSTS[service])
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+@cache
+def credentials() -> Any:
+    """Return the login: from where every tool of Google looks for it."""
+    import google.auth
+
+    with _LOCK, told("login"):
+        found, _project = google.auth.default(scopes=[SCOPE])
+        return found
+
+
+@cache
+def _session() -> Any:
+    from google.auth.transport.requests import AuthorizedSession
+
+    return AuthorizedSession(credentials())  # type: ignore[no-untyped-call]
+
+
+def provider_environment(project: str) -> dict[str, str]:
+    """Return the variables that make the provider plugin name `project` where a personal login names none.
+
+    Asks GCP once whether the login may, as the plugin would not go on without. Empty when it may not, or need not.
+    """
+    try:
+        if quota_project(credentials(), project) is None:
+            return {}
+        rest("cloudresourcemanager", "GET", f"/v3/projects/{project}")
+        if quota_project(credentials(), project) is None:
+            return {}
+    except DeployError:
+        return {}  # whatever it is, the plugin says it, too
+    return {"USER_PROJECT_OVERRIDE": "true", "GOOGLE_BILLING_PROJECT": project}
+
+
+def refused(status: int, message: str, what: str, project: str | None = None) -> DeployError:
+    """Return an answer of GCP as one of our errors."""
+    where = f"GCP {what}"
+    if status == UNAUTHENTICATED:
+        return UsageError("are not valid, or have expired", where="GCP credentials", hint=LOGIN_HINT)
+    if status == DENIED:
+        if about_quota := quota_refusal(message, where, project):
+            return about_quota
+        if DISABLED.search(message):
+            return DisabledError(f"is not enabled ({message})", where=where, hint="enable the API in the project")
+        return DeniedError(f"is not allowed ({message})", where=where, hint="ask for the permission")
+    return (MissingError if status == MISSING else DeployError)(message, where=where)
+
+
+@contextmanager
+def told(what: str, project: str | None = None) -> Iterator[None]:
+    """Turn what Google's libraries raise into our errors: UsageError for credentials, DeployError for the rest."""
+    import requests
+    from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
+    from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError, TransportError
+
+    try:
+        yield
+    except DefaultCredentialsError as error:
+        text = str(error).partition("\n")[0].partition(" To set up")[0].rstrip(". ")
+        raise UsageError(text, where="GCP credentials", hint=FIRST_LOGIN_HINT) from None
+    except RefreshError as error:
+        reason = str(error.args[0]) if error.args else "refused"
+        raise UsageError(f"have expired ({reason})", where="GCP credentials", hint=LOGIN_HINT) from None
+    except TransportError as error:
+        raise DeployError(str(error), where="GCP", hint="check the network") from None
+    except GoogleAuthError as error:
+        raise UsageError(str(error).rstrip(". "), where="GCP credentials", hint=LOGIN_HINT) from None
+    except GoogleAPICallError as error:
+        raise refused(int(error.code or ERROR), str(error.message), what, project) from None
+    except (GoogleAPIError, requests.RequestException) as error:
+        raise DeployError(str(error), where=f"GCP {what}", hint="check the network") from None
+
+
+def principal(login: Any) -> str:
+    """Return who is logged in, as far as the login tells."""
+    return str(getattr(login, "service_account_email", None) or getattr(login, "account", None) or "a personal login")
+
+
+def policy_of(project: str) -> Mapping[str, Any]:
+    """Return who may do what in a project."""
+    path = f"/v3/projects/{project}:getIamPolicy"
+    policy: Mapping[str, Any] = rest("cloudresourcemanager", "POST", path, {"options": {"requestedPolicyVersion": 3}})
+    return policy

@@ -1,0 +1,81 @@
+"""Finding and removing what GCP still has of ours, service by service. Never looks at the Pulumi state.
+
+One project at a time, over all its regions at once, as the API lists them so. The projects are those that stack files
+and leases of this checkout name.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from core.console import say
+from core.errors import ConfigError, DeployError
+from core.paths import lease_files
+from core.strict_json import parse_object
+from infra.clouds.gcp.orphans.resource_kinds import KINDS
+from infra.clouds.queries import ask_for
+from infra.clouds.resources import REMOVE_DEADLINE_S, Found, Thing, remove_until_gone
+from infra.config import load_stack
+from infra.config.reader import known_stacks
+from infra.config.rules.location import EXAMPLE_PROJECT
+
+
+def find_things(project: str, lease_id: str | None = None) -> Found:
+    """Return what is there of one lease, or of all of them, in the order in which it can be removed."""
+    return ask_for(KINDS, project, lease_id)
+
+
+def find_in(project: str) -> Found:
+    """Return what one of `places` has, of all leases, in the order in which it can be removed."""
+    return find_things(project)
+
+
+def remove_things(
+    things: Iterable[Thing],
+    *,
+    deadline_s: float = REMOVE_DEADLINE_S,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Remove things and wait until they are gone. Raises DeployError with what GCP said when they do not go."""
+
+    def look(left: list[Thing]) -> Found:
+        found = Found()
+        for project, lease_id in {(str(thing.detail["project"]), thing.lease_id) for thing in left}:
+            names = {thing.kind for thing in left if thing.lease_id == lease_id}
+            answer = ask_for((kind for kind in KINDS if kind.name in names), project, lease_id)
+            found += answer
+            found.unasked += answer.unasked
+        return found
+
+    remove_until_gone(things, KINDS, look, deadline_s=deadline_s, clock=clock, sleep=sleep)
+
+
+def places() -> list[str]:
+    """Return where to look: the projects that this checkout knows, but for the example that our stack files come with.
+
+    A stack file that is wrong is told and hides none of the others. Raises ConfigError when no project is known.
+    """
+    found = set(_projects_of_files()) - {EXAMPLE_PROJECT}
+    for path in lease_files():
+        try:
+            project = parse_object(path.read_bytes()).get("project")
+        except (OSError, ValueError):
+            continue  # the sweep itself tells of it
+        found |= {str(project)} if project else set()
+    if not found:
+        raise ConfigError(
+            "no stack file names your GCP project", where="stacks/", hint="write it into one with cloud: gcp"
+        )
+    return sorted(found)
+
+
+def _projects_of_files() -> Iterator[str]:
+    """Yield the projects that the stack files of this checkout name."""
+    for stack in known_stacks():
+        try:
+            config = load_stack(stack)
+        except DeployError as error:
+            say(f"  a project that only stack {stack} names is not looked at, as its file is wrong: {error}")
+            continue
+        if config.cloud == "gcp":
+            yield str(config.project)

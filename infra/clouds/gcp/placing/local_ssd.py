@@ -1,0 +1,33 @@
+"""Hosts with local SSDs, which GCP does not stop: no other machine type can be given to one that exists."""
+
+from catalog.gcp_shapes import accelerator_type, family
+from catalog.machines import find_machine
+from core.errors import ConfigError
+from infra.clouds.candidates import Place
+from infra.clouds.gcp.placing.replacements import own_instances
+from infra.contract.stack_placement import Lease
+
+
+def without_stops(places: list[Place], previous: Lease) -> list[Place]:
+    """Return the places without those for which the plugin would stop a host with local SSDs: it fails half-way.
+
+    A type of another family is no such place: for it the host is made anew. Raises ConfigError when no place is left.
+    """
+    before = previous.machine_type
+    row = find_machine("gcp", before)
+    if row is None or not row.local_ssd_gb or all(_is_free(before, each) for _zone, each in places):
+        return places
+    if not own_instances(previous):
+        return places
+    kept = [(zone, each) for zone, each in places if _is_free(before, each)]
+    if not kept:
+        what = f"{places[0][1]}: the host is {before}, whose local SSDs keep GCP from stopping it to change its type"
+        hint = f"write {before}, a type of another family, or take the stack down first"
+        raise ConfigError(what, where="machine.type", hint=hint)
+    return kept
+
+
+def _is_free(before: str, after: str) -> bool:
+    """Return whether a host gets from one type to the other without being stopped and changed."""
+    model_stays = (family(before), accelerator_type(before)) == (family(after), accelerator_type(after))
+    return before == after or not model_stays

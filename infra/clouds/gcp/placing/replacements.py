@@ -1,0 +1,131 @@
+"""What a stack has that stands, and what a changed file would take from it: its data disks, and its hosts.
+
+A data disk that cannot follow is refused. A host that the vendor's plugin cannot change in place is made anew, which is
+told before anything is done. Changes nothing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from catalog.gcp_shapes import accelerator_type, disk_type, family
+from core.errors import ConfigError
+from infra.clouds.candidates import Place, is_bound, made_anew_for
+from infra.clouds.gcp.api.client import everywhere
+from infra.clouds.gcp.api.labels import ID
+from infra.clouds.gcp.api.names import DATA_SUFFIX
+from infra.clouds.gcp.placing.end_of_life import end_of_life
+from infra.clouds.sizes import data_gib
+from infra.config import DeploymentConfig
+from infra.contract.stack_placement import Lease
+
+STAYING = "data disk, address and host key stay"
+RUNNING = ("PROVISIONING", "STAGING", "RUNNING")
+"""Statuses in which an instance has its processors and GPUs."""
+
+BLANK = "its data disk, too, is made anew, and empty"
+
+
+@dataclass(frozen=True)
+class DataDisk:
+    """A data disk that GCP has."""
+
+    name: str
+    zone: str
+    type: str
+    size_gib: int
+
+
+def data_disks(lease: Lease) -> list[DataDisk]:
+    """Return the data disks of a stack."""
+    return [
+        DataDisk(each.name, zone, str(each.type_).rpartition("/")[2], int(each.size_gb))
+        for zone, each in _own(lease, "Disks", "disks")
+        if each.name.endswith(DATA_SUFFIX)
+    ]
+
+
+def keeping_disks(places: list[Place], config: DeploymentConfig, lease: Lease) -> list[Place]:
+    """Return the places that leave the data disks of a stack as they are.
+
+    The plugin makes an empty disk of one that would shrink or change its type. Raises ConfigError where only that is
+    left to do. A spot machine may leave its disk behind, as it may leave its zone.
+    """
+    disks = data_disks(lease)
+    if lease.stands or own_instances(lease):  # else they are blank
+        _refuse_smaller(config, disks)
+    there = {disk.zone: disk for disk in disks} if is_bound(config, lease) else {}
+    kept = [(zone, each) for zone, each in places if zone not in there or there[zone].type == disk_type(each)]
+    if not kept:
+        (zone, machine_type), *_others = places
+        disk = there[zone]
+        what = f"{machine_type} takes {disk_type(machine_type)}, and {disk.name} is {disk.type}, which cannot change"
+        hint = f"take a type with {disk.type}, or take the stack down first"
+        raise ConfigError(what, where="machine.type", hint=hint)
+    return kept
+
+
+def replaced(config: DeploymentConfig, previous: Lease, first: Lease) -> list[str]:
+    """Return the hosts that an `up` to the lease `first` takes down and makes anew, each with what for."""
+    disks = data_disks(previous)
+    told = []
+    for zone, host in _own(previous, "Instances", "instances"):
+        why = [*made_anew_for(previous, first), *_unchangeable(config, host, previous, first)]
+        if why:
+            stay = all((disk.zone, disk.type) == (first.zone, disk_type(first.machine_type)) for disk in disks)
+            told.append(f"{host.name} in {zone} is made anew for {', '.join(why)}; {STAYING if stay else BLANK}")
+    return told
+
+
+def own_instances(lease: Lease) -> list[tuple[str, Any]]:
+    """Return the hosts of a lease, each with its zone."""
+    return _own(lease, "Instances", "instances")
+
+
+def runs(lease: Lease) -> bool:
+    """Return whether a host of a lease runs, or is about to."""
+    return any(host.status in RUNNING for _zone, host in _own(lease, "Instances", "instances"))
+
+
+def keeps_end(config: DeploymentConfig, previous: Lease, first: Lease) -> bool:
+    """Return whether a stack has hosts, and GCP ends all of them at the end of life that they shall have."""
+    ends_at = end_of_life(config, first)
+    return {_ends_at(host) for _zone, host in _own(previous, "Instances", "instances")} == {ends_at}
+
+
+def _refuse_smaller(config: DeploymentConfig, disks: list[DataDisk]) -> None:
+    wanted = data_gib(config)
+    for disk in disks:
+        if disk.size_gib > wanted:
+            what = f"{wanted} GiB is less than the {disk.size_gib} of {disk.name}, and a disk cannot shrink"
+            hint = f"write at least {disk.size_gib}, or take the stack down first"
+            raise ConfigError(what, where="storage.data_gib", hint=hint)
+
+
+def _unchangeable(config: DeploymentConfig, host: Any, previous: Lease, first: Lease) -> Iterator[str]:
+    """Yield the keys whose change the plugin makes a new instance for."""
+    if _model(previous) != _model(first):
+        yield "machine.type"
+    if (host.scheduling.provisioning_model == "SPOT") != (config.machine.market == "spot"):
+        yield "machine.market"
+    if any(disk.boot and disk.disk_size_gb != config.storage.root_gib for disk in host.disks):
+        yield "storage.root_gib"
+    if _ends_at(host) != end_of_life(config, first):
+        yield "another end of life"
+
+
+def _ends_at(host: Any) -> datetime | None:
+    """Return when GCP ends an instance; None for never."""
+    told = host.scheduling.termination_time
+    return datetime.fromisoformat(told) if told else None
+
+
+def _model(lease: Lease) -> tuple[str, str | None]:
+    """Return what of a machine type stays in a change in place."""
+    return family(lease.machine_type), accelerator_type(lease.machine_type)
+
+
+def _own(lease: Lease, client: str, key: str) -> list[tuple[str, Any]]:
+    """Return what a stack has of a kind, each with where it is."""
+    return everywhere(client, str(lease.project), key, f'labels.{ID} = "{lease.id}"')

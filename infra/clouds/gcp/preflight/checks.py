@@ -1,0 +1,202 @@
+"""Preflight for GCP: login, project, APIs, region, types and zones, image, key, network, roles, quotas, price."""
+
+from collections.abc import Iterator
+
+from core.errors import ConfigError, DeployError, UsageError
+from infra.clouds.finding import Finding
+from infra.clouds.gcp.api.client import DisabledError, ask, credentials, policy_of, principal, rest
+from infra.clouds.gcp.api.quota_project import QuotaProjectError
+from infra.clouds.gcp.placing.candidates import existing_subnet
+from infra.clouds.gcp.placing.disk_speed import mib_per_s
+from infra.clouds.gcp.placing.images import image_exists, image_name, resolve_image
+from infra.clouds.gcp.placing.stock import offered, zones_of
+from infra.clouds.gcp.preflight.foreign_rules import open_before_ours
+from infra.clouds.gcp.preflight.policies import policy_findings
+from infra.clouds.gcp.preflight.quotas import quota_findings
+from infra.clouds.gcp.program import priorities
+from infra.clouds.preflight import (
+    Check,
+    bucket_is_there,
+    documentation_addresses,
+    image_finding,
+    login_key_is_there,
+    offers,
+    price_finding,
+    run,
+    weekly_hours_are_now,
+    zones_are_up,
+)
+from infra.clouds.preflight_reading import reading_finding
+from infra.clouds.refusals import DeniedError, MissingError
+from infra.clouds.sizes import data_gib
+from infra.config import DeploymentConfig
+from infra.contract.stack_placement import Lease
+
+COMPUTE_API, PROJECTS_API = "compute.googleapis.com", "cloudresourcemanager.googleapis.com"
+BUCKET_API, BILLING_API = "storage.googleapis.com", "cloudbilling.googleapis.com"
+APIS = (COMPUTE_API, "iam.googleapis.com", PROJECTS_API)
+BUDGET_APIS = ("billingbudgets.googleapis.com", BILLING_API, "monitoring.googleapis.com")
+ABOUT_API = "API "
+
+SCHEDULE_ROLE = "roles/compute.instanceAdmin.v1"
+SCHEDULE_ROLES = (SCHEDULE_ROLE, "roles/compute.admin", "roles/editor", "roles/owner")
+"""Roles with which the account of the Compute Engine service may start and stop instances."""
+
+PREDEFINED = "roles/"
+"""Beginning of the names of Google's own roles. Those of a project or an organisation may hold any permission."""
+
+OTHERS_FIRST = f"it comes before the stack's own rules ({priorities.DENY}): have it narrowed, or leave network.id out"
+
+CURRENCY = "USD"
+"""In which our budgets are; the API takes none in another currency than that of the billing account."""
+
+
+def findings(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[Finding]:
+    """Return what was found. Raises UsageError without a valid login: then nothing else could be asked."""
+    found = [Finding("ok", "login", principal(credentials())), *_project(str(config.project))]
+    is_there = found[-1].level != "error"
+    apis = list(_apis(config)) if is_there else []
+    off = {each.about.removeprefix(ABOUT_API) for each in apis if each.level == "error"}
+    checks = [
+        check for needed, check in _checks(config, stack, lease) if not needed or (is_there and needed not in off)
+    ]
+    return [*found, *apis, *run(checks, "GCP")]
+
+
+def _checks(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[tuple[str, Check]]:
+    """Return what to look at, each with the API that it takes; none: it is asked without the project."""
+    return [
+        (COMPUTE_API, lambda: _types(config)),
+        (COMPUTE_API, lambda: _image(config, lease)),
+        ("", lambda: login_key_is_there(config, stack)),
+        (COMPUTE_API, lambda: _network(config)),
+        ("", lambda: documentation_addresses(config)),
+        (BUCKET_API, lambda: bucket_is_there(config, lambda name: rest("storage", "GET", f"/storage/v1/b/{name}"))),
+        (PROJECTS_API, lambda: _schedule(config)),
+        (PROJECTS_API, lambda: policy_findings(config, stack, lease)),
+        (BILLING_API, lambda: _budget(config)),
+        (COMPUTE_API, lambda: quota_findings(config, lease)),
+        ("", lambda: reading_finding(config, mib_per_s(config, data_gib(config)), "a larger storage.data_gib")),
+        ("", lambda: price_finding(config)),
+        ("", lambda: weekly_hours_are_now(config, lease)),
+    ]
+
+
+def _project(project: str) -> Iterator[Finding]:
+    hint = "write the id of a project that this login may use, see `gcloud projects list`"
+    try:
+        seen = rest("cloudresourcemanager", "GET", f"/v3/projects/{project}")
+    except UsageError:
+        raise
+    except QuotaProjectError as error:
+        yield Finding("error", "login", error.what, error.hint)
+        return
+    except DisabledError as error:  # that it is not enabled is told with the other APIs
+        yield Finding("warning", "project", f"{project} could not be asked for: {error.what}", error.hint)
+        return
+    except (DeniedError, MissingError) as error:  # the same answer for a project that does not exist and for another's
+        yield Finding("error", "project", f"{project}: {error.what}", hint)
+        return
+    except DeployError as error:
+        yield Finding("warning", "project", f"{project} could not be asked for: {error.what}", error.hint)
+        return
+    if seen.get("state") != "ACTIVE":
+        yield Finding("error", "project", f"{project} is {str(seen.get('state')).lower()}", hint)
+    else:
+        yield Finding("ok", "project", project)
+
+
+def _apis(config: DeploymentConfig) -> Iterator[Finding]:
+    """Yield whether the services are enabled; who may not ask finds out as soon as one is used."""
+    asked = [*APIS, *([BUCKET_API] if config.storage.bucket else []), *(BUDGET_APIS if config.lifetime.budget else ())]
+    for name in asked:
+        try:
+            state = rest("serviceusage", "GET", f"/v1/projects/{config.project}/services/{name}").get("state")
+        except UsageError:
+            raise
+        except DeployError as error:
+            yield Finding("warning", f"{ABOUT_API}{name}", f"could not be asked: {error.what}", error.hint)
+            continue
+        if state == "ENABLED":
+            yield Finding("ok", f"{ABOUT_API}{name}", "is enabled")
+        else:
+            hint = f"gcloud services enable {name} --project {config.project}"
+            yield Finding("error", f"{ABOUT_API}{name}", "is not enabled", hint)
+
+
+def _types(config: DeploymentConfig) -> Iterator[Finding]:
+    project, region = str(config.project), str(config.region)
+    try:
+        ask("Regions", "get", project=project, region=region)
+    except MissingError:
+        yield Finding("error", "region", f"GCP has no region {region}", "write one like asia-northeast3")
+        return
+    yield from zones_are_up(config, zones_of(project, region))
+    types = (str(config.machine.type), *config.machine.fallbacks)
+    yield from offers(config, offered(project, region, types))
+
+
+def _image(config: DeploymentConfig, lease: Lease | None) -> Iterator[Finding]:
+    name = image_name(config.machine.image)
+    recorded = lease.image if lease and lease.image_name == name else None
+    try:
+        path = recorded or resolve_image(name)
+    except ConfigError as error:
+        yield Finding("error", error.where, error.what, error.hint)
+        return
+    yield image_finding(name, path, lease, is_there=image_exists(path), what="is not there, or is obsolete")
+
+
+def _network(config: DeploymentConfig) -> Iterator[Finding]:
+    if config.network.id is None:
+        return
+    try:
+        existing_subnet(config)
+    except ConfigError as error:
+        yield Finding("error", error.where, error.what, error.hint)
+        return
+    yield Finding("ok", "network.subnets", f"{config.network.subnets[0]} belongs to {config.network.id}")
+    for opening in open_before_ours(str(config.project), config.network.id):
+        yield Finding("warning", "network.id", opening, OTHERS_FIRST)
+
+
+def _schedule(config: DeploymentConfig) -> Iterator[Finding]:
+    """Yield whether GCP's own service may start and stop what a weekly schedule asks it to."""
+    if config.lifetime.weekly is None:
+        return
+    number = str(rest("cloudresourcemanager", "GET", f"/v3/projects/{config.project}")["name"]).rpartition("/")[2]
+    agent = f"serviceAccount:service-{number}@compute-system.iam.gserviceaccount.com"
+    roles = [each["role"] for each in policy_of(str(config.project)).get("bindings", []) if agent in each["members"]]
+    if set(roles) & set(SCHEDULE_ROLES):
+        yield Finding("ok", "lifetime.weekly", f"{agent} may start and stop instances")
+        return
+    own = [role for role in roles if not role.startswith(PREDEFINED)]
+    if own:
+        what = f"whether {', '.join(own)} lets {agent} start and stop instances cannot be seen from here"
+        hint = "let the role have compute.instances.start and compute.instances.stop"
+        yield Finding("warning", "lifetime.weekly", what, hint)
+        return
+    hint = f"gcloud projects add-iam-policy-binding {config.project} --member {agent} --role {SCHEDULE_ROLE}"
+    yield Finding("error", "lifetime.weekly", f"{agent} may not start and stop instances", hint)
+
+
+def _budget(config: DeploymentConfig) -> Iterator[Finding]:
+    """Yield whether the billing account takes a budget in our currency; after `up` has made the rest it is late."""
+    budget = config.lifetime.budget
+    if budget is None:
+        return
+    account = rest(
+        "cloudbilling", "GET", f"/v1/billingAccounts/{budget.billing_account}", counts_on=str(config.project)
+    )
+    currency = account.get("currencyCode")
+    if currency == CURRENCY:
+        yield Finding("ok", "lifetime.budget", f"{budget.billing_account} is charged in {CURRENCY}")
+        return
+    if not currency:
+        what = (
+            f"GCP does not say in which currency {budget.billing_account} is charged; a budget takes {CURRENCY} alone"
+        )
+        yield Finding("warning", "lifetime.budget", what, "look it up in the console, under Billing")
+        return
+    what = f"{budget.billing_account} is charged in {currency}, and takes no budget in {CURRENCY}"
+    yield Finding("error", "lifetime.budget", what, "leave it out, and set one in the console")

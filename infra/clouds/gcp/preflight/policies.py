@@ -1,0 +1,179 @@
+"""Policies of an organisation on GCP that would refuse what a stack makes, asked for before anything is made.
+
+They hold for what is made anew: of a stack that stands they are told as warnings. Asked through Resource Manager's v1,
+which needs no further API in the project and knows the constraints below; the newer ones of an organisation
+(`compute.managed.…`, `custom.…`) it does not tell.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from catalog.gcp_shapes import secure_boot
+from catalog.machines import find_machine
+from infra.clouds.finding import Finding
+from infra.clouds.gcp.api.client import rest
+from infra.clouds.gcp.api.names import node_name
+from infra.clouds.gcp.placing.images import FAMILIES, image_name
+from infra.clouds.hosts.naming import physical_name
+from infra.clouds.refusals import DeniedError
+from infra.config import DeploymentConfig
+from infra.contract.stack_placement import Lease
+
+PERMISSION, ROLE = "orgpolicy.policy.get", "roles/orgpolicy.policyViewer"
+
+AT_ONCE = 8
+
+CONTINENTS = ("us", "asia", "europe")
+"""Value groups of locations of which no region is in two (`in:us-locations`)."""
+
+Verdict = Literal["allowed", "denied", "unknown"]
+Match = Callable[[str], bool | None]
+"""Whether an entry of a list means what the stack needs; None where that cannot be told from its text."""
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """One constraint, and what of the stack it would refuse."""
+
+    name: str
+    refuses: str
+    """In words, as the reason why `up` would fail."""
+    match: Match | None = None
+    """For a list; None: the constraint is on or off."""
+
+
+def policy_findings(config: DeploymentConfig, stack: str, lease: Lease | None) -> Iterator[Finding]:
+    """Yield the policies that refuse what the stack makes, and whether they could be asked for."""
+    wanted = list(_constraints(config, stack, lease))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        answers = [pool.submit(_effective, str(config.project), each.name) for each in wanted]
+    unasked = []
+    level: Literal["warning", "error"] = "warning" if lease is not None and lease.stands else "error"
+    for constraint, answer in zip(wanted, answers, strict=True):
+        try:
+            verdict = judge(constraint, answer.result())
+        except DeniedError:
+            unasked.append(constraint.name)
+            continue
+        about, where = f"organisation policy {constraint.name}", f"project {config.project}"
+        if verdict == "denied":
+            yield Finding(level, about, constraint.refuses, f"ask its administrator for an exception for {where}")
+        elif verdict == "unknown":
+            what = f"may refuse what the stack makes: {constraint.refuses}"
+            yield Finding("warning", about, what, f"ask its administrator whether it holds for {where}")
+    if unasked:
+        what = f"could not be asked ({', '.join(unasked)}): {PERMISSION} is missing"
+        yield Finding("warning", "organisation policies", what, f"ask for {ROLE}, or ask who has it")
+    else:
+        yield Finding("ok", "organisation policies", f"{len(wanted)} were asked for")
+
+
+def judge(constraint: Constraint, policy: Mapping[str, Any]) -> Verdict:
+    """Return what an effective policy says of what the stack needs."""
+    if constraint.match is None:
+        return "denied" if policy.get("booleanPolicy", {}).get("enforced") else "allowed"
+    listed = policy.get("listPolicy", {})
+    if listed.get("allValues") == "DENY":
+        return "denied"
+    refused = {constraint.match(each) for each in listed.get("deniedValues", [])}
+    allowed = {constraint.match(each) for each in listed.get("allowedValues", [])}
+    if True in refused or allowed == {False}:
+        return "denied"
+    if None in refused or (None in allowed and True not in allowed):
+        return "unknown"
+    return "allowed"
+
+
+def _effective(project: str, constraint: str) -> Mapping[str, Any]:
+    body = {"constraint": f"constraints/{constraint}"}
+    policy: Mapping[str, Any] = rest(
+        "cloudresourcemanager", "POST", f"/v1/projects/{project}:getEffectiveOrgPolicy", body
+    )
+    return policy
+
+
+def _constraints(config: DeploymentConfig, stack: str, lease: Lease | None) -> Iterator[Constraint]:
+    """Yield the constraints that concern a stack."""
+    yield Constraint(
+        "compute.requireOsLogin",
+        "it enforces OS Login, with which hosts ignore the SSH key of the stack, and GCP refuses hosts without it",
+    )
+    machines = [find_machine("gcp", each) for each in (str(config.machine.type), *config.machine.fallbacks)]
+    if any(each is not None and not secure_boot(each) for each in machines):
+        yield Constraint(
+            "compute.requireShieldedVm",
+            "it wants secure boot, under which the NVIDIA driver does not load, so that hosts with a GPU are without",
+        )
+    yield Constraint("iam.disableServiceAccountCreation", "it refuses the service account that hosts get")
+    if config.network.id is None:
+        yield Constraint("compute.disableVpcExternalIpv6", "it refuses the IPv6 of the network that is made")
+    names = _instances(config, stack, lease)
+    yield Constraint(
+        "compute.vmExternalIpAccess", "it refuses hosts an external address", lambda entry: _names_host(entry, names)
+    )
+    yield Constraint(
+        "gcp.resourceLocations", f"it refuses {config.region}", lambda entry: is_location(entry, str(config.region))
+    )
+    image = f"projects/{_image_project(config)}"
+    yield Constraint(
+        "compute.trustedImageProjects", f"it refuses images of {image}", lambda entry: _is_or_under(entry, image)
+    )
+    yield Constraint(
+        "iam.allowedPolicyMemberDomains",
+        "it refuses every new member, also the service account of the hosts",
+        lambda _customer: True,  # a project's own account counts as its organisation's
+    )
+    services = ["compute.googleapis.com", *(["storage.googleapis.com"] if config.storage.bucket else [])]
+    for name, refuses in (
+        ("gcp.restrictServiceUsage", "it refuses the use of"),
+        ("gcp.restrictNonCmekServices", "it wants keys of a customer's own, which are not given here, for"),
+    ):
+        yield Constraint(
+            name, f"{refuses} {' and '.join(services)}", lambda entry: entry.removeprefix("is:") in services
+        )
+
+
+def is_location(entry: str, region: str) -> bool | None:
+    """Return whether an entry of `gcp.resourceLocations` means a region; None where only Google's groups tell."""
+    kind, _colon, name = entry.rpartition(":")
+    if kind != "in":
+        if name == region:
+            return True
+        return None if name.startswith(f"{region}-") else False  # one zone of it; a multi-region has no regions in it
+    group, continent = name.removesuffix("-locations"), region.partition("-")[0]
+    if group in (region, continent):
+        return True
+    is_other_region = re.fullmatch(r"[a-z]+-[a-z]+\d{1,2}", group) is not None
+    is_other_continent = group in CONTINENTS and continent in CONTINENTS
+    return False if is_other_region or is_other_continent else None
+
+
+def _is_or_under(entry: str, resource: str) -> bool | None:
+    """Return whether an entry means a resource; None for a folder or an organisation that it may lie under."""
+    if entry.startswith("under:"):
+        return True if entry == f"under:{resource}" else None
+    return entry.removeprefix("is:") == resource
+
+
+def _names_host(entry: str, names: set[str]) -> bool | None:
+    """Return whether an entry of `compute.vmExternalIpAccess` means one of the hosts."""
+    if entry.startswith("under:"):
+        return None
+    return entry.rpartition("/")[2] in names
+
+
+def _instances(config: DeploymentConfig, stack: str, lease: Lease | None) -> set[str]:
+    """Return the names of the hosts; none of a stack that has no id yet, which no policy can name."""
+    if lease is None:
+        return set()
+    return {node_name(physical_name(stack, lease), number) for number in range(1, config.machine.count + 1)}
+
+
+def _image_project(config: DeploymentConfig) -> str:
+    name = image_name(config.machine.image)
+    if name in FAMILIES:
+        return FAMILIES[name][0]
+    return name.split("/")[1]

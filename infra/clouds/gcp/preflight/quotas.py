@@ -1,0 +1,152 @@
+"""Quotas of GCP against what a stack asks: processors, GPUs (on demand and spot apart), disks, addresses."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from catalog.gcp_shapes import WITH_ACCELERATOR, disk_type, family
+from catalog.machines import Machine, find_machine
+from infra.clouds.finding import Finding
+from infra.clouds.gcp.api.client import ask, everywhere
+from infra.clouds.gcp.api.labels import ID
+from infra.clouds.gcp.placing.replacements import RUNNING
+from infra.clouds.sizes import data_gib
+from infra.config import DeploymentConfig
+from infra.contract.stack_placement import Lease
+
+GPU_METRICS = {
+    "T4": "NVIDIA_T4_GPUS",
+    "L4": "NVIDIA_L4_GPUS",
+    "A100-40GB": "NVIDIA_A100_GPUS",
+    "A100-80GB": "NVIDIA_A100_80GB_GPUS",
+    "H100": "NVIDIA_H100_GPUS",
+}
+"""Quotas of a region by GPU of our table; those of the spot market have PREEMPTIBLE_ before them."""
+
+CPU_METRICS = {"n1": "CPUS", "e2": "CPUS", "n2": "N2_CPUS", "c3": "C3_CPUS"}
+"""Quotas of a region by family. Families that bring GPUs are limited by these."""
+
+SPOT = "PREEMPTIBLE_"
+
+EVERY_REGION = "GPUS_ALL_REGIONS"
+CPUS_EVERY_REGION = "CPUS_ALL_REGIONS"
+
+DISKS, ADDRESSES = "SSD_TOTAL_GB", "STATIC_ADDRESSES"
+
+COUNTED_DISK = "pd-balanced"
+"""The one type of our disks that DISKS limits; Hyperdisk has quotas of its own."""
+
+CONSOLE = "https://console.cloud.google.com/iam-admin/quotas?project={}"
+
+
+def quota_findings(config: DeploymentConfig, lease: Lease | None) -> Iterator[Finding]:
+    """Yield whether the quotas allow what the stack asks beside what others have; its own share is not in the way."""
+    machine = find_machine("gcp", str(config.machine.type))
+    if machine is None:
+        return  # what it takes is not known
+    limits, own = _limits(config), own_share(config, lease) if lease else Counter[str]()
+    asked = wanted(machine, config)
+    for metric, amount in asked.items():
+        yield _compare(config, limits.get(metric), metric, amount, own[metric])
+    yield from _of_spot(config, machine, limits.get(EVERY_REGION))
+    yield from _fallbacks(config, limits, own, asked)
+
+
+def _of_spot(config: DeploymentConfig, machine: Machine, quota: Any) -> Iterator[Finding]:
+    """Yield a warning for spot GPUs in a project that has no GPU over all regions.
+
+    Google's documentation counts spot GPUs apart. People report that such a project gets none of them either
+    (github.com/gcloudrig/gcloudrig/issues/44), so this is not known to fail.
+    """
+    if config.machine.market != "spot" or machine.gpu is None or quota is None or quota.limit:
+        return
+    found = _compare(config, quota, EVERY_REGION, machine.gpu_count * config.machine.count, 0)
+    yield Finding("warning", found.about, f"{found.what}; spot GPUs may need it, too", found.hint)
+
+
+def wanted(machine: Machine, config: DeploymentConfig) -> Counter[str]:
+    """Return what all hosts of a stack need of each quota, were they of `machine`."""
+    share = _of_machine(machine, is_spot=config.machine.market == "spot")
+    share[ADDRESSES] = 1
+    if disk_type(machine.type) == COUNTED_DISK:
+        share[DISKS] = config.storage.root_gib + data_gib(config)
+    return Counter({metric: amount * config.machine.count for metric, amount in share.items()})
+
+
+def own_share(config: DeploymentConfig, lease: Lease) -> Counter[str]:
+    """Return what is in use of each quota by this stack: all of it when it stands, some after an `up` that failed."""
+    total = Counter[str]()
+    for each in _own(config, lease, "Instances", "instances"):
+        machine = _machine_of(each)
+        if each.status in RUNNING and machine is not None:
+            total += _of_machine(machine, is_spot=each.scheduling.provisioning_model == "SPOT")
+    for each in _own(config, lease, "Disks", "disks"):
+        if str(each.type_).rpartition("/")[2] == COUNTED_DISK:
+            total[DISKS] += int(each.size_gb)
+    total[ADDRESSES] += len(_own(config, lease, "Addresses", "addresses"))
+    return total
+
+
+def _own(config: DeploymentConfig, lease: Lease, client: str, key: str) -> list[Any]:
+    """Return what a stack has of a kind in its region."""
+    found = everywhere(client, str(config.project), key, f'labels.{ID} = "{lease.id}"')
+    return [each for place, each in found if config.region in (place, place.rpartition("-")[0])]
+
+
+def _machine_of(instance: Any) -> Machine | None:
+    """Return the row of an instance; None when our table has none."""
+    name = str(instance.machine_type).rpartition("/")[2]
+    # A family that brings its GPUs has them told here, too, and is in our table without.
+    beside = [str(each.accelerator_type).rpartition("/")[2] for each in instance.guest_accelerators]
+    rows = (find_machine("gcp", each) for each in (*(f"{name}{WITH_ACCELERATOR}{gpu}" for gpu in beside), name))
+    return next((row for row in rows if row is not None), None)
+
+
+def _of_machine(machine: Machine, *, is_spot: bool) -> Counter[str]:
+    """Return what one machine, without its disks and address, takes of each quota."""
+    share = Counter({CPUS_EVERY_REGION: machine.vcpus})
+    metric = CPU_METRICS.get(family(machine.type))
+    if metric is not None:
+        # Spot machines count in PREEMPTIBLE_CPUS only where a project was given some; else in these.
+        share[metric] = machine.vcpus
+    if machine.gpu is not None:
+        share[(SPOT if is_spot else "") + GPU_METRICS[machine.gpu.name]] = machine.gpu_count
+        if not is_spot:
+            share[EVERY_REGION] = machine.gpu_count
+    return share
+
+
+def _fallbacks(
+    config: DeploymentConfig, limits: Mapping[str, Any], own: Counter[str], told: Counter[str]
+) -> Iterator[Finding]:
+    """Yield the fallbacks that the quotas do not allow: when one is tried, the search for stock ends there."""
+    for index, name in enumerate(config.machine.fallbacks):
+        machine = find_machine("gcp", name)
+        asked = wanted(machine, config) if machine is not None else Counter[str]()
+        for metric, amount in asked.items():
+            found = _compare(config, limits.get(metric), metric, amount, own[metric])
+            if found.level == "error" and told[metric] != amount:
+                about = f"machine.fallbacks[{index}] ({name}): {found.about}"
+                yield Finding("warning", about, found.what, f"leave it out, or {found.hint}")
+
+
+def _limits(config: DeploymentConfig) -> dict[str, Any]:
+    """Return the quotas by metric: those of the region, and of the project those that count over all regions."""
+    region = ask("Regions", "get", project=config.project, region=config.region)
+    project = ask("Projects", "get", project=config.project)
+    over_all = [each for each in project.quotas if each.metric in (EVERY_REGION, CPUS_EVERY_REGION)]
+    return {str(each.metric): each for each in (*region.quotas, *over_all)}
+
+
+def _compare(config: DeploymentConfig, quota: Any, metric: str, asked: int, own: int) -> Finding:
+    """Return whether a quota has room for what is asked, its own share taken out of what is in use."""
+    where = "all regions" if metric in (EVERY_REGION, CPUS_EVERY_REGION) else config.region
+    about = f"quota {metric} ({where})"
+    if quota is None:
+        return Finding("warning", about, "is not told by the API", f"see {CONSOLE.format(config.project)}")
+    used = max(0, quota.usage - own)
+    what = f"{quota.limit:g}, {used:g} in use, {asked:g} asked"
+    if used + asked <= quota.limit:
+        return Finding("ok", about, what)
+    hint = f"ask for {used + asked:g} at {CONSOLE.format(config.project)}&metric={metric}"
+    return Finding("error", about, what, hint)

@@ -1,0 +1,82 @@
+"""Who may reach the hosts: SSH from its networks, the gateway from its own, nothing else; out is open.
+
+Rules hold for the stack's service account, so in an existing network they touch no one else's machines. An existing
+network has rules of its own that hold for every machine in it, as GCP's `default` one lets SSH in from everywhere: ours
+come before most of them, and the last of ours refuses the rest. What comes before ours, preflight tells
+(foreign_rules.py). The engines' ports are never open; nftables on the host says the same once more.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pulumi
+import pulumi_gcp as gcp
+
+from core.ports import SSH_PORT
+from infra.clouds.gcp.program import priorities
+
+EVERYWHERE = ("0.0.0.0/0", "::/0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirewallArgs:
+    """What the firewall needs."""
+
+    physical_name: str
+    network_id: pulumi.Input[str]
+    account_email: pulumi.Input[str]
+    ssh_cidrs: tuple[str, ...]
+    client_cidrs: tuple[str, ...]
+    clients_from_anywhere: bool
+    gateway_port: int
+
+
+@dataclass(frozen=True)
+class Door:
+    """One port, open to networks of one IP version: GCP takes no rule with both."""
+
+    name: str
+    port: int
+    cidrs: tuple[str, ...]
+
+
+class Firewall(pulumi.ComponentResource):
+    """The rules of a stack."""
+
+    def __init__(self, name: str, args: FirewallArgs, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("llm-deploy:gcp:Firewall", name, None, opts)
+        for door in doors(args):
+            gcp.compute.Firewall(
+                f"{name}-{door.name}",
+                name=f"{args.physical_name}-{door.name}",
+                network=args.network_id,
+                direction="INGRESS",
+                source_ranges=list(door.cidrs),
+                target_service_accounts=[args.account_email],
+                allows=[{"protocol": "tcp", "ports": [str(door.port)]}],
+                priority=priorities.ALLOW,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+        for version, everyone in zip(("v4", "v6"), EVERYWHERE, strict=True):
+            gcp.compute.Firewall(
+                f"{name}-rest-{version}",
+                name=f"{args.physical_name}-rest-{version}",
+                network=args.network_id,
+                direction="INGRESS",
+                source_ranges=[everyone],
+                target_service_accounts=[args.account_email],
+                denies=[{"protocol": "all"}],
+                priority=priorities.DENY,
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+        self.register_outputs({})
+
+
+def doors(args: FirewallArgs) -> Iterator[Door]:
+    """Yield every opening."""
+    clients = EVERYWHERE if args.clients_from_anywhere else args.client_cidrs
+    for name, port, cidrs in (("ssh", SSH_PORT, args.ssh_cidrs), ("web", args.gateway_port, clients)):
+        for version, is_ipv6 in (("v4", False), ("v6", True)):
+            of_version = tuple(cidr for cidr in cidrs if (":" in cidr) == is_ipv6)
+            if of_version:
+                yield Door(f"{name}-{version}", port, of_version)

@@ -1,0 +1,113 @@
+"""Rules that resources of GCP keep beside those of every cloud; infra/clouds/guards.py applies them."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from infra.clouds.gcp.api.labels import LABELLED, STACK
+
+Props = Mapping[str, Any]
+
+INSTANCE = "gcp:compute/instance:Instance"
+FIREWALL = "gcp:compute/firewall:Firewall"
+
+WIDE_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+WIDE_ROLES = ("roles/owner", "roles/editor", "roles/viewer")
+DEFAULT_ACCOUNT = "-compute@developer.gserviceaccount.com"
+
+ALL_PORTS = "0-65535"
+"""What a firewall rule opens that names no port."""
+
+
+def spot_stays_gone(kind: str, props: Props) -> Iterator[str]:
+    """A spot machine that GCP took is not started again by itself."""
+    scheduling = props.get("scheduling") or {}
+    if kind == INSTANCE and scheduling.get("provisioningModel") == "SPOT":
+        if scheduling.get("automaticRestart") is not False:
+            yield "no persistent spot machine: write automaticRestart false"
+        if scheduling.get("instanceTerminationAction") != "DELETE":
+            yield "no persistent spot machine: write instanceTerminationAction DELETE"
+
+
+def ends_by_itself(kind: str, props: Props) -> Iterator[str]:
+    """GCP ends every machine, even if nobody comes back for it, and at the same moment after every restart."""
+    scheduling = props.get("scheduling") or {}
+    if kind == INSTANCE and not scheduling.get("terminationTime"):
+        yield "an end of life: write scheduling.terminationTime"
+    if kind == INSTANCE and scheduling.get("instanceTerminationAction") != "DELETE":
+        yield "an end of life without disks that stay: write scheduling.instanceTerminationAction DELETE"
+
+
+def keys_are_ours(kind: str, props: Props) -> Iterator[str]:
+    """Only the stack's own key opens a machine."""
+    metadata = props.get("metadata") or {}
+    if kind == INSTANCE and str(metadata.get("block-project-ssh-keys")).lower() != "true":
+        yield "project keys blocked: write metadata block-project-ssh-keys true"
+    if kind == INSTANCE and str(metadata.get("serial-port-enable", "false")).lower() not in ("false", "0"):
+        yield "no serial console: write metadata serial-port-enable false"
+
+
+def shielded(kind: str, props: Props) -> Iterator[str]:
+    """What booted is measured. Secure boot is up to the machine: drivers that nobody signed do not load under it."""
+    config = props.get("shieldedInstanceConfig") or {}
+    if kind == INSTANCE and not (config.get("enableVtpm") is True and config.get("enableIntegrityMonitoring") is True):
+        yield "shielded: write enableVtpm and enableIntegrityMonitoring true"
+
+
+def identity_is_small(kind: str, props: Props) -> Iterator[str]:
+    """A machine has an account of its own, with few scopes and no role on everything."""
+    if kind == INSTANCE:
+        account = props.get("serviceAccount") or {}
+        email = account.get("email")
+        if not email or (isinstance(email, str) and email.endswith(DEFAULT_ACCOUNT)):
+            yield "an own service account: the project's default one may edit everything"
+        if WIDE_SCOPE in (account.get("scopes") or []):
+            yield "least scopes: cloud-platform is all of them"
+    if kind.startswith("gcp:projects/iAM") and props.get("role") in WIDE_ROLES:
+        yield f"least roles: {props['role']} is for all of the project"
+
+
+def labelled(kind: str, props: Props) -> Iterator[str]:
+    """Everything can be found again."""
+    if kind in LABELLED and STACK not in (props.get("labels") or {}):
+        yield f"labels present: the label {STACK} is missing"
+
+
+def others_stay_reachable(kind: str, props: Props) -> Iterator[str]:
+    """A firewall rule opens and closes our own machines only: an existing network has those of others, too."""
+    if kind == FIREWALL and not props.get("targetServiceAccounts"):
+        yield "others' machines left alone: write targetServiceAccounts, as a rule without holds for all of a network"
+
+
+def no_public_bucket(kind: str, props: Props) -> Iterator[str]:
+    """Buckets are private."""
+    if kind == "gcp:storage/bucket:Bucket":
+        if props.get("publicAccessPrevention") != "enforced":
+            yield "no public bucket: write publicAccessPrevention enforced"
+        if props.get("uniformBucketLevelAccess") is not True:
+            yield "no public bucket: write uniformBucketLevelAccess true"
+    members = [props.get("member"), *(props.get("members") or [])]
+    if kind.startswith("gcp:storage/bucketIAM") and {"allUsers", "allAuthenticatedUsers"} & set(map(str, members)):
+        yield "no public bucket: strangers are given a role on it"
+
+
+RULES = (
+    spot_stays_gone,
+    ends_by_itself,
+    keys_are_ours,
+    shielded,
+    identity_is_small,
+    labelled,
+    others_stay_reachable,
+    no_public_bucket,
+)
+
+
+def open_ports(kind: str, props: Props) -> Iterator[tuple[int, int]]:
+    """Yield the ranges of TCP ports that a resource opens to the outside. A protocol may be a number, too."""
+    if kind != FIREWALL or props.get("direction", "INGRESS") != "INGRESS":
+        return
+    for rule in props.get("allows") or []:
+        if rule.get("protocol") in ("tcp", "6", "all"):
+            for port in rule.get("ports") or [ALL_PORTS]:
+                low, _dash, high = str(port).partition("-")
+                yield int(low), int(high or low)

@@ -1,0 +1,198 @@
+"""One virtual machine: address, instance, data disk.
+
+Address, disk and host key outlive the instance: a new one answers at the same address with the same key. Does not make
+network or firewall, and does not know which model is served.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pulumi
+import pulumi_gcp as gcp
+
+from catalog import gcp_shapes
+from catalog.machines import Machine
+from infra.clouds.gcp.api import labels
+from infra.clouds.gcp.placing.disk_speed import ProvisionedSpeed
+from infra.clouds.gcp.program.data_disk import DEVICE_NAME, DataDiskArgs, data_disk
+from infra.clouds.hosts.host_key import HostKey, host_key
+from infra.clouds.hosts.host_records import LOGIN_USER
+from infra.clouds.hosts.user_data import user_data
+
+if TYPE_CHECKING:
+    from pulumi_gcp.compute import (
+        InstanceGuestAcceleratorArgsDict,
+        InstanceNetworkInterfaceArgsDict,
+        InstanceSchedulingArgsDict,
+    )
+
+BOOT = Path(__file__).parent / "boot"
+"""Scripts of the first boot that only GCP needs."""
+
+ENDS_AT = "llm-deploy-ends-at"
+"""Metadata that boot/end-of-life.sh asks for; without a colon, which GCP does not take in keys."""
+
+IGNORED = ('metadata["user-data"]', 'metadata["ssh-keys"]')
+ENDS_BY = "scheduling.terminationTime"
+
+GUEST_AGENT = {"/etc/default/instance_configs.cfg": "[InstanceSetup]\nset_host_keys = false\n"}
+"""Google's guest agent would make host keys of its own on first boot."""
+
+TIER = "PREMIUM"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeArgs:
+    """What one node needs. Sizes in GiB."""
+
+    physical_name: str
+    machine: Machine
+    spot: bool
+    image: str
+    zone: str
+    region: str
+    subnet_id: pulumi.Input[str]
+    has_ipv6: bool
+    login_key: str
+    account_email: pulumi.Input[str]
+    scopes: tuple[str, ...]
+    schedule_id: pulumi.Input[str] | None
+    root_gib: int
+    data_gib: int
+    data_speed: ProvisionedSpeed | None
+    keep_data: bool
+    ends_at: str
+    """When GCP deletes the instance. ISO 8601, UTC."""
+    keeps_end: bool
+    """Whether that is no change: the plugin compares letters, and would make the instance anew for another notation."""
+    powers_off_at: str
+    """When the host powers itself off, should GCP not have deleted it. ISO 8601, UTC."""
+
+
+class Node(pulumi.ComponentResource):
+    """A host that answers SSH at a fixed address."""
+
+    instance_id: pulumi.Output[str]
+    address: pulumi.Output[str]
+    host_public_key: pulumi.Output[str]
+
+    def __init__(self, name: str, args: NodeArgs, opts: pulumi.ResourceOptions) -> None:
+        super().__init__("llm-deploy:gcp:Node", name, None, opts)
+        mine = pulumi.ResourceOptions(parent=self)
+        key = host_key(name, mine)
+        address = gcp.compute.Address(
+            name,
+            name=args.physical_name,
+            region=args.region,
+            address_type="EXTERNAL",
+            network_tier=TIER,
+            opts=mine,
+        )
+        disk = data_disk(
+            name,
+            DataDiskArgs(
+                physical_name=args.physical_name,
+                zone=args.zone,
+                size_gib=args.data_gib,
+                type=gcp_shapes.disk_type(args.machine.type),
+                speed=args.data_speed,
+                keep=args.keep_data,
+            ),
+            mine,
+        )
+        self.instance_id = self._instance(name, args, address, disk, key).id
+        self.address = address.address
+        self.host_public_key = key.public
+        self.register_outputs({"instance_id": self.instance_id, "address": self.address})
+
+    def _instance(
+        self, name: str, args: NodeArgs, address: gcp.compute.Address, disk: gcp.compute.Disk, key: HostKey
+    ) -> gcp.compute.Instance:
+        machine = args.machine
+        return gcp.compute.Instance(
+            name,
+            name=args.physical_name,
+            zone=args.zone,
+            machine_type=gcp_shapes.machine_type(machine.type),
+            guest_accelerators=_accelerators(machine),
+            boot_disk={
+                "auto_delete": True,
+                "initialize_params": {
+                    "image": args.image,
+                    "size": args.root_gib,
+                    "type": gcp_shapes.disk_type(machine.type),
+                    # No instance can be changed into another family, and a change here makes a new one. (A resource
+                    # option for it, replacement_trigger, does not pass through transforms in pulumi 3.258.)
+                    "labels": {labels.FAMILY: gcp_shapes.family(machine.type)},
+                },
+            },
+            attached_disks=[{"source": disk.id, "device_name": DEVICE_NAME, "mode": "READ_WRITE"}],
+            network_interfaces=[_interface(args, address)],
+            scheduling=_scheduling(args),
+            service_account={"email": args.account_email, "scopes": list(args.scopes)},
+            shielded_instance_config={
+                "enable_secure_boot": gcp_shapes.secure_boot(machine),
+                "enable_vtpm": True,
+                "enable_integrity_monitoring": True,
+            },
+            metadata={
+                "block-project-ssh-keys": "true",  # the project's keys, whoever they belong to, open nothing here
+                "enable-oslogin": "false",  # it would ignore the key that the stack brings
+                "serial-port-enable": "false",
+                "ssh-keys": f"{LOGIN_USER}:{args.login_key}",
+                "user-data": _user_data(name, key),
+                ENDS_AT: args.powers_off_at,
+            },
+            # Without a schedule, whoever stopped it did so beside the stack, and its disks cost: `up` starts it again.
+            desired_status="RUNNING" if args.schedule_id is None else None,
+            resource_policies=args.schedule_id,
+            labels={labels.HOST: name},
+            allow_stopping_for_update=True,
+            deletion_protection=False,
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                delete_before_replace=True,  # two instances cannot have one address, disk or name
+                # How a host first booted is no reason to make it anew, nor is that whoever works on the stack next has
+                # another key.
+                ignore_changes=[*IGNORED, *([ENDS_BY] if args.keeps_end else [])],
+            ),
+        )
+
+
+def _interface(args: NodeArgs, address: gcp.compute.Address) -> "InstanceNetworkInterfaceArgsDict":
+    interface: InstanceNetworkInterfaceArgsDict = {
+        "subnetwork": args.subnet_id,
+        "access_configs": [{"nat_ip": address.address, "network_tier": TIER}],
+    }
+    if args.has_ipv6:
+        interface |= {"stack_type": "IPV4_IPV6", "ipv6_access_configs": [{"network_tier": TIER}]}
+    return interface
+
+
+def _accelerators(machine: Machine) -> "list[InstanceGuestAcceleratorArgsDict] | None":
+    accelerator = gcp_shapes.accelerator_type(machine.type)
+    return [{"type": accelerator, "count": machine.gpu_count}] if accelerator else None
+
+
+def _scheduling(args: NodeArgs) -> "InstanceSchedulingArgsDict":
+    """Return how the instance ends: by GCP, at the end of its life; a spot machine also whenever GCP wants it back.
+
+    What a host with a GPU loses when its host is mended, it does not get moved: GPUs do not migrate.
+    """
+    moves = not args.spot and args.machine.gpu is None
+    return {
+        "provisioning_model": "SPOT" if args.spot else "STANDARD",
+        "preemptible": args.spot,
+        "automatic_restart": not args.spot,
+        "on_host_maintenance": "MIGRATE" if moves else "TERMINATE",
+        "instance_termination_action": "DELETE",
+        "termination_time": args.ends_at,  # not a duration, which counts anew from each start
+    }
+
+
+def _user_data(name: str, key: HostKey) -> pulumi.Output[str]:
+    """Return the user data, as secret as the key in it."""
+    return pulumi.Output.all(key.private, key.public).apply(
+        lambda halves: user_data(name, str(halves[0]), str(halves[1]), cloud_boot=BOOT, files=GUEST_AGENT)
+    )

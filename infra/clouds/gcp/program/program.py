@@ -1,0 +1,164 @@
+"""The Pulumi program of cloud `gcp`: a table of contents of what is made, and the hosts that it hands on."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import pulumi
+import pulumi_gcp as gcp
+
+from catalog.machines import leased_machine
+from infra.clouds import guards
+from infra.clouds.gcp.api.labels import own_labels, with_labels
+from infra.clouds.gcp.api.names import account_id, node_name
+from infra.clouds.gcp.placing.disk_speed import provisioned_speed
+from infra.clouds.gcp.placing.end_of_life import end_of_life, powers_off_at
+from infra.clouds.gcp.program.firewall import Firewall, FirewallArgs
+from infra.clouds.gcp.program.identity import Identity, IdentityArgs
+from infra.clouds.gcp.program.network import Network, NetworkArgs
+from infra.clouds.gcp.program.node import Node, NodeArgs
+from infra.clouds.hosts.host_records import host_records, proved
+from infra.clouds.hosts.login_key import login_key
+from infra.clouds.hosts.naming import host_names, physical_name
+from infra.clouds.sizes import data_gib
+from infra.config import DeploymentConfig
+from infra.contract.deployment import Deployment
+from infra.contract.stack_placement import Lease, lease_from_environ
+
+if TYPE_CHECKING:
+    from infra.clouds.gcp.program.bucket import Bucket
+
+
+def deploy_stack(config: DeploymentConfig) -> Deployment:
+    """Declare what the config asks for, where the lease says."""
+    stack = pulumi.get_stack()
+    lease = lease_from_environ(stack)
+    labels = config.tags | own_labels(stack, lease.id)
+    guards.install(lambda kind, _name, props: with_labels(kind, props, labels), (config.serving.port,))
+    opts = pulumi.ResourceOptions(provider=_provider(config))
+    physical = physical_name(stack, lease)
+    network = Network(stack, _network_args(config, lease, physical), opts)
+    bucket = _bucket(config, stack, physical, opts)
+    identity = Identity(
+        stack,
+        IdentityArgs(
+            physical_name=physical,
+            account_id=account_id(lease.id),
+            project=str(config.project),
+            bucket=bucket.name if bucket else None,
+            bucket_prefix=config.storage.bucket.prefix if config.storage.bucket else "",
+        ),
+        opts,
+    )
+    Firewall(stack, _firewall_args(config, physical, network, identity), opts)
+    machine, login = leased_machine("gcp", lease.machine_type), login_key(stack, config.machine.identity_file)
+    end = end_of_life(config, lease)
+    ends_at = _iso(end)
+    schedule_id = _schedule(config, stack, physical, ends_at, opts)
+    nodes = {
+        name: Node(
+            name,
+            NodeArgs(
+                physical_name=node_name(physical, number),
+                machine=machine,
+                spot=config.machine.market == "spot",
+                image=lease.image,
+                zone=lease.zone,
+                region=lease.region,
+                subnet_id=network.subnet_id,
+                has_ipv6=network.has_ipv6,
+                login_key=f"{login.public} {stack}",
+                account_email=identity.email,
+                scopes=identity.scopes,
+                schedule_id=schedule_id,
+                root_gib=config.storage.root_gib,
+                data_gib=data_gib(config),
+                data_speed=provisioned_speed(config, lease.machine_type),
+                keep_data="data_volume" in config.storage.keep_on_down,
+                ends_at=ends_at,
+                keeps_end=lease.keeps_end,
+                powers_off_at=_iso(powers_off_at(end)),
+            ),
+            opts,
+        )
+        for number, name in enumerate(host_names(stack, config.machine.count), 1)
+    }
+    _budget(config, stack, physical, opts)
+    hosts = host_records(config, machine, login.private_file, ends_at, nodes)
+    return Deployment(hosts=hosts, lease=proved(lease, [node.instance_id for node in nodes.values()]))
+
+
+def _iso(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _provider(config: DeploymentConfig) -> gcp.Provider:
+    """Return a provider with project and region named, never those of whoever is logged in."""
+    has_budget = config.lifetime.budget is not None
+    return gcp.Provider(
+        "gcp",
+        project=config.project,
+        region=config.region,
+        add_pulumi_attribution_label=False,
+        # The budget API counts its calls on a project, and a person's login names none.
+        user_project_override=True if has_budget else None,
+        billing_project=config.project if has_budget else None,
+    )
+
+
+def _network_args(config: DeploymentConfig, lease: Lease, physical: str) -> NetworkArgs:
+    return NetworkArgs(
+        physical_name=physical,
+        project=str(config.project),
+        region=lease.region,
+        cidr=config.network.cidr,
+        existing_id=config.network.id,
+        existing_subnet=lease.subnets.get(lease.zone),
+    )
+
+
+def _firewall_args(config: DeploymentConfig, physical: str, network: Network, identity: Identity) -> FirewallArgs:
+    return FirewallArgs(
+        physical_name=physical,
+        network_id=network.network_id,
+        account_email=identity.email,
+        ssh_cidrs=config.network.ssh_cidrs,
+        client_cidrs=config.network.client_cidrs,
+        clients_from_anywhere=config.network.clients_from_anywhere,
+        gateway_port=config.gateway.port,
+    )
+
+
+def _bucket(config: DeploymentConfig, stack: str, physical: str, opts: pulumi.ResourceOptions) -> "Bucket | None":
+    spec = config.storage.bucket
+    if spec is None:
+        return None
+    from infra.clouds.gcp.program.bucket import Bucket, BucketArgs  # its part of the SDK, which most stacks do not need
+
+    args = BucketArgs(
+        physical_name=physical,
+        region=str(config.region),
+        existing_name=spec.name,
+        keep="bucket" in config.storage.keep_on_down,
+    )
+    return Bucket(stack, args, opts)
+
+
+def _schedule(
+    config: DeploymentConfig, stack: str, physical: str, ends_at: str, opts: pulumi.ResourceOptions
+) -> pulumi.Output[str] | None:
+    spec = config.lifetime.weekly
+    if spec is None:
+        return None
+    from infra.clouds.gcp.program.weekly import WeeklyArgs, weekly
+
+    args = WeeklyArgs(physical_name=physical, region=str(config.region), spec=spec, ends_at=ends_at)
+    schedule_id: pulumi.Output[str] = weekly(stack, args, opts).id
+    return schedule_id
+
+
+def _budget(config: DeploymentConfig, stack: str, physical: str, opts: pulumi.ResourceOptions) -> None:
+    spec = config.lifetime.budget
+    if spec is not None:
+        from infra.clouds.gcp.program.budget import BudgetArgs, budget
+
+        budget(stack, BudgetArgs(physical_name=physical, project=str(config.project), spec=spec), opts)

@@ -1,0 +1,62 @@
+"""Starting the hosts of a stack that were stopped: by a person, or by a weekly schedule whose start found no stock.
+
+Waits before for those that are about to stop or end.
+
+The engine starts only hosts without weekly hours (`desired_status`): others may be asleep.
+"""
+
+import time
+from collections.abc import Callable
+
+from core.errors import DeployError
+from infra.clouds.gcp.api.client import ask
+from infra.clouds.gcp.placing.replacements import own_instances
+from infra.clouds.stopped_hosts import START_S, wait_for_ends, wait_for_start
+from infra.contract.stack_placement import Lease
+
+STARTS = {"STOPPED": "start", "TERMINATED": "start", "SUSPENDED": "resume"}
+"""Statuses of an instance that does not run -> the method that lets it run again."""
+
+ENDING = ("PENDING_STOP", "STOPPING", "SUSPENDING")
+"""Statuses of an instance that is about to stop; one that is being deleted has STOPPING, too."""
+
+
+def await_ends(
+    lease: Lease,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Wait until no host of a lease is about to stop or end. Raises DeployError when that takes too long."""
+
+    def ending() -> list[str]:
+        return [f"{host.name} is {host.status}" for _zone, host in own_instances(lease) if host.status in ENDING]
+
+    wait_for_ends(ending, cloud="GCP", clock=clock, sleep=sleep)
+
+
+def wake(lease: Lease) -> list[str]:
+    """Start the hosts of a lease that are stopped, and return their names.
+
+    Raises DeployError with GCP's words, such as those that the zone has no machine.
+    """
+    started = []
+    for zone, host in own_instances(lease):
+        if host.status in STARTS:
+            _start(str(lease.project), zone, str(host.name), STARTS[host.status])
+            started.append(str(host.name))
+    return started
+
+
+def _start(project: str, zone: str, name: str, method: str) -> None:
+    """Start or resume an instance, and wait until GCP has one or says why not."""
+    operation = ask("Instances", method, project=project, zone=zone, instance=name).name
+    where, hint = f"{method} of {name} in {zone}", "see `gcloud compute operations list`"
+
+    def ended() -> list[str] | None:
+        seen = ask("ZoneOperations", "get", project=project, zone=zone, operation=operation)
+        done = seen.status.name == "DONE"
+        return [f"{each.code}: {each.message}" for each in seen.error.errors] if done else None
+
+    late = DeployError(f"GCP has not said after {START_S:.0f} s", where=where, hint=hint)
+    wait_for_start(ended, late=late, where=where)

@@ -1,0 +1,70 @@
+"""The hosts of a rented stack in the shape of infra.contract.outputs.HostRecord, whichever cloud made them."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import pulumi
+
+from catalog.machines import Machine
+from infra.config import DeploymentConfig
+from infra.contract.stack_placement import Lease
+
+LOGIN_USER = "ubuntu"
+DATA_DIR = "/var/lib/llm"
+
+
+class Node(Protocol):
+    """What is only known of a host once it is made."""
+
+    address: pulumi.Output[str]
+    host_public_key: pulumi.Output[str]
+
+
+def host_records(
+    config: DeploymentConfig, machine: Machine, identity_file: Path, ends_at: str, nodes: Mapping[str, Node]
+) -> pulumi.Output[list[dict[str, Any]]]:
+    """Return the records of all hosts; `nodes` are theirs by name."""
+    common = _common(config, machine, str(identity_file), ends_at)
+    hosts = [
+        pulumi.Output.all(node.address, node.host_public_key).apply(partial(_with_address, {**common, "name": name}))
+        for name, node in nodes.items()
+    ]
+    return pulumi.Output.all(*hosts)
+
+
+def proved(lease: Lease, instance_ids: Sequence[pulumi.Output[str]]) -> pulumi.Output[dict[str, Any]]:
+    """Return the lease as a stack exports it: once all its machines are made.
+
+    A state without it is that of a stack that never stood. Exported at once, it was in the state or not when no machine
+    was in stock, as the end of the program and that of the engine fell.
+    """
+    dumped = lease.model_copy(update={"blank_at": ""}).model_dump(mode="json")
+    return pulumi.Output.all(*instance_ids).apply(lambda _ids: dumped)
+
+
+def _common(config: DeploymentConfig, machine: Machine, identity_file: str, ends_at: str) -> dict[str, Any]:
+    """Return what all hosts have in common."""
+    network = config.network
+    host: dict[str, Any] = {
+        "user": LOGIN_USER,
+        "identity_file": identity_file,
+        "cloud": config.cloud,
+        "virtualization": "vm",
+        "cpu_count": machine.vcpus,
+        "memory_gib": machine.memory_gib,
+        "data_dir": DATA_DIR,
+        "ssh_cidrs": list(network.ssh_cidrs),
+        "client_cidrs": [] if network.clients_from_anywhere else list(network.client_cidrs),
+        "ends_at": ends_at,
+    }
+    if machine.gpu is not None:
+        host["gpu"] = {"model": machine.gpu.name, "count": machine.gpu_count, "vram_gib": machine.vram_gib_per_gpu}
+    return host
+
+
+def _with_address(host: dict[str, Any], seen: list[Any]) -> dict[str, Any]:
+    """Return a host with what is only known once it is made: its address and host key."""
+    address, public_key = seen
+    return {**host, "address": address, "host_keys": [public_key]}

@@ -1,0 +1,28 @@
+"""Names of what a rented stack makes."""
+
+import re
+from typing import Any
+
+from infra.contract.stack_placement import ID, Lease
+
+OWN_NAME = rf"llm-(?P<stack>[a-z][a-z0-9-]*)-(?P<id>{ID})"
+"""What `physical_name` makes."""
+
+
+def physical_name(stack: str, lease: Lease) -> str:
+    """Return the name of what must be named, unique in the account: two checkouts may have stacks of one name."""
+    return f"llm-{stack}-{lease.id}"
+
+
+def owner_by_name(name: str, endings: str) -> dict[str, Any] | None:
+    """Return whose a named thing is; None when it is none of ours.
+
+    `endings` is a pattern of what a cloud adds to the name, behind a hyphen.
+    """
+    found = re.fullmatch(f"{OWN_NAME}(?:-(?:{endings}))?", name)
+    return {"stack": found["stack"], "lease_id": found["id"]} if found else None
+
+
+def host_names(stack: str, count: int) -> list[str]:
+    """Return the names of the hosts; the first has number 1."""
+    return [f"{stack}-{number}" for number in range(1, count + 1)]

@@ -1,0 +1,45 @@
+"""The Pulumi program of cloud `local`: as many machines as the config says, all alike."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pulumi
+
+from core.paths import state_dir
+from infra.clouds.hosts.ssh_key import stack_key_pair
+from infra.clouds.local.machine_component import LocalMachine, LocalMachineArgs
+from infra.clouds.local.record import machine_name
+from infra.config import DeploymentConfig
+from infra.config.network import NetworkSpec
+from infra.contract.deployment import Deployment
+
+MIB_PER_GIB = 1024
+
+
+def deploy_machines(config: DeploymentConfig) -> Deployment:
+    """Declare the machines; the engine makes them."""
+    stack = pulumi.get_stack()
+    keys = stack_key_pair(stack)
+    machines = [
+        LocalMachine(
+            LocalMachineArgs(
+                name=machine_name(stack, number),
+                stack=stack,
+                owner=str(state_dir().resolve()),
+                memory_mib=round(config.machine.memory_gib * MIB_PER_GIB),
+                cpus=config.machine.cpus,
+                disk_gib=config.machine.disk_gib,
+                public_keys=(keys.public,),
+            )
+        )
+        for number in range(1, config.machine.count + 1)
+    ]
+    hosts = pulumi.Output.all(*(machine.host for machine in machines))
+    return Deployment(hosts=hosts.apply(lambda made: with_doors(made, config.network)))
+
+
+def with_doors(hosts: Sequence[dict[str, Any] | None], network: NetworkSpec) -> list[dict[str, Any]]:
+    """Return `hosts` with who may reach them, for the firewall; one that a preview does not know yet is left out."""
+    doors = {"ssh_cidrs": list(network.ssh_cidrs), "client_cidrs": list(network.client_cidrs)}
+    written = {key: cidrs for key, cidrs in doors.items() if cidrs}
+    return [{**host, **written} for host in hosts if host]

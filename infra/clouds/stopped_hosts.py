@@ -1,0 +1,55 @@
+"""Waiting for hosts of a rented cloud that are about to end, or were told to start: the same in every cloud."""
+
+import time
+from collections.abc import Callable
+
+from core.errors import DeployError
+from core.waiting import wait_until
+from infra.clouds.resources import END_S, POLL_S
+
+START_S = 180.0
+"""How long a start may take until the cloud says whether it has a machine."""
+
+
+def wait_for_ends(
+    ending: Callable[[], list[str]],
+    *,
+    cloud: str,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Wait until `ending` names no host that is about to stop or end, each as `NAME is STATE`.
+
+    Raises DeployError with the last names when that takes too long.
+    """
+    left: list[str] = []
+
+    def quiet() -> bool | None:
+        left[:] = ending()
+        return None if left else True
+
+    wait_until(
+        quiet,
+        deadline_s=END_S,
+        late=lambda: DeployError(f"{', '.join(left)} after {END_S:.0f} s", where=cloud, hint="run it again later"),
+        pause_s=POLL_S,
+        clock=clock,
+        sleep=sleep,
+    )
+
+
+def wait_for_start(
+    failures: Callable[[], list[str] | None],
+    *,
+    late: DeployError,
+    where: str,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Wait until `failures` returns a list: empty when all hosts run, else why hosts do not. None: nobody knows yet.
+
+    Raises DeployError with the failures, and `late` when it takes longer than START_S.
+    """
+    found = wait_until(failures, deadline_s=START_S, late=lambda: late, pause_s=POLL_S, clock=clock, sleep=sleep)
+    if found:
+        raise DeployError("; ".join(found), where=where)

@@ -1,0 +1,127 @@
+"""Rules between what is served and the machine it is served on: GPU features, memory, disk.
+
+Sizes come from the model's name where it tells one; nothing is said about a model of unknown size.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from catalog.machines import Machine, find_machine
+from core.rules import Problem
+from infra.capacity.gpu_features import unfit, unfit_on_cpu
+from infra.capacity.memory_need import disk_gib, need, need_in_ram
+from serving.spec.gateway_size import reserved_mib, too_large
+
+if TYPE_CHECKING:
+    from infra.config.deployment import DeploymentConfig
+
+DATA_HEADROOM_GIB = 10
+"""Room on the data volume beside the weights: adapters, the engine's environment, a download in progress."""
+
+LOCAL_HEADROOM_GIB = 20
+"""The same on the disk of a local machine, with the system."""
+
+
+def gpu_can_compute(config: "DeploymentConfig") -> Iterator[Problem]:
+    """What is served is something that the GPU can compute, on every machine type that may be tried."""
+    for machine in _candidates(config):
+        if machine.gpu is not None:
+            yield from unfit(config.serving, machine.gpu, machine.type, "another machine type")
+
+
+def options_fit_processor(config: "DeploymentConfig") -> Iterator[Problem]:
+    """Options of GPUs are written for machines with one only, and the other way round."""
+    serving = config.serving
+    written = serving.vllm.model_fields_set
+    if serving.engine != "vllm" or not (config.cloud == "local" or _candidates(config)):
+        return
+    name = config.machine.type or "a local machine"
+    if any(machine.gpu for machine in _candidates(config)):
+        if "kv_cache_gib" in written:
+            yield Problem(
+                "serving.vllm.kv_cache_gib",
+                f"is for CPU machines, and {name} has a GPU",
+                "leave it out, as gpu_memory_fraction sets the cache",
+            )
+        return
+    if "gpu_memory_fraction" in written:
+        yield Problem("serving.vllm.gpu_memory_fraction", f"is for GPUs, and {name} has none", "leave it out")
+    yield from unfit_on_cpu(serving, name)
+
+
+def memory_limit_is_there(config: "DeploymentConfig") -> Iterator[Problem]:
+    """The unit's memory limit is not above what the machine has."""
+    limit = config.serving.memory_max_gib
+    for name, memory_gib in _memory(config):
+        if limit is not None and limit > memory_gib:
+            yield Problem(
+                f"serving.{config.serving.engine}.memory_max_gib",
+                f"{limit:g} GiB is more than the {memory_gib:g} GiB of {name}",
+                "write less or leave it out",
+            )
+
+
+def model_fits_memory(config: "DeploymentConfig") -> Iterator[Problem]:
+    """Weights, KV cache and what the engine needs beside them fit, on every machine that may be made."""
+    serving = config.serving
+    if config.cloud == "local":
+        needs = [need_in_ram(serving, config.machine.memory_gib, "machine.memory_gib")]
+    else:
+        needs = [need(serving, machine) for machine in _candidates(config)]
+    for each in needs:
+        if not each.fits:
+            hint = "take a larger machine, a smaller or quantised model, or a shorter context"
+            if each.weights or serving.engine != "vllm":
+                yield Problem("serving.model", str(each), hint)
+            else:
+                yield Problem("serving.vllm.kv_cache_gib", str(each), "take a larger machine, or write less")
+
+
+def weights_fit_disk(config: "DeploymentConfig") -> Iterator[Problem]:
+    """The data volume, or a local machine's disk, holds the weights, where their size is known."""
+    stored = disk_gib(config.serving)
+    if config.cloud == "local" and stored is not None and stored >= config.machine.disk_gib:
+        what = f"{config.machine.disk_gib:g} GiB does not hold {stored:.1f} GiB of weights"
+        yield Problem("machine.disk_gib", what, f"write at least {int(stored) + LOCAL_HEADROOM_GIB}")
+    asked = config.storage.data_gib
+    if asked is not None and stored is not None and stored + DATA_HEADROOM_GIB > asked:
+        yield Problem(
+            "storage.data_gib",
+            f"{asked} GiB does not hold {stored:.1f} GiB of weights and {DATA_HEADROOM_GIB} GiB beside them",
+            f"write at least {int(stored + DATA_HEADROOM_GIB) + 1}, or leave it out",
+        )
+
+
+def gateway_fits_memory(config: "DeploymentConfig") -> Iterator[Problem]:
+    """What HAProxy may hold fits into the memory that each machine keeps for it."""
+    if config.cloud == "local":
+        machines = [("a local machine", reserved_mib(config.machine.memory_gib, gpu=False))]
+    else:
+        machines = [
+            (each.type, reserved_mib(each.memory_gib, gpu=each.gpu is not None)) for each in _candidates(config)
+        ]
+    problems = (too_large(config.gateway, reserved, name) for name, reserved in machines)
+    yield from (problem for problem in problems if problem is not None)
+
+
+def _memory(config: "DeploymentConfig") -> list[tuple[str, float]]:
+    """Return each machine that may be made, with its GiB of memory."""
+    if config.cloud == "local":
+        return [("machine.memory_gib", config.machine.memory_gib)]
+    return [(machine.type, machine.memory_gib) for machine in _candidates(config)]
+
+
+def _candidates(config: "DeploymentConfig") -> list[Machine]:
+    """Return the known machine types that may be made, in order."""
+    names = (config.machine.type or "", *config.machine.fallbacks)
+    return [row for name in names if (row := find_machine(config.cloud, name))]
+
+
+FIT_RULES = (
+    gpu_can_compute,
+    options_fit_processor,
+    memory_limit_is_there,
+    model_fits_memory,
+    weights_fit_disk,
+    gateway_fits_memory,
+)

@@ -1,0 +1,145 @@
+"""Which keys each cloud takes and which it needs. A key that would be ignored is refused, never passed over."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from catalog.clouds import MADE, RENTED
+from core.config_keys import join
+from core.frozen import Frozen
+from core.rules import Problem
+from infra.config.rules.location import EXAMPLE_PROJECT
+
+if TYPE_CHECKING:
+    from infra.config.deployment import DeploymentConfig
+
+CLOUDS_OF_KEY: dict[str, tuple[str, ...]] = {
+    "region": RENTED,
+    "zones": RENTED,
+    "project": ("gcp",),
+    "account": ("aws",),
+    "inventory": ("existing",),
+    "machine": MADE,
+    "machine.type": RENTED,
+    "machine.fallbacks": RENTED,
+    "machine.memory_gib": ("local",),
+    "machine.disk_gib": ("local",),
+    "machine.cpus": ("local",),
+    "machine.market": RENTED,
+    "machine.spot_max_usd_per_hour": ("aws",),
+    "machine.cpu_credits": ("aws",),
+    "machine.identity_file": RENTED,
+    "machine.placement_timeout_s": RENTED,
+    "network": MADE,
+    "network.id": RENTED,
+    "network.subnets": RENTED,
+    "network.cidr": RENTED,
+    "network.clients_from_anywhere": RENTED,
+    "proxy": MADE,
+    "storage": RENTED,
+    "storage.kms_key": ("aws",),
+    "storage.data_mib_per_s": ("aws",),
+    "iam": ("aws",),
+    "lifetime": RENTED,
+    "lifetime.budget.billing_account": ("gcp",),
+    "tags": RENTED,
+}
+"""Keys that not every cloud takes."""
+
+NEEDED: dict[str, tuple[str, ...]] = {
+    "local": (),
+    "aws": ("region", "machine.type", "network.ssh_cidrs"),
+    "gcp": ("project", "region", "machine.type", "network.ssh_cidrs"),
+    "existing": ("inventory",),
+}
+"""Keys without which a deployment cannot be made, though the models have a default for other clouds."""
+
+INSTEAD = {
+    ("local", "machine.type"): "write memory_gib and cpus instead",
+    ("existing", "proxy"): "write proxy on the hosts of the inventory",
+    ("aws", "machine.disk_gib"): "write storage.root_gib and storage.data_gib instead",
+    ("gcp", "machine.disk_gib"): "write storage.root_gib and storage.data_gib instead",
+    ("aws", "machine.memory_gib"): "the machine type brings its memory",
+    ("gcp", "machine.memory_gib"): "the machine type brings its memory",
+    ("aws", "machine.cpus"): "the machine type brings its processors",
+    ("gcp", "machine.cpus"): "the machine type brings its processors",
+    ("existing", "network"): "the inventory names each host's ssh_cidrs and client_cidrs",
+    ("existing", "machine"): "the inventory describes the hosts",
+    ("gcp", "machine.spot_max_usd_per_hour"): "leave it out, as GCP has no price cap",
+    ("gcp", "storage.data_mib_per_s"): "write a larger data_gib, which makes a disk of GCP faster",
+    ("gcp", "storage.kms_key"): "leave it out, as GCP encrypts every disk with a key of its own",
+    ("local", "lifetime"): "leave it out, as a local machine costs nothing",
+}
+"""What to write instead, where it is more than leaving the key out."""
+
+EXAMPLES = {
+    "region": "ap-northeast-2 (aws) or asia-northeast3 (gcp)",
+    "machine.type": "g5.xlarge (aws) or g2-standard-4 (gcp)",
+    "network.ssh_cidrs": "[203.0.113.7/32], your own address",
+    "project": EXAMPLE_PROJECT,
+    "inventory": "hosts.yaml",
+}
+
+
+def keys_belong(config: "DeploymentConfig") -> Iterator[Problem]:
+    """Every key that was written means something for the cloud."""
+    yield from _strangers(config.cloud, _written(config))
+
+
+def strangers_with_errors(value: Any, places: Iterable[tuple[int | str, ...]]) -> Iterator[Problem]:
+    """Yield the keys of `value`, not checked yet, that its cloud does not take, when one of `places` lies in them.
+
+    A wrong value is otherwise answered with a right one, which is refused next, as its key is not used.
+    """
+    cloud = value.get("cloud") if isinstance(value, Mapping) else None
+    if not isinstance(cloud, str) or cloud not in NEEDED:
+        return
+    found = list(_strangers(cloud, _written_in(value)))
+    keys = [tuple(problem.key.split(".")) for problem in found]
+    if any(place[: len(key)] == key for place in places for key in keys):
+        yield from found
+
+
+def _strangers(cloud: str, keys: Iterable[str]) -> Iterator[Problem]:
+    """Yield a problem for each of `keys`, outermost first, that the cloud does not take."""
+    refused: list[str] = []
+    for key in keys:
+        clouds = CLOUDS_OF_KEY.get(key)
+        if clouds is None or cloud in clouds or any(key.startswith(f"{above}.") for above in refused):
+            continue
+        refused.append(key)
+        hint = INSTEAD.get((cloud, key), f"leave it out, as it is for {' and '.join(clouds)} only")
+        yield Problem(key, f"is not used with cloud {cloud}", hint)
+
+
+def needed_keys_are_there(config: "DeploymentConfig") -> Iterator[Problem]:
+    """Everything is said that the cloud cannot do without."""
+    for key in NEEDED[config.cloud]:
+        if not _value(config, key):
+            yield Problem(key, f"is missing, and cloud {config.cloud} needs it", f"write e.g. {EXAMPLES[key]}")
+
+
+def _written(model: Frozen, above: str = "") -> Iterator[str]:
+    """Yield the keys that the file has, outermost first."""
+    for name in type(model).model_fields:
+        if name in model.model_fields_set:
+            key = join(above, name)
+            yield key
+            value = getattr(model, name)
+            if isinstance(value, Frozen):
+                yield from _written(value, key)
+
+
+def _written_in(value: Mapping[Any, Any], above: str = "") -> Iterator[str]:
+    """Yield the keys of a mapping, outermost first."""
+    for name, below in value.items():
+        key = join(above, str(name))
+        yield key
+        if isinstance(below, Mapping):
+            yield from _written_in(below, key)
+
+
+def _value(model: Any, key: str) -> Any:
+    """Return the value at a dotted key."""
+    for name in key.split("."):
+        model = getattr(model, name)
+    return model

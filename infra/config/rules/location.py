@@ -1,0 +1,140 @@
+"""Rules about where machines are made and of what type: region, zones, network, machine types, image."""
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from catalog.aws_partitions import COMMERCIAL, partition_of
+from catalog.machines import find_machine, nearest_types
+from core.rules import Problem, one_of, twice
+
+if TYPE_CHECKING:
+    from infra.config.deployment import DeploymentConfig
+
+REGION = {"aws": r"[a-z]{2,4}(-[a-z]+)+-[0-9]", "gcp": r"[a-z]+-[a-z]+[0-9]{1,2}"}
+REGION_EXAMPLE = {"aws": "ap-northeast-2", "gcp": "asia-northeast3"}
+ZONE_SUFFIX = {"aws": r"[a-z]", "gcp": r"-[a-z]"}
+
+IMAGES = {
+    "local": ("debian-12",),
+    "aws": ("ubuntu-24.04", "ubuntu-22.04", "deep-learning"),
+    "gcp": ("ubuntu-24.04", "ubuntu-22.04", "deep-learning"),
+}
+IMAGE_ID = {"aws": r"ami-[0-9a-f]{8}([0-9a-f]{9})?", "gcp": r"projects/[a-z0-9:.-]+/global/images/(family/)?[a-z0-9-]+"}
+IMAGE_ID_EXAMPLE = {"aws": "ami-0123456789abcdef0", "gcp": "projects/<project>/global/images/<image>"}
+
+NETWORK_ID = {"aws": r"vpc-[0-9a-f]{8}([0-9a-f]{9})?", "gcp": r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?"}
+SUBNET_ID = {"aws": r"subnet-[0-9a-f]{8}([0-9a-f]{9})?", "gcp": r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?"}
+NETWORK_EXAMPLE = {"aws": "vpc-0123456789abcdef0", "gcp": "default"}
+SUBNET_EXAMPLE = {"aws": "subnet-0123456789abcdef0", "gcp": "default"}
+
+PROJECT = r"[a-z][a-z0-9-]{4,28}[a-z0-9]"
+ACCOUNT = r"[0-9]{12}"
+EXAMPLE_PROJECT = "my-project-123456"
+"""What our stack files say until someone writes a project of theirs."""
+
+
+def region_and_zones(config: "DeploymentConfig") -> Iterator[Problem]:
+    """The region is one of this cloud, and every zone lies in it."""
+    cloud, region = config.cloud, config.region
+    if cloud not in REGION or region is None:
+        return
+    if not re.fullmatch(REGION[cloud], region):
+        yield Problem("region", f"{region} is no region of {cloud}", f"write one like {REGION_EXAMPLE[cloud]}")
+        return
+    if cloud == "aws" and (partition := partition_of(region)) != COMMERCIAL:
+        yield Problem(
+            "region",
+            f"{region} lies in the partition {partition}, whose accounts, prices and images are not those known here",
+            f"write a region of the partition {COMMERCIAL}, like {REGION_EXAMPLE[cloud]}",
+        )
+        return
+    for index, zone in enumerate(config.zones):
+        if not re.fullmatch(re.escape(region) + ZONE_SUFFIX[cloud], zone):
+            example = region + ("a" if cloud == "aws" else "-a")
+            yield Problem(f"zones[{index}]", f"{zone} is no zone of region {region}", f"write one like {example}")
+    yield from twice(config.zones, "zones")
+
+
+def owner_ids(config: "DeploymentConfig") -> Iterator[Problem]:
+    """Project and account are written as the clouds write them."""
+    if config.project is not None and not re.fullmatch(PROJECT, config.project):
+        yield Problem(
+            "project",
+            f"{config.project} is no project id",
+            "write the id, not the name or number: 6 to 30 lower-case letters, digits and -",
+        )
+    if config.account is not None and not re.fullmatch(ACCOUNT, config.account):
+        yield Problem("account", "is no AWS account id", "write its 12 digits in quotes")
+
+
+def machine_types(config: "DeploymentConfig") -> Iterator[Problem]:
+    """Every machine type is known, and the fallbacks can do what the first one does."""
+    machine = config.machine
+    if config.cloud not in REGION or machine.type is None:
+        return
+    asked = {"machine.type": machine.type}
+    asked |= {f"machine.fallbacks[{index}]": each for index, each in enumerate(machine.fallbacks)}
+    first = find_machine(config.cloud, machine.type)
+    for key, name in asked.items():
+        row = find_machine(config.cloud, name)
+        if row is None:
+            near = ", ".join(nearest_types(config.cloud, name))
+            yield Problem(key, f"{name} is no known machine type of {config.cloud}", f"the nearest are {near}")
+        elif first is not None and bool(row.gpu) != bool(first.gpu):
+            has = f"has a {row.gpu.name}" if row.gpu else "has no GPU"
+            yield Problem(key, f"{name} {has}, unlike {first.type}", "name types with a GPU or without, not both")
+    for problem in twice((machine.type, *machine.fallbacks), "machine"):
+        index = int(problem.key.removeprefix("machine[").removesuffix("]"))
+        yield Problem(f"machine.fallbacks[{index - 1}]", problem.what, problem.hint)
+
+
+def image(config: "DeploymentConfig") -> Iterator[Problem]:
+    """The image is one this cloud has, and worth its size on this machine."""
+    name = config.machine.image
+    if name is None or config.cloud not in IMAGES:
+        return
+    known = IMAGES[config.cloud]
+    if name not in known and not re.fullmatch(IMAGE_ID.get(config.cloud, r"(?!)"), name):
+        hint = one_of(known, name)
+        if config.cloud in IMAGE_ID_EXAMPLE:
+            hint += f" (or an id like {IMAGE_ID_EXAMPLE[config.cloud]})"
+        yield Problem("machine.image", f"{name} is no image for cloud {config.cloud}", hint)
+    row = find_machine(config.cloud, config.machine.type or "")
+    if name == "deep-learning" and row is not None and row.gpu is None:
+        yield Problem("machine.image", f"deep-learning is for GPUs, and {row.type} has none", "write ubuntu-24.04")
+
+
+def network_ids(config: "DeploymentConfig") -> Iterator[Problem]:
+    """An existing network is named with its subnets, as the cloud writes them."""
+    network, cloud = config.network, config.cloud
+    if cloud not in NETWORK_ID:
+        return
+    if network.id is None:
+        if network.subnets:
+            yield Problem("network.subnets", "are named without their network", "write network.id too")
+        return
+    if not re.fullmatch(NETWORK_ID[cloud], network.id):
+        example = NETWORK_EXAMPLE[cloud]
+        yield Problem("network.id", f"{network.id} is no network id of {cloud}", f"write one like {example}")
+    if "cidr" in network.model_fields_set:
+        yield Problem("network.cidr", "is set by the existing network", "leave it out, or leave network.id out")
+    if not network.subnets:
+        yield Problem("network.subnets", "are missing", f"name subnets of {network.id}, e.g. [{SUBNET_EXAMPLE[cloud]}]")
+    for index, subnet in enumerate(network.subnets):
+        if not re.fullmatch(SUBNET_ID[cloud], subnet):
+            key, example = f"network.subnets[{index}]", SUBNET_EXAMPLE[cloud]
+            yield Problem(key, f"{subnet} is no subnet id of {cloud}", f"write one like {example}")
+    if cloud == "gcp" and len(network.subnets) > 1:
+        yield Problem("network.subnets[1]", "is one too many", "write one: a subnet of GCP spans all zones of a region")
+    yield from twice(network.subnets, "network.subnets")
+
+
+def key_is_of_region(config: "DeploymentConfig") -> Iterator[Problem]:
+    """A KMS key encrypts disks of its own region alone."""
+    key, region = config.storage.kms_key, config.region
+    if config.cloud == "aws" and key is not None and region is not None and (lies_in := key.split(":")[3]) != region:
+        yield Problem("storage.kms_key", f"lies in {lies_in}, and the disks in {region}", f"write a key of {region}")
+
+
+PLACEMENT_RULES = (region_and_zones, owner_ids, machine_types, image, network_ids, key_is_of_region)

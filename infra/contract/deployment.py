@@ -1,0 +1,21 @@
+"""What every cloud's `deploy(config)` returns. Holds values only; the program exports them, provisioning reads them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """The hosts that a cloud made or found.
+
+    `hosts` resolves to a list of dicts in the shape of infra.contract.outputs.HostRecord, checked when the outputs
+    are read:
+    a resource's values are known only while the engine runs, and during a preview not even then.
+    """
+
+    hosts: pulumi.Output[list[dict[str, Any]]]
+
+    lease: pulumi.Output[dict[str, Any]] | None = None
+    """Where a rented stack was placed (infra/contract/stack_placement.py). None: nothing is rented."""

@@ -1,0 +1,296 @@
+"""What a stack hands on: its hosts and what they serve. The contract between infrastructure and provisioning.
+
+Written as JSON by the Pulumi program, or as YAML by hand for hosts that exist already.
+"""
+
+import contextlib
+import re
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, AwareDatetime, Field, StrictBool, model_validator
+
+from catalog.clouds import CloudName
+from core.frozen import Frozen
+from core.ports import SSH_PORT
+from core.rules import Problem, StackName, matching, refuse, twice
+from infra.config.proxy import ProxySpec
+from infra.contract.data_dir import DataDir
+from infra.contract.host_key_line import host_key_line
+from infra.contract.stack_placement import Lease
+from serving.spec.models import GatewaySpec, ServingSpec
+from serving.spec.rules import ports_differ
+
+HostName = Annotated[
+    str,
+    matching(
+        r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?",
+        "is no host name; write lower-case letters, digits and -, at most 63, with no - at either end",
+    ),
+]
+
+NO_ADDRESS = "is no address; write an IP address or a DNS name, without scheme, user or port"
+
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_DNS_NAME = re.compile(rf"(?=.{{1,253}}\Z)({_LABEL}\.)*{_LABEL}\.?")
+_NUMBER = r"([0-9]+|0[xX][0-9A-Fa-f]*)"
+_LOOKS_LIKE_IPV4 = re.compile(rf"({_NUMBER}\.)*{_NUMBER}\.?")
+"""Other spellings of an IPv4 address, as the C library reads them: 10.4, 0x7f.0.0.1."""
+
+IPV6 = 6
+BROADCAST = IPv4Address("255.255.255.255")
+
+_ZONE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
+"""An interface's name, after the `%` of a link-local address."""
+
+
+def address_of(text: str) -> str:
+    """Return `text` if it is an IP address or a DNS name. Raises ValueError for anything beside that, e.g. a port."""
+    address = _ip_address(text)
+    if address is not None:
+        if trouble := _nobody_there(address):
+            raise ValueError(trouble)
+        return text
+    name, _, port = text.rpartition(":")
+    if port.isdecimal() and name and (":" not in name or name.startswith("[")):
+        raise ValueError("has a port; write only the address here, and the port as ssh_port")
+    if text.startswith("[") and text.endswith("]"):
+        raise ValueError("is in brackets; write an IPv6 address without them")
+    if not _DNS_NAME.fullmatch(text) or _LOOKS_LIKE_IPV4.fullmatch(text):
+        raise ValueError(NO_ADDRESS)
+    return text
+
+
+def _ip_address(text: str) -> IPv4Address | IPv6Address | None:
+    """Return the IP address that `text` is; None for another text."""
+    with contextlib.suppress(ValueError):
+        return ip_address(text)
+    return None
+
+
+def _nobody_there(address: IPv4Address | IPv6Address) -> str:
+    """Return why an address leads to no host; empty text when it may."""
+    zone = address.scope_id if isinstance(address, IPv6Address) else None
+    if zone is not None and not _ZONE.fullmatch(zone):
+        return "names no interface behind the %; write one as `ip link` lists it"
+    if address.is_link_local and address.version == IPV6 and zone is None:
+        return "is a link-local address, which needs the interface of this machine; write it behind, as in %eth0"
+    if address.is_unspecified or address.is_multicast or address == BROADCAST:
+        return "is the address of no single host; write the one that the host has"
+    return ""
+
+
+Address = Annotated[str, AfterValidator(address_of)]
+"""Becomes a word of ssh's command line and of its list of known hosts, so it must be no option and hold no blank."""
+
+LOGIN = r"([A-Za-z0-9][A-Za-z0-9._-]*\\)?[A-Za-z0-9_][A-Za-z0-9_.-]*(@[A-Za-z0-9][A-Za-z0-9.-]*)?"
+
+Login = Annotated[
+    str,
+    matching(
+        LOGIN,
+        "is no login; write letters, digits, `.`, `_` and -, e.g. admin, or DOMAIN\\user or user@domain",
+    ),
+]
+"""A local account, or one of a directory service as sssd and winbind name it."""
+
+HostKey = Annotated[str, AfterValidator(host_key_line)]
+"""A line of `ssh-keyscan` without the host, e.g. `ssh-ed25519 AAAA…`."""
+
+
+def _network(text: str) -> str:
+    """Return `text` if it is a network; how wide it may be is the config's to say."""
+    try:
+        ip_network(text)
+    except ValueError:
+        raise ValueError("is no address range; write one like 203.0.113.7/32") from None
+    return text
+
+
+Cidr = Annotated[str, AfterValidator(_network)]
+
+
+def _port(text: str) -> str:
+    """Return `text` if it is one port or a range of ports, with tcp or udp."""
+    found = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?/(?:tcp|udp)", text)
+    if found is None or not 1 <= int(found[1]) <= int(found[2] or found[1]) < 1 << 16:
+        raise ValueError("is not a port with its protocol; write one like 51820/udp or 6000-6010/tcp")
+    return text
+
+
+PortWord = Annotated[str, AfterValidator(_port)]
+
+
+ComputeCapability = Annotated[
+    str, matching(r"[1-9]\d?\.\d", "is no compute capability; write it as nvidia-smi does, in quotes, e.g. '8.9'")
+]
+
+
+class Gpu(Frozen):
+    """The graphics processors of a host, all of one model."""
+
+    model: str = Field(description="Name as in the GPU table, e.g. L4.")
+    count: int = Field(ge=1)
+    vram_gib: float = Field(gt=0, description="Memory of one GPU, in GiB.")
+    compute_capability: ComputeCapability | None = Field(
+        default=None, description="As `nvidia-smi --query-gpu=compute_cap` prints it; none: known by the model's name."
+    )
+    replace_driver: StrictBool = Field(
+        default=False,
+        description="Put the pinned NVIDIA driver in place of one that was not installed by llm-deploy, or is newer.",
+    )
+
+
+class HostRecord(Frozen):
+    """One machine that can be reached by SSH, and what the roles need to know of it."""
+
+    name: HostName = Field(description="Name of the host, in results and for --host.")
+    address: Address = Field(description="Where SSH connects: an IP address or a DNS name.")
+    ssh_port: int = Field(default=SSH_PORT, ge=1, le=65535)
+    user: Login = Field(description="Login that may use sudo without a password, or root.")
+    host_keys: tuple[HostKey, ...] = Field(
+        min_length=1, description="Known before the first connection; nothing else is trusted."
+    )
+    identity_file: Path | None = Field(
+        default=None, description="Private key; none: the SSH agent and the usual files."
+    )
+    ssh_config: Path | None = Field(
+        default=None,
+        description="OpenSSH client config that leads to `address`: HostName, Port, IdentityFile, ProxyJump and "
+        "ProxyCommand count. None: no config file is read.",
+    )
+    service_address: Address | None = Field(default=None, description="What clients connect to; none: `address`.")
+    cloud: CloudName = "existing"
+    virtualization: Literal["container", "vm", "metal"] = Field(
+        default="vm", description="A container shares its kernel: no swap, clock or kernel setting of its own."
+    )
+    os_release: Literal["debian-12", "ubuntu-22.04", "ubuntu-24.04"] | None = Field(
+        default=None, description="Distribution and version: which packages a bundle for a host without network holds."
+    )
+    cpu_count: int = Field(ge=1, description="Processors that the host has.")
+    memory_gib: float = Field(gt=0, description="Memory that the host has, in GiB.")
+    gpu: Gpu | None = None
+    ignore_gpu: StrictBool = Field(
+        default=False, description="Compute on the CPU of a host that has an NVIDIA GPU; `make smoke` fails otherwise."
+    )
+    data_dir: DataDir = Field(
+        default="/var/lib/llm", description="Where models, adapters and environments lie on the host."
+    )
+    password_logins: StrictBool = Field(
+        default=False,
+        description="Leave sshd's password logins as the host has them, for people who work there; false: keys only.",
+    )
+    ssh_cidrs: tuple[Cidr, ...] = Field(
+        default=(), description="Networks that may reach port 22; none: any that routes there."
+    )
+    client_cidrs: tuple[Cidr, ...] = Field(
+        default=(), description="Networks that may reach the gateway; none: any that routes there."
+    )
+    proxy: ProxySpec | None = Field(default=None, description="Proxy through which the host reaches the world.")
+    open_ports: tuple[PortWord, ...] = Field(
+        default=(), description="Ports of other programs that the firewall lets in, from anywhere, e.g. 51820/udp."
+    )
+    closed_ports: tuple[PortWord, ...] = Field(
+        default=(), description="Ports of other programs that the firewall closes, e.g. 9100/tcp."
+    )
+    ends_at: AwareDatetime | None = Field(default=None, description="When the machine ends itself.")
+
+    @model_validator(mode="after")
+    def _gpu_is_used_or_not(self) -> Self:
+        if self.gpu is not None and self.ignore_gpu:
+            refuse([Problem("ignore_gpu", "is true and `gpu` is there", "leave one of them out")])
+        return self
+
+    @model_validator(mode="after")
+    def _clients_can_name_it(self) -> Self:
+        if "_" in self.client_address:
+            key = "address" if self.service_address is None else "service_address"
+            hint = "write as service_address what clients connect to: an IP address, or a name without `_`"
+            refuse([Problem(key, "has an underscore, which is in no certificate", hint)])
+        return self
+
+    @model_validator(mode="after")
+    def _port_is_open_or_closed(self) -> Self:
+        both = [port for port in self.closed_ports if port in self.open_ports]
+        refuse([Problem("closed_ports", f"{port} is in open_ports too", "leave one of them out") for port in both])
+        return self
+
+    @property
+    def client_address(self) -> str:
+        """The address that clients use and the certificate names."""
+        return self.service_address or self.address
+
+    def at_home(self, folder: Path) -> Self:
+        """Return the host with key and config at absolute paths: `~` is the user's home, others start at `folder`."""
+        paths = {"identity_file": self.identity_file, "ssh_config": self.ssh_config}
+        return self.model_copy(
+            update={name: folder.resolve() / path.expanduser() for name, path in paths.items() if path is not None}
+        )
+
+
+class Hosts(Frozen):
+    """Hosts with a name each: results, certificates and --host tell them apart by it."""
+
+    hosts: tuple[HostRecord, ...] = Field(min_length=1, description="The hosts, as in docs/inventory.md.")
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        refuse(twice((host.name for host in self.hosts), "hosts"))
+        return self
+
+
+class Tunnel(Frozen):
+    """An engine behind NAT, published by another host: its host dials, the gateway's host answers clients."""
+
+    engine: HostName = Field(description="The host with the engine; it dials the other one by SSH.")
+    gateway: HostName = Field(description="The host that clients reach.")
+    address: Address | None = Field(
+        default=None,
+        description="Where the engine's host reaches the gateway's; none: its `address`, or the HostName that its "
+        "`ssh_config` has for it.",
+    )
+    port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="Port of the gateway's sshd as the engine's host reaches it; none: its `ssh_port`, or the Port "
+        "that its `ssh_config` has for it.",
+    )
+
+
+class StackOutputs(Hosts):
+    """All that provisioning needs; also the shape of an inventory file."""
+
+    stack: StackName = Field(description="Name of this list of hosts; results and keys lie under it.")
+    serving: ServingSpec = Field(description="What the hosts serve, as in docs/config.md.")
+    gateway: GatewaySpec = GatewaySpec()
+    tunnel: Tunnel | None = Field(default=None, description="For an engine behind NAT; none: each host has both.")
+    lease: Lease | None = Field(default=None, description="What stays settled of a rented stack; none for others.")
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        refuse(ports_differ(self.serving, self.gateway))
+        return self
+
+    @model_validator(mode="after")
+    def _tunnel_has_two_ends(self) -> Self:
+        if self.tunnel is not None and sorted((self.tunnel.engine, self.tunnel.gateway)) != sorted(
+            host.name for host in self.hosts
+        ):
+            hint = "name exactly these two under hosts: one with the engine, one with the gateway"
+            refuse([Problem("tunnel", "does not join the hosts of this file", hint)])
+        return self
+
+    def has_engine(self, host: HostRecord) -> bool:
+        """Return whether the engine runs on `host`."""
+        return self.tunnel is None or host.name == self.tunnel.engine
+
+    @property
+    def engine_hosts(self) -> tuple[HostRecord, ...]:
+        """The hosts with an engine."""
+        return tuple(host for host in self.hosts if self.has_engine(host))
+
+    def has_gateway(self, host: HostRecord) -> bool:
+        """Return whether clients come to `host`."""
+        return self.tunnel is None or host.name == self.tunnel.gateway

@@ -1,5 +1,0 @@
-"""Hosts that are there already, from an inventory file. Makes nothing and removes nothing."""
-
-from infra.existing.hosts import deploy
-
-__all__ = ["deploy"]

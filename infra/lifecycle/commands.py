@@ -1,0 +1,177 @@
+"""The commands that make, show and remove a stack's machines.
+
+    python -m infra.lifecycle.commands preview|up|refresh|outputs|down --stack NAME
+    eval "$(python -m infra.lifecycle.commands env --stack NAME)"      then use `pulumi` by hand on the same stack
+
+A wrong config is told before anything is made (exit 2). Installs nothing on a host: that is for `fab`.
+"""
+
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+
+from core.arguments import Parser
+from core.console import next_command, say, step
+from core.errors import DeployError, run_cli, when_interrupted
+from core.paths import outputs_file, stack_state_dir
+
+
+def preview(stack: str) -> int:
+    """Show what `up` would make, change or remove."""
+    say(f"preview: what `up` would do to stack {stack}; nothing is changed")
+    from core.runs import write_result
+    from infra.automation.stack import only_looking
+    from infra.config import load_stack
+    from infra.lifecycle import up as renting
+    from infra.lifecycle.prepare import refuse_too_large
+
+    config = load_stack(stack)
+    refuse_too_large(config, stack)
+    with only_looking(stack, config.cloud) as held:
+        report, cost = renting.preview(config, stack, held)
+    if not report.planned and not report.missing:
+        say("  nothing to change")
+    result = {"ok": True, "planned": report.planned, "gone": report.missing}
+    write_result(stack, "preview.json", result | ({"cost": cost} if cost else {}))
+    next_command(f"make up STACK={stack}")
+    return 0
+
+
+def up(stack: str) -> int:
+    """Make the machines of a stack."""
+    say(f"up: makes the machines of stack {stack}; safe to run again")
+    from core.runs import write_result
+    from infra.automation.stack import hold
+    from infra.config import load_stack
+    from infra.lifecycle import up as renting
+    from infra.lifecycle.prepare import prepare
+    from infra.lifecycle.saved import file_digest, note_file, save_outputs
+
+    config = load_stack(stack)
+    digest = file_digest(stack)
+    prepare(config, stack)
+    with when_interrupted(f"`make down STACK={stack}` to undo"), hold(stack, config.cloud) as held:
+        report, tried = renting.up(config, stack, held)
+        outputs = save_outputs(stack, report.outputs)
+        note_file(stack, digest)
+    say(f"  {report.summary()}")
+    for host in outputs.hosts:
+        say(f"  {host.name}: {host.user}@{host.address}, {host.cpu_count} CPUs, {host.memory_gib:g} GiB")
+    done = {"ok": True, "hosts": [host.name for host in outputs.hosts], "changes": report.done}
+    places = [{"place": str(each.candidate), "outcome": each.outcome, "told": each.told} for each in tried]
+    write_result(stack, "up.json", {**done, **({"places": places} if places else {})})
+    next_command(f"make provision STACK={stack}", f"make down STACK={stack}")
+    return 0
+
+
+def refresh(stack: str) -> int:
+    """Find out what has become of a stack's machines."""
+    say(f"refresh: asks what has become of the machines of stack {stack}, and notes it in the state")
+    from core.runs import write_result
+    from infra.automation.stack import hold
+    from infra.config import load_stack
+    from infra.lifecycle.up import known_lease, refuse_other_login
+
+    config = load_stack(stack)
+    with step("ask for each machine"), hold(stack, config.cloud) as held:
+        refuse_other_login(config.cloud, known_lease(config.cloud, stack, held))
+        report = held.refresh()
+    if report is None:
+        say(f"  stack {stack} has no machines yet")
+    elif report.missing and config.cloud == "local":
+        say(f"  do not run: {', '.join(report.missing)}; `up` starts them, with the disk of each that has one")
+    elif report.missing:
+        say(f"  gone: {', '.join(report.missing)}; `up` makes them anew")
+    else:
+        say("  all of them are there")
+    write_result(stack, "refresh.json", {"ok": True, "gone": report.missing if report else []})
+    next_command(f"make up STACK={stack}")
+    return 0
+
+
+def outputs(stack: str) -> int:
+    """Print hosts and serving spec as JSON on stdout."""
+    say(f"outputs: what stack {stack} hands on to provisioning, as JSON on stdout")
+    from infra.automation.stack import hold
+    from infra.config import load_stack
+    from infra.lifecycle.saved import save_outputs
+
+    config = load_stack(stack)
+    if not outputs_file(stack).exists():
+        with hold(stack, config.cloud) as held:
+            values = held.outputs()
+        if not values:
+            raise DeployError("has no machines yet", where=f"stack {stack}", hint=f"make up STACK={stack}")
+        save_outputs(stack, values)
+    print(outputs_file(stack).read_text(), end="")
+    return 0
+
+
+def down(stack: str) -> int:
+    """Destroy a stack and confirm that nothing is left."""
+    say(f"down: removes all of stack {stack}, then looks whether anything is left")
+    from infra.config.reader import known_stacks
+    from infra.lifecycle.down import tear_down
+
+    result = tear_down(stack)
+    for line in result.kept:
+        say(f"  kept: {line}")
+    if result.hosts_stay:
+        say("  nothing of ours was made; the hosts keep what was provisioned on them")
+        say(f"  their keys are kept in {stack_state_dir(stack)}")
+    elif not result.asked:
+        say(f"  this checkout has no lease of stack {stack}, so there was nothing to ask the cloud for")
+        say(f"  what another checkout made, or a lost one, is found by: make leftovers CLOUD={result.cloud}")
+    else:
+        say(f"  {len(result.destroyed)} resource(s) removed; nothing {'else ' if result.kept else ''}is left")
+    if stack in known_stacks():  # whose file was deleted is not to be made again
+        next_command(f"make up STACK={stack}")
+    return 0
+
+
+def env(stack: str) -> int:
+    """Print shell commands that make `pulumi` by hand use the same CLI and backend.
+
+    By hand it notes the stack's salt in the stack's file, as it does for everybody; our own commands keep that clean.
+    """
+    from infra.automation.backend import find_backend
+    from infra.contract.stack_placement import LEASE_VARIABLE, read_lease
+    from infra.lifecycle.up import provider_environment
+    from tools.pulumi.cli import find_cli
+
+    backend, lease = find_backend(), read_lease(stack)
+    environment = find_cli().environment() | {"PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true"}
+    wanted = {name: value for name, value in environment.items() if name.startswith(("PULUMI_", "PATH"))}
+    if lease is not None:
+        # By hand nobody looks whether a volume is still blank.
+        wanted[LEASE_VARIABLE] = lease.model_copy(update={"blank_at": ""}).model_dump_json()
+        wanted |= provider_environment("gcp" if lease.project else "aws", lease)
+    for name, value in (wanted | backend.settings).items():
+        print(f"unset {name}" if value is None else f"export {name}={shlex.quote(value)}")
+    say(f"env: state is kept in {backend.shown}")
+    return 0
+
+
+COMMANDS: dict[str, Callable[[str], int]] = {
+    "preview": preview,
+    "up": up,
+    "refresh": refresh,
+    "outputs": outputs,
+    "down": down,
+    "env": env,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command on one stack."""
+    parser = Parser(prog="python -m infra.lifecycle.commands", description=(__doc__ or "").splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, command in COMMANDS.items():
+        each = commands.add_parser(name, help=(command.__doc__ or "").splitlines()[0])
+        each.add_argument("--stack", default="local", help="name of the stack: stacks/Pulumi.NAME.yaml")
+    options = parser.parse_args(arguments)
+    return COMMANDS[options.command](options.stack)
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))

@@ -1,0 +1,270 @@
+"""Destroy a stack, then ask the host or the cloud until nothing of it is left.
+
+What costs money goes first: a list that is denied, or an engine that fails, ends the command after that and not before.
+
+Says `ok` only for what was looked at anew. Removes the stack's state and files last, and only when nothing is left, so
+that a teardown that failed can be run again. Hosts that we did not make keep what is on them, and we the keys to it.
+Ends within DOWN_S: an engine that takes too long is stopped, and what it left is removed without it.
+"""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from catalog.clouds import RENTED
+from core.console import say, step
+from core.deadline import Deadline
+from core.errors import ConfigError, DeployError, UsageError
+from core.paths import outputs_file, stack_state_dir, state_dir
+from core.runs import write_result
+from core.strict_yaml import read_yaml
+from core.timeouts import answer_within
+from infra.automation.events import Report
+from infra.automation.sdk import ensure_sdk
+from infra.automation.stack import LockedError, Stack, hold
+from infra.clouds.queries import NOT_KNOWN
+from infra.clouds.refusals import DeniedError
+from infra.config import load_stack
+from infra.config.reader import DEPLOYMENT_KEY, stack_file
+from infra.contract.stack_placement import Lease, read_lease
+from infra.lifecycle import orphans
+from infra.lifecycle.up import known_lease, recover, refuse_other_login
+from serving.endpoint import endpoint_file
+
+DOWN_S = 300.0
+"""How long `down` may take; what is left then is told, and it can be run again."""
+
+CLOUD_S = 90.0
+"""Of that, what is kept for removing without the engine what it left."""
+
+RECOVER_S = 60.0
+"""Of that, how long what a cut-off command left may take to go before the engine begins."""
+
+LAST_LOOK_S = 15.0
+"""Of that, what is kept for asking once more what is left, and how long that may take."""
+
+APPEAR_S = 20.0
+"""How long a cloud may take to list what an engine asked for just before it was killed. On AWS that was seen to take
+about a second (github.com/skypilot-org/skypilot/issues/4431)."""
+
+
+@dataclass(frozen=True)
+class Teardown:
+    """What a teardown came to; written as teardown.json."""
+
+    cloud: str
+    ok: bool
+    destroyed: list[str]
+    """Names of the resources that were removed."""
+
+    left: list[str]
+    """What the host or the cloud still has."""
+
+    kept: list[str] = field(default_factory=list)
+    """What was left in place because the stack's file says so, and what it costs."""
+
+    asked: bool = True
+    """Whether there was someone to ask: a cloud is asked for a lease, and a stack that was never made here has none."""
+
+    hosts_stay: bool = False
+    """The hosts were not ours to remove; they go on serving, so their keys and certificates are kept."""
+
+
+def tear_down(stack: str, *, sleep: Callable[[float], None] = time.sleep) -> Teardown:
+    """Remove `stack` and confirm that nothing is left. Raises DeployError when something is."""
+    cloud = cloud_of(stack)
+    if read_lease(stack) is not None or outputs_file(stack).exists():
+        ensure_sdk(cloud)  # before its time begins: they come once, and over a slow line take minutes
+    end = Deadline.after(DOWN_S)
+    destroyed: list[str] = []
+    with hold(stack, cloud, stop_earlier=True) as held:
+        keep = _keeps(stack)
+        appears = Deadline.after(APPEAR_S if cloud in RENTED and _has_creations_in_flight(held) else 0.0)
+        lease = _lease(cloud, stack, held)  # noted, as the state forgets it with its resources
+        try:
+            _refuse_other_login(cloud, lease)
+            _recover(cloud, stack, held, end)
+            report, gave_up = _destroy(held, stack, keep=keep, lets_go=cloud in RENTED and not keep, end=end)
+            if gave_up is not None and cloud in RENTED and lease is None:
+                raise gave_up  # nobody can be asked what it left
+            destroyed = report.done.get("delete", []) if report else []
+            left = _left(cloud, stack, end)
+            if lease is not None and (wait_s := appears.left_s()):
+                with step(f"wait {wait_s:.0f} s for what the interrupted command may still have asked for"):
+                    sleep(wait_s)
+                left = _left(cloud, stack, end)
+            kept = _asked(orphans.kept, cloud, stack, end)
+        except DeployError as error:
+            found = _found(cloud, stack, end)
+            _write(stack, Teardown(cloud, ok=False, destroyed=destroyed, left=found))
+            error.detail = "\n".join(filter(None, (error.detail, *(f"  still there: {line}" for line in found))))
+            raise
+        hosts_stay = orphans.hosts_stay(cloud)
+        asked = cloud not in RENTED or lease is not None
+        result = _write(stack, Teardown(cloud, not left, destroyed, left, kept, asked, hosts_stay))
+        if left:
+            raise _not_gone(stack, left)
+        if kept:  # the stack still has it, and the next `up` goes on with it, after a look as before the first
+            outputs_file(stack).unlink(missing_ok=True)
+            endpoint_file(stack).unlink(missing_ok=True)  # its address may be somebody else's tomorrow
+            return result
+        _forget(held, made=report is not None, gave_up=gave_up is not None)
+        # While it is held: the next command would lose what it has just made.
+        if hosts_stay:
+            outputs_file(stack).unlink(missing_ok=True)
+        else:
+            shutil.rmtree(stack_state_dir(stack))
+    return result
+
+
+def _not_gone(stack: str, left: list[str]) -> DeployError:
+    """Return the error that names what is left, or that only some kinds could not be asked for."""
+    lines = "\n".join(f"  {line}" for line in left)
+    what, hint = "not all is gone", "run it again"
+    if all(line.startswith(NOT_KNOWN) for line in left):
+        what = "all that could be asked for is gone, and some kinds could not be"
+        hint = "get the permissions that are named below and run it again; the stack is not forgotten until then"
+    return DeployError(what, where=f"down of stack {stack}", hint=hint, detail=lines)
+
+
+def _lease(cloud: str, stack: str, held: Stack) -> Lease | None:
+    """Return the lease of a stack; where its state cannot be read, the one that this checkout noted."""
+    try:
+        return known_lease(cloud, stack, held)
+    except (UsageError, LockedError):
+        raise
+    except DeployError as error:
+        say(f"  ! {error}; going on with what is noted here")
+        return read_lease(stack)
+
+
+def _has_creations_in_flight(held: Stack) -> bool:
+    """Return whether the cloud may still make something; True where the state of an interrupted stack is unreadable."""
+    try:
+        return held.has_creations_in_flight()
+    except (UsageError, LockedError):
+        raise
+    except DeployError:
+        return held.interrupted
+
+
+def _refuse_other_login(cloud: str, lease: Lease | None) -> None:
+    """Raise UsageError for a login to another account; one that may not ask whose it is goes on.
+
+    The engine's provider refuses another account, too, and nothing is forgotten before the cloud was asked.
+    """
+    try:
+        refuse_other_login(cloud, lease)
+    except DeniedError as error:
+        say(f"  ! {error}; going on")
+
+
+def _recover(cloud: str, stack: str, held: Stack, end: Deadline) -> None:
+    """Remove what a command that was cut off left; what cannot be asked for, or does not go, holds up nothing."""
+    try:
+        recover(cloud, stack, held, min(RECOVER_S, end.left_s(reserve_s=DOWN_S / 2)))
+    except (UsageError, LockedError):
+        raise
+    except DeployError as error:
+        say("\n".join(filter(None, (f"  ! {error}; going on", error.detail))))
+
+
+def _destroy(
+    held: Stack, stack: str, *, keep: bool, lets_go: bool, end: Deadline
+) -> tuple[Report | None, DeployError | None]:
+    """Return what the engine removed, None for a stack that was never made; and why it could not do all, if so.
+
+    An engine that fails or hangs does not keep machines running: what it leaves is removed without it. Only somebody
+    else's lock and a wrong login end `down` here.
+    """
+    try:
+        with step(f"remove the resources of stack {stack}"):
+            if lets_go:
+                held.unprotect()
+            report = held.destroy(keep=keep, limit_s=end.left_s(reserve_s=CLOUD_S))
+    except (UsageError, LockedError):
+        raise
+    except DeployError as error:
+        say("\n".join(filter(None, (f"  {error}; going on without it", error.detail))))
+        return Report(), error
+    if report is None:
+        say(f"  stack {stack} was never made, or is removed already")
+    return report, None
+
+
+def cloud_of(stack: str) -> str:
+    """Return the cloud of `stack`; where its file has become wrong or is gone, from the last run's copy."""
+    stack_file(stack)  # refuses a name that would be a path
+    try:
+        return load_stack(stack).cloud
+    except (ConfigError, UsageError) as error:
+        cloud = _last_cloud(stack)
+        if cloud is None:
+            raise
+        say(f"  {error}; going on with the file of the last run")
+        return cloud
+
+
+def _last_cloud(stack: str) -> str | None:
+    """Return the cloud that the copy of the stack's file names, made when the engine last ran."""
+    cloud = _last_deployment(stack).get("cloud")
+    return None if cloud is None else str(cloud)
+
+
+def _keeps(stack: str) -> bool:
+    """Return whether the stack's file says that something is to be left in place."""
+    try:
+        return bool(load_stack(stack).storage.keep_on_down)
+    except (ConfigError, UsageError):
+        return bool((_last_deployment(stack).get("storage") or {}).get("keep_on_down"))
+
+
+def _last_deployment(stack: str) -> dict[str, Any]:
+    """Return what the copy of the stack's file holds, made when the engine last ran; empty when there is none."""
+    copy = state_dir() / "stacks" / stack / "project" / f"Pulumi.{stack}.yaml"
+    try:
+        return dict(read_yaml(copy, shown_as=str(copy))["config"][DEPLOYMENT_KEY])
+    except (OSError, ConfigError, KeyError, TypeError):
+        return {}
+
+
+def _left(cloud: str, stack: str, end: Deadline) -> list[str]:
+    """Return what is left; what the state does not know of is removed first."""
+    with step("ask what is left"):
+        left = _asked(orphans.find, cloud, stack, end)
+    there = [line for line in left if not line.startswith(NOT_KNOWN)]
+    if there:
+        with step(f"remove {len(there)} thing(s) that the state did not know of"):
+            orphans.remove(cloud, stack, end.left_s(reserve_s=LAST_LOOK_S))
+            left = _asked(orphans.find, cloud, stack, end)
+    return left
+
+
+def _found(cloud: str, stack: str, end: Deadline) -> list[str]:
+    """Return what is left after a failure, or that it is not known."""
+    try:
+        return _asked(orphans.find, cloud, stack, end)
+    except DeployError as error:
+        return [f"{NOT_KNOWN}{error}"]
+
+
+def _asked(look: Callable[[str, str], list[str]], cloud: str, stack: str, end: Deadline) -> list[str]:
+    """Return what `look` tells. Raises DeployError when a cloud answers so slowly that all its calls take too long."""
+    seconds = max(end.left_s(reserve_s=LAST_LOOK_S), LAST_LOOK_S)
+    return answer_within(seconds, lambda: look(cloud, stack), where=f"cloud {cloud}")
+
+
+def _forget(held: Stack, *, made: bool, gave_up: bool) -> None:
+    """Remove the stack from our own backend; another keeps its empty stack and its history.
+
+    An engine that was stopped still has in its state what the cloud says is gone.
+    """
+    if made and held.backend.ours:
+        held.remove(with_resources=gave_up)
+
+
+def _write(stack: str, result: Teardown) -> Teardown:
+    write_result(stack, "teardown.json", asdict(result))
+    return result

@@ -1,0 +1,62 @@
+"""Whether a stack is of the kind that `make deploy-cpu`, `deploy-gpu` or `deploy-gpu-spot` names; asks no cloud.
+
+python -m infra.lifecycle.expect_kind gpu --stack NAME        silent when it is; else one line, and the status is 2
+"""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from core.arguments import Parser
+from core.errors import UsageError, run_cli
+
+if TYPE_CHECKING:
+    from infra.config import DeploymentConfig
+
+KINDS = ("cpu", "gpu", "gpu-spot")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Return 0 for a stack of the kind. Raises UsageError for another one."""
+    parser = Parser(prog="python -m infra.lifecycle.expect_kind", description=(__doc__ or "").partition(";")[0])
+    parser.add_argument("kind", choices=KINDS, help="what the stack should be")
+    parser.add_argument("--stack", required=True, help="name of the stack: stacks/Pulumi.NAME.yaml")
+    options = parser.parse_args(arguments)
+    refuse_other_kind(options.stack, options.kind)
+    return 0
+
+
+def refuse_other_kind(stack: str, kind: str) -> None:
+    """Raise UsageError when the stack has machines with other processors, or on another market, than meant."""
+    from infra.config import load_stack
+
+    config = load_stack(stack)
+    for machine, has_gpu in _processors(config):
+        if has_gpu is not None and has_gpu != (kind != "cpu"):
+            what = f"{machine} has {'a GPU' if has_gpu else 'no GPU'}"
+            raise UsageError(what, where=_where(stack, kind), hint=f"deploy it as it is: make deploy STACK={stack}")
+    if kind == "gpu-spot" and config.machine.market != "spot":
+        hint = f"write machine.market: spot, or run: make deploy-gpu STACK={stack}"
+        raise UsageError("it is not on the spot market", where=_where(stack, kind), hint=hint)
+
+
+def _where(stack: str, kind: str) -> str:
+    return f"deploy-{kind}: stack {stack}"
+
+
+def _processors(config: "DeploymentConfig") -> list[tuple[str, bool | None]]:
+    """Return each machine that there is or may be, and whether it has a GPU; None for a type that is not known."""
+    from catalog.machines import find_machine
+    from infra.clouds.existing.hosts import read_hosts
+
+    if config.cloud == "local":
+        return [("a local machine", False)]
+    if config.cloud == "existing":
+        return [(f"host {host.name}", host.gpu is not None) for host in read_hosts(str(config.inventory))]
+    types = (config.machine.type or "", *config.machine.fallbacks)
+    rows = [(name, find_machine(config.cloud, name)) for name in types]
+    return [(name, None if row is None else row.gpu is not None) for name, row in rows]
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))

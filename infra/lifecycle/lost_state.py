@@ -1,0 +1,67 @@
+"""Refusing to make a stack's machines a second time: its state has nothing, and the cloud still has what it made.
+
+The state lies in another backend, or was lost. The engine would start from nothing: the machines that run would cost on
+beside the new ones, and the next `up` would take them for left over and remove them with their data.
+"""
+
+from core.console import say
+from core.errors import DeployError
+from infra.automation.stack import Stack
+from infra.clouds.cloud import Cloud, found_of
+from infra.clouds.queries import that_matter
+from infra.clouds.refusals import DeniedError
+from infra.clouds.resources import Thing
+from infra.contract.stack_placement import Lease
+
+HOLDING = ("instance", "volume", "disk")
+"""Kinds of things that serve, or hold data."""
+
+
+def refuse_lost_state(cloud: Cloud, stack: str, lease: Lease | None, held: Stack) -> None:
+    """Raise DeployError when the cloud has things of a lease that stands, and the stack's state has none at all.
+
+    Things that are kept on purpose, and kinds that could not be asked for, are a warning.
+    """
+    if lease is None or not lease.stands or held.known_ids():
+        return
+    try:
+        found = found_of(cloud, lease)
+    except DeniedError as error:
+        say(f"  ! whether the cloud still has machines of this stack could not be asked: {error}")
+        return
+    for each in that_matter(found.unasked, lease.parts):
+        say(f"  ! the state of this stack is empty, and what the cloud has of it could not be asked: {each}")
+    for kept in (thing for thing in found if thing.keep):
+        say(f"  ! {kept} was kept, is not in the state of this stack, and is not used again")
+    there = [f"  {thing}" for thing in found if not thing.keep]
+    if there:
+        raise DeployError(
+            f"its state in {held.backend.shown} is empty, but the cloud has {len(there)} thing(s) that it made",
+            where=f"stack {stack}",
+            hint=(
+                "set PULUMI_BACKEND_URL, or `pulumi login`, to where the state is;"
+                f" if it is lost, remove these things: make down STACK={stack}"
+            ),
+            detail="\n".join(there),
+        )
+
+
+def refuse_half_lost_state(stack: str, lease: Lease, held: Stack, adrift: list[Thing]) -> None:
+    """Raise DeployError when hosts or disks of a stack that stands would count as left over without a reason.
+
+    A command that was cut off while it made them has left that in the state. Where the state says nothing of it, it is
+    an older copy, perhaps, and what it lacks may be what serves.
+    """
+    there = [f"  {thing}" for thing in adrift if thing.kind in HOLDING]
+    if not lease.stands or not there or held.has_creations_in_flight():
+        return
+    raise DeployError(
+        f"its state in {held.backend.shown} lacks {len(there)} host(s) or disk(s) that the cloud has, and no command"
+        " was cut off while it made them; nothing was removed",
+        where=f"stack {stack}",
+        hint=(
+            "put the newest state back if this is an older copy;"
+            f" else remove what is listed by hand, or the whole stack: make down STACK={stack}"
+        ),
+        detail="\n".join(there),
+    )

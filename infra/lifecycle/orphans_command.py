@@ -1,0 +1,110 @@
+"""Everything of ours in a rented cloud, over all regions, against the stacks that this checkout knows.
+
+    python -m infra.lifecycle.orphans_command --cloud aws             a table on stdout
+    python -m infra.lifecycle.orphans_command --cloud aws --delete    removes what belongs to no known stack, after
+    asking
+
+A colleague's stacks are not known here: look at the names before you say yes.
+"""
+
+import importlib
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from core.arguments import Parser
+from core.console import say, show, step
+from core.errors import DeployError, UsageError, run_cli
+from core.paths import lease_files
+from core.strict_json import parse_object
+from infra.automation.sdk import ensure_sdk
+from infra.clouds.resources import Unasked
+
+CLOUDS = {"aws": "infra.clouds.aws.orphans.search", "gcp": "infra.clouds.gcp.orphans.search"}
+"""Modules that offer `places()` (infra/clouds/aws/orphans/search.py), `find_in(place)` and `remove_things(things)`."""
+
+AT_ONCE = 8
+SHOWN_KINDS = 3
+YES = "yes"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Sweep, tell, and remove when that is asked for; the status is 1 when a place could not be asked."""
+    parser = Parser(prog="python -m infra.lifecycle.orphans_command", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--cloud", required=True, choices=CLOUDS, help="which cloud to look at")
+    parser.add_argument("--delete", action="store_true", help="remove what belongs to no known stack, after asking")
+    options = parser.parse_args(arguments)
+    say(f"leftovers: asks all regions of {options.cloud} for what carries our tags")
+    ensure_sdk(options.cloud)
+    cloud = importlib.import_module(CLOUDS[options.cloud])
+    with step("ask the regions"):
+        things, unseen = _found(cloud)
+    known = known_ids()
+    for thing in things:
+        show(f"{_standing(thing, known)}\t{thing}")
+    stray = [thing for thing in things if thing.lease_id not in known]
+    say(f"  {len(things)} thing(s), {len(stray)} of no stack that this checkout knows")
+    for line in unseen:
+        say(f"  not seen: {line}")
+    if options.delete and stray:
+        _confirm(stray)
+        with step(f"remove {len(stray)} thing(s)"):
+            cloud.remove_things(stray)
+    elif stray:
+        say(f"  unless they are a colleague's: make leftovers CLOUD={options.cloud} ARGS=--delete")
+    return 1 if unseen else 0
+
+
+def known_ids() -> set[str]:
+    """Return the ids of the leases that this checkout has noted."""
+    found = set()
+    for path in lease_files():
+        try:
+            found.add(str(parse_object(path.read_bytes())["id"]))
+        except (OSError, ValueError, KeyError):
+            say(f"  {path} cannot be read; its stack counts as not known")
+    return found
+
+
+def _found(cloud: Any) -> tuple[list[Any], list[str]]:
+    """Return what all places have, and which could not be asked; raises UsageError when the login is not taken."""
+    places = cloud.places()
+    found, unseen = list[Any](), list[str]()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        asked = [pool.submit(cloud.find_in, place) for place in places]
+        for place, each in zip(places, asked, strict=True):
+            try:
+                answer = each.result()
+                found += answer
+                unseen += _shown(answer.unasked, place)
+            except UsageError:
+                raise
+            except DeployError as error:  # one that a policy denies says nothing of the others
+                unseen.append(f"{place}: {error}")
+    return found, unseen
+
+
+def _shown(unasked: Sequence[Unasked], place: str) -> list[str]:
+    """Return the kinds of a place that could not be asked for, a line each; one line when they are many."""
+    if len(unasked) <= SHOWN_KINDS:
+        return [str(each) for each in unasked]
+    return [f"{', '.join(each.kind for each in unasked)} in {place}: {unasked[0].error}"]
+
+
+def _standing(thing: Any, known: set[str]) -> str:
+    if thing.lease_id in known:
+        return "kept" if thing.keep else "known"
+    return "stray"
+
+
+def _confirm(stray: Iterable[Any]) -> None:
+    """Ask on the terminal. Raises UsageError unless the answer is yes."""
+    stacks = sorted({f"{thing.stack} ({thing.lease_id})" for thing in stray})
+    say(f"this removes everything of {', '.join(stacks)}, kept disks and buckets too; type {YES} to go on")
+    if not sys.stdin.readline().strip() == YES:
+        raise UsageError("not confirmed", where="leftovers --delete", hint=f"type {YES} when asked")
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))

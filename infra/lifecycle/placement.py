@@ -1,0 +1,105 @@
+"""Trying places until one has machines in stock: zones and machine types in order, within a time limit, with a table.
+
+Decides nothing about a cloud: the candidates, the attempt and what counts as out of stock are handed in.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from core.console import say, step
+from core.deadline import Deadline
+from core.errors import DeployError
+from infra.automation.pulumi_cli import EngineTimeoutError
+from infra.contract.stack_placement import Lease
+
+Result = TypeVar("Result")
+
+ELSEWHERE = "name more zones or machine.fallbacks, another region or market, or try later"
+LONGER = "write more into machine.placement_timeout_s"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One place and type, as a lease that would hold if it works out."""
+
+    lease: Lease
+    usd_per_hour: float | None = None
+    """What the spot market asks there, where that was asked."""
+
+    def __str__(self) -> str:
+        price = f", ${self.usd_per_hour:.4f} an hour" if self.usd_per_hour is not None else ""
+        return f"{self.lease.machine_type} in {self.lease.zone}{price}"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try and what became of it."""
+
+    candidate: Candidate
+    outcome: Literal["placed", "out of stock", "took too long", "not tried"]
+    seconds: float = 0.0
+    told: str = ""
+    """What the cloud said."""
+
+
+def place(
+    candidates: Sequence[Candidate],
+    attempt: Callable[[Candidate, float], Result],
+    *,
+    out_of_stock: Callable[[str], str | None],
+    timeout_s: float,
+    hint: str = ELSEWHERE,
+    clock: Callable[[], float] = time.monotonic,
+) -> tuple[Result, list[Attempt]]:
+    """Return what the first attempt returned that found stock, and all attempts.
+
+    An attempt is told how many seconds are left for it. `out_of_stock` returns the cloud's words when an error only
+    means that this place has none left. Every other error stops at once. Raises DeployError with a table and the
+    `hint` when no candidate is left or the time is over.
+    """
+    end, tried = Deadline.after(timeout_s, clock), list[Attempt]()
+    for number, candidate in enumerate(candidates):
+        left_s = end.left_s()
+        if not left_s:
+            tried += [Attempt(each, "not tried") for each in candidates[number:]]
+            break
+        start = clock()
+        try:
+            with step(f"make the machines: {candidate}"):
+                result = attempt(candidate, left_s)
+        except EngineTimeoutError as error:
+            tried.append(Attempt(candidate, "took too long", clock() - start, error.what))
+            continue
+        except DeployError as error:
+            told = out_of_stock(f"{error}\n{error.detail}")
+            if told is None:
+                raise
+            tried.append(Attempt(candidate, "out of stock", clock() - start, told))
+            say(f"  {candidate}: out of stock")
+            continue
+        tried.append(Attempt(candidate, "placed", clock() - start))
+        return result, tried
+    is_over = any(each.outcome in ("took too long", "not tried") for each in tried)
+    raise DeployError(
+        f"no machines within {timeout_s:.0f} s" if is_over else "no machines anywhere",
+        where="placement",
+        hint=f"{hint}, or {LONGER}" if is_over else hint,
+        detail=table(tried),
+    )
+
+
+def table(tried: Sequence[Attempt]) -> str:
+    """Return the attempts, a line each."""
+    rows = [("zone", "type", "outcome", "seconds", "")]
+    for each in tried:
+        lease = each.candidate.lease
+        seconds = f"{each.seconds:.0f}" if each.outcome != "not tried" else "-"
+        rows.append((lease.zone, lease.machine_type, each.outcome, seconds, each.told))
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    lines = []
+    for *cells, told in rows:
+        padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+        lines.append("  ".join(["", *padded, told]).rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,47 @@
+"""Look at a rented cloud before anything is made there: python -m infra.lifecycle.preflight_command --stack NAME."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from core.arguments import Parser
+from core.console import next_command, say
+from core.errors import run_cli
+
+MARKS = {"ok": "✓", "warning": "!", "error": "✗"}
+
+NOTHING_RENTED = {
+    "local": "looked at the stack file, and at this computer's memory and processors",
+    "existing": "looked at the stack file; `make plan` looks at the hosts",
+}
+"""What was looked at where no cloud is asked."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Look, tell, and write preflight.json; the status is 0 when nothing is in the way."""
+    parser = Parser(prog="python -m infra.lifecycle.preflight_command", description=(__doc__ or "").partition(":")[0])
+    parser.add_argument("--stack", required=True, help="name of the stack: stacks/Pulumi.NAME.yaml")
+    stack = parser.parse_args(arguments).stack
+    say(f"preflight: looks at what stack {stack} needs; makes nothing")
+    from core.runs import write_result
+    from infra.config import load_stack
+    from infra.contract.stack_placement import read_lease
+    from infra.lifecycle.preflight import CLOUDS, findings, refuse
+    from infra.lifecycle.prepare import refuse_too_large
+
+    config = load_stack(stack)
+    refuse_too_large(config, stack)
+    found = findings(config, stack, read_lease(stack))
+    for each in found:
+        say(f"  {MARKS[each.level]} {each}")
+    if config.cloud not in CLOUDS:
+        say(f"  ✓ {NOTHING_RENTED[config.cloud]}; nothing was found")
+    ok = all(each.level != "error" for each in found)
+    write_result(stack, "preflight.json", {"stack": stack, "ok": ok, "findings": [asdict(each) for each in found]})
+    refuse(found, stack)
+    next_command(f"make up STACK={stack}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))

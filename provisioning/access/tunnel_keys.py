@@ -1,0 +1,50 @@
+"""The two secrets of a published engine: the key pair of its SSH tunnel, and the key between gateway and engine.
+
+Made and kept on the controlling machine: elsewhere the engine's key never leaves its host, but here two hosts share it.
+"""
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from core.files import write_atomically
+from core.paths import stack_state_dir
+from infra.clouds.hosts.ssh_key import KEY_NAME, make_key_pair
+from provisioning.converge.resources import Secret
+
+ENGINE_KEY_BYTES = 32
+
+
+@dataclass(frozen=True)
+class TunnelKeys:
+    """What the two ends of a tunnel prove themselves with."""
+
+    private: Secret
+    """The dialling end's private key, as OpenSSH writes it."""
+    public: str
+    """Its public half, `ssh-ed25519 AAAA…`."""
+    engine: Secret
+    """What the gateway says to the engine."""
+
+
+def tunnel_keys(stack: str, *, keep: bool = True) -> TunnelKeys:
+    """Return the keys of `stack`, made on first use; those that are made are kept, unless `keep` is false."""
+    folder = stack_state_dir(stack) / "tunnel"
+    if keep or folder.exists():
+        return _keys_in(folder, stack)
+    with TemporaryDirectory() as passing:
+        return _keys_in(Path(passing), stack)
+
+
+def _keys_in(folder: Path, stack: str) -> TunnelKeys:
+    """Return the keys in `folder`, made where they lack."""
+    private, public, engine = folder / KEY_NAME, folder / f"{KEY_NAME}.pub", folder / "engine-key"
+    if not (private.exists() and public.exists()):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        make_key_pair(private, comment=f"llm-deploy tunnel {stack}")
+    if not engine.exists():
+        write_atomically(engine, secrets.token_urlsafe(ENGINE_KEY_BYTES), mode=0o600)
+    return TunnelKeys(
+        Secret(private.read_text()), " ".join(public.read_text().split()[:2]), Secret(engine.read_text().strip())
+    )

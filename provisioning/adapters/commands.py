@@ -1,0 +1,208 @@
+"""What `make adapters` does: versions planned, brought, promoted, rolled back, listed and removed. Restarts no engine.
+
+What each host does itself is in provisioning/programs/adapter_versions.py.
+"""
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from core.console import next_command, say
+from core.errors import DeployError, HostError, UsageError
+from core.rules import one_of
+from core.runs import write_result
+from infra.contract.outputs import HostRecord
+from provisioning.adapters.hosts import AT_ONCE, AdapterStack, stack_of, who_asks
+from provisioning.adapters.report import Running, Served
+from provisioning.adapters.retire import Retired, retirement
+from provisioning.hosts.parallel import on_each
+from provisioning.hosts.target import Target
+from provisioning.ssh.host_output import read_json
+from serving.adapters.manifest import Move, record, shown
+
+MOVED = ("time", "who", "what", "adapter", "from", "to")
+
+
+def plan(target: Target, retire: Sequence[str] = ()) -> int:
+    """Print what `apply` would change on the hosts; return the exit status."""
+    stack = _checked(target)
+    for retired in retirement(stack, retire):
+        say(retired.words)
+    results = stack.converge(again=_command(target, "plan", retire), dry_run=True, retire=retire)
+    if any(result.changed for result in results.values()):
+        next_command(_command(target, "apply", retire))
+    else:
+        say("nothing to change")
+    return 0
+
+
+def apply(target: Target, retire: Sequence[str] = ()) -> int:
+    """Bring all listed versions to the hosts and into their engines; return the exit status.
+
+    Moves no name, and takes none away but those in `retire`.
+    """
+    began = time.monotonic()
+    stack = _checked(target)
+    retired = _apply(stack, _command(target, "apply", retire), retire)
+    others = "each name"
+    if retired:
+        others = f"{', '.join(each.name for each in retired)} served no more, each other name"
+    say(f"✓ adapters of {stack.name}: {time.monotonic() - began:.1f} s; {others} means what it meant")
+    next_command(target.command("adapters", "DO=promote", "ARGS=NAME@VERSION"), target.command("adapters"))
+    return 0
+
+
+def promote(target: Target, name: str) -> int:
+    """Have a name alone mean version `name`, e.g. contract@4, after that answered on every host."""
+    stack = _checked(target)
+    version = stack.version(name)
+    running, adapter = _running(stack), version.rpartition("@")[0]
+    if any(version not in served.versions for served in running.values()):
+        _apply(stack, target.command("adapters", "DO=promote", f"ARGS={name}"))
+    prompt = stack.releases.listed(version).prompt
+    words = (version, stack.serving.model.name, *((prompt,) if prompt else ()))
+    stack.on_all(lambda host: stack.ask(host, "try", *words))
+    say(f"{version} answers, and otherwise than {stack.serving.model.name}")
+    return _move(stack, version, "promote", {name: served.aliases.get(adapter) for name, served in running.items()})
+
+
+def rollback(target: Target, adapter: str, to: str) -> int:
+    """Have `adapter` alone mean what it meant before its last promote that was not rolled back yet, or version `to`."""
+    stack = stack_of(target)
+    known = list(stack.releases.promoted)
+    if adapter not in known:
+        raise UsageError(
+            f"no adapter is called {adapter}", where=shown(stack.releases.path), hint=one_of(known, adapter)
+        )
+    version = to or stack.releases.before(adapter)
+    if not version:
+        hint = f"name one: --to {adapter}@VERSION"
+        raise UsageError(f"{adapter} had no version before this one", where=shown(stack.releases.lock), hint=hint)
+    if version.rpartition("@")[0] != adapter:
+        raise UsageError(f"{version} is no version of {adapter}", where="--to", hint=f"write {adapter}@VERSION")
+    return _move(stack, stack.version(version), "rollback", {})
+
+
+def _checked(target: Target) -> AdapterStack:
+    """Return the stack, its adapters looked at. Raises ConfigError for those that do not fit; no host was reached."""
+    from provisioning.adapters.checks import check_releases
+
+    stack = stack_of(target)
+    check_releases(stack.releases, stack.serving)
+    return stack
+
+
+def _command(target: Target, task: str, retire: Sequence[str]) -> str:
+    """Return what a person types to plan or apply."""
+    flags = " ".join(f"--retire {name}" for name in retire)
+    return target.command("adapters", f"DO={task}", *((f'ARGS="{flags}"',) if flags else ()))
+
+
+def _apply(stack: AdapterStack, again: str, retire: Sequence[str] = ()) -> list[Retired]:
+    """Bring the versions, and return what was retired. Raises HostError where an engine serves not all of them.
+
+    `again`: the command that a person ran.
+    """
+    from serving.endpoint import endpoint_file, read_endpoint, write_endpoint
+
+    retired = retirement(stack, retire)
+    stack.converge(again=again, dry_run=False, retire=retire)
+    for each in retired:
+        _record_retired(stack, each)
+    listed = {adapter.versioned_name for adapter in stack.serving.adapters}
+    for host, served in _running(stack).items():
+        for name, refused in served.refused.items() if isinstance(served, Running) else ():
+            if name in listed:
+                hint = "list other files as a new version"
+                raise HostError(f"the engine refuses {name}: {refused['problem']}", where=host, hint=hint)
+        if not listed <= set(served.versions):
+            hint = f"run {stack.target.command('provision')}, which starts it with them"
+            what = "its engine is down, or was started without adapters or with other settings"
+            raise HostError(what, where=host, hint=hint)
+    if endpoint_file(stack.name).exists():
+        hint = stack.target.command("provision")
+        endpoint = read_endpoint(endpoint_file(stack.name), hint=hint)
+        names = tuple(stack.releases.promoted)
+        write_endpoint(endpoint.model_copy(update={"models": stack.serving.served_names, "adapters": names}))
+    return retired
+
+
+def _record_retired(stack: AdapterStack, retired: Retired) -> None:
+    """Write into the record that a name is served no more, unless that was done before."""
+    if not retired.version:
+        return
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    entry = {"time": now, "who": who_asks(), "what": "retire", "adapter": retired.name, "from": retired.version}
+    record(stack.releases.lock, Move.model_validate({**entry, "to": "", "hosts": retired.hosts}))
+
+
+def _running(stack: AdapterStack) -> dict[str, Served]:
+    """Return versions and aliases that the engines serve, by host."""
+    return {name: report.answering for name, report in stack.on_all(stack.report).items()}
+
+
+def _move(stack: AdapterStack, version: str, what: str, means: Mapping[str, str | None]) -> int:
+    """Move the name on all hosts or on none, and write it into the record.
+
+    `means` has what the name means on each host before; where it is not known, that is what the record says.
+    """
+    recorded = stack.releases.promoted[version.rpartition("@")[0]]
+    done = _on_all_or_none(stack, version, what, {host.name: means.get(host.name) or recorded for host in stack.hosts})
+    _record(stack, version, done)
+    write_result(stack.name, "adapters.json", {"stack": stack.name, "ok": True, "moves": done})
+    first, seconds = next(iter(done.values())), max(each["seconds"] for each in done.values())
+    was = "already" if first["from"] == version else f"and was {first['from'] or 'nothing'}; moved in {seconds:.3f} s"
+    say(f"✓ {first['adapter']} is {version}, {was}")
+    next_command(stack.target.command("adapters"), f"commit {shown(stack.releases.lock)}")
+    return 0
+
+
+def _record(stack: AdapterStack, version: str, done: Mapping[str, dict[str, Any]]) -> None:
+    """Write the move into the record, unless it has it; say so when hosts were not where the record had them."""
+    first = next(iter(done.values()))
+    recorded = stack.releases.promoted[first["adapter"]]
+    entry = next((each for each in done.values() if each["from"] != version), None)
+    if entry is None and recorded == version:
+        return
+    if entry is None:  # the hosts moved earlier, by a command that was cut off before it wrote this
+        entry = {**first, "from": recorded}
+    last = stack.releases.last_move(entry["adapter"])
+    if last is not None and last.to != entry["from"]:
+        say(f"note: the hosts had {entry['from']}, unlike {shown(stack.releases.lock)}: somebody else moved it")
+    record(
+        stack.releases.lock, Move.model_validate({**{key: entry[key] for key in MOVED}, "hosts": tuple(sorted(done))})
+    )
+
+
+def _on_all_or_none(
+    stack: AdapterStack, version: str, what: str, before: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    """Move the name on all hosts and return what each says; when one fails, or at Ctrl-C, undo it on the others."""
+    who, adapter = who_asks(), version.rpartition("@")[0]
+    done: dict[str, dict[str, Any]] = {}
+    stopped = threading.Event()
+    turns = {host.name: threading.Lock() for host in stack.hosts}
+
+    def move(host: HostRecord) -> None:
+        with turns[host.name]:
+            if stopped.is_set():
+                raise HostError("was not moved", where=host.name)
+            done[host.name] = read_json(stack.ask(host, "move", version, who, what), where=host.name)
+
+    def move_back(host: HostRecord) -> None:
+        with turns[host.name]:  # a move that is under way ends first: Ctrl-C leaves its thread
+            was = done.get(host.name, {}).get("from") or before[host.name]
+            if was != version and version in stack.report(host).meanings(adapter):
+                stack.ask(host, "move", was, who, "rollback")
+                say(f"{host.name}: back to {was}, as not all hosts moved")
+
+    try:
+        stack.on_all(move)
+    except BaseException:
+        stopped.set()
+        for host, result in on_each(stack.hosts, move_back, at_once=AT_ONCE):
+            if isinstance(result, DeployError):
+                say(f"{host.name}: {result.what}; {adapter} may be {version} there")
+        raise
+    return done

@@ -1,0 +1,149 @@
+"""The hosts of a stack and their adapters: asked one thing at the same time, or brought all listed versions.
+
+Does not say what a command means (provisioning/adapters/commands.py does).
+"""
+
+import getpass
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from core.console import say
+from core.errors import DeployError, HostError, UsageError
+from core.rules import one_of
+from core.runs import write_result
+from infra.contract.outputs import HostRecord, StackOutputs
+from provisioning.adapters.report import AdapterReport, Folder
+from provisioning.converge.result import HostResult
+from provisioning.hosts.inventory import adapter_manifest, load
+from provisioning.hosts.parallel import Failures, on_each, raise_failures
+from provisioning.hosts.target import Target
+from provisioning.ssh.connection import connect
+from provisioning.ssh.host_output import read_json
+from provisioning.ssh.remote import run_program
+from serving.adapters.manifest import Releases, read_releases, shown
+from serving.spec.models import ServingSpec
+
+AT_ONCE = 8
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class AdapterHosts:
+    """A stack and its hosts with an engine, whether a manifest lists its adapters or the stack's own file."""
+
+    target: Target
+    outputs: StackOutputs
+
+    @property
+    def name(self) -> str:
+        """The stack's name."""
+        return self.outputs.stack
+
+    @property
+    def hosts(self) -> tuple[HostRecord, ...]:
+        """The hosts that have adapters: not the one that only publishes another one's engine."""
+        return self.outputs.engine_hosts
+
+    @property
+    def serving(self) -> ServingSpec:
+        """What is served, with the adapters of the manifest where there is one."""
+        return self.outputs.serving
+
+    def ask(self, host: HostRecord, command: str, *words: str) -> str:
+        """Return what the program adapter_versions prints. Raises HostError with the program's own words."""
+        return self.run(host, "adapter_versions", command, host.data_dir, str(self.serving.port), *words)
+
+    def run(self, host: HostRecord, program: str, *words: str) -> str:
+        """Return what a program of ours prints on `host`. Raises HostError with the program's own words."""
+        with connect(host) as connection:
+            try:
+                return run_program(connection, host, program, *words)
+            except HostError as error:
+                said = error.detail.strip().splitlines()
+                raise HostError(said[-1].removeprefix("error: "), where=host.name) if said else error from None
+
+    def report(self, host: HostRecord) -> AdapterReport:
+        """Return what `host` says of its adapters."""
+        return AdapterReport.read(read_json(self.ask(host, "show"), where=host.name))
+
+    def folders(self, host: HostRecord) -> list[Folder]:
+        """Return the folders of models and adapters on `host`."""
+        said = read_json(self.run(host, "stored_folders", "show", host.data_dir), where=host.name, shape=list)
+        return [Folder(**each) for each in said]
+
+    def on_all(self, work: Callable[[HostRecord], Result]) -> dict[str, Result]:
+        """Return what `work` returns for each host by its name. Raises what went wrong, after the last has ended."""
+        failures = Failures(self.hosts, lambda _, error: say(str(error)))
+        ends = on_each(self.hosts, work, at_once=AT_ONCE)
+        results = {host.name: result for host, result in failures.sift(ends)}
+        failures.raise_any(hint=f"see `{self.target.command('status')}`")
+        return {host.name: results[host.name] for host in self.hosts}  # not in the order in which they ended
+
+
+@dataclass(frozen=True)
+class AdapterStack(AdapterHosts):
+    """A stack whose adapters a manifest lists."""
+
+    releases: Releases
+
+    def version(self, name: str) -> str:
+        """Return the versioned name that is listed as `name`. Raises UsageError for another."""
+        known = [each.versioned_name for each in self.releases.manifest.adapters]
+        if name not in known:
+            raise UsageError(f"{name} is not listed", where=shown(self.releases.path), hint=one_of(known, name))
+        return name
+
+    def converge(self, *, again: str, dry_run: bool, retire: Sequence[str] = ()) -> dict[str, HostResult]:
+        """Bring all listed versions to the hosts and into their engines, or tell what that would change.
+
+        The names in `retire` are served no more; of others, none may lack in the manifest. `again`: the command that
+        a person runs, to be named when it fails.
+        """
+        # Not needed to move a name, which is to take no time.
+        from provisioning.access.cloud_login import with_logins
+        from provisioning.cli.progress import Narrator, counts, failure_detail, plan_text
+        from provisioning.converge.controller import converge
+        from provisioning.roles.engine.adapters import adapters_alone
+        from serving.sources.resolve import resolve_sources
+
+        sources = with_logins(resolve_sources(self.serving))
+        narrator = Narrator([host.name for host in self.hosts])
+        on_event = narrator.progress_only if dry_run else narrator.event
+        retired = dict.fromkeys(retire, who_asks())
+
+        def work(host: HostRecord) -> HostResult:
+            wishes = adapters_alone(host, self.serving, sources, retired)
+            result = converge(host, wishes, dry_run=dry_run, on_event=on_event)
+            if dry_run:
+                narrator.aside(plan_text(result))
+            for outcome in result.failed:
+                narrator.say(host.name, failure_detail(outcome))
+            narrator.say(host.name, counts(result, would=dry_run))
+            return result
+
+        with narrator:
+            results = self.on_all(work)
+        entries = [result.as_json() for result in results.values()]
+        ok = all(result.ok for result in results.values())
+        write_result(self.name, "adapters.json", {"stack": self.name, "ok": ok, "hosts": entries})
+        failed: dict[str, DeployError | None] = {name: None for name, result in results.items() if not result.ok}
+        raise_failures(failed, len(results), hint=f"mend it and run `{again}` again")
+        return results
+
+
+def who_asks() -> str:
+    """Return who moves or retires a name, for the records of it."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+def stack_of(target: Target) -> AdapterStack:
+    """Return the stack. Raises UsageError without a manifest, ConfigError for one that does not fit the stack."""
+    outputs = load(target)
+    path = adapter_manifest(target, outputs.stack)
+    releases = read_releases(path)
+    if releases is None:
+        raise UsageError("there is no manifest of adapters", where=shown(path), hint="write one, see docs/adapters.md")
+    return AdapterStack(target, outputs, releases)

@@ -1,0 +1,76 @@
+"""Names that are served and no longer listed: refused, unless somebody says that they are retired.
+
+Asks the hosts; changes neither them nor the record.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from core.errors import UsageError
+from core.rules import Problem, one_of
+from core.words import error_of
+from provisioning.adapters.hosts import AdapterStack
+from provisioning.adapters.report import AdapterReport
+from serving.adapters.manifest import shown
+
+
+@dataclass(frozen=True)
+class Retired:
+    """A name that is to be served no more."""
+
+    name: str
+    version: str
+    """What it means, to a host or by the record; empty when it is gone from both."""
+    hosts: tuple[str, ...]
+    """Those that serve it."""
+
+    @property
+    def words(self) -> str:
+        """What becomes of it, for a plan."""
+        if not self.version:
+            return f"{self.name} is served no more already"
+        return f"{self.name} stops being served: {self.version}{_on(self.hosts)}"
+
+
+def retirement(stack: AdapterStack, names: Sequence[str]) -> list[Retired]:
+    """Return what becomes of `names`, which are to be retired.
+
+    Raises UsageError for a name that is listed or that there never was, ConfigError with a line for each other name
+    that hosts or record have and the manifest has not: it would be taken from its clients.
+    """
+    reports = stack.on_all(stack.report)
+    found = {name: _retired(stack, name, reports) for name in _known(stack, reports)}
+    for name in names:
+        if name in stack.releases.promoted:
+            hint = "take its versions out of the manifest first"
+            raise UsageError(f"{name} is still listed", where="--retire", hint=hint)
+        if name not in found:
+            unlisted = [each for each in found if each not in stack.releases.promoted]
+            raise UsageError(f"no adapter is called {name}", where="--retire", hint=one_of(unlisted, name))
+    lost = [each for name, each in found.items() if name not in (*stack.releases.promoted, *names) and each.version]
+    if lost:
+        raise error_of([_refusal(stack, each) for each in lost], shown(stack.releases.path))
+    return [found[name] for name in dict.fromkeys(names)]
+
+
+def _known(stack: AdapterStack, reports: Mapping[str, AdapterReport]) -> list[str]:
+    """Return the names that hosts serve or that the record tells of."""
+    served = [name for report in reports.values() for name in report.names]
+    return list(dict.fromkeys((*served, *(move.adapter for move in stack.releases.moves))))
+
+
+def _retired(stack: AdapterStack, name: str, reports: Mapping[str, AdapterReport]) -> Retired:
+    meant = {host: report.names[name] for host, report in reports.items() if name in report.names}
+    version = next(iter(meant.values()), stack.releases.recorded.get(name, ""))
+    return Retired(name, version, tuple(meant))
+
+
+def _refusal(stack: AdapterStack, lost: Retired) -> Problem:
+    command = stack.target.command("adapters", "DO=apply", f'ARGS="--retire {lost.name}"')
+    where = _on(lost.hosts) or f" in {stack.releases.lock.name}"
+    what = f"{lost.name} is {lost.version}{where} and no longer listed: it would stop being served"
+    return Problem("", what, f"list it again, or run `{command}`")
+
+
+def _on(hosts: Sequence[str]) -> str:
+    return f" on {', '.join(hosts)}" if hosts else ""

@@ -1,0 +1,38 @@
+"""Another firewall of a host that keeps the gateway's port closed, named after a provision. Changes nothing."""
+
+from collections.abc import Mapping
+
+from core.console import say
+from core.errors import DeployError
+from infra.contract.outputs import HostRecord, StackOutputs
+from provisioning.converge.result import HostResult
+from provisioning.hosts.parallel import on_each
+from provisioning.programs import other_firewalls
+from provisioning.roles.host.layout import GATEWAY_UNIT
+from provisioning.ssh.connection import connect
+from provisioning.ssh.remote import ask_program
+
+
+def mention_closed_port(outputs: StackOutputs, results: Mapping[str, HostResult], *, at_once: int) -> None:
+    """Say which firewall keeps clients from a gateway that this run has started; `results` are by the host's name.
+
+    Only hosts that exist already are asked: others get no firewall but ours. What cannot be asked is left out, since
+    the provision itself was done; `status` asks again.
+    """
+    started = f"unit:{GATEWAY_UNIT}"
+    hosts = [
+        host
+        for host in outputs.hosts
+        if host.cloud == "existing"
+        and host.name in results
+        and any(outcome.id == started for outcome in results[host.name].changed)
+    ]
+
+    def ask(host: HostRecord) -> list[str]:
+        with connect(host) as connection:
+            seen = ask_program(connection, host, "other_firewalls", str(outputs.gateway.port))
+        return [other_firewalls.words(**each) for each in seen["closed_ports"]]
+
+    for host, found in on_each(hosts, ask, at_once=at_once):
+        for words in [] if isinstance(found, DeployError) else found:
+            say(f"! {host.name}: {words}")

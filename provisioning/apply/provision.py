@@ -1,0 +1,205 @@
+"""All hosts brought to what their roles wish for, or a plan of it; what came of it is told and written down.
+
+Does not look at a host itself (provisioning/converge does), does not say what is wished for
+(provisioning/apply/desired_state.py).
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.console import next_command, say
+from core.errors import DeployError
+from core.runs import write_result
+from infra.contract.outputs import HostRecord
+from provisioning.apply.closed_port import mention_closed_port
+from provisioning.apply.reboots import bring
+from provisioning.cli.progress import Narrator, counts, error_line, failure_detail, is_new_file, plan_text
+from provisioning.converge.result import HostResult, Outcome
+from provisioning.hosts.inventory import choose, file_has_changed, load, mention_changed_file
+from provisioning.hosts.parallel import Failures, on_each
+from provisioning.hosts.prefetch import HeadStart
+from provisioning.hosts.target import Target
+from provisioning.roles.host.layout import ENGINE_UNIT
+
+if TYPE_CHECKING:
+    from provisioning.apply.desired_state import Wishes
+
+ENGINE_UNIT_IDS = tuple(f"unit:{name}" for name in ENGINE_UNIT.values())
+
+
+def provision(
+    target: Target, *, names: Sequence[str], roles: Sequence[str], at_once: int, greeted: HeadStart | None = None
+) -> int:
+    """Bring the hosts to what their roles wish for; return the exit status."""
+    began = time.monotonic()
+    run = _Run(target, names, roles, greeted or HeadStart(), dry_run=False)
+    run.follow(at_once)
+    again = f"mend it and run `{target.command('provision')}` again; `{target.command('logs')}` has more"
+    run.failures.raise_any(hint=again)
+    _hand_on(run)
+    mention_closed_port(run.outputs, run.results, at_once=at_once)
+    say(f"✓ provision {run.outputs.stack}: {time.monotonic() - began:.1f} s; {run.written}")
+    _name_next(target, roles)
+    return 0
+
+
+def plan(
+    target: Target,
+    *,
+    names: Sequence[str],
+    roles: Sequence[str],
+    at_once: int,
+    full: bool = False,
+    greeted: HeadStart | None = None,
+) -> int:
+    """Print what `provision` would change, with diffs, on stdout; return the exit status. Changes nothing.
+
+    Of a file that is new its length is told, and its lines only with `full`.
+    """
+    run = _Run(target, names, roles, greeted or HeadStart(), dry_run=True, full=full)
+    run.follow(at_once)
+    if not full and any(is_new_file(outcome) for result in run.results.values() for outcome in result.changed):
+        say(f"new files are shown by their length; all lines: {target.command('plan', 'ARGS=--full')}")
+    run.failures.raise_any(hint=f"mend it and run `{target.command('plan')}` again")
+    changed = any(result.changed for result in run.results.values())
+    if file_has_changed(target):
+        said = "" if changed else "nothing to change there; "
+        say(f"this plan is of the stack file as the last `up` read it; {said}the edits since then need `up` first")
+        next_command(target.command("up"), target.command("plan"))
+    elif changed:
+        next_command(target.command("provision"))
+    else:
+        say("nothing to change")
+        _name_next(target, roles)
+    return 0
+
+
+def _name_next(target: Target, roles: Sequence[str]) -> None:
+    """Name what looks at the result; the smoke test is for engine and gateway together."""
+    edited = [target.command("up")] if file_has_changed(target) else []
+    smoke = [target.command("smoke")] if {"engine", "gateway"} <= set(roles) else []
+    next_command(*edited, *smoke, target.command("status"))
+
+
+class _Run:
+    """One run over the hosts. `results` and `failures` fill as hosts end, so that Ctrl-C leaves what is known."""
+
+    def __init__(
+        self,
+        target: Target,
+        names: Sequence[str],
+        roles: Sequence[str],
+        greeted: HeadStart,
+        *,
+        dry_run: bool,
+        full: bool = False,
+    ) -> None:
+        self._began = time.monotonic()
+        self.outputs = load(target)
+        mention_changed_file(target)
+        self.hosts = choose(self.outputs, names)
+        self.results: dict[str, HostResult] = {}
+        self.failures = Failures(self.hosts, lambda name, error: self._narrator.say(name, error_line(error)))
+        self.wishes: Wishes
+        self.written: Path
+        self._roles = roles
+        self._greeted = greeted
+        self._dry_run = dry_run
+        self._full = full
+        self._narrator = Narrator([host.name for host in self.hosts])
+        self._lists: Future[Wishes] = Future()
+
+    def follow(self, at_once: int) -> None:
+        """Bring or plan the hosts, tell what happens until the last one has ended, and write it down.
+
+        Raises ConfigError for files that the config names and that cannot work; no host has been changed then.
+        """
+        try:
+            ends = self._begin(at_once)
+        except KeyboardInterrupt:
+            self._write()
+            raise
+        try:
+            with self._narrator:
+                for host, result in self.failures.sift(ends):
+                    self.results[host.name] = result
+                    self._tell(result)
+                    if not result.ok:
+                        self.failures.add(host.name, None)
+        finally:
+            self._write()
+
+    def _begin(self, at_once: int) -> Iterator[tuple[HostRecord, HostResult | DeployError]]:
+        """Connect to the hosts while the lists are made; return the hosts' ends as they come."""
+        ends = on_each(self.hosts, self._work, at_once=at_once)
+        from provisioning.apply import desired_state  # the roles' templates and certificates, while the hosts answer
+
+        try:
+            self.wishes = desired_state.wishes_for(self.outputs, self.hosts, self._roles, keep=not self._dry_run)
+        except BaseException as error:
+            self._lists.set_exception(error)
+            raise
+        self._lists.set_result(self.wishes)
+        if self.wishes.endpoint is not None:
+            from provisioning.access.other_names import mention_other_name
+
+            mention_other_name(self.wishes.endpoint)
+        return ends
+
+    def _work(self, host: HostRecord) -> HostResult:
+        on_event = self._narrator.progress_only if self._dry_run else self._narrator.event
+        resources = lambda: self._lists.result().lists[host.name]  # noqa: E731
+        session = self._greeted.session(host)
+        return bring(host, resources, dry_run=self._dry_run, on_event=on_event, session=session)
+
+    def _tell(self, result: HostResult) -> None:
+        if self._dry_run:
+            self._narrator.aside(plan_text(result, full=self._full))
+        for outcome in result.failed:
+            self._narrator.say(result.host, why(outcome))
+        self._narrator.say(result.host, counts(result, would=self._dry_run))
+
+    def _write(self) -> None:
+        """Write provision.json or plan.json: a host without an end was cut off before it."""
+        entries = [self._host_json(host.name) for host in self.hosts]
+        report = {
+            "stack": self.outputs.stack,
+            "ok": all(entry["ok"] for entry in entries),
+            "roles": list(self._roles),
+            "seconds": round(time.monotonic() - self._began, 3),
+            "hosts": entries,
+        }
+        self.written = write_result(self.outputs.stack, "plan.json" if self._dry_run else "provision.json", report)
+
+    def _host_json(self, name: str) -> dict[str, Any]:
+        if name in self.results:
+            return self.results[name].as_json()
+        error = self.failures.errors.get(name)
+        return {"host": name, "ok": False, "error": str(error) if error else "interrupted"}
+
+
+def _hand_on(run: _Run) -> None:
+    """Write where clients find the stack; forget former keys when no host can know them any more."""
+    if run.wishes.endpoint is None:
+        return
+    from serving.endpoint import write_endpoint
+
+    write_endpoint(run.wishes.endpoint)
+    if len(run.hosts) == len(run.outputs.hosts):
+        from provisioning.access.credentials import drop_other_keys
+
+        drop_other_keys(run.outputs.stack, run.outputs.gateway.clients)
+
+
+def why(outcome: Outcome) -> str:
+    """Return why a resource failed, to be read below its line: for an engine the cause, not the end of its journal."""
+    if outcome.id in ENGINE_UNIT_IDS:
+        from provisioning.apply.diagnosis import diagnose
+
+        diagnosis = diagnose(outcome.detail)
+        if diagnosis.cause:
+            return f"    cause: {diagnosis.cause}" + (f"\n    help: {diagnosis.hint}" if diagnosis.hint else "")
+    return failure_detail(outcome)

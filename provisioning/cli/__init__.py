@@ -1,0 +1,1 @@
+"""How the tasks look on a terminal: arguments, progress, the fab program. Does no work on hosts."""

@@ -1,0 +1,139 @@
+"""Which hosts, and what they serve: from a stack's outputs, or from an inventory file of hosts that exist already.
+
+Reads files only. Does not ask the Pulumi engine (`up` wrote the outputs) and reaches no host.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from core.console import say
+from core.errors import ConfigError, UsageError
+from core.paths import STACKS_DIR, outputs_file
+from core.rules import one_of
+from core.strict_yaml import read_yaml
+from core.words import words
+from infra.contract.outputs import HostRecord, StackOutputs
+from infra.lifecycle.saved import file_differs
+from provisioning.hosts.target import Target
+from serving.adapters.manifest import read_releases
+
+OWN_NAMESPACE = "llm-deploy:"
+"""As in infra/config/reader.py, which is not imported here for the time that it takes."""
+
+
+def load(target: Target) -> StackOutputs:
+    """Return the hosts of `target` and what they serve, with the adapters of the manifest where there is one.
+
+    Raises UsageError when there is no such stack, machine or file, ConfigError for a wrong value.
+    """
+    return _with_adapters(target, load_outputs(target))
+
+
+def load_to_look(target: Target) -> StackOutputs:
+    """Return what `load` does; a manifest that is wrong is told in a line and left out: hosts run without it."""
+    outputs = load_outputs(target)
+    try:
+        return _with_adapters(target, outputs)
+    except ConfigError as error:
+        say(f"! {error}")
+        say("! what this manifest lists is left out below")
+        return outputs
+
+
+def mention_changed_file(target: Target) -> None:
+    """Say that the stack's file is not the one that its outputs come from; nothing for an inventory."""
+    if file_has_changed(target):
+        say(f"! stacks/Pulumi.{target.stack}.yaml differs from the last `up`; `{target.command('up')}` takes it in")
+
+
+def file_has_changed(target: Target) -> bool:
+    """Return whether the stack's file was edited since the last `up`; False for an inventory, which has no `up`."""
+    return bool(target.stack) and file_differs(target.stack)
+
+
+def _with_adapters(target: Target, outputs: StackOutputs) -> StackOutputs:
+    """Return `outputs` with the adapters of the manifest, where there is one."""
+    releases = read_releases(adapter_manifest(target, outputs.stack))
+    return outputs if releases is None else outputs.model_copy(update={"serving": releases.serving(outputs.serving)})
+
+
+def adapter_manifest(target: Target, stack: str) -> Path:
+    """Return where the manifest of the stack's adapters would be: beside the stacks' files, or the inventory."""
+    return (STACKS_DIR if target.stack else Path(target.inventory).parent) / "adapters" / f"{stack}.yaml"
+
+
+def load_outputs(target: Target) -> StackOutputs:
+    """Return the hosts of `target` and what they serve, as stack or inventory say: without a manifest's adapters."""
+    if target.stack:
+        return _load_stack(target.stack)
+    path = Path(target.inventory)
+    try:
+        content = read_yaml(path, shown_as=target.inventory)  # JSON is read just as well: it is YAML
+    except FileNotFoundError:
+        raise UsageError("there is no such file", where=target.inventory, hint="name a YAML or JSON file") from None
+    outputs = _checked(content, target.inventory)
+    return outputs.model_copy(update={"hosts": tuple(host.at_home(path.parent) for host in outputs.hosts)})
+
+
+def choose(outputs: StackOutputs, names: Sequence[str]) -> tuple[HostRecord, ...]:
+    """Return the hosts called `names`, or all when none is named. Raises UsageError for one that is not there."""
+    known = [host.name for host in outputs.hosts]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"{outputs.stack} has no host {name}", where="--host", hint=one_of(known, name))
+    return tuple(host for host in outputs.hosts if not names or host.name in names)
+
+
+def choose_engines(outputs: StackOutputs, names: Sequence[str]) -> tuple[HostRecord, ...]:
+    """Return the hosts called `names`, or all that have an engine. Raises UsageError for one that has none."""
+    if not names:
+        return outputs.engine_hosts
+    hosts = choose(outputs, names)
+    for host in hosts:
+        if not outputs.has_engine(host):
+            hint = f"write --host {outputs.engine_hosts[0].name}, whose engine it publishes"
+            raise UsageError(f"{host.name} has no engine", where="--host", hint=hint)
+    return hosts
+
+
+def _load_stack(stack: str) -> StackOutputs:
+    """Return the outputs that `up` wrote."""
+    path = outputs_file(stack)
+    try:
+        content = read_yaml(path, shown_as=str(path))
+    except FileNotFoundError:
+        from infra.config.reader import known_stacks  # all models of the config, which nothing else needs here
+
+        known = known_stacks()
+        if stack not in known:
+            raise UsageError(f"there is no stack {stack}", where="--stack", hint=one_of(known, stack)) from None
+        raise _no_machines(stack) from None
+    return _checked(content, str(path))
+
+
+def _no_machines(stack: str) -> UsageError:
+    """Return that `up` has not come to its end, or was never run."""
+    from infra.automation.lock import has_unfinished
+
+    if has_unfinished(stack):
+        hint = f"run `make up STACK={stack}` again, or `make down STACK={stack}` to undo"
+        return UsageError(f"`up` of stack {stack} is under way, was cut off, or failed", where="--stack", hint=hint)
+    return UsageError(f"stack {stack} has no machines yet", where="--stack", hint=f"make up STACK={stack}")
+
+
+def _checked(content: Any, where: str) -> StackOutputs:
+    """Return `content` as outputs; `where` names the file in what is wrong."""
+    if isinstance(content, dict) and any(str(key).startswith(OWN_NAMESPACE) for key in content.get("config") or ()):
+        stack = re.fullmatch(r"Pulumi\.(.+)\.yaml", Path(where).name)
+        hint = f"write STACK={stack[1] if stack else 'NAME'} in place of INVENTORY"
+        raise ConfigError("is the file of a stack, and no inventory", where=where, hint=hint)
+    if not isinstance(content, dict):
+        raise ConfigError("holds no mapping", where=where, hint="write stack, hosts and serving; see docs/inventory.md")
+    try:
+        return StackOutputs.model_validate(content)
+    except ValidationError as error:
+        raise words(error, where, StackOutputs) from None

@@ -1,0 +1,123 @@
+"""Whether an engine computes on its host's GPUs, from what driver and kernel say of its processes.
+
+People's most frequent silent failure is a GPU that is paid for while the CPU computes. Asks no engine for an answer:
+whoever calls this has just had some.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import CheckError, HostError, UsageError
+from infra.contract.outputs import Gpu, HostRecord
+from provisioning.existing.adopt import look
+from provisioning.roles.host.layout import ENGINE_UNIT
+from provisioning.ssh.connection import connect
+from provisioning.ssh.remote import ask_program
+from serving.spec.models import ServingSpec
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuReport:
+    """What the program gpu_report printed. Sizes in bytes."""
+
+    drivers: tuple[str, ...]
+    """The driver's version once for each GPU that can be asked."""
+    engine_gpus: int
+    """On how many GPUs the engine's processes are."""
+    engine_vram: int
+    engine_runs: bool
+    weights: int
+    platform: str
+    """The device that vLLM named at its start."""
+    container: str
+    """As systemd-detect-virt has it, e.g. wsl; empty where the driver sees all processes."""
+    models: tuple[dict[str, Any], ...]
+    """What Ollama has loaded."""
+
+    @classmethod
+    def read(cls, seen: dict[str, Any]) -> "GpuReport":
+        """Return the report; memory that the driver does not tell counts nothing."""
+        apps = [app for app in seen["apps"] if app["pid"] in seen["engine_pids"]]
+        return cls(
+            drivers=tuple(seen["drivers"]),
+            engine_gpus=len({app["gpu"] for app in apps}),
+            engine_vram=sum((app["mib"] or 0) * MIB for app in apps),
+            engine_runs=bool(seen["engine_pids"]),
+            weights=seen["weights_bytes"] or sum(model["file"] for model in seen["models"]),
+            platform=seen["platform"],
+            container=seen["container"],
+            models=tuple(seen["models"]),
+        )
+
+
+def prove(host: HostRecord, serving: ServingSpec) -> str:
+    """Return what shows that `host` computes on its GPUs. Raises CheckError when something shows the contrary."""
+    assert host.gpu is not None  # noqa: S101 (asked of GPU hosts only)
+    try:
+        with connect(host) as connection:
+            unit = ENGINE_UNIT[serving.engine]
+            said = ask_program(connection, host, "gpu_report", unit, serving.engine, str(serving.port))
+    except HostError as error:
+        raise CheckError(f"could not be looked at: {error}") from error
+    return judge(GpuReport.read(said), host.gpu, serving)
+
+
+def prove_none(host: HostRecord) -> str:
+    """Return what shows that `host`, whose record has no GPU, has none. Raises CheckError for one that lies idle."""
+    if host.ignore_gpu:
+        return "computes on the CPU, as ignore_gpu says"
+    try:
+        facts = look(host)
+    except (HostError, UsageError) as error:
+        raise CheckError(f"could not be looked at: {error}") from error
+    if not (idle := facts.gpus_without_driver or len(facts.nvidia_smi.gpus)):
+        return "no NVIDIA GPU is there"
+    hint = f"write `gpu` of {host.name} into its inventory, or `ignore_gpu: true`"
+    raise CheckError(f"{idle} NVIDIA GPU lies idle: the engine computes on the CPU", hint=hint)
+
+
+def judge(report: GpuReport, gpu: Gpu, serving: ServingSpec) -> str:
+    """Return the proof in words. Raises CheckError with the first thing that speaks against it."""
+    unit = ENGINE_UNIT[serving.engine]
+    if len(report.drivers) < gpu.count:
+        raise CheckError(f"nvidia-smi answers for {len(report.drivers)} GPUs, and {gpu.count} x {gpu.model} should be")
+    if not report.engine_runs:
+        raise CheckError(f"{unit} does not run")
+    if not report.engine_gpus:
+        raise CheckError(_no_process(unit, report.container))
+    if not report.weights:
+        raise CheckError("the engine has no weights loaded")
+    sizes = f"{report.engine_vram / GIB:.1f} GiB of VRAM for {report.weights / GIB:.1f} GiB of weights"
+    if report.engine_vram < report.weights:
+        raise CheckError(f"{unit} holds {sizes}: part of it is computed on the CPU")
+    platform = _vllm(report, gpu) if serving.engine == "vllm" else _ollama(report)
+    return f"{sizes} on {report.engine_gpus} x {gpu.model}, driver {report.drivers[0]}, {platform}"
+
+
+def _no_process(unit: str, container: str) -> str:
+    """Return what it means that no process is listed. Where the driver lists none anyway, it is a failure of proof."""
+    if not container:
+        return f"no process of {unit} is on a GPU: it computes on the CPU"
+    place = "WSL 2" if container == "wsl" else f"a container ({container})"
+    return f"whether {unit} uses the GPU cannot be proved here: nvidia-smi shows no process of it in {place}"
+
+
+def _vllm(report: GpuReport, gpu: Gpu) -> str:
+    """Return vLLM's word; it spreads a model over all GPUs of a host."""
+    if report.platform != "cuda":
+        named = report.platform or "none in the journal of this start"
+        raise CheckError(f"vLLM's platform is not cuda ({named}); `make restart` has it say so anew")
+    if report.engine_gpus < gpu.count:
+        raise CheckError(f"vLLM is on {report.engine_gpus} of {gpu.count} GPUs")
+    return "vLLM says cuda"
+
+
+def _ollama(report: GpuReport) -> str:
+    """Return Ollama's word: each loaded model wholly in VRAM."""
+    for model in report.models:
+        if model["vram"] < model["size"]:
+            raise CheckError(f"Ollama has {model['vram'] / model['size']:.0%} of {model['name']} on the GPU, not 100%")
+    return "Ollama says 100% GPU"

@@ -1,0 +1,164 @@
+"""Engines restarted or whole hosts rebooted, and waited for until they serve again."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from core.console import next_command
+from core.errors import HostError
+from core.runs import write_result
+from core.waiting import wait_until
+from infra.contract.outputs import HostRecord, StackOutputs
+from provisioning.apply.diagnosis import diagnose
+from provisioning.apply.reboots import BOOT_S, send_reboot
+from provisioning.cli.progress import Narrator, error_line
+from provisioning.converge.result import Progress
+from provisioning.hosts.inventory import choose, choose_engines, load_to_look
+from provisioning.hosts.parallel import Failures, on_each
+from provisioning.hosts.target import Target
+from provisioning.operate.host_status import HostStatus, UnitState
+from provisioning.operate.status import ask
+from provisioning.roles.host.layout import ENGINE_UNIT
+from provisioning.ssh.connection import connect
+from provisioning.ssh.remote import stream
+
+GIVE_UP_AFTER_STARTS = 2
+"""An engine that died that often by itself will not come up by waiting."""
+
+JOURNAL_LINES = 400
+
+OUT_OF_MEMORY = "Out of memory: Killed process of the unit"
+"""As the kernel's log has it."""
+
+RESTART = 'systemctl reset-failed "$0"; exec systemctl --no-block restart "$0"'
+"""Forgets first that the start limit was reached: systemd would else refuse, and nothing would ever begin anew."""
+
+Tell = Callable[[str], None]
+
+
+def restart(target: Target, *, names: Sequence[str], at_once: int) -> int:
+    """Restart the engines and wait until they answer; running requests finish first. Returns the exit status."""
+    outputs = load_to_look(target)
+    hosts = choose_engines(outputs, names)
+    return _on_hosts(target, outputs, hosts, restart_engine, verb="restart", at_once=at_once)
+
+
+def reboot(target: Target, *, names: Sequence[str], at_once: int) -> int:
+    """Reboot the hosts and wait until they serve again; return the exit status."""
+    outputs = load_to_look(target)
+    return _on_hosts(target, outputs, choose(outputs, names), reboot_host, verb="reboot", at_once=at_once)
+
+
+def _on_hosts(
+    target: Target,
+    outputs: StackOutputs,
+    hosts: Sequence[HostRecord],
+    work: Callable[[StackOutputs, HostRecord, Tell], HostStatus],
+    *,
+    verb: str,
+    at_once: int,
+) -> int:
+    """Do `work` on the hosts and tell how long it took."""
+    narrator = Narrator([host.name for host in hosts])
+    failures = Failures(hosts, lambda name, error: narrator.say(name, error_line(error)))
+    report: list[dict[str, object]] = []
+
+    def timed(host: HostRecord) -> tuple[HostStatus, float]:
+        began = time.monotonic()
+
+        def tell(text: str) -> None:
+            narrator.event(host.name, Progress(id=verb, text=text))
+
+        now = work(outputs, host, tell)
+        return now, time.monotonic() - began
+
+    with narrator:
+        for host, (now, seconds) in failures.sift(on_each(hosts, timed, at_once=at_once)):
+            report.append({"host": host.name, "ok": True, "seconds": round(seconds, 3)})
+            narrator.say(host.name, f"✓ {_words(now)} after {seconds:.1f} s")
+    report += [{"host": name, "ok": False, "error": str(error)} for name, error in failures.errors.items()]
+    write_result(outputs.stack, f"{verb}.json", {"stack": outputs.stack, "ok": not failures.errors, "hosts": report})
+    failures.raise_any(hint=f"see `{target.command('status')}`")
+    next_command(target.command("smoke"), target.command("status"))
+    return 0
+
+
+def _words(now: HostStatus) -> str:
+    """Return what has become of a host on which all that is installed works: that need not be an engine."""
+    alone = now.engine_wanted and not now.engine_installed
+    return "is up again, without an engine," if alone else "serves again"
+
+
+def restart_engine(outputs: StackOutputs, host: HostRecord, tell: Tell) -> HostStatus:
+    """Restart the engine on `host`; return how the host is then. Raises HostError when it does not answer again."""
+    name = ENGINE_UNIT[outputs.serving.engine]
+    with connect(host) as connection:
+        seen = ask(connection, outputs, host)
+        before = seen.unit(name)
+        if before is None:
+            raise HostError(f"{name} is not installed", where=host.name, hint="run provision first")
+        for _ in stream(connection, host, ("sh", "-c", RESTART, name)):
+            pass
+
+        def again() -> tuple[HostStatus, bool]:
+            now = ask(connection, outputs, host)
+            unit = now.unit(name)
+            return now, unit is not None and unit.invocation not in ("", before.invocation)
+
+        return _wait(seen, again, tell, host, deadline_s=outputs.serving.drain_s + outputs.serving.ready_timeout_s)
+
+
+def reboot_host(outputs: StackOutputs, host: HostRecord, tell: Tell) -> HostStatus:
+    """Reboot `host`; return how it is then. Raises HostError when not all that is installed on it works again."""
+    with connect(host) as connection:
+        before = ask(connection, outputs, host)
+        send_reboot(connection, host)
+
+    def again() -> tuple[HostStatus, bool]:
+        with connect(host) as connection:
+            now = ask(connection, outputs, host)
+        return now, now.boot_id != before.boot_id
+
+    return _wait(before, again, tell, host, deadline_s=BOOT_S + outputs.serving.ready_timeout_s)
+
+
+def _wait(
+    before: HostStatus,
+    again: Callable[[], tuple[HostStatus, bool]],
+    tell: Tell,
+    host: HostRecord,
+    *,
+    deadline_s: float,
+) -> HostStatus:
+    """Return how the host is once `again` says that what it looks at has begun anew, and nothing is missing."""
+    missing = "is going down"
+
+    def ready() -> HostStatus | None:
+        nonlocal missing
+        now: HostStatus | None = None
+        try:
+            now, anew = again()
+        except HostError as error:
+            missing = error.what
+        else:
+            missing = now.missing if anew else "is going down"
+            dead = next((unit for unit in now.units if anew and unit.has_failed(GIVE_UP_AFTER_STARTS)), None)
+            if dead is not None:
+                raise _not_started(host, dead, out_of_memory=now.oom_kills > before.oom_kills)
+        if missing:
+            tell(missing)
+        return None if missing else now
+
+    return wait_until(
+        ready, deadline_s=deadline_s, late=lambda: HostError(f"does not serve again: {missing}", where=host.name)
+    )
+
+
+def _not_started(host: HostRecord, unit: UnitState, *, out_of_memory: bool) -> HostError:
+    """Return why `unit` did not start, from its journal; in a container the kernel's kills are not in it."""
+    argv = ("journalctl", "-q", "--no-pager", "-o", "cat", "-n", str(JOURNAL_LINES), "-u", unit.name)
+    with connect(host) as connection:
+        journal = "".join(stream(connection, host, argv))
+    diagnosis = diagnose(f"{journal}\n{OUT_OF_MEMORY}" if out_of_memory else journal)
+    cause = f": {diagnosis.cause}" if diagnosis.cause else ""
+    hint = diagnosis.hint or f"`make logs HOST={host.name}`, with STACK or INVENTORY as here, has more"
+    return HostError(f"{unit.name} is {unit.words}{cause}", where=host.name, hint=hint)

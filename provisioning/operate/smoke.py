@@ -1,0 +1,43 @@
+"""The smoke test of a stack, with what only its hosts can tell: that no GPU lies idle. Changes nothing."""
+
+from core.errors import CheckError
+from provisioning.hosts.inventory import load
+from provisioning.hosts.target import Target
+from provisioning.operate.gpu_proof import prove, prove_none
+from serving.endpoint import endpoint_file, read_endpoint
+from serving.smoke.run import smoke as smoke_endpoint
+
+
+def smoke(target: Target, *, wait_s: float, as_json: bool) -> int:
+    """Check the endpoint that `provision` wrote, then the engines' hosts; return 1 when a check failed.
+
+    Also hosts whose record has no GPU are asked: one that nobody wrote down would lie idle. A local machine has none.
+    """
+    outputs = load(target)
+    endpoint = read_endpoint(endpoint_file(outputs.stack), hint=target.command("provision"))
+    hosts = {host.name: host for host in outputs.hosts if outputs.has_engine(host)}
+    asked = (*endpoint.gpu_hosts, *(name for name, host in hosts.items() if host.cloud != "local"))
+    endpoint = endpoint.model_copy(update={"gpu_hosts": tuple(dict.fromkeys(asked))})
+
+    def look_at_gpu(name: str) -> str:
+        if name not in hosts:
+            raise CheckError(f"{target.name} has no engine on {name} any more; provision writes the endpoint anew")
+        host = hosts[name]
+        return prove(host, outputs.serving) if host.gpu else prove_none(host)
+
+    def next_commands(ok: bool) -> list[str]:
+        passed = ("status", "down") if target.stack else ("status",)
+        return [target.command(each) for each in (passed if ok else ("logs", "provision"))]
+
+    try:
+        return smoke_endpoint(
+            endpoint,
+            wait_s=wait_s,
+            as_json=as_json,
+            look_at_gpu=look_at_gpu,
+            next_commands=next_commands,
+            bring_key=f"`{target.command('provision')}`",
+        )
+    except CheckError as error:
+        hint = f"see `{target.command('status')}` and `{target.command('logs')}`"
+        raise CheckError(error.what, where=error.where, hint=hint) from error

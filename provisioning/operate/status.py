@@ -1,0 +1,163 @@
+"""How the hosts are: one screen per host, or JSON. Changes nothing."""
+
+import json
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from catalog.clouds import RENTED
+from core.console import next_command, show
+from core.errors import DeployError, HostError
+from core.runs import write_result
+from infra.contract.outputs import HostRecord, StackOutputs
+from provisioning.hosts.inventory import choose, load_to_look, mention_changed_file
+from provisioning.hosts.parallel import on_each
+from provisioning.hosts.target import Target
+from provisioning.operate.host_status import HostStatus, read_report, unseen
+from provisioning.operate.status_screen import screen
+from provisioning.roles.host.layout import (
+    ENGINE_ENV,
+    ENGINE_UNIT,
+    FIREWALL_RULES,
+    FIREWALL_TABLE,
+    FIREWALL_UNIT,
+    GATEWAY_BACKEND,
+    GATEWAY_UNIT,
+    GUARD_RULES,
+    GUARD_TABLE,
+    GUARD_UNIT,
+    HAPROXY_ADMIN_SOCKET,
+    NFT_RULES,
+    RELEASE_NOTES,
+    TUNNEL_UNIT,
+)
+from provisioning.ssh.connection import NoAnswerError, connect
+from provisioning.ssh.remote import ask_program
+
+if TYPE_CHECKING:
+    import fabric
+
+
+def status(target: Target, *, names: Sequence[str], at_once: int, as_json: bool) -> int:
+    """Print how the hosts are, on stdout; return 0 only when all of them serve."""
+    outputs = load_to_look(target)
+    mention_changed_file(target)
+    hosts = choose(outputs, names)
+    found: dict[str, HostStatus] = {}
+    silent: set[str] = set()
+    for host, result in on_each(hosts, lambda host: look(outputs, host), at_once=at_once):
+        if isinstance(result, DeployError):
+            if isinstance(result, NoAnswerError):
+                silent.add(host.name)
+            found[host.name] = _unreached(target, outputs, host, result)
+        else:
+            found[host.name] = result
+    seen = [found[host.name] for host in hosts]
+    entries = [each.as_json() for each in seen]
+    ok = all(each.serves for each in seen)
+    write_result(outputs.stack, "status.json", {"stack": outputs.stack, "ok": ok, "hosts": entries})
+    if as_json:
+        print(json.dumps(entries, indent=2))
+    else:
+        show("\n\n".join(screen(each) for each in seen))
+    if ok:
+        next_command(target.command("smoke"), target.command("logs"))
+        return 0
+    next_command(*_next_steps(target, outputs, [(host, found[host.name]) for host in hosts], silent))
+    return 1
+
+
+def _next_steps(
+    target: Target, outputs: StackOutputs, seen: Sequence[tuple[HostRecord, HostStatus]], silent: Collection[str]
+) -> list[str]:
+    """Return the commands that help when not all hosts serve; `silent` names the hosts at whose address nobody answers.
+
+    `provision` helps no host that cannot be reached or that is not the known one (the host's line says what does), and
+    an engine that starts or stops needs time.
+    """
+    bad = [(host, status) for host, status in seen if not status.serves]
+    if any(_is_off(outputs, host) for host, status in bad if status.error):
+        return [target.command("up")]
+    reached = [status for _, status in bad if not status.error]
+    if not reached:
+        rented = any(host.cloud in RENTED and host.name in silent for host, _ in bad)
+        return [target.command("refresh")] if target.stack and rented else [target.command("status")]
+    if all(status.engine_passing for status in reached):
+        return [target.command("status"), target.command("logs")]
+    return [target.command("provision"), target.command("logs")]
+
+
+def _unreached(target: Target, outputs: StackOutputs, host: HostRecord, error: DeployError) -> HostStatus:
+    """Return that a host could not be asked, and for one that is off what starts it."""
+    off = _is_off(outputs, host)
+    words = f"{host.name} is off; `{target.command('up')}` starts it with its disk" if off else str(error)
+    now = datetime.now(UTC)
+    if target.stack and host.cloud in RENTED and (host.ends_at is None or now < host.ends_at):
+        from provisioning.operate.stopped_hosts import (
+            by_the_hours,  # all models of the config, which nothing else needs here
+        )
+
+        hours = by_the_hours(target.stack, now)
+        if hours:
+            words += f" ({hours})"
+        elif isinstance(error, NoAnswerError):
+            words += f"; was it stopped or terminated? `{target.command('refresh')}` asks the cloud"
+    return unseen(host, words, now=now)
+
+
+def _is_off(outputs: StackOutputs, host: HostRecord) -> bool:
+    """Return whether a host is a machine on this one that was switched off."""
+    if host.cloud != "local":
+        return False
+    from infra.clouds.local import machine
+
+    return machine.is_off(outputs.stack, host.name)
+
+
+def look(outputs: StackOutputs, host: HostRecord) -> HostStatus:
+    """Return all that `status` shows of `host`. Raises HostError when it cannot be asked."""
+    with connect(host) as connection:
+        return ask(connection, outputs, host, firewalls=True)
+
+
+def ask(
+    connection: "fabric.Connection", outputs: StackOutputs, host: HostRecord, *, firewalls: bool = False
+) -> HostStatus:
+    """Return how `host` is, over a connection that is open. Raises HostError when it does not answer.
+
+    `firewalls`: also which other firewalls keep the gateway's port closed. Those who wait for a host that starts ask
+    again and again, and need not know.
+    """
+    engine_unit = ENGINE_UNIT[outputs.serving.engine]
+    question = {
+        "units": [engine_unit, TUNNEL_UNIT, GUARD_UNIT, GATEWAY_UNIT, FIREWALL_UNIT],
+        "engine": outputs.serving.engine,
+        "engine_unit": engine_unit,
+        "engine_port": outputs.serving.port,
+        "engine_env": ENGINE_ENV,
+        "release_note": f"{RELEASE_NOTES}/{engine_unit}.json",
+        "gateway_port": outputs.gateway.port,
+        "gateway_socket": HAPROXY_ADMIN_SOCKET,
+        "gateway_server": f"{GATEWAY_BACKEND}/{GATEWAY_BACKEND}",
+        "data_dir": host.data_dir,
+        "nft_rules": NFT_RULES,
+        "tables": [[FIREWALL_RULES, FIREWALL_TABLE], [GUARD_RULES, GUARD_TABLE]],
+    }
+    report = ask_program(connection, host, "report", json.dumps(question))
+    if firewalls and host.cloud == "existing" and outputs.has_gateway(host):
+        report |= _also(connection, host, report["unseen"], "other_firewalls", str(outputs.gateway.port))
+    if host.gpu is not None and outputs.has_engine(host):
+        report |= _also(connection, host, report["unseen"], "nvlink_fabric")
+    return read_report(report, outputs, host, now=datetime.now(UTC))
+
+
+def _also(
+    connection: "fabric.Connection", host: HostRecord, unseen: dict[str, str], name: str, *words: str
+) -> dict[str, Any]:
+    """Return the answer of one more program; if it fails, nothing, and the reason is put into `unseen`."""
+    try:
+        answer: dict[str, Any] = ask_program(connection, host, name, *words)
+    except HostError as error:
+        unseen[name] = error.what
+        return {}
+    return answer

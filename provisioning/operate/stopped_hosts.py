@@ -1,0 +1,28 @@
+"""Whether a host that does not answer should run: by the weekly hours in its stack's file. Asks no cloud."""
+
+from datetime import datetime
+
+from core.errors import DeployError
+from infra.clouds.weekly_hours import next_start, runs_at
+from infra.config import load_stack
+from infra.config.lifetime import WeeklySchedule
+
+
+def by_the_hours(stack: str, now: datetime) -> str:
+    """Return what the weekly hours of a stack say of a host that does not answer; nothing when it has none."""
+    try:
+        weekly = load_stack(stack).lifetime.weekly
+    except DeployError:
+        return ""  # a file that is wrong now, or gone, says nothing of its hosts
+    return "" if weekly is None else _words(weekly, stack, now)
+
+
+def _words(weekly: WeeklySchedule, stack: str, now: datetime) -> str:
+    if not runs_at(weekly, now):
+        start = f"{next_start(weekly, now):%a %Y-%m-%d %H:%M %Z}"
+        return f"outside its weekly hours it sleeps; the schedule starts it at {start}"
+    since = f"{weekly.start} {weekly.time_zone}"
+    return (
+        f"by its weekly hours it runs since {since}; that start may have found no machine in stock:"
+        f" `make up STACK={stack}` starts it"
+    )

@@ -1,0 +1,130 @@
+"""Engines brought to this checkout's release, host after host; one that does not answer goes back to what it was.
+
+Does not decide on the way back: the host does (provisioning/roles/engine/release.py).
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from core.console import next_command
+from core.errors import DeployError, HostError
+from core.runs import write_result
+from infra.contract.outputs import HostRecord, StackOutputs
+from provisioning.apply.provision import ENGINE_UNIT_IDS, why
+from provisioning.apply.reboots import bring
+from provisioning.cli.progress import Narrator, counts, error_line
+from provisioning.converge.resources import Resource
+from provisioning.converge.result import HostResult
+from provisioning.hosts.inventory import choose_engines, load
+from provisioning.hosts.parallel import Failures
+from provisioning.hosts.target import Target
+from provisioning.operate.host_status import HostStatus
+from provisioning.operate.status import ask
+from provisioning.roles.engine.release import VERSION_CHECK
+from provisioning.roles.host.layout import ENGINE_UNIT
+from provisioning.ssh.connection import connect
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upgrade:
+    """What became of one host's engine."""
+
+    host: str
+    before: str = ""
+    """Version; empty when no engine answered."""
+    after: str = ""
+    seconds: float = 0.0
+    error: str = ""
+
+    @property
+    def words(self) -> str:
+        """For a person."""
+        if self.before == self.after:
+            return f"✓ {self.after} already, and it answers"
+        return f"✓ {self.before or 'an engine that did not answer'} → {self.after} in {self.seconds:.1f} s"
+
+    def as_json(self) -> dict[str, object]:
+        """For upgrade-engine.json."""
+        return {**vars(self), "ok": not self.error}
+
+
+def upgrade_engine(target: Target, *, names: Sequence[str], allow_downgrade: bool) -> int:
+    """Upgrade one host after the other, and stop at the first that fails; return the exit status."""
+    outputs = load(target)
+    hosts = choose_engines(outputs, names)
+    from provisioning.apply.desired_state import wishes_for
+
+    lists = wishes_for(outputs, hosts, ["engine"], allow_downgrade=allow_downgrade).lists
+    done: list[Upgrade] = []
+    try:
+        failure = _one_by_one(outputs, hosts, lists, done)
+    finally:
+        entries = [each.as_json() for each in done]
+        ok = len(done) == len(hosts) and not any(each.error for each in done)
+        write_result(outputs.stack, "upgrade-engine.json", {"stack": outputs.stack, "ok": ok, "hosts": entries})
+    if failure is not None:
+        rest = [host.name for host in hosts[len(done) :]]
+        untouched = f"left as they were: {', '.join(rest)}" if rest else ""
+        hint = "; ".join(words for words in (untouched, failure.hint or f"see `{target.command('logs')}`") if words)
+        raise HostError(failure.what, where=failure.where, hint=hint)
+    next_command(target.command("smoke"), target.command("status"))
+    return 0
+
+
+def _one_by_one(
+    outputs: StackOutputs,
+    hosts: Sequence[HostRecord],
+    lists: Mapping[str, Sequence[Resource]],
+    done: list[Upgrade],
+) -> DeployError | None:
+    """Upgrade the hosts until one fails, each told and added to `done` as it ends; return the failure."""
+    with Narrator([host.name for host in hosts]) as narrator:
+        failures = Failures(hosts, lambda name, error: narrator.say(name, error_line(error)))
+        for host in hosts:
+            try:
+                done.append(_upgrade(outputs, host, lists[host.name], narrator))
+            except DeployError as error:
+                done.append(Upgrade(host=host.name, error=str(error)))
+                failures.add(host.name, error)
+                return error
+            narrator.say(host.name, done[-1].words)
+    return None
+
+
+def _upgrade(outputs: StackOutputs, host: HostRecord, wishes: Sequence[Resource], narrator: Narrator) -> Upgrade:
+    """Upgrade one host. Raises HostError when the new release does not answer, or is older than the present one."""
+    began = time.monotonic()
+    before = _look(outputs, host)
+    if before.unit(ENGINE_UNIT[outputs.serving.engine]) is None:
+        raise HostError("no engine is installed", where=host.name, hint="run provision first")
+    result = bring(host, wishes, dry_run=False, on_event=narrator.event)
+    for outcome in result.failed:
+        narrator.say(host.name, why(outcome))
+    narrator.say(host.name, counts(result))
+    if not result.ok:
+        raise HostError(_reason(result), where=host.name)
+    after = _look(outputs, host)
+    return Upgrade(
+        host=host.name,
+        before=before.engine_version,
+        after=after.engine_version,
+        seconds=round(time.monotonic() - began, 3),
+    )
+
+
+def _reason(result: HostResult) -> str:
+    """Return in one line why the upgrade failed: the engine's end where it came so far, else the first failure.
+
+    Without any failure something waits, for a reboot say.
+    """
+    undone = (*result.failed, *result.skipped)
+    worst = next((each for each in result.failed if each.id in ENGINE_UNIT_IDS), undone[0])
+    if worst.id == f"command:{VERSION_CHECK}":
+        return worst.error
+    return f"{worst.id.partition(':')[2]}: {worst.error}"
+
+
+def _look(outputs: StackOutputs, host: HostRecord) -> HostStatus:
+    with connect(host) as connection:
+        return ask(connection, outputs, host)

@@ -1,0 +1,184 @@
+"""Adapters of a running vLLM: their folders, the plugin that moves aliases, and what is served after every start.
+
+Does not fetch (provisioning/roles/engine/store.py) and restarts nothing: versions are loaded beside those that are
+served.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from infra.contract.outputs import HostRecord
+from provisioning.converge.resources import Command, Directory, File, Resource
+from provisioning.programs import program
+from provisioning.roles.engine.store import Stored, fetch_program, model_path, store
+from provisioning.roles.host.layout import ENGINE_UNIT, LIB_DIR
+from serving.adapters.checks import WEIGHTS
+from serving.sources.resolve import ResolvedSource, ResolvedSources
+from serving.spec.models import AdapterSpec, HubSource, ServingSpec
+
+ADAPTER_VERSIONS = f"{LIB_DIR}/adapter-versions"
+
+PLUGIN_DIR = f"{LIB_DIR}/vllm-plugin"
+"""On the engine's PYTHONPATH. What Python takes for an installed distribution, so that vLLM finds its plugin."""
+
+PLUGIN_METADATA = f"{PLUGIN_DIR}/llm_deploy_adapters-1.dist-info"
+
+LOAD_TIMEOUT_S = 900
+"""How long all versions together may take to be read into an engine that runs."""
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """What the engine's unit needs to know."""
+
+    plugin: Sequence[File]
+    """The engine is restarted when it changes."""
+    versions: Sequence[Resource]
+    """Files of the versions, and what has the engine serve them; a running one goes on. Its key comes before."""
+    served: Sequence[Resource]
+    """Of `versions`, what the engine's start waits for: one whose files cannot be brought does not hold it up."""
+    loaded: Sequence[Command]
+    """What fails after the engine's start, where that left out an adapter that it cannot load."""
+
+    @property
+    def resources(self) -> tuple[Resource, ...]:
+        """All, in an order that works."""
+        return (*self.plugin, *self.versions)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """What the engine's start waits for."""
+        return tuple(resource.id for resource in (*self.plugin, *self.served))
+
+
+def adapters(
+    host: HostRecord,
+    serving: ServingSpec,
+    sources: ResolvedSources,
+    *,
+    engine_follows: bool = True,
+    retire: Mapping[str, str] | None = None,
+) -> Adapters:
+    """Return what brings the adapters of `serving` to `host`, and into its engine if that runs as `serving` says.
+
+    `engine_follows`: the engine is started anew right after, where it runs otherwise. Without, that is refused, as its
+    next start could fail. `retire`: names that are to be served no more, and who says so.
+    """
+    if not serving.adapters:
+        return Adapters((), (), (), ())
+    base_folder = model_path(host, serving, sources.model)
+    stored = [
+        adapter_store(host, serving, adapter, source, base_folder=base_folder)
+        for adapter, source in zip(serving.adapters, sources.adapters, strict=True)
+    ]
+    helper = File(path=ADAPTER_VERSIONS, content=program("adapter_versions"), mode=0o755)
+    wish = {
+        "versions": {adapter.versioned_name: each.path for adapter, each in zip(serving.adapters, stored, strict=True)},
+        "aliases": {adapter.name: adapter.versioned_name for adapter in serving.adapters if adapter.promoted},
+        "keep": serving.aliases_by == "promote",
+        "engine": engine_id(host, serving, sources),
+        "engine_follows": engine_follows,
+        "retire": dict(retire or {}),
+        "base": base_folder,
+        "whole": True,
+    }
+    words = (host.data_dir, str(serving.port), json.dumps(wish, sort_keys=True))
+    served = Command(
+        name="adapters",
+        argv=("python3", ADAPTER_VERSIONS, "apply", *words),
+        check=("python3", ADAPTER_VERSIONS, "check", *words),
+        timeout_s=LOAD_TIMEOUT_S,
+        after=(helper.id,),
+    )
+    loaded = Command(
+        name="adapters-loaded",
+        argv=("python3", ADAPTER_VERSIONS, "loaded", *words),
+        check=("python3", ADAPTER_VERSIONS, "left-out", *words),
+        timeout_s=LOAD_TIMEOUT_S,
+        after=(f"unit:{ENGINE_UNIT['vllm']}",),
+    )
+    brought = tuple(each.resource for each in stored)
+    return Adapters(_plugin(), (helper, *brought, served), (helper, served), (loaded,))
+
+
+def adapters_alone(
+    host: HostRecord, serving: ServingSpec, sources: ResolvedSources, retire: Mapping[str, str]
+) -> list[Resource]:
+    """Return what brings the adapters to a host whose engine was started with adapters already."""
+    folders = [Directory(path=path) for path in (host.data_dir, f"{host.data_dir}/adapters")]
+    return [*folders, *fetch_program(), *adapters(host, serving, sources, engine_follows=False, retire=retire).versions]
+
+
+def no_adapters(host: HostRecord, serving: ServingSpec, *, after: str) -> Command:
+    """Return what ends the serving of adapters on a host that served some; a plan names them.
+
+    It comes `after` the engine without them is one to return to: until then a start of the former one reads the file.
+    """
+    served = f"{host.data_dir}/adapters/served.json"
+    wish = {"versions": {}, "aliases": {}, "keep": False, "engine": "", "engine_follows": True}
+    words = (ADAPTER_VERSIONS, served, host.data_dir, str(serving.port), json.dumps(wish, sort_keys=True))
+    apply, check = (
+        ("sh", "-c", f'served=$1; shift; [ ! -e "$served" ] || exec python3 "$0" {verb} "$@"', *words)
+        for verb in ("apply", "check")
+    )
+    return Command(name="adapters", argv=apply, check=check, after=(after,))
+
+
+def engine_id(host: HostRecord, serving: ServingSpec, sources: ResolvedSources) -> str:
+    """Return what tells an engine from one that may load other adapters: base model, its options, our plugin."""
+    model = model_path(host, serving, sources.model)
+    options = [
+        serving.model.model_dump_json(exclude={"source"}),
+        serving.vllm.model_dump_json(),
+        program("vllm_adapters"),
+    ]
+    return hashlib.sha256("\n".join((model, *options)).encode()).hexdigest()[:16]
+
+
+def adapter_store(
+    host: HostRecord, serving: ServingSpec, adapter: AdapterSpec, source: ResolvedSource, *, base_folder: str
+) -> Stored:
+    """Return what brings one version to `host`. Its files never change, so it has a folder of its own for ever.
+
+    What the host fetches itself is compared with the base model in `base_folder` before its weights are fetched.
+    """
+    base = serving.model.source
+    conditions = (
+        *((f"{WEIGHTS}={adapter.sha256}",) if adapter.sha256 else ()),
+        # The default is nobody's word: other ranks were served without one.
+        *((f"--rank={adapter.rank}",) if "rank" in adapter.model_fields_set else ()),
+        *((f"--max-rank={serving.vllm.max_lora_rank}",) if serving.engine == "vllm" else ()),
+        *((f"--target-modules={','.join(adapter.target_modules)}",) if adapter.target_modules else ()),
+        *((f"--base={base.repo}",) if isinstance(base, HubSource) else ()),
+        *((f"--stated-base={adapter.base}",) if adapter.base else ()),
+        f"--engine={serving.engine}",
+        f"--base-folder={base_folder}",
+    )
+    return store(source, f"{host.data_dir}/adapters/{adapter.versioned_name}", conditions, immutable=True)
+
+
+def environment(host: HostRecord, serving: ServingSpec, sources: ResolvedSources) -> dict[str, str]:
+    """Return what makes vLLM load the plugin, and no other."""
+    if not serving.adapters:
+        return {}
+    return {
+        "PYTHONPATH": PLUGIN_DIR,
+        "VLLM_PLUGINS": "llm_deploy_adapters",
+        "LLM_DEPLOY_ADAPTERS": f"{host.data_dir}/adapters/served.json",
+        "LLM_DEPLOY_ENGINE": engine_id(host, serving, sources),
+    }
+
+
+def _plugin() -> tuple[File, ...]:
+    return (
+        File(path=f"{PLUGIN_DIR}/llm_deploy_adapters.py", content=program("vllm_adapters")),
+        File(
+            path=f"{PLUGIN_METADATA}/METADATA", content="Metadata-Version: 2.1\nName: llm-deploy-adapters\nVersion: 1\n"
+        ),
+        File(
+            path=f"{PLUGIN_METADATA}/entry_points.txt",
+            content="[vllm.endpoint_plugins]\nllm_deploy_adapters = llm_deploy_adapters:Adapters\n",
+        ),
+    )

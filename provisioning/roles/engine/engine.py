@@ -1,0 +1,153 @@
+"""What the units of all engines share: their template and sandbox, the programs that watch over them, memory limits.
+
+Knows no engine's options: each engine's role gives those.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from infra.contract.outputs import HostRecord
+from provisioning.converge.resources import File, Resource, Unit
+from provisioning.programs import program
+from provisioning.roles.engine.release import Release
+from provisioning.roles.engine.store import fetch_program
+from provisioning.roles.host import guard
+from provisioning.roles.host.layout import (
+    DEVICES_UNIT,
+    ENGINE_UNIT,
+    GATEWAY_BACKEND,
+    HAPROXY_ADMIN_SOCKET,
+    LIB_DIR,
+    SERVICE_USER,
+)
+from provisioning.templates.render import render
+from serving.spec.models import ServingSpec
+
+CACHE = "/var/cache/llm"
+ENGINE_READY = f"{LIB_DIR}/engine-ready"
+GATEWAY_SERVER = f"{LIB_DIR}/gateway-server"
+
+GPU_DEVICES = (
+    "char-nvidia",
+    "char-nvidia-frontend",
+    "char-nvidia-uvm",
+    "char-nvidia-caps",
+    "char-nvidia-nvswitch",
+    "/dev/dxg",
+)
+"""Names in /proc/devices; the driver called its first one nvidia-frontend until release 545. WSL 2 has dxg."""
+
+READY_LOOK_S = 15
+"""How long a provision waits for a token of an engine that should be up already."""
+
+START_LIMIT_INTERVAL_S = 600
+START_LIMIT_BURST = 5
+"""An engine that cannot start fails within a minute; five times in a row, and it stays down until somebody looks."""
+
+PASSING = (
+    "is less than requested memory for kv|is less than desired CPU memory|Free memory on device .* is less than"
+    "|[Aa]ddress already in use"
+)
+"""What vLLM and Ollama write when another process holds memory, a GPU's memory or the port at that moment.
+
+The process before it may still be ending, so these are tried until systemd's start limit. All other causes end a
+provision at the second death: a wrong option or model never passes, and each load may take minutes.
+"""
+
+LEFT_OUT = r"llm_deploy_adapters: (\S+?):? (?:is left out: )?the engine ended while it loaded"
+"""What the plugin in vLLM writes of an adapter that ended the engine (programs/vllm_adapters.py).
+
+It writes so when the engine ends, and at the start after that: the kernel may have ended the plugin, too.
+"""
+
+SYSTEM_MIB = 1024
+"""Memory that a CPU host keeps for itself."""
+
+HEALTH_PATH = {"vllm": "/health", "ollama": "/api/version"}
+"""What answers 200 as soon as the engine takes requests, by engine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """What one engine's unit runs."""
+
+    engine: Literal["vllm", "ollama"]
+    command: tuple[str, ...]
+    """No word needs quotes: names and paths hold letters, digits and `/@._-` only (ServedName, DataDir)."""
+    environment: Mapping[str, str]
+    engine_env: str = ""
+    """File with the engine's key; none for an engine without one."""
+    logs_on_stdout: bool = True
+    """Whether its standard output is worth the journal; Ollama writes each health check there, and errors elsewhere."""
+    drains_itself: bool = True
+    """Whether it finishes running answers when it is told to end."""
+
+
+def unit_path(engine: str) -> str:
+    """Return where the unit file of `engine` lies."""
+    return f"/etc/systemd/system/{ENGINE_UNIT[engine]}"
+
+
+def unit_text(host: HostRecord, serving: ServingSpec, program: Program) -> str:
+    """Return the unit file."""
+    return render(
+        "engine.service.j2",
+        program=program,
+        model=serving.model.name,
+        port=serving.port,
+        user=SERVICE_USER,
+        guard=guard.LOAD,
+        cache=CACHE,
+        cache_name=CACHE.rpartition("/")[2],
+        ready=ready_command(serving, serving.ready_timeout_s),
+        gateway_server=GATEWAY_SERVER,
+        admin_socket=HAPROXY_ADMIN_SOCKET,
+        gateway_backend=GATEWAY_BACKEND,
+        ready_timeout_s=serving.ready_timeout_s,
+        drain_s=serving.drain_s,
+        start_limit_interval_s=START_LIMIT_INTERVAL_S,
+        start_limit_burst=START_LIMIT_BURST,
+        memory_max_mib=memory_max_mib(host, serving),
+        protect_home="read-only" if host.data_dir.startswith(("/home/", "/root/")) else "yes",
+        gpu=host.gpu is not None,
+        devices_unit=DEVICES_UNIT,
+        gpu_devices=GPU_DEVICES,
+    )
+
+
+def service(name: str, serving: ServingSpec, release: Release, needed: tuple[str, ...], after: Iterable[str]) -> Unit:
+    """Return the engine's unit: started anew for what it `needed`, a release back when it does not answer."""
+    return Unit(
+        name=name,
+        restart_on=needed,
+        ready=ready_command(serving, READY_LOOK_S),
+        ready_timeout_s=serving.ready_timeout_s,
+        undo=release.undo,
+        passing=PASSING,
+        left_out=LEFT_OUT,
+        after=(*needed, *after),
+    )
+
+
+def ready_command(serving: ServingSpec, timeout_s: int) -> tuple[str, ...]:
+    """Return what waits, for `timeout_s` at the most, until the engine answers; this also loads the base model."""
+    words = (str(serving.port), serving.model.name, str(timeout_s), HEALTH_PATH[serving.engine])
+    return ("/usr/bin/python3", ENGINE_READY, *words)
+
+
+def memory_max_mib(host: HostRecord, serving: ServingSpec) -> int | None:
+    """Return the unit's memory limit in MiB.
+
+    Without one in the spec, a CPU host keeps 1 GiB for itself; a GPU host gets none, as weights that pass through the
+    page cache on their way to the GPU would count.
+    """
+    if serving.memory_max_gib is not None:
+        return round(serving.memory_max_gib * 1024)
+    return None if host.gpu else max(SYSTEM_MIB, round(host.memory_gib * 1024) - SYSTEM_MIB)
+
+
+def helpers() -> list[Resource]:
+    """Return the programs of ours that the unit and the fetches call."""
+    names = {ENGINE_READY: "engine_ready", GATEWAY_SERVER: "gateway_server"}
+    return [*(File(path=path, content=program(name), mode=0o755) for path, name in names.items()), *fetch_program()]

@@ -1,0 +1,37 @@
+"""The plugin that bounds what one request may ask of vLLM, and the variables that it and vLLM read.
+
+Knows nothing of adapters, whose plugin lies beside it (provisioning/roles/engine/adapters.py).
+"""
+
+from provisioning.converge.resources import File
+from provisioning.programs import program
+from provisioning.roles.host.layout import LIB_DIR
+from serving.spec.models import VllmSpec
+
+PLUGIN = "llm_deploy_limits"
+PLUGIN_DIR = f"{LIB_DIR}/vllm-limits"
+"""On the engine's PYTHONPATH. What Python takes for an installed distribution, so that vLLM finds its plugin."""
+
+
+def plugin_files() -> tuple[File, ...]:
+    """Return the files of the plugin. The engine is restarted when they change."""
+    metadata = f"{PLUGIN_DIR}/llm_deploy_limits-1.dist-info"
+    return (
+        File(path=f"{PLUGIN_DIR}/{PLUGIN}.py", content=program("vllm_limits")),
+        File(path=f"{metadata}/METADATA", content="Metadata-Version: 2.1\nName: llm-deploy-limits\nVersion: 1\n"),
+        File(
+            path=f"{metadata}/entry_points.txt",
+            content=f"[vllm.general_plugins]\n{PLUGIN} = {PLUGIN}:install\n",
+        ),
+    )
+
+
+def limits_environment(spec: VllmSpec, others: dict[str, str]) -> dict[str, str]:
+    """Return `others` with what makes vLLM load the plugin too, and what the plugin reads."""
+    return {
+        **others,
+        "PYTHONPATH": ":".join(filter(None, (others.get("PYTHONPATH"), PLUGIN_DIR))),
+        "VLLM_PLUGINS": ",".join(filter(None, (others.get("VLLM_PLUGINS"), PLUGIN))),
+        "LLM_DEPLOY_MAX_ANSWERS": str(spec.max_answers),
+        "LLM_DEPLOY_MAX_CONSTRAINT_BYTES": str(spec.max_constraint_kib * 1024),
+    }

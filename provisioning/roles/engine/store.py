@@ -1,0 +1,83 @@
+"""Files of a model or an adapter on a host: sent from here, or fetched by the host itself."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from infra.contract.outputs import HostRecord
+from provisioning.converge.resources import Command, File, Resource, Secret, Tree
+from provisioning.converge.trees import tree_digest
+from provisioning.programs import modules, program
+from provisioning.roles.host.layout import LIB_DIR, SERVICE_USER
+from serving.sources.ollama import RegistryFetch
+from serving.sources.resolve import HubFetch, ListedFetch, LocalFolder, ResolvedModel
+from serving.spec.models import ServingSpec
+
+FETCH_MODEL = f"{LIB_DIR}/fetch-model"
+
+FETCH_TIMEOUT_S = 6 * 3600
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The resource that brings the files, and where they lie."""
+
+    resource: Resource
+    path: str
+
+
+def model_path(host: HostRecord, serving: ServingSpec, source: ResolvedModel) -> str:
+    """Return where the base model lies: other files have another folder, so that none change under an engine.
+
+    A folder of this machine is read for that, though only what changed since it was read last.
+    """
+    match source:
+        case RegistryFetch():
+            return f"{host.data_dir}/ollama/sources/{source.digest[:12]}"
+        case HubFetch():
+            return f"{host.data_dir}/models/{source.repo.replace('/', '--')}@{source.revision[:12]}"
+        case ListedFetch():
+            return f"{host.data_dir}/models/{serving.model.name}@{source.sha256[:12]}"
+        case LocalFolder():
+            return f"{host.data_dir}/models/{serving.model.name}@{tree_digest(source.path)[:12]}"
+
+
+def base_store(host: HostRecord, serving: ServingSpec, source: ResolvedModel) -> Stored:
+    """Return the resource that brings the base model. The fetch refuses one that cannot serve the stack."""
+    by_host = not isinstance(source, (LocalFolder, RegistryFetch))
+    asked = (f"--context-tokens={serving.model.context_tokens}", f"--engine={serving.engine}")
+    conditions = asked if by_host else ()
+    return store(source, model_path(host, serving, source), conditions)
+
+
+def fetch_program() -> list[File]:
+    """Return the program that fetches, and the modules that lie beside it."""
+    return [
+        *(File(path=f"{LIB_DIR}/llm_fetch/{name}", content=text) for name, text in modules("llm_fetch").items()),
+        File(path=FETCH_MODEL, content=program("fetch_model"), mode=0o755),
+    ]
+
+
+def store(source: ResolvedModel, path: str, conditions: Sequence[str] = (), *, immutable: bool = False) -> Stored:
+    """Return the resource that puts the files of `source` at `path`; what the hub has at a commit never changes.
+
+    `conditions` are words for the fetch: what it refuses. What is `immutable` came whole once and for all.
+    """
+    if isinstance(source, LocalFolder):
+        above = f"directory:{path.rpartition('/')[0]}"
+        return Stored(Tree(path=path, source=source.path, immutable=immutable, after=(above,)), path)
+    conditions = (*conditions, *(source.conditions if isinstance(source, HubFetch) else ()))
+    refused = (*conditions, *(("--immutable=yes",) if immutable else ()))
+    fetch = ("python3", FETCH_MODEL, *source.fetch_arguments, path, *refused)
+    return Stored(
+        Command(
+            name=f"fetch {path}",
+            argv=fetch,
+            check=(*fetch, "--check"),
+            env={name: Secret(value.get_secret_value()) for name, value in source.environment.items()},
+            # Ollama's models are made of these very files, by its user: see roles/ollama.py.
+            user=SERVICE_USER if isinstance(source, RegistryFetch) else "root",
+            timeout_s=FETCH_TIMEOUT_S,
+            after=(f"file:{FETCH_MODEL}", f"directory:{path.rpartition('/')[0]}"),
+        ),
+        path,
+    )

@@ -1,0 +1,246 @@
+"""The gateway: HAProxy in front of the engine, from the distribution's package.
+
+Does not make certificates or keys (provisioning/access/credentials.py) or open the firewall (base role).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from core.errors import ConfigError
+from provisioning.access.credentials import Credentials
+from provisioning.converge.resources import Command, Directory, File, GeneratedSecret, Packages, Resource, Unit
+from provisioning.programs import program
+from provisioning.roles.engine.engine import HEALTH_PATH as ENGINE_HEALTH_PATH
+from provisioning.roles.gateway.answers import ANSWERS, LATER_ERRORS, OWN_ERRORS, waited_or_down
+from provisioning.roles.host.layout import (
+    CONFIG_DIR,
+    ENGINE_ENV,
+    ENGINE_ENV_TEMPLATE,
+    GATEWAY_BACKEND,
+    GATEWAY_RUNTIME_DIRECTORY,
+    GATEWAY_UNIT,
+    GATEWAY_USER,
+    HAPROXY_ADMIN_SOCKET,
+    LIB_DIR,
+)
+from provisioning.templates.render import render
+from serving.spec.gateway_size import CPU_HOST_MIB, HEADER_BYTES, OLD_PROCESSES, gateway_size, too_large
+from serving.spec.models import GatewaySpec, ServingSpec
+from serving.spec.rules import METRICS_PORT
+
+GATEWAY_DIR = f"{CONFIG_DIR}/gateway"
+"""Not /etc/haproxy: a changed configuration file of the package would hold back its security updates."""
+
+DROP_IN = f"/etc/systemd/system/{GATEWAY_UNIT}.d/50-llm-deploy.conf"
+
+CHECK_PORT = f"{LIB_DIR}/check-port"
+
+HEALTH_PATH = "/health"
+
+Paths = Mapping[str, tuple[str, ...]]
+"""Whole paths by method."""
+
+OPENAI_PATHS: Paths = {"GET": (HEALTH_PATH, "/v1/models"), "POST": ("/v1/chat/completions", "/v1/completions")}
+
+OLLAMA_OPENAI_PATHS: Paths = {"POST": ("/v1/embeddings", "/v1/responses")}
+"""What of OpenAI's Ollama has besides; and below /v1/models each served name."""
+
+OLLAMA_PATHS: Paths = {"GET": ("/api/tags",), "POST": ("/api/chat", "/api/generate")}
+
+TEXT_HEADERS = ("accept", "content-type", "traceparent", "tracestate", "user-agent")
+"""Passed on as the client wrote them, if they are printable ASCII."""
+
+PASSED_HEADERS = (*TEXT_HEADERS, "content-length", "host", "x-request-id")
+"""Engines act on headers too: vLLM picks a replica by X-data-parallel-rank, Ollama refuses by Origin and Host."""
+
+# Mozilla's intermediate list, without the finite-field ciphers (https://ssl-config.mozilla.org, version 5.7).
+TLS12_CIPHERS = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "ECDHE-RSA-AES128-GCM-SHA256",
+    "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "ECDHE-RSA-AES256-GCM-SHA384",
+    "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "ECDHE-RSA-CHACHA20-POLY1305",
+)
+TLS13_CIPHERS = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
+
+LOG_FIELDS = {
+    "time": '"%[date,utime(%Y-%m-%dT%H:%M:%SZ)]"',
+    "request_id": '"%[var(txn.request_id)]"',
+    "client": '"%[var(txn.client)]"',
+    "address": '"%[src,regsub(^::ffff:,)]"',
+    "method": '"%HM"',
+    "path": '"%[var(txn.path),bytes(0,200),regsub(sk-[A-Za-z0-9_-]+,sk-***,g),regsub([^A-Za-z0-9/._~%@:*-],_,g)]"',
+    "status": "%ST",
+    "request_bytes": "%U",
+    "response_bytes": "%B",
+    "receive_ms": "%TR",
+    "queue_ms": "%Tw",
+    "first_byte_ms": "%Tr",
+    "total_ms": "%Ta",
+    "queued_before": "%bq",
+    "ended": '"%ts"',
+    "tls": '"%sslv"',
+}
+"""Fields of a line of the access log, in HAProxy's words; `time` is the end of the answer, -1 stands for never."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where the gateway's files and sockets lie. Tests have their own."""
+
+    config: str = f"{GATEWAY_DIR}/haproxy.cfg"
+    certificate: str = f"{GATEWAY_DIR}/server.pem"
+    keys: str = f"{GATEWAY_DIR}/keys.map"
+    admin_socket: str = HAPROXY_ADMIN_SOCKET
+    address: str = "::"
+    """IPv6 and IPv4 both."""
+    metrics_address: str = f"127.0.0.1:{METRICS_PORT}"
+    user: str = GATEWAY_USER
+    """Whom HAProxy becomes after its start; none: it stays who it is."""
+    chroot: str = "/var/lib/haproxy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Sizes and times that follow from the spec, or that nobody needs to choose."""
+
+    connections: int
+    connections_per_client: int
+    body_bytes: int
+    buffered_body_bytes: int
+    """Largest body that is taken in whole before the request asks for a place, and the largest one in chunks."""
+    buffer_bytes: int
+    buffers: int
+    old_process_s: int
+    old_processes: int = OLD_PROCESSES
+    header_bytes: int = HEADER_BYTES
+    header_s: int = 10
+    body_s: int = 30
+    silent_client_s: int = 15
+    """How long a client may neither send nor read what it has to."""
+    keepalive_idle_s: int = 30
+    keepalive_interval_s: int = 10
+    keepalive_count: int = 6
+    """A peer that is gone without a word is noticed after 90 s."""
+    threads: int = 4
+    operator_connections: int = 64
+
+    @classmethod
+    def of(cls, gateway: GatewaySpec, reserved: int = CPU_HOST_MIB) -> "Limits":
+        """Return the limits for `gateway` on a host that keeps `reserved` MiB for HAProxy."""
+        size = gateway_size(gateway, reserved)
+        return cls(
+            connections=size.connections,
+            connections_per_client=size.connections_per_client,
+            body_bytes=size.body_bytes,
+            buffered_body_bytes=size.buffered_body_bytes,
+            buffer_bytes=size.buffer_bytes,
+            buffers=size.buffers,
+            old_process_s=max(3600, 2 * gateway.request_timeout_s),
+        )
+
+
+def gateway(
+    serving: ServingSpec, gateway: GatewaySpec, credentials: Credentials, reserved: int = CPU_HOST_MIB
+) -> list[Resource]:
+    """Return what makes a host that keeps `reserved` MiB for HAProxy answer clients, in an order that works.
+
+    Raises ConfigError when `gateway` asks for more than that memory holds.
+    """
+    _check_memory(gateway, reserved)
+    places = Places()
+    # The engine's role wishes for it too, in the same words; each role can be brought in place without the other.
+    engine_key = [GeneratedSecret(path=ENGINE_ENV, template=ENGINE_ENV_TEMPLATE)] if serving.engine == "vllm" else []
+    restart_on = (f"file:{DROP_IN}", *(key.id for key in engine_key))
+    reload_on = tuple(f"file:{path}" for path in (places.certificate, places.keys, places.config))
+    port_check = (CHECK_PORT, str(gateway.port), GATEWAY_UNIT)
+    return [
+        # Before the package, so that its first start is ours or none.
+        File(path=DROP_IN, content=_drop_in(serving, places, reserved)),
+        *engine_key,
+        Packages(name="gateway", present=("haproxy", "iproute2"), after=(f"file:{DROP_IN}",)),
+        # Before the configuration, so that a port that is taken leaves the old one in place.
+        File(path=CHECK_PORT, content=program("check_port"), mode=0o755),
+        Command(
+            name="gateway-port",
+            argv=port_check,
+            check=port_check,
+            after=("packages:gateway", f"file:{CHECK_PORT}"),
+        ),
+        Directory(path=GATEWAY_DIR, mode=0o700),
+        File(path=places.certificate, content=credentials.certificate, mode=0o600, after=(f"directory:{GATEWAY_DIR}",)),
+        File(path=places.keys, content=keys_map(credentials), mode=0o600, after=(f"directory:{GATEWAY_DIR}",)),
+        File(
+            path=places.config,
+            content=haproxy_config(serving, gateway, places, reserved),
+            mode=0o640,  # no secret is in it, and of a file that only its owner reads a plan shows no diff
+            check=("haproxy", "-c", "-q", "-f", "{path}"),
+            after=("command:gateway-port", f"file:{places.certificate}", f"file:{places.keys}"),
+        ),
+        Unit(
+            name=GATEWAY_UNIT,
+            restart_on=restart_on,
+            reload_on=reload_on,
+            after=(*restart_on, *reload_on),
+        ),
+    ]
+
+
+def haproxy_config(serving: ServingSpec, gateway: GatewaySpec, places: Places, reserved: int = CPU_HOST_MIB) -> str:
+    """Return haproxy.cfg. The engine's key is not in it: HAProxy takes it from its environment."""
+    return render(
+        "haproxy.cfg.j2",
+        places=places,
+        gateway=gateway,
+        limits=Limits.of(gateway, reserved),
+        answers=ANSWERS,
+        own_errors=OWN_ERRORS,
+        later_errors=LATER_ERRORS,
+        waited_or_down=waited_or_down(),
+        paths=passed_paths(serving),
+        health_path=HEALTH_PATH,
+        engine_health_path=ENGINE_HEALTH_PATH[serving.engine],
+        engine_address=f"127.0.0.1:{serving.port}",
+        engine_key="${VLLM_API_KEY}" if serving.engine == "vllm" else "",
+        backend=GATEWAY_BACKEND,
+        passed_headers=PASSED_HEADERS,
+        text_headers=TEXT_HEADERS,
+        log_format="{" + ",".join(f'"{name}":{value}' for name, value in LOG_FIELDS.items()) + "}",
+        tls12_ciphers=TLS12_CIPHERS,
+        tls13_ciphers=TLS13_CIPHERS,
+    )
+
+
+def passed_paths(serving: ServingSpec) -> Paths:
+    """Return the paths that reach the engine. No pattern: what a later release has below one would get through."""
+    passed = [OPENAI_PATHS]
+    if serving.engine == "ollama":
+        names = dict.fromkeys(each for name in serving.served_names for each in (name, name.removesuffix(":latest")))
+        passed += [OLLAMA_OPENAI_PATHS, {"GET": tuple(f"/v1/models/{name}" for name in names)}]
+        passed += [OLLAMA_PATHS] if serving.ollama.native_api else []
+    return {method: tuple(path for paths in passed for path in paths.get(method, ())) for method in OPENAI_PATHS}
+
+
+def keys_map(credentials: Credentials) -> str:
+    """Return the file that maps the SHA-256 of a key to its client's name."""
+    return "".join(f"{sha256} {client}\n" for client, sha256 in credentials.key_hashes)
+
+
+def _check_memory(gateway: GatewaySpec, reserved: int) -> None:
+    """Raise ConfigError when HAProxy could need more than `reserved` MiB."""
+    problem = too_large(gateway, reserved, "the host")
+    if problem is not None:
+        raise ConfigError(problem.what, where=problem.key, hint=problem.hint)
+
+
+def _drop_in(serving: ServingSpec, places: Places, reserved: int) -> str:
+    """Return what the distribution's unit lacks: our configuration, the engine's key, a drain, a smaller world."""
+    return render(
+        "haproxy-drop-in.conf.j2",
+        config=places.config,
+        engine_env=ENGINE_ENV if serving.engine == "vllm" else "",
+        drain_s=serving.drain_s,
+        memory_max_mib=reserved,
+        runtime_directory=GATEWAY_RUNTIME_DIRECTORY,
+    )

@@ -1,0 +1,143 @@
+"""An SSH tunnel from a host behind NAT, which has the engine, to one that clients reach, which has the gateway.
+
+The engine's host dials and keeps dialling; at the other end its port appears on loopback, where the gateway expects an
+engine. The user that dials in may do that and nothing else. Does not open the firewall: SSH is open already.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from infra.contract.outputs import HostRecord, StackOutputs
+from provisioning.access.tunnel_keys import TunnelKeys
+from provisioning.converge.replace_resource import swap_in
+from provisioning.converge.resources import (
+    Directory,
+    File,
+    GeneratedSecret,
+    Packages,
+    Resource,
+    Secret,
+    SshdFile,
+    Unit,
+    User,
+)
+from provisioning.roles.host.guard import engine_guard, forwarded_guard
+from provisioning.roles.host.layout import CONFIG_DIR, ENGINE_ENV, ENGINE_ENV_TEMPLATE, TUNNEL_UNIT
+from provisioning.roles.host.sshd_check import last_file_check
+from provisioning.roles.host.sshd_settings import sshd_settings
+from provisioning.ssh.known_hosts import known_hosts_text
+from provisioning.templates.render import render
+from serving.spec.models import ServingSpec
+
+USER = "llm-tunnel"
+FOLDER = f"{CONFIG_DIR}/tunnel"
+UNIT_FILE = f"/etc/systemd/system/{TUNNEL_UNIT}"
+PRIVATE_KEY = f"{FOLDER}/id_ed25519"
+KNOWN_HOSTS = f"{FOLDER}/known_hosts"
+AUTHORIZED_KEYS = f"{FOLDER}/authorized_keys"
+SSHD_FILE = "/etc/ssh/sshd_config.d/20-llm-tunnel.conf"
+
+ANSWER_TIMEOUT_S = 120
+"""How long a provision waits for the answering end, which may be provisioned at the same time."""
+
+ALIVE_INTERVAL_S = 10
+ALIVE_COUNT = 3
+"""A line that is dead without a word is noticed by both ends after 30 s: until the answering end has, the port is
+taken there and the new dial is refused."""
+
+
+def tunnel(outputs: StackOutputs, host: HostRecord, keys: TunnelKeys, far_end: HostRecord) -> list[Resource]:
+    """Return what `host` needs as its end of the stack's tunnel; nothing for a stack without one.
+
+    `far_end` is the gateway's host, with the address and port that the engine's host dials.
+    """
+    if outputs.tunnel is None:
+        return []
+    port = outputs.serving.port
+    common: list[Resource] = [User(name=USER), Directory(path=CONFIG_DIR), Directory(path=FOLDER)]
+    if host.name == outputs.tunnel.engine:
+        return [*common, *_dialling(far_end, port, keys)]
+    return [*common, *_answering(port, keys)]
+
+
+def shared(resources: Sequence[Resource], serving: ServingSpec, keys: TunnelKeys) -> list[Resource]:
+    """Return a role's list as the hosts of a tunnel need it.
+
+    vLLM's key is handed to both; the engine's guard lets the tunnel's user in beside the gateway's.
+    """
+    if serving.engine == "vllm":
+        resources = with_engine_key(resources, keys.engine)
+    closed = engine_guard(serving)
+    if closed not in resources:
+        return list(resources)
+    return [User(name=USER), *swap_in(resources, closed.id, engine_guard(serving, USER))]
+
+
+def with_engine_key(resources: Sequence[Resource], key: Secret) -> list[Resource]:
+    """Return the list with the engine's key handed to the host, in place of one that the host makes for itself."""
+    made = GeneratedSecret(path=ENGINE_ENV)
+    handed = File(path=ENGINE_ENV, content=Secret(ENGINE_ENV_TEMPLATE.format(secret=key.value)), mode=0o600)
+    return swap_in(resources, made.id, handed)
+
+
+def _dialling(far_end: HostRecord, port: int, keys: TunnelKeys) -> Iterator[Resource]:
+    """Yield what the engine's host needs."""
+    yield Packages(name="tunnel", present=("openssh-client",))
+    yield File(path=PRIVATE_KEY, content=keys.private, owner=USER, group=USER, mode=0o600, after=(f"user:{USER}",))
+    yield File(path=KNOWN_HOSTS, content=known_hosts_text((far_end,)))
+    ssh = (
+        *("/usr/bin/ssh", "-T", "-F", "none", "-i", PRIVATE_KEY, "-p", str(far_end.ssh_port)),
+        *_options(
+            BatchMode="yes",
+            ConnectTimeout="10",
+            ExitOnForwardFailure="yes",
+            GlobalKnownHostsFile="/dev/null",
+            IdentitiesOnly="yes",
+            ServerAliveCountMax=str(ALIVE_COUNT),
+            ServerAliveInterval=str(ALIVE_INTERVAL_S),
+            StrictHostKeyChecking="yes",
+            UpdateHostKeys="no",
+            UserKnownHostsFile=KNOWN_HOSTS,
+        ),
+    )
+    unit_text = render(
+        "llm-tunnel.service.j2",
+        user=USER,
+        far_end=far_end.name,
+        knock=(*ssh, f"{USER}@{far_end.address}"),
+        command=(*ssh, "-N", "-R", f"127.0.0.1:{port}:127.0.0.1:{port}", f"{USER}@{far_end.address}"),
+    )
+    yield File(path=UNIT_FILE, content=unit_text)
+    needed = (f"file:{PRIVATE_KEY}", f"file:{KNOWN_HOSTS}", f"file:{UNIT_FILE}")
+    yield Unit(
+        name=TUNNEL_UNIT, restart_on=needed, ready_timeout_s=ANSWER_TIMEOUT_S, after=("packages:tunnel", *needed)
+    )
+
+
+def _answering(port: int, keys: TunnelKeys) -> Iterator[Resource]:
+    """Yield what the gateway's host needs: a user that may listen on one port of loopback, and has no shell.
+
+    Nobody is let in before that port is guarded.
+    """
+    guard = forwarded_guard(port, User(name=USER))
+    yield from guard
+    allowed = f'restrict,port-forwarding,permitlisten="127.0.0.1:{port}",command="/bin/false"'
+    yield File(
+        path=AUTHORIZED_KEYS,
+        content=f"{allowed} {keys.public}\n",
+        after=(f"user:{USER}", *(each.id for each in guard[-2:])),
+    )
+    content = render(
+        "sshd-tunnel.conf.j2",
+        user=USER,
+        authorized_keys=AUTHORIZED_KEYS,
+        port=port,
+        alive_interval_s=ALIVE_INTERVAL_S,
+        alive_count=ALIVE_COUNT,
+    )
+    # Last, since a Match block goes on to the end; of an included file's, sshd sees to it that it ends with the file.
+    yield from sshd_settings(SshdFile(path=SSHD_FILE, content=content, check=last_file_check()), "tunnel")
+
+
+def _options(**values: str) -> Iterator[str]:
+    for name, value in values.items():
+        yield from ("-o", f"{name}={value}")

@@ -1,0 +1,178 @@
+"""What every host gets: packages, clock, security updates, service user, swap, journal limits, sshd, firewall.
+
+Knows no engine and no model. A container shares its kernel, so it gets no swap, clock or kernel setting of its own.
+"""
+
+from catalog.clouds import RENTED
+from infra.contract.outputs import HostRecord
+from provisioning.converge.proxy import apt_file
+from provisioning.converge.resources import Command, File, Packages, Resource, SshdFile, Swap, Sysctl, Unit, User
+from provisioning.roles.host import firewall
+from provisioning.roles.host.layout import SERVICE_USER
+from provisioning.roles.host.nvidia import METRICS_PORT as GPU_METRICS_PORT
+from provisioning.roles.host.sshd_check import first_file_check
+from provisioning.roles.host.sshd_settings import sshd_settings
+from provisioning.templates.render import render
+from serving.spec.models import GatewaySpec
+from serving.spec.rules import METRICS_PORT
+
+PACKAGES = ("ca-certificates", "curl", "iproute2", "nftables", "unattended-upgrades")
+
+CLOCK_UNITS = ("systemd-timesyncd.service", "chrony.service", "ntpsec.service")
+
+DATA_VOLUME_S = 900
+"""As the unit's own TimeoutStartSec."""
+
+SOURCE = 'findmnt -nro SOURCE --mountpoint "$1"'
+FILLS_DEVICE = f"""
+device=$({SOURCE}) && [ "$(findmnt -nro FSTYPE --mountpoint "$1")" = ext4 ] || exit 0
+head=$(dumpe2fs -h "$device" 2>/dev/null)
+blocks=$(printf %s "$head" | sed -n 's/^Block count: *//p')
+size=$(printf %s "$head" | sed -n 's/^Block size: *//p')
+[ $(($(blockdev --getsize64 "$device") - blocks * size)) -lt {128 * 1024**2} ]
+"""
+"""Whether a file system is as large as its volume, to the size of one group of blocks; a host that stands grows it only
+at its boot by itself. What is not mounted yet is mounted at its full size."""
+
+SWAP_BELOW_GIB = 16
+"""A host with less memory gets swap up to this sum: loading a model takes more, for a moment, than serving it."""
+
+MAX_SWAP_GIB = 8
+
+SYSCTLS = {
+    "vm.swappiness": "10",  # swap is for the peak while a model loads, not for the engine's pages at work
+    "net.ipv4.tcp_slow_start_after_idle": "0",  # a streamed answer pauses between tokens without starting slowly again
+    "kernel.panic": "10",  # a host whose kernel gave up comes back by itself, after so many seconds
+}
+
+JOURNAL_LIMITS = """\
+# Written by llm-deploy (base role).
+[Journal]
+Storage=persistent
+SystemMaxUse=500M
+SystemKeepFree=1G
+MaxRetentionSec=1month
+"""
+
+UPGRADE_DAILY = """\
+// Written by llm-deploy (base role).
+APT::Periodic::Update-Package-Lists "1";
+APT::Periodic::Unattended-Upgrade "1";
+"""
+
+UPGRADE_POLICY = """\
+// Written by llm-deploy (base role). What is upgraded stands in 50unattended-upgrades: security updates.
+// `make reboot` reboots when it suits you; `make status` says when a reboot is due.
+Unattended-Upgrade::Automatic-Reboot "false";
+Unattended-Upgrade::Remove-Unused-Kernel-Packages "true";
+"""
+
+
+SSHD_FILE = "/etc/ssh/sshd_config.d/10-llm-deploy.conf"
+
+
+def base(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
+    """Return what `host` needs before any engine, in an order that works."""
+    return [
+        *_data_volume(host),
+        apt_file(host),
+        Packages(name="base", present=PACKAGES),
+        User(name=SERVICE_USER),
+        *_journal(),
+        *_security_updates(),
+        *([] if host.virtualization == "container" else [*_clock(), *_memory(host), *_kernel()]),
+        *_sshd(host),
+        *firewall.resources(host, gateway),
+    ]
+
+
+def _data_volume(host: HostRecord) -> list[Resource]:
+    """Return the data volume of a rented host in its place: it may arrive after the first login (infra/boot).
+
+    A machine that somebody else rented and wrote into an inventory has no such unit, and needs none.
+    """
+    if host.cloud not in RENTED:
+        return []
+    unit = "llm-data-volume.service"
+    settled = 'mountpoint --quiet "$1" || ! systemctl cat "$2" >/dev/null 2>&1'
+    return [
+        Command(
+            name="data-volume",
+            argv=("systemctl", "start", unit),  # returns when it is mounted
+            check=("sh", "-c", settled, "data-volume", host.data_dir, unit),
+            timeout_s=DATA_VOLUME_S,
+        ),
+        Command(
+            name="data-volume-size",
+            argv=("sh", "-c", f'resize2fs "$({SOURCE})"', "data-volume-size", host.data_dir),
+            check=("sh", "-c", FILLS_DEVICE, "data-volume-size", host.data_dir),
+            after=("command:data-volume",),
+        ),
+    ]
+
+
+def _journal() -> list[Resource]:
+    """Return limits that keep the journal from filling the disk, kept over reboots."""
+    path = "/etc/systemd/journald.conf.d/10-llm-deploy.conf"
+    return [
+        File(path=path, content=JOURNAL_LIMITS),
+        Unit(name="systemd-journald.service", restart_on=(f"file:{path}",)),
+    ]
+
+
+def _security_updates() -> list[Resource]:
+    """Return unattended security updates, which never reboot by themselves."""
+    after = ("packages:base",)
+    return [
+        File(path="/etc/apt/apt.conf.d/20auto-upgrades", content=UPGRADE_DAILY, after=after),
+        File(path="/etc/apt/apt.conf.d/52llm-deploy", content=UPGRADE_POLICY, after=after),
+        Unit(name="apt-daily.timer", after=after),
+        Unit(name="apt-daily-upgrade.timer", after=after),
+    ]
+
+
+def _clock() -> list[Resource]:
+    """Return a clock that is kept right: by what the image brings, else by systemd-timesyncd."""
+    start = (
+        "for unit in chrony ntpsec systemd-timesyncd; do"
+        " systemctl cat $unit >/dev/null 2>&1 && exec systemctl enable --now $unit; done;"
+        " apt-get -qq update;"
+        " apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends systemd-timesyncd"
+        " && systemctl enable --now systemd-timesyncd"
+    )
+    return [
+        Command(
+            name="time-sync",
+            argv=("sh", "-c", start),
+            check=("systemctl", "is-active", "--quiet", *CLOCK_UNITS),  # succeeds when one of them is active
+            after=("packages:base",),
+        )
+    ]
+
+
+def _memory(host: HostRecord) -> list[Resource]:
+    """Return a swap file for a small host."""
+    missing_gib = min(MAX_SWAP_GIB, SWAP_BELOW_GIB - host.memory_gib)
+    return [Swap(path="/swapfile", size_mib=round(missing_gib * 1024))] if missing_gib > 0 else []
+
+
+def _kernel() -> list[Resource]:
+    """Return the kernel's settings."""
+    return [Sysctl(name=name, value=value) for name, value in SYSCTLS.items()]
+
+
+def _sshd(host: HostRecord) -> list[Resource]:
+    """Return keys-only SSH. What would not start is never put in place: sshd reads it with the other files first.
+
+    On hosts that exist already, where people may work, forwarding, the number of tries and root's logins stay as they
+    are: whoever logged in by key before still can.
+    """
+    content = render(
+        "sshd.conf.j2",
+        ours=host.cloud != "existing",
+        login_is_root=host.user == "root",
+        keys_only=not host.password_logins,
+        metrics_ports=(METRICS_PORT, GPU_METRICS_PORT),
+    )
+    check = first_file_check(keys_only=not host.password_logins, people_work_there=host.cloud == "existing")
+    return sshd_settings(SshdFile(path=SSHD_FILE, content=content, check=check), "base")

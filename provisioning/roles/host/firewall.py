@@ -1,0 +1,146 @@
+"""The host's own firewall: one nftables table of ours that lets in SSH and the gateway, and nothing else.
+
+Does not touch tables of others, forwarded packets (containers of Docker's, say) or what leaves the host, and does not
+know the cloud's security groups, which stand in front of it.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
+
+from core.ports import SSH_PORT
+from infra.contract.outputs import HostRecord
+from provisioning.converge.replace_resource import swap_in
+from provisioning.converge.resources import Command, Directory, File, Resource, Unit
+from provisioning.programs import program
+from provisioning.roles.host.layout import CONFIG_DIR, FIREWALL_RULES, FIREWALL_TABLE, FIREWALL_UNIT, LIB_DIR, NFT_RULES
+from provisioning.roles.host.nft_watch import PROGRAM, nft_watch
+from provisioning.templates.render import render
+from serving.spec.models import GatewaySpec
+
+CHECK = f"{LIB_DIR}/check-firewall"
+TRIAL = f"{LIB_DIR}/firewall-trial"
+TRIAL_DIR = "/var/lib/llm-deploy"
+"""Where a trial's state lies (firewall_trial.STATE)."""
+TRIAL_BEGINS = "firewall-trial"
+"""Name of the command that keeps the former rules for the case that the new ones let no connection in."""
+
+
+@dataclass(frozen=True)
+class Door:
+    """Ports that are open, and to whom."""
+
+    purpose: str
+    ports: str
+    """As nft writes them: `443`, or `{ 22, 2222 }`."""
+    matches: tuple[str, ...]
+    """Who may come in: the start of one rule per address family, empty text for everyone."""
+    protocol: str = "tcp"
+
+
+def doors(host: HostRecord, gateway: GatewaySpec) -> tuple[Door, ...]:
+    """Return what is open on `host`."""
+    # A forwarded port (WSL2, a rented pod) is another one outside than inside; both stay open, since we cannot know.
+    ssh_ports = sorted({SSH_PORT, host.ssh_port})
+    ssh = str(SSH_PORT) if ssh_ports == [SSH_PORT] else f"{{ {', '.join(map(str, ssh_ports))} }}"
+    return (
+        Door("SSH", ssh, _matches(host.ssh_cidrs)),
+        Door("The gateway", str(gateway.port), _matches(host.client_cidrs)),
+        *(Door("Kept open by the inventory", ports, ("",), protocol) for ports, protocol in _words(host.open_ports)),
+    )
+
+
+def resources(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
+    """Return the rules, the unit that loads them at boot, and what keeps them from locking anybody out.
+
+    New rules are on trial until a new connection of the controller confirms them; else the former ones return.
+    """
+    unit_file = f"/etc/systemd/system/{FIREWALL_UNIT}"
+    rules = render("nftables.nft.j2", doors=doors(host, gateway), others_tunnels=host.cloud == "existing")
+    programs = (
+        File(path=CHECK, content=program("check_firewall"), mode=0o755),
+        File(path=TRIAL, content=program("firewall_trial"), mode=0o755),
+    )
+    begin = Command(
+        name=TRIAL_BEGINS,
+        argv=(TRIAL, "begin", FIREWALL_RULES, FIREWALL_TABLE, FIREWALL_UNIT),
+        check=(TRIAL, "same", FIREWALL_RULES, hashlib.sha256(rules.encode()).hexdigest()),
+        after=("packages:base", PROGRAM.id, *(each.id for each in programs)),
+    )
+    return [
+        Directory(path=CONFIG_DIR),
+        *nft_watch(),
+        *programs,
+        begin,
+        File(
+            path=FIREWALL_RULES,
+            content=rules,
+            check=(CHECK, "{path}", *_check_words(host, gateway)),
+            after=(begin.id,),
+        ),
+        File(
+            path=unit_file,
+            content=render(
+                "nft-table.service.j2",
+                description="Firewall of llm-deploy",
+                role="base",
+                rules=FIREWALL_RULES,
+                table=FIREWALL_TABLE,
+                program=NFT_RULES,
+                before=f"{TRIAL} boot",
+                folders=[TRIAL_DIR],
+            ),
+        ),
+        Unit(
+            name=FIREWALL_UNIT,
+            reload_on=(f"file:{FIREWALL_RULES}",),
+            restart_on=(f"file:{unit_file}",),
+            after=(f"file:{FIREWALL_RULES}", f"file:{unit_file}"),
+        ),
+        # Also when the rules were refused: then the trial ends here, with the rules that are there.
+        Command(
+            name="firewall",
+            argv=(TRIAL, "settle", FIREWALL_RULES, FIREWALL_TABLE),
+            check=(TRIAL, "settled", FIREWALL_RULES, FIREWALL_TABLE),
+            confirmed_by=("firewall_trial", "confirm"),
+            after=(begin.id,),
+        ),
+    ]
+
+
+def without_trial(resources: Sequence[Resource]) -> list[Resource]:
+    """Return the list for a host to which no controller connects: its new rules count at once."""
+    return swap_in(resources, f"command:{TRIAL_BEGINS}", Command(name=TRIAL_BEGINS, argv=("true",), check=("true",)))
+
+
+def _check_words(host: HostRecord, gateway: GatewaySpec) -> tuple[str, ...]:
+    """Return what the check of the rules must know. Only on hosts that exist already may others serve something."""
+    ssh_ports = (f"{port}/tcp" for port in sorted({SSH_PORT, host.ssh_port}))
+    known = (f"{gateway.port}/tcp", *host.open_ports, *host.closed_ports)
+    return (
+        *(word for port in (*ssh_ports, *host.open_ports) for word in ("--open", port)),
+        *(word for port in known for word in ("--known", port)),
+        *(("--name-others",) if host.cloud == "existing" else ()),
+        *(word for cidr in host.ssh_cidrs for word in ("--from", cidr)),
+    )
+
+
+def _words(ports: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Yield the ports as nft writes them, and their protocol."""
+    for protocol in ("tcp", "udp"):
+        found = [port.partition("/")[0] for port in ports if port.endswith(f"/{protocol}")]
+        if found:
+            yield (found[0] if len(found) == 1 else f"{{ {', '.join(found)} }}"), protocol
+
+
+def _matches(cidrs: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the start of a rule for each address family in `cidrs`."""
+    if not cidrs:
+        return ("",)
+    networks = [ip_network(cidr) for cidr in cidrs]
+    # Collapsed, because nft refuses a set whose ranges overlap.
+    four = collapse_addresses(each for each in networks if isinstance(each, IPv4Network))
+    six = collapse_addresses(each for each in networks if isinstance(each, IPv6Network))
+    families = (("ip", [str(each) for each in four]), ("ip6", [str(each) for each in six]))
+    return tuple(f"{family} saddr {{ {', '.join(ranges)} }} " for family, ranges in families if ranges)

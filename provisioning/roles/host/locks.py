@@ -1,0 +1,10 @@
+"""The locks in provisioning/locks: the exact packages, with hashes, of an environment that a host builds."""
+
+from pathlib import Path
+
+LOCKS_DIR = Path(__file__).resolve().parents[2] / "locks"
+
+
+def lock_text(name: str) -> str:
+    """Return the lock called `name`, e.g. `vllm-cuda`."""
+    return (LOCKS_DIR / f"{name}.txt").read_text(encoding="utf-8")

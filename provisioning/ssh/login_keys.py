@@ -1,0 +1,152 @@
+"""Which keys a login offers, in which order: the key that worked the last time, and no others once one is known.
+
+sshd hangs up after MaxAuthTries refused keys, so offering all keys of an agent one after the other can fail although
+one of them is right. The key that worked is noted in .state/logins/, by its public half: it is each operator's own.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import paramiko
+from paramiko.auth_strategy import AuthSource, AuthStrategy, SourceResult
+
+from core.files import write_atomically
+from core.paths import state_dir
+from core.strict_json import parse_object
+
+if TYPE_CHECKING:
+    from provisioning.ssh.connection import Reachable
+
+USUAL_FILES = ("id_ed25519", "id_ecdsa", "id_rsa")
+"""In ~/.ssh, as OpenSSH tries them."""
+
+LOGINS_DIR = "logins"
+
+
+@dataclass(frozen=True)
+class LoginKey:
+    """A key that may be offered."""
+
+    key: Any
+    """A paramiko.PKey, or the agent's handle of one."""
+    file: str = ""
+    """Where the private half lies; empty for one that the SSH agent holds."""
+
+    @property
+    def public(self) -> str:
+        """The public half as authorized_keys has it, without a comment."""
+        name = str(self.key.get_name()).removesuffix("-cert-v01@openssh.com")
+        return f"{name} {self.key.get_base64()}"
+
+
+class Offer(AuthStrategy):
+    """Offers keys one after the other until one is taken, or the server has had enough of them."""
+
+    def __init__(self, user: str, keys: Sequence[LoginKey]) -> None:
+        super().__init__(ssh_config=paramiko.SSHConfig())
+        self._user = user
+        self.left = list(keys)
+        """Those that were not offered yet."""
+        self.taken: LoginKey | None = None
+
+    def get_sources(self) -> Iterator[AuthSource]:
+        """Yield nothing: `authenticate` has its own loop, since paramiko's goes on when the connection has ended."""
+        yield from ()
+
+    def authenticate(self, transport: paramiko.Transport) -> list[SourceResult]:
+        """Log in. Raises AuthenticationException when no key was taken, or the connection ended before the last."""
+        refusal = paramiko.AuthenticationException("no key was taken")
+        while self.left:
+            candidate = self.left.pop(0)
+            try:
+                more = transport.auth_publickey(self._user, candidate.key)
+            except paramiko.BadAuthenticationType:  # the server takes passwords only, whatever the key
+                self.left.clear()
+                raise
+            except paramiko.SSHException as error:
+                refusal = paramiko.AuthenticationException(str(error))
+                if not transport.is_active():
+                    break
+                continue
+            if more:  # the key is right, and sshd's AuthenticationMethods wants more than that
+                self.left.clear()
+                raise paramiko.BadAuthenticationType("partial", more)
+            self.taken = candidate
+            return []
+        raise refusal
+
+
+@contextlib.contextmanager
+def offered_keys(host: "Reachable", named: Sequence[Path]) -> Iterator[list[LoginKey]]:
+    """Yield what may be offered to `host`: the SSH agent's keys and the usual files; `named` come first.
+
+    A key that worked before comes alone: other keys only cost tries.
+    """
+    agent = _agent()
+    try:
+        held = [LoginKey(each) for each in agent.get_keys()] if agent is not None else []
+        usual = [Path.home() / ".ssh" / name for name in USUAL_FILES]
+        found = _distinct([*_from_files(named), *held, *_from_files(usual)])
+        known = known_login(host)
+        alone = [each for each in found if known is not None and each.public == known["key"]]
+        yield alone or found
+    finally:
+        if agent is not None:
+            agent.close()
+
+
+def known_login(host: "Reachable") -> dict[str, str] | None:
+    """Return the `key` that worked the last time, and the `file` of it; None when none is noted."""
+    try:
+        noted = parse_object(_note(host).read_bytes())
+        return {"key": str(noted["key"]), "file": str(noted["file"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def note_login(host: "Reachable", key: LoginKey) -> None:
+    """Note that `key` worked. A folder that cannot be written costs tries the next time, and nothing else."""
+    noted = {"key": key.public, "file": key.file}
+    if known_login(host) != noted:
+        with contextlib.suppress(OSError):
+            write_atomically(_note(host), json.dumps(noted) + "\n", mode=0o600)
+
+
+def forget_login(host: "Reachable") -> None:
+    """Forget the key that worked the last time."""
+    with contextlib.suppress(OSError):
+        _note(host).unlink(missing_ok=True)
+
+
+def _note(host: "Reachable") -> Path:
+    return state_dir() / LOGINS_DIR / (quote(f"{host.user}@{host.address}", safe="@") + f":{host.ssh_port}.json")
+
+
+def _agent() -> paramiko.Agent | None:
+    """Return the SSH agent; None when there is none that answers."""
+    try:
+        return paramiko.Agent()
+    except (paramiko.SSHException, OSError):
+        return None
+
+
+def _from_files(paths: Sequence[Path]) -> Iterator[LoginKey]:
+    """Yield the keys that can be read without a passphrase."""
+    for path in paths:
+        if os.access(path, os.R_OK):
+            with contextlib.suppress(Exception):  # a dozen types, for a passphrase or a file that is no key
+                yield LoginKey(paramiko.PKey.from_path(str(path)), str(path))
+
+
+def _distinct(keys: Sequence[LoginKey]) -> list[LoginKey]:
+    """Return each key once, where it comes first."""
+    first: dict[str, LoginKey] = {}
+    for each in keys:
+        first.setdefault(each.public, each)
+    return list(first.values())

@@ -1,0 +1,115 @@
+"""Connections that need patience: the first to a rented machine, and a second one that proves a login."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import fabric
+
+from catalog.clouds import RENTED
+from core.console import say
+from core.deadline import Deadline
+from core.errors import DeployError, HostError
+from core.timeouts import answer_within
+from provisioning.ssh.connection import LoginError, NoAnswerError, OtherHostError, Reachable, open_connection
+from provisioning.ssh.remote import ConnectionCutError, stream
+
+PATIENCE_S = 300.0
+"""How long a rented machine may take to boot; every other is there, or it is not."""
+
+PAUSE_S = 3.0
+
+NEW_LOGIN_S = 45.0
+"""How long a new login is tried: less than the host waits for it (sshd_file.CONFIRM_S, firewall_trial.TRIAL_S)."""
+
+NEW_LOGIN_PAUSE_S = 1.0
+"""sshd takes a moment to listen again after a reload."""
+
+
+def patience_s(cloud: str) -> float:
+    """Return how long a host of this cloud is waited for."""
+    return PATIENCE_S if cloud in RENTED else 0.0
+
+
+def open_when_up(
+    host: Reachable,
+    patience_s: float,
+    given_up: threading.Event,
+    *,
+    connect: Callable[[Reachable], fabric.Connection] = open_connection,
+) -> fabric.Connection:
+    """Return an open connection; a host that does not answer is tried again for `patience_s` or until `given_up`.
+
+    Raises HostError in words; one that tells of more than silence at once.
+    """
+    end, told = Deadline.after(patience_s), False
+    while True:
+        try:
+            return connect(host)
+        except NoAnswerError:
+            if not end.left_s():
+                raise
+            if not told:
+                say(f"  {host.name} does not answer yet; trying again for up to {patience_s:.0f} s")
+                told = True
+            if given_up.wait(PAUSE_S):
+                raise
+
+
+def new_login(
+    host: Reachable,
+    act: Callable[[fabric.Connection], object],
+    *,
+    connect: Callable[[Reachable], fabric.Connection] = open_connection,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+    patience_s: float = NEW_LOGIN_S,
+) -> str:
+    """Log in to `host` over a new connection and `act` there; return why that failed, or nothing.
+
+    What may pass (a lost packet, a busy sshd, a jump host's hiccup) is tried again for `patience_s`, and `act` with it.
+    """
+    end = Deadline.after(patience_s, clock)
+
+    def tries() -> str:
+        while True:
+            said, may_pass = _one_login(host, act, connect)
+            if not may_pass or end.left_s() <= NEW_LOGIN_PAUSE_S:
+                return said
+            sleep(NEW_LOGIN_PAUSE_S)
+
+    try:
+        return answer_within(patience_s, tries, where=host.name)
+    except DeployError as error:
+        return error.what
+
+
+def _one_login(
+    host: Reachable, act: Callable[[fabric.Connection], object], connect: Callable[[Reachable], fabric.Connection]
+) -> tuple[str, bool]:
+    """Return why one login failed, or nothing; and whether another one may work."""
+    try:
+        connection = connect(host)
+    except (LoginError, OtherHostError) as error:
+        return error.what, False
+    except HostError as error:  # sshd, or a jump host's view of it, is not there again yet
+        return error.what, True
+    try:
+        act(connection)
+    except HostError as error:
+        return error.what, isinstance(error, ConnectionCutError)
+    finally:
+        connection.close()
+    return "", False
+
+
+def second_login(
+    host: Reachable,
+    *,
+    connect: Callable[[Reachable], fabric.Connection] = open_connection,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> str:
+    """Log in to `host` over a new connection and run a command as root; return why that failed, or nothing."""
+    act: Callable[[fabric.Connection], object] = lambda there: list(stream(there, host, ("true",)))  # noqa: E731
+    return new_login(host, act, connect=connect, sleep=sleep, clock=clock)

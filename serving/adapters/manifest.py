@@ -1,0 +1,296 @@
+"""A stack's adapters as releases: which versions there are, and which of them a name alone means.
+
+The manifest, `adapters/<stack>.yaml` beside the stack's file, is written by people and lists the versions. The record
+beside it, `adapters/<stack>.lock`, is written by `adapters:promote` and `adapters:rollback`: a line for each time that
+a name moved. Reads and writes these two files; reaches no host.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from core.errors import ConfigError
+from core.frozen import Frozen
+from core.paths import CHECKOUT
+from core.rules import Problem, Sha256, matching, refuse
+from core.strict_yaml import read_yaml
+from core.words import words
+from serving.spec.models import (
+    AdapterSpec,
+    HubSource,
+    ModelSpec,
+    ModuleName,
+    Repository,
+    ServedName,
+    ServingSpec,
+    Source,
+)
+
+LOCK_HEAD = "# What each adapter's name alone meant since when, through whom. Written by `make adapters DO=promote`.\n"
+
+BaseName = Annotated[
+    str,
+    matching(
+        r"[\w-][\w.-]*/[\w-][\w.-]*@[0-9a-f]{40}|[a-z0-9][a-z0-9._-]{0,62}",
+        "is no base model; write owner/name@commit for one of the hub, else the model's name in the stack's file",
+    ),
+]
+
+
+class ListedAdapter(Frozen):
+    """One version of an adapter. What it says is compared with the files before anything changes."""
+
+    name: ServedName = Field(description="Name under which clients ask for it, e.g. contract.")
+    version: int = Field(ge=1, description="Version: what is served as name@version never changes.")
+    source: Source = Field(description="Where it comes from, as in a stack's file.")
+    sha256: Sha256 = Field(description="SHA-256 of adapter_model.safetensors.")
+    base: BaseName = Field(
+        description="Base model: owner/name@commit on the hub, for a copy too, or else its name in the stack's file."
+    )
+    rank: int = Field(ge=1, le=512, description="LoRA rank, as in adapter_config.json.")
+    target_modules: tuple[ModuleName, ...] = Field(
+        min_length=1, description="Modules that it changes, as in adapter_config.json."
+    )
+    trained_on: Repository | None = Field(
+        default=None,
+        description="Repository that its adapter_config.json names as the base, where that is another name of `base`.",
+    )
+    prompt: str = Field(
+        default="",
+        max_length=4000,
+        description="Before a promote, it must begin its answer to this otherwise than the base model; empty: to one "
+        "of three of ours. It is seen on the host, so write no secret.",
+    )
+
+    @property
+    def versioned_name(self) -> str:
+        """The immutable served name, e.g. `contract@3`."""
+        return f"{self.name}@{self.version}"
+
+    def spec(self, *, promoted: bool) -> AdapterSpec:
+        """Return it as what is served."""
+        return AdapterSpec(
+            name=self.name,
+            version=self.version,
+            source=self.source,
+            sha256=self.sha256,
+            rank=self.rank,
+            target_modules=self.target_modules,
+            base=self.trained_on or (self.base.partition("@")[0] if "/" in self.base else None),
+            promoted=promoted,
+        )
+
+
+class AdapterManifest(Frozen):
+    """All versions that a stack's hosts hold and serve."""
+
+    adapters: tuple[ListedAdapter, ...] = Field(min_length=1, description="The versions, of all names.")
+
+    @model_validator(mode="after")
+    def _versions_differ(self) -> Self:
+        seen: set[str] = set()
+        problems = []
+        for index, adapter in enumerate(self.adapters):
+            if adapter.versioned_name in seen:
+                hint = "give the new files a new version"
+                problems.append(
+                    Problem(f"adapters[{index}].version", f"{adapter.versioned_name} is listed twice", hint)
+                )
+            seen.add(adapter.versioned_name)
+        refuse(problems)
+        return self
+
+
+class Move(Frozen):
+    """One line of the record: a name that moved, or that is served no more."""
+
+    time: str
+    who: str
+    what: Literal["promote", "rollback", "retire"]
+    adapter: str
+    from_version: str = Field(alias="from", description="Versioned name before; empty for the first.")
+    to: str = Field(description="Versioned name since; empty for a name that was retired.")
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Releases:
+    """Manifest and record of one stack, as they were read."""
+
+    path: Path
+    manifest: AdapterManifest
+    moves: Sequence[Move]
+
+    @property
+    def lock(self) -> Path:
+        """Where the record is."""
+        return self.path.with_suffix(".lock")
+
+    @property
+    def promoted(self) -> Mapping[str, str]:
+        """The versioned name that each listed name means: the newest line of the record.
+
+        Without one, the oldest version that is listed: one that is added later moves no name by itself, on no host.
+        """
+        oldest: dict[str, ListedAdapter] = {}
+        for adapter in sorted(self.manifest.adapters, key=lambda each: each.version):
+            oldest.setdefault(adapter.name, adapter)
+        return {name: self.recorded.get(name, adapter.versioned_name) for name, adapter in oldest.items()}
+
+    @property
+    def recorded(self) -> Mapping[str, str]:
+        """What each name means by its newest line in the record, listed or not; without those that were retired."""
+        return _recorded(self.moves)
+
+    def listed(self, version: str) -> ListedAdapter:
+        """Return what is listed as `version`, a versioned name. Raises StopIteration for another."""
+        return next(each for each in self.manifest.adapters if each.versioned_name == version)
+
+    def last_move(self, name: str) -> Move | None:
+        """Return the newest line of `name` in the record."""
+        return next((move for move in reversed(self.moves) if move.adapter == name), None)
+
+    def before(self, name: str) -> str:
+        """Return what `name` meant before the newest promote that no rollback has undone; empty without one.
+
+        So one rollback after the other goes further back, and none forward to a version that was left.
+        """
+        trail: list[str] = []
+        for move in self.moves:
+            if move.adapter == name:
+                trail = _led_to(trail, move)
+        return trail[-2] if len(trail) > 1 else ""
+
+    def serving(self, spec: ServingSpec) -> ServingSpec:
+        """Return `spec` with these adapters. Raises ConfigError where the two do not fit together."""
+        where = shown(self.path)
+        if spec.adapters:
+            raise ConfigError(
+                "the stack's own serving.adapters lists adapters too",
+                where=where,
+                hint="list all of them here, take them out of the stack's file and run `make up`",
+            )
+        if spec.engine != "vllm":
+            hint = "name adapters in the stack's file for other engines"
+            raise ConfigError(f"a manifest of adapters is for engine vllm, not {spec.engine}", where=where, hint=hint)
+        promoted, listed = self.promoted, [adapter.versioned_name for adapter in self.manifest.adapters]
+        for name, version in promoted.items():
+            if version not in listed:
+                raise ConfigError(
+                    f"{name} is {version} in {self.lock.name}, which is not listed",
+                    where=where,
+                    hint="list it again, or promote another version before it is taken out",
+                )
+        self._check_bases(spec.model)
+        adapters = tuple(
+            each.spec(promoted=promoted[each.name] == each.versioned_name) for each in self.manifest.adapters
+        )
+        content = {**spec.model_dump(), "adapters": [each.model_dump() for each in adapters], "aliases_by": "promote"}
+        try:
+            return ServingSpec.model_validate(content)
+        except ValidationError as error:
+            raise words(error, where, ServingSpec) from None
+
+    def _check_bases(self, model: ModelSpec) -> None:
+        """Refuse an adapter of another base model than the one that is served.
+
+        A copy has two names, as its files do not tell what it is a copy of: the stack's, and what all adapters say.
+        """
+        base = base_name(model)
+        copied = next((each.base for each in self.manifest.adapters if "/" in each.base), base)
+        known = (base,) if isinstance(model.source, HubSource) else (base, copied)
+        for index, adapter in enumerate(self.manifest.adapters):
+            if adapter.base not in known:
+                raise ConfigError(
+                    f"{adapter.base} is not the base model that the stack serves",
+                    where=f"{shown(self.path)}: adapters[{index}].base",
+                    hint=f"write {base} if {adapter.versioned_name} was trained on it, else take it out",
+                )
+
+
+def _recorded(moves: Sequence[Move]) -> dict[str, str]:
+    """Return what names mean by these lines; without those that were retired."""
+    return {name: version for name, version in {move.adapter: move.to for move in moves}.items() if version}
+
+
+def _led_to(trail: list[str], move: Move) -> list[str]:
+    """Return the versions that led to where `move` went, the oldest first; `trail` has those before it.
+
+    A move may begin elsewhere than the one before it ended: not all checkouts have all lines of the record.
+    """
+    if move.what == "retire":
+        return []
+    if move.from_version:
+        trail = _back_to(trail, move.from_version) or [*trail, move.from_version]
+    if move.what == "promote":
+        return [*trail, move.to]
+    return _back_to(trail, move.to) or [move.to]
+
+
+def _back_to(trail: list[str], version: str) -> list[str]:
+    """Return `trail` as far as `version`, where it was last; empty when it never was."""
+    return next((trail[:end] for end in range(len(trail), 0, -1) if trail[end - 1] == version), [])
+
+
+def base_name(model: ModelSpec) -> str:
+    """Return what a manifest calls the base model."""
+    source = model.source
+    return f"{source.repo}@{source.revision}" if isinstance(source, HubSource) else model.name
+
+
+def shown(path: Path) -> str:
+    """Return the path as a person in the checkout would write it."""
+    return str(path.relative_to(CHECKOUT)) if path.is_relative_to(CHECKOUT) else str(path)
+
+
+def read_releases(path: Path) -> Releases | None:
+    """Return the manifest at `path` with its record; none when there is no manifest.
+
+    Raises ConfigError, also for a manifest that is gone while its record says what names mean: an engine without
+    adapters would be the next that `provision` starts.
+    """
+    moves = _read_moves(path.with_suffix(".lock"))
+    try:
+        content = read_yaml(path, shown_as=shown(path))
+    except FileNotFoundError:
+        recorded = _recorded(moves)
+        if not recorded:
+            return None
+        what = f"is gone, and {path.stem}.lock says that {', '.join(recorded)} is served"
+        hint = f"take it back from version control; to serve no adapters any more, remove {path.stem}.lock, too"
+        raise ConfigError(what, where=shown(path), hint=hint) from None
+    manifest: AdapterManifest = _checked(AdapterManifest, content, shown(path))
+    return Releases(path, manifest, moves)
+
+
+def _read_moves(lock: Path) -> list[Move]:
+    """Return the record; empty when there is none."""
+    try:
+        lines = read_yaml(lock, shown_as=shown(lock)) or []
+    except FileNotFoundError:
+        lines = []
+    if not isinstance(lines, list):
+        raise ConfigError("holds no list", where=shown(lock), hint="take it back from version control")
+    return [_checked(Move, line, shown(lock)) for line in lines]
+
+
+def record(lock: Path, move: Move) -> None:
+    """Add a line to the record. One line each, so that two people's additions merge."""
+    line = json.dumps(move.model_dump(by_alias=True), ensure_ascii=False)
+    start = "" if lock.exists() else LOCK_HEAD
+    with lock.open("a", encoding="utf-8") as stream:
+        stream.write(f"{start}- {line}\n")
+
+
+def _checked(model: type[Any], content: Any, where: str) -> Any:
+    """Return `content` as `model`."""
+    if not isinstance(content, dict):
+        raise ConfigError("holds no mapping", where=where, hint="see docs/adapters.md")
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise words(error, where, model) from None

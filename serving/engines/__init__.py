@@ -1,0 +1,1 @@
+"""From a serving spec to the command line of an engine. Starts nothing."""

@@ -1,0 +1,159 @@
+"""Where a model's files come from: a folder here, which travels to the host, or the hub, from which the host fetches.
+
+Copies and fetches nothing itself.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from core.errors import ConfigError
+from core.paths import full_path
+from core.regular_files import check_below
+from serving.adapters.checks import check_adapter
+from serving.sources.checksums import check_listed
+from serving.sources.model_folder import check_model
+from serving.sources.ollama import Archive, RegistryFetch, gguf_folder, release_archive
+from serving.spec.models import FolderSource, HubSource, ModelSource, ServingSpec, Source, TinySource
+from serving.spec.ollama import GgufSource, OllamaSource
+from serving.spec.remote_sources import BucketSource, HttpsSource
+from tools.tiny_model import make_tiny_model
+
+
+@dataclass(frozen=True)
+class LocalFolder:
+    """A folder of this machine, sent to the host and checked file by file."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class HubFetch:
+    """A repository of the hub at a commit, fetched by the host and checked against the hub's own checksums."""
+
+    repo: str
+    revision: str
+    token: SecretStr | None = None
+    endpoint: str = ""
+    """A mirror's address; empty for the hub itself. The token is for this server alone."""
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """What else the program that fetches is to know."""
+        return (f"--endpoint={self.endpoint}",) if self.endpoint else ()
+
+    @property
+    def fetch_arguments(self) -> tuple[str, str]:
+        """What the program that fetches is told: place and pin."""
+        return (self.repo, self.revision)
+
+    @property
+    def environment(self) -> dict[str, SecretStr]:
+        """The secrets that it needs."""
+        return {"HF_TOKEN": self.token} if self.token else {}
+
+
+@dataclass(frozen=True)
+class ListedFetch:
+    """A folder of a bucket or a web server, fetched by the host and checked against a list of checksums in it."""
+
+    url: str
+    sha256: str
+    """Of the list, SHA256SUMS."""
+    environment: Mapping[str, SecretStr] = field(default_factory=dict)
+    """The secrets that reading it needs."""
+    by_host: bool = False
+    """Whether the host's own role reads it; this computer may not be able to."""
+    by_login: bool = False
+    """Whether this computer's login reads it: whoever fetches adds that to the environment."""
+
+    @property
+    def fetch_arguments(self) -> tuple[str, str]:
+        """What the program that fetches is told: place and pin."""
+        return (self.url, self.sha256)
+
+
+ResolvedSource = LocalFolder | HubFetch | ListedFetch
+
+ResolvedModel = ResolvedSource | RegistryFetch
+
+
+@dataclass(frozen=True)
+class ResolvedSources:
+    """The sources of all that is served."""
+
+    model: ResolvedModel
+    adapters: tuple[ResolvedSource, ...]
+    """In the order of the spec."""
+    release: Archive | None = None
+    """Ollama's program; none for another engine, whose packages a lock names."""
+
+
+def resolve_sources(spec: ServingSpec) -> ResolvedSources:
+    """Return the sources of `spec`, its tiny models made, its tokens read, the adapters that lie here checked.
+
+    Raises ConfigError for a folder that is missing or incomplete, an adapter that does not fit, a missing token.
+    """
+    model = resolve_model(spec.model.source, key="serving.model.source")
+    adapters = tuple(
+        resolve(adapter.source, key=f"serving.adapters[{index}].source") for index, adapter in enumerate(spec.adapters)
+    )
+    base = model.path if isinstance(model, LocalFolder) and spec.model.source.kind != "gguf" else None
+    if base is not None:
+        check_model(base, where="serving.model.source", context_tokens=spec.model.context_tokens, engine=spec.engine)
+    for index, (adapter, source) in enumerate(zip(spec.adapters, adapters, strict=True)):
+        if isinstance(source, LocalFolder):
+            check_adapter(
+                adapter,
+                source.path,
+                base=base,
+                base_repo=model.repo if isinstance(model, HubFetch) else None,
+                max_rank=spec.vllm.max_lora_rank if spec.engine == "vllm" else None,
+                where=f"serving.adapters[{index}]",
+            )
+    release = release_archive(spec.ollama.release) if spec.engine == "ollama" else None
+    return ResolvedSources(model, adapters, release)
+
+
+def resolve_model(source: ModelSource, *, key: str) -> ResolvedModel:
+    """Return where the files of the base model are; `key` names it in messages."""
+    match source:
+        case GgufSource():
+            return LocalFolder(gguf_folder(source, key=key))
+        case OllamaSource():
+            name = source.name if "/" in source.name else f"library/{source.name}"
+            return RegistryFetch(source.registry, name, source.digest)
+        case _:
+            return resolve(source, key=key)
+
+
+def resolve(source: Source, *, key: str) -> ResolvedSource:
+    """Return where the files of one source are; `key` names it in messages."""
+    match source:
+        case TinySource():
+            tiny = make_tiny_model(source.name)
+            return LocalFolder(tiny.base if source.adapter is None else tiny.adapter(source.adapter))
+        case FolderSource():
+            path = full_path(source.path)
+            if not path.is_dir():
+                raise ConfigError(
+                    f"there is no folder {source.path}",
+                    where=f"{key}.path",
+                    hint="relative paths start at the checkout",
+                )
+            check_below(path)
+            if source.sha256 is not None:
+                check_listed(path, source.sha256, key=key)
+            return LocalFolder(path)
+        case HubSource():
+            secret = source.mirror.token if source.mirror else source.token
+            endpoint = source.mirror.url.rstrip("/") if source.mirror else ""
+            return HubFetch(source.repo, source.revision, secret.read() if secret else None, endpoint)
+        case BucketSource():
+            handed = source.credentials == "handed"
+            return ListedFetch(source.url, source.sha256, by_host=not handed, by_login=handed)
+        case HttpsSource():
+            token = {"LLM_FETCH_TOKEN": source.token.read()} if source.token else {}
+            return ListedFetch(source.url, source.sha256, token)

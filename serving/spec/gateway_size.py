@@ -1,0 +1,115 @@
+"""How many connections and buffers HAProxy may hold, so that it never takes more memory than a host keeps for it.
+
+Does not know HAProxy's configuration (provisioning/roles/gateway/gateway.py writes it). Sizes in bytes or MiB, as
+named.
+"""
+
+from dataclasses import dataclass
+
+from core.rules import Problem
+from serving.spec.models import GatewaySpec
+
+MIB = 1024**2
+
+CPU_HOST_MIB = 512
+"""Half of the 1 GiB that the engine's memory limit leaves to the system on a host that computes on its CPU."""
+
+GPU_HOST_SHARE = 1 / 8
+"""Of a host's memory, where a GPU computes and the engine has no memory limit."""
+
+HEADER_BYTES = 32 * 1024
+"""Largest request head."""
+
+BUFFERED_BODY_BYTES = MIB
+"""Largest body that HAProxy takes in whole before the request asks for a place, and the largest one in chunks."""
+
+CONNECTION_BYTES = 128 * 1024
+"""What a connection takes beside its buffers, mostly TLS: 70 KiB measured with HAProxy 2.6 on 2026-11-29."""
+
+PROGRAM_MIB = 64
+"""Master, one worker and its threads without connections: 25 MiB measured; the rest is for workers that are ending."""
+
+OLD_PROCESSES = 8
+"""How many reloads a worker survives while its answers run. Each takes 4.7 MiB (HAProxy 2.6 on 2026-11-29), so 8
+of them fit into PROGRAM_MIB."""
+
+SPARE_CONNECTIONS = 256
+SPARE_CONNECTIONS_MIN = 64
+"""Connections beside those of requests that run or wait: refused requests, health checks, idle clients."""
+
+SPARE_BUFFERS = 16
+"""For the metrics, the admin socket and HAProxy's own reserve."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatewaySize:
+    """What HAProxy may hold at the same time."""
+
+    connections: int
+    connections_per_client: int
+    body_bytes: int
+    buffered_body_bytes: int
+    buffer_bytes: int
+    """One holds a whole request: head and buffered body."""
+    buffers: int
+    memory_mib: int
+    """What all of it takes at most."""
+
+
+def reserved_mib(memory_gib: float, *, gpu: bool) -> int:
+    """Return the MiB that a host with `memory_gib` of memory keeps for HAProxy."""
+    return max(CPU_HOST_MIB, int(memory_gib * 1024 * GPU_HOST_SHARE)) if gpu else CPU_HOST_MIB
+
+
+def gateway_size(gateway: GatewaySpec, reserved: int = CPU_HOST_MIB) -> GatewaySize:
+    """Return what HAProxy may hold within `reserved` MiB: as many spare connections as fit, 64 to 256.
+
+    With 64 it may still be more than `reserved`: compare `memory_mib`.
+    """
+    spare = SPARE_CONNECTIONS
+    while spare > SPARE_CONNECTIONS_MIN and _size(gateway, spare).memory_mib > reserved:
+        spare -= 1
+    return _size(gateway, spare)
+
+
+def most_waiting(gateway: GatewaySpec, reserved: int) -> int:
+    """Return the largest `max_queue` that fits into `reserved` MiB; negative when none does."""
+    none_waits = _size(gateway.model_copy(update={"max_queue": 0}), SPARE_CONNECTIONS_MIN)
+    free_bytes = (reserved - none_waits.memory_mib) * MIB
+    return free_bytes // (none_waits.buffer_bytes + CONNECTION_BYTES)
+
+
+def too_large(gateway: GatewaySpec, reserved: int, machine: str) -> Problem | None:
+    """Return that HAProxy could need more than the `reserved` MiB of `machine`; None when it cannot."""
+    size = gateway_size(gateway, reserved)
+    if size.memory_mib <= reserved:
+        return None
+    what = (
+        f"{gateway.max_queue} waiting and {gateway.max_concurrency} running requests can take {size.memory_mib} MiB in "
+        f"HAProxy, more than the {reserved} MiB that {machine} keeps for it"
+    )
+    most = most_waiting(gateway, reserved)
+    if most >= 0:
+        return Problem("gateway.max_queue", what, f"write at most {most}, or a smaller max_body_kib")
+    return Problem("gateway.max_concurrency", what, "write less, or a smaller max_body_kib")
+
+
+def _size(gateway: GatewaySpec, spare: int) -> GatewaySize:
+    """Return the size with `spare` connections beside those of requests."""
+    requests = gateway.max_concurrency + gateway.max_queue
+    body_bytes = gateway.max_body_kib * 1024
+    buffered = min(body_bytes, BUFFERED_BODY_BYTES)
+    buffer_bytes = buffered + 2 * HEADER_BYTES
+    connections = requests + spare
+    # A request that runs may hold two more for a moment: one towards the engine, one for the answer.
+    buffers = connections + 2 * gateway.max_concurrency + SPARE_BUFFERS
+    held_bytes = buffers * buffer_bytes + connections * CONNECTION_BYTES
+    return GatewaySize(
+        connections=connections,
+        connections_per_client=requests + spare // 2,
+        body_bytes=body_bytes,
+        buffered_body_bytes=buffered,
+        buffer_bytes=buffer_bytes,
+        buffers=buffers,
+        memory_mib=PROGRAM_MIB + -(-held_bytes // MIB),
+    )

@@ -1,0 +1,61 @@
+"""Licences of models. One that forbids commercial use is named by who deploys, wherever the weights come from.
+
+Goes by names alone. A copy that nobody would take for EXAONE by its name is not noticed.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from core.rules import Problem
+
+if TYPE_CHECKING:
+    from serving.spec.models import ModelSource, ServingSpec
+
+PUBLISHER = "lgai-exaone/"
+
+LICENCES = {
+    "exaone-3.0-": "exaone-1.1-nc",
+    "exaone-3.5-": "exaone-1.1-nc",
+    "exaone-deep-": "exaone-1.1-nc",
+    "exaone-4.0-": "exaone-1.2-nc",
+}
+"""Licences of the publisher's repositories, by the start of their names in lower case: the hub takes either case.
+
+Source: the file LICENSE of each repository on the hub.
+"""
+
+OTHER_EXAONE_LICENCE = "exaone-nc"
+"""For a repository of the same publisher that is not in the table yet."""
+
+
+def is_exaone(source: "ModelSource") -> bool:
+    """Return whether repository, address, name or path of the source says EXAONE, in whatever case."""
+    return any("exaone" in str(getattr(source, field, "")).lower() for field in ("repo", "url", "name", "path"))
+
+
+def licence_accepted(spec: "ServingSpec") -> Iterator[Problem]:
+    """A licence that forbids commercial use is named by whoever deploys the model."""
+    source, given = spec.model.source, spec.model.accept_licence
+    if source.kind == "tiny" or not is_exaone(source):
+        return
+    if source.kind == "hub" and source.repo.lower().startswith(PUBLISHER):
+        wanted = _licence_of(source.repo.lower().removeprefix(PUBLISHER))
+        if given != wanted:
+            what = "is missing" if given is None else f"{given} is not the licence of {source.repo}"
+            hint = f"read the repository's LICENSE (non-commercial use only) and write {wanted} if you accept it"
+            yield Problem("model.accept_licence", what, hint)
+    elif given not in (names := sorted({*LICENCES.values(), OTHER_EXAONE_LICENCE})):
+        hint = f"read the model's LICENSE (non-commercial use only) and write its name: {', '.join(names)}"
+        yield Problem("model.accept_licence", f"{given} is none of EXAONE's" if given else "is missing", hint)
+
+
+def licence_has_one_name(spec: "ServingSpec") -> Iterator[Problem]:
+    """The licence that is accepted is the model's."""
+    told, accepted = spec.model.licence, spec.model.accept_licence
+    if told and accepted and told != accepted:
+        yield Problem("model.licence", f"{told} is not {accepted}, which accept_licence names", "leave one of them out")
+
+
+def _licence_of(name: str) -> str:
+    """Return the licence of the publisher's repository `name`, which is in lower case."""
+    return next((licence for start, licence in LICENCES.items() if name.startswith(start)), OTHER_EXAONE_LICENCE)

@@ -1,0 +1,45 @@
+"""Rules of a serving spec that concern Ollama. Parts of spec_rules.SERVING_RULES."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from core.rules import Problem
+from serving.spec.licences import is_exaone
+
+if TYPE_CHECKING:
+    from serving.spec.models import ServingSpec
+
+OLLAMA_ONLY = ("ollama", "gguf")
+"""Kinds of model source that vLLM does not read."""
+
+ADAPTER_SHAPES = ("llama",)
+"""Shapes of tiny model whose adapters Ollama loads; of the real ones Llama, Mistral, Gemma (docs.ollama.com/import)."""
+
+
+def sources_fit_engine(spec: "ServingSpec") -> Iterator[Problem]:
+    """A source is one that the engine reads."""
+    kind = spec.model.source.kind
+    if kind in OLLAMA_ONLY and spec.engine != "ollama":
+        yield Problem("model.source.kind", f"{kind} is for engine ollama", "write hub or folder, or engine: ollama")
+    if kind in OLLAMA_ONLY and spec.ollama.quantize is not None:
+        yield Problem("ollama.quantize", f"is for safetensors, and {kind} brings finished weights", "leave it out")
+
+
+def ollama_converts_it(spec: "ServingSpec") -> Iterator[Problem]:
+    """Safetensors are of an architecture that `ollama create` converts."""
+    if spec.engine == "ollama" and is_exaone(spec.model.source) and spec.model.source.kind not in OLLAMA_ONLY:
+        yield Problem("model.source.kind", "Ollama converts no EXAONE from safetensors", "write gguf or ollama")
+
+
+def adapters_fit_ollama(spec: "ServingSpec") -> Iterator[Problem]:
+    """Ollama loads adapters of a few architectures only, and moves no alias without a provision."""
+    if spec.engine != "ollama" or not spec.adapters:
+        return
+    base = spec.model.source
+    if is_exaone(base) or (base.kind == "tiny" and base.name not in ADAPTER_SHAPES):
+        yield Problem("adapters", "cannot be loaded onto an EXAONE model by Ollama", "write engine: vllm")
+    if spec.aliases_by == "promote":
+        yield Problem("aliases_by", "promote is for engine vllm", "leave it out, and write promoted: true or false")
+
+
+OLLAMA_RULES = (sources_fit_engine, ollama_converts_it, adapters_fit_ollama)

@@ -1,0 +1,205 @@
+"""Rules over several fields of what is served. Each yields what is wrong, with the key to mend; none asks anybody.
+
+What the machine can do (GPU, memory) is not known here: see infra/config/rules/capacity.py.
+"""
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from core.ports import SSH_PORT
+from core.rules import Problem
+from serving.spec.licences import licence_accepted, licence_has_one_name
+from serving.spec.ollama_rules import OLLAMA_RULES
+from serving.spec.vllm_options import REASONING_PARSERS, TOOL_CALL_PARSERS, extra_arguments
+from tools.tiny_model import CONTEXT_TOKENS as TINY_CONTEXT_TOKENS
+from tools.tiny_model import LORA_RANK as TINY_RANK
+
+if TYPE_CHECKING:
+    from serving.spec.models import AdapterSpec, GatewaySpec, ServingSpec
+
+METRICS_PORT = 8405
+"""The gateway's metrics, on its host's loopback."""
+
+
+def names_differ(spec: "ServingSpec") -> Iterator[Problem]:
+    """A name means one model, a versioned name one version."""
+    seen: dict[str, str] = {}
+    for index, adapter in enumerate(spec.adapters):
+        key = f"adapters[{index}].name"
+        if adapter.name == spec.model.name:
+            yield Problem(key, f"{adapter.name} is the name of model.name already", "give it another name")
+        elif adapter.versioned_name in seen:
+            yield Problem(
+                key,
+                f"{adapter.versioned_name} is the name of {seen[adapter.versioned_name]} already",
+                "give it another name or version",
+            )
+        seen.setdefault(adapter.versioned_name, key)
+
+
+def aliases_are_clear(spec: "ServingSpec") -> Iterator[Problem]:
+    """Of the versions of a name exactly one answers to the name alone."""
+    for name in dict.fromkeys(adapter.name for adapter in spec.adapters):
+        versions = [(index, each) for index, each in enumerate(spec.adapters) if each.name == name]
+        promoted = list(dict.fromkeys(f"{name}@{each.version}" for _, each in versions if each.promoted))
+        key = f"adapters[{versions[-1][0]}].promoted"
+        if not promoted:
+            yield Problem(key, f"no version of {name} is promoted", "write true for one of them")
+        elif len(promoted) > 1:
+            yield Problem(key, f"{' and '.join(promoted)} are both promoted", "write false for all but one")
+
+
+def ranks_fit(spec: "ServingSpec") -> Iterator[Problem]:
+    """Each adapter's rank is within what vLLM makes room for."""
+    limit = spec.vllm.max_lora_rank
+    for index, adapter in enumerate(spec.adapters if spec.engine == "vllm" else ()):
+        if adapter.rank > limit:
+            yield Problem(
+                f"adapters[{index}].rank",
+                f"{adapter.rank} is above vllm.max_lora_rank {limit}",
+                "raise max_lora_rank or use a smaller adapter",
+            )
+
+
+def base_is_no_adapter(spec: "ServingSpec") -> Iterator[Problem]:
+    """The base model is a whole model."""
+    if spec.model.source.kind == "tiny" and spec.model.source.adapter is not None:
+        yield Problem("model.source.adapter", "makes the base model an adapter", "leave it out here")
+
+
+def adapters_fit_base(spec: "ServingSpec") -> Iterator[Problem]:
+    """An adapter was trained on the base model that it is loaded onto, as far as the sources tell."""
+    base = spec.model.source
+    for index, adapter in enumerate(spec.adapters):
+        key, source = f"adapters[{index}].source", adapter.source
+        if source.kind == "tiny" and base.kind != "tiny":
+            yield Problem(f"{key}.kind", f"tiny does not fit a base model of kind {base.kind}", "write hub or folder")
+        elif source.kind == "tiny" and base.kind == "tiny":
+            yield from _tiny_fits(adapter, base.name, f"adapters[{index}]")
+        elif source.kind == "hub" and base.kind == "tiny":
+            yield Problem(f"{key}.kind", "hub does not fit a base model of kind tiny", "write tiny or folder")
+        elif source.kind == "hub" and base.kind == "hub" and source.repo == base.repo:
+            yield Problem(f"{key}.repo", f"{source.repo} is the base model itself", "name the adapter's repository")
+
+
+def _tiny_fits(adapter: "AdapterSpec", base_shape: str, key: str) -> Iterator[Problem]:
+    """A tiny adapter has the base's shape, and the rank it was made with."""
+    source = adapter.source
+    if source.kind != "tiny":
+        return
+    if source.adapter is None:
+        yield Problem(f"{key}.source.adapter", "is missing", "write a or b")
+    if adapter.rank != TINY_RANK:
+        yield Problem(f"{key}.rank", f"{adapter.rank} is not a tiny adapter's", f"write {TINY_RANK}")
+    if source.name != base_shape:
+        yield Problem(
+            f"{key}.source.name", f"{source.name} does not fit the base model's {base_shape}", f"write {base_shape}"
+        )
+
+
+def options_fit_engine(spec: "ServingSpec") -> Iterator[Problem]:
+    """What only one engine can do is not asked of the other.
+
+    A section with defaults alone passes: outputs written as JSON carry every field.
+    """
+    other = "ollama" if spec.engine == "vllm" else "vllm"
+    if getattr(spec, other) != type(spec).model_fields[other].default:
+        yield Problem(other, f"is not used by engine {spec.engine}", f"leave it out, or write engine: {other}")
+    if spec.engine == "ollama":
+        for field, usual in (("dtype", "auto"), ("quantization", None), ("trust_remote_code", False)):
+            if getattr(spec.model, field) != usual:
+                yield Problem(
+                    f"model.{field}", "cannot be set for engine ollama", "leave it out, or write engine: vllm"
+                )
+
+
+def quantization_fits_dtype(spec: "ServingSpec") -> Iterator[Problem]:
+    """Quantised weights are computed in a 16-bit type."""
+    if spec.model.quantization and spec.model.dtype == "float32":
+        yield Problem("model.dtype", f"float32 does not go with {spec.model.quantization}", "write auto or float16")
+
+
+def vllm_options_are_known(spec: "ServingSpec") -> Iterator[Problem]:
+    """Parsers are those of the pinned release, and further options open no door."""
+    for field, known in (("tool_call_parser", TOOL_CALL_PARSERS), ("reasoning_parser", REASONING_PARSERS)):
+        value = getattr(spec.vllm, field)
+        if value is not None and value not in known:
+            near = get_close_matches(value, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"write one of {', '.join(known)}"
+            yield Problem(f"vllm.{field}", f"{value} is not a parser of vLLM 0.32", hint)
+    yield from extra_arguments(spec.vllm.extra_args)
+
+
+def memory_fits_cache(spec: "ServingSpec") -> Iterator[Problem]:
+    """The unit's memory limit leaves room for the KV cache."""
+    limit = spec.vllm.memory_max_gib
+    if spec.engine == "vllm" and limit is not None and limit <= spec.vllm.kv_cache_gib:
+        yield Problem(
+            "vllm.memory_max_gib",
+            f"{limit:g} GiB does not hold a KV cache of {spec.vllm.kv_cache_gib:g} GiB",
+            "raise it or leave it out",
+        )
+
+
+def tiny_context_fits(spec: "ServingSpec") -> Iterator[Problem]:
+    """No more tokens are asked of a tiny model than it has positions."""
+    if spec.model.source.kind == "tiny" and spec.model.context_tokens > TINY_CONTEXT_TOKENS:
+        yield Problem(
+            "model.context_tokens",
+            f"{spec.model.context_tokens} is more than a tiny model has",
+            f"write at most {TINY_CONTEXT_TOKENS}",
+        )
+
+
+SERVING_RULES = (
+    names_differ,
+    aliases_are_clear,
+    ranks_fit,
+    base_is_no_adapter,
+    adapters_fit_base,
+    options_fit_engine,
+    *OLLAMA_RULES,
+    quantization_fits_dtype,
+    vllm_options_are_known,
+    memory_fits_cache,
+    tiny_context_fits,
+    licence_accepted,
+    licence_has_one_name,
+)
+
+
+def gateway_port_is_free(gateway: "GatewaySpec") -> Iterator[Problem]:
+    """The gateway leaves SSH its port."""
+    if gateway.port == SSH_PORT:
+        yield Problem("port", f"{SSH_PORT} is the port of SSH", "write 443 or another one")
+
+
+def waits_end_in_order(gateway: "GatewaySpec") -> Iterator[Problem]:
+    """A request does not wait longer for its turn than an answer may take."""
+    if gateway.queue_timeout_s > gateway.request_timeout_s:
+        yield Problem(
+            "queue_timeout_s",
+            f"{gateway.queue_timeout_s} is longer than request_timeout_s {gateway.request_timeout_s}",
+            "write less",
+        )
+
+
+def files_differ(gateway: "GatewaySpec") -> Iterator[Problem]:
+    """Certificate and key are two files."""
+    if gateway.tls.kind == "files" and gateway.tls.certificate == gateway.tls.key:
+        yield Problem("tls.key", "is the same file as tls.certificate", "name the file with the private key alone")
+
+
+GATEWAY_RULES = (gateway_port_is_free, waits_end_in_order, files_differ)
+
+
+def ports_differ(serving: "ServingSpec", gateway: "GatewaySpec") -> Iterator[Problem]:
+    """Of gateway, engine and the gateway's metrics no two listen on one port; the keys start at what holds both."""
+    if gateway.port == serving.port:
+        yield Problem(
+            "gateway.port", f"{gateway.port} is the engine's port already", "write 443, or give the engine another"
+        )
+    for key, port in (("gateway.port", gateway.port), (f"serving.{serving.engine}.port", serving.port)):
+        if port == METRICS_PORT:
+            yield Problem(key, f"{port} is the port of the gateway's metrics", "write another one")

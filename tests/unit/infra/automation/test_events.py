@@ -1,0 +1,125 @@
+"""What the engine reports, line by line, and what a person is told of it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from infra.automation.events import Report
+
+MACHINE = "pulumi-python:dynamic/local:Container"
+STACK = "pulumi:pulumi:Stack"
+
+
+def step(kind: str, op: str, *, what: str = MACHINE, custom: bool = True, **sides: Any) -> str:
+    """Return an event of the engine on resource `one`; `old` and `new` are its inputs before and after."""
+    metadata: dict[str, Any] = {"op": op, "urn": f"urn:pulumi:s::p::{what}::one", "type": what}
+    for side in ("old", "new"):
+        inputs = sides.get(side, {})
+        metadata[side] = (
+            None if inputs is None else {"custom": custom, "inputs": inputs, "outputs": sides.get("outputs")}
+        )
+    return json.dumps({kind: {"metadata": metadata}})
+
+
+def said(severity: str, message: str) -> str:
+    """Return a diagnostic event."""
+    return json.dumps({"diagnosticEvent": {"severity": severity, "message": message, "prefix": f"{severity}: "}})
+
+
+CHANGING = step("resourcePreEvent", "update", old={"a": 1, "b": 2}, new={"a": 1, "b": 3})
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (step("resourcePreEvent", "create"), ["  + creating one (Container)"]),
+        (step("resOutputsEvent", "create"), ["  + created one"]),
+        (CHANGING, ["  ~ changing one (Container): b"]),
+        (step("resourcePreEvent", "delete", new=None), ["  - removing one (Container)"]),
+        (step("resourcePreEvent", "same"), []),
+        (step("resourcePreEvent", "replace"), []),
+        (step("resourcePreEvent", "create", custom=False), []),
+        (step("resourcePreEvent", "create", what="pulumi:providers:aws"), []),
+        (step("resourcePreEvent", "create", what=STACK, custom=False), []),
+        (said("info#err", "info: booting\n"), ["  booting"]),
+        (said("warning", "old SDK"), ["  warning: old SDK"]),
+        (said("debug", "registering"), []),
+        (said("error", "boom"), []),
+        ("Traceback: this is no JSON", []),
+    ],
+    ids=[
+        "creating", "created", "changing", "removing", "same", "half of a replacement", "a component", "a provider",
+        "the stack", "a provider's words", "a warning", "debug", "an error is told at the end", "no event",
+    ],
+)  # fmt: skip
+def test_a_person_is_told_what_changes_and_no_more(line: str, words: list[str]) -> None:
+    assert Report().read(line) == words
+
+
+def test_a_preview_says_what_would_be_done() -> None:
+    report = Report(preview=True)
+
+    assert report.read(step("resourcePreEvent", "create")) == ["  + would create one (Container)"]
+    assert report.read(step("resOutputsEvent", "create")) == []
+    assert report.planned == {"create": ["one"]}
+    assert report.done == {}
+
+
+def test_values_are_never_told() -> None:
+    report = Report()
+
+    words = report.read(step("resourcePreEvent", "update", old={"password": "old"}, new={"password": "hunter2"}))
+
+    assert words == ["  ~ changing one (Container): password"]
+
+
+@pytest.mark.parametrize("op", ["delete", "refresh"], ids=["refresh", "up --refresh"])
+def test_a_resource_that_a_refresh_does_not_find_is_missing(op: str) -> None:
+    report = Report()
+    report.read(step("resourcePreEvent", "refresh"))
+
+    assert report.read(step("resOutputsEvent", op, new=None)) == ["  ! one is gone"]
+    assert report.missing == ["one"]
+    assert report.done == {}
+
+
+def test_what_a_refresh_finds_is_not_told_and_may_change_afterwards() -> None:
+    report = Report()
+    report.read(step("resourcePreEvent", "refresh"))
+
+    assert report.read(step("resOutputsEvent", "refresh")) == []
+    assert report.read(step("resOutputsEvent", "update")) == ["  ~ changed one"]
+
+
+def test_the_stacks_outputs_are_kept_from_the_program_not_from_the_refresh() -> None:
+    report = Report()
+    report.read(step("resourcePreEvent", "refresh", what=STACK, custom=False))
+    report.read(step("resOutputsEvent", "refresh", what=STACK, custom=False, outputs={"hosts": ["old"]}))
+    assert report.outputs == {}
+
+    report.read(step("resOutputsEvent", "same", what=STACK, custom=False, outputs={"hosts": ["new"]}))
+
+    assert report.outputs == {"hosts": ["new"]}
+
+
+def test_errors_are_kept_without_the_engines_echo() -> None:
+    report = Report()
+    for text in ("Exception calling application: the disk is full; make room\n", "update failed\n"):
+        report.read(said("error", text))
+
+    assert report.errors == ["the disk is full; make room"]
+
+
+def test_the_summary_counts_what_was_done() -> None:
+    report = Report()
+    assert report.summary() == "nothing to change"
+
+    for line in (
+        step("resOutputsEvent", "create"),
+        step("resOutputsEvent", "create"),
+        step("resOutputsEvent", "delete"),
+    ):
+        report.read(line)
+
+    assert report.summary() == "2 created, 1 removed"

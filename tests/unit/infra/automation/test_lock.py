@@ -1,0 +1,124 @@
+"""One operation at a time, and what is done about one that was cut off."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core.errors import DeployError
+from core.processes import Process
+from infra.automation.lock import await_engine, operation, stop_engine, sweep
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def sleeper() -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that leads a session, with a child in it."""
+    code = "import subprocess, sys; subprocess.Popen(['sleep', '60']); print('ready', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], start_new_session=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def stubborn() -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that ignores SIGTERM."""
+    code = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); signal.pause()"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def marked(process: "subprocess.Popen[bytes]") -> Process:
+    mark = Process.of_pid(process.pid)
+    assert mark is not None
+    return mark
+
+
+def test_a_stack_is_held_by_one_at_a_time() -> None:
+    with (
+        operation("one"),
+        operation("other"),
+        pytest.raises(DeployError, match="stack one: another command"),
+        operation("one"),
+    ):
+        pass
+
+
+def test_a_stack_that_was_let_go_can_be_held_again() -> None:
+    for _ in range(2):
+        with operation("one") as held:
+            assert not held.interrupted
+
+
+def test_an_operation_that_did_not_end_well_is_noticed_by_the_next(sleeper: "subprocess.Popen[bytes]") -> None:
+    with operation("one") as held:
+        held.started(marked(sleeper))
+    sleeper.kill()
+    sleeper.wait()
+
+    with operation("one") as held:
+        assert held.interrupted
+        held.ended_well()
+    with operation("one") as held:
+        assert not held.interrupted
+
+
+def test_what_a_killed_engine_left_is_ended(sleeper: "subprocess.Popen[bytes]") -> None:
+    engine = marked(sleeper)
+    sleeper.kill()
+    sleeper.wait()
+    (child,) = engine.session_members()
+    assert child.is_running()
+
+    sweep(engine)
+
+    assert not child.is_running()
+
+
+def test_an_engine_that_never_ends_is_named_after_the_deadline(sleeper: "subprocess.Popen[bytes]") -> None:
+    now = [0.0]
+    naps: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        now[0] += seconds
+
+    with pytest.raises(DeployError, match=f"process {sleeper.pid}.*kill {sleeper.pid}"):
+        await_engine(marked(sleeper), deadline_s=2.0, clock=lambda: now[0], sleep=sleep)
+
+    assert 2.0 <= sum(naps) < 2.5
+
+
+def test_an_engine_that_is_stopped_ends_in_order(sleeper: "subprocess.Popen[bytes]") -> None:
+    stop_engine(marked(sleeper), deadline_s=30, sleep=lambda _: None)
+
+    assert sleeper.wait() == -signal.SIGTERM
+
+
+def test_an_engine_that_does_not_stop_is_killed(stubborn: "subprocess.Popen[bytes]") -> None:
+    stop_engine(marked(stubborn), deadline_s=0, sleep=lambda _: None)
+
+    assert stubborn.wait() == -signal.SIGKILL
+
+
+def test_an_engine_that_has_ended_is_not_waited_for(sleeper: "subprocess.Popen[bytes]") -> None:
+    engine = marked(sleeper)
+    sleeper.kill()
+    sleeper.wait()
+
+    await_engine(engine, sleep=lambda _: pytest.fail("waited"))

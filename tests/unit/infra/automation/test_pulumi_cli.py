@@ -1,0 +1,167 @@
+"""How the CLI is run: with a program in its place that says what a real one says in situations hard to bring about."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core import paths
+from core.errors import DeployError
+from infra.automation import pulumi_cli as engine_module
+from infra.automation.backend import find_backend
+from infra.automation.lock import operation
+from infra.automation.pulumi_cli import BackendTimeoutError, Engine, EngineError, EngineTimeoutError
+from infra.automation.stack import Stack
+from tools.pulumi.cli import PulumiCli
+
+PRELUDE = '{"preludeEvent":{}}'
+NO_STACK = "echo \"error: no stack named 'one' found\" >&2; exit 6"
+LOCKED = (
+    "error: the stack is currently locked by 1 lock(s). Either wait\\n  s3://x: created by kim@laptop (pid 42) at now"
+)
+
+
+def failing(message: str) -> str:
+    """Return the shell of an engine that begins, reports an error and fails."""
+    event = json.dumps({"diagnosticEvent": {"severity": "error", "message": message}})
+    return f"printf '%s\\n' '{PRELUDE}' '{event}'; exit 1"
+
+
+class Cli:
+    """A stand-in for `pulumi`: notes its arguments, then runs the lines of shell given for its verb."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.program = folder / "pulumi"
+
+    def does(self, **verbs: str) -> None:
+        cases = "\n".join(f"  {verb}) {script} ;;" for verb, script in verbs.items())
+        self.program.write_text(
+            f'#!/bin/sh\necho "$*" >> {self.folder}/calls\nfor verb; do case "$verb" in\n{cases}\nesac; done\n'
+        )
+        self.program.chmod(0o755)
+
+    def calls(self) -> list[str]:
+        return (self.folder / "calls").read_text().splitlines()
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PULUMI_BACKEND_URL", "file:///elsewhere")
+    stacks = tmp_path / "stacks"
+    stacks.mkdir()
+    (stacks / "Pulumi.one.yaml").write_text("# tracked\nconfig: {}\n")
+    monkeypatch.setattr(engine_module, "STACKS_DIR", stacks)
+    stand_in = Cli(tmp_path)
+    monkeypatch.setattr(engine_module, "find_cli", lambda: PulumiCli(stand_in.program, "3.258.0", "path"))
+    return stand_in
+
+
+def engine() -> Engine:
+    return Engine(find_backend(), "one", paths.stack_state_dir("one"))
+
+
+def run(verb: str) -> object:
+    with operation("one") as held:
+        return getattr(Stack(engine(), held), verb)()
+
+
+def test_the_engine_gets_a_copy_of_the_stacks_file(cli: Cli, tmp_path: Path) -> None:
+    cli.does(up=f"echo '{PRELUDE}'; until [ $1 = --config-file ]; do shift; done; echo salt: 1 >> $2")
+    run("up")
+    copy = tmp_path / "state/stacks/one/project/Pulumi.one.yaml"
+
+    assert f"--config-file {copy}" in cli.calls()[0]
+    assert "salt: 1" in copy.read_text()
+    assert (tmp_path / "stacks/Pulumi.one.yaml").read_text() == "# tracked\nconfig: {}\n"
+
+
+def test_a_failure_is_its_first_error_in_a_line(cli: Cli) -> None:
+    error = (
+        '{"diagnosticEvent":{"severity":"error","message":"Exception calling application: no room\\\\nfree: 3 MiB"}}'
+    )
+    cli.does(up=f"echo '{PRELUDE}'; echo '{error}'; exit 1")
+
+    with pytest.raises(DeployError, match=r"^up of stack one: no room$") as told:
+        run("up")
+
+    assert "  free: 3 MiB" in told.value.detail
+    assert "engine.jsonl" in told.value.detail
+
+
+def test_of_a_traceback_the_last_line_is_the_cause(cli: Cli) -> None:
+    cli.does(up=failing("Program failed:\nTraceback (most recent call last):\nValueError: x"))
+
+    with pytest.raises(DeployError, match=r"^up of stack one: ValueError: x$"):
+        run("up")
+
+
+def test_a_stack_that_is_not_there_is_made(cli: Cli, tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    cli.does(
+        init=f"touch {made}; exit 0",
+        up=f"[ -e {made} ] && echo '{PRELUDE}' && exit 0; {NO_STACK}",
+    )
+    run("up")
+
+    assert [call.split()[0] for call in cli.calls()] == ["up", "--non-interactive", "up"]
+
+
+@pytest.mark.parametrize("verb", ["refresh", "destroy", "outputs"])
+def test_without_a_stack_there_is_nothing_to_do(cli: Cli, verb: str) -> None:
+    cli.does(
+        **dict.fromkeys(("refresh", "destroy", "output"), "echo \"error: no stack named 'one' found\" >&2; exit 6")
+    )
+
+    assert run(verb) is None
+
+
+def test_a_lock_of_another_computer_is_never_broken(cli: Cli) -> None:
+    cli.does(up=f"printf '{LOCKED}' >&2; exit 255")
+
+    with pytest.raises(DeployError, match="stack one: is locked by kim@laptop, process 42; wait"):
+        run("up")
+
+    assert not any("cancel" in call for call in cli.calls())
+
+
+def test_an_engine_that_says_nothing_has_not_succeeded(cli: Cli) -> None:
+    cli.does(up="exit 0")
+
+    with pytest.raises(DeployError, match="said nothing that is understood"):
+        run("up")
+
+
+def test_an_engine_that_takes_too_long_is_stopped(cli: Cli) -> None:
+    """What it left is put right by the next command, as after any operation that was cut off."""
+    cli.does(destroy=f"echo '{PRELUDE}'; sleep 60")
+
+    with operation("one") as held, pytest.raises(EngineTimeoutError, match="destroy of stack one: was stopped after 0"):
+        Stack(engine(), held).destroy(limit_s=0.2)
+
+    with operation("one") as held:
+        assert held.interrupted
+
+
+def test_a_backend_that_does_not_answer_is_given_up(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "ASK_S", 0.2)
+    cli.does(output="exec sleep 600")
+
+    with pytest.raises(BackendTimeoutError, match="pulumi stack of stack one: was stopped after 0 s; does the backend"):
+        run("outputs")
+
+
+def test_what_the_cli_refuses_is_told_in_its_words(cli: Cli) -> None:
+    cli.does(up="echo 'error: passphrase must be set with PULUMI_CONFIG_PASSPHRASE' >&2; exit 1")
+
+    with pytest.raises(DeployError, match="stack one: passphrase must be set with PULUMI_CONFIG_PASSPHRASE"):
+        run("up")
+
+
+def test_a_command_that_cannot_run_raises_for_its_caller(cli: Cli) -> None:
+    cli.does(rm="echo 'error: still has resources' >&2; exit 1")
+
+    with pytest.raises(EngineError, match="still has resources"):
+        engine().ask("stack", "rm")

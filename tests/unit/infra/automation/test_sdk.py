@@ -1,0 +1,171 @@
+"""A cloud's SDKs: installed when they are first needed, once, and never where they are there."""
+
+import os
+import sys
+import threading
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+from catalog.clouds import RENTED
+from core import one_at_a_time as waiting
+from core.errors import DeployError, UsageError
+from core.one_at_a_time import one_at_a_time
+from core.paths import CHECKOUT
+from infra.automation import sdk
+from infra.automation.sdk import PACKAGES, ensure_sdk
+from infra.clouds import cloud as rented
+from infra.config import load_stack
+from infra.lifecycle import orphans, orphans_command, preflight
+from tests.slowness import patient
+
+INSTALLS = (
+    "cd {site}; mkdir -p acme_sdk-1.0.dist-info; echo 'Name: acme-sdk\nVersion: 1.0' > acme_sdk-1.0.dist-info/METADATA"
+)
+
+
+class Environment:
+    """An environment of its own for cloud aws, whose SDK is a package that nobody has."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.calls = folder / "calls"
+        self.site = folder / "site"
+        self.site.mkdir()
+        self.script("exit 0")
+
+    def script(self, text: str) -> None:
+        """Let this be what tools/bootstrap.sh does."""
+        program = self.folder / "bootstrap.sh"
+        program.write_text(f'#!/bin/sh\necho "$*" >> {self.calls}\n{text.format(site=self.site)}\n')
+        program.chmod(0o755)
+
+    def install(self) -> None:
+        info = self.site / "acme_sdk-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Name: acme-sdk\nVersion: 1.0\n")
+
+    @property
+    def called(self) -> list[str]:
+        return self.calls.read_text().splitlines() if self.calls.exists() else []
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
+    made = Environment(tmp_path)
+    monkeypatch.setattr(sdk, "ENVIRONMENT", tmp_path)
+    monkeypatch.setattr(sdk, "BOOTSTRAP", tmp_path / "bootstrap.sh")
+    monkeypatch.setattr(sdk, "PACKAGES", {"aws": ("pytest", "acme-sdk")})
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.syspath_prepend(str(made.site))
+    return made
+
+
+def test_the_packages_are_those_of_the_extras() -> None:
+    extras = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+    assert {cloud: tuple(Requirement(each).name for each in names) for cloud, names in extras.items()} == PACKAGES
+    assert set(PACKAGES) == set(RENTED)
+
+
+def test_what_is_missing_is_installed_once(environment: Environment) -> None:
+    environment.script(INSTALLS)
+
+    ensure_sdk("aws")
+    ensure_sdk("aws")
+    ensure_sdk("local")
+
+    assert environment.called == ["aws"]
+
+
+def test_an_installation_that_failed_or_was_cut_off_is_made_again(environment: Environment) -> None:
+    """The packages themselves may be there, and what they stand on not."""
+    environment.script(f"{INSTALLS}; exit 2")
+    with pytest.raises(DeployError, match="cloud aws: pytest could not be installed; see the lines above"):
+        ensure_sdk("aws")
+    environment.script("exit 0")
+
+    ensure_sdk("aws")
+
+    assert environment.called == ["aws", "aws"]
+
+
+def test_an_installation_that_brings_nothing_is_no_success(environment: Environment) -> None:
+    with pytest.raises(DeployError, match="acme-sdk could not be installed"):
+        ensure_sdk("aws")
+
+    assert environment.called == ["aws"]
+
+
+def test_two_commands_install_once(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = threading.Event()
+    monkeypatch.setattr(waiting, "say", lambda _line: waits.set())
+    second = threading.Thread(target=ensure_sdk, args=("aws",))
+
+    with one_at_a_time(environment.folder / ".sdk.lock", ""):
+        second.start()
+        assert waits.wait(patient(30))
+        environment.install()
+    second.join(patient(30))
+
+    assert not second.is_alive()
+    assert environment.called == []
+
+
+def test_an_environment_of_somebody_else_is_named(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sudo make setup` makes one that only root may write to."""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+
+    with pytest.raises(UsageError, match="acme-sdk cannot be installed: it is not yours to write; give it to you"):
+        ensure_sdk("aws")
+
+    assert environment.called == []
+
+
+def test_an_environment_that_is_not_ours_is_left_alone(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "prefix", "/usr")
+
+    with pytest.raises(UsageError, match=r"/usr: acme-sdk is not installed; .* pip install -e \.\[aws\]"):
+        ensure_sdk("aws")
+
+    assert environment.called == []
+
+
+class AskedForError(Exception):
+    """Ends a command where it asks for an SDK."""
+
+
+def asked_for(cloud: str) -> None:
+    raise AskedForError(cloud)
+
+
+@pytest.mark.parametrize(
+    ("module", "command"),
+    [
+        (rented, lambda: rented.rented_cloud("gcp")),
+        (preflight, lambda: preflight.findings(load_stack("gcp-gpu"), "gcp-gpu", None)),
+        (orphans_command, lambda: orphans_command.main(["--cloud", "gcp"])),
+    ],
+    ids=["what works on a rented cloud", "preflight", "leftovers"],
+)
+def test_who_asks_a_cloud_asks_for_its_sdk_first(
+    module: object, command: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a fresh checkout preflight of a GCP stack ended in a traceback."""
+    monkeypatch.setattr(module, "ensure_sdk", asked_for)
+
+    with pytest.raises(AskedForError, match="gcp"):
+        command()
+
+
+def test_a_stack_without_a_lease_needs_no_sdk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+    monkeypatch.setattr(rented, "ensure_sdk", asked_for)
+
+    assert orphans.find("gcp", "one") == orphans.kept("gcp", "one") == []
+    orphans.remove("gcp", "one", 1)

@@ -1,0 +1,125 @@
+"""What a stack asks of the engine; the engine itself only notes it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.paths import outputs_file, stack_state_dir
+from infra.automation.backend import Backend
+from infra.automation.events import Report
+from infra.automation.lock import Operation
+from infra.automation.pulumi_cli import EngineError
+from infra.automation.stack import Stack, only_looking
+
+
+@dataclass
+class Engine:
+    """An engine whose backend knows a stack, or learns of it by `stack init`."""
+
+    made: bool
+    stack: str = "one"
+    backend: Backend = field(default_factory=lambda: Backend(ours=False, settings={}, shown="somewhere"))
+    limits_s: list[float | None] = field(default_factory=list)
+    exported: dict[str, Any] = field(default_factory=dict)
+
+    def stream(self, _verb: str, *_arguments: str, operation: Operation, limit_s: float | None) -> Report:  # noqa: ARG002
+        if not self.made:
+            raise EngineError("error: no stack named 'one' found")
+        self.limits_s.append(limit_s)
+        return Report()
+
+    def ask(self, *arguments: str) -> str:
+        if arguments[:2] == ("stack", "export"):
+            return json.dumps(self.exported)
+        assert arguments[:2] == ("stack", "init")
+        self.made = True
+        return ""
+
+
+@pytest.mark.parametrize("made", [True, False], ids=["again", "for the first time"])
+def test_up_hands_its_limit_on(made: bool, tmp_path: Path) -> None:
+    engine: Any = Engine(made)
+
+    Stack(engine, Operation(tmp_path, interrupted=False)).up(limit_s=60)
+
+    (limit_s,) = engine.limits_s
+    assert 0 < limit_s <= 60
+
+
+def test_what_the_engine_makes_by_itself_is_not_known_of_a_cloud(tmp_path: Path) -> None:
+    """After an `up` that failed at its first call the state had only these, and all that ran counted as left over."""
+    resources = [
+        {"type": "pulumi:pulumi:Stack"},
+        {"type": "pulumi:providers:aws", "id": "0123"},
+        {"type": "pulumi:index:Stash", "id": "host-key"},
+        {"type": "aws:ec2/vpc:Vpc", "id": "vpc-1"},
+    ]
+    engine: Any = Engine(made=True, exported={"deployment": {"resources": resources}})
+
+    assert Stack(engine, Operation(tmp_path, interrupted=True)).known_ids() == {"vpc-1"}
+
+
+@pytest.mark.parametrize(
+    ("interrupted", "pending", "in_flight"),
+    [
+        (True, [{"type": "creating", "resource": {}}], True),
+        (True, [{"type": "deleting", "resource": {}}], False),
+        (True, None, False),
+        pytest.param(False, [{"type": "creating", "resource": {}}], True, id="by another checkout"),
+    ],
+)
+def test_only_a_creation_that_was_cut_off_may_still_appear(
+    interrupted: bool, pending: list[Any] | None, in_flight: bool, tmp_path: Path
+) -> None:
+    engine: Any = Engine(made=True, exported={"deployment": {"pending_operations": pending}})
+
+    assert Stack(engine, Operation(tmp_path, interrupted=interrupted)).has_creations_in_flight() is in_flight
+
+
+def _nothing(_stack: str) -> None: ...
+
+
+def _a_key_of_before(stack: str) -> None:
+    (stack_state_dir(stack) / "keys.json").touch()
+
+
+@pytest.mark.parametrize(
+    ("before", "meanwhile", "stays"),
+    [
+        pytest.param(_nothing, "id_ed25519", False, id="never made"),
+        pytest.param(_a_key_of_before, "id_ed25519", True, id="something of before"),
+        pytest.param(_nothing, "outputs.json", True, id="made meanwhile"),
+        pytest.param(_nothing, "engine.pid", True, id="cut off, so that its engine may be at work"),
+    ],
+)
+def test_a_look_leaves_no_folder_of_a_stack_that_had_none(
+    before: Callable[[str], None], meanwhile: str, stays: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A preview left a key and a copy of the stack's file, which `down` then knew nothing of."""
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+    before("one")
+
+    with only_looking("one", "local"):
+        (stack_state_dir("one") / meanwhile).touch()
+
+    assert outputs_file("one").parent.exists() is stays
+    assert (outputs_file("one").parent / meanwhile).exists() is stays
+
+
+@pytest.mark.parametrize(
+    ("exported", "time"),
+    [
+        ({"deployment": {"manifest": {"time": "2026-11-21T12:00:00Z"}}}, "2026-11-21T12:00:00Z"),
+        ({"deployment": {}}, ""),
+        ({}, ""),
+    ],
+    ids=["written", "without a manifest", "empty"],
+)
+def test_the_time_of_a_state_is_what_the_engine_notes_in_it(exported: Any, time: str, tmp_path: Path) -> None:
+    engine: Any = Engine(made=True, exported=exported)
+
+    assert Stack(engine, Operation(tmp_path, interrupted=False)).written_at() == time

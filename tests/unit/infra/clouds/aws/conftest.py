@@ -1,0 +1,47 @@
+"""The program of cloud `aws` run without an engine."""
+
+from typing import Any
+
+import pulumi
+import pytest
+
+from infra.clouds import guards
+from infra.config import parse_deployment
+from infra.contract.stack_placement import LEASE_VARIABLE, Lease
+from tests.doubles.aws.table import KINDS
+from tests.doubles.provider.mocks import TableMocks
+from tests.engine.aws_stacks import stack_value
+from tests.unit.infra.clouds.aws.deployed import Deployed
+
+
+@pytest.fixture
+def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
+    """Run the program on a stack file's values and return what it registered."""
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+    # The engine calls transforms, and there is none: each resource passes the same function here.
+    monkeypatch.setattr(guards, "install", lambda *_arguments: None)
+
+    def run(machine: str = "type: m6i.2xlarge", **lease: Any) -> TableMocks:
+        values: dict[str, Any] = {
+            "id": "0123abcd",
+            "region": "ap-northeast-2",
+            "began_at": "2026-11-21T12:00:00Z",
+            "image_name": "ubuntu-24.04",
+            "image": "ami-0a24040000000000a",
+            "machine_type": "m6i.2xlarge",
+            "zone": "ap-northeast-2a",
+            "zones": ("ap-northeast-2a", "ap-northeast-2b"),
+        }
+        more, lifetime, stack = lease.pop("more", ""), lease.pop("lifetime", ""), lease.pop("stack", "prod")
+        monkeypatch.setenv(LEASE_VARIABLE, Lease.model_validate(values | lease).model_dump_json())
+        mocks = TableMocks(KINDS)
+        pulumi.runtime.set_mocks(mocks, project="llm-deploy", stack=stack, preview=False)
+        from infra.clouds.aws import deploy
+
+        def program() -> None:
+            deploy(parse_deployment(stack_value(machine, lifetime=lifetime, more=more), "a test"))
+
+        pulumi.runtime.test(program)()  # type: ignore[no-untyped-call]
+        return mocks
+
+    return run

@@ -1,0 +1,352 @@
+"""Settling a lease on AWS: order of places, what is kept, what is looked up anew, what counts as out of stock."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from core.errors import ConfigError, DeployError, UsageError
+from infra.clouds.aws import cloud
+from infra.clouds.aws.api import account
+from infra.clouds.aws.placing import candidates
+from infra.clouds.aws.placing.stock import SpotPrice
+from infra.clouds.refusals import DeniedError
+from infra.config import DeploymentConfig, parse_deployment
+from infra.contract.stack_placement import Lease
+from infra.lifecycle.placement import Candidate
+from tests.engine.aws_stacks import stack_value
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+A, B, C = (f"ap-northeast-2{zone}" for zone in "abc")
+MINE, OTHER = "123456789012", "999999999999"
+
+
+@pytest.fixture(autouse=True)
+def _cloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A region of three zones; g6 in the last one only."""
+    where = {"m6i.2xlarge": [A, B, C], "m6i.4xlarge": [A, B, C], "g5.xlarge": [A, C], "g6.xlarge": [C]}
+    prices = [SpotPrice(A, "g5.xlarge", 0.5), SpotPrice(C, "g5.xlarge", 0.4), SpotPrice(C, "g6.xlarge", 0.3)]
+    monkeypatch.setattr(candidates, "zones_of", lambda _region: dict.fromkeys([A, B, C], ""))
+    monkeypatch.setattr(candidates, "offered", lambda _region, types: {each: where.get(each, []) for each in types})
+    monkeypatch.setattr(candidates, "spot_prices", lambda _region, _types: prices)
+    monkeypatch.setattr(candidates, "resolve_image", lambda name, _region, _arch: f"ami-of-{name}")
+    monkeypatch.setattr(account, "call", lambda *_asked: {"Account": MINE})
+
+
+def config(machine: str = "type: m6i.2xlarge", zones: list[str] | None = None, **more: Any) -> DeploymentConfig:
+    value = stack_value(machine) | more
+    value["zones"] = zones if zones is not None else [A, B]
+    return parse_deployment(value, "a test")
+
+
+def places(settled: list[Candidate]) -> list[tuple[str, str]]:
+    return [(each.lease.zone[-1], each.lease.machine_type) for each in settled]
+
+
+def lease(**changes: Any) -> Lease:
+    (first, *_rest) = candidates.candidates(config(), None, NOW)
+    return first.lease.model_copy(update=changes)
+
+
+def test_types_come_before_zones_in_the_order_of_the_file() -> None:
+    asked = config("type: g5.xlarge, fallbacks: [g6.xlarge]", [C, A])
+
+    assert places(candidates.candidates(asked, None, NOW)) == [
+        ("c", "g5.xlarge"),
+        ("a", "g5.xlarge"),
+        ("c", "g6.xlarge"),
+    ]
+
+
+def test_spot_is_ranked_by_price_within_a_type() -> None:
+    asked = config("type: g5.xlarge, fallbacks: [g6.xlarge], market: spot", [A, C])
+
+    settled = candidates.candidates(asked, None, NOW)
+
+    assert places(settled) == [("c", "g5.xlarge"), ("a", "g5.xlarge"), ("c", "g6.xlarge")]
+    assert [each.usd_per_hour for each in settled] == [0.4, 0.5, 0.3]
+
+
+def test_without_zones_all_of_the_region_are_tried() -> None:
+    assert places(candidates.candidates(config(zones=[]), None, NOW)) == [(z, "m6i.2xlarge") for z in "abc"]
+
+
+def test_a_network_spans_two_zones_though_one_is_tried() -> None:
+    (only,) = candidates.candidates(config(zones=[B]), None, NOW)
+
+    assert (only.lease.zone, only.lease.zones) == (B, (B, A))
+
+
+def test_a_stack_that_stands_stays_where_it_is() -> None:
+    settled = candidates.candidates(config(), lease(zone=B), NOW)
+
+    assert places(settled)[0] == ("b", "m6i.2xlarge")
+    assert settled[0].lease.id == lease(zone=B, id=settled[0].lease.id).id
+
+
+def test_another_type_stays_in_the_zone_of_the_disk() -> None:
+    settled = candidates.candidates(config("type: m6i.4xlarge"), lease(zone=B), NOW)
+
+    assert places(settled) == [("b", "m6i.4xlarge")]
+
+
+STANDING = [
+    pytest.param("type: m6i.2xlarge, fallbacks: [m6i.4xlarge]", [A, B], {}, "bb", id="on demand: its fallbacks there"),
+    pytest.param("type: m6i.2xlarge", [A, C], {}, "ac", id="the file no longer names the zone"),
+    pytest.param("type: m6i.2xlarge", [A, B], {"stands": False, "lacks_stock": True}, "ab", id="a first up: no stock"),
+    pytest.param("type: m6i.2xlarge", [A, B], {"stands": False}, "ba", id="a first up that was cut off"),
+    pytest.param("type: m6i.2xlarge, market: spot", [A, B], {}, "ba", id="spot moves on"),
+]
+
+
+@pytest.mark.parametrize(("machine", "zones", "changes", "tried"), STANDING)
+def test_a_move_that_loses_the_data_volume_is_asked_for(
+    machine: str, zones: list[str], changes: dict[str, Any], tried: str
+) -> None:
+    """A machine on demand without stock was made in another zone, and the volume of the stack deleted unasked."""
+    settled = candidates.candidates(config(machine, zones), lease(zone=B, **changes), NOW)
+
+    assert "".join(zone for zone, _type in places(settled)) == tried
+
+
+def denied(*_asked: Any, **_named: Any) -> Any:
+    """Refuse as a policy of an organisation does."""
+    raise DeniedError("is not allowed", where="AWS")
+
+
+IMPAIRED = {A: "", B: "impaired", C: ""}
+CHANGED = [
+    pytest.param("zones_of", lambda _region: IMPAIRED, id="its zone is impaired"),
+    pytest.param("zones_of", lambda _region: {A: "", C: ""}, id="its zone is not listed"),
+    pytest.param("zones_of", lambda _region: {C: "", B: "", A: ""}, id="zones in another order"),
+    pytest.param("zones_of", denied, id="zones may not be listed"),
+    pytest.param(
+        "offered", lambda _region, types: {each: [A, C] for each in types}, id="its type is not offered there"
+    ),
+    pytest.param("offered", lambda _region, types: {each: [] for each in types}, id="its type is offered nowhere"),
+    pytest.param("offered", denied, id="offers may not be listed"),
+    pytest.param("spot_prices", denied, id="prices may not be listed"),
+    pytest.param("resolve_image", denied, id="images may not be looked up"),
+]
+
+
+@pytest.mark.parametrize("market", ["on_demand", "spot"])
+@pytest.mark.parametrize("named", [[], [A, B]], ids=["zones left out", "zones named"])
+@pytest.mark.parametrize(("asked", "answer"), CHANGED)
+def test_what_stands_stays_whatever_the_cloud_answers(
+    monkeypatch: pytest.MonkeyPatch, asked: str, answer: Any, named: list[str], market: str
+) -> None:
+    """Its zone was impaired, `ssh_cidrs` was edited: host and data volume were made in another zone, empty."""
+    standing = lease(zone=B)
+    monkeypatch.setattr(candidates, asked, answer)
+
+    first, *more = candidates.candidates(config(f"type: m6i.2xlarge, market: {market}", named), standing, NOW)
+
+    assert (first.lease.zone, first.lease.machine_type, first.lease.image) == (B, "m6i.2xlarge", standing.image)
+    assert set(first.lease.zones) >= set(standing.zones), "a subnet of the network would be removed"
+    assert market == "spot" or not more
+
+
+@pytest.mark.parametrize("keep", [[], ["data_volume"]])
+def test_only_other_zones_in_the_file_release_what_stands(keep: list[str]) -> None:
+    asked = config(zones=[A, C], storage={"keep_on_down": keep})
+    if keep:
+        told = rf"zones: {A}, {C}: the data volume lies in {B}, and storage.keep_on_down keeps it; add {B}, or take"
+        with pytest.raises(ConfigError, match=told):
+            candidates.candidates(asked, lease(zone=B), NOW)
+    else:
+        (first, *_rest) = candidates.candidates(asked, lease(zone=B), NOW)
+        assert cloud.replaced(asked, lease(zone=B), first.lease) == [
+            "the hosts are made anew for zones; their data volumes, too, are made anew, and empty"
+        ]
+
+
+def test_a_first_up_tries_no_zone_that_is_impaired(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidates, "zones_of", lambda _region: IMPAIRED)
+
+    assert places(candidates.candidates(config(zones=[]), None, NOW)) == [(zone, "m6i.2xlarge") for zone in "ac"]
+    assert places(candidates.candidates(config(zones=[B, C]), None, NOW)) == [("c", "m6i.2xlarge")]
+    with pytest.raises(DeployError, match=rf"zones: {B} is impaired; name other zones, or try later"):
+        candidates.candidates(config(zones=[B]), None, NOW)
+    cut_off = lease(zone=B, stands=False)
+    assert places(candidates.candidates(config(zones=[]), cut_off, NOW))[0][0] == "a", "it never stood"
+
+
+def test_without_a_list_of_zones_the_file_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidates, "zones_of", denied)
+
+    assert places(candidates.candidates(config(), None, NOW)) == [("a", "m6i.2xlarge"), ("b", "m6i.2xlarge")]
+    with pytest.raises(DeniedError):
+        candidates.candidates(config(zones=[]), None, NOW)
+
+
+NETWORK, FIRST, SECOND = "vpc-0123456789abcdef0", "subnet-0123456789abcdef0", "subnet-0123456789abcdef1"
+SUBNETS = [{"VpcId": NETWORK, "SubnetId": each, "AvailabilityZone": B} for each in (SECOND, FIRST)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "used"),
+    [
+        pytest.param(None, FIRST, id="the first that is named"),
+        pytest.param({}, SECOND, id="a stack that stands keeps its own"),
+        pytest.param({"stands": False}, FIRST, id="one that never stood does not"),
+        pytest.param({"subnets": {B: "subnet-0123456789abcdef2"}}, FIRST, id="one that is no longer named is left"),
+    ],
+)
+def test_of_two_subnets_in_a_zone_one_is_used_by_rule(
+    monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any] | None, used: str
+) -> None:
+    """The one that AWS named last was used, in silence: another answer would have moved the hosts."""
+    monkeypatch.setattr(candidates, "call", lambda *_asked, **_named: {"Subnets": SUBNETS})
+    asked = config(zones=[], network=stack_value(more="existing")["network"] | {"subnets": [FIRST, SECOND]})
+    previous = None if changes is None else lease(**({"zone": B, "subnets": {B: SECOND}} | changes))
+
+    (first, *_rest) = candidates.candidates(asked, previous, NOW)
+
+    assert first.lease.subnets == {B: used}
+
+
+def test_subnets_that_may_not_be_looked_up_are_those_of_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidates, "call", denied)
+    asked = config(zones=[], network=stack_value(more="existing")["network"])
+
+    (first,) = candidates.candidates(asked, lease(zone=B, subnets={B: FIRST}), NOW)
+    assert first.lease.subnets == {B: FIRST}
+    with pytest.raises(DeniedError):
+        candidates.candidates(asked, None, NOW)
+
+
+def test_a_type_that_is_not_where_the_data_volume_lies_is_refused() -> None:
+    told = r"machine.type: g6.xlarge: not offered in \S+b, where the data volume lies; write zones: \[ap-northeast-2c\]"
+    with pytest.raises(ConfigError, match=told):
+        candidates.candidates(config("type: g6.xlarge", [B, C]), lease(zone=B), NOW)
+
+
+def test_a_stack_does_not_move_to_another_region() -> None:
+    """It took the image of the old region along, and left what was there unwatched."""
+    with pytest.raises(ConfigError, match=r"region: ap-northeast-2 is not where the stack stands: that is us-east-1;"):
+        candidates.candidates(config(), lease(region="us-east-1"), NOW)
+
+
+def test_a_stack_lies_in_the_account_of_its_first_login() -> None:
+    """A lease of before has none, and gets the present one."""
+    (first, *_rest) = candidates.candidates(config(), lease(account=None), NOW)
+
+    assert first.lease.account == MINE
+
+
+@pytest.mark.parametrize(
+    ("settings", "changes", "error", "told"),
+    [
+        ({}, {"account": OTHER}, UsageError, f"belong to account {MINE}, and the stack lies in {OTHER}; log in to"),
+        ({"account": OTHER}, {"account": None}, UsageError, f"belong to account {MINE}, and the stack lies in {OTHER}"),
+        ({"account": OTHER}, {}, ConfigError, f"account: {OTHER} is not where the stack stands: that is {MINE}"),
+    ],
+    ids=["of the lease", "of the file", "file against lease"],
+)
+def test_another_account_is_refused(
+    settings: dict[str, Any], changes: dict[str, Any], error: type[Exception], told: str
+) -> None:
+    with pytest.raises(error, match=told):
+        candidates.candidates(config(**settings), lease(**changes), NOW)
+
+
+def test_a_zone_without_a_subnet_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was left out in silence."""
+    network, subnet = "vpc-0123456789abcdef0", "subnet-0123456789abcdef0"
+    seen = {"Subnets": [{"VpcId": network, "SubnetId": subnet, "AvailabilityZone": A}]}
+    monkeypatch.setattr(candidates, "call", lambda *_asked, **_named: seen)
+    value = stack_value(more="existing") | {"zones": [A, B]}
+
+    with pytest.raises(ConfigError, match=rf"zones\[1\]: {B} has none of network.subnets; theirs are {A}"):
+        candidates.candidates(parse_deployment(value, "a test"), None, NOW)
+
+
+def test_a_kept_disk_is_not_left_behind() -> None:
+    asked = config(storage={"keep_on_down": ["data_volume"]})
+
+    assert places(candidates.candidates(asked, lease(zone=B), NOW)) == [("b", "m6i.2xlarge")]
+
+
+def test_a_recorded_image_stays_until_another_is_asked_for() -> None:
+    recorded = lease(image="ami-0a24040000000000a")
+
+    (same, *_) = candidates.candidates(config(), recorded, NOW)
+    (other, *_) = candidates.candidates(config("type: m6i.2xlarge, image: ubuntu-22.04"), recorded, NOW)
+
+    assert same.lease.image == "ami-0a24040000000000a"
+    assert other.lease.image == "ami-of-ubuntu-22.04"
+
+
+@pytest.mark.parametrize(("hours", "began"), [(7, NOW), (8, NOW + timedelta(hours=8))], ids=["alive", "ended"])
+def test_a_life_that_has_ended_begins_anew(hours: int, began: datetime) -> None:
+    (first, *_) = candidates.candidates(config(), lease(began_at=NOW), NOW + timedelta(hours=hours))
+
+    assert first.lease.began_at == began
+
+
+@pytest.mark.parametrize(("lacks_stock", "began"), [(True, NOW + timedelta(hours=7)), (False, NOW)])
+def test_a_life_begins_with_the_first_up_that_finds_machines(lacks_stock: bool, began: datetime) -> None:
+    """Machines found on the second day once ended minutes after they were made, as the day before had counted."""
+    noted = lease(began_at=NOW, stands=False, lacks_stock=lacks_stock)
+
+    (first, *_) = candidates.candidates(config(), noted, NOW + timedelta(hours=7))
+
+    assert (first.lease.id, first.lease.began_at) == (noted.id, began)
+
+
+def test_a_zone_of_nobody_is_refused_with_those_there_are() -> None:
+    with pytest.raises(
+        ConfigError, match=r"zones\[0\]: ap-northeast-2d is not a zone of ap-northeast-2; its zones are"
+    ):
+        candidates.candidates(config(zones=["ap-northeast-2d"]), None, NOW)
+
+
+def test_a_type_that_is_elsewhere_is_refused_with_where() -> None:
+    with pytest.raises(ConfigError, match=r"g6.xlarge: not offered in .*; g6.xlarge is offered in ap-northeast-2c"):
+        candidates.candidates(config("type: g6.xlarge"), None, NOW)
+
+
+ENDED = "waiting for EC2 Instance (i-0a) create: unexpected state '{}', wanted target 'running'{} last error: {}: no"
+VOLUME = "InsufficientVolumeCapacity: There is not enough capacity to fulfill your EBS volume provision request"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        *(
+            (ENDED.format(state, ",", f"Server.{reason}"), f"Server.{reason}: no")
+            for state, reason in [
+                ("terminated", "InsufficientInstanceCapacity"),
+                ("shutting-down", "InsufficientVolumeCapacity"),
+                ("terminated", "SpotInstanceTermination"),
+                ("stopped", "SpotInstanceShutdown"),
+                ("terminated", "InternalError"),
+            ]
+        ),
+        (
+            ENDED.format("terminated", ".", "Server.InsufficientInstanceCapacity"),
+            "Server.InsufficientInstanceCapacity: no",
+        ),
+        (ENDED.format("terminated", ",", "Client.InternalError"), None),
+        (ENDED.format("terminated", ",", "Client.InvalidKMSKey.InvalidState"), None),
+        (ENDED.format("terminated", ",", "Client.VolumeLimitExceeded"), None),
+        (f"operation error EC2: CreateVolume, api error {VOLUME}", VOLUME),
+        ("x: api error InsufficientHostCapacity: none", "InsufficientHostCapacity: none"),
+        ("x: api error InsufficientReservedInstanceCapacity: none", "InsufficientReservedInstanceCapacity: none"),
+        ("x: api error UnfulfillableCapacity: none", "UnfulfillableCapacity: none"),
+        ("x: api error InsufficientInstanceCapacity: none\ny: api error VcpuLimitExceeded: ask for more", None),
+        ("x: api error InsufficientAddressCapacity: none in the region", None),
+        ("x: api error InsufficientInstanceCapacity: none left", "InsufficientInstanceCapacity: none left"),
+        ("x: api error SpotMaxPriceTooLow: your price", "SpotMaxPriceTooLow: your price"),
+        ("x: api error Unsupported: not in this zone", "Unsupported: not in this zone"),
+        ("x: api error VolumeTypeNotAvailableInZone: gp3 is not", "VolumeTypeNotAvailableInZone: gp3 is not"),
+        ("AWS StartInstances: InsufficientInstanceCapacity: none", "InsufficientInstanceCapacity: none"),
+        ("x: api error VcpuLimitExceeded: ask for more", None),
+        ("x: api error MaxSpotInstanceCountExceeded: ask for more", None),
+        ("x: api error UnauthorizedOperation: no", None),
+        ("something else", None),
+    ],
+)
+def test_only_what_another_place_may_have_moves_on(text: str, told: str | None) -> None:
+    assert candidates.out_of_stock(text) == told

@@ -1,0 +1,636 @@
+"""Leftovers on AWS: ours are found and removed in an order that works, others' stay."""
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+from moto.moto_api._internal.models import moto_api_backend
+
+from core.errors import DeployError, UsageError
+from infra.clouds import cloud as rented
+from infra.clouds.aws.api import client as api
+from infra.clouds.aws.api.tags import ID, KEEP
+from infra.clouds.aws.cloud import is_known, wake
+from infra.clouds.aws.orphans import resource_kinds
+from infra.clouds.aws.orphans.in_network import others_in, users_of
+from infra.clouds.aws.orphans.search import find_in, find_things, places, remove_things
+from infra.clouds.refusals import DeniedError
+from infra.clouds.resources import Thing
+from infra.contract.stack_placement import Lease
+from tests.doubles.aws.model_rules import refuse_violations
+from tests.unit.infra.clouds.aws.made import LEASE, MINE, OTHER, REGION, client, named, network, tagged, volume
+
+
+@pytest.fixture(scope="module")
+def account() -> Iterator[None]:
+    """An account that moto plays in this process; clients are shared, as each costs half a second."""
+    with pytest.MonkeyPatch.context() as patch, mock_aws():
+        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        api._client.cache_clear()
+        api._session.cache_clear()
+        api._session().events.register("before-parameter-build", refuse_violations)
+        yield
+    api._client.cache_clear()
+    api._session.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _empty(account: None) -> None:  # noqa: ARG001  # what is emptied
+    moto_api_backend.reset()
+
+
+def test_an_empty_account_has_none() -> None:
+    assert find_things(REGION) == []
+
+
+def test_all_of_a_lease_is_removed_and_the_other_stays() -> None:
+    for identity in (MINE, OTHER):
+        network(identity)
+        named(identity)
+        volume(identity)
+    others = set(find_things(REGION, OTHER))
+    mine = find_things(REGION, MINE)
+    assert {thing.kind for thing in mine} == {
+        "address", "bucket", "instance profile", "internet gateway", "log group", "network", "network interface",
+        "role", "route table", "schedule group", "security group", "subnet", "volume",
+    }  # fmt: skip
+
+    remove_things(mine, sleep=lambda _s: None)
+
+    assert find_things(REGION, MINE) == []
+    assert set(find_things(REGION, OTHER)) == others
+
+
+def test_things_say_whose_they_are() -> None:
+    identity = volume(MINE, **{KEEP: "yes"})
+
+    (thing,) = find_things(REGION)
+
+    assert (thing.id, thing.lease_id, thing.stack, thing.keep) == (identity, MINE, "prod", True)
+    assert str(thing) == f"volume {identity} in {REGION}, 20 GiB (stack prod)"
+
+
+def test_a_terminated_instance_is_no_leftover() -> None:
+    ec2 = client("ec2")
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    made = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, TagSpecifications=tagged("instance", MINE))
+    assert [thing.kind for thing in find_things(REGION, MINE)] == ["instance"]
+
+    ec2.terminate_instances(InstanceIds=[made["Instances"][0]["InstanceId"]])
+
+    assert find_things(REGION, MINE) == []
+
+
+def test_a_spot_request_that_lives_is_one() -> None:
+    ec2 = client("ec2")
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    ec2.request_spot_instances(
+        SpotPrice="1",
+        LaunchSpecification={"ImageId": image, "InstanceType": "t3.large"},
+        TagSpecifications=tagged("spot-instances-request", MINE),
+    )
+    found = find_things(REGION, MINE)
+    assert "spot request" in {thing.kind for thing in found}
+
+    remove_things(found, sleep=lambda _s: None)
+
+    assert find_things(REGION, MINE) == []
+
+
+def test_a_spot_request_without_tags_belongs_to_whom_its_instance_does() -> None:
+    ec2 = client("ec2")
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    launch = {"ImageId": image, "InstanceType": "t3.large"}
+    (made,) = ec2.request_spot_instances(LaunchSpecification=launch)["SpotInstanceRequests"]
+    ec2.create_tags(Resources=[made["InstanceId"]], Tags=tagged("instance", MINE)[0]["Tags"])
+    ec2.request_spot_instances(LaunchSpecification=launch)  # of somebody else
+
+    found = {thing.kind: thing for thing in find_things(REGION, MINE)}
+
+    assert found["spot request"].id == made["SpotInstanceRequestId"]
+    assert found["spot request"].lease_id == MINE
+
+
+def test_what_does_not_go_is_told_with_what_aws_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    volume(MINE)
+    real = api.call
+
+    def call(service: str, region: str, method: str, **arguments: Any) -> Any:
+        if method == "delete_volume":
+            raise DeployError("VolumeInUse: attached")
+        return real(service, region, method, **arguments)
+
+    monkeypatch.setattr("infra.clouds.aws.orphans.resource_kinds.call", call)
+    now = iter(range(0, 1000, 100))
+
+    with pytest.raises(DeployError, match="not gone after 240 s") as caught:
+        remove_things(find_things(REGION, MINE), clock=lambda: float(next(now)), sleep=lambda _s: None)
+
+    assert "VolumeInUse: attached" in caught.value.detail
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, method: str, code: str) -> None:
+    """Let AWS refuse one method with a code."""
+
+    class Refusing:
+        def __init__(self, real: Any) -> None:
+            self._real = real
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._real, name)
+
+        def can_paginate(self, name: str) -> bool:
+            return name != method and bool(self._real.can_paginate(name))
+
+    def refused(_self: Any, **_arguments: Any) -> Any:
+        raise ClientError({"Error": {"Code": code, "Message": "no"}}, method.title().replace("_", ""))
+
+    setattr(Refusing, method, refused)
+    real = api.client
+    monkeypatch.setattr(api, "client", lambda service, region: Refusing(real(service, region)))
+
+
+@pytest.mark.parametrize(
+    ("method", "code", "parts", "told"),
+    [
+        pytest.param("list_buckets", "AccessDenied", (), None, id="no bucket"),
+        pytest.param("list_buckets", "AccessDenied", ("bucket",), "ask for s3:ListAllMyBuckets", id="a bucket"),
+        pytest.param("list_buckets", "AccessDenied", None, "ask for s3:ListAllMyBuckets", id="parts not noted"),
+        pytest.param("describe_budgets", "AccessDeniedException", (), None, id="no budget"),
+        pytest.param("describe_budgets", "AccessDeniedException", ("budget",), "budgets:ViewBudget", id="a budget"),
+        pytest.param("describe_vpcs", "UnauthorizedOperation", (), None, id="a network of others"),
+        pytest.param("describe_volumes", "UnauthorizedOperation", (), "ec2:DescribeVolumes", id="every stack has it"),
+    ],
+)
+def test_a_denied_list_counts_only_for_what_a_stack_may_have(
+    monkeypatch: pytest.MonkeyPatch, method: str, code: str, parts: tuple[str, ...] | None, told: str | None
+) -> None:
+    """A stack without a bucket was never forgotten, as nobody could list buckets."""
+    cloud = rented.rented_cloud("aws")
+    assert cloud
+    refuse(monkeypatch, method, code)
+
+    lines = rented.find(cloud, LEASE.model_copy(update={"parts": parts}))
+
+    assert bool(lines) is (told is not None)
+    assert all(line.startswith("not known: ") and str(told) in line for line in lines)
+
+
+@cache
+def an_image() -> str:
+    """Return an image to start a machine from; moto takes a second to list them."""
+    return str(client("ec2").describe_images()["Images"][0]["ImageId"])
+
+
+LISTS = (
+    "describe_instances", "describe_spot_instance_requests", "describe_addresses", "describe_network_interfaces",
+    "describe_volumes", "describe_key_pairs", "describe_security_groups", "describe_vpc_endpoints", "describe_subnets",
+    "describe_route_tables", "describe_internet_gateways", "describe_vpcs", "list_schedule_groups",
+    "list_instance_profiles", "list_roles", "list_role_policies", "describe_log_groups", "list_buckets",
+    "get_bucket_tagging", "describe_budgets", "get_caller_identity", "describe_tags",
+)  # fmt: skip
+"""Every call with which something is looked for."""
+
+
+@pytest.mark.parametrize("method", LISTS)
+def test_one_call_that_is_denied_keeps_no_machine_and_no_disk(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """Buckets might not be listed: `down` ended there, and a machine ran on."""
+    ec2 = client("ec2")
+    made = ec2.run_instances(ImageId=an_image(), MinCount=1, MaxCount=1, TagSpecifications=tagged("instance", MINE))
+    disk = volume(MINE)
+    now = itertools.count(step=10)
+    with monkeypatch.context() as patch:
+        refuse(patch, method, "AccessDenied")
+        found = find_things(REGION, MINE)
+        with contextlib.suppress(DeployError):
+            remove_things(found, clock=lambda: float(next(now)), sleep=lambda _s: None)
+
+    seen = ec2.describe_instances(InstanceIds=[made["Instances"][0]["InstanceId"]])["Reservations"]
+    assert seen[0]["Instances"][0]["State"]["Name"] in ("shutting-down", "terminated")
+    assert disk not in [each["VolumeId"] for each in ec2.describe_volumes()["Volumes"]]
+    assert all("AccessDenied" not in str(each) and "ask for" in str(each) for each in found.unasked)
+
+
+def test_a_kept_volume_stays_where_volumes_may_not_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, other = volume(MINE, **{KEEP: "yes"}), volume(MINE)
+    refuse(monkeypatch, "describe_volumes", "UnauthorizedOperation")
+
+    found = find_things(REGION, MINE)
+
+    assert {(thing.id, thing.keep) for thing in found} == {(kept, True), (other, False)}
+
+
+def test_a_root_disk_is_not_taken_for_adrift_where_volumes_may_not_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by its tags alone, nobody knew whose it is: an `up` after a cut-off one asked for its removal."""
+    made = client("ec2").run_instances(
+        ImageId=an_image(), MinCount=1, MaxCount=1, TagSpecifications=tagged("instance", MINE)
+    )
+    host = made["Instances"][0]["InstanceId"]
+    volume(MINE)  # as a root disk has it: the tags of the stack, and an id that is not in the state
+    orphan = client("ec2").allocate_address(Domain="vpc", TagSpecifications=tagged("elastic-ip", MINE))["AllocationId"]
+    refuse(monkeypatch, "describe_volumes", "UnauthorizedOperation")
+    cloud = rented.rented_cloud("aws")
+    assert cloud
+
+    (removed,) = rented.remove_adrift(cloud, LEASE, {host}, 60)
+
+    assert removed.startswith(f"address {orphan} ")
+
+
+def guarded_network() -> str:
+    """Make a network with what GuardDuty puts into it, as the service does; return its id."""
+    ec2 = client("ec2")
+    vpc = str(ec2.create_vpc(CidrBlock="10.83.0.0/16", TagSpecifications=tagged("vpc", MINE))["Vpc"]["VpcId"])
+    managed = [{"Key": "GuardDutyManaged", "Value": "true"}]
+    group = ec2.create_security_group(
+        GroupName=f"GuardDutyManagedSecurityGroup-{vpc}",
+        Description="GuardDuty",
+        VpcId=vpc,
+        TagSpecifications=[{"ResourceType": "security-group", "Tags": managed}],
+    )["GroupId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.83.0.0/20")["Subnet"]["SubnetId"]
+    ec2.create_tags(Resources=[subnet], Tags=tagged("subnet", MINE)[0]["Tags"])
+    ec2.create_vpc_endpoint(
+        VpcId=vpc,
+        ServiceName=f"com.amazonaws.{REGION}.guardduty-data",
+        VpcEndpointType="Interface",
+        SubnetIds=[subnet],
+        SecurityGroupIds=[group],
+        TagSpecifications=[{"ResourceType": "vpc-endpoint", "Tags": managed}],
+    )
+    return vpc
+
+
+def test_what_guard_duty_manages_in_our_network_goes_with_it() -> None:
+    """Its endpoint and security group kept the network: `down` never ended well, and nobody named them."""
+    vpc = guarded_network()
+    found = find_things(REGION, MINE)
+    managed = [thing for thing in found if thing.kind.startswith("GuardDuty ")]
+    assert [thing.kind for thing in managed] == ["GuardDuty endpoint", "GuardDuty security group"]
+    assert all(is_known(thing, set()) for thing in managed), "it stays while the network does"
+
+    remove_things(found, sleep=lambda _s: None)
+
+    assert vpc not in [each["VpcId"] for each in client("ec2").describe_vpcs()["Vpcs"]]
+
+
+def test_what_others_have_in_our_network_is_named_and_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    ec2 = client("ec2")
+    vpc = guarded_network()
+    group = ec2.create_security_group(GroupName="theirs", Description="of a colleague", VpcId=vpc)["GroupId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.83.16.0/20")["Subnet"]["SubnetId"]
+    interface = ec2.create_network_interface(SubnetId=subnet, Description="ELB app/front/1")["NetworkInterface"]
+    endpoint = ec2.create_vpc_endpoint(VpcId=vpc, ServiceName=f"com.amazonaws.{REGION}.s3")["VpcEndpoint"]
+    acl = ec2.create_network_acl(VpcId=vpc)["NetworkAcl"]["NetworkAclId"]
+    real = api.call
+
+    def refusing(service: str, region: str, method: str, **arguments: Any) -> Any:
+        if method == "delete_vpc":  # moto removes a network that is in use
+            raise DeployError("DependencyViolation: has dependencies and cannot be deleted", where="AWS DeleteVpc")
+        return real(service, region, method, **arguments)
+
+    monkeypatch.setattr(resource_kinds, "call", refusing)
+    now = itertools.count(step=20)
+
+    with pytest.raises(DeployError, match="not gone") as caught:
+        remove_things(find_things(REGION, MINE), clock=lambda: float(next(now)), sleep=lambda _s: None)
+
+    told = caught.value.detail
+    assert f"network {vpc}" in told
+    assert f"in it: security group {group} (theirs: of a colleague), made by account" in told
+    assert f"`aws ec2 delete-subnet --subnet-id {subnet}`" in told
+    assert f"network interface {interface['NetworkInterfaceId']} (ELB app/front/1)" in told
+    assert "delete the load balancer app/front/1" in told
+    assert f"`aws ec2 delete-vpc-endpoints --vpc-endpoint-ids {endpoint['VpcEndpointId']}`" in told
+    assert f"`aws ec2 delete-network-acl --network-acl-id {acl}`" in told
+    assert told.count("network ACL") == 1, "the network's own goes with it"
+    assert "GuardDuty" not in told
+    assert group in [each["GroupId"] for each in ec2.describe_security_groups()["SecurityGroups"]]
+
+
+def network_with_gateways_of_others() -> tuple[str, dict[str, str]]:
+    """Make a network of a stack with what a colleague may attach to it; return its id, and those by what they are."""
+    ec2 = client("ec2")
+    vpc = str(ec2.create_vpc(CidrBlock="10.85.0.0/16", TagSpecifications=tagged("vpc", MINE))["Vpc"]["VpcId"])
+    other = str(ec2.create_vpc(CidrBlock="10.86.0.0/16")["Vpc"]["VpcId"])
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.85.0.0/20")["Subnet"]["SubnetId"]
+    made = {
+        "nat": ec2.create_nat_gateway(SubnetId=subnet, ConnectivityType="private")["NatGateway"]["NatGatewayId"],
+        "igw": ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"],
+        "eigw": ec2.create_egress_only_internet_gateway(VpcId=vpc)["EgressOnlyInternetGateway"][
+            "EgressOnlyInternetGatewayId"
+        ],
+        "carrier": ec2.create_carrier_gateway(VpcId=vpc)["CarrierGateway"]["CarrierGatewayId"],
+        "vpn": ec2.create_vpn_gateway(Type="ipsec.1")["VpnGateway"]["VpnGatewayId"],
+        "asked": ec2.create_vpc_peering_connection(VpcId=vpc, PeerVpcId=other)["VpcPeeringConnection"][
+            "VpcPeeringConnectionId"
+        ],
+        "taken": ec2.create_vpc_peering_connection(VpcId=other, PeerVpcId=vpc)["VpcPeeringConnection"][
+            "VpcPeeringConnectionId"
+        ],
+        "table": ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"],
+    }
+    ec2.attach_internet_gateway(InternetGatewayId=made["igw"], VpcId=vpc)
+    ec2.attach_vpn_gateway(VpnGatewayId=made["vpn"], VpcId=vpc)
+    transit = ec2.create_transit_gateway()["TransitGateway"]["TransitGatewayId"]
+    tie = ec2.create_transit_gateway_vpc_attachment(TransitGatewayId=transit, VpcId=vpc, SubnetIds=[subnet])
+    made["transit"] = tie["TransitGatewayVpcAttachment"]["TransitGatewayAttachmentId"]
+    ec2.create_egress_only_internet_gateway(VpcId=other)  # keeps another network
+    ec2.create_route_table(VpcId=other)
+    return vpc, made
+
+
+REMOVALS = {
+    "nat": "delete-nat-gateway --nat-gateway-id {id}`",
+    "igw": "detach-internet-gateway --internet-gateway-id {id} --vpc-id {vpc}`",
+    "eigw": "delete-egress-only-internet-gateway --egress-only-internet-gateway-id {id}`",
+    "carrier": "delete-carrier-gateway --carrier-gateway-id {id}`",
+    "vpn": "detach-vpn-gateway --vpn-gateway-id {id} --vpc-id {vpc}`",
+    "asked": "delete-vpc-peering-connection --vpc-peering-connection-id {id}`",
+    "taken": "delete-vpc-peering-connection --vpc-peering-connection-id {id}`",
+    "transit": "delete-transit-gateway-vpc-attachment --transit-gateway-attachment-id {id}`",
+    "table": "delete-route-table --route-table-id {id}`",
+}
+"""What removes each, after `aws ec2`."""
+
+
+def test_gateways_peerings_and_attachments_of_others_are_named_with_what_removes_them() -> None:
+    """A VPN gateway kept the network: nobody named it. NAT gateways were asked for with a filter that EC2 refuses."""
+    vpc, made = network_with_gateways_of_others()
+
+    lines = others_in(Thing("network", vpc, REGION, "prod", MINE))
+
+    for what, removal in REMOVALS.items():
+        command = f"`aws ec2 {removal.format(id=made[what], vpc=vpc)}"
+        assert [line for line in lines if made[what] in line and line.endswith(command)], (what, lines)
+    assert not [line for line in lines if line.startswith("not known")]
+    assert len([line for line in lines if "egress-only" in line]) == 1, "that of another network is not named"
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "describe_nat_gateways", "describe_internet_gateways", "describe_egress_only_internet_gateways",
+        "describe_carrier_gateways", "describe_vpn_gateways", "describe_transit_gateway_vpc_attachments",
+        "describe_vpc_peering_connections", "describe_route_tables",
+    ],
+)  # fmt: skip
+def test_one_list_of_others_that_is_denied_hides_none_of_the_rest(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    vpc, made = network_with_gateways_of_others()
+    noun = method.removeprefix("describe_")
+    refuse(monkeypatch, method, "UnauthorizedOperation")
+
+    lines = others_in(Thing("network", vpc, REGION, "prod", MINE))
+
+    operation = "".join(map(str.title, method.split("_")))
+    assert [line for line in lines if line.startswith("not known: ") and f"ask for ec2:{operation}," in line], noun
+    assert len([each for each in made.values() if any(each in line for line in lines)]) >= len(made) - 2
+
+
+@pytest.mark.parametrize(
+    ("description", "removes"),
+    [
+        pytest.param(
+            "ELB app/front/50dc",
+            f"aws elbv2 delete-load-balancer --load-balancer-arn arn:aws:elasticloadbalancing:{REGION}:"
+            "123456789012:loadbalancer/app/front/50dc",
+            id="application",
+        ),
+        pytest.param(
+            "ELB net/inner/50dc",
+            f"aws elbv2 delete-load-balancer --load-balancer-arn arn:aws:elasticloadbalancing:{REGION}:"
+            "123456789012:loadbalancer/net/inner/50dc",
+            id="network",
+        ),
+        pytest.param("ELB old", "aws elb delete-load-balancer --load-balancer-name old", id="classic"),
+    ],
+)
+def test_a_load_balancer_of_others_is_named_with_the_command_that_deletes_it(description: str, removes: str) -> None:
+    ec2 = client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.87.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.87.0.0/20", AvailabilityZone=f"{REGION}a")["Subnet"]["SubnetId"]
+    ec2.create_network_interface(SubnetId=subnet, Description=description)
+
+    lines = others_in(Thing("network", vpc, REGION, "prod", MINE))
+
+    assert [line for line in lines if line.endswith(f"`{removes}`")], lines
+
+
+def test_rules_that_name_our_security_group_are_told_where_interfaces_may_not_be_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One denied list ended the look: the rule that kept the group was not named."""
+    ec2 = client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.88.0.0/16")["Vpc"]["VpcId"]
+    door, theirs = (
+        ec2.create_security_group(GroupName=name, Description=name, VpcId=vpc)["GroupId"] for name in ("door", "theirs")
+    )
+    pair = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "UserIdGroupPairs": [{"GroupId": door}]}
+    ec2.authorize_security_group_ingress(GroupId=theirs, IpPermissions=[pair])
+    refuse(monkeypatch, "describe_network_interfaces", "UnauthorizedOperation")
+
+    lines = users_of(Thing("security group", door, REGION, "prod", MINE))
+
+    assert "ask for ec2:DescribeNetworkInterfaces" in lines[0]
+    assert lines[1] == f"a rule of security group {theirs} (theirs) names it; remove the rule"
+
+
+def test_what_uses_our_security_group_in_a_network_of_others_is_named() -> None:
+    """Somebody had given the group to an interface of theirs: it stayed, and nobody said why."""
+    ec2 = client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.84.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.84.0.0/20")["Subnet"]["SubnetId"]
+    door, theirs = (
+        ec2.create_security_group(GroupName=name, Description=name, VpcId=vpc, **more)["GroupId"]
+        for name, more in (("door", {"TagSpecifications": tagged("security-group", MINE)}), ("theirs", {}))
+    )
+    interface = ec2.create_network_interface(SubnetId=subnet, Groups=[door], Description="of a colleague")
+    identity = interface["NetworkInterface"]["NetworkInterfaceId"]
+    pair = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "UserIdGroupPairs": [{"GroupId": door}]}
+    ec2.authorize_security_group_ingress(GroupId=theirs, IpPermissions=[pair])
+
+    lines = users_of(Thing("security group", door, REGION, "prod", MINE))
+
+    assert lines[0].startswith(f"network interface {identity} (of a colleague), made by")
+    assert lines[1] == f"a rule of security group {theirs} (theirs) names it; remove the rule"
+
+
+def test_a_list_of_regions_that_is_denied_is_replaced_by_what_is_known(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An organisation's policy denied it: the sweep ended there."""
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+    (tmp_path / "stacks" / "far").mkdir(parents=True)
+    (tmp_path / "stacks" / "far" / "lease.json").write_text('{"account": "123456789012", "region": "ap-east-1"}')
+    refuse(monkeypatch, "describe_regions", "UnauthorizedOperation")
+
+    found = places()
+
+    assert {REGION, "us-east-1", "ap-east-1"} <= set(found)
+    assert found[-4:] == ["instance profile", "role", "bucket", "budget"]
+    with pytest.raises(DeployError, match="ask for ec2:DescribeRegions"):
+        find_in("regions that were enabled beside these")
+
+
+def test_a_bucket_that_is_gone_but_still_listed_is_no_leftover(monkeypatch: pytest.MonkeyPatch) -> None:
+    where = {"LocationConstraint": REGION}
+    client("s3").create_bucket(Bucket=f"llm-prod-{MINE}", CreateBucketConfiguration=where)
+    refuse(monkeypatch, "get_bucket_location", "NoSuchBucket")
+
+    assert find_things(REGION, MINE) == []
+
+
+def test_a_bucket_is_found_where_the_other_regions_are_denied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its region was asked for in us-east-1, which an organisation may deny: `down` never ended well."""
+    where = {"LocationConstraint": REGION}
+    client("s3").create_bucket(Bucket=f"llm-prod-{MINE}", CreateBucketConfiguration=where)
+    client("s3").create_bucket(Bucket="of-others", CreateBucketConfiguration=where)
+    real = api.client
+
+    def without_others(service: str, region: str) -> Any:
+        if service == "s3" and region != REGION:
+            raise DeniedError("is not allowed", where="AWS")
+        return real(service, region)
+
+    monkeypatch.setattr(api, "client", without_others)
+
+    found = find_things(REGION, MINE)
+
+    assert ([(each.id, each.region) for each in found], found.unasked) == ([(f"llm-prod-{MINE}", REGION)], [])
+
+
+def test_a_bucket_that_may_not_be_looked_at_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A policy on a colleague's bucket hid all that were listed after it."""
+    where: Any = {"LocationConstraint": REGION}
+    for identity in sorted((MINE, OTHER)):
+        client("s3").create_bucket(Bucket=f"llm-prod-{identity}", CreateBucketConfiguration=where)
+    first, second = (f"llm-prod-{identity}" for identity in sorted((MINE, OTHER)))
+    look = resource_kinds._bucket_tags
+
+    def denied(name: str, region: str) -> list[dict[str, str]]:
+        if name == first:
+            raise DeniedError("is not allowed", where=name)
+        return look(name, region)
+
+    monkeypatch.setattr(resource_kinds, "_bucket_tags", denied)
+
+    found = find_in("bucket")
+
+    assert [thing.id for thing in found] == [second]
+    assert [str(each) for each in found.unasked] == [f"bucket in us-east-1: {first}: is not allowed"]
+
+
+def test_a_bucket_whose_tags_may_not_be_seen_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    where = {"LocationConstraint": REGION}
+    client("s3").create_bucket(Bucket=f"llm-prod-{MINE}", CreateBucketConfiguration=where)
+    refuse(monkeypatch, "get_bucket_tagging", "AccessDenied")
+
+    found = find_things(REGION, MINE)
+
+    assert found == [], "it may be one to keep"
+    assert "is not allowed (no); ask for s3:GetBucketTagging" in str(found.unasked[0])
+
+
+@pytest.mark.parametrize("ask", [rented.find, rented.kept], ids=["find", "kept"])
+def test_a_login_to_another_account_is_no_answer(ask: Callable[[rented.Cloud, Lease], list[str]]) -> None:
+    """AWS tells it that there is nothing."""
+    identity, cloud = volume(MINE), rented.rented_cloud("aws")
+    assert cloud
+    mine = LEASE.model_copy(update={"account": "123456789012"})
+    assert (
+        rented.find(cloud, mine) == rented.find(cloud, LEASE) == [f"volume {identity} in {REGION}, 20 GiB (stack prod)"]
+    )
+
+    with pytest.raises(UsageError, match="belong to account 123456789012, and the stack lies in 999999999999"):
+        ask(cloud, LEASE.model_copy(update={"account": "999999999999"}))
+
+
+def test_hosts_that_are_stopped_are_started_and_those_of_others_left_alone() -> None:
+    ec2 = client("ec2")
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    mine, other = (
+        ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, TagSpecifications=tagged("instance", identity))
+        for identity in (MINE, OTHER)
+    )
+    ids = [made["Instances"][0]["InstanceId"] for made in (mine, other)]
+    ec2.stop_instances(InstanceIds=ids)
+
+    assert wake(LEASE) == ids[:1]
+
+    seen = [group["Instances"][0] for group in ec2.describe_instances(InstanceIds=ids)["Reservations"]]
+    assert {each["InstanceId"]: each["State"]["Name"] for each in seen} == {ids[0]: "running", ids[1]: "stopped"}
+    assert wake(LEASE) == []
+
+
+def test_what_is_in_no_region_is_asked_for_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was asked for in the first region after all that this has: one that a policy denies hid roles and buckets."""
+    named(MINE)
+    assert [thing.kind for thing in find_in(REGION)] == ["schedule group", "log group"]
+    refuse(monkeypatch, "describe_instances", "UnauthorizedOperation")
+
+    found = find_in(REGION)
+    assert [thing.kind for thing in found] == ["schedule group", "log group"]
+    assert [each.kind for each in found.unasked] == ["spot request", "instance"]
+    alone = ["instance profile", "role", "bucket", "budget"]
+    assert places()[-4:] == alone
+    assert REGION in places()
+    assert [thing.kind for place in alone for thing in find_in(place)] == alone[:3]
+
+
+def test_a_region_that_may_not_be_asked_does_not_hold_up_a_role(monkeypatch: pytest.MonkeyPatch) -> None:
+    client("iam").create_role(RoleName=f"llm-prod-{MINE}-host", AssumeRolePolicyDocument="{}")
+    found = find_in("role")
+    refuse(monkeypatch, "describe_instances", "UnauthorizedOperation")
+
+    remove_things(found, sleep=lambda _s: None)
+
+    assert find_in("role") == []
+
+
+def test_a_bucket_is_emptied_in_few_calls_and_no_longer_than_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each object was a call of its own, and nobody looked at the clock: a large bucket held up `down` for hours."""
+    name, where = f"llm-prod-{MINE}", {"LocationConstraint": REGION}
+    client("s3").create_bucket(Bucket=name, CreateBucketConfiguration=where)
+    client("s3").put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    for key in "abcde":
+        client("s3").put_object(Bucket=name, Key=key, Body=b"")
+    client("s3").delete_object(Bucket=name, Key="e")  # leaves a marker and the version behind it
+    monkeypatch.setattr(resource_kinds, "OBJECTS_AT_ONCE", 2)
+    now, things = iter(range(0, 10000, 100)), find_things(REGION, MINE)
+
+    with pytest.raises(DeployError, match="not gone after 240 s"):
+        remove_things(things, clock=lambda: float(next(now)), sleep=lambda _s: None)
+    assert client("s3").list_object_versions(Bucket=name)["Versions"], "the time was over before all was gone"
+
+    remove_things(things, sleep=lambda _s: None)
+    assert find_things(REGION, MINE) == []
+
+
+def test_an_object_that_may_not_be_removed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 answers with success, and names inside what it did not remove."""
+    named(MINE)
+    refused = {"Errors": [{"Key": "models/a", "Code": "AccessDenied", "Message": "no"}]}
+    real = api.call
+    monkeypatch.setattr(
+        resource_kinds, "call", lambda *asked, **more: refused if "delete_objects" in asked else real(*asked, **more)
+    )
+    now = iter(range(0, 10000, 100))
+
+    with pytest.raises(DeployError, match="not gone") as caught:
+        remove_things(find_in("bucket"), clock=lambda: float(next(now)), sleep=lambda _s: None)
+    assert f"llm-prod-{MINE}/models/a: AccessDenied: no" in caught.value.detail
+
+
+def test_things_of_others_are_not_ours() -> None:
+    client("ec2").create_volume(AvailabilityZone=f"{REGION}a", Size=20)
+    client("iam").create_role(RoleName="llm-something-else", AssumeRolePolicyDocument="{}")
+
+    assert find_things(REGION) == []
+    assert ID.startswith("llm-deploy:")

@@ -1,0 +1,118 @@
+"""Hosts on AWS that were stopped or ended beside the stack: `up` waits for what becomes of them, and says it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from core.errors import DeployError
+from infra.clouds.aws import stopped_hosts
+from infra.clouds.aws.api.hints import hint_for
+from infra.clouds.aws.placing.candidates import out_of_stock
+from infra.clouds.aws.stopped_hosts import await_ends, wake
+from infra.clouds.resources import END_S
+from infra.clouds.stopped_hosts import START_S
+from tests.unit.infra.clouds.aws.made import LEASE
+
+BY_HAND = "Client.UserInitiatedShutdown: User initiated shutdown"
+NO_STOCK = "Server.InsufficientInstanceCapacity: Insufficient capacity to satisfy instance request"
+NO_KEY = "Client.InternalError: Client error on launch"
+
+
+@dataclass
+class Ec2:
+    """One host, which has another state each time that it is listed; the last one stays."""
+
+    states: list[tuple[str, str]]
+    started: list[str] = field(default_factory=list)
+    now_s: float = 0.0
+
+    def pages(self, _service: str, _region: str, method: str, _key: str, **arguments: Any) -> list[Any]:
+        assert method == "describe_instances"
+        (wanted,) = (each["Values"] for each in arguments["Filters"] if each["Name"] == "instance-state-name")
+        state, reason = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        host = {"InstanceId": "i-1", "State": {"Name": state}, "StateReason": {"Message": reason}}
+        return [{"Instances": [host] if state in wanted else []}]
+
+    def call(self, _service: str, _region: str, method: str, **arguments: Any) -> None:
+        assert method == "start_instances"
+        self.started += arguments["InstanceIds"]
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+    def clock(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def ec2(monkeypatch: pytest.MonkeyPatch) -> Ec2:
+    host = Ec2([])
+    monkeypatch.setattr(stopped_hosts, "pages", host.pages)
+    monkeypatch.setattr(stopped_hosts, "call", host.call)
+    return host
+
+
+def wake_it(ec2: Ec2) -> list[str]:
+    return wake(LEASE, clock=ec2.clock, sleep=ec2.sleep)
+
+
+def test_a_start_is_done_when_the_host_runs(ec2: Ec2) -> None:
+    """The order to start a host was taken for a host that runs. Just after it, AWS may still list it as stopped."""
+    ec2.states = [("stopped", BY_HAND), ("stopped", BY_HAND), ("pending", ""), ("running", "")]
+
+    assert wake_it(ec2) == ec2.started == ["i-1"]
+    assert ec2.states == [("running", "")]
+
+
+@pytest.mark.parametrize(
+    "states",
+    [
+        pytest.param([("pending", ""), ("stopped", NO_STOCK)], id="after it was pending"),
+        pytest.param([("stopped", NO_STOCK)], id="between two looks"),
+        pytest.param([("pending", ""), ("stopping", NO_STOCK)], id="on its way down"),
+        pytest.param([("pending", ""), ("terminated", NO_STOCK)], id="ended for good"),
+    ],
+)
+def test_a_start_that_ends_without_a_machine_tells_the_reason(ec2: Ec2, states: list[tuple[str, str]]) -> None:
+    """AWS takes the order and stops the host again: `up` said that all is well, and provision waited for SSH."""
+    ec2.states = [("stopped", BY_HAND), *states]
+
+    with pytest.raises(DeployError) as refused:
+        wake_it(ec2)
+
+    assert out_of_stock(str(refused.value)) == f"{NO_STOCK} (i-1)", "so that `up` tries the fallbacks"
+
+
+def test_a_disk_that_cannot_be_read_is_no_lack_of_stock(ec2: Ec2) -> None:
+    ec2.states = [("stopped", BY_HAND), ("pending", ""), ("stopped", NO_KEY)]
+
+    with pytest.raises(DeployError, match=r"Client\.InternalError") as refused:
+        wake_it(ec2)
+
+    assert out_of_stock(str(refused.value)) is None
+    assert "storage.kms_key" in hint_for(str(refused.value))
+
+
+def test_a_start_that_never_ends_is_told(ec2: Ec2) -> None:
+    ec2.states = [("stopped", BY_HAND), ("pending", "")]
+
+    with pytest.raises(DeployError, match=f"i-1: AWS has not said after {START_S:.0f} s"):
+        wake_it(ec2)
+
+
+@pytest.mark.parametrize(("state", "after"), [("shutting-down", "terminated"), ("stopping", "stopped")])
+def test_a_host_that_is_about_to_end_is_waited_for(ec2: Ec2, state: str, after: str) -> None:
+    """Terminated in the console a moment before `up`: the plugin took it for a host that runs, and changed nothing."""
+    ec2.states = [(state, BY_HAND), (state, BY_HAND), (after, BY_HAND)]
+
+    await_ends(LEASE, clock=ec2.clock, sleep=ec2.sleep)
+
+    assert ec2.states == [(after, BY_HAND)]
+
+
+def test_a_host_that_does_not_end_is_named(ec2: Ec2) -> None:
+    ec2.states = [("stopping", BY_HAND)]
+
+    with pytest.raises(DeployError, match=f"i-1 is stopping after {END_S:.0f} s"):
+        await_ends(LEASE, clock=ec2.clock, sleep=ec2.sleep)

@@ -1,0 +1,44 @@
+"""The hosts of an inventory: read, checked, with paths made whole."""
+
+from pathlib import Path
+
+import pytest
+
+from core.errors import ConfigError
+from infra.clouds.existing.hosts import read_hosts
+from tests.engine.checkout import INVENTORY
+
+HOST = INVENTORY.removeprefix("hosts:\n")
+
+
+def inventory(folder: Path, text: str) -> str:
+    (folder / "hosts.yaml").write_text(text)
+    return str(folder / "hosts.yaml")
+
+
+def test_the_hosts_are_read_and_what_they_serve_is_left_to_the_stack(tmp_path: Path) -> None:
+    (host,) = read_hosts(inventory(tmp_path, f"hosts:\n{HOST}serving: {{model: nonsense}}\n"))
+
+    assert (host.name, host.cloud) == ("box", "existing")
+
+
+def test_a_key_lies_beside_the_inventory(tmp_path: Path) -> None:
+    (host,) = read_hosts(inventory(tmp_path, f"hosts:\n{HOST}    identity_file: keys/box\n"))
+
+    assert host.identity_file == tmp_path / "keys" / "box"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "hosts"),
+        ("hosts: []\n", "hosts"),
+        (f"hosts:\n{HOST}    colour: red\n", r"hosts\[0\]\.colour"),
+        ("hosts:\n  - {name: box}\n", r"hosts\[0\]"),
+        (f"hosts:\n{HOST}{HOST}", r"hosts\.yaml: hosts\[1\]: box is given twice; write it once"),
+    ],
+    ids=["empty", "no host", "unknown key", "half a host", "a host twice"],
+)
+def test_a_wrong_inventory_is_told_with_its_key(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        read_hosts(inventory(tmp_path, text))

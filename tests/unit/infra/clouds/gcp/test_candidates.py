@@ -1,0 +1,219 @@
+"""Settling a lease on GCP: order of places, what is kept, what is looked up anew, what counts as out of stock."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from core.errors import ConfigError, DeployError
+from infra.clouds.gcp.placing.candidates import candidates, out_of_stock
+from infra.clouds.refusals import DeniedError
+from infra.config import DeploymentConfig, parse_deployment
+from infra.contract.stack_placement import Lease
+from infra.lifecycle.placement import Candidate
+from tests.doubles.gcp.client import Gcp
+from tests.doubles.gcp.seed import PROJECT, UBUNTU_24, UBUNTU_24_NEWER
+from tests.doubles.gcp.settings import Settings
+from tests.engine.gcp_stacks import A, B, C, stack_value
+from tests.unit.infra.clouds.gcp.made import make_disk, make_stack
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+def config(machine: str = "type: e2-standard-8", zones: list[str] | None = None, **more: Any) -> DeploymentConfig:
+    value = stack_value(machine) | more
+    value["zones"] = zones if zones is not None else [A, B]
+    return parse_deployment(value, "a test")
+
+
+def places(settled: list[Candidate]) -> list[tuple[str, str]]:
+    return [(each.lease.zone[-1], each.lease.machine_type) for each in settled]
+
+
+@pytest.fixture
+def lease(gcp: Gcp) -> Lease:  # noqa: ARG001  # the cloud that is asked
+    """What a stack that stands in zone b has."""
+    (first, *_rest) = candidates(config(), None, NOW)
+    return first.lease.model_copy(update={"zone": B})
+
+
+@pytest.mark.usefixtures("store")
+def test_types_come_before_zones_in_the_order_of_the_file() -> None:
+    asked = config('type: "n1-standard-4+nvidia-tesla-t4", fallbacks: [g2-standard-4]', [C, A, B])
+
+    assert places(candidates(asked, None, NOW)) == [
+        ("c", "n1-standard-4+nvidia-tesla-t4"),
+        ("b", "n1-standard-4+nvidia-tesla-t4"),
+        ("a", "g2-standard-4"),
+        ("b", "g2-standard-4"),
+    ]
+
+
+@pytest.mark.usefixtures("store")
+def test_without_zones_all_of_the_region_are_tried() -> None:
+    (first, *rest) = candidates(config(zones=[]), None, NOW)
+
+    assert places([first, *rest]) == [(zone, "e2-standard-8") for zone in "abc"]
+    assert (first.lease.project, first.lease.zones) == (PROJECT, (A, B, C))
+    assert first.lease.image == f"projects/ubuntu-os-cloud/global/images/{UBUNTU_24}"
+
+
+def test_a_stack_that_stands_stays_with_its_zone_id_and_image(gcp: Gcp, lease: Lease) -> None:
+    gcp.store.settings = Settings(newest={"ubuntu-2404-lts-amd64": UBUNTU_24_NEWER})
+
+    settled = candidates(config("type: e2-standard-16"), lease, NOW)
+
+    assert places(settled) == [("b", "e2-standard-16")]
+    assert (settled[0].lease.id, settled[0].lease.image) == (lease.id, lease.image)
+    (new, *_rest) = candidates(config(), None, NOW)
+    assert new.lease.image.endswith(UBUNTU_24_NEWER)
+
+
+LISTS = r"/zones$", r"/aggregated/machineTypes", r"/global/images/"
+CHANGED = [
+    pytest.param(Settings(zones_down=[B]), id="its zone is down"),
+    pytest.param(Settings(unlisted=[B]), id="its zone and its types are not listed"),
+    *(pytest.param(Settings(denied=[path]), id=f"{path} denied") for path in LISTS),
+]
+
+
+@pytest.mark.parametrize("market", ["on_demand", "spot"])
+@pytest.mark.parametrize("named", [[], [A, B]], ids=["zones left out", "zones named"])
+@pytest.mark.parametrize("settings", CHANGED)
+def test_what_stands_stays_whatever_the_cloud_answers(
+    gcp: Gcp, lease: Lease, settings: Settings, named: list[str], market: str
+) -> None:
+    """Its zone was DOWN, `ssh_cidrs` was edited: host and data disk were made in another zone, empty."""
+    gcp.store.settings = settings
+
+    first, *more = candidates(config(f"type: e2-standard-8, market: {market}", named), lease, NOW)
+
+    assert (first.lease.zone, first.lease.machine_type, first.lease.image) == (B, "e2-standard-8", lease.image)
+    assert market == "spot" or not more
+
+
+def test_a_stack_stays_in_the_subnet_that_may_not_be_looked_up(gcp: Gcp, lease: Lease) -> None:
+    network = stack_value()["network"] | {"id": "shared", "subnets": ["mine"]}
+    gcp.store.settings = Settings(denied=["/subnetworks/"], zones_down=[B])
+
+    (first,) = candidates(config(zones=[], network=network), lease.model_copy(update={"subnets": {B: "mine"}}), NOW)
+
+    assert first.lease.subnets[B] == "mine"
+    with pytest.raises(DeniedError):
+        candidates(config(zones=[], network=network), None, NOW)
+
+
+def test_a_blank_disk_of_a_stack_that_never_stood_may_be_larger_than_what_is_asked(gcp: Gcp, lease: Lease) -> None:
+    make_disk(gcp, lease.id, 50)
+
+    assert candidates(config(storage={"data_gib": 20}), lease.model_copy(update={"stands": False}), NOW)
+
+
+def test_the_disk_of_a_host_that_a_failed_up_made_cannot_shrink(gcp: Gcp, lease: Lease) -> None:
+    """The plugin made an empty disk in its place, and the host had booted with the one before."""
+    make_stack(gcp, lease.id)
+
+    with pytest.raises(ConfigError, match=r"storage.data_gib: 19 GiB is less than the 20 of llm-prod-\w+-1-data"):
+        candidates(config(storage={"data_gib": 19}), lease.model_copy(update={"stands": False}), NOW)
+
+
+@pytest.mark.usefixtures("store")
+def test_only_other_zones_in_the_file_release_what_stands(lease: Lease) -> None:
+    (first, *_rest) = candidates(config(zones=[A]), lease, NOW)
+
+    assert first.lease.zone == A
+
+
+def test_a_first_up_tries_no_zone_that_is_down(gcp: Gcp) -> None:
+    gcp.store.settings = Settings(zones_down=[A])
+
+    assert [zone for zone, _type in places(candidates(config(), None, NOW))] == ["b"]
+    with pytest.raises(DeployError, match=f"zones: {A} is DOWN; name other zones, or try later"):
+        candidates(config(zones=[A]), None, NOW)
+
+
+def test_a_kept_disk_is_not_left_behind(lease: Lease) -> None:
+    asked = config(storage={"keep_on_down": ["data_volume"]})
+
+    assert places(candidates(asked, lease, NOW)) == [("b", "e2-standard-8")]
+
+
+def test_a_disk_cannot_shrink(gcp: Gcp, lease: Lease) -> None:
+    make_disk(gcp, lease.id, 50)
+
+    assert candidates(config(storage={"data_gib": 50}), lease, NOW)
+    with pytest.raises(ConfigError, match=r"storage.data_gib: 49 GiB is less than the 50 of llm-prod-\w+-1-data"):
+        candidates(config(storage={"data_gib": 49}), lease, NOW)
+
+
+def test_a_stack_does_not_move_to_another_project(lease: Lease) -> None:
+    with pytest.raises(ConfigError, match="project: another-project is not where the stack stands"):
+        candidates(config(project="another-project"), lease, NOW)
+
+
+def test_a_stack_does_not_move_to_another_region(lease: Lease) -> None:
+    with pytest.raises(ConfigError, match=r"region: .* is not where the stack stands: that is us-east1; take it down"):
+        candidates(config(), lease.model_copy(update={"region": "us-east1"}), NOW)
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(
+    ("machine", "more", "told"),
+    [
+        pytest.param(
+            "type: g2-standard-4", {"zones": [C]}, r"not offered in .*-c; g2-standard-4 is offered", id="type"
+        ),
+        pytest.param("type: e2-standard-8", {"zones": [f"{A[:-1]}d"]}, r"zones\[0\]: .*-d is not a zone", id="zone"),
+        pytest.param(
+            "type: e2-standard-8", {"network": {"id": "shared", "subnets": ["gone"]}}, r"gone is not there", id="subnet"
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_can(machine: str, more: dict[str, Any], told: str) -> None:
+    value = stack_value(machine)
+    network = value["network"] | more.pop("network", {})
+    value |= more | {"network": network}
+
+    with pytest.raises(ConfigError, match=told):
+        candidates(parse_deployment(value, "a test"), None, NOW)
+
+
+ZONE_OUT = "The zone 'projects/p/zones/z' does not have enough resources available to fulfill the request.  Try later."
+NO_TYPE = "Machine type with name 'x' does not exist in zone 'z'."
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (f"Error waiting for instance to create: {ZONE_OUT}", f"Error waiting for instance to create: {ZONE_OUT}"),
+        ("x\n  code: ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS\ny", "code: ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS"),
+        (
+            "A n1-standard-4 VM instance is currently unavailable in the us-central1-b zone.",
+            "A n1-standard-4 VM instance is currently unavailable in the us-central1-b zone.",
+        ),
+        (NO_TYPE, NO_TYPE),
+        *(
+            (text, text)
+            for text in (
+                "Disk type with name 'hyperdisk-balanced' does not exist in zone 'z'.",
+                "Error waiting for disk to create: The zone 'z' does not have enough resources available to fulfill "
+                "the request.  '(resource type:pd-ssd)'.",
+                "code: REGION_RESOURCE_POOL_EXHAUSTED",
+                "NULL:0/NULL:0 (state:STOCKOUT, sub-state:STOCKOUT_WITH_ALTERNATIVES, resource type:compute)",
+                "reason: resource_availability",
+                "Error loading disk type: googleapi: Error 404: The resource "
+                "'projects/p/zones/z/diskTypes/hyperdisk-balanced' was not found, notFound",
+                "googleapi: Error 404: The resource 'projects/p/zones/z/machineTypes/a3-highgpu-8g' was not found",
+                "Error waiting for status: googleapi: Error 404: The resource 'x' was not found, notFound",
+                "Error waiting for status: unexpected state 'STOPPING', wanted target 'RUNNING'. last error: nil",
+            )
+        ),
+        ("QUOTA_EXCEEDED: Quota 'GPUS_ALL_REGIONS' exceeded.", None),
+        ("code: ZONE_RESOURCE_POOL_EXHAUSTED\nQuota 'CPUS' exceeded.  Limit: 8.0 in region r.", None),
+        ("Quota 'NVIDIA_L4_GPUS' exceeded.  Limit: 0.0 in region us-central1.", None),
+        ("googleapi: Error 403: Required 'compute.instances.create' permission for 'x', forbidden", None),
+        ("something else", None),
+    ],
+)
+def test_only_what_another_place_may_have_moves_on(text: str, told: str | None) -> None:
+    assert out_of_stock(text) == told

@@ -1,0 +1,237 @@
+"""The double of GCP: mistakes that it must catch, each in the words of the plugin."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.doubles.gcp.client import Gcp
+from tests.doubles.gcp.kinds.instance import Instance
+from tests.doubles.gcp.refusal import Refusal
+from tests.doubles.gcp.rules import names
+from tests.doubles.gcp.seed import PROJECT, UBUNTU_24
+from tests.doubles.gcp.settings import Settings
+from tests.doubles.gcp.store import Store
+from tests.doubles.provider.diff import changes
+from tests.doubles.provider.kind import CloudError
+from tests.unit.infra.clouds.gcp.made import MINE, ZONE, make_stack
+
+REGION = "asia-northeast3"
+Change = Callable[[dict[str, Any]], object]
+
+
+@pytest.fixture
+def gcp() -> Gcp:
+    """A cloud with a network and an account, to make an instance in."""
+    cloud = Gcp(Store(), PROJECT, REGION)
+    network = f"projects/{PROJECT}/global/networks/n"
+    cloud.insert(network, {"autoCreateSubnetworks": False}, "Network")
+    subnet = f"projects/{PROJECT}/regions/{REGION}/subnetworks/n"
+    cloud.insert(subnet, {"network": network, "ipCidrRange": "10.83.0.0/16"}, "Subnetwork")
+    email = f"llm-{MINE}@{PROJECT}.iam.gserviceaccount.com"
+    cloud.insert(f"projects/{PROJECT}/serviceAccounts/{email}", {"email": email}, "service account")
+    return cloud
+
+
+GOOD: dict[str, Any] = {
+    "name": "host",
+    "zone": ZONE,
+    "machineType": "g2-standard-4",
+    "bootDisk": {
+        "initializeParams": {
+            "image": f"projects/ubuntu-os-cloud/global/images/{UBUNTU_24}",
+            "size": 60,
+            "type": "pd-balanced",
+        }
+    },
+    "networkInterfaces": [{"subnetwork": f"projects/{PROJECT}/regions/{REGION}/subnetworks/n"}],
+    "scheduling": {"onHostMaintenance": "TERMINATE"},
+    "serviceAccount": {"email": f"llm-{MINE}@{PROJECT}.iam.gserviceaccount.com", "scopes": []},
+}
+
+
+def test_a_good_instance_is_made_and_gone(gcp: Gcp) -> None:
+    made = Instance().create(gcp, GOOD)
+
+    assert Instance().read(gcp, made, {}) is not None
+    Instance().delete(gcp, made, {})
+    assert Instance().read(gcp, made, {}) is None
+    assert gcp.store.of("disks") == {}, "its root disk goes with it"
+
+
+def test_an_instance_that_was_stopped_is_seen_and_started(gcp: Gcp) -> None:
+    inputs = GOOD | {"desiredStatus": "RUNNING", "allowStoppingForUpdate": True}
+    made = Instance().create(gcp, inputs)
+    gcp.store.things[made]["status"] = "TERMINATED"
+
+    seen = Instance().read(gcp, made, inputs)
+    assert seen is not None
+    assert (seen["currentStatus"], seen["desiredStatus"]) == ("TERMINATED", "TERMINATED")
+    Instance().update(gcp, made, inputs | {"desiredStatus": "TERMINATED"}, inputs)
+    assert gcp.store.things[made]["status"] == "RUNNING"
+    assert "desiredStatus" not in (Instance().read(gcp, made, GOOD) or {}), "nor is it told to who does not ask"
+
+
+@pytest.mark.parametrize(
+    ("key", "before", "after", "replaces"),
+    [
+        ("terminationTime", "2026-11-21T20:00:00Z", "2026-11-22T20:00:00Z", True),
+        ("maxRunDuration", {"seconds": 60}, {"seconds": 90}, True),
+        ("provisioningModel", "STANDARD", "SPOT", True),
+        ("preemptible", False, True, True),
+        ("automaticRestart", True, False, False),
+        ("onHostMaintenance", "MIGRATE", "TERMINATE", False),
+        ("instanceTerminationAction", "STOP", "DELETE", False),
+    ],
+)
+def test_scheduling_changes_as_the_plugin_has_it(key: str, before: Any, after: Any, replaces: bool) -> None:
+    old, new = GOOD | {"scheduling": {key: before}}, GOOD | {"scheduling": {key: after}}
+
+    (change,) = changes(old, new, Instance.rules.immutable)
+
+    assert change.replaces is replaces
+
+
+def test_a_change_of_type_that_finds_no_stock_leaves_the_instance_stopped(gcp: Gcp) -> None:
+    inputs = GOOD | {"desiredStatus": "RUNNING", "allowStoppingForUpdate": True}
+    made, larger = Instance().create(gcp, inputs), inputs | {"machineType": "g2-standard-8"}
+    gcp.store.settings = Settings(out_of_stock=[{"type": "g2-standard-8"}])
+
+    with pytest.raises(CloudError, match=r"Error waiting for starting instance: .* does not have enough resources"):
+        Instance().update(gcp, made, inputs, larger)
+
+    assert gcp.store.things[made]["status"] == "TERMINATED"
+    assert gcp.store.things[made]["machineType"].endswith("g2-standard-8")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        pytest.param(lambda i: i.update(scheduling={}), "do not support live migration", id="GPU that migrates"),
+        pytest.param(
+            lambda i: i["scheduling"].update(provisioningModel="SPOT", preemptible=True), "automaticRestart", id="spot"
+        ),
+        pytest.param(
+            lambda i: i["scheduling"].update(maxRunDuration={"seconds": 60}),
+            "instanceTerminationAction",
+            id="no action",
+        ),
+        pytest.param(
+            lambda i: i["scheduling"].update(instanceTerminationAction="STOP"),
+            "needs provisioningModel",
+            id="action alone",
+        ),
+        pytest.param(
+            lambda i: i["scheduling"].update(maxRunDuration={"seconds": 10368001}, instanceTerminationAction="DELETE"),
+            "maxRunDuration",
+            id="121 days",
+        ),
+        pytest.param(
+            lambda i: i["scheduling"].update(
+                terminationTime="2026-01-01T00:00:00Z", instanceTerminationAction="DELETE"
+            ),
+            "terminationTime",
+            id="a moment that has passed",
+        ),
+        pytest.param(
+            lambda i: i["scheduling"].update(terminationTime="tomorrow", instanceTerminationAction="DELETE"),
+            "RFC 3339",
+            id="no moment",
+        ),
+        pytest.param(
+            lambda i: i["scheduling"].update(
+                maxRunDuration={"seconds": 60},
+                terminationTime="2026-01-01T00:00:00Z",
+                instanceTerminationAction="DELETE",
+            ),
+            "goes not with maxRunDuration",
+            id="two limits",
+        ),
+        pytest.param(
+            lambda i: i.update(guestAccelerators=[{"type": "nvidia-tesla-t4", "count": 1}]),
+            "not compatible",
+            id="T4 on G2",
+        ),
+        pytest.param(lambda i: i.update(zone=f"{REGION}-c"), "does not exist in zone", id="type elsewhere"),
+        pytest.param(
+            lambda i: i["bootDisk"]["initializeParams"].update(type="pd-standard"), "not compatible", id="disk of G2"
+        ),
+        pytest.param(
+            lambda i: i["bootDisk"]["initializeParams"].update(image="projects/p/global/images/x"), "404", id="image"
+        ),
+        pytest.param(lambda i: i.update(name="Host_1"), "Must be a match of regex", id="name"),
+        pytest.param(lambda i: i.update(labels={"team": "Search"}), "violates format constraints", id="label"),
+        pytest.param(lambda i: i["serviceAccount"].update(email="x@y"), "service account 'x@y'", id="account"),
+        pytest.param(lambda i: i.update(metadata={"user-data": "x" * 300_000}), "too long", id="metadata"),
+    ],
+)
+def test_what_the_api_refuses_is_refused(gcp: Gcp, change: Change, told: str) -> None:
+    inputs = copy.deepcopy(GOOD)
+    change(inputs)
+
+    with pytest.raises(CloudError, match="Error creating instance: googleapi: Error") as caught:
+        Instance().create(gcp, inputs)
+
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        pytest.param({"out_of_stock": [{"zone": ZONE}]}, "does not have enough resources available", id="stock"),
+        pytest.param(
+            {"quotas": {"NVIDIA_L4_GPUS": 0}}, "Quota 'NVIDIA_L4_GPUS' exceeded.  Limit: 0.0 in region", id="quota"
+        ),
+        pytest.param({"quotas": {"GPUS_ALL_REGIONS": 0}}, "Limit: 0.0 globally", id="quota of the project"),
+    ],
+)
+def test_what_only_the_operation_finds_out_is_told_later(gcp: Gcp, settings: dict[str, Any], told: str) -> None:
+    gcp.store.settings = Settings(**settings)
+
+    with pytest.raises(CloudError, match="Error waiting for instance to create: ") as caught:
+        Instance().create(gcp, GOOD)
+
+    assert told in str(caught.value)
+    assert gcp.store.of("instances") == {}
+
+
+def test_what_is_in_use_cannot_go() -> None:
+    gcp = Gcp(Store(), PROJECT, REGION)
+    instance = make_stack(gcp, MINE)
+
+    for path in list(gcp.store.things):
+        if path != instance and path.split("/")[-2] in (
+            "networks",
+            "subnetworks",
+            "disks",
+            "addresses",
+            "resourcePolicies",
+        ):
+            with pytest.raises(CloudError, match="is already being used by"):
+                gcp.delete(path, "thing")
+
+
+def test_a_firewall_rule_has_one_ip_version(gcp: Gcp) -> None:
+    body = {"network": f"projects/{PROJECT}/global/networks/n", "sourceRanges": ["203.0.113.0/24", "2001:db8::/48"]}
+
+    with pytest.raises(CloudError, match="both IPv4 and IPv6"):
+        gcp.insert(f"projects/{PROJECT}/global/firewalls/f", body, "Firewall")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "is_good"),
+    [
+        ("team", "search-1", True),
+        ("team", "", True),
+        ("Team", "a", False),
+        ("1team", "a", False),
+        ("team", "a.b", False),
+    ],
+)
+def test_labels_follow_gcp_s_syntax(key: str, value: str, is_good: bool) -> None:
+    if is_good:
+        names.labels({"labels": {key: value}})
+    else:
+        with pytest.raises(Refusal):
+            names.labels({"labels": {key: value}})

@@ -1,0 +1,96 @@
+"""When GCP deletes a host: at the end of its life, or before it falls asleep for the last time, and never asleep."""
+
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from core.errors import ConfigError
+from infra.clouds.candidates import identity_and_beginning
+from infra.clouds.gcp.placing.end_of_life import end_of_life, powers_off_at, refuse_short_life
+from infra.config import parse_deployment
+from infra.contract.stack_placement import Lease
+from tests.engine.gcp_stacks import stack_value
+from tests.unit.infra.clouds.gcp.made import LEASE
+
+OFFICE = {"days": ["mon", "tue", "wed", "thu", "fri"], "start": "08:00", "stop": "20:00", "time_zone": "Asia/Seoul"}
+BERLIN = {"days": ["sat", "sun"], "start": "01:00", "stop": "04:00", "time_zone": "Europe/Berlin"}
+"""Its clocks went back on 2026-10-25."""
+
+
+def config(ttl_hours: float, weekly: dict[str, Any] | None) -> Any:
+    value = stack_value()
+    value["lifetime"] = {"ttl_hours": ttl_hours} | ({"weekly": weekly} if weekly else {})
+    return parse_deployment(value, "a test")
+
+
+def lease(began_at: str) -> Lease:
+    return LEASE.model_copy(update={"began_at": datetime.fromisoformat(began_at)})
+
+
+@pytest.mark.parametrize(
+    ("weekly", "began_at", "ttl_hours", "ends_at"),
+    [
+        # 2026-11-16 is a Monday; Seoul is nine hours ahead of UTC.
+        pytest.param(None, "2026-11-16T10:00+09:00", 8, "2026-11-16T18:00+09:00", id="always on"),
+        pytest.param(OFFICE, "2026-11-16T10:00+09:00", 8, "2026-11-16T18:00+09:00", id="before it falls asleep"),
+        pytest.param(OFFICE, "2026-11-16T10:00+09:00", 10, "2026-11-16T19:55+09:00", id="as it falls asleep"),
+        pytest.param(OFFICE, "2026-11-16T10:00+09:00", 14, "2026-11-16T19:55+09:00", id="asleep"),
+        pytest.param(OFFICE, "2026-11-16T10:00+09:00", 22.1, "2026-11-16T19:55+09:00", id="as it wakes up"),
+        pytest.param(OFFICE, "2026-11-16T10:00+09:00", 22.25, "2026-11-17T08:15+09:00", id="awake again"),
+        pytest.param(OFFICE, "2026-11-16T10:00+09:00", 24 * 5, "2026-11-20T19:55+09:00", id="on a free day"),
+        pytest.param(OFFICE, "2026-11-21T10:00+09:00", 8, "2026-11-21T18:00+09:00", id="made on a free day"),
+        pytest.param(OFFICE, "2026-11-16T21:00+09:00", 4, "2026-11-17T01:00+09:00", id="made at night"),
+        pytest.param(BERLIN, "2026-10-24T12:00+02:00", 24, "2026-10-25T03:55+01:00", id="the clocks change"),
+    ],
+)
+def test_a_host_ends_while_it_runs(weekly: Any, began_at: str, ttl_hours: float, ends_at: str) -> None:
+    end = end_of_life(config(ttl_hours, weekly), lease(began_at))
+
+    assert end == datetime.fromisoformat(ends_at)
+    assert end.tzinfo is UTC
+    assert powers_off_at(end) > end, "what is off is never deleted"
+
+
+@pytest.mark.parametrize(
+    ("begun", "refused"),
+    [
+        pytest.param("2026-11-20T19:20+09:00", False, id="35 minutes before"),
+        pytest.param("2026-11-20T19:40+09:00", True, id="15 minutes before"),
+        pytest.param("2026-11-20T19:57+09:00", True, id="it would sleep for good before it could end"),
+        pytest.param("2026-11-20T21:00+09:00", False, id="runs through the night"),
+    ],
+)
+def test_no_host_is_made_shortly_before_its_last_stop(begun: str, refused: bool) -> None:
+    """It ended while it was provisioned, or slept for good: GCP deletes only what runs."""
+    told = r"lifetime: the hosts would end at 2026-11-20 10:55 UTC, before they stop for the last time; write more"
+    with pytest.raises(ConfigError, match=told) if refused else nullcontext():
+        refuse_short_life(config(24, OFFICE), lease(begun), datetime.fromisoformat(begun))
+
+
+def test_a_host_that_lives_may_be_changed_to_its_end() -> None:
+    refuse_short_life(
+        config(8, None), lease("2026-11-16T10:00+09:00"), datetime.fromisoformat("2026-11-16T17:50+09:00")
+    )
+
+
+def test_a_restart_does_not_move_the_end() -> None:
+    """Another type is another lease of the same life: GCP is told the same moment when it starts the host again."""
+    before = lease("2026-11-16T10:00+09:00")
+
+    after = before.model_copy(update={"machine_type": "e2-standard-16"})
+
+    assert end_of_life(config(8, None), after) == end_of_life(config(8, None), before)
+
+
+def test_after_the_last_sleep_a_new_life_begins() -> None:
+    """Until `ttl_hours` are over there is no host any more, and a moment that has passed is refused by GCP."""
+    now = datetime.fromisoformat("2026-11-21T01:00+09:00")
+
+    begins = [
+        identity_and_beginning(config(24 * 5, OFFICE), lease("2026-11-16T10:00+09:00"), now, end_of_life),
+        identity_and_beginning(config(24 * 9, OFFICE), lease("2026-11-16T10:00+09:00"), now, end_of_life),
+    ]
+
+    assert [began_at == now for _id, began_at in begins] == [True, False]

@@ -1,0 +1,28 @@
+"""What to do about errors of GCP that the engine repeats."""
+
+import pytest
+
+from infra.clouds.gcp.api.hints import hint_for
+
+AGAIN, REMOVES = "run it again, which goes on", "it first removes what"
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("Error 409: The resource 'projects/p/zones/z/instances/llm-a-0123-1' already exists, alreadyExists", REMOVES),
+        ("Error 409: Service account llm-0123abcd already exists within project projects/p., alreadyExists", REMOVES),
+        ("Error 409: Your previous request to create the named bucket succeeded and you already own it.", REMOVES),
+        ("Error 409: The requested bucket name is not available. The bucket namespace is shared by all users of the "
+         "system., conflict", "`make down`, then `make up`"),
+        ("Error 400: Service account llm-0123abcd@p.iam.gserviceaccount.com does not exist., badRequest", AGAIN),
+        ("The resource 'llm-0123abcd@p.iam.gserviceaccount.com' of type 'serviceAccount' was not found.", AGAIN),
+        ("Quota 'NVIDIA_L4_GPUS' exceeded.  Limit: 0.0 in region asia-northeast3.", "make preflight"),
+        ("googleapi: Error 403: Required 'compute.instances.create' permission for 'x', forbidden", ""),
+    ],
+)  # fmt: skip
+def test_what_the_engine_says_gets_a_hint_where_that_helps(text: str, hint: str) -> None:
+    """After an `up` that was cut off the next one said that a name is taken, and not that running it again mends it."""
+    found = hint_for(text)
+
+    assert (hint in found) if hint else found == ""

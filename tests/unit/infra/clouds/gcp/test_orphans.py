@@ -1,0 +1,316 @@
+"""Leftovers on GCP: ours are found and removed in an order that works, others' stay."""
+
+import contextlib
+import itertools
+from pathlib import Path
+
+import pytest
+
+from core.errors import DeployError
+from infra.clouds.cloud import find, kept, remove_adrift
+from infra.clouds.gcp import cloud
+from infra.clouds.gcp.orphans import search
+from infra.clouds.gcp.orphans.in_network import others_in
+from infra.clouds.gcp.orphans.search import find_things, places, remove_things
+from infra.clouds.resources import Thing
+from infra.config import load_stack, reader
+from tests.doubles.gcp.client import Gcp
+from tests.doubles.gcp.seed import PROJECT
+from tests.doubles.gcp.settings import Settings
+from tests.engine.gcp_stacks import stack_text
+from tests.unit.infra.clouds.gcp.made import LEASE, MINE, OTHER, ZONE, make_disk, make_stack
+
+
+def no_sleep(_seconds: float) -> None:
+    """Poll at once."""
+
+
+def test_an_empty_project_has_none(gcp: Gcp) -> None:
+    assert find_things(gcp.project) == []
+
+
+def test_all_of_a_lease_is_removed_and_the_other_stays(gcp: Gcp) -> None:
+    for identity in (MINE, OTHER):
+        make_stack(gcp, identity)
+    others = set(find_things(PROJECT, OTHER))
+    mine = find_things(PROJECT, MINE)
+    assert {thing.kind for thing in mine} == {
+        "address", "bucket", "budget", "disk", "firewall rule", "instance", "network", "notification channel",
+        "project role", "schedule", "service account", "subnet",
+    }  # fmt: skip
+    assert sum(thing.kind == "disk" for thing in mine) == 2, "the root disk is found by its name"
+
+    remove_things(reversed(mine), sleep=no_sleep)
+
+    assert find_things(PROJECT, MINE) == []
+    assert set(find_things(PROJECT, OTHER)) == others
+
+
+def test_things_say_whose_they_are(gcp: Gcp) -> None:
+    path = make_disk(gcp, MINE, 20, **{"llm-deploy-keep": "yes"})
+
+    (thing,) = find_things(PROJECT)
+
+    assert (thing.id, thing.lease_id, thing.stack, thing.keep) == (path, MINE, "prod", True)
+    assert str(thing) == f"disk {path} in {ZONE}, 20 GiB (stack prod)"
+    assert find(cloud, LEASE) == []
+    (line,) = kept(cloud, LEASE)
+    assert line.endswith("$2.60 a month")
+
+
+def test_a_host_that_was_stopped_is_told_to_cost_on(gcp: Gcp) -> None:
+    path = make_stack(gcp, MINE)
+    gcp.store.things[path]["status"] = "TERMINATED"
+
+    (line,) = [str(thing) for thing in find_things(PROJECT) if thing.kind == "instance"]
+
+    assert line.startswith(f"instance {path} in {ZONE} (stack prod): stopped; GCP ends only what runs")
+
+
+def test_what_does_not_go_is_told_with_what_gcp_said(gcp: Gcp) -> None:
+    make_disk(gcp, MINE)
+    gcp.store.settings = Settings(refused={"disks.delete": "forbidden"})
+    now = itertools.count(step=100)
+
+    with pytest.raises(DeployError, match="not gone after 240 s") as caught:
+        remove_things(find_things(PROJECT, MINE), clock=lambda: float(next(now)), sleep=no_sleep)
+
+    assert "disks.delete is refused" in caught.value.detail
+
+
+@pytest.mark.parametrize("kind", ["disk", "address", "network"])
+def test_a_removal_that_fails_after_it_was_taken_is_asked_again(gcp: Gcp, kind: str) -> None:
+    """Compute takes a request and works on it as an operation, of a zone, a region or the project."""
+    make_stack(gcp, MINE)
+    action = {"disk": "disks.delete", "address": "addresses.delete", "network": "networks.delete"}[kind]
+    gcp.store.settings = Settings(failing={action: 1})
+
+    remove_things(find_things(PROJECT, MINE), sleep=no_sleep)
+
+    assert find_things(PROJECT, MINE) == []
+    assert gcp.store.settings.failing == {action: 0}
+
+
+def test_a_removal_that_always_fails_is_told_with_what_the_operation_said(gcp: Gcp) -> None:
+    make_disk(gcp, MINE)
+    gcp.store.settings = Settings(failing={"disks.delete": 1000})
+    now = itertools.count(step=10)
+
+    with pytest.raises(DeployError, match="not gone after 240 s") as caught:
+        remove_things(find_things(PROJECT, MINE), clock=lambda: float(next(now)), sleep=no_sleep)
+
+    assert "Internal error. Please try again." in caught.value.detail
+    assert gcp.store.calls.count("disks.delete") > 1
+
+
+def test_what_the_state_knows_is_not_adrift(gcp: Gcp) -> None:
+    """The root disk of a known instance is in no state of its own."""
+    instance = make_stack(gcp, MINE)
+    known = {thing.id for thing in find_things(PROJECT, MINE) if thing.kind != "disk"}
+    data = f"{instance.replace('/instances/', '/disks/')}-data"
+
+    assert remove_adrift(cloud, LEASE, known | {data}, 60) == []
+    assert instance in gcp.store.things
+    door = f"projects/{PROJECT}/global/firewalls/llm-prod-{MINE}-ssh-v4"
+    (removed,) = remove_adrift(cloud, LEASE, (known | {data}) - {door}, 60)
+    assert removed.startswith("firewall rule")
+
+
+def test_who_may_not_see_budgets_has_made_none(gcp: Gcp) -> None:
+    make_disk(gcp, MINE)
+    gcp.store.settings = Settings(disabled=["cloudbilling.googleapis.com", "monitoring.googleapis.com"])
+
+    assert [thing.kind for thing in find_things(PROJECT, MINE)] == ["disk"]
+
+
+LISTS = (
+    "/aggregated/instances", "/aggregated/disks", "/aggregated/addresses", "/aggregated/resourcePolicies",
+    "/aggregated/subnetworks", "/global/firewalls", "/global/networks", ":getIamPolicy", "/serviceAccounts",
+    "/storage/v1/b$", "/billingInfo", "/budgets", "/notificationChannels",
+)  # fmt: skip
+"""Every path with which something is looked for."""
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_one_list_that_is_denied_keeps_no_machine_and_no_disk(gcp: Gcp, path: str) -> None:
+    make_stack(gcp, MINE)
+    gcp.store.settings = Settings(denied=[path])
+    found, now = find_things(PROJECT, MINE), itertools.count(step=10)
+
+    def time_goes_by(_seconds: float) -> None:
+        gcp.store.of("instances", look=True)
+
+    with contextlib.suppress(DeployError):
+        remove_things(
+            found,
+            clock=lambda: float(next(now)),
+            sleep=time_goes_by,
+        )
+
+    assert not gcp.store.of("instances", look=True)
+    assert not gcp.store.of("disks")
+    assert found.unasked
+    assert all("is not allowed" in str(each) for each in found.unasked)
+
+    gcp.store.settings = Settings()
+    remove_things(find_things(PROJECT, MINE), sleep=no_sleep)
+    assert find_things(PROJECT, MINE) == []
+
+
+def test_a_kept_disk_stays_where_disks_may_not_be_listed(gcp: Gcp) -> None:
+    make_stack(gcp, MINE)
+    disk = data_disk(gcp)
+    gcp.store.settings = Settings(denied=["/aggregated/disks"])
+
+    assert disk in [thing.id for thing in find_things(PROJECT, MINE) if thing.keep]
+
+
+def data_disk(gcp: Gcp) -> str:
+    """Mark the data disk of the stack as one to keep; return its path."""
+    (path,) = [path for path in gcp.store.of("disks") if path.endswith("-data")]
+    gcp.store.things[path]["labels"]["llm-deploy-keep"] = "yes"
+    return path
+
+
+@pytest.mark.parametrize(
+    ("parts", "told"), [((), False), (("budget",), True), (None, True)], ids=["no budget", "a budget", "not noted"]
+)
+def test_a_denied_list_counts_only_for_what_a_stack_may_have(
+    gcp: Gcp, parts: tuple[str, ...] | None, told: bool
+) -> None:
+    gcp.store.settings = Settings(denied=["/billingInfo"])
+
+    lines = find(cloud, LEASE.model_copy(update={"parts": parts}))
+
+    assert bool(lines) is told
+    assert all(line.startswith("not known: budget in ") for line in lines)
+
+
+def test_what_others_have_in_our_network_is_named_and_stays(gcp: Gcp) -> None:
+    """A rule that GKE had made kept the network: `down` never ended well, and nobody named it."""
+    make_stack(gcp, MINE)
+    network = f"projects/{PROJECT}/global/networks/llm-prod-{MINE}"
+    rule = f"projects/{PROJECT}/global/firewalls/gke-front-1"
+    gcp.insert(rule, {"network": network, "description": "of a cluster"}, "Firewall")
+    now = itertools.count(step=20)
+
+    with pytest.raises(DeployError, match="not gone") as caught:
+        remove_things(find_things(PROJECT, MINE), clock=lambda: float(next(now)), sleep=no_sleep)
+
+    told = "in it: firewall rule gke-front-1 (made by GKE); `gcloud compute firewall-rules delete gke-front-1 --project"
+    assert told in caught.value.detail
+    assert rule in gcp.store.things
+
+
+PLACE = f"projects/{PROJECT}/regions/asia-northeast3"
+THEIRS = {
+    f"{PLACE}/vpnGateways/ha": "vpn-gateways delete ha --region asia-northeast3",
+    f"{PLACE}/targetVpnGateways/classic": "target-vpn-gateways delete classic --region asia-northeast3",
+    f"{PLACE}/routers/nat": "routers delete nat --region asia-northeast3",
+    f"{PLACE}/subnetworks/colleague": "networks subnets delete colleague --region asia-northeast3",
+    f"{PLACE}/forwardingRules/front": "forwarding-rules delete front --region asia-northeast3",
+    f"projects/{PROJECT}/global/forwardingRules/wide": "forwarding-rules delete wide --global",
+    f"projects/{PROJECT}/zones/{ZONE}/networkEndpointGroups/neg": f"network-endpoint-groups delete neg --zone {ZONE}",
+    f"projects/{PROJECT}/global/routes/onprem": "routes delete onprem",
+    f"projects/{PROJECT}/global/firewalls/wide-open": "firewall-rules delete wide-open",
+    f"projects/{PROJECT}/locations/asia-northeast3/connectors/run": (
+        "networks vpc-access connectors delete run --region asia-northeast3"
+    ),
+}
+"""Paths of what a colleague may have in a network -> how gcloud removes it, after `gcloud compute`."""
+
+
+def network_of_others(gcp: Gcp) -> Thing:
+    """Make a network of a stack with all that a colleague may have in it, and in another network as much."""
+    names = (f"llm-prod-{MINE}", "another")
+    for name in names:
+        network = f"projects/{PROJECT}/global/networks/{name}"
+        gcp.insert(network, {"autoCreateSubnetworks": False}, "Network")
+        end = "" if name == names[0] else "-elsewhere"
+        for path in THEIRS:
+            gcp.store.things[f"{path}{end}"] = {"name": f"{path.rpartition('/')[2]}{end}", "network": network}
+        for gateway, key in (("vpnGateways/ha", "vpnGateway"), ("targetVpnGateways/classic", "targetVpnGateway")):
+            tunnel = f"tunnel-{key.lower()}{end}"
+            gcp.store.things[f"{PLACE}/vpnTunnels/{tunnel}"] = {"name": tunnel, key: f"{PLACE}/{gateway}{end}"}
+        vlan = f"vlan{end}"
+        router = f"{PLACE}/routers/nat{end}"
+        gcp.store.things[f"{PLACE}/interconnectAttachments/{vlan}"] = {"name": vlan, "router": router}
+        for route, more in (("default-route-1", {}), ("peered", {"nextHopPeering": "theirs"})):
+            path = f"projects/{PROJECT}/global/routes/{route}{end}"
+            gcp.store.things[path] = {"name": f"{route}{end}", "network": network} | more
+        gcp.store.things[network]["peerings"] = [{"name": f"shared{end}", "network": "projects/p/global/networks/n"}]
+    (found,) = [thing for thing in find_things(PROJECT, MINE) if thing.kind == "network"]
+    return found
+
+
+def test_gateways_routes_and_connectors_of_others_are_named_with_what_removes_them(gcp: Gcp) -> None:
+    """A VPN gateway kept the network: nobody named it."""
+    lines = others_in(network_of_others(gcp))
+
+    tunnels = [
+        f"vpn-tunnels delete tunnel-{each} --region asia-northeast3" for each in ("vpngateway", "targetvpngateway")
+    ]
+    more = [
+        "interconnects attachments delete vlan --region asia-northeast3",
+        f"networks peerings delete shared --network llm-prod-{MINE}",
+    ]
+    for command in (*THEIRS.values(), *tunnels, *more):
+        assert [line for line in lines if line.endswith(f"`gcloud compute {command} --project {PROJECT}`")], command
+    assert len(lines) == len(THEIRS) + len(tunnels) + len(more), "default and peering routes go with what made them"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/aggregated/vpnGateways", "/aggregated/targetVpnGateways", "/aggregated/vpnTunnels", "/aggregated/routers",
+        "/aggregated/interconnectAttachments", "/aggregated/networkEndpointGroups", "/global/routes", "/connectors",
+    ],
+)  # fmt: skip
+def test_one_list_of_others_that_is_denied_hides_none_of_the_rest(gcp: Gcp, path: str) -> None:
+    network = network_of_others(gcp)
+    everything = len(others_in(network))
+    gcp.store.settings = Settings(denied=[path])
+
+    lines = others_in(network)
+
+    denied = [line for line in lines if line.startswith("not known: ")]
+    assert denied
+    assert all("is not allowed" in line for line in denied)
+    assert len(lines) - len(denied) >= everything - 3, "a gateway, and its tunnels"
+
+
+def test_a_service_that_is_not_enabled_has_no_connectors(gcp: Gcp) -> None:
+    network = network_of_others(gcp)
+    gcp.store.settings = Settings(disabled=["vpcaccess.googleapis.com"])
+
+    lines = others_in(network)
+
+    assert not [line for line in lines if "connector" in line or line.startswith("not known")]
+
+
+def test_projects_are_those_of_stack_files_and_leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the example that our stack files have until someone writes a project of theirs: it belongs to nobody here."""
+    (tmp_path / "stacks" / "gone").mkdir(parents=True)
+    (tmp_path / "stacks" / "gone" / "lease.json").write_text('{"project": "another-project-1"}')
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+    assert places() == ["another-project-1"]
+
+    config = load_stack("gcp-cpu").model_copy(update={"project": "my-own-project-1"})
+    monkeypatch.setattr(search, "load_stack", lambda _stack: config)
+    assert places() == ["another-project-1", "my-own-project-1"]
+
+
+def test_a_stack_file_that_is_wrong_hides_no_project_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+    monkeypatch.setattr(reader, "STACKS_DIR", tmp_path)
+    good = stack_text().replace(PROJECT, "my-own-project-1")
+    (tmp_path / "Pulumi.good.yaml").write_text(good)
+    (tmp_path / "Pulumi.broken.yaml").write_text("config: {llm-deploy:deployment: {cloud: aws, regoin: x}}\n")
+
+    assert places() == ["my-own-project-1"]
+
+    assert (
+        "only stack broken names is not looked at, as its file is wrong: stacks/Pulumi.bro" in capsys.readouterr().err
+    )

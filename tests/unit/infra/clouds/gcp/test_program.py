@@ -1,0 +1,259 @@
+"""The program of cloud `gcp` without an engine: what it registers, checked by the SDK's own names and types."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pulumi
+import pytest
+
+from infra.clouds import guards
+from infra.clouds.gcp.api.labels import LABELLED, own_labels, with_labels
+from infra.clouds.gcp.program.identity import reading_condition
+from infra.config import parse_deployment
+from infra.contract.stack_placement import LEASE_VARIABLE, Lease
+from tests.doubles.gcp.seed import PROJECT
+from tests.doubles.gcp.table import KINDS
+from tests.doubles.provider.mocks import TableMocks
+from tests.doubles.provider.schema import resource_schema
+from tests.engine.gcp_stacks import stack_value
+
+INSTANCE = "gcp:compute/instance:Instance"
+DISK = "gcp:compute/disk:Disk"
+
+Deployed = Callable[..., TableMocks]
+
+
+@pytest.fixture
+def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
+    """Run the program on a stack file's values and return what it registered."""
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+    # The engine calls transforms, and there is none: each resource passes the same function here.
+    monkeypatch.setattr(guards, "install", lambda *_arguments: None)
+
+    def run(
+        machine_type: str = "e2-standard-8", *, machine: str = "", more: str = "", lifetime: Any = None, **lease: Any
+    ) -> TableMocks:
+        values: dict[str, Any] = {
+            "id": "0123abcd",
+            "project": PROJECT,
+            "region": "asia-northeast3",
+            "began_at": "2026-11-21T12:00:00Z",
+            "image_name": "ubuntu-24.04",
+            "image": "projects/ubuntu-os-cloud/global/images/ubuntu-2404-noble-amd64-v20260601",
+            "machine_type": machine_type,
+            "zone": "asia-northeast3-b",
+            "zones": ("asia-northeast3-a", "asia-northeast3-b"),
+        }
+        monkeypatch.setenv(LEASE_VARIABLE, Lease.model_validate(values | lease).model_dump_json())
+        mocks = TableMocks(KINDS)
+        pulumi.runtime.set_mocks(mocks, project="llm-deploy", stack="prod", preview=False)
+        from infra.clouds.gcp import deploy
+
+        value = stack_value(f'type: "{machine_type}"{machine}', more=more)
+        value["lifetime"] = lifetime or value["lifetime"]
+        if lease.get("subnets"):
+            value["network"] |= {"id": "shared", "subnets": ["seoul"]}
+
+        def program() -> None:
+            deploy(parse_deployment(value, "a test"))
+
+        pulumi.runtime.test(program)()  # type: ignore[no-untyped-call]
+        return mocks
+
+    return run
+
+
+def test_a_host_ends_is_shielded_and_opens_to_one_key(deployed: Deployed) -> None:
+    (host,) = deployed().of(INSTANCE)
+
+    assert host["scheduling"] == {
+        "provisioningModel": "STANDARD",
+        "preemptible": False,
+        "automaticRestart": True,
+        "onHostMaintenance": "MIGRATE",
+        "instanceTerminationAction": "DELETE",
+        "terminationTime": "2026-11-21T20:00:00Z",
+    }
+    assert host["shieldedInstanceConfig"] == {
+        "enableSecureBoot": True, "enableVtpm": True, "enableIntegrityMonitoring": True,
+    }  # fmt: skip
+    metadata = host["metadata"]
+    assert metadata["block-project-ssh-keys"] == "true"
+    assert metadata["ssh-keys"].startswith("ubuntu:ssh-ed25519 ")
+    assert metadata["llm-deploy-ends-at"] == "2026-11-21T20:15:00Z", "what is off is never deleted: GCP comes first"
+    assert host["desiredStatus"] == "RUNNING", "one that was stopped is started by the next `up`"
+    assert "set_host_keys = false" in metadata["user-data"]
+    assert host["serviceAccount"]["scopes"] == ["https://www.googleapis.com/auth/logging.write"]
+
+
+@pytest.mark.parametrize(
+    ("machine_type", "accelerators", "disk"),
+    [
+        ("g2-standard-4", None, "pd-balanced"),
+        ("n1-standard-4+nvidia-tesla-t4", [{"type": "nvidia-tesla-t4", "count": 1}], "pd-balanced"),
+        ("a2-highgpu-1g", None, "pd-balanced"),
+        ("a3-highgpu-8g", None, "hyperdisk-balanced"),
+    ],
+)
+def test_a_gpu_is_asked_for_as_its_family_wants(
+    deployed: Deployed, machine_type: str, accelerators: Any, disk: str
+) -> None:
+    mocks = deployed(machine_type)
+
+    (host,) = mocks.of(INSTANCE)
+    assert host.get("guestAccelerators") == accelerators
+    assert host["machineType"] == machine_type.partition("+")[0]
+    assert host["scheduling"]["onHostMaintenance"] == "TERMINATE"
+    assert host["shieldedInstanceConfig"]["enableSecureBoot"] is False, "drivers are not signed"
+    assert host["bootDisk"]["initializeParams"]["type"] == disk
+    assert [each["type"] for each in mocks.of(DISK)] == [disk]
+
+
+def test_a_spot_machine_stays_gone(deployed: Deployed) -> None:
+    (host,) = deployed("g2-standard-4", machine=", market: spot").of(INSTANCE)
+
+    assert host["scheduling"] == {
+        "provisioningModel": "SPOT",
+        "preemptible": True,
+        "automaticRestart": False,
+        "onHostMaintenance": "TERMINATE",
+        "instanceTerminationAction": "DELETE",
+        "terminationTime": "2026-11-21T20:00:00Z",
+    }
+
+
+def test_the_firewall_has_two_doors_by_ip_version_for_the_stack_s_account(deployed: Deployed) -> None:
+    rules = deployed().of("gcp:compute/firewall:Firewall")
+
+    opening = [each for each in rules if "allows" in each]
+    doors = {(each["allows"][0]["ports"][0], *each["sourceRanges"]) for each in opening}
+    assert doors == {("22", "198.18.0.7/32"), ("443", "198.18.0.0/24"), ("443", "2001:2::/48")}
+    assert {each["targetServiceAccounts"][0] for each in rules} == {"prod-email"}
+
+
+def test_what_the_rules_of_an_existing_network_let_in_is_refused_by_the_last_of_ours(deployed: Deployed) -> None:
+    """GCP's `default` network lets SSH in from everywhere, with priority 65534; a rule without a number has 1000."""
+    rules = deployed(subnets={"asia-northeast3-b": "default"}).of("gcp:compute/firewall:Firewall")
+
+    closing = [each for each in rules if "denies" in each]
+    assert {each["sourceRanges"][0]: each["denies"] for each in closing} == {
+        "0.0.0.0/0": [{"protocol": "all"}], "::/0": [{"protocol": "all"}],
+    }  # fmt: skip
+    assert {each["targetServiceAccounts"][0] for each in closing} == {"prod-email"}, "others' machines are theirs"
+    opening = {each["priority"] for each in rules if "allows" in each}
+    assert max(opening) < min(each["priority"] for each in closing) < 1000
+
+
+def test_a_bucket_is_private_and_a_host_may_read_its_folder(deployed: Deployed) -> None:
+    mocks = deployed(more="storage: {bucket: {prefix: models/}}")
+
+    (bucket,) = mocks.of("gcp:storage/bucket:Bucket")
+    assert bucket["publicAccessPrevention"] == "enforced"
+    assert bucket["uniformBucketLevelAccess"] is True
+    assert bucket["versioning"] == {"enabled": True}
+    assert bucket["forceDestroy"] is True
+    (grant,) = mocks.of("gcp:storage/bucketIAMMember:BucketIAMMember")
+    assert grant["role"] == "roles/storage.objectViewer"
+    assert grant["condition"]["expression"] == reading_condition(bucket["name"], "models/")
+    roles = {each["role"] for each in mocks.of("gcp:projects/iAMMember:IAMMember")}
+    assert roles == {"roles/logging.logWriter"}
+
+
+def test_a_bucket_that_was_kept_can_still_be_emptied(deployed: Deployed) -> None:
+    """`down` goes by what the last `up` wrote: once it is no longer kept, what lies in it must not hold it back."""
+    (kept,) = deployed(more="storage: {bucket: {}, keep_on_down: [bucket]}").of("gcp:storage/bucket:Bucket")
+
+    assert kept["forceDestroy"] is True
+    assert kept["labels"] == {"llm-deploy-keep": "yes"}
+
+
+def test_weekly_hours_are_a_schedule_that_expires(deployed: Deployed) -> None:
+    weekly = {"days": ["mon", "fri"], "start": "08:30", "stop": "20:00", "time_zone": "Asia/Seoul"}
+    mocks = deployed(lifetime={"ttl_hours": 100, "weekly": weekly})
+
+    (schedule,) = mocks.of("gcp:compute/resourcePolicy:ResourcePolicy")
+    assert schedule["instanceSchedulePolicy"] == {
+        "vmStartSchedule": {"schedule": "30 8 * * MON,FRI"},
+        "vmStopSchedule": {"schedule": "0 20 * * MON,FRI"},
+        "timeZone": "Asia/Seoul",
+        "expirationTime": "2026-11-23T10:55:00Z",
+    }
+    (host,) = mocks.of(INSTANCE)
+    assert host["resourcePolicies"] == "prod-id"
+    assert "desiredStatus" not in host, "the schedule stops it"
+    assert host["scheduling"]["terminationTime"] == "2026-11-23T10:55:00Z", "before it falls asleep for good"
+
+
+@pytest.mark.parametrize(
+    ("began_at", "ends_at"),
+    [("2026-11-21T12:00:00Z", "2026-11-23T10:55:00Z"), ("2026-11-28T12:00:00Z", "2026-11-30T10:55:00Z")],
+)
+def test_a_new_life_moves_the_end_of_host_and_schedule_alike(deployed: Deployed, began_at: str, ends_at: str) -> None:
+    """A schedule that had expired with the life before would never start the hosts of the next."""
+    weekly = {"days": ["mon", "fri"], "start": "08:30", "stop": "20:00", "time_zone": "Asia/Seoul"}
+    mocks = deployed(lifetime={"ttl_hours": 100, "weekly": weekly}, began_at=began_at)
+
+    (schedule,), (host,) = mocks.of("gcp:compute/resourcePolicy:ResourcePolicy"), mocks.of(INSTANCE)
+    assert schedule["instanceSchedulePolicy"]["expirationTime"] == ends_at
+    assert host["scheduling"]["terminationTime"] == ends_at
+
+
+def test_a_budget_warns_by_mail(deployed: Deployed) -> None:
+    budget = {"usd_per_month": 99.5, "mail": "team@example.com", "billing_account": "012345-6789AB-CDEF01"}
+    mocks = deployed(lifetime={"ttl_hours": 8, "budget": budget})
+
+    (made,) = mocks.of("gcp:billing/budget:Budget")
+    assert made["amount"]["specifiedAmount"] == {"currencyCode": "USD", "units": "99", "nanos": 500_000_000}
+    (channel,) = mocks.of("gcp:monitoring/notificationChannel:NotificationChannel")
+    assert channel["labels"] == {"email_address": "team@example.com"}
+
+
+def test_an_existing_network_is_used_as_it_is(deployed: Deployed) -> None:
+    mocks = deployed(subnets={"asia-northeast3-b": "seoul"})
+
+    assert mocks.of("gcp:compute/network:Network") == []
+    (host,) = mocks.of(INSTANCE)
+    (interface,) = host["networkInterfaces"]
+    assert interface["subnetwork"] == f"projects/{PROJECT}/regions/asia-northeast3/subnetworks/seoul"
+    assert "ipv6AccessConfigs" not in interface
+    for rule in mocks.of("gcp:compute/firewall:Firewall"):
+        assert rule["network"] == f"projects/{PROJECT}/global/networks/shared"
+
+
+def test_every_host_of_several_is_its_own(deployed: Deployed) -> None:
+    mocks = deployed(machine=", count: 3")
+
+    assert mocks.names(INSTANCE) == ["prod-1", "prod-2", "prod-3"]
+    assert {each["name"] for each in mocks.of(DISK)} == {f"llm-prod-0123abcd-{number}-data" for number in (1, 2, 3)}
+    keys = [each["input"] for each in mocks.of("pulumi:index:Stash")]
+    assert len({json.dumps(each) for each in keys}) == 3
+
+
+def test_labels_reach_all_that_takes_them() -> None:
+    """The table of what is labelled is the SDK's own, but for labels that mean something else."""
+    taking = {kind.token for kind in KINDS if "labels" in resource_schema(kind.token).input_names}
+
+    assert taking - {"gcp:monitoring/notificationChannel:NotificationChannel"} == LABELLED
+
+
+def test_a_new_tag_of_the_stack_makes_no_new_root_disk() -> None:
+    """Labels of a root disk cannot change: the plugin makes the host anew for them."""
+    props = {"bootDisk": {"initializeParams": {"labels": {"llm-deploy-family": "g2"}}}}
+
+    labelled = with_labels(INSTANCE, props, {"team": "search"} | own_labels("prod", "0123abcd"))
+
+    assert labelled["labels"]["team"] == "search"
+    assert labelled["bootDisk"]["initializeParams"]["labels"] == {
+        "llm-deploy-family": "g2", "llm-deploy-stack": "prod", "llm-deploy-id": "0123abcd",
+    }  # fmt: skip
+
+
+def test_a_hyperdisk_is_provisioned_for_a_large_model(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The 140 MiB/s that it has without a word take 130 GiB longer than a start may take."""
+    (small,) = deployed("a3-highgpu-8g").of(DISK)
+    monkeypatch.setattr("infra.clouds.disk_speed.disk_gib", lambda _serving: 130.4)
+    (large,) = deployed("a3-highgpu-8g").of(DISK)
+
+    assert "provisionedThroughput" not in small
+    assert (large["provisionedThroughput"], large["provisionedIops"]) == (300, 3000)

@@ -1,0 +1,109 @@
+"""What a changed file would take from a stack that stands on GCP: refused, left out, or told before."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from core.errors import ConfigError
+from infra.clouds.gcp.placing.replacements import keeping_disks, keeps_end, replaced
+from infra.config import DeploymentConfig, parse_deployment
+from infra.contract.stack_placement import Lease
+from tests.doubles.gcp.client import Gcp
+from tests.engine.gcp_stacks import B, stack_value
+from tests.unit.infra.clouds.gcp.made import LEASE, MINE, ZONE, make_disk, make_stack
+
+G2, A3 = (ZONE, "g2-standard-4"), (ZONE, "a3-highgpu-8g")
+E2 = "type: e2-standard-4"
+SPOT = f"{E2}, market: spot"
+STAY, BLANK = "data disk, address and host key stay", "its data disk, too, is made anew, and empty"
+
+
+def config(machine: str = E2, **more: Any) -> DeploymentConfig:
+    return parse_deployment(stack_value(machine) | more, "a test")
+
+
+def test_a_machine_that_takes_other_disks_is_refused(gcp: Gcp) -> None:
+    """Between families with Hyperdisk and others the plugin deletes the data disk, and makes an empty one."""
+    make_disk(gcp, MINE)
+
+    with pytest.raises(ConfigError) as refused:
+        keeping_disks([A3], config(), LEASE)
+
+    assert str(refused.value) == (
+        f"machine.type: a3-highgpu-8g takes hyperdisk-balanced, and llm-prod-{MINE}-1-data is pd-balanced, which cannot"
+        " change; take a type with pd-balanced, or take the stack down first"
+    )
+
+
+@pytest.mark.parametrize(
+    ("machine", "lease", "places"),
+    [
+        pytest.param(E2, {}, [G2, (B, A3[1])], id="a fallback with other disks is left out"),
+        pytest.param(SPOT, {}, [A3, G2, (B, A3[1])], id="a spot machine may leave its disk"),
+        pytest.param(E2, {"stands": False}, [A3, G2, (B, A3[1])], id="disks of a failed up"),
+    ],
+)
+def test_places_that_take_the_disks_are_kept(gcp: Gcp, machine: str, lease: dict[str, Any], places: list[Any]) -> None:
+    make_disk(gcp, MINE)
+
+    assert keeping_disks([A3, G2, (B, A3[1])], config(machine), LEASE.model_copy(update=lease)) == places
+
+
+@pytest.mark.parametrize(
+    ("machine", "more", "first", "told"),
+    [
+        pytest.param(E2, {}, {}, None, id="nothing"),
+        pytest.param("type: e2-standard-8", {}, {"machine_type": "e2-standard-8"}, None, id="within a family"),
+        pytest.param(E2, {"lifetime": {"ttl_hours": 9}}, {}, f"another end of life; {STAY}", id="ttl"),
+        pytest.param(
+            "type: n2-standard-4", {}, {"machine_type": "n2-standard-4"}, f"machine.type; {STAY}", id="another family"
+        ),
+        pytest.param(SPOT, {}, {}, f"machine.market; {STAY}", id="market"),
+        pytest.param(E2, {"storage": {"root_gib": 80}}, {}, f"storage.root_gib; {STAY}", id="root"),
+        pytest.param(E2, {}, {"image": "another"}, f"machine.image; {STAY}", id="image"),
+        pytest.param(E2, {}, {"zone": B}, f"zones; {BLANK}", id="zone"),
+        pytest.param(
+            SPOT, {}, {"machine_type": "a3-highgpu-8g"}, f"machine.type, machine.market; {BLANK}", id="other disks"
+        ),
+    ],
+)  # fmt: skip
+def test_hosts_that_are_made_anew_are_told(
+    gcp: Gcp, machine: str, more: dict[str, Any], first: dict[str, Any], told: str | None
+) -> None:
+    ends_at = LEASE.ends_at(8).isoformat()
+    gcp.store.things[make_stack(gcp, MINE)]["scheduling"] = {"terminationTime": ends_at}
+
+    seen = replaced(config(machine, **more), LEASE, LEASE.model_copy(update=first))
+
+    assert seen == ([f"llm-prod-{MINE}-1 in {ZONE} is made anew for {told}"] if told else [])
+
+
+@pytest.mark.parametrize(
+    ("told", "keeps"),
+    [
+        ("2026-11-21T20:00:00Z", True),
+        ("2026-11-21T12:00:00.000-08:00", True),  # the same moment, as GCP writes moments of its own
+        ("2026-11-21T20:00:00.000-08:00", False),
+        ("", False),
+    ],
+)
+def test_an_end_of_life_is_the_same_in_every_notation(gcp: Gcp, told: str, keeps: bool) -> None:
+    """The plugin compares letters: a host was made anew by every `up`, had GCP written its end in another way."""
+    gcp.store.things[make_stack(gcp, MINE)]["scheduling"] = {"terminationTime": told}
+
+    assert keeps_end(config(), LEASE, LEASE) is keeps
+    assert (replaced(config(), LEASE, LEASE) == []) is keeps
+
+
+def test_a_stack_without_hosts_keeps_no_end(gcp: Gcp) -> None:
+    make_disk(gcp, MINE)
+
+    assert not keeps_end(config(), LEASE, LEASE)
+
+
+def test_a_new_life_of_hosts_that_are_gone_is_no_replacement(gcp: Gcp) -> None:
+    make_disk(gcp, MINE)
+    later: Lease = LEASE.model_copy(update={"began_at": LEASE.began_at + timedelta(days=9)})
+
+    assert replaced(config(), LEASE, later) == []

@@ -1,0 +1,210 @@
+"""Preflight on AWS: each thing that can be wrong, beside the others, with what to do. AWS's answers are canned."""
+
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from core.errors import DeployError
+from infra.lifecycle.preflight import refuse
+from tests.unit.infra.clouds.preflight import canned_aws
+from tests.unit.infra.clouds.preflight.canned_aws import A, C, Look, instance, lease, refused, running, wrong
+from tests.unit.infra.clouds.preflight.wrong_aws import WRONG, image
+
+
+def test_a_good_day_has_a_price_by_the_hour_and_by_the_month(look: Look) -> None:
+    found = look()
+
+    assert wrong(found) == wrong(found, "warning") == []
+    (price,) = [each for each in found if each.about == "price"]
+    assert price.what == "$1.252 an hour, $914 a month of 730 h"
+    assert "arn:aws:iam::123456789012:user/kim" in [each.what for each in found]
+
+
+@pytest.mark.parametrize(("change", "line"), WRONG)
+def test_what_is_wrong_is_told_with_what_to_do(look: Look, change: dict[str, Any], line: str) -> None:
+    change = dict(change)
+    assert wrong(look(**change.pop("values", {}), **change)) == [line]
+
+
+@pytest.mark.parametrize(
+    ("states", "level"), [({C: "impaired"}, "warning"), ({A: "impaired", C: "impaired"}, "error")], ids=["one", "all"]
+)
+def test_a_zone_that_is_impaired_is_in_the_way_only_without_another(
+    look: Look, states: dict[str, str], level: str
+) -> None:
+    zones = [{"ZoneName": zone, "State": states.get(zone, "available")} for zone in (A, C)]
+
+    found = look({"describe_availability_zones": {"AvailabilityZones": zones}})
+
+    assert f"zones: {C} is impaired; name other zones, or try later" in wrong(found, level)
+    assert bool(wrong(found)) is (level == "error")
+
+
+@pytest.mark.parametrize("state", ["information", "constrained"])
+def test_a_zone_with_a_note_can_be_used(look: Look, state: str) -> None:
+    """Every state but `available` counted as down: a region whose zones had a note could not be used at all."""
+    zones = [{"ZoneName": zone, "State": state} for zone in (A, C)]
+
+    found = look({"describe_availability_zones": {"AvailabilityZones": zones}})
+
+    assert wrong(found) == wrong(found, "warning") == []
+
+
+@pytest.mark.parametrize(("stands", "level"), [(True, "warning"), (False, "error")])
+def test_hosts_that_stand_need_no_image(look: Look, stands: bool, level: str) -> None:
+    """The image of a stack that stands was deleted by its maker: preflight called the stack wrong."""
+    found = look({"describe_images": {"Images": []}}, lease=lease(stands=stands))
+
+    (line,) = [str(each) for each in found if each.about == "machine.image" and each.level == level]
+    assert "ami-0a24040000000000a is not there in ap-northeast-2" in line
+
+
+def test_a_key_without_its_public_half_is_told(look: Look, tmp_path: Path) -> None:
+    private = tmp_path / "id_ed25519"
+    private.write_text("a key")
+    private.chmod(0o600)
+
+    (told,) = wrong(look(machine=f"type: g5.xlarge, identity_file: {private}"))
+
+    assert told == f"machine.identity_file: {private}.pub: cannot be read; " + (
+        f"make it with `ssh-keygen -y -f {private} > {private}.pub`"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"account": "999999999999"}, "login: arn:aws:iam::123456789012:user/kim is not of account 999999999999"),
+        ({"region": "us-east-1"}, "region: ap-northeast-2 is not where the stack stands: that is us-east-1"),
+    ],
+    ids=["account", "region"],
+)
+def test_a_stack_stays_where_it_lies(look: Look, changes: dict[str, str], told: str) -> None:
+    (line,) = wrong(look(lease=lease(**changes)))
+
+    assert line.startswith(told)
+
+
+def test_all_that_is_wrong_is_told_at_once(look: Look) -> None:
+    found = look(
+        {"describe_images": {"Images": []}, "describe_instance_type_offerings": ()},
+        {"L-DB2E81BA": 0.0, "L-0263D0A3": 0.0},
+        account="999999999999",
+    )
+
+    with pytest.raises(DeployError, match="preflight of stack prod: 5 things are wrong") as caught:
+        refuse(found, "prod")
+    assert len(caught.value.detail.splitlines()) == 5
+
+
+def test_what_may_not_be_asked_is_a_warning_and_the_rest_goes_on(look: Look) -> None:
+    answers = {"describe_images": refused("UnauthorizedOperation", "DescribeImages")}
+    found = look(answers, {"L-DB2E81BA": 0.0}, machine="type: g5.xlarge")
+
+    (warning,) = wrong(found, "warning")
+    assert warning.startswith("AWS DescribeImages: could not be asked: is not allowed")
+    assert len(wrong(found)) == 1
+
+
+def test_a_bucket_that_only_hosts_may_look_at_is_a_warning(look: Look) -> None:
+    """S3 answers 403 without a code to who may not list it: that was an error, though hosts read it in their role."""
+    found = look({"head_bucket": refused("403", "HeadBucket")}, storage={"bucket": {"name": "models-of-ours"}})
+
+    assert wrong(found) == []
+    (warning,) = wrong(found, "warning")
+    assert warning.startswith("AWS HeadBucket: could not be asked: is not allowed")
+    assert "s3:ListBucket" in warning
+
+
+def test_a_quota_without_an_entry_is_aws_default_and_hides_no_other(look: Look) -> None:
+    """GetServiceQuota answers NoSuchResource for a quota that nobody ever changed: addresses and VPCs went unasked."""
+    found = look({"describe_vpcs": {"Vpcs": [{}] * 5}}, {"L-DB2E81BA": None}, machine="type: g5.xlarge")
+
+    lines = wrong(found)
+    assert lines[0].startswith("quota L-DB2E81BA (on-demand G and VT instances): 0 vCPUs (AWS's default), 0 in use, 4")
+    assert lines[1].startswith("quota L-F678F1CE (networks): 5 VPCs, 5 in use, 1 asked")
+    assert len(lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("denied", "permission"),
+    [
+        ("get_service_quota", "servicequotas:GetServiceQuota"),
+        ("describe_instances", "ec2:DescribeInstances"),
+        ("describe_addresses", "ec2:DescribeAddresses"),
+    ],
+)
+def test_each_quota_is_asked_by_itself(look: Look, denied: str, permission: str) -> None:
+    operation = "".join(word.title() for word in denied.split("_"))
+    found = look({denied: refused("AccessDenied", operation), "describe_vpcs": {"Vpcs": [{}] * 5}})
+
+    assert any(f"ask for {permission}" in each for each in wrong(found, "warning"))
+    if denied != "get_service_quota":
+        assert [each.partition(" (")[0] for each in wrong(found)] == ["quota L-F678F1CE"]
+
+
+def test_a_deprecated_image_can_still_be_started(look: Look) -> None:
+    """It was "not there": a search by filter leaves out what others deprecated. What is asked for by id is there."""
+    asked: dict[str, Any] = {}
+
+    class Asked(canned_aws.CannedAws):
+        def describe_images(self, **arguments: Any) -> Any:
+            asked.update(arguments)
+            return image(DeprecationTime="2026-01-31T00:00:00.000Z")
+
+    with patch.object(canned_aws, "CannedAws", Asked):
+        found = look()
+
+    assert asked == {"ImageIds": ["ami-0a24040000000000a"], "IncludeDeprecated": True, "IncludeDisabled": True}
+    assert wrong(found) == []
+    assert wrong(found, "warning") == [
+        "machine.image: ami-0a24040000000000a is deprecated since 2026-01-31: it works until its owner 099720109477 "
+        "removes it; write a newer image for the next host"
+    ]
+
+
+def test_fallbacks_that_cannot_be_had_are_warnings(look: Look) -> None:
+    machine = "type: g5.xlarge, fallbacks: [g6.xlarge, g5.4xlarge]"
+    found = look({"describe_instance_type_offerings": (("g5.xlarge", A), ("g5.4xlarge", A))}, machine=machine)
+
+    assert wrong(found) == []
+    assert [each.partition(":")[0] for each in wrong(found, "warning")] == [
+        "machine.fallbacks[0]",
+        "machine.fallbacks[1] (g5.4xlarge)",
+    ]
+
+
+def test_the_share_of_the_stack_itself_is_not_in_the_way(look: Look) -> None:
+    """A stack that stands may grow into what its own machines hold."""
+    tagged = {"Tags": instance("g5.xlarge", own=True)["Tags"]}
+    answers = {
+        "describe_instances": running(instance("g5.xlarge", own=True), instance("g5.xlarge", spot=True)),
+        "describe_addresses": {"Addresses": [tagged, {}, {}, {}, {}]},
+        "describe_vpcs": {"Vpcs": [tagged, {}, {}, {}, {}]},
+    }
+
+    assert wrong(look(answers, machine="type: g5.2xlarge", lease=lease())) == [
+        f"machine.type: g5.2xlarge is not offered in {A}, {C}; take another type or region"
+    ]
+
+
+def test_a_recorded_image_is_looked_at_and_not_looked_up(look: Look) -> None:
+    found = look({"get_parameters": AssertionError("was asked")}, lease=lease())
+
+    assert "ubuntu-24.04 is ami-0a24040000000000a (recorded)" in [each.what for each in found]
+
+
+def test_nobody_comes_from_the_addresses_of_our_stack_files(look: Look) -> None:
+    found = look(network={"ssh_cidrs": ["203.0.113.7/32"], "client_cidrs": ["203.0.113.0/24", "3FFF:0::/48"]})
+
+    assert wrong(found) == [
+        f"network.{key}: {cidr} is an address for documentation: nobody has it; write your own with /32 behind it, as "
+        "`curl -s https://checkip.amazonaws.com` prints it"
+        for key, cidr in (
+            ("ssh_cidrs[0]", "203.0.113.7/32"),
+            ("client_cidrs[0]", "203.0.113.0/24"),
+            ("client_cidrs[1]", "3fff::/48"),
+        )
+    ]

@@ -1,0 +1,23 @@
+"""`make preflight` where no cloud is asked: it says what it looked at."""
+
+from pathlib import Path
+
+import pytest
+
+from infra.lifecycle import preflight_command as command
+from infra.lifecycle import prepare
+
+
+def test_a_local_stack_is_told_what_was_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once nothing stood between "looks at what stack local needs" and the next command."""
+    for variable in ("LLM_DEPLOY_STATE", "LLM_DEPLOY_RUNS"):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    monkeypatch.setattr(prepare, "refuse_too_large", lambda *_: None)  # what this computer has is another's test
+    assert command.main(["--stack", "local"]) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "preflight: looks at what stack local needs; makes nothing",
+        "  ✓ looked at the stack file, and at this computer's memory and processors; nothing was found",
+        "next: make up STACK=local",
+    ]

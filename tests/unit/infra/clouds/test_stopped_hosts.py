@@ -1,0 +1,51 @@
+"""Waiting for hosts that end or start, without a cloud."""
+
+import ast
+
+import pytest
+
+from core.errors import DeployError
+from core.paths import CHECKOUT
+from infra.clouds.resources import END_S
+from infra.clouds.stopped_hosts import START_S, wait_for_ends, wait_for_start
+
+
+class Clock:
+    """A clock that only sleeping moves on."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+
+def test_a_host_that_never_ends_is_named_with_its_last_state() -> None:
+    clock = Clock()
+    states = iter(["stopping", *["shutting-down"] * 1000])
+
+    with pytest.raises(DeployError, match=f"i-1 is shutting-down after {END_S:.0f} s; run it again later"):
+        wait_for_ends(lambda: [f"i-1 is {next(states)}"], cloud="A cloud", clock=clock, sleep=clock.sleep)
+    assert clock.now_s >= END_S
+
+
+def test_a_start_that_fails_tells_every_reason_and_one_that_never_ends_is_late() -> None:
+    clock, late = Clock(), DeployError("it has not said")
+    answers = iter([None, None, ["no stock (i-1)", "no key (i-2)"]])
+
+    with pytest.raises(DeployError, match=r"a start: no stock \(i-1\); no key \(i-2\)"):
+        wait_for_start(lambda: next(answers), late=late, where="a start", clock=clock, sleep=clock.sleep)
+    with pytest.raises(DeployError, match="it has not said"):
+        wait_for_start(lambda: None, late=late, where="a start", clock=clock, sleep=clock.sleep)
+    assert clock.now_s >= START_S
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_no_cloud_has_a_waiting_loop_of_its_own(cloud: str) -> None:
+    """Both had the same one, and a change of its words or its patience had to be made twice."""
+    tree = ast.parse((CHECKOUT / "infra" / cloud / "waking.py").read_text())
+
+    assert "wait_until" not in {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}

@@ -1,0 +1,61 @@
+"""Leases: noted, read again, handed over, ended."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from core.errors import UsageError
+from core.paths import lease_file
+from infra.contract.stack_placement import LEASE_VARIABLE, Lease, lease_from_environ, read_lease, write_lease
+
+LEASE = Lease(
+    id="0123abcd",
+    region="ap-northeast-2",
+    began_at=datetime(2026, 11, 21, 12, tzinfo=UTC),
+    image_name="ubuntu-24.04",
+    image="ami-0a24040000000000a",
+    machine_type="g5.xlarge",
+    zone="ap-northeast-2a",
+    zones=("ap-northeast-2a",),
+)
+
+
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+
+
+def test_what_was_noted_is_read_again() -> None:
+    write_lease("prod", LEASE)
+
+    assert read_lease("prod") == LEASE
+
+
+def test_no_lease_is_none_and_makes_no_folder() -> None:
+    assert read_lease("prod") is None
+    assert not lease_file("prod").parent.exists()
+
+
+def test_a_broken_note_counts_as_none() -> None:
+    lease_file("prod").parent.mkdir(parents=True)
+    lease_file("prod").write_text('{"id": "?"}')
+
+    assert read_lease("prod") is None
+
+
+def test_the_end_is_counted_from_the_beginning() -> None:
+    assert LEASE.ends_at(1.5) == datetime(2026, 11, 21, 13, 30, tzinfo=UTC)
+
+
+def test_the_program_takes_the_lease_from_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(LEASE_VARIABLE, LEASE.model_dump_json())
+
+    assert lease_from_environ("prod") == LEASE
+
+
+def test_a_program_without_a_lease_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(LEASE_VARIABLE, raising=False)
+
+    with pytest.raises(UsageError, match=r"is not set; use `make up STACK=prod`"):
+        lease_from_environ("prod")

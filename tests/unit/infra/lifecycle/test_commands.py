@@ -1,0 +1,137 @@
+"""The command line itself: quick to speak, and honest about what it does not know."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from core.errors import UsageError, run_cli
+from core.paths import CHECKOUT
+from infra.automation import stack
+from infra.automation.events import Report
+from infra.config import reader
+from infra.lifecycle import down, prepare, saved, up
+from infra.lifecycle import preflight_command as preflight
+from infra.lifecycle.commands import COMMANDS, main
+from infra.lifecycle.down import Teardown
+from tests.unit.provisioning.records import stack_values
+
+HEAVY = ("pulumi", "pydantic", "yaml", "cryptography", "paramiko", "jinja2", "rich", "grpc")
+
+
+def test_first_words_come_before_anything_heavy_is_imported() -> None:
+    code = f"import sys, infra.lifecycle.commands; print([name for name in {HEAVY} if name in sys.modules])"
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "env"])
+def test_every_command_refuses_a_stack_that_is_not_there(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+
+    with pytest.raises(UsageError, match="there is no stack nonesuch"):
+        main([command, "--stack", "nonesuch"])
+
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first.startswith(f"{command}: ")
+
+
+def test_a_command_that_does_not_exist_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["destroy"])
+
+    assert ended.value.code == 2
+    assert "invalid choice: 'destroy'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "others"), [("up", ", or `make down STACK=local` to undo"), ("preview", ""), ("refresh", "")]
+)
+def test_ctrl_c_advises_to_undo_only_what_makes_something(
+    command: str, others: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+    monkeypatch.setattr(prepare, "prepare", lambda *_: None)
+    monkeypatch.setattr(stack, "hold", interrupted)
+
+    assert run_cli(lambda: main([command, "--stack", "local"])) == 130
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"error: interrupted; run the same command again{others}"
+
+
+def test_up_notes_the_file_that_its_outputs_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(prepare, "prepare", lambda *_: None)
+    monkeypatch.setattr(stack, "hold", lambda *_: nullcontext())
+    monkeypatch.setattr(up, "up", lambda *_: (Report(outputs=stack_values(stack="local")), []))
+
+    assert main(["up", "--stack", "local"]) == 0
+
+    assert not saved.file_differs("local")
+    monkeypatch.setattr(saved, "file_digest", lambda _: "edited")
+    assert saved.file_differs("local")
+
+
+TOO_LARGE = """\
+config:
+  llm-deploy:deployment:
+    cloud: local
+    machine: {memory_gib: 4096, cpus: 1024}
+    serving:
+      model: {name: tiny-llama, source: {kind: tiny, name: llama}}
+"""
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda: main(["preview", "--stack", "big"]),
+        lambda: main(["up", "--stack", "big"]),
+        lambda: preflight.main(["--stack", "big"]),
+    ],
+    ids=["preview", "up", "preflight"],
+)
+def test_a_machine_larger_than_this_computer_is_refused_before_anything_is_made(
+    run: Callable[[], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
+    for module in (reader, saved):
+        monkeypatch.setattr(module, "STACKS_DIR", tmp_path)
+    (tmp_path / "Pulumi.big.yaml").write_text(TOO_LARGE)
+
+    assert run_cli(run) == 2
+
+    told = capsys.readouterr().err
+    assert "error: stacks/Pulumi.big.yaml: machine.memory_gib: 4096 GiB is more than the" in told
+    assert "error: stacks/Pulumi.big.yaml: machine.cpus: 1024 is more than the" in told
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize(
+    ("stack_name", "last"),
+    [("gcp-gpu", "next: make up STACK=gcp-gpu"), ("gone", "by: make leftovers CLOUD=gcp")],
+    ids=["with a file", "whose file is gone"],
+)
+def test_down_names_the_cloud_and_a_stack_to_make_only_where_it_can_be_made(
+    stack_name: str, last: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It said `CLOUD=aws (or gcp)`, and to make a stack whose file had been deleted."""
+    done = Teardown(cloud="gcp", ok=True, destroyed=[], left=[], asked=False)
+    monkeypatch.setattr(down, "tear_down", lambda _stack: done)
+
+    assert main(["down", "--stack", stack_name]) == 0
+
+    told = capsys.readouterr().err.splitlines()
+    assert told[-1].endswith(last)
+    assert any(line.endswith("make leftovers CLOUD=gcp") for line in told)

@@ -1,0 +1,47 @@
+"""The parts that a stack may have: those of its file, and those that it ever had."""
+
+from typing import Any
+
+import pytest
+
+from infra.config import DeploymentConfig, parse_deployment
+from infra.contract.stack_placement import Lease
+from infra.lifecycle.optional_parts import all_parts, parts_of
+from tests.engine.aws_stacks import stack_value
+from tests.unit.infra.clouds.aws.made import LEASE
+
+BUDGET = {"ttl_hours": 8, "budget": {"usd_per_month": 100, "mail": "team@example.com"}}
+WEEKLY = {"ttl_hours": 100, "weekly": {"start": "08:00", "stop": "20:00", "time_zone": "Asia/Seoul"}}
+
+
+def config(machine: str = "type: m6i.2xlarge", more: str = "", **values: Any) -> DeploymentConfig:
+    return parse_deployment(stack_value(machine, more=more) | values, "a test")
+
+
+@pytest.mark.parametrize(
+    ("asked", "parts"),
+    [
+        pytest.param(config(), {"network"}, id="the least"),
+        pytest.param(config(more="existing"), set(), id="a network of others"),
+        pytest.param(config(storage={"bucket": {}}), {"network", "bucket"}, id="a bucket"),
+        pytest.param(config(storage={"bucket": {"name": "theirs"}}), {"network"}, id="a bucket of others"),
+        pytest.param(config(lifetime=BUDGET), {"network", "budget"}, id="a budget"),
+        pytest.param(config(lifetime=WEEKLY), {"network", "weekly"}, id="weekly hours"),
+        pytest.param(config("type: m6i.2xlarge, market: spot"), {"network", "spot"}, id="spot"),
+    ],
+)
+def test_the_file_says_which_parts_there_are(asked: DeploymentConfig, parts: set[str]) -> None:
+    assert parts_of(asked) == parts
+
+
+@pytest.mark.parametrize(
+    ("previous", "parts"),
+    [
+        pytest.param(None, ("network",), id="a first up"),
+        pytest.param(LEASE, None, id="a lease that notes none may have all"),
+        pytest.param(LEASE.model_copy(update={"parts": ("bucket",)}), ("bucket", "network"), id="a bucket of before"),
+    ],
+)
+def test_a_part_that_was_there_may_be_left(previous: Lease | None, parts: tuple[str, ...] | None) -> None:
+    """A bucket that a killed engine made is looked for although the file no longer has one."""
+    assert all_parts(config(), previous) == parts

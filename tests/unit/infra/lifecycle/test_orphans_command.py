@@ -1,0 +1,55 @@
+"""The sweep over a cloud's places: one that may not be asked hides none of the others."""
+
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from core.errors import DeployError
+from infra.clouds.resources import Found, Thing, Unasked
+from infra.lifecycle import orphans_command
+
+DENIED, OPEN = "eu-south-1", "us-east-1"
+
+
+def _find_in(place: str) -> Found:
+    if place == DENIED:
+        raise DeployError("is not allowed", where=f"AWS ec2 in {place}")
+    refused = Unasked("bucket", place, DeployError("is not allowed", where="AWS ListBuckets"))
+    return Found([Thing("network", "vpc-1", place, "prod", "0123abcd")], [refused])
+
+
+@pytest.fixture
+def _cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cloud of two places, one of which a policy denies."""
+    module = ModuleType("a_cloud")
+    module.__dict__.update(places=lambda: [DENIED, OPEN], find_in=_find_in)
+    monkeypatch.setitem(sys.modules, "a_cloud", module)
+    monkeypatch.setitem(orphans_command.CLOUDS, "aws", "a_cloud")
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+
+
+@pytest.mark.usefixtures("_cloud")
+def test_a_place_that_may_not_be_asked_is_told_and_the_rest_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert orphans_command.main(["--cloud", "aws"]) == 1
+
+    said = capsys.readouterr()
+    assert said.out == "stray\tnetwork vpc-1 in us-east-1 (stack prod)\n"
+    assert "not seen: eu-south-1: AWS ec2 in eu-south-1: is not allowed" in said.err
+    assert "not seen: bucket in us-east-1: AWS ListBuckets: is not allowed" in said.err
+    assert said.err.endswith("unless they are a colleague's: make leftovers CLOUD=aws ARGS=--delete\n")
+
+
+@pytest.mark.usefixtures("_cloud")
+def test_a_place_of_which_nothing_may_be_asked_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kinds = ("instance", "volume", "address", "network")
+    refused = [Unasked(kind, OPEN, DeployError("is not allowed", where="AWS")) for kind in kinds]
+    monkeypatch.setattr(sys.modules["a_cloud"], "find_in", lambda _place: Found([], refused))
+
+    assert orphans_command.main(["--cloud", "aws"]) == 1
+
+    line = "  not seen: instance, volume, address, network in us-east-1: AWS: is not allowed"
+    assert line in capsys.readouterr().err.splitlines()

@@ -1,0 +1,134 @@
+"""Placement: the order of tries, what moves on, what stops, the time limit, the table. A clock of its own."""
+
+from collections.abc import Callable
+
+import pytest
+
+from core.errors import DeployError
+from infra.automation.pulumi_cli import EngineTimeoutError
+from infra.contract.stack_placement import Lease
+from infra.lifecycle.placement import Candidate, place, table
+
+STOCK = "InsufficientInstanceCapacity: no capacity"
+
+
+class Clock:
+    """A clock that only tests move."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def candidate(zone: str) -> Candidate:
+    lease = Lease.model_validate(
+        {
+            "id": "0123abcd",
+            "region": "r",
+            "began_at": "2026-11-21T12:00:00Z",
+            "image_name": "ubuntu-24.04",
+            "image": "ami-0a24040000000000a",
+            "machine_type": "g5.xlarge",
+            "zone": zone,
+            "zones": [zone],
+        }
+    )
+    return Candidate(lease)
+
+
+def attempts(
+    clock: Clock, has_stock: Callable[[str], bool], seconds: float = 10.0
+) -> tuple[list[str], Callable[[Candidate, float], str]]:
+    tried: list[str] = []
+
+    def attempt(each: Candidate, _left_s: float) -> str:
+        tried.append(each.lease.zone)
+        clock.now += seconds
+        if not has_stock(each.lease.zone):
+            raise DeployError("update failed", detail=STOCK)
+        return each.lease.zone
+
+    return tried, attempt
+
+
+def out_of_stock(text: str) -> str | None:
+    return STOCK if STOCK in text else None
+
+
+def test_the_first_place_with_stock_is_taken() -> None:
+    clock = Clock()
+    tried, attempt = attempts(clock, lambda zone: zone == "c")
+
+    result, told = place(
+        [candidate(each) for each in "abcd"], attempt, out_of_stock=out_of_stock, timeout_s=900, clock=clock
+    )
+
+    assert (result, tried) == ("c", ["a", "b", "c"])
+    assert [each.outcome for each in told] == ["out of stock", "out of stock", "placed"]
+    assert [each.seconds for each in told] == [10.0, 10.0, 10.0]
+
+
+def test_another_error_stops_at_once() -> None:
+    tried: list[str] = []
+
+    def attempt(each: Candidate, _left_s: float) -> str:
+        tried.append(each.lease.zone)
+        raise DeployError("VcpuLimitExceeded")
+
+    with pytest.raises(DeployError, match="VcpuLimitExceeded"):
+        place([candidate("a"), candidate("b")], attempt, out_of_stock=out_of_stock, timeout_s=900)
+    assert tried == ["a"]
+
+
+def test_no_stock_anywhere_ends_in_a_table() -> None:
+    clock = Clock()
+    _tried, attempt = attempts(clock, lambda _zone: False)
+
+    with pytest.raises(DeployError, match="no machines anywhere") as caught:
+        place([candidate("a"), candidate("b")], attempt, out_of_stock=out_of_stock, timeout_s=900, clock=clock)
+
+    assert caught.value.detail.splitlines() == [
+        "  zone  type       outcome       seconds",
+        f"  a     g5.xlarge  out of stock  10       {STOCK}",
+        f"  b     g5.xlarge  out of stock  10       {STOCK}",
+    ]
+
+
+def test_after_the_time_limit_nothing_more_is_tried() -> None:
+    clock = Clock()
+    tried, attempt = attempts(clock, lambda _zone: False, seconds=60)
+
+    with pytest.raises(DeployError, match="no machines within 100 s") as caught:
+        place([candidate(each) for each in "abcd"], attempt, out_of_stock=out_of_stock, timeout_s=100, clock=clock)
+
+    assert tried == ["a", "b"]
+    assert caught.value.detail.count("not tried") == 2
+
+
+def test_an_attempt_that_hangs_ends_with_the_time_that_is_left() -> None:
+    """Only the start of a further attempt was held to the limit: one that hung outlasted it."""
+    clock, given = Clock(), list[float]()
+
+    def attempt(each: Candidate, left_s: float) -> str:
+        given.append(left_s)
+        if each.lease.zone == "a":
+            clock.now += 40
+            raise DeployError("update failed", detail=STOCK)
+        clock.now += left_s
+        raise EngineTimeoutError("was stopped after 60 s")
+
+    with pytest.raises(DeployError, match=r"no machines within 100 s; .* machine.placement_timeout_s") as caught:
+        place([candidate(each) for each in "abc"], attempt, out_of_stock=out_of_stock, timeout_s=100, clock=clock)
+
+    assert given == [100, 60]
+    assert [line.split()[2:4] for line in caught.value.detail.splitlines()[1:]] == [
+        ["out", "of"],
+        ["took", "too"],
+        ["not", "tried"],
+    ]
+
+
+def test_a_table_of_nothing_is_its_head() -> None:
+    assert table([]) == "  zone  type  outcome  seconds"

@@ -1,0 +1,657 @@
+"""What `up` does around the engine in a rented cloud; cloud and engine only note what is asked of them."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+
+from core.errors import ConfigError, DeployError
+from core.paths import outputs_file
+from infra.automation.backend import Backend
+from infra.automation.events import Report
+from infra.clouds.candidates import refuse_move
+from infra.clouds.finding import Finding
+from infra.clouds.refusals import DeniedError
+from infra.clouds.resources import Found, Thing, Unasked
+from infra.config import DeploymentConfig, load_stack
+from infra.config.lifetime import WeeklySchedule
+from infra.contract.stack_placement import LEASE_VARIABLE, Lease, read_lease, write_lease
+from infra.lifecycle import preflight
+from infra.lifecycle import up as renting
+from infra.lifecycle.placement import Candidate
+
+STACK = "one"
+
+
+def lease(zone: str) -> Lease:
+    return Lease(
+        id="0123abcd",
+        region="ap-northeast-2",
+        began_at=datetime(2026, 1, 1, tzinfo=UTC),
+        image_name="ubuntu",
+        image="ami-1",
+        zone=zone,
+        machine_type="g5.xlarge",
+        zones=("a", "b"),
+        subnets={},
+    )
+
+
+@dataclass
+class Engine:
+    """A stack whose `up` finds stock in some zones only."""
+
+    stock: set[str]
+    asked: list[str] = field(default_factory=list)
+    limits_s: list[float | None] = field(default_factory=list)
+    interrupted: bool = False
+    exported: Lease | None = None
+    words: str = "no stock"
+    written: str = "2026-11-21T12:00:00Z"
+    handed: list[Lease] = field(default_factory=list)
+    known: set[str] = field(default_factory=lambda: {"vpc-1"})
+    backend: Backend = field(default_factory=lambda: Backend(ours=False, settings={}, shown="s3://states"))
+
+    def known_ids(self) -> set[str]:
+        return self.known
+
+    def refresh(self) -> None:
+        self.asked.append("refresh")
+
+    def outputs(self) -> dict[str, Any]:
+        return {"lease": self.exported.model_dump(mode="json")} if self.exported else {}
+
+    def has_machines(self) -> bool:
+        return bool(self.exported and self.exported.zone in self.stock)
+
+    def has_creations_in_flight(self) -> bool:
+        return False
+
+    def written_at(self) -> str:
+        return self.written
+
+    def unprotect(self) -> None:
+        self.asked.append("unprotect")
+
+    def preview(self) -> Report:
+        return Report()
+
+    def destroy(self) -> None:
+        self.asked.append("destroy")
+
+    def hand_over(self, name: str, value: str) -> None:
+        if name == LEASE_VARIABLE:
+            self.handed.append(Lease.model_validate_json(value))
+
+    def up(self, *, limit_s: float | None = None) -> Report:
+        noted = read_lease(STACK)
+        assert noted
+        self.asked.append(noted.zone)
+        self.limits_s.append(limit_s)
+        if noted.zone not in self.stock:
+            raise DeployError(self.words)
+        return Report()
+
+
+class Cloud:
+    """A cloud with two zones."""
+
+    def candidates(self, _config: DeploymentConfig, _previous: Lease | None) -> list[Candidate]:
+        return [Candidate(lease("a")), Candidate(lease("b"))]
+
+    def refuse_other_login(self, _lease: Lease) -> None:
+        pass
+
+    def things(self, _lease: Lease) -> Found:
+        return Found()
+
+    def remove_things(self, things: Found, *, deadline_s: float) -> None:
+        pass
+
+    def await_ends(self, _lease: Lease) -> None:
+        pass
+
+    def wake(self, _lease: Lease) -> list[str]:
+        return []
+
+    def hint_for(self, text: str) -> str:
+        return "ask an administrator" if "no right" in text else ""
+
+    def replaced(self, _config: DeploymentConfig, _previous: Lease, first: Lease) -> list[str]:
+        return [f"host in {first.zone} is made anew"]
+
+    def out_of_stock(self, text: str) -> str | None:
+        return "no stock" if "no stock" in text else None
+
+
+@pytest.fixture
+def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Lease | None]:
+    """The leases with which preflight was asked."""
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+    monkeypatch.setattr(renting, "rented_cloud", lambda _cloud: Cloud())
+    asked: list[Lease | None] = []
+
+    def findings(_config: DeploymentConfig, _stack: str, held: Lease | None) -> list[Finding]:
+        asked.append(held)
+        return []
+
+    monkeypatch.setattr(preflight, "findings", findings)
+    return asked
+
+
+def up(engine: Engine) -> None:
+    renting.up(load_stack("aws-cpu"), STACK, engine)  # type: ignore[arg-type]  # what it asks of the engine is there
+
+
+@pytest.mark.usefixtures("checked")
+def test_a_blank_disk_of_a_failed_attempt_is_let_go() -> None:
+    """A data volume to be kept is protected; made in a zone without stock, it once held the stack there for ever."""
+    engine = Engine(stock={"b"})
+    up(engine)
+    assert engine.asked == ["unprotect", "a", "unprotect", "b"]
+
+
+@pytest.mark.usefixtures("checked")
+def test_an_error_of_the_engine_has_the_hint_of_its_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the role that EC2 lacks for spot machines AWS says only that it may not be made."""
+    engine = Engine(stock=set())
+    monkeypatch.setattr(engine, "up", Mock(side_effect=DeployError("failed", detail="  no right to make the role")))
+
+    with pytest.raises(DeployError, match="failed; ask an administrator"):
+        up(engine)
+
+
+EXPORTED = [
+    pytest.param(None, id="no outputs"),
+    pytest.param(lease("b"), id="outputs of the last attempt"),
+    pytest.param(lease("a"), id="outputs of the attempt before"),
+]
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize("exported", EXPORTED)
+def test_after_a_first_up_that_failed_disks_are_still_blank(exported: Lease | None) -> None:
+    """The second `up` took its lease for a stack that stands, and tried one zone alone.
+
+    What the program exported landed in the state, or not, as its end and that of the failed engine fell.
+    """
+    engine = Engine(stock=set())
+    with pytest.raises(DeployError, match="no machines anywhere"):
+        up(engine)
+    noted = read_lease(STACK)
+    assert noted is not None
+    assert not noted.stands
+    assert noted.lacks_stock
+
+    engine = Engine(stock={"b"}, exported=exported)
+    engine.has_machines = lambda: False  # type: ignore[method-assign]
+    up(engine)
+
+    assert engine.asked == ["unprotect", "a", "unprotect", "b"]
+
+
+def failed_first_up() -> Engine:
+    """Run a first `up` that finds no machine, on a state that had nothing; return its engine."""
+    engine = Engine(stock=set(), known=set())
+    with pytest.raises(DeployError, match="no machines anywhere"):
+        up(engine)
+    return engine
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize(
+    ("change", "blank"),
+    [
+        pytest.param({}, True, id="nothing has happened since"),
+        pytest.param({"written": "2026-11-22T12:00:00Z"}, False, id="the state was changed elsewhere or by hand"),
+        pytest.param({"written": ""}, False, id="the state tells no time"),
+        pytest.param({"exported": lease("b")}, False, id="a colleague's up went through"),
+        pytest.param({"has_machines": lambda: True}, False, id="the state has a host"),
+        pytest.param({"has_creations_in_flight": lambda: True}, False, id="a host may be on its way"),
+        pytest.param({"has_machines": Mock(side_effect=DeployError("no state"))}, False, id="the state is unreadable"),
+    ],
+)
+def test_only_a_volume_that_never_had_a_host_is_handed_on_as_blank(change: dict[str, Any], blank: bool) -> None:
+    """After a failed first `up` AWS refused a smaller `data_gib` until `down`, though nothing was on the disk."""
+    failed_first_up()
+    noted, engine = read_lease(STACK), Engine(stock={"a"})
+    assert noted is not None
+    assert noted.blank_at
+    for name, value in change.items():
+        setattr(engine, name, value)
+
+    up(engine)
+
+    assert bool(engine.handed[-1].blank_at) is blank
+    after = read_lease(STACK)
+    assert after is not None
+    assert not after.blank_at, "a stack that stands has volumes that hold something"
+
+
+@pytest.mark.usefixtures("checked")
+def test_a_blank_volume_is_known_as_such_to_the_next_attempt_of_the_same_up() -> None:
+    engine = failed_first_up()
+
+    assert [bool(each.blank_at) for each in engine.handed] == [False, True]
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize(
+    ("first", "change"),
+    [
+        pytest.param(Engine(stock=set()), {}, id="the state had something before"),
+        pytest.param(Engine(stock=set(), known=set()), {"has_machines": lambda: True}, id="one of two hosts was made"),
+    ],
+)
+def test_volumes_that_may_hold_data_are_never_noted_as_blank(first: Engine, change: dict[str, Any]) -> None:
+    for name, value in change.items():
+        setattr(first, name, value)
+    with pytest.raises(DeployError, match="no machines anywhere"):
+        up(first)
+    up(Engine(stock={"b"}))
+
+    assert not any(each.blank_at for each in first.handed)
+
+
+@pytest.mark.usefixtures("checked")
+def test_an_up_that_was_cut_off_leaves_volumes_that_may_hold_data() -> None:
+    """It may have made a host that is gone by the next `up`."""
+    failed_first_up()
+    engine = Engine(stock=set())
+    engine.up = stopped  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        up(engine)
+    engine = Engine(stock={"a"})
+
+    up(engine)
+
+    assert not engine.handed[-1].blank_at
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize("keep", [(), ("data_volume",)])
+def test_a_preview_replaces_a_blank_volume_unless_it_is_protected(keep: tuple[str, ...]) -> None:
+    failed_first_up()
+    config, engine = load_stack("aws-cpu"), Engine(stock=set())
+    config = config.model_copy(update={"storage": config.storage.model_copy(update={"keep_on_down": keep})})
+
+    renting.preview(config, STACK, engine)  # type: ignore[arg-type]  # as above
+
+    assert bool(engine.handed[-1].blank_at) is (not keep)
+
+
+@pytest.mark.usefixtures("checked")
+def test_a_note_of_first_tries_does_not_outweigh_a_state_with_machines() -> None:
+    """A colleague's `up` went through meanwhile: what stands is not unprotected, and not moved."""
+    write_lease(STACK, lease("b").model_copy(update={"stands": False}))
+    engine = Engine(stock={"a"}, exported=lease("a"))
+
+    up(engine)
+
+    assert engine.asked == ["a"]
+
+
+@pytest.mark.usefixtures("checked")
+def test_a_first_up_that_was_cut_off_is_not_taken_for_one_without_stock() -> None:
+    """Run again, it goes on with the machine that it found: it may be the last one."""
+    engine = Engine(stock=set())
+    engine.up = stopped  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        up(engine)
+
+    noted = read_lease(STACK)
+
+    assert noted is not None
+    assert (noted.zone, noted.stands, noted.lacks_stock) == (lease("a").zone, False, False)
+
+
+def stopped(**_: float | None) -> Report:
+    """Stop as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("stands", [False, True])
+def test_a_first_up_without_machines_may_be_followed_by_one_in_another_region(
+    monkeypatch: pytest.MonkeyPatch, checked: list[Lease | None], stands: bool
+) -> None:
+    """It advised another region; the next `up` refused that, and asked for a `down` first."""
+    seen: list[Lease | None] = []
+
+    def candidates(_cloud: Cloud, config: DeploymentConfig, previous: Lease | None) -> list[Candidate]:
+        seen.append(previous)
+        refuse_move(config, previous)
+        return [Candidate(lease("a").model_copy(update={"region": config.region}))]
+
+    monkeypatch.setattr(Cloud, "candidates", candidates)
+    write_lease(STACK, lease("c").model_copy(update={"region": "far-1", "stands": stands, "lacks_stock": not stands}))
+    engine = Engine(stock={"a"})
+
+    if stands:
+        with pytest.raises(ConfigError, match="is not where the stack stands: that is far-1"):
+            up(engine)
+        assert engine.asked == []
+        return
+    up(engine)
+
+    assert engine.asked == ["unprotect", "destroy", "unprotect", "a"]
+    assert seen == [None]
+    assert len(checked) == 1
+
+
+@pytest.mark.usefixtures("checked")
+def test_a_checkout_without_a_note_goes_on_from_the_state() -> None:
+    """In CI nothing is noted: what stands is known by what the state exports, and stays protected in its zone."""
+    engine = Engine(stock={"b"}, exported=lease("b"))
+
+    assert renting.known_lease("aws", STACK, engine) == lease("b")  # type: ignore[arg-type]  # as above
+    assert read_lease(STACK) == lease("b")
+    up(engine)
+    assert "unprotect" not in engine.asked
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize(
+    ("noted", "known", "looks"),
+    [
+        pytest.param(lease("a"), {"i-1"}, True, id="stands"),
+        pytest.param(lease("a"), set(), False, id="stands, and the state is not there"),
+        pytest.param(lease("a").model_copy(update={"stands": False}), set(), True, id="never stood"),
+    ],
+)
+def test_nothing_that_stands_is_taken_for_adrift_where_the_state_is_missing(
+    monkeypatch: pytest.MonkeyPatch, noted: Lease, known: set[str], looks: bool
+) -> None:
+    """With another backend the state was empty: all of a running stack would have been removed by its next `up`."""
+    asked: list[set[str]] = []
+    monkeypatch.setattr(renting, "holder_of", lambda _cloud, held_lease: (Cloud(), held_lease))
+
+    def note(_cloud: Cloud, _lease: Lease, ids: set[str], _deadline_s: float, **_more: Any) -> list[str]:
+        asked.append(ids)
+        return []
+
+    monkeypatch.setattr(renting, "remove_adrift", note)
+    monkeypatch.setattr(renting, "_hand_provider_environment", lambda *_asked: None)
+    write_lease(STACK, noted)
+    engine = Engine(stock=set(), interrupted=True, known=known)
+
+    renting.recover("aws", STACK, engine)  # type: ignore[arg-type]  # as above
+
+    assert asked == ([known] if looks else [])
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize(
+    ("noted", "in_flight", "adrift", "removed"),
+    [
+        pytest.param({}, True, ["instance"], True, id="it was being made"),
+        pytest.param({}, False, ["instance"], False, id="a host that no command was making"),
+        pytest.param({}, False, ["volume"], False, id="a disk that no command was making"),
+        pytest.param({}, False, ["address"], True, id="nothing that serves or holds data"),
+        pytest.param({"stands": False}, False, ["instance"], True, id="the stack never stood"),
+    ],
+)
+def test_a_state_that_lacks_the_host_of_a_stack_that_stands_removes_nothing(  # by name
+    monkeypatch: pytest.MonkeyPatch,
+    noted: dict[str, Any],
+    in_flight: bool,
+    adrift: list[str],
+    removed: bool,
+) -> None:
+    """From an older copy of the state, after a command that was cut off, the running host and its disk were removed."""
+    things, gone = [Thing(kind, f"{kind}-1", "ap-northeast-2", STACK, "0123abcd") for kind in adrift], list[Thing]()
+    monkeypatch.setattr(renting, "holder_of", lambda _cloud, held_lease: (Cloud(), held_lease))
+    monkeypatch.setattr(renting, "_hand_provider_environment", lambda *_asked: None)
+    monkeypatch.setattr(Cloud, "things", lambda *_asked: Found(things))
+    monkeypatch.setattr(Cloud, "is_known", lambda _cloud, thing, known: thing.id in known, raising=False)
+    monkeypatch.setattr(Cloud, "remove_things", lambda _cloud, those, **_more: gone.extend(those))
+    write_lease(STACK, lease("a").model_copy(update=noted))
+    engine = Engine(stock=set(), interrupted=True, known={"vpc-1"})
+    engine.has_creations_in_flight = lambda: in_flight  # type: ignore[method-assign]
+
+    if removed:
+        renting.recover("aws", STACK, engine)  # type: ignore[arg-type]  # as above
+        assert gone == things
+        return
+    with pytest.raises(DeployError, match=r"lacks 1 host\(s\) or disk\(s\) that the cloud has") as refused:
+        renting.recover("aws", STACK, engine)  # type: ignore[arg-type]  # as above
+    assert gone == []
+    assert "nothing was removed" in str(refused.value)
+    assert "make down STACK=one" in str(refused.value)
+    assert refused.value.detail == f"  {adrift[0]} {adrift[0]}-1 in ap-northeast-2 (stack one)"
+
+
+HOST = Thing("instance", "i-1", "ap-northeast-2", STACK, "0123abcd")
+KEPT = Thing("volume", "vol-1", "ap-northeast-2", STACK, "0123abcd", keep=True, size_gib=100)
+UNASKED = Unasked("instance", "ap-northeast-2", DeniedError("is not allowed"))
+
+
+@pytest.mark.parametrize("command", ["up", "preview"])
+def test_machines_are_not_made_again_where_the_state_is_lost(
+    monkeypatch: pytest.MonkeyPatch, checked: list[Lease | None], command: str
+) -> None:
+    """With another backend `up` made all a second time, and its next run removed the machines that were in use."""
+    monkeypatch.setattr(Cloud, "things", lambda *_asked: Found([HOST, KEPT]))
+    write_lease(STACK, lease("a"))
+    engine = Engine(stock={"a"}, known=set())
+
+    with pytest.raises(DeployError, match=r"state in s3://states is empty, but the cloud has 1 thing") as refused:
+        getattr(renting, command)(load_stack("aws-cpu"), STACK, engine)
+
+    assert refused.value.detail == "  instance i-1 in ap-northeast-2 (stack one)"
+    assert "PULUMI_BACKEND_URL" in str(refused.value)
+    assert "make down STACK=one" in str(refused.value)
+    assert (engine.asked, checked) == ([], [])
+    assert read_lease(STACK) == lease("a")
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize(
+    ("noted", "known", "answer", "told"),
+    [
+        pytest.param(lease("a"), set(), Found(), "", id="the cloud has nothing either"),
+        pytest.param(lease("a"), {"i-1"}, Found([HOST]), "", id="the state has something"),
+        pytest.param(lease("a").model_copy(update={"stands": False}), set(), Found([HOST]), "", id="it never stood"),
+        pytest.param(lease("a"), set(), Found([KEPT]), "! volume vol-1", id="only something kept is there"),
+        pytest.param(lease("a"), set(), Found([], [UNASKED]), "could not be asked: instance", id="one kind denied"),
+        pytest.param(lease("a"), set(), DeniedError("is not allowed"), "could not be asked: is not", id="all denied"),
+    ],
+)
+def test_a_state_that_may_be_right_holds_up_nothing(  # noqa: PLR0917  # pytest hands them over by name
+    noted: Lease,
+    known: set[str],
+    answer: Found | DeniedError,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(Cloud, "things", Mock(side_effect=[answer]))
+    write_lease(STACK, noted)
+    engine = Engine(stock={"a"}, known=known)
+
+    up(engine)
+
+    assert engine.asked[-1] == "a"
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize(
+    ("runs", "tried"),
+    [
+        pytest.param(True, ["a"], id="one of its hosts runs"),
+        pytest.param(False, ["a", "b"], id="all of its hosts are gone"),
+        pytest.param(DeniedError("is not allowed"), ["a"], id="nobody may say"),
+    ],
+)
+def test_a_spot_stack_moves_once_its_hosts_are_gone(
+    monkeypatch: pytest.MonkeyPatch, runs: bool | DeniedError, tried: list[str]
+) -> None:
+    """Of two hosts AWS took one back; its zone had no other, and the one that ran was removed and made elsewhere."""
+
+    def asked(_cloud: Cloud, _lease: Lease) -> bool:
+        if isinstance(runs, DeniedError):
+            raise runs
+        return runs
+
+    monkeypatch.setattr(Cloud, "runs", asked, raising=False)
+    write_lease(STACK, lease("a"))
+    config = load_stack("aws-cpu")
+    spot = config.model_copy(update={"machine": config.machine.model_copy(update={"market": "spot"})})
+    engine = Engine(stock=set())
+
+    with pytest.raises(DeployError, match="no machines anywhere"):
+        renting.up(spot, STACK, engine)  # type: ignore[arg-type]  # what it asks of the engine is there
+
+    assert engine.asked == tried
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize(("stands", "shown"), [(True, "a"), (False, "b")])
+def test_a_preview_is_of_a_place_that_it_can_show(capsys: pytest.CaptureFixture[str], stands: bool, shown: str) -> None:
+    """A blank disk to be kept, of a first `up` without stock, was in another zone: the preview failed for it."""
+    write_lease(STACK, lease("b").model_copy(update={"stands": stands, "lacks_stock": not stands}))
+    engine = Engine(stock=set())
+
+    renting.preview(load_stack("aws-cpu"), STACK, engine)  # type: ignore[arg-type]  # as above
+
+    assert f"  g5.xlarge in {shown}\n" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("checked")
+def test_a_preview_tells_the_speed_of_the_data_volume_and_its_price(capsys: pytest.CaptureFixture[str]) -> None:
+    _report, cost = renting.preview(load_stack("aws-cpu"), STACK, Engine(stock=set()))  # type: ignore[arg-type]
+
+    told = capsys.readouterr().err
+    assert "  price: $" in told
+    assert "  data volume: gp3, 125 MiB/s and 3000 IOPS, without a price of its own\n" in told
+    assert "GiB of weights in" in told
+    assert cost["not_priced"] == []
+    assert cost["data_volume_speed"]["mib_per_s"] == 125
+
+
+@pytest.mark.usefixtures("checked")
+def test_the_disk_of_a_stack_that_stands_stays_protected() -> None:
+    up(Engine(stock={"a"}))
+    engine = Engine(stock={"b"})
+    up(engine)
+    assert engine.asked == ["a", "b"]
+
+
+@pytest.mark.usefixtures("checked")
+def test_what_is_made_anew_is_told_before_the_engine_starts(capsys: pytest.CaptureFixture[str]) -> None:
+    up(Engine(stock={"a"}))
+    assert "made anew" not in capsys.readouterr().err, "a first up replaces nothing"
+
+    up(Engine(stock={"a"}))
+
+    told = capsys.readouterr().err
+    assert told.index("! host in a is made anew") < told.index("make the machines")
+
+
+@pytest.mark.usefixtures("checked")
+def test_the_engine_gets_the_time_that_placement_has_left() -> None:
+    """An engine that hangs in a first try was waited for without an end."""
+    engine = Engine(stock={"b"})
+    up(engine)
+    first, second = engine.limits_s
+    assert first is not None
+    assert second is not None
+    assert 890 < second < first <= 900
+
+
+@pytest.mark.usefixtures("checked")
+def test_a_stack_bound_to_its_zone_is_told_how_it_moves() -> None:
+    write_lease(STACK, lease("a"))
+    with pytest.raises(DeployError, match=r"the data volume lies in a: .* write `zones` without a to move, which"):
+        up(Engine(stock=set()))
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize(
+    ("words", "asked"), [("no stock", []), ("unexpected state 'terminated', last error: no stock", ["refresh"])]
+)
+def test_an_instance_that_ended_while_it_started_is_not_left_in_the_state(words: str, asked: list[str]) -> None:
+    """It was accepted, and ended for lack of capacity; nothing moved on, and the state named it."""
+    engine = Engine(stock=set(), words=words)
+    with pytest.raises(DeployError, match="no machines anywhere"):
+        up(engine)
+    assert [each for each in engine.asked if each == "refresh"] == asked
+    assert engine.asked[:4] == ["unprotect", "a", "unprotect", "b"]
+
+
+def test_preflight_looks_until_a_stack_has_stood(checked: list[Lease | None]) -> None:
+    """A first `up` that failed has left a lease; the second one was not checked."""
+    up(Engine(stock={"a"}))
+    assert checked == [None]
+    up(Engine(stock={"a"}))
+    assert [held and held.zone for held in checked] == [None, "a"]
+    outputs_file(STACK).parent.mkdir(parents=True, exist_ok=True)
+    outputs_file(STACK).write_text("{}")
+    write_lease(STACK, lease("a"))
+    up(Engine(stock={"a"}))
+    assert len(checked) == 2  # as before
+
+
+@pytest.mark.usefixtures("checked")
+def test_a_failed_up_says_that_what_was_made_costs() -> None:
+    with pytest.raises(DeployError, match="no machines anywhere") as failure:
+        up(Engine(stock=set()))
+    assert failure.value.detail.endswith("stays, and costs, until `make down STACK=one`")
+
+
+OFFICE = WeeklySchedule(start="08:00", stop="20:00", time_zone="Asia/Seoul")
+
+
+@pytest.mark.usefixtures("checked")
+@pytest.mark.parametrize(("within", "started"), [(True, ["host-1"]), (False, [])], ids=["within the hours", "outside"])
+def test_a_host_that_missed_its_weekly_start_is_started(
+    within: bool, started: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With weekly hours a stopped host was always left alone, as it may be asleep."""
+    woken: list[str] = []
+
+    def wake(_cloud: Cloud, _lease: Lease) -> list[str]:
+        woken.append("host-1")
+        return woken
+
+    monkeypatch.setattr(Cloud, "wake", wake)
+    monkeypatch.setattr(renting, "runs_at", lambda _weekly, _now: within)
+    config = load_stack("aws-cpu")
+    config = config.model_copy(update={"lifetime": config.lifetime.model_copy(update={"weekly": OFFICE})})
+
+    renting.up(config, STACK, Engine(stock={"a"}))  # type: ignore[arg-type]
+
+    assert woken == started
+    assert "price: $" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        pytest.param(DeniedError("is not allowed"), "whether hosts are about to end could not be asked", id="denied"),
+        pytest.param(DeployError("i-1 is stopping after 300 s"), None, id="it does not end"),
+    ],
+)
+@pytest.mark.usefixtures("checked")
+def test_hosts_that_are_about_to_end_are_waited_for_before_anything_is_looked_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: DeployError, told: str | None
+) -> None:
+    """The engine takes them for hosts that run. Where that may not be asked, `up` goes on with a warning."""
+    write_lease(STACK, lease("a"))
+    engine = Engine(stock={"a"})
+
+    def await_ends(_cloud: Cloud, _lease: Lease) -> None:
+        raise error
+
+    monkeypatch.setattr(Cloud, "await_ends", await_ends)
+    if told is None:
+        with pytest.raises(DeployError, match="i-1 is stopping"):
+            up(engine)
+        assert engine.asked == [], "the engine was not asked"
+    else:
+        up(engine)
+        assert told in capsys.readouterr().err
+        assert engine.asked[-1] == "a"

@@ -1,0 +1,65 @@
+"""A name that is served stays served until somebody retires it: hosts are played by what their program says."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.errors import ConfigError, UsageError
+from provisioning.adapters import commands
+from provisioning.hosts.inventory import load
+from provisioning.hosts.target import Target
+from tests.adapter_manifests import listed, write_manifest
+from tests.unit.provisioning.played_hosts import Hosts, record
+
+
+@pytest.mark.parametrize("task", [commands.plan, commands.apply])
+def test_a_name_that_hosts_serve_is_not_taken_away_unsaid(
+    hosts: Hosts, target: Target, tmp_path: Path, task: Callable[[Target], int]
+) -> None:
+    """Once `summary` was 404 after its lines had gone from the manifest, and all that was said was ✓."""
+    hosts.others = {"summary": "summary@1"}
+    with pytest.raises(ConfigError) as caught:
+        task(target)
+    assert "test.yaml: summary is summary@1 on one, two and no longer listed: it would stop being" in str(caught.value)
+    assert f'run `make adapters DO=apply ARGS="--retire summary" INVENTORY={tmp_path}/hosts.json`' in caught.value.hint
+    assert hosts.converged == []
+
+
+def test_a_name_of_the_record_is_not_taken_away_unsaid(hosts: Hosts, target: Target, tmp_path: Path) -> None:
+    commands.promote(target, "contract@4")
+    write_manifest(tmp_path / "adapters" / "test.yaml", listed("summary", 1, "b"))
+    hosts.means = dict.fromkeys(hosts.means, "contract@4")
+    with pytest.raises(ConfigError, match=r"test.yaml: contract is contract@4 on one, two and no longer listed"):
+        commands.apply(target)
+
+
+def test_a_name_is_retired_when_that_is_said_and_can_come_back(
+    hosts: Hosts, target: Target, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hosts.others = {"summary": "summary@1"}
+    commands.plan(target, ["summary"])
+    assert "summary stops being served: summary@1 on one, two" in capsys.readouterr().err
+    assert record(tmp_path) == []
+    assert hosts.others
+
+    for _ in range(2):
+        commands.apply(target, ["summary"])
+        assert "summary served no more, each other name means what it meant" in capsys.readouterr().err
+    (line,) = record(tmp_path)
+    assert [line[key] for key in ("what", "adapter", "from", "to")] == ["retire", "summary", "summary@1", ""]
+    commands.apply(target)
+
+    write_manifest(tmp_path / "adapters" / "test.yaml", listed("contract", 3, "a"), listed("summary", 2, "b"))
+    assert load(target).serving.served_names == ("tiny", "contract", "contract@3", "summary", "summary@2")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("contract", "--retire: contract is still listed; take"), ("sumary", "no adapter is called sumary; ")],
+)
+@pytest.mark.usefixtures("hosts")
+def test_only_a_name_that_is_served_and_not_listed_is_retired(target: Target, name: str, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        commands.apply(target, [name])
+    assert words in str(caught.value)

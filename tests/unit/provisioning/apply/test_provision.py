@@ -1,0 +1,301 @@
+"""Roles become one list in a fixed order, results one file and one exit status."""
+
+import contextlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.errors import ConfigError, DeployError, HostError
+from infra.contract.outputs import HostRecord
+from infra.lifecycle import saved
+from provisioning.access.credentials import client_keys, keys_file
+from provisioning.apply import provision as module
+from provisioning.apply.desired_state import wishes_for
+from provisioning.apply.provision import plan, provision, why
+from provisioning.converge.resources import Unit
+from provisioning.converge.result import HostResult, Outcome
+from provisioning.hosts.target import Target
+from provisioning.roles import ROLES
+from provisioning.roles.host.layout import ENGINE_UNIT
+from tests.unit.provisioning.records import SERVING, host_values, stack
+
+CHANGED = Outcome(id="file:/a", status="changed", changes=("create",), seconds=1.5, diff="+new\n")
+FAILED = Outcome(id="venv:/v", status="failed", error="no space left on device", detail="uv says: disk full")
+
+OK = HostResult(host="a", ok=True, changed=(CHANGED,), seconds=2.0)
+BAD = HostResult(host="b", ok=False, failed=(FAILED,))
+
+MISSING_FOLDER = {"name": "base", "source": {"kind": "folder", "path": "no/such/folder"}}
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
+    monkeypatch.delenv("LLM_DEPLOY_RUN", raising=False)
+    return tmp_path / "runs"
+
+
+def with_results(monkeypatch: pytest.MonkeyPatch, results: dict[str, HostResult | Exception]) -> None:
+    """Let the hosts be those of `results`, each ending as it says there; only the wire is replaced."""
+    outputs = stack(*(host_values(name, address=f"203.0.113.{index}") for index, name in enumerate(results, start=7)))
+
+    def bring(host: HostRecord, *_: Any, **__: Any) -> HostResult:
+        result = results[host.name]
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    monkeypatch.setattr(module, "load", lambda _: outputs)
+    monkeypatch.setattr(module, "bring", bring)
+
+
+def run(task: Any = provision, roles: Sequence[str] = ("base",)) -> int:
+    return int(task(Target(stack="test"), names=[], roles=roles, at_once=8))
+
+
+@pytest.mark.usefixtures("runs")
+def test_roles_come_in_their_order_and_only_when_asked_for() -> None:
+    outputs = stack(host_values("a"), host_values("b"))
+    both = wishes_for(outputs, outputs.hosts, ["gateway", "base"]).lists
+    assert sorted(both) == ["a", "b"]
+    ids = [each.id for each in both["a"]]
+    alone = [each.id for each in wishes_for(outputs, outputs.hosts, ["base"]).lists["a"]]
+    assert ids[: len(alone)] == alone
+    assert "packages:gateway" in ids[len(alone) :]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize(("engine", "other"), [("vllm", "ollama"), ("ollama", "vllm")])
+def test_the_engine_that_is_not_wished_for_serves_until_all_of_the_other_one_is_there(engine: str, other: str) -> None:
+    """Once it was stopped first: a fetch that failed, or took an hour, left a host that served nothing."""
+    outputs = stack(serving={**SERVING, "engine": engine})
+    listed = wishes_for(outputs, outputs.hosts, ["engine"]).lists["one"]
+    stopped, started = [each for each in listed if isinstance(each, Unit) and each.name in ENGINE_UNIT.values()]
+    assert (stopped.name, stopped.running, stopped.enabled) == (ENGINE_UNIT[other], False, False)
+    assert (started.name, started.running, started.enabled) == (ENGINE_UNIT[engine], True, True)
+    assert set(started.restart_on) <= set(stopped.after)
+    assert set(started.after) == {*stopped.after, stopped.id}
+    assert listed.index(started) == listed.index(stopped) + 1
+
+
+def test_the_result_is_written_and_told(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_results(monkeypatch, {"a": OK})
+    assert run() == 0
+    written = json.loads((runs / "test/latest/provision.json").read_text())
+    assert written["ok"] is True
+    assert written["roles"] == ["base"]
+    assert {key: written["hosts"][0][key] for key in ("host", "changed", "unchanged", "failed", "round_trips")} == {
+        "host": "a",
+        "changed": 1,
+        "unchanged": 0,
+        "failed": 0,
+        "round_trips": 1,
+    }
+    said = capsys.readouterr()
+    assert "next: make status STACK=test" in said.err
+    assert said.out == ""
+
+
+def state_files(runs: Path) -> dict[str, bytes]:
+    """Return what lies in the state folder, but for the locks."""
+    files = [path for path in (runs.parent / "state").rglob("*") if path.is_file() and "lock" not in path.name]
+    return {str(path): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("began", [False, True], ids=["never provisioned", "provisioned at another address"])
+def test_a_plan_keeps_no_credentials(runs: Path, monkeypatch: pytest.MonkeyPatch, *, began: bool) -> None:
+    """Once a plan with a mistyped address signed a certificate for it, which the next plans took for the right one."""
+    hosts = host_values("laptop"), host_values("front", address="203.0.113.8")
+    outputs = stack(*hosts, tunnel={"engine": "laptop", "gateway": "front"})
+    if began:
+        wishes_for(stack(*hosts[:1]), stack(*hosts[:1]).hosts, ["gateway"])
+    before = state_files(runs)
+    monkeypatch.setattr(module, "load", lambda _: outputs)
+    monkeypatch.setattr(module, "bring", lambda host, resources, **_: HostResult(host=host.name, ok=bool(resources())))
+    assert run(plan, ROLES) == 0
+    assert state_files(runs) == before
+    assert run(provision, ROLES) == 0
+    assert state_files(runs) != before
+
+
+@pytest.mark.usefixtures("runs")
+@pytest.mark.parametrize("task", [plan, provision])
+@pytest.mark.parametrize(("roles", "smoke"), [(ROLES, True), (("base", "gateway"), False), (("base", "engine"), False)])
+def test_the_smoke_test_is_named_next_where_it_can_pass(
+    task: Any, roles: Sequence[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, smoke: bool
+) -> None:
+    with_results(monkeypatch, {"a": HostResult(host="a", ok=True)})
+    assert run(task, roles) == 0
+    assert ("next: make smoke STACK=test" in capsys.readouterr().err) is smoke
+
+
+@pytest.mark.usefixtures("runs")
+@pytest.mark.parametrize("task", [plan, provision])
+def test_a_stack_file_that_was_edited_after_up_is_told(
+    task: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once a plan after an edit said that there was nothing to change."""
+    monkeypatch.setattr(saved, "STACKS_DIR", tmp_path)
+    (tmp_path / "Pulumi.test.yaml").write_text("new\n")
+    saved.note_file("test", "the digest of the old one")
+    with_results(monkeypatch, {"a": OK})
+    assert run(task) == 0
+    assert "! stacks/Pulumi.test.yaml differs from the last `up`" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("runs")
+@pytest.mark.parametrize(
+    ("task", "result", "last"),
+    [
+        (plan, HostResult(host="a", ok=True), "next: make up STACK=test   or   make plan STACK=test"),
+        (plan, OK, "next: make up STACK=test   or   make plan STACK=test"),
+        (provision, OK, "next: make up STACK=test   or   make status STACK=test"),
+    ],
+    ids=["nothing to change", "something to change", "provision"],
+)
+def test_after_an_edit_the_last_lines_name_up_first(
+    task: Any,
+    result: HostResult,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    last: str,
+) -> None:
+    """A plan once ended with "nothing to change" and the smoke test, which made people look for their edit."""
+    monkeypatch.setattr(saved, "STACKS_DIR", tmp_path)
+    (tmp_path / "Pulumi.test.yaml").write_text("new\n")
+    saved.note_file("test", "the digest of the old one")
+    with_results(monkeypatch, {"a": result})
+    assert run(task) == 0
+    *_, before, said = capsys.readouterr().err.splitlines()
+    assert said == last
+    if task is plan:
+        assert before.startswith("this plan is of the stack file as the last `up` read it; ")
+        assert ("nothing to change there" in before) is (not result.changed)
+
+
+def test_one_hosts_failure_hides_no_others_result(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = HostError("connection refused", where="c (x)", hint="is it on?")
+    with_results(monkeypatch, {"a": OK, "b": BAD, "c": refused})
+    with pytest.raises(DeployError) as caught:
+        run()
+    assert caught.value.exit_code == 1
+    assert str(caught.value).startswith("2 of 3 hosts failed: ")
+    written = json.loads((runs / "test/latest/provision.json").read_text())
+    assert written["ok"] is False
+    assert [(each["host"], each["ok"]) for each in written["hosts"]] == [("a", True), ("b", False), ("c", False)]
+    said = capsys.readouterr().err
+    assert "a  ✓ 1 changed" in said
+    assert "uv says: disk full" in said
+    assert "c  ✗ connection refused; is it on?\n" in said
+
+
+def test_the_only_hosts_error_is_the_commands_own(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_results(monkeypatch, {"a": HostError("connection refused", where="a (root@x:22)")})
+    with pytest.raises(HostError, match=r"a \(root@x:22\): connection refused"):
+        run()
+    written = json.loads((runs / "test/latest/provision.json").read_text())
+    assert written["hosts"] == [{"host": "a", "ok": False, "error": "a (root@x:22): connection refused"}]
+
+
+def test_a_wrong_config_writes_no_result(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "load", lambda _: stack(serving={"model": MISSING_FOLDER}))
+    with pytest.raises(ConfigError):
+        provision(Target(stack="test"), names=[], roles=["engine"], at_once=1)
+    assert not runs.exists()
+
+
+def test_ctrl_c_while_the_lists_are_made_is_written_down(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_results(monkeypatch, {"a": OK})
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("provisioning.apply.desired_state.wishes_for", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    written = json.loads((runs / "test/latest/provision.json").read_text())
+    assert written["hosts"] == [{"host": "a", "ok": False, "error": "interrupted"}]
+
+
+def test_a_plan_prints_diffs_and_writes_only_its_result(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_results(monkeypatch, {"a": OK})
+    assert run(plan) == 0
+    said = capsys.readouterr()
+    assert said.out == "a: 1 to change, 0 unchanged\n  + file:/a: create (1.5 s)\n      +new\n"
+    assert "next: make provision STACK=test" in said.err
+    assert [path.name for path in (runs / "test/latest").iterdir()] == ["plan.json"]
+
+
+@pytest.mark.usefixtures("runs")
+def test_a_plan_with_nothing_to_change_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with_results(monkeypatch, {"a": HostResult(host="a", ok=True)})
+    assert run(plan) == 0
+    assert "nothing to change" in capsys.readouterr().err
+
+
+JOURNAL = """\
+Starting vllm.service - vLLM...
+(EngineCore pid=99) ERROR 11-21 13:12:49 [core.py:1750] ValueError: LoRA rank 16 is greater than max_lora_rank 8.
+RuntimeError: Engine core initialization failed. See root cause above.
+"""
+
+
+def test_of_an_engine_that_did_not_start_the_cause_is_told() -> None:
+    said = why(Outcome(id="unit:vllm.service", status="failed", error="failed", detail=JOURNAL))
+    assert said.splitlines()[0].strip() == "cause: ValueError: LoRA rank 16 is greater than max_lora_rank 8."
+    assert "max_lora_rank" in said.splitlines()[1]
+    assert "Engine core" not in said
+
+
+def test_of_anything_else_the_end_of_its_output_is_told() -> None:
+    assert why(Outcome(id="unit:haproxy.service", status="failed", error="failed", detail="one\ntwo")) == (
+        "    one\n    two"
+    )
+
+
+def test_the_endpoint_is_that_of_all_hosts_also_when_one_is_chosen(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_results(monkeypatch, {"a": OK, "b": OK})
+    assert provision(Target(stack="test"), names=["a"], roles=["gateway"], at_once=1) == 0
+    written = json.loads((runs.parent / "state/stacks/test/endpoint.json").read_text())
+    assert [written["url"], *written["other_urls"]] == ["https://203.0.113.7", "https://203.0.113.8"]
+
+
+def test_a_failed_run_leaves_the_former_endpoint(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_results(monkeypatch, {"b": BAD})
+    with pytest.raises(DeployError):
+        provision(Target(stack="test"), names=[], roles=["gateway"], at_once=1)
+    assert not (runs.parent / "state/stacks/test/endpoint.json").exists()
+
+
+FORMER_KEYS = {
+    "a provision of all hosts": (provision, {"a": OK, "b": OK}, [], ["default"]),
+    "a provision of one": (provision, {"a": OK, "b": OK}, ["a"], ["batch", "default"]),
+    "a provision that failed": (provision, {"a": OK, "b": BAD}, [], ["batch", "default"]),
+    "a plan": (plan, {"a": OK, "b": OK}, [], ["batch", "default"]),
+}
+
+
+@pytest.mark.parametrize(("task", "results", "names", "left"), FORMER_KEYS.values(), ids=FORMER_KEYS.keys())
+@pytest.mark.usefixtures("runs")
+def test_a_former_clients_key_goes_when_no_host_takes_it_any_more(
+    monkeypatch: pytest.MonkeyPatch, task: Any, results: dict[str, HostResult | Exception], names: Any, left: Any
+) -> None:
+    client_keys("test", ("batch", "default"))
+    with_results(monkeypatch, results)
+    with contextlib.suppress(DeployError):
+        task(Target(stack="test"), names=names, roles=["gateway"], at_once=1)
+    assert sorted(json.loads(keys_file("test").read_text())) == left

@@ -1,0 +1,100 @@
+"""Why a restart failed: from the journal, or from the kernel's count where a container's journal does not know."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.errors import HostError
+from infra.contract.outputs import HostRecord
+from provisioning.hosts.target import Target
+from provisioning.operate import restart as module
+from provisioning.operate.host_status import HostStatus, UnitState
+from tests.unit.provisioning.records import host, host_values, stack
+
+PUBLISHED = stack(host_values("laptop"), host_values("front"), tunnel={"engine": "laptop", "gateway": "front"})
+KILLED = "vllm.service: Main process exited, code=killed, status=9/KILL\n"
+RANK = "ValueError: LoRA rank 16 is greater than max_lora_rank 8.\n"
+
+
+def seen(*, invocation: str, restarts: int, oom_kills: int) -> HostStatus:
+    unit = UnitState(
+        name="vllm.service",
+        active=invocation == "before",
+        words="activating (auto-restart)",
+        restarts=restarts,
+        invocation=invocation,
+    )
+    return HostStatus(host="one", address="203.0.113.7", units=(unit,), oom_kills=oom_kills)
+
+
+SERVING = HostStatus(host="one", address="203.0.113.7", units=(UnitState(name="vllm.service", active=True, words=""),))
+
+
+@pytest.mark.parametrize(
+    ("kills_before", "kills_after", "journal", "end"),
+    [
+        (0, 2, KILLED, "the host has too little memory: lower vllm.kv_cache_gib"),
+        (2, 2, KILLED, "`make logs HOST=one`, with STACK or INVENTORY as here, has more"),
+        (0, 0, RANK, "raise vllm.max_lora_rank to the adapter's rank"),
+    ],
+    ids=["killed for memory now", "killed for memory long ago", "its own error"],
+)
+def test_the_cause_is_that_of_this_restart(
+    monkeypatch: pytest.MonkeyPatch, kills_before: int, kills_after: int, journal: str, end: str
+) -> None:
+    answers = iter(
+        [
+            seen(invocation="before", restarts=0, oom_kills=kills_before),
+            seen(invocation="after", restarts=2, oom_kills=kills_after),
+        ]
+    )
+
+    def stream(_: object, __: object, argv: Sequence[str]) -> Iterator[str]:
+        return iter([journal] if argv[0] == "journalctl" else [])
+
+    monkeypatch.setattr(module, "connect", lambda _: nullcontext())
+    monkeypatch.setattr(module, "ask", lambda *_: next(answers))
+    monkeypatch.setattr(module, "stream", stream)
+    with pytest.raises(HostError, match=r"vllm\.service is activating \(auto-restart\)") as caught:
+        module.restart_engine(stack(), host(), lambda _: None)
+    assert end in str(caught.value)
+
+
+@pytest.mark.parametrize(("task", "hosts"), [("restart", {"laptop"}), ("reboot", {"laptop", "front"})])
+def test_only_a_reboot_is_for_the_host_that_publishes_anothers_engine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, task: str, hosts: set[str]
+) -> None:
+    """A restart once failed there: it has no engine."""
+    done: set[str] = set()
+
+    def do(_: object, host: HostRecord, __: object) -> HostStatus:
+        done.add(host.name)
+        return SERVING
+
+    monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path))
+    monkeypatch.setattr(module, "load_to_look", lambda _: PUBLISHED)
+    for work in ("restart_engine", "reboot_host"):
+        monkeypatch.setattr(module, work, do)
+    assert getattr(module, task)(Target(stack="test"), names=(), at_once=2) == 0
+    assert done == hosts
+
+
+@pytest.mark.parametrize(
+    ("now", "words"),
+    [
+        pytest.param(SERVING, "✓ serves again after", id="engine"),
+        pytest.param(replace(SERVING, units=()), "✓ is up again, without an engine, after", id="no engine yet"),
+        pytest.param(replace(SERVING, units=(), engine_wanted=False), "✓ serves again after", id="gateway's host"),
+    ],
+)
+def test_a_host_without_an_engine_does_not_serve_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], now: HostStatus, words: str
+) -> None:
+    monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path))
+    monkeypatch.setattr(module, "load_to_look", lambda _: stack())
+    monkeypatch.setattr(module, "reboot_host", lambda *_: now)
+    assert module.reboot(Target(stack="test"), names=(), at_once=1) == 0
+    assert words in capsys.readouterr().err

@@ -1,0 +1,264 @@
+"""What the vLLM role wishes for on which host. That it works is tests/machine/test_vllm.py's to prove."""
+
+import configparser
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from provisioning.apply.desired_state import joined
+from provisioning.converge.resources import Command, GeneratedSecret, Packages, Resource, Secret, Tree, Unit, Venv
+from provisioning.roles.engine.adapters import adapters
+from provisioning.roles.engine.engine import memory_max_mib
+from provisioning.roles.engine.request_limits import plugin_files
+from provisioning.roles.engine.store import FETCH_MODEL
+from provisioning.roles.engine.vllm import CHAT_TEMPLATE, UNIT, UNIT_FILE, processor, vllm
+from provisioning.roles.host import guard
+from provisioning.roles.host.base import base
+from provisioning.roles.host.layout import ENGINE_ENV
+from provisioning.roles.host.locks import LOCKS_DIR
+from serving.sources.resolve import HubFetch, LocalFolder, ResolvedSources
+from serving.spec.models import GatewaySpec, ServingSpec
+from tests.unit.provisioning.records import host
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+SHA256 = "a" * 64
+L4 = {"model": "L4", "count": 1, "vram_gib": 22.0}
+
+FOLDERS = ResolvedSources(LocalFolder(Path("/here/base")), (LocalFolder(Path("/here/contract")),))
+HUB = ResolvedSources(
+    HubFetch("acme/base-7b", REVISION, SecretStr("hf_sample")), (HubFetch("acme/contract", REVISION),)
+)
+
+
+@pytest.fixture(autouse=True)
+def _files_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folders here have no files: what would be read of them is this."""
+    monkeypatch.setattr("provisioning.roles.engine.store.tree_digest", lambda _: "b" * 64)
+
+
+def serving(**changed: Any) -> ServingSpec:
+    tiny = {"kind": "tiny", "name": "llama"}
+    adapter = {"name": "contract", "version": 3, "source": {**tiny, "adapter": "a"}, "sha256": SHA256}
+    adapter |= {"target_modules": ["q_proj", "v_proj"], "base": "acme/own"}
+    model = {"name": "base", "source": tiny, **changed.pop("model", {})}
+    return ServingSpec.model_validate({"model": model, "adapters": [adapter], **changed})
+
+
+def wishes(sources: ResolvedSources = FOLDERS, spec: ServingSpec | None = None, **changed: Any) -> list[Resource]:
+    return vllm(host(**changed), spec or serving(), sources)
+
+
+def find(kind: type[Any], resources: list[Resource]) -> list[Any]:
+    return [each for each in resources if isinstance(each, kind)]
+
+
+def unit_file(resources: list[Resource]) -> str:
+    return next(str(each.content) for each in resources if each.id == f"file:{UNIT_FILE}")  # type: ignore[attr-defined]
+
+
+def service(resources: list[Resource], name: str) -> list[str]:
+    return re.findall(rf"^{name}=(.*)$", unit_file(resources), flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("sources", [FOLDERS, HUB], ids=["folders", "hub"])
+@pytest.mark.parametrize("gpu", [None, L4], ids=["cpu", "gpu"])
+def test_all_ids_differ_and_what_a_resource_waits_for_comes_before_it(sources: ResolvedSources, gpu: Any) -> None:
+    one = host(gpu=gpu)
+    seen: set[str] = set()
+    for each in joined(base(one, GatewaySpec()), vllm(one, serving(), sources)):
+        assert each.id not in seen
+        assert set(each.after) <= seen, each.id
+        seen.add(each.id)
+
+
+def test_the_unit_restarts_for_what_it_runs_and_waits_for_all() -> None:
+    resources = wishes()
+    (unit,) = (each for each in find(Unit, resources) if each.name == UNIT)
+    assert set(unit.restart_on) == {
+        "venv:/var/lib/llm/venvs/vllm",
+        "tree:/var/lib/llm/models/base@bbbbbbbbbbbb",
+        *(f"file:{file.path}" for file in (*adapters(host(), serving(), FOLDERS).plugin, *plugin_files())),
+        f"generated_secret:{ENGINE_ENV}",
+        f"file:{guard.RULES}",
+        f"file:{UNIT_FILE}",
+    }
+    assert set(unit.restart_on) < set(unit.after)
+    assert unit.ready_timeout_s == 900
+
+
+def test_the_unit_file_waits_for_the_model() -> None:
+    """After a model that was refused, the new options once lay on the disk: the next reboot ended the engine."""
+    (file,) = (each for each in wishes(HUB) if each.id == f"file:{UNIT_FILE}")
+    assert "command:fetch /var/lib/llm/models/acme--base-7b@0123456789ab" in file.after
+
+
+@pytest.mark.parametrize(("gpu", "lock"), [(None, "vllm-cpu"), (L4, "vllm-cuda")])
+def test_each_kind_of_host_gets_its_lock(gpu: Any, lock: str) -> None:
+    (venv,) = find(Venv, wishes(gpu=gpu))
+    assert venv.lock == (LOCKS_DIR / f"{lock}.txt").read_text()
+
+
+@pytest.mark.parametrize("lock", ["uv", "vllm-cpu", "vllm-cuda"])
+def test_every_line_of_a_lock_has_a_version_and_hashes_and_none_names_a_registry(lock: str) -> None:
+    content = (LOCKS_DIR / f"{lock}.txt").read_text()
+    requirements = [line for line in content.replace("\\\n", "").splitlines() if not line.startswith("#")]
+    assert requirements
+    assert [
+        line for line in requirements if not re.match(r"[a-z0-9.-]+==[^ ]+ .*--hash=sha256:[0-9a-f]{64}", line)
+    ] == []
+    assert not re.search(r"://|--(index-url|extra-index-url|find-links|trusted-host)", content)
+
+
+def test_only_gpu_hosts_get_a_compiler() -> None:
+    assert "gcc" not in find(Packages, wishes())[0].present
+    assert "gcc" in find(Packages, wishes(gpu=L4))[0].present
+
+
+def test_folders_travel_as_trees() -> None:
+    """A version of an adapter never changes; the base model has none, so its folder carries its checksum."""
+    assert [(each.path, each.source, each.immutable) for each in find(Tree, wishes())] == [
+        ("/var/lib/llm/models/base@bbbbbbbbbbbb", Path("/here/base"), False),
+        ("/var/lib/llm/adapters/contract@3", Path("/here/contract"), True),
+    ]
+
+
+def test_hub_models_are_fetched_at_their_commit_with_a_token_that_no_argument_holds() -> None:
+    model, adapter = (each for each in find(Command, wishes(HUB)) if each.name.startswith("fetch"))
+    folder = "/var/lib/llm/models/acme--base-7b@0123456789ab"
+    assert model.argv == (
+        "python3",
+        FETCH_MODEL,
+        "acme/base-7b",
+        REVISION,
+        folder,
+        "--context-tokens=4096",
+        "--engine=vllm",
+    )
+    assert model.check == (*model.argv, "--check")
+    assert model.env == {"HF_TOKEN": Secret("hf_sample")}
+    listed = (f"adapter_model.safetensors={SHA256}", "--max-rank=16", "--target-modules=q_proj,v_proj")
+    assert adapter.argv[5:] == (
+        *listed,
+        "--stated-base=acme/own",
+        "--engine=vllm",
+        f"--base-folder={folder}",
+        "--immutable=yes",
+    )
+    assert adapter.env == {}
+    assert folder in unit_file(wishes(HUB))
+
+
+@pytest.mark.parametrize(("written", "rank"), [({}, []), ({"rank": 8}, ["--rank=8"])], ids=["none", "8"])
+def test_a_rank_is_compared_where_somebody_wrote_one(written: dict[str, int], rank: list[str]) -> None:
+    """Once the default of 8 was, and an adapter of another rank that was listed without one was refused."""
+    adapter = {"name": "contract", "source": {"kind": "tiny", "name": "llama", "adapter": "a"}, **written}
+    spec = ServingSpec.model_validate({"model": serving().model.model_dump(), "adapters": [adapter]})
+    fetched = find(Command, wishes(HUB, spec))
+    words = [word for each in fetched if each.name.startswith("fetch") for word in each.argv]
+    assert [word for word in words if word.startswith("--rank")] == rank
+
+
+def test_the_key_is_made_on_the_host_and_is_in_no_unit() -> None:
+    resources = wishes()
+    (key,) = find(GeneratedSecret, resources)
+    assert (key.path, key.mode, key.template) == (ENGINE_ENV, 0o600, "VLLM_API_KEY={secret}\n")
+    assert service(resources, "EnvironmentFile") == [ENGINE_ENV]
+    assert "VLLM_API_KEY" not in unit_file(resources)
+
+
+def test_the_unit_is_hardened() -> None:
+    hardened = {
+        "User": "llm",
+        "NoNewPrivileges": "yes",
+        "CapabilityBoundingSet": "",
+        "ProtectSystem": "strict",
+        "ProtectHome": "yes",
+        "PrivateTmp": "yes",
+        "PrivateDevices": "yes",
+        "IPAddressDeny": "any",
+        "IPAddressAllow": "localhost",
+        "SystemCallFilter": "@system-service",
+        "Restart": "always",
+        "StartLimitBurst": "5",
+    }
+    resources = wishes()
+    assert {name: service(resources, name) for name in hardened} == {name: [value] for name, value in hardened.items()}
+
+
+MEMORY_FILES = "-/sys/fs/cgroup/memory -/sys/fs/cgroup/memory.max -/sys/fs/cgroup/memory.current"
+"""What says how much memory a control group uses, page cache included; version 1 has a folder, version 2 two files."""
+
+
+def test_the_engine_does_not_take_page_cache_for_used_memory() -> None:
+    """On a machine whose cache was full, vLLM found too little memory for its KV cache and died at each start."""
+    assert service(wishes(), "InaccessiblePaths") == [MEMORY_FILES]
+
+
+def test_a_gpu_host_sees_its_gpus_and_no_other_device() -> None:
+    resources = wishes(gpu=L4)
+    assert service(resources, "DevicePolicy") == ["closed"]
+    assert "char-nvidia-uvm rw" in service(resources, "DeviceAllow")
+    assert "/dev/dxg rw" in service(resources, "DeviceAllow")  # the GPU of WSL 2
+    assert service(resources, "PrivateDevices") == []
+    assert service(resources, "MemoryMax") == []
+
+
+def test_a_stop_holds_the_gateway_back_and_waits_as_long_as_the_spec_says() -> None:
+    resources = wishes(spec=serving(drain_s=90))
+    assert service(resources, "ExecStop")[0].endswith("engine/engine drain")
+    assert service(resources, "ExecStartPost")[-1].endswith("engine/engine ready")
+    assert service(resources, "TimeoutStopSec") == ["120"]
+    assert "--shutdown-timeout 90" in service(resources, "ExecStart")[0]
+
+
+def test_a_start_may_take_as_long_as_the_spec_says() -> None:
+    resources = wishes(spec=serving(ready_timeout_s=1800))
+    assert service(resources, "TimeoutStartSec") == ["1830"]
+    assert service(resources, "ExecStartPost")[0].endswith(" 8000 base 1800 /health")
+
+
+@pytest.mark.parametrize(("data_dir", "seen"), [("/var/lib/llm", "yes"), ("/home/me/llm", "read-only")])
+def test_home_is_seen_only_when_the_models_lie_there(data_dir: str, seen: str) -> None:
+    assert service(wishes(data_dir=data_dir), "ProtectHome") == [seen]
+
+
+@pytest.mark.parametrize(
+    ("vllm_values", "gpu", "limit"),
+    [({}, None, 31744), ({"memory_max_gib": 8}, None, 8192), ({}, L4, None), ({"memory_max_gib": 20.5}, L4, 20992)],
+)
+def test_memory_limits(vllm_values: dict[str, Any], gpu: Any, limit: int | None) -> None:
+    assert memory_max_mib(host(gpu=gpu), serving(vllm=vllm_values)) == limit
+
+
+@pytest.mark.parametrize(("model", "bfloat16"), [("T4", False), ("L4", True), ("Unheard-of", True)])
+def test_what_a_gpu_computes_is_looked_up(model: str, bfloat16: bool) -> None:
+    found = processor(host(gpu={**L4, "model": model, "count": 2}))
+    assert (found.gpu_count, found.bfloat16) == (2, bfloat16)
+
+
+@pytest.mark.parametrize("gpu", [None, L4], ids=["cpu", "gpu"])
+def test_no_word_of_the_unit_needs_quotes(gpu: Any) -> None:
+    resources = wishes(gpu=gpu)
+    words = [*service(resources, "ExecStart")[0].split(), *service(resources, "Environment")]
+    assert len(words) > 30
+    assert [word for word in words if not re.fullmatch(r"[\w=/@.,:-]+", word)] == []
+
+
+def test_the_unit_file_is_one_that_can_be_read() -> None:
+    parser = configparser.RawConfigParser(strict=False, interpolation=None)
+    parser.read_string(re.sub(r"^\s*#.*$", "", unit_file(wishes(gpu=L4)), flags=re.MULTILINE))
+    assert parser.sections() == ["Unit", "Service", "Install"]
+
+
+def test_a_chat_template_is_carried_to_the_host(tmp_path: Path) -> None:
+    """The engine starts anew when it changes."""
+    (tmp_path / "own.jinja").write_text("{{ messages }}")
+    resources = wishes(spec=serving(vllm={"chat_template": str(tmp_path / "own.jinja")}))
+    template = next(each for each in resources if each.id == f"file:{CHAT_TEMPLATE}")
+    assert template.content == "{{ messages }}"  # type: ignore[attr-defined]
+    assert f" --chat-template {CHAT_TEMPLATE} " in unit_file(resources)
+    unit = next(each for each in find(Unit, resources) if each.name == UNIT)
+    assert template.id in unit.restart_on

@@ -1,0 +1,176 @@
+"""How much a request may bring and how long it may take, on a real HAProxy."""
+
+import ssl
+from dataclasses import replace
+
+import pytest
+
+from provisioning.roles.gateway.gateway import Limits
+from serving.spec.models import GatewaySpec
+from tests.doubles.engine import EngineDouble
+from tests.gateways import ADDRESS, CLIENT_KEY, Reply, RunningGateway, read_reply
+from tests.unit.provisioning.conftest import NewGateway
+
+KIB = 1024
+
+
+def head(*lines: str, key: str = CLIENT_KEY) -> bytes:
+    """Return the head of a POST."""
+    first = ("POST /v1/completions HTTP/1.1", "Host: g", f"Authorization: Bearer {key}")
+    return "\r\n".join([*first, *lines, "", ""]).encode()
+
+
+def announced(body: bytes) -> bytes:
+    """Return a request whose head tells the size of its body."""
+    return head(f"Content-Length: {len(body)}") + body
+
+
+def chunked(body: bytes, chunk_bytes: int) -> bytes:
+    """Return a request whose body comes in chunks."""
+    pieces = [body[start : start + chunk_bytes] for start in range(0, len(body), chunk_bytes)]
+    data = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+    return head("Transfer-Encoding: chunked") + data + b"0\r\n\r\n"
+
+
+def set_limits(monkeypatch: pytest.MonkeyPatch, **others: int) -> None:
+    """Have the role write other limits than those that nobody needs to choose."""
+    usual = Limits.of
+    monkeypatch.setattr(Limits, "of", lambda *wanted: replace(usual(*wanted), **others))
+
+
+def received_bytes(engine: EngineDouble) -> list[int]:
+    return [len(got.body) for got in engine.received if got.target != "/health"]
+
+
+@pytest.mark.parametrize("limit_kib", [1, 64, 1024])
+@pytest.mark.parametrize("sent", ["announced", "chunked"])
+def test_body_of_just_the_limit_arrives_and_one_byte_more_gets_413(
+    new_gateway: NewGateway, engine: EngineDouble, limit_kib: int, sent: str
+) -> None:
+    gateway = new_gateway(max_body_kib=limit_kib)
+
+    def post(size: int) -> Reply:
+        return gateway.exchange(announced(b"x" * size) if sent == "announced" else chunked(b"x" * size, 4 * KIB))
+
+    assert post(limit_kib * KIB).status == 200
+    reply = post(limit_kib * KIB + 1)
+    assert (reply.status, reply.code) == (413, "request_too_large")
+    assert received_bytes(engine) == [limit_kib * KIB]
+
+
+def test_chunks_of_one_byte_are_counted_by_what_they_hold(new_gateway: NewGateway, engine: EngineDouble) -> None:
+    gateway = new_gateway(max_body_kib=16)
+    assert gateway.exchange(chunked(b"x" * 16 * KIB, 1)).status == 200
+    assert received_bytes(engine) == [16 * KIB]
+
+
+def test_body_far_above_the_limit_is_not_read_to_its_end(new_gateway: NewGateway, engine: EngineDouble) -> None:
+    gateway = new_gateway(max_body_kib=16)
+    with gateway.connect() as connection:
+        connection.sendall(head("Content-Length: 1000000000") + b"x" * KIB)
+        assert read_reply(connection).code == "request_too_large"
+    assert received_bytes(engine) == []
+
+
+def test_large_limit_holds_for_announced_bodies_and_a_smaller_one_for_chunks(
+    new_gateway: NewGateway, engine: EngineDouble
+) -> None:
+    """A body in chunks must fit into the buffer, since nothing else tells its size before it has all come."""
+    gateway = new_gateway(max_body_kib=3072)
+    assert gateway.exchange(announced(b"x" * 3072 * KIB)).status == 200
+    assert gateway.exchange(announced(b"x" * (3072 * KIB + 1))).code == "request_too_large"
+    assert gateway.exchange(chunked(b"x" * 1024 * KIB, 64 * KIB)).status == 200
+    assert gateway.exchange(chunked(b"x" * (1024 * KIB + 1), 64 * KIB)).code == "request_too_large"
+    assert received_bytes(engine) == [3072 * KIB, 1024 * KIB]
+
+
+def test_body_is_refused_for_its_key_before_its_size(new_gateway: NewGateway) -> None:
+    gateway = new_gateway(max_body_kib=1)
+    with gateway.connect() as connection:
+        connection.sendall(head("Content-Length: 100000", key="sk-wrong"))
+        assert read_reply(connection).code == "invalid_api_key"
+
+
+def test_large_headers_get_431(new_gateway: NewGateway, engine: EngineDouble) -> None:
+    gateway = new_gateway()
+    fits, too_much = (gateway.ask("GET", "/v1/models", f"X-Long: {'a' * size}") for size in (30 * KIB, 40 * KIB))
+    assert fits.status == 200
+    assert (too_much.status, too_much.code) == (431, "headers_too_large")
+    assert received_bytes(engine) == [0]
+
+
+def test_body_that_comes_slowly_takes_no_place_and_gets_408(
+    new_gateway: NewGateway, engine: EngineDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_limits(monkeypatch, body_s=1)
+    gateway = new_gateway(max_concurrency=1, max_queue=0)
+    with gateway.connect() as slow:
+        slow.sendall(head("Content-Length: 10") + b"123")
+        assert gateway.ask("GET", "/v1/models").status == 200
+        reply = read_reply(slow)
+    assert (reply.status, reply.code) == (408, "request_timeout")
+    assert received_bytes(engine) == [0]
+
+
+def test_head_that_comes_slowly_is_cut_off(new_gateway: NewGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_limits(monkeypatch, header_s=1)
+    gateway = new_gateway()
+    with gateway.connect() as slow:
+        slow.sendall(b"GET /v1/models HTTP/1.1\r\nHost: g\r\n")
+        assert read_reply(slow).status == 408
+
+
+def test_one_client_cannot_take_every_connection(new_gateway: NewGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = Limits.of(GatewaySpec())
+    assert limits.connections_per_client < limits.connections
+    set_limits(monkeypatch, connections_per_client=2)
+    gateway = new_gateway()
+    with gateway.connect(), gateway.connect(), pytest.raises((ssl.SSLError, OSError)):
+        gateway.connect()
+    assert gateway.ask("GET", "/health", key=None).status == 200
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_tls_versions_in_use_are_spoken(new_gateway: NewGateway, version: ssl.TLSVersion) -> None:
+    gateway = new_gateway()
+    assert handshake(gateway, version)[0] == version.name.replace("_", ".")
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+def test_old_tls_is_refused(new_gateway: NewGateway) -> None:
+    gateway = new_gateway()
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        handshake(gateway, ssl.TLSVersion.TLSv1_1)
+
+
+def test_cipher_without_forward_secrecy_is_refused(new_gateway: NewGateway) -> None:
+    gateway = new_gateway()
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        handshake(gateway, ssl.TLSVersion.TLSv1_2, ciphers="AES128-GCM-SHA256")
+
+
+def test_http_2_is_not_offered(new_gateway: NewGateway) -> None:
+    """HAProxy 2.6 cancels an HTTP/2 stream that it answers before the body is in: clients would not see their 401."""
+    gateway = new_gateway()
+    assert handshake(gateway, ssl.TLSVersion.TLSv1_3, alpn=["h2", "http/1.1"])[1] == "http/1.1"
+
+
+def handshake(
+    gateway: RunningGateway, version: ssl.TLSVersion, *, ciphers: str = "", alpn: list[str] | None = None
+) -> tuple[str | None, str | None]:
+    """Return the TLS version and the protocol that both sides settle on."""
+    import socket
+
+    context = gateway.tls()
+    context.minimum_version = context.maximum_version = version
+    if version < ssl.TLSVersion.TLSv1_2:
+        context.set_ciphers("ALL:@SECLEVEL=0")
+    if ciphers:
+        context.set_ciphers(ciphers)
+    if alpn:
+        context.set_alpn_protocols(alpn)
+    with (
+        socket.create_connection((ADDRESS, gateway.port), timeout=5) as plain,
+        context.wrap_socket(plain, server_hostname=ADDRESS) as connection,
+    ):
+        return connection.version(), connection.selected_alpn_protocol()

@@ -1,0 +1,91 @@
+"""A connection that does not come about is told with its place and with what to do."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import paramiko
+import pytest
+from paramiko.hostkeys import HostKeyEntry
+
+from core.errors import HostError
+from provisioning.ssh.connection import LoginError, OtherHostError, _in_words, connect, open_connection
+from tests.doubles.ssh_server import running_ssh_server
+from tests.gateways import free_port
+from tests.unit.provisioning.records import HOST_KEY, host
+
+
+@pytest.fixture
+def deaf_port() -> Iterator[int]:
+    """A port of loopback where somebody hangs up on each caller."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def hang_up() -> None:
+            while True:
+                try:
+                    listener.accept()[0].close()
+                except OSError:
+                    return
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def refused(port: int, identity: Path | None = None) -> str:
+    """Return the words for a connection that is refused."""
+    with (
+        pytest.raises(HostError) as caught,
+        connect(host(address="127.0.0.1", ssh_port=port, identity_file=str(identity) if identity else None)),
+    ):
+        pass
+    assert caught.value.where == f"one (admin@127.0.0.1:{port})"
+    return f"{caught.value.what}; {caught.value.hint}"
+
+
+def test_nobody_listens() -> None:
+    assert refused(free_port()) == "connection refused; is sshd running there, on this port?"
+
+
+def test_somebody_else_listens(deaf_port: int) -> None:
+    said = refused(deaf_port)
+    assert said.startswith("SSH failed: ")
+    assert said.endswith("; is it sshd that listens there? `ssh -v` to the same place tells more")
+
+
+def test_without_a_key_it_is_told_where_to_name_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Once it asked whether sshd listens there, of which nobody had a doubt."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    with running_ssh_server() as server, pytest.raises(LoginError) as caught:
+        open_connection(host(address="127.0.0.1", ssh_port=server.port, host_keys=[server.host_key_line]))
+    assert "there is no key to log in with: " in str(caught.value)
+    assert "name a private key as the host's identity_file" in caught.value.hint
+
+
+def test_another_host_key_is_told_as_the_line_that_the_inventory_has() -> None:
+    """Once only its fingerprint was, which nobody can paste."""
+    entry = HostKeyEntry.from_line(f"one {HOST_KEY}")
+    assert entry
+    key = entry.key
+    said = _in_words(paramiko.BadHostKeyException("one", key, key), host(), "one")
+    assert isinstance(said, OtherHostError)
+    assert said.hint.endswith(f"host_keys of the inventory: {HOST_KEY}")
+
+
+@pytest.mark.parametrize(
+    ("content", "what", "hint"),
+    [
+        (None, "cannot be read (No such file or directory)", "name a private key that you may read"),
+        ("no key", "is no usable private key", "name a private key without a passphrase, or leave identity_file out"),
+    ],
+)
+def test_an_identity_file_that_is_of_no_use(tmp_path: Path, content: str | None, what: str, hint: str) -> None:
+    key = tmp_path / "key"
+    if content is not None:
+        key.write_text(content)
+    said = refused(1, key)
+    assert said.startswith(f"identity file {key} {what}")
+    assert f"; {hint}" in said

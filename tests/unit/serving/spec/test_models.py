@@ -1,0 +1,38 @@
+"""What is served, as a value that travels. Its refusals are in tests/unit/infra/config/cases/serving.yaml."""
+
+from typing import Any
+
+import pytest
+
+from serving.spec.models import GatewaySpec, ServingSpec
+
+TINY = {"kind": "tiny", "name": "llama"}
+BY_ENGINE: dict[str, dict[str, Any]] = {
+    "vllm": {
+        "model": {"name": "base", "source": TINY},
+        "adapters": [{"name": "contract", "version": 3, "source": {**TINY, "adapter": "a"}, "rank": 8}],
+    },
+    "ollama": {"engine": "ollama", "model": {"name": "base", "source": TINY}, "ollama": {"port": 12000}},
+}
+
+
+@pytest.mark.parametrize("value", BY_ENGINE.values(), ids=BY_ENGINE)
+@pytest.mark.parametrize("exclude_unset", [True, False])
+def test_a_spec_survives_the_way_through_json(value: dict[str, Any], exclude_unset: bool) -> None:
+    """Outputs carry it from the program to the roles; a section of the other engine's defaults must not be refused."""
+    spec = ServingSpec.model_validate(value)
+    assert ServingSpec.model_validate_json(spec.model_dump_json(exclude_unset=exclude_unset)) == spec
+
+
+def test_the_gateway_survives_the_way_through_json() -> None:
+    """Tuples come back as tuples."""
+    gateway = GatewaySpec(hostnames=("llm.example.com",), clients=("a", "b"))
+    assert GatewaySpec.model_validate_json(gateway.model_dump_json()) == gateway
+
+
+def test_names_and_port_follow_from_the_spec() -> None:
+    """Alias and immutable name of each adapter; the port of the engine that runs."""
+    spec = ServingSpec.model_validate(BY_ENGINE["vllm"])
+    assert spec.served_names == ("base", "contract", "contract@3")
+    assert spec.port == 8000
+    assert ServingSpec.model_validate(BY_ENGINE["ollama"]).port == 12000

@@ -14,7 +14,7 @@ CLIENT ?=
 ARGS ?=
 
 PYTHON := .venv/bin/python
-INFRA := $(PYTHON) -m infra.commands
+INFRA := $(PYTHON) -m infra.lifecycle.commands
 FAB := $(PYTHON) -m provisioning
 # Whose hosts the tasks of fab are about: those of a stack, or of a file (docs/inventory.md); all, or those that HOST names.
 HOSTS = $(if $(INVENTORY),--inventory $(INVENTORY),--stack $(STACK))$(foreach host,$(HOST), --host $(host))
@@ -51,15 +51,15 @@ demo: .venv/.ready ## Make a machine here, serve a model with two adapters, prov
 	@$(PYTHON) -m tools.demo $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
 deploy-cpu: .venv/.ready ## Everything for a CPU stack: up, provision, smoke (CLOUD=aws|gcp, or STACK)
-	@$(PYTHON) -m infra.kind cpu --stack $(call stack_of_kind,cpu)
+	@$(PYTHON) -m infra.lifecycle.expect_kind cpu --stack $(call stack_of_kind,cpu)
 	@$(MAKE) deploy CLOUD= STACK=$(call stack_of_kind,cpu)
 
 deploy-gpu: .venv/.ready ## The same for a GPU stack (CLOUD=aws|gcp)
-	@$(PYTHON) -m infra.kind gpu --stack $(call stack_of_kind,gpu)
+	@$(PYTHON) -m infra.lifecycle.expect_kind gpu --stack $(call stack_of_kind,gpu)
 	@$(MAKE) deploy CLOUD= STACK=$(call stack_of_kind,gpu)
 
 deploy-gpu-spot: .venv/.ready ## The same for a GPU stack on the spot market (CLOUD=aws|gcp)
-	@$(PYTHON) -m infra.kind gpu-spot --stack $(call stack_of_kind,gpu-spot)
+	@$(PYTHON) -m infra.lifecycle.expect_kind gpu-spot --stack $(call stack_of_kind,gpu-spot)
 	@$(MAKE) deploy CLOUD= STACK=$(call stack_of_kind,gpu-spot)
 
 deploy: .venv/.ready ## The same for any STACK
@@ -69,7 +69,7 @@ deploy: .venv/.ready ## The same for any STACK
 
 ##@ Step by step
 preflight: .venv/.ready ## Look for what would go wrong in a cloud: login, quotas, types, image, price
-	@$(PYTHON) -m infra.preflight --stack $(STACK) $(ARGS)
+	@$(PYTHON) -m infra.lifecycle.preflight_command --stack $(STACK) $(ARGS)
 
 preview: .venv/.ready ## Show what `up` would make, change or remove
 	@$(INFRA) preview --stack $(STACK) $(ARGS)
@@ -93,7 +93,7 @@ down: .venv/.ready ## Destroy STACK and confirm that nothing is left
 	@$(INFRA) down --stack $(STACK) $(ARGS)
 
 leftovers: .venv/.ready ## What carries our tags in all regions of CLOUD; ARGS=--delete removes strays, after asking
-	@$(PYTHON) -m infra.sweep --cloud $(CLOUD) $(ARGS)
+	@$(PYTHON) -m infra.lifecycle.orphans_command --cloud $(CLOUD) $(ARGS)
 
 ##@ Hosts that exist already
 adopt: .venv/.ready ## Look at HOST=user@address and write its inventory (docs/existing-hosts.md)
@@ -155,14 +155,14 @@ bench-start: .venv/.ready ## Time each command to its first line (ARGS="--rounds
 
 bench-preview: .venv/.ready ## Time what our program adds to the bare engine in a preview (ARGS="--stack gcp-gpu")
 	@tools/bootstrap.sh tests # the simulated clouds stand on every SDK
-	@$(PYTHON) -m benchmarks.preview $(ARGS)
+	@$(PYTHON) -m benchmarks.project.preview $(ARGS)
 
 bench-up-down: .venv/.ready ## Time preview, up and down phase by phase, against the simulated AWS
 	@tools/bootstrap.sh tests # the simulated clouds stand on every SDK
-	@$(PYTHON) -m benchmarks.up_down $(ARGS)
+	@$(PYTHON) -m benchmarks.project.up_down $(ARGS)
 
 bench-converge: .venv/.ready ## Time a provision with nothing to change against pyinfra and Ansible
-	@$(PYTHON) -m benchmarks.converge $(ARGS)
+	@$(PYTHON) -m benchmarks.project.converge $(ARGS)
 
 .venv/.ready: pyproject.toml uv.lock tools/bootstrap.sh
 	@tools/bootstrap.sh

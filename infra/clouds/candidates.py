@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from core.errors import ConfigError, DeployError
@@ -13,6 +14,19 @@ ID_BYTES = 4
 
 Place = tuple[str, str]
 """A zone and a machine type."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One zone and machine type that may be tried, as the lease that would hold if it works out."""
+
+    lease: Lease
+    usd_per_hour: float | None = None
+    """What the spot market asks there. None: it was not asked."""
+
+    def __str__(self) -> str:
+        price = f", ${self.usd_per_hour:.4f} an hour" if self.usd_per_hour is not None else ""
+        return f"{self.lease.machine_type} in {self.lease.zone}{price}"
 
 
 def end_of_ttl(config: DeploymentConfig, lease: Lease) -> datetime:

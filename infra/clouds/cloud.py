@@ -9,11 +9,11 @@ from typing import Protocol, cast
 
 from core.console import say
 from infra.automation.sdk import ensure_sdk
+from infra.clouds.candidates import Candidate
 from infra.clouds.queries import NOT_KNOWN, that_matter
 from infra.clouds.resources import Found, Thing
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import Lease
-from infra.lifecycle.placement import Candidate
 
 CLOUDS = {"aws": "infra.clouds.aws.cloud", "gcp": "infra.clouds.gcp.cloud"}
 """The module of each rented cloud."""

@@ -12,25 +12,12 @@ from core.console import say, step
 from core.deadline import Deadline
 from core.errors import DeployError
 from infra.automation.pulumi_cli import EngineTimeoutError
-from infra.contract.stack_placement import Lease
+from infra.clouds.candidates import Candidate
 
 Result = TypeVar("Result")
 
 ELSEWHERE = "name more zones or machine.fallbacks, another region or market, or try later"
 LONGER = "write more into machine.placement_timeout_s"
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One place and type, as a lease that would hold if it works out."""
-
-    lease: Lease
-    usd_per_hour: float | None = None
-    """What the spot market asks there, where that was asked."""
-
-    def __str__(self) -> str:
-        price = f", ${self.usd_per_hour:.4f} an hour" if self.usd_per_hour is not None else ""
-        return f"{self.lease.machine_type} in {self.lease.zone}{price}"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from core.console import say, step
 from core.errors import DeployError
 from core.paths import outputs_file
 from infra.automation.events import Report
-from infra.clouds.candidates import is_bound, lies_elsewhere
+from infra.clouds.candidates import Candidate, is_bound, lies_elsewhere
 from infra.clouds.cloud import Cloud, holder_of, remove_adrift, rented_cloud
 from infra.clouds.refusals import DeniedError
 from infra.clouds.resources import REMOVE_DEADLINE_S
@@ -23,7 +23,7 @@ from infra.lifecycle import preflight
 from infra.lifecycle.blank_volumes import BlankVolumes, still_blank
 from infra.lifecycle.lost_state import refuse_half_lost_state, refuse_lost_state
 from infra.lifecycle.optional_parts import all_parts
-from infra.lifecycle.placement import ELSEWHERE, Attempt, Candidate, place, table
+from infra.lifecycle.placement import ELSEWHERE, Attempt, place, table
 from infra.lifecycle.volume_speed import speed_lines, volume_speed
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.paths import CHECKOUT
-from serving.adapter_manifest import LOCK_HEAD
+from serving.adapters.manifest import LOCK_HEAD
 from tools.make_variables import USES
 
 README = CHECKOUT / "README.md"

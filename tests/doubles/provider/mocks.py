@@ -1,9 +1,10 @@
-"""The double's table for unit tests without an engine: `pulumi.runtime.set_mocks(TableMocks(KINDS))`.
+"""The double's table for unit tests without an engine: `run_program(program, TableMocks(KINDS), stack=…)`.
 
 Checks names and types by the SDK as the provider does, and makes up every output that is no input.
 """
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pulumi
@@ -53,3 +54,16 @@ class TableMocks(pulumi.runtime.Mocks):
     def names(self, kind: str) -> list[str]:
         """Return the names of all resources of a type, sorted."""
         return sorted(name for each, name, _inputs in self._registered if each == kind)
+
+
+def run_program(program: Callable[[], None], mocks: TableMocks, *, stack: str) -> None:
+    """Run a Pulumi program against `mocks`.
+
+    The SDK uses the thread's event loop. `asyncio.run` in an earlier test leaves the thread without one.
+    """
+    try:
+        asyncio.get_event_loop()
+    except RuntimeError:
+        asyncio.set_event_loop(asyncio.new_event_loop())
+    pulumi.runtime.set_mocks(mocks, project="llm-deploy", stack=stack, preview=False)
+    pulumi.runtime.test(program)()  # type: ignore[no-untyped-call]

@@ -10,7 +10,7 @@ from fabric import Task
 
 from core.paths import CHECKOUT
 from provisioning import fabfile
-from provisioning.fab_program import EXAMPLES
+from provisioning.cli.fab_program import EXAMPLES
 from tools.make_variables import USES
 
 
@@ -89,16 +89,16 @@ def test_a_target_takes_host_and_inventory_as_its_task_does(task: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "exported", "command"),
     [
-        ("deploy-cpu", {}, "infra.commands up --stack local"),
-        ("deploy-gpu STACK=mine", {}, "infra.commands up --stack mine"),
-        ("deploy-gpu CLOUD=aws AWS_PROFILE=work", {}, "infra.commands up --stack aws-gpu"),
-        ("down", {}, "infra.commands down --stack local"),
+        ("deploy-cpu", {}, "infra.lifecycle.commands up --stack local"),
+        ("deploy-gpu STACK=mine", {}, "infra.lifecycle.commands up --stack mine"),
+        ("deploy-gpu CLOUD=aws AWS_PROFILE=work", {}, "infra.lifecycle.commands up --stack aws-gpu"),
+        ("down", {}, "infra.lifecycle.commands down --stack local"),
         ("status INVENTORY=hosts/rack.yaml", {}, "provisioning status --inventory hosts/rack.yaml"),
         ("status", {"INVENTORY": "hosts/rack.yaml"}, "provisioning status --inventory hosts/rack.yaml"),
         ("status CLOUD=", {"CLOUD": "aws", "STACK": "mine"}, "provisioning status --stack mine"),
         ("adapters", {}, "provisioning adapters:list --stack local"),
         ("adapters DO=promote ARGS=contract@4", {}, "provisioning adapters:promote --stack local contract@4"),
-        ("leftovers CLOUD=gcp", {"STACK": "mine", "HOST": "shell"}, "infra.sweep --cloud gcp"),
+        ("leftovers CLOUD=gcp", {"STACK": "mine", "HOST": "shell"}, "infra.lifecycle.orphans_command --cloud gcp"),
         ("reboot HOST=gpu2 INVENTORY=hosts/rack.yaml", {}, "reboot --inventory hosts/rack.yaml --host gpu2"),
         ("restart HOST=gpu2,gpu3", {}, "restart --stack local --host gpu2 --host gpu3"),
         ("rotate-key CLIENT=batch STACK=mine", {}, 'rotate-key --stack mine --client "batch"'),

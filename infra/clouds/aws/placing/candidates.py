@@ -13,11 +13,17 @@ from infra.clouds.aws.api.account import settled_account
 from infra.clouds.aws.api.client import call
 from infra.clouds.aws.placing.images import image_name, resolve_image
 from infra.clouds.aws.placing.stock import offered, spot_prices, zones_of
-from infra.clouds.candidates import identity_and_beginning, offered_places, refuse_move, staying, zones_to_try
+from infra.clouds.candidates import (
+    Candidate,
+    identity_and_beginning,
+    offered_places,
+    refuse_move,
+    staying,
+    zones_to_try,
+)
 from infra.clouds.refusals import unless_denied
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import Lease
-from infra.lifecycle.placement import Candidate
 
 LEAST_ZONES = 2
 """A network of ours spans at least so many zones, so that there is somewhere else to go."""

@@ -7,7 +7,14 @@ import re
 from datetime import UTC, datetime
 
 from core.errors import ConfigError
-from infra.clouds.candidates import identity_and_beginning, offered_places, refuse_move, staying, zones_to_try
+from infra.clouds.candidates import (
+    Candidate,
+    identity_and_beginning,
+    offered_places,
+    refuse_move,
+    staying,
+    zones_to_try,
+)
 from infra.clouds.gcp.api.client import ask
 from infra.clouds.gcp.placing.end_of_life import end_of_life, refuse_short_life
 from infra.clouds.gcp.placing.images import image_name, resolve_image
@@ -17,7 +24,6 @@ from infra.clouds.gcp.placing.stock import offered, zones_of
 from infra.clouds.refusals import DeniedError, MissingError, unless_denied
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import Lease
-from infra.lifecycle.placement import Candidate
 
 OUT_OF_STOCK = re.compile(
     r"(?P<told>[^\n]*(?:RESOURCE_POOL_EXHAUSTED|does not have enough resources available to fulfill the request"

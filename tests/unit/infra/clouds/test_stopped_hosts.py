@@ -46,6 +46,6 @@ def test_a_start_that_fails_tells_every_reason_and_one_that_never_ends_is_late()
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
 def test_no_cloud_has_a_waiting_loop_of_its_own(cloud: str) -> None:
     """Both had the same one, and a change of its words or its patience had to be made twice."""
-    tree = ast.parse((CHECKOUT / "infra" / cloud / "waking.py").read_text())
+    tree = ast.parse((CHECKOUT / "infra" / "clouds" / cloud / "stopped_hosts.py").read_text())
 
     assert "wait_until" not in {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}

@@ -94,7 +94,7 @@ def wire(monkeypatch: pytest.MonkeyPatch, stack: HeldStack, host: Host) -> None:
         yield stack
 
     monkeypatch.setattr(teardown, "hold", hold)
-    monkeypatch.setattr(teardown, "leftovers", host)
+    monkeypatch.setattr(teardown, "orphans", host)
 
 
 def written(tmp_path: Path) -> Any:

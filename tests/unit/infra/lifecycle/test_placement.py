@@ -6,8 +6,9 @@ import pytest
 
 from core.errors import DeployError
 from infra.automation.pulumi_cli import EngineTimeoutError
+from infra.clouds.candidates import Candidate
 from infra.contract.stack_placement import Lease
-from infra.lifecycle.placement import Candidate, place, table
+from infra.lifecycle.placement import place, table
 
 STOCK = "InsufficientInstanceCapacity: no capacity"
 

@@ -12,7 +12,7 @@ from core.errors import ConfigError, DeployError
 from core.paths import outputs_file
 from infra.automation.backend import Backend
 from infra.automation.events import Report
-from infra.clouds.candidates import refuse_move
+from infra.clouds.candidates import Candidate, refuse_move
 from infra.clouds.finding import Finding
 from infra.clouds.refusals import DeniedError
 from infra.clouds.resources import Found, Thing, Unasked
@@ -21,7 +21,6 @@ from infra.config.lifetime import WeeklySchedule
 from infra.contract.stack_placement import LEASE_VARIABLE, Lease, read_lease, write_lease
 from infra.lifecycle import preflight
 from infra.lifecycle import up as renting
-from infra.lifecycle.placement import Candidate
 
 STACK = "one"
 

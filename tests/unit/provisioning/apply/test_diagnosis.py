@@ -1,7 +1,6 @@
 """Causes and hints, from journals of engines that did fail like this (tests/data/journals), and from words of vLLM's
 source where no GPU is at hand."""
 
-
 import pytest
 
 from core.paths import CHECKOUT

@@ -2,14 +2,13 @@
 
 from typing import Any
 
-import pulumi
 import pytest
 
 from infra.clouds import guards
 from infra.config import parse_deployment
 from infra.contract.stack_placement import LEASE_VARIABLE, Lease
 from tests.doubles.aws.table import KINDS
-from tests.doubles.provider.mocks import TableMocks
+from tests.doubles.provider.mocks import TableMocks, run_program
 from tests.engine.aws_stacks import stack_value
 from tests.unit.infra.clouds.aws.deployed import Deployed
 
@@ -35,13 +34,12 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
         more, lifetime, stack = lease.pop("more", ""), lease.pop("lifetime", ""), lease.pop("stack", "prod")
         monkeypatch.setenv(LEASE_VARIABLE, Lease.model_validate(values | lease).model_dump_json())
         mocks = TableMocks(KINDS)
-        pulumi.runtime.set_mocks(mocks, project="llm-deploy", stack=stack, preview=False)
         from infra.clouds.aws import deploy
 
         def program() -> None:
             deploy(parse_deployment(stack_value(machine, lifetime=lifetime, more=more), "a test"))
 
-        pulumi.runtime.test(program)()  # type: ignore[no-untyped-call]
+        run_program(program, mocks, stack=stack)
         return mocks
 
     return run

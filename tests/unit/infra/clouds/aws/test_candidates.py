@@ -10,10 +10,10 @@ from infra.clouds.aws import cloud
 from infra.clouds.aws.api import account
 from infra.clouds.aws.placing import candidates
 from infra.clouds.aws.placing.stock import SpotPrice
+from infra.clouds.candidates import Candidate
 from infra.clouds.refusals import DeniedError
 from infra.config import DeploymentConfig, parse_deployment
 from infra.contract.stack_placement import Lease
-from infra.lifecycle.placement import Candidate
 from tests.engine.aws_stacks import stack_value
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -189,7 +189,9 @@ def test_arns_are_of_the_partition_of_the_region() -> None:
     """`arn:aws:` was fixed in the program."""
     found = [partition_of(each) for each in ("ap-northeast-2", "us-gov-west-1", "cn-north-1", "eusc-de-east-1")]
     assert found == ["aws", "aws-us-gov", "aws-cn", "aws-eusc"]
-    fixed = [path.name for path in (CHECKOUT / "infra" / "aws").rglob("*.py") if "arn:aws:" in path.read_text()]
+    fixed = [
+        path.name for path in (CHECKOUT / "infra" / "clouds" / "aws").rglob("*.py") if "arn:aws:" in path.read_text()
+    ]
     assert fixed == []
 
 

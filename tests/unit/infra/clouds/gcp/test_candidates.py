@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError, DeployError
+from infra.clouds.candidates import Candidate
 from infra.clouds.gcp.placing.candidates import candidates, out_of_stock
 from infra.clouds.refusals import DeniedError
 from infra.config import DeploymentConfig, parse_deployment
 from infra.contract.stack_placement import Lease
-from infra.lifecycle.placement import Candidate
 from tests.doubles.gcp.client import Gcp
 from tests.doubles.gcp.seed import PROJECT, UBUNTU_24, UBUNTU_24_NEWER
 from tests.doubles.gcp.settings import Settings

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import pulumi
 import pytest
 
 from infra.clouds import guards
@@ -14,7 +13,7 @@ from infra.config import parse_deployment
 from infra.contract.stack_placement import LEASE_VARIABLE, Lease
 from tests.doubles.gcp.seed import PROJECT
 from tests.doubles.gcp.table import KINDS
-from tests.doubles.provider.mocks import TableMocks
+from tests.doubles.provider.mocks import TableMocks, run_program
 from tests.doubles.provider.schema import resource_schema
 from tests.engine.gcp_stacks import stack_value
 
@@ -47,7 +46,6 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
         }
         monkeypatch.setenv(LEASE_VARIABLE, Lease.model_validate(values | lease).model_dump_json())
         mocks = TableMocks(KINDS)
-        pulumi.runtime.set_mocks(mocks, project="llm-deploy", stack="prod", preview=False)
         from infra.clouds.gcp import deploy
 
         value = stack_value(f'type: "{machine_type}"{machine}', more=more)
@@ -58,7 +56,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
         def program() -> None:
             deploy(parse_deployment(value, "a test"))
 
-        pulumi.runtime.test(program)()  # type: ignore[no-untyped-call]
+        run_program(program, mocks, stack="prod")
         return mocks
 
     return run

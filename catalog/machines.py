@@ -75,7 +75,7 @@ def find_machine(cloud: str, machine_type: str) -> Machine | None:
     return machines().get((cloud, machine_type))
 
 
-def leased_machine(cloud: str, machine_type: str) -> Machine:
+def placed_machine(cloud: str, machine_type: str) -> Machine:
     """Return the row of a type that was rented. Raises DeployError when the table has lost it since."""
     machine = find_machine(cloud, machine_type)
     if machine is None:

@@ -38,12 +38,12 @@ def stack_file_digest(stack: str) -> Path:
     return outputs_file(stack).with_name("stack-file.sha256")
 
 
-def lease_file(stack: str) -> Path:
+def placement_file(stack: str) -> Path:
     """Return where `up` notes what it settled for a rented stack."""
     return state_dir() / "stacks" / stack / _LEASE
 
 
-def lease_files() -> list[Path]:
+def placement_files() -> list[Path]:
     """Return the notes on all rented stacks that this checkout knows."""
     return sorted((state_dir() / "stacks").glob(f"*/{_LEASE}"))
 

@@ -43,8 +43,8 @@ def main() -> None:
     pulumi.export("hosts", with_proxy(deployment.hosts, config.proxy))
     pulumi.export("serving", config.serving.model_dump(mode="json", exclude_unset=True))
     pulumi.export("gateway", config.gateway.model_dump(mode="json", exclude_unset=True))
-    if deployment.lease is not None:
-        pulumi.export("lease", deployment.lease)
+    if deployment.placement is not None:
+        pulumi.export("placement", deployment.placement)
 
 
 try:

@@ -126,38 +126,38 @@ def recipe() -> Recipe:
 
 def ensure_rootfs() -> Path:
     """Return the root filesystem for this host's recipe, built first when it is not in the cache."""
-    wish = recipe()
+    resource = recipe()
     store = cache_dir() / "rootfs"
     store.mkdir(mode=0o700, parents=True, exist_ok=True)
-    root = store / wish.digest
+    root = store / resource.digest
     if root.is_dir():
         os.utime(root)  # in use: see _remove_unused
         return root
     ensure_host_packages()
     with one_at_a_time(
-        store / f"{wish.digest}.lock", "another process is building the root filesystem; waiting for it"
+        store / f"{resource.digest}.lock", "another process is building the root filesystem; waiting for it"
     ):
         if not root.is_dir():
             with step(f"build the root filesystem of local machines (Debian {SUITE}, once, some 40 s)", once=True):
-                _build(wish, root)
+                _build(resource, root)
             _remove_unused(store)
     return root
 
 
-def _build(wish: Recipe, root: Path) -> None:
+def _build(resource: Recipe, root: Path) -> None:
     """Build beside `root` and move there when whole, so that a cut-off build is never taken for a good one."""
     for remains in root.parent.glob(f".{root.name}.*"):
         shutil.rmtree(remains)
     staged = root.parent / f".{root.name}.{secrets.token_hex(4)}"
     staged.mkdir()
-    say(f"  mmdebstrap {wish.suite}: {', '.join(wish.packages)}")
+    say(f"  mmdebstrap {resource.suite}: {', '.join(resource.packages)}")
     _call(
-        "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={','.join(wish.packages)}",
-        *(f"--aptopt={line.rstrip(';')}" for line in wish.apt_settings),
-        *(f"--dpkgopt={line}" for line in wish.dpkg_settings), wish.suite, str(staged), *wish.sources,
+        "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={','.join(resource.packages)}",
+        *(f"--aptopt={line.rstrip(';')}" for line in resource.apt_settings),
+        *(f"--dpkgopt={line}" for line in resource.dpkg_settings), resource.suite, str(staged), *resource.sources,
     )  # fmt: skip
     say("  hand on CA certificates, apt, pip and uv settings")
-    customise(wish, staged)
+    customise(resource, staged)
     os.utime(staged)
     staged.rename(root)
 
@@ -170,14 +170,14 @@ def _remove_unused(store: Path) -> None:
             build.with_name(f"{build.name}.lock").unlink(missing_ok=True)
 
 
-def customise(wish: Recipe, root: Path) -> None:
+def customise(resource: Recipe, root: Path) -> None:
     """Bring a fresh Debian in `root` to the recipe, and remove what must not be shared."""
-    for path, content in wish.files:
+    for path, content in resource.files:
         _write(root, path, content, 0o440 if path.startswith("/etc/sudoers.d/") else 0o644)
-    for certificate in wish.certificates:
+    for certificate in resource.certificates:
         name = hashlib.sha256(certificate.encode()).hexdigest()[:16]
         _write(root, f"/usr/local/share/ca-certificates/host-{name}.crt", certificate, 0o644)
-    for command in wish.commands:
+    for command in resource.commands:
         _call("chroot", str(root), *command)
     for secret in (root / "etc/ssh").glob("ssh_host_*"):
         secret.unlink()

@@ -25,7 +25,7 @@ from core.errors import DeployError, UsageError, run_cli
 from core.paths import CHECKOUT
 from infra.automation.pulumi_cli import ALWAYS, PROJECT
 from infra.config import load_stack
-from infra.contract.stack_placement import LEASE_VARIABLE
+from infra.contract.stack_placement import PLACEMENT_VARIABLE
 from tools.pulumi.cli import find_cli
 
 GOAL_S = 3.0
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (first, *_rest) = importlib.import_module(f"infra.clouds.{config.cloud}.placing.candidates").candidates(
             config, None
         )
-        environ[LEASE_VARIABLE] = first.lease.model_dump_json()
+        environ[PLACEMENT_VARIABLE] = first.placement.model_dump_json()
         empty = _empty_project(Path(name) / "empty", "empty", "empty", environ)
         _empty_project(Path(name) / "ours", PROJECT, options.stack, environ)  # the salt is written here, not in ours
         whole = _config_file(Path(name), options.stack)

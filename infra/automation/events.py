@@ -112,7 +112,7 @@ class Report:
         step, name, what = _step(event)
         if step == "refresh":
             self._looked_for.add(event["metadata"]["urn"])
-        if step not in DOING or not _is_thing(event):
+        if step not in DOING or not _is_resource(event):
             return []
         self.planned.setdefault(step, []).append(name)
         verb = (PLANNED if self.preview else DOING)[step]
@@ -130,7 +130,7 @@ class Report:
             return [f"  ! {name} is gone"]
         if what == STACK_TYPE and step != "delete":
             self.outputs = (metadata.get("new") or {}).get("outputs") or {}
-        if self.preview or step not in DONE or not _is_thing(event):
+        if self.preview or step not in DONE or not _is_resource(event):
             return []
         self.done.setdefault(step, []).append(name)
         return [f"  {DONE[step]} {name}"]
@@ -142,7 +142,7 @@ def _step(event: dict[str, Any]) -> tuple[str, str, str]:
     return metadata["op"], metadata["urn"].rsplit("::", 1)[-1], metadata["type"]
 
 
-def _is_thing(event: dict[str, Any]) -> bool:
+def _is_resource(event: dict[str, Any]) -> bool:
     """Return whether a resource is something that exists: no component, which only groups, and no provider."""
     metadata = event["metadata"]
     state = metadata.get("new") or metadata.get("old") or {}

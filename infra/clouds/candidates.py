@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from core.errors import ConfigError, DeployError
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 
 ID_BYTES = 4
 
@@ -20,25 +20,25 @@ Place = tuple[str, str]
 class Candidate:
     """One zone and machine type that may be tried, as the lease that would hold if it works out."""
 
-    lease: Lease
+    placement: Placement
     usd_per_hour: float | None = None
     """What the spot market asks there. None: it was not asked."""
 
     def __str__(self) -> str:
         price = f", ${self.usd_per_hour:.4f} an hour" if self.usd_per_hour is not None else ""
-        return f"{self.lease.machine_type} in {self.lease.zone}{price}"
+        return f"{self.placement.machine_type} in {self.placement.zone}{price}"
 
 
-def end_of_ttl(config: DeploymentConfig, lease: Lease) -> datetime:
+def end_of_ttl(config: DeploymentConfig, placement: Placement) -> datetime:
     """Return when the hosts end by their `ttl_hours`."""
-    return lease.ends_at(config.lifetime.ttl_hours)
+    return placement.ends_at(config.lifetime.ttl_hours)
 
 
 def identity_and_beginning(
     config: DeploymentConfig,
-    previous: Lease | None,
+    previous: Placement | None,
     now: datetime | None,
-    end_of_life: Callable[[DeploymentConfig, Lease], datetime] = end_of_ttl,
+    end_of_life: Callable[[DeploymentConfig, Placement], datetime] = end_of_ttl,
 ) -> tuple[str, datetime]:
     """Return a stack's id and when its life began: kept from the lease before, or settled anew."""
     at = (now or datetime.now(UTC)).replace(microsecond=0)
@@ -49,7 +49,7 @@ def identity_and_beginning(
     return previous.id, at if has_ended else previous.began_at
 
 
-def zones_to_try(config: DeploymentConfig, previous: Lease | None, states: Mapping[str, str]) -> list[str]:
+def zones_to_try(config: DeploymentConfig, previous: Placement | None, states: Mapping[str, str]) -> list[str]:
     """Return the zones that may be tried, in order.
 
     `states` has the zones that can be used: a name, and "" or why nothing is made there now. The zone of a stack that
@@ -72,7 +72,7 @@ def zones_to_try(config: DeploymentConfig, previous: Lease | None, states: Mappi
 
 
 def offered_places(
-    offered: Mapping[str, Sequence[str]], tried: Sequence[str], config: DeploymentConfig, previous: Lease | None
+    offered: Mapping[str, Sequence[str]], tried: Sequence[str], config: DeploymentConfig, previous: Placement | None
 ) -> list[Place]:
     """Return the places that may be tried: types in their order, of each the zones in theirs.
 
@@ -90,12 +90,12 @@ def offered_places(
     return places
 
 
-def lies_elsewhere(config: DeploymentConfig, previous: Lease) -> bool:
+def lies_elsewhere(config: DeploymentConfig, previous: Placement) -> bool:
     """Return whether the file names another region or project than a stack lies in."""
     return previous.region != config.region or (previous.project is not None and previous.project != config.project)
 
 
-def refuse_move(config: DeploymentConfig, previous: Lease | None) -> None:
+def refuse_move(config: DeploymentConfig, previous: Placement | None) -> None:
     """Raise ConfigError when the file names another region than a stack lies in: nobody would watch what is there."""
     if previous is not None and previous.region != config.region:
         what = f"{config.region} is not where the stack stands: that is {previous.region}"
@@ -103,13 +103,13 @@ def refuse_move(config: DeploymentConfig, previous: Lease | None) -> None:
         raise ConfigError(what, where="region", hint=hint)
 
 
-def made_anew_for(previous: Lease, first: Lease) -> list[str]:
+def made_anew_for(previous: Placement, first: Placement) -> list[str]:
     """Return the keys of a stack file whose change makes hosts anew in every cloud."""
     changes = {"machine.image": previous.image != first.image, "zones": previous.zone != first.zone}
     return [key for key, changed in changes.items() if changed]
 
 
-def is_bound(config: DeploymentConfig, previous: Lease | None) -> bool:
+def is_bound(config: DeploymentConfig, previous: Placement | None) -> bool:
     """Return whether the stack stands and its data volume, which cannot leave its zone, matters more than a machine.
 
     A spot machine is there to move on. A first `up` that failed has left nothing but blank disks.
@@ -118,7 +118,7 @@ def is_bound(config: DeploymentConfig, previous: Lease | None) -> bool:
     return previous is not None and previous.stands and keeps
 
 
-def staying(places: list[Place], config: DeploymentConfig, previous: Lease | None) -> list[Place]:
+def staying(places: list[Place], config: DeploymentConfig, previous: Placement | None) -> list[Place]:
     """Return the places in order, those that keep what is made first.
 
     An interrupted first `up` resumes where it got a machine: that may be the last one in stock.
@@ -138,12 +138,12 @@ def staying(places: list[Place], config: DeploymentConfig, previous: Lease | Non
     )
 
 
-def _holds_nothing(previous: Lease) -> bool:
+def _holds_nothing(previous: Placement) -> bool:
     """Return whether a lease is that of a first `up` that found no machine."""
     return not previous.stands and previous.lacks_stock
 
 
-def _zone_kept(config: DeploymentConfig, previous: Lease | None) -> str | None:
+def _zone_kept(config: DeploymentConfig, previous: Placement | None) -> str | None:
     """Return the zone in which a stack stands and may stay: only the file's `zones` can say otherwise."""
     if previous is None or not previous.stands:
         return None

@@ -17,14 +17,14 @@ POLL_S = 2.0
 
 
 @dataclass(frozen=True)
-class Thing:
+class CloudResource:
     """Something that a cloud has, and that is ours."""
 
     kind: str
     id: str
     region: str
     stack: str
-    lease_id: str
+    placement_id: str
     keep: bool = False
     """Whether it was left in place on purpose."""
     size_gib: float | None = None
@@ -44,20 +44,20 @@ Outcome = Callable[[], str | None]
 
 
 @dataclass(frozen=True)
-class Kind:
+class ResourceKind:
     """How to find and remove one kind of thing."""
 
     name: str
-    find: Callable[[str, str | None], Iterator[Thing]]
-    remove: Callable[[Thing], Outcome | None]
+    find: Callable[[str, str | None], Iterator[CloudResource]]
+    remove: Callable[[CloudResource], Outcome | None]
     """Asks a thing to go; returns how to ask what became of that, where it can still fail."""
     everywhere: bool = False
     """Whether the service answers the same in every region."""
-    otherwise: Callable[[str, str | None], Iterator[Thing]] | None = None
+    otherwise: Callable[[str, str | None], Iterator[CloudResource]] | None = None
     """Finds things of this kind where listing it is denied, by what others say of them; it may miss some."""
-    blockers: Callable[[Thing], list[str]] | None = None
+    blockers: Callable[[CloudResource], list[str]] | None = None
     """Names what others have in a thing and keeps it from going: what that is, who made it, and what removes it."""
-    empty: Callable[[Thing], bool] | None = None
+    empty: Callable[[CloudResource], bool] | None = None
     """Removes some of what is in a thing, and returns whether there may be more; none: nothing has to go before it."""
 
 
@@ -73,18 +73,18 @@ class Unasked:
         return f"{self.kind} in {self.place}: {self.error}"
 
 
-class Found(list[Thing]):
+class Found(list[CloudResource]):
     """What was found, in the order in which it can be removed; and beside it the kinds that could not be asked for."""
 
-    def __init__(self, things: Iterable[Thing] = (), unasked: Iterable[Unasked] = ()) -> None:
-        super().__init__(things)
+    def __init__(self, resources: Iterable[CloudResource] = (), unasked: Iterable[Unasked] = ()) -> None:
+        super().__init__(resources)
         self.unasked = list(unasked)
 
 
 def remove_until_gone(
-    things: Iterable[Thing],
-    kinds: Iterable[Kind],
-    look: Callable[[list[Thing]], Collection[Thing]],
+    resources: Iterable[CloudResource],
+    kinds: Iterable[ResourceKind],
+    look: Callable[[list[CloudResource]], Collection[CloudResource]],
     *,
     deadline_s: float = REMOVE_DEADLINE_S,
     clock: Callable[[], float] = time.monotonic,
@@ -96,39 +96,41 @@ def remove_until_gone(
     taken for gone once it was asked to go. Raises DeployError with what the cloud said when they do not go.
     """
     by_name = {kind.name: kind for kind in kinds}
-    left, end, told = list(things), clock() + deadline_s, dict[Thing, str]()
-    asked: dict[Thing, Outcome | None] = {}
+    left, end, told = list(resources), clock() + deadline_s, dict[CloudResource, str]()
+    asked: dict[CloudResource, Outcome | None] = {}
 
-    def remove(thing: Thing, kind: Kind) -> None:
-        while kind.empty is not None and kind.empty(thing):
+    def remove(resource: CloudResource, kind: ResourceKind) -> None:
+        while kind.empty is not None and kind.empty(resource):
             if clock() >= end:
                 return
-        asked[thing] = kind.remove(thing)
+        asked[resource] = kind.remove(resource)
 
-    def ask_again_what_failed(thing: Thing) -> None:
-        outcome = asked.get(thing)
+    def ask_again_what_failed(resource: CloudResource) -> None:
+        outcome = asked.get(resource)
         failure = outcome() if outcome is not None else None
         if failure is not None:
-            told[thing] = failure
-            del asked[thing]
+            told[resource] = failure
+            del asked[resource]
 
     while left:
-        for thing in (each for each in left if clock() < end):
+        for resource in (each for each in left if clock() < end):
             try:
-                ask_again_what_failed(thing)
-                if thing not in asked:
-                    remove(thing, by_name[thing.kind])
+                ask_again_what_failed(resource)
+                if resource not in asked:
+                    remove(resource, by_name[resource.kind])
             except DeployError as error:
-                told[thing] = str(error)
+                told[resource] = str(error)
         seen = look(left)
         there = set(seen)
         unasked = {each.kind for each in seen.unasked} if isinstance(seen, Found) else set()
-        left = [thing for thing in left if (thing not in asked if thing.kind in unasked else thing in there)]
+        left = [
+            resource for resource in left if (resource not in asked if resource.kind in unasked else resource in there)
+        ]
         if left and clock() >= end:
-            unasked_to_go = {thing: "no time was left to ask it to go" for thing in left if thing not in asked}
+            unasked_to_go = {resource: "no time was left to ask it to go" for resource in left if resource not in asked}
             words = unasked_to_go | told
-            lines = [f"  {thing}: {words.get(thing, 'asked to go, still there')}" for thing in left]
-            lines += [f"    in it: {line}" for thing in left for line in _blockers(by_name[thing.kind], thing)]
+            lines = [f"  {resource}: {words.get(resource, 'asked to go, still there')}" for resource in left]
+            lines += [f"    in it: {line}" for resource in left for line in _blockers(by_name[resource.kind], resource)]
             raise DeployError(
                 f"not gone after {deadline_s:.0f} s", where="the cloud", hint="run it again", detail="\n".join(lines)
             )
@@ -136,9 +138,9 @@ def remove_until_gone(
             sleep(POLL_S)
 
 
-def _blockers(kind: Kind, thing: Thing) -> list[str]:
+def _blockers(kind: ResourceKind, resource: CloudResource) -> list[str]:
     """Return what others have in a thing; empty when that cannot be asked."""
     try:
-        return kind.blockers(thing) if kind.blockers is not None else []
+        return kind.blockers(resource) if kind.blockers is not None else []
     except DeployError as error:
         return [f"what others have in it could not be asked: {error}"]

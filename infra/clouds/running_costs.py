@@ -13,7 +13,7 @@ from infra.clouds import weekly_hours
 from infra.clouds.stack_price import HOURS_PER_MONTH, StackPrice, stack_price
 from infra.config import DeploymentConfig
 from infra.config.lifetime import WeeklySchedule
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 
 SECONDS_PER_HOUR = 3600
 
@@ -59,7 +59,7 @@ def known_price(config: DeploymentConfig, spot_usd_per_hour: float | None = None
         yield f"price: {price_words(config, price)}"
 
 
-def odd_hours(config: DeploymentConfig, lease: Lease | None, now: datetime) -> Iterator[str]:
+def odd_hours(config: DeploymentConfig, placement: Placement | None, now: datetime) -> Iterator[str]:
     """Yield what to know of the weekly hours before `up`: hosts that run on for long, and stops that are left out.
 
     `lease`: of a stack that was made before.
@@ -68,7 +68,7 @@ def odd_hours(config: DeploymentConfig, lease: Lease | None, now: datetime) -> I
     if weekly is None:
         return
     ttl_hours = config.lifetime.ttl_hours
-    ends_at = lease.ends_at(ttl_hours) if lease is not None else now
+    ends_at = placement.ends_at(ttl_hours) if placement is not None else now
     if ends_at <= now:  # a life begins
         ends_at = now + timedelta(hours=ttl_hours)
     if not weekly_hours.runs_at(weekly, now):

@@ -17,5 +17,5 @@ class Deployment:
 
     hosts: pulumi.Output[list[dict[str, Any]]]
 
-    lease: pulumi.Output[dict[str, Any]] | None = None
+    placement: pulumi.Output[dict[str, Any]] | None = None
     """Where a rented stack was placed (infra/contract/stack_placement.py). None: nothing is rented."""

@@ -7,7 +7,7 @@ import contextlib
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, Field, StrictBool, model_validator
 
@@ -18,7 +18,7 @@ from core.rules import Problem, StackName, matching, refuse, twice
 from infra.config.proxy import ProxySpec
 from infra.contract.data_dir import DataDir
 from infra.contract.host_key_line import host_key_line
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 from serving.spec.models import GatewaySpec, ServingSpec
 from serving.spec.rules import ports_differ
 
@@ -266,7 +266,17 @@ class StackOutputs(Hosts):
     serving: ServingSpec = Field(description="What the hosts serve, as in docs/config.md.")
     gateway: GatewaySpec = GatewaySpec()
     tunnel: Tunnel | None = Field(default=None, description="For an engine behind NAT; none: each host has both.")
-    lease: Lease | None = Field(default=None, description="What stays settled of a rented stack; none for others.")
+    placement: Placement | None = Field(
+        default=None, description="Where a rented stack was put. None: nothing is rented."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _former_name(cls, value: Any) -> Any:
+        """Accept `lease`, the name of `placement` in what stacks exported before 0.2.0."""
+        if isinstance(value, dict) and "lease" in value and "placement" not in value:
+            value = {"placement" if key == "lease" else key: each for key, each in value.items()}
+        return value
 
     @model_validator(mode="after")
     def _ports_differ(self) -> Self:

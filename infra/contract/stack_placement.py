@@ -13,15 +13,15 @@ from pydantic import AwareDatetime, Field, ValidationError
 from core.errors import UsageError
 from core.files import write_atomically
 from core.frozen import Frozen
-from core.paths import lease_file
+from core.paths import placement_file
 
-LEASE_VARIABLE = "LLM_DEPLOY_LEASE"
+PLACEMENT_VARIABLE = "LLM_DEPLOY_LEASE"
 """Environment variable by which `up` and `preview` hand the lease to the program."""
 
 ID = r"[0-9a-f]{8}"
 
 
-class Lease(Frozen):
+class Placement(Frozen):
     """One rented stack. Written as a stack output, `lease`."""
 
     id: str = Field(pattern=rf"^{ID}$", description="Tells this stack from others of its name in the same account.")
@@ -56,34 +56,34 @@ class Lease(Frozen):
         " (infra/lifecycle/blank_volumes.py); empty: they may. Only in the note of a stack's first attempts.",
     )
 
-    def is_first_try_of(self, lease: "Lease") -> bool:
+    def is_first_try_of(self, placement: "Placement") -> bool:
         """Return whether this is the note of an attempt at `lease`, of a stack that does not stand yet."""
         settled = self.model_copy(update={"stands": True, "lacks_stock": False, "blank_at": ""})
-        return not self.stands and settled == lease
+        return not self.stands and settled == placement
 
     def ends_at(self, ttl_hours: float) -> datetime:
         """Return when the machines end themselves, to the second."""
         return (self.began_at + timedelta(hours=ttl_hours)).astimezone(UTC).replace(microsecond=0)
 
 
-def write_lease(stack: str, lease: Lease) -> None:
+def write_placement(stack: str, placement: Placement) -> None:
     """Note the lease, before the engine starts: an `up` that fails exports nothing."""
-    write_atomically(lease_file(stack), lease.model_dump_json(indent=2) + "\n", mode=0o600)
+    write_atomically(placement_file(stack), placement.model_dump_json(indent=2) + "\n", mode=0o600)
 
 
-def forget_lease(stack: str) -> None:
+def forget_placement(stack: str) -> None:
     """Remove the note of a lease whose things are gone."""
-    lease_file(stack).unlink(missing_ok=True)
+    placement_file(stack).unlink(missing_ok=True)
 
 
-def read_lease(stack: str) -> Lease | None:
+def read_placement(stack: str) -> Placement | None:
     """Return the lease that this checkout noted; None when there is none, or what is there is no lease.
 
     Raises UsageError when the file cannot be read.
     """
-    path = lease_file(stack)
+    path = placement_file(stack)
     try:
-        return Lease.model_validate_json(path.read_bytes())
+        return Placement.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
     except OSError as error:
@@ -91,18 +91,18 @@ def read_lease(stack: str) -> Lease | None:
         raise UsageError(f"cannot be read ({error.strerror})", where=str(path), hint=hint) from None
 
 
-def lease_from_environ(stack: str) -> Lease:
+def placement_from_environ(stack: str) -> Placement:
     """Return the lease that `up` or `preview` settled. Raises UsageError when the program was started without."""
-    text = os.environ.get(LEASE_VARIABLE)
+    text = os.environ.get(PLACEMENT_VARIABLE)
     if not text:
         raise UsageError(
             "is not set",
-            where=f"environment variable {LEASE_VARIABLE}",
+            where=f"environment variable {PLACEMENT_VARIABLE}",
             hint=f"use `make up STACK={stack}`, or first "
             f'eval "$(python -m infra.lifecycle.commands env --stack {stack})"',
         )
     try:
-        return Lease.model_validate_json(text)
+        return Placement.model_validate_json(text)
     except ValidationError:
         hint = f'eval "$(python -m infra.lifecycle.commands env --stack {stack})"'
-        raise UsageError("holds no lease", where=f"environment variable {LEASE_VARIABLE}", hint=hint) from None
+        raise UsageError("holds no lease", where=f"environment variable {PLACEMENT_VARIABLE}", hint=hint) from None

@@ -9,13 +9,13 @@ cases the volumes count as ones that may hold data.
 from typing import TYPE_CHECKING
 
 from core.errors import DeployError
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 
 if TYPE_CHECKING:
     from infra.automation.stack import Stack
 
 
-def still_blank(noted: Lease, held: "Stack", *, exports: bool) -> Lease:
+def still_blank(noted: Placement, held: "Stack", *, exports: bool) -> Placement:
     """Return the lease as it was noted, without `blank_at` when the state was changed since or has a host.
 
     `exports`: whether the state exports a lease, which an `up` does that has made all hosts.
@@ -31,7 +31,7 @@ class BlankVolumes:
     at: str
     """The lease's `blank_at` for the next attempt."""
 
-    def __init__(self, previous: Lease | None, held: "Stack") -> None:
+    def __init__(self, previous: Placement | None, held: "Stack") -> None:
         """`previous`: the lease as it is known before the first attempt."""
         self._held = held
         self.at = previous.blank_at if previous is not None else ""

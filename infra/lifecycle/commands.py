@@ -70,11 +70,11 @@ def refresh(stack: str) -> int:
     from core.runs import write_result
     from infra.automation.stack import hold
     from infra.config import load_stack
-    from infra.lifecycle.up import known_lease, refuse_other_login
+    from infra.lifecycle.up import known_placement, refuse_other_login
 
     config = load_stack(stack)
     with step("ask for each machine"), hold(stack, config.cloud) as held:
-        refuse_other_login(config.cloud, known_lease(config.cloud, stack, held))
+        refuse_other_login(config.cloud, known_placement(config.cloud, stack, held))
         report = held.refresh()
     if report is None:
         say(f"  stack {stack} has no machines yet")
@@ -135,17 +135,17 @@ def env(stack: str) -> int:
     By hand it notes the stack's salt in the stack's file, as it does for everybody; our own commands keep that clean.
     """
     from infra.automation.backend import find_backend
-    from infra.contract.stack_placement import LEASE_VARIABLE, read_lease
+    from infra.contract.stack_placement import PLACEMENT_VARIABLE, read_placement
     from infra.lifecycle.up import provider_environment
     from tools.pulumi.cli import find_cli
 
-    backend, lease = find_backend(), read_lease(stack)
+    backend, placement = find_backend(), read_placement(stack)
     environment = find_cli().environment() | {"PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true"}
     wanted = {name: value for name, value in environment.items() if name.startswith(("PULUMI_", "PATH"))}
-    if lease is not None:
+    if placement is not None:
         # By hand nobody looks whether a volume is still blank.
-        wanted[LEASE_VARIABLE] = lease.model_copy(update={"blank_at": ""}).model_dump_json()
-        wanted |= provider_environment("gcp" if lease.project else "aws", lease)
+        wanted[PLACEMENT_VARIABLE] = placement.model_copy(update={"blank_at": ""}).model_dump_json()
+        wanted |= provider_environment("gcp" if placement.project else "aws", placement)
     for name, value in (wanted | backend.settings).items():
         print(f"unset {name}" if value is None else f"export {name}={shlex.quote(value)}")
     say(f"env: state is kept in {backend.shown}")

@@ -28,9 +28,9 @@ from infra.clouds.queries import NOT_KNOWN
 from infra.clouds.refusals import DeniedError
 from infra.config import load_stack
 from infra.config.reader import DEPLOYMENT_KEY, stack_file
-from infra.contract.stack_placement import Lease, read_lease
+from infra.contract.stack_placement import Placement, read_placement
 from infra.lifecycle import orphans
-from infra.lifecycle.up import known_lease, recover, refuse_other_login
+from infra.lifecycle.up import known_placement, recover, refuse_other_login
 from serving.endpoint import endpoint_file
 
 DOWN_S = 300.0
@@ -75,23 +75,23 @@ class Teardown:
 def tear_down(stack: str, *, sleep: Callable[[float], None] = time.sleep) -> Teardown:
     """Remove `stack` and confirm that nothing is left. Raises DeployError when something is."""
     cloud = cloud_of(stack)
-    if read_lease(stack) is not None or outputs_file(stack).exists():
+    if read_placement(stack) is not None or outputs_file(stack).exists():
         ensure_sdk(cloud)  # before its time begins: they come once, and over a slow line take minutes
     end = Deadline.after(DOWN_S)
     destroyed: list[str] = []
     with hold(stack, cloud, stop_earlier=True) as held:
         keep = _keeps(stack)
         appears = Deadline.after(APPEAR_S if cloud in RENTED and _has_creations_in_flight(held) else 0.0)
-        lease = _lease(cloud, stack, held)  # noted, as the state forgets it with its resources
+        placement = _placement(cloud, stack, held)  # noted, as the state forgets it with its resources
         try:
-            _refuse_other_login(cloud, lease)
+            _refuse_other_login(cloud, placement)
             _recover(cloud, stack, held, end)
             report, gave_up = _destroy(held, stack, keep=keep, lets_go=cloud in RENTED and not keep, end=end)
-            if gave_up is not None and cloud in RENTED and lease is None:
+            if gave_up is not None and cloud in RENTED and placement is None:
                 raise gave_up  # nobody can be asked what it left
             destroyed = report.done.get("delete", []) if report else []
             left = _left(cloud, stack, end)
-            if lease is not None and (wait_s := appears.left_s()):
+            if placement is not None and (wait_s := appears.left_s()):
                 with step(f"wait {wait_s:.0f} s for what the interrupted command may still have asked for"):
                     sleep(wait_s)
                 left = _left(cloud, stack, end)
@@ -102,7 +102,7 @@ def tear_down(stack: str, *, sleep: Callable[[float], None] = time.sleep) -> Tea
             error.detail = "\n".join(filter(None, (error.detail, *(f"  still there: {line}" for line in found))))
             raise
         hosts_stay = orphans.hosts_stay(cloud)
-        asked = cloud not in RENTED or lease is not None
+        asked = cloud not in RENTED or placement is not None
         result = _write(stack, Teardown(cloud, not left, destroyed, left, kept, asked, hosts_stay))
         if left:
             raise _not_gone(stack, left)
@@ -129,15 +129,15 @@ def _not_gone(stack: str, left: list[str]) -> DeployError:
     return DeployError(what, where=f"down of stack {stack}", hint=hint, detail=lines)
 
 
-def _lease(cloud: str, stack: str, held: Stack) -> Lease | None:
+def _placement(cloud: str, stack: str, held: Stack) -> Placement | None:
     """Return the lease of a stack; where its state cannot be read, the one that this checkout noted."""
     try:
-        return known_lease(cloud, stack, held)
+        return known_placement(cloud, stack, held)
     except (UsageError, LockedError):
         raise
     except DeployError as error:
         say(f"  ! {error}; going on with what is noted here")
-        return read_lease(stack)
+        return read_placement(stack)
 
 
 def _has_creations_in_flight(held: Stack) -> bool:
@@ -150,13 +150,13 @@ def _has_creations_in_flight(held: Stack) -> bool:
         return held.interrupted
 
 
-def _refuse_other_login(cloud: str, lease: Lease | None) -> None:
+def _refuse_other_login(cloud: str, placement: Placement | None) -> None:
     """Raise UsageError for a login to another account; one that may not ask whose it is goes on.
 
     The engine's provider refuses another account, too, and nothing is forgotten before the cloud was asked.
     """
     try:
-        refuse_other_login(cloud, lease)
+        refuse_other_login(cloud, placement)
     except DeniedError as error:
         say(f"  ! {error}; going on")
 

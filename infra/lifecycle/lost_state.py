@@ -10,30 +10,30 @@ from infra.automation.stack import Stack
 from infra.clouds.cloud import Cloud, found_of
 from infra.clouds.queries import that_matter
 from infra.clouds.refusals import DeniedError
-from infra.clouds.resources import Thing
-from infra.contract.stack_placement import Lease
+from infra.clouds.resources import CloudResource
+from infra.contract.stack_placement import Placement
 
 HOLDING = ("instance", "volume", "disk")
 """Kinds of things that serve, or hold data."""
 
 
-def refuse_lost_state(cloud: Cloud, stack: str, lease: Lease | None, held: Stack) -> None:
+def refuse_lost_state(cloud: Cloud, stack: str, placement: Placement | None, held: Stack) -> None:
     """Raise DeployError when the cloud has things of a lease that stands, and the stack's state has none at all.
 
     Things that are kept on purpose, and kinds that could not be asked for, are a warning.
     """
-    if lease is None or not lease.stands or held.known_ids():
+    if placement is None or not placement.stands or held.known_ids():
         return
     try:
-        found = found_of(cloud, lease)
+        found = found_of(cloud, placement)
     except DeniedError as error:
         say(f"  ! whether the cloud still has machines of this stack could not be asked: {error}")
         return
-    for each in that_matter(found.unasked, lease.parts):
+    for each in that_matter(found.unasked, placement.parts):
         say(f"  ! the state of this stack is empty, and what the cloud has of it could not be asked: {each}")
-    for kept in (thing for thing in found if thing.keep):
+    for kept in (resource for resource in found if resource.keep):
         say(f"  ! {kept} was kept, is not in the state of this stack, and is not used again")
-    there = [f"  {thing}" for thing in found if not thing.keep]
+    there = [f"  {resource}" for resource in found if not resource.keep]
     if there:
         raise DeployError(
             f"its state in {held.backend.shown} is empty, but the cloud has {len(there)} thing(s) that it made",
@@ -46,14 +46,14 @@ def refuse_lost_state(cloud: Cloud, stack: str, lease: Lease | None, held: Stack
         )
 
 
-def refuse_half_lost_state(stack: str, lease: Lease, held: Stack, adrift: list[Thing]) -> None:
+def refuse_half_lost_state(stack: str, placement: Placement, held: Stack, adrift: list[CloudResource]) -> None:
     """Raise DeployError when hosts or disks of a stack that stands would count as left over without a reason.
 
     A command that was cut off while it made them has left that in the state. Where the state says nothing of it, it is
     an older copy, perhaps, and what it lacks may be what serves.
     """
-    there = [f"  {thing}" for thing in adrift if thing.kind in HOLDING]
-    if not lease.stands or not there or held.has_creations_in_flight():
+    there = [f"  {resource}" for resource in adrift if resource.kind in HOLDING]
+    if not placement.stands or not there or held.has_creations_in_flight():
         return
     raise DeployError(
         f"its state in {held.backend.shown} lacks {len(there)} host(s) or disk(s) that the cloud has, and no command"

@@ -1,7 +1,7 @@
 """The parts that only some stacks have, noted with the lease: teardown needs no permission to look for the others."""
 
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 
 
 def parts_of(config: DeploymentConfig) -> set[str]:
@@ -20,7 +20,7 @@ def parts_of(config: DeploymentConfig) -> set[str]:
     return wanted
 
 
-def all_parts(config: DeploymentConfig, previous: Lease | None) -> tuple[str, ...] | None:
+def all_parts(config: DeploymentConfig, previous: Placement | None) -> tuple[str, ...] | None:
     """Return the parts that a stack may have after an `up`: those of the file, and those it ever had.
 
     None: not known, as the lease is one of before they were noted.

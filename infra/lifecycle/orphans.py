@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from catalog.clouds import RENTED
 from infra.clouds import cloud as rented
-from infra.contract.stack_placement import Lease, read_lease
+from infra.contract.stack_placement import Placement, read_placement
 
 
 def hosts_stay(cloud: str) -> bool:
@@ -40,9 +40,9 @@ def remove(cloud: str, stack: str, deadline_s: float) -> None:
         rented.remove(*asked, deadline_s)
 
 
-def _rented(cloud: str, stack: str) -> tuple[rented.Cloud, Lease] | None:
+def _rented(cloud: str, stack: str) -> tuple[rented.Cloud, Placement] | None:
     """Return whom to ask about what this checkout noted."""
-    return rented.holder_of(cloud, read_lease(stack))
+    return rented.holder_of(cloud, read_placement(stack))
 
 
 def _local(stack: str) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 from core.arguments import Parser
 from core.console import say, show, step
 from core.errors import DeployError, UsageError, run_cli
-from core.paths import lease_files
+from core.paths import placement_files
 from core.strict_json import parse_object
 from infra.automation.sdk import ensure_sdk
 from infra.clouds.resources import Unasked
@@ -39,18 +39,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ensure_sdk(options.cloud)
     cloud = importlib.import_module(CLOUDS[options.cloud])
     with step("ask the regions"):
-        things, unseen = _found(cloud)
+        resources, unseen = _found(cloud)
     known = known_ids()
-    for thing in things:
-        show(f"{_standing(thing, known)}\t{thing}")
-    stray = [thing for thing in things if thing.lease_id not in known]
-    say(f"  {len(things)} thing(s), {len(stray)} of no stack that this checkout knows")
+    for resource in resources:
+        show(f"{_standing(resource, known)}\t{resource}")
+    stray = [resource for resource in resources if resource.placement_id not in known]
+    say(f"  {len(resources)} thing(s), {len(stray)} of no stack that this checkout knows")
     for line in unseen:
         say(f"  not seen: {line}")
     if options.delete and stray:
         _confirm(stray)
         with step(f"remove {len(stray)} thing(s)"):
-            cloud.remove_things(stray)
+            cloud.remove_resources(stray)
     elif stray:
         say(f"  unless they are a colleague's: make leftovers CLOUD={options.cloud} ARGS=--delete")
     return 1 if unseen else 0
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def known_ids() -> set[str]:
     """Return the ids of the leases that this checkout has noted."""
     found = set()
-    for path in lease_files():
+    for path in placement_files():
         try:
             found.add(str(parse_object(path.read_bytes())["id"]))
         except (OSError, ValueError, KeyError):
@@ -92,15 +92,15 @@ def _shown(unasked: Sequence[Unasked], place: str) -> list[str]:
     return [f"{', '.join(each.kind for each in unasked)} in {place}: {unasked[0].error}"]
 
 
-def _standing(thing: Any, known: set[str]) -> str:
-    if thing.lease_id in known:
-        return "kept" if thing.keep else "known"
+def _standing(resource: Any, known: set[str]) -> str:
+    if resource.placement_id in known:
+        return "kept" if resource.keep else "known"
     return "stray"
 
 
 def _confirm(stray: Iterable[Any]) -> None:
     """Ask on the terminal. Raises UsageError unless the answer is yes."""
-    stacks = sorted({f"{thing.stack} ({thing.lease_id})" for thing in stray})
+    stacks = sorted({f"{resource.stack} ({resource.placement_id})" for resource in stray})
     say(f"this removes everything of {', '.join(stacks)}, kept disks and buckets too; type {YES} to go on")
     if not sys.stdin.readline().strip() == YES:
         raise UsageError("not confirmed", where="leftovers --delete", hint=f"type {YES} when asked")

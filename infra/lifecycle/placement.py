@@ -81,9 +81,9 @@ def table(tried: Sequence[Attempt]) -> str:
     """Return the attempts, a line each."""
     rows = [("zone", "type", "outcome", "seconds", "")]
     for each in tried:
-        lease = each.candidate.lease
+        placement = each.candidate.placement
         seconds = f"{each.seconds:.0f}" if each.outcome != "not tried" else "-"
-        rows.append((lease.zone, lease.machine_type, each.outcome, seconds, each.told))
+        rows.append((placement.zone, placement.machine_type, each.outcome, seconds, each.told))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = []
     for *cells, told in rows:

@@ -10,20 +10,20 @@ from infra.automation.sdk import ensure_sdk
 from infra.clouds.candidates import lies_elsewhere
 from infra.clouds.finding import Finding
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 
 CLOUDS = {"aws": "infra.clouds.aws.preflight.checks", "gcp": "infra.clouds.gcp.preflight.checks"}
 """The module of each rented cloud."""
 
 
-def findings(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[Finding]:
+def findings(config: DeploymentConfig, stack: str, placement: Placement | None) -> list[Finding]:
     """Return what was found; empty for clouds where nothing is rented. Raises UsageError without a valid login."""
     if config.cloud not in CLOUDS:
         return []
     ensure_sdk(config.cloud)
-    if lease is not None and not lease.stands and lies_elsewhere(config, lease):
-        lease = None  # `up` removes what it left there, and begins here
-    found: list[Finding] = importlib.import_module(CLOUDS[config.cloud]).findings(config, stack, lease)
+    if placement is not None and not placement.stands and lies_elsewhere(config, placement):
+        placement = None  # `up` removes what it left there, and begins here
+    found: list[Finding] = importlib.import_module(CLOUDS[config.cloud]).findings(config, stack, placement)
     return found
 
 

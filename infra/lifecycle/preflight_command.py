@@ -25,13 +25,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     say(f"preflight: looks at what stack {stack} needs; makes nothing")
     from core.runs import write_result
     from infra.config import load_stack
-    from infra.contract.stack_placement import read_lease
+    from infra.contract.stack_placement import read_placement
     from infra.lifecycle.preflight import CLOUDS, findings, refuse
     from infra.lifecycle.prepare import refuse_too_large
 
     config = load_stack(stack)
     refuse_too_large(config, stack)
-    found = findings(config, stack, read_lease(stack))
+    found = findings(config, stack, read_placement(stack))
     for each in found:
         say(f"  {MARKS[each.level]} {each}")
     if config.cloud not in CLOUDS:

@@ -18,7 +18,13 @@ from infra.clouds.resources import REMOVE_DEADLINE_S
 from infra.clouds.running_costs import cost_record, known_price, odd_hours
 from infra.clouds.weekly_hours import runs_at
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import LEASE_VARIABLE, Lease, forget_lease, read_lease, write_lease
+from infra.contract.stack_placement import (
+    PLACEMENT_VARIABLE,
+    Placement,
+    forget_placement,
+    read_placement,
+    write_placement,
+)
 from infra.lifecycle import preflight
 from infra.lifecycle.blank_volumes import BlankVolumes, still_blank
 from infra.lifecycle.lost_state import refuse_half_lost_state, refuse_lost_state
@@ -33,50 +39,51 @@ ENDED_AT_START = "unexpected state"
 """Words of the plugin for an instance that was accepted and ended while it started; its state still has it."""
 
 
-def known_lease(cloud: str, stack: str, held: "Stack") -> Lease | None:
+def known_placement(cloud: str, stack: str, held: "Stack") -> Placement | None:
     """Return the lease in the stack's state, else the one that this checkout noted.
 
     None for a stack that was never made, and where nothing is rented.
     """
     if cloud not in RENTED:
         return None
-    outputs, noted = held.outputs() or {}, read_lease(stack)
-    exported = Lease.model_validate(outputs["lease"]) if "lease" in outputs else None
-    lease = exported or noted
+    outputs, noted = held.outputs() or {}, read_placement(stack)
+    value = outputs.get("placement", outputs.get("lease"))  # `lease` in the state of stacks made before 0.2.0
+    exported = Placement.model_validate(value) if value else None
+    placement = exported or noted
     if exported is not None and noted is not None and _never_stood(noted, exported, held):
-        lease = noted
-    if lease is not None:
-        lease = still_blank(lease, held, exports=exported is not None)
-        write_lease(stack, lease)  # asked for again when the state is gone
-        _hand_provider_environment(cloud, lease, held)
-    return lease
+        placement = noted
+    if placement is not None:
+        placement = still_blank(placement, held, exports=exported is not None)
+        write_placement(stack, placement)  # asked for again when the state is gone
+        _hand_provider_environment(cloud, placement, held)
+    return placement
 
 
-def _hand_provider_environment(cloud: str, lease: Lease, held: "Stack") -> None:
+def _hand_provider_environment(cloud: str, placement: Placement, held: "Stack") -> None:
     """Let the engine's provider plugin find in its environment what it needs for this login."""
-    for name, value in provider_environment(cloud, lease).items():
+    for name, value in provider_environment(cloud, placement).items():
         held.hand_over(name, value)
 
 
-def provider_environment(cloud: str, lease: Lease) -> dict[str, str]:
+def provider_environment(cloud: str, placement: Placement) -> dict[str, str]:
     """Return the environment variables that the engine's provider plugin needs for this login."""
-    holder = holder_of(cloud, lease)
-    return holder[0].provider_environment(lease) if holder else {}
+    holder = holder_of(cloud, placement)
+    return holder[0].provider_environment(placement) if holder else {}
 
 
-def _never_stood(noted: Lease, exported: Lease, held: "Stack") -> bool:
+def _never_stood(noted: Placement, exported: Placement, held: "Stack") -> bool:
     """Return whether a state has outputs though its stack never stood: older programs exported them too early."""
     if noted.stands or noted.id != exported.id:
         return False
     return (noted.lacks_stock and noted.is_first_try_of(exported)) or not held.has_machines()
 
 
-def refuse_other_login(cloud: str, lease: Lease | None) -> None:
+def refuse_other_login(cloud: str, placement: Placement | None) -> None:
     """Raise UsageError for a login with which the engine would take all of a lease for gone."""
-    holder = holder_of(cloud, lease)
+    holder = holder_of(cloud, placement)
     if holder:
-        rented, held_lease = holder
-        rented.refuse_other_login(held_lease)
+        rented, held_placement = holder
+        rented.refuse_other_login(held_placement)
 
 
 def preview(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, dict[str, Any]]:
@@ -87,34 +94,34 @@ def preview(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report
     cloud, cost = rented_cloud(config.cloud), dict[str, Any]()
     if cloud is not None:
         with step("look up image and zones"):
-            previous = known_lease(config.cloud, stack, held)
+            previous = known_placement(config.cloud, stack, held)
             refuse_lost_state(cloud, stack, previous, held)
             if previous is not None and not previous.stands and lies_elsewhere(config, previous):
                 previous = None
             candidate = _first_shown(_told(cloud.candidates(config, previous), stack), previous)
         say(f"  {candidate}")
-        for line in odd_hours(config, candidate.lease, datetime.now(UTC)):
+        for line in odd_hours(config, candidate.placement, datetime.now(UTC)):
             say(f"  ! {line}")
-        speed = volume_speed(config, candidate.lease.machine_type)
+        speed = volume_speed(config, candidate.placement.machine_type)
         for line in (*known_price(config, candidate.usd_per_hour), *speed_lines(config, speed)):
             say(f"  {line}")
         cost = {**cost_record(config, candidate.usd_per_hour), "data_volume_speed": speed.record()}
-        _hand_provider_environment(config.cloud, candidate.lease, held)
+        _hand_provider_environment(config.cloud, candidate.placement, held)
         # The engine refuses to preview that a protected volume is replaced.
         blank = "" if previous is None or "data_volume" in config.storage.keep_on_down else previous.blank_at
-        held.hand_over(LEASE_VARIABLE, candidate.lease.model_copy(update={"blank_at": blank}).model_dump_json())
+        held.hand_over(PLACEMENT_VARIABLE, candidate.placement.model_copy(update={"blank_at": blank}).model_dump_json())
     with step("ask the Pulumi engine"):
         return held.preview(), cost
 
 
-def _first_shown(candidates: list[Candidate], previous: Lease | None) -> Candidate:
+def _first_shown(candidates: list[Candidate], previous: Placement | None) -> Candidate:
     """Return the place that a preview shows: the first to try.
 
     Of a stack that never stood it is one where its blank disks are: the engine refuses to preview their replacement
     while they are protected, and a preview may not change that.
     """
     if previous is not None and not previous.stands:
-        there = [each for each in candidates if each.lease.zone == previous.zone]
+        there = [each for each in candidates if each.placement.zone == previous.zone]
         return [*there, *candidates][0]
     return candidates[0]
 
@@ -125,7 +132,7 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
     if cloud is None:
         with step("bring the machines to what the stack's file says (Pulumi)"):
             return held.up(), []
-    previous = known_lease(config.cloud, stack, held)
+    previous = known_placement(config.cloud, stack, held)
     stands = previous is not None and previous.stands
     refuse_lost_state(cloud, stack, previous, held)
     _look_around(config, stack, previous)
@@ -137,7 +144,7 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
     for line in _what_comes(config, cloud, previous, candidates[0]):
         say(f"  {line}")
     recover(config.cloud, stack, held)
-    _hand_provider_environment(config.cloud, candidates[0].lease, held)
+    _hand_provider_environment(config.cloud, candidates[0].placement, held)
 
     ended: list[Candidate] = []
     volumes = BlankVolumes(previous, held)
@@ -145,10 +152,10 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
     def attempt(candidate: Candidate, left_s: float) -> Report:
         if not stands:
             held.unprotect()  # a disk that the attempt before made elsewhere is blank, and must not hold us there
-        noted = candidate.lease.model_copy(update={"stands": stands})
-        write_lease(stack, noted)  # not as blank: an attempt that is cut off cannot say whether it made a host
-        handed = candidate.lease.model_copy(update={"blank_at": volumes.at})
-        held.hand_over(LEASE_VARIABLE, handed.model_dump_json())
+        noted = candidate.placement.model_copy(update={"stands": stands})
+        write_placement(stack, noted)  # not as blank: an attempt that is cut off cannot say whether it made a host
+        handed = candidate.placement.model_copy(update={"blank_at": volumes.at})
+        held.hand_over(PLACEMENT_VARIABLE, handed.model_dump_json())
         try:
             report = held.up(limit_s=left_s)
         except DeployError as error:
@@ -157,11 +164,11 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
                 ended.append(candidate)
             if not stands:
                 found = {"lacks_stock": cloud.out_of_stock(text) is not None, "blank_at": volumes.look_again()}
-                write_lease(stack, noted.model_copy(update=found))
+                write_placement(stack, noted.model_copy(update=found))
             raise
-        for host in cloud.wake(candidate.lease) if _shall_run(config) else ():
+        for host in cloud.wake(candidate.placement) if _shall_run(config) else ():
             say(f"  started {host}, which was stopped")
-        write_lease(stack, candidate.lease)
+        write_placement(stack, candidate.placement)
         return report
 
     try:
@@ -170,7 +177,7 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
             attempt,
             out_of_stock=cloud.out_of_stock,
             timeout_s=config.machine.placement_timeout_s,
-            hint=_where_else(candidates[0].lease, previous) if is_bound(config, previous) else ELSEWHERE,
+            hint=_where_else(candidates[0].placement, previous) if is_bound(config, previous) else ELSEWHERE,
         )
     except DeployError as error:
         if ended:
@@ -184,7 +191,7 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
     return report, tried
 
 
-def _await_ends(cloud: Cloud, previous: Lease | None) -> None:
+def _await_ends(cloud: Cloud, previous: Placement | None) -> None:
     """Wait for hosts that somebody has just stopped or terminated: the engine takes them for running ones."""
     if previous is None:
         return
@@ -195,7 +202,7 @@ def _await_ends(cloud: Cloud, previous: Lease | None) -> None:
         say(f"  ! whether hosts are about to end could not be asked: {error}; going on")
 
 
-def _look_around(config: DeploymentConfig, stack: str, previous: Lease | None) -> None:
+def _look_around(config: DeploymentConfig, stack: str, previous: Placement | None) -> None:
     """Run preflight before a stack's first `up` that goes through; before others say what is odd about the hours."""
     if previous is None or not outputs_file(stack).exists():  # a first `up` that failed has left a lease, too
         _look_first(config, stack, previous)
@@ -204,10 +211,10 @@ def _look_around(config: DeploymentConfig, stack: str, previous: Lease | None) -
         say(f"  ! {line}")
 
 
-def _what_comes(config: DeploymentConfig, cloud: Cloud, previous: Lease | None, first: Candidate) -> Iterator[str]:
+def _what_comes(config: DeploymentConfig, cloud: Cloud, previous: Placement | None, first: Candidate) -> Iterator[str]:
     """Yield which hosts of a stack that stands `up` makes again, and the price, a line each."""
     if previous is not None and previous.stands:
-        for line in cloud.replaced(config, previous, first.lease):
+        for line in cloud.replaced(config, previous, first.placement):
             yield f"! {line}"
     yield from known_price(config, first.usd_per_hour)
 
@@ -218,17 +225,17 @@ def _shall_run(config: DeploymentConfig) -> bool:
     return weekly is None or runs_at(weekly, datetime.now(UTC))
 
 
-def _candidates(config: DeploymentConfig, stack: str, cloud: Cloud, previous: Lease | None) -> list[Candidate]:
+def _candidates(config: DeploymentConfig, stack: str, cloud: Cloud, previous: Placement | None) -> list[Candidate]:
     """Return the places to try, with the parts that the stack may have afterwards noted in their leases."""
     with step("look up image, zones and prices"):
         candidates = _told(cloud.candidates(config, previous), stack)
         if previous is not None and config.machine.market == "spot":
             candidates = _beside_hosts(candidates, previous, cloud)
     parts = all_parts(config, previous)
-    return [replace(each, lease=each.lease.model_copy(update={"parts": parts})) for each in candidates]
+    return [replace(each, placement=each.placement.model_copy(update={"parts": parts})) for each in candidates]
 
 
-def _leave(previous: Lease, stack: str, held: "Stack", cloud: Cloud) -> None:
+def _leave(previous: Placement, stack: str, held: "Stack", cloud: Cloud) -> None:
     """Remove what a first `up` without success made in another region or project than the file names now.
 
     To try another region is what that `up` advised. A stack that stands is refused to move
@@ -238,8 +245,8 @@ def _leave(previous: Lease, stack: str, held: "Stack", cloud: Cloud) -> None:
         cloud.refuse_other_login(previous)
         held.unprotect()  # disks are blank
         held.destroy()
-        cloud.remove_things(cloud.things(previous), deadline_s=REMOVE_DEADLINE_S)
-    forget_lease(stack)
+        cloud.remove_resources(cloud.resources(previous), deadline_s=REMOVE_DEADLINE_S)
+    forget_placement(stack)
 
 
 def _forget_ended(held: "Stack") -> None:
@@ -251,13 +258,13 @@ def _forget_ended(held: "Stack") -> None:
         say(f"  ! {error}; the next `up` looks again")
 
 
-def _beside_hosts(candidates: list[Candidate], previous: Lease, cloud: Cloud) -> list[Candidate]:
+def _beside_hosts(candidates: list[Candidate], previous: Placement, cloud: Cloud) -> list[Candidate]:
     """Return the candidates for a spot stack: while one of its hosts runs, only those in its zone.
 
     A stack may leave its zone when all of its hosts are gone. With two, of which AWS or GCP ended one, the other once
     was removed and both made elsewhere, as the zone had no second machine.
     """
-    there = [each for each in candidates if each.lease.zone == previous.zone]
+    there = [each for each in candidates if each.placement.zone == previous.zone]
     if not previous.stands or not there or len(there) == len(candidates):
         return candidates
     try:
@@ -268,7 +275,7 @@ def _beside_hosts(candidates: list[Candidate], previous: Lease, cloud: Cloud) ->
     return there if runs else candidates
 
 
-def _look_first(config: DeploymentConfig, stack: str, previous: Lease | None) -> None:
+def _look_first(config: DeploymentConfig, stack: str, previous: Placement | None) -> None:
     """Run preflight, telling its warnings. Raises DeployError with all of its errors."""
     with step("look for what would go wrong (preflight)"):
         found = preflight.findings(config, stack, previous)
@@ -287,17 +294,17 @@ def recover(cloud: str, stack: str, held: "Stack", deadline_s: float = REMOVE_DE
     """
     if cloud not in RENTED or not held.interrupted:
         return
-    lease = known_lease(cloud, stack, held)
-    holder = holder_of(cloud, lease)
+    placement = known_placement(cloud, stack, held)
+    holder = holder_of(cloud, placement)
     known = held.known_ids() if holder else set()
-    if holder and lease is not None and (known or not lease.stands):
+    if holder and placement is not None and (known or not placement.stands):
         with step("look for what the interrupted command made and could not note"):
-            refuse = partial(refuse_half_lost_state, stack, lease, held)
+            refuse = partial(refuse_half_lost_state, stack, placement, held)
             for line in remove_adrift(*holder, known, deadline_s, refuse=refuse):
                 say(f"  - removed {line}")
 
 
-def _where_else(first: Lease, previous: Lease | None) -> str:
+def _where_else(first: Placement, previous: Placement | None) -> str:
     """Return what a person can do whose stack is bound to a zone that has no machine."""
     if previous is None or first.zone != previous.zone:
         return ELSEWHERE

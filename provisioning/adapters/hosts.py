@@ -115,8 +115,8 @@ class AdapterStack(AdapterHosts):
         retired = dict.fromkeys(retire, who_asks())
 
         def work(host: HostRecord) -> HostResult:
-            wishes = adapters_alone(host, self.serving, sources, retired)
-            result = converge(host, wishes, dry_run=dry_run, on_event=on_event)
+            resources = adapters_alone(host, self.serving, sources, retired)
+            result = converge(host, resources, dry_run=dry_run, on_event=on_event)
             if dry_run:
                 narrator.aside(plan_text(result))
             for outcome in result.failed:

@@ -30,7 +30,7 @@ ENGINE_ROLES = {"vllm": vllm, "ollama": ollama}
 
 
 @dataclass(frozen=True)
-class Wishes:
+class DesiredState:
     """What is wished for, and where clients find it then."""
 
     lists: Mapping[str, Sequence[Resource]]
@@ -39,14 +39,14 @@ class Wishes:
     """None when the gateway is not among the roles."""
 
 
-def wishes_for(
+def desired_state(
     outputs: StackOutputs,
     hosts: Sequence[HostRecord],
     roles: Sequence[str],
     *,
     allow_downgrade: bool = False,
     keep: bool = True,
-) -> Wishes:
+) -> DesiredState:
     """Return what `roles` wish for on `hosts`, in the order of ROLES.
 
     A host whose engine is newer than this checkout's refuses all of it, unless `allow_downgrade`. Credentials that
@@ -68,7 +68,7 @@ def wishes_for(
         if made.keys is not None:
             of_roles = [shared(each, outputs.serving, made.keys) for each in of_roles]
         lists[host.name] = asked_first(joined(*of_roles))
-    return Wishes(lists, _endpoint(outputs, list(made.credentials.values())) if made.credentials else None)
+    return DesiredState(lists, _endpoint(outputs, list(made.credentials.values())) if made.credentials else None)
 
 
 @dataclass(frozen=True)

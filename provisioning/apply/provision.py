@@ -20,22 +20,22 @@ from provisioning.cli.progress import Narrator, counts, error_line, failure_deta
 from provisioning.converge.result import HostResult, Outcome
 from provisioning.hosts.inventory import choose, file_has_changed, load, mention_changed_file
 from provisioning.hosts.parallel import Failures, on_each
-from provisioning.hosts.prefetch import HeadStart
+from provisioning.hosts.prefetch import Prefetch
 from provisioning.hosts.target import Target
 from provisioning.roles.host.layout import ENGINE_UNIT
 
 if TYPE_CHECKING:
-    from provisioning.apply.desired_state import Wishes
+    from provisioning.apply.desired_state import DesiredState
 
 ENGINE_UNIT_IDS = tuple(f"unit:{name}" for name in ENGINE_UNIT.values())
 
 
 def provision(
-    target: Target, *, names: Sequence[str], roles: Sequence[str], at_once: int, greeted: HeadStart | None = None
+    target: Target, *, names: Sequence[str], roles: Sequence[str], at_once: int, greeted: Prefetch | None = None
 ) -> int:
     """Bring the hosts to what their roles wish for; return the exit status."""
     began = time.monotonic()
-    run = _Run(target, names, roles, greeted or HeadStart(), dry_run=False)
+    run = _Run(target, names, roles, greeted or Prefetch(), dry_run=False)
     run.follow(at_once)
     again = f"mend it and run `{target.command('provision')}` again; `{target.command('logs')}` has more"
     run.failures.raise_any(hint=again)
@@ -53,13 +53,13 @@ def plan(
     roles: Sequence[str],
     at_once: int,
     full: bool = False,
-    greeted: HeadStart | None = None,
+    greeted: Prefetch | None = None,
 ) -> int:
     """Print what `provision` would change, with diffs, on stdout; return the exit status. Changes nothing.
 
     Of a file that is new its length is told, and its lines only with `full`.
     """
-    run = _Run(target, names, roles, greeted or HeadStart(), dry_run=True, full=full)
+    run = _Run(target, names, roles, greeted or Prefetch(), dry_run=True, full=full)
     run.follow(at_once)
     if not full and any(is_new_file(outcome) for result in run.results.values() for outcome in result.changed):
         say(f"new files are shown by their length; all lines: {target.command('plan', 'ARGS=--full')}")
@@ -92,7 +92,7 @@ class _Run:
         target: Target,
         names: Sequence[str],
         roles: Sequence[str],
-        greeted: HeadStart,
+        greeted: Prefetch,
         *,
         dry_run: bool,
         full: bool = False,
@@ -103,14 +103,14 @@ class _Run:
         self.hosts = choose(self.outputs, names)
         self.results: dict[str, HostResult] = {}
         self.failures = Failures(self.hosts, lambda name, error: self._narrator.say(name, error_line(error)))
-        self.wishes: Wishes
+        self.resources: DesiredState
         self.written: Path
         self._roles = roles
         self._greeted = greeted
         self._dry_run = dry_run
         self._full = full
         self._narrator = Narrator([host.name for host in self.hosts])
-        self._lists: Future[Wishes] = Future()
+        self._lists: Future[DesiredState] = Future()
 
     def follow(self, at_once: int) -> None:
         """Bring or plan the hosts, tell what happens until the last one has ended, and write it down.
@@ -138,15 +138,15 @@ class _Run:
         from provisioning.apply import desired_state  # the roles' templates and certificates, while the hosts answer
 
         try:
-            self.wishes = desired_state.wishes_for(self.outputs, self.hosts, self._roles, keep=not self._dry_run)
+            self.resources = desired_state.desired_state(self.outputs, self.hosts, self._roles, keep=not self._dry_run)
         except BaseException as error:
             self._lists.set_exception(error)
             raise
-        self._lists.set_result(self.wishes)
-        if self.wishes.endpoint is not None:
+        self._lists.set_result(self.resources)
+        if self.resources.endpoint is not None:
             from provisioning.access.other_names import mention_other_name
 
-            mention_other_name(self.wishes.endpoint)
+            mention_other_name(self.resources.endpoint)
         return ends
 
     def _work(self, host: HostRecord) -> HostResult:
@@ -183,11 +183,11 @@ class _Run:
 
 def _hand_on(run: _Run) -> None:
     """Write where clients find the stack; forget former keys when no host can know them any more."""
-    if run.wishes.endpoint is None:
+    if run.resources.endpoint is None:
         return
     from serving.endpoint import write_endpoint
 
-    write_endpoint(run.wishes.endpoint)
+    write_endpoint(run.resources.endpoint)
     if len(run.hosts) == len(run.outputs.hosts):
         from provisioning.access.credentials import drop_other_keys
 

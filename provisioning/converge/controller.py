@@ -12,7 +12,7 @@ import paramiko
 from core.errors import ConfigError, DeployError, HostError
 from core.regular_files import open_regular
 from infra.contract.outputs import HostRecord
-from provisioning.converge.payload import Parcel, parcel_of
+from provisioning.converge.payload import Payload, payload_of
 from provisioning.converge.proxy import proxy_environment, proxy_masks
 from provisioning.converge.resources import Command, Resource
 from provisioning.converge.result import HostResult, OnEvent, Outcome, Progress
@@ -44,10 +44,10 @@ def converge(
     began = time.monotonic()
     waiting = session or Session(host, patience_s=patience_s(host.cloud))
     try:
-        wished = resources() if callable(resources) else resources
+        desired = resources() if callable(resources) else resources
         environment, masks = proxy_environment(host), proxy_masks(host)
-        parcel = parcel_of(wished, dry_run=dry_run, environment=environment, masks=masks)
-        talk = _Talk(host, parcel, on_event, confirmations(wished))
+        payload = payload_of(desired, dry_run=dry_run, environment=environment, masks=masks)
+        talk = _Talk(host, payload, on_event, confirmations(desired))
         listed = time.monotonic()
         channel = waiting.channel()
         connected = time.monotonic()
@@ -70,7 +70,7 @@ class _Talk:
     def __init__(
         self,
         host: HostRecord,
-        parcel: Parcel,
+        payload: Payload,
         on_event: OnEvent,
         confirmations: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
     ) -> None:
@@ -78,7 +78,7 @@ class _Talk:
         self._unconfirmed: dict[str, str] = {}
         """Why a command could not be confirmed, by id; the host itself cannot know."""
         self._host = host
-        self._parcel = parcel
+        self._payload = payload
         self._on_event = on_event
         self._outcomes: list[Outcome] = []
         self._round_trips = 1
@@ -90,7 +90,7 @@ class _Talk:
     def run(self, channel: paramiko.Channel) -> None:
         """Send the list, then follow the events to the end."""
         try:
-            channel.sendall(packed(json.dumps(self._parcel.document).encode()))
+            channel.sendall(packed(json.dumps(self._payload.document).encode()))
             for line in self._lines(channel):
                 if (event := self._event(line)) is not None:
                     self._handle(event, channel)
@@ -152,7 +152,7 @@ class _Talk:
             said = read_event(event)
             if isinstance(said, Need):
                 for sha256, offset, length in said.pieces:
-                    if sha256 not in self._parcel.blobs or offset < 0 or length < 0:
+                    if sha256 not in self._payload.blobs or offset < 0 or length < 0:
                         raise ValueError("asks for content that nobody sent")
         except ValueError as error:
             what, hint = "the agent's answer is not understood", "does another program of this host write into it?"
@@ -173,7 +173,7 @@ class _Talk:
 
     def _send_piece(self, channel: paramiko.Channel, sha256: str, offset: int, length: int) -> None:
         try:
-            stream = open_regular(self._parcel.blobs[sha256], follow=False)
+            stream = open_regular(self._payload.blobs[sha256], follow=False)
         except OSError as error:
             channel.sendall(json.dumps({"error": f"{error.filename}: {error.strerror}"}).encode() + b"\n")
             return
@@ -187,7 +187,7 @@ class _Talk:
                 try:
                     block = stream.read(min(length, BLOCK_BYTES)) or bytes(length)  # shrunk since: the hash will tell
                 except OSError as error:  # the agent waits for bytes, so it cannot be told: the connection ends
-                    where = str(self._parcel.blobs[sha256])
+                    where = str(self._payload.blobs[sha256])
                     raise DeployError(f"cannot be read ({error.strerror})", where=where) from error
                 channel.sendall(block)
                 length -= len(block)
@@ -197,7 +197,7 @@ class _Talk:
         where = f"{self._host.name} ({self._host.user}@{self._host.address})"
         status = channel.recv_exit_status() if channel.exit_status_ready() else -1
         said = own_words(channel.recv_stderr(ERROR_BYTES)) if channel.recv_stderr_ready() else ""
-        for secret in self._parcel.secrets:
+        for secret in self._payload.secrets:
             said = said.replace(secret, "(secret)")
         error = not_begun(self._host, "python3", status, said, where=where, begun=self._begun)
         if error is not None:

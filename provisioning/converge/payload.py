@@ -16,7 +16,7 @@ from provisioning.converge.trees import list_tree
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parcel:
+class Payload:
     """A list of resources as the agent reads it, the files it may ask for, and the secrets that are in it."""
 
     document: dict[str, Any] = field(repr=False)
@@ -25,13 +25,13 @@ class Parcel:
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
-def parcel_of(
+def payload_of(
     resources: Sequence[Resource],
     *,
     dry_run: bool,
     environment: Mapping[str, Text] | None = None,
     masks: Sequence[Secret] = (),
-) -> Parcel:
+) -> Payload:
     """Return what the agent needs; `environment` is for all that it runs, `masks` is shown nowhere.
 
     Raises ConfigError for two resources with one id, and an id that names none.
@@ -57,7 +57,7 @@ def parcel_of(
     if environment:
         document["environment"] = _plain(environment, secrets)
         document["masks"] = _plain(tuple(masks), secrets)
-    return Parcel(document=document, blobs=blobs, secrets=tuple(secrets))
+    return Payload(document=document, blobs=blobs, secrets=tuple(secrets))
 
 
 def _plain(value: Any, secrets: list[str]) -> Any:

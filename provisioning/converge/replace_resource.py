@@ -10,7 +10,7 @@ ID_FIELDS = ("after", "restart_on", "reload_on")
 """Fields that hold ids of other resources."""
 
 
-def swap_in(resources: Sequence[Resource], old: str, new: Resource) -> list[Resource]:
+def replace_resource(resources: Sequence[Resource], old: str, new: Resource) -> list[Resource]:
     """Return the list with `new` where the resource with the id `old` stood; the same list when there is none."""
     if not any(each.id == old for each in resources):
         return list(resources)

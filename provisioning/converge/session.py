@@ -11,7 +11,7 @@ import paramiko
 
 from core.errors import HostError
 from provisioning.converge.agent_zip import agent_zip
-from provisioning.ssh.connection import Reachable
+from provisioning.ssh.connection import SshTarget
 from provisioning.ssh.remote import as_root
 from provisioning.ssh.wait_for_ssh import open_when_up
 
@@ -37,7 +37,7 @@ def packed(data: bytes) -> bytes:
 class Session:
     """One agent on one host, from the moment it is asked for."""
 
-    def __init__(self, host: Reachable, *, patience_s: float = 0.0) -> None:
+    def __init__(self, host: SshTarget, *, patience_s: float = 0.0) -> None:
         self._host = host
         self._patience_s = patience_s
         self._given_up = threading.Event()

@@ -22,7 +22,7 @@ from provisioning.existing.verdict import GATEWAY_PORTS, notes, plan, refusals
 from provisioning.hosts.inventory import load
 from provisioning.hosts.prefetch import Door
 from provisioning.hosts.target import Target
-from provisioning.ssh.connection import LoginError, OtherHostError, Reachable, connect
+from provisioning.ssh.connection import LoginError, OtherHostError, SshTarget, connect
 from provisioning.ssh.host_output import DETAIL_CHARS
 from provisioning.ssh.remote import ask_program
 from provisioning.ssh.route import file_at, route
@@ -109,7 +109,7 @@ def _looked_at(door: Door) -> HostFacts:
         raise OtherHostError(error.what, where=error.where, hint=hint) from error
 
 
-def look(door: Reachable) -> HostFacts:
+def look(door: SshTarget) -> HostFacts:
     """Return what the host is. Raises UsageError when the shell will not do, HostError for SSH's troubles."""
     with connect(door) as connection:
         said = _seen(connection, door)
@@ -121,7 +121,7 @@ def look(door: Reachable) -> HostFacts:
         raise UsageError(what, where=door.name, hint=hint, detail=detail) from None
 
 
-def _seen(connection: "fabric.Connection", door: Reachable) -> Any:
+def _seen(connection: "fabric.Connection", door: SshTarget) -> Any:
     """Return what the programs that look at a host and at its firewalls print."""
     try:
         seen = ask_program(connection, door, "look_at_host")

@@ -15,7 +15,7 @@ from core.ports import SSH_PORT
 from core.strict_json import parse_object
 from provisioning.converge.session import Session
 from provisioning.hosts.target import Target
-from provisioning.ssh.connection import Reachable
+from provisioning.ssh.connection import SshTarget
 from provisioning.ssh.wait_for_ssh import patience_s
 
 if TYPE_CHECKING:
@@ -38,14 +38,14 @@ class Door:
     ssh_config: Path | None = None
 
     @classmethod
-    def of(cls, host: Reachable) -> "Door":
+    def of(cls, host: SshTarget) -> "Door":
         """Return the door of a host."""
         keys = tuple(host.host_keys)
         return cls(host.name, host.address, host.ssh_port, host.user, keys, host.identity_file, host.ssh_config)
 
 
 @dataclass(frozen=True)
-class HeadStart:
+class Prefetch:
     """Sessions that have begun."""
 
     _begun: dict[Door, Session] = field(default_factory=dict)
@@ -55,17 +55,17 @@ class HeadStart:
         return self._begun.pop(Door.of(host), None)
 
 
-def begin(target: Target, names: Sequence[str]) -> HeadStart:
+def begin(target: Target, names: Sequence[str]) -> Prefetch:
     """Start to connect to the hosts of `target`, or those called `names`; nothing happens when the file is odd."""
     path = outputs_file(target.stack) if target.stack else Path(target.inventory)
     try:
         doors = {_door(host): patience_s(host.get("cloud", "")) for host in parse_object(path.read_bytes())["hosts"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return HeadStart()
+        return Prefetch()
     chosen = [door for door in doors if not names or door.name in names]
     if len(chosen) > MAX_HOSTS:
-        return HeadStart()
-    return HeadStart({door: Session(door, patience_s=doors[door]) for door in chosen})
+        return Prefetch()
+    return Prefetch({door: Session(door, patience_s=doors[door]) for door in chosen})
 
 
 def _door(host: dict[str, Any]) -> Door:

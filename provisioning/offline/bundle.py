@@ -15,7 +15,7 @@ from core.files import sha256_of, write_atomically
 from core.paths import CHECKOUT
 from core.regular_files import open_regular
 from infra.contract.outputs import HostRecord, StackOutputs
-from provisioning.apply.desired_state import wishes_for
+from provisioning.apply.desired_state import desired_state
 from provisioning.converge.agent_zip import agent_zip
 from provisioning.converge.resources import Resource
 from provisioning.hosts.inventory import choose, load
@@ -66,9 +66,9 @@ def make_bundle(
     hosts = choose(outputs, names)
     release = find_release(os_release or _release_of(hosts))
     release.sources()  # a missing key of the distribution is told before models are fetched
-    wishes = wishes_for(outputs, hosts, roles)
-    driver.headers(wishes.lists, kernels)  # and so is a kernel that nobody named
-    lists = {name: local(each) for name, each in wishes.lists.items()}
+    resources = desired_state(outputs, hosts, roles)
+    driver.headers(resources.lists, kernels)  # and so is a kernel that nobody named
+    lists = {name: local(each) for name, each in resources.lists.items()}
     path = Path(out) if out else CHECKOUT / "bundles" / f"{outputs.stack}.tar"
     made = write_bundle(lists, outputs, release, path, kernels=kernels, with_secrets=with_secrets)
     say(
@@ -79,8 +79,8 @@ def make_bundle(
     say(f"manifest SHA-256: {made.manifest_sha256}")
     if made.secrets:
         say(f"secrets, to be handed over by another way: {made.secrets}")
-    if wishes.endpoint is not None:  # nobody here will see the installation, and a client needs URL, CA and key
-        say(f"endpoint, once it is installed: {write_endpoint(wishes.endpoint)}")
+    if resources.endpoint is not None:  # nobody here will see the installation, and a client needs URL, CA and key
+        say(f"endpoint, once it is installed: {write_endpoint(resources.endpoint)}")
     handed = " --secrets FILE" if made.secrets else ""
     # Before anything of the archive runs: whoever can change its files can change the installer that looks at them.
     look = f'echo "{made.archive_sha256}  {path.name}" | sha256sum --check -'

@@ -16,8 +16,8 @@ from core.console import step
 from core.errors import DeployError
 from core.paths import cache_dir
 from provisioning import programs
-from provisioning.converge.payload import parcel_of
-from provisioning.converge.replace_resource import swap_in
+from provisioning.converge.payload import payload_of
+from provisioning.converge.replace_resource import replace_resource
 from provisioning.converge.resources import Command, Download, File, Packages, Resource, Secret, Tree, Venv
 from provisioning.converge.trees import list_tree
 from provisioning.offline.downloads import downloaded
@@ -62,16 +62,16 @@ def local(resources: Sequence[Resource]) -> list[Resource]:
     offline = without_trial(without_repository(resources))
     for each in resources:
         if isinstance(each, Command) and FETCH_MODEL in each.argv:
-            offline = swap_in(offline, each.id, _fetched(each))
+            offline = replace_resource(offline, each.id, _fetched(each))
     return offline
 
 
 def offline_list(resources: Sequence[Resource], *, with_secrets: bool) -> OfflineList:
     """Return the list as the agent reads it; `with_secrets` leaves them in it."""
-    parcel = parcel_of(resources, dry_run=False)
+    payload = payload_of(resources, dry_run=False)
     secrets: dict[str, str] = {}
-    document = parcel.document if with_secrets else _without_secrets(parcel.document, secrets)
-    blobs = dict(parcel.blobs)
+    document = payload.document if with_secrets else _without_secrets(payload.document, secrets)
+    blobs = dict(payload.blobs)
     for resource in resources:
         if isinstance(resource, Download):
             blobs[resource.sha256] = downloaded(resource.url, resource.sha256)

@@ -53,9 +53,9 @@ def upgrade_engine(target: Target, *, names: Sequence[str], allow_downgrade: boo
     """Upgrade one host after the other, and stop at the first that fails; return the exit status."""
     outputs = load(target)
     hosts = choose_engines(outputs, names)
-    from provisioning.apply.desired_state import wishes_for
+    from provisioning.apply.desired_state import desired_state
 
-    lists = wishes_for(outputs, hosts, ["engine"], allow_downgrade=allow_downgrade).lists
+    lists = desired_state(outputs, hosts, ["engine"], allow_downgrade=allow_downgrade).lists
     done: list[Upgrade] = []
     try:
         failure = _one_by_one(outputs, hosts, lists, done)
@@ -92,13 +92,13 @@ def _one_by_one(
     return None
 
 
-def _upgrade(outputs: StackOutputs, host: HostRecord, wishes: Sequence[Resource], narrator: Narrator) -> Upgrade:
+def _upgrade(outputs: StackOutputs, host: HostRecord, resources: Sequence[Resource], narrator: Narrator) -> Upgrade:
     """Upgrade one host. Raises HostError when the new release does not answer, or is older than the present one."""
     began = time.monotonic()
     before = _look(outputs, host)
     if before.unit(ENGINE_UNIT[outputs.serving.engine]) is None:
         raise HostError("no engine is installed", where=host.name, hint="run provision first")
-    result = bring(host, wishes, dry_run=False, on_event=narrator.event)
+    result = bring(host, resources, dry_run=False, on_event=narrator.event)
     for outcome in result.failed:
         narrator.say(host.name, why(outcome))
     narrator.say(host.name, counts(result))

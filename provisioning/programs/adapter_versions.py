@@ -151,18 +151,18 @@ class Host:
                 entries.append(json.loads(line))
         return entries
 
-    def wished(self, wish: dict[str, Any]) -> dict[str, Any]:
+    def desired(self, resource: dict[str, Any]) -> dict[str, Any]:
         """Return what is to be served: with `keep`, an alias that is there stays where it is, unless it is retired.
 
         Raises VersionError when such an alias would point at a version that is no longer listed, or nowhere.
         """
-        versions, aliases = wish["versions"], dict(wish["aliases"])
-        for alias, version in self.served()["aliases"].items() if wish["keep"] else ():
+        versions, aliases = resource["versions"], dict(resource["aliases"])
+        for alias, version in self.served()["aliases"].items() if resource["keep"] else ():
             if alias in aliases and version not in versions:
                 raise VersionError(f"{alias} is {version}, which is no longer listed; promote another version first")
             if alias in aliases:
                 aliases[alias] = version
-            elif alias not in wish.get("retire", {}):
+            elif alias not in resource.get("retire", {}):
                 retire = f'run `make adapters DO=apply ARGS="--retire {alias}"` {SAME}'
                 raise VersionError(f"{alias} is served and no longer listed; list it again, or {retire}")
         return {"versions": versions, "aliases": aliases}
@@ -203,7 +203,7 @@ def _agreed(host: Host, engine: Engine, asked: dict[str, Any]) -> tuple[dict[str
     loses what is retired, without which provision would not start it anew. Raises VersionError for any other wish then,
     and for one that may not be granted.
     """
-    wanted, running = host.wished(asked), engine.served()
+    wanted, running = host.desired(asked), engine.served()
     told = wanted
     if running is not None and running["engine"] != asked["engine"]:
         if asked["engine_follows"]:
@@ -225,9 +225,9 @@ def _is_served(wanted: dict[str, Any], running: dict[str, Any]) -> bool:
     return bool(running["versions"] == {**kept, **versions} and running["aliases"] == aliases)
 
 
-def apply(host: Host, engine: Engine, wish: str) -> None:
+def apply(host: Host, engine: Engine, resource: str) -> None:
     """Serve what is wished for. Raises VersionError for what the engine cannot load; the file stays as it was then."""
-    asked = json.loads(wish)
+    asked = json.loads(resource)
     wanted, told = _agreed(host, engine, asked)
     running = engine.served()
     if asked.get("whole") and running is not None:
@@ -252,17 +252,17 @@ def _refuse_missing(wanted: dict[str, Any]) -> None:
             raise VersionError(f"{name} is not here; what is served stays until its files are")
 
 
-def loaded(host: Host, engine: Engine, wish: str) -> None:
+def loaded(host: Host, engine: Engine, resource: str) -> None:
     """Have the engine try again what its start left out. Raises VersionError for what it still refuses."""
-    asked = json.loads(wish)
+    asked = json.loads(resource)
     if _left_out(engine.served(), asked):
-        wanted = {"versions": asked["versions"], "aliases": {**asked["aliases"], **host.wished(asked)["aliases"]}}
+        wanted = {"versions": asked["versions"], "aliases": {**asked["aliases"], **host.desired(asked)["aliases"]}}
         _report(_left_out(engine.serve(wanted), asked))
 
 
-def left_out(_host: Host, engine: Engine, wish: str) -> None:
+def left_out(_host: Host, engine: Engine, resource: str) -> None:
     """Raise VersionError when the engine's start left out some of what is wished for; say so in lines for a plan."""
-    refused = _left_out(engine.served(), json.loads(wish))
+    refused = _left_out(engine.served(), json.loads(resource))
     for name, problem in refused.items():
         print(f"{PLANNED}load {name} again, which the engine refused: {problem}")
     _report(refused)
@@ -280,9 +280,9 @@ def _report(refused: dict[str, str]) -> None:
         raise VersionError(f"the engine serves all but what it refuses: {reasons}")
 
 
-def check(host: Host, engine: Engine, wish: str) -> None:
+def check(host: Host, engine: Engine, resource: str) -> None:
     """Raise VersionError when `apply` would change something, or fail; say in lines for a plan what."""
-    asked = json.loads(wish)
+    asked = json.loads(resource)
     try:
         wanted, told = _agreed(host, engine, asked)
     except VersionError as error:

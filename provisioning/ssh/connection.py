@@ -45,7 +45,7 @@ class OtherHostError(HostError):
     """What answers at the host's address has none of its keys."""
 
 
-class Reachable(Protocol):
+class SshTarget(Protocol):
     """How a host is reached: what a connection needs of a HostRecord."""
 
     @property
@@ -65,7 +65,7 @@ class Reachable(Protocol):
 
 
 @contextlib.contextmanager
-def connect(host: Reachable) -> Iterator[fabric.Connection]:
+def connect(host: SshTarget) -> Iterator[fabric.Connection]:
     """Yield an open connection, closed afterwards. Raises HostError in words for everything that SSH can refuse."""
     connection = open_connection(host)
     try:
@@ -74,7 +74,7 @@ def connect(host: Reachable) -> Iterator[fabric.Connection]:
         connection.close()
 
 
-def open_connection(host: Reachable) -> fabric.Connection:
+def open_connection(host: SshTarget) -> fabric.Connection:
     """Return an open connection that the caller closes. Raises HostError in words."""
     where = f"{host.name} ({host.user}@{host.address}:{host.ssh_port})"
     way = route(host)
@@ -91,7 +91,7 @@ def open_connection(host: Reachable) -> fabric.Connection:
         return _logged_in(host, way, keys, where)
 
 
-def _logged_in(host: Reachable, way: Route, keys: list[LoginKey], where: str) -> fabric.Connection:
+def _logged_in(host: SshTarget, way: Route, keys: list[LoginKey], where: str) -> fabric.Connection:
     """Return a connection logged in with one of `keys`; sshd may hang up after a few of them, so it is called again."""
     for _ in range(MAX_CALLS):
         offer = Offer(host.user, keys)
@@ -113,7 +113,7 @@ def _logged_in(host: Reachable, way: Route, keys: list[LoginKey], where: str) ->
     raise LoginError(what, where=where, hint="name the right private key as the host's identity_file")
 
 
-def _called(host: Reachable, way: Route, offer: Offer, where: str) -> fabric.Connection:
+def _called(host: SshTarget, way: Route, offer: Offer, where: str) -> fabric.Connection:
     """Return an open connection after one call. Raises paramiko's SSHException, or HostError in words."""
     config = fabric.Config(overrides={"load_ssh_configs": False}, lazy=True)
     plug = open_socket(way, where)
@@ -158,7 +158,7 @@ def open_socket(way: Route, where: str) -> socket.socket:
     return plug
 
 
-def _read_key(host: Reachable, where: str) -> paramiko.PKey:
+def _read_key(host: SshTarget, where: str) -> paramiko.PKey:
     path = str(host.identity_file)
     try:
         return paramiko.PKey.from_path(path)
@@ -170,7 +170,7 @@ def _read_key(host: Reachable, where: str) -> paramiko.PKey:
         raise HostError(f"identity file {path} is no usable private key ({error})", where=where, hint=hint) from error
 
 
-def _trust(client: paramiko.SSHClient, host: Reachable) -> None:
+def _trust(client: paramiko.SSHClient, host: SshTarget) -> None:
     """Make the record's keys the only ones."""
     name = host.address if host.ssh_port == SSH_PORT else f"[{host.address}]:{host.ssh_port}"  # as paramiko asks
     for line in host.host_keys:
@@ -184,7 +184,7 @@ def _trust(client: paramiko.SSHClient, host: Reachable) -> None:
         client.get_host_keys().add(name, entry.key.get_name(), entry.key)
 
 
-def _in_words(error: Exception, host: Reachable, where: str) -> HostError:
+def _in_words(error: Exception, host: SshTarget, where: str) -> HostError:
     if isinstance(error, paramiko.BadHostKeyException):
         key = error.key
         return OtherHostError(

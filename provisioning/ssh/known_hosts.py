@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 from core.ports import SSH_PORT
 
 if TYPE_CHECKING:
-    from provisioning.ssh.connection import Reachable
+    from provisioning.ssh.connection import SshTarget
 
 
-def known_as(host: "Reachable") -> str:
+def known_as(host: "SshTarget") -> str:
     """Return the host's name among known ones: with an unusual port, that follows the address in brackets.
 
     One that an ssh_config leads to is known by its address in the inventory alone (HostKeyAlias).
@@ -19,6 +19,6 @@ def known_as(host: "Reachable") -> str:
     return host.address if host.ssh_port == SSH_PORT else f"[{host.address}]:{host.ssh_port}"
 
 
-def known_hosts_text(hosts: Iterable["Reachable"]) -> str:
+def known_hosts_text(hosts: Iterable["SshTarget"]) -> str:
     """Return a known_hosts file."""
     return "".join(f"{known_as(host)} {key}\n" for host in hosts for key in host.host_keys)

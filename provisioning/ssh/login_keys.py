@@ -21,7 +21,7 @@ from core.paths import state_dir
 from core.strict_json import parse_object
 
 if TYPE_CHECKING:
-    from provisioning.ssh.connection import Reachable
+    from provisioning.ssh.connection import SshTarget
 
 USUAL_FILES = ("id_ed25519", "id_ecdsa", "id_rsa")
 """In ~/.ssh, as OpenSSH tries them."""
@@ -83,7 +83,7 @@ class Offer(AuthStrategy):
 
 
 @contextlib.contextmanager
-def offered_keys(host: "Reachable", named: Sequence[Path]) -> Iterator[list[LoginKey]]:
+def offered_keys(host: "SshTarget", named: Sequence[Path]) -> Iterator[list[LoginKey]]:
     """Yield what may be offered to `host`: the SSH agent's keys and the usual files; `named` come first.
 
     A key that worked before comes alone: other keys only cost tries.
@@ -101,7 +101,7 @@ def offered_keys(host: "Reachable", named: Sequence[Path]) -> Iterator[list[Logi
             agent.close()
 
 
-def known_login(host: "Reachable") -> dict[str, str] | None:
+def known_login(host: "SshTarget") -> dict[str, str] | None:
     """Return the `key` that worked the last time, and the `file` of it; None when none is noted."""
     try:
         noted = parse_object(_note(host).read_bytes())
@@ -110,7 +110,7 @@ def known_login(host: "Reachable") -> dict[str, str] | None:
         return None
 
 
-def note_login(host: "Reachable", key: LoginKey) -> None:
+def note_login(host: "SshTarget", key: LoginKey) -> None:
     """Note that `key` worked. A folder that cannot be written costs tries the next time, and nothing else."""
     noted = {"key": key.public, "file": key.file}
     if known_login(host) != noted:
@@ -118,13 +118,13 @@ def note_login(host: "Reachable", key: LoginKey) -> None:
             write_atomically(_note(host), json.dumps(noted) + "\n", mode=0o600)
 
 
-def forget_login(host: "Reachable") -> None:
+def forget_login(host: "SshTarget") -> None:
     """Forget the key that worked the last time."""
     with contextlib.suppress(OSError):
         _note(host).unlink(missing_ok=True)
 
 
-def _note(host: "Reachable") -> Path:
+def _note(host: "SshTarget") -> Path:
     return state_dir() / LOGINS_DIR / (quote(f"{host.user}@{host.address}", safe="@") + f":{host.ssh_port}.json")
 
 

@@ -11,7 +11,7 @@ from core.console import say
 from core.deadline import Deadline
 from core.errors import DeployError, HostError
 from core.timeouts import answer_within
-from provisioning.ssh.connection import LoginError, NoAnswerError, OtherHostError, Reachable, open_connection
+from provisioning.ssh.connection import LoginError, NoAnswerError, OtherHostError, SshTarget, open_connection
 from provisioning.ssh.remote import ConnectionCutError, stream
 
 PATIENCE_S = 300.0
@@ -32,11 +32,11 @@ def patience_s(cloud: str) -> float:
 
 
 def open_when_up(
-    host: Reachable,
+    host: SshTarget,
     patience_s: float,
     given_up: threading.Event,
     *,
-    connect: Callable[[Reachable], fabric.Connection] = open_connection,
+    connect: Callable[[SshTarget], fabric.Connection] = open_connection,
 ) -> fabric.Connection:
     """Return an open connection; a host that does not answer is tried again for `patience_s` or until `given_up`.
 
@@ -57,10 +57,10 @@ def open_when_up(
 
 
 def new_login(
-    host: Reachable,
+    host: SshTarget,
     act: Callable[[fabric.Connection], object],
     *,
-    connect: Callable[[Reachable], fabric.Connection] = open_connection,
+    connect: Callable[[SshTarget], fabric.Connection] = open_connection,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
     patience_s: float = NEW_LOGIN_S,
@@ -85,7 +85,7 @@ def new_login(
 
 
 def _one_login(
-    host: Reachable, act: Callable[[fabric.Connection], object], connect: Callable[[Reachable], fabric.Connection]
+    host: SshTarget, act: Callable[[fabric.Connection], object], connect: Callable[[SshTarget], fabric.Connection]
 ) -> tuple[str, bool]:
     """Return why one login failed, or nothing; and whether another one may work."""
     try:
@@ -104,9 +104,9 @@ def _one_login(
 
 
 def second_login(
-    host: Reachable,
+    host: SshTarget,
     *,
-    connect: Callable[[Reachable], fabric.Connection] = open_connection,
+    connect: Callable[[SshTarget], fabric.Connection] = open_connection,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> str:

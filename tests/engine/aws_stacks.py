@@ -126,5 +126,5 @@ def everything(aws: RunningAws, region: str = REGION) -> list[str]:
     return left + [f"logs {each['logGroupName']}" for each in logs]
 
 
-def _tags(thing: Any) -> dict[str, str]:
-    return {each["Key"]: each["Value"] for each in thing.get("Tags") or thing.get("TagSet") or []}
+def _tags(resource: Any) -> dict[str, str]:
+    return {each["Key"]: each["Value"] for each in resource.get("Tags") or resource.get("TagSet") or []}

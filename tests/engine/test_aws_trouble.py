@@ -63,7 +63,7 @@ def test_nothing_anywhere_ends_in_a_table_and_down_cleans_up(cloud_checkout: Che
     with cloud_checkout.started("up", stack) as up:
         wait_until(lambda: aws.control.calls().count("RunInstances") > tries, 120)
         up.kill_all()
-    assert "lease" not in (_exported(cloud_checkout, stack) or {}), "a stack that never stood exports none"
+    assert "placement" not in (_exported(cloud_checkout, stack) or {}), "a stack that never stood exports none"
 
     aws.control.set(out_of_stock=[{"zone": "ap-northeast-2c"}])
     again = cloud_checkout.run("up", stack)
@@ -290,6 +290,6 @@ def _sweep(checkout: Checkout, *arguments: str, answer: str = "") -> Done:
     return checkout.shell(argv, answer=answer)
 
 
-def _stable(thing: str) -> str:
+def _stable(resource: str) -> str:
     """Return a line without what a look at it may change."""
-    return thing[:60]
+    return resource[:60]

@@ -140,9 +140,9 @@ def test_leftovers_tells_strays_from_known_stacks_and_others_stay(gcp_checkout: 
     alone = everything(gcp)
     gcp_checkout.run("up", mine)
     sweep = [str(gcp_checkout.folder / ".venv/bin/python"), "-m", "infra.lifecycle.orphans_command", "--cloud", "gcp"]
-    lease = gcp_checkout.state / "stacks" / mine / "lease.json"
-    noted = lease.read_text()
-    lease.unlink()
+    placement = gcp_checkout.state / "stacks" / mine / "lease.json"
+    noted = placement.read_text()
+    placement.unlink()
 
     seen = gcp_checkout.shell(sweep).stdout
 
@@ -154,7 +154,7 @@ def test_leftovers_tells_strays_from_known_stacks_and_others_stay(gcp_checkout: 
     assert refused.returncode == 2, "nobody said yes"
     assert len(instances(gcp)) == 2
 
-    lease.write_text(noted)
+    placement.write_text(noted)
     down = gcp_checkout.run("down", mine)
     assert down.returncode == 0, down.stderr
     assert sorted(everything(gcp)) == sorted(alone)

@@ -15,7 +15,7 @@ from core.strict_yaml import read_yaml
 from infra.automation.backend import find_backend
 from infra.config import parse_deployment
 from infra.config.reader import DEPLOYMENT_KEY, load_stack
-from infra.contract.stack_placement import read_lease
+from infra.contract.stack_placement import read_placement
 from provisioning.access.credentials import client_keys
 from provisioning.access.other_names import _urls
 from provisioning.hosts.inventory import load_outputs
@@ -180,7 +180,7 @@ def test_endpoints(content: bytes) -> None:
 @example(content=b"[" * 100_000)
 def test_leases(folder: Path, content: bytes) -> None:
     written(folder / "stacks" / "box" / "lease.json", content)
-    judged(lambda: read_lease("box"))
+    judged(lambda: read_placement("box"))
 
 
 @given(content=st.one_of(ANY_BYTES, ODD.map(as_json)))

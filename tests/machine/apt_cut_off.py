@@ -94,9 +94,9 @@ def publish() -> None:
 
 def write_list(name: str, present: tuple[str, ...] = (), absent: tuple[str, ...] = ()) -> str:
     """Write a list of resources for the agent, and return its path."""
-    wish: dict[str, Any] = {"kind": "packages", "id": f"packages:{name}", "name": name, "after": []}
+    wanted: dict[str, Any] = {"kind": "packages", "id": f"packages:{name}", "name": name, "after": []}
     path = REPOSITORY / f"{name}.json"
-    document = {"by": "cut-off", "resources": [{**wish, "present": present, "absent": absent}]}
+    document = {"by": "cut-off", "resources": [{**wanted, "present": present, "absent": absent}]}
     path.write_text(json.dumps(document), encoding="ascii")
     return str(path)
 

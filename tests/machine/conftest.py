@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from infra.contract.outputs import StackOutputs
-from provisioning.apply.desired_state import wishes_for
+from provisioning.apply.desired_state import desired_state
 from provisioning.roles import ROLES
 from tests.machine.converge_host import bring
 from tests.machine.machines import making_machines
@@ -23,7 +23,7 @@ def served_machine(machine_state: Path) -> Iterator[Served]:
         patch.setenv("LLM_DEPLOY_STATE", str(machine_state))
         host = make("served", memory_mib=SERVED_MIB)
         outputs: StackOutputs = stack(serving=SERVING).model_copy(update={"hosts": (host,)})
-        resources = list(wishes_for(outputs, [host], ROLES).lists[host.name])
+        resources = list(desired_state(outputs, [host], ROLES).lists[host.name])
         first = bring(host, resources)
         assert first.result.ok, [(failed.id, failed.error, failed.detail) for failed in first.result.failed]
         yield Served(host, outputs, resources)

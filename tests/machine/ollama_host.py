@@ -14,7 +14,7 @@ from typing import Any
 
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning import programs
-from provisioning.apply.desired_state import Wishes, wishes_for
+from provisioning.apply.desired_state import DesiredState, desired_state
 from provisioning.converge.resources import Resource
 from provisioning.roles import ROLES
 from tests.doubles.ollama_registry import RegistryDouble
@@ -82,13 +82,13 @@ class OllamaHost:
         values = {"engine": "ollama", "model": MODEL, "adapters": ADAPTERS, "drain_s": 120, **serving}
         return stack(serving={**values, "ollama": ollama}).model_copy(update={"hosts": (self.host,)})
 
-    def wishes(self, roles: Sequence[str] = ROLES, *, allow_downgrade: bool = False, **serving: Any) -> Wishes:
+    def desired(self, roles: Sequence[str] = ROLES, *, allow_downgrade: bool = False, **serving: Any) -> DesiredState:
         """Return what makes the machine serve so."""
-        return wishes_for(self.outputs(**serving), [self.host], roles, allow_downgrade=allow_downgrade)
+        return desired_state(self.outputs(**serving), [self.host], roles, allow_downgrade=allow_downgrade)
 
     def resources(self, roles: Sequence[str] = ROLES, **wanted: Any) -> Sequence[Resource]:
         """Return the list of wishes."""
-        return self.wishes(roles, **wanted).lists[self.host.name]
+        return self.desired(roles, **wanted).lists[self.host.name]
 
     def bring(self, roles: Sequence[str] = ROLES, **wanted: Any) -> Seen:
         """Let the machine serve so."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from provisioning.apply.desired_state import wishes_for
+from provisioning.apply.desired_state import desired_state
 from provisioning.hosts.inventory import load
 from provisioning.hosts.target import Target
 from provisioning.roles import ROLES
@@ -46,7 +46,7 @@ def releases(served_machine: Served, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def endpoint(served_machine: Served) -> Endpoint:
-    endpoint = wishes_for(served_machine.outputs, [served_machine.host], ["gateway"]).endpoint
+    endpoint = desired_state(served_machine.outputs, [served_machine.host], ["gateway"]).endpoint
     assert endpoint
     return endpoint
 
@@ -164,7 +164,9 @@ def test_a_promoted_version_outlives_a_restart_and_a_provision(releases: Fab, se
     # A colleague's checkout, whose record does not know of it.
     (releases.inventory.parent / "adapters" / "test.lock").unlink()
     outputs = load(Target(inventory=str(releases.inventory)))
-    seen = bring(served_machine.host, wishes_for(outputs, [served_machine.host], ROLES).lists[served_machine.host.name])
+    seen = bring(
+        served_machine.host, desired_state(outputs, [served_machine.host], ROLES).lists[served_machine.host.name]
+    )
     assert seen.result.ok
     assert [outcome.id for outcome in seen.result.changed] == []
     status, body = served_machine.get("/v1/models")

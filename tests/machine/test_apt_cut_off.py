@@ -21,8 +21,8 @@ def test_an_installation_killed_at_any_moment_is_completed_by_the_next_run(machi
     """
     (tmp_path / "agent.pyz").write_bytes(agent_zip())
     (tmp_path / "program.py").write_text(Path(apt_cut_off.__file__).read_text())
-    wishes: list[Resource] = [Tree(path=PLACE, source=tmp_path)]
-    assert bring(machine, wishes).result.ok
+    desired: list[Resource] = [Tree(path=PLACE, source=tmp_path)]
+    assert bring(machine, desired).result.ok
     said = json.loads(remote(machine, f"python3 {PLACE}/program.py {PLACE}/agent.pyz {ROUNDS} 7"))
     assert said["failed"] == []
     assert said["rounds"] == ROUNDS
@@ -34,11 +34,11 @@ def test_a_package_that_no_source_has_is_named_with_what_helps(machine: HostReco
     broken = "Package: orphaned\nStatus: install reinstreq half-installed\nArchitecture: all\nVersion: 1\n"
     remote(machine, f"cp /var/lib/dpkg/status /root/status; printf '{broken}\n' >> /var/lib/dpkg/status")
     try:
-        wish = Packages(name="other", present=("bc",))
+        wanted = Packages(name="other", present=("bc",))
         remote(machine, "dpkg --force-depends --purge bc >/dev/null 2>&1 || true")
-        failed = bring(machine, [wish]).of(wish)
+        failed = bring(machine, [wanted]).of(wanted)
     finally:
         remote(machine, "cp /root/status /var/lib/dpkg/status")
     assert "orphaned: cut off while it was installed, and no source of apt has it" in failed.error
     assert "dpkg --remove --force-remove-reinstreq --force-depends orphaned" in failed.error
-    assert bring(machine, [wish]).result.ok
+    assert bring(machine, [wanted]).result.ok

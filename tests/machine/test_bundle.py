@@ -11,7 +11,7 @@ import pytest
 
 from core.errors import DeployError
 from infra.contract.outputs import HostRecord
-from provisioning.apply.desired_state import wishes_for
+from provisioning.apply.desired_state import desired_state
 from provisioning.apply.reboots import reboot_and_wait
 from provisioning.converge.resources import Resource, Venv
 from provisioning.offline.bundle import Made, write_bundle
@@ -101,8 +101,8 @@ def alone(shared: Alone, request: pytest.FixtureRequest) -> Iterator[OfflineHost
 def made(shared: Alone, tmp_path_factory: pytest.TempPathFactory) -> tuple[Made, Endpoint]:
     record = shared.host.record
     outputs = stack(serving=SERVING).model_copy(update={"hosts": (record,)})
-    around = wishes_for(outputs, (record,), ("base", "gateway"))
-    engine = wishes_for(outputs, (record,), ("engine",)).lists[record.name]
+    around = desired_state(outputs, (record,), ("base", "gateway"))
+    engine = desired_state(outputs, (record,), ("engine",)).lists[record.name]
     resources: list[Resource] = [*around.lists[record.name]]
     there = {each.id for each in resources}
     resources += [each for each in engine if each.id.startswith(OF_THE_ENGINE) and each.id not in there]
@@ -175,15 +175,15 @@ def test_ollama_and_a_gguf_come_from_a_bundle_and_answer(alone: OfflineHost, tmp
             "ollama": {"release": release.config},
         }
         outputs = stack(serving=serving).model_copy(update={"hosts": (alone.record,)})
-        wishes = wishes_for(outputs, (alone.record,), ROLES)
-        lists = {name: local(each) for name, each in wishes.lists.items()}
+        desired = desired_state(outputs, (alone.record,), ROLES)
+        lists = {name: local(each) for name, each in desired.lists.items()}
         bundle = write_bundle(lists, outputs, RELEASE, tmp_path / "ollama.tar", with_secrets=False)
     alone.bring(bundle, tmp_path)
     first = alone.install(bundle)
     assert first.endswith("status 0\n"), first
     assert alone.run("readlink /var/lib/llm/ollama/current").strip() == release.folder
-    assert wishes.endpoint is not None
-    assert completes(wishes.endpoint, "mine")
+    assert desired.endpoint is not None
+    assert completes(desired.endpoint, "mine")
 
 
 def gpu_host(record: HostRecord, setup: Setup) -> GpuHost:
@@ -204,7 +204,7 @@ def gpu_bundle(shared: Alone, tmp_path_factory: pytest.TempPathFactory) -> tuple
     host = gpu_host(shared.host.record, setup)
 
     def write(setup: Setup) -> Made:
-        lists = {host.record.name: local(host.wishes())}
+        lists = {host.record.name: local(host.desired())}
         path = folder / "gpu.tar"
         return write_bundle(lists, stack(), RELEASE, path, kernels=(KERNEL,), with_secrets=False, setup=setup)
 

@@ -75,13 +75,13 @@ def test_a_restart_that_was_cut_off_is_made_up_for(machine: HostRecord, how: str
 
 def test_an_agent_killed_while_apt_works(machine: HostRecord) -> None:
     """apt is not torn: it ends by itself or is mended by the next run, and dpkg finds nothing half-done."""
-    wishes: list[Resource] = [Packages(name="apt", present=("git",))]
-    run = Background(machine, wishes)
+    desired: list[Resource] = [Packages(name="apt", present=("git",))]
+    run = Background(machine, desired)
     poll(lambda: remote(machine, "pgrep -x apt-get | wc -l") != "0\n")
     remote(machine, KILL_AGENT)
     run.join()
     assert isinstance(run.error, HostError)
-    assert bring(machine, wishes).result.ok
+    assert bring(machine, desired).result.ok
     assert remote(machine, "git --version; dpkg --audit").startswith("git version")
 
 
@@ -105,15 +105,15 @@ NO_WAY = 'Acquire::http::Proxy "http://127.0.0.1:9"; Acquire::https::Proxy "http
 
 def test_a_registry_out_of_reach(machine: HostRecord) -> None:
     """apt's own words are in the error; with the way open again the next run completes."""
-    wishes: list[Resource] = [Packages(name="far", present=("sl",))]
+    desired: list[Resource] = [Packages(name="far", present=("sl",))]
     remote(machine, f"echo '{NO_WAY}' > /etc/apt/apt.conf.d/zz-no-way; apt-get clean")
     try:
-        failed = bring(machine, wishes).of(wishes[0])
+        failed = bring(machine, desired).of(desired[0])
     finally:
         remote(machine, "rm /etc/apt/apt.conf.d/zz-no-way")
     assert "Failed to fetch" in failed.error
     assert "127.0.0.1" in failed.error
-    assert bring(machine, wishes).result.ok
+    assert bring(machine, desired).result.ok
 
 
 @pytest.mark.parametrize("how", ["killed agent", "cut connection"])
@@ -121,10 +121,10 @@ def test_a_large_file_cut_off_goes_on_where_it_stopped(machine: HostRecord, tmp_
     """The half is under no right name; the next run asks for the other half only."""
     size = 48 << 20
     (tmp_path / "weights").write_bytes(hashlib.shake_256(how.encode()).digest(size))
-    wish = Tree(path=f"/opt/large-{how.split(maxsplit=1)[0]}", source=tmp_path)
+    wanted = Tree(path=f"/opt/large-{how.split(maxsplit=1)[0]}", source=tmp_path)
     with DelayProxy((machine.address, machine.ssh_port), round_trip_s=1.0).running() as proxy:
-        run = Background(moved(machine, address="127.0.0.1", ssh_port=proxy.port), [wish])
-        poll(lambda: remote(machine, f"cat {wish.path}/.weights.* 2>/dev/null | wc -c") > "1")
+        run = Background(moved(machine, address="127.0.0.1", ssh_port=proxy.port), [wanted])
+        poll(lambda: remote(machine, f"cat {wanted.path}/.weights.* 2>/dev/null | wc -c") > "1")
         if how == "killed agent":
             remote(machine, KILL_AGENT)
         else:
@@ -132,16 +132,16 @@ def test_a_large_file_cut_off_goes_on_where_it_stopped(machine: HostRecord, tmp_
         run.join()
         assert proxy.bytes_up < size
     assert isinstance(run.error, HostError)
-    assert remote(machine, f"ls {wish.path}") == ""
+    assert remote(machine, f"ls {wanted.path}") == ""
     poll(lambda: remote(machine, "flock -n /var/lib/llm-deploy/lock echo free") == "free\n")
-    have = int(remote(machine, f"cat {wish.path}/.weights.* | wc -c"))
+    have = int(remote(machine, f"cat {wanted.path}/.weights.* | wc -c"))
     assert have > 0
     with DelayProxy((machine.address, machine.ssh_port), round_trip_s=0).running() as proxy:
-        assert bring(moved(machine, address="127.0.0.1", ssh_port=proxy.port), [wish]).result.ok
+        assert bring(moved(machine, address="127.0.0.1", ssh_port=proxy.port), [wanted]).result.ok
         assert proxy.bytes_up < size - have + (1 << 20)
     digest = hashlib.sha256((tmp_path / "weights").read_bytes()).hexdigest()
-    assert remote(machine, f"sha256sum {wish.path}/weights").startswith(digest)
-    assert bring(machine, [wish]).result.changed == ()
+    assert remote(machine, f"sha256sum {wanted.path}/weights").startswith(digest)
+    assert bring(machine, [wanted]).result.changed == ()
 
 
 @contextmanager
@@ -171,9 +171,9 @@ def test_a_full_disk_stops_a_tree_before_it_travels(machine: HostRecord, tmp_pat
     """What cannot fit is not even sent."""
     (tmp_path / "weights").write_bytes(bytes(3 << 20))
     with small_disk(machine, "1m") as path:
-        wish = Tree(path=f"{path}/tree", source=tmp_path)
-        seen = bring(machine, [wish])
-        assert "needs 3 MiB" in seen.of(wish).error
+        wanted = Tree(path=f"{path}/tree", source=tmp_path)
+        seen = bring(machine, [wanted])
+        assert "needs 3 MiB" in seen.of(wanted).error
         assert seen.result.round_trips == 1
 
 
@@ -183,9 +183,9 @@ PIP_LOCK = "pip==25.0.1 --hash=sha256:c46efd13b6aa8279f33f2864459c8ce587ea6a1a59
 def test_a_full_disk_leaves_no_half_environment(machine: HostRecord, uv_tree: Tree) -> None:
     """The space is free again after a build that did not fit, and the error says so."""
     with small_disk(machine, "3m") as path:
-        wish = Venv(path=f"{path}/venv", lock=PIP_LOCK, uv=UV, after=(uv_tree.id,))
-        seen = bring(machine, [uv_tree, wish])
-        assert "no space left while building" in seen.of(wish).error
+        wanted = Venv(path=f"{path}/venv", lock=PIP_LOCK, uv=UV, after=(uv_tree.id,))
+        seen = bring(machine, [uv_tree, wanted])
+        assert "no space left while building" in seen.of(wanted).error
         assert remote(machine, f"ls -A {path}") == "conf\n"
 
 
@@ -199,9 +199,9 @@ def test_an_agent_killed_while_it_builds_an_environment(machine: HostRecord, uv_
     remote(machine, KILL_AGENT)
     run.join()
     assert isinstance(run.error, HostError)
-    wish = Venv(path="/opt/killed/venv", lock=LOCK, uv=UV)
-    assert bring(machine, [wish]).result.ok
-    assert bring(machine, [wish]).result.changed == ()
+    wanted = Venv(path="/opt/killed/venv", lock=LOCK, uv=UV)
+    assert bring(machine, [wanted]).result.ok
+    assert bring(machine, [wanted]).result.changed == ()
     assert remote(machine, "/opt/killed/venv/bin/python -c 'import six'; ls -d /opt/killed/venv* | wc -l") == "2\n"
 
 
@@ -213,12 +213,12 @@ def test_secrets_are_nowhere(machine: HostRecord) -> None:
         "-c",
         'for f in /proc/[0-9]*/cmdline; do tr "\\0" " " < $f; echo; done 2>/dev/null; echo "$TOKEN"; exit 1',
     )
-    wishes: list[Resource] = [
+    desired: list[Resource] = [
         File(path="/etc/secret-file", content=Secret(f"{secret}\n"), mode=0o600),
         Command(name="look", argv=look, env={"TOKEN": Secret(secret)}),
     ]
-    seen = bring(machine, wishes)
-    outcome = seen.of(wishes[1])
+    seen = bring(machine, desired)
+    outcome = seen.of(desired[1])
     assert "python3 -ISc" in outcome.detail
     assert outcome.detail.endswith("\n(secret)\n")
     assert secret not in repr(seen)

@@ -88,18 +88,18 @@ def test_every_kind_is_made_and_then_found_right(new_machine: NewMachine, uv_tre
     """A dry run makes nothing, the first run all, the second nothing; facts are checked with other tools."""
     machine = new_machine("kinds")
     make_kernel_settings_writable(machine)
-    wishes = one_of_each(uv_tree)
+    desired = one_of_each(uv_tree)
     quiet = {"file:/etc/cv/gone", "unit:haproxy.service"}
 
-    planned = bring(machine, wishes, dry_run=True)
+    planned = bring(machine, desired, dry_run=True)
     assert {name for name, status in planned.statuses.items() if status != "changed"} == quiet
     assert remote(machine, "ls -d /etc/cv /opt/cv /opt/uv /var/lib/llm-deploy 2>/dev/null | wc -l") == "0\n"
 
-    first = bring(machine, wishes)
+    first = bring(machine, desired)
     assert first.result.ok, [(o.id, o.error, o.detail) for o in first.result.failed]
     assert {name for name, status in first.statuses.items() if status != "changed"} == quiet
 
-    second = bring(machine, wishes)
+    second = bring(machine, desired)
     assert {outcome.id: outcome.changes for outcome in second.result.changed} == {}
     assert second.result.round_trips == 1
     facts = remote(
@@ -137,19 +137,19 @@ DRIFTS = {
 @pytest.mark.parametrize("drift", DRIFTS)
 def test_a_drift_is_mended_and_nothing_else_touched(machine: HostRecord, uv_tree: Tree, drift: str) -> None:
     """What someone changed by hand is shown by a dry run and mended by the next run."""
-    wishes = one_of_each(uv_tree)
-    bring(machine, wishes)
+    desired = one_of_each(uv_tree)
+    bring(machine, desired)
     remote(machine, DRIFTS[drift])
     expected = {drift, "unit:cv.service"} if drift == "file:/etc/cv/conf" else {drift}
-    assert {outcome.id for outcome in bring(machine, wishes, dry_run=True).result.changed} == expected
-    assert {outcome.id for outcome in bring(machine, wishes).result.changed} == expected
-    assert bring(machine, wishes).result.changed == ()
+    assert {outcome.id for outcome in bring(machine, desired, dry_run=True).result.changed} == expected
+    assert {outcome.id for outcome in bring(machine, desired).result.changed} == expected
+    assert bring(machine, desired).result.changed == ()
 
 
 def test_units_restart_only_for_what_they_depend_on(machine: HostRecord) -> None:
     """A change of a file in `restart_on` gives a new process, any other change does not."""
 
-    def wishes(conf: str, other: str) -> list[Resource]:
+    def desired(conf: str, other: str) -> list[Resource]:
         return [
             File(path="/etc/cv-dep", content=conf),
             File(path="/etc/cv-other", content=other),
@@ -158,11 +158,11 @@ def test_units_restart_only_for_what_they_depend_on(machine: HostRecord) -> None
         ]
 
     pid: Callable[[], str] = lambda: remote(machine, "systemctl show -P MainPID cvd.service")  # noqa: E731
-    bring(machine, wishes("1", "1"))
+    bring(machine, desired("1", "1"))
     first = pid()
-    bring(machine, wishes("1", "2"))
+    bring(machine, desired("1", "2"))
     assert pid() == first
-    bring(machine, wishes("2", "2"))
+    bring(machine, desired("2", "2"))
     assert pid() not in (first, "0\n")
 
 
@@ -214,29 +214,29 @@ TIMER = "[Timer]\nOnCalendar=yearly\n[Install]\nWantedBy=timers.target\n"
 
 def test_a_timer_runs_and_its_service_is_left_to_it(machine: HostRecord) -> None:
     """Units that are no services have fewer properties; `running=None` starts and stops nothing."""
-    wishes: list[Resource] = [
+    desired: list[Resource] = [
         File(path="/etc/systemd/system/cvt.service", content="[Service]\nType=oneshot\nExecStart=/bin/true\n"),
         File(path="/etc/systemd/system/cvt.timer", content=TIMER),
         Unit(name="cvt.timer", restart_on=("file:/etc/systemd/system/cvt.timer",)),
         Unit(name="cvt.service", enabled=False, running=None, restart_on=("file:/etc/systemd/system/cvt.service",)),
     ]
-    first = bring(machine, wishes)
+    first = bring(machine, desired)
     assert first.result.ok
     assert first.statuses["unit:cvt.service"] == "ok"
-    assert bring(machine, wishes).result.changed == ()
+    assert bring(machine, desired).result.changed == ()
     assert remote(machine, "systemctl is-active cvt.timer; systemctl show -P ExecMainPID cvt.service") == "active\n0\n"
 
 
 def test_a_slow_start_is_waited_for_and_told(machine: HostRecord) -> None:
     """A unit that another run has left starting is followed to its end."""
     slow = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sleep 4\n"
-    wishes: list[Resource] = [
+    desired: list[Resource] = [
         File(path="/etc/systemd/system/cvs.service", content=slow),
         Unit(name="cvs.service", enabled=False),
     ]
-    bring(machine, wishes[:1])
+    bring(machine, desired[:1])
     remote(machine, "systemctl daemon-reload; systemctl start --no-block cvs.service")
-    seen = bring(machine, wishes)
-    assert seen.of(wishes[1]).changes == ("wait until it has started",)
+    seen = bring(machine, desired)
+    assert seen.of(desired[1]).changes == ("wait until it has started",)
     assert any(isinstance(event, Progress) and "activating" in event.text for event in seen.events)
-    assert bring(machine, wishes).result.changed == ()
+    assert bring(machine, desired).result.changed == ()

@@ -100,8 +100,8 @@ def test_what_cannot_be_read_is_not_formatted(volume: Volume) -> None:
 def test_provisioning_grows_what_was_made_larger_under_a_host_that_runs(volume: Volume) -> None:
     """Nothing did: the unit of the boot counts as done, and the file system stayed small until a reboot."""
     # The config refuses a folder below /tmp, where this volume is mounted.
-    wished = base(host(cloud="aws").model_copy(update={"data_dir": str(volume.place)}), GatewaySpec())
-    (command,) = [each for each in wished if isinstance(each, Command) and each.name == "data-volume-size"]
+    desired = base(host(cloud="aws").model_copy(update={"data_dir": str(volume.place)}), GatewaySpec())
+    (command,) = [each for each in desired if isinstance(each, Command) and each.name == "data-volume-size"]
     assert shell(*command.check).returncode == 0, "what is not mounted yet is none of its business"
     assert volume.boot().returncode == 0
     assert shell(*command.check).returncode == 0

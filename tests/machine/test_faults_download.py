@@ -88,21 +88,21 @@ def small_disk(host: HostRecord, size_mib: int) -> Iterator[str]:
 
 def test_a_download_cut_off_at_60_percent_goes_on_in_the_same_run(machine: HostRecord, server: Server) -> None:
     server.cut_at = SIXTY_PERCENT
-    wish = Download(path="/opt/dl/release", url=server.url, sha256=RIGHT, mode=0o755)
-    assert bring(machine, [wish]).result.ok
+    wanted = Download(path="/opt/dl/release", url=server.url, sha256=RIGHT, mode=0o755)
+    assert bring(machine, [wanted]).result.ok
     assert server.ranges == [None, f"bytes={SIXTY_PERCENT}-"]
-    assert bring(machine, [wish]).result.changed == ()
+    assert bring(machine, [wanted]).result.changed == ()
     assert remote(machine, "sha256sum /opt/dl/release").startswith(RIGHT)
 
 
 def test_a_download_cut_off_for_good_goes_on_in_the_next_run(machine: HostRecord, server: Server) -> None:
     """A server that fails all tries leaves 60 %, under no right name; the next run asks for the other 40 only."""
     server.cut_at, server.silent = SIXTY_PERCENT, True
-    wish = Download(path="/opt/dlc/release", url=server.url, sha256=RIGHT)
-    assert "HTTP 503 (tried 4 times)" in bring(machine, [wish]).of(wish).error
+    wanted = Download(path="/opt/dlc/release", url=server.url, sha256=RIGHT)
+    assert "HTTP 503 (tried 4 times)" in bring(machine, [wanted]).of(wanted).error
     assert remote(machine, "ls /opt/dlc; stat -c %s /opt/dlc/.release.*").split() == [str(SIXTY_PERCENT)]
     server.silent = False
-    assert bring(machine, [wish]).result.ok
+    assert bring(machine, [wanted]).result.ok
     assert server.ranges == [None, f"bytes={SIXTY_PERCENT}-"]
 
 
@@ -110,32 +110,32 @@ def test_a_disk_that_fills_during_a_pull_keeps_the_old_file(machine: HostRecord,
     """Nobody knew: the size was not announced, and somebody else took the space meanwhile."""
     server.wait_at = MIB
     with small_disk(machine, 7) as path:
-        wish = Download(path=f"{path}/release", url=server.url, sha256=RIGHT)
-        running = Background(machine, [wish])
+        wanted = Download(path=f"{path}/release", url=server.url, sha256=RIGHT)
+        running = Background(machine, [wanted])
         poll(lambda: remote(machine, f"stat -c %s {path}/.release.* 2>/dev/null || true").strip() == str(MIB))
         remote(machine, f"head -c 5M /dev/zero > {path}/of-somebody-else")
         server.go_on.set()
         running.join()
         assert running.seen is not None
-        assert f"no space left for {path}/release" in running.seen.of(wish).error
+        assert f"no space left for {path}/release" in running.seen.of(wanted).error
         assert remote(machine, f"cat {path}/release; ls -A {path}") == "old\nof-somebody-else\nrelease\n"
         remote(machine, f"rm {path}/of-somebody-else")
-        assert bring(machine, [wish]).result.ok
+        assert bring(machine, [wanted]).result.ok
         assert remote(machine, f"sha256sum {path}/release").startswith(RIGHT)
 
 
 def test_a_disk_that_is_too_small_is_told_before_the_pull(machine: HostRecord, server: Server) -> None:
     with small_disk(machine, 4) as path:
-        wish = Download(path=f"{path}/release", url=server.url, sha256=RIGHT)
-        assert f"needs 5 MiB at {path}/release, which has 3 free" in bring(machine, [wish]).of(wish).error
+        wanted = Download(path=f"{path}/release", url=server.url, sha256=RIGHT)
+        assert f"needs 5 MiB at {path}/release, which has 3 free" in bring(machine, [wanted]).of(wanted).error
         assert remote(machine, f"cat {path}/release") == "old\n"
 
 
 def test_a_wrong_checksum_never_reaches_the_path(machine: HostRecord, server: Server) -> None:
     """The old file stays, nothing is left beside it, and the error names both hashes."""
     remote(machine, "mkdir -p /opt/dlw; echo old > /opt/dlw/release")
-    wish = Download(path="/opt/dlw/release", url=server.url, sha256="0" * 64)
-    error = bring(machine, [wish]).of(wish).error
+    wanted = Download(path="/opt/dlw/release", url=server.url, sha256="0" * 64)
+    error = bring(machine, [wanted]).of(wanted).error
     assert RIGHT in error
     assert "0" * 64 in error
     assert remote(machine, "cat /opt/dlw/release; ls -A /opt/dlw") == "old\nrelease\n"
@@ -143,5 +143,5 @@ def test_a_wrong_checksum_never_reaches_the_path(machine: HostRecord, server: Se
 
 def test_an_unreachable_server_is_named(machine: HostRecord) -> None:
     """After its tries the error names the address."""
-    wish = Download(path="/opt/dln", url="http://127.0.0.1:9/x", sha256="0" * 64)
-    assert "http://127.0.0.1:9/x: " in bring(machine, [wish]).of(wish).error
+    wanted = Download(path="/opt/dln", url="http://127.0.0.1:9/x", sha256="0" * 64)
+    assert "http://127.0.0.1:9/x: " in bring(machine, [wanted]).of(wanted).error

@@ -11,7 +11,7 @@ from core.errors import DeployError
 from core.paths import CHECKOUT
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.apply import desired_state as module
-from provisioning.apply.desired_state import Wishes, wishes_for
+from provisioning.apply.desired_state import DesiredState, desired_state
 from provisioning.apply.provision import provision
 from provisioning.converge.resources import Venv
 from provisioning.hosts.target import Target
@@ -55,12 +55,14 @@ class Install:
     def run(self, package: str) -> None:
         """Provision. Raises DeployError as the task would."""
 
-        def small(outputs: StackOutputs, hosts: Sequence[HostRecord], roles: Sequence[str], *, keep: bool) -> Wishes:
-            whole = wishes_for(outputs, hosts, roles, keep=keep).lists[self._host.name]
+        def small(
+            outputs: StackOutputs, hosts: Sequence[HostRecord], roles: Sequence[str], *, keep: bool
+        ) -> DesiredState:
+            whole = desired_state(outputs, hosts, roles, keep=keep).lists[self._host.name]
             end = next(index for index, each in enumerate(whole) if isinstance(each, Venv))
-            return Wishes({self._host.name: [*whole[:end], replace(whole[end], lock=lock_of(package))]}, None)  # type: ignore[call-arg]
+            return DesiredState({self._host.name: [*whole[:end], replace(whole[end], lock=lock_of(package))]}, None)  # type: ignore[call-arg]
 
-        self._patch.setattr(module, "wishes_for", small)
+        self._patch.setattr(module, "desired_state", small)
         provision(Target(inventory=str(self._fab.inventory)), names=[], roles=["engine"], at_once=1)
 
 

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.access.credentials import client_keys, rotate_client_key
-from provisioning.apply.desired_state import wishes_for
+from provisioning.apply.desired_state import desired_state
 from provisioning.converge.resources import File, Resource, Unit
 from provisioning.roles.gateway.gateway import GATEWAY_DIR
 from provisioning.roles.host.layout import ENGINE_ENV, GATEWAY_UNIT, HAPROXY_ADMIN_SOCKET
@@ -38,15 +38,15 @@ class Gateway:
     host: HostRecord
     outputs: StackOutputs
 
-    def wishes(self, **gateway: Any) -> Sequence[Resource]:
+    def desired(self, **gateway: Any) -> Sequence[Resource]:
         """Return what the role wishes for, with other fields of GatewaySpec."""
         outputs = self.outputs.model_copy(update={"gateway": self.outputs.gateway.model_copy(update=gateway)})
-        return wishes_for(outputs, [self.host], ["gateway"]).lists[self.host.name]
+        return desired_state(outputs, [self.host], ["gateway"]).lists[self.host.name]
 
     @property
     def endpoint(self) -> Endpoint:
         """Where clients find it."""
-        endpoint = wishes_for(self.outputs, [self.host], ["gateway"]).endpoint
+        endpoint = desired_state(self.outputs, [self.host], ["gateway"]).endpoint
         assert endpoint
         return endpoint.model_copy(update={"models": ("tiny", "contract", "contract@1"), "adapters": ("contract",)})
 
@@ -76,7 +76,7 @@ def gateway(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         host = make("gateway", memory_mib=512)
         outputs = stack().model_copy(update={"hosts": (host,)})
         made = Gateway(host, outputs)
-        first = bring(host, made.wishes())
+        first = bring(host, made.desired())
         assert first.result.ok, [(failed.id, failed.error, failed.detail) for failed in first.result.failed]
         start_engine(made)
         yield made
@@ -117,7 +117,7 @@ class RunningStream:
 
 
 def test_second_run_changes_nothing(gateway: Gateway) -> None:
-    seen = bring(gateway.host, gateway.wishes())
+    seen = bring(gateway.host, gateway.desired())
     assert seen.result.ok
     assert [outcome.id for outcome in seen.result.changed] == []
     assert seen.result.round_trips == 1
@@ -191,7 +191,7 @@ def test_new_key_reloads_and_running_streams_live(gateway: Gateway) -> None:
     with gateway.client() as client:
         stream = RunningStream(gateway, client)
         rotate_client_key(gateway.outputs.stack, "default")
-        seen = bring(gateway.host, gateway.wishes())
+        seen = bring(gateway.host, gateway.desired())
         assert seen.result.ok
         assert [outcome.id for outcome in seen.result.changed] == [
             f"file:{GATEWAY_DIR}/keys.map",
@@ -211,7 +211,7 @@ def test_stop_lets_a_running_stream_end(gateway: Gateway) -> None:
         remote(gateway.host, f"systemctl stop {GATEWAY_UNIT}")
         assert stream.tokens() == STREAM_TOKENS
     assert gateway.unit("Result") == "success"
-    assert bring(gateway.host, gateway.wishes()).result.ok
+    assert bring(gateway.host, gateway.desired()).result.ok
     assert smoke(gateway.endpoint, wait_s=30) == 0
 
 
@@ -219,7 +219,7 @@ def test_port_that_another_program_has_is_told_with_its_owner_and_changes_nothin
     remote(gateway.host, "systemd-run --unit=in-the-way python3 -m http.server 8443")
     poll(lambda: remote(gateway.host, "ss -Hltn 'sport = :8443'").strip())
     config = remote(gateway.host, f"cat {GATEWAY_DIR}/haproxy.cfg")
-    seen = bring(gateway.host, gateway.wishes(port=8443))
+    seen = bring(gateway.host, gateway.desired(port=8443))
     (failed,) = seen.result.failed
     assert failed.id == "command:gateway-port"
     assert "port 8443 is taken by python3 (process " in failed.error + failed.detail
@@ -229,8 +229,8 @@ def test_port_that_another_program_has_is_told_with_its_owner_and_changes_nothin
     with gateway.client() as client:
         assert client.models()
     remote(gateway.host, "systemctl stop in-the-way")
-    assert bring(gateway.host, gateway.wishes(port=8443)).result.ok
-    assert bring(gateway.host, gateway.wishes()).result.ok
+    assert bring(gateway.host, gateway.desired(port=8443)).result.ok
+    assert bring(gateway.host, gateway.desired()).result.ok
 
 
 def test_engine_that_dies_is_503_and_comes_back(gateway: Gateway) -> None:
@@ -244,9 +244,9 @@ def test_engine_that_dies_is_503_and_comes_back(gateway: Gateway) -> None:
 
 def test_new_engine_key_restarts_the_gateway(gateway: Gateway) -> None:
     remote(gateway.host, f"rm {ENGINE_ENV}")
-    seen = bring(gateway.host, gateway.wishes())
+    seen = bring(gateway.host, gateway.desired())
     assert seen.result.ok
-    (unit,) = [wish for wish in gateway.wishes() if isinstance(wish, Unit)]
+    (unit,) = [wanted for wanted in gateway.desired() if isinstance(wanted, Unit)]
     assert seen.of(unit).changes == ("restart: what it depends on changed",)
     remote(gateway.host, "systemctl restart engine-double")
     with gateway.client() as client:
@@ -260,32 +260,34 @@ def test_certificate_of_new_names_is_served_after_a_reload(gateway: Gateway) -> 
             update={"gateway": gateway.outputs.gateway.model_copy(update={"hostnames": ("llm.example.com",)})}
         ),
     )
-    assert bring(gateway.host, changed.wishes()).result.ok
+    assert bring(gateway.host, changed.desired()).result.ok
     said = remote(
         gateway.host,
         "echo | openssl s_client -connect 127.0.0.1:443 2>/dev/null | openssl x509 -noout -ext subjectAltName",
     )
     assert "DNS:llm.example.com" in said
-    assert bring(gateway.host, gateway.wishes()).result.ok
+    assert bring(gateway.host, gateway.desired()).result.ok
 
 
 def test_configuration_that_haproxy_refuses_is_not_put_in_place(gateway: Gateway) -> None:
     path = f"{GATEWAY_DIR}/haproxy.cfg"
-    wishes = [
-        replace(wish, content=f"{wish.content}\nnonsense\n") if isinstance(wish, File) and wish.path == path else wish
-        for wish in gateway.wishes()
+    desired = [
+        replace(wanted, content=f"{wanted.content}\nnonsense\n")
+        if isinstance(wanted, File) and wanted.path == path
+        else wanted
+        for wanted in gateway.desired()
     ]
-    seen = bring(gateway.host, wishes)
+    seen = bring(gateway.host, desired)
     assert [failed.id for failed in seen.result.failed] == [f"file:{path}"]
     assert "nonsense" not in remote(gateway.host, f"cat {path}")
-    assert bring(gateway.host, gateway.wishes()).result.ok
+    assert bring(gateway.host, gateway.desired()).result.ok
 
 
 def test_client_keys_are_made_for_each_name(gateway: Gateway) -> None:
     two = gateway.outputs.model_copy(
         update={"gateway": gateway.outputs.gateway.model_copy(update={"clients": ("default", "batch")})}
     )
-    assert bring(gateway.host, replace(gateway, outputs=two).wishes()).result.ok
+    assert bring(gateway.host, replace(gateway, outputs=two).desired()).result.ok
     key = client_keys(two.stack, ("default", "batch"))["batch"].value
     with Client(gateway.endpoint.url, key=SecretStr(key), ca=gateway.endpoint.ca) as client:
         poll(lambda: client.ask("GET", "/v1/models").status_code == 200)

@@ -13,7 +13,7 @@ import pytest
 
 from core.errors import HostError
 from infra.contract.outputs import HostRecord, StackOutputs
-from provisioning.apply.desired_state import Wishes
+from provisioning.apply.desired_state import DesiredState
 from provisioning.converge.resources import File, Link, Packages, Resource, Unit
 from provisioning.hosts.target import Target
 from provisioning.operate.upgrade import upgrade_engine
@@ -105,14 +105,16 @@ class Care:
     def upgrade(self, version: str, *hosts: HostRecord, allow_downgrade: bool = False) -> int:
         """Run the task with a checkout that brings `version`."""
 
-        def wishes_for(
+        def desired_state(
             _: StackOutputs, hosts: Sequence[HostRecord], roles: Sequence[str], *, allow_downgrade: bool
-        ) -> Wishes:
+        ) -> DesiredState:
             assert roles == ["engine"]
-            return Wishes({each.name: release_of(version, allow_downgrade=allow_downgrade) for each in hosts}, None)
+            return DesiredState(
+                {each.name: release_of(version, allow_downgrade=allow_downgrade) for each in hosts}, None
+            )
 
         self.fab.use(*(hosts or (self.host,)))
-        self.patch.setattr("provisioning.apply.desired_state.wishes_for", wishes_for)
+        self.patch.setattr("provisioning.apply.desired_state.desired_state", desired_state)
         target = Target(inventory=str(self.fab.inventory))
         return upgrade_engine(target, names=[], allow_downgrade=allow_downgrade)
 
@@ -261,14 +263,14 @@ def test_a_wrong_clock_is_told_and_stops_nothing_but_apt(care: Care) -> None:
     try:
         assert "! clock              18" in care.fab.run("status").out  # some 1825 days
         remote(care.host, "rm -rf /var/lib/apt/lists/*")
-        wishes = [Packages(name="more", present=("bc",)), *release_of("1.1")]
-        behind = bring(care.host, wishes)
-        assert "is not valid yet" in behind.of(wishes[0]).error
-        assert "the clock of the host is behind" in behind.of(wishes[0]).error
+        desired = [Packages(name="more", present=("bc",)), *release_of("1.1")]
+        behind = bring(care.host, desired)
+        assert "is not valid yet" in behind.of(desired[0]).error
+        assert "the clock of the host is behind" in behind.of(desired[0]).error
         assert care.version() == "1.1"
     finally:
         remote(care.host, "rm /usr/local/bin/python3 /etc/apt/apt.conf.d/zz-dates")
-    assert bring(care.host, wishes).result.ok
+    assert bring(care.host, desired).result.ok
     assert "clock" not in care.fab.run("status").out
 
 

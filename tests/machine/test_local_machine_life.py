@@ -84,13 +84,13 @@ def test_machines_of_two_checkouts_made_at_once_do_not_collide(
 
 
 def test_destroy_leaves_nothing_and_may_be_repeated(new_machine: NewMachine, identity: str) -> None:
-    before = set(host_things(identity))
+    before = set(host_resources(identity))
     one = new_machine()
     on(one, "sudo systemd-run --quiet --unit=stubborn sh -c 'trap \"\" TERM; while :; do sleep 1; done'")
-    assert set(host_things(identity)) > before
+    assert set(host_resources(identity)) > before
     machines.destroy(identity)
     machines.destroy(identity)
-    assert set(host_things(identity)) == before
+    assert set(host_resources(identity)) == before
     assert orphans.of_machine(identity) == []
 
 
@@ -121,7 +121,7 @@ def test_a_failed_start_shows_the_console(new_machine: NewMachine, identity: str
     assert "console.log" in failure.value.hint
 
 
-def host_things(identity: str) -> Iterator[str]:
+def host_resources(identity: str) -> Iterator[str]:
     """Name what this host has that a machine could leave: asked without the code under test."""
     commands = (
         "ip -oneline link",

@@ -121,7 +121,7 @@ def test_the_whole_machine_passes_the_smoke_test(
 ) -> None:
     monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path))
     monkeypatch.delenv("LLM_DEPLOY_RUN", raising=False)
-    endpoint = served.wishes().endpoint
+    endpoint = served.desired().endpoint
     assert endpoint is not None
     status = smoke(endpoint, wait_s=60)
     result = json.loads((tmp_path / endpoint.stack / "latest" / "smoke.json").read_text())
@@ -183,7 +183,7 @@ def test_system_prompt_template_and_parameters_are_those_of_the_spec(served: Oll
 
 
 def test_openais_other_paths_answer_through_the_gateway(served: OllamaHost) -> None:
-    endpoint = served.wishes().endpoint
+    endpoint = served.desired().endpoint
     assert endpoint is not None
     with Client(endpoint.url, key=endpoint.api_key(), ca=endpoint.ca) as client:
         answer = client.ask("POST", "/v1/responses", {"model": "contract", "input": "Rent", "max_output_tokens": 2})
@@ -194,7 +194,7 @@ def test_openais_other_paths_answer_through_the_gateway(served: OllamaHost) -> N
 
 
 def test_a_restart_lets_running_answers_finish(served: OllamaHost) -> None:
-    key = json.loads(served.wishes().endpoint.keys_file.read_text())["default"]  # type: ignore[union-attr]
+    key = json.loads(served.desired().endpoint.keys_file.read_text())["default"]  # type: ignore[union-attr]
     body = json.dumps({"model": "tiny", "prompt": "The rent", "max_tokens": 300, "stream": True})
     said = served.run(f"""
         wait_until() {{ for _ in $(seq 300); do eval "$1" && return; sleep 0.1; done; echo "never: $1"; exit 1; }}

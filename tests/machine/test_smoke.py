@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from provisioning.apply.desired_state import wishes_for
+from provisioning.apply.desired_state import desired_state
 from provisioning.roles import ROLES
 from serving.endpoint import Endpoint
 from serving.smoke.run import smoke
@@ -23,7 +23,7 @@ def endpoint(served_machine: Served, tmp_path: Path, monkeypatch: pytest.MonkeyP
     """The endpoint as `provision` writes it; results go to the test's own folder."""
     monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path))
     monkeypatch.delenv("LLM_DEPLOY_RUN", raising=False)
-    endpoint = wishes_for(served_machine.outputs, [served_machine.host], ROLES).endpoint
+    endpoint = desired_state(served_machine.outputs, [served_machine.host], ROLES).endpoint
     assert endpoint
     return endpoint
 

@@ -11,7 +11,7 @@ from core.errors import CheckError
 from core.paths import stack_state_dir
 from infra.contract.outputs import HostRecord, StackOutputs, Tunnel
 from provisioning.access.tunnel_keys import tunnel_keys
-from provisioning.apply.desired_state import wishes_for
+from provisioning.apply.desired_state import desired_state
 from provisioning.operate.restart import reboot_host
 from provisioning.roles.gateway.tunnel import KNOWN_HOSTS, USER, with_engine_key
 from provisioning.ssh.known_hosts import known_hosts_text
@@ -51,19 +51,19 @@ def published(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         laptop, front = make("laptop"), make("front")
         tunnel = Tunnel(engine="laptop", gateway="front")
         outputs = stack().model_copy(update={"hosts": (laptop, front), "tunnel": tunnel})
-        wishes = wishes_for(outputs, (front,), ("base", "gateway"))
-        behind = wishes_for(outputs, (laptop,), ("gateway",))
+        desired = desired_state(outputs, (front,), ("base", "gateway"))
+        behind = desired_state(outputs, (laptop,), ("gateway",))
         double = with_engine_key(engine_double(), tunnel_keys("test").engine)
         runs = [
-            Background(front, wishes.lists["front"]),
+            Background(front, desired.lists["front"]),
             Background(laptop, [*behind.lists["laptop"], *double]),
         ]
         for run in runs:
             run.join(180)
             assert run.seen is not None
             assert run.seen.result.ok, run.seen.result.failed
-        assert wishes.endpoint is not None
-        yield Published(outputs, laptop, front, wishes.endpoint)
+        assert desired.endpoint is not None
+        yield Published(outputs, laptop, front, desired.endpoint)
 
 
 GUARDED = {"root": "200", "haproxy": "200", "nobody": "000", "admin": "000", USER: "000"}

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from benchmarks.project.converge import wishes
+from benchmarks.project.converge import resources
 
 
 def playbook() -> str:
@@ -12,8 +12,8 @@ def playbook() -> str:
 
 
 def _tasks() -> list[dict[str, Any]]:
-    group = wishes.USER
-    key, value = wishes.SYSCTL
+    group = resources.USER
+    key, value = resources.SYSCTL
     keep = "/etc/sysctl.d/60-bench.conf"
     line = f"{key} = {value}"
     # ansible-core has no module for kernel settings; this looks and changes in one task, as a module would.
@@ -22,15 +22,15 @@ def _tasks() -> list[dict[str, Any]]:
         f" echo '{line}' > {keep} && sysctl -q -w {key}={value} && echo changed"
     )
     user = {
-        "name": wishes.USER,
-        "home": wishes.HOME,
+        "name": resources.USER,
+        "home": resources.HOME,
         "shell": "/usr/sbin/nologin",
         "system": True,
         "create_home": False,
     }
     folders = [
         {"ansible.builtin.file": {"path": path, "state": "directory", "owner": "root", "group": group, "mode": "0750"}}
-        for path in wishes.DIRECTORIES
+        for path in resources.DIRECTORIES
     ]
     files = [
         {
@@ -38,18 +38,18 @@ def _tasks() -> list[dict[str, Any]]:
                 "dest": path,
                 "content": content,
                 "owner": "root",
-                "group": wishes.file_group(path),
-                "mode": f"{wishes.file_mode(path):04o}",
+                "group": resources.file_group(path),
+                "mode": f"{resources.file_mode(path):04o}",
             }
         }
-        for path, content in wishes.FILES.items()
+        for path, content in resources.FILES.items()
     ]
     units = [
         {"ansible.builtin.systemd_service": {"name": unit, "state": "started", "enabled": True}}
-        for unit in wishes.UNITS
+        for unit in resources.UNITS
     ]
     return [
-        {"ansible.builtin.apt": {"name": list(wishes.PACKAGES), "state": "present"}},
+        {"ansible.builtin.apt": {"name": list(resources.PACKAGES), "state": "present"}},
         {"ansible.builtin.user": user},
         *folders,
         *files,

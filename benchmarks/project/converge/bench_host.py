@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from benchmarks.project.converge import wishes
+from benchmarks.project.converge import resources
 from infra.clouds.hosts.ssh_key import stack_key_pair
 from infra.clouds.local import machine as machines
 from infra.contract.outputs import HostRecord
@@ -31,5 +31,5 @@ def prepare(ssh: Sequence[str]) -> None:
 
 def spoil(ssh: Sequence[str]) -> None:
     """Change one of the files, as someone by hand would."""
-    command = f"echo by hand >> {wishes.DRIFTING_FILE}"
+    command = f"echo by hand >> {resources.DRIFTING_FILE}"
     subprocess.run([*ssh, f"sudo sh -c '{command}'"], check=True, capture_output=True, timeout=60)

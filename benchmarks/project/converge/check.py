@@ -4,19 +4,19 @@ import hashlib
 import subprocess
 from collections.abc import Sequence
 
-from benchmarks.project.converge import wishes
+from benchmarks.project.converge import resources
 from core.errors import CheckError
 
 
 def expected_state() -> str:
     """Return what the commands of `_LOOK` print on a host that is right."""
-    lines = [f"{name} installed" for name in sorted(wishes.PACKAGES)]
-    lines.append(f"{wishes.USER}:{wishes.HOME}:/usr/sbin/nologin")
-    lines += [f"{path} {wishes.DIRECTORY_MODE:o} root {wishes.USER}" for path in wishes.DIRECTORIES]
-    lines += [f"{path} {wishes.file_mode(path):o} root {wishes.file_group(path)}" for path in wishes.FILES]
-    lines += [f"{hashlib.sha256(content.encode()).hexdigest()}  {path}" for path, content in wishes.FILES.items()]
-    lines += ["active", "enabled"] * len(wishes.UNITS)
-    lines.append(wishes.SYSCTL[1])
+    lines = [f"{name} installed" for name in sorted(resources.PACKAGES)]
+    lines.append(f"{resources.USER}:{resources.HOME}:/usr/sbin/nologin")
+    lines += [f"{path} {resources.DIRECTORY_MODE:o} root {resources.USER}" for path in resources.DIRECTORIES]
+    lines += [f"{path} {resources.file_mode(path):o} root {resources.file_group(path)}" for path in resources.FILES]
+    lines += [f"{hashlib.sha256(content.encode()).hexdigest()}  {path}" for path, content in resources.FILES.items()]
+    lines += ["active", "enabled"] * len(resources.UNITS)
+    lines.append(resources.SYSCTL[1])
     return "\n".join(lines) + "\n"
 
 
@@ -29,11 +29,11 @@ def check(ssh: Sequence[str], tool: str) -> None:
 
 
 def _look() -> str:
-    packages = " ".join(sorted(wishes.PACKAGES))
-    folders, files = " ".join(wishes.DIRECTORIES), " ".join(wishes.FILES)
-    units = "; ".join(f"systemctl is-active {unit}; systemctl is-enabled {unit}" for unit in wishes.UNITS)
+    packages = " ".join(sorted(resources.PACKAGES))
+    folders, files = " ".join(resources.DIRECTORIES), " ".join(resources.FILES)
+    units = "; ".join(f"systemctl is-active {unit}; systemctl is-enabled {unit}" for unit in resources.UNITS)
     return (
         f'dpkg-query -W -f "\\${{Package}} \\${{db:Status-Status}}\\n" {packages};'
-        f'getent passwd {wishes.USER} | cut -d: -f1,6,7; stat -c "%n %a %U %G" {folders} {files};'
-        f"sha256sum {files}; {units}; sysctl -n {wishes.SYSCTL[0]}"
+        f'getent passwd {resources.USER} | cut -d: -f1,6,7; stat -c "%n %a %U %G" {folders} {files};'
+        f"sha256sum {files}; {units}; sysctl -n {resources.SYSCTL[0]}"
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from benchmarks.project.converge import wishes
+from benchmarks.project.converge import resources
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.apply import desired_state as program
 from provisioning.apply.provision import provision
@@ -13,34 +13,34 @@ __all__ = ["provision"]
 
 def benchmark_list() -> list[Resource]:
     """Return the 20 resources."""
-    group = wishes.USER
-    name, value = wishes.SYSCTL
+    group = resources.USER
+    name, value = resources.SYSCTL
     files = [
-        File(path=path, content=content, group=wishes.file_group(path), mode=wishes.file_mode(path))
-        for path, content in wishes.FILES.items()
+        File(path=path, content=content, group=resources.file_group(path), mode=resources.file_mode(path))
+        for path, content in resources.FILES.items()
     ]
-    directories = [Directory(path=path, group=group, mode=wishes.DIRECTORY_MODE) for path in wishes.DIRECTORIES]
+    directories = [Directory(path=path, group=group, mode=resources.DIRECTORY_MODE) for path in resources.DIRECTORIES]
     return [
-        Packages(name="bench", present=wishes.PACKAGES),
-        User(name=wishes.USER, home=wishes.HOME),
+        Packages(name="bench", present=resources.PACKAGES),
+        User(name=resources.USER, home=resources.HOME),
         *directories,
         *files,
         Sysctl(name=name, value=value),
-        *(Unit(name=unit) for unit in wishes.UNITS),
+        *(Unit(name=unit) for unit in resources.UNITS),
     ]
 
 
-def _wishes_for(
+def _desired_state(
     outputs: StackOutputs,
     hosts: Sequence[HostRecord],
     roles: Sequence[str],
     *,
     allow_downgrade: bool = False,
     keep: bool = True,
-) -> program.Wishes:
+) -> program.DesiredState:
     """Stand in for the function that joins the lists of the roles."""
     del outputs, roles, allow_downgrade, keep  # the benchmark has one list for all, and no engine
-    return program.Wishes(lists={host.name: benchmark_list() for host in hosts}, endpoint=None)
+    return program.DesiredState(lists={host.name: benchmark_list() for host in hosts}, endpoint=None)
 
 
-program.wishes_for = _wishes_for
+program.desired_state = _desired_state

@@ -9,18 +9,18 @@ from pyinfra.operations import apt, files, server, systemd  # type: ignore[impor
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from benchmarks.project.converge import wishes
+from benchmarks.project.converge import resources
 
-apt.packages(name="packages", packages=list(wishes.PACKAGES), _sudo=True)
-login: dict[str, Any] = {"home": wishes.HOME, "shell": "/usr/sbin/nologin", "create_home": False}
-server.user(name="user", user=wishes.USER, system=True, **login, _sudo=True)
-for path in wishes.DIRECTORIES:
-    mode = f"{wishes.DIRECTORY_MODE:o}"
-    files.directory(name=path, path=path, user="root", group=wishes.USER, mode=mode, _sudo=True)
-for path, content in wishes.FILES.items():
-    owner = {"user": "root", "group": wishes.file_group(path), "mode": f"{wishes.file_mode(path):o}"}
+apt.packages(name="packages", packages=list(resources.PACKAGES), _sudo=True)
+login: dict[str, Any] = {"home": resources.HOME, "shell": "/usr/sbin/nologin", "create_home": False}
+server.user(name="user", user=resources.USER, system=True, **login, _sudo=True)
+for path in resources.DIRECTORIES:
+    mode = f"{resources.DIRECTORY_MODE:o}"
+    files.directory(name=path, path=path, user="root", group=resources.USER, mode=mode, _sudo=True)
+for path, content in resources.FILES.items():
+    owner = {"user": "root", "group": resources.file_group(path), "mode": f"{resources.file_mode(path):o}"}
     files.put(name=path, src=io.StringIO(content), dest=path, **owner, _sudo=True)
-key, value = wishes.SYSCTL
+key, value = resources.SYSCTL
 server.sysctl(name="sysctl", key=key, value=value, persist=True, _sudo=True)
-for unit in wishes.UNITS:
+for unit in resources.UNITS:
     systemd.service(name=unit, service=unit, running=True, enabled=True, _sudo=True)

@@ -8,7 +8,7 @@ from core.errors import DeployError
 from infra.clouds.aws.api.client import call, pages
 from infra.clouds.aws.orphans.resources import tag_filter
 from infra.clouds.stopped_hosts import START_S, wait_for_ends, wait_for_start
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 
 ENDING = ("stopping", "shutting-down")
 """States of an instance that takes no orders. The plugin does not tell them from `running`."""
@@ -19,15 +19,15 @@ WHERE = "AWS StartInstances"
 """Begins what AWS says of a start, whether it refuses the call or ends the host afterwards."""
 
 
-def hosts(lease: Lease, *states: str) -> list[Any]:
+def hosts(placement: Placement, *states: str) -> list[Any]:
     """Return the hosts of a lease that are in one of the states."""
-    filters = [*tag_filter(lease.id), {"Name": "instance-state-name", "Values": list(states)}]
-    seen = pages("ec2", lease.region, "describe_instances", "Reservations", Filters=filters)
+    filters = [*tag_filter(placement.id), {"Name": "instance-state-name", "Values": list(states)}]
+    seen = pages("ec2", placement.region, "describe_instances", "Reservations", Filters=filters)
     return [each for reservation in seen for each in reservation["Instances"]]
 
 
 def await_ends(
-    lease: Lease,
+    placement: Placement,
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
@@ -35,13 +35,13 @@ def await_ends(
     """Wait until no host of a lease is about to stop or end. Raises DeployError when that takes too long."""
 
     def ending() -> list[str]:
-        return [f"{each['InstanceId']} is {each['State']['Name']}" for each in hosts(lease, *ENDING)]
+        return [f"{each['InstanceId']} is {each['State']['Name']}" for each in hosts(placement, *ENDING)]
 
     wait_for_ends(ending, cloud="AWS", clock=clock, sleep=sleep)
 
 
 def wake(
-    lease: Lease,
+    placement: Placement,
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
@@ -51,14 +51,14 @@ def wake(
     A change of type that finds no stock leaves a host of the new type behind, stopped; the plugin sees no change in it.
     Raises DeployError with AWS's words when a host does not start, such as those that the zone has no machine.
     """
-    before = {str(each["InstanceId"]): _reason(each) for each in hosts(lease, *ENDED[:1])}
+    before = {str(each["InstanceId"]): _reason(each) for each in hosts(placement, *ENDED[:1])}
     if not before:
         return []
-    call("ec2", lease.region, "start_instances", InstanceIds=list(before))
+    call("ec2", placement.region, "start_instances", InstanceIds=list(before))
     began: set[str] = set()
 
     def ended() -> list[str] | None:
-        seen = {str(each["InstanceId"]): each for each in hosts(lease, "pending", "running", *ENDING, *ENDED)}
+        seen = {str(each["InstanceId"]): each for each in hosts(placement, "pending", "running", *ENDING, *ENDED)}
         there = {identity: seen[identity] for identity in before if identity in seen}
         began.update(identity for identity, each in there.items() if each["State"]["Name"] not in ENDED)
         # AWS may still list a host as stopped just after it took the order to start it.

@@ -12,7 +12,7 @@ from core.errors import DeployError
 from infra.clouds.gcp.api.client import ask
 from infra.clouds.gcp.placing.replacements import own_instances
 from infra.clouds.stopped_hosts import START_S, wait_for_ends, wait_for_start
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 
 STARTS = {"STOPPED": "start", "TERMINATED": "start", "SUSPENDED": "resume"}
 """Statuses of an instance that does not run -> the method that lets it run again."""
@@ -22,7 +22,7 @@ ENDING = ("PENDING_STOP", "STOPPING", "SUSPENDING")
 
 
 def await_ends(
-    lease: Lease,
+    placement: Placement,
     *,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
@@ -30,20 +30,20 @@ def await_ends(
     """Wait until no host of a lease is about to stop or end. Raises DeployError when that takes too long."""
 
     def ending() -> list[str]:
-        return [f"{host.name} is {host.status}" for _zone, host in own_instances(lease) if host.status in ENDING]
+        return [f"{host.name} is {host.status}" for _zone, host in own_instances(placement) if host.status in ENDING]
 
     wait_for_ends(ending, cloud="GCP", clock=clock, sleep=sleep)
 
 
-def wake(lease: Lease) -> list[str]:
+def wake(placement: Placement) -> list[str]:
     """Start the hosts of a lease that are stopped, and return their names.
 
     Raises DeployError with GCP's words, such as those that the zone has no machine.
     """
     started = []
-    for zone, host in own_instances(lease):
+    for zone, host in own_instances(placement):
         if host.status in STARTS:
-            _start(str(lease.project), zone, str(host.name), STARTS[host.status])
+            _start(str(placement.project), zone, str(host.name), STARTS[host.status])
             started.append(str(host.name))
     return started
 

@@ -3,15 +3,15 @@
 import re
 from typing import Any
 
-from infra.contract.stack_placement import ID, Lease
+from infra.contract.stack_placement import ID, Placement
 
 OWN_NAME = rf"llm-(?P<stack>[a-z][a-z0-9-]*)-(?P<id>{ID})"
 """What `physical_name` makes."""
 
 
-def physical_name(stack: str, lease: Lease) -> str:
+def physical_name(stack: str, placement: Placement) -> str:
     """Return the name of what must be named, unique in the account: two checkouts may have stacks of one name."""
-    return f"llm-{stack}-{lease.id}"
+    return f"llm-{stack}-{placement.id}"
 
 
 def owner_by_name(name: str, endings: str) -> dict[str, Any] | None:

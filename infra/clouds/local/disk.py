@@ -49,11 +49,11 @@ def attach(machine: MachineRecord) -> None:
     image = _image(machine.id)
     if not image.exists():
         return
-    wished = round(machine.disk_gib * GIB)
-    grows = wished > image.stat().st_size  # it is never made smaller: what lies on it stays
+    desired = round(machine.disk_gib * GIB)
+    grows = desired > image.stat().st_size  # it is never made smaller: what lies on it stays
     if grows:
         with image.open("r+b") as stream:
-            stream.truncate(wished)
+            stream.truncate(desired)
     if not is_mounted(machine.id):
         host.succeeds("e2fsck", "-f", "-p", str(image))
         host.run("resize2fs", str(image), timeout_s=300)

@@ -59,7 +59,7 @@ def create(
     base = ensure_rootfs()
     known = record.find(owner, stack, name)
     identity = known.id if known else record.machine_id(owner, stack, name)
-    wish = MachineRecord(
+    resource = MachineRecord(
         id=identity,
         owner=owner,
         stack=stack,
@@ -73,7 +73,7 @@ def create(
         machine = _whole(identity)
         if machine is None:
             _remove(identity)
-            machine = _claim(wish)
+            machine = _claim(resource)
             disk.make(machine)
             # What lies in it, into the folder or the disk that is there.
             host.run("cp", "--archive", "--reflink=auto", "--no-target-directory", str(base), str(machine.root),
@@ -114,8 +114,8 @@ def update(
         machine = _whole(identity)
         if machine is None:
             raise HostError("there is no such machine", where=identity, hint="run `make up` again")
-        wish = {"memory_mib": memory_mib, "cpus": cpus, "public_keys": public_keys, "disk_gib": disk_gib}
-        return _run(machine, owner=owner, **wish)
+        resource = {"memory_mib": memory_mib, "cpus": cpus, "public_keys": public_keys, "disk_gib": disk_gib}
+        return _run(machine, owner=owner, **resource)
 
 
 def destroy(identity: str) -> None:
@@ -175,9 +175,9 @@ def _claim(machine: MachineRecord) -> MachineRecord:
         return machine.changed(address_index=network.choose_index(machine.id, taken, network.host_routes()))
 
 
-def _run(machine: MachineRecord, **wish: Any) -> MachineRecord:
+def _run(machine: MachineRecord, **resource: Any) -> MachineRecord:
     """Bring the machine to what is wished, start it unless it runs, and wait until it answers."""
-    machine = machine.changed(**wish)
+    machine = machine.changed(**resource)
     disk.attach(machine)
     guest.write_authorized_keys(machine.root, machine.public_keys)
     _network(machine).up()

@@ -42,7 +42,7 @@ class _Container(Resource, module="local", name="Container"):
     host: pulumi.Output[dict[str, Any]]
 
     def __init__(self, args: LocalMachineArgs, opts: pulumi.ResourceOptions) -> None:
-        wished = {
+        desired = {
             "name": args.name,
             "stack": args.stack,
             "owner": args.owner,
@@ -51,4 +51,4 @@ class _Container(Resource, module="local", name="Container"):
             "disk_gib": args.disk_gib,
             "public_keys": list(args.public_keys),
         }
-        super().__init__(LocalMachineProvider(), args.name, {**wished, "host": None}, opts)
+        super().__init__(LocalMachineProvider(), args.name, {**desired, "host": None}, opts)

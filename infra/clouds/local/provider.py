@@ -86,5 +86,5 @@ def _outs(made: Any) -> dict[str, Any]:
     """Return what the engine keeps of a machine: what was wished, and the host that came of it."""
     from infra.clouds.local.machine import host_record
 
-    wished = {key: getattr(made, key) for key in (*IDENTIFYING, *CHANGEABLE)}
-    return {**wished, "public_keys": list(made.public_keys), "host": host_record(made)}
+    desired = {key: getattr(made, key) for key in (*IDENTIFYING, *CHANGEABLE)}
+    return {**desired, "public_keys": list(made.public_keys), "host": host_record(made)}

@@ -30,7 +30,7 @@ def host_may_read(config: "DeploymentConfig") -> Iterator[Problem]:
             yield Problem(
                 key,
                 f"the machines' role may not read {source.url}",
-                _wish(source) if source.kind == KIND_OF_CLOUD[config.cloud] else "write credentials: handed",
+                _resource(source) if source.kind == KIND_OF_CLOUD[config.cloud] else "write credentials: handed",
             )
 
 
@@ -44,7 +44,7 @@ def _reaches(config: "DeploymentConfig", source: BucketSource) -> bool:
     return named and f"{folder}/".startswith(spec.prefix)
 
 
-def _wish(source: BucketSource) -> str:
+def _resource(source: BucketSource) -> str:
     bucket, folder = _parts(source)
     return f"write storage.bucket: {{name: {bucket}, prefix: {folder}/}}, or credentials: handed"
 

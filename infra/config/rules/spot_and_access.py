@@ -82,7 +82,7 @@ def budget_has_account(config: "DeploymentConfig") -> Iterator[Problem]:
         )
 
 
-def kept_things_exist(config: "DeploymentConfig") -> Iterator[Problem]:
+def kept_resources_exist(config: "DeploymentConfig") -> Iterator[Problem]:
     """Only what is made can be kept."""
     storage = config.storage
     for index, kept in enumerate(storage.keep_on_down):
@@ -133,7 +133,7 @@ UPKEEP_RULES = (
     engine_ports_stay_closed,
     credits_go_with_type,
     budget_has_account,
-    kept_things_exist,
+    kept_resources_exist,
     root_disk_holds_image,
     clients_get_in,
 )

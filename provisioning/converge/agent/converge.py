@@ -25,7 +25,7 @@ ATOMIC = ("file", "generated_secret", "link", "download")
 """Kinds of which a failed change has changed nothing, so that no unit needs a restart for it."""
 
 
-class Wish(SimpleNamespace):
+class DesiredResource(SimpleNamespace):
     """One resource as the controller sent it: the fields of its class in resources.py, and `id` and `kind`."""
 
     id: str
@@ -40,11 +40,11 @@ class Wish(SimpleNamespace):
 class Run:
     """Compares and changes; says what happened to each resource; one failure stops its dependants and nothing else."""
 
-    def __init__(self, wishes: Sequence[Wish], host: Host, *, dry: bool) -> None:
-        self._wishes = wishes
+    def __init__(self, resources: Sequence[DesiredResource], host: Host, *, dry: bool) -> None:
+        self._resources = resources
         self._host = host
         self._dry = dry
-        self._kinds = {kind: _load(kind) for kind in {wish.kind for wish in wishes}}
+        self._kinds = {kind: _load(kind) for kind in {resource.kind for resource in resources}}
         self._facts: dict[str, Any] = {}
         self._stopped: dict[str, str] = {}
         """Ids that failed or were skipped, each with the id of the failure behind it."""
@@ -54,88 +54,90 @@ class Run:
         """Gather the facts of all resources, kind by kind; what must be asked of a program is asked at once for all."""
         pending = []
         for kind, module in self._kinds.items():
-            group = [wish for wish in self._wishes if wish.kind == kind]
+            group = [resource for resource in self._resources if resource.kind == kind]
             with contextlib.suppress(Failure, OSError):  # looked at again one by one, so that the right one fails
                 pending.append((group, module.look(group, self._host)))
         for group, finish in pending:
             with contextlib.suppress(Failure, OSError):
-                self._facts.update(zip([wish.id for wish in group], finish()))
+                self._facts.update(zip([resource.id for resource in group], finish()))
 
     def change(self) -> bool:
         """Bring each resource in order, and return whether none failed."""
-        for wish in self._wishes:
+        for resource in self._resources:
             self._host.events.stop_if_cut()
-            cause = next((self._stopped[need] for need in wish.needs if need in self._stopped), None)
+            cause = next((self._stopped[need] for need in resource.needs if need in self._stopped), None)
             if cause is not None:
-                self._stopped[wish.id] = cause
-                self._host.events.emit("resource", id=wish.id, status="skipped", error=f"depends on {cause}")
+                self._stopped[resource.id] = cause
+                self._host.events.emit("resource", id=resource.id, status="skipped", error=f"depends on {cause}")
                 continue
-            self._bring(wish)
+            self._bring(resource)
         if not self._stopped and not self._dry:
             for action in self._host.at_end:
                 with contextlib.suppress(OSError):  # what stays is found and removed by the next run
                     action()
         return not self._stopped
 
-    def _bring(self, wish: Wish) -> None:
+    def _bring(self, resource: DesiredResource) -> None:
         began = time.monotonic()
         changes: list[Any] = []
         diff = ""
         try:
-            fact = self._fact(wish)
-            changes = self._kinds[wish.kind].plan(wish, fact)
+            fact = self._fact(resource)
+            changes = self._kinds[resource.kind].plan(resource, fact)
             if changes:
-                diff = self._diff(wish, fact)
-                self._apply(wish, fact, changes)
+                diff = self._diff(resource, fact)
+                self._apply(resource, fact, changes)
         except (Failure, OSError) as error:
             failure = (
                 error
                 if isinstance(error, Failure)
-                else os_failure(error, str(error.filename or getattr(wish, "path", "/")))
+                else os_failure(error, str(error.filename or getattr(resource, "path", "/")))
             )
-            self._stopped[wish.id] = wish.id
+            self._stopped[resource.id] = resource.id
             outcome = {"status": "failed", "error": failure.what, "detail": failure.detail}
         except RebootNeeded as reason:
-            self._stopped[wish.id] = "a reboot"
+            self._stopped[resource.id] = "a reboot"
             outcome = {"status": "changed", "reboot": str(reason)}
         else:
             outcome = {"status": "changed" if changes else "ok"}
         words = [text for _, text in changes]
         seconds = round(time.monotonic() - began, 3)
         quiet = outcome["status"] == "ok"
-        self._host.events.emit("resource", hold=quiet, id=wish.id, changes=words, diff=diff, seconds=seconds, **outcome)
+        self._host.events.emit(
+            "resource", hold=quiet, id=resource.id, changes=words, diff=diff, seconds=seconds, **outcome
+        )
 
-    def _fact(self, wish: Wish) -> Any:
+    def _fact(self, resource: DesiredResource) -> Any:
         """Return the fact; looked at again once anything has changed, since one thing may bring another.
 
         In a dry run nothing has, except what units would need because of it.
         """
-        stale = self._changed and (not self._dry or wish.kind == "unit")
-        if stale or wish.id not in self._facts:
-            (self._facts[wish.id],) = self._kinds[wish.kind].look([wish], self._host)()
-        return self._facts[wish.id]
+        stale = self._changed and (not self._dry or resource.kind == "unit")
+        if stale or resource.id not in self._facts:
+            (self._facts[resource.id],) = self._kinds[resource.kind].look([resource], self._host)()
+        return self._facts[resource.id]
 
-    def _diff(self, wish: Wish, fact: Any) -> str:
-        differ = getattr(self._kinds[wish.kind], "diff", None)
-        return str(differ(wish, fact)) if differ else ""
+    def _diff(self, resource: DesiredResource, fact: Any) -> str:
+        differ = getattr(self._kinds[resource.kind], "diff", None)
+        return str(differ(resource, fact)) if differ else ""
 
-    def _apply(self, wish: Wish, fact: Any, changes: list[Any]) -> None:
+    def _apply(self, resource: DesiredResource, fact: Any, changes: list[Any]) -> None:
         """Note which units the change concerns, on disk and first, then make it. Raises Failure for a refused one."""
         refusal = next((words for verb, words in changes if verb == "refuse"), "")
         if refusal and not self._dry:
-            raise Failure(f"{wish.path}: {refusal}")
-        units = [other for other in self._wishes if other.kind == "unit"]
-        due = {unit.id: "reload" for unit in units if wish.id in unit.reload_on}
-        due.update({unit.id: "restart" for unit in units if wish.id in unit.restart_on})
+            raise Failure(f"{resource.path}: {refusal}")
+        units = [other for other in self._resources if other.kind == "unit"]
+        due = {unit.id: "reload" for unit in units if resource.id in unit.reload_on}
+        due.update({unit.id: "restart" for unit in units if resource.id in unit.restart_on})
         before = {unit: self._host.state.due(unit) for unit in due}
         self._host.state.set_due(due)
         self._changed = True
         if self._dry:
             return
         try:
-            self._kinds[wish.kind].apply(wish, fact, changes, self._host)
+            self._kinds[resource.kind].apply(resource, fact, changes, self._host)
         except (Failure, OSError):
-            if wish.kind in ATOMIC:
+            if resource.kind in ATOMIC:
                 self._host.state.set_due({unit: "" for unit, action in before.items() if not action})
             raise
 
@@ -146,9 +148,11 @@ def _load(kind: str) -> ModuleType:
     return importlib.import_module(f".kinds.{kind}", __package__)
 
 
-def read_wishes(resources: Iterable[dict[str, Any]], keep_secret: Any) -> list[Wish]:
+def read_resources(resources: Iterable[dict[str, Any]], keep_secret: Any) -> list[DesiredResource]:
     """Return the resources as wishes, each secret replaced by its text and remembered as secret."""
-    return [Wish(**{name: _unwrap(value, keep_secret) for name, value in entry.items()}) for entry in resources]
+    return [
+        DesiredResource(**{name: _unwrap(value, keep_secret) for name, value in entry.items()}) for entry in resources
+    ]
 
 
 def _unwrap(value: Any, keep_secret: Any) -> Any:

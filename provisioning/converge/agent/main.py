@@ -14,7 +14,7 @@ import time
 
 from .blobs import FolderBlobs, WireBlobs
 from .confirm import WireConfirm, unasked
-from .converge import Run, read_environment, read_wishes
+from .converge import Run, read_environment, read_resources
 from .events import Cut, Events, Failure
 from .host import Host
 from .state import STATE_DIR, State
@@ -86,11 +86,11 @@ def _run(
     state = State(state_dir, writes=not dry)
     began = time.monotonic()
     try:
-        wishes = read_wishes(document["resources"], events.keep_secret)
+        resources = read_resources(document["resources"], events.keep_secret)
         os.environ.update(read_environment(document, events.keep_secret))
-        units = [wish.name for wish in wishes if wish.kind == "unit"]
+        units = [resource.name for resource in resources if resource.kind == "unit"]
         state.open(str(document["by"]))
-        run = Run(wishes, Host(events, state, blobs, units, confirm), dry=dry)
+        run = Run(resources, Host(events, state, blobs, units, confirm), dry=dry)
         loaded = time.monotonic()
         run.look()
         looked = time.monotonic()

@@ -44,14 +44,14 @@ def in_the_way(fact: dict[str, Any]) -> Change:
     return ("refuse", f"{_IN_WORDS[fact['type']]} is in the way; move it away first")
 
 
-def plan_metadata(wish: Any, fact: dict[str, Any]) -> list[Change]:
+def plan_metadata(resource: Any, fact: dict[str, Any]) -> list[Change]:
     """Return the changes of owner, group and mode."""
     changes = []
     for name in ("owner", "group"):
-        if fact[name] != getattr(wish, name):
-            changes.append((name, f"{name} {fact[name]} -> {getattr(wish, name)}"))
-    if fact["mode"] != wish.mode:
-        changes.append(("mode", f"mode {fact['mode']:04o} -> {wish.mode:04o}"))
+        if fact[name] != getattr(resource, name):
+            changes.append((name, f"{name} {fact[name]} -> {getattr(resource, name)}"))
+    if fact["mode"] != resource.mode:
+        changes.append(("mode", f"mode {fact['mode']:04o} -> {resource.mode:04o}"))
     return changes
 
 

@@ -60,10 +60,10 @@ def missing(wanted: dict[str, Any], store: Store) -> tuple[dict[str, str], bool]
 
     An adapter that could not be made by this very recipe is not among them: it is left out, and the rest is served.
     """
-    wishes, made, refused = recipes(wanted["models"]), store.note(), store.refused()
+    resources, made, refused = recipes(wanted["models"]), store.note(), store.refused()
     stale = {
         name: recipe
-        for name, recipe in wishes.items()
+        for name, recipe in resources.items()
         if not store.is_whole(name, made, recipe) and refused.get(name, {}).get("recipe") != recipe
     }
     names, sources = kept(wanted)
@@ -72,11 +72,11 @@ def missing(wanted: dict[str, Any], store: Store) -> tuple[dict[str, str], bool]
 
 def left_out(wanted: dict[str, Any], store: Store) -> dict[str, str]:
     """Return the names of the plan that could not be made, with the reasons."""
-    wishes, made = recipes(wanted["models"]), store.note()
+    resources, made = recipes(wanted["models"]), store.note()
     return {
         name: str(each["problem"])
         for name, each in store.refused().items()
-        if wishes.get(name) == each["recipe"] and not store.is_whole(name, made, each["recipe"])
+        if resources.get(name) == each["recipe"] and not store.is_whole(name, made, each["recipe"])
     }
 
 
@@ -87,12 +87,12 @@ def make(wanted: dict[str, Any], store: Store) -> None:
     """
     stale, _ = missing(wanted, store)
     if stale:
-        wishes = recipes(wanted["models"])
+        resources = recipes(wanted["models"])
         # What an earlier run refused by the same recipe is not tried again here, so it stays refused.
         still = {
             name: each
             for name, each in store.refused().items()
-            if name not in stale and wishes.get(name) == each["recipe"]
+            if name not in stale and resources.get(name) == each["recipe"]
         }
         refused: dict[str, Any] = {}
         todo = [model for model in wanted["models"] if stale.keys() & set(model["names"])]

@@ -74,7 +74,7 @@ def adapters(
         for adapter, source in zip(serving.adapters, sources.adapters, strict=True)
     ]
     helper = File(path=ADAPTER_VERSIONS, content=program("adapter_versions"), mode=0o755)
-    wish = {
+    resource = {
         "versions": {adapter.versioned_name: each.path for adapter, each in zip(serving.adapters, stored, strict=True)},
         "aliases": {adapter.name: adapter.versioned_name for adapter in serving.adapters if adapter.promoted},
         "keep": serving.aliases_by == "promote",
@@ -84,7 +84,7 @@ def adapters(
         "base": base_folder,
         "whole": True,
     }
-    words = (host.data_dir, str(serving.port), json.dumps(wish, sort_keys=True))
+    words = (host.data_dir, str(serving.port), json.dumps(resource, sort_keys=True))
     served = Command(
         name="adapters",
         argv=("python3", ADAPTER_VERSIONS, "apply", *words),
@@ -117,8 +117,8 @@ def no_adapters(host: HostRecord, serving: ServingSpec, *, after: str) -> Comman
     It comes `after` the engine without them is one to return to: until then a start of the former one reads the file.
     """
     served = f"{host.data_dir}/adapters/served.json"
-    wish = {"versions": {}, "aliases": {}, "keep": False, "engine": "", "engine_follows": True}
-    words = (ADAPTER_VERSIONS, served, host.data_dir, str(serving.port), json.dumps(wish, sort_keys=True))
+    resource = {"versions": {}, "aliases": {}, "keep": False, "engine": "", "engine_follows": True}
+    words = (ADAPTER_VERSIONS, served, host.data_dir, str(serving.port), json.dumps(resource, sort_keys=True))
     apply, check = (
         ("sh", "-c", f'served=$1; shift; [ ! -e "$served" ] || exec python3 "$0" {verb} "$@"', *words)
         for verb in ("apply", "check")

@@ -139,13 +139,13 @@ def _made(host: HostRecord, serving: ServingSpec, sources: ResolvedSources, root
         adapter_store(host, serving, adapter, source, base_folder=base.path)
         for adapter, source in zip(serving.adapters, sources.adapters, strict=True)
     ]
-    wish = {
+    resource = {
         "program": f"{root}/current/bin/ollama",
         "root": root,
         "prune": serving.ollama.prune,
         "models": ollama_models(serving, _made_from(serving, base), [adapter.path for adapter in adapters]),
     }
-    plan = File(path=PLAN, content=json.dumps(wish, indent=1, ensure_ascii=False) + "\n")
+    plan = File(path=PLAN, content=json.dumps(resource, indent=1, ensure_ascii=False) + "\n")
     files = (base.resource, *(adapter.resource for adapter in adapters), plan)
     make = Command(
         name="ollama-models",

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.access.tunnel_keys import TunnelKeys
-from provisioning.converge.replace_resource import swap_in
+from provisioning.converge.replace_resource import replace_resource
 from provisioning.converge.resources import (
     Directory,
     File,
@@ -69,14 +69,14 @@ def shared(resources: Sequence[Resource], serving: ServingSpec, keys: TunnelKeys
     closed = engine_guard(serving)
     if closed not in resources:
         return list(resources)
-    return [User(name=USER), *swap_in(resources, closed.id, engine_guard(serving, USER))]
+    return [User(name=USER), *replace_resource(resources, closed.id, engine_guard(serving, USER))]
 
 
 def with_engine_key(resources: Sequence[Resource], key: Secret) -> list[Resource]:
     """Return the list with the engine's key handed to the host, in place of one that the host makes for itself."""
     made = GeneratedSecret(path=ENGINE_ENV)
     handed = File(path=ENGINE_ENV, content=Secret(ENGINE_ENV_TEMPLATE.format(secret=key.value)), mode=0o600)
-    return swap_in(resources, made.id, handed)
+    return replace_resource(resources, made.id, handed)
 
 
 def _dialling(far_end: HostRecord, port: int, keys: TunnelKeys) -> Iterator[Resource]:

@@ -11,7 +11,7 @@ from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 
 from core.ports import SSH_PORT
 from infra.contract.outputs import HostRecord
-from provisioning.converge.replace_resource import swap_in
+from provisioning.converge.replace_resource import replace_resource
 from provisioning.converge.resources import Command, Directory, File, Resource, Unit
 from provisioning.programs import program
 from provisioning.roles.host.layout import CONFIG_DIR, FIREWALL_RULES, FIREWALL_TABLE, FIREWALL_UNIT, LIB_DIR, NFT_RULES
@@ -111,7 +111,9 @@ def resources(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
 
 def without_trial(resources: Sequence[Resource]) -> list[Resource]:
     """Return the list for a host to which no controller connects: its new rules count at once."""
-    return swap_in(resources, f"command:{TRIAL_BEGINS}", Command(name=TRIAL_BEGINS, argv=("true",), check=("true",)))
+    return replace_resource(
+        resources, f"command:{TRIAL_BEGINS}", Command(name=TRIAL_BEGINS, argv=("true",), check=("true",))
+    )
 
 
 def _check_words(host: HostRecord, gateway: GatewaySpec) -> tuple[str, ...]:

@@ -240,7 +240,7 @@ class Rest:
         return {"items": [{**body, "name": parts(path)[1]} for path, body in self._store.of("b").items()]}
 
     def _objects(self, *, path: str, **_given: Any) -> Any:
-        found = self._store.things.items()
+        found = self._store.resources.items()
         return {"items": [{**body, "generation": "1"} for key, body in found if key.startswith(f"{path}/")]}
 
     def _billing(self, **_given: Any) -> Any:

@@ -25,7 +25,7 @@ class Store:
 
     def clear(self) -> None:
         """Forget what was made."""
-        self.things: dict[str, Body] = {}
+        self.resources: dict[str, Body] = {}
         self.policy = seed.project_policy()
         self.calls: list[str] = []
         self._ending: dict[str, int] = {}
@@ -47,11 +47,11 @@ class Store:
 
         collection, name = parts(path)
         with self.action(f"{collection}.insert"):
-            if path in self.things:
+            if path in self.resources:
                 raise Refusal(409, "alreadyExists", f"The resource '{path}' already exists")
             made = {"name": name, **body, "id": str(next(self._numbers))}
             check(self, path, made)
-            self.things[path] = made
+            self.resources[path] = made
             settle(self, path, made)
         return made
 
@@ -59,18 +59,18 @@ class Store:
         """Return a thing. Raises Refusal when it is not there; a look lets what is ending end."""
         with self.lock:
             self._pass(path)
-            if path not in self.things:
+            if path not in self.resources:
                 raise missing(path)
-            return self.things[path]
+            return self.resources[path]
 
     def of(self, collection: str, *, look: bool = False) -> dict[str, Body]:
         """Return all things of a kind by path; `look` lets what is ending end."""
         with self.lock:
-            found = [path for path in self.things if parts(path)[0] == collection]
+            found = [path for path in self.resources if parts(path)[0] == collection]
             if look:
                 for path in found:
                     self._pass(path)
-            return {path: self.things[path] for path in found if path in self.things}
+            return {path: self.resources[path] for path in found if path in self.resources}
 
     def change(self, path: str, verb: str, change: Callable[[Body], None]) -> None:
         """Change a thing in place. Raises Refusal."""
@@ -83,10 +83,10 @@ class Store:
 
         collection = parts(path)[0]
         with self.action(f"{collection}.delete"):
-            thing = self.get(path)
-            refuse_deletion(self, path, thing)
+            resource = self.get(path)
+            refuse_deletion(self, path, resource)
             if collection == "instances" and not waits and self.settings.ending_polls:
-                thing["status"] = "STOPPING"
+                resource["status"] = "STOPPING"
                 self._ending[path] = self.settings.ending_polls
             else:
                 self._remove(path)
@@ -102,7 +102,7 @@ class Store:
     def _remove(self, path: str) -> None:
         from tests.doubles.gcp.rules import loosen
 
-        loosen(self, path, self.things.pop(path))
+        loosen(self, path, self.resources.pop(path))
 
 
 def parts(path: str) -> tuple[str, str]:

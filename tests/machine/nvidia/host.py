@@ -64,14 +64,14 @@ class GpuHost:
             + "\nEND\nsystemd-tmpfiles --create gpu.conf",
         )
 
-    def wishes(self, **changed: object) -> list[Resource]:
+    def desired(self, **changed: object) -> list[Resource]:
         """Return the role's list."""
         record = moved(self.record, **changed) if changed else self.record
         return nvidia(record, ServingSpec.model_validate(SERVING), self.setup)
 
     def bring(self, resources: Sequence[Resource] | None = None) -> Seen:
         """Run the list."""
-        return bring(self.record, self.wishes() if resources is None else resources)
+        return bring(self.record, self.desired() if resources is None else resources)
 
     def pinned_to(self, version: str) -> "GpuHost":
         """Return the host with another driver as the pinned one."""

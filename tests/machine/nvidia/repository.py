@@ -170,24 +170,26 @@ def build(folder: Path, packages: list[StandIn]) -> str:
     return _sign(folder)
 
 
-def _package(folder: Path, wish: StandIn) -> str:
+def _package(folder: Path, wanted: StandIn) -> str:
     """Build one package; return its entry of the index."""
-    root = folder / f".{wish.name}_{wish.version}"
-    for path, content in wish.files.items():
+    root = folder / f".{wanted.name}_{wanted.version}"
+    for path, content in wanted.files.items():
         target = root / path.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(content)
-        target.chmod(0o755 if path in wish.programs else 0o644)
-    if wish.started_at_boot:
+        target.chmod(0o755 if path in wanted.programs else 0o644)
+    if wanted.started_at_boot:
         wants = root / "usr/lib/systemd/system/multi-user.target.wants"
         wants.mkdir()
-        (wants / wish.started_at_boot).symlink_to(f"../{wish.started_at_boot}")
+        (wants / wanted.started_at_boot).symlink_to(f"../{wanted.started_at_boot}")
     (root / "DEBIAN").mkdir(parents=True, exist_ok=True)
-    control = f"Package: {wish.name}\nVersion: {wish.version}\nArchitecture: all\nMaintainer: nobody <a@b.invalid>\n"
-    control += f"Depends: {wish.depends}\n" if wish.depends else ""
+    control = (
+        f"Package: {wanted.name}\nVersion: {wanted.version}\nArchitecture: all\nMaintainer: nobody <a@b.invalid>\n"
+    )
+    control += f"Depends: {wanted.depends}\n" if wanted.depends else ""
     control += "Description: stand-in\n"
     (root / "DEBIAN/control").write_text(control)
-    archive = folder / f"{wish.name}_{wish.version.replace(':', '-')}.deb"
+    archive = folder / f"{wanted.name}_{wanted.version.replace(':', '-')}.deb"
     subprocess.run(
         ["dpkg-deb", "-Znone", "--root-owner-group", "-b", root, archive], check=True, stdout=subprocess.DEVNULL
     )

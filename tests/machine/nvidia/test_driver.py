@@ -30,7 +30,7 @@ def gpu_host(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> I
 
 def only_failure(host: GpuHost, **changed: object) -> str:
     """Return why the driver cannot be had; all that waits for it is skipped, and no package came."""
-    result = host.bring(host.wishes(**changed)).result
+    result = host.bring(host.desired(**changed)).result
     assert [failed.id for failed in result.failed] == [DRIVER_ID]
     assert "\n" not in result.failed[0].error
     assert host.run("dpkg-query -W -f '${db:Status-Status}' nvidia-driver-cuda 2>/dev/null || true") in (
@@ -55,7 +55,7 @@ def test_a_repository_that_another_key_signed_is_refused(gpu_host: GpuHost) -> N
     """The stand-ins are not signed by NVIDIA, whose key the role brings unless a test says otherwise."""
     gpu_host.becomes()
     trusting_nvidia = replace(gpu_host, setup=replace(gpu_host.setup, key=""))
-    result = trusting_nvidia.bring(trusting_nvidia.wishes()).result
+    result = trusting_nvidia.bring(trusting_nvidia.desired()).result
     assert [failed.id for failed in result.failed] == [DRIVER_ID]
     assert "is not signed" in result.failed[0].detail
     assert gpu_host.driver() == ""
@@ -102,7 +102,7 @@ def test_a_driver_in_use_is_replaced_by_a_reboot_that_may_be_cut_off(gpu_host: G
     newer.run(f"touch {FACTS}/in-use")
     said: list[str] = []
     record = gpu_host.record.model_copy(update={"cloud": "local"})
-    with_word = gpu_host.wishes(gpu=Gpu.model_validate({**L4, "replace_driver": True}))
+    with_word = gpu_host.desired(gpu=Gpu.model_validate({**L4, "replace_driver": True}))
     rolled_back = bring_with_reboot(
         record,
         with_word,
@@ -167,7 +167,7 @@ def test_hosts_of_others_are_not_rebooted_and_no_reboot_is_asked_for_twice(gpu_h
     gpu_host.run(f"mkdir -p {FACTS}/sys/module/nouveau")
     boot_id = gpu_host.run("cat /proc/sys/kernel/random/boot_id")
     record = gpu_host.record.model_copy(update={"cloud": "existing"})
-    result = bring_with_reboot(record, gpu_host.wishes(), dry_run=False, on_event=lambda *_: None)
+    result = bring_with_reboot(record, gpu_host.desired(), dry_run=False, on_event=lambda *_: None)
     assert [each.id for each in result.failed] == [DRIVER_ID]
     assert "nouveau in use until a reboot; this host is not one of ours to reboot" in result.failed[0].error
     assert gpu_host.run("cat /proc/sys/kernel/random/boot_id") == boot_id
@@ -243,7 +243,7 @@ def test_a_driver_that_is_good_enough_is_left_alone(gpu_host: GpuHost, version: 
     gpu_host.run(f"printf '{program}' > /usr/local/bin/nvidia-smi; chmod 755 /usr/local/bin/nvidia-smi")
     gpu_host.run(f"echo 'deb [signed-by={KEY}] {URI} /' > /etc/apt/sources.list.d/cuda.list")
     seen = gpu_host.bring(
-        [each for each in gpu_host.wishes() if "persistence" not in each.id and "dcgm" not in each.id]
+        [each for each in gpu_host.desired() if "persistence" not in each.id and "dcgm" not in each.id]
     )
     assert seen.statuses[DRIVER_ID] == "ok"
     assert seen.result.failed == ()

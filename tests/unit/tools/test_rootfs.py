@@ -33,8 +33,8 @@ def test_the_same_host_gives_the_same_recipe() -> None:
     "change", [{"packages": ("curl",)}, {"certificates": ("A CA",)}, {"sources": ("deb x y z",)}, {"files": ()}]
 )
 def test_whatever_changes_gives_another_build(change: dict[str, tuple[str, ...]]) -> None:
-    wish = rootfs.recipe()
-    assert replace(wish, **change).digest != wish.digest  # type: ignore[arg-type]  # fields differ in their items
+    wanted = rootfs.recipe()
+    assert replace(wanted, **change).digest != wanted.digest  # type: ignore[arg-type]  # fields differ in their items
 
 
 def test_the_settings_are_files_that_their_readers_understand(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,12 +42,12 @@ def test_the_settings_are_files_that_their_readers_understand(monkeypatch: pytes
         host_settings, "uv_settings", lambda: {"index": [{"url": "https://a.example/", "default": True}]}
     )
     monkeypatch.setattr(host_settings, "pip_settings", lambda: {"index-url": "https://user:50%25@a.example/simple"})
-    wish = rootfs.recipe()
-    uv = tomllib.loads(file_of(wish, "/etc/uv/uv.toml"))
+    wanted = rootfs.recipe()
+    uv = tomllib.loads(file_of(wanted, "/etc/uv/uv.toml"))
     assert uv["cache-dir"] == "/var/cache/llm-deploy/uv"
     assert uv["index"] == [{"url": "https://a.example/", "default": True}]
     pip = RawConfigParser()
-    pip.read_string(file_of(wish, "/etc/pip.conf"))
+    pip.read_string(file_of(wanted, "/etc/pip.conf"))
     assert pip["global"]["index-url"] == "https://user:50%25@a.example/simple"
 
 
@@ -69,7 +69,7 @@ def test_a_cut_off_build_is_never_used(cache: Path, monkeypatch: pytest.MonkeyPa
     assert remains
 
     monkeypatch.setattr(rootfs, "_call", lambda *_argv: None)
-    monkeypatch.setattr(rootfs, "customise", lambda _wish, root: (root / "whole").touch())
+    monkeypatch.setattr(rootfs, "customise", lambda _wanted, root: (root / "whole").touch())
     built = rootfs.ensure_rootfs()
     assert (built / "whole").exists()
     assert not (built / "half").exists()
@@ -81,7 +81,7 @@ def test_builds_that_nobody_uses_any_more_go(cache: Path, monkeypatch: pytest.Mo
         (cache / "rootfs" / name).mkdir(parents=True)
         os.utime(cache / "rootfs" / name, (time.time() - age_s,) * 2)
     monkeypatch.setattr(rootfs, "_call", lambda *_argv: None)
-    monkeypatch.setattr(rootfs, "customise", lambda _wish, _root: None)
+    monkeypatch.setattr(rootfs, "customise", lambda _wanted, _root: None)
     built = rootfs.ensure_rootfs()
     assert {path.name for path in (cache / "rootfs").iterdir() if path.is_dir()} == {"0000000000000002", built.name}
 
@@ -89,7 +89,7 @@ def test_builds_that_nobody_uses_any_more_go(cache: Path, monkeypatch: pytest.Mo
 def test_two_at_once_build_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[Path] = []
     monkeypatch.setattr(rootfs, "_call", lambda *_argv: None)
-    monkeypatch.setattr(rootfs, "customise", lambda _wish, root: built.append(root))
+    monkeypatch.setattr(rootfs, "customise", lambda _wanted, root: built.append(root))
     with ThreadPoolExecutor(4) as pool:
         results = {each.result() for each in [pool.submit(rootfs.ensure_rootfs) for _ in range(4)]}
     assert len(results) == len(built) == 1

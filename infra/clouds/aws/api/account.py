@@ -6,7 +6,7 @@ AWS tells a login to another account that nothing is there. Taken at its word, `
 from core.errors import ConfigError, UsageError
 from infra.clouds.aws.api.client import call
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 
 
 def login_account(region: str) -> str:
@@ -14,7 +14,7 @@ def login_account(region: str) -> str:
     return str(call("sts", region, "get_caller_identity")["Account"])
 
 
-def settled_account(config: DeploymentConfig, previous: Lease | None) -> str:
+def settled_account(config: DeploymentConfig, previous: Placement | None) -> str:
     """Return the account that a stack is made in, and stays in: the login's.
 
     Raises ConfigError when the stack file says otherwise, UsageError for a login to another account.
@@ -28,10 +28,10 @@ def settled_account(config: DeploymentConfig, previous: Lease | None) -> str:
     return account
 
 
-def refuse_other_login(lease: Lease) -> None:
+def refuse_other_login(placement: Placement) -> None:
     """Raise UsageError for a login to another account than the lease's. An old lease has none."""
-    if lease.account is not None:
-        _refuse_other(login_account(lease.region), lease.account)
+    if placement.account is not None:
+        _refuse_other(login_account(placement.region), placement.account)
 
 
 def _refuse_other(account: str, wanted: str | None) -> None:

@@ -1,7 +1,7 @@
 """Regions of AWS that can be named without asking AWS: those that every account has, and those of our stacks."""
 
 from core.errors import DeployError
-from core.paths import lease_files
+from core.paths import placement_files
 from core.strict_json import parse_object
 from infra.config import load_stack
 from infra.config.reader import known_stacks
@@ -24,11 +24,11 @@ def regions_of_stacks() -> set[str]:
             continue
         if config.cloud == "aws":
             found.add(str(config.region))
-    for path in lease_files():
+    for path in placement_files():
         try:
-            lease = parse_object(path.read_bytes())
+            placement = parse_object(path.read_bytes())
         except (OSError, ValueError):
             continue
-        if lease.get("account") and lease.get("region"):
-            found.add(str(lease["region"]))
+        if placement.get("account") and placement.get("region"):
+            found.add(str(placement["region"]))
     return found

@@ -11,44 +11,44 @@ from typing import Any
 from core.errors import DeployError
 from infra.clouds.aws.api.client import call, pages
 from infra.clouds.aws.orphans.resources import GONE_STATES, owner_by_tags, tag_filter
-from infra.clouds.resources import Kind, Thing
+from infra.clouds.resources import CloudResource, ResourceKind
 
 GUARD_DUTY = [{"Name": "tag:GuardDutyManaged", "Values": ["true"]}]
 """The tag that GuardDuty gives what it manages."""
 
 
-def delete_endpoint(thing: Thing) -> None:
+def delete_endpoint(resource: CloudResource) -> None:
     """Delete a VPC endpoint. Raises DeployError: EC2 answers with success, and names inside what it did not delete."""
-    answer = call("ec2", thing.region, "delete_vpc_endpoints", VpcEndpointIds=[thing.id])
+    answer = call("ec2", resource.region, "delete_vpc_endpoints", VpcEndpointIds=[resource.id])
     for each in answer.get("Unsuccessful", []):
         error = each.get("Error", {})
-        raise DeployError(f"{error.get('Code')}: {error.get('Message')}", where=thing.id)
+        raise DeployError(f"{error.get('Code')}: {error.get('Message')}", where=resource.id)
 
 
-def _guard_duty_endpoints(region: str, lease_id: str | None) -> Iterator[Thing]:
-    for vpc, owner in _networks(region, lease_id).items():
+def _guard_duty_endpoints(region: str, placement_id: str | None) -> Iterator[CloudResource]:
+    for vpc, owner in _networks(region, placement_id).items():
         inside = [*GUARD_DUTY, {"Name": "vpc-id", "Values": [vpc]}]
         for each in pages("ec2", region, "describe_vpc_endpoints", "VpcEndpoints", Filters=inside):
             if str(each.get("State", "")).lower() not in GONE_STATES:
-                yield Thing("GuardDuty endpoint", str(each["VpcEndpointId"]), region, **owner)
+                yield CloudResource("GuardDuty endpoint", str(each["VpcEndpointId"]), region, **owner)
 
 
-def _guard_duty_groups(region: str, lease_id: str | None) -> Iterator[Thing]:
-    for vpc, owner in _networks(region, lease_id).items():
+def _guard_duty_groups(region: str, placement_id: str | None) -> Iterator[CloudResource]:
+    for vpc, owner in _networks(region, placement_id).items():
         inside = [*GUARD_DUTY, {"Name": "vpc-id", "Values": [vpc]}]
         for each in pages("ec2", region, "describe_security_groups", "SecurityGroups", Filters=inside):
-            yield Thing("GuardDuty security group", str(each["GroupId"]), region, **owner)
+            yield CloudResource("GuardDuty security group", str(each["GroupId"]), region, **owner)
 
 
-def _networks(region: str, lease_id: str | None) -> dict[str, dict[str, Any]]:
+def _networks(region: str, placement_id: str | None) -> dict[str, dict[str, Any]]:
     """Return the networks of stacks by id, each with whose it is."""
-    seen = pages("ec2", region, "describe_vpcs", "Vpcs", Filters=tag_filter(lease_id))
+    seen = pages("ec2", region, "describe_vpcs", "Vpcs", Filters=tag_filter(placement_id))
     return {str(each["VpcId"]): owner_by_tags(each.get("Tags", [])) for each in seen}
 
 
-def _delete_group(thing: Thing) -> None:
-    call("ec2", thing.region, "delete_security_group", GroupId=thing.id)
+def _delete_group(resource: CloudResource) -> None:
+    call("ec2", resource.region, "delete_security_group", GroupId=resource.id)
 
 
-GUARD_DUTY_ENDPOINT = Kind("GuardDuty endpoint", _guard_duty_endpoints, delete_endpoint)
-GUARD_DUTY_GROUP = Kind("GuardDuty security group", _guard_duty_groups, _delete_group)
+GUARD_DUTY_ENDPOINT = ResourceKind("GuardDuty endpoint", _guard_duty_endpoints, delete_endpoint)
+GUARD_DUTY_GROUP = ResourceKind("GuardDuty security group", _guard_duty_groups, _delete_group)

@@ -16,7 +16,7 @@ from core.errors import DeployError
 from infra.clouds.aws.api.client import pages
 from infra.clouds.aws.api.tags import ID
 from infra.clouds.aws.orphans.resources import GONE_STATES
-from infra.clouds.resources import Thing
+from infra.clouds.resources import CloudResource
 
 REGION_OF_ZONE = re.compile(r"[a-z]+(-[a-z]+)+-[0-9]+")
 """The region in the name of a zone: `us-west-2` of `us-west-2b`, and of the local zone `us-west-2-lax-1a`."""
@@ -35,7 +35,7 @@ class Look:
     filters: str = "Filters"
     """The argument that takes the filter."""
 
-    def lines(self, network: Thing) -> list[str]:
+    def lines(self, network: CloudResource) -> list[str]:
         """Return a line for each of them. Raises what `pages` raises."""
         inside = {self.filters: [{"Name": self.named_by, "Values": [network.id]}]} if self.named_by else {}
         found = pages("ec2", network.region, self.method, self.key, **inside)
@@ -44,7 +44,7 @@ class Look:
         return [line for each in found if not _is_own(each) and (line := self.words(each))]
 
 
-def others_in(network: Thing) -> list[str]:
+def others_in(network: CloudResource) -> list[str]:
     """Return what others have in a network, a line each: what it is, who made it, and what removes it.
 
     A kind that cannot be listed is a line that says why, and hides no other.
@@ -52,7 +52,7 @@ def others_in(network: Thing) -> list[str]:
     return _all_lines([partial(look.lines, network) for look in LOOKS])
 
 
-def users_of(group: Thing) -> list[str]:
+def users_of(group: CloudResource) -> list[str]:
     """Return what others have that uses a security group, a line each: interfaces, and groups whose rules name it."""
 
     def interfaces() -> list[str]:
@@ -87,8 +87,8 @@ def _all_lines(looks: Sequence[Callable[[], list[str]]]) -> list[str]:
         return [line for answer in pool.map(lines, looks) for line in answer]
 
 
-def _is_own(thing: Mapping[str, Any]) -> bool:
-    return any(each["Key"] == ID for each in thing.get("Tags") or thing.get("TagSet") or [])
+def _is_own(resource: Mapping[str, Any]) -> bool:
+    return any(each["Key"] == ID for each in resource.get("Tags") or resource.get("TagSet") or [])
 
 
 def _endpoint(each: Mapping[str, Any]) -> str:

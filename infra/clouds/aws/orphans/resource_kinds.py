@@ -10,7 +10,7 @@ from infra.clouds.aws.orphans.guard_duty import GUARD_DUTY_ENDPOINT, GUARD_DUTY_
 from infra.clouds.aws.orphans.in_network import others_in, users_of
 from infra.clouds.aws.orphans.resources import GONE_STATES, LOGS_PREFIX, owner_by_name, owner_by_tags, tag_filter
 from infra.clouds.refusals import DeniedError, MissingError
-from infra.clouds.resources import Kind, Thing
+from infra.clouds.resources import CloudResource, ResourceKind
 from infra.config.rules.bucket_sources import OWN_NAMES
 
 DEAD_SPOT = ("closed", "cancelled", "failed")
@@ -27,34 +27,34 @@ def _ec2(  # the words that EC2 uses for one kind; the table below reads as one
     removes: str,
     *,
     is_gone: Callable[[Any], bool] = lambda each: str(each.get("State", "")).lower() in GONE_STATES,
-    before: Callable[[Thing], None] = lambda _thing: None,
+    before: Callable[[CloudResource], None] = lambda _resource: None,
     resource: str | None = None,
-    blockers: Callable[[Thing], list[str]] | None = None,
-) -> Kind:
+    blockers: Callable[[CloudResource], list[str]] | None = None,
+) -> ResourceKind:
     """Return a kind that EC2 lists by tag and removes by id; `resource` is its name among those that have tags."""
 
-    def find(region: str, lease_id: str | None) -> Iterator[Thing]:
-        for each in pages("ec2", region, lists, key, Filters=tag_filter(lease_id)):
+    def find(region: str, placement_id: str | None) -> Iterator[CloudResource]:
+        for each in pages("ec2", region, lists, key, Filters=tag_filter(placement_id)):
             if not is_gone(each):
                 owner = owner_by_tags(each.get("Tags") or each.get("TagSet") or [])
                 size = float(each["Size"]) if name == "volume" else None
-                yield Thing(name, str(each[id_key]), region, **owner, size_gib=size, detail=each)
+                yield CloudResource(name, str(each[id_key]), region, **owner, size_gib=size, detail=each)
 
-    def remove(thing: Thing) -> None:
-        before(thing)
-        call("ec2", thing.region, removes, **{id_key: thing.id})
+    def remove(resource: CloudResource) -> None:
+        before(resource)
+        call("ec2", resource.region, removes, **{id_key: resource.id})
 
     otherwise = _by_tags(name, resource) if resource is not None else None
-    return Kind(name, find, remove, otherwise=otherwise, blockers=blockers)
+    return ResourceKind(name, find, remove, otherwise=otherwise, blockers=blockers)
 
 
-def _by_tags(name: str, resource: str) -> Callable[[str, str | None], Iterator[Thing]]:
+def _by_tags(name: str, resource: str) -> Callable[[str, str | None], Iterator[CloudResource]]:
     """Return how a kind that may not be listed is found by its tags alone, which is another permission."""
 
-    def find(region: str, lease_id: str | None) -> Iterator[Thing]:
+    def find(region: str, placement_id: str | None) -> Iterator[CloudResource]:
         wanted = [{"Name": "resource-type", "Values": [resource]}, {"Name": "key", "Values": [ID]}]
-        if lease_id is not None:
-            wanted.append({"Name": "value", "Values": [lease_id]})
+        if placement_id is not None:
+            wanted.append({"Name": "value", "Values": [placement_id]})
         ids = [str(each["ResourceId"]) for each in pages("ec2", region, "describe_tags", "Tags", Filters=wanted)]
         if not ids:
             return
@@ -62,31 +62,31 @@ def _by_tags(name: str, resource: str) -> Callable[[str, str | None], Iterator[T
         for each in pages("ec2", region, "describe_tags", "Tags", Filters=[{"Name": "resource-id", "Values": ids}]):
             tags[str(each["ResourceId"])].append(each)
         for identity, its in tags.items():
-            yield Thing(name, identity, region, **owner_by_tags(its))
+            yield CloudResource(name, identity, region, **owner_by_tags(its))
 
     return find
 
 
-def _tagged_instances(region: str, lease_id: str | None) -> Iterator[Any]:
+def _tagged_instances(region: str, placement_id: str | None) -> Iterator[Any]:
     """Yield the instances, those that ended within the last hour, too."""
-    for reservation in pages("ec2", region, "describe_instances", "Reservations", Filters=tag_filter(lease_id)):
+    for reservation in pages("ec2", region, "describe_instances", "Reservations", Filters=tag_filter(placement_id)):
         yield from reservation["Instances"]
 
 
-def _instances(region: str, lease_id: str | None) -> Iterator[Thing]:
-    for each in _tagged_instances(region, lease_id):
+def _instances(region: str, placement_id: str | None) -> Iterator[CloudResource]:
+    for each in _tagged_instances(region, placement_id):
         if each["State"]["Name"] != "terminated":
-            yield Thing("instance", str(each["InstanceId"]), region, **owner_by_tags(each.get("Tags", [])))
+            yield CloudResource("instance", str(each["InstanceId"]), region, **owner_by_tags(each.get("Tags", [])))
 
 
-def _spot_requests(region: str, lease_id: str | None) -> Iterator[Thing]:
+def _spot_requests(region: str, placement_id: str | None) -> Iterator[CloudResource]:
     """Yield requests that are not over: with our tags, or without any, as one that made an instance of ours may be."""
     owners = {
         str(each["InstanceId"]): owner_by_tags(each.get("Tags", []))
-        for each in _tagged_instances(region, lease_id)
+        for each in _tagged_instances(region, placement_id)
         if each.get("InstanceLifecycle") == "spot"
     }
-    filters = [tag_filter(lease_id)]
+    filters = [tag_filter(placement_id)]
     if owners:
         filters.append([{"Name": "instance-id", "Values": list(owners)}])
     seen = set()
@@ -96,24 +96,24 @@ def _spot_requests(region: str, lease_id: str | None) -> Iterator[Thing]:
             if request["State"] not in DEAD_SPOT and identity not in seen:
                 seen.add(identity)
                 owner = owners.get(str(request.get("InstanceId"))) or owner_by_tags(request.get("Tags", []))
-                yield Thing("spot request", identity, region, **owner)
+                yield CloudResource("spot request", identity, region, **owner)
 
 
-def _loosen_address(thing: Thing) -> None:
-    if thing.detail.get("AssociationId"):
-        call("ec2", thing.region, "disassociate_address", AssociationId=thing.detail["AssociationId"])
+def _loosen_address(resource: CloudResource) -> None:
+    if resource.detail.get("AssociationId"):
+        call("ec2", resource.region, "disassociate_address", AssociationId=resource.detail["AssociationId"])
 
 
-def _detach_gateway(thing: Thing) -> None:
-    for each in thing.detail.get("Attachments", []):
-        target = {"InternetGatewayId": thing.id, "VpcId": each["VpcId"]}
-        call("ec2", thing.region, "detach_internet_gateway", **target)
+def _detach_gateway(resource: CloudResource) -> None:
+    for each in resource.detail.get("Attachments", []):
+        target = {"InternetGatewayId": resource.id, "VpcId": each["VpcId"]}
+        call("ec2", resource.region, "detach_internet_gateway", **target)
 
 
-def _loosen_table(thing: Thing) -> None:
-    for each in thing.detail.get("Associations", []):
+def _loosen_table(resource: CloudResource) -> None:
+    for each in resource.detail.get("Associations", []):
         if not each.get("Main"):
-            call("ec2", thing.region, "disassociate_route_table", AssociationId=each["RouteTableAssociationId"])
+            call("ec2", resource.region, "disassociate_route_table", AssociationId=each["RouteTableAssociationId"])
 
 
 def _named(
@@ -123,42 +123,42 @@ def _named(
     key: str,
     *,
     name_key: str,
-    remove: Callable[[Thing], None],
+    remove: Callable[[CloudResource], None],
     prefix: dict[str, str] | None = None,
     everywhere: bool = False,
     is_gone: Callable[[Any], bool] = lambda _each: False,
-) -> Kind:
+) -> ResourceKind:
     """Return a kind that a service lists by name."""
 
-    def find(region: str, _lease_id: str | None) -> Iterator[Thing]:
+    def find(region: str, _placement_id: str | None) -> Iterator[CloudResource]:
         for each in pages(service, region, lists, key, **(prefix or {})):
             owner = owner_by_name(str(each[name_key]))
             if owner is not None and not is_gone(each):
-                yield Thing(name, str(each[name_key]), region, **owner, detail=each)
+                yield CloudResource(name, str(each[name_key]), region, **owner, detail=each)
 
-    return Kind(name, find, remove, everywhere)
-
-
-def _remove_role(thing: Thing) -> None:
-    for policy in pages("iam", thing.region, "list_role_policies", "PolicyNames", RoleName=thing.id):
-        call("iam", thing.region, "delete_role_policy", RoleName=thing.id, PolicyName=policy)
-    call("iam", thing.region, "delete_role", RoleName=thing.id)
+    return ResourceKind(name, find, remove, everywhere)
 
 
-def _remove_profile(thing: Thing) -> None:
-    for role in thing.detail.get("Roles", []):
-        target = {"InstanceProfileName": thing.id, "RoleName": role["RoleName"]}
-        call("iam", thing.region, "remove_role_from_instance_profile", **target)
-    call("iam", thing.region, "delete_instance_profile", InstanceProfileName=thing.id)
+def _remove_role(resource: CloudResource) -> None:
+    for policy in pages("iam", resource.region, "list_role_policies", "PolicyNames", RoleName=resource.id):
+        call("iam", resource.region, "delete_role_policy", RoleName=resource.id, PolicyName=policy)
+    call("iam", resource.region, "delete_role", RoleName=resource.id)
 
 
-def _buckets(region: str, lease_id: str | None) -> Iterator[Thing]:
+def _remove_profile(resource: CloudResource) -> None:
+    for role in resource.detail.get("Roles", []):
+        target = {"InstanceProfileName": resource.id, "RoleName": role["RoleName"]}
+        call("iam", resource.region, "remove_role_from_instance_profile", **target)
+    call("iam", resource.region, "delete_instance_profile", InstanceProfileName=resource.id)
+
+
+def _buckets(region: str, placement_id: str | None) -> Iterator[CloudResource]:
     """Yield buckets by their names. One that may not be looked at hides no other: its refusal is raised at the end."""
     refused: DeniedError | None = None
     for each in pages("s3", region, "list_buckets", "Buckets", Prefix=OWN_NAMES):
         name = str(each["Name"])
         owner = owner_by_name(name)
-        if owner is None or lease_id not in (None, owner["lease_id"]):
+        if owner is None or placement_id not in (None, owner["lease_id"]):
             continue
         try:
             place = str(each.get("BucketRegion") or _bucket_region(name, region))
@@ -168,7 +168,7 @@ def _buckets(region: str, lease_id: str | None) -> Iterator[Thing]:
         except DeniedError as error:
             refused = error
             continue
-        yield Thing("bucket", name, place, **(owner | {"keep": owner_by_tags(tags)["keep"]}))
+        yield CloudResource("bucket", name, place, **(owner | {"keep": owner_by_tags(tags)["keep"]}))
     if refused is not None:
         raise refused
 
@@ -186,64 +186,66 @@ def _bucket_tags(name: str, region: str) -> list[dict[str, str]]:
         return []
 
 
-def _empty_bucket(thing: Thing) -> bool:
+def _empty_bucket(resource: CloudResource) -> bool:
     """Remove as many versions as one call takes; return whether there are more."""
-    seen = call("s3", thing.region, "list_object_versions", Bucket=thing.id, MaxKeys=OBJECTS_AT_ONCE)
+    seen = call("s3", resource.region, "list_object_versions", Bucket=resource.id, MaxKeys=OBJECTS_AT_ONCE)
     versions = [*seen.get("Versions", []), *seen.get("DeleteMarkers", [])]
     if versions:
         wanted = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in versions]
         request = {"Objects": wanted, "Quiet": True}
-        for error in call("s3", thing.region, "delete_objects", Bucket=thing.id, Delete=request).get("Errors", []):
-            raise DeployError(f"{error.get('Code')}: {error.get('Message')}", where=f"{thing.id}/{error.get('Key')}")
+        for error in call("s3", resource.region, "delete_objects", Bucket=resource.id, Delete=request).get(
+            "Errors", []
+        ):
+            raise DeployError(f"{error.get('Code')}: {error.get('Message')}", where=f"{resource.id}/{error.get('Key')}")
     return bool(seen["IsTruncated"])
 
 
-def _budgets(region: str, _lease_id: str | None) -> Iterator[Thing]:
+def _budgets(region: str, _placement_id: str | None) -> Iterator[CloudResource]:
     account = call("sts", region, "get_caller_identity")["Account"]
     for each in pages("budgets", region, "describe_budgets", "Budgets", AccountId=account):
         owner = owner_by_name(str(each["BudgetName"]))
         if owner is not None:
-            yield Thing("budget", str(each["BudgetName"]), region, **owner, detail={"AccountId": account})
+            yield CloudResource("budget", str(each["BudgetName"]), region, **owner, detail={"AccountId": account})
 
 
-def _by_name(service: str, method: str, argument: str) -> Callable[[Thing], None]:
-    def remove(thing: Thing) -> None:
-        call(service, thing.region, method, **{argument: thing.id})
+def _by_name(service: str, method: str, argument: str) -> Callable[[CloudResource], None]:
+    def remove(resource: CloudResource) -> None:
+        call(service, resource.region, method, **{argument: resource.id})
 
     return remove
 
 
-def _endpoints(region: str, lease_id: str | None) -> Iterator[Thing]:
-    for each in pages("ec2", region, "describe_vpc_endpoints", "VpcEndpoints", Filters=tag_filter(lease_id)):
+def _endpoints(region: str, placement_id: str | None) -> Iterator[CloudResource]:
+    for each in pages("ec2", region, "describe_vpc_endpoints", "VpcEndpoints", Filters=tag_filter(placement_id)):
         if str(each.get("State", "")).lower() not in GONE_STATES:
-            yield Thing("endpoint", str(each["VpcEndpointId"]), region, **owner_by_tags(each.get("Tags", [])))
+            yield CloudResource("endpoint", str(each["VpcEndpointId"]), region, **owner_by_tags(each.get("Tags", [])))
 
 
-def _cancel_request(thing: Thing) -> None:
-    call("ec2", thing.region, "cancel_spot_instance_requests", SpotInstanceRequestIds=[thing.id])
+def _cancel_request(resource: CloudResource) -> None:
+    call("ec2", resource.region, "cancel_spot_instance_requests", SpotInstanceRequestIds=[resource.id])
 
 
-def _terminate(thing: Thing) -> None:
-    call("ec2", thing.region, "terminate_instances", InstanceIds=[thing.id])
+def _terminate(resource: CloudResource) -> None:
+    call("ec2", resource.region, "terminate_instances", InstanceIds=[resource.id])
 
 
-def _delete_bucket(thing: Thing) -> None:
-    call("s3", thing.region, "delete_bucket", Bucket=thing.id)
+def _delete_bucket(resource: CloudResource) -> None:
+    call("s3", resource.region, "delete_bucket", Bucket=resource.id)
 
 
-def _delete_budget(thing: Thing) -> None:
-    account = thing.detail["AccountId"]
-    call("budgets", thing.region, "delete_budget", AccountId=account, BudgetName=thing.id)
+def _delete_budget(resource: CloudResource) -> None:
+    account = resource.detail["AccountId"]
+    call("budgets", resource.region, "delete_budget", AccountId=account, BudgetName=resource.id)
 
 
-KINDS: tuple[Kind, ...] = (
+KINDS: tuple[ResourceKind, ...] = (
     _named(
         "schedule group", "scheduler", "list_schedule_groups", "ScheduleGroups", name_key="Name",
         remove=_by_name("scheduler", "delete_schedule_group", "Name"), prefix={"NamePrefix": "llm-"},
         is_gone=lambda each: each.get("State") == "DELETING",
     ),
-    Kind("spot request", _spot_requests, _cancel_request),
-    Kind("instance", _instances, _terminate, otherwise=_by_tags("instance", "instance")),
+    ResourceKind("spot request", _spot_requests, _cancel_request),
+    ResourceKind("instance", _instances, _terminate, otherwise=_by_tags("instance", "instance")),
     _ec2(
         "address", "describe_addresses", "Addresses", "AllocationId", "release_address", before=_loosen_address,
         resource="elastic-ip",
@@ -259,7 +261,7 @@ KINDS: tuple[Kind, ...] = (
         is_gone=lambda each: each["GroupName"] == "default",  # goes with its network
         blockers=users_of,
     ),
-    Kind("endpoint", _endpoints, delete_endpoint),
+    ResourceKind("endpoint", _endpoints, delete_endpoint),
     GUARD_DUTY_ENDPOINT,
     GUARD_DUTY_GROUP,
     _ec2("subnet", "describe_subnets", "Subnets", "SubnetId", "delete_subnet"),
@@ -281,6 +283,6 @@ KINDS: tuple[Kind, ...] = (
         "log group", "logs", "describe_log_groups", "logGroups", name_key="logGroupName",
         remove=_by_name("logs", "delete_log_group", "logGroupName"), prefix={"logGroupNamePrefix": LOGS_PREFIX},
     ),
-    Kind("bucket", _buckets, _delete_bucket, everywhere=True, empty=_empty_bucket),
-    Kind("budget", _budgets, _delete_budget, everywhere=True),
+    ResourceKind("bucket", _buckets, _delete_bucket, everywhere=True, empty=_empty_bucket),
+    ResourceKind("budget", _budgets, _delete_budget, everywhere=True),
 )  # fmt: skip

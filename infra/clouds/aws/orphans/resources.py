@@ -14,11 +14,11 @@ LOGS_PREFIX = "/llm-deploy/"
 GONE_STATES = ("deleted", "deleting")
 
 
-def tag_filter(lease_id: str | None) -> list[dict[str, Any]]:
+def tag_filter(placement_id: str | None) -> list[dict[str, Any]]:
     """Return how EC2 is asked for the things of one lease, or of all."""
-    if lease_id is None:
+    if placement_id is None:
         return [{"Name": "tag-key", "Values": [ID]}]
-    return [{"Name": f"tag:{ID}", "Values": [lease_id]}]
+    return [{"Name": f"tag:{ID}", "Values": [placement_id]}]
 
 
 def owner_by_tags(seen: Iterable[Mapping[str, str]]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from infra.clouds.aws.api.known_regions import DEFAULT_REGIONS, regions_of_stack
 from infra.clouds.aws.orphans.resource_kinds import KINDS
 from infra.clouds.queries import ask_for
 from infra.clouds.refusals import DeniedError
-from infra.clouds.resources import REMOVE_DEADLINE_S, Found, Thing, remove_until_gone
+from infra.clouds.resources import REMOVE_DEADLINE_S, CloudResource, Found, remove_until_gone
 
 ALONE = {kind.name: kind for kind in KINDS if kind.everywhere}
 """Kinds of services that answer the same in every region; they are asked in HOME."""
@@ -22,9 +22,9 @@ OTHER_REGIONS = "regions that were enabled beside these"
 """A place that nobody can look at where the list of regions is denied."""
 
 
-def find_things(region: str, lease_id: str | None = None) -> Found:
+def find_resources(region: str, placement_id: str | None = None) -> Found:
     """Return what is there of one lease, or of all of them, in the order in which it can be removed."""
-    return ask_for(KINDS, region, lease_id)
+    return ask_for(KINDS, region, placement_id)
 
 
 def find_in(place: str) -> Found:
@@ -37,8 +37,8 @@ def find_in(place: str) -> Found:
     return ask_for((kind for kind in KINDS if not kind.everywhere), place, None)
 
 
-def remove_things(
-    things: Iterable[Thing],
+def remove_resources(
+    resources: Iterable[CloudResource],
     *,
     deadline_s: float = REMOVE_DEADLINE_S,
     clock: Callable[[], float] = time.monotonic,
@@ -46,16 +46,18 @@ def remove_things(
 ) -> None:
     """Remove things and wait until they are gone. Raises DeployError with what AWS said when they do not go."""
 
-    def look(left: list[Thing]) -> Found:
+    def look(left: list[CloudResource]) -> Found:
         found = Found()
-        for region, lease_id in {(thing.region, thing.lease_id) for thing in left}:
-            names = {thing.kind for thing in left if (thing.region, thing.lease_id) == (region, lease_id)}
-            answer = ask_for((kind for kind in KINDS if kind.name in names), region, lease_id)
+        for region, placement_id in {(resource.region, resource.placement_id) for resource in left}:
+            names = {
+                resource.kind for resource in left if (resource.region, resource.placement_id) == (region, placement_id)
+            }
+            answer = ask_for((kind for kind in KINDS if kind.name in names), region, placement_id)
             found += answer
             found.unasked += answer.unasked
         return found
 
-    remove_until_gone(things, KINDS, look, deadline_s=deadline_s, clock=clock, sleep=sleep)
+    remove_until_gone(resources, KINDS, look, deadline_s=deadline_s, clock=clock, sleep=sleep)
 
 
 def places() -> list[str]:

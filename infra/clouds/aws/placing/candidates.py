@@ -23,7 +23,7 @@ from infra.clouds.candidates import (
 )
 from infra.clouds.refusals import unless_denied
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 
 LEAST_ZONES = 2
 """A network of ours spans at least so many zones, so that there is somewhere else to go."""
@@ -48,7 +48,7 @@ OUT_OF_STOCK = re.compile(
 QUOTA = re.compile(r"VcpuLimitExceeded|MaxSpotInstanceCountExceeded|InstanceLimitExceeded|VolumeLimitExceeded")
 
 
-def candidates(config: DeploymentConfig, previous: Lease | None, now: datetime | None = None) -> list[Candidate]:
+def candidates(config: DeploymentConfig, previous: Placement | None, now: datetime | None = None) -> list[Candidate]:
     """Return the leases that may be tried, best first.
 
     Raises ConfigError when none is possible, UsageError for a login to another account than the stack's.
@@ -67,7 +67,7 @@ def candidates(config: DeploymentConfig, previous: Lease | None, now: datetime |
     base = _base(config, previous, now) | {"account": account}
     return [
         Candidate(
-            Lease(**base, zone=zone, machine_type=machine_type, zones=tuple(spanned), subnets=subnets),
+            Placement(**base, zone=zone, machine_type=machine_type, zones=tuple(spanned), subnets=subnets),
             prices.get((zone, machine_type)),
         )
         for zone, machine_type in staying(places, config, previous)
@@ -80,7 +80,7 @@ def out_of_stock(text: str) -> str | None:
     return found["refused"] or found["ended"] if found and not QUOTA.search(text) else None
 
 
-def _base(config: DeploymentConfig, previous: Lease | None, now: datetime | None) -> dict[str, object]:
+def _base(config: DeploymentConfig, previous: Placement | None, now: datetime | None) -> dict[str, object]:
     """Return what does not depend on the place: kept from the lease before, or settled anew."""
     name, region = image_name(config.machine.image), str(config.region)
     identity, began_at = identity_and_beginning(config, previous, now)
@@ -96,7 +96,7 @@ def _base(config: DeploymentConfig, previous: Lease | None, now: datetime | None
     }
 
 
-def _zones(config: DeploymentConfig, previous: Lease | None) -> tuple[list[str], list[str], dict[str, str]]:
+def _zones(config: DeploymentConfig, previous: Placement | None) -> tuple[list[str], list[str], dict[str, str]]:
     """Return the zones that may be tried, those that the network spans, and an existing network's subnets by zone.
 
     A network of ours keeps the subnets that it has, whatever AWS answers: hosts stand in them.
@@ -125,7 +125,7 @@ def _refuse_without_subnet(config: DeploymentConfig, subnets: Collection[str]) -
             raise ConfigError(what, where=f"zones[{index}]", hint=hint)
 
 
-def existing_subnets(config: DeploymentConfig, previous: Lease | None) -> dict[str, str]:
+def existing_subnets(config: DeploymentConfig, previous: Placement | None) -> dict[str, str]:
     """Return the subnets that the stack file names, one for each zone.
 
     Of two in one zone it is the one that is named first; a stack that stands keeps the one that it has, as its hosts

@@ -27,41 +27,41 @@ from infra.clouds.preflight import (
 from infra.clouds.preflight_reading import reading_finding
 from infra.clouds.stack_price import machine_usd
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 
 
-def findings(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[Finding]:
+def findings(config: DeploymentConfig, stack: str, placement: Placement | None) -> list[Finding]:
     """Return what was found. Raises UsageError without a valid login: then nothing else could be asked."""
     region = str(config.region)
-    found = [*_region(config, lease)]
+    found = [*_region(config, placement)]
     if any(each.level == "error" for each in found):
         return found
     try:
-        found.insert(0, _identity(config, lease))
+        found.insert(0, _identity(config, placement))
     except ConfigError as error:  # a good login that this region refuses, whatever AWS says of the region
         return [*found, Finding("error", error.where, error.what, error.hint)]
     checks: Checks = (
         lambda: _types(config),
-        lambda: image_findings(config, lease),
+        lambda: image_findings(config, placement),
         lambda: login_key_is_there(config, stack),
-        lambda: subnet_findings(config, lease),
+        lambda: subnet_findings(config, placement),
         lambda: route_findings(config),
         lambda: documentation_addresses(config),
         lambda: bucket_is_there(config, lambda name: call("s3", region, "head_bucket", Bucket=name)),
         lambda: key_findings(config),
         lambda: boundary_findings(config),
         lambda: spot_role_findings(config),
-        *quota_checks(config, lease),
+        *quota_checks(config, placement),
         lambda: reading_finding(config, gp3_speed(config).mib_per_s, "more into storage.data_mib_per_s"),
         lambda: _price(config),
-        lambda: weekly_hours_are_now(config, lease),
+        lambda: weekly_hours_are_now(config, placement),
     )
     return [*found, *run(checks, "AWS")]
 
 
-def _identity(config: DeploymentConfig, lease: Lease | None) -> Finding:
+def _identity(config: DeploymentConfig, placement: Placement | None) -> Finding:
     seen = call("sts", str(config.region), "get_caller_identity")
-    who, wanted = str(seen["Arn"]), config.account or (lease and lease.account)
+    who, wanted = str(seen["Arn"]), config.account or (placement and placement.account)
     if wanted is not None and seen["Account"] != wanted:
         return Finding(
             "error", "login", f"{who} is not of account {wanted}", "log in to that account, or mend `account`"
@@ -69,11 +69,11 @@ def _identity(config: DeploymentConfig, lease: Lease | None) -> Finding:
     return Finding("ok", "login", who)
 
 
-def _region(config: DeploymentConfig, lease: Lease | None) -> Iterator[Finding]:
+def _region(config: DeploymentConfig, placement: Placement | None) -> Iterator[Finding]:
     """Yield whether the account may use the region; where that may not be asked, the next calls tell."""
     region = str(config.region)
     try:
-        refuse_move(config, lease)
+        refuse_move(config, placement)
         state = opt_in_state(region)
         if state is not None and state not in ENABLED:
             raise not_enabled(region)

@@ -10,18 +10,18 @@ from infra.clouds.aws.placing.images import described_image, image_name, resolve
 from infra.clouds.finding import Finding
 from infra.clouds.preflight import image_finding
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 
 ABOUT = "machine.image"
 OTHER = "write another image"
 
 
-def image_findings(config: DeploymentConfig, lease: Lease | None) -> Iterator[Finding]:
+def image_findings(config: DeploymentConfig, placement: Placement | None) -> Iterator[Finding]:
     """Yield what is wrong with the image, else that it is there. A recorded image is not looked up again."""
     region, name = str(config.region), image_name(config.machine.image)
     machine = find_machine("aws", str(config.machine.type))
     try:
-        recorded = lease.image if lease and lease.image_name == name else None
+        recorded = placement.image if placement and placement.image_name == name else None
         identity = recorded or resolve_image(name, region, machine.arch if machine else "x86_64")
     except ConfigError as error:
         yield Finding("error", error.where, error.what, error.hint)
@@ -29,7 +29,7 @@ def image_findings(config: DeploymentConfig, lease: Lease | None) -> Iterator[Fi
     image = described_image(identity, region)
     if image is None:
         what = f"{identity} is not there in {region}, or its owner does not share it with this account"
-        yield image_finding(name, identity, lease, is_there=False, what=what.removeprefix(f"{identity} "))
+        yield image_finding(name, identity, placement, is_there=False, what=what.removeprefix(f"{identity} "))
         return
     found = list(image_troubles(image, identity, config))
     if all(each.level != "error" for each in found):

@@ -9,14 +9,14 @@ from infra.clouds.aws.api.tags import ID
 from infra.clouds.aws.program.network import EVERYWHERE_V4
 from infra.clouds.finding import Finding
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 
 Route = Mapping[str, Any]
 
 UNSEEN = "if a firewall or gateway stands behind it, let it hand the answers back the same way"
 
 
-def subnet_findings(config: DeploymentConfig, lease: Lease | None) -> Iterator[Finding]:
+def subnet_findings(config: DeploymentConfig, placement: Placement | None) -> Iterator[Finding]:
     """Yield subnets that are not there, belong elsewhere, or have no room, and zones without any."""
     if config.network.id is None:
         return
@@ -33,7 +33,7 @@ def subnet_findings(config: DeploymentConfig, lease: Lease | None) -> Iterator[F
         elif (network := str(seen[subnet]["VpcId"])) != config.network.id:
             yield Finding("error", key, f"{subnet} belongs to {network}", f"name one of {config.network.id}")
         elif seen[subnet].get("AvailableIpAddressCount", config.machine.count) < config.machine.count:
-            yield from _no_room(config, lease, key, seen[subnet])
+            yield from _no_room(config, placement, key, seen[subnet])
     yield from _twice_in_a_zone(config, {subnet: str(each["AvailabilityZone"]) for subnet, each in seen.items()})
 
 
@@ -52,12 +52,14 @@ def _twice_in_a_zone(config: DeploymentConfig, zones: Mapping[str, str]) -> Iter
             yield Finding("warning", f"network.subnets[{index}]", what, hint)
 
 
-def _no_room(config: DeploymentConfig, lease: Lease | None, key: str, subnet: Mapping[str, Any]) -> Iterator[Finding]:
+def _no_room(
+    config: DeploymentConfig, placement: Placement | None, key: str, subnet: Mapping[str, Any]
+) -> Iterator[Finding]:
     """Yield a subnet whose free addresses and those of the stack's own hosts are fewer than the machines."""
     free, own = int(subnet["AvailableIpAddressCount"]), 0
-    if lease is not None:
+    if placement is not None:
         mine = [
-            {"Name": f"tag:{ID}", "Values": [lease.id]},
+            {"Name": f"tag:{ID}", "Values": [placement.id]},
             {"Name": "subnet-id", "Values": [str(subnet["SubnetId"])]},
         ]
         own = len(pages("ec2", str(config.region), "describe_network_interfaces", "NetworkInterfaces", Filters=mine))

@@ -12,7 +12,7 @@ from infra.clouds.aws.api.tags import ID
 from infra.clouds.finding import Finding
 from infra.clouds.refusals import MissingError
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 
 GPU_G, GPU_P, GPU_P5, STANDARD = "G and VT", "P", "P5", "standard"
 
@@ -49,12 +49,12 @@ ADDRESSES = Quota("ec2", "L-0263D0A3", "public addresses", "addresses")
 NETWORKS = Quota("vpc", "L-F678F1CE", "networks", "VPCs")
 
 
-def quota_checks(config: DeploymentConfig, lease: Lease | None) -> tuple[Callable[[], Iterator[Finding]], ...]:
+def quota_checks(config: DeploymentConfig, placement: Placement | None) -> tuple[Callable[[], Iterator[Finding]], ...]:
     """Return what to ask of the quotas, each by itself: one that may not be asked hides no other.
 
     What the stack holds itself is not in its own way.
     """
-    region, own = str(config.region), lease.id if lease else None
+    region, own = str(config.region), placement.id if placement else None
 
     def vcpu_findings() -> Iterator[Finding]:
         others = [each for each in _running(region) if not _is_own(each, own)]
@@ -164,9 +164,9 @@ def _vcpus_of(instance: Any) -> int:
     return row.vcpus if row else int(options.get("CoreCount", 0)) * int(options.get("ThreadsPerCore", 1))
 
 
-def _of_others(things: Iterable[Any], own: str | None) -> int:
-    return sum(1 for each in things if not _is_own(each, own))
+def _of_others(resources: Iterable[Any], own: str | None) -> int:
+    return sum(1 for each in resources if not _is_own(each, own))
 
 
-def _is_own(thing: Any, own: str | None) -> bool:
-    return own is not None and {"Key": ID, "Value": own} in (thing.get("Tags") or [])
+def _is_own(resource: Any, own: str | None) -> bool:
+    return own is not None and {"Key": ID, "Value": own} in (resource.get("Tags") or [])

@@ -6,7 +6,7 @@ import pulumi
 import pulumi_aws as aws
 
 from catalog.aws_partitions import partition_of
-from catalog.machines import leased_machine
+from catalog.machines import placed_machine
 from infra.clouds import guards
 from infra.clouds.aws.api.tags import own_tags, with_tags
 from infra.clouds.aws.program.firewall import Firewall, FirewallArgs
@@ -21,7 +21,7 @@ from infra.clouds.hosts.naming import host_names, physical_name
 from infra.clouds.sizes import data_gib
 from infra.config import DeploymentConfig
 from infra.contract.deployment import Deployment
-from infra.contract.stack_placement import Lease, lease_from_environ
+from infra.contract.stack_placement import Placement, placement_from_environ
 
 if TYPE_CHECKING:
     from infra.clouds.aws.program.bucket import Bucket
@@ -33,23 +33,23 @@ MAX_RETRIES = 5
 def deploy_stack(config: DeploymentConfig) -> Deployment:
     """Declare what the config asks for, where the lease says."""
     stack = pulumi.get_stack()
-    lease = lease_from_environ(stack)
-    tags = config.tags | own_tags(stack, lease.id)
+    placement = placement_from_environ(stack)
+    tags = config.tags | own_tags(stack, placement.id)
     guards.install(lambda kind, name, props: with_tags(kind, name, props, tags), (config.serving.port,))
-    opts = pulumi.ResourceOptions(provider=_provider(lease))
-    physical = physical_name(stack, lease)
-    network = Network(stack, _network_args(config, lease), opts)
+    opts = pulumi.ResourceOptions(provider=_provider(placement))
+    physical = physical_name(stack, placement)
+    network = Network(stack, _network_args(config, placement), opts)
     firewall = Firewall(stack, _firewall_args(config, physical, network), opts)
-    bucket = _bucket(config, stack, physical, partition_of(lease.region), opts)
+    bucket = _bucket(config, stack, physical, partition_of(placement.region), opts)
     identity = Identity(stack, _identity_args(config, physical, bucket), opts)
-    machine, login = leased_machine("aws", lease.machine_type), login_key(stack, config.machine.identity_file)
-    ends_at = lease.ends_at(config.lifetime.ttl_hours)
+    machine, login = placed_machine("aws", placement.machine_type), login_key(stack, config.machine.identity_file)
+    ends_at = placement.ends_at(config.lifetime.ttl_hours)
     args = NodeArgs(
         machine=machine,
         spec=config.machine,
-        image=lease.image,
-        zone=lease.zone,
-        subnet_id=network.subnet_ids[lease.zone],
+        image=placement.image,
+        zone=placement.zone,
+        subnet_id=network.subnet_ids[placement.zone],
         has_ipv6=network.has_ipv6,
         group_id=firewall.group_id,
         key_name=_key_pair(stack, physical, login.public, opts).key_name,
@@ -59,7 +59,7 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
         data_speed=gp3_speed(config),
         kms_key=config.storage.kms_key,
         keep_data="data_volume" in config.storage.keep_on_down,
-        blank_data=bool(lease.blank_at),
+        blank_data=bool(placement.blank_at),
         ends_at=f"{ends_at:%Y-%m-%dT%H:%M:%SZ}",
     )
     nodes = {name: Node(name, args, opts) for name in host_names(stack, config.machine.count)}
@@ -67,9 +67,9 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
         stack,
         TimetableArgs(
             physical_name=physical,
-            partition=partition_of(lease.region),
-            region=lease.region,
-            id=lease.id,
+            partition=partition_of(placement.region),
+            region=placement.region,
+            id=placement.id,
             instance_ids=[node.instance_id for node in nodes.values()],
             ends_at=ends_at,
             weekly=config.lifetime.weekly,
@@ -79,26 +79,26 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
     )
     _budget(config, stack, physical, opts)
     hosts = host_records(config, machine, login.private_file, args.ends_at, nodes)
-    return Deployment(hosts=hosts, lease=proved(lease, [node.instance_id for node in nodes.values()]))
+    return Deployment(hosts=hosts, placement=proved(placement, [node.instance_id for node in nodes.values()]))
 
 
-def _provider(lease: Lease) -> aws.Provider:
+def _provider(placement: Placement) -> aws.Provider:
     """Return a provider with region and account named, never those of whoever is logged in."""
     return aws.Provider(
         "aws",
-        region=lease.region,
-        allowed_account_ids=[lease.account] if lease.account else None,
+        region=placement.region,
+        allowed_account_ids=[placement.account] if placement.account else None,
         max_retries=MAX_RETRIES,
     )
 
 
-def _network_args(config: DeploymentConfig, lease: Lease) -> NetworkArgs:
+def _network_args(config: DeploymentConfig, placement: Placement) -> NetworkArgs:
     return NetworkArgs(
         region=str(config.region),
         cidr=config.network.cidr,
-        zones=lease.zones,
+        zones=placement.zones,
         existing_id=config.network.id,
-        existing_subnets=lease.subnets,
+        existing_subnets=placement.subnets,
     )
 
 

@@ -21,9 +21,9 @@ def node_name(physical: str, number: int) -> str:
     return f"{physical}-{number}"
 
 
-def account_id(lease_id: str) -> str:
+def account_id(placement_id: str) -> str:
     """Return the id of the service account that a stack's hosts have."""
-    return f"llm-{lease_id}"
+    return f"llm-{placement_id}"
 
 
 def owner_by_name(name: str) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from typing import Any
 from core.errors import DeployError
 from infra.clouds.gcp.api.client import DisabledError, ask, everywhere, listed, pages
 from infra.clouds.gcp.api.names import owner_by_name
-from infra.clouds.resources import Thing
+from infra.clouds.resources import CloudResource
 
 ZONE = re.compile(r".*[0-9]-[a-z]")
 """The name of a zone is that of its region with a letter."""
@@ -34,7 +34,7 @@ SERVICES = {
 """Beginnings of the names that services of Google give to what they make, and who that is."""
 
 
-def others_in(network: Thing) -> list[str]:
+def others_in(network: CloudResource) -> list[str]:
     """Return what others have in a network, a line each; where a kind cannot be asked for, that is the line."""
     project, name = str(network.detail["project"]), network.id.rpartition("/")[2]
 

@@ -9,7 +9,7 @@ from infra.clouds.gcp.api.labels import ID, KEEP, STACK
 from infra.clouds.gcp.api.names import ACCOUNT, owner_by_name
 from infra.clouds.gcp.orphans.in_network import others_in
 from infra.clouds.refusals import MissingError
-from infra.clouds.resources import Kind, Outcome, Thing
+from infra.clouds.resources import CloudResource, Outcome, ResourceKind
 
 ARGUMENTS = {
     "instances": "instance",
@@ -28,12 +28,12 @@ STOPPED_NOTE = "stopped; GCP ends only what runs, so its disks and address cost 
 """On an instance that somebody stopped beside the stack, or that powered itself off."""
 
 
-def _located(name: str, client: str, key: str, scope: str) -> Kind:
+def _located(name: str, client: str, key: str, scope: str) -> ResourceKind:
     """Return a kind that Compute has in zones or regions, found by label or name."""
     first, *more = key.split("_")
     collection, argument = first + "".join(map(str.title, more)), ARGUMENTS[key]
 
-    def find(project: str, _lease_id: str | None) -> Iterator[Thing]:
+    def find(project: str, _placement_id: str | None) -> Iterator[CloudResource]:
         for place, each in everywhere(client, project, key):
             owner = _owner(str(each.name), dict(getattr(each, "labels", {})))
             if owner is not None:
@@ -43,15 +43,15 @@ def _located(name: str, client: str, key: str, scope: str) -> Kind:
                 if name == "disk":
                     detail["users"] = _paths(each.users)
                 note = STOPPED_NOTE if name == "instance" and each.status in STOPPED else ""
-                yield Thing(name, path, place, **owner, size_gib=size, note=note, detail=detail)
+                yield CloudResource(name, path, place, **owner, size_gib=size, note=note, detail=detail)
 
-    def remove(thing: Thing) -> Outcome | None:
-        return _removal(client, {part: thing.detail[part] for part in ("project", scope, argument)}, scope)
+    def remove(resource: CloudResource) -> Outcome | None:
+        return _removal(client, {part: resource.detail[part] for part in ("project", scope, argument)}, scope)
 
-    return Kind(name, find, remove, otherwise=OTHERWISE.get(name))
+    return ResourceKind(name, find, remove, otherwise=OTHERWISE.get(name))
 
 
-def _instances_of_disks(project: str, _lease_id: str | None) -> Iterator[Thing]:
+def _instances_of_disks(project: str, _placement_id: str | None) -> Iterator[CloudResource]:
     """Yield the instances that disks of ours say use them, where instances may not be listed."""
     seen = set[str]()
     for zone, disk in everywhere("Disks", project, "disks"):
@@ -60,10 +60,10 @@ def _instances_of_disks(project: str, _lease_id: str | None) -> Iterator[Thing]:
             if owner is not None and path not in seen:
                 seen.add(path)
                 detail = {"project": project, "zone": zone, "instance": path.rpartition("/")[2]}
-                yield Thing("instance", path, zone, **(owner | {"keep": False}), detail=detail)
+                yield CloudResource("instance", path, zone, **(owner | {"keep": False}), detail=detail)
 
 
-def _disks_of_instances(project: str, _lease_id: str | None) -> Iterator[Thing]:
+def _disks_of_instances(project: str, _placement_id: str | None) -> Iterator[CloudResource]:
     """Yield the disks that instances of ours say they have, where disks may not be listed.
 
     Each is asked for by its name, as only its labels tell whether it is to be kept; that is another permission.
@@ -75,7 +75,7 @@ def _disks_of_instances(project: str, _lease_id: str | None) -> Iterator[Thing]:
             its = _owner(str(disk.name), dict(disk.labels))
             if its is not None:
                 detail = {"project": project, "zone": zone, "disk": str(disk.name), "users": _paths(disk.users)}
-                yield Thing("disk", path, zone, **its, size_gib=float(disk.size_gb), detail=detail)
+                yield CloudResource("disk", path, zone, **its, size_gib=float(disk.size_gb), detail=detail)
 
 
 def _paths(links: Iterable[object]) -> list[str]:
@@ -86,20 +86,22 @@ def _paths(links: Iterable[object]) -> list[str]:
 OTHERWISE = {"instance": _instances_of_disks, "disk": _disks_of_instances}
 
 
-def _global(name: str, client: str, argument: str, blockers: Callable[[Thing], list[str]] | None = None) -> Kind:
+def _global(
+    name: str, client: str, argument: str, blockers: Callable[[CloudResource], list[str]] | None = None
+) -> ResourceKind:
     """Return a kind that Compute has once in a project, found by name."""
 
-    def find(project: str, _lease_id: str | None) -> Iterator[Thing]:
+    def find(project: str, _placement_id: str | None) -> Iterator[CloudResource]:
         for each in listed(client, project=project):
             owner = owner_by_name(str(each.name))
             if owner is not None:
                 path = f"projects/{project}/global/{argument}s/{each.name}"
-                yield Thing(name, path, "global", **owner, detail={"project": project, argument: each.name})
+                yield CloudResource(name, path, "global", **owner, detail={"project": project, argument: each.name})
 
-    def remove(thing: Thing) -> Outcome | None:
-        return _removal(client, thing.detail, "global")
+    def remove(resource: CloudResource) -> Outcome | None:
+        return _removal(client, resource.detail, "global")
 
-    return Kind(name, find, remove, blockers=blockers)
+    return ResourceKind(name, find, remove, blockers=blockers)
 
 
 def _removal(client: str, wanted: Mapping[str, Any], scope: str) -> Outcome | None:
@@ -124,18 +126,18 @@ def _owner(name: str, labels: dict[str, str]) -> dict[str, Any] | None:
     return owner_by_name(name)
 
 
-def _roles(project: str, _lease_id: str | None) -> Iterator[Thing]:
+def _roles(project: str, _placement_id: str | None) -> Iterator[CloudResource]:
     for binding in policy_of(project).get("bindings", []):
         for member in binding["members"]:
             found = ACCOUNT.fullmatch(str(member).rpartition(":")[2].partition("?")[0])
             if found:
                 path = f"{project}/{binding['role']}/{member}"
                 detail = {"project": project, "role": binding["role"], "member": member}
-                yield Thing("project role", path, "global", "?", found["id"], detail=detail)
+                yield CloudResource("project role", path, "global", "?", found["id"], detail=detail)
 
 
-def _remove_role(thing: Thing) -> None:
-    project, role, member = (str(thing.detail[key]) for key in ("project", "role", "member"))
+def _remove_role(resource: CloudResource) -> None:
+    project, role, member = (str(resource.detail[key]) for key in ("project", "role", "member"))
     policy = dict(policy_of(project))
     for binding in policy.get("bindings", []):
         if binding["role"] == role:
@@ -144,39 +146,41 @@ def _remove_role(thing: Thing) -> None:
     rest("cloudresourcemanager", "POST", f"/v3/projects/{project}:setIamPolicy", {"policy": policy})
 
 
-def _accounts(project: str, _lease_id: str | None) -> Iterator[Thing]:
+def _accounts(project: str, _placement_id: str | None) -> Iterator[CloudResource]:
     for each in pages("iam", f"/v1/projects/{project}/serviceAccounts", "accounts"):
         found = ACCOUNT.fullmatch(each["email"])
         if found:
             shown = owner_by_name(each.get("displayName", ""))
             stack = shown["stack"] if shown else "?"
-            yield Thing("service account", each["name"], "global", stack, found["id"], detail={"project": project})
+            yield CloudResource(
+                "service account", each["name"], "global", stack, found["id"], detail={"project": project}
+            )
 
 
-def _buckets(project: str, _lease_id: str | None) -> Iterator[Thing]:
+def _buckets(project: str, _placement_id: str | None) -> Iterator[CloudResource]:
     for each in pages("storage", "/storage/v1/b", "items", project=project):
         owner = _owner(each["name"], each.get("labels", {}))
         if owner is not None:
-            yield Thing("bucket", each["name"], each["location"].lower(), **owner, detail={"project": project})
+            yield CloudResource("bucket", each["name"], each["location"].lower(), **owner, detail={"project": project})
 
 
-def _empty_bucket(thing: Thing) -> bool:
+def _empty_bucket(resource: CloudResource) -> bool:
     """Remove one page of versions; return whether there are more."""
     from urllib.parse import quote
 
     def remove(each: Any) -> None:
-        path = f"/storage/v1/b/{thing.id}/o/{quote(each['name'], safe='')}"
+        path = f"/storage/v1/b/{resource.id}/o/{quote(each['name'], safe='')}"
         _gone_is_fine(lambda: rest("storage", "DELETE", path, generation=str(each["generation"])))
 
     limit = str(OBJECTS_AT_ONCE)
-    seen = rest("storage", "GET", f"/storage/v1/b/{thing.id}/o", versions="true", maxResults=limit)
+    seen = rest("storage", "GET", f"/storage/v1/b/{resource.id}/o", versions="true", maxResults=limit)
     with ThreadPoolExecutor(DELETES_AT_ONCE) as pool:
         for each in [pool.submit(remove, each) for each in seen.get("items", [])]:
             each.result()
     return "nextPageToken" in seen
 
 
-def _budgets(project: str, _lease_id: str | None) -> Iterator[Thing]:
+def _budgets(project: str, _placement_id: str | None) -> Iterator[CloudResource]:
     """Yield budgets; where the API is not enabled there are none."""
     try:
         account = rest("cloudbilling", "GET", f"/v1/projects/{project}/billingInfo").get("billingAccountName")
@@ -186,7 +190,7 @@ def _budgets(project: str, _lease_id: str | None) -> Iterator[Thing]:
     yield from _displayed("budget", found, project)
 
 
-def _channels(project: str, _lease_id: str | None) -> Iterator[Thing]:
+def _channels(project: str, _placement_id: str | None) -> Iterator[CloudResource]:
     """Yield where mails of budgets go; where the API is not enabled there are none."""
     try:
         found = pages("monitoring", f"/v3/projects/{project}/notificationChannels", "notificationChannels")
@@ -195,17 +199,17 @@ def _channels(project: str, _lease_id: str | None) -> Iterator[Thing]:
     yield from _displayed("notification channel", found, project)
 
 
-def _displayed(kind: str, found: list[Any], project: str) -> Iterator[Thing]:
+def _displayed(kind: str, found: list[Any], project: str) -> Iterator[CloudResource]:
     for each in found:
         owner = owner_by_name(each.get("displayName", ""))
         if owner is not None:
-            yield Thing(kind, each["name"], "global", **owner, detail={"project": project})
+            yield CloudResource(kind, each["name"], "global", **owner, detail={"project": project})
 
 
-def _by_path(service: str, version: str) -> Callable[[Thing], None]:
-    def remove(thing: Thing) -> None:
-        counts_on = str(thing.detail["project"])
-        _gone_is_fine(lambda: rest(service, "DELETE", f"/{version}/{thing.id}", counts_on=counts_on))
+def _by_path(service: str, version: str) -> Callable[[CloudResource], None]:
+    def remove(resource: CloudResource) -> None:
+        counts_on = str(resource.detail["project"])
+        _gone_is_fine(lambda: rest(service, "DELETE", f"/{version}/{resource.id}", counts_on=counts_on))
 
     return remove
 
@@ -218,7 +222,7 @@ def _gone_is_fine(remove: Callable[[], object]) -> None:
         return
 
 
-KINDS: tuple[Kind, ...] = (
+KINDS: tuple[ResourceKind, ...] = (
     _located("instance", "Instances", "instances", "zone"),
     _located("disk", "Disks", "disks", "zone"),
     _located("address", "Addresses", "addresses", "region"),
@@ -226,9 +230,9 @@ KINDS: tuple[Kind, ...] = (
     _global("firewall rule", "Firewalls", "firewall"),
     _located("subnet", "Subnetworks", "subnetworks", "region"),
     _global("network", "Networks", "network", blockers=others_in),
-    Kind("project role", _roles, _remove_role),
-    Kind("service account", _accounts, _by_path("iam", "v1")),
-    Kind("bucket", _buckets, _by_path("storage", "storage/v1/b"), empty=_empty_bucket),
-    Kind("budget", _budgets, _by_path("billingbudgets", "v1")),
-    Kind("notification channel", _channels, _by_path("monitoring", "v3")),
+    ResourceKind("project role", _roles, _remove_role),
+    ResourceKind("service account", _accounts, _by_path("iam", "v1")),
+    ResourceKind("bucket", _buckets, _by_path("storage", "storage/v1/b"), empty=_empty_bucket),
+    ResourceKind("budget", _budgets, _by_path("billingbudgets", "v1")),
+    ResourceKind("notification channel", _channels, _by_path("monitoring", "v3")),
 )

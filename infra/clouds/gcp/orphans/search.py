@@ -9,28 +9,28 @@ from collections.abc import Callable, Iterable, Iterator
 
 from core.console import say
 from core.errors import ConfigError, DeployError
-from core.paths import lease_files
+from core.paths import placement_files
 from core.strict_json import parse_object
 from infra.clouds.gcp.orphans.resource_kinds import KINDS
 from infra.clouds.queries import ask_for
-from infra.clouds.resources import REMOVE_DEADLINE_S, Found, Thing, remove_until_gone
+from infra.clouds.resources import REMOVE_DEADLINE_S, CloudResource, Found, remove_until_gone
 from infra.config import load_stack
 from infra.config.reader import known_stacks
 from infra.config.rules.location import EXAMPLE_PROJECT
 
 
-def find_things(project: str, lease_id: str | None = None) -> Found:
+def find_resources(project: str, placement_id: str | None = None) -> Found:
     """Return what is there of one lease, or of all of them, in the order in which it can be removed."""
-    return ask_for(KINDS, project, lease_id)
+    return ask_for(KINDS, project, placement_id)
 
 
 def find_in(project: str) -> Found:
     """Return what one of `places` has, of all leases, in the order in which it can be removed."""
-    return find_things(project)
+    return find_resources(project)
 
 
-def remove_things(
-    things: Iterable[Thing],
+def remove_resources(
+    resources: Iterable[CloudResource],
     *,
     deadline_s: float = REMOVE_DEADLINE_S,
     clock: Callable[[], float] = time.monotonic,
@@ -38,16 +38,16 @@ def remove_things(
 ) -> None:
     """Remove things and wait until they are gone. Raises DeployError with what GCP said when they do not go."""
 
-    def look(left: list[Thing]) -> Found:
+    def look(left: list[CloudResource]) -> Found:
         found = Found()
-        for project, lease_id in {(str(thing.detail["project"]), thing.lease_id) for thing in left}:
-            names = {thing.kind for thing in left if thing.lease_id == lease_id}
-            answer = ask_for((kind for kind in KINDS if kind.name in names), project, lease_id)
+        for project, placement_id in {(str(resource.detail["project"]), resource.placement_id) for resource in left}:
+            names = {resource.kind for resource in left if resource.placement_id == placement_id}
+            answer = ask_for((kind for kind in KINDS if kind.name in names), project, placement_id)
             found += answer
             found.unasked += answer.unasked
         return found
 
-    remove_until_gone(things, KINDS, look, deadline_s=deadline_s, clock=clock, sleep=sleep)
+    remove_until_gone(resources, KINDS, look, deadline_s=deadline_s, clock=clock, sleep=sleep)
 
 
 def places() -> list[str]:
@@ -56,7 +56,7 @@ def places() -> list[str]:
     A stack file that is wrong is told and hides none of the others. Raises ConfigError when no project is known.
     """
     found = set(_projects_of_files()) - {EXAMPLE_PROJECT}
-    for path in lease_files():
+    for path in placement_files():
         try:
             project = parse_object(path.read_bytes()).get("project")
         except (OSError, ValueError):

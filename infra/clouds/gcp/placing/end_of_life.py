@@ -12,7 +12,7 @@ from core.errors import ConfigError
 from infra.clouds import weekly_hours
 from infra.config import DeploymentConfig
 from infra.config.lifetime import WeeklySchedule
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 
 BEFORE_SLEEP = timedelta(minutes=5)
 """So long before the last stop a host ends: a stop that came first would keep it, and its disks, for good."""
@@ -27,18 +27,18 @@ SHORTEST_LIFE = timedelta(minutes=30)
 """What a host is made for at least: it takes about that long until it serves."""
 
 
-def end_of_life(config: DeploymentConfig, lease: Lease) -> datetime:
+def end_of_life(config: DeploymentConfig, placement: Placement) -> datetime:
     """Return when GCP deletes the hosts."""
-    ends_at, weekly = lease.ends_at(config.lifetime.ttl_hours), config.lifetime.weekly
+    ends_at, weekly = placement.ends_at(config.lifetime.ttl_hours), config.lifetime.weekly
     if weekly is None:
         return ends_at
-    return max(_ends_awake(weekly, lease.began_at, ends_at)).astimezone(UTC)
+    return max(_ends_awake(weekly, placement.began_at, ends_at)).astimezone(UTC)
 
 
-def refuse_short_life(config: DeploymentConfig, lease: Lease, now: datetime) -> None:
+def refuse_short_life(config: DeploymentConfig, placement: Placement, now: datetime) -> None:
     """Raise ConfigError for hosts made anew that would end before they are of use, or have ended already."""
-    ends_at = end_of_life(config, lease)
-    if now <= lease.began_at and ends_at - now < SHORTEST_LIFE:
+    ends_at = end_of_life(config, placement)
+    if now <= placement.began_at and ends_at - now < SHORTEST_LIFE:
         what = f"the hosts would end at {ends_at:%Y-%m-%d %H:%M} UTC, before they stop for the last time"
         hint = "write more ttl_hours, so that they are started once more, or begin within the hours"
         raise ConfigError(what, where="lifetime", hint=hint)

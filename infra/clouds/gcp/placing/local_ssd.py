@@ -5,10 +5,10 @@ from catalog.machines import find_machine
 from core.errors import ConfigError
 from infra.clouds.candidates import Place
 from infra.clouds.gcp.placing.replacements import own_instances
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 
 
-def without_stops(places: list[Place], previous: Lease) -> list[Place]:
+def without_stops(places: list[Place], previous: Placement) -> list[Place]:
     """Return the places without those for which the plugin would stop a host with local SSDs: it fails half-way.
 
     A type of another family is no such place: for it the host is made anew. Raises ConfigError when no place is left.

@@ -18,7 +18,7 @@ from infra.clouds.gcp.api.names import DATA_SUFFIX
 from infra.clouds.gcp.placing.end_of_life import end_of_life
 from infra.clouds.sizes import data_gib
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 
 STAYING = "data disk, address and host key stay"
 RUNNING = ("PROVISIONING", "STAGING", "RUNNING")
@@ -37,25 +37,25 @@ class DataDisk:
     size_gib: int
 
 
-def data_disks(lease: Lease) -> list[DataDisk]:
+def data_disks(placement: Placement) -> list[DataDisk]:
     """Return the data disks of a stack."""
     return [
         DataDisk(each.name, zone, str(each.type_).rpartition("/")[2], int(each.size_gb))
-        for zone, each in _own(lease, "Disks", "disks")
+        for zone, each in _own(placement, "Disks", "disks")
         if each.name.endswith(DATA_SUFFIX)
     ]
 
 
-def keeping_disks(places: list[Place], config: DeploymentConfig, lease: Lease) -> list[Place]:
+def keeping_disks(places: list[Place], config: DeploymentConfig, placement: Placement) -> list[Place]:
     """Return the places that leave the data disks of a stack as they are.
 
     The plugin makes an empty disk of one that would shrink or change its type. Raises ConfigError where only that is
     left to do. A spot machine may leave its disk behind, as it may leave its zone.
     """
-    disks = data_disks(lease)
-    if lease.stands or own_instances(lease):  # else they are blank
+    disks = data_disks(placement)
+    if placement.stands or own_instances(placement):  # else they are blank
         _refuse_smaller(config, disks)
-    there = {disk.zone: disk for disk in disks} if is_bound(config, lease) else {}
+    there = {disk.zone: disk for disk in disks} if is_bound(config, placement) else {}
     kept = [(zone, each) for zone, each in places if zone not in there or there[zone].type == disk_type(each)]
     if not kept:
         (zone, machine_type), *_others = places
@@ -66,7 +66,7 @@ def keeping_disks(places: list[Place], config: DeploymentConfig, lease: Lease) -
     return kept
 
 
-def replaced(config: DeploymentConfig, previous: Lease, first: Lease) -> list[str]:
+def replaced(config: DeploymentConfig, previous: Placement, first: Placement) -> list[str]:
     """Return the hosts that an `up` to the lease `first` takes down and makes anew, each with what for."""
     disks = data_disks(previous)
     told = []
@@ -78,17 +78,17 @@ def replaced(config: DeploymentConfig, previous: Lease, first: Lease) -> list[st
     return told
 
 
-def own_instances(lease: Lease) -> list[tuple[str, Any]]:
+def own_instances(placement: Placement) -> list[tuple[str, Any]]:
     """Return the hosts of a lease, each with its zone."""
-    return _own(lease, "Instances", "instances")
+    return _own(placement, "Instances", "instances")
 
 
-def runs(lease: Lease) -> bool:
+def runs(placement: Placement) -> bool:
     """Return whether a host of a lease runs, or is about to."""
-    return any(host.status in RUNNING for _zone, host in _own(lease, "Instances", "instances"))
+    return any(host.status in RUNNING for _zone, host in _own(placement, "Instances", "instances"))
 
 
-def keeps_end(config: DeploymentConfig, previous: Lease, first: Lease) -> bool:
+def keeps_end(config: DeploymentConfig, previous: Placement, first: Placement) -> bool:
     """Return whether a stack has hosts, and GCP ends all of them at the end of life that they shall have."""
     ends_at = end_of_life(config, first)
     return {_ends_at(host) for _zone, host in _own(previous, "Instances", "instances")} == {ends_at}
@@ -103,7 +103,7 @@ def _refuse_smaller(config: DeploymentConfig, disks: list[DataDisk]) -> None:
             raise ConfigError(what, where="storage.data_gib", hint=hint)
 
 
-def _unchangeable(config: DeploymentConfig, host: Any, previous: Lease, first: Lease) -> Iterator[str]:
+def _unchangeable(config: DeploymentConfig, host: Any, previous: Placement, first: Placement) -> Iterator[str]:
     """Yield the keys whose change the plugin makes a new instance for."""
     if _model(previous) != _model(first):
         yield "machine.type"
@@ -121,11 +121,11 @@ def _ends_at(host: Any) -> datetime | None:
     return datetime.fromisoformat(told) if told else None
 
 
-def _model(lease: Lease) -> tuple[str, str | None]:
+def _model(placement: Placement) -> tuple[str, str | None]:
     """Return what of a machine type stays in a change in place."""
-    return family(lease.machine_type), accelerator_type(lease.machine_type)
+    return family(placement.machine_type), accelerator_type(placement.machine_type)
 
 
-def _own(lease: Lease, client: str, key: str) -> list[tuple[str, Any]]:
+def _own(placement: Placement, client: str, key: str) -> list[tuple[str, Any]]:
     """Return what a stack has of a kind, each with where it is."""
-    return everywhere(client, str(lease.project), key, f'labels.{ID} = "{lease.id}"')
+    return everywhere(client, str(placement.project), key, f'labels.{ID} = "{placement.id}"')

@@ -30,7 +30,7 @@ from infra.clouds.preflight_reading import reading_finding
 from infra.clouds.refusals import DeniedError, MissingError
 from infra.clouds.sizes import data_gib
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 
 COMPUTE_API, PROJECTS_API = "compute.googleapis.com", "cloudresourcemanager.googleapis.com"
 BUCKET_API, BILLING_API = "storage.googleapis.com", "cloudbilling.googleapis.com"
@@ -51,34 +51,34 @@ CURRENCY = "USD"
 """In which our budgets are; the API takes none in another currency than that of the billing account."""
 
 
-def findings(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[Finding]:
+def findings(config: DeploymentConfig, stack: str, placement: Placement | None) -> list[Finding]:
     """Return what was found. Raises UsageError without a valid login: then nothing else could be asked."""
     found = [Finding("ok", "login", principal(credentials())), *_project(str(config.project))]
     is_there = found[-1].level != "error"
     apis = list(_apis(config)) if is_there else []
     off = {each.about.removeprefix(ABOUT_API) for each in apis if each.level == "error"}
     checks = [
-        check for needed, check in _checks(config, stack, lease) if not needed or (is_there and needed not in off)
+        check for needed, check in _checks(config, stack, placement) if not needed or (is_there and needed not in off)
     ]
     return [*found, *apis, *run(checks, "GCP")]
 
 
-def _checks(config: DeploymentConfig, stack: str, lease: Lease | None) -> list[tuple[str, Check]]:
+def _checks(config: DeploymentConfig, stack: str, placement: Placement | None) -> list[tuple[str, Check]]:
     """Return what to look at, each with the API that it takes; none: it is asked without the project."""
     return [
         (COMPUTE_API, lambda: _types(config)),
-        (COMPUTE_API, lambda: _image(config, lease)),
+        (COMPUTE_API, lambda: _image(config, placement)),
         ("", lambda: login_key_is_there(config, stack)),
         (COMPUTE_API, lambda: _network(config)),
         ("", lambda: documentation_addresses(config)),
         (BUCKET_API, lambda: bucket_is_there(config, lambda name: rest("storage", "GET", f"/storage/v1/b/{name}"))),
         (PROJECTS_API, lambda: _schedule(config)),
-        (PROJECTS_API, lambda: policy_findings(config, stack, lease)),
+        (PROJECTS_API, lambda: policy_findings(config, stack, placement)),
         (BILLING_API, lambda: _budget(config)),
-        (COMPUTE_API, lambda: quota_findings(config, lease)),
+        (COMPUTE_API, lambda: quota_findings(config, placement)),
         ("", lambda: reading_finding(config, mib_per_s(config, data_gib(config)), "a larger storage.data_gib")),
         ("", lambda: price_finding(config)),
-        ("", lambda: weekly_hours_are_now(config, lease)),
+        ("", lambda: weekly_hours_are_now(config, placement)),
     ]
 
 
@@ -136,15 +136,15 @@ def _types(config: DeploymentConfig) -> Iterator[Finding]:
     yield from offers(config, offered(project, region, types))
 
 
-def _image(config: DeploymentConfig, lease: Lease | None) -> Iterator[Finding]:
+def _image(config: DeploymentConfig, placement: Placement | None) -> Iterator[Finding]:
     name = image_name(config.machine.image)
-    recorded = lease.image if lease and lease.image_name == name else None
+    recorded = placement.image if placement and placement.image_name == name else None
     try:
         path = recorded or resolve_image(name)
     except ConfigError as error:
         yield Finding("error", error.where, error.what, error.hint)
         return
-    yield image_finding(name, path, lease, is_there=image_exists(path), what="is not there, or is obsolete")
+    yield image_finding(name, path, placement, is_there=image_exists(path), what="is not there, or is obsolete")
 
 
 def _network(config: DeploymentConfig) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ from infra.clouds.gcp.placing.images import FAMILIES, image_name
 from infra.clouds.hosts.naming import physical_name
 from infra.clouds.refusals import DeniedError
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 
 PERMISSION, ROLE = "orgpolicy.policy.get", "roles/orgpolicy.policyViewer"
 
@@ -45,13 +45,13 @@ class Constraint:
     """For a list; None: the constraint is on or off."""
 
 
-def policy_findings(config: DeploymentConfig, stack: str, lease: Lease | None) -> Iterator[Finding]:
+def policy_findings(config: DeploymentConfig, stack: str, placement: Placement | None) -> Iterator[Finding]:
     """Yield the policies that refuse what the stack makes, and whether they could be asked for."""
-    wanted = list(_constraints(config, stack, lease))
+    wanted = list(_constraints(config, stack, placement))
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = [pool.submit(_effective, str(config.project), each.name) for each in wanted]
     unasked = []
-    level: Literal["warning", "error"] = "warning" if lease is not None and lease.stands else "error"
+    level: Literal["warning", "error"] = "warning" if placement is not None and placement.stands else "error"
     for constraint, answer in zip(wanted, answers, strict=True):
         try:
             verdict = judge(constraint, answer.result())
@@ -95,7 +95,7 @@ def _effective(project: str, constraint: str) -> Mapping[str, Any]:
     return policy
 
 
-def _constraints(config: DeploymentConfig, stack: str, lease: Lease | None) -> Iterator[Constraint]:
+def _constraints(config: DeploymentConfig, stack: str, placement: Placement | None) -> Iterator[Constraint]:
     """Yield the constraints that concern a stack."""
     yield Constraint(
         "compute.requireOsLogin",
@@ -110,7 +110,7 @@ def _constraints(config: DeploymentConfig, stack: str, lease: Lease | None) -> I
     yield Constraint("iam.disableServiceAccountCreation", "it refuses the service account that hosts get")
     if config.network.id is None:
         yield Constraint("compute.disableVpcExternalIpv6", "it refuses the IPv6 of the network that is made")
-    names = _instances(config, stack, lease)
+    names = _instances(config, stack, placement)
     yield Constraint(
         "compute.vmExternalIpAccess", "it refuses hosts an external address", lambda entry: _names_host(entry, names)
     )
@@ -165,11 +165,11 @@ def _names_host(entry: str, names: set[str]) -> bool | None:
     return entry.rpartition("/")[2] in names
 
 
-def _instances(config: DeploymentConfig, stack: str, lease: Lease | None) -> set[str]:
+def _instances(config: DeploymentConfig, stack: str, placement: Placement | None) -> set[str]:
     """Return the names of the hosts; none of a stack that has no id yet, which no policy can name."""
-    if lease is None:
+    if placement is None:
         return set()
-    return {node_name(physical_name(stack, lease), number) for number in range(1, config.machine.count + 1)}
+    return {node_name(physical_name(stack, placement), number) for number in range(1, config.machine.count + 1)}
 
 
 def _image_project(config: DeploymentConfig) -> str:

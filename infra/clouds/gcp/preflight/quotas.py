@@ -12,7 +12,7 @@ from infra.clouds.gcp.api.labels import ID
 from infra.clouds.gcp.placing.replacements import RUNNING
 from infra.clouds.sizes import data_gib
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 
 GPU_METRICS = {
     "T4": "NVIDIA_T4_GPUS",
@@ -39,12 +39,12 @@ COUNTED_DISK = "pd-balanced"
 CONSOLE = "https://console.cloud.google.com/iam-admin/quotas?project={}"
 
 
-def quota_findings(config: DeploymentConfig, lease: Lease | None) -> Iterator[Finding]:
+def quota_findings(config: DeploymentConfig, placement: Placement | None) -> Iterator[Finding]:
     """Yield whether the quotas allow what the stack asks beside what others have; its own share is not in the way."""
     machine = find_machine("gcp", str(config.machine.type))
     if machine is None:
         return  # what it takes is not known
-    limits, own = _limits(config), own_share(config, lease) if lease else Counter[str]()
+    limits, own = _limits(config), own_share(config, placement) if placement else Counter[str]()
     asked = wanted(machine, config)
     for metric, amount in asked.items():
         yield _compare(config, limits.get(metric), metric, amount, own[metric])
@@ -73,23 +73,23 @@ def wanted(machine: Machine, config: DeploymentConfig) -> Counter[str]:
     return Counter({metric: amount * config.machine.count for metric, amount in share.items()})
 
 
-def own_share(config: DeploymentConfig, lease: Lease) -> Counter[str]:
+def own_share(config: DeploymentConfig, placement: Placement) -> Counter[str]:
     """Return what is in use of each quota by this stack: all of it when it stands, some after an `up` that failed."""
     total = Counter[str]()
-    for each in _own(config, lease, "Instances", "instances"):
+    for each in _own(config, placement, "Instances", "instances"):
         machine = _machine_of(each)
         if each.status in RUNNING and machine is not None:
             total += _of_machine(machine, is_spot=each.scheduling.provisioning_model == "SPOT")
-    for each in _own(config, lease, "Disks", "disks"):
+    for each in _own(config, placement, "Disks", "disks"):
         if str(each.type_).rpartition("/")[2] == COUNTED_DISK:
             total[DISKS] += int(each.size_gb)
-    total[ADDRESSES] += len(_own(config, lease, "Addresses", "addresses"))
+    total[ADDRESSES] += len(_own(config, placement, "Addresses", "addresses"))
     return total
 
 
-def _own(config: DeploymentConfig, lease: Lease, client: str, key: str) -> list[Any]:
+def _own(config: DeploymentConfig, placement: Placement, client: str, key: str) -> list[Any]:
     """Return what a stack has of a kind in its region."""
-    found = everywhere(client, str(config.project), key, f'labels.{ID} = "{lease.id}"')
+    found = everywhere(client, str(config.project), key, f'labels.{ID} = "{placement.id}"')
     return [each for place, each in found if config.region in (place, place.rpartition("-")[0])]
 
 

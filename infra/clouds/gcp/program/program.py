@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pulumi
 import pulumi_gcp as gcp
 
-from catalog.machines import leased_machine
+from catalog.machines import placed_machine
 from infra.clouds import guards
 from infra.clouds.gcp.api.labels import own_labels, with_labels
 from infra.clouds.gcp.api.names import account_id, node_name
@@ -22,7 +22,7 @@ from infra.clouds.hosts.naming import host_names, physical_name
 from infra.clouds.sizes import data_gib
 from infra.config import DeploymentConfig
 from infra.contract.deployment import Deployment
-from infra.contract.stack_placement import Lease, lease_from_environ
+from infra.contract.stack_placement import Placement, placement_from_environ
 
 if TYPE_CHECKING:
     from infra.clouds.gcp.program.bucket import Bucket
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 def deploy_stack(config: DeploymentConfig) -> Deployment:
     """Declare what the config asks for, where the lease says."""
     stack = pulumi.get_stack()
-    lease = lease_from_environ(stack)
-    labels = config.tags | own_labels(stack, lease.id)
+    placement = placement_from_environ(stack)
+    labels = config.tags | own_labels(stack, placement.id)
     guards.install(lambda kind, _name, props: with_labels(kind, props, labels), (config.serving.port,))
     opts = pulumi.ResourceOptions(provider=_provider(config))
-    physical = physical_name(stack, lease)
-    network = Network(stack, _network_args(config, lease, physical), opts)
+    physical = physical_name(stack, placement)
+    network = Network(stack, _network_args(config, placement, physical), opts)
     bucket = _bucket(config, stack, physical, opts)
     identity = Identity(
         stack,
         IdentityArgs(
             physical_name=physical,
-            account_id=account_id(lease.id),
+            account_id=account_id(placement.id),
             project=str(config.project),
             bucket=bucket.name if bucket else None,
             bucket_prefix=config.storage.bucket.prefix if config.storage.bucket else "",
@@ -50,8 +50,8 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
         opts,
     )
     Firewall(stack, _firewall_args(config, physical, network, identity), opts)
-    machine, login = leased_machine("gcp", lease.machine_type), login_key(stack, config.machine.identity_file)
-    end = end_of_life(config, lease)
+    machine, login = placed_machine("gcp", placement.machine_type), login_key(stack, config.machine.identity_file)
+    end = end_of_life(config, placement)
     ends_at = _iso(end)
     schedule_id = _schedule(config, stack, physical, ends_at, opts)
     nodes = {
@@ -61,9 +61,9 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
                 physical_name=node_name(physical, number),
                 machine=machine,
                 spot=config.machine.market == "spot",
-                image=lease.image,
-                zone=lease.zone,
-                region=lease.region,
+                image=placement.image,
+                zone=placement.zone,
+                region=placement.region,
                 subnet_id=network.subnet_id,
                 has_ipv6=network.has_ipv6,
                 login_key=f"{login.public} {stack}",
@@ -72,10 +72,10 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
                 schedule_id=schedule_id,
                 root_gib=config.storage.root_gib,
                 data_gib=data_gib(config),
-                data_speed=provisioned_speed(config, lease.machine_type),
+                data_speed=provisioned_speed(config, placement.machine_type),
                 keep_data="data_volume" in config.storage.keep_on_down,
                 ends_at=ends_at,
-                keeps_end=lease.keeps_end,
+                keeps_end=placement.keeps_end,
                 powers_off_at=_iso(powers_off_at(end)),
             ),
             opts,
@@ -84,7 +84,7 @@ def deploy_stack(config: DeploymentConfig) -> Deployment:
     }
     _budget(config, stack, physical, opts)
     hosts = host_records(config, machine, login.private_file, ends_at, nodes)
-    return Deployment(hosts=hosts, lease=proved(lease, [node.instance_id for node in nodes.values()]))
+    return Deployment(hosts=hosts, placement=proved(placement, [node.instance_id for node in nodes.values()]))
 
 
 def _iso(moment: datetime) -> str:
@@ -105,14 +105,14 @@ def _provider(config: DeploymentConfig) -> gcp.Provider:
     )
 
 
-def _network_args(config: DeploymentConfig, lease: Lease, physical: str) -> NetworkArgs:
+def _network_args(config: DeploymentConfig, placement: Placement, physical: str) -> NetworkArgs:
     return NetworkArgs(
         physical_name=physical,
         project=str(config.project),
-        region=lease.region,
+        region=placement.region,
         cidr=config.network.cidr,
         existing_id=config.network.id,
-        existing_subnet=lease.subnets.get(lease.zone),
+        existing_subnet=placement.subnets.get(placement.zone),
     )
 
 

@@ -30,49 +30,49 @@ REFUSED = "fail: "
 """How such a line goes on when the command would fail, and why."""
 
 
-def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
+def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
     """Start all checks at once, and wait for them when asked for the facts."""
-    checks = [_start(wish) for wish in wishes]
-    return lambda: [_finish(wish, check) for wish, check in zip(wishes, checks)]
+    checks = [_start(resource) for resource in resources]
+    return lambda: [_finish(resource, check) for resource, check in zip(resources, checks)]
 
 
-def _start(wish: Any) -> Process | None:
-    if not wish.check:
+def _start(resource: Any) -> Process | None:
+    if not resource.check:
         return None
     try:
-        return Process(wish.check, env=wish.env, user=wish.user)
+        return Process(resource.check, env=resource.env, user=resource.user)
     except Failure:
         return None
 
 
-def _finish(wish: Any, check: Process | None) -> Fact:
+def _finish(resource: Any, check: Process | None) -> Fact:
     if check is None:
-        return {"done": bool(wish.creates) and os.path.lexists(wish.creates), "planned": []}
+        return {"done": bool(resource.creates) and os.path.lexists(resource.creates), "planned": []}
     status = check.wait(CHECK_TIMEOUT_S)
     if status is None:
         check.end()
     planned = [line[len(PLANNED) :] for line in check.output().splitlines() if line.startswith(PLANNED)]
     check.close()
-    return {"done": status == 0 and (not wish.creates or os.path.lexists(wish.creates)), "planned": planned}
+    return {"done": status == 0 and (not resource.creates or os.path.lexists(resource.creates)), "planned": planned}
 
 
-def _teller(wish: Any, host: Host) -> Callable[[Process], None]:
+def _teller(resource: Any, host: Host) -> Callable[[Process], None]:
     """Return what passes the newest line on: at once, where the controller is to confirm the command."""
-    waits = bool(getattr(wish, "confirmed_by", ()))
+    waits = bool(getattr(resource, "confirmed_by", ()))
 
     def tell(process: Process) -> None:
         nonlocal waits
         line = process.last_line()
         if waits and line:
             waits = False
-            host.events.emit("progress", id=wish.id, text=line, fraction=None)
+            host.events.emit("progress", id=resource.id, text=line, fraction=None)
         else:
-            host.events.progress(wish.id, line)
+            host.events.progress(resource.id, line)
 
     return tell
 
 
-def plan(wish: Any, fact: Fact) -> list[Change]:
+def plan(resource: Any, fact: Fact) -> list[Change]:
     """Return the command when its check says that it is needed; in the check's words, if it has some.
 
     Raises Failure when the check knows that the command would fail: a plan ends as the run would.
@@ -80,26 +80,28 @@ def plan(wish: Any, fact: Fact) -> list[Change]:
     refusal = next((words[len(REFUSED) :] for words in fact["planned"] if words.startswith(REFUSED)), "")
     if refusal:
         raise Failure(refusal)
-    return [] if fact["done"] else [("run", words) for words in fact["planned"] or ["run " + shown(wish.argv)]]
+    return [] if fact["done"] else [("run", words) for words in fact["planned"] or ["run " + shown(resource.argv)]]
 
 
-def apply(wish: Any, fact: Fact, changes: list[Change], host: Host) -> None:  # noqa: ARG001
+def apply(resource: Any, fact: Fact, changes: list[Change], host: Host) -> None:  # noqa: ARG001
     """Run the command; its check must pass afterwards. Raises RebootNeeded when the command says so."""
     done = run(
-        wish.argv,
-        env=wish.env,
-        user=wish.user,
-        timeout_s=wish.timeout_s,
+        resource.argv,
+        env=resource.env,
+        user=resource.user,
+        timeout_s=resource.timeout_s,
         gone=host.events.controller_gone,
-        on_tick=_teller(wish, host),
+        on_tick=_teller(resource, host),
     )
     lines = done.output.strip().splitlines()
-    if wish.reboot_status and done.status == wish.reboot_status:
+    if resource.reboot_status and done.status == resource.reboot_status:
         raise RebootNeeded(lines[-1] if lines else "")
     reasons = [line[len(REASON) :] for line in lines if line.startswith(REASON)]
     done.must(reasons[-1] if reasons else "")
     changes.extend(("warn", line) for line in lines if line.startswith(WARNING))
-    if wish.check:
-        run(wish.check, env=wish.env, user=wish.user, timeout_s=CHECK_TIMEOUT_S).must("ran, but its check still fails")
-    if wish.creates and not os.path.lexists(wish.creates):
-        raise Failure(f"ran, but did not make {wish.creates}")
+    if resource.check:
+        run(resource.check, env=resource.env, user=resource.user, timeout_s=CHECK_TIMEOUT_S).must(
+            "ran, but its check still fails"
+        )
+    if resource.creates and not os.path.lexists(resource.creates):
+        raise Failure(f"ran, but did not make {resource.creates}")

@@ -16,24 +16,24 @@ if TYPE_CHECKING:
     Fact = dict[str, Any]
 
 
-def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
+def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
     """Read type, owner and mode; a link to a folder counts as the folder."""
-    return lambda: [look_at(wish.path, follow=True) for wish in wishes]
+    return lambda: [look_at(resource.path, follow=True) for resource in resources]
 
 
-def plan(wish: Any, fact: Fact) -> list[Change]:
+def plan(resource: Any, fact: Fact) -> list[Change]:
     """Return what makes the folder as wished."""
     if fact["type"] == "absent":
         return [("make", "create")]
     if fact["type"] != "directory":
         return [in_the_way(fact)]
-    return plan_metadata(wish, fact)
+    return plan_metadata(resource, fact)
 
 
-def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
+def apply(resource: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
     """Make the folder (parents that lack get root's, 0755) or set its metadata."""
     verbs = {verb for verb, _ in changes}
     if "make" in verbs:
-        os.makedirs(os.path.dirname(wish.path), exist_ok=True)
-        os.mkdir(wish.path, 0o700)
-    set_metadata(wish.path, wish.owner, wish.group, wish.mode)
+        os.makedirs(os.path.dirname(resource.path), exist_ok=True)
+        os.mkdir(resource.path, 0o700)
+    set_metadata(resource.path, resource.owner, resource.group, resource.mode)

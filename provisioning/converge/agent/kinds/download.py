@@ -26,61 +26,61 @@ HTTP_PARTIAL = 206
 HTTP_RANGE_WRONG = 416
 
 
-def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:
+def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:
     """Read metadata and hash."""
-    return lambda: [_look_one(wish, host) for wish in wishes]
+    return lambda: [_look_one(resource, host) for resource in resources]
 
 
-def _look_one(wish: Any, host: Host) -> Fact:
-    fact = look_at(wish.path)
+def _look_one(resource: Any, host: Host) -> Fact:
+    fact = look_at(resource.path)
     if fact["type"] == "file":
-        fact["sha256"] = host.state.sha256(wish.path)
+        fact["sha256"] = host.state.sha256(resource.path)
     return fact
 
 
-def plan(wish: Any, fact: Fact) -> list[Change]:
+def plan(resource: Any, fact: Fact) -> list[Change]:
     """Return whether to fetch, and metadata."""
     if fact["type"] not in ("absent", "file", "link"):
         return [in_the_way(fact)]
-    if fact.get("sha256") != wish.sha256:
-        return [("fetch", f"fetch {wish.url}")]
-    return plan_metadata(wish, fact)
+    if fact.get("sha256") != resource.sha256:
+        return [("fetch", f"fetch {resource.url}")]
+    return plan_metadata(resource, fact)
 
 
-def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
+def apply(resource: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
     """Fetch into a hidden file that names the hash; it gets its name only when its own hash is the wished one."""
     if changes[0][0] != "fetch":
-        set_metadata(wish.path, wish.owner, wish.group, wish.mode)
+        set_metadata(resource.path, resource.owner, resource.group, resource.mode)
         return
-    folder, name = os.path.split(wish.path)
+    folder, name = os.path.split(resource.path)
     os.makedirs(folder, exist_ok=True)
-    staged = os.path.join(folder, f".{name}.{wish.sha256[:12]}{STAGED}")
+    staged = os.path.join(folder, f".{name}.{resource.sha256[:12]}{STAGED}")
     try:
-        digest = _fetch(wish, staged, host)
-        if digest != wish.sha256:
+        digest = _fetch(resource, staged, host)
+        if digest != resource.sha256:
             remove(staged)
-            raise Failure(f"{wish.url} has SHA-256 {digest}, wanted {wish.sha256}; nothing was put in place")
-        set_metadata(staged, wish.owner, wish.group, wish.mode)
-        os.replace(staged, wish.path)
+            raise Failure(f"{resource.url} has SHA-256 {digest}, wanted {resource.sha256}; nothing was put in place")
+        set_metadata(staged, resource.owner, resource.group, resource.mode)
+        os.replace(staged, resource.path)
     except OSError as error:
         remove(staged)
-        raise os_failure(error, wish.path) from error
+        raise os_failure(error, resource.path) from error
 
 
-def _fetch(wish: Any, staged: str, host: Host) -> str:
+def _fetch(resource: Any, staged: str, host: Host) -> str:
     """Return the hash of what has been fetched, after as many tries as it takes and are allowed."""
     from http.client import HTTPException
 
     for attempt in range(1, TRIES + 1):
         try:
-            return _try(wish, staged, host)
+            return _try(resource, staged, host)
         except _Interrupted as error:
             if attempt == TRIES:
-                raise Failure(f"{wish.url}: {error} (tried {TRIES} times)") from error
-            host.events.progress(wish.id, f"{error}; trying again")
+                raise Failure(f"{resource.url}: {error} (tried {TRIES} times)") from error
+            host.events.progress(resource.id, f"{error}; trying again")
             time.sleep(PAUSE_S)
         except HTTPException as error:
-            raise Failure(f"{wish.url}: {error!r}") from error
+            raise Failure(f"{resource.url}: {error!r}") from error
     raise AssertionError("the last try returns or raises")
 
 
@@ -88,27 +88,27 @@ class _Interrupted(Exception):
     """The server or the way to it failed; another try may succeed."""
 
 
-def _try(wish: Any, staged: str, host: Host) -> str:
+def _try(resource: Any, staged: str, host: Host) -> str:
     """Fetch what is missing in `staged`; return the hash of all that is there then."""
     with open(os.open(staged, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+b") as stream:
         digest = hashlib.sha256()
         for block in iter(lambda: stream.read(BLOCK_BYTES), b""):
             digest.update(block)
-        answer = _ask(wish, host, stream.tell())
+        answer = _ask(resource, host, stream.tell())
         if answer is None:  # whole already: cut off between the last byte and the renaming
             return digest.hexdigest()
         with answer:
-            return _receive(wish, host, answer, stream, digest)
+            return _receive(resource, host, answer, stream, digest)
 
 
-def _ask(wish: Any, host: Host, have: int) -> Any:
+def _ask(resource: Any, host: Host, have: int) -> Any:
     """Return the server's answer from byte `have` on; none when there are no more."""
     from urllib.error import HTTPError
     from urllib.request import Request
 
-    local = host.blobs.path(wish.sha256)  # a bundle brought what its URL would
+    local = host.blobs.path(resource.sha256)  # a bundle brought what its URL would
     headers = {"Range": f"bytes={have}-"} if have else {}
-    request = Request(f"file://{local}" if local else wish.url, headers=headers)  # noqa: S310 (the list is ours, and the hash decides)
+    request = Request(f"file://{local}" if local else resource.url, headers=headers)  # noqa: S310 (the list is ours, and the hash decides)
     try:
         return _opener().open(request, timeout=READ_TIMEOUT_S)
     except HTTPError as error:
@@ -116,7 +116,7 @@ def _ask(wish: Any, host: Host, have: int) -> Any:
             return None
         if error.code in (408, 429) or error.code >= 500:  # noqa: PLR2004
             raise _Interrupted(f"HTTP {error.code}") from error
-        raise Failure(f"{wish.url}: HTTP {error.code} {error.reason}") from error
+        raise Failure(f"{resource.url}: HTTP {error.code} {error.reason}") from error
     except OSError as error:
         raise _Interrupted(str(getattr(error, "reason", error))) from error
 
@@ -134,7 +134,7 @@ def _opener() -> Any:
     return build_opener(Redirect)
 
 
-def _receive(wish: Any, host: Host, answer: Any, stream: BinaryIO, digest: Any) -> str:
+def _receive(resource: Any, host: Host, answer: Any, stream: BinaryIO, digest: Any) -> str:
     """Add the answer to the stream, whose content so far `digest` has taken in; return the hash of the whole."""
     from http.client import IncompleteRead
 
@@ -144,8 +144,8 @@ def _receive(wish: Any, host: Host, answer: Any, stream: BinaryIO, digest: Any) 
         stream.seek(0)
         stream.truncate()
     total = have + int(answer.headers.get("Content-Length") or 0)
-    if (total - have) >> 20 >= free_mib(wish.path):
-        raise Failure(f"needs {(total - have) >> 20} MiB at {wish.path}, which has {free_mib(wish.path)} free")
+    if (total - have) >> 20 >= free_mib(resource.path):
+        raise Failure(f"needs {(total - have) >> 20} MiB at {resource.path}, which has {free_mib(resource.path)} free")
     while True:
         try:
             block = answer.read(BLOCK_BYTES)
@@ -156,13 +156,13 @@ def _receive(wish: Any, host: Host, answer: Any, stream: BinaryIO, digest: Any) 
         stream.write(block)
         digest.update(block)
         have += len(block)
-        _tell(wish, host, have, total)
+        _tell(resource, host, have, total)
     if have < total:
         raise _Interrupted(f"cut off at {have} of {total} bytes")
     return str(digest.hexdigest())
 
 
-def _tell(wish: Any, host: Host, have: int, total: int) -> None:
+def _tell(resource: Any, host: Host, have: int, total: int) -> None:
     if host.events.controller_gone():
         raise Cut()
-    host.events.progress(wish.id, f"{have >> 20} of {total >> 20} MiB", have / total if total else None)
+    host.events.progress(resource.id, f"{have >> 20} of {total >> 20} MiB", have / total if total else None)

@@ -21,9 +21,9 @@ PRIVATE = 0o044
 """Mode bits of which one must be set for old content to be shown: a file only root reads may hold a secret."""
 
 
-def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
+def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
     """Read what is at each path; small content is kept for the diff."""
-    return lambda: [_look_one(wish.path) for wish in wishes]
+    return lambda: [_look_one(resource.path) for resource in resources]
 
 
 def _look_one(path: str) -> Fact:
@@ -37,29 +37,29 @@ def _look_one(path: str) -> Fact:
     return fact
 
 
-def plan(wish: Any, fact: Fact) -> list[Change]:
+def plan(resource: Any, fact: Fact) -> list[Change]:
     """Return what makes the file as wished."""
     tidy = [("tidy", "remove what a cut-off run left")] if fact["leftover"] else []
     if fact["type"] == "directory":
-        return [("refuse", "is a folder, and only files are removed") if wish.content is None else in_the_way(fact)]
-    if wish.content is None:
+        return [("refuse", "is a folder, and only files are removed") if resource.content is None else in_the_way(fact)]
+    if resource.content is None:
         return tidy if fact["type"] == "absent" else [*tidy, ("remove", "remove")]
     if fact["type"] == "absent":
         return [("write", "create")]
     if fact["type"] != "file":
         return [("write", f"replace a {fact['type']}")]
-    if fact["sha256"] != hashlib.sha256(wish.content.encode()).hexdigest():
-        shown = "(secret) changed" if wish.secret else "content changed"
-        return [("write", shown), *plan_metadata(wish, fact)]
-    return [*tidy, *plan_metadata(wish, fact)]
+    if fact["sha256"] != hashlib.sha256(resource.content.encode()).hexdigest():
+        shown = "(secret) changed" if resource.secret else "content changed"
+        return [("write", shown), *plan_metadata(resource, fact)]
+    return [*tidy, *plan_metadata(resource, fact)]
 
 
-def diff(wish: Any, fact: Fact) -> str:
+def diff(resource: Any, fact: Fact) -> str:
     """Return a unified diff, or nothing when either side is secret, private, binary or very long."""
     old = fact.get("content", b"")
-    new = wish.content or ""
+    new = resource.content or ""
     private = fact["type"] == "file" and not fact["mode"] & PRIVATE
-    if wish.secret or private or old is None or len(new) > DIFF_MAX_BYTES:
+    if resource.secret or private or old is None or len(new) > DIFF_MAX_BYTES:
         return ""
     try:
         before = old.decode().splitlines(keepends=True)
@@ -69,22 +69,22 @@ def diff(wish: Any, fact: Fact) -> str:
 
     after = new.splitlines(keepends=True)
     names = (
-        "/dev/null" if fact["type"] == "absent" else wish.path,
-        wish.path if wish.content is not None else "/dev/null",
+        "/dev/null" if fact["type"] == "absent" else resource.path,
+        resource.path if resource.content is not None else "/dev/null",
     )
     lines = difflib.unified_diff(before, after, *names)
     return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines)
 
 
-def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
+def apply(resource: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
     """Write, remove or chmod."""
     verbs = {verb for verb, _ in changes}
     if "tidy" in verbs:
-        remove(staged_path(wish.path))
+        remove(staged_path(resource.path))
     if "remove" in verbs:
-        os.unlink(wish.path)
+        os.unlink(resource.path)
     elif "write" in verbs:
-        metadata = {"owner": wish.owner, "group": wish.group, "mode": wish.mode}
-        write_file(wish.path, wish.content.encode(), **metadata, check=wish.check)
+        metadata = {"owner": resource.owner, "group": resource.group, "mode": resource.mode}
+        write_file(resource.path, resource.content.encode(), **metadata, check=resource.check)
     elif verbs - {"tidy"}:
-        set_metadata(wish.path, wish.owner, wish.group, wish.mode)
+        set_metadata(resource.path, resource.owner, resource.group, resource.mode)

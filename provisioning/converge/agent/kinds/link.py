@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     Fact = dict[str, Any]
 
 
-def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
+def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
     """Read where each link points."""
-    return lambda: [_look_one(wish.path) for wish in wishes]
+    return lambda: [_look_one(resource.path) for resource in resources]
 
 
 def _look_one(path: str) -> Fact:
@@ -26,19 +26,19 @@ def _look_one(path: str) -> Fact:
     return {"type": fact["type"], "target": os.readlink(path) if fact["type"] == "link" else ""}
 
 
-def plan(wish: Any, fact: Fact) -> list[Change]:
+def plan(resource: Any, fact: Fact) -> list[Change]:
     """Return what makes the link point to its target."""
     if fact["type"] == "absent":
-        return [("link", f"create -> {wish.target}")]
+        return [("link", f"create -> {resource.target}")]
     if fact["type"] == "link":
-        return [] if fact["target"] == wish.target else [("link", f"{fact['target']} -> {wish.target}")]
+        return [] if fact["target"] == resource.target else [("link", f"{fact['target']} -> {resource.target}")]
     return [in_the_way(fact)]
 
 
-def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
+def apply(resource: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
     """Move the link in one step; a folder that lacks is made."""
-    staged = staged_path(wish.path)
+    staged = staged_path(resource.path)
     remove(staged)
-    os.makedirs(os.path.dirname(wish.path), exist_ok=True)
-    os.symlink(wish.target, staged)
-    os.replace(staged, wish.path)
+    os.makedirs(os.path.dirname(resource.path), exist_ok=True)
+    os.symlink(resource.target, staged)
+    os.replace(staged, resource.path)

@@ -47,16 +47,16 @@ APT = (
 """Configuration files that we or the admin changed are kept: nobody is there to answer dpkg's question."""
 
 
-def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
+def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
     """Ask dpkg once for all sets."""
-    names = sorted({name for wish in wishes for name in (*wish.present, *wish.absent)})
+    names = sorted({name for resource in resources for name in (*resource.present, *resource.absent)})
     query = Process(["dpkg-query", "-W", "-f", STATES, *names], dies_with_agent=False)
 
     def finish() -> list[Fact]:
         query.wait(LOCK_WAIT_S)
         seen = states(query.output())
         query.close()
-        return [{name: seen.get(name, "not-installed") for name in (*w.present, *w.absent)} for w in wishes]
+        return [{name: seen.get(name, "not-installed") for name in (*w.present, *w.absent)} for w in resources]
 
     return finish
 
@@ -70,13 +70,13 @@ def states(listing: str) -> Fact:
     }
 
 
-def plan(wish: Any, fact: Fact) -> list[Change]:
+def plan(resource: Any, fact: Fact) -> list[Change]:
     """Return packages to install (also those that a cut-off run left half-configured) and to purge."""
-    installs = [("install", f"install {name}") for name in wish.present if fact[name] != "installed"]
-    return [*installs, *(("purge", f"purge {name}") for name in wish.absent if fact[name] != "not-installed")]
+    installs = [("install", f"install {name}") for name in resource.present if fact[name] != "installed"]
+    return [*installs, *(("purge", f"purge {name}") for name in resource.absent if fact[name] != "not-installed")]
 
 
-def apply(wish: Any, fact: Fact, changes: list[Change], host: Host) -> None:  # noqa: ARG001
+def apply(resource: Any, fact: Fact, changes: list[Change], host: Host) -> None:  # noqa: ARG001
     """Complete what a cut-off dpkg left, fetch the lists if they are old, then install and purge in one call.
 
     A source that cannot be read, or a package of others that cannot be configured, is no failure when all that was
@@ -90,7 +90,7 @@ def apply(wish: Any, fact: Fact, changes: list[Change], host: Host) -> None:  # 
         return done.status, done.output
 
     def tick(process: Process) -> None:
-        host.events.progress(wish.id, process.last_line())
+        host.events.progress(resource.id, process.last_line())
 
     said: list[str] = []
 
@@ -107,17 +107,17 @@ def apply(wish: Any, fact: Fact, changes: list[Change], host: Host) -> None:  # 
     transaction = ["install", "--purge", *installs, *purges]
     _wait_for_lists()
     with _MaskedUnits(host.units):
-        left = mend(call, wish.absent)
+        left = mend(call, resource.absent)
         if installs and (left or _lists_are_old()):
             apt("update")
-            left = left and mend(call, wish.absent)
+            left = left and mend(call, resource.absent)
         status = apt(*transaction)
         if status != 0 and installs:
             apt("--fix-broken", "install")
             apt("update")
-            left = mend(call, wish.absent)
+            left = mend(call, resource.absent)
             status = apt(*transaction)
-    if status != 0 and plan(wish, look([wish], host)()[0]):
+    if status != 0 and plan(resource, look([resource], host)()[0]):
         raise Failure(_cause(said, left), "".join(said))
     changes.extend(("warn", f"warning: {line}") for line in _complaints(said, status)[:MOST_WARNINGS])
 

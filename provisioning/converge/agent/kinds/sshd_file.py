@@ -44,15 +44,15 @@ RESTORE = (
 """Without `$1` nothing is to be taken back. An empty `$1` says that there was no former file."""
 
 
-def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:
+def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:
     """Read the files, and ask systemd who listens."""
-    finish = plain.look(wishes, host)
+    finish = plain.look(resources, host)
 
     def both() -> list[Fact]:
         units = show([SERVICE, SOCKET])
         return [
-            {**fact, "unconfirmed": os.path.lexists(before_path(wish.path)), "units": units}
-            for wish, fact in zip(wishes, finish())
+            {**fact, "unconfirmed": os.path.lexists(before_path(resource.path)), "units": units}
+            for resource, fact in zip(resources, finish())
         ]
 
     return both
@@ -64,9 +64,9 @@ def before_path(path: str) -> str:
     return os.path.join(folder, f".{name}.before")
 
 
-def plan(wish: Any, fact: Fact) -> list[Change]:
+def plan(resource: Any, fact: Fact) -> list[Change]:
     """Return what makes the file as wished and in force, and sshd there after a reboot."""
-    changes = list(plain.plan(wish, fact))
+    changes = list(plain.plan(resource, fact))
     if not changes and fact["unconfirmed"]:
         changes.append(("confirm", "was not confirmed by a second login"))
     states = [fact["units"][name] for name in (SERVICE, SOCKET)]
@@ -80,47 +80,47 @@ def plan(wish: Any, fact: Fact) -> list[Change]:
 diff = plain.diff
 
 
-def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
+def apply(resource: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
     """Put it in place, let the controller log in with it, and take it back when that fails."""
     verbs = {verb for verb, _ in changes}
     if verbs - {"enable", "start"}:
-        _replace(wish, verbs, host)
+        _replace(resource, verbs, host)
     for verb in ("enable", "start"):
         if verb in verbs:
             run(["systemctl", verb, SERVICE]).must()
 
 
-def _replace(wish: Any, verbs: set[str], host: Host) -> None:
-    before = before_path(wish.path)
+def _replace(resource: Any, verbs: set[str], host: Host) -> None:
+    before = before_path(resource.path)
     if "tidy" in verbs:
-        remove(staged_path(wish.path))
+        remove(staged_path(resource.path))
     if verbs & {"tidy"} == verbs - {"enable", "start"}:
         return
     _disarm()
     kept = os.path.lexists(before)  # the guard of a run that was cut off may have come since the look
     if not kept:
-        _keep(wish.path, before)
+        _keep(resource.path, before)
     try:
         try:
-            _arm(wish.path, before)
-            metadata = {"owner": wish.owner, "group": wish.group, "mode": wish.mode}
-            write_file(wish.path, wish.content.encode(), **metadata, check=wish.check)
+            _arm(resource.path, before)
+            metadata = {"owner": resource.owner, "group": resource.group, "mode": resource.mode}
+            write_file(resource.path, resource.content.encode(), **metadata, check=resource.check)
         except Failure:
             if not kept:
                 _disarm()
                 remove(before)  # nothing was replaced
             raise
-        refusal = "it could not be loaded" if not _reload() else _confirmed(wish, host)
+        refusal = "it could not be loaded" if not _reload() else _confirmed(resource, host)
         if not refusal:
             _disarm()  # first, so that the guard finds either the former file or no work
             if not os.path.lexists(before):
                 _reload()  # the guard may have been stopped between the file and the reload
                 refusal = f"it was not confirmed within {GUARD_S} s"
     except (Cut, Failure):
-        _take_back(wish.path, before)
+        _take_back(resource.path, before)
         raise
     if refusal:
-        _take_back(wish.path, before)
+        _take_back(resource.path, before)
         where = f"`journalctl -u {SERVICE.partition('.')[0]}` on the host may say why"
         raise Failure(f"was taken back, since {refusal}; the old settings are in force, and {where}")
     remove(before)
@@ -160,9 +160,9 @@ def _reload() -> bool:
     return True
 
 
-def _confirmed(wish: Any, host: Host) -> str:
+def _confirmed(resource: Any, host: Host) -> str:
     """Return nothing once the controller has logged in a second time, else why it has not."""
-    return host.confirm(wish.id, CONFIRM_S)
+    return host.confirm(resource.id, CONFIRM_S)
 
 
 def _take_back(path: str, before: str) -> None:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 MAKE_TIMEOUT_S = 600
 
 
-def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
+def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
     """Read size, use and the line in /etc/fstab."""
-    return lambda: [_look_one(wish.path) for wish in wishes]
+    return lambda: [_look_one(resource.path) for resource in resources]
 
 
 def _look_one(path: str) -> Fact:
@@ -33,37 +33,39 @@ def _look_one(path: str) -> Fact:
     return {"size_mib": size_mib, "used": used, "line": find_line(path)}
 
 
-def plan(wish: Any, fact: Fact) -> list[Change]:
+def plan(resource: Any, fact: Fact) -> list[Change]:
     """Return what makes the file, takes it into use and keeps it."""
     changes = []
-    if fact["size_mib"] != wish.size_mib:
-        changes.append(("make", f"{fact['size_mib']} -> {wish.size_mib} MiB"))
+    if fact["size_mib"] != resource.size_mib:
+        changes.append(("make", f"{fact['size_mib']} -> {resource.size_mib} MiB"))
     if not fact["used"] or changes:
         changes.append(("use", "swap on"))
-    if fact["line"].split() != _line(wish).split():
-        changes.append(("keep", f"write /etc/fstab: {_line(wish)}"))
+    if fact["line"].split() != _line(resource).split():
+        changes.append(("keep", f"write /etc/fstab: {_line(resource)}"))
     return changes
 
 
-def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
+def apply(resource: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
     """Make the file beside and move it, so that a cut-off one is never taken for swap."""
     verbs = {verb for verb, _ in changes}
     if "make" in verbs:
-        if free_mib(wish.path) <= wish.size_mib:
-            raise Failure(f"needs {wish.size_mib} MiB at {wish.path}, which has {free_mib(wish.path)} MiB free")
+        if free_mib(resource.path) <= resource.size_mib:
+            raise Failure(
+                f"needs {resource.size_mib} MiB at {resource.path}, which has {free_mib(resource.path)} MiB free"
+            )
         if fact["used"]:
-            run(["swapoff", wish.path], timeout_s=MAKE_TIMEOUT_S).must()
-        staged = staged_path(wish.path)
+            run(["swapoff", resource.path], timeout_s=MAKE_TIMEOUT_S).must()
+        staged = staged_path(resource.path)
         remove(staged)
         os.close(os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-        run(["fallocate", "-l", f"{wish.size_mib}M", staged], timeout_s=MAKE_TIMEOUT_S).must()
+        run(["fallocate", "-l", f"{resource.size_mib}M", staged], timeout_s=MAKE_TIMEOUT_S).must()
         run(["mkswap", staged], timeout_s=MAKE_TIMEOUT_S).must()
-        os.replace(staged, wish.path)
+        os.replace(staged, resource.path)
     if "use" in verbs:
-        run(["swapon", wish.path]).must()
+        run(["swapon", resource.path]).must()
     if "keep" in verbs:
-        put_line(_line(wish))
+        put_line(_line(resource))
 
 
-def _line(wish: Any) -> str:
-    return f"{wish.path} none swap sw 0 0"
+def _line(resource: Any) -> str:
+    return f"{resource.path} none swap sw 0 0"

@@ -15,36 +15,36 @@ if TYPE_CHECKING:
     Fact = dict[str, Any]
 
 
-def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
+def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
     """Read the kernel's value, and our file."""
-    return lambda: [{"now": _read(_kernel_path(w.name)), "kept": _read(_file_path(w.name))} for w in wishes]
+    return lambda: [{"now": _read(_kernel_path(w.name)), "kept": _read(_file_path(w.name))} for w in resources]
 
 
-def plan(wish: Any, fact: Fact) -> list[Change]:
+def plan(resource: Any, fact: Fact) -> list[Change]:
     """Return what sets the value now and keeps it. Blanks count for nothing: the kernel writes tabs."""
     changes = []
-    if fact["kept"] is None or fact["kept"].split() != _line(wish).split():
-        changes.append(("keep", f"write {_file_path(wish.name)}"))
-    if fact["now"] is None or fact["now"].split() != wish.value.split():
-        changes.append(("set", f"{(fact['now'] or 'unknown').strip()} -> {wish.value}"))
+    if fact["kept"] is None or fact["kept"].split() != _line(resource).split():
+        changes.append(("keep", f"write {_file_path(resource.name)}"))
+    if fact["now"] is None or fact["now"].split() != resource.value.split():
+        changes.append(("set", f"{(fact['now'] or 'unknown').strip()} -> {resource.value}"))
     return changes
 
 
-def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
+def apply(resource: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
     """Set the value first: what the kernel refuses is not kept."""
     verbs = {verb for verb, _ in changes}
     if "set" in verbs:
         try:
-            with open(_kernel_path(wish.name), "w", encoding="utf-8") as stream:
-                stream.write(wish.value)
+            with open(_kernel_path(resource.name), "w", encoding="utf-8") as stream:
+                stream.write(resource.value)
         except OSError as error:
-            raise Failure(f"the kernel refuses {wish.name} = {wish.value}: {error.strerror}") from error
+            raise Failure(f"the kernel refuses {resource.name} = {resource.value}: {error.strerror}") from error
     if "keep" in verbs:
-        write_file(_file_path(wish.name), _line(wish).encode())
+        write_file(_file_path(resource.name), _line(resource).encode())
 
 
-def _line(wish: Any) -> str:
-    return f"{wish.name} = {wish.value}\n"
+def _line(resource: Any) -> str:
+    return f"{resource.name} = {resource.value}\n"
 
 
 def _kernel_path(name: str) -> str:

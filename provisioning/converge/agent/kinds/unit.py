@@ -51,22 +51,22 @@ def _read(units: Sequence[str], question: Process) -> dict[str, dict[str, str]]:
     return {unit: {**_NONE, **block} for unit, block in zip(units, blocks)}
 
 
-def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:
+def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:
     """Ask systemd once for all units, and try all `ready` commands at the same time."""
-    units = [wish.name for wish in wishes]
+    units = [resource.name for resource in resources]
     question = _ask(units)
-    tries = [_try_ready(wish) for wish in wishes]
+    tries = [_try_ready(resource) for resource in resources]
 
     def finish() -> list[Fact]:
         seen = _read(units, question)
-        return [{**seen[w.name], "due": host.state.due(w.id), "ready": _is_ready(t)} for w, t in zip(wishes, tries)]
+        return [{**seen[w.name], "due": host.state.due(w.id), "ready": _is_ready(t)} for w, t in zip(resources, tries)]
 
     return finish
 
 
-def _try_ready(wish: Any) -> Process | None:
+def _try_ready(resource: Any) -> Process | None:
     try:
-        return Process(wish.ready) if wish.ready else None
+        return Process(resource.ready) if resource.ready else None
     except Failure:
         return None
 
@@ -81,89 +81,89 @@ def _is_ready(process: Process | None) -> bool:
     return status == 0
 
 
-def plan(wish: Any, fact: Fact) -> list[Change]:
+def plan(resource: Any, fact: Fact) -> list[Change]:
     """Return what must be done to the unit."""
     changes = []
     active = fact["ActiveState"] in ("active", "activating", "reloading")
     if fact["UnitFileState"] in ("masked", "masked-runtime"):
         changes.append(("unmask", "unmask"))
-    unseen = fact["LoadState"] == "not-found" and (wish.enabled or wish.running)
+    unseen = fact["LoadState"] == "not-found" and (resource.enabled or resource.running)
     if fact["NeedDaemonReload"] == "yes" or unseen:
         changes.append(("daemon-reload", "read unit files again"))
     state = fact["UnitFileState"]
-    if wish.enabled and state in ("disabled", "enabled-runtime", "linked", "masked", "masked-runtime", ""):
+    if resource.enabled and state in ("disabled", "enabled-runtime", "linked", "masked", "masked-runtime", ""):
         changes.append(("enable", "enable"))
-    if not wish.enabled and state in ("enabled", "enabled-runtime"):
+    if not resource.enabled and state in ("enabled", "enabled-runtime"):
         changes.append(("disable", "disable"))
-    if wish.running is False:
+    if resource.running is False:
         return [*changes, ("stop", "stop")] if active else changes
-    if wish.running and not active:
+    if resource.running and not active:
         changes.append(("start", "start"))
     elif active and fact["due"] == "restart":
         changes.append(("restart", "restart: what it depends on changed"))
     elif active and fact["due"] == "reload":
         changes.append(("reload", "reload: what it depends on changed"))
-    elif active and wish.ready and not fact["ready"]:
+    elif active and resource.ready and not fact["ready"]:
         changes.append(("wait", "wait until it is ready"))
-    elif fact["ActiveState"] == "activating" and not wish.ready:
+    elif fact["ActiveState"] == "activating" and not resource.ready:
         changes.append(("wait", "wait until it has started"))
     return changes
 
 
-def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
+def apply(resource: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
     """Do it, and wait until systemd and the `ready` command agree."""
     verbs = [verb for verb, _ in changes]
     if "unmask" in verbs:
-        run(["systemctl", "unmask", wish.name]).must()
-        run(["systemctl", "unmask", "--runtime", wish.name]).must()
+        run(["systemctl", "unmask", resource.name]).must()
+        run(["systemctl", "unmask", "--runtime", resource.name]).must()
     if "daemon-reload" in verbs:
         run(["systemctl", "daemon-reload"]).must()
     for verb in ("disable", "enable"):
         if verb in verbs:
-            run(["systemctl", verb, wish.name]).must()
+            run(["systemctl", verb, resource.name]).must()
     job = next((verb for verb in ("start", "restart", "reload", "stop") if verb in verbs), "")
     if job == "reload" and fact["CanReload"] != "yes":
         job = "restart"
-    transition = _Transition(wish, host, job)
+    transition = _Transition(resource, host, job)
     try:
         if job or "wait" in verbs:
             transition.follow()
-        host.state.set_due({wish.id: ""})
-        if wish.ready and (job in ("start", "restart", "reload") or "wait" in verbs):
+        host.state.set_due({resource.id: ""})
+        if resource.ready and (job in ("start", "restart", "reload") or "wait" in verbs):
             transition.wait_ready()
     except Failure as failure:
-        said = _undo(wish, host) if wish.undo else ""
+        said = _undo(resource, host) if resource.undo else ""
         raise Failure(f"{failure.what}; {said}" if said else failure.what, failure.detail) from failure
 
 
-def _undo(wish: Any, host: Host) -> str:
+def _undo(resource: Any, host: Host) -> str:
     """Take back what kept the unit from coming up, and return what is said about it; then no restart is owed."""
-    done = run(wish.undo, must_finish=True, on_tick=lambda _: host.events.progress(wish.id, "taking it back"))
+    done = run(resource.undo, must_finish=True, on_tick=lambda _: host.events.progress(resource.id, "taking it back"))
     if done.status == 0:
-        host.state.set_due({wish.id: ""})
+        host.state.set_due({resource.id: ""})
     return (done.output.strip().splitlines() or [""])[-1]
 
 
 class _Transition:
     """One start, stop, restart, reload or wait, watched to its end."""
 
-    def __init__(self, wish: Any, host: Host, job: str) -> None:
-        self._wish = wish
+    def __init__(self, resource: Any, host: Host, job: str) -> None:
+        self._resource = resource
         self._host = host
         self._job = job
         self._began = time.time()
         self._clock = time.monotonic()
-        self._deaths = Deaths(wish.passing, wish.left_out)
+        self._deaths = Deaths(resource.passing, resource.left_out)
         self._end = ""
         """How its process ended the last time: systemd forgets that as soon as it starts the next one."""
 
     def follow(self) -> None:
         """Give systemd the job and follow it to its end."""
         if self._job in ("start", "restart"):
-            run(["systemctl", "reset-failed", self._wish.name])  # also forgets a start limit that was reached
+            run(["systemctl", "reset-failed", self._resource.name])  # also forgets a start limit that was reached
         self._begin_count()
         if self._job:
-            done = run(["systemctl", "--no-block", self._job, "--", self._wish.name])
+            done = run(["systemctl", "--no-block", self._job, "--", self._resource.name])
             if done.status != 0:
                 raise Failure(done.output.strip() or f"systemctl {self._job} failed")
         self._watch()
@@ -187,14 +187,14 @@ class _Transition:
                 raise self._failure(f"is {seen['ActiveState']} after its start")
             settled_since = settled_since or time.monotonic()
             at_once = seen["Type"] in ("simple", "exec", "idle") and self._job in ("start", "restart")
-            if not at_once or self._wish.ready or time.monotonic() - settled_since >= SETTLE_S:
+            if not at_once or self._resource.ready or time.monotonic() - settled_since >= SETTLE_S:
                 return
 
     def wait_ready(self) -> None:
         """Try the `ready` command until it exits 0, and give up at once when the unit dies again and again."""
         state = "not ready"
         while True:
-            trial = Process(self._wish.ready)
+            trial = Process(self._resource.ready)
             try:
                 status = trial.wait(0)
                 while status is None:
@@ -219,10 +219,10 @@ class _Transition:
         time.sleep(POLL_S)
 
     def _look(self) -> dict[str, str]:
-        seen = show([self._wish.name])[self._wish.name]
+        seen = show([self._resource.name])[self._resource.name]
         if seen["Result"] not in ("", "success"):
             self._end = f" (result {seen['Result']}, exit status {seen['ExecMainStatus']})"
-        self._host.events.progress(self._wish.id, f"{seen['ActiveState']} ({seen['SubState']})")
+        self._host.events.progress(self._resource.id, f"{seen['ActiveState']} ({seen['SubState']})")
         return seen
 
     def _fail_if_broken(self, seen: dict[str, str]) -> None:
@@ -233,7 +233,7 @@ class _Transition:
         if self._deaths.look(_number(seen["NRestarts"]), self._journal):
             # The next start is another one: it gets as long as the first, and systemd's start limit counts from it.
             self._clock = time.monotonic()
-            run(["systemctl", "reset-failed", self._wish.name])
+            run(["systemctl", "reset-failed", self._resource.name])
             self._begin_count()
         if seen["ActiveState"] == "failed" and not seen["Job"]:
             raise self._failure("failed")
@@ -241,11 +241,11 @@ class _Transition:
             raise self._failure(f"died {self._deaths.number} times after its start")
 
     def _begin_count(self) -> None:
-        self._deaths.begin(_number(show([self._wish.name])[self._wish.name]["NRestarts"]))
+        self._deaths.begin(_number(show([self._resource.name])[self._resource.name]["NRestarts"]))
 
     def _fail_if_late(self, state: str) -> None:
-        if time.monotonic() - self._clock > self._wish.ready_timeout_s:
-            raise self._failure(f"after {self._wish.ready_timeout_s} s it is still {state}")
+        if time.monotonic() - self._clock > self._resource.ready_timeout_s:
+            raise self._failure(f"after {self._resource.ready_timeout_s} s it is still {state}")
 
     def _failure(self, what: str) -> Failure:
         return Failure(what + self._end, self._journal())
@@ -254,7 +254,7 @@ class _Transition:
         """Return what the unit wrote since the job was given."""
         since = f"--since=@{int(self._began)}"
         options = ["-q", "--no-pager", "-o", "cat", "-n", str(JOURNAL_LINES)]
-        return run(["journalctl", *options, "-u", self._wish.name, since]).output
+        return run(["journalctl", *options, "-u", self._resource.name, since]).output
 
 
 def _number(text: str) -> int:

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 NO_LOGIN = "/usr/sbin/nologin"
 
 
-def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
+def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
     """Read the user and the groups."""
-    return lambda: [_look_one(wish.name) for wish in wishes]
+    return lambda: [_look_one(resource.name) for resource in resources]
 
 
 def _look_one(name: str) -> Fact:
@@ -33,30 +33,30 @@ def _look_one(name: str) -> Fact:
     return {"exists": True, "home": entry.pw_dir, "shell": entry.pw_shell, "groups": groups}
 
 
-def plan(wish: Any, fact: Fact) -> list[Change]:
+def plan(resource: Any, fact: Fact) -> list[Change]:
     """Return what makes the user as wished; groups that others added stay."""
     if not fact["exists"]:
-        return [("add", "create"), *(("join", f"join group {name}") for name in wish.groups)]
+        return [("add", "create"), *(("join", f"join group {name}") for name in resource.groups)]
     changes = []
-    if fact["home"] != wish.home:
-        changes.append(("home", f"home {fact['home']} -> {wish.home}"))
+    if fact["home"] != resource.home:
+        changes.append(("home", f"home {fact['home']} -> {resource.home}"))
     if fact["shell"] != NO_LOGIN:
         changes.append(("shell", f"shell {fact['shell']} -> {NO_LOGIN}"))
-    return [*changes, *(("join", f"join group {name}") for name in wish.groups if name not in fact["groups"])]
+    return [*changes, *(("join", f"join group {name}") for name in resource.groups if name not in fact["groups"])]
 
 
-def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
+def apply(resource: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
     """Add or modify the user."""
     verbs = {verb for verb, _ in changes}
     if "add" in verbs:
-        same_group = _group_exists(wish.name)
-        group = ["--gid", wish.name] if same_group else ["--user-group"]
-        place = ["--home-dir", wish.home, "--no-create-home", "--shell", NO_LOGIN]
-        run(["useradd", "--system", *group, *place, wish.name]).must()
+        same_group = _group_exists(resource.name)
+        group = ["--gid", resource.name] if same_group else ["--user-group"]
+        place = ["--home-dir", resource.home, "--no-create-home", "--shell", NO_LOGIN]
+        run(["useradd", "--system", *group, *place, resource.name]).must()
     if verbs & {"home", "shell"}:
-        run(["usermod", "--home", wish.home, "--shell", NO_LOGIN, wish.name]).must()
+        run(["usermod", "--home", resource.home, "--shell", NO_LOGIN, resource.name]).must()
     if "join" in verbs:
-        run(["usermod", "--append", "--groups", ",".join(wish.groups), wish.name]).must()
+        run(["usermod", "--append", "--groups", ",".join(resource.groups), resource.name]).must()
 
 
 def _group_exists(name: str) -> bool:

@@ -31,30 +31,30 @@ BUILD_TIMEOUT_S = 3600
 NO_SPACE = ("No space left on device", "os error 28", "ENOSPC")
 
 
-def fingerprint(wish: Any) -> str:
+def fingerprint(resource: Any) -> str:
     """Return what decides whether an environment is current."""
-    parts = [wish.lock, wish.python, *wish.remove]
+    parts = [resource.lock, resource.python, *resource.remove]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def _folder(wish: Any, mark: str) -> str:
-    return "-".join(part for part in (wish.path, wish.version, mark[:12]) if part)
+def _folder(resource: Any, mark: str) -> str:
+    return "-".join(part for part in (resource.path, resource.version, mark[:12]) if part)
 
 
-def look(wishes: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
+def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
     """Read link and marker, and find environments that nothing points to."""
-    return lambda: [_look_one(wish) for wish in wishes]
+    return lambda: [_look_one(resource) for resource in resources]
 
 
-def _look_one(wish: Any) -> Fact:
-    kind = look_at(wish.path)["type"]
-    target = os.path.realpath(wish.path) if kind == "link" else ""
-    wanted = fingerprint(wish)
+def _look_one(resource: Any) -> Fact:
+    kind = look_at(resource.path)["type"]
+    target = os.path.realpath(resource.path) if kind == "link" else ""
+    wanted = fingerprint(resource)
     return {
         "type": kind,
         "fingerprint": _mark(target),
-        "built": _mark(_folder(wish, wanted)) == wanted,
-        "strays": _strays(wish, target),
+        "built": _mark(_folder(resource, wanted)) == wanted,
+        "strays": _strays(resource, target),
     }
 
 
@@ -68,9 +68,9 @@ def _mark(folder: str) -> str:
     return mark if os.access(os.path.join(folder, "bin", "python"), os.X_OK) else ""
 
 
-def _strays(wish: Any, current: str) -> list[str]:
+def _strays(resource: Any, current: str) -> list[str]:
     """Return builds that nothing points to: the half-built ones, and the whole ones if nobody else keeps them."""
-    parent, name = os.path.split(wish.path)
+    parent, name = os.path.split(resource.path)
     hexdigits = set("0123456789abcdef")
     try:
         found = sorted(os.listdir(parent))
@@ -78,62 +78,62 @@ def _strays(wish: Any, current: str) -> list[str]:
         return []
     tails = ((other, other.rpartition("-")[2]) for other in found if other.startswith(name + "-"))
     strays = (os.path.join(parent, other) for other, tail in tails if len(tail) == 12 and set(tail) <= hexdigits)  # noqa: PLR2004
-    return [path for path in strays if path != current and not (wish.keep_former and _mark(path))]
+    return [path for path in strays if path != current and not (resource.keep_former and _mark(path))]
 
 
-def plan(wish: Any, fact: Fact) -> list[Change]:
+def plan(resource: Any, fact: Fact) -> list[Change]:
     """Return whether the environment is built anew, and which old ones go."""
     if fact["type"] not in ("absent", "link"):
         return [in_the_way(fact)]
-    if fact["fingerprint"] != fingerprint(wish):
+    if fact["fingerprint"] != fingerprint(resource):
         if fact["built"]:
             return [("link", "link the one that is there already")]
-        count = sum("==" in line and not line.lstrip().startswith("#") for line in wish.lock.splitlines())
+        count = sum("==" in line and not line.lstrip().startswith("#") for line in resource.lock.splitlines())
         return [("build", f"build with {count} distributions")]
     return [("remove", f"remove {path}") for path in fact["strays"]]
 
 
-def apply(wish: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
+def apply(resource: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
     """Build, mark, link; a failed build is removed, so that its space is free again."""
     verb = changes[0][0]
-    mark = fingerprint(wish)
-    folder = _folder(wish, mark)
+    mark = fingerprint(resource)
+    folder = _folder(resource, mark)
     for path in fact["strays"]:
         if path != folder or verb == "build":
             remove(path)
     if verb == "remove":
         return
     if verb == "build":
-        _build_whole(wish, folder, mark, host)
-    former = os.path.realpath(wish.path) if fact["type"] == "link" else ""
-    staged = staged_path(wish.path)
+        _build_whole(resource, folder, mark, host)
+    former = os.path.realpath(resource.path) if fact["type"] == "link" else ""
+    staged = staged_path(resource.path)
     remove(staged)
     os.symlink(os.path.basename(folder), staged)
-    os.replace(staged, wish.path)
-    if former not in ("", folder) and not wish.keep_former:
+    os.replace(staged, resource.path)
+    if former not in ("", folder) and not resource.keep_former:
         host.at_end.append(lambda: remove(former))
 
 
-def _build_whole(wish: Any, folder: str, mark: str, host: Host) -> None:
+def _build_whole(resource: Any, folder: str, mark: str, host: Host) -> None:
     try:
-        _build(wish, folder, host)
+        _build(resource, folder, host)
         with open(os.path.join(folder, MARKER), "w", encoding="utf-8") as stream:
             json.dump({"fingerprint": mark}, stream)
     except OSError as error:
         remove(folder)
-        raise _no_space(wish) if error.errno == errno.ENOSPC else os_failure(error, folder) from error
+        raise _no_space(resource) if error.errno == errno.ENOSPC else os_failure(error, folder) from error
     except BaseException:
         remove(folder)
         raise
 
 
-def _build(wish: Any, folder: str, host: Host) -> None:
+def _build(resource: Any, folder: str, host: Host) -> None:
     def tick(process: Process) -> None:
-        host.events.progress(wish.id, process.last_line() or "resolving")
+        host.events.progress(resource.id, process.last_line() or "resolving")
 
     def uv(*words: str) -> None:
         done = run(
-            [wish.uv, *words],
+            [resource.uv, *words],
             env={"VIRTUAL_ENV": folder, "UV_NO_PROGRESS": "1"},
             timeout_s=BUILD_TIMEOUT_S,
             gone=host.events.controller_gone,
@@ -141,26 +141,26 @@ def _build(wish: Any, folder: str, host: Host) -> None:
         )
         if done.status != 0 and any(sign in done.output for sign in NO_SPACE):
             remove(folder)
-            raise _no_space(wish, done.output)
+            raise _no_space(resource, done.output)
         done.must(f"uv {' '.join(words[:2])} failed")
 
     os.makedirs(os.path.dirname(folder), exist_ok=True)
     remove(folder)
-    uv("venv", "--quiet", "--python", wish.python, folder)
+    uv("venv", "--quiet", "--python", resource.python, folder)
     lock = os.path.join(folder, "requirements.lock")
     with open(lock, "w", encoding="utf-8") as stream:
-        stream.write(wish.lock)
+        stream.write(resource.lock)
     uv("pip", "install", "--no-deps", "--require-hashes", "--compile-bytecode", "-r", lock)
-    if wish.remove:
-        uv("pip", "uninstall", *wish.remove)
-    if (wish.owner, wish.group) != ("root", "root"):
-        _give_to(folder, user_id(wish.owner), group_id(wish.group))
+    if resource.remove:
+        uv("pip", "uninstall", *resource.remove)
+    if (resource.owner, resource.group) != ("root", "root"):
+        _give_to(folder, user_id(resource.owner), group_id(resource.group))
 
 
-def _no_space(wish: Any, output: str = "") -> Failure:
+def _no_space(resource: Any, output: str = "") -> Failure:
     """Return the failure, told after the half-built environment has been removed."""
-    what = f"no space left while building {wish.path}; the half-built environment was removed"
-    return Failure(f"{what}, {free_mib(wish.path)} MiB are free now", output)
+    what = f"no space left while building {resource.path}; the half-built environment was removed"
+    return Failure(f"{what}, {free_mib(resource.path)} MiB are free now", output)
 
 
 def _give_to(folder: str, uid: int, gid: int) -> None:

@@ -39,6 +39,6 @@ class Bucket(Kind[Gcp]):
     def delete(self, cloud: Gcp, identity: str, state: Properties) -> None:
         """Remove the bucket; with forceDestroy, what lies in it goes first."""
         if state.get("forceDestroy"):
-            for path in [each for each in cloud.store.things if each.startswith(f"b/{identity}/o/")]:
-                del cloud.store.things[path]
+            for path in [each for each in cloud.store.resources if each.startswith(f"b/{identity}/o/")]:
+                del cloud.store.resources[path]
         cloud.delete(f"b/{identity}", "Bucket")

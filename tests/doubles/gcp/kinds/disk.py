@@ -43,9 +43,9 @@ class Disk(Kind[Gcp]):
         """Remove the disk; the plugin takes it off its instances first."""
         disk = cloud.found(identity)
         for user in list(disk.get("users", [])) if disk else ():
-            instance = cloud.store.things[user]
+            instance = cloud.store.resources[user]
             instance["disks"] = [each for each in instance["disks"] if each["source"] != identity]
-            cloud.store.things[identity]["users"].remove(user)
+            cloud.store.resources[identity]["users"].remove(user)
         cloud.delete(identity, "Disk")
 
 

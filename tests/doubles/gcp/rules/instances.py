@@ -32,7 +32,7 @@ def check(store: "Store", path: str, body: Body) -> None:
     _check_disks(store, zone, machine_type, body)
     _check_network(store, path, body)
     for account in body["serviceAccounts"]:
-        if f"projects/{seed.PROJECT}/serviceAccounts/{account['email']}" not in store.things:
+        if f"projects/{seed.PROJECT}/serviceAccounts/{account['email']}" not in store.resources:
             raise Refusal(400, "badRequest", f"The user does not have access to service account '{account['email']}'.")
     for item in body["metadata"]["items"]:
         if len(item["value"].encode()) > METADATA_BYTES:
@@ -113,12 +113,12 @@ def _check_disks(store: "Store", zone: str, machine_type: str, body: Body) -> No
             check_for_machine(machine_type, disk["initializeParams"]["diskType"])
             continue
         source = disk["source"]
-        if source not in store.things:
+        if source not in store.resources:
             raise missing(source)
         if place(source) != zone:
             raise invalid("resource.disks[1].source", f"the disk is in {place(source)}, the instance in {zone}")
-        check_for_machine(machine_type, store.things[source]["type"])
-        users = [each for each in store.things[source].get("users", []) if disk["mode"] == "READ_WRITE"]
+        check_for_machine(machine_type, store.resources[source]["type"])
+        users = [each for each in store.resources[source].get("users", []) if disk["mode"] == "READ_WRITE"]
         if users:
             message = f"The disk resource '{source}' is already being used by '{users[0]}'"
             raise Refusal(400, "resourceInUseByAnotherResource", message, late=True)

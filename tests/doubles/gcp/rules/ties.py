@@ -29,7 +29,7 @@ def settle(store: "Store", path: str, body: Body) -> None:
             params = disk["initializeParams"]
             disk["diskSizeGb"] = params["diskSizeGb"]
             disk["source"] = path.replace("/instances/", "/disks/")
-            store.things[disk["source"]] = {
+            store.resources[disk["source"]] = {
                 "name": name,
                 "id": f"{body['id']}0",
                 "sizeGb": params["diskSizeGb"],
@@ -38,7 +38,7 @@ def settle(store: "Store", path: str, body: Body) -> None:
                 "users": [path],
             }
         else:
-            store.things[disk["source"]].setdefault("users", []).append(path)
+            store.resources[disk["source"]].setdefault("users", []).append(path)
     for address in _addresses(store, path, body):
         address["users"] = [path]
 
@@ -57,9 +57,9 @@ def loosen(store: "Store", path: str, body: Body) -> None:
         return
     for disk in body["disks"]:
         if disk.get("autoDelete"):
-            store.things.pop(disk["source"], None)
-        elif disk["source"] in store.things:
-            store.things[disk["source"]]["users"].remove(path)
+            store.resources.pop(disk["source"], None)
+        elif disk["source"] in store.resources:
+            store.resources[disk["source"]]["users"].remove(path)
     for address in _addresses(store, path, body):
         address["users"] = []
 
@@ -72,13 +72,13 @@ def refuse_deletion(store: "Store", path: str, body: Body) -> None:
         noun = {"networks": "network", "subnetworks": "subnetwork", "disks": "disk"}.get(collection, collection[:-1])
         message = f"The {noun} resource '{path}' is already being used by '{users[0]}'"
         raise Refusal(400, "resourceInUseByAnotherResource", message)
-    if collection == "b" and any(key.startswith(f"{path}/o/") for key in store.things):
+    if collection == "b" and any(key.startswith(f"{path}/o/") for key in store.resources):
         raise Refusal(409, "conflict", "The bucket you tried to delete is not empty.")
 
 
 def _users(store: "Store", collection: str, path: str) -> list[str]:
     if collection == "networks":
-        return [each for each, body in store.things.items() if body.get("network") == path]
+        return [each for each, body in store.resources.items() if body.get("network") == path]
     if collection == "subnetworks":
         found = store.of("instances").items()
         return [key for key, body in found if path in {each["subnetwork"] for each in body["networkInterfaces"]}]

@@ -11,7 +11,7 @@ import pytest
 from core.errors import DeployError
 from infra.clouds.aws.api import client as aws
 from infra.clouds.gcp.api import client as gcp
-from infra.clouds.resources import Kind, Thing, remove_until_gone
+from infra.clouds.resources import CloudResource, ResourceKind, remove_until_gone
 from tests.doubles.gcp.running import endpoints, write_login
 
 PATIENCE_S = 45
@@ -86,15 +86,15 @@ def test_things_whose_removal_hangs_are_not_all_waited_for() -> None:
     """Each takes the whole of a call's patience; the deadline is for all of them together."""
     now = [0.0]
 
-    def hang(_thing: Thing) -> None:
+    def hang(_resource: CloudResource) -> None:
         now[0] += 20
         raise DeployError("no answer within 20 s")
 
-    things = [Thing("disk", f"disk-{number}", "here", "prod", "0123abcd") for number in range(30)]
-    kinds = [Kind("disk", lambda _place, _lease: iter(things), hang)]
+    resources = [CloudResource("disk", f"disk-{number}", "here", "prod", "0123abcd") for number in range(30)]
+    kinds = [ResourceKind("disk", lambda _place, _placement: iter(resources), hang)]
 
     with pytest.raises(DeployError, match="not gone after 60 s") as raised:
-        remove_until_gone(things, kinds, set, deadline_s=60, clock=lambda: now[0], sleep=lambda _s: None)
+        remove_until_gone(resources, kinds, set, deadline_s=60, clock=lambda: now[0], sleep=lambda _s: None)
 
     assert now[0] == 60
     assert raised.value.detail.count("no answer within 20 s") == 3

@@ -10,7 +10,7 @@ import pytest
 from infra.clouds import weekly_hours
 from infra.clouds.gcp.placing.end_of_life import BEFORE_SLEEP, LATENESS, end_of_life
 from infra.config.lifetime import LifetimeSpec, WeeklySchedule
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 from tests.unit.infra.clouds.gcp.made import LEASE
 from tests.unit.infra.clouds.gcp.test_end_of_life import config
 
@@ -81,11 +81,11 @@ def schedules(zone: str, change: datetime) -> Iterator[WeeklySchedule]:
                 yield WeeklySchedule(start=start, stop=stop, time_zone=zone)
 
 
-def lease_of(began_at: datetime) -> Lease:
+def placement_of(began_at: datetime) -> Placement:
     return LEASE.model_copy(update={"began_at": began_at})
 
 
-def is_awake(shown: Clock, spec: WeeklySchedule, lease: Lease, at: datetime) -> bool:
+def is_awake(shown: Clock, spec: WeeklySchedule, placement: Placement, at: datetime) -> bool:
     """Return whether a host runs at a moment however a cloud reads the hours: each time, the first or the last only.
 
     A time of day that the clocks skip may be left out, or be read as the first minute after.
@@ -93,7 +93,7 @@ def is_awake(shown: Clock, spec: WeeklySchedule, lease: Lease, at: datetime) -> 
     for pick in (slice(None), slice(0, 1), slice(-1, None)):
         events = [(moment, True) for moment in _moments(shown, spec.start, pick)]
         events += [(moment, False) for moment in _moments(shown, spec.stop, pick)]
-        seen = [(moment, starts) for moment, starts in events if lease.began_at < moment <= at]
+        seen = [(moment, starts) for moment, starts in events if placement.began_at < moment <= at]
         if seen:
             last, starts = max(seen)
             if not starts or at - last < LATENESS:
@@ -114,17 +114,17 @@ def test_a_host_ends_awake_in_every_night_of_a_clock_change(zone: str) -> None:
     for change in changes(zone):
         first = change.replace(hour=0, minute=0) - 2 * DAY
         shown = clock(zone, first, 5)
-        lease = lease_of(first + timedelta(hours=9, minutes=1))
+        placement = placement_of(first + timedelta(hours=9, minutes=1))
         for spec in schedules(zone, change):
             for hours in (44.5, 48.2, 60):
                 lifetime = LifetimeSpec(ttl_hours=hours, weekly=spec)
-                end = end_of_life(base.model_copy(update={"lifetime": lifetime}), lease)
-                assert end <= lease.ends_at(hours)
+                end = end_of_life(base.model_copy(update={"lifetime": lifetime}), placement)
+                assert end <= placement.ends_at(hours)
                 first_stop = min(
-                    moment for moment in _moments(shown, spec.stop, slice(None)) if moment > lease.began_at
+                    moment for moment in _moments(shown, spec.stop, slice(None)) if moment > placement.began_at
                 )
                 if end > first_stop:  # before that it runs because it was made
-                    assert is_awake(shown, spec, lease, end), (spec, lease.began_at, hours, end)
+                    assert is_awake(shown, spec, placement, end), (spec, placement.began_at, hours, end)
                 tried += 1
     assert tried
 
@@ -134,9 +134,9 @@ NEW_YORK = WeeklySchedule(start="01:00", stop="03:02", time_zone="America/New_Yo
 
 def test_the_end_of_life_does_not_follow_the_stop_of_that_night() -> None:
     """It was computed by the hands of the clock: 02:57, which the clocks skip, was read as 03:57."""
-    lease = lease_of(datetime(2026, 3, 7, 15, tzinfo=UTC))
+    placement = placement_of(datetime(2026, 3, 7, 15, tzinfo=UTC))
 
-    assert end_of_life(config(24, NEW_YORK.model_dump()), lease) == datetime(2026, 3, 8, 6, 57, tzinfo=UTC)
+    assert end_of_life(config(24, NEW_YORK.model_dump()), placement) == datetime(2026, 3, 8, 6, 57, tzinfo=UTC)
     # 03:02 of summer time is 07:02 in UTC
 
 

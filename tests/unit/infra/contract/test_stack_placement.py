@@ -6,10 +6,16 @@ from pathlib import Path
 import pytest
 
 from core.errors import UsageError
-from core.paths import lease_file
-from infra.contract.stack_placement import LEASE_VARIABLE, Lease, lease_from_environ, read_lease, write_lease
+from core.paths import placement_file
+from infra.contract.stack_placement import (
+    PLACEMENT_VARIABLE,
+    Placement,
+    placement_from_environ,
+    read_placement,
+    write_placement,
+)
 
-LEASE = Lease(
+LEASE = Placement(
     id="0123abcd",
     region="ap-northeast-2",
     began_at=datetime(2026, 11, 21, 12, tzinfo=UTC),
@@ -27,21 +33,21 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_was_noted_is_read_again() -> None:
-    write_lease("prod", LEASE)
+    write_placement("prod", LEASE)
 
-    assert read_lease("prod") == LEASE
+    assert read_placement("prod") == LEASE
 
 
 def test_no_lease_is_none_and_makes_no_folder() -> None:
-    assert read_lease("prod") is None
-    assert not lease_file("prod").parent.exists()
+    assert read_placement("prod") is None
+    assert not placement_file("prod").parent.exists()
 
 
 def test_a_broken_note_counts_as_none() -> None:
-    lease_file("prod").parent.mkdir(parents=True)
-    lease_file("prod").write_text('{"id": "?"}')
+    placement_file("prod").parent.mkdir(parents=True)
+    placement_file("prod").write_text('{"id": "?"}')
 
-    assert read_lease("prod") is None
+    assert read_placement("prod") is None
 
 
 def test_the_end_is_counted_from_the_beginning() -> None:
@@ -49,13 +55,13 @@ def test_the_end_is_counted_from_the_beginning() -> None:
 
 
 def test_the_program_takes_the_lease_from_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(LEASE_VARIABLE, LEASE.model_dump_json())
+    monkeypatch.setenv(PLACEMENT_VARIABLE, LEASE.model_dump_json())
 
-    assert lease_from_environ("prod") == LEASE
+    assert placement_from_environ("prod") == LEASE
 
 
 def test_a_program_without_a_lease_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(LEASE_VARIABLE, raising=False)
+    monkeypatch.delenv(PLACEMENT_VARIABLE, raising=False)
 
     with pytest.raises(UsageError, match=r"is not set; use `make up STACK=prod`"):
-        lease_from_environ("prod")
+        placement_from_environ("prod")

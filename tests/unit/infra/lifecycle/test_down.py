@@ -15,7 +15,7 @@ from infra.automation.backend import Backend
 from infra.automation.events import Report
 from infra.automation.pulumi_cli import EngineTimeoutError
 from infra.automation.stack import LockedError
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 from infra.lifecycle import down as teardown
 from infra.lifecycle import orphans
 from infra.lifecycle.commands import down
@@ -195,7 +195,7 @@ def test_a_machine_that_appears_after_down_has_looked_is_removed(
     wire(monkeypatch, stack, host)
     monkeypatch.setattr(teardown, "cloud_of", lambda _stack: cloud)
     monkeypatch.setattr(teardown, "ensure_sdk", lambda _cloud: None)
-    monkeypatch.setattr(teardown, "known_lease", lambda *_asked: object())
+    monkeypatch.setattr(teardown, "known_placement", lambda *_asked: object())
     monkeypatch.setattr(teardown, "refuse_other_login", lambda *_asked: None)
     waited: list[float] = []
 
@@ -246,7 +246,7 @@ def test_what_the_engine_left_is_forgotten_only_where_someone_was_asked(
     stack, host = HeldStack(fails=error), Host([])
     wire(monkeypatch, stack, host)
     monkeypatch.setattr(teardown, "cloud_of", lambda _stack: cloud)
-    monkeypatch.setattr(teardown, "known_lease", lambda *_asked: None)
+    monkeypatch.setattr(teardown, "known_placement", lambda *_asked: None)
 
     with pytest.raises(DeployError, match=str(error)):
         tear_down("one")
@@ -304,7 +304,7 @@ def test_a_state_that_cannot_be_read_leaves_the_lease_that_is_noted(monkeypatch:
     def fail(*_asked: Any) -> None:
         raise DeployError("does the backend answer?")
 
-    monkeypatch.setattr(teardown, "known_lease", fail)
+    monkeypatch.setattr(teardown, "known_placement", fail)
 
     tear_down("one")
 
@@ -314,7 +314,7 @@ def test_with_a_login_to_another_account_nothing_is_touched(monkeypatch: pytest.
     stack = HeldStack()
     wire(monkeypatch, stack, Host([]))
 
-    def refuse(_cloud: str, _lease: Lease | None) -> None:
+    def refuse(_cloud: str, _placement: Placement | None) -> None:
         raise UsageError("belong to another account")
 
     monkeypatch.setattr(teardown, "refuse_other_login", refuse)

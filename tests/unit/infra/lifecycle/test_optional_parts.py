@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from infra.config import DeploymentConfig, parse_deployment
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 from infra.lifecycle.optional_parts import all_parts, parts_of
 from tests.engine.aws_stacks import stack_value
 from tests.unit.infra.clouds.aws.made import LEASE
@@ -42,6 +42,6 @@ def test_the_file_says_which_parts_there_are(asked: DeploymentConfig, parts: set
         pytest.param(LEASE.model_copy(update={"parts": ("bucket",)}), ("bucket", "network"), id="a bucket of before"),
     ],
 )
-def test_a_part_that_was_there_may_be_left(previous: Lease | None, parts: tuple[str, ...] | None) -> None:
+def test_a_part_that_was_there_may_be_left(previous: Placement | None, parts: tuple[str, ...] | None) -> None:
     """A bucket that a killed engine made is looked for although the file no longer has one."""
     assert all_parts(config(), previous) == parts

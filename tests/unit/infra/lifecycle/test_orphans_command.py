@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 from core.errors import DeployError
-from infra.clouds.resources import Found, Thing, Unasked
+from infra.clouds.resources import CloudResource, Found, Unasked
 from infra.lifecycle import orphans_command
 
 DENIED, OPEN = "eu-south-1", "us-east-1"
@@ -17,7 +17,7 @@ def _find_in(place: str) -> Found:
     if place == DENIED:
         raise DeployError("is not allowed", where=f"AWS ec2 in {place}")
     refused = Unasked("bucket", place, DeployError("is not allowed", where="AWS ListBuckets"))
-    return Found([Thing("network", "vpc-1", place, "prod", "0123abcd")], [refused])
+    return Found([CloudResource("network", "vpc-1", place, "prod", "0123abcd")], [refused])
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from core.errors import DeployError
 from infra.automation.pulumi_cli import EngineTimeoutError
 from infra.clouds.candidates import Candidate
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 from infra.lifecycle.placement import place, table
 
 STOCK = "InsufficientInstanceCapacity: no capacity"
@@ -24,7 +24,7 @@ class Clock:
 
 
 def candidate(zone: str) -> Candidate:
-    lease = Lease.model_validate(
+    placement = Placement.model_validate(
         {
             "id": "0123abcd",
             "region": "r",
@@ -36,7 +36,7 @@ def candidate(zone: str) -> Candidate:
             "zones": [zone],
         }
     )
-    return Candidate(lease)
+    return Candidate(placement)
 
 
 def attempts(
@@ -45,11 +45,11 @@ def attempts(
     tried: list[str] = []
 
     def attempt(each: Candidate, _left_s: float) -> str:
-        tried.append(each.lease.zone)
+        tried.append(each.placement.zone)
         clock.now += seconds
-        if not has_stock(each.lease.zone):
+        if not has_stock(each.placement.zone):
             raise DeployError("update failed", detail=STOCK)
-        return each.lease.zone
+        return each.placement.zone
 
     return tried, attempt
 
@@ -75,7 +75,7 @@ def test_another_error_stops_at_once() -> None:
     tried: list[str] = []
 
     def attempt(each: Candidate, _left_s: float) -> str:
-        tried.append(each.lease.zone)
+        tried.append(each.placement.zone)
         raise DeployError("VcpuLimitExceeded")
 
     with pytest.raises(DeployError, match="VcpuLimitExceeded"):
@@ -114,7 +114,7 @@ def test_an_attempt_that_hangs_ends_with_the_time_that_is_left() -> None:
 
     def attempt(each: Candidate, left_s: float) -> str:
         given.append(left_s)
-        if each.lease.zone == "a":
+        if each.placement.zone == "a":
             clock.now += 40
             raise DeployError("update failed", detail=STOCK)
         clock.now += left_s

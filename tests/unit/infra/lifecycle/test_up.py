@@ -15,18 +15,18 @@ from infra.automation.events import Report
 from infra.clouds.candidates import Candidate, refuse_move
 from infra.clouds.finding import Finding
 from infra.clouds.refusals import DeniedError
-from infra.clouds.resources import Found, Thing, Unasked
+from infra.clouds.resources import CloudResource, Found, Unasked
 from infra.config import DeploymentConfig, load_stack
 from infra.config.lifetime import WeeklySchedule
-from infra.contract.stack_placement import LEASE_VARIABLE, Lease, read_lease, write_lease
+from infra.contract.stack_placement import PLACEMENT_VARIABLE, Placement, read_placement, write_placement
 from infra.lifecycle import preflight
 from infra.lifecycle import up as renting
 
 STACK = "one"
 
 
-def lease(zone: str) -> Lease:
-    return Lease(
+def placement(zone: str) -> Placement:
+    return Placement(
         id="0123abcd",
         region="ap-northeast-2",
         began_at=datetime(2026, 1, 1, tzinfo=UTC),
@@ -47,10 +47,10 @@ class Engine:
     asked: list[str] = field(default_factory=list)
     limits_s: list[float | None] = field(default_factory=list)
     interrupted: bool = False
-    exported: Lease | None = None
+    exported: Placement | None = None
     words: str = "no stock"
     written: str = "2026-11-21T12:00:00Z"
-    handed: list[Lease] = field(default_factory=list)
+    handed: list[Placement] = field(default_factory=list)
     known: set[str] = field(default_factory=lambda: {"vpc-1"})
     backend: Backend = field(default_factory=lambda: Backend(ours=False, settings={}, shown="s3://states"))
 
@@ -61,7 +61,7 @@ class Engine:
         self.asked.append("refresh")
 
     def outputs(self) -> dict[str, Any]:
-        return {"lease": self.exported.model_dump(mode="json")} if self.exported else {}
+        return {"placement": self.exported.model_dump(mode="json")} if self.exported else {}
 
     def has_machines(self) -> bool:
         return bool(self.exported and self.exported.zone in self.stock)
@@ -82,11 +82,11 @@ class Engine:
         self.asked.append("destroy")
 
     def hand_over(self, name: str, value: str) -> None:
-        if name == LEASE_VARIABLE:
-            self.handed.append(Lease.model_validate_json(value))
+        if name == PLACEMENT_VARIABLE:
+            self.handed.append(Placement.model_validate_json(value))
 
     def up(self, *, limit_s: float | None = None) -> Report:
-        noted = read_lease(STACK)
+        noted = read_placement(STACK)
         assert noted
         self.asked.append(noted.zone)
         self.limits_s.append(limit_s)
@@ -98,28 +98,28 @@ class Engine:
 class Cloud:
     """A cloud with two zones."""
 
-    def candidates(self, _config: DeploymentConfig, _previous: Lease | None) -> list[Candidate]:
-        return [Candidate(lease("a")), Candidate(lease("b"))]
+    def candidates(self, _config: DeploymentConfig, _previous: Placement | None) -> list[Candidate]:
+        return [Candidate(placement("a")), Candidate(placement("b"))]
 
-    def refuse_other_login(self, _lease: Lease) -> None:
+    def refuse_other_login(self, _placement: Placement) -> None:
         pass
 
-    def things(self, _lease: Lease) -> Found:
+    def resources(self, _placement: Placement) -> Found:
         return Found()
 
-    def remove_things(self, things: Found, *, deadline_s: float) -> None:
+    def remove_resources(self, resources: Found, *, deadline_s: float) -> None:
         pass
 
-    def await_ends(self, _lease: Lease) -> None:
+    def await_ends(self, _placement: Placement) -> None:
         pass
 
-    def wake(self, _lease: Lease) -> list[str]:
+    def wake(self, _placement: Placement) -> list[str]:
         return []
 
     def hint_for(self, text: str) -> str:
         return "ask an administrator" if "no right" in text else ""
 
-    def replaced(self, _config: DeploymentConfig, _previous: Lease, first: Lease) -> list[str]:
+    def replaced(self, _config: DeploymentConfig, _previous: Placement, first: Placement) -> list[str]:
         return [f"host in {first.zone} is made anew"]
 
     def out_of_stock(self, text: str) -> str | None:
@@ -127,13 +127,13 @@ class Cloud:
 
 
 @pytest.fixture
-def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Lease | None]:
+def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Placement | None]:
     """The leases with which preflight was asked."""
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
     monkeypatch.setattr(renting, "rented_cloud", lambda _cloud: Cloud())
-    asked: list[Lease | None] = []
+    asked: list[Placement | None] = []
 
-    def findings(_config: DeploymentConfig, _stack: str, held: Lease | None) -> list[Finding]:
+    def findings(_config: DeploymentConfig, _stack: str, held: Placement | None) -> list[Finding]:
         asked.append(held)
         return []
 
@@ -165,14 +165,14 @@ def test_an_error_of_the_engine_has_the_hint_of_its_cloud(monkeypatch: pytest.Mo
 
 EXPORTED = [
     pytest.param(None, id="no outputs"),
-    pytest.param(lease("b"), id="outputs of the last attempt"),
-    pytest.param(lease("a"), id="outputs of the attempt before"),
+    pytest.param(placement("b"), id="outputs of the last attempt"),
+    pytest.param(placement("a"), id="outputs of the attempt before"),
 ]
 
 
 @pytest.mark.usefixtures("checked")
 @pytest.mark.parametrize("exported", EXPORTED)
-def test_after_a_first_up_that_failed_disks_are_still_blank(exported: Lease | None) -> None:
+def test_after_a_first_up_that_failed_disks_are_still_blank(exported: Placement | None) -> None:
     """The second `up` took its lease for a stack that stands, and tried one zone alone.
 
     What the program exported landed in the state, or not, as its end and that of the failed engine fell.
@@ -180,7 +180,7 @@ def test_after_a_first_up_that_failed_disks_are_still_blank(exported: Lease | No
     engine = Engine(stock=set())
     with pytest.raises(DeployError, match="no machines anywhere"):
         up(engine)
-    noted = read_lease(STACK)
+    noted = read_placement(STACK)
     assert noted is not None
     assert not noted.stands
     assert noted.lacks_stock
@@ -207,7 +207,7 @@ def failed_first_up() -> Engine:
         pytest.param({}, True, id="nothing has happened since"),
         pytest.param({"written": "2026-11-22T12:00:00Z"}, False, id="the state was changed elsewhere or by hand"),
         pytest.param({"written": ""}, False, id="the state tells no time"),
-        pytest.param({"exported": lease("b")}, False, id="a colleague's up went through"),
+        pytest.param({"exported": placement("b")}, False, id="a colleague's up went through"),
         pytest.param({"has_machines": lambda: True}, False, id="the state has a host"),
         pytest.param({"has_creations_in_flight": lambda: True}, False, id="a host may be on its way"),
         pytest.param({"has_machines": Mock(side_effect=DeployError("no state"))}, False, id="the state is unreadable"),
@@ -216,7 +216,7 @@ def failed_first_up() -> Engine:
 def test_only_a_volume_that_never_had_a_host_is_handed_on_as_blank(change: dict[str, Any], blank: bool) -> None:
     """After a failed first `up` AWS refused a smaller `data_gib` until `down`, though nothing was on the disk."""
     failed_first_up()
-    noted, engine = read_lease(STACK), Engine(stock={"a"})
+    noted, engine = read_placement(STACK), Engine(stock={"a"})
     assert noted is not None
     assert noted.blank_at
     for name, value in change.items():
@@ -225,7 +225,7 @@ def test_only_a_volume_that_never_had_a_host_is_handed_on_as_blank(change: dict[
     up(engine)
 
     assert bool(engine.handed[-1].blank_at) is blank
-    after = read_lease(STACK)
+    after = read_placement(STACK)
     assert after is not None
     assert not after.blank_at, "a stack that stands has volumes that hold something"
 
@@ -285,8 +285,8 @@ def test_a_preview_replaces_a_blank_volume_unless_it_is_protected(keep: tuple[st
 @pytest.mark.usefixtures("checked")
 def test_a_note_of_first_tries_does_not_outweigh_a_state_with_machines() -> None:
     """A colleague's `up` went through meanwhile: what stands is not unprotected, and not moved."""
-    write_lease(STACK, lease("b").model_copy(update={"stands": False}))
-    engine = Engine(stock={"a"}, exported=lease("a"))
+    write_placement(STACK, placement("b").model_copy(update={"stands": False}))
+    engine = Engine(stock={"a"}, exported=placement("a"))
 
     up(engine)
 
@@ -301,10 +301,10 @@ def test_a_first_up_that_was_cut_off_is_not_taken_for_one_without_stock() -> Non
     with pytest.raises(KeyboardInterrupt):
         up(engine)
 
-    noted = read_lease(STACK)
+    noted = read_placement(STACK)
 
     assert noted is not None
-    assert (noted.zone, noted.stands, noted.lacks_stock) == (lease("a").zone, False, False)
+    assert (noted.zone, noted.stands, noted.lacks_stock) == (placement("a").zone, False, False)
 
 
 def stopped(**_: float | None) -> Report:
@@ -314,18 +314,20 @@ def stopped(**_: float | None) -> Report:
 
 @pytest.mark.parametrize("stands", [False, True])
 def test_a_first_up_without_machines_may_be_followed_by_one_in_another_region(
-    monkeypatch: pytest.MonkeyPatch, checked: list[Lease | None], stands: bool
+    monkeypatch: pytest.MonkeyPatch, checked: list[Placement | None], stands: bool
 ) -> None:
     """It advised another region; the next `up` refused that, and asked for a `down` first."""
-    seen: list[Lease | None] = []
+    seen: list[Placement | None] = []
 
-    def candidates(_cloud: Cloud, config: DeploymentConfig, previous: Lease | None) -> list[Candidate]:
+    def candidates(_cloud: Cloud, config: DeploymentConfig, previous: Placement | None) -> list[Candidate]:
         seen.append(previous)
         refuse_move(config, previous)
-        return [Candidate(lease("a").model_copy(update={"region": config.region}))]
+        return [Candidate(placement("a").model_copy(update={"region": config.region}))]
 
     monkeypatch.setattr(Cloud, "candidates", candidates)
-    write_lease(STACK, lease("c").model_copy(update={"region": "far-1", "stands": stands, "lacks_stock": not stands}))
+    write_placement(
+        STACK, placement("c").model_copy(update={"region": "far-1", "stands": stands, "lacks_stock": not stands})
+    )
     engine = Engine(stock={"a"})
 
     if stands:
@@ -343,10 +345,10 @@ def test_a_first_up_without_machines_may_be_followed_by_one_in_another_region(
 @pytest.mark.usefixtures("checked")
 def test_a_checkout_without_a_note_goes_on_from_the_state() -> None:
     """In CI nothing is noted: what stands is known by what the state exports, and stays protected in its zone."""
-    engine = Engine(stock={"b"}, exported=lease("b"))
+    engine = Engine(stock={"b"}, exported=placement("b"))
 
-    assert renting.known_lease("aws", STACK, engine) == lease("b")  # type: ignore[arg-type]  # as above
-    assert read_lease(STACK) == lease("b")
+    assert renting.known_placement("aws", STACK, engine) == placement("b")  # type: ignore[arg-type]  # as above
+    assert read_placement(STACK) == placement("b")
     up(engine)
     assert "unprotect" not in engine.asked
 
@@ -355,25 +357,25 @@ def test_a_checkout_without_a_note_goes_on_from_the_state() -> None:
 @pytest.mark.parametrize(
     ("noted", "known", "looks"),
     [
-        pytest.param(lease("a"), {"i-1"}, True, id="stands"),
-        pytest.param(lease("a"), set(), False, id="stands, and the state is not there"),
-        pytest.param(lease("a").model_copy(update={"stands": False}), set(), True, id="never stood"),
+        pytest.param(placement("a"), {"i-1"}, True, id="stands"),
+        pytest.param(placement("a"), set(), False, id="stands, and the state is not there"),
+        pytest.param(placement("a").model_copy(update={"stands": False}), set(), True, id="never stood"),
     ],
 )
 def test_nothing_that_stands_is_taken_for_adrift_where_the_state_is_missing(
-    monkeypatch: pytest.MonkeyPatch, noted: Lease, known: set[str], looks: bool
+    monkeypatch: pytest.MonkeyPatch, noted: Placement, known: set[str], looks: bool
 ) -> None:
     """With another backend the state was empty: all of a running stack would have been removed by its next `up`."""
     asked: list[set[str]] = []
-    monkeypatch.setattr(renting, "holder_of", lambda _cloud, held_lease: (Cloud(), held_lease))
+    monkeypatch.setattr(renting, "holder_of", lambda _cloud, held_placement: (Cloud(), held_placement))
 
-    def note(_cloud: Cloud, _lease: Lease, ids: set[str], _deadline_s: float, **_more: Any) -> list[str]:
+    def note(_cloud: Cloud, _placement: Placement, ids: set[str], _deadline_s: float, **_more: Any) -> list[str]:
         asked.append(ids)
         return []
 
     monkeypatch.setattr(renting, "remove_adrift", note)
     monkeypatch.setattr(renting, "_hand_provider_environment", lambda *_asked: None)
-    write_lease(STACK, noted)
+    write_placement(STACK, noted)
     engine = Engine(stock=set(), interrupted=True, known=known)
 
     renting.recover("aws", STACK, engine)  # type: ignore[arg-type]  # as above
@@ -400,19 +402,22 @@ def test_a_state_that_lacks_the_host_of_a_stack_that_stands_removes_nothing(  # 
     removed: bool,
 ) -> None:
     """From an older copy of the state, after a command that was cut off, the running host and its disk were removed."""
-    things, gone = [Thing(kind, f"{kind}-1", "ap-northeast-2", STACK, "0123abcd") for kind in adrift], list[Thing]()
-    monkeypatch.setattr(renting, "holder_of", lambda _cloud, held_lease: (Cloud(), held_lease))
+    resources, gone = (
+        [CloudResource(kind, f"{kind}-1", "ap-northeast-2", STACK, "0123abcd") for kind in adrift],
+        list[CloudResource](),
+    )
+    monkeypatch.setattr(renting, "holder_of", lambda _cloud, held_placement: (Cloud(), held_placement))
     monkeypatch.setattr(renting, "_hand_provider_environment", lambda *_asked: None)
-    monkeypatch.setattr(Cloud, "things", lambda *_asked: Found(things))
-    monkeypatch.setattr(Cloud, "is_known", lambda _cloud, thing, known: thing.id in known, raising=False)
-    monkeypatch.setattr(Cloud, "remove_things", lambda _cloud, those, **_more: gone.extend(those))
-    write_lease(STACK, lease("a").model_copy(update=noted))
+    monkeypatch.setattr(Cloud, "resources", lambda *_asked: Found(resources))
+    monkeypatch.setattr(Cloud, "is_known", lambda _cloud, resource, known: resource.id in known, raising=False)
+    monkeypatch.setattr(Cloud, "remove_resources", lambda _cloud, those, **_more: gone.extend(those))
+    write_placement(STACK, placement("a").model_copy(update=noted))
     engine = Engine(stock=set(), interrupted=True, known={"vpc-1"})
     engine.has_creations_in_flight = lambda: in_flight  # type: ignore[method-assign]
 
     if removed:
         renting.recover("aws", STACK, engine)  # type: ignore[arg-type]  # as above
-        assert gone == things
+        assert gone == resources
         return
     with pytest.raises(DeployError, match=r"lacks 1 host\(s\) or disk\(s\) that the cloud has") as refused:
         renting.recover("aws", STACK, engine)  # type: ignore[arg-type]  # as above
@@ -422,18 +427,18 @@ def test_a_state_that_lacks_the_host_of_a_stack_that_stands_removes_nothing(  # 
     assert refused.value.detail == f"  {adrift[0]} {adrift[0]}-1 in ap-northeast-2 (stack one)"
 
 
-HOST = Thing("instance", "i-1", "ap-northeast-2", STACK, "0123abcd")
-KEPT = Thing("volume", "vol-1", "ap-northeast-2", STACK, "0123abcd", keep=True, size_gib=100)
+HOST = CloudResource("instance", "i-1", "ap-northeast-2", STACK, "0123abcd")
+KEPT = CloudResource("volume", "vol-1", "ap-northeast-2", STACK, "0123abcd", keep=True, size_gib=100)
 UNASKED = Unasked("instance", "ap-northeast-2", DeniedError("is not allowed"))
 
 
 @pytest.mark.parametrize("command", ["up", "preview"])
 def test_machines_are_not_made_again_where_the_state_is_lost(
-    monkeypatch: pytest.MonkeyPatch, checked: list[Lease | None], command: str
+    monkeypatch: pytest.MonkeyPatch, checked: list[Placement | None], command: str
 ) -> None:
     """With another backend `up` made all a second time, and its next run removed the machines that were in use."""
-    monkeypatch.setattr(Cloud, "things", lambda *_asked: Found([HOST, KEPT]))
-    write_lease(STACK, lease("a"))
+    monkeypatch.setattr(Cloud, "resources", lambda *_asked: Found([HOST, KEPT]))
+    write_placement(STACK, placement("a"))
     engine = Engine(stock={"a"}, known=set())
 
     with pytest.raises(DeployError, match=r"state in s3://states is empty, but the cloud has 1 thing") as refused:
@@ -443,31 +448,35 @@ def test_machines_are_not_made_again_where_the_state_is_lost(
     assert "PULUMI_BACKEND_URL" in str(refused.value)
     assert "make down STACK=one" in str(refused.value)
     assert (engine.asked, checked) == ([], [])
-    assert read_lease(STACK) == lease("a")
+    assert read_placement(STACK) == placement("a")
 
 
 @pytest.mark.usefixtures("checked")
 @pytest.mark.parametrize(
     ("noted", "known", "answer", "told"),
     [
-        pytest.param(lease("a"), set(), Found(), "", id="the cloud has nothing either"),
-        pytest.param(lease("a"), {"i-1"}, Found([HOST]), "", id="the state has something"),
-        pytest.param(lease("a").model_copy(update={"stands": False}), set(), Found([HOST]), "", id="it never stood"),
-        pytest.param(lease("a"), set(), Found([KEPT]), "! volume vol-1", id="only something kept is there"),
-        pytest.param(lease("a"), set(), Found([], [UNASKED]), "could not be asked: instance", id="one kind denied"),
-        pytest.param(lease("a"), set(), DeniedError("is not allowed"), "could not be asked: is not", id="all denied"),
+        pytest.param(placement("a"), set(), Found(), "", id="the cloud has nothing either"),
+        pytest.param(placement("a"), {"i-1"}, Found([HOST]), "", id="the state has something"),
+        pytest.param(
+            placement("a").model_copy(update={"stands": False}), set(), Found([HOST]), "", id="it never stood"
+        ),
+        pytest.param(placement("a"), set(), Found([KEPT]), "! volume vol-1", id="only something kept is there"),
+        pytest.param(placement("a"), set(), Found([], [UNASKED]), "could not be asked: instance", id="one kind denied"),
+        pytest.param(
+            placement("a"), set(), DeniedError("is not allowed"), "could not be asked: is not", id="all denied"
+        ),
     ],
 )
 def test_a_state_that_may_be_right_holds_up_nothing(  # noqa: PLR0917  # pytest hands them over by name
-    noted: Lease,
+    noted: Placement,
     known: set[str],
     answer: Found | DeniedError,
     told: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(Cloud, "things", Mock(side_effect=[answer]))
-    write_lease(STACK, noted)
+    monkeypatch.setattr(Cloud, "resources", Mock(side_effect=[answer]))
+    write_placement(STACK, noted)
     engine = Engine(stock={"a"}, known=known)
 
     up(engine)
@@ -490,13 +499,13 @@ def test_a_spot_stack_moves_once_its_hosts_are_gone(
 ) -> None:
     """Of two hosts AWS took one back; its zone had no other, and the one that ran was removed and made elsewhere."""
 
-    def asked(_cloud: Cloud, _lease: Lease) -> bool:
+    def asked(_cloud: Cloud, _placement: Placement) -> bool:
         if isinstance(runs, DeniedError):
             raise runs
         return runs
 
     monkeypatch.setattr(Cloud, "runs", asked, raising=False)
-    write_lease(STACK, lease("a"))
+    write_placement(STACK, placement("a"))
     config = load_stack("aws-cpu")
     spot = config.model_copy(update={"machine": config.machine.model_copy(update={"market": "spot"})})
     engine = Engine(stock=set())
@@ -511,7 +520,7 @@ def test_a_spot_stack_moves_once_its_hosts_are_gone(
 @pytest.mark.parametrize(("stands", "shown"), [(True, "a"), (False, "b")])
 def test_a_preview_is_of_a_place_that_it_can_show(capsys: pytest.CaptureFixture[str], stands: bool, shown: str) -> None:
     """A blank disk to be kept, of a first `up` without stock, was in another zone: the preview failed for it."""
-    write_lease(STACK, lease("b").model_copy(update={"stands": stands, "lacks_stock": not stands}))
+    write_placement(STACK, placement("b").model_copy(update={"stands": stands, "lacks_stock": not stands}))
     engine = Engine(stock=set())
 
     renting.preview(load_stack("aws-cpu"), STACK, engine)  # type: ignore[arg-type]  # as above
@@ -563,7 +572,7 @@ def test_the_engine_gets_the_time_that_placement_has_left() -> None:
 
 @pytest.mark.usefixtures("checked")
 def test_a_stack_bound_to_its_zone_is_told_how_it_moves() -> None:
-    write_lease(STACK, lease("a"))
+    write_placement(STACK, placement("a"))
     with pytest.raises(DeployError, match=r"the data volume lies in a: .* write `zones` without a to move, which"):
         up(Engine(stock=set()))
 
@@ -581,7 +590,7 @@ def test_an_instance_that_ended_while_it_started_is_not_left_in_the_state(words:
     assert engine.asked[:4] == ["unprotect", "a", "unprotect", "b"]
 
 
-def test_preflight_looks_until_a_stack_has_stood(checked: list[Lease | None]) -> None:
+def test_preflight_looks_until_a_stack_has_stood(checked: list[Placement | None]) -> None:
     """A first `up` that failed has left a lease; the second one was not checked."""
     up(Engine(stock={"a"}))
     assert checked == [None]
@@ -589,7 +598,7 @@ def test_preflight_looks_until_a_stack_has_stood(checked: list[Lease | None]) ->
     assert [held and held.zone for held in checked] == [None, "a"]
     outputs_file(STACK).parent.mkdir(parents=True, exist_ok=True)
     outputs_file(STACK).write_text("{}")
-    write_lease(STACK, lease("a"))
+    write_placement(STACK, placement("a"))
     up(Engine(stock={"a"}))
     assert len(checked) == 2  # as before
 
@@ -612,7 +621,7 @@ def test_a_host_that_missed_its_weekly_start_is_started(
     """With weekly hours a stopped host was always left alone, as it may be asleep."""
     woken: list[str] = []
 
-    def wake(_cloud: Cloud, _lease: Lease) -> list[str]:
+    def wake(_cloud: Cloud, _placement: Placement) -> list[str]:
         woken.append("host-1")
         return woken
 
@@ -639,10 +648,10 @@ def test_hosts_that_are_about_to_end_are_waited_for_before_anything_is_looked_up
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: DeployError, told: str | None
 ) -> None:
     """The engine takes them for hosts that run. Where that may not be asked, `up` goes on with a warning."""
-    write_lease(STACK, lease("a"))
+    write_placement(STACK, placement("a"))
     engine = Engine(stock={"a"})
 
-    def await_ends(_cloud: Cloud, _lease: Lease) -> None:
+    def await_ends(_cloud: Cloud, _placement: Placement) -> None:
         raise error
 
     monkeypatch.setattr(Cloud, "await_ends", await_ends)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from provisioning.apply.desired_state import wishes_for
+from provisioning.apply.desired_state import desired_state
 from provisioning.converge.resources import Command
 from provisioning.programs import adapter_versions, stored_folders
 from provisioning.roles.engine.adapters import ADAPTER_VERSIONS
@@ -20,7 +20,7 @@ NO_ENGINE = "1"
 def last_words(data: Path, engine: str) -> Command:
     """Return what such a stack wishes for."""
     spec = stack(serving={**SERVING, "engine": engine})
-    wanted = wishes_for(spec, spec.hosts, ["engine"]).lists["one"]
+    wanted = desired_state(spec, spec.hosts, ["engine"]).lists["one"]
     (command,) = (each for each in wanted if isinstance(each, Command) and each.name == "adapters")
     assert "command:engine-release" in command.after, "until then the engine before it may have to start again"
     port = str(spec.serving.port)
@@ -64,7 +64,7 @@ def test_an_engine_with_adapters_serves_them_by_its_own_command() -> None:
     tiny = {"kind": "tiny", "name": "llama", "adapter": "a"}
     serving = {**SERVING, "adapters": [{"name": "contract", "version": 3, "source": tiny}]}
     spec = stack(serving=serving)
-    wanted = wishes_for(spec, spec.hosts, ["engine"]).lists["one"]
+    wanted = desired_state(spec, spec.hosts, ["engine"]).lists["one"]
     (command,) = (each for each in wanted if each.id == "command:adapters")
     assert isinstance(command, Command)
     assert command.argv[:3] == ("python3", ADAPTER_VERSIONS, "apply")

@@ -13,7 +13,7 @@ from infra.contract.outputs import HostRecord
 from infra.lifecycle import saved
 from provisioning.access.credentials import client_keys, keys_file
 from provisioning.apply import provision as module
-from provisioning.apply.desired_state import wishes_for
+from provisioning.apply.desired_state import desired_state
 from provisioning.apply.provision import plan, provision, why
 from provisioning.converge.resources import Unit
 from provisioning.converge.result import HostResult, Outcome
@@ -60,10 +60,10 @@ def run(task: Any = provision, roles: Sequence[str] = ("base",)) -> int:
 @pytest.mark.usefixtures("runs")
 def test_roles_come_in_their_order_and_only_when_asked_for() -> None:
     outputs = stack(host_values("a"), host_values("b"))
-    both = wishes_for(outputs, outputs.hosts, ["gateway", "base"]).lists
+    both = desired_state(outputs, outputs.hosts, ["gateway", "base"]).lists
     assert sorted(both) == ["a", "b"]
     ids = [each.id for each in both["a"]]
-    alone = [each.id for each in wishes_for(outputs, outputs.hosts, ["base"]).lists["a"]]
+    alone = [each.id for each in desired_state(outputs, outputs.hosts, ["base"]).lists["a"]]
     assert ids[: len(alone)] == alone
     assert "packages:gateway" in ids[len(alone) :]
     assert len(ids) == len(set(ids))
@@ -73,7 +73,7 @@ def test_roles_come_in_their_order_and_only_when_asked_for() -> None:
 def test_the_engine_that_is_not_wished_for_serves_until_all_of_the_other_one_is_there(engine: str, other: str) -> None:
     """Once it was stopped first: a fetch that failed, or took an hour, left a host that served nothing."""
     outputs = stack(serving={**SERVING, "engine": engine})
-    listed = wishes_for(outputs, outputs.hosts, ["engine"]).lists["one"]
+    listed = desired_state(outputs, outputs.hosts, ["engine"]).lists["one"]
     stopped, started = [each for each in listed if isinstance(each, Unit) and each.name in ENGINE_UNIT.values()]
     assert (stopped.name, stopped.running, stopped.enabled) == (ENGINE_UNIT[other], False, False)
     assert (started.name, started.running, started.enabled) == (ENGINE_UNIT[engine], True, True)
@@ -114,7 +114,7 @@ def test_a_plan_keeps_no_credentials(runs: Path, monkeypatch: pytest.MonkeyPatch
     hosts = host_values("laptop"), host_values("front", address="203.0.113.8")
     outputs = stack(*hosts, tunnel={"engine": "laptop", "gateway": "front"})
     if began:
-        wishes_for(stack(*hosts[:1]), stack(*hosts[:1]).hosts, ["gateway"])
+        desired_state(stack(*hosts[:1]), stack(*hosts[:1]).hosts, ["gateway"])
     before = state_files(runs)
     monkeypatch.setattr(module, "load", lambda _: outputs)
     monkeypatch.setattr(module, "bring", lambda host, resources, **_: HostResult(host=host.name, ok=bool(resources())))
@@ -220,7 +220,7 @@ def test_ctrl_c_while_the_lists_are_made_is_written_down(runs: Path, monkeypatch
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("provisioning.apply.desired_state.wishes_for", interrupted)
+    monkeypatch.setattr("provisioning.apply.desired_state.desired_state", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run()
     written = json.loads((runs / "test/latest/provision.json").read_text())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from provisioning.converge.agent_zip import agent_zip
-from provisioning.converge.payload import parcel_of
+from provisioning.converge.payload import payload_of
 from provisioning.converge.resources import Resource
 from tests.slowness import patient
 
@@ -41,12 +41,12 @@ class Ended:
 
 def run_agent(folder: Path, resources: Sequence[Resource], mode: str = "apply") -> Ended:
     """Run the agent the way a bundle's installer does: from a folder, with no controller."""
-    parcel = parcel_of(resources, dry_run=False)
+    payload = payload_of(resources, dry_run=False)
     blobs = folder / "bundle" / "blobs"
     blobs.mkdir(parents=True, exist_ok=True)
     (folder / "bundle" / "agent.pyz").write_bytes(agent_zip())
-    (folder / "bundle" / "resources.json").write_text(json.dumps(parcel.document))
-    for sha256, path in parcel.blobs.items():
+    (folder / "bundle" / "resources.json").write_text(json.dumps(payload.document))
+    for sha256, path in payload.blobs.items():
         shutil.copyfile(path, blobs / sha256)
     return run_folder(folder, mode)
 

@@ -38,7 +38,7 @@ def test_changes_then_finds_nothing_to_do_then_repairs(tmp_path: Path) -> None:
     (source / "a.txt").write_text("a")
     (source / "sub" / "run.sh").write_text("#!/bin/sh\n")
     (source / "sub" / "run.sh").chmod(0o755)
-    wishes: list[Resource] = [
+    desired: list[Resource] = [
         Directory(path=str(root), **ME),
         file(root / "conf", "one\n"),
         Link(path=str(root / "link"), target="conf"),
@@ -46,14 +46,14 @@ def test_changes_then_finds_nothing_to_do_then_repairs(tmp_path: Path) -> None:
         GeneratedSecret(path=str(root / "key"), template="KEY={secret}\n", **ME),
         Command(name="touch", argv=("touch", str(root / "touched")), creates=str(root / "touched")),
     ]
-    assert set(run_agent(tmp_path, wishes).statuses.values()) == {"changed"}
-    assert set(run_agent(tmp_path, wishes).statuses.values()) == {"ok"}
+    assert set(run_agent(tmp_path, desired).statuses.values()) == {"changed"}
+    assert set(run_agent(tmp_path, desired).statuses.values()) == {"ok"}
 
     key = (root / "key").read_text()
     (root / "conf").write_text("two\n")
     (root / "tree" / "sub" / "run.sh").write_text("#!/bin/xx\n")
     (root / "tree" / "stray").write_text("x")
-    third = run_agent(tmp_path, wishes)
+    third = run_agent(tmp_path, desired)
     changed = {name for name, status in third.statuses.items() if status == "changed"}
     assert changed == {f"file:{root}/conf", f"tree:{root}/tree"}
     assert (root / "conf").read_text() == "one\n"
@@ -80,13 +80,13 @@ def test_secrets_are_in_no_event(tmp_path: Path) -> None:
     conf = tmp_path / "conf"
     conf.write_text("old secret\n")
     shout = ("sh", "-c", 'echo "token is $TOKEN"; exit 3')
-    wishes = [
+    desired = [
         file(conf, Secret(f"password={SECRET}\n{SECRET}-second-line\n")),
         GeneratedSecret(path=str(tmp_path / "key"), template="KEY={secret}\n", **ME),
         Command(name="shout", argv=shout, env={"TOKEN": Secret(SECRET)}),
         Command(name="show", argv=("sh", "-c", f"cat {tmp_path}/conf {tmp_path}/key; exit 1")),
     ]
-    ended = run_agent(tmp_path, wishes)
+    ended = run_agent(tmp_path, desired)
     assert ended.of("command:shout")["detail"] == "token is (secret)\n"
     assert ended.of(f"file:{conf}")["changes"] == ["(secret) changed"]
     assert SECRET not in ended.output
@@ -107,13 +107,13 @@ def test_a_private_old_file_is_not_shown(tmp_path: Path) -> None:
 
 def test_a_failure_stops_its_dependants_and_nothing_else(tmp_path: Path) -> None:
     """Dependants of dependants are skipped too, the rest is done, and the exit status says that something failed."""
-    wishes = [
+    desired = [
         Command(name="bad", argv=("false",)),
         file(tmp_path / "a", "a", after=("command:bad",)),
         file(tmp_path / "b", "b", after=(f"file:{tmp_path}/a",)),
         file(tmp_path / "c", "c"),
     ]
-    ended = run_agent(tmp_path, wishes)
+    ended = run_agent(tmp_path, desired)
     assert ended.status == 1
     assert list(ended.statuses.values()) == ["failed", "skipped", "skipped", "changed"]
     assert ended.of(f"file:{tmp_path}/b")["error"] == "depends on command:bad"
@@ -209,12 +209,12 @@ def test_a_blob_with_another_hash_is_refused(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (source / "weights").write_bytes(b"x" * 100)
-    wish = Tree(path=str(tmp_path / "tree"), source=source, **ME)
-    run_agent(tmp_path, [wish], mode="plan")
+    wanted = Tree(path=str(tmp_path / "tree"), source=source, **ME)
+    run_agent(tmp_path, [wanted], mode="plan")
     for blob in (tmp_path / "bundle" / "blobs").iterdir():
         blob.write_bytes(b"y" * 100)
     ended = run_folder(tmp_path)
-    assert "arrived with another SHA-256" in ended.of(wish.id)["error"]
+    assert "arrived with another SHA-256" in ended.of(wanted.id)["error"]
     assert list((tmp_path / "tree").iterdir()) == []
 
 
@@ -222,10 +222,10 @@ def test_what_is_in_the_way_stays_and_is_named(tmp_path: Path) -> None:
     """It may be somebody's only copy; a plan shows the refusal, too."""
     there = tmp_path / "there"
     there.write_text("theirs")
-    wish = Directory(path=str(there), **ME)
+    wanted = Directory(path=str(there), **ME)
     words = "a file is in the way; move it away first"
-    assert run_agent(tmp_path, [wish], "plan").of(wish.id)["changes"] == [words]
-    assert run_agent(tmp_path, [wish]).of(wish.id)["error"] == f"{there}: {words}"
+    assert run_agent(tmp_path, [wanted], "plan").of(wanted.id)["changes"] == [words]
+    assert run_agent(tmp_path, [wanted]).of(wanted.id)["error"] == f"{there}: {words}"
     assert there.read_text() == "theirs"
 
 
@@ -234,17 +234,17 @@ def test_what_may_not_change_is_repaired_and_never_replaced(tmp_path: Path) -> N
     source, there = tmp_path / "source", tmp_path / "contract@1"
     source.mkdir()
     (source / "weights").write_text("one")
-    wish = Tree(path=str(there), source=source, immutable=True, **ME)
-    assert run_agent(tmp_path, [wish]).status == 0
+    wanted = Tree(path=str(there), source=source, immutable=True, **ME)
+    assert run_agent(tmp_path, [wanted]).status == 0
     (there / "weights").write_text("broken")
-    assert run_agent(tmp_path, [wish]).of(wish.id)["status"] == "changed"
+    assert run_agent(tmp_path, [wanted]).of(wanted.id)["status"] == "changed"
     (source / "weights").write_text("two")
-    refused = run_agent(tmp_path, [wish])
+    refused = run_agent(tmp_path, [wanted])
     words = "holds other files, which may not change; raise the version"
-    assert refused.of(wish.id)["error"] == f"{there}: {words}"
+    assert refused.of(wanted.id)["error"] == f"{there}: {words}"
     assert (there / "weights").read_text() == "one"
     shutil.rmtree(there)
-    assert run_agent(tmp_path, [wish]).status == 0
+    assert run_agent(tmp_path, [wanted]).status == 0
     assert (there / "weights").read_text() == "two"
 
 
@@ -254,14 +254,14 @@ def test_hidden_files_that_once_were_brought_go_and_nothing_is_refused(tmp_path:
     source.mkdir()
     (source / "weights").write_text("one")
     (source / "_cache").write_text("theirs")
-    wish = Tree(path=str(there), source=source, immutable=True, **ME)
-    assert run_agent(tmp_path, [wish]).status == 0
+    wanted = Tree(path=str(there), source=source, immutable=True, **ME)
+    assert run_agent(tmp_path, [wanted]).status == 0
     (source / "_cache").unlink()
     (there / "_cache").rename(there / ".cache")
-    ended = run_agent(tmp_path, [wish])
-    assert (ended.status, ended.of(wish.id)["status"]) == (0, "changed")
+    ended = run_agent(tmp_path, [wanted])
+    assert (ended.status, ended.of(wanted.id)["status"]) == (0, "changed")
     assert [path.name for path in there.iterdir()] == ["weights"]
-    assert run_agent(tmp_path, [wish]).of(wish.id)["status"] == "ok"
+    assert run_agent(tmp_path, [wanted]).of(wanted.id)["status"] == "ok"
 
 
 def test_a_change_that_counts_after_a_reboot_holds_back_only_what_waits_for_it(tmp_path: Path) -> None:

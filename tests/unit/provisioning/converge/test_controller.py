@@ -10,7 +10,7 @@ import pytest
 from core.errors import DeployError, HostError
 from provisioning.converge import controller
 from provisioning.converge.controller import _Talk, confirmations
-from provisioning.converge.payload import Parcel
+from provisioning.converge.payload import Payload
 from provisioning.roles.host.base import base
 from provisioning.ssh.host_output import MARK
 from provisioning.ssh.remote import NoCommandsError
@@ -36,7 +36,7 @@ class Saying:
 
 def test_a_local_file_that_cannot_be_read_is_named() -> None:
     channel: Any = Saying({"event": "need", "pieces": [["ab", 0, 10]]})
-    talk = _Talk(host(), Parcel(document={}, blobs={"ab": UNREADABLE}), lambda *_: None)
+    talk = _Talk(host(), Payload(document={}, blobs={"ab": UNREADABLE}), lambda *_: None)
     with pytest.raises(DeployError, match=r"/proc/self/mem: cannot be read \(Input/output error\)"):
         talk.run(channel)
 
@@ -71,7 +71,7 @@ def test_new_firewall_rules_are_confirmed_over_a_new_connection(
     events = [] if reachable else [FAILED]
     channel: Any = Saying({**WAITS, "id": "command:other"}, silent, WAITS, WAITS, *events, END)
     asked = confirmations(base(host(), GatewaySpec()))
-    talk = _Talk(host(), Parcel(document={}), lambda *_: None, asked)
+    talk = _Talk(host(), Payload(document={}), lambda *_: None, asked)
     talk.run(channel)
     assert done == ["connected", *(["firewall_trial confirm"] if reachable else [])]
     details = [each.detail for each in talk.result(0, {}).failed]
@@ -85,7 +85,7 @@ def test_the_agent_hears_whether_a_second_login_works(monkeypatch: pytest.Monkey
     sent: list[bytes] = []
     channel: Any = Saying({"event": "confirm", "id": "sshd_file:/etc/ssh/sshd_config.d/10-x.conf"}, END)
     monkeypatch.setattr(channel, "sendall", sent.append)
-    _Talk(host(), Parcel(document={}), lambda *_: None).run(channel)
+    _Talk(host(), Payload(document={}), lambda *_: None).run(channel)
     (answer,) = sent[1:]  # after the list
     assert json.loads(answer) == {"error": failed and f"a second login failed with it: {failed}"}
 
@@ -105,7 +105,7 @@ def test_what_others_print_is_no_event(lines: list[bytes], runs: bool) -> None:
     channel.exit_status_ready = lambda: True
     channel.recv_exit_status = lambda: 0
     channel.recv_stderr_ready = lambda: False
-    talk = _Talk(host(), Parcel(document={}), lambda *_: None)
+    talk = _Talk(host(), Payload(document={}), lambda *_: None)
     if runs:
         talk.run(channel)
         return
@@ -119,6 +119,6 @@ def test_a_login_script_that_prints_for_ever_ends_in_a_line(monkeypatch: pytest.
     channel: Any = Saying()
     channel._lines = [b"Welcome!\n"] * 1000
     with pytest.raises(NoCommandsError, match="does not run commands over SSH") as caught:
-        _Talk(host(), Parcel(document={}), lambda *_: None).run(channel)
+        _Talk(host(), Payload(document={}), lambda *_: None).run(channel)
     assert "Welcome!" in caught.value.detail
     assert len(channel._lines) > 990

@@ -17,6 +17,6 @@ def test_every_redirect_is_followed_also_by_an_old_python(status: int) -> None:
     with running_hub(HubDouble({"config.json": b"{}"})) as hub:
         path = f"/{REPO}/resolve/{REVISION}/config.json"
         hub.busy = [(status, {"Location": path})]
-        wish = SimpleNamespace(url=f"{hub.url}/moved", sha256="0" * 64)
-        with download._ask(wish, host, 0) as answer:
+        wanted = SimpleNamespace(url=f"{hub.url}/moved", sha256="0" * 64)
+        with download._ask(wanted, host, 0) as answer:
             assert answer.read() == b"{}"

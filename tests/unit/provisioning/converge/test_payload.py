@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import ConfigError
 from provisioning.converge.agent_zip import AGENT_DIR, agent_zip
-from provisioning.converge.payload import parcel_of
+from provisioning.converge.payload import payload_of
 from provisioning.converge.resources import Command, File, Resource, Secret, Tree, Unit
 from provisioning.converge.trees import tree_digest
 
@@ -34,18 +34,18 @@ def test_agent_zip_is_the_same_for_the_same_sources() -> None:
 
 def test_secrets_are_marked_in_the_document_and_absent_from_the_repr() -> None:
     """The agent knows what to mask, and a traceback of ours shows nothing."""
-    wishes = [
+    desired = [
         File(path="/etc/a", content=Secret("s3cret")),
         Command(name="c", argv=("true",), env={"TOKEN": Secret("t0ken"), "PLAIN": "x"}),
     ]
-    package = parcel_of(wishes, dry_run=True)
+    package = payload_of(desired, dry_run=True)
     file, command = package.document["resources"]
     assert file["content"] == {"secret": "s3cret"}
     assert file["secret"] is True
     assert command["env"] == {"TOKEN": {"secret": "t0ken"}, "PLAIN": "x"}
     assert package.secrets == ("s3cret", "t0ken")
     assert "s3cret" not in repr(package)
-    assert "s3cret" not in repr(wishes)
+    assert "s3cret" not in repr(desired)
 
 
 def test_what_a_dot_hides_stays_here(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_what_a_dot_hides_stays_here(tmp_path: Path) -> None:
     (tmp_path / ".DS_Store").write_text("x")
     (tmp_path / ".cache/huggingface").mkdir(parents=True)
     (tmp_path / ".cache/huggingface/weights.lock").write_text("x")
-    package = parcel_of([Tree(path="/opt/t", source=tmp_path)], dry_run=False)
+    package = payload_of([Tree(path="/opt/t", source=tmp_path)], dry_run=False)
     (entry,) = package.document["resources"]
     assert list(entry["files"]) == ["weights"]
     assert tree_digest(tmp_path) == before
@@ -67,7 +67,7 @@ def test_a_tree_lists_its_files_and_keeps_their_content_back(tmp_path: Path) -> 
     (tmp_path / "link").symlink_to("real")
     (tmp_path / "run").write_text("x")
     (tmp_path / "run").chmod(0o700)
-    package = parcel_of([Tree(path="/opt/t", source=tmp_path)], dry_run=False)
+    package = payload_of([Tree(path="/opt/t", source=tmp_path)], dry_run=False)
     (entry,) = package.document["resources"]
     abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert entry["files"]["link"] == entry["files"]["real"] == [abc, 3, 0o644]
@@ -87,6 +87,6 @@ REFUSED: dict[str, tuple[list[Resource], str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused_lists(case: str) -> None:
     """A list that cannot be right is refused before anything is sent."""
-    wishes, message = REFUSED[case]
+    desired, message = REFUSED[case]
     with pytest.raises(ConfigError, match=message):
-        parcel_of(wishes, dry_run=True)
+        payload_of(desired, dry_run=True)

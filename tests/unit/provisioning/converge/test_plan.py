@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from provisioning.converge.agent.converge import KINDS, Wish, read_wishes
-from provisioning.converge.payload import parcel_of
+from provisioning.converge.agent.converge import KINDS, DesiredResource, read_resources
+from provisioning.converge.payload import payload_of
 from provisioning.converge.resources import (
     Command,
     Directory,
@@ -41,20 +41,20 @@ def _all_cases() -> list[Any]:
     return [pytest.param(kind, case, id=f"{kind}: {case['case']}") for kind in tables for case in tables[kind]]
 
 
-def _wish(kind: str, fields: dict[str, Any]) -> Wish:
+def _wanted(kind: str, fields: dict[str, Any]) -> DesiredResource:
     """Return the wish as the agent sees it, made the way the controller makes it."""
     if kind == "tree":  # its files are read from a folder of the controlling machine: the table names them
-        return Wish(id="tree:x", kind=kind, **fields)
+        return DesiredResource(id="tree:x", kind=kind, **fields)
     values: dict[str, Any] = {n: Secret(v["secret"]) if isinstance(v, dict) else v for n, v in fields.items()}
-    document = parcel_of([CLASSES[kind](**values)], dry_run=True).document
-    return read_wishes(document["resources"], lambda _: None)[0]
+    document = payload_of([CLASSES[kind](**values)], dry_run=True).document
+    return read_resources(document["resources"], lambda _: None)[0]
 
 
 @pytest.mark.parametrize(("kind", "case"), _all_cases())
 def test_plan(kind: str, case: dict[str, Any]) -> None:
     """The plan is exactly the table's."""
     module = importlib.import_module(f"provisioning.converge.agent.kinds.{kind}")
-    changes = module.plan(_wish(kind, case["wish"]), case["fact"])
+    changes = module.plan(_wanted(kind, case["wish"]), case["fact"])
     assert [list(change) for change in changes] == case["changes"]
 
 

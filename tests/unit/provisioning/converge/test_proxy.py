@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from core.errors import ConfigError
 from infra.config.proxy import ProxySpec
 from infra.contract.outputs import HostRecord
-from provisioning.converge.payload import parcel_of
+from provisioning.converge.payload import payload_of
 from provisioning.converge.proxy import apt_file, proxy_environment, proxy_masks
 from provisioning.converge.resources import Command, Resource, Secret
 from tests.unit.provisioning.converge.agent_runner import run_agent, run_folder
@@ -77,7 +77,7 @@ def agent(folder: Path, resources: list[Resource], there: HostRecord) -> str:
     """Run the agent with what the controller sends for a host; return all that it says."""
     run_agent(folder, [])
     environment, masks = proxy_environment(there), proxy_masks(there)
-    document = parcel_of(resources, dry_run=False, environment=environment, masks=masks).document
+    document = payload_of(resources, dry_run=False, environment=environment, masks=masks).document
     (folder / "bundle" / "resources.json").write_text(json.dumps(document))
     return run_folder(folder).output
 

@@ -13,12 +13,12 @@ import pytest
 
 from provisioning.converge.agent import process
 from provisioning.converge.agent.confirm import WireConfirm
-from provisioning.converge.agent.converge import read_wishes
+from provisioning.converge.agent.converge import read_resources
 from provisioning.converge.agent.events import Cut, Events, Failure
 from provisioning.converge.agent.host import Host
 from provisioning.converge.agent.kinds import sshd_file
 from provisioning.converge.agent.process import Done
-from provisioning.converge.payload import parcel_of
+from provisioning.converge.payload import payload_of
 from provisioning.converge.resources import SshdFile
 from tests.unit.provisioning.converge.agent_runner import ME
 
@@ -80,13 +80,13 @@ def systemd(monkeypatch: pytest.MonkeyPatch) -> Systemd:
 def bring(path: Path, confirm: Callable[[str, float], str], content: str = NEW, check: tuple[str, ...] = ()) -> None:
     """Bring the file as a run of the agent does."""
     resource = SshdFile(path=str(path), content=content, check=check, **ME)
-    (wish,) = read_wishes(parcel_of([resource], dry_run=False).document["resources"], lambda _: None)
+    (wanted,) = read_resources(payload_of([resource], dry_run=False).document["resources"], lambda _: None)
     nothing: Any = None
     host = Host(nothing, nothing, nothing, (), confirm)
-    (fact,) = sshd_file.look([wish], host)()
-    changes = sshd_file.plan(wish, fact)
+    (fact,) = sshd_file.look([wanted], host)()
+    changes = sshd_file.plan(wanted, fact)
     if changes:
-        sshd_file.apply(wish, fact, changes, host)
+        sshd_file.apply(wanted, fact, changes, host)
 
 
 def left(folder: Path) -> list[str]:
@@ -210,9 +210,9 @@ def test_a_guard_of_a_run_that_was_cut_off_may_come_between_look_and_change(
     Path(sshd_file.before_path(str(path))).write_text(OLD)
     plan = sshd_file.plan
 
-    def late(wish: Any, fact: Any) -> Any:
+    def late(wanted: Any, fact: Any) -> Any:
         systemd.guard(path)
-        return plan(wish, fact)
+        return plan(wanted, fact)
 
     monkeypatch.setattr(sshd_file, "plan", late)
     with pytest.raises(Failure, match="a second login failed"):

@@ -62,10 +62,10 @@ def start(monkeypatch: pytest.MonkeyPatch, systemd: PlayedSystemd) -> None:
     )
     events = SimpleNamespace(progress=lambda *_: None, controller_gone=lambda: False)
     host: Any = SimpleNamespace(events=events, state=SimpleNamespace(set_due=lambda _: None))
-    wish = SimpleNamespace(
+    wanted = SimpleNamespace(
         id="unit:x", name="x", ready=("ready",), ready_timeout_s=150, undo=(), passing="", left_out=LEFT_OUT
     )
-    unit.apply(wish, {"CanReload": "no"}, START, host)
+    unit.apply(wanted, {"CanReload": "no"}, START, host)
 
 
 def test_a_unit_that_leaves_out_one_thing_after_each_death_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from core.errors import HostError
 from infra.contract.outputs import HostRecord
 from provisioning.hosts import prefetch
-from provisioning.hosts.prefetch import HeadStart
+from provisioning.hosts.prefetch import Prefetch
 from provisioning.hosts.target import Target
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPp1uVd1Ww3ZqSeXG2xQpPS5Bo9nFvFoN5cRvHKwTz1u"
@@ -30,7 +30,7 @@ def host(listener: socket.socket, name: str = "a") -> dict[str, Any]:
     return {"name": name, "address": "127.0.0.1", "ssh_port": port, "user": "admin", "host_keys": [KEY]}
 
 
-def begin(folder: Path, content: object, names: tuple[str, ...] = ()) -> HeadStart:
+def begin(folder: Path, content: object, names: tuple[str, ...] = ()) -> Prefetch:
     path = folder / "hosts.json"
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     return prefetch.begin(Target(inventory=str(path)), names)
@@ -38,10 +38,10 @@ def begin(folder: Path, content: object, names: tuple[str, ...] = ()) -> HeadSta
 
 def test_a_greeted_host_is_connected_to_once(tmp_path: Path, listener: socket.socket) -> None:
     """The record that was checked takes up the greeting; asked for again, there is none."""
-    wish = host(listener)
-    begun = begin(tmp_path, {"hosts": [wish]})
+    wanted = host(listener)
+    begun = begin(tmp_path, {"hosts": [wanted]})
     listener.accept()[0].close()
-    record = HostRecord(**wish, cpu_count=1, memory_gib=1)
+    record = HostRecord(**wanted, cpu_count=1, memory_gib=1)
     greeted = begun.session(record)
     assert greeted is not None
     with pytest.raises(HostError, match="a \\(admin@127"):

@@ -84,7 +84,7 @@ def test_a_missing_key_of_the_distribution_is_told_before_models_are_fetched(
         pytest.fail("models were fetched")
 
     monkeypatch.setattr(module, "load", lambda _: stack())
-    monkeypatch.setattr(module, "wishes_for", fetch)
+    monkeypatch.setattr(module, "desired_state", fetch)
     monkeypatch.setattr(platform, "freedesktop_os_release", dict)
     monkeypatch.setattr(releases, "UBUNTU_KEYRING", "/nonexistent.gpg")
     with pytest.raises(UsageError, match=r"ubuntu-24.04: there is no /nonexistent\.gpg"):

@@ -50,7 +50,7 @@ class Host:
         said = self._capsys.readouterr()
         return status, (said.out + said.err.removeprefix("error: ")).strip()
 
-    def wish(
+    def wanted(
         self,
         command: str,
         served: dict[str, Any],
@@ -82,48 +82,48 @@ def host(tmp_path: Path, engine: Engine, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_wish_reaches_the_engine_and_the_file_that_its_next_start_reads(host: Host, engine: Engine) -> None:
-    assert host.wish("check", THREE)[0] == 1
-    assert host.wish("apply", THREE) == (0, "")
+    assert host.wanted("check", THREE)[0] == 1
+    assert host.wanted("apply", THREE) == (0, "")
     assert engine.served == host.served == THREE
-    assert host.wish("check", THREE) == (0, "")
+    assert host.wanted("check", THREE) == (0, "")
 
 
 def test_without_an_engine_the_file_is_written_for_its_first_start(host: Host) -> None:
     host.port = "1"
-    assert host.wish("apply", THREE) == (0, "")
+    assert host.wanted("apply", THREE) == (0, "")
     assert host.served == THREE
-    assert host.wish("check", THREE) == (0, "")
+    assert host.wanted("check", THREE) == (0, "")
 
 
 def test_an_engine_that_lost_its_adapters_is_told_again(host: Host, engine: Engine) -> None:
-    host.wish("apply", THREE)
+    host.wanted("apply", THREE)
     engine.served = {"versions": {}, "aliases": {}}
-    assert host.wish("check", THREE)[0] == 1
-    host.wish("apply", THREE)
+    assert host.wanted("check", THREE)[0] == 1
+    host.wanted("apply", THREE)
     assert engine.served == THREE
 
 
 def test_what_the_engine_refuses_is_not_written(host: Host, engine: Engine) -> None:
-    host.wish("apply", THREE)
+    host.wanted("apply", THREE)
     engine.problem = "LoRA rank 64 is greater than max_lora_rank 16."
-    assert host.wish("apply", BOTH) == (1, f"the engine refuses: {engine.problem}")
+    assert host.wanted("apply", BOTH) == (1, f"the engine refuses: {engine.problem}")
     assert host.served == THREE
 
 
 def test_an_engine_that_is_started_anew_afterwards_reads_the_file(host: Host, engine: Engine) -> None:
     """Else an adapter of the next base model could not be brought: the present engine would refuse it for ever."""
     engine.problem = "LoRA rank 64 is greater than max_lora_rank 16."
-    assert host.wish("check", THREE, engine="two")[0] == 1
-    assert host.wish("apply", THREE, engine="two") == (0, "")
+    assert host.wanted("check", THREE, engine="two")[0] == 1
+    assert host.wanted("apply", THREE, engine="two") == (0, "")
     assert host.served == THREE
     assert engine.served == {"versions": {}, "aliases": {}}
-    assert host.wish("check", THREE, engine="two") == (0, "")
+    assert host.wanted("check", THREE, engine="two") == (0, "")
 
 
 def test_adapters_alone_are_refused_where_the_engines_next_start_could_fail(host: Host) -> None:
     refusal = "; run `make provision` first, with the same STACK or INVENTORY, which restarts it with them"
     for command in ("apply", "check"):
-        status, said = host.wish(command, THREE, engine="two", engine_follows=False)
+        status, said = host.wanted(command, THREE, engine="two", engine_follows=False)
         assert (status, said.endswith(refusal)) == (1, True)
     assert said.startswith("planned: fail: the engine runs with other settings than the stack's file has")
     assert host.served is None
@@ -131,17 +131,17 @@ def test_adapters_alone_are_refused_where_the_engines_next_start_could_fail(host
 
 @pytest.mark.parametrize(("keep", "meant"), [(True, "contract@4"), (False, "contract@3")])
 def test_a_name_that_was_moved_stays_where_promote_leads(host: Host, engine: Engine, keep: bool, meant: str) -> None:
-    host.wish("apply", BOTH)
+    host.wanted("apply", BOTH)
     host.run("move", "contract@4", "me@here", "promote")
-    host.wish("apply", BOTH, keep=keep)
+    host.wanted("apply", BOTH, keep=keep)
     assert engine.served
     assert engine.served["aliases"] == {"contract": meant}
 
 
 def test_a_version_that_a_name_means_cannot_be_taken_out(host: Host, engine: Engine) -> None:
-    host.wish("apply", BOTH)
+    host.wanted("apply", BOTH)
     host.run("move", "contract@4", "me@here", "promote")
-    status, said = host.wish("apply", THREE)
+    status, said = host.wanted("apply", THREE)
     assert (status, said) == (1, "contract is contract@4, which is no longer listed; promote another version first")
     assert engine.served
     assert set(engine.served["versions"]) == {"contract@3", "contract@4"}
@@ -149,54 +149,54 @@ def test_a_version_that_a_name_means_cannot_be_taken_out(host: Host, engine: Eng
 
 def test_a_name_that_is_served_cannot_be_taken_out(host: Host, engine: Engine) -> None:
     """Once a name whose lines lacked in the manifest got 404, while apply said that each name meant what it had."""
-    host.wish("apply", WITH_SUMMARY)
+    host.wanted("apply", WITH_SUMMARY)
     command = '`make adapters DO=apply ARGS="--retire summary"` with the same STACK or INVENTORY'
     refusal = f"summary is served and no longer listed; list it again, or run {command}"
     for task in ("apply", "check"):
-        status, said = host.wish(task, THREE)
+        status, said = host.wanted(task, THREE)
         assert (status, refusal in said) == (1, True)
     assert said.splitlines()[0].startswith("planned: fail: summary is served and no longer listed")
     assert engine.served == host.served == WITH_SUMMARY
 
 
 def test_a_name_is_retired_by_its_own_word_and_a_plan_says_it(host: Host, engine: Engine) -> None:
-    host.wish("apply", WITH_SUMMARY)
+    host.wanted("apply", WITH_SUMMARY)
     retire = {"summary": "me@here"}
     planned = ["planned: summary@1 stops being served", "planned: summary stops being served"]
-    assert host.wish("check", THREE, retire=retire)[1].splitlines()[:2] == planned
+    assert host.wanted("check", THREE, retire=retire)[1].splitlines()[:2] == planned
     for _ in range(2):
-        assert host.wish("apply", THREE, retire=retire) == (0, "")
+        assert host.wanted("apply", THREE, retire=retire) == (0, "")
     assert engine.served == host.served == THREE
     (entry,) = json.loads(host.run("show")[1])["history"]
     assert [entry[key] for key in ("who", "what", "from", "to")] == ["me@here", "retire", "summary@1", ""]
-    assert host.wish("check", THREE) == (0, "")
+    assert host.wanted("check", THREE) == (0, "")
 
 
 def test_a_name_is_retired_though_the_engine_is_yet_to_be_started_with_other_settings(
     host: Host, engine: Engine
 ) -> None:
     """Once provision refused the name and sent to --retire, which refused the settings and sent to provision."""
-    host.wish("apply", WITH_SUMMARY)
-    assert "summary is served and no longer listed" in host.wish("apply", BOTH, engine="two")[1]
+    host.wanted("apply", WITH_SUMMARY)
+    assert "summary is served and no longer listed" in host.wanted("apply", BOTH, engine="two")[1]
 
     retire = {"summary": "me@here"}
     planned = ["planned: summary@1 stops being served", "planned: summary stops being served"]
-    said = host.wish("check", BOTH, engine="two", engine_follows=False, retire=retire)[1]
+    said = host.wanted("check", BOTH, engine="two", engine_follows=False, retire=retire)[1]
     assert said.splitlines()[:-1] == planned
     for command in ("apply", "check"):
-        assert host.wish(command, BOTH, engine="two", engine_follows=False, retire=retire) == (0, "")
+        assert host.wanted(command, BOTH, engine="two", engine_follows=False, retire=retire) == (0, "")
     assert engine.served == host.served == THREE, "contract@4 is for the engine with the other settings"
     (entry,) = json.loads(host.run("show")[1])["history"]
     assert [entry["what"], entry["from"]] == ["retire", "summary@1"]
 
-    assert host.wish("apply", BOTH, engine="two") == (0, "")
+    assert host.wanted("apply", BOTH, engine="two") == (0, "")
     assert host.served == BOTH
 
 
 def test_where_a_stacks_own_file_leads_a_plan_says_what_becomes_of_each_name(host: Host) -> None:
-    host.wish("apply", WITH_SUMMARY)
+    host.wanted("apply", WITH_SUMMARY)
     moved = {**BOTH, "aliases": {"contract": "contract@4"}}
-    status, said = host.wish("check", moved, keep=False)
+    status, said = host.wanted("check", moved, keep=False)
     planned = [line.removeprefix("planned: ") for line in said.splitlines()[:-1]]
     assert (status, planned) == (
         1,
@@ -210,7 +210,7 @@ def test_where_a_stacks_own_file_leads_a_plan_says_what_becomes_of_each_name(hos
 
 
 def test_a_move_is_told_written_down_and_can_be_made_again(host: Host, engine: Engine) -> None:
-    host.wish("apply", BOTH)
+    host.wanted("apply", BOTH)
     for _ in range(2):
         status, said = host.run("move", "contract@4", "me@here", "promote")
         assert status == 0
@@ -225,7 +225,7 @@ def test_a_move_is_told_written_down_and_can_be_made_again(host: Host, engine: E
 
 
 def test_a_move_to_what_is_not_served_is_refused(host: Host) -> None:
-    host.wish("apply", THREE)
+    host.wanted("apply", THREE)
     assert host.run("move", "contract@4", "me@here", "promote") == (
         1,
         "contract@4 is not served here; run `make adapters DO=apply` first, with the same STACK or INVENTORY",
@@ -233,7 +233,7 @@ def test_a_move_to_what_is_not_served_is_refused(host: Host) -> None:
 
 
 def test_an_engine_that_was_started_without_adapters_is_told(host: Host, engine: Engine) -> None:
-    host.wish("apply", BOTH)
+    host.wanted("apply", BOTH)
     engine.served = None
     status, said = host.run("move", "contract@4", "me@here", "promote")
     assert (status, said.partition(";")[0]) == (1, "the engine was started without adapters")
@@ -276,7 +276,7 @@ def test_a_move_that_cannot_be_written_down_is_undone(
     host: Host, engine: Engine, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
     """Else the engine's next start would silently serve another version than clients get now."""
-    host.wish("apply", BOTH)
+    host.wanted("apply", BOTH)
     works = getattr(adapter_versions.Host, fails)
     problems = [OSError(errno.ENOSPC, "No space left on device")]
 
@@ -293,7 +293,7 @@ def test_a_move_that_cannot_be_written_down_is_undone(
 
 
 def test_a_torn_line_of_the_history_costs_no_other(host: Host) -> None:
-    host.wish("apply", BOTH)
+    host.wanted("apply", BOTH)
     (host.data / "adapters" / "adapters.lock").write_bytes(b'{"who": "before"}\n{"time": "2026-11-\xe2')
     assert host.run("move", "contract@4", "me@here", "promote")[0] == 0
     history = json.loads(host.run("show")[1])["history"]
@@ -306,7 +306,7 @@ WHY = "vLLM does not support init_lora_weights='pissa'."
 @pytest.fixture
 def left_out(host: Host, engine: Engine) -> Engine:
     """An engine whose start left out contract@4, which the file lists beside contract@3."""
-    host.wish("apply", BOTH)
+    host.wanted("apply", BOTH)
     engine.refused = {"contract@4": {"folder": V4, "problem": f"{WHY}\nconvert it"}}
     engine.served = THREE
     return engine
@@ -315,20 +315,20 @@ def left_out(host: Host, engine: Engine) -> Engine:
 @pytest.mark.usefixtures("left_out")
 def test_what_a_start_left_out_is_reported_and_holds_nothing_else_up(host: Host) -> None:
     """One adapter that vLLM refused once ended its start: base and good adapters were down."""
-    assert host.wish("check", BOTH) == (0, "")
-    assert host.wish("apply", BOTH) == (0, "")
+    assert host.wanted("check", BOTH) == (0, "")
+    assert host.wanted("apply", BOTH) == (0, "")
     refusal = f"the engine serves all but what it refuses: contract@4: {WHY} convert it"
-    assert host.wish("loaded", BOTH) == (1, refusal)
+    assert host.wanted("loaded", BOTH) == (1, refusal)
     planned = f"planned: load contract@4 again, which the engine refused: {WHY} convert it"
-    assert host.wish("left-out", BOTH) == (1, f"{planned}\n{refusal}")
+    assert host.wanted("left-out", BOTH) == (1, f"{planned}\n{refusal}")
     assert host.served == BOTH
 
 
 def test_what_a_start_left_out_is_tried_again(host: Host, left_out: Engine) -> None:
     left_out.refused = {}
-    assert host.wish("loaded", BOTH) == (0, "")
-    assert host.wish("left-out", BOTH) == (0, "")
-    assert host.wish("check", BOTH)[0] == 1, "the engine of this test does not load it by itself"
+    assert host.wanted("loaded", BOTH) == (0, "")
+    assert host.wanted("left-out", BOTH) == (0, "")
+    assert host.wanted("check", BOTH)[0] == 1, "the engine of this test does not load it by itself"
 
 
 def test_an_adapter_that_was_left_out_is_not_promoted(host: Host, left_out: Engine) -> None:
@@ -339,9 +339,9 @@ def test_an_adapter_that_was_left_out_is_not_promoted(host: Host, left_out: Engi
 
 def test_other_versions_come_and_go_beside_one_that_was_left_out(host: Host, left_out: Engine) -> None:
     more = {**BOTH, "versions": {**BOTH["versions"], "summary@1": "/data/adapters/summary@1"}}
-    assert host.wish("check", more)[0] == 1
-    assert host.wish("apply", more) == (0, "")
-    assert host.wish("check", more) == (0, "")
+    assert host.wanted("check", more)[0] == 1
+    assert host.wanted("apply", more) == (0, "")
+    assert host.wanted("check", more) == (0, "")
     assert left_out.served
     assert set(left_out.served["versions"]) == {"contract@3", "summary@1"}
 
@@ -350,24 +350,24 @@ FOUR: dict[str, Any] = {"versions": {"contract@4": V4}, "aliases": {"contract": 
 
 
 def test_a_start_may_return_to_what_a_name_meant_before(host: Host) -> None:
-    host.wish("apply", THREE, keep=False)
-    assert host.wish("apply", FOUR, keep=False, engine="two") == (0, "")
+    host.wanted("apply", THREE, keep=False)
+    assert host.wanted("apply", FOUR, keep=False, engine="two") == (0, "")
     assert host.file == {**FOUR, "former": THREE}
 
 
 def test_a_start_with_another_base_returns_to_nothing(host: Host) -> None:
     """An adapter of the former base would answer nonsense on the new one, if that has the same sizes."""
-    host.wish("apply", {**THREE, "base": "/data/models/a"}, keep=False)
-    assert host.wish("apply", {**FOUR, "base": "/data/models/b"}, keep=False, engine="two") == (0, "")
+    host.wanted("apply", {**THREE, "base": "/data/models/a"}, keep=False)
+    assert host.wanted("apply", {**FOUR, "base": "/data/models/b"}, keep=False, engine="two") == (0, "")
     assert host.file == {**FOUR, "base": "/data/models/b"}
 
 
 def test_an_engine_that_serves_is_left_alone_while_files_are_missing(host: Host, engine: Engine) -> None:
     """It would be started anew without the adapter whose fetch failed."""
-    host.wish("apply", THREE)
-    wish = {**BOTH, "whole": True}
+    host.wanted("apply", THREE)
+    wanted = {**BOTH, "whole": True}
     refusal = "contract@3 is not here; what is served stays until its files are"
-    assert host.wish("apply", wish, engine="two") == (1, refusal)
+    assert host.wanted("apply", wanted, engine="two") == (1, refusal)
     assert (host.served, engine.served) == (THREE, THREE)
     host.port = "1"
-    assert host.wish("apply", wish) == (0, ""), "nothing is served, so nothing is lost"
+    assert host.wanted("apply", wanted) == (0, ""), "nothing is served, so nothing is lost"

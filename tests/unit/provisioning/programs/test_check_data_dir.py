@@ -196,11 +196,11 @@ TINY = {"kind": "tiny", "name": "llama"}
 HUB = HubFetch("acme/base-7b", "0" * 40)
 
 
-def vllm_wishes(one: HostRecord) -> list[Resource]:
+def vllm_resources(one: HostRecord) -> list[Resource]:
     return vllm(one, ServingSpec.model_validate({"model": {"name": "base", "source": TINY}}), ResolvedSources(HUB, ()))
 
 
-def ollama_wishes(one: HostRecord) -> list[Resource]:
+def ollama_resources(one: HostRecord) -> list[Resource]:
     spec = ServingSpec.model_validate({"engine": "ollama", "model": {"name": "base", "source": TINY}})
     archive = Archive("0.24.0", "a" * 64, url="https://example.com/ollama.tar.zst")
     return ollama(one, spec, ResolvedSources(HUB, (), archive))
@@ -212,7 +212,7 @@ def waits(resource: Resource, resources: Sequence[Resource], wanted: str) -> boo
     return wanted in resource.after or any(waits(each, resources, wanted) for each in needed)
 
 
-@pytest.mark.parametrize("role", [vllm_wishes, ollama_wishes])
+@pytest.mark.parametrize("role", [vllm_resources, ollama_resources])
 def test_nothing_comes_to_a_folder_that_is_refused(role: Any) -> None:
     resources = role(host())
     (check,) = (each for each in resources if each.id == "command:data-dir")
@@ -222,7 +222,7 @@ def test_nothing_comes_to_a_folder_that_is_refused(role: Any) -> None:
     assert [each.id for each in brought if not waits(each, resources, check.id)] == []
 
 
-@pytest.mark.parametrize("role", [vllm_wishes, ollama_wishes])
+@pytest.mark.parametrize("role", [vllm_resources, ollama_resources])
 def test_the_check_needs_no_file_on_the_host(role: Any, place: Path) -> None:
     """So the plan of a host that was never provisioned refuses too."""
     one = host().model_copy(update={"data_dir": str(place / "closed" / "llm")})

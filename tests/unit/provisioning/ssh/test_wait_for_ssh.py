@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import HostError
 from provisioning.ssh import wait_for_ssh
-from provisioning.ssh.connection import LoginError, NoAnswerError, OtherHostError, Reachable
+from provisioning.ssh.connection import LoginError, NoAnswerError, OtherHostError, SshTarget
 from provisioning.ssh.remote import ConnectionCutError
 from provisioning.ssh.wait_for_ssh import NEW_LOGIN_S, PATIENCE_S, new_login, open_when_up, patience_s, second_login
 from tests.doubles.ssh_server import running_ssh_server
@@ -23,7 +23,7 @@ class Booting:
         self.answers = list(answers)
         self.asked = 0
 
-    def __call__(self, _host: Reachable) -> Any:
+    def __call__(self, _host: SshTarget) -> Any:
         self.asked += 1
         if self.answers:
             raise self.answers.pop(0)

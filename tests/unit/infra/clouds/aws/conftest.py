@@ -6,7 +6,7 @@ import pytest
 
 from infra.clouds import guards
 from infra.config import parse_deployment
-from infra.contract.stack_placement import LEASE_VARIABLE, Lease
+from infra.contract.stack_placement import PLACEMENT_VARIABLE, Placement
 from tests.doubles.aws.table import KINDS
 from tests.doubles.provider.mocks import TableMocks, run_program
 from tests.engine.aws_stacks import stack_value
@@ -20,7 +20,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
     # The engine calls transforms, and there is none: each resource passes the same function here.
     monkeypatch.setattr(guards, "install", lambda *_arguments: None)
 
-    def run(machine: str = "type: m6i.2xlarge", **lease: Any) -> TableMocks:
+    def run(machine: str = "type: m6i.2xlarge", **placement: Any) -> TableMocks:
         values: dict[str, Any] = {
             "id": "0123abcd",
             "region": "ap-northeast-2",
@@ -31,8 +31,8 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
             "zone": "ap-northeast-2a",
             "zones": ("ap-northeast-2a", "ap-northeast-2b"),
         }
-        more, lifetime, stack = lease.pop("more", ""), lease.pop("lifetime", ""), lease.pop("stack", "prod")
-        monkeypatch.setenv(LEASE_VARIABLE, Lease.model_validate(values | lease).model_dump_json())
+        more, lifetime, stack = placement.pop("more", ""), placement.pop("lifetime", ""), placement.pop("stack", "prod")
+        monkeypatch.setenv(PLACEMENT_VARIABLE, Placement.model_validate(values | placement).model_dump_json())
         mocks = TableMocks(KINDS)
         from infra.clouds.aws import deploy
 

@@ -13,7 +13,7 @@ from infra.clouds.aws.placing.stock import SpotPrice
 from infra.clouds.candidates import Candidate
 from infra.clouds.refusals import DeniedError
 from infra.config import DeploymentConfig, parse_deployment
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 from tests.engine.aws_stacks import stack_value
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -40,12 +40,12 @@ def config(machine: str = "type: m6i.2xlarge", zones: list[str] | None = None, *
 
 
 def places(settled: list[Candidate]) -> list[tuple[str, str]]:
-    return [(each.lease.zone[-1], each.lease.machine_type) for each in settled]
+    return [(each.placement.zone[-1], each.placement.machine_type) for each in settled]
 
 
-def lease(**changes: Any) -> Lease:
+def placement(**changes: Any) -> Placement:
     (first, *_rest) = candidates.candidates(config(), None, NOW)
-    return first.lease.model_copy(update=changes)
+    return first.placement.model_copy(update=changes)
 
 
 def test_types_come_before_zones_in_the_order_of_the_file() -> None:
@@ -74,18 +74,18 @@ def test_without_zones_all_of_the_region_are_tried() -> None:
 def test_a_network_spans_two_zones_though_one_is_tried() -> None:
     (only,) = candidates.candidates(config(zones=[B]), None, NOW)
 
-    assert (only.lease.zone, only.lease.zones) == (B, (B, A))
+    assert (only.placement.zone, only.placement.zones) == (B, (B, A))
 
 
 def test_a_stack_that_stands_stays_where_it_is() -> None:
-    settled = candidates.candidates(config(), lease(zone=B), NOW)
+    settled = candidates.candidates(config(), placement(zone=B), NOW)
 
     assert places(settled)[0] == ("b", "m6i.2xlarge")
-    assert settled[0].lease.id == lease(zone=B, id=settled[0].lease.id).id
+    assert settled[0].placement.id == placement(zone=B, id=settled[0].placement.id).id
 
 
 def test_another_type_stays_in_the_zone_of_the_disk() -> None:
-    settled = candidates.candidates(config("type: m6i.4xlarge"), lease(zone=B), NOW)
+    settled = candidates.candidates(config("type: m6i.4xlarge"), placement(zone=B), NOW)
 
     assert places(settled) == [("b", "m6i.4xlarge")]
 
@@ -104,7 +104,7 @@ def test_a_move_that_loses_the_data_volume_is_asked_for(
     machine: str, zones: list[str], changes: dict[str, Any], tried: str
 ) -> None:
     """A machine on demand without stock was made in another zone, and the volume of the stack deleted unasked."""
-    settled = candidates.candidates(config(machine, zones), lease(zone=B, **changes), NOW)
+    settled = candidates.candidates(config(machine, zones), placement(zone=B, **changes), NOW)
 
     assert "".join(zone for zone, _type in places(settled)) == tried
 
@@ -137,13 +137,17 @@ def test_what_stands_stays_whatever_the_cloud_answers(
     monkeypatch: pytest.MonkeyPatch, asked: str, answer: Any, named: list[str], market: str
 ) -> None:
     """Its zone was impaired, `ssh_cidrs` was edited: host and data volume were made in another zone, empty."""
-    standing = lease(zone=B)
+    standing = placement(zone=B)
     monkeypatch.setattr(candidates, asked, answer)
 
     first, *more = candidates.candidates(config(f"type: m6i.2xlarge, market: {market}", named), standing, NOW)
 
-    assert (first.lease.zone, first.lease.machine_type, first.lease.image) == (B, "m6i.2xlarge", standing.image)
-    assert set(first.lease.zones) >= set(standing.zones), "a subnet of the network would be removed"
+    assert (first.placement.zone, first.placement.machine_type, first.placement.image) == (
+        B,
+        "m6i.2xlarge",
+        standing.image,
+    )
+    assert set(first.placement.zones) >= set(standing.zones), "a subnet of the network would be removed"
     assert market == "spot" or not more
 
 
@@ -153,10 +157,10 @@ def test_only_other_zones_in_the_file_release_what_stands(keep: list[str]) -> No
     if keep:
         told = rf"zones: {A}, {C}: the data volume lies in {B}, and storage.keep_on_down keeps it; add {B}, or take"
         with pytest.raises(ConfigError, match=told):
-            candidates.candidates(asked, lease(zone=B), NOW)
+            candidates.candidates(asked, placement(zone=B), NOW)
     else:
-        (first, *_rest) = candidates.candidates(asked, lease(zone=B), NOW)
-        assert cloud.replaced(asked, lease(zone=B), first.lease) == [
+        (first, *_rest) = candidates.candidates(asked, placement(zone=B), NOW)
+        assert cloud.replaced(asked, placement(zone=B), first.placement) == [
             "the hosts are made anew for zones; their data volumes, too, are made anew, and empty"
         ]
 
@@ -168,7 +172,7 @@ def test_a_first_up_tries_no_zone_that_is_impaired(monkeypatch: pytest.MonkeyPat
     assert places(candidates.candidates(config(zones=[B, C]), None, NOW)) == [("c", "m6i.2xlarge")]
     with pytest.raises(DeployError, match=rf"zones: {B} is impaired; name other zones, or try later"):
         candidates.candidates(config(zones=[B]), None, NOW)
-    cut_off = lease(zone=B, stands=False)
+    cut_off = placement(zone=B, stands=False)
     assert places(candidates.candidates(config(zones=[]), cut_off, NOW))[0][0] == "a", "it never stood"
 
 
@@ -199,19 +203,19 @@ def test_of_two_subnets_in_a_zone_one_is_used_by_rule(
     """The one that AWS named last was used, in silence: another answer would have moved the hosts."""
     monkeypatch.setattr(candidates, "call", lambda *_asked, **_named: {"Subnets": SUBNETS})
     asked = config(zones=[], network=stack_value(more="existing")["network"] | {"subnets": [FIRST, SECOND]})
-    previous = None if changes is None else lease(**({"zone": B, "subnets": {B: SECOND}} | changes))
+    previous = None if changes is None else placement(**({"zone": B, "subnets": {B: SECOND}} | changes))
 
     (first, *_rest) = candidates.candidates(asked, previous, NOW)
 
-    assert first.lease.subnets == {B: used}
+    assert first.placement.subnets == {B: used}
 
 
 def test_subnets_that_may_not_be_looked_up_are_those_of_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(candidates, "call", denied)
     asked = config(zones=[], network=stack_value(more="existing")["network"])
 
-    (first,) = candidates.candidates(asked, lease(zone=B, subnets={B: FIRST}), NOW)
-    assert first.lease.subnets == {B: FIRST}
+    (first,) = candidates.candidates(asked, placement(zone=B, subnets={B: FIRST}), NOW)
+    assert first.placement.subnets == {B: FIRST}
     with pytest.raises(DeniedError):
         candidates.candidates(asked, None, NOW)
 
@@ -219,20 +223,20 @@ def test_subnets_that_may_not_be_looked_up_are_those_of_the_stack(monkeypatch: p
 def test_a_type_that_is_not_where_the_data_volume_lies_is_refused() -> None:
     told = r"machine.type: g6.xlarge: not offered in \S+b, where the data volume lies; write zones: \[ap-northeast-2c\]"
     with pytest.raises(ConfigError, match=told):
-        candidates.candidates(config("type: g6.xlarge", [B, C]), lease(zone=B), NOW)
+        candidates.candidates(config("type: g6.xlarge", [B, C]), placement(zone=B), NOW)
 
 
 def test_a_stack_does_not_move_to_another_region() -> None:
     """It took the image of the old region along, and left what was there unwatched."""
     with pytest.raises(ConfigError, match=r"region: ap-northeast-2 is not where the stack stands: that is us-east-1;"):
-        candidates.candidates(config(), lease(region="us-east-1"), NOW)
+        candidates.candidates(config(), placement(region="us-east-1"), NOW)
 
 
 def test_a_stack_lies_in_the_account_of_its_first_login() -> None:
     """A lease of before has none, and gets the present one."""
-    (first, *_rest) = candidates.candidates(config(), lease(account=None), NOW)
+    (first, *_rest) = candidates.candidates(config(), placement(account=None), NOW)
 
-    assert first.lease.account == MINE
+    assert first.placement.account == MINE
 
 
 @pytest.mark.parametrize(
@@ -248,7 +252,7 @@ def test_another_account_is_refused(
     settings: dict[str, Any], changes: dict[str, Any], error: type[Exception], told: str
 ) -> None:
     with pytest.raises(error, match=told):
-        candidates.candidates(config(**settings), lease(**changes), NOW)
+        candidates.candidates(config(**settings), placement(**changes), NOW)
 
 
 def test_a_zone_without_a_subnet_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,34 +269,34 @@ def test_a_zone_without_a_subnet_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_kept_disk_is_not_left_behind() -> None:
     asked = config(storage={"keep_on_down": ["data_volume"]})
 
-    assert places(candidates.candidates(asked, lease(zone=B), NOW)) == [("b", "m6i.2xlarge")]
+    assert places(candidates.candidates(asked, placement(zone=B), NOW)) == [("b", "m6i.2xlarge")]
 
 
 def test_a_recorded_image_stays_until_another_is_asked_for() -> None:
-    recorded = lease(image="ami-0a24040000000000a")
+    recorded = placement(image="ami-0a24040000000000a")
 
     (same, *_) = candidates.candidates(config(), recorded, NOW)
     (other, *_) = candidates.candidates(config("type: m6i.2xlarge, image: ubuntu-22.04"), recorded, NOW)
 
-    assert same.lease.image == "ami-0a24040000000000a"
-    assert other.lease.image == "ami-of-ubuntu-22.04"
+    assert same.placement.image == "ami-0a24040000000000a"
+    assert other.placement.image == "ami-of-ubuntu-22.04"
 
 
 @pytest.mark.parametrize(("hours", "began"), [(7, NOW), (8, NOW + timedelta(hours=8))], ids=["alive", "ended"])
 def test_a_life_that_has_ended_begins_anew(hours: int, began: datetime) -> None:
-    (first, *_) = candidates.candidates(config(), lease(began_at=NOW), NOW + timedelta(hours=hours))
+    (first, *_) = candidates.candidates(config(), placement(began_at=NOW), NOW + timedelta(hours=hours))
 
-    assert first.lease.began_at == began
+    assert first.placement.began_at == began
 
 
 @pytest.mark.parametrize(("lacks_stock", "began"), [(True, NOW + timedelta(hours=7)), (False, NOW)])
 def test_a_life_begins_with_the_first_up_that_finds_machines(lacks_stock: bool, began: datetime) -> None:
     """Machines found on the second day once ended minutes after they were made, as the day before had counted."""
-    noted = lease(began_at=NOW, stands=False, lacks_stock=lacks_stock)
+    noted = placement(began_at=NOW, stands=False, lacks_stock=lacks_stock)
 
     (first, *_) = candidates.candidates(config(), noted, NOW + timedelta(hours=7))
 
-    assert (first.lease.id, first.lease.began_at) == (noted.id, began)
+    assert (first.placement.id, first.placement.began_at) == (noted.id, began)
 
 
 def test_a_zone_of_nobody_is_refused_with_those_there_are() -> None:

@@ -19,10 +19,10 @@ from infra.clouds.aws.api.tags import ID, KEEP
 from infra.clouds.aws.cloud import is_known, wake
 from infra.clouds.aws.orphans import resource_kinds
 from infra.clouds.aws.orphans.in_network import others_in, users_of
-from infra.clouds.aws.orphans.search import find_in, find_things, places, remove_things
+from infra.clouds.aws.orphans.search import find_in, find_resources, places, remove_resources
 from infra.clouds.refusals import DeniedError
-from infra.clouds.resources import Thing
-from infra.contract.stack_placement import Lease
+from infra.clouds.resources import CloudResource
+from infra.contract.stack_placement import Placement
 from tests.doubles.aws.model_rules import refuse_violations
 from tests.unit.infra.clouds.aws.made import LEASE, MINE, OTHER, REGION, client, named, network, tagged, volume
 
@@ -47,7 +47,7 @@ def _empty(account: None) -> None:  # noqa: ARG001  # what is emptied
 
 
 def test_an_empty_account_has_none() -> None:
-    assert find_things(REGION) == []
+    assert find_resources(REGION) == []
 
 
 def test_all_of_a_lease_is_removed_and_the_other_stays() -> None:
@@ -55,37 +55,37 @@ def test_all_of_a_lease_is_removed_and_the_other_stays() -> None:
         network(identity)
         named(identity)
         volume(identity)
-    others = set(find_things(REGION, OTHER))
-    mine = find_things(REGION, MINE)
-    assert {thing.kind for thing in mine} == {
+    others = set(find_resources(REGION, OTHER))
+    mine = find_resources(REGION, MINE)
+    assert {resource.kind for resource in mine} == {
         "address", "bucket", "instance profile", "internet gateway", "log group", "network", "network interface",
         "role", "route table", "schedule group", "security group", "subnet", "volume",
     }  # fmt: skip
 
-    remove_things(mine, sleep=lambda _s: None)
+    remove_resources(mine, sleep=lambda _s: None)
 
-    assert find_things(REGION, MINE) == []
-    assert set(find_things(REGION, OTHER)) == others
+    assert find_resources(REGION, MINE) == []
+    assert set(find_resources(REGION, OTHER)) == others
 
 
 def test_things_say_whose_they_are() -> None:
     identity = volume(MINE, **{KEEP: "yes"})
 
-    (thing,) = find_things(REGION)
+    (resource,) = find_resources(REGION)
 
-    assert (thing.id, thing.lease_id, thing.stack, thing.keep) == (identity, MINE, "prod", True)
-    assert str(thing) == f"volume {identity} in {REGION}, 20 GiB (stack prod)"
+    assert (resource.id, resource.placement_id, resource.stack, resource.keep) == (identity, MINE, "prod", True)
+    assert str(resource) == f"volume {identity} in {REGION}, 20 GiB (stack prod)"
 
 
 def test_a_terminated_instance_is_no_leftover() -> None:
     ec2 = client("ec2")
     image = ec2.describe_images()["Images"][0]["ImageId"]
     made = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, TagSpecifications=tagged("instance", MINE))
-    assert [thing.kind for thing in find_things(REGION, MINE)] == ["instance"]
+    assert [resource.kind for resource in find_resources(REGION, MINE)] == ["instance"]
 
     ec2.terminate_instances(InstanceIds=[made["Instances"][0]["InstanceId"]])
 
-    assert find_things(REGION, MINE) == []
+    assert find_resources(REGION, MINE) == []
 
 
 def test_a_spot_request_that_lives_is_one() -> None:
@@ -96,12 +96,12 @@ def test_a_spot_request_that_lives_is_one() -> None:
         LaunchSpecification={"ImageId": image, "InstanceType": "t3.large"},
         TagSpecifications=tagged("spot-instances-request", MINE),
     )
-    found = find_things(REGION, MINE)
-    assert "spot request" in {thing.kind for thing in found}
+    found = find_resources(REGION, MINE)
+    assert "spot request" in {resource.kind for resource in found}
 
-    remove_things(found, sleep=lambda _s: None)
+    remove_resources(found, sleep=lambda _s: None)
 
-    assert find_things(REGION, MINE) == []
+    assert find_resources(REGION, MINE) == []
 
 
 def test_a_spot_request_without_tags_belongs_to_whom_its_instance_does() -> None:
@@ -112,10 +112,10 @@ def test_a_spot_request_without_tags_belongs_to_whom_its_instance_does() -> None
     ec2.create_tags(Resources=[made["InstanceId"]], Tags=tagged("instance", MINE)[0]["Tags"])
     ec2.request_spot_instances(LaunchSpecification=launch)  # of somebody else
 
-    found = {thing.kind: thing for thing in find_things(REGION, MINE)}
+    found = {resource.kind: resource for resource in find_resources(REGION, MINE)}
 
     assert found["spot request"].id == made["SpotInstanceRequestId"]
-    assert found["spot request"].lease_id == MINE
+    assert found["spot request"].placement_id == MINE
 
 
 def test_what_does_not_go_is_told_with_what_aws_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +131,7 @@ def test_what_does_not_go_is_told_with_what_aws_said(monkeypatch: pytest.MonkeyP
     now = iter(range(0, 1000, 100))
 
     with pytest.raises(DeployError, match="not gone after 240 s") as caught:
-        remove_things(find_things(REGION, MINE), clock=lambda: float(next(now)), sleep=lambda _s: None)
+        remove_resources(find_resources(REGION, MINE), clock=lambda: float(next(now)), sleep=lambda _s: None)
 
     assert "VolumeInUse: attached" in caught.value.detail
 
@@ -208,9 +208,9 @@ def test_one_call_that_is_denied_keeps_no_machine_and_no_disk(monkeypatch: pytes
     now = itertools.count(step=10)
     with monkeypatch.context() as patch:
         refuse(patch, method, "AccessDenied")
-        found = find_things(REGION, MINE)
+        found = find_resources(REGION, MINE)
         with contextlib.suppress(DeployError):
-            remove_things(found, clock=lambda: float(next(now)), sleep=lambda _s: None)
+            remove_resources(found, clock=lambda: float(next(now)), sleep=lambda _s: None)
 
     seen = ec2.describe_instances(InstanceIds=[made["Instances"][0]["InstanceId"]])["Reservations"]
     assert seen[0]["Instances"][0]["State"]["Name"] in ("shutting-down", "terminated")
@@ -222,9 +222,9 @@ def test_a_kept_volume_stays_where_volumes_may_not_be_listed(monkeypatch: pytest
     kept, other = volume(MINE, **{KEEP: "yes"}), volume(MINE)
     refuse(monkeypatch, "describe_volumes", "UnauthorizedOperation")
 
-    found = find_things(REGION, MINE)
+    found = find_resources(REGION, MINE)
 
-    assert {(thing.id, thing.keep) for thing in found} == {(kept, True), (other, False)}
+    assert {(resource.id, resource.keep) for resource in found} == {(kept, True), (other, False)}
 
 
 def test_a_root_disk_is_not_taken_for_adrift_where_volumes_may_not_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,12 +271,12 @@ def guarded_network() -> str:
 def test_what_guard_duty_manages_in_our_network_goes_with_it() -> None:
     """Its endpoint and security group kept the network: `down` never ended well, and nobody named them."""
     vpc = guarded_network()
-    found = find_things(REGION, MINE)
-    managed = [thing for thing in found if thing.kind.startswith("GuardDuty ")]
-    assert [thing.kind for thing in managed] == ["GuardDuty endpoint", "GuardDuty security group"]
-    assert all(is_known(thing, set()) for thing in managed), "it stays while the network does"
+    found = find_resources(REGION, MINE)
+    managed = [resource for resource in found if resource.kind.startswith("GuardDuty ")]
+    assert [resource.kind for resource in managed] == ["GuardDuty endpoint", "GuardDuty security group"]
+    assert all(is_known(resource, set()) for resource in managed), "it stays while the network does"
 
-    remove_things(found, sleep=lambda _s: None)
+    remove_resources(found, sleep=lambda _s: None)
 
     assert vpc not in [each["VpcId"] for each in client("ec2").describe_vpcs()["Vpcs"]]
 
@@ -300,7 +300,7 @@ def test_what_others_have_in_our_network_is_named_and_stays(monkeypatch: pytest.
     now = itertools.count(step=20)
 
     with pytest.raises(DeployError, match="not gone") as caught:
-        remove_things(find_things(REGION, MINE), clock=lambda: float(next(now)), sleep=lambda _s: None)
+        remove_resources(find_resources(REGION, MINE), clock=lambda: float(next(now)), sleep=lambda _s: None)
 
     told = caught.value.detail
     assert f"network {vpc}" in told
@@ -365,7 +365,7 @@ def test_gateways_peerings_and_attachments_of_others_are_named_with_what_removes
     """A VPN gateway kept the network: nobody named it. NAT gateways were asked for with a filter that EC2 refuses."""
     vpc, made = network_with_gateways_of_others()
 
-    lines = others_in(Thing("network", vpc, REGION, "prod", MINE))
+    lines = others_in(CloudResource("network", vpc, REGION, "prod", MINE))
 
     for what, removal in REMOVALS.items():
         command = f"`aws ec2 {removal.format(id=made[what], vpc=vpc)}"
@@ -387,7 +387,7 @@ def test_one_list_of_others_that_is_denied_hides_none_of_the_rest(monkeypatch: p
     noun = method.removeprefix("describe_")
     refuse(monkeypatch, method, "UnauthorizedOperation")
 
-    lines = others_in(Thing("network", vpc, REGION, "prod", MINE))
+    lines = others_in(CloudResource("network", vpc, REGION, "prod", MINE))
 
     operation = "".join(map(str.title, method.split("_")))
     assert [line for line in lines if line.startswith("not known: ") and f"ask for ec2:{operation}," in line], noun
@@ -418,7 +418,7 @@ def test_a_load_balancer_of_others_is_named_with_the_command_that_deletes_it(des
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.87.0.0/20", AvailabilityZone=f"{REGION}a")["Subnet"]["SubnetId"]
     ec2.create_network_interface(SubnetId=subnet, Description=description)
 
-    lines = others_in(Thing("network", vpc, REGION, "prod", MINE))
+    lines = others_in(CloudResource("network", vpc, REGION, "prod", MINE))
 
     assert [line for line in lines if line.endswith(f"`{removes}`")], lines
 
@@ -436,7 +436,7 @@ def test_rules_that_name_our_security_group_are_told_where_interfaces_may_not_be
     ec2.authorize_security_group_ingress(GroupId=theirs, IpPermissions=[pair])
     refuse(monkeypatch, "describe_network_interfaces", "UnauthorizedOperation")
 
-    lines = users_of(Thing("security group", door, REGION, "prod", MINE))
+    lines = users_of(CloudResource("security group", door, REGION, "prod", MINE))
 
     assert "ask for ec2:DescribeNetworkInterfaces" in lines[0]
     assert lines[1] == f"a rule of security group {theirs} (theirs) names it; remove the rule"
@@ -456,7 +456,7 @@ def test_what_uses_our_security_group_in_a_network_of_others_is_named() -> None:
     pair = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "UserIdGroupPairs": [{"GroupId": door}]}
     ec2.authorize_security_group_ingress(GroupId=theirs, IpPermissions=[pair])
 
-    lines = users_of(Thing("security group", door, REGION, "prod", MINE))
+    lines = users_of(CloudResource("security group", door, REGION, "prod", MINE))
 
     assert lines[0].startswith(f"network interface {identity} (of a colleague), made by")
     assert lines[1] == f"a rule of security group {theirs} (theirs) names it; remove the rule"
@@ -484,7 +484,7 @@ def test_a_bucket_that_is_gone_but_still_listed_is_no_leftover(monkeypatch: pyte
     client("s3").create_bucket(Bucket=f"llm-prod-{MINE}", CreateBucketConfiguration=where)
     refuse(monkeypatch, "get_bucket_location", "NoSuchBucket")
 
-    assert find_things(REGION, MINE) == []
+    assert find_resources(REGION, MINE) == []
 
 
 def test_a_bucket_is_found_where_the_other_regions_are_denied(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -501,7 +501,7 @@ def test_a_bucket_is_found_where_the_other_regions_are_denied(monkeypatch: pytes
 
     monkeypatch.setattr(api, "client", without_others)
 
-    found = find_things(REGION, MINE)
+    found = find_resources(REGION, MINE)
 
     assert ([(each.id, each.region) for each in found], found.unasked) == ([(f"llm-prod-{MINE}", REGION)], [])
 
@@ -523,7 +523,7 @@ def test_a_bucket_that_may_not_be_looked_at_hides_no_other(monkeypatch: pytest.M
 
     found = find_in("bucket")
 
-    assert [thing.id for thing in found] == [second]
+    assert [resource.id for resource in found] == [second]
     assert [str(each) for each in found.unasked] == [f"bucket in us-east-1: {first}: is not allowed"]
 
 
@@ -532,14 +532,14 @@ def test_a_bucket_whose_tags_may_not_be_seen_is_told_in_words(monkeypatch: pytes
     client("s3").create_bucket(Bucket=f"llm-prod-{MINE}", CreateBucketConfiguration=where)
     refuse(monkeypatch, "get_bucket_tagging", "AccessDenied")
 
-    found = find_things(REGION, MINE)
+    found = find_resources(REGION, MINE)
 
     assert found == [], "it may be one to keep"
     assert "is not allowed (no); ask for s3:GetBucketTagging" in str(found.unasked[0])
 
 
 @pytest.mark.parametrize("ask", [rented.find, rented.kept], ids=["find", "kept"])
-def test_a_login_to_another_account_is_no_answer(ask: Callable[[rented.Cloud, Lease], list[str]]) -> None:
+def test_a_login_to_another_account_is_no_answer(ask: Callable[[rented.Cloud, Placement], list[str]]) -> None:
     """AWS tells it that there is nothing."""
     identity, cloud = volume(MINE), rented.rented_cloud("aws")
     assert cloud
@@ -572,16 +572,16 @@ def test_hosts_that_are_stopped_are_started_and_those_of_others_left_alone() -> 
 def test_what_is_in_no_region_is_asked_for_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """It was asked for in the first region after all that this has: one that a policy denies hid roles and buckets."""
     named(MINE)
-    assert [thing.kind for thing in find_in(REGION)] == ["schedule group", "log group"]
+    assert [resource.kind for resource in find_in(REGION)] == ["schedule group", "log group"]
     refuse(monkeypatch, "describe_instances", "UnauthorizedOperation")
 
     found = find_in(REGION)
-    assert [thing.kind for thing in found] == ["schedule group", "log group"]
+    assert [resource.kind for resource in found] == ["schedule group", "log group"]
     assert [each.kind for each in found.unasked] == ["spot request", "instance"]
     alone = ["instance profile", "role", "bucket", "budget"]
     assert places()[-4:] == alone
     assert REGION in places()
-    assert [thing.kind for place in alone for thing in find_in(place)] == alone[:3]
+    assert [resource.kind for place in alone for resource in find_in(place)] == alone[:3]
 
 
 def test_a_region_that_may_not_be_asked_does_not_hold_up_a_role(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -589,7 +589,7 @@ def test_a_region_that_may_not_be_asked_does_not_hold_up_a_role(monkeypatch: pyt
     found = find_in("role")
     refuse(monkeypatch, "describe_instances", "UnauthorizedOperation")
 
-    remove_things(found, sleep=lambda _s: None)
+    remove_resources(found, sleep=lambda _s: None)
 
     assert find_in("role") == []
 
@@ -603,14 +603,14 @@ def test_a_bucket_is_emptied_in_few_calls_and_no_longer_than_there_is_time(monke
         client("s3").put_object(Bucket=name, Key=key, Body=b"")
     client("s3").delete_object(Bucket=name, Key="e")  # leaves a marker and the version behind it
     monkeypatch.setattr(resource_kinds, "OBJECTS_AT_ONCE", 2)
-    now, things = iter(range(0, 10000, 100)), find_things(REGION, MINE)
+    now, resources = iter(range(0, 10000, 100)), find_resources(REGION, MINE)
 
     with pytest.raises(DeployError, match="not gone after 240 s"):
-        remove_things(things, clock=lambda: float(next(now)), sleep=lambda _s: None)
+        remove_resources(resources, clock=lambda: float(next(now)), sleep=lambda _s: None)
     assert client("s3").list_object_versions(Bucket=name)["Versions"], "the time was over before all was gone"
 
-    remove_things(things, sleep=lambda _s: None)
-    assert find_things(REGION, MINE) == []
+    remove_resources(resources, sleep=lambda _s: None)
+    assert find_resources(REGION, MINE) == []
 
 
 def test_an_object_that_may_not_be_removed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -624,7 +624,7 @@ def test_an_object_that_may_not_be_removed_is_told(monkeypatch: pytest.MonkeyPat
     now = iter(range(0, 10000, 100))
 
     with pytest.raises(DeployError, match="not gone") as caught:
-        remove_things(find_in("bucket"), clock=lambda: float(next(now)), sleep=lambda _s: None)
+        remove_resources(find_in("bucket"), clock=lambda: float(next(now)), sleep=lambda _s: None)
     assert f"llm-prod-{MINE}/models/a: AccessDenied: no" in caught.value.detail
 
 
@@ -632,5 +632,5 @@ def test_things_of_others_are_not_ours() -> None:
     client("ec2").create_volume(AvailabilityZone=f"{REGION}a", Size=20)
     client("iam").create_role(RoleName="llm-something-else", AssumeRolePolicyDocument="{}")
 
-    assert find_things(REGION) == []
+    assert find_resources(REGION) == []
     assert ID.startswith("llm-deploy:")

@@ -6,13 +6,15 @@ import pytest
 
 from infra.clouds.aws.orphans import resource_kinds
 from infra.clouds.aws.orphans.resource_kinds import KINDS
-from infra.clouds.resources import Kind, Thing, remove_until_gone
+from infra.clouds.resources import CloudResource, ResourceKind, remove_until_gone
 
 ASKED = [kind for kind in KINDS if kind.name in ("spot request", "instance", "bucket", "budget")]
 
 
 @pytest.mark.parametrize("kind", ASKED, ids=[kind.name for kind in ASKED])
-def test_what_takes_a_while_to_go_is_asked_once_and_waited_for(monkeypatch: pytest.MonkeyPatch, kind: Kind) -> None:
+def test_what_takes_a_while_to_go_is_asked_once_and_waited_for(
+    monkeypatch: pytest.MonkeyPatch, kind: ResourceKind
+) -> None:
     """AWS's answer was once taken for a way to ask what became of it."""
     calls: list[str] = []
 
@@ -21,10 +23,10 @@ def test_what_takes_a_while_to_go_is_asked_once_and_waited_for(monkeypatch: pyte
         return {"ResponseMetadata": {}}
 
     monkeypatch.setattr(resource_kinds, "call", call)
-    thing = Thing(kind.name, "one", "us-east-1", "prod", "0123abcd", detail={"AccountId": "123456789012"})
-    looks = iter([{thing}, {thing}, set[Thing]()])
-    removal = Kind(kind.name, kind.find, kind.remove)
+    resource = CloudResource(kind.name, "one", "us-east-1", "prod", "0123abcd", detail={"AccountId": "123456789012"})
+    looks = iter([{resource}, {resource}, set[CloudResource]()])
+    removal = ResourceKind(kind.name, kind.find, kind.remove)
 
-    remove_until_gone([thing], [removal], lambda _left: next(looks), sleep=lambda _s: None)
+    remove_until_gone([resource], [removal], lambda _left: next(looks), sleep=lambda _s: None)
 
     assert len(calls) == 1

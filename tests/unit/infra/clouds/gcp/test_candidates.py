@@ -10,7 +10,7 @@ from infra.clouds.candidates import Candidate
 from infra.clouds.gcp.placing.candidates import candidates, out_of_stock
 from infra.clouds.refusals import DeniedError
 from infra.config import DeploymentConfig, parse_deployment
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 from tests.doubles.gcp.client import Gcp
 from tests.doubles.gcp.seed import PROJECT, UBUNTU_24, UBUNTU_24_NEWER
 from tests.doubles.gcp.settings import Settings
@@ -27,14 +27,14 @@ def config(machine: str = "type: e2-standard-8", zones: list[str] | None = None,
 
 
 def places(settled: list[Candidate]) -> list[tuple[str, str]]:
-    return [(each.lease.zone[-1], each.lease.machine_type) for each in settled]
+    return [(each.placement.zone[-1], each.placement.machine_type) for each in settled]
 
 
 @pytest.fixture
-def lease(gcp: Gcp) -> Lease:  # noqa: ARG001  # the cloud that is asked
+def placement(gcp: Gcp) -> Placement:  # noqa: ARG001  # the cloud that is asked
     """What a stack that stands in zone b has."""
     (first, *_rest) = candidates(config(), None, NOW)
-    return first.lease.model_copy(update={"zone": B})
+    return first.placement.model_copy(update={"zone": B})
 
 
 @pytest.mark.usefixtures("store")
@@ -54,19 +54,19 @@ def test_without_zones_all_of_the_region_are_tried() -> None:
     (first, *rest) = candidates(config(zones=[]), None, NOW)
 
     assert places([first, *rest]) == [(zone, "e2-standard-8") for zone in "abc"]
-    assert (first.lease.project, first.lease.zones) == (PROJECT, (A, B, C))
-    assert first.lease.image == f"projects/ubuntu-os-cloud/global/images/{UBUNTU_24}"
+    assert (first.placement.project, first.placement.zones) == (PROJECT, (A, B, C))
+    assert first.placement.image == f"projects/ubuntu-os-cloud/global/images/{UBUNTU_24}"
 
 
-def test_a_stack_that_stands_stays_with_its_zone_id_and_image(gcp: Gcp, lease: Lease) -> None:
+def test_a_stack_that_stands_stays_with_its_zone_id_and_image(gcp: Gcp, placement: Placement) -> None:
     gcp.store.settings = Settings(newest={"ubuntu-2404-lts-amd64": UBUNTU_24_NEWER})
 
-    settled = candidates(config("type: e2-standard-16"), lease, NOW)
+    settled = candidates(config("type: e2-standard-16"), placement, NOW)
 
     assert places(settled) == [("b", "e2-standard-16")]
-    assert (settled[0].lease.id, settled[0].lease.image) == (lease.id, lease.image)
+    assert (settled[0].placement.id, settled[0].placement.image) == (placement.id, placement.image)
     (new, *_rest) = candidates(config(), None, NOW)
-    assert new.lease.image.endswith(UBUNTU_24_NEWER)
+    assert new.placement.image.endswith(UBUNTU_24_NEWER)
 
 
 LISTS = r"/zones$", r"/aggregated/machineTypes", r"/global/images/"
@@ -81,47 +81,53 @@ CHANGED = [
 @pytest.mark.parametrize("named", [[], [A, B]], ids=["zones left out", "zones named"])
 @pytest.mark.parametrize("settings", CHANGED)
 def test_what_stands_stays_whatever_the_cloud_answers(
-    gcp: Gcp, lease: Lease, settings: Settings, named: list[str], market: str
+    gcp: Gcp, placement: Placement, settings: Settings, named: list[str], market: str
 ) -> None:
     """Its zone was DOWN, `ssh_cidrs` was edited: host and data disk were made in another zone, empty."""
     gcp.store.settings = settings
 
-    first, *more = candidates(config(f"type: e2-standard-8, market: {market}", named), lease, NOW)
+    first, *more = candidates(config(f"type: e2-standard-8, market: {market}", named), placement, NOW)
 
-    assert (first.lease.zone, first.lease.machine_type, first.lease.image) == (B, "e2-standard-8", lease.image)
+    assert (first.placement.zone, first.placement.machine_type, first.placement.image) == (
+        B,
+        "e2-standard-8",
+        placement.image,
+    )
     assert market == "spot" or not more
 
 
-def test_a_stack_stays_in_the_subnet_that_may_not_be_looked_up(gcp: Gcp, lease: Lease) -> None:
+def test_a_stack_stays_in_the_subnet_that_may_not_be_looked_up(gcp: Gcp, placement: Placement) -> None:
     network = stack_value()["network"] | {"id": "shared", "subnets": ["mine"]}
     gcp.store.settings = Settings(denied=["/subnetworks/"], zones_down=[B])
 
-    (first,) = candidates(config(zones=[], network=network), lease.model_copy(update={"subnets": {B: "mine"}}), NOW)
+    (first,) = candidates(config(zones=[], network=network), placement.model_copy(update={"subnets": {B: "mine"}}), NOW)
 
-    assert first.lease.subnets[B] == "mine"
+    assert first.placement.subnets[B] == "mine"
     with pytest.raises(DeniedError):
         candidates(config(zones=[], network=network), None, NOW)
 
 
-def test_a_blank_disk_of_a_stack_that_never_stood_may_be_larger_than_what_is_asked(gcp: Gcp, lease: Lease) -> None:
-    make_disk(gcp, lease.id, 50)
+def test_a_blank_disk_of_a_stack_that_never_stood_may_be_larger_than_what_is_asked(
+    gcp: Gcp, placement: Placement
+) -> None:
+    make_disk(gcp, placement.id, 50)
 
-    assert candidates(config(storage={"data_gib": 20}), lease.model_copy(update={"stands": False}), NOW)
+    assert candidates(config(storage={"data_gib": 20}), placement.model_copy(update={"stands": False}), NOW)
 
 
-def test_the_disk_of_a_host_that_a_failed_up_made_cannot_shrink(gcp: Gcp, lease: Lease) -> None:
+def test_the_disk_of_a_host_that_a_failed_up_made_cannot_shrink(gcp: Gcp, placement: Placement) -> None:
     """The plugin made an empty disk in its place, and the host had booted with the one before."""
-    make_stack(gcp, lease.id)
+    make_stack(gcp, placement.id)
 
     with pytest.raises(ConfigError, match=r"storage.data_gib: 19 GiB is less than the 20 of llm-prod-\w+-1-data"):
-        candidates(config(storage={"data_gib": 19}), lease.model_copy(update={"stands": False}), NOW)
+        candidates(config(storage={"data_gib": 19}), placement.model_copy(update={"stands": False}), NOW)
 
 
 @pytest.mark.usefixtures("store")
-def test_only_other_zones_in_the_file_release_what_stands(lease: Lease) -> None:
-    (first, *_rest) = candidates(config(zones=[A]), lease, NOW)
+def test_only_other_zones_in_the_file_release_what_stands(placement: Placement) -> None:
+    (first, *_rest) = candidates(config(zones=[A]), placement, NOW)
 
-    assert first.lease.zone == A
+    assert first.placement.zone == A
 
 
 def test_a_first_up_tries_no_zone_that_is_down(gcp: Gcp) -> None:
@@ -132,28 +138,28 @@ def test_a_first_up_tries_no_zone_that_is_down(gcp: Gcp) -> None:
         candidates(config(zones=[A]), None, NOW)
 
 
-def test_a_kept_disk_is_not_left_behind(lease: Lease) -> None:
+def test_a_kept_disk_is_not_left_behind(placement: Placement) -> None:
     asked = config(storage={"keep_on_down": ["data_volume"]})
 
-    assert places(candidates(asked, lease, NOW)) == [("b", "e2-standard-8")]
+    assert places(candidates(asked, placement, NOW)) == [("b", "e2-standard-8")]
 
 
-def test_a_disk_cannot_shrink(gcp: Gcp, lease: Lease) -> None:
-    make_disk(gcp, lease.id, 50)
+def test_a_disk_cannot_shrink(gcp: Gcp, placement: Placement) -> None:
+    make_disk(gcp, placement.id, 50)
 
-    assert candidates(config(storage={"data_gib": 50}), lease, NOW)
+    assert candidates(config(storage={"data_gib": 50}), placement, NOW)
     with pytest.raises(ConfigError, match=r"storage.data_gib: 49 GiB is less than the 50 of llm-prod-\w+-1-data"):
-        candidates(config(storage={"data_gib": 49}), lease, NOW)
+        candidates(config(storage={"data_gib": 49}), placement, NOW)
 
 
-def test_a_stack_does_not_move_to_another_project(lease: Lease) -> None:
+def test_a_stack_does_not_move_to_another_project(placement: Placement) -> None:
     with pytest.raises(ConfigError, match="project: another-project is not where the stack stands"):
-        candidates(config(project="another-project"), lease, NOW)
+        candidates(config(project="another-project"), placement, NOW)
 
 
-def test_a_stack_does_not_move_to_another_region(lease: Lease) -> None:
+def test_a_stack_does_not_move_to_another_region(placement: Placement) -> None:
     with pytest.raises(ConfigError, match=r"region: .* is not where the stack stands: that is us-east1; take it down"):
-        candidates(config(), lease.model_copy(update={"region": "us-east1"}), NOW)
+        candidates(config(), placement.model_copy(update={"region": "us-east1"}), NOW)
 
 
 @pytest.mark.usefixtures("store")

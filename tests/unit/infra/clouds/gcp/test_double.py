@@ -63,13 +63,13 @@ def test_a_good_instance_is_made_and_gone(gcp: Gcp) -> None:
 def test_an_instance_that_was_stopped_is_seen_and_started(gcp: Gcp) -> None:
     inputs = GOOD | {"desiredStatus": "RUNNING", "allowStoppingForUpdate": True}
     made = Instance().create(gcp, inputs)
-    gcp.store.things[made]["status"] = "TERMINATED"
+    gcp.store.resources[made]["status"] = "TERMINATED"
 
     seen = Instance().read(gcp, made, inputs)
     assert seen is not None
     assert (seen["currentStatus"], seen["desiredStatus"]) == ("TERMINATED", "TERMINATED")
     Instance().update(gcp, made, inputs | {"desiredStatus": "TERMINATED"}, inputs)
-    assert gcp.store.things[made]["status"] == "RUNNING"
+    assert gcp.store.resources[made]["status"] == "RUNNING"
     assert "desiredStatus" not in (Instance().read(gcp, made, GOOD) or {}), "nor is it told to who does not ask"
 
 
@@ -101,8 +101,8 @@ def test_a_change_of_type_that_finds_no_stock_leaves_the_instance_stopped(gcp: G
     with pytest.raises(CloudError, match=r"Error waiting for starting instance: .* does not have enough resources"):
         Instance().update(gcp, made, inputs, larger)
 
-    assert gcp.store.things[made]["status"] == "TERMINATED"
-    assert gcp.store.things[made]["machineType"].endswith("g2-standard-8")
+    assert gcp.store.resources[made]["status"] == "TERMINATED"
+    assert gcp.store.resources[made]["machineType"].endswith("g2-standard-8")
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_what_is_in_use_cannot_go() -> None:
     gcp = Gcp(Store(), PROJECT, REGION)
     instance = make_stack(gcp, MINE)
 
-    for path in list(gcp.store.things):
+    for path in list(gcp.store.resources):
         if path != instance and path.split("/")[-2] in (
             "networks",
             "subnetworks",

@@ -10,7 +10,7 @@ from core.errors import ConfigError
 from infra.clouds.candidates import identity_and_beginning
 from infra.clouds.gcp.placing.end_of_life import end_of_life, powers_off_at, refuse_short_life
 from infra.config import parse_deployment
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 from tests.engine.gcp_stacks import stack_value
 from tests.unit.infra.clouds.gcp.made import LEASE
 
@@ -25,7 +25,7 @@ def config(ttl_hours: float, weekly: dict[str, Any] | None) -> Any:
     return parse_deployment(value, "a test")
 
 
-def lease(began_at: str) -> Lease:
+def placement(began_at: str) -> Placement:
     return LEASE.model_copy(update={"began_at": datetime.fromisoformat(began_at)})
 
 
@@ -46,7 +46,7 @@ def lease(began_at: str) -> Lease:
     ],
 )
 def test_a_host_ends_while_it_runs(weekly: Any, began_at: str, ttl_hours: float, ends_at: str) -> None:
-    end = end_of_life(config(ttl_hours, weekly), lease(began_at))
+    end = end_of_life(config(ttl_hours, weekly), placement(began_at))
 
     assert end == datetime.fromisoformat(ends_at)
     assert end.tzinfo is UTC
@@ -66,18 +66,18 @@ def test_no_host_is_made_shortly_before_its_last_stop(begun: str, refused: bool)
     """It ended while it was provisioned, or slept for good: GCP deletes only what runs."""
     told = r"lifetime: the hosts would end at 2026-11-20 10:55 UTC, before they stop for the last time; write more"
     with pytest.raises(ConfigError, match=told) if refused else nullcontext():
-        refuse_short_life(config(24, OFFICE), lease(begun), datetime.fromisoformat(begun))
+        refuse_short_life(config(24, OFFICE), placement(begun), datetime.fromisoformat(begun))
 
 
 def test_a_host_that_lives_may_be_changed_to_its_end() -> None:
     refuse_short_life(
-        config(8, None), lease("2026-11-16T10:00+09:00"), datetime.fromisoformat("2026-11-16T17:50+09:00")
+        config(8, None), placement("2026-11-16T10:00+09:00"), datetime.fromisoformat("2026-11-16T17:50+09:00")
     )
 
 
 def test_a_restart_does_not_move_the_end() -> None:
     """Another type is another lease of the same life: GCP is told the same moment when it starts the host again."""
-    before = lease("2026-11-16T10:00+09:00")
+    before = placement("2026-11-16T10:00+09:00")
 
     after = before.model_copy(update={"machine_type": "e2-standard-16"})
 
@@ -89,8 +89,8 @@ def test_after_the_last_sleep_a_new_life_begins() -> None:
     now = datetime.fromisoformat("2026-11-21T01:00+09:00")
 
     begins = [
-        identity_and_beginning(config(24 * 5, OFFICE), lease("2026-11-16T10:00+09:00"), now, end_of_life),
-        identity_and_beginning(config(24 * 9, OFFICE), lease("2026-11-16T10:00+09:00"), now, end_of_life),
+        identity_and_beginning(config(24 * 5, OFFICE), placement("2026-11-16T10:00+09:00"), now, end_of_life),
+        identity_and_beginning(config(24 * 9, OFFICE), placement("2026-11-16T10:00+09:00"), now, end_of_life),
     ]
 
     assert [began_at == now for _id, began_at in begins] == [True, False]

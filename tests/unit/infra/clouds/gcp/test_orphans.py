@@ -11,8 +11,8 @@ from infra.clouds.cloud import find, kept, remove_adrift
 from infra.clouds.gcp import cloud
 from infra.clouds.gcp.orphans import search
 from infra.clouds.gcp.orphans.in_network import others_in
-from infra.clouds.gcp.orphans.search import find_things, places, remove_things
-from infra.clouds.resources import Thing
+from infra.clouds.gcp.orphans.search import find_resources, places, remove_resources
+from infra.clouds.resources import CloudResource
 from infra.config import load_stack, reader
 from tests.doubles.gcp.client import Gcp
 from tests.doubles.gcp.seed import PROJECT
@@ -26,33 +26,33 @@ def no_sleep(_seconds: float) -> None:
 
 
 def test_an_empty_project_has_none(gcp: Gcp) -> None:
-    assert find_things(gcp.project) == []
+    assert find_resources(gcp.project) == []
 
 
 def test_all_of_a_lease_is_removed_and_the_other_stays(gcp: Gcp) -> None:
     for identity in (MINE, OTHER):
         make_stack(gcp, identity)
-    others = set(find_things(PROJECT, OTHER))
-    mine = find_things(PROJECT, MINE)
-    assert {thing.kind for thing in mine} == {
+    others = set(find_resources(PROJECT, OTHER))
+    mine = find_resources(PROJECT, MINE)
+    assert {resource.kind for resource in mine} == {
         "address", "bucket", "budget", "disk", "firewall rule", "instance", "network", "notification channel",
         "project role", "schedule", "service account", "subnet",
     }  # fmt: skip
-    assert sum(thing.kind == "disk" for thing in mine) == 2, "the root disk is found by its name"
+    assert sum(resource.kind == "disk" for resource in mine) == 2, "the root disk is found by its name"
 
-    remove_things(reversed(mine), sleep=no_sleep)
+    remove_resources(reversed(mine), sleep=no_sleep)
 
-    assert find_things(PROJECT, MINE) == []
-    assert set(find_things(PROJECT, OTHER)) == others
+    assert find_resources(PROJECT, MINE) == []
+    assert set(find_resources(PROJECT, OTHER)) == others
 
 
 def test_things_say_whose_they_are(gcp: Gcp) -> None:
     path = make_disk(gcp, MINE, 20, **{"llm-deploy-keep": "yes"})
 
-    (thing,) = find_things(PROJECT)
+    (resource,) = find_resources(PROJECT)
 
-    assert (thing.id, thing.lease_id, thing.stack, thing.keep) == (path, MINE, "prod", True)
-    assert str(thing) == f"disk {path} in {ZONE}, 20 GiB (stack prod)"
+    assert (resource.id, resource.placement_id, resource.stack, resource.keep) == (path, MINE, "prod", True)
+    assert str(resource) == f"disk {path} in {ZONE}, 20 GiB (stack prod)"
     assert find(cloud, LEASE) == []
     (line,) = kept(cloud, LEASE)
     assert line.endswith("$2.60 a month")
@@ -60,9 +60,9 @@ def test_things_say_whose_they_are(gcp: Gcp) -> None:
 
 def test_a_host_that_was_stopped_is_told_to_cost_on(gcp: Gcp) -> None:
     path = make_stack(gcp, MINE)
-    gcp.store.things[path]["status"] = "TERMINATED"
+    gcp.store.resources[path]["status"] = "TERMINATED"
 
-    (line,) = [str(thing) for thing in find_things(PROJECT) if thing.kind == "instance"]
+    (line,) = [str(resource) for resource in find_resources(PROJECT) if resource.kind == "instance"]
 
     assert line.startswith(f"instance {path} in {ZONE} (stack prod): stopped; GCP ends only what runs")
 
@@ -73,7 +73,7 @@ def test_what_does_not_go_is_told_with_what_gcp_said(gcp: Gcp) -> None:
     now = itertools.count(step=100)
 
     with pytest.raises(DeployError, match="not gone after 240 s") as caught:
-        remove_things(find_things(PROJECT, MINE), clock=lambda: float(next(now)), sleep=no_sleep)
+        remove_resources(find_resources(PROJECT, MINE), clock=lambda: float(next(now)), sleep=no_sleep)
 
     assert "disks.delete is refused" in caught.value.detail
 
@@ -85,9 +85,9 @@ def test_a_removal_that_fails_after_it_was_taken_is_asked_again(gcp: Gcp, kind: 
     action = {"disk": "disks.delete", "address": "addresses.delete", "network": "networks.delete"}[kind]
     gcp.store.settings = Settings(failing={action: 1})
 
-    remove_things(find_things(PROJECT, MINE), sleep=no_sleep)
+    remove_resources(find_resources(PROJECT, MINE), sleep=no_sleep)
 
-    assert find_things(PROJECT, MINE) == []
+    assert find_resources(PROJECT, MINE) == []
     assert gcp.store.settings.failing == {action: 0}
 
 
@@ -97,7 +97,7 @@ def test_a_removal_that_always_fails_is_told_with_what_the_operation_said(gcp: G
     now = itertools.count(step=10)
 
     with pytest.raises(DeployError, match="not gone after 240 s") as caught:
-        remove_things(find_things(PROJECT, MINE), clock=lambda: float(next(now)), sleep=no_sleep)
+        remove_resources(find_resources(PROJECT, MINE), clock=lambda: float(next(now)), sleep=no_sleep)
 
     assert "Internal error. Please try again." in caught.value.detail
     assert gcp.store.calls.count("disks.delete") > 1
@@ -106,11 +106,11 @@ def test_a_removal_that_always_fails_is_told_with_what_the_operation_said(gcp: G
 def test_what_the_state_knows_is_not_adrift(gcp: Gcp) -> None:
     """The root disk of a known instance is in no state of its own."""
     instance = make_stack(gcp, MINE)
-    known = {thing.id for thing in find_things(PROJECT, MINE) if thing.kind != "disk"}
+    known = {resource.id for resource in find_resources(PROJECT, MINE) if resource.kind != "disk"}
     data = f"{instance.replace('/instances/', '/disks/')}-data"
 
     assert remove_adrift(cloud, LEASE, known | {data}, 60) == []
-    assert instance in gcp.store.things
+    assert instance in gcp.store.resources
     door = f"projects/{PROJECT}/global/firewalls/llm-prod-{MINE}-ssh-v4"
     (removed,) = remove_adrift(cloud, LEASE, (known | {data}) - {door}, 60)
     assert removed.startswith("firewall rule")
@@ -120,7 +120,7 @@ def test_who_may_not_see_budgets_has_made_none(gcp: Gcp) -> None:
     make_disk(gcp, MINE)
     gcp.store.settings = Settings(disabled=["cloudbilling.googleapis.com", "monitoring.googleapis.com"])
 
-    assert [thing.kind for thing in find_things(PROJECT, MINE)] == ["disk"]
+    assert [resource.kind for resource in find_resources(PROJECT, MINE)] == ["disk"]
 
 
 LISTS = (
@@ -135,13 +135,13 @@ LISTS = (
 def test_one_list_that_is_denied_keeps_no_machine_and_no_disk(gcp: Gcp, path: str) -> None:
     make_stack(gcp, MINE)
     gcp.store.settings = Settings(denied=[path])
-    found, now = find_things(PROJECT, MINE), itertools.count(step=10)
+    found, now = find_resources(PROJECT, MINE), itertools.count(step=10)
 
     def time_goes_by(_seconds: float) -> None:
         gcp.store.of("instances", look=True)
 
     with contextlib.suppress(DeployError):
-        remove_things(
+        remove_resources(
             found,
             clock=lambda: float(next(now)),
             sleep=time_goes_by,
@@ -153,8 +153,8 @@ def test_one_list_that_is_denied_keeps_no_machine_and_no_disk(gcp: Gcp, path: st
     assert all("is not allowed" in str(each) for each in found.unasked)
 
     gcp.store.settings = Settings()
-    remove_things(find_things(PROJECT, MINE), sleep=no_sleep)
-    assert find_things(PROJECT, MINE) == []
+    remove_resources(find_resources(PROJECT, MINE), sleep=no_sleep)
+    assert find_resources(PROJECT, MINE) == []
 
 
 def test_a_kept_disk_stays_where_disks_may_not_be_listed(gcp: Gcp) -> None:
@@ -162,13 +162,13 @@ def test_a_kept_disk_stays_where_disks_may_not_be_listed(gcp: Gcp) -> None:
     disk = data_disk(gcp)
     gcp.store.settings = Settings(denied=["/aggregated/disks"])
 
-    assert disk in [thing.id for thing in find_things(PROJECT, MINE) if thing.keep]
+    assert disk in [resource.id for resource in find_resources(PROJECT, MINE) if resource.keep]
 
 
 def data_disk(gcp: Gcp) -> str:
     """Mark the data disk of the stack as one to keep; return its path."""
     (path,) = [path for path in gcp.store.of("disks") if path.endswith("-data")]
-    gcp.store.things[path]["labels"]["llm-deploy-keep"] = "yes"
+    gcp.store.resources[path]["labels"]["llm-deploy-keep"] = "yes"
     return path
 
 
@@ -195,11 +195,11 @@ def test_what_others_have_in_our_network_is_named_and_stays(gcp: Gcp) -> None:
     now = itertools.count(step=20)
 
     with pytest.raises(DeployError, match="not gone") as caught:
-        remove_things(find_things(PROJECT, MINE), clock=lambda: float(next(now)), sleep=no_sleep)
+        remove_resources(find_resources(PROJECT, MINE), clock=lambda: float(next(now)), sleep=no_sleep)
 
     told = "in it: firewall rule gke-front-1 (made by GKE); `gcloud compute firewall-rules delete gke-front-1 --project"
     assert told in caught.value.detail
-    assert rule in gcp.store.things
+    assert rule in gcp.store.resources
 
 
 PLACE = f"projects/{PROJECT}/regions/asia-northeast3"
@@ -220,7 +220,7 @@ THEIRS = {
 """Paths of what a colleague may have in a network -> how gcloud removes it, after `gcloud compute`."""
 
 
-def network_of_others(gcp: Gcp) -> Thing:
+def network_of_others(gcp: Gcp) -> CloudResource:
     """Make a network of a stack with all that a colleague may have in it, and in another network as much."""
     names = (f"llm-prod-{MINE}", "another")
     for name in names:
@@ -228,18 +228,18 @@ def network_of_others(gcp: Gcp) -> Thing:
         gcp.insert(network, {"autoCreateSubnetworks": False}, "Network")
         end = "" if name == names[0] else "-elsewhere"
         for path in THEIRS:
-            gcp.store.things[f"{path}{end}"] = {"name": f"{path.rpartition('/')[2]}{end}", "network": network}
+            gcp.store.resources[f"{path}{end}"] = {"name": f"{path.rpartition('/')[2]}{end}", "network": network}
         for gateway, key in (("vpnGateways/ha", "vpnGateway"), ("targetVpnGateways/classic", "targetVpnGateway")):
             tunnel = f"tunnel-{key.lower()}{end}"
-            gcp.store.things[f"{PLACE}/vpnTunnels/{tunnel}"] = {"name": tunnel, key: f"{PLACE}/{gateway}{end}"}
+            gcp.store.resources[f"{PLACE}/vpnTunnels/{tunnel}"] = {"name": tunnel, key: f"{PLACE}/{gateway}{end}"}
         vlan = f"vlan{end}"
         router = f"{PLACE}/routers/nat{end}"
-        gcp.store.things[f"{PLACE}/interconnectAttachments/{vlan}"] = {"name": vlan, "router": router}
+        gcp.store.resources[f"{PLACE}/interconnectAttachments/{vlan}"] = {"name": vlan, "router": router}
         for route, more in (("default-route-1", {}), ("peered", {"nextHopPeering": "theirs"})):
             path = f"projects/{PROJECT}/global/routes/{route}{end}"
-            gcp.store.things[path] = {"name": f"{route}{end}", "network": network} | more
-        gcp.store.things[network]["peerings"] = [{"name": f"shared{end}", "network": "projects/p/global/networks/n"}]
-    (found,) = [thing for thing in find_things(PROJECT, MINE) if thing.kind == "network"]
+            gcp.store.resources[path] = {"name": f"{route}{end}", "network": network} | more
+        gcp.store.resources[network]["peerings"] = [{"name": f"shared{end}", "network": "projects/p/global/networks/n"}]
+    (found,) = [resource for resource in find_resources(PROJECT, MINE) if resource.kind == "network"]
     return found
 
 

@@ -10,7 +10,7 @@ from infra.clouds import guards
 from infra.clouds.gcp.api.labels import LABELLED, own_labels, with_labels
 from infra.clouds.gcp.program.identity import reading_condition
 from infra.config import parse_deployment
-from infra.contract.stack_placement import LEASE_VARIABLE, Lease
+from infra.contract.stack_placement import PLACEMENT_VARIABLE, Placement
 from tests.doubles.gcp.seed import PROJECT
 from tests.doubles.gcp.table import KINDS
 from tests.doubles.provider.mocks import TableMocks, run_program
@@ -31,7 +31,12 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
     monkeypatch.setattr(guards, "install", lambda *_arguments: None)
 
     def run(
-        machine_type: str = "e2-standard-8", *, machine: str = "", more: str = "", lifetime: Any = None, **lease: Any
+        machine_type: str = "e2-standard-8",
+        *,
+        machine: str = "",
+        more: str = "",
+        lifetime: Any = None,
+        **placement: Any,
     ) -> TableMocks:
         values: dict[str, Any] = {
             "id": "0123abcd",
@@ -44,13 +49,13 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
             "zone": "asia-northeast3-b",
             "zones": ("asia-northeast3-a", "asia-northeast3-b"),
         }
-        monkeypatch.setenv(LEASE_VARIABLE, Lease.model_validate(values | lease).model_dump_json())
+        monkeypatch.setenv(PLACEMENT_VARIABLE, Placement.model_validate(values | placement).model_dump_json())
         mocks = TableMocks(KINDS)
         from infra.clouds.gcp import deploy
 
         value = stack_value(f'type: "{machine_type}"{machine}', more=more)
         value["lifetime"] = lifetime or value["lifetime"]
-        if lease.get("subnets"):
+        if placement.get("subnets"):
             value["network"] |= {"id": "shared", "subnets": ["seoul"]}
 
         def program() -> None:

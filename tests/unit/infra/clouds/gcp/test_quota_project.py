@@ -7,7 +7,7 @@ import pytest
 from infra.clouds.gcp.api import client
 from infra.clouds.gcp.api.quota_project import QuotaProjectError, names_no_project
 from infra.clouds.gcp.orphans.resource_kinds import KINDS
-from infra.clouds.gcp.orphans.search import find_things, remove_things
+from infra.clouds.gcp.orphans.search import find_resources, remove_resources
 from infra.clouds.refusals import DeniedError
 from infra.lifecycle.preflight import findings
 from tests.doubles.gcp.client import Gcp
@@ -65,11 +65,11 @@ def test_what_is_left_is_found_and_removed_with_a_personal_login(personal_login:
     personal_login.settings = Settings(quota_project="wanted")
     make_stack(gcp, MINE)
 
-    things = find_things(PROJECT, MINE)
+    resources = find_resources(PROJECT, MINE)
 
-    assert {thing.kind for thing in things} == {kind.name for kind in KINDS}
-    remove_things(things, sleep=lambda _seconds: None)
-    assert find_things(PROJECT, MINE) == []
+    assert {resource.kind for resource in resources} == {kind.name for kind in KINDS}
+    remove_resources(resources, sleep=lambda _seconds: None)
+    assert find_resources(PROJECT, MINE) == []
 
 
 @pytest.mark.parametrize("kind", ["budget", "notification channel"])

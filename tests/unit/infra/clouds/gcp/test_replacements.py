@@ -8,7 +8,7 @@ import pytest
 from core.errors import ConfigError
 from infra.clouds.gcp.placing.replacements import keeping_disks, keeps_end, replaced
 from infra.config import DeploymentConfig, parse_deployment
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 from tests.doubles.gcp.client import Gcp
 from tests.engine.gcp_stacks import B, stack_value
 from tests.unit.infra.clouds.gcp.made import LEASE, MINE, ZONE, make_disk, make_stack
@@ -44,10 +44,12 @@ def test_a_machine_that_takes_other_disks_is_refused(gcp: Gcp) -> None:
         pytest.param(E2, {"stands": False}, [A3, G2, (B, A3[1])], id="disks of a failed up"),
     ],
 )
-def test_places_that_take_the_disks_are_kept(gcp: Gcp, machine: str, lease: dict[str, Any], places: list[Any]) -> None:
+def test_places_that_take_the_disks_are_kept(
+    gcp: Gcp, machine: str, placement: dict[str, Any], places: list[Any]
+) -> None:
     make_disk(gcp, MINE)
 
-    assert keeping_disks([A3, G2, (B, A3[1])], config(machine), LEASE.model_copy(update=lease)) == places
+    assert keeping_disks([A3, G2, (B, A3[1])], config(machine), LEASE.model_copy(update=placement)) == places
 
 
 @pytest.mark.parametrize(
@@ -72,7 +74,7 @@ def test_hosts_that_are_made_anew_are_told(
     gcp: Gcp, machine: str, more: dict[str, Any], first: dict[str, Any], told: str | None
 ) -> None:
     ends_at = LEASE.ends_at(8).isoformat()
-    gcp.store.things[make_stack(gcp, MINE)]["scheduling"] = {"terminationTime": ends_at}
+    gcp.store.resources[make_stack(gcp, MINE)]["scheduling"] = {"terminationTime": ends_at}
 
     seen = replaced(config(machine, **more), LEASE, LEASE.model_copy(update=first))
 
@@ -90,7 +92,7 @@ def test_hosts_that_are_made_anew_are_told(
 )
 def test_an_end_of_life_is_the_same_in_every_notation(gcp: Gcp, told: str, keeps: bool) -> None:
     """The plugin compares letters: a host was made anew by every `up`, had GCP written its end in another way."""
-    gcp.store.things[make_stack(gcp, MINE)]["scheduling"] = {"terminationTime": told}
+    gcp.store.resources[make_stack(gcp, MINE)]["scheduling"] = {"terminationTime": told}
 
     assert keeps_end(config(), LEASE, LEASE) is keeps
     assert (replaced(config(), LEASE, LEASE) == []) is keeps
@@ -104,6 +106,6 @@ def test_a_stack_without_hosts_keeps_no_end(gcp: Gcp) -> None:
 
 def test_a_new_life_of_hosts_that_are_gone_is_no_replacement(gcp: Gcp) -> None:
     make_disk(gcp, MINE)
-    later: Lease = LEASE.model_copy(update={"began_at": LEASE.began_at + timedelta(days=9)})
+    later: Placement = LEASE.model_copy(update={"began_at": LEASE.began_at + timedelta(days=9)})
 
     assert replaced(config(), LEASE, later) == []

@@ -14,7 +14,7 @@ from tests.unit.infra.clouds.gcp.made import LEASE, MINE, OTHER, ZONE, make_stac
 def stopped(gcp: Gcp) -> Gcp:
     """A cloud with a host that missed its start, and one of somebody else's."""
     for identity in (MINE, OTHER):
-        gcp.store.things[make_stack(gcp, identity)]["status"] = "TERMINATED"
+        gcp.store.resources[make_stack(gcp, identity)]["status"] = "TERMINATED"
     return gcp
 
 
@@ -52,20 +52,20 @@ def test_a_host_that_was_suspended_is_resumed(stopped: Gcp) -> None:
 def test_a_host_that_is_about_to_end_is_waited_for(gcp: Gcp, status: str) -> None:
     """Deleted or stopped in the console a moment before `up`: the plugin took it for a host that runs."""
     path, now_s = make_stack(gcp, MINE), [0.0]
-    gcp.store.things[path]["status"] = status
-    gcp.store.things[make_stack(gcp, OTHER)]["status"] = "STOPPING"
+    gcp.store.resources[path]["status"] = status
+    gcp.store.resources[make_stack(gcp, OTHER)]["status"] = "STOPPING"
 
     def sleep(seconds: float) -> None:
         now_s[0] += seconds * 50  # each look asks the simulated cloud
         if now_s[0] > END_S / 2:
-            gcp.store.things[path]["status"] = "TERMINATED"
+            gcp.store.resources[path]["status"] = "TERMINATED"
 
     await_ends(LEASE, clock=lambda: now_s[0], sleep=sleep)
     assert now_s[0] > END_S / 2
 
 
 def test_a_host_that_does_not_end_is_named(gcp: Gcp) -> None:
-    gcp.store.things[make_stack(gcp, MINE)]["status"] = "STOPPING"
+    gcp.store.resources[make_stack(gcp, MINE)]["status"] = "STOPPING"
     now_s = [0.0]
 
     def sleep(seconds: float) -> None:

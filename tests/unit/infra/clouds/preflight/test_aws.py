@@ -9,7 +9,7 @@ import pytest
 from core.errors import DeployError
 from infra.lifecycle.preflight import refuse
 from tests.unit.infra.clouds.preflight import canned_aws
-from tests.unit.infra.clouds.preflight.canned_aws import A, C, Look, instance, lease, refused, running, wrong
+from tests.unit.infra.clouds.preflight.canned_aws import A, C, Look, instance, placement, refused, running, wrong
 from tests.unit.infra.clouds.preflight.wrong_aws import WRONG, image
 
 
@@ -55,7 +55,7 @@ def test_a_zone_with_a_note_can_be_used(look: Look, state: str) -> None:
 @pytest.mark.parametrize(("stands", "level"), [(True, "warning"), (False, "error")])
 def test_hosts_that_stand_need_no_image(look: Look, stands: bool, level: str) -> None:
     """The image of a stack that stands was deleted by its maker: preflight called the stack wrong."""
-    found = look({"describe_images": {"Images": []}}, lease=lease(stands=stands))
+    found = look({"describe_images": {"Images": []}}, placement=placement(stands=stands))
 
     (line,) = [str(each) for each in found if each.about == "machine.image" and each.level == level]
     assert "ami-0a24040000000000a is not there in ap-northeast-2" in line
@@ -82,7 +82,7 @@ def test_a_key_without_its_public_half_is_told(look: Look, tmp_path: Path) -> No
     ids=["account", "region"],
 )
 def test_a_stack_stays_where_it_lies(look: Look, changes: dict[str, str], told: str) -> None:
-    (line,) = wrong(look(lease=lease(**changes)))
+    (line,) = wrong(look(placement=placement(**changes)))
 
     assert line.startswith(told)
 
@@ -185,13 +185,13 @@ def test_the_share_of_the_stack_itself_is_not_in_the_way(look: Look) -> None:
         "describe_vpcs": {"Vpcs": [tagged, {}, {}, {}, {}]},
     }
 
-    assert wrong(look(answers, machine="type: g5.2xlarge", lease=lease())) == [
+    assert wrong(look(answers, machine="type: g5.2xlarge", placement=placement())) == [
         f"machine.type: g5.2xlarge is not offered in {A}, {C}; take another type or region"
     ]
 
 
 def test_a_recorded_image_is_looked_at_and_not_looked_up(look: Look) -> None:
-    found = look({"get_parameters": AssertionError("was asked")}, lease=lease())
+    found = look({"get_parameters": AssertionError("was asked")}, placement=placement())
 
     assert "ubuntu-24.04 is ami-0a24040000000000a (recorded)" in [each.what for each in found]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.infra.clouds.preflight.canned_aws import A, Answers, C, Look, lease, refused, wrong
+from tests.unit.infra.clouds.preflight.canned_aws import A, Answers, C, Look, placement, refused, wrong
 
 VPC, SUBNET = "vpc-0123456789abcdef0", "subnet-0123456789abcdef0"
 
@@ -127,7 +127,7 @@ def test_a_subnet_needs_an_address_for_each_machine(look: Look) -> None:
         f"network.subnets[0]: {SUBNET} has 2 addresses free, and 3 machines are asked; name a larger subnet, or fewer "
         "machines"
     )
-    with_own = look(answers, quotas, "type: m6i.2xlarge, count: 3", lease=lease(), **values)
+    with_own = look(answers, quotas, "type: m6i.2xlarge, count: 3", placement=placement(), **values)
     assert not [each for each in wrong(with_own) if "addresses free" in each]
 
 

@@ -11,7 +11,7 @@ from infra.clouds.finding import Finding
 from infra.clouds.gcp.api import client
 from infra.clouds.gcp.preflight.quotas import wanted
 from infra.config import DeploymentConfig, parse_deployment
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 from infra.lifecycle.preflight import findings
 from tests.doubles.gcp import seed
 from tests.doubles.gcp.client import Gcp
@@ -34,7 +34,7 @@ def config(machine: str = "type: e2-standard-8", **more: Any) -> DeploymentConfi
     return parse_deployment(stack_value(machine) | more, "a test")
 
 
-def lease(identity: str) -> Lease:
+def placement(identity: str) -> Placement:
     return LEASE.model_copy(update={"id": identity})
 
 
@@ -206,7 +206,7 @@ def test_a_fallback_that_is_not_offered_is_no_error() -> None:
 
 
 def test_what_is_in_use_counts(store: Store) -> None:
-    store.things[f"projects/{PROJECT}/regions/asia-northeast3/addresses/a"] = {"address": "198.51.100.9"}
+    store.resources[f"projects/{PROJECT}/regions/asia-northeast3/addresses/a"] = {"address": "198.51.100.9"}
     store.settings = Settings(quotas={"STATIC_ADDRESSES": 1})
 
     (finding,) = found(config())
@@ -219,11 +219,11 @@ def test_what_a_stack_has_itself_is_not_in_its_way(gcp: Gcp) -> None:
     make_stack(gcp, MINE)
     gcp.store.settings = Settings(quotas=dict(seed.QUOTAS) | {"CPUS": 8, "CPUS_ALL_REGIONS": 8, "STATIC_ADDRESSES": 1})
 
-    told = {each.about: each for each in findings(config(), "prod", lease(MINE)) if each.about.startswith("quota")}
+    told = {each.about: each for each in findings(config(), "prod", placement(MINE)) if each.about.startswith("quota")}
     assert {each.level for each in told.values()} == {"ok"}
     assert told["quota CPUS (asia-northeast3)"].what == "8, 0 in use, 8 asked"
     assert told["quota SSD_TOTAL_GB (asia-northeast3)"].what.startswith("2000, 0 in use")
-    others = {each.about for each in findings(config(), "prod", lease(OTHER)) if each.level == "error"}
+    others = {each.about for each in findings(config(), "prod", placement(OTHER)) if each.level == "error"}
     regional = {f"quota {metric} (asia-northeast3)" for metric in ("CPUS", "STATIC_ADDRESSES")}
     assert others == {"quota CPUS_ALL_REGIONS (all regions)"} | regional
 

@@ -6,7 +6,7 @@ import pytest
 
 from infra.clouds.finding import Finding
 from infra.clouds.gcp.preflight.policies import Constraint, is_location, judge
-from infra.contract.stack_placement import Lease
+from infra.contract.stack_placement import Placement
 from infra.lifecycle.preflight import findings
 from tests.doubles.gcp.seed import PROJECT
 from tests.doubles.gcp.settings import Settings
@@ -30,8 +30,8 @@ def denied(*values: str) -> dict[str, Any]:
     return {"listPolicy": {"deniedValues": list(values)}}
 
 
-def found(machine: str = CPU, lease: Lease | None = None, **more: Any) -> list[Finding]:
-    return [each for each in findings(config(machine, **more), "prod", lease) if "organisation" in each.about]
+def found(machine: str = CPU, placement: Placement | None = None, **more: Any) -> list[Finding]:
+    return [each for each in findings(config(machine, **more), "prod", placement) if "organisation" in each.about]
 
 
 REFUSED = [
@@ -116,13 +116,13 @@ def test_who_may_not_ask_is_told_which_permission_lacks(store: Store) -> None:
 def test_a_stack_that_stands_is_only_warned(store: Store) -> None:
     """Policies hold for what is made, not for what was."""
     store.settings = Settings(org_policies={"compute.vmExternalIpAccess": NOBODY})
-    assert [each.level for each in found(lease=LEASE)] == ["warning", "ok"]
+    assert [each.level for each in found(placement=LEASE)] == ["warning", "ok"]
 
 
 def test_a_host_that_a_policy_names_may_have_its_address(store: Store) -> None:
     entry = f"projects/{PROJECT}/zones/asia-northeast3-a/instances/llm-prod-{LEASE.id}-1"
     store.settings = Settings(org_policies={"compute.vmExternalIpAccess": allowed(entry)})
-    assert [each.level for each in found(lease=LEASE)] == ["ok"]
+    assert [each.level for each in found(placement=LEASE)] == ["ok"]
 
 
 @pytest.mark.parametrize(

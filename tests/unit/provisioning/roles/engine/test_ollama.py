@@ -41,7 +41,7 @@ def serving(**changed: Any) -> ServingSpec:
     return ServingSpec.model_validate({"engine": "ollama", "model": model, "adapters": versions, **changed})
 
 
-def wishes(spec: ServingSpec | None = None, release: Archive = REMOTE, **changed: Any) -> list[Resource]:
+def desired(spec: ServingSpec | None = None, release: Archive = REMOTE, **changed: Any) -> list[Resource]:
     return ollama(host(**changed), spec or serving(), ResolvedSources(BASE, (ADAPTER, ADAPTER), release))
 
 
@@ -62,14 +62,14 @@ def service(resources: list[Resource], name: str) -> list[str]:
 @pytest.mark.parametrize("gpu", [None, L4], ids=["cpu", "gpu"])
 def test_all_ids_differ_and_what_a_resource_waits_for_comes_before_it(release: Archive, gpu: Any) -> None:
     seen: set[str] = set()
-    for each in joined(base(host(gpu=gpu), GatewaySpec()), wishes(release=release, gpu=gpu)):
+    for each in joined(base(host(gpu=gpu), GatewaySpec()), desired(release=release, gpu=gpu)):
         assert each.id not in seen
         assert set(each.after) <= seen, each.id
         seen.add(each.id)
 
 
 def test_the_archive_is_checked_unpacked_beside_what_runs_and_linked_last() -> None:
-    resources = wishes()
+    resources = desired()
     (download,) = (each for each in resources if isinstance(each, Download))
     unpack = next(each for each in resources if each.id == "command:ollama-release")
     (link,) = (each for each in resources if isinstance(each, Link))
@@ -82,7 +82,7 @@ def test_the_archive_is_checked_unpacked_beside_what_runs_and_linked_last() -> N
 
 
 def test_a_built_archive_travels_from_here() -> None:
-    resources = wishes(release=BUILT)
+    resources = desired(release=BUILT)
     assert not [each for each in resources if isinstance(each, Download)]
     archive = next(each for each in resources if isinstance(each, Tree) and each.source == BUILT.folder)
     unpack = next(each for each in resources if isinstance(each, Command) and each.name == "ollama-release")
@@ -91,7 +91,7 @@ def test_a_built_archive_travels_from_here() -> None:
 
 def test_every_setting_is_stated() -> None:
     ollama_section = {"port": 11500, "num_parallel": 3, "max_queue": 9, "keep_alive": "30m"}
-    seen = settings(wishes(serving(ollama=ollama_section, ready_timeout_s=300)))
+    seen = settings(desired(serving(ollama=ollama_section, ready_timeout_s=300)))
     assert {name: value for name, value in seen.items() if name.startswith("OLLAMA_")} == {
         "OLLAMA_HOST": "127.0.0.1:11500",
         "OLLAMA_MODELS": "/var/lib/llm/ollama/models",
@@ -107,7 +107,7 @@ def test_every_setting_is_stated() -> None:
 
 
 def test_the_unit_is_hardened_and_may_not_write_models() -> None:
-    resources = wishes()
+    resources = desired()
     assert service(resources, "User") == [SERVICE_USER]
     assert service(resources, "ProtectSystem") == ["strict"]
     assert service(resources, "ReadWritePaths") == []
@@ -117,25 +117,25 @@ def test_the_unit_is_hardened_and_may_not_write_models() -> None:
 
 def test_the_engine_does_not_take_page_cache_for_used_memory() -> None:
     """Ollama reads memory.max and memory.current too (discover/cpu_linux.go), and refuses a model that does not fit."""
-    assert service(wishes(), "InaccessiblePaths") == [MEMORY_FILES]
+    assert service(desired(), "InaccessiblePaths") == [MEMORY_FILES]
 
 
 def test_a_stop_waits_for_running_answers_as_long_as_the_spec_says() -> None:
-    assert service(wishes(serving(drain_s=90)), "ExecStop")[0].endswith("engine/engine drain 90")
+    assert service(desired(serving(drain_s=90)), "ExecStop")[0].endswith("engine/engine drain 90")
 
 
 def test_a_start_answers_a_token_first() -> None:
-    assert service(wishes(), "ExecStartPost")[0].endswith("engine-ready 11434 base 900 /api/version")
+    assert service(desired(), "ExecStartPost")[0].endswith("engine-ready 11434 base 900 /api/version")
 
 
 def test_a_gpu_host_sees_its_gpus() -> None:
-    assert "char-nvidia-uvm rw" in service(wishes(gpu=L4), "DeviceAllow")
+    assert "char-nvidia-uvm rw" in service(desired(gpu=L4), "DeviceAllow")
 
 
 def test_models_are_made_from_files_and_inherit_what_the_base_says() -> None:
     texts = {"system": "Be brief.", "template": "{{ .Prompt }}", "quantize": "q8_0"}
     said = {**texts, "parameters": {"temperature": 0, "stop": ["END"]}, "prune": True}
-    plan = json.loads(text(wishes(serving(ollama=said)), PLAN))
+    plan = json.loads(text(desired(serving(ollama=said)), PLAN))
     parameters = {"temperature": 0, "stop": ["END"], "num_ctx": 2048, "num_predict": 2048, "repeat_penalty": 1.0}
     assert plan["prune"] is True
     assert plan["models"] == [
@@ -158,16 +158,16 @@ def test_models_are_made_from_files_and_inherit_what_the_base_says() -> None:
 
 
 def test_models_are_made_without_a_network_by_a_user_who_writes_nowhere_else() -> None:
-    make = next(each for each in wishes() if isinstance(each, Command) and each.name == "ollama-models")
+    make = next(each for each in desired() if isinstance(each, Command) and each.name == "ollama-models")
     assert {"--property=PrivateNetwork=yes", "--property=User=llm", "--property=ProtectSystem=strict"} < set(make.argv)
     assert "--property=ReadWritePaths=/var/lib/llm/ollama" in make.argv
 
 
 def test_memory_ends_the_making_of_a_model_before_the_engine_that_serves() -> None:
     """Once the engine, which has 200, was what the kernel took for the making's hunger."""
-    make = next(each for each in wishes() if isinstance(each, Command) and each.name == "ollama-models")
+    make = next(each for each in desired() if isinstance(each, Command) and each.name == "ollama-models")
     (score,) = re.findall(r"--property=OOMScoreAdjust=(\d+)", " ".join(make.argv))
-    assert int(score) > int(service(wishes(), "OOMScoreAdjust")[0])
+    assert int(score) > int(service(desired(), "OOMScoreAdjust")[0])
     assert "--property=MemoryMax=50%" in make.argv
 
 
@@ -194,12 +194,12 @@ def test_a_gguf_is_checked_again_where_it_arrived() -> None:
 
 def test_the_unit_file_waits_for_the_models() -> None:
     """After a model that was refused, the new settings once lay on the disk, and the next reboot used them."""
-    (file,) = (each for each in wishes() if each.id == "file:/etc/systemd/system/ollama.service")
+    (file,) = (each for each in desired() if each.id == "file:/etc/systemd/system/ollama.service")
     assert "command:ollama-models" in file.after
 
 
 def test_the_unit_restarts_for_a_release_models_or_settings() -> None:
-    unit = next(each for each in wishes() if isinstance(each, Unit) and each.name == "ollama.service")
+    unit = next(each for each in desired() if isinstance(each, Unit) and each.name == "ollama.service")
     assert set(unit.restart_on) == {
         "link:/var/lib/llm/ollama/current",
         "command:ollama-models",

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from provisioning.apply.desired_state import wishes_for
-from provisioning.converge.payload import parcel_of
+from provisioning.apply.desired_state import desired_state
+from provisioning.converge.payload import payload_of
 from provisioning.converge.resources import Command, Resource, Unit
 from provisioning.programs import engine_release
 from provisioning.roles import ROLES
@@ -27,9 +27,9 @@ def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
 
 
-def wishes(engine: str, *, allow_downgrade: bool = False) -> Sequence[Resource]:
+def desired(engine: str, *, allow_downgrade: bool = False) -> Sequence[Resource]:
     outputs = stack(serving={**SERVING, "engine": engine})
-    return wishes_for(outputs, outputs.hosts, ["engine"], allow_downgrade=allow_downgrade).lists["one"]
+    return desired_state(outputs, outputs.hosts, ["engine"], allow_downgrade=allow_downgrade).lists["one"]
 
 
 def reached(from_id: str, wanted: Sequence[Resource]) -> set[str]:
@@ -46,10 +46,10 @@ def reached(from_id: str, wanted: Sequence[Resource]) -> set[str]:
 def test_a_refused_downgrade_changes_nothing_on_the_host(engine: str, gpu: Any) -> None:
     """Models, helpers and the plugin of the older checkout once came before the refusal."""
     outputs = stack(host_values(gpu=gpu), serving={**SERVING, "engine": engine})
-    wanted = wishes_for(outputs, outputs.hosts, ROLES).lists["one"]
+    wanted = desired_state(outputs, outputs.hosts, ROLES).lists["one"]
     assert reached("command:engine-version", wanted) == {each.id for each in wanted}
     assert wanted[0].id == "command:engine-version"
-    parcel_of(wanted, dry_run=False)  # nothing stands before what it waits for
+    payload_of(wanted, dry_run=False)  # nothing stands before what it waits for
 
 
 @pytest.mark.parametrize(
@@ -91,14 +91,14 @@ def test_a_plan_of_a_downgrade_fails_as_provision_would(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_wished_downgrade_asks_nobody(engine: str) -> None:
-    allowed = [each.id for each in wishes(engine, allow_downgrade=True)]
+    allowed = [each.id for each in desired(engine, allow_downgrade=True)]
     assert "command:engine-version" not in allowed
-    assert [each.id for each in wishes(engine) if each.id in allowed] == allowed
+    assert [each.id for each in desired(engine) if each.id in allowed] == allowed
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_release_is_kept_only_when_its_unit_came_up(engine: str) -> None:
-    wanted = wishes(engine)
+    wanted = desired(engine)
     keep = next(each for each in wanted if isinstance(each, Command) and each.name == "engine-release")
     assert keep.after == ("command:engine-version", f"unit:{ENGINE_UNIT[engine]}")
     assert re.fullmatch(r"\d+\.\d+\.\d+", keep.argv[-1])

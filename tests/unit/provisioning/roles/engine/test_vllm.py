@@ -47,7 +47,7 @@ def serving(**changed: Any) -> ServingSpec:
     return ServingSpec.model_validate({"model": model, "adapters": [adapter], **changed})
 
 
-def wishes(sources: ResolvedSources = FOLDERS, spec: ServingSpec | None = None, **changed: Any) -> list[Resource]:
+def desired(sources: ResolvedSources = FOLDERS, spec: ServingSpec | None = None, **changed: Any) -> list[Resource]:
     return vllm(host(**changed), spec or serving(), sources)
 
 
@@ -75,7 +75,7 @@ def test_all_ids_differ_and_what_a_resource_waits_for_comes_before_it(sources: R
 
 
 def test_the_unit_restarts_for_what_it_runs_and_waits_for_all() -> None:
-    resources = wishes()
+    resources = desired()
     (unit,) = (each for each in find(Unit, resources) if each.name == UNIT)
     assert set(unit.restart_on) == {
         "venv:/var/lib/llm/venvs/vllm",
@@ -91,13 +91,13 @@ def test_the_unit_restarts_for_what_it_runs_and_waits_for_all() -> None:
 
 def test_the_unit_file_waits_for_the_model() -> None:
     """After a model that was refused, the new options once lay on the disk: the next reboot ended the engine."""
-    (file,) = (each for each in wishes(HUB) if each.id == f"file:{UNIT_FILE}")
+    (file,) = (each for each in desired(HUB) if each.id == f"file:{UNIT_FILE}")
     assert "command:fetch /var/lib/llm/models/acme--base-7b@0123456789ab" in file.after
 
 
 @pytest.mark.parametrize(("gpu", "lock"), [(None, "vllm-cpu"), (L4, "vllm-cuda")])
 def test_each_kind_of_host_gets_its_lock(gpu: Any, lock: str) -> None:
-    (venv,) = find(Venv, wishes(gpu=gpu))
+    (venv,) = find(Venv, desired(gpu=gpu))
     assert venv.lock == (LOCKS_DIR / f"{lock}.txt").read_text()
 
 
@@ -113,20 +113,20 @@ def test_every_line_of_a_lock_has_a_version_and_hashes_and_none_names_a_registry
 
 
 def test_only_gpu_hosts_get_a_compiler() -> None:
-    assert "gcc" not in find(Packages, wishes())[0].present
-    assert "gcc" in find(Packages, wishes(gpu=L4))[0].present
+    assert "gcc" not in find(Packages, desired())[0].present
+    assert "gcc" in find(Packages, desired(gpu=L4))[0].present
 
 
 def test_folders_travel_as_trees() -> None:
     """A version of an adapter never changes; the base model has none, so its folder carries its checksum."""
-    assert [(each.path, each.source, each.immutable) for each in find(Tree, wishes())] == [
+    assert [(each.path, each.source, each.immutable) for each in find(Tree, desired())] == [
         ("/var/lib/llm/models/base@bbbbbbbbbbbb", Path("/here/base"), False),
         ("/var/lib/llm/adapters/contract@3", Path("/here/contract"), True),
     ]
 
 
 def test_hub_models_are_fetched_at_their_commit_with_a_token_that_no_argument_holds() -> None:
-    model, adapter = (each for each in find(Command, wishes(HUB)) if each.name.startswith("fetch"))
+    model, adapter = (each for each in find(Command, desired(HUB)) if each.name.startswith("fetch"))
     folder = "/var/lib/llm/models/acme--base-7b@0123456789ab"
     assert model.argv == (
         "python3",
@@ -148,7 +148,7 @@ def test_hub_models_are_fetched_at_their_commit_with_a_token_that_no_argument_ho
         "--immutable=yes",
     )
     assert adapter.env == {}
-    assert folder in unit_file(wishes(HUB))
+    assert folder in unit_file(desired(HUB))
 
 
 @pytest.mark.parametrize(("written", "rank"), [({}, []), ({"rank": 8}, ["--rank=8"])], ids=["none", "8"])
@@ -156,13 +156,13 @@ def test_a_rank_is_compared_where_somebody_wrote_one(written: dict[str, int], ra
     """Once the default of 8 was, and an adapter of another rank that was listed without one was refused."""
     adapter = {"name": "contract", "source": {"kind": "tiny", "name": "llama", "adapter": "a"}, **written}
     spec = ServingSpec.model_validate({"model": serving().model.model_dump(), "adapters": [adapter]})
-    fetched = find(Command, wishes(HUB, spec))
+    fetched = find(Command, desired(HUB, spec))
     words = [word for each in fetched if each.name.startswith("fetch") for word in each.argv]
     assert [word for word in words if word.startswith("--rank")] == rank
 
 
 def test_the_key_is_made_on_the_host_and_is_in_no_unit() -> None:
-    resources = wishes()
+    resources = desired()
     (key,) = find(GeneratedSecret, resources)
     assert (key.path, key.mode, key.template) == (ENGINE_ENV, 0o600, "VLLM_API_KEY={secret}\n")
     assert service(resources, "EnvironmentFile") == [ENGINE_ENV]
@@ -184,7 +184,7 @@ def test_the_unit_is_hardened() -> None:
         "Restart": "always",
         "StartLimitBurst": "5",
     }
-    resources = wishes()
+    resources = desired()
     assert {name: service(resources, name) for name in hardened} == {name: [value] for name, value in hardened.items()}
 
 
@@ -194,11 +194,11 @@ MEMORY_FILES = "-/sys/fs/cgroup/memory -/sys/fs/cgroup/memory.max -/sys/fs/cgrou
 
 def test_the_engine_does_not_take_page_cache_for_used_memory() -> None:
     """On a machine whose cache was full, vLLM found too little memory for its KV cache and died at each start."""
-    assert service(wishes(), "InaccessiblePaths") == [MEMORY_FILES]
+    assert service(desired(), "InaccessiblePaths") == [MEMORY_FILES]
 
 
 def test_a_gpu_host_sees_its_gpus_and_no_other_device() -> None:
-    resources = wishes(gpu=L4)
+    resources = desired(gpu=L4)
     assert service(resources, "DevicePolicy") == ["closed"]
     assert "char-nvidia-uvm rw" in service(resources, "DeviceAllow")
     assert "/dev/dxg rw" in service(resources, "DeviceAllow")  # the GPU of WSL 2
@@ -207,7 +207,7 @@ def test_a_gpu_host_sees_its_gpus_and_no_other_device() -> None:
 
 
 def test_a_stop_holds_the_gateway_back_and_waits_as_long_as_the_spec_says() -> None:
-    resources = wishes(spec=serving(drain_s=90))
+    resources = desired(spec=serving(drain_s=90))
     assert service(resources, "ExecStop")[0].endswith("engine/engine drain")
     assert service(resources, "ExecStartPost")[-1].endswith("engine/engine ready")
     assert service(resources, "TimeoutStopSec") == ["120"]
@@ -215,14 +215,14 @@ def test_a_stop_holds_the_gateway_back_and_waits_as_long_as_the_spec_says() -> N
 
 
 def test_a_start_may_take_as_long_as_the_spec_says() -> None:
-    resources = wishes(spec=serving(ready_timeout_s=1800))
+    resources = desired(spec=serving(ready_timeout_s=1800))
     assert service(resources, "TimeoutStartSec") == ["1830"]
     assert service(resources, "ExecStartPost")[0].endswith(" 8000 base 1800 /health")
 
 
 @pytest.mark.parametrize(("data_dir", "seen"), [("/var/lib/llm", "yes"), ("/home/me/llm", "read-only")])
 def test_home_is_seen_only_when_the_models_lie_there(data_dir: str, seen: str) -> None:
-    assert service(wishes(data_dir=data_dir), "ProtectHome") == [seen]
+    assert service(desired(data_dir=data_dir), "ProtectHome") == [seen]
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_what_a_gpu_computes_is_looked_up(model: str, bfloat16: bool) -> None:
 
 @pytest.mark.parametrize("gpu", [None, L4], ids=["cpu", "gpu"])
 def test_no_word_of_the_unit_needs_quotes(gpu: Any) -> None:
-    resources = wishes(gpu=gpu)
+    resources = desired(gpu=gpu)
     words = [*service(resources, "ExecStart")[0].split(), *service(resources, "Environment")]
     assert len(words) > 30
     assert [word for word in words if not re.fullmatch(r"[\w=/@.,:-]+", word)] == []
@@ -249,14 +249,14 @@ def test_no_word_of_the_unit_needs_quotes(gpu: Any) -> None:
 
 def test_the_unit_file_is_one_that_can_be_read() -> None:
     parser = configparser.RawConfigParser(strict=False, interpolation=None)
-    parser.read_string(re.sub(r"^\s*#.*$", "", unit_file(wishes(gpu=L4)), flags=re.MULTILINE))
+    parser.read_string(re.sub(r"^\s*#.*$", "", unit_file(desired(gpu=L4)), flags=re.MULTILINE))
     assert parser.sections() == ["Unit", "Service", "Install"]
 
 
 def test_a_chat_template_is_carried_to_the_host(tmp_path: Path) -> None:
     """The engine starts anew when it changes."""
     (tmp_path / "own.jinja").write_text("{{ messages }}")
-    resources = wishes(spec=serving(vllm={"chat_template": str(tmp_path / "own.jinja")}))
+    resources = desired(spec=serving(vllm={"chat_template": str(tmp_path / "own.jinja")}))
     template = next(each for each in resources if each.id == f"file:{CHAT_TEMPLATE}")
     assert template.content == "{{ messages }}"  # type: ignore[attr-defined]
     assert f" --chat-template {CHAT_TEMPLATE} " in unit_file(resources)

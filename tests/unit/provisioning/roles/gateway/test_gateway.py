@@ -11,7 +11,7 @@ import pytest
 from core.errors import ConfigError
 from core.paths import CHECKOUT
 from provisioning.converge.agent.kinds.file import diff
-from provisioning.converge.payload import parcel_of
+from provisioning.converge.payload import payload_of
 from provisioning.converge.resources import File, Packages, Secret, Unit
 from provisioning.roles.gateway.answers import ANSWERS, LATER_ERRORS, OWN_ERRORS, Answer
 from provisioning.roles.gateway.gateway import (
@@ -34,19 +34,19 @@ VLLM = vllm_serving(8000)
 
 def resource(kind: type, key: str, serving: ServingSpec = VLLM, spec: GatewaySpec = GatewaySpec()) -> Any:  # noqa: B008  # frozen
     """Return the one resource of `kind` called `key`."""
-    wishes = gateway(serving, spec, sample_credentials())
-    (found,) = [wish for wish in wishes if isinstance(wish, kind) and wish.id.partition(":")[2] == key]
+    desired = gateway(serving, spec, sample_credentials())
+    (found,) = [wanted for wanted in desired if isinstance(wanted, kind) and wanted.id.partition(":")[2] == key]
     return found
 
 
 def test_list_is_in_an_order_that_works() -> None:
     """The bundle refuses a resource that depends on a later one."""
-    parcel_of(gateway(VLLM, GatewaySpec(), sample_credentials()), dry_run=False)
+    payload_of(gateway(VLLM, GatewaySpec(), sample_credentials()), dry_run=False)
 
 
 def test_first_start_of_the_package_is_with_our_configuration_or_none() -> None:
-    wishes = gateway(VLLM, GatewaySpec(), sample_credentials())
-    ids = [wish.id for wish in wishes]
+    desired = gateway(VLLM, GatewaySpec(), sample_credentials())
+    ids = [wanted.id for wanted in desired]
     assert ids.index(f"file:{DROP_IN}") < ids.index("packages:gateway")
     assert f"ConditionPathExists={Places().config}" in resource(File, DROP_IN).content
     assert resource(Packages, "gateway").present == ("haproxy", "iproute2")
@@ -75,14 +75,14 @@ def test_a_plan_shows_what_changes_in_the_configuration() -> None:
     """Once it said `content changed` and no more: the agent shows no file that only its owner reads."""
     config = resource(File, Places().config)
     before = {"type": "file", "mode": config.mode, "content": config.content.replace("maxconn", "maxcon").encode()}
-    wish = SimpleNamespace(path=config.path, content=config.content, secret=isinstance(config.content, Secret))
-    assert "+    maxconn" in diff(wish, before)
+    wanted = SimpleNamespace(path=config.path, content=config.content, secret=isinstance(config.content, Secret))
+    assert "+    maxconn" in diff(wanted, before)
 
 
 def test_host_gets_hashes_and_never_a_key() -> None:
     text = keys_map(sample_credentials())
     assert f"{hashlib.sha256(CLIENT_KEY.encode()).hexdigest()} default\n" in text
-    everything = repr([vars(wish) for wish in gateway(VLLM, GatewaySpec(), sample_credentials())])
+    everything = repr([vars(wanted) for wanted in gateway(VLLM, GatewaySpec(), sample_credentials())])
     assert CLIENT_KEY not in everything
 
 
@@ -167,8 +167,8 @@ def test_limits_grow_with_the_queue() -> None:
 
 def test_haproxys_memory_is_limited_and_more_is_not_asked_of_it() -> None:
     """HAProxy once kept 4 GB after a flood, and three starts of the engine failed for lack of memory."""
-    wishes = gateway(VLLM, GatewaySpec(max_queue=1000), sample_credentials(), 2048)
-    (drop_in,) = [wish for wish in wishes if isinstance(wish, File) and wish.path == DROP_IN]
+    desired = gateway(VLLM, GatewaySpec(max_queue=1000), sample_credentials(), 2048)
+    (drop_in,) = [wanted for wanted in desired if isinstance(wanted, File) and wanted.path == DROP_IN]
     assert "\nMemoryMax=2048M\n" in str(drop_in.content)
     assert "\nMemoryMax=512M\n" in resource(File, DROP_IN).content
     with pytest.raises(ConfigError, match=r"1000 waiting .* more than the 512 MiB"):

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from infra.contract.outputs import StackOutputs
 from provisioning.access.tunnel_keys import tunnel_keys
-from provisioning.apply.desired_state import wishes_for
-from provisioning.converge.payload import parcel_of
+from provisioning.apply.desired_state import desired_state
+from provisioning.converge.payload import payload_of
 from provisioning.converge.resources import File, Resource, Secret, SshdFile, Unit
 from provisioning.operate.host_status import HostStatus
 from provisioning.operate.status_screen import screen
@@ -27,7 +27,7 @@ def joined(**tunnel: Any) -> StackOutputs:
 def lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Sequence[Resource]]:
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
     outputs = joined(address="front.example.com")
-    return dict(wishes_for(outputs, outputs.hosts, ("base", "engine", "gateway")).lists)
+    return dict(desired_state(outputs, outputs.hosts, ("base", "engine", "gateway")).lists)
 
 
 def files(resources: Sequence[Resource]) -> dict[str, File | SshdFile]:
@@ -41,7 +41,7 @@ def test_engine_and_gateway_stand_on_their_own_hosts(lists: dict[str, Sequence[R
     assert "haproxy.service" in units["front"]
     assert not {"vllm.service", "llm-tunnel.service"} & units["front"]
     for resources in lists.values():
-        parcel_of(resources, dry_run=True)  # no id twice, none named before it stands
+        payload_of(resources, dry_run=True)  # no id twice, none named before it stands
 
 
 def test_the_engine_dials_with_keep_alive_and_trusts_one_key(lists: dict[str, Sequence[Resource]]) -> None:
@@ -91,7 +91,7 @@ def test_the_engine_dials_where_the_users_ssh_config_leads(
         host_values("front", address="front", ssh_config=str(config)),
     )
     outputs = stack(*hosts, tunnel={"engine": "laptop", "gateway": "front", **tunnel})
-    found = files(wishes_for(outputs, outputs.hosts, ("base", "engine", "gateway")).lists["laptop"])
+    found = files(desired_state(outputs, outputs.hosts, ("base", "engine", "gateway")).lists["laptop"])
     unit = str(found["/etc/systemd/system/llm-tunnel.service"].content)
     (dial,) = (line for line in unit.splitlines() if line.startswith("ExecStart="))
     port, _, address = dialled.rpartition(" ")
@@ -132,7 +132,7 @@ def test_a_second_login_proves_the_settings_of_the_base_role_and_of_the_tunnel(
 def test_clients_come_to_the_gateway_host_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
     outputs = joined()
-    endpoint = wishes_for(outputs, outputs.hosts, ("gateway",)).endpoint
+    endpoint = desired_state(outputs, outputs.hosts, ("gateway",)).endpoint
     assert endpoint is not None
     assert endpoint.urls == ("https://203.0.113.7",)
 
@@ -159,9 +159,9 @@ def test_a_tunnel_brings_the_port_of_its_engine(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
     outputs = joined()
     outputs = outputs.model_copy(update={"serving": ServingSpec.model_validate({**SERVING, "engine": "ollama"})})
-    lists = wishes_for(outputs, outputs.hosts, ("base", "engine", "gateway")).lists
+    lists = desired_state(outputs, outputs.hosts, ("base", "engine", "gateway")).lists
     for resources in lists.values():
-        parcel_of(resources, dry_run=True)
+        payload_of(resources, dry_run=True)
     (dial,) = (each for each in lists["laptop"] if each.id == "file:/etc/systemd/system/llm-tunnel.service")
     assert "127.0.0.1:11434:127.0.0.1:11434" in str(getattr(dial, "content", ""))
 

@@ -20,7 +20,7 @@ SSHD = "/etc/ssh/sshd_config.d/10-llm-deploy.conf"
 RULES = "/etc/llm/firewall.nft"
 
 
-def wishes(gateway: GatewaySpec | None = None, **changed: Any) -> list[Resource]:
+def desired(gateway: GatewaySpec | None = None, **changed: Any) -> list[Resource]:
     return base(host(**changed), gateway or GatewaySpec())
 
 
@@ -30,7 +30,7 @@ def content(path: str, resources: list[Resource]) -> str:
 
 def test_all_ids_differ_and_what_a_resource_waits_for_comes_before_it() -> None:
     seen: set[str] = set()
-    for each in wishes(memory_gib=4):
+    for each in desired(memory_gib=4):
         assert each.id not in seen
         assert set(each.after) <= seen, each.id
         seen.add(each.id)
@@ -38,47 +38,47 @@ def test_all_ids_differ_and_what_a_resource_waits_for_comes_before_it() -> None:
 
 @pytest.mark.parametrize("start", ["swap:", "sysctl:", "command:time-sync"])
 def test_a_container_gets_nothing_that_belongs_to_its_kernel(start: str) -> None:
-    assert any(each.id.startswith(start) for each in wishes(memory_gib=4))
-    assert not any(each.id.startswith(start) for each in wishes(memory_gib=4, virtualization="container"))
+    assert any(each.id.startswith(start) for each in desired(memory_gib=4))
+    assert not any(each.id.startswith(start) for each in desired(memory_gib=4, virtualization="container"))
 
 
 @pytest.mark.parametrize(("cloud", "first"), [("aws", "command:data-volume"), ("existing", f"file:{APT_FILE}")])
 def test_the_data_volume_of_a_rented_host_comes_before_what_may_lie_on_it(cloud: str, first: str) -> None:
-    assert wishes(cloud=cloud)[0].id == first
+    assert desired(cloud=cloud)[0].id == first
 
 
 def test_a_larger_data_volume_of_a_rented_host_is_made_use_of() -> None:
-    assert [each.id for each in wishes(cloud="aws")][1] == "command:data-volume-size"
-    assert "command:data-volume-size" not in {each.id for each in wishes(cloud="existing")}
+    assert [each.id for each in desired(cloud="aws")][1] == "command:data-volume-size"
+    assert "command:data-volume-size" not in {each.id for each in desired(cloud="existing")}
 
 
 @pytest.mark.parametrize(("memory_gib", "swap_mib"), [(1, 8192), (8, 8192), (12.5, 3584), (16, None), (64, None)])
 def test_small_hosts_get_swap(memory_gib: float, swap_mib: int | None) -> None:
-    sizes = [each.size_mib for each in wishes(memory_gib=memory_gib) if isinstance(each, Swap)]
+    sizes = [each.size_mib for each in desired(memory_gib=memory_gib) if isinstance(each, Swap)]
     assert sizes == ([] if swap_mib is None else [swap_mib])
 
 
 @pytest.mark.parametrize(("user", "line"), [("root", "prohibit-password"), ("admin", "no")])
 def test_root_may_log_in_only_where_we_log_in_as_root(user: str, line: str) -> None:
-    assert f"PermitRootLogin {line}\n" in content(SSHD, wishes(user=user, cloud="aws"))
+    assert f"PermitRootLogin {line}\n" in content(SSHD, desired(user=user, cloud="aws"))
 
 
 @pytest.mark.parametrize("word", ["AllowTcpForwarding", "PermitRootLogin", "MaxAuthTries", "AllowAgentForwarding"])
 @pytest.mark.parametrize(("cloud", "closed"), [("local", True), ("aws", True), ("gcp", True), ("existing", False)])
 def test_what_people_are_used_to_stays_where_people_work(cloud: str, closed: bool, word: str) -> None:
     """MaxAuthTries once shut out an operator on their own host whose agent offered the fifth of six keys."""
-    assert (word in content(SSHD, wishes(cloud=cloud))) is closed
+    assert (word in content(SSHD, desired(cloud=cloud))) is closed
 
 
 def test_password_logins_go_unless_the_inventory_keeps_them() -> None:
-    assert "PasswordAuthentication no" in content(SSHD, wishes())
-    kept = content(SSHD, wishes(password_logins=True))
+    assert "PasswordAuthentication no" in content(SSHD, desired())
+    kept = content(SSHD, desired(password_logins=True))
     assert not [line for line in kept.splitlines() if line.startswith(("PasswordAuth", "KbdInteractive"))]
 
 
 def test_one_network_cannot_take_all_places_of_those_who_have_not_logged_in() -> None:
     """Once ten connections of one address that never logged in kept everybody from logging in."""
-    settings = dict(line.split(" ", 1) for line in content(SSHD, wishes()).splitlines() if line[:1].isalpha())
+    settings = dict(line.split(" ", 1) for line in content(SSHD, desired()).splitlines() if line[:1].isalpha())
     assert int(settings["PerSourceMaxStartups"]) < int(settings["MaxStartups"].split(":")[0])
     assert settings["PerSourceNetBlockSize"] == "32:64"
 
@@ -86,14 +86,14 @@ def test_one_network_cannot_take_all_places_of_those_who_have_not_logged_in() ->
 def test_ports_and_tunnels_of_others_stay_as_the_inventory_says() -> None:
     """A WireGuard port was closed by the first rules: only SSH and the gateway were let in."""
     open_ports = ("51820/udp", "41641/udp", "9100/tcp", "6000-6010/tcp")
-    resources = wishes(open_ports=open_ports, closed_ports=("111/tcp",))
+    resources = desired(open_ports=open_ports, closed_ports=("111/tcp",))
     rules = content(RULES, resources)
     assert "\t\ttcp dport { 9100, 6000-6010 } accept\n" in rules
     assert "\t\tudp dport { 51820, 41641 } accept\n" in rules
     assert "111" not in rules
     assert "meta l4proto { 4, 41, 47, 50, 51, 97, 108, 115 } accept" in rules
     assert "meta l4proto { 2, 89, 112 } accept" in rules  # without VRRP both routers of a pair take the shared address
-    assert "l4proto" not in content(RULES, wishes(cloud="aws"))
+    assert "l4proto" not in content(RULES, desired(cloud="aws"))
     (file,) = (each for each in resources if isinstance(each, File) and each.path == RULES)
     words = list(zip(file.check, file.check[1:], strict=False))
     assert all(("--open", port) in words for port in ("22/tcp", *open_ports))
@@ -130,13 +130,13 @@ DOORS = {
 def test_the_firewall_opens_ssh_and_the_gateway_to_whom_they_are_meant_for(
     changed: dict[str, Any], rules: list[str]
 ) -> None:
-    lines = [line.strip() for line in content(RULES, wishes(**changed)).splitlines()]
+    lines = [line.strip() for line in content(RULES, desired(**changed)).splitlines()]
     assert [line for line in lines if "tcp dport" in line] == rules
 
 
 def test_the_firewall_waits_at_boot_for_the_folders_that_it_uses_and_not_for_the_network() -> None:
     """It ran before /var was mounted: the state of a trial was not seen, and unconfirmed rules were loaded."""
-    unit = content("/etc/systemd/system/llm-firewall.service", wishes())
+    unit = content("/etc/systemd/system/llm-firewall.service", desired())
     assert "After=systemd-remount-fs.service\n" in unit
     assert "Before=network-pre.target shutdown.target\n" in unit
     (mounts,) = (line for line in unit.splitlines() if line.startswith("RequiresMountsFor="))
@@ -149,7 +149,7 @@ def test_the_firewall_waits_at_boot_for_the_folders_that_it_uses_and_not_for_the
 
 def test_settings_of_sshd_that_nobody_confirmed_go_at_boot_before_sshd_reads_them(tmp_path: Path) -> None:
     """After a reboot no timer was left, and the unconfirmed settings stayed in force."""
-    resources = wishes()
+    resources = desired()
     unit = content("/etc/systemd/system/llm-sshd-boot-10-llm-deploy.service", resources)
     assert f"ConditionPathExists={sshd_file.before_path(SSHD)}\n" in unit
     assert "Before=ssh.service ssh.socket shutdown.target\n" in unit
@@ -172,11 +172,11 @@ def test_the_gateways_port_is_the_specs() -> None:
 
 
 def test_packages_are_asked_for_once() -> None:
-    assert [each.name for each in wishes() if isinstance(each, Packages)] == ["base"]
+    assert [each.name for each in desired() if isinstance(each, Packages)] == ["base"]
 
 
 @pytest.mark.parametrize("changed", [{}, {"cloud": "aws"}, {"open_ports": ("51820/udp", "6000-6010/tcp", "9/tcp")}])
 def test_nft_takes_the_rules(tmp_path: Path, changed: dict[str, Any]) -> None:
-    (tmp_path / "rules.nft").write_text(content(RULES, wishes(**changed)))
+    (tmp_path / "rules.nft").write_text(content(RULES, desired(**changed)))
     argv = ["unshare", "--map-root-user", "--net", "/usr/sbin/nft", "--file", str(tmp_path / "rules.nft")]
     subprocess.run(argv, check=True)

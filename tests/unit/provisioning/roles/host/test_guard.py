@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from infra.contract.outputs import StackOutputs
-from provisioning.apply.desired_state import wishes_for
+from provisioning.apply.desired_state import desired_state
 from provisioning.converge.resources import File, Resource, Unit
 from provisioning.roles.host.layout import ENGINE_UNIT
 from tests.unit.provisioning.records import SERVING, host_values, stack
@@ -29,8 +29,8 @@ def joined(engine: str) -> StackOutputs:
     return stack(*hosts, tunnel=tunnel, serving={**SERVING, "engine": engine})
 
 
-def wishes(outputs: StackOutputs, name: str) -> Sequence[Resource]:
-    return wishes_for(outputs, outputs.hosts, ("base", "engine", "gateway")).lists[name]
+def desired(outputs: StackOutputs, name: str) -> Sequence[Resource]:
+    return desired_state(outputs, outputs.hosts, ("base", "engine", "gateway")).lists[name]
 
 
 def text(resources: Sequence[Resource], path: str) -> str:
@@ -51,7 +51,7 @@ def test_named_accounts_may_speak_to_the_engine_and_nobody_else(
     engine: str, tunnel: bool, name: str, allowed: str, listener: str
 ) -> None:
     outputs = joined(engine) if tunnel else stack(serving={**SERVING, "engine": engine})
-    resources = wishes(outputs, name)
+    resources = desired(outputs, name)
     rule = f'oifname "lo" tcp dport {PORTS[engine]} meta skuid != {{ {allowed} }} counter reject'
     assert rule in text(resources, RULES)
     answers = f'oifname "lo" tcp sport {PORTS[engine]} meta skuid != {{ root, {listener} }} counter drop'
@@ -66,14 +66,14 @@ def test_named_accounts_may_speak_to_the_engine_and_nobody_else(
 @pytest.mark.parametrize(("engine", "name"), [("ollama", "laptop"), ("vllm", "laptop"), ("ollama", "front")])
 def test_the_guard_as_it_was_called_before_goes_first(engine: str, name: str) -> None:
     """Once it stayed in the kernel until a reboot, and its rules, which know no tunnel, reset the tunnel's."""
-    lines = [line for line in text(wishes(joined(engine), name), RULES).splitlines() if not line.startswith("#")]
+    lines = [line for line in text(desired(joined(engine), name), RULES).splitlines() if not line.startswith("#")]
     assert lines[:2] == ["table inet llm_ollama", "delete table inet llm_ollama"]
 
 
 @pytest.mark.parametrize("changed", [{}, {"port": 9100}], ids=["its own port", "another port"])
 @pytest.mark.parametrize("engine", PORTS)
 def test_an_engine_never_starts_before_its_guard(engine: str, changed: dict[str, Any]) -> None:
-    resources = wishes(stack(serving={**SERVING, "engine": engine, engine: changed}), "one")
+    resources = desired(stack(serving={**SERVING, "engine": engine, engine: changed}), "one")
     unit = text(resources, f"/etc/systemd/system/{ENGINE_UNIT[engine]}")
     lines = [line for line in unit.splitlines() if re.match("ExecStart(Pre)?=", line)]
     assert lines[0] == f"ExecStartPre=+{LOAD}"
@@ -82,7 +82,7 @@ def test_an_engine_never_starts_before_its_guard(engine: str, changed: dict[str,
 
 
 def test_a_tunnel_is_let_in_when_its_port_is_guarded_now_and_after_a_reboot() -> None:
-    resources = wishes(joined("vllm"), "front")
+    resources = desired(joined("vllm"), "front")
     unit = next(each for each in resources if isinstance(each, Unit) and each.name == "llm-engine-guard.service")
     assert (unit.enabled, unit.running, unit.reload_on) == (True, True, (f"file:{RULES}",))
     key = next(each for each in resources if each.id == "file:/etc/llm/tunnel/authorized_keys")

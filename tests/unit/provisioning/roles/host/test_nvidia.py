@@ -42,12 +42,12 @@ from tests.unit.provisioning.roles.engine.test_vllm import HUB, L4, serving
 T4 = {"model": "T4", "count": 1, "vram_gib": 16.0}
 
 
-def wishes(**changed: Any) -> list[Resource]:
+def desired(**changed: Any) -> list[Resource]:
     return nvidia(host(**{"gpu": L4, **changed}), serving())
 
 
 def wanted(**changed: Any) -> dict[str, Any]:
-    (content,) = (each.content for each in wishes(**changed) if isinstance(each, File) and each.path == WANTED)
+    (content,) = (each.content for each in desired(**changed) if isinstance(each, File) and each.path == WANTED)
     values: dict[str, Any] = json.loads(str(content))
     return values
 
@@ -109,19 +109,19 @@ def test_the_driver_is_told_what_the_host_and_the_engine_need() -> None:
 
 
 def test_only_the_driver_may_ask_for_a_reboot() -> None:
-    commands = {each.name: each.reboot_status for each in wishes() if isinstance(each, Command)}
+    commands = {each.name: each.reboot_status for each in desired() if isinstance(each, Command)}
     assert commands == {"nvidia-repository": 0, "nvidia-driver": 75, "nvidia-fabric": 0, "nvidia-kernel-upgrades": 0}
 
 
 def test_a_container_gets_a_look_at_its_driver_and_no_package_of_its_own() -> None:
-    listed = wishes(virtualization="container")
+    listed = desired(virtualization="container")
     assert wanted(virtualization="container")["container"] is True
     assert [each for each in listed if isinstance(each, Packages | Unit)] == []
     assert [each.id for each in listed if isinstance(each, Command)] == [DRIVER_ID]
 
 
 def test_unattended_upgrades_leave_the_driver_alone_and_take_the_rest() -> None:
-    (listed,) = (str(each.content) for each in wishes() if isinstance(each, File) and "apt.conf.d" in each.path)
+    (listed,) = (str(each.content) for each in desired() if isinstance(each, File) and "apt.conf.d" in each.path)
     starts = re.findall(r'"([^"]+)"', listed)
     driver = [name for each in NVIDIA.repositories.values() for name in each.packages if "nvidia" in name]
     for name in (*driver, "libnvidia-compute-550-server", "nvidia-utils-550-server", "libcuda1"):
@@ -135,8 +135,8 @@ def test_a_kernel_whose_modules_the_distribution_built_is_left_alone_too(
     state: str, left: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once the kernel was upgraded without its module, which needs the driver that is left alone: the GPU was gone."""
-    (command,) = (each for each in wishes() if isinstance(each, Command) and each.name == "nvidia-kernel-upgrades")
-    (kept,) = (str(each.content) for each in wishes() if isinstance(each, File) and each.path == KERNEL_LIST)
+    (command,) = (each for each in desired() if isinstance(each, Command) and each.name == "nvidia-kernel-upgrades")
+    (kept,) = (str(each.content) for each in desired() if isinstance(each, File) and each.path == KERNEL_LIST)
     dpkg, kernel_list, listed = tmp_path / "dpkg-query", tmp_path / "list", tmp_path / "listed"
     dpkg.write_text(f"#!/bin/sh\n[ -n '{state}' ] && echo 'un ' && echo '{state} '\n")
     dpkg.chmod(0o755)
@@ -157,9 +157,9 @@ def test_a_kernel_whose_modules_the_distribution_built_is_left_alone_too(
 
 
 def test_a_host_without_network_takes_the_same_driver_from_apt_and_names_no_repository() -> None:
-    kept = without_repository(wishes())
+    kept = without_repository(desired())
     ids = {each.id for each in kept}
-    assert {each.id for each in wishes()} - ids == {REPOSITORY_ID}
+    assert {each.id for each in desired()} - ids == {REPOSITORY_ID}
     assert all(set(each.after) <= ids for each in kept)
     (file,) = (each for each in kept if isinstance(each, File) and each.path == WANTED)
     told = json.loads(str(file.content))
@@ -168,13 +168,13 @@ def test_a_host_without_network_takes_the_same_driver_from_apt_and_names_no_repo
 
 
 def test_a_container_gets_no_driver_and_other_hosts_with_a_gpu_may() -> None:
-    assert installs_driver(wishes())
-    assert installs_driver(without_repository(wishes()))
-    assert not installs_driver(wishes(virtualization="container"))
+    assert installs_driver(desired())
+    assert installs_driver(without_repository(desired()))
+    assert not installs_driver(desired(virtualization="container"))
 
 
 def test_metrics_are_for_the_loopback() -> None:
-    (drop_in,) = (str(each.content) for each in wishes() if isinstance(each, File) and "dcgm" in each.path)
+    (drop_in,) = (str(each.content) for each in desired() if isinstance(each, File) and "dcgm" in each.path)
     assert f"--address 127.0.0.1:{METRICS_PORT}" in drop_in
 
 

@@ -11,12 +11,12 @@ import pytest
 
 from provisioning.converge.resources import SshdFile
 from provisioning.roles.host.sshd_check import last_file_check
-from tests.unit.provisioning.roles.host.test_base import wishes
+from tests.unit.provisioning.roles.host.test_base import desired
 
 
 def sshd_check(**changed: Any) -> str:
     """Return the script that looks at sshd's settings before they are in place."""
-    (file,) = (each for each in wishes(**changed) if isinstance(each, SshdFile))
+    (file,) = (each for each in desired(**changed) if isinstance(each, SshdFile))
     return file.check[2]
 
 

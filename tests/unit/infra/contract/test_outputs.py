@@ -1,0 +1,23 @@
+"""Outputs of a stack as provisioning reads them."""
+
+from infra.contract.outputs import StackOutputs
+from tests.unit.provisioning.records import host_values, stack_values
+
+PLACEMENT = {
+    "id": "0123abcd",
+    "region": "ap-northeast-2",
+    "began_at": "2026-11-21T12:00:00Z",
+    "image_name": "ubuntu-24.04",
+    "image": "ami-0a24040000000000a",
+    "machine_type": "m6i.2xlarge",
+    "zone": "ap-northeast-2a",
+    "zones": ("ap-northeast-2a",),
+}
+
+
+def test_outputs_of_an_older_stack_are_read() -> None:
+    """Stacks made before 0.2.0 export their placement as `lease`, and their hosts must stay reachable."""
+    values = stack_values(host_values())
+    assert StackOutputs.model_validate(values | {"lease": PLACEMENT}) == StackOutputs.model_validate(
+        values | {"placement": PLACEMENT}
+    )

@@ -1,6 +1,6 @@
-"""What every step needs and none owns: errors, places on disk, results, words on the screen.
+"""What every package needs: errors, paths, results, console output, secrets, deadlines.
 
-Imports nothing of this project outside `core` and nothing heavy, so that a command's first words come at once.
+Imports no other package of this project and nothing that loads slowly, so that a command prints its first line early.
 """
 
 import sys
@@ -9,6 +9,6 @@ from core.interrupts import leave_when_interrupted
 
 _RUN_BY_NAME = ("benchmarks", "infra", "provisioning", "serving", "tools")
 
-# Each of our programs imports this first: Ctrl-C then ends it in one line while the rest is still being loaded.
+# Every program imports this package first, so Ctrl-C ends it with one line while Python loads the other modules.
 if sys.orig_argv[1:2] == ["-m"] and "".join(sys.orig_argv[2:3]).partition(".")[0] in _RUN_BY_NAME:
     leave_when_interrupted()

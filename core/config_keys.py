@@ -1,4 +1,4 @@
-"""Where in a file an error of pydantic's lies: the key as a person writes it, and what the models say about it."""
+"""The place of a pydantic error in a file: the key as a user writes it, its field, and the keys beside it."""
 
 from dataclasses import dataclass
 from types import UnionType
@@ -14,13 +14,13 @@ class Place:
 
     key: str
     field: FieldInfo | None
-    """The field it belongs to; none for an unknown key."""
+    """The field of the key; None for an unknown key."""
     siblings: tuple[str, ...]
-    """Keys that are known beside it."""
+    """The known keys at the same level."""
 
 
 def place_of(model: type[BaseModel], loc: tuple[int | str, ...]) -> Place:
-    """Return where `loc` points below `model`; tags of unions are left out of the key, as nobody writes them there."""
+    """Return where `loc` points below `model`. The key leaves out the tags of unions: a file does not contain them."""
     key, annotation, field = "", bare(model), None
     siblings: tuple[str, ...] = ()
     for step in loc:
@@ -43,7 +43,7 @@ def place_of(model: type[BaseModel], loc: tuple[int | str, ...]) -> Place:
 
 
 def join(key: str, below: str) -> str:
-    """Return the key `below` the key `key`."""
+    """Return the full key of `below`, a key inside `key`."""
     if not key or not below:
         return key or below
     return f"{key}{below}" if below.startswith("[") else f"{key}.{below}"
@@ -60,7 +60,7 @@ def bare(annotation: Any) -> Any:
 
 
 def literals(annotation: Any) -> tuple[Any, ...]:
-    """Return the values of a `Literal`, also of one that may be left out or stands in a list."""
+    """Return the values of a `Literal`, also of an optional one or of one inside a list."""
     stripped = bare(annotation)
     if get_origin(stripped) is Literal:
         return get_args(stripped)

@@ -1,7 +1,7 @@
-"""Words for a person, on stderr: steps with their time, and the next sensible command. Data goes to stdout.
+"""Messages for a person, on stderr: steps with their duration, and the next command. Data goes to stdout.
 
-What hosts, clouds and files say is part of such words, so `plain` makes control characters visible in all of them: an
-escape sequence in an adapter's name or a journal would else move the cursor, rename the window or hide a line.
+Messages quote hosts, clouds and files, so `plain` makes control characters visible: an escape sequence in an adapter's
+name or a journal could move the cursor, rename the window or hide a line.
 """
 
 import json
@@ -14,36 +14,36 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ONCE_VARIABLE = "LLM_DEPLOY_ONCE"
-"""Environment variable with the file to which steps that are needed once per machine add `[title, seconds]`, one line
-of JSON each. Unset: nobody counts them."""
+"""Environment variable with a file. Steps that are needed once per machine append `[title, seconds]` to it, a JSON line
+each. If it is not set, nothing is written."""
 
 _CONTROL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # all but tab and newline; 0x80 to 0x9f begin sequences, too
-    "\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069"  # turn the direction of what follows, or break the line
-    "\ud800-\udfff]"  # bytes that were no UTF-8
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # all but tab and newline; 0x80 to 0x9f also start escape sequences
+    "\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069"  # change the text direction, or break the line
+    "\ud800-\udfff]"  # bytes that are not UTF-8
 )
 
 
 def plain(text: str) -> str:
-    """Return `text` with control characters as `\\x1b` shows one; newlines (also of Windows) and tabs stay."""
+    """Return `text` with control characters as escapes such as `\\x1b`; newlines (also Windows ones) and tabs stay."""
     return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text.replace("\r\n", "\n"))
 
 
 def say(text: str) -> None:
-    """Print one line for a person, at once."""
+    """Print a message on stderr and flush it."""
     print(plain(text), file=sys.stderr, flush=True)
 
 
 def show(text: str) -> None:
-    """Print data for a person on stdout, at once."""
+    """Print data on stdout and flush it."""
     print(plain(text), flush=True)
 
 
 @contextmanager
 def step(title: str, *, once: bool = False) -> Iterator[None]:
-    """Announce a step before it starts and say how long it took, also when it fails.
+    """Print a step's title before it starts, and its duration when it ends or fails.
 
-    `once`: its result is cached, so a second run on this machine does not repeat it.
+    `once`: the result is cached, so this machine does not need the step again.
     """
     say(f"→ {title}")
     start = time.monotonic()
@@ -60,5 +60,5 @@ def step(title: str, *, once: bool = False) -> Iterator[None]:
 
 
 def next_command(*commands: str) -> None:
-    """Name what a user would sensibly run next."""
+    """Print the commands that a user is likely to run next."""
     say("next: " + "   or   ".join(commands))

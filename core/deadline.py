@@ -1,4 +1,4 @@
-"""A moment by which something has to be over, shared by the steps that lead there."""
+"""A point in time by which several steps together must be done."""
 
 import time
 from collections.abc import Callable
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Deadline:
-    """A moment on a clock that only goes forward."""
+    """A point in time on a monotonic clock."""
 
     at: float
     clock: Callable[[], float] = time.monotonic
 
     @classmethod
     def after(cls, seconds: float, clock: Callable[[], float] = time.monotonic) -> "Deadline":
-        """Return the moment that lies `seconds` ahead."""
+        """Return the point in time `seconds` from now."""
         return cls(clock() + seconds, clock)
 
     def left_s(self, *, reserve_s: float = 0.0) -> float:
-        """Return the seconds until then, less those reserved for what comes after; 0 when there are none."""
+        """Return the remaining seconds minus `reserve_s`, the seconds that later steps need; never below 0."""
         return max(0.0, self.at - reserve_s - self.clock())

@@ -1,12 +1,12 @@
-"""The one family of errors that a user can cause or mend, and the one place that turns them into words.
+"""Errors that a user can cause or fix, and the one function that prints them.
 
-    DeployError            a run that failed                                  exit 1
+    DeployError            a run failed                                       exit 1
     ├── ConfigError        a value in a file is wrong                         exit 2
     ├── UsageError         the command line or the environment is wrong       exit 2
     ├── HostError          a host could not be reached, trusted or changed    exit 1
-    └── CheckError         it runs, but a check of it failed                  exit 1
+    └── CheckError         the deployment runs, but a check failed            exit 1
 
-Anything else keeps its traceback, because that is our bug.
+Any other exception is a bug in this project and keeps its traceback.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,10 +17,10 @@ from core.interrupts import interruptible, words_of
 
 
 class DeployError(Exception):
-    """Something that the person at the keyboard can mend.
+    """An error that the user can fix.
 
-    Printed as one line: `where: what; hint`. `where` names a file and key, a host or a command; `hint` says what
-    to write or do instead. `detail` may add lines below it (the first real error of a journal, say).
+    Printed as one line: `where: what; hint`. `where` is a file and key, a host or a command. `hint` says what to write
+    or do instead. `detail` may add lines below, for example the first error in a journal.
     """
 
     exit_code = 1
@@ -44,7 +44,7 @@ class ConfigError(DeployError):
 
 
 class UsageError(DeployError):
-    """The command line or the machine it runs on lacks something; nothing was created."""
+    """The command line is wrong, or this machine lacks something; nothing was created."""
 
     exit_code = 2
 
@@ -54,11 +54,11 @@ class HostError(DeployError):
 
 
 class CheckError(DeployError):
-    """The deployment answers, but not as it should."""
+    """The deployment answers, but a check failed."""
 
 
 def run_cli(command: Callable[[], int]) -> int:
-    """Return the exit status of `command`, with errors told in words on stderr: 130 after Ctrl-C, 143 after SIGTERM."""
+    """Run `command`, print its error on stderr, and return the exit status: 130 after Ctrl-C, 143 after SIGTERM."""
     try:
         with interruptible():
             return command()
@@ -76,7 +76,7 @@ def run_cli(command: Callable[[], int]) -> int:
 
 @contextmanager
 def when_interrupted(other: str) -> Iterator[None]:
-    """Have Ctrl-C within name what else a person may do than run the same command again."""
+    """Add `other`, a second way to continue, to the message that Ctrl-C prints in this block."""
     try:
         yield
     except KeyboardInterrupt as interrupt:

@@ -1,4 +1,4 @@
-"""Files on the controlling machine: written whole or not at all, told by their content, and kept from others."""
+"""Files on the controlling machine: atomic writes, hashes, and a check that other users cannot read a secret."""
 
 import hashlib
 import os
@@ -6,13 +6,13 @@ import tempfile
 from pathlib import Path
 
 OTHERS = 0o077
-"""Permissions that a file with a secret gives nobody."""
+"""The permission bits that a file with a secret must not have."""
 
 
 def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o644) -> None:
-    """Put `content` at `path` with `mode`, through a temporary file in the same folder.
+    """Write `content` to a temporary file in the same folder, then rename it to `path` with `mode`.
 
-    Raises OSError (disk full, no permission); the old file is then untouched and no temporary file is left.
+    Raises OSError (disk full, no permission). The old file then stays as it was, and the temporary file is removed.
     """
     data = content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o644) -> 
 
 
 def others_can_read(path: Path) -> bool:
-    """Return whether anybody but its owner may read or write the file, as no secret may be. Raises OSError."""
+    """Return whether anybody but the owner may read or write the file. Raises OSError."""
     return bool(path.stat().st_mode & OTHERS)
 
 

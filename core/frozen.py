@@ -1,4 +1,4 @@
-"""The base of every model that is read from a file: frozen, and unknown keys are refused."""
+"""The base class of every model that is read from a file: immutable, and strict about unknown keys."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ _NUMBERS = (int, float, int | None, float | None)
 
 
 class Frozen(BaseModel):
-    """Cannot be changed after it was read; a key that no field takes is an error, never ignored."""
+    """A model that cannot change. An unknown key is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @model_validator(mode="before")
     @classmethod
     def _no_truth_as_number(cls, value: Any) -> Any:
-        """Turn `count: true`, which pydantic would read as 1, into text, which a number's field refuses."""
+        """Turn `count: true` into text, which a number field rejects; pydantic would read it as 1."""
         if not isinstance(value, dict) or not any(isinstance(each, bool) for each in value.values()):
             return value
         numbers = {name for name, field in cls.model_fields.items() if field.annotation in _NUMBERS}

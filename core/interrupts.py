@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM before a command has begun and after it has ended: one line, while Python still loads modules.
+"""Ctrl-C and SIGTERM while Python still loads modules, and after a command's end: one line on stderr, then exit.
 
-In between `core.errors.run_cli` tells it, where a command may clean up. Only for a program's own entry: a signal's
-handler is the whole process's.
+While the command runs, it can clean up, and `core.errors.run_cli` prints the line. Only a program's entry point may use
+this module: a signal handler applies to the whole process.
 """
 
 import os
@@ -14,19 +14,19 @@ INTERRUPTED = 130
 TERMINATED = 143
 WORDS = {
     signal.SIGINT: "interrupted; run the same command again",
-    signal.SIGTERM: "ended by SIGTERM; run the same command again",
+    signal.SIGTERM: "stopped by SIGTERM; run the same command again",
 }
 STATUS = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, which ends a command in the same order as Ctrl-C does."""
+    """SIGTERM: a command cleans up as it does after Ctrl-C."""
 
 
 def leave_when_interrupted() -> None:
-    """Have Ctrl-C and SIGTERM end the process at once.
+    """Make Ctrl-C and SIGTERM end the process at once.
 
-    A signal that is ignored stays so, as SIGINT is in a shell's background.
+    An ignored signal stays ignored: a shell ignores SIGINT for background jobs.
     """
     for number in STATUS:
         if signal.getsignal(number) is not signal.SIG_IGN:
@@ -35,7 +35,7 @@ def leave_when_interrupted() -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Have Ctrl-C raise KeyboardInterrupt and SIGTERM Terminated within; before and after they end the process."""
+    """Make Ctrl-C raise KeyboardInterrupt and SIGTERM raise Terminated in the block; before and after, they exit."""
     within = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: _terminate}
     taken = [number for number in within if signal.getsignal(number) is _leave]
     for number in taken:
@@ -48,7 +48,7 @@ def interruptible() -> Iterator[None]:
 
 
 def words_of(interrupt: KeyboardInterrupt) -> tuple[str, int]:
-    """Return what a person reads of an interrupt, and the exit status."""
+    """Return the message about an interrupt, and the exit status."""
     number = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
     return WORDS[number], STATUS[number]
 
@@ -58,7 +58,7 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:
-    """End without a word of Python's: what is half imported cannot be asked to clean up, and has changed nothing."""
+    """Exit without a traceback. Modules that are still loading have changed nothing, so nothing needs cleanup."""
     signalled = signal.Signals(number)
     os.write(2, f"\nerror: {WORDS[signalled]}\n".encode())
     os._exit(STATUS[signalled])

@@ -1,4 +1,4 @@
-"""One process at a time fills a place on disk; the others wait, and then find it filled."""
+"""A lock on disk: one process makes a thing, and the others wait until it exists."""
 
 import fcntl
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from core.console import say
 
 @contextmanager
 def one_at_a_time(lock: Path, meanwhile: str) -> Iterator[None]:
-    """Hold the file `lock`, whose folder is made; say `meanwhile` when another process holds it."""
+    """Hold the file `lock`, and create its folder first. Print `meanwhile` while another process holds the lock."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         try:

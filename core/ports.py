@@ -1,7 +1,7 @@
-"""Ports that more than one step of the way knows."""
+"""Ports that several packages need."""
 
 SSH_PORT = 22
-"""Where hosts let people log in, unless an inventory says otherwise."""
+"""The SSH port of hosts; an inventory can name another one."""
 
 ENGINE_PORTS = (8000, 11434)
-"""Where vLLM and Ollama listen on loopback unless a stack file says otherwise."""
+"""Where vLLM and Ollama listen on loopback; a stack file can name another port."""

@@ -1,8 +1,8 @@
-"""Text from elsewhere on one line of a message."""
+"""Text from outside this project, made safe for one line of a message."""
 
 from core.console import plain
 
 
 def on_one_line(text: str) -> str:
-    """Return `text` with all control characters written as escapes, line feeds and tabs, too."""
+    """Return `text` with every control character as an escape, line feeds and tabs included."""
     return plain(text).replace("\n", r"\n").replace("\t", r"\t")

@@ -1,4 +1,4 @@
-"""Processes told apart by pid, start time and boot, so that a pid used again is never taken for the old one (Linux)."""
+"""Linux processes, identified by pid, start time and boot, so that a reused pid never stands for the old process."""
 
 import os
 import signal
@@ -11,13 +11,13 @@ START_TIME_FIELD = 19
 
 
 def boot_id() -> str:
-    """Return what tells this boot of the host from every other."""
+    """Return the kernel's ID of the current boot."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 @dataclass(frozen=True)
 class Process:
-    """One process of one boot of this host."""
+    """One process of this host, in one boot."""
 
     pid: int
     start_ticks: int
@@ -25,7 +25,7 @@ class Process:
 
     @classmethod
     def parse(cls, line: str) -> "Process | None":
-        """Return the process that a line `PID START BOOT` names; None when it is no such line."""
+        """Return the process that a line `PID START BOOT` names; None if the line has another form."""
         words = line.split()
         try:
             return cls(pid=int(words[0]), start_ticks=int(words[1]), boot=words[2])
@@ -34,7 +34,7 @@ class Process:
 
     @classmethod
     def of_pid(cls, pid: int) -> "Process | None":
-        """Return the running process with this pid; None when there is none, or it has ended and waits to be reaped."""
+        """Return the running process with this pid; None if there is none or it is a zombie."""
         fields = _stat(pid)
         if fields is None or fields[0] in "ZX":
             return None
@@ -44,17 +44,17 @@ class Process:
         return f"{self.pid} {self.start_ticks} {self.boot}"
 
     def is_running(self) -> bool:
-        """Return whether this very process still runs."""
+        """Return whether this process still runs; a new process with the same pid does not count."""
         return Process.of_pid(self.pid) == self
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to this very process; nothing happens when it is gone."""
+        """Send a signal to this process; do nothing if it has ended."""
         try:
             handle = os.pidfd_open(self.pid)
         except ProcessLookupError:
             return
         try:
-            # The handle keeps pointing at one process, so looking now and sending then cannot hit another one.
+            # The handle always refers to the same process, so the signal cannot reach another one after the check.
             if self.is_running():
                 signal.pidfd_send_signal(handle, number)
         except ProcessLookupError:
@@ -63,16 +63,16 @@ class Process:
             os.close(handle)
 
     def session_members(self) -> "list[Process]":
-        """Return the running processes of the session that this process opened, itself not.
+        """Return the running processes of the session that this process started, without the process itself.
 
-        They outlive it, and keep its pid from being used again. Processes that opened a session of their own, as those
-        of a machine do, are not among them.
+        They can outlive it, and the kernel does not reuse its pid until they have ended. Processes that started their
+        own session, such as those in a machine, are not included.
         """
         if self.boot != boot_id():
             return []
         leader = Process.of_pid(self.pid)
         if leader is not None and leader != self:
-            return []  # all of this session ended, and the number was given to another process
+            return []  # the whole session has ended, and another process has this pid
         members = []
         for entry in Path("/proc").iterdir():
             pid = int(entry.name) if entry.name.isdigit() else self.pid
@@ -91,4 +91,4 @@ def _stat(pid: int) -> list[str] | None:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return stat.rpartition(")")[2].split()  # the name before it may hold spaces and brackets
+    return stat.rpartition(")")[2].split()  # the name before it may contain spaces and brackets

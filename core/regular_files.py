@@ -1,7 +1,7 @@
-"""Files that leave this computer: regular ones alone, and of a folder only what lies in it.
+"""Safe reading of files that are sent to a host: regular files only, and nothing from outside the given folder.
 
-A folder that somebody downloaded may hold links to secrets, pipes and devices. Links within the folder are followed,
-and those of a hub cache's snapshot to the cache's own blobs. What is opened is looked at again after it was opened.
+A downloaded folder may contain links to secrets, pipes and devices. Links inside the folder are followed, and so are
+links from a hub cache's snapshot to that cache's blobs. Each file is checked again after it was opened.
 """
 
 import errno
@@ -14,9 +14,9 @@ from pathlib import Path
 from core.errors import ConfigError
 
 MAX_SMALL_BYTES = 4 << 20
-"""Of a file that is read into memory: a config, a certificate, a list of checksums."""
+"""Limit for a file that is read into memory: a config, a certificate, a list of checksums."""
 
-_LINK_HINT = "put the file itself there instead of the link"
+_LINK_HINT = "replace the link with the file itself"
 
 
 def is_small_file(path: Path) -> bool:
@@ -38,11 +38,12 @@ def read_small(path: Path) -> bytes:
 
 
 def open_regular(path: Path, *, within: Path | None = None, follow: bool = True) -> BufferedReader:
-    """Return `path` opened for reading; unless `follow`, it may not be a link. Raises OSError where that fails.
+    """Open `path` for reading. Without `follow`, a link is an OSError.
 
-    Raises ConfigError for what is not a regular file and, with the folder `within`, for what lies outside of it.
+    Raises ConfigError if it is not a regular file or, with `within`, lies outside that folder; OSError if it cannot be
+    opened.
     """
-    # O_NONBLOCK: opening a pipe would wait for its other end.
+    # O_NONBLOCK: without it, opening a pipe waits for a writer.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
     descriptor = os.open(path, flags)
     try:
@@ -60,7 +61,7 @@ def open_regular(path: Path, *, within: Path | None = None, follow: bool = True)
 
 
 def _opened_path(descriptor: int, path: Path) -> Path:
-    """Return where the opened file lies: by the kernel, where that tells, as `path` may lead elsewhere by now."""
+    """Return the path of the opened file, from the kernel if possible: `path` may point elsewhere by now."""
     try:
         return Path(str(Path(f"/proc/self/fd/{descriptor}").readlink()).removesuffix(" (deleted)"))
     except OSError:
@@ -68,24 +69,26 @@ def _opened_path(descriptor: int, path: Path) -> Path:
 
 
 def _roots(folder: Path) -> list[Path]:
-    """Return the folders in which the files of `folder` may lie: itself, and the blobs of a hub cache's snapshot."""
+    """Return the folders that may contain the files of `folder`: itself and, for a hub cache's snapshot, the blobs."""
     real = Path(os.path.realpath(folder))
     in_cache = real.parent.name == "snapshots" and real.parent.parent.name.startswith(("models--", "datasets--"))
     return [real, *([real.parent.parent / "blobs"] if in_cache else [])]
 
 
 def check_below(folder: Path) -> None:
-    """Raise ConfigError for what may not leave this computer, as `files_below` does."""
+    """Raise ConfigError if `files_below` would."""
     for _ in files_below(folder):
         pass
 
 
 def files_below(folder: Path, *, links_out: bool = False) -> Iterator[str]:
-    """Yield the names below `folder`, relative and with `/`, of all files that no dot hides.
+    """Yield the relative paths, with `/`, of all files below `folder` except hidden ones.
 
-    What hides in a model's folder is left by tools: caches of the hub's, git's own, an editor's. Raises ConfigError for
-    a link that leaves the folder or leads nowhere, a pipe, a device, a socket, a folder that holds itself, and a name
-    with control characters. `links_out`: the links are this project's own, and lead to files that the user named.
+    Hidden files in a model's folder come from tools: the hub's cache, git, an editor. `links_out` allows links out of
+    the folder: this project made them, to files that the user named.
+
+    Raises ConfigError for a link out of the folder or to nothing, a pipe, a device, a socket, a folder that contains
+    itself, and a name with control characters.
     """
     roots, seen = [Path("/")] if links_out else _roots(folder), {os.path.realpath(folder)}
     for parent, folders, leaves in os.walk(folder, followlinks=True, onerror=_raise):
@@ -94,7 +97,7 @@ def files_below(folder: Path, *, links_out: bool = False) -> Iterator[str]:
             path = Path(parent, name)
             real = _checked(path, roots)
             if real in seen:
-                raise ConfigError("is a link to a folder that is there already", where=str(path), hint=_LINK_HINT)
+                raise ConfigError("links to a folder that was already read", where=str(path), hint=_LINK_HINT)
             seen.add(real)
         for leaf in leaves:
             path = Path(parent, leaf)
@@ -109,7 +112,7 @@ def _raise(error: OSError) -> None:
 
 
 def _checked(path: Path, roots: list[Path]) -> str:
-    """Return where `path` leads to. Raises ConfigError for one outside of `roots`, and for a name that is not text."""
+    """Return the real path of `path`. Raises ConfigError if it lies outside `roots` or has control characters."""
     if not path.name.isprintable():
         raise ConfigError("has control characters in its name", where=ascii(str(path)), hint="rename it")
     real = os.path.realpath(path)
@@ -119,14 +122,14 @@ def _checked(path: Path, roots: list[Path]) -> str:
 
 def _check_place(path: Path, real: Path, roots: list[Path]) -> None:
     if not any(real.is_relative_to(root) for root in roots):
-        raise ConfigError(f"leads out of the folder, to {real}", where=str(path), hint=_LINK_HINT)
+        raise ConfigError(f"links to {real}, outside the folder", where=str(path), hint=_LINK_HINT)
 
 
 def _check_kind(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except OSError as error:
-        hint = "let your user read it, or take it out of the folder"
+        hint = "make it readable for your user, or remove it from the folder"
         raise ConfigError(f"cannot be read ({error.strerror})", where=str(path), hint=hint) from None
     if not stat.S_ISREG(mode):
-        raise ConfigError("is not a regular file", where=str(path), hint="take it out of the folder")
+        raise ConfigError("is not a regular file", where=str(path), hint="remove it from the folder")

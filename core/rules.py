@@ -1,7 +1,7 @@
-"""What rules of config models are made of: a problem with its key, one error for many problems, near misses, masks.
+"""Building blocks for the rules of config models: problems with their key, suggestions for near misses, masks.
 
-A rule is one function without network access. A rule of one field raises `ValueError("what is wrong; what to write")`:
-`core.words` puts what was found in front. A rule over several fields yields `Problem`s, each with its own key.
+A rule is one function without network access. A rule for one field raises `ValueError("what is wrong; what to write")`,
+and `core.words` puts the value in front. A rule over several fields yields `Problem`s, each with its own key.
 """
 
 import difflib
@@ -14,7 +14,7 @@ from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 SECRET: dict[str, Any] = {"secret": True}
-"""`json_schema_extra` of a field whose value is never repeated."""
+"""`json_schema_extra` of a field whose value is never printed."""
 
 PROBLEMS = "problems"
 """The type, and the key in the context, of the error that `refuse` raises."""
@@ -22,24 +22,24 @@ PROBLEMS = "problems"
 _MIXED = r"(?=\S*[a-z])(?=\S*[A-Z])(?=\S*\d)"
 
 _TOKEN = re.compile(
-    r"\b(?:hf_|sk-|gh[opsu]_|github_pat_|glpat-|xox[abp]-|AKIA|ASIA|AIza|eyJ)[A-Za-z0-9_-]{10,}"  # usual services
+    r"\b(?:hf_|sk-|gh[opsu]_|github_pat_|glpat-|xox[abp]-|AKIA|ASIA|AIza|eyJ)[A-Za-z0-9_-]{10,}"  # common services
     r"|-----BEGIN"  # a key in PEM
     r"|://[^/@\s]*:[^/@\s]*@"  # a password in a URL
     rf"|{_MIXED}(?<![\w+=])[\w+=]{{24,}}"  # a long run without the `-` and `/` of names
     rf"|{_MIXED}(?<![\w/+=-])[\w/+=]{{40}}(?![\w/+=-])"  # a secret key of AWS
 )
-"""What must not be repeated."""
+"""Text that looks like a secret."""
 
 
 LONGEST_WORD, LONGEST_TEXT = 400, 20_000
-"""Characters. What is longer is not shown: nobody reads it, and the search takes the square of a word's length."""
+"""Characters. Longer text is hidden: nobody reads it, and the search takes time with the square of a word's length."""
 
 HIDDEN = "(not shown)"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong. `key` is the path below the model that reports it, e.g. `adapters[1].rank`."""
+    """One mistake. `key` is the path below the model that reports it, e.g. `adapters[1].rank`."""
 
     key: str
     what: str
@@ -47,14 +47,14 @@ class Problem:
 
 
 def refuse(problems: Iterable[Problem]) -> None:
-    """Raise all `problems` as one error, to be called from a validator; does nothing when there are none."""
+    """Raise all `problems` as one error; do nothing if there are none. For validators."""
     found = tuple(problems)
     if found:
         raise PydanticCustomError(PROBLEMS, "several fields do not fit", {PROBLEMS: found})
 
 
 def matching(pattern: str, words_if_not: str) -> AfterValidator:
-    """Return a rule that refuses text that is not wholly `pattern`, with `what is wrong; what to write`."""
+    """Return a rule that rejects text that does not match `pattern`, with `what is wrong; what to write`."""
     compiled = re.compile(pattern)
 
     def check(value: str) -> str:
@@ -65,23 +65,23 @@ def matching(pattern: str, words_if_not: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-Sha256 = Annotated[str, matching(r"[0-9a-f]{64}", "is no SHA-256; write the 64 hex digits that sha256sum prints")]
+Sha256 = Annotated[str, matching(r"[0-9a-f]{64}", "is not a SHA-256; write the 64 hex digits that sha256sum prints")]
 
 
 MAX_STACK_CHARS = 40
-"""Resources are called llm-<stack>-<noun>-<number>, and the clouds' limit for a name is 63 characters (RFC 1035)."""
+"""A resource is named llm-<stack>-<noun>-<number>, and a cloud allows 63 characters (RFC 1035)."""
 
 STACK_NAME = rf"[a-z]([a-z0-9-]{{0,{MAX_STACK_CHARS - 2}}}[a-z0-9])?"
 
-NO_STACK_NAME = "is no stack name"
+NO_STACK_NAME = "is not a stack name"
 STACK_NAME_HINT = f"write lower-case letters, digits and -, starting with a letter, at most {MAX_STACK_CHARS}"
 
 StackName = Annotated[str, matching(STACK_NAME, f"{NO_STACK_NAME}; {STACK_NAME_HINT}")]
-"""Names a folder of results and one of secrets, so it must be no path."""
+"""Names a folder of results and one of secrets, so it must not be a path."""
 
 
 def twice(values: Iterable[str], key: str) -> Iterable[Problem]:
-    """Yield a problem for each of `values` that stood in the list before."""
+    """Yield a problem for each duplicate in `values`."""
     seen: set[str] = set()
     for index, value in enumerate(values):
         if value in seen:
@@ -90,19 +90,19 @@ def twice(values: Iterable[str], key: str) -> Iterable[Problem]:
 
 
 def one_of(known: Iterable[str], wrong: str = "") -> str:
-    """Return a hint with the known word nearest to `wrong`, or all of them when none is near."""
+    """Return a hint with the known word nearest to `wrong`, or with all known words if none is near."""
     choices = list(known)
     near = difflib.get_close_matches(wrong[:LONGEST_WORD], choices, n=1, cutoff=0.6)
     return f"did you mean {near[0]}?" if near else f"write one of {', '.join(choices)}"
 
 
 def looks_secret(text: str) -> bool:
-    """Return whether `text` may be a token or password that must not be repeated."""
+    """Return whether `text` may be a token or password."""
     if len(text) > LONGEST_TEXT:
         return True
     return any(len(word) > LONGEST_WORD or _TOKEN.search(word) for word in text.split())
 
 
 def masked(text: str) -> str:
-    """Return `text` without the words in it that may be secrets."""
+    """Return `text` with HIDDEN in place of words that may be secrets."""
     return re.sub(r"\S+", lambda word: HIDDEN if looks_secret(word[0]) else word[0], text)

@@ -1,4 +1,4 @@
-"""Secrets: a string that does not print itself, and a reference that says where one is kept."""
+"""A reference to a secret: the environment variable or the file that contains it."""
 
 import os
 from pathlib import Path
@@ -13,16 +13,16 @@ from core.regular_files import read_small
 from core.rules import SECRET, matching
 
 VariableName = Annotated[
-    str, matching(r"[A-Z_][A-Z0-9_]*", "is no name of an environment variable; write its name, e.g. HF_TOKEN")
+    str, matching(r"[A-Z_][A-Z0-9_]*", "is not the name of an environment variable; write a name, e.g. HF_TOKEN")
 ]
 
 
 class SecretRef(Frozen):
-    """Where a secret is kept on the controlling machine; the secret itself is never written into a stack file."""
+    """Where the controlling machine keeps a secret. A stack file never contains the secret itself."""
 
     env: VariableName | None = Field(
         default=None,
-        json_schema_extra=SECRET,  # someone will write the secret itself here
+        json_schema_extra=SECRET,  # some users write the secret itself here
         description="Environment variable that holds the secret, e.g. HF_TOKEN.",
     )
     file: Path | None = Field(
@@ -34,11 +34,11 @@ class SecretRef(Frozen):
     @model_validator(mode="after")
     def _one_place(self) -> "SecretRef":
         if (self.env is None) == (self.file is None):
-            raise ValueError("names no place or two; write env: HF_TOKEN or file: /path/to/secret")
+            raise ValueError("must name one place; write env: HF_TOKEN or file: /path/to/secret")
         return self
 
     def read(self) -> SecretStr:
-        """Return the secret. Raises ConfigError when it is missing or empty, or others can read the file."""
+        """Return the secret. Raises ConfigError if it is missing or empty, or if other users can read the file."""
         if self.env is not None:
             value = os.environ.get(self.env, "")
             if not value:
@@ -53,7 +53,7 @@ class SecretRef(Frozen):
                 f"cannot be read ({error.strerror})", where=str(path), hint="write the secret there, mode 0600"
             ) from error
         if exposed:
-            raise ConfigError("others on this computer can read it", where=str(path), hint=f"run chmod 600 {path}")
+            raise ConfigError("other users can read it", where=str(path), hint=f"run chmod 600 {path}")
         if not first or not first[0].strip():
             raise ConfigError("is empty", where=str(path), hint="write the secret on its first line")
         return SecretStr(first[0].strip())

@@ -1,8 +1,8 @@
-"""YAML read strictly: a key given twice is refused, and a plain word means what the Pulumi engine takes it for.
+"""Strict YAML: duplicate keys are errors, and a plain word has the meaning that it has for the Pulumi engine.
 
-PyYAML follows YAML 1.1, in which `no` is false and `19:00` is 1140; to the engine both are text. A plain date, which
-the engine would lengthen to a time, is refused; so are tags (`!!int`), which nobody needs, and what would take long or
-much memory to read. Does not know what the values are for.
+PyYAML follows YAML 1.1, where `no` is false and `19:00` is 1140; the Pulumi engine reads both as text. Also errors: a
+plain date, which the Pulumi engine would turn into a time; a tag (`!!int`), which no file needs; and input that takes
+much time or memory to read. Does not know what the values mean.
 """
 
 import re
@@ -17,22 +17,22 @@ from core.printable import on_one_line
 from core.regular_files import open_regular
 
 MAX_BYTES = 4 * 1024**2
-"""Far more than a file that people write; less than what takes seconds to read."""
+"""Far more than any file that people write, and still read within a second."""
 
 MAX_DEPTH = 40
-"""How deeply mappings and lists may nest; the deepest of our models is at 8."""
+"""How deeply mappings and lists may nest; our deepest model has 8 levels."""
 
 MAX_VALUES = 100_000
-"""How many values a file may have, those that aliases repeat counted each time."""
+"""How many values a file may have. A value that an alias repeats counts each time."""
 
 MAX_DIGITS = 40
-"""Of a number. Python refuses to print a whole number of more than 4,300 digits."""
+"""Limit for one number. Python does not print whole numbers of more than 4,300 digits."""
 
 _BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _StrictLoader(_BASE):  # type: ignore[misc]  # CSafeLoader is there only where PyYAML was built with libyaml
-    """Refuses a key given twice; booleans are `true` and `false` only; no dates, no base-60 numbers."""
+class _StrictLoader(_BASE):  # type: ignore[misc]  # CSafeLoader exists only if PyYAML was built with libyaml
+    """A loader without duplicate keys, dates and base-60 numbers; booleans are `true` and `false` only."""
 
 
 _StrictLoader.yaml_implicit_resolvers = {
@@ -49,29 +49,29 @@ for _tag, _pattern, _first in (
 
 
 def _mapping(loader: Any, node: yaml.MappingNode) -> dict[str, Any]:
-    """Return the mapping of `node`. Raises ConstructorError for a key that is no plain text or is given twice."""
+    """Return the mapping of `node`. Raises ConstructorError for a key that is not a scalar and for a duplicate key."""
     lines: dict[str, int] = {}
     for key, _ in node.value:
         if not isinstance(key, yaml.ScalarNode):
             raise yaml.constructor.ConstructorError(None, None, "key must be one word", key.start_mark)
         if key.value in lines:
-            problem = f"key {on_one_line(key.value)} is given twice, first in line {lines[key.value]}"
+            problem = f"duplicate key {on_one_line(key.value)}, first in line {lines[key.value]}"
             raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
         lines[key.value] = key.start_mark.line + 1
     loader.flatten_mapping(node)
     for key, _ in node.value:
-        if not isinstance(key, yaml.ScalarNode):  # one that `<<` brought
+        if not isinstance(key, yaml.ScalarNode):  # from a merge with `<<`
             raise yaml.constructor.ConstructorError(None, None, "key must be one word", key.start_mark)
     return {key.value: loader.construct_object(value, deep=True) for key, value in node.value}
 
 
 def _date(_loader: Any, node: yaml.ScalarNode) -> None:
-    """Refuse a plain date."""
-    raise yaml.constructor.ConstructorError(None, None, "a date must stand in quotes", node.start_mark)
+    """Raise ConstructorError for a plain date."""
+    raise yaml.constructor.ConstructorError(None, None, "a date needs quotes", node.start_mark)
 
 
 def _number(loader: Any, node: yaml.ScalarNode) -> Any:
-    """Return a number. Raises ConstructorError for one that is too long."""
+    """Return a number. Raises ConstructorError if it has too many digits."""
     if len(node.value) > MAX_DIGITS:
         raise yaml.constructor.ConstructorError(None, None, f"a number has {len(node.value)} digits", node.start_mark)
     integer = node.tag.endswith(":int")
@@ -85,10 +85,9 @@ _StrictLoader.add_constructor("tag:yaml.org,2002:timestamp", _date)
 
 
 def read_yaml(path: Path, *, shown_as: str) -> Any:
-    """Return the one document in `path`; None when the file is empty. `shown_as` is the file's name in messages.
+    """Return the one document in `path`; None if the file is empty. `shown_as` is the file's name in messages.
 
-    Raises ConfigError with line and column for broken YAML; FileNotFoundError is left to the caller, who knows what
-    else there is.
+    Raises ConfigError with line and column for broken YAML, and FileNotFoundError: the caller knows which files exist.
     """
     text = _read(path, shown_as)
     try:
@@ -102,38 +101,38 @@ def read_yaml(path: Path, *, shown_as: str) -> Any:
         raise ConfigError(what, where=place, hint=hint) from error
     except yaml.reader.ReaderError as error:
         place = f"{shown_as}: line {text.count(chr(10), 0, error.position) + 1}"
-        what = f"holds a character that YAML does not allow (U+{error.character:04X})"
-        raise ConfigError(what, where=place, hint="take it out; most editors do not show it") from error
+        what = f"contains a character that YAML does not allow (U+{error.character:04X})"
+        raise ConfigError(what, where=place, hint="remove it; most editors do not show it") from error
 
 
 def _read(path: Path, shown_as: str) -> str:
-    """Return the text of a file. Raises ConfigError when it cannot be read, FileNotFoundError."""
+    """Return the text of a file. Raises FileNotFoundError, and ConfigError if the file cannot be read."""
     try:
         with open_regular(path) as stream:
-            content = stream.read(MAX_BYTES + 1)  # never to the end of /dev/zero
+            content = stream.read(MAX_BYTES + 1)  # /dev/zero has no end
     except FileNotFoundError:
         raise
     except OSError as error:
-        hint = "name a file that you may read"
+        hint = "name a readable file"
         raise ConfigError(f"cannot be read ({error.strerror})", where=shown_as, hint=hint) from error
     if len(content) > MAX_BYTES:
         what = f"is larger than {MAX_BYTES // 1024**2} MiB"
         raise ConfigError(what, where=shown_as, hint="is it the right file? Write a YAML or JSON file")
     try:
-        return content.decode("utf-8-sig")  # without the mark that some editors put first
+        return content.decode("utf-8-sig")  # without the byte order mark that some editors write
     except UnicodeDecodeError as error:
         raise ConfigError(f"is not UTF-8 text (byte {error.start})", where=shown_as, hint="save it as UTF-8") from error
 
 
 def _refuse_odd(text: str) -> None:
-    """Raise MarkedYAMLError for tags, and for what would take long to construct. Constructs nothing itself."""
+    """Raise MarkedYAMLError for tags and for input that would take long to construct. Constructs nothing."""
     depth = values = 0
     sizes: dict[str, int] = {}
-    """Values below each anchor that has ended."""
+    """Anchor, once its value has ended, and how many values are in it."""
     opened: list[tuple[str | None, int]] = []
     for event in _events(text):
         if getattr(event, "tag", None) is not None:
-            raise yaml.MarkedYAMLError(problem="a tag stands before the value", problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(problem="the value has a tag", problem_mark=event.start_mark)
         if isinstance(event, yaml.AliasEvent):
             values += sizes.get(str(event.anchor), 0)
         elif isinstance(event, yaml.NodeEvent):
@@ -151,30 +150,27 @@ def _refuse_odd(text: str) -> None:
         if depth > MAX_DEPTH:
             raise yaml.MarkedYAMLError(problem=f"nests deeper than {MAX_DEPTH} levels", problem_mark=event.start_mark)
         if values > MAX_VALUES:
-            raise yaml.MarkedYAMLError(problem=f"holds more than {MAX_VALUES} values", problem_mark=event.start_mark)
+            raise yaml.MarkedYAMLError(problem=f"has more than {MAX_VALUES} values", problem_mark=event.start_mark)
 
 
 def _events(text: str) -> Iterator[Any]:
-    """Yield what the parser sees, one event after the other: it does not recurse, unlike the loader."""
+    """Yield the parser's events. The parser does not recurse; the loader does."""
     return iter(yaml.parse(text, Loader=_BASE))
 
 
 def _words(problem: str, *, tab: bool) -> tuple[str, str]:
-    """Return what is wrong and what to do, without the text around it: it may hold a secret."""
-    if "is given twice" in problem:
+    """Return what is wrong and what to write. Leaves out the text of the file, which may contain a secret."""
+    if "duplicate key" in problem:
         return problem, "keep one of the two"
-    if "must stand in quotes" in problem:
+    if "a date needs quotes" in problem:
         return problem, 'write e.g. "2026-01-31"'
-    if "a tag stands" in problem:
-        return (
-            "a tag (a word with !) stands before the value",
-            "leave it out; text that looks like a number needs quotes",
-        )
-    if "nests deeper" in problem or "holds more than" in problem or "a number has" in problem:
+    if "has a tag" in problem:
+        return "the value has a tag (a word with !)", "remove the tag; text that looks like a number needs quotes"
+    if "nests deeper" in problem or "has more than" in problem or "a number has" in problem:
         return problem, "is it the right file?" if "number" not in problem else "write fewer, or put text in quotes"
     if tab:
         return "is not YAML: the line is indented with a tab", "indent with spaces"
     return (
         f"is not YAML: {problem}",
-        "mind the indentation, and quote text that holds `: ` or starts with @`%&*!|",
+        "check the indentation, and quote text that contains `: ` or starts with @`%&*!|",
     )

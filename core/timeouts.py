@@ -1,6 +1,6 @@
-"""Waiting for an answer no longer than it may take, whatever the library that asks does about time.
+"""A time limit for a call into a library that has none.
 
-A call that does not come back stays behind in a thread, which keeps no process alive: only for what may be asked again.
+A call that never returns stays in a daemon thread, so use this only for reads.
 """
 
 import threading
@@ -14,7 +14,7 @@ Answer = TypeVar("Answer")
 
 
 def answer_within(seconds: float, ask: Callable[[], Answer], *, where: str) -> Answer:
-    """Return what `ask` returns. Raises what it raises, and DeployError when it takes longer."""
+    """Return what `ask` returns. Raises what `ask` raises, and DeployError after `seconds`."""
     answer: Future[Answer] = Future()
 
     def work() -> None:
@@ -27,6 +27,6 @@ def answer_within(seconds: float, ask: Callable[[], Answer], *, where: str) -> A
     try:
         return answer.result(seconds)
     except TimeoutError:
-        if answer.done():  # at the last moment, or with a TimeoutError of its own
+        if answer.done():  # at the last moment, or `ask` itself raised TimeoutError
             return answer.result()
         raise DeployError(f"no answer within {seconds:.0f} s", where=where, hint="check the network") from None

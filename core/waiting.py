@@ -1,4 +1,4 @@
-"""Waiting for something that comes by itself, never longer than a deadline."""
+"""Waiting for a condition, no longer than a deadline."""
 
 import time
 from collections.abc import Callable
@@ -18,7 +18,7 @@ def wait_until(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Found:
-    """Return what `look` returns as soon as it is not none; raise `late()` when that takes longer than `deadline_s`."""
+    """Call `look` until it returns something other than None, and return that. Raise `late()` after `deadline_s`."""
     end = clock() + deadline_s
     while True:
         found = look()

@@ -1,11 +1,11 @@
-"""Refused input told in words: where, what was found, what to write instead; one line per problem.
+"""Error lines for rejected input: the key, what is wrong with its value, and what to write; one line per problem.
 
     try:
         return StackOutputs.model_validate(value)
     except ValidationError as error:
         raise words(error, "hosts.yaml", StackOutputs) from None
 
-`from None` matters: pydantic's own text repeats the refused input. What may be a secret is never repeated here: fields
+`from None` matters: pydantic's own text repeats the input. This module never repeats what may be a secret: fields
 marked with `core.rules.SECRET`, mappings, lists, and text that looks like a token.
 """
 
@@ -24,41 +24,43 @@ from core.rules import HIDDEN, LONGEST_WORD, PROBLEMS, SECRET, Problem, looks_se
 
 LONGEST_ECHO_CHARS = 60
 
-_WANTED = {
+_MAPPING = "a mapping"
+
+_EXPECTED = {
     "string_type": "text",
-    "path_type": "path",
-    "int_type": "whole number",
-    "int_parsing": "whole number",
-    "int_from_float": "whole number",
-    "float_type": "number",
-    "float_parsing": "number",
-    "finite_number": "number",
-    "bool_type": "truth value",
-    "bool_parsing": "truth value",
-    "tuple_type": "list",
-    "dict_type": "mapping",
-    "model_type": "mapping",
-    "model_attributes_type": "mapping",
-    "datetime_parsing": "time",
-    "datetime_from_date_parsing": "time",
-    "timezone_aware": "time with a time zone",
+    "path_type": "a path",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "tuple_type": "a list",
+    "dict_type": _MAPPING,
+    "model_type": _MAPPING,
+    "model_attributes_type": _MAPPING,
+    "datetime_parsing": "a time",
+    "datetime_from_date_parsing": "a time",
+    "timezone_aware": "a time with a time zone",
 }
-"""What each of pydantic's type errors asked for."""
+"""What the field of each pydantic type error expects."""
 
 
 def words(error: ValidationError, where: str, model: type[BaseModel]) -> ConfigError:
-    """Return `error`, raised by validating with `model`, as one ConfigError; `where` names the file."""
+    """Return pydantic's `error` from validating with `model` as one ConfigError. `where` names the file."""
     problems: list[Problem] = []
     every = error.errors(include_url=False)
     for details in every:
-        # pydantic counts refused entries as missing ones: a list of one wrong name would be called empty, too
+        # pydantic counts rejected entries as missing, and so also reports a list with one wrong name as empty
         if details["type"] != "too_short" or not any(_lies_in(each["loc"], details["loc"]) for each in every):
             problems += _problems(details, place_of(model, details["loc"]))
     return error_of(problems, where)
 
 
 def error_of(problems: Iterable[Problem], where: str) -> ConfigError:
-    """Return `problems`, at least one, as one ConfigError: the first is its line, the others its detail lines."""
+    """Return `problems`, at least one, as one ConfigError: the first as its line, the others as detail lines."""
     first, *others = [
         ConfigError(
             on_one_line(masked(each.what)),
@@ -72,7 +74,7 @@ def error_of(problems: Iterable[Problem], where: str) -> ConfigError:
 
 
 def _shown(key: str) -> str:
-    """Return `key` without the parts that may be secrets, pasted where a key belongs."""
+    """Return `key` with the parts hidden that may be secrets: some users paste one in place of a key."""
     return ".".join(_short(on_one_line(masked(part))) for part in key.split("."))
 
 
@@ -82,7 +84,7 @@ def _lies_in(loc: tuple[int | str, ...], above: tuple[int | str, ...]) -> bool:
 
 
 def _problems(details: ErrorDetails, place: Place) -> list[Problem]:
-    """Return what one of pydantic's errors says, in our words: several problems for a rule over several fields."""
+    """Return the problems in one of pydantic's errors: several for a rule over several fields."""
     if details["type"] == PROBLEMS:
         return [Problem(join(place.key, each.key), each.what, each.hint) for each in details["ctx"][PROBLEMS]]
     return [_problem(details["type"], details["input"], place, details.get("ctx", {}))]
@@ -109,19 +111,19 @@ def _problem(kind: str, found: Any, place: Place, context: Mapping[str, Any]) ->
 
 
 def _unknown_key(place: Place) -> Problem:
-    """Return the problem of a key that no field takes."""
+    """Return the problem of an unknown key."""
     above, _, last = place.key.rpartition(".")
-    if last == "secure":  # what `pulumi config set --secret` writes
+    if last == "secure":  # `pulumi config set --secret` writes this
         return Problem(
             above,
-            "is an encrypted value, which is not read here",
-            "name a secret by its place, e.g. env: HF_TOKEN, and write the rest in clear",
+            "is an encrypted value, which is not supported",
+            "write where a secret is kept, e.g. env: HF_TOKEN, and everything else in plain text",
         )
-    return Problem(place.key, "is no known key", one_of(place.siblings, last))
+    return Problem(place.key, "is not a known key", one_of(place.siblings, last))
 
 
 def _wrong_kind(kind: str, found: Any, place: Place, context: Mapping[str, Any]) -> Problem:
-    """Return the problem of a mapping whose `kind` is missing or unknown, or that is no mapping."""
+    """Return the problem of a value that should be a mapping with a known `kind`."""
     if not isinstance(found, Mapping):
         return _mismatch("dict_type", found, place, context)
     key = join(place.key, str(context["discriminator"]).strip("'"))
@@ -136,15 +138,15 @@ def _mismatch(kind: str, found: Any, place: Place, context: Mapping[str, Any]) -
     field = place.field
     if isinstance(found, Mapping) and set(found) == {"secure"}:
         return _unknown_key(Place(f"{place.key}.secure", None, ()))
-    if kind in _WANTED:
-        what = "is empty" if found is None else f"is {_sort(found)}, not a {_WANTED[kind]}"
+    if kind in _EXPECTED:
+        what = "is empty" if found is None else f"is {_sort(found)}, not {_EXPECTED[kind]}"
         if isinstance(found, str | int | float):
-            what = f"{_echo(found, field)} is no {_WANTED[kind]}"
+            what = f"{_echo(found, field)} is not {_EXPECTED[kind]}"
         hint = f"write {bounds(field)}" if kind.startswith(("int", "float")) else _write(field)
         if kind == "string_type" and isinstance(found, int | float):
             hint = "put it in quotes"
         models = models_in(bare(field.annotation)) if field else []
-        if len(models) == 1 and _WANTED[kind] == "mapping":
+        if len(models) == 1 and _EXPECTED[kind] == _MAPPING:
             hint = f"write keys below it: {', '.join(models[0].model_fields)}"
         if kind == "tuple_type" and isinstance(found, str):
             hint = f"write [{_echo(found, field)}]"
@@ -155,22 +157,22 @@ def _mismatch(kind: str, found: Any, place: Place, context: Mapping[str, Any]) -
         return Problem(place.key, "is empty", f"name at least {context['min_length']}: {_meaning(field)}")
     if kind == "too_long":
         return Problem(place.key, f"has {len(found)} entries", f"write at most {context['max_length']}")
-    if kind == "json_invalid":  # what was found is the whole file
-        what, hint = "is not JSON", "remove it to have it written again, or take it back from a copy"
+    if kind == "json_invalid":  # `found` is the whole file
+        what, hint = "is not JSON", "delete it, so that it is written again, or restore it from a copy"
     else:
-        what, hint = _with_echo(found, field, "does not fit"), _write(field)
+        what, hint = _with_echo(found, field, "is not valid"), _write(field)
     return Problem(place.key, what, hint)
 
 
 def _sort(value: Any) -> str:
-    """Return what sort of value it is, in YAML's terms."""
+    """Return the kind of value, in YAML's terms."""
     if isinstance(value, Mapping):
         return "a mapping"
     return "a list" if isinstance(value, list | tuple) else "a value"
 
 
 def _echo(value: Any, field: FieldInfo | None) -> str:
-    """Return `value` as it is written in YAML, unless it may be a secret."""
+    """Return `value` as YAML writes it, or a placeholder if it may be a secret."""
     if isinstance(value, bool):
         return "true" if value else "false"
     text = str(value)
@@ -181,34 +183,34 @@ def _echo(value: Any, field: FieldInfo | None) -> str:
 
 
 def _without_long_words(text: str) -> str:
-    """Return `text` with a mark in place of words that nobody reads."""
+    """Return `text` with HIDDEN in place of very long words."""
     return re.sub(rf"\S{{{LONGEST_WORD},}}", HIDDEN, text)
 
 
 def _short(text: str) -> str:
-    """Return the beginning of a long text."""
+    """Return `text`, cut to LONGEST_ECHO_CHARS."""
     return text if len(text) <= LONGEST_ECHO_CHARS else text[: LONGEST_ECHO_CHARS - 1] + "…"
 
 
 def _with_echo(value: Any, field: FieldInfo | None, what: str) -> str:
-    """Return `what` with the value in front, where it is one that can be shown on a line."""
+    """Return `what` with the value in front, if the value fits on a line."""
     return f"{_echo(value, field)} {what}" if isinstance(value, str | int | float) else what
 
 
 def _meaning(field: FieldInfo | None) -> str:
-    """Return the field's description, to end a line with."""
+    """Return the field's description, without the full stop."""
     return ((field.description if field else None) or "see docs/config.md").rstrip(".")
 
 
 def _write(field: FieldInfo | None) -> str:
-    """Return a hint that says what the field is for."""
+    """Return a hint with the field's choices or its description."""
     if field is not None and literals(field.annotation):
         return one_of(str(each) for each in literals(field.annotation))
     return f"write {'true or false' if field is not None and field.annotation is bool else 'it'}: {_meaning(field)}"
 
 
 def bounds(field: FieldInfo | None) -> str:
-    """Return the numbers that a field takes."""
+    """Return the range of numbers that a field accepts."""
     found = {
         name: getattr(rule, name)
         for rule in (field.metadata if field else ())

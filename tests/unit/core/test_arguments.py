@@ -1,4 +1,4 @@
-"""Mistakes on a command line."""
+"""Errors on a command line."""
 
 import re
 
@@ -9,7 +9,7 @@ from core.paths import CHECKOUT
 from infra.lifecycle import orphans_command
 
 
-def test_a_mistake_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_error_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     parser = Parser(prog="make demo")
     parser.add_argument("--engine", choices=["vllm", "ollama"])
     with pytest.raises(SystemExit) as ended:
@@ -17,20 +17,20 @@ def test_a_mistake_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) 
     assert ended.value.code == 2
     assert capsys.readouterr().err.splitlines() == [
         "error: make demo: argument --engine: invalid choice: 'foo' (choose from 'vllm', 'ollama');"
-        " --help shows what may be written"
+        " --help lists the options"
     ]
 
 
-def test_the_beginning_of_an_option_is_not_the_option(capsys: pytest.CaptureFixture[str]) -> None:
-    """`make leftovers CLOUD=aws ARGS=--d` was once taken for --delete."""
+def test_an_option_cannot_be_abbreviated(capsys: pytest.CaptureFixture[str]) -> None:
+    """`make leftovers CLOUD=aws ARGS=--d` once meant --delete."""
     with pytest.raises(SystemExit) as ended:
         orphans_command.main(["--cloud", "aws", "--d"])
     assert ended.value.code == 2
     assert "unrecognized arguments: --d;" in capsys.readouterr().err
 
 
-def test_no_parser_takes_the_beginning_of_an_option() -> None:
-    """The programs on hosts cannot import ours."""
+def test_no_parser_accepts_abbreviated_options() -> None:
+    """The programs on hosts use argparse directly: they cannot import core."""
     folders = ("benchmarks", "core", "infra", "provisioning", "serving", "tools")
     files = [path for folder in folders for path in (CHECKOUT / folder).rglob("*.py")]
     made = {path: re.findall(r"argparse\.ArgumentParser\(([^)]*)\)", path.read_text()) for path in files}

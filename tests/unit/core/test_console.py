@@ -1,4 +1,4 @@
-"""Words for a person go to stderr, and each step says how long it took."""
+"""Messages go to stderr, and each step prints its duration."""
 
 import ast
 from types import SimpleNamespace
@@ -11,19 +11,19 @@ from core.paths import CHECKOUT
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that is 2.5 s further each time that it is read."""
+    """A clock that advances 2.5 s with each reading."""
     times = iter([100.0, 102.5])
     monkeypatch.setattr("core.console.time", SimpleNamespace(monotonic=lambda: next(times)))
 
 
-def test_a_step_is_announced_before_it_starts_and_timed_after_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_step_prints_its_title_first_and_its_duration_last(capsys: pytest.CaptureFixture[str]) -> None:
     with console.step("connect"):
         assert capsys.readouterr().err == "→ connect\n"
     assert capsys.readouterr() == ("", "✓ connect: 2.5 s\n")
 
 
 @pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()])
-def test_a_step_that_fails_is_timed_and_its_error_goes_on(
+def test_a_failing_step_prints_its_duration_and_raises_its_error(
     capsys: pytest.CaptureFixture[str], error: BaseException
 ) -> None:
     with pytest.raises(type(error)) as seen, console.step("connect"):
@@ -38,26 +38,24 @@ FOREIGN = {
     "hides the line before": ("bad\rgood", r"bad\rgood"),
     "C1": ("\x9b2J", r"\x9b2J"),
     "backspaces": ("rm\x08\x08", r"rm\x08\x08"),
-    "turns the direction": ("a\u202eb", r"a\u202eb"),
-    "no UTF-8": ("a\udcff", r"a\udcff"),
+    "changes the text direction": ("a\u202eb", r"a\u202eb"),
+    "not UTF-8": ("a\udcff", r"a\udcff"),
     "NUL and DEL": ("\x00\x7f", r"\x00\x7f"),
-    "ours": ("→ ✓ ä 漢\ttab\nline", "→ ✓ ä 漢\ttab\nline"),
+    "normal text": ("→ ✓ ä 漢\ttab\nline", "→ ✓ ä 漢\ttab\nline"),
     "Windows lines": ("a\r\nb", "a\nb"),
 }
 
 
 @pytest.mark.parametrize(("text", "shown"), FOREIGN.values(), ids=FOREIGN.keys())
-def test_control_characters_of_others_are_shown_and_not_obeyed(
-    text: str, shown: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Once an escape sequence in a host's journal or an adapter's name reached the terminal as it was."""
+def test_control_characters_are_shown_as_escapes(text: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """An escape sequence in a host's journal or an adapter's name once reached the terminal."""
     console.say(text)
     console.show(text)
     assert capsys.readouterr() == (f"{shown}\n", f"{shown}\n")
 
 
-def test_all_text_for_a_person_takes_that_way() -> None:
-    """What prints by itself prints JSON, paths of ours or a page that ships with us."""
+def test_only_known_modules_print_without_console() -> None:
+    """These modules print JSON, paths of this project or a page that it ships."""
     folders = ("core", "infra", "provisioning", "serving")
     on_hosts = ("provisioning/programs/", "provisioning/converge/agent/", "provisioning/offline/installer/")
     found = set()
@@ -68,7 +66,7 @@ def test_all_text_for_a_person_takes_that_way() -> None:
             found |= {name for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"}
     assert found == {
         "core/console.py",
-        "infra/lifecycle/commands.py",  # what `eval` reads
+        "infra/lifecycle/commands.py",  # for the shell's eval
         "infra/clouds/local/machine.py",  # JSON
         "infra/lifecycle/price_table.py",
         "provisioning/adapters/listing.py",  # JSON
@@ -78,6 +76,6 @@ def test_all_text_for_a_person_takes_that_way() -> None:
     }
 
 
-def test_the_next_commands_are_named_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_next_commands_are_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     console.next_command("make smoke", "make down")
     assert capsys.readouterr() == ("", "next: make smoke   or   make down\n")

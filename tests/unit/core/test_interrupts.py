@@ -1,4 +1,4 @@
-"""Ctrl-C or SIGTERM at any moment of a command: one line, 130 or 143, no traceback."""
+"""Ctrl-C or SIGTERM at any time: one line, status 130 or 143, no traceback."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ class Press(importlib.abc.MetaPathFinder):
         return None
 sys.meta_path.insert(0, Press())
 """
-"""A sitecustomize.py that presses Ctrl-C as soon as a module is imported."""
+"""A sitecustomize.py that sends Ctrl-C when a certain module is imported."""
 
 STATUS = ("status", "--inventory", "hosts.json")
 MOMENTS = {
@@ -30,7 +30,7 @@ MOMENTS = {
     "fab, before paramiko": ("provisioning", "paramiko", STATUS),
     "fab, before the tasks": ("provisioning", "provisioning.adapters.tasks", STATUS),
     "status, before its modules": ("provisioning", "provisioning.operate.status", STATUS),
-    "status, amid its modules": ("provisioning", "pydantic", STATUS),
+    "status, while its modules load": ("provisioning", "pydantic", STATUS),
     "provision": ("provisioning", "provisioning.apply.provision", ("provision", *STATUS[1:])),
     "plan": ("provisioning", "infra.contract.outputs", ("plan", *STATUS[1:])),
     "adopt": ("provisioning", "provisioning.existing.adopt", ("adopt", "--host", "root@127.0.0.1:1")),
@@ -48,19 +48,19 @@ MOMENTS = {
 
 
 @pytest.mark.parametrize(("module", "moment", "words"), MOMENTS.values(), ids=MOMENTS.keys())
-def test_ctrl_c_is_told_in_one_line(module: str, moment: str, words: tuple[str, ...], tmp_path: Path) -> None:
-    """Once half a second after the start of `make provision` it was answered with a traceback of fabric's imports."""
+def test_ctrl_c_prints_one_line(module: str, moment: str, words: tuple[str, ...], tmp_path: Path) -> None:
+    """Half a second after the start of `make provision` it once printed a traceback from fabric's imports."""
     assert pressed(signal.SIGINT, module, moment, words, tmp_path) == 130
 
 
-@pytest.mark.parametrize("name", ["fab, before fabric", "status, amid its modules", "down"])
-def test_sigterm_is_told_in_one_line(name: str, tmp_path: Path) -> None:
-    """A task of fab that was sent SIGTERM once ended without a word."""
+@pytest.mark.parametrize("name", ["fab, before fabric", "status, while its modules load", "down"])
+def test_sigterm_prints_one_line(name: str, tmp_path: Path) -> None:
+    """A fab task once ended silently after SIGTERM."""
     assert pressed(signal.SIGTERM, *MOMENTS[name], tmp_path) == 143
 
 
 def pressed(number: signal.Signals, module: str, moment: str, words: tuple[str, ...], tmp_path: Path) -> int:
-    """Return the status of a command that was sent a signal when it imported the module `moment`."""
+    """Return the status of a command that receives a signal when it imports the module `moment`."""
     (tmp_path / "hosts.json").write_text('{"stack": "x", "hosts": [], "serving": {}}')
     (tmp_path / "site").mkdir()
     (tmp_path / "site/sitecustomize.py").write_text(PRESS)

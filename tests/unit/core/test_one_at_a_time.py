@@ -1,4 +1,4 @@
-"""A place on disk is filled by one process at a time, and who waits is told."""
+"""One process at a time holds the lock, and a waiting one says so."""
 
 import threading
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from core.one_at_a_time import one_at_a_time
 
 
-def test_another_one_waits_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_second_one_waits_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lock, order = tmp_path / "folder" / ".lock", []
 
     def second() -> None:
@@ -16,7 +16,7 @@ def test_another_one_waits_and_says_so(tmp_path: Path, capsys: pytest.CaptureFix
             order.append("second")
 
     other = threading.Thread(target=second)
-    with one_at_a_time(lock, "not said"):
+    with one_at_a_time(lock, "not printed"):
         other.start()
         other.join(timeout=0.2)
         assert other.is_alive()

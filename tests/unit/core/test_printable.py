@@ -1,4 +1,4 @@
-"""Text from elsewhere on one line of a message."""
+"""Text from outside this project, on one line of a message."""
 
 from core.printable import on_one_line
 

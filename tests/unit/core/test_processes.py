@@ -1,4 +1,4 @@
-"""Processes are told apart also when a number is used again."""
+"""A process is identified even if the kernel reuses its pid."""
 
 import signal
 import subprocess
@@ -13,7 +13,7 @@ from core.processes import Process, boot_id
 
 @pytest.fixture
 def leader() -> Iterator["subprocess.Popen[bytes]"]:
-    """A process that leads a session with one child in it, and one child that left it."""
+    """The leader of a session, with one child in that session and one child in its own."""
     code = (
         "import subprocess, sys\n"
         "subprocess.Popen(['sleep', '60'])\n"
@@ -34,7 +34,7 @@ def of(process: "subprocess.Popen[bytes]") -> Process:
     return found
 
 
-def test_a_process_is_found_and_told_from_one_that_started_earlier(leader: "subprocess.Popen[bytes]") -> None:
+def test_a_process_differs_from_an_earlier_one_with_its_pid(leader: "subprocess.Popen[bytes]") -> None:
     found = of(leader)
 
     assert found.is_running()
@@ -44,11 +44,11 @@ def test_a_process_is_found_and_told_from_one_that_started_earlier(leader: "subp
 
 
 @pytest.mark.parametrize("line", ["", "12", "12 34", "a b c"])
-def test_half_a_line_names_no_process(line: str) -> None:
+def test_an_incomplete_line_is_not_a_process(line: str) -> None:
     assert Process.parse(line) is None
 
 
-def test_a_process_that_waits_to_be_reaped_has_ended(leader: "subprocess.Popen[bytes]") -> None:
+def test_a_zombie_has_ended(leader: "subprocess.Popen[bytes]") -> None:
     found = of(leader)
     assert leader.stdin is not None
     leader.stdin.close()
@@ -61,7 +61,7 @@ def test_a_process_that_waits_to_be_reaped_has_ended(leader: "subprocess.Popen[b
     found.send(signal.SIGKILL)
 
 
-def test_the_members_of_a_session_are_found_after_its_leader_died(leader: "subprocess.Popen[bytes]") -> None:
+def test_members_of_a_session_outlive_its_leader(leader: "subprocess.Popen[bytes]") -> None:
     assert leader.stdout is not None
     away = int(leader.stdout.readline())
     found = of(leader)
@@ -77,7 +77,7 @@ def test_the_members_of_a_session_are_found_after_its_leader_died(leader: "subpr
         Process(away, getattr(Process.of_pid(away), "start_ticks", 0), boot_id()).send(signal.SIGKILL)
 
 
-def test_a_session_whose_number_was_given_away_has_no_members(leader: "subprocess.Popen[bytes]") -> None:
+def test_a_session_with_a_reused_pid_has_no_members(leader: "subprocess.Popen[bytes]") -> None:
     found = of(leader)
 
     assert replace(found, start_ticks=found.start_ticks - 1).session_members() == []

@@ -1,4 +1,4 @@
-"""What is masked, and what is offered instead of a wrong word."""
+"""Masks for secrets, and suggestions for near misses."""
 
 import pytest
 
@@ -28,18 +28,18 @@ def test_tokens_look_secret(text: str) -> None:
 
 @pytest.mark.parametrize("text", PLAIN)
 def test_names_do_not_look_secret(text: str) -> None:
-    """They must be repeated, or nobody finds the wrong value."""
+    """An error must print them, or the user cannot find the wrong value."""
     assert not looks_secret(text)
     assert masked(f"found {text} here") == f"found {text} here"
 
 
-def test_the_nearest_word_is_offered_or_all_of_them() -> None:
-    """In the order of the list, which may be one of numbers."""
+def test_suggests_the_nearest_word_or_lists_all() -> None:
+    """In the order of the list: it may contain numbers."""
     assert one_of(["vllm", "ollama"], "olama") == "did you mean ollama?"
     assert one_of(["1", "8", "16"], "zz") == "write one of 1, 8, 16"
 
 
-def test_each_repetition_is_reported() -> None:
+def test_reports_each_duplicate() -> None:
     """With the place of the second one."""
     assert list(twice(["a", "b", "a", "a"], "names")) == [
         Problem("names[2]", "a is given twice", "write it once"),

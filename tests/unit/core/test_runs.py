@@ -1,4 +1,4 @@
-"""Results land in a folder of their run, and `latest` names the newest."""
+"""Results are written to the folder of their run, and `latest` links to the newest."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from core.runs import RUN_VARIABLE, run_name, write_result
 
 @pytest.fixture(autouse=True)
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder of results, and no run that this process would belong to."""
+    """An empty folder of results, and no shared run."""
     monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path))
     monkeypatch.delenv(RUN_VARIABLE, raising=False)
     return tmp_path
@@ -21,14 +21,14 @@ def test_a_run_is_named_after_the_time_to_the_millisecond() -> None:
     assert re.fullmatch(r"\d{8}T\d{6}\.\d{3}Z", run_name())
 
 
-def test_a_result_is_written_as_json_that_people_can_read(runs: Path) -> None:
+def test_a_result_is_readable_json(runs: Path) -> None:
     path = write_result("local", "smoke.json", {"said": "„Grüß Gott“", "checks": [1]})
     assert path.parent.parent == runs / "local"
     assert "„Grüß Gott“" in path.read_text()
     assert json.loads(path.read_text()) == {"said": "„Grüß Gott“", "checks": [1]}
 
 
-def test_latest_moves_on_with_each_run(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_latest_links_to_the_newest_run(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     latest = runs / "local/latest"
     for run in ("20261121T120000.000Z", "20261121T120001.000Z"):
         monkeypatch.setenv(RUN_VARIABLE, run)

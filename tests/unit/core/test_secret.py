@@ -1,4 +1,4 @@
-"""Where a secret is read from, and what is said when it cannot be; never the secret itself."""
+"""Reading a secret, and the errors, which never contain it."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def test_a_missing_file_is_named(file: Path) -> None:
     )
 
 
-def test_a_folder_is_no_secret(file: Path) -> None:
+def test_a_folder_is_not_a_secret(file: Path) -> None:
     assert refusal(SecretRef(file=file.parent)).startswith(f"{file.parent}: cannot be read (Is a directory)")
 
 
@@ -55,11 +55,10 @@ def test_a_file_without_a_first_line_is_refused(file: Path, text: str) -> None:
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604])
 def test_a_file_that_others_can_read_is_refused_without_showing_it(file: Path, mode: int) -> None:
     file.chmod(mode)
-    said = refusal(SecretRef(file=file))
-    assert said == f"{file}: others on this computer can read it; run chmod 600 {file}"
+    assert refusal(SecretRef(file=file)) == f"{file}: other users can read it; run chmod 600 {file}"
 
 
-def test_a_variable_is_read_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_variable_is_read_late(monkeypatch: pytest.MonkeyPatch) -> None:
     reference = SecretRef(env="HF_SAMPLE")
     monkeypatch.setenv("HF_SAMPLE", SECRET)
     assert reference.read().get_secret_value() == SECRET

@@ -1,4 +1,4 @@
-"""No answer takes longer than it may, and every error arrives as it was raised."""
+"""A time limit for a call; its errors arrive unchanged."""
 
 import threading
 
@@ -8,12 +8,12 @@ from core.errors import DeployError
 from core.timeouts import answer_within
 
 
-def test_an_answer_is_handed_on() -> None:
+def test_returns_the_answer() -> None:
     assert answer_within(60, lambda: 7, where="the cloud") == 7
 
 
-@pytest.mark.parametrize("error", [ValueError("wrong"), TimeoutError("of its own")])
-def test_an_error_is_handed_on(error: Exception) -> None:
+@pytest.mark.parametrize("error", [ValueError("wrong"), TimeoutError("from the call")])
+def test_raises_the_error(error: Exception) -> None:
     def ask() -> None:
         raise error
 
@@ -23,7 +23,7 @@ def test_an_error_is_handed_on(error: Exception) -> None:
     assert raised.value is error
 
 
-def test_no_answer_is_told_in_words_and_waited_for_no_longer() -> None:
+def test_no_answer_in_time_is_an_error() -> None:
     end = threading.Event()
     try:
         with pytest.raises(DeployError, match="the cloud: no answer within 0 s; check the network"):

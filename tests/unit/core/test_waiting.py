@@ -1,4 +1,4 @@
-"""Waiting ends with what was waited for, or at the deadline; it never sleeps past it."""
+"""Waiting ends with a result or at the deadline, and never sleeps past it."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from core.waiting import wait_until
 
 
 class Clock:
-    """Time that only sleeping moves."""
+    """A clock that only `sleep` advances."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -18,7 +18,7 @@ class Clock:
         self.now += seconds
 
 
-def test_it_returns_what_came_in_time() -> None:
+def test_returns_the_result() -> None:
     clock = Clock()
     found = wait_until(
         lambda: "here" if clock.now >= 2 else None,
@@ -31,7 +31,7 @@ def test_it_returns_what_came_in_time() -> None:
     assert clock.slept == [1.0, 1.0]
 
 
-def test_it_looks_once_more_at_the_deadline_and_then_gives_up() -> None:
+def test_looks_once_more_at_the_deadline_and_raises() -> None:
     clock = Clock()
     looks = []
     with pytest.raises(HostError, match="late"):

@@ -88,13 +88,14 @@ def test_a_wrong_file_is_told_in_a_line(
     [
         ("locla", "error: stacks/Pulumi.locla.yaml: there is no stack locla; did you mean local?"),
         ("prod", "error: stacks/Pulumi.prod.yaml: there is no stack prod; write one of local, mine"),
-        ("../local", "error: '../local': is no stack name; write lower-case letters, digits and -, "
+        ("../local", "error: '../local': is not a stack name; write lower-case letters, digits and -, "
                      "starting with a letter, at most 40"),
-        ("Local", "error: 'Local': is no stack name; write lower-case letters, digits and -, "
+        ("Local", "error: 'Local': is not a stack name; write lower-case letters, digits and -, "
                   "starting with a letter, at most 40"),
-        ("x" * 41, f"error: '{'x' * 41}': is no stack name; write lower-case letters, digits and -, "
+        ("x" * 41, f"error: '{'x' * 41}': is not a stack name; write lower-case letters, digits and -, "
                    "starting with a letter, at most 40"),
-        ("", "error: '': is no stack name; write lower-case letters, digits and -, starting with a letter, at most 40"),
+        ("", "error: '': is not a stack name; write lower-case letters, digits and -, "
+             "starting with a letter, at most 40"),
     ],
 )  # fmt: skip
 def test_an_unknown_stack_lists_the_known_ones(

@@ -387,7 +387,7 @@ def test_a_cloud_that_does_not_answer_holds_up_no_teardown(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("nonesuch", "there is no stack nonesuch"), ("../evil", "is no stack name")]
+    ("name", "words"), [("nonesuch", "there is no stack nonesuch"), ("../evil", "is not a stack name")]
 )
 def test_a_stack_that_never_was_is_a_usage_error(tmp_path: Path, name: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):

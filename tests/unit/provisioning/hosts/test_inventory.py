@@ -81,7 +81,7 @@ def test_outputs_that_up_wrote_are_read(state: Path) -> None:
 
 
 REFUSED = {
-    "unknown key": (stack_values(gatewy={}), "hosts.yaml: gatewy: is no known key; did you mean gateway?"),
+    "unknown key": (stack_values(gatewy={}), "hosts.yaml: gatewy: is not a known key; did you mean gateway?"),
     "no hosts": (stack_values() | {"hosts": []}, "hosts.yaml: hosts: is empty"),
     "host twice": (stack_values(host_values("a"), host_values("a")), "hosts.yaml: hosts[1]: a is given twice"),
     "bad range": (stack_values(host_values(ssh_cidrs=["10.1.2.3/8"])), "hosts.yaml: hosts[0].ssh_cidrs[0]: 10.1.2.3/8"),
@@ -95,7 +95,7 @@ REFUSED = {
     "login is an option": (stack_values(host_values(user="-oX=y")), "hosts.yaml: hosts[0].user: -oX=y is no login"),
     "address is an option": (stack_values(host_values(address="-x")), "hosts.yaml: hosts[0].address: -x is no address"),
     "address of two lines": (stack_values(host_values(address="a\nb k")), "hosts.yaml: hosts[0].address: 'a\\nb k' is"),
-    "stack is a path": (stack_values(stack="../x"), "hosts.yaml: stack: ../x is no stack name"),
+    "stack is a path": (stack_values(stack="../x"), "hosts.yaml: stack: ../x is not a stack name"),
     "number of truth": (stack_values(host_values(cpu_count=True)), "hosts.yaml: hosts[0].cpu_count: true is no"),
     "port": (stack_values(host_values(ssh_port=0)), "hosts.yaml: hosts[0].ssh_port: 0 is out of range"),
 }

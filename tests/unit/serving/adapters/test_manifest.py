@@ -146,7 +146,7 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], str]] = {
         [listed(source={"kind": "hub", "repo": "acme/contract", "revision": "main"})],
         "adapters[0].source.revision: main is no commit hash",
     ),
-    "an unknown key": ([listed(alias="contract")], "adapters[0].alias: is no known key"),
+    "an unknown key": ([listed(alias="contract")], "adapters[0].alias: is not a known key"),
 }
 
 

@@ -131,7 +131,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: (folder / "chat_template.jinja").write_text("<!doctype html>"),
         "/chat_template.jinja is a web page",
     ),
-    "a chat template that is no text": (
+    "a chat template that is not text": (
         lambda folder: (folder / "chat_template.jinja").write_bytes(b"\xff\xfe"),
         "/chat_template.jinja is not UTF-8 text; get it again",
     ),

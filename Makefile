@@ -92,7 +92,7 @@ refresh: .venv/.ready ## Ask what has become of the machines of STACK, and note 
 down: .venv/.ready ## Destroy STACK and confirm that nothing is left
 	@$(INFRA) down --stack $(STACK) $(ARGS)
 
-leftovers: .venv/.ready ## What carries our tags in all regions of CLOUD; ARGS=--delete removes strays, after asking
+leftovers: .venv/.ready ## List resources with our tags in all regions of CLOUD; ARGS=--delete removes orphans after asking
 	@$(PYTHON) -m infra.lifecycle.orphans_command --cloud $(CLOUD) $(ARGS)
 
 ##@ Hosts that exist already
@@ -151,7 +151,7 @@ format: .venv/.ready ## Put the code into the project's format
 	@.venv/bin/ruff format .
 
 bench-start: .venv/.ready ## Time each command to its first line (ARGS="--rounds 9")
-	@$(PYTHON) -m benchmarks.start $(ARGS)
+	@$(PYTHON) -m benchmarks.project.start $(ARGS)
 
 bench-preview: .venv/.ready ## Time what our program adds to the bare engine in a preview (ARGS="--stack gcp-gpu")
 	@tools/bootstrap.sh tests # the simulated clouds stand on every SDK

@@ -1,1 +1,1 @@
-"""Programs that make what a fresh machine lacks."""
+"""Programs that fetch or build what a fresh machine lacks, and the checks of this repository's Makefile and words."""

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Brings a fresh machine to where the Makefile works: Python, uv, the environment in .venv. Nothing is fetched and run
-# unchecked. Without an argument: what the commands need. `tests`, `checks`: what those need besides. `aws`, `gcp`: the
+# Installs what the Makefile needs on a fresh machine: Python, uv, the environment in .venv. Every download is checked.
+# Without an argument: what the commands need. `tests`, `checks`: what those need in addition. `aws`, `gcp`: the
 # SDKs of that cloud, which infra/automation/sdk.py asks for when they are first needed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -21,12 +21,13 @@ fail() { # what is missing, what to do
 }
 
 is_done() {
-  [[ $purpose != aws && $purpose != gcp ]] || return 1 # who asks for an SDK has seen that it is not there
+  [[ $purpose != aws && $purpose != gcp ]] || return 1 # the caller has already seen that the SDK is missing
   [[ -x .venv/bin/python && -e $stamp ]] || return 1
   [[ ! pyproject.toml -nt $stamp && ! uv.lock -nt $stamp && ! tools/bootstrap.sh -nt $stamp ]]
 }
 
-# The Debian packages of the programs given as program=package that are not on PATH, installed by root, named to others.
+# Takes program=package pairs and installs the packages of programs that are not on PATH; a user who is not root gets an
+# error that names the packages.
 need_programs() {
   local pair missing=()
   for pair in "$@"; do
@@ -92,8 +93,8 @@ sync() {
   case $purpose in
     tests | checks) arguments+=(--all-extras) ;;
     *)
-      arguments+=(--inexact) # leaves in place what `tests` brought
-      for cloud in aws gcp; do # one that was installed goes with a changed lock, too
+      arguments+=(--inexact) # keeps the packages that `tests` installed
+      for cloud in aws gcp; do # updates an installed SDK, too
         if [[ $purpose == "$cloud" || -e .venv/.ready-$cloud || -e .venv/.ready-tests || -e .venv/.ready-checks ]]; then
           arguments+=(--extra "$cloud")
         fi
@@ -103,21 +104,21 @@ sync() {
   [[ $purpose != aws && $purpose != gcp ]] || what="the SDKs of cloud $purpose (into .venv; some 200 MB, once)"
   say "→ install $what"
   UV_PYTHON_DOWNLOADS=never UV_PROJECT_ENVIRONMENT=.venv "$uv" sync "${arguments[@]}" --python "$python" ||
-    fail "uv could not install what uv.lock names" "see the lines above; a registry must be reachable"
+    fail "uv could not install the packages in uv.lock" "see the lines above; a package registry must be reachable"
 }
 
 is_done && exit 0
 start=$SECONDS
 mkdir -p "$cache"
 exec 9>"$cache/bootstrap.lock"
-flock 9 # two `make` at once: the second waits, then finds it done
+flock 9 # of two `make` at once, the second waits, and then has nothing to do
 is_done && exit 0
 
 case $purpose in
   commands | aws | gcp) ;;
   tests) need_programs git=git ssh-keygen=openssh-client ss=iproute2 haproxy=haproxy gpg=gpg gpg-agent=gpg-agent ;;
   checks) need_programs git=git shellcheck=shellcheck ;;
-  *) fail "tools/bootstrap.sh knows no $purpose" "write tests, checks, aws, gcp or nothing" ;;
+  *) fail "tools/bootstrap.sh: unknown argument $purpose" "write tests, checks, aws, gcp or nothing" ;;
 esac
 if ! python=$(find_python); then
   need_packages python3

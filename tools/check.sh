@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All checks that need no machine, one line each; every one runs, and the exit status says whether all passed.
+# Runs all checks that need no machine and prints a line for each; the exit status is 1 if one fails.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 

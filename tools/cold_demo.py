@@ -1,7 +1,7 @@
 """`make demo` as on a fresh machine: in a copy of this checkout, with empty caches, both removed at the end.
 
-Proves what a warm run cannot: that the demo needs nothing that an earlier run left. The user's caches, `.venv` and
-stacks are not touched. Debian packages that are installed already stay so: a new machine takes some 15 s more.
+Proves what a warm run cannot: that the demo needs nothing from an earlier run. Does not touch the user's caches,
+`.venv` and stacks. Debian packages stay installed: on a new machine they take some 15 s more.
 """
 
 import os
@@ -18,8 +18,8 @@ from core.errors import DeployError, UsageError, when_interrupted
 from core.paths import CHECKOUT
 from core.runs import RUN_VARIABLE
 
-PARENT = Path("/var/tmp")  # noqa: S108  # mkdtemp makes a folder of a name that nobody can guess
-"""On disk, where /tmp may be memory: the caches grow to some 10 GB."""
+PARENT = Path("/var/tmp")  # noqa: S108  # mkdtemp makes a folder with a random name
+"""On disk, because the caches grow to some 10 GB and /tmp may be in memory."""
 
 OF_THIS_CHECKOUT = (
     "LLM_DEPLOY_STATE",
@@ -30,7 +30,7 @@ OF_THIS_CHECKOUT = (
     "MAKELEVEL",
     "MFLAGS",
 )
-"""Variables that would lead the copy back to this checkout, or hand it the words of this `make`."""
+"""Variables that point to this checkout, or that belong to this `make`. The copy must not inherit them."""
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -49,9 +49,9 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def copy_checkout(target: Path) -> None:
-    """Copy the files of this checkout that git tracks or would track, as they are now.
+    """Copy the files of this checkout that git tracks or would add, with uncommitted changes.
 
-    Raises UsageError where git cannot list them.
+    Raises UsageError if git cannot list them.
     """
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -65,16 +65,16 @@ def copy_checkout(target: Path) -> None:
         )
     for name in filter(None, listed.stdout.split("\0")):
         source = CHECKOUT / name
-        if source.is_symlink() or source.is_file():  # a file that was deleted is still listed
+        if source.is_symlink() or source.is_file():  # git also lists a deleted file
             copy = target / name
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, copy, follow_symlinks=False)
 
 
 def run(engine: str, arguments: Sequence[str]) -> int:
-    """Run the demo of `engine` with `arguments` in a cold copy; return 0 once it passed and is removed.
+    """Run the demo of `engine` with `arguments` in a copy, remove the copy, and return 0.
 
-    Raises DeployError when it failed; the copy stays, so that its machine can be looked at.
+    Raises DeployError if the demo fails. The copy and its machine then stay for a look.
     """
     folder = Path(tempfile.mkdtemp(prefix="llm-deploy-cold-", dir=PARENT))
     checkout = folder / "checkout"
@@ -87,7 +87,7 @@ def run(engine: str, arguments: Sequence[str]) -> int:
         status = subprocess.run(argv, env=environment(folder), check=False).returncode
     if status:
         raise DeployError(
-            f"the cold demo ended with status {status}", where="demo --cold", hint=f"all is left in place: `{undo}`"
+            f"the cold demo ended with status {status}", where="demo --cold", hint=f"remove its machine: `{undo}`"
         )
     say(f"  {time.monotonic() - start:7.1f} s  with the set-up of the checkout (uv, .venv), from empty caches")
     shutil.rmtree(folder)

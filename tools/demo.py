@@ -1,8 +1,8 @@
-"""The main job on this one machine, told as a tour: make it, provision it, ask it, prove it, remove it.
+"""The demo: create a machine on this host, provision it, test its endpoint, and remove it.
 
-Runs the same commands as the Makefile's targets, each as a process of its own, and adds up what they cost. Leaves
-everything in place when a step fails, so that it can be looked at; `make down STACK=…` removes it. Removes no stack
-that somebody else made or kept.
+Runs the commands of the Makefile's targets, each in its own process, and adds up their times. If a step fails,
+everything stays for a look, and `make down STACK=…` removes it. Never removes a stack that no demo created, or one that
+a demo kept.
 """
 
 import json
@@ -24,16 +24,16 @@ from core.runs import RUN_VARIABLE, run_name, write_result
 from tools import cold_demo
 
 STACK_OF = {"vllm": "local", "ollama": "local-ollama"}
-"""The stack that shows an engine."""
+"""Engine and the stack that serves with it."""
 
 WAITED_FOR = ("venv:", "packages:", "unit:vllm.service", "unit:ollama.service")
-"""Resources whose time is spent in package installs and in loading the model, not in our own code."""
+"""Resources whose time goes into package installs and model load, not into this project's code."""
 
 NOTE = "demo.json"
-"""In a run's folder: that a demo's commands ran there, and whether the stack is to stay."""
+"""File in a run's folder: a demo ran here, and whether it keeps the stack."""
 
 ONCE_NOTE = "once.jsonl"
-"""In the same folder: what this machine needed once, such as the Pulumi CLI."""
+"""File in the same folder: steps that this machine needs once, such as fetching the Pulumi CLI."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,9 @@ def tour(stack: str, *, keep: bool, reboot: bool) -> list[Stop]:
 
 
 def walk(stack: str, stops: Sequence[Stop], environment: dict[str, str]) -> list[float]:
-    """Run each stop of the tour for `stack`; return the seconds each took.
+    """Run each stop of the tour for `stack` and return its seconds.
 
-    Raises DeployError at the first that fails, and KeyboardInterrupt after one that Ctrl-C ended.
+    Raises DeployError at the first stop that fails, and KeyboardInterrupt if Ctrl-C ended one.
     """
     seconds = []
     for number, stop in enumerate(stops, start=1):
@@ -86,7 +86,7 @@ def walk(stack: str, stops: Sequence[Stop], environment: dict[str, str]) -> list
             raise DeployError(
                 f"{stop.typed} ended with status {status}",
                 where=f"demo, stop {number} of {len(stops)}",
-                hint=f"all is left in place: see `make logs STACK={stack}`, run the same command again, "
+                hint=f"look at it with `make logs STACK={stack}`, run the same command again, "
                 f"or remove it with `make down STACK={stack}`",
             )
     return seconds
@@ -95,7 +95,7 @@ def walk(stack: str, stops: Sequence[Stop], environment: dict[str, str]) -> list
 def _run(argv: Sequence[str], environment: dict[str, str]) -> int:
     """Return the exit status of a command.
 
-    Ctrl-C reaches it too, SIGTERM is passed on. KeyboardInterrupt follows once it has ended.
+    The terminal sends Ctrl-C to it, too; SIGTERM is passed on. Raises KeyboardInterrupt after it has ended.
     """
     interrupt: KeyboardInterrupt | None = None
     with subprocess.Popen(argv, cwd=CHECKOUT, env=environment) as process:
@@ -104,7 +104,7 @@ def _run(argv: Sequence[str], environment: dict[str, str]) -> int:
                 process.wait()
             except KeyboardInterrupt as error:
                 interrupt = error
-                if isinstance(error, Terminated):  # a terminal sends Ctrl-C to both, and nobody SIGTERM
+                if isinstance(error, Terminated):  # only this process received SIGTERM
                     process.terminate()
     if interrupt is not None:
         raise interrupt
@@ -112,9 +112,9 @@ def _run(argv: Sequence[str], environment: dict[str, str]) -> int:
 
 
 def is_anothers(stack: str) -> bool:
-    """Return whether `stack` stands, and not as what a demo left that failed or was cut off.
+    """Return whether `stack` exists and is not the rest of a demo that failed or was interrupted.
 
-    The last `up` tells: it made what stands, and a demo's ran in a folder with the demo's note.
+    The folder of the stack's last `up` shows it: the folder of a demo contains its NOTE.
     """
     if not outputs_file(stack).exists():
         return False
@@ -124,7 +124,7 @@ def is_anothers(stack: str) -> bool:
 
 
 def how_to_ask(stack: str) -> str:
-    """Return where the kept `stack` answers, and a command for bash that asks it; the key is in no argument list."""
+    """Return the endpoint of the kept `stack`, and a bash command that calls it without the API key in an argument."""
     endpoint = json.loads(outputs_file(stack).with_name("endpoint.json").read_text())
     url, ca, keys, client = (endpoint[name] for name in ("url", "ca", "keys_file", "client"))
     header = f'import json; print("Authorization: Bearer", json.load(open({json.dumps(keys)}))[{json.dumps(client)}])'
@@ -142,7 +142,7 @@ def how_to_ask(stack: str) -> str:
 
 
 def waited_seconds(provision: Path) -> float:
-    """Return the seconds that the run in `provision` (a provision.json) spent on installs and on loading the model."""
+    """Return the seconds that a run spent on package installs and model load. `provision` is its provision.json."""
     hosts = json.loads(provision.read_text())["hosts"]
     return float(
         sum(
@@ -155,7 +155,7 @@ def waited_seconds(provision: Path) -> float:
 
 
 def once_steps(file: Path) -> list[tuple[str, float]]:
-    """Return title and seconds of the steps that this machine needed once, as `core.console.step` noted them."""
+    """Return title and seconds of the steps that this machine needs once; `core.console.step` wrote them to `file`."""
     if not file.exists():
         return []
     return [(title, float(seconds)) for title, seconds in map(json.loads, file.read_text().splitlines())]
@@ -164,7 +164,7 @@ def once_steps(file: Path) -> list[tuple[str, float]]:
 def _show_costs(
     stops: Sequence[Stop], seconds: Sequence[float], waited: float, once: Sequence[tuple[str, float]]
 ) -> None:
-    """Print the seconds of each stop, which of them this machine needed once, and how many in all were ours."""
+    """Print the seconds of each stop, of the steps that this machine needs once, and of this project's own code."""
     total, only_once = sum(seconds), sum(took for _, took in once)
     say("\n━━ The tour")
     for stop, took in zip(stops, seconds, strict=True):
@@ -177,24 +177,24 @@ def _show_costs(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Walk the tour and print what it cost."""
+    """Run the tour and print its times."""
     parser = Parser(prog="make demo", description=__doc__)
     parser.add_argument("--engine", choices=STACK_OF, default="vllm", help="the engine that serves")
-    parser.add_argument("--stack", help="another stack than the engine's own")
+    parser.add_argument("--stack", help="another stack")
     parser.add_argument("--keep", action="store_true", help="leave the machine running at the end")
     parser.add_argument(
         "--reboot", action="store_true", help="also reboot the machine and prove it again (a second model load)"
     )
     parser.add_argument(
-        "--cold", action="store_true", help="in a copy of this checkout with empty caches, as on a fresh machine"
+        "--cold", action="store_true", help="run in a copy of this checkout with empty caches, as on a fresh machine"
     )
     options = parser.parse_args(arguments)
     if options.cold:
         if options.keep or options.stack:
             raise UsageError(
-                "--cold takes neither --keep nor --stack: its copy is removed at the end",
+                "--cold removes its copy at the end, so it does not support --keep and --stack",
                 where="demo",
-                hint="leave them out",
+                hint="remove those options",
             )
         return cold_demo.run(options.engine, ["--reboot"] if options.reboot else [])
 
@@ -202,9 +202,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     anothers = is_anothers(stack)
     if anothers and not options.keep:
         raise UsageError(
-            f"stack {stack} stands already, and would be removed at the end",
+            f"stack {stack} exists, and the demo would remove it at the end",
             where="demo",
-            hint=f"`make down STACK={stack}` first, or leave it running at the end with ARGS=--keep",
+            hint=f"run `make down STACK={stack}` first, or keep the stack with ARGS=--keep",
         )
     run = os.environ.setdefault(RUN_VARIABLE, run_name())
     end = "kept" if options.keep else "removed"

@@ -1,6 +1,6 @@
-"""Programs built from Go modules that a wrapper module of ours pins by hash (go.mod, go.sum), with progress.
+"""Builds of Go programs, with progress. A wrapper module in this repository pins every source by hash (go.mod, go.sum).
 
-Does not know what is built, and keeps nothing: the caller says where the program goes.
+Does not know what it builds and caches nothing: the caller names the target.
 """
 
 import os
@@ -19,7 +19,7 @@ PROGRESS_EVERY_S = 15.0
 
 
 def check_go(oldest: tuple[int, int, int], *, what: str, missing: str, hint: str) -> None:
-    """Raise UsageError unless there is a Go of at least `oldest`; `what` it is for and `missing` are for the words."""
+    """Raise UsageError unless Go `oldest` or newer is installed. The error says `missing`, or names `what`."""
     if shutil.which("go") is None:
         raise UsageError(missing, where="PATH", hint=hint)
     words = subprocess.run(
@@ -36,13 +36,13 @@ class GoModule:
 
     folder: Path
     what: str
-    """What is built, for words."""
+    """The program's name for messages."""
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Beside the process's own, e.g. CGO_ENABLED."""
+    """Variables to add, e.g. CGO_ENABLED."""
     hint: str = "see the lines below"
 
     def run(self, *arguments: str) -> str:
-        """Return what `go` prints in the module's folder. Raises DeployError with its last lines."""
+        """Run `go` in the module's folder and return its output. Raises DeployError with its last lines."""
         done = subprocess.run(
             ["go", *arguments], cwd=self.folder, env=self._whole(), capture_output=True, text=True, check=False
         )
@@ -51,29 +51,29 @@ class GoModule:
         return done.stdout
 
     def dependencies(self, package: str, flags: Sequence[str]) -> int:
-        """Fetch all that `package` is built from and return the number of its packages."""
+        """Fetch the sources of `package` and return the number of packages in it."""
         return len(self.run("list", *flags, "-deps", package).splitlines())
 
     def source(self, module: str) -> Path:
-        """Return the folder with the sources of `module`, fetched and checked against go.sum."""
+        """Fetch the sources of `module`, check them against go.sum, and return their folder."""
         self.run("mod", "download", module)
         return Path(self.run("list", "-mod=readonly", "-m", "-f", "{{.Dir}}", module).strip())
 
     def build(self, package: str, program: Path, flags: Sequence[str], *, packages: int) -> None:
-        """Compile `package` to `program`, telling how far it is: `go build -v` names each of the `packages` it does."""
+        """Compile `package` to `program` and print the progress: `go build -v` prints each of the `packages`."""
         arguments = ["build", "-v", *flags, "-o", str(program), package]
         lines: list[str] = []
-        start = told = time.monotonic()
+        start = printed = time.monotonic()
         with subprocess.Popen(
             ["go", *arguments], cwd=self.folder, env=self._whole(), stderr=subprocess.PIPE, text=True
         ) as process:
-            assert process.stderr is not None  # noqa: S101  # it is a pipe, see above
+            assert process.stderr is not None  # noqa: S101  # a pipe, see above
             try:
                 for line in process.stderr:
                     lines.append(line.rstrip())
-                    if time.monotonic() - told > PROGRESS_EVERY_S:
-                        told = time.monotonic()
-                        say(f"  {program.name}: {len(lines)} of {packages} packages, {told - start:.0f} s")
+                    if time.monotonic() - printed > PROGRESS_EVERY_S:
+                        printed = time.monotonic()
+                        say(f"  {program.name}: {len(lines)} of {packages} packages, {printed - start:.0f} s")
             except BaseException:
                 process.terminate()
                 raise

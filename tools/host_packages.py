@@ -1,6 +1,6 @@
-"""Programs that this computer needs, for local machines above all, installed by apt where that is possible.
+"""Debian packages that this computer needs, mostly for local machines: installed with apt if possible.
 
-Does not install anything for a user who is not root, or on a system without apt: it then says what to install.
+Installs nothing for a user who is not root, or on a system without apt: the error then names the packages.
 """
 
 import os
@@ -22,16 +22,16 @@ PACKAGE_OF = {
     "setsid": "util-linux",
     DEBIAN_KEYRING: "debian-archive-keyring",
 }
-"""Program on PATH, or a file, and the Debian package that brings it."""
+"""A program on PATH or a file, and its Debian package."""
 
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def ensure_host_packages() -> None:
-    """Install what a local machine needs and is missing. Raises UsageError when this user or system cannot."""
+    """Install the missing packages for local machines. Raises UsageError if this user or system cannot."""
     if os.geteuid() != 0:
         raise UsageError(
-            "needs root: it makes a network namespace, firewall rules and a container",
+            "needs root, to create a network namespace, firewall rules and a container",
             where="cloud local",
             hint="run the command as root, e.g. with sudo -E",
         )
@@ -39,13 +39,13 @@ def ensure_host_packages() -> None:
 
 
 def ensure_packages(package_of: Mapping[str, str], *, where: str) -> None:
-    """Install the packages of the needs that are missing. Raises UsageError when this user or system cannot."""
+    """Install the packages whose program or file is missing. Raises UsageError if this user or system cannot."""
     missing = _missing(package_of)
     if not missing:
         return
     names = " ".join(missing)
     if os.geteuid() != 0 or shutil.which("apt-get", path=SEARCH_PATH) is None:
-        raise UsageError(f"this host lacks {names} (Debian's names)", where=where, hint="install them and try again")
+        raise UsageError(f"this host lacks the Debian packages {names}", where=where, hint="install them and try again")
     say(f"this host lacks {names}")
     with step(f"apt-get install {names}", once=True):
         for arguments in (("update",), ("install", "--yes", "--no-install-recommends", *missing)):
@@ -57,17 +57,17 @@ def ensure_packages(package_of: Mapping[str, str], *, where: str) -> None:
 
 
 def _missing(package_of: Mapping[str, str]) -> list[str]:
-    """Return the packages of the needs that are not there, each once."""
-    return list(dict.fromkeys(package for need, package in package_of.items() if not _is_there(need)))
+    """Return the packages whose program or file is missing, without duplicates."""
+    return list(dict.fromkeys(package for need, package in package_of.items() if not _exists(need)))
 
 
-def _is_there(need: str) -> bool:
-    """Return whether a program or, when it is an absolute path, a file is there."""
+def _exists(need: str) -> bool:
+    """Return whether the program is on PATH or, for an absolute path, whether the file exists."""
     return Path(need).exists() if need.startswith("/") else shutil.which(need, path=SEARCH_PATH) is not None
 
 
 def _apt(arguments: Sequence[str], *, where: str, by_hand: str) -> None:
-    """Run apt-get without questions. Raises UsageError with its last lines when it fails."""
+    """Run apt-get without questions. Raises UsageError with its last lines if it fails."""
     done = subprocess.run(
         ("apt-get", "--quiet", "-o", "DPkg::Lock::Timeout=300", *arguments),
         env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "PATH": SEARCH_PATH},

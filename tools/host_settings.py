@@ -1,7 +1,7 @@
-"""What this host needs to reach its package registries, read so that a machine on it can be told the same.
+"""This host's settings for package registries, which a local machine on it needs, too.
 
-Reads apt sources, apt's download settings, pip and uv settings, proxies, name servers and the CA bundle. Knows nothing
-of credential stores: a password travels only where it stands in one of those settings itself (an index URL, a proxy).
+Reads apt sources, apt's download settings, pip and uv settings, proxies, name servers and the CA bundle. Does not read
+credential stores: a password reaches the machine only if one of those settings contains it (an index URL, a proxy).
 """
 
 import base64
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 SYSTEM_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
-"""Where Debian keeps all trusted CAs in one file, on the host and in the machine."""
+"""Debian's file with all trusted CAs, on the host and in the machine."""
 
 PIP_SETTINGS = (
     "index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "retries", "no-index", "find-links",
@@ -27,7 +27,7 @@ UV_SETTINGS = ("index", "index-url", "extra-index-url", "allow-insecure-host", "
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 
 OUR_CA = b"llm-deploy CA "
-"""How the name of every checkout's CA begins (provisioning/access/certificates.py)."""
+"""The start of the name of every checkout's CA (provisioning/access/certificates.py)."""
 
 _APT_SETTING = re.compile(
     r"^Acquire::(?:https?::|ftp::|Check-Valid-Until|Check-Date|Retries|ForceIPv4|Languages|Max-FutureTime)"
@@ -36,9 +36,9 @@ _APT_SETTING = re.compile(
 
 
 def ca_bundle(environment: Mapping[str, str] = os.environ) -> str:
-    """Return the PEM text of every CA this host trusts; empty when it has no bundle.
+    """Return the PEM text of all CAs that this host trusts; empty if it has no bundle.
 
-    A bundle of nothing but our own CAs is passed over: SSL_CERT_FILE names it for clients of an endpoint.
+    Skips a bundle with only this project's CAs: SSL_CERT_FILE can name one for the clients of an endpoint.
     """
     for name in (environment.get("SSL_CERT_FILE", ""), SYSTEM_BUNDLE, "/etc/pki/tls/certs/ca-bundle.crt"):
         if name and Path(name).is_file():
@@ -49,10 +49,10 @@ def ca_bundle(environment: Mapping[str, str] = os.environ) -> str:
 
 
 def own_certificates(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Return the CAs this host trusts beyond those of its distribution's package: a company's own, or a proxy's.
+    """Return the CAs that this host trusts in addition to its distribution's package: a company's, or a proxy's.
 
-    The machine brings a newer package; to hand on the host's would bring back CAs that Mozilla has since thrown out.
-    Our own are left out: what answers a machine of ours is not signed by them, and a new CA would be a new build.
+    The machine has a newer package, so the host's package could restore CAs that Mozilla has removed since. This
+    project's own CAs are left out: no server that the machine calls uses them, and a new one would cause a new build.
     """
     packaged = {
         certificate
@@ -63,28 +63,28 @@ def own_certificates(environment: Mapping[str, str] = os.environ) -> list[str]:
 
 
 def certificates(bundle: str) -> list[str]:
-    """Return the single certificates of a PEM bundle, in order, without what stands between them."""
+    """Return the certificates of a PEM bundle in order, without the text between them."""
     found = re.findall(r"-----BEGIN CERTIFICATE-----\n.*?-----END CERTIFICATE-----", bundle, flags=re.DOTALL)
     return [f"{certificate}\n" for certificate in found]
 
 
 def _is_ours_alone(bundle: str) -> bool:
-    """Return whether all certificates of a bundle are of a checkout's CA; not so for one that holds none."""
+    """Return whether a bundle contains certificates, and only those of a checkout's CA."""
     found = certificates(bundle)
     return bool(found) and all(_is_ours(certificate) for certificate in found)
 
 
 def _is_ours(certificate: str) -> bool:
-    """Return whether this PEM certificate is a checkout's CA, or signed by one: the name stands in clear inside."""
+    """Return whether this PEM certificate is a checkout's CA or signed by one: it contains the name as plain bytes."""
     try:
         return OUR_CA in base64.b64decode("".join(certificate.splitlines()[1:-1]))
     except ValueError:
-        return False  # damaged: its reader will say so
+        return False  # damaged; the program that reads it reports that
 
 
 def name_servers(*files: Path) -> list[str]:
-    """Return the addresses of name servers that a machine can reach: this host's, less those on its loopback."""
-    # The second file is what systemd-resolved asks upstream when the first names only its stub on 127.0.0.53.
+    """Return this host's name servers, without those on its loopback, which a machine cannot reach."""
+    # The first file may name only systemd-resolved's stub on 127.0.0.53; the second has the servers that the stub uses.
     found: list[str] = []
     for file in files or (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf")):
         if not file.is_file():
@@ -99,9 +99,9 @@ def name_servers(*files: Path) -> list[str]:
 
 
 def apt_sources(suite: str, etc_apt: Path = Path("/etc/apt")) -> list[str]:
-    """Return one-line apt sources for the Debian release `suite` that this host uses; empty when it has none.
+    """Return this host's apt sources for the Debian release `suite`, in one-line form; empty if it has none.
 
-    Sources of other products and releases stay where they are: the machine has no use for them.
+    Leaves out sources of other products and releases: the machine does not need them.
     """
     lines: list[str] = []
     folder = etc_apt / "sources.list.d"
@@ -116,7 +116,7 @@ def apt_sources(suite: str, etc_apt: Path = Path("/etc/apt")) -> list[str]:
 
 
 def apt_settings() -> list[str]:
-    """Return the lines of apt.conf that tell how this host downloads (proxy, clock, retries), less paths."""
+    """Return the lines of apt.conf about downloads (proxy, clock, retries), without those that contain a path."""
     try:
         dump = subprocess.run(
             ("apt-config", "dump", "Acquire"), capture_output=True, text=True, check=False
@@ -128,7 +128,7 @@ def apt_settings() -> list[str]:
 
 
 def pip_settings(environment: Mapping[str, str] = os.environ, files: Iterable[Path] | None = None) -> dict[str, str]:
-    """Return pip's settings of this host as a [global] section has them, less those that are paths here."""
+    """Return this host's pip settings as for a [global] section, without those that are paths."""
     home = Path(environment.get("HOME", "/root"))
     if files is None:
         files = [
@@ -149,7 +149,7 @@ def pip_settings(environment: Mapping[str, str] = os.environ, files: Iterable[Pa
 
 
 def uv_settings(environment: Mapping[str, str] = os.environ, files: Iterable[Path] | None = None) -> dict[str, Any]:
-    """Return uv's settings of this host that say where packages come from; pip's when uv has none of its own."""
+    """Return this host's uv settings for package sources; pip's if uv has none."""
     home = Path(environment.get("HOME", "/root"))
     found: dict[str, Any] = {}
     for file in files if files is not None else (Path("/etc/uv/uv.toml"), home / ".config/uv/uv.toml"):
@@ -169,13 +169,13 @@ def uv_settings(environment: Mapping[str, str] = os.environ, files: Iterable[Pat
 
 
 def proxy_variables(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the proxy variables of this process, in lower case, as most programs read them."""
+    """Return the proxy variables of this process, with lower-case names, which most programs read."""
     both = {name: environment.get(name) or environment.get(name.upper()) for name in PROXY_VARIABLES}
     return {name: value for name, value in both.items() if value}
 
 
 def _one_line(paragraph: str) -> list[str]:
-    """Return a deb822 paragraph as one-line sources, one for each suite and address; empty when it is switched off."""
+    """Return a deb822 paragraph as one-line sources, one for each suite and address; empty if it is disabled."""
     fields: dict[str, str] = {}
     name = ""
     for line in paragraph.splitlines():
@@ -199,11 +199,11 @@ def _one_line(paragraph: str) -> list[str]:
 
 
 def _suite(line: str) -> str:
-    """Return the suite of a one-line source; empty when it has none."""
+    """Return the suite of a one-line source; empty if it has none."""
     words = re.sub(r"\[.*?\]", "", line).split()
     return words[2].partition("/")[0] if len(words) > 2 else ""  # noqa: PLR2004  # deb ADDRESS SUITE …
 
 
 def _is_path(value: str) -> bool:
-    """Return whether a setting names a place on this host, which means nothing in the machine."""
+    """Return whether a setting is a path on this host, which does not exist in the machine."""
     return value.startswith(("/", "~", "."))

@@ -1,7 +1,7 @@
 """The root filesystem that every local machine starts from: Debian 12, systemd, sshd, this host's package sources.
 
-Built once by mmdebstrap and cached under the hash of all that goes in. Holds no key, no name and no address: what makes
-one machine differ from another is infra/clouds/local/guest.py's.
+Built once by mmdebstrap and cached under the hash of its recipe. Contains no key, name or address: each machine gets
+its own from infra/clouds/local/guest.py.
 """
 
 import hashlib
@@ -27,26 +27,26 @@ SUITE = "bookworm"
 PACKAGES = (
     "ca-certificates", "curl", "dbus", "iproute2", "openssh-server", "python3", "sudo", "systemd", "systemd-sysv",
 )  # fmt: skip
-"""No more than a cloud's Debian image surely has, so that the roles prove that they install what they need."""
+"""Only what every cloud's Debian image has, so that tests show whether the roles install all that they need."""
 
 EXCLUDED = (
     "path-exclude=/usr/share/man/*", "path-exclude=/usr/share/info/*", "path-exclude=/usr/share/locale/*",
     "path-exclude=/usr/share/doc/*", "path-include=/usr/share/doc/*/copyright",
 )  # fmt: skip
-"""dpkg leaves these out, here and of all that roles install: a third of the files that are copied for each machine."""
+"""dpkg skips these files, now and for packages that roles install: a third of the files to copy for each machine."""
 
 LOGIN_USER = "admin"
-"""The login of Debian's own cloud images: sudo without a password, no password of its own."""
+"""The login of Debian's cloud images: it has no password, and sudo asks for none."""
 
 SHARED_CACHE = "/var/cache/llm-deploy"
-"""Where the host's cache folder appears in the machine."""
+"""The host's cache folder, as the machine sees it."""
 
 DEBIAN_SOURCES = (
     f"deb [signed-by={DEBIAN_KEYRING}] http://deb.debian.org/debian {SUITE} main",
     f"deb [signed-by={DEBIAN_KEYRING}] http://deb.debian.org/debian {SUITE}-updates main",
     f"deb [signed-by={DEBIAN_KEYRING}] http://deb.debian.org/debian-security {SUITE}-security main",
 )
-"""For hosts that run something else than Debian 12."""
+"""Sources for a host that does not run Debian 12."""
 
 SSHD_CONFIG = """\
 PasswordAuthentication no
@@ -73,7 +73,7 @@ UNUSED_AFTER_S = 14 * 24 * 3600
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All that goes into a root filesystem; the same recipe gives the same one."""
+    """The inputs of a root filesystem; equal recipes share a build."""
 
     suite: str
     sources: tuple[str, ...]
@@ -82,17 +82,17 @@ class Recipe:
     dpkg_settings: tuple[str, ...]
     certificates: tuple[str, ...]
     files: tuple[tuple[str, str], ...]
-    """Path in the machine, content; root's own, 0644."""
+    """Path in the machine, and content; owned by root, mode 0644."""
     commands: tuple[tuple[str, ...], ...]
 
     @property
     def digest(self) -> str:
-        """What the cached build is called."""
+        """The name of the cached build."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def recipe() -> Recipe:
-    """Return the recipe for this host as it is set up now."""
+    """Return the recipe for this host's current settings."""
     certificates = tuple(host_settings.own_certificates())
     sources = tuple(host_settings.apt_sources(SUITE)) or DEBIAN_SOURCES
     apt = tuple(host_settings.apt_settings())
@@ -118,66 +118,66 @@ def recipe() -> Recipe:
         commands=(
             ("useradd", "--create-home", "--shell", "/bin/bash", LOGIN_USER),
             ("update-ca-certificates",),
-            # Nobody sits at a container's console, and its getty would respawn for ever.
+            # A container has no console, so its getty would restart for ever.
             ("systemctl", "mask", "console-getty.service", "getty@.service"),
         ),
     )
 
 
 def ensure_rootfs() -> Path:
-    """Return the root filesystem for this host's recipe, built first when it is not in the cache."""
-    resource = recipe()
+    """Return the root filesystem for this host's recipe. Builds it if the cache does not have it."""
+    wanted = recipe()
     store = cache_dir() / "rootfs"
     store.mkdir(mode=0o700, parents=True, exist_ok=True)
-    root = store / resource.digest
+    root = store / wanted.digest
     if root.is_dir():
         os.utime(root)  # in use: see _remove_unused
         return root
     ensure_host_packages()
     with one_at_a_time(
-        store / f"{resource.digest}.lock", "another process is building the root filesystem; waiting for it"
+        store / f"{wanted.digest}.lock", "another process is building the root filesystem; waiting for it"
     ):
         if not root.is_dir():
             with step(f"build the root filesystem of local machines (Debian {SUITE}, once, some 40 s)", once=True):
-                _build(resource, root)
+                _build(wanted, root)
             _remove_unused(store)
     return root
 
 
-def _build(resource: Recipe, root: Path) -> None:
-    """Build beside `root` and move there when whole, so that a cut-off build is never taken for a good one."""
+def _build(recipe: Recipe, root: Path) -> None:
+    """Build in a temporary folder and rename it to `root`, so that an interrupted build never looks complete."""
     for remains in root.parent.glob(f".{root.name}.*"):
         shutil.rmtree(remains)
     staged = root.parent / f".{root.name}.{secrets.token_hex(4)}"
     staged.mkdir()
-    say(f"  mmdebstrap {resource.suite}: {', '.join(resource.packages)}")
+    say(f"  mmdebstrap {recipe.suite}: {', '.join(recipe.packages)}")
     _call(
-        "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={','.join(resource.packages)}",
-        *(f"--aptopt={line.rstrip(';')}" for line in resource.apt_settings),
-        *(f"--dpkgopt={line}" for line in resource.dpkg_settings), resource.suite, str(staged), *resource.sources,
+        "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={','.join(recipe.packages)}",
+        *(f"--aptopt={line.rstrip(';')}" for line in recipe.apt_settings),
+        *(f"--dpkgopt={line}" for line in recipe.dpkg_settings), recipe.suite, str(staged), *recipe.sources,
     )  # fmt: skip
-    say("  hand on CA certificates, apt, pip and uv settings")
-    customise(resource, staged)
+    say("  copy CA certificates, apt, pip and uv settings")
+    customise(recipe, staged)
     os.utime(staged)
     staged.rename(root)
 
 
 def _remove_unused(store: Path) -> None:
-    """Remove builds that no machine was made from for a while: each change of this host's settings leaves one."""
+    """Remove old builds: each change of this host's settings makes a new one."""
     for build in store.glob("[0-9a-f]*"):
         if build.is_dir() and time.time() - build.stat().st_mtime > UNUSED_AFTER_S:
             shutil.rmtree(build)
             build.with_name(f"{build.name}.lock").unlink(missing_ok=True)
 
 
-def customise(resource: Recipe, root: Path) -> None:
-    """Bring a fresh Debian in `root` to the recipe, and remove what must not be shared."""
-    for path, content in resource.files:
+def customise(recipe: Recipe, root: Path) -> None:
+    """Apply the recipe to a fresh Debian in `root`, and remove what machines must not share."""
+    for path, content in recipe.files:
         _write(root, path, content, 0o440 if path.startswith("/etc/sudoers.d/") else 0o644)
-    for certificate in resource.certificates:
+    for certificate in recipe.certificates:
         name = hashlib.sha256(certificate.encode()).hexdigest()[:16]
         _write(root, f"/usr/local/share/ca-certificates/host-{name}.crt", certificate, 0o644)
-    for command in resource.commands:
+    for command in recipe.commands:
         _call("chroot", str(root), *command)
     for secret in (root / "etc/ssh").glob("ssh_host_*"):
         secret.unlink()
@@ -194,7 +194,7 @@ def shared_cache_dir() -> Path:
 
 
 def _environment() -> str:
-    """Return /etc/environment: programs with a CA bundle of their own are pointed at the system's."""
+    """Return /etc/environment, which points programs with their own CA bundle to the system's."""
     variables = {
         "SSL_CERT_FILE": host_settings.SYSTEM_BUNDLE,
         "REQUESTS_CA_BUNDLE": host_settings.SYSTEM_BUNDLE,
@@ -204,7 +204,7 @@ def _environment() -> str:
 
 
 def _unit_environment() -> str:
-    """Return the same for units, which /etc/environment does not reach."""
+    """Return the same variables for systemd units, which do not read /etc/environment."""
     return "[Manager]\nDefaultEnvironment=" + " ".join(f'"{line}"' for line in _environment().splitlines()) + "\n"
 
 
@@ -217,8 +217,8 @@ def _pip_conf() -> str:
 def _uv_toml() -> str:
     """Return /etc/uv/uv.toml.
 
-    `symlink`, because the cache is another mount and no hard link crosses that: a copy of vLLM takes 5.5 GB and 30 s
-    for each machine. So a machine needs the cache for as long as it lives.
+    `symlink`: the cache is another mount, so hard links are not possible, and a copy of vLLM takes 5.5 GB and 30 s for
+    each machine. So a machine needs the cache as long as it exists.
     """
     settings = {"system-certs": True, "cache-dir": f"{SHARED_CACHE}/uv", "link-mode": "symlink"}
     settings |= host_settings.uv_settings()
@@ -226,7 +226,7 @@ def _uv_toml() -> str:
 
 
 def _toml(value: object) -> str:
-    """Return a value of uv.toml as TOML; JSON but for tables."""
+    """Return a value of uv.toml as TOML: like JSON, except for tables."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + " }"
     if isinstance(value, list | tuple):
@@ -243,7 +243,7 @@ def _write(root: Path, path: str, content: str, mode: int) -> None:
 
 
 def _call(*argv: str) -> None:
-    """Run a step of the build. Raises HostError with the last lines it printed when it fails."""
+    """Run a step of the build. Raises HostError with its last lines if it fails."""
     try:
         done = subprocess.run(
             argv,
@@ -258,19 +258,19 @@ def _call(*argv: str) -> None:
         raise HostError(
             f"{argv[0]} took longer than {STEP_TIMEOUT_S} s",
             where="root filesystem of local machines",
-            hint="is the package mirror reachable? the next run starts anew",
+            hint="is the package mirror reachable? the next run starts again",
         ) from error
     if done.returncode:
         raise HostError(
             f"{argv[0]} ended with status {done.returncode}",
             where="root filesystem of local machines",
-            hint="is the package mirror reachable? the next run starts anew",
+            hint="is the package mirror reachable? the next run starts again",
             detail="\n".join((done.stdout + done.stderr).splitlines()[-15:]),
         )
 
 
 def main() -> int:
-    """Build the root filesystem if it is missing and print where it is."""
+    """Build the root filesystem if it is missing, and print its path."""
     if os.geteuid() != 0:
         raise UsageError("needs root", where="python -m tools.rootfs", hint="run it with sudo -E")
     print(ensure_rootfs())

@@ -1,7 +1,7 @@
-"""A release archive of Ollama, in the shape of the official ones, built here once from its Go module.
+"""An archive of Ollama with the layout of the official ones, built once from its Go module.
 
-For tests, the demo and hosts that no release server reaches. Computes on the CPU: the GPU libraries of an official
-release are built by CMake and are not in it. Installs nothing.
+For tests, the demo and hosts without a release server. It runs on the CPU only: CMake builds the GPU libraries of an
+official release, and this archive does not have them. Installs nothing.
 """
 
 from tools.ollama.archive import BuiltArchive, built_archive

@@ -1,4 +1,4 @@
-"""`python -m tools.ollama`: build the archive of Ollama if it is missing, and print where it lies."""
+"""`python -m tools.ollama`: build the archive of Ollama if it is missing, and print its path."""
 
 import sys
 

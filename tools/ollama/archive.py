@@ -1,4 +1,4 @@
-"""The built program as a release archive, kept in the cache: `bin/ollama` in a tar.zst, as Ollama publishes them."""
+"""The built program in the cache, packed like a release of Ollama: `bin/ollama` in a tar.zst."""
 
 import hashlib
 import io
@@ -26,7 +26,7 @@ class BuiltArchive:
     """An archive on this machine."""
 
     folder: Path
-    """Holds the archive and nothing else."""
+    """Contains only the archive."""
     version: str
     sha256: str
 
@@ -37,7 +37,7 @@ class BuiltArchive:
 
 
 def built_archive() -> BuiltArchive:
-    """Return the archive, built first when the cache has none of this recipe; a second process waits for the first."""
+    """Return the archive. Builds it if the cache does not have it; a second process waits for the first."""
     made = _folder() / f"{BUILT_VERSION}-{recipe_hash()}"
     if not made.exists():
         with one_at_a_time(_folder() / ".lock", "  another process is building Ollama; waiting for it"):
@@ -48,7 +48,7 @@ def built_archive() -> BuiltArchive:
 
 
 def pack(program: Path, archive: Path) -> str:
-    """Write `archive` with `program` in it; return its SHA-256. The same program makes the same bytes."""
+    """Write `archive` with `program` in it and return its SHA-256. The same program gives the same bytes."""
     tarred = io.BytesIO()
     with tarfile.open(fileobj=tarred, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         entry = tarfile.TarInfo("bin/ollama")
@@ -65,7 +65,7 @@ def pack(program: Path, archive: Path) -> str:
 
 
 def _make(target: Path) -> None:
-    """Build and pack in a folder beside `target`, which gets its name only when the program runs."""
+    """Build and pack in a temporary folder, and rename it to `target` after the program has run."""
     staged = Path(tempfile.mkdtemp(dir=_folder(), prefix=".making-"))
     try:
         program = staged / "ollama"
@@ -86,7 +86,7 @@ def _check_version(program: Path) -> None:
         [str(program), "--version"], capture_output=True, text=True, check=False, timeout=VERSION_TIMEOUT_S
     )
     if BUILT_VERSION not in done.stdout + done.stderr:
-        raise DeployError(f"the program that was built does not run as version {BUILT_VERSION}", where="tools/ollama")
+        raise DeployError(f"the built program does not report version {BUILT_VERSION}", where="tools/ollama")
 
 
 def _folder() -> Path:

@@ -1,6 +1,6 @@
-"""Ollama's program, compiled from its Go module; the wrapper engine/ pins every source by hash (go.sum).
+"""The build of Ollama from its Go module. The wrapper module engine/ pins every source by hash (go.sum).
 
-Needs Go, a C++ compiler and two header libraries of Debian's, which the module does not carry.
+Needs Go, a C++ compiler and two header libraries from Debian, which the module does not contain.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ PACKAGE = "github.com/ollama/ollama"
 VERSION_VARIABLE = f"{PACKAGE}/version.Version"
 
 AUDIO_MODULE = "github.com/gen2brain/malgo"
-"""Carries miniaudio.h, a header that Ollama includes and that neither its module nor Debian has."""
+"""Contains miniaudio.h, a header that Ollama includes; neither its module nor Debian has it."""
 
 BUILD_FLAGS = ("-mod=readonly", "-trimpath", f"-ldflags=-s -w -X {VERSION_VARIABLE}={BUILT_VERSION}")
 C_FLAGS = "-O2"
@@ -30,11 +30,11 @@ PACKAGE_OF = {
     "/usr/include/nlohmann/json.hpp": "nlohmann-json3-dev",
     "/usr/include/stb/stb_image.h": "libstb-dev",
 }
-"""Program on PATH, or a file, and the Debian package that brings it."""
+"""A program on PATH or a file, and its Debian package."""
 
 
 def recipe_hash() -> str:
-    """Return 12 hex digits that change with anything that goes into the build."""
+    """Return 12 hex digits, a hash of the build's inputs."""
     digest = hashlib.sha256(repr((BUILD_FLAGS, C_FLAGS, AUDIO_MODULE, platform.machine())).encode())
     for name in ("go.mod", "go.sum"):
         digest.update((WRAPPER / name).read_bytes())
@@ -42,14 +42,14 @@ def recipe_hash() -> str:
 
 
 def build_ollama(program: Path, headers: Path) -> None:
-    """Compile Ollama to `program`; `headers` is a folder that is the same for each build of this recipe.
+    """Compile Ollama to `program`. `headers` must be the same folder for every build of this recipe.
 
-    Raises UsageError without Go or with packages missing, DeployError when a source cannot be had or does not compile.
+    Raises UsageError if Go or a package is missing, DeployError if a source cannot be fetched or does not compile.
     """
     hint = f"install Go {'.'.join(map(str, GO_FROM[:2]))} or newer"
     check_go(GO_FROM, what="Ollama", missing="there is no Go to build Ollama with", hint=hint)
     ensure_packages(PACKAGE_OF, where="tools/ollama")
-    # Go keeps what it compiled by these words too, so the folder must not change from one build to the next.
+    # These flags are part of the key in Go's build cache, so the folder must not change between builds.
     include = f"{C_FLAGS} -I{headers}"
     module = GoModule(WRAPPER, "Ollama", {"CGO_ENABLED": "1", "CGO_CFLAGS": include, "CGO_CXXFLAGS": include})
     with step("fetch the sources of Ollama from the Go module proxy", once=True):

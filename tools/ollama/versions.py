@@ -1,7 +1,7 @@
-"""Pins of the Ollama that is built here, for machines that reach the Go module proxy and no release server."""
+"""Pins of the Ollama that is built here, for machines that can use the Go module proxy but no release server."""
 
 BUILT_VERSION = "0.24.0"
-"""Also in engine/go.mod. The newest whose module builds by itself: later ones need CMake and a llama.cpp beside it."""
+"""Also in engine/go.mod. The newest version that Go alone can build: later ones need CMake and llama.cpp."""
 
 GO_FROM = (1, 21, 0)
-"""Oldest Go that fetches the toolchain which engine/go.mod names (Go 1.26) by itself."""
+"""The oldest Go that downloads the toolchain in engine/go.mod (Go 1.26) itself."""

@@ -1,4 +1,4 @@
-"""The Pulumi CLI for this checkout: one that is installed, else the pinned release, else built from Go modules.
+"""The Pulumi CLI for this checkout: an installed one, else the pinned release, else one built from Go modules.
 
-Touches no installation of the user's: what is fetched or built here has a home folder of its own in the cache.
+Does not touch the user's installation: a fetched or built CLI has its own home folder in the cache.
 """

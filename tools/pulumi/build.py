@@ -1,8 +1,8 @@
-"""The Pulumi CLI built from Go modules, for a machine that reaches the module proxy and not the release server.
+"""The build of the Pulumi CLI from Go modules, for a machine that can use the module proxy but not the release server.
 
-The wrapper modules engine/ and language/ pin every source by hash (go.sum). The engine is of the present release; the
-Python language host is an old one, the last that the proxy offers whole, and works with it when the project's
-environment is first on PATH. Needs Go, and no C compiler.
+The wrapper modules engine/ and language/ pin every source by hash (go.sum). The Pulumi engine is the current release.
+The Python language host is older: the last one whose sources are complete on the proxy. It works with this Pulumi
+engine if the project's environment is first on PATH. Needs Go, but no C compiler.
 """
 
 import hashlib
@@ -23,11 +23,11 @@ VERSION_VARIABLE = "github.com/pulumi/pulumi/sdk/v3/go/common/version.Version"
 
 BUILD_FLAGS = ("-mod=readonly", "-trimpath", "-tags=osusergo,grpcnotrace")
 SCRIPTS = ("python/cmd/pulumi-language-python-exec", "python/dist/pulumi-resource-pulumi-python")
-"""Programs that need no compiling, in the engine's version of the SDK: start of a program, of a dynamic provider."""
+"""Scripts from the SDK: they start a program and a dynamic provider."""
 
 
 def recipe_hash() -> str:
-    """Return 12 hex digits that change with anything that goes into the build."""
+    """Return 12 hex digits, a hash of the build's inputs."""
     digest = hashlib.sha256(repr((ENGINE_VERSION, BUILD_FLAGS, SCRIPTS, platform.machine())).encode())
     for name in ("engine/go.mod", "engine/go.sum", "language/go.mod", "language/go.sum"):
         digest.update((WRAPPERS / name).read_bytes())
@@ -35,9 +35,9 @@ def recipe_hash() -> str:
 
 
 def build_cli(target: Path) -> None:
-    """Put the engine, the language host and their scripts into the folder `target`.
+    """Build the Pulumi engine and the language host into `target`, and copy their scripts.
 
-    Raises UsageError without a Go that can, DeployError when a source cannot be had or does not compile.
+    Raises UsageError without a suitable Go, DeployError if a source cannot be fetched or does not compile.
     """
     check_go()
     engine_module, language_module = _module("engine"), _module("language")
@@ -58,9 +58,9 @@ def build_cli(target: Path) -> None:
 
 
 def check_go() -> None:
-    """Raise UsageError, saying what to install, unless there is a Go that can build the CLI."""
-    wanted = ".".join(map(str, GO_FROM[:2]))
-    hint = f"install Pulumi {'.'.join(map(str, SUPPORTED_FROM))} or newer, or Go {wanted} or newer to build it here"
+    """Raise UsageError, which says what to install, unless Go can build the CLI."""
+    oldest = ".".join(map(str, GO_FROM[:2]))
+    hint = f"install Pulumi {'.'.join(map(str, SUPPORTED_FROM))} or newer, or Go {oldest} or newer to build it here"
     missing = "there is no Pulumi CLI, and no Go to build it with"
     go.check_go(GO_FROM, what="the Pulumi CLI", missing=missing, hint=hint)
 

@@ -1,11 +1,10 @@
-"""Which Pulumi CLI this checkout uses, and the environment it runs in.
+"""Which Pulumi CLI this checkout uses, and its environment.
 
-    1. `pulumi` with its Python language host on PATH, in a supported version: used as it is, its settings untouched;
-    2. the pinned release archive, when the release server can be reached;
+    1. `pulumi` on PATH in a supported version, with its Python language host and its own settings;
+    2. the pinned release archive, if the release server can be reached;
     3. one built from Go modules.
 
-The last two are made once, into the cache, under a lock. Knows no stack and no backend: infra/automation/backend.py
-does.
+The last two are kept in the cache, under a lock. Knows no stack and no backend: infra/automation/backend.py does.
 """
 
 import json
@@ -42,13 +41,13 @@ class PulumiCli:
     source: Literal["path", "archive", "build"]
 
     def environment(self) -> dict[str, str]:
-        """Return the environment in which the CLI runs: this process's, with the project's Python first on PATH.
+        """Return the CLI's environment: this process's, with the project's Python first on PATH.
 
-        A CLI of ours keeps its plugins in the cache, and finds a login made with another CLI where that left it.
+        A fetched or built CLI keeps its plugins in the cache, and uses the login of an installed CLI.
         """
         environment = {**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"}
-        environment.pop("PULUMI_PYTHON_CMD", None)  # it would win over the project's environment
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # each run would compile the SDK anew, for seconds
+        environment.pop("PULUMI_PYTHON_CMD", None)  # it would override the project's environment
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # every run would compile the SDK again, for seconds
         venv = CHECKOUT / ".venv"
         folders = [str(venv / "bin"), str(self.program.parent), environment.get("PATH", os.defpath)]
         environment["PATH"] = os.pathsep.join(folders)
@@ -62,15 +61,15 @@ class PulumiCli:
 
 
 def find_cli() -> PulumiCli:
-    """Return the CLI to use, made first when there is none.
+    """Return the CLI to use. Fetches or builds one if there is none.
 
-    Raises UsageError when this machine lacks what it takes, DeployError when a build fails.
+    Raises UsageError if this machine cannot build one, DeployError if the build fails.
     """
     return _on_path() or _made() or _make()
 
 
 def parse_version(words: str) -> tuple[int, int, int] | None:
-    """Return the version in what `pulumi version` prints, or None."""
+    """Return the version from the output of `pulumi version`, or None."""
     found = re.match(r"v?(\d+)\.(\d+)\.(\d+)", words.strip())
     return (int(found[1]), int(found[2]), int(found[3])) if found else None
 
@@ -94,7 +93,7 @@ def _on_path() -> PulumiCli | None:
         return None
     program = Path(found).resolve()
     if program.is_relative_to(_folder().resolve()):
-        return None  # one of ours, put there by `infra.lifecycle.commands env`
+        return None  # fetched or built here; on PATH because of `infra.lifecycle.commands env`
     if shutil.which(LANGUAGE_HOST) is None and not (program.parent / LANGUAGE_HOST).exists():
         return None
     words = _known_version(program)
@@ -105,7 +104,7 @@ def _on_path() -> PulumiCli | None:
 
 
 def _known_version(program: Path) -> str:
-    """Return what `program` says its version is, asked once for each state of the file: asking takes 0.4 s."""
+    """Return the version of `program`. The answer is cached until the file changes: the program takes 0.4 s."""
     state = program.stat()
     key = [str(program), state.st_mtime_ns, state.st_size]
     note = _folder() / "on-path.json"
@@ -121,7 +120,7 @@ def _known_version(program: Path) -> str:
 
 
 def _ask_version(program: Path) -> str:
-    """Return the first word of `pulumi version`, without its `v`; empty when it does not run."""
+    """Return the output of `pulumi version` without its `v`; empty if it does not run."""
     environment = {**os.environ, "PULUMI_SKIP_UPDATE_CHECK": "true"}
     try:
         done = subprocess.run(
@@ -138,7 +137,7 @@ def _ask_version(program: Path) -> str:
 
 
 def _made() -> PulumiCli | None:
-    """Return a CLI that an earlier run put into the cache."""
+    """Return the CLI in the cache, if there is one."""
     if (_archive_folder() / "pulumi").exists():
         return PulumiCli(_archive_folder() / "pulumi", ARCHIVE_VERSION, "archive")
     if (_build_folder() / "pulumi").exists():
@@ -147,7 +146,7 @@ def _made() -> PulumiCli | None:
 
 
 def _make() -> PulumiCli:
-    """Fetch or build a CLI; a second process waits for the first and uses what that made."""
+    """Fetch or build a CLI; a second process waits for the first and uses its result."""
     with one_at_a_time(_folder() / ".lock", "  another process is fetching the Pulumi CLI; waiting for it"):
         made = _made()
         if made is not None:
@@ -163,13 +162,13 @@ def _make() -> PulumiCli:
 def _install(
     folder: Path, fill: Callable[[Path], None], version: str, source: Literal["archive", "build"]
 ) -> PulumiCli:
-    """Let `fill` put the programs into a new folder, and give it its name only when they run in `version`."""
+    """Let `fill` write the programs to a temporary folder, and rename it to `folder` if they run in `version`."""
     staged = Path(tempfile.mkdtemp(dir=_folder(), prefix=".making-"))
     try:
         fill(staged)
         if _ask_version(staged / "pulumi") != version or not (staged / LANGUAGE_HOST).exists():
             raise DeployError(
-                f"does not run as version {version}", where=f"the Pulumi CLI ({source})", hint="install Pulumi yourself"
+                f"does not report version {version}", where=f"the Pulumi CLI ({source})", hint="install Pulumi yourself"
             )
         staged.chmod(0o755)
         staged.rename(folder)

@@ -9,9 +9,11 @@ from tools.tiny_model.maker import ADAPTERS, make_tiny_model
 
 
 def main() -> int:
-    """Make the shapes that the command line asks for and print their folders."""
+    """Make the shapes on the command line and print their folders."""
     parser = Parser(prog="python -m tools.tiny_model", description=__doc__)
-    parser.add_argument("shapes", nargs="*", choices=[*ARCHITECTURES, []], help="llama, exaone; none: both")
+    parser.add_argument(
+        "shapes", nargs="*", choices=[*ARCHITECTURES, []], help="llama, exaone; both without an argument"
+    )
     for shape in parser.parse_args().shapes or ARCHITECTURES:
         model = make_tiny_model(shape)
         print(model.base, *(model.adapter(name) for name in ADAPTERS), sep="\n")

@@ -1,4 +1,4 @@
-"""tools/bootstrap.sh on machines that lack this or that, with programs that only write down how they were called."""
+"""tools/bootstrap.sh on machines that lack programs. All programs are fakes that record their calls."""
 
 import os
 import re
@@ -18,7 +18,7 @@ def write_program(path: Path, script: str) -> None:
 
 
 class Machine:
-    """A checkout, and a PATH with nothing of interest on it but what the test puts there."""
+    """A checkout, and a PATH with only the programs of the test."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -34,7 +34,7 @@ class Machine:
         self.says("id", "0")
 
     def says(self, name: str, output: str, *, status: int = 0) -> None:
-        """Put a program on PATH that notes its arguments, prints `output` and ends with `status`."""
+        """Put a program on PATH that records its arguments, prints `output` and exits with `status`."""
         write_program(self.bin / name, f'echo "{name} $*" >> {self.calls}; printf "%s\\n" "{output}"; exit {status}')
 
     def has_python(self) -> None:
@@ -62,7 +62,7 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-def test_a_uv_on_path_installs_what_the_lock_names(machine: Machine) -> None:
+def test_a_uv_on_path_installs_the_lockfile(machine: Machine) -> None:
     machine.has_python()
     machine.says("uv", "uv 0.13.9 (x86_64-unknown-linux-gnu)")
 
@@ -73,7 +73,7 @@ def test_a_uv_on_path_installs_what_the_lock_names(machine: Machine) -> None:
     assert (machine.folder / "checkout/.venv/.ready").exists()
 
 
-def test_with_nothing_to_do_it_does_nothing(machine: Machine) -> None:
+def test_does_nothing_when_all_is_installed(machine: Machine) -> None:
     checkout = machine.folder / "checkout"
     write_program(checkout / ".venv/bin/python", "exit 0")
     (checkout / ".venv/.ready").touch()
@@ -110,8 +110,8 @@ def test_tests_and_checks_install_every_extra(machine: Machine) -> None:
     assert machine.called().count("--all-extras") == 2
 
 
-def test_the_sdks_of_a_cloud_come_beside_what_is_there_and_go_with_a_changed_lock(machine: Machine) -> None:
-    """`make setup` alone left a GCP stack with a traceback: there is no google.auth."""
+def test_the_sdks_of_a_cloud_are_added_and_follow_the_lockfile(machine: Machine) -> None:
+    """After `make setup` alone, a GCP stack once failed with a traceback: google.auth was missing."""
     machine.has_python()
     machine.says("uv", "uv 0.13.9")
     (machine.folder / "checkout/.venv/.ready").touch()
@@ -129,7 +129,7 @@ def test_the_sdks_of_a_cloud_come_beside_what_is_there_and_go_with_a_changed_loc
     assert "--extra aws" not in machine.called()
 
 
-def test_the_sdks_that_came_with_the_tests_go_with_a_changed_lock_too(machine: Machine) -> None:
+def test_the_sdks_for_the_tests_follow_the_lockfile_too(machine: Machine) -> None:
     machine.has_python()
     machine.says("uv", "uv 0.13.9")
     (machine.folder / "checkout/.venv/.ready-tests").touch()
@@ -159,7 +159,7 @@ def test_without_a_usable_uv_the_pinned_one_is_installed_with_its_hash(machine: 
     assert "sync --frozen" in machine.called().splitlines()[-1]
 
 
-def test_a_user_who_is_not_root_is_told_what_to_install(machine: Machine) -> None:
+def test_a_user_without_root_reads_what_to_install(machine: Machine) -> None:
     machine.says("id", "1000")
 
     done = machine.run()
@@ -168,7 +168,7 @@ def test_a_user_who_is_not_root_is_told_what_to_install(machine: Machine) -> Non
     assert "sudo apt-get install python3" in done.stderr
 
 
-def test_root_gets_what_is_missing(machine: Machine) -> None:
+def test_root_gets_the_missing_packages(machine: Machine) -> None:
     machine.has_python()
     machine.says("uv", "uv 0.13.9")
     machine.says("apt-get", "")
@@ -181,7 +181,7 @@ def test_root_gets_what_is_missing(machine: Machine) -> None:
     assert re.search(r"apt-get .*install --yes --no-install-recommends shellcheck$", machine.called(), re.MULTILINE)
 
 
-def test_a_failed_installation_is_no_success(machine: Machine) -> None:
+def test_a_failed_installation_fails(machine: Machine) -> None:
     machine.has_python()
     write_program(machine.bin / "uv", 'case "$1" in --version) echo "uv 0.13.9";; *) exit 1;; esac')
 

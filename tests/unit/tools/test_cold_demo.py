@@ -1,4 +1,4 @@
-"""The cold demo: what its copy holds, which caches it uses, and what is left when it fails."""
+"""The cold demo: the files in its copy, its caches, and the copy after a failure."""
 
 import subprocess
 from pathlib import Path
@@ -11,7 +11,7 @@ from tools import cold_demo, demo
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout with a tracked, an ignored, a new and a deleted file, whose `make demo` notes what it was given."""
+    """A checkout with a tracked, an ignored, a new and a deleted file, whose `make demo` records its arguments."""
     folder = tmp_path / "checkout"
     (folder / "sub").mkdir(parents=True)
     for name, text in {
@@ -33,13 +33,13 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("checkout")
-def test_the_copy_holds_what_git_would_commit(tmp_path: Path) -> None:
+def test_the_copy_has_the_files_that_git_would_commit(tmp_path: Path) -> None:
     cold_demo.copy_checkout(tmp_path / "copy")
     names = {str(path.relative_to(tmp_path / "copy")) for path in (tmp_path / "copy").rglob("*") if path.is_file()}
     assert names == {"Makefile", ".gitignore", "sub/tracked", "sub/new"}
 
 
-def test_a_folder_without_git_is_refused(checkout: Path, tmp_path: Path) -> None:
+def test_a_folder_without_git_is_an_error(checkout: Path, tmp_path: Path) -> None:
     for path in sorted((checkout / ".git").rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     (checkout / ".git").rmdir()
@@ -47,8 +47,8 @@ def test_a_folder_without_git_is_refused(checkout: Path, tmp_path: Path) -> None
         cold_demo.copy_checkout(tmp_path / "copy")
 
 
-def test_every_cache_is_new_and_nothing_leads_back(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All that is used lies in a folder that is gone afterwards; without the words of the `make` around it."""
+def test_all_caches_are_new_and_inside_the_copy(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does the copy inherit the variables of the `make` that runs it."""
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(checkout / ".state"))
     monkeypatch.setenv("MAKEFLAGS", "s -- STACK=prod")
     given = cold_demo.environment(Path("/cold"))
@@ -57,13 +57,13 @@ def test_every_cache_is_new_and_nothing_leads_back(checkout: Path, monkeypatch: 
     assert caches == {"XDG_CACHE_HOME", "UV_CACHE_DIR", "PIP_CACHE_DIR", "GOCACHE", "GOMODCACHE", "PULUMI_HOME"}
 
 
-def test_a_demo_that_passed_leaves_nothing(checkout: Path, tmp_path: Path) -> None:
+def test_a_copy_is_removed_after_success(checkout: Path, tmp_path: Path) -> None:
     assert cold_demo.run("ollama", ["--reboot"]) == 0
     assert list((tmp_path / "parent").iterdir()) == []
     assert not (checkout / "words").exists()
 
 
-def test_a_demo_that_failed_stays_and_says_how_to_remove_it(checkout: Path, tmp_path: Path) -> None:
+def test_a_copy_stays_after_a_failure_and_the_error_names_the_cleanup(checkout: Path, tmp_path: Path) -> None:
     (checkout / "fail").write_text("")
     with pytest.raises(DeployError) as failed:
         cold_demo.run("ollama", ["--reboot"])
@@ -73,6 +73,6 @@ def test_a_demo_that_failed_stays_and_says_how_to_remove_it(checkout: Path, tmp_
 
 
 @pytest.mark.parametrize("words", [["--cold", "--keep"], ["--cold", "--stack", "spare"]])
-def test_what_the_copy_cannot_keep_is_refused(words: list[str]) -> None:
-    with pytest.raises(UsageError, match="--cold takes neither"):
+def test_keep_and_stack_are_errors(words: list[str]) -> None:
+    with pytest.raises(UsageError, match="--cold removes its copy"):
         demo.main(words)

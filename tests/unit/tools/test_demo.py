@@ -1,4 +1,4 @@
-"""The tour: its order, where it stops, what it adds up, and how Ctrl-C ends it. Its own commands are not run."""
+"""The tour: its order, its end at a failure or Ctrl-C, and its times. The real commands do not run."""
 
 import json
 import shlex
@@ -31,7 +31,7 @@ ENDPOINT = {
     "client": "batch-1",
 }
 A_DEMOS, AN_EARLIER_DEMOS, SOMEBODYS = "20261121T110000.000Z", "20261120T110000.000Z", "20261121T113000.000Z"
-"""Runs before RUN, named by their time."""
+"""Earlier runs than RUN, by their time."""
 
 
 def stop(code: str, title: str = "A stop") -> Stop:
@@ -41,7 +41,7 @@ def stop(code: str, title: str = "A stop") -> Stop:
 
 @pytest.fixture(autouse=True)
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout without stacks or results; the demo runs as RUN."""
+    """A checkout without stacks and results; the demo runs as RUN."""
     monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path / "results"))
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
     monkeypatch.setenv(RUN_VARIABLE, RUN)
@@ -63,34 +63,34 @@ def write(path: Path, content: object) -> None:
         pytest.param(True, True, ["up", "provision", "smoke", "plan", "reboot", "smoke"], id="keep and reboot"),
     ],
 )
-def test_the_tour_goes_in_order(keep: bool, reboot: bool, typed: list[str]) -> None:
+def test_the_stops_are_in_order(keep: bool, reboot: bool, typed: list[str]) -> None:
     stops = demo.tour("spare", keep=keep, reboot=reboot)
     assert [each.typed for each in stops] == [f"make {target} STACK=spare" for target in typed]
 
 
 @pytest.mark.parametrize("stop", demo.tour("spare", keep=False, reboot=True), ids=lambda stop: stop.typed)
-def test_what_runs_is_what_is_shown(stop: Stop) -> None:
-    """`make smoke` was once shown while another program ran, which asks no host about its GPUs."""
+def test_the_shown_command_is_the_one_that_runs(stop: Stop) -> None:
+    """The tour once showed `make smoke` and ran another program, which does not check GPUs."""
     make = [*shlex.split(stop.typed), "-n", "-o", ".venv/.ready"]
-    environ = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}  # without the ARGS that `make test` was given
+    environ = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}  # without the ARGS of `make test`
     made = subprocess.run(make, cwd=CHECKOUT, env=environ, capture_output=True, text=True, check=True).stdout.strip()
     assert shlex.join(stop.argv).replace(f"{CHECKOUT}/", "") == made
 
 
-def test_each_stop_is_announced_timed_and_given_the_environment(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_each_stop_has_a_title_a_time_and_the_environment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     note = f"import os; open({str(tmp_path / 'runs')!r}, 'a').write(os.environ['{RUN_VARIABLE}'] + ' ')"
     seconds = demo.walk("spare", [stop(note, "First"), stop(note, "Second")], {RUN_VARIABLE: RUN})
 
     assert (tmp_path / "runs").read_text() == f"{RUN} {RUN} "
     assert len(seconds) == 2
     assert min(seconds) > 0
-    said = capsys.readouterr().err
-    assert said.splitlines()[1::2] == ["━━ 1/2  First   $ make something", "━━ 2/2  Second   $ make something"]
+    assert capsys.readouterr().err.splitlines()[1::2] == [
+        "━━ 1/2  First   $ make something",
+        "━━ 2/2  Second   $ make something",
+    ]
 
 
-def test_the_tour_ends_at_the_first_stop_that_fails(tmp_path: Path) -> None:
+def test_the_tour_ends_at_the_first_failure(tmp_path: Path) -> None:
     later = tmp_path / "later"
     stops = [stop("pass"), stop("raise SystemExit(3)"), stop(f"open({str(later)!r}, 'w')")]
     with pytest.raises(DeployError) as failed:
@@ -98,20 +98,20 @@ def test_the_tour_ends_at_the_first_stop_that_fails(tmp_path: Path) -> None:
 
     assert failed.value.where == "demo, stop 2 of 3"
     assert failed.value.what == "make something ended with status 3"
-    assert "see `make logs STACK=spare`" in failed.value.hint
+    assert "look at it with `make logs STACK=spare`" in failed.value.hint
     assert "`make down STACK=spare`" in failed.value.hint
     assert not later.exists()
 
 
-def test_ctrl_c_ends_the_tour_once_the_running_stop_has_ended(
+def test_ctrl_c_ends_the_tour_after_the_running_stop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A stop that took Ctrl-C for its own and ended well was once followed by the next one."""
+    """If a stop handled Ctrl-C and exited with 0, the tour once went on."""
     tidied, later = tmp_path / "tidied", tmp_path / "later"
     interrupted = (
         "import os, signal, time\n"
-        "os.kill(os.getppid(), signal.SIGINT)\n"  # the terminal would tell both
-        "time.sleep(0.3)\n"  # what it takes to tidy up: the tour must still be there afterwards
+        "os.kill(os.getppid(), signal.SIGINT)\n"  # a terminal signals both
+        "time.sleep(0.3)\n"  # a cleanup, which the tour must wait for
         f"open({str(tidied)!r}, 'w')\n"
     )
     stops = [stop(interrupted), stop(f"open({str(later)!r}, 'w')")]
@@ -123,7 +123,7 @@ def test_ctrl_c_ends_the_tour_once_the_running_stop_has_ended(
     assert capfd.readouterr().err.splitlines()[-1].endswith(", or `make down STACK=local` to undo")
 
 
-def test_waiting_is_installing_packages_and_loading_the_model(tmp_path: Path) -> None:
+def test_waiting_is_package_installs_and_model_load(tmp_path: Path) -> None:
     (tmp_path / "provision.json").write_text(json.dumps(PROVISION))
     assert demo.waited_seconds(tmp_path / "provision.json") == 80.0
 
@@ -137,7 +137,7 @@ def test_waiting_is_installing_packages_and_loading_the_model(tmp_path: Path) ->
         (["--engine", "ollama", "--stack", "spare"], "removed", "spare"),
     ],
 )
-def test_the_tour_says_what_comes_and_what_it_cost(
+def test_the_tour_prints_its_plan_and_its_times(
     checkout: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -152,9 +152,9 @@ def test_the_tour_says_what_comes_and_what_it_cost(
     write(checkout / "state/stacks" / stack / "endpoint.json", ENDPOINT)
 
     assert demo.main(arguments) == 0
-    said = capsys.readouterr()
-    assert said.out == ""
-    lines = said.err.splitlines()
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    lines = printed.err.splitlines()
     assert (
         lines[0]
         == f"demo: one machine (stack {stack}) made, provisioned, proved and {end}; results in runs/{stack}/{RUN}"
@@ -167,10 +167,10 @@ def test_the_tour_says_what_comes_and_what_it_cost(
         assert lines[-1] == f"next: make status STACK={stack}   or   make down STACK={stack}"
 
 
-def test_what_a_machine_needs_once_is_not_counted_as_ours(
+def test_steps_that_a_machine_needs_once_do_not_count_as_ours(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A first run once called the minutes in which it built the Pulumi CLI its own."""
+    """A first run once counted the minutes of building the Pulumi CLI as its own."""
     building = "import core.console as c\nwith c.step('build the CLI', once=True), c.step('look'): pass"
     program = Stop("First", "make something", (sys.executable, "-c", building))
     monkeypatch.setattr(demo, "tour", lambda *_arguments, **_options: [program])
@@ -201,7 +201,7 @@ def test_what_a_machine_needs_once_is_not_counted_as_ours(
         ),
     ],
 )  # fmt: skip
-def test_a_stack_is_removed_only_if_a_demo_left_it(
+def test_only_the_rest_of_a_demo_is_removed(
     checkout: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -211,7 +211,7 @@ def test_a_stack_is_removed_only_if_a_demo_left_it(
     notes: dict[str, dict[str, bool]],
     refused: bool,
 ) -> None:
-    """`make demo` once removed, without asking, the stack that `make demo ARGS=--keep` or `make deploy` had left."""
+    """`make demo` once removed a stack from `make demo ARGS=--keep` or `make deploy`."""
     monkeypatch.setattr(demo, "walk", lambda _stack, _stops, _environment: [1.0] * 5)
     results, state = checkout / "results/local", checkout / "state/stacks/local"
     if stands:
@@ -228,16 +228,16 @@ def test_a_stack_is_removed_only_if_a_demo_left_it(
     assert (results / RUN / "demo.json").exists() is not refused
     if refused:
         assert capfd.readouterr().err == (
-            "error: demo: stack local stands already, and would be removed at the end; `make down STACK=local` first, "
-            "or leave it running at the end with ARGS=--keep\n"
+            "error: demo: stack local exists, and the demo would remove it at the end; run `make down STACK=local` "
+            "first, or keep the stack with ARGS=--keep\n"
         )
 
 
 @pytest.mark.parametrize(("stands", "kept"), [(False, False), (True, True)], ids=["its own", "somebody's"])
-def test_a_demo_that_keeps_claims_no_stack_of_somebody_elses(
+def test_a_demo_that_keeps_does_not_claim_another_stack(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, *, stands: bool, kept: bool
 ) -> None:
-    """What is noted while it runs tells the next demo, if this one is cut off; what it kept to the end stays."""
+    """If this demo is interrupted, the next one reads the note; a kept stack stays."""
     note = checkout / "results/local" / RUN / "demo.json"
     noted = []
 
@@ -257,19 +257,19 @@ def test_a_demo_that_keeps_claims_no_stack_of_somebody_elses(
 
 
 @pytest.mark.parametrize("ca", [ENDPOINT["ca"], None], ids=["our CA", "a CA that the system knows"])
-def test_the_kept_endpoint_is_told_with_a_command_that_asks_it(checkout: Path, ca: str | None) -> None:
-    """A kept demo once ended with a table of times, and nothing to ask it with."""
+def test_the_kept_endpoint_is_printed_with_a_command(checkout: Path, ca: str | None) -> None:
+    """A kept demo once ended with a table of times only."""
     keys = checkout / "keys of a stack.json"
     write(keys, {"batch-1": "sk-secret", "default": "sk-other"})
     write(checkout / "state/stacks/local/endpoint.json", ENDPOINT | {"keys_file": str(keys), "ca": ca})
 
-    told = demo.how_to_ask("local")
-    assert "URL      https://192.0.2.7/v1\n" in told
-    assert f"API key  batch-1 in {keys}\n" in told
-    assert "sk-" not in told
-    assert "'\"'" not in told  # readable, without a shell's way to quote quotes
+    text = demo.how_to_ask("local")
+    assert "URL      https://192.0.2.7/v1\n" in text
+    assert f"API key  batch-1 in {keys}\n" in text
+    assert "sk-" not in text
+    assert "'\"'" not in text  # no nested shell quotes, which are hard to read
     shown = 'curl() { for word; do case $word in @*) cat "${word#@}";; *) echo "$word";; esac; done; }\n'
-    command = told[told.index("  curl ") :]
+    command = text[text.index("  curl ") :]
     done = subprocess.run(["bash", "-c", shown + command], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         *(["--cacert", ca] if ca else []),

@@ -1,4 +1,4 @@
-"""What the host of a local machine lacks: installed, or told."""
+"""Missing packages of a local machine's host: installed, or named in an error."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from tools import host_packages
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that is all of the search path."""
+    """The only folder on the search path."""
     monkeypatch.setattr(host_packages, "SEARCH_PATH", str(tmp_path))
     monkeypatch.setattr(host_packages, "PACKAGE_OF", {"ip": "iproute2", "systemd-nspawn": "systemd-container"})
     monkeypatch.setattr(os, "geteuid", lambda: 0)
@@ -23,14 +23,14 @@ def add(folder: Path, name: str, script: str = "") -> None:
     (folder / name).chmod(0o755)
 
 
-def test_nothing_is_done_when_all_is_there(programs: Path) -> None:
+def test_does_nothing_when_all_is_installed(programs: Path) -> None:
     add(programs, "ip")
     add(programs, "systemd-nspawn")
     add(programs, "apt-get", "exit 1")
     host_packages.ensure_host_packages()
 
 
-def test_what_is_missing_is_installed_and_nothing_else(programs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_installs_only_the_missing_packages(programs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     add(programs, "ip")
     add(
         programs,
@@ -44,20 +44,20 @@ def test_what_is_missing_is_installed_and_nothing_else(programs: Path, capsys: p
     assert "this host lacks systemd-container" in capsys.readouterr().err
 
 
-def test_a_failed_installation_is_told_with_the_command_to_run_by_hand(programs: Path) -> None:
+def test_a_failed_installation_names_the_command_to_run(programs: Path) -> None:
     add(programs, "apt-get", "echo 'E: Unable to locate package' >&2; exit 100")
-    with pytest.raises(UsageError, match="status 100; install by hand: apt-get install iproute2 systemd-co") as told:
+    with pytest.raises(UsageError, match="status 100; install by hand: apt-get install iproute2 systemd-co") as failed:
         host_packages.ensure_host_packages()
-    assert told.value.detail == "E: Unable to locate package"
+    assert failed.value.detail == "E: Unable to locate package"
 
 
-def test_a_host_without_apt_is_told_what_to_install(programs: Path) -> None:
+def test_without_apt_the_error_names_the_packages(programs: Path) -> None:
     add(programs, "ip")
-    with pytest.raises(UsageError, match="this host lacks systemd-container"):
+    with pytest.raises(UsageError, match="this host lacks the Debian packages systemd-container"):
         host_packages.ensure_host_packages()
 
 
-def test_a_user_who_is_not_root_is_told(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_root_gets_an_error(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add(programs, "ip")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(UsageError, match="needs root"):

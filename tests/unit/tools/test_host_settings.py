@@ -1,4 +1,4 @@
-"""What a machine is told of this host's ways to its registries, and what it is not told."""
+"""Which of this host's registry settings a machine gets."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +35,7 @@ Components: main
 """
 
 
-def test_apt_sources_of_this_release_are_handed_on_and_no_others(tmp_path: Path) -> None:
+def test_only_apt_sources_of_this_release_are_used(tmp_path: Path) -> None:
     (tmp_path / "sources.list.d").mkdir()
     (tmp_path / "sources.list.d/debian.sources").write_text(DEB822)
     (tmp_path / "sources.list").write_text(
@@ -53,7 +53,7 @@ def test_apt_sources_of_this_release_are_handed_on_and_no_others(tmp_path: Path)
     ]
 
 
-def test_a_host_without_debian_sources_hands_on_none(tmp_path: Path) -> None:
+def test_a_host_without_debian_sources_has_none(tmp_path: Path) -> None:
     assert host_settings.apt_sources("bookworm", tmp_path) == []
 
 
@@ -68,15 +68,13 @@ def test_a_host_without_debian_sources_hands_on_none(tmp_path: Path) -> None:
         pytest.param("search example.org\n# nameserver 192.0.2.9\n", "", [], id="none"),
     ],
 )
-def test_name_servers_on_loopback_are_of_no_use_to_a_machine(
-    tmp_path: Path, first: str, second: str, servers: list[str]
-) -> None:
+def test_name_servers_on_loopback_are_left_out(tmp_path: Path, first: str, second: str, servers: list[str]) -> None:
     (tmp_path / "first").write_text(first)
     (tmp_path / "second").write_text(second)
     assert host_settings.name_servers(tmp_path / "first", tmp_path / "second", tmp_path / "missing") == servers
 
 
-def test_pip_settings_come_from_files_and_the_environment_less_paths_and_keys_of_no_use(tmp_path: Path) -> None:
+def test_pip_settings_come_from_files_and_the_environment(tmp_path: Path) -> None:
     conf = tmp_path / "pip.conf"
     conf.write_text(
         "[global]\nindex-url = https://mirror.example.org/simple\ncert = /etc/ssl/here.pem\ntimeout = 10\n"
@@ -117,7 +115,7 @@ def test_uv_settings(tmp_path: Path, environment: dict[str, str], toml: str, set
     assert host_settings.uv_settings({**home, **environment}, [tmp_path / "uv.toml", tmp_path / "no"]) == settings
 
 
-def test_proxies_are_handed_on_in_lower_case() -> None:
+def test_proxy_variables_have_lower_case_names() -> None:
     environment = {"HTTPS_PROXY": "http://proxy.example:3128", "no_proxy": "localhost", "AWS_SECRET_ACCESS_KEY": "x"}
     assert host_settings.proxy_variables(environment) == {
         "https_proxy": "http://proxy.example:3128",
@@ -125,13 +123,13 @@ def test_proxies_are_handed_on_in_lower_case() -> None:
     }
 
 
-def test_certificates_are_taken_out_of_a_bundle_one_by_one() -> None:
+def test_splits_a_bundle_into_certificates() -> None:
     one = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
     two = "-----BEGIN CERTIFICATE-----\nBBBB\n-----END CERTIFICATE-----\n"
     assert host_settings.certificates(f"# Some CA\n{one}\n# Another\n{two.strip()}") == [one, two]
 
 
-def test_the_bundle_that_the_environment_names_wins(tmp_path: Path) -> None:
+def test_the_bundle_in_the_environment_wins(tmp_path: Path) -> None:
     (tmp_path / "bundle.pem").write_text("here")
     assert host_settings.ca_bundle({"SSL_CERT_FILE": str(tmp_path / "bundle.pem")}) == "here"
 
@@ -145,10 +143,10 @@ def our_ca(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("exported", [False, True], ids=["the system's bundle holds it", "SSL_CERT_FILE names it"])
-def test_our_own_ca_is_never_handed_to_a_machine(
+def test_our_own_ca_never_reaches_a_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, our_ca: Path, *, exported: bool
 ) -> None:
-    """After `export SSL_CERT_FILE=….state/ca/ca.pem`, machines once trusted our CA alone and not the company's."""
+    """After `export SSL_CERT_FILE=….state/ca/ca.pem`, machines once trusted only our CA and not the company's."""
     company = "-----BEGIN CERTIFICATE-----\nQ29tcGFueQ==\n-----END CERTIFICATE-----\n"
     bundle = tmp_path / "bundle.pem"
     bundle.write_text(company + our_ca.read_text())

@@ -1,4 +1,4 @@
-"""The tiny models: the same bytes everywhere, files as a hub has them, adapters that fit their base."""
+"""The tiny models: reproducible bytes, files as on a hub, adapters that fit their base."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ ADAPTER_SHA256 = {
     ("exaone", "a"): "c75311685988dddaa2be57447e6b2887d7f7d63bc527a1cce3c1007c5efe0d4b",
     ("exaone", "b"): "7dd28dcc3d958267197a947adbdde75fd6851c4c741cfe705ec5377b7070d624",
 }
-"""Stack files may pin these; a change of the recipe changes them on purpose or not at all."""
+"""Stack files may pin these, so a change of the recipe must not change them by accident."""
 
 
 @pytest.fixture(scope="module", params=SHAPES)
@@ -38,7 +38,7 @@ def sha256(path: Path) -> str:
 
 
 def header(path: Path) -> tuple[dict[str, Any], int]:
-    """Return the header of a safetensors file without its metadata, and how many bytes follow it."""
+    """Return the header of a safetensors file without its metadata, and the number of bytes after it."""
     content = path.read_bytes()
     length = int.from_bytes(content[:8], "little")
     tensors = json.loads(content[8 : 8 + length])
@@ -46,7 +46,7 @@ def header(path: Path) -> tuple[dict[str, Any], int]:
     return tensors, len(content) - 8 - length
 
 
-def test_made_elsewhere_it_has_the_same_bytes(shape: Shape, model: TinyModel, tmp_path: Path) -> None:
+def test_the_bytes_are_reproducible(shape: Shape, model: TinyModel, tmp_path: Path) -> None:
     other = make_tiny_model(shape, tmp_path)
     names = sorted(str(path.relative_to(model.root)) for path in model.root.rglob("*") if path.is_file())
     assert len(names) == 9
@@ -90,12 +90,12 @@ def test_adapter_matrices_fit_the_matrices_of_the_base(model: TinyModel) -> None
         assert lora[f"base_model.model.{name}.lora_B.weight"]["shape"] == [rows, LORA_RANK]
 
 
-def test_every_merge_is_made_of_tokens_and_makes_one(model: TinyModel) -> None:
+def test_every_merge_joins_two_tokens_into_one(model: TinyModel) -> None:
     tokenizer = json.loads((model.base / "tokenizer.json").read_text(encoding="utf-8"))["model"]
     assert len(set(tokenizer["vocab"].values())) == len(tokenizer["vocab"])
     assert tokenizer["merges"]
     assert all({left, right, left + right} <= set(tokenizer["vocab"]) for left, right in tokenizer["merges"])
 
 
-def test_exaone_has_the_head_size_of_the_real_one() -> None:
+def test_exaone_has_the_real_head_size() -> None:
     assert ARCHITECTURES["exaone"].head_size == 80

@@ -1,4 +1,4 @@
-"""The archive of the Ollama that is built here: kept by recipe, the same bytes each time, none that does not run."""
+"""The archive of Ollama: cached by recipe, reproducible, and only of a program that runs."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def building(monkeypatch: pytest.MonkeyPatch, script: str) -> list[Path]:
-    """Let the build write a script; return the programs that it was asked for."""
+    """Replace the build with one that writes a script; return the built programs."""
     asked: list[Path] = []
 
     def build_script(program: Path, _headers: Path) -> None:
@@ -35,7 +35,7 @@ def building(monkeypatch: pytest.MonkeyPatch, script: str) -> list[Path]:
     return asked
 
 
-def test_what_was_built_is_packed_kept_and_found_again(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_is_packed_and_cached(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = building(monkeypatch, SCRIPT)
     first = archive.built_archive()
     assert archive.built_archive() == first
@@ -49,15 +49,15 @@ def test_what_was_built_is_packed_kept_and_found_again(cache: Path, monkeypatch:
     assert json.loads((first.folder.parent / "facts.json").read_text()) == {"sha256": first.sha256}
 
 
-def test_the_same_program_makes_the_same_archive(tmp_path: Path) -> None:
+def test_the_same_program_gives_the_same_archive(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).write_text(SCRIPT)
     assert archive.pack(tmp_path / "one", tmp_path / "1.zst") == archive.pack(tmp_path / "two", tmp_path / "2.zst")
 
 
-def test_a_program_of_another_version_is_thrown_away(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_of_another_version_is_discarded(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     building(monkeypatch, "#!/bin/sh\necho client version is 0.0.0\n")
-    with pytest.raises(DeployError, match=f"does not run as version {BUILT_VERSION}"):
+    with pytest.raises(DeployError, match=f"does not report version {BUILT_VERSION}"):
         archive.built_archive()
     assert [path.name for path in cache.iterdir()] == [".lock"]
 
@@ -73,5 +73,5 @@ def test_the_recipe_changes_with_the_sources(tmp_path: Path, monkeypatch: pytest
     assert build.recipe_hash() != before
 
 
-def test_the_module_is_of_the_version_that_is_told() -> None:
+def test_the_version_is_the_one_of_the_module() -> None:
     assert f"require {build.PACKAGE} v{BUILT_VERSION}\n" in (build.WRAPPER / "go.mod").read_text()

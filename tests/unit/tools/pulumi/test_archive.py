@@ -1,4 +1,4 @@
-"""The release archive is used only when it is the pinned one."""
+"""Only the pinned release archive is used."""
 
 import functools
 import hashlib
@@ -17,7 +17,7 @@ PROGRAM = b"#!/bin/sh\necho v3.255.0\n"
 
 
 def archive_bytes() -> bytes:
-    """Return an archive like Pulumi's, with a member that would climb out of the target folder."""
+    """Return an archive like Pulumi's, with a member that points outside the target folder."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         for name in ("pulumi/pulumi", "pulumi/pulumi-language-python", "../../escaped"):
@@ -32,7 +32,7 @@ def archive_bytes() -> bytes:
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Do not log."""
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def test_the_pinned_archive_is_unpacked_flat_without_links(server: str, target: Path) -> None:
+def test_the_pinned_archive_is_unpacked_without_folders_and_links(server: str, target: Path) -> None:
     fetch_archive(
         target,
         url=f"{server}/pulumi.tar.gz",
@@ -74,18 +74,18 @@ def test_the_pinned_archive_is_unpacked_flat_without_links(server: str, target: 
     assert not (target.parent / "escaped").exists()
 
 
-def test_another_checksum_is_refused_and_nothing_is_kept(server: str, target: Path) -> None:
+def test_another_checksum_is_an_error_and_leaves_nothing(server: str, target: Path) -> None:
     with pytest.raises(ArchiveUnavailableError, match="not the pinned 0000"):
         fetch_archive(target, url=f"{server}/pulumi.tar.gz", sha256="0" * 64)
 
     assert list(target.iterdir()) == []
 
 
-def test_an_archive_that_is_not_there_is_told(server: str, target: Path) -> None:
-    with pytest.raises(ArchiveUnavailableError, match=r"missing\.tar\.gz cannot be had \(File not found\)"):
+def test_a_missing_archive_is_an_error(server: str, target: Path) -> None:
+    with pytest.raises(ArchiveUnavailableError, match=r"missing\.tar\.gz cannot be fetched \(File not found\)"):
         fetch_archive(target, url=f"{server}/missing.tar.gz", sha256="0" * 64)
 
 
-def test_a_server_that_cannot_be_reached_is_told(target: Path) -> None:
-    with pytest.raises(ArchiveUnavailableError, match="cannot be had"):
+def test_an_unreachable_server_is_an_error(target: Path) -> None:
+    with pytest.raises(ArchiveUnavailableError, match="cannot be fetched"):
         fetch_archive(target, url="http://127.0.0.1:1/pulumi.tar.gz", sha256="0" * 64)

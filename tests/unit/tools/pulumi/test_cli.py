@@ -21,7 +21,7 @@ def write_program(path: Path, output: str = "") -> None:
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A machine with nothing on PATH, an empty cache and no way to the release server."""
+    """A machine with an empty PATH, an empty cache and no release server."""
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -36,7 +36,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def installed(machine: Path, version: str, *, language_host: bool = True) -> Path:
-    """Install a Pulumi that says it has this version; return its program."""
+    """Install a Pulumi that reports this version; return its program."""
     write_program(machine / "bin" / "pulumi", version)
     if language_host:
         write_program(machine / "bin" / "pulumi-language-python")
@@ -57,11 +57,11 @@ def build_nothing(target: Path) -> None:
         ("command not found", None),
     ],
 )
-def test_versions_are_read_as_the_cli_prints_them(words: str, version: tuple[int, int, int] | None) -> None:
+def test_parses_the_version_that_the_cli_prints(words: str, version: tuple[int, int, int] | None) -> None:
     assert parse_version(words) == version
 
 
-def test_an_installed_cli_in_a_supported_version_is_used_as_it_is(machine: Path) -> None:
+def test_an_installed_cli_in_a_supported_version_is_used(machine: Path) -> None:
     program = installed(machine, "v3.240.0")
 
     found = find_cli()
@@ -85,7 +85,7 @@ def test_an_installed_cli_is_asked_for_its_version_once(machine: Path) -> None:
     [("v3.219.0", True), ("v4.0.0", True), ("v3.240.0", False), ("broken", True)],
     ids=["too old", "too new", "without its Python host", "does not tell its version"],
 )
-def test_an_installed_cli_that_cannot_run_the_project_is_passed_over(
+def test_an_unsuitable_installed_cli_is_skipped(
     machine: Path, monkeypatch: pytest.MonkeyPatch, version: str, language_host: bool
 ) -> None:
     installed(machine, version, language_host=language_host)
@@ -94,7 +94,7 @@ def test_an_installed_cli_that_cannot_run_the_project_is_passed_over(
     assert find_cli().source == "build"
 
 
-def test_what_was_built_is_kept_and_found_again(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_is_cached(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "build_cli", build_nothing)
     first = find_cli()
 
@@ -106,10 +106,10 @@ def test_what_was_built_is_kept_and_found_again(machine: Path, monkeypatch: pyte
     assert first.program.is_relative_to(machine / "cache")
 
 
-def test_a_build_that_does_not_run_is_thrown_away(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_that_does_not_run_is_discarded(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "build_cli", lambda target: write_program(target / "pulumi", "v0.0.1"))
 
-    with pytest.raises(Exception, match="does not run as version"):
+    with pytest.raises(Exception, match="does not report version"):
         find_cli()
 
     assert [path.name for path in (machine / "cache" / "llm-deploy" / "pulumi").iterdir()] == [".lock"]
@@ -129,7 +129,7 @@ def test_a_go_that_cannot_build_it_is_named(machine: Path, words: str) -> None:
         build.check_go()
 
 
-def test_a_cli_of_ours_leaves_the_users_pulumi_alone_but_finds_a_login(machine: Path) -> None:
+def test_a_fetched_cli_has_its_own_home_and_uses_the_login(machine: Path) -> None:
     home = machine / "home" / ".pulumi"
     home.mkdir(parents=True)
     ours = PulumiCli(machine / "cache" / "pulumi", "3.258.0", "build")
@@ -141,7 +141,7 @@ def test_a_cli_of_ours_leaves_the_users_pulumi_alone_but_finds_a_login(machine: 
     assert ours.environment()["PULUMI_HOME"] == str(machine / "cache" / "llm-deploy" / "pulumi" / "home")
 
 
-def test_the_projects_python_is_first_on_path(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_project_python_is_first_on_path(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULUMI_PYTHON_CMD", "/usr/bin/python2")
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
 

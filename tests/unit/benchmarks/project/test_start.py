@@ -5,7 +5,16 @@ import sys
 
 import pytest
 
-from benchmarks.start import COMMANDS, Command, Times, import_ms_after_first_line, imports_after, result, run, table
+from benchmarks.project.start import (
+    COMMANDS,
+    Command,
+    Times,
+    import_ms_after_first_line,
+    imports_after,
+    result,
+    run,
+    table,
+)
 from core.errors import CheckError
 from tools.make_variables import USES, main
 

@@ -1,6 +1,6 @@
 """Time to the first line of each command: how long a person looks at an empty screen.
 
-    python -m benchmarks.start [--rounds N]
+    python -m benchmarks.project.start [--rounds N]
 
 Every command runs to its end and changes nothing: it names a stack that does not exist, or only prints. The commands
 take turns, so that a busy machine slows all of them alike. The goals hold for two idle cores; a command meets its goal
@@ -72,7 +72,7 @@ class Times:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Time all commands and print a table. Return 1 if the fastest round of one of them misses its goal."""
-    parser = Parser(prog="python -m benchmarks.start", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog="python -m benchmarks.project.start", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="how often each command runs")
     options = parser.parse_args(arguments)
     say(f"bench-start: {len(COMMANDS)} commands, {options.rounds} rounds")

@@ -14,6 +14,17 @@ from tests.slowness import patient
 SERVED = "served_machine"
 """The fixture of the machine that takes longest to make: one worker makes it, and runs all tests that use it."""
 
+LONGEST = (
+    SERVED,
+    "tests/engine/test_aws_trouble.py",
+    "tests/machine/test_ollama.py",
+    "tests/engine/test_gcp_trouble.py",
+    "tests/machine/test_bundle.py",
+    "tests/engine/test_gcp_stack.py",
+    "tests/engine/test_interruption.py",
+    "tests/engine/test_stack.py",
+)
+"""The groups that take longest, longest first: a long one that starts last is waited for."""
 
 FAILED: pytest.StashKey[bool] = pytest.StashKey()
 """Whether a test has failed, for fixtures that share something which a test may have broken."""
@@ -45,8 +56,14 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the quick unit tests last, so that the workers end together."""
-    items.sort(key=lambda item: "unit" in item.path.parts)
+    """Put the longest groups first and the quick unit tests last, so that the workers end together."""
+    items.sort(key=lambda item: (_rank(item), "unit" in item.path.parts))
+
+
+def _rank(item: pytest.Item) -> int:
+    """Return the place of the item's group among the longest."""
+    group = next(item.iter_markers("xdist_group")).args[0]
+    return LONGEST.index(group) if group in LONGEST else len(LONGEST)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -46,6 +46,13 @@ hosts:
 EXAMPLE_NETWORK, OWN_NETWORK = "203.0.113.", "198.18.0."
 """What our stack files have as example, and one of RFC 2544 that stands for a user's own."""
 
+PREFLIGHT = """
+import sys
+from infra.lifecycle.preflight_command import main
+for stack in sys.argv[1:]:
+    main(["--stack", stack])
+"""
+
 Done = subprocess.CompletedProcess[str]
 
 
@@ -118,6 +125,10 @@ class Checkout:
     def run(self, command: str, stack: str) -> Done:
         """Run a command to its end."""
         return self.shell(self.command(command, "--stack", stack))
+
+    def preflight(self, *stacks: str) -> Done:
+        """Run the preflight of several stacks in one process."""
+        return self.shell([str(self.folder / ".venv/bin/python"), "-c", PREFLIGHT, *stacks])
 
     def shell(self, argv: list[str], *, answer: str = "", **environ: str) -> Done:
         """Run any program in the copy to its end, with `answer` on its standard input."""

@@ -48,7 +48,6 @@ def test_disk_address_and_key_outlive_a_change_of_type_and_the_loss_of_the_insta
     assert volumes(aws).keys() == disks
     (again,) = cloud_checkout.outputs(stack)["hosts"]
     assert (again["address"], again["host_keys"]) == (host["address"], host["host_keys"])
-    assert cloud_checkout.run("down", stack).returncode == 0
 
 
 WEEKLY = ', weekly: {start: "08:00", stop: "20:00", time_zone: Asia/Seoul}'

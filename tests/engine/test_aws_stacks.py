@@ -1,4 +1,7 @@
-"""Every stack on AWS of this checkout: previewed, made, made again without a change, destroyed to nothing."""
+"""The stacks on AWS of this checkout: two are previewed, made, made again without a change, destroyed to nothing.
+
+The two have everything that the others have, whose program runs in tests/unit/infra/clouds/aws/test_program.py.
+"""
 
 from pathlib import Path
 
@@ -10,8 +13,16 @@ from tests.doubles.aws.running import RunningAws
 from tests.engine.aws_stacks import everything, instances, not_allowed
 from tests.engine.checkout import Checkout
 
+STACKS = [each for each in known_stacks() if load_stack(each).cloud == "aws"]
 
-@pytest.mark.parametrize("stack", [each for each in known_stacks() if load_stack(each).cloud == "aws"])
+
+def test_every_stack_of_ours_passes_preflight(cloud_checkout: Checkout) -> None:
+    done = cloud_checkout.preflight(*STACKS)
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("stack", ["aws-gpu", "aws-gpu-spot"])
 def test_a_stack_of_ours_lives_without_surprises(cloud_checkout: Checkout, aws: RunningAws, stack: str) -> None:
     """Preview makes nothing, up makes all, up again nothing, down leaves nothing; the checkout stays clean."""
     config = load_stack(stack)

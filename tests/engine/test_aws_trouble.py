@@ -40,7 +40,6 @@ def test_spot_stock_out_in_two_zones_then_the_third(cloud_checkout: Checkout, aw
     assert changed["InstanceType"] == "g5.2xlarge"
     assert changed["InstanceId"] != machine["InstanceId"], "a one-time spot machine cannot be stopped"
     assert volumes(aws).keys() == disks
-    assert cloud_checkout.run("down", stack).returncode == 0
 
 
 def test_nothing_anywhere_ends_in_a_table_and_down_cleans_up(cloud_checkout: Checkout, aws: RunningAws) -> None:
@@ -80,7 +79,6 @@ def test_an_instance_that_is_accepted_and_ended_for_lack_of_capacity_is_out_of_s
     cloud_checkout: Checkout, aws: RunningAws
 ) -> None:
     """The engine keeps such an instance, with the error; `up` stopped there, and tried no other place."""
-    before = everything(aws)
     stack = cloud_checkout.stack("aws-ended", stack_text())
     aws.control.set(ends_at_start=[{}])
 
@@ -95,8 +93,6 @@ def test_an_instance_that_is_accepted_and_ended_for_lack_of_capacity_is_out_of_s
     again = cloud_checkout.run("up", stack)
     assert again.returncode == 0, again.stderr
     assert [each["Placement"]["AvailabilityZone"] for each in instances(aws)] == ["ap-northeast-2b"]
-    assert cloud_checkout.run("down", stack).returncode == 0
-    assert everything(aws) == before
 
 
 def test_quota_and_permission_errors_stop_at_once(cloud_checkout: Checkout, aws: RunningAws) -> None:
@@ -152,7 +148,6 @@ def test_up_killed_in_the_middle_then_up_goes_on(cloud_checkout: Checkout, aws: 
 
     assert done.returncode == 0, done.stderr
     assert len(instances(aws)) == 1, "the one that nobody could note is gone"
-    assert cloud_checkout.run("down", stack).returncode == 0
 
 
 def test_kept_things_are_listed_with_their_cost_and_used_again(cloud_checkout: Checkout, aws: RunningAws) -> None:
@@ -262,7 +257,7 @@ def test_down_leaves_another_stack_alone_and_leftovers_removes_strays(
     assert "stray\t" not in seen.stdout
 
     (cloud_checkout.state / "stacks" / other / "lease.json").unlink()
-    refused = _sweep(cloud_checkout, "--delete", answer="no\n")  # asks all regions, which takes 20 s
+    refused = _sweep(cloud_checkout, "--delete", answer="no\n")
     assert "stray\tnetwork" in refused.stdout
     assert refused.returncode == 2, "nobody said yes"
     assert len(instances(aws)) == 1

@@ -1,6 +1,7 @@
-"""Every stack on GCP of this checkout: previewed, made, made again without a change, destroyed to nothing."""
+"""The stacks on GCP of this checkout: one is previewed, made, made again without a change, destroyed to nothing.
 
-import pytest
+It has everything that the others have, whose program runs in tests/unit/infra/clouds/gcp/test_program.py.
+"""
 
 from infra.config import load_stack
 from infra.config.reader import known_stacks
@@ -8,9 +9,17 @@ from tests.doubles.gcp.running import RunningGcp
 from tests.engine.checkout import Checkout
 from tests.engine.gcp_stacks import everything
 
+STACKS = [each for each in known_stacks() if load_stack(each).cloud == "gcp"]
 
-@pytest.mark.parametrize("stack", [each for each in known_stacks() if load_stack(each).cloud == "gcp"])
-def test_a_stack_of_ours_lives_and_ends(gcp_checkout: Checkout, gcp: RunningGcp, stack: str) -> None:
+
+def test_every_stack_of_ours_passes_preflight(gcp_checkout: Checkout) -> None:
+    done = gcp_checkout.preflight(*STACKS)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_stack_of_ours_lives_and_ends(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
+    stack = "gcp-gpu"
     before = everything(gcp)
     preview = gcp_checkout.run("preview", stack)
     assert preview.returncode == 0, preview.stderr

@@ -15,7 +15,6 @@ ZONES = f"{US}-a, {US}-b, {US}-c"
 
 
 def test_spot_stock_out_in_two_zones_then_the_third(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
-    before = everything(gcp)
     stack = gcp_checkout.stack("gcp-spot", stack_text(SPOT, zones=ZONES, region=US))
     gcp.control.set(out_of_stock=[{"zone": f"{US}-{zone}", "market": "spot"} for zone in "ab"])
 
@@ -30,8 +29,6 @@ def test_spot_stock_out_in_two_zones_then_the_third(gcp_checkout: Checkout, gcp:
     assert outcomes == ["out of stock", "out of stock", "placed"]
     again = gcp_checkout.run("up", stack)
     assert gcp_checkout.result(stack, "up.json")["changes"] == {}, again.stderr
-    assert gcp_checkout.run("down", stack).returncode == 0
-    assert everything(gcp) == before
 
 
 def test_a_stack_that_stands_waits_for_stock_beside_its_disk(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
@@ -68,7 +65,6 @@ def test_a_stack_that_stands_waits_for_stock_beside_its_disk(gcp_checkout: Check
     assert done.returncode == 0, done.stderr
     assert instances(gcp)[before]["id"] == anew["id"], "it was made in another zone, and its disk, too"
     assert data_disks(gcp) == disks
-    assert gcp_checkout.run("down", stack).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -96,7 +92,6 @@ def test_what_no_place_mends_ends_and_down_cleans_up(
 
 def test_a_quota_that_was_used_up_meanwhile_ends_the_search(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
     """Preflight saw room, and somebody else was faster: no other zone or type has more of it."""
-    before = everything(gcp)
     stack = gcp_checkout.stack("gcp-quota", stack_text("type: e2-standard-8, fallbacks: [n2-standard-8]"))
     gcp.control.set(hold_s={"addresses.insert": 5})
 
@@ -108,8 +103,6 @@ def test_a_quota_that_was_used_up_meanwhile_ends_the_search(gcp_checkout: Checko
     assert status == 1
     assert "Quota 'CPUS_ALL_REGIONS' exceeded" in up.log.read_text()
     assert gcp.control.calls().count("instances.insert") == 1
-    assert gcp_checkout.run("down", stack).returncode == 0
-    assert everything(gcp) == before
 
 
 def test_up_killed_in_the_middle_then_up_goes_on_and_down_leaves_nothing(

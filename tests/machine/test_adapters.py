@@ -1,9 +1,10 @@
-"""Adapter versions on a machine that serves: promoted and rolled back under load, and the same after a restart."""
+"""Adapter versions on a machine that serves: promoted and rolled back under load, and the same after a reboot."""
 
 import json
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from provisioning.hosts.target import Target
 from provisioning.roles import ROLES
 from serving.client import Client
 from serving.endpoint import Endpoint
+from serving.smoke.run import smoke
 from tests.adapter_manifests import listed, write_manifest
 from tests.machine.converge_host import bring, poll, remote
 from tests.machine.fab import Fab, Said
@@ -21,6 +23,8 @@ from tests.machine.served import SERVING, WITH_KEY, Served
 
 ADAPTERS = "/var/lib/llm/adapters"
 ROLLBACK_S = 2
+REBOOT_S = 300
+BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 PROMPT = "What does the lease say?"
 
 
@@ -157,9 +161,20 @@ def test_a_rollback_takes_less_than_two_seconds_from_its_start_to_its_end(releas
     assert min(seconds) < ROLLBACK_S, seconds
 
 
-def test_a_promoted_version_outlives_a_restart_and_a_provision(releases: Fab, served_machine: Served) -> None:
+def test_a_promoted_version_outlives_a_reboot_and_a_provision(
+    releases: Fab, served_machine: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ok(releases.run("adapters:apply"))
     ok(releases.run("adapters:promote", "contract@4"))
-    served_machine.run("systemctl restart vllm.service; wait_until '[ $(state) = active ]'")
+    before = remote(served_machine.host, BOOT_ID)
+    ok(releases.run("reboot", deadline_s=REBOOT_S))
+    assert remote(served_machine.host, BOOT_ID) != before
+    monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path))
+    monkeypatch.delenv("LLM_DEPLOY_RUN", raising=False)
+    rebooted = desired_state(load(Target(inventory=str(releases.inventory))), [served_machine.host], ROLES).endpoint
+    assert rebooted
+    assert smoke(rebooted) == 0, (tmp_path / "test/latest/smoke.json").read_text()  # at once: `reboot` has waited
+    ok(releases.run("status"))
     assert said(served_machine, "contract") == said(served_machine, "contract@4")
     # A colleague's checkout, whose record does not know of it.
     (releases.inventory.parent / "adapters" / "test.lock").unlink()

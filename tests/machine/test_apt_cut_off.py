@@ -10,7 +10,7 @@ from tests.machine import apt_cut_off
 from tests.machine.converge_host import bring, remote
 
 PLACE = "/opt/apt-cut-off"
-ROUNDS = 50
+ROUNDS = 20
 
 
 def test_an_installation_killed_at_any_moment_is_completed_by_the_next_run(machine: HostRecord, tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""The smoke test against a whole machine: real vLLM with two adapters behind the real gateway, also after `reboot`."""
+"""The smoke test against a whole machine: real vLLM with two adapters behind the real gateway.
+
+After a reboot it runs in test_adapters.py.
+"""
 
 import json
 from pathlib import Path
@@ -10,12 +13,9 @@ from provisioning.apply.desired_state import desired_state
 from provisioning.roles import ROLES
 from serving.endpoint import Endpoint
 from serving.smoke.run import smoke
-from tests.machine.converge_host import remote
-from tests.machine.fab import Fab
-from tests.machine.served import SERVING, Served
+from tests.machine.served import Served
 
 READY_S = 300
-BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 
 
 @pytest.fixture
@@ -38,13 +38,3 @@ def test_whole_machine_passes(endpoint: Endpoint, tmp_path: Path) -> None:
     assert smoke(endpoint, wait_s=READY_S) == 0, result(endpoint, tmp_path)
     names = {check["name"] for check in result(endpoint, tmp_path)["checks"]}
     assert {"differs[contract]", "differs[summary]", "answers[contract@3]", "engine_port_closed", "speed"} <= names
-
-
-def test_whole_machine_passes_after_a_reboot(served_machine: Served, endpoint: Endpoint, tmp_path: Path) -> None:
-    fab = Fab(tmp_path, served_machine.host, serving=SERVING)
-    before = remote(served_machine.host, BOOT_ID)
-    done = fab.run("reboot", deadline_s=READY_S)
-    assert done.status == 0, done.err
-    assert remote(served_machine.host, BOOT_ID) != before
-    assert smoke(endpoint) == 0, result(endpoint, tmp_path)  # at once: `reboot` has waited
-    assert fab.run("status").status == 0

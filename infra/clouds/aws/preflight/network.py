@@ -6,9 +6,9 @@ from typing import Any
 
 from infra.clouds.aws.api.client import call, pages
 from infra.clouds.aws.api.tags import ID
-from infra.clouds.aws.program.network import EVERYWHERE_V4
 from infra.clouds.finding import Finding
 from infra.config import DeploymentConfig
+from infra.config.rules.network_limits import EVERYWHERE_V4
 from infra.contract.stack_placement import Placement
 
 Route = Mapping[str, Any]

@@ -10,7 +10,7 @@ import pulumi
 import pulumi_aws as aws
 
 from core.ports import SSH_PORT
-from infra.clouds.aws.program.network import EVERYWHERE_V4, EVERYWHERE_V6
+from infra.config.rules.network_limits import EVERYWHERE_V4, EVERYWHERE_V6
 
 
 @dataclass(frozen=True, kw_only=True)

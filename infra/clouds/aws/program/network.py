@@ -11,10 +11,7 @@ from functools import partial
 import pulumi
 import pulumi_aws as aws
 
-from infra.config.rules.network_limits import SUBNET_BITS
-
-EVERYWHERE_V4 = "0.0.0.0/0"
-EVERYWHERE_V6 = "::/0"
+from infra.config.rules.network_limits import EVERYWHERE_V4, EVERYWHERE_V6, SUBNET_BITS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,9 @@ import pulumi_gcp as gcp
 
 from core.ports import SSH_PORT
 from infra.clouds.gcp.program import priorities
+from infra.config.rules.network_limits import EVERYWHERE_V4, EVERYWHERE_V6
 
-EVERYWHERE = ("0.0.0.0/0", "::/0")
+EVERYWHERE = (EVERYWHERE_V4, EVERYWHERE_V6)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from infra.clouds import guards
-from infra.config import parse_deployment
+from infra.config import DeploymentConfig, parse_deployment
 from infra.contract.stack_placement import PLACEMENT_VARIABLE, Placement
 from tests.doubles.aws.table import KINDS
 from tests.doubles.provider.mocks import TableMocks, run_program
@@ -32,12 +32,13 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
             "zones": ("ap-northeast-2a", "ap-northeast-2b"),
         }
         more, lifetime, stack = placement.pop("more", ""), placement.pop("lifetime", ""), placement.pop("stack", "prod")
+        config: DeploymentConfig | None = placement.pop("config", None)
         monkeypatch.setenv(PLACEMENT_VARIABLE, Placement.model_validate(values | placement).model_dump_json())
         mocks = TableMocks(KINDS)
         from infra.clouds.aws import deploy
 
         def program() -> None:
-            deploy(parse_deployment(stack_value(machine, lifetime=lifetime, more=more), "a test"))
+            deploy(config or parse_deployment(stack_value(machine, lifetime=lifetime, more=more), "a test"))
 
         run_program(program, mocks, stack=stack)
         return mocks

@@ -37,6 +37,11 @@ def tagged(resource: str, identity: str, **more: str) -> list[dict[str, Any]]:
     return [{"ResourceType": resource, "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}]
 
 
+def an_image() -> str:
+    """Make an image of a machine and return its id."""
+    return str(client("ec2").register_image(Name="ubuntu", RootDeviceName="/dev/sda1")["ImageId"])
+
+
 def volume(identity: str, **more: str) -> str:
     """Make a data volume and return its id."""
     made = client("ec2").create_volume(

@@ -10,6 +10,8 @@ import pytest
 from catalog.aws_partitions import partition_of
 from core.paths import CHECKOUT
 from infra.clouds.aws.api.tags import DATA_VOLUME, ENDS_AT, TAGGED
+from infra.config import load_stack
+from infra.config.reader import known_stacks
 from tests.doubles.aws.table import KINDS
 from tests.doubles.provider.schema import resource_schema
 from tests.unit.infra.clouds.aws.deployed import Deployed
@@ -31,6 +33,18 @@ def test_a_host_is_guarded_encrypted_and_ends(deployed: Deployed) -> None:
     (schedule,) = mocks.of("aws:scheduler/schedule:Schedule")
     assert schedule["scheduleExpression"] == "at(2026-11-21T20:00:00)"
     assert json.loads(schedule["target"]["input"]) == {"InstanceIds": ["prod-1-id"]}
+
+
+@pytest.mark.parametrize("stack", [each for each in known_stacks() if load_stack(each).cloud == "aws"])
+def test_the_program_makes_the_host_of_each_stack_of_ours(deployed: Deployed, stack: str) -> None:
+    config = load_stack(stack)
+    zone = f"{config.region}a"
+    placement = {"region": config.region, "machine_type": config.machine.type, "zone": zone, "zones": (zone,)}
+
+    (host,) = deployed(config=config, **placement).of(INSTANCE)
+
+    assert host["instanceType"] == config.machine.type
+    assert ("instanceMarketOptions" in host) == (config.machine.market == "spot")
 
 
 def test_the_provider_works_in_the_account_of_the_lease_alone(deployed: Deployed) -> None:

@@ -9,7 +9,8 @@ import pytest
 from infra.clouds import guards
 from infra.clouds.gcp.api.labels import LABELLED, own_labels, with_labels
 from infra.clouds.gcp.program.identity import reading_condition
-from infra.config import parse_deployment
+from infra.config import DeploymentConfig, load_stack, parse_deployment
+from infra.config.reader import known_stacks
 from infra.contract.stack_placement import PLACEMENT_VARIABLE, Placement
 from tests.doubles.gcp.seed import PROJECT
 from tests.doubles.gcp.table import KINDS
@@ -36,6 +37,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
         machine: str = "",
         more: str = "",
         lifetime: Any = None,
+        config: DeploymentConfig | None = None,
         **placement: Any,
     ) -> TableMocks:
         values: dict[str, Any] = {
@@ -59,12 +61,23 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
             value["network"] |= {"id": "shared", "subnets": ["seoul"]}
 
         def program() -> None:
-            deploy(parse_deployment(value, "a test"))
+            deploy(config or parse_deployment(value, "a test"))
 
         run_program(program, mocks, stack="prod")
         return mocks
 
     return run
+
+
+@pytest.mark.parametrize("stack", [each for each in known_stacks() if load_stack(each).cloud == "gcp"])
+def test_the_program_makes_the_host_of_each_stack_of_ours(deployed: Deployed, stack: str) -> None:
+    config = load_stack(stack)
+    zone = f"{config.region}-a"
+
+    (host,) = deployed(config.machine.type, config=config, region=config.region, zone=zone, zones=(zone,)).of(INSTANCE)
+
+    assert host["machineType"] == config.machine.type
+    assert host["scheduling"]["provisioningModel"] == {"spot": "SPOT", "on_demand": "STANDARD"}[config.machine.market]
 
 
 def test_a_host_ends_is_shielded_and_opens_to_one_key(deployed: Deployed) -> None:

@@ -31,7 +31,8 @@ USES: Mapping[str, Sequence[str]] = {
     "smoke": _ON_HOSTS,
     "refresh": ("STACK",),
     "down": ("STACK",),
-    "leftovers": ("CLOUD",),
+    "orphans": ("CLOUD",),
+    "leftovers": ("CLOUD",),  # the old name of `orphans`
     "adopt": ("INVENTORY", "HOST"),
     "bundle": _ON_SOME_HOSTS,
     "status": _ON_SOME_HOSTS,
@@ -60,7 +61,7 @@ VARIABLES = sorted({name for names in USES.values() for name in names} | {"ARGS"
 _CLOUDS = ("aws", "gcp")
 _REQUIRED = {
     "adopt": ("HOST", "which host? write HOST=user@address"),
-    "leftovers": ("CLOUD", "which cloud? write CLOUD=aws or CLOUD=gcp"),
+    "orphans": ("CLOUD", "which cloud? write CLOUD=aws or CLOUD=gcp"),
     "rotate-key": ("CLIENT", "whose key? write CLIENT=name, one of gateway.clients"),
 }
 _ADAPTER_TASKS = ("list", "entry", "manifest", "plan", "apply", "promote", "rollback", "prune")
@@ -98,7 +99,7 @@ def _problems(target: str, typed: Mapping[str, str], exported: Mapping[str, str]
         yield f"{target}: write STACK or INVENTORY, not both"
     if target.startswith("deploy-"):
         yield from _deploy_problems(target, given)
-    required, hint = _REQUIRED.get(target, ("", ""))
+    required, hint = _REQUIRED.get("orphans" if target == "leftovers" else target, ("", ""))
     if required and not given.get(required):
         yield f"{target}: {hint}"
     task = given.get("DO", "list")

@@ -121,7 +121,7 @@ def down(stack: str) -> int:
         say(f"  their keys are kept in {stack_state_dir(stack)}")
     elif not result.asked:
         say(f"  this checkout has no lease of stack {stack}, so there was nothing to ask the cloud for")
-        say(f"  what another checkout made, or a lost one, is found by: make leftovers CLOUD={result.cloud}")
+        say(f"  what another checkout made, or a lost one, is found by: make orphans CLOUD={result.cloud}")
     else:
         say(f"  {len(result.destroyed)} resource(s) removed; nothing {'else ' if result.kept else ''}is left")
     if stack in known_stacks():  # whose file was deleted is not to be made again

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cloud", required=True, choices=CLOUDS, help="which cloud to look at")
     parser.add_argument("--delete", action="store_true", help="remove what belongs to no known stack, after asking")
     options = parser.parse_args(arguments)
-    say(f"leftovers: asks all regions of {options.cloud} for what carries our tags")
+    say(f"orphans: asks all regions of {options.cloud} for what carries our tags")
     ensure_sdk(options.cloud)
     cloud = importlib.import_module(CLOUDS[options.cloud])
     with step("ask the regions"):
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with step(f"remove {len(stray)} thing(s)"):
             cloud.remove_resources(stray)
     elif stray:
-        say(f"  unless they are a colleague's: make leftovers CLOUD={options.cloud} ARGS=--delete")
+        say(f"  unless they are a colleague's: make orphans CLOUD={options.cloud} ARGS=--delete")
     return 1 if unseen else 0
 
 
@@ -103,7 +103,7 @@ def _confirm(stray: Iterable[Any]) -> None:
     stacks = sorted({f"{resource.stack} ({resource.placement_id})" for resource in stray})
     say(f"this removes everything of {', '.join(stacks)}, kept disks and buckets too; type {YES} to go on")
     if not sys.stdin.readline().strip() == YES:
-        raise UsageError("not confirmed", where="leftovers --delete", hint=f"type {YES} when asked")
+        raise UsageError("not confirmed", where="orphans --delete", hint=f"type {YES} when asked")
 
 
 if __name__ == "__main__":

@@ -227,7 +227,7 @@ def unseen(host: HostRecord, error: str, *, now: datetime) -> HostStatus:
     """Return that a host could not be asked, and that its life is over where it is: what still costs, a cloud tells."""
     if host.ends_at is not None and host.ends_at <= now:
         ended = f"{host.ends_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-        error += f" (its life ended at {ended}: `make leftovers CLOUD={host.cloud}` shows what still costs)"
+        error += f" (its life ended at {ended}: `make orphans CLOUD={host.cloud}` shows what still costs)"
     return HostStatus(host=host.name, address=host.address, error=error)
 
 

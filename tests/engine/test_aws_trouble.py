@@ -273,7 +273,7 @@ def _exported(checkout: Checkout, stack: str) -> Any:
 
 
 def _sweep(checkout: Checkout, *arguments: str, answer: str = "") -> Done:
-    """Run what `make leftovers CLOUD=aws` runs, with an answer to what it asks."""
+    """Run what `make orphans CLOUD=aws` runs, with an answer to what it asks."""
     argv = [
         str(checkout.folder / ".venv/bin/python"),
         "-m",

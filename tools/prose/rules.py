@@ -39,7 +39,7 @@ RULES = (
     # one word for one thing
     _rule("Pulumi's engine", "the Pulumi engine"),
     _rule("wish|wishes|wished", "desired state, resource"),
-    _rule("leftovers?|strays?|adrift", "orphan"),
+    _rule("leftovers?(?! CLOUD)|strays?|adrift", "orphan"),
     _rule(r"(?<!dhcp\s)leases?", "candidate (type, zone, market) or placement (where a stack was put)"),
     _rule("settling", "choosing a candidate"),
     _rule("head start", "prefetch"),

@@ -22,7 +22,7 @@ def test_an_error_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_an_option_cannot_be_abbreviated(capsys: pytest.CaptureFixture[str]) -> None:
-    """`make leftovers CLOUD=aws ARGS=--d` once meant --delete."""
+    """`make orphans CLOUD=aws ARGS=--d` once meant --delete."""
     with pytest.raises(SystemExit) as ended:
         orphans_command.main(["--cloud", "aws", "--d"])
     assert ended.value.code == 2

@@ -1,4 +1,4 @@
-"""Targets of the Makefile: which words they hand on, which they refuse. What they would run is not run."""
+"""The Makefile's targets: the commands they would run, and what stops them. Nothing runs."""
 
 import inspect
 import re
@@ -15,7 +15,7 @@ from tools.make_variables import USES
 
 
 def dry_run(*arguments: str, **exported: str) -> subprocess.CompletedProcess[str]:
-    """Return what `make` would run; `-n` still runs the recipes that call make again, which then only print, too."""
+    """Return the commands that `make` would run. With `-n`, recipes that call make still run, and print only."""
     environ = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **exported}
     return subprocess.run(
         ["make", "-n", "-o", ".venv/.ready", *arguments],
@@ -77,7 +77,7 @@ FAB_TASKS = {
 
 
 @pytest.mark.parametrize("task", FAB_TASKS)
-def test_a_target_takes_host_and_inventory_as_its_task_does(task: str) -> None:
+def test_a_target_uses_host_and_inventory_like_its_task(task: str) -> None:
     options = inspect.signature(FAB_TASKS[task].body).parameters
     needed = {"rotate-key": ["CLIENT=default"], "adopt": ["HOST=gpu2"]}.get(task, [])
     for word, option in {"HOST": "host", "INVENTORY": "inventory"}.items():
@@ -98,14 +98,15 @@ def test_a_target_takes_host_and_inventory_as_its_task_does(task: str) -> None:
         ("status CLOUD=", {"CLOUD": "aws", "STACK": "mine"}, "provisioning status --stack mine"),
         ("adapters", {}, "provisioning adapters:list --stack local"),
         ("adapters DO=promote ARGS=contract@4", {}, "provisioning adapters:promote --stack local contract@4"),
-        ("leftovers CLOUD=gcp", {"STACK": "mine", "HOST": "shell"}, "infra.lifecycle.orphans_command --cloud gcp"),
+        ("orphans CLOUD=gcp", {"STACK": "mine", "HOST": "shell"}, "infra.lifecycle.orphans_command --cloud gcp"),
+        ("leftovers CLOUD=gcp", {}, "infra.lifecycle.orphans_command --cloud gcp"),
         ("reboot HOST=gpu2 INVENTORY=hosts/rack.yaml", {}, "reboot --inventory hosts/rack.yaml --host gpu2"),
         ("restart HOST=gpu2,gpu3", {}, "restart --stack local --host gpu2 --host gpu3"),
         ("rotate-key CLIENT=batch STACK=mine", {}, 'rotate-key --stack mine --client "batch"'),
         ("test-unit", {"HOST": "shell"}, "pytest tests/unit"),
     ],
 )
-def test_what_is_said_is_handed_on(arguments: str, exported: dict[str, str], command: str) -> None:
+def test_variables_reach_the_command(arguments: str, exported: dict[str, str], command: str) -> None:
     words = [word.replace(",", " ") for word in arguments.split()]
     done = dry_run(*words, **exported)
 
@@ -113,25 +114,25 @@ def test_what_is_said_is_handed_on(arguments: str, exported: dict[str, str], com
     assert command in " ".join(done.stdout.replace("\\\n", " ").split())
 
 
-def test_one_lint_that_nobody_can_fix_leaves_no_file_unformatted() -> None:
-    """`ruff check --fix` ends with 1 then, and make with it."""
+def test_a_lint_without_a_fix_does_not_stop_the_formatter() -> None:
+    """`ruff check --fix` exits with 1 then, and would stop make."""
     commands = dry_run("format").stdout.splitlines()
     assert commands == [".venv/bin/ruff check --fix-only --quiet .", ".venv/bin/ruff format ."]
 
 
 @pytest.mark.parametrize("task", EXAMPLES)
-def test_what_a_task_gives_as_an_example_runs_it(task: str) -> None:
+def test_the_example_of_a_task_runs_it(task: str) -> None:
     done = dry_run(*shlex.split(EXAMPLES[task])[1:])
     assert done.returncode == 0, done.stderr
     assert f" {task} --stack local " in done.stdout
 
 
-def test_every_task_that_wants_words_of_its_own_has_an_example() -> None:
+def test_every_task_with_arguments_has_an_example() -> None:
     wanting = {task.name for task in vars(fabfile).values() if isinstance(task, Task) and task.positional}
     assert wanting - set(EXAMPLES) == set()
 
 
 @pytest.mark.parametrize("target", ["test", "bench-preview", "bench-up-down"])
-def test_what_runs_against_simulated_clouds_brings_their_sdks(target: str) -> None:
-    """In a fresh checkout the simulated AWS once ended for lack of pulumi_aws."""
+def test_targets_with_simulated_clouds_install_the_sdks(target: str) -> None:
+    """In a fresh checkout the simulated AWS once failed: pulumi_aws was missing."""
     assert "tools/bootstrap.sh tests" in dry_run(target).stdout

@@ -38,7 +38,7 @@ def test_a_place_that_may_not_be_asked_is_told_and_the_rest_shown(capsys: pytest
     assert said.out == "stray\tnetwork vpc-1 in us-east-1 (stack prod)\n"
     assert "not seen: eu-south-1: AWS ec2 in eu-south-1: is not allowed" in said.err
     assert "not seen: bucket in us-east-1: AWS ListBuckets: is not allowed" in said.err
-    assert said.err.endswith("unless they are a colleague's: make leftovers CLOUD=aws ARGS=--delete\n")
+    assert said.err.endswith("unless they are a colleague's: make orphans CLOUD=aws ARGS=--delete\n")
 
 
 @pytest.mark.usefixtures("_cloud")

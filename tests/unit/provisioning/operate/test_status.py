@@ -367,7 +367,7 @@ def test_a_host_whose_life_is_over_is_told_so_when_it_does_not_answer(ends: int 
     status = unseen(host(cloud="gcp", ends_at=ends_at), "one: no answer", now=NOW)
 
     assert screen(status).startswith("✗ one: no answer")
-    assert ("its life ended at 2026-11-21 11:00 UTC: `make leftovers CLOUD=gcp`" in screen(status)) is told
+    assert ("its life ended at 2026-11-21 11:00 UTC: `make orphans CLOUD=gcp`" in screen(status)) is told
 
 
 OFFICE = WeeklySchedule(days=("mon", "fri"), start="08:00", stop="20:00", time_zone="Asia/Seoul")

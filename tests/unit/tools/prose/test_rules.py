@@ -22,7 +22,7 @@ CASES = [
     ("It is then that it starts.", "It is then that", "then", "It is then started."),
     ("ask Pulumi's engine", "Pulumi's engine", "the Pulumi engine", "ask the Pulumi engine"),
     ("the wishes of a host", "wishes", "desired state, resource", "the desired state of a host, wishful"),
-    ("Remove strays.", "strays", "orphan", "Remove orphans, astray or not."),
+    ("Remove strays.", "strays", "orphan", "Remove orphans, astray or not: make leftovers CLOUD=aws"),
     ("Read the lease.", "lease", "candidate (type, zone, market) or placement (where a stack was put)",
      "Read the release, and the DHCP lease."),
     ("while settling", "settling", "choosing a candidate", "while it settles"),

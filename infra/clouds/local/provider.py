@@ -1,7 +1,8 @@
-"""The door between the Pulumi engine and infra/clouds/local/machine.py: a dynamic provider that keeps no state of its
-own.
+"""A dynamic Pulumi provider for local machines. It calls infra/clouds/local/machine.py and keeps no state itself.
 
-The engine's own process unpickles it by name, so it is a thin class, and imports what does the work when it is called.
+The state holds it as a pickle that names this module and the class. The Pulumi engine imports both in another process,
+so the class is thin, and imports what does the work when it is called. If this module moves, its old path must stay
+importable: see infra/local/provider.py.
 """
 
 from collections.abc import Iterator
@@ -13,10 +14,13 @@ from pulumi.dynamic import CreateResult, DiffResult, ReadResult, ResourceProvide
 from core.errors import DeployError
 
 IDENTIFYING = ("name", "stack")
-"""What makes it another machine."""
+"""A change of one of these keys replaces the machine."""
 
 CHANGEABLE = ("owner", "memory_mib", "cpus", "disk_gib", "public_keys")
-"""What is changed in a machine that runs on."""
+"""These keys change in place, while the machine runs."""
+
+PROVIDER = "__provider"
+"""Key under which Pulumi keeps the pickle of the provider. If it differs, an update in place writes the new one."""
 
 
 class LocalMachineProvider(ResourceProvider):
@@ -25,47 +29,47 @@ class LocalMachineProvider(ResourceProvider):
     serialize_as_secret_always = False  # nothing in it is secret, and state that can be read can be checked
 
     def create(self, props: dict[str, Any]) -> CreateResult:
-        """Make the machine, or go on with one that was cut off or has died."""
-        from infra.clouds.local import machine  # unpickled by name: see the module's docstring
+        """Make the machine, or complete one that was interrupted or has died."""
+        from infra.clouds.local import machine  # imported late: see the module's docstring
 
-        with _told_in_full():
+        with _with_detail():
             made = machine.create(
                 str(props["name"]), stack=str(props["stack"]), owner=str(props["owner"]), **_size_and_keys(props)
             )
         return CreateResult(made.id, outs=_outs(made))
 
-    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:  # noqa: ARG002  # the host knows better
-        """Look at the machine; one that does not run and answer is reported as gone, so that `up` starts it again."""
+    def read(self, id_: str, props: dict[str, Any]) -> ReadResult:  # noqa: ARG002  # the host is asked instead
+        """Return the machine. One that does not run and answer is reported as missing, so that `up` starts it again."""
         from infra.clouds.local import machine
 
-        with _told_in_full():
+        with _with_detail():
             seen = machine.read(id_)
         return ReadResult(id_, _outs(seen)) if seen else ReadResult("", {})
 
     def diff(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> DiffResult:
-        """Compare what was wished then and now."""
+        """Compare the inputs of the last `up` with those of this one."""
         replaces = [key for key in IDENTIFYING if _olds.get(key) != _news.get(key)]
-        changes = [key for key in CHANGEABLE if _olds.get(key) != _news.get(key)]
+        changes = [key for key in (*CHANGEABLE, PROVIDER) if _olds.get(key) != _news.get(key)]
         return DiffResult(changes=bool(replaces or changes), replaces=replaces)
 
     def update(self, _id: str, _olds: dict[str, Any], _news: dict[str, Any]) -> UpdateResult:
         """Change limits and keys in place."""
         from infra.clouds.local import machine
 
-        with _told_in_full():
+        with _with_detail():
             return UpdateResult(_outs(machine.update(_id, owner=str(_news["owner"]), **_size_and_keys(_news))))
 
     def delete(self, _id: str, _props: dict[str, Any]) -> None:
-        """Remove the machine and all that belongs to it."""
+        """Remove the machine and everything that belongs to it."""
         from infra.clouds.local import machine
 
-        with _told_in_full():
+        with _with_detail():
             machine.destroy(_id)
 
 
 @contextmanager
-def _told_in_full() -> Iterator[None]:
-    """Let an error's detail through to the engine, which shows no more than the error's text."""
+def _with_detail() -> Iterator[None]:
+    """Put an error's detail into its text, because the Pulumi engine shows only the text."""
     try:
         yield
     except DeployError as error:
@@ -73,7 +77,7 @@ def _told_in_full() -> Iterator[None]:
 
 
 def _size_and_keys(props: dict[str, Any]) -> dict[str, Any]:
-    """Return limits and keys with the types that numbers lose on their way through the engine."""
+    """Return limits and keys in their own types: the Pulumi engine turns every number into a float."""
     return {
         "memory_mib": int(props["memory_mib"]),
         "cpus": float(props["cpus"]),
@@ -83,7 +87,7 @@ def _size_and_keys(props: dict[str, Any]) -> dict[str, Any]:
 
 
 def _outs(made: Any) -> dict[str, Any]:
-    """Return what the engine keeps of a machine: what was wished, and the host that came of it."""
+    """Return what the state holds of a machine: its inputs, and the host record."""
     from infra.clouds.local.machine import host_record
 
     desired = {key: getattr(made, key) for key in (*IDENTIFYING, *CHANGEABLE)}

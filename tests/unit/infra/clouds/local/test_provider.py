@@ -1,5 +1,7 @@
-"""What the engine is told: no change, change in place, or another machine."""
+"""The answers of the provider to the Pulumi engine: no change, change in place, or replacement."""
 
+import base64
+import pickle
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from core.errors import HostError
 from infra.clouds.local import machine
 from infra.clouds.local.provider import LocalMachineProvider
 
-WISHED = {
+INPUTS = {
     "name": "local-1",
     "stack": "local",
     "owner": "/checkout/.state",
@@ -31,21 +33,28 @@ WISHED = {
         pytest.param({"public_keys": ["ssh-ed25519 BBBB"]}, True, [], id="keys"),
         pytest.param({"owner": "/moved/.state"}, True, [], id="checkout moved"),
         pytest.param({"name": "local-2"}, True, ["name"], id="name"),
+        pytest.param({"__provider": "new pickle"}, True, [], id="module of the provider moved"),
     ],
 )
 def test_only_another_name_makes_another_machine(change: dict[str, Any], changes: bool, replaces: list[str]) -> None:
-    result = LocalMachineProvider().diff("0123abcd", {**WISHED, "host": {"name": "local-1"}}, {**WISHED, **change})
+    result = LocalMachineProvider().diff("0123abcd", {**INPUTS, "host": {"name": "local-1"}}, {**INPUTS, **change})
     assert (result.changes, result.replaces) == (changes, replaces)
 
 
 def test_the_serialised_provider_is_the_same_each_time() -> None:
-    """Else a second `up` would see a change."""
+    """Otherwise a second `up` would see a change."""
     assert serialize_provider(LocalMachineProvider()) == serialize_provider(LocalMachineProvider())
+
+
+def test_loads_the_provider_from_the_state_of_an_older_release() -> None:
+    """0.1.0 had the class in infra/local/provider.py. A module that cannot be imported fails `up` and `destroy`."""
+    in_state = "gASVNAAAAAAAAACMFGluZnJhLmxvY2FsLnByb3ZpZGVylIwUTG9jYWxNYWNoaW5lUHJvdmlkZXKUk5QpgZQu"
+    assert type(pickle.loads(base64.b64decode(in_state))) is LocalMachineProvider  # noqa: S301  # our own constant
 
 
 def test_a_dead_machine_reads_as_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "read", lambda _id: None)
-    assert LocalMachineProvider().read("0123abcd", WISHED).id == ""
+    assert LocalMachineProvider().read("0123abcd", INPUTS).id == ""
 
 
 def test_an_error_reaches_the_engine_with_its_detail(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,4 +63,4 @@ def test_an_error_reaches_the_engine_with_its_detail(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(machine, "destroy", fail)
     with pytest.raises(RuntimeError, match="machine 0123abcd: could not be removed whole\nprocess 42"):
-        LocalMachineProvider().delete("0123abcd", WISHED)
+        LocalMachineProvider().delete("0123abcd", INPUTS)

@@ -12,7 +12,8 @@ from catalog.machines import Machine
 from catalog.tables import rows
 from core.paths import full_path
 from serving.sources.weights import loaded_gib, parameters_billion, stored_gib
-from serving.spec.models import HubSource, ServingSpec
+from serving.spec.fields import HubSource
+from serving.spec.models import ServingSpec
 from serving.spec.ollama import GgufSource, OllamaSource
 
 SYSTEM_GIB = 1.5

@@ -20,7 +20,8 @@ from core.paths import full_path, stack_state_dir, state_dir
 from core.strict_json import parse_json
 from infra.contract.outputs import HostRecord
 from provisioning.converge.resources import Secret
-from serving.spec.models import GatewaySpec, TlsFiles
+from serving.spec.gateway_fields import TlsFiles
+from serving.spec.models import GatewaySpec
 
 KEY_PREFIX = "sk-"
 """As OpenAI's, so that scanners for leaked keys know what they see."""

@@ -15,7 +15,7 @@ from core.files import others_can_read
 from core.paths import full_path
 from core.regular_files import read_small
 from provisioning.access.certificates import certificate_pem, key_pem, names_of
-from serving.spec.models import TlsFiles
+from serving.spec.gateway_fields import TlsFiles
 
 
 def read_users_files(files: TlsFiles, names: tuple[str, ...], now: datetime) -> str:

@@ -21,7 +21,8 @@ from serving.adapters.checks import WEIGHTS, read_adapter_config, read_heads
 from serving.adapters.manifest import ListedAdapter, base_name, read_releases, shown
 from serving.formats.lora_tensors import changed_leaves
 from serving.sources.resolve import LocalFolder, resolve
-from serving.spec.models import AdapterSpec, FolderSource, ServingSpec, Source
+from serving.spec.fields import AdapterSpec, FolderSource, Source
+from serving.spec.models import ServingSpec
 
 FOLDER_NAME = re.compile(r"(?P<name>.*?)(?:[-_.@]?v?(?P<version>\d+))?")
 """`contract-4`, `contract_v4`, `contract@4`, `contract`."""

@@ -14,7 +14,7 @@ from provisioning.roles.engine.store import model_path
 from provisioning.ssh.host_output import read_json
 from serving.adapters.manifest import read_releases
 from serving.sources.resolve import resolve_sources
-from serving.spec.models import Source
+from serving.spec.fields import Source
 
 GIB = 1024**3
 

@@ -15,7 +15,7 @@ from serving.formats.lora_config import CONFIG, LoraConfig, other_base, read_lor
 from serving.formats.lora_tensors import WEIGHTS, Base, check_lora
 from serving.formats.model_config import read_model_config
 from serving.formats.weight_heads import SUFFIX, Tensor, read_head
-from serving.spec.models import AdapterSpec
+from serving.spec.fields import AdapterSpec
 
 __all__ = ["CONFIG", "WEIGHTS", "LoraConfig"]
 

@@ -19,16 +19,8 @@ from core.paths import CHECKOUT
 from core.rules import Problem, Sha256, matching, refuse
 from core.strict_yaml import read_yaml
 from core.words import words
-from serving.spec.models import (
-    AdapterSpec,
-    HubSource,
-    ModelSpec,
-    ModuleName,
-    Repository,
-    ServedName,
-    ServingSpec,
-    Source,
-)
+from serving.spec.fields import AdapterSpec, HubSource, ModelSpec, ModuleName, Repository, ServedName, Source
+from serving.spec.models import ServingSpec
 
 LOCK_HEAD = "# What each adapter's name alone meant since when, through whom. Written by `make adapters DO=promote`.\n"
 

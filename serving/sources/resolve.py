@@ -16,7 +16,8 @@ from serving.adapters.checks import check_adapter
 from serving.sources.checksums import check_listed
 from serving.sources.model_folder import check_model
 from serving.sources.ollama import Archive, RegistryFetch, gguf_folder, release_archive
-from serving.spec.models import FolderSource, HubSource, ModelSource, ServingSpec, Source, TinySource
+from serving.spec.fields import FolderSource, HubSource, ModelSource, Source, TinySource
+from serving.spec.models import ServingSpec
 from serving.spec.ollama import GgufSource, OllamaSource
 from serving.spec.remote_sources import BucketSource, HttpsSource
 from tools.tiny_model import make_tiny_model

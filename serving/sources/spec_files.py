@@ -11,7 +11,9 @@ from core.regular_files import check_below
 from core.rules import Problem
 from serving.adapters.checks import check_adapter
 from serving.sources.model_folder import check_model
-from serving.spec.models import FolderSource, GatewaySpec, HubSource, ServingSpec, TlsFiles
+from serving.spec.fields import FolderSource, HubSource
+from serving.spec.gateway_fields import TlsFiles
+from serving.spec.models import GatewaySpec, ServingSpec
 from serving.spec.ollama import GgufSource
 
 MAX_TEMPLATE_BYTES = 256 * 1024

@@ -5,7 +5,7 @@ A name without a size, or a folder, gives no answer: rules built on this one say
 
 import re
 
-from serving.spec.models import HubSource, ModelSpec
+from serving.spec.fields import HubSource, ModelSpec
 
 _BILLIONS = re.compile(r"(?:^|[-_/:])(?:(\d+)x)?(\d+(?:\.\d+)?)b(?![a-z])", re.IGNORECASE)
 """`-2.4B-` is 2.4 billion parameters; `8x7B` eight experts of seven, an upper bound as they share some."""

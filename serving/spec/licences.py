@@ -4,12 +4,9 @@ Goes by names alone. A copy that nobody would take for EXAONE by its name is not
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from core.rules import Problem
-
-if TYPE_CHECKING:
-    from serving.spec.models import ModelSource, ServingSpec
+from serving.spec.fields import ModelSource, ServingFields
 
 PUBLISHER = "lgai-exaone/"
 
@@ -28,12 +25,12 @@ OTHER_EXAONE_LICENCE = "exaone-nc"
 """For a repository of the same publisher that is not in the table yet."""
 
 
-def is_exaone(source: "ModelSource") -> bool:
+def is_exaone(source: ModelSource) -> bool:
     """Return whether repository, address, name or path of the source says EXAONE, in whatever case."""
     return any("exaone" in str(getattr(source, field, "")).lower() for field in ("repo", "url", "name", "path"))
 
 
-def licence_accepted(spec: "ServingSpec") -> Iterator[Problem]:
+def licence_accepted(spec: ServingFields) -> Iterator[Problem]:
     """A licence that forbids commercial use is named by whoever deploys the model."""
     source, given = spec.model.source, spec.model.accept_licence
     if source.kind == "tiny" or not is_exaone(source):
@@ -49,7 +46,7 @@ def licence_accepted(spec: "ServingSpec") -> Iterator[Problem]:
         yield Problem("model.accept_licence", f"{given} is none of EXAONE's" if given else "is missing", hint)
 
 
-def licence_has_one_name(spec: "ServingSpec") -> Iterator[Problem]:
+def licence_has_one_name(spec: ServingFields) -> Iterator[Problem]:
     """The licence that is accepted is the model's."""
     told, accepted = spec.model.licence, spec.model.accept_licence
     if told and accepted and told != accepted:

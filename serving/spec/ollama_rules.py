@@ -1,13 +1,10 @@
-"""Rules of a serving spec that concern Ollama. Parts of spec_rules.SERVING_RULES."""
+"""Rules of a serving spec that concern Ollama. They are part of rules.SERVING_RULES."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from core.rules import Problem
+from serving.spec.fields import ServingFields
 from serving.spec.licences import is_exaone
-
-if TYPE_CHECKING:
-    from serving.spec.models import ServingSpec
 
 OLLAMA_ONLY = ("ollama", "gguf")
 """Kinds of model source that vLLM does not read."""
@@ -16,7 +13,7 @@ ADAPTER_SHAPES = ("llama",)
 """Shapes of tiny model whose adapters Ollama loads; of the real ones Llama, Mistral, Gemma (docs.ollama.com/import)."""
 
 
-def sources_fit_engine(spec: "ServingSpec") -> Iterator[Problem]:
+def sources_fit_engine(spec: ServingFields) -> Iterator[Problem]:
     """A source is one that the engine reads."""
     kind = spec.model.source.kind
     if kind in OLLAMA_ONLY and spec.engine != "ollama":
@@ -25,13 +22,13 @@ def sources_fit_engine(spec: "ServingSpec") -> Iterator[Problem]:
         yield Problem("ollama.quantize", f"is for safetensors, and {kind} brings finished weights", "leave it out")
 
 
-def ollama_converts_it(spec: "ServingSpec") -> Iterator[Problem]:
+def ollama_converts_it(spec: ServingFields) -> Iterator[Problem]:
     """Safetensors are of an architecture that `ollama create` converts."""
     if spec.engine == "ollama" and is_exaone(spec.model.source) and spec.model.source.kind not in OLLAMA_ONLY:
         yield Problem("model.source.kind", "Ollama converts no EXAONE from safetensors", "write gguf or ollama")
 
 
-def adapters_fit_ollama(spec: "ServingSpec") -> Iterator[Problem]:
+def adapters_fit_ollama(spec: ServingFields) -> Iterator[Problem]:
     """Ollama loads adapters of a few architectures only, and moves no alias without a provision."""
     if spec.engine != "ollama" or not spec.adapters:
         return

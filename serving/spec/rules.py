@@ -5,24 +5,22 @@ What the machine can do (GPU, memory) is not known here: see infra/config/rules/
 
 from collections.abc import Iterator
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
 
 from core.ports import SSH_PORT
 from core.rules import Problem
+from serving.spec.fields import AdapterSpec, ServingFields
+from serving.spec.gateway_fields import GatewayFields
 from serving.spec.licences import licence_accepted, licence_has_one_name
 from serving.spec.ollama_rules import OLLAMA_RULES
 from serving.spec.vllm_options import REASONING_PARSERS, TOOL_CALL_PARSERS, extra_arguments
 from tools.tiny_model import CONTEXT_TOKENS as TINY_CONTEXT_TOKENS
 from tools.tiny_model import LORA_RANK as TINY_RANK
 
-if TYPE_CHECKING:
-    from serving.spec.models import AdapterSpec, GatewaySpec, ServingSpec
-
 METRICS_PORT = 8405
 """The gateway's metrics, on its host's loopback."""
 
 
-def names_differ(spec: "ServingSpec") -> Iterator[Problem]:
+def names_differ(spec: ServingFields) -> Iterator[Problem]:
     """A name means one model, a versioned name one version."""
     seen: dict[str, str] = {}
     for index, adapter in enumerate(spec.adapters):
@@ -38,7 +36,7 @@ def names_differ(spec: "ServingSpec") -> Iterator[Problem]:
         seen.setdefault(adapter.versioned_name, key)
 
 
-def aliases_are_clear(spec: "ServingSpec") -> Iterator[Problem]:
+def aliases_are_clear(spec: ServingFields) -> Iterator[Problem]:
     """Of the versions of a name exactly one answers to the name alone."""
     for name in dict.fromkeys(adapter.name for adapter in spec.adapters):
         versions = [(index, each) for index, each in enumerate(spec.adapters) if each.name == name]
@@ -50,7 +48,7 @@ def aliases_are_clear(spec: "ServingSpec") -> Iterator[Problem]:
             yield Problem(key, f"{' and '.join(promoted)} are both promoted", "write false for all but one")
 
 
-def ranks_fit(spec: "ServingSpec") -> Iterator[Problem]:
+def ranks_fit(spec: ServingFields) -> Iterator[Problem]:
     """Each adapter's rank is within what vLLM makes room for."""
     limit = spec.vllm.max_lora_rank
     for index, adapter in enumerate(spec.adapters if spec.engine == "vllm" else ()):
@@ -62,13 +60,13 @@ def ranks_fit(spec: "ServingSpec") -> Iterator[Problem]:
             )
 
 
-def base_is_no_adapter(spec: "ServingSpec") -> Iterator[Problem]:
+def base_is_no_adapter(spec: ServingFields) -> Iterator[Problem]:
     """The base model is a whole model."""
     if spec.model.source.kind == "tiny" and spec.model.source.adapter is not None:
         yield Problem("model.source.adapter", "makes the base model an adapter", "leave it out here")
 
 
-def adapters_fit_base(spec: "ServingSpec") -> Iterator[Problem]:
+def adapters_fit_base(spec: ServingFields) -> Iterator[Problem]:
     """An adapter was trained on the base model that it is loaded onto, as far as the sources tell."""
     base = spec.model.source
     for index, adapter in enumerate(spec.adapters):
@@ -83,7 +81,7 @@ def adapters_fit_base(spec: "ServingSpec") -> Iterator[Problem]:
             yield Problem(f"{key}.repo", f"{source.repo} is the base model itself", "name the adapter's repository")
 
 
-def _tiny_fits(adapter: "AdapterSpec", base_shape: str, key: str) -> Iterator[Problem]:
+def _tiny_fits(adapter: AdapterSpec, base_shape: str, key: str) -> Iterator[Problem]:
     """A tiny adapter has the base's shape, and the rank it was made with."""
     source = adapter.source
     if source.kind != "tiny":
@@ -98,7 +96,7 @@ def _tiny_fits(adapter: "AdapterSpec", base_shape: str, key: str) -> Iterator[Pr
         )
 
 
-def options_fit_engine(spec: "ServingSpec") -> Iterator[Problem]:
+def options_fit_engine(spec: ServingFields) -> Iterator[Problem]:
     """What only one engine can do is not asked of the other.
 
     A section with defaults alone passes: outputs written as JSON carry every field.
@@ -114,13 +112,13 @@ def options_fit_engine(spec: "ServingSpec") -> Iterator[Problem]:
                 )
 
 
-def quantization_fits_dtype(spec: "ServingSpec") -> Iterator[Problem]:
+def quantization_fits_dtype(spec: ServingFields) -> Iterator[Problem]:
     """Quantised weights are computed in a 16-bit type."""
     if spec.model.quantization and spec.model.dtype == "float32":
         yield Problem("model.dtype", f"float32 does not go with {spec.model.quantization}", "write auto or float16")
 
 
-def vllm_options_are_known(spec: "ServingSpec") -> Iterator[Problem]:
+def vllm_options_are_known(spec: ServingFields) -> Iterator[Problem]:
     """Parsers are those of the pinned release, and further options open no door."""
     for field, known in (("tool_call_parser", TOOL_CALL_PARSERS), ("reasoning_parser", REASONING_PARSERS)):
         value = getattr(spec.vllm, field)
@@ -131,7 +129,7 @@ def vllm_options_are_known(spec: "ServingSpec") -> Iterator[Problem]:
     yield from extra_arguments(spec.vllm.extra_args)
 
 
-def memory_fits_cache(spec: "ServingSpec") -> Iterator[Problem]:
+def memory_fits_cache(spec: ServingFields) -> Iterator[Problem]:
     """The unit's memory limit leaves room for the KV cache."""
     limit = spec.vllm.memory_max_gib
     if spec.engine == "vllm" and limit is not None and limit <= spec.vllm.kv_cache_gib:
@@ -142,7 +140,7 @@ def memory_fits_cache(spec: "ServingSpec") -> Iterator[Problem]:
         )
 
 
-def tiny_context_fits(spec: "ServingSpec") -> Iterator[Problem]:
+def tiny_context_fits(spec: ServingFields) -> Iterator[Problem]:
     """No more tokens are asked of a tiny model than it has positions."""
     if spec.model.source.kind == "tiny" and spec.model.context_tokens > TINY_CONTEXT_TOKENS:
         yield Problem(
@@ -169,13 +167,13 @@ SERVING_RULES = (
 )
 
 
-def gateway_port_is_free(gateway: "GatewaySpec") -> Iterator[Problem]:
+def gateway_port_is_free(gateway: GatewayFields) -> Iterator[Problem]:
     """The gateway leaves SSH its port."""
     if gateway.port == SSH_PORT:
         yield Problem("port", f"{SSH_PORT} is the port of SSH", "write 443 or another one")
 
 
-def waits_end_in_order(gateway: "GatewaySpec") -> Iterator[Problem]:
+def waits_end_in_order(gateway: GatewayFields) -> Iterator[Problem]:
     """A request does not wait longer for its turn than an answer may take."""
     if gateway.queue_timeout_s > gateway.request_timeout_s:
         yield Problem(
@@ -185,7 +183,7 @@ def waits_end_in_order(gateway: "GatewaySpec") -> Iterator[Problem]:
         )
 
 
-def files_differ(gateway: "GatewaySpec") -> Iterator[Problem]:
+def files_differ(gateway: GatewayFields) -> Iterator[Problem]:
     """Certificate and key are two files."""
     if gateway.tls.kind == "files" and gateway.tls.certificate == gateway.tls.key:
         yield Problem("tls.key", "is the same file as tls.certificate", "name the file with the private key alone")
@@ -194,7 +192,7 @@ def files_differ(gateway: "GatewaySpec") -> Iterator[Problem]:
 GATEWAY_RULES = (gateway_port_is_free, waits_end_in_order, files_differ)
 
 
-def ports_differ(serving: "ServingSpec", gateway: "GatewaySpec") -> Iterator[Problem]:
+def ports_differ(serving: ServingFields, gateway: GatewayFields) -> Iterator[Problem]:
     """Of gateway, engine and the gateway's metrics no two listen on one port; the keys start at what holds both."""
     if gateway.port == serving.port:
         yield Problem(

@@ -20,7 +20,7 @@ from serving.formats.json_text import FormatError
 from serving.formats.model_settings import check_settings
 from serving.formats.weight_heads import read_head
 from serving.sources.model_folder import check_model
-from serving.spec.models import AdapterSpec
+from serving.spec.fields import AdapterSpec
 from tests.fuzz.inputs import ANY_BYTES, ODD, as_json, changed
 from tests.fuzz.judged import judged
 

@@ -16,7 +16,8 @@ from provisioning.roles.engine.store import Stored, fetch_program, model_path, s
 from provisioning.roles.host.layout import ENGINE_UNIT, LIB_DIR
 from serving.adapters.checks import WEIGHTS
 from serving.sources.resolve import ResolvedSource, ResolvedSources
-from serving.spec.models import AdapterSpec, HubSource, ServingSpec
+from serving.spec.fields import AdapterSpec, HubSource
+from serving.spec.models import ServingSpec
 
 ADAPTER_VERSIONS = f"{LIB_DIR}/adapter-versions"
 

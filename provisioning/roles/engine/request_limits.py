@@ -6,7 +6,7 @@ Knows nothing of adapters, whose plugin lies beside it (provisioning/roles/engin
 from provisioning.converge.resources import File
 from provisioning.programs import program
 from provisioning.roles.host.layout import LIB_DIR
-from serving.spec.models import VllmSpec
+from serving.spec.fields import VllmSpec
 
 PLUGIN = "llm_deploy_limits"
 PLUGIN_DIR = f"{LIB_DIR}/vllm-limits"

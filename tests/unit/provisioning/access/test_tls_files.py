@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from core.errors import ConfigError
 from provisioning.access.certificates import server_certificate
 from provisioning.access.tls_files import read_users_files
-from serving.spec.models import TlsFiles
+from serving.spec.gateway_fields import TlsFiles
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 NAMES = ("192.0.2.7", "llm.example.com")

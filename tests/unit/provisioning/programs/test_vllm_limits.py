@@ -9,7 +9,7 @@ import pytest
 
 from core.paths import CHECKOUT
 from provisioning.roles.engine import request_limits
-from serving.spec.models import VllmSpec
+from serving.spec.fields import VllmSpec
 
 PROGRAM = CHECKOUT / "provisioning" / "programs" / "vllm_limits.py"
 

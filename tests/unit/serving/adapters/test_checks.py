@@ -12,7 +12,7 @@ import pytest
 from core.errors import ConfigError
 from serving.adapters.checks import check_adapter, read_heads
 from serving.formats.lora_tensors import adapted_modules
-from serving.spec.models import AdapterSpec
+from serving.spec.fields import AdapterSpec
 from tools.tiny_model import TinyModel, make_tiny_model
 
 

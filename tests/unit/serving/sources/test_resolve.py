@@ -10,7 +10,8 @@ import pytest
 
 from core.errors import ConfigError
 from serving.sources.resolve import HubFetch, LocalFolder, resolve, resolve_sources
-from serving.spec.models import HubSource, ServingSpec
+from serving.spec.fields import HubSource
+from serving.spec.models import ServingSpec
 from tools.tiny_model import make_tiny_model
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"

@@ -7,7 +7,9 @@ import pytest
 
 from core.paths import CHECKOUT, full_path
 from serving.sources.spec_files import files_of_gateway, files_of_serving
-from serving.spec.models import AdapterSpec, FolderSource, GatewaySpec, ModelSpec, ServingSpec, TlsFiles
+from serving.spec.fields import AdapterSpec, FolderSource, ModelSpec
+from serving.spec.gateway_fields import TlsFiles
+from serving.spec.models import GatewaySpec, ServingSpec
 from tools.tiny_model import LORA_RANK, TinyModel, make_tiny_model
 
 

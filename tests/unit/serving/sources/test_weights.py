@@ -3,7 +3,7 @@
 import pytest
 
 from serving.sources.weights import loaded_gib, parameters_billion, stored_gib
-from serving.spec.models import HubSource, ModelSpec, TinySource
+from serving.spec.fields import HubSource, ModelSpec, TinySource
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 

@@ -22,6 +22,7 @@ from provisioning.hosts.target import Target
 from provisioning.ssh.connection import connect
 from provisioning.ssh.host_output import read_json
 from provisioning.ssh.remote import run_program
+from provisioning.ssh.target import SshTarget
 from serving.adapters.manifest import Releases, read_releases, shown
 from serving.spec.models import ServingSpec
 
@@ -58,9 +59,9 @@ class AdapterHosts:
 
     def run(self, host: HostRecord, program: str, *words: str) -> str:
         """Return what a program of ours prints on `host`. Raises HostError with the program's own words."""
-        with connect(host) as connection:
+        with connect(SshTarget.of(host)) as connection:
             try:
-                return run_program(connection, host, program, *words)
+                return run_program(connection, SshTarget.of(host), program, *words)
             except HostError as error:
                 said = error.detail.strip().splitlines()
                 raise HostError(said[-1].removeprefix("error: "), where=host.name) if said else error from None

@@ -11,6 +11,7 @@ from provisioning.programs import other_firewalls
 from provisioning.roles.host.layout import GATEWAY_UNIT
 from provisioning.ssh.connection import connect
 from provisioning.ssh.remote import ask_program
+from provisioning.ssh.target import SshTarget
 
 
 def mention_closed_port(outputs: StackOutputs, results: Mapping[str, HostResult], *, at_once: int) -> None:
@@ -29,8 +30,8 @@ def mention_closed_port(outputs: StackOutputs, results: Mapping[str, HostResult]
     ]
 
     def ask(host: HostRecord) -> list[str]:
-        with connect(host) as connection:
-            seen = ask_program(connection, host, "other_firewalls", str(outputs.gateway.port))
+        with connect(SshTarget.of(host)) as connection:
+            seen = ask_program(connection, SshTarget.of(host), "other_firewalls", str(outputs.gateway.port))
         return [other_firewalls.words(**each) for each in seen["closed_ports"]]
 
     for host, found in on_each(hosts, ask, at_once=at_once):

@@ -18,6 +18,7 @@ from provisioning.converge.result import HostResult, OnEvent, Outcome, Progress
 from provisioning.converge.session import Session
 from provisioning.ssh.connection import connect
 from provisioning.ssh.remote import ConnectionCutError, stream
+from provisioning.ssh.target import SshTarget
 
 if TYPE_CHECKING:
     import fabric
@@ -56,7 +57,7 @@ def bring(
 def reboot_and_wait(host: HostRecord, tell: Callable[[str], None], *, deadline_s: float = BOOT_S) -> None:
     """Reboot `host` and return when it takes logins again. Raises HostError when that takes too long."""
     before = _boot_id(host)
-    with connect(host) as connection:
+    with connect(SshTarget.of(host)) as connection:
         send_reboot(connection, host)
 
     def again() -> bool | None:
@@ -75,7 +76,7 @@ def reboot_and_wait(host: HostRecord, tell: Callable[[str], None], *, deadline_s
 def send_reboot(connection: "fabric.Connection", host: HostRecord) -> None:
     """Tell `host` to reboot; that it goes down before it has answered is fine."""
     with contextlib.suppress(ConnectionCutError):
-        for _ in stream(connection, host, ("systemctl", "reboot")):
+        for _ in stream(connection, SshTarget.of(host), ("systemctl", "reboot")):
             pass
 
 
@@ -102,5 +103,5 @@ def _left_to_owner(result: HostResult, reason: Outcome, host: HostRecord, on_eve
 
 
 def _boot_id(host: HostRecord) -> str:
-    with connect(host) as connection:
-        return "".join(stream(connection, host, ("cat", BOOT_ID)))
+    with connect(SshTarget.of(host)) as connection:
+        return "".join(stream(connection, SshTarget.of(host), ("cat", BOOT_ID)))

@@ -20,6 +20,7 @@ from provisioning.converge.said import Confirm, End, Need, Said, Trouble, event_
 from provisioning.converge.session import Session, packed
 from provisioning.ssh.host_output import DETAIL_CHARS, MARK, NOISE_BYTES, NOT_A_SHELL, own_words
 from provisioning.ssh.remote import NoCommandsError, not_begun, run_program
+from provisioning.ssh.target import SshTarget
 from provisioning.ssh.wait_for_ssh import new_login, patience_s, second_login
 
 BLOCK_BYTES = 1 << 20
@@ -42,7 +43,7 @@ def converge(
     no Python, is being provisioned by someone else, or when the connection is cut.
     """
     began = time.monotonic()
-    waiting = session or Session(host, patience_s=patience_s(host.cloud))
+    waiting = session or Session(SshTarget.of(host), patience_s=patience_s(host.cloud))
     try:
         desired = resources() if callable(resources) else resources
         environment, masks = proxy_environment(host), proxy_masks(host)
@@ -78,6 +79,7 @@ class _Talk:
         self._unconfirmed: dict[str, str] = {}
         """Why a command could not be confirmed, by id; the host itself cannot know."""
         self._host = host
+        self._ssh_target = SshTarget.of(host)
         self._payload = payload
         self._on_event = on_event
         self._outcomes: list[Outcome] = []
@@ -161,13 +163,13 @@ class _Talk:
 
     def _second_login(self) -> str:
         """Return why a second login failed, or nothing."""
-        failed = second_login(self._host)
+        failed = second_login(self._ssh_target)
         return failed and f"a second login failed with it: {failed}"
 
     def _confirm(self, command: str) -> None:
         """Run a program over a new connection. If that fails, the host ends its wait by itself and fails `command`."""
         words = self._confirmations.pop(command)
-        failed = new_login(self._host, lambda connection: run_program(connection, self._host, *words))
+        failed = new_login(self._ssh_target, lambda connection: run_program(connection, self._ssh_target, *words))
         if failed:
             self._unconfirmed[command] = f"the new connection failed: {failed}"
 
@@ -199,7 +201,7 @@ class _Talk:
         said = own_words(channel.recv_stderr(ERROR_BYTES)) if channel.recv_stderr_ready() else ""
         for secret in self._payload.secrets:
             said = said.replace(secret, "(secret)")
-        error = not_begun(self._host, "python3", status, said, where=where, begun=self._begun)
+        error = not_begun(self._ssh_target, "python3", status, said, where=where, begun=self._begun)
         if error is not None:
             return error
         if not self._begun and status != -1:

@@ -11,8 +11,8 @@ import paramiko
 
 from core.errors import HostError
 from provisioning.converge.agent_zip import agent_zip
-from provisioning.ssh.connection import SshTarget
 from provisioning.ssh.remote import as_root
+from provisioning.ssh.target import SshTarget
 from provisioning.ssh.wait_for_ssh import open_when_up
 
 LOADER = """\

@@ -20,12 +20,12 @@ from provisioning.existing.host_key import accepted_keys, fingerprint, shown_key
 from provisioning.existing.inventory_file import inventory_text, is_edited, write_inventory
 from provisioning.existing.verdict import GATEWAY_PORTS, notes, plan, refusals
 from provisioning.hosts.inventory import load
-from provisioning.hosts.prefetch import Door
 from provisioning.hosts.target import Target
-from provisioning.ssh.connection import LoginError, OtherHostError, SshTarget, connect
+from provisioning.ssh.connection import LoginError, OtherHostError, connect
 from provisioning.ssh.host_output import DETAIL_CHARS
 from provisioning.ssh.remote import ask_program
 from provisioning.ssh.route import file_at, route
+from provisioning.ssh.target import SshTarget
 
 if TYPE_CHECKING:
     import fabric
@@ -40,8 +40,8 @@ WHERE = re.compile(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """What the person wrote on the command line; empty where nothing."""
+class AdoptOptions:
+    """The command line of `adopt`; an option that was not given is empty."""
 
     login: str
     name: str = ""
@@ -52,43 +52,50 @@ class Asked:
     replace: bool = False
 
 
-def adopt(asked: Asked) -> int:
+def adopt(options: AdoptOptions) -> int:
     """Write the inventory of a host that can be provisioned; return 0.
 
     Raises ConfigError (exit 2) with every reason why it cannot, UsageError for an edited file, HostError when the host
     cannot be reached or is another one than known.
     """
-    door = parse_login(asked)
-    path = Path(asked.inventory or CHECKOUT / "hosts" / f"{door.name}.yaml")
-    keys = trusted_keys(asked, door, known_keys(path, door))
-    facts = _looked_at(replace(door, host_keys=keys))
-    say(f"{door.name}: {summary(facts)}")
+    ssh_target = parse_login(options)
+    path = Path(options.inventory or CHECKOUT / "hosts" / f"{ssh_target.name}.yaml")
+    keys = trusted_keys(options, ssh_target, known_keys(path, ssh_target))
+    facts = _looked_at(replace(ssh_target, host_keys=keys))
+    say(f"{ssh_target.name}: {summary(facts)}")
     reasons = list(refusals(facts))
     if reasons:
-        raise error_of(reasons, asked.login)
+        raise error_of(reasons, options.login)
     chosen = plan(facts)
     for note in notes(facts, chosen):
         say(f"! {note}")
-    host = _record(replace(door, host_keys=keys), facts)
-    done = write_inventory(path, inventory_text(host, facts, chosen, login=asked.login), replace=asked.replace)
-    say(f"✓ adopt {door.name}: {path} is {done}; host key {fingerprint(keys[0])}")
+    host = _record(replace(ssh_target, host_keys=keys), facts)
+    done = write_inventory(path, inventory_text(host, facts, chosen, login=options.login), replace=options.replace)
+    say(f"✓ adopt {ssh_target.name}: {path} is {done}; host key {fingerprint(keys[0])}")
     next_command(Target(inventory=str(path)).command("plan"), Target(inventory=str(path)).command("provision"))
     return 0
 
 
-def parse_login(asked: Asked) -> Door:
+def parse_login(options: AdoptOptions) -> SshTarget:
     """Return where `user@address[:port]` leads, its host key not known yet. Raises UsageError for other text."""
-    found = WHERE.fullmatch(asked.login)
+    found = WHERE.fullmatch(options.login)
     if found is None or not 0 < int(found["port"] or SSH_PORT) < 1 << 16:
         hint = "write HOST=user@address or HOST=user@address:port"
-        raise UsageError(f"{asked.login!r} is no login", where="HOST", hint=hint)
+        raise UsageError(f"{options.login!r} is no login", where="HOST", hint=hint)
     address = found["address"].strip("[]")
-    identity = Path(asked.identity_file).expanduser().resolve() if asked.identity_file else None
+    identity = Path(options.identity_file).expanduser().resolve() if options.identity_file else None
     if identity is not None and file_at(identity) is None:
         raise UsageError("there is no such file", where=f"--identity-file {identity}", hint=NAME_KEY)
-    config = Path(asked.ssh_config).expanduser().resolve() if asked.ssh_config else None
-    name = asked.name or host_name(address)
-    return Door(name, address, int(found["port"] or SSH_PORT), found["user"], (), identity, config)
+    config = Path(options.ssh_config).expanduser().resolve() if options.ssh_config else None
+    name = options.name or host_name(address)
+    return SshTarget(
+        name=name,
+        address=address,
+        user=found["user"],
+        ssh_port=int(found["port"] or SSH_PORT),
+        identity_file=identity,
+        ssh_config=config,
+    )
 
 
 def host_name(address: str) -> str:
@@ -98,10 +105,10 @@ def host_name(address: str) -> str:
     return re.sub(r"[^a-z0-9-]", "-", first.lower()).strip("-")[:40].rstrip("-")
 
 
-def _looked_at(door: Door) -> HostFacts:
+def _looked_at(ssh_target: SshTarget) -> HostFacts:
     """Return what the host is. Of a key that will not do, raises with what to write at `make adopt`."""
     try:
-        return look(door)
+        return look(ssh_target)
     except LoginError as error:
         raise UsageError(error.what, where=error.where, hint=NAME_KEY) from error
     except OtherHostError as error:
@@ -109,23 +116,23 @@ def _looked_at(door: Door) -> HostFacts:
         raise OtherHostError(error.what, where=error.where, hint=hint) from error
 
 
-def look(door: SshTarget) -> HostFacts:
+def look(ssh_target: SshTarget) -> HostFacts:
     """Return what the host is. Raises UsageError when the shell will not do, HostError for SSH's troubles."""
-    with connect(door) as connection:
-        said = _seen(connection, door)
+    with connect(ssh_target) as connection:
+        said = _seen(connection, ssh_target)
     try:
         return HostFacts.model_validate(said)
     except ValidationError as error:
         detail = str(error.errors(include_url=False, include_input=False))[:DETAIL_CHARS]
         what, hint = "was looked at, and the answer is not whole", "run it again"
-        raise UsageError(what, where=door.name, hint=hint, detail=detail) from None
+        raise UsageError(what, where=ssh_target.name, hint=hint, detail=detail) from None
 
 
-def _seen(connection: "fabric.Connection", door: SshTarget) -> Any:
+def _seen(connection: "fabric.Connection", ssh_target: SshTarget) -> Any:
     """Return what the programs that look at a host and at its firewalls print."""
     try:
-        seen = ask_program(connection, door, "look_at_host")
-        closed = ask_program(connection, door, "other_firewalls", *map(str, GATEWAY_PORTS))
+        seen = ask_program(connection, ssh_target, "look_at_host")
+        closed = ask_program(connection, ssh_target, "other_firewalls", *map(str, GATEWAY_PORTS))
     except HostError as error:
         raise UsageError(error.what, where=error.where, hint=error.hint, detail=error.detail) from error
     return {**seen, **closed}
@@ -148,28 +155,28 @@ def summary(facts: HostFacts) -> str:
     )
 
 
-def trusted_keys(asked: Asked, door: Door, known: tuple[str, ...]) -> tuple[str, ...]:
+def trusted_keys(options: AdoptOptions, ssh_target: SshTarget, known: tuple[str, ...]) -> tuple[str, ...]:
     """Return the keys of which one must be the host's: those of the inventory, else one that a person vouches for.
 
     Raises UsageError for a fingerprint that the inventory's keys have not, unless they may be replaced.
     """
-    if known and (not asked.host_key or asked.host_key in map(fingerprint, known)):
+    if known and (not options.host_key or options.host_key in map(fingerprint, known)):
         return known
-    if known and not asked.replace:
-        what = f"the inventory trusts {', '.join(map(fingerprint, known))}, not {asked.host_key}"
-        raise UsageError(what, where=door.name, hint=f"if the host was set up anew, write {NEW_KEY}")
-    return accepted_keys(shown_keys(door), asked.host_key, terminal(), name=door.address)
+    if known and not options.replace:
+        what = f"the inventory trusts {', '.join(map(fingerprint, known))}, not {options.host_key}"
+        raise UsageError(what, where=ssh_target.name, hint=f"if the host was set up anew, write {NEW_KEY}")
+    return accepted_keys(shown_keys(ssh_target), options.host_key, terminal(), name=ssh_target.address)
 
 
-def known_keys(path: Path, door: Door) -> tuple[str, ...]:
+def known_keys(path: Path, ssh_target: SshTarget) -> tuple[str, ...]:
     """Return the host's keys in the inventory that is there: whoever adopted it vouched for them."""
     if not path.is_file():
         return ()
     for host in _hosts(path):
-        if (host.address, host.ssh_port) == (door.address, door.ssh_port):
+        if (host.address, host.ssh_port) == (ssh_target.address, ssh_target.ssh_port):
             return host.host_keys
     hint = 'name another file, INVENTORY=FILE, or another name, ARGS="--name NAME"'
-    raise UsageError(f"is the inventory of other hosts than {door.address}", where=str(path), hint=hint)
+    raise UsageError(f"is the inventory of other hosts than {ssh_target.address}", where=str(path), hint=hint)
 
 
 def _hosts(path: Path) -> Sequence[HostRecord]:
@@ -180,25 +187,25 @@ def _hosts(path: Path) -> Sequence[HostRecord]:
     return [HostRecord.model_validate({**host, "gpu": None}) for host in written]
 
 
-def service_address(door: Door) -> str | None:
+def service_address(ssh_target: SshTarget) -> str | None:
     """Return where clients reach a host that `ssh_config` leads to under another name; None: at that name."""
-    led_to = route(door).address
-    return None if led_to == door.address else led_to
+    led_to = route(ssh_target).address
+    return None if led_to == ssh_target.address else led_to
 
 
-def _record(door: Door, facts: HostFacts) -> HostRecord:
+def _record(ssh_target: SshTarget, facts: HostFacts) -> HostRecord:
     """Return the host as the inventory holds it. Raises ConfigError for a name that is none."""
     try:
         return HostRecord.model_validate(
             {
-                "name": door.name,
-                "address": door.address,
-                "ssh_port": door.ssh_port,
-                "user": door.user,
-                "host_keys": door.host_keys,
-                "identity_file": door.identity_file,
-                "ssh_config": door.ssh_config,
-                "service_address": service_address(door),
+                "name": ssh_target.name,
+                "address": ssh_target.address,
+                "ssh_port": ssh_target.ssh_port,
+                "user": ssh_target.user,
+                "host_keys": ssh_target.host_keys,
+                "identity_file": ssh_target.identity_file,
+                "ssh_config": ssh_target.ssh_config,
+                "service_address": service_address(ssh_target),
                 "virtualization": facts.virtualization,
                 "os_release": facts.os_release,
                 "cpu_count": facts.cpu_count,

@@ -12,9 +12,9 @@ import paramiko
 
 from core.console import say
 from core.errors import HostError, UsageError
-from provisioning.hosts.prefetch import Door
 from provisioning.ssh.connection import ANSWER_TIMEOUT_S, open_socket
 from provisioning.ssh.route import route
+from provisioning.ssh.target import SshTarget
 
 KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512")
 """Asked for one after the other: a host shows one key in each greeting. As SSH names them in it, the best first."""
@@ -28,11 +28,11 @@ def fingerprint(host_key: str) -> str:
     return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
 
-def shown_keys(door: Door) -> tuple[str, ...]:
+def shown_keys(host: SshTarget) -> tuple[str, ...]:
     """Return the keys that the host shows, as `ssh-keyscan` prints them. Raises HostError when it shows none."""
-    keys = tuple(key for key in (_shown_key(door, key_type) for key_type in KEY_TYPES) if key)
+    keys = tuple(key for key in (_shown_key(host, key_type) for key_type in KEY_TYPES) if key)
     if not keys:
-        raise HostError("shows no host key of a known type", where=door.name, hint="is that an SSH server?")
+        raise HostError("shows no host key of a known type", where=host.name, hint="is that an SSH server?")
     return keys
 
 
@@ -74,10 +74,10 @@ def terminal() -> Callable[[str], str] | None:
     return ask
 
 
-def _shown_key(door: Door, key_type: str) -> str:
+def _shown_key(host: SshTarget, key_type: str) -> str:
     """Return the key of one type; nothing when the host has none. Raises HostError when it does not answer in time."""
-    where = f"{door.address}:{door.ssh_port}"
-    plug = open_socket(route(door), where)
+    where = f"{host.address}:{host.ssh_port}"
+    plug = open_socket(route(host), where)
     try:
         transport = paramiko.Transport(plug)
         transport.banner_timeout = 2 * ANSWER_TIMEOUT_S  # so that start_client's limit comes first

@@ -30,9 +30,9 @@ def adopt(
 ) -> int:
     """Look at a host that exists already and write its inventory; changes nothing there."""
     say(f"→ adopt {host or 'a host'}")
-    from provisioning.existing.adopt import Asked, adopt
+    from provisioning.existing.adopt import AdoptOptions, adopt
 
-    asked = Asked(
+    options = AdoptOptions(
         login=host,
         name=name,
         identity_file=identity_file,
@@ -41,4 +41,4 @@ def adopt(
         host_key=host_key,
         replace=replace,
     )
-    return adopt(asked)
+    return adopt(options)

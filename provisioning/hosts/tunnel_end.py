@@ -2,6 +2,7 @@
 
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.ssh.route import route
+from provisioning.ssh.target import SshTarget
 
 
 def dialled_end(outputs: StackOutputs) -> HostRecord | None:
@@ -17,6 +18,6 @@ def dialled_end(outputs: StackOutputs) -> HostRecord | None:
     (far_end,) = (each for each in outputs.hosts if each.name == wanted.gateway)
     address, port = wanted.address, wanted.port
     if address is None or port is None:
-        way = route(far_end)
+        way = route(SshTarget.of(far_end))
         address, port = address or way.address, port or way.port
     return far_end.model_copy(update={"address": address, "ssh_port": port, "ssh_config": None})

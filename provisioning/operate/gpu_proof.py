@@ -13,6 +13,7 @@ from provisioning.existing.adopt import look
 from provisioning.roles.host.layout import ENGINE_UNIT
 from provisioning.ssh.connection import connect
 from provisioning.ssh.remote import ask_program
+from provisioning.ssh.target import SshTarget
 from serving.spec.models import ServingSpec
 
 MIB = 1 << 20
@@ -57,9 +58,9 @@ def prove(host: HostRecord, serving: ServingSpec) -> str:
     """Return what shows that `host` computes on its GPUs. Raises CheckError when something shows the contrary."""
     assert host.gpu is not None  # noqa: S101 (asked of GPU hosts only)
     try:
-        with connect(host) as connection:
+        with connect(SshTarget.of(host)) as connection:
             unit = ENGINE_UNIT[serving.engine]
-            said = ask_program(connection, host, "gpu_report", unit, serving.engine, str(serving.port))
+            said = ask_program(connection, SshTarget.of(host), "gpu_report", unit, serving.engine, str(serving.port))
     except HostError as error:
         raise CheckError(f"could not be looked at: {error}") from error
     return judge(GpuReport.read(said), host.gpu, serving)
@@ -70,7 +71,7 @@ def prove_none(host: HostRecord) -> str:
     if host.ignore_gpu:
         return "computes on the CPU, as ignore_gpu says"
     try:
-        facts = look(host)
+        facts = look(SshTarget.of(host))
     except (HostError, UsageError) as error:
         raise CheckError(f"could not be looked at: {error}") from error
     if not (idle := facts.gpus_without_driver or len(facts.nvidia_smi.gpus)):

@@ -14,6 +14,7 @@ from provisioning.hosts.target import Target
 from provisioning.roles.host.layout import ENGINE_UNIT, GATEWAY_UNIT
 from provisioning.ssh.connection import connect
 from provisioning.ssh.remote import stream
+from provisioning.ssh.target import SshTarget
 
 
 def logs(target: Target, *, names: Sequence[str], unit: str, lines: int, follow: bool) -> int:
@@ -29,8 +30,8 @@ def logs(target: Target, *, names: Sequence[str], unit: str, lines: int, follow:
 
     def work(host: HostRecord) -> None:
         start = f"{host.name}  " if len(hosts) > 1 else ""
-        with connect(host) as connection:
-            for line in whole_lines(stream(connection, host, argv)):
+        with connect(SshTarget.of(host)) as connection:
+            for line in whole_lines(stream(connection, SshTarget.of(host), argv)):
                 with printing:
                     show(start + line)
 

@@ -20,6 +20,7 @@ from provisioning.operate.status import ask
 from provisioning.roles.host.layout import ENGINE_UNIT
 from provisioning.ssh.connection import connect
 from provisioning.ssh.remote import stream
+from provisioning.ssh.target import SshTarget
 
 GIVE_UP_AFTER_STARTS = 2
 """An engine that died that often by itself will not come up by waiting."""
@@ -91,12 +92,12 @@ def _words(now: HostStatus) -> str:
 def restart_engine(outputs: StackOutputs, host: HostRecord, tell: Tell) -> HostStatus:
     """Restart the engine on `host`; return how the host is then. Raises HostError when it does not answer again."""
     name = ENGINE_UNIT[outputs.serving.engine]
-    with connect(host) as connection:
+    with connect(SshTarget.of(host)) as connection:
         seen = ask(connection, outputs, host)
         before = seen.unit(name)
         if before is None:
             raise HostError(f"{name} is not installed", where=host.name, hint="run provision first")
-        for _ in stream(connection, host, ("sh", "-c", RESTART, name)):
+        for _ in stream(connection, SshTarget.of(host), ("sh", "-c", RESTART, name)):
             pass
 
         def again() -> tuple[HostStatus, bool]:
@@ -109,12 +110,12 @@ def restart_engine(outputs: StackOutputs, host: HostRecord, tell: Tell) -> HostS
 
 def reboot_host(outputs: StackOutputs, host: HostRecord, tell: Tell) -> HostStatus:
     """Reboot `host`; return how it is then. Raises HostError when not all that is installed on it works again."""
-    with connect(host) as connection:
+    with connect(SshTarget.of(host)) as connection:
         before = ask(connection, outputs, host)
         send_reboot(connection, host)
 
     def again() -> tuple[HostStatus, bool]:
-        with connect(host) as connection:
+        with connect(SshTarget.of(host)) as connection:
             now = ask(connection, outputs, host)
         return now, now.boot_id != before.boot_id
 
@@ -156,8 +157,8 @@ def _wait(
 def _not_started(host: HostRecord, unit: UnitState, *, out_of_memory: bool) -> HostError:
     """Return why `unit` did not start, from its journal; in a container the kernel's kills are not in it."""
     argv = ("journalctl", "-q", "--no-pager", "-o", "cat", "-n", str(JOURNAL_LINES), "-u", unit.name)
-    with connect(host) as connection:
-        journal = "".join(stream(connection, host, argv))
+    with connect(SshTarget.of(host)) as connection:
+        journal = "".join(stream(connection, SshTarget.of(host), argv))
     diagnosis = diagnose(f"{journal}\n{OUT_OF_MEMORY}" if out_of_memory else journal)
     cause = f": {diagnosis.cause}" if diagnosis.cause else ""
     hint = diagnosis.hint or f"`make logs HOST={host.name}`, with STACK or INVENTORY as here, has more"

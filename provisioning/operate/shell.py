@@ -9,11 +9,11 @@ from core.errors import UsageError
 from core.files import write_atomically
 from core.paths import stack_state_dir
 from core.ports import SSH_PORT
-from infra.contract.outputs import HostRecord
 from provisioning.hosts.inventory import choose, load_to_look
 from provisioning.hosts.target import Target
 from provisioning.ssh.known_hosts import known_as, known_hosts_text
 from provisioning.ssh.login_keys import known_login
+from provisioning.ssh.target import SshTarget
 
 
 def ssh(target: Target, *, names: Sequence[str], command: str, forward: int = 0) -> int:
@@ -27,12 +27,13 @@ def ssh(target: Target, *, names: Sequence[str], command: str, forward: int = 0)
     if program is None:
         raise UsageError("is not installed on this machine", where="ssh", hint="install the package openssh-client")
     known_hosts = stack_state_dir(outputs.stack) / "known_hosts"
-    write_atomically(known_hosts, known_hosts_text(outputs.hosts), mode=0o600)
-    login_file = known_login_file(hosts[0], known_hosts.parent)
-    os.execv(program, ssh_arguments(hosts[0], known_hosts, command, login_file=login_file, forward=forward))  # noqa: S606  # no shell is wanted in between
+    write_atomically(known_hosts, known_hosts_text(map(SshTarget.of, outputs.hosts)), mode=0o600)
+    ssh_target = SshTarget.of(hosts[0])
+    login_file = known_login_file(ssh_target, known_hosts.parent)
+    os.execv(program, ssh_arguments(ssh_target, known_hosts, command, login_file=login_file, forward=forward))  # noqa: S606  # no shell is wanted in between
 
 
-def known_login_file(host: HostRecord, folder: Path) -> Path | None:
+def known_login_file(host: SshTarget, folder: Path) -> Path | None:
     """Return the file of the key that worked the last time; None when none did.
 
     For a key of the SSH agent, or one whose file has gone since, its public half is written and named.
@@ -47,7 +48,7 @@ def known_login_file(host: HostRecord, folder: Path) -> Path | None:
 
 
 def ssh_arguments(
-    host: HostRecord, known_hosts: Path, command: str = "", *, login_file: Path | None = None, forward: int = 0
+    host: SshTarget, known_hosts: Path, command: str = "", *, login_file: Path | None = None, forward: int = 0
 ) -> list[str]:
     """Return the command line: the key and the host keys that are known, and SSH settings of the inventory only.
 

@@ -33,6 +33,7 @@ from provisioning.roles.host.layout import (
 )
 from provisioning.ssh.connection import NoAnswerError, connect
 from provisioning.ssh.remote import ask_program
+from provisioning.ssh.target import SshTarget
 
 if TYPE_CHECKING:
     import fabric
@@ -116,7 +117,7 @@ def _is_off(outputs: StackOutputs, host: HostRecord) -> bool:
 
 def look(outputs: StackOutputs, host: HostRecord) -> HostStatus:
     """Return all that `status` shows of `host`. Raises HostError when it cannot be asked."""
-    with connect(host) as connection:
+    with connect(SshTarget.of(host)) as connection:
         return ask(connection, outputs, host, firewalls=True)
 
 
@@ -143,7 +144,7 @@ def ask(
         "nft_rules": NFT_RULES,
         "tables": [[FIREWALL_RULES, FIREWALL_TABLE], [GUARD_RULES, GUARD_TABLE]],
     }
-    report = ask_program(connection, host, "report", json.dumps(question))
+    report = ask_program(connection, SshTarget.of(host), "report", json.dumps(question))
     if firewalls and host.cloud == "existing" and outputs.has_gateway(host):
         report |= _also(connection, host, report["unseen"], "other_firewalls", str(outputs.gateway.port))
     if host.gpu is not None and outputs.has_engine(host):
@@ -156,7 +157,7 @@ def _also(
 ) -> dict[str, Any]:
     """Return the answer of one more program; if it fails, nothing, and the reason is put into `unseen`."""
     try:
-        answer: dict[str, Any] = ask_program(connection, host, name, *words)
+        answer: dict[str, Any] = ask_program(connection, SshTarget.of(host), name, *words)
     except HostError as error:
         unseen[name] = error.what
         return {}

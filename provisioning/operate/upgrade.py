@@ -24,6 +24,7 @@ from provisioning.operate.status import ask
 from provisioning.roles.engine.release import VERSION_CHECK
 from provisioning.roles.host.layout import ENGINE_UNIT
 from provisioning.ssh.connection import connect
+from provisioning.ssh.target import SshTarget
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,5 +127,5 @@ def _reason(result: HostResult) -> str:
 
 
 def _look(outputs: StackOutputs, host: HostRecord) -> HostStatus:
-    with connect(host) as connection:
+    with connect(SshTarget.of(host)) as connection:
         return ask(connection, outputs, host)

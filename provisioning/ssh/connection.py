@@ -9,8 +9,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import fabric
 import paramiko
@@ -20,6 +19,7 @@ from core.errors import HostError
 from core.ports import SSH_PORT
 from provisioning.ssh.login_keys import LoginKey, Offer, forget_login, known_login, note_login, offered_keys
 from provisioning.ssh.route import Route, open_proxy, route
+from provisioning.ssh.target import SshTarget
 
 CONNECT_TIMEOUT_S = 10
 ANSWER_TIMEOUT_S = 30
@@ -43,25 +43,6 @@ class LoginError(HostError):
 
 class OtherHostError(HostError):
     """What answers at the host's address has none of its keys."""
-
-
-class SshTarget(Protocol):
-    """How a host is reached: what a connection needs of a HostRecord."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def address(self) -> str: ...  # noqa: D102
-    @property
-    def ssh_port(self) -> int: ...  # noqa: D102
-    @property
-    def user(self) -> str: ...  # noqa: D102
-    @property
-    def host_keys(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def identity_file(self) -> Path | None: ...  # noqa: D102
-    @property
-    def ssh_config(self) -> Path | None: ...  # noqa: D102
 
 
 @contextlib.contextmanager

@@ -1,15 +1,12 @@
 """Hosts and their keys as the known_hosts files of OpenSSH have them. Writes no file."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from core.ports import SSH_PORT
-
-if TYPE_CHECKING:
-    from provisioning.ssh.connection import SshTarget
+from provisioning.ssh.target import SshTarget
 
 
-def known_as(host: "SshTarget") -> str:
+def known_as(host: SshTarget) -> str:
     """Return the host's name among known ones: with an unusual port, that follows the address in brackets.
 
     One that an ssh_config leads to is known by its address in the inventory alone (HostKeyAlias).
@@ -19,6 +16,6 @@ def known_as(host: "SshTarget") -> str:
     return host.address if host.ssh_port == SSH_PORT else f"[{host.address}]:{host.ssh_port}"
 
 
-def known_hosts_text(hosts: Iterable["SshTarget"]) -> str:
+def known_hosts_text(hosts: Iterable[SshTarget]) -> str:
     """Return a known_hosts file."""
     return "".join(f"{known_as(host)} {key}\n" for host in hosts for key in host.host_keys)

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import paramiko
@@ -19,9 +19,7 @@ from paramiko.auth_strategy import AuthSource, AuthStrategy, SourceResult
 from core.files import write_atomically
 from core.paths import state_dir
 from core.strict_json import parse_object
-
-if TYPE_CHECKING:
-    from provisioning.ssh.connection import SshTarget
+from provisioning.ssh.target import SshTarget
 
 USUAL_FILES = ("id_ed25519", "id_ecdsa", "id_rsa")
 """In ~/.ssh, as OpenSSH tries them."""
@@ -83,7 +81,7 @@ class Offer(AuthStrategy):
 
 
 @contextlib.contextmanager
-def offered_keys(host: "SshTarget", named: Sequence[Path]) -> Iterator[list[LoginKey]]:
+def offered_keys(host: SshTarget, named: Sequence[Path]) -> Iterator[list[LoginKey]]:
     """Yield what may be offered to `host`: the SSH agent's keys and the usual files; `named` come first.
 
     A key that worked before comes alone: other keys only cost tries.
@@ -101,7 +99,7 @@ def offered_keys(host: "SshTarget", named: Sequence[Path]) -> Iterator[list[Logi
             agent.close()
 
 
-def known_login(host: "SshTarget") -> dict[str, str] | None:
+def known_login(host: SshTarget) -> dict[str, str] | None:
     """Return the `key` that worked the last time, and the `file` of it; None when none is noted."""
     try:
         noted = parse_object(_note(host).read_bytes())
@@ -110,7 +108,7 @@ def known_login(host: "SshTarget") -> dict[str, str] | None:
         return None
 
 
-def note_login(host: "SshTarget", key: LoginKey) -> None:
+def note_login(host: SshTarget, key: LoginKey) -> None:
     """Note that `key` worked. A folder that cannot be written costs tries the next time, and nothing else."""
     noted = {"key": key.public, "file": key.file}
     if known_login(host) != noted:
@@ -118,13 +116,13 @@ def note_login(host: "SshTarget", key: LoginKey) -> None:
             write_atomically(_note(host), json.dumps(noted) + "\n", mode=0o600)
 
 
-def forget_login(host: "SshTarget") -> None:
+def forget_login(host: SshTarget) -> None:
     """Forget the key that worked the last time."""
     with contextlib.suppress(OSError):
         _note(host).unlink(missing_ok=True)
 
 
-def _note(host: "SshTarget") -> Path:
+def _note(host: SshTarget) -> Path:
     return state_dir() / LOGINS_DIR / (quote(f"{host.user}@{host.address}", safe="@") + f":{host.ssh_port}.json")
 
 

@@ -22,11 +22,10 @@ from provisioning.ssh.host_output import (
     read_json,
     without_warnings,
 )
+from provisioning.ssh.target import SshTarget
 
 if TYPE_CHECKING:
     import fabric
-
-    from provisioning.ssh.connection import SshTarget
 
 BLOCK_BYTES = 64 * 1024
 STDERR_S = 10
@@ -51,7 +50,7 @@ NEEDED = {"python3": "python3 (3.8 or newer)"}
 class ConnectionCutError(HostError):
     """The connection ended before the command did."""
 
-    def __init__(self, host: "SshTarget") -> None:
+    def __init__(self, host: SshTarget) -> None:
         super().__init__("the connection was cut", where=host.name, hint="run the same command again")
 
 
@@ -59,7 +58,7 @@ class NoCommandsError(HostError):
     """What answers takes the login and runs no command."""
 
 
-def run_program(connection: "fabric.Connection", host: "SshTarget", name: str, *arguments: str) -> str:
+def run_program(connection: "fabric.Connection", host: SshTarget, name: str, *arguments: str) -> str:
     """Run provisioning/programs/<name>.py and return what it wrote. Raises HostError when it fails.
 
     `arguments` are seen by every user of the host, so they hold no secret.
@@ -67,20 +66,18 @@ def run_program(connection: "fabric.Connection", host: "SshTarget", name: str, *
     return "".join(stream(connection, host, ("python3", "-I", "-", *arguments), stdin=program(name)))
 
 
-def ask_program(connection: "fabric.Connection", host: "SshTarget", name: str, *arguments: str) -> Any:
+def ask_program(connection: "fabric.Connection", host: SshTarget, name: str, *arguments: str) -> Any:
     """Run provisioning/programs/<name>.py and return the JSON that it printed. Raises HostError."""
     return read_json(run_program(connection, host, name, *arguments), where=host.name)
 
 
-def as_root(host: "SshTarget", argv: Sequence[str]) -> str:
+def as_root(host: SshTarget, argv: Sequence[str]) -> str:
     """Return the line that a login shell of the host is given to run `argv` as root, framed."""
     command = framed(argv)
     return shlex.join(command if host.user == "root" else ("sudo", "-n", *command))
 
 
-def stream(
-    connection: "fabric.Connection", host: "SshTarget", argv: Sequence[str], *, stdin: str = ""
-) -> Iterator[str]:
+def stream(connection: "fabric.Connection", host: SshTarget, argv: Sequence[str], *, stdin: str = "") -> Iterator[str]:
     """Yield what `argv` writes, in pieces as they come; what login scripts print before it is left out.
 
     Raises HostError when it exits with another status than 0.
@@ -120,7 +117,7 @@ def _read_stderr(channel: paramiko.Channel, said: bytearray) -> None:
             del said[:-NOISE_BYTES]
 
 
-def _failed(host: "SshTarget", argv: Sequence[str], status: int, stderr: bytes, frame: Frame) -> HostError:
+def _failed(host: SshTarget, argv: Sequence[str], status: int, stderr: bytes, frame: Frame) -> HostError:
     """Return why the command ended with `status`, or was never run."""
     if status < 0:
         return ConnectionCutError(host)
@@ -133,14 +130,14 @@ def _failed(host: "SshTarget", argv: Sequence[str], status: int, stderr: bytes, 
     return HostError(f"{argv[0]} ended with status {status}", where=host.name, detail=said)
 
 
-def _no_commands(host: "SshTarget", frame: Frame, said: str) -> NoCommandsError:
+def _no_commands(host: SshTarget, frame: Frame, said: str) -> NoCommandsError:
     """Return that the host took the login, and that our command did not begin."""
     words = f"{said}\n{frame.noise.decode(errors='replace')[-DETAIL_CHARS:]}".strip()
     return NoCommandsError("does not run commands over SSH", where=host.name, hint=NOT_A_SHELL, detail=words)
 
 
 def not_begun(
-    host: "SshTarget", program: str, status: int, said: str, *, where: str, begun: bool = False
+    host: SshTarget, program: str, status: int, said: str, *, where: str, begun: bool = False
 ) -> HostError | None:
     """Return why `program` did not even begin, from the shell's status and its words; none when it began.
 

@@ -16,14 +16,12 @@ import threading
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 from core.errors import HostError, UsageError
 from core.ports import SSH_PORT
 from provisioning.ssh.host_output import own_words
-
-if TYPE_CHECKING:
-    from provisioning.ssh.connection import SshTarget
+from provisioning.ssh.target import SshTarget
 
 JUMP_ANSWER_S = 60
 """A chain of jump hosts takes several logins; OpenSSH gives up on its own before."""
@@ -45,7 +43,7 @@ class Route:
     """A command whose stdin and stdout lead to sshd; empty for a plain connection."""
 
 
-def route(host: "SshTarget") -> Route:
+def route(host: SshTarget) -> Route:
     """Return the way to `host`. Raises UsageError when its `ssh_config` cannot be used."""
     if host.ssh_config is None:
         return Route(host.address, host.ssh_port)

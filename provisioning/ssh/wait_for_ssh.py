@@ -11,8 +11,9 @@ from core.console import say
 from core.deadline import Deadline
 from core.errors import DeployError, HostError
 from core.timeouts import answer_within
-from provisioning.ssh.connection import LoginError, NoAnswerError, OtherHostError, SshTarget, open_connection
+from provisioning.ssh.connection import LoginError, NoAnswerError, OtherHostError, open_connection
 from provisioning.ssh.remote import ConnectionCutError, stream
+from provisioning.ssh.target import SshTarget
 
 PATIENCE_S = 300.0
 """How long a rented machine may take to boot; every other is there, or it is not."""

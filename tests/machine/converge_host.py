@@ -13,13 +13,14 @@ from provisioning.converge.resources import Resource
 from provisioning.converge.result import HostResult, Outcome, Progress
 from provisioning.ssh.connection import connect
 from provisioning.ssh.remote import stream
+from provisioning.ssh.target import SshTarget
 from tests.slowness import patient
 
 
 def remote(host: HostRecord, command: str) -> str:
     """Return what `command` prints, run as root by a shell; it must succeed."""
-    with connect(host) as connection:
-        return "".join(stream(connection, host, ("sh", "-s"), stdin=command))
+    with connect(SshTarget.of(host)) as connection:
+        return "".join(stream(connection, SshTarget.of(host), ("sh", "-s"), stdin=command))
 
 
 def reached(host: HostRecord, port: int, path: str, user: str) -> str:

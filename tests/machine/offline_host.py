@@ -8,6 +8,7 @@ from infra.contract.outputs import HostRecord
 from provisioning.offline.bundle import Made
 from provisioning.operate.shell import ssh_arguments
 from provisioning.ssh.known_hosts import known_hosts_text
+from provisioning.ssh.target import SshTarget
 from tests.machine.converge_host import remote
 from tests.slowness import patient
 
@@ -52,10 +53,13 @@ class OfflineHost:
     def send(self, file: Path, command: str, folder: Path) -> None:
         """Hand a file to a command on the host, on its stdin; `folder` is for what SSH needs."""
         known_hosts = folder / "known_hosts"
-        known_hosts.write_text(known_hosts_text((self.record,)))
+        known_hosts.write_text(known_hosts_text((SshTarget.of(self.record),)))
         with file.open("rb") as stream:
             subprocess.run(
-                ssh_arguments(self.record, known_hosts, command), stdin=stream, check=True, timeout=patient(120)
+                ssh_arguments(SshTarget.of(self.record), known_hosts, command),
+                stdin=stream,
+                check=True,
+                timeout=patient(120),
             )
 
     def bring(self, bundle: Made, folder: Path) -> None:

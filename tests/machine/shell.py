@@ -6,12 +6,13 @@ from collections.abc import Callable
 from core.errors import HostError
 from infra.contract.outputs import HostRecord
 from provisioning.ssh.connection import connect
+from provisioning.ssh.target import SshTarget
 from tests.slowness import patient
 
 
 def on(host: HostRecord, command: str) -> str:
     """Return what the command prints. Raises AssertionError with its stderr when it fails."""
-    with connect(host) as connection:
+    with connect(SshTarget.of(host)) as connection:
         done = connection.run(command, hide=True, warn=True, in_stream=False)
     assert done.ok, f"{command}: status {done.exited}\n{done.stdout}{done.stderr}"
     return str(done.stdout).strip()

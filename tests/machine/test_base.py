@@ -18,6 +18,7 @@ from provisioning.converge.resources import Command, File, Resource, SshdFile
 from provisioning.operate.restart import reboot_host
 from provisioning.roles.host.base import base
 from provisioning.ssh.connection import connect
+from provisioning.ssh.target import SshTarget
 from serving.spec.models import GatewaySpec
 from tests.machine.converge_host import Seen, bring, moved, poll, remote
 from tests.machine.machines import making_machines
@@ -180,7 +181,7 @@ def test_rules_that_let_no_new_connection_in_go_by_themselves(host: HostRecord) 
 
 
 def test_an_open_session_survives_new_rules(host: HostRecord) -> None:
-    with connect(host) as session:
+    with connect(SshTarget.of(host)) as session:
         assert with_base(host, GatewaySpec(port=8443)).result.ok
         assert session.run("echo here", hide=True, in_stream=False).stdout == "here\n"
     assert with_base(host).result.ok

@@ -12,6 +12,7 @@ from infra.contract.outputs import HostRecord
 from provisioning.converge.resources import Command
 from provisioning.ssh import connection as connection_module
 from provisioning.ssh.connection import connect
+from provisioning.ssh.target import SshTarget
 from tests.machine.converge_host import bring, moved, remote
 
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPp1uVd1Ww3ZqSeXG2xQpPS5Bo9nFvFoN5cRvHKwTz1u"
@@ -19,7 +20,7 @@ OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPp1uVd1Ww3ZqSeXG2xQpPS5Bo9nFvF
 
 def test_connects_with_no_delay(machine: HostRecord) -> None:
     """TCP_NODELAY is on: without it each message may wait for the acknowledgement of the former."""
-    with connect(machine) as connection:
+    with connect(SshTarget.of(machine)) as connection:
         assert connection.transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
 
 
@@ -30,7 +31,7 @@ def test_known_hosts_of_the_user_is_not_read(
     (tmp_path / ".ssh").mkdir()
     (tmp_path / ".ssh" / "known_hosts").write_text(f"{machine.address} {OTHER_KEY}\n")
     monkeypatch.setenv("HOME", str(tmp_path))
-    with connect(machine) as connection:
+    with connect(SshTarget.of(machine)) as connection:
         assert connection.is_connected
 
 
@@ -38,7 +39,7 @@ def test_a_changed_host_key_is_refused(machine: HostRecord) -> None:
     """Nothing is sent to a machine that is not the known one."""
     with (
         pytest.raises(HostError, match="the host key is not the known one") as error,
-        connect(moved(machine, host_keys=(OTHER_KEY,))),
+        connect(SshTarget.of(moved(machine, host_keys=(OTHER_KEY,)))),
     ):
         pass
     assert error.value.hint
@@ -48,7 +49,7 @@ def test_a_closed_port_is_refused(machine: HostRecord) -> None:
     """Address and port are named."""
     with (
         pytest.raises(HostError, match=r":9\): connection refused"),
-        connect(moved(machine, ssh_port=9)),
+        connect(SshTarget.of(moved(machine, ssh_port=9))),
     ):
         pass
 
@@ -63,7 +64,7 @@ def test_silence_ends_in_time(machine: HostRecord, monkeypatch: pytest.MonkeyPat
             waiting.setblocking(False)
             waiting.connect_ex(listener.getsockname())
         silent = moved(machine, address="127.0.0.1", ssh_port=listener.getsockname()[1])
-        with pytest.raises(HostError, match="no answer within 1 s"), connect(silent):
+        with pytest.raises(HostError, match="no answer within 1 s"), connect(SshTarget.of(silent)):
             pass
 
 
@@ -72,7 +73,10 @@ def test_a_server_that_is_no_ssh_server(machine: HostRecord, monkeypatch: pytest
     monkeypatch.setattr(connection_module, "ANSWER_TIMEOUT_S", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        with pytest.raises(HostError, match="SSH failed"), connect(moved(machine, address="127.0.0.1", ssh_port=port)):
+        with (
+            pytest.raises(HostError, match="SSH failed"),
+            connect(SshTarget.of(moved(machine, address="127.0.0.1", ssh_port=port))),
+        ):
             pass
 
 
@@ -81,7 +85,7 @@ def test_an_unknown_key_is_refused(machine: HostRecord, tmp_path: Path) -> None:
     make_key_pair(tmp_path / "other", comment="other")
     with (
         pytest.raises(HostError, match=f"login as {machine.user} with {tmp_path}/other refused"),
-        connect(moved(machine, identity_file=tmp_path / "other")),
+        connect(SshTarget.of(moved(machine, identity_file=tmp_path / "other"))),
     ):
         pass
 
@@ -94,7 +98,10 @@ def test_an_unusable_identity_file_is_named(
     path = tmp_path / name
     if content is not None:
         path.write_text(content)
-    with pytest.raises(HostError, match=f"identity file {path} "), connect(moved(machine, identity_file=path)):
+    with (
+        pytest.raises(HostError, match=f"identity file {path} "),
+        connect(SshTarget.of(moved(machine, identity_file=path))),
+    ):
         pass
 
 

@@ -9,6 +9,7 @@ from infra.clouds.hosts.ssh_key import make_key_pair
 from infra.contract.outputs import HostRecord
 from provisioning.ssh.connection import connect
 from provisioning.ssh.remote import stream
+from provisioning.ssh.target import SshTarget
 from tests.machine.converge_host import moved, poll, remote
 from tests.machine.fab import Fab
 from tests.machine.machines import making_machines
@@ -72,10 +73,10 @@ def at_work(host: HostRecord) -> None:
 
 def test_ssh_refused(host: HostRecord, fab: Fab) -> None:
     """sshd does not run; it is started again over a connection that was open before."""
-    with connect(host) as before:
-        "".join(stream(before, host, ("systemctl", "stop", "ssh")))
+    with connect(SshTarget.of(host)) as before:
+        "".join(stream(before, SshTarget.of(host), ("systemctl", "stop", "ssh")))
         done = fab.run("provision", "--roles", "base")
-        "".join(stream(before, host, ("systemctl", "start", "ssh")))
+        "".join(stream(before, SshTarget.of(host), ("systemctl", "start", "ssh")))
     assert done.status == 1
     assert "connection refused; is sshd running" in done.error
     completes(fab)

@@ -15,6 +15,7 @@ from provisioning.apply.desired_state import desired_state
 from provisioning.operate.restart import reboot_host
 from provisioning.roles.gateway.tunnel import KNOWN_HOSTS, USER, with_engine_key
 from provisioning.ssh.known_hosts import known_hosts_text
+from provisioning.ssh.target import SshTarget
 from serving.client import Client
 from serving.endpoint import Endpoint
 from tests.machine.converge_host import Background, poll, reached, remote
@@ -94,7 +95,7 @@ ATTEMPTS = {
 @pytest.mark.parametrize("wanted", ATTEMPTS.values(), ids=ATTEMPTS.keys())
 def test_the_key_of_the_tunnel_opens_nothing_else(published: Published, wanted: list[str], tmp_path: Path) -> None:
     known_hosts = tmp_path / "known_hosts"
-    known_hosts.write_text(known_hosts_text((published.front,)))
+    known_hosts.write_text(known_hosts_text((SshTarget.of(published.front),)))
     key = stack_state_dir("test") / "tunnel/id_ed25519"
     options = f"-F none -i {key} -o UserKnownHostsFile={known_hosts} -o ExitOnForwardFailure=yes".split()
     done = subprocess.run(

@@ -11,6 +11,7 @@ from benchmarks.project.converge.ansible_playbook import SETTINGS, playbook
 from core.paths import CHECKOUT, cache_dir
 from infra.contract.outputs import HostRecord
 from provisioning.ssh.known_hosts import known_hosts_text
+from provisioning.ssh.target import SshTarget
 
 HERE = Path(__file__).parent
 LOCKS = HERE / "locks"
@@ -46,7 +47,7 @@ def ssh_argv(host: HostRecord, folder: Path) -> list[str]:
 def known_hosts(host: HostRecord, folder: Path) -> Path:
     """Write a known_hosts file with the host's keys and return its path."""
     path = folder / f"known_hosts.{host.ssh_port}"
-    path.write_text(known_hosts_text((host,)))
+    path.write_text(known_hosts_text((SshTarget.of(host),)))
     return path
 
 

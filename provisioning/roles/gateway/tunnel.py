@@ -25,6 +25,7 @@ from provisioning.roles.host.layout import CONFIG_DIR, ENGINE_ENV, ENGINE_ENV_TE
 from provisioning.roles.host.sshd_check import last_file_check
 from provisioning.roles.host.sshd_settings import sshd_settings
 from provisioning.ssh.known_hosts import known_hosts_text
+from provisioning.ssh.target import SshTarget
 from provisioning.templates.render import render
 from serving.spec.models import ServingSpec
 
@@ -83,7 +84,7 @@ def _dialling(far_end: HostRecord, port: int, keys: TunnelKeys) -> Iterator[Reso
     """Yield what the engine's host needs."""
     yield Packages(name="tunnel", present=("openssh-client",))
     yield File(path=PRIVATE_KEY, content=keys.private, owner=USER, group=USER, mode=0o600, after=(f"user:{USER}",))
-    yield File(path=KNOWN_HOSTS, content=known_hosts_text((far_end,)))
+    yield File(path=KNOWN_HOSTS, content=known_hosts_text((SshTarget.of(far_end),)))
     ssh = (
         *("/usr/bin/ssh", "-T", "-F", "none", "-i", PRIVATE_KEY, "-p", str(far_end.ssh_port)),
         *_options(

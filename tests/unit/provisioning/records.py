@@ -3,6 +3,7 @@
 from typing import Any
 
 from infra.contract.outputs import HostRecord, StackOutputs
+from provisioning.ssh.target import SshTarget
 
 HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPY59RKhKeW0ulxNA5FpsHvgFWcGJlkk1IqszDHIC2Rr"
 
@@ -23,6 +24,11 @@ def stack_values(*hosts: dict[str, Any], **changed: Any) -> dict[str, Any]:
 def host(name: str = "one", **changed: Any) -> HostRecord:
     """Return a host."""
     return HostRecord.model_validate(host_values(name, **changed))
+
+
+def ssh_target(name: str = "one", **changed: Any) -> SshTarget:
+    """Return how a host is reached."""
+    return SshTarget.of(host(name, **changed))
 
 
 def stack(*hosts: dict[str, Any], **changed: Any) -> StackOutputs:

@@ -13,7 +13,7 @@ from core.errors import ConfigError, DeployError, HostError, UsageError
 from infra.contract.outputs import Gpu, StackOutputs
 from provisioning.existing import adopt as adopt_module
 from provisioning.existing import host_key
-from provisioning.existing.adopt import Asked, adopt, host_name, known_keys, look, parse_login, trusted_keys
+from provisioning.existing.adopt import AdoptOptions, adopt, host_name, known_keys, look, parse_login, trusted_keys
 from provisioning.existing.facts import HostFacts
 from provisioning.existing.host_key import accepted_keys, fingerprint
 from provisioning.existing.inventory_file import inventory_text, is_edited, write_inventory
@@ -40,8 +40,8 @@ FACTS = HostFacts(**MACHINE)
     ],
 )
 def test_a_login_says_who_and_where(login: str, user: str, address: str, port: int) -> None:
-    door = parse_login(Asked(login=login))
-    assert (door.user, door.address, door.ssh_port) == (user, address, port)
+    ssh_target = parse_login(AdoptOptions(login=login))
+    assert (ssh_target.user, ssh_target.address, ssh_target.ssh_port) == (user, address, port)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_login_says_who_and_where(login: str, user: str, address: str, port: i
 )
 def test_other_text_is_refused(login: str) -> None:
     with pytest.raises(UsageError, match="write HOST=user@address"):
-        parse_login(Asked(login=login))
+        parse_login(AdoptOptions(login=login))
 
 
 @pytest.mark.parametrize(
@@ -105,30 +105,30 @@ def test_what_others_serve_stays_open_in_the_inventory(tmp_path: Path) -> None:
     assert found.open_ports == ("51820/udp", "9100/tcp")
 
 
-DOOR = parse_login(Asked(login="root@gpu1"))
+SSH_TARGET = parse_login(AdoptOptions(login="root@gpu1"))
 
 
 def test_the_inventorys_keys_are_trusted_without_a_question() -> None:
     for said in ("", FINGERPRINT):
-        assert trusted_keys(Asked(login="root@gpu1", host_key=said), DOOR, (HOST_KEY,)) == (HOST_KEY,)
+        assert trusted_keys(AdoptOptions(login="root@gpu1", host_key=said), SSH_TARGET, (HOST_KEY,)) == (HOST_KEY,)
 
 
 def test_a_host_that_accepts_and_stays_silent_is_not_taken_for_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once each type of key was asked for in turn, and an overloaded sshd was said to show no key of a known type."""
     monkeypatch.setattr(host_key, "ANSWER_TIMEOUT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        door = parse_login(Asked(login=f"root@127.0.0.1:{silent.getsockname()[1]}"))
+        ssh_target = parse_login(AdoptOptions(login=f"root@127.0.0.1:{silent.getsockname()[1]}"))
         with pytest.raises(HostError, match=r"SSH did not answer within 0\.2 s"):
-            host_key.shown_keys(door)
+            host_key.shown_keys(ssh_target)
 
 
 def test_a_host_that_was_set_up_anew_is_adopted_by_its_new_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once `--host-key NEW --replace` was refused with the words that the host key is not the known one."""
     monkeypatch.setattr(adopt_module, "shown_keys", lambda _: (HOST_KEY,))
-    new = Asked(login="root@gpu1", host_key=FINGERPRINT)
+    new = AdoptOptions(login="root@gpu1", host_key=FINGERPRINT)
     with pytest.raises(UsageError, match=r'the inventory trusts SHA256:.* write ARGS="--host-key SHA256:… --replace"'):
-        trusted_keys(new, DOOR, (OTHER_KEY,))
-    assert trusted_keys(replace(new, replace=True), DOOR, (OTHER_KEY,)) == (HOST_KEY,)
+        trusted_keys(new, SSH_TARGET, (OTHER_KEY,))
+    assert trusted_keys(replace(new, replace=True), SSH_TARGET, (OTHER_KEY,)) == (HOST_KEY,)
 
 
 @pytest.mark.parametrize(
@@ -145,10 +145,10 @@ def test_what_ssh_refuses_is_told_with_the_words_of_make(
     monkeypatch.setattr(adopt_module, "connect", Mock(side_effect=error))
     monkeypatch.setattr(adopt_module, "trusted_keys", lambda *_: (HOST_KEY,))
     with pytest.raises(told) as caught:
-        adopt(Asked(login="root@gpu1", inventory=str(tmp_path / "gpu1.yaml")))
+        adopt(AdoptOptions(login="root@gpu1", inventory=str(tmp_path / "gpu1.yaml")))
     assert hint in caught.value.hint
     with pytest.raises(type(error)) as caught:
-        look(DOOR)
+        look(SSH_TARGET)
     assert "ARGS=" not in caught.value.hint
 
 
@@ -202,7 +202,7 @@ def test_a_gpu_without_driver_has_to_be_filled_in_before_anything_runs(tmp_path:
     with pytest.raises(ConfigError, match=r"hosts\[0\]\.gpu\.model: is empty") as caught:
         load(Target(inventory=str(path)))
     assert "hosts[0].gpu.vram_gib: is empty" in caught.value.detail
-    assert known_keys(path, parse_login(Asked(login=f"{record.user}@{record.address}"))) == record.host_keys
+    assert known_keys(path, parse_login(AdoptOptions(login=f"{record.user}@{record.address}"))) == record.host_keys
     path.write_text(re.sub(r"model: +#", "model: L4 #", path.read_text(), count=1).replace("gib:   #", "gib: 22.5 #"))
     assert load(Target(inventory=str(path))).hosts[0].gpu == Gpu(model="L4", count=2, vram_gib=22.5)
 

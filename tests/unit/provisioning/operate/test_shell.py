@@ -12,11 +12,11 @@ from provisioning.hosts.target import Target
 from provisioning.operate.shell import ssh, ssh_arguments
 from provisioning.roles.host.base import base
 from serving.spec.models import GatewaySpec
-from tests.unit.provisioning.records import host, host_values, stack
+from tests.unit.provisioning.records import host, host_values, ssh_target, stack
 
 
 def test_only_our_key_and_our_known_hosts_count() -> None:
-    arguments = ssh_arguments(host(identity_file="/k", ssh_port=2222), Path("/known"), "uptime")
+    arguments = ssh_arguments(ssh_target(identity_file="/k", ssh_port=2222), Path("/known"), "uptime")
     assert arguments[:3] == ["ssh", "-F", "none"]
     assert {"StrictHostKeyChecking=yes", "UserKnownHostsFile=/known", "GlobalKnownHostsFile=/dev/null"} < set(arguments)
     assert "IdentitiesOnly=yes" in arguments
@@ -25,7 +25,7 @@ def test_only_our_key_and_our_known_hosts_count() -> None:
 
 
 def test_a_port_of_the_hosts_loopback_is_led_here() -> None:
-    arguments = ssh_arguments(host(), Path("/known"), forward=8405)
+    arguments = ssh_arguments(ssh_target(), Path("/known"), forward=8405)
     assert arguments[arguments.index("-L") + 1] == "127.0.0.1:8405:127.0.0.1:8405"
     assert "-N" in arguments
 

@@ -13,7 +13,7 @@ from core.errors import HostError
 from provisioning.ssh.connection import LoginError, OtherHostError, _in_words, connect, open_connection
 from tests.doubles.ssh_server import running_ssh_server
 from tests.gateways import free_port
-from tests.unit.provisioning.records import HOST_KEY, host
+from tests.unit.provisioning.records import HOST_KEY, ssh_target
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def refused(port: int, identity: Path | None = None) -> str:
     """Return the words for a connection that is refused."""
     with (
         pytest.raises(HostError) as caught,
-        connect(host(address="127.0.0.1", ssh_port=port, identity_file=str(identity) if identity else None)),
+        connect(ssh_target(address="127.0.0.1", ssh_port=port, identity_file=str(identity) if identity else None)),
     ):
         pass
     assert caught.value.where == f"one (admin@127.0.0.1:{port})"
@@ -60,7 +60,7 @@ def test_without_a_key_it_is_told_where_to_name_one(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     with running_ssh_server() as server, pytest.raises(LoginError) as caught:
-        open_connection(host(address="127.0.0.1", ssh_port=server.port, host_keys=[server.host_key_line]))
+        open_connection(ssh_target(address="127.0.0.1", ssh_port=server.port, host_keys=[server.host_key_line]))
     assert "there is no key to log in with: " in str(caught.value)
     assert "name a private key as the host's identity_file" in caught.value.hint
 
@@ -70,7 +70,7 @@ def test_another_host_key_is_told_as_the_line_that_the_inventory_has() -> None:
     entry = HostKeyEntry.from_line(f"one {HOST_KEY}")
     assert entry
     key = entry.key
-    said = _in_words(paramiko.BadHostKeyException("one", key, key), host(), "one")
+    said = _in_words(paramiko.BadHostKeyException("one", key, key), ssh_target(), "one")
     assert isinstance(said, OtherHostError)
     assert said.hint.endswith(f"host_keys of the inventory: {HOST_KEY}")
 

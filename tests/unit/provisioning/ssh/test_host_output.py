@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from core.errors import HostError
-from infra.contract.outputs import HostRecord
 from provisioning.existing.adopt import look
 from provisioning.ssh.connection import connect
 from provisioning.ssh.host_output import MARK, Frame, own_words, read_json, without_warnings
 from provisioning.ssh.remote import ConnectionCutError, NoCommandsError, ask_program, stream
+from provisioning.ssh.target import SshTarget
 from tests.doubles.ssh_server import SshServer, running_ssh_server
 from tests.ssh_keys import saved_key
-from tests.unit.provisioning.records import host
+from tests.unit.provisioning.records import ssh_target
 
 START_FILES = {
     "quiet": "",
@@ -38,11 +38,11 @@ def server(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshServer
 
 
 @pytest.fixture
-def there(server: SshServer, tmp_path: Any) -> HostRecord:
+def there(server: SshServer, tmp_path: Any) -> SshTarget:
     """The server as a host; `root`, so that no sudo is in between."""
     path, key = saved_key(tmp_path / "key")
     server.allowed.append(key)
-    return host(
+    return ssh_target(
         address="127.0.0.1",
         ssh_port=server.port,
         user="root",
@@ -52,7 +52,7 @@ def there(server: SshServer, tmp_path: Any) -> HostRecord:
 
 
 @pytest.mark.parametrize("start_file", START_FILES.values(), ids=START_FILES.keys())
-def test_a_login_script_that_prints_is_left_out(server: SshServer, there: HostRecord, start_file: str) -> None:
+def test_a_login_script_that_prints_is_left_out(server: SshServer, there: SshTarget, start_file: str) -> None:
     """Once `adopt` called such a host a proxy for terminals, and `status` ended in a JSONDecodeError."""
     server.start_file = start_file
     assert look(there).cpu_count > 0
@@ -62,7 +62,7 @@ def test_a_login_script_that_prints_is_left_out(server: SshServer, there: HostRe
 
 @pytest.mark.parametrize("start_file", ["exit 0", "exec cat >/dev/null", "echo 'Please log in as ubuntu'; exit 142"])
 def test_a_login_script_that_runs_nothing_else_is_told_as_that(
-    server: SshServer, there: HostRecord, start_file: str
+    server: SshServer, there: SshTarget, start_file: str
 ) -> None:
     server.start_file = start_file
     with connect(there) as connection, pytest.raises(NoCommandsError) as caught:
@@ -72,14 +72,14 @@ def test_a_login_script_that_runs_nothing_else_is_told_as_that(
 
 
 @pytest.mark.timeout(120)
-def test_a_login_script_that_prints_for_ever_ends_in_a_line(server: SshServer, there: HostRecord) -> None:
+def test_a_login_script_that_prints_for_ever_ends_in_a_line(server: SshServer, there: SshTarget) -> None:
     """Its output was searched from the start with each block, and gathered in memory without an end."""
     server.start_file = "yes | head -c 40000000"
     with connect(there) as connection, pytest.raises(NoCommandsError):
         ask_program(connection, there, "look_at_host")
 
 
-def test_a_failure_is_told_without_the_warnings_before_it(server: SshServer, there: HostRecord) -> None:
+def test_a_failure_is_told_without_the_warnings_before_it(server: SshServer, there: SshTarget) -> None:
     server.start_file = "echo 'mesg: ttyname failed: Inappropriate ioctl for device' >&2"
     with connect(there) as connection, pytest.raises(HostError) as caught:
         list(stream(connection, there, ("sh", "-c", "echo 'perl: warning: Setting locale failed.' >&2; ls /nowhere")))
@@ -144,7 +144,7 @@ def test_no_answer_is_told_in_words(said: str) -> None:
 
 
 def test_a_session_that_the_host_does_not_open_is_a_cut_connection(
-    there: HostRecord,
+    there: SshTarget,
 ) -> None:
     """paramiko's exception ended `provision` with a traceback."""
     with connect(there) as connection:

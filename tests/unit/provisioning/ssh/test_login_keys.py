@@ -4,18 +4,19 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import paramiko
 import pytest
 
-from infra.contract.outputs import HostRecord
 from provisioning.operate.shell import known_login_file
 from provisioning.ssh.connection import LoginError, connect
 from provisioning.ssh.login_keys import known_login
+from provisioning.ssh.target import SshTarget
 from tests.doubles.ssh_server import SshServer, running_ssh_server
 from tests.ssh_keys import saved_key
-from tests.unit.provisioning.records import host
+from tests.unit.provisioning.records import ssh_target
 
 KEYS = 6
 RIGHT = 4
@@ -46,17 +47,17 @@ def server(agent: list[paramiko.PKey]) -> Iterator[SshServer]:
 
 
 @pytest.fixture
-def there(server: SshServer) -> HostRecord:
-    return host(address="127.0.0.1", ssh_port=server.port, host_keys=[server.host_key_line])
+def there(server: SshServer) -> SshTarget:
+    return ssh_target(address="127.0.0.1", ssh_port=server.port, host_keys=[server.host_key_line])
 
 
-def log_in(there: HostRecord) -> None:
+def log_in(there: SshTarget) -> None:
     with connect(there):
         pass
 
 
 def test_the_fifth_of_six_keys_logs_in_and_then_comes_alone(
-    server: SshServer, there: HostRecord, agent: list[paramiko.PKey], tmp_path: Path
+    server: SshServer, there: SshTarget, agent: list[paramiko.PKey], tmp_path: Path
 ) -> None:
     """Once the fifth key logged in before our sshd file was there, and "No existing session" came after."""
     log_in(there)
@@ -70,7 +71,7 @@ def test_the_fifth_of_six_keys_logs_in_and_then_comes_alone(
 
 
 def test_a_key_that_is_known_no_more_gives_way_to_the_others(
-    server: SshServer, there: HostRecord, agent: list[paramiko.PKey]
+    server: SshServer, there: SshTarget, agent: list[paramiko.PKey]
 ) -> None:
     log_in(there)
     server.allowed[:] = [agent[1]]
@@ -80,14 +81,14 @@ def test_a_key_that_is_known_no_more_gives_way_to_the_others(
     assert known["key"].split()[1] == agent[1].get_base64()
 
 
-def test_a_host_that_knows_none_of_them_is_told_as_that(server: SshServer, there: HostRecord) -> None:
+def test_a_host_that_knows_none_of_them_is_told_as_that(server: SshServer, there: SshTarget) -> None:
     server.allowed.clear()
     with pytest.raises(LoginError, match="login as admin with the SSH agent's keys and the usual files refused"):
         log_in(there)
     assert sum(map(len, server.tries)) == KEYS
 
 
-def test_the_usual_file_is_found_beside_an_agent(server: SshServer, there: HostRecord, tmp_path: Path) -> None:
+def test_the_usual_file_is_found_beside_an_agent(server: SshServer, there: SshTarget, tmp_path: Path) -> None:
     path, key = saved_key(tmp_path / ".ssh" / "id_ed25519")
     server.allowed[:] = [key]
     log_in(there)
@@ -98,18 +99,18 @@ def test_the_usual_file_is_found_beside_an_agent(server: SshServer, there: HostR
     assert known.read_text().split()[1] == key.get_base64()
 
 
-def test_the_inventorys_key_is_the_only_one(server: SshServer, there: HostRecord, tmp_path: Path) -> None:
+def test_the_inventorys_key_is_the_only_one(server: SshServer, there: SshTarget, tmp_path: Path) -> None:
     path, _ = saved_key(tmp_path / "other")
     with pytest.raises(LoginError, match=f"login as admin with {path} refused"):
-        log_in(there.model_copy(update={"identity_file": path}))
+        log_in(replace(there, identity_file=path))
     assert [len(offered) for offered in server.tries] == [1]
 
 
 @pytest.mark.parametrize("user", ["CORP\\ann", "ann@corp.example.com"])
 def test_a_login_of_a_directory_service_reaches_the_host_as_it_is(
-    server: SshServer, there: HostRecord, user: str
+    server: SshServer, there: SshTarget, user: str
 ) -> None:
-    there = HostRecord.model_validate({**there.model_dump(mode="json"), "user": user})
+    there = ssh_target(user=user, address=there.address, ssh_port=there.ssh_port, host_keys=there.host_keys)
     log_in(there)
     assert set(server.users) == {user}
     assert known_login(there)

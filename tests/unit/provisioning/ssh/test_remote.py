@@ -3,7 +3,7 @@
 import pytest
 
 from provisioning.ssh.remote import not_begun
-from tests.unit.provisioning.records import host
+from tests.unit.provisioning.records import ssh_target
 
 WORDS = {
     "bash without the program": ("python3", 127, "bash: line 1: python3: command not found", "has no python3"),
@@ -30,10 +30,10 @@ WORDS = {
 def test_what_never_began_is_told_apart_from_what_failed(
     program: str, status: int, said: str, what: str | None
 ) -> None:
-    error = not_begun(host(), program, status, said, where="one")
+    error = not_begun(ssh_target(), program, status, said, where="one")
     assert (error and error.what) == what
 
 
 def test_which_python_is_needed_is_said() -> None:
-    error = not_begun(host(), "python3", 127, "python3: not found", where="one")
+    error = not_begun(ssh_target(), "python3", 127, "python3: not found", where="one")
     assert str(error) == "one: has no python3; install python3 (3.8 or newer) there"

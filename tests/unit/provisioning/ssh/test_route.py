@@ -4,13 +4,13 @@ import getpass
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from core.errors import HostError, UsageError
-from infra.contract.outputs import HostRecord
-from provisioning.existing.adopt import Asked, parse_login, service_address
+from provisioning.existing.adopt import AdoptOptions, parse_login, service_address
 from provisioning.existing.host_key import shown_keys
 from provisioning.operate.shell import ssh_arguments
 from provisioning.ssh import route as ssh_route
@@ -18,9 +18,10 @@ from provisioning.ssh.connection import connect
 from provisioning.ssh.known_hosts import known_hosts_text
 from provisioning.ssh.remote import stream
 from provisioning.ssh.route import jump_command, route, route_of
+from provisioning.ssh.target import SshTarget
 from tests.doubles.ssh_server import SshServer, running_ssh_server
 from tests.ssh_keys import saved_key
-from tests.unit.provisioning.records import host
+from tests.unit.provisioning.records import ssh_target
 
 ALIAS = "gpu_1"
 NOBODY = 65534
@@ -57,7 +58,7 @@ def jump(server: SshServer) -> Iterator[SshServer]:
         yield jump
 
 
-def there(server: SshServer, tmp_path: Path, *lines: str) -> HostRecord:
+def there(server: SshServer, tmp_path: Path, *lines: str) -> SshTarget:
     """Return the host as an inventory has it, with a config file of these lines for it."""
     config = tmp_path / "config"
     config.write_text(
@@ -69,12 +70,12 @@ def there(server: SshServer, tmp_path: Path, *lines: str) -> HostRecord:
             ]
         )
     )
-    return host(
+    return ssh_target(
         address=ALIAS, service_address="10.0.0.4", ssh_config=str(config), host_keys=[server.host_key_line], user="root"
     )
 
 
-def jumping(server: SshServer, jump: SshServer, tmp_path: Path, known: str) -> HostRecord:
+def jumping(server: SshServer, jump: SshServer, tmp_path: Path, known: str) -> SshTarget:
     """Return the host behind a jump host whose keys, as the user has them, are `known`."""
     (tmp_path / "known").write_text(f"[127.0.0.1]:{jump.port} {known}\n")
     front = ("Host front", "HostName 127.0.0.1", f"Port {jump.port}", f"IdentityFile {tmp_path}/key")
@@ -82,7 +83,7 @@ def jumping(server: SshServer, jump: SshServer, tmp_path: Path, known: str) -> H
     return there(server, tmp_path, "ProxyJump ops@front", *front, *trust)
 
 
-def answer(record: HostRecord) -> str:
+def answer(record: SshTarget) -> str:
     with connect(record) as connection:
         return "".join(stream(connection, record, ("echo", "here")))
 
@@ -111,7 +112,7 @@ def test_another_jump_host_than_known_is_refused(server: SshServer, jump: SshSer
 def test_another_host_behind_a_jump_host_is_refused(server: SshServer, jump: SshServer, tmp_path: Path) -> None:
     record = jumping(server, jump, tmp_path, jump.host_key_line)
     with pytest.raises(HostError, match="the host key is not the known one"):
-        answer(record.model_copy(update={"host_keys": (jump.host_key_line,)}))
+        answer(replace(record, host_keys=(jump.host_key_line,)))
 
 
 def test_a_proxy_command_leads_there(server: SshServer, tmp_path: Path) -> None:
@@ -128,7 +129,7 @@ def test_a_proxy_command_that_fails_is_told_in_its_words(server: SshServer, tmp_
 
 def test_adopt_shows_the_key_of_the_host_behind(server: SshServer, jump: SshServer, tmp_path: Path) -> None:
     config = jumping(server, jump, tmp_path, jump.host_key_line).ssh_config
-    door = parse_login(Asked(login=f"root@{ALIAS}", ssh_config=str(config), name="gpu1"))
+    door = parse_login(AdoptOptions(login=f"root@{ALIAS}", ssh_config=str(config), name="gpu1"))
     assert shown_keys(door) == (server.host_key_line,)
     assert service_address(door) == "127.0.0.1"
 
@@ -141,7 +142,7 @@ def test_a_config_that_cannot_be_used_is_told(tmp_path: Path, content: str | Non
     if content is not None:
         config.write_text(content)
     with pytest.raises(UsageError, match=words):
-        route(host(ssh_config=str(config)))
+        route(ssh_target(ssh_config=str(config)))
 
 
 @pytest.fixture
@@ -159,7 +160,7 @@ def closed_folder(tmp_path: Path) -> Iterator[Path]:
 def test_a_config_in_a_closed_folder_is_refused_in_words(closed_folder: Path) -> None:
     """Once Path.is_file ended every command with a PermissionError."""
     with pytest.raises(UsageError, match=r"there is no file .* that you may read"):
-        route(host(ssh_config=str(closed_folder / "config")))
+        route(ssh_target(ssh_config=str(closed_folder / "config")))
 
 
 def test_keys_that_cannot_be_seen_are_left_out(closed_folder: Path) -> None:
@@ -186,7 +187,7 @@ def test_a_config_that_takes_for_ever_is_named(tmp_path: Path, monkeypatch: pyte
     config = tmp_path / "config"
     config.write_text('Match exec "sleep 600"\n  Port 7\n')
     with pytest.raises(UsageError, match=r"ssh -G did not end within 0\.3 s; does it have a slow `Match exec`"):
-        route(host(address="slow", ssh_config=str(config)))
+        route(ssh_target(address="slow", ssh_config=str(config)))
 
 
 def test_a_proxy_command_that_ignores_the_signal_to_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +199,7 @@ def test_a_proxy_command_that_ignores_the_signal_to_end_is_killed(monkeypatch: p
 
 
 def test_make_ssh_reads_the_same_file_and_trusts_the_same_keys() -> None:
-    record = host(address="gpu1", ssh_config="/c")
+    record = ssh_target(address="gpu1", ssh_config="/c")
     arguments = ssh_arguments(record, Path("/known"))
     assert arguments[:5] == ["ssh", "-F", "/c", "-o", "HostKeyAlias=gpu1"]
     assert "-p" not in arguments  # the file's Port counts
@@ -226,5 +227,5 @@ def test_tokens_of_a_proxy_command_are_filled_in() -> None:
 
 
 def test_a_host_without_a_config_is_reached_straight() -> None:
-    found = route(host(ssh_port=2222))
+    found = route(ssh_target(ssh_port=2222))
     assert (found.address, found.port, found.proxy) == ("203.0.113.7", 2222, ())

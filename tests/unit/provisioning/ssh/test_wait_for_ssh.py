@@ -8,12 +8,13 @@ import pytest
 
 from core.errors import HostError
 from provisioning.ssh import wait_for_ssh
-from provisioning.ssh.connection import LoginError, NoAnswerError, OtherHostError, SshTarget
+from provisioning.ssh.connection import LoginError, NoAnswerError, OtherHostError
 from provisioning.ssh.remote import ConnectionCutError
+from provisioning.ssh.target import SshTarget
 from provisioning.ssh.wait_for_ssh import NEW_LOGIN_S, PATIENCE_S, new_login, open_when_up, patience_s, second_login
 from tests.doubles.ssh_server import running_ssh_server
 from tests.ssh_keys import saved_key
-from tests.unit.provisioning.records import host
+from tests.unit.provisioning.records import ssh_target
 
 
 class Booting:
@@ -45,7 +46,7 @@ def test_only_rented_machines_are_waited_for(cloud: str, seconds: float) -> None
 def test_a_machine_that_boots_is_tried_again(capsys: pytest.CaptureFixture[str]) -> None:
     machine = Booting(NoAnswerError("refused"), NoAnswerError("no answer"))
 
-    assert open_when_up(host(), 60, threading.Event(), connect=machine) == "a connection"
+    assert open_when_up(ssh_target(), 60, threading.Event(), connect=machine) == "a connection"
     assert machine.asked == 3
     assert capsys.readouterr().err.count("does not answer yet; trying again for up to 60 s") == 1
 
@@ -54,7 +55,7 @@ def test_without_patience_silence_is_told_at_once(capsys: pytest.CaptureFixture[
     machine = Booting(NoAnswerError("refused"))
 
     with pytest.raises(NoAnswerError, match="refused"):
-        open_when_up(host(), 0, threading.Event(), connect=machine)
+        open_when_up(ssh_target(), 0, threading.Event(), connect=machine)
     assert capsys.readouterr().err == ""
 
 
@@ -62,7 +63,7 @@ def test_what_an_answering_host_says_is_told_at_once() -> None:
     machine = Booting(HostError("the host key is not the known one"))
 
     with pytest.raises(HostError, match="host key"):
-        open_when_up(host(), 60, threading.Event(), connect=machine)
+        open_when_up(ssh_target(), 60, threading.Event(), connect=machine)
     assert machine.asked == 1
 
 
@@ -71,7 +72,7 @@ def test_a_command_that_ends_waits_no_longer() -> None:
     given_up.set()
 
     with pytest.raises(NoAnswerError, match="refused"):
-        open_when_up(host(), 60, given_up, connect=Booting(NoAnswerError("refused")))
+        open_when_up(ssh_target(), 60, given_up, connect=Booting(NoAnswerError("refused")))
 
 
 class Clock:
@@ -109,14 +110,14 @@ def test_a_second_login_is_tried_until_sshd_is_back_and_no_longer(
     booting, clock = Booting(*answers), Clock()
     monkeypatch.setattr(wait_for_ssh, "stream", lambda *_: iter(()))
     connect: Any = lambda there: booting(there) and Connection()  # noqa: E731
-    assert second_login(host(), connect=connect, sleep=clock.sleep, clock=clock) == said
+    assert second_login(ssh_target(), connect=connect, sleep=clock.sleep, clock=clock) == said
     assert (booting.asked > 1) == again
     assert clock.now < NEW_LOGIN_S
     assert (clock.now > NEW_LOGIN_S - 2) == (answers is FOREVER)
 
 
 ACTS: dict[str, tuple[list[HostError], int, str]] = {
-    "the connection is cut once": ([ConnectionCutError(host())], 2, ""),
+    "the connection is cut once": ([ConnectionCutError(ssh_target())], 2, ""),
     "the command fails": ([HostError("python3 ended with status 1")], 1, "python3 ended with status 1"),
 }
 
@@ -127,7 +128,7 @@ def test_what_is_done_over_a_new_login_is_tried_again_when_the_connection_is_cut
 ) -> None:
     act, clock = Booting(*failures), Clock()
     connect: Any = lambda _: Connection()  # noqa: E731
-    assert new_login(host(), act, connect=connect, sleep=clock.sleep, clock=clock) == said
+    assert new_login(ssh_target(), act, connect=connect, sleep=clock.sleep, clock=clock) == said
     assert act.asked == tries
 
 
@@ -135,7 +136,7 @@ def test_a_second_login_that_may_not_run_commands_is_none(tmp_path: Path, monkey
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
     path, key = saved_key(tmp_path / "key")
     with running_ssh_server(allowed=[key]) as server:
-        there = host(
+        there = ssh_target(
             address="127.0.0.1",
             ssh_port=server.port,
             user="root",

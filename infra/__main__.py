@@ -1,17 +1,18 @@
 """The Pulumi program: lets the stack's cloud make the machines, and exports what provisioning needs
 (infra/contract/outputs.py).
 
-Reads the config and nothing else; knows no cloud but by name.
+Reads the config; knows each cloud by its name alone. infra/lifecycle/own_placement.py says where a stack is put.
 """
 
 import importlib
 import sys
-from typing import Any
+from typing import Any, cast
 
 import pulumi
 
+from catalog.clouds import RENTED
 from core.errors import ConfigError, DeployError
-from infra.config import parse_deployment
+from infra.config import DeploymentConfig, parse_deployment
 from infra.config.proxy import ProxySpec
 from infra.contract.deployment import Deployment
 
@@ -30,6 +31,16 @@ def with_proxy(hosts: HostList, proxy: ProxySpec | None) -> HostList:
     return hosts.apply(lambda made: [{**each, "proxy": written} for each in made])
 
 
+def _deploy(config: DeploymentConfig, stack: str) -> Deployment:
+    """Let the stack's cloud declare its machines; a rented cloud is told where."""
+    cloud = importlib.import_module(f"infra.clouds.{config.cloud}")
+    if config.cloud not in RENTED:
+        return cast(Deployment, cloud.deploy(config))
+    from infra.lifecycle.own_placement import own_placement
+
+    return cast(Deployment, cloud.deploy(config, own_placement(config, stack)))
+
+
 def main() -> None:
     """Make what the stack's config says, and export it."""
     stack = pulumi.get_stack()
@@ -38,7 +49,7 @@ def main() -> None:
     if value is None:
         raise ConfigError("the key is missing", where=f"{file}: config.llm-deploy:deployment", hint="see stacks/")
     config = parse_deployment(value, file)
-    deployment: Deployment = importlib.import_module(f"infra.clouds.{config.cloud}").deploy(config)
+    deployment = _deploy(config, stack)
     pulumi.export("stack", stack)
     pulumi.export("hosts", with_proxy(deployment.hosts, config.proxy))
     pulumi.export("serving", config.serving.model_dump(mode="json", exclude_unset=True))

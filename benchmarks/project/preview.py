@@ -23,7 +23,8 @@ from core.arguments import Parser
 from core.console import say
 from core.errors import DeployError, UsageError, run_cli
 from core.paths import CHECKOUT
-from infra.automation.pulumi_cli import ALWAYS, PROJECT
+from infra.automation.backend import PROJECT
+from infra.automation.pulumi_cli import ALWAYS
 from infra.config import load_stack
 from infra.contract.stack_placement import PLACEMENT_VARIABLE
 from tools.pulumi.cli import find_cli

@@ -14,6 +14,9 @@ from core.files import write_atomically
 from core.paths import state_dir
 from core.strict_json import parse_json
 
+PROJECT = "llm-deploy"
+"""Name of the project, as in Pulumi.yaml."""
+
 PASSPHRASE_BYTES = 32
 
 
@@ -39,6 +42,13 @@ class Backend:
             return None
         return any((self.folder / ".pulumi" / "stacks" / project).glob(f"{stack}.json*"))
 
+    def state_file(self, project: str, stack: str) -> Path | None:
+        """Return the file with a stack's state in our own backend; None: there is none, or another backend has it."""
+        if self.folder is None:
+            return None
+        path = self.folder / ".pulumi" / "stacks" / project / f"{stack}.json"
+        return next((each for each in (path, path.with_suffix(".json.gz")) if each.exists()), None)
+
     def drop_torn_notes(self, project: str, stack: str) -> None:
         """Remove the notes on files of a stack (`.attrs`) that a killed engine left half-written in our own backend.
 
@@ -54,15 +64,10 @@ class Backend:
 
 def find_backend(environ: Mapping[str, str] = os.environ) -> Backend:
     """Return the backend that the environment or a login names, else our own, made if it is missing."""
-    url = environ.get("PULUMI_BACKEND_URL")
-    if url:
-        return Backend(ours=False, settings={}, shown=url)
-    if environ.get("PULUMI_ACCESS_TOKEN"):
-        return Backend(ours=False, settings={}, shown="Pulumi Cloud (PULUMI_ACCESS_TOKEN)")
-    login = _login(environ)
-    if login:
-        return Backend(ours=False, settings={}, shown=f"{login} (pulumi login)")
-    folder = state_dir().resolve() / "pulumi"
+    chosen = chosen_backend(environ)
+    if chosen is not None:
+        return chosen
+    folder = own_folder()
     folder.mkdir(mode=0o700, exist_ok=True)
     settings = {
         "PULUMI_BACKEND_URL": f"file://{folder}",
@@ -70,6 +75,22 @@ def find_backend(environ: Mapping[str, str] = os.environ) -> Backend:
         "PULUMI_CONFIG_PASSPHRASE": None,  # it would win, and belongs to the user's other projects
     }
     return Backend(ours=True, settings=settings, shown=f"files in {folder}", folder=folder)
+
+
+def chosen_backend(environ: Mapping[str, str] = os.environ) -> Backend | None:
+    """Return the backend that the environment or a login names; None: nobody chose one, so our own is used."""
+    url = environ.get("PULUMI_BACKEND_URL")
+    if url:
+        return Backend(ours=False, settings={}, shown=url)
+    if environ.get("PULUMI_ACCESS_TOKEN"):
+        return Backend(ours=False, settings={}, shown="Pulumi Cloud (PULUMI_ACCESS_TOKEN)")
+    login = _login(environ)
+    return Backend(ours=False, settings={}, shown=f"{login} (pulumi login)") if login else None
+
+
+def own_folder() -> Path:
+    """Return where our own backend lies, or would lie."""
+    return state_dir().resolve() / "pulumi"
 
 
 def _is_json(path: Path) -> bool:

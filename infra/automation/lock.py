@@ -7,6 +7,8 @@ removed only when the operation ended well. A note that is found says that the o
 import contextlib
 import fcntl
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -137,6 +139,23 @@ def sweep(
         if not end.left_s():
             number = signal.SIGKILL
         sleep(POLL_S)
+
+
+@contextmanager
+def passed_on(process: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """Leave signals to a process that a person runs at their terminal, and stay until it has ended.
+
+    A terminal sends Ctrl-C to both of us; what others send to us alone is passed on.
+    """
+
+    def take(number: int, _frame: object) -> None:
+        if number != signal.SIGINT or not sys.stdin.isatty():
+            process.send_signal(number)
+
+    with contextlib.ExitStack() as restored:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            restored.callback(signal.signal, number, signal.signal(number, take))
+        yield
 
 
 @contextmanager

@@ -20,22 +20,21 @@ from core.errors import DeployError
 from core.files import write_atomically
 from core.paths import CHECKOUT, STACKS_DIR
 from core.processes import Process
-from infra.automation.backend import Backend
+from infra.automation.backend import PROJECT, Backend
 from infra.automation.events import Report
-from infra.automation.lock import Operation, forwarding, stop_engine, sweep
+from infra.automation.lock import Operation, forwarding, passed_on, stop_engine, sweep
 from infra.automation.plugins import ensure_plugin
 from tools.pulumi.cli import PulumiCli, find_cli
-
-PROJECT = "llm-deploy"
-"""Name of the project, as in Pulumi.yaml."""
 
 ALWAYS = {
     # The salt of a stack is read from its state: written into the stack's file, it would make the checkout dirty.
     "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true",
-    "PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true",  # else a preview is one document of another form
     # infra/automation/plugins.py fetches what the cloud needs, no more
     "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",
 }
+
+STREAMED = {"PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true"}
+"""Without it, `preview --json` prints one document of another form; scripts of users expect that one."""
 
 POLL_S = 0.05
 STOP_S = 15.0
@@ -45,6 +44,9 @@ ASK_S = 60.0
 """How long the CLI may take for what touches no resource: it reads or writes the state, which may lie in a bucket."""
 
 SHOWN_LINES = 12
+
+SIGNALLED = 128
+"""What a shell adds to the number of the signal that ended a command."""
 
 
 class BackendTimeoutError(DeployError):
@@ -63,6 +65,18 @@ class EngineError(Exception):
     """A run of the engine failed before it reported anything: the text is what it wrote to stderr."""
 
 
+@dataclass(frozen=True)
+class Typed:
+    """What came of a command that a person typed."""
+
+    status: int
+    """Exit status, as a shell tells it."""
+
+    report: Report
+    changed: bool
+    """Whether it came to changing the stack: a preview does not, nor an `up` that the person did not confirm."""
+
+
 @dataclass
 class Engine:
     """The Pulumi CLI, with a backend, on one stack."""
@@ -74,6 +88,9 @@ class Engine:
 
     settings: dict[str, str] = field(default_factory=dict)
     """Further environment variables for the engine, its program and its providers."""
+
+    reference: str = ""
+    """The stack as the CLI is to be told, perhaps with its organization; empty: its name."""
 
     vendor: str | None = None
     """Cloud whose plugin the stack's resources need; none for what our own program makes."""
@@ -112,6 +129,36 @@ class Engine:
             raise failure
         return report
 
+    @property
+    def named(self) -> str:
+        """The stack as the CLI is told."""
+        return self.reference or self.stack
+
+    def at_terminal(self, arguments: Sequence[str], operation: Operation, *, config: bool) -> "Typed":
+        """Run a command as a person typed it, at their terminal, and return what came of it.
+
+        `config`: hand it a copy of the stack's file, as the CLI would write a salt into the file itself.
+        """
+        if self.vendor is not None:
+            ensure_plugin(self.cli, self.vendor)
+        self._events.unlink(missing_ok=True)
+        argv = [str(self.cli.program), *arguments, "--event-log", str(self._events)]
+        argv += ["--config-file", str(self.config_file())] if config else []
+        process = subprocess.Popen(argv, env=self.environment() | {"PULUMI_DEBUG_COMMANDS": "true"})
+        engine = Process.of_pid(process.pid)
+        if engine is not None:
+            operation.started(engine)
+        with passed_on(process):
+            status = process.wait()
+        report = Report(preview=True)  # a preview is read until the update begins, which empties the file
+        lines = self._events.read_text(errors="replace").splitlines() if self._events.exists() else []
+        for line in lines:
+            report.read(line)
+        changed = report.began and not any('"planning":true' in line.replace(" ", "") for line in lines)
+        if status == 0 or not changed:
+            operation.ended_well()
+        return Typed(status if status >= 0 else SIGNALLED - status, report, changed)
+
     def ask(self, *arguments: str) -> str:
         """Return what a command prints that does not work on resources.
 
@@ -140,13 +187,7 @@ class Engine:
 
     def environment(self) -> dict[str, str]:
         """Return the environment of the engine."""
-        environment = {**self.cli.environment(), **self.settings, **ALWAYS}
-        for name, value in self.backend.settings.items():
-            if value is None:
-                environment.pop(name, None)
-            else:
-                environment[name] = value
-        return environment
+        return cli_environment(self.cli, self.backend) | self.settings
 
     def config_file(self) -> Path:
         """Return a fresh copy of the stack's file: the engine adds a salt to the file it is given.
@@ -180,13 +221,13 @@ class Engine:
 
     def _start(self, verb: str, arguments: Sequence[str]) -> "subprocess.Popen[bytes]":
         """Start the CLI as the leader of a session of its own, its events and words written to files."""
-        argv = [str(self.cli.program), verb, "--json", "--non-interactive", "--stack", self.stack]
+        argv = [str(self.cli.program), verb, "--json", "--non-interactive", "--stack", self.named]
         argv += ["--config-file", str(self.config_file()), *arguments]
         with self._events.open("wb") as stdout, self._words.open("wb") as stderr:
             return subprocess.Popen(
                 argv,
                 cwd=CHECKOUT,
-                env=self.environment(),
+                env=self.environment() | STREAMED,
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
@@ -239,6 +280,17 @@ class Engine:
 
     def _stderr(self) -> str:
         return self._words.read_text(errors="replace").strip()
+
+
+def cli_environment(cli: PulumiCli, backend: Backend) -> dict[str, str]:
+    """Return the environment in which the CLI runs on every stack of this checkout."""
+    environment = cli.environment() | ALWAYS
+    for name, value in backend.settings.items():
+        if value is None:
+            environment.pop(name, None)
+        else:
+            environment[name] = value
+    return environment
 
 
 def _cause(error: str) -> tuple[str, list[str]]:

@@ -10,6 +10,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,12 +18,12 @@ from catalog.clouds import RENTED
 from core.console import say, step
 from core.deadline import Deadline
 from core.errors import DeployError
-from core.paths import outputs_file
+from core.paths import outputs_file, stack_state_dir
 from core.processes import Process
-from infra.automation.backend import Backend, find_backend
+from infra.automation.backend import PROJECT, Backend, find_backend
 from infra.automation.events import Report
 from infra.automation.lock import Operation, has_unfinished, operation
-from infra.automation.pulumi_cli import PROJECT, Engine, EngineError
+from infra.automation.pulumi_cli import Engine, EngineError, Typed
 
 Answer = TypeVar("Answer")
 
@@ -109,6 +110,22 @@ class Stack:
             report = self._stream("up", "--yes", "--skip-preview", limit_s=limit_s)
         return report or Report()
 
+    def typed(self, arguments: Sequence[str], *, config: bool) -> Typed:
+        """Run the CLI with a person's own arguments, at their terminal; `config`: with a copy of the stack's file.
+
+        What a command before it left unfinished is put right first.
+        """
+        if self._held.interrupted:
+            self._forget_unfinished(None)
+        return self._engine.at_terminal(arguments, self._held, config=config)
+
+    def create(self) -> bool:
+        """Make the stack, without resources, unless it is there. Return whether it was made."""
+        if self.outputs() is not None:
+            return False
+        self._create()
+        return True
+
     def refresh(self) -> Report | None:
         """Ask what has become of the stack's resources, and note it in the state; None: there is no stack."""
         return self._recovered("refresh", "--yes", "--skip-preview")
@@ -125,28 +142,46 @@ class Stack:
     def unprotect(self) -> None:
         """Let go of what an earlier file of the stack said to keep."""
         if any(each.get("protect") for each in self._deployment().get("resources") or []):
-            self._ask("state", "unprotect", "--all", "--yes", "--stack", self._engine.stack)
+            self._ask("state", "unprotect", "--all", "--yes", "--stack", self._engine.named)
 
     def outputs(self) -> dict[str, Any] | None:
         """Return the outputs that the last `up` left in the state; None: there is no stack."""
         if self.backend.knows(PROJECT, self._engine.stack) is False:
             return None
         try:
-            return dict(json.loads(self._engine.ask("stack", "output", "--json", "--stack", self._engine.stack)))
+            return dict(json.loads(self._engine.ask("stack", "output", "--json", "--stack", self._engine.named)))
         except EngineError as error:
             if NO_STACK.search(str(error)):
                 return None
             raise self._told(error) from None
 
+    def changed_at(self) -> float | None:
+        """Return when the state was last changed, in seconds since the epoch; None: there is no stack, or no change.
+
+        Our own backend tells it by its file, another one is asked.
+        """
+        if self.backend.ours:
+            file = self.backend.state_file(PROJECT, self._engine.stack)
+            return file.stat().st_mtime if file else None
+        words = ("stack", "history", "--json", "--page-size", "1", "--page", "1", "--stack", self._engine.named)
+        try:
+            updates = json.loads(self._engine.ask(*words))
+        except EngineError as error:
+            if NO_STACK.search(str(error)):
+                return None
+            raise self._told(error) from None
+        ends = [datetime.fromisoformat(each["endTime"]).timestamp() for each in updates if "endTime" in each]
+        return max(ends, default=None)
+
     def remove(self, *, with_resources: bool = False) -> None:
         """Forget the stack, its history and backups; the engine refuses while it has resources, unless told to."""
         anyway = ["--force"] if with_resources else []
         self._ask(
-            "stack", "rm", "--yes", "--preserve-config", "--remove-backups", *anyway, "--stack", self._engine.stack
+            "stack", "rm", "--yes", "--preserve-config", "--remove-backups", *anyway, "--stack", self._engine.named
         )
 
     def _create(self) -> None:
-        self._ask("stack", "init", self._engine.stack, "--no-select")
+        self._ask("stack", "init", self._engine.named, "--no-select")
 
     def _recovered(self, verb: str, *arguments: str, limit_s: float | None = None) -> Report | None:
         """Run the engine after what a command that was cut off left unfinished was put right."""
@@ -167,7 +202,7 @@ class Stack:
         if self.backend.knows(PROJECT, self._engine.stack) is False:
             return {}
         try:
-            exported = json.loads(self._engine.ask("stack", "export", "--stack", self._engine.stack))
+            exported = json.loads(self._engine.ask("stack", "export", "--stack", self._engine.named))
         except EngineError as error:
             if NO_STACK.search(str(error)):
                 return {}
@@ -205,7 +240,7 @@ class Stack:
                 hint="wait until that ends; if it is dead for sure, run `pulumi cancel`",
             )
         say("  removing the lock of an engine that was killed")
-        self._ask("cancel", "--yes", "--stack", self._engine.stack)
+        self._ask("cancel", "--yes", "--stack", self._engine.named)
 
     def _ask(self, *arguments: str) -> str:
         try:
@@ -220,17 +255,25 @@ class Stack:
 
 
 @contextmanager
-def hold(name: str, cloud: str, *, stop_earlier: bool = False) -> Iterator[Stack]:
+def hold(name: str, cloud: str, *, stop_earlier: bool = False, reference: str = "") -> Iterator[Stack]:
     """Yield the stack `name`, kept from other commands meanwhile. The CLI is found or made when it is needed.
 
-    An engine that outlived its command is waited for, or stopped with `stop_earlier`.
+    An engine that outlived its command is waited for, or stopped with `stop_earlier`. `reference` is the name with
+    which the CLI finds the stack, where that is another.
     """
     with operation(name, stop_earlier=stop_earlier) as held:
         backend = find_backend()
         if held.interrupted:
             backend.drop_torn_notes(PROJECT, name)
-        engine = Engine(backend, name, held.folder, vendor=cloud if cloud in RENTED else None)
+        vendor = cloud if cloud in RENTED else None
+        engine = Engine(backend, name, held.folder, reference=reference, vendor=vendor)
         yield Stack(engine, held)
+
+
+def beside_others(name: str) -> Stack:
+    """Return the stack `name` for reading what its state says. Takes no lock: nothing may be changed with it."""
+    folder = stack_state_dir(name)
+    return Stack(Engine(find_backend(), name, folder), Operation(folder, interrupted=False))
 
 
 @contextmanager

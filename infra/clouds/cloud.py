@@ -38,7 +38,7 @@ class Cloud(Protocol):
         """Raise UsageError for a login that would be told that nothing of a lease is there."""
         ...
 
-    def provider_environment(self, placement: Placement) -> dict[str, str]:
+    def provider_environment(self, project: str | None) -> dict[str, str]:
         """Return environment variables that the engine's provider plugin needs for this login."""
         ...
 

@@ -1,8 +1,8 @@
 """What was settled when a rented stack was made, and stays so until it ends: who it is, since when, where, on what.
 
-`up` settles it before the engine starts and hands it to the program; the program exports it, so that it is in the state
-for whoever works on the stack next. Asks no cloud: infra/clouds/aws and infra/clouds/gcp settle what only the cloud
-knows.
+`make up` settles it before the Pulumi engine starts and hands it to the program; without that, the program settles it
+itself (infra/lifecycle/own_placement.py). It exports it, so that the next person finds it in the state.
+Asks no cloud: infra/clouds/aws and infra/clouds/gcp settle what only the cloud knows.
 """
 
 import os
@@ -91,18 +91,16 @@ def read_placement(stack: str) -> Placement | None:
         raise UsageError(f"cannot be read ({error.strerror})", where=str(path), hint=hint) from None
 
 
-def placement_from_environ(stack: str) -> Placement:
-    """Return the lease that `up` or `preview` settled. Raises UsageError when the program was started without."""
+def placement_from_environ() -> Placement | None:
+    """Return the lease that `make up` or `make preview` handed over; None: the program was started without one.
+
+    Raises UsageError for a value that is not a lease.
+    """
     text = os.environ.get(PLACEMENT_VARIABLE)
     if not text:
-        raise UsageError(
-            "is not set",
-            where=f"environment variable {PLACEMENT_VARIABLE}",
-            hint=f"use `make up STACK={stack}`, or first "
-            f'eval "$(python -m infra.lifecycle.commands env --stack {stack})"',
-        )
+        return None
     try:
         return Placement.model_validate_json(text)
     except ValidationError:
-        hint = f'eval "$(python -m infra.lifecycle.commands env --stack {stack})"'
-        raise UsageError("holds no lease", where=f"environment variable {PLACEMENT_VARIABLE}", hint=hint) from None
+        where = f"environment variable {PLACEMENT_VARIABLE}"
+        raise UsageError("does not hold a placement", where=where, hint=f"unset {PLACEMENT_VARIABLE}") from None

@@ -92,17 +92,13 @@ def refresh(stack: str) -> int:
 def outputs(stack: str) -> int:
     """Print hosts and serving spec as JSON on stdout."""
     say(f"outputs: what stack {stack} hands on to provisioning, as JSON on stdout")
-    from infra.automation.stack import hold
     from infra.config import load_stack
-    from infra.lifecycle.saved import save_outputs
+    from infra.lifecycle.known_outputs import bring_up_to_date
 
-    config = load_stack(stack)
+    load_stack(stack)
+    bring_up_to_date(stack)
     if not outputs_file(stack).exists():
-        with hold(stack, config.cloud) as held:
-            values = held.outputs()
-        if not values:
-            raise DeployError("has no machines yet", where=f"stack {stack}", hint=f"make up STACK={stack}")
-        save_outputs(stack, values)
+        raise DeployError("has no machines yet", where=f"stack {stack}", hint=f"make up STACK={stack}")
     print(outputs_file(stack).read_text(), end="")
     return 0
 
@@ -135,19 +131,20 @@ def env(stack: str) -> int:
     By hand it notes the stack's salt in the stack's file, as it does for everybody; our own commands keep that clean.
     """
     from infra.automation.backend import find_backend
-    from infra.contract.stack_placement import PLACEMENT_VARIABLE, read_placement
+    from infra.automation.pulumi_cli import cli_environment
+    from infra.contract.stack_placement import read_placement
     from infra.lifecycle.up import provider_environment
     from tools.pulumi.cli import find_cli
 
     backend, placement = find_backend(), read_placement(stack)
-    environment = find_cli().environment() | {"PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true"}
+    environment = cli_environment(find_cli(), backend)
     wanted = {name: value for name, value in environment.items() if name.startswith(("PULUMI_", "PATH"))}
     if placement is not None:
-        # By hand nobody looks whether a volume is still blank.
-        wanted[PLACEMENT_VARIABLE] = placement.model_copy(update={"blank_at": ""}).model_dump_json()
-        wanted |= provider_environment("gcp" if placement.project else "aws", placement)
-    for name, value in (wanted | backend.settings).items():
-        print(f"unset {name}" if value is None else f"export {name}={shlex.quote(value)}")
+        wanted |= provider_environment("gcp" if placement.project else "aws", placement.project)
+    for name in (name for name, value in backend.settings.items() if value is None):
+        print(f"unset {name}")
+    for name, value in wanted.items():
+        print(f"export {name}={shlex.quote(value)}")
     say(f"env: state is kept in {backend.shown}")
     return 0
 

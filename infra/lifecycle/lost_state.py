@@ -12,23 +12,26 @@ from infra.clouds.queries import that_matter
 from infra.clouds.refusals import DeniedError
 from infra.clouds.resources import CloudResource
 from infra.contract.stack_placement import Placement
+from infra.lifecycle.known_placement import State
 
 HOLDING = ("instance", "volume", "disk")
 """Kinds of things that serve, or hold data."""
 
 
-def refuse_lost_state(cloud: Cloud, stack: str, placement: Placement | None, held: Stack) -> None:
+def refuse_lost_state(cloud: Cloud, stack: str, placement: Placement, state: State) -> Placement:
     """Raise DeployError when the cloud has things of a lease that stands, and the stack's state has none at all.
 
-    Things that are kept on purpose, and kinds that could not be asked for, are a warning.
+    Else return the lease; as that of a stack that does not stand, when the cloud confirms that it has nothing of it:
+    the stack was destroyed, and the lease outlived it. Things that are kept on purpose, and kinds that could not be
+    asked for, are a warning.
     """
-    if placement is None or not placement.stands or held.known_ids():
-        return
+    if not placement.stands or state.known_ids():
+        return placement
     try:
         found = found_of(cloud, placement)
     except DeniedError as error:
         say(f"  ! whether the cloud still has machines of this stack could not be asked: {error}")
-        return
+        return placement
     for each in that_matter(found.unasked, placement.parts):
         say(f"  ! the state of this stack is empty, and what the cloud has of it could not be asked: {each}")
     for kept in (resource for resource in found if resource.keep):
@@ -36,7 +39,7 @@ def refuse_lost_state(cloud: Cloud, stack: str, placement: Placement | None, hel
     there = [f"  {resource}" for resource in found if not resource.keep]
     if there:
         raise DeployError(
-            f"its state in {held.backend.shown} is empty, but the cloud has {len(there)} thing(s) that it made",
+            f"its state in {state.backend.shown} is empty, but the cloud has {len(there)} thing(s) that it made",
             where=f"stack {stack}",
             hint=(
                 "set PULUMI_BACKEND_URL, or `pulumi login`, to where the state is;"
@@ -44,6 +47,8 @@ def refuse_lost_state(cloud: Cloud, stack: str, placement: Placement | None, hel
             ),
             detail="\n".join(there),
         )
+    is_gone = not found and not that_matter(found.unasked, placement.parts)
+    return placement.model_copy(update={"stands": False, "lacks_stock": True}) if is_gone else placement
 
 
 def refuse_half_lost_state(stack: str, placement: Placement, held: Stack, adrift: list[CloudResource]) -> None:

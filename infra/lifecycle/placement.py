@@ -13,11 +13,31 @@ from core.deadline import Deadline
 from core.errors import DeployError
 from infra.automation.pulumi_cli import EngineTimeoutError
 from infra.clouds.candidates import Candidate
+from infra.contract.stack_placement import Placement
 
 Result = TypeVar("Result")
 
 ELSEWHERE = "name more zones or machine.fallbacks, another region or market, or try later"
 LONGER = "write more into machine.placement_timeout_s"
+
+
+def offered(candidates: list[Candidate], stack: str) -> list[Candidate]:
+    """Return the candidates. Raises DeployError when there are none."""
+    if not candidates:
+        raise DeployError("no zone offers the machine type", where=f"stack {stack}", hint="see `make preflight`")
+    return candidates
+
+
+def first_shown(candidates: list[Candidate], previous: Placement | None, stack: str) -> Candidate:
+    """Return the place that a preview shows, and plain `pulumi up` takes: the first to try.
+
+    For a stack that never stood it is one where its blank disks are: the engine refuses to preview their replacement
+    while they are protected, and a preview may not change that. Raises DeployError when there is no place.
+    """
+    first = offered(candidates, stack)[0]
+    if previous is not None and not previous.stands:
+        return next((each for each in candidates if each.placement.zone == previous.zone), first)
+    return first
 
 
 @dataclass(frozen=True)

@@ -18,18 +18,13 @@ from infra.clouds.resources import REMOVE_DEADLINE_S
 from infra.clouds.running_costs import cost_record, known_price, odd_hours
 from infra.clouds.weekly_hours import runs_at
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import (
-    PLACEMENT_VARIABLE,
-    Placement,
-    forget_placement,
-    read_placement,
-    write_placement,
-)
+from infra.contract.stack_placement import PLACEMENT_VARIABLE, Placement, forget_placement, write_placement
 from infra.lifecycle import preflight
 from infra.lifecycle.blank_volumes import BlankVolumes, still_blank
+from infra.lifecycle.known_placement import begun_again, recorded_placement
 from infra.lifecycle.lost_state import refuse_half_lost_state, refuse_lost_state
 from infra.lifecycle.optional_parts import all_parts
-from infra.lifecycle.placement import ELSEWHERE, Attempt, place, table
+from infra.lifecycle.placement import ELSEWHERE, Attempt, first_shown, offered, place, table
 from infra.lifecycle.volume_speed import speed_lines, volume_speed
 
 if TYPE_CHECKING:
@@ -46,14 +41,9 @@ def known_placement(cloud: str, stack: str, held: "Stack") -> Placement | None:
     """
     if cloud not in RENTED:
         return None
-    outputs, noted = held.outputs() or {}, read_placement(stack)
-    value = outputs.get("placement", outputs.get("lease"))  # `lease` in the state of stacks made before 0.2.0
-    exported = Placement.model_validate(value) if value else None
-    placement = exported or noted
-    if exported is not None and noted is not None and _never_stood(noted, exported, held):
-        placement = noted
+    placement, is_exported = recorded_placement(stack, held)
     if placement is not None:
-        placement = still_blank(placement, held, exports=exported is not None)
+        placement = still_blank(placement, held, exports=is_exported)
         write_placement(stack, placement)  # asked for again when the state is gone
         _hand_provider_environment(cloud, placement, held)
     return placement
@@ -61,21 +51,14 @@ def known_placement(cloud: str, stack: str, held: "Stack") -> Placement | None:
 
 def _hand_provider_environment(cloud: str, placement: Placement, held: "Stack") -> None:
     """Let the engine's provider plugin find in its environment what it needs for this login."""
-    for name, value in provider_environment(cloud, placement).items():
+    for name, value in provider_environment(cloud, placement.project).items():
         held.hand_over(name, value)
 
 
-def provider_environment(cloud: str, placement: Placement) -> dict[str, str]:
+def provider_environment(cloud: str, project: str | None) -> dict[str, str]:
     """Return the environment variables that the engine's provider plugin needs for this login."""
-    holder = holder_of(cloud, placement)
-    return holder[0].provider_environment(placement) if holder else {}
-
-
-def _never_stood(noted: Placement, exported: Placement, held: "Stack") -> bool:
-    """Return whether a state has outputs though its stack never stood: older programs exported them too early."""
-    if noted.stands or noted.id != exported.id:
-        return False
-    return (noted.lacks_stock and noted.is_first_try_of(exported)) or not held.has_machines()
+    rented = rented_cloud(cloud)
+    return rented.provider_environment(project) if rented else {}
 
 
 def refuse_other_login(cloud: str, placement: Placement | None) -> None:
@@ -94,11 +77,10 @@ def preview(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report
     cloud, cost = rented_cloud(config.cloud), dict[str, Any]()
     if cloud is not None:
         with step("look up image and zones"):
-            previous = known_placement(config.cloud, stack, held)
-            refuse_lost_state(cloud, stack, previous, held)
+            previous = _previous(config, stack, cloud, held)
             if previous is not None and not previous.stands and lies_elsewhere(config, previous):
                 previous = None
-            candidate = _first_shown(_told(cloud.candidates(config, previous), stack), previous)
+            candidate = first_shown(cloud.candidates(config, previous), previous, stack)
         say(f"  {candidate}")
         for line in odd_hours(config, candidate.placement, datetime.now(UTC)):
             say(f"  ! {line}")
@@ -114,16 +96,12 @@ def preview(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report
         return held.preview(), cost
 
 
-def _first_shown(candidates: list[Candidate], previous: Placement | None) -> Candidate:
-    """Return the place that a preview shows: the first to try.
-
-    Of a stack that never stood it is one where its blank disks are: the engine refuses to preview their replacement
-    while they are protected, and a preview may not change that.
-    """
-    if previous is not None and not previous.stands:
-        there = [each for each in candidates if each.placement.zone == previous.zone]
-        return [*there, *candidates][0]
-    return candidates[0]
+def _previous(config: DeploymentConfig, stack: str, cloud: Cloud, held: "Stack") -> Placement | None:
+    """Return the lease to go on from. Raises DeployError when the state of a stack that stands is lost."""
+    previous = known_placement(config.cloud, stack, held)
+    if previous is None:
+        return None
+    return begun_again(refuse_lost_state(cloud, stack, previous, held), held, datetime.now(UTC))
 
 
 def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, list[Attempt]]:
@@ -132,9 +110,8 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
     if cloud is None:
         with step("bring the machines to what the stack's file says (Pulumi)"):
             return held.up(), []
-    previous = known_placement(config.cloud, stack, held)
+    previous = _previous(config, stack, cloud, held)
     stands = previous is not None and previous.stands
-    refuse_lost_state(cloud, stack, previous, held)
     _look_around(config, stack, previous)
     if previous is not None and not stands and lies_elsewhere(config, previous):
         _leave(previous, stack, held, cloud)
@@ -228,7 +205,7 @@ def _shall_run(config: DeploymentConfig) -> bool:
 def _candidates(config: DeploymentConfig, stack: str, cloud: Cloud, previous: Placement | None) -> list[Candidate]:
     """Return the places to try, with the parts that the stack may have afterwards noted in their leases."""
     with step("look up image, zones and prices"):
-        candidates = _told(cloud.candidates(config, previous), stack)
+        candidates = offered(cloud.candidates(config, previous), stack)
         if previous is not None and config.machine.market == "spot":
             candidates = _beside_hosts(candidates, previous, cloud)
     parts = all_parts(config, previous)
@@ -312,9 +289,3 @@ def _where_else(first: Placement, previous: Placement | None) -> str:
         f"the data volume lies in {first.zone}: name machine.fallbacks or try later, or write `zones` without"
         f" {first.zone} to move, which makes the volume anew"
     )
-
-
-def _told(candidates: list[Candidate], stack: str) -> list[Candidate]:
-    if not candidates:
-        raise DeployError("no zone offers the machine type", where=f"stack {stack}", hint="see `make preflight`")
-    return candidates

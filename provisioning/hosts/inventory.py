@@ -17,6 +17,7 @@ from core.rules import one_of
 from core.strict_yaml import read_yaml
 from core.words import words
 from infra.contract.outputs import HostRecord, StackOutputs
+from infra.lifecycle.known_outputs import bring_up_to_date
 from infra.lifecycle.saved import file_differs
 from provisioning.hosts.target import Target
 from serving.adapters.manifest import read_releases
@@ -101,7 +102,8 @@ def choose_engines(outputs: StackOutputs, names: Sequence[str]) -> tuple[HostRec
 
 
 def _load_stack(stack: str) -> StackOutputs:
-    """Return the outputs that `up` wrote."""
+    """Return the outputs of the last `up`, be it `make up` or plain `pulumi up`."""
+    bring_up_to_date(stack)
     path = outputs_file(stack)
     try:
         content = read_yaml(path, shown_as=str(path))

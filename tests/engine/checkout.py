@@ -130,6 +130,11 @@ class Checkout:
         """Run the preflight of several stacks in one process."""
         return self.shell([str(self.folder / ".venv/bin/python"), "-c", PREFLIGHT, *stacks])
 
+    def pulumi(self, *words: str, **environ: str) -> Done:
+        """Run `pulumi` as a person does who has only activated the environment."""
+        activated = '. .venv/bin/activate; exec pulumi "$@"'
+        return self.shell(["bash", "-ec", activated, "pulumi", *words], **environ)
+
     def shell(self, argv: list[str], *, answer: str = "", **environ: str) -> Done:
         """Run any program in the copy to its end, with `answer` on its standard input."""
         return subprocess.run(
@@ -150,6 +155,10 @@ class Checkout:
     def outputs(self, stack: str) -> Any:
         """Return what the stack hands on."""
         return json.loads((self.state / "stacks" / stack / "outputs.json").read_text())
+
+    def placement(self, stack: str) -> Any:
+        """Return what this checkout noted of where the stack was put."""
+        return json.loads((self.state / "stacks" / stack / "lease.json").read_text())
 
     def checkpoint(self, stack: str) -> Path:
         """Return where our own backend keeps the stack's state."""

@@ -5,8 +5,6 @@ The two have everything that the others have, whose program runs in tests/unit/i
 
 from pathlib import Path
 
-import pytest
-
 from infra.config import load_stack
 from infra.config.reader import known_stacks
 from tests.doubles.aws.running import RunningAws
@@ -15,6 +13,9 @@ from tests.engine.checkout import Checkout
 
 STACKS = [each for each in known_stacks() if load_stack(each).cloud == "aws"]
 
+TYPED = "aws-gpu-spot"
+"""The stack that lives by plain `pulumi`."""
+
 
 def test_every_stack_of_ours_passes_preflight(cloud_checkout: Checkout) -> None:
     done = cloud_checkout.preflight(*STACKS)
@@ -22,9 +23,9 @@ def test_every_stack_of_ours_passes_preflight(cloud_checkout: Checkout) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("stack", ["aws-gpu", "aws-gpu-spot"])
-def test_a_stack_of_ours_lives_without_surprises(cloud_checkout: Checkout, aws: RunningAws, stack: str) -> None:
+def test_a_stack_of_ours_lives_without_surprises(cloud_checkout: Checkout, aws: RunningAws) -> None:
     """Preview makes nothing, up makes all, up again nothing, down leaves nothing; the checkout stays clean."""
+    stack = "aws-gpu"
     config = load_stack(stack)
     region, before = str(config.region), everything(aws, str(config.region))
 
@@ -54,6 +55,42 @@ def test_a_stack_of_ours_lives_without_surprises(cloud_checkout: Checkout, aws: 
     assert not (cloud_checkout.state / "stacks" / stack).exists()
     assert cloud_checkout.changes() == ""
     assert not_allowed(aws.control.operations()) == [], "the policies in docs/aws.md lack it"
+
+
+def test_a_stack_of_ours_lives_by_plain_pulumi(cloud_checkout: Checkout, aws: RunningAws) -> None:
+    """Preview and update make the same, `make` goes on from there and back; `make down` confirms the destruction."""
+    region, before = str(load_stack(TYPED).region), everything(aws, str(load_stack(TYPED).region))
+
+    preview = cloud_checkout.pulumi("preview", "-s", TYPED)
+    assert preview.returncode == 0, preview.stdout + preview.stderr
+    assert f"if it has no capacity, `make up STACK={TYPED}` tries the next place" in preview.stdout
+    assert everything(aws, region) == before
+    shown = cloud_checkout.placement(TYPED)
+
+    up = cloud_checkout.pulumi("up", "-ys", TYPED)
+    assert up.returncode == 0, up.stdout + up.stderr
+    (host,) = cloud_checkout.outputs(TYPED)["hosts"]
+    (made,) = instances(aws, region)
+    assert host["address"] == made["PublicIpAddress"]
+    assert {key: shown[key] for key in ("id", "zone", "machine_type", "image")} == {
+        key: cloud_checkout.outputs(TYPED)["placement"][key] for key in ("id", "zone", "machine_type", "image")
+    }
+    assert _written_secrets(cloud_checkout, TYPED) == []
+
+    again = cloud_checkout.pulumi("up", "-ys", TYPED)
+    assert "unchanged" in again.stdout, again.stdout + again.stderr
+    assert " to create" not in again.stdout
+    made_by_make = cloud_checkout.run("up", TYPED)
+    assert cloud_checkout.result(TYPED, "up.json")["changes"] == {}, made_by_make.stderr
+
+    destroy = cloud_checkout.pulumi("destroy", "-ys", TYPED)
+    assert destroy.returncode == 0, destroy.stdout + destroy.stderr
+    assert everything(aws, region) == before
+    down = cloud_checkout.run("down", TYPED)
+    assert down.returncode == 0, down.stderr
+    assert cloud_checkout.result(TYPED, "teardown.json")["asked"] is True
+    assert not (cloud_checkout.state / "stacks" / TYPED).exists()
+    assert cloud_checkout.changes() == ""
 
 
 def _written_secrets(checkout: Checkout, stack: str) -> list[Path]:

@@ -20,6 +20,10 @@ def test_spot_stock_out_in_two_zones_then_the_third(cloud_checkout: Checkout, aw
     out = [{"zone": f"ap-northeast-2{zone}", "market": "spot"} for zone in "ac"]
     aws.control.set(out_of_stock=out)
 
+    typed = cloud_checkout.pulumi("up", "-ys", stack)
+    assert typed.returncode == 1
+    assert f"no capacity for g5.xlarge in ap-northeast-2a; `make up STACK={stack}` tries" in typed.stderr, typed.stderr
+
     done = cloud_checkout.run("up", stack)
 
     assert done.returncode == 0, done.stderr
@@ -31,6 +35,8 @@ def test_spot_stock_out_in_two_zones_then_the_third(cloud_checkout: Checkout, aw
     assert outcomes == ["out of stock", "out of stock", "placed"]
     again = cloud_checkout.run("up", stack)
     assert cloud_checkout.result(stack, "up.json")["changes"] == {}, again.stderr
+    by_hand = cloud_checkout.pulumi("preview", "--expect-no-changes", "-s", stack)
+    assert by_hand.returncode == 0, "plain Pulumi would move what stands: " + by_hand.stdout
 
     disks = volumes(aws).keys()
     cloud_checkout.stack("aws-spot", stack_text("type: g5.2xlarge, market: spot", zones=ZONES))

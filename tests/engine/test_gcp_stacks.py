@@ -18,19 +18,27 @@ def test_every_stack_of_ours_passes_preflight(gcp_checkout: Checkout) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_stack_of_ours_lives_and_ends(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
-    stack = "gcp-gpu"
+TYPED = "gcp-gpu"
+
+
+def test_a_stack_of_ours_lives_by_plain_pulumi(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
+    """The newcomer's path; `make provision` and `make down` go on from there."""
     before = everything(gcp)
-    preview = gcp_checkout.run("preview", stack)
-    assert preview.returncode == 0, preview.stderr
+    preview = gcp_checkout.pulumi("preview", "-s", TYPED)
+    assert preview.returncode == 0, preview.stdout + preview.stderr
     assert everything(gcp) == before
+    shown = gcp_checkout.placement(TYPED)
 
-    up = gcp_checkout.run("up", stack)
-    assert up.returncode == 0, up.stderr
-    again = gcp_checkout.run("up", stack)
-    assert again.returncode == 0, again.stderr
-    assert gcp_checkout.result(stack, "up.json")["changes"] == {}, again.stderr
+    up = gcp_checkout.pulumi("up", "-ys", TYPED)
+    assert up.returncode == 0, up.stdout + up.stderr
+    made = gcp_checkout.outputs(TYPED)["placement"]
+    assert all(made[key] == shown[key] for key in ("id", "zone", "machine_type", "image"))
+    again = gcp_checkout.run("up", TYPED)
+    assert gcp_checkout.result(TYPED, "up.json")["changes"] == {}, again.stderr
 
-    down = gcp_checkout.run("down", stack)
+    destroy = gcp_checkout.pulumi("destroy", "-ys", TYPED)
+    assert destroy.returncode == 0, destroy.stdout + destroy.stderr
+    assert everything(gcp) == before
+    down = gcp_checkout.run("down", TYPED)
     assert down.returncode == 0, down.stderr
-    assert everything(gcp) == before
+    assert not (gcp_checkout.state / "stacks" / TYPED).exists()

@@ -63,19 +63,33 @@ def test_a_machine_from_preview_to_down(checkout: Checkout, local: str) -> None:
     assert left(checkout, local) == []
 
 
-def test_a_changed_size_is_previewed_and_made_in_place(checkout: Checkout, local: str) -> None:
-    checkout.run("up", local)
-    host = checkout.outputs(local)["hosts"][0]
-    checkout.stack(local, LOCAL.format(cpus=1))
+def test_a_machine_lives_and_changes_in_place_by_plain_pulumi(checkout: Checkout, local: str) -> None:
+    """A newcomer's path: nothing but the activated environment, then `make` on the same stack."""
+    new = checkout.pulumi("preview", "--stack", local)
+    assert new.returncode == 0, new.stdout + new.stderr
+    assert not (checkout.state / "stacks" / local).exists()
 
+    first = checkout.pulumi("up", "-ys", local)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert f"next: make provision STACK={local}" in first.stderr
+    host = checkout.outputs(local)["hosts"][0]
+    assert with_secrets(checkout, local) == []
+
+    checkout.stack(local, LOCAL.format(cpus=1))
     preview = checkout.run("preview", local)
     assert "~ would change local-test-1 (Container): cpus\n" in preview.stderr
     assert checkout.outputs(local)["hosts"][0]["cpu_count"] == 2
-
-    done = checkout.run("up", local)
-    assert done.returncode == 0, done.stderr
-    assert "1 changed" in done.stderr
+    changed = checkout.pulumi("up", "-ys", local)
+    assert changed.returncode == 0, changed.stdout + changed.stderr
     assert checkout.outputs(local)["hosts"][0] == host | {"cpu_count": 1}
+
+    destroy = checkout.pulumi("destroy", "-ys", local)
+    assert destroy.returncode == 0, destroy.stdout + destroy.stderr
+    assert left(checkout, local) == []
+    down = checkout.run("down", local)
+    assert down.returncode == 0, down.stderr
+    assert not (checkout.state / "stacks" / local).exists()
+    assert checkout.changes() == ""
 
 
 def test_a_machine_that_died_is_noticed_and_started_again(checkout: Checkout, local: str) -> None:

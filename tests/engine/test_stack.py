@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import UsageError
 from provisioning.hosts.inventory import load
 from provisioning.hosts.target import Target
-from tests.engine.checkout import EXISTING, Checkout, wait_until
+from tests.doubles.aws.running import RunningAws
+from tests.engine.aws_stacks import REGION
+from tests.engine.checkout import EXISTING, INVENTORY, Checkout, wait_until
 from tests.slowness import patient
 from tools.pulumi.cli import PulumiCli
 
@@ -152,12 +155,69 @@ def test_a_second_command_on_the_same_stack_is_turned_away(checkout: Checkout, e
 def theirs(checkout: Checkout, cli: PulumiCli, tmp_path: Path) -> dict[str, str]:
     """The environment of a user with a Pulumi, a backend and a passphrase of their own."""
     return {
-        "PATH": f"{checkout.folder}/.venv/bin:{cli.program.parent}:{os.environ['PATH']}",
+        "PATH": f"{cli.program.parent}:{checkout.folder}/.venv/bin:{os.environ['PATH']}",
         "PULUMI_HOME": str(tmp_path / "pulumi-home"),
         "PULUMI_BACKEND_URL": f"file://{tmp_path}",
         "PULUMI_CONFIG_PASSPHRASE": "their own words",
         "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",  # keeps the SDKs of clouds in .venv from being fetched
     }
+
+
+def test_every_way_of_pulumi_leaves_the_checkout_clean(checkout: Checkout, existing: str) -> None:
+    """The CLI by itself writes a salt into the stack's file, and removes the file with the stack."""
+    for words in (
+        ["stack", "init", existing],
+        ["preview", "-s", existing],
+        ["up", f"-ys={existing}"],
+        ["-C", "docs", "refresh", "--yes", "--stack", existing],
+        ["stack", "output", "-s", existing],
+        ["destroy", "-y", f"--stack={existing}", "--remove"],
+    ):
+        done = checkout.pulumi(*words)
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        assert checkout.changes() == "", words
+    assert not checkout.checkpoint(existing).exists()
+    down = checkout.run("down", existing)
+    assert down.returncode == 0, down.stderr
+
+
+def test_provision_goes_on_from_a_state_that_plain_pulumi_changed(
+    checkout: Checkout, existing: str, tmp_path: Path, cli: PulumiCli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plain CLI notes nothing in the checkout: the outputs are read from the state, which is newer."""
+    checkout.run("up", existing)
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(checkout.state))
+    (tmp_path / "hosts.yaml").write_text(INVENTORY.replace("192.0.2.7", "192.0.2.8"))
+    hand = shlex.join(checkout.command("env"))
+    plain = f'{cli.program} "$@" --non-interactive --stack {existing}'
+
+    done = checkout.shell(["bash", "-ec", f'eval "$({hand})"; {plain}', "pulumi", "up", "--yes", "--skip-preview"])
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [host.address for host in load(Target(stack=existing)).hosts] == ["192.0.2.8"]
+    done = checkout.shell(["bash", "-ec", f'eval "$({hand})"; {plain}', "pulumi", "destroy", "--yes"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    with pytest.raises(UsageError):
+        load(Target(stack=existing))
+    assert not (checkout.state / "stacks" / existing / "outputs.json").exists(), "of machines that are gone"
+
+
+def test_a_state_in_a_bucket_is_found_by_plain_pulumi_and_by_what_comes_after(
+    cloud_checkout: Checkout, aws: RunningAws, existing: str
+) -> None:
+    aws.client("s3").create_bucket(Bucket="states", CreateBucketConfiguration={"LocationConstraint": REGION})
+    where = f"s3://states?region={REGION}&endpoint={aws.url}&s3ForcePathStyle=true"
+    chosen = {"PULUMI_BACKEND_URL": where, "PULUMI_CONFIG_PASSPHRASE": "their own words"}
+
+    for words in (["preview", "-s", existing], ["up", "-ys", existing]):
+        done = cloud_checkout.pulumi(*words, **chosen)
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        assert cloud_checkout.changes() == "", words
+
+    (cloud_checkout.state / "stacks" / existing / "outputs.json").unlink()
+    read = cloud_checkout.shell(cloud_checkout.command("outputs", "--stack", existing), **chosen)
+    assert json.loads(read.stdout)["hosts"][0]["address"] == "192.0.2.7", read.stderr
+    assert not (cloud_checkout.state / "pulumi").exists()
 
 
 def test_pulumi_by_hand_works_on_the_same_stack(checkout: Checkout, existing: str) -> None:

@@ -88,19 +88,27 @@ def _build_folder() -> Path:
 
 def _on_path() -> PulumiCli | None:
     """Return the CLI on PATH if it can run this project."""
-    found = shutil.which("pulumi")
+    search = path_without_environment()
+    found = shutil.which("pulumi", path=search)
     if found is None:
         return None
     program = Path(found).resolve()
     if program.is_relative_to(_folder().resolve()):
         return None  # fetched or built here; on PATH because of `infra.lifecycle.commands env`
-    if shutil.which(LANGUAGE_HOST) is None and not (program.parent / LANGUAGE_HOST).exists():
+    if shutil.which(LANGUAGE_HOST, path=search) is None and not (program.parent / LANGUAGE_HOST).exists():
         return None
     words = _known_version(program)
     version = parse_version(words)
     if version is None or not SUPPORTED_FROM <= version < SUPPORTED_BELOW:
         return None
     return PulumiCli(Path(found), words, "path")
+
+
+def path_without_environment() -> str:
+    """Return PATH without this checkout's environment: its `pulumi` is the command that asks for the CLI."""
+    own = (CHECKOUT / ".venv" / "bin").resolve()
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    return os.pathsep.join(folder for folder in folders if Path(folder or ".").resolve() != own)
 
 
 def _known_version(program: Path) -> str:

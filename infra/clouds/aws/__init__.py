@@ -10,11 +10,12 @@ from infra.automation.loading import no_garbage
 if TYPE_CHECKING:
     from infra.config import DeploymentConfig
     from infra.contract.deployment import Deployment
+    from infra.contract.stack_placement import Placement
 
 
-def deploy(config: "DeploymentConfig") -> "Deployment":
-    """Declare what the config asks for."""
+def deploy(config: "DeploymentConfig", placement: "Placement") -> "Deployment":
+    """Declare what the config asks for, where the lease says."""
     # Imported here, so that commands that only look at AWS start without the second that the SDK takes.
     with no_garbage():
         from infra.clouds.aws.program.program import deploy_stack
-    return deploy_stack(config)
+    return deploy_stack(config, placement)

@@ -32,7 +32,7 @@ BLANK = "their data volumes, too, are made anew, and empty"
 """A volume cannot leave its zone."""
 
 
-def provider_environment(_placement: Placement) -> dict[str, str]:
+def provider_environment(_project: str | None) -> dict[str, str]:
     """Return nothing: a login at AWS is all that the plugin needs."""
     return {}
 

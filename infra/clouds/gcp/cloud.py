@@ -31,9 +31,9 @@ def refuse_other_login(_placement: Placement) -> None:
     """Leave that to GCP: every call names the lease's project, and a login that may not see it is refused."""
 
 
-def provider_environment(placement: Placement) -> dict[str, str]:
+def provider_environment(project: str | None) -> dict[str, str]:
     """Return the variables that name the stack's project to APIs that want one of a personal login."""
-    return client.provider_environment(str(placement.project))
+    return client.provider_environment(str(project))
 
 
 def resources(placement: Placement) -> Found:

@@ -21,7 +21,7 @@ from infra.clouds.hosts.naming import host_names, physical_name
 from infra.clouds.sizes import data_gib
 from infra.config import DeploymentConfig
 from infra.contract.deployment import Deployment
-from infra.contract.stack_placement import Placement, placement_from_environ
+from infra.contract.stack_placement import Placement
 
 if TYPE_CHECKING:
     from infra.clouds.aws.program.bucket import Bucket
@@ -30,10 +30,9 @@ MAX_RETRIES = 5
 """How often the provider asks again. Its default of 25 would wait for minutes on a zone that is out of stock."""
 
 
-def deploy_stack(config: DeploymentConfig) -> Deployment:
+def deploy_stack(config: DeploymentConfig, placement: Placement) -> Deployment:
     """Declare what the config asks for, where the lease says."""
     stack = pulumi.get_stack()
-    placement = placement_from_environ(stack)
     tags = config.tags | own_tags(stack, placement.id)
     guards.install(lambda kind, name, props: with_tags(kind, name, props, tags), (config.serving.port,))
     opts = pulumi.ResourceOptions(provider=_provider(placement))

@@ -22,16 +22,15 @@ from infra.clouds.hosts.naming import host_names, physical_name
 from infra.clouds.sizes import data_gib
 from infra.config import DeploymentConfig
 from infra.contract.deployment import Deployment
-from infra.contract.stack_placement import Placement, placement_from_environ
+from infra.contract.stack_placement import Placement
 
 if TYPE_CHECKING:
     from infra.clouds.gcp.program.bucket import Bucket
 
 
-def deploy_stack(config: DeploymentConfig) -> Deployment:
+def deploy_stack(config: DeploymentConfig, placement: Placement) -> Deployment:
     """Declare what the config asks for, where the lease says."""
     stack = pulumi.get_stack()
-    placement = placement_from_environ(stack)
     labels = config.tags | own_labels(stack, placement.id)
     guards.install(lambda kind, _name, props: with_labels(kind, props, labels), (config.serving.port,))
     opts = pulumi.ResourceOptions(provider=_provider(config))

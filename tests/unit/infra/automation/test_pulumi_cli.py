@@ -165,3 +165,43 @@ def test_a_command_that_cannot_run_raises_for_its_caller(cli: Cli) -> None:
 
     with pytest.raises(EngineError, match="still has resources"):
         engine().ask("stack", "rm")
+
+
+PREVIEWED = '{"resourcePreEvent":{"metadata":{"op":"create","urn":"a::b","type":"t"},"planning":true}}'
+LOG = (
+    'until [ -e "$LLM_DEPLOY_STATE/stacks/one/engine.pid" ]; do :; done;'
+    " until [ $1 = --event-log ]; do shift; done; printf '%s\\n' {} > $2; exit {}"
+)
+"""Shell that writes events where the CLI is told to, and ends with a status, once it is noted."""
+
+
+@pytest.mark.parametrize(
+    ("events", "status", "came_to"),
+    [
+        ([PRELUDE], 0, ["change"]),
+        ([PRELUDE], 255, ["change", "note"]),
+        ([PRELUDE, PREVIEWED], 0, []),
+        ([PRELUDE, PREVIEWED], 255, []),
+        ([], 255, []),
+    ],
+    ids=["update", "failed update", "preview", "not confirmed", "refused"],
+)
+def test_only_an_update_that_failed_owes_the_next_command_something(
+    cli: Cli, tmp_path: Path, events: list[str], status: int, came_to: list[str]
+) -> None:
+    cli.does(up=LOG.format(" ".join(f"'{event}'" for event in events) or "''", status))
+
+    with operation("one") as held:
+        typed = Stack(engine(), held).typed(["up", "-s", "one"], config=True)
+
+    assert typed.status == status
+    assert typed.changed is ("change" in came_to)
+    assert (tmp_path / "state/stacks/one/engine.pid").exists() is ("note" in came_to)
+    assert (tmp_path / "stacks/Pulumi.one.yaml").read_text() == "# tracked\nconfig: {}\n"
+
+
+def test_a_command_that_a_signal_ended_has_the_status_of_a_shell(cli: Cli) -> None:
+    cli.does(up="kill -TERM $$")
+
+    with operation("one") as held:
+        assert Stack(engine(), held).typed(["up"], config=False).status == 143

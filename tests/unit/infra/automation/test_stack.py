@@ -22,6 +22,7 @@ class Engine:
 
     made: bool
     stack: str = "one"
+    named: str = "one"
     backend: Backend = field(default_factory=lambda: Backend(ours=False, settings={}, shown="somewhere"))
     limits_s: list[float | None] = field(default_factory=list)
     exported: dict[str, Any] = field(default_factory=dict)

@@ -57,11 +57,17 @@ def test_the_end_is_counted_from_the_beginning() -> None:
 def test_the_program_takes_the_lease_from_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PLACEMENT_VARIABLE, LEASE.model_dump_json())
 
-    assert placement_from_environ("prod") == LEASE
+    assert placement_from_environ() == LEASE
 
 
-def test_a_program_without_a_lease_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_variable_the_program_was_handed_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(PLACEMENT_VARIABLE, raising=False)
 
-    with pytest.raises(UsageError, match=r"is not set; use `make up STACK=prod`"):
-        placement_from_environ("prod")
+    assert placement_from_environ() is None
+
+
+def test_a_variable_that_holds_another_thing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PLACEMENT_VARIABLE, "{}")
+
+    with pytest.raises(UsageError, match=f"does not hold a placement; unset {PLACEMENT_VARIABLE}"):
+        placement_from_environ()

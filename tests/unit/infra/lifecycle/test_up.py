@@ -110,6 +110,9 @@ class Cloud:
     def remove_resources(self, resources: Found, *, deadline_s: float) -> None:
         pass
 
+    def provider_environment(self, _project: str | None) -> dict[str, str]:
+        return {}
+
     def await_ends(self, _placement: Placement) -> None:
         pass
 

@@ -70,6 +70,19 @@ def test_an_installed_cli_in_a_supported_version_is_used(machine: Path) -> None:
     assert "PULUMI_HOME" not in found.environment()
 
 
+def test_the_command_of_an_activated_environment_is_not_taken_for_the_cli(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`.venv/bin/pulumi` asks for the CLI: it would find itself."""
+    program = installed(machine, "v3.240.0")
+    monkeypatch.setattr(cli, "CHECKOUT", machine / "checkout")
+    write_program(machine / "checkout" / ".venv" / "bin" / "pulumi", "v3.240.0")
+    (machine / "link").symlink_to(machine / "checkout" / ".venv")
+    monkeypatch.setenv("PATH", f"{machine}/link/bin:{os.environ['PATH']}")
+
+    assert find_cli().program == program
+
+
 def test_an_installed_cli_is_asked_for_its_version_once(machine: Path) -> None:
     program = installed(machine, "v3.240.0")
     find_cli()

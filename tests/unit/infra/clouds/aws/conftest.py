@@ -6,7 +6,7 @@ import pytest
 
 from infra.clouds import guards
 from infra.config import DeploymentConfig, parse_deployment
-from infra.contract.stack_placement import PLACEMENT_VARIABLE, Placement
+from infra.contract.stack_placement import Placement
 from tests.doubles.aws.table import KINDS
 from tests.doubles.provider.mocks import TableMocks, run_program
 from tests.engine.aws_stacks import stack_value
@@ -33,12 +33,12 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
         }
         more, lifetime, stack = placement.pop("more", ""), placement.pop("lifetime", ""), placement.pop("stack", "prod")
         config: DeploymentConfig | None = placement.pop("config", None)
-        monkeypatch.setenv(PLACEMENT_VARIABLE, Placement.model_validate(values | placement).model_dump_json())
+        placed = Placement.model_validate(values | placement)
         mocks = TableMocks(KINDS)
         from infra.clouds.aws import deploy
 
         def program() -> None:
-            deploy(config or parse_deployment(stack_value(machine, lifetime=lifetime, more=more), "a test"))
+            deploy(config or parse_deployment(stack_value(machine, lifetime=lifetime, more=more), "a test"), placed)
 
         run_program(program, mocks, stack=stack)
         return mocks

@@ -11,7 +11,7 @@ from infra.clouds.gcp.api.labels import LABELLED, own_labels, with_labels
 from infra.clouds.gcp.program.identity import reading_condition
 from infra.config import DeploymentConfig, load_stack, parse_deployment
 from infra.config.reader import known_stacks
-from infra.contract.stack_placement import PLACEMENT_VARIABLE, Placement
+from infra.contract.stack_placement import Placement
 from tests.doubles.gcp.seed import PROJECT
 from tests.doubles.gcp.table import KINDS
 from tests.doubles.provider.mocks import TableMocks, run_program
@@ -51,7 +51,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
             "zone": "asia-northeast3-b",
             "zones": ("asia-northeast3-a", "asia-northeast3-b"),
         }
-        monkeypatch.setenv(PLACEMENT_VARIABLE, Placement.model_validate(values | placement).model_dump_json())
+        placed = Placement.model_validate(values | placement)
         mocks = TableMocks(KINDS)
         from infra.clouds.gcp import deploy
 
@@ -61,7 +61,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
             value["network"] |= {"id": "shared", "subnets": ["seoul"]}
 
         def program() -> None:
-            deploy(config or parse_deployment(value, "a test"))
+            deploy(config or parse_deployment(value, "a test"), placed)
 
         run_program(program, mocks, stack="prod")
         return mocks

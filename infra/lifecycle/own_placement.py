@@ -1,0 +1,105 @@
+"""Where the Pulumi program puts a rented stack: what `make up` handed over, else the same choice made here.
+
+So plain `pulumi preview|up` needs no variable. The choice is the first that `make up` would try, and is noted in the
+checkout. The program tries no second place: an update that finds no capacity fails, and `make up` tries the others.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pulumi
+
+from core.errors import DeployError
+from infra.automation.backend import PROJECT, Backend, find_backend
+from infra.automation.stack import ENGINE, MACHINE
+from infra.clouds.candidates import is_bound
+from infra.clouds.cloud import rented_cloud
+from infra.config import DeploymentConfig
+from infra.contract.stack_placement import Placement, placement_from_environ, write_placement
+from infra.lifecycle.known_placement import begun_again, recorded_placement
+from infra.lifecycle.lost_state import refuse_lost_state
+from infra.lifecycle.optional_parts import all_parts
+from infra.lifecycle.placement import first_shown
+
+
+def own_placement(config: DeploymentConfig, stack: str) -> Placement:
+    """Return where the program puts the stack.
+
+    Raises ConfigError and UsageError as `make up` does, DeployError when the state is lost or no place is possible.
+    """
+    return placement_from_environ() or _settled(config, stack, own_state(stack), datetime.now(UTC))
+
+
+@dataclass(frozen=True)
+class OwnState:
+    """The state of the stack that the program runs for, as the engine had it when the program began."""
+
+    exported: Mapping[str, Any]
+    resources: Mapping[str, Mapping[str, Any]]
+    """By URN: `type` and `outputs`."""
+
+    @property
+    def backend(self) -> Backend:
+        """Where the state is kept."""
+        return find_backend()
+
+    def outputs(self) -> Mapping[str, Any]:
+        """Return the outputs of the last `up`; empty before the first."""
+        return self.exported
+
+    def known_ids(self) -> set[str]:
+        """Return the URNs of the resources that a cloud made; what the engine makes by itself is not among them."""
+        return {urn for urn, each in self.resources.items() if _is_made(str(each["type"]), each)}
+
+    def has_machines(self) -> bool:
+        """Return whether the state has a machine that a cloud made."""
+        return any(str(each["type"]).endswith(MACHINE) for each in self.resources.values())
+
+
+def _is_made(kind: str, resource: Mapping[str, Any]) -> bool:
+    """Return whether a resource is one that a cloud made: it has outputs, as a component of ours has none."""
+    return not kind.startswith(ENGINE) and bool(resource.get("outputs"))
+
+
+def own_state(stack: str) -> OwnState:
+    """Ask the running engine for the state of its own stack. Raises DeployError when it cannot tell."""
+    name = f"{pulumi.get_organization()}/{PROJECT}/{stack}"
+    try:
+        exported = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": name})
+        resources = pulumi.runtime.invoke("pulumi:pulumi:readStackResourceOutputs", {"stackName": name})
+    except Exception as error:  # the SDK raises no narrower one
+        hint = f"use `make up STACK={stack}`, which reads it through the CLI"
+        raise DeployError(
+            f"the engine could not read it ({error})", where=f"state of stack {name}", hint=hint
+        ) from None
+    return OwnState(_outputs(exported), _outputs(resources))
+
+
+def _outputs(result: Any) -> dict[str, Any]:
+    return dict((result.value or {}).get("outputs") or {})
+
+
+def _settled(config: DeploymentConfig, stack: str, state: OwnState, now: datetime) -> Placement:
+    """Return the place that `make up` would try first, and note it."""
+    cloud = rented_cloud(config.cloud)
+    if cloud is None:
+        raise AssertionError(config.cloud)
+    previous, is_exported = recorded_placement(stack, state)
+    if previous is not None:
+        previous = refuse_lost_state(cloud, stack, previous, state)
+        previous = begun_again(previous, state, now).model_copy(update={"blank_at": ""})
+    first = first_shown(cloud.candidates(config, previous), previous, stack).placement
+    placement = first.model_copy(update={"parts": all_parts(config, previous)})
+    stands = previous is not None and previous.stands
+    write_placement(stack, placement.model_copy(update={"stands": stands}))
+    if not is_exported:
+        pulumi.log.info(told(placement, stack, bound=is_bound(config, previous)))
+    return placement
+
+
+def told(placement: Placement, stack: str, *, bound: bool) -> str:
+    """Return which place was chosen, and what to do when it has no capacity."""
+    place = f"placement: {placement.machine_type} in {placement.zone}"
+    return place if bound else f"{place}; if it has no capacity, `make up STACK={stack}` tries the next place"

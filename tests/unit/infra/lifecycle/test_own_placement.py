@@ -1,0 +1,189 @@
+"""Where the program puts a rented stack by itself: each source of the placement, and their order."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+
+from core.errors import DeployError
+from infra.clouds.candidates import Candidate
+from infra.clouds.resources import CloudResource, Found
+from infra.config import DeploymentConfig, load_stack
+from infra.contract.stack_placement import PLACEMENT_VARIABLE, Placement, read_placement, write_placement
+from infra.lifecycle import own_placement as module
+from infra.lifecycle.own_placement import OwnState, own_placement
+
+STACK = "aws-cpu"
+ZONES = ("a", "b", "c", "d")
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+VPC = {"urn:vpc": {"type": "aws:ec2/vpc:Vpc", "outputs": {"id": "vpc-1"}}}
+HOST = {"urn:host": {"type": "aws:ec2/instance:Instance", "outputs": {"id": "i-1"}}}
+NOTHING_MADE: Mapping[str, Any] = {
+    "urn:stack": {"type": "pulumi:pulumi:Stack", "outputs": {}},
+    "urn:provider": {"type": "pulumi:providers:aws", "outputs": {"region": "x"}},
+    "urn:network": {"type": "llm-deploy:aws:Network", "outputs": {}},
+}
+
+
+def placement(zone: str, **values: Any) -> Placement:
+    common = {
+        "id": "0123abcd",
+        "region": "ap-northeast-2",
+        "began_at": LONG_AGO,
+        "image_name": "ubuntu",
+        "image": "ami-1",
+        "machine_type": "m6i.2xlarge",
+        "zones": ZONES,
+    }
+    return Placement.model_validate(common | {"zone": zone} | values)
+
+
+@dataclass
+class Cloud:
+    """A cloud that puts a stack where it was before, else in zone `a`."""
+
+    things_left: list[CloudResource] = field(default_factory=list)
+    previous: list[Placement | None] = field(default_factory=list)
+
+    def candidates(self, _config: DeploymentConfig, previous: Placement | None) -> list[Candidate]:
+        self.previous.append(previous)
+        here = previous or placement("a", id="ffffffff", began_at=datetime.now(UTC))
+        zones = [here.zone, *(zone for zone in ZONES if zone != here.zone)]
+        return [
+            Candidate(here.model_copy(update={"zone": zone, "stands": True, "lacks_stock": False})) for zone in zones
+        ]
+
+    def refuse_other_login(self, _placement: Placement) -> None:
+        pass
+
+    def resources(self, _placement: Placement) -> Found:
+        return Found(self.things_left)
+
+
+@pytest.fixture
+def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Lines that the program writes into Pulumi's output."""
+    monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
+    monkeypatch.delenv(PLACEMENT_VARIABLE, raising=False)
+    lines: list[str] = []
+    monkeypatch.setattr(pulumi.log, "info", lines.append)
+    return lines
+
+
+@pytest.fixture
+def cloud(told: list[str], monkeypatch: pytest.MonkeyPatch) -> Cloud:  # noqa: ARG001  # notes lie in its folder
+    cloud = Cloud()
+    monkeypatch.setattr(module, "rented_cloud", lambda _name: cloud)
+    return cloud
+
+
+def placed(
+    monkeypatch: pytest.MonkeyPatch, *, exported: Placement | None = None, made: Mapping[str, Any] = HOST
+) -> Placement:
+    outputs = {} if exported is None else {"placement": exported.model_dump(mode="json")}
+    monkeypatch.setattr(module, "own_state", lambda _stack: OwnState(outputs, made))
+    return own_placement(load_stack(STACK), STACK)
+
+
+SOURCES = ["environment", "outputs", "note"]
+
+
+@pytest.mark.parametrize("first", [0, 1, 2, 3], ids=[*SOURCES, "its own choice"])
+def test_the_first_source_that_has_a_placement_counts(
+    first: int, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sources before `first` have none, all others do, each another zone."""
+    has = [place >= first for place in range(3)]
+    if has[0]:
+        monkeypatch.setenv(PLACEMENT_VARIABLE, placement("b").model_dump_json())
+    if has[2]:
+        write_placement(STACK, placement("d"))
+
+    found = placed(monkeypatch, exported=placement("c") if has[1] else None)
+
+    assert found.zone == ["b", "c", "d", "a"][first]
+    assert found.stands
+    assert bool(cloud.previous) is not has[0], "what was handed over asks no cloud"
+
+
+def test_a_new_stack_is_noted_and_its_update_goes_where_its_preview_said(
+    cloud: Cloud, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    previewed = placed(monkeypatch, made={})
+    noted = read_placement(STACK)
+    assert noted is not None
+    assert not noted.stands
+    monkeypatch.setattr(cloud, "candidates", lambda _config, previous: Cloud().candidates(_config, previous))
+
+    updated = placed(monkeypatch, made=NOTHING_MADE)
+
+    assert (updated.id, updated.zone) == (previewed.id, previewed.zone)
+    assert told[0] == (
+        f"placement: m6i.2xlarge in a; if it has no capacity, `make up STACK={STACK}` tries the next place"
+    )
+
+
+def test_a_lifetime_begins_with_the_update_and_not_with_a_preview_of_days_before(
+    cloud: Cloud,  # noqa: ARG001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write_placement(STACK, placement("b", stands=False))
+
+    assert datetime.now(UTC) - placed(monkeypatch, made=NOTHING_MADE).began_at < timedelta(minutes=1)
+    write_placement(STACK, placement("b", stands=False))
+    assert placed(monkeypatch, made=VPC).began_at == LONG_AGO, "something was made: it lives since then"
+
+
+def test_a_stack_that_stands_stays_and_says_nothing(
+    cloud: Cloud, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_placement(STACK, placement("d"))
+
+    assert placed(monkeypatch, exported=placement("c")).zone == "c"
+
+    assert told == []
+    noted = read_placement(STACK)
+    assert noted is not None
+    assert (noted.zone, noted.stands) == ("c", True)
+    assert [each and each.zone for each in cloud.previous] == ["c"]
+
+
+def test_blank_volumes_are_nobodys_word_here(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+    write_placement(STACK, placement("b", stands=False, blank_at="2026-11-21T12:00:00Z"))
+
+    assert placed(monkeypatch, made=VPC).blank_at == ""
+
+
+def test_a_lost_state_is_refused_as_by_make(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud.things_left = [CloudResource("instance", "i-1", "ap-northeast-2", STACK, "0123abcd")]
+    write_placement(STACK, placement("b"))
+
+    with pytest.raises(DeployError, match=r"is empty, but the cloud has 1 thing\(s\) that it made"):
+        placed(monkeypatch, made={})
+
+
+def test_a_destroyed_stack_begins_a_new_life(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its note outlived `pulumi destroy`, and the cloud has nothing of it."""
+    write_placement(STACK, placement("b"))
+
+    found = placed(monkeypatch, made={})
+
+    assert cloud.previous[0] is not None
+    assert not cloud.previous[0].stands
+    assert datetime.now(UTC) - found.began_at < timedelta(minutes=1)
+
+
+def test_a_state_that_cannot_be_read_is_told_with_a_way_out(told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise RuntimeError("invoke failed")
+
+    monkeypatch.setattr(pulumi, "get_organization", lambda: "acme")
+    monkeypatch.setattr(pulumi.runtime, "invoke", refuse)
+
+    with pytest.raises(DeployError, match=r"state of stack acme/llm-deploy/aws-cpu: .*invoke failed.*`make up"):
+        own_placement(load_stack(STACK), STACK)
+    assert told == []

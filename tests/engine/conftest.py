@@ -10,7 +10,7 @@ from infra.clouds.local import orphans
 from infra.clouds.local.machine import destroy_stack
 from tests.doubles.aws.running import RunningAws, running_aws
 from tests.doubles.gcp.running import RunningGcp, running_gcp
-from tests.engine.checkout import EXISTING, INVENTORY, LOCAL, Checkout, copy_checkout
+from tests.engine.checkout import EXISTING, INVENTORY, LOCAL, Checkout, commit, copy_checkout
 from tools.pulumi.cli import PulumiCli, find_cli
 from tools.rootfs import ensure_rootfs
 
@@ -36,11 +36,12 @@ def checkout(copied: Path, tmp_path: Path) -> Checkout:
 
 
 @pytest.fixture
-def existing(checkout: Checkout, tmp_path: Path) -> str:
+def existing(checkout: Checkout, tmp_path: Path) -> Iterator[str]:
     """A stack of one host that is there already: all of the engine, and no machine to wait for."""
     inventory = tmp_path / "hosts.yaml"
     inventory.write_text(INVENTORY)
-    return checkout.stack("existing", EXISTING.format(inventory=inventory))
+    yield checkout.stack("existing", EXISTING.format(inventory=inventory))
+    commit(checkout.folder)  # a plain CLI writes a salt into the stack's file
 
 
 @pytest.fixture

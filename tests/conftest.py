@@ -9,7 +9,7 @@ import pytest
 
 from infra.contract.outputs import HostRecord
 from tests.machine.machines import NewMachine, begin_run, making_machines
-from tests.slowness import patient
+from tests.slowness import factor, patient
 
 SERVED = "served_machine"
 """The fixture of the machine that takes longest to make: one worker makes it, and runs all tests that use it."""
@@ -35,6 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Measure once how slow this machine is, before the workers start, and give each test that much more time."""
     usual = config.option.timeout or config.getini("timeout")
     if usual and not hasattr(config, "workerinput"):  # a worker has the controller's option, multiplied already
+        factor(workers=config.getoption("numprocesses", None) or 1)
         config.option.timeout = patient(float(usual))
 
 

@@ -28,10 +28,10 @@ def measured() -> float:
     return min(MOST, max(1.0, (time.monotonic() - began) / USUAL_S))
 
 
-def factor() -> float:
-    """Return the run's factor; measures it when nobody has."""
+def factor(workers: int = 1) -> float:
+    """Return the run's factor, measured when it is first asked for: workers beyond the cores slow each other down."""
     if VARIABLE not in os.environ:
-        os.environ[VARIABLE] = f"{measured():.2f}"
+        os.environ[VARIABLE] = f"{measured() * max(1.0, workers / (os.cpu_count() or 1)):.2f}"
     return float(os.environ[VARIABLE])
 
 

@@ -39,6 +39,14 @@ def test_one_factor_is_measured_once_and_counts_for_all(monkeypatch: pytest.Monk
     assert slowness.patient(20) == pytest.approx(60)  # not measured again: `times` has ended
 
 
+def test_workers_beyond_the_cores_count_as_slowness(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.slowness.measured", lambda: 1.0)
+    monkeypatch.setattr("tests.slowness.os.cpu_count", lambda: 2)
+    for workers, factor in ((1, 1.0), (2, 1.0), (3, 1.5)):
+        monkeypatch.delenv(slowness.VARIABLE, raising=False)
+        assert slowness.factor(workers) == factor
+
+
 @pytest.mark.parametrize(("seconds", "factor"), [(0.01, 1.0), (1e6, slowness.MOST)])
 def test_the_factor_has_bounds(monkeypatch: pytest.MonkeyPatch, seconds: float, factor: float) -> None:
     times = iter([0.0, seconds])

@@ -13,7 +13,7 @@ import pulumi
 from catalog.clouds import RENTED
 from core.errors import ConfigError, DeployError
 from infra.config import DeploymentConfig, parse_deployment
-from infra.config.proxy import ProxySpec
+from infra.config.models.proxy import ProxySpec
 from infra.contract.deployment import Deployment
 
 TOLD = 32

@@ -12,7 +12,7 @@ from core.errors import ConfigError
 from core.ports import ENGINE_PORTS, SSH_PORT
 from infra.clouds.aws.program import guard_rules as aws
 from infra.clouds.gcp.program import guard_rules as gcp
-from infra.config.cidr import WIDEST_PREFIX
+from infra.config.models.cidr import WIDEST_PREFIX
 
 Props = Mapping[str, Any]
 Rule = Callable[[str, Props], Iterator[str]]

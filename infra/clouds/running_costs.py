@@ -12,7 +12,7 @@ from catalog.clouds import RENTED
 from infra.clouds import weekly_hours
 from infra.clouds.stack_price import HOURS_PER_MONTH, StackPrice, stack_price
 from infra.config import DeploymentConfig
-from infra.config.lifetime import WeeklySchedule
+from infra.config.models.lifetime import WeeklySchedule
 from infra.contract.stack_placement import Placement
 
 SECONDS_PER_HOUR = 3600

@@ -13,7 +13,7 @@ from core.paths import STACKS_DIR
 from core.rules import NO_STACK_NAME, STACK_NAME, STACK_NAME_HINT, Problem, one_of
 from core.strict_yaml import read_yaml
 from core.words import error_of, words
-from infra.config.deployment import DeploymentConfig
+from infra.config.models.deployment import DeploymentConfig
 from infra.config.rules.stack_names import stack_name_fits
 from serving.sources.spec_files import file_is_there, files_of_gateway, files_of_serving
 

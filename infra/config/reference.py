@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from core.config_keys import bare, join, literals, models_in
 from core.words import bounds
-from infra.config.deployment import DeploymentConfig
+from infra.config.models.deployment import DeploymentConfig
 from infra.config.rules.cloud_keys import CLOUDS_OF_KEY, NEEDED
 
 HEAD = """# Config reference

@@ -15,7 +15,7 @@ from catalog.clouds import CloudName
 from core.frozen import Frozen
 from core.ports import SSH_PORT
 from core.rules import Problem, StackName, matching, refuse, twice
-from infra.config.proxy import ProxySpec
+from infra.config.models.proxy import ProxySpec
 from infra.contract.data_dir import DataDir
 from infra.contract.host_key_line import host_key_line
 from infra.contract.stack_placement import Placement

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 
 from core.errors import ConfigError
-from infra.config.proxy import ProxySpec
+from infra.config.models.proxy import ProxySpec
 from infra.contract.outputs import HostRecord
 from provisioning.converge.resources import File, Secret, Text
 

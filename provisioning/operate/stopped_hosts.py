@@ -5,7 +5,7 @@ from datetime import datetime
 from core.errors import DeployError
 from infra.clouds.weekly_hours import next_start, runs_at
 from infra.config import load_stack
-from infra.config.lifetime import WeeklySchedule
+from infra.config.models.lifetime import WeeklySchedule
 
 
 def by_the_hours(stack: str, now: datetime) -> str:

@@ -10,7 +10,7 @@ from infra.clouds.hosts.ssh_key import stack_key_pair
 from infra.clouds.local.machine_component import LocalMachine, LocalMachineArgs
 from infra.clouds.local.record import machine_name
 from infra.config import DeploymentConfig
-from infra.config.network import NetworkSpec
+from infra.config.models.network import NetworkSpec
 from infra.contract.deployment import Deployment
 
 MIB_PER_GIB = 1024

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 
 from core.rules import Problem
-from infra.config.machine import MachineSpec
+from infra.config.models.machine import MachineSpec
 
 GIB = 2**30
 

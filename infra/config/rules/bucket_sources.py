@@ -8,8 +8,8 @@ from core.rules import Problem
 from serving.spec.remote_sources import BucketSource
 
 if TYPE_CHECKING:
-    from infra.config.deployment import DeploymentConfig
-    from infra.config.storage import BucketSpec
+    from infra.config.models.deployment import DeploymentConfig
+    from infra.config.models.storage import BucketSpec
 
 KIND_OF_CLOUD = {"aws": "s3", "gcp": "gs"}
 """The kind of bucket that a machine's own role can be given."""
@@ -66,7 +66,7 @@ NAMES = {
         "3 to 63 lower-case letters, digits, - and _, or such parts with dots between them",
     ),
 }
-"""How each cloud writes the name of a bucket, as a pattern and in words; what both refuse is in infra/config/storage.py
+"""How each cloud writes the name of a bucket, as a pattern and in words. What both refuse is in models/storage.py
 (docs.aws.amazon.com: S3, bucket naming rules; cloud.google.com/storage/docs/buckets)."""
 
 

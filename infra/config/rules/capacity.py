@@ -13,7 +13,7 @@ from infra.capacity.memory_need import disk_gib, need, need_in_ram
 from serving.spec.gateway_size import reserved_mib, too_large
 
 if TYPE_CHECKING:
-    from infra.config.deployment import DeploymentConfig
+    from infra.config.models.deployment import DeploymentConfig
 
 DATA_HEADROOM_GIB = 10
 """Room on the data volume beside the weights: adapters, the engine's environment, a download in progress."""

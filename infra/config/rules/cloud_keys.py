@@ -10,7 +10,7 @@ from core.rules import Problem
 from infra.config.rules.location import EXAMPLE_PROJECT
 
 if TYPE_CHECKING:
-    from infra.config.deployment import DeploymentConfig
+    from infra.config.models.deployment import DeploymentConfig
 
 CLOUDS_OF_KEY: dict[str, tuple[str, ...]] = {
     "region": RENTED,

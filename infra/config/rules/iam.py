@@ -9,7 +9,7 @@ from core.frozen import Frozen
 from core.rules import Problem, matching
 
 if TYPE_CHECKING:
-    from infra.config.deployment import DeploymentConfig
+    from infra.config.models.deployment import DeploymentConfig
 
 PolicyArn = Annotated[
     str,

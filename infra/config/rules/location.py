@@ -9,7 +9,7 @@ from catalog.machines import find_machine, nearest_types
 from core.rules import Problem, one_of, twice
 
 if TYPE_CHECKING:
-    from infra.config.deployment import DeploymentConfig
+    from infra.config.models.deployment import DeploymentConfig
 
 REGION = {"aws": r"[a-z]{2,4}(-[a-z]+)+-[0-9]", "gcp": r"[a-z]+-[a-z]+[0-9]{1,2}"}
 REGION_EXAMPLE = {"aws": "ap-northeast-2", "gcp": "asia-northeast3"}

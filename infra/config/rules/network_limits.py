@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from core.rules import Problem
-from infra.config.cidr import OWN_PREFIXES
+from infra.config.models.cidr import OWN_PREFIXES
 
 if TYPE_CHECKING:
-    from infra.config.deployment import DeploymentConfig
+    from infra.config.models.deployment import DeploymentConfig
 
 SUBNET_BITS = {"aws": 4, "gcp": 0}
 """Each subnet takes a sixteenth of a network of AWS: room for every zone of a region. One of GCP spans all zones."""

@@ -9,7 +9,7 @@ from core.ports import ENGINE_PORTS
 from core.rules import Problem
 
 if TYPE_CHECKING:
-    from infra.config.deployment import DeploymentConfig
+    from infra.config.models.deployment import DeploymentConfig
 
 CREDIT_FAMILIES = ("t2", "t3", "t3a", "t4g")
 """Families of AWS that compute on credit; without a word, t3 and later would be billed beyond it."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from core.rules import Problem
 
 if TYPE_CHECKING:
-    from infra.config.deployment import DeploymentConfig
+    from infra.config.models.deployment import DeploymentConfig
 
 GOOGLE = re.compile(r"g[o0]{2}g[l1]e")
 """Names of buckets of GCP may contain neither `google` nor close misspellings (cloud.google.com: bucket naming)."""

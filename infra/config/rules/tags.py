@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from core.rules import Problem
 
 if TYPE_CHECKING:
-    from infra.config.deployment import DeploymentConfig
+    from infra.config.models.deployment import DeploymentConfig
 
 OWN_PREFIX = "llm-deploy"
 """Tags that start so are ours: `down` and `leftovers` find what belongs to a stack by them."""

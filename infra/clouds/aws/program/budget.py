@@ -7,7 +7,7 @@ budget by tag would stay silent.
 import pulumi
 import pulumi_aws as aws
 
-from infra.config.lifetime import BudgetSpec
+from infra.config.models.lifetime import BudgetSpec
 
 WARNINGS = (("ACTUAL", 80), ("FORECASTED", 100))
 """Mail is sent when this share of the budget, in percent, is spent or foreseen."""

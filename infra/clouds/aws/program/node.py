@@ -16,7 +16,7 @@ from infra.clouds.aws.program.data_volume import DEVICE, DataVolumeArgs, data_vo
 from infra.clouds.disk_speed import DiskSpeed
 from infra.clouds.hosts.host_key import host_key
 from infra.clouds.hosts.user_data import user_data
-from infra.config.machine import MachineSpec
+from infra.config.models.machine import MachineSpec
 from infra.config.rules.spot_and_access import CREDIT_FAMILIES
 
 BOOT = Path(__file__).parent / "boot"

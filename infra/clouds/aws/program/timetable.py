@@ -15,7 +15,7 @@ import pulumi_aws as aws
 
 from infra.clouds.aws.api.tags import ID
 from infra.clouds.aws.program.identity import bounded_role, trust
-from infra.config.lifetime import WeeklySchedule
+from infra.config.models.lifetime import WeeklySchedule
 from infra.config.rules.iam import IamSpec
 
 EC2_CALL = "arn:{}:scheduler:::aws-sdk:ec2:{}"

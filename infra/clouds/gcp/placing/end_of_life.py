@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from core.errors import ConfigError
 from infra.clouds import weekly_hours
 from infra.config import DeploymentConfig
-from infra.config.lifetime import WeeklySchedule
+from infra.config.models.lifetime import WeeklySchedule
 from infra.contract.stack_placement import Placement
 
 BEFORE_SLEEP = timedelta(minutes=5)

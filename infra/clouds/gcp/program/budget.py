@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_gcp as gcp
 
-from infra.config.lifetime import BudgetSpec
+from infra.config.models.lifetime import BudgetSpec
 
 WARNINGS = (("CURRENT_SPEND", 0.8), ("FORECASTED_SPEND", 1.0))
 """Mail is sent when this share of the budget is spent or foreseen."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pulumi
 import pulumi_gcp as gcp
 
-from infra.config.lifetime import WeeklySchedule
+from infra.config.models.lifetime import WeeklySchedule
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import pytest
 from infra.clouds.running_costs import hours_words, known_price, odd_hours, price_words
 from infra.clouds.stack_price import stack_price
 from infra.config import parse_deployment
-from infra.config.lifetime import WeeklySchedule
+from infra.config.models.lifetime import WeeklySchedule
 from tests.engine.gcp_stacks import stack_value
 from tests.unit.infra.clouds.gcp.made import LEASE
 

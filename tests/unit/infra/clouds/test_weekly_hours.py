@@ -9,7 +9,7 @@ import pytest
 
 from infra.clouds import weekly_hours
 from infra.clouds.gcp.placing.end_of_life import BEFORE_SLEEP, LATENESS, end_of_life
-from infra.config.lifetime import LifetimeSpec, WeeklySchedule
+from infra.config.models.lifetime import LifetimeSpec, WeeklySchedule
 from infra.contract.stack_placement import Placement
 from tests.unit.infra.clouds.gcp.made import LEASE
 from tests.unit.infra.clouds.gcp.test_end_of_life import config

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from core.config_keys import place_of
 from core.paths import CHECKOUT
-from infra.config.deployment import DeploymentConfig
+from infra.config.models.deployment import DeploymentConfig
 from infra.config.reference import keys_by_model, reference
 from infra.config.rules.cloud_keys import CLOUDS_OF_KEY, EXAMPLES, INSTEAD, NEEDED
 from infra.contract.outputs import HostRecord

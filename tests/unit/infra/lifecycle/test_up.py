@@ -17,7 +17,7 @@ from infra.clouds.finding import Finding
 from infra.clouds.refusals import DeniedError
 from infra.clouds.resources import CloudResource, Found, Unasked
 from infra.config import DeploymentConfig, load_stack
-from infra.config.lifetime import WeeklySchedule
+from infra.config.models.lifetime import WeeklySchedule
 from infra.contract.stack_placement import PLACEMENT_VARIABLE, Placement, read_placement, write_placement
 from infra.lifecycle import preflight
 from infra.lifecycle import up as renting

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from core.errors import ConfigError
-from infra.config.proxy import ProxySpec
+from infra.config.models.proxy import ProxySpec
 from infra.contract.outputs import HostRecord
 from provisioning.converge.payload import payload_of
 from provisioning.converge.proxy import apt_file, proxy_environment, proxy_masks

@@ -18,7 +18,7 @@ from core.processes import Process
 from infra.clouds.local import machine, record
 from infra.clouds.local.runner import SupervisorRunner
 from infra.config import load_stack
-from infra.config.lifetime import WeeklySchedule
+from infra.config.models.lifetime import WeeklySchedule
 from provisioning.hosts.target import Target
 from provisioning.operate import status as module
 from provisioning.operate import stopped_hosts

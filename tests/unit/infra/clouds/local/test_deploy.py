@@ -1,7 +1,7 @@
 """What the program exports of local machines."""
 
 from infra.clouds.local.deploy import with_doors
-from infra.config.network import NetworkSpec
+from infra.config.models.network import NetworkSpec
 
 HOST = {"name": "one-1", "address": "10.213.0.2"}
 

@@ -3,7 +3,7 @@
 import pytest
 
 from infra.clouds.local.room import host_memory_gib, more_than_there_is
-from infra.config.machine import MachineSpec
+from infra.config.models.machine import MachineSpec
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pydantic import Field, StrictBool, model_validator
 
 from core.frozen import Frozen
 from core.rules import refuse, twice
-from infra.config.cidr import ClientCidr, OwnCidr, SshCidr
+from infra.config.models.cidr import ClientCidr, OwnCidr, SshCidr
 
 
 class NetworkSpec(Frozen):

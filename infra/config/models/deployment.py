@@ -8,10 +8,11 @@ from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_va
 from catalog.clouds import RENTED, CloudName
 from core.frozen import Frozen
 from core.rules import refuse
-from infra.config.lifetime import LifetimeSpec
-from infra.config.machine import MachineSpec
-from infra.config.network import NetworkSpec
-from infra.config.proxy import ProxySpec
+from infra.config.models.lifetime import LifetimeSpec
+from infra.config.models.machine import MachineSpec
+from infra.config.models.network import NetworkSpec
+from infra.config.models.proxy import ProxySpec
+from infra.config.models.storage import StorageSpec
 from infra.config.rules.bucket_sources import BUCKET_RULES
 from infra.config.rules.capacity import FIT_RULES
 from infra.config.rules.cloud_keys import keys_belong, needed_keys_are_there, strangers_with_errors
@@ -20,7 +21,6 @@ from infra.config.rules.location import PLACEMENT_RULES
 from infra.config.rules.network_limits import NETWORK_RULES
 from infra.config.rules.spot_and_access import UPKEEP_RULES
 from infra.config.rules.tags import TAG_RULES
-from infra.config.storage import StorageSpec
 from serving.spec.models import GatewaySpec, ServingSpec
 from serving.spec.rules import ports_differ
 

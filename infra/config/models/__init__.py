@@ -1,0 +1,1 @@
+"""The models of a stack file: fields, their types, and rules within one model. They never import rules/."""

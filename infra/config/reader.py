@@ -6,13 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from core.errors import ConfigError, UsageError
 from core.paths import STACKS_DIR
 from core.rules import NO_STACK_NAME, STACK_NAME, STACK_NAME_HINT, Problem, one_of
 from core.strict_yaml import read_yaml
-from core.words import error_of, words
+from core.words import error_of
+from infra.config.checks import checked
 from infra.config.models.deployment import DeploymentConfig
 from infra.config.rules.stack_names import stack_name_fits
 from serving.sources.spec_files import file_is_there, files_of_gateway, files_of_serving
@@ -86,10 +85,7 @@ def parse_deployment(value: Any, where: str) -> DeploymentConfig:
             where=where,
             hint="write keys below it: cloud, serving and more, see docs/config.md",
         )
-    try:
-        config = DeploymentConfig.model_validate(value)
-    except ValidationError as error:
-        raise words(error, where, DeploymentConfig) from None
+    config = checked(value, where)
     problems = list(_files(config))
     if problems:
         raise error_of(problems, where)

@@ -1,41 +1,21 @@
-"""The whole of one stack's config: where, on what, behind which door, for how long, serving what."""
+"""The whole config of one stack: cloud, machines, network, lifetime, and what is served.
+
+`infra/config/checks.py` makes one and applies the rules that join its sections.
+"""
 
 from pathlib import Path
-from typing import Any, Self
 
-from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import Field
 
 from catalog.clouds import RENTED, CloudName
 from core.frozen import Frozen
-from core.rules import refuse
+from infra.config.models.iam import IamSpec
 from infra.config.models.lifetime import LifetimeSpec
 from infra.config.models.machine import MachineSpec
 from infra.config.models.network import NetworkSpec
 from infra.config.models.proxy import ProxySpec
 from infra.config.models.storage import StorageSpec
-from infra.config.rules.bucket_sources import BUCKET_RULES
-from infra.config.rules.capacity import FIT_RULES
-from infra.config.rules.cloud_keys import keys_belong, needed_keys_are_there, strangers_with_errors
-from infra.config.rules.iam import IAM_RULES, IamSpec
-from infra.config.rules.location import PLACEMENT_RULES
-from infra.config.rules.network_limits import NETWORK_RULES
-from infra.config.rules.spot_and_access import UPKEEP_RULES
-from infra.config.rules.tags import TAG_RULES
 from serving.spec.models import GatewaySpec, ServingSpec
-from serving.spec.rules import ports_differ
-
-RULES = (
-    keys_belong,
-    needed_keys_are_there,
-    *PLACEMENT_RULES,
-    *NETWORK_RULES,
-    *FIT_RULES,
-    *UPKEEP_RULES,
-    *TAG_RULES,
-    *IAM_RULES,
-    *BUCKET_RULES,
-)
-"""Rules over more than one section; those within a section are in its model."""
 
 
 class DeploymentConfig(Frozen):
@@ -64,25 +44,6 @@ class DeploymentConfig(Frozen):
     tags: dict[str, str] = Field(default={}, description="Tags (aws) or labels (gcp) on everything that is made.")
     serving: ServingSpec = Field(description="Engine, base model and adapters.")
     gateway: GatewaySpec = Field(default=GatewaySpec(), description="TLS, keys and queue in front of the engine.")
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _cloud_first(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        try:
-            return handler(value)
-        except ValidationError as error:
-            refuse(strangers_with_errors(value, [each["loc"] for each in error.errors(include_url=False)]))
-            raise
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        refuse(
-            (
-                *(problem for rule in RULES for problem in rule(self)),
-                *ports_differ(self.serving, self.gateway),
-            )
-        )
-        return self
 
     @property
     def ttl_hours(self) -> float | None:

@@ -2,14 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from core.rules import Problem
+from infra.config.models.deployment import DeploymentConfig
+from infra.config.models.storage import BucketSpec
 from serving.spec.remote_sources import BucketSource
-
-if TYPE_CHECKING:
-    from infra.config.models.deployment import DeploymentConfig
-    from infra.config.models.storage import BucketSpec
 
 KIND_OF_CLOUD = {"aws": "s3", "gcp": "gs"}
 """The kind of bucket that a machine's own role can be given."""
@@ -18,7 +15,7 @@ OWN_NAMES = "llm-"
 """How the names of buckets begin that are made; the rest is settled by `up`."""
 
 
-def host_may_read(config: "DeploymentConfig") -> Iterator[Problem]:
+def host_may_read(config: DeploymentConfig) -> Iterator[Problem]:
     """Model and adapters come from buckets that the machines' role reaches, where it is said to fetch them."""
     if config.cloud not in KIND_OF_CLOUD:
         return
@@ -34,7 +31,7 @@ def host_may_read(config: "DeploymentConfig") -> Iterator[Problem]:
             )
 
 
-def _reaches(config: "DeploymentConfig", source: BucketSource) -> bool:
+def _reaches(config: DeploymentConfig, source: BucketSource) -> bool:
     """Return whether the role that is made covers the folder."""
     bucket, folder = _parts(source)
     spec: BucketSpec | None = config.storage.bucket
@@ -70,7 +67,7 @@ NAMES = {
 (docs.aws.amazon.com: S3, bucket naming rules; cloud.google.com/storage/docs/buckets)."""
 
 
-def bucket_is_one_of_cloud(config: "DeploymentConfig") -> Iterator[Problem]:
+def bucket_is_one_of_cloud(config: DeploymentConfig) -> Iterator[Problem]:
     """An existing bucket has a name that its cloud takes.
 
     On AWS it is a plain one: a role cannot be given an access point or a directory bucket by that name.

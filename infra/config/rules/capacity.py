@@ -4,16 +4,13 @@ Sizes come from the model's name where it tells one; nothing is said about a mod
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from catalog.machines import Machine, find_machine
 from core.rules import Problem
 from infra.capacity.gpu_features import unfit, unfit_on_cpu
 from infra.capacity.memory_need import disk_gib, need, need_in_ram
+from infra.config.models.deployment import DeploymentConfig
 from serving.spec.gateway_size import reserved_mib, too_large
-
-if TYPE_CHECKING:
-    from infra.config.models.deployment import DeploymentConfig
 
 DATA_HEADROOM_GIB = 10
 """Room on the data volume beside the weights: adapters, the engine's environment, a download in progress."""
@@ -22,14 +19,14 @@ LOCAL_HEADROOM_GIB = 20
 """The same on the disk of a local machine, with the system."""
 
 
-def gpu_can_compute(config: "DeploymentConfig") -> Iterator[Problem]:
+def gpu_can_compute(config: DeploymentConfig) -> Iterator[Problem]:
     """What is served is something that the GPU can compute, on every machine type that may be tried."""
     for machine in _candidates(config):
         if machine.gpu is not None:
             yield from unfit(config.serving, machine.gpu, machine.type, "another machine type")
 
 
-def options_fit_processor(config: "DeploymentConfig") -> Iterator[Problem]:
+def options_fit_processor(config: DeploymentConfig) -> Iterator[Problem]:
     """Options of GPUs are written for machines with one only, and the other way round."""
     serving = config.serving
     written = serving.vllm.model_fields_set
@@ -49,7 +46,7 @@ def options_fit_processor(config: "DeploymentConfig") -> Iterator[Problem]:
     yield from unfit_on_cpu(serving, name)
 
 
-def memory_limit_is_there(config: "DeploymentConfig") -> Iterator[Problem]:
+def memory_limit_is_there(config: DeploymentConfig) -> Iterator[Problem]:
     """The unit's memory limit is not above what the machine has."""
     limit = config.serving.memory_max_gib
     for name, memory_gib in _memory(config):
@@ -61,7 +58,7 @@ def memory_limit_is_there(config: "DeploymentConfig") -> Iterator[Problem]:
             )
 
 
-def model_fits_memory(config: "DeploymentConfig") -> Iterator[Problem]:
+def model_fits_memory(config: DeploymentConfig) -> Iterator[Problem]:
     """Weights, KV cache and what the engine needs beside them fit, on every machine that may be made."""
     serving = config.serving
     if config.cloud == "local":
@@ -77,7 +74,7 @@ def model_fits_memory(config: "DeploymentConfig") -> Iterator[Problem]:
                 yield Problem("serving.vllm.kv_cache_gib", str(each), "take a larger machine, or write less")
 
 
-def weights_fit_disk(config: "DeploymentConfig") -> Iterator[Problem]:
+def weights_fit_disk(config: DeploymentConfig) -> Iterator[Problem]:
     """The data volume, or a local machine's disk, holds the weights, where their size is known."""
     stored = disk_gib(config.serving)
     if config.cloud == "local" and stored is not None and stored >= config.machine.disk_gib:
@@ -92,7 +89,7 @@ def weights_fit_disk(config: "DeploymentConfig") -> Iterator[Problem]:
         )
 
 
-def gateway_fits_memory(config: "DeploymentConfig") -> Iterator[Problem]:
+def gateway_fits_memory(config: DeploymentConfig) -> Iterator[Problem]:
     """What HAProxy may hold fits into the memory that each machine keeps for it."""
     if config.cloud == "local":
         machines = [("a local machine", reserved_mib(config.machine.memory_gib, gpu=False))]
@@ -104,14 +101,14 @@ def gateway_fits_memory(config: "DeploymentConfig") -> Iterator[Problem]:
     yield from (problem for problem in problems if problem is not None)
 
 
-def _memory(config: "DeploymentConfig") -> list[tuple[str, float]]:
+def _memory(config: DeploymentConfig) -> list[tuple[str, float]]:
     """Return each machine that may be made, with its GiB of memory."""
     if config.cloud == "local":
         return [("machine.memory_gib", config.machine.memory_gib)]
     return [(machine.type, machine.memory_gib) for machine in _candidates(config)]
 
 
-def _candidates(config: "DeploymentConfig") -> list[Machine]:
+def _candidates(config: DeploymentConfig) -> list[Machine]:
     """Return the known machine types that may be made, in order."""
     names = (config.machine.type or "", *config.machine.fallbacks)
     return [row for name in names if (row := find_machine(config.cloud, name))]

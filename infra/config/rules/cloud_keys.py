@@ -1,16 +1,14 @@
 """Which keys each cloud takes and which it needs. A key that would be ignored is refused, never passed over."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from catalog.clouds import MADE, RENTED
 from core.config_keys import join
 from core.frozen import Frozen
 from core.rules import Problem
+from infra.config.models.deployment import DeploymentConfig
 from infra.config.rules.location import EXAMPLE_PROJECT
-
-if TYPE_CHECKING:
-    from infra.config.models.deployment import DeploymentConfig
 
 CLOUDS_OF_KEY: dict[str, tuple[str, ...]] = {
     "region": RENTED,
@@ -80,12 +78,12 @@ EXAMPLES = {
 }
 
 
-def keys_belong(config: "DeploymentConfig") -> Iterator[Problem]:
+def keys_belong(config: DeploymentConfig) -> Iterator[Problem]:
     """Every key that was written means something for the cloud."""
     yield from _strangers(config.cloud, _written(config))
 
 
-def strangers_with_errors(value: Any, places: Iterable[tuple[int | str, ...]]) -> Iterator[Problem]:
+def keys_of_other_clouds(value: Any, places: Iterable[tuple[int | str, ...]]) -> Iterator[Problem]:
     """Yield the keys of `value`, not checked yet, that its cloud does not take, when one of `places` lies in them.
 
     A wrong value is otherwise answered with a right one, which is refused next, as its key is not used.
@@ -111,7 +109,7 @@ def _strangers(cloud: str, keys: Iterable[str]) -> Iterator[Problem]:
         yield Problem(key, f"is not used with cloud {cloud}", hint)
 
 
-def needed_keys_are_there(config: "DeploymentConfig") -> Iterator[Problem]:
+def needed_keys_are_there(config: DeploymentConfig) -> Iterator[Problem]:
     """Everything is said that the cloud cannot do without."""
     for key in NEEDED[config.cloud]:
         if not _value(config, key):

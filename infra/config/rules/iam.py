@@ -1,42 +1,12 @@
-"""What an organisation asks of the IAM roles that a stack makes on AWS."""
+"""The rule of the IAM roles that a stack makes on AWS."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field
-
-from core.frozen import Frozen
-from core.rules import Problem, matching
-
-if TYPE_CHECKING:
-    from infra.config.models.deployment import DeploymentConfig
-
-PolicyArn = Annotated[
-    str,
-    matching(
-        r"(?a:arn:aws:iam::(\d{12}|aws):policy/[\w+=,.@/-]{1,500})",
-        "is not the ARN of a policy; write one like arn:aws:iam::123456789012:policy/boundary",
-    ),
-]
-
-IamPath = Annotated[
-    str,
-    matching(r"(?a:/([\w+=,.@-]{1,100}/){0,5})", "is not a path of IAM; write it with a / at both ends, e.g. /llm/"),
-]
+from core.rules import Problem
+from infra.config.models.deployment import DeploymentConfig
 
 
-class IamSpec(Frozen):
-    """The IAM roles and the instance profile that are made on AWS."""
-
-    permissions_boundary: PolicyArn | None = Field(
-        default=None, description="ARN of the policy that bounds what the roles may do; none: no boundary."
-    )
-    path: IamPath = Field(
-        default="/", description="Path of roles and instance profile, e.g. /llm/. Counts when they are made."
-    )
-
-
-def boundary_is_of_account(config: "DeploymentConfig") -> Iterator[Problem]:
+def boundary_is_of_account(config: DeploymentConfig) -> Iterator[Problem]:
     """A boundary is a policy of the account itself, or one of AWS."""
     boundary, account = config.iam.permissions_boundary, config.account
     if boundary is not None and account is not None and boundary.split(":")[4] not in (account, "aws"):

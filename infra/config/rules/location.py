@@ -2,14 +2,11 @@
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from catalog.aws_partitions import COMMERCIAL, partition_of
 from catalog.machines import find_machine, nearest_types
 from core.rules import Problem, one_of, twice
-
-if TYPE_CHECKING:
-    from infra.config.models.deployment import DeploymentConfig
+from infra.config.models.deployment import DeploymentConfig
 
 REGION = {"aws": r"[a-z]{2,4}(-[a-z]+)+-[0-9]", "gcp": r"[a-z]+-[a-z]+[0-9]{1,2}"}
 REGION_EXAMPLE = {"aws": "ap-northeast-2", "gcp": "asia-northeast3"}
@@ -34,7 +31,7 @@ EXAMPLE_PROJECT = "my-project-123456"
 """What our stack files say until someone writes a project of theirs."""
 
 
-def region_and_zones(config: "DeploymentConfig") -> Iterator[Problem]:
+def region_and_zones(config: DeploymentConfig) -> Iterator[Problem]:
     """The region is one of this cloud, and every zone lies in it."""
     cloud, region = config.cloud, config.region
     if cloud not in REGION or region is None:
@@ -56,7 +53,7 @@ def region_and_zones(config: "DeploymentConfig") -> Iterator[Problem]:
     yield from twice(config.zones, "zones")
 
 
-def owner_ids(config: "DeploymentConfig") -> Iterator[Problem]:
+def owner_ids(config: DeploymentConfig) -> Iterator[Problem]:
     """Project and account are written as the clouds write them."""
     if config.project is not None and not re.fullmatch(PROJECT, config.project):
         yield Problem(
@@ -68,7 +65,7 @@ def owner_ids(config: "DeploymentConfig") -> Iterator[Problem]:
         yield Problem("account", "is no AWS account id", "write its 12 digits in quotes")
 
 
-def machine_types(config: "DeploymentConfig") -> Iterator[Problem]:
+def machine_types(config: DeploymentConfig) -> Iterator[Problem]:
     """Every machine type is known, and the fallbacks can do what the first one does."""
     machine = config.machine
     if config.cloud not in REGION or machine.type is None:
@@ -89,7 +86,7 @@ def machine_types(config: "DeploymentConfig") -> Iterator[Problem]:
         yield Problem(f"machine.fallbacks[{index - 1}]", problem.what, problem.hint)
 
 
-def image(config: "DeploymentConfig") -> Iterator[Problem]:
+def image(config: DeploymentConfig) -> Iterator[Problem]:
     """The image is one this cloud has, and worth its size on this machine."""
     name = config.machine.image
     if name is None or config.cloud not in IMAGES:
@@ -105,7 +102,7 @@ def image(config: "DeploymentConfig") -> Iterator[Problem]:
         yield Problem("machine.image", f"deep-learning is for GPUs, and {row.type} has none", "write ubuntu-24.04")
 
 
-def network_ids(config: "DeploymentConfig") -> Iterator[Problem]:
+def network_ids(config: DeploymentConfig) -> Iterator[Problem]:
     """An existing network is named with its subnets, as the cloud writes them."""
     network, cloud = config.network, config.cloud
     if cloud not in NETWORK_ID:
@@ -130,7 +127,7 @@ def network_ids(config: "DeploymentConfig") -> Iterator[Problem]:
     yield from twice(network.subnets, "network.subnets")
 
 
-def key_is_of_region(config: "DeploymentConfig") -> Iterator[Problem]:
+def key_is_of_region(config: DeploymentConfig) -> Iterator[Problem]:
     """A KMS key encrypts disks of its own region alone."""
     key, region = config.storage.kms_key, config.region
     if config.cloud == "aws" and key is not None and region is not None and (lies_in := key.split(":")[3]) != region:

@@ -2,13 +2,10 @@
 
 import ipaddress
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from core.rules import Problem
 from infra.config.models.cidr import OWN_PREFIXES
-
-if TYPE_CHECKING:
-    from infra.config.models.deployment import DeploymentConfig
+from infra.config.models.deployment import DeploymentConfig
 
 SUBNET_BITS = {"aws": 4, "gcp": 0}
 """Each subnet takes a sixteenth of a network of AWS: room for every zone of a region. One of GCP spans all zones."""
@@ -26,7 +23,7 @@ MAX_RANGES = 5000
 """Source ranges of a firewall rule of GCP, each rule of one IP version (cloud.google.com/firewall/docs/quotas)."""
 
 
-def addresses_for_machines(config: "DeploymentConfig") -> Iterator[Problem]:
+def addresses_for_machines(config: DeploymentConfig) -> Iterator[Problem]:
     """All machines stand in one subnet of the network that is made, each with an address of its own."""
     cloud, count = config.cloud, config.machine.count
     if cloud not in SUBNET_BITS or config.network.id is not None:
@@ -49,7 +46,7 @@ def usable_addresses(cloud: str, prefix: int) -> int:
     return int(2 ** (32 - prefix - SUBNET_BITS[cloud])) - RESERVED[cloud]
 
 
-def rules_fit_firewall(config: "DeploymentConfig") -> Iterator[Problem]:
+def rules_fit_firewall(config: DeploymentConfig) -> Iterator[Problem]:
     """The networks that may come in are no more than the cloud's firewall takes."""
     network = config.network
     anywhere = (EVERYWHERE_V4, EVERYWHERE_V6) if network.clients_from_anywhere else ()

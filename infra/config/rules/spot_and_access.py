@@ -1,15 +1,12 @@
 """Rules about money, time and who gets in: market, schedule, budget, what is kept, doors."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from catalog.clouds import RENTED
 from catalog.machines import find_machine
 from core.ports import ENGINE_PORTS
 from core.rules import Problem
-
-if TYPE_CHECKING:
-    from infra.config.models.deployment import DeploymentConfig
+from infra.config.models.deployment import DeploymentConfig
 
 CREDIT_FAMILIES = ("t2", "t3", "t3a", "t4g")
 """Families of AWS that compute on credit; without a word, t3 and later would be billed beyond it."""
@@ -21,7 +18,7 @@ DEEP_LEARNING_ROOT_GIB = 100
 """Smallest root disk for the deep-learning images, which bring CUDA in several versions."""
 
 
-def market(config: "DeploymentConfig") -> Iterator[Problem]:
+def market(config: DeploymentConfig) -> Iterator[Problem]:
     """Spot options go with spot machines, which no schedule can start again."""
     machine = config.machine
     if machine.spot_max_usd_per_hour is not None and machine.market != "spot":
@@ -34,7 +31,7 @@ def market(config: "DeploymentConfig") -> Iterator[Problem]:
         )
 
 
-def can_be_stopped(config: "DeploymentConfig") -> Iterator[Problem]:
+def can_be_stopped(config: DeploymentConfig) -> Iterator[Problem]:
     """A weekly schedule stops machines, which GCP refuses for those with local SSDs.
 
     GCP stops them only with `--discard-local-ssd`, which an instance schedule cannot say
@@ -53,7 +50,7 @@ def can_be_stopped(config: "DeploymentConfig") -> Iterator[Problem]:
             )
 
 
-def needs_spot(config: "DeploymentConfig") -> Iterator[Problem]:
+def needs_spot(config: DeploymentConfig) -> Iterator[Problem]:
     """GCP has no on-demand machines of some types."""
     machine = config.machine
     if config.cloud != "gcp" or machine.market == "spot":
@@ -63,7 +60,7 @@ def needs_spot(config: "DeploymentConfig") -> Iterator[Problem]:
             yield Problem(f"machine.{key}", f"{each} is not there on demand", "write market: spot, or a3-highgpu-8g")
 
 
-def credits_go_with_type(config: "DeploymentConfig") -> Iterator[Problem]:
+def credits_go_with_type(config: DeploymentConfig) -> Iterator[Problem]:
     """CPU credits are set where there are any."""
     machine = config.machine
     row = find_machine("aws", machine.type or "")
@@ -71,7 +68,7 @@ def credits_go_with_type(config: "DeploymentConfig") -> Iterator[Problem]:
         yield Problem("machine.cpu_credits", f"is for t-types, and {row.type} is none", "leave it out")
 
 
-def budget_has_account(config: "DeploymentConfig") -> Iterator[Problem]:
+def budget_has_account(config: DeploymentConfig) -> Iterator[Problem]:
     """A budget of GCP hangs on a billing account."""
     budget = config.lifetime.budget
     if config.cloud == "gcp" and budget is not None and budget.billing_account is None:
@@ -82,7 +79,7 @@ def budget_has_account(config: "DeploymentConfig") -> Iterator[Problem]:
         )
 
 
-def kept_resources_exist(config: "DeploymentConfig") -> Iterator[Problem]:
+def kept_resources_exist(config: DeploymentConfig) -> Iterator[Problem]:
     """Only what is made can be kept."""
     storage = config.storage
     for index, kept in enumerate(storage.keep_on_down):
@@ -96,7 +93,7 @@ def kept_resources_exist(config: "DeploymentConfig") -> Iterator[Problem]:
             )
 
 
-def root_disk_holds_image(config: "DeploymentConfig") -> Iterator[Problem]:
+def root_disk_holds_image(config: DeploymentConfig) -> Iterator[Problem]:
     """The root disk is not smaller than the image."""
     if config.machine.image == "deep-learning" and config.storage.root_gib < DEEP_LEARNING_ROOT_GIB:
         yield Problem(
@@ -106,7 +103,7 @@ def root_disk_holds_image(config: "DeploymentConfig") -> Iterator[Problem]:
         )
 
 
-def clients_get_in(config: "DeploymentConfig") -> Iterator[Problem]:
+def clients_get_in(config: DeploymentConfig) -> Iterator[Problem]:
     """In a cloud it is said who may reach the gateway; the whole world only in so many words."""
     network = config.network
     if network.clients_from_anywhere and network.client_cidrs:
@@ -119,7 +116,7 @@ def clients_get_in(config: "DeploymentConfig") -> Iterator[Problem]:
         )
 
 
-def engine_ports_stay_closed(config: "DeploymentConfig") -> Iterator[Problem]:
+def engine_ports_stay_closed(config: DeploymentConfig) -> Iterator[Problem]:
     """In a cloud the gateway's door is none of those that engines use: the guards would refuse it during `up`."""
     port = config.gateway.port
     if config.cloud in RENTED and port in ENGINE_PORTS and port != config.serving.port:

@@ -2,12 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from core.rules import Problem
-
-if TYPE_CHECKING:
-    from infra.config.models.deployment import DeploymentConfig
+from infra.config.models.deployment import DeploymentConfig
 
 OWN_PREFIX = "llm-deploy"
 """Tags that start so are ours: `down` and `leftovers` find what belongs to a stack by them."""
@@ -30,7 +27,7 @@ GCP_KEY = r"[a-z][a-z0-9_-]*"
 GCP_VALUE = r"[a-z0-9_-]*"
 
 
-def tags_fit_cloud(config: "DeploymentConfig") -> Iterator[Problem]:
+def tags_fit_cloud(config: DeploymentConfig) -> Iterator[Problem]:
     """Keys and values are ones that the cloud takes."""
     if len(config.tags) > MAX_TAGS:
         yield Problem("tags", f"has {len(config.tags)} entries", f"write at most {MAX_TAGS}")

@@ -7,7 +7,7 @@ from typing import Any
 import pulumi
 import pulumi_aws as aws
 
-from infra.config.rules.iam import IamSpec
+from infra.config.models.iam import IamSpec
 
 SESSION_MANAGER_ACTIONS = (
     "ssm:UpdateInstanceInformation",

@@ -15,8 +15,8 @@ import pulumi_aws as aws
 
 from infra.clouds.aws.api.tags import ID
 from infra.clouds.aws.program.identity import bounded_role, trust
+from infra.config.models.iam import IamSpec
 from infra.config.models.lifetime import WeeklySchedule
-from infra.config.rules.iam import IamSpec
 
 EC2_CALL = "arn:{}:scheduler:::aws-sdk:ec2:{}"
 """Target of a schedule: a partition and an action."""

@@ -7,6 +7,7 @@ import yaml
 
 from core.paths import CHECKOUT, STACKS_DIR
 from infra.config import DeploymentConfig, load_stack
+from infra.config.checks import checked
 from infra.config.reader import DEPLOYMENT_KEY, known_stacks
 
 README = (STACKS_DIR / "README.md").read_text()
@@ -45,7 +46,7 @@ def test_the_example_in_the_readme_is_right() -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     assert blocks
     for block in blocks:
-        DeploymentConfig.model_validate(yaml.safe_load(block)["config"][DEPLOYMENT_KEY])
+        checked(yaml.safe_load(block)["config"][DEPLOYMENT_KEY], "stacks/README.md")
 
 
 def test_the_readme_names_files_that_are_there() -> None:

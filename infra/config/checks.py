@@ -1,0 +1,55 @@
+"""The only place that makes a DeploymentConfig: the models first, then every rule that joins several sections.
+
+Reads no file and calls no cloud.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from core.rules import Problem
+from core.words import error_of, words
+from infra.config.models.deployment import DeploymentConfig
+from infra.config.rules.bucket_sources import BUCKET_RULES
+from infra.config.rules.capacity import FIT_RULES
+from infra.config.rules.cloud_keys import keys_belong, keys_of_other_clouds, needed_keys_are_there
+from infra.config.rules.iam import IAM_RULES
+from infra.config.rules.location import PLACEMENT_RULES
+from infra.config.rules.network_limits import NETWORK_RULES
+from infra.config.rules.spot_and_access import UPKEEP_RULES
+from infra.config.rules.tags import TAG_RULES
+from serving.spec.rules import ports_differ
+
+
+def _ports(config: DeploymentConfig) -> Iterator[Problem]:
+    """Apply the rule that joins the sections `serving` and `gateway`."""
+    return ports_differ(config.serving, config.gateway)
+
+
+RULES = (
+    keys_belong,
+    needed_keys_are_there,
+    *PLACEMENT_RULES,
+    *NETWORK_RULES,
+    *FIT_RULES,
+    *UPKEEP_RULES,
+    *TAG_RULES,
+    *IAM_RULES,
+    *BUCKET_RULES,
+    _ports,
+)
+"""Rules that join several sections. A rule within one section is in its model."""
+
+
+def checked(value: Mapping[str, Any], where: str) -> DeploymentConfig:
+    """Return `value` as a config that follows every rule. Raises ConfigError; `where` names the file in it."""
+    try:
+        config = DeploymentConfig.model_validate(value)
+    except ValidationError as error:
+        unused = list(keys_of_other_clouds(value, [each["loc"] for each in error.errors(include_url=False)]))
+        raise (error_of(unused, where) if unused else words(error, where, DeploymentConfig)) from None
+    problems = [problem for rule in RULES for problem in rule(config)]
+    if problems:
+        raise error_of(problems, where)
+    return config

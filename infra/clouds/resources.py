@@ -1,7 +1,6 @@
-"""Things of ours that a rented cloud has: what each is, whose it is, and how to wait until it is gone."""
+"""Resources of ours that a rented cloud has: what each is, whose it is, and how it is found and removed."""
 
-import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,68 +78,3 @@ class Found(list[CloudResource]):
     def __init__(self, resources: Iterable[CloudResource] = (), unasked: Iterable[Unasked] = ()) -> None:
         super().__init__(resources)
         self.unasked = list(unasked)
-
-
-def remove_until_gone(
-    resources: Iterable[CloudResource],
-    kinds: Iterable[ResourceKind],
-    look: Callable[[list[CloudResource]], Collection[CloudResource]],
-    *,
-    deadline_s: float = REMOVE_DEADLINE_S,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> None:
-    """Remove things and wait until `look`, which asks the cloud, sees none of them.
-
-    What something else still needs is tried again once that has gone. A thing whose kind cannot be asked for has to be
-    taken for gone once it was asked to go. Raises DeployError with what the cloud said when they do not go.
-    """
-    by_name = {kind.name: kind for kind in kinds}
-    left, end, told = list(resources), clock() + deadline_s, dict[CloudResource, str]()
-    asked: dict[CloudResource, Outcome | None] = {}
-
-    def remove(resource: CloudResource, kind: ResourceKind) -> None:
-        while kind.empty is not None and kind.empty(resource):
-            if clock() >= end:
-                return
-        asked[resource] = kind.remove(resource)
-
-    def ask_again_what_failed(resource: CloudResource) -> None:
-        outcome = asked.get(resource)
-        failure = outcome() if outcome is not None else None
-        if failure is not None:
-            told[resource] = failure
-            del asked[resource]
-
-    while left:
-        for resource in (each for each in left if clock() < end):
-            try:
-                ask_again_what_failed(resource)
-                if resource not in asked:
-                    remove(resource, by_name[resource.kind])
-            except DeployError as error:
-                told[resource] = str(error)
-        seen = look(left)
-        there = set(seen)
-        unasked = {each.kind for each in seen.unasked} if isinstance(seen, Found) else set()
-        left = [
-            resource for resource in left if (resource not in asked if resource.kind in unasked else resource in there)
-        ]
-        if left and clock() >= end:
-            unasked_to_go = {resource: "no time was left to ask it to go" for resource in left if resource not in asked}
-            words = unasked_to_go | told
-            lines = [f"  {resource}: {words.get(resource, 'asked to go, still there')}" for resource in left]
-            lines += [f"    in it: {line}" for resource in left for line in _blockers(by_name[resource.kind], resource)]
-            raise DeployError(
-                f"not gone after {deadline_s:.0f} s", where="the cloud", hint="run it again", detail="\n".join(lines)
-            )
-        if left:
-            sleep(POLL_S)
-
-
-def _blockers(kind: ResourceKind, resource: CloudResource) -> list[str]:
-    """Return what others have in a thing; empty when that cannot be asked."""
-    try:
-        return kind.blockers(resource) if kind.blockers is not None else []
-    except DeployError as error:
-        return [f"what others have in it could not be asked: {error}"]

@@ -13,7 +13,8 @@ from infra.clouds.aws.api.known_regions import DEFAULT_REGIONS, regions_of_stack
 from infra.clouds.aws.orphans.resource_kinds import KINDS
 from infra.clouds.queries import ask_for
 from infra.clouds.refusals import DeniedError
-from infra.clouds.resources import REMOVE_DEADLINE_S, CloudResource, Found, remove_until_gone
+from infra.clouds.removal import remove_until_gone
+from infra.clouds.resources import REMOVE_DEADLINE_S, CloudResource, Found
 
 ALONE = {kind.name: kind for kind in KINDS if kind.everywhere}
 """Kinds of services that answer the same in every region; they are asked in HOME."""

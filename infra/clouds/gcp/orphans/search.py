@@ -13,7 +13,8 @@ from core.paths import placement_files
 from core.strict_json import parse_object
 from infra.clouds.gcp.orphans.resource_kinds import KINDS
 from infra.clouds.queries import ask_for
-from infra.clouds.resources import REMOVE_DEADLINE_S, CloudResource, Found, remove_until_gone
+from infra.clouds.removal import remove_until_gone
+from infra.clouds.resources import REMOVE_DEADLINE_S, CloudResource, Found
 from infra.config import load_stack
 from infra.config.reader import known_stacks
 from infra.config.rules.location import EXAMPLE_PROJECT

@@ -11,7 +11,8 @@ import pytest
 from core.errors import DeployError
 from infra.clouds.aws.api import client as aws
 from infra.clouds.gcp.api import client as gcp
-from infra.clouds.resources import CloudResource, ResourceKind, remove_until_gone
+from infra.clouds.removal import remove_until_gone
+from infra.clouds.resources import CloudResource, ResourceKind
 from tests.doubles.gcp.running import endpoints, write_login
 
 PATIENCE_S = 45

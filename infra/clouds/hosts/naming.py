@@ -20,7 +20,7 @@ def owner_by_name(name: str, endings: str) -> dict[str, Any] | None:
     `endings` is a pattern of what a cloud adds to the name, behind a hyphen.
     """
     found = re.fullmatch(f"{OWN_NAME}(?:-(?:{endings}))?", name)
-    return {"stack": found["stack"], "lease_id": found["id"]} if found else None
+    return {"stack": found["stack"], "placement_id": found["id"]} if found else None
 
 
 def host_names(stack: str, count: int) -> list[str]:

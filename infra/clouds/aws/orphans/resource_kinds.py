@@ -158,7 +158,7 @@ def _buckets(region: str, placement_id: str | None) -> Iterator[CloudResource]:
     for each in pages("s3", region, "list_buckets", "Buckets", Prefix=OWN_NAMES):
         name = str(each["Name"])
         owner = owner_by_name(name)
-        if owner is None or placement_id not in (None, owner["lease_id"]):
+        if owner is None or placement_id not in (None, owner["placement_id"]):
             continue
         try:
             place = str(each.get("BucketRegion") or _bucket_region(name, region))

@@ -24,7 +24,7 @@ def tag_filter(placement_id: str | None) -> list[dict[str, Any]]:
 def owner_by_tags(seen: Iterable[Mapping[str, str]]) -> dict[str, Any]:
     """Return whose a tagged thing is."""
     tags = {each["Key"]: each["Value"] for each in seen}
-    return {"stack": tags.get(STACK, "?"), "lease_id": tags.get(ID, ""), "keep": KEEP in tags}
+    return {"stack": tags.get(STACK, "?"), "placement_id": tags.get(ID, ""), "keep": KEEP in tags}
 
 
 def owner_by_name(name: str) -> dict[str, Any] | None:

@@ -122,7 +122,7 @@ def _removal(client: str, wanted: Mapping[str, Any], scope: str) -> Outcome | No
 def _owner(name: str, labels: dict[str, str]) -> dict[str, Any] | None:
     """Return whose a thing is: by its labels, else by its name, as a root disk has it from its host."""
     if ID in labels:
-        return {"stack": labels.get(STACK, "?"), "lease_id": labels[ID], "keep": KEEP in labels}
+        return {"stack": labels.get(STACK, "?"), "placement_id": labels[ID], "keep": KEEP in labels}
     return owner_by_name(name)
 
 

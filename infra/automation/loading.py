@@ -1,4 +1,8 @@
-"""Loading a cloud's SDK: it makes a million objects that all stay, and looking for garbage among them takes long."""
+"""Loading a cloud's SDK without garbage collection.
+
+An SDK creates a million objects, and all of them stay. Without the collector's passes over them, while they load and when
+Python exits, a program with pulumi_aws computes 2.5 s instead of 2.9 s (`make bench-start`).
+"""
 
 import gc
 from collections.abc import Iterator
@@ -7,7 +11,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def no_garbage() -> Iterator[None]:
-    """Look for no garbage while the block loads, nor later among what it has loaded."""
+    """Do not collect garbage in the block, and never among the objects that it creates."""
     gc.disable()
     try:
         yield

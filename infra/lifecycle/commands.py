@@ -14,12 +14,12 @@ from core.arguments import Parser
 from core.console import next_command, say, step
 from core.errors import DeployError, run_cli, when_interrupted
 from core.paths import outputs_file, stack_state_dir
+from core.runs import write_result
 
 
 def preview(stack: str) -> int:
     """Show what `up` would make, change or remove."""
     say(f"preview: what `up` would do to stack {stack}; nothing is changed")
-    from core.runs import write_result
     from infra.automation.stack import only_looking
     from infra.config import load_stack
     from infra.lifecycle import up as renting
@@ -40,7 +40,6 @@ def preview(stack: str) -> int:
 def up(stack: str) -> int:
     """Make the machines of a stack."""
     say(f"up: makes the machines of stack {stack}; safe to run again")
-    from core.runs import write_result
     from infra.automation.stack import hold
     from infra.config import load_stack
     from infra.lifecycle import up as renting
@@ -67,7 +66,6 @@ def up(stack: str) -> int:
 def refresh(stack: str) -> int:
     """Find out what has become of a stack's machines."""
     say(f"refresh: asks what has become of the machines of stack {stack}, and notes it in the state")
-    from core.runs import write_result
     from infra.automation.stack import hold
     from infra.config import load_stack
     from infra.lifecycle.up import known_placement, refuse_other_login

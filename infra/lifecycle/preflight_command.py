@@ -7,6 +7,7 @@ from dataclasses import asdict
 from core.arguments import Parser
 from core.console import next_command, say
 from core.errors import run_cli
+from core.runs import write_result
 
 MARKS = {"ok": "✓", "warning": "!", "error": "✗"}
 
@@ -23,7 +24,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--stack", required=True, help="name of the stack: stacks/Pulumi.NAME.yaml")
     stack = parser.parse_args(arguments).stack
     say(f"preflight: looks at what stack {stack} needs; makes nothing")
-    from core.runs import write_result
     from infra.config import load_stack
     from infra.contract.stack_placement import read_placement
     from infra.lifecycle.preflight import CLOUDS, findings, refuse

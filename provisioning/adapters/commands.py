@@ -13,6 +13,7 @@ from core.errors import DeployError, HostError, UsageError
 from core.rules import one_of
 from core.runs import write_result
 from infra.contract.outputs import HostRecord
+from provisioning.adapters.checks import check_releases
 from provisioning.adapters.hosts import AT_ONCE, AdapterStack, stack_of, who_asks
 from provisioning.adapters.report import Running, Served
 from provisioning.adapters.retire import Retired, retirement
@@ -20,6 +21,7 @@ from provisioning.hosts.parallel import on_each
 from provisioning.hosts.target import Target
 from provisioning.ssh.host_output import read_json
 from serving.adapters.manifest import Move, record, shown
+from serving.endpoint import endpoint_file, read_endpoint, write_endpoint
 
 MOVED = ("time", "who", "what", "adapter", "from", "to")
 
@@ -86,8 +88,6 @@ def rollback(target: Target, adapter: str, to: str) -> int:
 
 def _checked(target: Target) -> AdapterStack:
     """Return the stack, its adapters looked at. Raises ConfigError for those that do not fit; no host was reached."""
-    from provisioning.adapters.checks import check_releases
-
     stack = stack_of(target)
     check_releases(stack.releases, stack.serving)
     return stack
@@ -104,8 +104,6 @@ def _apply(stack: AdapterStack, again: str, retire: Sequence[str] = ()) -> list[
 
     `again`: the command that a person ran.
     """
-    from serving.endpoint import endpoint_file, read_endpoint, write_endpoint
-
     retired = retirement(stack, retire)
     stack.converge(again=again, dry_run=False, retire=retire)
     for each in retired:

@@ -14,7 +14,10 @@ from core.console import next_command, say
 from core.errors import DeployError
 from core.runs import write_result
 from infra.contract.outputs import HostRecord
+from provisioning.access.credentials import drop_other_keys
+from provisioning.access.other_names import mention_other_name
 from provisioning.apply.closed_port import mention_closed_port
+from provisioning.apply.diagnosis import diagnose
 from provisioning.apply.reboots import bring
 from provisioning.cli.progress import Narrator, counts, error_line, failure_detail, is_new_file, plan_text
 from provisioning.converge.result import HostResult, Outcome
@@ -23,6 +26,7 @@ from provisioning.hosts.parallel import Failures, on_each
 from provisioning.hosts.prefetch import Prefetch
 from provisioning.hosts.target import Target
 from provisioning.roles.host.layout import ENGINE_UNIT
+from serving.endpoint import write_endpoint
 
 if TYPE_CHECKING:
     from provisioning.apply.desired_state import DesiredState
@@ -144,8 +148,6 @@ class _Run:
             raise
         self._lists.set_result(self.resources)
         if self.resources.endpoint is not None:
-            from provisioning.access.other_names import mention_other_name
-
             mention_other_name(self.resources.endpoint)
         return ends
 
@@ -185,20 +187,15 @@ def _hand_on(run: _Run) -> None:
     """Write where clients find the stack; forget former keys when no host can know them any more."""
     if run.resources.endpoint is None:
         return
-    from serving.endpoint import write_endpoint
 
     write_endpoint(run.resources.endpoint)
     if len(run.hosts) == len(run.outputs.hosts):
-        from provisioning.access.credentials import drop_other_keys
-
         drop_other_keys(run.outputs.stack, run.outputs.gateway.clients)
 
 
 def why(outcome: Outcome) -> str:
     """Return why a resource failed, to be read below its line: for an engine the cause, not the end of its journal."""
     if outcome.id in ENGINE_UNIT_IDS:
-        from provisioning.apply.diagnosis import diagnose
-
         diagnosis = diagnose(outcome.detail)
         if diagnosis.cause:
             return f"    cause: {diagnosis.cause}" + (f"\n    help: {diagnosis.hint}" if diagnosis.hint else "")

@@ -16,6 +16,8 @@ from core.paths import STACKS_DIR, outputs_file
 from core.rules import one_of
 from core.strict_yaml import read_yaml
 from core.words import words
+from infra.automation.lock import has_unfinished
+from infra.config.reader import known_stacks
 from infra.contract.outputs import HostRecord, StackOutputs
 from infra.lifecycle.known_outputs import bring_up_to_date
 from infra.lifecycle.saved import file_differs
@@ -108,8 +110,6 @@ def _load_stack(stack: str) -> StackOutputs:
     try:
         content = read_yaml(path, shown_as=str(path))
     except FileNotFoundError:
-        from infra.config.reader import known_stacks  # all models of the config, which nothing else needs here
-
         known = known_stacks()
         if stack not in known:
             raise UsageError(f"there is no stack {stack}", where="--stack", hint=one_of(known, stack)) from None
@@ -119,8 +119,6 @@ def _load_stack(stack: str) -> StackOutputs:
 
 def _no_machines(stack: str) -> UsageError:
     """Return that `up` has not come to its end, or was never run."""
-    from infra.automation.lock import has_unfinished
-
     if has_unfinished(stack):
         hint = f"run `make up STACK={stack}` again, or `make down STACK={stack}` to undo"
         return UsageError(f"`up` of stack {stack} is under way, was cut off, or failed", where="--stack", hint=hint)

@@ -15,6 +15,7 @@ from provisioning.hosts.parallel import on_each
 from provisioning.hosts.target import Target
 from provisioning.operate.host_status import HostStatus, read_report, unseen
 from provisioning.operate.status_screen import screen
+from provisioning.operate.stopped_hosts import by_the_hours
 from provisioning.roles.host.layout import (
     ENGINE_ENV,
     ENGINE_UNIT,
@@ -94,10 +95,6 @@ def _unreached(target: Target, outputs: StackOutputs, host: HostRecord, error: D
     words = f"{host.name} is off; `{target.command('up')}` starts it with its disk" if off else str(error)
     now = datetime.now(UTC)
     if target.stack and host.cloud in RENTED and (host.ends_at is None or now < host.ends_at):
-        from provisioning.operate.stopped_hosts import (
-            by_the_hours,  # all models of the config, which nothing else needs here
-        )
-
         hours = by_the_hours(target.stack, now)
         if hours:
             words += f" ({hours})"

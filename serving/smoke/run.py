@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from core.arguments import Parser
 from core.console import next_command, plain, say
 from core.errors import CheckError, DeployError, run_cli
+from core.runs import write_result
 
 if TYPE_CHECKING:
     from serving.endpoint import Endpoint
@@ -74,8 +75,6 @@ def smoke(
     knows the hosts. Raises CheckError when the endpoint cannot be reached at all, ConfigError when its key or CA is
     not here.
     """
-    from core.runs import write_result
-
     began = time.monotonic()
     endpoint.api_key()  # a missing key is a word to the person, not a failed check
     found: list[CheckResult] = []

@@ -1,6 +1,7 @@
 """Where AWS offers which machine types, and at what spot price. What is in stock only a launch tells."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from infra.clouds.aws.api.client import call, pages
 
@@ -65,6 +66,4 @@ def spot_prices(region: str, machine_types: tuple[str, ...]) -> list[SpotPrice]:
 
 
 def _now() -> str:
-    from datetime import UTC, datetime
-
     return datetime.now(UTC).isoformat()

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import quote
 
 from infra.clouds.gcp.api.client import DisabledError, ask, everywhere, listed, pages, policy_of, rest
 from infra.clouds.gcp.api.labels import ID, KEEP, STACK
@@ -166,7 +167,6 @@ def _buckets(project: str, _placement_id: str | None) -> Iterator[CloudResource]
 
 def _empty_bucket(resource: CloudResource) -> bool:
     """Remove one page of versions; return whether there are more."""
-    from urllib.parse import quote
 
     def remove(each: Any) -> None:
         path = f"/storage/v1/b/{resource.id}/o/{quote(each['name'], safe='')}"

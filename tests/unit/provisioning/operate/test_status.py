@@ -409,7 +409,7 @@ def test_the_screen_says_whether_a_host_should_run(
     monkeypatch.setattr(module, "load_to_look", lambda _: stack(host_values(cloud="gcp")))
     monkeypatch.setattr(module, "look", raising(HostError("no answer", where="one")))
     monkeypatch.setattr(module, "mention_changed_file", lambda _: None)
-    monkeypatch.setattr(stopped_hosts, "by_the_hours", lambda stack, _now: f"{stack} sleeps")
+    monkeypatch.setattr(module, "by_the_hours", lambda stack, _now: f"{stack} sleeps")
     target = Target(inventory=inventory) if inventory else Target(stack="test")
 
     module.status(target, names=[], at_once=1, as_json=False)
@@ -444,7 +444,7 @@ def test_a_host_that_may_have_been_terminated_names_who_knows(
     monkeypatch.setattr(module, "load_to_look", lambda _: stack(host_values(cloud="aws")))
     monkeypatch.setattr(module, "look", raising(error))
     monkeypatch.setattr(module, "mention_changed_file", lambda _: None)
-    monkeypatch.setattr(stopped_hosts, "by_the_hours", lambda _stack, _now: hours)
+    monkeypatch.setattr(module, "by_the_hours", lambda _stack, _now: hours)
 
     module.status(target, names=[], at_once=1, as_json=False)
 
@@ -491,6 +491,6 @@ def test_the_next_step_fits_the_cause(
     looked = raising(seen) if isinstance(seen, Exception) else lambda *_: status(**seen)
     monkeypatch.setattr(module, "load_to_look", lambda _: stack(host_values(cloud=cloud)))
     monkeypatch.setattr(module, "look", looked)
-    monkeypatch.setattr(stopped_hosts, "by_the_hours", lambda _stack, _now: "")
+    monkeypatch.setattr(module, "by_the_hours", lambda _stack, _now: "")
     assert module.status(Target(stack="test"), names=[], at_once=1, as_json=False) == 1
     assert capsys.readouterr().err.splitlines()[-1] == f"next: {steps}"

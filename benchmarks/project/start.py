@@ -7,16 +7,21 @@ take turns, so that a busy machine slows all of them alike. The goals hold for t
 when its fastest round does.
 
 `imports after` is what the command imports after its first line, in one round of its own. Imports at the top of a file
-come before that line. A late import, or tuning of Python's start, stays in the code only where it saves 30 ms or more.
+come before that line. A late import stays in the code only where it saves 30 ms or more.
+
+The second table has the seconds that a program with a cloud's SDK computes, with and without the garbage collector
+(infra/automation/loading.py), for the SDKs that are installed.
 """
 
+import importlib.util
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from core.arguments import Parser
@@ -61,6 +66,15 @@ COMMANDS = (
 )
 
 
+SDKS = {"pulumi_aws": "ec2", "pulumi_gcp": "compute"}
+"""An SDK, and the largest module of it that the program imports."""
+
+LOAD = {
+    "without garbage collection": "import infra.automation.loading as _\nwith _.no_garbage():\n import {sdk}.{module}",
+    "with garbage collection": "import {sdk}.{module}",
+}
+
+
 @dataclass
 class Times:
     """Milliseconds of one command, a figure per round."""
@@ -87,6 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 each.first_line.append(first_line)
                 each.end.append(end)
     show(table(times))
+    for line in sdk_table(options.rounds):
+        show(line)
     write_result("bench-start", "start.json", result(times))
     missed = [command.typed for command, each in times.items() if min(each.first_line) > command.goal_ms]
     say(f"  {len(missed)} of {len(COMMANDS)} commands miss their goal; load {os.getloadavg()[0]:.1f}")
@@ -139,6 +155,24 @@ def table(times: Mapping[Command, Times]) -> str:
             f" {each.imports_after:14.0f}{missed}"
         )
     return "\n".join(lines)
+
+
+def sdk_table(rounds: int) -> Iterator[str]:
+    """Yield a line for each installed SDK and each way to load it: the least seconds that the process computes."""
+    for sdk, module in SDKS.items():
+        if importlib.util.find_spec(sdk) is None:
+            continue
+        for way, code in LOAD.items():
+            least = min(computed_s([sys.executable, "-c", code.format(sdk=sdk, module=module)]) for _ in range(rounds))
+            yield f"{sdk} {way}: {least:.2f} s"
+
+
+def computed_s(argv: Sequence[str]) -> float:
+    """Return the seconds that a process computes, from its start to its end."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(argv, cwd=CHECKOUT, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def result(times: Mapping[Command, Times]) -> dict[str, object]:

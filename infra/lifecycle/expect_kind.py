@@ -1,6 +1,6 @@
 """Whether a stack is of the kind that `make deploy-cpu`, `deploy-gpu` or `deploy-gpu-spot` names; asks no cloud.
 
-python -m infra.lifecycle.expect_kind gpu --stack NAME        silent when it is; else one line, and the status is 2
+python -m infra.lifecycle.expect_kind gpu --stack NAME        an error and status 2 if it is not
 """
 
 import sys
@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from core.arguments import Parser
+from core.console import say
 from core.errors import UsageError, run_cli
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("kind", choices=KINDS, help="what the stack should be")
     parser.add_argument("--stack", required=True, help="name of the stack: stacks/Pulumi.NAME.yaml")
     options = parser.parse_args(arguments)
+    say(f"deploy-{options.kind}: up, provision and smoke for stack {options.stack}")
     refuse_other_kind(options.stack, options.kind)
     return 0
 

@@ -9,6 +9,7 @@ from benchmarks.project.start import (
     COMMANDS,
     Command,
     Times,
+    computed_s,
     import_ms_after_first_line,
     imports_after,
     result,
@@ -70,6 +71,10 @@ def test_the_table_marks_a_missed_goal() -> None:
     assert result(times)["make up"] == {
         "goal_ms": 50, "first_line_ms": [60], "end_ms": [70], "imports_after_ms": 0
     }  # fmt: skip
+
+
+def test_computed_seconds_do_not_count_waiting() -> None:
+    assert 0 < computed_s([sys.executable, "-c", "import time; time.sleep(0.5)"]) < 0.5
 
 
 @pytest.mark.parametrize("command", [command.typed for command in COMMANDS if command.typed.startswith("make ")])

@@ -291,16 +291,3 @@ class StackOutputs(Hosts):
             hint = "name exactly these two under hosts: one with the engine, one with the gateway"
             refuse([Problem("tunnel", "does not join the hosts of this file", hint)])
         return self
-
-    def has_engine(self, host: HostRecord) -> bool:
-        """Return whether the engine runs on `host`."""
-        return self.tunnel is None or host.name == self.tunnel.engine
-
-    @property
-    def engine_hosts(self) -> tuple[HostRecord, ...]:
-        """The hosts with an engine."""
-        return tuple(host for host in self.hosts if self.has_engine(host))
-
-    def has_gateway(self, host: HostRecord) -> bool:
-        """Return whether clients come to `host`."""
-        return self.tunnel is None or host.name == self.tunnel.gateway

@@ -19,6 +19,7 @@ from provisioning.converge.result import HostResult
 from provisioning.hosts.inventory import adapter_manifest, load
 from provisioning.hosts.parallel import Failures, on_each, raise_failures
 from provisioning.hosts.target import Target
+from provisioning.hosts.topology import HostRole, Topology
 from provisioning.ssh.connection import connect
 from provisioning.ssh.host_output import read_json
 from provisioning.ssh.remote import run_program
@@ -46,7 +47,7 @@ class AdapterHosts:
     @property
     def hosts(self) -> tuple[HostRecord, ...]:
         """The hosts that have adapters: not the one that only publishes another one's engine."""
-        return self.outputs.engine_hosts
+        return Topology(self.outputs).hosts_with(HostRole.ENGINE)
 
     @property
     def serving(self) -> ServingSpec:

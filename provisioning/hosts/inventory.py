@@ -22,6 +22,7 @@ from infra.contract.outputs import HostRecord, StackOutputs
 from infra.lifecycle.known_outputs import bring_up_to_date
 from infra.lifecycle.saved import file_differs
 from provisioning.hosts.target import Target
+from provisioning.hosts.topology import HostRole, Topology
 from serving.adapters.manifest import read_releases
 
 OWN_NAMESPACE = "llm-deploy:"
@@ -93,12 +94,13 @@ def choose(outputs: StackOutputs, names: Sequence[str]) -> tuple[HostRecord, ...
 
 def choose_engines(outputs: StackOutputs, names: Sequence[str]) -> tuple[HostRecord, ...]:
     """Return the hosts called `names`, or all that have an engine. Raises UsageError for one that has none."""
+    engine_hosts = Topology(outputs).hosts_with(HostRole.ENGINE)
     if not names:
-        return outputs.engine_hosts
+        return engine_hosts
     hosts = choose(outputs, names)
     for host in hosts:
-        if not outputs.has_engine(host):
-            hint = f"write --host {outputs.engine_hosts[0].name}, whose engine it publishes"
+        if host not in engine_hosts:
+            hint = f"write --host {engine_hosts[0].name}, whose engine it publishes"
             raise UsageError(f"{host.name} has no engine", where="--host", hint=hint)
     return hosts
 

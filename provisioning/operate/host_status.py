@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from infra.contract.outputs import HostRecord, StackOutputs
+from provisioning.hosts.topology import HostRole, Topology
 from provisioning.operate.fabric_status import Fabric, read_fabric
 from provisioning.programs import other_firewalls
 from provisioning.roles.host.layout import ENGINE_UNIT, GATEWAY_UNIT, GUARD_TABLE
@@ -237,6 +238,7 @@ def read_report(report: Mapping[str, Any], outputs: StackOutputs, host: HostReco
     models = None if report["models"] is None else tuple(report["models"])
     release = report["release"] or {}
     waits_for = report["reboot_needed_by"]
+    roles = Topology(outputs).roles_of(host)
     return HostStatus(
         host=host.name,
         address=host.address,
@@ -256,8 +258,8 @@ def read_report(report: Mapping[str, Any], outputs: StackOutputs, host: HostReco
         queue=_queue(report["queue"], outputs),
         lost_tables=tuple(report["lost_tables"] or ()),
         closed_by=tuple(other_firewalls.words(**each) for each in report.get("closed_ports") or ()),
-        engine_wanted=outputs.has_engine(host),
-        gateway_wanted=outputs.has_gateway(host),
+        engine_wanted=HostRole.ENGINE in roles,
+        gateway_wanted=HostRole.GATEWAY in roles,
         certificate_days=_days_left(report["certificate"], now),
         space=_spaces(report),
         oom_kills=report["oom_kills"] or 0,

@@ -3,6 +3,7 @@
 from core.errors import CheckError
 from provisioning.hosts.inventory import load
 from provisioning.hosts.target import Target
+from provisioning.hosts.topology import HostRole, Topology
 from provisioning.operate.gpu_proof import prove, prove_none
 from serving.endpoint import endpoint_file, read_endpoint
 from serving.smoke.run import smoke as smoke_endpoint
@@ -15,7 +16,7 @@ def smoke(target: Target, *, wait_s: float, as_json: bool) -> int:
     """
     outputs = load(target)
     endpoint = read_endpoint(endpoint_file(outputs.stack), hint=target.command("provision"))
-    hosts = {host.name: host for host in outputs.hosts if outputs.has_engine(host)}
+    hosts = {host.name: host for host in Topology(outputs).hosts_with(HostRole.ENGINE)}
     asked = (*endpoint.gpu_hosts, *(name for name, host in hosts.items() if host.cloud != "local"))
     endpoint = endpoint.model_copy(update={"gpu_hosts": tuple(dict.fromkeys(asked))})
 

@@ -13,6 +13,7 @@ from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.hosts.inventory import choose, load_to_look, mention_changed_file
 from provisioning.hosts.parallel import on_each
 from provisioning.hosts.target import Target
+from provisioning.hosts.topology import HostRole, Topology
 from provisioning.operate.host_status import HostStatus, read_report, unseen
 from provisioning.operate.status_screen import screen
 from provisioning.operate.stopped_hosts import by_the_hours
@@ -141,10 +142,11 @@ def ask(
         "nft_rules": NFT_RULES,
         "tables": [[FIREWALL_RULES, FIREWALL_TABLE], [GUARD_RULES, GUARD_TABLE]],
     }
+    roles = Topology(outputs).roles_of(host)
     report = ask_program(connection, SshTarget.of(host), "report", json.dumps(question))
-    if firewalls and host.cloud == "existing" and outputs.has_gateway(host):
+    if firewalls and host.cloud == "existing" and HostRole.GATEWAY in roles:
         report |= _also(connection, host, report["unseen"], "other_firewalls", str(outputs.gateway.port))
-    if host.gpu is not None and outputs.has_engine(host):
+    if host.gpu is not None and HostRole.ENGINE in roles:
         report |= _also(connection, host, report["unseen"], "nvlink_fabric")
     return read_report(report, outputs, host, now=datetime.now(UTC))
 

@@ -12,6 +12,7 @@ from provisioning.access.tunnel_keys import tunnel_keys
 from provisioning.apply.desired_state import desired_state
 from provisioning.converge.payload import payload_of
 from provisioning.converge.resources import File, Resource, Secret, SshdFile, Unit
+from provisioning.hosts.topology import HostRole, Topology
 from provisioning.operate.host_status import HostStatus
 from provisioning.operate.status_screen import screen
 from serving.spec.models import ServingSpec
@@ -171,7 +172,11 @@ def test_the_engines_host_serves_without_a_gateway(name: str, serves: bool) -> N
     outputs = joined()
     (host,) = (each for each in outputs.hosts if each.name == name)
     status = HostStatus(
-        host=name, address="", engine="vllm", models=("tiny",), gateway_wanted=outputs.has_gateway(host)
+        host=name,
+        address="",
+        engine="vllm",
+        models=("tiny",),
+        gateway_wanted=Topology(outputs).has(host, HostRole.GATEWAY),
     )
     assert status.serves is serves
     assert ("queue" in screen(status)) is not serves

@@ -1,0 +1,50 @@
+"""Which roles each host of a stack has. Reads the stack's outputs alone: no file, no host."""
+
+from collections.abc import Set
+from dataclasses import dataclass
+from enum import StrEnum
+
+from infra.contract.outputs import HostRecord, StackOutputs
+
+
+class HostRole(StrEnum):
+    """What a host does in its stack."""
+
+    BASE = "base"
+    """Every host has it."""
+    ENGINE = "engine"
+    """An engine computes here."""
+    GATEWAY = "gateway"
+    """Clients connect here."""
+    TUNNEL_CLIENT = "tunnel client"
+    """The engine's host behind NAT: its ssh dials the gateway's host."""
+    TUNNEL_SERVER = "tunnel server"
+    """The gateway's host: its sshd answers the engine's host."""
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The hosts of a stack, and what each of them does.
+
+    Without a tunnel every host has an engine and a gateway. With one there are two hosts: one has the engine,
+    the other has the gateway.
+    """
+
+    outputs: StackOutputs
+
+    def roles_of(self, host: HostRecord) -> Set[HostRole]:
+        """Return the roles of `host`."""
+        tunnel = self.outputs.tunnel
+        if tunnel is None:
+            return {HostRole.BASE, HostRole.ENGINE, HostRole.GATEWAY}
+        if host.name == tunnel.engine:
+            return {HostRole.BASE, HostRole.ENGINE, HostRole.TUNNEL_CLIENT}
+        return {HostRole.BASE, HostRole.GATEWAY, HostRole.TUNNEL_SERVER}
+
+    def has(self, host: HostRecord, role: HostRole) -> bool:
+        """Return whether `host` has `role`."""
+        return role in self.roles_of(host)
+
+    def hosts_with(self, role: HostRole) -> tuple[HostRecord, ...]:
+        """Return the hosts with `role`, in the order of the outputs."""
+        return tuple(host for host in self.outputs.hosts if self.has(host, role))

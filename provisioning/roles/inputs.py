@@ -1,0 +1,54 @@
+"""What roles need besides the host: each input is made once for a run, when the first role asks for it.
+
+Reaches no host. Makes certificates, keys and tiny models that are missing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from infra.contract.outputs import HostRecord, StackOutputs
+from provisioning.access.cloud_login import with_logins
+from provisioning.access.credentials import Credentials, credentials_for
+from provisioning.access.tunnel_keys import TunnelKeys, tunnel_keys
+from provisioning.hosts.topology import HostRole, Topology
+from provisioning.hosts.tunnel_end import dialled_end
+from serving.sources.resolve import ResolvedSources, resolve_sources
+
+
+@dataclass(frozen=True)
+class RoleInputs:
+    """The inputs of one run. Raises ConfigError or UsageError for a file that the config names and that cannot work."""
+
+    outputs: StackOutputs
+    keep: bool = True
+    """Write keys and certificates that had to be made. False for a plan: they are made for its list alone."""
+    allow_downgrade: bool = False
+    """Install this checkout's engine even if the host has a newer one."""
+
+    @property
+    def topology(self) -> Topology:
+        """Which roles each host has."""
+        return Topology(self.outputs)
+
+    @cached_property
+    def sources(self) -> ResolvedSources:
+        """Where the files of the model and its adapters come from, with the logins that reading them takes."""
+        return with_logins(resolve_sources(self.outputs.serving))
+
+    @cached_property
+    def credentials(self) -> Mapping[str, Credentials]:
+        """Certificate and API keys of each gateway, by its host's name; also of hosts that this run leaves out."""
+        gateways = self.topology.hosts_with(HostRole.GATEWAY)
+        stack, gateway = self.outputs.stack, self.outputs.gateway
+        return {host.name: credentials_for(stack, host, gateway, keep=self.keep) for host in gateways}
+
+    @cached_property
+    def tunnel_keys(self) -> TunnelKeys | None:
+        """The keys that both ends of the tunnel share; None without a tunnel."""
+        return None if self.outputs.tunnel is None else tunnel_keys(self.outputs.stack, keep=self.keep)
+
+    @cached_property
+    def dialled_end(self) -> HostRecord | None:
+        """The gateway's host with the address and port that the engine's host dials; None without a tunnel."""
+        return dialled_end(self.outputs)

@@ -1,0 +1,59 @@
+"""The roles: on which hosts each applies, and what builds its list of resources.
+
+To add a role, write its file and add a row here.
+"""
+
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass
+
+from infra.contract.outputs import HostRecord
+from provisioning.converge.resources import Resource
+from provisioning.hosts.topology import HostRole
+from provisioning.roles.engine.role import engine_role
+from provisioning.roles.gateway.gateway import gateway
+from provisioning.roles.gateway.tunnel import tunnel
+from provisioning.roles.host.base import base
+from provisioning.roles.inputs import RoleInputs
+from serving.spec.gateway_size import reserved_mib
+
+
+@dataclass(frozen=True)
+class Role:
+    """One row of the registry."""
+
+    option: str
+    """The word of `--roles` (provisioning/roles/__init__.py has all) that brings this role."""
+    hosts: Set[HostRole]
+    """It applies to a host that does one of these."""
+    build: Callable[[HostRecord, RoleInputs], list[Resource]]
+    """Returns the resources that the role needs on a host, in an order that works."""
+
+
+def _base(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
+    return base(host, inputs.outputs.gateway)
+
+
+def _tunnel(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
+    keys, far_end = inputs.tunnel_keys, inputs.dialled_end
+    assert keys is not None  # noqa: S101 (the host is an end of a tunnel)
+    assert far_end is not None  # noqa: S101
+    return tunnel(inputs.outputs, host, keys, far_end)
+
+
+def _gateway(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
+    reserved = reserved_mib(host.memory_gib, gpu=host.gpu is not None)
+    return gateway(inputs.outputs.serving, inputs.outputs.gateway, inputs.credentials[host.name], reserved)
+
+
+REGISTRY: Mapping[str, Role] = {
+    "base": Role("base", {HostRole.BASE}, _base),
+    "engine": Role("engine", {HostRole.ENGINE}, engine_role),
+    "tunnel": Role("gateway", {HostRole.TUNNEL_CLIENT, HostRole.TUNNEL_SERVER}, _tunnel),
+    "gateway": Role("gateway", {HostRole.GATEWAY}, _gateway),
+}
+"""By name, in the order in which a host gets them. The gateway is last: it opens when the engine answers."""
+
+
+def applicable(host_roles: Set[HostRole], options: Sequence[str]) -> list[str]:
+    """Return the names of the roles that `options` bring to a host with `host_roles`, in the registry's order."""
+    return [name for name, role in REGISTRY.items() if role.option in options and role.hosts & host_roles]

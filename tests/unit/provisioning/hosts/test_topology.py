@@ -1,0 +1,33 @@
+"""Which roles each host has: all of them, or one end of a tunnel."""
+
+from collections.abc import Mapping, Set
+from typing import Any
+
+import pytest
+
+from provisioning.hosts.topology import HostRole, Topology
+from tests.unit.provisioning.records import host_values, stack
+
+SERVER = {"base", "engine", "gateway"}
+ENGINE_END = {"base", "engine", "tunnel client"}
+GATEWAY_END = {"base", "gateway", "tunnel server"}
+
+CASES: Mapping[str, tuple[dict[str, Any] | None, dict[str, Set[str]]]] = {
+    "one host": (None, {"a": SERVER}),
+    "two hosts that serve the same": (None, {"a": SERVER, "b": SERVER}),
+    "an engine behind NAT": ({"engine": "a", "gateway": "b"}, {"a": ENGINE_END, "b": GATEWAY_END}),
+    "the gateway listed first": ({"engine": "b", "gateway": "a"}, {"a": GATEWAY_END, "b": ENGINE_END}),
+    "the gateway at another address": (
+        {"engine": "a", "gateway": "b", "address": "198.51.100.9", "port": 2222},
+        {"a": ENGINE_END, "b": GATEWAY_END},
+    ),
+}
+
+
+@pytest.mark.parametrize(("tunnel", "roles"), CASES.values(), ids=CASES)
+def test_roles_of_each_host(tunnel: dict[str, Any] | None, roles: dict[str, Set[str]]) -> None:
+    outputs = stack(*map(host_values, roles), tunnel=tunnel)
+    topology = Topology(outputs)
+    assert {host.name: topology.roles_of(host) for host in outputs.hosts} == roles
+    for role in HostRole:
+        assert [host.name for host in topology.hosts_with(role)] == [name for name in roles if role in roles[name]]

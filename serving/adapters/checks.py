@@ -110,7 +110,7 @@ def _check_listed_modules(adapter: AdapterSpec, config: LoraConfig, *, where: st
         return
     unknown, extra = sorted(listed - changed), sorted(changed - listed)
     raise ConfigError(
-        f"{unknown[0]} is none of its target modules" if unknown else f"{shown(extra[0])} is missing",
+        f"{unknown[0]} is not one of its target modules" if unknown else f"{shown(extra[0])} is missing",
         where=f"{where}.target_modules",
         hint=f"write those of {CONFIG}: [{', '.join(map(shown, sorted(changed)))}]",
     )

@@ -28,7 +28,7 @@ BaseName = Annotated[
     str,
     matching(
         r"[\w-][\w.-]*/[\w-][\w.-]*@[0-9a-f]{40}|[a-z0-9][a-z0-9._-]{0,62}",
-        "is no base model; write owner/name@commit for one of the hub, else the model's name in the stack's file",
+        "is not a base model; write owner/name@commit for a model of the hub, else the model's name in the stack file",
     ),
 ]
 

@@ -49,5 +49,5 @@ def _sums(folder: Path, sha256: str, *, key: str) -> dict[str, str]:
         raise ConfigError(what, where=where, hint="get the folder again, or write the new one")
     lines = [LINE.fullmatch(line) for line in read_small(path).decode(errors="replace").splitlines() if line.strip()]
     if not lines or not all(lines):
-        raise ConfigError(f"{path} is no list of checksums", where=where, hint="write it with sha256sum")
+        raise ConfigError(f"{path} is not a list of checksums", where=where, hint="write it with sha256sum")
     return {line[2]: line[1] for line in lines if line and line[2] != LIST}

@@ -18,13 +18,14 @@ ServedName = Annotated[
     str,
     matching(
         r"[a-z0-9][a-z0-9._-]{0,62}",
-        "is no name; write lower-case letters, digits, `.`, `_`, `-`, at most 63, starting with a letter or digit",
+        "is not a valid name; "
+        "write lower-case letters, digits, `.`, `_`, `-`, at most 63, starting with a letter or digit",
     ),
 ]
 """A model name as clients write it."""
 
 Revision = Annotated[
-    str, matching(r"[0-9a-f]{40}", "is no commit hash; write all 40 hex digits, as a branch or tag may move")
+    str, matching(r"[0-9a-f]{40}", "is not a full commit hash; write all 40 hex digits, as a branch or tag may move")
 ]
 """A full commit hash: with a branch or tag, what was tested would not be what is served."""
 
@@ -32,17 +33,17 @@ Repository = Annotated[
     str,
     matching(
         r"[\w-][\w.-]*/[\w-][\w.-]*",
-        "is no repository; write owner/name without https://, e.g. LGAI-EXAONE/EXAONE-3.5-2.4B-Instruct",
+        "is not a repository; write owner/name without https://, e.g. LGAI-EXAONE/EXAONE-3.5-2.4B-Instruct",
     ),
 ]
 
-ModuleName = Annotated[str, matching(r"[A-Za-z0-9_]+", "is no module; write the last part of its name, e.g. q_proj")]
+ModuleName = Annotated[str, matching(r"[A-Za-z0-9_]+", "is not a module name; write its last part, e.g. q_proj")]
 
 LicenceName = Annotated[
     str,
     matching(
         r"[A-Za-z0-9][A-Za-z0-9.+-]{0,62}",
-        "is no name of a licence; write letters, digits, `.`, `+` and -, as SPDX does, e.g. apache-2.0",
+        "is not a licence name; write letters, digits, `.`, `+` and -, as SPDX does, e.g. apache-2.0",
     ),
 ]
 

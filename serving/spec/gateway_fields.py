@@ -13,7 +13,7 @@ HostnameText = Annotated[
     str,
     matching(
         r"(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?",
-        "is no host name; write a full DNS name without scheme or port, e.g. llm.example.com",
+        "is not a host name; write a full DNS name without scheme or port, e.g. llm.example.com",
     ),
 ]
 

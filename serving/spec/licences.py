@@ -43,7 +43,7 @@ def licence_accepted(spec: ServingFields) -> Iterator[Problem]:
             yield Problem("model.accept_licence", what, hint)
     elif given not in (names := sorted({*LICENCES.values(), OTHER_EXAONE_LICENCE})):
         hint = f"read the model's LICENSE (non-commercial use only) and write its name: {', '.join(names)}"
-        yield Problem("model.accept_licence", f"{given} is none of EXAONE's" if given else "is missing", hint)
+        yield Problem("model.accept_licence", f"{given} is not a licence of EXAONE's" if given else "is missing", hint)
 
 
 def licence_has_one_name(spec: ServingFields) -> Iterator[Problem]:

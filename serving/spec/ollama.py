@@ -10,14 +10,14 @@ from core.frozen import Frozen
 from core.rules import Sha256, matching
 
 KeepAlive = Annotated[
-    str, matching(r"-1|[1-9]\d*[smh]", "is no duration; write a number with s, m or h, e.g. 30m, or -1 for ever")
+    str, matching(r"-1|[1-9]\d*[smh]", "is not a duration; write a number with s, m or h, e.g. 30m, or -1 for ever")
 ]
 
 Url = Annotated[
     str,
     matching(
         r"https?://[A-Za-z0-9.-]+(:\d{1,5})?(/[\w.~%+-]+)*",
-        "is no URL; write scheme, host and path, e.g. https://example.com/ollama-linux-amd64.tar.zst",
+        "is not a URL; write scheme, host and path, e.g. https://example.com/ollama-linux-amd64.tar.zst",
     ),
 ]
 """Without encryption, too: what comes from it is checked by its SHA-256."""
@@ -26,7 +26,7 @@ RegistryName = Annotated[
     str,
     matching(
         r"([\w-]+/)?[\w][\w.-]*:[\w][\w.-]*",
-        "is no name of the registry; write name:tag or owner/name:tag, e.g. llama3.2:3b",
+        "is not a model name of the Ollama registry; write name:tag or owner/name:tag, e.g. llama3.2:3b",
     ),
 ]
 
@@ -39,7 +39,7 @@ def _safe(version: str) -> str:
 
 
 Version = Annotated[
-    str, matching(r"\d+\.\d+\.\d+", "is no version; write three numbers, e.g. 0.32.7"), AfterValidator(_safe)
+    str, matching(r"\d+\.\d+\.\d+", "is not a version; write three numbers, e.g. 0.32.7"), AfterValidator(_safe)
 ]
 
 

@@ -15,7 +15,7 @@ BucketUrl = Annotated[
     str,
     matching(
         r"(s3|gs)://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/[\w.@=+-]+)*",
-        "is no folder of a bucket; write s3://bucket/folder or gs://bucket/folder",
+        "is not a folder of a bucket; write s3://bucket/folder or gs://bucket/folder",
     ),
 ]
 
@@ -23,7 +23,7 @@ HttpsUrl = Annotated[
     str,
     matching(
         r"https://[\w.-]+(:\d+)?(/[\w.@=+~-]+)*",
-        "is no folder of a web server; write https://server/folder, without a query and without a login",
+        "is not a folder of a web server; write https://server/folder, without a query and without a login",
     ),
 ]
 

@@ -4,10 +4,9 @@ What the machine can do (GPU, memory) is not known here: see infra/config/rules/
 """
 
 from collections.abc import Iterator
-from difflib import get_close_matches
 
 from core.ports import SSH_PORT
-from core.rules import Problem
+from core.rules import Problem, one_of
 from serving.spec.fields import AdapterSpec, ServingFields
 from serving.spec.gateway_fields import GatewayFields
 from serving.spec.licences import licence_accepted, licence_has_one_name
@@ -123,9 +122,7 @@ def vllm_options_are_known(spec: ServingFields) -> Iterator[Problem]:
     for field, known in (("tool_call_parser", TOOL_CALL_PARSERS), ("reasoning_parser", REASONING_PARSERS)):
         value = getattr(spec.vllm, field)
         if value is not None and value not in known:
-            near = get_close_matches(value, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"write one of {', '.join(known)}"
-            yield Problem(f"vllm.{field}", f"{value} is not a parser of vLLM 0.32", hint)
+            yield Problem(f"vllm.{field}", f"{value} is not a parser of vLLM 0.32", one_of(known, value))
     yield from extra_arguments(spec.vllm.extra_args)
 
 

@@ -48,7 +48,7 @@ def _parsed(text: str) -> Network:
         try:
             bits = ipaddress.ip_address(text).max_prefixlen
         except ValueError:
-            raise ValueError(f"is no address range; write one like {EXAMPLE}") from None
+            raise ValueError(f"is not an address range; write one like {EXAMPLE}") from None
         raise ValueError(f"lacks the prefix length; write {text}/{bits} for this one address")
     try:
         return ipaddress.ip_network(text)
@@ -57,7 +57,7 @@ def _parsed(text: str) -> Network:
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
-        raise ValueError(f"is no address range; write one like {EXAMPLE}") from None
+        raise ValueError(f"is not an address range; write one like {EXAMPLE}") from None
     address = text.partition("/")[0]
     raise ValueError(f"names an address inside a range; write {network} or {address}/{network.max_prefixlen}")
 

@@ -1,7 +1,8 @@
 """When machines end, when they sleep, and when someone is warned of the bill."""
 
+from difflib import get_close_matches
 from typing import Annotated, Literal, Self
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -13,16 +14,19 @@ MAX_TTL_HOURS = 2880
 
 DEFAULT_TTL_HOURS = 24.0
 
+LONGEST_ZONE = 100
+"""Characters of a wrong time zone that are compared with the known ones: more than any of them has."""
+
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 
 TimeOfDay = Annotated[
-    str, matching(r"([01]\d|2[0-3]):[0-5]\d", "is no time of day; write hours and minutes from 00:00 to 23:59")
+    str, matching(r"([01]\d|2[0-3]):[0-5]\d", "is not a time of day; write hours and minutes from 00:00 to 23:59")
 ]
 
-Mail = Annotated[str, matching(r"[^@\s]+@[^@\s]+\.[^@\s]+", "is no mail address; write one like team@example.com")]
+Mail = Annotated[str, matching(r"[^@\s]+@[^@\s]+\.[^@\s]+", "is not a mail address; write one like team@example.com")]
 
 BillingAccount = Annotated[
-    str, matching(r"[0-9A-F]{6}(-[0-9A-F]{6}){2}", "is no billing account; write its id, like 012345-6789AB-CDEF01")
+    str, matching(r"[0-9A-F]{6}(-[0-9A-F]{6}){2}", "is not a billing account id; write one like 012345-6789AB-CDEF01")
 ]
 
 
@@ -31,7 +35,9 @@ def _time_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):  # unknown, not a relative path, a folder such as Asia
-        raise ValueError("is no time zone; write a name of the tz database, e.g. Asia/Seoul") from None
+        near = get_close_matches(name[:LONGEST_ZONE], available_timezones(), n=1)
+        hint = f"did you mean {near[0]}?" if near else "write a name of the tz database, e.g. Asia/Seoul"
+        raise ValueError(f"is not a time zone; {hint}") from None
     return name
 
 

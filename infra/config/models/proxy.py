@@ -16,13 +16,13 @@ def _proxy_url(text: str) -> str:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise ValueError("is no proxy; write one like http://proxy.example.com:3128") from None
+        raise ValueError("is not a proxy URL; write one like http://proxy.example.com:3128") from None
     if "@" in parts.netloc:
         raise ValueError("holds a login; write the URL without it, and login: {env: NAME} beside it")
     if parts.scheme not in ("http", "https"):
-        raise ValueError("is no HTTP proxy; write one like http://proxy.example.com:3128")
+        raise ValueError("is not an HTTP proxy; write one like http://proxy.example.com:3128")
     if not parts.hostname or port == 0 or parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ValueError("is no proxy; write scheme, host and port, e.g. http://proxy.example.com:3128")
+        raise ValueError("is not a proxy URL; write scheme, host and port, e.g. http://proxy.example.com:3128")
     return text.rstrip("/")
 
 
@@ -32,7 +32,7 @@ DirectName = Annotated[
     str,
     matching(
         r"\.?[A-Za-z0-9:]([A-Za-z0-9.:_-]*[A-Za-z0-9:])?",
-        "is no host; write a name, a domain like .corp.example.com, or an IP address (not all programs know ranges)",
+        "is not a host; write a name, a domain like .corp.example.com, or an IP address (not all programs know ranges)",
     ),
 ]
 

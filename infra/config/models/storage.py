@@ -11,13 +11,16 @@ BucketName = Annotated[
     str,
     matching(
         r"(?!\d+\.\d+\.\d+\.\d+$)(?!.*\.\.)[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]",
-        "is no bucket name; write 3 to 63 lower-case letters, digits, - and ., without s3:// or gs://",
+        "is not a bucket name; write 3 to 63 lower-case letters, digits, - and ., without s3:// or gs://",
     ),
 ]
 
 BucketPrefix = Annotated[
     str,
-    matching(r"([\w.-]+/)*", "is no folder of a bucket; write it with a / at its end and none in front, e.g. models/"),
+    matching(
+        r"([\w.-]+/)*",
+        "is not a folder of a bucket; write it without a / in front and with one at the end, e.g. models/",
+    ),
 ]
 
 

@@ -77,7 +77,7 @@ def bucket_is_one_of_cloud(config: DeploymentConfig) -> Iterator[Problem]:
         return
     pattern, words = NAMES[config.cloud]
     if not re.fullmatch(pattern, spec.name):
-        yield Problem(key, f"{spec.name} is no bucket name of {config.cloud}", f"write {words}")
+        yield Problem(key, f"{spec.name} is not a bucket name of {config.cloud}", f"write {words}")
     elif config.cloud == "aws" and AWS_RESERVED.fullmatch(spec.name):
         what = f"{spec.name} is the name of an access point or another special thing of S3, not of a bucket"
         yield Problem(key, what, "write the name of the bucket behind it")

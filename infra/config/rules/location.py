@@ -4,12 +4,14 @@ import re
 from collections.abc import Iterator
 
 from catalog.aws_partitions import COMMERCIAL, partition_of
+from catalog.clouds import RENTED
 from catalog.machines import find_machine, nearest_types
 from core.rules import Problem, one_of, twice
 from infra.config.models.deployment import DeploymentConfig
 
 REGION = {"aws": r"[a-z]{2,4}(-[a-z]+)+-[0-9]", "gcp": r"[a-z]+-[a-z]+[0-9]{1,2}"}
 REGION_EXAMPLE = {"aws": "ap-northeast-2", "gcp": "asia-northeast3"}
+MACHINE_TYPE_EXAMPLE = {"aws": "g5.xlarge", "gcp": "g2-standard-4"}
 ZONE_SUFFIX = {"aws": r"[a-z]", "gcp": r"-[a-z]"}
 
 IMAGES = {
@@ -37,7 +39,9 @@ def region_and_zones(config: DeploymentConfig) -> Iterator[Problem]:
     if cloud not in REGION or region is None:
         return
     if not re.fullmatch(REGION[cloud], region):
-        yield Problem("region", f"{region} is no region of {cloud}", f"write one like {REGION_EXAMPLE[cloud]}")
+        is_zone = re.fullmatch(REGION[cloud] + ZONE_SUFFIX[cloud], region)
+        hint = f"did you mean {region[:-1].rstrip('-')}?" if is_zone else f"write one like {REGION_EXAMPLE[cloud]}"
+        yield Problem("region", f"{region} is not a region of {cloud}", hint)
         return
     if cloud == "aws" and (partition := partition_of(region)) != COMMERCIAL:
         yield Problem(
@@ -48,8 +52,10 @@ def region_and_zones(config: DeploymentConfig) -> Iterator[Problem]:
         return
     for index, zone in enumerate(config.zones):
         if not re.fullmatch(re.escape(region) + ZONE_SUFFIX[cloud], zone):
-            example = region + ("a" if cloud == "aws" else "-a")
-            yield Problem(f"zones[{index}]", f"{zone} is no zone of region {region}", f"write one like {example}")
+            dash = "" if cloud == "aws" else "-"
+            near = re.fullmatch(re.escape(region) + r"[-_ ]?([A-Za-z])", zone)
+            hint = f"did you mean {region}{dash}{near[1].lower()}?" if near else f"write one like {region}{dash}a"
+            yield Problem(f"zones[{index}]", f"{zone} is not a zone of {region}", hint)
     yield from twice(config.zones, "zones")
 
 
@@ -58,11 +64,11 @@ def owner_ids(config: DeploymentConfig) -> Iterator[Problem]:
     if config.project is not None and not re.fullmatch(PROJECT, config.project):
         yield Problem(
             "project",
-            f"{config.project} is no project id",
+            f"{config.project} is not a project id",
             "write the id, not the name or number: 6 to 30 lower-case letters, digits and -",
         )
     if config.account is not None and not re.fullmatch(ACCOUNT, config.account):
-        yield Problem("account", "is no AWS account id", "write its 12 digits in quotes")
+        yield Problem("account", "is not an AWS account id", "write its 12 digits in quotes")
 
 
 def machine_types(config: DeploymentConfig) -> Iterator[Problem]:
@@ -76,14 +82,22 @@ def machine_types(config: DeploymentConfig) -> Iterator[Problem]:
     for key, name in asked.items():
         row = find_machine(config.cloud, name)
         if row is None:
-            near = ", ".join(nearest_types(config.cloud, name))
-            yield Problem(key, f"{name} is no known machine type of {config.cloud}", f"the nearest are {near}")
+            yield _unknown_type(config.cloud, name, key)
         elif first is not None and bool(row.gpu) != bool(first.gpu):
             has = f"has a {row.gpu.name}" if row.gpu else "has no GPU"
             yield Problem(key, f"{name} {has}, unlike {first.type}", "name types with a GPU or without, not both")
     for problem in twice((machine.type, *machine.fallbacks), "machine"):
         index = int(problem.key.removeprefix("machine[").removesuffix("]"))
         yield Problem(f"machine.fallbacks[{index - 1}]", problem.what, problem.hint)
+
+
+def _unknown_type(cloud: str, name: str, key: str) -> Problem:
+    """Return the problem of a machine type that is not in the table of the cloud."""
+    if any(find_machine(other, name) for other in RENTED):
+        return Problem(key, f"{name} is a machine type of another cloud", f"write e.g. {MACHINE_TYPE_EXAMPLE[cloud]}")
+    *others, last = nearest_types(cloud, name)
+    hint = f"did you mean {', '.join(others)} or {last}?"
+    return Problem(key, f"{name} is not a known machine type of {cloud}", hint)
 
 
 def image(config: DeploymentConfig) -> Iterator[Problem]:
@@ -96,7 +110,7 @@ def image(config: DeploymentConfig) -> Iterator[Problem]:
         hint = one_of(known, name)
         if config.cloud in IMAGE_ID_EXAMPLE:
             hint += f" (or an id like {IMAGE_ID_EXAMPLE[config.cloud]})"
-        yield Problem("machine.image", f"{name} is no image for cloud {config.cloud}", hint)
+        yield Problem("machine.image", f"{name} is not an image for cloud {config.cloud}", hint)
     row = find_machine(config.cloud, config.machine.type or "")
     if name == "deep-learning" and row is not None and row.gpu is None:
         yield Problem("machine.image", f"deep-learning is for GPUs, and {row.type} has none", "write ubuntu-24.04")
@@ -113,7 +127,7 @@ def network_ids(config: DeploymentConfig) -> Iterator[Problem]:
         return
     if not re.fullmatch(NETWORK_ID[cloud], network.id):
         example = NETWORK_EXAMPLE[cloud]
-        yield Problem("network.id", f"{network.id} is no network id of {cloud}", f"write one like {example}")
+        yield Problem("network.id", f"{network.id} is not a network id of {cloud}", f"write one like {example}")
     if "cidr" in network.model_fields_set:
         yield Problem("network.cidr", "is set by the existing network", "leave it out, or leave network.id out")
     if not network.subnets:
@@ -121,7 +135,7 @@ def network_ids(config: DeploymentConfig) -> Iterator[Problem]:
     for index, subnet in enumerate(network.subnets):
         if not re.fullmatch(SUBNET_ID[cloud], subnet):
             key, example = f"network.subnets[{index}]", SUBNET_EXAMPLE[cloud]
-            yield Problem(key, f"{subnet} is no subnet id of {cloud}", f"write one like {example}")
+            yield Problem(key, f"{subnet} is not a subnet id of {cloud}", f"write one like {example}")
     if cloud == "gcp" and len(network.subnets) > 1:
         yield Problem("network.subnets[1]", "is one too many", "write one: a subnet of GCP spans all zones of a region")
     yield from twice(network.subnets, "network.subnets")

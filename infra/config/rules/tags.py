@@ -48,7 +48,7 @@ def _aws(key: str, value: str) -> Iterator[Problem]:
     if len(key) > AWS_KEY_CHARS or not re.fullmatch(AWS_KEY, key) or key in AWS_RESERVED_KEYS:
         yield Problem(
             f"tags.{key}",
-            "is no tag key of aws that a host can read",
+            "is not a tag key of aws that hosts can read",
             f"write letters a-z and A-Z, digits and .:=+-@_, at most {AWS_KEY_CHARS}",
         )
     elif key.lower().startswith("aws:"):
@@ -70,7 +70,7 @@ def _gcp(key: str, value: str) -> Iterator[Problem]:
     if len(key) > GCP_CHARS or not re.fullmatch(GCP_KEY, key):
         yield Problem(
             f"tags.{key}",
-            "is no label key of gcp",
+            "is not a label key of gcp",
             f"write lower-case letters, digits, _ and -, a letter first, at most {GCP_CHARS}",
         )
     if len(value) > GCP_CHARS or not re.fullmatch(GCP_VALUE, value):

@@ -75,7 +75,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], dict[str, Any], str]] = {
     "a module that is not changed": (
         lambda _: None,
         {"target_modules": ["q_proj", "w_proj"]},
-        "adapters[0].target_modules: w_proj is none of its target modules; write those of adapter_config.json: [",
+        "adapters[0].target_modules: w_proj is not one of its target modules; write those of adapter_config.json: [",
     ),
     "a module that is not listed": (
         lambda _: None,
@@ -180,7 +180,7 @@ def test_a_base_that_cannot_be_read_from_here_is_left_to_its_hosts(
         ({"r": 64}, {}, f"adapters[0]: rank 64 of {REPO} is above vllm.max_lora_rank 16"),
         ({}, {"sha256": "0" * 64}, f"adapters[0].sha256: {WEIGHTS} of {REPO} has SHA-256 "),
         ({"peft_type": "IA3"}, {}, f"{CONFIG} of {REPO} is not of a LoRA adapter"),
-        ({"target_modules": ["q_proj"]}, {}, "is none of its target modules"),
+        ({"target_modules": ["q_proj"]}, {}, "is not one of its target modules"),
         ({"use_dora": True}, {}, f"{REPO} holds more than LoRA matrices (DoRA)"),
         (
             {"base_model_name_or_path": "acme/other"},

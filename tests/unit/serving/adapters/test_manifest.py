@@ -140,11 +140,11 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], str]] = {
     "no base": ([{k: v for k, v in listed().items() if k != "base"}], "adapters[0].base: is missing"),
     "no modules": ([listed(target_modules=[])], "adapters[0].target_modules: is empty"),
     "one version twice": ([listed(3), listed(3)], "adapters[1].version: contract@3 is listed twice"),
-    "base without a commit": ([listed(base="acme/base@main")], "acme/base@main is no base model; write owner/name@"),
-    "a module's whole name": ([listed(target_modules=["model.q_proj"])], "model.q_proj is no module"),
+    "base without a commit": ([listed(base="acme/base@main")], "acme/base@main is not a base model; write owner/name@"),
+    "a module's whole name": ([listed(target_modules=["model.q_proj"])], "model.q_proj is not a module name"),
     "a branch": (
         [listed(source={"kind": "hub", "repo": "acme/contract", "revision": "main"})],
-        "adapters[0].source.revision: main is no commit hash",
+        "adapters[0].source.revision: main is not a full commit hash",
     ),
     "an unknown key": ([listed(alias="contract")], "adapters[0].alias: is not a known key"),
 }

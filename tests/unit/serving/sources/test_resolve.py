@@ -89,7 +89,7 @@ def test_a_pinned_list_that_is_none_is_refused(tmp_path: Path) -> None:
     base = Path(shutil.copytree(make_tiny_model("llama").base, tmp_path / "base"))
     (base / "SHA256SUMS").write_text("hello\n")
     source = {"kind": "folder", "path": str(base), "sha256": sha256_of(base / "SHA256SUMS")}
-    with pytest.raises(ConfigError, match="is no list of checksums; write it with sha256sum"):
+    with pytest.raises(ConfigError, match="is not a list of checksums; write it with sha256sum"):
         resolve_sources(spec(source))
 
 

@@ -1,1 +1,1 @@
-"""Measurements against other tools. Nothing else imports this, and nothing here is needed to deploy."""
+"""Measurements of this repository, and of other tools for comparison. A deployment does not need this package."""

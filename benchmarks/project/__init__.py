@@ -1,4 +1,4 @@
-"""Speed goals of this repository itself: converge, preview, up and down.
+"""Speed goals of this repository's own commands: first line, preview, up, down and converge.
 
-Benchmarks of served models live beside it.
+Benchmarks of served models are in other folders of this package.
 """

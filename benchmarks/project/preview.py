@@ -1,8 +1,8 @@
-"""What our program adds to a preview beyond the bare engine with an empty program, against a simulated cloud.
+"""What our program adds to a preview, compared with an empty program, against a simulated cloud.
 
     python -m benchmarks.project.preview [--rounds N] [--stack NAME]
 
-Both previews run in turn, a round each, so that a busy machine slows both. The goal is GOAL_S on two cores.
+The two previews take turns, so that a busy machine slows both alike. The goal is GOAL_S on two cores.
 """
 
 import importlib
@@ -35,7 +35,7 @@ GOAL_S = 3.0
 def main(arguments: Sequence[str] | None = None) -> int:
     """Time both previews and print the figures as JSON."""
     parser = Parser(prog="python -m benchmarks.project.preview", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5, help="how often each preview runs")
+    parser.add_argument("--rounds", type=int, default=5, help="number of runs of each preview")
     parser.add_argument("--stack", default="aws-gpu", help="a stack on AWS or GCP")
     options = parser.parse_args(arguments)
     say(f"bench-preview: {options.rounds} rounds of an empty program and of stack {options.stack}")
@@ -49,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         environ[PLACEMENT_VARIABLE] = first.placement.model_dump_json()
         empty = _empty_project(Path(name) / "empty", "empty", "empty", environ)
-        _empty_project(Path(name) / "ours", PROJECT, options.stack, environ)  # the salt is written here, not in ours
+        _empty_project(
+            Path(name) / "ours", PROJECT, options.stack, environ
+        )  # the Pulumi engine writes the salt here, not into our stack file
         whole = _config_file(Path(name), options.stack)
         rounds = [
             (_seconds("empty", empty, None, environ), _seconds(options.stack, CHECKOUT, whole, environ))
@@ -65,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _running(cloud: str, folder: Path) -> Iterator[dict[str, str]]:
-    """Run the simulated cloud of a stack; yield the variables that lead to it."""
+    """Run the simulated cloud of a stack; yield the variables that point to it."""
     if cloud == "aws":
         from tests.doubles.aws.running import running_aws
 
@@ -78,11 +80,11 @@ def _running(cloud: str, folder: Path) -> Iterator[dict[str, str]]:
         with running_gcp(folder / "gcp") as gcp:
             yield gcp.environ()
     else:
-        raise UsageError(f"cloud {cloud} is not simulated", where="--stack", hint="name a stack on AWS or GCP")
+        raise UsageError(f"there is no simulation of cloud {cloud}", where="--stack", hint="name a stack on AWS or GCP")
 
 
 def _empty_project(folder: Path, name: str, stack: str, environ: dict[str, str]) -> Path:
-    """Return a project whose program makes nothing, with a stack: the same language host, the same environment."""
+    """Create a project with an empty program and a stack; it uses the same language host and environment as ours."""
     folder.mkdir()
     (folder / "Pulumi.yaml").write_text(f"name: {name}\nruntime: python\n")
     (folder / "__main__.py").write_text("import pulumi\n")
@@ -92,7 +94,7 @@ def _empty_project(folder: Path, name: str, stack: str, environ: dict[str, str])
 
 
 def _config_file(folder: Path, stack: str) -> Path:
-    """Return a copy of the stack's file: the engine writes its salt into the one it is given."""
+    """Return a copy of the stack file: the Pulumi engine writes the salt into it."""
     copy = folder / f"Pulumi.{stack}.yaml"
     copy.write_bytes((CHECKOUT / "stacks" / copy.name).read_bytes())
     return copy
@@ -100,14 +102,14 @@ def _config_file(folder: Path, stack: str) -> Path:
 
 @dataclass(frozen=True)
 class Taken:
-    """What one preview took, from start to end of the CLI. Computing counts the CLI, the hosts and the program."""
+    """Times of one preview, from start to end of the CLI. CPU time includes the language host and the program."""
 
     wall_s: float
     cpu_s: float
 
 
 def _seconds(stack: str, project: Path, config: Path | None, environ: dict[str, str]) -> Taken:
-    """Return what a preview takes."""
+    """Run a preview and return its times."""
     cli = [str(find_cli().program), "--non-interactive"]
     file = ["--config-file", str(config)] if config else []
     start, before = time.monotonic(), _computed()
@@ -126,7 +128,7 @@ def _seconds(stack: str, project: Path, config: Path | None, environ: dict[str, 
 
 
 def _computed() -> float:
-    """Return the seconds that processes started from here have computed, as far as they have ended."""
+    """Return the CPU seconds of this process's children that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

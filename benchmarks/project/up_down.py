@@ -1,9 +1,9 @@
-"""What `preview`, `up` and `down` of a stack take, phase by phase, against the simulated AWS.
+"""Times of `preview`, `up` and `down`, phase by phase, against the simulated AWS.
 
     python -m benchmarks.project.up_down [--rounds N] [--stack NAME]
 
-The phases are the steps that the commands themselves tell. What is before the first, between and after them counts as
-`the command itself`. The double answers at once: the figures are ours and the engine's, and not what AWS would add.
+The phases are the steps that the commands print. The time before, between and after the steps counts as `the command
+itself`. The simulation answers at once, so the figures have our time and the Pulumi engine's, but not that of AWS.
 """
 
 import json
@@ -24,7 +24,7 @@ from tests.doubles.aws.running import running_aws
 from tests.engine.checkout import copy_checkout
 
 COMMANDS = (("preview", "preview"), ("up", "up"), ("up, nothing to change", "up"), ("down", "down"))
-"""What each is called in the table, and the command."""
+"""Title in the table, and the command."""
 
 STEP_ENDED = re.compile(r"^✓ (?P<phase>.+): (?P<seconds>\d+\.\d) s$", re.MULTILINE)
 THE_REST = "the command itself"
@@ -33,16 +33,16 @@ Phases = dict[str, float]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Time a stack's life and print the figures as JSON."""
+    """Time the life of a stack and print the figures as JSON."""
     parser = Parser(prog="python -m benchmarks.project.up_down", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3, help="how often the stack lives")
+    parser.add_argument("--rounds", type=int, default=3, help="number of lives of the stack")
     parser.add_argument("--stack", default="aws-gpu", help="a stack on AWS")
     options = parser.parse_args(arguments)
     say(f"bench-up-down: {options.rounds} lives of stack {options.stack}")
     with tempfile.TemporaryDirectory() as name, running_aws(Path(name) / "cache") as aws:
         own = {"LLM_DEPLOY_STATE": f"{name}/state", "LLM_DEPLOY_RUNS": f"{name}/runs", "PULUMI_CREDENTIALS_PATH": name}
         folder = Path(name) / "copy"
-        copy_checkout(folder)  # in which the stacks have addresses that preflight takes
+        copy_checkout(folder)  # its stack files have addresses that pass preflight
         environ = os.environ | aws.environ() | own | {"PYTHONPATH": str(folder)}
         rounds = [
             {title: _phases(folder, command, options.stack, environ) for title, command in COMMANDS}
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _phases(folder: Path, command: str, stack: str, environ: dict[str, str]) -> Phases:
-    """Return the seconds of each step of a command. Raises DeployError when it fails."""
+    """Run a command and return the seconds of each step. Raises DeployError if it fails."""
     start = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-m", "infra.lifecycle.commands", command, "--stack", stack],
@@ -76,7 +76,7 @@ def _phases(folder: Path, command: str, stack: str, environ: dict[str, str]) -> 
 
 
 def _median(rounds: Sequence[Phases]) -> Phases:
-    """Return the middle of each phase's seconds, in the order of the phases."""
+    """Return the median of each phase's seconds, in the order of the phases."""
     return {phase: round(statistics.median(each[phase] for each in rounds), 1) for phase in rounds[0]}
 
 

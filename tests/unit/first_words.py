@@ -1,4 +1,4 @@
-"""What a command has imported when it says its first words: that, unlike seconds, is the same on a busy machine."""
+"""What a command imports before its first line. Unlike seconds, that is the same on a busy machine."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What the pages tell people to type: every `make …` in them is one that the Makefile takes, with its words."""
+"""The commands in the pages: make accepts every `make …` in them."""
 
 import re
 import shlex
@@ -15,27 +15,27 @@ README = CHECKOUT / "README.md"
 PAGES = [README, CHECKOUT / "stacks" / "README.md", *sorted((CHECKOUT / "docs").rglob("*.md"))]
 COMMAND = re.compile(r"`(make [^`]+)`|^(?: {4})?(make [^#\n]+)", re.MULTILINE)
 TABLE = re.findall(r"^\| (`make [^|]+) \|([^|]*)\|", README.read_text(encoding="utf-8"), re.MULTILINE)
-"""Of each row its targets, and the words that they take."""
+"""Of each row the targets, and the variables that they use."""
 EVERYWHERE = {"WORKERS"}
-"""Words that the README's table does not repeat in each row."""
+"""Variables that the README's table does not repeat in each row."""
 
 
 def commands(text: str) -> list[str]:
-    """Return the commands of a page, each once; a placeholder in them becomes a word."""
+    """Return the commands of a page without duplicates; a placeholder becomes a word."""
     found = [inline or line for inline, line in COMMAND.findall(text)]
     return sorted({re.sub(r"[<…>]+", "x", each.split("&&")[0]).strip() for each in found})
 
 
 def refusal(command: str) -> str:
-    """Return why `make` refuses a command; empty when it would run it."""
+    """Return why `make` rejects a command; empty if it would run it."""
     words = [*shlex.split(command), "-n", "-o", ".venv/.ready"]
     done = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, check=False)
     return done.stderr if done.returncode else ""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))
-def test_every_make_on_a_page_can_be_typed(page: Path) -> None:
-    """The pages once named a target that there was not. Where one is only named, its words may be left out."""
+def test_make_accepts_every_command_on_a_page(page: Path) -> None:
+    """The pages once named a target that did not exist. A page may name a target without its variables."""
     refused = {command: refusal(command) for command in commands(page.read_text(encoding="utf-8"))}
     assert {
         command: said for command, said in refused.items() if said and not re.search(r"wh(ich|ose) \w+\?", said)
@@ -43,7 +43,7 @@ def test_every_make_on_a_page_can_be_typed(page: Path) -> None:
 
 
 @pytest.mark.parametrize(("targets", "words"), TABLE, ids=[targets for targets, _ in TABLE])
-def test_the_table_of_targets_says_which_words_each_takes(targets: str, words: str) -> None:
+def test_the_table_of_targets_has_the_variables_of_each(targets: str, words: str) -> None:
     named = set(re.findall(r"`([A-Z]+)`", re.sub(r"not `\w+`", "", words)))
     if "hosts" in words:
         named |= {"STACK", "INVENTORY"} | (set() if "not `HOST`" in words else {"HOST"})
@@ -58,7 +58,7 @@ def test_all_targets_are_in_the_table() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(CHECKOUT)))
-def test_no_page_has_a_shell_forget_the_systems_cas(page: Path) -> None:
+def test_no_page_exports_our_ca_as_the_only_one(page: Path) -> None:
     """`export SSL_CERT_FILE=…` of our CA once broke every later download in that shell, and in the machines it made."""
     exported = re.compile(r"^export .*(?:SSL_CERT_FILE|CURL_CA_BUNDLE)=.*", re.MULTILINE)
     assert exported.findall(page.read_text(encoding="utf-8")) == []
@@ -74,13 +74,13 @@ def test_no_page_has_a_shell_forget_the_systems_cas(page: Path) -> None:
         ("stacks/adapters/prod.lock", False),
     ],
 )
-def test_git_ignores_what_the_pages_say_and_nothing_that_is_to_be_committed(path: str, *, ignored: bool) -> None:
+def test_git_ignores_secrets_and_models_only(path: str, *, ignored: bool) -> None:
     done = subprocess.run(["git", "check-ignore", "--no-index", "--quiet", path], cwd=CHECKOUT, check=False)
     assert (done.returncode == 0) is ignored
 
 
-def test_the_pages_write_tasks_of_adapters_as_make_does() -> None:
-    """docs/operations.md once said `adapters:prune`, which nobody can type."""
+def test_the_pages_use_make_for_tasks_of_adapters() -> None:
+    """docs/operations.md once said `adapters:prune`, which is not a command."""
     texts = {page.name: page.read_text(encoding="utf-8") for page in PAGES} | {"adapters/<stack>.lock": LOCK_HEAD}
     named = {name: re.findall(r"`(?:fab )?adapters:\w+`", text) for name, text in texts.items()}
     assert {name: words for name, words in named.items() if words} == {}

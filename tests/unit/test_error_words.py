@@ -1,4 +1,4 @@
-"""Every mistake of a person is told with its place and with what to write instead: read off the source."""
+"""Every error that a user causes says where it is and what to write: checked in the source."""
 
 import ast
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ WITHOUT_HINT = {
     "infra/clouds/guards.py": "each broken rule says itself what to write",
     "provisioning/adapters/checks.py": "the words of the program that fetches, which has its own",
 }
-"""Files with one function that leaves the hint to somebody else, and why."""
+"""Files with one function that creates an error without a hint, and why."""
 
 
 def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
@@ -28,7 +28,7 @@ def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
 
 
 def lacking(function: ast.FunctionDef) -> set[str]:
-    """Return what the errors that `function` makes lack of place and hint; an empty text counts as lacking."""
+    """Return which of place and hint the errors in `function` lack; an empty text counts as missing."""
     found = set[str]()
     for node in ast.walk(function):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in PERSONS:
@@ -41,7 +41,7 @@ def lacking(function: ast.FunctionDef) -> set[str]:
     return found
 
 
-def test_each_mistake_is_told_with_its_place_and_a_hint() -> None:
+def test_each_error_has_a_place_and_a_hint() -> None:
     bare = [(file, function.name, lacking(function)) for file, function in functions() if lacking(function)]
     assert [(file, missing) for file, _, missing in bare] == [(file, {"hint"}) for file in WITHOUT_HINT], bare
 
@@ -56,7 +56,7 @@ def test_each_mistake_is_told_with_its_place_and_a_hint() -> None:
         ("raise HostError('is down')", set[str]()),
     ],
 )
-def test_what_lacks_one_is_seen(source: str, missing: set[str]) -> None:
+def test_finds_errors_without_a_place_or_a_hint(source: str, missing: set[str]) -> None:
     function = ast.parse(f"def f():\n    {source}\n").body[0]
     assert isinstance(function, ast.FunctionDef)
     assert lacking(function) == missing

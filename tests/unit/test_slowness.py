@@ -29,8 +29,8 @@ def test_after_it(thing):
 """
 
 
-def test_one_factor_is_measured_once_and_counts_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once deadlines were fixed, and a machine with a load above 10 was red where it was only slow."""
+def test_the_factor_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With fixed deadlines, tests failed on a machine with a load above 10."""
     times = iter([100.0, 100.0 + 3 * slowness.USUAL_S])
     monkeypatch.delenv(slowness.VARIABLE, raising=False)
     monkeypatch.setattr("tests.slowness.time", SimpleNamespace(monotonic=lambda: next(times)))
@@ -56,7 +56,7 @@ def test_the_factor_has_bounds(monkeypatch: pytest.MonkeyPatch, seconds: float, 
 
 
 def test_a_fixture_knows_whether_its_test_failed(tmp_path: Path) -> None:
-    """Once a host that one test broke was handed to the next two, which failed as well."""
+    """The next two tests once got a host that one test had broken, and failed as well."""
     (tmp_path / "test_shared.py").write_text(SHARED)
     argv = [sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest", "-p", "no:cacheprovider"]
     done = subprocess.run(

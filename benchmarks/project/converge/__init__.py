@@ -1,1 +1,1 @@
-"""A provision with nothing to change, and with one file to mend: ours against pyinfra and Ansible."""
+"""A provision with nothing to change, and one with a changed file to restore: ours against pyinfra and Ansible."""

@@ -1,4 +1,4 @@
-"""Time the tools on one machine: nothing to change and one file to mend, nearby and 100 ms away.
+"""Time the tools on one machine: nothing to change and one file to restore, nearby and 100 ms away.
 
 Each figure is the median of whole processes, as the shell sees them. After each run the host is checked over plain ssh.
 """
@@ -33,7 +33,7 @@ FLOOR = "ssh host true"
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """What is measured: how far the host is, and whether a file is spoiled before each run."""
+    """One situation to measure: how far the host is, and whether a file is changed before each run."""
 
     name: str
     far: bool
@@ -42,15 +42,15 @@ class Scene:
 
 SCENES = (
     Scene(name="nothing to change", far=False, drift=False),
-    Scene(name="one file to mend", far=False, drift=True),
+    Scene(name="one file to restore", far=False, drift=True),
     Scene(name="nothing to change, 100 ms", far=True, drift=False),
-    Scene(name="one file to mend, 100 ms", far=True, drift=True),
+    Scene(name="one file to restore, 100 ms", far=True, drift=True),
 )
 
 
 @dataclass
 class Bench:
-    """The machine, twice: as it is, and behind the delay; and what has been measured on it."""
+    """The machine, directly and behind the delay, and the measurements on it."""
 
     near: HostRecord
     far: HostRecord
@@ -60,12 +60,12 @@ class Bench:
     table: dict[str, dict[str, float]] = field(default_factory=dict)
     """Median seconds by scene and tool."""
     all_runs: dict[str, dict[str, list[float]]] = field(default_factory=dict)
-    """Each run's seconds by scene and tool: on a machine that others use too, the shortest tells most."""
+    """Each run's seconds by scene and tool. On a busy machine, compare the shortest."""
     ours: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
     """Our own runs with nothing to change nearby: whole seconds, and the host's part of provision.json."""
 
     def measure(self) -> None:
-        """Let each tool make the machine right once, then time them in turns, so that none has the quieter machine."""
+        """Run each tool once, then time them in turns, so that a busy machine slows all of them alike."""
         ssh = ssh_argv(self.near, self.folder)
         for tool in TOOLS:
             with step(f"{tool.name} for the first time"):
@@ -100,7 +100,7 @@ class Bench:
 
 
 def _seconds(argv: Sequence[str], env: dict[str, str], name: str) -> float:
-    """Return how long a process takes from its start to its end; it must succeed."""
+    """Run a process and return its seconds. Raises CheckError if it fails."""
     began = time.perf_counter()
     done = subprocess.run(argv, env=os.environ | env, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
     taken = time.perf_counter() - began
@@ -125,7 +125,7 @@ def _as_text(bench: Bench, costs: dict[str, float]) -> str:
 
 
 def main() -> int:
-    """Measure, print the tables on stdout and write the result; 1 when a goal is missed."""
+    """Measure, print the tables on stdout and write the result; return 1 if a goal is missed."""
     parser = Parser(prog="python -m benchmarks.project.converge", description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="runs per figure (default: %(default)s)")
     parser.add_argument("--near", action="store_true", help="only nearby, which takes a third of the time")

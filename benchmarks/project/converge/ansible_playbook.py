@@ -1,4 +1,4 @@
-"""Ansible's way of bringing a host to the benchmark's resources: a playbook as JSON, which is YAML too."""
+"""The benchmark's resources for Ansible: a playbook in JSON, which is also YAML."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ from benchmarks.project.converge import resources
 
 
 def playbook() -> str:
-    """Return the playbook: 20 tasks, and facts gathered first, which is Ansible's default."""
+    """Return the playbook: 20 tasks, and Ansible's default of gathering facts first."""
     return json.dumps([{"hosts": "all", "become": True, "tasks": _tasks()}], indent=2, ensure_ascii=False)
 
 
@@ -16,7 +16,7 @@ def _tasks() -> list[dict[str, Any]]:
     key, value = resources.SYSCTL
     keep = "/etc/sysctl.d/60-bench.conf"
     line = f"{key} = {value}"
-    # ansible-core has no module for kernel settings; this looks and changes in one task, as a module would.
+    # ansible-core has no module for kernel settings; this task checks and changes one, like a module.
     sysctl = (
         f"grep -qsx '{line}' {keep} && [ \"$(sysctl -n {key})\" = '{value}' ] && exit 0;"
         f" echo '{line}' > {keep} && sysctl -q -w {key}={value} && echo changed"
@@ -70,4 +70,4 @@ pipelining = True
 ssh_args = -o ControlMaster=auto -o ControlPersist=60s -o UserKnownHostsFile={known_hosts} -o StrictHostKeyChecking=yes
 control_path_dir = {folder}/control
 """
-"""Ansible's defaults, but for pipelining and one SSH connection that is kept for the run."""
+"""Ansible's defaults, plus pipelining and one SSH connection for the whole run."""

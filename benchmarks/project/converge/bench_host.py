@@ -1,4 +1,4 @@
-"""The machine that is measured on: small, real systemd and sshd, made for the benchmark and removed with it."""
+"""The benchmark's machine: small, with real systemd and sshd, removed at the end."""
 
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ STACK = "bench-converge"
 
 @contextmanager
 def bench_host() -> Iterator[HostRecord]:
-    """Yield a fresh machine that answers SSH."""
+    """Yield a new machine that accepts SSH."""
     key = " ".join(stack_key_pair(STACK).public.split()[:2])
     try:
         made = machines.create("bench", stack=STACK, memory_mib=1024, cpus=2, public_keys=(key,))
@@ -24,12 +24,12 @@ def bench_host() -> Iterator[HostRecord]:
 
 
 def prepare(ssh: Sequence[str]) -> None:
-    """Let the machine change its own network's kernel settings (nspawn mounts them read-only), refresh apt's lists."""
+    """Make the machine's network settings writable (nspawn mounts them read-only), and update apt's lists."""
     commands = "mount -o remount,bind,rw /proc/sys; apt-get -qq update"
     subprocess.run([*ssh, f"sudo sh -c '{commands}'"], check=True, capture_output=True, timeout=120)
 
 
 def spoil(ssh: Sequence[str]) -> None:
-    """Change one of the files, as someone by hand would."""
+    """Change one of the files by hand."""
     command = f"echo by hand >> {resources.DRIFTING_FILE}"
     subprocess.run([*ssh, f"sudo sh -c '{command}'"], check=True, capture_output=True, timeout=60)

@@ -1,4 +1,4 @@
-"""Whether a host is as wished, seen over plain ssh with the system's own programs: no tool's word is taken for it."""
+"""A check of the host's state over plain ssh with the system's own programs, independent of the tools."""
 
 import hashlib
 import subprocess
@@ -9,7 +9,7 @@ from core.errors import CheckError
 
 
 def expected_state() -> str:
-    """Return what the commands of `_LOOK` print on a host that is right."""
+    """Return what the commands of `_look` print on a host in the desired state."""
     lines = [f"{name} installed" for name in sorted(resources.PACKAGES)]
     lines.append(f"{resources.USER}:{resources.HOME}:/usr/sbin/nologin")
     lines += [f"{path} {resources.DIRECTORY_MODE:o} root {resources.USER}" for path in resources.DIRECTORIES]
@@ -21,11 +21,13 @@ def expected_state() -> str:
 
 
 def check(ssh: Sequence[str], tool: str) -> None:
-    """Raise CheckError when the host is not as wished after `tool` has run. `ssh` is a command line that logs in."""
+    """Raise CheckError if `tool` did not bring the host to the desired state. `ssh` is a command line that logs in."""
     seen = subprocess.run([*ssh, f"sudo sh -c '{_look()}'"], capture_output=True, text=True, check=False, timeout=60)
     if seen.stdout != expected_state():
         differing = set(expected_state().splitlines()) ^ set(seen.stdout.splitlines())
-        raise CheckError(f"{tool} left another state than wished", detail="\n".join(sorted(differing)) + seen.stderr)
+        raise CheckError(
+            f"{tool} did not bring the host to the desired state", detail="\n".join(sorted(differing)) + seen.stderr
+        )
 
 
 def _look() -> str:

@@ -1,7 +1,7 @@
-"""A TCP proxy on loopback that adds a round trip time without lowering the throughput, and can cut what runs over it.
+"""A TCP proxy on loopback that adds a round trip time without lowering the throughput, and can reset connections.
 
-For kernels without `sch_netem`. Each direction is a queue of chunks that become due half a round trip after they came
-in. A new connection costs the time of TCP's own handshake, which a proxy would else hide.
+For kernels without `sch_netem`. Each direction is a queue of chunks, and sends a chunk half a round trip after it came
+in. A new connection also takes the time of TCP's handshake, which a proxy normally hides.
 """
 
 import asyncio
@@ -13,11 +13,11 @@ from contextlib import contextmanager
 
 CHUNK_BYTES = 256 * 1024
 HANDSHAKE_ROUND_TRIPS = 1.5
-"""When the server's accept returns, seen from the client's first packet."""
+"""Round trips from the client's first packet until the server's accept returns."""
 
 
 class DelayProxy:
-    """Listens on `port` of 127.0.0.1 and passes all on to `target`."""
+    """Listens on `port` of 127.0.0.1 and forwards to `target`."""
 
     def __init__(self, target: tuple[str, int], *, round_trip_s: float) -> None:
         self._target = target
@@ -26,15 +26,15 @@ class DelayProxy:
         self._pipes: set[asyncio.StreamWriter] = set()
         self.port = 0
         self.connections = 0
-        """How many have been opened."""
+        """Number of connections so far."""
         self.bytes_up = 0
-        """Sent by clients."""
+        """Bytes from clients."""
         self.bytes_down = 0
-        """Sent by the server."""
+        """Bytes from the server."""
 
     @contextmanager
     def running(self) -> Iterator["DelayProxy"]:
-        """Serve while inside."""
+        """Serve in the block."""
         started = threading.Event()
         thread = threading.Thread(target=self._serve, args=(started,), daemon=True)
         thread.start()
@@ -46,7 +46,7 @@ class DelayProxy:
             thread.join()
 
     def cut(self) -> None:
-        """Reset all connections that are open now, as a network that goes away does."""
+        """Reset all open connections, like a network failure."""
         self._loop.call_soon_threadsafe(self._reset_all)
 
     def _serve(self, started: threading.Event) -> None:
@@ -71,7 +71,7 @@ class DelayProxy:
     async def _accept(self, client_in: asyncio.StreamReader, client_out: asyncio.StreamWriter) -> None:
         self.connections += 1
         self._adopt(client_out)
-        with contextlib.suppress(asyncio.CancelledError):  # the proxy ends; asyncio would print it as an error
+        with contextlib.suppress(asyncio.CancelledError):  # the proxy stops; asyncio would print this as an error
             await asyncio.sleep(self._round_trip_s * HANDSHAKE_ROUND_TRIPS)
             try:
                 server_in, server_out = await asyncio.open_connection(*self._target)
@@ -88,7 +88,7 @@ class DelayProxy:
         self._pipes.add(pipe)
 
     async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, up: bool) -> None:
-        """Read without waiting for the writer; each chunk is written when its time has come."""
+        """Read without waiting for the writer, and write each chunk at its due time."""
         due: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
         writer = asyncio.create_task(self._write_when_due(due, sink))
         with contextlib.suppress(OSError):

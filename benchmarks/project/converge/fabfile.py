@@ -1,6 +1,6 @@
-"""Our way of bringing a host to the benchmark's resources: the task that people run, step by step as in the real one.
+"""The benchmark's resources for this repository's own tool: a copy of the `provision` task, step by step.
 
-Inventory, greeting, connection, agent, narration and the result's file are the real thing.
+Inventory, prefetch, connection, agent, progress and result file are the real ones.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from provisioning.hosts.target import Target
 
 @fab_task({"inventory": "File of the hosts."})
 def provision(_: Any, *, inventory: str = "") -> int:
-    """Bring the hosts of an inventory to the benchmark's resources."""
+    """Apply the benchmark's resources to the hosts of an inventory."""
     target = Target(inventory=inventory)
     say(f"→ provision {target.name}")
     from provisioning.hosts.prefetch import begin

@@ -1,4 +1,4 @@
-"""How much faster than the others ours has to be."""
+"""Goals: how much faster than the other tools ours must be."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ OURS = "llm-deploy"
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """Another tool takes at least so many times as long as ours."""
+    """In this scene, `tool` must take at least `times` as long as ours."""
 
     scene: str
     tool: str
@@ -25,7 +25,7 @@ GOALS = (
 
 
 def verdicts(table: Mapping[str, Mapping[str, float]]) -> list[tuple[bool, str]]:
-    """Return for each goal of a measured scene whether seconds by scene and tool meet it, and in words."""
+    """Return for each goal of a measured scene whether `table` (seconds by scene and tool) meets it, and a sentence."""
     judged = []
     for goal in (goal for goal in GOALS if goal.scene in table):
         times = table[goal.scene][goal.tool] / table[goal.scene][OURS]

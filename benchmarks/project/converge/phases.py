@@ -1,4 +1,4 @@
-"""Where the time of our own run goes: what the run itself has noted, and the rest, which is interpreter and imports."""
+"""The phases of our own run: those in its result file, and the rest, which is interpreter and imports."""
 
 import json
 import statistics
@@ -15,7 +15,7 @@ def read_phases(folder: Path) -> dict[str, Any]:
 
 
 def phase_costs(runs: Sequence[tuple[float, dict[str, Any]]]) -> dict[str, float]:
-    """Return the median seconds of each phase over runs, each given as whole-process time and host's part."""
+    """Return the median seconds of each phase. A run is its total time and the host's entry in provision.json."""
     costs: dict[str, list[float]] = {}
     for whole_s, host in runs:
         inside = host["phases"]

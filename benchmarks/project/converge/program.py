@@ -38,7 +38,7 @@ def _desired_state(
     allow_downgrade: bool = False,
     keep: bool = True,
 ) -> program.DesiredState:
-    """Stand in for the function that joins the lists of the roles."""
+    """Replace the function that joins the lists of the roles."""
     del outputs, roles, allow_downgrade, keep  # the benchmark has one list for all, and no engine
     return program.DesiredState(lists={host.name: benchmark_list() for host in hosts}, endpoint=None)
 

@@ -1,11 +1,11 @@
-"""pyinfra's way of bringing a host to the benchmark's resources. Run by pyinfra, in its own environment."""
+"""The benchmark's resources for pyinfra, which runs this file in its own environment."""
 
 import io
 import sys
 from pathlib import Path
 from typing import Any
 
-from pyinfra.operations import apt, files, server, systemd  # type: ignore[import-not-found]  # an environment of its own
+from pyinfra.operations import apt, files, server, systemd  # type: ignore[import-not-found]  # in its own environment
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 

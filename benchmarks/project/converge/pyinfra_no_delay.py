@@ -1,10 +1,10 @@
-"""pyinfra as its command line runs it, with TCP_NODELAY on each SSH connection: what it could do with one line more."""
+"""pyinfra's command line with TCP_NODELAY on each SSH connection: pyinfra with one more line of code."""
 
 import socket
 from typing import Any
 
 import paramiko
-from pyinfra_cli.main import main  # type: ignore[import-not-found]  # an environment of its own
+from pyinfra_cli.main import main  # type: ignore[import-not-found]  # in its own environment
 
 _init = paramiko.Transport.__init__
 

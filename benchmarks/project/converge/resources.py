@@ -1,5 +1,5 @@
-"""The 20 resources that every tool brings a host to, as plain values: 1 set of packages, 1 user, 4 folders, 10 files,
-3 units, 1 kernel setting. Imports nothing, since each tool reads it in an environment of its own.
+"""The benchmark's 20 resources as plain values: 1 set of packages, 1 user, 4 folders, 10 files, 3 units and 1 kernel
+setting. Imports nothing, because each tool reads it in its own environment.
 """
 
 PACKAGES = ("ca-certificates", "cron", "curl", "tree")
@@ -32,7 +32,7 @@ FILES = {
 }
 
 DRIFTING_FILE = "/etc/bench/conf.d/4.conf"
-"""The file that is spoiled before each run that mends one file."""
+"""The file that is changed before each run that restores one file."""
 
 
 def file_mode(path: str) -> int:

@@ -1,4 +1,4 @@
-"""The tools side by side: how each is installed, and the command line with which a person would run it."""
+"""The tools to compare: how each is installed, and the command line that a user would run."""
 
 import shutil
 import subprocess
@@ -27,17 +27,17 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Tool:
-    """A tool that brings a host to the benchmark's resources."""
+    """A tool that applies the benchmark's resources to a host."""
 
     name: str
     run: Callable[[HostRecord, Path], Run]
-    """Makes the command line for a host, with a folder for the files that it needs."""
+    """Returns the command line for a host; the second argument is a folder for files."""
     end: Callable[[HostRecord, Path], Run] | None = None
-    """Ends what a run leaves behind, so that no run profits from the one before."""
+    """Stops the processes that a run leaves, so that the next run gains nothing from them."""
 
 
 def ssh_argv(host: HostRecord, folder: Path) -> list[str]:
-    """Return plain ssh to the host, strict and with nothing of the user's settings."""
+    """Return an ssh command line to the host, with strict host keys and without the user's settings."""
     return [
         "ssh", "-F", "none", "-i", str(host.identity_file), "-p", str(host.ssh_port), "-o", "StrictHostKeyChecking=yes",
         "-o", f"UserKnownHostsFile={known_hosts(host, folder)}", f"{host.user}@{host.address}",
@@ -89,7 +89,7 @@ def _ansible(host: HostRecord, folder: Path) -> Run:
 
 
 def _end_ansible(host: HostRecord, folder: Path) -> Run:
-    """Close the connection that Ansible keeps for a minute: a provision is seldom the second within one."""
+    """Close the connection that Ansible keeps for a minute: two provisions within one minute are rare."""
     close = f"for s in {folder}/control/*; do ssh -F none -O exit -o ControlPath=$s {host.name}; done"
     return Run(argv=["sh", "-c", close])
 
@@ -102,7 +102,7 @@ TOOLS = (OURS, PYINFRA, PYINFRA_NO_DELAY, ANSIBLE)
 
 
 def environment(name: str) -> Path:
-    """Return a tool's environment, made from its lock when it is missing or the lock has changed."""
+    """Return a tool's environment. Makes it if it is missing or its lock has changed."""
     lock = LOCKS / f"{name}.txt"
     folder = cache_dir() / "benchmarks" / name
     marker = folder / "lock.txt"

@@ -1,4 +1,4 @@
-"""The benchmark's measuring instrument: it delays, it does not slow down, and it cuts."""
+"""The benchmark's proxy: it adds a delay, keeps the throughput, and can reset connections."""
 
 import contextlib
 import socket
@@ -15,7 +15,7 @@ ROUND_TRIP_S = 0.1
 
 @pytest.fixture
 def echo() -> Iterator[tuple[str, int]]:
-    """A server that sends back what it gets."""
+    """A server that echoes its input."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:
@@ -30,8 +30,8 @@ def echo() -> Iterator[tuple[str, int]]:
         thread.join(5)
 
 
-def test_each_exchange_takes_one_round_trip(echo: tuple[str, int]) -> None:
-    """The first exchange also pays for TCP's handshake."""
+def test_each_exchange_takes_a_round_trip(echo: tuple[str, int]) -> None:
+    """The first exchange also includes TCP's handshake."""
     with (
         DelayProxy(echo, round_trip_s=ROUND_TRIP_S).running() as proxy,
         socket.create_connection(("127.0.0.1", proxy.port)) as client,
@@ -47,7 +47,7 @@ def test_each_exchange_takes_one_round_trip(echo: tuple[str, int]) -> None:
 
 
 def test_throughput_is_not_lowered(echo: tuple[str, int]) -> None:
-    """Many bytes are on the way at once: a queue that waited for each chunk would take 8 s for these."""
+    """Many chunks are under way at once: if the proxy waited for each of them, these would take 8 s."""
     size = 20 << 20
     with (
         DelayProxy(echo, round_trip_s=ROUND_TRIP_S).running() as proxy,
@@ -66,8 +66,8 @@ def test_throughput_is_not_lowered(echo: tuple[str, int]) -> None:
     assert proxy.connections == 1
 
 
-def test_a_cut_resets_what_is_open(echo: tuple[str, int]) -> None:
-    """The client sees an error or the end, not silence."""
+def test_cut_resets_open_connections(echo: tuple[str, int]) -> None:
+    """The client gets an error or the end of the stream, and does not hang."""
     with (
         DelayProxy(echo, round_trip_s=0).running() as proxy,
         socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client,

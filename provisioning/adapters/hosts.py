@@ -106,27 +106,27 @@ class AdapterStack(AdapterHosts):
         """
         # Not needed to move a name, which is to take no time.
         from provisioning.access.cloud_login import with_logins
-        from provisioning.cli.progress import Narrator, counts, failure_detail, plan_text
+        from provisioning.cli.progress import ProgressPrinter, counts, failure_detail, plan_text
         from provisioning.converge.controller import converge
         from provisioning.roles.engine.adapters import adapters_alone
         from serving.sources.resolve import resolve_sources
 
         sources = with_logins(resolve_sources(self.serving))
-        narrator = Narrator([host.name for host in self.hosts])
-        on_event = narrator.progress_only if dry_run else narrator.event
+        progress = ProgressPrinter([host.name for host in self.hosts])
+        on_event = progress.progress_only if dry_run else progress.event
         retired = dict.fromkeys(retire, who_asks())
 
         def work(host: HostRecord) -> HostResult:
             resources = adapters_alone(host, self.serving, sources, retired)
             result = converge(host, resources, dry_run=dry_run, on_event=on_event)
             if dry_run:
-                narrator.aside(plan_text(result))
+                progress.aside(plan_text(result))
             for outcome in result.failed:
-                narrator.say(host.name, failure_detail(outcome))
-            narrator.say(host.name, counts(result, would=dry_run))
+                progress.say(host.name, failure_detail(outcome))
+            progress.say(host.name, counts(result, would=dry_run))
             return result
 
-        with narrator:
+        with progress:
             results = self.on_all(work)
         entries = [result.as_json() for result in results.values()]
         ok = all(result.ok for result in results.values())

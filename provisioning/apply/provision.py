@@ -19,7 +19,7 @@ from provisioning.access.other_names import mention_other_name
 from provisioning.apply.closed_port import mention_closed_port
 from provisioning.apply.diagnosis import diagnose
 from provisioning.apply.reboots import bring
-from provisioning.cli.progress import Narrator, counts, error_line, failure_detail, is_new_file, plan_text
+from provisioning.cli.progress import ProgressPrinter, counts, error_line, failure_detail, is_new_file, plan_text
 from provisioning.converge.result import HostResult, Outcome
 from provisioning.hosts.inventory import choose, file_has_changed, load, mention_changed_file
 from provisioning.hosts.parallel import Failures, on_each
@@ -106,14 +106,14 @@ class _Run:
         mention_changed_file(target)
         self.hosts = choose(self.outputs, names)
         self.results: dict[str, HostResult] = {}
-        self.failures = Failures(self.hosts, lambda name, error: self._narrator.say(name, error_line(error)))
+        self.failures = Failures(self.hosts, lambda name, error: self._progress.say(name, error_line(error)))
         self.resources: DesiredState
         self.written: Path
         self._roles = roles
         self._greeted = greeted
         self._dry_run = dry_run
         self._full = full
-        self._narrator = Narrator([host.name for host in self.hosts])
+        self._progress = ProgressPrinter([host.name for host in self.hosts])
         self._lists: Future[DesiredState] = Future()
 
     def follow(self, at_once: int) -> None:
@@ -127,7 +127,7 @@ class _Run:
             self._write()
             raise
         try:
-            with self._narrator:
+            with self._progress:
                 for host, result in self.failures.sift(ends):
                     self.results[host.name] = result
                     self._tell(result)
@@ -152,17 +152,17 @@ class _Run:
         return ends
 
     def _work(self, host: HostRecord) -> HostResult:
-        on_event = self._narrator.progress_only if self._dry_run else self._narrator.event
+        on_event = self._progress.progress_only if self._dry_run else self._progress.event
         resources = lambda: self._lists.result().lists[host.name]  # noqa: E731
         session = self._greeted.session(host)
         return bring(host, resources, dry_run=self._dry_run, on_event=on_event, session=session)
 
     def _tell(self, result: HostResult) -> None:
         if self._dry_run:
-            self._narrator.aside(plan_text(result, full=self._full))
+            self._progress.aside(plan_text(result, full=self._full))
         for outcome in result.failed:
-            self._narrator.say(result.host, why(outcome))
-        self._narrator.say(result.host, counts(result, would=self._dry_run))
+            self._progress.say(result.host, why(outcome))
+        self._progress.say(result.host, counts(result, would=self._dry_run))
 
     def _write(self) -> None:
         """Write provision.json or plan.json: a host without an end was cut off before it."""

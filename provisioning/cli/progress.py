@@ -27,7 +27,7 @@ CLEAR_LINE = "\r\x1b[K"
 MARKS = {"changed": "+", "failed": "✗", "skipped": "-"}
 
 
-class Narrator:
+class ProgressPrinter:
     """Tells events of several hosts, from several threads, without mixing their lines.
 
     A context: at its end, also by Ctrl-C, the terminal's bottom line goes, and threads that still run are not heard.
@@ -47,7 +47,7 @@ class Narrator:
         """When a host's resource was first heard of."""
         self._told_at: dict[str, float] = {}
 
-    def __enter__(self) -> "Narrator":
+    def __enter__(self) -> "ProgressPrinter":
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -4,31 +4,30 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from core.console import next_command, say
-from core.errors import HostError, UsageError
+from core.errors import UsageError
 from core.paths import CHECKOUT
 from core.ports import SSH_PORT
 from core.strict_yaml import read_yaml
 from core.words import error_of, words
 from infra.contract.outputs import LOGIN, HostRecord
-from provisioning.existing.facts import GIB, HostFacts
 from provisioning.existing.host_key import accepted_keys, fingerprint, shown_keys, terminal
 from provisioning.existing.inventory_file import inventory_text, is_edited, write_inventory
-from provisioning.existing.verdict import GATEWAY_PORTS, notes, plan, refusals
+from provisioning.existing.verdict import notes, plan, refusals
+from provisioning.hosts.facts import GIB, HostFacts
 from provisioning.hosts.inventory import load
+from provisioning.hosts.look import look
 from provisioning.hosts.target import Target
-from provisioning.ssh.connection import LoginError, OtherHostError, connect
-from provisioning.ssh.host_output import DETAIL_CHARS
-from provisioning.ssh.remote import ask_program
+from provisioning.ssh.connection import LoginError, OtherHostError
 from provisioning.ssh.route import file_at, route
 from provisioning.ssh.target import SshTarget
 
 if TYPE_CHECKING:
-    import fabric
+    pass
 
 NAME_KEY = 'name the private key to log in with: ARGS="--identity-file KEY"'
 NEW_KEY = 'ARGS="--host-key SHA256:… --replace", which writes the file anew'
@@ -114,28 +113,6 @@ def _looked_at(ssh_target: SshTarget) -> HostFacts:
     except OtherHostError as error:
         hint = f"{error.hint}; or run it again with {NEW_KEY}"
         raise OtherHostError(error.what, where=error.where, hint=hint) from error
-
-
-def look(ssh_target: SshTarget) -> HostFacts:
-    """Return what the host is. Raises UsageError when the shell will not do, HostError for SSH's troubles."""
-    with connect(ssh_target) as connection:
-        said = _seen(connection, ssh_target)
-    try:
-        return HostFacts.model_validate(said)
-    except ValidationError as error:
-        detail = str(error.errors(include_url=False, include_input=False))[:DETAIL_CHARS]
-        what, hint = "was looked at, and the answer is not whole", "run it again"
-        raise UsageError(what, where=ssh_target.name, hint=hint, detail=detail) from None
-
-
-def _seen(connection: "fabric.Connection", ssh_target: SshTarget) -> Any:
-    """Return what the programs that look at a host and at its firewalls print."""
-    try:
-        seen = ask_program(connection, ssh_target, "look_at_host")
-        closed = ask_program(connection, ssh_target, "other_firewalls", *map(str, GATEWAY_PORTS))
-    except HostError as error:
-        raise UsageError(error.what, where=error.where, hint=error.hint, detail=error.detail) from error
-    return {**seen, **closed}
 
 
 def summary(facts: HostFacts) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from core.errors import UsageError
 from core.files import write_atomically
 from infra.contract.outputs import HostRecord
-from provisioning.existing.facts import HostFacts
 from provisioning.existing.verdict import Plan, kept_open
+from provisioning.hosts.facts import HostFacts
 from provisioning.templates.render import render
 
 MARK = re.compile(r"^# adopt ([0-9a-f]{64})\n", re.MULTILINE)

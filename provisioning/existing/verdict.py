@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from core.ports import SSH_PORT
 from core.rules import Problem
-from provisioning.existing.facts import GIB, HostFacts, Listener
+from provisioning.hosts.facts import GATEWAY_PORTS, GIB, HostFacts, Listener
 from provisioning.hosts.gpu_names import lacks_cuda
 from provisioning.programs import other_firewalls
 from provisioning.programs.check_firewall import matters
@@ -23,7 +23,6 @@ VLLM_PYTHON = (3, 11)
 LITTLE_DISK_GIB = 20
 LITTLE_MEMORY_GIB = 4
 
-GATEWAY_PORTS = (443, 8443, 9443)
 ENGINE_PORTS = {"vllm": (8000, 8001, 8002, 8003), "ollama": (11434, 11435, 11436)}
 
 SSH_PROGRAMS = ("sshd", "systemd")

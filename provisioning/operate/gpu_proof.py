@@ -9,7 +9,7 @@ from typing import Any
 
 from core.errors import CheckError, HostError, UsageError
 from infra.contract.outputs import Gpu, HostRecord
-from provisioning.existing.adopt import look
+from provisioning.hosts.look import look
 from provisioning.roles.host.layout import ENGINE_UNIT
 from provisioning.ssh.connection import connect
 from provisioning.ssh.remote import ask_program

@@ -10,7 +10,7 @@ from core.waiting import wait_until
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.apply.diagnosis import diagnose
 from provisioning.apply.reboots import BOOT_S, send_reboot
-from provisioning.cli.progress import Narrator, error_line
+from provisioning.cli.progress import ProgressPrinter, error_line
 from provisioning.converge.result import Progress
 from provisioning.hosts.inventory import choose, choose_engines, load_to_look
 from provisioning.hosts.parallel import Failures, on_each
@@ -59,23 +59,23 @@ def _on_hosts(
     at_once: int,
 ) -> int:
     """Do `work` on the hosts and tell how long it took."""
-    narrator = Narrator([host.name for host in hosts])
-    failures = Failures(hosts, lambda name, error: narrator.say(name, error_line(error)))
+    progress = ProgressPrinter([host.name for host in hosts])
+    failures = Failures(hosts, lambda name, error: progress.say(name, error_line(error)))
     report: list[dict[str, object]] = []
 
     def timed(host: HostRecord) -> tuple[HostStatus, float]:
         began = time.monotonic()
 
         def tell(text: str) -> None:
-            narrator.event(host.name, Progress(id=verb, text=text))
+            progress.event(host.name, Progress(id=verb, text=text))
 
         now = work(outputs, host, tell)
         return now, time.monotonic() - began
 
-    with narrator:
+    with progress:
         for host, (now, seconds) in failures.sift(on_each(hosts, timed, at_once=at_once)):
             report.append({"host": host.name, "ok": True, "seconds": round(seconds, 3)})
-            narrator.say(host.name, f"✓ {_words(now)} after {seconds:.1f} s")
+            progress.say(host.name, f"✓ {_words(now)} after {seconds:.1f} s")
     report += [{"host": name, "ok": False, "error": str(error)} for name, error in failures.errors.items()]
     write_result(outputs.stack, f"{verb}.json", {"stack": outputs.stack, "ok": not failures.errors, "hosts": report})
     failures.raise_any(hint=f"see `{target.command('status')}`")

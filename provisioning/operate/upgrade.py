@@ -13,7 +13,7 @@ from core.runs import write_result
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.apply.provision import ENGINE_UNIT_IDS, why
 from provisioning.apply.reboots import bring
-from provisioning.cli.progress import Narrator, counts, error_line
+from provisioning.cli.progress import ProgressPrinter, counts, error_line
 from provisioning.converge.resources import Resource
 from provisioning.converge.result import HostResult
 from provisioning.hosts.inventory import choose_engines, load
@@ -80,29 +80,31 @@ def _one_by_one(
     done: list[Upgrade],
 ) -> DeployError | None:
     """Upgrade the hosts until one fails, each told and added to `done` as it ends; return the failure."""
-    with Narrator([host.name for host in hosts]) as narrator:
-        failures = Failures(hosts, lambda name, error: narrator.say(name, error_line(error)))
+    with ProgressPrinter([host.name for host in hosts]) as progress:
+        failures = Failures(hosts, lambda name, error: progress.say(name, error_line(error)))
         for host in hosts:
             try:
-                done.append(_upgrade(outputs, host, lists[host.name], narrator))
+                done.append(_upgrade(outputs, host, lists[host.name], progress))
             except DeployError as error:
                 done.append(Upgrade(host=host.name, error=str(error)))
                 failures.add(host.name, error)
                 return error
-            narrator.say(host.name, done[-1].words)
+            progress.say(host.name, done[-1].words)
     return None
 
 
-def _upgrade(outputs: StackOutputs, host: HostRecord, resources: Sequence[Resource], narrator: Narrator) -> Upgrade:
+def _upgrade(
+    outputs: StackOutputs, host: HostRecord, resources: Sequence[Resource], progress: ProgressPrinter
+) -> Upgrade:
     """Upgrade one host. Raises HostError when the new release does not answer, or is older than the present one."""
     began = time.monotonic()
     before = _look(outputs, host)
     if before.unit(ENGINE_UNIT[outputs.serving.engine]) is None:
         raise HostError("no engine is installed", where=host.name, hint="run provision first")
-    result = bring(host, resources, dry_run=False, on_event=narrator.event)
+    result = bring(host, resources, dry_run=False, on_event=progress.event)
     for outcome in result.failed:
-        narrator.say(host.name, why(outcome))
-    narrator.say(host.name, counts(result))
+        progress.say(host.name, why(outcome))
+    progress.say(host.name, counts(result))
     if not result.ok:
         raise HostError(_reason(result), where=host.name)
     after = _look(outputs, host)

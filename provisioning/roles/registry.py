@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from infra.contract.outputs import HostRecord
 from provisioning.converge.resources import Resource
 from provisioning.hosts.topology import HostRole
-from provisioning.roles.engine.role import engine_role
+from provisioning.roles.engine.role import engine
 from provisioning.roles.gateway.gateway import gateway
 from provisioning.roles.gateway.tunnel import tunnel
 from provisioning.roles.host.base import base
@@ -33,6 +33,10 @@ def _base(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
     return base(host, inputs.outputs.gateway)
 
 
+def _engine(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
+    return engine(host, inputs.outputs.serving, inputs.sources, allow_downgrade=inputs.allow_downgrade)
+
+
 def _tunnel(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
     keys, far_end = inputs.tunnel_keys, inputs.dialled_end
     assert keys is not None  # noqa: S101 (the host is an end of a tunnel)
@@ -47,7 +51,7 @@ def _gateway(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
 
 REGISTRY: Mapping[str, Role] = {
     "base": Role("base", {HostRole.BASE}, _base),
-    "engine": Role("engine", {HostRole.ENGINE}, engine_role),
+    "engine": Role("engine", {HostRole.ENGINE}, _engine),
     "tunnel": Role("gateway", {HostRole.TUNNEL_CLIENT, HostRole.TUNNEL_SERVER}, _tunnel),
     "gateway": Role("gateway", {HostRole.GATEWAY}, _gateway),
 }

@@ -8,15 +8,17 @@ from provisioning.roles.engine.ollama import ollama
 from provisioning.roles.engine.vllm import vllm
 from provisioning.roles.host.layout import ENGINE_UNIT
 from provisioning.roles.host.nvidia import with_driver
-from provisioning.roles.inputs import RoleInputs
+from serving.sources.resolve import ResolvedSources
+from serving.spec.models import ServingSpec
 
 ENGINES = {"vllm": vllm, "ollama": ollama}
 
 
-def engine_role(host: HostRecord, inputs: RoleInputs) -> list[Resource]:
+def engine(
+    host: HostRecord, serving: ServingSpec, sources: ResolvedSources, *, allow_downgrade: bool
+) -> list[Resource]:
     """Return what makes the engine serve on `host`. An engine that served before stops when the new one can start."""
-    serving = inputs.outputs.serving
-    listed = ENGINES[serving.engine](host, serving, inputs.sources, allow_downgrade=inputs.allow_downgrade)
+    listed = ENGINES[serving.engine](host, serving, sources, allow_downgrade=allow_downgrade)
     return with_driver(host, serving, _with_others_stopped(listed, ENGINE_UNIT[serving.engine]))
 
 

@@ -9,7 +9,7 @@ from provisioning.cli.progress import (
     CLEAR_LINE,
     DETAIL_LINES,
     LOG_EVERY_S,
-    Narrator,
+    ProgressPrinter,
     counts,
     error_line,
     failure_detail,
@@ -59,41 +59,41 @@ def test_progress_shows_a_share_where_it_is_known() -> None:
 
 def test_each_line_of_a_log_starts_with_its_host() -> None:
     out = io.StringIO()
-    narrator = Narrator(["a", "long"], out=out)
-    narrator.event("a", CHANGED)
-    narrator.event("long", Outcome(id="unit:x", status="ok"))
-    narrator.say("long", "first\nsecond")
+    progress = ProgressPrinter(["a", "long"], out=out)
+    progress.event("a", CHANGED)
+    progress.event("long", Outcome(id="unit:x", status="ok"))
+    progress.say("long", "first\nsecond")
     assert out.getvalue() == "a     + file:/etc/a: create\nlong  first\nlong  second\n"
 
 
 def test_a_log_hears_of_a_long_step_now_and_then() -> None:
     out, now = io.StringIO(), 0.0
-    narrator = Narrator(["a"], out=out, clock=lambda: now)
+    progress = ProgressPrinter(["a"], out=out, clock=lambda: now)
     for second in range(int(2 * LOG_EVERY_S) + 1):
         now = float(second)
-        narrator.event("a", Progress(id="venv:/v", text="building"))
+        progress.event("a", Progress(id="venv:/v", text="building"))
     assert out.getvalue() == "a  … venv:/v: building (15 s)\na  … venv:/v: building (30 s)\n"
 
 
 def test_a_terminal_follows_what_is_under_way_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     out = Terminal()
-    narrator = Narrator(["a", "b"], out=out)
-    narrator.event("a", Progress(id="venv:/v", text="Downloading torch"))
-    narrator.event("b", Progress(id="packages:base", text="Unpacking"))
+    progress = ProgressPrinter(["a", "b"], out=out)
+    progress.event("a", Progress(id="venv:/v", text="Downloading torch"))
+    progress.event("b", Progress(id="packages:base", text="Unpacking"))
     last = out.getvalue().rpartition(CLEAR_LINE)[2]
     assert last.startswith("a: … venv:/v: Downloading torch")
     assert len(last) < 40
-    narrator.event("a", CHANGED)
+    progress.event("a", CHANGED)
     assert f"{CLEAR_LINE}a  + file:/etc/a: create\n" in out.getvalue()
     assert out.getvalue().endswith("b: … packages:base: Unpacking (0 s)")
 
 
 def test_the_bottom_line_goes_at_the_end_and_late_events_are_not_heard() -> None:
     out = Terminal()
-    with Narrator(["a"], out=out) as narrator:
-        narrator.event("a", Progress(id="venv:/v", text="building"))
-    narrator.event("a", CHANGED)
+    with ProgressPrinter(["a"], out=out) as progress:
+        progress.event("a", Progress(id="venv:/v", text="building"))
+    progress.event("a", CHANGED)
     assert out.getvalue().endswith(CLEAR_LINE)
 
 

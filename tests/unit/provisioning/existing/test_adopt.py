@@ -9,16 +9,18 @@ from unittest.mock import Mock
 
 import pytest
 
+import provisioning.hosts.look as look_module
 from core.errors import ConfigError, DeployError, HostError, UsageError
 from infra.contract.outputs import Gpu, StackOutputs
 from provisioning.existing import adopt as adopt_module
 from provisioning.existing import host_key
-from provisioning.existing.adopt import AdoptOptions, adopt, host_name, known_keys, look, parse_login, trusted_keys
-from provisioning.existing.facts import HostFacts
+from provisioning.existing.adopt import AdoptOptions, adopt, host_name, known_keys, parse_login, trusted_keys
 from provisioning.existing.host_key import accepted_keys, fingerprint
 from provisioning.existing.inventory_file import inventory_text, is_edited, write_inventory
 from provisioning.existing.verdict import plan
+from provisioning.hosts.facts import HostFacts
 from provisioning.hosts.inventory import load
+from provisioning.hosts.look import look
 from provisioning.hosts.target import Target
 from provisioning.ssh.connection import LoginError, OtherHostError
 from tests.unit.provisioning.existing.test_verdict import MACHINE
@@ -142,7 +144,7 @@ def test_what_ssh_refuses_is_told_with_the_words_of_make(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: HostError, told: type[DeployError], hint: str
 ) -> None:
     """To who adopts; once a smoke test, which looks too, was told to write them."""
-    monkeypatch.setattr(adopt_module, "connect", Mock(side_effect=error))
+    monkeypatch.setattr(look_module, "connect", Mock(side_effect=error))
     monkeypatch.setattr(adopt_module, "trusted_keys", lambda *_: (HOST_KEY,))
     with pytest.raises(told) as caught:
         adopt(AdoptOptions(login="root@gpu1", inventory=str(tmp_path / "gpu1.yaml")))

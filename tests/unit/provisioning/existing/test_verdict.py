@@ -9,8 +9,8 @@ import yaml
 from core.ports import SSH_PORT
 from core.words import error_of
 from infra.contract.outputs import Gpu
-from provisioning.existing.facts import HostFacts
 from provisioning.existing.verdict import kept_open, notes, plan, refusals
+from provisioning.hosts.facts import HostFacts
 from provisioning.hosts.gpu_names import gpu_model
 
 CASES = yaml.safe_load((Path(__file__).parent / "cases/hosts.yaml").read_text())

@@ -11,7 +11,7 @@ import pytest
 
 from core.errors import CheckError
 from infra.contract.outputs import Gpu
-from provisioning.existing.facts import HostFacts
+from provisioning.hosts.facts import HostFacts
 from provisioning.operate import gpu_proof
 from provisioning.operate.gpu_proof import GIB, GpuReport, judge, prove_none
 from provisioning.programs import gpu_report

@@ -10,8 +10,8 @@ from core.errors import HostError
 from infra.contract.outputs import HostRecord
 from provisioning.apply import closed_port
 from provisioning.converge.result import HostResult, Outcome
-from provisioning.existing.facts import HostFacts
 from provisioning.existing.verdict import notes, plan
+from provisioning.hosts.facts import HostFacts
 from provisioning.operate import status as status_module
 from provisioning.operate.status_screen import screen
 from provisioning.programs import other_firewalls

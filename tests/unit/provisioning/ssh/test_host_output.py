@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from core.errors import HostError
-from provisioning.existing.adopt import look
+from provisioning.hosts.look import look
 from provisioning.ssh.connection import connect
 from provisioning.ssh.host_output import MARK, Frame, own_words, read_json, without_warnings
 from provisioning.ssh.remote import ConnectionCutError, NoCommandsError, ask_program, stream

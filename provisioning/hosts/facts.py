@@ -1,4 +1,4 @@
-"""What was seen of a host that exists already. Values only: the host is looked at by provisioning/programs."""
+"""What provisioning/programs/look_at_host.py prints of a host. Values only: look.py asks the host."""
 
 import re
 from typing import Literal
@@ -10,6 +10,9 @@ from provisioning.hosts.gpu_names import gpu_model
 
 GIB = 1024**3
 MIB_PER_GIB = 1024
+GATEWAY_PORTS = (443, 8443, 9443)
+"""The ports that a gateway may get, the first one if it is free."""
+
 MIG_PROFILE = re.compile(r"\d+g\.(?P<gb>\d+)gb(\+\w+)?")
 """E.g. `1g.5gb`: one of the seven parts of the GPU, with 5 GB of memory."""
 

@@ -1,4 +1,4 @@
-"""The agent as one zip file, from which Python imports and which Python runs."""
+"""The agent as one zip file that Python can import and run."""
 
 import io
 import zipfile

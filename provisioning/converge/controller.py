@@ -1,4 +1,4 @@
-"""Runs the agent on a host over one connection and tells what it says. Does not decide what is wished for."""
+"""Runs the agent on a host over one connection and reports its events. Does not decide the desired state."""
 
 import json
 import time
@@ -12,11 +12,11 @@ import paramiko
 from core.errors import ConfigError, DeployError, HostError
 from core.regular_files import open_regular
 from infra.contract.outputs import HostRecord
+from provisioning.converge.messages import Confirm, End, Message, Need, Trouble, event_of, read_event
 from provisioning.converge.payload import Payload, payload_of
 from provisioning.converge.proxy import proxy_environment, proxy_masks
 from provisioning.converge.resources import Command, Resource
 from provisioning.converge.result import HostResult, OnEvent, Outcome, Progress
-from provisioning.converge.said import Confirm, End, Need, Said, Trouble, event_of, read_event
 from provisioning.converge.session import Session, packed
 from provisioning.ssh.host_output import DETAIL_CHARS, MARK, NOISE_BYTES, NOT_A_SHELL, own_words
 from provisioning.ssh.remote import NoCommandsError, not_begun, run_program
@@ -35,10 +35,10 @@ def converge(
     on_event: OnEvent,
     session: Session | None = None,
 ) -> HostResult:
-    """Bring `host` to `resources`, or with `dry_run` only say what would change.
+    """Bring `host` to `resources`, or with `dry_run` only report what would change.
 
-    Resources that still have to be made are given as a function, called while the host is connected to. A `session`
-    that has begun already is used and ended.
+    `resources` may be a function; it is called while the connection is being made. An open `session` is used and
+    closed.
     A failed resource is in the result. Raises HostError when the host cannot be reached or trusted, refuses sudo, has
     no Python, is being provisioned by someone else, or when the connection is cut.
     """
@@ -61,7 +61,7 @@ def converge(
 
 
 def confirmations(resources: Sequence[Resource]) -> dict[str, tuple[str, ...]]:
-    """Return which commands wait for a new connection, by id, and what is run over it."""
+    """Return the commands that wait for a new connection: id to the program to run over it."""
     return {each.id: each.confirmed_by for each in resources if isinstance(each, Command) and each.confirmed_by}
 
 
@@ -77,7 +77,7 @@ class _Talk:
     ) -> None:
         self._confirmations = dict(confirmations)
         self._unconfirmed: dict[str, str] = {}
-        """Why a command could not be confirmed, by id; the host itself cannot know."""
+        """Why a command could not be confirmed, by id; the host cannot know that."""
         self._host = host
         self._ssh_target = SshTarget.of(host)
         self._payload = payload
@@ -87,7 +87,7 @@ class _Talk:
         self._end: dict[str, Any] | None = None
         self._begun = False
         self._noise = b""
-        """What the login shell printed; the end of it."""
+        """The end of what the login shell printed."""
 
     def run(self, channel: paramiko.Channel) -> None:
         """Send the list, then follow the events to the end."""
@@ -96,13 +96,13 @@ class _Talk:
             for line in self._lines(channel):
                 if (event := self._event(line)) is not None:
                     self._handle(event, channel)
-        except OSError:  # the channel closed under our hands: what is missing tells the story
+        except OSError:  # the channel closed; the missing end event is reported below
             pass
         if self._end is None:
             raise self._broken(channel)
 
     def _event(self, line: bytes) -> dict[str, Any] | None:
-        """Return the agent's event in `line`; None for what a login script or another program printed."""
+        """Return the agent's event in `line`; None for output of a login script or another program."""
         line = line.rstrip(b"\r")
         if not self._begun and line == MARK.encode():
             self._begun = True
@@ -114,7 +114,7 @@ class _Talk:
         return None
 
     def _lines(self, channel: paramiko.Channel) -> Iterator[bytes]:
-        """Yield whole lines as they come, until the agent closes its stdout, or noise of the login has no end."""
+        """Yield whole lines until the agent closes its stdout. Raises NoCommandsError for endless login output."""
         held, heard = b"", 0
         while block := channel.recv(BLOCK_BYTES):
             heard += len(block)
@@ -148,26 +148,26 @@ class _Talk:
         elif isinstance(said, Trouble):
             raise RuntimeError(f"the agent crashed on {self._host.name}\n{said.detail}")
 
-    def _understood(self, event: dict[str, Any]) -> Said | None:
-        """Return what an event says. Raises HostError for one that is not in the agent's words."""
+    def _understood(self, event: dict[str, Any]) -> Message | None:
+        """Return the message in an event. Raises HostError for an event that the agent cannot have sent."""
         try:
             said = read_event(event)
             if isinstance(said, Need):
                 for sha256, offset, length in said.pieces:
                     if sha256 not in self._payload.blobs or offset < 0 or length < 0:
-                        raise ValueError("asks for content that nobody sent")
+                        raise ValueError("requests content that is not in the payload")
         except ValueError as error:
-            what, hint = "the agent's answer is not understood", "does another program of this host write into it?"
+            what, hint = "cannot read the agent's answer", "does another program on this host write to the same output?"
             raise HostError(what, where=self._host.name, hint=hint, detail=str(error)) from None
         return said
 
     def _second_login(self) -> str:
-        """Return why a second login failed, or nothing."""
+        """Return why a second login failed, or an empty string."""
         failed = second_login(self._ssh_target)
         return failed and f"a second login failed with it: {failed}"
 
     def _confirm(self, command: str) -> None:
-        """Run a program over a new connection. If that fails, the host ends its wait by itself and fails `command`."""
+        """Run a program over a new connection. If that fails, the host stops waiting and fails `command`."""
         words = self._confirmations.pop(command)
         failed = new_login(self._ssh_target, lambda connection: run_program(connection, self._ssh_target, *words))
         if failed:
@@ -179,7 +179,7 @@ class _Talk:
         except OSError as error:
             channel.sendall(json.dumps({"error": f"{error.filename}: {error.strerror}"}).encode() + b"\n")
             return
-        except ConfigError as error:  # became a pipe, say, since it was listed
+        except ConfigError as error:  # e.g. it has become a pipe since it was listed
             channel.sendall(json.dumps({"error": str(error)}).encode() + b"\n")
             return
         with stream:
@@ -187,15 +187,16 @@ class _Talk:
             channel.sendall(json.dumps({"length": length}).encode() + b"\n")
             while length:
                 try:
-                    block = stream.read(min(length, BLOCK_BYTES)) or bytes(length)  # shrunk since: the hash will tell
-                except OSError as error:  # the agent waits for bytes, so it cannot be told: the connection ends
+                    # zeros for a file that has shrunk: its hash will differ
+                    block = stream.read(min(length, BLOCK_BYTES)) or bytes(length)
+                except OSError as error:  # the agent waits for bytes and cannot be informed: end the connection
                     where = str(self._payload.blobs[sha256])
                     raise DeployError(f"cannot be read ({error.strerror})", where=where) from error
                 channel.sendall(block)
                 length -= len(block)
 
     def _broken(self, channel: paramiko.Channel) -> DeployError:
-        """Return why the agent never came to its end."""
+        """Return the error for an agent that did not reach its end."""
         where = f"{self._host.name} ({self._host.user}@{self._host.address})"
         status = channel.recv_exit_status() if channel.exit_status_ready() else -1
         said = own_words(channel.recv_stderr(ERROR_BYTES)) if channel.recv_stderr_ready() else ""
@@ -208,7 +209,7 @@ class _Talk:
             words = f"{said}\n{self._noise.decode(errors='replace')}".strip()
             return NoCommandsError("does not run commands over SSH", where=where, hint=NOT_A_SHELL, detail=words)
         if status == -1 or not said:
-            hint = "run the same command again: it finishes what was begun"
+            hint = "run the same command again: it finishes the work"
             return HostError("the connection was cut", where=where, hint=hint, detail=said)
         return HostError(f"the agent ended with status {status}", where=where, detail=said)
 

@@ -1,6 +1,6 @@
-"""What travels to a host beside the agent: a list of resources as one JSON document, and the files it may ask for.
+"""What a host gets besides the agent: a list of resources as one JSON document, and the files it may request.
 
-Does not send anything. For a host without network the same travels as an archive (provisioning/offline).
+Sends nothing. A host without network gets the same as an archive (provisioning/offline).
 """
 
 import getpass
@@ -17,7 +17,7 @@ from provisioning.converge.trees import list_tree
 
 @dataclass(frozen=True, kw_only=True)
 class Payload:
-    """A list of resources as the agent reads it, the files it may ask for, and the secrets that are in it."""
+    """A list of resources as the agent reads it, the files it may request, and the secrets in it."""
 
     document: dict[str, Any] = field(repr=False)
     blobs: Mapping[str, Path] = field(default_factory=dict)
@@ -32,9 +32,9 @@ def payload_of(
     environment: Mapping[str, Text] | None = None,
     masks: Sequence[Secret] = (),
 ) -> Payload:
-    """Return what the agent needs; `environment` is for all that it runs, `masks` is shown nowhere.
+    """Return the agent's input; `environment` is for all programs it runs, and `masks` are never shown.
 
-    Raises ConfigError for two resources with one id, and an id that names none.
+    Raises ConfigError for two resources with one id, and for an id without a resource.
     """
     _check_ids(resources)
     blobs: dict[str, Path] = {}
@@ -61,7 +61,7 @@ def payload_of(
 
 
 def _plain(value: Any, secrets: list[str]) -> Any:
-    """Return `value` as JSON holds it; a secret becomes an object that the agent takes apart."""
+    """Return `value` as JSON; a secret becomes an object that the agent unwraps."""
     if isinstance(value, Secret):
         secrets.append(value.value)
         return {"secret": value.value}

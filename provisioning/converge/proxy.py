@@ -1,7 +1,7 @@
-"""A host's proxy as its programs take it: variables for what the agent runs, a file for apt's own timers.
+"""A host's proxy in the form that programs read: variables for the agent's programs, a file for apt's timers.
 
-A login is read when a host is provisioned. It is in no argument list, log or diff, and on the host in files and
-environments of root's and of the programs that use it.
+The proxy's login is read when a host is provisioned. It is in no argument list, log or diff. On the host it is in
+files and environments of root and of the programs that use it.
 """
 
 from collections.abc import Mapping
@@ -13,23 +13,24 @@ from infra.contract.outputs import HostRecord
 from provisioning.converge.resources import File, Secret, Text
 
 ALWAYS_DIRECT = ("localhost", "127.0.0.1", "::1", "169.254.169.254", "metadata.google.internal")
-"""Loopback, and where clouds tell a machine of itself."""
+"""Loopback, and the clouds' metadata services."""
 
 APT_FILE = "/etc/apt/apt.conf.d/05llm-deploy-proxy"
 
 
 def proxy_environment(host: HostRecord) -> dict[str, Text]:
-    """Return the variables for what the agent runs; none without a proxy. Raises ConfigError for a missing login."""
+    """Return the variables for the agent's programs; empty without a proxy. Raises ConfigError for a missing login."""
     if host.proxy is None:
         return {}
     urls = _urls(host.proxy)
     values: dict[str, Text] = {f"{scheme}_proxy": url for scheme, url in urls.items()}
     values["no_proxy"] = ",".join((*ALWAYS_DIRECT, *host.proxy.no_proxy))
-    return values | {name.upper(): value for name, value in values.items()}  # programs differ in what they read
+    # some programs read the upper case, some the lower case
+    return values | {name.upper(): value for name, value in values.items()}
 
 
 def proxy_masks(host: HostRecord) -> tuple[Secret, ...]:
-    """Return what may never be shown of the proxy's login beside the URLs themselves."""
+    """Return the parts of the proxy's login that may never be shown, besides the URLs."""
     if host.proxy is None or host.proxy.login is None:
         return ()
     _, password = _login(host.proxy)
@@ -37,7 +38,7 @@ def proxy_masks(host: HostRecord) -> tuple[Secret, ...]:
 
 
 def apt_file(host: HostRecord) -> File:
-    """Return apt's settings, which count for unattended upgrades too; without a proxy, none of ours."""
+    """Return apt's settings, also for unattended upgrades; None without a proxy."""
     if host.proxy is None:
         return File(path=APT_FILE, content=None)
     urls = _urls(host.proxy)

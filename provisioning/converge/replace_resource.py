@@ -1,4 +1,4 @@
-"""One resource of a list put in place of another: what named the old one then names the new one. Pure."""
+"""Replaces one resource of a list; references to the old one then name the new one. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -11,7 +11,7 @@ ID_FIELDS = ("after", "restart_on", "reload_on")
 
 
 def replace_resource(resources: Sequence[Resource], old: str, new: Resource) -> list[Resource]:
-    """Return the list with `new` where the resource with the id `old` stood; the same list when there is none."""
+    """Return the list with `new` in place of the resource with the id `old`; the same list if there is none."""
     if not any(each.id == old for each in resources):
         return list(resources)
     return [new if each.id == old else _renamed(each, old, new.id) for each in resources]

@@ -1,4 +1,4 @@
-"""The resources a role can wish for. Values only: nothing here looks at a host or changes one.
+"""The kinds of resources that a role can return. Values only: nothing here looks at a host or changes one.
 
 A resource's `id` is its kind and its key, e.g. `file:/etc/haproxy/haproxy.cfg`. The agent handles resources in the
 order of the list; `after` names ids whose failure stops this one too. Text that must never be shown is a `Secret`.
@@ -25,13 +25,13 @@ Text = str | Secret
 
 @dataclass(frozen=True, kw_only=True)
 class Resource:
-    """What all kinds share."""
+    """The base of all kinds."""
 
     kind: ClassVar[str]
     key_field: ClassVar[str] = "path"
-    """The field that tells this resource from others of its kind."""
+    """The field that distinguishes this resource from others of its kind."""
     after: tuple[str, ...] = ()
-    """Ids of resources that must be right before this one is tried."""
+    """Ids of resources that must have succeeded before this one is tried."""
 
     @property
     def id(self) -> str:
@@ -64,7 +64,7 @@ class User(Resource):
 
 @dataclass(frozen=True, kw_only=True)
 class Directory(Resource):
-    """A directory with owner, group and mode; its contents are left alone."""
+    """A directory with owner, group and mode; its contents are not touched."""
 
     kind: ClassVar[str] = "directory"
     path: str
@@ -75,12 +75,12 @@ class Directory(Resource):
 
 @dataclass(frozen=True, kw_only=True)
 class File(Resource):
-    """A file with exactly this content, replaced in one step; the old one stays when anything fails.
+    """A file with exactly this content, replaced in one step; on any failure the old file stays.
 
-    Folders on the way to it that lack are made, root's and 0755, here and for links and downloads.
+    Missing parent folders are created with owner root and mode 0755, here and for links and downloads.
 
-    `check` is a command run on the new content before it replaces the old one, `{path}` standing for it,
-    e.g. `("haproxy", "-c", "-f", "{path}")`. `content=None` wishes the file away.
+    `check` is a command run on the new content before it replaces the old; `{path}` stands for its path,
+    e.g. `("haproxy", "-c", "-f", "{path}")`. `content=None` removes the file.
     """
 
     kind: ClassVar[str] = "file"
@@ -94,9 +94,9 @@ class File(Resource):
 
 @dataclass(frozen=True, kw_only=True)
 class SshdFile(Resource):
-    """A file of sshd's settings, loaded by a reload and kept only if a second login works; else the old one returns.
+    """A file of sshd settings, loaded by a reload and kept only if a second login works; else the old one is restored.
 
-    `check` is as a `File`'s. Sees to it as well that sshd, or the socket that starts it, is there after a reboot.
+    `check` is as for `File`. Also enables sshd, or the socket that starts it, for the next boot.
     """
 
     kind: ClassVar[str] = "sshd_file"
@@ -137,15 +137,15 @@ class Link(Resource):
 class Unit(Resource):
     """A systemd unit's state: enabled or not, running or not. Its file is a `File`.
 
-    It is restarted when a resource in `restart_on` changed in this run or in one that was cut off (its start is
-    older than the change), reloaded for one in `reload_on`. `ready` is a command tried until it exits 0, for
-    `ready_timeout_s` at the most; a failure carries the unit's journal since the start. `undo` is a command run when it
-    did not come up, e.g. to return to a former release: what it says ends the failure's line.
+    A change of a resource in `restart_on` restarts the unit, in this run or, if a run was interrupted, in the next (the
+    unit's start is older than the change). `reload_on` reloads it. `ready` is a command repeated until it exits 0,
+    for at
+    most `ready_timeout_s`; a failure carries the unit's journal since the start. `undo` is a command run if the unit
+    does not start, e.g. to return to the previous release; its output ends the failure's line.
 
-    A unit that died twice has failed, unless its journal matches the regular expression `passing`: systemd then goes on
-    to the unit's own start limit, as that cause may pass by itself. `left_out` is one with a group, which names
-    something that ended the unit and that its next starts leave out: one death by each name does not count, and the
-    wait begins again.
+    A unit that died twice has failed, unless its journal matches the regular expression `passing`: that cause may pass,
+    so systemd's start limit decides. `left_out` is a regular expression with a group that names an item which ended the
+    unit and which its next starts leave out: one death by each name does not count, and the wait begins again.
     """
 
     kind: ClassVar[str] = "unit"
@@ -153,7 +153,7 @@ class Unit(Resource):
     name: str
     enabled: bool = True
     running: bool | None = True
-    """None: neither started nor stopped, for what a timer or a socket starts."""
+    """None: neither started nor stopped, for units that a timer or a socket starts."""
     restart_on: tuple[str, ...] = ()
     reload_on: tuple[str, ...] = ()
     ready: tuple[str, ...] = ()
@@ -165,7 +165,7 @@ class Unit(Resource):
 
 @dataclass(frozen=True, kw_only=True)
 class Download(Resource):
-    """A file from a URL with a known SHA-256; a cut-off download goes on where it stopped."""
+    """A file from a URL with a known SHA-256; an interrupted download continues where it stopped."""
 
     kind: ClassVar[str] = "download"
     path: str
@@ -178,11 +178,11 @@ class Download(Resource):
 
 @dataclass(frozen=True, kw_only=True)
 class Tree(Resource):
-    """A folder of the controlling machine with all its files but hidden ones, each checked by SHA-256 on the host.
+    """A folder of the controller's machine without its hidden files, each file checked by SHA-256 on the host.
 
-    Only files that differ travel; files that the source lacks are removed. `source` is read by the controller.
+    Only files that differ are sent; files that the source lacks are removed. The controller reads `source`.
 
-    An `immutable` tree is repaired, but once it came whole other content is refused, until the folder is removed.
+    An `immutable` tree is repaired, but once it is complete, other content is refused until the folder is removed.
     """
 
     kind: ClassVar[str] = "tree"
@@ -197,10 +197,11 @@ class Tree(Resource):
 class Venv(Resource):
     """A Python environment made by uv from a lock of exact versions with hashes.
 
-    Built in a folder of its own beside `path`, which becomes a link to it when it is whole, so that a cut-off build is
-    never taken for a good one; a marker in it holds the SHA-256 of `lock`, `python` and `remove`, which decides whether
-    it is current. The former one goes once the run has succeeded, unless somebody else is to remove it (`keep_former`);
-    one that is wished for again and still there is only linked.
+    Built in its own folder beside `path`, which becomes a link to it once the build is complete, so that an interrupted
+    build is never used. A marker in the folder holds the SHA-256 of `lock`, `python` and `remove`, which decides
+    whether
+    it is current. The previous one is removed once the run has succeeded, unless another resource removes it
+    (`keep_former`). An environment that still exists is only linked again.
     """
 
     kind: ClassVar[str] = "venv"
@@ -213,7 +214,7 @@ class Venv(Resource):
     remove: tuple[str, ...] = ()
     """Distributions taken out after the install."""
     version: str = ""
-    """What people call it; part of the folder's name."""
+    """A name for people; part of the folder's name."""
     keep_former: bool = False
     owner: str = "root"
     group: str = "root"
@@ -240,11 +241,12 @@ class Sysctl(Resource):
 
 @dataclass(frozen=True, kw_only=True)
 class Command(Resource):
-    """A command for what no other kind covers; done when `check` exits 0 (or `creates` exists), run otherwise.
+    """A command for what no other kind covers; not run if `check` exits 0 (or `creates` exists).
 
     Neither is passed through a shell. `env` may hold secrets; argument lists may not. Lines of the check that begin
-    with `planned: ` tell a plan what would be done; without them that is `argv`. `planned: fail: ` and a reason fail
-    it, in a plan too, and `argv` is not run.
+    with `planned: ` are shown in a plan as what would be done; without them a plan shows `argv`. `planned: fail: `
+    and a
+    reason fail the resource, in a plan too, and `argv` is not run.
     """
 
     kind: ClassVar[str] = "command"
@@ -257,8 +259,8 @@ class Command(Resource):
     env: Mapping[str, Text] = field(default_factory=dict)
     timeout_s: int = 600
     confirmed_by: tuple[str, ...] = ()
-    """Program of provisioning/programs with its arguments, which the controller runs over a new connection as soon as
-    `argv` says something: `argv` waits for it."""
+    """Program of provisioning/programs with its arguments. The controller runs it over a new connection as soon as
+    `argv` prints a line, and `argv` waits for it."""
     reboot_status: int = 0
-    """Exit status of `argv` that says: done, but it counts only after a reboot, which the last line explains. What
-    comes after it is skipped until then. 0: there is no such status."""
+    """Exit status of `argv` that means: done, but a reboot is needed, as its last line explains. What depends on it is
+    skipped until then. 0: no such status."""

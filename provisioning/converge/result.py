@@ -1,4 +1,4 @@
-"""What a run over a host says: while it is under way, and at its end. Values only."""
+"""What a run over a host reports, during the run and at its end. Values only."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ Status = Literal["ok", "changed", "failed", "skipped"]
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of one resource; in a dry run `changed` means that it would be changed."""
+    """The outcome of one resource; in a dry run `changed` means that it would be changed."""
 
     id: str
     status: Status
@@ -19,15 +19,15 @@ class Outcome:
     """Unified diff of a file that is not secret."""
     error: str = ""
     detail: str = ""
-    """Output of the program or journal of the unit that tells why it failed."""
+    """Output of the program, or journal of the unit, with the reason of the failure."""
     reboot: str = ""
-    """Why the change counts only after a reboot; empty: it counts."""
+    """Why the change needs a reboot; empty if it does not."""
     seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """How far a long change has come."""
+    """Progress of a long change."""
 
     id: str
     text: str
@@ -36,7 +36,7 @@ class Progress:
 
 
 OnEvent = Callable[[str, Outcome | Progress], None]
-"""Called with the host's name and what happened there, in the order in which it happened."""
+"""Called with the host's name and each event there, in order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +51,13 @@ class HostResult:
     skipped: tuple[Outcome, ...] = ()
     seconds: float = 0.0
     round_trips: int = 1
-    """Exchanges with the agent: one, and one more for each time that it asked for content of large files."""
+    """Exchanges with the agent: one, plus one for each request for content of large files."""
     phases: dict[str, float] = field(default_factory=dict)
     """Seconds by phase: connect, agent_start, facts, compare_and_change, …"""
 
     @property
     def reboot(self) -> Outcome | None:
-        """The change that counts only after a reboot, when there is one; the rest of the list waits for it."""
+        """The change that needs a reboot, if there is one; the resources that depend on it wait."""
         return next((outcome for outcome in self.changed if outcome.reboot), None)
 
     def as_json(self) -> dict[str, Any]:

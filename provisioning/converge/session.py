@@ -1,6 +1,6 @@
-"""A host's Python with the agent in it, waiting for a list: connected and started in a thread, while others work.
+"""A host's Python with the agent loaded, waiting for a list: connected and started in a thread.
 
-Does not know what is wished for, and changes nothing on the host.
+Does not know the desired state, and changes nothing on the host.
 """
 
 import threading
@@ -25,7 +25,7 @@ sys.path.insert(0, "/proc/self/fd/%d" % handle)
 from agent.main import serve
 sys.exit(serve(part, stream))
 """
-"""Reads agent and list from stdin, so that nothing is installed and nothing secret is in an argument list."""
+"""Reads agent and list from stdin, so that nothing is installed and no secret is in an argument list."""
 
 
 def packed(data: bytes) -> bytes:
@@ -35,7 +35,7 @@ def packed(data: bytes) -> bytes:
 
 
 class Session:
-    """One agent on one host, from the moment it is asked for."""
+    """One agent on one host, from the first connection attempt on."""
 
     def __init__(self, host: SshTarget, *, patience_s: float = 0.0) -> None:
         self._host = host
@@ -57,9 +57,9 @@ class Session:
             self._error = error
 
     def channel(self) -> paramiko.Channel:
-        """Return the channel to the waiting agent. Raises HostError in words when there is none.
+        """Return the channel to the waiting agent. Raises HostError if there is none.
 
-        A host that refuses sudo or has no Python closes the channel; what it said can be read from it.
+        A host that refuses sudo or has no Python closes the channel; its output can be read from it.
         """
         self._thread.join()
         if self._channel is not None and isinstance(self._error, OSError):
@@ -73,7 +73,7 @@ class Session:
         return self._channel
 
     def close(self) -> None:
-        """End the connection, whatever state it is in."""
+        """End the connection, in any state."""
         self._given_up.set()
         self._thread.join()
         if self._connection is not None:

@@ -1,4 +1,4 @@
-"""The files of a local folder with their hashes; a large file is read again only when it changed."""
+"""The files of a local folder with their hashes; a large file is read again only if it changed."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from core.strict_json import parse_object
 MEMO_MIN_BYTES = 1 << 20
 
 LINKED = "gguf"
-"""Folder of the cache whose links lead to files that the user named (serving/sources/ollama.py)."""
+"""Folder of the cache with links to files that the user named (serving/sources/ollama.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,23 +26,23 @@ class TreeFile:
     name: str
     """Relative path with `/`."""
     path: Path
-    """Where its content lies, links followed: it is opened there without following another one."""
+    """The path of its content, links resolved: opening it follows no further link."""
     sha256: str
     size: int
     mode: int
-    """0o755 for what is executable, else 0o644."""
+    """0o755 for an executable file, else 0o644."""
 
 
 def list_tree(source: Path) -> list[TreeFile]:
-    """Return all files below `source` that no dot hides; links are followed, since hubs' caches are made of them.
+    """Return all files below `source` except hidden ones; links are followed, because hubs' caches consist of them.
 
-    Raises ConfigError when there is no such folder, or nothing in it, and for what may not leave this computer: a link
-    out of the folder or to nowhere, a pipe, a device.
+    Raises ConfigError if the folder is missing or empty, and for what may not leave this computer: a link out of the
+    folder or to nowhere, a pipe, a device.
     """
     is_ours = source.is_relative_to(cache_dir() / LINKED)
     names = sorted(files_below(source, links_out=is_ours)) if source.is_dir() else []
     if not names:
-        raise ConfigError("is no folder with files", where=str(source), hint="name an existing folder")
+        raise ConfigError("is not a folder with files", where=str(source), hint="name an existing folder")
     memo = _Memo(cache_dir() / "hashes.json")
     files = []
     for name in names:
@@ -52,7 +52,7 @@ def list_tree(source: Path) -> list[TreeFile]:
                 seen = os.fstat(stream.fileno())
                 sha256 = memo.sha256(path, seen, stream)
         except OSError as error:
-            hint = "let your user read it, or take it out of the folder"
+            hint = "let your user read it, or move it out of the folder"
             raise ConfigError(f"cannot be read ({error.strerror})", where=str(path), hint=hint) from error
         mode = 0o755 if seen.st_mode & 0o100 else 0o644
         files.append(TreeFile(name=name, path=path.resolve(), sha256=sha256, size=seen.st_size, mode=mode))
@@ -61,13 +61,13 @@ def list_tree(source: Path) -> list[TreeFile]:
 
 
 def tree_digest(source: Path) -> str:
-    """Return the SHA-256 that stands for the names and contents of the files that `list_tree` returns."""
+    """Return the SHA-256 over names and contents of the files that `list_tree` returns."""
     content = {file.name: file.sha256 for file in list_tree(source)}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 class _Memo:
-    """Hashes by path, valid while size, times and inode stay."""
+    """Hashes by path, valid while size, times and inode are unchanged."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from infra.automation.events import Report
-from provisioning.converge.said import event_of, read_event
+from provisioning.converge.messages import event_of, read_event
 from tests.fuzz.inputs import ANY_BYTES, ODD, as_json, changed
 from tests.fuzz.judged import judged
 

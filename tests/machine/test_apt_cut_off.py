@@ -39,6 +39,6 @@ def test_a_package_that_no_source_has_is_named_with_what_helps(machine: HostReco
         failed = bring(machine, [wanted]).of(wanted)
     finally:
         remote(machine, "cp /root/status /var/lib/dpkg/status")
-    assert "orphaned: cut off while it was installed, and no source of apt has it" in failed.error
+    assert "orphaned: the installation was interrupted, and no apt source has this package" in failed.error
     assert "dpkg --remove --force-remove-reinstreq --force-depends orphaned" in failed.error
     assert bring(machine, [wanted]).result.ok

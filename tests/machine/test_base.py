@@ -236,7 +236,7 @@ def test_sshd_settings_that_shut_us_out_are_taken_back(host: HostRecord) -> None
     before = remote(host, "ls -A /etc/ssh/sshd_config.d; sshd -T")
     shut = SshdFile(path="/etc/ssh/sshd_config.d/05-shut.conf", content=f"DenyUsers {host.user}\n")
     (failed,) = bring(host, [shut]).result.failed
-    assert "was taken back, since a second login failed" in failed.error
+    assert "was undone, because a second login failed" in failed.error
     assert remote(host, "ls -A /etc/ssh/sshd_config.d; sshd -T") == before
     assert "llm-sshd-undo" not in remote(host, "systemctl list-units --all --plain 'llm-sshd-undo*'")
 

@@ -247,7 +247,7 @@ def test_new_engine_key_restarts_the_gateway(gateway: Gateway) -> None:
     seen = bring(gateway.host, gateway.desired())
     assert seen.result.ok
     (unit,) = [wanted for wanted in gateway.desired() if isinstance(wanted, Unit)]
-    assert seen.of(unit).changes == ("restart: what it depends on changed",)
+    assert seen.of(unit).changes == ("restart: a dependency changed",)
     remote(gateway.host, "systemctl restart engine-double")
     with gateway.client() as client:
         poll(lambda: client.ask("GET", "/v1/models").status_code == 200)

@@ -266,7 +266,7 @@ def test_a_wrong_clock_is_told_and_stops_nothing_but_apt(care: Care) -> None:
         desired = [Packages(name="more", present=("bc",)), *release_of("1.1")]
         behind = bring(care.host, desired)
         assert "is not valid yet" in behind.of(desired[0]).error
-        assert "the clock of the host is behind" in behind.of(desired[0]).error
+        assert "the host's clock is behind" in behind.of(desired[0]).error
         assert care.version() == "1.1"
     finally:
         remote(care.host, "rm /usr/local/bin/python3 /etc/apt/apt.conf.d/zz-dates")

@@ -227,7 +227,7 @@ def failing(served: OllamaHost, release: Release, resource: str) -> str:
 def test_a_release_that_is_not_what_it_should_be_changes_nothing(changing: OllamaHost) -> None:
     other = Release(NEWER, changing.release.url, "f" * 64)
     before = changing.run("systemctl show --value -p InvocationID ollama")
-    assert "wanted ffff" in failing(
+    assert "expected ffff" in failing(
         changing, other, f"download:/var/lib/llm/ollama/archives/ollama-{NEWER}-ffffffffffff.tar.zst"
     )
     lying = publish_script(changing.server, "lying", NOT_IT)

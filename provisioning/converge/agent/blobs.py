@@ -1,7 +1,7 @@
-"""Getting the content of large files: asked of the controller while it is needed, or read from a folder.
+"""The content of large files: requested from the controller when needed, or read from a folder.
 
-A request names SHA-256, offset and length, so that a cut-off file goes on where it stopped; a few are under way at
-once, so that a distant controller does not cost a round trip per file. Nothing here checks a hash: its user does.
+A request names SHA-256, offset and length, so that an interrupted file continues where it stopped. A few requests are
+in flight at once, so that a distant controller does not cost a round trip per file. The caller checks the hashes.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from .events import Events
 
     Wanted = tuple[str, int, int]
-    """SHA-256, offset and size of a blob: bytes from `offset` to `size` are wanted."""
+    """SHA-256, offset and size of a blob: the caller needs the bytes from `offset` to `size`."""
     Take = Callable[[int, bytes], None]
-    """Called with the index of a blob and its next bytes; with none at the blob's end."""
+    """Called with the index of a blob and its next bytes; with empty bytes at the blob's end."""
 
 PIECE_BYTES = 8 << 20
 WINDOW_BYTES = 32 << 20
@@ -37,11 +37,11 @@ class WireBlobs:
         self._stream = stream
 
     def path(self, sha256: str) -> str:  # noqa: ARG002
-        """Return nothing: what a host downloads, it downloads itself."""
+        """Return None: a connected host downloads from the URL itself."""
         return ""
 
     def copy(self, wanted: Sequence[Wanted], take: Take) -> None:
-        """Hand all bytes of all blobs to `take`, in order. A failure reads on to the end of what was asked for."""
+        """Pass all bytes of all blobs to `take`, in order. After a failure, still read all requested bytes."""
         pieces = _pieces(wanted)
         under_way: deque[tuple[int, str, int, int]] = deque()
         try:
@@ -109,15 +109,15 @@ class FolderBlobs:
         self._folder = folder
 
     def path(self, sha256: str) -> str:
-        """Return where a blob lies, which may be what a download would bring; nothing when it is not here."""
+        """Return the path of a blob, which may be the content of a download; None if the folder lacks it."""
         path = os.path.join(self._folder or "/nonexistent", sha256)
         return path if os.path.exists(path) else ""
 
     def copy(self, wanted: Sequence[Wanted], take: Take) -> None:
-        """Hand all bytes of all blobs to `take`, in order."""
+        """Pass all bytes of all blobs to `take`, in order."""
         for index, (sha256, offset, _size) in enumerate(wanted):
             if self._folder is None:
-                raise Failure(f"blob {sha256} is needed; name the folder that holds it with --blobs")
+                raise Failure(f"blob {sha256} is needed; pass the folder that holds it with --blobs")
             try:
                 with open(os.path.join(self._folder, sha256), "rb") as stream:
                     stream.seek(offset)
@@ -129,7 +129,7 @@ class FolderBlobs:
 
 
 def _pieces(wanted: Sequence[Wanted]) -> Iterator[tuple[int, str, int, int]]:
-    """Yield (index, sha256, offset, length); a blob of which nothing is missing still has one piece of length 0."""
+    """Yield (index, sha256, offset, length); a blob that is complete still has one piece of length 0."""
     for index, (sha256, start, size) in enumerate(wanted):
         for offset in range(start, max(size, start + 1), PIECE_BYTES):
             yield index, sha256, offset, min(PIECE_BYTES, size - offset)

@@ -1,4 +1,4 @@
-"""Asking the controller to log in a second time, while the connection that this agent runs over is still open."""
+"""Asks the controller to log in a second time while the agent's own connection is still open."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ TICK_S = 0.5
 
 
 class WireConfirm:
-    """The controller's word. Answer to an event `confirm`: one JSON line with `error`, empty when the login worked."""
+    """The controller's answer to an event `confirm`: one JSON line with `error`, empty if the login worked."""
 
     def __init__(self, events: Events, stream: BinaryIO) -> None:
         self._events = events
         self._stream = stream
 
     def __call__(self, resource: str, patience_s: float) -> str:
-        """Return nothing when a second login worked, else why not. Raises Cut when no answer comes."""
+        """Return an empty string if a second login worked, else why it failed. Raises Cut if no answer comes."""
         end = time.monotonic() + patience_s
         self._events.answers_due = 1
         try:
@@ -45,5 +45,5 @@ class WireConfirm:
 
 
 def unasked(resource: str, patience_s: float) -> str:  # noqa: ARG001
-    """Return nothing: where no controller is, nobody is logged in over SSH who could be shut out."""
+    """Return an empty string: without a controller, nobody is logged in over SSH who could be locked out."""
     return ""

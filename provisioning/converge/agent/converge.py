@@ -1,4 +1,4 @@
-"""One run over a list of resources: look at all, then compare and change one after the other."""
+"""One run over a list of resources: look at all of them, then compare and change one after the other."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ KINDS = (
     "tree", "unit", "user", "venv",
 )  # fmt: skip
 ATOMIC = ("file", "generated_secret", "link", "download")
-"""Kinds of which a failed change has changed nothing, so that no unit needs a restart for it."""
+"""Kinds whose failed changes leave the host as it was, so that no unit needs a restart."""
 
 
 class DesiredResource(SimpleNamespace):
-    """One resource as the controller sent it: the fields of its class in resources.py, and `id` and `kind`."""
+    """One resource as the controller sent it: the fields of its class in resources.py, plus `id` and `kind`."""
 
     id: str
     kind: str
@@ -38,7 +38,7 @@ class DesiredResource(SimpleNamespace):
 
 
 class Run:
-    """Compares and changes; says what happened to each resource; one failure stops its dependants and nothing else."""
+    """Compares, changes, and reports each resource. A failure stops the resources that depend on it, and no others."""
 
     def __init__(self, resources: Sequence[DesiredResource], host: Host, *, dry: bool) -> None:
         self._resources = resources
@@ -51,11 +51,11 @@ class Run:
         self._changed = False
 
     def look(self) -> None:
-        """Gather the facts of all resources, kind by kind; what must be asked of a program is asked at once for all."""
+        """Gather the facts of all resources by kind. A kind that runs a program runs it once for all."""
         pending = []
         for kind, module in self._kinds.items():
             group = [resource for resource in self._resources if resource.kind == kind]
-            with contextlib.suppress(Failure, OSError):  # looked at again one by one, so that the right one fails
+            with contextlib.suppress(Failure, OSError):  # read again one by one, so that the right one fails
                 pending.append((group, module.look(group, self._host)))
         for group, finish in pending:
             with contextlib.suppress(Failure, OSError):
@@ -73,7 +73,7 @@ class Run:
             self._bring(resource)
         if not self._stopped and not self._dry:
             for action in self._host.at_end:
-                with contextlib.suppress(OSError):  # what stays is found and removed by the next run
+                with contextlib.suppress(OSError):  # the next run finds and removes the rest
                     action()
         return not self._stopped
 
@@ -108,9 +108,9 @@ class Run:
         )
 
     def _fact(self, resource: DesiredResource) -> Any:
-        """Return the fact; looked at again once anything has changed, since one thing may bring another.
+        """Return the fact, read again if this run has changed anything, because one change may cause another.
 
-        In a dry run nothing has, except what units would need because of it.
+        A dry run has changed nothing, except which units would need a restart.
         """
         stale = self._changed and (not self._dry or resource.kind == "unit")
         if stale or resource.id not in self._facts:
@@ -122,7 +122,7 @@ class Run:
         return str(differ(resource, fact)) if differ else ""
 
     def _apply(self, resource: DesiredResource, fact: Any, changes: list[Any]) -> None:
-        """Note which units the change concerns, on disk and first, then make it. Raises Failure for a refused one."""
+        """Record on disk which units the change affects, then make it. Raises Failure for a refused change."""
         refusal = next((words for verb, words in changes if verb == "refuse"), "")
         if refusal and not self._dry:
             raise Failure(f"{resource.path}: {refusal}")
@@ -144,12 +144,12 @@ class Run:
 
 def _load(kind: str) -> ModuleType:
     if kind not in KINDS:
-        raise Failure(f"{kind} is no kind of resource that this agent knows")
+        raise Failure(f"unknown kind of resource: {kind}")
     return importlib.import_module(f".kinds.{kind}", __package__)
 
 
 def read_resources(resources: Iterable[dict[str, Any]], keep_secret: Any) -> list[DesiredResource]:
-    """Return the resources as wishes, each secret replaced by its text and remembered as secret."""
+    """Return the resources; each secret becomes its text and is masked from now on."""
     return [
         DesiredResource(**{name: _unwrap(value, keep_secret) for name, value in entry.items()}) for entry in resources
     ]
@@ -165,7 +165,7 @@ def _unwrap(value: Any, keep_secret: Any) -> Any:
 
 
 def read_environment(document: dict[str, Any], keep_secret: Any) -> dict[str, str]:
-    """Return the variables for all that is run here (a proxy, say); what they hold of secrets is remembered as such."""
+    """Return the environment of all programs that run here, e.g. a proxy; secrets in it are masked from now on."""
     for mask in document.get("masks", ()):
         _unwrap(mask, keep_secret)
     return {name: str(_unwrap(value, keep_secret)) for name, value in document.get("environment", {}).items()}

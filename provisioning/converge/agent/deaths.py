@@ -1,4 +1,4 @@
-"""How often a unit died after its start, and whether waiting for its next start is worth it. Asks systemd nothing."""
+"""How often a unit died after its start, and whether to wait for its next start. Does not query systemd."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ DEATHS_MAX = 2
 class Deaths:
     """The deaths of one unit since its job was given.
 
-    `passing` matches a cause that may pass by itself. The group of `left_out` names something that ended the unit, and
-    that it leaves out at its next starts: the first death by each name does not count.
+    `passing` matches a cause that may pass without help. The group of `left_out` names an item that ended the unit and
+    that its next starts leave out: the first death by each name does not count.
     """
 
     def __init__(self, passing: str, left_out: str) -> None:
@@ -27,11 +27,11 @@ class Deaths:
         self.are_too_many = False
 
     def begin(self, restarts: int) -> None:
-        """Count from systemd's NRestarts, which a `reset-failed` sets to 0."""
+        """Count by systemd's NRestarts, which `reset-failed` sets to 0."""
         self._restarts = restarts
 
     def look(self, restarts: int, journal: Callable[[], str]) -> bool:
-        """Count what died since the last look; return whether the unit leaves out more than before."""
+        """Count the deaths since the last look; return whether the unit now leaves out more than before."""
         died, self._restarts = restarts - self._restarts, restarts
         if died <= 0:
             return False

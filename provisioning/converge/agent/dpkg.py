@@ -1,8 +1,8 @@
-"""What an installation leaves that was cut off, and how it is completed. The driver program has it, too.
+"""What an interrupted installation leaves behind, and how to complete it. The driver program uses it too.
 
-`dpkg --configure -a` finishes what was unpacked. A package that dpkg was unpacking or removing when it was killed is
-"in a very bad inconsistent state" (half-installed, reinstallation required). apt then does nothing at all, or it fails
-at configuring what depends on that package. So the archive is fetched and unpacked again, past the dependencies.
+`dpkg --configure -a` finishes unpacked packages. If dpkg was killed while it unpacked or removed a package, that
+package is "in a very bad inconsistent state" (half-installed, reinstallation required). apt then refuses to work, or
+fails to configure the packages that depend on it. So the archive is fetched and unpacked again without dependencies.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 STATES = "${db:Status-Want}\t${db:Status-Eflag}\t${db:Status-Status}\t${binary:Package}\t${Version}\n"
 TORN = ("sh", "-c", 'dpkg-query -W -f "$0" | grep -e reinstreq -e half-installed', STATES)
-"""Lists what may be torn alone: of all packages of a large host, the first would be cut from what is kept of output."""
+"""Lists half-installed packages only: a list of all packages of a large host would exceed the output kept."""
 
 KEEP_OURS = ("--force-confdef", "--force-confold")
-"""Configuration files that we or the admin changed are kept: nobody is there to answer dpkg's question."""
+"""Keeps configuration files that this project or the admin changed: nobody can answer dpkg's question."""
 
 UPDATES = "/var/lib/dpkg/updates"
 ASIDE = "/var/lib/llm-deploy"
@@ -50,10 +50,10 @@ def torn(listing: str) -> list[tuple[str, str, str]]:
 
 
 def mend(call: Call, removed: Sequence[str] = ()) -> str:
-    """Complete what was cut off; return in words what cannot be, or nothing.
+    """Complete interrupted installations; return what could not be completed in words, or an empty string.
 
-    `removed` are packages that are not wanted: of those, what is left is removed. So it is of each whose removal was
-    cut off. What other packages' own scripts fail at is left to apt, which says so.
+    Packages in `removed` are not wanted, so their remains are removed, as are those of an interrupted removal. Failures
+    of other packages' own scripts are left to apt, which reports them.
     """
     set_updates_aside(call)
     left = []
@@ -67,13 +67,13 @@ def mend(call: Call, removed: Sequence[str] = ()) -> str:
         return ""
     names = " ".join(left)
     return (
-        f"{names}: cut off while it was installed, and no source of apt has it; "
-        f"bring its source back, or run `dpkg --remove --force-remove-reinstreq --force-depends {names}`"
+        f"{names}: the installation was interrupted, and no apt source has this package; "
+        f"add its source again, or run `dpkg --remove --force-remove-reinstreq --force-depends {names}`"
     )
 
 
 def unpack_again(call: Call, name: str, version: str) -> bool:
-    """Fetch a package's archive, of this version or else of the one that apt has now, and unpack it.
+    """Fetch and unpack a package's archive, in this version or else in the version that apt has now.
 
     Returns whether that worked.
     """
@@ -90,18 +90,18 @@ def unpack_again(call: Call, name: str, version: str) -> bool:
 
 
 def dpkg(call: Call, *words: str) -> tuple[int, str]:
-    """Run dpkg, after all others that are at it: unlike apt, dpkg does not wait for its locks."""
+    """Run dpkg once other package managers have ended: unlike apt, dpkg does not wait for its locks."""
     deadline = time.monotonic() + LOCK_WAIT_S
     while True:
         status, said = call(["dpkg", *KEEP_OURS, *words])
         if status == 0 or not BUSY.search(said) or time.monotonic() > deadline:
             return status, said
-        # As a program of its own: what a program writes is shown as progress, so a person sees what is waited for.
+        # A separate program: its output is shown as progress, so a person sees what the run waits for.
         call(["sh", "-c", 'echo "$1"; exec sleep "$0"', str(LOCK_POLL_S), f"waits: {said.strip().splitlines()[-1]}"])
 
 
 def set_updates_aside(call: Call) -> None:
-    """Move away the unfinished updates that dpkg itself cannot read, such as half a file after the disk was full."""
+    """Move away unfinished updates that dpkg cannot read, e.g. half a file after the disk was full."""
     for _ in range(100):
         found = UNREADABLE.search(dpkg(call, "--audit")[1])
         if not found:
@@ -111,7 +111,7 @@ def set_updates_aside(call: Call) -> None:
 
 
 def forget_lists() -> None:
-    """Remove apt's lists, which it then fetches whole; for lists that were cut off and that it cannot read."""
+    """Remove apt's lists, so that it fetches them whole; for incomplete lists that it cannot read."""
     lists = (os.path.join(LISTS, name) for name in os.listdir(LISTS) if name != "lock")
     for path in (*lists, *CACHES):
         if os.path.isfile(path):

@@ -1,4 +1,4 @@
-"""The agent's voice: JSON lines on stdout with every secret masked. Also notices that nobody listens any more."""
+"""Events of the agent: JSON lines on stdout with every secret masked. Also notices that the controller is gone."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 MASK = "(secret)"
 MASKED_LINE_MIN = 8
-"""Shorter lines of a secret of several lines (`-----`, say) are left alone: masking them would hide ordinary words."""
+"""Shorter lines of a secret with several lines, e.g. `-----`, are not masked: that would hide ordinary words."""
 
 PROTOCOL = ("id", "pieces", "status", "seconds", "fraction", "phases")
-"""Fields that hold no words of other programs: a short secret in them, `1234` say, would only break the protocol."""
+"""Fields without output of other programs: masking a short secret such as `1234` in them breaks the protocol."""
 
 HEARTBEAT_S = 2.0
 
 
 class Failure(Exception):
-    """A resource could not be made right; `detail` holds the output or journal that tells why."""
+    """A resource could not be brought to its desired state; `detail` holds the output or journal with the reason."""
 
     def __init__(self, what: str, detail: str = "") -> None:
         super().__init__(what)
@@ -31,11 +31,11 @@ class Failure(Exception):
 
 
 class RebootNeeded(Exception):
-    """A change is made, and counts only after a reboot; the text says what is in use until then."""
+    """A change was made and takes effect only after a reboot; the text says what is in use until then."""
 
 
 class Cut(Exception):
-    """The controller is gone or told us to stop; what is under way has been finished or taken back."""
+    """The controller is gone or asked the agent to stop; the current change was finished or undone."""
 
 
 class Events:
@@ -44,16 +44,16 @@ class Events:
     def __init__(self, out: int, listener: int | None) -> None:
         self._out = out
         self._listener = listener
-        """The file descriptor whose end means that the controller is gone; none without a controller."""
+        """The file descriptor that ends when the controller is gone; None without a controller."""
         self._secrets: list[str] = []
         self._held = b""
         self._last = time.monotonic()
         self.cut = False
         self.answers_due = 0
-        """How many answers of the controller are on their way, so that bytes on stdin are no surprise."""
+        """How many answers of the controller are expected, so that bytes on stdin do not mean a cut."""
 
     def keep_secret(self, value: str) -> None:
-        """Mask `value` from now on, and each of its longer lines, since output comes in lines."""
+        """Mask `value` from now on, and each of its longer lines, because output comes in lines."""
         lines = [line for line in value.splitlines() if len(line) >= MASKED_LINE_MIN]
         for text in {value.strip(), *lines}:
             if text and text not in self._secrets:
@@ -73,7 +73,7 @@ class Events:
         return value
 
     def emit(self, event: str, *, hold: bool = False, **fields: Any) -> None:
-        """Write one event; a held one travels with the next, which saves packets when nothing changes."""
+        """Write one event. A held event is sent with the next one, which saves packets when nothing changes."""
         said = {name: value if name in PROTOCOL else self.mask(value) for name, value in fields.items()}
         line = json.dumps({"event": event, **said}, separators=(",", ":"))
         self._held += line.encode() + b"\n"
@@ -81,7 +81,7 @@ class Events:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is held. A controller that is gone sets `cut` and raises nothing: work under way comes first."""
+        """Write the held events. If the controller is gone, set `cut`; do not raise, the current change comes first."""
         data, self._held = self._held, b""
         self._last = time.monotonic()
         while data and not self.cut:
@@ -91,12 +91,12 @@ class Events:
                 self.cut = True
 
     def progress(self, resource: str, text: str, fraction: float | None = None) -> None:
-        """Say how far a long change has come, at most every HEARTBEAT_S seconds."""
+        """Report the progress of a long change, at most every HEARTBEAT_S seconds."""
         if time.monotonic() - self._last >= HEARTBEAT_S:
             self.emit("progress", id=resource, text=text, fraction=fraction)
 
     def controller_gone(self) -> bool:
-        """Return whether the connection has ended or a signal asked us to stop."""
+        """Return whether the connection has ended or a signal asked the agent to stop."""
         if not self.cut and self._listener is not None and self.answers_due == 0:
             readable, _, _ = select.select([self._listener], [], [], 0)
             if readable and not os.read(self._listener, 1):
@@ -104,6 +104,6 @@ class Events:
         return self.cut
 
     def stop_if_cut(self) -> None:
-        """Raise Cut when nobody listens any more."""
+        """Raise Cut if the controller is gone."""
         if self.controller_gone():
             raise Cut()

@@ -8,7 +8,7 @@ FSTAB = "/etc/fstab"
 
 
 def find_line(source: str) -> str:
-    """Return the line of `source`, or nothing."""
+    """Return the line of `source`, or an empty string."""
     return next((line for line in _lines() if line.split()[:1] == [source]), "")
 
 

@@ -1,4 +1,4 @@
-"""What the kinds may use while they look and apply."""
+"""What the kinds of resources may use while they look and apply."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from .state import State
 
     class Blobs(Protocol):
-        """Where the content of large files comes from."""
+        """The source of large files' content."""
 
         def copy(self, wanted: Sequence[Wanted], take: Take) -> None:
-            """Hand all bytes of all blobs to `take`, in order."""
+            """Pass all bytes of all blobs to `take`, in order."""
 
         def path(self, sha256: str) -> str:
-            """Return where a blob lies on this host; nothing when it does not."""
+            """Return the path of a blob on this host; None if it is not here."""
 
 
 class Host:
@@ -39,6 +39,6 @@ class Host:
         self.units = units
         """All units in the list."""
         self.confirm = confirm
-        """Asked with a resource's id and a patience in seconds; returns why a second login failed, or nothing."""
+        """Takes a resource's id and a timeout in seconds; returns why a second login failed, or an empty string."""
         self.at_end: list[Callable[[], None]] = []
-        """What is done after the last resource, when no resource has failed."""
+        """What to do after the last resource, if no resource has failed."""

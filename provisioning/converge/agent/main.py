@@ -1,4 +1,4 @@
-"""Entries of the agent: over a connection (`serve`), or from a file, as a bundle's installer runs it (`main`).
+"""Entry points of the agent: over a connection (`serve`), or from a file for a bundle's installer (`main`).
 
 python3 agent.pyz apply resources.json --blobs DIR
 python3 agent.pyz plan  resources.json
@@ -32,14 +32,14 @@ ENVIRONMENT = {
     "NEEDRESTART_MODE": "l",
 }
 SYSTEMD_MARK = "/run/systemd/system"
-"""There while systemd is the init system (sd_booted(3))."""
+"""Exists while systemd is the init system (sd_booted(3))."""
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_CUT = 0, 1, 2, 3
 
 
 def serve(read: Callable[[], bytes], stream: BinaryIO) -> int:
     """Run the list that a controller sends; blobs and the end of the connection come from `stream`.
 
-    A controller that went away before it had sent one whole wanted nothing.
+    If the controller is gone before it has sent the whole list, nothing is done.
     """
     try:
         document = json.loads(read())
@@ -47,22 +47,24 @@ def serve(read: Callable[[], bytes], stream: BinaryIO) -> int:
         return EXIT_CUT
     events = Events(sys.stdout.fileno(), stream.fileno())
     if not os.path.isdir(SYSTEMD_MARK) and any(entry["kind"] == "unit" for entry in document["resources"]):
-        events.emit("refused", error="systemd does not run here, and roles are made of its units", detail="")
+        events.emit("refused", error="systemd is not running on this host, and the roles need its units", detail="")
         return EXIT_FAILED
     return _run(document, events, WireBlobs(events, stream), STATE_DIR, WireConfirm(events, stream))
 
 
 def main(arguments: list[str]) -> int:
-    """Run a list of resources from a file, with no controller: events go to stdout all the same."""
-    import argparse  # a run over a connection has no use for it
+    """Run a list of resources from a file, without a controller; events go to stdout too."""
+    import argparse  # a run over a connection does not need it
 
     parser = argparse.ArgumentParser(
-        prog="agent", description="Bring this host to a list of resources.", allow_abbrev=False
+        prog="agent", description="Bring this host to its desired state, a list of resources.", allow_abbrev=False
     )
     parser.add_argument("mode", choices=("apply", "plan"))
-    parser.add_argument("resources", help="list of resources as JSON, e.g. one of a bundle")
+    parser.add_argument("resources", help="list of resources as JSON, e.g. from a bundle")
     parser.add_argument("--blobs", help="folder of large files, each named after its SHA-256")
-    parser.add_argument("--state", default=STATE_DIR, help="folder for lock and memory (default: %(default)s)")
+    parser.add_argument(
+        "--state", default=STATE_DIR, help="folder of the lock and the recorded state (default: %(default)s)"
+    )
     options = parser.parse_args(arguments)
     with open(options.resources, encoding="utf-8") as stream:
         document = json.load(stream)
@@ -101,7 +103,7 @@ def _run(
         return EXIT_FAILED
     except Cut:
         return EXIT_CUT
-    except Exception:  # our bug: the controller shows the traceback, with secrets masked as everywhere
+    except Exception:  # a bug here: the controller shows the traceback, with secrets masked
         import traceback
 
         events.emit("crashed", detail=traceback.format_exc())

@@ -1,4 +1,4 @@
-"""What is at a path, and putting something else there in one step."""
+"""What is at a path, and how to replace it in one step."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def look_at(path: str, *, follow: bool = False) -> dict[str, Any]:
 
 
 def in_the_way(fact: dict[str, Any]) -> Change:
-    """Return the refusal to replace what is there, which is of another type than wished for."""
+    """Return the refusal to replace an entry of another type."""
     return ("refuse", f"{_IN_WORDS[fact['type']]} is in the way; move it away first")
 
 
 def plan_metadata(resource: Any, fact: dict[str, Any]) -> list[Change]:
-    """Return the changes of owner, group and mode."""
+    """Return the changes that owner, group and mode need."""
     changes = []
     for name in ("owner", "group"):
         if fact[name] != getattr(resource, name):
@@ -80,11 +80,11 @@ def group_id(name: str) -> int:
 def write_file(
     path: str, data: bytes, *, owner: str = "root", group: str = "root", mode: int = 0o644, check: Sequence[str] = ()
 ) -> None:
-    """Put `data` at `path` in one step, after `check` has passed on it; on any failure the old file stays.
+    """Put `data` at `path` in one step once `check` has passed on it; on any failure the old file stays.
 
-    The staged file bears the right name in a hidden folder beside it, since a check may look at the name
-    (`systemd-analyze verify` wants `x.service`). A reader never sees half of it, nor with another's mode. A folder
-    that lacks is made, root's and 0755, as drop-in folders are.
+    The staged file has the right name in a hidden folder beside it, because a check may depend on the name
+    (`systemd-analyze verify` needs `x.service`). A reader never sees half of the file, nor a wrong mode. A missing
+    folder is created with owner root and mode 0755, as for drop-in folders.
     """
     uid, gid = user_id(owner), group_id(group)
     stage = staged_path(path)
@@ -110,13 +110,13 @@ def write_file(
 
 
 def staged_path(path: str) -> str:
-    """Return the folder in which a new file is made ready: the same each time, so that a cut-off run's is found."""
+    """Return the folder for staged files: the same each time, so that the next run finds an interrupted run's file."""
     folder, name = os.path.split(path)
     return os.path.join(folder, f".{name}{STAGED}")
 
 
 def remove(path: str) -> None:
-    """Remove a file, a link or a whole folder; nothing there is fine."""
+    """Remove a file, a link or a whole folder, if it exists."""
     try:
         if stat.S_ISDIR(os.lstat(path).st_mode):
             shutil.rmtree(path)
@@ -127,7 +127,7 @@ def remove(path: str) -> None:
 
 
 def sync_folder(path: str) -> None:
-    """Make the renaming of `path` outlast a power cut."""
+    """Make the rename of `path` survive a power cut."""
     handle = os.open(os.path.dirname(path) or "/", os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -136,9 +136,9 @@ def sync_folder(path: str) -> None:
 
 
 def os_failure(error: OSError, path: str) -> Failure:
-    """Return what went wrong at `path` in words that say what to mend."""
+    """Return what went wrong at `path`, and what to repair."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Failure(f"no space left for {path} ({free_mib(path)} MiB free); what was there before is untouched")
+        return Failure(f"no space left for {path} ({free_mib(path)} MiB free); the previous content is unchanged")
     return Failure(f"{path}: {error.strerror}")
 
 

@@ -1,7 +1,6 @@
-"""Running other programs: no shell, output bounded, ended with the agent unless they must finish.
+"""Runs other programs: no shell, limited output, ended with the agent unless they must finish.
 
-Output goes to a file in memory and not to a pipe: a program outlives the agent's death without a broken pipe, which
-matters for dpkg.
+Output goes to a file in memory instead of a pipe: dpkg, for one, must survive the agent's death without a broken pipe.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ SHOWN_CHARS = 200
 
 
 class Process:
-    """A program under way."""
+    """A running program."""
 
     def __init__(
         self,
@@ -59,7 +58,7 @@ class Process:
             raise Failure(f"{argv[0]} cannot be run on this host: {error.strerror}") from error
 
     def output(self) -> str:
-        """Return the last TAIL_BYTES of what the program has written until now, stdout and stderr together."""
+        """Return the last TAIL_BYTES of the program's output so far, stdout and stderr together."""
         size = os.fstat(self._output).st_size
         start = max(0, size - TAIL_BYTES)
         return os.pread(self._output, size - start, start).decode(errors="replace")
@@ -69,14 +68,14 @@ class Process:
         return (self.output().strip().splitlines() or [""])[-1]
 
     def wait(self, timeout_s: float) -> int | None:
-        """Return the exit status, or none when the program still runs after `timeout_s` seconds."""
+        """Return the exit status, or None if the program still runs after `timeout_s` seconds."""
         try:
             return self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             return None
 
     def end(self) -> None:
-        """End the program, if it still runs, with all it started: asked first, killed KILL_AFTER_S seconds later."""
+        """End the program and its children: SIGTERM first, SIGKILL after KILL_AFTER_S seconds."""
         if self.wait(0) is not None:
             return
         for number, patience_s in ((signal.SIGTERM, KILL_AFTER_S), (signal.SIGKILL, KILL_AFTER_S)):
@@ -86,18 +85,18 @@ class Process:
                 return
 
     def close(self) -> None:
-        """Give back the memory that holds the output."""
+        """Free the memory that holds the output."""
         os.close(self._output)
 
 
 def shown(argv: Sequence[str]) -> str:
-    """Return a command line for one line of text: a whole program may be one of its words."""
+    """Return a command line as one line of text: an argument may hold a whole script."""
     words = " ".join(" ".join(argv).split())
     return words if len(words) <= SHOWN_CHARS else words[: SHOWN_CHARS - 2] + " …"
 
 
 class Done:
-    """A program that has ended."""
+    """A finished program."""
 
     def __init__(self, argv: Sequence[str], status: int, output: str) -> None:
         self.argv = tuple(argv)
@@ -105,7 +104,7 @@ class Done:
         self.output = output
 
     def must(self, what: str = "") -> Done:
-        """Return self; raises Failure with the output when the exit status is not 0."""
+        """Return self; raises Failure with the output if the exit status is not 0."""
         if self.status != 0:
             raise Failure(what or f"`{shown(self.argv)}` ended with status {self.status}", self.output)
         return self
@@ -123,7 +122,7 @@ def run(
 ) -> Done:
     """Run `argv` to its end. Raises Failure after `timeout_s` seconds, Cut when `gone` says so.
 
-    With `must_finish` neither a cut nor the agent's death ends it: a half-done package change is worse than a late one.
+    With `must_finish`, neither a cut nor the agent's death ends it: half a package change is worse than a late one.
     """
     process = Process(argv, env=env, user=user, dies_with_agent=not must_finish)
     try:

@@ -1,4 +1,4 @@
-"""What the agent keeps on the host between runs: the lock, restarts that are due, hashes, what may not change."""
+"""What the agent keeps on the host between runs: the lock, due restarts, hashes, immutable trees."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ MEMO_MIN_BYTES = 1 << 20
 READ_BYTES = 1 << 20
 
 LOCK_WAIT_S = 5.0
-"""How long the lock is waited for: a run whose controller went away ends what it is at, and then itself."""
+"""How long to wait for the lock: a run that lost its controller finishes its current step and ends."""
 
 LOCK_TICK_S = 0.1
 
 
 class State:
-    """The state folder; without `writes` (a dry run) it is read and never made or changed."""
+    """The state folder; without `writes` (a dry run) it is only read."""
 
     def __init__(self, folder: str = STATE_DIR, *, writes: bool) -> None:
         self._folder = folder
@@ -37,7 +37,7 @@ class State:
         self._lock = -1
 
     def open(self, by: str) -> None:
-        """Take the lock and read what former runs left. Raises Failure when another run does not let it go."""
+        """Take the lock and read the state of previous runs. Raises Failure if another run keeps the lock."""
         if self._writes:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
             self._take_lock(by)
@@ -46,15 +46,15 @@ class State:
         self._brought = self._read("brought.json")
 
     def _take_lock(self, by: str) -> None:
-        """Hold an flock until the process ends; the kernel drops it with the process, so it is never stale."""
+        """Hold an flock until the process ends. The kernel releases it with the process, so it is never stale."""
         self._lock = os.open(os.path.join(self._folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         end = time.monotonic() + LOCK_WAIT_S
         while not self._has_lock():
             if time.monotonic() > end:
                 holder = os.pread(self._lock, 4096, 0).decode(errors="replace").strip() or "another run"
                 hint = (
-                    "wait and run the same command again: it goes on where that one stops (one that was cut off ends "
-                    "by itself after its present step)"
+                    "wait and run the same command again: it continues from there (an interrupted run ends "
+                    "after its current step)"
                 )
                 raise Failure(f"another provision is under way: {holder}; {hint}")
             time.sleep(LOCK_TICK_S)
@@ -70,11 +70,11 @@ class State:
         return True
 
     def due(self, unit: str) -> str:
-        """Return `restart`, `reload` or nothing: what `unit` still needs because of a change."""
+        """Return what `unit` still needs because of a change: `restart`, `reload` or an empty string."""
         return self._due.get(unit, "")
 
     def set_due(self, wanted: dict[str, str]) -> None:
-        """Note, before a change is made, what units will need; a restart outdoes a reload. Empty: no longer due."""
+        """Record before a change what units will need; a restart includes a reload. Empty: no longer due."""
         before = dict(self._due)
         for unit, action in wanted.items():
             if not action:
@@ -85,7 +85,7 @@ class State:
             self._write("due.json", self._due)
 
     def sha256(self, path: str) -> str:
-        """Return the hash of a file; a large one is read again only when its size, times or inode changed."""
+        """Return the hash of a file; a large file is read again only if its size, times or inode changed."""
         seen = os.stat(path)
         stamp = [seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino]
         known = self._hashes.get(path)
@@ -101,17 +101,17 @@ class State:
         return digest.hexdigest()
 
     def brought(self, path: str) -> str:
-        """Return the digest of what was brought whole to `path` and may not change; nothing when nothing was."""
+        """Return the digest of the immutable tree at `path`; an empty string if there is none."""
         return self._brought.get(path, "")
 
     def note_brought(self, path: str, digest: str) -> None:
-        """Note that what `digest` stands for is whole at `path`, and may not change."""
+        """Record that the tree with this digest is complete at `path` and immutable."""
         if self._brought.get(path) != digest:
             self._brought[path] = digest
             self._write("brought.json", self._brought)
 
     def close(self) -> None:
-        """Write the hashes that this run has found."""
+        """Write the hashes that this run has computed."""
         if self._hashes_new:
             self._write("hashes.json", {path: entry for path, entry in self._hashes.items() if os.path.exists(path)})
 

@@ -62,7 +62,7 @@ def refuse_others(folder: Path, source: Source) -> None:
     """Raise FetchError when `folder` was brought whole from elsewhere, or from another commit."""
     marker = marker_of(folder)
     if marker and any(marker.get(key) != value for key, value in source.identity.items()):
-        raise FetchError(f"{folder} holds other files, which may not change; raise the version")
+        raise FetchError(f"{folder} holds other files, and an immutable tree does not change; raise the version")
 
 
 def refuse_too_short(folder: Path, source: Source, context_tokens: int) -> None:

@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 CHECK_TIMEOUT_S = 30
 REASON = "error: "
-"""How a program of ours begins the line that says why it failed."""
+"""Prefix of the line in which one of this project's programs says why it failed."""
 
 WARNING = "warning: "
-"""How it begins a line that a person should see although all went well: it is told among the changes."""
+"""Prefix of a line to show among the changes although the program succeeded."""
 
 PLANNED = "planned: "
-"""How a check of ours begins a line that says what the command would do."""
+"""Prefix of the line in which a check says what the command would do."""
 
 REFUSED = "fail: "
-"""How such a line goes on when the command would fail, and why."""
+"""Second prefix of such a line if the command would fail; the reason follows."""
 
 
 def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
-    """Start all checks at once, and wait for them when asked for the facts."""
+    """Start all checks at once; the returned function waits for them."""
     checks = [_start(resource) for resource in resources]
     return lambda: [_finish(resource, check) for resource, check in zip(resources, checks)]
 
@@ -57,7 +57,7 @@ def _finish(resource: Any, check: Process | None) -> Fact:
 
 
 def _teller(resource: Any, host: Host) -> Callable[[Process], None]:
-    """Return what passes the newest line on: at once, where the controller is to confirm the command."""
+    """Return a function that reports the newest line: at once if the controller confirms the command."""
     waits = bool(getattr(resource, "confirmed_by", ()))
 
     def tell(process: Process) -> None:
@@ -73,9 +73,9 @@ def _teller(resource: Any, host: Host) -> Callable[[Process], None]:
 
 
 def plan(resource: Any, fact: Fact) -> list[Change]:
-    """Return the command when its check says that it is needed; in the check's words, if it has some.
+    """Return the command if its check says that it is needed, in the check's words if it has any.
 
-    Raises Failure when the check knows that the command would fail: a plan ends as the run would.
+    Raises Failure if the check knows that the command would fail, so that a plan fails as the run would.
     """
     refusal = next((words[len(REFUSED) :] for words in fact["planned"] if words.startswith(REFUSED)), "")
     if refusal:
@@ -84,7 +84,7 @@ def plan(resource: Any, fact: Fact) -> list[Change]:
 
 
 def apply(resource: Any, fact: Fact, changes: list[Change], host: Host) -> None:  # noqa: ARG001
-    """Run the command; its check must pass afterwards. Raises RebootNeeded when the command says so."""
+    """Run the command; its check must pass afterwards. Raises RebootNeeded if the command asks for a reboot."""
     done = run(
         resource.argv,
         env=resource.env,
@@ -104,4 +104,4 @@ def apply(resource: Any, fact: Fact, changes: list[Change], host: Host) -> None:
             "ran, but its check still fails"
         )
     if resource.creates and not os.path.lexists(resource.creates):
-        raise Failure(f"ran, but did not make {resource.creates}")
+        raise Failure(f"ran, but did not create {resource.creates}")

@@ -22,7 +22,7 @@ def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # n
 
 
 def plan(resource: Any, fact: Fact) -> list[Change]:
-    """Return what makes the folder as wished."""
+    """Return the changes that the folder needs."""
     if fact["type"] == "absent":
         return [("make", "create")]
     if fact["type"] != "directory":
@@ -31,7 +31,7 @@ def plan(resource: Any, fact: Fact) -> list[Change]:
 
 
 def apply(resource: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
-    """Make the folder (parents that lack get root's, 0755) or set its metadata."""
+    """Create the folder (missing parents get owner root, mode 0755) or set its metadata."""
     verbs = {verb for verb, _ in changes}
     if "make" in verbs:
         os.makedirs(os.path.dirname(resource.path), exist_ok=True)

@@ -1,4 +1,4 @@
-"""A file from a URL with a known SHA-256; a cut-off download goes on where it stopped."""
+"""A file from a URL with a known SHA-256; an interrupted download continues where it stopped."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _look_one(resource: Any, host: Host) -> Fact:
 
 
 def plan(resource: Any, fact: Fact) -> list[Change]:
-    """Return whether to fetch, and metadata."""
+    """Return whether to fetch the file, and changes of metadata."""
     if fact["type"] not in ("absent", "file", "link"):
         return [in_the_way(fact)]
     if fact.get("sha256") != resource.sha256:
@@ -48,7 +48,7 @@ def plan(resource: Any, fact: Fact) -> list[Change]:
 
 
 def apply(resource: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
-    """Fetch into a hidden file that names the hash; it gets its name only when its own hash is the wished one."""
+    """Fetch into a hidden file named after the hash; rename it only if its content has that hash."""
     if changes[0][0] != "fetch":
         set_metadata(resource.path, resource.owner, resource.group, resource.mode)
         return
@@ -59,7 +59,9 @@ def apply(resource: Any, fact: Fact, changes: Sequence[Change], host: Host) -> N
         digest = _fetch(resource, staged, host)
         if digest != resource.sha256:
             remove(staged)
-            raise Failure(f"{resource.url} has SHA-256 {digest}, wanted {resource.sha256}; nothing was put in place")
+            raise Failure(
+                f"{resource.url} has SHA-256 {digest}, expected {resource.sha256}; the file was not installed"
+            )
         set_metadata(staged, resource.owner, resource.group, resource.mode)
         os.replace(staged, resource.path)
     except OSError as error:
@@ -68,7 +70,7 @@ def apply(resource: Any, fact: Fact, changes: Sequence[Change], host: Host) -> N
 
 
 def _fetch(resource: Any, staged: str, host: Host) -> str:
-    """Return the hash of what has been fetched, after as many tries as it takes and are allowed."""
+    """Fetch the file in up to TRIES tries; return its hash."""
     from http.client import HTTPException
 
     for attempt in range(1, TRIES + 1):
@@ -89,24 +91,24 @@ class _Interrupted(Exception):
 
 
 def _try(resource: Any, staged: str, host: Host) -> str:
-    """Fetch what is missing in `staged`; return the hash of all that is there then."""
+    """Fetch the missing part of `staged`; return the hash of the whole file."""
     with open(os.open(staged, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+b") as stream:
         digest = hashlib.sha256()
         for block in iter(lambda: stream.read(BLOCK_BYTES), b""):
             digest.update(block)
         answer = _ask(resource, host, stream.tell())
-        if answer is None:  # whole already: cut off between the last byte and the renaming
+        if answer is None:  # complete already: interrupted between the last byte and the rename
             return digest.hexdigest()
         with answer:
             return _receive(resource, host, answer, stream, digest)
 
 
 def _ask(resource: Any, host: Host, have: int) -> Any:
-    """Return the server's answer from byte `have` on; none when there are no more."""
+    """Return the server's answer from byte `have` on; None if there are no more bytes."""
     from urllib.error import HTTPError
     from urllib.request import Request
 
-    local = host.blobs.path(resource.sha256)  # a bundle brought what its URL would
+    local = host.blobs.path(resource.sha256)  # a bundle contains the file
     headers = {"Range": f"bytes={have}-"} if have else {}
     request = Request(f"file://{local}" if local else resource.url, headers=headers)  # noqa: S310 (the list is ours, and the hash decides)
     try:
@@ -122,7 +124,7 @@ def _ask(resource: Any, host: Host, have: int) -> Any:
 
 
 def _opener() -> Any:
-    """Return what opens a URL and follows redirects, 308 too: urllib does that from Python 3.11 on."""
+    """Return an opener that follows redirects, 308 too: urllib does so only from Python 3.11 on."""
     from urllib.request import HTTPRedirectHandler, build_opener
 
     class Redirect(HTTPRedirectHandler):
@@ -135,11 +137,11 @@ def _opener() -> Any:
 
 
 def _receive(resource: Any, host: Host, answer: Any, stream: BinaryIO, digest: Any) -> str:
-    """Add the answer to the stream, whose content so far `digest` has taken in; return the hash of the whole."""
+    """Append the answer to the stream; `digest` already covers its present content. Return the hash of the whole."""
     from http.client import IncompleteRead
 
     have = stream.tell()
-    if have and answer.status != HTTP_PARTIAL:  # the server starts anew, and so must we
+    if have and answer.status != HTTP_PARTIAL:  # the server starts from the beginning, so the file must too
         have, digest = 0, hashlib.sha256()
         stream.seek(0)
         stream.truncate()
@@ -150,7 +152,7 @@ def _receive(resource: Any, host: Host, answer: Any, stream: BinaryIO, digest: A
         try:
             block = answer.read(BLOCK_BYTES)
         except (OSError, IncompleteRead) as error:
-            raise _Interrupted(f"cut off at {have >> 20} MiB") from error
+            raise _Interrupted(f"interrupted at {have >> 20} MiB") from error
         if not block:
             break
         stream.write(block)
@@ -158,7 +160,7 @@ def _receive(resource: Any, host: Host, answer: Any, stream: BinaryIO, digest: A
         have += len(block)
         _tell(resource, host, have, total)
     if have < total:
-        raise _Interrupted(f"cut off at {have} of {total} bytes")
+        raise _Interrupted(f"interrupted at {have} of {total} bytes")
     return str(digest.hexdigest())
 
 

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 DIFF_MAX_BYTES = 64 * 1024
 PRIVATE = 0o044
-"""Mode bits of which one must be set for old content to be shown: a file only root reads may hold a secret."""
+"""Old content is shown only if one of these mode bits is set: a file that only root reads may hold a secret."""
 
 
 def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
-    """Read what is at each path; small content is kept for the diff."""
+    """Read each path; small content is kept for the diff."""
     return lambda: [_look_one(resource.path) for resource in resources]
 
 
@@ -38,10 +38,10 @@ def _look_one(path: str) -> Fact:
 
 
 def plan(resource: Any, fact: Fact) -> list[Change]:
-    """Return what makes the file as wished."""
-    tidy = [("tidy", "remove what a cut-off run left")] if fact["leftover"] else []
+    """Return the changes that the file needs."""
+    tidy = [("tidy", "remove the rest of an interrupted run")] if fact["leftover"] else []
     if fact["type"] == "directory":
-        return [("refuse", "is a folder, and only files are removed") if resource.content is None else in_the_way(fact)]
+        return [("refuse", "is a folder; only files are removed") if resource.content is None else in_the_way(fact)]
     if resource.content is None:
         return tidy if fact["type"] == "absent" else [*tidy, ("remove", "remove")]
     if fact["type"] == "absent":
@@ -55,7 +55,7 @@ def plan(resource: Any, fact: Fact) -> list[Change]:
 
 
 def diff(resource: Any, fact: Fact) -> str:
-    """Return a unified diff, or nothing when either side is secret, private, binary or very long."""
+    """Return a unified diff; empty if either side is secret, private, binary or very long."""
     old = fact.get("content", b"")
     new = resource.content or ""
     private = fact["type"] == "file" and not fact["mode"] & PRIVATE
@@ -65,7 +65,7 @@ def diff(resource: Any, fact: Fact) -> str:
         before = old.decode().splitlines(keepends=True)
     except UnicodeDecodeError:
         return ""
-    import difflib  # costs more than a whole look, and most runs have no diff
+    import difflib  # importing it costs more than a whole look, and most runs have no diff
 
     after = new.splitlines(keepends=True)
     names = (

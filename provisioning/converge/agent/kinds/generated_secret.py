@@ -1,4 +1,4 @@
-"""A file with a random secret that is made here and never leaves."""
+"""A file with a random secret that is made on the host and never leaves it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECRET_BYTES = 32
 
 
 def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:
-    """Read metadata only; the secrets that are there are masked from now on."""
+    """Read metadata only; mask the existing secrets from now on."""
 
     def finish() -> list[Fact]:
         facts = [look_at(resource.path) for resource in resources]
@@ -42,7 +42,7 @@ def _mask(resource: Any, host: Host) -> None:
 
 
 def plan(resource: Any, fact: Fact) -> list[Change]:
-    """Return `create` for a missing file, else metadata; what is in the file is never replaced."""
+    """Return `create` for a missing file, else changes of metadata; the content is never replaced."""
     if fact["type"] == "absent":
         return [("make", "create")]
     if fact["type"] != "file":
@@ -55,7 +55,7 @@ def apply(resource: Any, fact: Fact, changes: Sequence[Change], host: Host) -> N
     if changes[0][0] != "make":
         set_metadata(resource.path, resource.owner, resource.group, resource.mode)
         return
-    import base64  # needed once in a host's life
+    import base64  # a host needs it only once
 
     secret = base64.urlsafe_b64encode(os.urandom(SECRET_BYTES)).decode().rstrip("=")
     host.events.keep_secret(secret)

@@ -27,7 +27,7 @@ def _look_one(path: str) -> Fact:
 
 
 def plan(resource: Any, fact: Fact) -> list[Change]:
-    """Return what makes the link point to its target."""
+    """Return the change that points the link to its target."""
     if fact["type"] == "absent":
         return [("link", f"create -> {resource.target}")]
     if fact["type"] == "link":
@@ -36,7 +36,7 @@ def plan(resource: Any, fact: Fact) -> list[Change]:
 
 
 def apply(resource: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
-    """Move the link in one step; a folder that lacks is made."""
+    """Replace the link in one step; create a missing folder."""
     staged = staged_path(resource.path)
     remove(staged)
     os.makedirs(os.path.dirname(resource.path), exist_ok=True)

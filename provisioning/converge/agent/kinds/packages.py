@@ -1,7 +1,7 @@
 """Debian packages, in one apt transaction.
 
-A service whose `Unit` is in the list and that does not exist yet is masked until apt is done: the distribution would
-otherwise start it with its default configuration (haproxy, say) before ours is there. Other services are left alone.
+A service whose `Unit` is in the list and does not exist yet is masked until apt is done: else the distribution starts
+it with its default configuration (e.g. haproxy) before ours is there. Other services are left alone.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ APT = (
     "-o", "Dpkg::Options::=--force-confdef",
     "-o", "Dpkg::Options::=--force-confold",
 )  # fmt: skip
-"""Configuration files that we or the admin changed are kept: nobody is there to answer dpkg's question."""
+"""Keeps configuration files that this project or the admin changed: nobody can answer dpkg's question."""
 
 
 def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
@@ -62,7 +62,7 @@ def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # n
 
 
 def states(listing: str) -> Fact:
-    """Return the state of each package in dpkg's words; one that dpkg wants unpacked again is half-installed."""
+    """Return the state of each package in dpkg's words; a package that must be unpacked again is half-installed."""
     rows = (line.split() for line in listing.splitlines())
     return {
         name: status if flag == "ok" else "half-installed"
@@ -71,16 +71,16 @@ def states(listing: str) -> Fact:
 
 
 def plan(resource: Any, fact: Fact) -> list[Change]:
-    """Return packages to install (also those that a cut-off run left half-configured) and to purge."""
+    """Return packages to install (half-configured ones too) and to purge."""
     installs = [("install", f"install {name}") for name in resource.present if fact[name] != "installed"]
     return [*installs, *(("purge", f"purge {name}") for name in resource.absent if fact[name] != "not-installed")]
 
 
 def apply(resource: Any, fact: Fact, changes: list[Change], host: Host) -> None:  # noqa: ARG001
-    """Complete what a cut-off dpkg left, fetch the lists if they are old, then install and purge in one call.
+    """Complete an interrupted dpkg run, fetch the lists if they are old, then install and purge in one call.
 
-    A source that cannot be read, or a package of others that cannot be configured, is no failure when all that was
-    wanted is there in the end.
+    An unreadable source, or another package that cannot be configured, is not a failure if all desired packages are
+    installed in the end.
     """
     installs = [words.split(" ", 1)[1] for verb, words in changes if verb == "install"]
     purges = [words.split(" ", 1)[1] + "-" for verb, words in changes if verb == "purge"]
@@ -123,7 +123,7 @@ def apply(resource: Any, fact: Fact, changes: list[Change], host: Host) -> None:
 
 
 def _wait_for_lists() -> None:
-    """Let an `apt-get update` that a killed run left behind end: unlike dpkg's lock, apt does not wait for this one."""
+    """Wait for an `apt-get update` that a killed run left behind: apt does not wait for this lock, only for dpkg's."""
     deadline = time.monotonic() + LOCK_WAIT_S
     with open(f"{LISTS}/lock", "a", encoding="ascii") as stream:
         while time.monotonic() < deadline:
@@ -148,20 +148,20 @@ def _lists_are_old() -> bool:
 
 
 def _cause(said: Sequence[str], left: str = "") -> str:
-    """Return why apt failed: a full disk, a clock, what is on hold, or apt's own error line.
+    """Return why apt failed: a full disk, a wrong clock, packages on hold, or apt's own error line.
 
-    A list that could not be fetched explains a package that is not found. For anything else it is another's source.
+    A list that could not be fetched explains a package that was not found; other failures have other causes.
     """
     lines = [line for output in said for line in output.splitlines()]
     errors = [line for line in lines if line.startswith(("E:", "dpkg: error"))]
     full = [line.strip() for line in lines if "No space left on device" in line]
-    early = [line + "; the clock of the host is behind" for line in errors if "is not valid yet" in line]
+    early = [line + "; the host's clock is behind" for line in errors if "is not valid yet" in line]
     held = [
         f"{errors[-1]} Packages on hold: {name}; `apt-mark unhold` lets them change"
         for name in _held(said)[:1]
         if errors
     ]
-    # The line that says why comes first; `Err:` names the address alone.
+    # The line with the reason comes first; `Err:` has only the address.
     fetches = [line for line in lines if "Failed to fetch" in line]
     fetches += [line for line in lines if line.startswith("Err:")]
     unfound = any(NOT_FOUND.search(line) for line in errors)
@@ -170,20 +170,20 @@ def _cause(said: Sequence[str], left: str = "") -> str:
 
 
 def _complaints(said: Sequence[str], status: int) -> list[str]:
-    """Return what apt could not read or configure of others, although all that was wanted is there."""
+    """Return what apt could not read or configure, although all desired packages are installed."""
     lines = [line for output in said for line in output.splitlines()]
     unread = [line for line in lines if line.startswith(("E: The repo", "E: Failed to fetch", "W: Failed", "W: GPG"))]
     return list(dict.fromkeys([*unread, *(line for line in lines if status and line.startswith("dpkg: error"))]))
 
 
 def _held(said: Sequence[str]) -> list[str]:
-    """Return the packages that apt would have to change although they are on hold."""
+    """Return the packages on hold that apt would have to change."""
     found = re.search(r"held packages will be changed:\n((?: +.*\n)+)", said[-1]) if said else None
     return [" ".join(found[1].split())] if found else []
 
 
 class _MaskedUnits:
-    """While inside, units that do not exist yet cannot be started. In /run, so that a reboot ends it at the latest."""
+    """Mask units that do not exist yet. The masks are in /run, so that a reboot removes them at the latest."""
 
     def __init__(self, units: Iterable[str]) -> None:
         self._units = [name for name, fact in show(list(units)).items() if fact["LoadState"] == "not-found"]

@@ -1,7 +1,7 @@
-"""A file of sshd's settings that counts only once somebody has logged in with it; else the old one comes back.
+"""A file of sshd settings that is kept only after a login with it; else the old file is restored.
 
-After the reload the controller logs in a second time while the first connection is still open. When that fails, or the
-controller goes away, the old file returns. A timer of systemd's does the same if this agent dies meanwhile.
+After the reload the controller logs in a second time while the first connection is still open. If that fails, or the
+controller is gone, the agent restores the old file. A systemd timer does so if the agent dies meanwhile.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ if TYPE_CHECKING:
     Fact = dict[str, Any]
 
 SERVICE, SOCKET = "ssh.service", "ssh.socket"
-"""Ubuntu from 22.10 on lets the socket listen and start the service: then the service need not be enabled."""
+"""From Ubuntu 22.10 on the socket listens and starts the service, so the service need not be enabled."""
 
 GUARD_UNIT = "llm-sshd-undo"
 GUARD_S = 240
-"""When systemd takes the file back. Longer than check, reload and second login together, a minute each at most."""
+"""When systemd restores the old file. Longer than check, reload and second login together, at most a minute each."""
 CONFIRM_S = 60
 """How long the controller may take for the second login."""
 
 RELOAD_SETTLE_S = 1.0
-"""sshd starts itself again on SIGHUP; until then a login would still meet the old settings."""
+"""sshd re-executes itself on SIGHUP; until then a login still gets the old settings."""
 
 RESTORE = (
     '[ -e "$1" ] || exit 0; '
     'if [ -s "$1" ]; then mv -f "$1" "$2"; elif [ -e "$1" ]; then rm -f "$2" && rm -f "$1"; fi; '
     "systemctl --quiet is-active ssh.service && systemctl reload ssh.service; true"
 )
-"""Without `$1` nothing is to be taken back. An empty `$1` says that there was no former file."""
+"""If `$1` is missing, there is nothing to restore. If `$1` is empty, there was no previous file."""
 
 
 def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:
-    """Read the files, and ask systemd who listens."""
+    """Read the files, and ask systemd whether socket or service listens."""
     finish = plain.look(resources, host)
 
     def both() -> list[Fact]:
@@ -59,13 +59,13 @@ def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:
 
 
 def before_path(path: str) -> str:
-    """Return where the former file waits for the second login; sshd reads names that end with .conf only."""
+    """Return where the previous file waits for the second login; sshd reads only names that end with .conf."""
     folder, name = os.path.split(path)
     return os.path.join(folder, f".{name}.before")
 
 
 def plan(resource: Any, fact: Fact) -> list[Change]:
-    """Return what makes the file as wished and in force, and sshd there after a reboot."""
+    """Return the changes that bring the file into force and let sshd start after a reboot."""
     changes = list(plain.plan(resource, fact))
     if not changes and fact["unconfirmed"]:
         changes.append(("confirm", "was not confirmed by a second login"))
@@ -81,7 +81,7 @@ diff = plain.diff
 
 
 def apply(resource: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
-    """Put it in place, let the controller log in with it, and take it back when that fails."""
+    """Install the file, let the controller log in with it, and restore the old one if that fails."""
     verbs = {verb for verb, _ in changes}
     if verbs - {"enable", "start"}:
         _replace(resource, verbs, host)
@@ -97,7 +97,7 @@ def _replace(resource: Any, verbs: set[str], host: Host) -> None:
     if verbs & {"tidy"} == verbs - {"enable", "start"}:
         return
     _disarm()
-    kept = os.path.lexists(before)  # the guard of a run that was cut off may have come since the look
+    kept = os.path.lexists(before)  # the guard of an interrupted run may have acted since the look
     if not kept:
         _keep(resource.path, before)
     try:
@@ -112,9 +112,9 @@ def _replace(resource: Any, verbs: set[str], host: Host) -> None:
             raise
         refusal = "it could not be loaded" if not _reload() else _confirmed(resource, host)
         if not refusal:
-            _disarm()  # first, so that the guard finds either the former file or no work
+            _disarm()  # first, so that the guard finds either the previous file or no work
             if not os.path.lexists(before):
-                _reload()  # the guard may have been stopped between the file and the reload
+                _reload()  # the guard may have stopped between the file and the reload
                 refusal = f"it was not confirmed within {GUARD_S} s"
     except (Cut, Failure):
         _take_back(resource.path, before)
@@ -122,12 +122,12 @@ def _replace(resource: Any, verbs: set[str], host: Host) -> None:
     if refusal:
         _take_back(resource.path, before)
         where = f"`journalctl -u {SERVICE.partition('.')[0]}` on the host may say why"
-        raise Failure(f"was taken back, since {refusal}; the old settings are in force, and {where}")
+        raise Failure(f"was undone, because {refusal}; the old settings are in force, and {where}")
     remove(before)
 
 
 def _keep(path: str, before: str) -> None:
-    """Keep the file that is there; an empty one stands for none."""
+    """Keep a copy of the present file; an empty copy means that there was none."""
     try:
         with open(path, "rb") as stream:
             content = stream.read()
@@ -137,21 +137,21 @@ def _keep(path: str, before: str) -> None:
 
 
 def _arm(path: str, before: str) -> None:
-    """Have systemd take the file back in a while, whatever becomes of this agent."""
+    """Let systemd restore the old file after a while, even if this agent dies."""
     run(["systemctl", "reset-failed", GUARD_UNIT + ".timer", GUARD_UNIT + ".service"])
     timer = [f"--on-active={GUARD_S}", f"--unit={GUARD_UNIT}", "--timer-property=AccuracySec=1s"]
     run(["systemd-run", "--quiet", "--collect", *timer, "sh", "-c", RESTORE, "restore", before, path]).must(
-        "systemd-run cannot set the timer that takes it back"
+        "systemd-run cannot set the timer that restores the old file"
     )
 
 
 def _disarm() -> None:
-    """Stop the guard, also one that has just begun its work."""
+    """Stop the guard, even if it has just begun."""
     run(["systemctl", "stop", GUARD_UNIT + ".timer", GUARD_UNIT + ".service"])
 
 
 def _reload() -> bool:
-    """Return whether sshd has read its files again; one that waits for its socket reads them when it starts."""
+    """Return whether sshd has read its files again; a socket-activated sshd reads them at each start."""
     if show([SERVICE])[SERVICE]["ActiveState"] not in ("active", "activating", "reloading"):
         return True
     if run(["systemctl", "reload", SERVICE]).status != 0:
@@ -161,7 +161,7 @@ def _reload() -> bool:
 
 
 def _confirmed(resource: Any, host: Host) -> str:
-    """Return nothing once the controller has logged in a second time, else why it has not."""
+    """Return an empty string once the controller has logged in a second time, else why it has not."""
     return host.confirm(resource.id, CONFIRM_S)
 
 

@@ -34,7 +34,7 @@ def _look_one(path: str) -> Fact:
 
 
 def plan(resource: Any, fact: Fact) -> list[Change]:
-    """Return what makes the file, takes it into use and keeps it."""
+    """Return the changes that create the file, use it, and use it after a reboot."""
     changes = []
     if fact["size_mib"] != resource.size_mib:
         changes.append(("make", f"{fact['size_mib']} -> {resource.size_mib} MiB"))
@@ -46,7 +46,7 @@ def plan(resource: Any, fact: Fact) -> list[Change]:
 
 
 def apply(resource: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
-    """Make the file beside and move it, so that a cut-off one is never taken for swap."""
+    """Create the file beside its place and move it, so that an incomplete file is never used as swap."""
     verbs = {verb for verb, _ in changes}
     if "make" in verbs:
         if free_mib(resource.path) <= resource.size_mib:

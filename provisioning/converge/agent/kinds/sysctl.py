@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
-    """Read the kernel's value, and our file."""
+    """Read the kernel's value and the file in /etc/sysctl.d."""
     return lambda: [{"now": _read(_kernel_path(w.name)), "kept": _read(_file_path(w.name))} for w in resources]
 
 
 def plan(resource: Any, fact: Fact) -> list[Change]:
-    """Return what sets the value now and keeps it. Blanks count for nothing: the kernel writes tabs."""
+    """Return the changes that set the value now and after a reboot. Blanks are ignored: the kernel writes tabs."""
     changes = []
     if fact["kept"] is None or fact["kept"].split() != _line(resource).split():
         changes.append(("keep", f"write {_file_path(resource.name)}"))
@@ -31,7 +31,7 @@ def plan(resource: Any, fact: Fact) -> list[Change]:
 
 
 def apply(resource: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:  # noqa: ARG001
-    """Set the value first: what the kernel refuses is not kept."""
+    """Set the value first: a value that the kernel refuses is not written to the file."""
     verbs = {verb for verb, _ in changes}
     if "set" in verbs:
         try:

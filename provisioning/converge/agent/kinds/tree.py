@@ -1,4 +1,4 @@
-"""A folder of the controlling machine with all its files, each checked by SHA-256."""
+"""A folder of the controller's machine with all its files, each checked by SHA-256."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FOLDER_MODE = 0o755
 
 
 def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:
-    """Hash what is there; a file of another size than wished is not even read."""
+    """Hash the existing files; a file of the wrong size is not read."""
     return lambda: [_look_one(resource, host) for resource in resources]
 
 
@@ -60,23 +60,23 @@ def _look_one(resource: Any, host: Host) -> Fact:
 
 
 def _is_there_beside_hidden(resource: Any, files: dict[str, Any]) -> bool:
-    """Return whether the wished files are there, and beside them only hidden ones, which once were brought too."""
+    """Return whether the desired files exist, and no others but hidden files, which older releases copied too."""
     visible = {name: seen[0] for name, seen in files.items() if not any(p.startswith(".") for p in name.split("/"))}
     return visible == {name: sha256 for name, (sha256, _size, _mode) in resource.files.items()}
 
 
 def _digest(resource: Any) -> str:
-    """Return what stands for the content of all files, whatever their modes."""
+    """Return a digest of the content of all files, without their modes."""
     content = {name: sha256 for name, (sha256, _size, _mode) in resource.files.items()}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def plan(resource: Any, fact: Fact) -> list[Change]:
-    """Return what to remove, make, fetch and chmod, as (verb, relative path)."""
+    """Return what to remove, create, fetch and chmod, as (verb, relative path)."""
     if fact["type"] not in ("absent", "directory"):
         return [in_the_way(fact)]
     if fact["others_brought"] and fact["type"] == "directory":
-        return [("refuse", "holds other files, which may not change; raise the version")]
+        return [("refuse", "holds other files, and an immutable tree does not change; raise the version")]
     owner = [resource.owner, resource.group]
     wanted = {parent for name in resource.files for parent in _parents(name)}
     changes = [("folder", ".")] if fact["top"] != [*owner, FOLDER_MODE] else []
@@ -98,13 +98,13 @@ def _parents(name: str) -> list[str]:
 
 
 def _partial_name(name: str, sha256: str) -> str:
-    """Return the path under which a file is received: it names the hash, so that only the same content goes on."""
+    """Return the path under which a file is received: it holds the hash, so that only the same content continues."""
     folder, leaf = os.path.split(name)
     return os.path.join(folder, f".{leaf}.{sha256[:12]}{STAGED}")
 
 
 def apply(resource: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
-    """Remove, make folders, fetch: a file lands under its name only when its hash is right."""
+    """Remove, create folders, fetch: a file gets its name only if its hash is right."""
     uid, gid = user_id(resource.owner), group_id(resource.group)
     for verb, name in changes:
         path = os.path.normpath(os.path.join(resource.path, name))
@@ -128,7 +128,7 @@ def _own(path: str, uid: int, gid: int, mode: int) -> None:
 
 
 class _Arrival:
-    """The files of one tree as they come in, one after the other."""
+    """The files of one tree while they arrive, one after the other."""
 
     def __init__(
         self, resource: Any, partial: dict[str, int], names: list[str], ids: tuple[int, int], host: Host
@@ -178,12 +178,12 @@ class _Arrival:
         self._open = None
         if self._digest.hexdigest() != sha256:
             os.unlink(staged)
-            raise Failure(f"{name} arrived with another SHA-256 ({self._digest.hexdigest()}) than it had when listed")
+            raise Failure(f"{name} arrived with SHA-256 {self._digest.hexdigest()}, which is not the one in the list")
         _own(staged, *self._ids, mode)
         os.replace(staged, os.path.join(self._resource.path, name))
 
     def _begin(self, staged: str, offset: int) -> BinaryIO:
-        """Open the staged file at `offset` and hash what it holds already."""
+        """Open the staged file at `offset` and hash its present content."""
         self._digest = hashlib.sha256()
         stream = open(os.open(staged, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+b")  # noqa: SIM115 (closed by `_take` or `receive`)
         stream.truncate(offset)

@@ -22,11 +22,11 @@ PROPERTIES = (
     "Result", "NRestarts", "ExecMainStatus",
 )  # fmt: skip
 _NONE = dict.fromkeys(PROPERTIES, "")
-"""Timers, sockets and mounts lack some of them."""
+"""Properties that timers, sockets and mounts may lack."""
 
 POLL_S = 0.2
 SETTLE_S = 0.5
-"""How long a unit of a type that systemd calls active at once must stay so, when there is no `ready` command."""
+"""How long a unit of a type that is active at once must stay active if there is no `ready` command."""
 JOURNAL_LINES = 400
 READY_LOOK_S = 20
 TRIAL_POLL_S = 0.5
@@ -52,7 +52,7 @@ def _read(units: Sequence[str], question: Process) -> dict[str, dict[str, str]]:
 
 
 def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:
-    """Ask systemd once for all units, and try all `ready` commands at the same time."""
+    """Query systemd once for all units, and run all `ready` commands at the same time."""
     units = [resource.name for resource in resources]
     question = _ask(units)
     tries = [_try_ready(resource) for resource in resources]
@@ -82,7 +82,7 @@ def _is_ready(process: Process | None) -> bool:
 
 
 def plan(resource: Any, fact: Fact) -> list[Change]:
-    """Return what must be done to the unit."""
+    """Return the changes that the unit needs."""
     changes = []
     active = fact["ActiveState"] in ("active", "activating", "reloading")
     if fact["UnitFileState"] in ("masked", "masked-runtime"):
@@ -100,9 +100,9 @@ def plan(resource: Any, fact: Fact) -> list[Change]:
     if resource.running and not active:
         changes.append(("start", "start"))
     elif active and fact["due"] == "restart":
-        changes.append(("restart", "restart: what it depends on changed"))
+        changes.append(("restart", "restart: a dependency changed"))
     elif active and fact["due"] == "reload":
-        changes.append(("reload", "reload: what it depends on changed"))
+        changes.append(("reload", "reload: a dependency changed"))
     elif active and resource.ready and not fact["ready"]:
         changes.append(("wait", "wait until it is ready"))
     elif fact["ActiveState"] == "activating" and not resource.ready:
@@ -111,7 +111,7 @@ def plan(resource: Any, fact: Fact) -> list[Change]:
 
 
 def apply(resource: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
-    """Do it, and wait until systemd and the `ready` command agree."""
+    """Make the changes, and wait until systemd and the `ready` command report success."""
     verbs = [verb for verb, _ in changes]
     if "unmask" in verbs:
         run(["systemctl", "unmask", resource.name]).must()
@@ -137,8 +137,10 @@ def apply(resource: Any, fact: Fact, changes: Sequence[Change], host: Host) -> N
 
 
 def _undo(resource: Any, host: Host) -> str:
-    """Take back what kept the unit from coming up, and return what is said about it; then no restart is owed."""
-    done = run(resource.undo, must_finish=True, on_tick=lambda _: host.events.progress(resource.id, "taking it back"))
+    """Run `undo` for a unit that did not start; return its output. No restart is due then."""
+    done = run(
+        resource.undo, must_finish=True, on_tick=lambda _: host.events.progress(resource.id, "undoing the change")
+    )
     if done.status == 0:
         host.state.set_due({resource.id: ""})
     return (done.output.strip().splitlines() or [""])[-1]
@@ -155,10 +157,10 @@ class _Transition:
         self._clock = time.monotonic()
         self._deaths = Deaths(resource.passing, resource.left_out)
         self._end = ""
-        """How its process ended the last time: systemd forgets that as soon as it starts the next one."""
+        """How its process last ended: systemd forgets that when it starts the next one."""
 
     def follow(self) -> None:
-        """Give systemd the job and follow it to its end."""
+        """Start the systemd job and follow it to its end."""
         if self._job in ("start", "restart"):
             run(["systemctl", "reset-failed", self._resource.name])  # also forgets a start limit that was reached
         self._begin_count()
@@ -169,7 +171,7 @@ class _Transition:
         self._watch()
 
     def _watch(self) -> None:
-        """Look until the job is over. Time spent stopping is systemd's to bound and does not count."""
+        """Look until the job is over. systemd limits the time of a stop, so that time does not count."""
         settled_since = None
         while True:
             self._pause()
@@ -191,7 +193,7 @@ class _Transition:
                 return
 
     def wait_ready(self) -> None:
-        """Try the `ready` command until it exits 0, and give up at once when the unit dies again and again."""
+        """Run the `ready` command until it exits 0; give up at once if the unit keeps dying."""
         state = "not ready"
         while True:
             trial = Process(self._resource.ready)
@@ -231,7 +233,7 @@ class _Transition:
         if self._job == "stop":
             return
         if self._deaths.look(_number(seen["NRestarts"]), self._journal):
-            # The next start is another one: it gets as long as the first, and systemd's start limit counts from it.
+            # The next start gets as much time as the first, and systemd's start limit counts from it.
             self._clock = time.monotonic()
             run(["systemctl", "reset-failed", self._resource.name])
             self._begin_count()
@@ -251,7 +253,7 @@ class _Transition:
         return Failure(what + self._end, self._journal())
 
     def _journal(self) -> str:
-        """Return what the unit wrote since the job was given."""
+        """Return the unit's journal since the job began."""
         since = f"--since=@{int(self._began)}"
         options = ["-q", "--no-pager", "-o", "cat", "-n", str(JOURNAL_LINES)]
         return run(["journalctl", *options, "-u", self._resource.name, since]).output

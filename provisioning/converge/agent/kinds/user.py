@@ -34,7 +34,7 @@ def _look_one(name: str) -> Fact:
 
 
 def plan(resource: Any, fact: Fact) -> list[Change]:
-    """Return what makes the user as wished; groups that others added stay."""
+    """Return the changes that the user needs; other groups of the user stay."""
     if not fact["exists"]:
         return [("add", "create"), *(("join", f"join group {name}") for name in resource.groups)]
     changes = []

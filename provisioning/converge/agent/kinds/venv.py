@@ -1,9 +1,9 @@
 """A Python environment made by uv from a lock of exact versions with hashes.
 
-An environment cannot be moved: its scripts hold its path. So each is built in a folder of its own, named after its
-fingerprint, and `path` is a link that moves in one step once the marker, written last, says that the build is whole.
-The former environment goes at the end of the run, when what ran from it has been restarted, or stays when the wish says
-that somebody else keeps and removes it; one that is there already is only linked again.
+An environment cannot be moved: its scripts hold its path. So each is built in a folder named after its fingerprint, and
+`path` is a link that is replaced in one step once the marker, written last, says that the build is complete. The
+previous environment is removed at the end of the run, when its units have been restarted, unless `keep_former` leaves
+that to another resource. An environment that exists already is only linked again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NO_SPACE = ("No space left on device", "os error 28", "ENOSPC")
 
 
 def fingerprint(resource: Any) -> str:
-    """Return what decides whether an environment is current."""
+    """Return the fingerprint that decides whether an environment is current."""
     parts = [resource.lock, resource.python, *resource.remove]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -42,7 +42,7 @@ def _folder(resource: Any, mark: str) -> str:
 
 
 def look(resources: Sequence[Any], host: Host) -> Callable[[], list[Fact]]:  # noqa: ARG001
-    """Read link and marker, and find environments that nothing points to."""
+    """Read link and marker, and find environments without a link."""
     return lambda: [_look_one(resource) for resource in resources]
 
 
@@ -59,7 +59,7 @@ def _look_one(resource: Any) -> Fact:
 
 
 def _mark(folder: str) -> str:
-    """Return the fingerprint of a whole environment; nothing for any other folder."""
+    """Return the fingerprint of a complete environment; an empty string for any other folder."""
     try:
         with open(os.path.join(folder, MARKER), encoding="utf-8") as stream:
             mark = str(json.load(stream)["fingerprint"])
@@ -69,7 +69,7 @@ def _mark(folder: str) -> str:
 
 
 def _strays(resource: Any, current: str) -> list[str]:
-    """Return builds that nothing points to: the half-built ones, and the whole ones if nobody else keeps them."""
+    """Return builds without a link: incomplete ones, and complete ones unless another resource keeps them."""
     parent, name = os.path.split(resource.path)
     hexdigits = set("0123456789abcdef")
     try:
@@ -82,19 +82,19 @@ def _strays(resource: Any, current: str) -> list[str]:
 
 
 def plan(resource: Any, fact: Fact) -> list[Change]:
-    """Return whether the environment is built anew, and which old ones go."""
+    """Return whether to build the environment, and which old ones to remove."""
     if fact["type"] not in ("absent", "link"):
         return [in_the_way(fact)]
     if fact["fingerprint"] != fingerprint(resource):
         if fact["built"]:
-            return [("link", "link the one that is there already")]
+            return [("link", "link the existing build")]
         count = sum("==" in line and not line.lstrip().startswith("#") for line in resource.lock.splitlines())
         return [("build", f"build with {count} distributions")]
     return [("remove", f"remove {path}") for path in fact["strays"]]
 
 
 def apply(resource: Any, fact: Fact, changes: Sequence[Change], host: Host) -> None:
-    """Build, mark, link; a failed build is removed, so that its space is free again."""
+    """Build, mark, link. A failed build is removed, which frees its space."""
     verb = changes[0][0]
     mark = fingerprint(resource)
     folder = _folder(resource, mark)
@@ -158,8 +158,8 @@ def _build(resource: Any, folder: str, host: Host) -> None:
 
 
 def _no_space(resource: Any, output: str = "") -> Failure:
-    """Return the failure, told after the half-built environment has been removed."""
-    what = f"no space left while building {resource.path}; the half-built environment was removed"
+    """Return the failure, worded for after the removal of the incomplete environment."""
+    what = f"no space left while building {resource.path}; the incomplete environment was removed"
     return Failure(f"{what}, {free_mib(resource.path)} MiB are free now", output)
 
 

@@ -140,7 +140,7 @@ def test_what_a_cut_off_run_left_is_removed(tmp_path: Path) -> None:
     staged.mkdir()
     (staged / "conf").write_text("ne")
     assert run_agent(tmp_path, [file(conf, "new\n")]).of(f"file:{conf}")["changes"] == [
-        "remove what a cut-off run left"
+        "remove the rest of an interrupted run"
     ]
     assert not staged.exists()
 
@@ -214,7 +214,7 @@ def test_a_blob_with_another_hash_is_refused(tmp_path: Path) -> None:
     for blob in (tmp_path / "bundle" / "blobs").iterdir():
         blob.write_bytes(b"y" * 100)
     ended = run_folder(tmp_path)
-    assert "arrived with another SHA-256" in ended.of(wanted.id)["error"]
+    assert "which is not the one in the list" in ended.of(wanted.id)["error"]
     assert list((tmp_path / "tree").iterdir()) == []
 
 
@@ -240,7 +240,7 @@ def test_what_may_not_change_is_repaired_and_never_replaced(tmp_path: Path) -> N
     assert run_agent(tmp_path, [wanted]).of(wanted.id)["status"] == "changed"
     (source / "weights").write_text("two")
     refused = run_agent(tmp_path, [wanted])
-    words = "holds other files, which may not change; raise the version"
+    words = "holds other files, and an immutable tree does not change; raise the version"
     assert refused.of(wanted.id)["error"] == f"{there}: {words}"
     assert (there / "weights").read_text() == "one"
     shutil.rmtree(there)

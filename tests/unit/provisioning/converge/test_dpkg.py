@@ -74,7 +74,8 @@ def test_a_torn_package_is_found_among_any_number_of_others(tmp_path: Path, monk
 def test_another_version_will_do_and_one_that_nobody_has_is_told() -> None:
     assert dpkg.mend(Played(STATES, has=["libnvidia-compute-580:amd64"])) == ""
     left = dpkg.mend(Played(STATES))
-    assert left.startswith("libnvidia-compute-580:amd64: cut off while it was installed, and no source of apt has it")
+    words = "libnvidia-compute-580:amd64: the installation was interrupted, and no apt source has this package"
+    assert left.startswith(words)
     assert "\n" not in left
     gone = Played(STATES)
     assert dpkg.mend(gone, removed=["libnvidia-compute-580"]) == ""
@@ -137,7 +138,7 @@ E: Held packages were changed and -y was used without --allow-change-held-packag
         ([DEAD, HELD], "", "Packages on hold: libc6 locales; `apt-mark unhold` lets them change"),
         (["dpkg: error processing\n cannot copy: No space left on device\n"], "", "failed: cannot copy: No space left"),
         (["E: Sub-process failed"], "foo: cut off", "apt-get failed: foo: cut off"),
-        (["E: Release file for http://a is not valid yet"], "", "not valid yet; the clock of the host is behind"),
+        (["E: Release file for http://a is not valid yet"], "", "not valid yet; the host's clock is behind"),
         ([""], "", "apt-get failed: see its output"),
     ],
     ids=["not-found", "foreign-source-and-another-error", "held", "full-disk", "unmendable", "clock", "silent"],

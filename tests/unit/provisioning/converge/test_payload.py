@@ -80,7 +80,7 @@ REFUSED: dict[str, tuple[list[Resource], str]] = {
     "twice": ([File(path="/a", content=""), File(path="/a", content="x")], "file:/a: is in the list twice"),
     "unknown": ([File(path="/a", content="", after=("file:/b",))], "names 'file:/b', which is not before it"),
     "later": ([Unit(name="a", restart_on=("file:/a",)), File(path="/a", content="")], "names 'file:/a'"),
-    "no folder": ([Tree(path="/opt/t", source=Path("/nonexistent"))], "/nonexistent: is no folder with files"),
+    "no folder": ([Tree(path="/opt/t", source=Path("/nonexistent"))], "/nonexistent: is not a folder with files"),
 }
 
 

@@ -54,7 +54,7 @@ def _wanted(kind: str, fields: dict[str, Any]) -> DesiredResource:
 def test_plan(kind: str, case: dict[str, Any]) -> None:
     """The plan is exactly the table's."""
     module = importlib.import_module(f"provisioning.converge.agent.kinds.{kind}")
-    changes = module.plan(_wanted(kind, case["wish"]), case["fact"])
+    changes = module.plan(_wanted(kind, case["resource"]), case["fact"])
     assert [list(change) for change in changes] == case["changes"]
 
 

@@ -115,7 +115,7 @@ def test_settings_that_shut_a_second_login_out_are_taken_back(
     path = tmp_path / "10-x.conf"
     if before:
         path.write_text(before)
-    with pytest.raises(Failure, match="was taken back, since a second login failed"):
+    with pytest.raises(Failure, match="was undone, because a second login failed"):
         bring(path, lambda *_: "a second login failed")
     assert (path.read_text() if path.exists() else None) == before
     assert left(tmp_path) == (["10-x.conf"] if before else [])
@@ -247,7 +247,7 @@ def test_an_agent_that_dies_meanwhile_leaves_the_old_file_for_the_guard_and_the_
         bring(path, killed)
     assert systemd.guarded
     assert path.read_text() == NEW
-    with pytest.raises(Failure, match="taken back"):
+    with pytest.raises(Failure, match="was undone"):
         bring(path, lambda *_: "a second login failed")
     assert path.read_text() == OLD
     assert left(tmp_path) == ["10-x.conf"]

@@ -191,7 +191,8 @@ def test_what_may_not_change_is_never_overwritten_by_another_commit(hub: HubDoub
     assert run(hub, folder, "--immutable=yes") == (0, "")
     hub.files["config.json"], hub.revision = b'{"model_type": "other"}', "f" * 40
     status, said = run(hub, folder, "--immutable=yes", revision=hub.revision)
-    assert (status, said) == (1, f"{folder} holds other files, which may not change; raise the version\n")
+    words = "holds other files, and an immutable tree does not change; raise the version"
+    assert (status, said) == (1, f"{folder} {words}\n")
     assert (folder / "config.json").read_bytes() == FILES["config.json"]
 
 

@@ -1,4 +1,4 @@
-"""What the agent says, line by line, as values. Other words on its output, as of a login shell, are passed over."""
+"""Messages of the agent, line by line, as values. Other output, e.g. of a login shell, is ignored."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,25 +19,25 @@ class Need:
 
 @dataclass(frozen=True, kw_only=True)
 class Confirm:
-    """The agent waits to hear whether a second login works."""
+    """The agent waits for the result of a second login."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class End:
-    """The agent has come to its end."""
+    """The agent has ended."""
 
     phases: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trouble:
-    """The agent refused to begin, or crashed."""
+    """The agent refused to start, or crashed."""
 
     error: str = ""
     detail: str = ""
 
 
-Said = Outcome | Progress | Need | Confirm | End | Trouble
+Message = Outcome | Progress | Need | Confirm | End | Trouble
 
 _SHAPES: dict[str, TypeAdapter[Any]] = {
     "resource": TypeAdapter(Outcome),
@@ -61,8 +61,8 @@ def event_of(line: bytes) -> dict[str, Any] | None:
     return event if isinstance(event.get("event"), str) else None
 
 
-def read_event(event: dict[str, Any]) -> Said | None:
-    """Return what an event says; None for a kind that is not known. Raises ValueError for one of another shape."""
+def read_event(event: dict[str, Any]) -> Message | None:
+    """Return the message in an event; None for an unknown kind. Raises ValueError for a wrong shape."""
     shape = _SHAPES.get(event["event"])
-    said: Said | None = shape.validate_python(event) if shape else None
+    said: Message | None = shape.validate_python(event) if shape else None
     return said

@@ -14,13 +14,23 @@ from tests.slowness import factor, patient
 SERVED = "served_machine"
 """The fixture of the machine that takes longest to make: one worker makes it, and runs all tests that use it."""
 
+CLOUD_OF = {
+    "tests/engine/test_aws_double.py": "aws",
+    "tests/engine/test_aws_stack.py": "aws",
+    "tests/engine/test_aws_stacks.py": "aws",
+    "tests/engine/test_gcp_stack.py": "gcp",
+    "tests/engine/test_gcp_stacks.py": "gcp",
+}
+"""Files of one group: they share a simulated cloud, which takes seconds to start in each worker."""
+
 LONGEST = (
     SERVED,
     "tests/engine/test_aws_trouble.py",
     "tests/machine/test_ollama.py",
     "tests/engine/test_gcp_trouble.py",
     "tests/machine/test_bundle.py",
-    "tests/engine/test_gcp_stack.py",
+    "gcp",
+    "aws",
     "tests/engine/test_interruption.py",
     "tests/engine/test_stack.py",
 )
@@ -51,9 +61,10 @@ def pytest_runtest_makereport(
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep the tests of a file in one worker."""
+    """Keep the tests of a file, or of a group of files, in one worker."""
     uses_served = SERVED in getattr(item, "fixturenames", ())
-    item.add_marker(pytest.mark.xdist_group(SERVED if uses_served else item.location[0]))
+    file = item.location[0]
+    item.add_marker(pytest.mark.xdist_group(SERVED if uses_served else CLOUD_OF.get(file, file)))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

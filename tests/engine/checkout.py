@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +74,22 @@ def copy_checkout(target: Path) -> None:
         if source.exists() or source.is_symlink():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target / name, follow_symlinks=False)
+            _copy_compiled(source, target / name)
     _fill_in(target / "stacks")
     (target / ".venv").symlink_to(CHECKOUT / ".venv")
     (target / ".git" / "info").mkdir(parents=True)
     _git(target, "init", "--quiet")
     (target / ".git" / "info" / "exclude").write_text("/.venv\n")
     commit(target)
+
+
+def _copy_compiled(source: Path, target: Path) -> None:
+    """Copy what Python compiled of a module, so that the first command in the copy need not do it again."""
+    compiled = Path(cache_from_source(str(source))) if source.suffix == ".py" else None
+    if compiled is not None and compiled.exists():
+        copied = Path(cache_from_source(str(target)))
+        copied.parent.mkdir(exist_ok=True)
+        shutil.copy2(compiled, copied)
 
 
 def _fill_in(stacks: Path) -> None:

@@ -6,9 +6,9 @@ removed only when the operation ended well. A note that is found says that the o
 
 import contextlib
 import fcntl
+import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -149,7 +149,7 @@ def passed_on(process: "subprocess.Popen[bytes]") -> Iterator[None]:
     """
 
     def take(number: int, _frame: object) -> None:
-        if number != signal.SIGINT or not sys.stdin.isatty():
+        if number != signal.SIGINT or not os.isatty(0):
             process.send_signal(number)
 
     with contextlib.ExitStack() as restored:

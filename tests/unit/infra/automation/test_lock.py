@@ -1,5 +1,6 @@
 """One operation at a time, and what is done about one that was cut off."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 
 from core.errors import DeployError
 from core.processes import Process
-from infra.automation.lock import await_engine, operation, stop_engine, sweep
+from infra.automation.lock import await_engine, operation, passed_on, stop_engine, sweep
 
 
 @pytest.fixture(autouse=True)
@@ -122,3 +123,27 @@ def test_an_engine_that_has_ended_is_not_waited_for(sleeper: "subprocess.Popen[b
     sleeper.wait()
 
     await_engine(engine, sleep=lambda _: pytest.fail("waited"))
+
+
+@pytest.mark.parametrize(
+    ("number", "at_terminal", "ends"),
+    [
+        (signal.SIGTERM, True, True),
+        (signal.SIGHUP, True, True),
+        (signal.SIGINT, False, True),
+        (signal.SIGINT, True, False),
+    ],
+    ids=["SIGTERM", "SIGHUP", "SIGINT of a script", "Ctrl-C"],
+)
+def test_only_what_a_terminal_sends_to_both_is_not_passed_on(
+    number: signal.Signals, at_terminal: bool, ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second Ctrl-C has Pulumi leave things half made, so it must not get one twice."""
+    monkeypatch.setattr(os, "isatty", lambda _descriptor: at_terminal)
+    with subprocess.Popen(["sleep", "60"]) as process:
+        with passed_on(process):
+            signal.raise_signal(number)
+        if not ends:
+            assert process.poll() is None
+            process.kill()
+        assert process.wait() == (-number if ends else -signal.SIGKILL)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from core.errors import ConfigError, DeployError
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement, Placement
 
 ID_BYTES = 4
 
@@ -36,7 +36,7 @@ def end_of_ttl(config: DeploymentConfig, placement: Placement) -> datetime:
 
 def identity_and_beginning(
     config: DeploymentConfig,
-    previous: Placement | None,
+    previous: KnownPlacement | None,
     now: datetime | None,
     end_of_life: Callable[[DeploymentConfig, Placement], datetime] = end_of_ttl,
 ) -> tuple[str, datetime]:
@@ -49,7 +49,7 @@ def identity_and_beginning(
     return previous.id, at if has_ended else previous.began_at
 
 
-def zones_to_try(config: DeploymentConfig, previous: Placement | None, states: Mapping[str, str]) -> list[str]:
+def zones_to_try(config: DeploymentConfig, previous: KnownPlacement | None, states: Mapping[str, str]) -> list[str]:
     """Return the zones that may be tried, in order.
 
     `states` has the zones that can be used: a name, and "" or why nothing is made there now. The zone of a stack that
@@ -72,7 +72,10 @@ def zones_to_try(config: DeploymentConfig, previous: Placement | None, states: M
 
 
 def offered_places(
-    offered: Mapping[str, Sequence[str]], tried: Sequence[str], config: DeploymentConfig, previous: Placement | None
+    offered: Mapping[str, Sequence[str]],
+    tried: Sequence[str],
+    config: DeploymentConfig,
+    previous: KnownPlacement | None,
 ) -> list[Place]:
     """Return the places that may be tried: types in their order, of each the zones in theirs.
 
@@ -90,7 +93,7 @@ def offered_places(
     return places
 
 
-def lies_elsewhere(config: DeploymentConfig, previous: Placement) -> bool:
+def lies_elsewhere(config: DeploymentConfig, previous: KnownPlacement) -> bool:
     """Return whether the file names another region or project than a stack lies in."""
     return previous.region != config.region or (previous.project is not None and previous.project != config.project)
 
@@ -109,16 +112,16 @@ def made_anew_for(previous: Placement, first: Placement) -> list[str]:
     return [key for key, changed in changes.items() if changed]
 
 
-def is_bound(config: DeploymentConfig, previous: Placement | None) -> bool:
+def is_bound(config: DeploymentConfig, previous: KnownPlacement | None) -> bool:
     """Return whether the stack stands and its data volume, which cannot leave its zone, matters more than a machine.
 
     A spot machine is there to move on. A first `up` that failed has left nothing but blank disks.
     """
     keeps = config.machine.market == "on_demand" or _keeps_volume(config)
-    return previous is not None and previous.stands and keeps
+    return previous is not None and previous.is_complete and keeps
 
 
-def staying(places: list[Place], config: DeploymentConfig, previous: Placement | None) -> list[Place]:
+def staying(places: list[Place], config: DeploymentConfig, previous: KnownPlacement | None) -> list[Place]:
     """Return the places in order, those that keep what is made first.
 
     An interrupted first `up` resumes where it got a machine: that may be the last one in stock.
@@ -138,14 +141,14 @@ def staying(places: list[Place], config: DeploymentConfig, previous: Placement |
     )
 
 
-def _holds_nothing(previous: Placement) -> bool:
+def _holds_nothing(previous: KnownPlacement) -> bool:
     """Return whether a lease is that of a first `up` that found no machine."""
-    return not previous.stands and previous.lacks_stock
+    return previous.holds_nothing
 
 
-def _zone_kept(config: DeploymentConfig, previous: Placement | None) -> str | None:
+def _zone_kept(config: DeploymentConfig, previous: KnownPlacement | None) -> str | None:
     """Return the zone in which a stack stands and may stay: only the file's `zones` can say otherwise."""
-    if previous is None or not previous.stands:
+    if previous is None or not previous.is_complete:
         return None
     return previous.zone if not config.zones or previous.zone in config.zones else None
 

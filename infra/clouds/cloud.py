@@ -13,7 +13,7 @@ from infra.clouds.candidates import Candidate
 from infra.clouds.queries import NOT_KNOWN, that_matter
 from infra.clouds.resources import CloudResource, Found
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement, Placement
 
 CLOUDS = {"aws": "infra.clouds.aws.cloud", "gcp": "infra.clouds.gcp.cloud"}
 """The module of each rented cloud."""
@@ -22,7 +22,7 @@ CLOUDS = {"aws": "infra.clouds.aws.cloud", "gcp": "infra.clouds.gcp.cloud"}
 class Cloud(Protocol):
     """What the module of a rented cloud offers."""
 
-    def candidates(self, config: DeploymentConfig, previous: Placement | None) -> list[Candidate]:
+    def candidates(self, config: DeploymentConfig, previous: KnownPlacement | None) -> list[Candidate]:
         """Return the leases that may be tried, best first."""
         ...
 

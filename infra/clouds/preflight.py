@@ -11,7 +11,7 @@ from infra.clouds.refusals import MissingError
 from infra.clouds.running_costs import odd_hours, price_words
 from infra.clouds.stack_price import stack_price
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement, Placement
 
 DOCUMENTATION = ("192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:", "3fff:")
 """Networks of RFC 5737, 3849 and 9637."""
@@ -52,12 +52,12 @@ def zones_are_up(config: DeploymentConfig, states: Mapping[str, str]) -> Iterato
             yield Finding(level, "zones", f"{zone} is {states[zone]}", "name other zones, or try later")
 
 
-def image_finding(name: str, identity: str, placement: Placement | None, *, is_there: bool, what: str) -> Finding:
+def image_finding(name: str, identity: str, placement: KnownPlacement | None, *, is_there: bool, what: str) -> Finding:
     """Return whether an image can be used; hosts that stand need theirs only when one of them is made again."""
     is_recorded = placement is not None and placement.image == identity
     if is_there:
         return Finding("ok", "machine.image", f"{name} is {identity}" + (" (recorded)" if is_recorded else ""))
-    if is_recorded and placement is not None and placement.stands:
+    if is_recorded and placement is not None and placement.is_complete:
         hint = "hosts that stand stay; write another image before one has to be made again"
         return Finding("warning", "machine.image", f"{identity} {what}", hint)
     return Finding("error", "machine.image", f"{identity} {what}", "write another image")

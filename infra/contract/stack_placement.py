@@ -1,14 +1,16 @@
-"""What was settled when a rented stack was made, and stays so until it ends: who it is, since when, where, on what.
+"""Where a rented stack was put, and how far its first `up` came. Queries no cloud.
 
-`make up` settles it before the Pulumi engine starts and hands it to the program; without that, the program settles it
-itself (infra/lifecycle/own_placement.py). It exports it, so that the next person finds it in the state.
-Asks no cloud: infra/clouds/aws and infra/clouds/gcp settle what only the cloud knows.
+`Placement` is exported by the program, so that the next person finds it in the state. `Progress` is only in the note of
+this checkout. `make up` chooses the placement before the Pulumi engine starts and hands it to the program. Otherwise
+the program chooses it (infra/lifecycle/own_placement.py). infra/clouds/aws and infra/clouds/gcp look up what only the
+cloud knows.
 """
 
 import os
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
 from core.errors import UsageError
 from core.files import write_atomically
@@ -16,74 +18,129 @@ from core.frozen import Frozen
 from core.paths import placement_file
 
 PLACEMENT_VARIABLE = "LLM_DEPLOY_LEASE"
-"""Environment variable by which `up` and `preview` hand the lease to the program."""
+"""Environment variable by which `make up` and `make preview` hand the placement to the program."""
 
 ID = r"[0-9a-f]{8}"
 
+FLAGS_OF_0_1 = ("stands", "lacks_stock", "blank_at")
+"""Keys that a placement had before 0.2.0. They are Progress now."""
+
 
 class Placement(Frozen):
-    """One rented stack. Written as a stack output, `lease`."""
+    """Where one rented stack was put, and which stack it is. The program exports it as `placement`."""
 
     id: str = Field(pattern=rf"^{ID}$", description="Tells this stack from others of its name in the same account.")
-    region: str = Field(description="Region that it lies in.")
-    project: str | None = Field(default=None, description="GCP project that it lies in; none elsewhere.")
+    region: str = Field(description="Region of the stack.")
+    project: str | None = Field(default=None, description="GCP project of the stack. None on other clouds.")
     account: str | None = Field(
-        default=None, description="AWS account that it lies in; none elsewhere, and in a lease of before it was noted."
+        default=None, description="AWS account of the stack. None on other clouds, and for stacks of older releases."
     )
-    began_at: AwareDatetime = Field(description="When its lifetime began to count.")
+    began_at: AwareDatetime = Field(description="When its lifetime began.")
     image_name: str = Field(description="The image as the stack file names it.")
-    image: str = Field(description="The image's id, looked up once: a newer one replaces no host unasked.")
-    machine_type: str = Field(description="The type that was in stock.")
-    zone: str = Field(description="The zone that had it.")
+    image: str = Field(description="Id of the image. It was looked up once: a newer image replaces no host.")
+    machine_type: str = Field(description="Machine type that the cloud had.")
+    zone: str = Field(description="Zone of the hosts.")
     zones: tuple[str, ...] = Field(min_length=1, description="Zones that the network spans.")
     subnets: dict[str, str] = Field(default={}, description="Subnet of an existing network by zone.")
     keeps_end: bool = Field(
-        default=False, description="Whether GCP ends the hosts when they shall end; how it writes that is no change."
+        default=False, description="Whether GCP itself ends the hosts. A change of how it writes the time is no change."
     )
     parts: tuple[str, ...] | None = Field(
         default=None,
         description="Optional parts that the stack may have (infra/lifecycle/optional_parts.py). None: all of them.",
     )
-    stands: bool = Field(
-        default=True, description="Whether an `up` went through; false only in the note of a stack's first attempts."
-    )
-    lacks_stock: bool = Field(
-        default=False, description="Whether the place had no machine; only in the note of a stack's first attempts."
-    )
-    blank_at: str = Field(
-        default="",
-        description="Time of a state in which no host was ever made, so that data volumes hold nothing"
-        " (infra/lifecycle/blank_volumes.py); empty: they may. Only in the note of a stack's first attempts.",
-    )
 
-    def is_first_try_of(self, placement: "Placement") -> bool:
-        """Return whether this is the note of an attempt at `lease`, of a stack that does not stand yet."""
-        settled = self.model_copy(update={"stands": True, "lacks_stock": False, "blank_at": ""})
-        return not self.stands and settled == placement
+    @model_validator(mode="before")
+    @classmethod
+    def _of_older_releases(cls, value: Any) -> Any:
+        """Accept what stacks exported before 0.2.0: a placement with flags, which were the same for all of them."""
+        if not isinstance(value, dict):
+            return value
+        return {key: each for key, each in value.items() if key not in FLAGS_OF_0_1}
 
     def ends_at(self, ttl_hours: float) -> datetime:
         """Return when the machines end themselves, to the second."""
         return (self.began_at + timedelta(hours=ttl_hours)).astimezone(UTC).replace(microsecond=0)
 
 
-def write_placement(stack: str, placement: Placement) -> None:
-    """Note the lease, before the engine starts: an `up` that fails exports nothing."""
+class Progress(Frozen):
+    """How far the first `up` of a stack came, while no `up` has completed."""
+
+    holds_nothing: bool = Field(
+        default=False, description="Whether the stack holds nothing: its place had no machine, or it was destroyed."
+    )
+    blank_at: str = Field(
+        default="",
+        description="Time of a state in which no host was ever made, so that data volumes are blank"
+        " (infra/lifecycle/blank_volumes.py). Empty: they may hold data.",
+    )
+
+
+class KnownPlacement(Placement):
+    """A placement with what this checkout knows about the first `up`. Kept in the checkout's note."""
+
+    progress: Progress | None = Field(default=None, description="Of a stack whose first `up` never completed.")
+
+    @classmethod
+    def of(cls, placement: Placement, progress: Progress | None = None) -> "KnownPlacement":
+        """Return a placement with this progress. None: an `up` completed."""
+        return cls(**_fields(placement), progress=progress)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_older_releases(cls, value: Any) -> Any:
+        """Accept the notes of releases before 0.2.0, in which the progress was three flags."""
+        if not isinstance(value, dict) or not set(FLAGS_OF_0_1) & set(value):
+            return value
+        rest = {key: each for key, each in value.items() if key not in FLAGS_OF_0_1}
+        if value.get("stands", True):
+            return rest
+        progress = {"holds_nothing": value.get("lacks_stock", False), "blank_at": value.get("blank_at", "")}
+        return {**rest, "progress": progress}
+
+    @property
+    def placement(self) -> Placement:
+        """The placement alone, as the program exports it."""
+        return Placement(**_fields(self))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether an `up` of the stack completed."""
+        return self.progress is None
+
+    @property
+    def holds_nothing(self) -> bool:
+        """Whether the stack has no machine and no data."""
+        return self.progress is not None and self.progress.holds_nothing
+
+    @property
+    def blank_at(self) -> str:
+        """Time of the state that proves the data volumes blank. Empty: they may hold data."""
+        return self.progress.blank_at if self.progress is not None else ""
+
+
+def _fields(placement: Placement) -> dict[str, Any]:
+    return {name: getattr(placement, name) for name in Placement.model_fields}
+
+
+def write_placement(stack: str, placement: KnownPlacement) -> None:
+    """Write the checkout's note. `up` does so before the Pulumi engine starts: an `up` that fails exports nothing."""
     write_atomically(placement_file(stack), placement.model_dump_json(indent=2) + "\n", mode=0o600)
 
 
 def forget_placement(stack: str) -> None:
-    """Remove the note of a lease whose things are gone."""
+    """Remove the note of a stack whose resources are gone."""
     placement_file(stack).unlink(missing_ok=True)
 
 
-def read_placement(stack: str) -> Placement | None:
-    """Return the lease that this checkout noted; None when there is none, or what is there is no lease.
+def read_placement(stack: str) -> KnownPlacement | None:
+    """Return the placement that this checkout noted. None: there is no note, or it does not hold a placement.
 
     Raises UsageError when the file cannot be read.
     """
     path = placement_file(stack)
     try:
-        return Placement.model_validate_json(path.read_bytes())
+        return KnownPlacement.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
     except OSError as error:
@@ -91,16 +148,16 @@ def read_placement(stack: str) -> Placement | None:
         raise UsageError(f"cannot be read ({error.strerror})", where=str(path), hint=hint) from None
 
 
-def placement_from_environ() -> Placement | None:
-    """Return the lease that `make up` or `make preview` handed over; None: the program was started without one.
+def placement_from_environ() -> KnownPlacement | None:
+    """Return the placement that `make up` or `make preview` handed over. None: the program was started without one.
 
-    Raises UsageError for a value that is not a lease.
+    Raises UsageError for a value that is not a placement.
     """
     text = os.environ.get(PLACEMENT_VARIABLE)
     if not text:
         return None
     try:
-        return Placement.model_validate_json(text)
+        return KnownPlacement.model_validate_json(text)
     except ValidationError:
         where = f"environment variable {PLACEMENT_VARIABLE}"
         raise UsageError("does not hold a placement", where=where, hint=f"unset {PLACEMENT_VARIABLE}") from None

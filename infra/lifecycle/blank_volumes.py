@@ -9,20 +9,20 @@ cases the volumes count as ones that may hold data.
 from typing import TYPE_CHECKING
 
 from core.errors import DeployError
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement, Progress
 
 if TYPE_CHECKING:
     from infra.automation.stack import Stack
 
 
-def still_blank(noted: Placement, held: "Stack", *, exports: bool) -> Placement:
+def still_blank(noted: KnownPlacement, held: "Stack", *, exports: bool) -> KnownPlacement:
     """Return the lease as it was noted, without `blank_at` when the state was changed since or has a host.
 
     `exports`: whether the state exports a lease, which an `up` does that has made all hosts.
     """
-    if not noted.blank_at or not (noted.stands or exports or blank_at(held) != noted.blank_at):
+    if not noted.blank_at or not (noted.is_complete or exports or blank_at(held) != noted.blank_at):
         return noted
-    return noted.model_copy(update={"blank_at": ""})
+    return noted if noted.progress is None else KnownPlacement.of(noted, Progress(holds_nothing=noted.holds_nothing))
 
 
 class BlankVolumes:
@@ -31,7 +31,7 @@ class BlankVolumes:
     at: str
     """The lease's `blank_at` for the next attempt."""
 
-    def __init__(self, previous: Placement | None, held: "Stack") -> None:
+    def __init__(self, previous: KnownPlacement | None, held: "Stack") -> None:
         """`previous`: the lease as it is known before the first attempt."""
         self._held = held
         self.at = previous.blank_at if previous is not None else ""

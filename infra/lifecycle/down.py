@@ -28,7 +28,7 @@ from infra.clouds.queries import NOT_KNOWN
 from infra.clouds.refusals import DeniedError
 from infra.config import load_stack
 from infra.config.reader import DEPLOYMENT_KEY, stack_file
-from infra.contract.stack_placement import Placement, read_placement
+from infra.contract.stack_placement import KnownPlacement, Placement, read_placement
 from infra.lifecycle import orphans
 from infra.lifecycle.up import known_placement, recover, refuse_other_login
 from serving.endpoint import endpoint_file
@@ -129,7 +129,7 @@ def _not_gone(stack: str, left: list[str]) -> DeployError:
     return DeployError(what, where=f"down of stack {stack}", hint=hint, detail=lines)
 
 
-def _placement(cloud: str, stack: str, held: Stack) -> Placement | None:
+def _placement(cloud: str, stack: str, held: Stack) -> KnownPlacement | None:
     """Return the lease of a stack; where its state cannot be read, the one that this checkout noted."""
     try:
         return known_placement(cloud, stack, held)

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from infra.automation.backend import Backend
-from infra.contract.stack_placement import Placement, read_placement
+from infra.contract.stack_placement import KnownPlacement, Placement, read_placement
 
 
 class State(Protocol):
@@ -33,7 +33,7 @@ class State(Protocol):
         ...
 
 
-def recorded_placement(stack: str, state: State) -> tuple[Placement | None, bool]:
+def recorded_placement(stack: str, state: State) -> tuple[KnownPlacement | None, bool]:
     """Return the placement of a stack, and whether its state exports it. None: the stack was never made.
 
     The state comes before the checkout's note: somebody else may have run the last `up`.
@@ -43,21 +43,21 @@ def recorded_placement(stack: str, state: State) -> tuple[Placement | None, bool
     exported = Placement.model_validate(value) if value else None
     if exported is not None and noted is not None and _never_stood(noted, exported, state):
         return noted, True
-    return exported or noted, exported is not None
+    return (KnownPlacement.of(exported) if exported else noted), exported is not None
 
 
-def _never_stood(noted: Placement, exported: Placement, state: State) -> bool:
+def _never_stood(noted: KnownPlacement, exported: Placement, state: State) -> bool:
     """Return whether a state has outputs though its stack never stood: older programs exported them too early."""
-    if noted.stands or noted.id != exported.id:
+    if noted.is_complete or noted.id != exported.id:
         return False
-    return (noted.lacks_stock and noted.is_first_try_of(exported)) or not state.has_machines()
+    return (noted.holds_nothing and noted.placement == exported) or not state.has_machines()
 
 
-def begun_again(previous: Placement, state: State, now: datetime) -> Placement:
+def begun_again(previous: KnownPlacement, state: State, now: datetime) -> KnownPlacement:
     """Return the placement with its lifetime beginning now, when its first `up` has made nothing yet.
 
     It was only previewed, or failed before the cloud made anything: the hours since then are not lived.
     """
-    if previous.stands or state.known_ids():
+    if previous.is_complete or state.known_ids():
         return previous
     return previous.model_copy(update={"began_at": now.replace(microsecond=0)})

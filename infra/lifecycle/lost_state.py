@@ -11,21 +11,21 @@ from infra.clouds.cloud import Cloud, found_of
 from infra.clouds.queries import that_matter
 from infra.clouds.refusals import DeniedError
 from infra.clouds.resources import CloudResource
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement, Progress
 from infra.lifecycle.known_placement import State
 
 HOLDING = ("instance", "volume", "disk")
 """Kinds of things that serve, or hold data."""
 
 
-def refuse_lost_state(cloud: Cloud, stack: str, placement: Placement, state: State) -> Placement:
+def refuse_lost_state(cloud: Cloud, stack: str, placement: KnownPlacement, state: State) -> KnownPlacement:
     """Raise DeployError when the cloud has things of a lease that stands, and the stack's state has none at all.
 
     Else return the lease; as that of a stack that does not stand, when the cloud confirms that it has nothing of it:
     the stack was destroyed, and the lease outlived it. Things that are kept on purpose, and kinds that could not be
     asked for, are a warning.
     """
-    if not placement.stands or state.known_ids():
+    if not placement.is_complete or state.known_ids():
         return placement
     try:
         found = found_of(cloud, placement)
@@ -48,17 +48,17 @@ def refuse_lost_state(cloud: Cloud, stack: str, placement: Placement, state: Sta
             detail="\n".join(there),
         )
     is_gone = not found and not that_matter(found.unasked, placement.parts)
-    return placement.model_copy(update={"stands": False, "lacks_stock": True}) if is_gone else placement
+    return KnownPlacement.of(placement, Progress(holds_nothing=True)) if is_gone else placement
 
 
-def refuse_half_lost_state(stack: str, placement: Placement, held: Stack, adrift: list[CloudResource]) -> None:
+def refuse_half_lost_state(stack: str, placement: KnownPlacement, held: Stack, adrift: list[CloudResource]) -> None:
     """Raise DeployError when hosts or disks of a stack that stands would count as left over without a reason.
 
     A command that was cut off while it made them has left that in the state. Where the state says nothing of it, it is
     an older copy, perhaps, and what it lacks may be what serves.
     """
     there = [f"  {resource}" for resource in adrift if resource.kind in HOLDING]
-    if not placement.stands or not there or held.has_creations_in_flight():
+    if not placement.is_complete or not there or held.has_creations_in_flight():
         return
     raise DeployError(
         f"its state in {held.backend.shown} lacks {len(there)} host(s) or disk(s) that the cloud has, and no command"

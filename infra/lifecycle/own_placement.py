@@ -17,14 +17,20 @@ from infra.automation.stack import ENGINE, MACHINE
 from infra.clouds.candidates import is_bound
 from infra.clouds.cloud import rented_cloud
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Placement, placement_from_environ, write_placement
+from infra.contract.stack_placement import (
+    KnownPlacement,
+    Placement,
+    Progress,
+    placement_from_environ,
+    write_placement,
+)
 from infra.lifecycle.known_placement import begun_again, recorded_placement
 from infra.lifecycle.lost_state import refuse_lost_state
 from infra.lifecycle.optional_parts import all_parts
 from infra.lifecycle.placement import first_shown
 
 
-def own_placement(config: DeploymentConfig, stack: str) -> Placement:
+def own_placement(config: DeploymentConfig, stack: str) -> KnownPlacement:
     """Return where the program puts the stack.
 
     Raises ConfigError and UsageError as `make up` does, DeployError when the state is lost or no place is possible.
@@ -81,7 +87,7 @@ def _outputs(result: Any) -> dict[str, Any]:
     return dict((result.value or {}).get("outputs") or {})
 
 
-def _settled(config: DeploymentConfig, stack: str, state: OwnState, now: datetime) -> Placement:
+def _settled(config: DeploymentConfig, stack: str, state: OwnState, now: datetime) -> KnownPlacement:
     """Return the place that `make up` would try first, and note it."""
     cloud = rented_cloud(config.cloud)
     if cloud is None:
@@ -89,14 +95,14 @@ def _settled(config: DeploymentConfig, stack: str, state: OwnState, now: datetim
     previous, is_exported = recorded_placement(stack, state)
     if previous is not None:
         previous = refuse_lost_state(cloud, stack, previous, state)
-        previous = begun_again(previous, state, now).model_copy(update={"blank_at": ""})
+        previous = begun_again(previous, state, now)
     first = first_shown(cloud.candidates(config, previous), previous, stack).placement
     placement = first.model_copy(update={"parts": all_parts(config, previous)})
-    stands = previous is not None and previous.stands
-    write_placement(stack, placement.model_copy(update={"stands": stands}))
+    is_complete = previous is not None and previous.is_complete
+    write_placement(stack, KnownPlacement.of(placement, None if is_complete else Progress()))
     if not is_exported:
         pulumi.log.info(told(placement, stack, bound=is_bound(config, previous)))
-    return placement
+    return KnownPlacement.of(placement)  # not as blank: nobody has proved that
 
 
 def told(placement: Placement, stack: str, *, bound: bool) -> str:

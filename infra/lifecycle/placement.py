@@ -13,7 +13,7 @@ from core.deadline import Deadline
 from core.errors import DeployError
 from infra.automation.pulumi_cli import EngineTimeoutError
 from infra.clouds.candidates import Candidate
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement
 
 Result = TypeVar("Result")
 
@@ -28,14 +28,14 @@ def offered(candidates: list[Candidate], stack: str) -> list[Candidate]:
     return candidates
 
 
-def first_shown(candidates: list[Candidate], previous: Placement | None, stack: str) -> Candidate:
+def first_shown(candidates: list[Candidate], previous: KnownPlacement | None, stack: str) -> Candidate:
     """Return the place that a preview shows, and plain `pulumi up` takes: the first to try.
 
     For a stack that never stood it is one where its blank disks are: the engine refuses to preview their replacement
     while they are protected, and a preview may not change that. Raises DeployError when there is no place.
     """
     first = offered(candidates, stack)[0]
-    if previous is not None and not previous.stands:
+    if previous is not None and not previous.is_complete:
         return next((each for each in candidates if each.placement.zone == previous.zone), first)
     return first
 

@@ -10,18 +10,18 @@ from infra.automation.sdk import ensure_sdk
 from infra.clouds.candidates import lies_elsewhere
 from infra.clouds.finding import Finding
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement
 
 CLOUDS = {"aws": "infra.clouds.aws.preflight.checks", "gcp": "infra.clouds.gcp.preflight.checks"}
 """The module of each rented cloud."""
 
 
-def findings(config: DeploymentConfig, stack: str, placement: Placement | None) -> list[Finding]:
+def findings(config: DeploymentConfig, stack: str, placement: KnownPlacement | None) -> list[Finding]:
     """Return what was found; empty for clouds where nothing is rented. Raises UsageError without a valid login."""
     if config.cloud not in CLOUDS:
         return []
     ensure_sdk(config.cloud)
-    if placement is not None and not placement.stands and lies_elsewhere(config, placement):
+    if placement is not None and not placement.is_complete and lies_elsewhere(config, placement):
         placement = None  # `up` removes what it left there, and begins here
     found: list[Finding] = importlib.import_module(CLOUDS[config.cloud]).findings(config, stack, placement)
     return found

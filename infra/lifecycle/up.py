@@ -18,7 +18,14 @@ from infra.clouds.resources import REMOVE_DEADLINE_S
 from infra.clouds.running_costs import cost_record, known_price, odd_hours
 from infra.clouds.weekly_hours import runs_at
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import PLACEMENT_VARIABLE, Placement, forget_placement, write_placement
+from infra.contract.stack_placement import (
+    PLACEMENT_VARIABLE,
+    KnownPlacement,
+    Placement,
+    Progress,
+    forget_placement,
+    write_placement,
+)
 from infra.lifecycle import preflight
 from infra.lifecycle.blank_volumes import BlankVolumes, still_blank
 from infra.lifecycle.known_placement import begun_again, recorded_placement
@@ -34,7 +41,7 @@ ENDED_AT_START = "unexpected state"
 """Words of the plugin for an instance that was accepted and ended while it started; its state still has it."""
 
 
-def known_placement(cloud: str, stack: str, held: "Stack") -> Placement | None:
+def known_placement(cloud: str, stack: str, held: "Stack") -> KnownPlacement | None:
     """Return the lease in the stack's state, else the one that this checkout noted.
 
     None for a stack that was never made, and where nothing is rented.
@@ -78,7 +85,7 @@ def preview(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report
     if cloud is not None:
         with step("look up image and zones"):
             previous = _previous(config, stack, cloud, held)
-            if previous is not None and not previous.stands and lies_elsewhere(config, previous):
+            if previous is not None and not previous.is_complete and lies_elsewhere(config, previous):
                 previous = None
             candidate = first_shown(cloud.candidates(config, previous), previous, stack)
         say(f"  {candidate}")
@@ -91,12 +98,13 @@ def preview(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report
         _hand_provider_environment(config.cloud, candidate.placement, held)
         # The engine refuses to preview that a protected volume is replaced.
         blank = "" if previous is None or "data_volume" in config.storage.keep_on_down else previous.blank_at
-        held.hand_over(PLACEMENT_VARIABLE, candidate.placement.model_copy(update={"blank_at": blank}).model_dump_json())
+        handed = KnownPlacement.of(candidate.placement, Progress(blank_at=blank) if blank else None)
+        held.hand_over(PLACEMENT_VARIABLE, handed.model_dump_json())
     with step("ask the Pulumi engine"):
         return held.preview(), cost
 
 
-def _previous(config: DeploymentConfig, stack: str, cloud: Cloud, held: "Stack") -> Placement | None:
+def _previous(config: DeploymentConfig, stack: str, cloud: Cloud, held: "Stack") -> KnownPlacement | None:
     """Return the lease to go on from. Raises DeployError when the state of a stack that stands is lost."""
     previous = known_placement(config.cloud, stack, held)
     if previous is None:
@@ -111,9 +119,9 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
         with step("bring the machines to what the stack's file says (Pulumi)"):
             return held.up(), []
     previous = _previous(config, stack, cloud, held)
-    stands = previous is not None and previous.stands
+    is_complete = previous is not None and previous.is_complete
     _look_around(config, stack, previous)
-    if previous is not None and not stands and lies_elsewhere(config, previous):
+    if previous is not None and not is_complete and lies_elsewhere(config, previous):
         _leave(previous, stack, held, cloud)
         previous = None
     _await_ends(cloud, previous)
@@ -127,11 +135,12 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
     volumes = BlankVolumes(previous, held)
 
     def attempt(candidate: Candidate, left_s: float) -> Report:
-        if not stands:
+        if not is_complete:
             held.unprotect()  # a disk that the attempt before made elsewhere is blank, and must not hold us there
-        noted = candidate.placement.model_copy(update={"stands": stands})
-        write_placement(stack, noted)  # not as blank: an attempt that is cut off cannot say whether it made a host
-        handed = candidate.placement.model_copy(update={"blank_at": volumes.at})
+        placement = candidate.placement
+        # Not as blank: an interrupted attempt cannot note whether it made a host.
+        write_placement(stack, KnownPlacement.of(placement, None if is_complete else Progress()))
+        handed = KnownPlacement.of(placement, None if is_complete else Progress(blank_at=volumes.at))
         held.hand_over(PLACEMENT_VARIABLE, handed.model_dump_json())
         try:
             report = held.up(limit_s=left_s)
@@ -139,13 +148,14 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
             text = f"{error}\n{error.detail}"
             if ENDED_AT_START in text:
                 ended.append(candidate)
-            if not stands:
-                found = {"lacks_stock": cloud.out_of_stock(text) is not None, "blank_at": volumes.look_again()}
-                write_placement(stack, noted.model_copy(update=found))
+            if not is_complete:
+                no_capacity = cloud.out_of_stock(text) is not None
+                progress = Progress(holds_nothing=no_capacity, blank_at=volumes.look_again())
+                write_placement(stack, KnownPlacement.of(placement, progress))
             raise
         for host in cloud.wake(candidate.placement) if _shall_run(config) else ():
             say(f"  started {host}, which was stopped")
-        write_placement(stack, candidate.placement)
+        write_placement(stack, KnownPlacement.of(placement))
         return report
 
     try:
@@ -168,7 +178,7 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
     return report, tried
 
 
-def _await_ends(cloud: Cloud, previous: Placement | None) -> None:
+def _await_ends(cloud: Cloud, previous: KnownPlacement | None) -> None:
     """Wait for hosts that somebody has just stopped or terminated: the engine takes them for running ones."""
     if previous is None:
         return
@@ -179,7 +189,7 @@ def _await_ends(cloud: Cloud, previous: Placement | None) -> None:
         say(f"  ! whether hosts are about to end could not be asked: {error}; going on")
 
 
-def _look_around(config: DeploymentConfig, stack: str, previous: Placement | None) -> None:
+def _look_around(config: DeploymentConfig, stack: str, previous: KnownPlacement | None) -> None:
     """Run preflight before a stack's first `up` that goes through; before others say what is odd about the hours."""
     if previous is None or not outputs_file(stack).exists():  # a first `up` that failed has left a lease, too
         _look_first(config, stack, previous)
@@ -188,9 +198,11 @@ def _look_around(config: DeploymentConfig, stack: str, previous: Placement | Non
         say(f"  ! {line}")
 
 
-def _what_comes(config: DeploymentConfig, cloud: Cloud, previous: Placement | None, first: Candidate) -> Iterator[str]:
+def _what_comes(
+    config: DeploymentConfig, cloud: Cloud, previous: KnownPlacement | None, first: Candidate
+) -> Iterator[str]:
     """Yield which hosts of a stack that stands `up` makes again, and the price, a line each."""
-    if previous is not None and previous.stands:
+    if previous is not None and previous.is_complete:
         for line in cloud.replaced(config, previous, first.placement):
             yield f"! {line}"
     yield from known_price(config, first.usd_per_hour)
@@ -202,7 +214,7 @@ def _shall_run(config: DeploymentConfig) -> bool:
     return weekly is None or runs_at(weekly, datetime.now(UTC))
 
 
-def _candidates(config: DeploymentConfig, stack: str, cloud: Cloud, previous: Placement | None) -> list[Candidate]:
+def _candidates(config: DeploymentConfig, stack: str, cloud: Cloud, previous: KnownPlacement | None) -> list[Candidate]:
     """Return the places to try, with the parts that the stack may have afterwards noted in their leases."""
     with step("look up image, zones and prices"):
         candidates = offered(cloud.candidates(config, previous), stack)
@@ -212,7 +224,7 @@ def _candidates(config: DeploymentConfig, stack: str, cloud: Cloud, previous: Pl
     return [replace(each, placement=each.placement.model_copy(update={"parts": parts})) for each in candidates]
 
 
-def _leave(previous: Placement, stack: str, held: "Stack", cloud: Cloud) -> None:
+def _leave(previous: KnownPlacement, stack: str, held: "Stack", cloud: Cloud) -> None:
     """Remove what a first `up` without success made in another region or project than the file names now.
 
     To try another region is what that `up` advised. A stack that stands is refused to move
@@ -235,14 +247,14 @@ def _forget_ended(held: "Stack") -> None:
         say(f"  ! {error}; the next `up` looks again")
 
 
-def _beside_hosts(candidates: list[Candidate], previous: Placement, cloud: Cloud) -> list[Candidate]:
+def _beside_hosts(candidates: list[Candidate], previous: KnownPlacement, cloud: Cloud) -> list[Candidate]:
     """Return the candidates for a spot stack: while one of its hosts runs, only those in its zone.
 
     A stack may leave its zone when all of its hosts are gone. With two, of which AWS or GCP ended one, the other once
     was removed and both made elsewhere, as the zone had no second machine.
     """
     there = [each for each in candidates if each.placement.zone == previous.zone]
-    if not previous.stands or not there or len(there) == len(candidates):
+    if not previous.is_complete or not there or len(there) == len(candidates):
         return candidates
     try:
         runs = cloud.runs(previous)
@@ -252,7 +264,7 @@ def _beside_hosts(candidates: list[Candidate], previous: Placement, cloud: Cloud
     return there if runs else candidates
 
 
-def _look_first(config: DeploymentConfig, stack: str, previous: Placement | None) -> None:
+def _look_first(config: DeploymentConfig, stack: str, previous: KnownPlacement | None) -> None:
     """Run preflight, telling its warnings. Raises DeployError with all of its errors."""
     with step("look for what would go wrong (preflight)"):
         found = preflight.findings(config, stack, previous)
@@ -274,14 +286,14 @@ def recover(cloud: str, stack: str, held: "Stack", deadline_s: float = REMOVE_DE
     placement = known_placement(cloud, stack, held)
     holder = holder_of(cloud, placement)
     known = held.known_ids() if holder else set()
-    if holder and placement is not None and (known or not placement.stands):
+    if holder and placement is not None and (known or not placement.is_complete):
         with step("look for what the interrupted command made and could not note"):
             refuse = partial(refuse_half_lost_state, stack, placement, held)
             for line in remove_adrift(*holder, known, deadline_s, refuse=refuse):
                 say(f"  - removed {line}")
 
 
-def _where_else(first: Placement, previous: Placement | None) -> str:
+def _where_else(first: Placement, previous: KnownPlacement | None) -> str:
     """Return what a person can do whose stack is bound to a zone that has no machine."""
     if previous is None or first.zone != previous.zone:
         return ELSEWHERE

@@ -15,7 +15,7 @@ from infra.automation.pulumi_cli import Typed
 from infra.automation.stack import Stack, hold, only_looking
 from infra.clouds.cloud import rented_cloud
 from infra.config import DeploymentConfig, load_stack
-from infra.contract.stack_placement import Placement, read_placement, write_placement
+from infra.contract.stack_placement import KnownPlacement, Placement, Progress, read_placement, write_placement
 from infra.lifecycle.down import cloud_of
 from infra.lifecycle.prepare import prepare, refuse_too_large
 from infra.lifecycle.saved import file_digest, note_file, save_outputs
@@ -77,7 +77,7 @@ def _after_up(config: DeploymentConfig, stack: str, typed: Typed, digest: str) -
         return
     note_file(stack, digest)
     if outputs.placement is not None:
-        write_placement(stack, outputs.placement)
+        write_placement(stack, KnownPlacement.of(outputs.placement))
     next_command(f"make provision STACK={stack}", f"pulumi destroy -s {stack}")
 
 
@@ -88,8 +88,8 @@ def _tell_failure(config: DeploymentConfig, stack: str, typed: Typed) -> None:
         return
     noted = read_placement(stack)
     if cloud.out_of_stock(text) is not None:
-        if noted is not None and not noted.stands:
-            write_placement(stack, noted.model_copy(update={"lacks_stock": True}))
+        if noted is not None and not noted.is_complete:
+            write_placement(stack, KnownPlacement.of(noted, Progress(holds_nothing=True, blank_at=noted.blank_at)))
         where = f"{noted.machine_type} in {noted.zone}" if noted else "this place"
         say(f"  no capacity for {where}; `make up STACK={stack}` tries the file's other zones and types")
     elif hint := cloud.hint_for(text):
@@ -104,4 +104,4 @@ def _after_destroy(stack: str, held: Stack, placement: Placement | None) -> None
     outputs_file(stack).unlink(missing_ok=True)
     endpoint_file(stack).unlink(missing_ok=True)  # its address may be somebody else's tomorrow
     if placement is not None:
-        write_placement(stack, placement.model_copy(update={"stands": False, "lacks_stock": True, "blank_at": ""}))
+        write_placement(stack, KnownPlacement.of(placement, Progress(holds_nothing=True)))

@@ -10,10 +10,10 @@ from infra.automation.loading import no_garbage
 if TYPE_CHECKING:
     from infra.config import DeploymentConfig
     from infra.contract.deployment import Deployment
-    from infra.contract.stack_placement import Placement
+    from infra.contract.stack_placement import KnownPlacement
 
 
-def deploy(config: "DeploymentConfig", placement: "Placement") -> "Deployment":
+def deploy(config: "DeploymentConfig", placement: "KnownPlacement") -> "Deployment":
     """Declare what the config asks for, where the lease says."""
     # Imported here, so that commands that only look at GCP start without the second that the SDK takes.
     with no_garbage():

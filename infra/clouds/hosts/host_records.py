@@ -9,7 +9,7 @@ import pulumi
 
 from catalog.machines import Machine
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement
 
 LOGIN_USER = "ubuntu"
 DATA_DIR = "/var/lib/llm"
@@ -34,13 +34,13 @@ def host_records(
     return pulumi.Output.all(*hosts)
 
 
-def proved(placement: Placement, instance_ids: Sequence[pulumi.Output[str]]) -> pulumi.Output[dict[str, Any]]:
+def proved(placement: KnownPlacement, instance_ids: Sequence[pulumi.Output[str]]) -> pulumi.Output[dict[str, Any]]:
     """Return the lease as a stack exports it: once all its machines are made.
 
     A state without it is that of a stack that never stood. Exported at once, it was in the state or not when no machine
     was in stock, as the end of the program and that of the engine fell.
     """
-    dumped = placement.model_copy(update={"blank_at": ""}).model_dump(mode="json")
+    dumped = placement.placement.model_dump(mode="json")
     return pulumi.Output.all(*instance_ids).apply(lambda _ids: dumped)
 
 

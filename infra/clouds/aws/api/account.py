@@ -6,7 +6,7 @@ AWS tells a login to another account that nothing is there. Taken at its word, `
 from core.errors import ConfigError, UsageError
 from infra.clouds.aws.api.client import call
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement, Placement
 
 
 def login_account(region: str) -> str:
@@ -14,7 +14,7 @@ def login_account(region: str) -> str:
     return str(call("sts", region, "get_caller_identity")["Account"])
 
 
-def settled_account(config: DeploymentConfig, previous: Placement | None) -> str:
+def settled_account(config: DeploymentConfig, previous: KnownPlacement | None) -> str:
     """Return the account that a stack is made in, and stays in: the login's.
 
     Raises ConfigError when the stack file says otherwise, UsageError for a login to another account.

@@ -23,7 +23,7 @@ from infra.clouds.candidates import (
 )
 from infra.clouds.refusals import unless_denied
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement, Placement
 
 LEAST_ZONES = 2
 """A network of ours spans at least so many zones, so that there is somewhere else to go."""
@@ -48,7 +48,9 @@ OUT_OF_STOCK = re.compile(
 QUOTA = re.compile(r"VcpuLimitExceeded|MaxSpotInstanceCountExceeded|InstanceLimitExceeded|VolumeLimitExceeded")
 
 
-def candidates(config: DeploymentConfig, previous: Placement | None, now: datetime | None = None) -> list[Candidate]:
+def candidates(
+    config: DeploymentConfig, previous: KnownPlacement | None, now: datetime | None = None
+) -> list[Candidate]:
     """Return the leases that may be tried, best first.
 
     Raises ConfigError when none is possible, UsageError for a login to another account than the stack's.
@@ -80,7 +82,7 @@ def out_of_stock(text: str) -> str | None:
     return found["refused"] or found["ended"] if found and not QUOTA.search(text) else None
 
 
-def _base(config: DeploymentConfig, previous: Placement | None, now: datetime | None) -> dict[str, object]:
+def _base(config: DeploymentConfig, previous: KnownPlacement | None, now: datetime | None) -> dict[str, object]:
     """Return what does not depend on the place: kept from the lease before, or settled anew."""
     name, region = image_name(config.machine.image), str(config.region)
     identity, began_at = identity_and_beginning(config, previous, now)
@@ -96,7 +98,7 @@ def _base(config: DeploymentConfig, previous: Placement | None, now: datetime | 
     }
 
 
-def _zones(config: DeploymentConfig, previous: Placement | None) -> tuple[list[str], list[str], dict[str, str]]:
+def _zones(config: DeploymentConfig, previous: KnownPlacement | None) -> tuple[list[str], list[str], dict[str, str]]:
     """Return the zones that may be tried, those that the network spans, and an existing network's subnets by zone.
 
     A network of ours keeps the subnets that it has, whatever AWS answers: hosts stand in them.
@@ -106,7 +108,7 @@ def _zones(config: DeploymentConfig, previous: Placement | None) -> tuple[list[s
         _refuse_without_subnet(config, subnets)
         tried = list(config.zones or subnets)
         return tried, tried, subnets
-    kept = list(previous.zones) if previous is not None and previous.stands else []
+    kept = list(previous.zones) if previous is not None and previous.is_complete else []
     named = dict.fromkeys([*config.zones, *kept], "")
     states = unless_denied(lambda: zones_of(str(config.region)), named or None, "the zones that are known here")
     tried = zones_to_try(config, previous, states)
@@ -125,14 +127,14 @@ def _refuse_without_subnet(config: DeploymentConfig, subnets: Collection[str]) -
             raise ConfigError(what, where=f"zones[{index}]", hint=hint)
 
 
-def existing_subnets(config: DeploymentConfig, previous: Placement | None) -> dict[str, str]:
+def existing_subnets(config: DeploymentConfig, previous: KnownPlacement | None) -> dict[str, str]:
     """Return the subnets that the stack file names, one for each zone.
 
     Of two in one zone it is the one that is named first; a stack that stands keeps the one that it has, as its hosts
     cannot leave that. Raises ConfigError when one is not of that network.
     """
     named = list(config.network.subnets)
-    kept = previous.subnets if previous is not None and previous.stands else {}
+    kept = previous.subnets if previous is not None and previous.is_complete else {}
     kept = {zone: subnet for zone, subnet in kept.items() if subnet in named}
     return unless_denied(lambda: _asked_subnets(config) | kept, kept or None, "the subnets that the stack has")
 

@@ -27,10 +27,10 @@ from infra.clouds.preflight import (
 from infra.clouds.preflight_reading import reading_finding
 from infra.clouds.stack_price import machine_usd
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement, Placement
 
 
-def findings(config: DeploymentConfig, stack: str, placement: Placement | None) -> list[Finding]:
+def findings(config: DeploymentConfig, stack: str, placement: KnownPlacement | None) -> list[Finding]:
     """Return what was found. Raises UsageError without a valid login: then nothing else could be asked."""
     region = str(config.region)
     found = [*_region(config, placement)]
@@ -69,7 +69,7 @@ def _identity(config: DeploymentConfig, placement: Placement | None) -> Finding:
     return Finding("ok", "login", who)
 
 
-def _region(config: DeploymentConfig, placement: Placement | None) -> Iterator[Finding]:
+def _region(config: DeploymentConfig, placement: KnownPlacement | None) -> Iterator[Finding]:
     """Yield whether the account may use the region; where that may not be asked, the next calls tell."""
     region = str(config.region)
     try:

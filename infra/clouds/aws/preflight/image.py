@@ -10,13 +10,13 @@ from infra.clouds.aws.placing.images import described_image, image_name, resolve
 from infra.clouds.finding import Finding
 from infra.clouds.preflight import image_finding
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement
 
 ABOUT = "machine.image"
 OTHER = "write another image"
 
 
-def image_findings(config: DeploymentConfig, placement: Placement | None) -> Iterator[Finding]:
+def image_findings(config: DeploymentConfig, placement: KnownPlacement | None) -> Iterator[Finding]:
     """Yield what is wrong with the image, else that it is there. A recorded image is not looked up again."""
     region, name = str(config.region), image_name(config.machine.image)
     machine = find_machine("aws", str(config.machine.type))

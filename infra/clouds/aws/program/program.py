@@ -21,7 +21,7 @@ from infra.clouds.hosts.naming import host_names, physical_name
 from infra.clouds.sizes import data_gib
 from infra.config import DeploymentConfig
 from infra.contract.deployment import Deployment
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement, Placement
 
 if TYPE_CHECKING:
     from infra.clouds.aws.program.bucket import Bucket
@@ -30,7 +30,7 @@ MAX_RETRIES = 5
 """How often the provider asks again. Its default of 25 would wait for minutes on a zone that is out of stock."""
 
 
-def deploy_stack(config: DeploymentConfig, placement: Placement) -> Deployment:
+def deploy_stack(config: DeploymentConfig, placement: KnownPlacement) -> Deployment:
     """Declare what the config asks for, where the lease says."""
     stack = pulumi.get_stack()
     tags = config.tags | own_tags(stack, placement.id)

@@ -23,7 +23,7 @@ from infra.clouds.gcp.placing.replacements import keeping_disks, keeps_end
 from infra.clouds.gcp.placing.stock import offered, zones_of
 from infra.clouds.refusals import DeniedError, MissingError, unless_denied
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement, Placement
 
 OUT_OF_STOCK = re.compile(
     r"(?P<told>[^\n]*(?:RESOURCE_POOL_EXHAUSTED|does not have enough resources available to fulfill the request"
@@ -41,7 +41,9 @@ machine back at once."""
 QUOTA = re.compile(r"QUOTA_EXCEEDED|quotaExceeded|Quota '\S+' exceeded")
 
 
-def candidates(config: DeploymentConfig, previous: Placement | None, now: datetime | None = None) -> list[Candidate]:
+def candidates(
+    config: DeploymentConfig, previous: KnownPlacement | None, now: datetime | None = None
+) -> list[Candidate]:
     """Return the leases that may be tried, best first. Raises ConfigError when none is possible."""
     project, region = str(config.project), str(config.region)
     if previous is not None and previous.project != project:
@@ -72,7 +74,7 @@ def out_of_stock(text: str) -> str | None:
     return found["told"].strip() if found and not QUOTA.search(text) else None
 
 
-def _base(config: DeploymentConfig, previous: Placement | None, now: datetime | None) -> dict[str, object]:
+def _base(config: DeploymentConfig, previous: KnownPlacement | None, now: datetime | None) -> dict[str, object]:
     """Return what does not depend on the place: kept from the lease before, or settled anew."""
     name = image_name(config.machine.image)
     identity, began_at = identity_and_beginning(config, previous, now, end_of_life)
@@ -87,15 +89,15 @@ def _base(config: DeploymentConfig, previous: Placement | None, now: datetime | 
     }
 
 
-def _zones(config: DeploymentConfig, previous: Placement | None) -> dict[str, str]:
+def _zones(config: DeploymentConfig, previous: KnownPlacement | None) -> dict[str, str]:
     """Return the zones of the region with what keeps each from use; those that are known here when that is denied."""
-    kept = previous.zones if previous is not None and previous.stands else ()
+    kept = previous.zones if previous is not None and previous.is_complete else ()
     named = dict.fromkeys([*config.zones, *kept], "")
     asked = lambda: zones_of(str(config.project), str(config.region))  # noqa: E731  # reads as a word
     return unless_denied(asked, named or None, "the zones that are known here")
 
 
-def existing_subnet(config: DeploymentConfig, previous: Placement | None = None) -> str | None:
+def existing_subnet(config: DeploymentConfig, previous: KnownPlacement | None = None) -> str | None:
     """Return the subnet that the stack file names. Raises ConfigError when it is of another network, or not there.
 
     A stack that stands in it is not asked to prove it again where the login may not look.
@@ -106,7 +108,7 @@ def existing_subnet(config: DeploymentConfig, previous: Placement | None = None)
     try:
         subnet = ask("Subnetworks", "get", project=config.project, region=config.region, subnetwork=name)
     except DeniedError:
-        if previous is not None and previous.stands and name in previous.subnets.values():
+        if previous is not None and previous.is_complete and name in previous.subnets.values():
             return name
         raise
     except MissingError:

@@ -18,7 +18,7 @@ from infra.clouds.gcp.api.names import DATA_SUFFIX
 from infra.clouds.gcp.placing.end_of_life import end_of_life
 from infra.clouds.sizes import data_gib
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement, Placement
 
 STAYING = "data disk, address and host key stay"
 RUNNING = ("PROVISIONING", "STAGING", "RUNNING")
@@ -46,14 +46,14 @@ def data_disks(placement: Placement) -> list[DataDisk]:
     ]
 
 
-def keeping_disks(places: list[Place], config: DeploymentConfig, placement: Placement) -> list[Place]:
+def keeping_disks(places: list[Place], config: DeploymentConfig, placement: KnownPlacement) -> list[Place]:
     """Return the places that leave the data disks of a stack as they are.
 
     The plugin makes an empty disk of one that would shrink or change its type. Raises ConfigError where only that is
     left to do. A spot machine may leave its disk behind, as it may leave its zone.
     """
     disks = data_disks(placement)
-    if placement.stands or own_instances(placement):  # else they are blank
+    if placement.is_complete or own_instances(placement):  # else they are blank
         _refuse_smaller(config, disks)
     there = {disk.zone: disk for disk in disks} if is_bound(config, placement) else {}
     kept = [(zone, each) for zone, each in places if zone not in there or there[zone].type == disk_type(each)]

@@ -30,7 +30,7 @@ from infra.clouds.preflight_reading import reading_finding
 from infra.clouds.refusals import DeniedError, MissingError
 from infra.clouds.sizes import data_gib
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement
 
 COMPUTE_API, PROJECTS_API = "compute.googleapis.com", "cloudresourcemanager.googleapis.com"
 BUCKET_API, BILLING_API = "storage.googleapis.com", "cloudbilling.googleapis.com"
@@ -51,7 +51,7 @@ CURRENCY = "USD"
 """In which our budgets are; the API takes none in another currency than that of the billing account."""
 
 
-def findings(config: DeploymentConfig, stack: str, placement: Placement | None) -> list[Finding]:
+def findings(config: DeploymentConfig, stack: str, placement: KnownPlacement | None) -> list[Finding]:
     """Return what was found. Raises UsageError without a valid login: then nothing else could be asked."""
     found = [Finding("ok", "login", principal(credentials())), *_project(str(config.project))]
     is_there = found[-1].level != "error"
@@ -63,7 +63,7 @@ def findings(config: DeploymentConfig, stack: str, placement: Placement | None) 
     return [*found, *apis, *run(checks, "GCP")]
 
 
-def _checks(config: DeploymentConfig, stack: str, placement: Placement | None) -> list[tuple[str, Check]]:
+def _checks(config: DeploymentConfig, stack: str, placement: KnownPlacement | None) -> list[tuple[str, Check]]:
     """Return what to look at, each with the API that it takes; none: it is asked without the project."""
     return [
         (COMPUTE_API, lambda: _types(config)),
@@ -136,7 +136,7 @@ def _types(config: DeploymentConfig) -> Iterator[Finding]:
     yield from offers(config, offered(project, region, types))
 
 
-def _image(config: DeploymentConfig, placement: Placement | None) -> Iterator[Finding]:
+def _image(config: DeploymentConfig, placement: KnownPlacement | None) -> Iterator[Finding]:
     name = image_name(config.machine.image)
     recorded = placement.image if placement and placement.image_name == name else None
     try:

@@ -20,7 +20,7 @@ from infra.clouds.gcp.placing.images import FAMILIES, image_name
 from infra.clouds.hosts.naming import physical_name
 from infra.clouds.refusals import DeniedError
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement, Placement
 
 PERMISSION, ROLE = "orgpolicy.policy.get", "roles/orgpolicy.policyViewer"
 
@@ -45,13 +45,13 @@ class Constraint:
     """For a list; None: the constraint is on or off."""
 
 
-def policy_findings(config: DeploymentConfig, stack: str, placement: Placement | None) -> Iterator[Finding]:
+def policy_findings(config: DeploymentConfig, stack: str, placement: KnownPlacement | None) -> Iterator[Finding]:
     """Yield the policies that refuse what the stack makes, and whether they could be asked for."""
     wanted = list(_constraints(config, stack, placement))
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = [pool.submit(_effective, str(config.project), each.name) for each in wanted]
     unasked = []
-    level: Literal["warning", "error"] = "warning" if placement is not None and placement.stands else "error"
+    level: Literal["warning", "error"] = "warning" if placement is not None and placement.is_complete else "error"
     for constraint, answer in zip(wanted, answers, strict=True):
         try:
             verdict = judge(constraint, answer.result())
@@ -95,7 +95,7 @@ def _effective(project: str, constraint: str) -> Mapping[str, Any]:
     return policy
 
 
-def _constraints(config: DeploymentConfig, stack: str, placement: Placement | None) -> Iterator[Constraint]:
+def _constraints(config: DeploymentConfig, stack: str, placement: KnownPlacement | None) -> Iterator[Constraint]:
     """Yield the constraints that concern a stack."""
     yield Constraint(
         "compute.requireOsLogin",

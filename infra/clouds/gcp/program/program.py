@@ -22,13 +22,13 @@ from infra.clouds.hosts.naming import host_names, physical_name
 from infra.clouds.sizes import data_gib
 from infra.config import DeploymentConfig
 from infra.contract.deployment import Deployment
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement, Placement
 
 if TYPE_CHECKING:
     from infra.clouds.gcp.program.bucket import Bucket
 
 
-def deploy_stack(config: DeploymentConfig, placement: Placement) -> Deployment:
+def deploy_stack(config: DeploymentConfig, placement: KnownPlacement) -> Deployment:
     """Declare what the config asks for, where the lease says."""
     stack = pulumi.get_stack()
     labels = config.tags | own_labels(stack, placement.id)

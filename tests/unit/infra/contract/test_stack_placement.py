@@ -1,7 +1,9 @@
-"""Leases: noted, read again, handed over, ended."""
+"""Placements: written to the note, read from it and from older ones, handed to the program."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,13 +11,15 @@ from core.errors import UsageError
 from core.paths import placement_file
 from infra.contract.stack_placement import (
     PLACEMENT_VARIABLE,
+    KnownPlacement,
     Placement,
+    Progress,
     placement_from_environ,
     read_placement,
     write_placement,
 )
 
-LEASE = Placement(
+PLACED = KnownPlacement(
     id="0123abcd",
     region="ap-northeast-2",
     began_at=datetime(2026, 11, 21, 12, tzinfo=UTC),
@@ -32,13 +36,41 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
 
 
-def test_what_was_noted_is_read_again() -> None:
-    write_placement("prod", LEASE)
+def test_a_note_is_read_as_it_was_written() -> None:
+    for progress in (None, Progress(), Progress(holds_nothing=True, blank_at="2026-11-21T12:00:00Z")):
+        write_placement("prod", KnownPlacement.of(PLACED, progress))
 
-    assert read_placement("prod") == LEASE
+        assert read_placement("prod") == KnownPlacement.of(PLACED, progress)
 
 
-def test_no_lease_is_none_and_makes_no_folder() -> None:
+@pytest.mark.parametrize(
+    ("flags", "progress"),
+    [
+        ({"stands": True, "lacks_stock": False, "blank_at": ""}, None),
+        ({"stands": False, "lacks_stock": False, "blank_at": ""}, Progress()),
+        ({"stands": False, "lacks_stock": True}, Progress(holds_nothing=True)),
+        ({"stands": False, "blank_at": "2026-11-21T12:00:00Z"}, Progress(blank_at="2026-11-21T12:00:00Z")),
+        ({"stands": True, "blank_at": "2026-11-21T12:00:00Z"}, None),
+    ],
+)
+def test_a_note_of_an_older_release_is_read(flags: dict[str, Any], progress: Progress | None) -> None:
+    """Before 0.2.0 the progress was three flags of the placement."""
+    placement_file("prod").parent.mkdir(parents=True)
+    placement_file("prod").write_text(json.dumps(PLACED.placement.model_dump(mode="json") | flags))
+
+    assert read_placement("prod") == KnownPlacement.of(PLACED, progress)
+
+
+def test_an_export_of_an_older_release_is_read_and_a_new_one_has_no_progress() -> None:
+    exported = PLACED.placement.model_dump(mode="json")
+
+    assert (
+        Placement.model_validate(exported | {"stands": True, "lacks_stock": False, "blank_at": ""}) == PLACED.placement
+    )
+    assert not {"stands", "lacks_stock", "blank_at", "progress"} & set(exported)
+
+
+def test_a_missing_note_is_none_and_makes_no_folder() -> None:
     assert read_placement("prod") is None
     assert not placement_file("prod").parent.exists()
 
@@ -51,22 +83,22 @@ def test_a_broken_note_counts_as_none() -> None:
 
 
 def test_the_end_is_counted_from_the_beginning() -> None:
-    assert LEASE.ends_at(1.5) == datetime(2026, 11, 21, 13, 30, tzinfo=UTC)
+    assert PLACED.ends_at(1.5) == datetime(2026, 11, 21, 13, 30, tzinfo=UTC)
 
 
-def test_the_program_takes_the_lease_from_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(PLACEMENT_VARIABLE, LEASE.model_dump_json())
+def test_the_program_takes_the_placement_from_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PLACEMENT_VARIABLE, PLACED.model_dump_json())
 
-    assert placement_from_environ() == LEASE
+    assert placement_from_environ() == PLACED
 
 
-def test_without_the_variable_the_program_was_handed_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_variable_nothing_was_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(PLACEMENT_VARIABLE, raising=False)
 
     assert placement_from_environ() is None
 
 
-def test_a_variable_that_holds_another_thing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refuses_a_variable_that_holds_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PLACEMENT_VARIABLE, "{}")
 
     with pytest.raises(UsageError, match=f"does not hold a placement; unset {PLACEMENT_VARIABLE}"):

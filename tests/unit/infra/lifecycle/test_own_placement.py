@@ -13,7 +13,14 @@ from core.errors import DeployError
 from infra.clouds.candidates import Candidate
 from infra.clouds.resources import CloudResource, Found
 from infra.config import DeploymentConfig, load_stack
-from infra.contract.stack_placement import PLACEMENT_VARIABLE, Placement, read_placement, write_placement
+from infra.contract.stack_placement import (
+    PLACEMENT_VARIABLE,
+    KnownPlacement,
+    Placement,
+    Progress,
+    read_placement,
+    write_placement,
+)
 from infra.lifecycle import own_placement as module
 from infra.lifecycle.own_placement import OwnState, own_placement
 
@@ -29,7 +36,7 @@ NOTHING_MADE: Mapping[str, Any] = {
 }
 
 
-def placement(zone: str, **values: Any) -> Placement:
+def placement(zone: str, **values: Any) -> KnownPlacement:
     common = {
         "id": "0123abcd",
         "region": "ap-northeast-2",
@@ -39,7 +46,7 @@ def placement(zone: str, **values: Any) -> Placement:
         "machine_type": "m6i.2xlarge",
         "zones": ZONES,
     }
-    return Placement.model_validate(common | {"zone": zone} | values)
+    return KnownPlacement.model_validate(common | {"zone": zone} | values)
 
 
 @dataclass
@@ -47,15 +54,13 @@ class Cloud:
     """A cloud that puts a stack where it was before, else in zone `a`."""
 
     things_left: list[CloudResource] = field(default_factory=list)
-    previous: list[Placement | None] = field(default_factory=list)
+    previous: list[KnownPlacement | None] = field(default_factory=list)
 
-    def candidates(self, _config: DeploymentConfig, previous: Placement | None) -> list[Candidate]:
+    def candidates(self, _config: DeploymentConfig, previous: KnownPlacement | None) -> list[Candidate]:
         self.previous.append(previous)
         here = previous or placement("a", id="ffffffff", began_at=datetime.now(UTC))
         zones = [here.zone, *(zone for zone in ZONES if zone != here.zone)]
-        return [
-            Candidate(here.model_copy(update={"zone": zone, "stands": True, "lacks_stock": False})) for zone in zones
-        ]
+        return [Candidate(here.model_copy(update={"zone": zone, "progress": None})) for zone in zones]
 
     def refuse_other_login(self, _placement: Placement) -> None:
         pass
@@ -82,9 +87,9 @@ def cloud(told: list[str], monkeypatch: pytest.MonkeyPatch) -> Cloud:  # noqa: A
 
 
 def placed(
-    monkeypatch: pytest.MonkeyPatch, *, exported: Placement | None = None, made: Mapping[str, Any] = HOST
-) -> Placement:
-    outputs = {} if exported is None else {"placement": exported.model_dump(mode="json")}
+    monkeypatch: pytest.MonkeyPatch, *, exported: KnownPlacement | None = None, made: Mapping[str, Any] = HOST
+) -> KnownPlacement:
+    outputs = {} if exported is None else {"placement": exported.placement.model_dump(mode="json")}
     monkeypatch.setattr(module, "own_state", lambda _stack: OwnState(outputs, made))
     return own_placement(load_stack(STACK), STACK)
 
@@ -106,7 +111,7 @@ def test_the_first_source_that_has_a_placement_counts(
     found = placed(monkeypatch, exported=placement("c") if has[1] else None)
 
     assert found.zone == ["b", "c", "d", "a"][first]
-    assert found.stands
+    assert found.is_complete
     assert bool(cloud.previous) is not has[0], "what was handed over asks no cloud"
 
 
@@ -116,7 +121,7 @@ def test_a_new_stack_is_noted_and_its_update_goes_where_its_preview_said(
     previewed = placed(monkeypatch, made={})
     noted = read_placement(STACK)
     assert noted is not None
-    assert not noted.stands
+    assert not noted.is_complete
     monkeypatch.setattr(cloud, "candidates", lambda _config, previous: Cloud().candidates(_config, previous))
 
     updated = placed(monkeypatch, made=NOTHING_MADE)
@@ -131,10 +136,10 @@ def test_a_lifetime_begins_with_the_update_and_not_with_a_preview_of_days_before
     cloud: Cloud,  # noqa: ARG001
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    write_placement(STACK, placement("b", stands=False))
+    write_placement(STACK, placement("b", progress=Progress()))
 
     assert datetime.now(UTC) - placed(monkeypatch, made=NOTHING_MADE).began_at < timedelta(minutes=1)
-    write_placement(STACK, placement("b", stands=False))
+    write_placement(STACK, placement("b", progress=Progress()))
     assert placed(monkeypatch, made=VPC).began_at == LONG_AGO, "something was made: it lives since then"
 
 
@@ -148,12 +153,12 @@ def test_a_stack_that_stands_stays_and_says_nothing(
     assert told == []
     noted = read_placement(STACK)
     assert noted is not None
-    assert (noted.zone, noted.stands) == ("c", True)
+    assert (noted.zone, noted.is_complete) == ("c", True)
     assert [each and each.zone for each in cloud.previous] == ["c"]
 
 
 def test_blank_volumes_are_nobodys_word_here(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
-    write_placement(STACK, placement("b", stands=False, blank_at="2026-11-21T12:00:00Z"))
+    write_placement(STACK, placement("b", progress=Progress(blank_at="2026-11-21T12:00:00Z")))
 
     assert placed(monkeypatch, made=VPC).blank_at == ""
 
@@ -173,7 +178,7 @@ def test_a_destroyed_stack_begins_a_new_life(cloud: Cloud, monkeypatch: pytest.M
     found = placed(monkeypatch, made={})
 
     assert cloud.previous[0] is not None
-    assert not cloud.previous[0].stands
+    assert not cloud.previous[0].is_complete
     assert datetime.now(UTC) - found.began_at < timedelta(minutes=1)
 
 

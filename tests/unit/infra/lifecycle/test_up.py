@@ -18,15 +18,22 @@ from infra.clouds.refusals import DeniedError
 from infra.clouds.resources import CloudResource, Found, Unasked
 from infra.config import DeploymentConfig, load_stack
 from infra.config.models.lifetime import WeeklySchedule
-from infra.contract.stack_placement import PLACEMENT_VARIABLE, Placement, read_placement, write_placement
+from infra.contract.stack_placement import (
+    PLACEMENT_VARIABLE,
+    KnownPlacement,
+    Placement,
+    Progress,
+    read_placement,
+    write_placement,
+)
 from infra.lifecycle import preflight
 from infra.lifecycle import up as renting
 
 STACK = "one"
 
 
-def placement(zone: str) -> Placement:
-    return Placement(
+def placement(zone: str) -> KnownPlacement:
+    return KnownPlacement(
         id="0123abcd",
         region="ap-northeast-2",
         began_at=datetime(2026, 1, 1, tzinfo=UTC),
@@ -47,10 +54,10 @@ class Engine:
     asked: list[str] = field(default_factory=list)
     limits_s: list[float | None] = field(default_factory=list)
     interrupted: bool = False
-    exported: Placement | None = None
+    exported: KnownPlacement | None = None
     words: str = "no stock"
     written: str = "2026-11-21T12:00:00Z"
-    handed: list[Placement] = field(default_factory=list)
+    handed: list[KnownPlacement] = field(default_factory=list)
     known: set[str] = field(default_factory=lambda: {"vpc-1"})
     backend: Backend = field(default_factory=lambda: Backend(ours=False, settings={}, shown="s3://states"))
 
@@ -61,7 +68,7 @@ class Engine:
         self.asked.append("refresh")
 
     def outputs(self) -> dict[str, Any]:
-        return {"placement": self.exported.model_dump(mode="json")} if self.exported else {}
+        return {"placement": self.exported.placement.model_dump(mode="json")} if self.exported else {}
 
     def has_machines(self) -> bool:
         return bool(self.exported and self.exported.zone in self.stock)
@@ -83,7 +90,7 @@ class Engine:
 
     def hand_over(self, name: str, value: str) -> None:
         if name == PLACEMENT_VARIABLE:
-            self.handed.append(Placement.model_validate_json(value))
+            self.handed.append(KnownPlacement.model_validate_json(value))
 
     def up(self, *, limit_s: float | None = None) -> Report:
         noted = read_placement(STACK)
@@ -175,7 +182,7 @@ EXPORTED = [
 
 @pytest.mark.usefixtures("checked")
 @pytest.mark.parametrize("exported", EXPORTED)
-def test_after_a_first_up_that_failed_disks_are_still_blank(exported: Placement | None) -> None:
+def test_after_a_first_up_that_failed_disks_are_still_blank(exported: KnownPlacement | None) -> None:
     """The second `up` took its lease for a stack that stands, and tried one zone alone.
 
     What the program exported landed in the state, or not, as its end and that of the failed engine fell.
@@ -185,8 +192,8 @@ def test_after_a_first_up_that_failed_disks_are_still_blank(exported: Placement 
         up(engine)
     noted = read_placement(STACK)
     assert noted is not None
-    assert not noted.stands
-    assert noted.lacks_stock
+    assert not noted.is_complete
+    assert noted.holds_nothing
 
     engine = Engine(stock={"b"}, exported=exported)
     engine.has_machines = lambda: False  # type: ignore[method-assign]
@@ -288,7 +295,7 @@ def test_a_preview_replaces_a_blank_volume_unless_it_is_protected(keep: tuple[st
 @pytest.mark.usefixtures("checked")
 def test_a_note_of_first_tries_does_not_outweigh_a_state_with_machines() -> None:
     """A colleague's `up` went through meanwhile: what stands is not unprotected, and not moved."""
-    write_placement(STACK, placement("b").model_copy(update={"stands": False}))
+    write_placement(STACK, placement("b").model_copy(update={"progress": Progress()}))
     engine = Engine(stock={"a"}, exported=placement("a"))
 
     up(engine)
@@ -307,7 +314,7 @@ def test_a_first_up_that_was_cut_off_is_not_taken_for_one_without_stock() -> Non
     noted = read_placement(STACK)
 
     assert noted is not None
-    assert (noted.zone, noted.stands, noted.lacks_stock) == (placement("a").zone, False, False)
+    assert (noted.zone, noted.is_complete, noted.holds_nothing) == (placement("a").zone, False, False)
 
 
 def stopped(**_: float | None) -> Report:
@@ -328,8 +335,10 @@ def test_a_first_up_without_machines_may_be_followed_by_one_in_another_region(
         return [Candidate(placement("a").model_copy(update={"region": config.region}))]
 
     monkeypatch.setattr(Cloud, "candidates", candidates)
+    progress = None if stands else Progress(holds_nothing=True)
     write_placement(
-        STACK, placement("c").model_copy(update={"region": "far-1", "stands": stands, "lacks_stock": not stands})
+        STACK,
+        placement("c").model_copy(update={"region": "far-1", "progress": progress}),
     )
     engine = Engine(stock={"a"})
 
@@ -362,11 +371,11 @@ def test_a_checkout_without_a_note_goes_on_from_the_state() -> None:
     [
         pytest.param(placement("a"), {"i-1"}, True, id="stands"),
         pytest.param(placement("a"), set(), False, id="stands, and the state is not there"),
-        pytest.param(placement("a").model_copy(update={"stands": False}), set(), True, id="never stood"),
+        pytest.param(placement("a").model_copy(update={"progress": Progress()}), set(), True, id="never stood"),
     ],
 )
 def test_nothing_that_stands_is_taken_for_adrift_where_the_state_is_missing(
-    monkeypatch: pytest.MonkeyPatch, noted: Placement, known: set[str], looks: bool
+    monkeypatch: pytest.MonkeyPatch, noted: KnownPlacement, known: set[str], looks: bool
 ) -> None:
     """With another backend the state was empty: all of a running stack would have been removed by its next `up`."""
     asked: list[set[str]] = []
@@ -394,7 +403,7 @@ def test_nothing_that_stands_is_taken_for_adrift_where_the_state_is_missing(
         pytest.param({}, False, ["instance"], False, id="a host that no command was making"),
         pytest.param({}, False, ["volume"], False, id="a disk that no command was making"),
         pytest.param({}, False, ["address"], True, id="nothing that serves or holds data"),
-        pytest.param({"stands": False}, False, ["instance"], True, id="the stack never stood"),
+        pytest.param({"progress": Progress()}, False, ["instance"], True, id="the stack never stood"),
     ],
 )
 def test_a_state_that_lacks_the_host_of_a_stack_that_stands_removes_nothing(  # by name
@@ -461,7 +470,7 @@ def test_machines_are_not_made_again_where_the_state_is_lost(
         pytest.param(placement("a"), set(), Found(), "", id="the cloud has nothing either"),
         pytest.param(placement("a"), {"i-1"}, Found([HOST]), "", id="the state has something"),
         pytest.param(
-            placement("a").model_copy(update={"stands": False}), set(), Found([HOST]), "", id="it never stood"
+            placement("a").model_copy(update={"progress": Progress()}), set(), Found([HOST]), "", id="it never stood"
         ),
         pytest.param(placement("a"), set(), Found([KEPT]), "! volume vol-1", id="only something kept is there"),
         pytest.param(placement("a"), set(), Found([], [UNASKED]), "could not be asked: instance", id="one kind denied"),
@@ -471,7 +480,7 @@ def test_machines_are_not_made_again_where_the_state_is_lost(
     ],
 )
 def test_a_state_that_may_be_right_holds_up_nothing(  # noqa: PLR0917  # pytest hands them over by name
-    noted: Placement,
+    noted: KnownPlacement,
     known: set[str],
     answer: Found | DeniedError,
     told: str,
@@ -523,7 +532,8 @@ def test_a_spot_stack_moves_once_its_hosts_are_gone(
 @pytest.mark.parametrize(("stands", "shown"), [(True, "a"), (False, "b")])
 def test_a_preview_is_of_a_place_that_it_can_show(capsys: pytest.CaptureFixture[str], stands: bool, shown: str) -> None:
     """A blank disk to be kept, of a first `up` without stock, was in another zone: the preview failed for it."""
-    write_placement(STACK, placement("b").model_copy(update={"stands": stands, "lacks_stock": not stands}))
+    progress = None if stands else Progress(holds_nothing=True)
+    write_placement(STACK, placement("b").model_copy(update={"progress": progress}))
     engine = Engine(stock=set())
 
     renting.preview(load_stack("aws-cpu"), STACK, engine)  # type: ignore[arg-type]  # as above

@@ -13,14 +13,14 @@ from core.errors import UsageError
 from core.paths import outputs_file
 from infra.automation.events import Report
 from infra.automation.pulumi_cli import Typed
-from infra.contract.stack_placement import Placement, read_placement, write_placement
+from infra.contract.stack_placement import KnownPlacement, Progress, read_placement, write_placement
 from infra.lifecycle.saved import file_differs, save_outputs
 from infra.pulumi_command import work as typed_work
 from infra.pulumi_command.work import work
 from tests.unit.provisioning.records import stack_values
 
 STACK = "aws-cpu"
-PLACEMENT = Placement(
+PLACEMENT = KnownPlacement(
     id="0123abcd",
     region="ap-northeast-2",
     began_at=datetime(2026, 1, 1, tzinfo=UTC),
@@ -93,7 +93,7 @@ def up(held: Held, *, status: int = 0, outputs: dict[str, Any] | None = None, er
 
 
 def test_up_makes_the_stack_and_notes_what_make_up_would_note(held: Held) -> None:
-    outputs = stack_values(stack=STACK) | {"placement": PLACEMENT.model_dump(mode="json")}
+    outputs = stack_values(stack=STACK) | {"placement": PLACEMENT.placement.model_dump(mode="json")}
 
     assert up(held, outputs=outputs) == 0
 
@@ -113,7 +113,7 @@ def test_outputs_that_are_not_all_there_are_left_to_the_state(held: Held) -> Non
 
 
 def test_no_capacity_names_make_up_and_the_note_says_so(held: Held, capsys: pytest.CaptureFixture[str]) -> None:
-    write_placement(STACK, PLACEMENT.model_copy(update={"stands": False}))
+    write_placement(STACK, PLACEMENT.model_copy(update={"progress": Progress()}))
 
     assert up(held, status=255, error="InsufficientInstanceCapacity: no capacity") == 255
 
@@ -121,7 +121,7 @@ def test_no_capacity_names_make_up_and_the_note_says_so(held: Held, capsys: pyte
     assert f"no capacity for m6i.2xlarge in a; `make up STACK={STACK}` tries the file's other zones" in told
     noted = read_placement(STACK)
     assert noted is not None
-    assert noted.lacks_stock
+    assert noted.holds_nothing
 
 
 def test_a_stack_that_stands_is_not_noted_as_without_stock(held: Held) -> None:
@@ -140,13 +140,13 @@ def test_another_error_gets_the_clouds_hint(held: Held, capsys: pytest.CaptureFi
 
 def test_an_update_that_was_not_confirmed_notes_nothing(held: Held) -> None:
     held.typed_as = Typed(255, Report(errors=["no capacity"]), changed=False)
-    write_placement(STACK, PLACEMENT.model_copy(update={"stands": False}))
+    write_placement(STACK, PLACEMENT.model_copy(update={"progress": Progress()}))
 
     assert work("up", STACK, ["up"], own_config=False) == 255
 
     noted = read_placement(STACK)
     assert noted is not None
-    assert not noted.lacks_stock
+    assert not noted.holds_nothing
 
 
 def test_a_preview_leaves_no_stack_that_was_not_there(held: Held) -> None:
@@ -170,7 +170,7 @@ def test_destroy_keeps_the_note_for_make_down(held: Held, left: set[str], capsys
     assert outputs_file(STACK).exists() is bool(left)
     noted = read_placement(STACK)
     assert noted is not None
-    assert (noted.id, noted.stands) == (PLACEMENT.id, bool(left))
+    assert (noted.id, noted.is_complete) == (PLACEMENT.id, bool(left))
 
 
 def test_a_stack_that_is_not_there_is_told_before_anything_runs(held: Held) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from infra.clouds import guards
 from infra.config import DeploymentConfig, parse_deployment
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement
 from tests.doubles.aws.table import KINDS
 from tests.doubles.provider.mocks import TableMocks, run_program
 from tests.engine.aws_stacks import stack_value
@@ -33,7 +33,9 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
         }
         more, lifetime, stack = placement.pop("more", ""), placement.pop("lifetime", ""), placement.pop("stack", "prod")
         config: DeploymentConfig | None = placement.pop("config", None)
-        placed = Placement.model_validate(values | placement)
+        blank_at = placement.pop("blank_at", "")
+        progress = {"blank_at": blank_at} if blank_at else None
+        placed = KnownPlacement.model_validate(values | placement | {"progress": progress})
         mocks = TableMocks(KINDS)
         from infra.clouds.aws import deploy
 

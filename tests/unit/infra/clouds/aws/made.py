@@ -6,12 +6,12 @@ from typing import Any
 
 from infra.clouds.aws.api import client as api
 from infra.clouds.aws.api.tags import own_tags
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement
 
 REGION = "ap-northeast-2"
 MINE, OTHER = "0123abcd", "4567cdef"
 
-LEASE = Placement(
+LEASE = KnownPlacement(
     id=MINE,
     region=REGION,
     began_at=datetime(2026, 11, 21, 12, tzinfo=UTC),

@@ -13,7 +13,7 @@ from infra.clouds.aws.placing.stock import SpotPrice
 from infra.clouds.candidates import Candidate
 from infra.clouds.refusals import DeniedError
 from infra.config import DeploymentConfig, parse_deployment
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement, Progress
 from tests.engine.aws_stacks import stack_value
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -43,9 +43,9 @@ def places(settled: list[Candidate]) -> list[tuple[str, str]]:
     return [(each.placement.zone[-1], each.placement.machine_type) for each in settled]
 
 
-def placement(**changes: Any) -> Placement:
+def placement(**changes: Any) -> KnownPlacement:
     (first, *_rest) = candidates.candidates(config(), None, NOW)
-    return first.placement.model_copy(update=changes)
+    return KnownPlacement.of(first.placement).model_copy(update=changes)
 
 
 def test_types_come_before_zones_in_the_order_of_the_file() -> None:
@@ -90,11 +90,12 @@ def test_another_type_stays_in_the_zone_of_the_disk() -> None:
     assert places(settled) == [("b", "m6i.4xlarge")]
 
 
+EMPTY = Progress(holds_nothing=True)
 STANDING = [
     pytest.param("type: m6i.2xlarge, fallbacks: [m6i.4xlarge]", [A, B], {}, "bb", id="on demand: its fallbacks there"),
     pytest.param("type: m6i.2xlarge", [A, C], {}, "ac", id="the file no longer names the zone"),
-    pytest.param("type: m6i.2xlarge", [A, B], {"stands": False, "lacks_stock": True}, "ab", id="a first up: no stock"),
-    pytest.param("type: m6i.2xlarge", [A, B], {"stands": False}, "ba", id="a first up that was cut off"),
+    pytest.param("type: m6i.2xlarge", [A, B], {"progress": EMPTY}, "ab", id="a first up: no stock"),
+    pytest.param("type: m6i.2xlarge", [A, B], {"progress": Progress()}, "ba", id="a first up that was cut off"),
     pytest.param("type: m6i.2xlarge, market: spot", [A, B], {}, "ba", id="spot moves on"),
 ]
 
@@ -172,7 +173,7 @@ def test_a_first_up_tries_no_zone_that_is_impaired(monkeypatch: pytest.MonkeyPat
     assert places(candidates.candidates(config(zones=[B, C]), None, NOW)) == [("c", "m6i.2xlarge")]
     with pytest.raises(DeployError, match=rf"zones: {B} is impaired; name other zones, or try later"):
         candidates.candidates(config(zones=[B]), None, NOW)
-    cut_off = placement(zone=B, stands=False)
+    cut_off = placement(zone=B, progress=Progress())
     assert places(candidates.candidates(config(zones=[]), cut_off, NOW))[0][0] == "a", "it never stood"
 
 
@@ -193,7 +194,7 @@ SUBNETS = [{"VpcId": NETWORK, "SubnetId": each, "AvailabilityZone": B} for each 
     [
         pytest.param(None, FIRST, id="the first that is named"),
         pytest.param({}, SECOND, id="a stack that stands keeps its own"),
-        pytest.param({"stands": False}, FIRST, id="one that never stood does not"),
+        pytest.param({"progress": Progress()}, FIRST, id="one that never stood does not"),
         pytest.param({"subnets": {B: "subnet-0123456789abcdef2"}}, FIRST, id="one that is no longer named is left"),
     ],
 )
@@ -292,7 +293,7 @@ def test_a_life_that_has_ended_begins_anew(hours: int, began: datetime) -> None:
 @pytest.mark.parametrize(("lacks_stock", "began"), [(True, NOW + timedelta(hours=7)), (False, NOW)])
 def test_a_life_begins_with_the_first_up_that_finds_machines(lacks_stock: bool, began: datetime) -> None:
     """Machines found on the second day once ended minutes after they were made, as the day before had counted."""
-    noted = placement(began_at=NOW, stands=False, lacks_stock=lacks_stock)
+    noted = placement(began_at=NOW, progress=Progress(holds_nothing=lacks_stock))
 
     (first, *_) = candidates.candidates(config(), noted, NOW + timedelta(hours=7))
 

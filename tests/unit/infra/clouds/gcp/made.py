@@ -1,14 +1,14 @@
 """Things in the simulated GCP, made as the plugin would: what a stack leaves when its state is lost."""
 
 from infra.clouds.gcp.api.labels import own_labels
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement
 from tests.doubles.gcp.client import Gcp
 from tests.doubles.gcp.seed import PROJECT, UBUNTU_24
 
 MINE, OTHER = "0123abcd", "4567cdef"
 ZONE = "asia-northeast3-a"
 
-LEASE = Placement.model_validate(
+LEASE = KnownPlacement.model_validate(
     {
         "id": MINE,
         "project": PROJECT,

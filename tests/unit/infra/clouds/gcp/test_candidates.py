@@ -10,7 +10,7 @@ from infra.clouds.candidates import Candidate
 from infra.clouds.gcp.placing.candidates import candidates, out_of_stock
 from infra.clouds.refusals import DeniedError
 from infra.config import DeploymentConfig, parse_deployment
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement, Progress
 from tests.doubles.gcp.client import Gcp
 from tests.doubles.gcp.seed import PROJECT, UBUNTU_24, UBUNTU_24_NEWER
 from tests.doubles.gcp.settings import Settings
@@ -31,10 +31,10 @@ def places(settled: list[Candidate]) -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def placement(gcp: Gcp) -> Placement:  # noqa: ARG001  # the cloud that is asked
+def placement(gcp: Gcp) -> KnownPlacement:  # noqa: ARG001  # the cloud that is asked
     """What a stack that stands in zone b has."""
     (first, *_rest) = candidates(config(), None, NOW)
-    return first.placement.model_copy(update={"zone": B})
+    return KnownPlacement.of(first.placement).model_copy(update={"zone": B})
 
 
 @pytest.mark.usefixtures("store")
@@ -58,7 +58,7 @@ def test_without_zones_all_of_the_region_are_tried() -> None:
     assert first.placement.image == f"projects/ubuntu-os-cloud/global/images/{UBUNTU_24}"
 
 
-def test_a_stack_that_stands_stays_with_its_zone_id_and_image(gcp: Gcp, placement: Placement) -> None:
+def test_a_stack_that_stands_stays_with_its_zone_id_and_image(gcp: Gcp, placement: KnownPlacement) -> None:
     gcp.store.settings = Settings(newest={"ubuntu-2404-lts-amd64": UBUNTU_24_NEWER})
 
     settled = candidates(config("type: e2-standard-16"), placement, NOW)
@@ -81,7 +81,7 @@ CHANGED = [
 @pytest.mark.parametrize("named", [[], [A, B]], ids=["zones left out", "zones named"])
 @pytest.mark.parametrize("settings", CHANGED)
 def test_what_stands_stays_whatever_the_cloud_answers(
-    gcp: Gcp, placement: Placement, settings: Settings, named: list[str], market: str
+    gcp: Gcp, placement: KnownPlacement, settings: Settings, named: list[str], market: str
 ) -> None:
     """Its zone was DOWN, `ssh_cidrs` was edited: host and data disk were made in another zone, empty."""
     gcp.store.settings = settings
@@ -96,7 +96,7 @@ def test_what_stands_stays_whatever_the_cloud_answers(
     assert market == "spot" or not more
 
 
-def test_a_stack_stays_in_the_subnet_that_may_not_be_looked_up(gcp: Gcp, placement: Placement) -> None:
+def test_a_stack_stays_in_the_subnet_that_may_not_be_looked_up(gcp: Gcp, placement: KnownPlacement) -> None:
     network = stack_value()["network"] | {"id": "shared", "subnets": ["mine"]}
     gcp.store.settings = Settings(denied=["/subnetworks/"], zones_down=[B])
 
@@ -108,23 +108,23 @@ def test_a_stack_stays_in_the_subnet_that_may_not_be_looked_up(gcp: Gcp, placeme
 
 
 def test_a_blank_disk_of_a_stack_that_never_stood_may_be_larger_than_what_is_asked(
-    gcp: Gcp, placement: Placement
+    gcp: Gcp, placement: KnownPlacement
 ) -> None:
     make_disk(gcp, placement.id, 50)
 
-    assert candidates(config(storage={"data_gib": 20}), placement.model_copy(update={"stands": False}), NOW)
+    assert candidates(config(storage={"data_gib": 20}), placement.model_copy(update={"progress": Progress()}), NOW)
 
 
-def test_the_disk_of_a_host_that_a_failed_up_made_cannot_shrink(gcp: Gcp, placement: Placement) -> None:
+def test_the_disk_of_a_host_that_a_failed_up_made_cannot_shrink(gcp: Gcp, placement: KnownPlacement) -> None:
     """The plugin made an empty disk in its place, and the host had booted with the one before."""
     make_stack(gcp, placement.id)
 
     with pytest.raises(ConfigError, match=r"storage.data_gib: 19 GiB is less than the 20 of llm-prod-\w+-1-data"):
-        candidates(config(storage={"data_gib": 19}), placement.model_copy(update={"stands": False}), NOW)
+        candidates(config(storage={"data_gib": 19}), placement.model_copy(update={"progress": Progress()}), NOW)
 
 
 @pytest.mark.usefixtures("store")
-def test_only_other_zones_in_the_file_release_what_stands(placement: Placement) -> None:
+def test_only_other_zones_in_the_file_release_what_stands(placement: KnownPlacement) -> None:
     (first, *_rest) = candidates(config(zones=[A]), placement, NOW)
 
     assert first.placement.zone == A
@@ -138,13 +138,13 @@ def test_a_first_up_tries_no_zone_that_is_down(gcp: Gcp) -> None:
         candidates(config(zones=[A]), None, NOW)
 
 
-def test_a_kept_disk_is_not_left_behind(placement: Placement) -> None:
+def test_a_kept_disk_is_not_left_behind(placement: KnownPlacement) -> None:
     asked = config(storage={"keep_on_down": ["data_volume"]})
 
     assert places(candidates(asked, placement, NOW)) == [("b", "e2-standard-8")]
 
 
-def test_a_disk_cannot_shrink(gcp: Gcp, placement: Placement) -> None:
+def test_a_disk_cannot_shrink(gcp: Gcp, placement: KnownPlacement) -> None:
     make_disk(gcp, placement.id, 50)
 
     assert candidates(config(storage={"data_gib": 50}), placement, NOW)
@@ -152,12 +152,12 @@ def test_a_disk_cannot_shrink(gcp: Gcp, placement: Placement) -> None:
         candidates(config(storage={"data_gib": 49}), placement, NOW)
 
 
-def test_a_stack_does_not_move_to_another_project(placement: Placement) -> None:
+def test_a_stack_does_not_move_to_another_project(placement: KnownPlacement) -> None:
     with pytest.raises(ConfigError, match="project: another-project is not where the stack stands"):
         candidates(config(project="another-project"), placement, NOW)
 
 
-def test_a_stack_does_not_move_to_another_region(placement: Placement) -> None:
+def test_a_stack_does_not_move_to_another_region(placement: KnownPlacement) -> None:
     with pytest.raises(ConfigError, match=r"region: .* is not where the stack stands: that is us-east1; take it down"):
         candidates(config(), placement.model_copy(update={"region": "us-east1"}), NOW)
 

@@ -10,7 +10,7 @@ from core.errors import ConfigError
 from infra.clouds.candidates import identity_and_beginning
 from infra.clouds.gcp.placing.end_of_life import end_of_life, powers_off_at, refuse_short_life
 from infra.config import parse_deployment
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement
 from tests.engine.gcp_stacks import stack_value
 from tests.unit.infra.clouds.gcp.made import LEASE
 
@@ -25,7 +25,7 @@ def config(ttl_hours: float, weekly: dict[str, Any] | None) -> Any:
     return parse_deployment(value, "a test")
 
 
-def placement(began_at: str) -> Placement:
+def placement(began_at: str) -> KnownPlacement:
     return LEASE.model_copy(update={"began_at": datetime.fromisoformat(began_at)})
 
 

@@ -11,7 +11,7 @@ from infra.clouds.gcp.api.labels import LABELLED, own_labels, with_labels
 from infra.clouds.gcp.program.identity import reading_condition
 from infra.config import DeploymentConfig, load_stack, parse_deployment
 from infra.config.reader import known_stacks
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement
 from tests.doubles.gcp.seed import PROJECT
 from tests.doubles.gcp.table import KINDS
 from tests.doubles.provider.mocks import TableMocks, run_program
@@ -51,7 +51,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
             "zone": "asia-northeast3-b",
             "zones": ("asia-northeast3-a", "asia-northeast3-b"),
         }
-        placed = Placement.model_validate(values | placement)
+        placed = KnownPlacement.model_validate(values | placement)
         mocks = TableMocks(KINDS)
         from infra.clouds.gcp import deploy
 

@@ -8,7 +8,7 @@ import pytest
 from core.errors import ConfigError
 from infra.clouds.gcp.placing.replacements import keeping_disks, keeps_end, replaced
 from infra.config import DeploymentConfig, parse_deployment
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import Placement, Progress
 from tests.doubles.gcp.client import Gcp
 from tests.engine.gcp_stacks import B, stack_value
 from tests.unit.infra.clouds.gcp.made import LEASE, MINE, ZONE, make_disk, make_stack
@@ -37,11 +37,11 @@ def test_a_machine_that_takes_other_disks_is_refused(gcp: Gcp) -> None:
 
 
 @pytest.mark.parametrize(
-    ("machine", "lease", "places"),
+    ("machine", "placement", "places"),
     [
         pytest.param(E2, {}, [G2, (B, A3[1])], id="a fallback with other disks is left out"),
         pytest.param(SPOT, {}, [A3, G2, (B, A3[1])], id="a spot machine may leave its disk"),
-        pytest.param(E2, {"stands": False}, [A3, G2, (B, A3[1])], id="disks of a failed up"),
+        pytest.param(E2, {"progress": Progress()}, [A3, G2, (B, A3[1])], id="disks of a failed up"),
     ],
 )
 def test_places_that_take_the_disks_are_kept(

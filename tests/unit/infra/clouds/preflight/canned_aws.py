@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 
 from infra.clouds.finding import Finding
 from infra.config import DeploymentConfig, parse_deployment
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement
 from tests.doubles.aws.model_rules import refuse_request
 from tests.engine.aws_stacks import stack_value
 
@@ -123,9 +123,9 @@ def wrong(found: list[Finding], level: str = "error") -> list[str]:
     return [str(each) for each in found if each.level == level]
 
 
-def placement(**changes: Any) -> Placement:
+def placement(**changes: Any) -> KnownPlacement:
     values: dict[str, Any] = {
         "id": OWN, "region": "ap-northeast-2", "began_at": "2026-11-21T12:00:00Z", "image_name": "ubuntu-24.04",
         "image": "ami-0a24040000000000a", "machine_type": "g5.xlarge", "zone": A, "zones": [A, C],
     }  # fmt: skip
-    return Placement.model_validate(values | changes)
+    return KnownPlacement.model_validate(values | changes)

@@ -8,7 +8,7 @@ import pytest
 
 from infra.clouds.aws.api import client
 from infra.clouds.finding import Finding
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement
 from infra.lifecycle.preflight import findings
 from tests.unit.infra.clouds.preflight import canned_aws
 from tests.unit.infra.clouds.preflight.canned_aws import GOOD, QUOTAS, Answers, config
@@ -23,7 +23,7 @@ def look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[
         answers: Answers | None = None,
         quotas: dict[str, float | None] | None = None,
         machine: str = "type: g5.xlarge, fallbacks: [g6.xlarge]",
-        placement: Placement | None = None,
+        placement: KnownPlacement | None = None,
         **values: Any,
     ) -> list[Finding]:
         told, limits = GOOD | (answers or {}), QUOTAS | (quotas or {})

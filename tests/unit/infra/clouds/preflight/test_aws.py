@@ -7,6 +7,7 @@ from unittest.mock import patch
 import pytest
 
 from core.errors import DeployError
+from infra.contract.stack_placement import Progress
 from infra.lifecycle.preflight import refuse
 from tests.unit.infra.clouds.preflight import canned_aws
 from tests.unit.infra.clouds.preflight.canned_aws import A, C, Look, instance, placement, refused, running, wrong
@@ -55,7 +56,7 @@ def test_a_zone_with_a_note_can_be_used(look: Look, state: str) -> None:
 @pytest.mark.parametrize(("stands", "level"), [(True, "warning"), (False, "error")])
 def test_hosts_that_stand_need_no_image(look: Look, stands: bool, level: str) -> None:
     """The image of a stack that stands was deleted by its maker: preflight called the stack wrong."""
-    found = look({"describe_images": {"Images": []}}, placement=placement(stands=stands))
+    found = look({"describe_images": {"Images": []}}, placement=placement(progress=None if stands else Progress()))
 
     (line,) = [str(each) for each in found if each.about == "machine.image" and each.level == level]
     assert "ami-0a24040000000000a is not there in ap-northeast-2" in line

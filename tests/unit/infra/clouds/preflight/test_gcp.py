@@ -11,7 +11,7 @@ from infra.clouds.finding import Finding
 from infra.clouds.gcp.api import client
 from infra.clouds.gcp.preflight.quotas import wanted
 from infra.config import DeploymentConfig, parse_deployment
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement
 from infra.lifecycle.preflight import findings
 from tests.doubles.gcp import seed
 from tests.doubles.gcp.client import Gcp
@@ -34,7 +34,7 @@ def config(machine: str = "type: e2-standard-8", **more: Any) -> DeploymentConfi
     return parse_deployment(stack_value(machine) | more, "a test")
 
 
-def placement(identity: str) -> Placement:
+def placement(identity: str) -> KnownPlacement:
     return LEASE.model_copy(update={"id": identity})
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from infra.clouds.finding import Finding
 from infra.clouds.gcp.preflight.policies import Constraint, is_location, judge
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement
 from infra.lifecycle.preflight import findings
 from tests.doubles.gcp.seed import PROJECT
 from tests.doubles.gcp.settings import Settings
@@ -30,7 +30,7 @@ def denied(*values: str) -> dict[str, Any]:
     return {"listPolicy": {"deniedValues": list(values)}}
 
 
-def found(machine: str = CPU, placement: Placement | None = None, **more: Any) -> list[Finding]:
+def found(machine: str = CPU, placement: KnownPlacement | None = None, **more: Any) -> list[Finding]:
     return [each for each in findings(config(machine, **more), "prod", placement) if "organisation" in each.about]
 
 

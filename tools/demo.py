@@ -26,7 +26,7 @@ from tools import cold_demo
 STACK_OF = {"vllm": "local", "ollama": "local-ollama"}
 """Engine and the stack that serves with it."""
 
-WAITED_FOR = ("venv:", "packages:", "unit:vllm.service", "unit:ollama.service")
+WAITED_FOR = ("venv:", "command:uv", "packages:", "unit:vllm.service", "unit:ollama.service")
 """Resources whose time goes into package installs and model load, not into this project's code."""
 
 NOTE = "demo.json"

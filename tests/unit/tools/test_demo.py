@@ -17,7 +17,14 @@ from tools.demo import Stop
 RUN = "20261121T120000.000Z"
 PROVISION = {
     "hosts": [
-        {"change_seconds": {"venv:/var/lib/llm/venvs/vllm": 40.5, "packages:base": 9.5, "file:/etc/hosts": 0.1}},
+        {
+            "change_seconds": {
+                "venv:/var/lib/llm/venvs/vllm": 40.5,
+                "packages:base": 6.5,
+                "command:uv": 3.0,
+                "file:/etc/hosts": 0.1,
+            }
+        },
         {"change_seconds": {"unit:vllm.service": 30.0, "unit:haproxy.service": 0.7}},
         {"change_seconds": {}},
     ]

@@ -195,7 +195,7 @@ def test_openais_other_paths_answer_through_the_gateway(served: OllamaHost) -> N
 
 def test_a_restart_lets_running_answers_finish(served: OllamaHost) -> None:
     key = json.loads(served.desired().endpoint.keys_file.read_text())["default"]  # type: ignore[union-attr]
-    body = json.dumps({"model": "tiny", "prompt": "The rent", "max_tokens": 300, "stream": True})
+    body = json.dumps({"model": "tiny", "prompt": "The rent", "max_tokens": 150, "stream": True})
     said = served.run(f"""
         wait_until() {{ for _ in $(seq 300); do eval "$1" && return; sleep 0.1; done; echo "never: $1"; exit 1; }}
         curl -skN -m 120 https://127.0.0.1/v1/completions -H @/dev/stdin -d '{body}' > /tmp/stream <<'END' &

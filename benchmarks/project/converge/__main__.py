@@ -16,10 +16,10 @@ from typing import Any
 
 from benchmarks.project.converge.bench_host import STACK, bench_host, prepare, spoil
 from benchmarks.project.converge.check import check
+from benchmarks.project.converge.compared_tools import OURS, TOOLS, Tool, environment, ssh_argv, version
 from benchmarks.project.converge.delay_proxy import DelayProxy
 from benchmarks.project.converge.goals import verdicts
 from benchmarks.project.converge.phases import phase_costs, read_phases
-from benchmarks.project.converge.tools import OURS, TOOLS, Tool, environment, ssh_argv, version
 from core.arguments import Parser
 from core.console import say, step
 from core.errors import CheckError, run_cli

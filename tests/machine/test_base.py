@@ -101,7 +101,7 @@ def test_the_gateway_is_open_to_its_networks_only(host: HostRecord) -> None:
     assert answers(host, 443)
 
 
-def test_ipv6_has_the_same_doors(host: HostRecord) -> None:
+def test_ipv6_has_the_same_open_ports(host: HostRecord) -> None:
     for port in (443, 8000):
         remote(host, f"ss -Hltn sport = :{port} | grep -q . || {LISTEN.format(port=port)}")
     poll(lambda: len(remote(host, "ss -Hltn '( sport = :443 or sport = :8000 )'").splitlines()) == 2)

@@ -1,7 +1,7 @@
-"""Adapters of a running vLLM: their folders, the plugin that moves aliases, and what is served after every start.
+"""Adapters of a running vLLM: their folders, the plugin that moves aliases, and the list served after each start.
 
-Does not fetch (provisioning/roles/engine/store.py) and restarts nothing: versions are loaded beside those that are
-served.
+Does not fetch (provisioning/roles/engine/store.py) and restarts nothing: new versions are loaded beside the served
+ones.
 """
 
 import hashlib
@@ -22,12 +22,12 @@ from serving.spec.models import ServingSpec
 ADAPTER_VERSIONS = f"{LIB_DIR}/adapter-versions"
 
 PLUGIN_DIR = f"{LIB_DIR}/vllm-plugin"
-"""On the engine's PYTHONPATH. What Python takes for an installed distribution, so that vLLM finds its plugin."""
+"""On the engine's PYTHONPATH. It looks like an installed distribution to Python, so that vLLM finds the plugin."""
 
 PLUGIN_METADATA = f"{PLUGIN_DIR}/llm_deploy_adapters-1.dist-info"
 
 LOAD_TIMEOUT_S = 900
-"""How long all versions together may take to be read into an engine that runs."""
+"""How long a running engine may take to load all versions together."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,17 @@ class Adapters:
     """What the engine's unit needs to know."""
 
     plugin: Sequence[File]
-    """The engine is restarted when it changes."""
+    """A change of it restarts the engine."""
     versions: Sequence[Resource]
-    """Files of the versions, and what has the engine serve them; a running one goes on. Its key comes before."""
+    """Files of the versions, and the commands that let a running engine serve them. The engine's key comes before."""
     served: Sequence[Resource]
-    """Of `versions`, what the engine's start waits for: one whose files cannot be brought does not hold it up."""
+    """The part of `versions` that the engine's start waits for: a version without files does not delay it."""
     loaded: Sequence[Command]
-    """What fails after the engine's start, where that left out an adapter that it cannot load."""
+    """A command that fails after the engine's start if the engine left out an adapter that it cannot load."""
 
     @property
     def resources(self) -> tuple[Resource, ...]:
-        """All, in an order that works."""
+        """All resources, in working order."""
         return (*self.plugin, *self.versions)
 
     @property
@@ -62,10 +62,10 @@ def adapters(
     engine_follows: bool = True,
     retire: Mapping[str, str] | None = None,
 ) -> Adapters:
-    """Return what brings the adapters of `serving` to `host`, and into its engine if that runs as `serving` says.
+    """Return the resources that bring the adapters to `host`, and load them if its engine runs as `serving` says.
 
-    `engine_follows`: the engine is started anew right after, where it runs otherwise. Without, that is refused, as its
-    next start could fail. `retire`: names that are to be served no more, and who says so.
+    With `engine_follows`, an engine with other settings is restarted right after. Without it, that is refused, because
+    the next start could fail. `retire`: names to stop serving, and on whose request.
     """
     if not serving.adapters:
         return Adapters((), (), (), ())
@@ -107,15 +107,15 @@ def adapters(
 def adapters_alone(
     host: HostRecord, serving: ServingSpec, sources: ResolvedSources, retire: Mapping[str, str]
 ) -> list[Resource]:
-    """Return what brings the adapters to a host whose engine was started with adapters already."""
+    """Return the resources that bring the adapters to a host whose engine was started with adapters."""
     folders = [Directory(path=path) for path in (host.data_dir, f"{host.data_dir}/adapters")]
     return [*folders, *fetch_program(), *adapters(host, serving, sources, engine_follows=False, retire=retire).versions]
 
 
 def no_adapters(host: HostRecord, serving: ServingSpec, *, after: str) -> Command:
-    """Return what ends the serving of adapters on a host that served some; a plan names them.
+    """Return the resources that stop serving adapters on a host that served some; a plan names them.
 
-    It comes `after` the engine without them is one to return to: until then a start of the former one reads the file.
+    They come `after` the engine without adapters has answered: until then a start of the previous one reads the file.
     """
     served = f"{host.data_dir}/adapters/served.json"
     resource = {"versions": {}, "aliases": {}, "keep": False, "engine": "", "engine_follows": True}
@@ -128,7 +128,7 @@ def no_adapters(host: HostRecord, serving: ServingSpec, *, after: str) -> Comman
 
 
 def engine_id(host: HostRecord, serving: ServingSpec, sources: ResolvedSources) -> str:
-    """Return what tells an engine from one that may load other adapters: base model, its options, our plugin."""
+    """Return a digest of what decides which adapters an engine can load: base model, options, plugin."""
     model = model_path(host, serving, sources.model)
     options = [
         serving.model.model_dump_json(exclude={"source"}),
@@ -141,14 +141,14 @@ def engine_id(host: HostRecord, serving: ServingSpec, sources: ResolvedSources) 
 def adapter_store(
     host: HostRecord, serving: ServingSpec, adapter: AdapterSpec, source: ResolvedSource, *, base_folder: str
 ) -> Stored:
-    """Return what brings one version to `host`. Its files never change, so it has a folder of its own for ever.
+    """Return the resources that bring one version to `host`, to its own folder: its files never change.
 
-    What the host fetches itself is compared with the base model in `base_folder` before its weights are fetched.
+    An adapter that the host fetches is compared with the base model in `base_folder` before its weights are fetched.
     """
     base = serving.model.source
     conditions = (
         *((f"{WEIGHTS}={adapter.sha256}",) if adapter.sha256 else ()),
-        # The default is nobody's word: other ranks were served without one.
+        # Nobody wrote the default, and other ranks were served without it.
         *((f"--rank={adapter.rank}",) if "rank" in adapter.model_fields_set else ()),
         *((f"--max-rank={serving.vllm.max_lora_rank}",) if serving.engine == "vllm" else ()),
         *((f"--target-modules={','.join(adapter.target_modules)}",) if adapter.target_modules else ()),
@@ -161,7 +161,7 @@ def adapter_store(
 
 
 def environment(host: HostRecord, serving: ServingSpec, sources: ResolvedSources) -> dict[str, str]:
-    """Return what makes vLLM load the plugin, and no other."""
+    """Return the environment that makes vLLM load this plugin only."""
     if not serving.adapters:
         return {}
     return {

@@ -1,6 +1,6 @@
-"""What the units of all engines share: their template and sandbox, the programs that watch over them, memory limits.
+"""What the units of all engines share: template, sandbox, watching programs, memory limits.
 
-Knows no engine's options: each engine's role gives those.
+Knows no options of an engine: each engine's role passes them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -39,33 +39,33 @@ GPU_DEVICES = (
 """Names in /proc/devices; the driver called its first one nvidia-frontend until release 545. WSL 2 has dxg."""
 
 READY_LOOK_S = 15
-"""How long a provision waits for a token of an engine that should be up already."""
+"""How long a provision waits for a token from an engine that should already be running."""
 
 START_LIMIT_INTERVAL_S = 600
 START_LIMIT_BURST = 5
-"""An engine that cannot start fails within a minute; five times in a row, and it stays down until somebody looks."""
+"""An engine that cannot start fails within a minute. After five failures in a row it stays down."""
 
 PASSING = (
     "is less than requested memory for kv|is less than desired CPU memory|Free memory on device .* is less than"
     "|[Aa]ddress already in use"
 )
-"""What vLLM and Ollama write when another process holds memory, a GPU's memory or the port at that moment.
+"""What vLLM and Ollama write if another process holds memory, GPU memory or the port at that moment.
 
-The process before it may still be ending, so these are tried until systemd's start limit. All other causes end a
+The previous process may still be ending, so these are retried up to systemd's start limit. Any other cause ends a
 provision at the second death: a wrong option or model never passes, and each load may take minutes.
 """
 
 LEFT_OUT = r"llm_deploy_adapters: (\S+?):? (?:is left out: )?the engine ended while it loaded"
-"""What the plugin in vLLM writes of an adapter that ended the engine (programs/vllm_adapters.py).
+"""What the plugin in vLLM writes about an adapter that ended the engine (programs/vllm_adapters.py).
 
-It writes so when the engine ends, and at the start after that: the kernel may have ended the plugin, too.
+It writes that when the engine ends, and again at the next start, because the kernel may have killed the plugin too.
 """
 
 SYSTEM_MIB = 1024
-"""Memory that a CPU host keeps for itself."""
+"""Memory that a CPU host reserves for the system, in MiB."""
 
 HEALTH_PATH = {"vllm": "/health", "ollama": "/api/version"}
-"""What answers 200 as soon as the engine takes requests, by engine."""
+"""The path that answers 200 as soon as the engine takes requests, by engine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,18 +74,18 @@ class Program:
 
     engine: Literal["vllm", "ollama"]
     command: tuple[str, ...]
-    """No word needs quotes: names and paths hold letters, digits and `/@._-` only (ServedName, DataDir)."""
+    """No argument needs quotes: names and paths hold only letters, digits and `/@._-` (ServedName, DataDir)."""
     environment: Mapping[str, str]
     engine_env: str = ""
-    """File with the engine's key; none for an engine without one."""
+    """File with the engine's key; None for an engine without a key."""
     logs_on_stdout: bool = True
-    """Whether its standard output is worth the journal; Ollama writes each health check there, and errors elsewhere."""
+    """Whether the journal gets its standard output. Ollama writes each health check there, and errors elsewhere."""
     drains_itself: bool = True
-    """Whether it finishes running answers when it is told to end."""
+    """Whether it finishes running answers on SIGTERM."""
 
 
 def unit_path(engine: str) -> str:
-    """Return where the unit file of `engine` lies."""
+    """Return the path of the unit file of `engine`."""
     return f"/etc/systemd/system/{ENGINE_UNIT[engine]}"
 
 
@@ -117,7 +117,7 @@ def unit_text(host: HostRecord, serving: ServingSpec, program: Program) -> str:
 
 
 def service(name: str, serving: ServingSpec, release: Release, needed: tuple[str, ...], after: Iterable[str]) -> Unit:
-    """Return the engine's unit: started anew for what it `needed`, a release back when it does not answer."""
+    """Return the engine's unit: changes of `needed` restart it; if it does not answer, the previous release returns."""
     return Unit(
         name=name,
         restart_on=needed,
@@ -131,7 +131,7 @@ def service(name: str, serving: ServingSpec, release: Release, needed: tuple[str
 
 
 def ready_command(serving: ServingSpec, timeout_s: int) -> tuple[str, ...]:
-    """Return what waits, for `timeout_s` at the most, until the engine answers; this also loads the base model."""
+    """Return the command that waits at most `timeout_s` until the engine answers; this also loads the base model."""
     words = (str(serving.port), serving.model.name, str(timeout_s), HEALTH_PATH[serving.engine])
     return ("/usr/bin/python3", ENGINE_READY, *words)
 
@@ -139,8 +139,9 @@ def ready_command(serving: ServingSpec, timeout_s: int) -> tuple[str, ...]:
 def memory_max_mib(host: HostRecord, serving: ServingSpec) -> int | None:
     """Return the unit's memory limit in MiB.
 
-    Without one in the spec, a CPU host keeps 1 GiB for itself; a GPU host gets none, as weights that pass through the
-    page cache on their way to the GPU would count.
+    Without a limit in the spec, a CPU host reserves 1 GiB; a GPU host gets no limit, because weights on their way to
+    the
+    GPU pass through the page cache and would count.
     """
     if serving.memory_max_gib is not None:
         return round(serving.memory_max_gib * 1024)
@@ -148,6 +149,6 @@ def memory_max_mib(host: HostRecord, serving: ServingSpec) -> int | None:
 
 
 def helpers() -> list[Resource]:
-    """Return the programs of ours that the unit and the fetches call."""
+    """Return this project's programs that the unit and the fetches call."""
     names = {ENGINE_READY: "engine_ready", GATEWAY_SERVER: "gateway_server"}
     return [*(File(path=path, content=program(name), mode=0o755) for path, name in names.items()), *fetch_program()]

@@ -1,10 +1,10 @@
-"""Ollama as a service: its release, the models it serves, who on the host may speak to it, a hardened unit.
+"""Ollama as a service: its release, its models, who on the host may connect to it, a hardened unit.
 
-    DATA/ollama/releases/<version>-<checksum>/   a release, unpacked; DATA/ollama/current points to the one that runs
-    DATA/ollama/models/                          what is served; the engine only reads it
-    DATA/ollama/building/, sources/              where models are made, what a registry sent
+    DATA/ollama/releases/<version>-<checksum>/   a release, unpacked; DATA/ollama/current points to the running one
+    DATA/ollama/models/                          the served models; the engine only reads them
+    DATA/ollama/building/, sources/              models under construction, files from a registry
 
-Does not install the GPU's driver, and does not let anybody in: the engine listens on loopback (see the gateway role).
+Does not install the GPU driver. Opens no port: the engine listens on loopback (see the gateway role).
 """
 
 import json
@@ -44,15 +44,15 @@ PACKAGES = (guard.PACKAGE, "tar", "zstd")
 UNPACK_TIMEOUT_S = 900
 MAKE_TIMEOUT_S = 2 * 3600
 MAKE_MEMORY = "50%"
-"""Of the host's: an engine may be serving meanwhile. Models are converted tensor by tensor, whatever their size."""
+"""Of the host's memory: an engine may be serving meanwhile. Models of any size are converted tensor by tensor."""
 MAKE_OOM_SCORE = "500"
-"""Above the engine's 200: where memory runs out all the same, what goes is run again and not what serves."""
+"""Above the engine's 200: if memory runs out, the kernel kills the build, which runs again, and not the engine."""
 
 
 def ollama(
     host: HostRecord, serving: ServingSpec, sources: ResolvedSources, *, allow_downgrade: bool = False
 ) -> list[Resource]:
-    """Return what makes `host` serve `serving` with Ollama, in an order that works; the base role comes before."""
+    """Return the resources that make `host` serve `serving` with Ollama, in working order, after the base role."""
     assert sources.release is not None  # noqa: S101  # resolve_sources gives one for engine ollama
     archive, root = sources.release, f"{host.data_dir}/ollama"
     release = Release(unit=UNIT, link=f"{root}/current", version=archive.version, allow_downgrade=allow_downgrade)
@@ -88,7 +88,7 @@ def ollama(
 
 
 def _helpers() -> list[Resource]:
-    """Return the programs of ours that unpack releases and make models."""
+    """Return this project's programs that unpack releases and make models."""
     return [
         File(path=OLLAMA_RELEASE, content=program("ollama_release"), mode=0o755),
         File(path=OLLAMA_MODELS, content=program("ollama_models"), mode=0o755),
@@ -97,7 +97,7 @@ def _helpers() -> list[Resource]:
 
 
 def _folders(data: str, root: str, check: str) -> list[Resource]:
-    """Return the folders, made after `check`: root's, except those in which models are fetched and made."""
+    """Return the folders, made after `check`: root owns them, except those for fetching and making models."""
     ours = (data, f"{data}/models", f"{data}/adapters", root, f"{root}/archives", f"{root}/releases")
     theirs = (f"{root}/models", f"{root}/building", f"{root}/sources")
     return [
@@ -107,7 +107,7 @@ def _folders(data: str, root: str, check: str) -> list[Resource]:
 
 
 def _installed(archive: Archive, root: str, link: str) -> list[Resource]:
-    """Return what brings the archive, unpacks it beside what runs, and moves the link to it in one step."""
+    """Return the resources that bring the archive, unpack it beside the running release, and move the link."""
     name = f"{archive.version}-{archive.sha256[:12]}"
     brought, packed = _brought(archive, f"{root}/archives")
     unpack = ("python3", OLLAMA_RELEASE, packed, f"{root}/releases/{name}", archive.version)
@@ -122,7 +122,7 @@ def _installed(archive: Archive, root: str, link: str) -> list[Resource]:
 
 
 def _brought(archive: Archive, folder: str) -> tuple[Resource, str]:
-    """Return what brings the archive to the host, its checksum looked at, and where it lies then."""
+    """Return the resource that brings the archive to the host and checks it, and the archive's path."""
     after = (f"directory:{folder}",)
     if archive.folder is not None:
         path = f"{folder}/{archive.version}-{archive.sha256[:12]}"
@@ -133,7 +133,7 @@ def _brought(archive: Archive, folder: str) -> tuple[Resource, str]:
 
 
 def _made(host: HostRecord, serving: ServingSpec, sources: ResolvedSources, root: str) -> list[Resource]:
-    """Return what brings the files of base and adapters, and the command that makes Ollama's models of them."""
+    """Return the resources that bring base and adapters, and the command that makes Ollama models of them."""
     base = base_store(host, serving, sources.model)
     adapters = [
         adapter_store(host, serving, adapter, source, base_folder=base.path)
@@ -156,7 +156,7 @@ def _made(host: HostRecord, serving: ServingSpec, sources: ResolvedSources, root
             f"link:{root}/current",
             *(helper.id for helper in _helpers()),
             *(f"directory:{root}/{name}" for name in ("models", "building", "sources")),
-            # Not the adapters: one whose files cannot be brought is left out, and does not stop the rest.
+            # Without the adapters: an adapter whose files are missing is left out and does not stop the others.
             base.resource.id,
             plan.id,
         ),
@@ -165,7 +165,7 @@ def _made(host: HostRecord, serving: ServingSpec, sources: ResolvedSources, root
 
 
 def _all_made(serving: ServingSpec, root: str) -> tuple[Command, ...]:
-    """Return what fails, once the engine serves, where an adapter could not be made."""
+    """Return the command that fails, once the engine serves, if an adapter could not be made."""
     if not serving.adapters:
         return ()
     words = (OLLAMA_MODELS, PLAN, "--all")
@@ -181,7 +181,7 @@ def _all_made(serving: ServingSpec, root: str) -> tuple[Command, ...]:
 
 
 def _made_from(serving: ServingSpec, base: Stored) -> dict[str, str]:
-    """Return what the base model is made from, as the program wants it."""
+    """Return the source of the base model in the form that the program reads."""
     source = serving.model.source
     if source.kind == "gguf":
         return {"gguf": f"{base.path}/model.gguf", "sha256": source.sha256}
@@ -189,9 +189,9 @@ def _made_from(serving: ServingSpec, base: Stored) -> dict[str, str]:
 
 
 def _sandbox(root: str) -> tuple[str, ...]:
-    """Return the command that runs another as the engine's user, with no network but a loopback of its own.
+    """Return the command that runs another as the engine's user, without network except a private loopback.
 
-    Models are made by a whole server of Ollama: nobody else may reach it, and what it reads may be anybody's.
+    A complete Ollama server makes the models. No one else may reach it, and its input may be untrusted.
     """
     properties = {
         "User": SERVICE_USER,

@@ -1,7 +1,7 @@
-"""An engine's releases on a host: the one that answered stays until a newer one answers, or takes over again.
+"""An engine's releases on a host: the release that answered stays until a newer one answers, else it returns.
 
-Does not install a release: an engine's role does, into a folder of its own beside a link that moves in one step. What
-decides on the host is provisioning/programs/engine_release.py.
+Does not install a release: an engine's role does, into its own folder beside a link that is replaced in one step.
+provisioning/programs/engine_release.py decides on the host.
 """
 
 from collections.abc import Sequence
@@ -17,33 +17,33 @@ VERSION_CHECK = "engine-version"
 """Name of the command that refuses a downgrade."""
 
 ASK = '[ ! -e "$0" ] || exec python3 "$0" may "$@"'
-"""Asks the program that came with the release that answered: this checkout's may not come before it is allowed."""
+"""Calls the program of the release that answered: this checkout's program is installed only after consent."""
 
 CHECK = (
     '[ ! -e "$0" ] || said=$(python3 "$0" may "$@" 2>&1) || '
     '{ echo "planned: fail: $(echo "$said" | tail -n 1)"; exit 1; }'
 )
-"""Asks the same, and has a plan fail as provision would. Here and not in the program, which may be an older one."""
+"""Asks the same, and lets a plan fail as provision would. It is here because the host's program may be older."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
-    """The release of an engine that a role wishes for."""
+    """The release of an engine that a role asks for."""
 
     unit: str
     link: str
-    """What the unit runs from: a link to the release's folder beside it."""
+    """The link that the unit runs from; it points to the release's folder beside it."""
     version: str
     allow_downgrade: bool = False
 
     @property
     def helper(self) -> File:
-        """The program that the others call."""
+        """The program that the commands below call."""
         return File(path=ENGINE_RELEASE, content=program("engine_release"), mode=0o755)
 
     @property
     def version_check(self) -> tuple[Command, ...]:
-        """What refuses a release older than the one that answered; see `asked_first`."""
+        """The command that refuses a release older than the one that answered; see `asked_first`."""
         if self.allow_downgrade:
             return ()
         words = (ENGINE_RELEASE, self.unit, self.version)
@@ -51,12 +51,12 @@ class Release:
 
     @property
     def undo(self) -> tuple[str, ...]:
-        """For the unit: what returns to the release before, when there is one that answered."""
+        """For the unit: the command that returns to the previous release, if one has answered."""
         return ("python3", ENGINE_RELEASE, "return", self.unit, self.link)
 
     @property
     def keep(self) -> Command:
-        """What makes it the release to return to, once the unit has come up."""
+        """The command that records it as the release to return to, once the unit has started."""
         words = (self.unit, self.link, self.version)
         return Command(
             name="engine-release",
@@ -67,9 +67,9 @@ class Release:
 
 
 def asked_first(resources: Sequence[Resource]) -> list[Resource]:
-    """Return a host's whole list with what refuses a downgrade at its start, and all else waiting for its consent.
+    """Return a host's list with the downgrade check first; all other resources wait for it.
 
-    So a refused downgrade changes nothing, neither at the engine nor beside it. A list without is returned as it is.
+    So a refused downgrade changes nothing on the host. A list without an engine release is returned unchanged.
     """
     checks = [each for each in resources if isinstance(each, Command) and each.name == VERSION_CHECK]
     allowed = tuple(each.id for each in checks)

@@ -1,6 +1,6 @@
-"""The plugin that bounds what one request may ask of vLLM, and the variables that it and vLLM read.
+"""The plugin that limits what one request may ask of vLLM, and the variables that it and vLLM read.
 
-Knows nothing of adapters, whose plugin lies beside it (provisioning/roles/engine/adapters.py).
+Knows no adapters: their plugin is beside it (provisioning/roles/engine/adapters.py).
 """
 
 from provisioning.converge.resources import File
@@ -10,11 +10,11 @@ from serving.spec.fields import VllmSpec
 
 PLUGIN = "llm_deploy_limits"
 PLUGIN_DIR = f"{LIB_DIR}/vllm-limits"
-"""On the engine's PYTHONPATH. What Python takes for an installed distribution, so that vLLM finds its plugin."""
+"""On the engine's PYTHONPATH. It looks like an installed distribution to Python, so that vLLM finds the plugin."""
 
 
 def plugin_files() -> tuple[File, ...]:
-    """Return the files of the plugin. The engine is restarted when they change."""
+    """Return the files of the plugin. A change of them restarts the engine."""
     metadata = f"{PLUGIN_DIR}/llm_deploy_limits-1.dist-info"
     return (
         File(path=f"{PLUGIN_DIR}/{PLUGIN}.py", content=program("vllm_limits")),
@@ -27,7 +27,7 @@ def plugin_files() -> tuple[File, ...]:
 
 
 def limits_environment(spec: VllmSpec, others: dict[str, str]) -> dict[str, str]:
-    """Return `others` with what makes vLLM load the plugin too, and what the plugin reads."""
+    """Return `others` plus the variables that make vLLM load this plugin, and those that the plugin reads."""
     return {
         **others,
         "PYTHONPATH": ":".join(filter(None, (others.get("PYTHONPATH"), PLUGIN_DIR))),

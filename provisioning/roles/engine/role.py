@@ -1,4 +1,4 @@
-"""The engine's role: the engine that the stack file names, with its GPU driver, in place of another engine."""
+"""The engine's role: the engine that the stack file names, with its GPU driver. It replaces another engine."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ ENGINES = {"vllm": vllm, "ollama": ollama}
 def engine(
     host: HostRecord, serving: ServingSpec, sources: ResolvedSources, *, allow_downgrade: bool
 ) -> list[Resource]:
-    """Return what makes the engine serve on `host`. An engine that served before stops when the new one can start."""
+    """Return the resources that make the engine serve on `host`. The previous engine stops when this one can start."""
     listed = ENGINES[serving.engine](host, serving, sources, allow_downgrade=allow_downgrade)
     return with_driver(host, serving, _with_others_stopped(listed, ENGINE_UNIT[serving.engine]))
 

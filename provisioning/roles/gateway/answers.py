@@ -1,6 +1,6 @@
-"""What the gateway itself answers, in the shape of OpenAI's errors, as HAProxy directives.
+"""The gateway's own answers, in the shape of OpenAI's errors, as HAProxy directives.
 
-Does not say when an answer is given: that stands in haproxy.cfg.j2.
+haproxy.cfg.j2 decides when each answer is given.
 """
 
 import json
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from provisioning.roles.host.layout import GATEWAY_BACKEND
 
 RETRY_AFTER_S = 10
-"""What a client is told to wait: a few answers' time for a full queue, some checks' time for an engine that is down."""
+"""Seconds in Retry-After: the time of a few answers for a full queue, of some checks for an engine that is down."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +25,13 @@ class Answer:
 
     @property
     def body(self) -> str:
-        """The JSON that clients get."""
+        """The JSON body."""
         error = {"message": self.message, "type": self.kind, "param": None, "code": self.code}
         return json.dumps({"error": error}, separators=(",", ":"))
 
     @property
     def directive(self) -> str:
-        """The words behind `http-request return` or `http-error`."""
+        """The arguments of `http-request return` or `http-error`."""
         return _directive(self.status, "string", self.body, self.headers)
 
 
@@ -77,7 +77,7 @@ ANSWERS = {
 }
 
 OWN_ERRORS = (
-    Answer(status=400, message="This is no valid HTTP request.", code="bad_request"),
+    Answer(status=400, message="This is not a valid HTTP request.", code="bad_request"),
     Answer(status=401, message="No valid API key.", code="invalid_api_key"),
     Answer(status=403, message="The gateway refuses this request.", code="forbidden"),
     ANSWERS["unknown_path"],
@@ -95,20 +95,19 @@ OWN_ERRORS = (
     ANSWERS["engine_down"],
     Answer(status=504, message="The engine took too long.", kind=_SERVER, code="engine_timeout"),
 )
-"""In place of HAProxy's own pages of HTML, for each status that HAProxy 2.4 knows.
+"""These replace HAProxy's HTML pages, for each status that HAProxy 2.4 knows.
 
-HAProxy answers with HTML, before these apply, when it cannot parse a request or its head comes too slowly: see
-docs/gateway.md.
+HAProxy still answers with HTML if it cannot parse a request or its head arrives too slowly: see docs/gateway.md.
 """
 
 LATER_ERRORS = (Answer(status=422, message="The gateway cannot process this request.", code="unprocessable_request"),)
-"""The same, for what later releases know and 2.4 refuses to read."""
+"""The same for statuses that later releases know and HAProxy 2.4 rejects."""
 
 
 def waited_or_down() -> str:
-    """Return the words behind `http-error` for HAProxy's 503, whose two causes only the moment tells apart.
+    """Return the arguments of `http-error` for HAProxy's 503, which has two causes.
 
-    Its status is made 429 where the cause is a wait: see `http-after-response set-status` in haproxy.cfg.j2.
+    If the cause is a full queue, haproxy.cfg.j2 changes the status to 429 (`http-after-response set-status`).
     """
     waited, down = ANSWERS["waited_too_long"], ANSWERS["engine_down"]
 
@@ -125,6 +124,6 @@ def waited_or_down() -> str:
 
 
 def _directive(status: int, how: str, body: str, headers: tuple[tuple[str, str], ...]) -> str:
-    """Return an answer as HAProxy reads it: single quotes keep everything between them as it is."""
+    """Return an answer in HAProxy's syntax: text in single quotes is taken literally."""
     words = [f"status {status} content-type application/json {how} '{body}'"]
     return " ".join(words + [f"hdr {name} '{value}'" for name, value in headers])

@@ -29,7 +29,7 @@ from serving.spec.models import GatewaySpec, ServingSpec
 from serving.spec.rules import METRICS_PORT
 
 GATEWAY_DIR = f"{CONFIG_DIR}/gateway"
-"""Not /etc/haproxy: a changed configuration file of the package would hold back its security updates."""
+"""Not /etc/haproxy: a changed conffile of the package would hold back its security updates."""
 
 DROP_IN = f"/etc/systemd/system/{GATEWAY_UNIT}.d/50-llm-deploy.conf"
 
@@ -43,15 +43,15 @@ Paths = Mapping[str, tuple[str, ...]]
 OPENAI_PATHS: Paths = {"GET": (HEALTH_PATH, "/v1/models"), "POST": ("/v1/chat/completions", "/v1/completions")}
 
 OLLAMA_OPENAI_PATHS: Paths = {"POST": ("/v1/embeddings", "/v1/responses")}
-"""What of OpenAI's Ollama has besides; and below /v1/models each served name."""
+"""Paths of OpenAI's API that Ollama adds; below /v1/models also each served name."""
 
 OLLAMA_PATHS: Paths = {"GET": ("/api/tags",), "POST": ("/api/chat", "/api/generate")}
 
 TEXT_HEADERS = ("accept", "content-type", "traceparent", "tracestate", "user-agent")
-"""Passed on as the client wrote them, if they are printable ASCII."""
+"""Headers passed on unchanged if they are printable ASCII."""
 
 PASSED_HEADERS = (*TEXT_HEADERS, "content-length", "host", "x-request-id")
-"""Engines act on headers too: vLLM picks a replica by X-data-parallel-rank, Ollama refuses by Origin and Host."""
+"""Engines react to headers: vLLM picks a replica by X-data-parallel-rank, Ollama refuses by Origin and Host."""
 
 # Mozilla's intermediate list, without the finite-field ciphers (https://ssl-config.mozilla.org, version 5.7).
 TLS12_CIPHERS = (
@@ -82,12 +82,12 @@ LOG_FIELDS = {
     "ended": '"%ts"',
     "tls": '"%sslv"',
 }
-"""Fields of a line of the access log, in HAProxy's words; `time` is the end of the answer, -1 stands for never."""
+"""Fields of a line of the access log, in HAProxy's terms; `time` is the end of the answer, -1 means never."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """Where the gateway's files and sockets lie. Tests have their own."""
+    """Paths of the gateway's files and sockets. Tests use other paths."""
 
     config: str = f"{GATEWAY_DIR}/haproxy.cfg"
     certificate: str = f"{GATEWAY_DIR}/server.pem"
@@ -97,19 +97,19 @@ class Places:
     """IPv6 and IPv4 both."""
     metrics_address: str = f"127.0.0.1:{METRICS_PORT}"
     user: str = GATEWAY_USER
-    """Whom HAProxy becomes after its start; none: it stays who it is."""
+    """The user that HAProxy switches to after its start; None: it does not switch."""
     chroot: str = "/var/lib/haproxy"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Sizes and times that follow from the spec, or that nobody needs to choose."""
+    """Sizes and times that follow from the spec, or that need no choice."""
 
     connections: int
     connections_per_client: int
     body_bytes: int
     buffered_body_bytes: int
-    """Largest body that is taken in whole before the request asks for a place, and the largest one in chunks."""
+    """Largest body that is read whole before the request enters the queue, and the largest chunked body, in bytes."""
     buffer_bytes: int
     buffers: int
     old_process_s: int
@@ -118,17 +118,17 @@ class Limits:
     header_s: int = 10
     body_s: int = 30
     silent_client_s: int = 15
-    """How long a client may neither send nor read what it has to."""
+    """How long a client may be inactive while HAProxy waits for it to send or read."""
     keepalive_idle_s: int = 30
     keepalive_interval_s: int = 10
     keepalive_count: int = 6
-    """A peer that is gone without a word is noticed after 90 s."""
+    """A peer that vanished without closing is noticed after 90 s."""
     threads: int = 4
     operator_connections: int = 64
 
     @classmethod
     def of(cls, gateway: GatewaySpec, reserved: int = CPU_HOST_MIB) -> "Limits":
-        """Return the limits for `gateway` on a host that keeps `reserved` MiB for HAProxy."""
+        """Return the limits for `gateway` on a host that reserves `reserved` MiB for HAProxy."""
         size = gateway_size(gateway, reserved)
         return cls(
             connections=size.connections,
@@ -144,23 +144,23 @@ class Limits:
 def gateway(
     serving: ServingSpec, gateway: GatewaySpec, credentials: Credentials, reserved: int = CPU_HOST_MIB
 ) -> list[Resource]:
-    """Return what makes a host that keeps `reserved` MiB for HAProxy answer clients, in an order that works.
+    """Return the resources of a gateway that may use `reserved` MiB, in working order.
 
-    Raises ConfigError when `gateway` asks for more than that memory holds.
+    Raises ConfigError if `gateway` asks for more than that memory holds.
     """
     _check_memory(gateway, reserved)
     places = Places()
-    # The engine's role wishes for it too, in the same words; each role can be brought in place without the other.
+    # The engine's role returns the same resource; each role also works without the other.
     engine_key = [GeneratedSecret(path=ENGINE_ENV, template=ENGINE_ENV_TEMPLATE)] if serving.engine == "vllm" else []
     restart_on = (f"file:{DROP_IN}", *(key.id for key in engine_key))
     reload_on = tuple(f"file:{path}" for path in (places.certificate, places.keys, places.config))
     port_check = (CHECK_PORT, str(gateway.port), GATEWAY_UNIT)
     return [
-        # Before the package, so that its first start is ours or none.
+        # Before the package, so that its first start uses this configuration or fails.
         File(path=DROP_IN, content=_drop_in(serving, places, reserved)),
         *engine_key,
         Packages(name="gateway", present=("haproxy", "iproute2"), after=(f"file:{DROP_IN}",)),
-        # Before the configuration, so that a port that is taken leaves the old one in place.
+        # Before the configuration, so that a port in use leaves the old configuration in place.
         File(path=CHECK_PORT, content=program("check_port"), mode=0o755),
         Command(
             name="gateway-port",
@@ -174,7 +174,7 @@ def gateway(
         File(
             path=places.config,
             content=haproxy_config(serving, gateway, places, reserved),
-            mode=0o640,  # no secret is in it, and of a file that only its owner reads a plan shows no diff
+            mode=0o640,  # it holds no secret; a plan shows no diff of a file that only its owner may read
             check=("haproxy", "-c", "-q", "-f", "{path}"),
             after=("command:gateway-port", f"file:{places.certificate}", f"file:{places.keys}"),
         ),
@@ -188,7 +188,7 @@ def gateway(
 
 
 def haproxy_config(serving: ServingSpec, gateway: GatewaySpec, places: Places, reserved: int = CPU_HOST_MIB) -> str:
-    """Return haproxy.cfg. The engine's key is not in it: HAProxy takes it from its environment."""
+    """Return haproxy.cfg. HAProxy reads the engine's key from its environment."""
     return render(
         "haproxy.cfg.j2",
         places=places,
@@ -213,7 +213,7 @@ def haproxy_config(serving: ServingSpec, gateway: GatewaySpec, places: Places, r
 
 
 def passed_paths(serving: ServingSpec) -> Paths:
-    """Return the paths that reach the engine. No pattern: what a later release has below one would get through."""
+    """Return the paths that reach the engine. No patterns: new paths of a later release would get through."""
     passed = [OPENAI_PATHS]
     if serving.engine == "ollama":
         names = dict.fromkeys(each for name in serving.served_names for each in (name, name.removesuffix(":latest")))
@@ -228,14 +228,14 @@ def keys_map(credentials: Credentials) -> str:
 
 
 def _check_memory(gateway: GatewaySpec, reserved: int) -> None:
-    """Raise ConfigError when HAProxy could need more than `reserved` MiB."""
+    """Raise ConfigError if HAProxy could need more than `reserved` MiB."""
     problem = too_large(gateway, reserved, "the host")
     if problem is not None:
         raise ConfigError(problem.what, where=problem.key, hint=problem.hint)
 
 
 def _drop_in(serving: ServingSpec, places: Places, reserved: int) -> str:
-    """Return what the distribution's unit lacks: our configuration, the engine's key, a drain, a smaller world."""
+    """Return what the distribution's unit lacks: configuration path, engine key, drain, sandbox."""
     return render(
         "haproxy-drop-in.conf.j2",
         config=places.config,

@@ -1,7 +1,7 @@
-"""An SSH tunnel from a host behind NAT, which has the engine, to one that clients reach, which has the gateway.
+"""An SSH tunnel from the engine's host, which is behind NAT, to the gateway's host, which clients reach.
 
-The engine's host dials and keeps dialling; at the other end its port appears on loopback, where the gateway expects an
-engine. The user that dials in may do that and nothing else. Does not open the firewall: SSH is open already.
+The engine's host dials and redials. On the gateway's host its port appears on loopback, where the gateway expects an
+engine. The user that dials in may do nothing else. Does not open the firewall: SSH is open already.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,16 +38,16 @@ AUTHORIZED_KEYS = f"{FOLDER}/authorized_keys"
 SSHD_FILE = "/etc/ssh/sshd_config.d/20-llm-tunnel.conf"
 
 ANSWER_TIMEOUT_S = 120
-"""How long a provision waits for the answering end, which may be provisioned at the same time."""
+"""How long a provision waits for the gateway's end, which may be provisioned at the same time."""
 
 ALIVE_INTERVAL_S = 10
 ALIVE_COUNT = 3
-"""A line that is dead without a word is noticed by both ends after 30 s: until the answering end has, the port is
-taken there and the new dial is refused."""
+"""Both ends notice a dead connection after 30 s. Until the gateway's end has noticed, its port is in use and a new
+connection is refused."""
 
 
 def tunnel(outputs: StackOutputs, host: HostRecord, keys: TunnelKeys, far_end: HostRecord) -> list[Resource]:
-    """Return what `host` needs as its end of the stack's tunnel; nothing for a stack without one.
+    """Return what `host` needs as an end of the stack's tunnel; empty for a stack without a tunnel.
 
     `far_end` is the gateway's host, with the address and port that the engine's host dials.
     """
@@ -61,9 +61,9 @@ def tunnel(outputs: StackOutputs, host: HostRecord, keys: TunnelKeys, far_end: H
 
 
 def shared(resources: Sequence[Resource], serving: ServingSpec, keys: TunnelKeys) -> list[Resource]:
-    """Return a role's list as the hosts of a tunnel need it.
+    """Return a role's list changed for the hosts of a tunnel.
 
-    vLLM's key is handed to both; the engine's guard lets the tunnel's user in beside the gateway's.
+    Both get vLLM's key; the engine's guard also lets the tunnel's user in.
     """
     if serving.engine == "vllm":
         resources = with_engine_key(resources, keys.engine)
@@ -74,7 +74,7 @@ def shared(resources: Sequence[Resource], serving: ServingSpec, keys: TunnelKeys
 
 
 def with_engine_key(resources: Sequence[Resource], key: Secret) -> list[Resource]:
-    """Return the list with the engine's key handed to the host, in place of one that the host makes for itself."""
+    """Return the list with a given engine key in place of one that the host makes."""
     made = GeneratedSecret(path=ENGINE_ENV)
     handed = File(path=ENGINE_ENV, content=Secret(ENGINE_ENV_TEMPLATE.format(secret=key.value)), mode=0o600)
     return replace_resource(resources, made.id, handed)
@@ -115,9 +115,9 @@ def _dialling(far_end: HostRecord, port: int, keys: TunnelKeys) -> Iterator[Reso
 
 
 def _answering(port: int, keys: TunnelKeys) -> Iterator[Resource]:
-    """Yield what the gateway's host needs: a user that may listen on one port of loopback, and has no shell.
+    """Yield what the gateway's host needs: a user without a shell that may listen on one loopback port.
 
-    Nobody is let in before that port is guarded.
+    The user may log in only after that port is guarded.
     """
     guard = forwarded_guard(port, User(name=USER))
     yield from guard
@@ -135,7 +135,7 @@ def _answering(port: int, keys: TunnelKeys) -> Iterator[Resource]:
         alive_interval_s=ALIVE_INTERVAL_S,
         alive_count=ALIVE_COUNT,
     )
-    # Last, since a Match block goes on to the end; of an included file's, sshd sees to it that it ends with the file.
+    # Last, because a Match block extends to the end; in an included file it ends with the file.
     yield from sshd_settings(SshdFile(path=SSHD_FILE, content=content, check=last_file_check()), "tunnel")
 
 

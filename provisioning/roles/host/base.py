@@ -1,6 +1,6 @@
 """What every host gets: packages, clock, security updates, service user, swap, journal limits, sshd, firewall.
 
-Knows no engine and no model. A container shares its kernel, so it gets no swap, clock or kernel setting of its own.
+Knows no engine and no model. A container shares its kernel, so it gets no swap, clock or kernel setting.
 """
 
 from catalog.clouds import RENTED
@@ -21,7 +21,7 @@ PACKAGES = ("ca-certificates", "curl", "iproute2", "nftables", "unattended-upgra
 CLOCK_UNITS = ("systemd-timesyncd.service", "chrony.service", "ntpsec.service")
 
 DATA_VOLUME_S = 900
-"""As the unit's own TimeoutStartSec."""
+"""The same as the unit's TimeoutStartSec."""
 
 SOURCE = 'findmnt -nro SOURCE --mountpoint "$1"'
 FILLS_DEVICE = f"""
@@ -31,18 +31,18 @@ blocks=$(printf %s "$head" | sed -n 's/^Block count: *//p')
 size=$(printf %s "$head" | sed -n 's/^Block size: *//p')
 [ $(($(blockdev --getsize64 "$device") - blocks * size)) -lt {128 * 1024**2} ]
 """
-"""Whether a file system is as large as its volume, to the size of one group of blocks; a host that stands grows it only
-at its boot by itself. What is not mounted yet is mounted at its full size."""
+"""Whether a file system fills its volume, to within one group of blocks: a running host grows it only at its next boot.
+A file system that is not mounted yet is grown when it is mounted."""
 
 SWAP_BELOW_GIB = 16
-"""A host with less memory gets swap up to this sum: loading a model takes more, for a moment, than serving it."""
+"""A host with less memory gets swap up to this sum: loading a model briefly takes more memory than serving it."""
 
 MAX_SWAP_GIB = 8
 
 SYSCTLS = {
     "vm.swappiness": "10",  # swap is for the peak while a model loads, not for the engine's pages at work
     "net.ipv4.tcp_slow_start_after_idle": "0",  # a streamed answer pauses between tokens without starting slowly again
-    "kernel.panic": "10",  # a host whose kernel gave up comes back by itself, after so many seconds
+    "kernel.panic": "10",  # a host reboots this many seconds after a kernel panic
 }
 
 JOURNAL_LIMITS = """\
@@ -72,7 +72,7 @@ SSHD_FILE = "/etc/ssh/sshd_config.d/10-llm-deploy.conf"
 
 
 def base(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
-    """Return what `host` needs before any engine, in an order that works."""
+    """Return what `host` needs before any engine, in working order."""
     return [
         *_data_volume(host),
         apt_file(host),
@@ -87,9 +87,9 @@ def base(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
 
 
 def _data_volume(host: HostRecord) -> list[Resource]:
-    """Return the data volume of a rented host in its place: it may arrive after the first login (infra/boot).
+    """Return the mounted data volume of a rented host; it may be attached after the first login.
 
-    A machine that somebody else rented and wrote into an inventory has no such unit, and needs none.
+    A rented machine from an inventory has no such unit and needs none.
     """
     if host.cloud not in RENTED:
         return []
@@ -98,7 +98,7 @@ def _data_volume(host: HostRecord) -> list[Resource]:
     return [
         Command(
             name="data-volume",
-            argv=("systemctl", "start", unit),  # returns when it is mounted
+            argv=("systemctl", "start", unit),  # returns once it is mounted
             check=("sh", "-c", settled, "data-volume", host.data_dir, unit),
             timeout_s=DATA_VOLUME_S,
         ),
@@ -112,7 +112,7 @@ def _data_volume(host: HostRecord) -> list[Resource]:
 
 
 def _journal() -> list[Resource]:
-    """Return limits that keep the journal from filling the disk, kept over reboots."""
+    """Return limits that keep the journal from filling the disk; the journal survives reboots."""
     path = "/etc/systemd/journald.conf.d/10-llm-deploy.conf"
     return [
         File(path=path, content=JOURNAL_LIMITS),
@@ -121,7 +121,7 @@ def _journal() -> list[Resource]:
 
 
 def _security_updates() -> list[Resource]:
-    """Return unattended security updates, which never reboot by themselves."""
+    """Return unattended security updates, which never reboot the host."""
     after = ("packages:base",)
     return [
         File(path="/etc/apt/apt.conf.d/20auto-upgrades", content=UPGRADE_DAILY, after=after),
@@ -132,7 +132,7 @@ def _security_updates() -> list[Resource]:
 
 
 def _clock() -> list[Resource]:
-    """Return a clock that is kept right: by what the image brings, else by systemd-timesyncd."""
+    """Return clock synchronisation: the image's own service, else systemd-timesyncd."""
     start = (
         "for unit in chrony ntpsec systemd-timesyncd; do"
         " systemctl cat $unit >/dev/null 2>&1 && exec systemctl enable --now $unit; done;"
@@ -162,10 +162,10 @@ def _kernel() -> list[Resource]:
 
 
 def _sshd(host: HostRecord) -> list[Resource]:
-    """Return keys-only SSH. What would not start is never put in place: sshd reads it with the other files first.
+    """Return keys-only SSH. sshd first tests the file together with the others, so a broken one is never installed.
 
-    On hosts that exist already, where people may work, forwarding, the number of tries and root's logins stay as they
-    are: whoever logged in by key before still can.
+    On hosts that existed before, where people may work, forwarding, the number of tries and root logins stay as they
+    are: every previous login by key still works.
     """
     content = render(
         "sshd.conf.j2",

@@ -1,7 +1,7 @@
-"""The host's own firewall: one nftables table of ours that lets in SSH and the gateway, and nothing else.
+"""The host's own firewall: one nftables table that lets in SSH and the gateway, and nothing else.
 
-Does not touch tables of others, forwarded packets (containers of Docker's, say) or what leaves the host, and does not
-know the cloud's security groups, which stand in front of it.
+Does not touch other tables, forwarded packets (e.g. of Docker containers) or outgoing packets. It does not know the
+cloud's security groups in front of it.
 """
 
 import hashlib
@@ -22,42 +22,45 @@ from serving.spec.models import GatewaySpec
 CHECK = f"{LIB_DIR}/check-firewall"
 TRIAL = f"{LIB_DIR}/firewall-trial"
 TRIAL_DIR = "/var/lib/llm-deploy"
-"""Where a trial's state lies (firewall_trial.STATE)."""
+"""The folder of a trial's state (firewall_trial.STATE)."""
 TRIAL_BEGINS = "firewall-trial"
-"""Name of the command that keeps the former rules for the case that the new ones let no connection in."""
+"""Name of the command that keeps the previous rules in case the new ones let no connection in."""
 
 
 @dataclass(frozen=True)
-class Door:
+class OpenPort:
     """Ports that are open, and to whom."""
 
     purpose: str
     ports: str
     """As nft writes them: `443`, or `{ 22, 2222 }`."""
     matches: tuple[str, ...]
-    """Who may come in: the start of one rule per address family, empty text for everyone."""
+    """Who may connect: the start of one rule per address family; empty text for everyone."""
     protocol: str = "tcp"
 
 
-def doors(host: HostRecord, gateway: GatewaySpec) -> tuple[Door, ...]:
+def open_ports_of(host: HostRecord, gateway: GatewaySpec) -> tuple[OpenPort, ...]:
     """Return what is open on `host`."""
-    # A forwarded port (WSL2, a rented pod) is another one outside than inside; both stay open, since we cannot know.
+    # A forwarded port (WSL 2, a rented pod) may differ inside and outside; both stay open.
     ssh_ports = sorted({SSH_PORT, host.ssh_port})
     ssh = str(SSH_PORT) if ssh_ports == [SSH_PORT] else f"{{ {', '.join(map(str, ssh_ports))} }}"
     return (
-        Door("SSH", ssh, _matches(host.ssh_cidrs)),
-        Door("The gateway", str(gateway.port), _matches(host.client_cidrs)),
-        *(Door("Kept open by the inventory", ports, ("",), protocol) for ports, protocol in _words(host.open_ports)),
+        OpenPort("SSH", ssh, _matches(host.ssh_cidrs)),
+        OpenPort("The gateway", str(gateway.port), _matches(host.client_cidrs)),
+        *(
+            OpenPort("Kept open by the inventory", ports, ("",), protocol)
+            for ports, protocol in _words(host.open_ports)
+        ),
     )
 
 
 def resources(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
-    """Return the rules, the unit that loads them at boot, and what keeps them from locking anybody out.
+    """Return the rules, the unit that loads them at boot, and the trial that prevents a lockout.
 
-    New rules are on trial until a new connection of the controller confirms them; else the former ones return.
+    New rules are on trial until a new connection of the controller confirms them; else the previous rules return.
     """
     unit_file = f"/etc/systemd/system/{FIREWALL_UNIT}"
-    rules = render("nftables.nft.j2", doors=doors(host, gateway), others_tunnels=host.cloud == "existing")
+    rules = render("nftables.nft.j2", openings=open_ports_of(host, gateway), others_tunnels=host.cloud == "existing")
     programs = (
         File(path=CHECK, content=program("check_firewall"), mode=0o755),
         File(path=TRIAL, content=program("firewall_trial"), mode=0o755),
@@ -98,7 +101,7 @@ def resources(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
             restart_on=(f"file:{unit_file}",),
             after=(f"file:{FIREWALL_RULES}", f"file:{unit_file}"),
         ),
-        # Also when the rules were refused: then the trial ends here, with the rules that are there.
+        # Also if the rules were refused: then the trial ends here and the present rules stay.
         Command(
             name="firewall",
             argv=(TRIAL, "settle", FIREWALL_RULES, FIREWALL_TABLE),
@@ -110,14 +113,14 @@ def resources(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
 
 
 def without_trial(resources: Sequence[Resource]) -> list[Resource]:
-    """Return the list for a host to which no controller connects: its new rules count at once."""
+    """Return the list for a host without a controller: its new rules take effect at once."""
     return replace_resource(
         resources, f"command:{TRIAL_BEGINS}", Command(name=TRIAL_BEGINS, argv=("true",), check=("true",))
     )
 
 
 def _check_words(host: HostRecord, gateway: GatewaySpec) -> tuple[str, ...]:
-    """Return what the check of the rules must know. Only on hosts that exist already may others serve something."""
+    """Return the arguments of the rules' check. Only on hosts that existed before may other services listen."""
     ssh_ports = (f"{port}/tcp" for port in sorted({SSH_PORT, host.ssh_port}))
     known = (f"{gateway.port}/tcp", *host.open_ports, *host.closed_ports)
     return (
@@ -141,7 +144,7 @@ def _matches(cidrs: tuple[str, ...]) -> tuple[str, ...]:
     if not cidrs:
         return ("",)
     networks = [ip_network(cidr) for cidr in cidrs]
-    # Collapsed, because nft refuses a set whose ranges overlap.
+    # Collapsed, because nft rejects a set with overlapping ranges.
     four = collapse_addresses(each for each in networks if isinstance(each, IPv4Network))
     six = collapse_addresses(each for each in networks if isinstance(each, IPv6Network))
     families = (("ip", [str(each) for each in four]), ("ip6", [str(each) for each in six]))

@@ -1,7 +1,7 @@
-"""Who on a host may speak to an engine, and answer in its place: its ports on loopback are closed to other accounts.
+"""Who on a host may connect to an engine, and answer in its place: its loopback ports are closed to other accounts.
 
-Ollama has no key of its own, and vLLM asks for one below /v1 only. Whoever took the port while the engine is down would
-be sent that key and what clients ask. Does not know the world outside: the firewall never lets this port in.
+Ollama has no key, and vLLM checks its key below /v1 only. A program that took the port while the engine is down would
+receive that key and the clients' requests. The firewall never lets this port in from outside.
 """
 
 from provisioning.converge.resources import File, Packages, Resource, Unit, User
@@ -14,22 +14,22 @@ RULES = GUARD_RULES
 TABLE = GUARD_TABLE
 LOAD = (NFT_RULES, "load", RULES, TABLE)
 LOADED = "engine-guard"
-"""Name of the command that loads rules which the kernel has lost."""
+"""Name of the command that reloads rules which the kernel has lost."""
 UNIT_FILE = f"/etc/systemd/system/{GUARD_UNIT}"
 
 PACKAGE = "nftables"
 
 MARK = "0x01000000"
-"""The bit of a loopback connection's mark in conntrack that says who began it; other programs have lower bits."""
+"""The bit of a loopback connection's conntrack mark that says who opened it; other programs use lower bits."""
 
 GATEWAY = User(name=GATEWAY_USER, home="/var/lib/haproxy")
-"""As Debian's package makes it; it must be known before the package comes, for the rules name it."""
+"""The user of Debian's package; it must exist before the package, because the rules name it."""
 
 
 def engine_guard(serving: ServingSpec, *neighbours: str) -> File:
-    """Return the rules of an engine's own host, which its unit loads before each start.
+    """Return the rules of an engine's host, which its unit loads before each start.
 
-    `neighbours` may come in beside the gateway's user, and are in the list before.
+    `neighbours` may connect besides the gateway's user; their users come earlier in the list.
     """
     made = (GATEWAY.name, *neighbours)
     after = (f"packages:{serving.engine}", *(f"user:{user}" for user in made))
@@ -37,9 +37,9 @@ def engine_guard(serving: ServingSpec, *neighbours: str) -> File:
 
 
 def forwarded_guard(port: int, listener: User) -> list[Resource]:
-    """Return what guards, from boot on, a port of the gateway's host behind which sshd brings an engine elsewhere.
+    """Return what guards, from boot on, the port of the gateway's host on which sshd forwards to an engine elsewhere.
 
-    sshd listens there as `listener`, who is in the list before.
+    sshd listens there as `listener`, whose user comes earlier in the list.
     """
     package = Packages(name="guard", present=(PACKAGE,))
     rules = _rules(port, (GATEWAY.name,), listener.name, (package.id, GATEWAY.id, listener.id))
@@ -60,14 +60,14 @@ def forwarded_guard(port: int, listener: User) -> list[Resource]:
 
 
 def kept(rules: File) -> list[Resource]:
-    """Return what loads an engine's guard now, before its first start, and again when the kernel has lost it."""
+    """Return what loads an engine's guard now, before its first start, and again if the kernel loses it."""
     return [*nft_watch(), loaded(LOADED, RULES, TABLE, after=(PROGRAM.id, rules.id))]
 
 
 def _rules(port: int, users: tuple[str, ...], listener: str, after: tuple[str, ...]) -> File:
-    """Return the file that lets root and `users` in, and nobody but root and `listener` answer.
+    """Return the file that lets root and `users` connect, and only root and `listener` answer.
 
-    On its other ports `listener` answers to root and to itself alone.
+    On other ports `listener` answers only root and itself.
     """
     words = {"users": ("root", *users), "listeners": ("root", listener)}
     return File(

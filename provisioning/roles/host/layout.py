@@ -11,10 +11,11 @@ ENGINE_ENV = "/etc/llm/engine.env"
 ENGINE_ENV_TEMPLATE = "VLLM_API_KEY={secret}\n"
 
 LIB_DIR = "/usr/local/lib/llm-deploy"
-"""Root-owned helper programs of ours."""
+"""This project's helper programs, owned by root."""
 
 GATEWAY_RUNTIME_DIRECTORY = "llm-gateway"
-"""Below /run, root's: Debian's /run/haproxy belongs to HAProxy's user, where root without capabilities cannot write."""
+"""Below /run, owned by root: Debian's /run/haproxy belongs to HAProxy's user, and root without capabilities cannot
+write there."""
 
 HAPROXY_ADMIN_SOCKET = f"/run/{GATEWAY_RUNTIME_DIRECTORY}/admin.sock"
 
@@ -29,15 +30,15 @@ DEVICES_UNIT = "llm-gpu-devices.service"
 GATEWAY_UNIT = "haproxy.service"
 
 GATEWAY_USER = "haproxy"
-"""Whom HAProxy becomes after its start, as Debian's package makes it."""
+"""The user that HAProxy switches to after its start, from Debian's package."""
 
 TUNNEL_UNIT = "llm-tunnel.service"
-"""On the host of an engine that another one publishes."""
+"""On the engine's host, if another host has the gateway."""
 
 FIREWALL_UNIT = "llm-firewall.service"
 
 GUARD_UNIT = "llm-engine-guard.service"
-"""On a host whose gateway has its engine from a tunnel."""
+"""On the gateway's host, if its engine comes through a tunnel."""
 
 FIREWALL_RULES = "/etc/llm/firewall.nft"
 FIREWALL_TABLE = "llm_deploy"
@@ -49,4 +50,4 @@ NFT_RULES = "/usr/local/lib/llm-deploy/nft-rules"
 """Loads tables of nftables, and says whether the kernel has them (programs/nft_rules.py)."""
 
 RELEASE_NOTES = "/var/lib/llm-deploy/releases"
-"""What the host remembers of an engine's releases, a file per unit (programs/engine_release.py)."""
+"""The host's record of an engine's releases, one file per unit (programs/engine_release.py)."""

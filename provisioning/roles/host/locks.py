@@ -1,4 +1,4 @@
-"""The locks in provisioning/locks: the exact packages, with hashes, of an environment that a host builds."""
+"""The locks in provisioning/locks: exact packages with hashes, of which a host builds an environment."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""The NVIDIA driver of a host with GPUs, kept loaded, and what it tells: driver, persistence daemon, metrics.
+"""The NVIDIA driver of a host with GPUs: driver, persistence daemon, metrics.
 
-Leaves a driver alone that is good enough for the engine. Does not install CUDA: the engines bring theirs.
+Keeps an installed driver that is good enough for the engine. Does not install CUDA: the engines bring their own.
 """
 
 import json
@@ -30,7 +30,7 @@ REPOSITORY_ID = "command:nvidia-repository"
 DRIVER_ID = "command:nvidia-driver"
 FABRIC_ID = "command:nvidia-fabric"
 DEVICES_ID = f"file:/etc/systemd/system/{DEVICES_UNIT}"
-"""The latter three are what an engine on a GPU waits for."""
+"""An engine on a GPU waits for the last three."""
 
 DEVICES = """\
 # Written by llm-deploy (nvidia role). systemd looks up the engine's devices in /proc/devices when the engine's unit
@@ -48,7 +48,7 @@ ExecStart=-/bin/sh -c 'exec nvidia-modprobe -m'
 
 METRICS_PORT = 9400
 METRICS_PACKAGES = ("datacenter-gpu-manager-4-core", "datacenter-gpu-manager-exporter")
-"""Of NVIDIA's repository, in its newest version: neither takes part in serving."""
+"""From NVIDIA's repository in their newest versions: serving does not depend on them."""
 
 NO_NOUVEAU = """\
 # Written by llm-deploy (nvidia role): the kernel's own driver holds the GPU otherwise.
@@ -63,7 +63,7 @@ Unattended-Upgrade::Package-Blacklist {
     "nvidia-"; "libnvidia-"; "libcuda1"; "libnvcuvid1"; "cuda-drivers"; "firmware-nvidia-";
 };
 """
-"""Names from their start on, as unattended-upgrades reads them; holds for drivers that are not ours, too."""
+"""Prefixes of names, as unattended-upgrades reads them; they cover drivers of every origin."""
 
 KERNEL_LEFT_TO_PEOPLE = """\
 // Written by llm-deploy (nvidia role). linux-modules-nvidia-* needs the very driver that is left to people, so it stays
@@ -107,11 +107,11 @@ ExecStart=/usr/bin/dcgm-exporter -f /etc/dcgm-exporter/default-counters.csv --ad
 
 
 def nvidia(host: HostRecord, serving: ServingSpec, setup: Setup = NVIDIA) -> list[Resource]:
-    """Return what makes the GPUs of `host` work; nothing for a host without. The engine's role comes after.
+    """Return what makes the GPUs of `host` work; empty for a host without GPUs. The engine's role comes after.
 
-    A container has the driver of the machine that runs it: that one is looked at, and nothing is installed.
+    A container has the driver of its machine: that driver is checked, and nothing is installed.
 
-    Raises ConfigError when `serving` asks for what the host cannot compute.
+    Raises ConfigError if `serving` asks for what the host cannot compute.
     """
     check_processor(host, serving)
     if host.gpu is None:
@@ -123,7 +123,7 @@ def nvidia(host: HostRecord, serving: ServingSpec, setup: Setup = NVIDIA) -> lis
 
 
 def with_driver(host: HostRecord, serving: ServingSpec, engine: Sequence[Resource]) -> list[Resource]:
-    """Return the engine's resources after those of the driver that it waits for; on a host without GPU as they are."""
+    """Return the engine's resources, on a GPU host after those of the driver that it waits for."""
     driver = nvidia(host, serving)
     awaited = tuple(each.id for each in driver if each.id in (DRIVER_ID, FABRIC_ID, DEVICES_ID))
     units = ENGINE_UNIT.values()
@@ -135,7 +135,7 @@ def with_driver(host: HostRecord, serving: ServingSpec, engine: Sequence[Resourc
 
 
 def without_repository(resources: Sequence[Resource]) -> list[Resource]:
-    """Return a list for a host without network: what apt has there is a bundle's, so no repository is named to it."""
+    """Return a list for a host without network: apt gets its packages from a bundle, so no repository is added."""
     return [
         _from_bundle(replace(each, after=tuple(needed for needed in each.after if needed != REPOSITORY_ID)))
         for each in resources
@@ -144,18 +144,18 @@ def without_repository(resources: Sequence[Resource]) -> list[Resource]:
 
 
 def installs_driver(resources: Sequence[Resource]) -> bool:
-    """Return whether a list installs a driver where there is none; a container's does not."""
+    """Return whether a list installs a driver if there is none; a container's list does not."""
     return any(each.id == FABRIC_ID for each in resources)
 
 
 def has_old_gpus(resources: Sequence[Resource]) -> bool:
-    """Return whether a list is for GPUs before Turing, as far as their record says."""
+    """Return whether a list is for GPUs before Turing, as far as is known."""
     found = (each for each in resources if isinstance(each, File) and each.path == WANTED)
     return any(json.loads(str(each.content))["before_turing"] for each in found)
 
 
 def _from_bundle(resource: Resource) -> Resource:
-    """Return the driver program's file with no address in it, and any other resource as it is."""
+    """Return the driver program's file without its address, and any other resource unchanged."""
     if not isinstance(resource, File) or resource.path != WANTED:
         return resource
     wanted = json.loads(str(resource.content))
@@ -169,29 +169,29 @@ def _wanted_text(wanted: Mapping[str, object]) -> str:
 
 
 def check_processor(host: HostRecord, serving: ServingSpec) -> None:
-    """Raise ConfigError when `serving` asks for what the host cannot compute; a GPU of no known model passes."""
+    """Raise ConfigError if `serving` asks for what the host cannot compute; an unknown GPU model passes."""
     name = f"host {host.name}"
     for problem in unfit_on_cpu(serving, name) if host.gpu is None else _unfit_on(host.gpu, serving, name):
         raise ConfigError(problem.what, where=problem.key, hint=problem.hint)
 
 
 def _unfit_on(gpu: Gpu, serving: ServingSpec, name: str) -> Iterator[Problem]:
-    """Yield what `gpu` cannot do of what is served."""
+    """Yield what the spec asks for and `gpu` cannot do."""
     if lacks_cuda(gpu.model):
         hint = "give the machine a vGPU profile that ends in C or Q"
         yield Problem("gpu.model", f"{gpu.model} of {name} is a vGPU profile that runs no CUDA program", hint)
     capability = capability_on(gpu)
     if capability is not None:
-        yield from unfit(serving, Chip(gpu.model, capability), name, "take another host")
+        yield from unfit(serving, Chip(gpu.model, capability), name, "use another host")
 
 
 def _kernel() -> list[Resource]:
-    """Return what keeps the kernel's own driver away."""
+    """Return what keeps the kernel from loading nouveau."""
     return [File(path="/etc/modprobe.d/llm-deploy-nouveau.conf", content=NO_NOUVEAU)]
 
 
 def _upgrades() -> list[Resource]:
-    """Return what keeps unattended upgrades away from the driver, whosever it is."""
+    """Return what keeps unattended upgrades away from any NVIDIA driver."""
     return [File(path="/etc/apt/apt.conf.d/53llm-deploy-nvidia", content=LEFT_TO_PEOPLE)]
 
 
@@ -252,27 +252,27 @@ def _driver(host: HostRecord, gpu: Gpu, serving: ServingSpec, setup: Setup) -> l
 
 
 def _minimum_of_old_gpus(serving: ServingSpec) -> list[dict[str, object]]:
-    """Return from which driver on the engine uses GPUs below a compute capability, where that differs."""
+    """Return the driver from which the engine uses GPUs below a compute capability, if it differs."""
     if serving.engine != "ollama":
         return []
     return [{"below": OLLAMA_OLD_BELOW, "minimum": minimum_driver("ollama", OLLAMA_CAPABILITY)}]
 
 
 def _replace_hint(host: HostRecord) -> str:
-    """Return how a person has the driver of this host replaced."""
+    """Return how to get this host's driver replaced."""
     if host.cloud == "existing":
         return f"write gpu.replace_driver: true for host {host.name}, which installs the pinned one in its place"
-    return "take an image without a driver, in which the pinned one is installed"
+    return "use an image without a driver, so that the pinned one is installed"
 
 
 def _devices(gpu: Gpu) -> list[Resource]:
-    """Return the unit that has modules and device nodes ready before the engine's unit begins."""
+    """Return the unit that loads modules and makes device nodes before the engine's unit starts."""
     minors = " ".join(f"-c {index}" for index in range(gpu.count))
     return [File(path=f"/etc/systemd/system/{DEVICES_UNIT}", content=DEVICES.format(minors=minors))]
 
 
 def _persistence() -> list[Resource]:
-    """Return the daemon that keeps the driver loaded: else the first request after a pause waits for seconds."""
+    """Return the daemon that keeps the driver loaded: without it the first request after a pause waits for seconds."""
     path = f"/etc/systemd/system/{PERSISTENCE_UNIT}"
     return [
         File(path=path, content=PERSISTENCE),

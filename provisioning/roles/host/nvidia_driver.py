@@ -1,6 +1,7 @@
-"""Which NVIDIA driver an engine needs, and which one is installed where the host has none: frozen rows with sources.
+"""Which NVIDIA driver an engine needs, and which one to install on a host without one: frozen rows with sources.
 
-Looks at no host. A newer driver is a new value here; hosts that have one of ours move to it with the next provision.
+Looks at no host. For a newer driver, change a value here; hosts with a driver of this project get it at the next
+provision.
 """
 
 import re
@@ -16,26 +17,26 @@ from provisioning.roles.host.locks import lock_text
 KEY_FILE = Path(__file__).resolve().parents[2] / "keys" / "nvidia-cuda.asc"
 
 KEY_FINGERPRINT = "EB693B3035CD5710E231E123A4B469963BF863CC"
-"""Of NVIDIA's key for these repositories (3bf863cc.pub, cudatools@nvidia.com, 2022-04-14).
+"""Fingerprint of NVIDIA's key for these repositories (3bf863cc.pub, cudatools@nvidia.com, 2022-04-14).
 
-Source: canonical/checkbox providers/base/bin/virtualization.py (`gpg_fingerprint`), and several others that pin the
-same one. The key's text is that of alexmyczko/autoexec.bat config.sys/debian-system-cuda @03c43154, of which
-`gpg --show-keys` says this fingerprint; tests/unit/provisioning/roles/host/test_nvidia.py computes it anew.
+Source: canonical/checkbox providers/base/bin/virtualization.py (`gpg_fingerprint`), and other projects that pin the
+same key. The key's text is that of alexmyczko/autoexec.bat config.sys/debian-system-cuda @03c43154, of which
+`gpg --show-keys` prints this fingerprint; tests/unit/provisioning/roles/host/test_nvidia.py computes it.
 """
 
 VERSION = "580.159.04"
-"""Of the long-term branch R580, supported until August 2028, for CUDA 13.x.
+"""A driver of the long-term branch R580, supported until August 2028, for CUDA 13.x.
 
 Sources: docs.nvidia.com/datacenter/tesla/drivers/supported-drivers-and-cuda-toolkit-versions (branch, end of life);
 listing of developer.download.nvidia.com/compute/cuda/repos/ubuntu2404/sbsa of 2026-05-25, and Azure/AgentBaker's bill
-of materials (nvidia-dkms-580-open 580.159.04-1ubuntu1). That Debian's and Ubuntu 22.04's repositories have this version
-too follows from NVIDIA publishing a release for all of them at once; it was not seen.
+of materials (nvidia-dkms-580-open 580.159.04-1ubuntu1). NVIDIA publishes a release for all distributions at once, so
+Debian's and Ubuntu 22.04's repositories should have this version too; that was not checked.
 """
 
 REPOSITORIES = "https://developer.download.nvidia.com/compute/cuda/repos"
 
 OLLAMA_MINIMUM, OLLAMA_MINIMUM_OLD = "550", "570"
-"""With an older driver Ollama computes on the CPU, and only its log says so. The second is for GPUs before Volta.
+"""With an older driver Ollama computes on the CPU, and only its log says so. The second value is for GPUs before Volta.
 
 Sources: docs/gpu.mdx of ollama/ollama (550; 570 for compute capability 5.0 to 6.2), and discover/cuda_compat.go, which
 leaves GPUs of a major version below 7 out when the driver is older than 570.
@@ -46,7 +47,7 @@ OLLAMA_OLD_BELOW: Capability = (7, 0)
 
 @dataclass(frozen=True, kw_only=True)
 class Repository:
-    """NVIDIA's repository for one distribution, and what of it a host without a screen needs."""
+    """NVIDIA's repository for one distribution, and its packages for a host without a screen."""
 
     uri: str
     """`{arch}` stands for x86_64, or sbsa on ARM servers."""
@@ -55,20 +56,20 @@ class Repository:
     open_module: str = ""
     """The kernel module for GPUs from Turing on, built by DKMS."""
     proprietary_module: str = ""
-    """The same for Maxwell, Pascal and Volta, which the open one does not drive."""
+    """The same for Maxwell, Pascal and Volta, which the open module does not support."""
     switch_packages: tuple[str, ...]
-    """More for a machine with NVSwitch, such as 8 x A100 or H100: without the fabric manager, CUDA does not start."""
+    """More packages for a machine with NVSwitch, such as 8 x A100 or H100: CUDA needs the fabric manager to start."""
     nvlink_packages: tuple[str, ...] = ()
-    """More beside those for HGX B200 and B300, whose switches are managed over InfiniBand."""
+    """Further packages for HGX B200 and B300, whose switches are managed over InfiniBand."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """All that is pinned, and where the kernel's facts lie. Tests have their own."""
+    """All pinned values, and the root of the kernel's facts. Tests use other values."""
 
     version: str = VERSION
     key: str = ""
-    """ASCII-armoured public key that signs the repositories; none: NVIDIA's."""
+    """ASCII-armoured public key that signs the repositories; None means NVIDIA's key."""
     repositories: Mapping[str, Repository]
     root: str = "/"
     """Stands for / in /sys, /proc/sys and /lib/modules."""
@@ -89,12 +90,12 @@ BOTH = ("dkms", "nvidia-modprobe")
 nvidia-compute-utils."""
 
 SWITCHES = ("nvidia-fabricmanager",)
-"""NVIDIA's repositories name it without the branch since 580, e.g. nvidia-fabricmanager_580.126.20-1_amd64.deb for
-ubuntu2204, ubuntu2404 and debian12. Ubuntu's own nvidia-fabricmanager-580 has Ubuntu's versions, and a fabric manager
-works with the driver of its very version only."""
+"""Since 580, NVIDIA's repositories name it without the branch, e.g. nvidia-fabricmanager_580.126.20-1_amd64.deb for
+ubuntu2204, ubuntu2404 and debian12. Ubuntu's nvidia-fabricmanager-580 has Ubuntu's versions, and a fabric manager
+works only with the driver of exactly its version."""
 
 NVLINK = ("nvlsm", "infiniband-diags", "libibumad3")
-"""nvlsm is of NVIDIA's repository and not tied to the driver's version; the manager's start script asks ibstat
+"""nvlsm is in NVIDIA's repository and independent of the driver's version; the manager's start script asks ibstat
 (infiniband-diags). Source: NVIDIA Fabric Manager User Guide, systems using fourth generation NVSwitches."""
 
 
@@ -122,14 +123,14 @@ def cuda_of_lock() -> str:
     """Return the CUDA release that the pinned vLLM's wheels were built for, e.g. `13.0`: the lock's cuda-toolkit."""
     found = re.search(r"^cuda-toolkit==(\d+\.\d+)\.", lock_text("vllm-cuda"), flags=re.MULTILINE)
     if found is None:
-        raise LookupError("provisioning/locks/vllm-cuda.txt names no cuda-toolkit")
+        raise LookupError("provisioning/locks/vllm-cuda.txt does not name cuda-toolkit")
     return found[1]
 
 
 def minimum_driver(engine: Literal["vllm", "ollama"], capability: Capability | None = None) -> str:
-    """Return the release from which a driver is good enough for `engine` on a GPU of `capability`; None: a recent one.
+    """Return the oldest driver release for `engine` on a GPU of `capability`; without a capability, for a recent GPU.
 
-    CUDA's minor versions run on every driver of their major version; catalog/data/gpu_facts.csv has the releases, which
+    A CUDA minor version runs on every driver of its major version; catalog/data/gpu_facts.csv has the releases, which
     are the same for all GPUs of the table.
     """
     if engine == "ollama":

@@ -1,10 +1,11 @@
-"""What must hold before new settings of sshd are loaded: a script that says what to write instead.
+"""The check that runs before new sshd settings are loaded: a script that says what to write instead.
 
-sshd itself reads the new file with the others; the rest finds people whom our own login, by key, would not notice.
+sshd itself tests the new file with the others; the rest finds logins that the controller's login by key would not
+notice.
 """
 
 FOLDER = "[ -d /run/sshd ] || mkdir -m 0755 /run/sshd\n"
-"""`sshd -t` wants the folder, which is there only while the service runs: not where its socket starts it."""
+"""`sshd -t` needs the folder, which exists only while the service runs, so not if a socket starts it."""
 
 _SAY = r"""new=$1
 say() { printf '%s\n' "$*" >&2; exit 1; }
@@ -25,7 +26,7 @@ files_of_sshd() {
   echo "$files"
 }
 """
-"""`files_of_sshd` writes the files that sshd reads: an Include may stand in a file that is included itself."""
+"""`files_of_sshd` prints the files that sshd reads; an included file may include others."""
 
 _KEEP = "write password_logins: true on this host in the inventory"
 
@@ -43,7 +44,7 @@ people=$(journalctl -q -t sshd -t sshd-session --since '-7 days' -o cat 2>/dev/n
 [ -z "$people" ] || say "logged in by password the last time: ${{people}}and this file turns that off;" \
   "let them log in by key once, or {_KEEP}"
 """
-"""A week is as long as an operator remembers."""
+"""A week covers what an operator remembers."""
 
 _READ_FIRST = r"""
 merged() { cat "$new" /etc/ssh/sshd_config; }
@@ -68,15 +69,15 @@ ss -Hltnp | awk '/"sshd"/ && !/"systemd"/ && $4 !~ /^(127\.|\[::1\])/ {print $4,
     "reload sshd when that suits, and write the port as ssh_port in the inventory"
 done || exit 1
 """
-"""A Port or ListenAddress that somebody wrote and did not load yet would come into force with our reload, and stay
-without our file. `sshd -T` writes every port behind its addresses: its `port` is 22 where only ListenAddress has one.
-Loopback is where tunnels end, a port that systemd holds is its socket's, and one on the command line stays."""
+"""Our reload would put a Port or ListenAddress into force that somebody wrote and has not loaded yet. `sshd -T` prints
+every port behind its addresses: its `port` is 22 if only ListenAddress has one. Loopback is for tunnels, a port that
+systemd holds belongs to its socket, and a port on the command line stays."""
 
 
 _RESTRICTS_LISTED = r"""
 restricts='AllowUsers|AllowGroups|DenyUsers|DenyGroups'
 """
-"""What the agents of clouds do not write by themselves."""
+"""Keywords that the clouds' agents do not write."""
 _RESTRICTS_LOGINS = r"""
 restricts='AllowUsers|AllowGroups|DenyUsers|DenyGroups|PermitRootLogin|PubkeyAuthentication'
 restricts="$restricts|AuthorizedKeysFile|AuthorizedKeysCommand|AuthenticationMethods"
@@ -92,7 +93,7 @@ if [ -f "$began" ] && [ -d "/proc/$(cat "$began")" ]; then
   done
 fi
 """
-"""Who may log in is not to change by our reload: lines that somebody wrote and did not load yet are refused.
+"""Our reload must not change who may log in: lines that somebody wrote and has not loaded yet are refused.
 
 sshd writes its PidFile each time it has read its files: at the start, and again after SIGHUP. The change time of a file
 counts, since a copied file may keep an older modification time. Our own files are left out: a run that was cut off may
@@ -101,7 +102,7 @@ not have loaded them.
 
 
 def first_file_check(*, keys_only: bool, people_work_there: bool) -> tuple[str, ...]:
-    """Return the check of a file that sshd reads before all others."""
+    """Return the check of a file that sshd reads before all other files."""
     parts = [FOLDER, _SAY]
     parts += [_NO_SECOND_FACTOR] if keys_only else []
     parts += [_NOBODY_BY_WORD] if keys_only and people_work_there else []
@@ -114,8 +115,8 @@ _LAST = (FOLDER, _SAY, _READ_LAST, _SAME_PORTS, _RESTRICTS_LOGINS, _NOBODY_BY_RE
 
 
 def last_file_check() -> tuple[str, ...]:
-    """Return the check of a file with a Match block, which goes on to the end of all that sshd reads.
+    """Return the check of a file with a Match block, which extends to the end of all that sshd reads.
 
-    Such a file is for hosts that exist already, where people may work.
+    Such a file is for hosts that existed before, where people may work.
     """
     return ("sh", "-c", "".join(_LAST), "sshd", "{path}")

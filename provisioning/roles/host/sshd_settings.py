@@ -1,6 +1,6 @@
-"""A file of sshd's settings, and the unit that takes it back at boot if no second login has confirmed it.
+"""A file of sshd settings, and the unit that undoes it at boot if no second login has confirmed it.
 
-The agent's own guard is a timer, which does not outlast a reboot (agent/kinds/sshd_file.py).
+The agent's own guard is a timer, which does not survive a reboot (agent/kinds/sshd_file.py).
 """
 
 from dataclasses import replace

@@ -12,7 +12,7 @@ from provisioning.converge.proxy import APT_FILE
 from provisioning.converge.resources import File, Link, Packages, Resource, SshdFile, Swap
 from provisioning.programs import firewall_trial
 from provisioning.roles.host.base import base
-from provisioning.roles.host.firewall import doors
+from provisioning.roles.host.firewall import open_ports_of
 from serving.spec.models import GatewaySpec
 from tests.unit.provisioning.records import host
 
@@ -168,7 +168,7 @@ def test_settings_of_sshd_that_nobody_confirmed_go_at_boot_before_sshd_reads_the
 
 
 def test_the_gateways_port_is_the_specs() -> None:
-    assert [door.ports for door in doors(host(), GatewaySpec(port=8443))] == ["22", "8443"]
+    assert [opening.ports for opening in open_ports_of(host(), GatewaySpec(port=8443))] == ["22", "8443"]
 
 
 def test_packages_are_asked_for_once() -> None:

@@ -1,4 +1,4 @@
-"""One stack's config as a frozen, checked value. Asks no cloud, reads no secret, imports no Pulumi."""
+"""The config of one stack as a frozen, checked value. Calls no cloud, reads no secret, does not import Pulumi."""
 
 from infra.config.models.deployment import DeploymentConfig
 from infra.config.reader import load_stack, parse_deployment

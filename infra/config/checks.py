@@ -43,7 +43,7 @@ RULES = (
 
 
 def checked(value: Mapping[str, Any], where: str) -> DeploymentConfig:
-    """Return `value` as a config that follows every rule. Raises ConfigError; `where` names the file in it."""
+    """Return `value` as a config that follows every rule. Raises ConfigError that names `where`, the file."""
     try:
         config = DeploymentConfig.model_validate(value)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""The stack's file read into a DeploymentConfig, once, at the edge. Nothing is made and no cloud is asked."""
+"""Read a stack file into a DeploymentConfig. Creates nothing and calls no cloud."""
 
 import re
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ from infra.config.rules.stack_names import stack_name_fits
 from serving.sources.spec_files import file_is_there, files_of_gateway, files_of_serving
 
 OWN_NAMESPACE = "llm-deploy:"
-"""Start of our keys below `config:` of a stack file; all others belong to Pulumi and its providers."""
+"""Prefix of this project's keys below `config:` in a stack file. All other keys belong to Pulumi and its providers."""
 
 DEPLOYMENT_KEY = f"{OWN_NAMESPACE}deployment"
-"""The one key we have."""
+"""The only key with that prefix."""
 
 
 def stack_file(stack: str) -> Path:
-    """Return the path of the stack's file. Raises UsageError for a name that no stack can have."""
+    """Return the path of the stack file. Raises UsageError if no stack can have this name."""
     if not re.fullmatch(STACK_NAME, stack):
         raise UsageError(NO_STACK_NAME, where=repr(stack), hint=STACK_NAME_HINT)
     return STACKS_DIR / f"Pulumi.{stack}.yaml"
@@ -36,7 +36,7 @@ def known_stacks() -> list[str]:
 
 
 def load_stack(stack: str) -> DeploymentConfig:
-    """Return the config of `stack`. Raises UsageError when there is no such stack, ConfigError for a wrong value."""
+    """Return the config of `stack`. Raises UsageError if there is no such stack, ConfigError for a wrong value."""
     path = stack_file(stack)
     where = f"stacks/{path.name}"  # as a person in the checkout would write it
     try:
@@ -60,7 +60,7 @@ def load_stack(stack: str) -> DeploymentConfig:
 
 
 def _config_section(content: Any, where: str) -> dict[str, Any]:
-    """Return what stands below `config:`. Raises ConfigError that says which of the ways in which it can be missing."""
+    """Return the mapping below `config:`. Raises ConfigError if it is missing or not a mapping."""
     hint = f"write config: and {DEPLOYMENT_KEY}: below it, see stacks/README.md"
     if not isinstance(content, dict):
         raise ConfigError(f"the file is {_sort(content)}", where=where, hint=hint)
@@ -73,12 +73,12 @@ def _config_section(content: Any, where: str) -> dict[str, Any]:
 
 
 def _sort(value: Any) -> str:
-    """Return what stands where a mapping belongs."""
+    """Return, in words, what was found in place of a mapping."""
     return "empty" if value is None else "a list" if isinstance(value, list) else "text, not a mapping"
 
 
 def parse_deployment(value: Any, where: str) -> DeploymentConfig:
-    """Return `value`, the deployment key's mapping, checked. Raises ConfigError; `where` names the file in it."""
+    """Return `value`, the mapping of the deployment key, as a checked config. Raises ConfigError that names `where`."""
     if not isinstance(value, dict):
         raise ConfigError(
             f"{DEPLOYMENT_KEY} is {_sort(value)}",
@@ -93,7 +93,7 @@ def parse_deployment(value: Any, where: str) -> DeploymentConfig:
 
 
 def _files(config: DeploymentConfig) -> Iterator[Problem]:
-    """Yield what is wrong with the files that the config names."""
+    """Yield a problem for each file of the config that is missing or wrong."""
     for section, problems in (
         ("serving", files_of_serving(config.serving)),
         ("gateway", files_of_gateway(config.gateway)),

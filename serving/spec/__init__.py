@@ -1,1 +1,1 @@
-"""The serving part of a stack file: models and their rules. Knows none of the folders beside it."""
+"""The `serving` and `gateway` sections of a stack file: models and rules. Imports no other folder of serving/."""

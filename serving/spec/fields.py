@@ -22,12 +22,12 @@ ServedName = Annotated[
         "write lower-case letters, digits, `.`, `_`, `-`, at most 63, starting with a letter or digit",
     ),
 ]
-"""A model name as clients write it."""
+"""A model's name, as clients write it."""
 
 Revision = Annotated[
     str, matching(r"[0-9a-f]{40}", "is not a full commit hash; write all 40 hex digits, as a branch or tag may move")
 ]
-"""A full commit hash: with a branch or tag, what was tested would not be what is served."""
+"""A full commit hash. A branch or tag could serve other files than those that were tested."""
 
 Repository = Annotated[
     str,
@@ -58,21 +58,21 @@ MirrorUrl = Annotated[
 
 
 class HubMirror(Frozen):
-    """A server that answers as the Hugging Face hub does, e.g. one of your own network."""
+    """A server with the API of the Hugging Face hub, e.g. in your own network."""
 
-    url: MirrorUrl = Field(description="Where it is, https:// only: what HF_ENDPOINT would name.")
-    token: SecretRef | None = Field(default=None, description="Where a read token for the mirror is kept.")
+    url: MirrorUrl = Field(description="Its address, https:// only, as in HF_ENDPOINT.")
+    token: SecretRef | None = Field(default=None, description="Where a read token for the mirror is stored.")
 
 
 class HubSource(Frozen):
-    """A repository of the Hugging Face hub at a pinned revision."""
+    """A repository of the Hugging Face hub, at a pinned revision."""
 
     kind: Literal["hub"] = Field(description="hub: a repository of the Hugging Face hub.")
     repo: Repository = Field(description="Repository, e.g. LGAI-EXAONE/EXAONE-3.5-2.4B-Instruct.")
     revision: Revision = Field(description="Full commit hash of 40 hex digits.")
-    token: SecretRef | None = Field(default=None, description="Where the read token of a gated repository is kept.")
+    token: SecretRef | None = Field(default=None, description="Where the read token of a gated repository is stored.")
     mirror: HubMirror | None = Field(
-        default=None, description="Server to fetch from in place of huggingface.co: a mapping with url and token."
+        default=None, description="Server to use instead of huggingface.co: a mapping with url and token."
     )
 
     @model_validator(mode="after")
@@ -86,19 +86,21 @@ class HubSource(Frozen):
 
 
 class FolderSource(Frozen):
-    """A folder on the controlling machine, copied to the host and checked file by file."""
+    """A folder on the controller, copied to the host and checked file by file."""
 
     kind: Literal["folder"] = Field(description="folder: a folder on this computer.")
     path: Path = Field(description="Folder with config.json and weights; relative paths start at the checkout.")
-    sha256: Sha256 | None = Field(default=None, description=f"{LIST_HELP.rstrip('.')}; none: whatever lies there.")
+    sha256: Sha256 | None = Field(default=None, description=f"{LIST_HELP} If missing, the files are not checked.")
 
 
 class TinySource(Frozen):
-    """Random weights that tools/tiny_model makes: nothing sensible is answered, everything else is real."""
+    """Random weights from tools/tiny_model: the answers make no sense, everything else is real."""
 
-    kind: Literal["tiny"] = Field(description="tiny: random weights, made here.")
+    kind: Literal["tiny"] = Field(description="tiny: random weights, generated on this computer.")
     name: Literal["llama", "exaone"] = Field(description="The shape of the model.")
-    adapter: Literal["a", "b"] | None = Field(default=None, description="One of its adapters; none for the base model.")
+    adapter: Literal["a", "b"] | None = Field(
+        default=None, description="One of its adapters. Leave it out for the base model."
+    )
 
 
 Source = Annotated[HubSource | BucketSource | HttpsSource | FolderSource | TinySource, Field(discriminator="kind")]
@@ -112,7 +114,7 @@ ModelSource = Annotated[
 class ModelSpec(Frozen):
     """The base model."""
 
-    name: ServedName = Field(description="Name under which clients ask for the base model.")
+    name: ServedName = Field(description="Name that clients write to get the base model.")
     source: ModelSource = Field(
         description="Where it comes from: a mapping with kind hub, s3, gs, https, folder, tiny, ollama or gguf."
     )
@@ -120,123 +122,126 @@ class ModelSpec(Frozen):
         default="auto", description="Type of weights and activations."
     )
     quantization: Literal["awq", "gptq", "fp8"] | None = Field(
-        default=None, description="How the weights are quantised (vLLM)."
+        default=None, description="Quantisation of the weights (vLLM)."
     )
-    context_tokens: int = Field(default=4096, ge=64, le=1_048_576, description="Longest prompt plus answer, in tokens.")
+    context_tokens: int = Field(
+        default=4096, ge=64, le=1_048_576, description="Most tokens in prompt and answer together."
+    )
     trust_remote_code: StrictBool = Field(
-        default=False, description="Run Python code that comes with the model. Read it first."
+        default=False, description="Run the Python code in the model's repository. Read it first."
     )
     licence: LicenceName | None = Field(
         default=None,
-        description="Name of the model's licence, e.g. apache-2.0: for `make status` and a bundle's bill of materials.",
+        description="Name of the model's licence, e.g. apache-2.0. "
+        "`make status` and the bill of materials of a bundle show it.",
     )
     accept_licence: LicenceName | None = Field(
-        default=None, description="The same, to accept one that forbids commercial use, where the project asks for it."
+        default=None, description="The same name, to accept a licence that forbids commercial use. Required for EXAONE."
     )
 
     @property
     def licence_name(self) -> str:
-        """The name of the licence, accepted or only told; empty when nobody told."""
+        """The name of the licence, accepted or not; empty if the file has none."""
         return self.accept_licence or self.licence or ""
 
 
 class AdapterSpec(Frozen):
     """One LoRA adapter of the base model."""
 
-    name: ServedName = Field(description="Alias under which clients ask for it, e.g. contract.")
+    name: ServedName = Field(description="Alias that clients write to get it, e.g. contract.")
     version: int = Field(
-        default=1, ge=1, description="Version; also served as name@version (Ollama: name:version), for ever."
+        default=1, ge=1, description="Version, always served as name@version (Ollama: name:version) too."
     )
     source: Source = Field(description="Where it comes from: a mapping with kind hub, s3, gs, https, folder or tiny.")
     sha256: Sha256 | None = Field(default=None, description="SHA-256 of adapter_model.safetensors.")
     rank: int = Field(default=8, ge=1, le=512, description="LoRA rank, as in adapter_config.json.")
     target_modules: tuple[ModuleName, ...] = Field(
-        default=(), description="Modules that it changes, as in adapter_config.json; none: not compared."
+        default=(), description="Modules that it changes, as in adapter_config.json. If empty, they are not compared."
     )
     base: Repository | None = Field(
         default=None,
-        description="Repository that its adapter_config.json names as the base, where that is another name of `model`: "
-        "a renamed or mirrored repository. Overrules the comparison of names; tensors are still compared.",
+        description="Base model in its adapter_config.json, if that is another name of `model`, e.g. of a renamed or "
+        "mirrored repository. It replaces the comparison of names; tensors are still compared.",
     )
     promoted: StrictBool = Field(
-        default=True, description="Whether `name` alone means this version; of several versions exactly one does."
+        default=True,
+        description="Whether `name` alone means this version. Exactly one version of a name must be promoted.",
     )
 
     @property
     def versioned_name(self) -> str:
-        """The immutable served name, e.g. `contract@3`."""
+        """The served name that never moves, e.g. `contract@3`."""
         return f"{self.name}@{self.version}"
 
 
 class VllmSpec(Frozen):
-    """How vLLM runs. Its port is on loopback only."""
+    """How vLLM runs. It listens on loopback only."""
 
     port: int = Field(default=8000, ge=1024, le=65535, description="Port on 127.0.0.1.")
     max_lora_rank: Literal[1, 8, 16, 32, 64, 128, 256, 320, 512] = Field(
-        default=16, description="Largest adapter rank that fits."
+        default=16, description="Largest rank of an adapter."
     )
     adapter_slots: int = Field(
         default=4,
         ge=1,
         le=64,
-        description="Adapter versions computed at the same time; each takes room beside the weights, used or not.",
+        description="Adapter versions in use at the same time. Each takes memory beside the weights, in use or not.",
     )
     kv_cache_gib: float = Field(default=1.0, gt=0, le=1024, description="KV cache on a CPU host, in GiB of RAM.")
     gpu_memory_fraction: float = Field(
-        default=0.9, gt=0, le=0.98, description="Share of each GPU's memory that vLLM takes."
+        default=0.9, gt=0, le=0.98, description="Share of each GPU's memory that vLLM uses."
     )
     max_sequences: int = Field(default=16, ge=1, le=4096, description="Requests computed at the same time.")
     max_answers: int = Field(
         default=16,
         ge=1,
         le=1024,
-        description="Answers that one request may ask for: `n`, the width of a beam search, and prompts times `n`.",
+        description="Most answers to one request: `n`, the width of a beam search, and prompts times `n`.",
     )
     max_constraint_kib: int = Field(
         default=64,
         ge=1,
         le=1024,
-        description="Largest schema, regex, grammar or set of tools that an answer may be held to, in KiB.",
+        description="Largest schema, regex, grammar or set of tools in a request, in KiB.",
     )
     tool_call_parser: str | None = Field(
-        default=None, description="How the model writes its calls of tools, e.g. hermes; turns on `tool_choice: auto`."
+        default=None, description="Format of the model's tool calls, e.g. hermes. It turns on `tool_choice: auto`."
     )
     reasoning_parser: str | None = Field(
-        default=None, description="How the model marks its reasoning, e.g. qwen3; it is answered apart from the text."
+        default=None,
+        description="Format of the model's reasoning, e.g. qwen3. Answers then have it apart from the text.",
     )
     chat_template: Path | None = Field(
-        default=None, description="Jinja file on this computer in place of the model's own chat template."
+        default=None, description="Jinja file on this computer that replaces the model's chat template."
     )
     extra_args: tuple[str, ...] = Field(
         default=(),
         max_length=32,
-        description="Further options of vLLM, one word each, e.g. --kv-cache-dtype=fp8; only those that open no door.",
+        description="More options of vLLM, one word each, e.g. --kv-cache-dtype=fp8. Unsafe ones are refused.",
     )
     eager: StrictBool = Field(
-        default=False, description="Skip graph capture and compilation: starts sooner, answers slower."
+        default=False, description="Skip graph capture and compilation: vLLM starts sooner and answers more slowly."
     )
     memory_max_gib: float | None = Field(
-        default=None, gt=0, le=4096, description="Memory limit of the unit; none: the host's, less 1 GiB."
+        default=None, gt=0, le=4096, description="Memory limit of the unit. Default: the host's memory minus 1 GiB."
     )
 
 
 class ServingFields(Frozen):
     """The fields of `serving`, without the rules that join several of them: see ServingSpec."""
 
-    engine: Literal["vllm", "ollama"] = Field(default="vllm", description="Program that computes the answers.")
+    engine: Literal["vllm", "ollama"] = Field(default="vllm", description="Program that computes answers.")
     model: ModelSpec = Field(description="The base model: a mapping with name, source and more.")
     adapters: tuple[AdapterSpec, ...] = Field(default=(), description="LoRA adapters, chosen per request by `model`.")
     aliases_by: Literal["provision", "promote"] = Field(
         default="provision",
-        description="What moves an adapter's name to another version: `provision`, to what is `promoted` here, or "
-        "`make adapters DO=promote` alone. A manifest of the stack's adapters sets it to promote.",
+        description="What moves an adapter's name to another version. provision: to the one that is `promoted` here. "
+        "promote: only `make adapters DO=promote` does; a manifest of adapters sets this.",
     )
     vllm: VllmSpec = Field(default=VllmSpec(), description="How vLLM runs.")
     ollama: OllamaSpec = Field(default=OllamaSpec(), description="How Ollama runs.")
-    ready_timeout_s: int = Field(
-        default=900, ge=10, le=7200, description="How long a start may take until the first token."
-    )
-    drain_s: int = Field(default=30, ge=0, le=600, description="How long a stop waits for running requests.")
+    ready_timeout_s: int = Field(default=900, ge=10, le=7200, description="Limit for a start, up to the first token.")
+    drain_s: int = Field(default=30, ge=0, le=600, description="Time that a stop waits for running requests.")
 
     @property
     def port(self) -> int:
@@ -245,20 +250,20 @@ class ServingFields(Frozen):
 
     @property
     def memory_max_gib(self) -> float | None:
-        """The memory limit of the engine's unit; none: what the host has, less a little."""
+        """The memory limit of the engine's unit; None if the file sets none."""
         return self.vllm.memory_max_gib if self.engine == "vllm" else self.ollama.memory_max_gib
 
     @property
     def served_names(self) -> tuple[str, ...]:
-        """Every name that /v1/models lists: base model, then each adapter's alias and immutable name.
+        """Every name in /v1/models: the base model, then alias and immutable name of each adapter.
 
-        Ollama lists names with their tag; a client may leave `:latest` out.
+        Ollama lists names with their tag. A client may leave out `:latest`.
         """
         names = (n for a in self.adapters for n in (self.alias_of(a), self.immutable_name_of(a)))
         return (self.with_tag(self.model.name), *dict.fromkeys(names))
 
     def immutable_name_of(self, adapter: AdapterSpec) -> str:
-        """Return the served name that means one version for ever: `contract@3`, or `contract:3` as Ollama has no @."""
+        """Return the served name that never moves to another version: `contract@3`, or `contract:3` with Ollama."""
         return adapter.versioned_name if self.engine == "vllm" else f"{adapter.name}:{adapter.version}"
 
     def alias_of(self, adapter: AdapterSpec) -> str:

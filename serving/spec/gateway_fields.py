@@ -19,24 +19,26 @@ HostnameText = Annotated[
 
 
 class ProjectCa(Frozen):
-    """The gateway's certificate comes from a CA of this checkout."""
+    """The gateway's certificate comes from this checkout's CA."""
 
-    kind: Literal["project_ca"] = Field(default="project_ca", description="project_ca: made by this checkout.")
+    kind: Literal["project_ca"] = Field(default="project_ca", description="project_ca: issued by this checkout.")
     days: int = Field(
         default=90,
         ge=2,
         le=398,
-        description="How long a certificate is valid; renewed by `provision` in its last third.",
+        description="Validity of a certificate. `provision` renews it in the last third.",
     )
 
 
 class TlsFiles(Frozen):
-    """The gateway's certificate comes from files of the user's."""
+    """The gateway's certificate comes from the user's files."""
 
-    kind: Literal["files"] = Field(description="files: the user's own.")
-    certificate: Path = Field(description="PEM: the server's certificate, then the chain.")
-    key: Path = Field(description="PEM: the private key, mode 0600.")
-    ca: Path | None = Field(default=None, description="PEM: the CA that clients should trust; none: the system's.")
+    kind: Literal["files"] = Field(description="files: your own.")
+    certificate: Path = Field(description="PEM file with the server's certificate, then the chain.")
+    key: Path = Field(description="PEM file with the private key, mode 0600.")
+    ca: Path | None = Field(
+        default=None, description="PEM file with the CA that clients should trust. Default: those of their system."
+    )
 
 
 class GatewayFields(Frozen):
@@ -44,20 +46,24 @@ class GatewayFields(Frozen):
 
     port: int = Field(default=443, ge=1, le=65535, description="HTTPS port that clients use.")
     hostnames: tuple[HostnameText, ...] = Field(
-        default=(), description="DNS names in the certificate, beside the host's address."
+        default=(), description="DNS names in the certificate. It also has the host's address."
     )
     tls: Annotated[ProjectCa | TlsFiles, Field(discriminator="kind")] = Field(
         default=ProjectCa(), description="Where the certificate comes from: a mapping with kind project_ca or files."
     )
     clients: tuple[ServedName, ...] = Field(
-        default=("default",), min_length=1, description="One API key is made for each name."
+        default=("default",), min_length=1, description="Names of clients. Each gets an API key."
     )
     max_concurrency: int = Field(
-        default=16, ge=1, le=4096, description="Requests passed to the engine at the same time."
+        default=16, ge=1, le=4096, description="Requests that the engine gets at the same time."
     )
-    max_queue: int = Field(default=64, ge=0, le=65536, description="Requests that wait; the next one gets 429.")
-    queue_timeout_s: int = Field(default=30, ge=1, le=600, description="How long a request waits; then it gets 429.")
+    max_queue: int = Field(
+        default=64, ge=0, le=65536, description="Requests that may wait. The next one gets status 429."
+    )
+    queue_timeout_s: int = Field(
+        default=30, ge=1, le=600, description="Longest wait of a request. It then gets status 429."
+    )
     request_timeout_s: int = Field(
-        default=600, ge=5, le=7200, description="How long an answer may pause between two bytes."
+        default=600, ge=5, le=7200, description="Longest pause between two bytes of an answer."
     )
     max_body_kib: int = Field(default=1024, ge=1, le=65536, description="Largest request body, in KiB.")

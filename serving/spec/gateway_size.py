@@ -1,7 +1,6 @@
-"""How many connections and buffers HAProxy may hold, so that it never takes more memory than a host keeps for it.
+"""Limits of connections and buffers that keep HAProxy within the memory that a host keeps for it.
 
-Does not know HAProxy's configuration (provisioning/roles/gateway/gateway.py writes it). Sizes in bytes or MiB, as
-named.
+Does not know HAProxy's configuration: provisioning/roles/gateway/gateway.py writes it.
 """
 
 from dataclasses import dataclass
@@ -12,30 +11,30 @@ from serving.spec.models import GatewaySpec
 MIB = 1024**2
 
 CPU_HOST_MIB = 512
-"""Half of the 1 GiB that the engine's memory limit leaves to the system on a host that computes on its CPU."""
+"""Half of the 1 GiB that the engine's memory limit leaves to the system on a host without a GPU."""
 
 GPU_HOST_SHARE = 1 / 8
-"""Of a host's memory, where a GPU computes and the engine has no memory limit."""
+"""Share of the memory of a GPU host, where the engine has no memory limit."""
 
 HEADER_BYTES = 32 * 1024
 """Largest request head."""
 
 BUFFERED_BODY_BYTES = MIB
-"""Largest body that HAProxy takes in whole before the request asks for a place, and the largest one in chunks."""
+"""Largest body that HAProxy buffers before a request enters the queue, and largest body in chunks."""
 
 CONNECTION_BYTES = 128 * 1024
-"""What a connection takes beside its buffers, mostly TLS: 70 KiB measured with HAProxy 2.6 on 2026-11-29."""
+"""Memory of a connection beside its buffers, mostly TLS: 70 KiB measured with HAProxy 2.6 on 2026-11-29."""
 
 PROGRAM_MIB = 64
-"""Master, one worker and its threads without connections: 25 MiB measured; the rest is for workers that are ending."""
+"""Master, and one worker without connections: 25 MiB measured. The rest is for workers that are ending."""
 
 OLD_PROCESSES = 8
-"""How many reloads a worker survives while its answers run. Each takes 4.7 MiB (HAProxy 2.6 on 2026-11-29), so 8
-of them fit into PROGRAM_MIB."""
+"""Reloads after which an old worker ends, even if it still answers. Each old worker takes 4.7 MiB (HAProxy 2.6 on
+2026-11-29), so 8 of them fit into PROGRAM_MIB."""
 
 SPARE_CONNECTIONS = 256
 SPARE_CONNECTIONS_MIN = 64
-"""Connections beside those of requests that run or wait: refused requests, health checks, idle clients."""
+"""Connections beside those of running and waiting requests: refused requests, health checks, idle clients."""
 
 SPARE_BUFFERS = 16
 """For the metrics, the admin socket and HAProxy's own reserve."""
@@ -43,17 +42,17 @@ SPARE_BUFFERS = 16
 
 @dataclass(frozen=True, kw_only=True)
 class GatewaySize:
-    """What HAProxy may hold at the same time."""
+    """Limits of HAProxy at any one time."""
 
     connections: int
     connections_per_client: int
     body_bytes: int
     buffered_body_bytes: int
     buffer_bytes: int
-    """One holds a whole request: head and buffered body."""
+    """Size of one buffer: the head and the buffered body of a request."""
     buffers: int
     memory_mib: int
-    """What all of it takes at most."""
+    """Largest memory of all of them together."""
 
 
 def reserved_mib(memory_gib: float, *, gpu: bool) -> int:
@@ -62,9 +61,9 @@ def reserved_mib(memory_gib: float, *, gpu: bool) -> int:
 
 
 def gateway_size(gateway: GatewaySpec, reserved: int = CPU_HOST_MIB) -> GatewaySize:
-    """Return what HAProxy may hold within `reserved` MiB: as many spare connections as fit, 64 to 256.
+    """Return limits within `reserved` MiB, with as many spare connections as fit, 64 to 256.
 
-    With 64 it may still be more than `reserved`: compare `memory_mib`.
+    Even 64 may be too many: compare `memory_mib` with `reserved`.
     """
     spare = SPARE_CONNECTIONS
     while spare > SPARE_CONNECTIONS_MIN and _size(gateway, spare).memory_mib > reserved:
@@ -73,14 +72,14 @@ def gateway_size(gateway: GatewaySpec, reserved: int = CPU_HOST_MIB) -> GatewayS
 
 
 def most_waiting(gateway: GatewaySpec, reserved: int) -> int:
-    """Return the largest `max_queue` that fits into `reserved` MiB; negative when none does."""
+    """Return the largest `max_queue` that fits into `reserved` MiB; negative if none does."""
     none_waits = _size(gateway.model_copy(update={"max_queue": 0}), SPARE_CONNECTIONS_MIN)
     free_bytes = (reserved - none_waits.memory_mib) * MIB
     return free_bytes // (none_waits.buffer_bytes + CONNECTION_BYTES)
 
 
 def too_large(gateway: GatewaySpec, reserved: int, machine: str) -> Problem | None:
-    """Return that HAProxy could need more than the `reserved` MiB of `machine`; None when it cannot."""
+    """Return a problem if HAProxy could need more than the `reserved` MiB of `machine`, else None."""
     size = gateway_size(gateway, reserved)
     if size.memory_mib <= reserved:
         return None
@@ -95,13 +94,13 @@ def too_large(gateway: GatewaySpec, reserved: int, machine: str) -> Problem | No
 
 
 def _size(gateway: GatewaySpec, spare: int) -> GatewaySize:
-    """Return the size with `spare` connections beside those of requests."""
+    """Return the limits with `spare` connections beside those of requests."""
     requests = gateway.max_concurrency + gateway.max_queue
     body_bytes = gateway.max_body_kib * 1024
     buffered = min(body_bytes, BUFFERED_BODY_BYTES)
     buffer_bytes = buffered + 2 * HEADER_BYTES
     connections = requests + spare
-    # A request that runs may hold two more for a moment: one towards the engine, one for the answer.
+    # A running request may briefly use two more buffers: one towards the engine, one for the answer.
     buffers = connections + 2 * gateway.max_concurrency + SPARE_BUFFERS
     held_bytes = buffers * buffer_bytes + connections * CONNECTION_BYTES
     return GatewaySize(

@@ -1,6 +1,6 @@
-"""Licences of models. One that forbids commercial use is named by who deploys, wherever the weights come from.
+"""Licences of models. A licence that forbids commercial use must be accepted in the stack file, whatever the source.
 
-Goes by names alone. A copy that nobody would take for EXAONE by its name is not noticed.
+Only names are compared: a copy of EXAONE under an unrelated name is not recognised.
 """
 
 from collections.abc import Iterator
@@ -16,22 +16,22 @@ LICENCES = {
     "exaone-deep-": "exaone-1.1-nc",
     "exaone-4.0-": "exaone-1.2-nc",
 }
-"""Licences of the publisher's repositories, by the start of their names in lower case: the hub takes either case.
+"""Licences of the publisher's repositories, by the start of their names in lower case, as the hub ignores case.
 
 Source: the file LICENSE of each repository on the hub.
 """
 
 OTHER_EXAONE_LICENCE = "exaone-nc"
-"""For a repository of the same publisher that is not in the table yet."""
+"""Licence of the publisher's repositories that are not in the table yet."""
 
 
 def is_exaone(source: ModelSource) -> bool:
-    """Return whether repository, address, name or path of the source says EXAONE, in whatever case."""
+    """Return whether repository, address, name or path of the source contains EXAONE, in any case."""
     return any("exaone" in str(getattr(source, field, "")).lower() for field in ("repo", "url", "name", "path"))
 
 
 def licence_accepted(spec: ServingFields) -> Iterator[Problem]:
-    """A licence that forbids commercial use is named by whoever deploys the model."""
+    """The file accepts a licence that forbids commercial use by its name."""
     source, given = spec.model.source, spec.model.accept_licence
     if source.kind == "tiny" or not is_exaone(source):
         return
@@ -47,7 +47,7 @@ def licence_accepted(spec: ServingFields) -> Iterator[Problem]:
 
 
 def licence_has_one_name(spec: ServingFields) -> Iterator[Problem]:
-    """The licence that is accepted is the model's."""
+    """The accepted licence is the licence of the model."""
     told, accepted = spec.model.licence, spec.model.accept_licence
     if told and accepted and told != accepted:
         yield Problem("model.licence", f"{told} is not {accepted}, which accept_licence names", "leave one of them out")

@@ -1,7 +1,7 @@
-"""What is served: engine, base model, adapters and gateway, as checked values.
+"""Engine, base model, adapters and gateway, as checked values.
 
-They travel unchanged from the stack file to the outputs and into the roles, and know no host and no cloud. The fields
-are in fields.py and gateway_fields.py, the rules in rules.py.
+The stack file, the outputs and the roles use the same values, which know no host and no cloud. The fields are in
+fields.py and gateway_fields.py, the rules in rules.py.
 """
 
 from typing import Self

@@ -7,29 +7,31 @@ from serving.spec.fields import ServingFields
 from serving.spec.licences import is_exaone
 
 OLLAMA_ONLY = ("ollama", "gguf")
-"""Kinds of model source that vLLM does not read."""
+"""Kinds of model source that only Ollama reads."""
 
 ADAPTER_SHAPES = ("llama",)
-"""Shapes of tiny model whose adapters Ollama loads; of the real ones Llama, Mistral, Gemma (docs.ollama.com/import)."""
+"""Shapes of tiny models whose adapters Ollama loads. Of real models: Llama, Mistral, Gemma (docs.ollama.com/import)."""
 
 
 def sources_fit_engine(spec: ServingFields) -> Iterator[Problem]:
-    """A source is one that the engine reads."""
+    """The engine can read the source."""
     kind = spec.model.source.kind
     if kind in OLLAMA_ONLY and spec.engine != "ollama":
         yield Problem("model.source.kind", f"{kind} is for engine ollama", "write hub or folder, or engine: ollama")
     if kind in OLLAMA_ONLY and spec.ollama.quantize is not None:
-        yield Problem("ollama.quantize", f"is for safetensors, and {kind} brings finished weights", "leave it out")
+        yield Problem(
+            "ollama.quantize", f"is for safetensors, and the weights of {kind} are quantised already", "leave it out"
+        )
 
 
 def ollama_converts_it(spec: ServingFields) -> Iterator[Problem]:
-    """Safetensors are of an architecture that `ollama create` converts."""
+    """`ollama create` can convert the architecture of the safetensors."""
     if spec.engine == "ollama" and is_exaone(spec.model.source) and spec.model.source.kind not in OLLAMA_ONLY:
-        yield Problem("model.source.kind", "Ollama converts no EXAONE from safetensors", "write gguf or ollama")
+        yield Problem("model.source.kind", "Ollama cannot convert EXAONE from safetensors", "write gguf or ollama")
 
 
 def adapters_fit_ollama(spec: ServingFields) -> Iterator[Problem]:
-    """Ollama loads adapters of a few architectures only, and moves no alias without a provision."""
+    """Ollama can load adapters of this architecture, and only `provision` moves its aliases."""
     if spec.engine != "ollama" or not spec.adapters:
         return
     base = spec.model.source

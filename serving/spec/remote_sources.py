@@ -1,6 +1,6 @@
-"""Folders of buckets and web servers as sources: pinned by the checksum of a list of checksums in them.
+"""Folders of buckets and web servers as sources, pinned by the checksum of their SHA256SUMS.
 
-Neither has commits, so the list SHA256SUMS, as `sha256sum *` writes it, stands for one. Fetches nothing.
+They have no commits, so the SHA-256 of that list, as `sha256sum *` writes it, takes the place of one. Fetches nothing.
 """
 
 from typing import Annotated, Literal, Self
@@ -27,18 +27,18 @@ HttpsUrl = Annotated[
     ),
 ]
 
-LIST_HELP = "SHA-256 of the SHA256SUMS in it: `sha256sum * > SHA256SUMS; sha256sum SHA256SUMS`."
+LIST_HELP = "SHA-256 of its SHA256SUMS: `sha256sum * > SHA256SUMS; sha256sum SHA256SUMS`."
 
 
 class BucketSource(Frozen):
-    """A folder of a bucket, with a list SHA256SUMS of its files."""
+    """A folder of a bucket, with a SHA256SUMS of its files."""
 
     kind: Literal["s3", "gs"] = Field(description="s3: Amazon S3; gs: Google Cloud Storage.")
     url: BucketUrl = Field(description="The folder, e.g. s3://acme-models/exaone-3.5-2.4b.")
     sha256: Sha256 = Field(description=LIST_HELP)
     credentials: Literal["host", "handed"] = Field(
         default="host",
-        description="host: the machine's own role reads it; handed: this computer's login, handed to the fetch alone.",
+        description="host: the machine's own role reads it. handed: the fetch gets this computer's login.",
     )
 
     @model_validator(mode="after")
@@ -52,9 +52,9 @@ class BucketSource(Frozen):
 
 
 class HttpsSource(Frozen):
-    """A folder of a web server, with a list SHA256SUMS of its files."""
+    """A folder of a web server, with a SHA256SUMS of its files."""
 
     kind: Literal["https"] = Field(description="https: a folder of a web server.")
     url: HttpsUrl = Field(description="The folder, e.g. https://models.example.com/contract/4.")
     sha256: Sha256 = Field(description=LIST_HELP)
-    token: SecretRef | None = Field(default=None, description="Where a bearer token for it is kept.")
+    token: SecretRef | None = Field(default=None, description="Where a bearer token for it is stored.")

@@ -1,6 +1,6 @@
-"""Rules over several fields of what is served. Each yields what is wrong, with the key to mend; none asks anybody.
+"""Rules that join several fields of `serving` and `gateway`. Each yields problems with the key to change.
 
-What the machine can do (GPU, memory) is not known here: see infra/config/rules/capacity.py.
+They use no network and do not know the machine: see infra/config/rules/capacity.py for GPU and memory.
 """
 
 from collections.abc import Iterator
@@ -16,11 +16,11 @@ from tools.tiny_model import CONTEXT_TOKENS as TINY_CONTEXT_TOKENS
 from tools.tiny_model import LORA_RANK as TINY_RANK
 
 METRICS_PORT = 8405
-"""The gateway's metrics, on its host's loopback."""
+"""Port of the gateway's metrics, on the loopback of its host."""
 
 
 def names_differ(spec: ServingFields) -> Iterator[Problem]:
-    """A name means one model, a versioned name one version."""
+    """A name means one model, and a versioned name one version."""
     seen: dict[str, str] = {}
     for index, adapter in enumerate(spec.adapters):
         key = f"adapters[{index}].name"
@@ -36,7 +36,7 @@ def names_differ(spec: ServingFields) -> Iterator[Problem]:
 
 
 def aliases_are_clear(spec: ServingFields) -> Iterator[Problem]:
-    """Of the versions of a name exactly one answers to the name alone."""
+    """Exactly one version of each name is promoted."""
     for name in dict.fromkeys(adapter.name for adapter in spec.adapters):
         versions = [(index, each) for index, each in enumerate(spec.adapters) if each.name == name]
         promoted = list(dict.fromkeys(f"{name}@{each.version}" for _, each in versions if each.promoted))
@@ -48,7 +48,7 @@ def aliases_are_clear(spec: ServingFields) -> Iterator[Problem]:
 
 
 def ranks_fit(spec: ServingFields) -> Iterator[Problem]:
-    """Each adapter's rank is within what vLLM makes room for."""
+    """No adapter has a larger rank than vLLM allocates."""
     limit = spec.vllm.max_lora_rank
     for index, adapter in enumerate(spec.adapters if spec.engine == "vllm" else ()):
         if adapter.rank > limit:
@@ -60,13 +60,13 @@ def ranks_fit(spec: ServingFields) -> Iterator[Problem]:
 
 
 def base_is_no_adapter(spec: ServingFields) -> Iterator[Problem]:
-    """The base model is a whole model."""
+    """The base model is not an adapter."""
     if spec.model.source.kind == "tiny" and spec.model.source.adapter is not None:
-        yield Problem("model.source.adapter", "makes the base model an adapter", "leave it out here")
+        yield Problem("model.source.adapter", "is for adapters, not for the base model", "leave it out")
 
 
 def adapters_fit_base(spec: ServingFields) -> Iterator[Problem]:
-    """An adapter was trained on the base model that it is loaded onto, as far as the sources tell."""
+    """The adapters were trained on the base model, as far as the sources show."""
     base = spec.model.source
     for index, adapter in enumerate(spec.adapters):
         key, source = f"adapters[{index}].source", adapter.source
@@ -81,14 +81,14 @@ def adapters_fit_base(spec: ServingFields) -> Iterator[Problem]:
 
 
 def _tiny_fits(adapter: AdapterSpec, base_shape: str, key: str) -> Iterator[Problem]:
-    """A tiny adapter has the base's shape, and the rank it was made with."""
+    """A tiny adapter has the shape of the base model, and the rank with which it was generated."""
     source = adapter.source
     if source.kind != "tiny":
         return
     if source.adapter is None:
         yield Problem(f"{key}.source.adapter", "is missing", "write a or b")
     if adapter.rank != TINY_RANK:
-        yield Problem(f"{key}.rank", f"{adapter.rank} is not a tiny adapter's", f"write {TINY_RANK}")
+        yield Problem(f"{key}.rank", f"{adapter.rank} is not the rank of a tiny adapter", f"write {TINY_RANK}")
     if source.name != base_shape:
         yield Problem(
             f"{key}.source.name", f"{source.name} does not fit the base model's {base_shape}", f"write {base_shape}"
@@ -96,9 +96,9 @@ def _tiny_fits(adapter: AdapterSpec, base_shape: str, key: str) -> Iterator[Prob
 
 
 def options_fit_engine(spec: ServingFields) -> Iterator[Problem]:
-    """What only one engine can do is not asked of the other.
+    """Options of one engine are not set for the other.
 
-    A section with defaults alone passes: outputs written as JSON carry every field.
+    A section with defaults alone passes, because outputs in JSON contain every field.
     """
     other = "ollama" if spec.engine == "vllm" else "vllm"
     if getattr(spec, other) != type(spec).model_fields[other].default:
@@ -112,13 +112,13 @@ def options_fit_engine(spec: ServingFields) -> Iterator[Problem]:
 
 
 def quantization_fits_dtype(spec: ServingFields) -> Iterator[Problem]:
-    """Quantised weights are computed in a 16-bit type."""
+    """Quantised weights need a 16-bit type."""
     if spec.model.quantization and spec.model.dtype == "float32":
-        yield Problem("model.dtype", f"float32 does not go with {spec.model.quantization}", "write auto or float16")
+        yield Problem("model.dtype", f"float32 does not work with {spec.model.quantization}", "write auto or float16")
 
 
 def vllm_options_are_known(spec: ServingFields) -> Iterator[Problem]:
-    """Parsers are those of the pinned release, and further options open no door."""
+    """The pinned release has the parsers, and the extra options give no access to the engine."""
     for field, known in (("tool_call_parser", TOOL_CALL_PARSERS), ("reasoning_parser", REASONING_PARSERS)):
         value = getattr(spec.vllm, field)
         if value is not None and value not in known:
@@ -127,7 +127,7 @@ def vllm_options_are_known(spec: ServingFields) -> Iterator[Problem]:
 
 
 def memory_fits_cache(spec: ServingFields) -> Iterator[Problem]:
-    """The unit's memory limit leaves room for the KV cache."""
+    """The memory limit of the unit is larger than the KV cache."""
     limit = spec.vllm.memory_max_gib
     if spec.engine == "vllm" and limit is not None and limit <= spec.vllm.kv_cache_gib:
         yield Problem(
@@ -138,7 +138,7 @@ def memory_fits_cache(spec: ServingFields) -> Iterator[Problem]:
 
 
 def tiny_context_fits(spec: ServingFields) -> Iterator[Problem]:
-    """No more tokens are asked of a tiny model than it has positions."""
+    """The context fits into the positions of a tiny model."""
     if spec.model.source.kind == "tiny" and spec.model.context_tokens > TINY_CONTEXT_TOKENS:
         yield Problem(
             "model.context_tokens",
@@ -165,36 +165,36 @@ SERVING_RULES = (
 
 
 def gateway_port_is_free(gateway: GatewayFields) -> Iterator[Problem]:
-    """The gateway leaves SSH its port."""
+    """The gateway does not use the SSH port."""
     if gateway.port == SSH_PORT:
-        yield Problem("port", f"{SSH_PORT} is the port of SSH", "write 443 or another one")
+        yield Problem("port", f"{SSH_PORT} is the SSH port", "write 443 or another port")
 
 
 def waits_end_in_order(gateway: GatewayFields) -> Iterator[Problem]:
-    """A request does not wait longer for its turn than an answer may take."""
+    """A request does not wait longer in the queue than an answer may pause."""
     if gateway.queue_timeout_s > gateway.request_timeout_s:
         yield Problem(
             "queue_timeout_s",
             f"{gateway.queue_timeout_s} is longer than request_timeout_s {gateway.request_timeout_s}",
-            "write less",
+            f"write {gateway.request_timeout_s} or less",
         )
 
 
 def files_differ(gateway: GatewayFields) -> Iterator[Problem]:
-    """Certificate and key are two files."""
+    """Certificate and key are different files."""
     if gateway.tls.kind == "files" and gateway.tls.certificate == gateway.tls.key:
-        yield Problem("tls.key", "is the same file as tls.certificate", "name the file with the private key alone")
+        yield Problem("tls.key", "is the same file as tls.certificate", "write a file with the private key alone")
 
 
 GATEWAY_RULES = (gateway_port_is_free, waits_end_in_order, files_differ)
 
 
 def ports_differ(serving: ServingFields, gateway: GatewayFields) -> Iterator[Problem]:
-    """Of gateway, engine and the gateway's metrics no two listen on one port; the keys start at what holds both."""
+    """Gateway, engine and the gateway's metrics listen on three ports. Keys start at what contains both specs."""
     if gateway.port == serving.port:
         yield Problem(
-            "gateway.port", f"{gateway.port} is the engine's port already", "write 443, or give the engine another"
+            "gateway.port", f"{gateway.port} is the engine's port too", "write 443, or give the engine another port"
         )
     for key, port in (("gateway.port", gateway.port), (f"serving.{serving.engine}.port", serving.port)):
         if port == METRICS_PORT:
-            yield Problem(key, f"{port} is the port of the gateway's metrics", "write another one")
+            yield Problem(key, f"{port} is the port of the gateway's metrics", "write another port")

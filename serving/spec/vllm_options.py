@@ -1,7 +1,7 @@
-"""Options of vLLM 0.32 that a config may set: names of its parsers, and a list of further arguments, checked.
+"""Options of vLLM 0.32 that a config may set: names of parsers, and extra arguments.
 
-A list of what is allowed and not of what is forbidden: an option that a later release adds stays shut until somebody
-has looked at it. Names and values are those of `vllm serve --help`; tests/machine/test_vllm.py asks the real one.
+This is a list of allowed options, so that an option of a later release is refused until someone has reviewed it.
+Names and values are those of `vllm serve --help`; tests/machine/test_vllm.py compares them with the real program.
 """
 
 import difflib
@@ -62,7 +62,7 @@ ALLOWED = {
     "--stream-interval": NUMBER,
     "--fingerprint-mode": r"full|hash|none",
 }
-"""What may be set, and the form of its value."""
+"""Allowed options, with a pattern of the value."""
 
 OWN_KEYS = {
     "--model": "model.source",
@@ -86,36 +86,36 @@ OWN_KEYS = {
     "--reasoning-parser": "vllm.reasoning_parser",
     "--chat-template": "vllm.chat_template",
 }
-"""Options that the config sets by a key of its own, or by more than one option that must fit together."""
+"""Options that have their own key in the config, or that must fit several other keys."""
 
-DOORS = {
+UNSAFE = {
     r"--(host|uds|root-path|grpc.*|api-server-count|headless|data-parallel.*|node.*|master.*|ssl.*|enable-ssl.*)": (
-        "decides where the engine listens or whom it reaches, and only the gateway may reach it"
+        "sets where the engine listens or connects, and only the gateway may reach it"
     ),
     r"--(api-key|allow.*|middleware|h11.*|enable-request-id-headers|uvicorn.*|disable-uvicorn.*)": (
-        "changes who may speak to the engine and how; the gateway decides that"
+        "sets who may use the engine and how, which is up to the gateway"
     ),
     r"--(tool-server|tool-parser-plugin|reasoning-parser-plugin|logits-processors|worker.*|scheduler-cls)": (
-        "loads code of another place into the engine"
+        "loads other code into the engine"
     ),
-    r"--(io-processor-plugin|model-impl|additional-config|.*-loader-extra-config)": "loads code of another place",
+    r"--(io-processor-plugin|model-impl|additional-config|.*-loader-extra-config)": "loads other code into the engine",
     r"--(trust-request.*|enable-prompt-embeds|enable-mm-embeds|enable-sleep-mode|enable-tokenizer-info.*)": (
-        "lets requests do what they should not, or shows what they should not see"
+        "lets requests do or see more than they should"
     ),
-    r"--(enable-scale-out|tokens-only|enable-server-load.*|profiler-config)": "opens further paths of the engine",
+    r"--(enable-scale-out|tokens-only|enable-server-load.*|profiler-config)": "opens more paths of the engine",
     r"--(otlp.*|collect-detailed.*|kv-transfer.*|ec-transfer.*|kv-events.*|weight-transfer.*)": (
-        "sends what passes through the engine to another place"
+        "sends data of requests to another server"
     ),
     r"--(enable-log-requests|enable-log-outputs|max-log-len|log-.*)": "writes prompts or answers to the log",
     r"--(download-dir|revision|.*-revision|hf-.*|tokenizer|config|load-format|speculative-config)": (
-        "names files of another place; the engine is offline and reads only what was fetched and checked"
+        "names other files, but the engine is offline and reads only files that were fetched and checked"
     ),
 }
-"""Why options are refused, by pattern of the name."""
+"""Options that would make the engine unsafe, by pattern of the name, and why."""
 
 
 def extra_arguments(arguments: Sequence[str]) -> Iterator[Problem]:
-    """Yield what is wrong with `vllm.extra_args`: one word each, `--name` or `--name=value`."""
+    """Yield a problem for each wrong entry of `vllm.extra_args`. An entry is one word: `--name` or `--name=value`."""
     seen: set[str] = set()
     for index, argument in enumerate(arguments):
         key = f"vllm.extra_args[{index}]"
@@ -123,18 +123,18 @@ def extra_arguments(arguments: Sequence[str]) -> Iterator[Problem]:
         first, *rest = argument.split(maxsplit=1) or [argument]
         if rest and first.replace("_", "-") in ALLOWED:
             joined = f"{first}={rest[0]}" if ALLOWED[first.replace("_", "-")] else first
-            yield Problem(key, f"{argument} has a blank behind the name", f"write {joined}")
+            yield Problem(key, f"{argument} has a space after the name", f"write {joined}")
             continue
         name = name.replace("_", "-")  # as vLLM reads it
         if name in seen:
-            yield Problem(key, f"{name} is there already", "write it once")
+            yield Problem(key, f"{name} is given twice", "write it once")
         elif name in OWN_KEYS:
-            yield Problem(key, f"{name} has a key of its own", f"write {OWN_KEYS[name]}")
+            yield Problem(key, f"{name} has its own key", f"write {OWN_KEYS[name]}")
         elif name not in ALLOWED:
             yield Problem(key, f"{name} {_why_not(name)}", _nearest(name))
         elif bool(equals) != bool(ALLOWED[name]):
             form = f"{name}=VALUE" if ALLOWED[name] else name
-            yield Problem(key, f"{argument} has not the form of that option", f"write {form}")
+            yield Problem(key, f"{argument} does not have the form of that option", f"write {form}")
         elif not re.fullmatch(ALLOWED[name], value):
             wanted = "a whole number" if NUMBER in ALLOWED[name] else f"one of {ALLOWED[name].replace('|', ', ')}"
             yield Problem(key, f"{value} is not a value of {name}", f"write {wanted}")
@@ -142,10 +142,10 @@ def extra_arguments(arguments: Sequence[str]) -> Iterator[Problem]:
 
 
 def _why_not(name: str) -> str:
-    reasons = (reason for pattern, reason in DOORS.items() if re.fullmatch(pattern, name))
-    return next(reasons, "is not one of the options that may be set here")
+    reasons = (reason for pattern, reason in UNSAFE.items() if re.fullmatch(pattern, name))
+    return next(reasons, "is not an option that may be set here")
 
 
 def _nearest(name: str) -> str:
     near = difflib.get_close_matches(name, ALLOWED, n=1)
-    return f"did you mean {near[0]}?" if near else "leave it out; docs/operations.md names those that may be set"
+    return f"did you mean {near[0]}?" if near else "leave it out; docs/operations.md lists the options that may be set"

@@ -1,1 +1,4 @@
-"""The models of a stack file: fields, their types, and rules within one model. They never import rules/."""
+"""The models of a stack file: fields, types, and the rules within one model.
+
+Rules that join several models are in `infra/config/rules/`; the models never import them.
+"""

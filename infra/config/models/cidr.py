@@ -1,4 +1,4 @@
-"""Address ranges: what may be written where. One function per rule, without network access."""
+"""Address ranges, and which key takes which of them. One function per rule, without network access."""
 
 import ipaddress
 from typing import Annotated
@@ -6,13 +6,13 @@ from typing import Annotated
 from pydantic import AfterValidator
 
 WIDEST_PREFIX = {4: 8, 6: 20}
-"""By IP version. A wider range is the world with another name: its two halves pass every check for 0.0.0.0/0."""
+"""By IP version. A wider range is as good as the whole internet: its two halves pass every check for 0.0.0.0/0."""
 
 OWN_PREFIXES = (16, 24)
-"""Smallest and largest prefix length of a network that is made: what AWS takes, with room for subnets."""
+"""Smallest and largest prefix length of a new network: those of AWS, with room for subnets."""
 
 PRIVATE = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")))
-"""RFC 1918 and RFC 6598. `is_private` of the standard library takes more, documentation ranges among them."""
+"""RFC 1918 and RFC 6598. `is_private` of the standard library accepts more, e.g. documentation ranges."""
 
 MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 """IPv4 addresses as IPv6 (RFC 4291)."""
@@ -20,21 +20,21 @@ MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 EXAMPLE = "203.0.113.7/32"
 
 FOR_EVERYBODY = "write clients_from_anywhere: true (aws, gcp) or leave client_cidrs out (local)"
-"""A rule of one field does not know the cloud. Without client_cidrs, a machine on this computer answers everybody."""
+"""A rule of one field does not know the cloud. Without client_cidrs, a local machine answers every client."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def parse_cidr(text: str) -> Network:
-    """Return the range; IPv4 that is written as IPv6 (`::ffff:198.51.100.7/128`) as IPv4.
+    """Return the range. IPv4 in IPv6 notation (`::ffff:198.51.100.7/128`) becomes IPv4.
 
-    Raises ValueError that says what to write instead.
+    Raises ValueError with what to write instead.
     """
     return _plain(_parsed(text))
 
 
 def _plain(network: Network) -> Network:
-    """Return a range of IPv4-mapped addresses as the IPv4 range that it is: no packet comes from a mapped one."""
+    """Return a range of IPv4-mapped addresses as an IPv4 range: no packet has a mapped source address."""
     if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(MAPPED):
         address = int(network.network_address) & 0xFFFFFFFF
         return ipaddress.IPv4Network((address, network.prefixlen - MAPPED.prefixlen))
@@ -43,7 +43,7 @@ def _plain(network: Network) -> Network:
 
 def _parsed(text: str) -> Network:
     if "%" in text:
-        raise ValueError(f"names an interface of one computer; leave {text[text.index('%') :].partition('/')[0]} out")
+        raise ValueError(f"names a network interface; leave {text[text.index('%') :].partition('/')[0]} out")
     if "/" not in text:
         try:
             bits = ipaddress.ip_address(text).max_prefixlen
@@ -59,11 +59,11 @@ def _parsed(text: str) -> Network:
     except ValueError:
         raise ValueError(f"is not an address range; write one like {EXAMPLE}") from None
     address = text.partition("/")[0]
-    raise ValueError(f"names an address inside a range; write {network} or {address}/{network.max_prefixlen}")
+    raise ValueError(f"is an address inside a range; write {network} or {address}/{network.max_prefixlen}")
 
 
 def _ssh_cidr(text: str) -> str:
-    """Return the range as clouds write it, if SSH may be opened to it: another notation would differ for ever."""
+    """Return the range in the clouds' notation if SSH may be opened to it: another one would always differ."""
     network = parse_cidr(text)
     if network.prefixlen == 0:
         raise ValueError(f"opens port 22 to everyone; write your own address, e.g. {EXAMPLE}")
@@ -74,18 +74,18 @@ def _ssh_cidr(text: str) -> str:
 
 
 def _client_cidr(text: str) -> str:
-    """Return the range as clouds write it, if the gateway may be opened to it; the world has a field of its own."""
+    """Return the range in the clouds' notation if the gateway may be opened to it. The internet has its own field."""
     network = parse_cidr(text)
     if network.prefixlen == 0:
-        raise ValueError(f"is the whole world; if you mean it, {FOR_EVERYBODY}")
+        raise ValueError(f"is the whole internet; if you mean it, {FOR_EVERYBODY}")
     widest = WIDEST_PREFIX[network.version]
     if network.prefixlen < widest:
-        raise ValueError(f"is wider than a /{widest}; write a narrower one, or for the whole world {FOR_EVERYBODY}")
+        raise ValueError(f"is wider than a /{widest}; write a narrower one, or for the whole internet {FOR_EVERYBODY}")
     return str(network)
 
 
 def _own_cidr(text: str) -> str:
-    """Return the range as clouds write it, if a network can be made with it."""
+    """Return the range in the clouds' notation if a new network can have it."""
     network = parse_cidr(text)
     low, high = OWN_PREFIXES
     if not isinstance(network, ipaddress.IPv4Network):

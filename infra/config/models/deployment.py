@@ -19,33 +19,34 @@ from serving.spec.models import GatewaySpec, ServingSpec
 
 
 class DeploymentConfig(Frozen):
-    """What `stacks/Pulumi.<stack>.yaml` holds under `llm-deploy:deployment`."""
+    """The mapping under `llm-deploy:deployment` in `stacks/Pulumi.<stack>.yaml`."""
 
     cloud: CloudName = Field(
         description="local: a machine on this computer; aws, gcp: virtual machines; existing: hosts of an inventory."
     )
     region: str | None = Field(default=None, description="Region, e.g. ap-northeast-2 (aws) or asia-northeast3 (gcp).")
     zones: tuple[str, ...] = Field(
-        default=(), description="Zones in the order they are tried, e.g. ap-northeast-2a; none: all of the region."
+        default=(), description="Zones, tried in this order, e.g. ap-northeast-2a. If empty, all zones of the region."
     )
-    project: str | None = Field(default=None, description="GCP project id; never taken from whoever is logged in.")
+    project: str | None = Field(default=None, description="GCP project id. It is never taken from your login.")
     account: str | None = Field(
-        default=None, description="AWS account id; a login to another account is refused. None: that of the first `up`."
+        default=None,
+        description="AWS account id. A login to another account is refused. Default: the account of the first `up`.",
     )
     inventory: Path | None = Field(default=None, description="Inventory file with the hosts of cloud existing.")
-    machine: MachineSpec = Field(default=MachineSpec(), description="The machines that are made.")
-    network: NetworkSpec = Field(default=NetworkSpec(), description="Network and who may reach the machines.")
+    machine: MachineSpec = Field(default=MachineSpec(), description="The machines to create.")
+    network: NetworkSpec = Field(default=NetworkSpec(), description="Network, and who may reach the machines.")
     storage: StorageSpec = Field(default=StorageSpec(), description="Disks and bucket.")
-    iam: IamSpec = Field(default=IamSpec(), description="What the IAM roles that are made must keep to.")
+    iam: IamSpec = Field(default=IamSpec(), description="Limits of the IAM roles that are created.")
     proxy: ProxySpec | None = Field(
-        default=None, description="Proxy through which the hosts reach the world; none: directly."
+        default=None, description="Proxy through which the hosts reach the internet. If missing, they connect directly."
     )
-    lifetime: LifetimeSpec = Field(default=LifetimeSpec(), description="When machines end or sleep.")
-    tags: dict[str, str] = Field(default={}, description="Tags (aws) or labels (gcp) on everything that is made.")
+    lifetime: LifetimeSpec = Field(default=LifetimeSpec(), description="When machines are terminated or stopped.")
+    tags: dict[str, str] = Field(default={}, description="Tags (aws) or labels (gcp) on every created resource.")
     serving: ServingSpec = Field(description="Engine, base model and adapters.")
     gateway: GatewaySpec = Field(default=GatewaySpec(), description="TLS, keys and queue in front of the engine.")
 
     @property
     def ttl_hours(self) -> float | None:
-        """Hours until the machines end themselves; none where nobody pays for them by the hour."""
+        """Hours until the machines terminate themselves; None in a cloud that does not charge by the hour."""
         return self.lifetime.ttl_hours if self.cloud in RENTED else None

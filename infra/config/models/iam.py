@@ -1,4 +1,4 @@
-"""The IAM roles that a stack makes on AWS."""
+"""The IAM roles that a stack creates on AWS."""
 
 from typing import Annotated
 
@@ -22,11 +22,11 @@ IamPath = Annotated[
 
 
 class IamSpec(Frozen):
-    """The IAM roles and the instance profile that are made on AWS."""
+    """The IAM roles and the instance profile that are created on AWS."""
 
     permissions_boundary: PolicyArn | None = Field(
-        default=None, description="ARN of the policy that bounds what the roles may do; none: no boundary."
+        default=None, description="ARN of the policy that is the permissions boundary of the roles."
     )
     path: IamPath = Field(
-        default="/", description="Path of roles and instance profile, e.g. /llm/. Counts when they are made."
+        default="/", description="Path of roles and instance profile, e.g. /llm/. Takes effect when they are created."
     )

@@ -1,4 +1,4 @@
-"""When machines end, when they sleep, and when someone is warned of the bill."""
+"""When machines are terminated, when they are stopped, and who is warned of the bill."""
 
 from difflib import get_close_matches
 from typing import Annotated, Literal, Self
@@ -10,7 +10,7 @@ from core.frozen import Frozen
 from core.rules import Problem, matching, refuse, twice
 
 MAX_TTL_HOURS = 2880
-"""120 days: the farthest end that GCP's time limits take."""
+"""120 days: the longest limit that GCP takes for a run time."""
 
 DEFAULT_TTL_HOURS = 24.0
 
@@ -42,13 +42,15 @@ def _time_zone(name: str) -> str:
 
 
 class WeeklySchedule(Frozen):
-    """Machines run between two times of the day, on the days named, and are stopped otherwise."""
+    """Machines run between two times of day on the listed days, and are stopped at all other times."""
 
     days: tuple[Day, ...] = Field(
-        default=("mon", "tue", "wed", "thu", "fri", "sat", "sun"), min_length=1, description="Days on which they start."
+        default=("mon", "tue", "wed", "thu", "fri", "sat", "sun"),
+        min_length=1,
+        description="Days on which the machines start.",
     )
-    start: TimeOfDay = Field(description='When they start, e.g. "08:00".')
-    stop: TimeOfDay = Field(description='When they stop, later on the same day, e.g. "20:00".')
+    start: TimeOfDay = Field(description='Start time, e.g. "08:00".')
+    stop: TimeOfDay = Field(description='Stop time, later on the same day, e.g. "20:00".')
     time_zone: Annotated[str, AfterValidator(_time_zone)] = Field(
         description="Time zone of both times, e.g. Asia/Seoul."
     )
@@ -64,20 +66,25 @@ class WeeklySchedule(Frozen):
 
 
 class BudgetSpec(Frozen):
-    """A monthly budget with a warning by mail; it warns and stops nothing."""
+    """A monthly budget that warns by mail. It stops nothing."""
 
-    usd_per_month: float = Field(gt=0, le=1_000_000, description="Budget of a calendar month, in USD.")
-    mail: Mail = Field(description="Who is warned, e.g. team@example.com.")
+    usd_per_month: float = Field(gt=0, le=1_000_000, description="Budget per calendar month, in USD.")
+    mail: Mail = Field(description="Address that is warned, e.g. team@example.com.")
     billing_account: BillingAccount | None = Field(
         default=None, description="Billing account of a GCP project, like 012345-6789AB-CDEF01."
     )
 
 
 class LifetimeSpec(Frozen):
-    """Every cloud machine ends itself, even if this checkout and its owner are gone."""
+    """Every cloud machine terminates itself, even if this checkout no longer exists."""
 
     ttl_hours: float = Field(
-        default=DEFAULT_TTL_HOURS, ge=0.5, le=MAX_TTL_HOURS, description="Hours until the machines end themselves."
+        default=DEFAULT_TTL_HOURS,
+        ge=0.5,
+        le=MAX_TTL_HOURS,
+        description="Hours until the machines terminate themselves.",
     )
-    weekly: WeeklySchedule | None = Field(default=None, description="Daily start and stop; none: always on.")
-    budget: BudgetSpec | None = Field(default=None, description="Warning of the month's bill; none: no warning.")
+    weekly: WeeklySchedule | None = Field(
+        default=None, description="Daily start and stop. If missing, the machines run all the time."
+    )
+    budget: BudgetSpec | None = Field(default=None, description="Warning about the month's bill.")

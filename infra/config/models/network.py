@@ -10,26 +10,26 @@ from infra.config.models.cidr import ClientCidr, OwnCidr, SshCidr
 
 
 class NetworkSpec(Frozen):
-    """An own network by default, or an existing one by id; two doors, SSH and the gateway."""
+    """A new network, or an existing one by id. Only SSH and the gateway can be reached."""
 
     id: str | None = Field(
-        default=None, description="Existing network: vpc-… (aws) or its name (gcp); none: one is made."
+        default=None, description="Existing network: vpc-… (aws) or its name (gcp). Default: a new network."
     )
     subnets: tuple[str, ...] = Field(
         default=(), description="Subnets of the existing network: subnet-… (aws) or names (gcp)."
     )
     cidr: OwnCidr = Field(
         default="10.83.0.0/16",
-        description="Address range of the network that is made, private, /16 to /24; on AWS a /24 takes 11 machines.",
+        description="Private address range of the new network, /16 to /24. On AWS a /24 has room for 11 machines.",
     )
     ssh_cidrs: tuple[SshCidr, ...] = Field(
-        default=(), description="Networks that may reach port 22, e.g. 203.0.113.7/32. Never the whole world."
+        default=(), description="Networks that may reach port 22, e.g. 203.0.113.7/32; never the whole internet."
     )
     client_cidrs: tuple[ClientCidr, ...] = Field(
         default=(), description="Networks that may reach the gateway, e.g. 203.0.113.0/24."
     )
     clients_from_anywhere: StrictBool = Field(
-        default=False, description="Let the whole world reach the gateway; its keys are then the only guard."
+        default=False, description="Let the whole internet reach the gateway. Only its API keys then protect it."
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""The proxy through which hosts reach the world, as a stack file or an inventory names it."""
+"""The proxy through which hosts reach the internet, as in a stack file or an inventory."""
 
 from typing import Annotated, Self
 from urllib.parse import urlsplit
@@ -11,14 +11,14 @@ from core.secret import SecretRef
 
 
 def _proxy_url(text: str) -> str:
-    """Return `text` if it is a proxy's URL. Raises ValueError for another, and for one with a login in it."""
+    """Return `text` if it is the URL of a proxy. Raises ValueError if it is not, or if it has a login in it."""
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
         raise ValueError("is not a proxy URL; write one like http://proxy.example.com:3128") from None
     if "@" in parts.netloc:
-        raise ValueError("holds a login; write the URL without it, and login: {env: NAME} beside it")
+        raise ValueError("contains a login; write the URL without it, and login: {env: NAME} beside it")
     if parts.scheme not in ("http", "https"):
         raise ValueError("is not an HTTP proxy; write one like http://proxy.example.com:3128")
     if not parts.hostname or port == 0 or parts.path not in ("", "/") or parts.query or parts.fragment:
@@ -38,18 +38,19 @@ DirectName = Annotated[
 
 
 class ProxySpec(Frozen):
-    """What apt, pip, uv and the fetch of models go through, on each host."""
+    """The proxy that apt, pip, uv and the fetch of models use on each host."""
 
     http: ProxyUrl | None = Field(
         default=None, json_schema_extra=SECRET, description="Proxy for http://, e.g. http://proxy.example.com:3128."
     )
     https: ProxyUrl | None = Field(
-        default=None, json_schema_extra=SECRET, description="Proxy for https://; none: the same as `http`."
+        default=None, json_schema_extra=SECRET, description="Proxy for https://. Default: the same as `http`."
     )
     no_proxy: tuple[DirectName, ...] = Field(
-        default=(), description="Hosts and domains that are reached directly; loopback and metadata servers always are."
+        default=(),
+        description="Hosts and domains that are reached without the proxy. Loopback and metadata servers always are.",
     )
-    login: SecretRef | None = Field(default=None, description="Where `user:password` for the proxy is kept.")
+    login: SecretRef | None = Field(default=None, description="Where `user:password` for the proxy is stored.")
 
     @model_validator(mode="after")
     def _names_one(self) -> Self:

@@ -1,4 +1,4 @@
-"""Rules that join several keys of a stack file, one function each.
+"""Rules that join several sections of a stack file, one function each.
 
-The models do not import them, and no cloud is asked.
+The models do not import them, and they call no cloud. `infra/config/checks.py` applies them.
 """

@@ -1,4 +1,4 @@
-"""Rules between what is served and the bucket that machines may read: found out here, not on a machine that costs."""
+"""Rules that join the sources of models with the bucket that machines may read."""
 
 import re
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from infra.config.models.storage import BucketSpec
 from serving.spec.remote_sources import BucketSource
 
 KIND_OF_CLOUD = {"aws": "s3", "gcp": "gs"}
-"""The kind of bucket that a machine's own role can be given."""
+"""The kind of bucket that a machine's own role can read."""
 
 OWN_NAMES = "llm-"
-"""How the names of buckets begin that are made; the rest is settled by `up`."""
+"""Prefix of the names of new buckets. `up` chooses the rest."""
 
 
 def host_may_read(config: DeploymentConfig) -> Iterator[Problem]:
-    """Model and adapters come from buckets that the machines' role reaches, where it is said to fetch them."""
+    """With `credentials: host`, model and adapters are in a bucket that the machines' role can read."""
     if config.cloud not in KIND_OF_CLOUD:
         return
     serving = config.serving
@@ -32,7 +32,7 @@ def host_may_read(config: DeploymentConfig) -> Iterator[Problem]:
 
 
 def _reaches(config: DeploymentConfig, source: BucketSource) -> bool:
-    """Return whether the role that is made covers the folder."""
+    """Return whether the role of the machines may read the folder."""
     bucket, folder = _parts(source)
     spec: BucketSpec | None = config.storage.bucket
     if spec is None or source.kind != KIND_OF_CLOUD[config.cloud]:
@@ -53,24 +53,24 @@ def _parts(source: BucketSource) -> tuple[str, str]:
 
 
 AWS_RESERVED = re.compile(r"(xn--|sthree-|amzn-s3-demo-).*|.*(-s3alias|--ol-s3|\.mrap|--x-s3|--table-s3)")
-"""Names that belong to other kinds of things than buckets (docs.aws.amazon.com: S3, bucket naming rules)."""
+"""Names of other things than buckets, e.g. access points (docs.aws.amazon.com: S3, bucket naming rules)."""
 
 
 NAMES = {
     "aws": (r"[a-z0-9.-]{3,63}", "3 to 63 lower-case letters, digits, - and ."),
     "gcp": (
         r"(?!goog)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*",
-        "3 to 63 lower-case letters, digits, - and _, or such parts with dots between them",
+        "3 to 63 lower-case letters, digits, - and _, or several such parts joined by dots",
     ),
 }
-"""How each cloud writes the name of a bucket, as a pattern and in words. What both refuse is in models/storage.py
+"""The form of a bucket's name in each cloud, as a pattern and in words. models/storage.py has what both refuse
 (docs.aws.amazon.com: S3, bucket naming rules; cloud.google.com/storage/docs/buckets)."""
 
 
 def bucket_is_one_of_cloud(config: DeploymentConfig) -> Iterator[Problem]:
-    """An existing bucket has a name that its cloud takes.
+    """An existing bucket has a name that its cloud allows.
 
-    On AWS it is a plain one: a role cannot be given an access point or a directory bucket by that name.
+    On AWS it is a general purpose bucket: a role cannot be given an access point or a directory bucket by that name.
     """
     spec, key = config.storage.bucket, "storage.bucket.name"
     if config.cloud not in NAMES or spec is None or spec.name is None:
@@ -79,8 +79,8 @@ def bucket_is_one_of_cloud(config: DeploymentConfig) -> Iterator[Problem]:
     if not re.fullmatch(pattern, spec.name):
         yield Problem(key, f"{spec.name} is not a bucket name of {config.cloud}", f"write {words}")
     elif config.cloud == "aws" and AWS_RESERVED.fullmatch(spec.name):
-        what = f"{spec.name} is the name of an access point or another special thing of S3, not of a bucket"
-        yield Problem(key, what, "write the name of the bucket behind it")
+        what = f"{spec.name} is the name of an S3 access point or alias, not of a bucket"
+        yield Problem(key, what, "write the name of its bucket")
 
 
 BUCKET_RULES = (host_may_read, bucket_is_one_of_cloud)

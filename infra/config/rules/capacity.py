@@ -1,6 +1,6 @@
-"""Rules between what is served and the machine it is served on: GPU features, memory, disk.
+"""Rules that join what is served with its machine: GPU features, memory, disk.
 
-Sizes come from the model's name where it tells one; nothing is said about a model of unknown size.
+Sizes come from the name of the model. A model of unknown size passes.
 """
 
 from collections.abc import Iterator
@@ -13,21 +13,21 @@ from infra.config.models.deployment import DeploymentConfig
 from serving.spec.gateway_size import reserved_mib, too_large
 
 DATA_HEADROOM_GIB = 10
-"""Room on the data volume beside the weights: adapters, the engine's environment, a download in progress."""
+"""Space on the data volume beside the weights: adapters, the engine's environment, a download in progress."""
 
 LOCAL_HEADROOM_GIB = 20
-"""The same on the disk of a local machine, with the system."""
+"""The same on the disk of a local machine, which also has the system."""
 
 
 def gpu_can_compute(config: DeploymentConfig) -> Iterator[Problem]:
-    """What is served is something that the GPU can compute, on every machine type that may be tried."""
+    """The GPU of every machine type that may be tried can compute the model."""
     for machine in _candidates(config):
         if machine.gpu is not None:
             yield from unfit(config.serving, machine.gpu, machine.type, "another machine type")
 
 
 def options_fit_processor(config: DeploymentConfig) -> Iterator[Problem]:
-    """Options of GPUs are written for machines with one only, and the other way round."""
+    """GPU options are for machines with a GPU, CPU options for machines without one."""
     serving = config.serving
     written = serving.vllm.model_fields_set
     if serving.engine != "vllm" or not (config.cloud == "local" or _candidates(config)):
@@ -37,8 +37,8 @@ def options_fit_processor(config: DeploymentConfig) -> Iterator[Problem]:
         if "kv_cache_gib" in written:
             yield Problem(
                 "serving.vllm.kv_cache_gib",
-                f"is for CPU machines, and {name} has a GPU",
-                "leave it out, as gpu_memory_fraction sets the cache",
+                f"is for machines without a GPU, and {name} has a GPU",
+                "leave it out, gpu_memory_fraction sets the cache",
             )
         return
     if "gpu_memory_fraction" in written:
@@ -47,7 +47,7 @@ def options_fit_processor(config: DeploymentConfig) -> Iterator[Problem]:
 
 
 def memory_limit_is_there(config: DeploymentConfig) -> Iterator[Problem]:
-    """The unit's memory limit is not above what the machine has."""
+    """The memory limit of the engine is not above the memory of the machine."""
     limit = config.serving.memory_max_gib
     for name, memory_gib in _memory(config):
         if limit is not None and limit > memory_gib:
@@ -59,7 +59,7 @@ def memory_limit_is_there(config: DeploymentConfig) -> Iterator[Problem]:
 
 
 def model_fits_memory(config: DeploymentConfig) -> Iterator[Problem]:
-    """Weights, KV cache and what the engine needs beside them fit, on every machine that may be made."""
+    """Weights, KV cache and the engine's own memory fit on every machine that may be created."""
     serving = config.serving
     if config.cloud == "local":
         needs = [need_in_ram(serving, config.machine.memory_gib, "machine.memory_gib")]
@@ -75,7 +75,7 @@ def model_fits_memory(config: DeploymentConfig) -> Iterator[Problem]:
 
 
 def weights_fit_disk(config: DeploymentConfig) -> Iterator[Problem]:
-    """The data volume, or a local machine's disk, holds the weights, where their size is known."""
+    """The data volume, or the disk of a local machine, holds the weights if their size is known."""
     stored = disk_gib(config.serving)
     if config.cloud == "local" and stored is not None and stored >= config.machine.disk_gib:
         what = f"{config.machine.disk_gib:g} GiB does not hold {stored:.1f} GiB of weights"
@@ -90,7 +90,7 @@ def weights_fit_disk(config: DeploymentConfig) -> Iterator[Problem]:
 
 
 def gateway_fits_memory(config: DeploymentConfig) -> Iterator[Problem]:
-    """What HAProxy may hold fits into the memory that each machine keeps for it."""
+    """HAProxy's largest use of memory fits into what each machine keeps for it."""
     if config.cloud == "local":
         machines = [("a local machine", reserved_mib(config.machine.memory_gib, gpu=False))]
     else:
@@ -102,14 +102,14 @@ def gateway_fits_memory(config: DeploymentConfig) -> Iterator[Problem]:
 
 
 def _memory(config: DeploymentConfig) -> list[tuple[str, float]]:
-    """Return each machine that may be made, with its GiB of memory."""
+    """Return each machine that may be created, with its memory in GiB."""
     if config.cloud == "local":
         return [("machine.memory_gib", config.machine.memory_gib)]
     return [(machine.type, machine.memory_gib) for machine in _candidates(config)]
 
 
 def _candidates(config: DeploymentConfig) -> list[Machine]:
-    """Return the known machine types that may be made, in order."""
+    """Return the known machine types that may be created, in order."""
     names = (config.machine.type or "", *config.machine.fallbacks)
     return [row for name in names if (row := find_machine(config.cloud, name))]
 

@@ -1,4 +1,4 @@
-"""Which keys each cloud takes and which it needs. A key that would be ignored is refused, never passed over."""
+"""The keys that each cloud takes, and those that it needs. A key that a cloud would ignore is an error."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -49,25 +49,25 @@ NEEDED: dict[str, tuple[str, ...]] = {
     "gcp": ("project", "region", "machine.type", "network.ssh_cidrs"),
     "existing": ("inventory",),
 }
-"""Keys without which a deployment cannot be made, though the models have a default for other clouds."""
+"""Keys that a cloud needs, though the models have a default for other clouds."""
 
 INSTEAD = {
     ("local", "machine.type"): "write memory_gib and cpus instead",
     ("existing", "proxy"): "write proxy on the hosts of the inventory",
     ("aws", "machine.disk_gib"): "write storage.root_gib and storage.data_gib instead",
     ("gcp", "machine.disk_gib"): "write storage.root_gib and storage.data_gib instead",
-    ("aws", "machine.memory_gib"): "the machine type brings its memory",
-    ("gcp", "machine.memory_gib"): "the machine type brings its memory",
-    ("aws", "machine.cpus"): "the machine type brings its processors",
-    ("gcp", "machine.cpus"): "the machine type brings its processors",
-    ("existing", "network"): "the inventory names each host's ssh_cidrs and client_cidrs",
-    ("existing", "machine"): "the inventory describes the hosts",
-    ("gcp", "machine.spot_max_usd_per_hour"): "leave it out, as GCP has no price cap",
-    ("gcp", "storage.data_mib_per_s"): "write a larger data_gib, which makes a disk of GCP faster",
-    ("gcp", "storage.kms_key"): "leave it out, as GCP encrypts every disk with a key of its own",
-    ("local", "lifetime"): "leave it out, as a local machine costs nothing",
+    ("aws", "machine.memory_gib"): "leave it out, the machine type sets the memory",
+    ("gcp", "machine.memory_gib"): "leave it out, the machine type sets the memory",
+    ("aws", "machine.cpus"): "leave it out, the machine type sets the processors",
+    ("gcp", "machine.cpus"): "leave it out, the machine type sets the processors",
+    ("existing", "network"): "write ssh_cidrs and client_cidrs on the hosts of the inventory",
+    ("existing", "machine"): "leave it out, the inventory describes the hosts",
+    ("gcp", "machine.spot_max_usd_per_hour"): "leave it out, GCP has no price cap",
+    ("gcp", "storage.data_mib_per_s"): "write a larger data_gib: on GCP a larger disk is faster",
+    ("gcp", "storage.kms_key"): "leave it out, GCP encrypts every disk with its own key",
+    ("local", "lifetime"): "leave it out, a local machine costs nothing",
 }
-"""What to write instead, where it is more than leaving the key out."""
+"""What to write instead of a key that the cloud does not take, if there is more to say than to leave it out."""
 
 EXAMPLES = {
     "region": "ap-northeast-2 (aws) or asia-northeast3 (gcp)",
@@ -79,14 +79,14 @@ EXAMPLES = {
 
 
 def keys_belong(config: DeploymentConfig) -> Iterator[Problem]:
-    """Every key that was written means something for the cloud."""
+    """The cloud takes every key of the file."""
     yield from _strangers(config.cloud, _written(config))
 
 
 def keys_of_other_clouds(value: Any, places: Iterable[tuple[int | str, ...]]) -> Iterator[Problem]:
-    """Yield the keys of `value`, not checked yet, that its cloud does not take, when one of `places` lies in them.
+    """Yield the keys of the unchecked `value` that its cloud does not take, if one of `places` is below such a key.
 
-    A wrong value is otherwise answered with a right one, which is refused next, as its key is not used.
+    Otherwise an error would ask for another value of a key that must be left out.
     """
     cloud = value.get("cloud") if isinstance(value, Mapping) else None
     if not isinstance(cloud, str) or cloud not in NEEDED:
@@ -105,12 +105,12 @@ def _strangers(cloud: str, keys: Iterable[str]) -> Iterator[Problem]:
         if clouds is None or cloud in clouds or any(key.startswith(f"{above}.") for above in refused):
             continue
         refused.append(key)
-        hint = INSTEAD.get((cloud, key), f"leave it out, as it is for {' and '.join(clouds)} only")
+        hint = INSTEAD.get((cloud, key), f"leave it out, it is for {' and '.join(clouds)} only")
         yield Problem(key, f"is not used with cloud {cloud}", hint)
 
 
 def needed_keys_are_there(config: DeploymentConfig) -> Iterator[Problem]:
-    """Everything is said that the cloud cannot do without."""
+    """The file has every key that the cloud needs."""
     for key in NEEDED[config.cloud]:
         if not _value(config, key):
             yield Problem(key, f"is missing, and cloud {config.cloud} needs it", f"write e.g. {EXAMPLES[key]}")

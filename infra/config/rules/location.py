@@ -1,4 +1,4 @@
-"""Rules about where machines are made and of what type: region, zones, network, machine types, image."""
+"""Rules about place and type of the machines: region, zones, network, machine types, image."""
 
 import re
 from collections.abc import Iterator
@@ -30,11 +30,11 @@ SUBNET_EXAMPLE = {"aws": "subnet-0123456789abcdef0", "gcp": "default"}
 PROJECT = r"[a-z][a-z0-9-]{4,28}[a-z0-9]"
 ACCOUNT = r"[0-9]{12}"
 EXAMPLE_PROJECT = "my-project-123456"
-"""What our stack files say until someone writes a project of theirs."""
+"""The project in this repository's stack files, until a user writes their own."""
 
 
 def region_and_zones(config: DeploymentConfig) -> Iterator[Problem]:
-    """The region is one of this cloud, and every zone lies in it."""
+    """The region belongs to the cloud, and every zone to the region."""
     cloud, region = config.cloud, config.region
     if cloud not in REGION or region is None:
         return
@@ -46,7 +46,7 @@ def region_and_zones(config: DeploymentConfig) -> Iterator[Problem]:
     if cloud == "aws" and (partition := partition_of(region)) != COMMERCIAL:
         yield Problem(
             "region",
-            f"{region} lies in the partition {partition}, whose accounts, prices and images are not those known here",
+            f"{region} is in the partition {partition}, which has other accounts, prices and images",
             f"write a region of the partition {COMMERCIAL}, like {REGION_EXAMPLE[cloud]}",
         )
         return
@@ -60,7 +60,7 @@ def region_and_zones(config: DeploymentConfig) -> Iterator[Problem]:
 
 
 def owner_ids(config: DeploymentConfig) -> Iterator[Problem]:
-    """Project and account are written as the clouds write them."""
+    """Project and account have the form that the cloud uses."""
     if config.project is not None and not re.fullmatch(PROJECT, config.project):
         yield Problem(
             "project",
@@ -72,7 +72,7 @@ def owner_ids(config: DeploymentConfig) -> Iterator[Problem]:
 
 
 def machine_types(config: DeploymentConfig) -> Iterator[Problem]:
-    """Every machine type is known, and the fallbacks can do what the first one does."""
+    """Every machine type is known, and the fallbacks have a GPU if the first type has one."""
     machine = config.machine
     if config.cloud not in REGION or machine.type is None:
         return
@@ -101,7 +101,7 @@ def _unknown_type(cloud: str, name: str, key: str) -> Problem:
 
 
 def image(config: DeploymentConfig) -> Iterator[Problem]:
-    """The image is one this cloud has, and worth its size on this machine."""
+    """The cloud has the image, and the image of GPU drivers is for machines with a GPU."""
     name = config.machine.image
     if name is None or config.cloud not in IMAGES:
         return
@@ -117,19 +117,19 @@ def image(config: DeploymentConfig) -> Iterator[Problem]:
 
 
 def network_ids(config: DeploymentConfig) -> Iterator[Problem]:
-    """An existing network is named with its subnets, as the cloud writes them."""
+    """An existing network is given with its subnets, in the form that the cloud uses."""
     network, cloud = config.network, config.cloud
     if cloud not in NETWORK_ID:
         return
     if network.id is None:
         if network.subnets:
-            yield Problem("network.subnets", "are named without their network", "write network.id too")
+            yield Problem("network.subnets", "need network.id", "write it too")
         return
     if not re.fullmatch(NETWORK_ID[cloud], network.id):
         example = NETWORK_EXAMPLE[cloud]
         yield Problem("network.id", f"{network.id} is not a network id of {cloud}", f"write one like {example}")
     if "cidr" in network.model_fields_set:
-        yield Problem("network.cidr", "is set by the existing network", "leave it out, or leave network.id out")
+        yield Problem("network.cidr", "is for a new network", "leave it out, or leave network.id out")
     if not network.subnets:
         yield Problem("network.subnets", "are missing", f"name subnets of {network.id}, e.g. [{SUBNET_EXAMPLE[cloud]}]")
     for index, subnet in enumerate(network.subnets):
@@ -137,15 +137,17 @@ def network_ids(config: DeploymentConfig) -> Iterator[Problem]:
             key, example = f"network.subnets[{index}]", SUBNET_EXAMPLE[cloud]
             yield Problem(key, f"{subnet} is not a subnet id of {cloud}", f"write one like {example}")
     if cloud == "gcp" and len(network.subnets) > 1:
-        yield Problem("network.subnets[1]", "is one too many", "write one: a subnet of GCP spans all zones of a region")
+        yield Problem("network.subnets[1]", "is one too many", "write one: a GCP subnet spans all zones of a region")
     yield from twice(network.subnets, "network.subnets")
 
 
 def key_is_of_region(config: DeploymentConfig) -> Iterator[Problem]:
-    """A KMS key encrypts disks of its own region alone."""
+    """A KMS key encrypts disks in its own region only."""
     key, region = config.storage.kms_key, config.region
     if config.cloud == "aws" and key is not None and region is not None and (lies_in := key.split(":")[3]) != region:
-        yield Problem("storage.kms_key", f"lies in {lies_in}, and the disks in {region}", f"write a key of {region}")
+        yield Problem(
+            "storage.kms_key", f"is a key of {lies_in}, and the disks are in {region}", f"write a key of {region}"
+        )
 
 
 PLACEMENT_RULES = (region_and_zones, owner_ids, machine_types, image, network_ids, key_is_of_region)

@@ -1,4 +1,4 @@
-"""Rules about what a cloud counts in a network: addresses for the machines, rules of the firewall."""
+"""Rules about the limits of a network: addresses for the machines, rules of the firewall."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from infra.config.models.cidr import OWN_PREFIXES
 from infra.config.models.deployment import DeploymentConfig
 
 SUBNET_BITS = {"aws": 4, "gcp": 0}
-"""Each subnet takes a sixteenth of a network of AWS: room for every zone of a region. One of GCP spans all zones."""
+"""On AWS each subnet is a sixteenth of the network, so that every zone gets one. A GCP subnet spans all zones."""
 
 EVERYWHERE_V4 = "0.0.0.0/0"
 EVERYWHERE_V6 = "::/0"
@@ -24,7 +24,7 @@ MAX_RANGES = 5000
 
 
 def addresses_for_machines(config: DeploymentConfig) -> Iterator[Problem]:
-    """All machines stand in one subnet of the network that is made, each with an address of its own."""
+    """All machines are in one subnet of the new network, each with its own address."""
     cloud, count = config.cloud, config.machine.count
     if cloud not in SUBNET_BITS or config.network.id is not None:
         return
@@ -36,18 +36,18 @@ def addresses_for_machines(config: DeploymentConfig) -> Iterator[Problem]:
     enough = max(each for each in range(largest, smallest + 1) if usable_addresses(cloud, each) >= count)
     yield Problem(
         "network.cidr",
-        f"{config.network.cidr} gives the subnet of a zone {has} addresses, and machine.count is {count}",
+        f"{config.network.cidr} leaves {has} addresses for the machines, and machine.count is {count}",
         f"write a range of /{enough} or wider, e.g. 10.83.0.0/{enough}",
     )
 
 
 def usable_addresses(cloud: str, prefix: int) -> int:
-    """Return how many machines a subnet takes in a network of this prefix length."""
+    """Return how many machines fit into a subnet of a network with this prefix length."""
     return int(2 ** (32 - prefix - SUBNET_BITS[cloud])) - RESERVED[cloud]
 
 
 def rules_fit_firewall(config: DeploymentConfig) -> Iterator[Problem]:
-    """The networks that may come in are no more than the cloud's firewall takes."""
+    """The allowed networks fit into the cloud's limit of firewall rules."""
     network = config.network
     anywhere = (EVERYWHERE_V4, EVERYWHERE_V6) if network.clients_from_anywhere else ()
     clients = (*network.client_cidrs, *anywhere)
@@ -57,12 +57,12 @@ def rules_fit_firewall(config: DeploymentConfig) -> Iterator[Problem]:
         if config.cloud == "aws" and ssh_rules + client_rules > MAX_RULES:
             what = (
                 f"{ssh_rules} ranges of {version} for SSH and {client_rules} for clients make "
-                f"{ssh_rules + client_rules} rules, and a security group takes {MAX_RULES}"
+                f"{ssh_rules + client_rules} rules, and a security group allows {MAX_RULES}"
             )
             yield Problem("network", what, "write fewer, wider ranges")
         for key, count in (("ssh_cidrs", ssh_rules), ("client_cidrs", client_rules)):
             if config.cloud == "gcp" and count > MAX_RANGES:
-                what = f"has {count} ranges of {version}, and a firewall rule takes {MAX_RANGES}"
+                what = f"has {count} ranges of {version}, and a firewall rule allows {MAX_RANGES}"
                 yield Problem(f"network.{key}", what, "write fewer, wider ranges")
 
 

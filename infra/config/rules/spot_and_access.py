@@ -1,4 +1,4 @@
-"""Rules about money, time and who gets in: market, schedule, budget, what is kept, doors."""
+"""Rules about cost, time and access: market, schedule, budget, kept resources, open ports."""
 
 from collections.abc import Iterator
 
@@ -9,34 +9,34 @@ from core.rules import Problem
 from infra.config.models.deployment import DeploymentConfig
 
 CREDIT_FAMILIES = ("t2", "t3", "t3a", "t4g")
-"""Families of AWS that compute on credit; without a word, t3 and later would be billed beyond it."""
+"""AWS families with CPU credits. By default, t3 and later are billed for what they use beyond their credits."""
 
 SPOT_ONLY = ("a3-highgpu-1g", "a3-highgpu-2g", "a3-highgpu-4g")
-"""Types that GCP makes as spot or flex-start machines only, by its page on accelerator-optimized machines (A3 High)."""
+"""Types that GCP offers as spot or flex-start machines only (its page on accelerator-optimized machines, A3 High)."""
 
 DEEP_LEARNING_ROOT_GIB = 100
-"""Smallest root disk for the deep-learning images, which bring CUDA in several versions."""
+"""Smallest root disk for the deep-learning images, which contain several versions of CUDA."""
 
 
 def market(config: DeploymentConfig) -> Iterator[Problem]:
-    """Spot options go with spot machines, which no schedule can start again."""
+    """Spot options are for spot machines, and a schedule is for machines that can be started again."""
     machine = config.machine
     if machine.spot_max_usd_per_hour is not None and machine.market != "spot":
         yield Problem("machine.spot_max_usd_per_hour", "is for market spot", "leave it out, or write market: spot")
     if machine.market == "spot" and config.lifetime.weekly is not None:
         yield Problem(
             "lifetime.weekly",
-            "stops machines, and a stopped spot machine is gone",
+            "stops machines, and a stopped spot machine cannot be started again",
             "leave it out, or write market: on_demand",
         )
 
 
 def can_be_stopped(config: DeploymentConfig) -> Iterator[Problem]:
-    """A weekly schedule stops machines, which GCP refuses for those with local SSDs.
+    """A weekly schedule stops machines, and GCP does not stop machines with local SSDs.
 
-    GCP stops them only with `--discard-local-ssd`, which an instance schedule cannot say
+    GCP stops them only with `--discard-local-ssd`, which an instance schedule cannot set
     (https://cloud.google.com/compute/docs/disks/local-ssd). AWS stops such machines and clears their instance store,
-    in which nothing of ours lies.
+    which this project does not use.
     """
     machine = config.machine
     if config.cloud != "gcp" or config.lifetime.weekly is None:
@@ -51,25 +51,25 @@ def can_be_stopped(config: DeploymentConfig) -> Iterator[Problem]:
 
 
 def needs_spot(config: DeploymentConfig) -> Iterator[Problem]:
-    """GCP has no on-demand machines of some types."""
+    """GCP offers some types on the spot market only."""
     machine = config.machine
     if config.cloud != "gcp" or machine.market == "spot":
         return
     for key, each in (("type", machine.type), *((f"fallbacks[{i}]", each) for i, each in enumerate(machine.fallbacks))):
         if each in SPOT_ONLY:
-            yield Problem(f"machine.{key}", f"{each} is not there on demand", "write market: spot, or a3-highgpu-8g")
+            yield Problem(f"machine.{key}", f"{each} is not offered on demand", "write market: spot, or a3-highgpu-8g")
 
 
 def credits_go_with_type(config: DeploymentConfig) -> Iterator[Problem]:
-    """CPU credits are set where there are any."""
+    """CPU credits are for types that have them."""
     machine = config.machine
     row = find_machine("aws", machine.type or "")
     if machine.cpu_credits is not None and row is not None and row.family not in CREDIT_FAMILIES:
-        yield Problem("machine.cpu_credits", f"is for t-types, and {row.type} is none", "leave it out")
+        yield Problem("machine.cpu_credits", f"is for t-types, and {row.type} is not one", "leave it out")
 
 
 def budget_has_account(config: DeploymentConfig) -> Iterator[Problem]:
-    """A budget of GCP hangs on a billing account."""
+    """A GCP budget belongs to a billing account."""
     budget = config.lifetime.budget
     if config.cloud == "gcp" and budget is not None and budget.billing_account is None:
         yield Problem(
@@ -80,21 +80,23 @@ def budget_has_account(config: DeploymentConfig) -> Iterator[Problem]:
 
 
 def kept_resources_exist(config: DeploymentConfig) -> Iterator[Problem]:
-    """Only what is made can be kept."""
+    """`down` can keep only what `up` created."""
     storage = config.storage
     for index, kept in enumerate(storage.keep_on_down):
         if kept == "bucket" and storage.bucket is None:
             yield Problem(
-                f"storage.keep_on_down[{index}]", "bucket is kept, but there is none", "write storage.bucket: {} too"
+                f"storage.keep_on_down[{index}]",
+                "bucket cannot be kept, as there is none",
+                "write storage.bucket: {} too",
             )
         if kept == "bucket" and storage.bucket is not None and storage.bucket.name is not None:
             yield Problem(
-                f"storage.keep_on_down[{index}]", "bucket is an existing one, never deleted anyway", "leave it out"
+                f"storage.keep_on_down[{index}]", "bucket is an existing one, which is never deleted", "leave it out"
             )
 
 
 def root_disk_holds_image(config: DeploymentConfig) -> Iterator[Problem]:
-    """The root disk is not smaller than the image."""
+    """The root disk holds the image."""
     if config.machine.image == "deep-learning" and config.storage.root_gib < DEEP_LEARNING_ROOT_GIB:
         yield Problem(
             "storage.root_gib",
@@ -104,7 +106,7 @@ def root_disk_holds_image(config: DeploymentConfig) -> Iterator[Problem]:
 
 
 def clients_get_in(config: DeploymentConfig) -> Iterator[Problem]:
-    """In a cloud it is said who may reach the gateway; the whole world only in so many words."""
+    """In a cloud, the file says who may reach the gateway, and names the whole internet explicitly."""
     network = config.network
     if network.clients_from_anywhere and network.client_cidrs:
         yield Problem("network.client_cidrs", "has no effect with clients_from_anywhere: true", "keep one of the two")
@@ -117,10 +119,10 @@ def clients_get_in(config: DeploymentConfig) -> Iterator[Problem]:
 
 
 def engine_ports_stay_closed(config: DeploymentConfig) -> Iterator[Problem]:
-    """In a cloud the gateway's door is none of those that engines use: the guards would refuse it during `up`."""
+    """In a cloud, the gateway does not use the port of an engine: the guards would refuse it during `up`."""
     port = config.gateway.port
     if config.cloud in RENTED and port in ENGINE_PORTS and port != config.serving.port:
-        yield Problem("gateway.port", f"{port} is where engines listen, and is never opened", "write 443")
+        yield Problem("gateway.port", f"{port} is a port of an engine and is never opened", "write 443")
 
 
 UPKEEP_RULES = (

@@ -1,4 +1,4 @@
-"""What a cloud refuses in names that are made of a stack's name."""
+"""The rule about resource names that contain the stack's name."""
 
 import re
 from collections.abc import Iterator
@@ -7,15 +7,15 @@ from core.rules import Problem
 from infra.config.models.deployment import DeploymentConfig
 
 GOOGLE = re.compile(r"g[o0]{2}g[l1]e")
-"""Names of buckets of GCP may contain neither `google` nor close misspellings (cloud.google.com: bucket naming)."""
+"""GCP bucket names may not contain `google` or close misspellings (cloud.google.com: bucket naming)."""
 
 
 def stack_name_fits(config: DeploymentConfig, stack: str) -> Iterator[Problem]:
-    """Yield what cannot be made for a stack of this name. All other names begin with `llm-` and are short enough."""
+    """Yield a problem for each resource whose name the cloud would refuse. All others start with `llm-` and fit."""
     bucket = config.storage.bucket
     if config.cloud == "gcp" and bucket is not None and bucket.name is None and GOOGLE.search(stack):
         yield Problem(
             "storage.bucket",
-            f"cannot be made for a stack called {stack}: GCP refuses names of buckets with google in them",
-            "take another name for the stack, or name an existing bucket",
+            f"cannot be created for a stack called {stack}: GCP refuses bucket names with google in them",
+            "give the stack another name, or write an existing bucket",
         )

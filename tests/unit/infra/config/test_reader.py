@@ -180,7 +180,7 @@ def test_a_private_key_that_others_can_read_is_refused(
 def test_a_bucket_of_gcp_is_refused_for_a_stack_that_is_called_after_google(
     bases: dict[str, Any], stacks_dir: Path
 ) -> None:
-    """GCP refuses names of buckets with google in them, and ours has the stack's name."""
+    """GCP refuses bucket names with google in them, and ours has the stack's name."""
     value = bases["gcp"] | {"storage": {"bucket": {}}}
     text = yaml.safe_dump({"config": {"llm-deploy:deployment": value}})
     for stack in ("my-google-test", "g00gle", "plain"):
@@ -188,5 +188,5 @@ def test_a_bucket_of_gcp_is_refused_for_a_stack_that_is_called_after_google(
 
     assert load_stack("plain").storage.bucket is not None
     for stack in ("my-google-test", "g00gle"):
-        with pytest.raises(ConfigError, match=f"storage.bucket: cannot be made for a stack called {stack}"):
+        with pytest.raises(ConfigError, match=f"storage.bucket: cannot be created for a stack called {stack}"):
             load_stack(stack)

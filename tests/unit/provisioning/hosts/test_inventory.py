@@ -88,7 +88,7 @@ REFUSED = {
     "port of the engine": (stack_values(gateway={"port": 8000}), "hosts.yaml: gateway.port: 8000 is the engine's port"),
     "port of the metrics": (
         stack_values(gateway={"port": METRICS_PORT}),
-        "hosts.yaml: gateway.port: 8405 is the port of the gateway's metrics; write another one",
+        "hosts.yaml: gateway.port: 8405 is the port of the gateway's metrics; write another port",
     ),
     "no host key": (stack_values(host_values(host_keys=[])), "hosts.yaml: hosts[0].host_keys: is empty"),
     "half a host key": (stack_values(host_values(host_keys=["AAAA"])), "hosts.yaml: hosts[0].host_keys[0]: AAAA is no"),

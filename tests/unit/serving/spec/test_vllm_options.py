@@ -5,7 +5,7 @@ import re
 import pytest
 
 from core.paths import CHECKOUT
-from serving.spec.vllm_options import ALLOWED, DOORS, OWN_KEYS, extra_arguments
+from serving.spec.vllm_options import ALLOWED, OWN_KEYS, UNSAFE, extra_arguments
 
 
 @pytest.mark.parametrize(
@@ -21,44 +21,44 @@ def test_options_that_open_no_door_pass(arguments: tuple[str, ...]) -> None:
 
 
 REFUSED = {
-    "--seed 3": "has a blank behind the name; write --seed=3",
-    "--max_logprobs  5": "has a blank behind the name; write --max_logprobs=5",
-    "--async-scheduling true": "has a blank behind the name; write --async-scheduling",
+    "--seed 3": "has a space after the name; write --seed=3",
+    "--max_logprobs  5": "has a space after the name; write --max_logprobs=5",
+    "--async-scheduling true": "has a space after the name; write --async-scheduling",
     "--host=0.0.0.0": "only the gateway may reach it",
     "--uds=/tmp/x": "only the gateway may reach it",
     "--ssl-keyfile=/x": "only the gateway may reach it",
     "--data-parallel-address=10.0.0.1": "only the gateway may reach it",
-    "--api-key=x": "the gateway decides that",
-    "--allow-credentials": "the gateway decides that",
-    "--allowed-origins=*": "the gateway decides that",
-    "--allowed-local-media-path=/etc": "the gateway decides that",
-    "--middleware=os.system": "the gateway decides that",
-    "--uvicorn-log-level=trace": "the gateway decides that",
-    "--tool-parser-plugin=/x.py": "loads code",
-    "--logits-processors=x:y": "loads code",
-    "--worker-extension-cls=x": "loads code",
-    "--io-processor-plugin=x": "loads code",
-    "--trust-request-chat-template": "lets requests do what they should not",
-    "--enable-prompt-embeds": "lets requests do what they should not",
-    "--enable-scale-out": "opens further paths",
-    "--profiler-config=x": "opens further paths",
-    "--otlp-traces-endpoint=http://x": "to another place",
-    "--kv-transfer-config={}": "to another place",
+    "--api-key=x": "up to the gateway",
+    "--allow-credentials": "up to the gateway",
+    "--allowed-origins=*": "up to the gateway",
+    "--allowed-local-media-path=/etc": "up to the gateway",
+    "--middleware=os.system": "up to the gateway",
+    "--uvicorn-log-level=trace": "up to the gateway",
+    "--tool-parser-plugin=/x.py": "loads other code",
+    "--logits-processors=x:y": "loads other code",
+    "--worker-extension-cls=x": "loads other code",
+    "--io-processor-plugin=x": "loads other code",
+    "--trust-request-chat-template": "lets requests do or see more than they should",
+    "--enable-prompt-embeds": "lets requests do or see more than they should",
+    "--enable-scale-out": "opens more paths",
+    "--profiler-config=x": "opens more paths",
+    "--otlp-traces-endpoint=http://x": "to another server",
+    "--kv-transfer-config={}": "to another server",
     "--enable-log-requests": "writes prompts or answers to the log",
     "--enable-log-outputs": "writes prompts or answers to the log",
-    "--download-dir=/x": "names files of another place",
-    "--revision=main": "names files of another place",
-    "--config=/x.yaml": "names files of another place",
-    "--hf-overrides={}": "names files of another place",
-    "--port=1": "has a key of its own; write vllm.port",
-    "--trust-remote-code": "has a key of its own; write model.trust_remote_code",
-    "--trust_remote_code": "has a key of its own; write model.trust_remote_code",
-    "--lora-modules=x=y": "has a key of its own; write adapters",
+    "--download-dir=/x": "names other files",
+    "--revision=main": "names other files",
+    "--config=/x.yaml": "names other files",
+    "--hf-overrides={}": "names other files",
+    "--port=1": "has its own key; write vllm.port",
+    "--trust-remote-code": "has its own key; write model.trust_remote_code",
+    "--trust_remote_code": "has its own key; write model.trust_remote_code",
+    "--lora-modules=x=y": "has its own key; write adapters",
     "--kv-cache-dtypes=fp8": "did you mean --kv-cache-dtype?",
-    "--middl=x": "is not one of the options",
-    "-x": "is not one of the options",
-    "": "is not one of the options",
-    "fp8": "is not one of the options",
+    "--middl=x": "is not an option that may be set here",
+    "-x": "is not an option that may be set here",
+    "": "is not an option that may be set here",
+    "fp8": "is not an option that may be set here",
     "--kv-cache-dtype": "write --kv-cache-dtype=VALUE",
     "--enable-prefix-caching=true": "write --enable-prefix-caching",
     "--kv-cache-dtype=fp9": "write one of auto, bfloat16, fp8",
@@ -78,12 +78,12 @@ def test_all_others_are_refused_with_the_reason(argument: str, words: str) -> No
 
 def test_an_option_is_written_once() -> None:
     (problem,) = extra_arguments(["--seed=1", "--seed=2"])
-    assert (problem.key, problem.what) == ("vllm.extra_args[1]", "--seed is there already")
+    assert (problem.key, problem.what) == ("vllm.extra_args[1]", "--seed is given twice")
 
 
 def test_nothing_that_is_allowed_has_a_key_or_opens_a_door() -> None:
     assert not set(ALLOWED) & set(OWN_KEYS)
-    assert [name for name in ALLOWED for pattern in DOORS if re.fullmatch(pattern, name)] == []
+    assert [name for name in ALLOWED for pattern in UNSAFE if re.fullmatch(pattern, name)] == []
 
 
 def test_the_documentation_lists_what_is_allowed() -> None:

@@ -29,7 +29,7 @@ def test_a_security_group_takes_sixty_rules_of_each_ip_version(bases: Any) -> No
     with pytest.raises(ConfigError) as caught:
         config(bases["aws"], ssh_cidrs=ranges(20), client_cidrs=ranges(41))
     assert str(caught.value) == (
-        "a test: network: 20 ranges of IPv4 for SSH and 41 for clients make 61 rules, and a security group takes 60; "
+        "a test: network: 20 ranges of IPv4 for SSH and 41 for clients make 61 rules, and a security group allows 60; "
         "write fewer, wider ranges"
     )
     with pytest.raises(ConfigError, match="60 ranges of IPv6 for SSH and 1 for clients make 61 rules"):
@@ -39,7 +39,7 @@ def test_a_security_group_takes_sixty_rules_of_each_ip_version(bases: Any) -> No
 def test_a_firewall_rule_of_gcp_takes_five_thousand_ranges(bases: Any) -> None:
     config(bases["gcp"], ssh_cidrs=ranges(MAX_RANGES), clients_from_anywhere=True)
 
-    with pytest.raises(ConfigError, match=r"ssh_cidrs: has 5001 ranges of IPv4, and a firewall rule takes 5000"):
+    with pytest.raises(ConfigError, match=r"ssh_cidrs: has 5001 ranges of IPv4, and a firewall rule allows 5000"):
         config(bases["gcp"], ssh_cidrs=ranges(MAX_RANGES + 1), clients_from_anywhere=True)
 
 

@@ -5,11 +5,15 @@
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from core.console import say
 from core.errors import DeployError
 from core.paths import STACKS_DIR, outputs_file, stack_file_digest
 from infra.automation.backend import PROJECT, Backend, chosen_backend, own_folder
+
+if TYPE_CHECKING:
+    from infra.automation.stack import Stack
 
 
 def bring_up_to_date(stack: str) -> None:
@@ -34,7 +38,11 @@ def _is_worth_asking(stack: str, written: float | None) -> bool:
     if chosen_backend() is None:
         own = Backend(ours=True, settings={}, shown="", folder=own_folder()).state_file(PROJECT, stack)
         return own is not None and (written is None or own.stat().st_mtime > written)
-    return written is not None or (STACKS_DIR / f"Pulumi.{stack}.yaml").exists()
+    if written is None:
+        return (STACKS_DIR / f"Pulumi.{stack}.yaml").exists()
+    from tools.pulumi.cli import present_cli
+
+    return present_cli() is not None  # nobody waits minutes for one, to learn that nothing has changed
 
 
 def _read_newer(stack: str, path: Path, written: float | None) -> None:
@@ -49,7 +57,7 @@ def _read_newer(stack: str, path: Path, written: float | None) -> None:
         if changed is None or (written is not None and changed <= written):
             return
         before = path.read_bytes() if written is not None else b""
-        values = held.outputs()
+        values = _of_machines_that_exist(held)
         if values:
             save_outputs(stack, values)
         else:
@@ -60,3 +68,13 @@ def _read_newer(stack: str, path: Path, written: float | None) -> None:
     if values and path.read_bytes() != before:
         stack_file_digest(stack).unlink(missing_ok=True)  # nobody knows from which file these come
         say(f"  read the outputs of stack {stack} from its state in {held.backend.shown}")
+
+
+def _of_machines_that_exist(held: "Stack") -> dict[str, Any]:
+    """Return the outputs in the state; none of a cloud stack whose machines are gone, which keeps a disk, say.
+
+    The Pulumi engine leaves a stack's outputs as they were until the next `up`.
+    """
+    values = held.outputs() or {}
+    is_rented = "placement" in values or "lease" in values  # `lease` in the state of stacks made before 0.2.0
+    return values if values and (not is_rented or held.has_machines()) else {}

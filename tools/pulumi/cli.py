@@ -65,7 +65,12 @@ def find_cli() -> PulumiCli:
 
     Raises UsageError if this machine cannot build one, DeployError if the build fails.
     """
-    return _on_path() or _made() or _make()
+    return present_cli() or _make()
+
+
+def present_cli() -> PulumiCli | None:
+    """Return the CLI to use; None when it would have to be made first."""
+    return _on_path() or _made()
 
 
 def parse_version(words: str) -> tuple[int, int, int] | None:

@@ -15,8 +15,20 @@ from infra.automation.backend import Backend
 from infra.lifecycle.known_outputs import bring_up_to_date
 from infra.lifecycle.saved import note_file, save_outputs
 from tests.unit.provisioning.records import stack_values
+from tools.pulumi import cli
 
 NAME = "local"
+
+PLACEMENT = {
+    "id": "0123abcd",
+    "region": "ap-northeast-2",
+    "began_at": "2026-01-01T00:00:00Z",
+    "image_name": "ubuntu",
+    "image": "ami-1",
+    "zone": "a",
+    "machine_type": "m6i.2xlarge",
+    "zones": ["a"],
+}
 
 
 @dataclass
@@ -25,12 +37,16 @@ class State:
 
     values: dict[str, Any] | None
     changed: float | None
+    machines: bool = True
     asked: list[str] = field(default_factory=list)
     backend: Backend = field(default_factory=lambda: Backend(ours=False, settings={}, shown="s3://states"))
 
     def changed_at(self) -> float | None:
         self.asked.append("when")
         return self.changed
+
+    def has_machines(self) -> bool:
+        return self.machines
 
     def outputs(self) -> dict[str, Any] | None:
         self.asked.append("what")
@@ -45,6 +61,7 @@ def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
     """Put a state into the checkout's own backend, or into another one."""
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(cli, "present_cli", lambda: cli.PulumiCli(tmp_path / "pulumi", "3.258.0", "path"))
     for name in ("PULUMI_BACKEND_URL", "PULUMI_ACCESS_TOKEN", "PULUMI_HOME", "PULUMI_CREDENTIALS_PATH"):
         monkeypatch.delenv(name, raising=False)
 
@@ -123,6 +140,27 @@ class TestEveryBackend:
         bring_up_to_date(NAME)
 
         assert "192.0.2.7" in file.read_text()
+
+
+@pytest.mark.parametrize("machines", [True, False])
+def test_outputs_of_machines_that_are_gone_are_not_read(put: Put, machines: bool) -> None:
+    """With `keep_on_down`, `make down` leaves a disk in the state, and the outputs of the hosts that it removed."""
+    state = put(values("192.0.2.8") | {"placement": PLACEMENT}, 100.0)
+    state.machines = machines
+
+    bring_up_to_date(NAME)
+
+    assert outputs_file(NAME).exists() is machines
+
+
+def test_nobody_waits_for_a_cli_to_be_made(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    written("192.0.2.7", 100.0)
+    state = put(values("192.0.2.8"), 200.0, elsewhere=True)
+    monkeypatch.setattr(cli, "present_cli", lambda: None)
+
+    bring_up_to_date(NAME)
+
+    assert state.asked == []
 
 
 def test_outputs_that_are_the_same_keep_the_note_of_their_stack_file(put: Put) -> None:

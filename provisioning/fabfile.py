@@ -46,21 +46,21 @@ sys.dont_write_bytecode = False
 AT_ONCE = "8"
 LINES = "200"
 
-PARALLEL = {"parallel": f"How many hosts are worked on at the same time (default {AT_ONCE})."}
-ROLES = {"roles": f"Comma-separated parts to bring in place (default {ALL_ROLES})."}
+PARALLEL = {"parallel": f"Work on this many hosts at the same time (default {AT_ONCE})."}
+ROLES = {"roles": f"Comma-separated roles to apply (default {ALL_ROLES})."}
 AS_JSON = {"json": "As JSON."}
 SSH = {
     "command": "Run this instead of a shell.",
-    "forward": "Lead this port of the host's loopback here until Ctrl-C, e.g. 8405 for the gateway's metrics.",
+    "forward": "Forward this port of the host's loopback here until Ctrl-C, e.g. 8405 for the gateway's metrics.",
 }
 LOGS = {
     "unit": "Only `engine` or only `gateway`.",
-    "lines": f"How many of the newest lines (default {LINES}).",
-    "follow": "Go on with new lines until Ctrl-C.",
+    "lines": f"Print this many of the newest lines (default {LINES}).",
+    "follow": "Keep printing new lines until Ctrl-C.",
 }
 
 
-@fab_task(HOSTS | ROLES | PARALLEL | {"full": "Also all lines of files that are new."})
+@fab_task(HOSTS | ROLES | PARALLEL | {"full": "Print all lines of new files."})
 def plan(
     _: Any,
     *,
@@ -111,7 +111,7 @@ def status(
 
 @fab_task(TARGET | {"wait-s": "How long the endpoint may take to get ready."} | AS_JSON)
 def smoke(_: Any, *, stack: str = "", inventory: str = "", wait_s: str = "", json: bool = False) -> int:
-    """Prove that the endpoint answers, only to those who may ask, and that GPU hosts compute on their GPUs."""
+    """Check that the endpoint answers, that it requires a key, and that GPU hosts compute on their GPUs."""
     target, patience_s = Target(stack, inventory), number("wait-s", wait_s) if wait_s else 0
     say(f"→ smoke test of {target.name}")
     from provisioning.operate.smoke import smoke
@@ -168,13 +168,13 @@ def reboot(_: Any, *, stack: str = "", inventory: str = "", host: Names = (), pa
     return reboot(target, names=host, at_once=at_once)
 
 
-@fab_task(HOSTS | {"allow_downgrade": "Also go to a release that is older than the one on the host."})
+@fab_task(HOSTS | {"allow_downgrade": "Also install a release that is older than the one on the host."})
 def upgrade_engine(
     _: Any, *, stack: str = "", inventory: str = "", host: Names = (), allow_downgrade: bool = False
 ) -> int:
-    """Bring the engine to this checkout's release, one host after the other; one that does not answer goes back."""
+    """Upgrade the engine to this checkout's release, host by host; one that does not answer is rolled back."""
     target = Target(stack, inventory)
-    say(f"→ upgrade the engine of {target.name}: the present release stays until the new one has answered")
+    say(f"→ upgrade the engine of {target.name}: the current release stays until the new one answers")
     from provisioning.operate.upgrade import upgrade_engine
 
     return upgrade_engine(target, names=host, allow_downgrade=allow_downgrade)
@@ -190,7 +190,7 @@ def rotate_key(_: Any, *, stack: str = "", inventory: str = "", client: str = ""
 
     path = rotate_client_key(load(target).stack, client)
     say(f"✓ the new key of {client} is in {path}")
-    say(f"  it answers 401 until `{target.command('provision')}` brings it to the hosts, which then forget the old one")
+    say(f"  hosts answer it with 401 until `{target.command('provision')}` installs it; the old key works until then")
     next_command(target.command("provision"))
     return 0
 

@@ -40,7 +40,9 @@ def _amazon(where: str) -> dict[str, SecretStr]:
 
     found = boto3.Session().get_credentials()
     if found is None:
-        raise ConfigError("this computer has no login at AWS", where=where, hint="run aws configure, or write host")
+        raise ConfigError(
+            "this computer has no login at AWS", where=where, hint="run aws configure, or write credentials: host"
+        )
     frozen = found.get_frozen_credentials()
     keys = {
         "AWS_ACCESS_KEY_ID": frozen.access_key,
@@ -60,6 +62,6 @@ def _google(where: str) -> dict[str, SecretStr]:
         found, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/devstorage.read_only"])
         found.refresh(Request())  # type: ignore[no-untyped-call]
     except google.auth.exceptions.GoogleAuthError:
-        hint = "run gcloud auth application-default login, or write host"
+        hint = "run gcloud auth application-default login, or write credentials: host"
         raise ConfigError("this computer has no login at Google Cloud", where=where, hint=hint) from None
     return {"GOOGLE_OAUTH_ACCESS_TOKEN": SecretStr(str(found.token))}

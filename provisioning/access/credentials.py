@@ -144,4 +144,4 @@ def _write_keys(path: Path, keys: dict[str, str]) -> None:
 def _locked(path: Path) -> AbstractContextManager[None]:
     """Wait for the lock at `path`: two runs must not each make a CA, or each other's keys."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return one_at_a_time(path, "  another process is at the keys; waiting for it")
+    return one_at_a_time(path, "  another process is using the keys; waiting for it")

@@ -17,7 +17,7 @@ def mention_other_name(endpoint: Endpoint) -> None:
         other = path.parent.name
         if other != endpoint.stack and path.stat().st_mtime_ns > since:
             for url in sorted(_urls(path.read_bytes()) & set(endpoint.urls)):
-                say(f"! {url} is known as {other}, too: its API keys are replaced by those of {endpoint.stack}")
+                say(f"! {url} was last provisioned as {other}: its API keys are replaced by those of {endpoint.stack}")
 
 
 def _urls(text: bytes) -> set[str]:

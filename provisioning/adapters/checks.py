@@ -81,7 +81,7 @@ def _base(spec: ServingSpec) -> _Base:
         report = _shown(source, key, MODEL_CONFIG)
         return _Base(Base(_heads(report), _architecture(report["content"])), repo)
     except ConfigError as error:
-        say(f"{spec.model.name} cannot be looked at from here ({error.what}); a host compares with it what it fetches")
+        say(f"{spec.model.name} cannot be read from this machine ({error.what}); the hosts compare adapters with it")
         return _Base(Base({}), repo)
 
 
@@ -105,7 +105,7 @@ def _check(listed: ListedAdapter, spec: ServingSpec, base: _Base, *, key: str) -
         return
     found = look(source, key=f"{key}.source")
     if found is None:
-        say(f"{listed.versioned_name} cannot be looked at from here; its host checks it")
+        say(f"{listed.versioned_name} cannot be read from this machine; the hosts check it")
         return
     check_config(adapter, found.config, found.name, base_repo=base.repo, max_rank=rank, where=key)
     check_tensors(found.config, found.heads, base.tensors, found.name, where=key)
@@ -167,7 +167,7 @@ def _shown(source: HubFetch | ListedFetch | RegistryFetch, key: str, name: str) 
             check=False,
         )
     except subprocess.TimeoutExpired:
-        hint = "is it up, and may this computer reach it? run the same command again"
+        hint = "is it running, and can this machine reach it? run the same command again"
         raise ConfigError(f"{place} does not answer within {LOOK_S} s", where=key, hint=hint) from None
     if done.returncode != 0:
         raise ConfigError((done.stderr.strip().splitlines() or ["failed"])[-1], where=key)

@@ -47,10 +47,10 @@ def apply(target: Target, retire: Sequence[str] = ()) -> int:
     began = time.monotonic()
     stack = _checked(target)
     retired = _apply(stack, _command(target, "apply", retire), retire)
-    others = "each name"
+    moved = "no name was moved"
     if retired:
-        others = f"{', '.join(each.name for each in retired)} served no more, each other name"
-    say(f"✓ adapters of {stack.name}: {time.monotonic() - began:.1f} s; {others} means what it meant")
+        moved = f"{', '.join(each.name for each in retired)} retired, no other name was moved"
+    say(f"✓ adapters of {stack.name}: {time.monotonic() - began:.1f} s; {moved}")
     next_command(target.command("adapters", "DO=promote", "ARGS=NAME@VERSION"), target.command("adapters"))
     return 0
 
@@ -65,7 +65,7 @@ def promote(target: Target, name: str) -> int:
     prompt = stack.releases.listed(version).prompt
     words = (version, stack.serving.model.name, *((prompt,) if prompt else ()))
     stack.on_all(lambda host: stack.ask(host, "try", *words))
-    say(f"{version} answers, and otherwise than {stack.serving.model.name}")
+    say(f"{version} answers, and differently from {stack.serving.model.name}")
     return _move(stack, version, "promote", {name: served.aliases.get(adapter) for name, served in running.items()})
 
 
@@ -82,7 +82,7 @@ def rollback(target: Target, adapter: str, to: str) -> int:
         hint = f"name one: --to {adapter}@VERSION"
         raise UsageError(f"{adapter} had no version before this one", where=shown(stack.releases.lock), hint=hint)
     if version.rpartition("@")[0] != adapter:
-        raise UsageError(f"{version} is no version of {adapter}", where="--to", hint=f"write {adapter}@VERSION")
+        raise UsageError(f"{version} is not a version of {adapter}", where="--to", hint=f"write {adapter}@VERSION")
     return _move(stack, stack.version(version), "rollback", {})
 
 
@@ -167,7 +167,8 @@ def _record(stack: AdapterStack, version: str, done: Mapping[str, dict[str, Any]
         entry = {**first, "from": recorded}
     last = stack.releases.last_move(entry["adapter"])
     if last is not None and last.to != entry["from"]:
-        say(f"note: the hosts had {entry['from']}, unlike {shown(stack.releases.lock)}: somebody else moved it")
+        lock = shown(stack.releases.lock)
+        say(f"note: the hosts had {entry['from']}, {lock} has another version: somebody else moved it")
     record(
         stack.releases.lock, Move.model_validate({**{key: entry[key] for key in MOVED}, "hosts": tuple(sorted(done))})
     )
@@ -193,7 +194,7 @@ def _on_all_or_none(
             was = done.get(host.name, {}).get("from") or before[host.name]
             if was != version and version in stack.report(host).meanings(adapter):
                 stack.ask(host, "move", was, who, "rollback")
-                say(f"{host.name}: back to {was}, as not all hosts moved")
+                say(f"{host.name}: moved back to {was}, because not all hosts moved")
 
     try:
         stack.on_all(move)
@@ -201,6 +202,6 @@ def _on_all_or_none(
         stopped.set()
         for host, result in on_each(stack.hosts, move_back, at_once=AT_ONCE):
             if isinstance(result, DeployError):
-                say(f"{host.name}: {result.what}; {adapter} may be {version} there")
+                say(f"{host.name}: {result.what}; {adapter} may mean {version} there")
         raise
     return done

@@ -106,14 +106,14 @@ def _lines(stack: _Stack, adapter: AdapterSpec) -> Iterable[str]:
     yield f"  - name: {adapter.name}"
     yield f"    version: {adapter.version}"
     yield f"    source: {_flow(adapter.source)}"
-    yield f"    sha256: {sha256}" if sha256 else f"    sha256:   # of {WEIGHTS}: its place does not tell"
+    yield f"    sha256: {sha256}" if sha256 else f"    sha256:   # of {WEIGHTS}: its source has no checksum"
     yield f"    base: {base_name(stack.serving.model)}" if stack.serving else _unknown_base(seen)
     yield f"    rank: {seen.config.rank}"
     yield f"    target_modules: [{', '.join(sorted(modules))}]"
 
 
 def _unknown_base(seen: Look) -> str:
-    trained_on = seen.config.base_model or "an unnamed one"
+    trained_on = seen.config.base_model or "an unnamed model"
     return f"    base:   # OWNER/NAME@COMMIT, or the model's name in the stack's file; it was trained on {trained_on}"
 
 
@@ -129,7 +129,7 @@ def _look(source: Source, *, where: str) -> Look:
     seen = look(files, key=f"{where}.source")
     if seen is None:
         hint = "write its entry by hand, see docs/adapters.md"
-        raise ConfigError("may be read by the stack's hosts only", where=f"{where}.source", hint=hint)
+        raise ConfigError("can be read by the stack's hosts only", where=f"{where}.source", hint=hint)
     return seen
 
 

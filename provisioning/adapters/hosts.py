@@ -132,7 +132,7 @@ class AdapterStack(AdapterHosts):
         ok = all(result.ok for result in results.values())
         write_result(self.name, "adapters.json", {"stack": self.name, "ok": ok, "hosts": entries})
         failed: dict[str, DeployError | None] = {name: None for name, result in results.items() if not result.ok}
-        raise_failures(failed, len(results), hint=f"mend it and run `{again}` again")
+        raise_failures(failed, len(results), hint=f"fix the cause and run `{again}` again")
         return results
 
 

@@ -127,5 +127,5 @@ def _table(target: Target, rows: Sequence[Row], unused: Mapping[str, Sequence[Fo
     for host, folders in unused.items():
         lines += [f"{host}: unused {each.path} ({each.bytes / GIB:.2f} GiB)" for each in folders]
     if any(unused.values()):
-        lines.append(f"unused folders go with `{target.command('adapters', 'DO=prune')}`")
+        lines.append(f"`{target.command('adapters', 'DO=prune')}` removes unused folders")
     return lines

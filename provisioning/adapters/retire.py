@@ -28,7 +28,7 @@ class Retired:
     def words(self) -> str:
         """What becomes of it, for a plan."""
         if not self.version:
-            return f"{self.name} is served no more already"
+            return f"{self.name} is not served any more"
         return f"{self.name} stops being served: {self.version}{_on(self.hosts)}"
 
 
@@ -42,7 +42,7 @@ def retirement(stack: AdapterStack, names: Sequence[str]) -> list[Retired]:
     found = {name: _retired(stack, name, reports) for name in _known(stack, reports)}
     for name in names:
         if name in stack.releases.promoted:
-            hint = "take its versions out of the manifest first"
+            hint = "remove its versions from the manifest first"
             raise UsageError(f"{name} is still listed", where="--retire", hint=hint)
         if name not in found:
             unlisted = [each for each in found if each not in stack.releases.promoted]

@@ -10,15 +10,15 @@ from provisioning.cli.task import Names, fab_task
 from provisioning.hosts.target import Target
 
 WHICH = {
-    "stack": "Stack whose adapters are meant: those of stacks/adapters/<stack>.yaml.",
-    "inventory": "File of hosts that exist already: the adapters of adapters/<stack>.yaml beside it.",
+    "stack": "Name of the stack; stacks/adapters/<stack>.yaml lists its adapters.",
+    "inventory": "File that lists existing hosts; adapters/<stack>.yaml beside it lists their adapters.",
 }
-RETIRE = {"retire": "Name that is no longer listed and shall be served no more; may be given several times."}
+RETIRE = {"retire": "Stop serving this name, which is no longer listed; may be given several times."}
 
 
 @fab_task(WHICH | RETIRE, name="adapters:plan")
 def adapters_plan(_: Any, *, retire: Names = (), stack: str = "", inventory: str = "") -> int:
-    """Look at the listed adapters, and show what `adapters:apply` would change; changes nothing."""
+    """Check the listed adapters, and show what `adapters:apply` would change; changes nothing."""
     target = Target(stack, inventory)
     say(f"→ plan the adapters of {target.name}")
     from provisioning.adapters.commands import plan
@@ -28,9 +28,9 @@ def adapters_plan(_: Any, *, retire: Names = (), stack: str = "", inventory: str
 
 @fab_task(WHICH | RETIRE, name="adapters:apply")
 def adapters_apply(_: Any, *, retire: Names = (), stack: str = "", inventory: str = "") -> int:
-    """Bring all listed adapter versions to the hosts and load them beside those that are served; moves no name."""
+    """Install all listed adapter versions on the hosts and load them beside the served ones; moves no name."""
     target = Target(stack, inventory)
-    say(f"→ bring the adapters of {target.name}; the engine goes on serving")
+    say(f"→ load the adapters of {target.name}; the engine keeps serving")
     from provisioning.adapters.commands import apply
 
     return apply(target, retire)
@@ -38,7 +38,7 @@ def adapters_apply(_: Any, *, retire: Names = (), stack: str = "", inventory: st
 
 @fab_task(WHICH | {"version": "Name and version, e.g. contract@4."}, name="adapters:promote", positional=("version",))
 def adapters_promote(_: Any, version: str, *, stack: str = "", inventory: str = "") -> int:
-    """Try a version, then have its name alone mean it; the version before stays loaded."""
+    """Try a version, then make its name alone mean it; the previous version stays loaded."""
     target = Target(stack, inventory)
     say(f"→ promote {version} of {target.name}")
     from provisioning.adapters.commands import promote
@@ -48,12 +48,15 @@ def adapters_promote(_: Any, version: str, *, stack: str = "", inventory: str = 
 
 @fab_task(
     WHICH
-    | {"adapter": "Name without a version, e.g. contract.", "to": "Version, e.g. contract@3; none: the one before."},
+    | {
+        "adapter": "Name without a version, e.g. contract.",
+        "to": "Version, e.g. contract@3; default: the previous one.",
+    },
     name="adapters:rollback",
     positional=("adapter",),
 )
 def adapters_rollback(_: Any, adapter: str, *, to: str = "", stack: str = "", inventory: str = "") -> int:
-    """Have a name mean the version before again, at once: no restart, no request fails."""
+    """Make a name mean its previous version again; no restart, and no request fails."""
     target = Target(stack, inventory)
     say(f"→ roll {adapter} of {target.name} back")
     from provisioning.adapters.commands import rollback
@@ -63,7 +66,7 @@ def adapters_rollback(_: Any, adapter: str, *, to: str = "", stack: str = "", in
 
 @fab_task(WHICH | {"json": "As JSON."}, name="adapters:list")
 def adapters_list(_: Any, *, json: bool = False, stack: str = "", inventory: str = "") -> int:
-    """Versions, which host serves them, what each name means since when, and folders that nobody needs."""
+    """List versions, the hosts that serve them, what each name means since when, and unused folders."""
     target = Target(stack, inventory)
     say(f"→ adapters of {target.name}")
     from provisioning.adapters.listing import adapters_list
@@ -77,7 +80,7 @@ def adapters_list(_: Any, *, json: bool = False, stack: str = "", inventory: str
     positional=("folder",),
 )
 def adapters_entry(_: Any, folder: str, *, stack: str = "", inventory: str = "") -> int:
-    """Print the manifest's entry for an adapter, ready to be taken over; changes nothing."""
+    """Print a manifest entry for an adapter's files; changes nothing."""
     target = Target(stack, inventory)
     say(f"→ entry for {folder}")
     from provisioning.adapters.entry import entry
@@ -87,9 +90,9 @@ def adapters_entry(_: Any, folder: str, *, stack: str = "", inventory: str = "")
 
 @fab_task(WHICH, name="adapters:manifest")
 def adapters_manifest(_: Any, *, stack: str = "", inventory: str = "") -> int:
-    """Print a manifest of the adapters that the stack's own file lists; changes nothing."""
+    """Print a manifest with the adapters of the stack file; changes nothing."""
     target = Target(stack, inventory)
-    say(f"→ manifest of what {target.name} lists itself")
+    say(f"→ manifest of the adapters in the file of {target.name}")
     from provisioning.adapters.entry import manifest
 
     return manifest(target)
@@ -97,7 +100,7 @@ def adapters_manifest(_: Any, *, stack: str = "", inventory: str = "") -> int:
 
 @fab_task(WHICH, name="adapters:prune")
 def adapters_prune(_: Any, *, stack: str = "", inventory: str = "") -> int:
-    """Remove folders of models and adapters from the hosts that are neither listed nor served."""
+    """Remove the folders of models and adapters that are neither listed nor served."""
     target = Target(stack, inventory)
     say(f"→ remove unused models and adapters of {target.name}")
     from provisioning.adapters.listing import prune

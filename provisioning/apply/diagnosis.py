@@ -79,7 +79,7 @@ KNOWN: Sequence[Known] = (
     ),
     Known(
         r"quantization method \S+ is not supported for the current GPU",
-        "this GPU is too old for the quantisation: choose another one, or weights that are quantised otherwise",
+        "this GPU is too old for the quantisation: choose another GPU, or weights with another quantisation",
     ),
     Known(
         r"attention heads \(\d+\) must be divisible by tensor parallel size",
@@ -112,7 +112,7 @@ KNOWN: Sequence[Known] = (
     ),
     Known(
         r"trust_remote_code",
-        "the model brings Python code of its own: read it, then write model.trust_remote_code: true",
+        "the model needs its own Python code: read it, then write model.trust_remote_code: true",
     ),
     Known(
         r"Model architectures? .* not supported|does not recognize this architecture|has no vLLM implementation",
@@ -128,7 +128,7 @@ KNOWN: Sequence[Known] = (
     ),
     Known(
         r"No space left on device",
-        "the disk is full: free space (`df -h` tells where), or give the host a larger disk",
+        "the disk is full: free space (`df -h` shows where), or give the host a larger disk",
     ),
     Known(
         r"can't allocate memory|Cannot allocate memory|on kv cache allocation is less than requested memory",
@@ -162,7 +162,7 @@ KNOWN: Sequence[Known] = (
     ),
     Known(
         r"cannot open shared object file",
-        "a library is missing on the host: run `provision` again, which installs what vLLM loads",
+        "a library is missing on the host: run `provision` again, which installs it",
     ),
     Known(
         r"\[Errno 13\]|Permission denied",
@@ -170,11 +170,11 @@ KNOWN: Sequence[Known] = (
     ),
     Known(
         r"[Cc]annot find the config file for|does not match the quantization method|[Uu]nknown quantization method",
-        "the weights are not of the kind that model.quantization says: leave it out, or name the right one",
+        "the weights do not match model.quantization: remove that key, or name the right method",
     ),
     Known(
         r"unrecognized arguments|invalid choice",
-        "the installed vLLM does not know an option that is given to it: run `provision` again, which renews both",
+        "the installed vLLM does not know one of its options: run `provision` again, which updates both",
     ),
 )
 """In the order in which they are looked for: what says more comes before what says less."""

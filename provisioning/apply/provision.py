@@ -41,7 +41,7 @@ def provision(
     began = time.monotonic()
     run = _Run(target, names, roles, greeted or Prefetch(), dry_run=False)
     run.follow(at_once)
-    again = f"mend it and run `{target.command('provision')}` again; `{target.command('logs')}` has more"
+    again = f"fix the cause and run `{target.command('provision')}` again; `{target.command('logs')}` shows more"
     run.failures.raise_any(hint=again)
     _hand_on(run)
     mention_closed_port(run.outputs, run.results, at_once=at_once)
@@ -66,12 +66,12 @@ def plan(
     run = _Run(target, names, roles, greeted or Prefetch(), dry_run=True, full=full)
     run.follow(at_once)
     if not full and any(is_new_file(outcome) for result in run.results.values() for outcome in result.changed):
-        say(f"new files are shown by their length; all lines: {target.command('plan', 'ARGS=--full')}")
-    run.failures.raise_any(hint=f"mend it and run `{target.command('plan')}` again")
+        say(f"of new files only the length is shown; `{target.command('plan', 'ARGS=--full')}` shows their lines")
+    run.failures.raise_any(hint=f"fix the cause and run `{target.command('plan')}` again")
     changed = any(result.changed for result in run.results.values())
     if file_has_changed(target):
         said = "" if changed else "nothing to change there; "
-        say(f"this plan is of the stack file as the last `up` read it; {said}the edits since then need `up` first")
+        say(f"this plan uses the stack file as the last `up` read it; {said}later edits need `up` first")
         next_command(target.command("up"), target.command("plan"))
     elif changed:
         next_command(target.command("provision"))

@@ -95,7 +95,9 @@ def joined(first: HostResult, second: HostResult) -> HostResult:
 
 def _left_to_owner(result: HostResult, reason: Outcome, host: HostRecord, on_event: OnEvent) -> HostResult:
     """Return the result with the reboot as what is missing."""
-    words = f"{reason.reboot}; this host is not one of ours to reboot: do it when it suits, then run the same again"
+    words = (
+        f"{reason.reboot}; existing hosts are not rebooted automatically: reboot it, then run the same command again"
+    )
     failed = replace(reason, status="failed", error=words, reboot="")
     on_event(host.name, failed)
     changed = tuple(outcome for outcome in result.changed if outcome is not reason)

@@ -35,13 +35,13 @@ def end_wrong_usage_with_2(program: Any) -> None:
 def what_to_write(said: str, task: str | None = None) -> str:
     """Return what invoke says of wrong usage, of `task` where it had read one, as where, what and what to write."""
     example = EXAMPLES.get(task or "")
-    hint = f"write it like `{example}`" if example else "`fab --help TASK` has a task's options"
+    hint = f"write it like `{example}`" if example else "`fab --help TASK` lists a task's options"
     if unknown := re.fullmatch(r"No idea what '(.+)' is!", said):
         if unknown[1].startswith("-"):
             return f"fab: there is no option {unknown[1]}; {hint}"
         if example:
-            return f"fab {task}: {unknown[1]} is a word too many; {hint}"
-        return f"fab: there is no task {unknown[1]}; `fab -r provisioning --list` has all"
+            return f"fab {task}: unexpected argument {unknown[1]}; {hint}"
+        return f"fab: there is no task {unknown[1]}; `fab -r provisioning --list` lists all"
     if missing := re.fullmatch(r"'(.+)' did not receive required positional arguments: (.+)", said):
         names = missing[2].replace("'", "")
         return f"fab {missing[1]}: {names} is missing; {hint}"

@@ -139,7 +139,7 @@ def error_line(error: DeployError) -> str:
 def failure_detail(outcome: Outcome) -> str:
     """Return the end of what the failed program said, to be read below the outcome's line."""
     lines = outcome.detail.strip().splitlines()
-    left_out = [f"    … {len(lines) - DETAIL_LINES} lines before"] if len(lines) > DETAIL_LINES else []
+    left_out = [f"    … {len(lines) - DETAIL_LINES} earlier lines"] if len(lines) > DETAIL_LINES else []
     return "\n".join([*left_out, *(f"    {line}" for line in lines[-DETAIL_LINES:])])
 
 

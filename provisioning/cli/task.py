@@ -19,10 +19,10 @@ Names = Sequence[str]
 ALL_ROLES = ",".join(ROLES)
 
 TARGET = {
-    "stack": "Stack whose machines are meant; `up` made them.",
-    "inventory": "YAML or JSON file of hosts that exist already, in place of a stack.",
+    "stack": "Name of the stack; `up` made its machines.",
+    "inventory": "YAML or JSON file that lists existing hosts, in place of a stack.",
 }
-HOSTS = TARGET | {"host": "Only this host of them; may be given several times."}
+HOSTS = TARGET | {"host": "Only this host; may be given several times."}
 
 
 def fab_task(
@@ -55,7 +55,7 @@ def fab_task(
 def number(option: str, text: str) -> int:
     """Return what `text` says. Raises UsageError for anything but a number from 1 on."""
     if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"{text!r} is no number", where=f"--{option}", hint="write 1 or more")
+        raise UsageError(f"not a whole number: {text!r}", where=f"--{option}", hint="write 1 or more")
     return int(text)
 
 

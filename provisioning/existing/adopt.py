@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     pass
 
 NAME_KEY = 'name the private key to log in with: ARGS="--identity-file KEY"'
-NEW_KEY = 'ARGS="--host-key SHA256:… --replace", which writes the file anew'
+NEW_KEY = 'ARGS="--host-key SHA256:… --replace", which replaces the file'
 
 WHERE = re.compile(
     rf"(?P<user>{LOGIN})@(?P<address>\[[0-9A-Fa-f:.%\w]+\]|[A-Za-z0-9][\w.-]*)(:(?P<port>\d{{1,5}}))?", re.ASCII
@@ -80,7 +80,7 @@ def parse_login(options: AdoptOptions) -> SshTarget:
     found = WHERE.fullmatch(options.login)
     if found is None or not 0 < int(found["port"] or SSH_PORT) < 1 << 16:
         hint = "write HOST=user@address or HOST=user@address:port"
-        raise UsageError(f"{options.login!r} is no login", where="HOST", hint=hint)
+        raise UsageError(f"not a login: {options.login!r}", where="HOST", hint=hint)
     address = found["address"].strip("[]")
     identity = Path(options.identity_file).expanduser().resolve() if options.identity_file else None
     if identity is not None and file_at(identity) is None:
@@ -141,7 +141,7 @@ def trusted_keys(options: AdoptOptions, ssh_target: SshTarget, known: tuple[str,
         return known
     if known and not options.replace:
         what = f"the inventory trusts {', '.join(map(fingerprint, known))}, not {options.host_key}"
-        raise UsageError(what, where=ssh_target.name, hint=f"if the host was set up anew, write {NEW_KEY}")
+        raise UsageError(what, where=ssh_target.name, hint=f"if the host was reinstalled, write {NEW_KEY}")
     return accepted_keys(shown_keys(ssh_target), options.host_key, terminal(), name=ssh_target.address)
 
 
@@ -153,7 +153,7 @@ def known_keys(path: Path, ssh_target: SshTarget) -> tuple[str, ...]:
         if (host.address, host.ssh_port) == (ssh_target.address, ssh_target.ssh_port):
             return host.host_keys
     hint = 'name another file, INVENTORY=FILE, or another name, ARGS="--name NAME"'
-    raise UsageError(f"is the inventory of other hosts than {ssh_target.address}", where=str(path), hint=hint)
+    raise UsageError(f"is the inventory of another host than {ssh_target.address}", where=str(path), hint=hint)
 
 
 def _hosts(path: Path) -> Sequence[HostRecord]:

@@ -53,11 +53,11 @@ def accepted_keys(keys: Iterable[str], wanted: str, ask: Callable[[str], str] | 
     say("On the host itself: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")
     if ask is None:
         raise UsageError(
-            "nobody is there to accept the host key",
+            "there is no terminal to accept the host key on",
             where=name,
             hint=f'run it again with ARGS="--host-key {best}" if it is right',
         )
-    if ask(f"Is it that host's? Write {YES} to trust it from now on: ").strip() != YES:
+    if ask(f"Is this the host's key? Write {YES} to trust it from now on: ").strip() != YES:
         raise UsageError("the host key was not accepted", where=name, hint="nothing was sent or written")
     return (key,)
 

@@ -55,9 +55,12 @@ def write_inventory(path: Path, text: str, *, replace: bool) -> str:
         lines = difflib.unified_diff(
             there.splitlines(), text.splitlines(), fromfile=str(path), tofile="as the host is now", lineterm="", n=1
         )
-        hint = "take over by hand what you want of the difference, or write ARGS=--replace"
+        hint = "copy the lines that you want from the difference, or overwrite the file with ARGS=--replace"
         raise UsageError(
-            "was edited since it was written, and is left as it is", where=str(path), hint=hint, detail="\n".join(lines)
+            "was edited since `adopt` wrote it, and was not changed",
+            where=str(path),
+            hint=hint,
+            detail="\n".join(lines),
         )
     write_atomically(path, text)
     return "replaced" if there else "written"

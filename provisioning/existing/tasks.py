@@ -6,13 +6,13 @@ from core.console import say
 from provisioning.cli.task import fab_task
 
 ADOPT = {
-    "host": "Where it is: user@address or user@address:port; root, or a login with sudo without a password.",
-    "name": "What it is called in files; none: from its address.",
-    "identity-file": "Private key to log in with; none: the SSH agent and the usual files.",
-    "ssh-config": "OpenSSH client config that leads there: jump hosts, aliases. Without it no config file is read.",
-    "inventory": "File to write; none: hosts/<name>.yaml.",
-    "host-key": "Fingerprint SHA256:… of the host's key, in place of the question.",
-    "replace": "Write over a file that was edited.",
+    "host": "user@address or user@address:port; the user is root, or may use sudo without a password.",
+    "name": "Name of the host and its file; default: from its address.",
+    "identity-file": "Private key to log in with; default: the SSH agent and the usual files.",
+    "ssh-config": "OpenSSH client config for this host (jump hosts, aliases); by default none is read.",
+    "inventory": "File to write; default: hosts/<name>.yaml.",
+    "host-key": "Fingerprint SHA256:… of the host's key, to be asked nothing.",
+    "replace": "Overwrite a file that was edited.",
 }
 
 
@@ -28,7 +28,7 @@ def adopt(
     host_key: str = "",
     replace: bool = False,
 ) -> int:
-    """Look at a host that exists already and write its inventory; changes nothing there."""
+    """Look at an existing host and write its inventory; changes nothing on the host."""
     say(f"→ adopt {host or 'a host'}")
     from provisioning.existing.adopt import AdoptOptions, adopt
 

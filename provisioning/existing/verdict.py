@@ -59,10 +59,10 @@ def refusals(facts: HostFacts) -> Iterator[Problem]:
     elif not facts.has_systemd:
         yield _no_systemd(facts)
     if facts.os_release not in SUPPORTED:
-        yield Problem("", f"runs {facts.os_name or facts.os_release}", f"set it up with {SUPPORTED_WORDS}")
+        yield Problem("", f"runs {facts.os_name or facts.os_release}", f"install {SUPPORTED_WORDS}")
     if facts.arch not in ARCHITECTURES:
         yield Problem(
-            "", f"is {facts.arch}", f"take a host with {' or '.join(ARCHITECTURES)}: the locks name its wheels"
+            "", f"is {facts.arch}", f"take a host with {' or '.join(ARCHITECTURES)}: the pinned wheels are for it"
         )
     if not facts.may_set_network:
         yield Problem(
@@ -79,7 +79,7 @@ def _no_systemd(facts: HostFacts) -> Problem:
         name = "a RunPod pod" if facts.is_runpod else f"a container ({facts.container})"
         return Problem(
             "",
-            f"is {name} with {facts.init} as process 1, not systemd: nothing would start engine and gateway again",
+            f"is {name} with {facts.init} as process 1, not systemd: nothing would restart engine and gateway",
             "take a virtual machine or a bare host, or an image that starts systemd",
         )
     return Problem("", f"has {facts.init} as process 1, not systemd", "boot it with systemd")
@@ -98,12 +98,12 @@ def notes(facts: HostFacts, plan: Plan) -> Iterator[str]:
     if facts.wsl:
         yield "WSL: Windows keeps clock, swap and kernel, and ends the machine when nobody uses it; see the docs"
     elif facts.virtualization == "container":
-        yield f"a container ({facts.container}): clock, swap and kernel settings are left to the host around it"
+        yield f"a container ({facts.container}): the host around it keeps clock, swap and kernel settings"
     if facts.password_logins:
         yield "sshd takes passwords: `provision` turns that off; `password_logins: true` in the inventory keeps it"
     yield from _gpu_notes(facts)
     if facts.memory_gib < LITTLE_MEMORY_GIB:
-        yield f"{facts.memory_gib} GiB of memory are little: a model that does not fit ends the engine's start"
+        yield f"only {facts.memory_gib} GiB of memory: the engine does not start with a model that does not fit"
     if facts.disk_free_bytes < LITTLE_DISK_GIB * GIB:
         yield f"{facts.disk_free_bytes / GIB:.0f} GiB of disk are free; vLLM's environment alone takes about 10"
     yield from _already_serving(facts, plan)
@@ -115,10 +115,10 @@ def _gpu_notes(facts: HostFacts) -> Iterator[str]:
     """Yield what is odd about the GPUs."""
     if facts.gpus_without_driver:
         words = f" (nvidia-smi: {facts.nvidia_smi.error})" if facts.nvidia_smi.error else ""
-        seen = f"{facts.nvidia_pci} NVIDIA GPU on the PCI bus and no driver that sees it{words}"
+        seen = f"{facts.nvidia_pci} NVIDIA GPU on the PCI bus, but no driver that sees it{words}"
         if "mismatch" in facts.nvidia_smi.error:
-            yield "its NVIDIA driver was upgraded and the former one is still loaded: reboot it, then adopt it again"
-        yield f"{seen}: fill in `gpu` in the inventory, or write `ignore_gpu: true` in its place; nothing runs before"
+            yield "its NVIDIA driver was upgraded and the previous one is still loaded: reboot it, then adopt it again"
+        yield f"{seen}: fill in `gpu` of the inventory, or write `ignore_gpu: true`; the file is invalid until then"
     elif facts.nvidia_pci and facts.gpu is None:
         yield f"{facts.nvidia_pci} NVIDIA GPU on the PCI bus, which this container was not given: not used"
     if facts.amd_pci:
@@ -127,10 +127,10 @@ def _gpu_notes(facts: HostFacts) -> Iterator[str]:
     if any(each.mig_slices for each in facts.nvidia_smi.gpus) and facts.gpu is not None:
         yield f"MIG is on: the engine sees one slice, {facts.gpu.model} with {facts.gpu.vram_gib} GiB"
     elif facts.gpu is not None and lacks_cuda(facts.gpu.model):
-        yield f"{facts.gpu.model} is a vGPU for desktops: it runs no CUDA program, take a profile that ends in C or Q"
+        yield f"{facts.gpu.model} is a vGPU for desktops, which cannot run CUDA: take a profile that ends in C or Q"
     if facts.gpu is not None and len(models) > 1:
         taken = f"{facts.gpu.count} x {facts.gpu.model}"
-        yield f"GPUs of several models ({', '.join(sorted(models))}): {taken} are written down"
+        yield f"GPUs of several models ({', '.join(sorted(models))}): the inventory has {taken}"
 
 
 def kept_open(facts: HostFacts, ssh_port: int) -> dict[str, str]:
@@ -164,18 +164,18 @@ def _already_serving(facts: HostFacts, plan: Plan) -> Iterator[str]:
     others = [each for each in facts.listeners if each.program not in SSH_PROGRAMS and not _may_be_ours(each)]
     others = [each for each in others if each.port != METRICS_PORT and each.protocol == "tcp"]
     if inside := [each for each in others if each.loopback]:
-        yield f"already serving on loopback: {_names(inside)}; left alone"
+        yield f"already serving on loopback: {_names(inside)}; not touched"
     if outside := kept_open(facts, SSH_PORT):
         names = ", ".join(f"{port} ({program or 'the kernel, WireGuard say'})" for port, program in outside.items())
-        yield f"already serving: {names}; kept open: move to closed_ports of the inventory what is to be closed"
+        yield f"already serving: {names}; the firewall keeps these ports open: move those to close to closed_ports"
     usual = {"gateway": GATEWAY_PORTS[0], "engine": ENGINE_PORTS[plan.engine][0]}
     for what, port in (("gateway", plan.gateway_port), ("engine", plan.engine_port)):
         if port != usual[what]:
-            yield f"the {what} gets port {port}, since others hold {usual[what]}"
+            yield f"the {what} gets port {port}: another program has {usual[what]}"
 
 
 def _names(listeners: list[Listener]) -> str:
-    return ", ".join(f"{each.program or 'somebody'} on {each.port}" for each in listeners)
+    return ", ".join(f"{each.program or 'an unknown program'} on {each.port}" for each in listeners)
 
 
 def _version(text: str) -> tuple[int, ...]:

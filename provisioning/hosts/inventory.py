@@ -44,14 +44,14 @@ def load_to_look(target: Target) -> StackOutputs:
         return _with_adapters(target, outputs)
     except ConfigError as error:
         say(f"! {error}")
-        say("! what this manifest lists is left out below")
+        say("! the adapters of this manifest are left out below")
         return outputs
 
 
 def mention_changed_file(target: Target) -> None:
     """Say that the stack's file is not the one that its outputs come from; nothing for an inventory."""
     if file_has_changed(target):
-        say(f"! stacks/Pulumi.{target.stack}.yaml differs from the last `up`; `{target.command('up')}` takes it in")
+        say(f"! stacks/Pulumi.{target.stack}.yaml was edited after the last `up`; `{target.command('up')}` applies it")
 
 
 def file_has_changed(target: Target) -> bool:
@@ -100,7 +100,7 @@ def choose_engines(outputs: StackOutputs, names: Sequence[str]) -> tuple[HostRec
     hosts = choose(outputs, names)
     for host in hosts:
         if host not in engine_hosts:
-            hint = f"write --host {engine_hosts[0].name}, whose engine it publishes"
+            hint = f"write --host {engine_hosts[0].name}, the host with the engine"
             raise UsageError(f"{host.name} has no engine", where="--host", hint=hint)
     return hosts
 
@@ -123,7 +123,7 @@ def _no_machines(stack: str) -> UsageError:
     """Return that `up` has not come to its end, or was never run."""
     if has_unfinished(stack):
         hint = f"run `make up STACK={stack}` again, or `make down STACK={stack}` to undo"
-        return UsageError(f"`up` of stack {stack} is under way, was cut off, or failed", where="--stack", hint=hint)
+        return UsageError(f"`up` of stack {stack} is running, was interrupted, or failed", where="--stack", hint=hint)
     return UsageError(f"stack {stack} has no machines yet", where="--stack", hint=f"make up STACK={stack}")
 
 
@@ -132,9 +132,9 @@ def _checked(content: Any, where: str) -> StackOutputs:
     if isinstance(content, dict) and any(str(key).startswith(OWN_NAMESPACE) for key in content.get("config") or ()):
         stack = re.fullmatch(r"Pulumi\.(.+)\.yaml", Path(where).name)
         hint = f"write STACK={stack[1] if stack else 'NAME'} in place of INVENTORY"
-        raise ConfigError("is the file of a stack, and no inventory", where=where, hint=hint)
+        raise ConfigError("is a stack file, not an inventory", where=where, hint=hint)
     if not isinstance(content, dict):
-        raise ConfigError("holds no mapping", where=where, hint="write stack, hosts and serving; see docs/inventory.md")
+        raise ConfigError("is not a mapping", where=where, hint="write stack, hosts and serving; see docs/inventory.md")
     try:
         return StackOutputs.model_validate(content)
     except ValidationError as error:

@@ -78,7 +78,7 @@ def make_bundle(
     say(f"archive SHA-256: {made.archive_sha256}")
     say(f"manifest SHA-256: {made.manifest_sha256}")
     if made.secrets:
-        say(f"secrets, to be handed over by another way: {made.secrets}")
+        say(f"secrets, to be transferred separately: {made.secrets}")
     if resources.endpoint is not None:  # nobody here will see the installation, and a client needs URL, CA and key
         say(f"endpoint, once it is installed: {write_endpoint(resources.endpoint)}")
     handed = " --secrets FILE" if made.secrets else ""
@@ -122,7 +122,9 @@ def _release_of(hosts: Sequence[HostRecord]) -> str:
     """Return the release that all hosts run. Raises ConfigError when the inventory does not say, or says several."""
     found = {host.os_release for host in hosts}
     if len(found) > 1:
-        raise UsageError("the hosts run different releases", where="bundle", hint="name hosts of one with --host")
+        raise UsageError(
+            "the hosts run different releases", where="bundle", hint="name hosts that run the same one with --host"
+        )
     (release,) = found
     if release is None:
         hint = "write debian-12, ubuntu-22.04 or ubuntu-24.04 there, or --os-release"

@@ -104,7 +104,7 @@ def packages(names: Sequence[str], release: Release, vendor: Vendor | None = Non
         with step(f"fetch {len(names)} Debian packages for {release.name}, and what they need"):
             files = Apt(release, vendor).fetch(names)
     except FileNotFoundError as error:
-        hint = "run this on Debian or Ubuntu, in a container say"
+        hint = "run this on Debian or Ubuntu, for example in a container"
         raise UsageError(f"this computer has no {error.filename}", where="bundle", hint=hint) from None
     return [_component(path, release) for path in files]
 

@@ -38,7 +38,7 @@ def downloaded(url: str, sha256: str) -> Path:
     found = sha256_of(part)
     if found != sha256:
         part.unlink()
-        hint = "another file lies there than the one that is pinned: find out why before you change the pin"
+        hint = "the server has another file than the pinned one: find out why before you change the pin"
         raise DeployError(f"has SHA-256 {found}, not {sha256}", where=url, hint=hint)
     return part.replace(path)
 

@@ -28,16 +28,18 @@ def headers(lists: Mapping[str, Sequence[Resource]], kernels: Sequence[str]) -> 
     """
     hosts = [name for name, resources in lists.items() if installs_driver(resources)]
     if hosts and not kernels:
-        what = f"the driver's module is built for the kernel of {', '.join(hosts)}, and nothing says which that is"
+        what = f"the driver's module is built for the kernel of {', '.join(hosts)}, which is not given"
         raise UsageError(
-            what, where=WHERE, hint=f"write what `uname -r` says there, or {PRESENT} if its headers are installed"
+            what, where=WHERE, hint=f"write what `uname -r` prints there, or {PRESENT} if its headers are installed"
         )
     if kernels and not hosts:
         raise UsageError("no host of this bundle gets a driver", where=WHERE, hint="leave it out")
     wanted = [kernel for kernel in kernels if kernel != PRESENT]
     for kernel in wanted:
         if not KERNEL.fullmatch(kernel):
-            raise UsageError(f"{kernel!r} is no kernel", where=WHERE, hint="write what `uname -r` says on the host")
+            raise UsageError(
+                f"not a kernel version: {kernel!r}", where=WHERE, hint="write what `uname -r` prints on the host"
+            )
     return [f"linux-headers-{kernel}" for kernel in wanted]
 
 
@@ -50,8 +52,8 @@ def packages(setup: Setup, release: Release, lists: Mapping[str, Sequence[Resour
     old = {name: has_old_gpus(each) for name, each in lists.items() if installs_driver(each)}
     if len(set(old.values())) > 1:
         before = ", ".join(name for name, is_old in old.items() if is_old)
-        what = f"{before}: has GPUs before Turing, which need another kernel module than those of the other hosts"
-        raise UsageError(what, where="bundle", hint="make a bundle for each kind, with --host")
+        what = f"{before}: has GPUs older than Turing, which need another kernel module than the other hosts"
+        raise UsageError(what, where="bundle", hint="make one bundle for each group, with --host")
     module = known.proprietary_module if any(old.values()) else known.open_module
     return [*known.packages, *([module] if module else []), *known.switch_packages, *known.nvlink_packages]
 

@@ -48,7 +48,7 @@ class Release:
         keyring = DEBIAN_KEYRING if self.distribution == "debian" else UBUNTU_KEYRING
         if not Path(keyring).exists():
             hint = f"make the bundle on {self.distribution.title()}, or copy that file from such a host"
-            raise UsageError(f"there is no {keyring}, which proves its packages", where=self.name, hint=hint)
+            raise UsageError(f"there is no {keyring} to verify its packages with", where=self.name, hint=hint)
         if self.distribution == "debian":
             security = f"deb [signed-by={keyring}] http://deb.debian.org/debian-security {self.suite}-security main"
             mirror, parts = "http://deb.debian.org/debian", "main"

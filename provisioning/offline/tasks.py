@@ -7,11 +7,11 @@ from provisioning.cli.task import ALL_ROLES, HOSTS, Names, chosen_roles, fab_tas
 from provisioning.hosts.target import Target
 
 BUNDLE = HOSTS | {
-    "roles": f"Comma-separated parts that the bundle brings (default {ALL_ROLES}).",
-    "out": "Archive to write; none: bundles/<stack>.tar.",
-    "os-release": "Release of the hosts, e.g. ubuntu-24.04; none: as the inventory says.",
-    "kernel": "Kernel of GPU hosts, as `uname -r` says there, for its headers; several times for several. Or: present.",
-    "with-secrets": "Put certificate keys into the archive, in place of a file beside it.",
+    "roles": f"Comma-separated roles in the bundle (default {ALL_ROLES}).",
+    "out": "Archive to write; default: bundles/<stack>.tar.",
+    "os-release": "Release of the hosts, e.g. ubuntu-24.04; default: os_release of the inventory.",
+    "kernel": "Kernel of GPU hosts, as `uname -r` prints it; may be given several times. present: headers are there.",
+    "with-secrets": "Put certificate keys into the archive, not into a file beside it.",
 }
 
 
@@ -28,9 +28,9 @@ def bundle(
     kernel: Names = (),
     with_secrets: bool = False,
 ) -> int:
-    """Write one archive that provisions hosts without network; reaches no host."""
+    """Write an archive that provisions hosts without network; connects to no host."""
     target, chosen = Target(stack, inventory), chosen_roles(roles)
-    say(f"→ bundle {target.name}: packages, wheels, models, and what installs them")
+    say(f"→ bundle {target.name}: packages, wheels, models and their installer")
     from provisioning.offline.bundle import make_bundle
 
     return make_bundle(

@@ -25,7 +25,7 @@ class Fabric:
         """The line for people."""
         if self.problem:
             return self.problem
-        gpus = "the GPUs have joined" if self.state else "the driver does not tell the state"
+        gpus = "the GPUs have joined" if self.state else "the driver does not report the state"
         return f"{gpus}; {MANAGER} is {self.manager}" if self.manager else gpus
 
 

@@ -62,7 +62,7 @@ def prove(host: HostRecord, serving: ServingSpec) -> str:
             unit = ENGINE_UNIT[serving.engine]
             said = ask_program(connection, SshTarget.of(host), "gpu_report", unit, serving.engine, str(serving.port))
     except HostError as error:
-        raise CheckError(f"could not be looked at: {error}") from error
+        raise CheckError(f"could not be checked: {error}") from error
     return judge(GpuReport.read(said), host.gpu, serving)
 
 
@@ -73,18 +73,18 @@ def prove_none(host: HostRecord) -> str:
     try:
         facts = look(SshTarget.of(host))
     except (HostError, UsageError) as error:
-        raise CheckError(f"could not be looked at: {error}") from error
+        raise CheckError(f"could not be checked: {error}") from error
     if not (idle := facts.gpus_without_driver or len(facts.nvidia_smi.gpus)):
         return "no NVIDIA GPU is there"
     hint = f"write `gpu` of {host.name} into its inventory, or `ignore_gpu: true`"
-    raise CheckError(f"{idle} NVIDIA GPU lies idle: the engine computes on the CPU", hint=hint)
+    raise CheckError(f"{idle} NVIDIA GPU is idle: the engine computes on the CPU", hint=hint)
 
 
 def judge(report: GpuReport, gpu: Gpu, serving: ServingSpec) -> str:
     """Return the proof in words. Raises CheckError with the first thing that speaks against it."""
     unit = ENGINE_UNIT[serving.engine]
     if len(report.drivers) < gpu.count:
-        raise CheckError(f"nvidia-smi answers for {len(report.drivers)} GPUs, and {gpu.count} x {gpu.model} should be")
+        raise CheckError(f"nvidia-smi reports {len(report.drivers)} GPUs, {gpu.count} x {gpu.model} are expected")
     if not report.engine_runs:
         raise CheckError(f"{unit} does not run")
     if not report.engine_gpus:
@@ -110,7 +110,7 @@ def _vllm(report: GpuReport, gpu: Gpu) -> str:
     """Return vLLM's word; it spreads a model over all GPUs of a host."""
     if report.platform != "cuda":
         named = report.platform or "none in the journal of this start"
-        raise CheckError(f"vLLM's platform is not cuda ({named}); `make restart` has it say so anew")
+        raise CheckError(f"vLLM's platform is not cuda ({named}); `make restart` makes vLLM log it again")
     if report.engine_gpus < gpu.count:
         raise CheckError(f"vLLM is on {report.engine_gpus} of {gpu.count} GPUs")
     return "vLLM says cuda"

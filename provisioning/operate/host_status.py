@@ -17,7 +17,7 @@ MIB_PER_GIB = 1024
 
 RESULT_WORDS = {
     "oom-kill": "killed for lack of memory",
-    "start-limit-hit": "died again and again",
+    "start-limit-hit": "failed repeatedly",
     "timeout": "took too long",
     "watchdog": "hung",
     "signal": "was killed",
@@ -27,7 +27,7 @@ RESULT_WORDS = {
 """systemd's `Result`, for people."""
 
 
-CAME_BACK = ", came back by itself"
+CAME_BACK = ", restarted by systemd"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +228,7 @@ def unseen(host: HostRecord, error: str, *, now: datetime) -> HostStatus:
     """Return that a host could not be asked, and that its life is over where it is: what still costs, a cloud tells."""
     if host.ends_at is not None and host.ends_at <= now:
         ended = f"{host.ends_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-        error += f" (its life ended at {ended}: `make orphans CLOUD={host.cloud}` shows what still costs)"
+        error += f" (its lifetime ended at {ended}: `make orphans CLOUD={host.cloud}` shows what still costs money)"
     return HostStatus(host=host.name, address=host.address, error=error)
 
 

@@ -131,7 +131,7 @@ def _wait(
     deadline_s: float,
 ) -> HostStatus:
     """Return how the host is once `again` says that what it looks at has begun anew, and nothing is missing."""
-    missing = "is going down"
+    missing = "is shutting down"
 
     def ready() -> HostStatus | None:
         nonlocal missing
@@ -141,7 +141,7 @@ def _wait(
         except HostError as error:
             missing = error.what
         else:
-            missing = now.missing if anew else "is going down"
+            missing = now.missing if anew else "is shutting down"
             dead = next((unit for unit in now.units if anew and unit.has_failed(GIVE_UP_AFTER_STARTS)), None)
             if dead is not None:
                 raise _not_started(host, dead, out_of_memory=now.oom_kills > before.oom_kills)
@@ -161,5 +161,5 @@ def _not_started(host: HostRecord, unit: UnitState, *, out_of_memory: bool) -> H
         journal = "".join(stream(connection, SshTarget.of(host), argv))
     diagnosis = diagnose(f"{journal}\n{OUT_OF_MEMORY}" if out_of_memory else journal)
     cause = f": {diagnosis.cause}" if diagnosis.cause else ""
-    hint = diagnosis.hint or f"`make logs HOST={host.name}`, with STACK or INVENTORY as here, has more"
+    hint = diagnosis.hint or f"`make logs HOST={host.name}`, with STACK or INVENTORY as here, shows more"
     return HostError(f"{unit.name} is {unit.words}{cause}", where=host.name, hint=hint)

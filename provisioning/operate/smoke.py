@@ -22,7 +22,9 @@ def smoke(target: Target, *, wait_s: float, as_json: bool) -> int:
 
     def look_at_gpu(name: str) -> str:
         if name not in hosts:
-            raise CheckError(f"{target.name} has no engine on {name} any more; provision writes the endpoint anew")
+            raise CheckError(
+                f"{target.name} no longer has an engine on {name}; run provision, which updates the endpoint"
+            )
         host = hosts[name]
         return prove(host, outputs.serving) if host.gpu else prove_none(host)
 

@@ -44,7 +44,7 @@ def _units(status: HostStatus) -> Iterator[str]:
 
 def _engine(status: HostStatus) -> Iterator[str]:
     if status.models is None and status.engine_wanted and not status.engine_installed:
-        yield _line("engine", "none is installed", bad=True)
+        yield _line("engine", "not installed", bad=True)
         return
     if status.engine_passing:
         yield _line("engine", PASSING[status.engine_passing], bad=True)
@@ -52,7 +52,7 @@ def _engine(status: HostStatus) -> Iterator[str]:
     if status.models is None:
         yield _line("models", "the engine does not answer", bad=True)
         return
-    before = f"; {status.former_version} is kept to return to" if status.former_version else ""
+    before = f"; {status.former_version} is kept for a rollback" if status.former_version else ""
     yield _line("engine", f"{ENGINE_NAME[status.engine]} {status.engine_version}{before}")
     missing = f"; missing: {', '.join(status.missing_models)}" if status.missing_models else ""
     base = [name for name in status.models if name not in status.adapters]
@@ -69,9 +69,9 @@ def _engine(status: HostStatus) -> Iterator[str]:
 
 def _tokens(tokens: Tokens) -> str:
     if tokens.busy:
-        return _line("token", f"{tokens.problem}; the engine computes other answers", bad=True)
+        return _line("token", f"{tokens.problem}; the engine is busy with other requests", bad=True)
     if tokens.problem:
-        return _line("token", f"{tokens.problem}; the engine answers and computes nothing", bad=True)
+        return _line("token", f"{tokens.problem}; the engine answers but computes nothing", bad=True)
     return _line("token", ", ".join(f"{name} {seconds:.2f} s" for name, seconds in tokens.seconds.items()))
 
 
@@ -85,19 +85,21 @@ def _gateway(status: HostStatus) -> Iterator[str]:
         return
     queue = status.queue
     if queue is None:
-        yield _line("queue", "none: no gateway runs", bad=True)
+        yield _line("queue", "no gateway is running", bad=True)
     else:
         words = f"{queue.running} of {queue.max_running} running, {queue.waiting} of {queue.max_waiting} waiting"
         down = not queue.engine.startswith("UP")
-        yield _line("queue", f"{words}{f'; the gateway has the engine as {queue.engine}' if down else ''}", bad=down)
+        yield _line(
+            "queue", f"{words}{f'; the gateway reports the engine as {queue.engine}' if down else ''}", bad=down
+        )
     days = status.certificate_days
-    words = "none: the gateway does not answer" if days is None else f"{days} days left"
+    words = "unknown: the gateway does not answer" if days is None else f"{days} days left"
     yield _line("certificate", words, bad=days is None or days < CERTIFICATE_SOON_DAYS)
 
 
 def _gpus(status: HostStatus) -> Iterator[str]:
     if status.gpu_wanted and not status.gpus:
-        yield _line("gpu", "nvidia-smi sees none: the driver is missing or does not fit the kernel", bad=True)
+        yield _line("gpu", "nvidia-smi finds no GPU: the driver is missing or does not match the kernel", bad=True)
     for gpu in status.gpus:
         yield _line("gpu", _gpu_words(gpu), bad=gpu.used_gib is None)
     if status.fabric is not None:
@@ -138,8 +140,8 @@ def _duration(seconds: float) -> str:
 
 def _trouble(status: HostStatus) -> Iterator[str]:
     if status.oom_kills:
-        yield _line("memory", f"ran out: {status.oom_kills} processes killed since the start", bad=True)
+        yield _line("memory", f"ran out: {status.oom_kills} processes killed since the last boot", bad=True)
     for text in status.last_errors:
         yield _line("error", text, bad=True)
     for name, reason in status.unseen.items():
-        yield _line(name, f"not seen: {reason}", bad=True)
+        yield _line(name, f"could not be checked: {reason}", bad=True)

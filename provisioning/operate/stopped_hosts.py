@@ -20,9 +20,9 @@ def by_the_hours(stack: str, now: datetime) -> str:
 def _words(weekly: WeeklySchedule, stack: str, now: datetime) -> str:
     if not runs_at(weekly, now):
         start = f"{next_start(weekly, now):%a %Y-%m-%d %H:%M %Z}"
-        return f"outside its weekly hours it sleeps; the schedule starts it at {start}"
+        return f"it is stopped outside its weekly hours; the schedule starts it at {start}"
     since = f"{weekly.start} {weekly.time_zone}"
     return (
-        f"by its weekly hours it runs since {since}; that start may have found no machine in stock:"
+        f"its weekly hours began at {since}; the scheduled start may have found no capacity:"
         f" `make up STACK={stack}` starts it"
     )

@@ -42,7 +42,7 @@ class Upgrade:
     def words(self) -> str:
         """For a person."""
         if self.before == self.after:
-            return f"✓ {self.after} already, and it answers"
+            return f"✓ already {self.after}, and it answers"
         return f"✓ {self.before or 'an engine that did not answer'} → {self.after} in {self.seconds:.1f} s"
 
     def as_json(self) -> dict[str, object]:
@@ -66,7 +66,7 @@ def upgrade_engine(target: Target, *, names: Sequence[str], allow_downgrade: boo
         write_result(outputs.stack, "upgrade-engine.json", {"stack": outputs.stack, "ok": ok, "hosts": entries})
     if failure is not None:
         rest = [host.name for host in hosts[len(done) :]]
-        untouched = f"left as they were: {', '.join(rest)}" if rest else ""
+        untouched = f"not upgraded: {', '.join(rest)}" if rest else ""
         hint = "; ".join(words for words in (untouched, failure.hint or f"see `{target.command('logs')}`") if words)
         raise HostError(failure.what, where=failure.where, hint=hint)
     next_command(target.command("smoke"), target.command("status"))

@@ -83,7 +83,7 @@ def _logged_in(host: SshTarget, way: Route, keys: list[LoginKey], where: str) ->
                 keys = offer.left
                 continue
             if not keys and isinstance(error, paramiko.AuthenticationException):
-                what = "there is no key to log in with: the SSH agent has none, nor have the usual files (~/.ssh/id_*)"
+                what = "there is no key to log in with: neither the SSH agent nor ~/.ssh/id_* has one"
                 hint = "name a private key as the host's identity_file in the inventory"
                 raise LoginError(what, where=where, hint=hint) from error
             raise _in_words(error, host, where) from error
@@ -148,7 +148,9 @@ def _read_key(host: SshTarget, where: str) -> paramiko.PKey:
         raise HostError(f"identity file {path} cannot be read ({error.strerror})", where=where, hint=hint) from error
     except Exception as error:  # paramiko and cryptography raise a dozen types for a file that is no usable key
         hint = "name a private key without a passphrase, or leave identity_file out and use the SSH agent"
-        raise HostError(f"identity file {path} is no usable private key ({error})", where=where, hint=hint) from error
+        raise HostError(
+            f"identity file {path} is not a usable private key ({error})", where=where, hint=hint
+        ) from error
 
 
 def _trust(client: paramiko.SSHClient, host: SshTarget) -> None:
@@ -160,7 +162,7 @@ def _trust(client: paramiko.SSHClient, host: SshTarget) -> None:
         except Exception:  # paramiko and cryptography raise a dozen types for a key that is none
             entry = None
         if entry is None or entry.key is None:
-            hint = "write its line of `ssh-keyscan` into host_keys again"
+            hint = "write the host's line of `ssh-keyscan` into host_keys"
             raise HostError(f"host key {line[:40]}… cannot be used", where=host.name, hint=hint)
         client.get_host_keys().add(name, entry.key.get_name(), entry.key)
 
@@ -171,13 +173,13 @@ def _in_words(error: Exception, host: SshTarget, where: str) -> HostError:
         return OtherHostError(
             f"the host key is not the known one (got {key.get_name()} {key.fingerprint})",
             where=where,
-            hint="another machine may be answering; if this one was set up anew, write its new key into host_keys of "
+            hint="another machine may be answering; if this host was reinstalled, write its new key into host_keys of "
             f"the inventory: {key.get_name()} {key.get_base64()}",
         )
     if isinstance(error, paramiko.BadAuthenticationType):
         wanted = ", ".join(error.allowed_types)
-        what = f"login as {host.user} wants more than a key: {wanted}"
-        hint = "let this login in with a key alone (sshd's AuthenticationMethods and PubkeyAuthentication)"
+        what = f"login as {host.user} needs more than a key: {wanted}"
+        hint = "allow this login with a key alone (sshd's AuthenticationMethods and PubkeyAuthentication)"
         return LoginError(what, where=where, hint=hint)
     if isinstance(error, paramiko.AuthenticationException):
         tried = host.identity_file or "the SSH agent's keys and the usual files"
@@ -185,6 +187,8 @@ def _in_words(error: Exception, host: SshTarget, where: str) -> HostError:
             f"login as {host.user} with {tried} refused", where=where, hint="check user and identity_file"
         )
     if isinstance(error, TimeoutError):
-        return HostError("SSH did not answer in time", where=where, hint="it may be overloaded: run it again later")
+        return HostError(
+            "SSH did not answer in time", where=where, hint="the host may be overloaded: run the command again later"
+        )
     what = f"SSH failed: {error or type(error).__name__}"
-    return HostError(what, where=where, hint="is it sshd that listens there? `ssh -v` to the same place tells more")
+    return HostError(what, where=where, hint="does sshd listen there? `ssh -v` to the same address shows more")

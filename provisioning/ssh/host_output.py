@@ -24,8 +24,8 @@ NOISE_BYTES = 4 * 1024**2
 """A login script that prints more than this before our command is taken for one that does not end."""
 
 NOT_A_SHELL = (
-    "a proxy for terminals (ssh.runpod.io, say) will not do: use the address and port where its own sshd is; "
-    "nor will a login script (.bashrc) that exits or starts another shell"
+    "a proxy for terminals (such as ssh.runpod.io) does not work: use the address and port of the host's own sshd; "
+    "a login script (.bashrc) that exits or starts another shell does not work either"
 )
 
 HARMLESS = re.compile(
@@ -121,4 +121,4 @@ def read_json(said: str, *, where: str, shape: type = dict) -> Any:
             continue
         if isinstance(found, shape):
             return found
-    raise HostError("gave no answer that can be read", where=where, hint="run it again", detail=said[-DETAIL_CHARS:])
+    raise HostError("gave an answer that cannot be read", where=where, hint="run it again", detail=said[-DETAIL_CHARS:])

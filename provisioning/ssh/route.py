@@ -158,7 +158,7 @@ def open_proxy(proxy: tuple[str, ...], where: str) -> socket.socket:
     _end(process)
     words = _words(process, said)
     hint = f"try it: {' '.join(proxy)}" if proxy[0] == "ssh" else "see ProxyCommand of its ssh_config"
-    raise HostError(f"the way there failed: {words or 'no answer'}", where=where, hint=hint)
+    raise HostError(f"the jump host or proxy command failed: {words or 'no answer'}", where=where, hint=hint)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -29,8 +29,8 @@ def test_status_of_a_bare_machine_says_what_is_missing_and_ends_with_1(machine: 
     done = fab.run("status")
     assert done.status == 1
     assert done.out.startswith(f"✗ {machine.name} ({machine.address})\n")
-    assert "! engine             none is installed\n" in done.out
-    assert "! certificate        none: the gateway does not answer\n" in done.out
+    assert "! engine             not installed\n" in done.out
+    assert "! certificate        unknown: the gateway does not answer\n" in done.out
     assert f"next: make provision INVENTORY={fab.inventory}" in done.err
 
 
@@ -134,7 +134,7 @@ def test_status_finds_an_engine_that_answers_and_computes_nothing(serving: Fab, 
         remote(served_machine.host, send.format("CONT"))
     assert done.status == 1
     assert re.search(
-        r"^! token +tiny: none within \d+ s; the engine answers and computes nothing$", done.out, re.MULTILINE
+        r"^! token +tiny: none within \d+ s; the engine answers but computes nothing$", done.out, re.MULTILINE
     )
     assert served_machine.complete("contract")[0] == 200
 

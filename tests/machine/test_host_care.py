@@ -156,7 +156,7 @@ def test_an_engine_is_upgraded_and_goes_back_only_by_wish(care: Care, capsys: py
     assert (care.version(), care.releases()) == ("2.0", {"1.0", "2.0"})
     began = care.unit("InvocationID")
     assert care.upgrade("2.0") == 0
-    assert "✓ 2.0 already, and it answers" in capsys.readouterr().err
+    assert "✓ already 2.0, and it answers" in capsys.readouterr().err
     with pytest.raises(HostError, match=r"version 1\.0 is older than 2\.0, which answered here; to go back") as caught:
         care.upgrade("1.0")
     assert caught.value.exit_code == 1
@@ -185,7 +185,7 @@ def test_a_release_that_does_not_answer_is_taken_back(
     """Said with its cause; hosts that come later in the row are left alone."""
     with pytest.raises(HostError, match=r"returned to version 1\.0, which answers again") as caught:
         care.upgrade(version, moved(care.host, name="first"), moved(care.host, name="second"))
-    assert str(caught.value).endswith(f"left as they were: second; see `make logs INVENTORY={care.fab.inventory}`")
+    assert str(caught.value).endswith(f"not upgraded: second; see `make logs INVENTORY={care.fab.inventory}`")
     assert cause in capsys.readouterr().err
     assert (care.version(), care.unit("ActiveState")) == ("1.0", "active")
     began = care.unit("InvocationID")
@@ -217,7 +217,7 @@ def test_an_engine_that_dies_in_a_loop_stays_down_and_is_told_clearly(care: Care
     assert seen.status == 1
     assert "! vllm               failed (failed), ended with status 1, systemd gave up after 5 starts since" in seen.out
     assert "! models             the engine does not answer" in seen.out
-    assert "! queue              none: no gateway runs" in seen.out
+    assert "! queue              no gateway is running" in seen.out
     assert "! /var/lib/llm       0.0 of 0.0 GiB free" in seen.out
     assert "! error              " in seen.out
     assert "not seen" not in seen.out

@@ -105,9 +105,9 @@ def check_host(manifest: dict[str, Any]) -> None:
     if found != wanted:
         raise Refused(f"this host is {found}, the bundle is for {wanted}; make one with --os-release")
     if not Path("/run/systemd/system").is_dir():
-        raise Refused("systemd does not run here, and roles are made of its units; see docs/existing-hosts.md")
+        raise Refused("systemd does not run here, and the roles need it; see docs/existing-hosts.md")
     if any(character.isspace() for character in str(HERE)):
-        raise Refused(f"apt takes no path with a blank in it ({HERE}); unpack the bundle elsewhere")
+        raise Refused(f"apt does not accept a path with a blank ({HERE}); unpack the bundle elsewhere")
 
 
 def verify_files(manifest: dict[str, Any]) -> None:
@@ -115,13 +115,13 @@ def verify_files(manifest: dict[str, Any]) -> None:
     files = manifest["files"]
     there = {str(path.relative_to(HERE)) for path in HERE.rglob("*") if path.is_file() or path.is_symlink()}
     for name in sorted(there - set(files) - {MANIFEST}):
-        raise Refused(f"{name} is in no manifest: the bundle was changed; unpack it anew")
+        raise Refused(f"{name} is not in the manifest: the bundle was changed; unpack it again")
     total = sum(size for _, size in files.values())
     done = 0
     for name, (sha256, size) in files.items():
         path = HERE / name
         if name not in there or path.is_symlink() or path.stat().st_size != size or _sha256(path) != sha256:
-            raise Refused(f"{name} is missing or not the file that the manifest names; unpack the bundle anew")
+            raise Refused(f"{name} is missing or differs from the manifest; unpack the bundle again")
         done += size
         _progress(f"verified {done >> 20} of {total >> 20} MiB")
     print(f"verified: {len(files)} files, {total >> 20} MiB", flush=True)
@@ -186,7 +186,7 @@ def run_agent(document: dict[str, Any], mode: str, host: str) -> int:
     if reboot:
         print(f"{host}: {reboot}; reboot this host, then run the same command again", file=sys.stderr)
     if agent.returncode == AGENT_CUT:
-        print(f"{host}: interrupted; run the same command again, and it is finished", file=sys.stderr)
+        print(f"{host}: interrupted; run the same command again to finish", file=sys.stderr)
         return EXIT_INTERRUPTED
     return EXIT_FAILED if agent.returncode else 0
 

@@ -169,7 +169,7 @@ def test_hosts_of_others_are_not_rebooted_and_no_reboot_is_asked_for_twice(gpu_h
     record = gpu_host.record.model_copy(update={"cloud": "existing"})
     result = bring_with_reboot(record, gpu_host.desired(), dry_run=False, on_event=lambda *_: None)
     assert [each.id for each in result.failed] == [DRIVER_ID]
-    assert "nouveau in use until a reboot; this host is not one of ours to reboot" in result.failed[0].error
+    assert "nouveau in use until a reboot; existing hosts are not rebooted automatically" in result.failed[0].error
     assert gpu_host.run("cat /proc/sys/kernel/random/boot_id") == boot_id
     assert "blacklist nouveau" in gpu_host.run("cat /etc/modprobe.d/*")
     gpu_host.run(f"sed -i 's/{boot_id.strip()}/an-earlier-boot/' /var/lib/llm-deploy/nvidia-reboot.json")

@@ -50,7 +50,7 @@ WRONG_USAGE = {
     ),
     "version apart from its name": (
         ["adapters:promote", "--stack", "local", "contract", "@2"],
-        "error: fab adapters:promote: @2 is a word too many; write it like `make adapters DO=promote ARGS=contract@4`",
+        "error: fab adapters:promote: unexpected argument @2; write it like `make adapters DO=promote ARGS=contract@4`",
     ),
     "adapter not said": (
         ["adapters:rollback"],
@@ -58,10 +58,10 @@ WRONG_USAGE = {
     ),
     "command for a host without --command": (
         ["ssh", "--stack", "local", "uptime"],
-        "error: fab ssh: uptime is a word too many; write it like `make ssh ARGS=\"--command 'uptime -p'\"`",
+        "error: fab ssh: unexpected argument uptime; write it like `make ssh ARGS=\"--command 'uptime -p'\"`",
     ),
-    "no number": (["plan", "--stack", "local", "--parallel", "many"], "error: --parallel: 'many' is no number"),
-    "number of none": (["plan", "--stack", "local", "--parallel", "0"], "error: --parallel: '0' is no number"),
+    "no number": (["plan", "--stack", "local", "--parallel", "many"], "error: --parallel: not a whole number: 'many'"),
+    "number of none": (["plan", "--stack", "local", "--parallel", "0"], "error: --parallel: not a whole number: '0'"),
     "unknown role": (["plan", "--stack", "local", "--roles", "base,gatway"], "error: --roles: there is no role"),
 }
 
@@ -89,7 +89,7 @@ def test_rotate_key_changes_one_key_and_prints_none(tmp_path: Path) -> None:
     assert after["batch"] == "sk-other"
     assert after["default"] not in done.stdout + done.stderr
     assert str(keys) in done.stderr
-    assert f"  it answers 401 until `make provision INVENTORY={inventory}` brings it to the hosts" in done.stderr
+    assert f"  hosts answer it with 401 until `make provision INVENTORY={inventory}` installs it" in done.stderr
     wrong = fab(*arguments, "defalt", LLM_DEPLOY_STATE=str(tmp_path))
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr.endswith("error: --client: stack test has no client 'defalt'; there are: batch, default\n")

@@ -14,7 +14,7 @@ from serving.endpoint import Endpoint, endpoint_of, write_endpoint
 from tests.unit.provisioning.records import host_values, stack
 
 OUTPUTS = stack(host_values("one", address="203.0.113.7"))
-TOLD = "! https://203.0.113.7 is known as former, too: its API keys are replaced by those of test\n"
+TOLD = "! https://203.0.113.7 was last provisioned as former: its API keys are replaced by those of test\n"
 
 
 @pytest.fixture(autouse=True)

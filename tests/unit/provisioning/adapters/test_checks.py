@@ -170,8 +170,10 @@ def test_a_base_that_cannot_be_read_from_here_is_left_to_its_hosts(
     hub.token = "hf_sample"
     assert check(listed(folder), base=OF_HUB) == []
     said = capsys.readouterr().err
-    assert f"tiny cannot be looked at from here ({REPO} is gated, private or does not exist; set source.token" in said
-    assert said.endswith("a host compares with it what it fetches\n")
+    assert (
+        f"tiny cannot be read from this machine ({REPO} is gated, private or does not exist; set source.token" in said
+    )
+    assert said.endswith("the hosts compare adapters with it\n")
 
 
 @pytest.mark.parametrize(
@@ -219,7 +221,9 @@ def test_a_gated_repository_names_the_page_to_visit(
     )
 
 
-NO_ANSWER = "{place} does not answer within 0.2 s; is it up, and may this computer reach it? run the same command again"
+NO_ANSWER = (
+    "{place} does not answer within 0.2 s; is it running, and can this machine reach it? run the same command again"
+)
 SILENT: dict[str, tuple[str, float, str]] = {
     "no answer": ("import time; time.sleep(60)", 0.2, f"adapters[0].source: {NO_ANSWER}"),
     "no word": ("raise SystemExit(1)", 60, "adapters[0].source: failed"),

@@ -45,7 +45,7 @@ def test_a_name_is_retired_when_that_is_said_and_can_come_back(
 
     for _ in range(2):
         commands.apply(target, ["summary"])
-        assert "summary served no more, each other name means what it meant" in capsys.readouterr().err
+        assert "summary retired, no other name was moved" in capsys.readouterr().err
     (line,) = record(tmp_path)
     assert [line[key] for key in ("what", "adapter", "from", "to")] == ["retire", "summary", "summary@1", ""]
     commands.apply(target)
@@ -56,7 +56,7 @@ def test_a_name_is_retired_when_that_is_said_and_can_come_back(
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("contract", "--retire: contract is still listed; take"), ("sumary", "no adapter is called sumary; ")],
+    [("contract", "--retire: contract is still listed; remove"), ("sumary", "no adapter is called sumary; ")],
 )
 @pytest.mark.usefixtures("hosts")
 def test_only_a_name_that_is_served_and_not_listed_is_retired(target: Target, name: str, words: str) -> None:

@@ -32,7 +32,7 @@ REAL = {
     "port-taken": ("OSError: [Errno 98] Address already in use", "another program has the port"),
     "trust-remote-code": ("Please pass the argument `trust_remote_code=True`", "model.trust_remote_code: true"),
     "unknown-model-type": ("has model type `foo` but", "does not know the model's architecture"),
-    "unknown-option": ("unrecognized arguments: --no-such-option", "does not know an option"),
+    "unknown-option": ("unrecognized arguments: --no-such-option", "does not know one of its options"),
     "unreadable": ("FileNotFoundError: No such file or directory: /var/lib/llm/models/tiny-llama/model", "weights are"),
     "unsupported-architecture": (
         "Model architectures ['FooForCausalLM'] are not",

@@ -146,7 +146,7 @@ def test_a_stack_file_that_was_edited_after_up_is_told(
     saved.note_file("test", "the digest of the old one")
     with_results(monkeypatch, {"a": OK})
     assert run(task) == 0
-    assert "! stacks/Pulumi.test.yaml differs from the last `up`" in capsys.readouterr().err
+    assert "! stacks/Pulumi.test.yaml was edited after the last `up`" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("runs")
@@ -177,7 +177,7 @@ def test_after_an_edit_the_last_lines_name_up_first(
     *_, before, said = capsys.readouterr().err.splitlines()
     assert said == last
     if task is plan:
-        assert before.startswith("this plan is of the stack file as the last `up` read it; ")
+        assert before.startswith("this plan uses the stack file as the last `up` read it; ")
         assert ("nothing to change there" in before) is (not result.changed)
 
 

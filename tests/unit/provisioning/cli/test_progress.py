@@ -100,7 +100,7 @@ def test_the_bottom_line_goes_at_the_end_and_late_events_are_not_heard() -> None
 def test_of_long_output_the_end_is_shown() -> None:
     lines = [f"line {number}" for number in range(50)]
     shown = failure_detail(Outcome(id="x", status="failed", detail="\n".join(lines))).splitlines()
-    assert shown[0].strip() == f"… {50 - DETAIL_LINES} lines before"
+    assert shown[0].strip() == f"… {50 - DETAIL_LINES} earlier lines"
     assert shown[-1].strip() == "line 49"
 
 

@@ -180,7 +180,7 @@ def test_what_is_not_there_is_wrong_usage(target: Target, line: str) -> None:
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "just words\n"], ids=["empty", "list", "text"])
 def test_a_file_without_a_mapping_is_refused(inventory: Path, text: str) -> None:
     inventory.write_text(text)
-    with pytest.raises(ConfigError, match="holds no mapping"):
+    with pytest.raises(ConfigError, match="is not a mapping"):
         load(Target(inventory=str(inventory)))
 
 
@@ -202,7 +202,7 @@ def test_what_is_done_to_engines_is_done_where_there_is_one() -> None:
     outputs = stack(host_values("laptop"), host_values("front"), tunnel=tunnel)
     for names in ([], ["laptop"]):
         assert [host.name for host in choose_engines(outputs, names)] == ["laptop"]
-    with pytest.raises(UsageError, match="--host: front has no engine; write --host laptop, whose engine it publishes"):
+    with pytest.raises(UsageError, match="--host: front has no engine; write --host laptop, the host with the engine"):
         choose_engines(outputs, ["front"])
 
 
@@ -239,7 +239,7 @@ def test_a_stack_file_that_was_edited_after_up_is_told(
     else:
         stack_file.unlink()
     mention_changed_file(Target(stack="test"))
-    line = "! stacks/Pulumi.test.yaml differs from the last `up`; `make up STACK=test` takes it in\n"
+    line = "! stacks/Pulumi.test.yaml was edited after the last `up`; `make up STACK=test` applies it\n"
     assert capsys.readouterr().err == (line if told else "")
 
 
@@ -265,7 +265,7 @@ def test_an_up_that_was_cut_off_is_not_taken_for_none(state: Path) -> None:
     with pytest.raises(UsageError, match="has no machines yet"):
         load(Target(stack="test"))
     (folder / "engine.pid").write_text("1 2\n")
-    remedy = "was cut off, or failed; run `make up STACK=test` again, or `make down STACK=test` to undo"
+    remedy = "was interrupted, or failed; run `make up STACK=test` again, or `make down STACK=test` to undo"
     with pytest.raises(UsageError, match=re.escape(remedy)):
         load(Target(stack="test"))
 
@@ -277,5 +277,5 @@ def test_a_stack_file_in_place_of_an_inventory_names_the_right_word(tmp_path: Pa
     with pytest.raises(ConfigError) as caught:
         load(Target(inventory=str(tmp_path / name)))
     error = caught.value
-    assert (error.what, error.detail) == ("is the file of a stack, and no inventory", "")
+    assert (error.what, error.detail) == ("is a stack file, not an inventory", "")
     assert error.hint == f"write STACK={stack} in place of INVENTORY"

@@ -26,9 +26,9 @@ def test_the_headers_are_those_of_the_named_kernels() -> None:
 @pytest.mark.parametrize(
     ("kernels", "words"),
     [
-        ((), r"kernel of gpu, and nothing says which that is; write what `uname -r` says there, or present if its"),
-        (("newest",), r"'newest' is no kernel; write what `uname -r` says on the host"),
-        (("6.8.0-45-generic --purge",), "is no kernel"),
+        ((), r"kernel of gpu, which is not given; write what `uname -r` prints there, or present if its"),
+        (("newest",), r"not a kernel version: 'newest'; write what `uname -r` prints on the host"),
+        (("6.8.0-45-generic --purge",), "not a kernel version"),
     ],
 )
 def test_a_kernel_that_nobody_names_is_asked_for(kernels: tuple[str, ...], words: str) -> None:
@@ -62,7 +62,7 @@ def test_the_kernel_module_is_the_one_for_the_gpus() -> None:
     assert {known.open_module, known.proprietary_module} & set(packages(NVIDIA, release, {"old": local(old)})) == {
         known.proprietary_module
     }
-    with pytest.raises(UsageError, match="old: has GPUs before Turing"):
+    with pytest.raises(UsageError, match="old: has GPUs older than Turing"):
         packages(NVIDIA, release, {"gpu": GPU, "old": old})
 
 

@@ -56,7 +56,7 @@ def test_another_manifest_is_refused(unpacked: Unpacked) -> None:
 
 def test_a_changed_file_is_refused(unpacked: Unpacked) -> None:
     (unpacked.folder / "blobs/a").write_text("WEIGHTS")
-    with pytest.raises(unpacked.installer.Refused, match="blobs/a is missing or not the file"):
+    with pytest.raises(unpacked.installer.Refused, match="blobs/a is missing or differs from the manifest"):
         unpacked.installer.verify_files(unpacked.manifest)
 
 
@@ -73,14 +73,14 @@ def test_a_file_that_came_along_is_refused(unpacked: Unpacked, link: bool) -> No
         stranger.symlink_to("/etc/passwd")
     else:
         stranger.write_text("x")
-    with pytest.raises(unpacked.installer.Refused, match=r"stranger.deb is in no manifest"):
+    with pytest.raises(unpacked.installer.Refused, match=r"stranger.deb is not in the manifest"):
         unpacked.installer.verify_files(unpacked.manifest)
 
 
 def test_a_link_in_place_of_a_file_is_refused(unpacked: Unpacked) -> None:
     (unpacked.folder / "blobs/a").rename(unpacked.folder.parent / "elsewhere")
     (unpacked.folder / "blobs/a").symlink_to(unpacked.folder.parent / "elsewhere")
-    with pytest.raises(unpacked.installer.Refused, match="blobs/a is missing or not the file"):
+    with pytest.raises(unpacked.installer.Refused, match="blobs/a is missing or differs from the manifest"):
         unpacked.installer.verify_files(unpacked.manifest)
 
 
@@ -152,4 +152,4 @@ def test_ctrl_c_is_left_to_the_agent_which_stops_where_that_is_safe(
     text = f"import os, signal\nos.kill({os.getpid()}, signal.SIGINT)\nraise SystemExit({EXIT_CUT})\n"
     (unpacked.folder / "agent.pyz").write_text(text)
     assert unpacked.installer.run_agent({}, "apply", "one") == 130
-    assert capsys.readouterr().err == "one: interrupted; run the same command again, and it is finished\n"
+    assert capsys.readouterr().err == "one: interrupted; run the same command again to finish\n"

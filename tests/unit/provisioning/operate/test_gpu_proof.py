@@ -57,8 +57,8 @@ def test_the_proof_names_what_was_seen() -> None:
 @pytest.mark.parametrize(
     ("engine", "changed", "words"),
     [
-        ("vllm", {"drivers": []}, "nvidia-smi answers for 0 GPUs, and 2 x L4 should be"),
-        ("vllm", {"drivers": ["580.159.04"]}, "nvidia-smi answers for 1 GPUs"),
+        ("vllm", {"drivers": []}, "nvidia-smi reports 0 GPUs, 2 x L4 are expected"),
+        ("vllm", {"drivers": ["580.159.04"]}, "nvidia-smi reports 1 GPUs"),
         ("vllm", {"engine_pids": []}, "vllm.service does not run"),
         ("vllm", {"apps": []}, "no process of vllm.service is on a GPU: it computes on the CPU"),
         ("vllm", {"apps": [{"gpu": "GPU-a", "pid": 99, "mib": 20000}]}, "it computes on the CPU"),
@@ -103,7 +103,7 @@ def test_a_gpu_that_no_record_has_lies_idle(facts: dict[str, Any], idle: bool, m
     if not idle:
         assert prove_none(host()) == "no NVIDIA GPU is there"
         return
-    with pytest.raises(CheckError, match="1 NVIDIA GPU lies idle: the engine computes on the CPU"):
+    with pytest.raises(CheckError, match="1 NVIDIA GPU is idle: the engine computes on the CPU"):
         prove_none(host())
 
 

@@ -109,7 +109,7 @@ def test_a_certificate_serves_to_its_last_hour_and_no_longer() -> None:
 def test_a_busy_engine_serves_and_what_came_is_shown() -> None:
     busy = status(tokens={"seconds": {}, "problem": "tiny: none within 20 s", "busy": True})
     assert busy.serves
-    assert "! token              tiny: none within 20 s; the engine computes other answers" in screen(busy)
+    assert "! token              tiny: none within 20 s; the engine is busy with other requests" in screen(busy)
     quick = status(tokens={"seconds": {"tiny": 0.053}, "problem": "", "busy": False})
     assert "  token              tiny 0.05 s" in screen(quick)
 
@@ -140,11 +140,11 @@ MISSING = {
     ),
     "unit ran out of memory": (
         {"units": [{**unit("vllm.service", "activating", "auto-restart", 1), "Result": "oom-kill"}]},
-        "vllm.service is activating (auto-restart), killed for lack of memory, came back by itself once",
+        "vllm.service is activating (auto-restart), killed for lack of memory, restarted by systemd once",
     ),
     "unit came back": (
         {"units": [unit("vllm.service", "activating", "start", 2)]},
-        "vllm.service is activating (start), came back by itself 2 times",
+        "vllm.service is activating (start), restarted by systemd 2 times",
     ),
     "gateway is silent": ({"certificate": None}, "the gateway does not answer yet"),
 }
@@ -161,7 +161,7 @@ def test_a_host_without_engine_misses_nothing_and_serves_nothing() -> None:
     seen = status(units=[unit("llm-firewall.service")], models=None, certificate=None)
     assert seen.missing == ""
     assert not seen.serves
-    assert "! engine             none is installed" in screen(seen).splitlines()
+    assert "! engine             not installed" in screen(seen).splitlines()
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ MARKED = {
         {"memory": {"free_bytes": GIB // 8, "total_bytes": 4 * GIB}},
         "! memory             0.1 of 4.0 GiB free",
     ),
-    "memory ran out": ({"oom_kills": 2}, "! memory             ran out: 2 processes killed since the start"),
+    "memory ran out": ({"oom_kills": 2}, "! memory             ran out: 2 processes killed since the last boot"),
     "reboot": ({"reboot_needed_by": []}, "! reboot             pending, for updates"),
     "reboot with its reason": (
         {"reboot_needed_by": ["libc6", "linux-image-amd64"]},
@@ -213,10 +213,10 @@ MARKED = {
         {"lost_tables": ["table llm_engine is not in the kernel"]},
         "! engine guard       table llm_engine is not in the kernel; `make provision` loads it again",
     ),
-    "no gateway": ({"queue": None}, "! queue              none: no gateway runs"),
+    "no gateway": ({"queue": None}, "! queue              no gateway is running"),
     "engine out of the gateway": (
         {"queue": {"running": 0, "waiting": 3, "engine": "DRAIN"}},
-        "! queue              0 of 16 running, 3 of 64 waiting; the gateway has the engine as DRAIN",
+        "! queue              0 of 16 running, 3 of 64 waiting; the gateway reports the engine as DRAIN",
     ),
     "GPU that fell off": (
         {"gpus": [{**GPU, "memory.used": "[GPU is lost]", "utilization.gpu": "[N/A]", "temperature.gpu": "[N/A]"}]},
@@ -225,7 +225,7 @@ MARKED = {
     "error": ({"errors": ["12:00 vllm: ERROR out of memory"]}, "! error              12:00 vllm: ERROR out of memory"),
     "part that could not be looked at": (
         {"disks": None, "unseen": {"disks": "OSError: Input/output error"}},
-        "! disks              not seen: OSError: Input/output error",
+        "! disks              could not be checked: OSError: Input/output error",
     ),
 }
 
@@ -238,11 +238,11 @@ def test_what_needs_attention_is_marked(changed: dict[str, Any], line: str) -> N
 SHOWN = {
     "unit that came back": (
         {"units": [{**unit("vllm.service", restarts=1), "StateChangeTimestamp": "Sat 2026-11-21 11:00:00 UTC"}]},
-        "  vllm               active (running) since Sat 2026-11-21 11:00:00 UTC, came back by itself once",
+        "  vllm               active (running) since Sat 2026-11-21 11:00:00 UTC, restarted by systemd once",
     ),
     "release": (
         {"release": {"good": "0.32.0", "former": "0.31.1"}},
-        "  engine             vLLM 0.32.0; 0.31.1 is kept to return to",
+        "  engine             vLLM 0.32.0; 0.31.1 is kept for a rollback",
     ),
     "adapters apart": ({"models": ["tiny", "contract", "contract@3"]}, "  adapters           contract, contract@3"),
     "base model": ({"models": ["tiny", "contract", "contract@3"]}, "  models             tiny"),
@@ -292,7 +292,7 @@ def test_ollamas_names_and_where_they_are_loaded(gpu: dict[str, Any] | None, vra
 
 def test_a_gpu_that_no_driver_shows_is_marked() -> None:
     seen = read_report(report(), stack(), host(gpu=L4), now=NOW)
-    words = "nvidia-smi sees none: the driver is missing or does not fit the kernel"
+    words = "nvidia-smi finds no GPU: the driver is missing or does not match the kernel"
     assert f"! gpu                {words}" in screen(seen).splitlines()
 
 
@@ -301,7 +301,7 @@ def test_a_report_with_nothing_in_it_is_no_traceback() -> None:
     nothing = {**dict.fromkeys(report()), "unseen": {"memory": "OSError: gone"}}
     seen = read_report(nothing, stack(), host(), now=NOW)
     assert not seen.serves
-    assert "! memory             not seen: OSError: gone" in screen(seen).splitlines()
+    assert "! memory             could not be checked: OSError: gone" in screen(seen).splitlines()
 
 
 def test_the_json_has_the_documented_keys() -> None:
@@ -367,7 +367,7 @@ def test_a_host_whose_life_is_over_is_told_so_when_it_does_not_answer(ends: int 
     status = unseen(host(cloud="gcp", ends_at=ends_at), "one: no answer", now=NOW)
 
     assert screen(status).startswith("✗ one: no answer")
-    assert ("its life ended at 2026-11-21 11:00 UTC: `make orphans CLOUD=gcp`" in screen(status)) is told
+    assert ("its lifetime ended at 2026-11-21 11:00 UTC: `make orphans CLOUD=gcp`" in screen(status)) is told
 
 
 OFFICE = WeeklySchedule(days=("mon", "fri"), start="08:00", stop="20:00", time_zone="Asia/Seoul")
@@ -378,11 +378,11 @@ OFFICE = WeeklySchedule(days=("mon", "fri"), start="08:00", stop="20:00", time_z
     [
         (
             "2026-11-20T21:00+09:00",
-            "outside its weekly hours it sleeps; the schedule starts it at Mon 2026-11-23 08:00 KST",
+            "it is stopped outside its weekly hours; the schedule starts it at Mon 2026-11-23 08:00 KST",
         ),
         (
             "2026-11-20T09:00+09:00",
-            "by its weekly hours it runs since 08:00 Asia/Seoul; that start may have found no machine in stock: "
+            "its weekly hours began at 08:00 Asia/Seoul; the scheduled start may have found no capacity: "
             "`make up STACK=prod` starts it",
         ),
     ],

@@ -49,7 +49,7 @@ def test_a_host_of_ours_is_rebooted_on_the_way(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_a_reboot_that_is_its_owners_is_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    with pytest.raises(HostError, match="nvidia-driver: 550 is in use; this host is not one of ours to reboot"):
+    with pytest.raises(HostError, match="nvidia-driver: 550 is in use; existing hosts are not rebooted automatically"):
         upgraded(monkeypatch, tmp_path, [WAITS], cloud="existing")
 
 

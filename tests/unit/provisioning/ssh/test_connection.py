@@ -51,7 +51,7 @@ def test_nobody_listens() -> None:
 def test_somebody_else_listens(deaf_port: int) -> None:
     said = refused(deaf_port)
     assert said.startswith("SSH failed: ")
-    assert said.endswith("; is it sshd that listens there? `ssh -v` to the same place tells more")
+    assert said.endswith("; does sshd listen there? `ssh -v` to the same address shows more")
 
 
 def test_without_a_key_it_is_told_where_to_name_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -79,7 +79,11 @@ def test_another_host_key_is_told_as_the_line_that_the_inventory_has() -> None:
     ("content", "what", "hint"),
     [
         (None, "cannot be read (No such file or directory)", "name a private key that you may read"),
-        ("no key", "is no usable private key", "name a private key without a passphrase, or leave identity_file out"),
+        (
+            "no key",
+            "is not a usable private key",
+            "name a private key without a passphrase, or leave identity_file out",
+        ),
     ],
 )
 def test_an_identity_file_that_is_of_no_use(tmp_path: Path, content: str | None, what: str, hint: str) -> None:

@@ -139,7 +139,7 @@ def test_the_answer_is_the_line_that_is_json(said: str) -> None:
 
 @pytest.mark.parametrize("said", ["", "hello", "{", "[" * 100_000, json.dumps([1])])
 def test_no_answer_is_told_in_words(said: str) -> None:
-    with pytest.raises(HostError, match="one: gave no answer that can be read"):
+    with pytest.raises(HostError, match="one: gave an answer that cannot be read"):
         read_json(said, where="one")
 
 

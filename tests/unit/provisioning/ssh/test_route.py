@@ -104,7 +104,7 @@ def test_a_jump_host_is_passed(server: SshServer, jump: SshServer, tmp_path: Pat
 def test_another_jump_host_than_known_is_refused(server: SshServer, jump: SshServer, tmp_path: Path) -> None:
     """Whatever the user's file says of StrictHostKeyChecking."""
     record = jumping(server, jump, tmp_path, server.host_key_line)
-    with pytest.raises(HostError, match=r"the way there failed: (?s:.)*IDENTIFICATION HAS CHANGED"):
+    with pytest.raises(HostError, match=r"the jump host or proxy command failed: (?s:.)*IDENTIFICATION HAS CHANGED"):
         answer(record)
     assert server.tries == []
 
@@ -123,7 +123,7 @@ def test_a_proxy_command_leads_there(server: SshServer, tmp_path: Path) -> None:
 
 def test_a_proxy_command_that_fails_is_told_in_its_words(server: SshServer, tmp_path: Path) -> None:
     record = there(server, tmp_path, "ProxyCommand sh -c 'echo no route to %h >&2; exit 1'")
-    with pytest.raises(HostError, match=r"the way there failed: no route to 127\.0\.0\.1"):
+    with pytest.raises(HostError, match=r"the jump host or proxy command failed: no route to 127\.0\.0\.1"):
         answer(record)
 
 
@@ -194,7 +194,7 @@ def test_a_proxy_command_that_ignores_the_signal_to_end_is_killed(monkeypatch: p
     """It was waited for without a limit."""
     monkeypatch.setattr(ssh_route, "JUMP_ANSWER_S", 0.3)
     monkeypatch.setattr(ssh_route, "END_S", 0.3)
-    with pytest.raises(HostError, match="the way there failed"):
+    with pytest.raises(HostError, match="the jump host or proxy command failed"):
         ssh_route.open_proxy(("sh", "-c", "trap '' TERM; while :; do sleep 1; done"), "gpu_1")
 
 

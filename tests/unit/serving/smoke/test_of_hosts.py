@@ -41,8 +41,8 @@ def test_a_host_that_cannot_be_looked_at_fails_its_check_only(
     assert smoke(target, wait_s=0, as_json=False) == 1
     failed = checks(tmp_path)
     assert list(failed) == ["gpu[one]", "gpu[gone]"]
-    assert "could not be looked at: one (admin@127.0.0.1:1): connection refused" in failed["gpu[one]"]
-    assert "has no engine on gone any more" in failed["gpu[gone]"]
+    assert "could not be checked: one (admin@127.0.0.1:1): connection refused" in failed["gpu[one]"]
+    assert "no longer has an engine on gone" in failed["gpu[gone]"]
 
 
 def test_the_hosts_are_asked_after_the_endpoint_has_answered(

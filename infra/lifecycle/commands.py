@@ -22,13 +22,13 @@ def preview(stack: str) -> int:
     say(f"preview: what `up` would do to stack {stack}; nothing is changed")
     from infra.automation.stack import only_looking
     from infra.config import load_stack
-    from infra.lifecycle import up as renting
     from infra.lifecycle.prepare import refuse_too_large
+    from infra.lifecycle.preview import preview as preview_stack
 
     config = load_stack(stack)
     refuse_too_large(config, stack)
     with only_looking(stack, config.cloud) as held:
-        report, cost = renting.preview(config, stack, held)
+        report, cost = preview_stack(config, stack, held)
     if not report.planned and not report.missing:
         say("  nothing to change")
     result = {"ok": True, "planned": report.planned, "gone": report.missing}
@@ -42,15 +42,15 @@ def up(stack: str) -> int:
     say(f"up: makes the machines of stack {stack}; safe to run again")
     from infra.automation.stack import hold
     from infra.config import load_stack
-    from infra.lifecycle import up as renting
     from infra.lifecycle.prepare import prepare
     from infra.lifecycle.saved import file_digest, note_file, save_outputs
+    from infra.lifecycle.up import up as make_machines
 
     config = load_stack(stack)
     digest = file_digest(stack)
     prepare(config, stack)
     with when_interrupted(f"`make down STACK={stack}` to undo"), hold(stack, config.cloud) as held:
-        report, tried = renting.up(config, stack, held)
+        report, tried = make_machines(config, stack, held)
         outputs = save_outputs(stack, report.outputs)
         note_file(stack, digest)
     say(f"  {report.summary()}")
@@ -68,7 +68,8 @@ def refresh(stack: str) -> int:
     say(f"refresh: asks what has become of the machines of stack {stack}, and notes it in the state")
     from infra.automation.stack import hold
     from infra.config import load_stack
-    from infra.lifecycle.up import known_placement, refuse_other_login
+    from infra.lifecycle.login import refuse_other_login
+    from infra.lifecycle.previous import known_placement
 
     config = load_stack(stack)
     with step("ask for each machine"), hold(stack, config.cloud) as held:
@@ -131,7 +132,7 @@ def env(stack: str) -> int:
     from infra.automation.backend import find_backend
     from infra.automation.pulumi_cli import cli_environment
     from infra.contract.stack_placement import read_placement
-    from infra.lifecycle.up import provider_environment
+    from infra.lifecycle.login import provider_environment
     from tools.pulumi.cli import find_cli
 
     backend, placement = find_backend(), read_placement(stack)

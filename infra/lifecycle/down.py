@@ -30,7 +30,9 @@ from infra.config import load_stack
 from infra.config.reader import DEPLOYMENT_KEY, stack_file
 from infra.contract.stack_placement import KnownPlacement, Placement, read_placement
 from infra.lifecycle import orphans
-from infra.lifecycle.up import known_placement, recover, refuse_other_login
+from infra.lifecycle.login import refuse_other_login
+from infra.lifecycle.previous import known_placement
+from infra.lifecycle.recovery import recover
 from serving.endpoint import endpoint_file
 
 DOWN_S = 300.0

@@ -17,9 +17,11 @@ from infra.clouds.cloud import rented_cloud
 from infra.config import DeploymentConfig, load_stack
 from infra.contract.stack_placement import KnownPlacement, Placement, Progress, read_placement, write_placement
 from infra.lifecycle.down import cloud_of
+from infra.lifecycle.login import provider_environment
 from infra.lifecycle.prepare import prepare, refuse_too_large
+from infra.lifecycle.previous import known_placement
+from infra.lifecycle.recovery import recover
 from infra.lifecycle.saved import file_digest, note_file, save_outputs
-from infra.lifecycle.up import known_placement, provider_environment, recover
 from infra.pulumi_command.arguments import Work
 from infra.pulumi_command.stack_files import kept_as_written
 from serving.endpoint import endpoint_file

@@ -16,9 +16,7 @@ from infra.automation.events import Report
 from infra.automation.pulumi_cli import EngineTimeoutError
 from infra.automation.stack import LockedError
 from infra.contract.stack_placement import Placement
-from infra.lifecycle import down as teardown
-from infra.lifecycle import orphans
-from infra.lifecycle.commands import down
+from infra.lifecycle import commands, down, orphans
 from infra.lifecycle.down import APPEAR_S, CLOUD_S, DOWN_S, LAST_LOOK_S, cloud_of, tear_down
 
 OURS = {"cloud": "local", "asked": True, "hosts_stay": False, "kept": []}
@@ -82,7 +80,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path / "runs"))
     monkeypatch.delenv("LLM_DEPLOY_RUN", raising=False)
-    monkeypatch.setattr(teardown, "cloud_of", lambda _stack: "local")
+    monkeypatch.setattr(down, "cloud_of", lambda _stack: "local")
 
 
 def wire(monkeypatch: pytest.MonkeyPatch, stack: HeldStack, host: Host) -> None:
@@ -93,8 +91,8 @@ def wire(monkeypatch: pytest.MonkeyPatch, stack: HeldStack, host: Host) -> None:
         assert stop_earlier
         yield stack
 
-    monkeypatch.setattr(teardown, "hold", hold)
-    monkeypatch.setattr(teardown, "orphans", host)
+    monkeypatch.setattr(down, "hold", hold)
+    monkeypatch.setattr(down, "orphans", host)
 
 
 def written(tmp_path: Path) -> Any:
@@ -125,7 +123,7 @@ def test_hosts_that_are_not_ours_keep_their_keys(
     keys.touch()
     outputs.touch()
 
-    down("one")
+    commands.down("one")
 
     assert keys.exists()
     assert not outputs.exists()
@@ -193,10 +191,10 @@ def test_a_machine_that_appears_after_down_has_looked_is_removed(
     stack, host = HeldStack(), Host([])
     stack.in_flight = in_flight
     wire(monkeypatch, stack, host)
-    monkeypatch.setattr(teardown, "cloud_of", lambda _stack: cloud)
-    monkeypatch.setattr(teardown, "ensure_sdk", lambda _cloud: None)
-    monkeypatch.setattr(teardown, "known_placement", lambda *_asked: object())
-    monkeypatch.setattr(teardown, "refuse_other_login", lambda *_asked: None)
+    monkeypatch.setattr(down, "cloud_of", lambda _stack: cloud)
+    monkeypatch.setattr(down, "ensure_sdk", lambda _cloud: None)
+    monkeypatch.setattr(down, "known_placement", lambda *_asked: object())
+    monkeypatch.setattr(down, "refuse_other_login", lambda *_asked: None)
     waited: list[float] = []
 
     def sleep(seconds: float) -> None:
@@ -245,8 +243,8 @@ def test_what_the_engine_left_is_forgotten_only_where_someone_was_asked(
     """An engine that hung in a checkout without a lease: the stack was forgotten while it ran."""
     stack, host = HeldStack(fails=error), Host([])
     wire(monkeypatch, stack, host)
-    monkeypatch.setattr(teardown, "cloud_of", lambda _stack: cloud)
-    monkeypatch.setattr(teardown, "known_placement", lambda *_asked: None)
+    monkeypatch.setattr(down, "cloud_of", lambda _stack: cloud)
+    monkeypatch.setattr(down, "known_placement", lambda *_asked: None)
 
     with pytest.raises(DeployError, match=str(error)):
         tear_down("one")
@@ -290,7 +288,7 @@ def test_what_was_cut_off_holds_up_no_destroy(
     def fail(*_asked: Any) -> None:
         raise error
 
-    monkeypatch.setattr(teardown, "recover", fail)
+    monkeypatch.setattr(down, "recover", fail)
 
     tear_down("one")
 
@@ -304,7 +302,7 @@ def test_a_state_that_cannot_be_read_leaves_the_lease_that_is_noted(monkeypatch:
     def fail(*_asked: Any) -> None:
         raise DeployError("does the backend answer?")
 
-    monkeypatch.setattr(teardown, "known_placement", fail)
+    monkeypatch.setattr(down, "known_placement", fail)
 
     tear_down("one")
 
@@ -317,7 +315,7 @@ def test_with_a_login_to_another_account_nothing_is_touched(monkeypatch: pytest.
     def refuse(_cloud: str, _placement: Placement | None) -> None:
         raise UsageError("belong to another account")
 
-    monkeypatch.setattr(teardown, "refuse_other_login", refuse)
+    monkeypatch.setattr(down, "refuse_other_login", refuse)
     key = stack_state_dir("one") / "id_ed25519"
     key.touch()
 
@@ -372,8 +370,8 @@ def test_a_cloud_that_does_not_answer_holds_up_no_teardown(monkeypatch: pytest.M
         return []
 
     monkeypatch.setattr(host, "find", hang)
-    monkeypatch.setattr(teardown, "DOWN_S", 0.2)
-    monkeypatch.setattr(teardown, "LAST_LOOK_S", 0.1)
+    monkeypatch.setattr(down, "DOWN_S", 0.2)
+    monkeypatch.setattr(down, "LAST_LOOK_S", 0.1)
     stack = HeldStack()
     wire(monkeypatch, stack, host)
     try:

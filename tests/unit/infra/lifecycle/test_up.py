@@ -26,8 +26,12 @@ from infra.contract.stack_placement import (
     read_placement,
     write_placement,
 )
-from infra.lifecycle import preflight
-from infra.lifecycle import up as renting
+from infra.lifecycle import login, preflight, previous, recovery
+from infra.lifecycle import preview as preview_module
+from infra.lifecycle import up as up_module
+from infra.lifecycle.preview import preview
+from infra.lifecycle.previous import known_placement
+from infra.lifecycle.recovery import recover
 
 STACK = "one"
 
@@ -140,7 +144,8 @@ class Cloud:
 def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Placement | None]:
     """The leases with which preflight was asked."""
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
-    monkeypatch.setattr(renting, "rented_cloud", lambda _cloud: Cloud())
+    for module in (up_module, preview_module, login):
+        monkeypatch.setattr(module, "rented_cloud", lambda _cloud: Cloud())
     asked: list[Placement | None] = []
 
     def findings(_config: DeploymentConfig, _stack: str, held: Placement | None) -> list[Finding]:
@@ -152,7 +157,7 @@ def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Placement |
 
 
 def up(engine: Engine) -> None:
-    renting.up(load_stack("aws-cpu"), STACK, engine)  # type: ignore[arg-type]  # what it asks of the engine is there
+    up_module.up(load_stack("aws-cpu"), STACK, engine)  # type: ignore[arg-type]  # what it asks of the engine is there
 
 
 @pytest.mark.usefixtures("checked")
@@ -287,7 +292,7 @@ def test_a_preview_replaces_a_blank_volume_unless_it_is_protected(keep: tuple[st
     config, engine = load_stack("aws-cpu"), Engine(stock=set())
     config = config.model_copy(update={"storage": config.storage.model_copy(update={"keep_on_down": keep})})
 
-    renting.preview(config, STACK, engine)  # type: ignore[arg-type]  # as above
+    preview(config, STACK, engine)  # type: ignore[arg-type]  # as above
 
     assert bool(engine.handed[-1].blank_at) is (not keep)
 
@@ -359,7 +364,7 @@ def test_a_checkout_without_a_note_goes_on_from_the_state() -> None:
     """In CI nothing is noted: what stands is known by what the state exports, and stays protected in its zone."""
     engine = Engine(stock={"b"}, exported=placement("b"))
 
-    assert renting.known_placement("aws", STACK, engine) == placement("b")  # type: ignore[arg-type]  # as above
+    assert known_placement("aws", STACK, engine) == placement("b")  # type: ignore[arg-type]  # as above
     assert read_placement(STACK) == placement("b")
     up(engine)
     assert "unprotect" not in engine.asked
@@ -379,18 +384,18 @@ def test_nothing_that_stands_is_taken_for_adrift_where_the_state_is_missing(
 ) -> None:
     """With another backend the state was empty: all of a running stack would have been removed by its next `up`."""
     asked: list[set[str]] = []
-    monkeypatch.setattr(renting, "holder_of", lambda _cloud, held_placement: (Cloud(), held_placement))
+    monkeypatch.setattr(recovery, "holder_of", lambda _cloud, held_placement: (Cloud(), held_placement))
 
     def note(_cloud: Cloud, _placement: Placement, ids: set[str], _deadline_s: float, **_more: Any) -> list[str]:
         asked.append(ids)
         return []
 
-    monkeypatch.setattr(renting, "remove_adrift", note)
-    monkeypatch.setattr(renting, "_hand_provider_environment", lambda *_asked: None)
+    monkeypatch.setattr(recovery, "remove_adrift", note)
+    monkeypatch.setattr(previous, "hand_provider_environment", lambda *_asked: None)
     write_placement(STACK, noted)
     engine = Engine(stock=set(), interrupted=True, known=known)
 
-    renting.recover("aws", STACK, engine)  # type: ignore[arg-type]  # as above
+    recover("aws", STACK, engine)  # type: ignore[arg-type]  # as above
 
     assert asked == ([known] if looks else [])
 
@@ -418,8 +423,8 @@ def test_a_state_that_lacks_the_host_of_a_stack_that_stands_removes_nothing(  # 
         [CloudResource(kind, f"{kind}-1", "ap-northeast-2", STACK, "0123abcd") for kind in adrift],
         list[CloudResource](),
     )
-    monkeypatch.setattr(renting, "holder_of", lambda _cloud, held_placement: (Cloud(), held_placement))
-    monkeypatch.setattr(renting, "_hand_provider_environment", lambda *_asked: None)
+    monkeypatch.setattr(recovery, "holder_of", lambda _cloud, held_placement: (Cloud(), held_placement))
+    monkeypatch.setattr(previous, "hand_provider_environment", lambda *_asked: None)
     monkeypatch.setattr(Cloud, "resources", lambda *_asked: Found(resources))
     monkeypatch.setattr(Cloud, "is_known", lambda _cloud, resource, known: resource.id in known, raising=False)
     monkeypatch.setattr(Cloud, "remove_resources", lambda _cloud, those, **_more: gone.extend(those))
@@ -428,11 +433,11 @@ def test_a_state_that_lacks_the_host_of_a_stack_that_stands_removes_nothing(  # 
     engine.has_creations_in_flight = lambda: in_flight  # type: ignore[method-assign]
 
     if removed:
-        renting.recover("aws", STACK, engine)  # type: ignore[arg-type]  # as above
+        recover("aws", STACK, engine)  # type: ignore[arg-type]  # as above
         assert gone == resources
         return
     with pytest.raises(DeployError, match=r"lacks 1 host\(s\) or disk\(s\) that the cloud has") as refused:
-        renting.recover("aws", STACK, engine)  # type: ignore[arg-type]  # as above
+        recover("aws", STACK, engine)  # type: ignore[arg-type]  # as above
     assert gone == []
     assert "nothing was removed" in str(refused.value)
     assert "make down STACK=one" in str(refused.value)
@@ -452,9 +457,10 @@ def test_machines_are_not_made_again_where_the_state_is_lost(
     monkeypatch.setattr(Cloud, "resources", lambda *_asked: Found([HOST, KEPT]))
     write_placement(STACK, placement("a"))
     engine = Engine(stock={"a"}, known=set())
+    run = {"up": up_module.up, "preview": preview}[command]
 
     with pytest.raises(DeployError, match=r"state in s3://states is empty, but the cloud has 1 thing") as refused:
-        getattr(renting, command)(load_stack("aws-cpu"), STACK, engine)
+        run(load_stack("aws-cpu"), STACK, engine)  # type: ignore[arg-type]  # as above
 
     assert refused.value.detail == "  instance i-1 in ap-northeast-2 (stack one)"
     assert "PULUMI_BACKEND_URL" in str(refused.value)
@@ -523,7 +529,7 @@ def test_a_spot_stack_moves_once_its_hosts_are_gone(
     engine = Engine(stock=set())
 
     with pytest.raises(DeployError, match="no machines anywhere"):
-        renting.up(spot, STACK, engine)  # type: ignore[arg-type]  # what it asks of the engine is there
+        up_module.up(spot, STACK, engine)  # type: ignore[arg-type]  # what it asks of the engine is there
 
     assert engine.asked == tried
 
@@ -536,14 +542,14 @@ def test_a_preview_is_of_a_place_that_it_can_show(capsys: pytest.CaptureFixture[
     write_placement(STACK, placement("b").model_copy(update={"progress": progress}))
     engine = Engine(stock=set())
 
-    renting.preview(load_stack("aws-cpu"), STACK, engine)  # type: ignore[arg-type]  # as above
+    preview(load_stack("aws-cpu"), STACK, engine)  # type: ignore[arg-type]  # as above
 
     assert f"  g5.xlarge in {shown}\n" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("checked")
 def test_a_preview_tells_the_speed_of_the_data_volume_and_its_price(capsys: pytest.CaptureFixture[str]) -> None:
-    _report, cost = renting.preview(load_stack("aws-cpu"), STACK, Engine(stock=set()))  # type: ignore[arg-type]
+    _report, cost = preview(load_stack("aws-cpu"), STACK, Engine(stock=set()))  # type: ignore[arg-type]
 
     told = capsys.readouterr().err
     assert "  price: $" in told
@@ -586,7 +592,7 @@ def test_the_engine_gets_the_time_that_placement_has_left() -> None:
 @pytest.mark.usefixtures("checked")
 def test_a_stack_bound_to_its_zone_is_told_how_it_moves() -> None:
     write_placement(STACK, placement("a"))
-    with pytest.raises(DeployError, match=r"the data volume lies in a: .* write `zones` without a to move, which"):
+    with pytest.raises(DeployError, match=r"the data volume is in a: .* write `zones` without a to move, which"):
         up(Engine(stock=set()))
 
 
@@ -620,7 +626,7 @@ def test_preflight_looks_until_a_stack_has_stood(checked: list[Placement | None]
 def test_a_failed_up_says_that_what_was_made_costs() -> None:
     with pytest.raises(DeployError, match="no machines anywhere") as failure:
         up(Engine(stock=set()))
-    assert failure.value.detail.endswith("stays, and costs, until `make down STACK=one`")
+    assert failure.value.detail.endswith("stays, and costs money, until `make down STACK=one`")
 
 
 OFFICE = WeeklySchedule(start="08:00", stop="20:00", time_zone="Asia/Seoul")
@@ -639,11 +645,11 @@ def test_a_host_that_missed_its_weekly_start_is_started(
         return woken
 
     monkeypatch.setattr(Cloud, "wake", wake)
-    monkeypatch.setattr(renting, "runs_at", lambda _weekly, _now: within)
+    monkeypatch.setattr(up_module, "runs_at", lambda _weekly, _now: within)
     config = load_stack("aws-cpu")
     config = config.model_copy(update={"lifetime": config.lifetime.model_copy(update={"weekly": OFFICE})})
 
-    renting.up(config, STACK, Engine(stock={"a"}))  # type: ignore[arg-type]
+    up_module.up(config, STACK, Engine(stock={"a"}))  # type: ignore[arg-type]
 
     assert woken == started
     assert "price: $" in capsys.readouterr().err
@@ -652,7 +658,7 @@ def test_a_host_that_missed_its_weekly_start_is_started(
 @pytest.mark.parametrize(
     ("error", "told"),
     [
-        pytest.param(DeniedError("is not allowed"), "whether hosts are about to end could not be asked", id="denied"),
+        pytest.param(DeniedError("is not allowed"), "could not check whether hosts are about to end", id="denied"),
         pytest.param(DeployError("i-1 is stopping after 300 s"), None, id="it does not end"),
     ],
 )

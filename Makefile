@@ -96,8 +96,10 @@ down: .venv/.ready ## Destroy STACK and confirm that nothing remains
 orphans: .venv/.ready ## List our resources in all regions of CLOUD; ARGS=--delete removes orphans, after asking
 	@$(PYTHON) -m infra.lifecycle.orphans_command --cloud $(CLOUD) $(ARGS)
 
-# The name before 0.2.0, for one more release.
-leftovers: orphans
+# The name before 0.2.0. Remove it in 0.3.0.
+leftovers:
+	@echo 'make leftovers CLOUD=$(CLOUD) is called make orphans CLOUD=$(CLOUD) now; 0.3.0 removes the old name' >&2
+	@$(MAKE) orphans
 
 ##@ Hosts that exist already
 adopt: .venv/.ready ## Inspect HOST=user@address and write its inventory (docs/existing-hosts.md)

@@ -1,4 +1,4 @@
-"""Programs of ours that run on hosts: one file each, standard library only, Python 3.8. Roles send their text."""
+"""This project's programs that run on hosts: one file each, standard library only, Python 3.8. Roles send them."""
 
 from pathlib import Path
 
@@ -9,6 +9,6 @@ def program(name: str) -> str:
 
 
 def modules(package: str) -> dict[str, str]:
-    """Return the text of each module of the package that programs import, by its file's name."""
+    """Return the text of each module of a package that programs import, by file name."""
     files = sorted((Path(__file__).parent / package).glob("*.py"))
     return {path.name: path.read_text(encoding="utf-8") for path in files}

@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
 """Which adapter versions this host's engine serves, and where their aliases point. Fetches nothing.
 
-    adapter-versions apply FOLDER PORT WISH            serve what WISH lists; aliases stay where `move` put them
-    adapter-versions check FOLDER PORT WISH            exits 0 when `apply` would change nothing
-    adapter-versions try   FOLDER PORT VERSION BASE [PROMPT]    ask a version: does it answer, and unlike its base
-    adapter-versions move  FOLDER PORT VERSION WHO WHAT    point the version's alias at it, and write that down
-    adapter-versions loaded FOLDER PORT WISH           exits 0 when the engine left nothing of WISH out; it tries again
-    adapter-versions left-out FOLDER PORT WISH         the same, without trying again
-    adapter-versions show  FOLDER PORT                 print all of it as JSON
+    adapter-versions apply FOLDER PORT DESIRED         serve the versions in DESIRED; aliases stay where `move` put them
+    adapter-versions check FOLDER PORT DESIRED         exits 0 if `apply` would change nothing
+    adapter-versions try   FOLDER PORT VERSION BASE [PROMPT]    test that a version answers, and unlike its base
+    adapter-versions move  FOLDER PORT VERSION WHO WHAT    point the version's alias at it, and record that
+    adapter-versions loaded FOLDER PORT DESIRED        exits 0 if the engine left out nothing of DESIRED; it tries again
+    adapter-versions left-out FOLDER PORT DESIRED      the same, without trying again
+    adapter-versions show  FOLDER PORT                 print everything as JSON
 
 FOLDER is the data folder.
-WISH is JSON: {"versions": {"contract@3": FOLDER}, "aliases": {"contract": "contract@3"}, "keep": true, "engine": ID,
-"engine_follows": true, "retire": {"summary": WHO}, "base": FOLDER, "whole": true}: aliases stay (keep) but for those
-that somebody retires, an engine with another ID is started anew afterwards (engine_follows). With `whole`, an engine
-that runs is left alone while files of a version are missing.
-FOLDER/adapters/served.json is what an engine that starts reads; the engine that runs is told (see vllm_adapters.py).
+DESIRED is JSON: {"versions": {"contract@3": FOLDER}, "aliases": {"contract": "contract@3"}, "keep": true, "engine": ID,
+"engine_follows": true, "retire": {"summary": WHO}, "base": FOLDER, "whole": true}: aliases stay (keep) except
+retired ones; an engine with another ID is restarted afterwards (engine_follows). With `whole`, a running engine is not
+changed while files of a version are missing.
+A starting engine reads FOLDER/adapters/served.json; a running engine gets requests (see vllm_adapters.py).
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ TRY_TOKENS = 16
 OK, NOT_FOUND = 200, 404
 SAME = "with the same STACK or INVENTORY"  # a host knows neither
 PLANNED = "planned: "
-"""How a line of a check begins that a plan shows (converge's kind `command`)."""
+"""Prefix of a line of a check that a plan shows (converge's kind `command`)."""
 NONE: dict[str, Any] = {"versions": {}, "aliases": {}}
 FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 class VersionError(Exception):
-    """What the person at the keyboard can mend."""
+    """An error that the user can correct."""
 
 
 class Engine:
@@ -60,7 +60,7 @@ class Engine:
         self._base = f"http://127.0.0.1:{port}"
 
     def served(self) -> dict[str, Any] | None:
-        """Return versions and aliases; none when no engine answers, or one that was started without adapters."""
+        """Return versions and aliases; None if no engine answers, or if it was started without adapters."""
         try:
             status, answer = self._ask("GET", PATH)
         except OSError:
@@ -68,22 +68,24 @@ class Engine:
         return answer if status == OK else None
 
     def serve(self, wanted: dict[str, Any]) -> dict[str, Any]:
-        """Have the engine serve `wanted`; return what it serves: what its start left out may be missing still.
+        """Let the engine serve `wanted`; return what it serves: versions that its start left out may still be missing.
 
-        Raises VersionError when it cannot; then all is as before.
+        Raises VersionError if it cannot; then nothing has changed.
         """
         try:
             status, answer = self._ask("PUT", PATH, wanted)
         except OSError as error:
             raise VersionError(f"the engine does not answer ({getattr(error, 'reason', error)})") from error
         if status == NOT_FOUND:
-            raise VersionError("the engine was started without adapters; run provision, which starts it with them")
+            raise VersionError(
+                "the engine was started without adapters; run provision, which restarts it with adapters"
+            )
         if status != OK:
             raise VersionError(f"the engine refuses: {answer.get('problem') or answer}")
         return answer
 
     def complete(self, model: str, prompt: str) -> str:
-        """Return what `model` makes of `prompt`."""
+        """Return the answer of `model` to `prompt`."""
         body = {"model": model, "prompt": prompt, "max_tokens": TRY_TOKENS, "temperature": 0}
         try:
             status, answer = self._ask("POST", "/v1/completions", body)
@@ -94,12 +96,12 @@ class Engine:
         return str(answer["choices"][0]["text"])
 
     def _ask(self, method: str, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
-        """Return status and content of the answer; raises OSError when there is none."""
+        """Return status and content of the answer; raises OSError if there is none."""
         settings = dict(line.partition("=")[::2] for line in Path(ENGINE_ENV).read_text(encoding="utf-8").splitlines())
         headers = {"Authorization": "Bearer " + settings.get("VLLM_API_KEY", ""), "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._base + path, data, headers, method=method)  # noqa: S310  # loopback
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is behind no proxy
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy for loopback
         try:
             with opener.open(request, timeout=ANSWER_S) as answer:
                 return int(answer.status), json.load(answer)
@@ -112,7 +114,7 @@ class Engine:
 
 
 class Host:
-    """What this host serves, as its files say."""
+    """The adapters that this host serves, from its files."""
 
     def __init__(self, data: str) -> None:
         self.data = Path(data)
@@ -125,12 +127,12 @@ class Host:
         return {"versions": found["versions"], "aliases": found["aliases"]}
 
     def file(self) -> dict[str, Any]:
-        """Return all that the engine's next start reads."""
+        """Return everything that the engine's next start reads."""
         found: dict[str, Any] = json.loads(self._served.read_text(encoding="utf-8")) if self._served.exists() else NONE
         return found
 
     def write(self, served: dict[str, Any], **more: Any) -> None:
-        """Keep versions and aliases for the engine's next start; `more` changes what else it reads, None removes it."""
+        """Record versions and aliases for the engine's next start; `more` sets further keys, None removes a key."""
         content = {key: value for key, value in {**self.file(), **served, **more}.items() if value}
         part = self._served.with_name(self._served.name + ".part")
         _write(part, "w", json.dumps({**NONE, **content}, indent=1, sort_keys=True) + "\n")
@@ -138,12 +140,12 @@ class Host:
         part.replace(self._served)
 
     def note(self, entry: dict[str, str]) -> None:
-        """Add a line to the history, below one that was torn off when the power or the disk's space ended."""
+        """Add a line to the history, below a line that a power cut or a full disk left incomplete."""
         torn = self._history.exists() and self._history.read_bytes()[-1:] not in (b"", b"\n")
         _write(self._history, "a", ("\n" if torn else "") + json.dumps(entry) + "\n")
 
     def history(self) -> list[dict[str, Any]]:
-        """Return what was moved when by whom, the oldest first, without lines that were torn off."""
+        """Return what was moved when and by whom, oldest first, without incomplete lines."""
         entries: list[dict[str, Any]] = []
         text = self._history.read_text(encoding="utf-8", errors="replace") if self._history.exists() else ""
         for line in text.splitlines():
@@ -152,9 +154,9 @@ class Host:
         return entries
 
     def desired(self, resource: dict[str, Any]) -> dict[str, Any]:
-        """Return what is to be served: with `keep`, an alias that is there stays where it is, unless it is retired.
+        """Return what to serve: with `keep`, an existing alias stays where it is, unless it is retired.
 
-        Raises VersionError when such an alias would point at a version that is no longer listed, or nowhere.
+        Raises VersionError if such an alias would point at an unlisted version, or at none.
         """
         versions, aliases = resource["versions"], dict(resource["aliases"])
         for alias, version in self.served()["aliases"].items() if resource["keep"] else ():
@@ -182,7 +184,7 @@ def _entry(who: str, what: str, adapter: str, before: str, after: str) -> dict[s
 
 
 def _changes(served: dict[str, Any], wanted: dict[str, Any]) -> Iterator[str]:
-    """Yield in words what clients will notice of `wanted`: what goes first."""
+    """Yield in words what clients will notice of `wanted`; removals come first."""
     before, after = ({**each["versions"], **each["aliases"]} for each in (served, wanted))
     yield from (f"{name} stops being served" for name in before if name not in after)
     yield from (f"{name} is served" for name in after if name not in before)
@@ -197,11 +199,11 @@ def _without(served: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
 
 
 def _agreed(host: Host, engine: Engine, asked: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Return what the file is to say, and what the running engine is to be told; none when that is nothing.
+    """Return the new content of the file, and the change for the running engine (None: no change).
 
-    An engine with other settings reads the file when it is started anew. Where that is not about to happen it only
-    loses what is retired, without which provision would not start it anew. Raises VersionError for any other wish then,
-    and for one that may not be granted.
+    An engine with other settings reads the file when it restarts. If no restart is due, only retired adapters are
+    unloaded: provision would not restart it otherwise. Raises VersionError for any other change then, and for a change
+    that is not allowed.
     """
     wanted, running = host.desired(asked), engine.served()
     told = wanted
@@ -209,14 +211,14 @@ def _agreed(host: Host, engine: Engine, asked: dict[str, Any]) -> tuple[dict[str
         if asked["engine_follows"]:
             return wanted, None
         if not asked.get("retire"):
-            what = "the engine runs with other settings than the stack's file has"
-            raise VersionError(f"{what}; run `make provision` first, {SAME}, which restarts it with them")
+            what = "the engine runs with other settings than the stack file"
+            raise VersionError(f"{what}; run `make provision` first, {SAME}, which restarts it")
         wanted, told = (_without(served, asked["retire"]) for served in (host.served(), running))
     return wanted, None if running is None or _is_served(told, running) else told
 
 
 def _is_served(wanted: dict[str, Any], running: dict[str, Any]) -> bool:
-    """Return whether an engine serves `wanted`, less what its start refused and reported."""
+    """Return whether an engine serves `wanted`, except versions that its start refused and reported."""
     refused = running.get("refused", {})
     versions = {name: path for name, path in wanted["versions"].items() if refused.get(name, {}).get("folder") != path}
     aliases = {alias: v if v in versions else running["aliases"].get(alias) for alias, v in wanted["aliases"].items()}
@@ -226,7 +228,7 @@ def _is_served(wanted: dict[str, Any], running: dict[str, Any]) -> bool:
 
 
 def apply(host: Host, engine: Engine, resource: str) -> None:
-    """Serve what is wished for. Raises VersionError for what the engine cannot load; the file stays as it was then."""
+    """Serve the desired versions. Raises VersionError if the engine cannot load one; then the file does not change."""
     asked = json.loads(resource)
     wanted, told = _agreed(host, engine, asked)
     running = engine.served()
@@ -236,7 +238,7 @@ def apply(host: Host, engine: Engine, resource: str) -> None:
         engine.serve(told)
     before, base = host.served(), asked.get("base", "")
     if wanted != before or (base and base != host.file().get("base")):
-        # What answers now is what a start returns to where it cannot load the new version of a name.
+        # A start that cannot load the new version of a name returns to the one that answers now.
         is_same_base = host.file().get("base", base) == base
         former = {key: (running or before)[key] for key in NONE} if told is None and is_same_base else None
         host.write(wanted, base=base, former=former if former and former["aliases"] else None)
@@ -246,14 +248,14 @@ def apply(host: Host, engine: Engine, resource: str) -> None:
 
 
 def _refuse_missing(wanted: dict[str, Any]) -> None:
-    """Raise VersionError where files of a version are not here: what runs would lose what it serves."""
+    """Raise VersionError if files of a version are missing: the running engine would lose what it serves."""
     for name, folder in wanted["versions"].items():
         if not all(Path(folder, file).is_file() for file in FILES):
-            raise VersionError(f"{name} is not here; what is served stays until its files are")
+            raise VersionError(f"the files of {name} are missing; the served versions stay until they arrive")
 
 
 def loaded(host: Host, engine: Engine, resource: str) -> None:
-    """Have the engine try again what its start left out. Raises VersionError for what it still refuses."""
+    """Let the engine try again what its start left out. Raises VersionError for what it still refuses."""
     asked = json.loads(resource)
     if _left_out(engine.served(), asked):
         wanted = {"versions": asked["versions"], "aliases": {**asked["aliases"], **host.desired(asked)["aliases"]}}
@@ -261,15 +263,15 @@ def loaded(host: Host, engine: Engine, resource: str) -> None:
 
 
 def left_out(_host: Host, engine: Engine, resource: str) -> None:
-    """Raise VersionError when the engine's start left out some of what is wished for; say so in lines for a plan."""
+    """Raise VersionError if the engine's start left out a desired version; print lines for a plan."""
     refused = _left_out(engine.served(), json.loads(resource))
     for name, problem in refused.items():
-        print(f"{PLANNED}load {name} again, which the engine refused: {problem}")
+        print(f"{PLANNED}load {name} again; the engine refused it: {problem}")
     _report(refused)
 
 
 def _left_out(running: dict[str, Any] | None, asked: dict[str, Any]) -> dict[str, str]:
-    """Return the versions of the wish that the engine refused, with its reasons, each on one line."""
+    """Return the desired versions that the engine refused, each with its reason on one line."""
     refused = (running or {}).get("refused", {})
     return {name: " ".join(refused[name]["problem"].split()) for name in asked["versions"] if name in refused}
 
@@ -281,7 +283,7 @@ def _report(refused: dict[str, str]) -> None:
 
 
 def check(host: Host, engine: Engine, resource: str) -> None:
-    """Raise VersionError when `apply` would change something, or fail; say in lines for a plan what."""
+    """Raise VersionError if `apply` would change something, or fail; print in lines for a plan what."""
     asked = json.loads(resource)
     try:
         wanted, told = _agreed(host, engine, asked)
@@ -295,7 +297,7 @@ def check(host: Host, engine: Engine, resource: str) -> None:
 
 
 def try_version(_host: Host, engine: Engine, version: str, base: str, listed: str = "") -> None:
-    """Raise VersionError unless `version` answers, and otherwise than its base: it was loaded, and does something."""
+    """Raise VersionError unless `version` answers, and differently from its base: it is loaded and has an effect."""
     prompts = (listed,) if listed else PROMPTS
     for prompt in prompts:
         answer = engine.complete(version, prompt)
@@ -303,12 +305,12 @@ def try_version(_host: Host, engine: Engine, version: str, base: str, listed: st
             raise VersionError(f"{version} gives an empty answer")
         if answer != engine.complete(base, prompt):
             return
-    tried = "the listed prompt; list another" if listed else f"{len(PROMPTS)} prompts of ours; list one"
-    raise VersionError(f"{version} begins its answers as {base} does, on {tried} as `prompt` on which it does not")
+    tried = "the listed prompt; list another" if listed else f"{len(PROMPTS)} built-in prompts; list one"
+    raise VersionError(f"{version} begins its answers like {base}, on {tried} as `prompt` on which it differs")
 
 
 def move(host: Host, engine: Engine, version: str, who: str, what: str) -> None:
-    """Point the alias at `version`; print what was done as JSON. Raises VersionError; then nothing moved."""
+    """Point the alias at `version`; print the result as JSON. Raises VersionError; then nothing has moved."""
     served, alias = host.served(), version.rpartition("@")[0]
     if version not in served["versions"]:
         raise VersionError(f"{version} is not served here; run `make adapters DO=apply` first, {SAME}")
@@ -326,12 +328,12 @@ def move(host: Host, engine: Engine, version: str, who: str, what: str) -> None:
             host.note(entry)
     except OSError as error:
         _undo(host, engine, served)
-        raise VersionError(f"cannot write down that {alias} moves ({error.strerror}); it did not") from error
+        raise VersionError(f"cannot record the move of {alias} ({error.strerror}); it did not move") from error
     print(json.dumps({**entry, "seconds": round(time.monotonic() - began, 3)}))
 
 
 def _undo(host: Host, engine: Engine, served: dict[str, Any]) -> None:
-    """Have engine and file say `served` again. A file that says so already is not written: the disk may be full."""
+    """Restore `served` in engine and file. A file with this content is not written: the disk may be full."""
     try:
         engine.serve(served)
     finally:
@@ -356,10 +358,10 @@ COMMANDS = {
 
 
 def main(command: str, data: str, port: str, *words: str) -> int:
-    """Do it, one at a time on a host; return the exit status."""
+    """Run one command at a time on a host; return the exit status."""
     folder = Path(data, "adapters")
     if not folder.is_dir() and command != "show":
-        print("error: no adapters were ever brought here; run provision", file=sys.stderr)
+        print("error: this host has never had adapters; run provision", file=sys.stderr)
         return 1
     with contextlib.ExitStack() as stack:
         if folder.is_dir():

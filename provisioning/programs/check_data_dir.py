@@ -3,9 +3,9 @@
 
     check-data-dir USER PROGRAMS FOLDER...
 
-Exits 0 when USER may enter the way to each FOLDER, programs may run in the one named PROGRAMS, and the sandbox of the
-unit shows them. The first FOLDER is the host's data_dir. All of them become root's and 0755, so their own modes do not
-count. What cannot be looked at counts as good.
+Exits 0 if USER may enter every folder on the way to each FOLDER, programs may run in PROGRAMS, and the unit's sandbox
+shows the folders. The first FOLDER is the host's data_dir. All of them get owner root and mode 0755, so their present
+modes do not matter. A folder that cannot be checked passes.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 PRIVATE = ("/tmp", "/var/tmp")  # noqa: S108  # no file is made there
-"""What PrivateTmp hides from the unit."""
+"""Folders that PrivateTmp hides from the unit."""
 
 HOMES = ("/home", "/root", "/run/user")
-"""What ProtectHome hides; the unit sees all three when data_dir lies in a home (see roles/engine.py)."""
+"""Folders that ProtectHome hides; with a data_dir in one of them the unit sees all three (roles/engine/engine.py)."""
 
 
 def below(path: str, folders: Sequence[str]) -> str:
-    """Return the one of `folders` that `path` is or lies below; nothing when there is none."""
+    """Return the entry of `folders` that is `path` or above it; an empty string if there is none."""
     return next((each for each in folders if f"{path}/".startswith(f"{each}/")), "")
 
 
 def way_to(folder: str) -> list[str]:
-    """Return the folders on the way to `folder` that exist, from the outermost, with itself at the end."""
+    """Return the existing folders on the way to `folder`, outermost first, including `folder`."""
     parts = folder.strip("/").split("/")
     way = ["/" + "/".join(parts[: count + 1]) for count in range(len(parts))]
     return [each for each in way if os.path.isdir(each)]  # noqa: PTH112  # Path's raises where root may not look
 
 
 def problem(may_enter: Callable[[str], bool], programs: str, folders: Sequence[str]) -> str:
-    """Return why the unit could not use `folders`, or run what lies in `programs`; nothing when it can."""
+    """Return why the unit could not use `folders`, or run programs in `programs`; an empty string if it can."""
     data_dir = folders[0]
     ours = {os.path.realpath(each) for each in folders}
     for named in folders:
@@ -74,19 +74,19 @@ def mounted_noexec(folder: str) -> bool:
 
 
 def entered_by(user: str) -> Callable[[str], bool]:
-    """Return what says whether `user` may enter a folder; of one that is not there yet, the modes decide."""
+    """Return a test whether `user` may enter a folder; for a user that does not exist yet, the modes decide."""
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
         return by_mode(user)
 
     def become() -> None:
-        os.initgroups(user, entry.pw_gid)  # with the groups that somebody added it to, as systemd does
+        os.initgroups(user, entry.pw_gid)  # with all groups of the user, as systemd does
         os.setgid(entry.pw_gid)
         os.setuid(entry.pw_uid)
 
     def may_enter(folder: str) -> bool:
-        # The kernel is asked, as it knows of access lists too. 1: no; anything else is no answer.
+        # The kernel decides, because it knows access lists too. 1 means no; anything else is not an answer.
         with contextlib.suppress(OSError, subprocess.SubprocessError):
             return subprocess.run(["test", "-x", folder], preexec_fn=become, check=False, cwd="/").returncode != 1
         return True
@@ -95,7 +95,7 @@ def entered_by(user: str) -> Callable[[str], bool]:
 
 
 def by_mode(user: str) -> Callable[[str], bool]:
-    """Return what says the same of a user to be made: it joins the group of its name, where there is one."""
+    """Return the same test for a user that will be created: it joins the group of its name, if that exists."""
     groups = {each.gr_gid for each in grp.getgrall() if each.gr_name == user or user in each.gr_mem}
 
     def may_enter(folder: str) -> bool:

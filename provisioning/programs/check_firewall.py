@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Check new firewall rules before they take the place of the old ones. Loads nothing.
+"""Check new firewall rules before they replace the old ones. Loads nothing.
 
     check-firewall RULES [--open PORT/PROTOCOL]… [--known PORT/PROTOCOL]… [--from CIDR]… [--name-others]
 
-Fails when nft refuses RULES, and when SSH sessions are open and all of them would be shut out: none comes from one of
-the CIDRs, or the port that sshd serves them on is not among those that are --open. Without CIDRs everyone may connect.
+Fails if nft rejects RULES, and if the rules would lock out all open SSH sessions: none comes from one of the CIDRs, or
+their port is not among the --open ones. Without CIDRs everyone may connect.
 
-With --name-others it also fails when the host has none of our rules yet and a program listens beyond loopback on a port
-that is neither --open nor --known: what worked before must not end without a word.
+With --name-others it also fails if the host has no rules of this project yet and a program listens beyond loopback on a
+port that is neither --open nor --known: a working service must not be closed silently.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ TUNNELS = (
     "tailscaled", "openvpn", "zerotier-one", "nebula", "charon", "starter", "boringtun", "wireguard-go", "netbird",
     "cloudflared", "tincd", "n2n", "edge", "iked", "pluto", "xl2tpd", "ocserv", "softether",
 )  # fmt: skip
-"""Programs whose UDP port counts also where the kernel takes ports for clients from. WireGuard's has no program."""
+"""Programs whose UDP port counts even in the kernel's range for clients. WireGuard's port has no program."""
 CLIENTS = ("systemd-network", "systemd-timesyn", "dhclient", "dhcpcd", "NetworkManager")
-"""Programs of the system that only wait for answers, or that the rules let in anyway (DHCP)."""
+"""System programs that only wait for answers, or that the rules let in anyway (DHCP)."""
 SERVER_PORTS = {(67, "udp"), (547, "udp")}
 """Where systemd-networkd serves DHCP to others; its own requests come from other ports."""
 
@@ -43,7 +43,7 @@ os.environ["PATH"] = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
 
 
 def far_ends(listing: str) -> set[Address]:
-    """Return the addresses that sshd's connections in `listing`, the output of ss, come from.
+    """Return the peers' addresses of sshd's connections in `listing`, the output of ss.
 
     Loopback is left out: the rules always let it in, and a reverse tunnel ends there.
     """
@@ -52,7 +52,7 @@ def far_ends(listing: str) -> set[Address]:
 
 
 def served_ports(listing: str) -> set[int]:
-    """Return the ports of this host on which sshd serves the connections in `listing` that come from elsewhere."""
+    """Return the ports of this host on which sshd serves the connections in `listing` from other hosts."""
     ends = (line.split()[2:4] for line in listing.splitlines() if '"sshd' in line)
     return {int(here.rpartition(":")[2]) for here, there in ends if not address_of(there).is_loopback}
 
@@ -64,25 +64,25 @@ def address_of(end: str) -> Address:
 
 
 def incoming(sessions: str, listening: str) -> str:
-    """Return the lines of `sessions` whose port here somebody listens on: sshd also connects, for who forwards."""
+    """Return the lines of `sessions` whose local port has a listener: sshd also connects out, for forwarding."""
     ports = {line.split()[4].rpartition(":")[2] for line in listening.splitlines() if line.startswith("tcp")}
     lines = sessions.splitlines(keepends=True)
     return "".join(line for line in lines if line.split()[2].rpartition(":")[2] in ports)
 
 
 def plain(address: Address) -> Address:
-    """Return an IPv4 address that an IPv6 socket reports as what it is."""
+    """Return an IPv4-mapped IPv6 address as IPv4."""
     return getattr(address, "ipv4_mapped", None) or address
 
 
 def shut_out(peers: Iterable[Address], networks: Iterable[Network]) -> bool:
-    """Return whether there are `peers` and not one of them lies in one of `networks`."""
+    """Return whether there are `peers` and none of them is in one of `networks`."""
     peers, networks = list(peers), list(networks)
     return bool(peers and networks) and not any(peer in network for peer in peers for network in networks)
 
 
 def ports_of(words: Iterable[str]) -> set[tuple[int, str]]:
-    """Return each port with its protocol of words like `51820/udp` and `6000-6010/tcp`."""
+    """Return each port with its protocol, from words like `51820/udp` and `6000-6010/tcp`."""
     found = set()
     for word in words:
         ports, _, protocol = word.partition("/")
@@ -92,9 +92,9 @@ def ports_of(words: Iterable[str]) -> set[tuple[int, str]]:
 
 
 def listeners(listing: str, ephemeral: tuple[int, int]) -> dict[tuple[int, str], str]:
-    """Return the program (empty text for the kernel's own) by port and protocol, of what `ss -tulnpH` lists.
+    """Return the program (empty for the kernel) by port and protocol, from the output of `ss -tulnpH`.
 
-    What listens on loopback alone, the system's own programs, and the sockets of clients for UDP are left out.
+    Listeners on loopback only, system programs, and UDP sockets of clients are left out.
     """
     found: dict[tuple[int, str], str] = {}
     for line in listing.splitlines():
@@ -110,7 +110,7 @@ def listeners(listing: str, ephemeral: tuple[int, int]) -> dict[tuple[int, str],
 
 
 def matters(protocol: str, port: int, program: str, ephemeral: tuple[int, int]) -> bool:
-    """Return whether closing a port may end something that others use."""
+    """Return whether closing a port may interrupt a service that others use."""
     if program.startswith(CLIENTS) and (port, protocol) not in SERVER_PORTS:
         return False
     of_a_client = protocol == "udp" and ephemeral[0] <= port <= ephemeral[1]
@@ -123,7 +123,7 @@ def names(found: dict[tuple[int, str], str]) -> str:
 
 
 def output(*argv: str) -> str:
-    """Return what a program prints; raises CalledProcessError when it fails."""
+    """Return a program's output; raises CalledProcessError if it fails."""
     return subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
@@ -134,33 +134,32 @@ def ephemeral_ports() -> tuple[int, int]:
 
 
 def has_rules() -> bool:
-    """Return whether our table is in the kernel."""
+    """Return whether this project's table is in the kernel."""
     argv = ("nft", "list", "table", "inet", TABLE)
     return subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def refusal(asked: argparse.Namespace) -> str:
-    """Return why the rules must not be loaded; empty text when they may."""
+    """Return why the rules must not be loaded; an empty string if they may."""
     listening = output("ss", "-tulnpH")
     sessions = incoming(output("ss", "-tnpH", "state", "established"), listening)
     peers = far_ends(sessions)
     if shut_out(peers, [ipaddress.ip_network(cidr) for cidr in asked.cidrs]):
         who = ", ".join(sorted(map(str, peers)))
-        return f"ssh_cidrs would shut out {who}, who is connected now; add that address to ssh_cidrs"
+        return f"ssh_cidrs would lock out {who}, who is connected now; add that address to ssh_cidrs"
     is_open = ports_of(asked.open)
     served = served_ports(sessions)
     if is_open and served and not any((port, "tcp") in is_open for port in served):
         ports = ", ".join(f"{port}/tcp" for port in sorted(served))
-        return (
-            f"sshd serves who is connected now on {ports}, which the rules close; write it under the host's open_ports"
-        )
+        hint = "write it under the host's open_ports"
+        return f"the rules close {ports}, on which sshd serves the present SSH session; {hint}"
     if asked.name_others and not has_rules():
         found = listeners(listening, ephemeral_ports())
         known = is_open | ports_of(asked.known)
         others = {key: program for key, program in found.items() if key not in known}
         if others:
             hint = "write each port under the host's open_ports or closed_ports in the inventory, or run `make adopt`"
-            return f"the firewall would close what others may use: {names(others)}; {hint}"
+            return f"the firewall would close ports that others may use: {names(others)}; {hint}"
     return ""
 
 
@@ -177,7 +176,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def parsed(argv: Sequence[str]) -> argparse.Namespace:
-    """Return what the words of the command line ask."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("rules")
     parser.add_argument("--open", action="append", default=[])

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Tell who listens on a TCP port, when it is not the unit that should. Changes nothing.
+"""Report who listens on a TCP port, if it is not the expected unit. Changes nothing.
 
     check-port PORT UNIT
 
-Exits 0 when the port is free or UNIT has it; otherwise names the program, its process and its unit.
+Exits 0 if the port is free or UNIT listens on it; otherwise prints the program, its process and its unit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def owners(listing: str) -> list[tuple[str, str]]:
 
 
 def unit_of(cgroups: str) -> str:
-    """Return the unit that /proc/PID/cgroup names, the innermost one; nothing when there is none."""
+    """Return the innermost unit that /proc/PID/cgroup names; an empty string if there is none."""
     units = re.findall(r"/([^/\n]+\.(?:service|scope|socket))(?=[/\n]|$)", cgroups)
     return units[-1] if units else ""
 
@@ -32,7 +32,7 @@ def read_unit(pid: str) -> str:
     try:
         return unit_of(Path(f"/proc/{pid}/cgroup").read_text(encoding="ascii", errors="replace"))
     except OSError:
-        return ""  # it ended just now
+        return ""  # it has just ended
 
 
 def main(port: str, unit: str) -> int:
@@ -42,7 +42,7 @@ def main(port: str, unit: str) -> int:
     if not others and not (listing.strip() and not owners(listing)):
         return 0
     names = ", ".join(f"{program} (process {pid}{', ' + found if found else ''})" for program, pid, found in others)
-    print(f"port {port} is taken by {names or 'an unknown program'}; stop it, or set gateway.port", file=sys.stderr)
+    print(f"port {port} is in use by {names or 'an unknown program'}; stop it, or set gateway.port", file=sys.stderr)
     return 1
 
 

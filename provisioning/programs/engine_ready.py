@@ -3,8 +3,8 @@
 
     engine-ready PORT MODEL TIMEOUT_S [HEALTH_PATH]
 
-The key is VLLM_API_KEY of the environment, as in the unit, or of /etc/llm/engine.env. Under systemd, MAINPID is the
-engine's process: once it is gone there is nothing to wait for. Exits 0 when a token came, else 1 with the reason.
+The key is VLLM_API_KEY from the environment, as in the unit, or from /etc/llm/engine.env. Under systemd, MAINPID is the
+engine's process: once it has ended, waiting stops. Exits 0 once a token came, else 1 with the reason.
 """
 
 from __future__ import annotations

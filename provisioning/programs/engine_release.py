@@ -32,7 +32,7 @@ NOTHING_TO_RETURN_TO = 3
 
 
 def read_note(unit: str) -> dict[str, Any]:
-    """Return what is remembered: `good` and `former` releases (version, folder, unit file), `others` (folders)."""
+    """Return the record: `good` and `former` releases (version, folder, unit file), `others` (folders)."""
     nothing: dict[str, Any] = {"good": None, "former": None, "others": []}
     try:
         return {**nothing, **json.loads((NOTES / (unit + ".json")).read_text(encoding="utf-8"))}
@@ -50,14 +50,14 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def order(version: str) -> tuple[list[int], int]:
-    """Return what orders versions: 0.9.2 < 0.10.0rc1 < 0.10.0 < 0.10.0.post1."""
+    """Return a sort key for versions: 0.9.2 < 0.10.0rc1 < 0.10.0 < 0.10.0.post1."""
     numbers, _, rest = re.sub(r"^v?([\d.]*\d)", r"\1 ", version).partition(" ")
     stage = -1 if rest.lstrip("-.").startswith(("rc", "a", "b", "dev")) else int("post" in rest)
     return [int(part) for part in numbers.split(".")], stage
 
 
 def may(unit: str, version: str) -> int:
-    """Refuse a version older than the one that answered here last."""
+    """Refuse a version older than the last one that answered here."""
     good = read_note(unit)["good"]
     if good is None or order(version) >= order(good["version"]):
         return 0
@@ -67,7 +67,7 @@ def may(unit: str, version: str) -> int:
 
 
 def target_of(link: str) -> str:
-    """Return what `link` points to, as it is written in it."""
+    """Return the target of `link`, as written in it."""
     return os.readlink(link)  # noqa: PTH115  # Path.readlink is not in Python 3.8
 
 
@@ -78,13 +78,13 @@ def seen_now(unit: str, link: str, version: str) -> dict[str, str]:
 
 
 def kept(unit: str, link: str, version: str) -> int:
-    """Say whether there is nothing to keep."""
+    """Report whether there is nothing to record."""
     note = read_note(unit)
     return 0 if note["good"] == seen_now(unit, link, version) and not note["others"] else 1
 
 
 def keep(unit: str, link: str, version: str) -> int:
-    """Remember the present release as good, the one before it as the former, and remove all others."""
+    """Record the present release as good and the one before it as `former`; remove all others."""
     note, now = read_note(unit), seen_now(unit, link, version)
     good, former = note["good"], note["former"]
     others = {*note["others"], *(each["folder"] for each in (good, former) if each)}
@@ -99,7 +99,7 @@ def keep(unit: str, link: str, version: str) -> int:
 
 
 def remove_archives(archives: Path, staying: set[str]) -> None:
-    """Remove what other releases than those that stay were unpacked from; it carries the release's name in its own."""
+    """Remove the archives of releases that do not stay; an archive's name contains the release's."""
     for path in archives.glob("*"):
         if not any(name in path.name for name in staying):
             if path.is_dir():
@@ -109,12 +109,12 @@ def remove_archives(archives: Path, staying: set[str]) -> None:
 
 
 def write_note(unit: str, note: dict[str, Any]) -> None:
-    """Remember it."""
+    """Write the record."""
     write_atomically(NOTES / (unit + ".json"), json.dumps(note, indent=1) + "\n")
 
 
 def go_back(unit: str, link: str) -> int:
-    """Return to the release that answered last, with the unit file that it had."""
+    """Return to the last release that answered, with its unit file."""
     note = read_note(unit)
     good, failed = note["good"], target_of(link)
     if good is None or good["folder"] == failed or not (Path(link).parent / good["folder"]).is_dir():
@@ -136,7 +136,7 @@ def go_back(unit: str, link: str) -> int:
 
 
 def main(verb: str, *words: str) -> int:
-    """Do what is asked; return the exit status."""
+    """Run the command; return the exit status."""
     verbs: dict[str, Callable[..., int]] = {"may": may, "kept": kept, "keep": keep, "return": go_back}
     return verbs[verb](*words)
 

@@ -6,10 +6,10 @@
     fetch-model PLACE PIN --show NAME                            print checksums and one small file as JSON
     fetch-model ollama+URL/OWNER/NAME:TAG DIGEST FOLDER [--check]  a model of Ollama's registry, by its digest
 
-A fetch that was cut off goes on where it stopped. SHA256 is that of the list. NAME=SHA256 pins a file beyond what the
-source says; --max-rank=N and --base=REPO refuse an adapter that does not fit, before its weights are fetched, and
---immutable=yes a FOLDER that was brought whole from elsewhere or from another commit. With --check nothing is
-fetched: exits 0 when FOLDER is whole. Which variables hold tokens and keys: see hub.py, amazon.py and google.py in
+An interrupted fetch continues where it stopped. SHA256 is the hash of the list. NAME=SHA256 pins a file beyond the
+source's own checksums; --max-rank=N and --base=REPO refuse an adapter that does not fit, before its weights are
+fetched, and --immutable=yes a FOLDER that is complete from another source or commit. With --check nothing is fetched:
+exits 0 if FOLDER is complete. Which variables hold tokens and keys: see hub.py, amazon.py and google.py in
 llm_fetch, which lies beside this file; for https:// it is LLM_FETCH_TOKEN.
 """
 

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Try new firewall rules: unless a new connection confirms them in time, the former rules return by themselves.
+"""Try new firewall rules: unless a new connection confirms them in time, the previous rules return.
 
-    firewall-trial same RULES SHA256             exit 0 when RULES has that content, or a trial has just begun
-    firewall-trial begin RULES TABLE UNIT        keep the former RULES and set the timer; then RULES may be replaced
-    firewall-trial settled RULES TABLE           exit 0 when no trial is under way and the kernel has the rules
+    firewall-trial same RULES SHA256             exit 0 if RULES has that content, or a trial has just begun
+    firewall-trial begin RULES TABLE UNIT        keep the previous RULES and set the timer; then RULES may be replaced
+    firewall-trial settled RULES TABLE           exit 0 if no trial is in progress and the kernel has the rules
     firewall-trial settle RULES TABLE            wait for the end of a trial; load rules that the kernel has lost
     firewall-trial confirm                       say over a new connection that the new rules let one in
-    firewall-trial return                        bring the former rules back, unless the new ones are confirmed
-    firewall-trial boot                          the same, when the trial began before this boot
+    firewall-trial return                        restore the previous rules, unless the new ones are confirmed
+    firewall-trial boot                          the same, if the trial began before this boot
 
-A timer of systemd ends the trial, so it does not matter whether the connection that began it lives.
+A systemd timer ends the trial, so the connection that began it may die.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ RETURN_S = 240
 `settle` ends: the check of the new rules and the unit's reload, a minute each, and the trial itself."""
 POLL_S = 0.2
 JUST_BEGUN_S = 20
-"""A trial that is older is one of a run that was cut off."""
+"""An older trial belongs to an interrupted run."""
 REFUSED = (
-    "error: no new SSH connection was possible under the new firewall rules, so the former ones are back; check the "
+    "error: no new SSH connection was possible under the new firewall rules, so the previous ones are back; check the "
     "host's ssh_cidrs, ssh_port and open_ports"
 )
-NOT_LOADED = "error: the new firewall rules could not be loaded, so the former ones are back"
+NOT_LOADED = "error: the new firewall rules could not be loaded, so the previous ones are back"
 
 
 def state() -> dict[str, Any] | None:
-    """Return the trial that is under way; None when there is none."""
+    """Return the trial in progress; None if there is none."""
     try:
         found: dict[str, Any] = json.loads(STATE.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -70,12 +70,12 @@ def forget() -> None:
 
 
 def boot_id() -> str:
-    """Return what tells this boot from others."""
+    """Return this boot's id."""
     return BOOT_ID.read_text(encoding="ascii").strip()
 
 
 def text_of(path: str) -> str | None:
-    """Return a file's text; None when it is missing."""
+    """Return a file's text; None if it is missing."""
     try:
         return Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -83,16 +83,16 @@ def text_of(path: str) -> str | None:
 
 
 def same(rules: str, sha256: str) -> int:
-    """Return 0 when no trial is needed, or one has begun."""
+    """Return 0 if no trial is needed, or one has begun."""
     trial = state()
     if trial is not None and not trial.get("confirmed"):
-        return 0 if just_begun(trial) else 1  # the timer of a run that was cut off may end at any moment
+        return 0 if just_begun(trial) else 1  # the timer of an interrupted run may end at any moment
     text = text_of(rules)
     return 0 if text and hashlib.sha256(text.encode()).hexdigest() == sha256 else 1
 
 
 def just_begun(trial: dict[str, Any]) -> bool:
-    """Return whether the timer was set a moment ago. The wall clock does not count: NTP may step it meanwhile."""
+    """Return whether the timer was set a moment ago. The wall clock is not used: NTP may step it meanwhile."""
     begun_s = trial.get("begun_s")
     if begun_s is None or trial["boot_id"] != boot_id():
         return False
@@ -110,30 +110,30 @@ def load(rules: str, table: str) -> int:
 
 
 def stop_timer() -> None:
-    """Stop the timer, which may be over, and what it has just started."""
+    """Stop the timer, which may have ended, and the unit that it has just started."""
     subprocess.run(["systemctl", "stop", f"{TIMER}.timer", f"{TIMER}.service"], stderr=subprocess.DEVNULL, check=False)
 
 
 def begin(rules: str, table: str, unit: str) -> int:
-    """Keep the former rules, and have systemd bring them back after RETURN_S."""
+    """Keep the previous rules, and let systemd restore them after RETURN_S."""
     stop_timer()
     cut_off = state()
     former = cut_off["former"] if cut_off and not cut_off.get("confirmed") else text_of(rules)
     trial = {"rules": rules, "table": table, "unit": unit, "former": former}
     trial["boot_id"] = boot_id()
-    write(trial)  # before the timer is set, since a crash in between must leave something to return to
+    write(trial)  # before the timer is set: a crash in between must leave rules to return to
     timer = ["systemd-run", "--quiet", "--collect", f"--unit={TIMER}", f"--on-active={RETURN_S}"]
     done = subprocess.run([*timer, "--timer-property=AccuracySec=1s", PROGRAM, "return"], check=False)
     if done.returncode != 0:
         forget()
-        print("error: systemd did not take the timer that would bring the former firewall rules back")
+        print("error: systemd did not accept the timer that restores the previous firewall rules")
         return done.returncode
-    write({**trial, "begun_s": time.monotonic()})  # only now: systemd may take its time on a loaded host
+    write({**trial, "begun_s": time.monotonic()})  # only now: systemd may be slow on a loaded host
     return 0
 
 
 def confirm() -> int:
-    """Keep the new rules, if the new connection came in under them; return 1 when the kernel has other rules."""
+    """Keep the new rules if the new connection came in under them; return 1 if the kernel has other rules."""
     trial = state()
     if trial is None or trial.get("confirmed"):
         return 0
@@ -146,7 +146,7 @@ def confirm() -> int:
 
 
 def settle(rules: str, table: str) -> int:
-    """Wait until a trial has ended; return 1 when the former rules came back."""
+    """Wait until a trial has ended; return 1 if the previous rules were restored."""
     trial = state()
     if trial is not None and not trial.get("confirmed"):
         if text_of(rules) == trial["former"]:  # the new rules were refused, so there is nothing to try
@@ -162,13 +162,15 @@ def settle(rules: str, table: str) -> int:
         stop_timer()
         print(REFUSED)
         return 1
-    if text_of(rules) is None or kernel_has(rules, table):  # without a file, what refused it has said so already
+    if text_of(rules) is None or kernel_has(
+        rules, table
+    ):  # without a file, the check that refused it has already reported
         return 0
     return load(rules, table)
 
 
 def wait_for_end() -> bool:
-    """Return once no trial is under way: False when it ended without a confirmation."""
+    """Return once no trial is in progress: False if it ended without a confirmation."""
     deadline = time.monotonic() + TRIAL_S + 5
     waited = False
     while True:
@@ -187,9 +189,9 @@ def wait_for_end() -> bool:
 
 
 def settled(rules: str, table: str) -> int:
-    """Return 0 when there is nothing to settle; else say what would be done."""
+    """Return 0 if there is nothing to settle; else print what would be done."""
     if state() is not None:
-        print("planned: have a new connection confirm the rules, or bring the former ones back")
+        print("planned: let a new connection confirm the rules, or restore the previous ones")
         return 1
     if text_of(rules) is None:
         return 0
@@ -197,7 +199,7 @@ def settled(rules: str, table: str) -> int:
 
 
 def bring_back() -> int:
-    """Bring the former rules back in the file and in the kernel, unless the new ones are confirmed."""
+    """Restore the previous rules in file and kernel, unless the new ones are confirmed."""
     trial = state()
     if trial is None or trial.get("confirmed"):
         return 0
@@ -210,12 +212,12 @@ def bring_back() -> int:
         put(trial["rules"], trial["former"])
         status = load(trial["rules"], trial["table"])
     forget()
-    print("<4>no new connection confirmed the new firewall rules: the former ones are back", file=sys.stderr)
+    print("<4>no new connection confirmed the new firewall rules: the previous ones are back", file=sys.stderr)
     return status
 
 
 def boot() -> int:
-    """Bring the former rules file back when the trial began before this boot; then the unit loads it."""
+    """Restore the previous rules file if the trial began before this boot; then the unit loads it."""
     trial = state()
     if trial is None or trial["boot_id"] == boot_id():
         return 0
@@ -226,7 +228,7 @@ def boot() -> int:
 
 
 def put(path: str, text: str | None) -> None:
-    """Replace a file in one step; remove it when there was none."""
+    """Replace a file in one step; remove it if there was none."""
     if text is None:
         with contextlib.suppress(FileNotFoundError):
             Path(path).unlink()
@@ -235,7 +237,7 @@ def put(path: str, text: str | None) -> None:
 
 
 def replace(path: Path, new: Path, text: str) -> None:
-    """Replace a file in one step that outlasts a power cut; `new` is a name beside it."""
+    """Replace a file in one step that survives a power cut; `new` is a name beside it."""
     with new.open("w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
@@ -250,7 +252,7 @@ def replace(path: Path, new: Path, text: str) -> None:
 
 
 def main(command: str, *words: str) -> int:
-    """Do it; return the exit status."""
+    """Run the command; return the exit status."""
     commands: dict[str, Callable[..., int]] = {
         "same": same,
         "begin": begin,

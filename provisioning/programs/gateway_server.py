@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Tell a running gateway whether to pass new requests to the engine. Requests that are under way go on.
+"""Set whether a running gateway passes new requests to the engine. Running requests continue.
 
     gateway-server SOCKET BACKEND/SERVER drain|ready [WAIT_S]
 
-With WAIT_S it then waits, for so many seconds at the most, until no request is under way. Exits 0 also when no gateway
-runs: an engine without one has nobody to tell.
+With WAIT_S it then waits at most that many seconds until no request is running. Exits 0 if no gateway runs: an engine
+may have none.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ POLL_S = 0.2
 
 
 def ask(path: str, command: str) -> str:
-    """Return what HAProxy answers on its socket. Raises OSError when none runs."""
+    """Return HAProxy's answer on its socket. Raises OSError if HAProxy does not run."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(TIMEOUT_S)
         connection.connect(path)
@@ -28,7 +28,7 @@ def ask(path: str, command: str) -> str:
 
 
 def under_way(path: str, server: str) -> int:
-    """Return how many requests the engine answers now."""
+    """Return how many requests the engine is answering."""
     header, *rows = ask(path, "show stat").lstrip("# ").splitlines()
     column = header.split(",").index("scur")
     fields = [row.split(",") for row in rows]

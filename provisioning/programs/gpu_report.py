@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Print where the engine of this host computes, as JSON, from what others than the engine's own config say.
+"""Print where the engine of this host computes, as JSON, from other sources than the engine's own config.
 
     gpu-report UNIT ENGINE PORT
 
-Changes nothing, and asks the engine for no answer: VRAM says what the last answers were computed with.
+Changes nothing and sends no request to the engine: VRAM shows what computed the last answers.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 ANSWER_S = 10
 PROGRAM_S = 60
 WSL = "/usr/lib/wsl/lib"
-"""Where WSL 2 has nvidia-smi; no PATH of root's names it."""
+"""Where WSL 2 has nvidia-smi; it is not on root's PATH."""
 WEIGHTS = ("*.safetensors", "*.bin", "*.gguf")
-"""In the order in which vLLM looks for them: the first kind that is there is what it loads."""
+"""In the order in which vLLM looks for them: it loads the first kind that exists."""
 
 
 def output(*argv: str) -> str:
-    """Return what a program writes; nothing when it fails, hangs or is missing."""
+    """Return a program's output; empty if it fails, hangs or is missing."""
     try:
         done = subprocess.run(
             argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False, timeout=PROGRAM_S
@@ -49,7 +49,7 @@ def smi(query: str) -> list[list[str]]:
 
 
 def processes_on_gpus() -> list[dict[str, Any]]:
-    """Return each process that the driver tells of, with its memory where it tells that."""
+    """Return each process that the driver reports, with its memory if reported."""
     rows = smi("--query-compute-apps=gpu_uuid,pid,used_memory")
     return [
         {"gpu": row[0], "pid": int(row[1]), "mib": int(row[2]) if row[2].isdecimal() else None}
@@ -59,18 +59,18 @@ def processes_on_gpus() -> list[dict[str, Any]]:
 
 
 def container() -> str:
-    """Return what hides processes from the driver here: wsl, docker, systemd-nspawn …; nothing outside of those."""
+    """Return what hides processes from the driver here: wsl, docker, systemd-nspawn …; else an empty string."""
     return output("systemd-detect-virt", "--container").strip()
 
 
 def properties(unit: str) -> dict[str, str]:
-    """Return what systemd knows of the unit."""
+    """Return systemd's properties of the unit."""
     text = output("systemctl", "show", "--property=MainPID,InvocationID", "--", unit)
     return dict(line.partition("=")[::2] for line in text.splitlines())
 
 
 def processes_of(unit: str) -> list[int]:
-    """Return the processes of the unit, whichever of them holds the GPU."""
+    """Return all processes of the unit: any of them may use the GPU."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cgroup"):
         try:
@@ -82,7 +82,7 @@ def processes_of(unit: str) -> list[int]:
 
 
 def vllm_weights(pid: str) -> int:
-    """Return the bytes of the weights that the process was told to load; 0 when it does not run."""
+    """Return the size in bytes of the weights that the process loads; 0 if it does not run."""
     try:
         words = Path("/proc", pid, "cmdline").read_bytes().decode().split("\0")
         folder = Path(words[words.index("--model") + 1])
@@ -93,15 +93,15 @@ def vllm_weights(pid: str) -> int:
 
 
 def vllm_platform(invocation: str) -> str:
-    """Return the device that vLLM named when it started, e.g. `cuda`; nothing when its journal does not tell."""
+    """Return the device that vLLM named at its start, e.g. `cuda`; empty if its journal does not say."""
     text = output("journalctl", "-q", "-o", "cat", "--no-pager", f"_SYSTEMD_INVOCATION_ID={invocation}")
     found = re.findall(r"\bdevice_config=(\w+)", text)
     return found[-1] if found else ""
 
 
 def ollama_models(port: str) -> list[dict[str, Any]]:
-    """Return what Ollama has loaded: size in memory, size in VRAM and size of the file; bytes."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is behind no proxy
+    """Return the models that Ollama has loaded: size in memory, in VRAM and of the file, in bytes."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy for loopback
 
     def get(path: str) -> list[dict[str, Any]]:
         with opener.open(f"http://127.0.0.1:{port}{path}", timeout=ANSWER_S) as answer:

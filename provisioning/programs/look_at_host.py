@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Print what this host is, as JSON: system, size, GPUs, who listens on which port. Changes nothing, decides nothing.
+"""Print facts of this host as JSON: system, size, GPUs, who listens on which port. Changes nothing, decides nothing.
 
     look-at-host
 
-Runs as root, so that it can tell which program holds a port.
+Runs as root, so that it sees which program listens on a port.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
 
 NVIDIA, AMD = "0x10de", "0x1002"
 DISPLAY_CLASSES = ("0x0300", "0x0302")
-"""PCI classes of a graphics card with and without a monitor's plug; a card's sound device has another one."""
+"""PCI classes of a graphics card with and without display output; a card's sound device has another class."""
 LISTENING = {"tcp": "0A", "udp": "07"}
-"""States of a socket to which anybody may send; one for UDP with a peer of its own has another."""
+"""States of a socket that accepts from any peer; a connected UDP socket has another state."""
 EPHEMERAL = "/proc/sys/net/ipv4/ip_local_port_range"
 LOOPBACK_SIX = "0" * 24 + "01000000"
 FOUR_IN_SIX = "0" * 16 + "FFFF0000"
 """::1, and the start of an IPv4 address in IPv6, as /proc/net/tcp6 writes them: each four bytes backwards."""
 NET_ADMIN_BIT = 12
 NVIDIA_SMI = ("nvidia-smi", "/usr/lib/wsl/lib/nvidia-smi")
-"""WSL brings its own, in a folder that is not on root's PATH."""
+"""WSL has its own, in a folder that is not on root's PATH."""
 CPU_GROUPS = ("/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct")
-"""Where the first version of control groups has the quota of processors."""
+"""Path of the CPU quota in control groups version 1."""
 TIMEOUT_S = 20
 DATA_PARENT = "/var/lib"
 RUNPOD_MARK = "RUNPOD_POD_ID"
 
 
 def read(path: str) -> str:
-    """Return the text of a file; nothing when it cannot be read."""
+    """Return the text of a file; empty if it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8", errors="replace").strip("\n")
     except OSError:
@@ -51,7 +51,7 @@ def read(path: str) -> str:
 
 
 def said(*argv: str) -> str:
-    """Return what a program prints, whatever its status; nothing when there is no such program."""
+    """Return a program's output, with any status; empty if there is no such program."""
     try:
         done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -60,20 +60,20 @@ def said(*argv: str) -> str:
 
 
 def os_release() -> dict[str, str]:
-    """Return the words of /etc/os-release."""
+    """Return the values of /etc/os-release."""
     pairs = (line.partition("=") for line in read("/etc/os-release").splitlines() if "=" in line)
     return {name: value.strip().strip("\"'") for name, _, value in pairs}
 
 
 def memory_bytes() -> int:
-    """Return the memory, or the limit of the control group where that is less."""
+    """Return the memory, or the control group's limit if that is less."""
     total = int(re.findall(r"MemTotal:\s+(\d+) kB", read("/proc/meminfo"))[0]) * 1024
     limits = (read("/sys/fs/cgroup/memory.max"), read("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
     return min([total, *(int(limit) for limit in limits if limit.isdigit())])
 
 
 def cpu_count() -> int:
-    """Return the processors, or the quota of the control group (version 2, else 1) where that is less."""
+    """Return the processors, or the control group's quota (version 2, else 1) if that is less."""
     quotas = [read("/sys/fs/cgroup/cpu.max").split()]
     quotas += [[read(f"{place}/cpu.cfs_quota_us"), read(f"{place}/cpu.cfs_period_us")] for place in CPU_GROUPS]
     # Without a limit the quota is `max`, or -1.
@@ -82,7 +82,7 @@ def cpu_count() -> int:
 
 
 def container() -> str:
-    """Return what contains this host (docker, lxc, systemd-nspawn …); nothing for a machine of its own."""
+    """Return the kind of container around this host (docker, lxc, systemd-nspawn …); empty for a machine."""
     detected = said("systemd-detect-virt", "--container")
     if re.fullmatch(r"[a-z0-9-]+", detected):
         return "" if detected in ("none", "wsl") else detected
@@ -93,13 +93,13 @@ def container() -> str:
 
 
 def environment_of_init() -> dict[str, str]:
-    """Return the environment of process 1, where a container's engine leaves its marks."""
+    """Return the environment of process 1, in which container engines leave marks."""
     pairs = (entry.partition("=") for entry in read("/proc/1/environ").split("\0") if "=" in entry)
     return {name: value for name, _, value in pairs}
 
 
 def virtual_machine() -> str:
-    """Return the hypervisor's name; nothing on bare metal, or when nobody can tell."""
+    """Return the hypervisor's name; empty on bare metal, or if unknown."""
     detected = said("systemd-detect-virt", "--vm")
     return detected if re.fullmatch(r"[a-z0-9-]+", detected) and detected != "none" else ""
 
@@ -132,7 +132,7 @@ def is_loopback(address: str) -> bool:
 
 
 def printable(name: str) -> str:
-    """Return a process's name without line ends and the like: any user may choose it, and inventories show it."""
+    """Return a process's name without control characters: any user may choose it, and inventories show it."""
     return re.sub(r"[^\x20-\x7e]", "?", name)
 
 
@@ -157,7 +157,7 @@ def pci_displays() -> Iterator[dict[str, str]]:
 
 
 def nvidia_smi() -> dict[str, Any]:
-    """Return the GPUs as NVIDIA's driver sees them, and its words when it sees none."""
+    """Return the GPUs that NVIDIA's driver sees, and its message if it sees none."""
     words = ""
     for program in NVIDIA_SMI:
         words = said(program, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits")
@@ -184,7 +184,7 @@ def nvidia_smi() -> dict[str, Any]:
 
 
 def compute_capabilities(program: str) -> list[str]:
-    """Return the compute capability of each GPU; nothing from a driver before 510, which does not know the field."""
+    """Return the compute capability of each GPU; empty from a driver before 510, which lacks the field."""
     lines = said(program, "--query-gpu=compute_cap", "--format=csv,noheader").splitlines()
     found = [line.strip() for line in lines]
     return found if all(re.fullmatch(r"\d+\.\d", each) for each in found) else []
@@ -202,13 +202,13 @@ def mig_slices(program: str) -> list[list[str]]:
 
 
 def may_set_network() -> bool:
-    """Return whether root may change firewall and interfaces here, as in a container it often may not."""
+    """Return whether root may change firewall and interfaces here; in a container it often may not."""
     mask = re.findall(r"CapEff:\s+([0-9a-f]+)", read("/proc/self/status"))
     return bool(mask) and bool(int(mask[0], 16) >> NET_ADMIN_BIT & 1)
 
 
 def password_logins() -> bool:
-    """Return whether sshd lets people in by password; false where it does not say."""
+    """Return whether sshd accepts passwords; False if it does not say."""
     words = ("passwordauthentication yes", "kbdinteractiveauthentication yes")
     return any(line in words for line in said("/usr/sbin/sshd", "-T").splitlines())
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Keep tables of nftables in the kernel as their files say. `nft flush ruleset` removes them, and no unit notices.
+"""Keep nftables tables in the kernel as in their files. `nft flush ruleset` removes them, and no unit notices.
 
-    nft-rules load RULES TABLE     load the file RULES, and remember what the kernel then shows of TABLE
-    nft-rules check RULES TABLE    exit 1, with the reason, when the kernel shows something else
-    nft-rules restore              load again each table that was loaded and that the kernel shows no more, or otherwise
+    nft-rules load RULES TABLE     load the file RULES, and record TABLE as the kernel then shows it
+    nft-rules check RULES TABLE    exit 1 with the reason if the kernel shows something else
+    nft-rules restore              reload each recorded table that the kernel lacks or shows differently
     nft-rules drop TABLE           remove TABLE and forget it
 
-What was loaded is remembered until the next boot: then the units load it again.
+The record lasts until the next boot: then the units load the tables again.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 NFT = "nft"
 LOADED = Path("/run/llm-deploy/nft")
 WARNING = "<4>"
-"""How journald knows a line's priority."""
+"""Prefix by which journald knows a line's priority."""
 
 os.environ["PATH"] = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
 
 
 def listing(table: str) -> str:
-    """Return the table as the kernel shows it, without counters; empty text when it has none of that name."""
+    """Return the table as the kernel shows it, without counters; empty if there is none of that name."""
     done = subprocess.run(
         [NFT, "--stateless", "list", "table", "inet", table],
         stdout=subprocess.PIPE,
@@ -45,7 +45,7 @@ def listing(table: str) -> str:
 
 
 def sha256(path: str) -> str:
-    """Return the SHA-256 of a file; empty text when it is missing."""
+    """Return the SHA-256 of a file; empty if it is missing."""
     try:
         return hashlib.sha256(Path(path).read_bytes()).hexdigest()
     except OSError:
@@ -53,7 +53,7 @@ def sha256(path: str) -> str:
 
 
 def load(rules: str, table: str) -> int:
-    """Load the file and remember the table; return nft's exit status."""
+    """Load the file and record the table; return nft's exit status."""
     done = subprocess.run([NFT, "--file", rules], check=False)
     if done.returncode != 0:
         return done.returncode
@@ -65,7 +65,7 @@ def load(rules: str, table: str) -> int:
 
 
 def trouble(rules: str, table: str) -> str:
-    """Return why the table in the kernel is not the one of `rules`; empty text when it is."""
+    """Return why the kernel's table differs from `rules`; empty if it does not."""
     shown = listing(table)
     if not shown:
         return f"table {table} is not in the kernel"
@@ -81,7 +81,7 @@ def trouble(rules: str, table: str) -> str:
 
 
 def restore() -> int:
-    """Load again what was loaded and is lost; return 1 when that fails."""
+    """Reload recorded tables that are lost; return 1 if that fails."""
     status = 0
     for path in sorted(LOADED.glob("*.json")):
         note = json.loads(path.read_text(encoding="utf-8"))
@@ -94,7 +94,7 @@ def restore() -> int:
 
 
 def drop(table: str) -> int:
-    """Remove the table, which may be gone, and forget it."""
+    """Remove the table, which may be missing, and its record."""
     with suppress(FileNotFoundError):
         (LOADED / f"{table}.json").unlink()
     if listing(table):
@@ -112,7 +112,7 @@ def locked() -> Iterator[None]:
 
 
 def main(command: str, *words: str) -> int:
-    """Do it; return the exit status."""
+    """Run the command; return the exit status."""
     with locked():
         if command == "check":
             said = trouble(*words)

@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""Bring this host's NVIDIA driver to what an engine needs, and leave alone one that is good enough.
+"""Install the NVIDIA driver that an engine needs; keep an installed driver that is good enough.
 
     nvidia-driver WANTED check | install | check-repository | repository | check-fabric | fabric
 
-WANTED is the JSON file that provisioning/roles/host/nvidia.py writes. `install` exits 75 when the driver is installed
-and
-works only after a reboot, which it leaves to others; whoever runs it again before or after that gets on. Its parts lie
-in the folder llm_nvidia beside this file.
+WANTED is the JSON file that provisioning/roles/host/nvidia.py writes. `install` exits 75 if the driver is installed and
+needs a reboot, which it does not do itself; it may be run again before or after the reboot. Its modules are in the
+folder llm_nvidia beside this file.
 """
 
 import sys

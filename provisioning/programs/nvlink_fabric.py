@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Print how the NVLink fabric of this host is, as JSON. Changes nothing.
+"""Print the state of this host's NVLink fabric as JSON. Changes nothing.
 
     nvlink-fabric    {"fabric": {"has_switches": true, "manager": "active", "states": [["Completed", "Success"], …]}}
 
-`fabric` is null on a host without one. `has_switches`: the host reaches NVLink switches itself, so its own manager has
-to join the GPUs; in a virtual machine with shared switches, and in a rack, another machine does. `manager` is systemd's
-word for the unit, empty when it is not installed. `states` has state and status of each GPU as nvidia-smi prints them.
+`fabric` is null on a host without one. `has_switches`: the host itself reaches NVLink switches, so its own manager must
+connect the GPUs; for a virtual machine with shared switches, and in a rack, another machine does. `manager` is
+systemd's
+state of the unit, empty if it is not installed. `states` has state and status of each GPU as nvidia-smi prints them.
 
 Which machines have switches: see chips.py and facts.py in llm_nvidia.
 """
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 PROGRAM_S = 20
-"""nvidia-smi may hang for ever on a GPU that fell off its bus."""
+"""nvidia-smi may hang forever on a GPU that fell off the bus."""
 UNIT = "nvidia-fabricmanager.service"
 FIELDS = "fabric.state,fabric.status"
 NO_FABRIC = ("N/A", "[N/A]", "Not Supported", "[Not Supported]")
@@ -34,7 +35,7 @@ BRIDGE_VENDOR, BRIDGE_DEVICE, BRIDGE_MARK = "0x15b3", "0x1021", b"SW_MNG"
 
 
 def output(*argv: str) -> str:
-    """Return what a program prints; empty text when it is missing, fails or hangs."""
+    """Return a program's output; empty if it is missing, fails or hangs."""
     try:
         done = subprocess.run(
             argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False, timeout=PROGRAM_S
@@ -45,7 +46,7 @@ def output(*argv: str) -> str:
 
 
 def text(path: Path) -> str:
-    """Return the text of a file of the kernel; empty text when it is missing."""
+    """Return the text of a kernel file; empty if it is missing."""
     try:
         return path.read_text(encoding="ascii", errors="replace").strip()
     except OSError:
@@ -53,7 +54,7 @@ def text(path: Path) -> str:
 
 
 def has_switches(devices: Path) -> bool:
-    """Return whether the PCI bus has NVLink switches, a bridge to them, or two GPUs that are always joined by them."""
+    """Return whether the PCI bus has NVLink switches, a bridge to them, or two GPUs that always come with them."""
     joined = 0
     for device in devices.glob("*"):
         vendor, number = text(device / "vendor"), text(device / "device")
@@ -74,21 +75,21 @@ def is_bridge(device: Path) -> bool:
 
 
 def manager() -> str:
-    """Return systemd's word for the fabric manager; empty when it is not installed."""
+    """Return systemd's state of the fabric manager; empty if it is not installed."""
     said = output("systemctl", "show", "--property=LoadState,ActiveState", "--", UNIT)
     seen = dict(line.partition("=")[::2] for line in said.splitlines())
     return "" if seen.get("LoadState", "not-found") == "not-found" else seen.get("ActiveState", "")
 
 
 def states() -> list[list[str]]:
-    """Return state and status of each GPU that has a fabric; nothing from a driver that does not know the fields."""
+    """Return state and status of each GPU with a fabric; empty from a driver without these fields."""
     said = output(shutil.which("nvidia-smi") or "nvidia-smi", f"--query-gpu={FIELDS}", "--format=csv,noheader")
     rows = [[cell.strip() for cell in line.split(",", 1)] for line in said.splitlines() if "," in line]
     return [row for row in rows if row[0] not in NO_FABRIC]
 
 
 def fabric(devices: Path) -> dict[str, Any] | None:
-    """Return how the fabric is; None on a host without one."""
+    """Return the state of the fabric; None on a host without one."""
     switches, seen = has_switches(devices), states()
     if not switches and not seen:
         return None

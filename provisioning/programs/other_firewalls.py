@@ -247,7 +247,7 @@ def words(firewall: str, port: int, command: str, *, lasting: bool) -> str:
 
 
 def read(path: str) -> str:
-    """Return the text of a file of the kernel; empty text when it is missing."""
+    """Return the text of a kernel file; empty if it is missing."""
     try:
         return Path(path).read_text(encoding="ascii", errors="replace")
     except OSError:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 ANSWER_S = 5
 PROGRAM_S = 20
-"""nvidia-smi may hang for ever on a GPU that fell off its bus."""
+"""nvidia-smi may hang forever on a GPU that fell off the bus."""
 PROPERTIES = (
     "Id", "LoadState", "ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts", "InvocationID",
     "StateChangeTimestamp",
@@ -54,7 +54,7 @@ TOKEN_COUNTERS = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
 VERSION_PATH = {"vllm": "/version", "ollama": "/api/version"}
 GPU_FIELDS = ("name", "driver_version", "memory.used", "memory.total", "utilization.gpu", "temperature.gpu")
 WSL = "/usr/lib/wsl/lib"
-"""Where WSL 2 has nvidia-smi; no PATH of root's names it."""
+"""Where WSL 2 has nvidia-smi; it is not on root's PATH."""
 DRIVER_NOTE = Path("/var/lib/llm-deploy/nvidia-reboot.json")
 """What the nvidia role leaves when it asks for a reboot."""
 CGROUP = Path("/sys/fs/cgroup")
@@ -122,7 +122,7 @@ class Engine:
         headers = {"Authorization": "Bearer " + self._key, "Content-Type": "application/json"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._base + path, data=data, headers=headers)  # noqa: S310  # loopback
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # loopback is behind no proxy
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy for loopback
         return opener.open(request, timeout=timeout_s)
 
     def tokens(self, unit: str, budget_s: float = TOKEN_S) -> dict[str, Any] | None:

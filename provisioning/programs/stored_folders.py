@@ -62,7 +62,7 @@ def main(command: str, data: str, keep: str = "[]") -> int:
     """Do it while nobody changes what is served; return the exit status."""
     place = Path(data, "adapters")
     if not place.is_dir():
-        print("error: no adapters were ever brought here; run provision", file=sys.stderr)
+        print("error: this host has never had adapters; run provision", file=sys.stderr)
         return 1
     with (place / ".lock").open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

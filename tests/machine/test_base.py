@@ -189,7 +189,7 @@ def test_an_open_session_survives_new_rules(host: HostRecord) -> None:
 
 def test_rules_that_would_lock_us_out_are_refused(host: HostRecord) -> None:
     before = remote(host, "nft list ruleset")
-    assert "would shut out" in refused(host, RULES, ssh_cidrs=("192.0.2.0/24",))
+    assert "would lock out" in refused(host, RULES, ssh_cidrs=("192.0.2.0/24",))
     assert remote(host, "nft list ruleset") == before
 
 

@@ -201,7 +201,7 @@ def test_port_443_is_taken(host: HostRecord, fab: Fab) -> None:
     done = fab.run("provision", "--roles", "base,gateway")
     assert done.status == 1
     assert done.error.startswith("error: 1 of 1 hosts failed")
-    assert "port 443 is taken by python3 (process " in done.err
+    assert "port 443 is in use by python3 (process " in done.err
     remote(host, "pkill -f '[h]ttp.server 443'")
     done = fab.run("provision", "--roles", "base,gateway")
     assert done.status == 0, done.err

@@ -222,7 +222,7 @@ def test_port_that_another_program_has_is_told_with_its_owner_and_changes_nothin
     seen = bring(gateway.host, gateway.desired(port=8443))
     (failed,) = seen.result.failed
     assert failed.id == "command:gateway-port"
-    assert "port 8443 is taken by python3 (process " in failed.error + failed.detail
+    assert "port 8443 is in use by python3 (process " in failed.error + failed.detail
     assert "in-the-way.service" in failed.error + failed.detail
     assert seen.statuses[f"unit:{GATEWAY_UNIT}"] == "skipped"
     assert remote(gateway.host, f"cat {GATEWAY_DIR}/haproxy.cfg") == config

@@ -12,7 +12,7 @@ import pytest
 from provisioning.programs import adapter_versions
 from tests.unit.provisioning.adapters.engine_with_adapters import Engine
 
-ALIKE = "begins its answers as base does, on"
+ALIKE = "begins its answers like base, on"
 V3, V4 = "/data/adapters/contract@3", "/data/adapters/contract@4"
 THREE: dict[str, Any] = {"versions": {"contract@3": V3}, "aliases": {"contract": "contract@3"}}
 BOTH: dict[str, Any] = {"versions": {"contract@3": V3, "contract@4": V4}, "aliases": {"contract": "contract@3"}}
@@ -121,11 +121,11 @@ def test_an_engine_that_is_started_anew_afterwards_reads_the_file(host: Host, en
 
 
 def test_adapters_alone_are_refused_where_the_engines_next_start_could_fail(host: Host) -> None:
-    refusal = "; run `make provision` first, with the same STACK or INVENTORY, which restarts it with them"
+    refusal = "; run `make provision` first, with the same STACK or INVENTORY, which restarts it"
     for command in ("apply", "check"):
         status, said = host.wanted(command, THREE, engine="two", engine_follows=False)
         assert (status, said.endswith(refusal)) == (1, True)
-    assert said.startswith("planned: fail: the engine runs with other settings than the stack's file has")
+    assert said.startswith("planned: fail: the engine runs with other settings than the stack file")
     assert host.served is None
 
 
@@ -245,7 +245,7 @@ def test_an_engine_that_was_started_without_adapters_is_told(host: Host, engine:
     [
         ("three", ""),
         ("", "contract@4 gives an empty answer"),
-        ("one", f"contract@4 {ALIKE} 3 prompts of ours; list one"),
+        ("one", f"contract@4 {ALIKE} 3 built-in prompts; list one"),
     ],
 )
 def test_a_version_is_tried(host: Host, engine: Engine, answer: str, words: str) -> None:
@@ -266,7 +266,7 @@ def test_a_host_that_never_had_adapters_is_told(host: Host, tmp_path: Path) -> N
     host.data = tmp_path / "elsewhere"
     assert host.run("move", "contract@4", "me@here", "promote") == (
         1,
-        "no adapters were ever brought here; run provision",
+        "this host has never had adapters; run provision",
     )
     assert json.loads(host.run("show")[1])["served"] == {"versions": {}, "aliases": {}}
 
@@ -287,7 +287,7 @@ def test_a_move_that_cannot_be_written_down_is_undone(
 
     monkeypatch.setattr(adapter_versions.Host, fails, once)
     status, said = host.run("move", "contract@4", "me@here", "promote")
-    assert (status, said) == (1, "cannot write down that contract moves (No space left on device); it did not")
+    assert (status, said) == (1, "cannot record the move of contract (No space left on device); it did not move")
     assert engine.served == host.served == BOTH
     assert host.run("move", "contract@4", "me@here", "promote")[0] == 0
 
@@ -319,7 +319,7 @@ def test_what_a_start_left_out_is_reported_and_holds_nothing_else_up(host: Host)
     assert host.wanted("apply", BOTH) == (0, "")
     refusal = f"the engine serves all but what it refuses: contract@4: {WHY} convert it"
     assert host.wanted("loaded", BOTH) == (1, refusal)
-    planned = f"planned: load contract@4 again, which the engine refused: {WHY} convert it"
+    planned = f"planned: load contract@4 again; the engine refused it: {WHY} convert it"
     assert host.wanted("left-out", BOTH) == (1, f"{planned}\n{refusal}")
     assert host.served == BOTH
 
@@ -366,7 +366,7 @@ def test_an_engine_that_serves_is_left_alone_while_files_are_missing(host: Host,
     """It would be started anew without the adapter whose fetch failed."""
     host.wanted("apply", THREE)
     wanted = {**BOTH, "whole": True}
-    refusal = "contract@3 is not here; what is served stays until its files are"
+    refusal = "the files of contract@3 are missing; the served versions stay until they arrive"
     assert host.wanted("apply", wanted, engine="two") == (1, refusal)
     assert (host.served, engine.served) == (THREE, THREE)
     host.port = "1"

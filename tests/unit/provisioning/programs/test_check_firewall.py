@@ -1,4 +1,4 @@
-"""Rules that would shut out everyone who is connected, or end what others serve without a word, are refused."""
+"""Rules that would lock out everyone who is connected, or end what others serve without a word, are refused."""
 
 import argparse
 from ipaddress import ip_address, ip_network
@@ -130,14 +130,14 @@ ALL = [
 
 REFUSALS = {
     "all are named": (asked(known=ALL), ""),
-    "one is not": (asked(known=ALL[1:]), "would close what others may use: 41641/udp (tailscaled); write each port"),
+    "one is not": (asked(known=ALL[1:]), "would close ports that others may use: 41641/udp (tailscaled)"),
     "the kernel's": (asked(open=["22/tcp"], known=ALL), "51820/udp (the kernel)"),
     "hosts of ours": (asked(name_others=False), ""),
     "sshd on a port that is closed": (
         asked(open=["2222/tcp"], known=[*ALL, "22/tcp"]),
-        "on 22/tcp, which the rules close",
+        "the rules close 22/tcp",
     ),
-    "shut out by address": (asked(known=ALL, cidrs=["192.0.2.0/24"]), "ssh_cidrs would shut out"),
+    "shut out by address": (asked(known=ALL, cidrs=["192.0.2.0/24"]), "ssh_cidrs would lock out"),
 }
 
 

@@ -50,7 +50,7 @@ def test_taken_port_names_its_owner(capsys: pytest.CaptureFixture[str]) -> None:
         port = listener.getsockname()[1]
         assert main(str(port), "haproxy.service") == 1
     said = capsys.readouterr().err
-    assert f"port {port} is taken by " in said
+    assert f"port {port} is in use by " in said
     assert f"process {os.getpid()}" in said
     assert "set gateway.port" in said
 

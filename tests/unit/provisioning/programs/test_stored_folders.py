@@ -59,4 +59,4 @@ def test_the_model_that_an_engine_runs_or_returns_to_is_no_folder_to_remove(host
 
 def test_a_host_that_never_had_adapters_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert stored_folders.main("show", str(tmp_path)) == 1
-    assert capsys.readouterr().err == "error: no adapters were ever brought here; run provision\n"
+    assert capsys.readouterr().err == "error: this host has never had adapters; run provision\n"

@@ -1,12 +1,25 @@
-"""The clouds by name: all of them, those where machines are made, and those where they are rented."""
+"""The clouds by name, and facts about them. `infra/clouds/<name>/` has what each of them does."""
 
+from collections.abc import Mapping
 from typing import Literal, get_args
 
 CloudName = Literal["local", "aws", "gcp", "existing"]
 
 RentedCloud = Literal["aws", "gcp"]
 
-RENTED: tuple[RentedCloud, ...] = get_args(RentedCloud)
+CLOUDS: tuple[CloudName, ...] = get_args(CloudName)
 
-MADE: tuple[CloudName, ...] = ("local", *RENTED)
-"""Where machines are made; the others are there already."""
+RENTED: tuple[RentedCloud, ...] = get_args(RentedCloud)
+"""Clouds whose machines cost money by the hour."""
+
+ON_THIS_COMPUTER: tuple[CloudName, ...] = ("local",)
+"""Clouds whose machines run on this computer. They have no GPU."""
+
+MADE: tuple[CloudName, ...] = (*ON_THIS_COMPUTER, *RENTED)
+"""Clouds where we make the machines. Hosts of the others exist already."""
+
+SDKS: Mapping[str, tuple[str, ...]] = {
+    "aws": ("pulumi-aws", "boto3"),
+    "gcp": ("pulumi-gcp", "google-cloud-compute"),
+}
+"""Packages of each cloud's extra in pyproject.toml."""

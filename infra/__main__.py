@@ -1,20 +1,19 @@
 """The Pulumi program: lets the stack's cloud make the machines, and exports what provisioning needs
 (infra/contract/outputs.py).
 
-Reads the config; knows each cloud by its name alone. infra/lifecycle/own_placement.py says where a stack is put.
+Reads the config; infra/lifecycle/own_placement.py says where a stack is put.
 """
 
-import importlib
 import sys
-from typing import Any, cast
+from typing import Any
 
 import pulumi
 
-from catalog.clouds import RENTED
 from core.errors import ConfigError, DeployError
+from infra.clouds.registry import cloud_of
 from infra.config import DeploymentConfig, parse_deployment
 from infra.config.models.proxy import ProxySpec
-from infra.contract.deployment import Deployment
+from infra.contract.stack_placement import KnownPlacement
 
 TOLD = 32
 """Exit status by which Pulumi's language host knows that the error was told, and prints no traceback."""
@@ -31,14 +30,11 @@ def with_proxy(hosts: HostList, proxy: ProxySpec | None) -> HostList:
     return hosts.apply(lambda made: [{**each, "proxy": written} for each in made])
 
 
-def _deploy(config: DeploymentConfig, stack: str) -> Deployment:
-    """Let the stack's cloud declare its machines; a rented cloud is told where."""
-    cloud = importlib.import_module(f"infra.clouds.{config.cloud}")
-    if config.cloud not in RENTED:
-        return cast(Deployment, cloud.deploy(config))
-    from infra.lifecycle.own_placement import own_placement
+def _place(config: DeploymentConfig, stack: str) -> KnownPlacement:
+    """Return where a rented stack is put."""
+    from infra.lifecycle.own_placement import own_placement  # other clouds do without what it imports
 
-    return cast(Deployment, cloud.deploy(config, own_placement(config, stack)))
+    return own_placement(config, stack)
 
 
 def main() -> None:
@@ -49,7 +45,7 @@ def main() -> None:
     if value is None:
         raise ConfigError("the key is missing", where=f"{file}: config.llm-deploy:deployment", hint="see stacks/")
     config = parse_deployment(value, file)
-    deployment = _deploy(config, stack)
+    deployment = cloud_of(config.cloud).deploy(config, lambda: _place(config, stack))
     pulumi.export("stack", stack)
     pulumi.export("hosts", with_proxy(deployment.hosts, config.proxy))
     pulumi.export("serving", config.serving.model_dump(mode="json", exclude_unset=True))

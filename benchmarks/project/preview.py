@@ -5,7 +5,6 @@
 The two previews take turns, so that a busy machine slows both alike. The goal is GOAL_S on two cores.
 """
 
-import importlib
 import json
 import os
 import resource
@@ -25,6 +24,7 @@ from core.errors import DeployError, UsageError, run_cli
 from core.paths import CHECKOUT
 from infra.automation.backend import PROJECT
 from infra.automation.pulumi_cli import ALWAYS
+from infra.clouds.registry import cloud_of
 from infra.config import load_stack
 from infra.contract.stack_placement import PLACEMENT_VARIABLE
 from tools.pulumi.cli import find_cli
@@ -44,9 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         environ = find_cli().environment() | cloud | ALWAYS | {"PULUMI_CONFIG_PASSPHRASE": "x"}
         environ |= {"PULUMI_BACKEND_URL": f"file://{name}", "LLM_DEPLOY_STATE": f"{name}/state"}
         os.environ |= cloud
-        (first, *_rest) = importlib.import_module(f"infra.clouds.{config.cloud}.placing.candidates").candidates(
-            config, None
-        )
+        (first, *_rest) = cloud_of(config.cloud).candidates(config, None)
         environ[PLACEMENT_VARIABLE] = first.placement.model_dump_json()
         empty = _empty_project(Path(name) / "empty", "empty", "empty", environ)
         _empty_project(

@@ -10,6 +10,7 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from catalog.clouds import SDKS
 from core.errors import DeployError, UsageError
 from core.one_at_a_time import one_at_a_time
 from core.paths import CHECKOUT
@@ -17,9 +18,6 @@ from core.paths import CHECKOUT
 BOOTSTRAP = CHECKOUT / "tools" / "bootstrap.sh"
 ENVIRONMENT = CHECKOUT / ".venv"
 """What tools/bootstrap.sh installs into."""
-
-PACKAGES = {"aws": ("pulumi-aws", "boto3"), "gcp": ("pulumi-gcp", "google-cloud-compute")}
-"""What each cloud's extra of pyproject.toml names."""
 
 
 def ensure_sdk(cloud: str) -> None:
@@ -64,7 +62,7 @@ def _install(cloud: str) -> None:
 
 def _missing(cloud: str) -> str:
     """Return the first package that is not wholly installed; nothing when all are."""
-    names = PACKAGES.get(cloud, ())
+    names = SDKS.get(cloud, ())
     if names and _unfinished(cloud).exists():
         return names[0]
     for name in names:

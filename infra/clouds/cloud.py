@@ -1,137 +1,152 @@
-"""What a rented cloud still has of a stack: found, told and removed in the same way in all of them.
+"""What a cloud offers to the rest of the repository: one class per cloud, in its own folder.
 
-Knows clouds by name only: what only one of them knows, it offers in a module of its own (`CLOUDS`).
+Nothing outside a cloud's folder names a cloud or imports its modules (tests/unit/test_import_order.py). Shared code
+gets a cloud from infra/clouds/registry.py. Facts that need no code are in catalog/clouds.py.
 """
 
-import importlib
 from collections.abc import Callable, Iterable
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
-from core.console import say
-from infra.automation.sdk import ensure_sdk
 from infra.clouds.candidates import Candidate
-from infra.clouds.queries import NOT_KNOWN, that_matter
-from infra.clouds.resources import CloudResource, Found
+from infra.clouds.disk_speed import DataVolume
+from infra.clouds.finding import Finding
+from infra.clouds.resources import REMOVE_DEADLINE_S, CloudResource, Found
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement, Placement
 
-CLOUDS = {"aws": "infra.clouds.aws.cloud", "gcp": "infra.clouds.gcp.cloud"}
-"""The module of each rented cloud."""
+if TYPE_CHECKING:
+    from infra.contract.deployment import Deployment  # imports Pulumi, which takes half a second
 
 
 class Cloud(Protocol):
-    """What the module of a rented cloud offers."""
+    """One cloud. A rented cloud implements all methods up to `Every cloud`; the others subclass NotRented."""
+
+    # -- Place and make
+
+    def deploy(self, config: DeploymentConfig, place: Callable[[], KnownPlacement]) -> "Deployment":
+        """Declare the resources of a stack in the Pulumi program. `place` returns where a rented stack is put."""
+        ...
+
+    def findings(self, config: DeploymentConfig, stack: str, placement: KnownPlacement | None) -> list[Finding]:
+        """Return what preflight found. Raises UsageError without a valid login."""
+        ...
 
     def candidates(self, config: DeploymentConfig, previous: KnownPlacement | None) -> list[Candidate]:
-        """Return the leases that may be tried, best first."""
-        ...
-
-    def out_of_stock(self, text: str) -> str | None:
-        """Return the cloud's words when an error only means that a place has no machine."""
-        ...
-
-    def hint_for(self, text: str) -> str:
-        """Return what to do about an error that the engine repeats; nothing when its own words say it."""
-        ...
-
-    def refuse_other_login(self, placement: Placement) -> None:
-        """Raise UsageError for a login that would be told that nothing of a lease is there."""
-        ...
-
-    def provider_environment(self, project: str | None) -> dict[str, str]:
-        """Return environment variables that the engine's provider plugin needs for this login."""
-        ...
-
-    def await_ends(self, placement: Placement) -> None:
-        """Wait until no host of a lease is about to stop or end. Raises DeployError when that takes too long."""
-        ...
-
-    def wake(self, placement: Placement) -> list[str]:
-        """Start what of a lease is stopped, where the engine does not; return what that was, a line each."""
-        ...
-
-    def runs(self, placement: Placement) -> bool:
-        """Return whether a host of a lease runs, or is about to."""
+        """Return the places to try, best first."""
         ...
 
     def replaced(self, config: DeploymentConfig, previous: Placement, first: Placement) -> list[str]:
-        """Return the hosts that an `up` to the lease `first` takes down and makes anew, each with what for."""
+        """Return the hosts that an `up` to the placement `first` replaces, each with the reason."""
+        ...
+
+    def data_volume(self, config: DeploymentConfig, machine_type: str) -> DataVolume:
+        """Return the data volume of each host. Calls no API."""
+        ...
+
+    def least_data_gib(self, config: DeploymentConfig) -> int:
+        """Return the size from which on a data volume is fast enough for the engine's start. Calls no API."""
+        ...
+
+    # -- Errors and logins
+
+    def out_of_stock(self, text: str) -> str | None:
+        """Return the cloud's words if an error only means that a zone has no such machine, else None."""
+        ...
+
+    def hint_for(self, text: str) -> str:
+        """Return what to do about an error that the Pulumi engine repeats; empty if its own words say it."""
+        ...
+
+    def refuse_other_login(self, placement: Placement) -> None:
+        """Raise UsageError for a login that cannot see the resources of a placement."""
+        ...
+
+    def provider_environment(self, project: str | None) -> dict[str, str]:
+        """Return environment variables that the Pulumi provider needs for this login."""
+        ...
+
+    # -- Hosts that stop and start
+
+    def await_ends(self, placement: Placement) -> None:
+        """Wait until no host is about to stop or end. Raises DeployError when that takes too long."""
+        ...
+
+    def wake(self, placement: Placement) -> list[str]:
+        """Start stopped hosts that the Pulumi engine does not start; return them, a line each."""
+        ...
+
+    def runs(self, placement: Placement) -> bool:
+        """Return whether a host runs, or is about to."""
+        ...
+
+    # -- Resources that the cloud has
+
+    def places(self) -> list[str]:
+        """Return where `find_in` can look: regions, projects, or services."""
+        ...
+
+    def find_in(self, place: str) -> Found:
+        """Return what one place has of all stacks, in the order in which it can be removed."""
         ...
 
     def resources(self, placement: Placement) -> Found:
-        """Return what the cloud has of a lease, in the order in which it can be removed, and what it did not tell."""
+        """Return what the cloud has of a placement, in the order in which it can be removed."""
         ...
 
     def is_known(self, resource: CloudResource, known: set[str]) -> bool:
-        """Return whether a state with the `known` ids has a thing, by itself or as part of another."""
+        """Return whether a state with the `known` ids has a resource, by itself or as part of another."""
         ...
 
     def cost(self, resource: CloudResource) -> str:
-        """Return in words what it costs to keep a thing."""
+        """Return in words what it costs to keep a resource."""
         ...
 
-    def remove_resources(self, resources: Iterable[CloudResource], *, deadline_s: float) -> None:
-        """Remove things and wait until they are gone. Raises DeployError when they do not go."""
+    def remove_resources(self, resources: Iterable[CloudResource], *, deadline_s: float = REMOVE_DEADLINE_S) -> None:
+        """Remove resources and wait until they are gone. Raises DeployError if some remain."""
         ...
 
+    # -- Every cloud. What follows holds unless the cloud's own class says otherwise.
 
-def rented_cloud(name: str) -> Cloud | None:
-    """Return what a cloud offers, with its SDKs installed; None for clouds where nothing is rented."""
-    if name not in CLOUDS:
-        return None
-    ensure_sdk(name)
-    return cast(Cloud, importlib.import_module(CLOUDS[name]))
+    hosts_stay: bool = False
+    """Whether hosts are not ours to remove: they keep serving after `down`."""
 
+    whose_machines: str = ""
+    """Whose the machines of a cloud are that rents none."""
 
-def holder_of(cloud: str, placement: Placement | None) -> tuple[Cloud, Placement] | None:
-    """Return whom to ask and about what; None, with no SDK looked for, when nothing was rented."""
-    found = rented_cloud(cloud) if placement else None
-    return (found, placement) if found and placement else None
+    looked_at: str = ""
+    """What preflight looks at in a cloud that rents none."""
 
+    def processors(self, config: DeploymentConfig) -> list[tuple[str, bool | None]]:
+        """Return each machine that a stack has or may get, and whether it has a GPU. None: unknown type."""
+        from catalog.machines import find_machine
 
-def find(cloud: Cloud, placement: Placement) -> list[str]:
-    """Return what the cloud still has of a lease, a line each, without what is kept on purpose.
+        types = (config.machine.type or "", *config.machine.fallbacks)
+        rows = [(name, find_machine(config.cloud, name)) for name in types]
+        return [(name, None if row is None else row.gpu is not None) for name, row in rows]
 
-    A kind that could not be asked for, and of which the stack may have something, is a line that begins with NOT_KNOWN.
-    """
-    found = found_of(cloud, placement)
-    unasked = [f"{NOT_KNOWN}{each}" for each in that_matter(found.unasked, placement.parts)]
-    return [*(str(resource) for resource in found if not resource.keep), *unasked]
+    def refuse_too_large(self, config: DeploymentConfig, stack: str) -> None:
+        """Raise ConfigError if a stack needs more than this computer has."""
+        return
 
+    def prepare(self, config: DeploymentConfig, stack: str) -> None:
+        """Install on this computer what the cloud needs, and refuse what is too large.
 
-def kept(cloud: Cloud, placement: Placement) -> list[str]:
-    """Return what is kept of a lease on purpose, with what it costs, a line each."""
-    return [f"{resource}: {cloud.cost(resource)}" for resource in found_of(cloud, placement) if resource.keep]
+        Before the Pulumi engine starts: it would do it silently, and leave an unfinished creation when interrupted.
+        """
+        return
 
+    def remaining(self, stack: str) -> list[str]:
+        """Return what this computer has of a stack of this checkout, a line each."""
+        return []
 
-def remove(cloud: Cloud, placement: Placement, deadline_s: float) -> None:
-    """Remove what `find` names. Raises DeployError when it stays."""
-    resources = [resource for resource in found_of(cloud, placement) if not resource.keep]
-    cloud.remove_resources(resources, deadline_s=deadline_s)
+    def remove_remaining(self, stack: str) -> None:
+        """Remove what `remaining` lists."""
+        return
 
+    def is_off(self, stack: str, host: str) -> bool:
+        """Return whether a host is known to be switched off. Calls no API."""
+        return False
 
-def remove_adrift(
-    cloud: Cloud,
-    placement: Placement,
-    known: set[str],
-    deadline_s: float,
-    *,
-    refuse: Callable[[list[CloudResource]], None] = lambda _adrift: None,
-) -> list[str]:
-    """Remove what carries the lease's id and is none of the `known` ids; return what that was, a line each.
-
-    A kind that cannot be asked for is told, and stops nothing. `refuse` raises before anything is removed.
-    """
-    found = found_of(cloud, placement)
-    for each in that_matter(found.unasked, placement.parts):
-        say(f"  ! could not be listed, so what was left of it may stay, cost and be in the way: {each}")
-    adrift = [resource for resource in found if not resource.keep and not cloud.is_known(resource, known)]
-    refuse(adrift)
-    cloud.remove_resources(adrift, deadline_s=deadline_s)
-    return [str(resource) for resource in adrift]
-
-
-def found_of(cloud: Cloud, placement: Placement) -> Found:
-    """Return what the cloud has of a lease. Raises UsageError for a login that would be told that nothing is there."""
-    cloud.refuse_other_login(placement)
-    return cloud.resources(placement)
+    def missing_words(self, hosts: str) -> str:
+        """Return what `refresh` says of hosts that are missing."""
+        return f"gone: {hosts}; `up` makes them again"

@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from catalog.clouds import RENTED
+from catalog.prices import HOURS_PER_MONTH
 from infra.clouds import weekly_hours
-from infra.clouds.stack_price import HOURS_PER_MONTH, StackPrice, stack_price
+from infra.clouds.stack_price import StackPrice, stack_price
 from infra.config import DeploymentConfig
 from infra.config.models.lifetime import WeeklySchedule
 from infra.contract.stack_placement import Placement

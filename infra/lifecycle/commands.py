@@ -21,12 +21,12 @@ def preview(stack: str) -> int:
     """Show what `up` would make, change or remove."""
     say(f"preview: what `up` would do to stack {stack}; nothing is changed")
     from infra.automation.stack import only_looking
+    from infra.clouds.registry import cloud_of
     from infra.config import load_stack
-    from infra.lifecycle.prepare import refuse_too_large
     from infra.lifecycle.preview import preview as preview_stack
 
     config = load_stack(stack)
-    refuse_too_large(config, stack)
+    cloud_of(config.cloud).refuse_too_large(config, stack)
     with only_looking(stack, config.cloud) as held:
         report, cost = preview_stack(config, stack, held)
     if not report.planned and not report.missing:
@@ -41,14 +41,14 @@ def up(stack: str) -> int:
     """Make the machines of a stack."""
     say(f"up: makes the machines of stack {stack}; safe to run again")
     from infra.automation.stack import hold
+    from infra.clouds.registry import cloud_of
     from infra.config import load_stack
-    from infra.lifecycle.prepare import prepare
     from infra.lifecycle.saved import file_digest, note_file, save_outputs
     from infra.lifecycle.up import up as make_machines
 
     config = load_stack(stack)
     digest = file_digest(stack)
-    prepare(config, stack)
+    cloud_of(config.cloud).prepare(config, stack)
     with when_interrupted(f"`make down STACK={stack}` to undo"), hold(stack, config.cloud) as held:
         report, tried = make_machines(config, stack, held)
         outputs = save_outputs(stack, report.outputs)
@@ -67,6 +67,7 @@ def refresh(stack: str) -> int:
     """Find out what has become of a stack's machines."""
     say(f"refresh: asks what has become of the machines of stack {stack}, and notes it in the state")
     from infra.automation.stack import hold
+    from infra.clouds.registry import cloud_of
     from infra.config import load_stack
     from infra.lifecycle.login import refuse_other_login
     from infra.lifecycle.previous import known_placement
@@ -77,10 +78,8 @@ def refresh(stack: str) -> int:
         report = held.refresh()
     if report is None:
         say(f"  stack {stack} has no machines yet")
-    elif report.missing and config.cloud == "local":
-        say(f"  do not run: {', '.join(report.missing)}; `up` starts them, with the disk of each that has one")
     elif report.missing:
-        say(f"  gone: {', '.join(report.missing)}; `up` makes them anew")
+        say(f"  {cloud_of(config.cloud).missing_words(', '.join(report.missing))}")
     else:
         say("  all of them are there")
     write_result(stack, "refresh.json", {"ok": True, "gone": report.missing if report else []})
@@ -132,6 +131,7 @@ def env(stack: str) -> int:
     from infra.automation.backend import find_backend
     from infra.automation.pulumi_cli import cli_environment
     from infra.contract.stack_placement import read_placement
+    from infra.lifecycle.down import cloud_of
     from infra.lifecycle.login import provider_environment
     from tools.pulumi.cli import find_cli
 
@@ -139,7 +139,7 @@ def env(stack: str) -> int:
     environment = cli_environment(find_cli(), backend)
     wanted = {name: value for name, value in environment.items() if name.startswith(("PULUMI_", "PATH"))}
     if placement is not None:
-        wanted |= provider_environment("gcp" if placement.project else "aws", placement.project)
+        wanted |= provider_environment(cloud_of(stack), placement.project)
     for name in (name for name, value in backend.settings.items() if value is None):
         print(f"unset {name}")
     for name, value in wanted.items():

@@ -5,14 +5,10 @@ python -m infra.lifecycle.expect_kind gpu --stack NAME        an error and statu
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from core.arguments import Parser
 from core.console import say
 from core.errors import UsageError, run_cli
-
-if TYPE_CHECKING:
-    from infra.config import DeploymentConfig
 
 KINDS = ("cpu", "gpu", "gpu-spot")
 
@@ -30,10 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def refuse_other_kind(stack: str, kind: str) -> None:
     """Raise UsageError when the stack has machines with other processors, or on another market, than meant."""
+    from infra.clouds.registry import cloud_of
     from infra.config import load_stack
 
     config = load_stack(stack)
-    for machine, has_gpu in _processors(config):
+    for machine, has_gpu in cloud_of(config.cloud).processors(config):
         if has_gpu is not None and has_gpu != (kind != "cpu"):
             what = f"{machine} has {'a GPU' if has_gpu else 'no GPU'}"
             raise UsageError(what, where=_where(stack, kind), hint=f"deploy it as it is: make deploy STACK={stack}")
@@ -44,20 +41,6 @@ def refuse_other_kind(stack: str, kind: str) -> None:
 
 def _where(stack: str, kind: str) -> str:
     return f"deploy-{kind}: stack {stack}"
-
-
-def _processors(config: "DeploymentConfig") -> list[tuple[str, bool | None]]:
-    """Return each machine that there is or may be, and whether it has a GPU; None for a type that is not known."""
-    from catalog.machines import find_machine
-    from infra.clouds.existing.hosts import read_hosts
-
-    if config.cloud == "local":
-        return [("a local machine", False)]
-    if config.cloud == "existing":
-        return [(f"host {host.name}", host.gpu is not None) for host in read_hosts(str(config.inventory))]
-    types = (config.machine.type or "", *config.machine.fallbacks)
-    rows = [(name, find_machine(config.cloud, name)) for name in types]
-    return [(name, None if row is None else row.gpu is not None) for name, row in rows]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from infra.clouds.cloud import holder_of, rented_cloud
+from infra.clouds.registry import holder_of, rented_cloud
 from infra.contract.stack_placement import Placement
 
 if TYPE_CHECKING:

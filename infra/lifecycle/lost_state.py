@@ -7,10 +7,11 @@ beside the new ones, and the next `up` would take them for left over and remove 
 from core.console import say
 from core.errors import DeployError
 from infra.automation.stack import Stack
-from infra.clouds.cloud import Cloud, found_of
+from infra.clouds.cloud import Cloud
 from infra.clouds.queries import that_matter
 from infra.clouds.refusals import DeniedError
 from infra.clouds.resources import CloudResource
+from infra.clouds.stack_resources import found_of
 from infra.contract.stack_placement import KnownPlacement, Progress
 from infra.lifecycle.known_placement import State
 

@@ -7,22 +7,19 @@
 A colleague's stacks are not known here: look at the names before you say yes.
 """
 
-import importlib
 import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
+from catalog.clouds import RENTED
 from core.arguments import Parser
 from core.console import say, show, step
 from core.errors import DeployError, UsageError, run_cli
 from core.paths import placement_files
 from core.strict_json import parse_object
-from infra.automation.sdk import ensure_sdk
-from infra.clouds.resources import Unasked
-
-CLOUDS = {"aws": "infra.clouds.aws.orphans.search", "gcp": "infra.clouds.gcp.orphans.search"}
-"""Modules that offer `places()` (infra/clouds/aws/orphans/search.py), `find_in(place)` and `remove_things(things)`."""
+from infra.clouds.cloud import Cloud
+from infra.clouds.registry import ready_cloud
+from infra.clouds.resources import CloudResource, Unasked
 
 AT_ONCE = 8
 SHOWN_KINDS = 3
@@ -32,12 +29,11 @@ YES = "yes"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Sweep, tell, and remove when that is asked for; the status is 1 when a place could not be asked."""
     parser = Parser(prog="python -m infra.lifecycle.orphans_command", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--cloud", required=True, choices=CLOUDS, help="which cloud to look at")
+    parser.add_argument("--cloud", required=True, choices=RENTED, help="which cloud to look at")
     parser.add_argument("--delete", action="store_true", help="remove what belongs to no known stack, after asking")
     options = parser.parse_args(arguments)
     say(f"orphans: asks all regions of {options.cloud} for what carries our tags")
-    ensure_sdk(options.cloud)
-    cloud = importlib.import_module(CLOUDS[options.cloud])
+    cloud = ready_cloud(options.cloud)
     with step("ask the regions"):
         resources, unseen = _found(cloud)
     known = known_ids()
@@ -67,10 +63,10 @@ def known_ids() -> set[str]:
     return found
 
 
-def _found(cloud: Any) -> tuple[list[Any], list[str]]:
+def _found(cloud: Cloud) -> tuple[list[CloudResource], list[str]]:
     """Return what all places have, and which could not be asked; raises UsageError when the login is not taken."""
     places = cloud.places()
-    found, unseen = list[Any](), list[str]()
+    found, unseen = list[CloudResource](), list[str]()
     with ThreadPoolExecutor(AT_ONCE) as pool:
         asked = [pool.submit(cloud.find_in, place) for place in places]
         for place, each in zip(places, asked, strict=True):
@@ -92,13 +88,13 @@ def _shown(unasked: Sequence[Unasked], place: str) -> list[str]:
     return [f"{', '.join(each.kind for each in unasked)} in {place}: {unasked[0].error}"]
 
 
-def _standing(resource: Any, known: set[str]) -> str:
+def _standing(resource: CloudResource, known: set[str]) -> str:
     if resource.placement_id in known:
         return "kept" if resource.keep else "known"
     return "stray"
 
 
-def _confirm(stray: Iterable[Any]) -> None:
+def _confirm(stray: Iterable[CloudResource]) -> None:
     """Ask on the terminal. Raises UsageError unless the answer is yes."""
     stacks = sorted({f"{resource.stack} ({resource.placement_id})" for resource in stray})
     say(f"this removes everything of {', '.join(stacks)}, kept disks and buckets too; type {YES} to go on")

@@ -15,7 +15,7 @@ from core.errors import DeployError
 from infra.automation.backend import PROJECT, Backend, find_backend
 from infra.automation.stack import ENGINE, MACHINE
 from infra.clouds.candidates import is_bound
-from infra.clouds.cloud import rented_cloud
+from infra.clouds.registry import ready_cloud
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import (
     KnownPlacement,
@@ -89,9 +89,7 @@ def _outputs(result: Any) -> dict[str, Any]:
 
 def _settled(config: DeploymentConfig, stack: str, state: OwnState, now: datetime) -> KnownPlacement:
     """Return the place that `make up` would try first, and note it."""
-    cloud = rented_cloud(config.cloud)
-    if cloud is None:
-        raise AssertionError(config.cloud)
+    cloud = ready_cloud(config.cloud)
     previous, is_exported = recorded_placement(stack, state)
     if previous is not None:
         previous = refuse_lost_state(cloud, stack, previous, state)

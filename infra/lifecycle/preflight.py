@@ -1,30 +1,25 @@
 """What would go wrong in a rented cloud, found before anything is made: all of it at once, each with what to do.
 
-Changes nothing. Each cloud has a module here with `findings(config, stack, lease)`.
+Changes nothing. The checks of a cloud are in its own folder.
 """
 
-import importlib
-
+from catalog.clouds import RENTED
 from core.errors import DeployError
-from infra.automation.sdk import ensure_sdk
 from infra.clouds.candidates import lies_elsewhere
 from infra.clouds.finding import Finding
+from infra.clouds.registry import ready_cloud
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement
-
-CLOUDS = {"aws": "infra.clouds.aws.preflight.checks", "gcp": "infra.clouds.gcp.preflight.checks"}
-"""The module of each rented cloud."""
 
 
 def findings(config: DeploymentConfig, stack: str, placement: KnownPlacement | None) -> list[Finding]:
     """Return what was found; empty for clouds where nothing is rented. Raises UsageError without a valid login."""
-    if config.cloud not in CLOUDS:
+    if config.cloud not in RENTED:
         return []
-    ensure_sdk(config.cloud)
+    cloud = ready_cloud(config.cloud)
     if placement is not None and not placement.is_complete and lies_elsewhere(config, placement):
         placement = None  # `up` removes what it left there, and begins here
-    found: list[Finding] = importlib.import_module(CLOUDS[config.cloud]).findings(config, stack, placement)
-    return found
+    return cloud.findings(config, stack, placement)
 
 
 def refuse(found: list[Finding], stack: str) -> None:

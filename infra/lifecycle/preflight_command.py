@@ -11,12 +11,6 @@ from core.runs import write_result
 
 MARKS = {"ok": "✓", "warning": "!", "error": "✗"}
 
-NOTHING_RENTED = {
-    "local": "looked at the stack file, and at this computer's memory and processors",
-    "existing": "looked at the stack file; `make plan` looks at the hosts",
-}
-"""What was looked at where no cloud is asked."""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Look, tell, and write preflight.json; the status is 0 when nothing is in the way."""
@@ -24,18 +18,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--stack", required=True, help="name of the stack: stacks/Pulumi.NAME.yaml")
     stack = parser.parse_args(arguments).stack
     say(f"preflight: looks at what stack {stack} needs; makes nothing")
+    from infra.clouds.registry import cloud_of
     from infra.config import load_stack
     from infra.contract.stack_placement import read_placement
-    from infra.lifecycle.preflight import CLOUDS, findings, refuse
-    from infra.lifecycle.prepare import refuse_too_large
+    from infra.lifecycle.preflight import findings, refuse
 
     config = load_stack(stack)
-    refuse_too_large(config, stack)
+    cloud = cloud_of(config.cloud)
+    cloud.refuse_too_large(config, stack)
     found = findings(config, stack, read_placement(stack))
     for each in found:
         say(f"  {MARKS[each.level]} {each}")
-    if config.cloud not in CLOUDS:
-        say(f"  ✓ {NOTHING_RENTED[config.cloud]}; nothing was found")
+    if cloud.looked_at:
+        say(f"  ✓ {cloud.looked_at}; nothing was found")
     ok = all(each.level != "error" for each in found)
     write_result(stack, "preflight.json", {"stack": stack, "ok": ok, "findings": [asdict(each) for each in found]})
     refuse(found, stack)

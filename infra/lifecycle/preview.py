@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from core.console import say, step
 from infra.automation.events import Report
 from infra.clouds.candidates import lies_elsewhere
-from infra.clouds.cloud import Cloud, rented_cloud
+from infra.clouds.cloud import Cloud
+from infra.clouds.registry import rented_cloud
 from infra.clouds.running_costs import cost_record, known_price, odd_hours
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import PLACEMENT_VARIABLE, KnownPlacement, Progress

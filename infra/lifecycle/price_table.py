@@ -7,9 +7,11 @@ import sys
 from pathlib import Path
 
 from catalog.clouds import RENTED
+from catalog.prices import HOURS_PER_MONTH, machine_usd
 from core.files import write_atomically
 from core.paths import STACKS_DIR
-from infra.clouds.stack_price import HOURS_PER_MONTH, machine_usd, stack_price
+from infra.clouds.registry import cloud_of
+from infra.clouds.stack_price import stack_price
 from infra.config import DeploymentConfig, load_stack
 from infra.config.reader import known_stacks
 
@@ -54,7 +56,7 @@ def _about(path: Path) -> str:
 
 def _machine(config: DeploymentConfig) -> str:
     if config.cloud not in RENTED:
-        return "this computer" if config.cloud == "local" else "yours"
+        return cloud_of(config.cloud).whose_machines
     count = f"{config.machine.count} x " if config.machine.count > 1 else ""
     return f"{count}{config.machine.type} in {config.region}"
 

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 from catalog.clouds import RENTED
 from core.console import say, step
-from infra.clouds.cloud import holder_of, remove_adrift
+from infra.clouds.registry import holder_of
 from infra.clouds.resources import REMOVE_DEADLINE_S
+from infra.clouds.stack_resources import remove_orphans
 from infra.lifecycle.lost_state import refuse_half_lost_state
 from infra.lifecycle.previous import known_placement
 
@@ -29,5 +30,5 @@ def recover(cloud: str, stack: str, held: "Stack", deadline_s: float = REMOVE_DE
     if holder and placement is not None and (known or not placement.is_complete):
         with step("find what the interrupted command created and did not record"):
             refuse = partial(refuse_half_lost_state, stack, placement, held)
-            for line in remove_adrift(*holder, known, deadline_s, refuse=refuse):
+            for line in remove_orphans(*holder, known, deadline_s, refuse=refuse):
                 say(f"  - removed {line}")

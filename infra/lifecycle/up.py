@@ -8,8 +8,9 @@ from core.errors import DeployError
 from core.paths import outputs_file
 from infra.automation.events import Report
 from infra.clouds.candidates import Candidate, lies_elsewhere
-from infra.clouds.cloud import Cloud, rented_cloud
+from infra.clouds.cloud import Cloud
 from infra.clouds.refusals import DeniedError
+from infra.clouds.registry import rented_cloud
 from infra.clouds.resources import REMOVE_DEADLINE_S
 from infra.clouds.running_costs import known_price, odd_hours
 from infra.clouds.weekly_hours import runs_at

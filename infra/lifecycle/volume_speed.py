@@ -3,15 +3,10 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from catalog.gcp_shapes import disk_type
-from infra.clouds.disk_speed import READING_SHARE, gp3_speed, reading_s, reading_words
-from infra.clouds.gcp.placing.disk_speed import HYPERDISK, mib_per_s, provisioned_speed
-from infra.clouds.sizes import data_gib
-from infra.clouds.stack_price import speed_usd
+from catalog.prices import DISK_NAME
+from infra.clouds.disk_speed import READING_SHARE, reading_s, reading_words
+from infra.clouds.registry import cloud_of
 from infra.config import DeploymentConfig
-
-NAMES = {"gp3": "gp3", "pd-balanced": "Balanced Persistent Disk", HYPERDISK: "Hyperdisk Balanced"}
-"""Types of disks, as the vendors call them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +30,7 @@ class VolumeSpeed:
         price = "whose price is not known: our table has none for it, and the sum leaves it out"
         if self.usd_per_month is not None:
             price = f"${self.usd_per_month:.2f} a month more" if self.usd_per_month else "without a price of its own"
-        return f"{NAMES[self.disk]}, {self.mib_per_s} MiB/s{iops}, {price}"
+        return f"{DISK_NAME[self.disk]}, {self.mib_per_s} MiB/s{iops}, {price}"
 
     def record(self) -> dict[str, Any]:
         """Return it for a result file."""
@@ -44,20 +39,13 @@ class VolumeSpeed:
 
 def volume_speed(config: DeploymentConfig, machine_type: str) -> VolumeSpeed:
     """Return the speed of a rented stack's data volume on a machine type."""
-    iops: int | None
-    if config.cloud == "aws":
-        made = gp3_speed(config)
-        disk, speed, iops = "gp3", made.mib_per_s, made.iops
-    else:
-        asked = provisioned_speed(config, machine_type)
-        disk, speed = disk_type(machine_type), mib_per_s(config, data_gib(config), machine_type)
-        iops = asked.iops if asked else None
+    volume = cloud_of(config.cloud).data_volume(config, machine_type)
     return VolumeSpeed(
-        disk=disk,
-        mib_per_s=speed,
-        iops=iops,
-        usd_per_month=speed_usd(config, machine_type),
-        reading_s=reading_s(config.serving, speed),
+        disk=volume.kind,
+        mib_per_s=volume.mib_per_s,
+        iops=volume.iops,
+        usd_per_month=volume.speed_usd_per_month,
+        reading_s=reading_s(config.serving, volume.mib_per_s),
         patience_s=config.serving.ready_timeout_s,
     )
 

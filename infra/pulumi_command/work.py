@@ -13,12 +13,12 @@ from core.errors import ConfigError
 from core.paths import outputs_file
 from infra.automation.pulumi_cli import Typed
 from infra.automation.stack import Stack, hold, only_looking
-from infra.clouds.cloud import rented_cloud
+from infra.clouds import registry
+from infra.clouds.registry import rented_cloud
 from infra.config import DeploymentConfig, load_stack
 from infra.contract.stack_placement import KnownPlacement, Placement, Progress, read_placement, write_placement
 from infra.lifecycle.down import cloud_of
 from infra.lifecycle.login import provider_environment
-from infra.lifecycle.prepare import prepare, refuse_too_large
 from infra.lifecycle.previous import known_placement
 from infra.lifecycle.recovery import recover
 from infra.lifecycle.saved import file_digest, note_file, save_outputs
@@ -38,7 +38,10 @@ def work(verb: Work, reference: str, words: Sequence[str], *, own_config: bool) 
     else:
         config = load_stack(stack)
         cloud = config.cloud
-        (prepare if verb == "up" else refuse_too_large)(config, stack)
+        if verb == "up":
+            registry.cloud_of(cloud).prepare(config, stack)
+        else:
+            registry.cloud_of(cloud).refuse_too_large(config, stack)
     with _held(verb, stack, cloud, reference if reference != stack else "") as held, kept_as_written():
         placement = known_placement(cloud, stack, held)
         if placement is None and verb != "destroy":

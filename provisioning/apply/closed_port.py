@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from catalog.clouds import MADE
 from core.console import say
 from core.errors import DeployError
 from infra.contract.outputs import HostRecord, StackOutputs
@@ -24,7 +25,7 @@ def mention_closed_port(outputs: StackOutputs, results: Mapping[str, HostResult]
     hosts = [
         host
         for host in outputs.hosts
-        if host.cloud == "existing"
+        if host.cloud not in MADE
         and host.name in results
         and any(outcome.id == started for outcome in results[host.name].changed)
     ]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from catalog.clouds import MADE
 from core.errors import HostError
 from core.waiting import wait_until
 from infra.contract.outputs import HostRecord
@@ -44,7 +45,7 @@ def bring(
     reason = first.reboot
     if reason is None or first.failed:
         return first
-    if host.cloud == "existing":
+    if host.cloud not in MADE:
         return _left_to_owner(first, reason, host, on_event)
     began = time.monotonic()
     reboot_and_wait(host, lambda words: on_event(host.name, Progress(id=STEP, text=words)))

@@ -1,5 +1,6 @@
 """The smoke test of a stack, with what only its hosts can tell: that no GPU lies idle. Changes nothing."""
 
+from catalog.clouds import ON_THIS_COMPUTER
 from core.errors import CheckError
 from provisioning.hosts.inventory import load
 from provisioning.hosts.target import Target
@@ -17,7 +18,7 @@ def smoke(target: Target, *, wait_s: float, as_json: bool) -> int:
     outputs = load(target)
     endpoint = read_endpoint(endpoint_file(outputs.stack), hint=target.command("provision"))
     hosts = {host.name: host for host in Topology(outputs).hosts_with(HostRole.ENGINE)}
-    asked = (*endpoint.gpu_hosts, *(name for name, host in hosts.items() if host.cloud != "local"))
+    asked = (*endpoint.gpu_hosts, *(name for name, host in hosts.items() if host.cloud not in ON_THIS_COMPUTER))
     endpoint = endpoint.model_copy(update={"gpu_hosts": tuple(dict.fromkeys(asked))})
 
     def look_at_gpu(name: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from catalog.clouds import RENTED
+from catalog.clouds import MADE, ON_THIS_COMPUTER, RENTED
 from core.console import next_command, show
 from core.errors import DeployError, HostError
 from core.runs import write_result
@@ -106,11 +106,11 @@ def _unreached(target: Target, outputs: StackOutputs, host: HostRecord, error: D
 
 def _is_off(outputs: StackOutputs, host: HostRecord) -> bool:
     """Return whether a host is a machine on this one that was switched off."""
-    if host.cloud != "local":
+    if host.cloud not in ON_THIS_COMPUTER:
         return False
-    from infra.clouds.local import machine
+    from infra.clouds.registry import cloud_of
 
-    return machine.is_off(outputs.stack, host.name)
+    return cloud_of(host.cloud).is_off(outputs.stack, host.name)
 
 
 def look(outputs: StackOutputs, host: HostRecord) -> HostStatus:
@@ -144,7 +144,7 @@ def ask(
     }
     roles = Topology(outputs).roles_of(host)
     report = ask_program(connection, SshTarget.of(host), "report", json.dumps(question))
-    if firewalls and host.cloud == "existing" and HostRole.GATEWAY in roles:
+    if firewalls and host.cloud not in MADE and HostRole.GATEWAY in roles:
         report |= _also(connection, host, report["unseen"], "other_firewalls", str(outputs.gateway.port))
     if host.gpu is not None and HostRole.ENGINE in roles:
         report |= _also(connection, host, report["unseen"], "nvlink_fabric")

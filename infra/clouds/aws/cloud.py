@@ -1,81 +1,129 @@
-"""What the commands need of AWS around the engine; the functions that infra/clouds/cloud.py names."""
+"""Cloud `aws`: what infra/clouds/cloud.py asks of a rented cloud, from the modules of this folder."""
 
-from infra.clouds.aws.api.account import refuse_other_login
-from infra.clouds.aws.api.hints import hint_for
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from catalog.prices import BUCKET_ITEM, DISK_ITEM, keeping_cost
+from infra.automation.loading import no_garbage
+from infra.clouds.aws import stopped_hosts
+from infra.clouds.aws.api import account, hints
+from infra.clouds.aws.orphans import search
 from infra.clouds.aws.orphans.guard_duty import GUARD_DUTY_ENDPOINT, GUARD_DUTY_GROUP
-from infra.clouds.aws.orphans.search import find_resources, remove_resources
-from infra.clouds.aws.placing.candidates import candidates, out_of_stock
-from infra.clouds.aws.stopped_hosts import await_ends, hosts, wake
-from infra.clouds.candidates import made_anew_for
-from infra.clouds.resources import CloudResource, Found
-from infra.clouds.stack_price import BUCKET_ITEM, DISK_ITEM, keeping_cost
+from infra.clouds.aws.placing import candidates, disk_speed
+from infra.clouds.candidates import Candidate, made_anew_for
+from infra.clouds.cloud import Cloud
+from infra.clouds.disk_speed import DataVolume
+from infra.clouds.finding import Finding
+from infra.clouds.resources import REMOVE_DEADLINE_S, CloudResource, Found
 from infra.config import DeploymentConfig
-from infra.contract.stack_placement import Placement
+from infra.contract.stack_placement import KnownPlacement, Placement
 
-__all__ = [
-    "await_ends",
-    "candidates",
-    "cost",
-    "hint_for",
-    "is_known",
-    "out_of_stock",
-    "provider_environment",
-    "refuse_other_login",
-    "remove_resources",
-    "replaced",
-    "resources",
-    "runs",
-    "wake",
-]
+if TYPE_CHECKING:
+    from infra.contract.deployment import Deployment
 
-BLANK = "their data volumes, too, are made anew, and empty"
+EMPTY = "their data volumes are also replaced, by empty ones"
 """A volume cannot leave its zone."""
 
 
-def provider_environment(_project: str | None) -> dict[str, str]:
-    """Return nothing: a login at AWS is all that the plugin needs."""
-    return {}
+class Aws(Cloud):
+    """AWS."""
+
+    def deploy(self, config: DeploymentConfig, place: Callable[[], KnownPlacement]) -> "Deployment":
+        """Declare the resources of a stack."""
+        # Imported here: the SDK takes a second, and only the Pulumi program needs it.
+        with no_garbage():
+            from infra.clouds.aws.program.program import deploy_stack
+        return deploy_stack(config, place())
+
+    def findings(self, config: DeploymentConfig, stack: str, placement: KnownPlacement | None) -> list[Finding]:
+        """Return what preflight found."""
+        from infra.clouds.aws.preflight import checks
+
+        return checks.findings(config, stack, placement)
+
+    def candidates(self, config: DeploymentConfig, previous: KnownPlacement | None) -> list[Candidate]:
+        """Return the places to try, best first."""
+        return candidates.candidates(config, previous)
+
+    def replaced(self, config: DeploymentConfig, previous: Placement, first: Placement) -> list[str]:
+        """Return the hosts that an `up` replaces, by what the two placements show; a preview shows the rest."""
+        why = made_anew_for(previous, first)
+        if not why:
+            return []
+        volumes = f"; {EMPTY}" if previous.zone != first.zone else ""
+        return [f"the hosts are replaced for {', '.join(why)}{volumes}"]
+
+    def data_volume(self, config: DeploymentConfig, machine_type: str) -> DataVolume:
+        """Return the data volume of each host: gp3 for every machine type."""
+        return disk_speed.data_volume(config)
+
+    def least_data_gib(self, config: DeploymentConfig) -> int:
+        """Return 0: gp3 is as fast as it is made, whatever its size."""
+        return 0
+
+    def out_of_stock(self, text: str) -> str | None:
+        """Return AWS's words if an error only means that a zone has no such machine."""
+        return candidates.out_of_stock(text)
+
+    def hint_for(self, text: str) -> str:
+        """Return what to do about an error of AWS."""
+        return hints.hint_for(text)
+
+    def refuse_other_login(self, placement: Placement) -> None:
+        """Raise UsageError for a login to another account: it cannot see the stack's resources."""
+        account.refuse_other_login(placement)
+
+    def provider_environment(self, project: str | None) -> dict[str, str]:
+        """Return nothing: the provider needs only a login."""
+        return {}
+
+    def await_ends(self, placement: Placement) -> None:
+        """Wait until no host is about to stop or end."""
+        stopped_hosts.await_ends(placement)
+
+    def wake(self, placement: Placement) -> list[str]:
+        """Start stopped hosts."""
+        return stopped_hosts.wake(placement)
+
+    def runs(self, placement: Placement) -> bool:
+        """Return whether a host runs, or is about to."""
+        return bool(stopped_hosts.hosts(placement, "pending", "running"))
+
+    def places(self) -> list[str]:
+        """Return the regions of the account, and the services that are in none of them."""
+        return search.places()
+
+    def find_in(self, place: str) -> Found:
+        """Return what one place has of all stacks."""
+        return search.find_in(place)
+
+    def resources(self, placement: Placement) -> Found:
+        """Return what AWS has of a placement."""
+        return search.find_resources(placement.region, placement.id)
+
+    def is_known(self, resource: CloudResource, known: set[str]) -> bool:
+        """Return whether the state has a resource by its id or name, or as part of another that it has.
+
+        What GuardDuty manages in a network counts as known until the network itself is removed.
+        """
+        if resource.kind in (GUARD_DUTY_ENDPOINT.name, GUARD_DUTY_GROUP.name):
+            return True
+        if resource.kind == "volume" and "Attachments" not in resource.detail:
+            return True  # found by its tags alone: it may be the root disk of a host that the state has
+        names = {resource.id}
+        if resource.kind == "budget":
+            names.add(f"{resource.detail['AccountId']}:{resource.id}")
+        attached = {each.get("InstanceId") for each in resource.detail.get("Attachments", [])}
+        return bool((names | attached) & known)  # a root disk belongs to its instance
+
+    def cost(self, resource: CloudResource) -> str:
+        """Return in words what it costs to keep a volume or a bucket."""
+        item = DISK_ITEM[disk_speed.GP3] if resource.kind == "volume" else BUCKET_ITEM["aws"]
+        return keeping_cost("aws", resource.region, item, resource.size_gib)
+
+    def remove_resources(self, resources: Iterable[CloudResource], *, deadline_s: float = REMOVE_DEADLINE_S) -> None:
+        """Remove resources and wait until they are gone."""
+        search.remove_resources(resources, deadline_s=deadline_s)
 
 
-def runs(placement: Placement) -> bool:
-    """Return whether a host of a lease runs, or is about to."""
-    return bool(hosts(placement, "pending", "running"))
-
-
-def replaced(_config: DeploymentConfig, previous: Placement, first: Placement) -> list[str]:
-    """Return the hosts that an `up` to the lease `first` takes down and makes anew, each with what for.
-
-    Those for which the two leases tell it; what else the plugin does not change in place, a preview tells.
-    """
-    why = made_anew_for(previous, first)
-    if not why:
-        return []
-    volumes = f"; {BLANK}" if previous.zone != first.zone else ""
-    return [f"the hosts are made anew for {', '.join(why)}{volumes}"]
-
-
-def resources(placement: Placement) -> Found:
-    """Return what AWS has of a lease, in the order in which it can be removed."""
-    return find_resources(placement.region, placement.id)
-
-
-def is_known(resource: CloudResource, known: set[str]) -> bool:
-    """Return whether the state has a thing: by its id, or by its name, or as part of another that it has.
-
-    What GuardDuty manages in a network is none of the stack's business before its network goes.
-    """
-    if resource.kind in (GUARD_DUTY_ENDPOINT.name, GUARD_DUTY_GROUP.name):
-        return True
-    if resource.kind == "volume" and "Attachments" not in resource.detail:
-        return True  # found by its tags alone: it may be the root disk of a host that the state has
-    names = {resource.id}
-    if resource.kind == "budget":
-        names.add(f"{resource.detail['AccountId']}:{resource.id}")
-    attached = {each.get("InstanceId") for each in resource.detail.get("Attachments", [])}
-    return bool((names | attached) & known)  # a root disk belongs to its instance
-
-
-def cost(resource: CloudResource) -> str:
-    """Return in words what it costs to keep a volume or a bucket."""
-    item = (DISK_ITEM if resource.kind == "volume" else BUCKET_ITEM)["aws"]
-    return keeping_cost("aws", resource.region, item, resource.size_gib)
+CLOUD = Aws()

@@ -1,5 +1,1 @@
-"""Hosts that are there already, from an inventory file. Makes nothing and removes nothing."""
-
-from infra.clouds.existing.hosts import deploy
-
-__all__ = ["deploy"]
+"""Hosts that exist already, from an inventory file. `cloud.py` has what the rest of the repository uses."""

@@ -3,7 +3,7 @@
 Knows no engine and no model. A container shares its kernel, so it gets no swap, clock or kernel setting.
 """
 
-from catalog.clouds import RENTED
+from catalog.clouds import MADE, RENTED
 from infra.contract.outputs import HostRecord
 from provisioning.converge.proxy import apt_file
 from provisioning.converge.resources import Command, File, Packages, Resource, SshdFile, Swap, Sysctl, Unit, User
@@ -169,10 +169,10 @@ def _sshd(host: HostRecord) -> list[Resource]:
     """
     content = render(
         "sshd.conf.j2",
-        ours=host.cloud != "existing",
+        ours=host.cloud in MADE,
         login_is_root=host.user == "root",
         keys_only=not host.password_logins,
         metrics_ports=(METRICS_PORT, GPU_METRICS_PORT),
     )
-    check = first_file_check(keys_only=not host.password_logins, people_work_there=host.cloud == "existing")
+    check = first_file_check(keys_only=not host.password_logins, people_work_there=host.cloud not in MADE)
     return sshd_settings(SshdFile(path=SSHD_FILE, content=content, check=check), "base")

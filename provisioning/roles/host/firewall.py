@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 
+from catalog.clouds import MADE
 from core.ports import SSH_PORT
 from infra.contract.outputs import HostRecord
 from provisioning.converge.replace_resource import replace_resource
@@ -60,7 +61,7 @@ def resources(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
     New rules are on trial until a new connection of the controller confirms them; else the previous rules return.
     """
     unit_file = f"/etc/systemd/system/{FIREWALL_UNIT}"
-    rules = render("nftables.nft.j2", openings=open_ports_of(host, gateway), others_tunnels=host.cloud == "existing")
+    rules = render("nftables.nft.j2", openings=open_ports_of(host, gateway), others_tunnels=host.cloud not in MADE)
     programs = (
         File(path=CHECK, content=program("check_firewall"), mode=0o755),
         File(path=TRIAL, content=program("firewall_trial"), mode=0o755),
@@ -126,7 +127,7 @@ def _check_words(host: HostRecord, gateway: GatewaySpec) -> tuple[str, ...]:
     return (
         *(word for port in (*ssh_ports, *host.open_ports) for word in ("--open", port)),
         *(word for port in known for word in ("--known", port)),
-        *(("--name-others",) if host.cloud == "existing" else ()),
+        *(("--name-others",) if host.cloud not in MADE else ()),
         *(word for cidr in host.ssh_cidrs for word in ("--from", cidr)),
     )
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 
+from catalog.clouds import MADE
 from core.errors import ConfigError
 from core.rules import Problem
 from infra.capacity.gpu_features import OLLAMA_CAPABILITY, VLLM_CAPABILITY, Capability, Chip, unfit, unfit_on_cpu
@@ -260,7 +261,7 @@ def _minimum_of_old_gpus(serving: ServingSpec) -> list[dict[str, object]]:
 
 def _replace_hint(host: HostRecord) -> str:
     """Return how to get this host's driver replaced."""
-    if host.cloud == "existing":
+    if host.cloud not in MADE:
         return f"write gpu.replace_driver: true for host {host.name}, which installs the pinned one in its place"
     return "use an image without a driver, so that the pinned one is installed"
 

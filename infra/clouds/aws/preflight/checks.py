@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
+from catalog.prices import machine_usd
 from core.errors import ConfigError, DeployError, UsageError
 from infra.clouds.aws.api.client import ENABLED, call, not_enabled, opt_in_state
+from infra.clouds.aws.placing.disk_speed import gp3_speed
 from infra.clouds.aws.placing.stock import offered, spot_prices, zones_of
 from infra.clouds.aws.preflight.disk_key import key_findings
 from infra.clouds.aws.preflight.iam import boundary_findings, spot_role_findings
@@ -11,7 +13,6 @@ from infra.clouds.aws.preflight.image import image_findings
 from infra.clouds.aws.preflight.network import route_findings, subnet_findings
 from infra.clouds.aws.preflight.quotas import quota_checks
 from infra.clouds.candidates import refuse_move
-from infra.clouds.disk_speed import gp3_speed
 from infra.clouds.finding import Finding
 from infra.clouds.preflight import (
     Checks,
@@ -25,7 +26,6 @@ from infra.clouds.preflight import (
     zones_are_up,
 )
 from infra.clouds.preflight_reading import reading_finding
-from infra.clouds.stack_price import machine_usd
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement, Placement
 

@@ -6,7 +6,7 @@ import pulumi
 import pulumi_aws as aws
 
 from infra.clouds.aws.api.tags import KEEP
-from infra.clouds.disk_speed import DiskSpeed
+from infra.clouds.aws.placing.disk_speed import DiskSpeed
 
 DEVICE = "/dev/sdf"
 """How the API names it; on the host it appears as an NVMe disk, or /dev/xvdf on old types."""

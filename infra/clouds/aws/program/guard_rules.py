@@ -1,12 +1,11 @@
 """Rules that resources of AWS keep beside those of every cloud; infra/clouds/guards.py applies them."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from infra.clouds.aws.api.tags import STACK, TAGGED
-
-Props = Mapping[str, Any]
+from infra.clouds.guards import Guards, Props
 
 INSTANCE = "aws:ec2/instance:Instance"
 SPOT_REQUESTS = ("aws:ec2/spotFleetRequest:SpotFleetRequest", "aws:ec2/spotInstanceRequest:SpotInstanceRequest")
@@ -71,9 +70,6 @@ def metadata_guarded(kind: str, props: Props) -> Iterator[str]:
         yield "metadata guarded: write httpTokens required and httpPutResponseHopLimit 1"
 
 
-RULES = (encrypted, tagged, no_persistent_spot, no_public_bucket, metadata_guarded)
-
-
 def open_ports(kind: str, props: Props) -> Iterator[tuple[int, int]]:
     """Yield the ranges of TCP ports that a resource opens to the outside."""
     if kind in PORT_RULES and props.get("type", "ingress") == "ingress":
@@ -96,3 +92,15 @@ def _lets_strangers_in(policy: Any) -> bool:
     except (TypeError, ValueError, KeyError):
         return False
     return any(each.get("Effect") == "Allow" and each.get("Principal") in ("*", {"AWS": "*"}) for each in statements)
+
+
+GUARDS = Guards(
+    rules=(
+        encrypted,
+        tagged,
+        no_persistent_spot,
+        no_public_bucket,
+        metadata_guarded,
+    ),
+    open_ports=open_ports,
+)

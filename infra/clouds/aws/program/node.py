@@ -12,8 +12,8 @@ import pulumi_aws as aws
 
 from catalog.machines import Machine
 from infra.clouds.aws.api import tags
+from infra.clouds.aws.placing.disk_speed import DiskSpeed
 from infra.clouds.aws.program.data_volume import DEVICE, DataVolumeArgs, data_volume
-from infra.clouds.disk_speed import DiskSpeed
 from infra.clouds.hosts.host_key import host_key
 from infra.clouds.hosts.user_data import user_data
 from infra.config.models.machine import MachineSpec

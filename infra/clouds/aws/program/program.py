@@ -7,14 +7,14 @@ import pulumi_aws as aws
 
 from catalog.aws_partitions import partition_of
 from catalog.machines import placed_machine
-from infra.clouds import guards
 from infra.clouds.aws.api.tags import own_tags, with_tags
+from infra.clouds.aws.placing.disk_speed import gp3_speed
 from infra.clouds.aws.program.firewall import Firewall, FirewallArgs
+from infra.clouds.aws.program.guard_rules import GUARDS
 from infra.clouds.aws.program.identity import Identity, IdentityArgs
 from infra.clouds.aws.program.network import Network, NetworkArgs
 from infra.clouds.aws.program.node import Node, NodeArgs
 from infra.clouds.aws.program.timetable import Timetable, TimetableArgs
-from infra.clouds.disk_speed import gp3_speed
 from infra.clouds.hosts.host_records import host_records, proved
 from infra.clouds.hosts.login_key import login_key
 from infra.clouds.hosts.naming import host_names, physical_name
@@ -34,7 +34,7 @@ def deploy_stack(config: DeploymentConfig, placement: KnownPlacement) -> Deploym
     """Declare what the config asks for, where the lease says."""
     stack = pulumi.get_stack()
     tags = config.tags | own_tags(stack, placement.id)
-    guards.install(lambda kind, name, props: with_tags(kind, name, props, tags), (config.serving.port,))
+    GUARDS.install(lambda kind, name, props: with_tags(kind, name, props, tags), (config.serving.port,))
     opts = pulumi.ResourceOptions(provider=_provider(placement))
     physical = physical_name(stack, placement)
     network = Network(stack, _network_args(config, placement), opts)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from catalog.gcp_shapes import disk_type
 from catalog.machines import find_machine
-from infra.clouds.disk_speed import STEP_MIB_PER_S, needed_mib_per_s
+from infra.clouds.disk_speed import STEP_MIB_PER_S, DataVolume, needed_mib_per_s
 from infra.config import DeploymentConfig
 
-HYPERDISK = "hyperdisk-balanced"
+BALANCED, HYPERDISK = "pd-balanced", "hyperdisk-balanced"
 
 BASE_MIB_PER_S = 140
 """What a balanced disk of any size has, and Hyperdisk without a word and without a price."""
@@ -49,9 +49,20 @@ def least_gib(config: DeploymentConfig) -> int:
     No larger than for the speed that the machine can read.
     """
     needed = needed_mib_per_s(config.serving) or 0.0
-    if config.cloud != "gcp" or _is_hyperdisk(config) or needed <= BASE_MIB_PER_S:
+    if _is_hyperdisk(config) or needed <= BASE_MIB_PER_S:
         return 0
     return math.ceil((min(needed, _machine_limit(str(config.machine.type))) - BASE_MIB_PER_S) / MIB_PER_S_PER_GIB)
+
+
+def data_volume(config: DeploymentConfig, size_gib: int, machine_type: str) -> DataVolume:
+    """Return the data disk of each host. The price of a Hyperdisk's speed is not in our tables."""
+    made = provisioned_speed(config, machine_type)
+    return DataVolume(
+        kind=disk_type(machine_type),
+        mib_per_s=mib_per_s(config, size_gib, machine_type),
+        iops=made.iops if made else None,
+        speed_usd_per_month=None if made else 0.0,
+    )
 
 
 def mib_per_s(config: DeploymentConfig, size_gib: int, machine_type: str | None = None) -> int:

@@ -1,11 +1,9 @@
 """Rules that resources of GCP keep beside those of every cloud; infra/clouds/guards.py applies them."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from infra.clouds.gcp.api.labels import LABELLED, STACK
-
-Props = Mapping[str, Any]
+from infra.clouds.guards import Guards, Props
 
 INSTANCE = "gcp:compute/instance:Instance"
 FIREWALL = "gcp:compute/firewall:Firewall"
@@ -90,18 +88,6 @@ def no_public_bucket(kind: str, props: Props) -> Iterator[str]:
         yield "no public bucket: strangers are given a role on it"
 
 
-RULES = (
-    spot_stays_gone,
-    ends_by_itself,
-    keys_are_ours,
-    shielded,
-    identity_is_small,
-    labelled,
-    others_stay_reachable,
-    no_public_bucket,
-)
-
-
 def open_ports(kind: str, props: Props) -> Iterator[tuple[int, int]]:
     """Yield the ranges of TCP ports that a resource opens to the outside. A protocol may be a number, too."""
     if kind != FIREWALL or props.get("direction", "INGRESS") != "INGRESS":
@@ -111,3 +97,18 @@ def open_ports(kind: str, props: Props) -> Iterator[tuple[int, int]]:
             for port in rule.get("ports") or [ALL_PORTS]:
                 low, _dash, high = str(port).partition("-")
                 yield int(low), int(high or low)
+
+
+GUARDS = Guards(
+    rules=(
+        spot_stays_gone,
+        ends_by_itself,
+        keys_are_ours,
+        shielded,
+        identity_is_small,
+        labelled,
+        others_stay_reachable,
+        no_public_bucket,
+    ),
+    open_ports=open_ports,
+)

@@ -7,12 +7,12 @@ import pulumi
 import pulumi_gcp as gcp
 
 from catalog.machines import placed_machine
-from infra.clouds import guards
 from infra.clouds.gcp.api.labels import own_labels, with_labels
 from infra.clouds.gcp.api.names import account_id, node_name
 from infra.clouds.gcp.placing.disk_speed import provisioned_speed
 from infra.clouds.gcp.placing.end_of_life import end_of_life, powers_off_at
 from infra.clouds.gcp.program.firewall import Firewall, FirewallArgs
+from infra.clouds.gcp.program.guard_rules import GUARDS
 from infra.clouds.gcp.program.identity import Identity, IdentityArgs
 from infra.clouds.gcp.program.network import Network, NetworkArgs
 from infra.clouds.gcp.program.node import Node, NodeArgs
@@ -32,7 +32,7 @@ def deploy_stack(config: DeploymentConfig, placement: KnownPlacement) -> Deploym
     """Declare what the config asks for, where the lease says."""
     stack = pulumi.get_stack()
     labels = config.tags | own_labels(stack, placement.id)
-    guards.install(lambda kind, _name, props: with_labels(kind, props, labels), (config.serving.port,))
+    GUARDS.install(lambda kind, _name, props: with_labels(kind, props, labels), (config.serving.port,))
     opts = pulumi.ResourceOptions(provider=_provider(config))
     physical = physical_name(stack, placement)
     network = Network(stack, _network_args(config, placement, physical), opts)

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from catalog.clouds import RENTED
+from catalog.clouds import RENTED, SDKS
 from core import one_at_a_time as waiting
 from core.errors import DeployError, UsageError
 from core.one_at_a_time import one_at_a_time
 from core.paths import CHECKOUT
 from infra.automation import sdk
-from infra.automation.sdk import PACKAGES, ensure_sdk
-from infra.clouds import cloud as rented
+from infra.automation.sdk import ensure_sdk
+from infra.clouds import registry
 from infra.config import load_stack
 from infra.lifecycle import orphans, orphans_command, preflight
 from tests.slowness import patient
@@ -58,7 +58,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
     made = Environment(tmp_path)
     monkeypatch.setattr(sdk, "ENVIRONMENT", tmp_path)
     monkeypatch.setattr(sdk, "BOOTSTRAP", tmp_path / "bootstrap.sh")
-    monkeypatch.setattr(sdk, "PACKAGES", {"aws": ("pytest", "acme-sdk")})
+    monkeypatch.setattr(sdk, "SDKS", {"aws": ("pytest", "acme-sdk")})
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     monkeypatch.syspath_prepend(str(made.site))
     return made
@@ -67,8 +67,8 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
 def test_the_packages_are_those_of_the_extras() -> None:
     extras = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
-    assert {cloud: tuple(Requirement(each).name for each in names) for cloud, names in extras.items()} == PACKAGES
-    assert set(PACKAGES) == set(RENTED)
+    assert {cloud: tuple(Requirement(each).name for each in names) for cloud, names in extras.items()} == SDKS
+    assert set(SDKS) == set(RENTED)
 
 
 def test_what_is_missing_is_installed_once(environment: Environment) -> None:
@@ -145,19 +145,19 @@ def asked_for(cloud: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "command"),
+    "command",
     [
-        (rented, lambda: rented.rented_cloud("gcp")),
-        (preflight, lambda: preflight.findings(load_stack("gcp-gpu"), "gcp-gpu", None)),
-        (orphans_command, lambda: orphans_command.main(["--cloud", "gcp"])),
+        lambda: registry.rented_cloud("gcp"),
+        lambda: preflight.findings(load_stack("gcp-gpu"), "gcp-gpu", None),
+        lambda: orphans_command.main(["--cloud", "gcp"]),
     ],
     ids=["what works on a rented cloud", "preflight", "leftovers"],
 )
 def test_who_asks_a_cloud_asks_for_its_sdk_first(
-    module: object, command: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+    command: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a fresh checkout preflight of a GCP stack ended in a traceback."""
-    monkeypatch.setattr(module, "ensure_sdk", asked_for)
+    monkeypatch.setattr(registry, "ensure_sdk", asked_for)
 
     with pytest.raises(AskedForError, match="gcp"):
         command()
@@ -165,7 +165,7 @@ def test_who_asks_a_cloud_asks_for_its_sdk_first(
 
 def test_a_stack_without_a_lease_needs_no_sdk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
-    monkeypatch.setattr(rented, "ensure_sdk", asked_for)
+    monkeypatch.setattr(registry, "ensure_sdk", asked_for)
 
     assert orphans.find("gcp", "one") == orphans.kept("gcp", "one") == []
     orphans.remove("gcp", "one", 1)

@@ -8,9 +8,11 @@ import pytest
 from core.errors import ConfigError
 from infra.clouds.aws.api.tags import STACK
 from infra.clouds.aws.program.bucket import tls_only
+from infra.clouds.aws.program.guard_rules import GUARDS as AWS_GUARDS
 from infra.clouds.gcp.api.labels import STACK as LABEL_STACK_GCP
+from infra.clouds.gcp.program.guard_rules import GUARDS as GCP_GUARDS
 from infra.clouds.gcp.program.guard_rules import WIDE_SCOPE
-from infra.clouds.guards import refuse_violations, violations
+from infra.clouds.guards import Guards
 
 TAGS = {"tags": {STACK: "prod"}}
 LABELS = {"labels": {LABEL_STACK_GCP: "prod"}}
@@ -163,25 +165,30 @@ BROKEN = [
 ]
 
 
+def guards(kind: str) -> Guards:
+    """Return the guards of a resource's cloud."""
+    return GCP_GUARDS if kind.startswith("gcp:") else AWS_GUARDS
+
+
 @pytest.mark.parametrize(("kind", "props"), KEPT)
-def test_what_keeps_the_rules_passes(kind: str, props: dict[str, Any]) -> None:
-    assert list(violations(kind, props)) == []
+def test_accepts_resources_that_keep_the_rules(kind: str, props: dict[str, Any]) -> None:
+    assert list(guards(kind).violations(kind, props)) == []
 
 
 @pytest.mark.parametrize(("kind", "props", "told"), BROKEN)
-def test_what_breaks_a_rule_is_refused(kind: str, props: dict[str, Any], told: str) -> None:
-    assert any(each.startswith(told) for each in violations(kind, props))
+def test_rejects_resources_that_break_a_rule(kind: str, props: dict[str, Any], told: str) -> None:
+    assert any(each.startswith(told) for each in guards(kind).violations(kind, props))
 
 
 def test_ports_of_the_stack_file_count_as_engine_ports() -> None:
     rule = SSH | {"fromPort": 9001, "toPort": 9001}
 
-    assert list(violations(INGRESS, rule)) == []
-    assert [each.split(":")[0] for each in violations(INGRESS, rule, (9001,))] == ["no engine port is open"]
+    assert list(AWS_GUARDS.violations(INGRESS, rule)) == []
+    assert [each.split(":")[0] for each in AWS_GUARDS.violations(INGRESS, rule, (9001,))] == ["no engine port is open"]
 
 
 def test_a_refusal_names_resource_and_rule() -> None:
     with pytest.raises(
         ConfigError, match=r"ssh \(aws:vpc/.*\): no world-open SSH: port 22 is open to everyone, or nearly"
     ):
-        refuse_violations(INGRESS, "ssh", SSH | {"cidrIpv4": "0.0.0.0/0"})
+        AWS_GUARDS.refuse_violations(INGRESS, "ssh", SSH | {"cidrIpv4": "0.0.0.0/0"})

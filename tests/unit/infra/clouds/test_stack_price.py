@@ -2,15 +2,8 @@
 
 import pytest
 
-from infra.clouds.stack_price import (
-    BUCKET_ITEM,
-    HOURS_PER_MONTH,
-    item_usd,
-    keeping_cost,
-    machine_usd,
-    running_hours,
-    stack_price,
-)
+from catalog.prices import BUCKET_ITEM, HOURS_PER_MONTH, item_usd, keeping_cost, machine_usd
+from infra.clouds.stack_price import running_hours, stack_price
 from infra.config import load_stack
 from infra.lifecycle.price_table import README, updated
 

@@ -12,8 +12,9 @@ from core.errors import UsageError, run_cli
 from core.paths import CHECKOUT
 from infra.automation import stack
 from infra.automation.events import Report
+from infra.clouds.local.cloud import Local
 from infra.config import reader
-from infra.lifecycle import down, prepare, saved, up
+from infra.lifecycle import down, saved, up
 from infra.lifecycle import preflight_command as preflight
 from infra.lifecycle.commands import COMMANDS, main
 from infra.lifecycle.down import Teardown
@@ -61,7 +62,7 @@ def test_ctrl_c_advises_to_undo_only_what_makes_something(
         raise KeyboardInterrupt
 
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
-    monkeypatch.setattr(prepare, "prepare", lambda *_: None)
+    monkeypatch.setattr(Local, "prepare", lambda *_: None)
     monkeypatch.setattr(stack, "hold", interrupted)
 
     assert run_cli(lambda: main([command, "--stack", "local"])) == 130
@@ -72,7 +73,7 @@ def test_ctrl_c_advises_to_undo_only_what_makes_something(
 def test_up_notes_the_file_that_its_outputs_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path / "runs"))
-    monkeypatch.setattr(prepare, "prepare", lambda *_: None)
+    monkeypatch.setattr(Local, "prepare", lambda *_: None)
     monkeypatch.setattr(stack, "hold", lambda *_: nullcontext())
     monkeypatch.setattr(up, "up", lambda *_: (Report(outputs=stack_values(stack="local")), []))
 

@@ -26,7 +26,7 @@ def _cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("a_cloud")
     module.__dict__.update(places=lambda: [DENIED, OPEN], find_in=_find_in)
     monkeypatch.setitem(sys.modules, "a_cloud", module)
-    monkeypatch.setitem(orphans_command.CLOUDS, "aws", "a_cloud")
+    monkeypatch.setattr(orphans_command, "ready_cloud", lambda _name: module)
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
 
 

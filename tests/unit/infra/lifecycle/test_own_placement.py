@@ -82,7 +82,7 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def cloud(told: list[str], monkeypatch: pytest.MonkeyPatch) -> Cloud:  # noqa: ARG001  # notes lie in its folder
     cloud = Cloud()
-    monkeypatch.setattr(module, "rented_cloud", lambda _name: cloud)
+    monkeypatch.setattr(module, "ready_cloud", lambda _name: cloud)
     return cloud
 
 

@@ -390,7 +390,7 @@ def test_nothing_that_stands_is_taken_for_adrift_where_the_state_is_missing(
         asked.append(ids)
         return []
 
-    monkeypatch.setattr(recovery, "remove_adrift", note)
+    monkeypatch.setattr(recovery, "remove_orphans", note)
     monkeypatch.setattr(previous, "hand_provider_environment", lambda *_asked: None)
     write_placement(STACK, noted)
     engine = Engine(stock=set(), interrupted=True, known=known)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from infra.clouds import guards
+from infra.clouds.guards import Guards
 from infra.config import DeploymentConfig, parse_deployment
 from infra.contract.stack_placement import KnownPlacement
 from tests.doubles.aws.table import KINDS
@@ -18,7 +18,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
     """Run the program on a stack file's values and return what it registered."""
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
     # The engine calls transforms, and there is none: each resource passes the same function here.
-    monkeypatch.setattr(guards, "install", lambda *_arguments: None)
+    monkeypatch.setattr(Guards, "install", lambda *_arguments: None)
 
     def run(machine: str = "type: m6i.2xlarge", **placement: Any) -> TableMocks:
         values: dict[str, Any] = {
@@ -37,10 +37,11 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
         progress = {"blank_at": blank_at} if blank_at else None
         placed = KnownPlacement.model_validate(values | placement | {"progress": progress})
         mocks = TableMocks(KINDS)
-        from infra.clouds.aws import deploy
+        from infra.clouds.aws.cloud import CLOUD
 
         def program() -> None:
-            deploy(config or parse_deployment(stack_value(machine, lifetime=lifetime, more=more), "a test"), placed)
+            value = stack_value(machine, lifetime=lifetime, more=more)
+            CLOUD.deploy(config or parse_deployment(value, "a test"), lambda: placed)
 
         run_program(program, mocks, stack=stack)
         return mocks

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from core.errors import ConfigError, DeployError, UsageError
-from infra.clouds.aws import cloud
 from infra.clouds.aws.api import account
+from infra.clouds.aws.cloud import CLOUD
 from infra.clouds.aws.placing import candidates
 from infra.clouds.aws.placing.stock import SpotPrice
 from infra.clouds.candidates import Candidate
@@ -161,7 +161,7 @@ def test_only_other_zones_in_the_file_release_what_stands(keep: list[str]) -> No
             candidates.candidates(asked, placement(zone=B), NOW)
     else:
         (first, *_rest) = candidates.candidates(asked, placement(zone=B), NOW)
-        assert cloud.replaced(asked, placement(zone=B), first.placement) == [
+        assert CLOUD.replaced(asked, placement(zone=B), first.placement) == [
             "the hosts are made anew for zones; their data volumes, too, are made anew, and empty"
         ]
 

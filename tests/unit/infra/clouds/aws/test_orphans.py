@@ -12,13 +12,14 @@ from moto import mock_aws
 from moto.moto_api._internal.models import moto_api_backend
 
 from core.errors import DeployError, UsageError
-from infra.clouds import cloud as rented
+from infra.clouds import stack_resources
 from infra.clouds.aws.api import client as api
 from infra.clouds.aws.api.tags import ID, KEEP
-from infra.clouds.aws.cloud import is_known, wake
+from infra.clouds.aws.cloud import CLOUD
 from infra.clouds.aws.orphans import resource_kinds
 from infra.clouds.aws.orphans.in_network import others_in, users_of
 from infra.clouds.aws.orphans.search import find_in, find_resources, places, remove_resources
+from infra.clouds.cloud import Cloud
 from infra.clouds.refusals import DeniedError
 from infra.clouds.resources import CloudResource
 from infra.contract.stack_placement import Placement
@@ -185,11 +186,9 @@ def test_a_denied_list_counts_only_for_what_a_stack_may_have(
     monkeypatch: pytest.MonkeyPatch, method: str, code: str, parts: tuple[str, ...] | None, told: str | None
 ) -> None:
     """A stack without a bucket was never forgotten, as nobody could list buckets."""
-    cloud = rented.rented_cloud("aws")
-    assert cloud
     refuse(monkeypatch, method, code)
 
-    lines = rented.find(cloud, LEASE.model_copy(update={"parts": parts}))
+    lines = stack_resources.find(CLOUD, LEASE.model_copy(update={"parts": parts}))
 
     assert bool(lines) is (told is not None)
     assert all(line.startswith("not known: ") and str(told) in line for line in lines)
@@ -242,10 +241,8 @@ def test_a_root_disk_is_not_taken_for_adrift_where_volumes_may_not_be_listed(mon
     volume(MINE)  # as a root disk has it: the tags of the stack, and an id that is not in the state
     orphan = client("ec2").allocate_address(Domain="vpc", TagSpecifications=tagged("elastic-ip", MINE))["AllocationId"]
     refuse(monkeypatch, "describe_volumes", "UnauthorizedOperation")
-    cloud = rented.rented_cloud("aws")
-    assert cloud
 
-    (removed,) = rented.remove_adrift(cloud, LEASE, {host}, 60)
+    (removed,) = stack_resources.remove_orphans(CLOUD, LEASE, {host}, 60)
 
     assert removed.startswith(f"address {orphan} ")
 
@@ -280,7 +277,7 @@ def test_what_guard_duty_manages_in_our_network_goes_with_it() -> None:
     found = find_resources(REGION, MINE)
     managed = [resource for resource in found if resource.kind.startswith("GuardDuty ")]
     assert [resource.kind for resource in managed] == ["GuardDuty endpoint", "GuardDuty security group"]
-    assert all(is_known(resource, set()) for resource in managed), "it stays while the network does"
+    assert all(CLOUD.is_known(resource, set()) for resource in managed), "it stays while the network does"
 
     remove_resources(found, sleep=lambda _s: None)
 
@@ -544,18 +541,19 @@ def test_a_bucket_whose_tags_may_not_be_seen_is_told_in_words(monkeypatch: pytes
     assert "is not allowed (no); ask for s3:GetBucketTagging" in str(found.unasked[0])
 
 
-@pytest.mark.parametrize("ask", [rented.find, rented.kept], ids=["find", "kept"])
-def test_a_login_to_another_account_is_no_answer(ask: Callable[[rented.Cloud, Placement], list[str]]) -> None:
+@pytest.mark.parametrize("ask", [stack_resources.find, stack_resources.kept], ids=["find", "kept"])
+def test_a_login_to_another_account_is_no_answer(ask: Callable[[Cloud, Placement], list[str]]) -> None:
     """AWS tells it that there is nothing."""
-    identity, cloud = volume(MINE), rented.rented_cloud("aws")
-    assert cloud
+    identity = volume(MINE)
     mine = LEASE.model_copy(update={"account": "123456789012"})
     assert (
-        rented.find(cloud, mine) == rented.find(cloud, LEASE) == [f"volume {identity} in {REGION}, 20 GiB (stack prod)"]
+        stack_resources.find(CLOUD, mine)
+        == stack_resources.find(CLOUD, LEASE)
+        == [f"volume {identity} in {REGION}, 20 GiB (stack prod)"]
     )
 
     with pytest.raises(UsageError, match="belong to account 123456789012, and the stack lies in 999999999999"):
-        ask(cloud, LEASE.model_copy(update={"account": "999999999999"}))
+        ask(CLOUD, LEASE.model_copy(update={"account": "999999999999"}))
 
 
 def test_hosts_that_are_stopped_are_started_and_those_of_others_left_alone() -> None:
@@ -568,11 +566,11 @@ def test_hosts_that_are_stopped_are_started_and_those_of_others_left_alone() -> 
     ids = [made["Instances"][0]["InstanceId"] for made in (mine, other)]
     ec2.stop_instances(InstanceIds=ids)
 
-    assert wake(LEASE) == ids[:1]
+    assert CLOUD.wake(LEASE) == ids[:1]
 
     seen = [group["Instances"][0] for group in ec2.describe_instances(InstanceIds=ids)["Reservations"]]
     assert {each["InstanceId"]: each["State"]["Name"] for each in seen} == {ids[0]: "running", ids[1]: "stopped"}
-    assert wake(LEASE) == []
+    assert CLOUD.wake(LEASE) == []
 
 
 def test_what_is_in_no_region_is_asked_for_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from core.errors import DeployError
-from infra.clouds.cloud import find, kept, remove_adrift
-from infra.clouds.gcp import cloud
+from infra.clouds.gcp.cloud import CLOUD
 from infra.clouds.gcp.orphans import search
 from infra.clouds.gcp.orphans.in_network import others_in
 from infra.clouds.gcp.orphans.search import find_resources, places, remove_resources
 from infra.clouds.resources import CloudResource
+from infra.clouds.stack_resources import find, kept, remove_orphans
 from infra.config import load_stack, reader
 from tests.doubles.gcp.client import Gcp
 from tests.doubles.gcp.seed import PROJECT
@@ -53,8 +53,8 @@ def test_things_say_whose_they_are(gcp: Gcp) -> None:
 
     assert (resource.id, resource.placement_id, resource.stack, resource.keep) == (path, MINE, "prod", True)
     assert str(resource) == f"disk {path} in {ZONE}, 20 GiB (stack prod)"
-    assert find(cloud, LEASE) == []
-    (line,) = kept(cloud, LEASE)
+    assert find(CLOUD, LEASE) == []
+    (line,) = kept(CLOUD, LEASE)
     assert line.endswith("$2.60 a month")
 
 
@@ -109,10 +109,10 @@ def test_what_the_state_knows_is_not_adrift(gcp: Gcp) -> None:
     known = {resource.id for resource in find_resources(PROJECT, MINE) if resource.kind != "disk"}
     data = f"{instance.replace('/instances/', '/disks/')}-data"
 
-    assert remove_adrift(cloud, LEASE, known | {data}, 60) == []
+    assert remove_orphans(CLOUD, LEASE, known | {data}, 60) == []
     assert instance in gcp.store.resources
     door = f"projects/{PROJECT}/global/firewalls/llm-prod-{MINE}-ssh-v4"
-    (removed,) = remove_adrift(cloud, LEASE, (known | {data}) - {door}, 60)
+    (removed,) = remove_orphans(CLOUD, LEASE, (known | {data}) - {door}, 60)
     assert removed.startswith("firewall rule")
 
 
@@ -180,7 +180,7 @@ def test_a_denied_list_counts_only_for_what_a_stack_may_have(
 ) -> None:
     gcp.store.settings = Settings(denied=["/billingInfo"])
 
-    lines = find(cloud, LEASE.model_copy(update={"parts": parts}))
+    lines = find(CLOUD, LEASE.model_copy(update={"parts": parts}))
 
     assert bool(lines) is told
     assert all(line.startswith("not known: budget in ") for line in lines)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from infra.clouds import guards
 from infra.clouds.gcp.api.labels import LABELLED, own_labels, with_labels
 from infra.clouds.gcp.program.identity import reading_condition
+from infra.clouds.guards import Guards
 from infra.config import DeploymentConfig, load_stack, parse_deployment
 from infra.config.reader import known_stacks
 from infra.contract.stack_placement import KnownPlacement
@@ -29,7 +29,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
     """Run the program on a stack file's values and return what it registered."""
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
     # The engine calls transforms, and there is none: each resource passes the same function here.
-    monkeypatch.setattr(guards, "install", lambda *_arguments: None)
+    monkeypatch.setattr(Guards, "install", lambda *_arguments: None)
 
     def run(
         machine_type: str = "e2-standard-8",
@@ -53,7 +53,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
         }
         placed = KnownPlacement.model_validate(values | placement)
         mocks = TableMocks(KINDS)
-        from infra.clouds.gcp import deploy
+        from infra.clouds.gcp.cloud import CLOUD
 
         value = stack_value(f'type: "{machine_type}"{machine}', more=more)
         value["lifetime"] = lifetime or value["lifetime"]
@@ -61,7 +61,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
             value["network"] |= {"id": "shared", "subnets": ["seoul"]}
 
         def program() -> None:
-            deploy(config or parse_deployment(value, "a test"), placed)
+            CLOUD.deploy(config or parse_deployment(value, "a test"), lambda: placed)
 
         run_program(program, mocks, stack="prod")
         return mocks

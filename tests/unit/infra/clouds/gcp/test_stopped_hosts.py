@@ -3,7 +3,8 @@
 import pytest
 
 from core.errors import DeployError
-from infra.clouds.gcp.cloud import await_ends, out_of_stock, wake
+from infra.clouds.gcp.placing.candidates import out_of_stock
+from infra.clouds.gcp.stopped_hosts import await_ends, wake
 from infra.clouds.resources import END_S
 from tests.doubles.gcp.client import Gcp
 from tests.doubles.gcp.settings import Settings

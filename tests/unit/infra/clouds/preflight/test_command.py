@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from core.paths import CHECKOUT
+from infra.clouds.local.cloud import Local
 from infra.lifecycle import preflight_command as command
-from infra.lifecycle import prepare
 
 
 def test_a_local_stack_is_told_what_was_looked_at(
@@ -17,7 +17,7 @@ def test_a_local_stack_is_told_what_was_looked_at(
     """Once nothing stood between "looks at what stack local needs" and the next command."""
     for variable in ("LLM_DEPLOY_STATE", "LLM_DEPLOY_RUNS"):
         monkeypatch.setenv(variable, str(tmp_path / variable))
-    monkeypatch.setattr(prepare, "refuse_too_large", lambda *_: None)  # what this computer has is another's test
+    monkeypatch.setattr(Local, "refuse_too_large", lambda *_: None)  # what this computer has is another's test
     assert command.main(["--stack", "local"]) == 0
     assert capsys.readouterr().err.splitlines() == [
         "preflight: looks at what stack local needs; makes nothing",

@@ -162,7 +162,7 @@ def test_only_other_zones_in_the_file_release_what_stands(keep: list[str]) -> No
     else:
         (first, *_rest) = candidates.candidates(asked, placement(zone=B), NOW)
         assert CLOUD.replaced(asked, placement(zone=B), first.placement) == [
-            "the hosts are made anew for zones; their data volumes, too, are made anew, and empty"
+            "the hosts are replaced for zones; their data volumes are also replaced, by empty ones"
         ]
 
 

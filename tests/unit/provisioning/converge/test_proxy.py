@@ -124,15 +124,15 @@ def test_what_the_agent_runs_goes_through_it(proxy: tuple[str, list[str]], tmp_p
 
 REFUSED = {
     "no proxy at all": ({}, "names no proxy"),
-    "a login in the URL": ({"http": "http://ann:secret@proxy:3128"}, "holds a login"),
-    "no scheme": ({"http": "proxy:3128"}, "is no HTTP proxy"),
-    "SOCKS": ({"http": "socks5://proxy:1080"}, "is no HTTP proxy"),
-    "a path": ({"http": "http://proxy:3128/x"}, "is no proxy"),
-    "port 0": ({"https": "http://proxy:0"}, "is no proxy"),
-    "a port too large": ({"https": "http://proxy:70000"}, "is no proxy"),
-    "a range": ({"http": URL, "no_proxy": ["10.0.0.0/8"]}, "is no host"),
-    "two hosts in one": ({"http": URL, "no_proxy": ["a,b"]}, "is no host"),
-    "a quote": ({"http": URL, "no_proxy": ['a";']}, "is no host"),
+    "a login in the URL": ({"http": "http://ann:secret@proxy:3128"}, "contains a login"),
+    "no scheme": ({"http": "proxy:3128"}, "is not an HTTP proxy"),
+    "SOCKS": ({"http": "socks5://proxy:1080"}, "is not an HTTP proxy"),
+    "a path": ({"http": "http://proxy:3128/x"}, "is not a proxy"),
+    "port 0": ({"https": "http://proxy:0"}, "is not a proxy"),
+    "a port too large": ({"https": "http://proxy:70000"}, "is not a proxy"),
+    "a range": ({"http": URL, "no_proxy": ["10.0.0.0/8"]}, "is not a host"),
+    "two hosts in one": ({"http": URL, "no_proxy": ["a,b"]}, "is not a host"),
+    "a quote": ({"http": URL, "no_proxy": ['a";']}, "is not a host"),
 }
 
 

@@ -9,15 +9,10 @@ from tests.engine.checkout import Checkout, wait_until
 from tests.engine.gcp_stacks import A, data_disks, ends_at, everything, instances, located, stack_text
 
 
-def test_a_life_without_surprises(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
-    """Preview makes nothing, up makes all, up again nothing, down leaves nothing; no secret in the plain state."""
+def test_a_life_and_the_next_one_with_the_kept_disk(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
+    """Up makes all, up again nothing; down keeps the disk and lists its cost; no secret in the plain state."""
     before = everything(gcp)
-    stack = gcp_checkout.stack("gcp-life", stack_text())
-
-    preview = gcp_checkout.run("preview", stack)
-    assert preview.returncode == 0, preview.stderr
-    assert "+ would create gcp-life-1 (Instance)" in preview.stderr
-    assert everything(gcp) == before
+    stack = gcp_checkout.stack("gcp-life", stack_text(more="storage: {data_gib: 100, keep_on_down: [data_volume]}"))
 
     up = gcp_checkout.run("up", stack)
     assert up.returncode == 0, up.stderr
@@ -36,8 +31,20 @@ def test_a_life_without_surprises(gcp_checkout: Checkout, gcp: RunningGcp) -> No
     assert "OPENSSH PRIVATE KEY" not in gcp_checkout.checkpoint(stack).read_text(), "nor after a refresh"
     assert gcp_checkout.changes() == ""
 
+    disks = data_disks(gcp)
     down = gcp_checkout.run("down", stack)
     assert down.returncode == 0, down.stderr
+    assert data_disks(gcp) == disks
+    assert instances(gcp) == {}
+    (kept,) = gcp_checkout.result(stack, "teardown.json")["kept"]
+    assert "100 GiB" in kept
+    assert "$13.00 a month" in kept
+    assert gcp_checkout.run("up", stack).returncode == 0
+    assert data_disks(gcp) == disks
+
+    gcp_checkout.stack(stack, stack_text(more="storage: {data_gib: 100}"))
+    done = gcp_checkout.run("down", stack)
+    assert done.returncode == 0, done.stderr
     assert everything(gcp) == before
     assert gcp_checkout.result(stack, "teardown.json")["ok"] is True
     assert not (gcp_checkout.state / "stacks" / stack).exists()
@@ -108,28 +115,6 @@ def test_another_life_is_told_and_makes_the_host_anew_beside_its_disk(gcp_checko
     assert anew["id"] != machine["id"]
     assert patched["id"] == schedule["id"]
     assert data_disks(gcp) == disks
-
-
-def test_a_kept_disk_is_listed_with_its_cost_and_used_again(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
-    stack = gcp_checkout.stack("gcp-keep", stack_text(more="storage: {data_gib: 100, keep_on_down: [data_volume]}"))
-    gcp_checkout.run("up", stack)
-    disks = data_disks(gcp)
-
-    down = gcp_checkout.run("down", stack)
-
-    assert down.returncode == 0, down.stderr
-    assert data_disks(gcp) == disks
-    assert instances(gcp) == {}
-    (kept,) = gcp_checkout.result(stack, "teardown.json")["kept"]
-    assert "100 GiB" in kept
-    assert "$13.00 a month" in kept
-    assert gcp_checkout.run("up", stack).returncode == 0
-    assert data_disks(gcp) == disks
-
-    gcp_checkout.stack("gcp-keep", stack_text(more="storage: {data_gib: 100}"))
-    done = gcp_checkout.run("down", stack)
-    assert done.returncode == 0, done.stderr
-    assert not data_disks(gcp)
 
 
 def test_leftovers_tells_strays_from_known_stacks_and_others_stay(gcp_checkout: Checkout, gcp: RunningGcp) -> None:

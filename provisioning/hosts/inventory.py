@@ -17,7 +17,6 @@ from core.rules import one_of
 from core.strict_yaml import read_yaml
 from core.words import words
 from infra.automation.lock import has_unfinished
-from infra.config.reader import known_stacks
 from infra.contract.outputs import HostRecord, StackOutputs
 from infra.lifecycle.known_outputs import bring_up_to_date
 from infra.lifecycle.saved import file_differs
@@ -112,6 +111,9 @@ def _load_stack(stack: str) -> StackOutputs:
     try:
         content = read_yaml(path, shown_as=str(path))
     except FileNotFoundError:
+        # Late: it loads every model of the config, a tenth of the time before a provision reaches its hosts.
+        from infra.config.reader import known_stacks
+
         known = known_stacks()
         if stack not in known:
             raise UsageError(f"there is no stack {stack}", where="--stack", hint=one_of(known, stack)) from None

@@ -1,4 +1,4 @@
-"""Dated facts that nobody computes: machine types, GPUs, model shapes, prices.
+"""Dated facts with their sources: machine types, GPUs, model shapes, prices.
 
-Reading and looking up only; asks no cloud and knows no stack.
+It reads tables and looks rows up. It calls no cloud and knows no stack.
 """

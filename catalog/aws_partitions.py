@@ -1,4 +1,4 @@
-"""The partitions of AWS: parts that share neither accounts nor prices, each with ARNs of its own. Pure."""
+"""The partitions of AWS. They share neither accounts nor prices, and each has its own ARNs. Pure."""
 
 COMMERCIAL = "aws"
 
@@ -11,9 +11,9 @@ _OF_PREFIX = {
     "us-isof-": "aws-iso-f",
     "eusc-": "aws-eusc",
 }
-"""Partition by how its regions begin (docs.aws.amazon.com: AWS Fault Isolation Boundaries, partitions)."""
+"""Partition by the prefix of its regions (docs.aws.amazon.com: AWS Fault Isolation Boundaries, partitions)."""
 
 
 def partition_of(region: str) -> str:
-    """Return the partition that a region lies in: what an ARN has after `arn:`."""
+    """Return the partition of a region: the part of an ARN after `arn:`."""
     return next((each for prefix, each in _OF_PREFIX.items() if region.startswith(prefix)), COMMERCIAL)

@@ -1,4 +1,4 @@
-"""What machine types exist and what they bring: frozen rows from catalog/data. Knows no price and asks no cloud.
+"""Machine types and what they have, as frozen rows of catalog/data. Knows no price and calls no cloud.
 
 A new row goes into the CSV with its source and date. Memory sizes in GiB, as the cloud reports them.
 """
@@ -11,10 +11,10 @@ from catalog.tables import rows
 from core.errors import DeployError
 
 LONGEST_TYPE = 100
-"""Characters that are compared: more than any machine type has."""
+"""Characters of an unknown name that are compared: more than any machine type has."""
 
 NEAREST = 3
-"""How many names are offered for an unknown one."""
+"""Number of suggestions for an unknown name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class GpuModel:
 
     name: str
     vram_gib: float | None
-    """Memory as the cloud reports it; none where no cloud of ours offers it."""
+    """Memory as the cloud reports it; None if no cloud of this project offers the GPU."""
     compute_capability: tuple[int, int]
     bf16: bool
     """Whether it computes in bfloat16 (compute capability 8.0 or higher)."""
@@ -45,11 +45,11 @@ class Machine:
     vram_gib_per_gpu: float
     """Memory of one GPU, 0 without one."""
     local_ssd_gb: int = 0
-    """Disks in the machine itself, which lose their content when it stops."""
+    """Local SSDs of the machine. They lose their content when it stops."""
 
     @property
     def family(self) -> str:
-        """The part of the type that names the generation, e.g. `g5` or `g2`."""
+        """The family of the type, e.g. `g5` or `g2`."""
         return self.type.split("." if self.cloud == "aws" else "-")[0]
 
     @property
@@ -71,21 +71,21 @@ def machines() -> dict[tuple[str, str], Machine]:
 
 
 def find_machine(cloud: str, machine_type: str) -> Machine | None:
-    """Return the row of a machine type; none when it is not known."""
+    """Return the row of a machine type; None if it is not known."""
     return machines().get((cloud, machine_type))
 
 
 def placed_machine(cloud: str, machine_type: str) -> Machine:
-    """Return the row of a type that was rented. Raises DeployError when the table has lost it since."""
+    """Return the row of the type of an existing machine. Raises DeployError if the table no longer has it."""
     machine = find_machine(cloud, machine_type)
     if machine is None:
-        what = f"has no {machine_type} of {cloud} any more, which this stack has rented"
-        raise DeployError(what, where="catalog/data/machine_types.csv", hint="put its row back to go on with the stack")
+        what = f"has no row for {machine_type} of {cloud}, which this stack uses"
+        raise DeployError(what, where="catalog/data/machine_types.csv", hint="put its row back")
     return machine
 
 
 def nearest_types(cloud: str, wrong: str) -> list[str]:
-    """Return the known types of `cloud` whose names are nearest to `wrong`, nearest first; at least one."""
+    """Return the known types of `cloud` with the nearest names to `wrong`, nearest first; at least one."""
     known = [machine_type for of, machine_type in machines() if of == cloud]
     return difflib.get_close_matches(wrong[:LONGEST_TYPE], known, n=NEAREST, cutoff=0)
 

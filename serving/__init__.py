@@ -1,1 +1,4 @@
-"""What is served and how it is asked: spec, launch, endpoint, client, smoke tests. No SSH and no cloud calls here."""
+"""What is served and how it is queried: spec, engines, endpoint, client, smoke tests.
+
+Opens no SSH connection and calls no cloud.
+"""

@@ -1,6 +1,6 @@
-"""A client of OpenAI's API that measures: for the smoke test and benchmarks, not for applications.
+"""A client of OpenAI's API that measures times, for the smoke test and benchmarks.
 
-Goes straight to the endpoint, past any proxy in the environment, and never repeats the API key.
+It ignores proxies in the environment and never prints the API key.
 """
 
 import ssl
@@ -19,7 +19,7 @@ from core.strict_json import parse_json
 
 CONNECT_S = 10
 ANSWER_S = 300
-"""How long the endpoint may be silent: a CPU host that just started takes its time over the first answer."""
+"""Longest silence of the endpoint. The first answer of a CPU host after its start is slow."""
 
 DONE = "[DONE]"
 SHOWN_CHARS = 200
@@ -28,7 +28,7 @@ Part = TypeVar("Part")
 
 
 class ApiError(CheckError):
-    """The endpoint answered with an error, or not in the shape of OpenAI's API."""
+    """The endpoint answered with an error, or not in the form of OpenAI's API."""
 
     def __init__(self, what: str, *, status: int, code: str | None = None) -> None:
         super().__init__(what)
@@ -38,7 +38,7 @@ class ApiError(CheckError):
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a model said."""
+    """The answer of a model."""
 
     text: str
     tokens: int
@@ -47,20 +47,20 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class StreamedAnswer(Answer):
-    """What a model said piece by piece."""
+    """The answer of a model that came piece by piece."""
 
     first_token_s: float
     pieces: int
 
     @property
     def tokens_per_s(self) -> float:
-        """Speed after the first token; 0 when the answer came in one piece and nothing can be told."""
+        """Speed after the first token; 0 if the answer came in one piece, which shows no speed."""
         rest_s = self.seconds - self.first_token_s
         return (self.tokens - 1) / rest_s if self.pieces > 1 and rest_s > 0 else 0.0
 
 
 class Client:
-    """A connection pool to one URL with one key. Usable from several threads."""
+    """A connection pool to one URL with one key. Several threads may use it."""
 
     def __init__(self, url: str, *, key: SecretStr | None, ca: Path | None, timeout_s: float = ANSWER_S) -> None:
         headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
@@ -83,14 +83,14 @@ class Client:
         self._http.close()
 
     def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
-        """Return the answer, whatever its status. Raises CheckError when none comes."""
+        """Return the response, whatever its status. Raises CheckError if there is none."""
         try:
             return self._http.request(method, path, json=body)
         except httpx.HTTPError as error:
             raise self._unreached(error) from error
 
     def answer(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Return the object that a POST is answered with. Raises ApiError for an error, in the endpoint's words."""
+        """Return the JSON object that answers a POST. Raises ApiError with the endpoint's words if it is an error."""
         return _json(self.ask("POST", path, body))
 
     def models(self) -> list[str]:
@@ -99,15 +99,15 @@ class Client:
         return [str(model["id"]) for model in _part(listed, "data", list)]
 
     def chat(self, model: str, prompt: str, *, max_tokens: int) -> Answer:
-        """Return the whole answer of `model` to one message, without chance (temperature 0)."""
+        """Return the whole answer of `model` to one message, at temperature 0."""
         return self._whole("/v1/chat/completions", _chat(model, prompt, max_tokens))
 
     def complete(self, model: str, prompt: str, *, max_tokens: int) -> Answer:
-        """Return how `model` goes on from `prompt`, without chance."""
+        """Return the completion of `prompt` by `model`, at temperature 0."""
         return self._whole("/v1/completions", _completion(model, prompt, max_tokens))
 
     def stream_chat(self, model: str, prompt: str, *, max_tokens: int) -> StreamedAnswer:
-        """Return what `chat` returns, streamed and timed. Raises ApiError for a stream that is cut off."""
+        """Return the answer of `chat`, streamed and timed. Raises ApiError if the stream is cut off."""
         began = time.perf_counter()
         first_s: float | None = None
         pieces: list[str] = []
@@ -140,7 +140,7 @@ class Client:
         return Answer(text=text or "", tokens=tokens, seconds=seconds)
 
     def _events(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Yield the events of a stream as they come."""
+        """Yield the events of a stream as they arrive."""
         wanted = body | {"stream": True, "stream_options": {"include_usage": True}}
         try:
             with self._http.stream("POST", path, json=wanted) as response:
@@ -162,18 +162,18 @@ class Client:
 
 
 def tls_context(ca: Path | None) -> ssl.SSLContext:
-    """Return what checks the server's certificate: against `ca`, or the system's CAs.
+    """Return a context that checks the server's certificate against `ca`, or against the system's CAs.
 
-    Raises ConfigError when there is no CA in the file.
+    Raises ConfigError if the file contains no CA.
     """
     try:
         return ssl.create_default_context(cafile=str(ca) if ca else None)
     except OSError as error:  # ssl.SSLError is one too
-        raise ConfigError(f"holds no CA ({error.strerror})", where=str(ca), hint="run `provision` again") from error
+        raise ConfigError(f"contains no CA ({error.strerror})", where=str(ca), hint="run `provision` again") from error
 
 
 def error_code(response: httpx.Response) -> str | None:
-    """Return the code of an error in OpenAI's shape; none when it has another shape."""
+    """Return the code of an error in OpenAI's form; None if it has another form."""
     try:
         code = response.json()["error"]["code"]
     except (ValueError, KeyError, TypeError):
@@ -195,7 +195,7 @@ def _completion(model: str, prompt: str, max_tokens: int) -> dict[str, Any]:
 
 
 def _json(response: httpx.Response) -> dict[str, Any]:
-    """Return the object that an answer holds. Raises ApiError for an error, in the endpoint's words."""
+    """Return the JSON object in a response. Raises ApiError with the endpoint's words if it is an error."""
     if response.is_error:
         code = error_code(response)
         said = response.text[:SHOWN_CHARS].strip()
@@ -210,13 +210,13 @@ def _parsed(text: str, status: int) -> dict[str, Any]:
         value = None
     if not isinstance(value, dict):
         raise ApiError(f"no JSON object: {text[:SHOWN_CHARS]!r}", status=status)
-    if "error" in value:  # engines tell of a failure in the middle of a stream like this
+    if "error" in value:  # engines report a failure in the middle of a stream like this
         raise ApiError(f"an error in the answer: {str(value['error'])[:SHOWN_CHARS]}", status=status)
     return value
 
 
 def _part(answer: dict[str, Any], name: str, kind: type[Part]) -> Part:
-    """Return `answer[name]`. Raises ApiError when it is missing or of another kind."""
+    """Return `answer[name]`. Raises ApiError if it is missing or has another type."""
     part = answer.get(name)
     if not isinstance(part, kind):
         raise ApiError(f"the answer has no {name}", status=httpx.codes.OK)

@@ -1,6 +1,6 @@
-"""Where a stack answers: written by `provision`, read by the smoke test, benchmarks and people's own programs.
+"""The endpoint of a stack. `provision` writes it; the smoke test, benchmarks and users' programs read it.
 
-Holds no secret: the API key is in the file that it names. Reaches nobody.
+It contains no secret: the API key is in the file that it names. Opens no connection.
 """
 
 import ipaddress
@@ -22,21 +22,21 @@ HTTPS_PORT = 443
 
 
 class Endpoint(Frozen):
-    """One stack's endpoint, in the shape of OpenAI's API."""
+    """The endpoint of one stack, with OpenAI's API."""
 
     stack: str
     url: str = Field(
         pattern=r"^https://[^/]+$", description="Without a path, e.g. https://192.0.2.7 or https://…:8443."
     )
     other_urls: tuple[str, ...] = Field(default=(), description="The same models on the stack's other hosts.")
-    ca: Path | None = Field(description="PEM: the CA to trust; none: the system's.")
+    ca: Path | None = Field(description="PEM file with the CA to trust. If null, those of the system.")
     engine: Literal["vllm", "ollama"]
-    engine_port: int = Field(description="The engine's own port, which nobody but its host may reach.")
+    engine_port: int = Field(description="The engine's own port, which only its host may reach.")
     models: tuple[str, ...] = Field(min_length=1, description="Every name that /v1/models lists, the base model first.")
-    adapters: tuple[str, ...] = Field(default=(), description="The names among them that are adapters' aliases.")
-    native_api: bool = Field(default=False, description="Whether Ollama's own API is passed, too.")
+    adapters: tuple[str, ...] = Field(default=(), description="The aliases of adapters among them.")
+    native_api: bool = Field(default=False, description="Whether the gateway allows Ollama's own API too.")
     keys_file: Path = Field(description='JSON, 0600: {"client": "API key"}.')
-    client: str = Field(description="Whose key the smoke test uses.")
+    client: str = Field(description="Client whose key the smoke test uses.")
     gpu_hosts: tuple[str, ...] = Field(default=(), description="Hosts that must compute on their GPUs.")
 
     @property
@@ -50,7 +50,7 @@ class Endpoint(Frozen):
         return (self.url, *self.other_urls)
 
     def api_key(self) -> SecretStr:
-        """Return the client's API key. Raises ConfigError when the file or the client's key is missing."""
+        """Return the client's API key. Raises ConfigError if the file or the key is missing."""
         hint = f"make provision STACK={self.stack}"
         try:
             key = parse_json(self.keys_file.read_bytes())[self.client]
@@ -59,7 +59,7 @@ class Endpoint(Frozen):
         except (ValueError, KeyError, TypeError):
             key = None
         if not isinstance(key, str):
-            raise ConfigError(f"holds no key of {self.client}", where=str(self.keys_file), hint=hint)
+            raise ConfigError(f"contains no key of {self.client}", where=str(self.keys_file), hint=hint)
         return SecretStr(key)
 
 
@@ -73,7 +73,7 @@ def endpoint_of(
     keys_file: Path,
     gpu_hosts: Sequence[str] = (),
 ) -> Endpoint:
-    """Return the endpoint of `stack` on `hosts`: for each the address or name that its certificate is good for."""
+    """Return the endpoint of `stack` on `hosts`, each given by an address or name of its certificate."""
     urls = list(dict.fromkeys(_url(host, gateway.port) for host in hosts))  # hosts may share a name and a certificate
     return Endpoint(
         stack=stack,
@@ -92,19 +92,19 @@ def endpoint_of(
 
 
 def endpoint_file(stack: str) -> Path:
-    """Return where the endpoint of `stack` is kept; makes nothing."""
+    """Return the path of the endpoint of `stack`; creates nothing."""
     return state_dir() / "stacks" / stack / "endpoint.json"
 
 
 def write_endpoint(endpoint: Endpoint) -> Path:
-    """Keep `endpoint` for its stack; return the file."""
+    """Write `endpoint` to the file of its stack; return the path."""
     path = endpoint_file(endpoint.stack)
     write_atomically(path, endpoint.model_dump_json(indent=2) + "\n")
     return path
 
 
 def read_endpoint(path: Path, *, hint: str) -> Endpoint:
-    """Return the endpoint in `path`. Raises UsageError with `hint` when there is none, ConfigError for a wrong one."""
+    """Return the endpoint in `path`. Raises UsageError with `hint` if it cannot be read, ConfigError if it is wrong."""
     try:
         return Endpoint.model_validate_json(path.read_bytes())
     except OSError as error:
@@ -114,7 +114,7 @@ def read_endpoint(path: Path, *, hint: str) -> Endpoint:
 
 
 def _url(host: str, port: int) -> str:
-    """Return the URL of `host`; an IPv6 address stands in brackets."""
+    """Return the URL of `host`, with an IPv6 address in brackets."""
     try:
         name = f"[{host}]" if ipaddress.ip_address(host).version == 6 else host  # noqa: PLR2004
     except ValueError:

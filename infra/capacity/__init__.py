@@ -1,1 +1,4 @@
-"""What fits on what: the memory a model needs, the features a GPU has. Pure; prices and stock live elsewhere."""
+"""What fits on which machine: the memory that a model needs, and the features of a GPU.
+
+Pure. Prices and stock are in infra/clouds.
+"""

@@ -1,6 +1,6 @@
-"""What a GPU, or a CPU, can compute of a model: the engine at all, types of weights, quantisations.
+"""What a GPU or CPU supports: engines, types of weights, quantisations.
 
-Knows no sizes (infra/capacity/memory_need.py) and no host.
+Sizes are in infra/capacity/memory_need.py. Knows no host.
 """
 
 from collections.abc import Iterator
@@ -14,20 +14,20 @@ Capability = tuple[int, int]
 
 
 class Computes(Protocol):
-    """A GPU, as far as it matters here: a row of the GPU table, or a chip that only its name tells of."""
+    """A GPU: a row of the GPU table, or a chip that is not in it."""
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Name of the GPU."""
 
     @property
     def compute_capability(self) -> Capability:
-        """NVIDIA's number for what it can compute."""
+        """NVIDIA's compute capability."""
 
 
 @dataclass(frozen=True)
 class Chip:
-    """A GPU that need not be in the table."""
+    """A GPU that may not be in the table."""
 
     name: str
     compute_capability: Capability
@@ -37,21 +37,21 @@ VLLM_CAPABILITY: Capability = (7, 5)
 """PyTorch's builds for CUDA 13 have no code for GPUs before Turing (pytorch/pytorch issues 172352 and 190385)."""
 
 OLLAMA_CAPABILITY: Capability = (5, 0)
-"""On an older GPU Ollama computes on the CPU. Source: docs/gpu.mdx of ollama/ollama."""
+"""With an older GPU, Ollama uses the CPU. Source: docs/gpu.mdx of ollama/ollama."""
 
 BFLOAT16_CAPABILITY: Capability = (8, 0)
 
 QUANTIZATION_CAPABILITY: dict[str, Capability] = {"awq": (7, 5), "gptq": (7, 5), "fp8": (7, 5)}
-"""FP8 is computed as such from 8.9 on, and holds only the weights before.
+"""From 8.9 on, GPUs compute in FP8. Older ones only store the weights in it.
 
 Source: docs.vllm.ai, Quantization (table of hardware, v0.15.1) and FP8 W8A8 (v0.32.0).
 """
 
 
 def unfit(serving: ServingSpec, gpu: Computes, name: str, other: str) -> Iterator[Problem]:
-    """Yield what the engine would be asked for that `gpu` cannot do.
+    """Yield a problem for each key that asks for more than `gpu` supports.
 
-    `name` is where the GPU is, in words, and `other` what to write to get another one.
+    `name` is the machine of the GPU, and `other` what to write to get another GPU.
     """
     if serving.engine != "vllm":
         if gpu.compute_capability < OLLAMA_CAPABILITY:
@@ -72,7 +72,7 @@ def unfit(serving: ServingSpec, gpu: Computes, name: str, other: str) -> Iterato
 
 
 def unfit_on_cpu(serving: ServingSpec, name: str) -> Iterator[Problem]:
-    """Yield what is asked for that no CPU computes; `name` is the machine without a GPU, in words."""
+    """Yield a problem for each key that needs a GPU; `name` is the machine without one."""
     if serving.model.quantization == "fp8":
         yield Problem(
             "serving.model.quantization", f"fp8 needs a GPU, and {name} has none", "leave it out, or write awq or gptq"

@@ -1,7 +1,7 @@
-"""Whether a model can work on a machine: weights + KV cache + overhead against VRAM or RAM, with the sum in words.
+"""Whether a model fits on a machine: weights + KV cache + overhead against VRAM or RAM, with the sum in words.
 
-A lower bound on purpose: it counts one request of full length and what every engine needs, so what it refuses cannot
-work. It does not promise that the rest works well; sizes that nobody knows count nothing. Sizes in GiB.
+It is a lower bound: one request of full length, and what every engine needs. So what it refuses cannot work, but what
+it accepts may still be slow. Unknown sizes count as 0. Sizes are in GiB.
 """
 
 import re
@@ -17,49 +17,49 @@ from serving.spec.models import ServingSpec
 from serving.spec.ollama import GgufSource, OllamaSource
 
 SYSTEM_GIB = 1.5
-"""What the system and the engine's program take of a CPU machine's memory."""
+"""Memory of the system and the engine's program on a machine without a GPU."""
 
 VLLM_ON_CPU_GIB = 2.6
-"""The same with vLLM: 1.6 GiB without cache and weights, and the 1 GiB that its unit's limit leaves to the system.
+"""The same with vLLM: 1.6 GiB without cache and weights, and 1 GiB that the unit's limit leaves to the system.
 
 Measured on 2026-11-21 on a local machine with vLLM 0.32.0, a tiny model and 0.5 GiB of cache: its control group had
 2.1 GiB of anonymous memory (`total_rss`), and 0.3 GiB of mapped files that do not count here.
 """
 
 GPU_OVERHEAD_GIB = 0.8
-"""What CUDA, activations and graphs take of each GPU beside weights and cache, at least."""
+"""Least memory of CUDA, activations and graphs on each GPU, beside weights and cache."""
 
 CACHE_BYTES = 2
-"""A value of the KV cache in 16 bits."""
+"""Size of one value of the KV cache: 16 bits."""
 
 OLLAMA_BYTES = {
     "q2_k": 0.417, "q3_k_s": 0.433, "q3_k_m": 0.481, "q3_k_l": 0.523, "q4_0": 0.5625, "q4_1": 0.625, "q4_k_s": 0.566,
     "q4_k_m": 0.6, "q5_0": 0.6875, "q5_1": 0.75, "q5_k_s": 0.6875, "q5_k_m": 0.706, "q6_k": 0.82, "q8_0": 1.0625,
     "f16": 2.0, "fp16": 2.0, "bf16": 2.0,
 }  # fmt: skip
-"""Bytes a parameter by the name of the quantisation: of block formats as they are laid out, scales counted; of mixtures
-the least that llama.cpp's README measures (examples/quantize: bits per weight of Llama 2 7B, 13B and 70B)."""
+"""Bytes per parameter by quantisation. For block formats, from their layout with scales; for mixtures, the lowest value
+in llama.cpp's README (examples/quantize: bits per weight of Llama 2 7B, 13B and 70B)."""
 
 OTHER_QUANTISATION = re.compile(r"(?<![a-z0-9])(i?q\d|tq\d|mxfp\d)")
-"""Begins the name of a quantisation."""
+"""Start of the name of any quantisation."""
 
 OLLAMA_DEFAULT = "q4_k_m"
-"""What Ollama's library serves when a name says nothing."""
+"""Quantisation in Ollama's library if the name has none."""
 
 _GIB = 2**30
 
 
 @dataclass(frozen=True)
 class Need:
-    """What a model takes on one machine, part by part."""
+    """Memory that a model needs on one machine, part by part."""
 
     weights: float
     cache: float
     overhead: float
     has: float
-    """What the machine gives: VRAM less what the engine leaves free, or RAM."""
+    """Memory of the machine: VRAM without what the engine leaves free, or RAM."""
     words: str
-    """What it gives, in words."""
+    """The same in words."""
     overhead_for: str = "the engine"
 
     @property
@@ -69,7 +69,7 @@ class Need:
 
     @property
     def fits(self) -> bool:
-        """Whether the machine gives enough."""
+        """Whether the machine has enough."""
         return self.total <= self.has
 
     def __str__(self) -> str:
@@ -83,7 +83,7 @@ class Need:
 
 
 def need(serving: ServingSpec, machine: Machine) -> Need:
-    """Return what the model takes on the machine, and what that has."""
+    """Return what the model needs on the machine, and what the machine has."""
     weights = weights_gib(serving) or 0.0
     if machine.gpu is not None:
         share = serving.vllm.gpu_memory_fraction if serving.engine == "vllm" else 1.0
@@ -94,7 +94,7 @@ def need(serving: ServingSpec, machine: Machine) -> Need:
 
 
 def need_in_ram(serving: ServingSpec, memory_gib: float, name: str) -> Need:
-    """Return what the model takes of a CPU machine's memory; vLLM takes the cache that the stack file says."""
+    """Return what the model needs on a machine without a GPU. With vLLM, the stack file sets the size of the cache."""
     on_vllm = serving.engine == "vllm"
     cache = serving.vllm.kv_cache_gib if on_vllm else cache_gib(serving)
     overhead, what_for = (VLLM_ON_CPU_GIB, "the system and vLLM") if on_vllm else (SYSTEM_GIB, "the system")
@@ -102,7 +102,7 @@ def need_in_ram(serving: ServingSpec, memory_gib: float, name: str) -> Need:
 
 
 def weights_gib(serving: ServingSpec) -> float | None:
-    """Return what the weights take in memory; none when the model's name does not tell."""
+    """Return the size of the weights in memory; None if the model's name does not contain it."""
     if serving.engine == "vllm":
         return loaded_gib(serving.model)
     if isinstance(serving.model.source, GgufSource):
@@ -115,12 +115,12 @@ def weights_gib(serving: ServingSpec) -> float | None:
 
 
 def disk_gib(serving: ServingSpec) -> float | None:
-    """Return what the weights take on disk as they are published; none when the model's name does not tell."""
+    """Return the size of the published weights on disk; None if the model's name does not contain it."""
     return stored_gib(serving.model) or weights_gib(serving)
 
 
 def cache_gib(serving: ServingSpec) -> float:
-    """Return the KV cache of one request of full length; 0 for a model whose shape is not in the table."""
+    """Return the size of the KV cache for one request of full length; 0 for a model that is not in the table."""
     shape = _shape(_name(serving))
     if shape is None:
         return 0.0
@@ -130,7 +130,7 @@ def cache_gib(serving: ServingSpec) -> float:
 
 
 def _name(serving: ServingSpec) -> str:
-    """Return the name that may tell the model's size; nothing for one from this computer."""
+    """Return the name that may contain the model's size; empty for a model from this computer."""
     source = serving.model.source
     if isinstance(source, HubSource):
         return source.repo
@@ -138,9 +138,9 @@ def _name(serving: ServingSpec) -> str:
 
 
 def _quantisation(serving: ServingSpec) -> str | None:
-    """Return how Ollama holds the weights: as it was told to convert them, or as the registry's name says.
+    """Return the quantisation of the weights in Ollama: from the stack file, or from the registry's name.
 
-    None for a name that says something that is not in the table.
+    None if the name has a quantisation that is not in the table.
     """
     if isinstance(serving.model.source, HubSource):
         return serving.ollama.quantize or "f16"
@@ -154,7 +154,7 @@ def _quantisation(serving: ServingSpec) -> str | None:
 def _shape(repo: str) -> tuple[int, int, int] | None:
     """Return layers, KV heads and head size of a model, by family and size in its name.
 
-    Hyphens do not count: what the hub calls `Llama-3.1-8B` is `llama3.1:8b` in Ollama's registry.
+    Hyphens are ignored: what the hub calls `Llama-3.1-8B` is `llama3.1:8b` in Ollama's registry.
     """
     billion, name = parameters_billion(repo), repo.lower().replace("-", "")
     for (family, size), shape in _shapes().items():

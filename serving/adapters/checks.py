@@ -1,6 +1,6 @@
-"""What a LoRA adapter in a folder says of itself, and whether it fits the base model: no weight is read.
+"""Check a LoRA adapter in a folder of this computer: its config, its tensors, and whether it fits the base model.
 
-The rules are in serving/formats, which hosts have, too (programs/llm_fetch): here they get this computer's files.
+Reads no weights. The rules are in serving/formats, which hosts run too (programs/llm_fetch).
 """
 
 from collections.abc import Callable, Mapping
@@ -26,12 +26,12 @@ Result = TypeVar("Result")
 
 
 def read_adapter_config(folder: Path, *, where: str, engine: str = "vllm") -> LoraConfig:
-    """Return what adapter_config.json in `folder` says. Raises ConfigError unless `engine` can load such an adapter."""
+    """Return adapter_config.json in `folder`. Raises ConfigError unless `engine` can load such an adapter."""
     path = folder / CONFIG
     try:
         content = read_small(path)
     except FileNotFoundError:
-        raise ConfigError(f"{folder} has no {CONFIG}", where=where, hint="name the folder that peft saved") from None
+        raise ConfigError(f"{folder} has no {CONFIG}", where=where, hint="write the folder that peft saved") from None
     except OSError as error:
         raise ConfigError(
             f"{path} cannot be read ({error.strerror})", where=where, hint="let your user read it"
@@ -40,7 +40,7 @@ def read_adapter_config(folder: Path, *, where: str, engine: str = "vllm") -> Lo
 
 
 def in_words(work: Callable[[], Result], subject: str, where: str) -> Result:
-    """Return what `work` returns; a FormatError of it becomes a ConfigError about `subject`."""
+    """Return the result of `work`. A FormatError becomes a ConfigError about `subject`."""
     try:
         return work()
     except FormatError as error:
@@ -56,10 +56,10 @@ def check_adapter(
     max_rank: int | None,
     where: str,
 ) -> None:
-    """Raise ConfigError unless the adapter in `folder` is the one that the spec means and fits the base model.
+    """Raise ConfigError unless the adapter in `folder` matches the spec and fits the base model.
 
-    `base` is the base model's folder, when it lies here; `base_repo` its repository, when it comes from the hub;
-    `max_rank` the largest rank that vLLM makes room for, None for Ollama.
+    `base` is the base model's folder if it is on this computer, `base_repo` its repository if it comes from the hub.
+    `max_rank` is the largest rank for which vLLM allocates memory; None for Ollama.
     """
     engine = "ollama" if max_rank is None else "vllm"
     config = read_adapter_config(folder, where=where, engine=engine)
@@ -80,9 +80,9 @@ def check_config(
     max_rank: int | None,
     where: str,
 ) -> None:
-    """Raise ConfigError unless what the adapter says of itself fits; `folder` names the place of its files.
+    """Raise ConfigError unless the adapter's config fits; `folder` is the name of its place in messages.
 
-    All that can be compared before its weights are here.
+    This is everything that can be compared without its weights.
     """
     if max_rank is not None and config.rank > max_rank:
         raise ConfigError(
@@ -104,7 +104,7 @@ def check_config(
 
 
 def _check_listed_modules(adapter: AdapterSpec, config: LoraConfig, *, where: str) -> None:
-    """Refuse an adapter that changes other modules than those that are listed."""
+    """Refuse an adapter whose modules differ from the listed ones."""
     listed, changed = set(adapter.target_modules), config.target_modules
     if not listed or changed is None or changed == listed:
         return
@@ -122,20 +122,20 @@ def _check_sha256(adapter: AdapterSpec, weights: Path, *, where: str) -> None:
     found = sha256_of(weights)
     if found != adapter.sha256:
         raise ConfigError(
-            f"{weights} has SHA-256 {found}, not the one that is pinned",
+            f"{weights} has SHA-256 {found}, not the pinned one",
             where=f"{where}.sha256",
-            hint="get the file again, or give a new adapter a new version and checksum",
+            hint="get the file again, or write a new version with its checksum",
         )
 
 
 def base_of(folder: Path) -> Base:
-    """Return the base model in `folder`; without tensors for another format than safetensors."""
+    """Return the base model in `folder`; without tensors if it is not in safetensors."""
     heads = {name: each for path in sorted(folder.glob(f"*{SUFFIX}")) for name, each in read_heads(path).items()}
     return Base(heads, architecture_of(folder))
 
 
 def architecture_of(folder: Path) -> str:
-    """Return the architecture that config.json in `folder` names; empty when it names none."""
+    """Return the architecture in config.json of `folder`; empty if it has none."""
     try:
         return read_model_config(read_small(folder / "config.json")).architecture
     except (OSError, FormatError, ConfigError):
@@ -145,12 +145,12 @@ def architecture_of(folder: Path) -> str:
 def check_tensors(
     config: LoraConfig, lora: Heads, base: Base, folder: Path | str, *, engine: str = "vllm", where: str
 ) -> None:
-    """Raise ConfigError unless `engine` can load the adapter's tensors and they fit the base's, where known."""
+    """Raise ConfigError unless `engine` can load the adapter's tensors, and they fit the known ones of the base."""
     in_words(lambda: check_lora(config, lora, base, engine), str(folder), where)
 
 
 def read_heads(path: Path) -> Heads:
-    """Return the tensors of a safetensors file; only its header is read. Raises ConfigError for another file."""
+    """Return the tensors of a safetensors file from its header. Raises ConfigError for any other file."""
     try:
         with open_regular(path) as stream:
             return read_head(stream, path.stat().st_size)

@@ -1,8 +1,8 @@
-"""A stack's adapters as releases: which versions there are, and which of them a name alone means.
+"""The releases of a stack's adapters: which versions there are, and which one each name means.
 
-The manifest, `adapters/<stack>.yaml` beside the stack's file, is written by people and lists the versions. The record
-beside it, `adapters/<stack>.lock`, is written by `adapters:promote` and `adapters:rollback`: a line for each time that
-a name moved. Reads and writes these two files; reaches no host.
+People write the manifest, `adapters/<stack>.yaml` beside the stack file, which lists the versions. `adapters:promote`
+and `adapters:rollback` write the record beside it, `adapters/<stack>.lock`, with a line for each move of a name. This
+module reads and writes the two files and reaches no host.
 """
 
 import json
@@ -22,7 +22,7 @@ from core.words import words
 from serving.spec.fields import AdapterSpec, HubSource, ModelSpec, ModuleName, Repository, ServedName, Source
 from serving.spec.models import ServingSpec
 
-LOCK_HEAD = "# What each adapter's name alone meant since when, through whom. Written by `make adapters DO=promote`.\n"
+LOCK_HEAD = "# Which version each adapter's name meant, since when, by whom. Written by `make adapters DO=promote`.\n"
 
 BaseName = Annotated[
     str,
@@ -34,14 +34,14 @@ BaseName = Annotated[
 
 
 class ListedAdapter(Frozen):
-    """One version of an adapter. What it says is compared with the files before anything changes."""
+    """One version of an adapter. It is compared with the files before anything changes."""
 
-    name: ServedName = Field(description="Name under which clients ask for it, e.g. contract.")
-    version: int = Field(ge=1, description="Version: what is served as name@version never changes.")
-    source: Source = Field(description="Where it comes from, as in a stack's file.")
+    name: ServedName = Field(description="Name that clients write to get it, e.g. contract.")
+    version: int = Field(ge=1, description="Version. The files that are served as name@version never change.")
+    source: Source = Field(description="Where it comes from, as in a stack file.")
     sha256: Sha256 = Field(description="SHA-256 of adapter_model.safetensors.")
     base: BaseName = Field(
-        description="Base model: owner/name@commit on the hub, for a copy too, or else its name in the stack's file."
+        description="Base model: owner/name@commit on the hub, also for a copy, else its name in the stack file."
     )
     rank: int = Field(ge=1, le=512, description="LoRA rank, as in adapter_config.json.")
     target_modules: tuple[ModuleName, ...] = Field(
@@ -49,13 +49,13 @@ class ListedAdapter(Frozen):
     )
     trained_on: Repository | None = Field(
         default=None,
-        description="Repository that its adapter_config.json names as the base, where that is another name of `base`.",
+        description="Base model in its adapter_config.json, if that is another name of `base`.",
     )
     prompt: str = Field(
         default="",
         max_length=4000,
-        description="Before a promote, it must begin its answer to this otherwise than the base model; empty: to one "
-        "of three of ours. It is seen on the host, so write no secret.",
+        description="A promote needs another answer to this prompt than the base model's. If empty, to one of three "
+        "built-in prompts. It is visible on the host, so write no secret.",
     )
 
     @property
@@ -64,7 +64,7 @@ class ListedAdapter(Frozen):
         return f"{self.name}@{self.version}"
 
     def spec(self, *, promoted: bool) -> AdapterSpec:
-        """Return it as what is served."""
+        """Return it as an adapter of a serving spec."""
         return AdapterSpec(
             name=self.name,
             version=self.version,
@@ -78,7 +78,7 @@ class ListedAdapter(Frozen):
 
 
 class AdapterManifest(Frozen):
-    """All versions that a stack's hosts hold and serve."""
+    """All versions that the hosts of a stack store and serve."""
 
     adapters: tuple[ListedAdapter, ...] = Field(min_length=1, description="The versions, of all names.")
 
@@ -98,20 +98,20 @@ class AdapterManifest(Frozen):
 
 
 class Move(Frozen):
-    """One line of the record: a name that moved, or that is served no more."""
+    """One line of the record: a name that moved, or that was retired."""
 
     time: str
     who: str
     what: Literal["promote", "rollback", "retire"]
     adapter: str
-    from_version: str = Field(alias="from", description="Versioned name before; empty for the first.")
-    to: str = Field(description="Versioned name since; empty for a name that was retired.")
+    from_version: str = Field(alias="from", description="Previous versioned name; empty for the first.")
+    to: str = Field(description="New versioned name; empty for a retired name.")
     hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Releases:
-    """Manifest and record of one stack, as they were read."""
+    """Manifest and record of one stack, as read from the files."""
 
     path: Path
     manifest: AdapterManifest
@@ -124,9 +124,9 @@ class Releases:
 
     @property
     def promoted(self) -> Mapping[str, str]:
-        """The versioned name that each listed name means: the newest line of the record.
+        """The versioned name that each listed name means, from the newest line of the record.
 
-        Without one, the oldest version that is listed: one that is added later moves no name by itself, on no host.
+        Without a line, it is the oldest listed version, so that adding a version never moves a name.
         """
         oldest: dict[str, ListedAdapter] = {}
         for adapter in sorted(self.manifest.adapters, key=lambda each: each.version):
@@ -135,11 +135,11 @@ class Releases:
 
     @property
     def recorded(self) -> Mapping[str, str]:
-        """What each name means by its newest line in the record, listed or not; without those that were retired."""
+        """What each name means by its newest line in the record, listed or not; without retired names."""
         return _recorded(self.moves)
 
     def listed(self, version: str) -> ListedAdapter:
-        """Return what is listed as `version`, a versioned name. Raises StopIteration for another."""
+        """Return the adapter with the versioned name `version`. Raises StopIteration if it is not listed."""
         return next(each for each in self.manifest.adapters if each.versioned_name == version)
 
     def last_move(self, name: str) -> Move | None:
@@ -147,9 +147,9 @@ class Releases:
         return next((move for move in reversed(self.moves) if move.adapter == name), None)
 
     def before(self, name: str) -> str:
-        """Return what `name` meant before the newest promote that no rollback has undone; empty without one.
+        """Return what `name` meant before the newest promote that was not rolled back; empty if there is none.
 
-        So one rollback after the other goes further back, and none forward to a version that was left.
+        So each rollback goes one version further back, and never forward again.
         """
         trail: list[str] = []
         for move in self.moves:
@@ -158,16 +158,16 @@ class Releases:
         return trail[-2] if len(trail) > 1 else ""
 
     def serving(self, spec: ServingSpec) -> ServingSpec:
-        """Return `spec` with these adapters. Raises ConfigError where the two do not fit together."""
+        """Return `spec` with these adapters. Raises ConfigError if they do not fit together."""
         where = shown(self.path)
         if spec.adapters:
             raise ConfigError(
                 "the stack's own serving.adapters lists adapters too",
                 where=where,
-                hint="list all of them here, take them out of the stack's file and run `make up`",
+                hint="list all of them here, remove them from the stack file and run `make up`",
             )
         if spec.engine != "vllm":
-            hint = "name adapters in the stack's file for other engines"
+            hint = "write adapters of other engines in the stack file"
             raise ConfigError(f"a manifest of adapters is for engine vllm, not {spec.engine}", where=where, hint=hint)
         promoted, listed = self.promoted, [adapter.versioned_name for adapter in self.manifest.adapters]
         for name, version in promoted.items():
@@ -175,7 +175,7 @@ class Releases:
                 raise ConfigError(
                     f"{name} is {version} in {self.lock.name}, which is not listed",
                     where=where,
-                    hint="list it again, or promote another version before it is taken out",
+                    hint="list it again, or promote another version before you remove it",
                 )
         self._check_bases(spec.model)
         adapters = tuple(
@@ -188,9 +188,10 @@ class Releases:
             raise words(error, where, ServingSpec) from None
 
     def _check_bases(self, model: ModelSpec) -> None:
-        """Refuse an adapter of another base model than the one that is served.
+        """Refuse an adapter of another base model than the served one.
 
-        A copy has two names, as its files do not tell what it is a copy of: the stack's, and what all adapters say.
+        A copy of a model has two names, because its files do not name the original: the name in the stack file, and
+        the one that all adapters use.
         """
         base = base_name(model)
         copied = next((each.base for each in self.manifest.adapters if "/" in each.base), base)
@@ -200,19 +201,19 @@ class Releases:
                 raise ConfigError(
                     f"{adapter.base} is not the base model that the stack serves",
                     where=f"{shown(self.path)}: adapters[{index}].base",
-                    hint=f"write {base} if {adapter.versioned_name} was trained on it, else take it out",
+                    hint=f"write {base} if {adapter.versioned_name} was trained on it, else remove it",
                 )
 
 
 def _recorded(moves: Sequence[Move]) -> dict[str, str]:
-    """Return what names mean by these lines; without those that were retired."""
+    """Return what names mean by these lines; without retired names."""
     return {name: version for name, version in {move.adapter: move.to for move in moves}.items() if version}
 
 
 def _led_to(trail: list[str], move: Move) -> list[str]:
-    """Return the versions that led to where `move` went, the oldest first; `trail` has those before it.
+    """Return the versions that led to the end of `move`, oldest first; `trail` has those before it.
 
-    A move may begin elsewhere than the one before it ended: not all checkouts have all lines of the record.
+    A move may start from another version than the one before it ended with: a checkout may lack lines of the record.
     """
     if move.what == "retire":
         return []
@@ -224,26 +225,26 @@ def _led_to(trail: list[str], move: Move) -> list[str]:
 
 
 def _back_to(trail: list[str], version: str) -> list[str]:
-    """Return `trail` as far as `version`, where it was last; empty when it never was."""
+    """Return `trail` up to the last place of `version`; empty if `version` is not in it."""
     return next((trail[:end] for end in range(len(trail), 0, -1) if trail[end - 1] == version), [])
 
 
 def base_name(model: ModelSpec) -> str:
-    """Return what a manifest calls the base model."""
+    """Return the base model's name in a manifest."""
     source = model.source
     return f"{source.repo}@{source.revision}" if isinstance(source, HubSource) else model.name
 
 
 def shown(path: Path) -> str:
-    """Return the path as a person in the checkout would write it."""
+    """Return the path relative to the checkout, if it is in it."""
     return str(path.relative_to(CHECKOUT)) if path.is_relative_to(CHECKOUT) else str(path)
 
 
 def read_releases(path: Path) -> Releases | None:
-    """Return the manifest at `path` with its record; none when there is no manifest.
+    """Return the manifest at `path` with its record; None if there is no manifest.
 
-    Raises ConfigError, also for a manifest that is gone while its record says what names mean: an engine without
-    adapters would be the next that `provision` starts.
+    Raises ConfigError, also if the manifest is missing while its record has names: the next `provision` would start an
+    engine without adapters.
     """
     moves = _read_moves(path.with_suffix(".lock"))
     try:
@@ -252,26 +253,26 @@ def read_releases(path: Path) -> Releases | None:
         recorded = _recorded(moves)
         if not recorded:
             return None
-        what = f"is gone, and {path.stem}.lock says that {', '.join(recorded)} is served"
-        hint = f"take it back from version control; to serve no adapters any more, remove {path.stem}.lock, too"
+        what = f"is missing, and {path.stem}.lock says that {', '.join(recorded)} is served"
+        hint = f"restore it from version control; to serve no adapters, remove {path.stem}.lock too"
         raise ConfigError(what, where=shown(path), hint=hint) from None
     manifest: AdapterManifest = _checked(AdapterManifest, content, shown(path))
     return Releases(path, manifest, moves)
 
 
 def _read_moves(lock: Path) -> list[Move]:
-    """Return the record; empty when there is none."""
+    """Return the record; empty if there is none."""
     try:
         lines = read_yaml(lock, shown_as=shown(lock)) or []
     except FileNotFoundError:
         lines = []
     if not isinstance(lines, list):
-        raise ConfigError("holds no list", where=shown(lock), hint="take it back from version control")
+        raise ConfigError("is not a list", where=shown(lock), hint="restore it from version control")
     return [_checked(Move, line, shown(lock)) for line in lines]
 
 
 def record(lock: Path, move: Move) -> None:
-    """Add a line to the record. One line each, so that two people's additions merge."""
+    """Add a line to the record. Each move is one line, so that additions of two people merge."""
     line = json.dumps(move.model_dump(by_alias=True), ensure_ascii=False)
     start = "" if lock.exists() else LOCK_HEAD
     with lock.open("a", encoding="utf-8") as stream:
@@ -281,7 +282,7 @@ def record(lock: Path, move: Move) -> None:
 def _checked(model: type[Any], content: Any, where: str) -> Any:
     """Return `content` as `model`."""
     if not isinstance(content, dict):
-        raise ConfigError("holds no mapping", where=where, hint="see docs/adapters.md")
+        raise ConfigError("is not a mapping", where=where, hint="see docs/adapters.md")
     try:
         return model.model_validate(content)
     except ValidationError as error:

@@ -1,1 +1,1 @@
-"""From a serving spec to the command line of an engine. Starts nothing."""
+"""Turn a serving spec into the command line and environment of an engine. Starts nothing."""

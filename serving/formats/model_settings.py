@@ -78,6 +78,6 @@ def check_template(content: bytes) -> None:
 def _refuse_stand_ins(content: bytes) -> None:
     """Raise FormatError for what lies in a file's place when it was not fetched."""
     if content.startswith(LFS_START):
-        raise FormatError("is a pointer of Git LFS, not the file", "run `git lfs pull` in its folder")
+        raise FormatError("is a Git LFS pointer, not the file", "run `git lfs pull` in its folder")
     if content.lstrip()[:20].lower().startswith(PAGE):
         raise FormatError("is a web page, not the file; a proxy may have answered", "get it again")

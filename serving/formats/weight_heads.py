@@ -55,7 +55,7 @@ def read_head(stream: BinaryIO, size: int | None = None) -> dict[str, Tensor]:
     """
     start = stream.read(8)
     if LFS_START.startswith(start) and len(start) == 8:  # noqa: PLR2004
-        raise FormatError("is a pointer of Git LFS, not the file", "run `git lfs pull` in its folder")
+        raise FormatError("is a Git LFS pointer, not the file", "run `git lfs pull` in its folder")
     if len(start) < 8:  # noqa: PLR2004
         raise FormatError(f"has only {len(start)} bytes: it is not a whole safetensors file", AGAIN)
     (length,) = struct.unpack("<Q", start)

@@ -1,1 +1,1 @@
-"""Smoke tests of an endpoint: what is asked, and which answers pass. Needs the endpoint file only."""
+"""Smoke tests of an endpoint: the requests, and which answers pass. They need only the endpoint file."""

@@ -1,6 +1,6 @@
-"""What the smoke test checks: each check is a function that returns what it saw, or raises CheckError.
+"""The checks of the smoke test. Each is a function that returns its result in words, or raises CheckError.
 
-Every check stands alone, so that one failure hides no other. Does not decide which run or what comes of it (smoke.py).
+No check depends on another, so that one failure hides no other. run.py runs them and writes the result.
 """
 
 import socket
@@ -23,7 +23,7 @@ PROMPTS = (
     "List three colours.",
     "1, 2, 3, 4,",
 )
-"""Fixed, so that answers can be compared. An adapter must differ from its base on one of them."""
+"""Fixed, so that answers can be compared. An adapter must answer one of them differently from its base model."""
 
 ANSWER_TOKENS = 16
 SPEED_TOKENS = 64
@@ -46,16 +46,16 @@ FORBIDDEN = (
     ("POST", "/api/copy"),
     ("DELETE", "/api/delete"),
 )
-"""Paths that vLLM or Ollama answers, some of them without a key: they change models, or tell of others' work."""
+"""Paths of vLLM or Ollama, some without a key, that change models or show other clients' work."""
 
 NATIVE = (("GET", "/api/tags"), ("POST", "/api/chat"), ("POST", "/api/generate"))
-"""Ollama's own API, as far as the config lets it through."""
+"""The part of Ollama's own API that the config can allow."""
 
 CONNECT_S = 10
 PORT_TRY_S = 1.5
-"""How long the engine's port may stay silent before it counts as closed: a firewall answers nothing."""
+"""Silence after which the engine's port counts as closed: a firewall does not answer."""
 LEAST_LEFT = timedelta(hours=12)
-"""A certificate with less left is a failure: provision renews in the last third, and two days is the shortest life."""
+"""A certificate must stay valid for so long. provision renews in the last third of at least two days."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +68,12 @@ class Target:
 
     @property
     def host(self) -> str:
-        """Name or address of the URL."""
+        """Name or address in the URL."""
         return urlsplit(self.url).hostname or ""
 
     @property
     def port(self) -> int:
-        """Port of the URL."""
+        """Port in the URL."""
         return urlsplit(self.url).port or 443
 
     def with_key(self, key: SecretStr | None) -> Client:
@@ -85,7 +85,7 @@ Check = Callable[[], str]
 
 
 def checks(target: Target) -> Iterator[tuple[str, Check]]:
-    """Yield name and function of each check, in an order in which the first failure says most."""
+    """Yield name and function of each check. In this order, the first failure says most."""
     yield "certificate_valid", lambda: certificate_valid(target.host, target.port, target.endpoint.ca)
     yield "models_listed", lambda: models_listed(target)
     for name in target.endpoint.models:
@@ -105,7 +105,7 @@ def checks(target: Target) -> Iterator[tuple[str, Check]]:
 
 
 def certificate_valid(host: str, port: int, ca: Path | None) -> str:
-    """The certificate is good for the host's name or address, signed by the CA, and has days left."""
+    """The certificate has the host's name or address, is signed by the CA, and stays valid long enough."""
     context = tls_context(ca)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
@@ -123,11 +123,11 @@ def certificate_valid(host: str, port: int, ca: Path | None) -> str:
     left = until - datetime.now(UTC)
     if left < LEAST_LEFT:
         raise CheckError(f"ends at {until:%Y-%m-%d %H:%M} UTC; provision renews it")
-    return f"{version}, good for {host} until {until:%Y-%m-%d} ({left.days} days)"
+    return f"{version}, valid for {host} until {until:%Y-%m-%d} ({left.days} days)"
 
 
 def models_listed(target: Target) -> str:
-    """/v1/models lists each served name and no other; a host with Ollama keeps former models unless it is to prune."""
+    """/v1/models lists the served names and no others. Ollama also lists previous models unless it prunes them."""
     listed, wanted = target.client.models(), target.endpoint.models
     missing = [name for name in wanted if name not in listed]
     strange = [name for name in listed if name not in wanted]
@@ -147,13 +147,13 @@ def answers(target: Target, model: str) -> str:
 def streams(target: Target, model: str) -> str:
     """The model answers piece by piece."""
     answer = target.client.stream_chat(model, PROMPTS[0], max_tokens=ANSWER_TOKENS)
-    if answer.pieces < 2:  # noqa: PLR2004  # one piece is no stream
+    if answer.pieces < 2:  # noqa: PLR2004  # one piece is not a stream
         raise CheckError(f"the answer came in {answer.pieces} pieces")
     return f"{answer.pieces} pieces, the first after {answer.first_token_s:.3f} s"
 
 
 def log_probabilities(target: Target) -> str:
-    """The base model gives the log probability of each token: one that cannot ends at the first such request."""
+    """The base model returns log probabilities. An engine that cannot compute them ends at the first such request."""
     body = {
         "model": target.endpoint.base_model,
         "messages": [{"role": "user", "content": PROMPTS[0]}],
@@ -163,26 +163,26 @@ def log_probabilities(target: Target) -> str:
         "top_logprobs": 1,
     }
     found = target.client.answer("/v1/chat/completions", body)["choices"]
-    told = ((found[0].get("logprobs") or {}).get("content") or []) if found else []
-    if not told or not all(isinstance(token.get("logprob"), int | float) for token in told):
+    tokens = ((found[0].get("logprobs") or {}).get("content") or []) if found else []
+    if not tokens or not all(isinstance(token.get("logprob"), int | float) for token in tokens):
         raise CheckError("the answer has no log probabilities")
-    return f"{len(told)} tokens"
+    return f"{len(tokens)} tokens"
 
 
 def differs(target: Target, adapter: str) -> str:
-    """The adapter answers otherwise than the base model: it was loaded, and does something."""
+    """The adapter gives other answers than the base model, so it is loaded and has an effect."""
     for prompt in PROMPTS:
         base, other = (
             target.client.complete(name, prompt, max_tokens=ANSWER_TOKENS).text
             for name in (target.endpoint.base_model, adapter)
         )
         if base != other:
-            return f"otherwise than {target.endpoint.base_model} on {prompt!r}"
-    raise CheckError(f"answers as {target.endpoint.base_model} does, on {len(PROMPTS)} prompts")
+            return f"differs from {target.endpoint.base_model} on {prompt!r}"
+    raise CheckError(f"gives the same answers as {target.endpoint.base_model} to {len(PROMPTS)} prompts")
 
 
 def unknown_model(target: Target) -> str:
-    """A model that is not served is a 404, not another model's answer."""
+    """A model that is not served gets status 404, not the answer of another model."""
     try:
         target.client.chat(UNKNOWN_MODEL, PROMPTS[0], max_tokens=1)
     except ApiError as error:
@@ -193,7 +193,7 @@ def unknown_model(target: Target) -> str:
 
 
 def refused(client: Client, method: str, path: str, status: int) -> str:
-    """The request gets `status`, with an error in OpenAI's shape."""
+    """The request gets `status`, with an error in OpenAI's form."""
     with client:
         response = client.ask(method, path)
     code = error_code(response)
@@ -203,7 +203,7 @@ def refused(client: Client, method: str, path: str, status: int) -> str:
 
 
 def forbidden_paths(target: Target) -> str:
-    """Paths of the engine that are no one's business are 404 for those who have a key, too."""
+    """Internal paths of the engine get status 404, also with a key."""
     open_paths = []
     for method, path in FORBIDDEN:
         status = target.client.ask(method, path).status_code
@@ -215,7 +215,7 @@ def forbidden_paths(target: Target) -> str:
 
 
 def native_api(target: Target) -> str:
-    """Ollama's own API answers those who have a key, or nobody: as the config says."""
+    """Ollama's own API answers requests with a key if the config allows it, and no others."""
     asked = {"model": target.endpoint.base_model, "stream": False, "options": {"num_predict": 2}}
     questions: dict[str, dict[str, Any]] = {
         "/api/chat": {"messages": [{"role": "user", "content": PROMPTS[0]}]},
@@ -227,12 +227,12 @@ def native_api(target: Target) -> str:
         with target.with_key(None) as stranger:
             seen = (target.client.ask(method, path, body).status_code, stranger.ask(method, path, body).status_code)
         if seen != wanted:
-            raise CheckError(f"{method} {path}: HTTP {seen[0]} with the key, {seen[1]} without; wanted {wanted}")
-    return f"{len(NATIVE)} paths, with the key only" if target.endpoint.native_api else "not passed"
+            raise CheckError(f"{method} {path}: HTTP {seen[0]} with the key, {seen[1]} without; expected {wanted}")
+    return f"{len(NATIVE)} paths, with the key only" if target.endpoint.native_api else "not allowed"
 
 
 def port_closed(host: str, port: int) -> str:
-    """Nothing answers at the engine's own port from here."""
+    """The engine's own port does not answer from here."""
     try:
         with socket.create_connection((host, port), timeout=PORT_TRY_S):
             pass
@@ -240,12 +240,12 @@ def port_closed(host: str, port: int) -> str:
         return f"{host}:{port} does not answer"
     except OSError as error:
         return f"{host}:{port}: {error.strerror}"
-    raise CheckError(f"{host}:{port} takes connections: the engine can be reached past the gateway")
+    raise CheckError(f"{host}:{port} accepts connections: clients can bypass the gateway")
 
 
 def speed(target: Target) -> str:
     """Time to the first token and tokens per second of the base model, for one request at a time."""
     answer = target.client.stream_chat(target.endpoint.base_model, PROMPTS[0], max_tokens=SPEED_TOKENS)
     if not answer.tokens_per_s:
-        raise CheckError(f"{answer.tokens} tokens are too few to tell")
+        raise CheckError(f"{answer.tokens} tokens are too few to measure")
     return f"first_token_s={answer.first_token_s:.3f} tokens_per_s={answer.tokens_per_s:.1f} tokens={answer.tokens}"

@@ -1,8 +1,8 @@
-"""The smoke test: the endpoint answers as the spec says, and only to those who may ask.
+"""The smoke test: the endpoint answers as the spec says, and only with a valid key.
 
 python -m serving.smoke --stack STACK | --endpoint FILE [--wait-s SECONDS] [--json]
 
-Runs every check, also after one has failed; exit status 1 when one did. The result is runs/<stack>/<time>/smoke.json.
+Every check runs, also after a failure. Exit status 1 if one failed. The result is runs/<stack>/<time>/smoke.json.
 Changes nothing on any host.
 """
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from serving.smoke.checks import Check
 
 LookAtGpu = Callable[[str], str]
-"""Returns what shows that a host computes on its GPUs, or raises CheckError."""
+"""Returns the proof that a host computes on its GPUs, or raises CheckError."""
 NextCommands = Callable[[bool], Sequence[str]]
-"""Returns what a person may sensibly type next, told whether all checks passed."""
+"""Returns the useful next commands; the argument is whether all checks passed."""
 
 PAUSE_S = 1.0
 CONNECT_S = 5.0
@@ -37,22 +37,22 @@ KEY_REFUSED = "HTTP 401"
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """What became of one check, as it stands in smoke.json."""
+    """The result of one check, as in smoke.json."""
 
     name: str
     ok: bool
     seconds: float
     detail: str
-    """What was seen."""
+    """The result or the failure, in words."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the smoke test; return the exit status."""
-    parser = Parser(prog="serving.smoke", description="Prove that an endpoint serves as it should.")
+    parser = Parser(prog="serving.smoke", description="Prove that an endpoint serves as its stack file says.")
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--stack", help="stack whose endpoint `provision` wrote down")
-    which.add_argument("--endpoint", type=Path, help="file with an endpoint, as `provision` writes it")
-    parser.add_argument("--wait-s", type=float, default=0, help="how long the endpoint may take to get ready")
+    which.add_argument("--stack", help="stack whose endpoint `provision` wrote")
+    which.add_argument("--endpoint", type=Path, help="endpoint file that `provision` wrote")
+    parser.add_argument("--wait-s", type=float, default=0, help="time to wait until the endpoint is ready")
     parser.add_argument("--json", action="store_true", help="print the result as JSON instead of a table")
     options = parser.parse_args(arguments)
     say(f"→ smoke test of {options.stack or options.endpoint}")
@@ -68,15 +68,14 @@ def smoke(
     next_commands: NextCommands = lambda _: (),
     bring_key: str = "`provision`",
 ) -> int:
-    """Check `endpoint`, print and keep the result; return 1 when a check failed.
+    """Check `endpoint`, print and write the result; return 1 if a check failed.
 
-    `bring_key` is the command that brings the hosts the API keys.
-    `look_at_gpu` is asked for each GPU host, after the endpoint has answered; it and `next_commands` come from whoever
-    knows the hosts. Raises CheckError when the endpoint cannot be reached at all, ConfigError when its key or CA is
-    not here.
+    `bring_key` is the command that copies the API keys to the hosts. `look_at_gpu` is called for each GPU host after
+    the endpoint has answered; it and `next_commands` come from a caller that knows the hosts. Raises CheckError if the
+    endpoint cannot be reached at all, ConfigError if its key or CA is missing.
     """
     began = time.monotonic()
-    endpoint.api_key()  # a missing key is a word to the person, not a failed check
+    endpoint.api_key()  # a missing key is a wrong use of the command, not a failed check
     found: list[CheckResult] = []
     try:
         for url in endpoint.urls:
@@ -101,8 +100,8 @@ def smoke(
     failed = [check.name for check in found if not check.ok]
     if is_key_refused(found):
         say(
-            f"! the gateway does not know the key of {endpoint.client} in {endpoint.keys_file}: after `rotate-key` it "
-            f"is newer than the hosts' until {bring_key} brings it there"
+            f"! the gateway does not know the key of {endpoint.client} in {endpoint.keys_file}. "
+            f"After `rotate-key`, {bring_key} copies the new key to the hosts"
         )
     if failed:
         say(f"✗ smoke test: {len(failed)} of {len(found)} checks failed: {', '.join(failed)}; {path}")
@@ -114,18 +113,18 @@ def smoke(
 
 
 def is_key_refused(found: Sequence[CheckResult]) -> bool:
-    """Return whether the gateway answers, but not to the key that clients are to use."""
+    """Return whether the gateway answers but refuses the clients' key."""
     listed = [check for check in found if check.name.startswith("models_listed")]
     return any(not check.ok and KEY_REFUSED in check.detail for check in listed)
 
 
 def _nobody_looked(_: str) -> str:
-    """A GPU that nobody looked at may be idle while the CPU computes."""
-    raise CheckError("the endpoint does not tell whether the GPU computes; `make smoke` looks at the host too")
+    """Fail, because an endpoint also answers when the CPU computes and the GPU is idle."""
+    raise CheckError("the endpoint does not show whether the GPU computes; `make smoke` checks the host too")
 
 
 def run_checks(endpoint: "Endpoint", url: str) -> list[CheckResult]:
-    """Return what became of each check of `url`; the names tell the URLs of several hosts apart."""
+    """Return the result of each check of `url`. With several hosts, the names contain the URL."""
     from serving.client import Client
     from serving.smoke.checks import Target, checks
 
@@ -136,7 +135,7 @@ def run_checks(endpoint: "Endpoint", url: str) -> list[CheckResult]:
 
 
 def _run(name: str, check: "Check") -> CheckResult:
-    """Return what became of one check."""
+    """Return the result of one check."""
     began = time.monotonic()
     try:
         detail, ok = check(), True
@@ -155,9 +154,9 @@ def wait_until_ready(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Wait until `url` says that it is healthy, for `wait_s` at the most; raise CheckError when it does not.
+    """Wait up to `wait_s` until `url` is healthy; raise CheckError if it does not become so.
 
-    With `wait_s` 0 it is enough that something takes connections: the checks will tell the rest.
+    With `wait_s` 0, an open port is enough: the checks do the rest.
     """
     end = clock() + wait_s
     while True:
@@ -173,7 +172,7 @@ def wait_until_ready(
 
 
 def _state(url: str, ca: Path | None) -> str | None:
-    """Return why `url` is not ready, none when it is; a certificate that is not trusted is a check's to tell."""
+    """Return why `url` is not ready, or None. A check reports a certificate that is not trusted."""
     from serving.client import Client
 
     try:
@@ -181,7 +180,7 @@ def _state(url: str, ca: Path | None) -> str | None:
             status = client.ask("GET", "/health").status_code
     except CheckError as error:
         return None if "CERTIFICATE_VERIFY_FAILED" in error.what else f"cannot be reached: {error.what}"
-    return None if status == READY else f"is not ready: GET /health says {status}"
+    return None if status == READY else f"is not ready: GET /health returns {status}"
 
 
 def print_table(endpoint: "Endpoint", found: Sequence[CheckResult]) -> None:
@@ -190,7 +189,7 @@ def print_table(endpoint: "Endpoint", found: Sequence[CheckResult]) -> None:
     from rich.table import Table
 
     table = Table(title=f"{endpoint.stack}: {', '.join(endpoint.urls)}", title_justify="left")
-    for heading in ("check", "", "s", "what was seen"):
+    for heading in ("check", "", "s", "result"):
         table.add_column(heading, justify="right" if heading == "s" else "left", overflow="fold")
     for check in found:
         mark = "[green]✓[/]" if check.ok else "[red]✗[/]"
@@ -201,7 +200,7 @@ def print_table(endpoint: "Endpoint", found: Sequence[CheckResult]) -> None:
 
 
 def _plain(text: str) -> str:
-    """Return `text` with its brackets kept, which rich takes for colours, and no control characters."""
+    """Return `text` without control characters, and with brackets escaped, which rich would read as colours."""
     from rich.markup import escape
 
     return escape(plain(text))
@@ -212,9 +211,9 @@ def _since(began: float) -> float:
 
 
 def _endpoint(options: argparse.Namespace) -> "Endpoint":
-    """Return the endpoint that the command line names."""
+    """Return the endpoint of the command line."""
     from serving.endpoint import endpoint_file, read_endpoint
 
     if options.endpoint:
-        return read_endpoint(options.endpoint, hint="name a file that `provision` wrote")
+        return read_endpoint(options.endpoint, hint="write a file that `provision` wrote")
     return read_endpoint(endpoint_file(options.stack), hint=f"make provision STACK={options.stack}")

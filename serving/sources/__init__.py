@@ -1,1 +1,1 @@
-"""Where models and adapters come from, resolved to exact files, sizes and digests. Downloads nothing to a host."""
+"""Sources of models and adapters, resolved to exact files, sizes and digests. Downloads nothing to a host."""

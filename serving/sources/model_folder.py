@@ -1,4 +1,4 @@
-"""Whether a folder holds a whole model as every engine reads it. Reads the heads of weights, and knows no adapter."""
+"""Check that a folder has a complete model that engines can read. Reads only the headers of weights."""
 
 import os
 from collections.abc import Callable
@@ -17,18 +17,19 @@ from serving.formats.weight_heads import LFS_START, read_head
 WEIGHTS = ("*.safetensors", "*.bin")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json")
 NO_MODEL = ("training_args.bin", "optimizer*", "adapter_model.*", "consolidated*")
-"""Files that are named like weights and that no engine takes for the model's."""
+"""Files with names like weights that no engine loads."""
 
 Result = TypeVar("Result")
 
 
 def check_model(folder: Path, *, where: str, context_tokens: int | None = None, engine: str = "") -> None:
-    """Raise ConfigError unless `folder` holds a config, whole weights and a tokenizer; `where` is its key.
+    """Raise ConfigError unless `folder` has a config, complete weights and a tokenizer; `where` is its key.
 
-    `context_tokens` is what the stack asks of the model, None: not compared; `engine` is to serve it, empty: any.
+    `context_tokens` is the context of the stack; if None, it is not compared. `engine` will serve the model; if empty,
+    any engine may.
     """
     if not (folder / CONFIG).is_file():
-        raise ConfigError(f"{folder} has no {CONFIG}", where=where, hint="name the folder that holds it")
+        raise ConfigError(f"{folder} has no {CONFIG}", where=where, hint="write the folder that contains it")
     config = _read(folder, CONFIG, MAX_INDEX_BYTES, partial(read_model_config, engine=engine), where=where)
     longest = config.context_tokens
     weights = [path for pattern in WEIGHTS for path in sorted(folder.glob(pattern)) if not is_like(path.name, NO_MODEL)]
@@ -39,10 +40,10 @@ def check_model(folder: Path, *, where: str, context_tokens: int | None = None, 
         shards = _read(folder, INDEX, MAX_INDEX_BYTES, shards_of, where=where)
         missing = missing_shard(shards, [path.name for path in weights])
         if missing:
-            raise ConfigError(f"{folder} has no {missing}, which its {INDEX} names", where=where, hint="get it again")
+            raise ConfigError(f"{folder} has no {missing}, which its {INDEX} lists", where=where, hint="get it again")
     elif part:
         raise ConfigError(
-            f"{folder} has no {part}, which the names of its other weights count", where=where, hint="get it again"
+            f"{folder} has no {part}, which the names of its other weights imply", where=where, hint="get it again"
         )
     for path in weights:
         _check_weights(path, where)
@@ -62,7 +63,7 @@ def check_model(folder: Path, *, where: str, context_tokens: int | None = None, 
 
 
 def _read(folder: Path, name: str, limit: int, read: Callable[[bytes], Result], *, where: str) -> Result:
-    """Return what `read` makes of the content of a file in `folder`, of which it gets at most `limit` bytes and one."""
+    """Return the result of `read` for a file in `folder`. `read` gets at most `limit` + 1 bytes."""
     path = folder / name
     try:
         with open_regular(path) as stream:
@@ -75,7 +76,7 @@ def _read(folder: Path, name: str, limit: int, read: Callable[[bytes], Result], 
 
 
 def _check_weights(path: Path, where: str) -> None:
-    """Raise ConfigError for weights that were cut off, and for a pointer of Git LFS in their place."""
+    """Raise ConfigError if weights are incomplete or a Git LFS pointer."""
     _refuse_pointer(path, where)
     if path.suffix != ".safetensors":
         return
@@ -87,14 +88,14 @@ def _check_weights(path: Path, where: str) -> None:
 
 
 def _refuse_pointer(path: Path, where: str) -> None:
-    """Raise ConfigError for a file of which Git has only brought the pointer, and for one that cannot be read."""
+    """Raise ConfigError if a file is a Git LFS pointer or cannot be read."""
     try:
         with open_regular(path) as stream:
             start = stream.read(len(LFS_START))
     except OSError as error:
         raise _unreadable(path, error, where) from None
     if start == LFS_START:
-        what = f"{path} is a pointer of Git LFS, not the file"
+        what = f"{path} is a Git LFS pointer, not the file"
         raise ConfigError(what, where=where, hint=f"run `git lfs pull` in {path.parent}")
 
 

@@ -1,4 +1,4 @@
-"""Where Ollama's program and the models that only it reads come from. Fetches nothing, but may build the program."""
+"""Sources of Ollama's program and of the models that only Ollama reads. Fetches nothing, but may build the program."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,41 +13,41 @@ from serving.spec.ollama import ArchiveRelease, BuiltRelease, GgufSource, Ollama
 
 @dataclass(frozen=True)
 class RegistryFetch:
-    """A model of a registry, fetched by the host and checked against the digest of its manifest."""
+    """A model of a registry. The host fetches it and checks the digest of its manifest."""
 
     registry: str
     name: str
-    """With its owner: `library/llama3.2:3b`."""
+    """Name with owner: `library/llama3.2:3b`."""
     digest: str
 
     @property
     def fetch_arguments(self) -> tuple[str, str]:
-        """What the program that fetches is told: place and pin."""
+        """Arguments of the fetch program: source and pin."""
         return (f"ollama+{self.registry}/{self.name}", self.digest)
 
     @property
     def environment(self) -> dict[str, SecretStr]:
-        """The secrets that it needs: none, only public models are fetched."""
+        """No secrets: only public models are fetched."""
         return {}
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A release archive of Ollama: at a URL, or in a folder of this machine."""
+    """A release archive of Ollama: at a URL, or in a folder of this computer."""
 
     version: str
     sha256: str
     url: str = ""
     folder: Path | None = None
-    """Holds the archive and nothing else."""
+    """Folder with the archive and nothing else."""
     name: str = ""
-    """Its file in the folder."""
+    """Name of the archive in the folder."""
 
 
 def gguf_folder(source: GgufSource, *, key: str) -> Path:
-    """Return a folder that holds the file alone, as `model.gguf`, so that it travels like any model.
+    """Return a folder with only this file, as `model.gguf`, so that it is sent like any model.
 
-    Raises ConfigError when there is no such file. Its checksum is the host's to check, on what has arrived.
+    Raises ConfigError if there is no such file. The host checks the checksum of the copy.
     """
     path = full_path(source.path)
     if not path.is_file():
@@ -64,7 +64,7 @@ def gguf_folder(source: GgufSource, *, key: str) -> Path:
 
 
 def release_archive(release: OllamaRelease) -> Archive:
-    """Return the archive of a release; one that is built here is built now, if it is missing."""
+    """Return the archive of a release. With kind build, it is built now if it is missing."""
     match release:
         case PinnedRelease():
             url = ARCHIVE_URL.format(version=release.version)
@@ -72,7 +72,7 @@ def release_archive(release: OllamaRelease) -> Archive:
         case ArchiveRelease():
             return Archive(release.version, release.sha256, url=release.url)
         case BuiltRelease():
-            from tools.ollama import built_archive  # only where it is asked for
+            from tools.ollama import built_archive  # only if the stack file says build
 
             built = built_archive()
             return Archive(built.version, built.sha256, folder=built.folder, name=built.path.name)

@@ -1,4 +1,4 @@
-"""Where a model's files come from: a folder here, which travels to the host, or the hub, from which the host fetches.
+"""Resolve sources: a folder that is sent to the host, or a place from which the host fetches.
 
 Copies and fetches nothing itself.
 """
@@ -25,54 +25,54 @@ from tools.tiny_model import make_tiny_model
 
 @dataclass(frozen=True)
 class LocalFolder:
-    """A folder of this machine, sent to the host and checked file by file."""
+    """A folder of this computer, sent to the host and checked file by file."""
 
     path: Path
 
 
 @dataclass(frozen=True)
 class HubFetch:
-    """A repository of the hub at a commit, fetched by the host and checked against the hub's own checksums."""
+    """A repository of the hub at a commit. The host fetches it and checks the hub's checksums."""
 
     repo: str
     revision: str
     token: SecretStr | None = None
     endpoint: str = ""
-    """A mirror's address; empty for the hub itself. The token is for this server alone."""
+    """Address of a mirror; empty for the hub. The token is sent only to this server."""
 
     @property
     def conditions(self) -> tuple[str, ...]:
-        """What else the program that fetches is to know."""
+        """More arguments of the fetch program."""
         return (f"--endpoint={self.endpoint}",) if self.endpoint else ()
 
     @property
     def fetch_arguments(self) -> tuple[str, str]:
-        """What the program that fetches is told: place and pin."""
+        """Arguments of the fetch program: source and pin."""
         return (self.repo, self.revision)
 
     @property
     def environment(self) -> dict[str, SecretStr]:
-        """The secrets that it needs."""
+        """Secrets of the fetch program."""
         return {"HF_TOKEN": self.token} if self.token else {}
 
 
 @dataclass(frozen=True)
 class ListedFetch:
-    """A folder of a bucket or a web server, fetched by the host and checked against a list of checksums in it."""
+    """A folder of a bucket or web server. The host fetches it and checks it against its SHA256SUMS."""
 
     url: str
     sha256: str
-    """Of the list, SHA256SUMS."""
+    """Checksum of SHA256SUMS."""
     environment: Mapping[str, SecretStr] = field(default_factory=dict)
-    """The secrets that reading it needs."""
+    """Secrets of the fetch program."""
     by_host: bool = False
-    """Whether the host's own role reads it; this computer may not be able to."""
+    """Whether the host's own role reads it. This computer may not have access."""
     by_login: bool = False
-    """Whether this computer's login reads it: whoever fetches adds that to the environment."""
+    """Whether this computer's login reads it. The caller adds the login to the environment."""
 
     @property
     def fetch_arguments(self) -> tuple[str, str]:
-        """What the program that fetches is told: place and pin."""
+        """Arguments of the fetch program: source and pin."""
         return (self.url, self.sha256)
 
 
@@ -83,19 +83,19 @@ ResolvedModel = ResolvedSource | RegistryFetch
 
 @dataclass(frozen=True)
 class ResolvedSources:
-    """The sources of all that is served."""
+    """Sources of the base model, the adapters and the engine's program."""
 
     model: ResolvedModel
     adapters: tuple[ResolvedSource, ...]
     """In the order of the spec."""
     release: Archive | None = None
-    """Ollama's program; none for another engine, whose packages a lock names."""
+    """Ollama's program; None for vLLM, whose packages are in a lock file."""
 
 
 def resolve_sources(spec: ServingSpec) -> ResolvedSources:
-    """Return the sources of `spec`, its tiny models made, its tokens read, the adapters that lie here checked.
+    """Return the sources of `spec`. It makes tiny models, reads tokens, and checks local folders.
 
-    Raises ConfigError for a folder that is missing or incomplete, an adapter that does not fit, a missing token.
+    Raises ConfigError if a folder is missing or incomplete, an adapter does not fit, or a token is missing.
     """
     model = resolve_model(spec.model.source, key="serving.model.source")
     adapters = tuple(

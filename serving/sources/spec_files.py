@@ -1,4 +1,4 @@
-"""Whether the files that a spec names are there and say the same as the spec. Reads this computer's disk only."""
+"""Check the files that a spec names: they exist and match the spec. Reads only this computer's disk."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,11 +17,11 @@ from serving.spec.models import GatewaySpec, ServingSpec
 from serving.spec.ollama import GgufSource
 
 MAX_TEMPLATE_BYTES = 256 * 1024
-"""The longest published chat templates have some 30 KiB."""
+"""The longest published chat templates have about 30 KiB."""
 
 
 def files_of_serving(spec: ServingSpec) -> Iterator[Problem]:
-    """Yield what is wrong with the folders of the model and the adapters."""
+    """Yield problems with the folders of the model and the adapters."""
     base = spec.model.source
     if isinstance(base, FolderSource):
         yield from _problems(base, "model.source", _whole_model(spec))
@@ -48,7 +48,7 @@ def _whole_model(spec: ServingSpec) -> Callable[[Path], None]:
 
 
 def _problems(source: FolderSource, key: str, check: Callable[[Path], None]) -> Iterator[Problem]:
-    """Yield what `check` says of the folder; `key` is the source's."""
+    """Yield the problem that `check` finds in the folder; `key` is that of the source."""
     folder = full_path(source.path)
     if not folder.is_dir():
         yield Problem(f"{key}.path", f"there is no folder {source.path}", "relative paths start at the checkout")
@@ -57,7 +57,7 @@ def _problems(source: FolderSource, key: str, check: Callable[[Path], None]) -> 
         check_below(folder)
         check(folder)
     except ConfigError as error:
-        # Some errors name a file in the folder instead of a key. All are said of the path as the config has it.
+        # Some errors name a file in the folder instead of a key. Messages use the path of the config.
         own_key = error.where.startswith(key.removesuffix(".source"))
         what = error.what if own_key else f"{error.where} {error.what}"
         yield Problem(
@@ -66,7 +66,7 @@ def _problems(source: FolderSource, key: str, check: Callable[[Path], None]) -> 
 
 
 def _template(path: Path) -> Iterator[Problem]:
-    """Yield what is wrong with a chat template."""
+    """Yield problems with a chat template."""
     key = "vllm.chat_template"
     missing = list(file_is_there(path, key))
     if missing:
@@ -77,14 +77,14 @@ def _template(path: Path) -> Iterator[Problem]:
             content = stream.read(MAX_TEMPLATE_BYTES + 1)
         content.decode()
     except (OSError, UnicodeDecodeError) as error:
-        yield Problem(key, f"{path} cannot be read as text ({error})", "name a Jinja file in UTF-8")
+        yield Problem(key, f"{path} cannot be read as text ({error})", "write a Jinja file in UTF-8")
         return
     if len(content) > MAX_TEMPLATE_BYTES:
-        yield Problem(key, f"{path} has more than {MAX_TEMPLATE_BYTES} bytes", "name a Jinja file")
+        yield Problem(key, f"{path} has more than {MAX_TEMPLATE_BYTES} bytes", "write a Jinja file")
 
 
 def files_of_gateway(gateway: GatewaySpec) -> Iterator[Problem]:
-    """Yield what is wrong with the files of the gateway's certificate."""
+    """Yield problems with the files of the gateway's certificate."""
     if isinstance(gateway.tls, TlsFiles):
         for name in ("certificate", "key", "ca"):
             path = getattr(gateway.tls, name)
@@ -93,7 +93,7 @@ def files_of_gateway(gateway: GatewaySpec) -> Iterator[Problem]:
 
 
 def file_is_there(path: Path, key: str, *, private: bool = False) -> Iterator[Problem]:
-    """Yield a problem unless `path` is a file, and if `private` one that its owner alone can read."""
+    """Yield a problem unless `path` is a file and, if `private`, only its owner can read it."""
     if not full_path(path).is_file():
         yield Problem(key, f"there is no file {path}", "relative paths start at the checkout")
     elif private and others_can_read(full_path(path)):

@@ -1,6 +1,6 @@
-"""How much a model's weights take, read from the repository's name; nothing is fetched.
+"""Size of a model's weights, from the name of its repository. Fetches nothing.
 
-A name without a size, or a folder, gives no answer: rules built on this one say nothing then.
+The size is None for a folder, or for a name without a size. Rules then accept the model.
 """
 
 import re
@@ -8,25 +8,25 @@ import re
 from serving.spec.fields import HubSource, ModelSpec
 
 _BILLIONS = re.compile(r"(?:^|[-_/:])(?:(\d+)x)?(\d+(?:\.\d+)?)b(?![a-z])", re.IGNORECASE)
-"""`-2.4B-` is 2.4 billion parameters; `8x7B` eight experts of seven, an upper bound as they share some."""
+"""`-2.4B-` is 2.4 billion parameters; `8x7B` eight experts of seven billion, an upper bound because they share some."""
 
 _STORED_BYTES = ((re.compile(r"awq|gptq|int4|4bit", re.I), 0.6), (re.compile(r"fp8|int8|8bit", re.I), 1.05))
-"""Bytes a parameter takes on disk, with the scales that go with it."""
+"""Bytes of a parameter on disk, with its scales."""
 
 _PLAIN_BYTES = 2.0
-"""bfloat16 or float16, as most models are published."""
+"""Bytes of a parameter in bfloat16 or float16, as in most published models."""
 
 _GIB_PER_BILLION_BYTES = 1e9 / 2**30
 
 
 def parameters_billion(repo: str) -> float | None:
-    """Return the billions of parameters that the name of a repository tells; none when it does not."""
+    """Return the billions of parameters in the name of a repository; None if it has none."""
     found = _BILLIONS.search(repo)
     return int(found[1] or 1) * float(found[2]) if found else None
 
 
 def stored_gib(model: ModelSpec) -> float | None:
-    """Return the GiB that the weights take on disk; none when the name does not tell."""
+    """Return the size of the weights on disk in GiB; None if the name does not contain it."""
     if not isinstance(model.source, HubSource):
         return None
     billion = parameters_billion(model.source.repo)
@@ -37,7 +37,7 @@ def stored_gib(model: ModelSpec) -> float | None:
 
 
 def loaded_gib(model: ModelSpec) -> float | None:
-    """Return the GiB that the weights take in memory; none when the name does not tell."""
+    """Return the size of the weights in memory in GiB; None if the name does not contain it."""
     stored = stored_gib(model)
     if stored is None or not isinstance(model.source, HubSource):
         return None

@@ -136,5 +136,5 @@ def test_file_without_a_ca_is_told(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content)
-    with pytest.raises(ConfigError, match="holds no CA"):
+    with pytest.raises(ConfigError, match="contains no CA"):
         tls_context(path)

@@ -213,7 +213,7 @@ UNFIT: dict[str, tuple[dict[str, bytes], str]] = {
     "an index that names nothing": ({INDEX: b"{}"}, f"{INDEX} of {REPO} names no weights; get it again"),
     "a pointer": (
         {"model.safetensors": b"version https://git-lfs.github.com/spec/v1\n"},
-        f"model.safetensors of {REPO} is a pointer of Git LFS, not the file",
+        f"model.safetensors of {REPO} is a Git LFS pointer, not the file",
     ),
     "a short context": (
         {"config.json": b'{"model_type": "llama", "max_position_embeddings": 2048}'},
@@ -229,7 +229,7 @@ UNFIT: dict[str, tuple[dict[str, bytes], str]] = {
     ),
     "a pointer for a tokenizer": (
         {"tokenizer.json": b"version https://git-lfs.github.com/spec/v1\n"},
-        f"tokenizer.json of {REPO} is a pointer of Git LFS, not the file",
+        f"tokenizer.json of {REPO} is a Git LFS pointer, not the file",
     ),
     "a tokenizer's settings that are cut off": (
         {"tokenizer_config.json": b'{"a": '},
@@ -237,7 +237,7 @@ UNFIT: dict[str, tuple[dict[str, bytes], str]] = {
     ),
     "a pointer for a chat template": (
         {"chat_template.jinja": b"version https://git-lfs.github.com/spec/v1\n"},
-        f"chat_template.jinja of {REPO} is a pointer of Git LFS",
+        f"chat_template.jinja of {REPO} is a Git LFS pointer",
     ),
     "a config that vLLM does not know": (
         {"config.json": b'{"architectures": ["LlamaForCausalLM"]}'},

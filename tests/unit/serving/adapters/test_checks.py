@@ -80,9 +80,9 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
         ),
         "not a whole safetensors file",
     ),
-    "a pointer of Git LFS": (
+    "a Git LFS pointer": (
         lambda path: (path / "adapter_model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\n"),
-        "a pointer of Git LFS",
+        "a Git LFS pointer",
     ),
 }
 
@@ -127,7 +127,7 @@ def test_repositories_are_compared_when_both_are_known(folder: Path, written: st
 def test_the_pinned_checksum_decides(folder: Path, llama: TinyModel) -> None:
     sha256 = hashlib.sha256((folder / "adapter_model.safetensors").read_bytes()).hexdigest()
     check(adapter(sha256=sha256), folder, llama.base)
-    with pytest.raises(ConfigError, match=f"SHA-256 {sha256}, not the one that is pinned"):
+    with pytest.raises(ConfigError, match=f"SHA-256 {sha256}, not the pinned one"):
         check(adapter(sha256="0" * 64), folder, llama.base)
 
 

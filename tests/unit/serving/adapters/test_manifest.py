@@ -55,7 +55,7 @@ def test_a_manifest_that_is_gone_is_told_while_its_record_has_names(path: Path) 
     """Else a checkout that lacks it would have `provision` start an engine without any adapter."""
     lock = path.with_suffix(".lock")
     record(lock, moved("contract@2", "contract@3"))
-    with pytest.raises(ConfigError, match=r"is gone, and prod.lock says that contract is served; take it back from"):
+    with pytest.raises(ConfigError, match=r"is missing, and prod.lock says that contract is served; restore it from"):
         read_releases(path)
     record(lock, Move.model_validate({**moved("x", "contract@3", "retire").model_dump(by_alias=True), "to": ""}))
     assert read_releases(path) is None

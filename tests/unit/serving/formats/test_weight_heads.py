@@ -25,7 +25,7 @@ def test_a_whole_file_tells_its_tensors() -> None:
 
 LIES: dict[str, tuple[bytes, str]] = {
     "nothing": (b"", "has only 0 bytes"),
-    "a pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "is a pointer of Git LFS"),
+    "a pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "is a Git LFS pointer"),
     "HTML": (b"<!DOCTYPE html><html>", "header is longer than the file may be"),
     "a header of exabytes": (file({}, length=1 << 62), "header is longer than the file may be"),
     "a header beyond the end": (file({"a": ONE}, length=100_000), "header is longer than the file may be"),

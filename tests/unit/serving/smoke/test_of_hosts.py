@@ -129,6 +129,6 @@ def test_a_key_that_the_hosts_do_not_have_yet_is_named_as_the_cause(
     assert smoke(target, wait_s=0, as_json=False) == 1
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("! ")]
     assert said == [
-        f"! the gateway does not know the key of default in {endpoint.keys_file}: after `rotate-key` it is newer than "
-        f"the hosts' until `make provision INVENTORY={target.inventory}` brings it there"
+        f"! the gateway does not know the key of default in {endpoint.keys_file}. "
+        f"After `rotate-key`, `make provision INVENTORY={target.inventory}` copies the new key to the hosts"
     ]

@@ -220,9 +220,9 @@ def test_wrong_endpoint_file_is_told_with_exit_2(
 
 
 def test_missing_key_or_ca_is_told_before_any_check(endpoint: Endpoint, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="holds no key of other"):
+    with pytest.raises(ConfigError, match="contains no key of other"):
         smoke(endpoint.model_copy(update={"client": "other"}))
-    with pytest.raises(ConfigError, match="holds no CA"):
+    with pytest.raises(ConfigError, match="contains no CA"):
         smoke(endpoint.model_copy(update={"ca": tmp_path / "none.pem"}))
 
 
@@ -254,7 +254,7 @@ def test_waits_until_the_endpoint_is_healthy(endpoint: Endpoint, engine: EngineD
 def test_waits_no_longer_than_told(endpoint: Endpoint, engine: EngineDouble) -> None:
     engine.faults.add("unhealthy")
     clock = Clock()
-    with pytest.raises(CheckError, match=r"is not ready: GET /health says 503 after 2\.5 s"):
+    with pytest.raises(CheckError, match=r"is not ready: GET /health returns 503 after 2\.5 s"):
         wait_until_ready(endpoint.url, endpoint.ca, 2.5, clock=clock, sleep=clock.sleep)
     assert clock.naps == [1.0, 1.0, 0.5]
 

@@ -49,19 +49,19 @@ def index(folder: Path, content: object) -> None:
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "a pointer for weights": (
         lambda folder: (folder / "model.safetensors").write_text(POINTER),
-        "/model.safetensors is a pointer of Git LFS, not the file; run `git lfs pull` in ",
+        "/model.safetensors is a Git LFS pointer, not the file; run `git lfs pull` in ",
     ),
     "a pointer for a tokenizer": (
         lambda folder: (folder / "tokenizer.json").write_text(POINTER),
-        "/tokenizer.json is a pointer of Git LFS",
+        "/tokenizer.json is a Git LFS pointer",
     ),
     "a pointer for the config": (
         lambda folder: (folder / "config.json").write_text(POINTER),
-        "/config.json is a pointer of Git LFS",
+        "/config.json is a Git LFS pointer",
     ),
     "a missing shard": (
         lambda folder: index(folder, {"weight_map": {"a": "model-00002-of-00002.safetensors"}}),
-        " has no model-00002-of-00002.safetensors, which its model.safetensors.index.json names; get it again",
+        " has no model-00002-of-00002.safetensors, which its model.safetensors.index.json lists; get it again",
     ),
     "an index that names nothing": (
         lambda folder: index(folder, {"weight_map": {}}),
@@ -77,7 +77,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a missing part, and no index": (
         lambda folder: (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors"),
-        " has no model-00002-of-00002.safetensors, which the names of its other weights count; get it again",
+        " has no model-00002-of-00002.safetensors, which the names of its other weights imply; get it again",
     ),
     "a shard outside the folder": (
         lambda folder: index(folder, {"weight_map": {"a": "../model.safetensors"}}),
@@ -121,11 +121,11 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a pointer for added tokens": (
         lambda folder: (folder / "added_tokens.json").write_text(POINTER),
-        "/added_tokens.json is a pointer of Git LFS, not the file; run `git lfs pull` in ",
+        "/added_tokens.json is a Git LFS pointer, not the file; run `git lfs pull` in ",
     ),
     "a pointer for a chat template": (
         lambda folder: (folder / "chat_template.jinja").write_text(POINTER),
-        "/chat_template.jinja is a pointer of Git LFS",
+        "/chat_template.jinja is a Git LFS pointer",
     ),
     "a chat template that is a page": (
         lambda folder: (folder / "chat_template.jinja").write_text("<!doctype html>"),

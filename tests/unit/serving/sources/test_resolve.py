@@ -69,7 +69,10 @@ def test_a_folder_whose_files_are_those_of_its_pinned_list_is_taken(tmp_path: Pa
             lambda base: (base / "SHA256SUMS").write_text("0" * 64 + "  config.json\n"),
             r"sha256: .*SHA256SUMS has SHA-256",
         ),
-        (lambda base: (base / "config.json").write_text("{}"), r"path: .*config\.json is not the file"),
+        (
+            lambda base: (base / "config.json").write_text("{}"),
+            r"path: .*config\.json does not have the checksum in SHA256SUMS",
+        ),
         (lambda base: (base / "config.json").unlink(), r"path: .* has no config\.json"),
         (lambda base: (base / "code").mkdir() or (base / "code" / "more.py").touch(), r"path: .* code/more\.py, which"),
     ],

@@ -50,7 +50,7 @@ def test_cut_off_weights_are_told_with_the_adapter_they_belong_to(tiny: TinyMode
     weights = tiny.adapter("a") / "adapter_model.safetensors"
     weights.write_text("version https://git-lfs.github.com/spec/v1\n")
     assert _told(tiny) == [
-        f"adapters[0].source.path: {weights} is a pointer of Git LFS, not the file; run `git lfs pull` in its folder"
+        f"adapters[0].source.path: {weights} is a Git LFS pointer, not the file; run `git lfs pull` in its folder"
     ]
 
 
@@ -67,7 +67,7 @@ def test_missing_folders_are_all_told(tiny: TinyModel) -> None:
 def test_a_folder_without_a_model_is_told(tiny: TinyModel) -> None:
     """The folder above, usually."""
     (tiny.base / "config.json").unlink()
-    assert _told(tiny) == [f"model.source.path: {tiny.base} has no config.json; name the folder that holds it"]
+    assert _told(tiny) == [f"model.source.path: {tiny.base} has no config.json; write the folder that contains it"]
 
 
 def test_relative_paths_start_at_the_checkout_and_home_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,6 @@
-"""What the engine reports while it works, turned into lines for a person and one outcome. Starts nothing.
+"""The events of a run of the Pulumi engine, as lines for a person and one report. Starts nothing.
 
-The engine writes one JSON object a line (`pulumi up --json`; fields: sdk/go/common/apitype/events.go of Pulumi).
+The Pulumi engine writes one JSON object a line (`pulumi up --json`; fields: sdk/go/common/apitype/events.go of Pulumi).
 """
 
 import re
@@ -14,17 +14,17 @@ PROVIDER_TYPES = "pulumi:providers:"
 
 PLANNED = {
     "create": "+ would create",
-    "create-replacement": "+ would create anew",
+    "create-replacement": "+ would create again",
     "update": "~ would change",
     "delete": "- would remove",
     "delete-replaced": "- would remove the old",
     "import": "= would adopt",
 }
-"""Steps that are told, by the engine's name; `same`, `read`, `refresh` and the halves of a replacement are not."""
+"""Steps that are printed, by Pulumi's name. `same`, `read`, `refresh` and the halves of a replacement are not."""
 
 DOING = {
     "create": "+ creating",
-    "create-replacement": "+ creating anew",
+    "create-replacement": "+ creating again",
     "update": "~ changing",
     "delete": "- removing",
     "delete-replaced": "- removing the old",
@@ -33,7 +33,7 @@ DOING = {
 
 DONE = {
     "create": "+ created",
-    "create-replacement": "+ created anew",
+    "create-replacement": "+ created again",
     "update": "~ changed",
     "delete": "- removed",
     "delete-replaced": "- removed the old",
@@ -48,13 +48,13 @@ _NOISE = re.compile(r"^Exception calling application: |^(error|info|warning): ")
 
 @dataclass
 class Report:
-    """What a run of the engine reported, filled line by line through `read`."""
+    """What a run of the Pulumi engine reported. `read` fills it line by line."""
 
     preview: bool = False
-    """Whether the engine only says what it would do."""
+    """Whether the Pulumi engine only says what it would do."""
 
     outputs: dict[str, Any] = field(default_factory=dict)
-    """The stack's outputs, empty until the program has ended well."""
+    """The outputs of the stack. Empty until the program has succeeded."""
 
     done: dict[str, list[str]] = field(default_factory=dict)
     """Names of resources by what happened to them: `create`, `delete`, …"""
@@ -68,13 +68,13 @@ class Report:
     errors: list[str] = field(default_factory=list)
 
     began: bool = False
-    """Whether the engine got as far as its work."""
+    """Whether the Pulumi engine began to work on resources."""
 
     _looked_for: set[str] = field(default_factory=set)
     """Resources that a refresh is asking its provider about."""
 
     def read(self, line: str) -> list[str]:
-        """Take in one line of the engine and return what to tell a person about it."""
+        """Read one line of the Pulumi engine and return the lines to print."""
         try:
             event = parse_object(line)
         except ValueError:
@@ -88,7 +88,7 @@ class Report:
             if kind in event:
                 try:
                     return take(event[kind])
-                except (KeyError, TypeError, AttributeError):  # of another version of the engine: what it did is done
+                except (KeyError, TypeError, AttributeError):  # another version of Pulumi; it did its work
                     return []
         return []
 
@@ -143,7 +143,7 @@ def _step(event: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def _is_resource(event: dict[str, Any]) -> bool:
-    """Return whether a resource is something that exists: no component, which only groups, and no provider."""
+    """Return whether a cloud has the resource. Components only group resources, and providers are local."""
     metadata = event["metadata"]
     state = metadata.get("new") or metadata.get("old") or {}
     return bool(state.get("custom")) and not metadata["type"].startswith(PROVIDER_TYPES)
@@ -155,7 +155,7 @@ def _short(what: str) -> str:
 
 
 def _changed_keys(event: dict[str, Any]) -> str:
-    """Return `: key, key` for what is changed, else nothing; never a value, which may be a secret."""
+    """Return `: key, key` for the changed inputs, else an empty text. Values are left out: they may be secrets."""
     metadata = event["metadata"]
     old, new = ((metadata.get(side) or {}).get("inputs") or {} for side in ("old", "new"))
     keys = sorted(key for key in {*old, *new} if old.get(key) != new.get(key)) if old and new else []

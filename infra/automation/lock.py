@@ -1,7 +1,8 @@
-"""One operation on a stack at a time, and what an operation that was cut off left running.
+"""One operation on a stack at a time, and the Pulumi engine that an interrupted operation left running.
 
-A lock that the kernel drops with its holder, and beside it a note of the engine's process, written when that starts and
-removed only when the operation ended well. A note that is found says that the operation before was cut off.
+The kernel releases the lock when its holder ends. A note beside it names the process of the Pulumi engine. It is
+written when that starts and removed only when the operation succeeded, so a note means that the previous operation
+was interrupted or failed.
 """
 
 import contextlib
@@ -24,10 +25,10 @@ from core.processes import Process
 from core.waiting import wait_until
 
 ENGINE_WAIT_S = 300.0
-"""How long an engine that outlived its command may take to end: it stops by itself when its operation is done."""
+"""How long a Pulumi engine that outlived its command may take. It stops when its operation is done."""
 
 ENGINE_STOP_S = 60.0
-"""How long an engine may take to end after it was asked to, before it is killed."""
+"""How long a Pulumi engine may take to end after SIGTERM, before it is killed."""
 
 SWEEP_S = 10.0
 POLL_S = 0.1
@@ -39,14 +40,14 @@ class Operation:
 
     folder: Path
     interrupted: bool
-    """Whether the operation before this one was cut off."""
+    """Whether the previous operation was interrupted or failed."""
 
     def started(self, engine: Process) -> None:
-        """Note the process of an engine that was just started."""
+        """Note the process of a Pulumi engine that was just started."""
         write_atomically(_note(self.folder), f"{engine}\n")
 
     def ended_well(self) -> None:
-        """Forget the engine: nothing is owed to the next operation."""
+        """Remove the note: the next operation has nothing to recover."""
         _note(self.folder).unlink(missing_ok=True)
 
 
@@ -55,15 +56,15 @@ def _note(folder: Path) -> Path:
 
 
 def has_unfinished(stack: str) -> bool:
-    """Return whether an operation on the stack was cut off, failed, or is under way."""
+    """Return whether an operation on the stack was interrupted, failed, or is running."""
     return _note(outputs_file(stack).parent).exists()
 
 
 @contextmanager
 def operation(stack: str, *, stop_earlier: bool = False) -> Iterator[Operation]:
-    """Hold the stack. Raises DeployError when another command holds it, or an earlier one's engine does not end.
+    """Lock the stack. Raises DeployError if another command holds it, or an earlier Pulumi engine does not end.
 
-    An engine that outlived its command is waited for, or with `stop_earlier` stopped: `down` undoes what it does.
+    Waits for a Pulumi engine that outlived its command, or stops it with `stop_earlier`: `down` undoes its work.
     """
     folder = stack_state_dir(stack)
     with (folder / "lock").open("a") as lock:
@@ -71,12 +72,12 @@ def operation(stack: str, *, stop_earlier: bool = False) -> Iterator[Operation]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DeployError(
-                "another command is at work on it", where=f"stack {stack}", hint="wait until that ends"
+                "another command is working on it", where=f"stack {stack}", hint="wait until it ends"
             ) from None
         note = _note(folder)
         engine = Process.parse(note.read_text(errors="replace")) if note.exists() else None
         if engine is not None:
-            say("  the command before this one was cut off; recovering")
+            say("  the previous command was interrupted; recovering")
             if stop_earlier:
                 stop_engine(engine)
             await_engine(engine)
@@ -91,15 +92,15 @@ def await_engine(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Wait until an engine that still works on its own has ended. Raises DeployError when it does not."""
+    """Wait until a Pulumi engine without a command has ended. Raises DeployError when it does not."""
     if engine.is_running():
-        say(f"  its engine (process {engine.pid}) is still at work; waiting for it")
+        say(f"  its Pulumi engine (process {engine.pid}) is still working; waiting for it")
     wait_until(
         lambda: None if engine.is_running() else True,
         deadline_s=deadline_s,
         late=lambda: DeployError(
             f"still runs after {deadline_s:.0f} s",
-            where=f"process {engine.pid}, the engine of an earlier command",
+            where=f"process {engine.pid}, the Pulumi engine of an earlier command",
             hint=f"end it with `kill {engine.pid}` and run this command again",
         ),
         pause_s=POLL_S,
@@ -115,10 +116,10 @@ def stop_engine(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """End an engine in order, and when it takes longer than `deadline_s`, at once."""
+    """Stop a Pulumi engine with SIGTERM, and kill it when that takes longer than `deadline_s`."""
     if not engine.is_running():
         return
-    say(f"  stopping its engine (process {engine.pid}) after the step at hand")
+    say(f"  stopping its Pulumi engine (process {engine.pid}) after the current step")
     engine.send(signal.SIGTERM)
     end = Deadline.after(deadline_s, clock)
     while engine.is_running():
@@ -130,7 +131,7 @@ def stop_engine(
 def sweep(
     engine: Process, *, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
 ) -> None:
-    """End what an engine that was killed left behind: its language host and providers never notice that it is gone."""
+    """End the children of a Pulumi engine that was killed: its language host and providers do not notice."""
     end = Deadline.after(SWEEP_S, clock)
     number = signal.SIGTERM
     while members := engine.session_members():
@@ -143,9 +144,9 @@ def sweep(
 
 @contextmanager
 def passed_on(process: "subprocess.Popen[bytes]") -> Iterator[None]:
-    """Leave signals to a process that a person runs at their terminal, and stay until it has ended.
+    """Let a process at the user's terminal handle signals, and stay until it has ended.
 
-    A terminal sends Ctrl-C to both of us; what others send to us alone is passed on.
+    A terminal sends Ctrl-C to both processes. Other signals reach only this one, which forwards them.
     """
 
     def take(number: int, _frame: object) -> None:
@@ -160,9 +161,9 @@ def passed_on(process: "subprocess.Popen[bytes]") -> Iterator[None]:
 
 @contextmanager
 def forwarding(engine: Process | None) -> Iterator[list[int]]:
-    """Pass Ctrl-C and SIGTERM on to the engine; yields the list of the signals received.
+    """Forward Ctrl-C and SIGTERM to the Pulumi engine. Yields the list of received signals.
 
-    The engine finishes the step at hand after the first and gives up after the second. It is sent SIGTERM for both:
+    It finishes the current step after the first and gives up after the second. It gets SIGTERM for both:
     SIGINT stays ignored in a process that a shell started in the background.
     """
     received: list[int] = []
@@ -170,7 +171,7 @@ def forwarding(engine: Process | None) -> Iterator[list[int]]:
     def take(number: int, _frame: object) -> None:
         received.append(number)
         if len(received) == 1:
-            say("\n  stopping after the step at hand; once more stops at once and may leave something half made")
+            say("\n  stopping after the current step; a second time stops at once and may leave something incomplete")
         if engine is not None:
             engine.send(signal.SIGKILL if len(received) > 2 else signal.SIGTERM)  # noqa: PLR2004
 

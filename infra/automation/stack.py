@@ -1,7 +1,7 @@
-"""One stack and all that is done to it: the only module that tells the Pulumi engine what to do.
+"""One stack and every operation on it: the only module that runs the Pulumi engine.
 
-A command that loads half of a stack has the other half deleted; so nothing else here or elsewhere calls the engine.
-Decides nothing about clouds. What was cut off is put right first, whatever the next command is.
+A command that loads half of a stack has the other half deleted, so no other module may run it. Decides nothing about
+clouds. Every operation first recovers from an interrupted one.
 """
 
 import json
@@ -36,15 +36,15 @@ MACHINE = ":compute/instance:Instance", ":ec2/instance:Instance"
 
 
 ENGINE = "pulumi:"
-"""Beginning of the types of what the engine makes by itself, without a cloud: stack, providers, stashes."""
+"""Prefix of the types that the Pulumi engine creates without a cloud: stack, providers, stashes."""
 
 
 class LockedError(DeployError):
-    """Somebody else's engine is at work on the stack, or was when it was killed elsewhere."""
+    """Another Pulumi engine works on the stack, or was killed on another machine while it did."""
 
 
 class Stack:
-    """A stack that this process holds; made by `hold`."""
+    """A stack that this process has locked. Made by `hold`."""
 
     def __init__(self, engine: Engine, held: Operation) -> None:
         self._engine = engine
@@ -57,39 +57,39 @@ class Stack:
 
     @property
     def interrupted(self) -> bool:
-        """Whether the command before this one was cut off, or failed."""
+        """Whether the previous command was interrupted or failed."""
         return self._held.interrupted
 
     def hand_over(self, name: str, value: str) -> None:
-        """Let the program find `value` in its environment from now on."""
+        """Put `value` into the environment of the Pulumi program."""
         self._engine.settings[name] = value
 
     def known_ids(self) -> set[str]:
-        """Return the ids of all resources in the state that a cloud made; empty when there is no stack.
+        """Return the ids of all resources in the state that a cloud created. Empty: there is no stack.
 
-        What the engine makes by itself, its providers and host keys, is there before the cloud was asked for anything.
+        The Pulumi engine creates providers and host keys itself, before it calls a cloud.
         """
         resources = self._deployment().get("resources") or []
         return {str(each["id"]) for each in resources if "id" in each and not str(each["type"]).startswith(ENGINE)}
 
     def has_creations_in_flight(self) -> bool:
-        """Return whether a command was cut off while it created something, be it in another checkout.
+        """Return whether a command was interrupted while it created something, in any checkout.
 
-        The request may have reached the cloud: what it makes may be listed only some seconds later.
+        The request may have reached the cloud, which may list the new resource only seconds later.
         """
         pending = self._deployment().get("pending_operations") or []
         return any(each.get("type") == "creating" for each in pending)
 
     def has_machines(self) -> bool:
-        """Return whether the state has a machine that a cloud made."""
+        """Return whether the state has a machine of a cloud."""
         return any(str(each["type"]).endswith(MACHINE) for each in self._deployment().get("resources") or [])
 
     def written_at(self) -> str:
-        """Return when the engine last wrote the state, as it notes that; empty when it does not tell."""
+        """Return when the Pulumi engine last wrote the state, in its own format. Empty: unknown."""
         return str(self._deployment().get("manifest", {}).get("time") or "")
 
     def preview(self) -> Report:
-        """Report what `up` would do. A stack that was never made is not there afterwards either."""
+        """Report what `up` would do. Does not leave a new stack behind."""
         report = self._stream("preview", "--refresh")
         if report is not None:
             return report
@@ -100,7 +100,7 @@ class Stack:
             self.remove()
 
     def up(self, *, limit_s: float | None = None) -> Report:
-        """Make the stack's resources as its file says, after asking what has become of those it has.
+        """Bring the resources to what the stack's file says, after a refresh.
 
         Raises EngineTimeoutError when that takes longer than `limit_s`.
         """
@@ -111,41 +111,41 @@ class Stack:
         return report or Report()
 
     def typed(self, arguments: Sequence[str], *, config: bool) -> Typed:
-        """Run the CLI with a person's own arguments, at their terminal; `config`: with a copy of the stack's file.
+        """Run the CLI with the user's own arguments, at their terminal. `config`: with a copy of the stack's file.
 
-        What a command before it left unfinished is put right first.
+        Recovers from an interrupted command first.
         """
         if self._held.interrupted:
             self._forget_unfinished(None)
         return self._engine.at_terminal(arguments, self._held, config=config)
 
     def create(self) -> bool:
-        """Make the stack, without resources, unless it is there. Return whether it was made."""
+        """Create the stack, without resources, unless it exists. Return whether it was created."""
         if self.outputs() is not None:
             return False
         self._create()
         return True
 
     def refresh(self) -> Report | None:
-        """Ask what has become of the stack's resources, and note it in the state; None: there is no stack."""
+        """Read the stack's resources from the cloud into the state. None: there is no stack."""
         return self._recovered("refresh", "--yes", "--skip-preview")
 
     def destroy(self, *, keep: bool = False, limit_s: float | None = None) -> Report | None:
-        """Remove the stack's resources, but with `keep` not the protected ones; None: there is no stack.
+        """Remove the stack's resources; with `keep`, leave the protected ones. None: there is no stack.
 
         Raises EngineTimeoutError when that takes longer than `limit_s`.
         """
         protected = ["--exclude-protected"] if keep else []
-        # One thing that does not go must not keep the machines running.
+        # One resource that cannot be removed must not keep the machines running.
         return self._recovered("destroy", "--yes", "--skip-preview", "--continue-on-error", *protected, limit_s=limit_s)
 
     def unprotect(self) -> None:
-        """Let go of what an earlier file of the stack said to keep."""
+        """Remove the protection that an earlier version of the stack's file asked for."""
         if any(each.get("protect") for each in self._deployment().get("resources") or []):
             self._ask("state", "unprotect", "--all", "--yes", "--stack", self._engine.named)
 
     def outputs(self) -> dict[str, Any] | None:
-        """Return the outputs that the last `up` left in the state; None: there is no stack."""
+        """Return the outputs of the last `up` from the state. None: there is no stack."""
         if self.backend.knows(PROJECT, self._engine.stack) is False:
             return None
         try:
@@ -153,12 +153,12 @@ class Stack:
         except EngineError as error:
             if NO_STACK.search(str(error)):
                 return None
-            raise self._told(error) from None
+            raise self._in_words(error) from None
 
     def changed_at(self) -> float | None:
         """Return when the state was last changed, in seconds since the epoch; None: there is no stack, or no change.
 
-        Our own backend tells it by its file, another one is asked.
+        Our own backend has it in the file's time; other backends are queried.
         """
         if self.backend.ours:
             file = self.backend.state_file(PROJECT, self._engine.stack)
@@ -169,12 +169,12 @@ class Stack:
         except EngineError as error:
             if NO_STACK.search(str(error)):
                 return None
-            raise self._told(error) from None
+            raise self._in_words(error) from None
         ends = [datetime.fromisoformat(each["endTime"]).timestamp() for each in updates if "endTime" in each]
         return max(ends, default=None)
 
     def remove(self, *, with_resources: bool = False) -> None:
-        """Forget the stack, its history and backups; the engine refuses while it has resources, unless told to."""
+        """Remove the stack, its history and backups. Pulumi refuses that while it has resources, except with force."""
         anyway = ["--force"] if with_resources else []
         self._ask(
             "stack", "rm", "--yes", "--preserve-config", "--remove-backups", *anyway, "--stack", self._engine.named
@@ -184,21 +184,21 @@ class Stack:
         self._ask("stack", "init", self._engine.named, "--no-select")
 
     def _recovered(self, verb: str, *arguments: str, limit_s: float | None = None) -> Report | None:
-        """Run the engine after what a command that was cut off left unfinished was put right."""
+        """Run the Pulumi engine after recovering from an interrupted command."""
         end = None if limit_s is None else Deadline.after(limit_s)
         if self._held.interrupted and self.backend.knows(PROJECT, self._engine.stack) is not False:
             self._forget_unfinished(limit_s)
         return self._stream(verb, *arguments, limit_s=None if end is None else end.left_s())
 
     def _forget_unfinished(self, limit_s: float | None) -> None:
-        """Drop creations that nobody knows the end of: the provider finds out what is there, and goes on from that."""
+        """Drop creations whose outcome is unknown. The refresh reads from the cloud what exists."""
         pending = self._deployment().get("pending_operations") or []
         if pending:
-            with step(f"look at what {len(pending)} unfinished operation(s) left"):
+            with step(f"look up the result of {len(pending)} unfinished operation(s)"):
                 self._stream("refresh", "--yes", "--skip-preview", "--clear-pending-creates", limit_s=limit_s)
 
     def _deployment(self) -> dict[str, Any]:
-        """Return the state as the engine exports it; empty when there is no stack."""
+        """Return the exported state. Empty: there is no stack."""
         if self.backend.knows(PROJECT, self._engine.stack) is False:
             return {}
         try:
@@ -206,11 +206,11 @@ class Stack:
         except EngineError as error:
             if NO_STACK.search(str(error)):
                 return {}
-            raise self._told(error) from None
+            raise self._in_words(error) from None
         return dict(exported.get("deployment") or {})
 
     def _stream(self, verb: str, *arguments: str, limit_s: float | None = None) -> Report | None:
-        """Run the engine. None: there is no stack."""
+        """Run the Pulumi engine. None: there is no stack."""
         if self.backend.knows(PROJECT, self._engine.stack) is False:
             return None
         try:
@@ -218,10 +218,10 @@ class Stack:
         except EngineError as error:
             if NO_STACK.search(str(error)):
                 return None
-            raise self._told(error) from None
+            raise self._in_words(error) from None
 
     def _unlocked(self, run: Callable[[], Answer]) -> Answer:
-        """Return what `run` returns; a lock whose holder is dead is removed, once. Raises EngineError."""
+        """Return the result of `run`. Removes a lock whose holder is dead, once. Raises EngineError."""
         try:
             return run()
         except EngineError as error:
@@ -231,35 +231,35 @@ class Stack:
         return run()
 
     def _break_lock(self, conflict: str) -> None:
-        """Remove the lock that `conflict` tells of. Raises DeployError unless its holder is dead for sure."""
+        """Remove the lock that `conflict` names. Raises DeployError unless its holder is surely dead."""
         holders = [match.groupdict() for match in LOCK.finditer(conflict)]
         if not _all_dead(holders):
             raise LockedError(
                 "is locked by " + ", ".join("{user}@{host}, process {pid}".format(**each) for each in holders),
                 where=f"stack {self._engine.stack}",
-                hint="wait until that ends; if it is dead for sure, run `pulumi cancel`",
+                hint="wait until it ends; if that process no longer exists, run `pulumi cancel`",
             )
-        say("  removing the lock of an engine that was killed")
+        say("  removing the lock of a Pulumi engine that was killed")
         self._ask("cancel", "--yes", "--stack", self._engine.named)
 
     def _ask(self, *arguments: str) -> str:
         try:
             return self._unlocked(lambda: self._engine.ask(*arguments))
         except EngineError as error:
-            raise self._told(error) from None
+            raise self._in_words(error) from None
 
-    def _told(self, error: EngineError) -> DeployError:
-        """Return an error of the CLI in words for a person."""
+    def _in_words(self, error: EngineError) -> DeployError:
+        """Return an error of the CLI as a DeployError."""
         lines = str(error).removeprefix("error: ").splitlines() or ["the Pulumi CLI failed and gave no reason"]
         return DeployError(lines[0], where=f"stack {self._engine.stack}", detail="\n".join(lines[1:]))
 
 
 @contextmanager
 def hold(name: str, cloud: str, *, stop_earlier: bool = False, reference: str = "") -> Iterator[Stack]:
-    """Yield the stack `name`, kept from other commands meanwhile. The CLI is found or made when it is needed.
+    """Yield the stack `name`, locked against other commands. The CLI is found or built when it is needed.
 
-    An engine that outlived its command is waited for, or stopped with `stop_earlier`. `reference` is the name with
-    which the CLI finds the stack, where that is another.
+    Waits for a Pulumi engine that outlived its command, or stops it with `stop_earlier`. `reference` is the name for
+    the CLI, if it differs.
     """
     with operation(name, stop_earlier=stop_earlier) as held:
         backend = find_backend()
@@ -271,16 +271,16 @@ def hold(name: str, cloud: str, *, stop_earlier: bool = False, reference: str = 
 
 
 def beside_others(name: str) -> Stack:
-    """Return the stack `name` for reading what its state says. Takes no lock: nothing may be changed with it."""
+    """Return the stack `name` for reading its state. Takes no lock, so the stack must not be changed with it."""
     folder = stack_state_dir(name)
     return Stack(Engine(find_backend(), name, folder), Operation(folder, interrupted=False))
 
 
 @contextmanager
 def only_looking(name: str, cloud: str) -> Iterator[Stack]:
-    """Yield the stack `name` as `hold` does; one that had no folder yet has none afterwards.
+    """Yield the stack `name` as `hold` does, and remove its folder afterwards if it was new.
 
-    Keys and copies that nobody needs before the first `up` would outlive the stack's file.
+    Otherwise keys and copies that are not needed before the first `up` would outlive the stack's file.
     """
     folder = outputs_file(name).parent
     is_new = not folder.exists()
@@ -293,7 +293,7 @@ def only_looking(name: str, cloud: str) -> Iterator[Stack]:
 
 
 def _all_dead(holders: Sequence[dict[str, str]]) -> bool:
-    """Return whether every lock was taken by a process of this machine that runs no more."""
+    """Return whether every lock was taken by a process of this machine that no longer runs."""
     return bool(holders) and all(
         holder["host"] == socket.gethostname() and not _is_pulumi(int(holder["pid"])) for holder in holders
     )

@@ -1,6 +1,6 @@
-"""Where the data of a host may lie, as far as the path alone says it.
+"""Which paths are allowed for the data of a host. Looks at the path only.
 
-What only the host can say (who may enter, how it is mounted) is provisioning/programs/check_data_dir.py's to find.
+provisioning/programs/check_data_dir.py checks on the host who may enter the folder, and how it is mounted.
 """
 
 import posixpath
@@ -12,22 +12,22 @@ from pydantic import AfterValidator
 EXAMPLE = "/var/lib/llm"
 
 PRIVATE = ("/tmp", "/var/tmp")  # noqa: S108  # no file is made there
-"""The engine's unit has its own (PrivateTmp), and hosts empty them by age or at a boot."""
+"""The engine has its own (PrivateTmp), and hosts delete old files there, or all files at boot."""
 
 VOLATILE = ("/dev", "/proc", "/run", "/sys", "/var/run")
 """File systems in memory or of the kernel: nothing in them outlives a reboot."""
 
 HOMES = ("/home", "/root")
-"""Not data folders themselves, as a data folder becomes root's and 0755. A folder below may be one."""
+"""They cannot be data folders, because a data folder is owned by root with mode 0755. A folder below them can."""
 
 _PATH = re.compile(r"/[\w./-]+")
 
 
 def _data_dir(text: str) -> str:
-    """Return `text` if the data may lie there. Raises ValueError with `what is wrong; what to write`."""
+    """Return `text` if data may be stored there. Raises ValueError with `what is wrong; what to write`."""
     plain = "/" + posixpath.normpath(text).lstrip("/")
     if not _PATH.fullmatch(text) or plain == "/":
-        raise ValueError(f"is no folder; write an absolute path, e.g. {EXAMPLE}")
+        raise ValueError(f"is not a folder; write an absolute path, e.g. {EXAMPLE}")
     if _below(plain, PRIVATE):
         raise ValueError(f"is a place for temporary files, which the engine does not see; write e.g. {EXAMPLE}")
     if _below(plain, VOLATILE):
@@ -40,7 +40,7 @@ def _data_dir(text: str) -> str:
 
 
 def _below(path: str, folders: tuple[str, ...]) -> bool:
-    """Return whether `path` is one of `folders` or lies below one."""
+    """Return whether `path` is one of `folders` or is below one."""
     return any(f"{path}/".startswith(f"{each}/") for each in folders)
 
 

@@ -18,4 +18,4 @@ class Deployment:
     hosts: pulumi.Output[list[dict[str, Any]]]
 
     placement: pulumi.Output[dict[str, Any]] | None = None
-    """Where a rented stack was placed (infra/contract/stack_placement.py). None: nothing is rented."""
+    """Where the stack was put (infra/contract/stack_placement.py). None: its cloud rents no machines."""

@@ -17,9 +17,9 @@ POINT_BYTES = {"nistp256": 65, "nistp384": 97, "nistp521": 133}
 """An uncompressed point of each curve: a 4, then both coordinates."""
 
 MIN_RSA_BITS = 1024
-"""What OpenSSH refuses below since version 9.1 (RequiredRSASize)."""
+"""OpenSSH refuses shorter keys since version 9.1 (RequiredRSASize)."""
 
-NO_HOST_KEY = f"is no host key; write type and key as `ssh-keyscan HOST` prints them after the host, e.g. {EXAMPLE}"
+NO_HOST_KEY = f"is not a host key; write type and key as `ssh-keyscan HOST` prints them after the host, e.g. {EXAMPLE}"
 SHOWN_CHARS = 200
 DAMAGED = "copy the whole line again from `ssh-keyscan HOST`"
 

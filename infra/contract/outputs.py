@@ -1,4 +1,4 @@
-"""What a stack hands on: its hosts and what they serve. The contract between infrastructure and provisioning.
+"""The outputs of a stack: its hosts and what they serve. The contract between infrastructure and provisioning.
 
 Written as JSON by the Pulumi program, or as YAML by hand for hosts that exist already.
 """
@@ -26,11 +26,11 @@ HostName = Annotated[
     str,
     matching(
         r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?",
-        "is no host name; write lower-case letters, digits and -, at most 63, with no - at either end",
+        "is not a host name; write lower-case letters, digits and -, at most 63, with no - at either end",
     ),
 ]
 
-NO_ADDRESS = "is no address; write an IP address or a DNS name, without scheme, user or port"
+NO_ADDRESS = "is not an address; write an IP address or a DNS name, without scheme, user or port"
 
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _DNS_NAME = re.compile(rf"(?=.{{1,253}}\Z)({_LABEL}\.)*{_LABEL}\.?")
@@ -46,7 +46,7 @@ _ZONE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
 
 
 def address_of(text: str) -> str:
-    """Return `text` if it is an IP address or a DNS name. Raises ValueError for anything beside that, e.g. a port."""
+    """Return `text` if it is an IP address or a DNS name. Raises ValueError for anything else, e.g. a port."""
     address = _ip_address(text)
     if address is not None:
         if trouble := _nobody_there(address):
@@ -63,14 +63,14 @@ def address_of(text: str) -> str:
 
 
 def _ip_address(text: str) -> IPv4Address | IPv6Address | None:
-    """Return the IP address that `text` is; None for another text."""
+    """Return the IP address in `text`. None: `text` is not an IP address."""
     with contextlib.suppress(ValueError):
         return ip_address(text)
     return None
 
 
 def _nobody_there(address: IPv4Address | IPv6Address) -> str:
-    """Return why an address leads to no host; empty text when it may."""
+    """Return why no host can have this address. Empty: one can."""
     zone = address.scope_id if isinstance(address, IPv6Address) else None
     if zone is not None and not _ZONE.fullmatch(zone):
         return "names no interface behind the %; write one as `ip link` lists it"
@@ -82,7 +82,7 @@ def _nobody_there(address: IPv4Address | IPv6Address) -> str:
 
 
 Address = Annotated[str, AfterValidator(address_of)]
-"""Becomes a word of ssh's command line and of its list of known hosts, so it must be no option and hold no blank."""
+"""Part of ssh's command line and of known_hosts, so it must not look like an option or contain a blank."""
 
 LOGIN = r"([A-Za-z0-9][A-Za-z0-9._-]*\\)?[A-Za-z0-9_][A-Za-z0-9_.-]*(@[A-Za-z0-9][A-Za-z0-9.-]*)?"
 
@@ -90,7 +90,7 @@ Login = Annotated[
     str,
     matching(
         LOGIN,
-        "is no login; write letters, digits, `.`, `_` and -, e.g. admin, or DOMAIN\\user or user@domain",
+        "is not a login; write letters, digits, `.`, `_` and -, e.g. admin, or DOMAIN\\user or user@domain",
     ),
 ]
 """A local account, or one of a directory service as sssd and winbind name it."""
@@ -100,11 +100,11 @@ HostKey = Annotated[str, AfterValidator(host_key_line)]
 
 
 def _network(text: str) -> str:
-    """Return `text` if it is a network; how wide it may be is the config's to say."""
+    """Return `text` if it is a network. The config checks how wide it may be."""
     try:
         ip_network(text)
     except ValueError:
-        raise ValueError("is no address range; write one like 203.0.113.7/32") from None
+        raise ValueError("is not an address range; write one like 203.0.113.7/32") from None
     return text
 
 
@@ -123,7 +123,7 @@ PortWord = Annotated[str, AfterValidator(_port)]
 
 
 ComputeCapability = Annotated[
-    str, matching(r"[1-9]\d?\.\d", "is no compute capability; write it as nvidia-smi does, in quotes, e.g. '8.9'")
+    str, matching(r"[1-9]\d?\.\d", "is not a compute capability; write it as nvidia-smi does, in quotes, e.g. '8.9'")
 ]
 
 
@@ -134,7 +134,7 @@ class Gpu(Frozen):
     count: int = Field(ge=1)
     vram_gib: float = Field(gt=0, description="Memory of one GPU, in GiB.")
     compute_capability: ComputeCapability | None = Field(
-        default=None, description="As `nvidia-smi --query-gpu=compute_cap` prints it; none: known by the model's name."
+        default=None, description="As `nvidia-smi --query-gpu=compute_cap` prints it. None: derived from `model`."
     )
     replace_driver: StrictBool = Field(
         default=False,
@@ -143,24 +143,24 @@ class Gpu(Frozen):
 
 
 class HostRecord(Frozen):
-    """One machine that can be reached by SSH, and what the roles need to know of it."""
+    """One host that is reached by SSH, and what the roles need to know about it."""
 
     name: HostName = Field(description="Name of the host, in results and for --host.")
     address: Address = Field(description="Where SSH connects: an IP address or a DNS name.")
     ssh_port: int = Field(default=SSH_PORT, ge=1, le=65535)
     user: Login = Field(description="Login that may use sudo without a password, or root.")
     host_keys: tuple[HostKey, ...] = Field(
-        min_length=1, description="Known before the first connection; nothing else is trusted."
+        min_length=1, description="Public host keys, known before the first connection. No other key is trusted."
     )
     identity_file: Path | None = Field(
-        default=None, description="Private key; none: the SSH agent and the usual files."
+        default=None, description="Private key. None: the SSH agent and OpenSSH's default files."
     )
     ssh_config: Path | None = Field(
         default=None,
         description="OpenSSH client config that leads to `address`: HostName, Port, IdentityFile, ProxyJump and "
         "ProxyCommand count. None: no config file is read.",
     )
-    service_address: Address | None = Field(default=None, description="What clients connect to; none: `address`.")
+    service_address: Address | None = Field(default=None, description="What clients connect to. None: `address`.")
     cloud: CloudName = "existing"
     virtualization: Literal["container", "vm", "metal"] = Field(
         default="vm", description="A container shares its kernel: no swap, clock or kernel setting of its own."
@@ -175,19 +175,19 @@ class HostRecord(Frozen):
         default=False, description="Compute on the CPU of a host that has an NVIDIA GPU; `make smoke` fails otherwise."
     )
     data_dir: DataDir = Field(
-        default="/var/lib/llm", description="Where models, adapters and environments lie on the host."
+        default="/var/lib/llm", description="Folder of models, adapters and environments on the host."
     )
     password_logins: StrictBool = Field(
         default=False,
         description="Leave sshd's password logins as the host has them, for people who work there; false: keys only.",
     )
     ssh_cidrs: tuple[Cidr, ...] = Field(
-        default=(), description="Networks that may reach port 22; none: any that routes there."
+        default=(), description="Networks that may reach port 22. Empty: every network."
     )
     client_cidrs: tuple[Cidr, ...] = Field(
-        default=(), description="Networks that may reach the gateway; none: any that routes there."
+        default=(), description="Networks that may reach the gateway. Empty: every network."
     )
-    proxy: ProxySpec | None = Field(default=None, description="Proxy through which the host reaches the world.")
+    proxy: ProxySpec | None = Field(default=None, description="Proxy through which the host reaches the internet.")
     open_ports: tuple[PortWord, ...] = Field(
         default=(), description="Ports of other programs that the firewall lets in, from anywhere, e.g. 51820/udp."
     )
@@ -230,7 +230,7 @@ class HostRecord(Frozen):
 
 
 class Hosts(Frozen):
-    """Hosts with a name each: results, certificates and --host tell them apart by it."""
+    """Hosts with different names: results, certificates and --host use the name."""
 
     hosts: tuple[HostRecord, ...] = Field(min_length=1, description="The hosts, as in docs/inventory.md.")
 
@@ -241,39 +241,39 @@ class Hosts(Frozen):
 
 
 class Tunnel(Frozen):
-    """An engine behind NAT, published by another host: its host dials, the gateway's host answers clients."""
+    """An engine behind NAT. Its host connects to another host, whose gateway serves the clients."""
 
-    engine: HostName = Field(description="The host with the engine; it dials the other one by SSH.")
+    engine: HostName = Field(description="The host with the engine. It connects to the other host by SSH.")
     gateway: HostName = Field(description="The host that clients reach.")
     address: Address | None = Field(
         default=None,
-        description="Where the engine's host reaches the gateway's; none: its `address`, or the HostName that its "
+        description="Where the engine's host reaches the gateway's. None: its `address`, or the HostName that its "
         "`ssh_config` has for it.",
     )
     port: int | None = Field(
         default=None,
         ge=1,
         le=65535,
-        description="Port of the gateway's sshd as the engine's host reaches it; none: its `ssh_port`, or the Port "
+        description="Port of the gateway's sshd as the engine's host reaches it. None: its `ssh_port`, or the Port "
         "that its `ssh_config` has for it.",
     )
 
 
 class StackOutputs(Hosts):
-    """All that provisioning needs; also the shape of an inventory file."""
+    """All that provisioning needs. An inventory file has the same shape."""
 
-    stack: StackName = Field(description="Name of this list of hosts; results and keys lie under it.")
+    stack: StackName = Field(description="Name of this list of hosts. Results and keys are stored under it.")
     serving: ServingSpec = Field(description="What the hosts serve, as in docs/config.md.")
     gateway: GatewaySpec = GatewaySpec()
-    tunnel: Tunnel | None = Field(default=None, description="For an engine behind NAT; none: each host has both.")
+    tunnel: Tunnel | None = Field(default=None, description="For an engine behind NAT. None: each host has both.")
     placement: Placement | None = Field(
-        default=None, description="Where a rented stack was put. None: nothing is rented."
+        default=None, description="Where the stack was put. None: its cloud rents no machines."
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _former_name(cls, value: Any) -> Any:
-        """Accept `lease`, the name of `placement` in what stacks exported before 0.2.0."""
+    def _of_older_releases(cls, value: Any) -> Any:
+        """Accept `lease`: stacks exported `placement` under that name before 0.2.0."""
         if isinstance(value, dict) and "lease" in value and "placement" not in value:
             value = {"placement" if key == "lease" else key: each for key, each in value.items()}
         return value

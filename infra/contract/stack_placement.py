@@ -1,4 +1,4 @@
-"""Where a rented stack was put, and how far its first `up` came. Queries no cloud.
+"""Where a stack was put in a cloud, and how far its first `up` came. Queries no cloud.
 
 `Placement` is exported by the program, so that the next person finds it in the state. `Progress` is only in the note of
 this checkout. `make up` chooses the placement before the Pulumi engine starts and hands it to the program. Otherwise
@@ -27,7 +27,7 @@ FLAGS_OF_0_1 = ("stands", "lacks_stock", "blank_at")
 
 
 class Placement(Frozen):
-    """Where one rented stack was put, and which stack it is. The program exports it as `placement`."""
+    """Where one stack was put in a cloud, and which stack it is. The program exports it as `placement`."""
 
     id: str = Field(pattern=rf"^{ID}$", description="Tells this stack from others of its name in the same account.")
     region: str = Field(description="Region of the stack.")
@@ -43,7 +43,7 @@ class Placement(Frozen):
     zones: tuple[str, ...] = Field(min_length=1, description="Zones that the network spans.")
     subnets: dict[str, str] = Field(default={}, description="Subnet of an existing network by zone.")
     keeps_end: bool = Field(
-        default=False, description="Whether GCP itself ends the hosts. A change of how it writes the time is no change."
+        default=False, description="Whether GCP itself ends the hosts. GCP may write the same time in another form."
     )
     parts: tuple[str, ...] | None = Field(
         default=None,

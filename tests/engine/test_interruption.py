@@ -122,8 +122,8 @@ def test_a_power_cut_during_up_is_recovered(checkout: Checkout, local: str, afte
     done = checkout.run(after, local)
 
     assert done.returncode == 0, done.stderr
-    assert "the command before this one was cut off; recovering" in done.stderr
-    assert "removing the lock of an engine that was killed" in done.stderr
+    assert "the previous command was interrupted; recovering" in done.stderr
+    assert "removing the lock of a Pulumi engine that was killed" in done.stderr
     assert session_of(engine) == []
     assert (left(checkout, local) == []) == (after == "down")
     assert checkout.changes() == ""
@@ -139,7 +139,7 @@ def test_an_engine_that_outlives_its_command_ends_its_work(checkout: Checkout, l
     done = checkout.run("up", local)
 
     assert done.returncode == 0, done.stderr
-    assert f"its engine (process {engine}) is still at work" in done.stderr
+    assert f"its Pulumi engine (process {engine}) is still working" in done.stderr
     assert "nothing to change" in done.stderr
 
 
@@ -149,7 +149,7 @@ def test_ctrl_c_ends_in_order_and_up_goes_on(checkout: Checkout, local: str) -> 
         engine = running.engine_pid
         running.process.send_signal(signal.SIGINT)
         assert running.process.wait(patient(60)) == 130, running.log.read_text()
-    assert "stopping after the step at hand" in running.log.read_text()
+    assert "stopping after the current step" in running.log.read_text()
     assert session_of(engine) == []
 
     done = checkout.run("up", local)

@@ -148,7 +148,7 @@ def test_a_second_command_on_the_same_stack_is_turned_away(checkout: Checkout, e
         assert first.process.wait(patient(60)) == 0, first.log.read_text()
 
     assert second.returncode == 1
-    assert "another command is at work on it" in second.stderr
+    assert "another command is working on it" in second.stderr
 
 
 @pytest.fixture

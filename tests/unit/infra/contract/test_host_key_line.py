@@ -55,10 +55,10 @@ REFUSED = {
     "an address with a port in front": (f"[10.0.0.4]:2222 {ED25519} box", "has [10.0.0.4]:2222 in front of the key"),
     "a comment": (f"{ED25519} root@box", f"has more than type and key; write only '{ED25519}'"),
     "a line break": (f"{ED25519}\n", "has more than type and key"),
-    "a type alone": ("ssh-ed25519", "is no host key"),
-    "another alphabet": ("ssh-ed25519 AA\u00e4A", "is no host key"),
-    "dss": ("ssh-dss AAAA", "is no host key"),
-    "nothing": ("", "is no host key"),
+    "a type alone": ("ssh-ed25519", "is not a host key"),
+    "another alphabet": ("ssh-ed25519 AA\u00e4A", "is not a host key"),
+    "dss": ("ssh-dss AAAA", "is not a host key"),
+    "nothing": ("", "is not a host key"),
 }
 
 
@@ -81,7 +81,7 @@ def test_a_key_that_only_looks_like_one_is_refused_when_the_file_is_read() -> No
 
 
 def test_the_line_to_write_is_shown() -> None:
-    """A public key is no secret, though it looks like one."""
+    """A public key is not a secret, though it looks like one."""
     values = stack_values(host_values(host_keys=[f"10.0.0.4 {ED25519}"]))
     with pytest.raises(ConfigError) as caught:
         _checked(values, "hosts.yaml")

@@ -191,7 +191,7 @@ def test_what_the_driver_said_of_a_gpu_is_read_back(tmp_path: Path) -> None:
     )
     assert load(Target(inventory=str(path))).hosts[0].gpu == Gpu.model_validate(gpu)
     path.write_text(path.read_text().replace('"8.0"', "ampere"))
-    with pytest.raises(ConfigError, match=r"hosts\[0\]\.gpu\.compute_capability: ampere is no compute capability"):
+    with pytest.raises(ConfigError, match=r"hosts\[0\]\.gpu\.compute_capability: ampere is not a compute capability"):
         load(Target(inventory=str(path)))
 
 

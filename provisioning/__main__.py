@@ -1,4 +1,4 @@
-"""`python -m provisioning TASK`: fab with our tasks, and Ctrl-C told in one line from the start.
+"""`python -m provisioning TASK`: fab with our tasks; Ctrl-C prints one line from the start.
 
 `fab -r provisioning TASK` does the same once fabric is loaded, which takes a third of a second.
 """
@@ -6,7 +6,7 @@
 import sys
 from pathlib import Path
 
-import core  # noqa: F401  # has Ctrl-C told in one line from here on, while fabric is loaded
+import core  # noqa: F401  # from here on Ctrl-C prints one line, also while fabric is loaded
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """The tasks people run: `fab -r provisioning TASK`, or `fab TASK` in this folder, or the targets of the Makefile.
 
-Each works on the hosts of --stack or --inventory. What it does lies in a module that it imports after its first words,
-so that those come at once.
+Each works on the hosts of --stack or --inventory. A task imports its module after its first printed line, so that the
+line comes at once.
 """
 
 import sys
@@ -38,9 +38,9 @@ __all__ = [
     "adopt",
     "bundle",
 ]
-"""Tasks that lie in files of their own."""
+"""Tasks that other files define."""
 
-# fab turns this off for the whole process; without the compiled modules every run would compile ours again.
+# fab sets this to True for the whole process: without compiled modules every run would compile ours again.
 sys.dont_write_bytecode = False
 
 AT_ONCE = "8"
@@ -76,7 +76,7 @@ def plan(
     say(f"→ plan {target.name} ({', '.join(chosen)})")
     from provisioning.hosts.prefetch import begin
 
-    greeted = begin(target, host)  # SSH waits for the hosts while Python reads the modules of the task
+    greeted = begin(target, host)  # SSH connects while Python reads the modules of the task
     from provisioning.apply.provision import plan
 
     return plan(target, names=host, roles=chosen, at_once=at_once, full=full, greeted=greeted)
@@ -91,7 +91,7 @@ def provision(
     say(f"→ provision {target.name} ({', '.join(chosen)})")
     from provisioning.hosts.prefetch import begin
 
-    greeted = begin(target, host)  # SSH waits for the hosts while Python reads the modules of the task
+    greeted = begin(target, host)  # SSH connects while Python reads the modules of the task
     from provisioning.apply.provision import provision
 
     return provision(target, names=host, roles=chosen, at_once=at_once, greeted=greeted)

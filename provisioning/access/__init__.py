@@ -1,4 +1,4 @@
-"""Who may talk to a host and how that is proved: certificates, API keys, TLS files, tunnel keys.
+"""What hosts and clients authenticate with: certificates, API keys, TLS files, tunnel keys.
 
 Opens no connection.
 """

@@ -1,4 +1,4 @@
-"""Certificates of this project's own: the CA of the checkout signs one for each host.
+"""Certificates that the CA of the checkout signs, one for each host.
 
 Takes the time as an argument, knows no host, and does not look at the user's own files (tls_files.py). Imports
 cryptography, so it is imported late.
@@ -35,8 +35,8 @@ def server_certificate(
 ) -> str:
     """Return certificate and private key for `names` as one PEM, kept at `path`.
 
-    A new one is made and signed by the CA in `ca_folder` when there is none, when the names or the CA are others, and
-    in the last third of its life; without `keep` it is returned and written nowhere.
+    A new one is made and signed by the CA in `ca_folder` if there is none, if the names or the CA changed, or in the
+    last third of its life. Without `keep` it is returned and not written.
     """
     ca, ca_key = _ca(ca_folder, now, keep=keep)
     kept = _read_pair(path)
@@ -59,7 +59,7 @@ def server_certificate(
 
 
 def _ca(folder: Path, now: datetime, *, keep: bool) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """Return the CA kept in `folder`, made when there is none and replaced when it is about to end."""
+    """Return the CA kept in `folder`, made if there is none and replaced if it expires soon."""
     path, key_path = folder / CA_CERTIFICATE, folder / CA_KEY
     if path.exists() and key_path.exists():
         kept, kept_key = _load(path.read_bytes(), key_path.read_bytes(), path)
@@ -68,7 +68,7 @@ def _ca(folder: Path, now: datetime, *, keep: bool) -> tuple[x509.Certificate, e
         if keep:
             say(f"the CA of this checkout is replaced; give clients the new {path}")
     key = ec.generate_private_key(ec.SECP256R1())
-    # The suffix tells the CAs of two checkouts apart in a client's list; tools/host_settings.py knows ours by the rest.
+    # The suffix distinguishes the CAs of two checkouts in a client's list; tools/host_settings.py uses the rest.
     name = f"llm-deploy CA {secrets.token_hex(4)}"
     certificate = (
         _builder(name, _common_name(name), key, now, CA_DAYS)
@@ -84,7 +84,7 @@ def _ca(folder: Path, now: datetime, *, keep: bool) -> tuple[x509.Certificate, e
 
 
 def _read_pair(path: Path) -> x509.Certificate | None:
-    """Return the certificate kept at `path` with its key; none when there is none or it was damaged."""
+    """Return the certificate kept at `path` with its key; None if there is none or it is damaged."""
     try:
         data = path.read_bytes()
         certificate = x509.load_pem_x509_certificate(data)
@@ -107,7 +107,7 @@ def _is_good(kept: x509.Certificate, ca: x509.Certificate, names: tuple[str, ...
 def _builder(
     name: str, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime, days: int
 ) -> x509.CertificateBuilder:
-    """Return what both kinds of our certificates share."""
+    """Return the builder that the CA and the servers' certificates share."""
     return (
         x509.CertificateBuilder()
         .subject_name(_common_name(name))
@@ -139,7 +139,7 @@ def _key_usage(*, digital_signature: bool = False, cert_sign: bool = False) -> x
 
 
 def _general_name(name: str) -> x509.GeneralName:
-    """Return `name` as a certificate writes it: addresses and host names are different things there."""
+    """Return `name` as a certificate writes it: addresses and host names have different types there."""
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
@@ -157,7 +157,7 @@ def names_of(certificate: x509.Certificate) -> list[str]:
 
 
 def _load(certificate: bytes, key: bytes, path: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """Return a CA of ours from its files."""
+    """Return the CA in these files."""
     try:
         loaded = x509.load_pem_x509_certificate(certificate), serialization.load_pem_private_key(key, password=None)
     except ValueError as error:

@@ -1,6 +1,6 @@
-"""This computer's login at a cloud, added to the sources that a fetch reads with it (`credentials: handed`).
+"""This machine's cloud login, added to the sources that are read with it (`credentials: handed`).
 
-Keeps nothing; what it returns goes into the environment of the fetch alone.
+Writes nothing: the login goes into the environment of the fetch alone.
 """
 
 from dataclasses import replace
@@ -16,7 +16,7 @@ Resolved = TypeVar("Resolved", bound=ResolvedModel)
 
 
 def with_logins(sources: ResolvedSources) -> ResolvedSources:
-    """Return the sources, each with the login that reading it takes. Raises ConfigError where there is none."""
+    """Return the sources, each with the login that reading it needs. Raises ConfigError if there is none."""
     return replace(
         sources,
         model=with_login(sources.model, key="serving.model.source"),
@@ -27,7 +27,7 @@ def with_logins(sources: ResolvedSources) -> ResolvedSources:
 
 
 def with_login(source: Resolved, *, key: str) -> Resolved:
-    """Return one source with the login that reading it takes; `key` names it in messages."""
+    """Return one source with the login that reading it needs; `key` names it in messages."""
     if not isinstance(source, ListedFetch) or not source.by_login:
         return source
     where = f"{key}.credentials"

@@ -1,7 +1,7 @@
-"""What the gateway proves itself with, and what clients prove themselves with: certificate and API keys.
+"""The gateway's certificate and the clients' API keys.
 
 Made and kept on the controlling machine: a CA of the checkout, one server certificate per host, one API key per client
-name. A host gets its certificate with key, and of the API keys only their SHA-256. Does not send anything anywhere.
+name. A host gets its certificate with key, and of the API keys only their SHA-256. Sends nothing.
 """
 
 import hashlib
@@ -38,15 +38,15 @@ class Credentials:
     key_hashes: tuple[tuple[str, str], ...]
     """Client name and SHA-256 of its API key in hex, by name."""
     ca: Path | None
-    """The CA that clients must trust; none: one that their system knows."""
+    """The CA that clients must trust. None: their system trusts it already."""
     names: tuple[str, ...]
     """Addresses and host names that the certificate is good for; clients should use the first."""
 
 
 def credentials_for(stack: str, host: HostRecord, gateway: GatewaySpec, *, keep: bool = True) -> Credentials:
-    """Return the credentials of `host`, made where they lack or are due for renewal; kept, unless `keep` is false.
+    """Return the credentials of `host`, made if missing or due for renewal, and written unless `keep` is false.
 
-    Raises ConfigError for certificate files of the user's that cannot work.
+    Raises ConfigError for the user's certificate files if they cannot work.
     """
     from provisioning.access import certificates, tls_files  # cryptography takes 0.1 s, and most tasks need none
 
@@ -73,9 +73,9 @@ def keys_file(stack: str) -> Path:
 
 
 def client_keys(stack: str, clients: tuple[str, ...], *, keep: bool = True) -> dict[str, Secret]:
-    """Return the API key of each of `clients`; makes the missing ones, and never drops those of other names.
+    """Return the API key of each of `clients`; makes the missing ones and never drops the keys of other names.
 
-    What was made is written down, unless `keep` is false.
+    New keys are written unless `keep` is false.
     """
     path = keys_file(stack)
     with _locked(path.with_name(".keys.lock")):
@@ -87,9 +87,9 @@ def client_keys(stack: str, clients: tuple[str, ...], *, keep: bool = True) -> d
 
 
 def drop_other_keys(stack: str, clients: tuple[str, ...]) -> None:
-    """Drop the API keys of names that are not in `clients` and say so: for when no host takes them any more.
+    """Drop and report the API keys of names that are not in `clients`. Call it when no host accepts them any more.
 
-    Until then they stay, so that a client that is put back has its key.
+    Until then they are kept, so that a client that is listed again keeps its key.
     """
     path = keys_file(stack)
     with _locked(path.with_name(".keys.lock")):
@@ -121,7 +121,7 @@ def _new_key() -> str:
 
 
 def _read_keys(path: Path) -> dict[str, str]:
-    """Return the keys in `path`. Raises ConfigError, which repeats nothing of the file, when it was damaged."""
+    """Return the keys in `path`. Raises ConfigError if the file is damaged; the message repeats none of its content."""
     try:
         keys = parse_json(path.read_bytes())
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""Hosts that are provisioned under two names: API keys lie per name, and each name's replace the other's on the host.
+"""Hosts that are provisioned under two stack names: each name has its own API keys, and the last provision wins.
 
-Reads the endpoints that `provision` has written on this computer, and asks no host.
+Reads the endpoints that `provision` has written on this computer, and connects to no host.
 """
 
 from core.console import say
@@ -10,7 +10,7 @@ from serving.endpoint import Endpoint, endpoint_file
 
 
 def mention_other_name(endpoint: Endpoint) -> None:
-    """Say that `endpoint` was provisioned last under another name, whose clients lose their keys; else nothing."""
+    """Warn if `endpoint` was last provisioned under another name, whose clients now lose their keys."""
     own = endpoint_file(endpoint.stack)
     since = own.stat().st_mtime_ns if own.exists() else 0
     for path in sorted((state_dir() / "stacks").glob(f"*/{own.name}")):
@@ -21,7 +21,7 @@ def mention_other_name(endpoint: Endpoint) -> None:
 
 
 def _urls(text: bytes) -> set[str]:
-    """Return where an endpoint answers; nothing for a file of another version, which tells nothing here."""
+    """Return where an endpoint answers; empty for a file of another version."""
     try:
         content = parse_object(text)
         return {content["url"], *content["other_urls"]}

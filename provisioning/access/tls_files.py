@@ -1,6 +1,6 @@
 """The user's own certificate and key, checked before a host gets them.
 
-Does not check who signed them: the client decides whom it trusts. Imports cryptography, so it is imported late.
+Does not check who signed them: clients decide which CA they trust. Import it late, because it imports cryptography.
 """
 
 from datetime import datetime
@@ -21,7 +21,7 @@ from serving.spec.gateway_fields import TlsFiles
 def read_users_files(files: TlsFiles, names: tuple[str, ...], now: datetime) -> str:
     """Return the user's chain and private key as one PEM.
 
-    Raises ConfigError when a file cannot be read, the key is another one's or open to others, or the certificate is
+    Raises ConfigError when a file cannot be read, the key does not match or others can read it, or the certificate is
     out of date or not good for one of `names`.
     """
     chain_path, key_path = full_path(files.certificate), full_path(files.key)

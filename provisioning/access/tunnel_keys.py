@@ -1,6 +1,7 @@
 """The two secrets of a published engine: the key pair of its SSH tunnel, and the key between gateway and engine.
 
-Made and kept on the controlling machine: elsewhere the engine's key never leaves its host, but here two hosts share it.
+Made and kept on the controlling machine. Without a tunnel the engine's key never leaves its host; here two hosts share
+it.
 """
 
 import secrets
@@ -18,14 +19,14 @@ ENGINE_KEY_BYTES = 32
 
 @dataclass(frozen=True)
 class TunnelKeys:
-    """What the two ends of a tunnel prove themselves with."""
+    """The secrets that the two ends of a tunnel share."""
 
     private: Secret
     """The dialling end's private key, as OpenSSH writes it."""
     public: str
     """Its public half, `ssh-ed25519 AAAA…`."""
     engine: Secret
-    """What the gateway says to the engine."""
+    """The key that the gateway sends to the engine."""
 
 
 def tunnel_keys(stack: str, *, keep: bool = True) -> TunnelKeys:
@@ -38,7 +39,7 @@ def tunnel_keys(stack: str, *, keep: bool = True) -> TunnelKeys:
 
 
 def _keys_in(folder: Path, stack: str) -> TunnelKeys:
-    """Return the keys in `folder`, made where they lack."""
+    """Return the keys in `folder`, made if they are missing."""
     private, public, engine = folder / KEY_NAME, folder / f"{KEY_NAME}.pub", folder / "engine-key"
     if not (private.exists() and public.exists()):
         folder.mkdir(mode=0o700, exist_ok=True)

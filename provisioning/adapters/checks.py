@@ -1,7 +1,6 @@
-"""Whether the adapters of a manifest are what it says and fit what is served: looked at before any host is reached.
+"""Checks that the adapters of a manifest match it and fit the served model, before any host is connected to.
 
-Of files that lie elsewhere only adapter_config.json, the checksums and the heads of weights are read.
-Each problem is one line.
+Of remote files only adapter_config.json, the checksums and the heads of the weights are read. Each problem is one line.
 """
 
 import json
@@ -48,17 +47,17 @@ LOOK_S = 120
 
 @dataclass(frozen=True)
 class _Base:
-    """What is known of the base model here."""
+    """What this machine knows of the base model."""
 
     tensors: Base
-    """Its tensors; none when it cannot be looked at from here."""
+    """Its tensors; empty if this machine cannot read it."""
     repo: str | None
 
 
 def check_releases(releases: Releases, spec: ServingSpec) -> None:
-    """Raise ConfigError with a line for each adapter that is not what the manifest says, or does not fit `spec`.
+    """Raise ConfigError with a line for each adapter that differs from the manifest or does not fit `spec`.
 
-    That the manifest itself fits the stack is looked at when it is read.
+    Whether the manifest fits the stack is checked when it is read.
     """
     base = _base(spec)
     problems = []
@@ -94,7 +93,7 @@ def _architecture(content: str) -> str:
 
 
 def _check(listed: ListedAdapter, spec: ServingSpec, base: _Base, *, key: str) -> None:
-    """Raise ConfigError unless the files are what is listed; its `where` is the key in the manifest."""
+    """Raise ConfigError if the files differ from the entry; its `where` is the key in the manifest."""
     adapter = listed.spec(promoted=True)
     source = with_login(resolve(listed.source, key=f"{key}.source"), key=f"{key}.source")
     rank = spec.vllm.max_lora_rank
@@ -119,17 +118,17 @@ def _check(listed: ListedAdapter, spec: ServingSpec, base: _Base, *, key: str) -
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen of an adapter that lies elsewhere."""
+    """A remote adapter, as its source shows it."""
 
     name: str
     config: LoraConfig
     heads: Heads
     sha256: str
-    """Of the weights; empty when the place does not tell."""
+    """Of the weights; empty if the source has no checksum."""
 
 
 def look(source: HubFetch | ListedFetch, *, key: str) -> Look | None:
-    """Return what the files' place says of them; none when only the host may read it. Raises ConfigError."""
+    """Return the adapter as its source shows it; None if only a host can read it. Raises ConfigError."""
     try:
         report = _shown(source, key, CONFIG)
     except ConfigError:
@@ -153,7 +152,7 @@ def _heads(report: Mapping[str, Any]) -> Heads:
 
 
 def _shown(source: HubFetch | ListedFetch | RegistryFetch, key: str, name: str) -> dict[str, Any]:
-    """Return what the program that fetches shows of the files, and `name`'s content. Raises ConfigError."""
+    """Return what fetch_model.py prints of the files, with the content of `name`. Raises ConfigError."""
     place, pin = source.fetch_arguments
     conditions = source.conditions if isinstance(source, HubFetch) else ()
     try:

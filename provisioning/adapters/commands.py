@@ -1,6 +1,6 @@
-"""What `make adapters` does: versions planned, brought, promoted, rolled back, listed and removed. Restarts no engine.
+"""The commands of `make adapters`: plan, apply, promote, rollback. No engine is restarted.
 
-What each host does itself is in provisioning/programs/adapter_versions.py.
+The part that runs on each host is in provisioning/programs/adapter_versions.py.
 """
 
 import threading
@@ -42,7 +42,7 @@ def plan(target: Target, retire: Sequence[str] = ()) -> int:
 def apply(target: Target, retire: Sequence[str] = ()) -> int:
     """Bring all listed versions to the hosts and into their engines; return the exit status.
 
-    Moves no name, and takes none away but those in `retire`.
+    Moves no name, and removes only those in `retire`.
     """
     began = time.monotonic()
     stack = _checked(target)
@@ -56,7 +56,7 @@ def apply(target: Target, retire: Sequence[str] = ()) -> int:
 
 
 def promote(target: Target, name: str) -> int:
-    """Have a name alone mean version `name`, e.g. contract@4, after that answered on every host."""
+    """Make a name alone mean version `name`, e.g. contract@4, once that version has answered on every host."""
     stack = _checked(target)
     version = stack.version(name)
     running, adapter = _running(stack), version.rpartition("@")[0]
@@ -70,7 +70,7 @@ def promote(target: Target, name: str) -> int:
 
 
 def rollback(target: Target, adapter: str, to: str) -> int:
-    """Have `adapter` alone mean what it meant before its last promote that was not rolled back yet, or version `to`."""
+    """Make `adapter` alone mean version `to`, or its version before the last promote that was not rolled back yet."""
     stack = stack_of(target)
     known = list(stack.releases.promoted)
     if adapter not in known:
@@ -87,7 +87,7 @@ def rollback(target: Target, adapter: str, to: str) -> int:
 
 
 def _checked(target: Target) -> AdapterStack:
-    """Return the stack, its adapters looked at. Raises ConfigError for those that do not fit; no host was reached."""
+    """Return the stack with checked adapters. Raises ConfigError for one that does not fit; connects to no host."""
     stack = stack_of(target)
     check_releases(stack.releases, stack.serving)
     return stack
@@ -100,9 +100,9 @@ def _command(target: Target, task: str, retire: Sequence[str]) -> str:
 
 
 def _apply(stack: AdapterStack, again: str, retire: Sequence[str] = ()) -> list[Retired]:
-    """Bring the versions, and return what was retired. Raises HostError where an engine serves not all of them.
+    """Install the versions and return the retired names. Raises HostError if an engine does not serve all of them.
 
-    `again`: the command that a person ran.
+    `again`: the command that the person ran.
     """
     retired = retirement(stack, retire)
     stack.converge(again=again, dry_run=False, retire=retire)
@@ -127,7 +127,7 @@ def _apply(stack: AdapterStack, again: str, retire: Sequence[str] = ()) -> list[
 
 
 def _record_retired(stack: AdapterStack, retired: Retired) -> None:
-    """Write into the record that a name is served no more, unless that was done before."""
+    """Record that a name is retired, unless the record has it already."""
     if not retired.version:
         return
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -141,9 +141,9 @@ def _running(stack: AdapterStack) -> dict[str, Served]:
 
 
 def _move(stack: AdapterStack, version: str, what: str, means: Mapping[str, str | None]) -> int:
-    """Move the name on all hosts or on none, and write it into the record.
+    """Move the name on all hosts or on none, and record it.
 
-    `means` has what the name means on each host before; where it is not known, that is what the record says.
+    `means` has the version that the name means on each host; for the other hosts the record's version counts.
     """
     recorded = stack.releases.promoted[version.rpartition("@")[0]]
     done = _on_all_or_none(stack, version, what, {host.name: means.get(host.name) or recorded for host in stack.hosts})
@@ -157,13 +157,13 @@ def _move(stack: AdapterStack, version: str, what: str, means: Mapping[str, str 
 
 
 def _record(stack: AdapterStack, version: str, done: Mapping[str, dict[str, Any]]) -> None:
-    """Write the move into the record, unless it has it; say so when hosts were not where the record had them."""
+    """Record the move unless the record has it; print a note if the hosts had another version than the record."""
     first = next(iter(done.values()))
     recorded = stack.releases.promoted[first["adapter"]]
     entry = next((each for each in done.values() if each["from"] != version), None)
     if entry is None and recorded == version:
         return
-    if entry is None:  # the hosts moved earlier, by a command that was cut off before it wrote this
+    if entry is None:  # an interrupted command moved the hosts before it could record the move
         entry = {**first, "from": recorded}
     last = stack.releases.last_move(entry["adapter"])
     if last is not None and last.to != entry["from"]:
@@ -177,7 +177,7 @@ def _record(stack: AdapterStack, version: str, done: Mapping[str, dict[str, Any]
 def _on_all_or_none(
     stack: AdapterStack, version: str, what: str, before: Mapping[str, str]
 ) -> dict[str, dict[str, Any]]:
-    """Move the name on all hosts and return what each says; when one fails, or at Ctrl-C, undo it on the others."""
+    """Move the name on all hosts and return each host's answer. If one fails, or at Ctrl-C, undo it on the others."""
     who, adapter = who_asks(), version.rpartition("@")[0]
     done: dict[str, dict[str, Any]] = {}
     stopped = threading.Event()
@@ -190,7 +190,7 @@ def _on_all_or_none(
             done[host.name] = read_json(stack.ask(host, "move", version, who, what), where=host.name)
 
     def move_back(host: HostRecord) -> None:
-        with turns[host.name]:  # a move that is under way ends first: Ctrl-C leaves its thread
+        with turns[host.name]:  # a move in progress ends first: Ctrl-C does not stop its thread
             was = done.get(host.name, {}).get("from") or before[host.name]
             if was != version and version in stack.report(host).meanings(adapter):
                 stack.ask(host, "move", was, who, "rollback")

@@ -1,6 +1,6 @@
-"""Entries of the manifest, printed ready to be taken over: for files in a folder, or for what a stack's file lists.
+"""Prints manifest entries: for files in a folder, or for the adapters of a stack file.
 
-Reads the files, where they are; writes no file and reaches no host.
+Reads the adapters' files where they are. Writes no file and connects to no host.
 """
 
 import json
@@ -30,17 +30,17 @@ FOLDER_NAME = re.compile(r"(?P<name>.*?)(?:[-_.@]?v?(?P<version>\d+))?")
 
 @dataclass(frozen=True)
 class _Stack:
-    """What is known of the stack here."""
+    """What this machine knows of the stack."""
 
     name: str
     serving: ServingSpec | None
-    """None where `up` has not made the stack yet."""
+    """None if `up` has not made the stack yet."""
     manifest: Path
     listed: Sequence[ListedAdapter]
 
 
 def entry(target: Target, folder: str) -> int:
-    """Print the entry for the files in `folder`; return the exit status. Raises ConfigError for files that are none."""
+    """Print the entry for the files in `folder`; return the exit status. Raises ConfigError for other files."""
     stack = _stack(target)
     _print(stack, [_found(stack, folder)], head=not stack.listed)
     say(f"{'add it to' if stack.listed else 'write it into'} {shown(stack.manifest)}")
@@ -49,9 +49,9 @@ def entry(target: Target, folder: str) -> int:
 
 
 def manifest(target: Target) -> int:
-    """Print a manifest of what the stack's own file lists; return the exit status.
+    """Print a manifest with the adapters of the stack file; return the exit status.
 
-    Raises UsageError when that is nothing, ConfigError for files that are no adapter.
+    Raises UsageError if it lists none, ConfigError for files that are not an adapter.
     """
     stack = _stack(target)
     if stack.serving is None or not stack.serving.adapters:
@@ -65,13 +65,13 @@ def manifest(target: Target) -> int:
 
 
 def _print(stack: _Stack, adapters: Sequence[AdapterSpec], *, head: bool) -> None:
-    """Print entries, all or none of them."""
+    """Print all entries, or none if one fails."""
     lines = [line for adapter in adapters for line in _lines(stack, adapter)]
     show("\n".join([*(["adapters:"] if head else []), *lines]))
 
 
 def _stack(target: Target) -> _Stack:
-    """Return what is known. A stack that was not made yet may have its manifest written."""
+    """Return what is known. A stack that `up` has not made yet may have a manifest already."""
     try:
         outputs = load_outputs(target)
     except UsageError:
@@ -85,7 +85,7 @@ def _stack(target: Target) -> _Stack:
 
 
 def _found(stack: _Stack, folder: str) -> AdapterSpec:
-    """Return the adapter in a folder of this computer, named after it."""
+    """Return the adapter in a folder of this machine, with the folder's name."""
     path = Path(folder).expanduser().resolve()
     parts = FOLDER_NAME.fullmatch(path.name)
     name = re.sub(r"[^a-z0-9._-]", "-", (parts["name"] if parts else "").lower()).strip("-._") or "adapter"
@@ -118,7 +118,7 @@ def _unknown_base(seen: Look) -> str:
 
 
 def _look(source: Source, *, where: str) -> Look:
-    """Return what the adapter's files say. Raises ConfigError for files that are none, or that only a host may read."""
+    """Return what the adapter's files say. Raises ConfigError for other files, or if only a host can read them."""
     files = with_login(resolve(source, key=f"{where}.source"), key=f"{where}.source")
     if isinstance(files, LocalFolder):
         config, weights = read_adapter_config(files.path, where=where), files.path / WEIGHTS
@@ -134,7 +134,7 @@ def _look(source: Source, *, where: str) -> Look:
 
 
 def _flow(source: Source) -> str:
-    """Return the source as YAML on one line: only what was written of it."""
+    """Return the source as YAML on one line, without default values."""
     content = {"kind": source.kind, **source.model_dump(mode="json", exclude_defaults=True)}
     return f"{{{', '.join(f'{key}: {_value(value)}' for key, value in content.items())}}}"
 

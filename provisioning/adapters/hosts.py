@@ -1,6 +1,6 @@
-"""The hosts of a stack and their adapters: asked one thing at the same time, or brought all listed versions.
+"""A stack's hosts and their adapters: query all hosts in parallel, or install all listed versions on them.
 
-Does not say what a command means (provisioning/adapters/commands.py does).
+The commands are in provisioning/adapters/commands.py.
 """
 
 import getpass
@@ -34,7 +34,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class AdapterHosts:
-    """A stack and its hosts with an engine, whether a manifest lists its adapters or the stack's own file."""
+    """A stack and its hosts with an engine, with or without a manifest of adapters."""
 
     target: Target
     outputs: StackOutputs
@@ -46,12 +46,12 @@ class AdapterHosts:
 
     @property
     def hosts(self) -> tuple[HostRecord, ...]:
-        """The hosts that have adapters: not the one that only publishes another one's engine."""
+        """The hosts with an engine: not the gateway's host of a tunnel."""
         return Topology(self.outputs).hosts_with(HostRole.ENGINE)
 
     @property
     def serving(self) -> ServingSpec:
-        """What is served, with the adapters of the manifest where there is one."""
+        """The serving spec, with the adapters of the manifest if there is one."""
         return self.outputs.serving
 
     def ask(self, host: HostRecord, command: str, *words: str) -> str:
@@ -59,7 +59,7 @@ class AdapterHosts:
         return self.run(host, "adapter_versions", command, host.data_dir, str(self.serving.port), *words)
 
     def run(self, host: HostRecord, program: str, *words: str) -> str:
-        """Return what a program of ours prints on `host`. Raises HostError with the program's own words."""
+        """Return what programs/<program>.py prints on `host`. Raises HostError with the program's own words."""
         with connect(SshTarget.of(host)) as connection:
             try:
                 return run_program(connection, SshTarget.of(host), program, *words)
@@ -68,7 +68,7 @@ class AdapterHosts:
                 raise HostError(said[-1].removeprefix("error: "), where=host.name) if said else error from None
 
     def report(self, host: HostRecord) -> AdapterReport:
-        """Return what `host` says of its adapters."""
+        """Return the adapters that `host` has and serves."""
         return AdapterReport.read(read_json(self.ask(host, "show"), where=host.name))
 
     def folders(self, host: HostRecord) -> list[Folder]:
@@ -77,7 +77,7 @@ class AdapterHosts:
         return [Folder(**each) for each in said]
 
     def on_all(self, work: Callable[[HostRecord], Result]) -> dict[str, Result]:
-        """Return what `work` returns for each host by its name. Raises what went wrong, after the last has ended."""
+        """Return the result of `work` for each host by name. Raises HostError after all have ended, if one failed."""
         failures = Failures(self.hosts, lambda _, error: say(str(error)))
         ends = on_each(self.hosts, work, at_once=AT_ONCE)
         results = {host.name: result for host, result in failures.sift(ends)}
@@ -99,12 +99,12 @@ class AdapterStack(AdapterHosts):
         return name
 
     def converge(self, *, again: str, dry_run: bool, retire: Sequence[str] = ()) -> dict[str, HostResult]:
-        """Bring all listed versions to the hosts and into their engines, or tell what that would change.
+        """Bring all listed versions to the hosts and into their engines, or print what that would change.
 
-        The names in `retire` are served no more; of others, none may lack in the manifest. `again`: the command that
-        a person runs, to be named when it fails.
+        The names in `retire` are no longer served; the manifest must list all other names. `again`: the command that
+        the person ran, for the error if it fails.
         """
-        # Not needed to move a name, which is to take no time.
+        # Imported here: moving a name, which must be fast, does not need them.
         from provisioning.access.cloud_login import with_logins
         from provisioning.cli.progress import ProgressPrinter, counts, failure_detail, plan_text
         from provisioning.converge.controller import converge
@@ -137,7 +137,7 @@ class AdapterStack(AdapterHosts):
 
 
 def who_asks() -> str:
-    """Return who moves or retires a name, for the records of it."""
+    """Return user and machine, for the record of moves."""
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 

@@ -1,4 +1,4 @@
-"""Which adapter versions a stack lists, what its hosts serve, who moved what when, and what lies there unused."""
+"""Which adapter versions a stack lists and its hosts serve, the moves of names, and unused folders."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,12 +25,12 @@ class Row:
 
     name: str
     means_name: tuple[str, ...]
-    """Hosts on which the name alone means it."""
+    """Hosts on which the name alone means this version."""
     served_by: tuple[str, ...]
-    """Hosts whose engine has it."""
+    """Hosts whose engine serves it."""
     source: str
     since: str
-    """When and through whom the name moved to it; empty when it never did."""
+    """When the name moved to it and who moved it; empty if it never did."""
 
 
 def adapters_list(target: Target, *, as_json: bool) -> int:

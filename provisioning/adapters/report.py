@@ -1,4 +1,4 @@
-"""What a host says of its adapters, as provisioning/programs/adapter_versions.py prints it. Values only."""
+"""The adapters of a host, as provisioning/programs/adapter_versions.py prints it. Values only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ class Running(Served):
     engine: str = ""
     """Which start of the engine this is."""
     refused: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """Versions that its start left out: `folder`, and `problem` in the engine's words."""
+    """Versions that it skipped at its start: `folder`, and `problem` in the engine's words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Folder:
     path: str
     bytes: int
     in_use: bool
-    """The host serves from it, or may return to it."""
+    """The host serves from it, or may roll back to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +38,11 @@ class AdapterReport:
     """One host's adapters."""
 
     served: Served
-    """What the engine's next start serves."""
+    """What the engine will serve after its next start."""
     running: Running | None
-    """None when no engine answers, or one that was started without adapters."""
+    """None if no engine answers, or it was started without adapters."""
     history: tuple[Mapping[str, Any], ...]
-    """What was moved when by whom, the oldest first."""
+    """The moves of names, oldest first: what, when, by whom."""
 
     @classmethod
     def read(cls, said: Mapping[str, Any]) -> "AdapterReport":
@@ -55,14 +55,14 @@ class AdapterReport:
 
     @property
     def answering(self) -> Served:
-        """What the engine serves now; nothing when none answers."""
+        """What the engine serves now; empty if none answers."""
         return self.running or Served(versions={}, aliases={})
 
     @property
     def names(self) -> Mapping[str, str]:
-        """What each name alone means, to the engine or else to its next start."""
+        """The version that each name alone means, to the engine or else after its next start."""
         return {**self.served.aliases, **self.answering.aliases}
 
     def meanings(self, adapter: str) -> set[str | None]:
-        """Return the versions that `adapter` alone means, to the engine and to its next start; none: nothing to one."""
+        """Return the versions that `adapter` alone means, now and after the next start; None stands for no version."""
         return {each.aliases.get(adapter) for each in (self.served, self.running) if each is not None}

@@ -1,6 +1,6 @@
-"""Names that are served and no longer listed: refused, unless somebody says that they are retired.
+"""Names that are served but no longer listed: an error, unless `--retire` names them.
 
-Asks the hosts; changes neither them nor the record.
+Queries the hosts; changes neither them nor the record.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,27 +16,27 @@ from serving.adapters.manifest import shown
 
 @dataclass(frozen=True)
 class Retired:
-    """A name that is to be served no more."""
+    """A name that will no longer be served."""
 
     name: str
     version: str
-    """What it means, to a host or by the record; empty when it is gone from both."""
+    """Its version on a host or in the record; empty if neither has it."""
     hosts: tuple[str, ...]
     """Those that serve it."""
 
     @property
     def words(self) -> str:
-        """What becomes of it, for a plan."""
+        """What happens to it, for a plan."""
         if not self.version:
             return f"{self.name} is not served any more"
         return f"{self.name} stops being served: {self.version}{_on(self.hosts)}"
 
 
 def retirement(stack: AdapterStack, names: Sequence[str]) -> list[Retired]:
-    """Return what becomes of `names`, which are to be retired.
+    """Return what happens to `names` when they are retired.
 
-    Raises UsageError for a name that is listed or that there never was, ConfigError with a line for each other name
-    that hosts or record have and the manifest has not: it would be taken from its clients.
+    Raises UsageError for a name that is listed or that never existed. Raises ConfigError with a line for each other
+    name that hosts or record have but the manifest lacks: its clients would lose it.
     """
     reports = stack.on_all(stack.report)
     found = {name: _retired(stack, name, reports) for name in _known(stack, reports)}
@@ -54,7 +54,7 @@ def retirement(stack: AdapterStack, names: Sequence[str]) -> list[Retired]:
 
 
 def _known(stack: AdapterStack, reports: Mapping[str, AdapterReport]) -> list[str]:
-    """Return the names that hosts serve or that the record tells of."""
+    """Return the names that hosts serve or the record has."""
     served = [name for report in reports.values() for name in report.names]
     return list(dict.fromkeys((*served, *(move.adapter for move in stack.releases.moves))))
 

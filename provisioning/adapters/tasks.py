@@ -1,6 +1,6 @@
 """The tasks for adapter versions: `fab adapters:plan`, `apply`, `promote`, `rollback`, `list`, `prune`.
 
-fabfile.py takes them up.
+fabfile.py imports them.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Another firewall of a host that keeps the gateway's port closed, named after a provision. Changes nothing."""
+"""Warns after a provision about another firewall that keeps the gateway's port closed. Changes nothing."""
 
 from collections.abc import Mapping
 
@@ -16,10 +16,10 @@ from provisioning.ssh.target import SshTarget
 
 
 def mention_closed_port(outputs: StackOutputs, results: Mapping[str, HostResult], *, at_once: int) -> None:
-    """Say which firewall keeps clients from a gateway that this run has started; `results` are by the host's name.
+    """Name the firewall that blocks a gateway which this run has started; `results` are by the host's name.
 
-    Only hosts that exist already are asked: others get no firewall but ours. What cannot be asked is left out, since
-    the provision itself was done; `status` asks again.
+    Only existing hosts are queried: the others have no firewall but ours. A query that fails is ignored, since the
+    provision has succeeded; `status` queries again.
     """
     started = f"unit:{GATEWAY_UNIT}"
     hosts = [

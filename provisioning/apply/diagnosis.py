@@ -1,6 +1,6 @@
 """Why an engine did not start: the first real error of its journal, and what to do about it.
 
-Reads text only: what the unit wrote since its start, as `journalctl -u vllm.service` prints it. Asks no host.
+Reads text only: the unit's journal since its start, as `journalctl -u vllm.service` prints it. Queries no host.
 """
 
 import re
@@ -13,7 +13,7 @@ _START = re.compile(r"^Starting .*(?:\.service|vLLM)")
 """systemd's line at the beginning of each start."""
 
 _JOURNAL = re.compile(r"^(?:\[ *\d+\.\d+\]|[A-Z][a-z]{2} +\d+ [\d:]{8}|\d{4}-\d\d-\d\dT\S+) \S+ [^ :\[]+(?:\[\d+\])?: ")
-"""What journalctl puts before a line, unless it is asked for `-o cat`."""
+"""What journalctl puts before a line, except with `-o cat`."""
 
 _PROCESS = re.compile(r"^(?:\([\w-]+(?: [\w=]+)* pid=\d+\) )?(?:(?:ERROR|CRITICAL) \S+ \S+ \[[^\]]+\] )?")
 """What vLLM puts before a line: `(EngineCore pid=99) ERROR 11-21 13:12:49 [core.py:1750] `."""
@@ -29,12 +29,12 @@ _BEHIND = re.compile(r" \[type=\w+, input_value=.*|, retrying \d+ of \d+$")
 _ABOVE_DETAIL = re.compile(r"^[\w.]*ValidationError: \d+ validation errors? for \w+$")
 
 _CONSEQUENCES = ("Engine core initialization failed", "EngineDeadError", "EngineCore encountered an issue")
-"""Errors that only tell of another one."""
+"""Errors that only follow from another one."""
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Cause and remedy, each one line. Empty texts: the journal does not tell."""
+    """Cause and remedy, each one line. Empty texts: the journal has no cause."""
 
     cause: str
     hint: str
@@ -42,7 +42,7 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Known:
-    """An error that people meet, and what helps."""
+    """A frequent error and its remedy."""
 
     pattern: str
     hint: str
@@ -177,11 +177,11 @@ KNOWN: Sequence[Known] = (
         "the installed vLLM does not know one of its options: run `provision` again, which updates both",
     ),
 )
-"""In the order in which they are looked for: what says more comes before what says less."""
+"""In the order of the search: the more specific error first."""
 
 
 def diagnose(journal: str) -> Diagnosis:
-    """Return why the last start in `journal` that failed did so."""
+    """Return why the last failed start in `journal` failed."""
     for said in reversed(_starts(journal)):
         found = _known(said) or _first_error(said)
         if found is not None:
@@ -190,7 +190,7 @@ def diagnose(journal: str) -> Diagnosis:
 
 
 def _starts(journal: str) -> list[list[str]]:
-    """Return what was said at each start, bare of what journalctl and vLLM put before it, less code and information."""
+    """Return the lines of each start, without the prefixes of journalctl and vLLM, code lines and information."""
     starts: list[list[str]] = [[]]
     for line in journal.splitlines():
         bare = _JOURNAL.sub("", line)
@@ -222,6 +222,6 @@ def _first_error(said: Sequence[str]) -> Diagnosis | None:
 
 
 def _shortened(text: str) -> str:
-    """Return one line that fits a screen, less what pydantic and vLLM put behind a message."""
+    """Return one line that fits a screen, without what pydantic and vLLM append to a message."""
     text = _BEHIND.sub("", text)
     return text if len(text) <= CAUSE_LENGTH else text[: CAUSE_LENGTH - 1] + "…"

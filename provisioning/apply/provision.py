@@ -1,7 +1,6 @@
-"""All hosts brought to what their roles wish for, or a plan of it; what came of it is told and written down.
+"""Brings all hosts to their desired state, or prints a plan of it; prints and writes the result.
 
-Does not look at a host itself (provisioning/converge does), does not say what is wished for
-(provisioning/apply/desired_state.py).
+provisioning/converge does the work on a host, provisioning/apply/desired_state.py says what it should have.
 """
 
 import time
@@ -37,7 +36,7 @@ ENGINE_UNIT_IDS = tuple(f"unit:{name}" for name in ENGINE_UNIT.values())
 def provision(
     target: Target, *, names: Sequence[str], roles: Sequence[str], at_once: int, greeted: Prefetch | None = None
 ) -> int:
-    """Bring the hosts to what their roles wish for; return the exit status."""
+    """Bring the hosts to their desired state; return the exit status."""
     began = time.monotonic()
     run = _Run(target, names, roles, greeted or Prefetch(), dry_run=False)
     run.follow(at_once)
@@ -61,7 +60,7 @@ def plan(
 ) -> int:
     """Print what `provision` would change, with diffs, on stdout; return the exit status. Changes nothing.
 
-    Of a file that is new its length is told, and its lines only with `full`.
+    A new file is shown by its length, with its lines only if `full`.
     """
     run = _Run(target, names, roles, greeted or Prefetch(), dry_run=True, full=full)
     run.follow(at_once)
@@ -82,14 +81,14 @@ def plan(
 
 
 def _name_next(target: Target, roles: Sequence[str]) -> None:
-    """Name what looks at the result; the smoke test is for engine and gateway together."""
+    """Name the commands that check the result; the smoke test needs engine and gateway."""
     edited = [target.command("up")] if file_has_changed(target) else []
     smoke = [target.command("smoke")] if {"engine", "gateway"} <= set(roles) else []
     next_command(*edited, *smoke, target.command("status"))
 
 
 class _Run:
-    """One run over the hosts. `results` and `failures` fill as hosts end, so that Ctrl-C leaves what is known."""
+    """One run over the hosts. `results` and `failures` fill as hosts end, so that Ctrl-C keeps the results so far."""
 
     def __init__(
         self,
@@ -117,9 +116,9 @@ class _Run:
         self._lists: Future[DesiredState] = Future()
 
     def follow(self, at_once: int) -> None:
-        """Bring or plan the hosts, tell what happens until the last one has ended, and write it down.
+        """Bring or plan the hosts, print their progress until the last one has ended, and write the result.
 
-        Raises ConfigError for files that the config names and that cannot work; no host has been changed then.
+        Raises ConfigError for files that the config names and that cannot work, before any host is changed.
         """
         try:
             ends = self._begin(at_once)
@@ -139,7 +138,7 @@ class _Run:
     def _begin(self, at_once: int) -> Iterator[tuple[HostRecord, HostResult | DeployError]]:
         """Connect to the hosts while the lists are made; return the hosts' ends as they come."""
         ends = on_each(self.hosts, self._work, at_once=at_once)
-        from provisioning.apply import desired_state  # the roles' templates and certificates, while the hosts answer
+        from provisioning.apply import desired_state  # imports templates and cryptography while the hosts connect
 
         try:
             self.resources = desired_state.desired_state(self.outputs, self.hosts, self._roles, keep=not self._dry_run)
@@ -165,7 +164,7 @@ class _Run:
         self._progress.say(result.host, counts(result, would=self._dry_run))
 
     def _write(self) -> None:
-        """Write provision.json or plan.json: a host without an end was cut off before it."""
+        """Write provision.json or plan.json; a host without a result was interrupted."""
         entries = [self._host_json(host.name) for host in self.hosts]
         report = {
             "stack": self.outputs.stack,
@@ -184,7 +183,7 @@ class _Run:
 
 
 def _hand_on(run: _Run) -> None:
-    """Write where clients find the stack; forget former keys when no host can know them any more."""
+    """Write the endpoint; drop the keys of removed clients if this run reached all hosts."""
     if run.resources.endpoint is None:
         return
 
@@ -194,7 +193,7 @@ def _hand_on(run: _Run) -> None:
 
 
 def why(outcome: Outcome) -> str:
-    """Return why a resource failed, to be read below its line: for an engine the cause, not the end of its journal."""
+    """Return why a resource failed, for the lines below it: for an engine the cause, not the end of its journal."""
     if outcome.id in ENGINE_UNIT_IDS:
         diagnosis = diagnose(outcome.detail)
         if diagnosis.cause:

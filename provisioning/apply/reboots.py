@@ -1,6 +1,6 @@
-"""A host brought to its list also when a change on the way counts only after a reboot: reboot, wait, go on.
+"""Brings a host to its list of resources with a reboot in between, if a change takes effect only then.
 
-Keeps nothing: whoever is cut off meanwhile runs the same again, and the host itself says what is still to do.
+Keeps no state: after an interruption the same command finishes the work, because the host knows what is missing.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import fabric
 
 BOOT_S = 600
-"""A metal server with much memory checks all of it before it boots."""
+"""A bare-metal server checks all its memory before it boots."""
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 STEP = "reboot"
@@ -38,7 +38,7 @@ def bring(
 ) -> HostResult:
     """Bring `host` to `resources`, as `converge` does, with a reboot in between where a change needs one.
 
-    Hosts that exist already are rebooted by their owner only: the result says that it waits for that. Raises HostError
+    Existing hosts are rebooted by their owner only: the result then has the reboot as a failure. Raises HostError
     as `converge` does, and when the host does not come back.
     """
     first = converge(host, resources, dry_run=dry_run, on_event=on_event, session=session)
@@ -56,7 +56,7 @@ def bring(
 
 
 def reboot_and_wait(host: HostRecord, tell: Callable[[str], None], *, deadline_s: float = BOOT_S) -> None:
-    """Reboot `host` and return when it takes logins again. Raises HostError when that takes too long."""
+    """Reboot `host` and return when it accepts logins again. Raises HostError when that takes too long."""
     before = _boot_id(host)
     with connect(SshTarget.of(host)) as connection:
         send_reboot(connection, host)
@@ -75,14 +75,14 @@ def reboot_and_wait(host: HostRecord, tell: Callable[[str], None], *, deadline_s
 
 
 def send_reboot(connection: "fabric.Connection", host: HostRecord) -> None:
-    """Tell `host` to reboot; that it goes down before it has answered is fine."""
+    """Start the reboot of `host`; the connection may be cut before it answers."""
     with contextlib.suppress(ConnectionCutError):
         for _ in stream(connection, SshTarget.of(host), ("systemctl", "reboot")):
             pass
 
 
 def joined(first: HostResult, second: HostResult) -> HostResult:
-    """Return both parts of a run as one: what the first one changed stays changed when the second found it right."""
+    """Return both parts of a run as one: what the first part changed stays changed if the second leaves it."""
     settled = {outcome.id for outcome in (*second.changed, *second.failed, *second.skipped)}
     changed = {outcome.id: replace(outcome, reboot="") for outcome in first.changed if outcome.id not in settled}
     return replace(
@@ -95,7 +95,7 @@ def joined(first: HostResult, second: HostResult) -> HostResult:
 
 
 def _left_to_owner(result: HostResult, reason: Outcome, host: HostRecord, on_event: OnEvent) -> HostResult:
-    """Return the result with the reboot as what is missing."""
+    """Return the result with the missing reboot as a failure."""
     words = (
         f"{reason.reboot}; existing hosts are not rebooted automatically: reboot it, then run the same command again"
     )

@@ -1,4 +1,4 @@
-"""What fab does otherwise when it runs our tasks: how it ends, and what it says of wrong usage."""
+"""Changes to fab for our tasks: how it exits, and its errors for wrong usage."""
 
 import os
 import re
@@ -15,11 +15,11 @@ EXAMPLES = {
     "adapters:rollback": "make adapters DO=rollback ARGS=contract",
     "ssh": "make ssh ARGS=\"--command 'uptime -p'\"",
 }
-"""What to write where a task wants words of its own, which are easily forgotten, or written where it hears none."""
+"""Examples for tasks with arguments of their own, which are easily forgotten or misplaced."""
 
 
 def end_wrong_usage_with_2(program: Any) -> None:
-    """Let fab end with 2, not 1, for an option or a task that it does not know: it did not even begin."""
+    """Make fab exit with 2, not 1, for an unknown option or task."""
     parse = program.parse_tasks
 
     def parse_tasks() -> None:
@@ -33,7 +33,7 @@ def end_wrong_usage_with_2(program: Any) -> None:
 
 
 def what_to_write(said: str, task: str | None = None) -> str:
-    """Return what invoke says of wrong usage, of `task` where it had read one, as where, what and what to write."""
+    """Return invoke's error for wrong usage (of `task`, if known) as one line: where, what, what to write."""
     example = EXAMPLES.get(task or "")
     hint = f"write it like `{example}`" if example else "`fab --help TASK` lists a task's options"
     if unknown := re.fullmatch(r"No idea what '(.+)' is!", said):
@@ -49,7 +49,7 @@ def what_to_write(said: str, task: str | None = None) -> str:
 
 
 def leave_at_once(program: Any) -> None:
-    """Let fab end as soon as its tasks have: Python takes 0.06 s to take apart modules that nobody needs any more."""
+    """Make fab exit as soon as its tasks have ended: Python's own cleanup of modules takes 0.06 s."""
     execute = program.execute
 
     def execute_and_leave() -> None:

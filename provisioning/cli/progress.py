@@ -1,7 +1,7 @@
-"""What happens on the hosts, told line by line on stderr while it happens. Each line starts with the host's name.
+"""Prints the progress of hosts on stderr, line by line. Each line starts with the host's name.
 
-On a terminal one line at the bottom follows what is under way; in a log a long step says every LOG_EVERY_S seconds
-that it is still at work. Holds no results.
+On a terminal the bottom line shows the current steps; in a log a long step prints a line every LOG_EVERY_S seconds.
+Holds no results.
 """
 
 import shutil
@@ -18,19 +18,19 @@ from provisioning.converge.result import HostResult, Outcome, Progress
 
 LOG_EVERY_S = 15.0
 DETAIL_LINES = 20
-"""How much of a failed program's output is shown: with the lines around it, it fits on one screen."""
+"""Lines shown of a failed program's output: with the lines around them they fit on one screen."""
 
 LONGEST_CHANGE = 100
-"""Characters of what was done: a command or a list of files may be long, and provision.json has all of it."""
+"""Characters shown of a change: a command or a list of files may be long, and provision.json has all of it."""
 
 CLEAR_LINE = "\r\x1b[K"
 MARKS = {"changed": "+", "failed": "✗", "skipped": "-"}
 
 
 class ProgressPrinter:
-    """Tells events of several hosts, from several threads, without mixing their lines.
+    """Prints events of several hosts, from several threads, without mixing their lines.
 
-    A context: at its end, also by Ctrl-C, the terminal's bottom line goes, and threads that still run are not heard.
+    A context manager: at its end, also by Ctrl-C, it clears the bottom line and ignores threads that still run.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class ProgressPrinter:
         self._silent = False
         self._under_way: dict[str, str] = {}
         self._began: dict[tuple[str, str], float] = {}
-        """When a host's resource was first heard of."""
+        """When the first event of a host's resource came."""
         self._told_at: dict[str, float] = {}
 
     def __enter__(self) -> "ProgressPrinter":
@@ -57,7 +57,7 @@ class ProgressPrinter:
             self._silent = True
 
     def event(self, host: str, event: Outcome | Progress) -> None:
-        """Tell one event; a resource that was right already is not worth a line."""
+        """Print one event; a resource that needed no change gets no line."""
         with self._lock:
             if isinstance(event, Progress):
                 self._progress(host, event)
@@ -68,12 +68,12 @@ class ProgressPrinter:
             self._redraw()
 
     def progress_only(self, host: str, event: Outcome | Progress) -> None:
-        """Tell a progress and no outcome, for a run whose outcomes are shown together at its end."""
+        """Print progress but no outcome, for a run that shows its outcomes together at the end."""
         if isinstance(event, Progress):
             self.event(host, event)
 
     def say(self, host: str, text: str) -> None:
-        """Tell something about a host, in as many lines as it takes."""
+        """Print text about a host, each line with the host's name."""
         with self._lock:
             self._under_way.pop(host, None)
             for line in text.splitlines():
@@ -81,7 +81,7 @@ class ProgressPrinter:
             self._redraw()
 
     def aside(self, text: str) -> None:
-        """Print data on stdout, with the bottom line of the terminal out of its way."""
+        """Print data on stdout, with the terminal's bottom line cleared first."""
         with self._lock:
             if self._live:
                 self._write(CLEAR_LINE)
@@ -104,7 +104,7 @@ class ProgressPrinter:
         self._write(f"{start}{host:<{self._width}}  {plain(text)}\n")
 
     def _redraw(self) -> None:
-        """Write the bottom line anew, cut to the terminal's width so that it never wraps."""
+        """Rewrite the bottom line, cut to the terminal's width so that it never wraps."""
         if not self._live:
             return
         parts = [plain(f"{host}: {text}").replace("\n", " ") for host, text in self._under_way.items()]
@@ -118,7 +118,7 @@ class ProgressPrinter:
 
 
 def outcome_line(outcome: Outcome) -> str:
-    """Return what became of one resource."""
+    """Return the line for one resource's outcome."""
     done = shorten("; ".join(outcome.changes), LONGEST_CHANGE, placeholder=" …")
     words = outcome.error if outcome.status in ("failed", "skipped") else done
     took = f" ({outcome.seconds:.1f} s)" if outcome.seconds >= 1 else ""
@@ -126,7 +126,7 @@ def outcome_line(outcome: Outcome) -> str:
 
 
 def progress_line(progress: Progress) -> str:
-    """Return how far a long change has come."""
+    """Return the line for the progress of a long change."""
     share = f"{progress.fraction:.0%} " if progress.fraction is not None else ""
     return f"… {progress.id}: {share}{progress.text}".rstrip()
 
@@ -137,14 +137,14 @@ def error_line(error: DeployError) -> str:
 
 
 def failure_detail(outcome: Outcome) -> str:
-    """Return the end of what the failed program said, to be read below the outcome's line."""
+    """Return the end of the failed program's output, for the lines below the outcome."""
     lines = outcome.detail.strip().splitlines()
     left_out = [f"    … {len(lines) - DETAIL_LINES} earlier lines"] if len(lines) > DETAIL_LINES else []
     return "\n".join([*left_out, *(f"    {line}" for line in lines[-DETAIL_LINES:])])
 
 
 def plan_text(result: HostResult, *, full: bool = False) -> str:
-    """Return what would change on a host, each file with its diff; a new file only by its length, unless `full`."""
+    """Return what would change on a host, files with their diffs; a new file by its length only, unless `full`."""
     blocks = [f"{result.host}: {len(result.changed)} to change, {len(result.unchanged)} unchanged"]
     for outcome in (*result.changed, *result.failed, *result.skipped):
         lines = outcome.diff.splitlines()
@@ -156,7 +156,7 @@ def plan_text(result: HostResult, *, full: bool = False) -> str:
 
 
 def is_new_file(outcome: Outcome) -> bool:
-    """Return whether the outcome's diff is all of a file that is not there yet."""
+    """Return whether the outcome creates a file."""
     return outcome.diff.startswith("--- /dev/null\n")
 
 

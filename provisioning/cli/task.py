@@ -1,6 +1,6 @@
-"""How a task of fab is written: a function that returns an exit status, its options by name, errors told in words.
+"""The decorator for tasks of fab: a function that returns an exit status, with named options and one-line errors.
 
-Cheap to import: what a task does lies in a module that it imports after its first words.
+Cheap to import: a task imports the module that does its work after its first printed line.
 """
 
 import functools
@@ -28,9 +28,9 @@ HOSTS = TARGET | {"host": "Only this host; may be given several times."}
 def fab_task(
     words: Mapping[str, str], *, name: str | None = None, positional: Names = ()
 ) -> Callable[[Callable[..., int]], Callable[..., None]]:
-    """Return the decorator of a task with the options `words`, of which those with the default () may be repeated.
+    """Return the decorator of a task with the options `words`; those with the default () may be repeated.
 
-    No option has a short flag, as a new option would change it. fab ends with the status that the function returns.
+    Options have no short flags, because a new option would change them. fab exits with the function's status.
     """
 
     def decorate(function: Callable[..., int]) -> Callable[..., None]:
@@ -53,18 +53,18 @@ def fab_task(
 
 
 def number(option: str, text: str) -> int:
-    """Return what `text` says. Raises UsageError for anything but a number from 1 on."""
+    """Return `text` as a whole number. Raises UsageError for anything else, and below 1."""
     if not text.isdecimal() or int(text) < 1:
         raise UsageError(f"not a whole number: {text!r}", where=f"--{option}", hint="write 1 or more")
     return int(text)
 
 
 def chosen_roles(text: str) -> list[str]:
-    """Return the roles that `text` names, in their order. Raises UsageError for one that there is not."""
+    """Return the roles that `text` names, in their order. Raises UsageError for an unknown one."""
     names = text.split(",")
     for name in names:
         if name not in ROLES:
-            from core.rules import one_of  # a package of its own weight, for a mistake only
+            from core.rules import one_of  # slow to import, and needed for a mistake only
 
             raise UsageError(f"there is no role {name!r}", where="--roles", hint=one_of(ROLES, name))
     return [role for role in ROLES if role in names]

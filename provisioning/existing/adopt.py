@@ -1,4 +1,4 @@
-"""`fab adopt`: look at a host that exists already, say what works there, write its inventory. Changes nothing on it."""
+"""`fab adopt`: look at an existing host, say what works there, write its inventory. Changes nothing on the host."""
 
 import re
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ NEW_KEY = 'ARGS="--host-key SHA256:… --replace", which replaces the file'
 WHERE = re.compile(
     rf"(?P<user>{LOGIN})@(?P<address>\[[0-9A-Fa-f:.%\w]+\]|[A-Za-z0-9][\w.-]*)(:(?P<port>\d{{1,5}}))?", re.ASCII
 )
-"""A login may hold an `@` of its own, so the last one counts."""
+"""A login may contain an `@`, so the last one counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +54,8 @@ class AdoptOptions:
 def adopt(options: AdoptOptions) -> int:
     """Write the inventory of a host that can be provisioned; return 0.
 
-    Raises ConfigError (exit 2) with every reason why it cannot, UsageError for an edited file, HostError when the host
-    cannot be reached or is another one than known.
+    Raises ConfigError (exit 2) with every reason why it cannot be, UsageError for an edited file, HostError if the host
+    cannot be reached or has another host key than the known one.
     """
     ssh_target = parse_login(options)
     path = Path(options.inventory or CHECKOUT / "hosts" / f"{ssh_target.name}.yaml")
@@ -76,7 +76,7 @@ def adopt(options: AdoptOptions) -> int:
 
 
 def parse_login(options: AdoptOptions) -> SshTarget:
-    """Return where `user@address[:port]` leads, its host key not known yet. Raises UsageError for other text."""
+    """Return the SSH target of `user@address[:port]`, without host keys. Raises UsageError for other text."""
     found = WHERE.fullmatch(options.login)
     if found is None or not 0 < int(found["port"] or SSH_PORT) < 1 << 16:
         hint = "write HOST=user@address or HOST=user@address:port"
@@ -98,14 +98,14 @@ def parse_login(options: AdoptOptions) -> SshTarget:
 
 
 def host_name(address: str) -> str:
-    """Return what the host is called in files: the first word of a DNS name, an IP address with `-`."""
+    """Return the host's name in files: the first label of a DNS name, or an IP address with `-`."""
     is_ip = ":" in address or address.replace(".", "").isdigit()
     first = "host-" + re.sub(r"[.:%]+", "-", address) if is_ip else address.partition(".")[0]
     return re.sub(r"[^a-z0-9-]", "-", first.lower()).strip("-")[:40].rstrip("-")
 
 
 def _looked_at(ssh_target: SshTarget) -> HostFacts:
-    """Return what the host is. Of a key that will not do, raises with what to write at `make adopt`."""
+    """Return what the host is. If its login or host key fails, the error says what to write for `make adopt`."""
     try:
         return look(ssh_target)
     except LoginError as error:
@@ -133,9 +133,9 @@ def summary(facts: HostFacts) -> str:
 
 
 def trusted_keys(options: AdoptOptions, ssh_target: SshTarget, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the keys of which one must be the host's: those of the inventory, else one that a person vouches for.
+    """Return the trusted host keys: those of the inventory, else one that a person accepts.
 
-    Raises UsageError for a fingerprint that the inventory's keys have not, unless they may be replaced.
+    Raises UsageError for a fingerprint that none of the inventory's keys has, unless they may be replaced.
     """
     if known and (not options.host_key or options.host_key in map(fingerprint, known)):
         return known
@@ -146,7 +146,7 @@ def trusted_keys(options: AdoptOptions, ssh_target: SshTarget, known: tuple[str,
 
 
 def known_keys(path: Path, ssh_target: SshTarget) -> tuple[str, ...]:
-    """Return the host's keys in the inventory that is there: whoever adopted it vouched for them."""
+    """Return the host's keys in the existing inventory: a person accepted them at an earlier `adopt`."""
     if not path.is_file():
         return ()
     for host in _hosts(path):
@@ -157,7 +157,7 @@ def known_keys(path: Path, ssh_target: SshTarget) -> tuple[str, ...]:
 
 
 def _hosts(path: Path) -> Sequence[HostRecord]:
-    """Return the hosts of the inventory. One as `adopt` wrote it may wait for a person to fill in its `gpu`."""
+    """Return the hosts of the inventory. One that `adopt` wrote may still have an empty `gpu`."""
     if is_edited(path.read_text(encoding="utf-8", errors="replace")):
         return load(Target(inventory=str(path))).hosts
     written = read_yaml(path, shown_as=str(path))["hosts"]
@@ -165,13 +165,13 @@ def _hosts(path: Path) -> Sequence[HostRecord]:
 
 
 def service_address(ssh_target: SshTarget) -> str | None:
-    """Return where clients reach a host that `ssh_config` leads to under another name; None: at that name."""
+    """Return the address for clients of a host whose address in `ssh_config` differs; None: the same address."""
     led_to = route(ssh_target).address
     return None if led_to == ssh_target.address else led_to
 
 
 def _record(ssh_target: SshTarget, facts: HostFacts) -> HostRecord:
-    """Return the host as the inventory holds it. Raises ConfigError for a name that is none."""
+    """Return the host as the inventory holds it. Raises ConfigError for an invalid name."""
     try:
         return HostRecord.model_validate(
             {

@@ -1,6 +1,6 @@
-"""The keys that a host shows before anything is known of it, and a person's word that they are its own.
+"""The keys that a host shows, and the question whether to trust one.
 
-Nothing is sent to the host but a greeting: no login is tried before its key is accepted.
+Only the key exchange runs: no login is tried before a key is accepted.
 """
 
 import base64
@@ -17,13 +17,13 @@ from provisioning.ssh.route import route
 from provisioning.ssh.target import SshTarget
 
 KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512")
-"""Asked for one after the other: a host shows one key in each greeting. As SSH names them in it, the best first."""
+"""Requested one by one, the best first: a host shows one key per key exchange. Names as in SSH's key exchange."""
 
 YES = "yes"
 
 
 def fingerprint(host_key: str) -> str:
-    """Return what OpenSSH shows of a key `TYPE BASE64`: `SHA256:` and 43 characters."""
+    """Return OpenSSH's fingerprint of a key `TYPE BASE64`: `SHA256:` and 43 characters."""
     digest = hashlib.sha256(base64.b64decode(host_key.split()[1])).digest()
     return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
 
@@ -37,9 +37,9 @@ def shown_keys(host: SshTarget) -> tuple[str, ...]:
 
 
 def accepted_keys(keys: Iterable[str], wanted: str, ask: Callable[[str], str] | None, *, name: str) -> tuple[str, ...]:
-    """Return the one key that a person vouches for: by its fingerprint on the command line, or when asked.
+    """Return the one key that a person accepts: by its fingerprint on the command line, or by answering the question.
 
-    Raises UsageError when nobody does, HostError when the fingerprint is another host's.
+    Raises UsageError if nobody accepts one, HostError if no key has the fingerprint.
     """
     by_print = {fingerprint(key): key for key in keys}
     if wanted:
@@ -63,7 +63,7 @@ def accepted_keys(keys: Iterable[str], wanted: str, ask: Callable[[str], str] | 
 
 
 def terminal() -> Callable[[str], str] | None:
-    """Return what asks the person at the terminal; none when there is no terminal."""
+    """Return the function that asks the person at the terminal; None without a terminal."""
     if not sys.stdin.isatty():
         return None
 
@@ -75,14 +75,14 @@ def terminal() -> Callable[[str], str] | None:
 
 
 def _shown_key(host: SshTarget, key_type: str) -> str:
-    """Return the key of one type; nothing when the host has none. Raises HostError when it does not answer in time."""
+    """Return the key of one type; empty if the host has none. Raises HostError if it does not answer in time."""
     where = f"{host.address}:{host.ssh_port}"
     plug = open_socket(route(host), where)
     try:
         transport = paramiko.Transport(plug)
         transport.banner_timeout = 2 * ANSWER_TIMEOUT_S  # so that start_client's limit comes first
         transport.get_security_options().key_types = (key_type,)
-        transport.start_client(timeout=ANSWER_TIMEOUT_S)  # returns in silence when time is up
+        transport.start_client(timeout=ANSWER_TIMEOUT_S)  # returns without an error when time is up
         if transport.is_active() and transport.host_key is None:
             hint = "it may be overloaded: run it again later"
             raise HostError(f"SSH did not answer within {ANSWER_TIMEOUT_S} s", where=where, hint=hint)

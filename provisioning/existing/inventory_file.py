@@ -1,4 +1,4 @@
-"""The inventory that `adopt` writes: YAML to read and edit. Never writes over what a person changed, unless told to."""
+"""The inventory that `adopt` writes: YAML to read and edit. Overwrites an edited file only if `replace` is set."""
 
 import difflib
 import hashlib
@@ -13,14 +13,13 @@ from provisioning.hosts.facts import HostFacts
 from provisioning.templates.render import render
 
 MARK = re.compile(r"^# adopt ([0-9a-f]{64})\n", re.MULTILINE)
-"""Line with the SHA-256 of all that follows it: tells a file as it was written from one that was edited."""
+"""Line with the SHA-256 of the text below it: shows whether the file was edited."""
 
 
 def inventory_text(host: HostRecord, facts: HostFacts, plan: Plan, *, login: str) -> str:
     """Return the file for one host, marked."""
-    seen = (
-        f"{facts.os_name or facts.os_release}, Linux {facts.kernel} on {facts.arch}"  # nothing that changes by itself
-    )
+    # only what does not change by itself
+    seen = f"{facts.os_name or facts.os_release}, Linux {facts.kernel} on {facts.arch}"
     body = render(
         "inventory.yaml.j2",
         login=login,
@@ -35,7 +34,7 @@ def inventory_text(host: HostRecord, facts: HostFacts, plan: Plan, *, login: str
 
 
 def is_edited(text: str) -> bool:
-    """Return whether a person changed the file since it was written, or wrote it."""
+    """Return whether a person changed or wrote the file."""
     mark = MARK.match(text)
     return mark is None or hashlib.sha256(text[mark.end() :].encode()).hexdigest() != mark[1]
 
@@ -43,7 +42,7 @@ def is_edited(text: str) -> bool:
 def write_inventory(path: Path, text: str, *, replace: bool) -> str:
     """Put `text` at `path`; return what was done: `written`, `unchanged` or `replaced`.
 
-    Raises UsageError, with the difference, when the file there was edited and `replace` is not said.
+    Raises UsageError, with the difference, if the existing file was edited and `replace` is false.
     """
     try:
         there = path.read_text(encoding="utf-8", errors="replace")

@@ -1,4 +1,4 @@
-"""The tasks for hosts that exist already: `adopt`. fabfile.py takes them up."""
+"""The task `adopt` for existing hosts. fabfile.py imports it."""
 
 from typing import Any
 

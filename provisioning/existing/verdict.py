@@ -1,6 +1,6 @@
-"""Whether a host that exists already can be provisioned: what is refused, what works with less, what to know.
+"""Whether an existing host can be provisioned: reasons against it, restrictions, and notes for the user.
 
-Pure: facts in, words out. docs/existing-hosts.md has the same as a table.
+Pure: facts in, text out. docs/existing-hosts.md has the same as a table.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ SUPPORTED = ("debian-12", "ubuntu-22.04", "ubuntu-24.04")
 SUPPORTED_WORDS = "Debian 12, Ubuntu 22.04 or Ubuntu 24.04"
 ARCHITECTURES = ("x86_64",)
 VLLM_PYTHON = (3, 11)
-"""What the locks in provisioning/locks are made for; Ubuntu 22.04 brings 3.10."""
+"""The locks in provisioning/locks are for this version; Ubuntu 22.04 has 3.10."""
 
 LITTLE_DISK_GIB = 20
 LITTLE_MEMORY_GIB = 4
@@ -26,16 +26,16 @@ LITTLE_MEMORY_GIB = 4
 ENGINE_PORTS = {"vllm": (8000, 8001, 8002, 8003), "ollama": (11434, 11435, 11436)}
 
 SSH_PROGRAMS = ("sshd", "systemd")
-"""Ubuntu 24.04 lets systemd itself hold port 22 until somebody comes."""
+"""On Ubuntu 24.04 systemd itself listens on port 22 until the first connection."""
 
 OURS = {
     "haproxy": GATEWAY_PORTS,
     "vllm": ENGINE_PORTS["vllm"],
     "python": ENGINE_PORTS["vllm"],
     "ollama": ENGINE_PORTS["ollama"],
-    "sshd": ENGINE_PORTS["vllm"] + ENGINE_PORTS["ollama"],  # the answering end of a tunnel
+    "sshd": ENGINE_PORTS["vllm"] + ENGINE_PORTS["ollama"],  # the server end of a tunnel
 }
-"""Programs that a former provision may have started, and where: their ports are no obstacle."""
+"""Programs that an earlier provision may have started, with their ports: these ports count as free."""
 
 SYSTEMD_IN_WSL = (
     "write `[boot]` and `systemd=true` as two lines into /etc/wsl.conf there, run `wsl --shutdown` in Windows, "
@@ -45,7 +45,7 @@ SYSTEMD_IN_WSL = (
 
 @dataclass(frozen=True)
 class Plan:
-    """What the inventory should say beyond the facts."""
+    """What the inventory has beyond the facts."""
 
     engine: str
     gateway_port: int
@@ -53,7 +53,7 @@ class Plan:
 
 
 def refusals(facts: HostFacts) -> Iterator[Problem]:
-    """Yield why no role can work on this host, each with what would change that."""
+    """Yield the reasons why no role can work on this host, each with a remedy."""
     if facts.wsl == 1:
         yield Problem("", "is WSL 1, which has no Linux kernel", "run `wsl --set-version DISTRIBUTION 2` in Windows")
     elif not facts.has_systemd:
@@ -86,13 +86,13 @@ def _no_systemd(facts: HostFacts) -> Problem:
 
 
 def plan(facts: HostFacts) -> Plan:
-    """Return the engine that works there, and ports that nobody else holds."""
+    """Return the engine that works there, and free ports."""
     engine = "vllm" if _version(facts.python) >= VLLM_PYTHON else "ollama"
     return Plan(engine, _free(facts, GATEWAY_PORTS), _free(facts, ENGINE_PORTS[engine]))
 
 
 def notes(facts: HostFacts, plan: Plan) -> Iterator[str]:
-    """Yield what a person should know before the first `provision`; nothing of it stops one."""
+    """Yield what a person should know before the first `provision`; none of it prevents one."""
     if plan.engine == "ollama":
         yield f"its Python {facts.python} is too old for vLLM's environment (3.11): the inventory names Ollama"
     if facts.wsl:
@@ -112,7 +112,7 @@ def notes(facts: HostFacts, plan: Plan) -> Iterator[str]:
 
 
 def _gpu_notes(facts: HostFacts) -> Iterator[str]:
-    """Yield what is odd about the GPUs."""
+    """Yield notes about the GPUs."""
     if facts.gpus_without_driver:
         words = f" (nvidia-smi: {facts.nvidia_smi.error})" if facts.nvidia_smi.error else ""
         seen = f"{facts.nvidia_pci} NVIDIA GPU on the PCI bus, but no driver that sees it{words}"
@@ -134,9 +134,9 @@ def _gpu_notes(facts: HostFacts) -> Iterator[str]:
 
 
 def kept_open(facts: HostFacts, ssh_port: int) -> dict[str, str]:
-    """Return the ports that others than we serve beyond loopback, as the inventory writes them, with their programs.
+    """Return the ports of other programs beyond loopback, as the inventory writes them, with the programs' names.
 
-    sshd is among them where it listens on another port than those that the firewall always opens.
+    sshd is among them if it listens on a port that the firewall does not open anyway.
     """
     found: dict[str, str] = {}
     for each in facts.listeners:
@@ -150,7 +150,7 @@ def kept_open(facts: HostFacts, ssh_port: int) -> dict[str, str]:
 
 
 def _free(facts: HostFacts, candidates: tuple[int, ...]) -> int:
-    """Return the first port that nobody, or a former provision, holds; the first of all when none is free."""
+    """Return the first port that is free or used by an earlier provision; the first candidate if there is none."""
     others = {each.port for each in facts.listeners if each.protocol == "tcp" and not _may_be_ours(each)}
     return next((port for port in candidates if port not in others), candidates[0])
 
@@ -160,7 +160,7 @@ def _may_be_ours(listener: Listener) -> bool:
 
 
 def _already_serving(facts: HostFacts, plan: Plan) -> Iterator[str]:
-    """Yield who listens there already, and what a provision does about it. SSH and our own programs are no news."""
+    """Yield which other programs listen there already, and what a provision does about them."""
     others = [each for each in facts.listeners if each.program not in SSH_PROGRAMS and not _may_be_ours(each)]
     others = [each for each in others if each.port != METRICS_PORT and each.protocol == "tcp"]
     if inside := [each for each in others if each.loopback]:

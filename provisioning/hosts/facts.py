@@ -22,13 +22,13 @@ class _Fact(BaseModel):
 
 
 class Listener(_Fact):
-    """A port that somebody listens on."""
+    """A port that a program listens on."""
 
     port: int
     protocol: Literal["tcp", "udp"] = "tcp"
     loopback: bool
     program: str = ""
-    """Name of the process; empty when it cannot be told (WSL's host, another container)."""
+    """Name of the process; empty if it cannot be seen (WSL's host, another container)."""
 
 
 class ClosedPort(_Fact):
@@ -39,11 +39,11 @@ class ClosedPort(_Fact):
     command: str
     """What opens the port for everyone."""
     lasting: bool
-    """Whether the command outlives a reboot."""
+    """Whether the command's effect survives a reboot."""
 
 
 class NvidiaGpu(_Fact):
-    """One GPU as NVIDIA's driver tells of it."""
+    """One GPU as NVIDIA's driver reports it."""
 
     name: str
     memory_mib: int
@@ -55,7 +55,7 @@ class NvidiaGpu(_Fact):
 
 
 class NvidiaSmi(_Fact):
-    """What nvidia-smi said."""
+    """What nvidia-smi printed."""
 
     gpus: tuple[NvidiaGpu, ...] = ()
     error: str = ""
@@ -81,10 +81,10 @@ class HostFacts(_Fact):
     is_runpod: bool = False
     may_set_network: bool = True
     password_logins: bool = False
-    """Whether sshd lets people in by password; false where it does not say."""
+    """Whether sshd accepts passwords; false if it does not say."""
     listeners: tuple[Listener, ...] = ()
     closed_ports: tuple[ClosedPort, ...] = ()
-    """Of the ports that the gateway may get, those that firewalls of the host keep closed."""
+    """Ports that the gateway may get and that the host's firewalls keep closed."""
     ephemeral_ports: tuple[int, int] = (32768, 60999)
     """First and last port that the kernel gives to clients."""
     nvidia_pci: int = 0
@@ -98,7 +98,7 @@ class HostFacts(_Fact):
 
     @property
     def wsl(self) -> int:
-        """1 or 2 inside the Windows Subsystem for Linux, else 0. WSL 2 alone has a Linux kernel of its own."""
+        """1 or 2 inside the Windows Subsystem for Linux, else 0. Only WSL 2 has its own Linux kernel."""
         if "microsoft" not in self.kernel.lower():
             return 0
         return 2 if "standard" in self.kernel.lower() or "wsl2" in self.kernel.lower() else 1
@@ -117,9 +117,9 @@ class HostFacts(_Fact):
 
     @property
     def gpu(self) -> Gpu | None:
-        """The GPUs of the model that the host has most of; none without a driver that sees one.
+        """The GPUs of the host's most frequent model; None without a driver that sees one.
 
-        A program sees one MIG slice at most, so of a host with MIG that is what counts.
+        A program sees at most one MIG slice, so a host with MIG counts as one slice.
         """
         seen = self.nvidia_smi.gpus
         if not seen:
@@ -140,12 +140,12 @@ class HostFacts(_Fact):
 
     @property
     def gpus_without_driver(self) -> int:
-        """NVIDIA GPUs that could compute here and do not; a container sees those of its host, handed to it or not."""
+        """NVIDIA GPUs that could compute here but do not. A container sees all GPUs of its host, so it counts none."""
         return self.nvidia_pci if self.gpu is None and self.virtualization != "container" else 0
 
 
 def _slice(gpu: NvidiaGpu) -> Gpu:
-    """Return the first MIG slice of a GPU as what programs have of it; its profile's name says its memory in GB."""
+    """Return the first MIG slice of a GPU, which programs use; its profile's name has its memory in GB."""
     profile = gpu.mig_slices[0]
     found = MIG_PROFILE.fullmatch(profile)
     gib = int(found["gb"]) * 1e9 / GIB if found else gpu.memory_mib / MIB_PER_GIB

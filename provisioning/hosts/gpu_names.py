@@ -1,7 +1,7 @@
-"""What NVIDIA's driver calls a GPU, and what that says: the row of the GPU table, and the compute capability.
+"""GPU names of NVIDIA's driver, and what they stand for: a row of the GPU table, and a compute capability.
 
-A name is a row's only when it is that very card. A card with a letter more (RTX 4090 D), a laptop's, a vGPU's profile
-(A100-10C) or a MIG slice keeps its own name: it is less than the full card, and its memory is what the host says.
+A name belongs to a row only if it is exactly that card. A variant (RTX 4090 D), a laptop GPU, a vGPU profile
+(A100-10C) or a MIG slice keeps its own name: it is less than the full card, and the host reports its memory.
 """
 
 import re
@@ -14,23 +14,23 @@ from infra.contract.outputs import Gpu
 
 MAKER = re.compile(r"^(NVIDIA|Tesla|GRID|Quadro|GeForce)\s+", re.IGNORECASE)
 FORM = re.compile(r"SXM\d?|HBM\d\w?", re.IGNORECASE)
-"""Words that a name may have beside those of the card whose row it is."""
+"""Words that a name may have beside those of its row."""
 
 PCIE = re.compile(r"PCIE", re.IGNORECASE)
 AS_FAST_ON_PCIE = ("A100-40GB", "A100-80GB")
-"""Rows that hold for the PCIe card as well; that of an H100 is another one, with slower memory."""
+"""Rows that include the PCIe card; the PCIe card of an H100 has slower memory and its own row."""
 
 WITHOUT_CUDA = re.compile(r"[A-Z0-9]+(-\d+)?-\d+[AB]")
 """vGPU profiles for applications (A) and desktops (B). Source: NVIDIA vGPU User Guide: CUDA is for C and Q series."""
 
 
 def gpu_model(name: str) -> str:
-    """Return the GPU table's name for what nvidia-smi calls a GPU; that name less the maker's when it lacks there."""
+    """Return the GPU table's name of a GPU as nvidia-smi names it; without a row, that name without the maker."""
     return next((row for row in gpu_models() if _is_row(name, row)), _without_maker(name))
 
 
 def capability_of(name: str) -> Capability | None:
-    """Return the compute capability of a GPU by its name, vGPUs and MIG slices included; None when it is not known."""
+    """Return the compute capability of a GPU by its name, vGPUs and MIG slices included; None if it is unknown."""
     known = gpu_models().get(name)
     if known is not None:
         return known.compute_capability
@@ -39,7 +39,7 @@ def capability_of(name: str) -> Capability | None:
 
 
 def capability_on(gpu: Gpu) -> Capability | None:
-    """Return the compute capability of a host's GPUs, as its record says or by their name; None: unknown."""
+    """Return the compute capability of a host's GPUs, from the record or by their name; None if it is unknown."""
     if gpu.compute_capability is None:
         return capability_of(gpu.model)
     major, minor = gpu.compute_capability.split(".")
@@ -47,12 +47,12 @@ def capability_on(gpu: Gpu) -> Capability | None:
 
 
 def lacks_cuda(name: str) -> bool:
-    """Return whether this is a vGPU profile on which no CUDA program runs."""
+    """Return whether this is a vGPU profile without CUDA."""
     return bool(WITHOUT_CUDA.fullmatch(_without_maker(name)))
 
 
 def _is_row(name: str, row: str) -> bool:
-    # A Quadro or GRID of the same number is another card.
+    # A Quadro or GRID with the same number is another card.
     bare = re.sub(r"^(NVIDIA\s+)?((Tesla|GeForce)\s+)?", "", name.strip(), flags=re.IGNORECASE)
     words = [word.upper() for word in re.split(r"[\s-]+", bare) if word and not FORM.fullmatch(word)]
     if row in AS_FAST_ON_PCIE:

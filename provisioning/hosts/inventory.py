@@ -25,19 +25,19 @@ from provisioning.hosts.topology import HostRole, Topology
 from serving.adapters.manifest import read_releases
 
 OWN_NAMESPACE = "llm-deploy:"
-"""As in infra/config/reader.py, which is not imported here for the time that it takes."""
+"""As in infra/config/reader.py, which takes too long to import here."""
 
 
 def load(target: Target) -> StackOutputs:
-    """Return the hosts of `target` and what they serve, with the adapters of the manifest where there is one.
+    """Return the hosts of `target` and what they serve, with the adapters of the manifest if there is one.
 
-    Raises UsageError when there is no such stack, machine or file, ConfigError for a wrong value.
+    Raises UsageError if there is no such stack, machine or file, ConfigError for a wrong value.
     """
     return _with_adapters(target, load_outputs(target))
 
 
 def load_to_look(target: Target) -> StackOutputs:
-    """Return what `load` does; a manifest that is wrong is told in a line and left out: hosts run without it."""
+    """Return what `load` does, but only warn about a wrong manifest and ignore it: hosts run without it."""
     outputs = load_outputs(target)
     try:
         return _with_adapters(target, outputs)
@@ -48,7 +48,7 @@ def load_to_look(target: Target) -> StackOutputs:
 
 
 def mention_changed_file(target: Target) -> None:
-    """Say that the stack's file is not the one that its outputs come from; nothing for an inventory."""
+    """Warn if the stack file was edited since the last `up`. An inventory has no `up`."""
     if file_has_changed(target):
         say(f"! stacks/Pulumi.{target.stack}.yaml was edited after the last `up`; `{target.command('up')}` applies it")
 
@@ -59,23 +59,23 @@ def file_has_changed(target: Target) -> bool:
 
 
 def _with_adapters(target: Target, outputs: StackOutputs) -> StackOutputs:
-    """Return `outputs` with the adapters of the manifest, where there is one."""
+    """Return `outputs` with the adapters of the manifest, if there is one."""
     releases = read_releases(adapter_manifest(target, outputs.stack))
     return outputs if releases is None else outputs.model_copy(update={"serving": releases.serving(outputs.serving)})
 
 
 def adapter_manifest(target: Target, stack: str) -> Path:
-    """Return where the manifest of the stack's adapters would be: beside the stacks' files, or the inventory."""
+    """Return the path of the stack's adapter manifest: beside the stack files, or beside the inventory."""
     return (STACKS_DIR if target.stack else Path(target.inventory).parent) / "adapters" / f"{stack}.yaml"
 
 
 def load_outputs(target: Target) -> StackOutputs:
-    """Return the hosts of `target` and what they serve, as stack or inventory say: without a manifest's adapters."""
+    """Return the hosts of `target` and what they serve, without the adapters of a manifest."""
     if target.stack:
         return _load_stack(target.stack)
     path = Path(target.inventory)
     try:
-        content = read_yaml(path, shown_as=target.inventory)  # JSON is read just as well: it is YAML
+        content = read_yaml(path, shown_as=target.inventory)  # JSON works too: it is YAML
     except FileNotFoundError:
         raise UsageError("there is no such file", where=target.inventory, hint="name a YAML or JSON file") from None
     outputs = _checked(content, target.inventory)
@@ -83,7 +83,7 @@ def load_outputs(target: Target) -> StackOutputs:
 
 
 def choose(outputs: StackOutputs, names: Sequence[str]) -> tuple[HostRecord, ...]:
-    """Return the hosts called `names`, or all when none is named. Raises UsageError for one that is not there."""
+    """Return the hosts called `names`, or all if `names` is empty. Raises UsageError for an unknown one."""
     known = [host.name for host in outputs.hosts]
     for name in names:
         if name not in known:
@@ -92,7 +92,7 @@ def choose(outputs: StackOutputs, names: Sequence[str]) -> tuple[HostRecord, ...
 
 
 def choose_engines(outputs: StackOutputs, names: Sequence[str]) -> tuple[HostRecord, ...]:
-    """Return the hosts called `names`, or all that have an engine. Raises UsageError for one that has none."""
+    """Return the hosts called `names`, or all with an engine. Raises UsageError for one without."""
     engine_hosts = Topology(outputs).hosts_with(HostRole.ENGINE)
     if not names:
         return engine_hosts
@@ -122,7 +122,7 @@ def _load_stack(stack: str) -> StackOutputs:
 
 
 def _no_machines(stack: str) -> UsageError:
-    """Return that `up` has not come to its end, or was never run."""
+    """Return the error that `up` has not ended, or was never run."""
     if has_unfinished(stack):
         hint = f"run `make up STACK={stack}` again, or `make down STACK={stack}` to undo"
         return UsageError(f"`up` of stack {stack} is running, was interrupted, or failed", where="--stack", hint=hint)
@@ -130,7 +130,7 @@ def _no_machines(stack: str) -> UsageError:
 
 
 def _checked(content: Any, where: str) -> StackOutputs:
-    """Return `content` as outputs; `where` names the file in what is wrong."""
+    """Return `content` as outputs; `where` names the file in errors."""
     if isinstance(content, dict) and any(str(key).startswith(OWN_NAMESPACE) for key in content.get("config") or ()):
         stack = re.fullmatch(r"Pulumi\.(.+)\.yaml", Path(where).name)
         hint = f"write STACK={stack[1] if stack else 'NAME'} in place of INVENTORY"

@@ -1,4 +1,4 @@
-"""The same work on several hosts at once, the results as they come. Does not know what the work is."""
+"""Runs the same function on several hosts in parallel and yields the results as they come."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,11 +14,11 @@ Result = TypeVar("Result")
 def on_each(
     hosts: Sequence[HostRecord], work: Callable[[HostRecord], Result], *, at_once: int
 ) -> Iterator[tuple[HostRecord, Result | DeployError]]:
-    """Start at once; yield each host with what `work` returned or the DeployError that it raised, as they end.
+    """Start immediately; yield each host with the result of `work`, or the DeployError that it raised, as they end.
 
-    At most `at_once` run at the same time. Any other exception is our bug and is raised again after the last host, so
-    that it hides no other host's result. Ctrl-C leaves the generator at once: the threads are daemons, and the
-    process's end closes their connections.
+    At most `at_once` run at the same time. Any other exception is a bug and is raised after the last host, so that it
+    hides no other host's result. Ctrl-C leaves the generator immediately: the threads are daemons, and the end of the
+    process closes their connections.
     """
     waiting = list(reversed(hosts))
     done: SimpleQueue[tuple[HostRecord, Result | BaseException]] = SimpleQueue()
@@ -52,22 +52,22 @@ def on_each(
 
 
 class Failures:
-    """The hosts that failed, each told as it ends; the only host's error is the command's own, for `raise_any`."""
+    """The failed hosts. Each error is printed as it comes; that of an only host is raised by `raise_any` instead."""
 
-    def __init__(self, hosts: Sequence[HostRecord], tell: Callable[[str, DeployError], None]) -> None:
+    def __init__(self, hosts: Sequence[HostRecord], report: Callable[[str, DeployError], None]) -> None:
         self._count = len(hosts)
-        self._tell = tell
+        self._report = report
         self.errors: dict[str, DeployError | None] = {}
-        """By the host's name; none where the lines before have told why."""
+        """By the host's name; None if the reason was printed already."""
 
     def add(self, name: str, error: DeployError | None) -> None:
-        """Take in that a host failed; without an error when the lines before have told why."""
+        """Add a failed host; `error` is None if the reason was printed already."""
         self.errors[name] = error
         if error is not None and self._count > 1:
-            self._tell(name, error)
+            self._report(name, error)
 
     def sift(self, ends: Iterator[tuple[HostRecord, Result | DeployError]]) -> Iterator[tuple[HostRecord, Result]]:
-        """Yield the hosts that did not fail with their results, as they end."""
+        """Yield the hosts that succeeded with their results, as they end."""
         for host, result in ends:
             if isinstance(result, DeployError):
                 self.add(host.name, result)
@@ -75,14 +75,14 @@ class Failures:
                 yield host, result
 
     def raise_any(self, *, hint: str) -> None:
-        """Raise that hosts failed, when some did."""
+        """Raise HostError if hosts failed."""
         raise_failures(self.errors, self._count, hint=hint)
 
 
 def raise_failures(failed: Mapping[str, DeployError | None], hosts: int, *, hint: str) -> None:
-    """Raise that hosts failed, when some did; nothing is lost when the only host's own error is raised instead.
+    """Raise HostError if hosts failed; the error of an only host is raised as it is.
 
-    `failed` has the hosts by name, with none where the lines above have told why.
+    `failed` has the hosts by name; None if the reason was printed already.
     """
     if hosts == 1 and (only := next(iter(failed.values()), None)) is not None:
         raise only

@@ -1,8 +1,7 @@
-"""Greets the hosts while the rest of the program is still being imported: each takes about as long as the other.
+"""Connects to the hosts while Python imports the rest of the program: both take about the same time.
 
-Reads no more than how a host is reached, and only from JSON, as `up` writes it. Whether that file is right is told by
-provisioning/hosts/inventory.py a moment later; until then nothing is sent but a login to a host that shows a key
-named there.
+Reads only the SSH targets, and only from JSON, which `up` writes. provisioning/hosts/inventory.py checks that file a
+moment later; until then only a login is sent, to a host that shows a host key of the file.
 """
 
 from collections.abc import Sequence
@@ -21,22 +20,22 @@ if TYPE_CHECKING:
     from infra.contract.outputs import HostRecord
 
 MAX_HOSTS = 8
-"""More are left to the program proper, which works on so many at the same time."""
+"""With more hosts nothing is prefetched: a run works on this many at the same time."""
 
 
 @dataclass(frozen=True)
 class Prefetch:
-    """Sessions that have begun."""
+    """Sessions that were started."""
 
     _begun: dict[SshTarget, Session] = field(default_factory=dict)
 
     def session(self, host: "HostRecord") -> Session | None:
-        """Return the session that has begun for `host`, once; none when none has."""
+        """Return the session that was started for `host`, only once; None if there is none."""
         return self._begun.pop(SshTarget.of(host), None)
 
 
 def begin(target: Target, names: Sequence[str]) -> Prefetch:
-    """Start to connect to the hosts of `target`, or those called `names`; nothing happens when the file is odd."""
+    """Start to connect to the hosts of `target`, or those called `names`; do nothing if the file cannot be read."""
     path = outputs_file(target.stack) if target.stack else Path(target.inventory)
     try:
         hosts = parse_object(path.read_bytes())["hosts"]

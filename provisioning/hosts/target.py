@@ -1,4 +1,4 @@
-"""What the person named on the command line: a stack, or an inventory file. Reads neither, so it costs no time."""
+"""The hosts that the command line names: a stack, or an inventory file. Reads neither."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from core.errors import UsageError
 
 @dataclass(frozen=True)
 class Target:
-    """One of the two. Raises UsageError for none or both."""
+    """A stack or an inventory. Raises UsageError for neither or both."""
 
     stack: str = ""
     inventory: str = ""
@@ -23,6 +23,6 @@ class Target:
         return self.stack or self.inventory
 
     def command(self, target: str, *words: str) -> str:
-        """Return what a person types to make `target` with `words` (DO=plan, say) on the same hosts."""
+        """Return the make command for `target` on the same hosts, with `words` such as DO=plan."""
         where = f"STACK={self.stack}" if self.stack else f"INVENTORY={self.inventory}"
         return " ".join(("make", target, *words, where))

@@ -1,4 +1,4 @@
-"""The gateway's host as the engine's host dials it: address and port of its sshd. Reaches no host."""
+"""The gateway's host as the engine's host dials it: address and port of its sshd. Connects to no host."""
 
 from infra.contract.outputs import HostRecord, StackOutputs
 from provisioning.ssh.route import route
@@ -9,7 +9,7 @@ def dialled_end(outputs: StackOutputs) -> HostRecord | None:
     """Return the gateway's host with the address and port to dial; None for a stack without a tunnel.
 
     The engine's host has no copy of the user's ssh_config, so HostName and Port of that file are filled in here, and
-    `ssh_config` is None in the result. `address` and `port` of the tunnel come first. Raises UsageError for an
+    `ssh_config` is None in the result. `address` and `port` of the tunnel take precedence. Raises UsageError for an
     ssh_config that cannot be used.
     """
     wanted = outputs.tunnel

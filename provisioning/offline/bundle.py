@@ -1,4 +1,4 @@
-"""`fab bundle`: everything that hosts without network need, as one archive that says what is in it. Reaches no host."""
+"""`fab bundle`: all that hosts without network need, as one archive with a bill of materials. Connects to no host."""
 
 import hashlib
 import io
@@ -36,7 +36,7 @@ FORMAT = 1
 MIB = 1 << 20
 
 Lists = Mapping[str, Sequence[Resource]]
-"""What roles wish for, by the host's name."""
+"""Resources by the host's name."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Made:
     archive: Path
     archive_sha256: str
     secrets: Path | None
-    """File that is handed over beside the archive; none when the archive holds them, or there are none."""
+    """File beside the archive. None: the archive holds the secrets, or there are none."""
     manifest_sha256: str
     components: int
 
@@ -65,9 +65,9 @@ def make_bundle(
     outputs = load(target)
     hosts = choose(outputs, names)
     release = find_release(os_release or _release_of(hosts))
-    release.sources()  # a missing key of the distribution is told before models are fetched
+    release.sources()  # fails before models are fetched if the distribution's key is missing
     resources = desired_state(outputs, hosts, roles)
-    driver.headers(resources.lists, kernels)  # and so is a kernel that nobody named
+    driver.headers(resources.lists, kernels)  # the same for a kernel that was not given
     lists = {name: local(each) for name, each in resources.lists.items()}
     path = Path(out) if out else CHECKOUT / "bundles" / f"{outputs.stack}.tar"
     made = write_bundle(lists, outputs, release, path, kernels=kernels, with_secrets=with_secrets)
@@ -79,10 +79,10 @@ def make_bundle(
     say(f"manifest SHA-256: {made.manifest_sha256}")
     if made.secrets:
         say(f"secrets, to be transferred separately: {made.secrets}")
-    if resources.endpoint is not None:  # nobody here will see the installation, and a client needs URL, CA and key
+    if resources.endpoint is not None:  # the installation happens elsewhere, and a client needs URL, CA and key
         say(f"endpoint, once it is installed: {write_endpoint(resources.endpoint)}")
     handed = " --secrets FILE" if made.secrets else ""
-    # Before anything of the archive runs: whoever can change its files can change the installer that looks at them.
+    # Checked before anything in the archive runs: who can change its files can change the installer that checks them.
     look = f'echo "{made.archive_sha256}  {path.name}" | sha256sum --check -'
     install = f"{path.stem}/install.sh --manifest {made.manifest_sha256}{handed}"
     next_command(f"on the host: {look} && tar -xf {path.name} && {install}")
@@ -99,7 +99,7 @@ def write_bundle(
     with_secrets: bool,
     setup: Setup = NVIDIA,
 ) -> Made:
-    """Write archive and secrets for `lists`. Raises DeployError for what cannot be fetched; no archive is left then."""
+    """Write archive and secrets for `lists`. Raises DeployError, without an archive, for what cannot be fetched."""
     every = [resource for resources in lists.values() for resource in resources]
     offline = {name: offline_list(resources, with_secrets=with_secrets) for name, resources in lists.items()}
     packages = _packages(lists, driver.headers(lists, kernels), release, setup)
@@ -119,7 +119,7 @@ def write_bundle(
 
 
 def _release_of(hosts: Sequence[HostRecord]) -> str:
-    """Return the release that all hosts run. Raises ConfigError when the inventory does not say, or says several."""
+    """Return the release that all hosts run. Raises ConfigError if the inventory names none, UsageError if several."""
     found = {host.os_release for host in hosts}
     if len(found) > 1:
         raise UsageError(
@@ -133,7 +133,7 @@ def _release_of(hosts: Sequence[HostRecord]) -> str:
 
 
 def _packages(lists: Lists, headers: Sequence[str], release: Release, setup: Setup) -> list[Component]:
-    """Return the Debian packages, with NVIDIA's where a host may need its driver."""
+    """Return the Debian packages, with NVIDIA's if a host may need its driver."""
     names = package_names([resource for resources in lists.values() for resource in resources])
     if not any(map(installs_driver, lists.values())):
         return debs.packages(sorted(names), release)
@@ -142,14 +142,14 @@ def _packages(lists: Lists, headers: Sequence[str], release: Release, setup: Set
 
 
 def _once(components: Iterable[Component]) -> list[Component]:
-    """Return the components, those that several hosts share once."""
+    """Return the components, each once also if several hosts share it."""
     return list({(each.name, each.version): each for each in components}.values())
 
 
 def _texts(
     stack: str, offline: Mapping[str, OfflineList], packages: Sequence[Component], components: Sequence[Component]
 ) -> dict[str, bytes]:
-    """Return the files of the archive that are made here, by place."""
+    """Return the archive's generated files, by path."""
     own = {path.name: path.read_bytes() for path in sorted(INSTALLER_DIR.glob("install.*"))}
     lists = {f"lists/{name}.json": json.dumps(each.document).encode() for name, each in offline.items()}
     agent = agent_zip()
@@ -166,7 +166,7 @@ def _texts(
 
 
 def _parts(components: Sequence[Component], offline: Mapping[str, OfflineList]) -> list[Part]:
-    """Return the files of the archive that are copied, each place once. Blobs of one hash are one file."""
+    """Return the archive's copied files, each path once. Blobs with the same hash are one file."""
     parts = {part.place: part for component in components for part in component.parts}
     known = {f"{BLOBS}/{sha256}" for each in offline.values() for sha256 in each.blobs}
     assert known <= parts.keys(), "a blob of a list is in no component"  # noqa: S101
@@ -176,7 +176,7 @@ def _parts(components: Sequence[Component], offline: Mapping[str, OfflineList]) 
 def _manifest(
     stack: str, release: Release, hosts: list[str], parts: Sequence[Part], texts: Mapping[str, bytes]
 ) -> bytes:
-    """Return the file that names every other one with hash and size."""
+    """Return the file that lists every other file with hash and size."""
     files = {part.place: [part.sha256, part.size] for part in parts}
     files |= {place: [hashlib.sha256(text).hexdigest(), len(text)] for place, text in texts.items()}
     content = {"format": FORMAT, "stack": stack, "os_release": release.name, "arch": "x86_64", "hosts": hosts}
@@ -184,11 +184,11 @@ def _manifest(
 
 
 def _write(path: Path, texts: Mapping[str, bytes], parts: Sequence[Part]) -> str:
-    """Write the archive beside its place and move it there when it is whole; return its SHA-256."""
+    """Write the archive under a temporary name and rename it when it is complete; return its SHA-256."""
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_name(f".{path.name}.part")
     staged.unlink(missing_ok=True)
-    # Its owner's from the first byte on: it may hold keys, and is written for minutes.
+    # Mode 0600 from the first byte on: it may hold keys, and writing takes minutes.
     handle = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with (

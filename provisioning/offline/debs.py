@@ -1,6 +1,6 @@
-"""Debian packages with all that they depend on, for a release that need not be this computer's; by apt, as root or not.
+"""Debian packages with all dependencies for any release, downloaded by this machine's apt, as root or not.
 
-Starts from nothing installed, so that the host may be as bare as it likes. Apt checks signatures and hashes.
+Resolves as if nothing were installed, so that the host may be minimal. Apt checks signatures and hashes.
 """
 
 import os
@@ -24,17 +24,17 @@ CHOSEN = re.compile(r"^Inst (?P<name>\S+) (?:\[\S+\] )?\((?P<version>\S+) .*\[(?
 
 @dataclass(frozen=True, kw_only=True)
 class Vendor:
-    """A repository beside the distribution's."""
+    """A repository in addition to the distribution's."""
 
     uri: str
     key: str
-    """ASCII-armoured; signs for this repository and no other."""
+    """ASCII-armoured; trusted for this repository only."""
     preferences: str
-    """Which versions apt takes, whatever its sources have besides."""
+    """Which versions apt prefers."""
 
 
 class Apt:
-    """Apt with sources, keys, lists and downloads of its own below the cache folder."""
+    """Apt with its own sources, keys, lists and downloads below the cache folder."""
 
     def __init__(self, release: Release, vendor: Vendor | None) -> None:
         self._release = release
@@ -53,7 +53,7 @@ class Apt:
             yield f"deb [signed-by={key}] {vendor.uri} /"
 
     def fetch(self, names: Sequence[str]) -> list[Path]:
-        """Return the files of `names` and of all that they need."""
+        """Return the package files of `names` and their dependencies."""
         self._run("update")
         self._run("install", "--download-only", *names)
         chosen = CHOSEN.finditer(self._run("install", "--simulate", *names))
@@ -64,14 +64,14 @@ class Apt:
             "Dir::Etc::sourcelist": self._root / "sources.list",
             "Dir::Etc::sourceparts": "-",
             "Dir::Etc::preferences": self._root / "preferences",
-            "Dir::Etc::preferencesparts": "/dev/null",  # those of this computer say nothing of a host
+            "Dir::Etc::preferencesparts": "/dev/null",  # this machine's preferences do not apply to a host
             "Dir::State::status": self._root / "status",
             "Dir::State::lists": self._root / "lists",
             "Dir::Cache": self._root,
             "Dir::Cache::archives": self._root / "archives",
             "APT::Architecture": ARCH,
             "APT::Architectures::": ARCH,
-            "APT::Sandbox::User": "root",  # the cache is in the home of whoever runs this
+            "APT::Sandbox::User": "root",  # apt's own user cannot read the cache in the user's home
             "Debug::NoLocking": "true",
         }
         options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
@@ -91,17 +91,17 @@ class Apt:
 
 
 def file_name(name: str, version: str, arch: str) -> str:
-    """Return what apt calls a downloaded package."""
+    """Return apt's file name of a downloaded package."""
     return f"{name.partition(':')[0]}_{version.replace(':', '%3a')}_{arch}.deb"
 
 
 def packages(names: Sequence[str], release: Release, vendor: Vendor | None = None) -> list[Component]:
-    """Return the packages `names` and all that they need, downloaded from the distribution and from `vendor`.
+    """Return the packages `names` and their dependencies, downloaded from the distribution and from `vendor`.
 
-    Raises UsageError on a computer without apt, DeployError with apt's words when it cannot have one.
+    Raises UsageError on a machine without apt, DeployError with apt's message if one cannot be downloaded.
     """
     try:
-        with step(f"fetch {len(names)} Debian packages for {release.name}, and what they need"):
+        with step(f"fetch {len(names)} Debian packages for {release.name}, and their dependencies"):
             files = Apt(release, vendor).fetch(names)
     except FileNotFoundError as error:
         hint = "run this on Debian or Ubuntu, for example in a container"
@@ -110,7 +110,7 @@ def packages(names: Sequence[str], release: Release, vendor: Vendor | None = Non
 
 
 def index(components: Iterable[Component]) -> str:
-    """Return the file `Packages` that makes a folder of packages a source of apt."""
+    """Return the file `Packages`, with which a folder of packages is an apt source."""
     return "\n".join(_stanza(component.parts[0]) for component in components)
 
 
@@ -118,7 +118,7 @@ def _component(path: Path, release: Release) -> Component:
     control = _control(path)
     name, version, arch = (control[key] for key in ("Package", "Version", "Architecture"))
     sha256 = sha256_of(path)
-    # A colon or a tilde in a version is kept out of the name: both make trouble on other file systems.
+    # The name has no colon or tilde of a version: some file systems do not allow them.
     place = f"{PLACE}/{re.sub(r'[^A-Za-z0-9._+-]', '-', path.stem)}.deb"
     return Component(
         kind="debian",
@@ -136,7 +136,7 @@ def _stanza(part: Part) -> str:
 
 
 def _control(path: Path) -> Mapping[str, str]:
-    """Return the fields of a package's control file; lines that go on keep their form."""
+    """Return the fields of a package's control file; continuation lines stay as they are."""
     text = subprocess.run(("dpkg-deb", "--field", str(path)), capture_output=True, text=True, check=True).stdout
     return dict(_fields(text))
 

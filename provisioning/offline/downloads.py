@@ -1,4 +1,4 @@
-"""Files behind URLs for a bundle, kept in the cache. What was cut off goes on where it stopped; the hash decides."""
+"""Downloads for a bundle, kept in the cache. An interrupted download is resumed, and the hash is checked."""
 
 from http import HTTPStatus
 from http.client import HTTPException
@@ -12,15 +12,15 @@ from core.files import sha256_of
 from core.paths import cache_dir
 
 TIMEOUT_S = 60
-"""How long a server may say nothing."""
+"""How long a server may send nothing."""
 BLOCK_BYTES = 1 << 20
 AGAIN = "run it again"
 
 
 def downloaded(url: str, sha256: str) -> Path:
-    """Return the file behind a URL from the cache, fetched first when it is not there.
+    """Return the file of a URL from the cache; download it first if it is missing.
 
-    Raises DeployError when it cannot be had whole, what came so far being kept, and for another hash.
+    Raises DeployError if the download is incomplete (the part is kept) or has another hash.
     """
     path = cache_dir() / "bundle" / "downloads" / sha256
     if path.exists():
@@ -44,17 +44,17 @@ def downloaded(url: str, sha256: str) -> Path:
 
 
 def _go_on(url: str, part: Path) -> None:
-    """Add to `part` what is missing of it. Raises DeployError when the server ends early."""
+    """Append the rest of the file to `part`. Raises DeployError if the server ends early."""
     have = part.stat().st_size if part.exists() else 0
     request = Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310  # hash checked
     try:
         answer = urlopen(request, timeout=TIMEOUT_S)  # noqa: S310  # hash checked
     except HTTPError as error:
         if have and error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return  # whole already: cut off between the last byte and the look at its hash
+            return  # complete already: interrupted between the last byte and the check of the hash
         raise
     with answer, part.open("ab") as stream:
-        if answer.status != HTTPStatus.PARTIAL_CONTENT:  # the server starts anew, and so must we
+        if answer.status != HTTPStatus.PARTIAL_CONTENT:  # the server sends the file from its start
             stream.truncate(0)
             have = 0
         total = have + int(answer.headers.get("Content-Length") or 0)

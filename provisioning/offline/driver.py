@@ -1,6 +1,6 @@
-"""NVIDIA's driver in a bundle: its signed repository, told to apt here, and what a host must have to build the module.
+"""NVIDIA's driver in a bundle: its signed repository for apt here, and the headers to build the kernel module.
 
-Looks at no host: which kernel runs there is for a person to say.
+Connects to no host: the person names the kernel that runs there.
 """
 
 import re
@@ -16,15 +16,15 @@ from provisioning.roles.host.nvidia import has_old_gpus, installs_driver
 from provisioning.roles.host.nvidia_driver import Setup
 
 PRESENT = "present"
-"""In place of a kernel: its headers are on the host."""
+"""In place of a kernel version: the host has its headers."""
 KERNEL = re.compile(r"\d+\.\d+[\w.+~-]*")
 WHERE = "--kernel"
 
 
 def headers(lists: Mapping[str, Sequence[Resource]], kernels: Sequence[str]) -> list[str]:
-    """Return the packages of headers that hosts with GPUs need; `lists` is what roles wish for, by the host's name.
+    """Return the header packages that hosts with GPUs need; `lists` has the resources by the host's name.
 
-    Raises UsageError when nobody says which kernel such a host runs, and when somebody does without need.
+    Raises UsageError if such a host's kernel is not given, or if one is given without need.
     """
     hosts = [name for name, resources in lists.items() if installs_driver(resources)]
     if hosts and not kernels:
@@ -44,9 +44,9 @@ def headers(lists: Mapping[str, Sequence[Resource]], kernels: Sequence[str]) -> 
 
 
 def packages(setup: Setup, release: Release, lists: Mapping[str, Sequence[Resource]]) -> list[str]:
-    """Return the driver's packages for the hosts of `lists`; those for NVLink switches too, which only a host knows of.
+    """Return the driver's packages for the hosts of `lists`, and those for NVLink switches, which only a host detects.
 
-    Raises UsageError for hosts with GPUs before and from Turing on, whose kernel modules exclude each other.
+    Raises UsageError for GPUs older than Turing beside newer ones: their kernel modules exclude each other.
     """
     known = setup.repositories[release.name]
     old = {name: has_old_gpus(each) for name, each in lists.items() if installs_driver(each)}

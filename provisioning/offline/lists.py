@@ -1,6 +1,6 @@
-"""The lists of a bundle: what roles wish for, with nothing left in them that needs a network, and secrets taken out.
+"""The resource lists of a bundle, changed so that nothing in them needs a network or is secret.
 
-Fetches what a host would fetch: models of the hub become folders, downloads become blobs.
+Fetches here what a host would fetch: models of the hub become folders, downloads become blobs.
 """
 
 import hashlib
@@ -28,19 +28,19 @@ from provisioning.roles.host.nvidia import without_repository
 
 BLOBS = "blobs"
 OLLAMA_ARCHIVES = "/ollama/archives/"
-"""Where a release of Ollama that was built here arrives: the one tree that is no model or adapter."""
+"""Where a release of Ollama that was built here is put: the only tree that is not a model or an adapter."""
 ADAPTERS = "adapters"
 """Folder of adapters on a host; all other trees are a base model."""
 PYTHON_PACKAGES = ("python3",)
-"""What runs the installer and the agent."""
+"""They run the installer and the agent."""
 CLOCK_PACKAGES = ("systemd-timesyncd",)
-"""What the base role's command installs where no other program keeps the clock."""
+"""The base role's command installs it if no other program keeps the clock."""
 STDERR = 2
-"""File descriptor of words for people: the fetch says how far it has come."""
+"""File descriptor of stderr: the fetch prints its progress there."""
 LOCK_MARK = "--hash=sha256:"
 BUCKETS = ("s3://", "gs://")
 UNREADABLE = "may not be read"
-"""In the words of the fetch (programs/llm_fetch/listed.py) when it is not let in."""
+"""Part of the fetch's error (programs/llm_fetch/listed.py) if it has no access."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +49,15 @@ class OfflineList:
 
     document: dict[str, Any]
     secrets: dict[str, str]
-    """Texts that the document names by their keys only."""
+    """The document has only the keys of these texts."""
     blobs: Mapping[str, Path]
     """Files of trees and downloads by SHA-256."""
 
 
 def local(resources: Sequence[Resource]) -> list[Resource]:
-    """Return the resources with each fetch from a model hub replaced by the folder that it makes, fetched here.
+    """Return the resources with each fetch from a model hub replaced by its folder, fetched here.
 
-    No repository is named to the host's apt.
+    The host's apt gets no repository.
     """
     offline = without_trial(without_repository(resources))
     for each in resources:
@@ -67,7 +67,7 @@ def local(resources: Sequence[Resource]) -> list[Resource]:
 
 
 def offline_list(resources: Sequence[Resource], *, with_secrets: bool) -> OfflineList:
-    """Return the list as the agent reads it; `with_secrets` leaves them in it."""
+    """Return the list as the agent reads it; `with_secrets` keeps secrets in it."""
     payload = payload_of(resources, dry_run=False)
     secrets: dict[str, str] = {}
     document = payload.document if with_secrets else _without_secrets(payload.document, secrets)
@@ -95,7 +95,7 @@ def locks(resources: Sequence[Resource]) -> Iterator[str]:
 
 
 def contents(resources: Sequence[Resource], licence: str = "") -> Iterator[Component]:
-    """Yield the trees and downloads of a list as components; their files lie among the blobs.
+    """Yield the trees and downloads of a list as components; their files are blobs.
 
     `licence` is the base model's.
     """
@@ -119,7 +119,7 @@ def _blob(path: Path, sha256: str, size: int) -> Part:
 
 
 def _fetched(resource: Command) -> Tree:
-    """Run the fetch here, with the program that the host would run, and return its folder as a tree."""
+    """Run the host's fetch program here, and return its folder as a tree."""
     place, pin, target, *conditions = resource.argv[resource.argv.index(FETCH_MODEL) + 1 :]
     words = (place, pin, *conditions)
     folder = cache_dir() / "bundle" / "models" / hashlib.sha256("\0".join(words).encode()).hexdigest()[:16]
@@ -137,7 +137,7 @@ def _fetched(resource: Command) -> Tree:
 
 
 def _why(said: str, place: str, resource: Command) -> DeployError:
-    """Return the fetch's last words as an error: what only the host's role may read, its advice does not help here."""
+    """Return the fetch's error; if only the host's role may read the bucket, with a hint for bundles."""
     if place.startswith(BUCKETS) and not resource.env and UNREADABLE in said:
         return DeployError(said.partition(";")[0], where=resource.id, hint="write credentials: handed to bundle it")
     return DeployError(said, where=resource.id)

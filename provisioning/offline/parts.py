@@ -1,4 +1,4 @@
-"""What a bundle holds: a file with its place, its hash, and what it is a part of. Values only."""
+"""The files of a bundle, and the components that they belong to. Values only."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +20,13 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
-    """One thing that somebody made and versioned, as the bill of materials lists it."""
+    """One versioned component, as the bill of materials lists it."""
 
     kind: Kind
     name: str
     version: str
     parts: tuple[Part, ...]
     purl: str = ""
-    """Package URL; none for what no registry knows."""
+    """Package URL; empty if no registry has it."""
     licence: str = ""
     """Of a base model, as the config names it."""

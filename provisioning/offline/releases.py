@@ -1,4 +1,4 @@
-"""What a bundle must know of a distribution's release: package sources, Python, C library. Values only."""
+"""What a bundle needs to know of a distribution's release: package sources, Python, C library."""
 
 import platform
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from tools.host_settings import apt_sources
 UBUNTU_KEYRING = "/usr/share/keyrings/ubuntu-archive-keyring.gpg"
 ARCH = "amd64"
 MANYLINUX_FROM = 5
-"""manylinux_2_5 is the oldest that PyPI ever took."""
+"""manylinux_2_5 is the oldest tag that PyPI accepted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +20,11 @@ class Release:
     """One release of a distribution."""
 
     name: str
-    """As HostRecord.os_release has it."""
+    """As in HostRecord.os_release."""
     suite: str
     python: str
     glibc_minor: int
-    """2.x: wheels for a newer one do not load."""
+    """The x of glibc 2.x: wheels for a newer one do not load."""
 
     @property
     def distribution(self) -> str:
@@ -38,9 +38,9 @@ class Release:
         return (*numbered, "manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64", "linux_x86_64")
 
     def sources(self) -> list[str]:
-        """Return apt's sources: those of this computer where it runs the same release, else the public ones.
+        """Return apt's sources: this machine's if it runs the same release, else the public ones.
 
-        Raises UsageError without the key that the distribution signs with.
+        Raises UsageError if the distribution's signing key is missing.
         """
         own = apt_sources(self.suite) if self._is_ours() else []
         if own:
@@ -78,7 +78,7 @@ RELEASES = {
 
 
 def find_release(name: str) -> Release:
-    """Return a release by its name. Raises UsageError for one that is not known."""
+    """Return a release by its name. Raises UsageError for an unknown one."""
     if name not in RELEASES:
         raise UsageError(f"there is no release {name!r}", where="--os-release", hint=one_of(RELEASES, name))
     return RELEASES[name]

@@ -1,4 +1,4 @@
-"""The task `bundle`. fabfile.py takes it up."""
+"""The task `bundle`. fabfile.py imports it."""
 
 from typing import Any
 

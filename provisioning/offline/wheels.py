@@ -1,4 +1,4 @@
-"""Wheels of locks of exact versions with hashes, for the Python of a release that need not be this computer's."""
+"""Wheels of a lock (exact versions with hashes), for the Python of any release."""
 
 import re
 import subprocess
@@ -25,7 +25,7 @@ HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
 @dataclass(frozen=True)
 class Pin:
-    """One line of a lock that counts on the host."""
+    """One line of a lock that applies to the host."""
 
     name: str
     version: str
@@ -33,7 +33,7 @@ class Pin:
 
     @property
     def text(self) -> str:
-        """The line without its marker, which pip would ask of the Python here, not of the host's."""
+        """The line without its marker, which pip would evaluate for this machine's Python."""
         return " ".join((f"{self.name}=={self.version}", *(f"--hash=sha256:{each}" for each in sorted(self.hashes))))
 
 
@@ -52,7 +52,7 @@ def pins(lock: str, release: Release) -> Iterator[Pin]:
 
 
 def _environment(release: Release) -> dict[str, str]:
-    """Return what markers ask of a host."""
+    """Return a host's values for markers."""
     return {
         "implementation_name": "cpython",
         "os_name": "posix",
@@ -69,9 +69,9 @@ def _environment(release: Release) -> dict[str, str]:
 
 
 def fetch(wanted: Sequence[Pin], release: Release) -> list[Component]:
-    """Return the wheels, downloaded by pip from the registry that it is set up for here, hashes checked.
+    """Return the wheels, downloaded by this machine's pip and its registry, hashes checked.
 
-    What is there from a former bundle is not fetched again. Raises DeployError with pip's words.
+    Wheels of an earlier bundle are not fetched again. Raises DeployError with pip's message.
     """
     if not wanted:
         return []

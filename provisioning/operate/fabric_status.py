@@ -1,4 +1,4 @@
-"""How the NVLink fabric of a host is, as `status` has it: what provisioning/programs/nvlink_fabric.py saw, in words."""
+"""The state of a host's NVLink fabric for `status`, from the output of provisioning/programs/nvlink_fabric.py."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any
 
 MANAGER = "nvidia-fabricmanager"
 JOINED, SUCCESS = "Completed", ("Success", "N/A", "[N/A]", "")
-"""What nvidia-smi prints of a GPU that has joined the fabric. Status counts only in this state."""
+"""What nvidia-smi prints for a GPU that has joined the fabric. The status matters only in this state."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +16,7 @@ class Fabric:
     manager: str
     """systemd's word for the fabric manager, e.g. `active`; empty when it is not installed."""
     state: str
-    """State of the GPU that is furthest behind, as nvidia-smi prints it; empty when the driver cannot tell."""
+    """State of the GPU that is furthest behind, as nvidia-smi prints it; empty if the driver does not report it."""
     problem: str
     """Why CUDA programs do not start, in words; empty when the GPUs have joined the fabric."""
 
@@ -37,7 +37,7 @@ def read_fabric(seen: Mapping[str, Any] | None) -> Fabric | None:
     behind = next((state for state, _ in states if state != JOINED), "")
     failed = next((status for state, status in states if state == JOINED and status not in SUCCESS), "")
     manager, state = str(seen["manager"]), behind or (JOINED if states else "")
-    elsewhere = not manager and state == JOINED and not failed  # the machine around this one has the manager
+    elsewhere = not manager and state == JOINED and not failed  # the hypervisor runs the manager
     if seen["has_switches"] and manager != "active" and not elsewhere:
         how = f"is {manager}" if manager else "is not installed"
         problem = f"{MANAGER} {how}, so CUDA ends with error 802; `journalctl -u {MANAGER}` on the host says why"

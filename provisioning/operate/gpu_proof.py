@@ -1,7 +1,7 @@
-"""Whether an engine computes on its host's GPUs, from what driver and kernel say of its processes.
+"""Whether an engine computes on its host's GPUs, from what driver and kernel report about its processes.
 
-People's most frequent silent failure is a GPU that is paid for while the CPU computes. Asks no engine for an answer:
-whoever calls this has just had some.
+The most frequent silent failure is a GPU that is paid for while the CPU computes. Sends no request to the engine: the
+caller has just done that.
 """
 
 from dataclasses import dataclass
@@ -25,22 +25,22 @@ class GpuReport:
     """What the program gpu_report printed. Sizes in bytes."""
 
     drivers: tuple[str, ...]
-    """The driver's version once for each GPU that can be asked."""
+    """The driver's version, once for each GPU that answers."""
     engine_gpus: int
     """On how many GPUs the engine's processes are."""
     engine_vram: int
     engine_runs: bool
     weights: int
     platform: str
-    """The device that vLLM named at its start."""
+    """The device that vLLM logged at its start."""
     container: str
-    """As systemd-detect-virt has it, e.g. wsl; empty where the driver sees all processes."""
+    """As systemd-detect-virt prints it, e.g. wsl; empty if the driver sees all processes."""
     models: tuple[dict[str, Any], ...]
     """What Ollama has loaded."""
 
     @classmethod
     def read(cls, seen: dict[str, Any]) -> "GpuReport":
-        """Return the report; memory that the driver does not tell counts nothing."""
+        """Return the report; memory that the driver does not report counts as 0."""
         apps = [app for app in seen["apps"] if app["pid"] in seen["engine_pids"]]
         return cls(
             drivers=tuple(seen["drivers"]),
@@ -55,7 +55,7 @@ class GpuReport:
 
 
 def prove(host: HostRecord, serving: ServingSpec) -> str:
-    """Return what shows that `host` computes on its GPUs. Raises CheckError when something shows the contrary."""
+    """Return the proof that `host` computes on its GPUs. Raises CheckError if something contradicts it."""
     assert host.gpu is not None  # noqa: S101 (asked of GPU hosts only)
     try:
         with connect(SshTarget.of(host)) as connection:
@@ -67,7 +67,7 @@ def prove(host: HostRecord, serving: ServingSpec) -> str:
 
 
 def prove_none(host: HostRecord) -> str:
-    """Return what shows that `host`, whose record has no GPU, has none. Raises CheckError for one that lies idle."""
+    """Return the proof that `host`, whose record has no GPU, has none. Raises CheckError for an idle GPU."""
     if host.ignore_gpu:
         return "computes on the CPU, as ignore_gpu says"
     try:
@@ -81,7 +81,7 @@ def prove_none(host: HostRecord) -> str:
 
 
 def judge(report: GpuReport, gpu: Gpu, serving: ServingSpec) -> str:
-    """Return the proof in words. Raises CheckError with the first thing that speaks against it."""
+    """Return the proof in words. Raises CheckError with the first contradiction."""
     unit = ENGINE_UNIT[serving.engine]
     if len(report.drivers) < gpu.count:
         raise CheckError(f"nvidia-smi reports {len(report.drivers)} GPUs, {gpu.count} x {gpu.model} are expected")
@@ -99,7 +99,7 @@ def judge(report: GpuReport, gpu: Gpu, serving: ServingSpec) -> str:
 
 
 def _no_process(unit: str, container: str) -> str:
-    """Return what it means that no process is listed. Where the driver lists none anyway, it is a failure of proof."""
+    """Return the error for no process on a GPU. In a container the driver lists none anyway, so nothing is proved."""
     if not container:
         return f"no process of {unit} is on a GPU: it computes on the CPU"
     place = "WSL 2" if container == "wsl" else f"a container ({container})"
@@ -107,7 +107,7 @@ def _no_process(unit: str, container: str) -> str:
 
 
 def _vllm(report: GpuReport, gpu: Gpu) -> str:
-    """Return vLLM's word; it spreads a model over all GPUs of a host."""
+    """Return what vLLM reports; it spreads a model over all GPUs of a host."""
     if report.platform != "cuda":
         named = report.platform or "none in the journal of this start"
         raise CheckError(f"vLLM's platform is not cuda ({named}); `make restart` makes vLLM log it again")
@@ -117,7 +117,7 @@ def _vllm(report: GpuReport, gpu: Gpu) -> str:
 
 
 def _ollama(report: GpuReport) -> str:
-    """Return Ollama's word: each loaded model wholly in VRAM."""
+    """Return what Ollama reports: each loaded model wholly in VRAM."""
     for model in report.models:
         if model["vram"] < model["size"]:
             raise CheckError(f"Ollama has {model['vram'] / model['size']:.0%} of {model['name']} on the GPU, not 100%")

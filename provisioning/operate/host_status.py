@@ -1,4 +1,4 @@
-"""How one host is: what its report says, as values. Asks no host; docs/operations.md tells people the shape."""
+"""The status of one host, read from its report. Queries no host; docs/operations.md documents the fields."""
 
 import base64
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ RESULT_WORDS = {
     "core-dump": "crashed",
     "exit-code": "ended with status {status}",
 }
-"""systemd's `Result`, for people."""
+"""systemd's `Result`, in plain words."""
 
 
 CAME_BACK = ", restarted by systemd"
@@ -32,23 +32,23 @@ CAME_BACK = ", restarted by systemd"
 
 @dataclass(frozen=True, kw_only=True)
 class UnitState:
-    """One systemd unit of ours."""
+    """One of our systemd units."""
 
     name: str
     active: bool
     words: str
-    """systemd's words, e.g. `active (running)`, how it ended, and how often it came back by itself."""
+    """systemd's words, e.g. `active (running)`, how it ended, and how often systemd restarted it."""
     since: str = ""
     restarts: int = 0
-    """How often systemd started it again after it died."""
+    """How often systemd restarted it after it died."""
     gave_up: bool = False
-    """Whether systemd starts it no more until somebody does."""
+    """Whether systemd no longer restarts it."""
     invocation: str = ""
     """systemd's id of the present start."""
 
     @property
     def passing(self) -> str:
-        """What systemd does with it at this moment: `stopping`, `starting`, `restarting` after it died, or empty."""
+        """What systemd is doing with it: `stopping`, `starting`, `restarting` after it died, or empty."""
         if self.words.startswith("activating (auto-restart)"):
             return "restarting"
         return {"deactivating": "stopping", "activating": "starting"}.get(self.words.partition(" ")[0], "")
@@ -69,19 +69,19 @@ class Space:
 
 @dataclass(frozen=True, kw_only=True)
 class Queue:
-    """What the gateway passes on and holds back, at the moment of the question."""
+    """Requests that the gateway forwards and queues, at the time of the query."""
 
     running: int
     waiting: int
     max_running: int
     max_waiting: int
     engine: str
-    """HAProxy's word for the engine: `UP`, `DOWN`, `DRAIN`."""
+    """HAProxy's state of the engine: `UP`, `DOWN`, `DRAIN`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GpuState:
-    """One GPU as nvidia-smi sees it; what it does not know is none."""
+    """One GPU as nvidia-smi reports it; None: nvidia-smi does not know."""
 
     name: str
     driver: str
@@ -102,14 +102,14 @@ class LoadedModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens:
-    """What came when each model was asked for one token: an engine may answer health checks and compute nothing."""
+    """The answer of each model to a request for one token: an engine may answer health checks but compute nothing."""
 
     seconds: Mapping[str, float]
-    """Time to the token, by model. Ollama: of the one in memory."""
+    """Time to the token, by model. Ollama: only of the model in memory."""
     problem: str = ""
-    """Which model gave none, and why."""
+    """Which model produced none, and why."""
     busy: bool = False
-    """Whether none came in time while the engine computed other answers."""
+    """Whether none came in time because the engine was busy with other requests."""
 
     @property
     def failed(self) -> bool:
@@ -119,7 +119,7 @@ class Tokens:
 
 @dataclass(frozen=True, kw_only=True)
 class HostStatus:
-    """One host as it was seen; a host that could not be asked has an `error` and nothing else."""
+    """The status of one host; a host that could not be queried has an `error` and nothing else."""
 
     host: str
     address: str
@@ -129,74 +129,74 @@ class HostStatus:
     units: tuple[UnitState, ...] = ()
     engine: str = ""
     engine_version: str = ""
-    """Of the engine that answers; empty when none does."""
+    """Version of the engine that answers; empty if none does."""
     former_version: str = ""
-    """The release that it would return to."""
+    """The release that a rollback would return to."""
     models: tuple[str, ...] | None = None
-    """All that the engine lists, adapters too; none when it does not answer."""
+    """All that the engine lists, with adapters; None if it does not answer."""
     adapters: tuple[str, ...] = ()
     """Those of `models` that are not the base model."""
     missing_models: tuple[str, ...] = ()
     refused_adapters: Mapping[str, str] = field(default_factory=dict)
-    """Those that the engine left out when it started, with its reasons."""
+    """Those that the engine skipped at its start, with its reasons."""
     tokens: Tokens | None = None
-    """None when the engine lists no models, or was not asked."""
+    """None if the engine lists no models, or was not queried."""
     licence: str = ""
-    """Of the base model, as the config names it; empty where it does not."""
+    """Of the base model, as in the config; empty if it names none."""
     loaded: tuple[LoadedModel, ...] = ()
     """Ollama only."""
     queue: Queue | None = None
-    """None when no gateway runs."""
+    """None if no gateway runs."""
     lost_tables: tuple[str, ...] = ()
-    """Tables of firewall and engine guard that the kernel has not, or not as their files say, in words."""
+    """Tables of firewall and engine guard that the kernel lacks, or that differ from their files, as sentences."""
     closed_by: tuple[str, ...] = ()
-    """Other firewalls of the host that have no rule for the gateway's port, in words."""
+    """Other firewalls of the host without a rule for the gateway's port, as sentences."""
     engine_wanted: bool = True
-    """False on the host that publishes another one's engine."""
+    """False on the gateway's host of a tunnel."""
     gateway_wanted: bool = True
-    """False on the host of an engine that another one publishes."""
+    """False on the engine's host of a tunnel."""
     certificate_days: int | None = None
     space: tuple[Space, ...] = ()
-    """Disks that hold `/` and the models, `memory`, and `swap` where there is some."""
+    """Disks that hold `/` and the models, `memory`, and `swap` if there is some."""
     oom_kills: int = 0
-    """Processes that the kernel killed for lack of memory since the start."""
+    """Processes that the kernel killed for lack of memory since the last boot."""
     gpus: tuple[GpuState, ...] = ()
     fabric: Fabric | None = None
-    """None on a host without NVLink switches, and where no GPU is used."""
+    """None on a host without NVLink switches or without a used GPU."""
     gpu_wanted: bool = False
     """Whether the host's record says that it has a GPU."""
     clock_ahead_s: float | None = None
     """Against the clock of this computer; negative when it is behind."""
     reboot_pending: bool = False
     reboot_needed_by: tuple[str, ...] = ()
-    """Packages, where they say so."""
+    """Packages that need it, if known."""
     last_errors: tuple[str, ...] = ()
     unseen: Mapping[str, str] = field(default_factory=dict)
-    """What could not be looked at, and why."""
+    """What could not be checked, and why."""
 
     def unit(self, name: str) -> UnitState | None:
-        """Return the unit called `name`; none when it is not installed."""
+        """Return the unit called `name`; None if it is not installed."""
         return next((unit for unit in self.units if unit.name == name), None)
 
     @property
     def engine_passing(self) -> str:
-        """What systemd is doing with the engine's unit at this moment; empty when it stays as it is."""
+        """What systemd is doing with the engine's unit; empty if nothing."""
         return next((unit.passing for unit in self.units if unit.name in ENGINE_UNIT.values()), "")
 
     @property
     def lost(self) -> tuple[tuple[str, str], ...]:
-        """Whose table the kernel lacks or has otherwise, and what is wrong with it, in words."""
+        """The missing or changed tables: whose each is, and what is wrong with it."""
         names = ["engine guard" if f"table {GUARD_TABLE} " in words else "firewall" for words in self.lost_tables]
         return tuple(zip(names, self.lost_tables, strict=True))
 
     @property
     def engine_installed(self) -> bool:
-        """Whether there is an engine of this host's own."""
+        """Whether this host has an engine."""
         return any(unit.name in ENGINE_UNIT.values() for unit in self.units)
 
     @property
     def missing(self) -> str:
-        """What of all that is installed does not work (yet), in words; nothing when all of it does."""
+        """What is installed but does not work (yet), as a sentence; empty if everything works."""
         if self.error:
             return self.error
         names = {unit.name for unit in self.units}
@@ -214,7 +214,7 @@ class HostStatus:
 
     @property
     def serves(self) -> bool:
-        """Whether engine and, where wanted, gateway are installed and work, its certificate not ended."""
+        """Whether the engine and the host's gateway are installed and work, with a valid certificate."""
         days = self.certificate_days  # 0 for a certificate in its last day
         opens = (days is not None and days >= 0) if self.gateway_wanted else True
         return not self.missing and self.models is not None and opens
@@ -225,7 +225,7 @@ class HostStatus:
 
 
 def unseen(host: HostRecord, error: str, *, now: datetime) -> HostStatus:
-    """Return that a host could not be asked, and that its life is over where it is: what still costs, a cloud tells."""
+    """Return the status of a host that could not be queried; if its lifetime has ended, the error says so."""
     if host.ends_at is not None and host.ends_at <= now:
         ended = f"{host.ends_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
         error += f" (its lifetime ended at {ended}: `make orphans CLOUD={host.cloud}` shows what still costs money)"
@@ -233,7 +233,7 @@ def unseen(host: HostRecord, error: str, *, now: datetime) -> HostStatus:
 
 
 def read_report(report: Mapping[str, Any], outputs: StackOutputs, host: HostRecord, *, now: datetime) -> HostStatus:
-    """Return what the program `report` printed as a status; a part that is null was not seen."""
+    """Return the status from the output of the program `report`; a part that is null could not be checked."""
     base, *_ = wanted = outputs.serving.served_names
     models = None if report["models"] is None else tuple(report["models"])
     release = report["release"] or {}
@@ -284,7 +284,7 @@ def _unit(seen: Mapping[str, str]) -> UnitState:
     if ended and not active:
         words += f", {ended.format(status=seen.get('ExecMainStatus', '?'))}"
     if gave_up and restarts:
-        words += f", systemd gave up after {restarts} starts"  # it counted the one that it refused, too
+        words += f", systemd gave up after {restarts} starts"  # including the start that it refused
     elif restarts:
         words += f"{CAME_BACK} {'once' if restarts == 1 else f'{restarts} times'}"
     return UnitState(
@@ -307,7 +307,7 @@ def _queue(seen: Mapping[str, Any] | None, outputs: StackOutputs) -> Queue | Non
 
 
 def _spaces(report: Mapping[str, Any]) -> tuple[Space, ...]:
-    """Return disks, memory and swap; one disk may hold both places."""
+    """Return disks, memory and swap; one disk may hold both paths."""
     disks = {each["device"]: each for each in reversed(report["disks"] or ())}
     named = [(each["path"], each) for each in reversed(disks.values())]
     named += [(name, report[name]) for name in ("memory", "swap") if report[name] and report[name]["total_bytes"]]
@@ -342,7 +342,7 @@ def _loaded(seen: Mapping[str, Any]) -> LoadedModel:
 
 
 def _days_left(certificate: str | None, now: datetime) -> int | None:
-    """Return for how many whole days a certificate (base64 of DER) is still valid; negative when it has ended."""
+    """Return for how many whole days a certificate (base64 of DER) is still valid; negative if it has expired."""
     if not certificate:
         return None
     from cryptography import x509  # 0.1 s

@@ -1,4 +1,4 @@
-"""Engines restarted or whole hosts rebooted, and waited for until they serve again."""
+"""Restarts engines or reboots hosts, and waits until they serve again."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -23,15 +23,15 @@ from provisioning.ssh.remote import stream
 from provisioning.ssh.target import SshTarget
 
 GIVE_UP_AFTER_STARTS = 2
-"""An engine that died that often by itself will not come up by waiting."""
+"""Waiting does not help an engine that died this often."""
 
 JOURNAL_LINES = 400
 
 OUT_OF_MEMORY = "Out of memory: Killed process of the unit"
-"""As the kernel's log has it."""
+"""As the kernel logs it."""
 
 RESTART = 'systemctl reset-failed "$0"; exec systemctl --no-block restart "$0"'
-"""Forgets first that the start limit was reached: systemd would else refuse, and nothing would ever begin anew."""
+"""Resets the start limit first: otherwise systemd may refuse the restart."""
 
 Tell = Callable[[str], None]
 
@@ -58,7 +58,7 @@ def _on_hosts(
     verb: str,
     at_once: int,
 ) -> int:
-    """Do `work` on the hosts and tell how long it took."""
+    """Do `work` on the hosts and print how long it took."""
     progress = ProgressPrinter([host.name for host in hosts])
     failures = Failures(hosts, lambda name, error: progress.say(name, error_line(error)))
     report: list[dict[str, object]] = []
@@ -84,13 +84,13 @@ def _on_hosts(
 
 
 def _words(now: HostStatus) -> str:
-    """Return what has become of a host on which all that is installed works: that need not be an engine."""
+    """Return what to print for a host on which everything installed works; it may have no engine."""
     alone = now.engine_wanted and not now.engine_installed
     return "is up again, without an engine," if alone else "serves again"
 
 
 def restart_engine(outputs: StackOutputs, host: HostRecord, tell: Tell) -> HostStatus:
-    """Restart the engine on `host`; return how the host is then. Raises HostError when it does not answer again."""
+    """Restart the engine on `host`; return the host's status then. Raises HostError if it does not answer again."""
     name = ENGINE_UNIT[outputs.serving.engine]
     with connect(SshTarget.of(host)) as connection:
         seen = ask(connection, outputs, host)
@@ -109,7 +109,7 @@ def restart_engine(outputs: StackOutputs, host: HostRecord, tell: Tell) -> HostS
 
 
 def reboot_host(outputs: StackOutputs, host: HostRecord, tell: Tell) -> HostStatus:
-    """Reboot `host`; return how it is then. Raises HostError when not all that is installed on it works again."""
+    """Reboot `host`; return its status then. Raises HostError if something installed on it does not work again."""
     with connect(SshTarget.of(host)) as connection:
         before = ask(connection, outputs, host)
         send_reboot(connection, host)
@@ -130,7 +130,7 @@ def _wait(
     *,
     deadline_s: float,
 ) -> HostStatus:
-    """Return how the host is once `again` says that what it looks at has begun anew, and nothing is missing."""
+    """Return the host's status once `again` reports the new start and nothing is missing."""
     missing = "is shutting down"
 
     def ready() -> HostStatus | None:

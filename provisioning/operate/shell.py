@@ -1,4 +1,4 @@
-"""A shell on a host with OpenSSH, which trusts the same keys as everything else here."""
+"""A shell on a host with OpenSSH, which trusts the same host keys as all other tasks."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ from provisioning.ssh.target import SshTarget
 
 
 def ssh(target: Target, *, names: Sequence[str], command: str, forward: int = 0) -> int:
-    """Become OpenSSH on the one chosen host: a shell, `command`, or a port led here. Returns only by an error."""
+    """Replace this process by OpenSSH: a shell on the chosen host, `command`, or a forwarded port."""
     outputs = load_to_look(target)
     hosts = choose(outputs, names)
     if len(hosts) > 1:
@@ -30,13 +30,13 @@ def ssh(target: Target, *, names: Sequence[str], command: str, forward: int = 0)
     write_atomically(known_hosts, known_hosts_text(map(SshTarget.of, outputs.hosts)), mode=0o600)
     ssh_target = SshTarget.of(hosts[0])
     login_file = known_login_file(ssh_target, known_hosts.parent)
-    os.execv(program, ssh_arguments(ssh_target, known_hosts, command, login_file=login_file, forward=forward))  # noqa: S606  # no shell is wanted in between
+    os.execv(program, ssh_arguments(ssh_target, known_hosts, command, login_file=login_file, forward=forward))  # noqa: S606  # no shell in between
 
 
 def known_login_file(host: SshTarget, folder: Path) -> Path | None:
-    """Return the file of the key that worked the last time; None when none did.
+    """Return the file of the key that worked the last time; None if none did.
 
-    For a key of the SSH agent, or one whose file has gone since, its public half is written and named.
+    For a key of the SSH agent, or one whose file no longer exists, the public half is written and its file returned.
     """
     if host.identity_file is not None or (known := known_login(host)) is None:
         return None
@@ -50,10 +50,10 @@ def known_login_file(host: SshTarget, folder: Path) -> Path | None:
 def ssh_arguments(
     host: SshTarget, known_hosts: Path, command: str = "", *, login_file: Path | None = None, forward: int = 0
 ) -> list[str]:
-    """Return the command line: the key and the host keys that are known, and SSH settings of the inventory only.
+    """Return the command line, with the known key and host keys, and no SSH settings but the inventory's.
 
-    `login_file` holds the public half of the key that worked the last time, of which the SSH agent has the other half.
-    `forward`: a port of the host's loopback to lead to the same port here, in place of a shell.
+    `login_file` holds the public half of the key that worked the last time; the SSH agent has the private half.
+    `forward`: a port of the host's loopback to forward to the same port here, instead of a shell.
     """
     key = host.identity_file or login_file
     identity = ["-i", str(key), "-o", "IdentitiesOnly=yes"] if key else []

@@ -1,4 +1,4 @@
-"""The smoke test of a stack, with what only its hosts can tell: that no GPU lies idle. Changes nothing."""
+"""The smoke test of a stack, with the check that only its hosts can do: that no GPU is idle. Changes nothing."""
 
 from catalog.clouds import ON_THIS_COMPUTER
 from core.errors import CheckError
@@ -11,9 +11,9 @@ from serving.smoke.run import smoke as smoke_endpoint
 
 
 def smoke(target: Target, *, wait_s: float, as_json: bool) -> int:
-    """Check the endpoint that `provision` wrote, then the engines' hosts; return 1 when a check failed.
+    """Check the endpoint that `provision` wrote, then the engines' hosts; return 1 if a check failed.
 
-    Also hosts whose record has no GPU are asked: one that nobody wrote down would lie idle. A local machine has none.
+    Hosts whose record has no GPU are checked too, for an idle GPU. A local machine has none.
     """
     outputs = load(target)
     endpoint = read_endpoint(endpoint_file(outputs.stack), hint=target.command("provision"))

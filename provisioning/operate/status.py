@@ -1,4 +1,4 @@
-"""How the hosts are: one screen per host, or JSON. Changes nothing."""
+"""The status of the hosts: one screen per host, or JSON. Changes nothing."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 
 def status(target: Target, *, names: Sequence[str], at_once: int, as_json: bool) -> int:
-    """Print how the hosts are, on stdout; return 0 only when all of them serve."""
+    """Print the status of the hosts on stdout; return 0 only if all of them serve."""
     outputs = load_to_look(target)
     mention_changed_file(target)
     hosts = choose(outputs, names)
@@ -73,10 +73,10 @@ def status(target: Target, *, names: Sequence[str], at_once: int, as_json: bool)
 def _next_steps(
     target: Target, outputs: StackOutputs, seen: Sequence[tuple[HostRecord, HostStatus]], silent: Collection[str]
 ) -> list[str]:
-    """Return the commands that help when not all hosts serve; `silent` names the hosts at whose address nobody answers.
+    """Return the commands that help if not all hosts serve; `silent` has the hosts whose address does not answer.
 
-    `provision` helps no host that cannot be reached or that is not the known one (the host's line says what does), and
-    an engine that starts or stops needs time.
+    `provision` does not help a host that cannot be reached or has an unknown host key (the host's line says what does),
+    and an engine that starts or stops needs time.
     """
     bad = [(host, status) for host, status in seen if not status.serves]
     if any(_is_off(outputs, host) for host, status in bad if status.error):
@@ -91,7 +91,7 @@ def _next_steps(
 
 
 def _unreached(target: Target, outputs: StackOutputs, host: HostRecord, error: DeployError) -> HostStatus:
-    """Return that a host could not be asked, and for one that is off what starts it."""
+    """Return the status of a host that could not be queried; for one that is off, with the command that starts it."""
     off = _is_off(outputs, host)
     words = f"{host.name} is off; `{target.command('up')}` starts it with its disk" if off else str(error)
     now = datetime.now(UTC)
@@ -105,7 +105,7 @@ def _unreached(target: Target, outputs: StackOutputs, host: HostRecord, error: D
 
 
 def _is_off(outputs: StackOutputs, host: HostRecord) -> bool:
-    """Return whether a host is a machine on this one that was switched off."""
+    """Return whether a host is a local machine that is switched off."""
     if host.cloud not in ON_THIS_COMPUTER:
         return False
     from infra.clouds.registry import cloud_of
@@ -114,7 +114,7 @@ def _is_off(outputs: StackOutputs, host: HostRecord) -> bool:
 
 
 def look(outputs: StackOutputs, host: HostRecord) -> HostStatus:
-    """Return all that `status` shows of `host`. Raises HostError when it cannot be asked."""
+    """Return all that `status` shows of `host`. Raises HostError if it cannot be queried."""
     with connect(SshTarget.of(host)) as connection:
         return ask(connection, outputs, host, firewalls=True)
 
@@ -122,10 +122,10 @@ def look(outputs: StackOutputs, host: HostRecord) -> HostStatus:
 def ask(
     connection: "fabric.Connection", outputs: StackOutputs, host: HostRecord, *, firewalls: bool = False
 ) -> HostStatus:
-    """Return how `host` is, over a connection that is open. Raises HostError when it does not answer.
+    """Return the status of `host` over an open connection. Raises HostError if it does not answer.
 
-    `firewalls`: also which other firewalls keep the gateway's port closed. Those who wait for a host that starts ask
-    again and again, and need not know.
+    `firewalls`: also find other firewalls that close the gateway's port. Callers that poll a starting host do not need
+    that.
     """
     engine_unit = ENGINE_UNIT[outputs.serving.engine]
     question = {
@@ -154,7 +154,7 @@ def ask(
 def _also(
     connection: "fabric.Connection", host: HostRecord, unseen: dict[str, str], name: str, *words: str
 ) -> dict[str, Any]:
-    """Return the answer of one more program; if it fails, nothing, and the reason is put into `unseen`."""
+    """Return the answer of one more program; if it fails, nothing, with the reason in `unseen`."""
     try:
         answer: dict[str, Any] = ask_program(connection, SshTarget.of(host), name, *words)
     except HostError as error:

@@ -1,4 +1,4 @@
-"""One host's status as one screen for a person; what needs attention is marked with `!`."""
+"""One host's status as one screen; `!` marks what needs attention."""
 
 from collections.abc import Iterator
 
@@ -6,16 +6,16 @@ from provisioning.operate.host_status import CAME_BACK, GpuState, HostStatus, Lo
 
 CERTIFICATE_SOON_DAYS = 14
 LITTLE = 0.1
-"""Share of a disk or of the memory below which it is worth a mark."""
+"""Free share of a disk or of the memory below which it is marked."""
 CLOCK_WRONG_S = 30
-"""Beyond it, logs of two hosts can no longer be read side by side; certificates and apt break much later."""
+"""Beyond it, logs of two hosts cannot be compared; certificates and apt fail much later."""
 ENGINE_NAME = {"vllm": "vLLM", "ollama": "Ollama"}
 PASSING = {
     "stopping": "is stopping: running requests finish first",
     "starting": "is starting: it loads its models",
     "restarting": "died; systemd starts it again in a moment",
 }
-"""What systemd is doing with the engine, for people."""
+"""What systemd is doing with the engine, in plain words."""
 
 
 def screen(status: HostStatus) -> str:
@@ -34,7 +34,7 @@ def _line(label: str, words: str, *, bad: bool = False) -> str:
 def _units(status: HostStatus) -> Iterator[str]:
     for unit in status.units:
         since = f" since {unit.since}" if unit.since else ""
-        state, comma, often = unit.words.partition(CAME_BACK)  # `since` is of the state alone
+        state, comma, often = unit.words.partition(CAME_BACK)  # `since` belongs to the state
         yield _line(unit.name.removesuffix(".service"), f"{state}{since}{comma}{often}", bad=not unit.active)
     for name, words in status.lost:
         yield _line(name, f"{words}; `make provision` loads it again", bad=True)
@@ -118,7 +118,7 @@ def _space(status: HostStatus) -> Iterator[str]:
     for each in status.space:
         words = f"{each.free_gib:.1f} of {each.total_gib:.1f} GiB free"
         full = each.free_gib < LITTLE * each.total_gib
-        yield _line(each.name, words, bad=full and each.name != "swap")  # swap that is used is swap that helped
+        yield _line(each.name, words, bad=full and each.name != "swap")  # used swap is normal
 
 
 def _system(status: HostStatus) -> Iterator[str]:

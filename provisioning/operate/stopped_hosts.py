@@ -1,4 +1,4 @@
-"""Whether a host that does not answer should run: by the weekly hours in its stack's file. Asks no cloud."""
+"""Whether a host that does not answer should be running, by the weekly hours of its stack file. Queries no cloud."""
 
 from datetime import datetime
 
@@ -9,11 +9,11 @@ from infra.config.models.lifetime import WeeklySchedule
 
 
 def by_the_hours(stack: str, now: datetime) -> str:
-    """Return what the weekly hours of a stack say of a host that does not answer; nothing when it has none."""
+    """Return what the weekly hours of a stack say about a host that does not answer; empty if it has none."""
     try:
         weekly = load_stack(stack).lifetime.weekly
     except DeployError:
-        return ""  # a file that is wrong now, or gone, says nothing of its hosts
+        return ""  # a wrong or missing file says nothing about its hosts
     return "" if weekly is None else _words(weekly, stack, now)
 
 

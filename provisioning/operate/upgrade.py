@@ -1,6 +1,6 @@
-"""Engines brought to this checkout's release, host after host; one that does not answer goes back to what it was.
+"""Upgrades engines to this checkout's release, one host at a time.
 
-Does not decide on the way back: the host does (provisioning/roles/engine/release.py).
+The host itself rolls back a release that does not answer (provisioning/roles/engine/release.py).
 """
 
 import time
@@ -29,11 +29,11 @@ from provisioning.ssh.target import SshTarget
 
 @dataclass(frozen=True, kw_only=True)
 class Upgrade:
-    """What became of one host's engine."""
+    """The result of one host's upgrade."""
 
     host: str
     before: str = ""
-    """Version; empty when no engine answered."""
+    """Version; empty if no engine answered."""
     after: str = ""
     seconds: float = 0.0
     error: str = ""
@@ -51,7 +51,7 @@ class Upgrade:
 
 
 def upgrade_engine(target: Target, *, names: Sequence[str], allow_downgrade: bool) -> int:
-    """Upgrade one host after the other, and stop at the first that fails; return the exit status."""
+    """Upgrade one host after the other, and stop at the first failure; return the exit status."""
     outputs = load(target)
     hosts = choose_engines(outputs, names)
     from provisioning.apply.desired_state import desired_state
@@ -79,7 +79,7 @@ def _one_by_one(
     lists: Mapping[str, Sequence[Resource]],
     done: list[Upgrade],
 ) -> DeployError | None:
-    """Upgrade the hosts until one fails, each told and added to `done` as it ends; return the failure."""
+    """Upgrade the hosts until one fails; print each and add it to `done` as it ends. Return the failure."""
     with ProgressPrinter([host.name for host in hosts]) as progress:
         failures = Failures(hosts, lambda name, error: progress.say(name, error_line(error)))
         for host in hosts:
@@ -96,7 +96,7 @@ def _one_by_one(
 def _upgrade(
     outputs: StackOutputs, host: HostRecord, resources: Sequence[Resource], progress: ProgressPrinter
 ) -> Upgrade:
-    """Upgrade one host. Raises HostError when the new release does not answer, or is older than the present one."""
+    """Upgrade one host. Raises HostError if the new release does not answer, or is older than the current one."""
     began = time.monotonic()
     before = _look(outputs, host)
     if before.unit(ENGINE_UNIT[outputs.serving.engine]) is None:
@@ -117,9 +117,9 @@ def _upgrade(
 
 
 def _reason(result: HostResult) -> str:
-    """Return in one line why the upgrade failed: the engine's end where it came so far, else the first failure.
+    """Return in one line why the upgrade failed: the engine's failure if there is one, else the first failure.
 
-    Without any failure something waits, for a reboot say.
+    Without a failure something was skipped, for example until a reboot.
     """
     undone = (*result.failed, *result.skipped)
     worst = next((each for each in result.failed if each.id in ENGINE_UNIT_IDS), undone[0])

@@ -1,8 +1,8 @@
 """One Fabric connection to a host whose keys are known beforehand.
 
-Trusts the host's `host_keys` and nothing else: neither known_hosts nor ssh_config of the user is read, unless the
-inventory names an ssh_config, so that two people get the same answer. Does not run anything on the host. Import it
-late: fabric and paramiko take 0.3 s.
+Trusts the host's `host_keys` only. The user's known_hosts and ssh_config are not read, so that two people get the same
+result; an ssh_config that the inventory names is. Runs nothing on the host. Import it late: fabric and paramiko take
+0.3 s.
 """
 
 import contextlib
@@ -25,29 +25,29 @@ CONNECT_TIMEOUT_S = 10
 ANSWER_TIMEOUT_S = 30
 KEEPALIVE_S = 10
 MAX_CALLS = 8
-"""How often a host is called to offer it all keys of an agent: sshd hangs up after 6 of them, or fewer."""
+"""How many connections may be made to offer all keys of an agent: sshd hangs up after 6 keys, or fewer."""
 UNANSWERED_MAX_MS = 60_000
-"""How long sent bytes may stay unacknowledged; the keep-alives see to it that there are some."""
+"""How long sent bytes may stay unacknowledged; with keep-alives there always are some."""
 
 # paramiko logs a traceback for what it also raises; without a handler Python would print it on stderr.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
 
 class NoAnswerError(HostError):
-    """Nothing answers at the host's address: it is down, still booting, or out of reach."""
+    """Nothing answers at the host's address: it is down, booting, or unreachable."""
 
 
 class LoginError(HostError):
-    """There is no key to log in with, or the host knows none of them."""
+    """There is no key to log in with, or the host accepts none."""
 
 
 class OtherHostError(HostError):
-    """What answers at the host's address has none of its keys."""
+    """The host that answers has none of the trusted host keys."""
 
 
 @contextlib.contextmanager
 def connect(host: SshTarget) -> Iterator[fabric.Connection]:
-    """Yield an open connection, closed afterwards. Raises HostError in words for everything that SSH can refuse."""
+    """Yield an open connection, closed afterwards. Raises HostError for every SSH failure."""
     connection = open_connection(host)
     try:
         yield connection
@@ -56,7 +56,7 @@ def connect(host: SshTarget) -> Iterator[fabric.Connection]:
 
 
 def open_connection(host: SshTarget) -> fabric.Connection:
-    """Return an open connection that the caller closes. Raises HostError in words."""
+    """Return an open connection that the caller closes. Raises HostError."""
     where = f"{host.name} ({host.user}@{host.address}:{host.ssh_port})"
     way = route(host)
     if host.identity_file is not None:
@@ -67,13 +67,13 @@ def open_connection(host: SshTarget) -> fabric.Connection:
     except LoginError:
         if known_login(host) is None:
             raise
-    forget_login(host)  # the host knows another key now
+    forget_login(host)  # the host no longer accepts the noted key
     with offered_keys(host, way.identity_files) as keys:
         return _logged_in(host, way, keys, where)
 
 
 def _logged_in(host: SshTarget, way: Route, keys: list[LoginKey], where: str) -> fabric.Connection:
-    """Return a connection logged in with one of `keys`; sshd may hang up after a few of them, so it is called again."""
+    """Return a connection logged in with one of `keys`; if sshd hangs up after a few, connect again with the rest."""
     for _ in range(MAX_CALLS):
         offer = Offer(host.user, keys)
         try:
@@ -95,7 +95,7 @@ def _logged_in(host: SshTarget, way: Route, keys: list[LoginKey], where: str) ->
 
 
 def _called(host: SshTarget, way: Route, offer: Offer, where: str) -> fabric.Connection:
-    """Return an open connection after one call. Raises paramiko's SSHException, or HostError in words."""
+    """Return an open connection after one attempt. Raises paramiko's SSHException, or HostError."""
     config = fabric.Config(overrides={"load_ssh_configs": False}, lazy=True)
     plug = open_socket(way, where)
     login: dict[str, Any] = {"banner_timeout": ANSWER_TIMEOUT_S, "auth_timeout": ANSWER_TIMEOUT_S}
@@ -118,7 +118,7 @@ def _called(host: SshTarget, way: Route, offer: Offer, where: str) -> fabric.Con
 
 
 def open_socket(way: Route, where: str) -> socket.socket:
-    """Connect with TCP_NODELAY: SSH's small messages would else wait for each other's acknowledgement (44 ms)."""
+    """Connect with TCP_NODELAY: otherwise SSH's small messages wait for each other's acknowledgement (44 ms)."""
     if way.proxy:
         return open_proxy(way.proxy, where)
     try:
@@ -146,7 +146,7 @@ def _read_key(host: SshTarget, where: str) -> paramiko.PKey:
     except OSError as error:
         hint = "name a private key that you may read"
         raise HostError(f"identity file {path} cannot be read ({error.strerror})", where=where, hint=hint) from error
-    except Exception as error:  # paramiko and cryptography raise a dozen types for a file that is no usable key
+    except Exception as error:  # paramiko and cryptography raise a dozen exception types for an unusable file
         hint = "name a private key without a passphrase, or leave identity_file out and use the SSH agent"
         raise HostError(
             f"identity file {path} is not a usable private key ({error})", where=where, hint=hint
@@ -154,12 +154,12 @@ def _read_key(host: SshTarget, where: str) -> paramiko.PKey:
 
 
 def _trust(client: paramiko.SSHClient, host: SshTarget) -> None:
-    """Make the record's keys the only ones."""
-    name = host.address if host.ssh_port == SSH_PORT else f"[{host.address}]:{host.ssh_port}"  # as paramiko asks
+    """Trust the host's `host_keys` and no others."""
+    name = host.address if host.ssh_port == SSH_PORT else f"[{host.address}]:{host.ssh_port}"  # as paramiko looks it up
     for line in host.host_keys:
         try:
             entry = HostKeyEntry.from_line(f"{name} {line}")
-        except Exception:  # paramiko and cryptography raise a dozen types for a key that is none
+        except Exception:  # paramiko and cryptography raise a dozen exception types for an invalid key
             entry = None
         if entry is None or entry.key is None:
             hint = "write the host's line of `ssh-keyscan` into host_keys"

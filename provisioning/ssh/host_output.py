@@ -1,8 +1,8 @@
-"""What a host prints around the answer to a command: login scripts, banners, harmless warnings. Pure.
+"""Separates a command's output from what else a host prints: login scripts, banners, harmless warnings. Pure.
 
-A login shell runs its start files before our command, so a `.bashrc` that prints (or a `~/.ssh/rc`, a message of the
-day) comes first on stdout. Commands are therefore framed: the host prints MARK on a line of its own on stdout and on
-stderr, and only what follows it counts.
+A login shell runs its start files before our command, so the output of a `.bashrc` (or `~/.ssh/rc`, or the message of
+the day) comes first on stdout. Commands are therefore framed: the host prints MARK as a line on stdout and on stderr,
+and only the output after it counts.
 """
 
 import json
@@ -21,7 +21,7 @@ _MARK_LINE = re.compile(rb"(?:^|\n)" + re.escape(MARK.encode()) + rb"\r?\n")
 DETAIL_CHARS = 500
 
 NOISE_BYTES = 4 * 1024**2
-"""A login script that prints more than this before our command is taken for one that does not end."""
+"""A login script that prints more than this before our command is assumed never to end."""
 
 NOT_A_SHELL = (
     "a proxy for terminals (such as ssh.runpod.io) does not work: use the address and port of the host's own sshd; "
@@ -34,7 +34,7 @@ HARMLESS = re.compile(
             r"sudo: unable to resolve host .*",  # /etc/hosts lacks the host's own name
             r"sudo: (setrlimit\(|unable to send audit message).*",
             r"sudo: .*: (unable to (mkdir|open|write)|owned by uid).*(ts|timestamp|lectured|io|log).*",
-            r".*warning: setlocale: .*",  # bash, for a locale that the user's own machine handed on
+            r".*warning: setlocale: .*",  # bash, for a locale that the user's ssh client sent
             r"(/usr/bin/)?locale: Cannot set .* to default locale.*",
             r"perl: warning: .*",
             r"\s*(LANGUAGE|LANG|LC_[A-Z]+) = .*",
@@ -56,7 +56,7 @@ HARMLESS = re.compile(
         )
     )
 )
-"""Whole lines that say nothing about why a command failed."""
+"""Whole lines that do not explain why a command failed."""
 
 
 def framed(argv: Sequence[str]) -> tuple[str, ...]:
@@ -65,23 +65,23 @@ def framed(argv: Sequence[str]) -> tuple[str, ...]:
 
 
 class Frame:
-    """Cuts off what comes before the answer."""
+    """Cuts off the output before the mark."""
 
     def __init__(self) -> None:
         self.begun = False
         self.noise = bytearray()
-        """What came before the mark, or all when it never came."""
+        """The output before the mark, or all of it if the mark never came."""
 
     @property
     def is_drowned(self) -> bool:
-        """Whether so much came without the mark that no answer is to be expected."""
+        """Whether so much came without the mark that no answer will come."""
         return not self.begun and len(self.noise) > NOISE_BYTES
 
     def take(self, block: bytes) -> bytes:
-        """Return what of `block` belongs to the answer."""
+        """Return the part of `block` that belongs to the answer."""
         if self.begun:
             return block
-        unread = max(0, len(self.noise) - len(MARK) - 3)  # the mark, with its line's ends, may lie across two blocks
+        unread = max(0, len(self.noise) - len(MARK) - 3)  # the mark and its line ends may span two blocks
         self.noise += block
         found = _MARK_LINE.search(self.noise, unread)
         if found is None:
@@ -94,31 +94,31 @@ class Frame:
 
 
 def own_words(stderr: bytes) -> str:
-    """Return what the command itself said on stderr, without harmless warnings; all of it when nothing else was said.
+    """Return the command's own stderr without harmless warnings; all of stderr if nothing else remains.
 
-    Once a warning of sudo's or of the locale stood where the real error belongs.
+    Once a warning of sudo or about the locale was shown in place of the real error.
     """
     *_, after = _MARK_LINE.split(stderr)
-    said = after.decode(errors="replace").replace("\r\n", "\n").strip()
-    return without_warnings(said or _MARK_LINE.sub(b"\n", stderr).decode(errors="replace").strip())
+    text = after.decode(errors="replace").replace("\r\n", "\n").strip()
+    return without_warnings(text or _MARK_LINE.sub(b"\n", stderr).decode(errors="replace").strip())
 
 
-def without_warnings(said: str) -> str:
-    """Return `said` without lines that are known to be harmless; as it is when there are no others."""
-    lines = [line for line in said.splitlines() if line.strip() and not HARMLESS.fullmatch(line.rstrip())]
-    return "\n".join(lines) if lines else said
+def without_warnings(text: str) -> str:
+    """Return `text` without known harmless lines; unchanged if it has no others."""
+    lines = [line for line in text.splitlines() if line.strip() and not HARMLESS.fullmatch(line.rstrip())]
+    return "\n".join(lines) if lines else text
 
 
-def read_json(said: str, *, where: str, shape: type = dict) -> Any:
-    """Return the object (or list, as `shape` says) that a program printed on a line of its own; others are noise.
+def read_json(text: str, *, where: str, shape: type = dict) -> Any:
+    """Return the JSON object (or list, as `shape` says) that a program printed as one line; other lines are ignored.
 
-    Raises HostError when there is none.
+    Raises HostError if there is none.
     """
-    for line in reversed(said.splitlines()):
+    for line in reversed(text.splitlines()):
         try:
             found = json.loads(line) if line.strip().startswith(("{", "[")) else None
         except (ValueError, RecursionError):
             continue
         if isinstance(found, shape):
             return found
-    raise HostError("gave an answer that cannot be read", where=where, hint="run it again", detail=said[-DETAIL_CHARS:])
+    raise HostError("gave an answer that cannot be read", where=where, hint="run it again", detail=text[-DETAIL_CHARS:])

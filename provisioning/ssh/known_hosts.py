@@ -1,4 +1,4 @@
-"""Hosts and their keys as the known_hosts files of OpenSSH have them. Writes no file."""
+"""Hosts and their keys in the format of OpenSSH's known_hosts. Writes no file."""
 
 from collections.abc import Iterable
 
@@ -7,9 +7,9 @@ from provisioning.ssh.target import SshTarget
 
 
 def known_as(host: SshTarget) -> str:
-    """Return the host's name among known ones: with an unusual port, that follows the address in brackets.
+    """Return the host's name in known_hosts: its address, or `[address]:port` for another port than 22.
 
-    One that an ssh_config leads to is known by its address in the inventory alone (HostKeyAlias).
+    With an ssh_config it is the address in the inventory (HostKeyAlias).
     """
     if host.ssh_config is not None:
         return host.address

@@ -1,7 +1,7 @@
-"""Which keys a login offers, in which order: the key that worked the last time, and no others once one is known.
+"""Which keys a login offers, in which order. Once a key has worked, only that key is offered.
 
-sshd hangs up after MaxAuthTries refused keys, so offering all keys of an agent one after the other can fail although
-one of them is right. The key that worked is noted in .state/logins/, by its public half: it is each operator's own.
+sshd hangs up after MaxAuthTries refused keys, so offering all keys of an agent can fail although one of them is right.
+The public half of the key that worked is noted in .state/logins/, per operator.
 """
 
 import contextlib
@@ -34,37 +34,37 @@ class LoginKey:
     key: Any
     """A paramiko.PKey, or the agent's handle of one."""
     file: str = ""
-    """Where the private half lies; empty for one that the SSH agent holds."""
+    """The file of the private half; empty for a key of the SSH agent."""
 
     @property
     def public(self) -> str:
-        """The public half as authorized_keys has it, without a comment."""
+        """The public half as in authorized_keys, without a comment."""
         name = str(self.key.get_name()).removesuffix("-cert-v01@openssh.com")
         return f"{name} {self.key.get_base64()}"
 
 
 class Offer(AuthStrategy):
-    """Offers keys one after the other until one is taken, or the server has had enough of them."""
+    """Offers keys one by one until the server accepts one or hangs up."""
 
     def __init__(self, user: str, keys: Sequence[LoginKey]) -> None:
         super().__init__(ssh_config=paramiko.SSHConfig())
         self._user = user
         self.left = list(keys)
-        """Those that were not offered yet."""
+        """The keys not offered yet."""
         self.taken: LoginKey | None = None
 
     def get_sources(self) -> Iterator[AuthSource]:
-        """Yield nothing: `authenticate` has its own loop, since paramiko's goes on when the connection has ended."""
+        """Yield nothing: `authenticate` has its own loop, because paramiko's continues on a closed connection."""
         yield from ()
 
     def authenticate(self, transport: paramiko.Transport) -> list[SourceResult]:
-        """Log in. Raises AuthenticationException when no key was taken, or the connection ended before the last."""
-        refusal = paramiko.AuthenticationException("no key was taken")
+        """Log in. Raises AuthenticationException if no key was accepted, or the connection ended before the last."""
+        refusal = paramiko.AuthenticationException("no key was accepted")
         while self.left:
             candidate = self.left.pop(0)
             try:
                 more = transport.auth_publickey(self._user, candidate.key)
-            except paramiko.BadAuthenticationType:  # the server takes passwords only, whatever the key
+            except paramiko.BadAuthenticationType:  # the server accepts passwords only
                 self.left.clear()
                 raise
             except paramiko.SSHException as error:
@@ -72,7 +72,7 @@ class Offer(AuthStrategy):
                 if not transport.is_active():
                     break
                 continue
-            if more:  # the key is right, and sshd's AuthenticationMethods wants more than that
+            if more:  # the key is right, but sshd's AuthenticationMethods needs more
                 self.left.clear()
                 raise paramiko.BadAuthenticationType("partial", more)
             self.taken = candidate
@@ -82,9 +82,9 @@ class Offer(AuthStrategy):
 
 @contextlib.contextmanager
 def offered_keys(host: SshTarget, named: Sequence[Path]) -> Iterator[list[LoginKey]]:
-    """Yield what may be offered to `host`: the SSH agent's keys and the usual files; `named` come first.
+    """Yield the keys to offer to `host`: `named` first, then the SSH agent's keys and the usual files.
 
-    A key that worked before comes alone: other keys only cost tries.
+    A key that worked before is the only one: other keys cost tries.
     """
     agent = _agent()
     try:
@@ -100,7 +100,7 @@ def offered_keys(host: SshTarget, named: Sequence[Path]) -> Iterator[list[LoginK
 
 
 def known_login(host: SshTarget) -> dict[str, str] | None:
-    """Return the `key` that worked the last time, and the `file` of it; None when none is noted."""
+    """Return the `key` that worked the last time and its `file`; None if none is noted."""
     try:
         noted = parse_object(_note(host).read_bytes())
         return {"key": str(noted["key"]), "file": str(noted["file"])}
@@ -109,7 +109,7 @@ def known_login(host: SshTarget) -> dict[str, str] | None:
 
 
 def note_login(host: SshTarget, key: LoginKey) -> None:
-    """Note that `key` worked. A folder that cannot be written costs tries the next time, and nothing else."""
+    """Note that `key` worked. If the note cannot be written, the next login only needs more tries."""
     noted = {"key": key.public, "file": key.file}
     if known_login(host) != noted:
         with contextlib.suppress(OSError):
@@ -127,7 +127,7 @@ def _note(host: SshTarget) -> Path:
 
 
 def _agent() -> paramiko.Agent | None:
-    """Return the SSH agent; None when there is none that answers."""
+    """Return the SSH agent; None if none answers."""
     try:
         return paramiko.Agent()
     except (paramiko.SSHException, OSError):
@@ -138,12 +138,12 @@ def _from_files(paths: Sequence[Path]) -> Iterator[LoginKey]:
     """Yield the keys that can be read without a passphrase."""
     for path in paths:
         if os.access(path, os.R_OK):
-            with contextlib.suppress(Exception):  # a dozen types, for a passphrase or a file that is no key
+            with contextlib.suppress(Exception):  # a dozen exception types, for a passphrase or another file
                 yield LoginKey(paramiko.PKey.from_path(str(path)), str(path))
 
 
 def _distinct(keys: Sequence[LoginKey]) -> list[LoginKey]:
-    """Return each key once, where it comes first."""
+    """Return each key once, at its first place."""
     first: dict[str, LoginKey] = {}
     for each in keys:
         first.setdefault(each.public, each)

@@ -1,7 +1,7 @@
-"""The way to a host's sshd: straight to its address, or as an OpenSSH config file of the inventory says.
+"""The route to a host's sshd: directly to its address, or as an OpenSSH config file of the inventory says.
 
-`ssh -G` tells what a config file means, so that Host, Match and Include count as they do for `ssh` itself. A jump host
-is reached by OpenSSH with the same file, and must be in the user's known_hosts: its host key is always checked.
+`ssh -G` evaluates the config file, so that Host, Match and Include work as for `ssh` itself. OpenSSH connects to a jump
+host with the same file; the user's known_hosts must have it, because its host key is always checked.
 """
 
 import contextlib
@@ -24,40 +24,40 @@ from provisioning.ssh.host_output import own_words
 from provisioning.ssh.target import SshTarget
 
 JUMP_ANSWER_S = 60
-"""A chain of jump hosts takes several logins; OpenSSH gives up on its own before."""
+"""A chain of jump hosts takes several logins; OpenSSH itself gives up earlier."""
 
 QUESTION_S = 10
 END_S = 5
-"""How long a proxy command has to end when it is asked to."""
+"""How long a proxy command may take to end after SIGTERM."""
 
 
 @dataclass(frozen=True)
 class Route:
-    """Where sshd is, and what stands in between."""
+    """Where sshd is, and the command that leads to it, if any."""
 
     address: str
     port: int
     identity_files: tuple[Path, ...] = ()
-    """The private keys that the config names, those that are files which can be seen."""
+    """The private keys of the config that are readable files."""
     proxy: tuple[str, ...] = field(default=())
-    """A command whose stdin and stdout lead to sshd; empty for a plain connection."""
+    """A command whose stdin and stdout are connected to sshd; empty for a direct connection."""
 
 
 def route(host: SshTarget) -> Route:
-    """Return the way to `host`. Raises UsageError when its `ssh_config` cannot be used."""
+    """Return the route to `host`. Raises UsageError if its `ssh_config` cannot be used."""
     if host.ssh_config is None:
         return Route(host.address, host.ssh_port)
     if file_at(host.ssh_config) is None:
         hint = "name an OpenSSH client config that you may read, e.g. ~/.ssh/config, or leave ssh_config out"
         raise UsageError(f"ssh_config: there is no file {host.ssh_config}", where=host.name, hint=hint)
-    said = _asked(host.ssh_config, host.user, host.address, host.ssh_port)
-    return route_of(said, host.ssh_config, host.user, host.address)
+    output = _ssh_config_of(host.ssh_config, host.user, host.address, host.ssh_port)
+    return route_of(output, host.ssh_config, host.user, host.address)
 
 
-def route_of(said: str, config: Path, user: str, name: str) -> Route:
-    """Return what the output of `ssh -G` says of the host that the inventory calls `name`."""
+def route_of(output: str, config: Path, user: str, name: str) -> Route:
+    """Return the route from the output of `ssh -G` for the host that the inventory calls `name`."""
     values: dict[str, list[str]] = {}
-    for line in said.splitlines():
+    for line in output.splitlines():
         option, _, value = line.partition(" ")
         values.setdefault(option.lower(), []).append(value.strip())
     address, port = values["hostname"][0], int(values["port"][0])
@@ -77,11 +77,11 @@ def route_of(said: str, config: Path, user: str, name: str) -> Route:
 
 
 def file_at(path: str | Path) -> Path | None:
-    """Return the file with `~` expanded; None when there is none that this user may see."""
+    """Return the file with `~` expanded; None if this user can see no such file."""
     try:
         found = Path(path).expanduser()
         return found if found.is_file() else None
-    except (OSError, RuntimeError):  # in a folder that is closed to this user; `~` of an unknown user
+    except (OSError, RuntimeError):  # in a folder without access; `~` of an unknown user
         return None
 
 
@@ -106,8 +106,8 @@ def _expanded(command: str, tokens: dict[str, str]) -> str:
 
 
 @cache
-def _asked(config: Path, user: str, address: str, port: int) -> str:
-    """Return what `ssh -G` prints; the file's Port counts unless the inventory names another than 22."""
+def _ssh_config_of(config: Path, user: str, address: str, port: int) -> str:
+    """Return what `ssh -G` prints; the file's Port applies unless the inventory has another port than 22."""
     program = _ssh()
     own_port = ("-p", str(port)) if port != SSH_PORT else ()
     argv = (program, "-G", "-F", str(config), "-l", user, *own_port, address)
@@ -120,8 +120,8 @@ def _asked(config: Path, user: str, address: str, port: int) -> str:
         what = f"ssh_config: ssh -G did not end within {QUESTION_S} s; does it have a slow `Match exec`?"
         raise UsageError(what, where=str(config), hint=shown) from None
     if done.returncode != 0:
-        said = (own_words(done.stderr.encode()).splitlines() or ["ssh -G failed"])[0]
-        raise UsageError(f"ssh_config: {said}", where=str(config), hint=shown)
+        output = (own_words(done.stderr.encode()).splitlines() or ["ssh -G failed"])[0]
+        raise UsageError(f"ssh_config: {output}", where=str(config), hint=shown)
     return done.stdout
 
 
@@ -134,35 +134,35 @@ def _ssh() -> str:
 
 
 def open_proxy(proxy: tuple[str, ...], where: str) -> socket.socket:
-    """Return a socket to the sshd at the end of `proxy`, which has begun to speak. Raises HostError in its words."""
+    """Return a socket to the sshd behind `proxy`, once sshd has greeted. Raises HostError with the proxy's error."""
     mine, theirs = socket.socketpair()
-    said = tempfile.TemporaryFile()  # noqa: SIM115 (closed by the thread that waits for the command's end)
+    stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed by the thread that waits for the command)
     try:
         end = theirs.fileno()
-        process = subprocess.Popen(proxy, stdin=end, stdout=end, stderr=said, start_new_session=True)
+        process = subprocess.Popen(proxy, stdin=end, stdout=end, stderr=stderr, start_new_session=True)
     except OSError as error:
         mine.close()
-        said.close()
+        stderr.close()
         raise HostError(f"{proxy[0]} cannot be run: {error.strerror}", where=where) from error
     finally:
         theirs.close()
     try:
         mine.settimeout(JUMP_ANSWER_S)
-        began = mine.recv(1, socket.MSG_PEEK)  # a server greets first
+        began = mine.recv(1, socket.MSG_PEEK)  # sshd sends the first byte
     except OSError:
         began = b""
     if began:
-        threading.Thread(target=_reap, args=(process, said), daemon=True).start()
+        threading.Thread(target=_reap, args=(process, stderr), daemon=True).start()
         return mine
     mine.close()
     _end(process)
-    words = _words(process, said)
+    words = _words(process, stderr)
     hint = f"try it: {' '.join(proxy)}" if proxy[0] == "ssh" else "see ProxyCommand of its ssh_config"
     raise HostError(f"the jump host or proxy command failed: {words or 'no answer'}", where=where, hint=hint)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End the command and what it started: asked first, killed when it does not listen."""
+    """End the command and its children: SIGTERM, then SIGKILL."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
@@ -171,16 +171,16 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
             return
 
 
-def _words(process: "subprocess.Popen[bytes]", said: IO[bytes]) -> str:
+def _words(process: "subprocess.Popen[bytes]", stderr: IO[bytes]) -> str:
     process.wait()
-    said.seek(0)
-    words = own_words(said.read())
-    said.close()
+    stderr.seek(0)
+    words = own_words(stderr.read())
+    stderr.close()
     return "; ".join(words.splitlines()[:3])
 
 
-def _reap(process: "subprocess.Popen[bytes]", said: IO[bytes]) -> None:
-    """Wait for the command's end: it ends with its socket."""
+def _reap(process: "subprocess.Popen[bytes]", stderr: IO[bytes]) -> None:
+    """Wait for the command, which ends when its socket closes."""
     with contextlib.suppress(OSError):
         process.wait()
-        said.close()
+        stderr.close()

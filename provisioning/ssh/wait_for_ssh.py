@@ -1,4 +1,4 @@
-"""Connections that need patience: the first to a rented machine, and a second one that proves a login."""
+"""Connections with retries: the first to a cloud machine that boots, and a second one that proves a login."""
 
 import threading
 import time
@@ -16,19 +16,19 @@ from provisioning.ssh.remote import ConnectionCutError, stream
 from provisioning.ssh.target import SshTarget
 
 PATIENCE_S = 300.0
-"""How long a rented machine may take to boot; every other is there, or it is not."""
+"""How long a cloud machine may take to boot; all other hosts are not waited for."""
 
 PAUSE_S = 3.0
 
 NEW_LOGIN_S = 45.0
-"""How long a new login is tried: less than the host waits for it (sshd_file.CONFIRM_S, firewall_trial.TRIAL_S)."""
+"""How long a new login is retried: shorter than the host waits for it (sshd_file.CONFIRM_S, firewall_trial.TRIAL_S)."""
 
 NEW_LOGIN_PAUSE_S = 1.0
 """sshd takes a moment to listen again after a reload."""
 
 
 def patience_s(cloud: str) -> float:
-    """Return how long a host of this cloud is waited for."""
+    """Return how long to wait for a host of this cloud."""
     return PATIENCE_S if cloud in RENTED else 0.0
 
 
@@ -39,20 +39,20 @@ def open_when_up(
     *,
     connect: Callable[[SshTarget], fabric.Connection] = open_connection,
 ) -> fabric.Connection:
-    """Return an open connection; a host that does not answer is tried again for `patience_s` or until `given_up`.
+    """Return an open connection; retry a host that does not answer for `patience_s` or until `given_up`.
 
-    Raises HostError in words; one that tells of more than silence at once.
+    Raises HostError; every other failure than silence is raised without a retry.
     """
-    end, told = Deadline.after(patience_s), False
+    end, announced = Deadline.after(patience_s), False
     while True:
         try:
             return connect(host)
         except NoAnswerError:
             if not end.left_s():
                 raise
-            if not told:
+            if not announced:
                 say(f"  {host.name} does not answer yet; trying again for up to {patience_s:.0f} s")
-                told = True
+                announced = True
             if given_up.wait(PAUSE_S):
                 raise
 
@@ -66,17 +66,17 @@ def new_login(
     clock: Callable[[], float] = time.monotonic,
     patience_s: float = NEW_LOGIN_S,
 ) -> str:
-    """Log in to `host` over a new connection and `act` there; return why that failed, or nothing.
+    """Log in to `host` over a new connection and `act` there; return why that failed, or empty text.
 
-    What may pass (a lost packet, a busy sshd, a jump host's hiccup) is tried again for `patience_s`, and `act` with it.
+    Temporary failures (a lost packet, a busy sshd, a jump host) are retried for `patience_s`, with `act`.
     """
     end = Deadline.after(patience_s, clock)
 
     def tries() -> str:
         while True:
-            said, may_pass = _one_login(host, act, connect)
+            failure, may_pass = _one_login(host, act, connect)
             if not may_pass or end.left_s() <= NEW_LOGIN_PAUSE_S:
-                return said
+                return failure
             sleep(NEW_LOGIN_PAUSE_S)
 
     try:
@@ -88,12 +88,12 @@ def new_login(
 def _one_login(
     host: SshTarget, act: Callable[[fabric.Connection], object], connect: Callable[[SshTarget], fabric.Connection]
 ) -> tuple[str, bool]:
-    """Return why one login failed, or nothing; and whether another one may work."""
+    """Return why one login failed, or empty text; and whether a retry may work."""
     try:
         connection = connect(host)
     except (LoginError, OtherHostError) as error:
         return error.what, False
-    except HostError as error:  # sshd, or a jump host's view of it, is not there again yet
+    except HostError as error:  # sshd is not listening again yet, or the jump host cannot reach it
         return error.what, True
     try:
         act(connection)
@@ -111,6 +111,6 @@ def second_login(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> str:
-    """Log in to `host` over a new connection and run a command as root; return why that failed, or nothing."""
+    """Log in to `host` over a new connection and run a command as root; return why that failed, or empty text."""
     act: Callable[[fabric.Connection], object] = lambda there: list(stream(there, host, ("true",)))  # noqa: E731
     return new_login(host, act, connect=connect, sleep=sleep, clock=clock)

@@ -32,10 +32,10 @@ UV_CACHE = Path("/var/lib/llm-deploy/bundle-uv-cache")
 BLOCK_BYTES = 1 << 20
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 AGENT_CUT = 3
-"""How the agent ends when it was told to stop."""
+"""Exit status of an agent that was asked to stop."""
 
 
-class Refused(Exception):  # noqa: N818  # told as one line, like all errors of this project
+class Refused(Exception):  # noqa: N818  # printed as one line, like all errors of this project
     """What is wrong, and what to do."""
 
 
@@ -160,7 +160,7 @@ def with_secrets(document: dict[str, Any], host: str, path: str) -> dict[str, An
 
 
 def run_agent(document: dict[str, Any], mode: str, host: str) -> int:
-    """Run the agent on the list, which stays in memory, and tell what it does; return the exit status."""
+    """Run the agent on the list, which stays in memory, and print its progress; return the exit status."""
     with tempfile.TemporaryDirectory(prefix="llm-bundle-") as folder:
         environment = {**os.environ, **sources(Path(folder))}
         read_packages(environment)
@@ -192,7 +192,7 @@ def run_agent(document: dict[str, Any], mode: str, host: str) -> int:
 
 
 def tell_all(events: Iterable[str], host: str) -> str:
-    """Tell what the agent says, and how much of what; return why a reboot is needed, if one is."""
+    """Print the agent's events and their counts; return why a reboot is needed, if one is."""
     counts: dict[str, int] = {}
     reboot = ""
     for line in events:

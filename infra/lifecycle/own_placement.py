@@ -4,13 +4,20 @@ So plain `pulumi preview|up` needs no variable. The choice is the first that `ma
 checkout. The program tries no second place: an update that finds no capacity fails, and `make up` tries the others.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import grpc
 import pulumi
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.struct_pb2 import Struct
+from pulumi.runtime.proto.resource_pb2 import ResourceInvokeRequest
+from pulumi.runtime.settings import get_monitor
 
+from core.deadline import Deadline
 from core.errors import DeployError
 from infra.automation.backend import PROJECT, Backend, find_backend
 from infra.automation.stack import ENGINE, MACHINE
@@ -28,6 +35,9 @@ from infra.lifecycle.known_placement import begun_again, recorded_placement
 from infra.lifecycle.lost_state import refuse_lost_state
 from infra.lifecycle.optional_parts import all_parts
 from infra.lifecycle.placement import first_shown
+
+ASK_S = 10.0
+PAUSE_S = 0.1
 
 
 def own_placement(config: DeploymentConfig, stack: str) -> KnownPlacement:
@@ -72,19 +82,33 @@ def _is_made(kind: str, resource: Mapping[str, Any]) -> bool:
 def own_state(stack: str) -> OwnState:
     """Ask the running engine for the state of its own stack. Raises DeployError when it cannot tell."""
     name = f"{pulumi.get_organization()}/{PROJECT}/{stack}"
-    try:
-        exported = pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", {"name": name})
-        resources = pulumi.runtime.invoke("pulumi:pulumi:readStackResourceOutputs", {"stackName": name})
-    except Exception as error:  # the SDK raises no narrower one
-        hint = f"use `make up STACK={stack}`, which reads it through the CLI"
-        raise DeployError(
-            f"the engine could not read it ({error})", where=f"state of stack {name}", hint=hint
-        ) from None
-    return OwnState(_outputs(exported), _outputs(resources))
+    exported = _asked("pulumi:pulumi:readStackOutputs", "name", name)
+    return OwnState(exported, _asked("pulumi:pulumi:readStackResourceOutputs", "stackName", name))
 
 
-def _outputs(result: Any) -> dict[str, Any]:
-    return dict((result.value or {}).get("outputs") or {})
+def _asked(token: str, key: str, stack: str) -> dict[str, Any]:
+    """Return what the running Pulumi engine knows of its own stack.
+
+    Asked again for some seconds: at the start of an update the engine writes the state, and reads it half written
+    ("failed to load checkpoint: EOF"). Not by `pulumi.runtime.invoke`, with which one failed call fails the program.
+    """
+    arguments = Struct()
+    arguments.update({key: stack})
+    request, monitor = ResourceInvokeRequest(tok=token, args=arguments), get_monitor()
+    if monitor is None:
+        raise DeployError("no Pulumi engine runs this program", where=f"state of stack {stack}")
+    end = Deadline.after(ASK_S)
+    while True:
+        try:
+            answer = monitor.Invoke(request)
+            return dict(MessageToDict(getattr(answer, "return")).get("outputs") or {})
+        except grpc.RpcError as error:
+            if end.left_s():
+                time.sleep(PAUSE_S)
+                continue
+            what = f"the engine could not read it ({error.details() if hasattr(error, 'details') else error})"
+            hint = "run the command again; `make up` reads it through the CLI"
+            raise DeployError(what, where=f"state of stack {stack}", hint=hint) from None
 
 
 def _settled(config: DeploymentConfig, stack: str, state: OwnState, now: datetime) -> KnownPlacement:

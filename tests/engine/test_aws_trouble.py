@@ -21,8 +21,8 @@ def test_spot_stock_out_in_two_zones_then_the_third(cloud_checkout: Checkout, aw
     aws.control.set(out_of_stock=out)
 
     typed = cloud_checkout.pulumi("up", "-ys", stack)
-    assert typed.returncode == 1
-    assert f"no capacity for g5.xlarge in ap-northeast-2a; `make up STACK={stack}` tries" in typed.stderr, typed.stderr
+    assert typed.returncode == 1, typed.stdout
+    assert f"no capacity for g5.xlarge in ap-northeast-2a; `make up STACK={stack}` tries" in typed.stderr, typed.stdout
 
     done = cloud_checkout.run("up", stack)
 

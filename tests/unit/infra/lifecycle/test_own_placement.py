@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pulumi
 import pytest
+from pulumi.runtime.proto.provider_pb2 import InvokeResponse
 
 from core.errors import DeployError
 from infra.clouds.candidates import Candidate
@@ -22,7 +24,7 @@ from infra.contract.stack_placement import (
     write_placement,
 )
 from infra.lifecycle import own_placement as module
-from infra.lifecycle.own_placement import OwnState, own_placement
+from infra.lifecycle.own_placement import OwnState, own_placement, own_state
 
 STACK = "aws-cpu"
 ZONES = ("a", "b", "c", "d")
@@ -182,13 +184,45 @@ def test_a_destroyed_stack_begins_a_new_life(cloud: Cloud, monkeypatch: pytest.M
     assert datetime.now(UTC) - found.began_at < timedelta(minutes=1)
 
 
-def test_a_state_that_cannot_be_read_is_told_with_a_way_out(told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_arguments: object) -> None:
-        raise RuntimeError("invoke failed")
+class Monitor:
+    """An engine that cannot read the state at first."""
 
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+
+    def Invoke(self, request: Any) -> Any:  # noqa: N802  # as gRPC names it
+        if self.failures:
+            self.failures -= 1
+            raise grpc.RpcError("failed to load checkpoint: EOF")
+        answer = InvokeResponse()
+        if request.tok.endswith("readStackOutputs"):
+            assert dict(request.args) == {"name": "acme/llm-deploy/aws-cpu"}
+            getattr(answer, "return").update({"outputs": {"stack": "aws-cpu"}})
+        return answer
+
+
+@pytest.fixture
+def monitor(monkeypatch: pytest.MonkeyPatch) -> Monitor:
+    monitor = Monitor(0)
     monkeypatch.setattr(pulumi, "get_organization", lambda: "acme")
-    monkeypatch.setattr(pulumi.runtime, "invoke", refuse)
+    monkeypatch.setattr(module, "get_monitor", lambda: monitor)
+    monkeypatch.setattr(module, "PAUSE_S", 0.0)
+    return monitor
 
-    with pytest.raises(DeployError, match=r"state of stack acme/llm-deploy/aws-cpu: .*invoke failed.*`make up"):
+
+def test_a_state_that_is_being_written_is_asked_for_again(monitor: Monitor) -> None:
+    """An update that began read half of the state's notes, about once in five times on a busy machine."""
+    monitor.failures = 3
+
+    assert own_state(STACK) == OwnState({"stack": "aws-cpu"}, {})
+
+
+def test_a_state_that_cannot_be_read_is_told_with_a_way_out(
+    told: list[str], monitor: Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monitor.failures = 1 << 60
+    monkeypatch.setattr(module, "ASK_S", 0.0)
+
+    with pytest.raises(DeployError, match=r"state of stack acme/llm-deploy/aws-cpu: .*checkpoint: EOF.*`make up`"):
         own_placement(load_stack(STACK), STACK)
     assert told == []

@@ -1,6 +1,6 @@
-"""Whether two names mean the same base model: repositories are renamed, mirrored, and published quantised.
+"""Whether two names mean the same base model, although repositories are renamed, mirrored and quantised.
 
-An adapter names its base as it was called where it was trained. Only names are compared here, no files.
+An adapter has the name that its base model had at its training. Compares only names, no files.
 """
 
 from __future__ import annotations
@@ -46,17 +46,17 @@ COPIES = frozenset(
         "mirror",
     ]
 )
-"""Words of a repository's name that say how the same weights are stored, or who stored them."""
+"""Words in a repository's name about the storage of the same weights."""
 
 OWNERS = ("meta", "mistralai", "google", "microsoft", "lgai")
-"""Words that owners put before a model's name in some repositories and left out in others."""
+"""Words that owners add in front of a model's name in some of their repositories."""
 
 CACHED = re.compile(r"(?:^|/)models--([\w.-]+?)--([\w.-]+?)(?:/|$)")
-"""How the hub's cache names the folder of a repository."""
+"""Folder of a repository in the hub's cache."""
 
 
 def repository(name: str) -> str:
-    """Return the repository that an adapter names as its base; empty for a path on the machine that trained it."""
+    """Return the repository in an adapter's name of its base; empty if the name is a path."""
     cached = CACHED.search(name)
     if cached:
         return f"{cached[1]}/{cached[2]}"
@@ -65,7 +65,7 @@ def repository(name: str) -> str:
 
 
 def same_model(one: str, other: str) -> bool:
-    """Return whether two repositories hold the same model, as far as their names tell: owner and storage aside.
+    """Return whether two repositories have the same model by their names, without owner and storage.
 
     meta-llama/Meta-Llama-3.1-8B-Instruct is meta-llama/Llama-3.1-8B-Instruct and
     unsloth/Meta-Llama-3.1-8B-Instruct-bnb-4bit, but neither Llama-3.1-8B nor Llama-3-8B-Instruct.
@@ -74,7 +74,7 @@ def same_model(one: str, other: str) -> bool:
 
 
 def _words(name: str) -> tuple[str, ...]:
-    """Return the words of a model's name that tell it from another model."""
+    """Return the words of a model's name that distinguish it from other models."""
     words = [word for word in re.split(r"[-_]", name.lower().rpartition("/")[2]) if word]
     if len(words) > 1 and words[0] in OWNERS:
         words = words[1:]

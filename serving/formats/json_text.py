@@ -1,4 +1,4 @@
-"""JSON from files that somebody else wrote: refused in one line where it is too large, too deep, or not JSON."""
+"""JSON of files from other people: an error of one line if it is too large, too deep, or not JSON."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ if TYPE_CHECKING:
     from typing import Any
 
 MAX_CONFIG_BYTES = 4 << 20
-"""The largest config.json and adapter_config.json of public models have some 100 KB."""
+"""The largest config.json and adapter_config.json of public models have about 100 KB."""
 
 MAX_DIGITS = 20
-"""Of a number: 64 bits have 20. Python takes quadratic time for more."""
+"""Digits of a number: 64 bits have 20. For longer ones Python needs quadratic time."""
 
 MAX_DIGITS_OF_ENGINES = 100
-"""Of a number in a file that engines read with Python's json: transformers writes 10**30 for "no limit"."""
+"""Digits of a number in a file that engines read with Python's json: transformers writes 10**30 for "no limit"."""
 
 MAX_DEPTH = 64
 
 MAX_FLOAT = 1e30
-"""Of a scale or a factor: more is a mistake, and Infinity is written as 1e999, too."""
+"""Largest scale or factor. A larger one is a mistake, and 1e999 is Infinity."""
 
 
 class FormatError(ValueError):
-    """A file that no engine could read: what is wrong with it, and what to do about it."""
+    """A file that no engine can read: what is wrong, and what to do."""
 
     def __init__(self, what: str, hint: str = "") -> None:
         super().__init__(what)
@@ -39,9 +39,9 @@ class FormatError(ValueError):
 
 
 def read_json(content: bytes, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
-    """Return the value of JSON text. Raises FormatError for anything else, NaN and Infinity included.
+    """Return the value of JSON text. Raises FormatError for anything else, also for NaN and Infinity.
 
-    `pairs` makes a value of each object's keys and values, as json's object_pairs_hook does.
+    `pairs` turns the keys and values of an object into a value, like json's object_pairs_hook.
     """
     number = partial(_whole_number, MAX_DIGITS)
     value = _parsed(content, parse_int=number, parse_constant=_refuse_constant, object_pairs_hook=pairs)
@@ -50,9 +50,9 @@ def read_json(content: bytes, pairs: Callable[[list[tuple[str, Any]]], Any] | No
 
 
 def read_as_engines_do(content: bytes) -> Any:
-    """Return the value of a file that engines read with Python's json, which takes NaN, Infinity and any name.
+    """Return the value of a file that engines read with Python's json, which accepts NaN, Infinity and any name.
 
-    Raises FormatError for a byte order mark, too, as they do.
+    Like the engines, it raises FormatError for a byte order mark.
     """
     return _parsed(content, parse_int=partial(_whole_number, MAX_DIGITS_OF_ENGINES))
 
@@ -93,7 +93,7 @@ def _refuse_constant(word: str) -> Any:
 
 
 def _check(value: Any, depth: int) -> None:
-    """Raise FormatError for lists and objects that are nested too deeply, and for names with control characters."""
+    """Raise FormatError if values are nested too deeply, or if a name has control characters."""
     inner: list[Any] = [value]
     for _ in range(depth):
         children: list[Any] = []
@@ -112,7 +112,7 @@ def _check(value: Any, depth: int) -> None:
 
 
 def shown(value: Any, limit: int = 60) -> str:
-    """Return a value for a message: on one line, without control characters, not longer than `limit`."""
+    """Return a value for a message: one line, no control characters, at most `limit` characters."""
     text = value if isinstance(value, str) and value.isprintable() and value else ascii(value)
     return text if len(text) <= limit else text[: limit - 3] + "..."
 

@@ -1,8 +1,8 @@
-"""What adapter_config.json says of a LoRA adapter, and whether the engine's release can load that.
+"""Read adapter_config.json of a LoRA adapter, and check that the engine can load the adapter.
 
-Nothing passes that is not known to load. The keys are those of peft 0.21's LoraConfig; what is refused follows vLLM
-0.32.0 (vllm/lora/peft_helper.py) and Ollama's converter (convert/convert_adapter.go). One adapter that vLLM refused
-when it started once ended the whole endpoint.
+Only what is known to load passes: one adapter that vLLM refused at its start once ended the whole endpoint. The keys
+are those of peft 0.21's LoraConfig. The refusals follow vLLM 0.32.0 (vllm/lora/peft_helper.py) and Ollama's converter
+(convert/convert_adapter.go).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PLAIN = "train it again as plain LoRA, or merge it into the base model"
 WITHOUT = "merge it into the base model, or train it without"
 
 HARMLESS_STARTS = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
-"""`init_lora_weights` that only choose the first weights; the others (pissa, olora, corda, loftq) change the base."""
+"""`init_lora_weights` that only set initial weights. The others (pissa, olora, corda, loftq) change the base model."""
 
 MORE_THAN_LORA = {
     "use_dora": "DoRA",
@@ -40,7 +40,7 @@ MORE_THAN_LORA = {
     "megatron_config": "megatron_config",
     "fan_in_fan_out": "fan_in_fan_out",
 }
-"""Keys whose value must be empty or false: each stands for weights or a computation that no engine here has."""
+"""Keys whose value must be empty or false, because they need weights or computations that no engine here has."""
 
 IGNORED = frozenset(
     [
@@ -69,42 +69,42 @@ IGNORED = frozenset(
         "unsloth_version",
     ]
 )
-"""Keys about training alone, whatever their value: the saved matrices are the same."""
+"""Keys about the training. With any value, the saved matrices are the same."""
 
 READ = frozenset(
     ["r", "lora_alpha", "target_modules", "bias", "use_rslora", "init_lora_weights", "rank_pattern", "alpha_pattern"]
 )
 
 EMPTY = (None, False, "", "none")
-"""What an unknown key may say: a later release of peft has it, and this adapter does not use it."""
+"""Allowed values of an unknown key: a later release of peft has it, but the adapter does not use it."""
 
 MAX_PATTERNS = 1024
 MAX_REPETITIONS = 3
 
 
 class LoraConfig:
-    """The part of adapter_config.json that decides whether an engine can load it."""
+    """The part of adapter_config.json that decides whether an engine can load the adapter."""
 
     def __init__(self, content: dict[str, Any]) -> None:
         self.r: int = content["r"]
         self.alpha: float = content["lora_alpha"]
         self.rslora = bool(content.get("use_rslora"))
         self.base_model = str(content.get("base_model_name_or_path") or "")
-        """As peft wrote it: a repository of the hub, or a path on the machine that trained it."""
+        """As peft wrote it: a repository of the hub, or a path on the machine of the training."""
         ranks: dict[str, int] = content.get("rank_pattern") or {}
         self.rank = max([self.r, *ranks.values()])
-        """The largest of all modules: it must fit."""
+        """The largest rank of all modules."""
         self.target_modules = _last_parts(content.get("target_modules"))
-        """Last parts of the names of the modules that it changes; None where a pattern stands for them."""
+        """Last parts of the names of the changed modules; None if the config has a pattern instead."""
         self._ranks = [(re.compile(rf"(.*\.)?({key})$"), rank) for key, rank in ranks.items()]
 
     def rank_of(self, module: str) -> int:
-        """Return the rank of one module, as peft chooses it: the first pattern that matches the end of its name."""
+        """Return the rank of one module, from the first pattern that matches the end of its name, as in peft."""
         return next((rank for pattern, rank in self._ranks if pattern.match(module)), self.r)
 
 
 def read_lora_config(content: bytes, engine: str) -> LoraConfig:
-    """Return what the text of adapter_config.json says. Raises FormatError for what `engine` cannot load."""
+    """Return the config in the text of adapter_config.json. Raises FormatError if `engine` cannot load it."""
     config = read_mapping(content)
     kind = config.get("peft_type")
     if kind != "LORA":
@@ -135,7 +135,7 @@ def _check_numbers(config: dict[str, Any]) -> None:
 
 
 def _is_simple(pattern: str) -> bool:
-    """Return whether a pattern of module names is matched at once: it repeats `.*` and digits alone, and seldom."""
+    """Return whether a pattern of module names matches fast: it repeats only `.*` and digits, and rarely."""
     if pattern.count(".*") + pattern.count(r"\d+") > MAX_REPETITIONS or re.search(
         r"[*+?{}]", pattern.replace(".*", "").replace(r"\d+", "")
     ):
@@ -157,7 +157,7 @@ def _check_modules(config: dict[str, Any]) -> None:
 
 
 def _check_nothing_more(config: dict[str, Any]) -> None:
-    """Refuse each key that says more than LoRA, or that nobody here knows and that is not empty."""
+    """Refuse keys that need more than LoRA, and unknown keys that are not empty."""
     for key, words in MORE_THAN_LORA.items():
         value = config.get(key)
         if value:
@@ -165,7 +165,7 @@ def _check_nothing_more(config: dict[str, Any]) -> None:
             raise FormatError(f"holds more than LoRA matrices ({named})", WITHOUT)
     bias = config.get("bias", "none")
     if bias != "none":
-        # vLLM refuses null, too, which other programs than peft write.
+        # vLLM also refuses null, which some programs other than peft write.
         hint = 'write "bias": "none"' if bias is None else WITHOUT
         raise FormatError(f"holds more than LoRA matrices (bias {shown(bias)})", hint)
     start = config.get("init_lora_weights")
@@ -180,7 +180,7 @@ def _check_nothing_more(config: dict[str, Any]) -> None:
 
 
 def _check_for_ollama(config: dict[str, Any]) -> None:
-    """Refuse what Ollama's converter drops: it reads r and lora_alpha alone, and the answers would be other ones."""
+    """Refuse what Ollama's converter drops. It reads only r and lora_alpha, so the answers would differ."""
     if not is_whole_number(config["lora_alpha"]) or config["lora_alpha"] <= 0:
         raise FormatError(f"has lora_alpha {shown(config['lora_alpha'])}: Ollama reads whole numbers", PLAIN)
     for key in ("use_rslora", "alpha_pattern"):
@@ -189,15 +189,15 @@ def _check_for_ollama(config: dict[str, Any]) -> None:
 
 
 def _last_parts(modules: Any) -> frozenset[str] | None:
-    """Return what peft's `target_modules` names; it may be a list, or a pattern such as `all-linear`."""
+    """Return the modules in peft's `target_modules`: a list, or a pattern such as `all-linear`, which gives None."""
     return frozenset(each.rpartition(".")[2] for each in modules) if isinstance(modules, list) else None
 
 
 def other_base(config: LoraConfig, served: str, stated: str) -> str:
-    """Return the repository that the adapter was trained on, where that is another model than the served one.
+    """Return the repository that the adapter was trained on if it is another model than the served one, else empty.
 
-    `stated` is what the user says that it was trained on: it overrules `served`, the served repository. Either may be
-    empty. A path on the machine that trained the adapter tells nothing; its tensors do.
+    `stated` is the base according to the user. It replaces `served`, the served repository. Either may be empty. If
+    the adapter has a path instead of a repository, only its tensors can be compared.
     """
     trained_on, wanted = repository(config.base_model), stated or served
     return trained_on if trained_on and wanted and not same_model(trained_on, wanted) else ""

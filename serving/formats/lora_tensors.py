@@ -1,8 +1,8 @@
-"""Whether an engine can load the tensors of a LoRA adapter, and whether they fit the base model's.
+"""Check that an engine can load the tensors of a LoRA adapter, and that they fit the base model.
 
-Nothing passes that is not known to load: each tensor must be one of two LoRA matrices of a module of the base, of the
-rank that the config says. Follows vLLM 0.32.0 (vllm/lora/utils.py, lora_model.py): it refuses other names, and copies
-matrices of other sizes into a corner without a word.
+Only what is known to load passes: each tensor must be one of the two LoRA matrices of a module of the base, with the
+rank of the config. Follows vLLM 0.32.0 (vllm/lora/utils.py, lora_model.py), which refuses other names, and silently
+copies a matrix of another size into a corner of its own.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ NAME = re.compile(r"(?:base_model\.model\.)*(?P<module>.+)\.lora_(?:(?P<side>[AB
 
 FLOATS = ("F64", "F32", "F16", "BF16")
 SAME_SIZES = (*FLOATS, "F8_E4M3", "F8_E5M2", "I8")
-"""Types of the base's weights whose sizes are the module's; others are packed."""
+"""Types of weights that are not packed, so that their sizes are those of the module."""
 
 HEAD, INPUTS = "lm_head", ("embed_tokens", "wte")
 TIED = (HEAD, *INPUTS)
-"""Checkpoints with tied weights hold only one of them."""
+"""Checkpoints with tied weights have only one of them."""
 
 BASE_EMBEDDINGS = (".embed_tokens.base_layer.weight", ".lm_head.base_layer.weight")
-"""What peft saves beside LoRA of embeddings: the base's own weights. vLLM leaves them out."""
+"""Weights of the base that peft saves beside LoRA of embeddings. vLLM ignores them."""
 
 STORED_AS = ("weight", "qweight", "weight_packed")
 MAX_NAME = 256
-"""Characters of a module's name; real ones have some 100. Patterns of the config are matched with it."""
+"""Longest name of a module, in characters; real ones have about 100. Patterns of the config are matched with it."""
 
 WRAPPERS = ("_orig_mod", "module")
-"""What torch.compile and DistributedDataParallel put into names, and no engine takes out."""
+"""Words that torch.compile and DistributedDataParallel add to names, and that no engine removes."""
 
 EXPERT = re.compile(r"(?P<layer>.*\.experts)\.\d+\.(?P<projection>.+)")
 
 
 class Base:
-    """What is known of the base model."""
+    """The known facts about the base model."""
 
     def __init__(self, heads: Heads, architecture: str = "") -> None:
         self.heads = heads
-        """Its tensors; empty when they cannot be looked at from here."""
+        """Its tensors; empty if they cannot be read from here."""
         self.architecture = architecture
-        """By its config.json; empty when that is not known."""
+        """From its config.json; empty if not known."""
         self._by_layer: dict[str, list[str]] = {}
         for name in heads:
             module, _, kind = name.rpartition(".")
@@ -61,18 +61,18 @@ class Base:
         self._parts = {part for name in heads for part in name.split(".")}
 
     def modules(self, name: str) -> list[str]:
-        """Return the base's names of a module: checkpoints put other words before `layers.0`."""
+        """Return the names of a module in the base: checkpoints have different words before `layers.0`."""
         if any(f"{name}.{kind}" in self.heads for kind in STORED_AS):
             return [name]
         return self._by_layer.get(_from_layer(name), [])
 
     def shape(self, module: str) -> tuple[int, ...] | None:
-        """Return the sizes of a module's weight; None where they are not known, or the weight is packed."""
+        """Return the sizes of a module's weight; None if they are not known or the weight is packed."""
         tensor = self.heads.get(f"{module}.weight")
         return tensor.shape if tensor is not None and tensor.dtype in SAME_SIZES else None
 
     def has_part(self, leaf: str) -> bool:
-        """Return whether any tensor has this word in its name."""
+        """Return whether the name of any tensor has this part."""
         return leaf in self._parts
 
     def experts(self, layer: str) -> set[str]:
@@ -82,13 +82,13 @@ class Base:
 
 
 def _from_layer(module: str) -> str:
-    """Return a module's name from `layers.0` on: other words stand before it in other checkpoints."""
+    """Return a module's name from `layers.0` on. What is before it differs between checkpoints."""
     found = re.search(r"(?:^|\.)((?:layers|h|blocks)\.\d+\..*)", module)
     return found[1] if found else module.rpartition(".")[2]
 
 
 def check_lora(config: LoraConfig, tensors: Heads, base: Base, engine: str) -> None:
-    """Raise FormatError unless `engine` can load `tensors`, and they fit the base as far as that is known."""
+    """Raise FormatError unless `engine` can load `tensors`, and they fit the known facts about the base."""
     if base.architecture in WITHOUT_LORA and engine == "vllm":
         raise FormatError(
             f"is for {base.architecture}, to which vLLM loads no adapters", "merge it into the base model"
@@ -114,7 +114,7 @@ def check_lora(config: LoraConfig, tensors: Heads, base: Base, engine: str) -> N
 
 
 def adapted_modules(tensors: Heads) -> dict[str, tuple[int, int]]:
-    """Return the matrices of the base model that LoRA tensors were trained for, each as (rows, columns)."""
+    """Return the matrices of the base model that the LoRA tensors change, each as (rows, columns)."""
     return {
         module: (second.shape[0], first.shape[1])
         for module, (first, second, embedding) in _pairs(tensors, Base({})).items()
@@ -123,7 +123,7 @@ def adapted_modules(tensors: Heads) -> dict[str, tuple[int, int]]:
 
 
 def _pairs(tensors: Heads, base: Base) -> dict[str, tuple[Tensor, Tensor, bool]]:
-    """Return the two matrices of each module, and whether they are those of an embedding. Raises FormatError."""
+    """Return the two matrices of each module, and whether they belong to an embedding. Raises FormatError."""
     sides: dict[tuple[str, bool], dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         if name.endswith(BASE_EMBEDDINGS):
@@ -140,7 +140,7 @@ def _pairs(tensors: Heads, base: Base) -> dict[str, tuple[Tensor, Tensor, bool]]
         pair = sides.setdefault((found["module"], found["side"] is None), {})
         side = found["side"] or found["other"]
         if side in pair:
-            # Names with and without the prefix: an engine takes the one that it happens to read last.
+            # The same name with and without the prefix: an engine uses the one that it reads last.
             raise FormatError(f"holds {shown(found['module'])} twice, with other prefixes", "save it again with peft")
         pair[side] = tensor
     for (module, _), pair in sides.items():
@@ -150,7 +150,7 @@ def _pairs(tensors: Heads, base: Base) -> dict[str, tuple[Tensor, Tensor, bool]]
 
 
 def _check_base_embedding(name: str, tensor: Tensor, base: Base) -> None:
-    """Refuse an adapter that brings embeddings of its own: an engine leaves them out, and answers with the base's."""
+    """Refuse an adapter with its own embeddings: an engine ignores them and uses those of the base."""
     module = name.replace("base_model.model.", "", 1)[: -len(".base_layer.weight")]
     for each in base.modules(module):
         if base.shape(each) not in (None, tensor.shape):
@@ -159,7 +159,7 @@ def _check_base_embedding(name: str, tensor: Tensor, base: Base) -> None:
 
 
 def _check_embedding(module: str, base: Base, engine: str, *, embedding: bool) -> None:
-    """Refuse LoRA of embeddings and of the head where the engine's class for the base takes none."""
+    """Refuse LoRA of embeddings and head if the engine's class of the base model does not support it."""
     leaf = module.rpartition(".")[2]
     if not embedding and leaf in INPUTS:
         raise FormatError(f"its {leaf} has matrices of a linear layer", "save it again with peft")
@@ -174,7 +174,7 @@ def _check_embedding(module: str, base: Base, engine: str, *, embedding: bool) -
 
 
 def _difference(module: str, trained: tuple[int, ...], base: Base) -> str:
-    """Return what of the base is unlike the one that the adapter was trained on; empty when all that is known fits."""
+    """Return how the base differs from the one of the training; empty if all known facts match."""
     if not base.heads:
         return ""
     leaf = module.rpartition(".")[2]
@@ -193,9 +193,9 @@ def _difference(module: str, trained: tuple[int, ...], base: Base) -> str:
 
 
 def _check_prefix(module: str, candidates: list[str]) -> None:
-    """Refuse names that an engine would find no module for: it leaves them out without a word, and answers as the base.
+    """Refuse names that match no module: an engine silently ignores them and answers like the base.
 
-    Other words before `layers.0` than the base's may be right, as models with images have several forms of names.
+    Different words before `layers.0` may be right, as models with images have several forms of names.
     """
     inner = _from_layer(module)
     prefix = module[: -len(inner)] if module.endswith(inner) else ""
@@ -206,7 +206,7 @@ def _check_prefix(module: str, candidates: list[str]) -> None:
 
 
 def _check_experts(config: LoraConfig, modules: set[str], base: Base) -> None:
-    """Refuse LoRA of some experts of a layer alone, or of different ranks: vLLM packs all into one tensor."""
+    """Refuse LoRA of only some experts of a layer, or with different ranks: vLLM packs all of them into one tensor."""
     layers: dict[str, set[str]] = {}
     ranks: dict[tuple[str, str], set[int]] = {}
     for module in modules:

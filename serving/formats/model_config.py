@@ -1,4 +1,4 @@
-"""What config.json says of a base model: its architecture, and how long a text may be."""
+"""Read config.json of a base model: its architecture, and its longest context."""
 
 from __future__ import annotations
 
@@ -14,42 +14,43 @@ LENGTHS = (
     "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "model_max_length", "max_target_positions",
     "max_sequence_length", "max_seq_length", "seq_len",
 )  # fmt: skip
-"""Keys of the longest text in tokens; the smallest counts. Source: vLLM 0.32.0, model_arch_config_convertor.py."""
+"""Keys of the longest context in tokens; the smallest counts. Source: vLLM 0.32.0, model_arch_config_convertor.py."""
 
 KINDS = ("model_type", "auto_map", "speculators_config")
-"""Keys that name the model's class where `architectures` does not (vLLM 0.32.0, transformers_utils/config.py).
+"""Keys that name the model's class if `architectures` does not (vLLM 0.32.0, transformers_utils/config.py).
 
-Ollama needs `architectures`; vLLM fills that in for most values of `model_type`.
+Ollama needs `architectures`. vLLM derives it from most values of `model_type`.
 """
 
 WITHOUT_KIND = "LongcatFlash"
-"""The architectures whose model_type vLLM knows by itself."""
+"""Prefix of the architectures for which vLLM needs no model_type."""
 
 SENSES = ("vision_config", "audio_config")
 
 OWN_LENGTH = "model_max_length"
-"""The key that counts alone where it is there (Command-R)."""
+"""If this key exists, only its value counts (Command-R)."""
 
 SCALED = ("su", "longrope", "llama3", "yarn", "deepseek_yarn", "deepseek_llama_scaling")
-"""Kinds of RoPE scaling whose longest text the keys above have already (vLLM 0.32.0, config/model.py)."""
+"""Kinds of RoPE scaling that the keys above already include (vLLM 0.32.0, config/model.py)."""
 
 
 class ModelConfig:
-    """The part of config.json that decides whether a model can serve what a stack asks of it."""
+    """The part of config.json that decides whether a model can be served as the stack file says."""
 
     def __init__(self, architecture: str, context_tokens: int | None, *, has_processor: bool = False) -> None:
         self.architecture = architecture
-        """Empty when it names none."""
+        """Empty if config.json has none."""
         self.context_tokens = context_tokens
-        """The longest prompt plus answer; None when it does not say."""
+        """Most tokens in prompt and answer together; None if config.json does not say."""
         self.has_processor = has_processor
-        """Whether it takes pictures or sound, for which an engine reads a processor's files, too."""
+        """Whether it accepts images or audio, for which an engine also reads the files of a processor."""
 
 
 def read_model_config(content: bytes, engine: str = "") -> ModelConfig:
-    """Return what the text of config.json says. Raises FormatError for what `engine` could not read; empty: no engine.
+    """Return the config in the text of config.json. Raises FormatError if `engine` cannot read it.
 
-    Ollama reads strict JSON, vLLM what Python takes.
+    An empty `engine` means any.
+    Ollama reads strict JSON, vLLM whatever Python's json accepts.
     """
     config = read_mapping(content, read_json if engine == "ollama" else read_as_engines_do)
     names = config.get("architectures")
@@ -66,7 +67,7 @@ def read_model_config(content: bytes, engine: str = "") -> ModelConfig:
 
 
 def _refuse_unknown_kind(config: dict[str, Any], names: list[str], engine: str) -> None:
-    """Raise FormatError where nothing names the model's class, or not what `engine` finds it by."""
+    """Raise FormatError if no key names the model's class, or not the key that `engine` needs."""
     has_kind = any(config.get(key) for key in KINDS)
     if not names and not has_kind:
         raise FormatError("names neither architectures nor a model_type", "get it again")
@@ -80,7 +81,7 @@ def _refuse_unknown_kind(config: dict[str, Any], names: list[str], engine: str) 
 
 
 def _context(config: dict[str, Any]) -> int | None:
-    """Return the longest text in tokens, RoPE scaling counted. Raises FormatError for one that is not a number."""
+    """Return the longest context in tokens, with RoPE scaling. Raises FormatError if a length is not a number."""
     lengths = {key: config[key] for key in LENGTHS if config.get(key) is not None}
     for key, each in lengths.items():
         if not is_number(each) or each <= 0:
@@ -92,7 +93,7 @@ def _context(config: dict[str, Any]) -> int | None:
 
 
 def _scaling(config: dict[str, Any]) -> float:
-    """Return by how much RoPE scaling lengthens the text. Transformers 5 calls it rope_parameters, maybe by layer."""
+    """Return the factor of RoPE scaling. Transformers 5 calls it rope_parameters, which may be per layer."""
     rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
     if not isinstance(rope, dict):
         raise FormatError(f"has {shown(rope)} as rope_scaling", "get it again")

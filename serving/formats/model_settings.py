@@ -1,6 +1,6 @@
-"""The small files beside a model's weights that an engine reads when it starts: tokenizer, sampling, template.
+"""Check the small files beside a model's weights that an engine reads at its start: tokenizer, sampling, template.
 
-Looked at are only files whose damage is known to end an engine, or to change what it answers without a word. Source:
+Only files are checked whose damage ends an engine or silently changes its answers. Source:
 vLLM 0.32.0 with transformers 5.19 (tokenization_utils_base.py, generation/configuration_utils.py).
 """
 
@@ -30,15 +30,15 @@ OF_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
 TEMPLATE = "chat_template.jinja"
 
 MAX_SETTINGS_BYTES = 64 << 20
-"""Gemma's tokenizer.json has 33 MB. A larger file is not looked at."""
+"""Gemma's tokenizer.json has 33 MB. Larger files are not checked."""
 
 PAGE = (b"<!doctype html", b"<html")
 
 
 def check_settings(names: Container[str], read: Read, *, has_processor: bool) -> None:
-    """Have `read` look at each file of `names` that an engine reads.
+    """Call `read` for each file of `names` that an engine reads.
 
-    `read` is called with a file's name, the most bytes to read, and what reads the content and raises FormatError.
+    Its arguments are the name of a file, the limit of bytes, and the function that checks the content.
     """
     read_some = [name for name in ALWAYS if name in names]
     settings = read(TOKENIZER_CONFIG, MAX_SETTINGS_BYTES, read_settings) if TOKENIZER_CONFIG in names else {}
@@ -53,7 +53,7 @@ def check_settings(names: Container[str], read: Read, *, has_processor: bool) ->
 
 
 def read_settings(content: bytes) -> dict[str, Any]:
-    """Return a JSON object; empty for a file that is too large to look at. Raises FormatError for anything else."""
+    """Return a JSON object; empty if the file is too large to check. Raises FormatError for anything else."""
     _refuse_stand_ins(content)
     if len(content) > MAX_SETTINGS_BYTES:
         return {}
@@ -67,7 +67,7 @@ def read_settings(content: bytes) -> dict[str, Any]:
 
 
 def check_template(content: bytes) -> None:
-    """Raise FormatError for a chat template that is not text, or was replaced by something else."""
+    """Raise FormatError if a chat template is not text, or if another file is in its place."""
     _refuse_stand_ins(content)
     try:
         content[:MAX_SETTINGS_BYTES].decode("utf-8")
@@ -76,7 +76,7 @@ def check_template(content: bytes) -> None:
 
 
 def _refuse_stand_ins(content: bytes) -> None:
-    """Raise FormatError for what lies in a file's place when it was not fetched."""
+    """Raise FormatError if the content is a Git LFS pointer or a web page instead of the file."""
     if content.startswith(LFS_START):
         raise FormatError("is a Git LFS pointer, not the file", "run `git lfs pull` in its folder")
     if content.lstrip()[:20].lower().startswith(PAGE):

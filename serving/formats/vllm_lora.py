@@ -1,12 +1,12 @@
-"""Which model architectures take LoRA in vLLM, by its registry and the classes that it names.
+"""Model architectures that support LoRA in vLLM, from its registry and its classes.
 
 Read from vLLM 0.32.0's source (model_executor/models): a class that does not inherit SupportsLoRA refuses to start with
 --enable-lora; LoRA of embeddings and of the head needs them in the class's `embedding_modules`. An architecture that is
-not in vLLM's registry runs on its Transformers backend. Standard library only, Python 3.8: hosts read this file, too.
+not in vLLM's registry runs on its Transformers backend. Standard library only, Python 3.8: hosts read this file too.
 """
 
 VERSION = "0.32.0"
-"""The release that the lists were read from; a test holds them to the one that is installed."""
+"""The release of these lists. A test compares them with the installed one."""
 
 WITHOUT_LORA = frozenset(
     [
@@ -126,7 +126,7 @@ EMBEDDINGS_AND_HEAD = frozenset(
         "TeleFLMForCausalLM",
     ]
 )
-"""Architectures whose input embeddings and lm_head take LoRA."""
+"""Architectures that support LoRA of input embeddings and lm_head."""
 
 EMBEDDINGS = frozenset(
     [
@@ -156,4 +156,4 @@ EMBEDDINGS = frozenset(
         "VibeVoiceAsrForConditionalGeneration",
     ]
 )
-"""Architectures whose input embeddings take LoRA, but not lm_head."""
+"""Architectures that support LoRA of input embeddings, but not of lm_head."""

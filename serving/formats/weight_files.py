@@ -1,7 +1,7 @@
-"""Which files hold a model's weights: by the index, where there is one, else whatever lies in the folder's root.
+"""Choose the files of a repository that engines read, by name: those of the index, else those in the root.
 
-A repository holds much that no engine reads: checkpoints of the training in subfolders, the same weights once more for
-other programs, states of the optimiser. What is fetched is chosen here, by names alone.
+A repository has many files that no engine reads: checkpoints of the training in subfolders, the same weights for other
+programs, states of the optimiser.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ NEVER = (
     "*.mlmodel", "*.npz",
     "*.pt", "*.pth", "*.zip", "*.tar", "*.gz", "*.png", "*.jpg", "*.jpeg", "*.gif", "*.webp", "*.mp4", "*.pdf", ".*",
 )  # fmt: skip
-"""Of the root: the same weights for other programs, what a training leaves, pictures, and what a dot hides."""
+"""Files of the root that are never read: weights for other programs, files of the training, pictures, hidden files."""
 
 PART = re.compile(r"(.+)-([0-9]{1,9})-of-([0-9]{1,9})(\.safetensors|\.bin)")
-"""How transformers names the files of weights that it splits."""
+"""Names of the files into which transformers splits weights."""
 
 MAX_INDEX_BYTES = 32 << 20
 
 
 def wanted(names: Iterable[str]) -> list[str]:
-    """Return the files that an engine reads, of all in a repository: those of the root, one format of the weights.
+    """Return the files of a repository that an engine reads: those of the root, with one format of the weights.
 
-    A folder below the root is for another program (original/, onnx/), or another model (checkpoint-500/). Only Python
-    code of a model may lie there.
+    A folder below the root is for another program (original/, onnx/) or another model (checkpoint-500/), except for
+    Python code of the model.
     """
     names = list(names)
     order = {name: place for place, name in enumerate(names)}
@@ -52,7 +52,7 @@ def wanted(names: Iterable[str]) -> list[str]:
 
 
 def _one_format(root: list[str]) -> list[str]:
-    """Return the files without the same weights in another format, and without a model beside an adapter."""
+    """Return the files with only one format of the weights, and without a model that is beside an adapter."""
     if ADAPTER_CONFIG in root and CONFIG not in root:
         root = [name for name in root if not is_like(name, ("model*.safetensors", "model*.safetensors.index.json"))]
     if any(is_like(name, SAFETENSORS[:1]) for name in root):
@@ -61,12 +61,12 @@ def _one_format(root: list[str]) -> list[str]:
 
 
 def is_like(name: str, patterns: Iterable[str]) -> bool:
-    """Return whether a name is like one of some patterns, `*` and `?`."""
+    """Return whether a name matches one of the patterns with `*` and `?`."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def shards_of(content: bytes) -> dict[str, str]:
-    """Return the file of each tensor by the text of an index. Raises FormatError for one that names nothing."""
+    """Return the file of each tensor from the text of an index. Raises FormatError if it has none."""
     if len(content) > MAX_INDEX_BYTES:
         raise FormatError("is too large for an index", "get it again")
     index = read_json(content)
@@ -80,9 +80,9 @@ def shards_of(content: bytes) -> dict[str, str]:
 
 
 def missing_part(names: Iterable[str]) -> str:
-    """Return the first missing file of weights whose names count them (model-00001-of-00003); empty when none is.
+    """Return the first missing file of numbered weights (model-00001-of-00003); empty if none is missing.
 
-    Empty, too, where other weights lie beside them that may be whole: only an index would tell which ones count.
+    Also empty if there are other weights beside them: without an index, nobody knows which ones count.
     """
     found: dict[tuple[str, ...], dict[int, int]] = {}
     for name in names:
@@ -100,5 +100,5 @@ def missing_part(names: Iterable[str]) -> str:
 
 
 def missing_shard(shards: dict[str, str], names: Iterable[str]) -> str:
-    """Return the first file that the index names and `names` lacks; empty when all are there."""
+    """Return the first file of the index that is not in `names`; empty if all are there."""
     return next(iter(sorted(set(shards.values()) - set(names))), "")

@@ -1,7 +1,7 @@
-"""Names, types and sizes of the tensors in a safetensors file, from its header: no weight is read.
+"""Read names, types and sizes of the tensors in a safetensors file from its header, without the weights.
 
-The rules are those of the safetensors library, which every engine reads with: tensors follow each other without holes,
-each has the bytes of its type and sizes, and the file ends with the last one.
+The rules are those of the safetensors library, which every engine uses: tensors have no gaps between them, each has the
+bytes of its type and sizes, and the file ends with the last one.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 SUFFIX = ".safetensors"
 
 MAX_HEADER_BYTES = 25_000_000
-"""A quarter of what the safetensors library takes; a model of 700 billion parameters in one file needs some 15 MB."""
+"""A quarter of the safetensors library's limit. A model of 700 billion parameters in one file needs about 15 MB."""
 
 MAX_SIZES = 16
-"""Of one tensor; weights have at most 5."""
+"""Most sizes of one tensor. Weights have at most 5."""
 
 MAX_SIZE = (1 << 64) - 1
 
@@ -34,24 +34,24 @@ BITS = {
     "U16": 16, "I16": 16, "F16": 16, "BF16": 16, "U32": 32, "I32": 32, "F32": 32,
     "U64": 64, "I64": 64, "F64": 64, "C64": 64, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
 }  # fmt: skip
-"""Bits of one number, by the format's name of the type."""
+"""Bits of one number, by the name of its type in the format."""
 
 NOTES = "__metadata__"
 FIELDS = (NOTES, "dtype", "shape", "data_offsets")
 
 LFS_START = b"version https://git-lfs.github.com/spec/"
-"""How a pointer of Git LFS begins, which stands for a file that was not fetched."""
+"""Start of a Git LFS pointer, which takes the place of a file that was not fetched."""
 
 AGAIN = "get it again"
 
 Tensor = namedtuple("Tensor", ("dtype", "shape"))  # a class with types needs Python 3.9 syntax here
-"""Type by the format's name, empty where only the name is known; sizes as a tuple, None where they are not known."""
+"""Type in the format's name, empty if only the tensor's name is known; sizes as a tuple, None if not known."""
 
 
 def read_head(stream: BinaryIO, size: int | None = None) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors file by name. `size` is the file's in bytes, where it is known.
+    """Return the tensors of a safetensors file by name. `size` is that of the file in bytes, if known.
 
-    Raises FormatError for a file of another kind, one that was cut off, and a pointer of Git LFS.
+    Raises FormatError for a file of another kind, an incomplete file, and a Git LFS pointer.
     """
     start = stream.read(8)
     if LFS_START.startswith(start) and len(start) == 8:  # noqa: PLR2004
@@ -72,7 +72,7 @@ def read_head(stream: BinaryIO, size: int | None = None) -> dict[str, Tensor]:
 
 
 def _tensors(header: Any, size: int | None) -> dict[str, Tensor]:
-    """Return what the header says of each tensor; `size` is that of all weights in bytes."""
+    """Return the tensors in the header; `size` is that of all weights in bytes."""
     if not isinstance(header, dict):
         raise FormatError("is not a safetensors file: its header is not a JSON object", AGAIN)
     notes = header.pop(NOTES, None)
@@ -95,7 +95,7 @@ def _tensors(header: Any, size: int | None) -> dict[str, Tensor]:
 
 
 def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of the header. Raises FormatError for a field that it has twice; a tensor may be there twice."""
+    """Return an object of the header. Raises FormatError if a field is there twice. A tensor may be there twice."""
     value = dict(pairs)
     if len(value) != len(pairs):
         names = [name for name, _ in pairs]
@@ -106,7 +106,7 @@ def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _tensor(name: str, entry: Any) -> tuple[Tensor, tuple[int, int]]:
-    """Return one tensor of the header, and where it begins and ends. Raises FormatError for an entry that lies."""
+    """Return one tensor of the header, with its start and end. Raises FormatError if the entry is wrong."""
     wrong = FormatError(f"is not a safetensors file: its header does not describe {shown(name)}", AGAIN)
     if not isinstance(entry, dict):
         raise wrong
@@ -118,7 +118,7 @@ def _tensor(name: str, entry: Any) -> tuple[Tensor, tuple[int, int]]:
     bits = BITS[dtype]
     for each in shape:
         bits *= each
-        if max(each, bits // BITS[dtype]) > MAX_SIZE:  # the library stops here, also where another size is 0
+        if max(each, bits // BITS[dtype]) > MAX_SIZE:  # the library stops here too, even if another size is 0
             raise wrong
     if bits != 8 * (offsets[1] - offsets[0]):
         raise FormatError(f"is not a safetensors file: {shown(name)} has other bytes than its sizes say", AGAIN)
@@ -126,7 +126,7 @@ def _tensor(name: str, entry: Any) -> tuple[Tensor, tuple[int, int]]:
 
 
 def _is_text(value: Any) -> bool:
-    """Return whether `value` is a string without half a surrogate pair, which JSON can hold and UTF-8 cannot."""
+    """Return whether `value` is a string without half a surrogate pair, which is valid in JSON but not in UTF-8."""
     return isinstance(value, str) and not re.search("[\ud800-\udfff]", value)
 
 

@@ -12,12 +12,12 @@ from core.rules import Problem
 from core.words import error_of, words
 from infra.config.models.deployment import DeploymentConfig
 from infra.config.rules.bucket_sources import BUCKET_RULES
-from infra.config.rules.capacity import FIT_RULES
+from infra.config.rules.capacity import CAPACITY_RULES
 from infra.config.rules.cloud_keys import keys_belong, keys_of_other_clouds, needed_keys_are_there
 from infra.config.rules.iam import IAM_RULES
-from infra.config.rules.location import PLACEMENT_RULES
+from infra.config.rules.location import LOCATION_RULES
 from infra.config.rules.network_limits import NETWORK_RULES
-from infra.config.rules.spot_and_access import UPKEEP_RULES
+from infra.config.rules.spot_and_access import SPOT_AND_ACCESS_RULES
 from infra.config.rules.tags import TAG_RULES
 from serving.spec.rules import ports_differ
 
@@ -30,10 +30,10 @@ def _ports(config: DeploymentConfig) -> Iterator[Problem]:
 RULES = (
     keys_belong,
     needed_keys_are_there,
-    *PLACEMENT_RULES,
+    *LOCATION_RULES,
     *NETWORK_RULES,
-    *FIT_RULES,
-    *UPKEEP_RULES,
+    *CAPACITY_RULES,
+    *SPOT_AND_ACCESS_RULES,
     *TAG_RULES,
     *IAM_RULES,
     *BUCKET_RULES,

@@ -49,8 +49,7 @@ class ModelConfig:
 def read_model_config(content: bytes, engine: str = "") -> ModelConfig:
     """Return the config in the text of config.json. Raises FormatError if `engine` cannot read it.
 
-    An empty `engine` means any.
-    Ollama reads strict JSON, vLLM whatever Python's json accepts.
+    An empty `engine` means any engine. Ollama reads strict JSON, vLLM whatever Python's json accepts.
     """
     config = read_mapping(content, read_json if engine == "ollama" else read_as_engines_do)
     names = config.get("architectures")

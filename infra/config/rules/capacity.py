@@ -114,7 +114,7 @@ def _candidates(config: DeploymentConfig) -> list[Machine]:
     return [row for name in names if (row := find_machine(config.cloud, name))]
 
 
-FIT_RULES = (
+CAPACITY_RULES = (
     gpu_can_compute,
     options_fit_processor,
     memory_limit_is_there,

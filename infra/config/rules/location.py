@@ -150,4 +150,4 @@ def key_is_of_region(config: DeploymentConfig) -> Iterator[Problem]:
         )
 
 
-PLACEMENT_RULES = (region_and_zones, owner_ids, machine_types, image, network_ids, key_is_of_region)
+LOCATION_RULES = (region_and_zones, owner_ids, machine_types, image, network_ids, key_is_of_region)

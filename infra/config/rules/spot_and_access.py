@@ -125,7 +125,7 @@ def engine_ports_stay_closed(config: DeploymentConfig) -> Iterator[Problem]:
         yield Problem("gateway.port", f"{port} is a port of an engine and is never opened", "write 443")
 
 
-UPKEEP_RULES = (
+SPOT_AND_ACCESS_RULES = (
     market,
     can_be_stopped,
     needs_spot,

@@ -8,7 +8,7 @@ from catalog.tables import rows
 
 @pytest.mark.parametrize("machine", machines().values(), ids=lambda machine: f"{machine.cloud} {machine.type}")
 def test_every_row_is_plausible(machine: Machine) -> None:
-    """A new row has this test from its first day."""
+    """This test covers each new row too."""
     assert machine.cloud in ("aws", "gcp")
     assert machine.vcpus >= 1
     assert 0.9 <= machine.memory_gib / machine.vcpus <= 32
@@ -27,7 +27,7 @@ def test_every_gpu_computes_what_its_capability_says(gpu: GpuModel) -> None:
 
 
 @pytest.mark.parametrize("table", ["machine_types.csv", "gpu_facts.csv"])
-def test_every_row_names_its_source_and_stands_once(table: str) -> None:
+def test_every_row_names_its_source_and_is_unique(table: str) -> None:
     """A figure without a source cannot be checked."""
     assert all(row["source"] for row in rows(table))
     keys = [(row.get("cloud"), row.get("machine_type") or row["gpu"]) for row in rows(table)]
@@ -35,7 +35,7 @@ def test_every_row_names_its_source_and_stands_once(table: str) -> None:
 
 
 def test_the_machines_of_the_known_stacks_are_there() -> None:
-    """Those people asked for by name."""
+    """The types that users asked for."""
     for machine_type in (
         "t3.xlarge",
         "m6i.2xlarge",
@@ -51,7 +51,7 @@ def test_the_machines_of_the_known_stacks_are_there() -> None:
 
 
 def test_sums_and_families() -> None:
-    """What a row does not hold itself."""
+    """Values that are derived from a row."""
     g5 = machines()["aws", "g5.12xlarge"]
     assert (g5.family, g5.gpu_count) == ("g5", 4)
     assert g5.vram_gib == pytest.approx(89.4)
@@ -59,7 +59,7 @@ def test_sums_and_families() -> None:
 
 
 def test_the_nearest_names_are_of_the_same_cloud() -> None:
-    """Three of them, nearest first, also for a word like no other."""
+    """Three names, nearest first, also for a word that is like no name."""
     assert nearest_types("aws", "g5.xlrage")[0] == "g5.xlarge"
     for wrong in ("g5.xlarge", "???"):
         near = nearest_types("gcp", wrong)

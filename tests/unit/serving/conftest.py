@@ -1,4 +1,4 @@
-"""An endpoint without a gateway: an engine double that speaks TLS, for tests of client and smoke test."""
+"""An endpoint without a gateway: an engine double with TLS, for tests of client and smoke test."""
 
 import json
 import ssl

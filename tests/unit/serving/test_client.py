@@ -34,7 +34,7 @@ def test_answer_has_text_tokens_and_time(client: Client, ask: Callable[..., Answ
     assert ask(client, "tiny", "hello", max_tokens=2).tokens == 2
 
 
-def test_request_asks_for_no_chance(client: Client, engine: EngineDouble) -> None:
+def test_requests_have_temperature_0(client: Client, engine: EngineDouble) -> None:
     client.chat("tiny", "hello", max_tokens=3)
     assert b'"temperature":0' in engine.received[-1].body.replace(b" ", b"")
 
@@ -67,7 +67,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("fault", "message", "status"), FAULTS)
-def test_error_is_told_with_its_status(
+def test_error_is_reported_with_its_status(
     client: Client, engine: EngineDouble, fault: str, message: str, status: int
 ) -> None:
     engine.faults.add(fault)
@@ -77,19 +77,19 @@ def test_error_is_told_with_its_status(
 
 
 @pytest.mark.parametrize("fault", ["overloaded", "stream_cut", "hang_up"])
-def test_stream_that_fails_is_told(client: Client, engine: EngineDouble, fault: str) -> None:
+def test_stream_that_fails_is_reported(client: Client, engine: EngineDouble, fault: str) -> None:
     engine.faults.add(fault)
     with pytest.raises(CheckError):
         client.stream_chat("tiny", "hello", max_tokens=8)
 
 
-def test_unknown_model_is_told_with_its_code(client: Client) -> None:
+def test_unknown_model_is_reported_with_its_code(client: Client) -> None:
     with pytest.raises(ApiError) as caught:
         client.chat("none", "hello", max_tokens=1)
     assert (caught.value.status, caught.value.code) == (404, "model_not_found")
 
 
-def test_silence_is_not_waited_for_for_ever(endpoint: Endpoint, engine: EngineDouble) -> None:
+def test_a_silent_endpoint_times_out(endpoint: Endpoint, engine: EngineDouble) -> None:
     engine.hold.clear()
     with (
         Client(endpoint.url, key=endpoint.api_key(), ca=endpoint.ca, timeout_s=0.2) as client,
@@ -98,7 +98,7 @@ def test_silence_is_not_waited_for_for_ever(endpoint: Endpoint, engine: EngineDo
         client.models()
 
 
-def test_nobody_there_is_told_with_the_url(endpoint: Endpoint) -> None:
+def test_an_unreachable_url_is_reported(endpoint: Endpoint) -> None:
     url = f"https://{ADDRESS}:{free_port()}"
     with (
         Client(url, key=None, ca=endpoint.ca) as client,
@@ -116,7 +116,7 @@ def test_server_of_another_ca_gets_no_key(endpoint: Endpoint, engine: EngineDoub
     assert engine.received == []
 
 
-def test_proxy_of_the_environment_is_passed_by(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_of_the_environment_is_ignored(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", f"http://{ADDRESS}:{free_port()}")
     assert client.models()
 
@@ -132,7 +132,7 @@ def test_key_is_not_in_what_is_printed(endpoint: Endpoint, client: Client) -> No
 
 
 @pytest.mark.parametrize("content", [None, "", "nonsense"])
-def test_file_without_a_ca_is_told(tmp_path: Path, content: str | None) -> None:
+def test_file_without_a_ca_is_reported(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content)

@@ -1,4 +1,4 @@
-"""An endpoint as it is made, written and read."""
+"""Making, writing and reading an endpoint."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ def make(tmp_path: Path, *hosts: str, port: int = 443) -> Endpoint:
     return endpoint_of("demo", hosts, SERVING, gateway, ca=tmp_path / "ca.pem", keys_file=keys)
 
 
-def test_endpoint_tells_what_is_served_and_where(tmp_path: Path) -> None:
+def test_endpoint_says_what_is_served_and_where(tmp_path: Path) -> None:
     endpoint = make(tmp_path, "192.0.2.7", "192.0.2.8")
     assert endpoint.urls == ("https://192.0.2.7", "https://192.0.2.8")
     assert endpoint.models == ("tiny", "contract", "contract@3", "letter", "letter@1")
@@ -57,7 +57,7 @@ def test_url_leaves_out_the_usual_port_and_puts_ipv6_in_brackets(
     assert make(tmp_path, host, port=port).url == url
 
 
-def test_what_is_written_is_read_again_and_holds_no_key(tmp_path: Path) -> None:
+def test_a_written_endpoint_is_read_again_and_has_no_key(tmp_path: Path) -> None:
     endpoint = make(tmp_path, "192.0.2.7")
     path = write_endpoint(endpoint)
     assert path == endpoint_file("demo")
@@ -70,7 +70,7 @@ def test_key_is_read_from_its_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"batch": 3}'])
-def test_missing_key_is_told_with_what_to_run(tmp_path: Path, content: str | None) -> None:
+def test_missing_key_is_reported_with_what_to_run(tmp_path: Path, content: str | None) -> None:
     endpoint = make(tmp_path, "192.0.2.7")
     if content is None:
         endpoint.keys_file.unlink()
@@ -80,7 +80,7 @@ def test_missing_key_is_told_with_what_to_run(tmp_path: Path, content: str | Non
         endpoint.api_key()
 
 
-def test_missing_endpoint_is_told_with_what_to_run(tmp_path: Path) -> None:
+def test_missing_endpoint_is_reported_with_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot be read \(No such file or directory\); do that$"):
         read_endpoint(tmp_path / "none.json", hint="do that")
 
@@ -95,7 +95,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("change", "key"), WRONG)
-def test_wrong_value_is_told_with_file_and_key(tmp_path: Path, change: dict[str, object], key: str) -> None:
+def test_wrong_value_is_reported_with_file_and_key(tmp_path: Path, change: dict[str, object], key: str) -> None:
     path = tmp_path / "endpoint.json"
     path.write_text(json.dumps(make(tmp_path, "192.0.2.7").model_dump(mode="json") | change))
     with pytest.raises(ConfigError, match=f"^{path}: {key}: "):

@@ -1,4 +1,4 @@
-"""What is refused on which GPU, also on ones that no cloud of ours offers (yet)."""
+"""What each GPU cannot compute, also GPUs that no supported cloud offers."""
 
 from dataclasses import replace
 from typing import Any

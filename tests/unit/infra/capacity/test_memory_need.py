@@ -1,4 +1,4 @@
-"""Whether a model works on a machine: the parts of the sum, and what it is compared with."""
+"""Whether a model fits on a machine: the parts of the sum, and the limit."""
 
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ def test_every_quantisation_that_ollama_makes_has_a_size() -> None:
     assert offered <= OLLAMA_BYTES.keys()
 
 
-def test_a_gguf_of_this_computer_takes_what_the_file_does(tmp_path: Path) -> None:
+def test_a_local_gguf_has_the_size_of_its_file(tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     with path.open("wb") as file:
         file.truncate(3 * GIB)  # sparse: takes no room
@@ -89,8 +89,8 @@ def test_a_gguf_of_this_computer_takes_what_the_file_does(tmp_path: Path) -> Non
     assert weights_gib(serving) == disk_gib(serving) == 3.0
 
 
-def test_what_lies_on_disk_is_what_was_published() -> None:
-    """Weights that are quantised on the host were fetched whole before."""
+def test_the_size_on_disk_is_that_of_the_published_weights() -> None:
+    """A host fetches the whole weights before it quantises them."""
     assert disk_gib(ollama(hub("a/Qwen2.5-7B"), quantize="q4_k_m")) == pytest.approx(13.0, abs=0.06)
     assert disk_gib(ollama(registry("llama3.1:8b"))) == pytest.approx(4.5, abs=0.06)
 
@@ -122,11 +122,11 @@ def test_cache_of_full_length(serving: ServingSpec, cache: float) -> None:
         pytest.param(ollama(registry("llama3.1:70b")), "g6.xlarge", False, id="70B in 4 bits on an L4"),
     ],
 )
-def test_what_cannot_work_is_known(serving: ServingSpec, machine_type: str, fits: bool) -> None:
+def test_models_that_do_not_fit_are_known(serving: ServingSpec, machine_type: str, fits: bool) -> None:
     assert need(serving, machine(machine_type)).fits is fits
 
 
-def test_the_sum_is_told_part_by_part() -> None:
+def test_the_sum_is_printed_part_by_part() -> None:
     told = str(need(ollama(registry("llama3.1:70b"), context=8192), machine("g6.xlarge")))
 
     assert told == (
@@ -135,7 +135,7 @@ def test_the_sum_is_told_part_by_part() -> None:
     )
 
 
-def test_parts_that_nobody_knows_are_left_out_of_the_sum() -> None:
+def test_unknown_parts_are_left_out_of_the_sum() -> None:
     told = str(need_in_ram(ollama(registry("llama3:latest")), 1.0, "machine.memory_gib"))
 
     assert told == "1.5 GiB for the system are 1.5 GiB, more than the 1 GiB of machine.memory_gib"

@@ -1,4 +1,4 @@
-"""Stack files in a checkout of their own."""
+"""Stack files in a separate checkout."""
 
 import copy
 from collections.abc import Callable
@@ -14,7 +14,7 @@ WriteStack = Callable[[str], None]
 
 
 def changed(base: Any, case: dict[str, Any]) -> Any:
-    """Return a copy of `base` with the values of `set` put in, and the keys of `unset` taken out (paths with `/`)."""
+    """Return a copy of `base` with the values of `set`, and without the keys of `unset` (paths with `/`)."""
     value = copy.deepcopy(base)
     for path, new in case.get("set", {}).items():
         place, last = _parent(value, path)
@@ -40,7 +40,7 @@ def cases(name: str) -> list[Any]:
 
 @pytest.fixture(scope="session")
 def bases() -> dict[str, Any]:
-    """Whole configs that are accepted as they are."""
+    """Valid configs."""
     found: dict[str, Any] = yaml.safe_load((CASES / "bases.yaml").read_text())
     return found
 

@@ -1,4 +1,4 @@
-"""Every config has passed every rule, however a caller came by it."""
+"""Every config has passed every rule."""
 
 import re
 
@@ -11,7 +11,7 @@ MAKES_ONE = re.compile(rf"(?<!class ){DeploymentConfig.__name__}(\(|\.(model_val
 
 
 def test_only_checks_makes_a_config() -> None:
-    """The model itself knows no rules over several sections: made elsewhere, a config would skip them."""
+    """The model does not know the rules that join sections, so a config that is made elsewhere would skip them."""
     files = (path for package in PACKAGES for path in (CHECKOUT / package).rglob("*.py"))
     made_in = {str(path.relative_to(CHECKOUT)) for path in files if MAKES_ONE.search(path.read_text())}
     assert made_in == {"infra/config/checks.py"}

@@ -1,4 +1,4 @@
-"""Wrong stack files through the real commands: said in words before anything is made."""
+"""Wrong stack files through the real commands: an error before anything is created."""
 
 import subprocess
 import sys
@@ -21,13 +21,13 @@ core.paths.STACKS_DIR = pathlib.Path(sys.argv.pop(1))
 core.paths.CHECKOUT = core.paths.STACKS_DIR.parent
 runpy.run_module("infra.lifecycle.commands", run_name="__main__", alter_sys=True)
 """
-"""Runs `python -m infra.lifecycle.commands` on a folder of stack files that is not this checkout's."""
+"""Runs `python -m infra.lifecycle.commands` on another folder of stack files."""
 
-CASES = [case for name in ("by_cloud", "shape", "secrets") for case in cases(name)[::9]]
+CASES = [case for name in ("cloud_keys", "shape", "secrets") for case in cases(name)[::9]]
 
 
 def _run(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of infra with a state folder that nothing else uses."""
+    """Run a command of infra with its own state folder."""
     return subprocess.run(
         [sys.executable, "-c", IN_ANOTHER_CHECKOUT, str(tmp_path / "stacks"), *arguments],
         capture_output=True,
@@ -40,10 +40,10 @@ def _run(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("case", CASES)
-def test_a_wrong_config_ends_a_command_before_it_makes_anything(
+def test_a_wrong_config_ends_a_command_before_it_creates_anything(
     case: dict[str, Any], command: str, bases: dict[str, Any], tmp_path: Path
 ) -> None:
-    """One line for what the command is for, then the lines of the table; exit status 2, no traceback, no state."""
+    """One line about the command, then the lines of the table. Exit status 2, no traceback, no state."""
     (tmp_path / "stacks").mkdir()
     deployment = changed(bases[case["base"]], case)
     text = yaml.safe_dump({"config": {DEPLOYMENT_KEY: deployment}})
@@ -60,7 +60,7 @@ def test_a_wrong_config_ends_a_command_before_it_makes_anything(
 
 
 def test_an_unknown_stack_ends_a_command(tmp_path: Path) -> None:
-    """As wrong usage, with the name that was probably meant."""
+    """It is wrong usage, with the nearest name."""
     (tmp_path / "stacks").mkdir()
     (tmp_path / "stacks" / "Pulumi.local.yaml").touch()
     done = _run(tmp_path, "preview", "--stack", "locla")

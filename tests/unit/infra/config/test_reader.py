@@ -1,4 +1,4 @@
-"""What a stack file is read as, and what is said about a wrong one."""
+"""How a stack file is read, and the errors of a wrong one."""
 
 from pathlib import Path
 from typing import Any
@@ -35,14 +35,14 @@ def _text(deployment: Any) -> str:
 
 
 @pytest.mark.parametrize("case", [case for name in REFUSED for case in cases(name)])
-def test_a_wrong_value_is_told_in_a_line_and_nothing_is_made(
+def test_a_wrong_value_is_one_error_line_and_nothing_is_created(
     case: dict[str, Any],
     bases: dict[str, Any],
     write_stack: WriteStack,
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    """`up` says what it is for, then exactly the lines of the table: exit status 2, no state, no secret repeated."""
+    """`up` prints its purpose and exactly the lines of the table. Exit status 2, no state, no secret in the output."""
     write_stack(_text(changed(bases[case["base"]], case)))
 
     status = run_cli(lambda: main(("up", "--stack", "case")))
@@ -58,7 +58,7 @@ def test_a_wrong_value_is_told_in_a_line_and_nothing_is_made(
 
 
 def test_the_tables_are_as_large_as_promised() -> None:
-    """At least 70 malformed configs, no two cases of one table with one name."""
+    """At least 70 wrong configs, and no two cases of a table with the same name."""
     tables = {name: yaml.safe_load((CASES / f"{name}.yaml").read_text()) for name in REFUSED}
     assert sum(map(len, tables.values())) >= 70
     for name, table in tables.items():
@@ -68,16 +68,16 @@ def test_the_tables_are_as_large_as_promised() -> None:
 
 @pytest.mark.parametrize("case", cases("accepted"))
 def test_a_right_value_is_accepted(case: dict[str, Any], bases: dict[str, Any], write_stack: WriteStack) -> None:
-    """The same tables' neighbours: what must not be refused."""
+    """Values that are near the refused ones."""
     write_stack(_text(changed(bases[case["base"]], case)))
     assert isinstance(load_stack("case"), DeploymentConfig)
 
 
 @pytest.mark.parametrize("case", cases("text"))
-def test_a_wrong_file_is_told_in_a_line(
+def test_a_wrong_file_is_one_error_line(
     case: dict[str, Any], write_stack: WriteStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """YAML that cannot be read, or is no stack file."""
+    """YAML that cannot be read, or that is not a stack file."""
     write_stack(case["text"])
     assert run_cli(_load) == 2
     assert capsys.readouterr().err.splitlines() == [f"error: stacks/Pulumi.case.yaml: {case['line']}"]
@@ -117,8 +117,8 @@ def test_without_any_stack_file_it_says_so(stacks_dir: Path, capsys: pytest.Capt
     ]
 
 
-def test_keys_of_pulumi_and_its_providers_are_left_alone(bases: dict[str, Any], write_stack: WriteStack) -> None:
-    """`pulumi stack init` writes encryptionsalt, and users configure providers beside our key."""
+def test_keys_of_pulumi_and_its_providers_are_ignored(bases: dict[str, Any], write_stack: WriteStack) -> None:
+    """`pulumi stack init` writes encryptionsalt, and users configure providers beside the project's key."""
     write_stack(
         "encryptionsalt: v1:abc\nsecretsprovider: passphrase\nenvironment: [company]\n"
         + yaml.safe_dump({"config": {"aws:region": "us-east-1", "aws:profile": "x", DEPLOYMENT_KEY: bases["local"]}})
@@ -127,7 +127,7 @@ def test_keys_of_pulumi_and_its_providers_are_left_alone(bases: dict[str, Any], 
 
 
 def test_a_config_cannot_be_changed(bases: dict[str, Any], write_stack: WriteStack) -> None:
-    """Read once, the same for every step."""
+    """It is read once and is the same for every step."""
     write_stack(_text(bases["local"]))
     config = load_stack("case")
     with pytest.raises(ValueError, match="frozen"):
@@ -137,7 +137,7 @@ def test_a_config_cannot_be_changed(bases: dict[str, Any], write_stack: WriteSta
 def test_more_tags_than_a_cloud_takes_are_refused(
     bases: dict[str, Any], write_stack: WriteStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """AWS refuses the resource that would get the 51st tag, half-way through `up`."""
+    """AWS would refuse a resource with a 51st tag in the middle of `up`."""
     for count, status in ((40, 0), (41, 2)):
         write_stack(_text(changed(bases["aws"], {"set": {"tags": {f"t{each}": "x" for each in range(count)}}})))
         assert run_cli(_load) == status
@@ -147,7 +147,7 @@ def test_more_tags_than_a_cloud_takes_are_refused(
 def test_a_model_and_an_adapter_from_folders_are_accepted(
     bases: dict[str, Any], write_stack: WriteStack, tmp_path: Path
 ) -> None:
-    """What a user has who trained an adapter; the files are looked at before anything is made."""
+    """Files of a user who trained an adapter. They are checked before anything is created."""
     tiny = make_tiny_model("exaone", tmp_path)
     adapter = {"name": "contract", "source": {"kind": "folder", "path": str(tiny.adapter("a"))}, "rank": 8}
     changes = {
@@ -162,7 +162,7 @@ def test_a_model_and_an_adapter_from_folders_are_accepted(
 def test_a_private_key_that_others_can_read_is_refused(
     bases: dict[str, Any], write_stack: WriteStack, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """SSH refuses such a key too, but only after the machine was paid for."""
+    """SSH also refuses such a key, but only when the machine already costs money."""
     key = tmp_path / "id_ed25519"
     key.write_text("key")
     key.chmod(0o644)
@@ -177,10 +177,8 @@ def test_a_private_key_that_others_can_read_is_refused(
     assert run_cli(_load) == 0
 
 
-def test_a_bucket_of_gcp_is_refused_for_a_stack_that_is_called_after_google(
-    bases: dict[str, Any], stacks_dir: Path
-) -> None:
-    """GCP refuses bucket names with google in them, and ours has the stack's name."""
+def test_a_gcp_bucket_is_refused_for_a_stack_with_google_in_its_name(bases: dict[str, Any], stacks_dir: Path) -> None:
+    """GCP refuses bucket names with google in them, and the bucket's name has the stack's name in it."""
     value = bases["gcp"] | {"storage": {"bucket": {}}}
     text = yaml.safe_dump({"config": {"llm-deploy:deployment": value}})
     for stack in ("my-google-test", "g00gle", "plain"):

@@ -15,19 +15,19 @@ README = (STACKS_DIR / "README.md").read_text()
 
 @pytest.mark.parametrize("stack", known_stacks())
 def test_every_stack_is_right(stack: str) -> None:
-    """All of them can be previewed by whoever has the accounts they need."""
+    """Each stack file is valid."""
     assert isinstance(load_stack(stack), DeploymentConfig)
 
 
 @pytest.mark.parametrize("stack", known_stacks())
 def test_every_stack_is_in_the_readme(stack: str) -> None:
-    """With what it costs."""
+    """With its cost."""
     assert re.search(rf"^\| `{stack}` \|.*\| \S+", README, re.MULTILINE)
 
 
 @pytest.mark.parametrize("stack", known_stacks())
 def test_every_scalar_of_a_stack_has_a_comment(stack: str) -> None:
-    """A stack file is where people learn what the fields mean; an obvious sibling on the next line may go without."""
+    """Users learn the fields from stack files. Only obvious siblings need no comment."""
     lines = (STACKS_DIR / f"Pulumi.{stack}.yaml").read_text().splitlines()
     bare = [line for line in lines if re.match(r"\s*-?\s*[a-z_]+: [^#]+$", line)]
     obvious = re.compile(r"\s*(- name|version|source|rank|name): ")
@@ -42,7 +42,7 @@ def test_the_stack_of_the_demo_serves_two_adapters() -> None:
 
 
 def test_the_example_in_the_readme_is_right() -> None:
-    """What people copy works, but for the folder that is theirs."""
+    """The example is valid, except for the user's own folder."""
     blocks = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     assert blocks
     for block in blocks:

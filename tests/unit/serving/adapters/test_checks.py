@@ -1,4 +1,4 @@
-"""Which adapters are refused before anything is sent, and in which words."""
+"""Adapters that are refused before anything is sent, with the errors."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ def exaone(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
 
 @pytest.fixture
 def folder(llama: TinyModel, tmp_path: Path) -> Path:
-    """Return a whole adapter that a test may break."""
+    """Return a complete adapter that a test may break."""
     return Path(shutil.copytree(llama.adapter("a"), tmp_path / "adapter"))
 
 
@@ -53,7 +53,7 @@ def test_tiny_adapters_fit_their_base(llama: TinyModel, exaone: TinyModel, name:
         check(adapter(), model.adapter(name), model.base)
 
 
-def test_an_adapter_of_a_base_that_lies_elsewhere_is_left_to_the_engine(folder: Path) -> None:
+def test_an_adapter_of_a_base_from_elsewhere_is_left_to_the_engine(folder: Path) -> None:
     check(adapter(), folder, None)
 
 

@@ -1,4 +1,4 @@
-"""The manifest of a stack's adapters and its record: what is refused, and which version a name means."""
+"""The manifest of a stack's adapters and its record: errors, and the version that a name means."""
 
 import json
 from pathlib import Path
@@ -51,8 +51,8 @@ def test_without_a_manifest_there_are_no_releases(path: Path) -> None:
     assert read_releases(path) is None
 
 
-def test_a_manifest_that_is_gone_is_told_while_its_record_has_names(path: Path) -> None:
-    """Else a checkout that lacks it would have `provision` start an engine without any adapter."""
+def test_a_missing_manifest_is_reported_while_its_record_has_names(path: Path) -> None:
+    """Otherwise `provision` would start an engine without adapters from a checkout that lacks the manifest."""
     lock = path.with_suffix(".lock")
     record(lock, moved("contract@2", "contract@3"))
     with pytest.raises(ConfigError, match=r"is missing, and prod.lock says that contract is served; restore it from"):
@@ -105,22 +105,22 @@ TRAILS: dict[str, tuple[str, str]] = {
     "rolled back by somebody whose line lacks": ("p23 p34 p35", "contract@3"),
     "promoted by somebody whose line lacks": ("p23 p45", "contract@4"),
 }
-"""Moves, each as promote or rollback, from, to; and where a rollback goes then."""
+"""Moves (promote or rollback, from, to), and the target of the next rollback."""
 
 KINDS = {"p": "promote", "r": "rollback"}
 
 
 @pytest.mark.parametrize("name", TRAILS)
-def test_a_rollback_undoes_the_last_promote_that_none_has_undone(path: Path, name: str) -> None:
-    """A second rollback once went forward again, to the very version that the first had left."""
+def test_a_rollback_undoes_the_last_promote_that_was_not_rolled_back(path: Path, name: str) -> None:
+    """A second rollback once went forward again, to the version that the first had left."""
     words, before = TRAILS[name]
     versions = {"-": "", **{number: f"contract@{number}" for number in "12345"}}
     moves = [moved(versions[word[1]], versions[word[2]], KINDS[word[0]]) for word in words.split()]
     assert read(path, listed(), moves=(*moves, moved("", "summary@1"))).before("contract") == before
 
 
-def test_a_copy_of_the_base_is_called_by_its_own_name_or_by_what_it_is_a_copy_of(path: Path) -> None:
-    """The host compares an adapter's own words with the repository, as a bucket does not tell what is in it."""
+def test_a_copy_of_the_base_has_its_own_name_or_that_of_the_original(path: Path) -> None:
+    """The host compares the adapter's config with the repository, because a bucket does not name its model."""
     served = read(path, listed(3, base="base"), listed(4)).serving(spec(model=COPY))
     assert [adapter.base for adapter in served.adapters] == [None, "acme/base"]
     with pytest.raises(ConfigError, match=r"adapters\[1\].base: acme/other@.* is not the base model"):
@@ -151,7 +151,7 @@ REFUSED: dict[str, tuple[list[dict[str, Any]], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_wrong_manifest_is_told_in_a_line(path: Path, name: str) -> None:
+def test_a_wrong_manifest_is_one_error_line(path: Path, name: str) -> None:
     adapters, words = REFUSED[name]
     with pytest.raises(ConfigError) as caught:
         read(path, *adapters)

@@ -35,7 +35,7 @@ def test_options_follow_from_spec_and_processor(case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("gpu_count", [0, 1])
-def test_nothing_is_asked_of_the_hub_or_told_to_anybody(gpu_count: int) -> None:
+def test_no_request_goes_to_the_hub_and_no_statistics_are_sent(gpu_count: int) -> None:
     made = launch({}, cpu_count=2, gpu_count=gpu_count)
     assert made.environment["HF_HUB_OFFLINE"] == "1"
     assert made.environment["VLLM_NO_USAGE_STATS"] == "1"

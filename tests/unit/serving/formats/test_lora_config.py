@@ -122,7 +122,7 @@ NOT_JSON: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", NOT_JSON)
-def test_a_config_that_is_none_is_told_in_one_line(name: str) -> None:
+def test_a_config_that_is_none_is_reported_in_one_line(name: str) -> None:
     """Deep nesting and numbers of 5,000 digits once were a traceback."""
     content, words = NOT_JSON[name]
     with pytest.raises(FormatError) as caught:

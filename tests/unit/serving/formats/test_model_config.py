@@ -47,7 +47,7 @@ def test_the_longest_text(config: dict[str, Any], tokens: int | None) -> None:
         ({"max_position_embeddings": 1, "rope_scaling": {"factor": "x"}}, "has x as the factor of rope_scaling"),
     ],
 )
-def test_odd_types_are_told_in_one_line(config: dict[str, Any], words: str) -> None:
+def test_odd_types_are_reported_in_one_line(config: dict[str, Any], words: str) -> None:
     with pytest.raises(FormatError) as caught:
         read_model_config(json.dumps(config).encode())
     assert words in str(caught.value)

@@ -70,7 +70,7 @@ def test_what_an_engine_reads_is_fetched_and_no_more(name: str) -> None:
         (b"<html>", "is not JSON"),
     ],
 )
-def test_an_index_that_is_none_is_told_in_one_line(content: bytes, words: str) -> None:
+def test_an_index_that_is_none_is_reported_in_one_line(content: bytes, words: str) -> None:
     with pytest.raises(FormatError) as caught:
         shards_of(content)
     assert words in str(caught.value)

@@ -29,14 +29,12 @@ def target(tmp_path: Path) -> Target:
 
 
 def checks(tmp_path: Path) -> dict[str, str]:
-    """Return what was seen, by the name of the check, of those that failed."""
+    """Return the details of the failed checks by name."""
     kept = json.loads((tmp_path / "runs" / "demo" / "latest" / "smoke.json").read_text())
     return {check["name"]: check["detail"] for check in kept["checks"] if not check["ok"]}
 
 
-def test_a_host_that_cannot_be_looked_at_fails_its_check_only(
-    target: Target, endpoint: Endpoint, tmp_path: Path
-) -> None:
+def test_a_host_that_cannot_be_checked_fails_only_its_check(target: Target, endpoint: Endpoint, tmp_path: Path) -> None:
     write_endpoint(endpoint.model_copy(update={"gpu_hosts": ("one", "gone")}))
     assert smoke(target, wait_s=0, as_json=False) == 1
     failed = checks(tmp_path)
@@ -48,7 +46,7 @@ def test_a_host_that_cannot_be_looked_at_fails_its_check_only(
 def test_the_hosts_are_asked_after_the_endpoint_has_answered(
     target: Target, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """VRAM says what the last answers were computed with, so there must have been some."""
+    """VRAM shows what computed the last answers, so there must be answers first."""
     write_endpoint(endpoint.model_copy(update={"gpu_hosts": ("one",)}))
     asked: list[str] = []
 
@@ -65,7 +63,7 @@ def test_the_hosts_are_asked_after_the_endpoint_has_answered(
 def test_a_host_whose_record_has_no_gpu_is_asked_for_one_that_lies_idle(
     cloud: str, asked: list[str], endpoint: Endpoint, tmp_path: Path
 ) -> None:
-    """Once an inventory without `gpu` let the CPU of a GPU server pass for what was wanted."""
+    """With an inventory without `gpu`, a GPU server that computed on its CPU once passed."""
     file = tmp_path / "hosts.json"
     file.write_text(json.dumps(stack_values(host_values(address="127.0.0.1", ssh_port=1, cloud=cloud), stack="demo")))
     write_endpoint(endpoint)
@@ -112,7 +110,7 @@ def test_the_next_command_can_be_pasted(
     assert capsys.readouterr().err.splitlines()[-1] == line.format(file=target.inventory)
 
 
-def test_an_endpoint_that_nobody_reaches_is_told_with_what_to_look_at(target: Target, endpoint: Endpoint) -> None:
+def test_an_unreachable_endpoint_is_reported_with_what_to_look_at(target: Target, endpoint: Endpoint) -> None:
     write_endpoint(endpoint.model_copy(update={"url": f"https://{ADDRESS}:{free_port()}"}))
     with pytest.raises(CheckError, match="cannot be reached") as caught:
         smoke(target, wait_s=0, as_json=False)
@@ -123,7 +121,7 @@ def test_an_endpoint_that_nobody_reaches_is_told_with_what_to_look_at(target: Ta
 def test_a_key_that_the_hosts_do_not_have_yet_is_named_as_the_cause(
     target: Target, endpoint: Endpoint, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Right after `make rotate-key`, 16 checks once failed with 401 and nothing said why."""
+    """Right after `make rotate-key`, 16 checks once failed with 401 without the reason."""
     endpoint.keys_file.write_text('{"default": "sk-new"}')
     write_endpoint(endpoint)
     assert smoke(target, wait_s=0, as_json=False) == 1

@@ -1,4 +1,4 @@
-"""The smoke test: passes on a sound endpoint, and each check is seen to fail for its own fault."""
+"""The smoke test passes on a sound endpoint, and each check fails for its own fault."""
 
 import json
 import socket
@@ -35,7 +35,7 @@ ALL = [
 
 
 def result(tmp_path: Path) -> dict[str, Any]:
-    """Return the result that was kept."""
+    """Return the written result."""
     kept: dict[str, Any] = json.loads((tmp_path / "runs" / "demo" / "latest" / "smoke.json").read_text())
     return kept
 
@@ -94,7 +94,7 @@ def test_fault_fails_its_checks_and_no_other(
 
 
 def test_every_check_has_a_fault_that_fails_it() -> None:
-    """Those of certificate and port are in tests of their own below."""
+    """Certificate and port have their own tests below."""
     covered = {name for names in FAULTS.values() for name in names}
     assert covered | {"certificate_valid", "engine_port_closed"} == set(ALL)
 
@@ -157,7 +157,7 @@ def test_unreachable_endpoint_is_one_line_and_exit_1(
     assert failed(tmp_path) == ["reachable"]
 
 
-def test_second_host_is_checked_too_and_told_apart(endpoint: Endpoint, tmp_path: Path) -> None:
+def test_second_host_is_checked_too_and_named(endpoint: Endpoint, tmp_path: Path) -> None:
     twice = endpoint.model_copy(update={"other_urls": (endpoint.url,)})
     assert smoke(twice) == 0
     host = endpoint.url.removeprefix("https://")
@@ -181,7 +181,7 @@ def test_endpoint_file_can_be_named(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize(("faults", "line"), [(set[str](), "next: all passed"), ({"any_key"}, "next: one failed")])
-def test_what_to_type_next_comes_from_who_knows_the_hosts(
+def test_next_commands_come_from_the_caller(
     endpoint: Endpoint, engine: EngineDouble, capsys: pytest.CaptureFixture[str], faults: set[str], line: str
 ) -> None:
     engine.faults |= faults
@@ -190,7 +190,7 @@ def test_what_to_type_next_comes_from_who_knows_the_hosts(
 
 
 def test_an_endpoint_alone_names_no_next_command(endpoint: Endpoint, capsys: pytest.CaptureFixture[str]) -> None:
-    """It once wrote `--inventory FILE`, literally, for hosts of which it knows no file."""
+    """It once printed a literal `--inventory FILE` for hosts without a known file."""
     main(["--endpoint", str(write_endpoint(endpoint))])
     assert "next:" not in capsys.readouterr().err
 
@@ -210,7 +210,7 @@ def written(folder: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize(("arguments", "told"), WRONG_USAGE)
-def test_wrong_endpoint_file_is_told_with_exit_2(
+def test_wrong_endpoint_file_is_reported_with_exit_2(
     arguments: Callable[[Path], list[str]], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments(tmp_path)) == 2
@@ -219,7 +219,7 @@ def test_wrong_endpoint_file_is_told_with_exit_2(
     assert "Traceback" not in said
 
 
-def test_missing_key_or_ca_is_told_before_any_check(endpoint: Endpoint, tmp_path: Path) -> None:
+def test_missing_key_or_ca_is_reported_before_any_check(endpoint: Endpoint, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="contains no key of other"):
         smoke(endpoint.model_copy(update={"client": "other"}))
     with pytest.raises(ConfigError, match="contains no CA"):
@@ -227,7 +227,7 @@ def test_missing_key_or_ca_is_told_before_any_check(endpoint: Endpoint, tmp_path
 
 
 class Clock:
-    """Time that passes only when somebody sleeps."""
+    """Time that passes only in `sleep`."""
 
     def __init__(self, on_sleep: Callable[[], None] = lambda: None) -> None:
         self.now = 0.0
@@ -251,7 +251,7 @@ def test_waits_until_the_endpoint_is_healthy(endpoint: Endpoint, engine: EngineD
     assert clock.naps == [1.0, 1.0, 1.0]
 
 
-def test_waits_no_longer_than_told(endpoint: Endpoint, engine: EngineDouble) -> None:
+def test_waits_no_longer_than_wait_s(endpoint: Endpoint, engine: EngineDouble) -> None:
     engine.faults.add("unhealthy")
     clock = Clock()
     with pytest.raises(CheckError, match=r"is not ready: GET /health returns 503 after 2\.5 s"):
@@ -283,7 +283,7 @@ def test_first_words_come_before_anything_heavy_is_imported(endpoint: Endpoint) 
 
 
 def test_gpu_hosts_are_looked_at_after_the_endpoint_has_answered(endpoint: Endpoint, tmp_path: Path) -> None:
-    """What a host says is a check like the others; a GPU host that nobody looks at is a failure, never a pass."""
+    """The report of a host is a check like the others. A GPU host that is not checked is a failure."""
     on_gpu = endpoint.model_copy(update={"gpu_hosts": ("a", "b")})
 
     def look(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What a model's folder must hold."""
+"""What a model's folder must contain."""
 
 import json
 import os
@@ -16,12 +16,12 @@ POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A whole model."""
+    """A complete model."""
     return make_tiny_model("llama", tmp_path).base
 
 
 def test_a_whole_model_passes(folder: Path) -> None:
-    """As a hub repository has it."""
+    """As in a hub repository."""
     check_model(folder, where="model")
 
 
@@ -29,8 +29,8 @@ def test_a_whole_model_passes(folder: Path) -> None:
     ("pattern", "what"),
     [("config.json", "has no config.json"), ("*.safetensors", "has no weights"), ("tokenizer*", "has no tokenizer")],
 )
-def test_a_missing_part_is_told(folder: Path, pattern: str, what: str) -> None:
-    """Before it travels to a host and an engine stumbles over it."""
+def test_a_missing_part_is_reported(folder: Path, pattern: str, what: str) -> None:
+    """Before it is sent to a host and an engine fails on it."""
     for path in folder.glob(pattern):
         path.unlink()
     with pytest.raises(ConfigError) as refused:
@@ -153,7 +153,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_model_that_no_engine_could_serve_is_refused_with_the_file(folder: Path, name: str) -> None:
-    """It once was accepted, went to the host, and the engine stumbled over it."""
+    """It was once accepted and sent to the host, and the engine failed on it."""
     do_break, words = BROKEN[name]
     do_break(folder)
     with pytest.raises(ConfigError) as refused:
@@ -182,14 +182,14 @@ UNREAD: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("name", UNREAD)
-def test_what_no_engine_stumbles_over_passes(folder: Path, name: str) -> None:
+def test_a_fault_that_no_engine_minds_passes(folder: Path, name: str) -> None:
     """Tried with vLLM 0.32.0 and transformers 5.19."""
     UNREAD[name](folder)
     check_model(folder, where="model")
 
 
 def test_weights_in_the_older_format_pass(folder: Path) -> None:
-    """pytorch_model.bin; the engine has the last word."""
+    """pytorch_model.bin. The engine decides."""
     for path in folder.glob("*.safetensors"):
         path.rename(path.with_suffix(".bin"))
     check_model(folder, where="model")

@@ -1,4 +1,4 @@
-"""Where Ollama's program and models come from, and under which names they are served."""
+"""Sources of Ollama's program and models, and the served names."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ def spec(**changed: Any) -> ServingSpec:
 
 
 @pytest.mark.parametrize("version", [*PINNED, BUILT_VERSION])
-def test_no_release_of_ours_is_older_than_the_oldest_safe_one(version: str) -> None:
+def test_no_pinned_release_is_older_than_the_oldest_safe_one(version: str) -> None:
     assert version_numbers(version) >= SAFE_FROM
 
 
@@ -34,13 +34,13 @@ def test_the_default_release_is_one_that_the_table_has() -> None:
     )
 
 
-def test_another_release_is_taken_as_it_is_named() -> None:
+def test_another_release_is_used_as_written() -> None:
     mirror = "https://mirror.example.com/ollama.tgz"
     named = ArchiveRelease(kind="archive", version="0.24.0", url=mirror, sha256=SHA256)
     assert release_archive(named) == Archive("0.24.0", SHA256, url=mirror)
 
 
-def test_a_release_that_is_built_here_is_built_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_release_of_kind_build_is_built_when_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tools.ollama.built_archive", lambda: BuiltArchive(Path("/cache"), "0.24.0", SHA256))
     assert release_archive(BuiltRelease(kind="build")) == Archive(
         "0.24.0", SHA256, folder=Path("/cache"), name="ollama.tar.zst"
@@ -64,7 +64,7 @@ def test_a_gguf_travels_alone_in_a_folder(tmp_path: Path, monkeypatch: pytest.Mo
         assert [(each.name, each.read_text()) for each in folder.iterdir()] == [("model.gguf", content)]
 
 
-def test_a_gguf_that_is_not_there_is_told() -> None:
+def test_a_missing_gguf_is_reported() -> None:
     source = GgufSource(kind="gguf", path=Path("no/such.gguf"), sha256=SHA256)
     with pytest.raises(ConfigError, match=r"serving\.model\.source\.path: there is no file no/such\.gguf"):
         gguf_folder(source, key="serving.model.source")

@@ -1,4 +1,4 @@
-"""Where the files of each kind of source are found, and what is refused."""
+"""How each kind of source is resolved, and the errors."""
 
 import hashlib
 import shutil
@@ -88,7 +88,7 @@ def test_a_folder_that_differs_from_its_pinned_list_is_refused(
         resolve_sources(spec(source))
 
 
-def test_a_pinned_list_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_pinned_file_that_is_not_a_list_is_refused(tmp_path: Path) -> None:
     base = Path(shutil.copytree(make_tiny_model("llama").base, tmp_path / "base"))
     (base / "SHA256SUMS").write_text("hello\n")
     source = {"kind": "folder", "path": str(base), "sha256": sha256_of(base / "SHA256SUMS")}
@@ -107,7 +107,7 @@ def test_a_hub_source_is_fetched_by_the_host_with_its_token(monkeypatch: pytest.
     assert "hf_sample" not in repr(model)
 
 
-def test_a_missing_token_is_told_before_any_host_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_token_is_reported_before_any_host_is_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_TOKEN", raising=False)
     source = {"kind": "hub", "repo": "acme/base", "revision": REVISION, "token": {"env": "HF_TOKEN"}}
     with pytest.raises(ConfigError, match="environment variable HF_TOKEN: is not set"):
@@ -131,7 +131,7 @@ def test_an_incomplete_model_folder_is_refused(tmp_path: Path, missing: str, wor
         resolve_sources(spec({"kind": "folder", "path": str(base)}))
 
 
-def test_an_adapter_that_lies_here_is_checked_against_the_base(tmp_path: Path) -> None:
+def test_a_local_adapter_is_checked_against_the_base(tmp_path: Path) -> None:
     other = Path(shutil.copytree(make_tiny_model("exaone").adapter("a"), tmp_path / "adapter"))
     with pytest.raises(ConfigError, match=r"serving\.adapters\[0\]: .* was trained on another base model"):
         resolve_sources(spec(TINY, {"kind": "folder", "path": str(other)}))

@@ -1,4 +1,4 @@
-"""The files that a spec names. What an adapter's files say is serving/adapters/checks.py's, and tested there."""
+"""The files that a spec names. The contents of adapters are tested in adapters/test_checks.py."""
 
 import shutil
 from pathlib import Path
@@ -15,11 +15,11 @@ from tools.tiny_model import LORA_RANK, TinyModel, make_tiny_model
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> TinyModel:
-    """A model with its adapters, in folders as people have them."""
+    """A model with its adapters in folders."""
     return make_tiny_model("llama", tmp_path)
 
 
-def _told(tiny: TinyModel, *, rank: int = LORA_RANK, sha256: str | None = None) -> list[str]:
+def _problems(tiny: TinyModel, *, rank: int = LORA_RANK, sha256: str | None = None) -> list[str]:
     adapter = FolderSource(kind="folder", path=tiny.adapter("a"))
     spec = ServingSpec(
         model=ModelSpec(name="base", source=FolderSource(kind="folder", path=tiny.base)),
@@ -29,45 +29,45 @@ def _told(tiny: TinyModel, *, rank: int = LORA_RANK, sha256: str | None = None) 
 
 
 def test_whole_folders_pass(tiny: TinyModel) -> None:
-    """Model and adapter are there, and the adapter is the one that is meant."""
-    assert _told(tiny) == []
+    """Model and adapter exist, and the adapter is the right one."""
+    assert _problems(tiny) == []
 
 
-def test_a_rank_that_the_adapter_does_not_have_is_told(tiny: TinyModel) -> None:
+def test_a_rank_that_the_adapter_does_not_have_is_reported(tiny: TinyModel) -> None:
     """vLLM would fail on it minutes later."""
-    assert [line.partition(";")[0] for line in _told(tiny, rank=4)] == [
+    assert [line.partition(";")[0] for line in _problems(tiny, rank=4)] == [
         "adapters[0].rank: 4 is not the 8 of its adapter_config.json"
     ]
 
 
-def test_another_checksum_is_told(tiny: TinyModel) -> None:
-    """The adapter was exchanged since it was pinned."""
-    assert [line.partition(":")[0] for line in _told(tiny, sha256="0" * 64)] == ["adapters[0].sha256"]
+def test_another_checksum_is_reported(tiny: TinyModel) -> None:
+    """The adapter has changed since it was pinned."""
+    assert [line.partition(":")[0] for line in _problems(tiny, sha256="0" * 64)] == ["adapters[0].sha256"]
 
 
-def test_cut_off_weights_are_told_with_the_adapter_they_belong_to(tiny: TinyModel) -> None:
-    """A pointer of Git LFS instead of the file; the message names the file, the key the adapter."""
+def test_cut_off_weights_are_reported_with_the_adapter_they_belong_to(tiny: TinyModel) -> None:
+    """A Git LFS pointer instead of the file. The message names the file, the key the adapter."""
     weights = tiny.adapter("a") / "adapter_model.safetensors"
     weights.write_text("version https://git-lfs.github.com/spec/v1\n")
-    assert _told(tiny) == [
+    assert _problems(tiny) == [
         f"adapters[0].source.path: {weights} is a Git LFS pointer, not the file; run `git lfs pull` in its folder"
     ]
 
 
-def test_missing_folders_are_all_told(tiny: TinyModel) -> None:
+def test_missing_folders_are_all_reported(tiny: TinyModel) -> None:
     """Each with its key."""
     shutil.rmtree(tiny.base)
     shutil.rmtree(tiny.adapter("a"))
-    assert _told(tiny) == [
+    assert _problems(tiny) == [
         f"model.source.path: there is no folder {tiny.base}; relative paths start at the checkout",
         f"adapters[0].source.path: there is no folder {tiny.adapter('a')}; relative paths start at the checkout",
     ]
 
 
-def test_a_folder_without_a_model_is_told(tiny: TinyModel) -> None:
-    """The folder above, usually."""
+def test_a_folder_without_a_model_is_reported(tiny: TinyModel) -> None:
+    """Usually it is the folder above."""
     (tiny.base / "config.json").unlink()
-    assert _told(tiny) == [f"model.source.path: {tiny.base} has no config.json; write the folder that contains it"]
+    assert _problems(tiny) == [f"model.source.path: {tiny.base} has no config.json; write the folder that contains it"]
 
 
 def test_relative_paths_start_at_the_checkout_and_home_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,8 +77,8 @@ def test_relative_paths_start_at_the_checkout_and_home_is_the_users(monkeypatch:
     assert full_path(Path("~/m")) == Path("/home/someone/m")
 
 
-def test_a_readable_key_and_a_missing_ca_are_told(tmp_path: Path) -> None:
-    """The certificate may be read by all, its key by its owner only."""
+def test_a_readable_key_and_a_missing_ca_are_reported(tmp_path: Path) -> None:
+    """Everyone may read the certificate, only the owner may read its key."""
     for name, mode in (("cert.pem", 0o644), ("key.pem", 0o640)):
         (tmp_path / name).touch()
         (tmp_path / name).chmod(mode)

@@ -1,4 +1,4 @@
-"""Sizes told by names."""
+"""Sizes in the names of models."""
 
 import pytest
 
@@ -25,7 +25,7 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
     ],
 )
 def test_parameters_are_read_from_the_name(repo: str, billion: float | None) -> None:
-    """A name without a size gives none, never a guess."""
+    """A name without a size gives None, not a guess."""
     assert parameters_billion(repo) == billion
 
 

@@ -1,4 +1,4 @@
-"""What is served, as a value that travels. Its refusals are in tests/unit/infra/config/cases/serving.yaml."""
+"""The serving spec as a value. Its errors are in tests/unit/infra/config/cases/serving.yaml."""
 
 from typing import Any
 
@@ -18,13 +18,13 @@ BY_ENGINE: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("value", BY_ENGINE.values(), ids=BY_ENGINE)
 @pytest.mark.parametrize("exclude_unset", [True, False])
-def test_a_spec_survives_the_way_through_json(value: dict[str, Any], exclude_unset: bool) -> None:
-    """Outputs carry it from the program to the roles; a section of the other engine's defaults must not be refused."""
+def test_a_spec_survives_json(value: dict[str, Any], exclude_unset: bool) -> None:
+    """Outputs contain it. A section with the other engine's defaults must not be refused."""
     spec = ServingSpec.model_validate(value)
     assert ServingSpec.model_validate_json(spec.model_dump_json(exclude_unset=exclude_unset)) == spec
 
 
-def test_the_gateway_survives_the_way_through_json() -> None:
+def test_the_gateway_survives_json() -> None:
     """Tuples come back as tuples."""
     gateway = GatewaySpec(hostnames=("llm.example.com",), clients=("a", "b"))
     assert GatewaySpec.model_validate_json(gateway.model_dump_json()) == gateway

@@ -1,4 +1,4 @@
-"""Further options of vLLM: those that open no door pass, all others are refused with the reason."""
+"""More options of vLLM: safe ones pass, all others are refused with the reason."""
 
 import re
 
@@ -16,7 +16,7 @@ from serving.spec.vllm_options import ALLOWED, OWN_KEYS, UNSAFE, extra_arguments
         ("--kv-cache-dtype=fp8", "--seed=0", "--sse-keep-alive-interval=15"),
     ],
 )
-def test_options_that_open_no_door_pass(arguments: tuple[str, ...]) -> None:
+def test_safe_options_pass(arguments: tuple[str, ...]) -> None:
     assert list(extra_arguments(arguments)) == []
 
 
@@ -81,7 +81,7 @@ def test_an_option_is_written_once() -> None:
     assert (problem.key, problem.what) == ("vllm.extra_args[1]", "--seed is given twice")
 
 
-def test_nothing_that_is_allowed_has_a_key_or_opens_a_door() -> None:
+def test_no_allowed_option_has_its_own_key_or_is_unsafe() -> None:
     assert not set(ALLOWED) & set(OWN_KEYS)
     assert [name for name in ALLOWED for pattern in UNSAFE if re.fullmatch(pattern, name)] == []
 

@@ -1,4 +1,4 @@
-"""What clouds count in a network: rules of a firewall; and how ranges are written there."""
+"""Limits of a cloud's network, and its notation of ranges."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def six(count: int) -> list[str]:
 
 
 def test_a_security_group_takes_sixty_rules_of_each_ip_version(bases: Any) -> None:
-    """The sixty-first was refused by AWS, half-way through `up`."""
+    """AWS once refused the sixty-first rule in the middle of `up`."""
     fits = config(bases["aws"], ssh_cidrs=[*ranges(20), *six(30)], client_cidrs=[*ranges(40), *six(30)])
     assert len(fits.network.ssh_cidrs) + len(fits.network.client_cidrs) == 2 * MAX_RULES
 
@@ -54,13 +54,13 @@ def test_a_firewall_rule_of_gcp_takes_five_thousand_ranges(bases: Any) -> None:
     ],
 )
 def test_a_range_is_kept_as_clouds_write_it(bases: Any, written: str, kept: str) -> None:
-    """AWS answers with its own notation: a rule in another one differed for ever."""
+    """AWS answers in its own notation, so a rule in another one always showed a diff."""
     network = config(bases["aws"], ssh_cidrs=[written], client_cidrs=[written]).network
 
     assert network.ssh_cidrs == network.client_cidrs == (kept,)
 
 
-def test_the_range_of_an_own_network_is_kept_so_too(bases: Any) -> None:
+def test_the_range_of_a_new_network_is_kept_so_too(bases: Any) -> None:
     network = {"ssh_cidrs": ["198.18.0.7/32"], "client_cidrs": ["198.18.0.0/24"], "cidr": "10.83.0.0/255.255.0.0"}
 
     assert config(bases["aws"], **network).network.cidr == "10.83.0.0/16"

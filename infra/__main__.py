@@ -1,4 +1,4 @@
-"""The Pulumi program: lets the stack's cloud make the machines, and exports what provisioning needs
+"""The Pulumi program: the stack's cloud declares the machines, and the outputs are what provisioning needs
 (infra/contract/outputs.py).
 
 Reads the config; infra/lifecycle/own_placement.py says where a stack is put.
@@ -15,15 +15,15 @@ from infra.config import DeploymentConfig, parse_deployment
 from infra.config.models.proxy import ProxySpec
 from infra.contract.stack_placement import KnownPlacement
 
-TOLD = 32
-"""Exit status by which Pulumi's language host knows that the error was told, and prints no traceback."""
+REPORTED = 32
+"""Exit status for Pulumi's language host: the error is already printed, so it prints no traceback."""
 
 
 HostList = pulumi.Output[list[dict[str, Any]]]
 
 
 def with_proxy(hosts: HostList, proxy: ProxySpec | None) -> HostList:
-    """Return the hosts with the proxy that they go through; its login is named by its place only."""
+    """Return the hosts with their proxy. The proxy's login is only a place in it, not a secret."""
     if proxy is None:
         return hosts
     written = proxy.model_dump(mode="json", exclude_unset=True)
@@ -31,14 +31,14 @@ def with_proxy(hosts: HostList, proxy: ProxySpec | None) -> HostList:
 
 
 def _place(config: DeploymentConfig, stack: str) -> KnownPlacement:
-    """Return where a rented stack is put."""
-    from infra.lifecycle.own_placement import own_placement  # other clouds do without what it imports
+    """Return where the stack is put."""
+    from infra.lifecycle.own_placement import own_placement  # other clouds do not need its imports
 
     return own_placement(config, stack)
 
 
 def main() -> None:
-    """Make what the stack's config says, and export it."""
+    """Declare what the stack's config says, and export the outputs."""
     stack = pulumi.get_stack()
     file = f"stacks/Pulumi.{stack}.yaml"
     value = pulumi.Config("llm-deploy").get_object("deployment")
@@ -58,4 +58,4 @@ try:
     main()
 except DeployError as error:
     pulumi.log.error("\n".join(filter(None, (str(error), error.detail))))
-    sys.exit(TOLD)
+    sys.exit(REPORTED)

@@ -1,7 +1,7 @@
-"""The vendor's plugin through which the engine reaches a cloud: fetched once, as a step that a person sees.
+"""The Pulumi plugin of a cloud: fetched once, as a visible step.
 
-Left to itself, the engine fetches one for every SDK that is installed, whatever cloud the stack is on: hundreds of
-megabytes for nothing, and where they cannot be had, seconds of trying in every run.
+Without this, the Pulumi engine fetches a plugin for every installed SDK, whatever cloud the stack uses: hundreds of
+megabytes for nothing, and without a network, seconds of trying in every run.
 """
 
 import subprocess
@@ -15,9 +15,9 @@ from tools.pulumi.cli import PulumiCli
 
 
 def ensure_plugin(cli: PulumiCli, cloud: str) -> None:
-    """Fetch the plugin that goes with the installed SDK of a cloud, unless it is there.
+    """Fetch the plugin for the installed SDK of a cloud, unless it exists.
 
-    Raises DeployError when SDK or plugin cannot be had.
+    Raises DeployError when SDK or plugin cannot be fetched.
     """
     ensure_sdk(cloud)
     release = version(f"pulumi_{cloud}")

@@ -1,8 +1,7 @@
-"""Runs the Pulumi CLI on one stack: its files, its processes, its words. infra/automation/stack.py alone decides what
-to run.
+"""Runs the Pulumi CLI on one stack: its files, processes and output. Used by infra/automation/stack.py only.
 
-The engine writes to files and leads a session of its own. So it ends its work in order when the command that started it
-is killed, and what it leaves behind when it is killed itself can be found.
+The Pulumi engine writes to files, in a new session. So it completes its current step if its command is killed, and its
+children can be found if the engine itself is killed.
 """
 
 import os
@@ -38,15 +37,15 @@ STREAMED = {"PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true"}
 
 POLL_S = 0.05
 STOP_S = 15.0
-"""How long an engine that took too long has to end in order."""
+"""How long a Pulumi engine may take to end after SIGTERM, when it took too long."""
 
 ASK_S = 60.0
-"""How long the CLI may take for what touches no resource: it reads or writes the state, which may lie in a bucket."""
+"""How long the CLI may take without touching resources: it reads or writes the state, perhaps in a bucket."""
 
 SHOWN_LINES = 12
 
 SIGNALLED = 128
-"""What a shell adds to the number of the signal that ended a command."""
+"""A shell adds this to the number of the signal that ended a command."""
 
 
 class BackendTimeoutError(DeployError):
@@ -54,27 +53,27 @@ class BackendTimeoutError(DeployError):
 
 
 class EngineFailedError(DeployError):
-    """The engine ran, and could not do all that it was asked to."""
+    """The Pulumi engine ran, and failed."""
 
 
 class EngineTimeoutError(DeployError):
-    """The engine was stopped, because it took longer than it was given."""
+    """The Pulumi engine was stopped, because it took too long."""
 
 
 class EngineError(Exception):
-    """A run of the engine failed before it reported anything: the text is what it wrote to stderr."""
+    """A run of the Pulumi engine failed before it reported anything. The text is its stderr."""
 
 
 @dataclass(frozen=True)
 class Typed:
-    """What came of a command that a person typed."""
+    """The result of a command that the user typed."""
 
     status: int
-    """Exit status, as a shell tells it."""
+    """Exit status, as in a shell."""
 
     report: Report
     changed: bool
-    """Whether it came to changing the stack: a preview does not, nor an `up` that the person did not confirm."""
+    """Whether it began to change the stack. A preview does not, nor an `up` that the user did not confirm."""
 
 
 @dataclass
@@ -87,24 +86,24 @@ class Engine:
     """The stack's folder in the state folder."""
 
     settings: dict[str, str] = field(default_factory=dict)
-    """Further environment variables for the engine, its program and its providers."""
+    """More environment variables for the Pulumi engine, its program and its providers."""
 
     reference: str = ""
-    """The stack as the CLI is to be told, perhaps with its organization; empty: its name."""
+    """The name of the stack for the CLI, perhaps with its organization. Empty: `stack`."""
 
     vendor: str | None = None
-    """Cloud whose plugin the stack's resources need; none for what our own program makes."""
+    """Cloud whose Pulumi plugin the stack needs. None: it needs no plugin."""
 
     @cached_property
     def cli(self) -> PulumiCli:
-        """The CLI, found, fetched or built when it is first needed: to know that there is nothing to do, it is not."""
+        """The CLI, found, fetched or built on first use: a command that has nothing to do needs none."""
         return find_cli()
 
     def stream(self, verb: str, *arguments: str, operation: Operation, limit_s: float | None = None) -> Report:
-        """Run a command that works on the stack, tell its progress, and return what it reported.
+        """Run a command that works on the stack, print its progress, and return its report.
 
         Raises EngineError when it could not begin, DeployError when it failed, EngineTimeoutError when it took longer
-        than `limit_s`, KeyboardInterrupt when a person stopped it.
+        than `limit_s`, KeyboardInterrupt when the user stopped it.
         """
         if self.vendor is not None:
             ensure_plugin(self.cli, self.vendor)
@@ -131,13 +130,13 @@ class Engine:
 
     @property
     def named(self) -> str:
-        """The stack as the CLI is told."""
+        """The name of the stack for the CLI."""
         return self.reference or self.stack
 
     def at_terminal(self, arguments: Sequence[str], operation: Operation, *, config: bool) -> "Typed":
-        """Run a command as a person typed it, at their terminal, and return what came of it.
+        """Run a command as the user typed it, at their terminal, and return the result.
 
-        `config`: hand it a copy of the stack's file, as the CLI would write a salt into the file itself.
+        `config`: with a copy of the stack's file, because the CLI would write a salt into the file itself.
         """
         if self.vendor is not None:
             ensure_plugin(self.cli, self.vendor)
@@ -160,10 +159,10 @@ class Engine:
         return Typed(status if status >= 0 else SIGNALLED - status, report, changed)
 
     def ask(self, *arguments: str) -> str:
-        """Return what a command prints that does not work on resources.
+        """Return the output of a command that does not work on resources.
 
-        Raises EngineError with its stderr, BackendTimeoutError when the backend does not answer. Runs beside the real
-        project, so that the engine's notes land there and the checkout stays as it is.
+        Raises EngineError with its stderr, BackendTimeoutError when the backend does not answer. Runs in a copy of
+        the project, so that Pulumi's notes do not change the checkout.
         """
         self.config_file()
         try:
@@ -179,20 +178,20 @@ class Engine:
             )
         except subprocess.TimeoutExpired:
             where = f"pulumi {arguments[0]} of stack {self.stack}"
-            hint = f"does the backend answer? It is {self.backend.shown}"
+            hint = f"check that the backend answers: {self.backend.shown}"
             raise BackendTimeoutError(f"was stopped after {ASK_S:.0f} s", where=where, hint=hint) from None
         if done.returncode:
             raise EngineError(done.stderr.strip())
         return done.stdout
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of the engine."""
+        """Return the environment of the Pulumi engine."""
         return cli_environment(self.cli, self.backend) | self.settings
 
     def config_file(self) -> Path:
-        """Return a fresh copy of the stack's file: the engine adds a salt to the file it is given.
+        """Return a new copy of the stack's file: the Pulumi engine adds a salt to the file that it gets.
 
-        A stack whose file is gone keeps the copy of its last run, so that it can still be removed.
+        If the stack's file was deleted, keep the copy of the last run: the stack can still be removed.
         """
         copy = self._project() / f"Pulumi.{self.stack}.yaml"
         original = STACKS_DIR / copy.name
@@ -220,7 +219,7 @@ class Engine:
         return self.folder / "engine.stderr"
 
     def _start(self, verb: str, arguments: Sequence[str]) -> "subprocess.Popen[bytes]":
-        """Start the CLI as the leader of a session of its own, its events and words written to files."""
+        """Start the CLI in a new session. It writes events and stderr to files."""
         argv = [str(self.cli.program), verb, "--json", "--non-interactive", "--stack", self.named]
         argv += ["--config-file", str(self.config_file()), *arguments]
         with self._events.open("wb") as stdout, self._words.open("wb") as stderr:
@@ -237,9 +236,9 @@ class Engine:
     def _follow(
         self, process: "subprocess.Popen[bytes]", engine: Process | None, report: Report, end: Deadline | None
     ) -> list[int]:
-        """Read events until the engine has ended, telling a person; return the signals that came meanwhile.
+        """Print events until the Pulumi engine has ended. Return the signals that were received.
 
-        An engine that works on at `end` is stopped: in order, and some seconds later at once.
+        At `end`, stop the Pulumi engine with SIGTERM, and some seconds later kill it.
         """
         with forwarding(engine) as received, self._events.open(encoding="utf-8", errors="replace") as lines:
             ended = False
@@ -255,27 +254,27 @@ class Engine:
         return received
 
     def _verdict(self, verb: str, status: int, report: Report) -> EngineError | DeployError | None:
-        """Return what is to be raised of a run that ended by itself; None when it did what it was asked to."""
+        """Return the error of a run that ended by itself. None: it succeeded."""
         if status and not report.began:
             return EngineError(self._stderr())
         if status:
             return self._failure(verb, report)
         if not report.began:
             where = f"{self.cli.program} {verb}"
-            return DeployError("said nothing that is understood", where=where, hint=str(self._events))
+            return DeployError("printed nothing that this release understands", where=where, hint=str(self._events))
         return None
 
     def _failure(self, verb: str, report: Report) -> DeployError:
-        """Return the error that tells why the engine failed: its first error in a line, the rest below."""
+        """Return the error with the reason why the Pulumi engine failed: its first error in a line, the rest below."""
         stderr_text = self._stderr()
-        errors = report.errors or [stderr_text or "the engine gave no reason"]
+        errors = report.errors or [stderr_text or "the Pulumi engine gave no reason"]
         cause, below = _cause(errors[0])
         lines = [*below, *(line for error in errors[1:] for line in error.splitlines()), *stderr_text.splitlines()]
         shown = [f"  {line}" for line in lines[-SHOWN_LINES:]]
         return EngineFailedError(
             cause,
             where=f"{verb} of stack {self.stack}",
-            detail="\n".join([*shown, f"  all that the engine said: {self._events}"]),
+            detail="\n".join([*shown, f"  all events of the Pulumi engine: {self._events}"]),
         )
 
     def _stderr(self) -> str:

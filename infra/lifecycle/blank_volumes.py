@@ -1,9 +1,9 @@
 """Whether the data volumes of a stack are proven to be blank: then an edit of the file may make them smaller.
 
-No cloud tells whether a disk was ever attached. The proof is in our own note: after each failed attempt of a stack's
-first `up` we look at the state, and when no attempt has made a host, the lease notes the time of that state. A state
-of another time was changed since, in another checkout or by hand; an attempt that was cut off notes no time. In both
-cases the volumes count as ones that may hold data.
+No cloud reports whether a disk was ever attached. The proof is in the checkout's note: after each failed attempt of a
+first `up` we read the state, and if no attempt has created a host, the note gets the time of that state. A state with
+another time was changed later, in another checkout or by hand; an interrupted attempt notes no time. In both cases the
+volumes may hold data.
 """
 
 from typing import TYPE_CHECKING
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def still_blank(noted: KnownPlacement, held: "Stack", *, exports: bool) -> KnownPlacement:
-    """Return the lease as it was noted, without `blank_at` when the state was changed since or has a host.
+    """Return the placement as it was noted, without `blank_at` if the state has changed since or has a host.
 
-    `exports`: whether the state exports a lease, which an `up` does that has made all hosts.
+    `exports`: whether the state exports a placement, which it does after an `up` that created all hosts.
     """
     if not noted.blank_at or not (noted.is_complete or exports or blank_at(held) != noted.blank_at):
         return noted
@@ -26,13 +26,13 @@ def still_blank(noted: KnownPlacement, held: "Stack", *, exports: bool) -> Known
 
 
 class BlankVolumes:
-    """What is proven of a stack's data volumes from attempt to attempt of an `up`."""
+    """What is proven about a stack's data volumes, from attempt to attempt of an `up`."""
 
     at: str
-    """The lease's `blank_at` for the next attempt."""
+    """`blank_at` for the next attempt."""
 
     def __init__(self, previous: KnownPlacement | None, held: "Stack") -> None:
-        """`previous`: the lease as it is known before the first attempt."""
+        """`previous`: the placement before the first attempt."""
         self._held = held
         self.at = previous.blank_at if previous is not None else ""
         self._are_blank = bool(self.at) if previous is not None else _is_empty(held)
@@ -52,9 +52,9 @@ def _is_empty(held: "Stack") -> bool:
 
 
 def blank_at(held: "Stack") -> str:
-    """Return the time of the state, as the engine writes it.
+    """Return the time of the state, as the Pulumi engine writes it.
 
-    Empty when the state has a host, may get one, or tells no time.
+    Empty: the state has a host, may get one, or has no time.
     """
     try:
         return "" if held.has_machines() or held.has_creations_in_flight() else held.written_at()

@@ -1,9 +1,9 @@
-"""The commands that make, show and remove a stack's machines.
+"""The commands that create, show and remove the machines of a stack.
 
     python -m infra.lifecycle.commands preview|up|refresh|outputs|down --stack NAME
     eval "$(python -m infra.lifecycle.commands env --stack NAME)"      then use `pulumi` by hand on the same stack
 
-A wrong config is told before anything is made (exit 2). Installs nothing on a host: that is for `fab`.
+A wrong config is reported before anything is created (exit 2). Installs nothing on a host: `fab` does that.
 """
 
 import shlex
@@ -18,8 +18,8 @@ from core.runs import write_result
 
 
 def preview(stack: str) -> int:
-    """Show what `up` would make, change or remove."""
-    say(f"preview: what `up` would do to stack {stack}; nothing is changed")
+    """Show what `up` would create, change or remove."""
+    say(f"preview: shows what `up` would do to stack {stack}; changes nothing")
     from infra.automation.stack import only_looking
     from infra.clouds.registry import cloud_of
     from infra.config import load_stack
@@ -38,8 +38,8 @@ def preview(stack: str) -> int:
 
 
 def up(stack: str) -> int:
-    """Make the machines of a stack."""
-    say(f"up: makes the machines of stack {stack}; safe to run again")
+    """Create the machines of a stack."""
+    say(f"up: creates the machines of stack {stack}; safe to run again")
     from infra.automation.stack import hold
     from infra.clouds.registry import cloud_of
     from infra.config import load_stack
@@ -64,8 +64,8 @@ def up(stack: str) -> int:
 
 
 def refresh(stack: str) -> int:
-    """Find out what has become of a stack's machines."""
-    say(f"refresh: asks what has become of the machines of stack {stack}, and notes it in the state")
+    """Check whether the machines of a stack exist, and update the state."""
+    say(f"refresh: checks the machines of stack {stack}, and updates the state")
     from infra.automation.stack import hold
     from infra.clouds.registry import cloud_of
     from infra.config import load_stack
@@ -73,7 +73,7 @@ def refresh(stack: str) -> int:
     from infra.lifecycle.previous import known_placement
 
     config = load_stack(stack)
-    with step("ask for each machine"), hold(stack, config.cloud) as held:
+    with step("check each machine"), hold(stack, config.cloud) as held:
         refuse_other_login(config.cloud, known_placement(config.cloud, stack, held))
         report = held.refresh()
     if report is None:
@@ -81,7 +81,7 @@ def refresh(stack: str) -> int:
     elif report.missing:
         say(f"  {cloud_of(config.cloud).missing_words(', '.join(report.missing))}")
     else:
-        say("  all of them are there")
+        say("  all machines exist")
     write_result(stack, "refresh.json", {"ok": True, "gone": report.missing if report else []})
     next_command(f"make up STACK={stack}")
     return 0
@@ -89,7 +89,7 @@ def refresh(stack: str) -> int:
 
 def outputs(stack: str) -> int:
     """Print hosts and serving spec as JSON on stdout."""
-    say(f"outputs: what stack {stack} hands on to provisioning, as JSON on stdout")
+    say(f"outputs: prints the outputs of stack {stack} as JSON on stdout")
     from infra.config import load_stack
     from infra.lifecycle.known_outputs import bring_up_to_date
 
@@ -102,8 +102,8 @@ def outputs(stack: str) -> int:
 
 
 def down(stack: str) -> int:
-    """Destroy a stack and confirm that nothing is left."""
-    say(f"down: removes all of stack {stack}, then looks whether anything is left")
+    """Destroy a stack and confirm that nothing remains."""
+    say(f"down: removes everything of stack {stack}, then checks that nothing remains")
     from infra.config.reader import known_stacks
     from infra.lifecycle.down import tear_down
 
@@ -111,22 +111,22 @@ def down(stack: str) -> int:
     for line in result.kept:
         say(f"  kept: {line}")
     if result.hosts_stay:
-        say("  nothing of ours was made; the hosts keep what was provisioned on them")
+        say("  no resources were created; the hosts keep what was provisioned on them")
         say(f"  their keys are kept in {stack_state_dir(stack)}")
     elif not result.asked:
-        say(f"  this checkout has no lease of stack {stack}, so there was nothing to ask the cloud for")
-        say(f"  what another checkout made, or a lost one, is found by: make orphans CLOUD={result.cloud}")
+        say(f"  this checkout has no placement of stack {stack}, so the cloud could not be queried")
+        say(f"  to find what another or a lost checkout created: make orphans CLOUD={result.cloud}")
     else:
-        say(f"  {len(result.destroyed)} resource(s) removed; nothing {'else ' if result.kept else ''}is left")
-    if stack in known_stacks():  # whose file was deleted is not to be made again
+        say(f"  {len(result.destroyed)} resource(s) removed; nothing {'else ' if result.kept else ''}remains")
+    if stack in known_stacks():  # a stack whose file was deleted is not created again
         next_command(f"make up STACK={stack}")
     return 0
 
 
 def env(stack: str) -> int:
-    """Print shell commands that make `pulumi` by hand use the same CLI and backend.
+    """Print shell commands with which `pulumi` uses the same CLI and backend.
 
-    By hand it notes the stack's salt in the stack's file, as it does for everybody; our own commands keep that clean.
+    Plain `pulumi` may write a salt into the stack's file. Our own commands keep that file clean.
     """
     from infra.automation.backend import find_backend
     from infra.automation.pulumi_cli import cli_environment

@@ -1,10 +1,10 @@
-"""Destroy a stack, then ask the host or the cloud until nothing of it is left.
+"""Destroys a stack, then queries the host or the cloud until nothing of it remains.
 
-What costs money goes first: a list that is denied, or an engine that fails, ends the command after that and not before.
+What costs money goes first: a denied list, or a Pulumi engine that fails, ends the command after that and not before.
 
-Says `ok` only for what was looked at anew. Removes the stack's state and files last, and only when nothing is left, so
-that a teardown that failed can be run again. Hosts that we did not make keep what is on them, and we the keys to it.
-Ends within DOWN_S: an engine that takes too long is stopped, and what it left is removed without it.
+Reports `ok` only after a new query. Removes the stack's state and files last, and only when nothing remains, so that a
+failed teardown can be run again. Hosts that we did not create keep what is on them, and this checkout keeps their keys.
+Ends within DOWN_S: a Pulumi engine that takes too long is stopped, and the rest is removed without it.
 """
 
 import shutil
@@ -36,25 +36,25 @@ from infra.lifecycle.recovery import recover
 from serving.endpoint import endpoint_file
 
 DOWN_S = 300.0
-"""How long `down` may take; what is left then is told, and it can be run again."""
+"""How long `down` may take. It reports what remains then, and can be run again."""
 
 CLOUD_S = 90.0
-"""Of that, what is kept for removing without the engine what it left."""
+"""Part of DOWN_S that is reserved for removing resources without the Pulumi engine."""
 
 RECOVER_S = 60.0
-"""Of that, how long what a cut-off command left may take to go before the engine begins."""
+"""Part of DOWN_S for removing the orphans of an interrupted command, before the Pulumi engine starts."""
 
 LAST_LOOK_S = 15.0
-"""Of that, what is kept for asking once more what is left, and how long that may take."""
+"""Part of DOWN_S that is reserved for the last query, and how long that query may take."""
 
 APPEAR_S = 20.0
-"""How long a cloud may take to list what an engine asked for just before it was killed. On AWS that was seen to take
+"""How long a cloud may take to list what a Pulumi engine requested just before it was killed. On AWS this has taken
 about a second (github.com/skypilot-org/skypilot/issues/4431)."""
 
 
 @dataclass(frozen=True)
 class Teardown:
-    """What a teardown came to; written as teardown.json."""
+    """The result of a teardown, written as teardown.json."""
 
     cloud: str
     ok: bool
@@ -65,36 +65,36 @@ class Teardown:
     """What the host or the cloud still has."""
 
     kept: list[str] = field(default_factory=list)
-    """What was left in place because the stack's file says so, and what it costs."""
+    """What the stack's file says to keep, and what it costs."""
 
     asked: bool = True
-    """Whether there was someone to ask: a cloud is asked for a lease, and a stack that was never made here has none."""
+    """Whether the cloud was queried. Without a placement (the stack was never created here) it cannot be."""
 
     hosts_stay: bool = False
-    """The hosts were not ours to remove; they go on serving, so their keys and certificates are kept."""
+    """The hosts keep serving, because we did not create them. Their keys and certificates are kept."""
 
 
 def tear_down(stack: str, *, sleep: Callable[[float], None] = time.sleep) -> Teardown:
-    """Remove `stack` and confirm that nothing is left. Raises DeployError when something is."""
+    """Remove `stack` and confirm that nothing remains. Raises DeployError if something does."""
     cloud = cloud_of(stack)
     if read_placement(stack) is not None or outputs_file(stack).exists():
-        ensure_sdk(cloud)  # before its time begins: they come once, and over a slow line take minutes
+        ensure_sdk(cloud)  # before the deadline starts: a first installation may take minutes
     end = Deadline.after(DOWN_S)
     destroyed: list[str] = []
     with hold(stack, cloud, stop_earlier=True) as held:
         keep = _keeps(stack)
         appears = Deadline.after(APPEAR_S if cloud in RENTED and _has_creations_in_flight(held) else 0.0)
-        placement = _placement(cloud, stack, held)  # noted, as the state forgets it with its resources
+        placement = _placement(cloud, stack, held)  # before the state forgets it with its resources
         try:
             _refuse_other_login(cloud, placement)
             _recover(cloud, stack, held, end)
             report, gave_up = _destroy(held, stack, keep=keep, lets_go=cloud in RENTED and not keep, end=end)
             if gave_up is not None and cloud in RENTED and placement is None:
-                raise gave_up  # nobody can be asked what it left
+                raise gave_up  # without a placement, no cloud can be queried
             destroyed = report.done.get("delete", []) if report else []
             left = _left(cloud, stack, end)
             if placement is not None and (wait_s := appears.left_s()):
-                with step(f"wait {wait_s:.0f} s for what the interrupted command may still have asked for"):
+                with step(f"wait {wait_s:.0f} s for what the interrupted command may have requested"):
                     sleep(wait_s)
                 left = _left(cloud, stack, end)
             kept = _asked(orphans.kept, cloud, stack, end)
@@ -108,12 +108,12 @@ def tear_down(stack: str, *, sleep: Callable[[float], None] = time.sleep) -> Tea
         result = _write(stack, Teardown(cloud, not left, destroyed, left, kept, asked, hosts_stay))
         if left:
             raise _not_gone(stack, left)
-        if kept:  # the stack still has it, and the next `up` goes on with it, after a look as before the first
+        if kept:  # the next `up` uses it again, after a preflight as before the first
             outputs_file(stack).unlink(missing_ok=True)
-            endpoint_file(stack).unlink(missing_ok=True)  # its address may be somebody else's tomorrow
+            endpoint_file(stack).unlink(missing_ok=True)  # its address may belong to somebody else tomorrow
             return result
         _forget(held, made=report is not None, gave_up=gave_up is not None)
-        # While it is held: the next command would lose what it has just made.
+        # Before the lock is released: else the next command would lose what it has just created.
         if hosts_stay:
             outputs_file(stack).unlink(missing_ok=True)
         else:
@@ -122,28 +122,28 @@ def tear_down(stack: str, *, sleep: Callable[[float], None] = time.sleep) -> Tea
 
 
 def _not_gone(stack: str, left: list[str]) -> DeployError:
-    """Return the error that names what is left, or that only some kinds could not be asked for."""
+    """Return the error that names what remains, or says that only some kinds could not be queried."""
     lines = "\n".join(f"  {line}" for line in left)
-    what, hint = "not all is gone", "run it again"
+    what, hint = "some resources remain", "run it again"
     if all(line.startswith(NOT_KNOWN) for line in left):
-        what = "all that could be asked for is gone, and some kinds could not be"
-        hint = "get the permissions that are named below and run it again; the stack is not forgotten until then"
+        what = "everything that could be queried is gone, but some kinds could not be queried"
+        hint = "get the permissions that are named below and run it again; the stack is kept until then"
     return DeployError(what, where=f"down of stack {stack}", hint=hint, detail=lines)
 
 
 def _placement(cloud: str, stack: str, held: Stack) -> KnownPlacement | None:
-    """Return the lease of a stack; where its state cannot be read, the one that this checkout noted."""
+    """Return the placement of a stack. If its state cannot be read, the one that this checkout noted."""
     try:
         return known_placement(cloud, stack, held)
     except (UsageError, LockedError):
         raise
     except DeployError as error:
-        say(f"  ! {error}; going on with what is noted here")
+        say(f"  ! {error}; continuing with this checkout's note")
         return read_placement(stack)
 
 
 def _has_creations_in_flight(held: Stack) -> bool:
-    """Return whether the cloud may still make something; True where the state of an interrupted stack is unreadable."""
+    """Return whether the cloud may still create something. True if the state of an interrupted stack is unreadable."""
     try:
         return held.has_creations_in_flight()
     except (UsageError, LockedError):
@@ -153,33 +153,33 @@ def _has_creations_in_flight(held: Stack) -> bool:
 
 
 def _refuse_other_login(cloud: str, placement: Placement | None) -> None:
-    """Raise UsageError for a login to another account; one that may not ask whose it is goes on.
+    """Raise UsageError for a login to another account. Continue if the login may not look up its account.
 
-    The engine's provider refuses another account, too, and nothing is forgotten before the cloud was asked.
+    The Pulumi provider rejects another account, too, and nothing is forgotten before the cloud was queried.
     """
     try:
         refuse_other_login(cloud, placement)
     except DeniedError as error:
-        say(f"  ! {error}; going on")
+        say(f"  ! {error}; continuing")
 
 
 def _recover(cloud: str, stack: str, held: Stack, end: Deadline) -> None:
-    """Remove what a command that was cut off left; what cannot be asked for, or does not go, holds up nothing."""
+    """Remove the orphans of an interrupted command. A failed query or removal does not stop `down`."""
     try:
         recover(cloud, stack, held, min(RECOVER_S, end.left_s(reserve_s=DOWN_S / 2)))
     except (UsageError, LockedError):
         raise
     except DeployError as error:
-        say("\n".join(filter(None, (f"  ! {error}; going on", error.detail))))
+        say("\n".join(filter(None, (f"  ! {error}; continuing", error.detail))))
 
 
 def _destroy(
     held: Stack, stack: str, *, keep: bool, lets_go: bool, end: Deadline
 ) -> tuple[Report | None, DeployError | None]:
-    """Return what the engine removed, None for a stack that was never made; and why it could not do all, if so.
+    """Return what the Pulumi engine removed (None: there is no stack), and the error if it could not remove everything.
 
-    An engine that fails or hangs does not keep machines running: what it leaves is removed without it. Only somebody
-    else's lock and a wrong login end `down` here.
+    A Pulumi engine that fails or hangs does not keep machines running: the rest is removed without it. Only another
+    command's lock and a wrong login end `down` here.
     """
     try:
         with step(f"remove the resources of stack {stack}"):
@@ -189,15 +189,15 @@ def _destroy(
     except (UsageError, LockedError):
         raise
     except DeployError as error:
-        say("\n".join(filter(None, (f"  {error}; going on without it", error.detail))))
+        say("\n".join(filter(None, (f"  {error}; continuing without the Pulumi engine", error.detail))))
         return Report(), error
     if report is None:
-        say(f"  stack {stack} was never made, or is removed already")
+        say(f"  stack {stack} was never created, or is already removed")
     return report, None
 
 
 def cloud_of(stack: str) -> str:
-    """Return the cloud of `stack`; where its file has become wrong or is gone, from the last run's copy."""
+    """Return the cloud of `stack`. If its file is wrong or missing, use the copy of the last run."""
     stack_file(stack)  # refuses a name that would be a path
     try:
         return load_stack(stack).cloud
@@ -205,18 +205,18 @@ def cloud_of(stack: str) -> str:
         cloud = _last_cloud(stack)
         if cloud is None:
             raise
-        say(f"  {error}; going on with the file of the last run")
+        say(f"  {error}; continuing with the file of the last run")
         return cloud
 
 
 def _last_cloud(stack: str) -> str | None:
-    """Return the cloud that the copy of the stack's file names, made when the engine last ran."""
+    """Return the cloud that the copy of the stack's file names, made when the Pulumi engine last ran."""
     cloud = _last_deployment(stack).get("cloud")
     return None if cloud is None else str(cloud)
 
 
 def _keeps(stack: str) -> bool:
-    """Return whether the stack's file says that something is to be left in place."""
+    """Return whether the stack's file says to keep something."""
     try:
         return bool(load_stack(stack).storage.keep_on_down)
     except (ConfigError, UsageError):
@@ -224,7 +224,7 @@ def _keeps(stack: str) -> bool:
 
 
 def _last_deployment(stack: str) -> dict[str, Any]:
-    """Return what the copy of the stack's file holds, made when the engine last ran; empty when there is none."""
+    """Return what the copy of the stack's file holds, made when the Pulumi engine last ran. Empty: there is no copy."""
     copy = state_dir() / "stacks" / stack / "project" / f"Pulumi.{stack}.yaml"
     try:
         return dict(read_yaml(copy, shown_as=str(copy))["config"][DEPLOYMENT_KEY])
@@ -233,19 +233,19 @@ def _last_deployment(stack: str) -> dict[str, Any]:
 
 
 def _left(cloud: str, stack: str, end: Deadline) -> list[str]:
-    """Return what is left; what the state does not know of is removed first."""
-    with step("ask what is left"):
+    """Return what remains, after removing what the state does not know."""
+    with step("query what remains"):
         left = _asked(orphans.find, cloud, stack, end)
     there = [line for line in left if not line.startswith(NOT_KNOWN)]
     if there:
-        with step(f"remove {len(there)} thing(s) that the state did not know of"):
+        with step(f"remove {len(there)} resource(s) that the state did not know"):
             orphans.remove(cloud, stack, end.left_s(reserve_s=LAST_LOOK_S))
             left = _asked(orphans.find, cloud, stack, end)
     return left
 
 
 def _found(cloud: str, stack: str, end: Deadline) -> list[str]:
-    """Return what is left after a failure, or that it is not known."""
+    """Return what remains after a failure, or that it is unknown."""
     try:
         return _asked(orphans.find, cloud, stack, end)
     except DeployError as error:
@@ -253,15 +253,15 @@ def _found(cloud: str, stack: str, end: Deadline) -> list[str]:
 
 
 def _asked(look: Callable[[str, str], list[str]], cloud: str, stack: str, end: Deadline) -> list[str]:
-    """Return what `look` tells. Raises DeployError when a cloud answers so slowly that all its calls take too long."""
+    """Return the result of `look`. Raises DeployError when all its calls together take too long."""
     seconds = max(end.left_s(reserve_s=LAST_LOOK_S), LAST_LOOK_S)
     return answer_within(seconds, lambda: look(cloud, stack), where=f"cloud {cloud}")
 
 
 def _forget(held: Stack, *, made: bool, gave_up: bool) -> None:
-    """Remove the stack from our own backend; another keeps its empty stack and its history.
+    """Remove the stack from our own backend. Other backends keep the empty stack and its history.
 
-    An engine that was stopped still has in its state what the cloud says is gone.
+    After a Pulumi engine was stopped, the state still has resources that the cloud no longer has.
     """
     if made and held.backend.ours:
         held.remove(with_resources=gave_up)

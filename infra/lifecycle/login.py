@@ -1,4 +1,4 @@
-"""The login of a rented cloud: what the Pulumi provider needs for it, and whether it is the one of the stack."""
+"""The login to a cloud: what the Pulumi provider needs for it, and whether it is the one of the stack."""
 
 from typing import TYPE_CHECKING
 

@@ -1,7 +1,7 @@
-"""Refusing to make a stack's machines a second time: its state has nothing, and the cloud still has what it made.
+"""Refuses to create a stack's machines a second time: the state is empty, and the cloud still has the resources.
 
-The state lies in another backend, or was lost. The engine would start from nothing: the machines that run would cost on
-beside the new ones, and the next `up` would take them for left over and remove them with their data.
+The state is in another backend, or was lost. The Pulumi engine would start from nothing: the running machines would
+cost money beside the new ones, and the next `up` would remove them as orphans, with their data.
 """
 
 from core.console import say
@@ -16,35 +16,35 @@ from infra.contract.stack_placement import KnownPlacement, Progress
 from infra.lifecycle.known_placement import State
 
 HOLDING = ("instance", "volume", "disk")
-"""Kinds of things that serve, or hold data."""
+"""Kinds of resources that serve, or have data."""
 
 
 def refuse_lost_state(cloud: Cloud, stack: str, placement: KnownPlacement, state: State) -> KnownPlacement:
-    """Raise DeployError when the cloud has things of a lease that stands, and the stack's state has none at all.
+    """Raise DeployError if the cloud has resources of a complete stack, and the stack's state has none.
 
-    Else return the lease; as that of a stack that does not stand, when the cloud confirms that it has nothing of it:
-    the stack was destroyed, and the lease outlived it. Things that are kept on purpose, and kinds that could not be
-    asked for, are a warning.
+    Otherwise return the placement. If the cloud confirms that it has nothing, the stack was destroyed and only its note
+    remained: the placement is then that of a stack that holds nothing. Resources that are kept on purpose, and kinds
+    that could not be queried, are warnings.
     """
     if not placement.is_complete or state.known_ids():
         return placement
     try:
         found = found_of(cloud, placement)
     except DeniedError as error:
-        say(f"  ! whether the cloud still has machines of this stack could not be asked: {error}")
+        say(f"  ! could not check whether the cloud still has machines of this stack: {error}")
         return placement
     for each in that_matter(found.unasked, placement.parts):
-        say(f"  ! the state of this stack is empty, and what the cloud has of it could not be asked: {each}")
+        say(f"  ! the state of this stack is empty, and the cloud could not be queried for: {each}")
     for kept in (resource for resource in found if resource.keep):
         say(f"  ! {kept} was kept, is not in the state of this stack, and is not used again")
     there = [f"  {resource}" for resource in found if not resource.keep]
     if there:
         raise DeployError(
-            f"its state in {state.backend.shown} is empty, but the cloud has {len(there)} thing(s) that it made",
+            f"its state in {state.backend.shown} is empty, but the cloud has {len(there)} resource(s) of it",
             where=f"stack {stack}",
             hint=(
                 "set PULUMI_BACKEND_URL, or `pulumi login`, to where the state is;"
-                f" if it is lost, remove these things: make down STACK={stack}"
+                f" if it is lost, remove these resources: make down STACK={stack}"
             ),
             detail="\n".join(there),
         )
@@ -53,21 +53,21 @@ def refuse_lost_state(cloud: Cloud, stack: str, placement: KnownPlacement, state
 
 
 def refuse_half_lost_state(stack: str, placement: KnownPlacement, held: Stack, adrift: list[CloudResource]) -> None:
-    """Raise DeployError when hosts or disks of a stack that stands would count as left over without a reason.
+    """Raise DeployError if hosts or disks of a complete stack would count as orphans without a reason.
 
-    A command that was cut off while it made them has left that in the state. Where the state says nothing of it, it is
-    an older copy, perhaps, and what it lacks may be what serves.
+    A command that was interrupted while it created them has recorded that in the state. Otherwise the state may be an
+    older copy, and what it lacks may be what serves.
     """
     there = [f"  {resource}" for resource in adrift if resource.kind in HOLDING]
     if not placement.is_complete or not there or held.has_creations_in_flight():
         return
     raise DeployError(
         f"its state in {held.backend.shown} lacks {len(there)} host(s) or disk(s) that the cloud has, and no command"
-        " was cut off while it made them; nothing was removed",
+        " was interrupted while it created them; nothing was removed",
         where=f"stack {stack}",
         hint=(
-            "put the newest state back if this is an older copy;"
-            f" else remove what is listed by hand, or the whole stack: make down STACK={stack}"
+            "restore the newest state if this is an older copy;"
+            f" otherwise remove what is listed by hand, or the whole stack: make down STACK={stack}"
         ),
         detail="\n".join(there),
     )

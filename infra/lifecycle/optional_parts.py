@@ -1,4 +1,4 @@
-"""The parts that only some stacks have, noted with the lease: teardown needs no permission to look for the others."""
+"""Parts that only some stacks have, noted in the placement: `down` needs no permission to look for the others."""
 
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import Placement
@@ -21,9 +21,9 @@ def parts_of(config: DeploymentConfig) -> set[str]:
 
 
 def all_parts(config: DeploymentConfig, previous: Placement | None) -> tuple[str, ...] | None:
-    """Return the parts that a stack may have after an `up`: those of the file, and those it ever had.
+    """Return the parts that a stack may have after an `up`: those of the file, and those of earlier files.
 
-    None: not known, as the lease is one of before they were noted.
+    None: not known, because the placement is of a release that did not note them.
     """
     if previous is None:
         return tuple(sorted(parts_of(config)))

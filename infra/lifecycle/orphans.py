@@ -1,6 +1,6 @@
-"""What is left of a stack, by asking the host or the cloud itself and never the Pulumi state.
+"""What this computer or the cloud still has of a stack. Queries them, and never the Pulumi state.
 
-`find` changes nothing. `remove` ends what the state does not know of: what a killed engine made and could not note.
+`find` changes nothing. `remove` also removes what a killed Pulumi engine created and did not record.
 """
 
 from catalog.clouds import RENTED
@@ -11,12 +11,12 @@ from infra.contract.stack_placement import Placement, read_placement
 
 
 def hosts_stay(cloud: str) -> bool:
-    """Return whether the hosts of a stack are not ours to remove: they go on serving after a teardown."""
+    """Return whether the hosts of a stack keep serving after `down`, because we did not create them."""
     return cloud_of(cloud).hosts_stay
 
 
 def find(cloud: str, stack: str) -> list[str]:
-    """Return what is left of this checkout's `stack`, a line each; empty when nothing is."""
+    """Return what remains of this checkout's `stack`, a line each."""
     if cloud not in RENTED:
         return cloud_of(cloud).remaining(stack)
     asked = _rented(cloud, stack)
@@ -24,13 +24,13 @@ def find(cloud: str, stack: str) -> list[str]:
 
 
 def kept(cloud: str, stack: str) -> list[str]:
-    """Return what was left in place because the stack's file says so, with what it costs, a line each."""
+    """Return what the stack's file says to keep, with its cost, a line each."""
     asked = _rented(cloud, stack)
     return stack_resources.kept(*asked) if asked else []
 
 
 def remove(cloud: str, stack: str, deadline_s: float) -> None:
-    """Remove what `find` would name. Raises DeployError when it cannot, or a cloud takes longer than `deadline_s`."""
+    """Remove what `find` returns. Raises DeployError if it fails or takes longer than `deadline_s`."""
     cloud_of(cloud).remove_remaining(stack)
     asked = _rented(cloud, stack)
     if asked:
@@ -38,5 +38,5 @@ def remove(cloud: str, stack: str, deadline_s: float) -> None:
 
 
 def _rented(cloud: str, stack: str) -> tuple[Cloud, Placement] | None:
-    """Return whom to ask about what this checkout noted."""
+    """Return the cloud and the placement that this checkout noted."""
     return holder_of(cloud, read_placement(stack))

@@ -1,4 +1,4 @@
-"""Where the Pulumi program puts a rented stack: what `make up` handed over, else the same choice made here.
+"""Where the Pulumi program puts a stack in a cloud: what `make up` handed over, else the same choice.
 
 So plain `pulumi preview|up` needs no variable. The choice is the first that `make up` would try, and is noted in the
 checkout. The program tries no second place: an update that finds no capacity fails, and `make up` tries the others.

@@ -1,6 +1,6 @@
-"""Trying places until one has machines in stock: zones and machine types in order, within a time limit, with a table.
+"""Tries places until one has capacity: zones and machine types in order, within a time limit, with a table.
 
-Decides nothing about a cloud: the candidates, the attempt and what counts as out of stock are handed in.
+Decides nothing about a cloud: the candidates, the attempt and what counts as out of stock are arguments.
 """
 
 import time
@@ -42,13 +42,13 @@ def first_shown(candidates: list[Candidate], previous: KnownPlacement | None, st
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try and what became of it."""
+    """One attempt and its result."""
 
     candidate: Candidate
     outcome: Literal["placed", "out of stock", "took too long", "not tried"]
     seconds: float = 0.0
     told: str = ""
-    """What the cloud said."""
+    """The cloud's words."""
 
 
 def place(
@@ -60,10 +60,10 @@ def place(
     hint: str = ELSEWHERE,
     clock: Callable[[], float] = time.monotonic,
 ) -> tuple[Result, list[Attempt]]:
-    """Return what the first attempt returned that found stock, and all attempts.
+    """Return the result of the first attempt that found capacity, and all attempts.
 
-    An attempt is told how many seconds are left for it. `out_of_stock` returns the cloud's words when an error only
-    means that this place has none left. Every other error stops at once. Raises DeployError with a table and the
+    An attempt gets the number of seconds that it may take. `out_of_stock` returns the cloud's words when an error only
+    means that this place has no capacity. Every other error stops at once. Raises DeployError with a table and the
     `hint` when no candidate is left or the time is over.
     """
     end, tried = Deadline.after(timeout_s, clock), list[Attempt]()
@@ -98,7 +98,7 @@ def place(
 
 
 def table(tried: Sequence[Attempt]) -> str:
-    """Return the attempts, a line each."""
+    """Return a table of the attempts."""
     rows = [("zone", "type", "outcome", "seconds", "")]
     for each in tried:
         placement = each.candidate.placement

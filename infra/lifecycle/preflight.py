@@ -1,4 +1,4 @@
-"""What would go wrong in a rented cloud, found before anything is made: all of it at once, each with what to do.
+"""What would go wrong in a cloud, found before anything is created: all of it at once, each with what to do.
 
 Changes nothing. The checks of a cloud are in its own folder.
 """
@@ -13,17 +13,17 @@ from infra.contract.stack_placement import KnownPlacement
 
 
 def findings(config: DeploymentConfig, stack: str, placement: KnownPlacement | None) -> list[Finding]:
-    """Return what was found; empty for clouds where nothing is rented. Raises UsageError without a valid login."""
+    """Return the findings; empty for clouds that rent no machines. Raises UsageError without a valid login."""
     if config.cloud not in RENTED:
         return []
     cloud = ready_cloud(config.cloud)
     if placement is not None and not placement.is_complete and lies_elsewhere(config, placement):
-        placement = None  # `up` removes what it left there, and begins here
+        placement = None  # `up` removes what it created there, and starts here
     return cloud.findings(config, stack, placement)
 
 
 def refuse(found: list[Finding], stack: str) -> None:
-    """Raise DeployError with all errors; nothing happens when there are none."""
+    """Raise DeployError with all errors, if there are any."""
     errors = [each for each in found if each.level == "error"]
     where = f"preflight of stack {stack}"
     if len(errors) == 1:

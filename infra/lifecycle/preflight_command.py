@@ -1,4 +1,4 @@
-"""Look at a rented cloud before anything is made there: python -m infra.lifecycle.preflight_command --stack NAME."""
+"""Check a cloud before anything is created there: python -m infra.lifecycle.preflight_command --stack NAME."""
 
 import sys
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ MARKS = {"ok": "✓", "warning": "!", "error": "✗"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Look, tell, and write preflight.json; the status is 0 when nothing is in the way."""
+    """Print the findings and write preflight.json. Return 0 if there is no error."""
     parser = Parser(prog="python -m infra.lifecycle.preflight_command", description=(__doc__ or "").partition(":")[0])
     parser.add_argument("--stack", required=True, help="name of the stack: stacks/Pulumi.NAME.yaml")
     stack = parser.parse_args(arguments).stack
-    say(f"preflight: looks at what stack {stack} needs; makes nothing")
+    say(f"preflight: checks what stack {stack} needs; creates nothing")
     from infra.clouds.registry import cloud_of
     from infra.config import load_stack
     from infra.contract.stack_placement import read_placement

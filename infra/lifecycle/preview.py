@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def preview(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, dict[str, Any]]:
-    """Return what `up` would do, and what the stack costs, for a result file. No cost: nothing is rented."""
+    """Return what `up` would do, and what the stack costs, for a result file. No cost: the cloud rents no machines."""
     cloud, cost = rented_cloud(config.cloud), dict[str, Any]()
     if cloud is not None:
         cost = _place_and_price(config, stack, cloud, held)

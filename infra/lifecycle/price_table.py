@@ -25,7 +25,7 @@ HEAD = """| stack | what it is | machine | USD per hour | USD per month |
 
 
 def table() -> str:
-    """Return the rows of all stacks, between the marks that stand in the README."""
+    """Return the rows of all stacks, between the marks in the README."""
     return BEGIN + HEAD + "".join(_row(stack) for stack in known_stacks()) + END
 
 

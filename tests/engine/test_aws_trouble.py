@@ -239,9 +239,7 @@ def test_another_account_is_refused(cloud_checkout: Checkout, aws: RunningAws) -
     assert instances(aws, ended=True) == []
 
 
-def test_down_leaves_another_stack_alone_and_leftovers_removes_strays(
-    cloud_checkout: Checkout, aws: RunningAws
-) -> None:
+def test_down_leaves_another_stack_alone_and_orphans_removes_orphans(cloud_checkout: Checkout, aws: RunningAws) -> None:
     before = everything(aws)
     mine, other = cloud_checkout.stack("aws-mine", stack_text()), cloud_checkout.stack("aws-other", stack_text())
     cloud_checkout.run("up", other)
@@ -260,11 +258,11 @@ def test_down_leaves_another_stack_alone_and_leftovers_removes_strays(
     seen = _sweep(cloud_checkout)
     assert seen.returncode == 0, seen.stderr
     assert "known\tinstance " in seen.stdout
-    assert "stray\t" not in seen.stdout
+    assert "orphan\t" not in seen.stdout
 
     (cloud_checkout.state / "stacks" / other / "lease.json").unlink()
     refused = _sweep(cloud_checkout, "--delete", answer="no\n")
-    assert "stray\tnetwork" in refused.stdout
+    assert "orphan\tnetwork" in refused.stdout
     assert refused.returncode == 2, "nobody said yes"
     assert len(instances(aws)) == 1
     done = _sweep(cloud_checkout, "--delete", answer="yes\n")

@@ -117,7 +117,7 @@ def test_another_life_is_told_and_makes_the_host_anew_beside_its_disk(gcp_checko
     assert data_disks(gcp) == disks
 
 
-def test_leftovers_tells_strays_from_known_stacks_and_others_stay(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
+def test_orphans_lists_unknown_stacks_and_others_stay(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
     mine, other = gcp_checkout.stack("gcp-mine", stack_text()), gcp_checkout.stack("gcp-other", stack_text())
     gcp_checkout.run("up", other)
     alone = everything(gcp)
@@ -129,9 +129,9 @@ def test_leftovers_tells_strays_from_known_stacks_and_others_stay(gcp_checkout: 
 
     seen = gcp_checkout.shell(sweep).stdout
 
-    strays = [line for line in seen.splitlines() if line.startswith("stray\t")]
-    assert any("instance " in line for line in strays), seen
-    assert all("gcp-other" not in line for line in strays)
+    orphans = [line for line in seen.splitlines() if line.startswith("orphan\t")]
+    assert any("instance " in line for line in orphans), seen
+    assert all("gcp-other" not in line for line in orphans)
     assert any(line.startswith("known\tnetwork") for line in seen.splitlines())
     refused = gcp_checkout.shell([*sweep, "--delete"])
     assert refused.returncode == 2, "nobody said yes"

@@ -75,7 +75,7 @@ def test_down_of_a_stack_that_was_never_made_says_so(checkout: Checkout, existin
     done = checkout.run("down", existing)
 
     assert done.returncode == 0, done.stderr
-    assert "was never made" in done.stderr
+    assert "was never created" in done.stderr
     assert checkout.result(existing, "teardown.json")["ok"] is True
 
 
@@ -86,7 +86,7 @@ def test_down_works_with_a_stack_file_that_became_wrong(checkout: Checkout, exis
     done = checkout.run("down", existing)
 
     assert done.returncode == 0, done.stderr
-    assert "going on with the file of the last run" in done.stderr
+    assert "continuing with the file of the last run" in done.stderr
     assert not checkout.checkpoint(existing).exists()
 
 

@@ -1,6 +1,6 @@
 """The hosts of an inventory as a deployment without resources.
 
-Takes the inventory's hosts only: what they serve is the stack file's to say. Reaches no host.
+Takes only the hosts from the inventory: the stack file says what they serve. Connects to no host.
 """
 
 from pathlib import Path

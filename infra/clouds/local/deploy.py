@@ -1,4 +1,4 @@
-"""The Pulumi program of cloud `local`: as many machines as the config says, all alike."""
+"""The Pulumi program of cloud `local`: `machine.count` equal machines."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ MIB_PER_GIB = 1024
 
 
 def deploy_machines(config: DeploymentConfig) -> Deployment:
-    """Declare the machines; the engine makes them."""
+    """Declare the machines."""
     stack = pulumi.get_stack()
     keys = stack_key_pair(stack)
     machines = [
@@ -35,11 +35,11 @@ def deploy_machines(config: DeploymentConfig) -> Deployment:
         for number in range(1, config.machine.count + 1)
     ]
     hosts = pulumi.Output.all(*(machine.host for machine in machines))
-    return Deployment(hosts=hosts.apply(lambda made: with_doors(made, config.network)))
+    return Deployment(hosts=hosts.apply(lambda made: with_networks(made, config.network)))
 
 
-def with_doors(hosts: Sequence[dict[str, Any] | None], network: NetworkSpec) -> list[dict[str, Any]]:
-    """Return `hosts` with who may reach them, for the firewall; one that a preview does not know yet is left out."""
-    doors = {"ssh_cidrs": list(network.ssh_cidrs), "client_cidrs": list(network.client_cidrs)}
-    written = {key: cidrs for key, cidrs in doors.items() if cidrs}
+def with_networks(hosts: Sequence[dict[str, Any] | None], network: NetworkSpec) -> list[dict[str, Any]]:
+    """Return `hosts` with the networks that may reach them. Leaves out hosts that a preview does not know yet."""
+    networks = {"ssh_cidrs": list(network.ssh_cidrs), "client_cidrs": list(network.client_cidrs)}
+    written = {key: cidrs for key, cidrs in networks.items() if cidrs}
     return [{**host, **written} for host in hosts if host]

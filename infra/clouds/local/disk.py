@@ -1,7 +1,7 @@
-"""A machine's disk of a given size: a sparse ext4 image, mounted by a loop device where its root filesystem lies.
+"""A machine's disk: a sparse ext4 image of the given size, mounted with a loop device as its root filesystem.
 
-The image takes only what the machine has written, and the machine sees a full disk before this host's is. Where no loop
-device can be had (a container without /dev/loop*), the machine lies in a folder, without a limit.
+The image takes only what the machine has written, and the machine's disk is full before this host's is. Without loop
+devices (in a container without /dev/loop*), the machine is in a folder, without a limit.
 """
 
 import time
@@ -19,12 +19,12 @@ UNMOUNT_DEADLINE_S = 10.0
 POLL_S = 0.1
 LOOPS = Path("/sys/block")
 
-# Tables are written as they are needed: 40 GiB are made in a tenth of a second, and take 5 MB.
+# Tables are written when they are needed: 40 GiB are created in a tenth of a second, and take 5 MB.
 MAKE = ("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard")
 
 
 def make(machine: MachineRecord) -> None:
-    """Make the disk of a new machine and mount it; where that cannot be, say so and leave a folder without a limit."""
+    """Create the disk of a new machine and mount it. If that fails, say so and leave a folder without a limit."""
     image = _image(machine.id)
     machine.root.mkdir()
     if machine.disk_gib <= 0:
@@ -38,19 +38,19 @@ def make(machine: MachineRecord) -> None:
         unmount(machine.id)
         image.unlink(missing_ok=True)
         reason = (getattr(error, "detail", "") or str(error)).strip().splitlines()[-1]
-        say(f"! {machine.name} has no disk of its own, and so no limit: {reason}")
+        say(f"! {machine.name} has no disk image, and so no disk limit: {reason}")
 
 
 def attach(machine: MachineRecord) -> None:
-    """Mount the disk of a machine that was made with one, as after a reboot of this host; grow it to what is wished.
+    """Mount the disk of a machine, for example after a reboot of this host, and grow it to its size.
 
-    One that is in use grows where the kernel lets it (CAP_SYS_RESOURCE), else at the machine's next start.
+    A disk in use grows if the kernel allows it (CAP_SYS_RESOURCE), else at the machine's next start.
     """
     image = _image(machine.id)
     if not image.exists():
         return
     desired = round(machine.disk_gib * GIB)
-    grows = desired > image.stat().st_size  # it is never made smaller: what lies on it stays
+    grows = desired > image.stat().st_size  # never smaller: its data must stay
     if grows:
         with image.open("r+b") as stream:
             stream.truncate(desired)
@@ -65,14 +65,14 @@ def attach(machine: MachineRecord) -> None:
 
 
 def is_whole(machine: MachineRecord) -> bool:
-    """Return whether the machine's files are there, mounted at the moment or not."""
+    """Return whether the machine's files exist, mounted or not."""
     return _image(machine.id).exists() or machine.root.is_dir()
 
 
 def unmount(identity: str) -> None:
-    """Unmount the disk, whose loop device goes with it; nothing happens when it is not mounted.
+    """Unmount the disk, which frees its loop device. Does nothing if it is not mounted.
 
-    Raises HostError when something keeps it busy.
+    Raises HostError if it is still in use.
     """
     root = record.STORE / identity / "root"
     end = Deadline.after(UNMOUNT_DEADLINE_S)
@@ -80,9 +80,9 @@ def unmount(identity: str) -> None:
         if host.succeeds("umount", str(root)):
             continue  # once more, if it was mounted twice
         if not end.left_s():
-            raise HostError("is still in use", where=str(root), hint=f"end what works there, then `umount {root}`")
+            raise HostError("is still in use", where=str(root), hint=f"stop what uses it, then run `umount {root}`")
         time.sleep(POLL_S)
-    # A device goes with its mount, but a moment later where another program looks at it, such as another mount.
+    # The kernel frees the device with its mount, or a moment later if another program looks at it.
     while _device(identity) is not None and end.left_s():
         time.sleep(POLL_S)
 
@@ -93,7 +93,7 @@ def is_mounted(identity: str) -> bool:
 
 
 def remains() -> list[tuple[str, str]]:
-    """Return id and words for each disk that is mounted, and each loop device that holds one."""
+    """Return the id and a line for each mounted disk and each loop device of a disk."""
     points = [each for each in record.mount_points() if each.name == "root" and each.parent.parent == record.STORE]
     found = [(each.parent.name, f"mount {each}") for each in points]
     for file in LOOPS.glob("loop*/loop/backing_file"):
@@ -108,7 +108,7 @@ def _image(identity: str) -> Path:
 
 
 def _mount(identity: str) -> None:
-    """Mount the image. Past this host's page cache where it can be: what it holds would count twice."""
+    """Mount the image, with direct I/O if possible: else this host would cache its content twice."""
     root = record.STORE / identity / "root"
     root.mkdir(exist_ok=True)
     host.run("mount", "-t", "ext4", "-o", "loop,noatime", str(_image(identity)), str(root))
@@ -117,7 +117,7 @@ def _mount(identity: str) -> None:
 
 
 def _device(identity: str) -> Path | None:
-    """Return the loop device of the machine's disk; None when there is none."""
+    """Return the loop device of the machine's disk. None: there is none."""
     for file in LOOPS.glob("loop*/loop/backing_file"):
         if _backing(file) == _image(identity):
             return Path("/dev") / file.parent.parent.name
@@ -125,7 +125,7 @@ def _device(identity: str) -> Path | None:
 
 
 def _backing(file: Path) -> Path | None:
-    """Return which file a loop device holds, also one that was deleted since; None when it was let go meanwhile."""
+    """Return the file of a loop device, also if it was deleted. None: the device was freed meanwhile."""
     try:
         return Path(file.read_text().rstrip("\n").removesuffix(" (deleted)"))
     except OSError:

@@ -1,6 +1,6 @@
-"""The few files that make one machine differ from another: name, identity, SSH host key, who may log in.
+"""The few files that differ between machines: name, machine id, SSH host key, authorized keys.
 
-Written into the root filesystem before its first boot; the host key is thus known before the first connection.
+They are written before the first boot, so the host key is known before the first connection.
 """
 
 import os
@@ -23,9 +23,9 @@ def write_identity(root: Path, name: str) -> str:
     servers = host_settings.name_servers()
     if not servers:
         raise UsageError(
-            "names no name server that a machine could reach",
+            "names no name server that a machine can reach",
             where="/etc/resolv.conf",
-            hint="add one that is not on this host's loopback",
+            hint="add one that is not on this host's loopback interface",
         )
     resolv = etc / "resolv.conf"
     resolv.unlink(missing_ok=True)
@@ -35,11 +35,11 @@ def write_identity(root: Path, name: str) -> str:
 
 
 def write_authorized_keys(root: Path, public_keys: tuple[str, ...]) -> None:
-    """Let these keys, and no others, log in; takes effect at once, also in a machine that runs."""
+    """Let only these keys log in. Takes effect at once, also in a running machine."""
     uid, gid = _login_ids(root)
     folder = root / "home" / LOGIN_USER / ".ssh"
     if folder.parent.resolve() != folder.parent or folder.is_symlink():
-        # Root in the machine could point it at a folder of this host's.
+        # Root in the machine could make it a link to a folder of this host.
         raise HostError(
             "is a link; the machine's own folder was expected", where=str(folder), hint="destroy the machine"
         )
@@ -51,10 +51,10 @@ def write_authorized_keys(root: Path, public_keys: tuple[str, ...]) -> None:
 
 
 def _login_ids(root: Path) -> tuple[int, int]:
-    """Return uid and gid that the login user has in the machine, which need not be anybody on this host."""
+    """Return uid and gid of the login user in the machine. This host need not have that user."""
     for line in (root / "etc/passwd").read_text().splitlines():
         name, _, uid, gid, *_ = line.split(":")
         if name == LOGIN_USER:
             return int(uid), int(gid)
-    hint = "the machine is not whole: make it anew with `down` and `up`"
+    hint = "the machine is incomplete: create it again with `down` and `up`"
     raise UsageError(f"has no user {LOGIN_USER}", where=str(root / "etc/passwd"), hint=hint)

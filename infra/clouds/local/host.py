@@ -1,4 +1,4 @@
-"""Commands on this host, run with words for their failure. Knows nothing of machines."""
+"""Runs commands on this host, and reports how they failed. Does not know machines."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from typing import IO
 from core.errors import HostError
 
 ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
-"""What programs of the host see: `nft` and `ip` lie in sbin, and no secret of the caller's travels on."""
+"""Environment of the host's programs: `nft` and `ip` are in sbin, and no secret of the caller is passed on."""
 
 MAX_SHOWN_CHARS = 120
 
@@ -29,12 +29,12 @@ def run(*argv: str, stdin: str = "", timeout_s: float = 60) -> str:
 
 
 def succeeds(*argv: str) -> bool:
-    """Return whether the command exits 0; what it prints is dropped."""
+    """Return whether the command exits with 0. Drops its output."""
     return subprocess.run(argv, env=ENVIRONMENT, capture_output=True, check=False).returncode == 0
 
 
 def run_detached(argv: Sequence[str], *, output: IO[bytes]) -> None:
-    """Start a command in a session of its own that outlives this process and is never its child."""
+    """Start a command in a new session. It outlives this process and is not its child."""
     subprocess.run(
         ("setsid", "--fork", *argv), stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=ENVIRONMENT, check=True
     )
@@ -47,5 +47,5 @@ def shown(argv: Sequence[str]) -> str:
 
 
 def is_root() -> bool:
-    """Return whether this process may make machines."""
+    """Return whether this process may create machines."""
     return os.geteuid() == 0

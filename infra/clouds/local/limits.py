@@ -1,6 +1,6 @@
-"""Memory and CPU limits of a machine: control groups, version 1 or 2, where no systemd of this host does it for us.
+"""Memory and CPU limits of a machine: control groups, version 1 or 2, on hosts without systemd.
 
-Does not limit disk or network. The groups also tell which processes belong to a machine, whatever they call themselves.
+Does not limit disk or network. The groups also show which processes belong to a machine.
 """
 
 import os
@@ -24,14 +24,14 @@ POLL_S = 0.02
 
 @dataclass(frozen=True)
 class Groups:
-    """The control groups of one machine; making the value makes nothing."""
+    """The control groups of one machine. The value alone creates nothing."""
 
     identity: str
     mount: Path = MOUNT
 
     @property
     def version1(self) -> dict[str, Path]:
-        """Controller and group, for the controllers that this host has in version 1."""
+        """Group by controller, for the controllers that this host has in version 1."""
         return {
             controller: self.mount / controller / self._name
             for controller in CONTROLLERS
@@ -40,7 +40,7 @@ class Groups:
 
     @property
     def version2(self) -> Path | None:
-        """The group in the one tree of version 2; None when this host mounts none."""
+        """The group in the tree of version 2. None: this host mounts none."""
         for tree in (self.mount, self.mount / "unified"):
             if (tree / "cgroup.controllers").exists():
                 return tree / self._name
@@ -51,7 +51,7 @@ class Groups:
         return PREFIX + self.identity
 
     def make(self, *, memory_mib: int, cpus: float) -> None:
-        """Make the groups that are missing and set the limits, also of a machine that runs."""
+        """Create missing groups and set the limits, also of a running machine."""
         for folder in self.folders():
             _make_group(folder)
         if self.version1:
@@ -62,16 +62,16 @@ class Groups:
             raise HostError("this host mounts no control groups", where=str(self.mount), hint="mount cgroup2 there")
 
     def arguments(self) -> list[str]:
-        """Return what supervise.sh is told of them."""
+        """Return the arguments for supervise.sh."""
         found = [word for group in self.version1.values() for word in ("--group1", str(group))]
         return found + (["--group2", str(self.version2)] if self.version2 else [])
 
     def processes(self) -> list[Process]:
-        """Return the running processes of the machine, its supervisor among them."""
+        """Return the running processes of the machine, with its supervisor."""
         return processes_below(self.folders())
 
     def remains(self) -> list[Path]:
-        """Return the groups that are there."""
+        """Return the groups that exist."""
         return [folder for folder in self.folders() if folder.exists()]
 
     def remove(self, *, deadline_s: float = 5.0) -> None:
@@ -82,8 +82,8 @@ class Groups:
                 _remove_group(folder, end)
 
     def folders(self) -> list[Path]:
-        """Return the groups at the top, whether they are there or not."""
-        # Where version 1 rules, systemd mirrors the tree of version 2 under its own name.
+        """Return the top groups, whether they exist or not."""
+        # On hosts with version 1, systemd mirrors the tree of version 2 under its own name.
         mirror = self.mount / "systemd" / self._name
         version2 = [self.version2] if self.version2 else []
         return [*self.version1.values(), *version2, *([mirror] if mirror.parent.is_dir() else [])]
@@ -94,7 +94,7 @@ class Groups:
             limit = str(memory_mib * MIB)
             with_swap = memory / "memory.memsw.limit_in_bytes"
             counts_swap = with_swap.exists()
-            if counts_swap:  # the kernel refuses a limit above this one, so it is lifted first
+            if counts_swap:  # the kernel rejects a limit above this one, so it is removed first
                 _write(with_swap, "-1")
             _write(memory / "memory.limit_in_bytes", limit)
             if counts_swap:
@@ -132,12 +132,12 @@ def known_ids(mount: Path = MOUNT) -> set[str]:
 
 
 def _make_group(folder: Path) -> None:
-    """Make one group. Raises HostError where control groups are somebody else's, as in most containers."""
+    """Create one group. Raises HostError if this host may not manage control groups, as in most containers."""
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise HostError(
-            f"no control group can be made ({error.strerror})",
+            f"control group cannot be created ({error.strerror})",
             where=str(folder),
             hint="local machines need a host, or a container that may manage its own control groups",
         ) from error
@@ -148,7 +148,7 @@ def _write(file: Path, value: str) -> None:
     try:
         file.write_text(value)
     except OSError as error:
-        raise HostError(f"the kernel refuses {value!r} ({error.strerror})", where=str(file)) from error
+        raise HostError(f"the kernel rejects {value!r} ({error.strerror})", where=str(file)) from error
 
 
 def _lines(file: Path) -> list[str]:
@@ -160,7 +160,7 @@ def _lines(file: Path) -> list[str]:
 
 
 def _remove_group(folder: Path, end: Deadline) -> None:
-    """Remove one group; a process that was killed leaves its group a moment later."""
+    """Remove one group. A killed process leaves its group a moment later."""
     while folder.exists():
         try:
             folder.rmdir()

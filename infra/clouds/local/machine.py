@@ -1,10 +1,10 @@
-"""Make, find, change and remove a machine on this host: root filesystem, network, limits, a supervisor. No Pulumi here.
+"""Creates, reads, changes and removes a machine on this host: root filesystem, network, limits, supervisor.
 
     python -m infra.clouds.local.machine create NAME [--memory-mib N] [--cpus N]    prints a HostRecord
     python -m infra.clouds.local.machine destroy NAME | list
 
-Every step can be cut off: the record is written first and removed last, so `create` and `destroy` both know what to
-clean up. Provisions nothing: that is for the roles, as on any other host.
+Every step can be interrupted: the record is written first and removed last, so `create` and `destroy` know what to
+clean up. Uses no Pulumi and provisions nothing: roles do that, as on any other host.
 """
 
 import json
@@ -31,14 +31,14 @@ from tools.rootfs import LOGIN_USER, SHARED_CACHE, ensure_rootfs, shared_cache_d
 
 BOOT_DEADLINE_S = 60.0
 ANSWER_DEADLINE_S = 15.0
-"""How long a machine that runs may be silent before it counts as dead: long enough for a reboot."""
+"""How long a running machine may not answer before it counts as dead: long enough for a reboot."""
 
 GREETING_S = 10.0
 POLL_S = 0.05
 MIB_PER_GIB = 1024
 
 DISK_GIB = 60.0
-"""As MachineSpec has it: three times what an engine for a small model takes."""
+"""The default of MachineSpec: three times what an engine for a small model needs."""
 
 
 def create(
@@ -51,9 +51,9 @@ def create(
     disk_gib: float = DISK_GIB,
     owner: str | None = None,
 ) -> MachineRecord:
-    """Return a machine with this size that answers SSH, made or started when it does not run yet.
+    """Return a machine of this size that answers SSH. Creates or starts it if it does not run.
 
-    Remains of one that was cut off are removed first; a whole machine keeps its disk, keys and address.
+    Removes an incomplete machine first. A complete one keeps its disk, keys and address.
     """
     owner = owner or str(state_dir().resolve())
     base = ensure_rootfs()
@@ -75,7 +75,7 @@ def create(
             _remove(identity)
             machine = _claim(resource)
             disk.make(machine)
-            # What lies in it, into the folder or the disk that is there.
+            # Copies the contents into the folder or disk that exists.
             host.run("cp", "--archive", "--reflink=auto", "--no-target-directory", str(base), str(machine.root),
                      timeout_s=300)  # fmt: skip
             machine = machine.changed(host_key=guest.write_identity(machine.root, name))
@@ -84,7 +84,7 @@ def create(
 
 
 def read(identity: str) -> MachineRecord | None:
-    """Return the machine if it is whole, runs and answers; None when it is gone, dead or was never finished."""
+    """Return the machine if it is complete, runs and answers. None: it is missing, dead or incomplete."""
     machine = record.load(identity)
     if machine is None or machine.phase != "ready" or not runner().is_running(machine):
         return None
@@ -92,7 +92,7 @@ def read(identity: str) -> MachineRecord | None:
 
 
 def is_off(stack: str, name: str) -> bool:
-    """Return whether this checkout's machine is whole and does not run; false also where that cannot be known."""
+    """Return whether this checkout's machine is complete and does not run. False if that is unknown."""
     machine = record.find(str(state_dir().resolve()), stack, name)
     return machine is not None and machine.phase == "ready" and not runner().is_running(machine)
 
@@ -106,9 +106,9 @@ def update(
     public_keys: tuple[str, ...],
     disk_gib: float = DISK_GIB,
 ) -> MachineRecord:
-    """Change limits, keys and owner of a machine without a reboot; one that is off is started.
+    """Change limits, keys and owner of a machine without a reboot. Start it if it is off.
 
-    Raises HostError when there is no such machine.
+    Raises HostError if the machine does not exist.
     """
     with record.locked(identity):
         machine = _whole(identity)
@@ -119,9 +119,9 @@ def update(
 
 
 def destroy(identity: str) -> None:
-    """Remove a machine and all that belongs to it, whole or not; nothing happens when there is none.
+    """Remove a machine and everything that belongs to it, complete or not. Does nothing if there is none.
 
-    Raises HostError that names what is left.
+    Raises HostError that names what remains.
     """
     with record.locked(identity):
         _remove(identity)
@@ -129,7 +129,7 @@ def destroy(identity: str) -> None:
 
 
 def destroy_stack(stack: str, *, owner: str | None = None) -> None:
-    """Remove all that this host has of this checkout's `stack`, known to a record or not."""
+    """Remove everything that this host has of this checkout's `stack`, with or without a record."""
     for identity in orphans.ids_of_stack(stack, owner=owner) & orphans.everything().keys():
         destroy(identity)
 
@@ -160,7 +160,7 @@ def nspawn_command(machine: MachineRecord) -> list[str]:
 
 
 def _whole(identity: str) -> MachineRecord | None:
-    """Return the record of a machine that was finished once; None when it has to be made anew."""
+    """Return the record of a complete machine. None: it must be created again."""
     try:
         machine = record.load(identity)
     except HostError:
@@ -169,14 +169,14 @@ def _whole(identity: str) -> MachineRecord | None:
 
 
 def _claim(machine: MachineRecord) -> MachineRecord:
-    """Write the record of a new machine, with a network that no other has."""
+    """Write the record of a new machine, with a network that no other machine uses."""
     with record.locked("host"):
         taken = {other.address_index for other in record.all_readable()}
         return machine.changed(address_index=network.choose_index(machine.id, taken, network.host_routes()))
 
 
 def _run(machine: MachineRecord, **resource: Any) -> MachineRecord:
-    """Bring the machine to what is wished, start it unless it runs, and wait until it answers."""
+    """Apply size, keys and owner, start the machine unless it runs, and wait until it answers."""
     machine = machine.changed(**resource)
     disk.attach(machine)
     guest.write_authorized_keys(machine.root, machine.public_keys)
@@ -197,12 +197,12 @@ def _run(machine: MachineRecord, **resource: Any) -> MachineRecord:
 
 
 def _answers(machine: MachineRecord, deadline_s: float) -> bool:
-    """Return whether sshd greets within the deadline; at once when the machine stops running meanwhile."""
+    """Return whether sshd greets within the deadline. Returns at once when the machine stops."""
     end = Deadline.after(deadline_s)
     while end.left_s():
         try:
             with socket.create_connection((_network(machine).address, SSH_PORT), timeout=1) as connection:
-                # A busy machine takes a while to greet; to knock again meanwhile would only give it more to do.
+                # A busy machine takes a while to greet; a second connection would only give it more work.
                 connection.settimeout(GREETING_S)
                 if connection.recv(4) == b"SSH-":
                     return True
@@ -214,20 +214,20 @@ def _answers(machine: MachineRecord, deadline_s: float) -> bool:
 
 
 def _remove(identity: str) -> None:
-    """End and remove everything that carries this id, then ask the host whether anything is left."""
+    """Stop and remove everything with this id, then check that nothing remains on this host."""
     if machine := _whole(identity):
-        machine.changed(phase="removing")  # a removal that is cut off must not be taken for a machine that is off
+        machine.changed(phase="removing")  # an interrupted removal must not look like a machine that is off
     runner().stop(identity)
     Network(identity, 0).down()
     _forget_nspawn(identity)
     disk.unmount(identity)
     record.remove(identity)
     if left := orphans.of_machine(identity):
-        raise HostError("could not be removed whole", where=f"machine {identity}", detail="\n".join(left))
+        raise HostError("could not be removed completely", where=f"machine {identity}", detail="\n".join(left))
 
 
 def _forget_nspawn(identity: str) -> None:
-    """Remove what a killed nspawn could not: its lock on the root filesystem and its folder for late mounts."""
+    """Remove what a killed nspawn did not: its lock on the root filesystem and its folder for mounts."""
     root = record.STORE / identity / "root"
     if root.is_dir():
         seen = root.stat()
@@ -241,10 +241,10 @@ def _network(machine: MachineRecord) -> Network:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Make, remove or list machines by hand."""
+    """Create, remove or list machines by hand."""
     parser = Parser(prog="python -m infra.clouds.local.machine", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    making = commands.add_parser("create", help="make or start a machine and print its HostRecord")
+    making = commands.add_parser("create", help="create or start a machine and print its HostRecord")
     making.add_argument("--memory-mib", type=int, default=2048)
     making.add_argument("--cpus", type=float, default=2.0)
     making.add_argument("--disk-gib", type=float, default=DISK_GIB)
@@ -252,7 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for each in (making, removing):
         each.add_argument("name")
         each.add_argument("--stack", default="by-hand")
-    commands.add_parser("list", help="print the machines of this host, whoever made them")
+    commands.add_parser("list", help="print the machines of this host, of every checkout")
     options = parser.parse_args(arguments)
 
     if not host.is_root():

@@ -1,4 +1,4 @@
-"""One machine on this host as a Pulumi component: a child resource and the host that it hands on."""
+"""One machine on this host as a Pulumi component: a child resource, and the host as output."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,7 @@ class LocalMachineArgs:
 
 
 class LocalMachine(pulumi.ComponentResource):
-    """A machine that runs and answers SSH."""
+    """A running machine that answers SSH."""
 
     host: pulumi.Output[dict[str, Any]]
     """In the shape of infra.contract.outputs.HostRecord."""

@@ -1,7 +1,7 @@
-"""A machine's own network: a named namespace, a veth pair, a /30, and NAT to the world.
+"""The network of a machine: a named namespace, a veth pair, a /30, and NAT.
 
-The namespace is ours, not the machine's, so it and its addresses survive a reboot of the machine. Opens nothing from
-outside: only this host reaches a machine, and a machine reaches what this host reaches.
+This host owns the namespace, so it and its addresses survive a reboot of the machine. Opens nothing from outside: only
+this host reaches a machine, and a machine reaches what this host reaches.
 """
 
 import ipaddress
@@ -13,7 +13,7 @@ from core.errors import HostError
 from infra.clouds.local import host, record
 
 RANGE = ipaddress.IPv4Network("10.213.0.0/16")
-"""16384 networks of four addresses; any that this host already has a route to is skipped."""
+"""16384 networks of four addresses. Networks that this host has a route to are skipped."""
 
 FORWARD_SWITCH = Path("/proc/sys/net/ipv4/ip_forward")
 NETNS_DIR = Path("/run/netns")
@@ -23,7 +23,7 @@ GUEST_INTERFACE = "host0"
 
 @dataclass(frozen=True)
 class Network:
-    """Names and addresses of one machine's network; making the value makes nothing."""
+    """Names and addresses of one machine's network. The value alone creates nothing."""
 
     identity: str
     index: int
@@ -59,7 +59,7 @@ class Network:
         return "llm_" + self.identity
 
     def up(self) -> None:
-        """Make what is missing of it; what is there stays as it is."""
+        """Create the missing parts. Leaves existing parts as they are."""
         if not (NETNS_DIR / self.namespace).exists() or not Path(f"/sys/class/net/{self.interface}").exists():
             self.down()
             host.run("ip", "netns", "add", self.namespace)
@@ -70,7 +70,7 @@ class Network:
         switch_forwarding_on()
 
     def down(self) -> None:
-        """Remove all of it that is there."""
+        """Remove all parts that exist."""
         if Path(f"/sys/class/net/{self.interface}").exists():
             host.run("ip", "link", "delete", self.interface)
         if (NETNS_DIR / self.namespace).exists():
@@ -102,7 +102,7 @@ class Network:
         )
 
     def _open_forwarding(self) -> None:
-        """Let this machine's packets through the forward chains of this host's firewall (Docker's, say)."""
+        """Let this machine's packets through the forward chains of this host's firewall (Docker's, for example)."""
         self._close_forwarding()
         for family, table, chain in foreign_forward_chains(ruleset()):
             for side in ("iifname", "oifname"):
@@ -123,14 +123,14 @@ def subnet(index: int) -> ipaddress.IPv4Network:
 
 
 def subnet_count() -> int:
-    """Return how many machines the range has room for."""
+    """Return how many machines fit into the range."""
     return RANGE.num_addresses // 4
 
 
 def choose_index(identity: str, taken: set[int], routes: list[ipaddress.IPv4Network]) -> int:
-    """Return the index of a free /30: the one this id falls on, so that a machine made again gets its old address.
+    """Return the index of a free /30. It depends on the id, so a machine that is created again gets its old address.
 
-    Raises HostError when none is free.
+    Raises HostError if none is free.
     """
     start = int(identity, 16) % subnet_count()
     for step in range(subnet_count()):
@@ -141,7 +141,7 @@ def choose_index(identity: str, taken: set[int], routes: list[ipaddress.IPv4Netw
 
 
 def host_routes() -> list[ipaddress.IPv4Network]:
-    """Return the networks that this host has a route to, less the default route and our own machines'."""
+    """Return the networks that this host has a route to, without the default route and our machines."""
     routes = json.loads(host.run("ip", "-json", "-4", "route", "show", "table", "all"))
     return [
         ipaddress.IPv4Network(route["dst"], strict=False)
@@ -151,7 +151,7 @@ def host_routes() -> list[ipaddress.IPv4Network]:
 
 
 def foreign_forward_chains(items: list[dict[str, dict[str, str]]]) -> list[tuple[str, str, str]]:
-    """Return family, table and name of the forward chains that drop what they do not know."""
+    """Return family, table and name of the forward chains whose policy is drop."""
     chains = [item["chain"] for item in items if "chain" in item]
     return [
         (str(chain["family"]), str(chain["table"]), str(chain["name"]))
@@ -161,7 +161,7 @@ def foreign_forward_chains(items: list[dict[str, dict[str, str]]]) -> list[tuple
 
 
 def switch_forwarding_on() -> None:
-    """Let this host forward packets, remembering what it did before."""
+    """Switch IP forwarding on, and note the previous setting."""
     with record.locked("host"):
         if FORWARD_SWITCH.read_text().strip() != "1":
             record.write_host_note({"ip_forward": "0"})
@@ -169,7 +169,7 @@ def switch_forwarding_on() -> None:
 
 
 def restore_forwarding() -> None:
-    """Switch forwarding off again if we switched it on and no machine is left."""
+    """Switch IP forwarding off again if we switched it on and no machine remains."""
     with record.locked("host"):
         if record.all_ids():
             return
@@ -179,5 +179,5 @@ def restore_forwarding() -> None:
 
 
 def ruleset() -> list[dict[str, dict[str, str]]]:
-    """Return all that nftables holds, an item each, as nft's JSON has it."""
+    """Return the whole nftables ruleset, an item each, as nft's JSON has it."""
     return list(json.loads(host.run("nft", "--json", "list", "ruleset"))["nftables"])

@@ -1,7 +1,7 @@
-"""What is left of machines on this host, by asking the kernel, nftables and the file system. Changes nothing.
+"""What this host still has of machines, according to the kernel, nftables and the file system. Changes nothing.
 
-Everything of a machine carries its id: interfaces, namespaces, groups and units `llm-<id>`, tables `llm_<id>`, folders.
-So it is found even when its record is gone.
+The name of everything that belongs to a machine contains its id: interfaces, namespaces, groups and units `llm-<id>`,
+tables `llm_<id>`, folders. So it is found even without its record.
 """
 
 import re
@@ -22,7 +22,7 @@ _NAMED = re.compile(r"llm[-_]([0-9a-f]{8})$")
 
 
 def everything() -> dict[str, list[str]]:
-    """Return what this host has of any machine, whoever made it: id, and a line for each thing."""
+    """Return what this host has of all machines, of every checkout: id, and a line for each part."""
     found: dict[str, list[str]] = defaultdict(list)
     for identity, words in _processes() + _networks() + disk.remains() + _folders() + runner().remains():
         found[identity].append(words)
@@ -30,7 +30,7 @@ def everything() -> dict[str, list[str]]:
 
 
 def of_machine(identity: str) -> list[str]:
-    """Return what this host still has of one machine, a line each; empty when it is gone."""
+    """Return what this host still has of one machine, a line each."""
     return everything().get(identity, [])
 
 
@@ -42,7 +42,7 @@ def of_stack(stack: str, *, owner: str | None = None) -> list[str]:
 
 
 def ids_of_stack(stack: str, *, owner: str | None = None) -> set[str]:
-    """Return the ids that machines of this checkout's `stack` have by their records, or would have without one."""
+    """Return the ids of this checkout's machines of `stack`: those with a record, and those they would get."""
     owner = owner or str(state_dir().resolve())
     recorded = {each.id for each in record.all_readable() if (each.stack, each.owner) == (stack, owner)}
     names = (record.machine_name(stack, number) for number in range(1, MAX_MACHINES + 1))
@@ -50,7 +50,7 @@ def ids_of_stack(stack: str, *, owner: str | None = None) -> set[str]:
 
 
 def _processes() -> list[tuple[str, str]]:
-    """Return the processes that run a machine, by their arguments: whatever control group they are in."""
+    """Return the processes that run a machine, by their arguments, in any control group."""
     folder = re.compile(re.escape(f"{record.STORE}/") + r"([0-9a-f]{8})/")
     found = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
@@ -64,7 +64,7 @@ def _processes() -> list[tuple[str, str]]:
 
 
 def _networks() -> list[tuple[str, str]]:
-    """Return interfaces, network namespaces, tables, and rules in tables of others."""
+    """Return interfaces, network namespaces, tables, and rules in other tables."""
     found = [
         (match[1], f"interface {path.name}") for path in INTERFACES.iterdir() if (match := _NAMED.match(path.name))
     ]
@@ -84,7 +84,7 @@ def _networks() -> list[tuple[str, str]]:
 
 
 def _folders() -> list[tuple[str, str]]:
-    """Return folders of machines, and what nspawn keeps for them while they run."""
+    """Return folders of machines, and nspawn's folders for running machines."""
     found = [(identity, f"folder {record.STORE / identity}") for identity in record.all_ids()]
     found += [(match[1], f"folder {path}") for path in NSPAWN_RUN.glob("*/*") if (match := _NAMED.match(path.name))]
     return found

@@ -1,4 +1,4 @@
-"""What this host remembers of each machine: one folder, one record, one lock. Knows nothing of how machines run.
+"""What this host keeps of each machine: one folder, one record, one lock. Does not know how machines run.
 
 /var/lib/llm-deploy/machines/<id>/record.json    written before anything else is made, removed after everything else
                                  disk.img        its disk, mounted at root/ (infra/clouds/local/disk.py)
@@ -24,7 +24,7 @@ from core.strict_json import parse_object
 from infra.clouds.local.removal import remove_tree
 
 STORE = Path("/var/lib/llm-deploy/machines")
-"""One place for all checkouts of this host: addresses and interfaces are shared, whoever makes the machine."""
+"""One place for all checkouts of this host: they share addresses and interfaces."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class MachineRecord:
 
     id: str
     owner: str
-    """The state folder of the checkout that made it: two checkouts may both have a machine called local-1."""
+    """The state folder of its checkout: two checkouts may both have a machine called local-1."""
     stack: str
     name: str
     memory_mib: int
@@ -42,14 +42,14 @@ class MachineRecord:
     disk_gib: float = 0.0
     """Size of its disk; 0 for machines that were made before disks had one."""
     address_index: int = -1
-    """Which /30 of infra/clouds/local/network.py's range is its own; -1 until one is chosen."""
+    """Index of its /30 in the range of infra/clouds/local/network.py. -1: none is chosen yet."""
     host_key: str = ""
     """Public half of its SSH host key; empty until it is made."""
     phase: Literal["creating", "ready", "removing"] = "creating"
 
     @property
     def folder(self) -> Path:
-        """Where all of it lies."""
+        """Its folder."""
         return STORE / self.id
 
     @property
@@ -59,7 +59,7 @@ class MachineRecord:
 
     @property
     def pid_file(self) -> Path:
-        """Where the supervisor writes who it is."""
+        """Where the supervisor writes its process."""
         return self.folder / "supervisor.pid"
 
     @property
@@ -91,7 +91,7 @@ def machine_name(stack: str, number: int) -> str:
 
 
 def load(identity: str) -> MachineRecord | None:
-    """Return the record of a machine; None when there is none. Raises HostError when it cannot be read."""
+    """Return the record of a machine. None: there is none. Raises HostError when it cannot be read."""
     path = STORE / identity / "record.json"
     try:
         values = parse_object(path.read_bytes())
@@ -100,17 +100,17 @@ def load(identity: str) -> MachineRecord | None:
         return None
     except (ValueError, TypeError, KeyError) as error:
         raise HostError(
-            "is no record of a machine", where=str(path), hint=f"destroy it: … destroy {identity}"
+            "is not a record of a machine", where=str(path), hint=f"destroy it: … destroy {identity}"
         ) from error
 
 
 def all_ids() -> list[str]:
-    """Return the ids of all machines of this host, whoever made them, whole or not."""
+    """Return the ids of all machines of this host, of every checkout, complete or not."""
     return sorted(path.name for path in STORE.glob("[0-9a-f]" * 8) if path.is_dir())
 
 
 def all_readable() -> list[MachineRecord]:
-    """Return the records of all machines of this host, less those that were cut off while being written."""
+    """Return the records of all machines of this host that can be read."""
     found = []
     for identity in all_ids():
         with contextlib.suppress(HostError):
@@ -120,12 +120,12 @@ def all_readable() -> list[MachineRecord]:
 
 
 def find(owner: str, stack: str, name: str) -> MachineRecord | None:
-    """Return the record of this owner's machine; None when there is none."""
+    """Return the record of this owner's machine. None: there is none."""
     return next((each for each in all_readable() if (each.owner, each.stack, each.name) == (owner, stack, name)), None)
 
 
 def remove(identity: str) -> None:
-    """Remove the machine's folder: the record last, so that a removal that is cut off can go on."""
+    """Remove the machine's folder, the record last: an interrupted removal can be continued."""
     folder = STORE / identity
     if not folder.is_dir():
         return
@@ -139,7 +139,7 @@ def remove(identity: str) -> None:
 
 
 def remove_store_if_empty() -> None:
-    """Remove the host-wide folder when the last machine has gone; another process may fill it again at any time."""
+    """Remove the host-wide folder after the last machine. Another process may fill it again at any time."""
     for path in (STORE, STORE.parent):
         try:
             path.rmdir()
@@ -148,19 +148,19 @@ def remove_store_if_empty() -> None:
 
 
 def read_host_note() -> dict[str, str]:
-    """Return what was noted about this host (settings as they were before the first machine). Raises HostError."""
+    """Return the note about this host: its settings before the first machine. Raises HostError."""
     path = STORE / ".host.json"
     try:
         return parse_object(path.read_bytes())
     except FileNotFoundError:
         return {}
     except ValueError:
-        hint = "remove it; settings of this host are then not put back when the last machine goes"
-        raise HostError("is no note of ours", where=str(path), hint=hint) from None
+        hint = "remove it; settings of this host are then not restored after the last machine"
+        raise HostError("is not a note of llm-deploy", where=str(path), hint=hint) from None
 
 
 def write_host_note(note: dict[str, str]) -> None:
-    """Note something about this host until the last machine goes."""
+    """Note something about this host, until its last machine is removed."""
     write_atomically(STORE / ".host.json", json.dumps(note) + "\n", mode=0o600)
 
 
@@ -171,7 +171,7 @@ def remove_host_note() -> None:
 
 @contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Hold the host-wide lock called `name` (a machine's id, or `host`); waits for whoever holds it."""
+    """Hold the host-wide lock called `name` (a machine's id, or `host`). Waits until it is free."""
     path = STORE / f".{name}.lock"
     while (stream := _locked_file(path)) is None:
         pass  # its last holder removed the file, or the empty store, while we waited
@@ -184,11 +184,11 @@ def locked(name: str) -> Iterator[None]:
 
 
 def _locked_file(path: Path) -> IO[str] | None:
-    """Return the lock file, open and locked; None when it is not the one that others would find by now."""
+    """Return the lock file, open and locked. None: another process has removed or replaced it."""
     try:
         STORE.mkdir(mode=0o700, parents=True, exist_ok=True)
         stream = path.open("w")
-    except (FileNotFoundError, FileExistsError):  # the store went while it was made or entered
+    except (FileNotFoundError, FileExistsError):  # the store was removed meanwhile
         return None
     fcntl.flock(stream, fcntl.LOCK_EX)
     try:
@@ -206,7 +206,7 @@ def mount_points() -> list[Path]:
 
 
 def _refuse_mounts(folder: Path) -> None:
-    """Raise HostError when something is mounted below `folder`: to remove it would empty what is mounted there."""
+    """Raise HostError if something is mounted below `folder`: removing the folder would empty the mount."""
     for point in mount_points():
         if point.is_relative_to(folder):
             raise HostError(f"{point} is still mounted", where=str(folder), hint=f"umount {point}")

@@ -1,17 +1,17 @@
-"""A machine's files removed, many at a time: 70,000 of them one after the other take longer than all else in `down`.
+"""Removes a machine's files, many at a time: one after the other, 70,000 files take longer than the rest of `down`.
 
-Returns when they are gone. Follows no link and looks for no mount: infra/clouds/local/record.py refuses those before.
+Follows no link and does not look for mounts: infra/clouds/local/record.py refuses those before.
 """
 
 import os
 from concurrent.futures import ThreadPoolExecutor
 
 AT_ONCE = 8
-"""Folders emptied at the same time. The file system works while Python waits, so this is more than there are cores."""
+"""Folders emptied at the same time. More than the cores, because Python waits for the file system."""
 
 
 def remove_tree(root: str | os.PathLike[str]) -> None:
-    """Remove a folder and all below it. Raises OSError for the first thing that stays; the rest may be gone by then."""
+    """Remove a folder and everything below it. Raises OSError for the first file that cannot be removed."""
     deepest_first = [folder for folder, _, _ in os.walk(root, topdown=False, onerror=_raise)]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for _ in pool.map(_empty, deepest_first):
@@ -21,7 +21,7 @@ def remove_tree(root: str | os.PathLike[str]) -> None:
 
 
 def _empty(folder: str) -> None:
-    """Remove what is no folder."""
+    """Remove everything in a folder that is not a folder."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if not entry.is_dir(follow_symlinks=False):

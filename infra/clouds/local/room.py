@@ -1,6 +1,6 @@
-"""What this computer has for machines of cloud `local`, compared with what a stack's file asks for.
+"""Compares the memory and processors of this computer with what a stack's file needs.
 
-Looks at the whole computer: memory that others use at the moment counts, as limits are reached seldom, and not at once.
+Counts all memory, also what other programs use now: machines seldom reach their limits, and not all at once.
 """
 
 import os
@@ -18,9 +18,9 @@ def host_memory_gib() -> float:
 
 
 def more_than_there_is(machine: MachineSpec, *, memory_gib: float, cpus: int) -> Iterator[Problem]:
-    """Yield what all machines together ask for that a computer with this memory does not have, and one of its `cpus`.
+    """Yield what is too large: the memory of all machines together, and the processors of one machine.
 
-    Machines take turns on processors, so that each may have all of them; memory is taken from one another.
+    Machines share processors, so each may use all of them. They cannot share memory.
     """
     asked_gib = machine.memory_gib * machine.count
     if asked_gib > memory_gib:

@@ -1,7 +1,7 @@
-"""What keeps a machine running: our own supervisor and control groups, or this host's systemd.
+"""Keeps a machine running: with our supervisor and control groups, or with this host's systemd.
 
-A runner starts nspawn, starts it again when the machine reboots, enforces the limits, and ends all of it. It makes no
-network and writes no file of the machine.
+A runner starts nspawn, starts it again when the machine reboots, enforces the limits, and stops everything. It creates
+no network and writes no file of the machine.
 """
 
 import time
@@ -20,7 +20,7 @@ from infra.clouds.local.record import MachineRecord
 
 SUPERVISE = Path(__file__).with_name("supervise.sh")
 REBOOT_STATUS = 133
-"""How nspawn ends when the machine reboots and --keep-unit says that somebody else starts it again."""
+"""Exit status of nspawn when the machine reboots and --keep-unit leaves the restart to us."""
 
 START_DEADLINE_S = 10.0
 KILL_DEADLINE_S = 10.0
@@ -40,13 +40,13 @@ class Runner(Protocol):
         """Apply the record's memory and CPU limits to the running machine."""
 
     def stop(self, identity: str) -> None:
-        """End all of the machine's processes; nothing happens when there are none."""
+        """End all processes of the machine. Does nothing if there are none."""
 
     def processes(self, identity: str) -> list[Process]:
-        """Return the machine's running processes, supervisor included."""
+        """Return the running processes of the machine, with its supervisor."""
 
     def remains(self) -> list[tuple[str, str]]:
-        """Return id and words for every control group or unit, and each process in it, of any machine."""
+        """Return the id and a line for every control group or unit, and each process in it, of all machines."""
 
 
 def runner() -> Runner:
@@ -55,10 +55,10 @@ def runner() -> Runner:
 
 
 class SupervisorRunner:
-    """Our own supervisor, for hosts whose first process is not systemd."""
+    """Our supervisor, for hosts without systemd."""
 
     def start(self, machine: MachineRecord, command: list[str]) -> None:
-        """Start supervise.sh in a session of its own and wait until it has said who it is."""
+        """Start supervise.sh in a new session and wait for its pid file."""
         groups = Groups(machine.id)
         groups.make(memory_mib=machine.memory_mib, cpus=machine.cpus)
         machine.pid_file.unlink(missing_ok=True)
@@ -84,9 +84,9 @@ class SupervisorRunner:
         Groups(machine.id).make(memory_mib=machine.memory_mib, cpus=machine.cpus)
 
     def stop(self, identity: str) -> None:
-        """Kill every process of the machine's groups until none is left, then remove the groups."""
+        """Kill the processes of the machine's groups until none remains, then remove the groups."""
         end = Deadline.after(KILL_DEADLINE_S)
-        # A pass may miss what a reboot has just started; the next one finds it.
+        # One pass may miss what a reboot has just started; the next one finds it.
         while processes := self.processes(identity):
             for process in processes:
                 process.send(SIGKILL)
@@ -97,11 +97,11 @@ class SupervisorRunner:
         Groups(identity).remove()
 
     def processes(self, identity: str) -> list[Process]:
-        """Return what the machine's control groups hold."""
+        """Return the processes in the machine's control groups."""
         return Groups(identity).processes()
 
     def remains(self) -> list[tuple[str, str]]:
-        """Return the groups that are there, and their processes."""
+        """Return the groups that exist, and their processes."""
         ids = known_ids()
         groups = [(each, f"control group {folder}") for each in ids for folder in Groups(each).remains()]
         return groups + [(each, f"process {process.pid}") for each in ids for process in self.processes(each)]
@@ -129,7 +129,7 @@ class SystemdRunner:
         )  # fmt: skip
 
     def is_running(self, machine: MachineRecord) -> bool:
-        """Return whether the unit is up, or waits to be started again."""
+        """Return whether the unit is active, or about to be restarted."""
         state = host.run("systemctl", "show", "--property=ActiveState", "--value", unit(machine.id)).strip()
         return state in ("active", "activating", "reloading")
 
@@ -146,7 +146,7 @@ class SystemdRunner:
             host.succeeds("systemctl", "reset-failed", unit(identity))
 
     def processes(self, identity: str) -> list[Process]:
-        """Return what the unit's control group holds."""
+        """Return the processes in the unit's control group."""
         group = host.run("systemctl", "show", "--property=ControlGroup", "--value", unit(identity)).strip()
         if not group:
             return []
@@ -170,7 +170,7 @@ def unit(identity: str) -> str:
 
 
 def tail(log: Path, lines: int = 15) -> str:
-    """Return the last lines of a log, for an error; empty when there is none."""
+    """Return the last lines of a log, for an error. Empty: there is no log."""
     try:
         return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
     except FileNotFoundError:

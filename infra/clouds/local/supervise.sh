@@ -29,7 +29,7 @@ while :; do
   status=0
   (
     if [ -n "$group2" ]; then
-      # A group that a former boot of the machine handed to its systemd takes no process; a fresh one does.
+      # A group that an earlier boot of the machine handed to its systemd takes no process; a fresh one does.
       [ ! -d "$group2/machine" ] || find "$group2/machine" -depth -type d -exec rmdir {} +
       mkdir "$group2/machine"
       sh -c 'echo $PPID' >"$group2/machine/cgroup.procs"

@@ -130,7 +130,7 @@ def test_a_lock_of_another_computer_is_never_broken(cli: Cli) -> None:
 def test_an_engine_that_says_nothing_has_not_succeeded(cli: Cli) -> None:
     cli.does(up="exit 0")
 
-    with pytest.raises(DeployError, match="said nothing that is understood"):
+    with pytest.raises(DeployError, match="printed nothing that this release understands"):
         run("up")
 
 
@@ -149,7 +149,7 @@ def test_a_backend_that_does_not_answer_is_given_up(cli: Cli, monkeypatch: pytes
     monkeypatch.setattr(engine_module, "ASK_S", 0.2)
     cli.does(output="exec sleep 600")
 
-    with pytest.raises(BackendTimeoutError, match="pulumi stack of stack one: was stopped after 0 s; does the backend"):
+    with pytest.raises(BackendTimeoutError, match="stack one: was stopped after 0 s; check that the backend"):
         run("outputs")
 
 

@@ -121,7 +121,7 @@ def test_a_machine_larger_than_this_computer_is_refused_before_anything_is_made(
 
 @pytest.mark.parametrize(
     ("stack_name", "last"),
-    [("gcp-gpu", "next: make up STACK=gcp-gpu"), ("gone", "by: make orphans CLOUD=gcp")],
+    [("gcp-gpu", "next: make up STACK=gcp-gpu"), ("gone", "created: make orphans CLOUD=gcp")],
     ids=["with a file", "whose file is gone"],
 )
 def test_down_names_the_cloud_and_a_stack_to_make_only_where_it_can_be_made(

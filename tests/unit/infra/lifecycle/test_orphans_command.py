@@ -35,9 +35,9 @@ def test_a_place_that_may_not_be_asked_is_told_and_the_rest_shown(capsys: pytest
     assert orphans_command.main(["--cloud", "aws"]) == 1
 
     said = capsys.readouterr()
-    assert said.out == "stray\tnetwork vpc-1 in us-east-1 (stack prod)\n"
-    assert "not seen: eu-south-1: AWS ec2 in eu-south-1: is not allowed" in said.err
-    assert "not seen: bucket in us-east-1: AWS ListBuckets: is not allowed" in said.err
+    assert said.out == "orphan\tnetwork vpc-1 in us-east-1 (stack prod)\n"
+    assert "could not be queried: eu-south-1: AWS ec2 in eu-south-1: is not allowed" in said.err
+    assert "could not be queried: bucket in us-east-1: AWS ListBuckets: is not allowed" in said.err
     assert said.err.endswith("unless they are a colleague's: make orphans CLOUD=aws ARGS=--delete\n")
 
 
@@ -51,5 +51,5 @@ def test_a_place_of_which_nothing_may_be_asked_is_one_line(
 
     assert orphans_command.main(["--cloud", "aws"]) == 1
 
-    line = "  not seen: instance, volume, address, network in us-east-1: AWS: is not allowed"
+    line = "  could not be queried: instance, volume, address, network in us-east-1: AWS: is not allowed"
     assert line in capsys.readouterr().err.splitlines()

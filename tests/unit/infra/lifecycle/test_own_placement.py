@@ -169,7 +169,7 @@ def test_a_lost_state_is_refused_as_by_make(cloud: Cloud, monkeypatch: pytest.Mo
     cloud.things_left = [CloudResource("instance", "i-1", "ap-northeast-2", STACK, "0123abcd")]
     write_placement(STACK, placement("b"))
 
-    with pytest.raises(DeployError, match=r"is empty, but the cloud has 1 thing\(s\) that it made"):
+    with pytest.raises(DeployError, match=r"is empty, but the cloud has 1 resource\(s\) of it"):
         placed(monkeypatch, made={})
 
 

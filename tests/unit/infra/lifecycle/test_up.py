@@ -459,7 +459,7 @@ def test_machines_are_not_made_again_where_the_state_is_lost(
     engine = Engine(stock={"a"}, known=set())
     run = {"up": up_module.up, "preview": preview}[command]
 
-    with pytest.raises(DeployError, match=r"state in s3://states is empty, but the cloud has 1 thing") as refused:
+    with pytest.raises(DeployError, match=r"state in s3://states is empty, but the cloud has 1 resource") as refused:
         run(load_stack("aws-cpu"), STACK, engine)  # type: ignore[arg-type]  # as above
 
     assert refused.value.detail == "  instance i-1 in ap-northeast-2 (stack one)"
@@ -479,9 +479,13 @@ def test_machines_are_not_made_again_where_the_state_is_lost(
             placement("a").model_copy(update={"progress": Progress()}), set(), Found([HOST]), "", id="it never stood"
         ),
         pytest.param(placement("a"), set(), Found([KEPT]), "! volume vol-1", id="only something kept is there"),
-        pytest.param(placement("a"), set(), Found([], [UNASKED]), "could not be asked: instance", id="one kind denied"),
+        pytest.param(placement("a"), set(), Found([], [UNASKED]), "queried for: instance", id="one kind denied"),
         pytest.param(
-            placement("a"), set(), DeniedError("is not allowed"), "could not be asked: is not", id="all denied"
+            placement("a"),
+            set(),
+            DeniedError("is not allowed"),
+            "has machines of this stack: is not",
+            id="all denied",
         ),
     ],
 )

@@ -83,7 +83,7 @@ def test_after_a_reboot_of_this_host_it_is_mounted_again_and_grows(machine: Mach
 def test_a_disk_that_is_in_use_is_not_taken_away(machine: MachineRecord, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "UNMOUNT_DEADLINE_S", 0.2)
     disk.make(machine)
-    with (machine.root / "open").open("w"), pytest.raises(HostError, match="is still in use; end what works there"):
+    with (machine.root / "open").open("w"), pytest.raises(HostError, match="is still in use; stop what uses it"):
         disk.unmount(machine.id)
     assert disk.is_mounted(machine.id)
 
@@ -98,7 +98,7 @@ def test_without_loop_devices_it_is_a_folder_and_that_is_said(
 
     monkeypatch.setattr(host, "run", run)
     disk.make(machine)
-    said = "! local-1 has no disk of its own, and so no limit: mount: failed to setup loop device\n"
+    said = "! local-1 has no disk image, and so no disk limit: mount: failed to setup loop device\n"
     assert capsys.readouterr().err == said
     assert machine.root.is_dir()
     assert disk.is_whole(machine)

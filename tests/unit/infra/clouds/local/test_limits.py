@@ -60,7 +60,7 @@ def test_a_host_without_control_groups_is_told(tmp_path: Path) -> None:
 
 def test_a_host_that_lets_nobody_make_groups_is_told(version1: Path) -> None:
     (version1 / f"memory/llm-{ID}").touch()  # in the way, as a read-only tree would be
-    with pytest.raises(HostError, match=rf"memory/llm-{ID}: no control group can be made"):
+    with pytest.raises(HostError, match=rf"memory/llm-{ID}: control group cannot be created"):
         Groups(ID, version1).make(memory_mib=512, cpus=1)
 
 

@@ -59,8 +59,8 @@ def test_a_dead_machine_reads_as_gone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_error_reaches_the_engine_with_its_detail(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_id: str) -> None:
-        raise HostError("could not be removed whole", where="machine 0123abcd", detail="process 42")
+        raise HostError("could not be removed completely", where="machine 0123abcd", detail="process 42")
 
     monkeypatch.setattr(machine, "destroy", fail)
-    with pytest.raises(RuntimeError, match="machine 0123abcd: could not be removed whole\nprocess 42"):
+    with pytest.raises(RuntimeError, match="machine 0123abcd: could not be removed completely\nprocess 42"):
         LocalMachineProvider().delete("0123abcd", INPUTS)

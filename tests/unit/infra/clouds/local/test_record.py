@@ -46,7 +46,7 @@ def test_a_broken_record_is_told_and_left_out_of_lists(store: Path, content: str
     whole = a_record().changed(address_index=1)
     (store / "00000000").mkdir()
     (store / "00000000" / "record.json").write_text(content)
-    with pytest.raises(HostError, match="is no record of a machine"):
+    with pytest.raises(HostError, match="is not a record of a machine"):
         record.load("00000000")
     assert record.all_readable() == [whole]
     assert record.all_ids() == sorted(["00000000", whole.id])

@@ -1,4 +1,4 @@
-"""What all clouds share: the Protocol each one implements, and parts that they use.
+"""What all clouds share: the Protocol that each one implements, their registry, and code that they use.
 
-A cloud lives in its own folder below.
+Each cloud has its own folder below.
 """

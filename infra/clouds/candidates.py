@@ -1,4 +1,4 @@
-"""What every rented cloud settles alike: who a stack is, since when it lives, and that it stays where it is."""
+"""Choosing where a stack is put, as far as AWS and GCP agree: its id, its lifetime, its zone and machine type."""
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -18,11 +18,11 @@ Place = tuple[str, str]
 
 @dataclass(frozen=True)
 class Candidate:
-    """One zone and machine type that may be tried, as the lease that would hold if it works out."""
+    """A zone and machine type to try, as the placement that a success would give."""
 
     placement: Placement
     usd_per_hour: float | None = None
-    """What the spot market asks there. None: it was not asked."""
+    """Price on the spot market. None: not queried."""
 
     def __str__(self) -> str:
         price = f", ${self.usd_per_hour:.4f} an hour" if self.usd_per_hour is not None else ""
@@ -30,7 +30,7 @@ class Candidate:
 
 
 def end_of_ttl(config: DeploymentConfig, placement: Placement) -> datetime:
-    """Return when the hosts end by their `ttl_hours`."""
+    """Return when `ttl_hours` ends the hosts."""
     return placement.ends_at(config.lifetime.ttl_hours)
 
 
@@ -40,21 +40,21 @@ def identity_and_beginning(
     now: datetime | None,
     end_of_life: Callable[[DeploymentConfig, Placement], datetime] = end_of_ttl,
 ) -> tuple[str, datetime]:
-    """Return a stack's id and when its life began: kept from the lease before, or settled anew."""
+    """Return a stack's id and when its lifetime began: those of the previous placement, or new ones."""
     at = (now or datetime.now(UTC)).replace(microsecond=0)
     if previous is None:
         return secrets.token_hex(ID_BYTES), at
-    # Its machines are gone, or there never were any: a new life begins.
+    # Its machines have ended, or never existed: a new lifetime begins.
     has_ended = end_of_life(config, previous) <= at or _holds_nothing(previous)
     return previous.id, at if has_ended else previous.began_at
 
 
 def zones_to_try(config: DeploymentConfig, previous: KnownPlacement | None, states: Mapping[str, str]) -> list[str]:
-    """Return the zones that may be tried, in order.
+    """Return the zones to try, in order.
 
-    `states` has the zones that can be used: a name, and "" or why nothing is made there now. The zone of a stack that
-    stands is always among them, unless the file names other zones: a zone that is down is no reason to move.
-    Raises ConfigError for a zone of the file that is not there, DeployError when all are down.
+    `states` has the zones of the region: name, and "" or why nothing can be made there now. The zone of an existing
+    stack is always included, unless the file names other zones: an outage does not move a stack.
+    Raises ConfigError for a zone that does not exist, DeployError if all are down.
     """
     stays_in = _zone_kept(config, previous)
     for index, zone in enumerate(config.zones):
@@ -77,10 +77,10 @@ def offered_places(
     config: DeploymentConfig,
     previous: KnownPlacement | None,
 ) -> list[Place]:
-    """Return the places that may be tried: types in their order, of each the zones in theirs.
+    """Return the places to try: machine types in order, and for each its zones in order.
 
-    `offered` has the zones by machine type. The place of a stack that stands is one of them, whatever is offered now.
-    Raises ConfigError when none of the zones `tried` offers any.
+    `offered` has the zones by machine type. The place of an existing stack is included even if no longer offered.
+    Raises ConfigError if no zone of `tried` offers a type.
     """
     places = [(zone, machine_type) for machine_type, zones in offered.items() for zone in tried if zone in zones]
     if previous is not None and _zone_kept(config, previous) in tried and previous.machine_type in offered:
@@ -89,25 +89,25 @@ def offered_places(
     if not places:
         what = f"{', '.join(offered)}: not offered in {', '.join(tried)}"
         where = "; ".join(f"{each} is offered in {', '.join(zones)}" for each, zones in offered.items() if zones)
-        raise ConfigError(what, where="machine.type", hint=where or "take another region or machine type")
+        raise ConfigError(what, where="machine.type", hint=where or "choose another region or machine type")
     return places
 
 
 def lies_elsewhere(config: DeploymentConfig, previous: KnownPlacement) -> bool:
-    """Return whether the file names another region or project than a stack lies in."""
+    """Return whether the file names another region or project than the stack is in."""
     return previous.region != config.region or (previous.project is not None and previous.project != config.project)
 
 
 def refuse_move(config: DeploymentConfig, previous: Placement | None) -> None:
-    """Raise ConfigError when the file names another region than a stack lies in: nobody would watch what is there."""
+    """Raise ConfigError if the file names another region than the stack is in: its resources there would be lost."""
     if previous is not None and previous.region != config.region:
-        what = f"{config.region} is not where the stack stands: that is {previous.region}"
-        hint = "take it down first, write that region, or take another name for another stack"
+        what = f"{config.region} is not where the stack is: it is in {previous.region}"
+        hint = "take it down first, write that region, or choose another stack name"
         raise ConfigError(what, where="region", hint=hint)
 
 
-def made_anew_for(previous: Placement, first: Placement) -> list[str]:
-    """Return the keys of a stack file whose change makes hosts anew in every cloud."""
+def replaced_for(previous: Placement, first: Placement) -> list[str]:
+    """Return the keys of a stack file whose change replaces hosts on AWS and on GCP."""
     changes = {"machine.image": previous.image != first.image, "zones": previous.zone != first.zone}
     return [key for key, changed in changes.items() if changed]
 
@@ -115,19 +115,19 @@ def made_anew_for(previous: Placement, first: Placement) -> list[str]:
 def is_bound(config: DeploymentConfig, previous: KnownPlacement | None) -> bool:
     """Return whether the stack stands and its data volume, which cannot leave its zone, matters more than a machine.
 
-    A spot machine is there to move on. A first `up` that failed has left nothing but blank disks.
+    Spot machines may move. A failed first `up` leaves only blank disks.
     """
     keeps = config.machine.market == "on_demand" or _keeps_volume(config)
     return previous is not None and previous.is_complete and keeps
 
 
 def staying(places: list[Place], config: DeploymentConfig, previous: KnownPlacement | None) -> list[Place]:
-    """Return the places in order, those that keep what is made first.
+    """Return the places in order: first those that keep existing resources.
 
-    An interrupted first `up` resumes where it got a machine: that may be the last one in stock.
+    An interrupted first `up` resumes where it got a machine: it may be the last one in stock.
 
-    A stack that is bound to its zone leaves it only when the file names other zones. Raises ConfigError when its zone
-    has none of the types, and when it would have to leave a volume that the file says to keep.
+    A stack that is bound to its zone leaves it only if the file names other zones. Raises ConfigError if its zone
+    offers none of the types, or if the move would leave a volume that `storage.keep_on_down` keeps.
     """
     if previous is None or _holds_nothing(previous):
         return places
@@ -142,7 +142,7 @@ def staying(places: list[Place], config: DeploymentConfig, previous: KnownPlacem
 
 
 def _holds_nothing(previous: KnownPlacement) -> bool:
-    """Return whether a lease is that of a first `up` that found no machine."""
+    """Return whether a placement is that of a first `up` that found no machine."""
     return previous.holds_nothing
 
 
@@ -158,8 +158,8 @@ def _keeps_volume(config: DeploymentConfig) -> bool:
 
 
 def _refuse_leaving(zone: str, config: DeploymentConfig) -> None:
-    what = f"{', '.join(config.zones)}: the data volume lies in {zone}, and storage.keep_on_down keeps it"
-    hint = f"add {zone}, or take data_volume out of storage.keep_on_down to move, which makes the volume anew"
+    what = f"{', '.join(config.zones)}: the data volume is in {zone}, and storage.keep_on_down keeps it"
+    hint = f"add {zone}, or take data_volume out of storage.keep_on_down to move, which makes a new, empty volume"
     raise ConfigError(what, where="zones", hint=hint)
 
 
@@ -167,7 +167,7 @@ def _in_zone(zone: str, places: list[Place]) -> list[Place]:
     there = [place for place in places if place[0] == zone]
     if not there:
         types = ", ".join(dict.fromkeys(machine_type for _zone, machine_type in places))
-        what = f"{types}: not offered in {zone}, where the data volume lies"
-        hint = f"write zones: [{places[0][0]}] to move there, which makes the volume anew"
+        what = f"{types}: not offered in {zone}, where the data volume is"
+        hint = f"write zones: [{places[0][0]}] to move there, which makes a new, empty volume"
         raise ConfigError(what, where="machine.type", hint=hint)
     return there

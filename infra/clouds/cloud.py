@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class Cloud(Protocol):
-    """One cloud. A rented cloud implements all methods up to `Every cloud`; the others subclass NotRented."""
+    """One cloud. Those in RENTED implement all methods up to `Every cloud`; the others subclass NotRented."""
 
     # -- Place and make
 
     def deploy(self, config: DeploymentConfig, place: Callable[[], KnownPlacement]) -> "Deployment":
-        """Declare the resources of a stack in the Pulumi program. `place` returns where a rented stack is put."""
+        """Declare the resources of a stack in the Pulumi program. `place` returns the placement."""
         ...
 
     def findings(self, config: DeploymentConfig, stack: str, placement: KnownPlacement | None) -> list[Finding]:

@@ -1,4 +1,4 @@
-"""What was seen when a cloud was looked at before anything is made there: fine, doubtful, or in the way."""
+"""The result of one preflight check: ok, warning or error."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,11 +6,11 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     level: Literal["ok", "warning", "error"]
     about: str
-    """What it is about, e.g. `quota L-DB2E81BA`."""
+    """Its subject, e.g. `quota L-DB2E81BA`."""
 
     what: str
     hint: str = ""

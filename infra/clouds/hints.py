@@ -1,19 +1,19 @@
-"""What to do about errors that the engine repeats from a cloud: words that hold in every cloud."""
+"""Hints for errors of a cloud that the Pulumi engine repeats: those that hold for every cloud."""
 
 import re
 from collections.abc import Iterable
 
 Hint = tuple[re.Pattern[str], str]
-"""A pattern of what the engine says, and what helps."""
+"""A pattern of the engine's output, and what helps."""
 
-LEFT_BEHIND = "run it again: it first removes what a command that was cut off has left"
-"""Our names hold the stack's random id, so nothing but this stack has the name."""
+LEFT_BEHIND = "run it again: it first removes the orphans of an interrupted command"
+"""Our names contain the stack's random id, so only this stack can have the name."""
 
-TAKEN = "somebody else has that name: `make down`, then `make up`, which takes another one"
+TAKEN = "that name is taken: `make down`, then `make up`, which uses another one"
 
-NOT_VISIBLE_YET = "the cloud does not show everywhere yet what was just made: run it again, which goes on from there"
+NOT_VISIBLE_YET = "new resources are not visible everywhere yet: run it again, and it continues"
 
 
 def first_hint(hints: Iterable[Hint], text: str) -> str:
-    """Return the hint of the first pattern that a text has; empty when it has none."""
+    """Return the hint of the first pattern found in a text; empty if none is."""
     return next((hint for pattern, hint in hints if pattern.search(text)), "")

@@ -58,7 +58,7 @@ class NotRented(Cloud, ABC):
         return []
 
     def runs(self, placement: Placement) -> bool:
-        """Return False: nothing rented runs."""
+        """Return False: no host costs money."""
         return False
 
     def places(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""What preflight looks at in every rented cloud, and how: types, bucket, login key, doors for nobody, price."""
+"""Preflight checks that AWS and GCP share: zones, types, image, bucket, login key, documentation CIDRs, price."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement, Placement
 
 DOCUMENTATION = ("192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:", "3fff:")
-"""Networks of RFC 5737, 3849 and 9637."""
+"""Prefixes of RFC 5737, 3849 and 9637."""
 
 OWN_ADDRESS = "write your own with /32 behind it, as `curl -s https://checkip.amazonaws.com` prints it"
 
@@ -24,7 +24,7 @@ Checks = Iterable[Check]
 
 
 def run(checks: Checks, cloud: str) -> list[Finding]:
-    """Return what all checks found; one that cannot be asked is a warning. Raises UsageError when the login fails."""
+    """Return the findings of all checks; a failed query is a warning. Raises UsageError if the login fails."""
     found: list[Finding] = []
     for check in checks:
         try:
@@ -37,9 +37,9 @@ def run(checks: Checks, cloud: str) -> list[Finding]:
 
 
 def zones_are_up(config: DeploymentConfig, states: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield which zones of the stack file nothing can be made in; `states` is what a cloud's `zones_of` returns.
+    """Yield the zones of the stack file that are unknown or down; `states` is what a cloud's `zones_of` returns.
 
-    A zone that is down is an error only where no other is left: the next one is tried, and what stands stays.
+    A zone that is down is an error only if all are: `up` tries the next one, and existing hosts stay.
     """
     usable = [zone for zone in config.zones or states if not states.get(zone, "-")]
     for index, zone in enumerate(config.zones):
@@ -53,12 +53,12 @@ def zones_are_up(config: DeploymentConfig, states: Mapping[str, str]) -> Iterato
 
 
 def image_finding(name: str, identity: str, placement: KnownPlacement | None, *, is_there: bool, what: str) -> Finding:
-    """Return whether an image can be used; hosts that stand need theirs only when one of them is made again."""
+    """Return whether an image can be used; existing hosts need theirs only when one is replaced."""
     is_recorded = placement is not None and placement.image == identity
     if is_there:
         return Finding("ok", "machine.image", f"{name} is {identity}" + (" (recorded)" if is_recorded else ""))
     if is_recorded and placement is not None and placement.is_complete:
-        hint = "hosts that stand stay; write another image before one has to be made again"
+        hint = "existing hosts keep running; write another image before a host must be replaced"
         return Finding("warning", "machine.image", f"{identity} {what}", hint)
     return Finding("error", "machine.image", f"{identity} {what}", "write another image")
 
@@ -72,15 +72,15 @@ def offers(config: DeploymentConfig, offered: Mapping[str, list[str]]) -> Iterat
             yield Finding("ok", key, f"{machine_type} is offered in {', '.join(usable)}")
             continue
         what = f"{machine_type} is not offered in {', '.join(config.zones) or config.region}"
-        hint = f"it is in {', '.join(zones)}" if zones else "take another type or region"
-        # Without a fallback there is one place less to go; without the type that is asked for, the file is wrong.
+        hint = f"it is offered in {', '.join(zones)}" if zones else "choose another type or region"
+        # A missing fallback costs one place to try. A missing first type makes the file wrong.
         yield Finding("warning" if index else "error", key, what, hint)
 
 
 def bucket_is_there(config: DeploymentConfig, look: Callable[[str], object]) -> Iterator[Finding]:
-    """Yield whether an existing bucket that the stack file names is there; `look` asks the cloud for it.
+    """Yield an error if a bucket that the stack file names does not exist; `look` queries the cloud for it.
 
-    Raises DeniedError where the login may not look: that says nothing of the hosts, which read it in a role of theirs.
+    Raises DeniedError if the login may not query it. Hosts may still read it: they use their own role.
     """
     spec = config.storage.bucket
     if spec is None or spec.name is None:
@@ -88,14 +88,16 @@ def bucket_is_there(config: DeploymentConfig, look: Callable[[str], object]) -> 
     try:
         look(spec.name)
     except MissingError:
-        yield Finding("error", "storage.bucket.name", f"{spec.name} is not there", "write the name of one that is")
+        yield Finding(
+            "error", "storage.bucket.name", f"{spec.name} does not exist", "write the name of a bucket that exists"
+        )
 
 
 def login_key_is_there(config: DeploymentConfig, stack: str) -> Iterator[Finding]:
-    """Yield whether there is a key to log in with; makes none."""
+    """Yield whether the login key can be used. Makes none."""
     identity_file = config.machine.identity_file
     if identity_file is None:
-        yield Finding("ok", "machine.identity_file", f"none: `make up STACK={stack}` makes one")
+        yield Finding("ok", "machine.identity_file", f"not set: `make up STACK={stack}` makes a key")
         return
     try:
         key = key_of_file(identity_file)
@@ -106,20 +108,23 @@ def login_key_is_there(config: DeploymentConfig, stack: str) -> Iterator[Finding
 
 
 def documentation_addresses(config: DeploymentConfig) -> Iterator[Finding]:
-    """Yield networks of which nobody comes, those of our own stack files among them: the host would cost for nobody."""
+    """Yield documentation-only CIDRs, such as those of our example stacks: no client can come from them."""
     network = config.network
     for key, cidrs in (("ssh_cidrs", network.ssh_cidrs), ("client_cidrs", network.client_cidrs)):
         for index, cidr in enumerate(cidrs):
             if cidr.startswith(DOCUMENTATION):
-                what = f"{cidr} is an address for documentation: nobody has it"
+                what = f"{cidr} is a documentation address: no client has it"
                 yield Finding("error", f"network.{key}[{index}]", what, OWN_ADDRESS)
 
 
 def price_finding(config: DeploymentConfig, spot_usd_per_hour: float | None = None) -> Iterator[Finding]:
-    """Yield what the stack costs; `spot_usd_per_hour` is the market's price, where the cloud told it."""
+    """Yield what the stack costs; `spot_usd_per_hour` is the market's price, if the cloud reported it."""
     price = stack_price(config, spot_usd_per_hour)
     if price is None:
-        what, hint = f"our table has none for {config.machine.type} in {config.region}", "see the cloud's price list"
+        what, hint = (
+            f"our table has no price for {config.machine.type} in {config.region}",
+            "see the cloud's price list",
+        )
         yield Finding("warning", "price", what, hint)
         return
     if price.not_priced:
@@ -129,6 +134,6 @@ def price_finding(config: DeploymentConfig, spot_usd_per_hour: float | None = No
 
 
 def weekly_hours_are_now(config: DeploymentConfig, placement: Placement | None) -> Iterator[Finding]:
-    """Yield what is odd about beginning now with the weekly hours of the stack file."""
+    """Yield warnings about an `up` now, given the weekly hours of the stack file."""
     for line in odd_hours(config, placement, datetime.now(UTC)):
         yield Finding("warning", "lifetime.weekly", line)

@@ -1,4 +1,4 @@
-"""Whether an engine's start leaves the time to read the weights from the data volume."""
+"""Whether an engine can read its weights from the data volume before its start times out."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ ABOUT = "data volume"
 
 
 def reading_finding(config: DeploymentConfig, mib_per_s: int, faster: str) -> Iterator[Finding]:
-    """Yield how long the weights are read at this speed; `faster` says what to write for more of it."""
+    """Yield how long reading the weights takes at this speed; `faster` says how to get more speed."""
     serving = config.serving
     seconds, what = reading_s(serving, mib_per_s), reading_words(serving, mib_per_s)
     if seconds is None or what is None:

@@ -1,4 +1,4 @@
-"""Asking a rented cloud for all kinds of things, each kind apart: one that may not be asked hides no other."""
+"""Listing all kinds of resources in a cloud. Each kind is queried separately: a denied one hides no other."""
 
 import contextlib
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from infra.clouds.refusals import DeniedError
 from infra.clouds.resources import CloudResource, Found, ResourceKind, Unasked
 
 NOT_KNOWN = "not known: "
-"""Begins the line of a kind that could not be asked for."""
+"""Begins the line of a kind that could not be listed."""
 
 PARTS = {
     "bucket": "bucket",
@@ -29,16 +29,16 @@ PARTS = {
 
 
 def that_matter(unasked: Iterable[Unasked], parts: Iterable[str] | None) -> list[Unasked]:
-    """Return the kinds of which a stack with these `parts` may have something; None: it may have all parts."""
+    """Return the kinds that a stack with these `parts` may have. None: it may have all parts."""
     return [each for each in unasked if parts is None or PARTS.get(each.kind, "") in ("", *parts)]
 
 
 def ask_for(kinds: Iterable[ResourceKind], place: str, placement_id: str | None) -> Found:
-    """Return what is there of one lease, or of all of them. Raises UsageError when no kind takes the login."""
+    """Return the resources of one placement, or of all. Raises UsageError if every kind refuses the login."""
     wanted = list(kinds)
     if not wanted:
         return Found()
-    with ThreadPoolExecutor(len(wanted)) as pool:  # a cloud that does not answer holds up all kinds at once
+    with ThreadPoolExecutor(len(wanted)) as pool:  # so a cloud that does not answer delays all kinds by one timeout
         answers = list(pool.map(lambda kind: _ask(kind, place, placement_id), wanted))
     found = Found()
     for resources, unasked in answers:
@@ -50,7 +50,7 @@ def ask_for(kinds: Iterable[ResourceKind], place: str, placement_id: str | None)
 
 
 def _ask(kind: ResourceKind, place: str, placement_id: str | None) -> tuple[list[CloudResource], Unasked | None]:
-    """Return what is there of a kind; by another way where listing it is denied, which may not find everything."""
+    """Return the resources of a kind. If listing is denied, ask other resources for them, which may miss some."""
     resources: list[CloudResource] = []
     try:
         resources.extend(kind.find(place, placement_id))

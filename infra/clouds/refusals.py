@@ -1,4 +1,4 @@
-"""What a cloud that is asked may answer instead, told apart where that decides what happens next."""
+"""Errors of a cloud that need different reactions: not found, and denied."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -10,17 +10,17 @@ Answer = TypeVar("Answer")
 
 
 class MissingError(DeployError):
-    """What was asked for is not there."""
+    """The resource does not exist."""
 
 
 class DeniedError(DeployError):
-    """The login may not ask that, or the project has the API not enabled."""
+    """The login lacks the permission, or the API is not enabled in the project."""
 
 
 def unless_denied(ask: Callable[[], Answer], otherwise: Answer | None, going_on: str) -> Answer:
-    """Return what `ask` returns; `otherwise` when the login may not ask, after a warning that ends in `going_on`.
+    """Return what `ask` returns; if that is denied, `otherwise`, after a warning that ends in `going_on`.
 
-    Raises DeniedError when there is no other answer.
+    Raises DeniedError if `otherwise` is None.
     """
     try:
         return ask()

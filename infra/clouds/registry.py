@@ -27,11 +27,11 @@ def ready_cloud(name: str) -> Cloud:
 
 
 def rented_cloud(name: str) -> Cloud | None:
-    """Return a rented cloud by its name, with its SDKs installed; None for clouds that rent no machines."""
+    """Return a cloud in RENTED by its name, with its SDKs installed; None for the others."""
     return ready_cloud(name) if name in RENTED else None
 
 
 def holder_of(name: str, placement: Placement | None) -> tuple[Cloud, Placement] | None:
-    """Return the cloud and the placement to ask it about. None, without installing SDKs, if nothing was rented."""
+    """Return the cloud and the placement to ask it about. None, without installing SDKs, if there is nothing to ask."""
     cloud = rented_cloud(name) if placement else None
     return (cloud, placement) if cloud and placement else None

@@ -1,4 +1,4 @@
-"""Removing resources of a rented cloud in rounds, until the cloud no longer lists them."""
+"""Removing resources of a cloud in rounds, until the cloud no longer lists them."""
 
 import time
 from collections.abc import Callable, Collection, Iterable
@@ -95,7 +95,7 @@ class Removal:
     def _reason(self, resource: CloudResource) -> str:
         if resource in self._refused:
             return self._refused[resource]
-        return "asked to go, still there" if resource in self._accepted else "no time was left to ask it to go"
+        return "removal requested, still there" if resource in self._accepted else "not requested: no time was left"
 
     def _blockers(self, resource: CloudResource) -> list[str]:
         blockers = self._kinds[resource.kind].blockers

@@ -1,4 +1,4 @@
-"""Resources of ours that a rented cloud has: what each is, whose it is, and how it is found and removed."""
+"""Our resources in a cloud: what each one is, which stack it belongs to, and how its kind is found and removed."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 from core.errors import DeployError
 
 REMOVE_DEADLINE_S = 240.0
-"""How long things have to go, where the command around does not say."""
+"""How long a removal may take, unless the command sets another limit."""
 
 END_S = 300.0
 """How long a host that was just stopped or terminated may take to end."""
@@ -17,7 +17,7 @@ POLL_S = 2.0
 
 @dataclass(frozen=True)
 class CloudResource:
-    """Something that a cloud has, and that is ours."""
+    """A resource in a cloud that belongs to one of our stacks."""
 
     kind: str
     id: str
@@ -25,12 +25,12 @@ class CloudResource:
     stack: str
     placement_id: str
     keep: bool = False
-    """Whether it was left in place on purpose."""
+    """Whether `storage.keep_on_down` keeps it."""
     size_gib: float | None = None
     note: str = field(default="", compare=False)
-    """What a person should know of it."""
+    """Shown behind its name."""
     detail: Mapping[str, Any] = field(default_factory=dict, compare=False)
-    """What removing it takes beside its id."""
+    """What its removal needs besides the id."""
 
     def __str__(self) -> str:
         size = f", {self.size_gib:g} GiB" if self.size_gib is not None else ""
@@ -39,30 +39,30 @@ class CloudResource:
 
 
 Outcome = Callable[[], str | None]
-"""Asks what became of a removal that the cloud took on; returns what it said when that failed, else None."""
+"""Queries an accepted removal; returns the cloud's words if it failed, else None."""
 
 
 @dataclass(frozen=True)
 class ResourceKind:
-    """How to find and remove one kind of thing."""
+    """How to find and remove one kind of resource."""
 
     name: str
     find: Callable[[str, str | None], Iterator[CloudResource]]
     remove: Callable[[CloudResource], Outcome | None]
-    """Asks a thing to go; returns how to ask what became of that, where it can still fail."""
+    """Requests a removal; returns how to query its outcome if it can still fail."""
     everywhere: bool = False
-    """Whether the service answers the same in every region."""
+    """Whether the service gives the same answer in every region."""
     otherwise: Callable[[str, str | None], Iterator[CloudResource]] | None = None
-    """Finds things of this kind where listing it is denied, by what others say of them; it may miss some."""
+    """Finds resources of this kind through others that refer to them, if listing is denied; may miss some."""
     blockers: Callable[[CloudResource], list[str]] | None = None
-    """Names what others have in a thing and keeps it from going: what that is, who made it, and what removes it."""
+    """Names what others have in a resource and blocks its removal: what it is, who made it, and how to remove it."""
     empty: Callable[[CloudResource], bool] | None = None
-    """Removes some of what is in a thing, and returns whether there may be more; none: nothing has to go before it."""
+    """Deletes one batch of the contents and returns True if more may remain. None: it need not be emptied."""
 
 
 @dataclass(frozen=True)
 class Unasked:
-    """A kind that could not be asked for: nobody knows whether something of it is left."""
+    """A kind that could not be listed: some of it may remain."""
 
     kind: str
     place: str
@@ -73,7 +73,7 @@ class Unasked:
 
 
 class Found(list[CloudResource]):
-    """What was found, in the order in which it can be removed; and beside it the kinds that could not be asked for."""
+    """Resources in the order in which they can be removed, and the kinds that could not be listed."""
 
     def __init__(self, resources: Iterable[CloudResource] = (), unasked: Iterable[Unasked] = ()) -> None:
         super().__init__(resources)

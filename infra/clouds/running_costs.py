@@ -1,4 +1,4 @@
-"""What a stack costs by the hours in which its machines run: prices that say their hours, and hosts that run on.
+"""What a stack costs, given the hours in which its machines run; and warnings about hosts that run outside them.
 
 A weekly schedule acts at its starts and stops only. A host that is made between a stop and the next start runs until
 the next stop, which may be after a weekend.
@@ -20,7 +20,7 @@ SECONDS_PER_HOUR = 3600
 
 
 def price_words(config: DeploymentConfig, price: StackPrice) -> str:
-    """Return what a stack costs by the hour and by the month, with the hours that the month counts."""
+    """Return the price by the hour and by the month, with the hours that the month counts."""
     weekly, least, rest = config.lifetime.weekly, "", ""
     if price.not_priced:
         least, rest = "at least ", f"; not counted, as our table has no price for it: {', '.join(price.not_priced)}"
@@ -36,7 +36,7 @@ def price_words(config: DeploymentConfig, price: StackPrice) -> str:
 
 
 def cost_record(config: DeploymentConfig, spot_usd_per_hour: float | None = None) -> dict[str, Any]:
-    """Return what a stack costs for a result file, in USD; None where no table has the price of the machine."""
+    """Return the cost for a result file, in USD; None if no table has the machine's price."""
     price = stack_price(config, spot_usd_per_hour)
     if price is None:
         return {"usd_per_hour": None, "usd_per_month": None, "not_priced": [str(config.machine.type)]}
@@ -45,7 +45,7 @@ def cost_record(config: DeploymentConfig, spot_usd_per_hour: float | None = None
 
 
 def hours_words(weekly: WeeklySchedule) -> str:
-    """Return a schedule as a person would say it, e.g. `mon-fri 08:00-20:00 Asia/Seoul`."""
+    """Return a schedule in words, e.g. `mon-fri 08:00-20:00 Asia/Seoul`."""
     order = weekly_hours.WEEKDAYS
     places = sorted(order.index(day) for day in weekly.days)
     in_a_row = len(places) > 2 and places == list(range(places[0], places[-1] + 1))  # noqa: PLR2004
@@ -54,23 +54,23 @@ def hours_words(weekly: WeeklySchedule) -> str:
 
 
 def known_price(config: DeploymentConfig, spot_usd_per_hour: float | None = None) -> Iterator[str]:
-    """Yield a line with the price of a rented stack, where the tables know it."""
+    """Yield a line with the price of a stack, if the tables have it."""
     price = stack_price(config, spot_usd_per_hour) if config.cloud in RENTED else None
     if price is not None:
         yield f"price: {price_words(config, price)}"
 
 
 def odd_hours(config: DeploymentConfig, placement: Placement | None, now: datetime) -> Iterator[str]:
-    """Yield what to know of the weekly hours before `up`: hosts that run on for long, and stops that are left out.
+    """Yield warnings about the weekly hours before `up`: hosts that run for long, and actions that may be skipped.
 
-    `lease`: of a stack that was made before.
+    `placement`: that of an existing stack.
     """
     weekly = config.lifetime.weekly
     if weekly is None:
         return
     ttl_hours = config.lifetime.ttl_hours
     ends_at = placement.ends_at(ttl_hours) if placement is not None else now
-    if ends_at <= now:  # a life begins
+    if ends_at <= now:  # a new lifetime begins
         ends_at = now + timedelta(hours=ttl_hours)
     if not weekly_hours.runs_at(weekly, now):
         yield _runs_on(config, weekly, ends_at, now)
@@ -80,7 +80,7 @@ def odd_hours(config: DeploymentConfig, placement: Placement | None, now: dateti
 
 
 def _runs_on(config: DeploymentConfig, weekly: WeeklySchedule, ends_at: datetime, now: datetime) -> str:
-    """Return how long a host runs that is made outside of the hours, and what that costs."""
+    """Return how long a host runs if it is made outside the hours, and what that costs."""
     start = weekly_hours.next_start(weekly, now)
     until = min(weekly_hours.next_stop(weekly, now), ends_at.astimezone(start.tzinfo))
     hours = (until.astimezone(UTC) - now).total_seconds() / SECONDS_PER_HOUR  # in UTC: clocks may change in between

@@ -1,4 +1,4 @@
-"""What a rented cloud has of one stack: listed and removed in the same way in every cloud."""
+"""What a cloud has of one stack: listed and removed in the same way in every cloud."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Waiting for hosts of a rented cloud that are about to end, or were told to start: the same in every cloud."""
+"""Waiting for hosts of a cloud that are about to end, or that were just started."""
 
 import time
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from core.waiting import wait_until
 from infra.clouds.resources import END_S, POLL_S
 
 START_S = 180.0
-"""How long a start may take until the cloud says whether it has a machine."""
+"""How long the cloud may take to say whether it has a machine for a start."""
 
 
 def wait_for_ends(
@@ -18,9 +18,9 @@ def wait_for_ends(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Wait until `ending` names no host that is about to stop or end, each as `NAME is STATE`.
+    """Wait until `ending` returns no host that is about to stop or end, each as `NAME is STATE`.
 
-    Raises DeployError with the last names when that takes too long.
+    Raises DeployError with the remaining hosts if that takes too long.
     """
     left: list[str] = []
 
@@ -46,9 +46,9 @@ def wait_for_start(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Wait until `failures` returns a list: empty when all hosts run, else why hosts do not. None: nobody knows yet.
+    """Wait until `failures` returns a list: empty if all hosts run, else why some do not. None: not known yet.
 
-    Raises DeployError with the failures, and `late` when it takes longer than START_S.
+    Raises DeployError with the failures, or `late` after START_S.
     """
     found = wait_until(failures, deadline_s=START_S, late=lambda: late, pause_s=POLL_S, clock=clock, sleep=sleep)
     if found:

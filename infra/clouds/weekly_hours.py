@@ -1,7 +1,7 @@
-"""When a weekly schedule starts and stops hosts, as moments in UTC. Asks no cloud and knows no lease.
+"""When a weekly schedule starts and stops hosts, as moments in UTC. Calls no cloud.
 
-When clocks change, a time of day may come twice in a night, or not at all, and the clouds do not document for all such
-nights what a schedule does. So a moment has an earliest and a latest reading, and may be uncertain.
+When clocks change, a time of day may occur twice in a night, or not at all, and the clouds do not document what a
+schedule does in every such night. So a moment has an earliest and a latest reading, and may be uncertain.
 """
 
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def stops(weekly: WeeklySchedule, since: datetime, until: datetime) -> Iterator[
 
 
 def runs_at(weekly: WeeklySchedule, now: datetime) -> bool:
-    """Return whether the schedule wants its hosts to run at `now`: from a start to the stop of the same day."""
+    """Return whether hosts run at `now` by the schedule: from a start to the stop of the same day."""
     local = now.astimezone(ZoneInfo(weekly.time_zone))
     return WEEKDAYS[local.weekday()] in weekly.days and weekly.start <= f"{local:%H:%M}" < weekly.stop
 
@@ -94,8 +94,8 @@ def _days(weekly: WeeklySchedule, first: date, last: date) -> Iterator[date]:
 def _moment(day: date, at: str, zone: ZoneInfo) -> Moment:
     """Return when it is `at` o'clock on `day`.
 
-    Never compared or subtracted in local time: Python does both by the clock's hands within one zone (PEP 495), which
-    is an hour wrong over a change of the clocks.
+    Never compared or subtracted in local time: within one zone Python uses wall-clock time for both
+    (PEP 495), which is an hour wrong across a clock change.
     """
     local = datetime.combine(day, time.fromisoformat(at), zone)
     readings = [local.replace(fold=fold).astimezone(UTC) for fold in (0, 1)]

@@ -26,7 +26,7 @@ def test_disk_address_and_key_outlive_a_change_of_type_and_the_loss_of_the_insta
     aws.control.set(out_of_stock=[{"zone": "ap-northeast-2a"}])
     done = cloud_checkout.run("up", stack)
     assert done.returncode == 1
-    assert "the data volume lies in ap-northeast-2a: name machine.fallbacks or try later" in done.stderr
+    assert "the data volume is in ap-northeast-2a: name machine.fallbacks, try later" in done.stderr
     assert volumes(aws).keys() == disks, "a move to another zone is not asked for"
     aws.control.set()
     done = cloud_checkout.run("up", stack)

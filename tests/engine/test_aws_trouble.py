@@ -206,7 +206,7 @@ def test_preflight_lists_all_at_once(cloud_checkout: Checkout, aws: RunningAws) 
 @pytest.mark.parametrize(
     ("environ", "told"),
     [
-        pytest.param({"AWS_ACCESS_KEY_ID": ""}, "AWS credentials: there are none", id="no credentials"),
+        pytest.param({"AWS_ACCESS_KEY_ID": ""}, "AWS credentials: none found", id="no credentials"),
         pytest.param({"AWS_PROFILE": "gone"}, "AWS credentials: ", id="unknown profile"),
     ],
 )
@@ -248,7 +248,7 @@ def test_down_leaves_another_stack_alone_and_orphans_removes_orphans(cloud_check
     for command in ("down", "up"):
         refused = cloud_checkout.shell(cloud_checkout.command(command, "--stack", mine), **aws.other_account())
         assert refused.returncode == 2, refused.stderr
-        assert f"belong to account {OTHER_ACCOUNT}, and the stack lies in {ACCOUNT}; log in to" in refused.stderr
+        assert f"belong to account {OTHER_ACCOUNT}, and the stack is in {ACCOUNT}; log in to" in refused.stderr
     assert len(instances(aws)) == 2
 
     down = cloud_checkout.run("down", mine)

@@ -104,11 +104,11 @@ def test_another_life_is_told_and_makes_the_host_anew_beside_its_disk(gcp_checko
 
     told, host, machine, schedule = up(100)
     disks = data_disks(gcp)
-    assert "made anew" not in told
+    assert "is replaced" not in told
 
     told, longer, anew, patched = up(300)
 
-    words = f"! {machine['name']} in {A} is made anew for another end of life; data disk, address and host key stay"
+    words = f"! {machine['name']} in {A} is replaced for another end of life; data disk, address and host key stay"
     assert told.index(words) < told.index("make the machines")
     assert longer["ends_at"] > host["ends_at"]
     assert (longer["address"], longer["host_keys"]) == (host["address"], host["host_keys"])

@@ -43,7 +43,7 @@ def test_a_stack_that_stands_waits_for_stock_beside_its_disk(gcp_checkout: Check
         gcp.control.set(out_of_stock=[{"zone": A}])
         refused = gcp_checkout.run("up", stack)
         assert refused.returncode == 1
-        assert f"the data volume lies in {A}" in refused.stderr
+        assert f"the data volume is in {A}" in refused.stderr
         assert set(instances(gcp)) <= {before}, "nothing is made in another zone"
         gcp.control.set()
         done = gcp_checkout.run("up", stack)

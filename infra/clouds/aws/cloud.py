@@ -10,7 +10,7 @@ from infra.clouds.aws.api import account, hints
 from infra.clouds.aws.orphans import search
 from infra.clouds.aws.orphans.guard_duty import GUARD_DUTY_ENDPOINT, GUARD_DUTY_GROUP
 from infra.clouds.aws.placing import candidates, disk_speed
-from infra.clouds.candidates import Candidate, made_anew_for
+from infra.clouds.candidates import Candidate, replaced_for
 from infra.clouds.cloud import Cloud
 from infra.clouds.disk_speed import DataVolume
 from infra.clouds.finding import Finding
@@ -47,7 +47,7 @@ class Aws(Cloud):
 
     def replaced(self, config: DeploymentConfig, previous: Placement, first: Placement) -> list[str]:
         """Return the hosts that an `up` replaces, by what the two placements show; a preview shows the rest."""
-        why = made_anew_for(previous, first)
+        why = replaced_for(previous, first)
         if not why:
             return []
         volumes = f"; {EMPTY}" if previous.zone != first.zone else ""

@@ -1,1 +1,1 @@
-"""What the program of every cloud needs to make a host: names, keys, user data, host records. Calls no cloud API."""
+"""What the Pulumi program of every cloud needs to make a host: names, keys, user data, host records. Calls no API."""

@@ -1,7 +1,7 @@
-"""The SSH host key of a host, made here, so that it is known before the first connection.
+"""The SSH host key of a host. It is made here, so it is known before the first connection.
 
-Kept as a secret in the stack's state, where the engine's built-in Stash holds the first value for good; put on the host
-by user data. Who can read that, and why it is so all the same: docs/decisions.
+It is a secret in the stack's state, where Pulumi's Stash resource keeps the first value; user data puts it on the host.
+Who can read it there, and why we accept that: docs/decisions.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The hosts of a rented stack in the shape of infra.contract.outputs.HostRecord, whichever cloud made them."""
+"""The hosts of a stack in the shape of infra.contract.outputs.HostRecord, the same for AWS and GCP."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -16,7 +16,7 @@ DATA_DIR = "/var/lib/llm"
 
 
 class Node(Protocol):
-    """What is only known of a host once it is made."""
+    """What is known of a host only after it is made."""
 
     address: pulumi.Output[str]
     host_public_key: pulumi.Output[str]
@@ -25,7 +25,7 @@ class Node(Protocol):
 def host_records(
     config: DeploymentConfig, machine: Machine, identity_file: Path, ends_at: str, nodes: Mapping[str, Node]
 ) -> pulumi.Output[list[dict[str, Any]]]:
-    """Return the records of all hosts; `nodes` are theirs by name."""
+    """Return the records of all hosts; `nodes` has what is known of each, by name."""
     common = _common(config, machine, str(identity_file), ends_at)
     hosts = [
         pulumi.Output.all(node.address, node.host_public_key).apply(partial(_with_address, {**common, "name": name}))
@@ -35,17 +35,17 @@ def host_records(
 
 
 def proved(placement: KnownPlacement, instance_ids: Sequence[pulumi.Output[str]]) -> pulumi.Output[dict[str, Any]]:
-    """Return the lease as a stack exports it: once all its machines are made.
+    """Return the placement that a stack exports, only after all its machines are made.
 
-    A state without it is that of a stack that never stood. Exported at once, it was in the state or not when no machine
-    was in stock, as the end of the program and that of the engine fell.
+    A state without a placement means that the stack was never complete. If the placement did not wait for the machines,
+    a failed `up` would export it or not, depending on timing.
     """
     dumped = placement.placement.model_dump(mode="json")
     return pulumi.Output.all(*instance_ids).apply(lambda _ids: dumped)
 
 
 def _common(config: DeploymentConfig, machine: Machine, identity_file: str, ends_at: str) -> dict[str, Any]:
-    """Return what all hosts have in common."""
+    """Return the fields that all hosts share."""
     network = config.network
     host: dict[str, Any] = {
         "user": LOGIN_USER,
@@ -65,6 +65,6 @@ def _common(config: DeploymentConfig, machine: Machine, identity_file: str, ends
 
 
 def _with_address(host: dict[str, Any], seen: list[Any]) -> dict[str, Any]:
-    """Return a host with what is only known once it is made: its address and host key."""
+    """Return a host with its address and host key, which are known only after it is made."""
     address, public_key = seen
     return {**host, "address": address, "host_keys": [public_key]}

@@ -1,4 +1,4 @@
-"""The key with which people log in to rented machines: the user's own, or one made for the stack."""
+"""The SSH key for machines on AWS and GCP: the user's own, or one made for the stack."""
 
 from pathlib import Path
 
@@ -7,12 +7,12 @@ from infra.clouds.hosts.ssh_key import KeyPair, stack_key_pair
 
 
 def login_key(stack: str, identity_file: Path | None) -> KeyPair:
-    """Return the key pair, made on first use. Raises ConfigError when the public half of the user's is not there."""
+    """Return the key pair, made on first use. Raises ConfigError if the user's public key file is missing."""
     return stack_key_pair(stack) if identity_file is None else key_of_file(identity_file)
 
 
 def key_of_file(identity_file: Path) -> KeyPair:
-    """Return a user's key pair. Raises ConfigError when the public half is not beside the private one."""
+    """Return a user's key pair. Raises ConfigError if the public key file is not beside the private one."""
     private = identity_file.expanduser()
     public = private.with_name(private.name + ".pub")
     try:

@@ -1,4 +1,4 @@
-"""Names of what a rented stack makes."""
+"""Names of a stack's resources on AWS and GCP."""
 
 import re
 from typing import Any
@@ -6,16 +6,16 @@ from typing import Any
 from infra.contract.stack_placement import ID, Placement
 
 OWN_NAME = rf"llm-(?P<stack>[a-z][a-z0-9-]*)-(?P<id>{ID})"
-"""What `physical_name` makes."""
+"""Pattern of `physical_name`."""
 
 
 def physical_name(stack: str, placement: Placement) -> str:
-    """Return the name of what must be named, unique in the account: two checkouts may have stacks of one name."""
+    """Return a name that is unique in the account: two checkouts may have stacks of the same name."""
     return f"llm-{stack}-{placement.id}"
 
 
 def owner_by_name(name: str, endings: str) -> dict[str, Any] | None:
-    """Return whose a named thing is; None when it is none of ours.
+    """Return the stack and id in a resource's name; None if it is not one of our names.
 
     `endings` is a pattern of what a cloud adds to the name, behind a hyphen.
     """

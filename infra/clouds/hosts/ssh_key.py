@@ -21,7 +21,7 @@ class KeyPair:
 
 
 def stack_key_pair(stack: str) -> KeyPair:
-    """Return the key pair with which this checkout logs in to the machines of `stack`, made on first use."""
+    """Return the key pair for the machines of `stack`, made on first use."""
     path = stack_state_dir(stack) / KEY_NAME
     public = path.with_name(path.name + ".pub")
     if path.exists() and public.exists():

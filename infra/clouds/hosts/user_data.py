@@ -1,8 +1,8 @@
-"""What a host does at its first boot, as cloud-init takes it: its name and host key, its end of life, its data volume.
+"""User data for cloud-init at a host's first boot: its name and host key, its end of life, its data volume.
 
-Holds nothing that changes while the host lives: that is in the instance's tags or metadata, which the scripts ask for.
-So user data never has to change, which would mean a stop at best and a new host at worst. What only one cloud needs is
-in its own folder `boot/`. Installs no software: roles do.
+It has nothing that changes while the host exists: the scripts read that from the instance's tags or metadata. A change
+of user data would stop the host, or replace it. Each cloud's own scripts are in its folder `boot/`. Installs no
+software: roles do.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ BOOT = Path(__file__).parent / "boot"
 
 SCRIPTS = ("end-of-life", "data-volume")
 CLOUD_SCRIPTS = ("instance-tag", "data-device")
-"""Scripts that every cloud has its own of: print a tag of this instance, print the data volume's device."""
+"""Scripts that each cloud has its own version of: one prints a tag of the instance, one the data volume's device."""
 
 UNITS = ("end-of-life.service", "end-of-life.timer", "data-volume.service")
 
@@ -23,14 +23,14 @@ UNITS = ("end-of-life.service", "end-of-life.timer", "data-volume.service")
 def user_data(
     host: str, private_key: str, public_key: str, *, cloud_boot: Path, files: Mapping[str, str] | None = None
 ) -> str:
-    """Return the user data of a host; `cloud_boot` holds its cloud's scripts, `files` are further ones by path."""
+    """Return the user data of a host; `cloud_boot` has its cloud's scripts, `files` are further files by path."""
     scripts = [*(BOOT / f"{name}.sh" for name in SCRIPTS), *(cloud_boot / f"{name}.sh" for name in CLOUD_SCRIPTS)]
     config = {
         "hostname": host,
         "manage_etc_hosts": True,
         "ssh_pwauth": False,
         "disable_root": True,
-        "ssh_deletekeys": True,  # those of the image; the next lines say which to have instead
+        "ssh_deletekeys": True,  # the image's own keys; the next lines have ours
         "ssh_genkeytypes": [],
         "ssh_keys": {"ed25519_private": private_key, "ed25519_public": f"{public_key} {host}"},
         "write_files": [

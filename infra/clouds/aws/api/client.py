@@ -117,7 +117,7 @@ def told(service: str = "") -> Iterator[None]:
     try:
         yield
     except NoCredentialsError:
-        raise UsageError("there are none", where=CREDENTIALS, hint=FIRST_LOG_IN) from None
+        raise UsageError("none found", where=CREDENTIALS, hint=FIRST_LOG_IN) from None
     except (SSOError, TokenRetrievalError) as error:
         what = f"the SSO session has expired, or there is none ({error})"
         raise UsageError(what, where=CREDENTIALS, hint="`aws sso login`, with --profile where you use one") from None

@@ -31,7 +31,7 @@ HINTS: tuple[Hint, ...] = (
     ),
     (
         re.compile(r"ExpiredToken|InvalidGrantException|failed to refresh cached credentials|SSO session has expired"),
-        f"the login ended meanwhile: {LOG_IN}, and run it again, which goes on from there",
+        f"the login has expired: {LOG_IN}, and run it again, which continues",
     ),
     (
         re.compile(r"iam:PassRole"),

@@ -47,7 +47,7 @@ def candidates(
     """Return the leases that may be tried, best first. Raises ConfigError when none is possible."""
     project, region = str(config.project), str(config.region)
     if previous is not None and previous.project != project:
-        what = f"{project} is not where the stack stands: that is {previous.project}"
+        what = f"{project} is not where the stack is: it is in {previous.project}"
         raise ConfigError(what, where="project", hint="take it down first, or write that project")
     refuse_move(config, previous)
     types = (str(config.machine.type), *config.machine.fallbacks)

@@ -11,7 +11,7 @@ from typing import Any
 
 from catalog.gcp_shapes import accelerator_type, disk_type, family
 from core.errors import ConfigError
-from infra.clouds.candidates import Place, is_bound, made_anew_for
+from infra.clouds.candidates import Place, is_bound, replaced_for
 from infra.clouds.gcp.api.client import everywhere
 from infra.clouds.gcp.api.labels import ID
 from infra.clouds.gcp.api.names import DATA_SUFFIX
@@ -24,7 +24,7 @@ STAYING = "data disk, address and host key stay"
 RUNNING = ("PROVISIONING", "STAGING", "RUNNING")
 """Statuses in which an instance has its processors and GPUs."""
 
-BLANK = "its data disk, too, is made anew, and empty"
+BLANK = "its data disk is also replaced, by an empty one"
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ def replaced(config: DeploymentConfig, previous: Placement, first: Placement) ->
     disks = data_disks(previous)
     told = []
     for zone, host in _own(previous, "Instances", "instances"):
-        why = [*made_anew_for(previous, first), *_unchangeable(config, host, previous, first)]
+        why = [*replaced_for(previous, first), *_unchangeable(config, host, previous, first)]
         if why:
             stay = all((disk.zone, disk.type) == (first.zone, disk_type(first.machine_type)) for disk in disks)
-            told.append(f"{host.name} in {zone} is made anew for {', '.join(why)}; {STAYING if stay else BLANK}")
+            told.append(f"{host.name} in {zone} is replaced for {', '.join(why)}; {STAYING if stay else BLANK}")
     return told
 
 

@@ -143,7 +143,7 @@ def _compare(config: DeploymentConfig, quota: Any, metric: str, asked: int, own:
     where = "all regions" if metric in (EVERY_REGION, CPUS_EVERY_REGION) else config.region
     about = f"quota {metric} ({where})"
     if quota is None:
-        return Finding("warning", about, "is not told by the API", f"see {CONSOLE.format(config.project)}")
+        return Finding("warning", about, "is not reported by the API", f"see {CONSOLE.format(config.project)}")
     used = max(0, quota.usage - own)
     what = f"{quota.limit:g}, {used:g} in use, {asked:g} asked"
     if used + asked <= quota.limit:

@@ -348,7 +348,7 @@ def test_a_first_up_without_machines_may_be_followed_by_one_in_another_region(
     engine = Engine(stock={"a"})
 
     if stands:
-        with pytest.raises(ConfigError, match="is not where the stack stands: that is far-1"):
+        with pytest.raises(ConfigError, match="is not where the stack is: it is in far-1"):
             up(engine)
         assert engine.asked == []
         return

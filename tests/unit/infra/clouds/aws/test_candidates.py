@@ -156,7 +156,7 @@ def test_what_stands_stays_whatever_the_cloud_answers(
 def test_only_other_zones_in_the_file_release_what_stands(keep: list[str]) -> None:
     asked = config(zones=[A, C], storage={"keep_on_down": keep})
     if keep:
-        told = rf"zones: {A}, {C}: the data volume lies in {B}, and storage.keep_on_down keeps it; add {B}, or take"
+        told = rf"zones: {A}, {C}: the data volume is in {B}, and storage.keep_on_down keeps it; add {B}, or take"
         with pytest.raises(ConfigError, match=told):
             candidates.candidates(asked, placement(zone=B), NOW)
     else:
@@ -222,14 +222,14 @@ def test_subnets_that_may_not_be_looked_up_are_those_of_the_stack(monkeypatch: p
 
 
 def test_a_type_that_is_not_where_the_data_volume_lies_is_refused() -> None:
-    told = r"machine.type: g6.xlarge: not offered in \S+b, where the data volume lies; write zones: \[ap-northeast-2c\]"
+    told = r"machine.type: g6.xlarge: not offered in \S+b, where the data volume is; write zones: \[ap-northeast-2c\]"
     with pytest.raises(ConfigError, match=told):
         candidates.candidates(config("type: g6.xlarge", [B, C]), placement(zone=B), NOW)
 
 
 def test_a_stack_does_not_move_to_another_region() -> None:
     """It took the image of the old region along, and left what was there unwatched."""
-    with pytest.raises(ConfigError, match=r"region: ap-northeast-2 is not where the stack stands: that is us-east-1;"):
+    with pytest.raises(ConfigError, match=r"region: ap-northeast-2 is not where the stack is: it is in us-east-1;"):
         candidates.candidates(config(), placement(region="us-east-1"), NOW)
 
 
@@ -243,9 +243,9 @@ def test_a_stack_lies_in_the_account_of_its_first_login() -> None:
 @pytest.mark.parametrize(
     ("settings", "changes", "error", "told"),
     [
-        ({}, {"account": OTHER}, UsageError, f"belong to account {MINE}, and the stack lies in {OTHER}; log in to"),
-        ({"account": OTHER}, {"account": None}, UsageError, f"belong to account {MINE}, and the stack lies in {OTHER}"),
-        ({"account": OTHER}, {}, ConfigError, f"account: {OTHER} is not where the stack stands: that is {MINE}"),
+        ({}, {"account": OTHER}, UsageError, f"belong to account {MINE}, and the stack is in {OTHER}; log in to"),
+        ({"account": OTHER}, {"account": None}, UsageError, f"belong to account {MINE}, and the stack is in {OTHER}"),
+        ({"account": OTHER}, {}, ConfigError, f"account: {OTHER} is not where the stack is: it is in {MINE}"),
     ],
     ids=["of the lease", "of the file", "file against lease"],
 )

@@ -552,7 +552,7 @@ def test_a_login_to_another_account_is_no_answer(ask: Callable[[Cloud, Placement
         == [f"volume {identity} in {REGION}, 20 GiB (stack prod)"]
     )
 
-    with pytest.raises(UsageError, match="belong to account 123456789012, and the stack lies in 999999999999"):
+    with pytest.raises(UsageError, match="belong to account 123456789012, and the stack is in 999999999999"):
         ask(CLOUD, LEASE.model_copy(update={"account": "999999999999"}))
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from infra.clouds.gcp.api.hints import hint_for
 
-AGAIN, REMOVES = "run it again, which goes on", "it first removes what"
+AGAIN, REMOVES = "run it again, and it continues", "it first removes the orphans"
 
 
 @pytest.mark.parametrize(

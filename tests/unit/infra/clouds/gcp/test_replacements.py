@@ -16,7 +16,7 @@ from tests.unit.infra.clouds.gcp.made import LEASE, MINE, ZONE, make_disk, make_
 G2, A3 = (ZONE, "g2-standard-4"), (ZONE, "a3-highgpu-8g")
 E2 = "type: e2-standard-4"
 SPOT = f"{E2}, market: spot"
-STAY, BLANK = "data disk, address and host key stay", "its data disk, too, is made anew, and empty"
+STAY, BLANK = "data disk, address and host key stay", "its data disk is also replaced, by an empty one"
 
 
 def config(machine: str = E2, **more: Any) -> DeploymentConfig:
@@ -78,7 +78,7 @@ def test_hosts_that_are_made_anew_are_told(
 
     seen = replaced(config(machine, **more), LEASE, LEASE.model_copy(update=first))
 
-    assert seen == ([f"llm-prod-{MINE}-1 in {ZONE} is made anew for {told}"] if told else [])
+    assert seen == ([f"llm-prod-{MINE}-1 in {ZONE} is replaced for {told}"] if told else [])
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_a_key_without_its_public_half_is_told(look: Look, tmp_path: Path) -> No
     ("changes", "told"),
     [
         ({"account": "999999999999"}, "login: arn:aws:iam::123456789012:user/kim is not of account 999999999999"),
-        ({"region": "us-east-1"}, "region: ap-northeast-2 is not where the stack stands: that is us-east-1"),
+        ({"region": "us-east-1"}, "region: ap-northeast-2 is not where the stack is: it is in us-east-1"),
     ],
     ids=["account", "region"],
 )
@@ -187,7 +187,7 @@ def test_the_share_of_the_stack_itself_is_not_in_the_way(look: Look) -> None:
     }
 
     assert wrong(look(answers, machine="type: g5.2xlarge", placement=placement())) == [
-        f"machine.type: g5.2xlarge is not offered in {A}, {C}; take another type or region"
+        f"machine.type: g5.2xlarge is not offered in {A}, {C}; choose another type or region"
     ]
 
 
@@ -201,7 +201,7 @@ def test_nobody_comes_from_the_addresses_of_our_stack_files(look: Look) -> None:
     found = look(network={"ssh_cidrs": ["203.0.113.7/32"], "client_cidrs": ["203.0.113.0/24", "3FFF:0::/48"]})
 
     assert wrong(found) == [
-        f"network.{key}: {cidr} is an address for documentation: nobody has it; write your own with /32 behind it, as "
+        f"network.{key}: {cidr} is a documentation address: no client has it; write your own with /32 behind it, as "
         "`curl -s https://checkip.amazonaws.com` prints it"
         for key, cidr in (
             ("ssh_cidrs[0]", "203.0.113.7/32"),

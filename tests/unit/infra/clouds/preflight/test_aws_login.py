@@ -25,7 +25,7 @@ from tests.unit.infra.clouds.preflight.canned_aws import GOOD, InRegion, Look, r
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
-        pytest.param(NoCredentialsError(), "AWS credentials: there are none; log in, e.g. `aws sso login`", id="none"),
+        pytest.param(NoCredentialsError(), "AWS credentials: none found; log in, e.g. `aws sso login`", id="none"),
         pytest.param(refused("ExpiredToken"), "AWS credentials: have expired; log in", id="expired"),
         pytest.param(
             refused("RequestExpired"),

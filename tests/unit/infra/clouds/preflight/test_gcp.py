@@ -202,7 +202,7 @@ def test_a_fallback_that_is_not_offered_is_no_error() -> None:
 
     assert found(asked) == []
     told = [str(each) for each in found(asked, "warning") if each.about.startswith("machine.")]
-    assert told == [f"machine.fallbacks[0]: c3-standard-8 is not offered in {A}, {B}; take another type or region"]
+    assert told == [f"machine.fallbacks[0]: c3-standard-8 is not offered in {A}, {B}; choose another type or region"]
 
 
 def test_what_is_in_use_counts(store: Store) -> None:

@@ -37,12 +37,12 @@ WRONG = [
     ),
     pytest.param(
         {"answers": {"describe_instance_type_offerings": [("g5.xlarge", "ap-northeast-2b")]}},
-        f"machine.type: g5.xlarge is not offered in {A}, {C}; it is in ap-northeast-2b",
+        f"machine.type: g5.xlarge is not offered in {A}, {C}; it is offered in ap-northeast-2b",
         id="type in another zone",
     ),
     pytest.param(
         {"answers": {"describe_instance_type_offerings": ()}},
-        f"machine.type: g5.xlarge is not offered in {A}, {C}; take another type or region",
+        f"machine.type: g5.xlarge is not offered in {A}, {C}; choose another type or region",
         id="type nowhere",
     ),
     pytest.param(
@@ -137,7 +137,7 @@ WRONG = [
     ),
     pytest.param(
         {"values": {"storage": {"bucket": {"name": "models-of-ours"}}}, "answers": {"head_bucket": refused("404")}},
-        "storage.bucket.name: models-of-ours is not there; write the name of one that is",
+        "storage.bucket.name: models-of-ours does not exist; write the name of a bucket that exists",
         id="bucket",
     ),
     pytest.param(

@@ -29,9 +29,9 @@ class Hosts:
         """What comes instead of a host's answer to a move that it made, once."""
         self.gone: set[str] = set()
         self.again = ""
-        """What a person would be told to run again if they failed."""
+        """The command that a failure would name to run again."""
         self.converged: list[bool] = []
-        """For each time that wishes were handed to them, whether only to plan."""
+        """For each list of resources that they got, whether it was only planned."""
         self.asked: list[tuple[str, str]] = []
         """Host and command of each question."""
         self.words: list[tuple[str, ...]] = []

@@ -103,7 +103,7 @@ WRONG_TARGET = {
 
 
 @pytest.mark.parametrize(("arguments", "line"), WRONG_TARGET.values(), ids=WRONG_TARGET.keys())
-def test_a_target_that_is_not_there_is_one_line_and_status_2(tmp_path: Path, arguments: list[str], line: str) -> None:
+def test_missing_target_is_one_line_and_status_2(tmp_path: Path, arguments: list[str], line: str) -> None:
     done = fab("-r", "provisioning", *arguments, LLM_DEPLOY_STATE=str(tmp_path))
     announced, error = done.stderr.splitlines()
     assert announced.startswith(f"→ {arguments[0]} {arguments[2]}")
@@ -119,7 +119,7 @@ def test_the_ssh_config_of_the_user_is_not_read(tmp_path: Path) -> None:
     assert done.returncode == 2, done.stderr
 
 
-def test_a_wrong_inventory_is_told_line_by_line_and_status_2(tmp_path: Path) -> None:
+def test_wrong_inventory_is_one_line_per_error_and_status_2(tmp_path: Path) -> None:
     file = tmp_path / "hosts.json"
     file.write_text(json.dumps(stack_values(host_values(user=7), gatewy={})))
     done = fab("-r", "provisioning", "plan", "--inventory", str(file), LLM_DEPLOY_STATE=str(tmp_path))

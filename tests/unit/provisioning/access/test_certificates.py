@@ -32,7 +32,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_certificate_names_addresses_and_hosts_as_what_they_are(tmp_path: Path) -> None:
+def test_certificate_has_addresses_and_host_names_by_type(tmp_path: Path) -> None:
     found = issue(tmp_path, (*NAMES, "2001:db8::7")).extensions.get_extension_for_class(x509.SubjectAlternativeName)
     addresses = found.value.get_values_for_type(x509.IPAddress)
     assert addresses == [ipaddress.ip_address("192.0.2.7"), ipaddress.ip_address("2001:db8::7")]
@@ -66,23 +66,23 @@ def test_certificate_is_renewed_in_the_last_third_of_its_life(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("names", [("192.0.2.7",), ("192.0.2.8", "llm.example.com"), (*NAMES, "more.example.com")])
-def test_certificate_is_made_anew_for_other_names(tmp_path: Path, names: tuple[str, ...]) -> None:
+def test_certificate_is_replaced_for_other_names(tmp_path: Path, names: tuple[str, ...]) -> None:
     assert issue(tmp_path) != issue(tmp_path, names=names)
 
 
-def test_certificate_is_made_anew_for_another_ca(tmp_path: Path) -> None:
+def test_certificate_is_replaced_for_another_ca(tmp_path: Path) -> None:
     assert issue(tmp_path) != issue(tmp_path, ca="other")
 
 
 @pytest.mark.parametrize("damage", ["", "-----BEGIN", None])
-def test_damaged_certificate_is_made_anew(tmp_path: Path, damage: str | None) -> None:
+def test_damaged_certificate_is_replaced(tmp_path: Path, damage: str | None) -> None:
     first = issue(tmp_path)
     path = tmp_path / "server.pem"
     path.write_text(path.read_text().split("-----BEGIN PRIVATE")[0] if damage is None else damage)
     assert issue(tmp_path) != first
 
 
-def test_ca_outlives_what_it_signs_and_is_replaced_with_a_word(
+def test_ca_outlives_its_certificates_and_its_replacement_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     issue(tmp_path)
@@ -95,14 +95,14 @@ def test_ca_outlives_what_it_signs_and_is_replaced_with_a_word(
     assert "give clients the new" in capsys.readouterr().err
 
 
-def test_ca_cut_off_between_its_two_files_is_made_anew(tmp_path: Path) -> None:
+def test_ca_interrupted_between_its_two_files_is_replaced(tmp_path: Path) -> None:
     issue(tmp_path)
     issue(tmp_path, ca="other")
     (tmp_path / "ca" / "ca.key").write_text((tmp_path / "other" / "ca.key").read_text())
     handshake(tmp_path, issue(tmp_path, ("127.0.0.1",), now=datetime.now(UTC)), "127.0.0.1")
 
 
-def test_damaged_ca_is_told_and_not_replaced(tmp_path: Path) -> None:
+def test_damaged_ca_is_reported_and_not_replaced(tmp_path: Path) -> None:
     issue(tmp_path)
     (tmp_path / "ca" / "ca.pem").write_text("nonsense")
     with pytest.raises(ConfigError, match="is damaged; remove"):
@@ -114,7 +114,7 @@ def test_two_checkouts_have_cas_of_different_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "trusted"), [("127.0.0.1", True), ("localhost.example", True), ("::1", False)])
-def test_openssl_takes_the_certificate_for_its_names_and_no_other(tmp_path: Path, name: str, trusted: bool) -> None:
+def test_openssl_accepts_the_certificate_for_its_names_only(tmp_path: Path, name: str, trusted: bool) -> None:
     certificate = issue(tmp_path, ("127.0.0.1", "localhost.example"), now=datetime.now(UTC))
     if trusted:
         handshake(tmp_path, certificate, name)

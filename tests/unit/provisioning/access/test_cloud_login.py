@@ -29,7 +29,7 @@ def spec(kind: str, **source: str) -> ServingSpec:
     return ServingSpec.model_validate(values)
 
 
-def test_a_login_is_handed_where_the_stack_file_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cloud_login_is_handed_if_the_stack_file_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     for credentials, handed in (("handed", KEYS), ("host", {})):
@@ -39,9 +39,7 @@ def test_a_login_is_handed_where_the_stack_file_says_so(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(("kind", "cloud"), [("s3", "aws"), ("gs", "gcp")])
-def test_the_clouds_sdk_is_there_before_it_is_asked_for_a_login(
-    kind: str, cloud: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cloud_sdk_is_installed_before_it_is_used(kind: str, cloud: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """`make setup` brings no cloud's SDK, and this one ended in a traceback."""
     asked: list[str] = []
     monkeypatch.setattr(cloud_login, "ensure_sdk", asked.append)
@@ -53,7 +51,7 @@ def test_the_clouds_sdk_is_there_before_it_is_asked_for_a_login(
 
 
 @pytest.mark.parametrize(("kind", "cloud"), [("s3", "AWS"), ("gs", "Google Cloud")])
-def test_a_missing_login_is_told_only_when_it_is_needed(kind: str, cloud: str) -> None:
+def test_missing_login_is_reported_only_if_needed(kind: str, cloud: str) -> None:
     sources = resolve_sources(spec(kind, credentials="handed"))
     with pytest.raises(ConfigError, match=f"serving.model.source.credentials: this computer has no login at {cloud}; "):
         with_logins(sources)

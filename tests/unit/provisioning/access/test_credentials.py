@@ -56,7 +56,7 @@ def test_new_client_gets_a_key_and_the_others_keep_theirs() -> None:
     assert keys("default", "batch")["default"] == first["default"]
 
 
-def test_a_client_that_is_put_back_has_its_key(capsys: pytest.CaptureFixture[str]) -> None:
+def test_client_listed_again_keeps_its_key(capsys: pytest.CaptureFixture[str]) -> None:
     """A plan makes the list of keys too, and must not take a key away that hosts still know."""
     first = keys("default", "batch")
     assert keys("default") == {"default": first["default"]}
@@ -64,7 +64,7 @@ def test_a_client_that_is_put_back_has_its_key(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr().err == ""
 
 
-def test_removed_client_is_dropped_with_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+def test_key_of_a_removed_client_is_dropped_and_reported(capsys: pytest.CaptureFixture[str]) -> None:
     first = keys("default", "batch")
     drop_other_keys(STACK, ("default",))
     assert capsys.readouterr().err == "demo: client batch is no longer in gateway.clients; its API key is dropped\n"
@@ -76,13 +76,13 @@ def test_keys_of_two_stacks_differ() -> None:
     assert keys("default")["default"] != client_keys("other", ("default",))["default"].value
 
 
-def test_keys_print_as_nothing() -> None:
+def test_printed_keys_are_hidden() -> None:
     key = client_keys(STACK, ("default",))["default"]
     assert key.value not in repr(key)
 
 
 @pytest.mark.parametrize("content", ["", "nonsense", "[]", '{"default": 1}', '{"default": ""}'])
-def test_damaged_keys_are_told_without_being_repeated_or_replaced(content: str) -> None:
+def test_damaged_keys_file_is_reported_without_its_content(content: str) -> None:
     keys("default")
     keys_file(STACK).write_text(content)
     with pytest.raises(ConfigError, match="holds no API keys"):
@@ -124,7 +124,7 @@ def test_host_gets_names_hashes_and_ca() -> None:
     assert "PRIVATE" not in repr(made)
 
 
-def test_each_host_has_a_certificate_of_its_own() -> None:
+def test_each_host_has_its_own_certificate() -> None:
     other = HOST.model_copy(update={"name": "gpu-2", "address": "192.0.2.8", "service_address": None})
     first, second = (credentials_for(STACK, host, GatewaySpec()) for host in (HOST, other))
     assert first.certificate != second.certificate

@@ -1,4 +1,4 @@
-"""A gateway that two stacks or inventories name is told before its clients lose their keys."""
+"""A gateway of two stacks or inventories is reported before its clients lose their keys."""
 
 import os
 from pathlib import Path
@@ -14,7 +14,7 @@ from serving.endpoint import Endpoint, endpoint_of, write_endpoint
 from tests.unit.provisioning.records import host_values, stack
 
 OUTPUTS = stack(host_values("one", address="203.0.113.7"))
-TOLD = "! https://203.0.113.7 was last provisioned as former: its API keys are replaced by those of test\n"
+WARNING = "! https://203.0.113.7 was last provisioned as other: its API keys are replaced by those of test\n"
 
 
 @pytest.fixture(autouse=True)
@@ -37,30 +37,30 @@ def endpoint(name: str, *hosts: str) -> Endpoint:
         pytest.param(["203.0.113.9"], None, False, id="another host"),
     ],
 )
-def test_a_gateway_that_had_another_name_is_told(
+def test_gateway_with_another_name_is_reported(
     capsys: pytest.CaptureFixture[str], hosts: list[str], own_since_s: int | None, *, told: bool
 ) -> None:
     """Once a second name for a host replaced its API keys without a word, and clients got 401."""
-    os.utime(write_endpoint(endpoint("former", *hosts)), (2, 2))
+    os.utime(write_endpoint(endpoint("other", *hosts)), (2, 2))
     if own_since_s is not None:
         os.utime(write_endpoint(endpoint("test", "203.0.113.7")), (own_since_s, own_since_s))
     mention_other_name(endpoint("test", "203.0.113.7"))
-    assert capsys.readouterr().err == (TOLD if told else "")
+    assert capsys.readouterr().err == (WARNING if told else "")
 
 
-def test_an_endpoint_that_cannot_be_read_is_passed_over(capsys: pytest.CaptureFixture[str]) -> None:
-    write_endpoint(endpoint("former", "203.0.113.7")).write_text("{")
+def test_unreadable_endpoint_is_ignored(capsys: pytest.CaptureFixture[str]) -> None:
+    write_endpoint(endpoint("other", "203.0.113.7")).write_text("{")
     mention_other_name(endpoint("test", "203.0.113.7"))
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("task", ["plan", "provision"])
-def test_plan_and_provision_tell_it(
+def test_plan_and_provision_report_another_name(
     task: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_endpoint(endpoint("former", "203.0.113.7"))
+    write_endpoint(endpoint("other", "203.0.113.7"))
     monkeypatch.setattr(module, "load", lambda _: OUTPUTS)
     monkeypatch.setattr(module, "bring", lambda host, *_, **__: HostResult(host=host.name, ok=True))
     run = {"plan": plan, "provision": provision}[task]
     assert run(Target(stack="test"), names=[], roles=["gateway"], at_once=1) == 0
-    assert TOLD in capsys.readouterr().err
+    assert WARNING in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Which certificates and keys of the user's are taken, and what is said of the others."""
+"""Which of the user's certificates and keys are accepted, and the errors for the others."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -130,5 +130,5 @@ def test_expired_certificate_is_refused(users: TlsFiles) -> None:
     assert "expired on 2026-04-01; renew it" in refused(users, now=NOW + timedelta(days=DAYS))
 
 
-def test_certificate_of_the_future_is_refused(users: TlsFiles) -> None:
+def test_certificate_not_valid_yet_is_refused(users: TlsFiles) -> None:
     assert "is not valid before 2025-12-31 23:00 UTC" in refused(users, now=NOW - timedelta(days=1))

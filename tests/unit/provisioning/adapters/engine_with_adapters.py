@@ -14,7 +14,7 @@ class Engine(ThreadingHTTPServer):
         self.id = "one"
         self.problem = ""
         self.refused: dict[str, dict[str, str]] = {}
-        """What its start left out: it refuses that again."""
+        """Adapters that its start skipped: it refuses them again."""
         self.answers = {"base": "one", "contract@3": "two", "contract@4": "three"}
 
 

@@ -65,7 +65,7 @@ def edit(path: Path, **changed: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))
 
 
-def test_what_is_listed_as_it_is_passes(folder: Path) -> None:
+def test_matching_adapter_passes(folder: Path) -> None:
     assert check(listed(folder)) == []
 
 
@@ -90,7 +90,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_what_does_not_fit_is_refused(folder: Path, name: str) -> None:
+def test_mismatching_adapter_is_refused(folder: Path, name: str) -> None:
     break_it, changed, words = BROKEN[name]
     entry = listed(folder, **changed)
     break_it(folder)
@@ -98,7 +98,7 @@ def test_what_does_not_fit_is_refused(folder: Path, name: str) -> None:
     assert words in line
 
 
-def test_another_base_is_told_by_its_modules(tmp_path: Path) -> None:
+def test_adapter_of_another_base_is_found_by_its_modules(tmp_path: Path) -> None:
     other = make_tiny_model("exaone", tmp_path / "exaone").adapter("a")
     (line,) = check(listed(other))
     assert "was trained on another base model" in line
@@ -131,7 +131,7 @@ def test_of_an_adapter_on_the_hub_only_its_config_and_the_head_of_its_weights_ar
 
 
 def test_an_adapter_on_the_hub_is_compared_with_a_base_that_lies_here(hub: HubDouble, tmp_path: Path) -> None:
-    """It once was told by the engine, after its weights had been brought to all hosts."""
+    """Once only the engine reported it, after the weights had been copied to all hosts."""
     other = make_tiny_model("exaone", tmp_path / "exaone").adapter("a")
     hub.files = {name: (other / name).read_bytes() for name in (CONFIG, WEIGHTS)}
     (line,) = check(of_hub(other))
@@ -164,7 +164,7 @@ def test_an_adapter_here_is_compared_with_a_base_on_the_hub(
     assert all("was trained on another base model: the base has no " in line for line in lines)
 
 
-def test_a_base_that_cannot_be_read_from_here_is_left_to_its_hosts(
+def test_unreadable_base_is_checked_by_the_hosts(
     hub: HubDouble, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hub.token = "hf_sample"
@@ -204,7 +204,7 @@ def test_an_adapter_on_the_hub_that_does_not_fit_is_refused(
 @pytest.mark.parametrize(
     ("missing", "words"), [(CONFIG, f"{REPO} has no {CONFIG}"), (WEIGHTS, f"{REPO} has no {WEIGHTS}")]
 )
-def test_missing_files_on_the_hub_are_told(hub: HubDouble, folder: Path, missing: str, words: str) -> None:
+def test_missing_files_on_the_hub_are_reported(hub: HubDouble, folder: Path, missing: str, words: str) -> None:
     del hub.files[missing]
     (line,) = check(of_hub(folder))
     assert words in line
@@ -236,7 +236,7 @@ SILENT: dict[str, tuple[str, float, str]] = {
     [HubFetch(REPO, REVISION), ListedFetch("s3://acme/contract", "0" * 64, by_host=True)],
     ids=["from here", "by the host"],
 )
-def test_a_place_that_says_nothing_is_told_unless_only_the_host_may_read_it(
+def test_silent_source_is_an_error_unless_only_the_host_can_read_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, source: HubFetch | ListedFetch
 ) -> None:
     program, look_s, words = SILENT[name]

@@ -29,10 +29,10 @@ def test_promote_tries_then_moves_all_hosts_and_writes_one_line(hosts: Hosts, ta
     )
 
 
-def test_a_promote_that_has_to_bring_the_version_is_what_to_run_again(
+def test_promote_that_installs_the_version_names_itself_to_run_again(
     hosts: Hosts, target: Target, tmp_path: Path
 ) -> None:
-    """Once who had run promote was told to run apply again."""
+    """Once the hint after a failed promote was to run apply again."""
     fifth = (listed("contract", 3, "a"), listed("contract", 5, "b"))
     write_manifest(tmp_path / "adapters" / "test.yaml", *fifth)
     with pytest.raises(HostError, match="its engine is down, or was started without adapters"):
@@ -62,7 +62,7 @@ def test_a_move_that_one_host_cannot_make_is_undone_on_the_others(
 
 @pytest.mark.parametrize("cause", [HostError("the connection broke"), KeyboardInterrupt()], ids=["broken", "Ctrl-C"])
 @pytest.mark.parametrize("task", ["promote", "rollback"])
-def test_a_host_that_moved_without_saying_so_is_moved_back(
+def test_host_that_moved_without_an_answer_is_moved_back(
     hosts: Hosts, target: Target, tmp_path: Path, task: str, cause: BaseException
 ) -> None:
     if task == "rollback":
@@ -87,9 +87,7 @@ def test_a_host_that_cannot_be_moved_back_hides_no_other(
     assert "two: moved back to contract@3" in said
 
 
-def test_a_move_that_was_cut_off_before_the_record_is_recorded_by_the_next(
-    hosts: Hosts, target: Target, tmp_path: Path
-) -> None:
+def test_interrupted_move_is_recorded_by_the_next(hosts: Hosts, target: Target, tmp_path: Path) -> None:
     hosts.means = dict.fromkeys(hosts.means, "contract@4")
     for _ in range(2):
         commands.promote(target, "contract@4")
@@ -97,9 +95,7 @@ def test_a_move_that_was_cut_off_before_the_record_is_recorded_by_the_next(
     assert (line["from"], line["to"], line["hosts"]) == ("contract@3", "contract@4", ("one", "two"))
 
 
-def test_rollback_goes_to_the_version_before_and_asks_nothing_else(
-    hosts: Hosts, target: Target, tmp_path: Path
-) -> None:
+def test_rollback_goes_to_the_previous_version_and_asks_nothing(hosts: Hosts, target: Target, tmp_path: Path) -> None:
     commands.promote(target, "contract@4")
     hosts.asked.clear()
     assert commands.rollback(target, "contract", "") == 0
@@ -108,7 +104,7 @@ def test_rollback_goes_to_the_version_before_and_asks_nothing_else(
     assert [line["to"] for line in record(tmp_path)] == ["contract@4", "contract@3"]
 
 
-def test_a_second_rollback_goes_not_forward_again(hosts: Hosts, target: Target, tmp_path: Path) -> None:
+def test_second_rollback_does_not_go_forward(hosts: Hosts, target: Target, tmp_path: Path) -> None:
     commands.promote(target, "contract@4")
     commands.rollback(target, "contract", "")
     with pytest.raises(UsageError, match="contract had no version before this one; name one: --to contract@VERSION"):
@@ -117,14 +113,14 @@ def test_a_second_rollback_goes_not_forward_again(hosts: Hosts, target: Target, 
     assert [line["to"] for line in record(tmp_path)] == ["contract@4", "contract@3"]
 
 
-def test_what_moves_nothing_leaves_no_line(hosts: Hosts, target: Target, tmp_path: Path) -> None:
+def test_move_to_the_same_version_is_not_recorded(hosts: Hosts, target: Target, tmp_path: Path) -> None:
     commands.promote(target, "contract@4")
     commands.promote(target, "contract@4")
     assert hosts.means == {"one": "contract@4", "two": "contract@4"}
     assert len(record(tmp_path)) == 1
 
 
-def test_a_move_of_somebody_else_is_told(
+def test_move_by_somebody_else_is_reported(
     hosts: Hosts, target: Target, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     commands.promote(target, "contract@4")
@@ -146,7 +142,7 @@ WRONG: dict[str, tuple[Callable[[Target], int], str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_wrong_usage_is_told_and_no_host_is_asked(hosts: Hosts, target: Target, name: str) -> None:
+def test_wrong_usage_is_an_error_and_no_host_is_queried(hosts: Hosts, target: Target, name: str) -> None:
     ask, words = WRONG[name]
     with pytest.raises(UsageError) as caught:
         ask(target)
@@ -154,7 +150,7 @@ def test_wrong_usage_is_told_and_no_host_is_asked(hosts: Hosts, target: Target, 
     assert hosts.asked == []
 
 
-def test_without_a_manifest_it_is_told_where_to_write_one(hosts: Hosts, target: Target, tmp_path: Path) -> None:
+def test_missing_manifest_error_names_its_path(hosts: Hosts, target: Target, tmp_path: Path) -> None:
     (tmp_path / "adapters" / "test.yaml").unlink()
     with pytest.raises(UsageError, match=r"adapters/test.yaml: there is no manifest of adapters; write one"):
         commands.plan(target)
@@ -166,9 +162,7 @@ def test_every_task_serves_what_the_manifest_lists(target: Target) -> None:
     assert load(target).serving.served_names == ("tiny", "contract", "contract@3", "contract@4")
 
 
-def test_a_host_that_only_publishes_anothers_engine_has_no_adapters(
-    hosts: Hosts, target: Target, tmp_path: Path
-) -> None:
+def test_gateway_host_of_a_tunnel_has_no_adapters(hosts: Hosts, target: Target, tmp_path: Path) -> None:
     published = stack_values(host_values("one"), host_values("two"), tunnel={"engine": "one", "gateway": "two"})
     (tmp_path / "hosts.json").write_text(json.dumps(published))
     assert commands.promote(target, "contract@4") == 0
@@ -177,7 +171,7 @@ def test_a_host_that_only_publishes_anothers_engine_has_no_adapters(
     assert [line["hosts"] for line in record(tmp_path)] == [("one",)]
 
 
-def test_the_list_tells_versions_since_when_and_what_lies_there_unused(
+def test_list_shows_versions_dates_and_unused_folders(
     hosts: Hosts, target: Target, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     commands.promote(target, "contract@4")

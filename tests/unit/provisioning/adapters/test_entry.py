@@ -43,7 +43,7 @@ def files(folder: Path, name: str, letter: str = "a") -> str:
 
 
 def take_over(folder: Path, said: str) -> None:
-    """Do with what was printed as a person does."""
+    """Write the printed entry into the manifest, as a person does."""
     path = folder / "adapters" / "test.yaml"
     path.parent.mkdir(exist_ok=True)
     with path.open("a") as stream:
@@ -94,13 +94,13 @@ def test_the_base_is_left_open_where_the_stack_was_not_made_yet(
 
 
 @pytest.mark.parametrize("lacks", ["adapter_config.json", "adapter_model.safetensors"])
-def test_files_that_are_no_adapter_are_refused(stack: Target, tmp_path: Path, lacks: str) -> None:
+def test_files_of_something_else_are_refused(stack: Target, tmp_path: Path, lacks: str) -> None:
     folder = files(tmp_path, "contract-4")
     (Path(folder) / lacks).unlink()
     with pytest.raises(ConfigError, match=f"has no {lacks}"):
         entry(stack, folder)
 
 
-def test_a_folder_that_is_not_there_is_told(stack: Target, tmp_path: Path) -> None:
+def test_missing_folder_is_reported(stack: Target, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no folder"):
         entry(stack, str(tmp_path / "nowhere"))

@@ -18,7 +18,7 @@ NO_ENGINE = "1"
 
 
 def last_words(data: Path, engine: str) -> Command:
-    """Return what such a stack wishes for."""
+    """Return the desired state of such a stack."""
     spec = stack(serving={**SERVING, "engine": engine})
     wanted = desired_state(spec, spec.hosts, ["engine"]).lists["one"]
     (command,) = (each for each in wanted if isinstance(each, Command) and each.name == "adapters")

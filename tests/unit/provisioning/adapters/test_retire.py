@@ -14,10 +14,10 @@ from tests.unit.provisioning.played_hosts import Hosts, record
 
 
 @pytest.mark.parametrize("task", [commands.plan, commands.apply])
-def test_a_name_that_hosts_serve_is_not_taken_away_unsaid(
+def test_served_name_is_not_removed_without_retire(
     hosts: Hosts, target: Target, tmp_path: Path, task: Callable[[Target], int]
 ) -> None:
-    """Once `summary` was 404 after its lines had gone from the manifest, and all that was said was ✓."""
+    """Once `summary` answered 404 after its lines were removed from the manifest, and apply only printed ✓."""
     hosts.others = {"summary": "summary@1"}
     with pytest.raises(ConfigError) as caught:
         task(target)
@@ -26,7 +26,7 @@ def test_a_name_that_hosts_serve_is_not_taken_away_unsaid(
     assert hosts.converged == []
 
 
-def test_a_name_of_the_record_is_not_taken_away_unsaid(hosts: Hosts, target: Target, tmp_path: Path) -> None:
+def test_recorded_name_is_not_removed_without_retire(hosts: Hosts, target: Target, tmp_path: Path) -> None:
     commands.promote(target, "contract@4")
     write_manifest(tmp_path / "adapters" / "test.yaml", listed("summary", 1, "b"))
     hosts.means = dict.fromkeys(hosts.means, "contract@4")
@@ -34,7 +34,7 @@ def test_a_name_of_the_record_is_not_taken_away_unsaid(hosts: Hosts, target: Tar
         commands.apply(target)
 
 
-def test_a_name_is_retired_when_that_is_said_and_can_come_back(
+def test_name_is_retired_by_the_option_and_can_come_back(
     hosts: Hosts, target: Target, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hosts.others = {"summary": "summary@1"}

@@ -1,5 +1,5 @@
 """Causes and hints, from journals of engines that did fail like this (tests/data/journals), and from words of vLLM's
-source where no GPU is at hand."""
+source where no GPU is available."""
 
 import pytest
 
@@ -144,7 +144,7 @@ def test_the_format_of_the_journal_does_not_matter(name: str, prefix: str) -> No
     assert diagnose(text) == diagnose(journal(name))
 
 
-def test_a_kill_for_memory_is_told_by_systemd() -> None:
+def test_out_of_memory_kill_is_found_in_systemds_lines() -> None:
     text = """\
 vllm.service: A process of this unit has been killed by the OOM killer.
 vllm.service: Main process exited, code=killed, status=9/KILL
@@ -163,7 +163,7 @@ def test_a_start_that_has_only_begun_hides_no_error() -> None:
     )
 
 
-def test_an_unknown_error_is_told_without_a_hint() -> None:
+def test_unknown_error_has_no_hint() -> None:
     found = diagnose(FOLLOWED_BY.format("acme.errors.StrangeError: something new"))
     assert found == Diagnosis("acme.errors.StrangeError: something new", "")
 
@@ -171,11 +171,11 @@ def test_an_unknown_error_is_told_without_a_hint() -> None:
 @pytest.mark.parametrize(
     "text", ["", "Starting vllm.service - vLLM serving tiny...\n(APIServer pid=9) INFO all is well\n"]
 )
-def test_a_journal_without_an_error_tells_nothing(text: str) -> None:
+def test_journal_without_an_error_has_no_cause(text: str) -> None:
     assert diagnose(text) == Diagnosis("", "")
 
 
-def test_options_that_are_listed_at_the_start_are_no_cause() -> None:
+def test_options_listed_at_the_start_are_not_the_cause() -> None:
     line = "(APIServer pid=9) INFO 11-21 13:12:49 [api_utils.py:286] non-default args: {'trust_remote_code': True}\n"
     assert diagnose(line) == Diagnosis("", "")
 

@@ -70,7 +70,7 @@ def test_roles_come_in_their_order_and_only_when_asked_for() -> None:
 
 
 @pytest.mark.parametrize(("engine", "other"), [("vllm", "ollama"), ("ollama", "vllm")])
-def test_the_engine_that_is_not_wished_for_serves_until_all_of_the_other_one_is_there(engine: str, other: str) -> None:
+def test_previous_engine_serves_until_the_new_one_can_start(engine: str, other: str) -> None:
     """Once it was stopped first: a fetch that failed, or took an hour, left a host that served nothing."""
     outputs = stack(serving={**SERVING, "engine": engine})
     listed = desired_state(outputs, outputs.hosts, ["engine"]).lists["one"]
@@ -82,7 +82,7 @@ def test_the_engine_that_is_not_wished_for_serves_until_all_of_the_other_one_is_
     assert listed.index(started) == listed.index(stopped) + 1
 
 
-def test_the_result_is_written_and_told(
+def test_result_is_written_and_printed(
     runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with_results(monkeypatch, {"a": OK})
@@ -137,7 +137,7 @@ def test_the_smoke_test_is_named_next_where_it_can_pass(
 
 @pytest.mark.usefixtures("runs")
 @pytest.mark.parametrize("task", [plan, provision])
-def test_a_stack_file_that_was_edited_after_up_is_told(
+def test_stack_file_edited_after_up_is_reported(
     task: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Once a plan after an edit said that there was nothing to change."""
@@ -214,7 +214,7 @@ def test_a_wrong_config_writes_no_result(runs: Path, monkeypatch: pytest.MonkeyP
     assert not runs.exists()
 
 
-def test_ctrl_c_while_the_lists_are_made_is_written_down(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_while_the_lists_are_made_writes_a_result(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with_results(monkeypatch, {"a": OK})
 
     def interrupted(*_: Any, **__: Any) -> None:
@@ -254,14 +254,14 @@ RuntimeError: Engine core initialization failed. See root cause above.
 """
 
 
-def test_of_an_engine_that_did_not_start_the_cause_is_told() -> None:
+def test_cause_is_shown_for_an_engine_that_did_not_start() -> None:
     said = why(Outcome(id="unit:vllm.service", status="failed", error="failed", detail=JOURNAL))
     assert said.splitlines()[0].strip() == "cause: ValueError: LoRA rank 16 is greater than max_lora_rank 8."
     assert "max_lora_rank" in said.splitlines()[1]
     assert "Engine core" not in said
 
 
-def test_of_anything_else_the_end_of_its_output_is_told() -> None:
+def test_end_of_the_output_is_shown_for_other_failures() -> None:
     assert why(Outcome(id="unit:haproxy.service", status="failed", error="failed", detail="one\ntwo")) == (
         "    one\n    two"
     )
@@ -274,7 +274,7 @@ def test_the_endpoint_is_that_of_all_hosts_also_when_one_is_chosen(runs: Path, m
     assert [written["url"], *written["other_urls"]] == ["https://203.0.113.7", "https://203.0.113.8"]
 
 
-def test_a_failed_run_leaves_the_former_endpoint(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_run_keeps_the_previous_endpoint(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with_results(monkeypatch, {"b": BAD})
     with pytest.raises(DeployError):
         provision(Target(stack="test"), names=[], roles=["gateway"], at_once=1)
@@ -291,7 +291,7 @@ FORMER_KEYS = {
 
 @pytest.mark.parametrize(("task", "results", "names", "left"), FORMER_KEYS.values(), ids=FORMER_KEYS.keys())
 @pytest.mark.usefixtures("runs")
-def test_a_former_clients_key_goes_when_no_host_takes_it_any_more(
+def test_key_of_a_removed_client_is_dropped_once_no_host_accepts_it(
     monkeypatch: pytest.MonkeyPatch, task: Any, results: dict[str, HostResult | Exception], names: Any, left: Any
 ) -> None:
     client_keys("test", ("batch", "default"))

@@ -1,4 +1,4 @@
-"""Both parts of a run with a reboot in between are told as one."""
+"""Both parts of a run with a reboot in between are reported as one."""
 
 from provisioning.apply.reboots import joined
 from provisioning.converge.result import HostResult, Outcome
@@ -8,7 +8,7 @@ CONF = Outcome(id="file:/conf", status="changed", changes=("create",))
 UNIT = Outcome(id="unit:vllm.service", status="skipped", error="depends on a reboot")
 
 
-def test_the_first_part_waits_and_the_whole_does_not() -> None:
+def test_run_without_a_second_reboot_is_complete() -> None:
     first = HostResult(host="a", ok=False, changed=(CONF, DRIVER), skipped=(UNIT,), seconds=90, round_trips=2)
     assert first.reboot is DRIVER
     second = HostResult(
@@ -25,7 +25,7 @@ def test_the_first_part_waits_and_the_whole_does_not() -> None:
     assert whole.skipped == ()
 
 
-def test_what_fails_after_the_reboot_is_not_told_as_changed() -> None:
+def test_failure_after_the_reboot_is_not_counted_as_changed() -> None:
     first = HostResult(host="a", ok=False, changed=(DRIVER,), skipped=(UNIT,))
     second = HostResult(host="a", ok=False, failed=(Outcome(id=DRIVER.id, status="failed", error="does not load"),))
     assert joined(first, second).changed == ()

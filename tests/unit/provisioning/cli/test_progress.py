@@ -1,4 +1,4 @@
-"""Events of several hosts become lines that can be told apart, on a terminal and in a log."""
+"""Events of several hosts become separate lines, on a terminal and in a log."""
 
 import io
 
@@ -66,7 +66,7 @@ def test_each_line_of_a_log_starts_with_its_host() -> None:
     assert out.getvalue() == "a     + file:/etc/a: create\nlong  first\nlong  second\n"
 
 
-def test_a_log_hears_of_a_long_step_now_and_then() -> None:
+def test_log_has_a_line_for_a_long_step_now_and_then() -> None:
     out, now = io.StringIO(), 0.0
     progress = ProgressPrinter(["a"], out=out, clock=lambda: now)
     for second in range(int(2 * LOG_EVERY_S) + 1):
@@ -75,7 +75,7 @@ def test_a_log_hears_of_a_long_step_now_and_then() -> None:
     assert out.getvalue() == "a  … venv:/v: building (15 s)\na  … venv:/v: building (30 s)\n"
 
 
-def test_a_terminal_follows_what_is_under_way_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terminal_shows_current_steps_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     out = Terminal()
     progress = ProgressPrinter(["a", "b"], out=out)
@@ -89,7 +89,7 @@ def test_a_terminal_follows_what_is_under_way_on_one_line(monkeypatch: pytest.Mo
     assert out.getvalue().endswith("b: … packages:base: Unpacking (0 s)")
 
 
-def test_the_bottom_line_goes_at_the_end_and_late_events_are_not_heard() -> None:
+def test_bottom_line_is_cleared_at_the_end_and_late_events_are_ignored() -> None:
     out = Terminal()
     with ProgressPrinter(["a"], out=out) as progress:
         progress.event("a", Progress(id="venv:/v", text="building"))
@@ -97,7 +97,7 @@ def test_the_bottom_line_goes_at_the_end_and_late_events_are_not_heard() -> None
     assert out.getvalue().endswith(CLEAR_LINE)
 
 
-def test_of_long_output_the_end_is_shown() -> None:
+def test_end_of_long_output_is_shown() -> None:
     lines = [f"line {number}" for number in range(50)]
     shown = failure_detail(Outcome(id="x", status="failed", detail="\n".join(lines))).splitlines()
     assert shown[0].strip() == f"… {50 - DETAIL_LINES} earlier lines"

@@ -29,18 +29,18 @@ def test_fab_ends_with_the_tasks_status(asked: dict[str, Any], status: int) -> N
     assert ended.value.code == status
 
 
-def test_a_task_that_returns_0_goes_on() -> None:
+def test_task_that_returns_0_does_not_exit() -> None:
     look(Context())
 
 
-def test_only_what_begins_empty_may_be_repeated_and_nothing_has_a_short_flag() -> None:
+def test_options_with_an_empty_default_may_be_repeated_and_none_has_a_short_flag() -> None:
     known = Collection(look).to_contexts()
     parsed = Parser(contexts=known).parse_argv(["look", "--host", "gpu1", "--count", "2", "--host=gpu2"])[0]
     assert parsed.as_kwargs == {"host": ["gpu1", "gpu2"], "count": "2"}
     assert sorted(known[0].flags) == ["--count", "--host"]
 
 
-def test_the_beginning_of_an_option_is_not_the_option() -> None:
+def test_abbreviated_option_is_refused() -> None:
     with pytest.raises(ParseError, match="--ho"):
         Parser(contexts=Collection(look).to_contexts()).parse_argv(["look", "--ho", "gpu1"])
 
@@ -52,6 +52,6 @@ def test_roles_come_in_their_order(text: str, roles: list[str]) -> None:
     assert chosen_roles(text) == roles
 
 
-def test_a_role_that_there_is_not_is_refused_with_the_nearest() -> None:
+def test_unknown_role_is_refused_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="--roles: there is no role 'gatway'; did you mean gateway"):
         chosen_roles("base,gatway")

@@ -114,7 +114,7 @@ def test_what_others_print_is_no_event(lines: list[bytes], runs: bool) -> None:
     assert "hello" in caught.value.detail
 
 
-def test_a_login_script_that_prints_for_ever_ends_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_login_script_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(controller, "NOISE_BYTES", 10)
     channel: Any = Saying()
     channel._lines = [b"Welcome!\n"] * 1000

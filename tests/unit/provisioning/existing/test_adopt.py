@@ -88,13 +88,13 @@ def test_only_a_plain_yes_accepts_a_key(answer: str, accepted: bool, capsys: pyt
     assert FINGERPRINT in capsys.readouterr().err
 
 
-def test_nobody_there_to_ask_means_no() -> None:
+def test_without_a_terminal_no_key_is_accepted() -> None:
     with pytest.raises(UsageError, match=re.escape(f'run it again with ARGS="--host-key {FINGERPRINT}"')):
         accepted_keys((HOST_KEY,), "", None, name="gpu1")
 
 
 def test_what_others_serve_stays_open_in_the_inventory(tmp_path: Path) -> None:
-    """A WireGuard port was closed by the first provision: only TCP had been looked at, and nothing was written down."""
+    """Once the first provision closed a WireGuard port: only TCP was checked, and the inventory had no ports."""
     listeners = [
         {"port": 22, "loopback": False, "program": "sshd"},
         {"port": 51820, "protocol": "udp", "loopback": False},
@@ -115,8 +115,8 @@ def test_the_inventorys_keys_are_trusted_without_a_question() -> None:
         assert trusted_keys(AdoptOptions(login="root@gpu1", host_key=said), SSH_TARGET, (HOST_KEY,)) == (HOST_KEY,)
 
 
-def test_a_host_that_accepts_and_stays_silent_is_not_taken_for_another_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once each type of key was asked for in turn, and an overloaded sshd was said to show no key of a known type."""
+def test_silent_server_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once each key type was requested in turn, and the error was that the server shows no key of a known type."""
     monkeypatch.setattr(host_key, "ANSWER_TIMEOUT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         ssh_target = parse_login(AdoptOptions(login=f"root@127.0.0.1:{silent.getsockname()[1]}"))
@@ -124,7 +124,7 @@ def test_a_host_that_accepts_and_stays_silent_is_not_taken_for_another_server(mo
             host_key.shown_keys(ssh_target)
 
 
-def test_a_host_that_was_set_up_anew_is_adopted_by_its_new_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reinstalled_host_is_adopted_by_its_new_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once `--host-key NEW --replace` was refused with the words that the host key is not the known one."""
     monkeypatch.setattr(adopt_module, "shown_keys", lambda _: (HOST_KEY,))
     new = AdoptOptions(login="root@gpu1", host_key=FINGERPRINT)
@@ -140,10 +140,10 @@ def test_a_host_that_was_set_up_anew_is_adopted_by_its_new_fingerprint(monkeypat
         (OtherHostError("not the known one", hint="write AAAA"), HostError, "write AAAA; or run it again with ARGS="),
     ],
 )
-def test_what_ssh_refuses_is_told_with_the_words_of_make(
+def test_ssh_errors_say_what_to_write_for_make(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: HostError, told: type[DeployError], hint: str
 ) -> None:
-    """To who adopts; once a smoke test, which looks too, was told to write them."""
+    """Only for adopt: once the smoke test, which looks at hosts too, printed these hints."""
     monkeypatch.setattr(look_module, "connect", Mock(side_effect=error))
     monkeypatch.setattr(adopt_module, "trusted_keys", lambda *_: (HOST_KEY,))
     with pytest.raises(told) as caught:

@@ -44,7 +44,7 @@ from provisioning.hosts.gpu_names import capability_of, capability_on, lacks_cud
         ("A1000000", None),
     ],
 )
-def test_a_name_tells_what_a_gpu_can_compute(name: str, capability: tuple[int, int] | None) -> None:
+def test_compute_capability_by_name(name: str, capability: tuple[int, int] | None) -> None:
     assert capability_of(name) == capability
 
 
@@ -53,7 +53,7 @@ def test_rows_of_the_table_count_before_the_series_and_agree_with_them() -> None
         assert capability_of(name) == gpu.compute_capability
 
 
-def test_the_hosts_own_word_counts_before_its_name() -> None:
+def test_capability_of_the_record_precedes_the_name() -> None:
     assert capability_on(Gpu(model="L4", count=1, vram_gib=22)) == (8, 9)
     assert capability_on(Gpu(model="L4", count=1, vram_gib=22, compute_capability="12.0")) == (12, 0)
 

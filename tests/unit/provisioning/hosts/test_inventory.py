@@ -1,4 +1,4 @@
-"""Hosts are read from a stack's outputs or an inventory file, and what is wrong with it is told in one line."""
+"""Hosts are read from a stack's outputs or an inventory file, and each error is one line."""
 
 import json
 import re
@@ -72,7 +72,7 @@ def test_json_is_read(inventory: Path) -> None:
     assert load(write(inventory, stack_values())) == stack()
 
 
-def test_a_home_is_the_users(inventory: Path) -> None:
+def test_tilde_is_the_users_home(inventory: Path) -> None:
     target = write(inventory, stack_values(host_values(identity_file="~/.ssh/id_ed25519")))
     assert load(target).hosts[0].identity_file == Path.home() / ".ssh/id_ed25519"
 
@@ -110,7 +110,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("values", "line"), REFUSED.values(), ids=REFUSED.keys())
-def test_a_wrong_value_is_told_with_file_and_key(
+def test_wrong_value_is_reported_with_file_and_key(
     inventory: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, Any], line: str
 ) -> None:
     monkeypatch.chdir(inventory.parent)
@@ -141,7 +141,7 @@ ADDRESSES = {
 
 @pytest.mark.parametrize(("address", "said"), ADDRESSES.items())
 def test_an_address_leads_to_one_host_and_is_one_word(inventory: Path, address: str, said: str) -> None:
-    """Blanks behind the `%` of an IPv6 address once came to ssh's command line and into its list of known hosts."""
+    """Blanks after the `%` of an IPv6 address once reached ssh's command line and known_hosts."""
     write(inventory, stack_values(host_values(address=address)))
     if not said:
         assert load(Target(inventory=str(inventory))).hosts[0].address == address
@@ -179,7 +179,7 @@ def test_a_wrong_host_or_engine_ends_a_task_before_it_connects(
     ],
 )
 @pytest.mark.usefixtures("state")
-def test_what_is_not_there_is_wrong_usage(target: Target, line: str) -> None:
+def test_missing_stack_or_file_is_wrong_usage(target: Target, line: str) -> None:
     with pytest.raises(UsageError) as caught:
         load(target)
     assert str(caught.value).startswith(line)
@@ -204,7 +204,7 @@ def test_an_unknown_host_is_wrong_usage() -> None:
     assert caught.value.exit_code == 2
 
 
-def test_what_is_done_to_engines_is_done_where_there_is_one() -> None:
+def test_engine_tasks_choose_hosts_with_an_engine() -> None:
     """Restart and upgrade once failed at the gateway's host of a tunnel, which has none."""
     tunnel = {"engine": "laptop", "gateway": "front"}
     outputs = stack(host_values("laptop"), host_values("front"), tunnel=tunnel)
@@ -236,10 +236,10 @@ def stack_file(tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch) -> 
         pytest.param(False, "max_queue: 32\n", False, id="made before this was noted"),
     ],
 )
-def test_a_stack_file_that_was_edited_after_up_is_told(
+def test_stack_file_edited_after_up_is_reported(
     stack_file: Path, capsys: pytest.CaptureFixture[str], *, noted: bool, now: str, told: bool
 ) -> None:
-    """Once an edit was passed over without a word: all commands work with what the last `up` has read."""
+    """Once an edit was ignored silently: all commands use the file as the last `up` read it."""
     if noted:
         saved.note_file("test", saved.file_digest("test"))
     if now:
@@ -251,10 +251,8 @@ def test_a_stack_file_that_was_edited_after_up_is_told(
     assert capsys.readouterr().err == (line if told else "")
 
 
-def test_a_wrong_manifest_keeps_nobody_from_looking_at_the_hosts(
-    stack_file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Once one wrong line in it kept `status` and `logs` from a host that was in trouble."""
+def test_hosts_can_be_looked_at_with_a_wrong_manifest(stack_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Once a wrong line in it made `status` and `logs` fail for a broken host."""
     manifest = stack_file.parent / "adapters" / "test.yaml"
     manifest.parent.mkdir()
     manifest.write_text("adaptres: []\n")
@@ -266,8 +264,8 @@ def test_a_wrong_manifest_keeps_nobody_from_looking_at_the_hosts(
 
 
 @pytest.mark.usefixtures("stack_file")
-def test_an_up_that_was_cut_off_is_not_taken_for_none(state: Path) -> None:
-    """Once `status` said that there were no machines yet, and one of them ran."""
+def test_interrupted_up_differs_from_no_up(state: Path) -> None:
+    """Once `status` said that there were no machines yet, although one was running."""
     folder = state / "stacks/test"
     (folder / "outputs.json").unlink()
     with pytest.raises(UsageError, match="has no machines yet"):
@@ -280,7 +278,7 @@ def test_an_up_that_was_cut_off_is_not_taken_for_none(state: Path) -> None:
 
 @pytest.mark.parametrize(("name", "stack"), [("Pulumi.mine.yaml", "mine"), ("copy.yaml", "NAME")])
 def test_a_stack_file_in_place_of_an_inventory_names_the_right_word(tmp_path: Path, name: str, stack: str) -> None:
-    """Once each key that an inventory has not was a problem of its own."""
+    """Once each unknown key of an inventory was a separate problem."""
     (tmp_path / name).write_text("config:\n  llm-deploy:deployment: {cloud: local}\n")
     with pytest.raises(ConfigError) as caught:
         load(Target(inventory=str(tmp_path / name)))

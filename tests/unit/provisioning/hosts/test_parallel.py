@@ -25,7 +25,7 @@ def test_each_host_gets_its_own_result() -> None:
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 50])
-def test_no_more_than_so_many_run_at_the_same_time(at_once: int) -> None:
+def test_at_most_at_once_run_in_parallel(at_once: int) -> None:
     running, most, counting = 0, 0, threading.Lock()
     together = threading.Barrier(min(at_once, len(HOSTS)))
 
@@ -54,7 +54,7 @@ def test_a_bug_comes_after_the_results_of_the_others() -> None:
 
 
 @pytest.mark.parametrize(("count", "told"), [(1, []), (3, ["h0"])], ids=["the only host", "one of three"])
-def test_an_error_is_told_as_it_comes_unless_it_is_the_commands_own(count: int, told: list[str]) -> None:
+def test_error_is_reported_as_it_comes_unless_the_command_raises_it(count: int, told: list[str]) -> None:
     def work(host: HostRecord) -> str:
         if host.name == "h0":
             raise HostError("broken", where=host.name)

@@ -1,4 +1,4 @@
-"""The greeting of hosts before their file has been checked: taken up once, and never a reason to fail."""
+"""Connections before the file of hosts is checked: each is used once, and none makes the task fail."""
 
 import json
 import socket
@@ -19,7 +19,7 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPp1uVd1Ww3ZqSeXG2xQpPS5Bo9nFvFoN5cRv
 
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
-    """A port that counts who knocks, and says nothing."""
+    """A port that accepts connections and sends nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(5)
         yield server
@@ -36,8 +36,8 @@ def begin(folder: Path, content: object, names: tuple[str, ...] = ()) -> Prefetc
     return prefetch.begin(Target(inventory=str(path)), names)
 
 
-def test_a_greeted_host_is_connected_to_once(tmp_path: Path, listener: socket.socket) -> None:
-    """The record that was checked takes up the greeting; asked for again, there is none."""
+def test_prefetched_session_is_used_once(tmp_path: Path, listener: socket.socket) -> None:
+    """The checked record gets the session; a second request gets none."""
     wanted = host(listener)
     begun = begin(tmp_path, {"hosts": [wanted]})
     listener.accept()[0].close()
@@ -52,7 +52,7 @@ def test_a_greeted_host_is_connected_to_once(tmp_path: Path, listener: socket.so
     assert begun.session(record) is None
 
 
-def test_only_the_named_hosts_are_greeted(tmp_path: Path, listener: socket.socket) -> None:
+def test_only_named_hosts_are_prefetched(tmp_path: Path, listener: socket.socket) -> None:
     """`--host b` leaves a alone."""
     begin(tmp_path, {"hosts": [host(listener, "a")]}, names=("b",))
     listener.setblocking(False)
@@ -70,12 +70,12 @@ ODD = {
 
 
 @pytest.mark.parametrize("case", ODD)
-def test_an_odd_file_is_left_to_the_inventory(tmp_path: Path, case: str) -> None:
-    """Nothing is raised here: the one that reads the file properly tells what is wrong with it."""
+def test_unreadable_file_prefetches_nothing(tmp_path: Path, case: str) -> None:
+    """Nothing is raised here: inventory.py reports what is wrong with the file."""
     begin(tmp_path, ODD[case])
 
 
-def test_a_missing_file_is_left_to_the_inventory(tmp_path: Path) -> None:
-    """The same for a file or a stack that is not there."""
+def test_missing_file_prefetches_nothing(tmp_path: Path) -> None:
+    """The same for a missing file or stack."""
     prefetch.begin(Target(inventory=str(tmp_path / "none.json")), ())
     prefetch.begin(Target(stack="none"), ())

@@ -77,7 +77,7 @@ def test_the_next_command_looks_at_the_archive_before_it_unpacks_it(
     assert looked() != 0
 
 
-def test_a_missing_key_of_the_distribution_is_told_before_models_are_fetched(
+def test_missing_key_of_the_distribution_fails_before_models_are_fetched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fetch(*_: Any) -> None:

@@ -29,7 +29,7 @@ def fetch(hub: HubDouble) -> Path:
     return downloaded(f"{hub.url}/{REPO}/resolve/{REVISION}/engine.tar", SHA256)
 
 
-def test_one_that_was_cut_off_goes_on_where_it_stopped(hub: HubDouble) -> None:
+def test_interrupted_download_is_resumed(hub: HubDouble) -> None:
     hub.cut_after["engine.tar"] = 100
     with pytest.raises(DeployError, match="cut off at 100 of 6000 bytes; run it again"):
         fetch(hub)
@@ -38,7 +38,7 @@ def test_one_that_was_cut_off_goes_on_where_it_stopped(hub: HubDouble) -> None:
     assert [wanted for _, wanted in hub.downloads] == ["", "bytes=100-"]
 
 
-def test_one_whose_kept_part_is_wrong_begins_anew(hub: HubDouble) -> None:
+def test_download_with_a_wrong_part_starts_again(hub: HubDouble) -> None:
     hub.cut_after["engine.tar"] = 100
     hub.corrupt.add("engine.tar")
     with pytest.raises(DeployError, match="cut off"):

@@ -31,7 +31,7 @@ def test_the_headers_are_those_of_the_named_kernels() -> None:
         (("6.8.0-45-generic --purge",), "not a kernel version"),
     ],
 )
-def test_a_kernel_that_nobody_names_is_asked_for(kernels: tuple[str, ...], words: str) -> None:
+def test_missing_or_wrong_kernel_is_refused(kernels: tuple[str, ...], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         headers({"cpu": [], "gpu": GPU}, kernels)
 

@@ -114,9 +114,7 @@ def test_package_managers_are_pointed_at_the_bundle_only(unpacked: Unpacked, tmp
     assert f"file:{unpacked.folder}/debs" in (tmp_path / "apt/sources.list").read_text()
 
 
-def test_apts_own_words_are_told_when_it_fails(
-    unpacked: Unpacked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_apts_error_is_shown_when_it_fails(unpacked: Unpacked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs = tmp_path / "programs"
     programs.mkdir()
     (programs / "apt-get").write_text("#!/bin/sh\necho 'W: a warning' >&2\necho 'E: no space left' >&2\nexit 100\n")
@@ -134,7 +132,7 @@ raise SystemExit(1)
 """
 
 
-def test_a_reboot_that_is_needed_is_told(
+def test_needed_reboot_is_reported(
     unpacked: Unpacked, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(unpacked.installer, "read_packages", lambda _: None)

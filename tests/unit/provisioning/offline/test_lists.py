@@ -43,7 +43,7 @@ def test_secrets_leave_the_list_for_a_file_beside_the_archive() -> None:
     assert found.document["resources"][0]["content"] == {"secret_key": "0"}
 
 
-def test_secrets_stay_where_they_are_wished() -> None:
+def test_secrets_stay_in_the_list_if_asked() -> None:
     found = offline_list([SECRET], with_secrets=True)
     assert found.secrets == {}
     assert found.document["resources"][0]["content"] == {"secret": KEY}

@@ -49,7 +49,7 @@ def judged(seen: dict[str, Any], engine: str = "vllm") -> str:
     return judge(GpuReport.read(seen), TWO_L4, ServingSpec.model_validate({**SERVING, "engine": engine}))
 
 
-def test_the_proof_names_what_was_seen() -> None:
+def test_proof_names_the_numbers() -> None:
     assert judged(VLLM) == ("39.1 GiB of VRAM for 15.0 GiB of weights on 2 x L4, driver 580.159.04, vLLM says cuda")
     assert judged(OLLAMA, "ollama").endswith("on 1 x L4, driver 580.159.04, Ollama says 100% GPU")
 
@@ -76,7 +76,7 @@ def test_the_proof_names_what_was_seen() -> None:
         ("ollama", {"models": []}, "the engine has no weights loaded"),
     ],
 )
-def test_what_speaks_against_it_is_told(engine: str, changed: dict[str, Any], words: str) -> None:
+def test_contradiction_is_reported(engine: str, changed: dict[str, Any], words: str) -> None:
     with pytest.raises(CheckError) as caught:
         judged({**(VLLM if engine == "vllm" else OLLAMA), **changed}, engine)
     assert words in str(caught.value)
@@ -98,7 +98,7 @@ SEEN_BY_ITS_DRIVER = {"gpus": [{"name": "NVIDIA L4", "memory_mib": 23034, "drive
     ],
     ids=["none", "amd", "no-driver", "driver", "container-beside-it", "container-with-it", "wsl"],
 )
-def test_a_gpu_that_no_record_has_lies_idle(facts: dict[str, Any], idle: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_without_a_record_is_idle(facts: dict[str, Any], idle: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_proof, "look", lambda _: HostFacts(**MACHINE | facts))
     if not idle:
         assert prove_none(host()) == "no NVIDIA GPU is there"

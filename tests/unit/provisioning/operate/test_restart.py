@@ -64,7 +64,7 @@ def test_the_cause_is_that_of_this_restart(
 
 
 @pytest.mark.parametrize(("task", "hosts"), [("restart", {"laptop"}), ("reboot", {"laptop", "front"})])
-def test_only_a_reboot_is_for_the_host_that_publishes_anothers_engine(
+def test_gateway_host_of_a_tunnel_can_only_be_rebooted(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, task: str, hosts: set[str]
 ) -> None:
     """A restart once failed there: it has no engine."""

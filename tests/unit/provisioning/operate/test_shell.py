@@ -24,13 +24,13 @@ def test_only_our_key_and_our_known_hosts_count() -> None:
     assert arguments[arguments.index("-p") + 1] == "2222"
 
 
-def test_a_port_of_the_hosts_loopback_is_led_here() -> None:
+def test_port_of_the_hosts_loopback_is_forwarded() -> None:
     arguments = ssh_arguments(ssh_target(), Path("/known"), forward=8405)
     assert arguments[arguments.index("-L") + 1] == "127.0.0.1:8405:127.0.0.1:8405"
     assert "-N" in arguments
 
 
-def test_the_docs_lead_only_to_ports_that_our_sshd_lets_be_led_to() -> None:
+def test_docs_forward_only_ports_that_our_sshd_allows() -> None:
     """Once two pages said `ssh -L`, which sshd refused, as our file said DisableForwarding."""
     pages = "".join(path.read_text() for path in [CHECKOUT / "README.md", *(CHECKOUT / "docs").rglob("*.md")])
     led = set(re.findall(r"--forward (\d+)", pages))

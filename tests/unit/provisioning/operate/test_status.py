@@ -296,8 +296,8 @@ def test_a_gpu_that_no_driver_shows_is_marked() -> None:
     assert f"! gpu                {words}" in screen(seen).splitlines()
 
 
-def test_a_report_with_nothing_in_it_is_no_traceback() -> None:
-    """A host so broken that no part of it could be looked at."""
+def test_empty_report_raises_nothing() -> None:
+    """A host so broken that nothing could be checked."""
     nothing = {**dict.fromkeys(report()), "unseen": {"memory": "OSError: gone"}}
     seen = read_report(nothing, stack(), host(), now=NOW)
     assert not seen.serves
@@ -305,7 +305,7 @@ def test_a_report_with_nothing_in_it_is_no_traceback() -> None:
 
 
 def test_the_json_has_the_documented_keys() -> None:
-    """What others build on: a key that goes or changes its name breaks them."""
+    """Scripts use these keys: a removed or renamed key breaks them."""
     text = (CHECKOUT / "docs/operations.md").read_text().split("### `--json`")[1].split("\n#")[0]
     assert sorted(re.findall(r"^\| `(\w+)`", text, re.MULTILINE)) == sorted(status().as_json())
 
@@ -319,7 +319,7 @@ def test_a_host_that_was_not_reached_is_one_line() -> None:
     [("ready", False, True), ("ready", True, False), ("creating", False, False)],
     ids=["switched off", "sshd is off", "cut off while it was made"],
 )
-def test_a_machine_that_is_off_is_told_from_one_that_does_not_answer(
+def test_switched_off_machine_differs_from_one_that_does_not_answer(
     phase: Literal["ready", "creating"],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -361,7 +361,7 @@ def raising(error: Exception) -> Any:
 
 
 @pytest.mark.parametrize(("ends", "told"), [(-1, True), (1, False), (None, False)])
-def test_a_host_whose_life_is_over_is_told_so_when_it_does_not_answer(ends: int | None, told: bool) -> None:
+def test_ended_lifetime_is_reported_for_a_host_that_does_not_answer(ends: int | None, told: bool) -> None:
     ends_at = None if ends is None else NOW + timedelta(hours=ends)
 
     status = unseen(host(cloud="gcp", ends_at=ends_at), "one: no answer", now=NOW)
@@ -387,8 +387,8 @@ OFFICE = WeeklySchedule(days=("mon", "fri"), start="08:00", stop="20:00", time_z
         ),
     ],
 )
-def test_a_start_that_was_missed_is_told_from_sleep(now: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A start in the morning that found no stock was once known to nobody."""
+def test_missed_start_differs_from_a_scheduled_stop(now: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once nothing reported a scheduled start that found no capacity."""
     config = load_stack("gcp-cpu")
     lifetime = config.lifetime.model_copy(update={"weekly": OFFICE})
     monkeypatch.setattr(stopped_hosts, "load_stack", lambda _stack: config.model_copy(update={"lifetime": lifetime}))
@@ -439,7 +439,7 @@ def test_a_host_that_may_have_been_terminated_names_who_knows(
     hours: str,
     ending: str,
 ) -> None:
-    """Terminated in the console: status asked whether sshd runs there, and nothing named the command that finds out."""
+    """For a machine terminated in the console, status once asked whether sshd runs and named no command."""
     monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path))
     monkeypatch.setattr(module, "load_to_look", lambda _: stack(host_values(cloud="aws")))
     monkeypatch.setattr(module, "look", raising(error))
@@ -455,7 +455,7 @@ def test_a_host_that_may_have_been_terminated_names_who_knows(
     ("state", "restarts", "failed"),
     [("failed", 0, True), ("activating", 2, True), ("activating", 1, False), ("active", 5, False)],
 )
-def test_an_engine_that_will_not_come_up_is_told_from_one_that_loads(state: str, restarts: int, failed: bool) -> None:
+def test_failed_engine_differs_from_one_that_loads(state: str, restarts: int, failed: bool) -> None:
     seen = status(units=[unit("vllm.service", state, restarts=restarts)]).unit("vllm.service")
     assert seen is not None
     assert seen.has_failed(2) is failed
@@ -485,7 +485,7 @@ def test_the_next_step_fits_the_cause(
     cloud: str,
     steps: str,
 ) -> None:
-    """`make provision` was once named for a host that nobody reaches, and for an engine that was just stopping."""
+    """Once `make provision` was suggested for an unreachable host, and for an engine that was stopping."""
     for variable in ("LLM_DEPLOY_STATE", "LLM_DEPLOY_RUNS"):
         monkeypatch.setenv(variable, str(tmp_path / variable))
     looked = raising(seen) if isinstance(seen, Exception) else lambda *_: status(**seen)

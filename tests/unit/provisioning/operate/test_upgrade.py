@@ -44,24 +44,22 @@ def upgraded(
     return upgrade_engine(Target(stack="test"), names=[], allow_downgrade=False), rebooted
 
 
-def test_a_host_of_ours_is_rebooted_on_the_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_cloud_host_is_rebooted_during_the_upgrade(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert upgraded(monkeypatch, tmp_path, [WAITS, DONE], cloud="aws") == (0, ["one"])
 
 
-def test_a_reboot_that_is_its_owners_is_what_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_reboot_of_an_existing_host_is_left_to_its_owner(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(HostError, match="nvidia-driver: 550 is in use; existing hosts are not rebooted automatically"):
         upgraded(monkeypatch, tmp_path, [WAITS], cloud="existing")
 
 
-def test_what_waits_for_one_more_reboot_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_second_pending_reboot_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(HostError, match=r"vllm\.service: depends on a reboot"):
         upgraded(monkeypatch, tmp_path, [WAITS, WAITS], cloud="aws")
 
 
-def test_the_host_that_publishes_anothers_engine_has_none_to_upgrade(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """It came after the engine's host, and failed."""
+def test_gateway_host_of_a_tunnel_has_no_engine_to_upgrade(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Once it came after the engine's host, and failed."""
     tunnel = {"engine": "one", "gateway": "front"}
     published = stack(host_values("one"), host_values("front"), tunnel=tunnel)
     assert upgraded(monkeypatch, tmp_path, [DONE], cloud="existing", outputs=published) == (0, [])

@@ -1,4 +1,4 @@
-"""A connection that does not come about is told with its place and with what to do."""
+"""A failed connection is reported with its address and a remedy."""
 
 import socket
 import threading
@@ -18,7 +18,7 @@ from tests.unit.provisioning.records import HOST_KEY, ssh_target
 
 @pytest.fixture
 def deaf_port() -> Iterator[int]:
-    """A port of loopback where somebody hangs up on each caller."""
+    """A loopback port that closes each connection."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def hang_up() -> None:
@@ -34,7 +34,7 @@ def deaf_port() -> Iterator[int]:
 
 
 def refused(port: int, identity: Path | None = None) -> str:
-    """Return the words for a connection that is refused."""
+    """Return the error text of a refused connection."""
     with (
         pytest.raises(HostError) as caught,
         connect(ssh_target(address="127.0.0.1", ssh_port=port, identity_file=str(identity) if identity else None)),
@@ -44,18 +44,18 @@ def refused(port: int, identity: Path | None = None) -> str:
     return f"{caught.value.what}; {caught.value.hint}"
 
 
-def test_nobody_listens() -> None:
+def test_connection_refused_names_sshd() -> None:
     assert refused(free_port()) == "connection refused; is sshd running there, on this port?"
 
 
-def test_somebody_else_listens(deaf_port: int) -> None:
+def test_other_server_on_the_port_is_named(deaf_port: int) -> None:
     said = refused(deaf_port)
     assert said.startswith("SSH failed: ")
     assert said.endswith("; does sshd listen there? `ssh -v` to the same address shows more")
 
 
-def test_without_a_key_it_is_told_where_to_name_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Once it asked whether sshd listens there, of which nobody had a doubt."""
+def test_login_without_any_key_says_where_to_name_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Once the hint asked whether sshd listens there, which was certain."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
@@ -65,8 +65,8 @@ def test_without_a_key_it_is_told_where_to_name_one(monkeypatch: pytest.MonkeyPa
     assert "name a private key as the host's identity_file" in caught.value.hint
 
 
-def test_another_host_key_is_told_as_the_line_that_the_inventory_has() -> None:
-    """Once only its fingerprint was, which nobody can paste."""
+def test_changed_host_key_is_shown_as_an_inventory_line() -> None:
+    """Once only its fingerprint was shown, which cannot be pasted."""
     entry = HostKeyEntry.from_line(f"one {HOST_KEY}")
     assert entry
     key = entry.key
@@ -86,7 +86,7 @@ def test_another_host_key_is_told_as_the_line_that_the_inventory_has() -> None:
         ),
     ],
 )
-def test_an_identity_file_that_is_of_no_use(tmp_path: Path, content: str | None, what: str, hint: str) -> None:
+def test_unusable_identity_file_is_refused(tmp_path: Path, content: str | None, what: str, hint: str) -> None:
     key = tmp_path / "key"
     if content is not None:
         key.write_text(content)

@@ -52,7 +52,7 @@ def there(server: SshServer, tmp_path: Any) -> SshTarget:
 
 
 @pytest.mark.parametrize("start_file", START_FILES.values(), ids=START_FILES.keys())
-def test_a_login_script_that_prints_is_left_out(server: SshServer, there: SshTarget, start_file: str) -> None:
+def test_output_of_a_login_script_is_ignored(server: SshServer, there: SshTarget, start_file: str) -> None:
     """Once `adopt` called such a host a proxy for terminals, and `status` ended in a JSONDecodeError."""
     server.start_file = start_file
     assert look(there).cpu_count > 0
@@ -61,9 +61,7 @@ def test_a_login_script_that_prints_is_left_out(server: SshServer, there: SshTar
 
 
 @pytest.mark.parametrize("start_file", ["exit 0", "exec cat >/dev/null", "echo 'Please log in as ubuntu'; exit 142"])
-def test_a_login_script_that_runs_nothing_else_is_told_as_that(
-    server: SshServer, there: SshTarget, start_file: str
-) -> None:
+def test_login_script_that_runs_no_command_is_reported(server: SshServer, there: SshTarget, start_file: str) -> None:
     server.start_file = start_file
     with connect(there) as connection, pytest.raises(NoCommandsError) as caught:
         ask_program(connection, there, "look_at_host")
@@ -72,14 +70,14 @@ def test_a_login_script_that_runs_nothing_else_is_told_as_that(
 
 
 @pytest.mark.timeout(120)
-def test_a_login_script_that_prints_for_ever_ends_in_a_line(server: SshServer, there: SshTarget) -> None:
-    """Its output was searched from the start with each block, and gathered in memory without an end."""
+def test_endless_login_script_is_reported_in_one_line(server: SshServer, there: SshTarget) -> None:
+    """Once its output was searched from the start with each block, and kept in memory without a limit."""
     server.start_file = "yes | head -c 40000000"
     with connect(there) as connection, pytest.raises(NoCommandsError):
         ask_program(connection, there, "look_at_host")
 
 
-def test_a_failure_is_told_without_the_warnings_before_it(server: SshServer, there: SshTarget) -> None:
+def test_failure_is_reported_without_earlier_warnings(server: SshServer, there: SshTarget) -> None:
     server.start_file = "echo 'mesg: ttyname failed: Inappropriate ioctl for device' >&2"
     with connect(there) as connection, pytest.raises(HostError) as caught:
         list(stream(connection, there, ("sh", "-c", "echo 'perl: warning: Setting locale failed.' >&2; ls /nowhere")))
@@ -112,7 +110,7 @@ def test_harmless_warnings_are_never_the_cause(said: str, wanted: str) -> None:
     assert without_warnings(said) == wanted
 
 
-def test_what_was_said_before_the_command_is_not_its_own() -> None:
+def test_stderr_before_the_mark_is_not_the_commands() -> None:
     assert own_words(f"loading modules\n{MARK}\nno such model".encode()) == "no such model"
     assert own_words(f"loading modules\n{MARK}\n".encode()) == "loading modules"
 
@@ -138,7 +136,7 @@ def test_the_answer_is_the_line_that_is_json(said: str) -> None:
 
 
 @pytest.mark.parametrize("said", ["", "hello", "{", "[" * 100_000, json.dumps([1])])
-def test_no_answer_is_told_in_words(said: str) -> None:
+def test_output_without_json_is_an_error(said: str) -> None:
     with pytest.raises(HostError, match="one: gave an answer that cannot be read"):
         read_json(said, where="one")
 

@@ -41,7 +41,7 @@ def agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[list[para
 
 @pytest.fixture
 def server(agent: list[paramiko.PKey]) -> Iterator[SshServer]:
-    """A server that hangs up after four refused keys, as our sshd file asks for on rented machines."""
+    """A server that hangs up after four refused keys, as our sshd settings do on cloud machines."""
     with running_ssh_server(allowed=[agent[RIGHT]], max_tries=4) as server:
         yield server
 
@@ -56,7 +56,7 @@ def log_in(there: SshTarget) -> None:
         pass
 
 
-def test_the_fifth_of_six_keys_logs_in_and_then_comes_alone(
+def test_fifth_of_six_keys_logs_in_and_is_then_the_only_offer(
     server: SshServer, there: SshTarget, agent: list[paramiko.PKey], tmp_path: Path
 ) -> None:
     """Once the fifth key logged in before our sshd file was there, and "No existing session" came after."""
@@ -70,7 +70,7 @@ def test_the_fifth_of_six_keys_logs_in_and_then_comes_alone(
     assert known.read_text().split() == ["ssh-ed25519", right]
 
 
-def test_a_key_that_is_known_no_more_gives_way_to_the_others(
+def test_other_keys_are_offered_when_the_noted_key_fails(
     server: SshServer, there: SshTarget, agent: list[paramiko.PKey]
 ) -> None:
     log_in(there)
@@ -81,7 +81,7 @@ def test_a_key_that_is_known_no_more_gives_way_to_the_others(
     assert known["key"].split()[1] == agent[1].get_base64()
 
 
-def test_a_host_that_knows_none_of_them_is_told_as_that(server: SshServer, there: SshTarget) -> None:
+def test_host_that_accepts_no_key_is_reported(server: SshServer, there: SshTarget) -> None:
     server.allowed.clear()
     with pytest.raises(LoginError, match="login as admin with the SSH agent's keys and the usual files refused"):
         log_in(there)

@@ -27,13 +27,13 @@ WORDS = {
 
 
 @pytest.mark.parametrize(("program", "status", "said", "what"), WORDS.values(), ids=WORDS.keys())
-def test_what_never_began_is_told_apart_from_what_failed(
+def test_command_that_never_started_differs_from_one_that_failed(
     program: str, status: int, said: str, what: str | None
 ) -> None:
     error = not_begun(ssh_target(), program, status, said, where="one")
     assert (error and error.what) == what
 
 
-def test_which_python_is_needed_is_said() -> None:
+def test_missing_python_names_the_required_version() -> None:
     error = not_begun(ssh_target(), "python3", 127, "python3: not found", where="one")
     assert str(error) == "one: has no python3; install python3 (3.8 or newer) there"

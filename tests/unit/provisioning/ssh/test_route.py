@@ -42,7 +42,7 @@ while block := os.read(0, 65536):
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshServer]:
-    """The host behind."""
+    """The host behind the jump host."""
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
@@ -53,7 +53,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SshServe
 
 @pytest.fixture
 def jump(server: SshServer) -> Iterator[SshServer]:
-    """The host in front of it."""
+    """The jump host."""
     with running_ssh_server(allowed=server.allowed) as jump:
         yield jump
 
@@ -95,14 +95,14 @@ def test_an_alias_leads_to_its_address_port_and_key(server: SshServer, tmp_path:
     assert (found.address, found.port, found.identity_files) == ("127.0.0.1", server.port, (tmp_path / "key",))
 
 
-def test_a_jump_host_is_passed(server: SshServer, jump: SshServer, tmp_path: Path) -> None:
+def test_connects_through_a_jump_host(server: SshServer, jump: SshServer, tmp_path: Path) -> None:
     assert answer(jumping(server, jump, tmp_path, jump.host_key_line)) == "here\n"
     assert jump.forwards == [("127.0.0.1", server.port)]
     assert set(jump.users) == {"ops"}
 
 
 def test_another_jump_host_than_known_is_refused(server: SshServer, jump: SshServer, tmp_path: Path) -> None:
-    """Whatever the user's file says of StrictHostKeyChecking."""
+    """Also if the user's file turns StrictHostKeyChecking off."""
     record = jumping(server, jump, tmp_path, server.host_key_line)
     with pytest.raises(HostError, match=r"the jump host or proxy command failed: (?s:.)*IDENTIFICATION HAS CHANGED"):
         answer(record)
@@ -115,13 +115,13 @@ def test_another_host_behind_a_jump_host_is_refused(server: SshServer, jump: Ssh
         answer(replace(record, host_keys=(jump.host_key_line,)))
 
 
-def test_a_proxy_command_leads_there(server: SshServer, tmp_path: Path) -> None:
+def test_connects_through_a_proxy_command(server: SshServer, tmp_path: Path) -> None:
     (tmp_path / "pipe.py").write_text(PIPE)
     record = there(server, tmp_path, f"ProxyCommand {sys.executable} {tmp_path}/pipe.py %h %p")
     assert answer(record) == "here\n"
 
 
-def test_a_proxy_command_that_fails_is_told_in_its_words(server: SshServer, tmp_path: Path) -> None:
+def test_error_of_a_proxy_command_is_shown(server: SshServer, tmp_path: Path) -> None:
     record = there(server, tmp_path, "ProxyCommand sh -c 'echo no route to %h >&2; exit 1'")
     with pytest.raises(HostError, match=r"the jump host or proxy command failed: no route to 127\.0\.0\.1"):
         answer(record)
@@ -137,7 +137,7 @@ def test_adopt_shows_the_key_of_the_host_behind(server: SshServer, jump: SshServ
 @pytest.mark.parametrize(
     ("content", "words"), [(None, "there is no file"), ("Nonsense yes\n", "Bad configuration option")]
 )
-def test_a_config_that_cannot_be_used_is_told(tmp_path: Path, content: str | None, words: str) -> None:
+def test_unusable_ssh_config_is_reported(tmp_path: Path, content: str | None, words: str) -> None:
     config = tmp_path / f"config-{content is None}"
     if content is not None:
         config.write_text(content)
@@ -163,7 +163,7 @@ def test_a_config_in_a_closed_folder_is_refused_in_words(closed_folder: Path) ->
         route(ssh_target(ssh_config=str(closed_folder / "config")))
 
 
-def test_keys_that_cannot_be_seen_are_left_out(closed_folder: Path) -> None:
+def test_keys_without_access_are_ignored(closed_folder: Path) -> None:
     """OpenSSH skips them too. Once a closed folder or the home of an unknown user ended every command."""
     names = (f"{closed_folder}/id", "~no-such-user/id", "/no/such/id")
     said = "hostname h\nport 22\n" + "".join(f"identityfile {name}\n" for name in names)
@@ -181,7 +181,7 @@ def test_tokens_of_an_identity_file_are_filled_in(tmp_path: Path, monkeypatch: p
     assert route_of(said, Path("/c"), "ann", "gpu_1").identity_files == tuple(tmp_path / name for name in names)
 
 
-def test_a_config_that_takes_for_ever_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_ssh_config_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`Match exec` of a program that waits once was a traceback."""
     monkeypatch.setattr(ssh_route, "QUESTION_S", 0.3)
     config = tmp_path / "config"
@@ -191,7 +191,7 @@ def test_a_config_that_takes_for_ever_is_named(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_proxy_command_that_ignores_the_signal_to_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was waited for without a limit."""
+    """Once it was waited for without a limit."""
     monkeypatch.setattr(ssh_route, "JUMP_ANSWER_S", 0.3)
     monkeypatch.setattr(ssh_route, "END_S", 0.3)
     with pytest.raises(HostError, match="the jump host or proxy command failed"):
@@ -214,7 +214,7 @@ JUMPS = {
 
 
 @pytest.mark.parametrize(("jumps", "wanted"), JUMPS.values(), ids=JUMPS.keys())
-def test_jump_hosts_are_passed_in_their_order(jumps: str, wanted: tuple[str, ...]) -> None:
+def test_jump_hosts_are_used_in_their_order(jumps: str, wanted: tuple[str, ...]) -> None:
     command = jump_command(jumps, Path("/c"), "fe80::1", 22)
     assert [each for each in command if each in wanted] == list(wanted)
     assert command[-2] == "[fe80::1]:22"
@@ -226,6 +226,6 @@ def test_tokens_of_a_proxy_command_are_filled_in() -> None:
     assert route_of(said, Path("/c"), "ann", "gpu_1").proxy == ("sh", "-c", "exec nc -x %p h 22 ann gpu_1")
 
 
-def test_a_host_without_a_config_is_reached_straight() -> None:
+def test_host_without_ssh_config_is_reached_directly() -> None:
     found = route(ssh_target(ssh_port=2222))
     assert (found.address, found.port, found.proxy) == ("203.0.113.7", 2222, ())

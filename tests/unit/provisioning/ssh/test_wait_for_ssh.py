@@ -1,4 +1,4 @@
-"""A rented machine is waited for while it boots; everything else is told at once."""
+"""A cloud machine is waited for while it boots; every other failure is reported at once."""
 
 import threading
 from pathlib import Path
@@ -39,7 +39,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("cloud", "seconds"), [("aws", PATIENCE_S), ("gcp", PATIENCE_S), ("local", 0.0), ("existing", 0.0)]
 )
-def test_only_rented_machines_are_waited_for(cloud: str, seconds: float) -> None:
+def test_only_cloud_machines_are_waited_for(cloud: str, seconds: float) -> None:
     assert patience_s(cloud) == seconds
 
 
@@ -51,7 +51,7 @@ def test_a_machine_that_boots_is_tried_again(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err.count("does not answer yet; trying again for up to 60 s") == 1
 
 
-def test_without_patience_silence_is_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_patience_no_answer_is_an_error_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     machine = Booting(NoAnswerError("refused"))
 
     with pytest.raises(NoAnswerError, match="refused"):
@@ -59,7 +59,7 @@ def test_without_patience_silence_is_told_at_once(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err == ""
 
 
-def test_what_an_answering_host_says_is_told_at_once() -> None:
+def test_refusal_by_a_host_is_not_retried() -> None:
     machine = Booting(HostError("the host key is not the known one"))
 
     with pytest.raises(HostError, match="host key"):
@@ -67,7 +67,7 @@ def test_what_an_answering_host_says_is_told_at_once() -> None:
     assert machine.asked == 1
 
 
-def test_a_command_that_ends_waits_no_longer() -> None:
+def test_waiting_ends_with_the_command() -> None:
     given_up = threading.Event()
     given_up.set()
 
@@ -76,7 +76,7 @@ def test_a_command_that_ends_waits_no_longer() -> None:
 
 
 class Clock:
-    """Time that passes while somebody sleeps, and no sooner."""
+    """A clock that advances only by sleeping."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -123,7 +123,7 @@ ACTS: dict[str, tuple[list[HostError], int, str]] = {
 
 
 @pytest.mark.parametrize(("failures", "tries", "said"), ACTS.values(), ids=ACTS.keys())
-def test_what_is_done_over_a_new_login_is_tried_again_when_the_connection_is_cut(
+def test_action_over_a_new_login_is_retried_after_a_cut_connection(
     failures: list[HostError], tries: int, said: str
 ) -> None:
     act, clock = Booting(*failures), Clock()
@@ -132,7 +132,7 @@ def test_what_is_done_over_a_new_login_is_tried_again_when_the_connection_is_cut
     assert act.asked == tries
 
 
-def test_a_second_login_that_may_not_run_commands_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_second_login_must_run_a_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
     path, key = saved_key(tmp_path / "key")
     with running_ssh_server(allowed=[key]) as server:

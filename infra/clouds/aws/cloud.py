@@ -1,4 +1,4 @@
-"""Cloud `aws`: what infra/clouds/cloud.py asks of a rented cloud, from the modules of this folder."""
+"""Cloud `aws`: what infra/clouds/cloud.py defines, from the modules of this folder."""
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING

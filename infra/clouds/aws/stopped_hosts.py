@@ -20,7 +20,7 @@ WHERE = "AWS StartInstances"
 
 
 def hosts(placement: Placement, *states: str) -> list[Any]:
-    """Return the hosts of a lease that are in one of the states."""
+    """Return the hosts of a placement that are in one of the states."""
     filters = [*tag_filter(placement.id), {"Name": "instance-state-name", "Values": list(states)}]
     seen = pages("ec2", placement.region, "describe_instances", "Reservations", Filters=filters)
     return [each for reservation in seen for each in reservation["Instances"]]
@@ -32,7 +32,7 @@ def await_ends(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Wait until no host of a lease is about to stop or end. Raises DeployError when that takes too long."""
+    """Wait until no host of a placement is about to stop or end. Raises DeployError if that takes too long."""
 
     def ending() -> list[str]:
         return [f"{each['InstanceId']} is {each['State']['Name']}" for each in hosts(placement, *ENDING)]
@@ -46,7 +46,7 @@ def wake(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[str]:
-    """Start the hosts of a lease that are stopped, wait until they run, and return their ids.
+    """Start the stopped hosts of a placement, wait until they run, and return their ids.
 
     A change of type that finds no stock leaves a host of the new type behind, stopped; the plugin sees no change in it.
     Raises DeployError with AWS's words when a host does not start, such as those that the zone has no machine.

@@ -27,7 +27,7 @@ def await_ends(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Wait until no host of a lease is about to stop or end. Raises DeployError when that takes too long."""
+    """Wait until no host of a placement is about to stop or end. Raises DeployError if that takes too long."""
 
     def ending() -> list[str]:
         return [f"{host.name} is {host.status}" for _zone, host in own_instances(placement) if host.status in ENDING]
@@ -36,7 +36,7 @@ def await_ends(
 
 
 def wake(placement: Placement) -> list[str]:
-    """Start the hosts of a lease that are stopped, and return their names.
+    """Start the stopped hosts of a placement, and return their names.
 
     Raises DeployError with GCP's words, such as those that the zone has no machine.
     """

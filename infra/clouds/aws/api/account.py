@@ -1,6 +1,6 @@
-"""The account of whoever is logged in, held against the one that a stack lies in.
+"""The account of the login, compared with the account that a stack is in.
 
-AWS tells a login to another account that nothing is there. Taken at its word, `down` would forget a stack that runs on.
+A login to another account cannot see the stack's resources. `down` would then forget a stack that is still running.
 """
 
 from core.errors import ConfigError, UsageError
@@ -10,7 +10,7 @@ from infra.contract.stack_placement import KnownPlacement, Placement
 
 
 def login_account(region: str) -> str:
-    """Return the account of whoever is logged in."""
+    """Return the account of the login."""
     return str(call("sts", region, "get_caller_identity")["Account"])
 
 
@@ -29,7 +29,7 @@ def settled_account(config: DeploymentConfig, previous: KnownPlacement | None) -
 
 
 def refuse_other_login(placement: Placement) -> None:
-    """Raise UsageError for a login to another account than the lease's. An old lease has none."""
+    """Raise UsageError for a login to another account than the placement's. An old placement has none."""
     if placement.account is not None:
         _refuse_other(login_account(placement.region), placement.account)
 

@@ -1,4 +1,4 @@
-"""AWS as our own commands ask it, beside the engine: clients of one region, refusals in words."""
+"""Calls to AWS by our own commands, not by the Pulumi engine: clients per region, and errors in plain words."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -138,7 +138,7 @@ def told(service: str = "") -> Iterator[None]:
 
 
 def _error_of(error: Any, service: str) -> DeployError:
-    """Return what AWS answered as an error of ours."""
+    """Return an error of AWS as one of our errors."""
     answer = error.response["Error"]
     code, message = str(answer["Code"]), str(answer.get("Message", ""))
     refusal = refusal_of(code, message, _clock_off_s(error.response))

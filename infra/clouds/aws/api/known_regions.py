@@ -15,7 +15,7 @@ DEFAULT_REGIONS = (
 
 
 def regions_of_stacks() -> set[str]:
-    """Return the regions that the stack files and leases of this checkout name; a file that is wrong names none."""
+    """Return the regions in the stack files and placements of this checkout; an invalid file is skipped."""
     found = set[str]()
     for stack in known_stacks():
         try:

@@ -1,4 +1,4 @@
-"""Finding and removing what AWS still has of ours, service by service. Never looks at the Pulumi state.
+"""Finding and removing our resources on AWS, service by service. Never reads the Pulumi state.
 
 What carries tags is found by them; the rest by its name, `llm-<stack>-<id>`. An answer from the tagging service would
 be one call, but it still lists what was deleted minutes ago.
@@ -24,12 +24,12 @@ OTHER_REGIONS = "regions that were enabled beside these"
 
 
 def find_resources(region: str, placement_id: str | None = None) -> Found:
-    """Return what is there of one lease, or of all of them, in the order in which it can be removed."""
+    """Return the resources of one placement, or of all, in the order in which they can be removed."""
     return ask_for(KINDS, region, placement_id)
 
 
 def find_in(place: str) -> Found:
-    """Return what one of `places` has, of all leases, in the order in which it can be removed."""
+    """Return what one of `places` has of all stacks, in the order in which it can be removed."""
     if place == OTHER_REGIONS:
         _enabled_regions()  # raises what says why they are not known
         return Found()

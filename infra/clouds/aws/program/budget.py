@@ -1,7 +1,7 @@
 """A monthly budget with a warning by mail: it warns and stops nothing.
 
-It counts the whole account: AWS counts by tag only after someone has told the billing console to, and until then a
-budget by tag would stay silent.
+It counts the whole account: AWS counts by tag only after the tag is activated in the billing console, and until then a
+budget by tag would never warn.
 """
 
 import pulumi

@@ -1,4 +1,4 @@
-"""Rules that resources of AWS keep beside those of every cloud; infra/clouds/guards.py applies them."""
+"""Rules that resources of AWS must keep, besides those for every cloud; infra/clouds/guards.py applies them."""
 
 import json
 from collections.abc import Iterator

@@ -31,7 +31,7 @@ MAX_RETRIES = 5
 
 
 def deploy_stack(config: DeploymentConfig, placement: KnownPlacement) -> Deployment:
-    """Declare what the config asks for, where the lease says."""
+    """Declare the resources of a stack at its placement."""
     stack = pulumi.get_stack()
     tags = config.tags | own_tags(stack, placement.id)
     GUARDS.install(lambda kind, name, props: with_tags(kind, name, props, tags), (config.serving.port,))
@@ -82,7 +82,7 @@ def deploy_stack(config: DeploymentConfig, placement: KnownPlacement) -> Deploym
 
 
 def _provider(placement: Placement) -> aws.Provider:
-    """Return a provider with region and account named, never those of whoever is logged in."""
+    """Return a provider with region and account set explicitly, never taken from the login."""
     return aws.Provider(
         "aws",
         region=placement.region,

@@ -1,4 +1,4 @@
-"""The kinds of things that GCP may still have of ours, in the order in which they can be removed."""
+"""The kinds of our resources on GCP, in the order in which they can be removed."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor

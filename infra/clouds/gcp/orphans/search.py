@@ -1,7 +1,7 @@
-"""Finding and removing what GCP still has of ours, service by service. Never looks at the Pulumi state.
+"""Finding and removing our resources on GCP, service by service. Never reads the Pulumi state.
 
-One project at a time, over all its regions at once, as the API lists them so. The projects are those that stack files
-and leases of this checkout name.
+One project at a time, all its regions at once, because the API lists them so. The projects are those in the stack
+files and placements of this checkout.
 """
 
 import time
@@ -21,12 +21,12 @@ from infra.config.rules.location import EXAMPLE_PROJECT
 
 
 def find_resources(project: str, placement_id: str | None = None) -> Found:
-    """Return what is there of one lease, or of all of them, in the order in which it can be removed."""
+    """Return the resources of one placement, or of all, in the order in which they can be removed."""
     return ask_for(KINDS, project, placement_id)
 
 
 def find_in(project: str) -> Found:
-    """Return what one of `places` has, of all leases, in the order in which it can be removed."""
+    """Return what one of `places` has of all stacks, in the order in which it can be removed."""
     return find_resources(project)
 
 

@@ -67,7 +67,7 @@ def keeping_disks(places: list[Place], config: DeploymentConfig, placement: Know
 
 
 def replaced(config: DeploymentConfig, previous: Placement, first: Placement) -> list[str]:
-    """Return the hosts that an `up` to the lease `first` takes down and makes anew, each with what for."""
+    """Return the hosts that an `up` to the placement `first` replaces, each with the reason."""
     disks = data_disks(previous)
     told = []
     for zone, host in _own(previous, "Instances", "instances"):
@@ -79,12 +79,12 @@ def replaced(config: DeploymentConfig, previous: Placement, first: Placement) ->
 
 
 def own_instances(placement: Placement) -> list[tuple[str, Any]]:
-    """Return the hosts of a lease, each with its zone."""
+    """Return the hosts of a placement, each with its zone."""
     return _own(placement, "Instances", "instances")
 
 
 def runs(placement: Placement) -> bool:
-    """Return whether a host of a lease runs, or is about to."""
+    """Return whether a host of a placement runs, or is about to."""
     return any(host.status in RUNNING for _zone, host in _own(placement, "Instances", "instances"))
 
 

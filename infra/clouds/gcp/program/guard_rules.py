@@ -1,4 +1,4 @@
-"""Rules that resources of GCP keep beside those of every cloud; infra/clouds/guards.py applies them."""
+"""Rules that resources of GCP must keep, besides those for every cloud; infra/clouds/guards.py applies them."""
 
 from collections.abc import Iterator
 

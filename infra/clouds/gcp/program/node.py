@@ -65,7 +65,7 @@ class NodeArgs:
     ends_at: str
     """When GCP deletes the instance. ISO 8601, UTC."""
     keeps_end: bool
-    """Whether that is no change: the plugin compares letters, and would make the instance anew for another notation."""
+    """Whether that is no change: the plugin compares letters, and would replace the instance for another notation."""
     powers_off_at: str
     """When the host powers itself off, should GCP not have deleted it. ISO 8601, UTC."""
 
@@ -137,14 +137,14 @@ class Node(pulumi.ComponentResource):
                 "enable_integrity_monitoring": True,
             },
             metadata={
-                "block-project-ssh-keys": "true",  # the project's keys, whoever they belong to, open nothing here
+                "block-project-ssh-keys": "true",  # the project's keys cannot log in
                 "enable-oslogin": "false",  # it would ignore the key that the stack brings
                 "serial-port-enable": "false",
                 "ssh-keys": f"{LOGIN_USER}:{args.login_key}",
                 "user-data": _user_data(name, key),
                 ENDS_AT: args.powers_off_at,
             },
-            # Without a schedule, whoever stopped it did so beside the stack, and its disks cost: `up` starts it again.
+            # Without a schedule it was stopped by hand, and its disks cost money: `up` starts it again.
             desired_status="RUNNING" if args.schedule_id is None else None,
             resource_policies=args.schedule_id,
             labels={labels.HOST: name},
@@ -178,7 +178,7 @@ def _accelerators(machine: Machine) -> "list[InstanceGuestAcceleratorArgsDict] |
 def _scheduling(args: NodeArgs) -> "InstanceSchedulingArgsDict":
     """Return how the instance ends: by GCP, at the end of its life; a spot machine also whenever GCP wants it back.
 
-    What a host with a GPU loses when its host is mended, it does not get moved: GPUs do not migrate.
+    GPU instances cannot live-migrate, so host maintenance terminates them.
     """
     moves = not args.spot and args.machine.gpu is None
     return {
@@ -187,7 +187,7 @@ def _scheduling(args: NodeArgs) -> "InstanceSchedulingArgsDict":
         "automatic_restart": not args.spot,
         "on_host_maintenance": "MIGRATE" if moves else "TERMINATE",
         "instance_termination_action": "DELETE",
-        "termination_time": args.ends_at,  # not a duration, which counts anew from each start
+        "termination_time": args.ends_at,  # not a duration, which starts again at each start
     }
 
 

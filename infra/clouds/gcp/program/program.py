@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def deploy_stack(config: DeploymentConfig, placement: KnownPlacement) -> Deployment:
-    """Declare what the config asks for, where the lease says."""
+    """Declare the resources of a stack at its placement."""
     stack = pulumi.get_stack()
     labels = config.tags | own_labels(stack, placement.id)
     GUARDS.install(lambda kind, _name, props: with_labels(kind, props, labels), (config.serving.port,))
@@ -91,7 +91,7 @@ def _iso(moment: datetime) -> str:
 
 
 def _provider(config: DeploymentConfig) -> gcp.Provider:
-    """Return a provider with project and region named, never those of whoever is logged in."""
+    """Return a provider with project and region set explicitly, never taken from the login."""
     has_budget = config.lifetime.budget is not None
     return gcp.Provider(
         "gcp",

@@ -1,4 +1,4 @@
-"""The SDKs of a rented cloud: installed into this checkout's environment when a command first needs them.
+"""The SDKs of a cloud: installed into this checkout's environment when a command first needs them.
 
 `make setup` installs none of them, as most people use one cloud or none. Asks no network when they are there.
 """

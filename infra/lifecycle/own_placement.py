@@ -75,7 +75,7 @@ class OwnState:
 
 
 def _is_made(kind: str, resource: Mapping[str, Any]) -> bool:
-    """Return whether a resource is one that a cloud made: it has outputs, as a component of ours has none."""
+    """Return whether a resource is one that a cloud made: it has outputs, and our components have none."""
     return not kind.startswith(ENGINE) and bool(resource.get("outputs"))
 
 

@@ -1,4 +1,4 @@
-"""How fast the data volume of a rented stack is, what that costs, and how long it reads the weights. Asks no cloud."""
+"""How fast the data volume of a stack is, what that costs, and how long it reads the weights. Asks no cloud."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -38,7 +38,7 @@ class VolumeSpeed:
 
 
 def volume_speed(config: DeploymentConfig, machine_type: str) -> VolumeSpeed:
-    """Return the speed of a rented stack's data volume on a machine type."""
+    """Return the speed of a stack's data volume on a machine type."""
     volume = cloud_of(config.cloud).data_volume(config, machine_type)
     return VolumeSpeed(
         disk=volume.kind,

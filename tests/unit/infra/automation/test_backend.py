@@ -46,7 +46,7 @@ def test_the_passphrase_is_made_once(state: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe", b"a\x00b"], ids=["empty", "blank", "no text", "NUL"])
-def test_a_passphrase_that_was_damaged_is_told_before_the_engine_starts(state: Path, content: bytes) -> None:
+def test_a_passphrase_that_was_damaged_is_reported_before_the_engine_starts(state: Path, content: bytes) -> None:
     find_backend({})
     (state / "pulumi-passphrase").write_bytes(content)
 

@@ -1,4 +1,4 @@
-"""What the engine reports, line by line, and what a person is told of it."""
+"""Events of the Pulumi engine, line by line, and the lines that are printed for them."""
 
 import json
 from typing import Any
@@ -46,14 +46,14 @@ CHANGING = step("resourcePreEvent", "update", old={"a": 1, "b": 2}, new={"a": 1,
         (said("warning", "old SDK"), ["  warning: old SDK"]),
         (said("debug", "registering"), []),
         (said("error", "boom"), []),
-        ("Traceback: this is no JSON", []),
+        ("Traceback: this is not JSON", []),
     ],
     ids=[
         "creating", "created", "changing", "removing", "same", "half of a replacement", "a component", "a provider",
-        "the stack", "a provider's words", "a warning", "debug", "an error is told at the end", "no event",
+        "the stack", "a provider's words", "a warning", "debug", "an error is reported at the end", "no event",
     ],
 )  # fmt: skip
-def test_a_person_is_told_what_changes_and_no_more(line: str, words: list[str]) -> None:
+def test_a_person_is_reported_what_changes_and_no_more(line: str, words: list[str]) -> None:
     assert Report().read(line) == words
 
 
@@ -66,7 +66,7 @@ def test_a_preview_says_what_would_be_done() -> None:
     assert report.done == {}
 
 
-def test_values_are_never_told() -> None:
+def test_values_are_never_printed() -> None:
     report = Report()
 
     words = report.read(step("resourcePreEvent", "update", old={"password": "old"}, new={"password": "hunter2"}))
@@ -84,7 +84,7 @@ def test_a_resource_that_a_refresh_does_not_find_is_missing(op: str) -> None:
     assert report.done == {}
 
 
-def test_what_a_refresh_finds_is_not_told_and_may_change_afterwards() -> None:
+def test_resources_that_a_refresh_finds_are_not_printed_and_may_change() -> None:
     report = Report()
     report.read(step("resourcePreEvent", "refresh"))
 

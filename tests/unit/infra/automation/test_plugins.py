@@ -1,4 +1,4 @@
-"""The vendor's plugin: fetched when it is not there, and told when it cannot be."""
+"""The Pulumi plugin of a cloud: fetched when it is missing, with an error when that fails."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -63,7 +63,7 @@ def test_the_plugin_is_fetched_once(
     assert (noted.read_text().splitlines() if noted.exists() else []) == calls
 
 
-def test_a_plugin_that_cannot_be_fetched_is_told_with_the_reason(cli: PulumiCli) -> None:
+def test_a_plugin_that_cannot_be_fetched_is_reported_with_the_reason(cli: PulumiCli) -> None:
     cli.program.write_text("#!/bin/sh\necho 'error: no route to host' >&2; exit 1\n")
 
     with pytest.raises(DeployError, match=f"plugin for aws, version {RELEASE}: cannot be fetched") as caught:

@@ -153,7 +153,7 @@ def test_a_backend_that_does_not_answer_is_given_up(cli: Cli, monkeypatch: pytes
         run("outputs")
 
 
-def test_what_the_cli_refuses_is_told_in_its_words(cli: Cli) -> None:
+def test_what_the_cli_refuses_is_reported_in_its_words(cli: Cli) -> None:
     cli.does(up="echo 'error: passphrase must be set with PULUMI_CONFIG_PASSPHRASE' >&2; exit 1")
 
     with pytest.raises(DeployError, match="stack one: passphrase must be set with PULUMI_CONFIG_PASSPHRASE"):
@@ -172,7 +172,7 @@ LOG = (
     'until [ -e "$LLM_DEPLOY_STATE/stacks/one/engine.pid" ]; do :; done;'
     " until [ $1 = --event-log ]; do shift; done; printf '%s\\n' {} > $2; exit {}"
 )
-"""Shell that writes events where the CLI is told to, and ends with a status, once it is noted."""
+"""Shell that writes events to the file that the CLI gets, and ends with a status, once its process is noted."""
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_an_installation_that_failed_or_was_cut_off_is_made_again(environment: E
     assert environment.called == ["aws", "aws"]
 
 
-def test_an_installation_that_brings_nothing_is_no_success(environment: Environment) -> None:
+def test_an_installation_without_the_sdk_is_a_failure(environment: Environment) -> None:
     with pytest.raises(DeployError, match="acme-sdk could not be installed"):
         ensure_sdk("aws")
 
@@ -151,7 +151,7 @@ def asked_for(cloud: str) -> None:
         lambda: preflight.findings(load_stack("gcp-gpu"), "gcp-gpu", None),
         lambda: orphans_command.main(["--cloud", "gcp"]),
     ],
-    ids=["what works on a rented cloud", "preflight", "leftovers"],
+    ids=["commands on a cloud", "preflight", "orphans"],
 )
 def test_who_asks_a_cloud_asks_for_its_sdk_first(
     command: Callable[[], object], monkeypatch: pytest.MonkeyPatch
@@ -163,7 +163,7 @@ def test_who_asks_a_cloud_asks_for_its_sdk_first(
         command()
 
 
-def test_a_stack_without_a_lease_needs_no_sdk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stack_without_a_placement_needs_no_sdk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
     monkeypatch.setattr(registry, "ensure_sdk", asked_for)
 

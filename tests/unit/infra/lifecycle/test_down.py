@@ -296,7 +296,7 @@ def test_what_was_cut_off_holds_up_no_destroy(
     assert stack.limit_s
 
 
-def test_a_state_that_cannot_be_read_leaves_the_lease_that_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_state_that_cannot_be_read_leaves_the_placement_that_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     wire(monkeypatch, HeldStack(), Host([]))
 
     def fail(*_asked: Any) -> None:

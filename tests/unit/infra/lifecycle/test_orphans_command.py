@@ -31,7 +31,7 @@ def _cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_cloud")
-def test_a_place_that_may_not_be_asked_is_told_and_the_rest_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_place_that_may_not_be_asked_is_reported_and_the_rest_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert orphans_command.main(["--cloud", "aws"]) == 1
 
     said = capsys.readouterr()

@@ -145,7 +145,7 @@ def test_a_lifetime_begins_with_the_update_and_not_with_a_preview_of_days_before
     assert placed(monkeypatch, made=VPC).began_at == LONG_AGO, "something was made: it lives since then"
 
 
-def test_a_stack_that_stands_stays_and_says_nothing(
+def test_a_stack_that_exists_stays_and_says_nothing(
     cloud: Cloud, told: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_placement(STACK, placement("d"))
@@ -217,7 +217,7 @@ def test_a_state_that_is_being_written_is_asked_for_again(monitor: Monitor) -> N
     assert own_state(STACK) == OwnState({"stack": "aws-cpu"}, {})
 
 
-def test_a_state_that_cannot_be_read_is_told_with_a_way_out(
+def test_a_state_that_cannot_be_read_is_reported_with_a_way_out(
     told: list[str], monitor: Monitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monitor.failures = 1 << 60

@@ -379,7 +379,7 @@ def test_a_checkout_without_a_note_goes_on_from_the_state() -> None:
         pytest.param(placement("a").model_copy(update={"progress": Progress()}), set(), True, id="never stood"),
     ],
 )
-def test_nothing_that_stands_is_taken_for_adrift_where_the_state_is_missing(
+def test_nothing_that_exists_is_taken_for_adrift_where_the_state_is_missing(
     monkeypatch: pytest.MonkeyPatch, noted: KnownPlacement, known: set[str], looks: bool
 ) -> None:
     """With another backend the state was empty: all of a running stack would have been removed by its next `up`."""
@@ -411,7 +411,7 @@ def test_nothing_that_stands_is_taken_for_adrift_where_the_state_is_missing(
         pytest.param({"progress": Progress()}, False, ["instance"], True, id="the stack never stood"),
     ],
 )
-def test_a_state_that_lacks_the_host_of_a_stack_that_stands_removes_nothing(  # by name
+def test_a_state_that_lacks_the_host_of_a_stack_that_exists_removes_nothing(  # by name
     monkeypatch: pytest.MonkeyPatch,
     noted: dict[str, Any],
     in_flight: bool,
@@ -564,7 +564,7 @@ def test_a_preview_tells_the_speed_of_the_data_volume_and_its_price(capsys: pyte
 
 
 @pytest.mark.usefixtures("checked")
-def test_the_disk_of_a_stack_that_stands_stays_protected() -> None:
+def test_the_disk_of_a_stack_that_exists_stays_protected() -> None:
     up(Engine(stock={"a"}))
     engine = Engine(stock={"b"})
     up(engine)
@@ -572,7 +572,7 @@ def test_the_disk_of_a_stack_that_stands_stays_protected() -> None:
 
 
 @pytest.mark.usefixtures("checked")
-def test_what_is_made_anew_is_told_before_the_engine_starts(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_replaced_is_reported_before_the_engine_starts(capsys: pytest.CaptureFixture[str]) -> None:
     up(Engine(stock={"a"}))
     assert "made anew" not in capsys.readouterr().err, "a first up replaces nothing"
 
@@ -594,7 +594,7 @@ def test_the_engine_gets_the_time_that_placement_has_left() -> None:
 
 
 @pytest.mark.usefixtures("checked")
-def test_a_stack_bound_to_its_zone_is_told_how_it_moves() -> None:
+def test_a_stack_bound_to_its_zone_is_reported_how_it_moves() -> None:
     write_placement(STACK, placement("a"))
     with pytest.raises(DeployError, match=r"the data volume is in a: .* write `zones` without a to move, which"):
         up(Engine(stock=set()))

@@ -50,7 +50,7 @@ READS = "MiB/s read 130.4 GiB of weights in"
         ),
     ],
 )
-def test_speed_price_and_reading_time_are_told(config: DeploymentConfig, lines: list[str]) -> None:
+def test_speed_price_and_reading_time_are_reported(config: DeploymentConfig, lines: list[str]) -> None:
     """`preview` said nothing of the speed, though it is in the price."""
     assert speed_lines(config, volume_speed(config, str(config.machine.type))) == lines
 

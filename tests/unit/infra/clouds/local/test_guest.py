@@ -32,7 +32,7 @@ def test_each_machine_has_its_own_key_and_id(root: Path, monkeypatch: pytest.Mon
     assert (root / "etc/resolv.conf").read_text() == "nameserver 192.0.2.53\n"
 
 
-def test_a_host_that_resolves_on_its_loopback_only_is_told(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_resolves_on_its_loopback_only_is_reported(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_settings, "name_servers", lambda: [])
     with pytest.raises(UsageError, match="names no name server that a machine can reach"):
         guest.write_identity(root, "local-1")

@@ -53,18 +53,18 @@ def test_version_2_limits_memory_swap_and_processor_time(version2: Path) -> None
     assert (version2 / "cgroup.subtree_control").read_text() == "+memory +cpu"
 
 
-def test_a_host_without_control_groups_is_told(tmp_path: Path) -> None:
+def test_a_host_without_control_groups_is_reported(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="mounts no control groups"):
         Groups(ID, tmp_path).make(memory_mib=512, cpus=1)
 
 
-def test_a_host_that_lets_nobody_make_groups_is_told(version1: Path) -> None:
+def test_a_host_that_lets_nobody_make_groups_is_reported(version1: Path) -> None:
     (version1 / f"memory/llm-{ID}").touch()  # in the way, as a read-only tree would be
     with pytest.raises(HostError, match=rf"memory/llm-{ID}: control group cannot be created"):
         Groups(ID, version1).make(memory_mib=512, cpus=1)
 
 
-def test_the_supervisor_is_told_of_every_group(version1: Path) -> None:
+def test_the_supervisor_is_reported_of_every_group(version1: Path) -> None:
     assert Groups(ID, version1).arguments() == [
         "--group1", f"{version1}/memory/llm-{ID}", "--group1", f"{version1}/cpu/llm-{ID}",
         "--group2", f"{version1}/unified/llm-{ID}",

@@ -1,4 +1,4 @@
-"""Which /30 a machine gets, and which firewalls must be told of it."""
+"""Which /30 a machine gets, and which firewalls need a rule for it."""
 
 import ipaddress
 
@@ -35,7 +35,7 @@ def test_a_free_subnet_is_chosen(taken: set[int], routes: list[str], index: int)
 
 
 @pytest.mark.parametrize("route", ["10.0.0.0/8", "10.213.0.0/16"])
-def test_a_full_range_is_told(route: str) -> None:
+def test_a_full_range_is_reported(route: str) -> None:
     with pytest.raises(HostError, match=r"no /30 of 10\.213\.0\.0/16 is free"):
         choose_index(ID, set(), [ipaddress.IPv4Network(route)])
 
@@ -58,7 +58,7 @@ def chain(**values: str) -> dict[str, dict[str, str]]:
         pytest.param(chain(policy="drop", family="inet"), True, id="for both families"),
         pytest.param(chain(policy="accept"), False, id="lets all pass"),
         pytest.param(chain(policy="drop", hook="input"), False, id="not a forward chain"),
-        pytest.param(chain(policy="drop", family="ip6"), False, id="no address of ours"),
+        pytest.param(chain(policy="drop", family="ip6"), False, id="another address family"),
         pytest.param({"table": {"family": "ip", "name": "filter"}}, False, id="no chain"),
     ],
 )

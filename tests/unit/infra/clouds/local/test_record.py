@@ -42,7 +42,7 @@ def test_an_interface_named_after_an_id_fits_into_15_characters() -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"id": "00000000"}'])
-def test_a_broken_record_is_told_and_left_out_of_lists(store: Path, content: str) -> None:
+def test_a_broken_record_is_reported_and_left_out_of_lists(store: Path, content: str) -> None:
     whole = a_record().changed(address_index=1)
     (store / "00000000").mkdir()
     (store / "00000000" / "record.json").write_text(content)

@@ -36,7 +36,7 @@ def test_what_links_point_to_stays(tmp_path: Path) -> None:
     assert not root.exists()
 
 
-def test_what_cannot_be_removed_is_told(tmp_path: Path) -> None:
+def test_what_cannot_be_removed_is_reported(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         remove_tree(tmp_path / "absent")
     (tmp_path / "file").touch()

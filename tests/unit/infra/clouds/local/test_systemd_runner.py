@@ -76,7 +76,7 @@ def test_a_machine_starts_as_a_limited_unit_that_comes_back_after_a_reboot_only(
     ]  # fmt: skip
 
 
-def test_a_unit_that_systemd_refuses_is_told_in_its_words(systemd: Systemd) -> None:
+def test_a_unit_that_systemd_refuses_is_reported_in_its_words(systemd: Systemd) -> None:
     (systemd.folder / "systemd-run").write_text("#!/bin/sh\necho 'Unknown assignment: CPUQuota' >&2\nexit 1\n")
     with pytest.raises(HostError, match=r"systemd-run --quiet .*ended with status 1") as refused:
         SystemdRunner().start(MACHINE, ["true"])

@@ -11,7 +11,7 @@ from provisioning.cli.progress import error_line
 from provisioning.hosts.inventory import choose, load_to_look
 from provisioning.hosts.parallel import Failures, on_each
 from provisioning.hosts.target import Target
-from provisioning.roles.host.layout import ENGINE_UNIT, GATEWAY_UNIT
+from provisioning.roles.host.layout import units_with_logs
 from provisioning.ssh.connection import connect
 from provisioning.ssh.remote import stream
 from provisioning.ssh.target import SshTarget
@@ -21,7 +21,7 @@ def logs(target: Target, *, names: Sequence[str], unit: str, lines: int, follow:
     """Print the journal; with `follow` until Ctrl-C, which is then the normal end. Returns the exit status."""
     outputs = load_to_look(target)
     hosts = choose(outputs, names)
-    units = {"engine": ENGINE_UNIT[outputs.serving.engine], "gateway": GATEWAY_UNIT}
+    units = units_with_logs(outputs.serving.engine)
     if unit and unit not in units:
         raise UsageError(f"{unit!r} is not known", where="--unit", hint=one_of(units, unit))
     chosen = [units[unit]] if unit else list(units.values())

@@ -22,16 +22,13 @@ from provisioning.roles.host.layout import (
     ENGINE_UNIT,
     FIREWALL_RULES,
     FIREWALL_TABLE,
-    FIREWALL_UNIT,
     GATEWAY_BACKEND,
-    GATEWAY_UNIT,
     GUARD_RULES,
     GUARD_TABLE,
-    GUARD_UNIT,
     HAPROXY_ADMIN_SOCKET,
     NFT_RULES,
     RELEASE_NOTES,
-    TUNNEL_UNIT,
+    units_with_status,
 )
 from provisioning.ssh.connection import NoAnswerError, connect
 from provisioning.ssh.remote import ask_program
@@ -129,7 +126,7 @@ def ask(
     """
     engine_unit = ENGINE_UNIT[outputs.serving.engine]
     question = {
-        "units": [engine_unit, TUNNEL_UNIT, GUARD_UNIT, GATEWAY_UNIT, FIREWALL_UNIT],
+        "units": units_with_status(outputs.serving.engine),
         "engine": outputs.serving.engine,
         "engine_unit": engine_unit,
         "engine_port": outputs.serving.port,

@@ -51,3 +51,13 @@ NFT_RULES = "/usr/local/lib/llm-deploy/nft-rules"
 
 RELEASE_NOTES = "/var/lib/llm-deploy/releases"
 """The host's record of an engine's releases, one file per unit (programs/engine_release.py)."""
+
+
+def units_with_status(engine: str) -> list[str]:
+    """Return the units that `status` shows, in its order. It leaves out those that a host does not have."""
+    return [ENGINE_UNIT[engine], TUNNEL_UNIT, GUARD_UNIT, GATEWAY_UNIT, FIREWALL_UNIT]
+
+
+def units_with_logs(engine: str) -> dict[str, str]:
+    """Return the units whose journal `logs` prints, by the word of its option `--unit`."""
+    return {"engine": ENGINE_UNIT[engine], "gateway": GATEWAY_UNIT}

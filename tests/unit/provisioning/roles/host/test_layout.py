@@ -1,0 +1,19 @@
+"""The lists of units that `status` and `logs` use."""
+
+import pytest
+
+from provisioning.roles.host import layout
+
+WITHOUT_STATUS = {layout.DEVICES_UNIT: "ends before the engine starts"}
+"""Units that `status` does not show, and why."""
+
+
+@pytest.mark.parametrize("engine", layout.ENGINE_UNIT)
+def test_status_shows_every_unit_of_the_layout(engine: str) -> None:
+    named = {value for name, value in vars(layout).items() if name.endswith("_UNIT") and isinstance(value, str)}
+    assert {*named, layout.ENGINE_UNIT[engine]} == {*layout.units_with_status(engine), *WITHOUT_STATUS}
+
+
+@pytest.mark.parametrize("engine", layout.ENGINE_UNIT)
+def test_status_shows_each_unit_that_has_logs(engine: str) -> None:
+    assert {*layout.units_with_logs(engine).values()} <= {*layout.units_with_status(engine)}

@@ -2,9 +2,23 @@
 
 import pytest
 
+from catalog.machines import machines
 from infra.clouds.aws.preflight.quotas import vcpu_quota
 
 G, P, STANDARD = "L-DB2E81BA", "L-417A185B", "L-1216C47A"
+
+SPOT_G, SPOT_P, SPOT_P5, SPOT_STANDARD = "L-3819A6DF", "L-7212CCBC", "L-C4BD4855", "L-34B43A08"
+
+QUOTAS_OF_CATALOG = {
+    **dict.fromkeys(
+        ["c6i", "c7i", "m5", "m6a", "m6i", "m7i", "r5", "r6a", "r6i", "r7i", "t2", "t3", "t3a"],
+        (STANDARD, SPOT_STANDARD),
+    ),
+    **dict.fromkeys(["g4dn", "g5", "g6", "g6e"], (G, SPOT_G)),
+    **dict.fromkeys(["p4d", "p4de"], (P, SPOT_P)),
+    **dict.fromkeys(["p5", "p5e", "p5en"], (P, SPOT_P5)),
+}
+"""Quotas on demand and spot of every family in the catalog. Look a new family up at AWS: its letter may mislead."""
 
 
 @pytest.mark.parametrize(
@@ -38,6 +52,17 @@ def test_a_type_counts_in_the_quota_of_its_families(code: str, types: str) -> No
 @pytest.mark.parametrize("market", ["on_demand", "spot"])
 def test_a_type_with_a_quota_of_its_own_counts_in_none_of_ours(machine_type: str, market: str) -> None:
     assert vcpu_quota(machine_type, market) is None
+
+
+def test_every_type_of_the_catalog_counts_in_the_quotas_of_its_family() -> None:
+    found = {
+        machine.family: tuple(
+            quota and quota.code for quota in (vcpu_quota(name, "on_demand"), vcpu_quota(name, "spot"))
+        )
+        for (cloud, name), machine in machines().items()
+        if cloud == "aws"
+    }
+    assert found == QUOTAS_OF_CATALOG
 
 
 def test_p5_has_a_spot_quota_of_its_own() -> None:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from core.paths import CHECKOUT
+from tests.unit.test_import_order import BELOW
 
-FOLDERS = ("benchmarks", "core", "infra", "provisioning", "serving", "tools")
 PERSONS = {"ConfigError", "UsageError"}
 WANTED = {"where", "hint"}
 
@@ -20,7 +20,7 @@ WITHOUT_HINT = {
 
 def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
     """Yield each function of the project with its file."""
-    for folder in FOLDERS:
+    for folder in sorted(BELOW):
         for path in sorted((CHECKOUT / folder).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.FunctionDef):

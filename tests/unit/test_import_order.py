@@ -4,6 +4,8 @@ Imports inside functions and under TYPE_CHECKING count like all others.
 """
 
 import ast
+import re
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from catalog.clouds import CLOUDS, RENTED
+from core import _RUN_BY_NAME
 from core.paths import CHECKOUT
 
 BELOW = {
@@ -51,6 +54,8 @@ NAMES_CLOUDS = {
     "tools/prose/rules.py": "`existing` is a word to write",
 }
 """Other files that name a cloud, and why."""
+
+STARTS = re.compile(r'^if __name__ == "__main__":$', re.MULTILINE)
 
 Graph = Mapping[str, Iterable[str]]
 
@@ -208,3 +213,15 @@ def test_only_the_folder_of_a_cloud_names_it() -> None:
 )
 def test_finds_names_of_clouds(source: str, names: set[str]) -> None:
     assert clouds_named_in(ast.parse(source)) == names
+
+
+def test_mypy_checks_every_package() -> None:
+    settings = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+    assert {*settings["tool"]["mypy"]["packages"]} == {*BELOW, "tests"}
+
+
+def test_ctrl_c_ends_every_package_with_a_program_early() -> None:
+    with_program = {
+        file.partition("/")[0] for file in modules().values() if STARTS.search((CHECKOUT / file).read_text())
+    }
+    assert with_program == {*_RUN_BY_NAME}

@@ -7,6 +7,7 @@ import pytest
 from core.arguments import Parser
 from core.paths import CHECKOUT
 from infra.lifecycle import orphans_command
+from tests.unit.test_import_order import BELOW
 
 
 def test_an_error_is_one_line_and_status_2(capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,8 +32,7 @@ def test_an_option_cannot_be_abbreviated(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_no_parser_accepts_abbreviated_options() -> None:
     """The programs on hosts use argparse directly: they cannot import core."""
-    folders = ("benchmarks", "core", "infra", "provisioning", "serving", "tools")
-    files = [path for folder in folders for path in (CHECKOUT / folder).rglob("*.py")]
+    files = [path for folder in BELOW for path in (CHECKOUT / folder).rglob("*.py")]
     made = {path: re.findall(r"argparse\.ArgumentParser\(([^)]*)\)", path.read_text()) for path in files}
     assert sum(map(len, made.values())) == 3
     assert [path for path, found in made.items() if any("allow_abbrev=False" not in words for words in found)] == []

@@ -1,1 +1,1 @@
-"""Measurements of this repository, and of other tools for comparison. A deployment does not need this package."""
+"""Measurements of this repository's own commands. A deployment does not need this package."""

@@ -1,4 +1,4 @@
 """Speed goals of this repository's own commands: first line, preview, up, down and converge.
 
-Benchmarks of served models are in other folders of this package.
+There are no benchmarks of served models yet.
 """

@@ -1,4 +1,4 @@
 """Which hosts a task is about: targets, inventories, and work on several hosts at once.
 
-Opens no connection of its own.
+look.py and prefetch.py connect to hosts; the other files do not.
 """

@@ -1,4 +1,7 @@
-"""This project's programs that run on hosts: one file each, standard library only, Python 3.8. Roles send them."""
+"""This project's programs that run on hosts: standard library only, Python 3.8. Roles send them.
+
+Most are one file. The larger ones also import a package: `llm_fetch`, `llm_nvidia` or `llm_ollama`.
+"""
 
 from pathlib import Path
 

@@ -4,7 +4,7 @@
     engine-ready PORT MODEL TIMEOUT_S [HEALTH_PATH]
 
 The key is VLLM_API_KEY from the environment, as in the unit, or from /etc/llm/engine.env. Under systemd, MAINPID is the
-engine's process: once it has ended, waiting stops. Exits 0 once a token came, else 1 with the reason.
+engine's process: waiting stops when it ends. Exits 0 after a token has come, else 1 with the reason.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ ANSWER_TIMEOUT_S = 60
 
 
 def engine_key() -> str:
-    """Return the engine's key; empty when there is none for us.
+    """Return the engine's key; empty if it has none.
 
-    The file is root's. One that another engine has left, while this one has no key, is not ours to read.
+    The file belongs to root. If this engine has no key, the file may be a previous engine's and must not be read.
     """
     if "VLLM_API_KEY" in os.environ:
         return os.environ["VLLM_API_KEY"]
@@ -39,11 +39,11 @@ def engine_key() -> str:
 
 
 def ask(url: str, key: str, body: object = None) -> int:
-    """Return the status of the answer to a request; raises OSError when there is none."""
+    """Return the status of the answer to a request; raises OSError if there is no answer."""
     headers = {"Authorization": "Bearer " + key, "Content-Type": "application/json"}
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data=data, headers=headers)  # noqa: S310  # loopback
-    # Loopback is not for the proxy that a host may have in its environment.
+    # No proxy for loopback, whatever the host's environment says.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=ANSWER_TIMEOUT_S) as answer:
@@ -54,7 +54,7 @@ def ask(url: str, key: str, body: object = None) -> int:
 
 
 def try_once(port: str, model: str, key: str, health_path: str = "/health") -> str:
-    """Return why the engine is not ready yet; empty when it is."""
+    """Return why the engine is not ready yet; empty if it is ready."""
     base = "http://127.0.0.1:" + port
     try:
         health = ask(base + health_path, key)
@@ -72,12 +72,12 @@ def is_gone(pid: str) -> bool:
 
 
 def main(port: str, model: str, timeout_s: str, health_path: str = "/health") -> int:
-    """Try until it is ready; return the exit status."""
+    """Retry until the engine is ready; return the exit status."""
     key, main_pid = engine_key(), os.environ.get("MAINPID", "")
     deadline = time.monotonic() + float(timeout_s)
     while True:
         reason = try_once(port, model, key, health_path)
-        # Looked at in any case: another program may answer on a port that the engine could not have.
+        # Check this always: another program may answer on the port if the engine could not bind it.
         gone = is_gone(main_pid)
         if not reason and not gone:
             return 0

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Remember which release of an engine answered, and return to it when a newer one does not.
+"""Record which release of an engine answered, and return to it if a newer release does not answer.
 
     engine-release may UNIT VERSION              exit 0 unless a newer version has answered here
-    engine-release kept UNIT LINK VERSION        exit 0 when what LINK points to is remembered as good
-    engine-release keep UNIT LINK VERSION        remember it, and remove releases older than the one before it
-    engine-release return UNIT LINK              go back to what is remembered, and start it
+    engine-release kept UNIT LINK VERSION        exit 0 if the release that LINK points to is recorded as good
+    engine-release keep UNIT LINK VERSION        record it, and remove releases older than the previous one
+    engine-release return UNIT LINK              go back to the recorded release, and start it
 
-LINK is the link that UNIT runs from; releases are folders beside it, and archives/ there holds what they were unpacked
-from, if they were. Builds and fetches nothing, and removes no release that it has not remembered. `keep` is called
-after a completion was answered: the unit is active only then.
+LINK is the link that UNIT runs from; releases are folders beside it, and archives/ there holds the archives that they
+were unpacked from, if any. Builds and fetches nothing, and removes only recorded releases. `keep` is called after the
+engine has answered a completion: only then is the unit active.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def order(version: str) -> tuple[list[int], int]:
 
 
 def may(unit: str, version: str) -> int:
-    """Refuse a version older than the last one that answered here."""
+    """Refuse a version older than the last one that answered on this host."""
     good = read_note(unit)["good"]
     if good is None or order(version) >= order(good["version"]):
         return 0
@@ -99,7 +99,7 @@ def keep(unit: str, link: str, version: str) -> int:
 
 
 def remove_archives(archives: Path, staying: set[str]) -> None:
-    """Remove the archives of releases that do not stay; an archive's name contains the release's."""
+    """Remove the archives of removed releases; an archive's name contains the release's."""
     for path in archives.glob("*"):
         if not any(name in path.name for name in staying):
             if path.is_dir():

@@ -1,21 +1,21 @@
 #!/usr/bin/env python3
-"""Make the models that Ollama serves, with a server of its own, and show them to the engine when all are whole.
+"""Make the models that Ollama serves, with a separate server, and publish them to the engine when all are complete.
 
-    ollama-models PLAN [--check]         make what is missing; an adapter that cannot be made is left out
-    ollama-models PLAN --all [--look]    fail when one was left out, after another try (--look: without)
+    ollama-models PLAN [--check]         make missing models; an adapter that cannot be made is left out
+    ollama-models PLAN --all [--look]    fail if one was left out, after another try (--look: without a try)
 
 PLAN is a JSON file: {"program": …, "root": …, "prune": …, "models": [{"names": ["contract:3", "contract:latest"],
 "from": {"folder" | "gguf" | "registry" | "model": …, "sha256": …}, "adapter": FOLDER, "settings": {…}}, …]}; a model
-comes after what it is made from. ROOT/models is what the engine serves from and only reads. ROOT/building has the same
-blobs and manifests of its own, so that the engine never lists a model that is half made, or only an ingredient.
+comes after its sources. The engine serves from ROOT/models and only reads it. ROOT/building has the same blobs and its
+own manifests, so that the engine never lists an incomplete model or an intermediate one.
 
-Exits 0 when all is in place. Fetches nothing, and is meant to run where nobody else reaches its server: see the role.
+Exits 0 if everything is in place. Fetches nothing. Run it so that nobody else can reach its server: see the role.
 """
 
 import sys
 from pathlib import Path
 
-sys.dont_write_bytecode = True  # the folder is the role's
+sys.dont_write_bytecode = True  # the role owns the folder
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from llm_ollama.main import main  # type: ignore[import-not-found]  # noqa: E402  # beside this file, wherever that is

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Unpack a release archive of Ollama into a folder of its own, which gets its name only when its program runs.
+"""Unpack an Ollama release archive into its own folder, which gets its final name only after its program has run.
 
     ollama-release ARCHIVE FOLDER VERSION [--check]
 
-ARCHIVE is a .tar.zst or .tar.gz with bin/ollama in it, its checksum looked at before. Exits 0 when FOLDER has it. Moves
-no link and starts nothing. Folders beside FOLDER stay.
+ARCHIVE is a .tar.zst or .tar.gz with bin/ollama in it; its checksum was verified before. Exits 0 if FOLDER has the
+release. Moves no link and starts nothing. Keeps the folders beside FOLDER.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ TAIL_LINES = 5
 
 
 class ReleaseError(Exception):
-    """What the person who reads the log can mend."""
+    """An error that the reader of the log can correct."""
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Write what is in `archive` to `folder`. Raises ReleaseError with tar's last words."""
+    """Unpack `archive` into `folder`. Raises ReleaseError with tar's last line."""
     options = ["--zstd"] if archive.name.endswith(".zst") else ["--gzip"]
     done = subprocess.run(
         ["tar", *options, "-xf", str(archive), "-C", str(folder), "--no-same-owner", "--no-same-permissions"],
@@ -39,8 +39,8 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 def check_version(folder: Path, version: str) -> None:
-    """Raise ReleaseError unless the program in `folder` runs on this machine and is of `version`."""
-    environment = {"HOME": str(folder), "PATH": os.defpath, "OLLAMA_HOST": "127.0.0.1:1"}  # there is nobody to ask
+    """Raise ReleaseError unless the program in `folder` runs on this machine and reports `version`."""
+    environment = {"HOME": str(folder), "PATH": os.defpath, "OLLAMA_HOST": "127.0.0.1:1"}  # no server answers here
     try:
         done = subprocess.run(
             [str(folder / PROGRAM), "--version"],
@@ -70,7 +70,7 @@ def main(archive: str, folder: str, version: str, *rest: str) -> int:
     try:
         unpack(Path(archive), staged)
         check_version(staged, version)
-        shutil.rmtree(wanted, ignore_errors=True)  # somebody took its program away
+        shutil.rmtree(wanted, ignore_errors=True)  # its program was removed
         staged.replace(wanted)
     except ReleaseError as error:
         print(f"error: {error}", file=sys.stderr)

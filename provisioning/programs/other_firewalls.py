@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Print which of PORTs other firewalls of this host keep closed, as JSON. Changes nothing.
+"""Print as JSON which of the PORTs other firewalls of this host keep closed. Changes nothing.
 
     other-firewalls PORT…    {"closed_ports": [{"firewall": "ufw", "port": 443, "command": "ufw allow 443/tcp",
                              "lasting": true}, …]}
 
-The kernel drops a packet that any table drops, so our table cannot open what another firewall closes. `command`
-opens the port for everyone; `lasting` is whether that outlives a reboot.
+The kernel drops a packet if any table drops it, so our table cannot open a port that another firewall closes. `command`
+opens the port for everyone; `lasting` is true if that survives a reboot.
 
-Reads the rules of ufw, of firewalld's zone of the default route, and of input chains that drop what no rule names. A
-rule counts when it names the port; rules for some addresses or interfaces are not told apart from rules for all.
+Reads the rules of ufw, of firewalld's zone for the default route, and of input chains that drop by default. A rule
+counts if it names the port, even if it is only for some addresses or interfaces.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
 PROGRAM_S = 20
 OURS = "llm_"
-"""How the names of our tables begin."""
+"""Prefix of this project's table names."""
 IPTABLES = (("ip", "iptables", "ip_tables_names"), ("ip6", "ip6tables", "ip6_tables_names"))
-"""Family, program, and the file of /proc/net with the tables that iptables before nftables has loaded."""
+"""Family, program, and the file of /proc/net that lists the loaded tables of legacy iptables."""
 DEFAULT_ROUTE = "00000000"
 
 UFW_RULE = re.compile(r"(?P<to>\S.*?)\s+(?P<action>ALLOW|LIMIT|DENY|REJECT)(?! +(?:OUT|FWD))(?: IN)?\s+(?P<source>.*)")
@@ -46,7 +46,7 @@ os.environ["PATH"] = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
 
 
 def said(*argv: str) -> str:
-    """Return what a program prints; empty text when it is missing or hangs."""
+    """Return a program's output; empty if it is missing or hangs."""
     try:
         done = subprocess.run(
             argv,
@@ -69,7 +69,7 @@ def has(words: str, port: int) -> bool:
 
 
 def ufw_closes(status: str, port: int) -> bool:
-    """Return whether ufw keeps `port` closed, by what `ufw status verbose` prints: the first rule that fits counts."""
+    """Return whether ufw keeps `port` closed, by the output of `ufw status verbose`: the first matching rule counts."""
     if "Status: active" not in status:
         return False
     for line in status.splitlines():
@@ -86,7 +86,7 @@ def ufw_closes(status: str, port: int) -> bool:
 
 
 def ufw(ports: Sequence[int]) -> list[dict[str, Any]] | None:
-    """Return what ufw keeps closed; None when it is not active."""
+    """Return the ports that ufw keeps closed; None if it is not active."""
     status = said("ufw", "status", "verbose")
     if "Status: active" not in status:
         return None
@@ -94,7 +94,7 @@ def ufw(ports: Sequence[int]) -> list[dict[str, Any]] | None:
 
 
 def firewalld(ports: Sequence[int]) -> list[dict[str, Any]] | None:
-    """Return what firewalld keeps closed in the zone of the default route; None when it does not run."""
+    """Return the ports that firewalld keeps closed in the zone of the default route; None if it does not run."""
     if said("firewall-cmd", "--state").strip() != "running":
         return None
     zone = firewalld_zone()
@@ -111,7 +111,7 @@ def firewalld(ports: Sequence[int]) -> list[dict[str, Any]] | None:
 
 
 def firewalld_zone() -> str:
-    """Return the zone through which packets of the default route come."""
+    """Return the zone of the default route's interface."""
     for interface in default_interfaces():
         zone = said("firewall-cmd", f"--get-zone-of-interface={interface}").strip()
         if re.fullmatch(r"[\w-]+", zone):
@@ -143,15 +143,15 @@ def zone_closes(listing: str, services: dict[str, str], port: int) -> bool:
 
 
 def field(listing: str, name: str) -> str:
-    """Return the value of `name` in what firewall-cmd lists."""
+    """Return the value of `name` in the output of firewall-cmd."""
     found = re.search(rf"^\s*{name}:[ \t]*(.*)$", listing, re.MULTILINE)
     return found[1].strip() if found else ""
 
 
 def nft_closed(ruleset: str, skip: Iterable[str], ports: Sequence[int]) -> Iterator[tuple[str, str, int]]:
-    """Yield table, chain and port for each input chain that drops by default, when no rule of its table opens the port.
+    """Yield table, chain and port for each input chain that drops by default, if no rule of its table opens the port.
 
-    `ruleset` is the output of `nft list ruleset`. Tables that begin with ours or are in `skip` are left out.
+    `ruleset` is the output of `nft list ruleset`. Our own tables and those in `skip` are left out.
     """
     for table, body in re.findall(r"^table (\w+ \S+) \{\n(.*?)^\}", ruleset, re.MULTILINE | re.DOTALL):
         if table.split()[1].startswith(OURS) or table in skip or table.split()[0] not in ("inet", "ip", "ip6"):
@@ -165,7 +165,7 @@ def nft_closed(ruleset: str, skip: Iterable[str], ports: Sequence[int]) -> Itera
 
 
 def drops_by_default(lines: Sequence[str]) -> bool:
-    """Return whether the lines are those of an input chain at whose end packets are dropped."""
+    """Return whether the lines are an input chain that drops packets at its end."""
     found = [FILTERS_INPUT.match(line) for line in lines]
     hook = next((each for each in found if each), None)
     if hook is None or any(LETS_ALL_IN.fullmatch(line) for line in lines):
@@ -174,7 +174,7 @@ def drops_by_default(lines: Sequence[str]) -> bool:
 
 
 def nft_opens(rule: str, sets: dict[str, str], port: int) -> bool:
-    """Return whether a rule lets packets to `port` in, or hands them to another chain."""
+    """Return whether a rule accepts packets to `port`, or passes them to another chain."""
     if not NFT_VERDICT.search(rule):
         return False
     for found in NFT_PORTS.finditer(rule):
@@ -202,7 +202,7 @@ def iptables_closes(saved: str, port: int) -> bool:
 
 
 def iptables(ruleset: str, ports: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """Yield what rules of iptables keep closed. Asks only for tables that are loaded: asking would load them."""
+    """Yield the ports that iptables rules keep closed. Queries loaded tables only: a query would load the others."""
     for family, program, names in IPTABLES:
         legacy = "filter" in read(f"/proc/net/{names}").split()
         if not legacy and not has_input_table(ruleset, family):
@@ -216,7 +216,7 @@ def iptables(ruleset: str, ports: Sequence[int]) -> Iterator[dict[str, Any]]:
 
 
 def has_input_table(ruleset: str, family: str) -> bool:
-    """Return whether the ruleset has a table that iptables keeps and can show: `filter` with a chain INPUT."""
+    """Return whether the ruleset has a table of iptables that it can print: `filter` with a chain INPUT."""
     if shutil.which(f"{dict(row[:2] for row in IPTABLES)[family]}-save") is None:
         return False
     body = re.search(rf"^table {family} filter \{{\n(.*?)^\}}", ruleset, re.MULTILINE | re.DOTALL)
@@ -224,7 +224,7 @@ def has_input_table(ruleset: str, family: str) -> bool:
 
 
 def others(ports: Sequence[int], *, skip_iptables: bool) -> Iterator[dict[str, Any]]:
-    """Yield what chains of nftables and iptables keep closed. ufw and firewalld keep those of iptables themselves."""
+    """Yield the ports that nftables and iptables chains keep closed. ufw and firewalld manage the iptables chains."""
     ruleset = said("nft", "--stateless", "list", "ruleset")
     kept_by_iptables = [f"{family} filter" for family in ("ip", "ip6") if has_input_table(ruleset, family)]
     for table, chain, port in nft_closed(ruleset, ["inet firewalld", *kept_by_iptables], ports):

@@ -5,7 +5,7 @@ report QUESTION    JSON: {"units": […], "engine": "vllm", "engine_unit": …, 
                    "gateway_port": …, "gateway_socket": …, "gateway_server": "BACKEND/SERVER", "release_note": …,
                    "data_dir": …, "nft_rules": PROGRAM, "tables": [[RULES, TABLE], …]}
 
-What cannot be seen on a host that is half broken is null, and `unseen` says why.
+A value that cannot be read on a broken host is null, and `unseen` says why.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 ANSWER_S = 5
 PROGRAM_S = 20
-"""nvidia-smi may hang forever on a GPU that fell off the bus."""
+"""nvidia-smi may hang forever if a GPU fell off the bus."""
 PROPERTIES = (
     "Id", "LoadState", "ActiveState", "SubState", "Result", "ExecMainStatus", "NRestarts", "InvocationID",
     "StateChangeTimestamp",
@@ -41,27 +41,27 @@ PROPERTIES = (
 STOP_STEP = re.compile(r" systemd\[1\]: (Stopping|Stopped|Started|Starting) (?:vllm|ollama|vLLM|Ollama)\b")
 """systemd names a unit by its file, or by its description before version 250."""
 OF_ENGINE = re.compile(r" (?:python[\d.]*|vllm|ollama)\[\d+\]: ")
-"""What journald puts before a line of an engine: the name of its program."""
+"""Journald's prefix of an engine's line: the name of its program."""
 ERROR_LINES = 5
 LONGEST_LINE = 200
 ERROR_MARKS = ("ERROR", "CRITICAL", "Error:", "[ALERT]", "Failed with result", "error:", "repeated too quickly")
 TOKEN_S = 20
-"""How long all models together may take for one token each. One that computes takes milliseconds."""
+"""Time limit for one token from each model, all models together. A working model takes milliseconds."""
 COMPUTES_S = 0.5
-"""Processor time that an engine uses up in that while when it computes other answers."""
-CLIENTS_FAULT = re.compile(r"ErrorInfo\(.*\bcode=4\d\d\)$")  # as vLLM logs what it answers a client with that status
+"""Processor time that an engine uses in that time if it computes other answers."""
+CLIENTS_FAULT = re.compile(r"ErrorInfo\(.*\bcode=4\d\d\)$")  # vLLM logs a client's 4xx like this
 TOKEN_COUNTERS = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
 VERSION_PATH = {"vllm": "/version", "ollama": "/api/version"}
 GPU_FIELDS = ("name", "driver_version", "memory.used", "memory.total", "utilization.gpu", "temperature.gpu")
 WSL = "/usr/lib/wsl/lib"
 """Where WSL 2 has nvidia-smi; it is not on root's PATH."""
 DRIVER_NOTE = Path("/var/lib/llm-deploy/nvidia-reboot.json")
-"""What the nvidia role leaves when it asks for a reboot."""
+"""The file that the nvidia role writes when it needs a reboot."""
 CGROUP = Path("/sys/fs/cgroup")
 
 
 def output(*argv: str) -> str:
-    """Return what a program writes, nothing when it is missing or hangs."""
+    """Return a program's output; empty if it is missing or hangs."""
     try:
         done = subprocess.run(
             argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False, timeout=PROGRAM_S
@@ -72,19 +72,19 @@ def output(*argv: str) -> str:
 
 
 def units(names: list[str]) -> list[dict[str, str]]:
-    """Return systemd's view of the units that exist; none where there is no systemd."""
+    """Return systemd's state of the existing units; empty without systemd."""
     blocks = output("systemctl", "show", "--property=" + ",".join(PROPERTIES), "--", *names).split("\n\n")
     seen = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in blocks]
     return [unit for unit in seen if unit.get("LoadState", "not-found") != "not-found"]
 
 
 def settled(unit: str) -> bool:
-    """Return whether systemd neither starts nor stops the unit at this moment; True where there is no such unit."""
+    """Return whether systemd is neither starting nor stopping the unit; True if the unit does not exist."""
     return not any(seen.get("ActiveState") in ("activating", "deactivating") for seen in units([unit]))
 
 
 def tokens_of(engine: Engine, unit: str) -> dict[str, Any] | None:
-    """Return when each model gave a token; None while the engine starts or stops, as it then drops what it is asked."""
+    """Return how long each model took for a token; None while the engine starts or stops: it then drops requests."""
     if not settled(unit):
         return None
     found = engine.tokens(unit)
@@ -92,7 +92,7 @@ def tokens_of(engine: Engine, unit: str) -> dict[str, Any] | None:
 
 
 class Engine:
-    """The engine on loopback, asked with the key that lies on this host."""
+    """The engine on loopback, queried with the key of this host."""
 
     def __init__(self, kind: str, port: int, environment: str) -> None:
         self._kind = kind
@@ -101,11 +101,11 @@ class Engine:
         try:
             lines = Path(environment).read_text(encoding="utf-8").splitlines()
         except OSError:
-            lines = []  # an engine without a key
+            lines = []  # the engine has no key
         self._key = dict(line.partition("=")[::2] for line in lines).get("VLLM_API_KEY", "")
 
     def get(self, path: str) -> Any:
-        """Return an answer; raises OSError or ValueError without one. What hangs is waited for once."""
+        """Return an answer; raises OSError or ValueError without one. A hanging engine is waited for only once."""
         if self._silent:
             raise OSError("it did not answer before")
         try:
@@ -126,9 +126,9 @@ class Engine:
         return opener.open(request, timeout=timeout_s)
 
     def tokens(self, unit: str, budget_s: float = TOKEN_S) -> dict[str, Any] | None:
-        """Return after how many seconds each model gave a token, and why the first that gave none did not.
+        """Return the seconds that each model took for a token, and the reason of the first failure.
 
-        None when the engine lists no models. `busy`: none came in time, but the engine computed other answers.
+        None if the engine lists no models. `busy`: no token came in time, but the engine computed other answers.
         """
         names = self.models()
         if not names:
@@ -138,7 +138,7 @@ class Engine:
         for name in self._asked(names):
             began = time.monotonic()
             if began >= end and seconds:
-                break  # the others were not asked: no time is left
+                break  # no time remains for the other models
             try:
                 body = {"model": name, "prompt": "Hello", "max_tokens": 1}
                 with self._open("/v1/completions", body, max(1.0, end - began)) as answer:
@@ -156,13 +156,13 @@ class Engine:
         return {"seconds": seconds, "problem": "", "busy": False}
 
     def _asked(self, names: list[str]) -> list[str]:
-        """Return the models to ask. Ollama would load another one in place of what it has in memory."""
+        """Return the models to test. With Ollama only loaded ones: another model would replace them in memory."""
         if self._kind != "ollama":
             return names
         return [each["name"] for each in self.loaded()][:1] or names[:1]
 
     def _work(self, unit: str) -> float:
-        """Return what grows while the engine computes: vLLM's tokens, or the processor time of Ollama's unit in s."""
+        """Return a counter that grows while the engine computes: vLLM's tokens, or CPU seconds of Ollama's unit."""
         if self._kind == "ollama":
             said = output("systemctl", "show", "--value", "--property=CPUUsageNSec", "--", unit).strip()
             return int(said) / 1e9 if said.isdigit() else 0.0
@@ -178,14 +178,14 @@ class Engine:
         return after - before > (COMPUTES_S if self._kind == "ollama" else 0)
 
     def models(self) -> list[str] | None:
-        """Return the names of models and adapters; none when it does not answer."""
+        """Return the names of models and adapters; None if the engine does not answer."""
         try:
             return [model["id"] for model in self.get("/v1/models")["data"] or []]
         except (OSError, ValueError, KeyError):
             return None
 
     def refused(self) -> dict[str, str]:
-        """Return the adapters that vLLM left out when it started, with its reasons (see vllm_adapters.py)."""
+        """Return the adapters that vLLM left out at its start, with the reasons (see vllm_adapters.py)."""
         try:
             left_out = self.get("/v1/llm-deploy/adapters")["refused"] if self._kind == "vllm" else {}
             return {name: " ".join(each["problem"].split()) for name, each in left_out.items()}
@@ -193,14 +193,14 @@ class Engine:
             return {}
 
     def version(self) -> str:
-        """Return its version; nothing when it does not answer."""
+        """Return the engine's version; empty if it does not answer."""
         try:
             return str(self.get(VERSION_PATH[self._kind])["version"])
         except (OSError, ValueError, KeyError):
             return ""
 
     def loaded(self) -> list[dict[str, Any]]:
-        """Return what Ollama has in memory, and how much of it in a GPU's; vLLM loads all that it lists."""
+        """Return Ollama's models in memory, and how much of each in GPU memory; vLLM loads all that it lists."""
         if self._kind != "ollama":
             return []
         try:
@@ -213,7 +213,7 @@ class Engine:
 
 
 def release(note: str) -> dict[str, str]:
-    """Return the versions of the engine that answered: the present one and the one to return to."""
+    """Return the engine versions that answered: the present one and the one to return to."""
     try:
         seen = json.loads(Path(note).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -222,7 +222,7 @@ def release(note: str) -> dict[str, str]:
 
 
 def queue(path: str, server: str) -> dict[str, Any] | None:
-    """Return how many requests run at the engine and wait before it; none when no gateway runs."""
+    """Return how many requests run at the engine and wait for it; None if no gateway runs."""
     backend, _, name = server.partition("/")
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(ANSWER_S)
@@ -241,10 +241,10 @@ def queue(path: str, server: str) -> dict[str, Any] | None:
 
 
 def certificate(port: int) -> str | None:
-    """Return the gateway's certificate as base64 of DER; none when nothing answers there with TLS."""
+    """Return the gateway's certificate as base64 of DER; None if nothing answers there with TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # its dates are looked at, not its word
+    context.verify_mode = ssl.CERT_NONE  # read its dates; do not verify it
     try:
         plain = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_S)
         with plain, context.wrap_socket(plain) as secured:
@@ -254,7 +254,7 @@ def certificate(port: int) -> str | None:
 
 
 def lost_tables(program: str, tables: list[list[str]]) -> list[str]:
-    """Return what is wrong with the tables of nftables that files of this host wish for; empty when nothing is."""
+    """Return what is wrong with the nftables tables that this host's files define; empty if nothing is."""
     wrong = []
     for rules, table in tables:
         if Path(rules).exists():
@@ -271,7 +271,7 @@ def meminfo() -> dict[str, int]:
 
 
 def memory(info: dict[str, int], cgroup: Path = CGROUP) -> dict[str, int]:
-    """Return the memory of this host; in a container, whose /proc/meminfo is its host's, that of its control group."""
+    """Return this host's memory; in a container the control group's, since /proc/meminfo is the machine's."""
     version2 = (cgroup / "memory.max", cgroup / "memory.current", cgroup / "memory.stat", "inactive_file")
     group = cgroup / "memory"
     version1 = (
@@ -298,7 +298,7 @@ def oom_kills(cgroup: Path = CGROUP, vmstat: Path = Path("/proc/vmstat")) -> int
 
 
 def numbers_of(path: Path) -> dict[str, int]:
-    """Return the numbers of a file of the kernel's, by the word before each; a missing file and `max` say nothing."""
+    """Return the numbers of a kernel file, by the word before each; a missing file and `max` give no entry."""
     try:
         lines = path.read_text(encoding="ascii").splitlines()
     except OSError:
@@ -308,14 +308,14 @@ def numbers_of(path: Path) -> dict[str, int]:
 
 
 def disk(path: str) -> dict[str, Any]:
-    """Return how full the disk is that holds `path`, or that will hold it."""
+    """Return how full the disk is that holds `path` or will hold it."""
     there = next(each for each in (Path(path), *Path(path).parents) if each.exists())
     usage = shutil.disk_usage(str(there))
     return {"path": path, "device": there.stat().st_dev, "total_bytes": usage.total, "free_bytes": usage.free}
 
 
 def gpus() -> list[dict[str, str]] | None:
-    """Return what nvidia-smi says of each GPU; none when it is not installed or fails."""
+    """Return nvidia-smi's values for each GPU; None if it is not installed or fails."""
     program = shutil.which("nvidia-smi", path=os.pathsep.join((os.environ.get("PATH", os.defpath), WSL)))
     if program is None:
         return None
@@ -325,7 +325,7 @@ def gpus() -> list[dict[str, str]] | None:
 
 
 def last_errors(names: list[str]) -> list[str]:
-    """Return the newest lines of the units' journals that tell of an error; engines do not mark them for journald."""
+    """Return the newest error lines of the units' journals; engines do not set a priority for journald."""
     chosen = [part for name in names for part in ("-u", name)]
     said = output("journalctl", "-q", "--no-pager", "-o", "short-iso", "--since", "-1h", "-n", "2000", *chosen)
     lines = without_stops(said.splitlines())
@@ -333,9 +333,9 @@ def last_errors(names: list[str]) -> list[str]:
 
 
 def without_stops(lines: list[str]) -> list[str]:
-    """Return `lines` without what an engine writes while systemd stops it: it logs requests that it drops as errors.
+    """Return `lines` without an engine's lines from while systemd stops it: it logs dropped requests as errors.
 
-    systemd's own lines stay: they say when the stop failed.
+    systemd's own lines stay: they say if the stop failed.
     """
     kept, stopping = [], False
     for line in lines:
@@ -348,13 +348,13 @@ def without_stops(lines: list[str]) -> list[str]:
 
 
 def tells_of_error(line: str) -> bool:
-    """Return whether a line of the journal tells of a fault of this host, and not of a client's."""
+    """Return whether a journal line reports a fault of this host, not of a client."""
     excused = " WARNING " in line or CLIENTS_FAULT.search(line)
     return not excused and any(mark in line for mark in ERROR_MARKS)
 
 
 def reboot_needed_by() -> list[str] | None:
-    """Return what waits for a reboot, packages and the driver; none when it is not needed."""
+    """Return what needs a reboot, packages and the driver; None if nothing does."""
     driver = driver_that_waits()
     if not Path("/run/reboot-required").exists():
         return driver or None
@@ -365,7 +365,7 @@ def reboot_needed_by() -> list[str] | None:
 
 
 def driver_that_waits() -> list[str]:
-    """Return the driver that is installed and counts from the next boot on, if one was in this boot."""
+    """Return the driver that the next boot loads, if one was installed during this boot."""
     try:
         asked = json.loads(DRIVER_NOTE.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -374,7 +374,7 @@ def driver_that_waits() -> list[str]:
 
 
 def boot_id() -> str:
-    """Return what tells this boot of the host from all others."""
+    """Return the ID of this boot of the host."""
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
@@ -409,7 +409,7 @@ def main(question: str) -> None:
     for name, look in sections.items():
         try:
             report[name] = look()
-        except Exception as error:  # whatever is broken, the rest is still worth knowing
+        except Exception as error:  # report the rest, whatever is broken
             report[name] = None
             unseen[name] = f"{type(error).__name__}: {error}"
     print(json.dumps({**report, "unseen": unseen}))

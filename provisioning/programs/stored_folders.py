@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""The folders of models and adapters on this host: how large they are, which are in use, and the others removed.
+"""The folders of models and adapters on this host: list their sizes and uses, and remove unused ones.
 
     stored-folders show  DATA         print path, size and use of each as JSON
-    stored-folders prune DATA KEEP    remove those neither in use nor in KEEP, a list as JSON, and print their paths
+    stored-folders prune DATA KEEP    remove folders neither in use nor in KEEP, a JSON list, and print their paths
 
 Starts, stops and fetches nothing.
 """
@@ -32,10 +32,10 @@ def folders(data: Path) -> list[dict[str, Any]]:
 
 
 def in_use(data: Path) -> set[str]:
-    """Return what versions are served from, and all words of the units that an engine runs or may start from.
+    """Return the folders of served versions, and all words of the units that an engine runs or may start from.
 
-    Those are the unit files, and those of the releases that answered last: what the host returns to by itself. A
-    stack's file may name another model already, which provision has not brought yet.
+    Those are the unit files, and the unit files of the releases that answered last, which the host may return to. The
+    stack file may already name another model that provision has not fetched yet.
     """
     texts = [(UNITS / unit).read_text(encoding="utf-8") for unit in ENGINES if (UNITS / unit).is_file()]
     for note in (RELEASE_NOTES / (unit + ".json") for unit in ENGINES):
@@ -51,7 +51,7 @@ def _bytes(folder: Path) -> int:
 
 
 def prune(data: Path, keep: list[str]) -> list[str]:
-    """Remove the folders that nobody needs; return their paths."""
+    """Remove unused folders; return their paths."""
     unneeded = [each["path"] for each in folders(data) if each["path"] not in keep and not each["in_use"]]
     for path in unneeded:
         shutil.rmtree(path)
@@ -59,7 +59,7 @@ def prune(data: Path, keep: list[str]) -> list[str]:
 
 
 def main(command: str, data: str, keep: str = "[]") -> int:
-    """Do it while nobody changes what is served; return the exit status."""
+    """Run one command while nobody changes what is served; return the exit status."""
     place = Path(data, "adapters")
     if not place.is_dir():
         print("error: this host has never had adapters; run provision", file=sys.stderr)

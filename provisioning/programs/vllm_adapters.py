@@ -1,16 +1,16 @@
-"""Adapter versions and aliases of a running vLLM 0.32, as one of its endpoint plugins: runs inside the engine.
+"""Adapter versions and aliases of a running vLLM 0.32: an endpoint plugin that runs inside the engine.
 
-    GET /v1/llm-deploy/adapters    what is served, what was refused and why, and LLM_DEPLOY_ENGINE: which start this is
+    GET /v1/llm-deploy/adapters    what is served, what was refused and why, and LLM_DEPLOY_ENGINE, the ID of this start
     PUT /v1/llm-deploy/adapters    {"versions": {"contract@3": FOLDER}, "aliases": {"contract": "contract@3"}}:
-                                   serve this from now on; nothing changes when a new version cannot be loaded
+                                   serve this from now on; nothing changes if a new version cannot be loaded
     GET /v1/models                 vLLM's list, with the aliases
 
 vLLM looks an adapter up by name once for each request. An alias is a second key of that table: it moves in one step
-between two requests, those under way keep what they began with, and no weights are loaded twice. The file that
-LLM_DEPLOY_ADAPTERS names holds what a start serves. A version that vLLM refuses at a start is left out and reported,
-and the rest is served; an alias that meant it means what it meant before (`former` in the file), if that can be loaded.
-A version that ended the engine while it was loaded is noted in a file; later starts leave it out untried, a PUT tries
-it again, but for one that comes right after the start. Decides nothing else: see adapter_versions.py.
+between two requests, running requests keep their version, and no weights are loaded twice. LLM_DEPLOY_ADAPTERS names
+the file with what a start serves. If vLLM refuses a version at a start, it is left out and reported, and the rest is
+served; its alias points to the previous version (`former` in the file), if that can be loaded. A version that ended the
+engine while it was loaded is recorded in a file: later starts leave it out untried, and a PUT tries it again, except
+right after the start. Decides nothing else: see adapter_versions.py.
 """
 
 from __future__ import annotations
@@ -31,31 +31,31 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PATH = "/v1/llm-deploy/adapters"
-"""Below /v1, so that vLLM asks for its key."""
+"""Below /v1, so that vLLM requires its key."""
 
 
 LOOK_S = 1
-"""How often is looked whether the engine still runs while it loads."""
+"""How often to check during a load whether the engine still runs."""
 
 REST_S = 60
-"""How long after a start a PUT leaves out, too, what ended the engine: the provision that waited for the start asks for
-all adapters next, and would end the engine once more for each."""
+"""How long after a start a PUT also leaves out versions that ended the engine. The provision that waited for the start
+sends all adapters next, and each such version would end the engine again."""
 
 ENDED = "the engine ended while it loaded this adapter; look at its journal, and bring a version that it can load"
 
 LIB = Path(__file__).resolve().parent.parent
-"""Where the programs of this project lie on a host; llm_fetch has the rules."""
+"""Folder of this project's programs on a host; llm_fetch has the rules."""
 
 
 def _misfit(folder: str, base: str) -> str:
-    """Return why the tensors in `folder` do not fit those of the base model; empty where that cannot be compared."""
+    """Return why the tensors in `folder` do not fit the base model's; empty if they cannot be compared."""
     if str(LIB) not in sys.path:
         sys.path.append(str(LIB))
     try:
         from llm_fetch.adapter import misfit  # type: ignore[import-not-found]
 
         return str(misfit(folder, base))
-    except Exception as error:  # vLLM has the last word, and a good adapter is not left out for us
+    except Exception as error:  # vLLM decides; a failed comparison must not leave out a good adapter
         print(f"llm_deploy_adapters: {folder} is not compared with its base: {error}", flush=True)
         return ""
 
@@ -65,14 +65,14 @@ class EngineEndedError(Exception):
 
 
 class Note:
-    """Which versions were being loaded when the engine ended: a file that outlives it, in the unit's cache folder."""
+    """The versions that were being loaded when the engine ended: a file in the unit's cache folder, which survives."""
 
     def __init__(self) -> None:
         folder = os.environ.get("CACHE_DIRECTORY", "").partition(":")[0]
         self._path = Path(folder, "adapters-being-loaded.json") if folder else None
 
     def read(self) -> dict[str, str]:
-        """Return folders by version; empty where nothing is noted, or the file was torn off."""
+        """Return folders by version; empty if nothing is recorded, or if the file is incomplete."""
         try:
             noted = json.loads(self._path.read_bytes()) if self._path else {}
         except (OSError, ValueError):
@@ -80,15 +80,15 @@ class Note:
         return {str(name): str(folder) for name, folder in noted.items()} if isinstance(noted, dict) else {}
 
     def add(self, name: str, folder: str) -> None:
-        """Note that a version is about to be loaded."""
+        """Record that a version is about to be loaded."""
         self._write({**self.read(), name: folder})
 
     def remove(self, name: str) -> None:
-        """Note that the engine outlived a version."""
+        """Record that the engine survived loading a version."""
         self._write({known: folder for known, folder in self.read().items() if known != name})
 
     def _write(self, noted: Mapping[str, str]) -> None:
-        """Replace the file. Where that fails a start may try again what ended the last one, and goes on."""
+        """Replace the file. If that fails, only log it: a start may then retry a version that ended the last one."""
         if self._path is None:
             return
         part = self._path.with_name(self._path.name + ".part")
@@ -112,12 +112,12 @@ class Adapters:
         self._models: Any = None
         self._aliases: dict[str, str] = {}
         self._loaded: dict[str, Any] = {}
-        """Every version since the start. One that is served again gets its old number: vLLM takes two requests whose
-        adapters have one name for one adapter, and an engine that computes both would end."""
+        """Every version since the start. A version that is served again gets its old number: vLLM treats two adapters
+        with one name as one adapter, and an engine that computes both would end."""
         self._refused: dict[str, dict[str, str]] = {}
-        """Versions that a start left out: their folder, and vLLM's reason."""
+        """Versions that a start left out: folder and vLLM's reason."""
         self._noted: dict[str, str] = {}
-        """Versions that ended the engine, until REST_S after the start that left them out."""
+        """Versions that ended the engine; kept until REST_S after the start that left them out."""
         self._started = 0.0
         self._note = Note()
         self._lock = asyncio.Lock()
@@ -129,9 +129,9 @@ class Adapters:
         app.add_api_route("/v1/models", self.list_models, methods=["GET"])
 
     async def init_state(self, _engine: Any, state: Any, _args: Any) -> None:
-        """Load what the file says, as far as vLLM can: one adapter that it refuses must not end all others.
+        """Load the adapters of the file, except those that vLLM refuses: one bad adapter must not stop the others.
 
-        Raises EngineEndedError when the engine ends meanwhile; the unit starts it again, and the note has the adapter.
+        Raises EngineEndedError if the engine ends meanwhile; systemd restarts it, and the record names the adapter.
         """
         self._models = state.openai_serving_models
         wanted = json.loads(Path(os.environ["LLM_DEPLOY_ADAPTERS"]).read_text(encoding="utf-8"))
@@ -156,25 +156,25 @@ class Adapters:
         return JSONResponse(self._served())
 
     async def change(self, request: Request) -> Any:
-        """Serve what the body says."""
+        """Serve the versions and aliases of the body."""
         wanted = await request.json()
         problem = await self.serve(wanted["versions"], wanted["aliases"])
         return JSONResponse({"problem": problem}, 409) if problem else JSONResponse(self._served())
 
     async def list_models(self) -> Any:
-        """Answer as vLLM does, with the aliases: each has its version as parent."""
+        """Answer as vLLM does, plus the aliases: each has its version as parent."""
         listed = await self._models.show_available_models()
-        # vLLM lists a version once for each of its names.
+        # vLLM lists a version once per name.
         cards = {card.id: card for card in listed.data}
         for alias, version in self._aliases.items():
             cards[alias] = cards[version].model_copy(update={"id": alias, "parent": version})
         return JSONResponse(listed.model_copy(update={"data": list(cards.values())}).model_dump())
 
     async def serve(self, versions: Mapping[str, str], aliases: Mapping[str, str]) -> str:
-        """Serve exactly these; return why not, then all is as before.
+        """Serve exactly these; on failure change nothing and return the reason.
 
-        What the start refused already is tried again and may be refused again: it is not served now, either, and its
-        alias stays where it is.
+        Versions that the start refused are tried again. If refused again, they stay unserved and the alias does not
+        move.
         """
         async with self._lock:
             if time.monotonic() - self._started >= REST_S:
@@ -195,12 +195,12 @@ class Adapters:
             return ""
 
     async def _try(self, name: str, folder: str) -> bool:
-        """Return whether version `name` is in memory; else remember why not. Raises EngineEndedError."""
+        """Return whether version `name` is loaded; if not, record why. Raises EngineEndedError."""
         try:
             problem = ENDED if self._noted.get(name) == folder else await self._load(name, folder)
         except EngineEndedError:
             raise
-        except Exception as error:  # whatever vLLM raises for it, the others are to be served
+        except Exception as error:  # serve the others, whatever vLLM raises for this one
             problem = str(error) or type(error).__name__
         if problem:
             self._refused[name] = {"folder": folder, "problem": problem}
@@ -210,7 +210,7 @@ class Adapters:
         return True
 
     async def _load(self, name: str, folder: str) -> str:
-        """Have version `name` in memory; return why not."""
+        """Load version `name` if needed; return why that failed, else an empty string."""
         if name in self._loaded:
             known = self._loaded[name].lora_path
             return "" if known == folder else f"{name} is {known} already and never changes"
@@ -223,18 +223,18 @@ class Adapters:
         except EngineEndedError:
             print(f"llm_deploy_adapters: {name}: {ENDED}", flush=True)
             raise
-        except BaseException:  # a stop of the unit, too: the adapter is not to blame
+        except BaseException:  # also a stop of the unit: do not blame the adapter
             self._note.remove(name)
             raise
         self._note.remove(name)
         if not isinstance(answer, str):
             return str(answer.error.message)
-        # Not to be asked for before all others are there.
+        # not served before all others are loaded
         self._loaded[name] = self._models.lora_requests.pop(name)
         return ""
 
     async def _answer(self, request: Any) -> Any:
-        """Return what vLLM says to a new adapter. Raises EngineEndedError; vLLM itself would wait for ever then."""
+        """Return vLLM's answer to a new adapter. Raises EngineEndedError if the engine ends; vLLM would wait forever."""
         loading = asyncio.ensure_future(self._models.load_lora_adapter(request))
         try:
             while not (await asyncio.wait({loading}, timeout=LOOK_S))[0]:
@@ -249,7 +249,7 @@ class Adapters:
             raise EngineEndedError(ENDED)
 
     def _set(self, versions: Mapping[str, Any], aliases: dict[str, str]) -> None:
-        """Change the table. Without a pause, so that no request sees half of it."""
+        """Change the table without awaiting, so that no request sees half of a change."""
         table = self._models.lora_requests
         wanted = {**versions, **{alias: versions[version] for alias, version in aliases.items()}}
         for name in set(table) - set(wanted):

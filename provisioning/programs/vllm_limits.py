@@ -1,11 +1,10 @@
-"""Limits on what one request may ask of vLLM 0.32, as one of its general plugins: runs inside each of its processes.
+"""Limits on one request to vLLM 0.32: a general plugin that runs inside each of its processes.
 
     LLM_DEPLOY_MAX_ANSWERS          answers of one completion request: prompts of its list times `n`
-    LLM_DEPLOY_MAX_CONSTRAINT_BYTES schema, regex, grammar or choices that an answer is held to
+    LLM_DEPLOY_MAX_CONSTRAINT_BYTES size of the schema, regex, grammar or choices that constrain an answer
 
-vLLM bounds `n`, prompts and regexes by variables of its own (serving/engines/vllm.py). It has none for the size of a
-schema,
-and it answers 500 to values that it checks too late. Every change below is one of those, and its answer is a 400.
+vLLM has variables that limit `n`, prompts and regexes (serving/engines/vllm.py). It has none for the size of a schema,
+and it answers 500 to values that it checks too late. Every change below fixes one of these cases; the answer is a 400.
 """
 
 from __future__ import annotations
@@ -22,25 +21,25 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 LOWEST_PRIORITY = 19
-"""For the threads that compile a schema: those that compute answers go first."""
+"""Priority of the threads that compile a schema: threads that compute answers come first."""
 
 MOST_ITEMS = 4096
-"""Items that the lists of one request's messages, prompts and tools may have together; a list of numbers is one prompt.
+"""Maximum number of items in one request's messages, prompts and tools together; a list of numbers is one prompt.
 
-Each item that does not fit costs up to 0.1 ms (100,000 empty messages: 10 s), in which vLLM answers nobody else.
+Each invalid item costs up to 0.1 ms (100,000 empty messages: 10 s), during which vLLM answers no other request.
 """
 
 READ_S = 5
-"""How long the validation of a constraint may take, waiting for others' included."""
+"""How long the validation of a constraint may take, including the wait for other validations."""
 
 ASKED_AT_ONCE_BYTES = 4096
-"""Size of a constraint that may be read while other requests wait: 0.1 s, and 1.5 s for the worst."""
+"""Size of a constraint that may be read while other requests wait: usually 0.1 s, at worst 1.5 s."""
 
 VALIDATED = "_llm_deploy_validated"
-"""Attribute of sampling parameters whose constraint has passed."""
+"""Attribute that marks sampling parameters with a validated constraint."""
 
 CLIENT_CAUSED = (ValueError, TypeError, ArithmeticError)
-"""What vLLM raises for a value that does not fit, before the engine has the request. A surrogate is a ValueError."""
+"""Errors that vLLM raises for a bad value before the engine gets the request. A surrogate is a ValueError."""
 
 
 def _give_way() -> None:
@@ -62,16 +61,16 @@ def install() -> None:
 
 
 def constraint_bytes(constraint: Any) -> int:
-    """Return the size of what an answer is held to, in bytes of UTF-8."""
+    """Return the size of an answer's constraint, in bytes of UTF-8."""
     parts = [getattr(constraint, name) for name in ("json", "regex", "choice", "grammar", "structural_tag")]
     texts = [part if isinstance(part, str) else json.dumps(part) for part in parts if part is not None]
     return sum(len(text.encode("utf-8", "replace")) for text in texts)
 
 
 def items(body: Any) -> int:
-    """Return how many items vLLM would look at one by one when it reads the request `body`.
+    """Return how many items vLLM would validate one by one in the request `body`.
 
-    Lists of numbers are read at once. Schemas, also those inside a tool, have a limit of their own.
+    Lists of numbers are validated at once. Schemas, also inside a tool, have their own limit.
     """
     if not isinstance(body, dict):
         return 0
@@ -95,16 +94,16 @@ def answers(prompt: Any, n: Any) -> int:
 
 
 def prompt_logprobs_end_the_engine(config: Any, sampling_params: Any) -> bool:
-    """Return whether vLLM would die of log probabilities of a prompt: on a CPU with adapters, beside another request.
+    """Return whether log probabilities of a prompt would crash vLLM: on a CPU with adapters, beside another request.
 
-    vLLM 0.32 applies the adapters of the batch's requests to the prompt's tokens, whose number is another.
+    vLLM 0.32 applies the adapters of the batch's requests to the prompt's tokens, which differ in number.
     """
     wanted = getattr(sampling_params, "prompt_logprobs", None) is not None
     return wanted and config.lora_config is not None and config.device_config.device_type == "cpu"
 
 
 def too_many(n: Any, limit: int) -> str:
-    """Return the parameter that asks for too many answers: `n` where one prompt alone would, else `prompt`."""
+    """Return the parameter that asks for too many answers: `n` if it is too large for one prompt, else `prompt`."""
     return "n" if isinstance(n, int) and n > limit else "prompt"
 
 
@@ -115,7 +114,7 @@ def _bound_items() -> None:
     read = Request.json
 
     async def bounded(self: Any) -> Any:
-        """Refuse a body of too many items before each of them is held against all kinds of messages."""
+        """Refuse a body with too many items before each is compared with all types of messages."""
         body = await read(self)
         found = items(body)
         if found > MOST_ITEMS:
@@ -143,7 +142,7 @@ def _bound_constraints() -> None:
             )
 
     def bounded(self: Any, *arguments: Any, **named: Any) -> None:
-        """Refuse a large constraint before anything is built from it. What passed once is not built again."""
+        """Refuse a large constraint before anything is built from it. A validated constraint is not built again."""
         if self.__dict__.get(VALIDATED):
             return
         refuse_large(constraint_bytes(self.structured_outputs) if self.structured_outputs is not None else 0)
@@ -154,9 +153,9 @@ def _bound_constraints() -> None:
     from vllm.entrypoints.generate.base import protocol  # type: ignore[import-not-found]
 
     def sized(payload: Any, **_: Any) -> None:
-        """Look at the size of a structural tag alone, where vLLM builds it while it reads the request.
+        """Check only the size of a structural tag while vLLM reads the request.
 
-        It is validated with all others, in a thread.
+        A thread validates it later, like all other constraints.
         """
         refuse_large(len(payload.encode("utf-8", "replace")) if isinstance(payload, str) else 0)
 
@@ -167,7 +166,7 @@ def _bound_constraints() -> None:
     supports = abstract_parser._xgrammar_supports
 
     def supports_small(constraint: Any) -> bool:
-        """Ask xgrammar at once of a small constraint beside tools only; a larger one is validated in a thread."""
+        """Let xgrammar check only a small constraint beside tools at once; a thread validates a larger one."""
         size = constraint_bytes(constraint)
         return bool(supports(constraint)) if size <= ASKED_AT_ONCE_BYTES else size <= limit
 
@@ -176,7 +175,7 @@ def _bound_constraints() -> None:
     from vllm.v1.structured_output import backend_outlines  # type: ignore[import-not-found]
 
     def unsupported(_: Any) -> None:
-        """Refuse what vLLM would hand to outlines, which computes for minutes while no other request is answered."""
+        """Refuse constraints that vLLM would pass to outlines, which can block all other requests for minutes."""
         raise VLLMValidationError(
             "The schema uses keywords that neither xgrammar nor guidance supports.", parameter="structured_outputs"
         )
@@ -215,7 +214,7 @@ def _answer_400() -> None:
     generate, respond = AsyncLLM.generate, exception.create_error_response
 
     async def refusing(self: Any, prompt: Any, sampling_params: Any, *rest: Any, **named: Any) -> AsyncIterator[Any]:
-        """Generate, and call an error the client's where its values are the cause."""
+        """Generate, and report an error as the client's if its values are the cause."""
         if prompt_logprobs_end_the_engine(self.vllm_config, sampling_params):
             raise VLLMValidationError(
                 "Log probabilities of the prompt are not available on a CPU that serves adapters; leave out "
@@ -228,7 +227,7 @@ def _answer_400() -> None:
         outputs = generate(self, prompt, sampling_params, *rest, **named)
         try:
             async for output in outputs:
-                # The engine's core ends such a request alone: its constraint does not compile, or no token meets it.
+                # The engine's core ends only such a request: its constraint does not compile, or no token matches it.
                 if constrained and any(answer.finish_reason == "error" for answer in output.outputs):
                     raise VLLMValidationError(
                         "The schema, regex or grammar cannot be compiled, or the other parameters contradict it.",
@@ -244,7 +243,7 @@ def _answer_400() -> None:
             await outputs.aclose()
 
     def responding(error: Any, *arguments: Any, **named: Any) -> Any:
-        """Answer 400 to arithmetic that overflows, to deep JSON, and to an error of the classes that read a request."""
+        """Answer 400 to overflowing arithmetic, to deep JSON, and to an error in the classes that parse a request."""
         if isinstance(error, ArithmeticError | RecursionError) or (isinstance(error, Exception) and _in_reading(error)):
             error = VLLMValidationError(f"A value of the request cannot be used: {error}")
         return respond(error, *arguments, **named)
@@ -254,10 +253,10 @@ def _answer_400() -> None:
 
 
 def _answer_in_shape() -> None:
-    """Have every HTTP error answered in OpenAI's shape.
+    """Answer every HTTP error in OpenAI's format.
 
-    FastAPI raises Starlette's HTTPException for a body that is not text. vLLM 0.32 registers its handler for FastAPI's
-    own class alone, a subclass, and Starlette's handler would answer `{"detail": …}`.
+    FastAPI raises Starlette's HTTPException for a body that is not text. vLLM 0.32 registers its handler only for
+    FastAPI's subclass, and Starlette's handler would answer `{"detail": …}`.
     """
     from starlette.exceptions import HTTPException  # type: ignore[import-not-found]
     from vllm.entrypoints.serve.exception_handling import register  # type: ignore[import-not-found]
@@ -266,9 +265,9 @@ def _answer_in_shape() -> None:
 
 
 async def _validate_aside(engine: Any, sampling_params: Any) -> None:
-    """Validate a constraint in a thread: vLLM would do it while no other request is answered.
+    """Validate a constraint in a thread: vLLM itself would block all other requests meanwhile.
 
-    A thread cannot be ended. One that took too long goes on behind all others, and its request is refused.
+    A thread cannot be stopped. After the time limit it continues with the lowest priority, and its request is refused.
     """
     from vllm.exceptions import VLLMClientError, VLLMValidationError
 
@@ -286,7 +285,7 @@ async def _validate_aside(engine: Any, sampling_params: Any) -> None:
         ) from None
     except VLLMClientError:
         raise
-    except Exception as error:  # compilers have errors of many kinds; what they read came from the client
+    except Exception as error:  # compilers raise many kinds of errors, and their input came from the client
         raise VLLMValidationError(
             f"The schema, regex or grammar cannot be read: {error}", parameter="structured_outputs"
         ) from error
@@ -294,7 +293,7 @@ async def _validate_aside(engine: Any, sampling_params: Any) -> None:
 
 
 def _in_reading(error: BaseException) -> bool:
-    """Return whether `error` arose in a module that defines the fields of a request."""
+    """Return whether `error` was raised in a module that defines the fields of a request."""
     step = error.__traceback__
     while step is not None and step.tb_next is not None:
         step = step.tb_next
@@ -308,7 +307,7 @@ def _compile_behind_others() -> None:
     begin = StructuredOutputManager.__init__
 
     def beginning(self: Any, *arguments: Any, **named: Any) -> None:
-        """Begin with threads of the lowest priority; those that xgrammar starts inherit it."""
+        """Start with threads of the lowest priority; threads that xgrammar starts inherit it."""
         begin(self, *arguments, **named)
         workers = getattr(getattr(self, "executor", None), "_max_workers", 0)
         if workers:

@@ -234,7 +234,7 @@ class Adapters:
         return ""
 
     async def _answer(self, request: Any) -> Any:
-        """Return vLLM's answer to a new adapter. Raises EngineEndedError if the engine ends; vLLM would wait forever."""
+        """Return vLLM's answer to a new adapter. Raises EngineEndedError if the engine ends: vLLM would hang."""
         loading = asyncio.ensure_future(self._models.load_lora_adapter(request))
         try:
             while not (await asyncio.wait({loading}, timeout=LOOK_S))[0]:

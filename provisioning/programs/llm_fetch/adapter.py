@@ -1,6 +1,6 @@
-"""Whether an adapter can be loaded: looked at before its weights are fetched.
+"""Whether an adapter can be loaded: checked before its weights are fetched.
 
-The rules are those of the controlling machine (serving/formats); here they get what only the host may read.
+The rules are the controller's (serving/formats); here they are applied to files that only the host may read.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 def check_adapter(source: Source | Folder, limits: dict[str, str]) -> None:
-    """Raise FetchError for an adapter that is not what `limits` say, or does not fit the base model.
+    """Raise FetchError for an adapter that exceeds `limits`, or does not fit the base model.
 
-    `rank` and `target-modules` are those listed; `engine` and `max-rank` are the engine's, `base` the served
-    repository, `stated-base` what the user says that it was trained on, `base-folder` where the base model lies here.
+    `rank` and `target-modules` are the listed ones; `engine` and `max-rank` are the engine's; `base` is the served
+    repository, `stated-base` the training base by the stack file, `base-folder` the base model's folder on this host.
     """
     if not limits:
         return
@@ -46,9 +46,9 @@ def check_adapter(source: Source | Folder, limits: dict[str, str]) -> None:
 
 
 def misfit(folder: str, base_folder: str) -> str:
-    """Return why the tensors of an adapter do not fit a base model, both on this host; empty where nothing says so.
+    """Return why the tensors of an adapter do not fit a base model, both on this host; empty if no conflict is found.
 
-    For vLLM, which copies matrices of other sizes into a corner without a word. What else it refuses it says itself.
+    For vLLM, which silently copies matrices of other sizes into a corner. It reports other problems itself.
     """
     source = Folder(Path(folder))
     try:
@@ -64,7 +64,7 @@ def misfit(folder: str, base_folder: str) -> str:
 
 
 def _problem(config: LoraConfig, limits: dict[str, str]) -> str:
-    """Return why the adapter is another one than listed; empty when its config does not say so."""
+    """Return how the adapter's config differs from the listed values; empty if it does not."""
     rank = config.rank
     if rank > int(limits.get("max-rank", rank)):
         return "rank {} is above vllm.max_lora_rank {}; raise that, or use a smaller adapter".format(
@@ -76,7 +76,7 @@ def _problem(config: LoraConfig, limits: dict[str, str]) -> str:
 
 
 def _other_modules(config: LoraConfig, limits: dict[str, str]) -> str:
-    """Return which module is listed and not changed, or the other way round. A pattern of modules is not compared."""
+    """Return the difference between listed and changed modules. A pattern of modules is not compared."""
     listed, changed = set(limits.get("target-modules", "").split(",")) - {""}, config.target_modules
     if changed is None or not listed or changed == listed:
         return ""
@@ -85,7 +85,7 @@ def _other_modules(config: LoraConfig, limits: dict[str, str]) -> str:
 
 
 def _other_base(config: LoraConfig, limits: dict[str, str]) -> str:
-    """Return which other model it was trained on."""
+    """Return an error if it was trained on another model."""
     served, stated = limits.get("base", ""), limits.get("stated-base", "")
     other = other_base(config, served, stated)
     if not other:

@@ -1,7 +1,7 @@
-"""Requests to S3, signed with the host's own role or with the keys that this run was handed (AWS Signature Version 4).
+"""Requests to S3, signed with the host's own role or with the keys of this run (AWS Signature Version 4).
 
-Keys: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, else those of the instance's profile, asked of the
-metadata service (IMDSv2), else none: a public bucket needs none. AWS_ENDPOINT_URL_S3 names another server.
+Keys: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, else the instance profile's keys from the metadata
+service (IMDSv2). Without keys only a public bucket can be read. AWS_ENDPOINT_URL_S3 names another server.
 Reference: docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 METADATA = "http://169.254.169.254"
 METADATA_S = 2
-"""Elsewhere than on a machine of Amazon's nobody answers at that address."""
+"""Timeout of the metadata service: outside AWS nothing answers at its address."""
 
 TIMEOUT_S = 30
 EMPTY = hashlib.sha256(b"").hexdigest()
@@ -53,7 +53,7 @@ def object_url(bucket: str, key: str) -> str:
     path = urllib.parse.quote(key)
     if own:
         return f"{own}/{bucket}/{path}"
-    # A name with dots is not in Amazon's certificate, so it goes into the path.
+    # Amazon's certificate does not cover a name with dots, so the name goes into the path.
     host = f"s3.{region_of(bucket)}.amazonaws.com"
     return f"https://{host}/{bucket}/{path}" if "." in bucket else f"https://{bucket}.{host}/{path}"
 
@@ -79,7 +79,7 @@ def signed_headers(method: str, url: str, keys: Keys, region: str, moment: str) 
 
 
 def region_of(bucket: str) -> str:
-    """Return where the bucket is: AWS_REGION, or what S3 itself says of it, also to those who may not read it."""
+    """Return the bucket's region: AWS_REGION, or S3's answer, which it also gives to clients that may not read it."""
     if os.environ.get("AWS_REGION"):
         return os.environ["AWS_REGION"]
     if os.environ.get("AWS_ENDPOINT_URL_S3"):
@@ -92,13 +92,13 @@ def region_of(bucket: str) -> str:
         except urllib.error.HTTPError as error:
             headers = error.headers
         except OSError as error:
-            raise InterruptedTransferError(f"no way to S3 ({getattr(error, 'reason', error)})") from error
+            raise InterruptedTransferError(f"cannot reach S3 ({getattr(error, 'reason', error)})") from error
         _regions[bucket] = headers.get("x-amz-bucket-region") or DEFAULT_REGION
     return _regions[bucket]
 
 
 def _keys() -> Keys | None:
-    """Return the keys to sign with; none when there are none. Asked anew each time, as a role's keys end."""
+    """Return the keys to sign with; None without keys. Queried again each time, because a role's keys expire."""
     key_id, secret = os.environ.get("AWS_ACCESS_KEY_ID", ""), os.environ.get("AWS_SECRET_ACCESS_KEY", "")
     if key_id and secret:
         return (key_id, secret, os.environ.get("AWS_SESSION_TOKEN", ""))
@@ -114,7 +114,7 @@ def _keys() -> Keys | None:
 
 
 def _metadata(method: str, path: str, headers: dict[str, str]) -> str:
-    """Return what the instance's metadata service says. Raises OSError where there is none."""
+    """Return the answer of the instance's metadata service. Raises OSError if there is none."""
     base = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT", METADATA).rstrip("/")
     asked = urllib.request.Request(base + path, headers=headers, method=method)  # noqa: S310  # link-local
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -1,4 +1,4 @@
-"""One file of a source, and what tells that its content is right."""
+"""One file of a source, and how its content is verified."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 1 << 20
 
 MAX_NAME_BYTES = 240
-"""File systems take 255, and a file has `.part` behind its name until it is whole."""
+"""File systems allow 255, and a file has the suffix `.part` until it is complete."""
 
 
 class File:
-    """A file whose SHA-256 the source gives, and the stack file maybe too."""
+    """A file whose SHA-256 the source gives, and perhaps the stack file too."""
 
     def __init__(self, name: str, size: int, sha256: str, *, giver: str, pin: str = "") -> None:
         self.name = safe_name(name)
         self.size = size
         self.sha256 = sha256
-        """As `giver` has it; empty where that knows another checksum only."""
+        """SHA-256 by `giver`; empty if it has only another checksum."""
         self.pin = pin
-        """SHA-256 that the stack file pins; empty: none."""
+        """SHA-256 that the stack file pins; empty if it pins none."""
         self._giver = giver
 
     def problem(self, path: Path) -> str:
-        """Return what is wrong with the content of `path`; empty when it is this file."""
+        """Return what is wrong with the content of `path`; empty if it is correct."""
         found = digest_of(path, hashlib.sha256())
         if self.pin and found != self.pin:
             return f"its SHA-256 is {found}, not {self.pin}, which the stack file pins"
         return "" if self.is_given(path, found) else f"its checksum is not the one that {self._giver} gives"
 
     def is_given(self, path: Path, sha256: str) -> bool:  # noqa: ARG002  # what a source without SHA-256 looks at
-        """Return whether the content of `path`, with this SHA-256, is what the source gives."""
+        """Return whether the content of `path`, with this SHA-256, matches the source."""
         return sha256 == self.sha256
 
 
 def safe_name(name: str) -> str:
-    """Return `name`. Raises FetchError when it leads out of the folder."""
+    """Return `name`. Raises FetchError if it leads out of the folder."""
     if not name or any(part in ("", ".", "..") for part in name.split("/")) or "\\" in name or not name.isprintable():
         raise FetchError(f"the source has a file with the name {name!a}, which leads elsewhere")
     if any(len(part.encode()) > MAX_NAME_BYTES for part in name.split("/")):
@@ -51,7 +51,7 @@ def safe_name(name: str) -> str:
 
 
 def digest_of(path: Path, digest: Any) -> str:
-    """Return the checksum of a file's content after what `digest` has been fed already."""
+    """Update `digest` with a file's content and return the checksum."""
     with path.open("rb") as stream:
         for block in iter(lambda: stream.read(BLOCK_BYTES), b""):
             digest.update(block)

@@ -1,6 +1,6 @@
-"""Requests to Google Cloud Storage, with the token of the machine's service account or the one this run was handed.
+"""Requests to Google Cloud Storage, with the token of the machine's service account or of this run.
 
-Token: GOOGLE_OAUTH_ACCESS_TOKEN, else the metadata server's, else none: a public bucket needs none.
+Token: GOOGLE_OAUTH_ACCESS_TOKEN, else the metadata server's. Without a token only a public bucket can be read.
 STORAGE_EMULATOR_HOST names another server, GCE_METADATA_HOST another metadata server, as for Google's libraries.
 """
 
@@ -15,7 +15,7 @@ STORAGE = "https://storage.googleapis.com"
 METADATA = "metadata.google.internal"
 TOKEN = "/computeMetadata/v1/instance/service-accounts/default/token"  # noqa: S105  # a path
 METADATA_S = 2
-"""Elsewhere than on a machine of Google's nobody answers to that name."""
+"""Timeout of the metadata server: outside Google Cloud nothing answers to that name."""
 
 
 def request(method: str, bucket: str, key: str) -> urllib.request.Request:
@@ -29,7 +29,7 @@ def request(method: str, bucket: str, key: str) -> urllib.request.Request:
 
 
 def _token() -> str:
-    """Return the token; empty when there is none. Asked anew each time, as it ends within the hour."""
+    """Return the token; empty if there is none. Queried again each time, because it expires within the hour."""
     handed = os.environ.get("GOOGLE_OAUTH_ACCESS_TOKEN", "")
     if handed:
         return handed

@@ -1,4 +1,4 @@
-"""A repository of the Hugging Face hub at a commit. HF_TOKEN is the token of a gated one, HF_ENDPOINT another hub."""
+"""A repository of the Hugging Face hub at a commit. HF_TOKEN opens a gated one, HF_ENDPOINT is another hub."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 HUB = "https://huggingface.co"
 
 MAX_LISTING_BYTES = 32 << 20
-"""A repository with 100,000 files has some 25 MB."""
+"""Size limit of a listing. That of a repository with 100,000 files has some 25 MB."""
 
 
 class HubFile(File):
-    """One file of the repository. The hub has the SHA-256 of large ones; others it knows only as git does."""
+    """One file of the repository. The hub gives the SHA-256 of large files, and git's checksum of all others."""
 
     def __init__(self, entry: dict[str, Any], pins: dict[str, str]) -> None:
         name, large = str(entry["rfilename"]), entry.get("lfs") or {}
@@ -38,7 +38,7 @@ class HubFile(File):
         self._blob = str(entry.get("blobId", ""))
 
     def is_given(self, path: Path, sha256: str) -> bool:
-        """Return whether this is the SHA-256 or, where the hub has none, git's checksum."""
+        """Return whether this is the SHA-256 or, if the hub has none, git's checksum."""
         if self.sha256:
             return sha256 == self.sha256
         return digest_of(path, hashlib.sha1(b"blob %d\0" % self.size)) == self._blob  # noqa: S324  # as git does
@@ -56,11 +56,11 @@ class Hub:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What tells this content from any other."""
+        """Identity of this content."""
         return {"repo": self.repo, "revision": self.revision}
 
     def files(self, pins: dict[str, str]) -> list[HubFile]:
-        """Return the files of the commit that an engine reads."""
+        """Return those files of the commit that an engine reads."""
         path = f"/api/models/{self.repo}/revision/{self.revision}?blobs=true"
 
         content = content_of(lambda: self._open(path, 0), MAX_LISTING_BYTES)
@@ -74,11 +74,11 @@ class Hub:
             raise FetchError(f"{self._base} answers with a listing of {self.repo} that {why}; is it a hub?") from None
 
     def open(self, name: str, start: int) -> Any:
-        """Return the answer that holds file `name` from byte `start` on."""
+        """Return the answer with file `name` from byte `start` on."""
         return self._open(f"/{self.repo}/resolve/{self.revision}/{urllib.parse.quote(name)}", start, name)
 
     def _open(self, path: str, start: int, name: str = "") -> Any:
-        """Return the answer for `path`, which is that of file `name` unless it is the listing."""
+        """Return the answer for `path`: file `name`, or the listing."""
         request = urllib.request.Request(self._base + path)  # noqa: S310  # the hub, or what HF_ENDPOINT names
         if self._token:
             request.add_unredirected_header("Authorization", "Bearer " + self._token)
@@ -92,7 +92,7 @@ class Hub:
             what = f"{self.repo} is gated, private or does not exist"
             return f"{what}; set source.token to a token that may read it, and accept its licence on {page} if it asks"
         if code == http.client.UNAUTHORIZED:
-            return f"the hub does not know the token, or there is no {self.repo}; make a new read token"
+            return f"the hub does not know the token, or {self.repo} does not exist; make a new read token"
         if code == http.client.FORBIDDEN:
             return f"the token may not read {self.repo}; accept its licence on {page} with the token's account"
         if code == http.client.NOT_FOUND:
@@ -102,6 +102,6 @@ class Hub:
 
 
 def choose(files: Iterable[HubFile]) -> list[HubFile]:
-    """Return the files that an engine reads: one format of the weights, nothing of the training, no pictures."""
+    """Return the files that an engine reads: weights in one format, no training files, no pictures."""
     by_name = {file.name: file for file in files}
     return [by_name[name] for name in wanted(by_name)]

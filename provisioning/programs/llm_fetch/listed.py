@@ -1,6 +1,6 @@
-"""A folder of a bucket or a web server, pinned by the checksum of the list in it: SHA256SUMS, as sha256sum writes it.
+"""A folder of a bucket or a web server, pinned by the checksum of its list: SHA256SUMS, as sha256sum writes it.
 
-A store with no commits of its own gets one that way: who knows the list's checksum knows each file's.
+The list replaces the commit that such a store lacks: its checksum fixes the checksum of each file.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Listed:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What tells this content from any other."""
+        """Identity of this content."""
         return {"url": self.name, "sha256": self.sha256}
 
     def files(self, pins: dict[str, str]) -> list[File]:
@@ -48,7 +48,7 @@ class Listed:
         return [File(name, sizes[name], sha256, giver=LIST, pin=pins.get(name, "")) for name, sha256 in sums.items()]
 
     def sums(self) -> dict[str, str]:
-        """Return the SHA-256 of each file by its name. Raises FetchError for another list than the pinned one."""
+        """Return the SHA-256 of each file by name. Raises FetchError if the list is not the pinned one."""
         content = content_of(lambda: self.open(LIST, 0), MAX_LIST_BYTES)
         if is_page(content):
             raise FetchError(f"{self.name} answers with a web page in place of {LIST}: {PROXY}")
@@ -57,18 +57,18 @@ class Listed:
             raise FetchError(f"{LIST} of {self.name} has SHA-256 {found}, not {self.sha256}, which the stack file pins")
         lines = [LINE.fullmatch(line) for line in content.decode(errors="replace").splitlines() if line.strip()]
         if not lines or not all(lines):
-            raise FetchError(f"{LIST} of {self.name} is no list of checksums; write it with sha256sum")
+            raise FetchError(f"{LIST} of {self.name} is not a list of checksums; write it with sha256sum")
         return {safe_name(line[2]): line[1] for line in lines if line and line[2] != LIST}
 
     def open(self, name: str, start: int) -> Any:
-        """Return the answer that holds file `name` from byte `start` on."""
+        """Return the answer with file `name` from byte `start` on."""
         return self._ask("GET", name, {"Range": f"bytes={start}-"} if start else {})
 
     def _size(self, name: str) -> int:
         with self._ask("HEAD", name, {}) as answer:
             announced = str(answer.headers.get("Content-Length") or "0")
         if not re.fullmatch("[0-9]{1,18}", announced):
-            raise InterruptedTransferError(f"{self.name}/{name} has {shown(announced)} bytes, says its server")
+            raise InterruptedTransferError(f"the server of {self.name}/{name} announces {shown(announced)} bytes")
         return int(announced)
 
     def _ask(self, method: str, name: str, headers: dict[str, str]) -> Any:
@@ -78,7 +78,7 @@ class Listed:
         return ask(self._opener, request, self.name, lambda code: self._refusal(code, name))
 
     def _request(self, method: str, url: str) -> urllib.request.Request:
-        """Return the request for what `url` names, with what its server wants to know of us."""
+        """Return the request for `url`, with the credentials for its server."""
         parts = urllib.parse.urlsplit(url)
         if parts.scheme == "s3":
             return amazon.request(method, parts.netloc, parts.path.lstrip("/"))

@@ -39,7 +39,7 @@ def source_of(place: str, pin: str, endpoint: str = "") -> Source:
 
 
 def marker_of(folder: Path) -> dict[str, Any]:
-    """Return what an earlier run left when it was through; empty for a folder that never was whole."""
+    """Return the marker of an earlier complete run; empty for a folder that was never complete."""
     try:
         marker: dict[str, Any] = json.loads((folder / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -48,7 +48,7 @@ def marker_of(folder: Path) -> dict[str, Any]:
 
 
 def is_whole(folder: Path, source: Source, pins: dict[str, str]) -> bool:
-    """Return whether an earlier run fetched and checked all of this, and no file changed its size since."""
+    """Return whether an earlier run fetched and checked everything, and no file has changed its size since."""
     marker = marker_of(folder)
     if not marker:
         return False
@@ -59,17 +59,17 @@ def is_whole(folder: Path, source: Source, pins: dict[str, str]) -> bool:
 
 
 def refuse_others(folder: Path, source: Source) -> None:
-    """Raise FetchError when `folder` was brought whole from elsewhere, or from another commit."""
+    """Raise FetchError if `folder` is complete from another source or commit."""
     marker = marker_of(folder)
     if marker and any(marker.get(key) != value for key, value in source.identity.items()):
         raise FetchError(f"{folder} holds other files, and an immutable tree does not change; raise the version")
 
 
 def refuse_too_short(folder: Path, source: Source, context_tokens: int) -> None:
-    """Raise FetchError when the model in `folder` takes no texts of `context_tokens`; 0: not compared.
+    """Raise FetchError if the model in `folder` does not accept texts of `context_tokens`; 0: not compared.
 
-    No fetch changes that, so it also tells the agent to fail the resource without a fetch: a fetch that fails would
-    leave a restart of the engine due.
+    A fetch cannot change that, so the agent also gets the line that fails the resource without a fetch: a failed fetch
+    would leave a restart of the engine due.
     """
     problem = too_short(Folder(folder), source.name, context_tokens) if context_tokens else ""
     if problem:
@@ -78,9 +78,9 @@ def refuse_too_short(folder: Path, source: Source, context_tokens: int) -> None:
 
 
 def fetch(folder: Path, source: Source, pins: dict[str, str], context_tokens: int = 0, engine: str = "") -> None:
-    """Make `folder` whole, and say so in its marker. Raises FetchError.
+    """Complete `folder`, then write its marker. Raises FetchError.
 
-    With `context_tokens` the files must be those of a whole model that takes so long a text, and that `engine` reads.
+    With `context_tokens` the files must be a complete model that accepts texts of that length and that `engine` reads.
     """
     folder.mkdir(parents=True, exist_ok=True)
     files = source.files(pins)
@@ -113,7 +113,7 @@ def main(place: str, pin: str, folder: str, *rest: str) -> int:
     limits = dict(word[2:].split("=", 1) for word in rest if "=" in word and word.startswith("--"))
     immutable = limits.pop("immutable", "") == "yes"
     context_tokens = int(limits.pop("context-tokens", "0"))
-    engine = limits.pop("engine", "") if context_tokens else ""  # without, it is an adapter's
+    engine = limits.pop("engine", "") if context_tokens else ""  # without it, the files are an adapter's
     try:
         source = source_of(place, pin, limits.pop("endpoint", ""))
         if folder == "--show":
@@ -123,7 +123,7 @@ def main(place: str, pin: str, folder: str, *rest: str) -> int:
         if "--check" in rest:
             if not is_whole(Path(folder), source, pins):
                 return 1
-            # What the stack asks may have changed since.
+            # The stack's limits may have changed since.
             check_adapter(Folder(Path(folder)), limits)
             refuse_too_short(Path(folder), source, context_tokens)
             return 0
@@ -135,7 +135,7 @@ def main(place: str, pin: str, folder: str, *rest: str) -> int:
     except (FetchError, InterruptedTransferError) as error:
         print(error, file=sys.stderr)
         return 1
-    except (OSError, http.client.HTTPException) as error:  # an answer that broke off while it was read, or the disk
+    except (OSError, http.client.HTTPException) as error:  # an interrupted answer, or a disk error
         print(f"{place}: {error}", file=sys.stderr)
         return 1
     return 0

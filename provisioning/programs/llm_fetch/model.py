@@ -1,4 +1,4 @@
-"""Whether a source holds a whole base model that can serve what the stack asks: looked at before its weights come."""
+"""Whether a source holds a complete base model for the stack's settings: checked before its weights are fetched."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from .transfer import Source
 
 POINTER_BYTES = 1024
-"""A pointer of Git LFS has some 130."""
+"""Smaller files are Git LFS pointers, which have some 130 bytes."""
 
 
 def check_model(source: Source, files: Sequence[File], context_tokens: int, engine: str = "") -> None:
-    """Raise FetchError unless `files` of `source` are a whole model that takes texts of `context_tokens`.
+    """Raise FetchError unless `files` of `source` are a complete model that accepts texts of `context_tokens`.
 
-    `engine` is to serve it; empty: any.
+    `engine` will serve it; empty means any engine.
     """
     names = [file.name for file in files]
     if CONFIG not in names:
@@ -46,15 +46,15 @@ def check_model(source: Source, files: Sequence[File], context_tokens: int, engi
     _check_index(source, names)
     check_settings(names, partial(_read, source), has_processor=config.has_processor)
     for file in files:
-        # The hub knows the whole of each of its files; a list of checksums may be that of cut-off ones.
+        # The hub has complete files; a list of checksums may have been made from incomplete ones.
         if file.name.endswith(SUFFIX) and (isinstance(source, Listed) or file.size < POINTER_BYTES):
             _check_head(source, file)
 
 
 def too_short(folder: Folder, name: str, context_tokens: int) -> str:
-    """Return why the model `name` in a folder of this host takes no texts of `context_tokens`; empty when it does.
+    """Return why the model `name` in a folder of this host does not accept texts of `context_tokens`; empty if it does.
 
-    Raises FetchError for a config that cannot be read.
+    Raises FetchError for an unreadable config.
     """
     return _too_short(_read(folder, CONFIG, MAX_CONFIG_BYTES, read_model_config), name, context_tokens)
 
@@ -70,7 +70,7 @@ def _too_short(config: ModelConfig, name: str, context_tokens: int) -> str:
 
 
 def _check_index(source: Source, names: Sequence[str]) -> None:
-    """Raise FetchError where there are no weights, or the index names others."""
+    """Raise FetchError if there are no weights, or if weights of the index are missing."""
     if INDEX in names:
         missing = missing_shard(_read(source, INDEX, MAX_INDEX_BYTES, shards_of), names)
         if missing:
@@ -93,7 +93,7 @@ def _check_head(source: Source, file: File) -> None:
 
 
 def _read(source: Source | Folder, name: str, limit: int, read: Callable[[bytes], Any]) -> Any:
-    """Return what `read` makes of a file of `source`, of which it gets at most `limit` bytes and one."""
+    """Return the result of `read` for a file of `source`; it gets at most `limit` + 1 bytes."""
     try:
         return read(content_of(lambda: source.open(name, 0), limit, f"{source.name}: "))
     except FormatError as error:

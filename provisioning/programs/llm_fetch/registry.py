@@ -1,6 +1,6 @@
-"""A model of Ollama's registry, or of one that speaks like it, pinned by the digest of its manifest.
+"""A model of Ollama's registry, or of one with the same API, pinned by the digest of its manifest.
 
-The manifest names its blobs by SHA-256, so who knows its digest knows all of the model. A public model needs no token.
+The manifest names its blobs by SHA-256, so its digest fixes the whole model. A public model needs no token.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class Registry:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What tells this content from any other."""
+        """Identity of this content."""
         return {"digest": self.digest}
 
     def files(self, pins: dict[str, str]) -> list[File]:  # noqa: ARG002  # the digest pins everything
-        """Return the manifest and its blobs. Raises FetchError for another manifest than the pinned one."""
+        """Return the manifest and its blobs. Raises FetchError if the manifest is not the pinned one."""
         content = content_of(lambda: self.open(MANIFEST, 0), MAX_MANIFEST_BYTES)
         if is_page(content):
             raise FetchError(f"{self._server} answers with a web page in place of a manifest: {PROXY}")
@@ -57,7 +57,7 @@ class Registry:
             manifest = read_json(content)
             layers = {str(layer["digest"]): int(layer["size"]) for layer in (manifest["config"], *manifest["layers"])}
         except (FormatError, KeyError, TypeError, ValueError):
-            raise FetchError(f"{self._server} answers with no manifest for {self.name}") from None
+            raise FetchError(f"the answer of {self._server} is not a manifest of {self.name}") from None
         blobs = [
             File(_blob_name(digest), size, digest.partition(":")[2], giver="the manifest")
             for digest, size in layers.items()
@@ -65,7 +65,7 @@ class Registry:
         return [File(MANIFEST, len(content), found, giver="the stack file"), *blobs]
 
     def open(self, name: str, start: int) -> Any:
-        """Return the answer that holds file `name` from byte `start` on."""
+        """Return the answer with file `name` from byte `start` on."""
         if name == MANIFEST:
             return self._ask(f"{self._base}/manifests/{self._tag}", 0)
         return self._ask(f"{self._base}/blobs/{name.replace('-', ':', 1)}", start)
@@ -83,8 +83,8 @@ class Registry:
 
 
 def _blob_name(digest: str) -> str:
-    """Return the file that Ollama keeps a blob in. Raises FetchError for a digest that is none."""
+    """Return the file name that Ollama gives a blob. Raises FetchError for an invalid digest."""
     algorithm, _, hexadecimal = digest.partition(":")
     if algorithm != "sha256" or len(hexadecimal) != 64 or set(hexadecimal) - set("0123456789abcdef"):  # noqa: PLR2004
-        raise FetchError(f"the manifest names a blob {digest!r}, which is no SHA-256")
+        raise FetchError(f"the manifest names a blob {digest!r}, which is not a SHA-256")
     return f"sha256-{hexadecimal}"

@@ -1,4 +1,4 @@
-"""Names and sizes of the tensors of a source or a folder, from the heads of its safetensors files."""
+"""Names and sizes of the tensors of a source or a folder, from the headers of its safetensors files."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 
 class Folder:
-    """A folder of this host, read as a source is."""
+    """A folder of this host, read like a source."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.name = str(path)
 
     def names(self) -> list[str]:
-        """Return the files in it; none when there is no such folder."""
+        """Return its files; empty if the folder does not exist."""
         return sorted(each.name for each in self._path.glob("*"))
 
     def open(self, name: str, _start: int) -> Any:
@@ -38,7 +38,7 @@ class Folder:
 
 
 def heads_of(source: Source | Folder, names: Iterable[str]) -> dict[str, Tensor]:
-    """Return all tensors of the files `names`. An index has their names alone, and stands for many files elsewhere."""
+    """Return all tensors of the files `names`. For many files elsewhere, only names are read, from the index."""
     if INDEX in names and not isinstance(source, Folder):
         content = content_of(lambda: source.open(INDEX, 0), MAX_INDEX_BYTES, f"{source.name}: ")
         try:
@@ -50,7 +50,7 @@ def heads_of(source: Source | Folder, names: Iterable[str]) -> dict[str, Tensor]
 
 
 def base_in(path: Path) -> Base:
-    """Return the base model in a folder of this host; without tensors where none lies there."""
+    """Return the base model in a folder of this host; without tensors if the folder has no model."""
     folder = Folder(path)
     try:
         with folder.open(CONFIG, 0) as stream:
@@ -61,7 +61,7 @@ def base_in(path: Path) -> Base:
 
 
 def head(source: Source | Folder, name: str) -> dict[str, Tensor]:
-    """Return the tensors of one file. Raises FetchError for a file of another kind."""
+    """Return the tensors of one file. Raises FetchError for a file of another format."""
     with contextlib.closing(source.open(name, 0)) as answer:
         try:
             return read_head(answer)

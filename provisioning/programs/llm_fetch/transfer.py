@@ -1,4 +1,4 @@
-"""The fetch of all files of a source into one folder: space is looked at first, and each file is checked."""
+"""Fetch all files of a source into one folder: check the free space first, and verify each file."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from .files import File
 
     class Source(Protocol):
-        """Where files come from."""
+        """A source of files."""
 
         name: str
-        """As messages call it."""
+        """Its name in messages."""
 
         @property
         def identity(self) -> dict[str, str]:
-            """What tells this content from any other."""
+            """Identity of this content."""
 
         def files(self, pins: dict[str, str]) -> Sequence[File]:
             """Return all files. Raises FetchError."""
 
         def open(self, name: str, start: int) -> Any:
-            """Return the answer that holds file `name` from byte `start` on."""
+            """Return the answer with file `name` from byte `start` on."""
 
 
 PART = ".part"
@@ -54,14 +54,14 @@ class Fetch:
         self._source = source
         self._folder = folder
         self._bytes: dict[str, int] = {}
-        """Bytes that are here, by file; each thread writes to its own key."""
+        """Bytes already present, by file; each thread writes to its own key."""
 
     def run(self, files: Sequence[File]) -> None:
-        """Fetch what is missing. Raises FetchError for the first file that cannot be had."""
+        """Fetch missing files. Raises FetchError for the first file that cannot be fetched."""
         names = {file.name for file in files}
         for each in sorted(names):
             if each + PART in names:
-                raise FetchError(f"{self._source.name} has {each} and {each}{PART}; take the latter out of it")
+                raise FetchError(f"{self._source.name} has {each} and {each}{PART}; remove the latter from it")
         self._check_space(files)
         total = sum(file.size for file in files)
         with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
@@ -98,7 +98,7 @@ class Fetch:
         in_some_tries(lambda: self._bring(file, path, failed), failed)
 
     def _bring(self, file: File, path: Path, failed: str) -> None:
-        """Put the file in its place. Raises InterruptedTransferError for what another try may mend, else FetchError."""
+        """Put the file in its place. Raises InterruptedTransferError if another try may help, else FetchError."""
         part = part_of(path)
         try:
             self._transfer(file, part, failed)
@@ -117,7 +117,7 @@ class Fetch:
         part.replace(path)
 
     def _transfer(self, file: File, part: Path, failed: str) -> None:
-        """Append what is missing to `part`. A server that cannot go on in the middle sends all again."""
+        """Append the missing bytes to `part`. A server that cannot resume sends the whole file again."""
         start = size_of(part)
         if start > file.size:
             part.unlink()
@@ -129,7 +129,7 @@ class Fetch:
             have = start if resumes else 0
             block = answer.read(BLOCK_BYTES)
             if not have and is_page(block) and not file.name.endswith(PAGES):
-                raise FetchError(f"{failed}a web page came: {PROXY}")
+                raise FetchError(f"{failed}the server sent a web page: {PROXY}")
             self._check_announced(answer, file, part, have + len(block))
             with part.open("ab" if resumes else "wb") as stream:
                 while block and have <= file.size:
@@ -139,33 +139,33 @@ class Fetch:
                     block = answer.read(BLOCK_BYTES)
         if have > file.size:
             part.unlink()
-            raise InterruptedTransferError(f"more than {file.size} bytes came")
+            raise InterruptedTransferError(f"the server sent more than {file.size} bytes")
         if have != file.size:
             raise InterruptedTransferError(f"the transfer ended after {have} of {file.size} bytes")
 
     @staticmethod
     def _check_announced(answer: Any, file: File, part: Path, have: int) -> None:
-        """Raise InterruptedTransferError for an answer that begins elsewhere, or announces more than the file has.
+        """Raise InterruptedTransferError if the answer begins at another byte, or announces more than the file's size.
 
-        `have` counts what was read of it.
+        `have` counts the bytes read so far.
         """
         place = re.match(r"bytes ([0-9]{1,18})-", str(answer.headers.get("Content-Range") or ""))
         if place and int(place[1]) != size_of(part):
             if part.exists():
                 part.unlink()
-            raise InterruptedTransferError(f"the answer begins at byte {place[1]} and not where the last one ended")
+            raise InterruptedTransferError(f"the answer begins at byte {place[1]}, not where the last one ended")
         announced = have + (getattr(answer, "length", None) or 0)
         if announced > file.size:
             raise InterruptedTransferError(f"the server announces {announced} bytes, not {file.size}")
 
 
 def part_of(path: Path) -> Path:
-    """Return where a file lies until it is whole."""
+    """Return the path of a file until it is complete."""
     return path.with_name(path.name + PART)
 
 
 def size_of(path: Path) -> int:
-    """Return the bytes of the file; 0 when there is none."""
+    """Return the size of the file in bytes; 0 if it is missing."""
     try:
         return path.stat().st_size
     except FileNotFoundError:

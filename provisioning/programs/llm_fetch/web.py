@@ -1,4 +1,4 @@
-"""HTTPS as all sources need it: a token goes to its own server alone, and what may work at another try gets one."""
+"""HTTPS for all sources: a token goes only to its own server, and failures that may pass are retried."""
 
 from __future__ import annotations
 
@@ -23,39 +23,39 @@ if TYPE_CHECKING:
 TIMEOUT_S = 60
 
 TRIES = 5
-"""Of a server that does not answer, or breaks off: 30 seconds in all."""
+"""Pauses for a server that does not answer, or breaks off: 30 seconds in all."""
 
 BUSY_TRIES = 9
-"""Of a server that answers 429 or 503 and does not say when to ask again: some 3 minutes in all."""
+"""Pauses for a server that answers 429 or 503 without Retry-After: some 3 minutes in all."""
 
 PATIENCE_S = float(os.environ.get("LLM_FETCH_PATIENCE_S") or 900)
-"""How long a server may have us wait, in all, before the fetch gives up."""
+"""How long a server may make the fetch wait, in all, before it gives up."""
 
 LONGEST_PAUSE_S = 60
 PASSING = (http.client.REQUEST_TIMEOUT, 425, http.client.TOO_MANY_REQUESTS)
 PAGE = (b"<!doctype html", b"<html", b"<?xml", b"<head", b"<body")
-PROXY = "a proxy or a login page answers in its place; check the host's way out (docs/adapters.md)"
+PROXY = "a proxy or a login page answers in its place; check the host's internet access (docs/adapters.md)"
 
 said_to = [sys.stdout]
-"""Where a wait is announced: the standard output, unless that is for JSON."""
+"""Where a wait is announced: standard output, unless that is for JSON."""
 
 
 class Redirect(urllib.request.HTTPRedirectHandler):
-    """Keeps a token from the storage servers that a hub sends us to."""
+    """Does not send the token to the storage servers that a hub redirects to."""
 
     def redirect_request(  # noqa: PLR0917  # urllib's own
         self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: Any
     ) -> Any:
-        """Return the request to `newurl`, with the token only if it goes to the same server.
+        """Return the request to `newurl`, with the token only for the same server.
 
-        Raises FetchError for one that would leave https.
+        Raises FetchError for a redirect away from https.
         """
         schemes = [urllib.parse.urlsplit(url).scheme for url in (req.full_url, newurl)]
         if schemes[1] not in ("", "https", schemes[0]):
             raise FetchError(
                 f"{urllib.parse.urlsplit(req.full_url).netloc} redirects to {schemes[1]}://, not to https://"
             )
-        # Before Python 3.11, urllib refuses 308 here; for what is asked for, 307 means the same (RFC 9110, 15.4).
+        # Before Python 3.11, urllib refuses 308 here; for a GET, 307 means the same (RFC 9110, 15.4).
         known = http.client.TEMPORARY_REDIRECT if code == http.client.PERMANENT_REDIRECT else code
         again = super().redirect_request(req, fp, known, msg, headers, newurl)
         token = req.unredirected_hdrs.get("Authorization")
@@ -64,7 +64,7 @@ class Redirect(urllib.request.HTTPRedirectHandler):
         return again
 
     def http_error_302(self, req: Any, fp: Any, code: Any, msg: Any, headers: Any) -> Any:
-        """Return the answer to the next request. Raises what `redirect_request` does, and ValueError for no address."""
+        """Return the answer to the next request. Raises like `redirect_request`, and ValueError for a bad address."""
         try:
             return super().http_error_302(req, fp, code, msg, headers)
         except (FetchError, ValueError):
@@ -75,7 +75,7 @@ class Redirect(urllib.request.HTTPRedirectHandler):
 
 
 def opener() -> urllib.request.OpenerDirector:
-    """Return what opens requests."""
+    """Return the opener for requests."""
     return urllib.request.build_opener(Redirect())
 
 
@@ -85,9 +85,9 @@ def ask(
     server: str,
     refusal: Callable[[int], str],
 ) -> Any:
-    """Return the answer to `request`. `refusal` says in words what a status means that no other try will change.
+    """Return the answer to `request`. `refusal` returns the text for a status that a retry cannot change.
 
-    Raises FetchError for that, InterruptedTransferError for what may pass.
+    Raises FetchError for such a status, InterruptedTransferError for a failure that may pass.
     """
     try:
         return opened_by.open(request, timeout=TIMEOUT_S)
@@ -102,9 +102,9 @@ def ask(
             raise RangeRefusedError(f"{server} answers {error.code}") from error
         raise FetchError(refusal(error.code) + _said(error.headers)) from error
     except OSError as error:
-        raise InterruptedTransferError(f"no way to {server} ({getattr(error, 'reason', error)})") from error
+        raise InterruptedTransferError(f"cannot reach {server} ({getattr(error, 'reason', error)})") from error
     except ValueError as error:  # of urllib
-        raise FetchError(f"{server} redirects to what is not an address ({shown(str(error))})") from error
+        raise FetchError(f"{server} redirects to an invalid address ({shown(str(error))})") from error
 
 
 def content_of(open_it: Callable[[], Any], limit: int, failed: str = "") -> bytes:
@@ -113,7 +113,7 @@ def content_of(open_it: Callable[[], Any], limit: int, failed: str = "") -> byte
     def read() -> bytes:
         with open_it() as answer:
             content: bytes = answer.read(limit + 1)
-            missing = getattr(answer, "length", None)  # of an HTTP answer: what it announced and did not send
+            missing = getattr(answer, "length", None)  # bytes that an HTTP answer announced and did not send
             if missing and len(content) <= limit:
                 raise InterruptedTransferError(f"the answer ended {missing} bytes early")
         return content
@@ -123,7 +123,7 @@ def content_of(open_it: Callable[[], Any], limit: int, failed: str = "") -> byte
 
 
 def _wait_s(headers: Any) -> float | None:
-    """Return the seconds that Retry-After names, as a number or as a date by the server's clock; None without one."""
+    """Return the seconds of Retry-After, a number or a date by the server's clock; None without the header."""
     value = str(headers.get("Retry-After") or "").strip()
     if value.isascii() and value.isdigit():
         return float(value[:9])
@@ -139,7 +139,7 @@ def _wait_s(headers: Any) -> float | None:
 
 
 def _said(headers: Any) -> str:
-    """Return what a hub says of its refusal, to end a line with."""
+    """Return a hub's own message about its refusal, as the end of a line."""
     message = str(headers.get("X-Error-Message") or "")[:200]
     return f" (it says: {shown(message, 200)})" if message else ""
 
@@ -150,9 +150,9 @@ def is_page(start: bytes) -> bool:
 
 
 def in_some_tries(work: Callable[[], Any], failed: str = "") -> Any:
-    """Return what `work` returns, in one of several tries. Raises FetchError: `failed`, and why the last one did.
+    """Return the result of `work` from one of several tries. Raises FetchError: `failed`, and the last try's reason.
 
-    A server that says when to ask again is asked then; it may take PATIENCE_S in all.
+    If a server says when to ask again, the next try is then; PATIENCE_S in all at most.
     """
     deadline = time.monotonic() + PATIENCE_S
     attempt = 0
@@ -160,7 +160,7 @@ def in_some_tries(work: Callable[[], Any], failed: str = "") -> Any:
         try:
             return work()
         except (FileNotFoundError, PermissionError, NotADirectoryError):
-            raise  # of a folder on this host: no other try changes that
+            raise  # an error of a local folder: a retry does not help
         except (InterruptedTransferError, OSError, http.client.HTTPException) as error:
             reason = error
         asked_s = getattr(reason, "wait_s", None)
@@ -170,13 +170,13 @@ def in_some_tries(work: Callable[[], Any], failed: str = "") -> Any:
                 raise FetchError(f"{failed}{reason}") from reason
         pause_s = min(attempt * attempt, LONGEST_PAUSE_S) if asked_s is None else asked_s + _spread_s(asked_s)
         if time.monotonic() + pause_s > deadline:
-            why = f"{failed}{reason}, and is to be asked again in {pause_s:.0f} s"
+            why = f"{failed}{reason}, and must not be asked again for {pause_s:.0f} s"
             raise FetchError(f"{why}; run the same command again then") from reason
         if asked_s is not None:
-            print(f"{reason}; asked again in {pause_s:.0f} s", file=said_to[0], flush=True)
+            print(f"{reason}; trying again in {pause_s:.0f} s", file=said_to[0], flush=True)
         time.sleep(pause_s)
 
 
 def _spread_s(wait_s: float) -> float:
-    """Return some seconds more: hosts, and files of one host, that were told the same do not all come back at once."""
+    """Return some random extra seconds, so that hosts and files with the same wait do not all return at once."""
     return random.uniform(0, 1 + wait_s / 10)  # noqa: S311  # no secret

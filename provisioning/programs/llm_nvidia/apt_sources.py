@@ -1,4 +1,4 @@
-"""Which repositories apt takes packages from, by the files that name them: active entries only, as apt reads them.
+"""The repositories that apt takes packages from, read from its files: active entries only, as apt reads them.
 
 Sources: sources.list(5) for the two formats and the names of files; apt's StringToBool for the words of `Enabled`, its
 ParseQuoteWord and pkgSourceList::Type::ParseLine for quotes and options in one line.
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 READ_BY_APT = re.compile(r"[A-Za-z0-9_:-][A-Za-z0-9_.:-]*\.(list|sources)")
-"""What apt reads of sources.list.d: `cuda.list.save`, `x.list.distUpgrade` and hidden files it leaves out."""
+"""File names that apt reads in sources.list.d: not `cuda.list.save`, `x.list.distUpgrade` or hidden files."""
 
 OFF = ("no", "false", "without", "off", "disable", "0")
 CLOSES = {'"': '"', "[": "]"}
-"""What ends the part of a word that may hold spaces."""
+"""Closing characters of the parts of a word that may contain spaces."""
 
 
 def files(apt: Path) -> list[Path]:
@@ -32,9 +32,9 @@ def files(apt: Path) -> list[Path]:
 
 
 def uris(paths: Iterable[Path]) -> set[str]:
-    """Return the repositories of binary packages that these files name, in a form to compare.
+    """Return the repositories of binary packages that these files name, normalized for comparison.
 
-    One without suites, as NVIDIA's, apt takes for every architecture, whatever its entry says.
+    apt uses one without suites, such as NVIDIA's, for every architecture, whatever its entry says.
     """
     found: set[str] = set()
     for path in paths:
@@ -44,12 +44,12 @@ def uris(paths: Iterable[Path]) -> set[str]:
 
 
 def comparable(uri: str) -> str:
-    """Return host and path of a repository: http and https, with and without a slash at the end, are the same one."""
+    """Return host and path of a repository: http or https and a final slash make no difference."""
     return re.sub(r"^https?://", "", uri).rstrip("/").lower()
 
 
 def is_about(line: str, uri: str) -> bool:
-    """Return whether a line of apt's is about the repository `uri` itself, and not about one below or beside it."""
+    """Return whether a line of apt's output is about the repository `uri` itself, not about one below or beside it."""
     named = re.findall(r"\w+:/[^\s']+", line)
     return any(
         comparable(re.sub(r"(InRelease|Release(\.gpg)?|Packages(\.\w+)?)$", "", each)) == comparable(uri)
@@ -63,13 +63,13 @@ def _of_lines(content: str) -> Iterator[str]:
             kind, rest = _word(_without_comment(line))
             uri, _ = _word(_after_options(rest))
         except ValueError:
-            continue  # apt refuses the line, and with it all that it reads
+            continue  # apt refuses the line, and then all its sources
         if kind == "deb":
             yield uri
 
 
 def _without_comment(line: str) -> str:
-    """Return the line up to its first `#` outside brackets; apt cuts there inside quotes, too."""
+    """Return the line up to its first `#` outside brackets; apt cuts there even inside quotes."""
     at = 0
     while at < len(line) and line[at] != "#":
         end = line.find("]", at + 1) if line[at] == "[" else at
@@ -78,7 +78,7 @@ def _without_comment(line: str) -> str:
 
 
 def _word(text: str) -> tuple[str, str]:
-    """Return the first word, unquoted, and the text after it. Raises ValueError when there is none."""
+    """Return the first word, unquoted, and the text after it. Raises ValueError if there is no word."""
     text = text.lstrip()
     end = 0
     while end < len(text) and not text[end].isspace():
@@ -92,14 +92,14 @@ def _word(text: str) -> tuple[str, str]:
 
 
 def _after_options(text: str) -> str:
-    """Return what follows `[ option=value … ]`; a value may have brackets itself. Raises ValueError without an end."""
+    """Return the text after `[ option=value … ]`; a value may have brackets. Raises ValueError if it is not closed."""
     if not text.startswith("["):
         return text
     text = text[1:].lstrip()
     while not text.startswith("]"):
         option, rest = _word(text)
         if option.endswith("]") and not rest.startswith("]"):
-            return rest  # `[a=b]`: the end needs no space before it
+            return rest  # `[a=b]`: no space is needed before the bracket
         text = rest
     return text[1:].lstrip()
 
@@ -114,7 +114,7 @@ def _of_stanzas(content: str) -> Iterator[str]:
 
 
 def _fields(stanza: str) -> dict[str, str]:
-    """Return the fields of a deb822 stanza by their names in lower case; lines that go on are joined."""
+    """Return the fields of a deb822 stanza by lower-case name; continuation lines are joined."""
     fields: dict[str, str] = {}
     name = ""
     for line in stanza.splitlines():

@@ -1,4 +1,4 @@
-"""Which GPUs are on the PCI bus: generation, the kernel module that it needs, what joins them. Facts in, words out."""
+"""The GPUs on the PCI bus: generation, needed kernel module, interconnect. Takes facts, returns values and texts."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 MAXWELL, TURING, BLACKWELL = 0x1340, 0x1E00, 0x2900
 """The first PCI device numbers of these generations; NVIDIA numbers its chips upwards (pci.ids, vendor 10de).
 
-Driver 580 has the open kernel module for Turing and newer, which Blackwell cannot do without, and the proprietary one
-for Maxwell, Pascal and Volta, of which 580 is the last branch; it has none for Kepler, such as a K80.
+Driver 580 has the open kernel module for Turing and newer (Blackwell requires it), and the proprietary one for Maxwell,
+Pascal and Volta, whose last branch is 580. It has no module for Kepler, such as a K80.
 Source: NVIDIA Driver Installation Guide, Kernel Modules.
 """
 
@@ -24,7 +24,7 @@ RACK = (0x2941, 0x31C2, 0x31C3)
 
 
 def oldest(facts: Any) -> tuple[int, ...] | None:
-    """Return the compute capability of the oldest GPU; None when no driver answers and no device number tells."""
+    """Return the compute capability of the oldest GPU; None if neither a driver nor a device number gives it."""
     told = [
         tuple(int(part) for part in each.split(".")) for each in facts.capabilities if each.replace(".", "").isdigit()
     ]
@@ -46,18 +46,18 @@ def _before_turing(device: int) -> tuple[int, int]:
 
 
 def too_old(wanted: Wanted, facts: Any) -> str:
-    """Return that the engine computes nothing on this host's GPUs; nothing when it does, or when nobody can say."""
+    """Return why the engine cannot use this host's GPUs; empty if it can, or if that is unknown."""
     least, has = wanted.get("capability"), oldest(facts)
     if not least or has is None or has >= tuple(least):
         return ""
     needs, found = (".".join(map(str, each)) for each in (least, has))
     return f"{wanted['engine']} needs a GPU of compute capability {needs}, and one of this host has {found}; " + (
-        "serve with ollama, or take another host" if wanted["engine"] == "vllm" else "take another host"
+        "serve with ollama, or use another host" if wanted["engine"] == "vllm" else "use another host"
     )
 
 
 def no_module(facts: Any) -> str:
-    """Return why driver 580 has no kernel module for these GPUs together; nothing when it has."""
+    """Return why driver 580 has no kernel module for these GPUs together; empty if it has one."""
     if any(device < MAXWELL for device in facts.devices):
         return "a GPU of this host is older than Maxwell, and no driver that the engines can use supports it"
     if any(device < TURING for device in facts.devices) and any(device >= BLACKWELL for device in facts.devices):
@@ -66,21 +66,21 @@ def no_module(facts: Any) -> str:
 
 
 def needs_proprietary(wanted: Wanted, facts: Any) -> bool:
-    """Return whether a GPU of this host is older than Turing, so that the open kernel module does not drive it.
+    """Return whether a GPU of this host is older than Turing, so that the open kernel module does not support it.
 
-    The PCI bus decides; the host's record where the bus has no device numbers.
+    The PCI bus decides; if it has no device numbers, the host's record decides.
     """
     return any(device < TURING for device in facts.devices) if facts.devices else bool(wanted.get("before_turing"))
 
 
 def has_nvlink5(facts: Any) -> bool:
-    """Return whether the GPUs are joined by switches that are reached through bridges: HGX B200 and B300.
+    """Return whether the GPUs are joined by switches behind bridges: HGX B200 and B300.
 
-    A virtual machine with one of the GPUs and no bridge has no fabric of its own to bring up.
+    A virtual machine with one of these GPUs and no bridge has no fabric to start.
     """
     return bool(facts.bridges) or sum(device in NVLINK5 for device in facts.devices) > 1
 
 
 def needs_fabric(facts: Any) -> bool:
-    """Return whether CUDA waits for the fabric manager on this host."""
+    """Return whether CUDA needs the fabric manager on this host."""
     return bool(facts.switches) or has_nvlink5(facts)

@@ -1,4 +1,4 @@
-"""The fabric of a machine with NVLink switches: until its manager has joined the GPUs, CUDA ends with error 802.
+"""The fabric of a machine with NVLink switches: CUDA fails with error 802 until its manager has joined the GPUs.
 
 Up to H200 the switches are PCI devices. On HGX B200 and B300 they are reached through ConnectX-7 bridges: there the
 manager starts the NVLink subnet manager (nvlsm) by itself, and both talk to the bridges through the module ib_umad.
@@ -29,12 +29,12 @@ UMAD_AT_BOOT = Path("/etc/modules-load.d/llm-deploy-nvlink.conf")
 TRAINED = "Completed"
 UNTRAINED = ("Not Started", "In Progress")
 TRAINING_S = 180
-"""The links of 8 GPUs are trained within a minute or two; what takes longer does not end."""
+"""Time limit for link training. The links of 8 GPUs take one or two minutes; a longer training does not end."""
 LOOK_S = 2
 
 
 def is_up(_: Wanted, facts: Any) -> bool:
-    """Return whether the GPUs are joined, where there is something to join."""
+    """Return whether the GPUs are joined, or need no fabric."""
     if not chips.needs_fabric(facts):
         return True
     if not output("systemctl", "is-active", UNIT):
@@ -43,7 +43,7 @@ def is_up(_: Wanted, facts: Any) -> bool:
 
 
 def bring(_: Wanted, facts: Any) -> None:
-    """Start the fabric manager, and wait until the GPUs are joined. Raises RefusedError when they are not."""
+    """Start the fabric manager, and wait until the GPUs are joined. Raises RefusedError if that fails."""
     nvlink5 = chips.has_nvlink5(facts)
     missing = lacking(facts)
     if missing:
@@ -54,30 +54,28 @@ def bring(_: Wanted, facts: Any) -> None:
         )
     if nvlink5:
         write(UMAD_AT_BOOT, f"{UMAD}\n")
-        subprocess.run(["modprobe", UMAD], check=False)  # the manager's own start says when it lacks it
+        subprocess.run(["modprobe", UMAD], check=False)  # if it is missing, the manager reports that at its start
     status = finish("systemctl", "enable", "--now", UNIT)
     if status == 0 and nvlink5:
         wait_until_trained()
     if status:
-        raise RefusedError(
-            f"{UNIT} does not start; `journalctl -u {UNIT}` says why; it must be of the driver's version"
-        )
+        raise RefusedError(f"{UNIT} does not start; `journalctl -u {UNIT}` says why; its version must be the driver's")
 
 
 def lacking(facts: Any) -> list[str]:
-    """Return the packages without which the fabric does not come up on this host."""
+    """Return the packages that the fabric needs on this host."""
     needed = ["nvidia-fabricmanager"] if not output("systemctl", "cat", UNIT) else []
     return [*needed, *([SUBNET_MANAGER] if chips.has_nvlink5(facts) and SUBNET_MANAGER not in facts.packages else [])]
 
 
 def state() -> str:
-    """Return what the driver says of the fabric, of the GPU that is furthest behind; nothing when it cannot say."""
+    """Return the driver's fabric state of the GPU that is furthest behind; empty if the driver reports none."""
     states, _ = ask_driver("fabric.state")
     return next((each for each in states if each in UNTRAINED), TRAINED if TRAINED in states else "")
 
 
 def wait_until_trained() -> None:
-    """Return when each GPU has joined the fabric. Raises RefusedError when that takes too long."""
+    """Wait until each GPU has joined the fabric. Raises RefusedError if that takes too long."""
     deadline = time.monotonic() + TRAINING_S
     while state() not in ("", TRAINED):
         if time.monotonic() > deadline:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 PREFERENCES = Path("/etc/apt/preferences.d/llm-deploy-nvidia")
-"""There when the driver is one of ours."""
+"""Exists if this project installed the driver."""
 
 SECURE_BOOT = "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 NVIDIA = "0x10de"
@@ -24,18 +24,18 @@ GPU_CLASSES = ("0x0300", "0x0302")
 SWITCH_CLASS = "0x0680"
 WSL = "/usr/lib/wsl/lib"
 RUN_FILE_REMOVER = Path("/usr/bin/nvidia-uninstall")
-"""What NVIDIA's .run installer leaves, and no package has."""
+"""A file of NVIDIA's .run installer; no package has it."""
 
 
 LIBRARIES = ("usr/lib/*-linux-gnu", "usr/lib64", "usr/lib")
-"""Where a driver's packages or its .run file put libcuda.so.VERSION."""
+"""Folders where a driver's packages or its .run file put libcuda.so.VERSION."""
 
 BRIDGE_VENDOR, BRIDGE_DEVICE, BRIDGE_MARK = "0x15b3", "0x1021", b"SW_MNG"
-"""A ConnectX-7 that manages NVLink switches has this word in its vital product data; a network card has not."""
+"""A ConnectX-7 that manages NVLink switches has this word in its vital product data; a network card does not."""
 
 
 def look(root: Path) -> Any:
-    """Return what the host has. `root` stands for / in paths of the kernel."""
+    """Return the facts of the host. `root` replaces / in kernel paths."""
     answers, said = ask_driver("driver_version")
     kernel = text(root / "proc/sys/kernel/osrelease")
     gpus = pci_folders(root, *GPU_CLASSES)
@@ -66,7 +66,7 @@ def look(root: Path) -> Any:
 
 
 def ask_driver(field: str) -> tuple[list[str], str]:
-    """Return what nvidia-smi answers for each GPU, and its own words where it answers for none."""
+    """Return nvidia-smi's answer for each GPU, or its message if it answers for none."""
     program = shutil.which("nvidia-smi", path=os.pathsep.join((os.environ.get("PATH", os.defpath), WSL)))
     if not program:
         return [], ""
@@ -83,7 +83,7 @@ def ask_driver(field: str) -> tuple[list[str], str]:
 
 
 def modules_known(root: Path) -> bool:
-    """Return whether modinfo can say which module the next boot loads; where not, the packages have to."""
+    """Return whether modinfo can find the module that the next boot loads; otherwise the packages decide."""
     return root == Path("/") and shutil.which("modinfo") is not None
 
 
@@ -97,7 +97,7 @@ def modules(root: Path, running: str) -> dict[str, str]:
 
 
 def libraries() -> list[str]:
-    """Return the versions of libcuda on this host, oldest first: more than one where two drivers are mixed."""
+    """Return the versions of libcuda on this host, oldest first: more than one if two drivers are mixed."""
     paths = (path for folder in LIBRARIES for path in Path("/").glob(f"{folder}/libcuda.so.*.*"))
     found = {match[1] for match in (re.fullmatch(r"libcuda\.so\.(\d+\.[\d.]+)", path.name) for path in paths) if match}
     return sorted(found, key=numbers)
@@ -110,7 +110,7 @@ def pci_folders(root: Path, *classes: str) -> list[Path]:
 
 
 def device_numbers(folders: list[Path]) -> list[int]:
-    """Return the device numbers that the kernel has of PCI devices, e.g. 0x27b8 for an L4."""
+    """Return the device numbers of PCI devices from the kernel, e.g. 0x27b8 for an L4."""
     found = (text(each / "device") for each in folders)
     return [int(device, 16) for device in found if re.fullmatch(r"0x[0-9a-fA-F]{1,4}", device)]
 
@@ -123,7 +123,7 @@ def bridges(root: Path) -> int:
             try:
                 count += BRIDGE_MARK in (each / "vpd").read_bytes()
             except OSError:
-                continue  # a virtual function, or firmware that is not up, has no such file
+                continue  # a virtual function, or a device whose firmware is not up, has no such file
     return count
 
 
@@ -143,7 +143,7 @@ def system() -> str:
 
 
 def packages() -> dict[str, str]:
-    """Return the upstream version of each package that is installed, or was being installed when dpkg was cut off."""
+    """Return the upstream version of each installed package, and of those in an interrupted installation."""
     listing = output("dpkg-query", "-W", "-f", "${db:Status-Status}\t${Package}\t${source:Upstream-Version}\n")
     rows = (line.split("\t") for line in listing.splitlines())
     return {name: version for status, name, version in rows if status not in ("not-installed", "config-files")}

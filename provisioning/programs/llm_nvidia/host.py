@@ -10,11 +10,11 @@ from pathlib import Path
 
 
 class RefusedError(Exception):
-    """The driver cannot be brought here; the text says why, and what helps."""
+    """The driver cannot be installed here; the text says why, and what helps."""
 
 
 def text(path: Path) -> str:
-    """Return the content of a small file; nothing when there is none."""
+    """Return the content of a small file; empty if it is missing."""
     try:
         return path.read_text(encoding="ascii", errors="replace").strip()
     except OSError:
@@ -30,7 +30,7 @@ def write(path: Path, content: str) -> None:
 
 
 def output(*argv: str) -> str:
-    """Return what a program writes; nothing when it fails or is missing."""
+    """Return a program's output; empty if it fails or is missing."""
     try:
         done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
     except FileNotFoundError:
@@ -39,14 +39,14 @@ def output(*argv: str) -> str:
 
 
 def finish(*argv: str) -> int:
-    """Run a program to its end, also when this one is ended meanwhile: half a package change is worse."""
+    """Run a program to its end, even if this one is stopped meanwhile: half a package change is worse."""
     return subprocess.run(argv, stdin=subprocess.DEVNULL, start_new_session=True, check=False).returncode
 
 
 def said(*argv: str) -> tuple[int, str]:
-    """Run a program to its end, also when this one is ended meanwhile; return its status and what it wrote.
+    """Run a program to its end, even if this one is stopped meanwhile; return its status and output.
 
-    Its words go to a file without a name, not through a pipe: a broken pipe would end it.
+    Its output goes to an unnamed file, not through a pipe: a broken pipe would end it.
     """
     with tempfile.TemporaryFile() as written:
         done = subprocess.run(
@@ -65,7 +65,7 @@ def said(*argv: str) -> tuple[int, str]:
 
 
 def must(*argv: str) -> None:
-    """Do the same. Raises RefusedError when the program fails; its own words stand above."""
+    """Do the same. Raises RefusedError if the program fails; its output is printed before."""
     status = finish(*argv)
     if status:
         raise RefusedError(f"`{' '.join(argv)[:80]}` ended with status {status}")

@@ -1,6 +1,6 @@
-"""For which kernel a module is built, and the packages of headers that this takes.
+"""The kernel to build a module for, and the header packages that the build needs.
 
-With the meta package of headers among them, each later kernel comes with its headers: no update loses the module.
+They include the headers' meta package, so that each later kernel comes with its headers: no update loses the module.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ META = re.compile(r"linux-image-(?!\d|unsigned-|extra-)(.*?)(?<!-dbg)$")
 def choose(
     running: str, installed: Iterable[str], has_headers: Callable[[str], bool], in_apt: Callable[[str], bool]
 ) -> list[str]:
-    """Return the kernel and its packages; nothing when there are headers for none.
+    """Return the kernel and its packages; empty if no kernel has headers.
 
-    The kernel is the running one, or, when its headers have left apt's lists, the newest other one that is installed:
-    the host then runs it after a reboot.
+    The kernel is the running one. If apt no longer has its headers, it is the newest other installed one: the host then
+    runs it after a reboot.
     """
     installed = list(installed)
     for kernel in kernels(running, installed):
@@ -40,16 +40,16 @@ def kernels(running: str, installed: Iterable[str]) -> list[str]:
 
 
 def metas(kernel: str, installed: Iterable[str]) -> list[str]:
-    """Return the meta packages of headers: those of the installed kernels', else the one of `kernel`'s flavour."""
+    """Return the headers' meta packages: those of the installed kernels, else the one of `kernel`'s flavour."""
     found = sorted(match[1] for match in map(META.match, installed) if match)
     flavour = re.sub(r"^[\d.]+(?:[+~][\w.]+)?-[\d.]+(?:[+~][\w.]+)?-", "", kernel)
     return [f"linux-headers-{name}" for name in found or [flavour]]
 
 
 def frozen(names: Iterable[str], installed: Iterable[str], held: Iterable[str]) -> list[str]:
-    """Return those of `names` that are installed and on hold: `apt-get -y` refuses to touch them, and ends with 100.
+    """Return those of `names` that are installed and on hold: `apt-get -y` refuses to change them and exits with 100.
 
-    Who freezes the kernel holds its headers as well, and those that are there will do.
+    Users who hold the kernel also hold its headers; the installed ones are good enough.
     """
     kept = set(installed) & set(held)
     return [name for name in names if name in kept]
@@ -61,6 +61,6 @@ def in_apt(package: str) -> bool:
 
 
 def candidate(package: str) -> str:
-    """Return the version of a package that apt would install; nothing when it has none."""
+    """Return the version of a package that apt would install; empty if there is none."""
     found = re.search(r"Candidate: (?!\(none\))(\S+)", output("apt-cache", "policy", package))
     return found[1] if found else ""

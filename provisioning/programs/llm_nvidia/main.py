@@ -1,4 +1,4 @@
-"""The order: look, leave alone what is good or not ours, else install, load, ask for a reboot where one is needed."""
+"""The order: read facts, keep a good or foreign driver, else install, load, and request a reboot if needed."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 NEEDS_REBOOT = 75
 REBOOT_NOTE = Path("/var/lib/llm-deploy/nvidia-reboot.json")
-"""For which driver and kernel a reboot was asked for, and in which boot: one that did not help is not repeated."""
+"""Records driver, kernel and boot of a requested reboot: a reboot that did not help is not repeated."""
 
 
 def main(wanted_file: str, verb: str) -> int:
-    """Do what the verb says; return the exit status."""
+    """Run the command; return the exit status."""
     wanted = json.loads(Path(wanted_file).read_text(encoding="utf-8"))
     facts = look(Path(wanted["root"]))
     checks = {"check": check, "check-repository": repository_is_named, "check-fabric": fabric.is_up}
@@ -46,7 +46,7 @@ def main(wanted_file: str, verb: str) -> int:
 
 
 def check(wanted: Wanted, facts: Any) -> bool:
-    """Return whether nothing is to do; else print for a plan what `install` would do, or why it would fail."""
+    """Return True if nothing is to do; else print for a plan what `install` would do, or why it would fail."""
     verdict = decide(wanted, facts)
     if verdict.action == LEAVE:
         return True
@@ -55,7 +55,7 @@ def check(wanted: Wanted, facts: Any) -> bool:
 
 
 def bring(wanted: Wanted, facts: Any) -> int:
-    """Do what the verdict says; return the exit status."""
+    """Apply the verdict; return the exit status."""
     verdict = decide(wanted, facts)
     if verdict.action == REFUSE:
         raise RefusedError(verdict.words)
@@ -74,7 +74,7 @@ def bring(wanted: Wanted, facts: Any) -> int:
 
 
 def load_another_s(wanted: Wanted, facts: Any) -> None:
-    """Load the module of a driver that is not ours, where none is loaded. Raises RefusedError when it does not work."""
+    """Load a foreign driver's module if none is loaded. Raises RefusedError if the driver does not work then."""
     subprocess.run(["modprobe", "nvidia"], check=False)
     now = look(Path(wanted["root"]))
     if not is_good(wanted, now):
@@ -82,7 +82,7 @@ def load_another_s(wanted: Wanted, facts: Any) -> None:
 
 
 def load(wanted: Wanted, facts: Any) -> bool:
-    """Load the installed module in place of what is loaded, where nothing uses that; return whether it works."""
+    """Replace the loaded module with the installed one if nothing uses it; return whether the driver works."""
     if facts.nouveau:
         keep_nouveau_away()
         return False
@@ -92,21 +92,21 @@ def load(wanted: Wanted, facts: Any) -> bool:
 
 
 def keep_nouveau_away() -> None:
-    """Have the next boot leave nouveau out: what modprobe.d forbids is also forbidden before the disk is there."""
+    """Keep nouveau out of the next boot: rebuild the initramfs, so that modprobe.d's rule also holds there."""
     if shutil.which("update-initramfs"):
         must("update-initramfs", "-u")
 
 
 def ask_for_reboot(wanted: Wanted, facts: Any, kernel: str) -> int:
-    """Return the status that asks for a reboot. Raises RefusedError when one has been and did not help."""
+    """Return the status that requests a reboot. Raises RefusedError if a reboot has not helped."""
     driver = wanted["version"]
     asked = {"driver": driver, "kernel": kernel, "boot_id": facts.boot_id}
     before = json.loads(text(REBOOT_NOTE) or "{}")
     if {**before, "boot_id": facts.boot_id} == asked != before:
         REBOOT_NOTE.unlink()
         raise RefusedError(
-            f"driver {driver} is installed and does not work, also after a reboot; "
-            "`dkms status` and `journalctl -k -g NVRM` tell more"
+            f"driver {driver} is installed and does not work even after a reboot; "
+            "see `dkms status` and `journalctl -k -g NVRM`"
         )
     write(REBOOT_NOTE, json.dumps(asked))
     print(reboot_due(driver, facts))

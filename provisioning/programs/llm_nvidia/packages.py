@@ -1,4 +1,4 @@
-"""The driver's packages: the repository named, one version pinned, installed and held."""
+"""The driver's packages: add the repository, pin one version, install and hold it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SOURCES = Path("/etc/apt/sources.list.d/llm-deploy-nvidia.sources")
 OTHERS = Path("/etc/apt/preferences.d/llm-deploy-nvidia-others")
-"""There when the driver is none of ours."""
+"""Exists if this project did not install the driver."""
 
 OTHERS_STAY = """\
 # Written by llm-deploy (nvidia role): the driver that is here stays, so of this repository only what tells of GPUs.
@@ -41,15 +41,15 @@ LISTS_LOCK = Path("/var/lib/apt/lists/lock")
 APT = ("apt-get", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=600")
 PINNED = "*nvidia* libcuda* libnv* cuda-drivers*"
 OF_DRIVER = re.compile(r"(lib)?(nvidia|cuda)(?!-modprobe|-persistenced)")
-"""Packages that have the driver's version, all of them pinned; the other two may be the distribution's."""
+"""Packages with the driver's version, all pinned; the other two may come from the distribution."""
 MODULES_EXTRA = "linux-modules-extra"
-"""Ubuntu's package with ib_umad, through which the switches of HGX B200 are managed."""
+"""Ubuntu's package with the module ib_umad, which manages the switches of HGX B200."""
 
 
 def repository(wanted: Wanted, facts: Any) -> str:
-    """Return what the repository's file should hold; nothing when the host names that repository elsewhere.
+    """Return the content of the repository's file; empty if another file of the host names that repository.
 
-    apt refuses two entries of one repository that name different keys, and the image's own entry is as good.
+    apt refuses two entries for one repository with different keys, and the image's own entry is equally good.
     """
     known = wanted["repositories"].get(facts.system)
     if known is None:
@@ -62,10 +62,10 @@ def repository(wanted: Wanted, facts: Any) -> str:
 
 
 def others_stay(wanted: Wanted, facts: Any) -> str:
-    """Return what keeps apt from swapping a driver of others for the repository's; nothing where it is not needed.
+    """Return the preferences that keep apt from replacing a foreign driver with the repository's; empty if not needed.
 
-    Libraries that change under a loaded module break CUDA until a reboot. Where the image names the repository itself,
-    what comes from there was settled by whoever made it.
+    Libraries that change under a loaded module break CUDA until a reboot. If the image itself names the repository,
+    its maker has decided what comes from there.
     """
     entry = "" if facts.managed else repository(wanted, facts)
     found = re.search(r"^URIs: (\S+)$", entry, flags=re.MULTILINE)
@@ -73,14 +73,14 @@ def others_stay(wanted: Wanted, facts: Any) -> str:
 
 
 def repository_is_named(wanted: Wanted, facts: Any) -> bool:
-    """Return whether apt knows the repository, and how much of it to take."""
+    """Return whether apt has the repository and its preferences."""
     content = repository(wanted, facts)
     named = not content or text(SOURCES) == content.strip()
     return named and text(OTHERS) == others_stay(wanted, facts).strip()
 
 
 def name_repository(wanted: Wanted, facts: Any) -> None:
-    """Name the repository to apt, and before that how much of it to take."""
+    """Write apt's preferences for the repository, then add the repository."""
     limits, content = others_stay(wanted, facts), repository(wanted, facts)
     if limits:
         write(OTHERS, limits)
@@ -91,12 +91,12 @@ def name_repository(wanted: Wanted, facts: Any) -> None:
 
 
 def preferences(version: str) -> str:
-    """Return what makes apt take one version of the driver."""
+    """Return the preferences that pin one version of the driver."""
     return f"Package: {PINNED}\nPin: version {version}-*\nPin-Priority: 1001\n"
 
 
 def pin(wanted: Wanted, facts: Any) -> None:
-    """Tell apt to take one version of the driver, whatever the repositories have besides; let go of the former one."""
+    """Pin one version of the driver for apt, whatever else the repositories have; release the previous one."""
     former = re.search(r"^Pin: version (\S+)-\*$", text(PREFERENCES), flags=re.MULTILINE)
     held = [name for name in facts.held if former and facts.packages.get(name) == former[1]]
     if held:
@@ -106,9 +106,9 @@ def pin(wanted: Wanted, facts: Any) -> None:
 
 
 def update_lists(uri: str) -> list[str]:
-    """Fetch apt's lists and return apt's complaints: a dead source of somebody else does not end this.
+    """Fetch apt's lists and return apt's complaints: another, dead source does not stop this.
 
-    Unlike dpkg's lock, apt does not wait for the one of the lists. Raises RefusedError when apt refuses our `uri`.
+    apt waits for dpkg's lock, but not for the lists' lock. Raises RefusedError if apt refuses our `uri`.
     """
     with LISTS_LOCK.open("a", encoding="ascii") as lock:
         fcntl.lockf(lock, fcntl.LOCK_EX)
@@ -123,7 +123,7 @@ def update_lists(uri: str) -> list[str]:
 
 
 def missing(wanted: Wanted, names: list[str], complaints: list[str]) -> str:
-    """Return why the pinned version of a package cannot be had from apt; nothing when all can."""
+    """Return why apt cannot install the pinned version of a package; empty if it can install all."""
     for name in names:
         found = candidate(name)
         if not found:
@@ -131,19 +131,19 @@ def missing(wanted: Wanted, names: list[str], complaints: list[str]) -> str:
             return f"apt has no {name}{why}; see `apt-get update`"
         if not may_be(wanted, name, found):
             return (
-                f"driver {wanted['version']} has left the repository, which has {found} ({name}); take a newer "
+                f"driver {wanted['version']} is no longer in the repository, which has {found} ({name}); use a newer "
                 "checkout, or write that version into provisioning/roles/host/nvidia_driver.py"
             )
     return ""
 
 
 def may_be(wanted: Wanted, name: str, version: str) -> bool:
-    """Return whether package `name` may have this `version`: those of the driver only have the pinned one."""
+    """Return whether package `name` may have this `version`: the driver's packages must have the pinned one."""
     return not OF_DRIVER.match(name) or re.match(rf"(\d+:)?{re.escape(wanted['version'])}-", version) is not None
 
 
 def wanted_packages(wanted: Wanted, facts: Any) -> list[str]:
-    """Return the packages that this host's GPUs need: the module for the oldest of them, and what joins them."""
+    """Return the packages that this host's GPUs need: the module for the oldest GPU, and the interconnect's."""
     known = wanted["repositories"][facts.system]
     module = known["proprietary_module"] if chips.needs_proprietary(wanted, facts) else known["open_module"]
     return [
@@ -155,9 +155,9 @@ def wanted_packages(wanted: Wanted, facts: Any) -> list[str]:
 
 
 def install(wanted: Wanted, facts: Any) -> str:
-    """Install the pinned driver and hold it; return the kernel that it was built for. Raises RefusedError."""
+    """Install the pinned driver and hold it; return the kernel that it is built for. Raises RefusedError."""
     known = wanted["repositories"][facts.system]
-    if known["uri"]:  # else a bundle is apt's only source
+    if known["uri"]:  # without a repository, a bundle is apt's only source
         name_repository(wanted, facts)
     pin(wanted, facts)
     left = mend(_call)
@@ -194,14 +194,14 @@ def install(wanted: Wanted, facts: Any) -> str:
 
 
 def _call(argv: Sequence[str]) -> tuple[int, str]:
-    """Run a program as `mend` wants it; a list of all packages is nothing for a person to read."""
+    """Run a program for `mend`; shorten the command in messages, as a list of all packages is too long to read."""
     return (0, output(*argv)) if argv[0] == "dpkg-query" else said(*argv)
 
 
 def is_installed(wanted: Wanted, name: str) -> bool:
-    """Return whether a package is installed and configured, in a version that it may have.
+    """Return whether a package is installed and configured, in an accepted version.
 
-    apt also fails because of a package that has nothing to do with the driver, and then the driver is in place.
+    apt also fails because of a package that is unrelated to the driver; the driver is installed then.
     """
     status, _, version = output("dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", name).partition(" ")
     return status == "installed" and may_be(wanted, name, version)

@@ -1,7 +1,7 @@
 """What to do about the driver of a host, and why. Decides from facts alone.
 
-The rule behind all of it: a driver that this project did not install, or that is newer than the pinned one, is used
-as it is, or reported. Only `gpu.replace_driver: true` in the inventory replaces it.
+The rule: a driver that this project did not install, or that is newer than the pinned one, is used as it is, or
+reported. Only `gpu.replace_driver: true` in the inventory replaces it.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ DRIVER_PACKAGE = re.compile(
     r"nvidia-(driver|dkms|open|headless|utils|compute-utils|smi|tesla|legacy|kernel-(open|dkms|source|\d))"
     r"|libnvidia-(compute|ml\d)|libcuda1\b|cuda-drivers|linux-(modules|objects|signatures)-nvidia"
 )
-"""Packages that only a host with a driver has: a container toolkit or NVIDIA's metrics do not count."""
+"""Packages that only a host with a driver has; a container toolkit or NVIDIA's metrics do not count."""
 
 MODULE_PACKAGE = re.compile(r"nvidia-(dkms-|kernel-(open-)?dkms|open-kernel-dkms)|linux-modules-nvidia-")
-"""Packages of which the version is that of the kernel module."""
+"""Packages with the same version as the kernel module."""
 
 
 if TYPE_CHECKING:
 
     class Verdict(NamedTuple):
-        """What to do, why in words for a person, and for a reboot which driver it brings."""
+        """The action, the reason as a text for people, and for a reboot the driver that it starts."""
 
         action: str
         words: str
@@ -64,7 +64,7 @@ def of_driver(wanted: Wanted, facts: Any) -> set[str]:
 
 
 def is_good(wanted: Wanted, facts: Any) -> bool:
-    """Return whether the driver works for all GPUs and is new enough; one of ours is also the pinned one, and held."""
+    """Return whether the driver works for all GPUs and is new enough; ours must also be the pinned one, on hold."""
     seen = facts.answered
     minimum = minimum_driver(wanted, facts)
     if len(seen) < wanted["gpus"] or any(numbers(version) < numbers(minimum) for version in seen):
@@ -77,7 +77,7 @@ def is_good(wanted: Wanted, facts: Any) -> bool:
 
 
 def minimum_driver(wanted: Wanted, facts: Any) -> str:
-    """Return the release from which a driver is good enough for the engine on the oldest GPU of this host."""
+    """Return the oldest driver release for the engine on the oldest GPU of this host."""
     oldest = chips.oldest(facts)
     for row in wanted.get("old_gpus", ()):
         if oldest is not None and oldest < tuple(row["below"]):
@@ -86,25 +86,25 @@ def minimum_driver(wanted: Wanted, facts: Any) -> str:
 
 
 def stays(wanted: Wanted, facts: Any) -> bool:
-    """Return whether the driver is not this program's to replace: another's, or a newer one of ours."""
+    """Return whether this program must not replace the driver: it is foreign, or ours and newer."""
     if wanted.get("replace") or not present(facts):
         return False
     return not facts.managed or any(numbers(version) > numbers(wanted["version"]) for version in versions(facts))
 
 
 def present(facts: Any) -> bool:
-    """Return whether anything of a driver is on this host."""
+    """Return whether any part of a driver is on this host."""
     return bool(versions(facts) or driver_packages(facts) or facts.run_file)
 
 
 def versions(facts: Any) -> list[str]:
-    """Return the versions of the driver that are on this host or in its kernel, newest first."""
+    """Return the driver versions on this host or in its kernel, newest first."""
     found = {*facts.answered, *facts.libraries, module_on_disk(facts), facts.loaded} - {""}
     return sorted(found, key=numbers, reverse=True)
 
 
 def module_on_disk(facts: Any) -> str:
-    """Return the version of the module that the next boot of the running kernel loads; nothing when there is none."""
+    """Return the version of the module that the next boot of the running kernel loads; empty if there is none."""
     if facts.modules_known:
         return str(facts.modules.get(facts.kernel, ""))
     built = [version for name, version in facts.packages.items() if MODULE_PACKAGE.match(name)]
@@ -112,12 +112,12 @@ def module_on_disk(facts: Any) -> str:
 
 
 def driver_packages(facts: Any) -> list[str]:
-    """Return the packages of a driver, whosever it is."""
+    """Return the packages of any driver, ours or foreign."""
     return sorted(name for name in facts.packages if DRIVER_PACKAGE.match(name))
 
 
 def impossible(wanted: Wanted, facts: Any) -> str:
-    """Return why no driver, whosever it is, makes this host fit; nothing when one may."""
+    """Return why no driver at all can make this host fit; empty if one may."""
     expected = f"{wanted['gpus']} x {wanted['gpu']}"
     if wanted["container"] or facts.container:
         needed = f"a driver of release {minimum_driver(wanted, facts)} or newer"
@@ -129,23 +129,23 @@ def impossible(wanted: Wanted, facts: Any) -> str:
         return f"this container {_has(facts)} for {expected}; install {needed} on the machine that runs it"
     if facts.gpus < wanted["gpus"]:
         seen = f"{facts.gpus} NVIDIA GPUs are" if facts.gpus else "no NVIDIA GPU is"
-        return f"{seen} on the PCI bus, and {expected} should be; choose a machine type with GPUs, or mend `gpu`"
+        return f"{seen} on the PCI bus, and {expected} should be; choose a machine type with GPUs, or correct `gpu`"
     return chips.too_old(wanted, facts)
 
 
 def not_installable(wanted: Wanted, facts: Any) -> str:
-    """Return why the pinned driver cannot be installed, with what helps; nothing when it can."""
+    """Return why the pinned driver cannot be installed, and what helps; empty if it can."""
     has, needed = f"this host {_has(facts)}", f"a driver of release {minimum_driver(wanted, facts)} or newer"
     if facts.run_file:
-        return f"{has}, put there by NVIDIA's .run file; remove it with nvidia-uninstall and run this again"
+        return f"{has}, installed by NVIDIA's .run file; remove it with nvidia-uninstall and run this again"
     if facts.secure_boot:
         return (
-            f"{has}, and Secure Boot is on: the kernel would refuse one that is built here; "
-            f"turn Secure Boot off for this machine, or take an image with {needed}, signed"
+            f"{has}, and Secure Boot is on: the kernel would refuse a module built here; "
+            f"turn Secure Boot off for this machine, or use an image with {needed}, signed"
         )
     if facts.system not in wanted["repositories"] or facts.architecture not in REPOSITORY_ARCH:
         known = ", ".join(sorted(wanted["repositories"]))
-        return f"drivers are installed on {known}, and this is {facts.system}; install {needed} by hand"
+        return f"llm-deploy installs drivers on {known}, not on {facts.system}; install {needed} by hand"
     theirs = [name for name in driver_packages(facts) if name in facts.held] if not facts.managed else []
     if theirs:
         return f"{has}, whose packages are on hold ({', '.join(theirs[:3])}); `apt-mark unhold` them and run this again"
@@ -153,7 +153,7 @@ def not_installable(wanted: Wanted, facts: Any) -> str:
 
 
 def _of_others(wanted: Wanted, facts: Any) -> Verdict:
-    """Return what to do about a driver that is not ours to replace and that is not good enough as it runs now."""
+    """Return what to do about a driver that we must not replace and that is not good enough at present."""
     minimum = minimum_driver(wanted, facts)
     replace = wanted.get("replace_hint", "") or "install another one"
     on_disk = module_on_disk(facts)
@@ -183,7 +183,7 @@ def _of_others(wanted: Wanted, facts: Any) -> Verdict:
 
 
 def not_working(wanted: Wanted, facts: Any, has: str) -> str:
-    """Return why a driver of others does not work, in one line with what helps."""
+    """Return why a foreign driver does not work, in one line with what helps."""
     replace = wanted.get("replace_hint", "") or "install another one"
     if facts.modules_known and facts.kernel not in facts.modules:
         kernel = facts.kernel
@@ -193,24 +193,24 @@ def not_working(wanted: Wanted, facts: Any, has: str) -> str:
     elif not facts.loaded:
         why = "its module does not load; `journalctl -k -g NVRM` says why"
     else:
-        why = f"nvidia-smi does not answer ({facts.said or 'without a word'}); `journalctl -k -g NVRM` says why"
+        why = f"nvidia-smi does not answer ({facts.said or 'no output'}); `journalctl -k -g NVRM` says why"
     return f"{has}, which was not installed by llm-deploy and does not work: {why}; or {replace}"
 
 
 def _has_library(facts: Any, version: str) -> bool:
-    """Return whether the user space of a module's version is on this host, as far as that can be told."""
+    """Return whether this host has the user space of the module's version, as far as is known."""
     return bool(version) and (not facts.libraries or version in facts.libraries)
 
 
 def _waits_for_reboot(facts: Any, due: str) -> bool:
-    """Return whether what runs now is another driver, or another kernel, than the next boot brings."""
+    """Return whether the next boot starts another driver or another kernel than the running one."""
     if facts.nouveau:
         return True
     return facts.loaded != due if facts.loaded else due != module_on_disk(facts)
 
 
 def _of_newer_kernel(facts: Any) -> str:
-    """Return the version of the module that is built for the newest kernel above the running one."""
+    """Return the version of the module that is built for the newest kernel, if that is newer than the running one."""
     newer = [kernel for kernel in facts.modules if numbers(kernel) > numbers(facts.kernel)]
     return str(facts.modules[max(newer, key=numbers)]) if newer else ""
 

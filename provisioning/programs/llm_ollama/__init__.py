@@ -1,1 +1,1 @@
-"""What ollama_models.py is made of. Standard library only, Python 3.8; roles send the files."""
+"""Modules of ollama_models.py. Standard library only, Python 3.8; roles send the files."""

@@ -1,4 +1,4 @@
-"""A server of Ollama that makes models and serves nobody."""
+"""An Ollama server that makes models and has no clients."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ GIB = float(1 << 30)
 
 
 class Builder:
-    """A server of Ollama that works in the building folder."""
+    """An Ollama server that works in the building folder."""
 
     def __init__(self, program: str, store: Store) -> None:
         self._store = store
@@ -70,7 +70,7 @@ class Builder:
         shutil.rmtree(str(self._store.building / "rewritten"), ignore_errors=True)
 
     def make(self, model: dict[str, Any]) -> None:
-        """Make a model under all its names. Raises ModelError with Ollama's reason."""
+        """Create a model under all its names. Raises ModelError with Ollama's reason."""
         name, *aliases = model["names"]
         request = {"model": name, **self._source(model["from"]), **model.get("settings", {})}
         if "folder" in model["from"] and not {"system", "template"} & request.keys():
@@ -80,7 +80,7 @@ class Builder:
         if model.get("adapter"):
             files = files_of(Path(model["adapter"]))
             if not any(path.name.endswith(".safetensors") for path in files):
-                raise ModelError(f"{name} cannot be made: its files are not here")
+                raise ModelError(f"{name} cannot be made: its files are missing")
             request["adapters"] = self._adapter(files, Path(model["adapter"]), model["from"]["model"])
         with _ask("/api/create", request) as answer:
             for line in answer:
@@ -106,7 +106,7 @@ class Builder:
         return {"files": {"model.gguf": self._copy(Path(source["gguf"]), source["sha256"])}}
 
     def _adapter(self, files: list[Path], folder: Path, base: str) -> dict[str, str]:
-        """Show an adapter's files, its weights as Ollama has to get them (rotary.py); return their digests by name."""
+        """Provide an adapter's files, the weights as Ollama needs them (rotary.py); return their digests by name."""
         with _ask("/api/show", {"model": base}) as answer:
             heads = Heads.of(json.load(answer).get("model_info") or {})
         self._check_space(sum(path.stat().st_size for path in files))
@@ -117,27 +117,27 @@ class Builder:
         return self._lend(files)
 
     def _lend(self, files: list[Path]) -> dict[str, str]:
-        """Show the files as blobs, for as long as they are converted; return their digests by name."""
+        """Provide the files as blobs during their conversion; return their digests by name."""
         digests = {}
         for path in files:
             digest = sha256_of(path)
             digests[path.name] = "sha256:" + digest
             blob = self._store.blobs / ("sha256-" + digest)
             if blob.is_symlink():
-                blob.unlink()  # of a run that was cut off
+                blob.unlink()  # left by an interrupted run
             if not blob.exists():
                 blob.symlink_to(path)
                 self._temporary.append(blob)
         return digests
 
     def _take(self, folder: Path) -> str:
-        """Take in a fetched model of a registry, which is not served itself; return its name."""
+        """Import a model fetched from a registry, which is not served itself; return its name."""
         for path in folder.glob("sha256-*"):
             blob = self._store.blobs / path.name
             if blob.is_symlink():
-                blob.unlink()  # lent by a run that was cut off
+                blob.unlink()  # lent by an interrupted run
             if not blob.is_file():
-                os.link(str(path), str(blob))  # the same bytes once more would fill the disk
+                os.link(str(path), str(blob))  # a second copy could fill the disk
         name = "source-" + folder.name
         manifest = self._store.building / LIBRARY / name / "latest"
         manifest.parent.mkdir(parents=True, exist_ok=True)
@@ -145,7 +145,7 @@ class Builder:
         return name
 
     def _copy(self, path: Path, sha256: str) -> str:
-        """Take in a GGUF file, which becomes a blob as it is; return its digest."""
+        """Import a GGUF file, which becomes a blob unchanged; return its digest."""
         blob = self._store.blobs / ("sha256-" + sha256)
         if not blob.is_file():
             self._check_space(path.stat().st_size)

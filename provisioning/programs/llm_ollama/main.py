@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def main(plan: str, *rest: str) -> int:
-    """Make what is missing, or look whether something is; return the exit status."""
+    """Make missing models, or check whether any is missing; return the exit status."""
     wanted = json.loads(Path(plan).read_text(encoding="utf-8"))
     store = Store(Path(wanted["root"]))
     try:
@@ -31,7 +31,7 @@ def main(plan: str, *rest: str) -> int:
         os.umask(0o022)
         store.prepare()
         with (store.building / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # a run whose controller was cut off may still be at it
+            fcntl.flock(lock, fcntl.LOCK_EX)  # a run that lost its controller may still be working
             if "--all" not in rest:
                 make(wanted, store)
             elif left_out(wanted, store):
@@ -44,7 +44,7 @@ def main(plan: str, *rest: str) -> int:
 
 
 def told(problems: dict[str, str], *, planned: bool = False) -> int:
-    """Return the exit status for models that could not be made, and say which and why, each once."""
+    """Print which models could not be made, and why, each reason once; return the exit status."""
     reasons = "; ".join(dict.fromkeys(" ".join(problem.split()) for problem in problems.values()))
     if not reasons:
         return 0
@@ -56,9 +56,9 @@ def told(problems: dict[str, str], *, planned: bool = False) -> int:
 
 
 def missing(wanted: dict[str, Any], store: Store) -> tuple[dict[str, str], bool]:
-    """Return the recipes of the names that are not served as they should be; if none, whether something is too much.
+    """Return the recipes of names that are not served correctly, and, if there are none, whether anything is surplus.
 
-    An adapter that could not be made by this very recipe is not among them: it is left out, and the rest is served.
+    An adapter that failed with exactly this recipe is not included: it is left out, and the rest is served.
     """
     resources, made, refused = recipes(wanted["models"]), store.note(), store.refused()
     stale = {
@@ -71,7 +71,7 @@ def missing(wanted: dict[str, Any], store: Store) -> tuple[dict[str, str], bool]
 
 
 def left_out(wanted: dict[str, Any], store: Store) -> dict[str, str]:
-    """Return the names of the plan that could not be made, with the reasons."""
+    """Return the plan's names that could not be made, with the reasons."""
     resources, made = recipes(wanted["models"]), store.note()
     return {
         name: str(each["problem"])
@@ -81,14 +81,14 @@ def left_out(wanted: dict[str, Any], store: Store) -> dict[str, str]:
 
 
 def make(wanted: dict[str, Any], store: Store) -> None:
-    """Make what is missing, show all of it at once, and remove what is too much. Raises ModelError.
+    """Make missing models, publish all at once, and remove surplus ones. Raises ModelError.
 
-    An adapter that cannot be made is left out; what its name meant before stays.
+    An adapter that cannot be made is left out; its name keeps the previous model.
     """
     stale, _ = missing(wanted, store)
     if stale:
         resources = recipes(wanted["models"])
-        # What an earlier run refused by the same recipe is not tried again here, so it stays refused.
+        # A recipe that failed in an earlier run is not tried again here, so it stays refused.
         still = {
             name: each
             for name, each in store.refused().items()
@@ -96,7 +96,7 @@ def make(wanted: dict[str, Any], store: Store) -> None:
         }
         refused: dict[str, Any] = {}
         todo = [model for model in wanted["models"] if stale.keys() & set(model["names"])]
-        while todo:  # an adapter that ends Ollama's server must not end the making of the others
+        while todo:  # an adapter that crashes Ollama's server must not stop the others
             with Builder(wanted["program"], store) as builder:
                 while todo:
                     problem, is_up = _made(builder, todo[0])
@@ -113,7 +113,7 @@ def make(wanted: dict[str, Any], store: Store) -> None:
 
 
 def _made(builder: Builder, model: dict[str, Any]) -> tuple[str, bool]:
-    """Make one model; return why an adapter cannot be made, and whether the server is still up. Raises for a base."""
+    """Make one model; return why an adapter failed, and whether the server is still up. Raises for a base model."""
     try:
         builder.make(model)
     except ModelError as error:
@@ -123,10 +123,10 @@ def _made(builder: Builder, model: dict[str, Any]) -> tuple[str, bool]:
     except OSError as error:
         if not model.get("adapter"):
             raise
-        if error.filename is not None:  # of a file, not of the connection to the server
+        if error.filename is not None:  # an error of a file, not of the connection to the server
             return "{} cannot be made: {}: {}".format(model["names"][0], error.filename, error.strerror), True
         return _broke_off(model, error), False
-    except (HTTPException, ValueError) as error:  # half an answer
+    except (HTTPException, ValueError) as error:  # an incomplete answer
         if not model.get("adapter"):
             raise ModelError(_broke_off(model, error)) from error
         return _broke_off(model, error), False
@@ -138,6 +138,6 @@ def _broke_off(model: dict[str, Any], error: Exception) -> str:
 
 
 def kept(wanted: dict[str, Any]) -> tuple[set[str], set[str]]:
-    """Return the names, and the fetched sources, that the plan needs."""
+    """Return the names and the fetched sources that the plan needs."""
     names = {name for model in wanted["models"] for name in model["names"]}
     return names, {model["from"].get("registry", "") for model in wanted["models"]}

@@ -1,4 +1,4 @@
-"""What a model is made from, and what changes whenever anything changes that goes into it."""
+"""The sources of a model, and a recipe that changes with any of them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 1 << 20
 ADAPTER_WAY = "rows of q_proj and k_proj in the order of GGUF"
 FOLDER_WAY = "default system prompt of the chat template"
-"""How adapters and converted models are made. Those that were made otherwise are made again."""
+"""How adapters and converted models are made. Models that were made differently are made again."""
 MODEL_FILES = ("*.safetensors", "*.json", "tokenizer.model")
 
 
 def files_of(folder: Path) -> list[Path]:
-    """Return the files of a model or an adapter in Hugging Face's form."""
+    """Return the files of a model or an adapter in Hugging Face's format."""
     return sorted({path for pattern in MODEL_FILES for path in folder.glob(pattern) if not path.name.startswith(".")})
 
 
 def recipes(models: list[dict[str, Any]]) -> dict[str, str]:
-    """Return for each name what changes whenever anything changes that goes into the model."""
+    """Return the recipe of each name: it changes with any of the model's inputs."""
     found: dict[str, str] = {}
     for model in models:
         source = model["from"]

@@ -1,4 +1,4 @@
-"""Models on the disk, as Ollama keeps them: what is served, and what is being made."""
+"""Models on the disk in Ollama's layout: served ones, and those being made."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ REFUSED = "refused.json"
 
 
 class ModelError(Exception):
-    """What the person who reads the log can mend."""
+    """An error that the reader of the log can correct."""
 
 
 class Store:
-    """The two folders: what is served, and what is being made."""
+    """The two folders: served models, and models being made."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -39,27 +39,27 @@ class Store:
             shared.symlink_to("../models/blobs")
 
     def note(self) -> dict[str, Any]:
-        """Return what was made, by name: the recipe, and the SHA-256 of the manifest."""
+        """Return the models made, by name: recipe and SHA-256 of the manifest."""
         try:
             return dict(json.loads((self.building / NOTE).read_text(encoding="utf-8")))
         except (OSError, ValueError):
             return {}
 
     def refused(self) -> dict[str, Any]:
-        """Return what could not be made, by name: the recipe, and Ollama's reason."""
+        """Return the models that could not be made, by name: recipe and Ollama's reason."""
         try:
             return dict(json.loads((self.building / REFUSED).read_text(encoding="utf-8")))
         except (OSError, ValueError):
             return {}
 
     def refuse(self, names: dict[str, Any]) -> None:
-        """Remember what could not be made."""
+        """Record the models that could not be made."""
         staged = self.building / (REFUSED + ".new")
         staged.write_text(json.dumps(names, indent=1) + "\n", encoding="utf-8")
         staged.replace(self.building / REFUSED)
 
     def is_whole(self, name: str, made: dict[str, Any], recipe: str) -> bool:
-        """Return whether model `name` is served as its recipe says, with all its blobs."""
+        """Return whether model `name` is served by this recipe, with all its blobs."""
         known = made.get(name, {})
         path = self.served / LIBRARY / name.replace(":", "/")
         if known.get("recipe") != recipe or not path.is_file():
@@ -71,14 +71,14 @@ class Store:
         return all(blob.is_file() and blob.stat().st_size == size for blob, size in blobs)
 
     def publish(self, names: dict[str, str]) -> None:
-        """Let the engine see all models at once, each manifest replaced in one step; remember what was made."""
+        """Publish all models to the engine, replacing each manifest in one step; record what was made."""
         made = self.note()
         for name, recipe in names.items():
             place = LIBRARY + "/" + name.replace(":", "/")
             content = (self.building / place).read_bytes()
             target = self.served / place
             target.parent.mkdir(parents=True, exist_ok=True)
-            staged = self.building / "manifest.new"  # not beside it: Ollama takes each file there for a model
+            staged = self.building / "manifest.new"  # not beside it: Ollama reads each file there as a model
             staged.write_bytes(content)
             staged.replace(target)
             made[name] = {"recipe": recipe, "manifest": hashlib.sha256(content).hexdigest()}
@@ -87,23 +87,24 @@ class Store:
         staged.replace(self.building / NOTE)
 
     def others(self, names: set[str]) -> list[Path]:
-        """Return the manifests of served models that are none of `names`."""
+        """Return the manifests of served models that are not in `names`."""
         library = self.served / LIBRARY
         return [path for path in library.glob("*/*") if ":".join(path.relative_to(library).parts) not in names]
 
     def unneeded(self, names: set[str], sources: set[str]) -> list[Path]:
-        """Return the blobs that no model of `names` needs, which are all whole, and the fetched sources but `sources`.
+        """Return the blobs that no model of `names` needs (all those are complete), and fetched sources not in
+        `sources`.
 
-        Blobs of a name that was made anew are among them, and those of models that a cut-off run pruned.
+        They include the old blobs of a name that was made again, and those of models that an interrupted run pruned.
         """
         manifests = [self.served / LIBRARY / name.replace(":", "/") for name in names]
-        kept = [path.read_bytes() for path in manifests if path.is_file()]  # an adapter that was left out has none
+        kept = [path.read_bytes() for path in manifests if path.is_file()]  # a left-out adapter has no manifest
         needed = {layer["digest"].replace(":", "-") for content in kept for layer in layers_of(content)}
         blobs = [blob for blob in self.blobs.iterdir() if blob.name not in needed]
         return [*blobs, *(folder for folder in self.sources.glob("*") if str(folder) not in sources)]
 
     def prune(self, names: set[str], sources: set[str]) -> None:
-        """Remove other models than `names`, and what those do not need."""
+        """Remove all models except `names`, and all blobs that those do not need."""
         for path in self.others(names):
             print("removing {}:{}, which the stack file does not name".format(*path.parts[-2:]), flush=True)
             path.unlink()

@@ -174,7 +174,7 @@ def test_hosts_of_others_are_not_rebooted_and_no_reboot_is_asked_for_twice(gpu_h
     assert "blacklist nouveau" in gpu_host.run("cat /etc/modprobe.d/*")
     gpu_host.run(f"sed -i 's/{boot_id.strip()}/an-earlier-boot/' /var/lib/llm-deploy/nvidia-reboot.json")
     (failed,) = gpu_host.bring().result.failed
-    assert "does not work, also after a reboot" in failed.error
+    assert "does not work even after a reboot" in failed.error
 
 
 def test_a_kernel_without_headers_waits_for_the_next_one(gpu_host: GpuHost) -> None:

@@ -107,7 +107,7 @@ REFUSED: dict[str, tuple[Callable[[dict[str, bytes]], object], str, str]] = {
     "no list of checksums": (
         lambda bucket: bucket.update({"SHA256SUMS": b"hello"}),
         hashlib.sha256(b"hello").hexdigest(),
-        "is no list of checksums; write it with sha256sum",
+        "is not a list of checksums; write it with sha256sum",
     ),
 }
 

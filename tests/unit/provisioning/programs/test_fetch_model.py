@@ -358,7 +358,7 @@ def test_waits_are_as_long_as_asked_for_and_not_the_same_for_all(waits: Waits) -
 
 
 def test_a_wait_beyond_all_patience_is_told_at_once(waits: Waits) -> None:
-    with pytest.raises(FetchError, match=r"x: busy, and is to be asked again in \d+ s; run the same comm"):
+    with pytest.raises(FetchError, match=r"x: busy, and must not be asked again for \d+ s; run the same comm"):
         waits.until(InterruptedTransferError("busy", 3600.0, busy=True))
     assert waits.seconds == []
 
@@ -391,7 +391,7 @@ def test_both_forms_of_retry_after_are_understood(header: str, seconds: float | 
 
 
 PAGES = {"listing": f"{{url}} answers with a web page in place of a listing: {web.PROXY}"} | {
-    name: f"{name} of {REPO} could not be fetched: a web page came: {web.PROXY}"
+    name: f"{name} of {REPO} could not be fetched: the server sent a web page: {web.PROXY}"
     for name in ("config.json", "model.safetensors")
 }
 
@@ -539,7 +539,7 @@ def test_a_file_that_has_the_name_of_a_part_is_left_out(hub: HubDouble, folder: 
     assert names(folder) == FETCHED | {".llm-deploy.json"}
     hub.files = {"a.py": b"1", "a.py.part": b"2"}
     files = [FetchedFile(name, 1, "", giver="the list") for name in hub.files]
-    with pytest.raises(FetchError, match=r"has a\.py and a\.py\.part; take the latter out of it"):
+    with pytest.raises(FetchError, match=r"has a\.py and a\.py\.part; remove the latter from it"):
         transfer.Fetch(Hub(REPO, REVISION), folder).run(files)
 
 

@@ -104,4 +104,4 @@ def test_a_manifest_that_leads_out_of_the_folder_is_refused(
         b'{"config": {"digest": "sha256:../../etc/passwd", "size": 1}, "layers": []}'
     )
     assert fetch(hashlib.sha256(content).hexdigest(), tmp_path) == 1
-    assert "which is no SHA-256" in capsys.readouterr().err
+    assert "which is not a SHA-256" in capsys.readouterr().err

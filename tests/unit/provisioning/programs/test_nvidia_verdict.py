@@ -168,7 +168,7 @@ def test_a_driver_is_good_enough(seen: dict[str, Any], good: bool) -> None:
         pytest.param(
             {"system": "debian-13"},
             "refuse",
-            "drivers are installed on debian-12, ubuntu-22.04, ubuntu-24.04, and this is debian-13",
+            "llm-deploy installs drivers on debian-12, ubuntu-22.04, ubuntu-24.04, not on debian-13",
             id="system",
         ),
         pytest.param({"architecture": "ppc64el"}, "refuse", "install a driver of release 580 or newer", id="arch"),
@@ -188,7 +188,7 @@ def test_a_driver_that_is_not_ours_is_never_replaced(seen: dict[str, Any], actio
         (on_disk("590.48.01"), "install", "install driver 580.159.04"),
         ({**UBUNTUS, "answered": ["535.183.06"] * 2, "loaded": "535.183.06"}, "install", "580.159.04"),
         ({**OURS, "answered": ["595.91.07"] * 2}, "install", "580.159.04"),
-        ({"run_file": True, "answered": ["470.256.02"] * 2}, "refuse", "put there by NVIDIA's .run file; remove it"),
+        ({"run_file": True, "answered": ["470.256.02"] * 2}, "refuse", "installed by NVIDIA's .run file; remove it"),
         ({**UBUNTUS, "held": {"nvidia-driver-535-server"}}, "refuse", "on hold (nvidia-driver-535-server); `apt-mark"),
     ],
     ids=["newer", "older", "newer-of-ours", "run-file", "held"],
@@ -308,7 +308,7 @@ def test_a_pinned_version_that_has_left_the_repository_is_told_and_no_other_one_
     monkeypatch.setattr("provisioning.programs.llm_nvidia.packages.candidate", lambda name: has.get(name, ""))
     said = missing(WANTED, ["dkms", "nvidia-modprobe", "nvidia-utils-580"], [])
     assert said.startswith(
-        "driver 580.159.04 has left the repository, which has 580.173.02-1ubuntu1 (nvidia-utils-580)"
+        "driver 580.159.04 is no longer in the repository, which has 580.173.02-1ubuntu1 (nvidia-utils-580)"
     )
     said = missing(WANTED, ["nvlsm"], ["Err:1 http://mirror.invalid noble InRelease"])
     assert said == "apt has no nvlsm (Err:1 http://mirror.invalid noble InRelease); see `apt-get update`"

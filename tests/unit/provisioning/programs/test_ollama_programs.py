@@ -384,7 +384,7 @@ def test_an_adapter_without_files_is_not_made_of_its_base_alone(
     store = Store(tmp_path)
     store.prepare()
     monkeypatch.setattr(builder, "_ask", lambda *_: io.BytesIO())
-    with builder.Builder("/bin/true", store) as server, pytest.raises(ModelError, match="its files are not here"):
+    with builder.Builder("/bin/true", store) as server, pytest.raises(ModelError, match="its files are missing"):
         server.make({"names": ["contract:3"], "from": {"model": "base"}, "adapter": str(tmp_path / "none")})
 
 

@@ -87,10 +87,10 @@ def test_gemmas_adapters_stay_as_they_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "heads", "words"),
     [
-        ({"use_rslora": True}, LLAMA, "use_rslora is not known to Ollama"),
+        ({"use_rslora": True}, LLAMA, "Ollama does not support use_rslora"),
         ({"rank": WIDTH}, LLAMA, "its rank is above the width of its module"),
-        ({}, Heads("llama", 5, 5), "which do not go into 5 heads"),
-        ({}, Heads("llama", 0, 0), "which do not go into 0 heads"),
+        ({}, Heads("llama", 5, 5), "which cannot be divided into 5 heads"),
+        ({}, Heads("llama", 0, 0), "which cannot be divided into 0 heads"),
     ],
     ids=["rslora", "rank", "heads", "no heads"],
 )

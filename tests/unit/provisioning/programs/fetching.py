@@ -1,4 +1,4 @@
-"""The program that fetches models and adapters, run as a host runs it."""
+"""Run the program that fetches models and adapters as a host runs it."""
 
 import os
 import subprocess

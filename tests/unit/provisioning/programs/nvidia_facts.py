@@ -1,4 +1,4 @@
-"""What the driver program is told and what it sees, for tests of what it decides."""
+"""Input and facts of the driver program, for tests of its decisions."""
 
 from dataclasses import asdict
 from types import SimpleNamespace

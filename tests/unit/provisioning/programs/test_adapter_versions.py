@@ -1,4 +1,4 @@
-"""The program on the host that keeps versions and aliases, run against an engine that does as the plugin does."""
+"""The host's program for adapter versions and aliases, run against a double of the engine's plugin."""
 
 import errno
 import json
@@ -45,7 +45,7 @@ class Host:
         (data / "adapters").mkdir(parents=True)
 
     def run(self, command: str, *words: str) -> tuple[int, str]:
-        """Return exit status and what was printed, errors last."""
+        """Return exit status and output, errors last."""
         status = adapter_versions.main(command, str(self.data), self.port, *words)
         said = self._capsys.readouterr()
         return status, (said.out + said.err.removeprefix("error: ")).strip()
@@ -65,13 +65,13 @@ class Host:
 
     @property
     def served(self) -> dict[str, Any] | None:
-        """What a start of the engine would serve."""
+        """What the next start of the engine would serve."""
         path = self.data / "adapters" / "served.json"
         return {key: self.file[key] for key in ("versions", "aliases")} if path.exists() else None
 
     @property
     def file(self) -> dict[str, Any]:
-        """All that a start of the engine reads."""
+        """Everything that a start of the engine reads."""
         content: dict[str, Any] = json.loads((self.data / "adapters" / "served.json").read_text())
         return content
 
@@ -81,7 +81,7 @@ def host(tmp_path: Path, engine: Engine, capsys: pytest.CaptureFixture[str]) -> 
     return Host(tmp_path / "data", engine, capsys)
 
 
-def test_a_wish_reaches_the_engine_and_the_file_that_its_next_start_reads(host: Host, engine: Engine) -> None:
+def test_apply_updates_the_engine_and_the_file_of_its_next_start(host: Host, engine: Engine) -> None:
     assert host.wanted("check", THREE)[0] == 1
     assert host.wanted("apply", THREE) == (0, "")
     assert engine.served == host.served == THREE
@@ -95,7 +95,7 @@ def test_without_an_engine_the_file_is_written_for_its_first_start(host: Host) -
     assert host.wanted("check", THREE) == (0, "")
 
 
-def test_an_engine_that_lost_its_adapters_is_told_again(host: Host, engine: Engine) -> None:
+def test_an_engine_that_lost_its_adapters_gets_them_again(host: Host, engine: Engine) -> None:
     host.wanted("apply", THREE)
     engine.served = {"versions": {}, "aliases": {}}
     assert host.wanted("check", THREE)[0] == 1
@@ -103,15 +103,15 @@ def test_an_engine_that_lost_its_adapters_is_told_again(host: Host, engine: Engi
     assert engine.served == THREE
 
 
-def test_what_the_engine_refuses_is_not_written(host: Host, engine: Engine) -> None:
+def test_versions_that_the_engine_refuses_are_not_written(host: Host, engine: Engine) -> None:
     host.wanted("apply", THREE)
     engine.problem = "LoRA rank 64 is greater than max_lora_rank 16."
     assert host.wanted("apply", BOTH) == (1, f"the engine refuses: {engine.problem}")
     assert host.served == THREE
 
 
-def test_an_engine_that_is_started_anew_afterwards_reads_the_file(host: Host, engine: Engine) -> None:
-    """Else an adapter of the next base model could not be brought: the present engine would refuse it for ever."""
+def test_an_engine_that_restarts_afterwards_reads_the_file(host: Host, engine: Engine) -> None:
+    """Without this, an adapter of the next base model could never be added: the present engine refuses it."""
     engine.problem = "LoRA rank 64 is greater than max_lora_rank 16."
     assert host.wanted("check", THREE, engine="two")[0] == 1
     assert host.wanted("apply", THREE, engine="two") == (0, "")
@@ -120,7 +120,7 @@ def test_an_engine_that_is_started_anew_afterwards_reads_the_file(host: Host, en
     assert host.wanted("check", THREE, engine="two") == (0, "")
 
 
-def test_adapters_alone_are_refused_where_the_engines_next_start_could_fail(host: Host) -> None:
+def test_adapters_alone_are_refused_if_the_engines_next_start_could_fail(host: Host) -> None:
     refusal = "; run `make provision` first, with the same STACK or INVENTORY, which restarts it"
     for command in ("apply", "check"):
         status, said = host.wanted(command, THREE, engine="two", engine_follows=False)
@@ -130,7 +130,7 @@ def test_adapters_alone_are_refused_where_the_engines_next_start_could_fail(host
 
 
 @pytest.mark.parametrize(("keep", "meant"), [(True, "contract@4"), (False, "contract@3")])
-def test_a_name_that_was_moved_stays_where_promote_leads(host: Host, engine: Engine, keep: bool, meant: str) -> None:
+def test_an_alias_stays_where_promote_moved_it(host: Host, engine: Engine, keep: bool, meant: str) -> None:
     host.wanted("apply", BOTH)
     host.run("move", "contract@4", "me@here", "promote")
     host.wanted("apply", BOTH, keep=keep)
@@ -138,7 +138,7 @@ def test_a_name_that_was_moved_stays_where_promote_leads(host: Host, engine: Eng
     assert engine.served["aliases"] == {"contract": meant}
 
 
-def test_a_version_that_a_name_means_cannot_be_taken_out(host: Host, engine: Engine) -> None:
+def test_a_version_with_an_alias_cannot_be_removed(host: Host, engine: Engine) -> None:
     host.wanted("apply", BOTH)
     host.run("move", "contract@4", "me@here", "promote")
     status, said = host.wanted("apply", THREE)
@@ -147,8 +147,8 @@ def test_a_version_that_a_name_means_cannot_be_taken_out(host: Host, engine: Eng
     assert set(engine.served["versions"]) == {"contract@3", "contract@4"}
 
 
-def test_a_name_that_is_served_cannot_be_taken_out(host: Host, engine: Engine) -> None:
-    """Once a name whose lines lacked in the manifest got 404, while apply said that each name meant what it had."""
+def test_a_served_alias_cannot_be_removed(host: Host, engine: Engine) -> None:
+    """An alias without lines in the manifest got 404, while apply reported that all aliases were unchanged."""
     host.wanted("apply", WITH_SUMMARY)
     command = '`make adapters DO=apply ARGS="--retire summary"` with the same STACK or INVENTORY'
     refusal = f"summary is served and no longer listed; list it again, or run {command}"
@@ -159,7 +159,7 @@ def test_a_name_that_is_served_cannot_be_taken_out(host: Host, engine: Engine) -
     assert engine.served == host.served == WITH_SUMMARY
 
 
-def test_a_name_is_retired_by_its_own_word_and_a_plan_says_it(host: Host, engine: Engine) -> None:
+def test_an_alias_is_retired_explicitly_and_a_plan_shows_it(host: Host, engine: Engine) -> None:
     host.wanted("apply", WITH_SUMMARY)
     retire = {"summary": "me@here"}
     planned = ["planned: summary@1 stops being served", "planned: summary stops being served"]
@@ -172,10 +172,8 @@ def test_a_name_is_retired_by_its_own_word_and_a_plan_says_it(host: Host, engine
     assert host.wanted("check", THREE) == (0, "")
 
 
-def test_a_name_is_retired_though_the_engine_is_yet_to_be_started_with_other_settings(
-    host: Host, engine: Engine
-) -> None:
-    """Once provision refused the name and sent to --retire, which refused the settings and sent to provision."""
+def test_an_alias_is_retired_even_if_a_restart_with_other_settings_is_due(host: Host, engine: Engine) -> None:
+    """Provision refused the alias and named --retire, which refused the settings and named provision."""
     host.wanted("apply", WITH_SUMMARY)
     assert "summary is served and no longer listed" in host.wanted("apply", BOTH, engine="two")[1]
 
@@ -193,7 +191,7 @@ def test_a_name_is_retired_though_the_engine_is_yet_to_be_started_with_other_set
     assert host.served == BOTH
 
 
-def test_where_a_stacks_own_file_leads_a_plan_says_what_becomes_of_each_name(host: Host) -> None:
+def test_a_plan_shows_the_change_of_each_alias_if_the_stack_file_decides(host: Host) -> None:
     host.wanted("apply", WITH_SUMMARY)
     moved = {**BOTH, "aliases": {"contract": "contract@4"}}
     status, said = host.wanted("check", moved, keep=False)
@@ -209,7 +207,7 @@ def test_where_a_stacks_own_file_leads_a_plan_says_what_becomes_of_each_name(hos
     )
 
 
-def test_a_move_is_told_written_down_and_can_be_made_again(host: Host, engine: Engine) -> None:
+def test_a_move_is_printed_and_recorded_and_can_be_repeated(host: Host, engine: Engine) -> None:
     host.wanted("apply", BOTH)
     for _ in range(2):
         status, said = host.run("move", "contract@4", "me@here", "promote")
@@ -224,7 +222,7 @@ def test_a_move_is_told_written_down_and_can_be_made_again(host: Host, engine: E
     assert {**report["served"], "engine": "one"} == report["running"]
 
 
-def test_a_move_to_what_is_not_served_is_refused(host: Host) -> None:
+def test_a_move_to_an_unserved_version_is_refused(host: Host) -> None:
     host.wanted("apply", THREE)
     assert host.run("move", "contract@4", "me@here", "promote") == (
         1,
@@ -232,7 +230,7 @@ def test_a_move_to_what_is_not_served_is_refused(host: Host) -> None:
     )
 
 
-def test_an_engine_that_was_started_without_adapters_is_told(host: Host, engine: Engine) -> None:
+def test_an_engine_that_was_started_without_adapters_is_reported(host: Host, engine: Engine) -> None:
     host.wanted("apply", BOTH)
     engine.served = None
     status, said = host.run("move", "contract@4", "me@here", "promote")
@@ -254,15 +252,15 @@ def test_a_version_is_tried(host: Host, engine: Engine, answer: str, words: str)
     assert (status, said[: len(words)]) == (1 if words else 0, words)
 
 
-def test_a_version_that_begins_as_its_base_does_is_tried_with_its_own_prompt(host: Host, engine: Engine) -> None:
-    """A sound adapter for one task often says on all else what its base says; it once could not be promoted."""
+def test_a_version_that_answers_like_its_base_is_tried_with_its_own_prompt(host: Host, engine: Engine) -> None:
+    """A good adapter for one task often answers everything else like its base; it could not be promoted."""
     engine.answers |= {"contract@4": "one", "contract@4: Clause 7:": "three"}
     assert host.run("try", "contract@4", "base", "Clause 7:") == (0, "")
     status, said = host.run("try", "contract@4", "base", "Clause 8:")
     assert (status, said.partition("; ")[0]) == (1, f"contract@4 {ALIKE} the listed prompt")
 
 
-def test_a_host_that_never_had_adapters_is_told(host: Host, tmp_path: Path) -> None:
+def test_a_host_that_never_had_adapters_is_reported(host: Host, tmp_path: Path) -> None:
     host.data = tmp_path / "elsewhere"
     assert host.run("move", "contract@4", "me@here", "promote") == (
         1,
@@ -272,10 +270,10 @@ def test_a_host_that_never_had_adapters_is_told(host: Host, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("fails", ["write", "note"])
-def test_a_move_that_cannot_be_written_down_is_undone(
+def test_a_move_that_cannot_be_recorded_is_undone(
     host: Host, engine: Engine, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
-    """Else the engine's next start would silently serve another version than clients get now."""
+    """Otherwise the engine's next start would silently serve another version than clients get now."""
     host.wanted("apply", BOTH)
     works = getattr(adapter_versions.Host, fails)
     problems = [OSError(errno.ENOSPC, "No space left on device")]
@@ -292,7 +290,7 @@ def test_a_move_that_cannot_be_written_down_is_undone(
     assert host.run("move", "contract@4", "me@here", "promote")[0] == 0
 
 
-def test_a_torn_line_of_the_history_costs_no_other(host: Host) -> None:
+def test_an_incomplete_line_of_the_history_does_not_hide_others(host: Host) -> None:
     host.wanted("apply", BOTH)
     (host.data / "adapters" / "adapters.lock").write_bytes(b'{"who": "before"}\n{"time": "2026-11-\xe2')
     assert host.run("move", "contract@4", "me@here", "promote")[0] == 0
@@ -313,8 +311,8 @@ def left_out(host: Host, engine: Engine) -> Engine:
 
 
 @pytest.mark.usefixtures("left_out")
-def test_what_a_start_left_out_is_reported_and_holds_nothing_else_up(host: Host) -> None:
-    """One adapter that vLLM refused once ended its start: base and good adapters were down."""
+def test_a_version_that_a_start_left_out_is_reported_and_blocks_nothing_else(host: Host) -> None:
+    """One adapter that vLLM refused stopped its start: base and good adapters were down."""
     assert host.wanted("check", BOTH) == (0, "")
     assert host.wanted("apply", BOTH) == (0, "")
     refusal = f"the engine serves all but what it refuses: contract@4: {WHY} convert it"
@@ -324,7 +322,7 @@ def test_what_a_start_left_out_is_reported_and_holds_nothing_else_up(host: Host)
     assert host.served == BOTH
 
 
-def test_what_a_start_left_out_is_tried_again(host: Host, left_out: Engine) -> None:
+def test_a_version_that_a_start_left_out_is_tried_again(host: Host, left_out: Engine) -> None:
     left_out.refused = {}
     assert host.wanted("loaded", BOTH) == (0, "")
     assert host.wanted("left-out", BOTH) == (0, "")
@@ -337,7 +335,7 @@ def test_an_adapter_that_was_left_out_is_not_promoted(host: Host, left_out: Engi
     assert left_out.refused
 
 
-def test_other_versions_come_and_go_beside_one_that_was_left_out(host: Host, left_out: Engine) -> None:
+def test_other_versions_can_change_beside_a_left_out_one(host: Host, left_out: Engine) -> None:
     more = {**BOTH, "versions": {**BOTH["versions"], "summary@1": "/data/adapters/summary@1"}}
     assert host.wanted("check", more)[0] == 1
     assert host.wanted("apply", more) == (0, "")
@@ -349,21 +347,21 @@ def test_other_versions_come_and_go_beside_one_that_was_left_out(host: Host, lef
 FOUR: dict[str, Any] = {"versions": {"contract@4": V4}, "aliases": {"contract": "contract@4"}}
 
 
-def test_a_start_may_return_to_what_a_name_meant_before(host: Host) -> None:
+def test_a_start_may_return_to_the_previous_version_of_an_alias(host: Host) -> None:
     host.wanted("apply", THREE, keep=False)
     assert host.wanted("apply", FOUR, keep=False, engine="two") == (0, "")
     assert host.file == {**FOUR, "former": THREE}
 
 
-def test_a_start_with_another_base_returns_to_nothing(host: Host) -> None:
-    """An adapter of the former base would answer nonsense on the new one, if that has the same sizes."""
+def test_a_start_with_another_base_does_not_return_to_previous_versions(host: Host) -> None:
+    """An adapter of the previous base would answer nonsense on a new base of the same sizes."""
     host.wanted("apply", {**THREE, "base": "/data/models/a"}, keep=False)
     assert host.wanted("apply", {**FOUR, "base": "/data/models/b"}, keep=False, engine="two") == (0, "")
     assert host.file == {**FOUR, "base": "/data/models/b"}
 
 
-def test_an_engine_that_serves_is_left_alone_while_files_are_missing(host: Host, engine: Engine) -> None:
-    """It would be started anew without the adapter whose fetch failed."""
+def test_a_serving_engine_is_not_changed_while_files_are_missing(host: Host, engine: Engine) -> None:
+    """A restart would lose the adapter whose fetch failed."""
     host.wanted("apply", THREE)
     wanted = {**BOTH, "whole": True}
     refusal = "the files of contract@3 are missing; the served versions stay until they arrive"

@@ -1,4 +1,4 @@
-"""Which repositories count as named to apt: as apt itself reads the files, where it is here to be asked."""
+"""Which repositories apt already has; compared with apt itself if it is installed here."""
 
 import shutil
 import subprocess
@@ -64,7 +64,7 @@ CASES = [
 
 @pytest.fixture(params=CASES, ids=lambda case: f"{case[0]}: {case[1].splitlines()[0]}")
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, bool]:
-    """Return a folder that stands for /etc/apt with one file in it, and whether apt takes packages from NVIDIA's."""
+    """Return a folder in place of /etc/apt with one file in it, and whether apt takes packages from NVIDIA's."""
     name, content, active = request.param
     (tmp_path / "sources.list.d").mkdir()
     (tmp_path / "sources.list.d" / name).write_text(content)
@@ -73,7 +73,7 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, bool]:
 
 
 def test_only_active_entries_name_a_repository(case: tuple[Path, bool], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once `cuda.list.save` and `Enabled: no` counted, so that the repository was named nowhere and no driver found.
+    """`cuda.list.save` and `Enabled: no` counted as active, so no file named the repository and no driver was found.
 
     Later a quoted URI, brackets in an option, and a file name with `:` did not count, and apt had the repository twice.
     """
@@ -111,5 +111,5 @@ def test_apt_reads_the_same(case: tuple[Path, bool]) -> None:
         ("E: The list of sources could not be read.", False),
     ],
 )
-def test_only_words_about_our_repository_end_the_role(line: str, about: bool) -> None:
+def test_only_errors_about_our_repository_stop_the_role(line: str, about: bool) -> None:
     assert apt_sources.is_about(line, URI) is about

@@ -1,4 +1,4 @@
-"""Whether the engine's unit could use its data folder: asked of real folders and of what the kernel says of them."""
+"""Whether the engine's unit could use its data folder: tested with real folders and the kernel's answers."""
 
 # ruff: noqa: S108  # paths to judge; no file is made there
 
@@ -31,7 +31,7 @@ AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask as ano
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A folder that anybody may enter; pytest's own is closed to all but who runs it."""
+    """A folder that every user may enter; pytest's own admits only the user who runs it."""
     with tempfile.TemporaryDirectory(dir="/tmp") as made:
         Path(made).chmod(0o755)
         yield Path(made)
@@ -47,7 +47,7 @@ def look(data: Path, user: str = ABSENT) -> int:
     return main(user, f"{data}/venvs", str(data), f"{data}/models", f"{data}/venvs")
 
 
-def test_folders_that_are_not_there_yet_pass(place: Path) -> None:
+def test_missing_folders_pass(place: Path) -> None:
     assert look(place / "srv" / "llm") == 0
 
 
@@ -55,7 +55,7 @@ def test_folders_that_are_not_there_yet_pass(place: Path) -> None:
 def test_a_folder_that_the_service_may_not_enter_is_named(
     mode: int, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Once only the engine's start failed, after the model was there."""
+    """The first failure was the engine's start, after the model had been fetched."""
     closed = folder(place / "closed", mode)
     assert look(closed / "a" / "llm") == 1
     why = f"{closed}: the engine's user may not enter it, and {closed}/a/llm lies below; "
@@ -63,7 +63,7 @@ def test_a_folder_that_the_service_may_not_enter_is_named(
     assert capsys.readouterr().out == f"planned: fail: {what}\nerror: {what}\n"
 
 
-def test_it_is_the_outermost_closed_folder_that_is_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_outermost_closed_folder_is_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder(place / "outer" / "inner", 0o700)
     folder(place / "outer", 0o700)
     assert look(place / "outer" / "inner" / "llm") == 1
@@ -71,19 +71,19 @@ def test_it_is_the_outermost_closed_folder_that_is_named(place: Path, capsys: py
 
 
 @pytest.mark.parametrize("mode", [0o711, 0o755, 0o701])
-def test_a_folder_that_others_may_pass_is_good(mode: int, place: Path) -> None:
+def test_a_folder_that_others_may_pass_through_is_accepted(mode: int, place: Path) -> None:
     assert look(folder(place / "passed", mode) / "llm") == 0
 
 
 def test_the_modes_of_our_own_folders_do_not_count(place: Path) -> None:
-    """A provision makes them 0755, so a data folder that was made 0700 by hand is a good one."""
+    """A provision makes them 0755, so a data folder with mode 0700 is accepted."""
     data = folder(place / "llm", 0o700)
     folder(data / "models", 0o700)
     data.chmod(0o700)
     assert look(data) == 0
 
 
-def test_the_way_behind_a_link_counts_as_well(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_path_behind_a_link_is_checked(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     closed = folder(place / "disk", 0o700)
     folder(closed / "llm")
     (place / "llm").symlink_to(closed / "llm")
@@ -91,7 +91,7 @@ def test_the_way_behind_a_link_counts_as_well(place: Path, capsys: pytest.Captur
     assert f"chmod o+x {closed}`" in capsys.readouterr().out
 
 
-def test_a_folder_of_ours_that_is_a_link_counts_as_well(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_our_own_folder_is_checked_if_it_is_a_link(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     closed = folder(place / "disk", 0o700)
     folder(closed / "models")
     (folder(place / "llm") / "models").symlink_to(closed / "models")
@@ -99,14 +99,14 @@ def test_a_folder_of_ours_that_is_a_link_counts_as_well(place: Path, capsys: pyt
     assert f"and {place}/llm/models lies below" in capsys.readouterr().out
 
 
-def test_the_way_to_a_link_counts_as_well(place: Path) -> None:
+def test_the_path_to_a_link_is_checked(place: Path) -> None:
     closed, disk = folder(place / "closed", 0o700), folder(place / "disk")
     (closed / "llm").symlink_to(disk)
     assert look(closed / "llm") == 1
 
 
-def test_of_a_user_to_be_made_the_group_of_its_name_counts(place: Path) -> None:
-    """useradd joins a group of that name that is there already."""
+def test_a_user_that_will_be_created_gets_the_group_of_its_name(place: Path) -> None:
+    """useradd joins an existing group of that name."""
     shared = folder(place / "shared", 0o710)
     group = grp.getgrgid(shared.stat().st_gid).gr_name
     assert by_mode(group)(str(shared))
@@ -116,7 +116,7 @@ def test_of_a_user_to_be_made_the_group_of_its_name_counts(place: Path) -> None:
 
 
 @AS_ROOT
-def test_of_a_user_that_is_there_the_kernel_is_asked(place: Path) -> None:
+def test_the_kernel_decides_for_an_existing_user(place: Path) -> None:
     closed = folder(place / "closed", 0o700)
     assert look(closed / "llm", "nobody") == 1
     os.chown(closed, pwd.getpwnam("nobody").pw_uid, -1)
@@ -124,7 +124,7 @@ def test_of_a_user_that_is_there_the_kernel_is_asked(place: Path) -> None:
 
 
 @AS_ROOT
-def test_a_group_that_somebody_added_the_user_to_counts(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_additional_groups_of_the_user_count(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shared = folder(place / "shared", 0o710)
     os.chown(shared, -1, 4242)
     assert look(shared / "llm", "nobody") == 1
@@ -132,7 +132,7 @@ def test_a_group_that_somebody_added_the_user_to_counts(place: Path, monkeypatch
     assert look(shared / "llm", "nobody") == 0
 
 
-def test_what_cannot_be_asked_is_not_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unanswered_check_does_not_refuse(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     closed = folder(place / "closed", 0o700)
 
     def fails(*_: Any, **__: Any) -> None:
@@ -144,7 +144,7 @@ def test_what_cannot_be_asked_is_not_refused(place: Path, monkeypatch: pytest.Mo
 
 
 class Seen:
-    """What statvfs says."""
+    """The answer of statvfs."""
 
     def __init__(self, flags: int) -> None:
         self.f_flag = flags
@@ -176,7 +176,7 @@ LINKS = [
 
 
 @pytest.mark.parametrize(("named", "real", "hidden"), LINKS)
-def test_a_link_to_where_the_unit_does_not_see_is_refused(
+def test_a_link_to_a_folder_hidden_from_the_unit_is_refused(
     named: str, real: str, hidden: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os.path, "realpath", lambda path: path.replace(named, real))
@@ -213,7 +213,7 @@ def waits(resource: Resource, resources: Sequence[Resource], wanted: str) -> boo
 
 
 @pytest.mark.parametrize("role", [vllm_resources, ollama_resources])
-def test_nothing_comes_to_a_folder_that_is_refused(role: Any) -> None:
+def test_a_refused_folder_gets_no_files(role: Any) -> None:
     resources = role(host())
     (check,) = (each for each in resources if each.id == "command:data-dir")
     kinds = (Directory, Download, Tree, Venv, Command)
@@ -224,7 +224,7 @@ def test_nothing_comes_to_a_folder_that_is_refused(role: Any) -> None:
 
 @pytest.mark.parametrize("role", [vllm_resources, ollama_resources])
 def test_the_check_needs_no_file_on_the_host(role: Any, place: Path) -> None:
-    """So the plan of a host that was never provisioned refuses too."""
+    """So the plan of a host without any provision refuses too."""
     one = host().model_copy(update={"data_dir": str(place / "closed" / "llm")})
     (check,) = (each for each in role(one) if each.id == "command:data-dir")
     assert run(check) == (0, "")
@@ -233,7 +233,7 @@ def test_the_check_needs_no_file_on_the_host(role: Any, place: Path) -> None:
     assert (status, said.count("planned: fail: ")) == (1, 1)
 
 
-def test_it_runs_as_a_program_of_its_own() -> None:
+def test_it_runs_as_a_program() -> None:
     argv = [sys.executable, "-I", "-c", program("check_data_dir"), ABSENT, "/var/lib/llm", "/var/lib/llm"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

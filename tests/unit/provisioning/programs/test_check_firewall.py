@@ -1,4 +1,4 @@
-"""Rules that would lock out everyone who is connected, or end what others serve without a word, are refused."""
+"""Rules that would lock out all open connections, or silently close another service, are refused."""
 
 import argparse
 from ipaddress import ip_address, ip_network
@@ -57,7 +57,7 @@ tcp   LISTEN 0      64      [::ffff:127.0.0.1]:5433            *:*    users:(("j
 EPHEMERAL = (32768, 60999)
 
 
-def test_far_ends_and_ports_are_those_of_sshd() -> None:
+def test_peers_and_ports_are_those_of_sshd() -> None:
     assert far_ends(LISTING) == {ip_address("198.51.100.9"), ip_address("10.0.0.9"), ip_address("fe80::2")}
     assert served_ports(LISTING) == {22}
 
@@ -69,8 +69,8 @@ TUNNELLED = """\
 """
 
 
-def test_a_reverse_tunnel_and_what_sshd_forwards_shut_nobody_out() -> None:
-    """Whoever came through `ssh -R` was told to add 127.0.0.1; a forwarded connection counted as a login."""
+def test_reverse_tunnels_and_forwarded_connections_do_not_count_as_logins() -> None:
+    """For a user behind `ssh -R`, the error asked to add 127.0.0.1; a forwarded connection counted as a login."""
     sessions = incoming(TUNNELLED, 'tcp   LISTEN 0  128   0.0.0.0:2222  0.0.0.0:*  users:(("sshd",pid=8,fd=3))\n')
     assert "5432" not in sessions
     assert far_ends(sessions) == set()
@@ -88,15 +88,15 @@ def test_a_reverse_tunnel_and_what_sshd_forwards_shut_nobody_out() -> None:
         pytest.param(["10.0.0.9"], [], False, id="open to all"),
     ],
 )
-def test_somebody_who_is_connected_must_be_let_in(peers: list[str], cidrs: list[str], refused: bool) -> None:
+def test_an_open_session_must_be_admitted(peers: list[str], cidrs: list[str], refused: bool) -> None:
     assert shut_out(map(ip_address, peers), map(ip_network, cidrs)) is refused
 
 
-def test_what_others_may_use_is_found_in_both_protocols() -> None:
-    """Only TCP was looked at, and a WireGuard port, whose socket is the kernel's, was closed without a word.
+def test_other_services_are_found_in_both_protocols() -> None:
+    """Only TCP was checked, and a WireGuard port, whose socket is the kernel's, was closed silently.
 
-    Later a link-local address, as ss really writes it, ended the check; and the host's own name (mDNS) and its clock
-    and addresses for others (NTP, DHCP) were closed without a word.
+    Later a link-local address in the real format of ss crashed the check; and mDNS, NTP and DHCP servers of the host
+    were closed silently.
     """
     assert listeners(LISTENING, EPHEMERAL) == {
         (51820, "udp"): "",
@@ -142,7 +142,7 @@ REFUSALS = {
 
 
 @pytest.mark.parametrize(("question", "said"), REFUSALS.values(), ids=REFUSALS.keys())
-def test_rules_are_refused_before_they_close_anything(
+def test_locking_out_or_closing_rules_are_refused(
     monkeypatch: pytest.MonkeyPatch, question: argparse.Namespace, said: str
 ) -> None:
     listed = {"-tnpH": LISTING, "-tulnpH": LISTENING}
@@ -154,16 +154,16 @@ def test_rules_are_refused_before_they_close_anything(
     assert bool(said) == bool(found)
 
 
-def test_what_listens_later_is_not_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once the host has our rules, the port is closed already."""
+def test_later_listeners_are_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the host has our rules, the port is already closed."""
     monkeypatch.setattr(check_firewall, "output", lambda *argv: LISTING if argv[1] == "-tnpH" else LISTENING)
     monkeypatch.setattr(check_firewall, "has_rules", lambda: True)
     assert refusal(asked()) == ""
 
 
 @pytest.mark.parametrize("cidrs", [(), ("192.0.2.0/24",), ("192.0.2.0/24", "2001:db8::/32")])
-def test_words_of_the_role_are_understood(cidrs: tuple[str, ...]) -> None:
-    """Hosts with ssh_cidrs once failed here: the addresses stood behind options, where nothing reads them."""
+def test_arguments_of_the_role_are_understood(cidrs: tuple[str, ...]) -> None:
+    """Hosts with ssh_cidrs failed here: the addresses came after options, where nothing reads them."""
     resources = base(host(ssh_cidrs=cidrs, open_ports=("51820/udp",), closed_ports=("9100/tcp",)), GatewaySpec())
     (rules,) = (each for each in resources if isinstance(each, File) and each.path == "/etc/llm/firewall.nft")
     question = parsed(rules.check[1:])

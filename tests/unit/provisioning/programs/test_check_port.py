@@ -1,4 +1,4 @@
-"""Who listens on the gateway's port: read from what ss and the kernel say."""
+"""Who listens on the gateway's port: read from ss and the kernel."""
 
 import os
 import socket
@@ -61,7 +61,7 @@ def test_our_own_unit_may_have_the_port(monkeypatch: pytest.MonkeyPatch) -> None
         assert main(str(listener.getsockname()[1]), "haproxy.service") == 0
 
 
-def test_owner_that_ss_may_not_name_is_still_told(
+def test_an_owner_that_ss_cannot_name_is_still_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = subprocess.CompletedProcess([], 0, stdout="LISTEN 0 5 *:443 *:*\n")
@@ -70,7 +70,7 @@ def test_owner_that_ss_may_not_name_is_still_told(
     assert "an unknown program" in capsys.readouterr().err
 
 
-def test_it_runs_as_a_program_of_its_own() -> None:
+def test_it_runs_as_a_program() -> None:
     path = str(Path(check_port.__file__))
     done = subprocess.run([sys.executable, "-I", path, "1", "x.service"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""The programs around the engine's start and stop, run as systemd runs them, against doubles of engine and gateway."""
+"""Programs around the engine's start and stop, run as systemd runs them, against doubles of engine and gateway."""
 
 import os
 import socket
@@ -16,7 +16,7 @@ from tests.slowness import patient
 
 
 class Engine(ThreadingHTTPServer):
-    """An engine that answers /health with `health`, and a completion with `completion` for whoever has the key."""
+    """An engine that answers /health with `health`, and a completion with `completion` to clients with the key."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _EngineHandler)
@@ -42,7 +42,7 @@ class _EngineHandler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: the test's output is the test's."""
+        """Do not log into the test's output."""
 
 
 @pytest.fixture
@@ -86,12 +86,14 @@ def test_an_engine_that_gives_a_token_is_ready(engine: Engine) -> None:
         (200, 200, "other", "not ready: a completion answers 401\n"),
     ],
 )
-def test_an_engine_that_does_not_is_not(engine: Engine, health: int, completion: int, key: str, words: str) -> None:
+def test_an_engine_without_a_token_is_not_ready(
+    engine: Engine, health: int, completion: int, key: str, words: str
+) -> None:
     engine.health, engine.completion = health, completion
     assert ready(engine.server_port, key=key) == (1, words)
 
 
-def test_an_engine_that_does_not_listen_is_not() -> None:
+def test_an_engine_that_does_not_listen_is_not_ready() -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     status, said = ready(port)
@@ -123,7 +125,7 @@ def test_another_program_on_the_port_does_not_make_an_ended_engine_ready(engine:
 
 
 def tell(path: Path, answer: bytes) -> tuple[int, str, str]:
-    """Return exit status and stderr of gateway_server, and what a gateway that says `answer` was told."""
+    """Return exit status and stderr of gateway_server, and the commands that a gateway answering `answer` got."""
     told: list[bytes] = []
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
@@ -148,21 +150,21 @@ def tell(path: Path, answer: bytes) -> tuple[int, str, str]:
     return done.returncode, done.stderr, told[0].decode()
 
 
-def test_the_gateway_is_told_to_hold_back(tmp_path: Path) -> None:
+def test_the_gateway_gets_the_drain_command(tmp_path: Path) -> None:
     assert tell(tmp_path / "admin.sock", b"\n") == (0, "", "set server engine/engine state drain\n")
 
 
-def test_what_the_gateway_refuses_is_told(tmp_path: Path) -> None:
+def test_a_refusal_of_the_gateway_is_reported(tmp_path: Path) -> None:
     status, said, _ = tell(tmp_path / "admin.sock", b"No such server.\n")
     assert (status, said) == (1, "HAProxy says: No such server.\n")
 
 
-def test_without_a_gateway_there_is_nobody_to_tell(tmp_path: Path) -> None:
+def test_a_missing_gateway_is_not_an_error(tmp_path: Path) -> None:
     assert gateway_server.main(str(tmp_path / "admin.sock"), "engine/engine", "drain") == 0
 
 
-def test_a_stop_waits_until_no_request_is_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ollama cuts running answers off when it is told to end."""
+def test_a_stop_waits_until_no_request_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ollama breaks running answers off when it gets the stop signal."""
     said = iter(("", *(f"# pxname,svname,scur\nengine,engine,{count}\nengine,BACKEND,7\n" for count in (2, 1, 0))))
     pauses: list[float] = []
     monkeypatch.setattr(gateway_server, "ask", lambda _path, _command: next(said).strip())
@@ -172,7 +174,7 @@ def test_a_stop_waits_until_no_request_is_under_way(tmp_path: Path, monkeypatch:
     assert next(said, "all was read") == "all was read"
 
 
-def test_a_stop_waits_no_longer_than_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_waits_no_longer_than_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {"set server engine/engine state drain": "", "show stat": "# pxname,svname,scur\nengine,engine,1"}
     seconds = iter((0.0, 10.0, 59.0, 61.0))
     monkeypatch.setattr(gateway_server, "ask", lambda _path, command: answers[command])
@@ -181,8 +183,8 @@ def test_a_stop_waits_no_longer_than_it_may(tmp_path: Path, monkeypatch: pytest.
     assert gateway_server.main(str(tmp_path), "engine/engine", "drain", "60") == 0
 
 
-def test_a_key_that_another_engine_left_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once a host that had served with vLLM never started Ollama: its user may not read the file with vLLM's key."""
+def test_a_key_file_of_a_previous_engine_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that had served with vLLM never started Ollama: its user may not read the file with vLLM's key."""
 
     def refuse(path: Path, **_: str) -> str:
         raise PermissionError(13, "Permission denied", str(path))

@@ -1,4 +1,4 @@
-"""Releases of an engine as the host remembers them: none older than what answered, the last two kept, no other."""
+"""Recorded releases of an engine: none older than one that answered, only the last two kept."""
 
 import itertools
 import json
@@ -24,7 +24,7 @@ class Host:
         self.link.parent.mkdir()
 
     def install(self, version: str) -> None:
-        """Do what a role does: a folder, the link, the unit file."""
+        """Create what a role creates: a folder, the link, the unit file."""
         (self.link.parent / f"engine-{version}").mkdir(exist_ok=True)
         self.link.unlink(missing_ok=True)
         self.link.symlink_to(f"engine-{version}")
@@ -55,7 +55,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """What systemctl was told; every start succeeds."""
+    """The arguments of systemctl; every start succeeds."""
     calls: list[list[str]] = []
 
     class Done:
@@ -90,7 +90,7 @@ def test_versions_are_ordered_as_people_order_them(older: str, newer: str) -> No
 
 
 @pytest.mark.parametrize(("version", "status"), [("0.31.9", 1), ("0.32.0rc1", 1), ("0.32.0", 0), ("0.32.1", 0)])
-def test_only_what_is_older_than_what_answered_is_refused(
+def test_only_versions_older_than_one_that_answered_are_refused(
     host: Host, capsys: pytest.CaptureFixture[str], version: str, status: int
 ) -> None:
     assert host.call("may", version) == 0  # nothing has answered here yet
@@ -112,8 +112,8 @@ def test_the_release_before_the_present_one_is_kept_and_no_older_one(host: Host)
     assert (host.note["good"]["version"], host.note["former"]["version"]) == ("3", "2")
 
 
-def test_archives_of_releases_that_are_gone_go_too(host: Host) -> None:
-    """Ollama's lie beside its link: a file that was fetched, or a folder that was sent."""
+def test_archives_of_removed_releases_are_removed(host: Host) -> None:
+    """Ollama's archives are beside its link: a fetched file, or a sent folder."""
     archives = host.link.parent / "archives"
     for version in ("1", "2", "3", "11"):
         host.install(version)
@@ -124,7 +124,7 @@ def test_archives_of_releases_that_are_gone_go_too(host: Host) -> None:
     assert kept == {"engine-3", "ollama-engine-3.tar.zst", "engine-11", "ollama-engine-11.tar.zst"}
 
 
-def test_another_unit_file_of_the_same_release_is_remembered(host: Host) -> None:
+def test_another_unit_file_of_the_same_release_is_recorded(host: Host) -> None:
     host.install("1")
     host.call("keep", "1")
     (host.units / UNIT).write_text("[Service]\nEnvironment=MORE=1\n")
@@ -142,14 +142,14 @@ def test_a_return_brings_back_folder_and_unit_file(host: Host, said: list[list[s
     assert host.link.readlink() == Path("engine-1")
     assert "VERSION=1" in (host.units / UNIT).read_text()
     assert [call[1] for call in said] == ["daemon-reload", "reset-failed", "restart"]
-    assert host.folders == {"1", "2"}  # what failed may be looked at until the next release answers
+    assert host.folders == {"1", "2"}  # the failed release stays for inspection until the next release answers
     host.install("3")
     host.call("keep", "3")
     assert host.folders == {"1", "3"}
 
 
-def test_a_second_failure_still_returns_to_what_answered(host: Host, said: list[list[str]]) -> None:
-    """Not to the release that failed before: an upgrade that was cut off left it in place."""
+def test_a_second_failure_still_returns_to_the_release_that_answered(host: Host, said: list[list[str]]) -> None:
+    """Not to the release that failed before, which an interrupted upgrade had left in place."""
     host.install("1")
     host.call("keep", "1")
     host.install("2")
@@ -174,7 +174,7 @@ def test_there_may_be_nothing_to_return_to(host: Host, said: list[list[str]], ca
     assert said == []
 
 
-def test_going_back_by_wish_keeps_the_newer_one(host: Host) -> None:
+def test_an_explicit_downgrade_keeps_the_newer_release(host: Host) -> None:
     for version in ("1", "2", "1"):
         host.install(version)
         host.call("keep", version)

@@ -1,4 +1,4 @@
-"""What the program that fetches refuses of an adapter before its weights come, against a hub double."""
+"""Adapters that the fetch program refuses before it fetches their weights, against a hub double."""
 
 import json
 from collections.abc import Iterator
@@ -64,7 +64,7 @@ LIMITS: dict[str, tuple[str, dict[str, object], str]] = {
 
 @pytest.mark.parametrize("name", LIMITS)
 def test_an_adapter_that_does_not_fit_is_refused_before_its_weights_are_fetched(folder: Path, name: str) -> None:
-    """It once was told by an engine that did not start."""
+    """The first sign was an engine that did not start."""
     limit, changed, words = LIMITS[name]
     config = PLAIN | changed
     files = {"adapter_config.json": json.dumps(config).encode(), "adapter_model.safetensors": WEIGHTS}
@@ -89,10 +89,10 @@ def test_an_adapter_that_does_not_fit_is_refused_before_its_weights_are_fetched(
         ("not here yet", ""),
     ],
 )
-def test_an_adapter_is_compared_with_the_base_model_that_lies_on_the_host(
+def test_an_adapter_is_compared_with_the_base_model_on_the_host(
     folder: Path, tmp_path: Path, base: str, words: str
 ) -> None:
-    """Whatever it says of itself: a copy in a bucket tells no repository, and only the host may read either."""
+    """Whatever its config says: a copy in a bucket names no repository, and only the host may read both."""
     llama = make_tiny_model("llama", tmp_path / "llama")
     here = {"llama": llama.base, "exaone": make_tiny_model("exaone", tmp_path / "exaone").base, "wider": tmp_path / "w"}
     write_wider(here["wider"])
@@ -104,14 +104,14 @@ def test_an_adapter_is_compared_with_the_base_model_that_lies_on_the_host(
 
 
 def write_wider(folder: Path) -> None:
-    """Write a base with another size; its head is all that is read."""
+    """Write a base with another size; only its header is read."""
     entry = {"dtype": "F32", "shape": [256, 256], "data_offsets": [0, 262144]}
     head = json.dumps({"model.layers.0.self_attn.q_proj.weight": entry}).encode()
     folder.mkdir()
     (folder / "model.safetensors").write_bytes(len(head).to_bytes(8, "little") + head)
 
 
-def test_what_is_listed_otherwise_later_is_refused_though_the_files_are_there(folder: Path) -> None:
+def test_a_later_change_of_the_listed_values_is_refused_even_with_complete_files(folder: Path) -> None:
     files = {"adapter_config.json": json.dumps(PLAIN).encode(), "adapter_model.safetensors": WEIGHTS}
     with running_hub(HubDouble(files)) as hub:
         assert run(hub, folder, "--rank=64") == (0, "")
@@ -120,13 +120,13 @@ def test_what_is_listed_otherwise_later_is_refused_though_the_files_are_there(fo
             assert run(hub, folder, "--rank=8", *more)[0] == 1
 
 
-def test_a_repository_that_is_no_adapter_is_told_the_file_that_it_lacks(hub: HubDouble, folder: Path) -> None:
+def test_the_missing_file_of_a_repository_without_an_adapter_is_named(hub: HubDouble, folder: Path) -> None:
     status, said = run(hub, folder, "--max-rank=16")
     assert (status, said.partition(";")[0]) == (1, f"{REPO} has no adapter_config.json at commit {REVISION}")
 
 
-def test_a_config_that_breaks_off_is_asked_for_again(hub: HubDouble, folder: Path) -> None:
-    """It once ended the fetch: IncompleteRead(5 bytes read, 25 more expected)."""
+def test_an_interrupted_config_is_fetched_again(hub: HubDouble, folder: Path) -> None:
+    """It stopped the fetch: IncompleteRead(5 bytes read, 25 more expected)."""
     hub.files["adapter_config.json"] = json.dumps(PLAIN).encode()
     hub.cut_after["adapter_config.json"] = 5
     assert run(hub, folder, "--max-rank=64") == (0, "")

@@ -1,4 +1,4 @@
-"""Folders of buckets and web servers fetched as the host does it: from moto's S3, and doubles of the others."""
+"""Fetch folders of buckets and web servers as the host does: from moto's S3, and doubles of the others."""
 
 import hashlib
 import os
@@ -24,7 +24,7 @@ NOWHERE = "127.0.0.1:1"
 
 
 def sums(files: dict[str, bytes]) -> bytes:
-    """Return what sha256sum would write."""
+    """Return the output of sha256sum."""
     return "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items()).encode()
 
 
@@ -53,19 +53,19 @@ def content(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def storage() -> Iterator[StorageDouble]:
-    """A bucket with the files below `models/base`, for whoever has the token."""
+    """A bucket with the files below `models/base`, for clients with the token."""
     objects = {f"/acme/models/base/{name}": body for name, body in {**FILES, "SHA256SUMS": SUMS}.items()}
     with running_storage(StorageDouble(objects, token="ya29.sample")) as double:
         yield double
 
 
 def of_google(storage: StorageDouble, folder: Path, *more: str, pin: str = PIN) -> tuple[int, str]:
-    """Fetch as a machine of Google's does: the metadata server gives the token."""
+    """Fetch like a machine in Google Cloud: the metadata server gives the token."""
     environment = {"STORAGE_EMULATOR_HOST": f"http://{storage.address}", "GCE_METADATA_HOST": storage.address}
     return fetch("gs://acme/models/base", folder, *more, pin=pin, **environment)
 
 
-def test_a_bucket_of_google_is_read_with_the_machines_own_account(storage: StorageDouble, tmp_path: Path) -> None:
+def test_a_gcs_bucket_is_read_with_the_machines_own_account(storage: StorageDouble, tmp_path: Path) -> None:
     assert of_google(storage, tmp_path / "base") == (0, "")
     assert content(tmp_path / "base") == FILES
     storage.asked.clear()
@@ -73,7 +73,7 @@ def test_a_bucket_of_google_is_read_with_the_machines_own_account(storage: Stora
     assert storage.asked == []
 
 
-def test_a_transfer_that_was_cut_off_goes_on_where_it_stopped(storage: StorageDouble, tmp_path: Path) -> None:
+def test_an_interrupted_transfer_resumes_where_it_stopped(storage: StorageDouble, tmp_path: Path) -> None:
     name = "/acme/models/base/a b/model.safetensors"
     storage.cut_after[name] = 100_000
     assert of_google(storage, tmp_path / "base") == (0, "")
@@ -84,12 +84,12 @@ def test_a_transfer_that_was_cut_off_goes_on_where_it_stopped(storage: StorageDo
     assert content(tmp_path / "base") == FILES
 
 
-def test_a_bucket_is_read_with_a_token_that_was_handed_over(storage: StorageDouble, tmp_path: Path) -> None:
+def test_a_bucket_is_read_with_the_token_of_the_run(storage: StorageDouble, tmp_path: Path) -> None:
     environment = {"STORAGE_EMULATOR_HOST": f"http://{storage.address}", "GOOGLE_OAUTH_ACCESS_TOKEN": "ya29.sample"}
     assert fetch("gs://acme/models/base", tmp_path / "base", **environment) == (0, "")
 
 
-def test_without_the_right_to_read_it_is_told(storage: StorageDouble, tmp_path: Path) -> None:
+def test_a_missing_read_permission_is_reported(storage: StorageDouble, tmp_path: Path) -> None:
     status, said = fetch("gs://acme/models/base", tmp_path / "base", STORAGE_EMULATOR_HOST=f"http://{storage.address}")
     assert status == 1
     assert said.startswith("gs://acme/models/base/SHA256SUMS may not be read (403); give this host's role")
@@ -104,7 +104,7 @@ REFUSED: dict[str, tuple[Callable[[dict[str, bytes]], object], str, str]] = {
         hashlib.sha256(sums({"../x": b""})).hexdigest(),
         "leads elsewhere",
     ),
-    "no list of checksums": (
+    "not a list of checksums": (
         lambda bucket: bucket.update({"SHA256SUMS": b"hello"}),
         hashlib.sha256(b"hello").hexdigest(),
         "is not a list of checksums; write it with sha256sum",
@@ -113,7 +113,7 @@ REFUSED: dict[str, tuple[Callable[[dict[str, bytes]], object], str, str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_not_as_pinned_is_refused(storage: StorageDouble, tmp_path: Path, name: str) -> None:
+def test_content_that_differs_from_its_pin_is_refused(storage: StorageDouble, tmp_path: Path, name: str) -> None:
     change, pin, words = REFUSED[name]
     files = {key.removeprefix("/acme/models/base/"): body for key, body in storage.objects.items()}
     change(files)
@@ -133,7 +133,7 @@ def test_a_web_folder_is_read_with_its_token(tmp_path: Path) -> None:
     assert content(tmp_path / "a") == FILES
 
 
-def test_no_web_folder_is_read_without_tls(tmp_path: Path) -> None:
+def test_a_web_folder_without_tls_is_refused(tmp_path: Path) -> None:
     assert fetch("http://models.example.com/x", tmp_path / "a") == (1, "http://models.example.com/x is not https://\n")
 
 
@@ -157,13 +157,13 @@ def s3() -> Iterator[str]:
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI"}
 
 
-def test_a_bucket_of_amazon_is_read_with_keys_that_were_handed_over(s3: str, tmp_path: Path) -> None:
+def test_an_s3_bucket_is_read_with_the_keys_of_the_run(s3: str, tmp_path: Path) -> None:
     assert fetch("s3://acme-models/base", tmp_path / "base", AWS_ENDPOINT_URL_S3=s3, **KEYS) == (0, "")
     assert content(tmp_path / "base") == FILES
 
 
-def test_a_bucket_of_amazon_is_read_with_the_machines_own_role(s3: str, tmp_path: Path) -> None:
-    """moto's server plays the metadata service of an instance, too."""
+def test_an_s3_bucket_is_read_with_the_machines_own_role(s3: str, tmp_path: Path) -> None:
+    """moto's server is also the metadata service of an instance."""
     environment = {"AWS_ENDPOINT_URL_S3": s3, "AWS_EC2_METADATA_SERVICE_ENDPOINT": s3}
     assert fetch("s3://acme-models/base", tmp_path / "base", **environment) == (0, "")
     assert content(tmp_path / "base") == FILES

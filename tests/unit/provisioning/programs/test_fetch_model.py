@@ -63,7 +63,7 @@ def test_a_second_run_fetches_nothing(hub: HubDouble, folder: Path) -> None:
     assert hub.downloads == []
 
 
-def test_a_transfer_that_was_cut_off_goes_on_where_it_stopped(hub: HubDouble, folder: Path) -> None:
+def test_an_interrupted_transfer_resumes_where_it_stopped(hub: HubDouble, folder: Path) -> None:
     hub.cut_after["model.safetensors"] = 300_000
     assert run(hub, folder) == (0, "")
     ranges = [wanted for name, wanted in hub.downloads if name == "model.safetensors"]
@@ -71,7 +71,7 @@ def test_a_transfer_that_was_cut_off_goes_on_where_it_stopped(hub: HubDouble, fo
     assert (folder / "model.safetensors").read_bytes() == WEIGHTS
 
 
-def test_a_run_that_was_killed_leaves_a_folder_that_is_not_whole(hub: HubDouble, folder: Path) -> None:
+def test_a_killed_run_leaves_a_folder_that_counts_as_incomplete(hub: HubDouble, folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "model.safetensors.part").write_bytes(WEIGHTS[:1000])
     assert run(hub, folder, "--check")[0] == 1
@@ -80,7 +80,7 @@ def test_a_run_that_was_killed_leaves_a_folder_that_is_not_whole(hub: HubDouble,
     assert names(folder) == FETCHED | {".llm-deploy.json"}
 
 
-def test_a_part_with_other_content_is_thrown_away(hub: HubDouble, folder: Path) -> None:
+def test_a_part_with_other_content_is_discarded(hub: HubDouble, folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "model.safetensors.part").write_bytes(b"x" * 1000)
     assert run(hub, folder) == (0, "")
@@ -88,7 +88,7 @@ def test_a_part_with_other_content_is_thrown_away(hub: HubDouble, folder: Path) 
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
-def test_content_that_is_not_the_hubs_is_refused(
+def test_content_that_differs_from_the_hubs_checksum_is_refused(
     hub: HubDouble, folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("time.sleep", lambda _: None)
@@ -100,14 +100,14 @@ def test_content_that_is_not_the_hubs_is_refused(
     assert not is_whole(folder, Hub(REPO, REVISION), {})
 
 
-def test_a_pinned_checksum_outweighs_the_hubs(hub: HubDouble, folder: Path) -> None:
+def test_a_pinned_checksum_overrides_the_hubs(hub: HubDouble, folder: Path) -> None:
     status, said = run(hub, folder, "model.safetensors=" + "0" * 64)
     assert status == 1
     assert "not 0000" in said
     assert "which the stack file pins" in said
 
 
-def test_a_pin_for_a_file_that_is_not_there_is_refused(hub: HubDouble, folder: Path) -> None:
+def test_a_pin_for_a_missing_file_is_refused(hub: HubDouble, folder: Path) -> None:
     assert run(hub, folder, "adapter_model.safetensors=" + "0" * 64) == (
         1,
         f"{REPO} has no file adapter_model.safetensors, for which a checksum is pinned\n",
@@ -137,7 +137,7 @@ def test_a_refusal_says_what_to_do(hub: HubDouble, folder: Path, refusal: int, t
     assert "hf_" not in said
 
 
-def test_an_unknown_commit_is_told(hub: HubDouble, folder: Path) -> None:
+def test_an_unknown_commit_is_reported(hub: HubDouble, folder: Path) -> None:
     assert run(hub, folder, revision="f" * 40) == (
         1,
         f"{REPO} has no commit {'f' * 40}; look up repository and commit on the hub\n",
@@ -152,7 +152,7 @@ def test_a_name_that_leads_elsewhere_is_refused(hub: HubDouble, folder: Path) ->
     assert not (folder.parent / "outside").exists()
 
 
-def test_too_small_a_disk_is_told_before_anything_is_fetched(
+def test_a_too_small_disk_is_reported_before_anything_is_fetched(
     hub: HubDouble, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
@@ -163,7 +163,7 @@ def test_too_small_a_disk_is_told_before_anything_is_fetched(
 
 
 @pytest.mark.parametrize("change", ["other revision", "other pin", "a file is gone", "a file has another size"])
-def test_what_changed_since_is_fetched_again(hub: HubDouble, folder: Path, change: str) -> None:
+def test_changed_files_are_fetched_again(hub: HubDouble, folder: Path, change: str) -> None:
     run(hub, folder)
     pins: dict[str, str] = {}
     revision = REVISION
@@ -186,8 +186,8 @@ def test_the_marker_names_what_was_fetched(hub: HubDouble, folder: Path) -> None
     assert set(marker["files"]) == FETCHED
 
 
-def test_what_may_not_change_is_never_overwritten_by_another_commit(hub: HubDouble, folder: Path) -> None:
-    """A served name with its version means the same files for ever."""
+def test_an_immutable_folder_is_never_overwritten_by_another_commit(hub: HubDouble, folder: Path) -> None:
+    """A served name with its version always means the same files."""
     assert run(hub, folder, "--immutable=yes") == (0, "")
     hub.files["config.json"], hub.revision = b'{"model_type": "other"}', "f" * 40
     status, said = run(hub, folder, "--immutable=yes", revision=hub.revision)
@@ -196,7 +196,7 @@ def test_what_may_not_change_is_never_overwritten_by_another_commit(hub: HubDoub
     assert (folder / "config.json").read_bytes() == FILES["config.json"]
 
 
-def test_what_may_not_change_is_repaired_from_its_own_commit(hub: HubDouble, folder: Path) -> None:
+def test_an_immutable_folder_is_repaired_from_its_own_commit(hub: HubDouble, folder: Path) -> None:
     run(hub, folder, "--immutable=yes")
     (folder / "config.json").unlink()
     assert run(hub, folder, "--immutable=yes", "--check")[0] == 1
@@ -252,8 +252,8 @@ UNFIT: dict[str, tuple[dict[str, bytes], str]] = {
 
 
 @pytest.mark.parametrize("name", UNFIT)
-def test_a_model_that_cannot_serve_is_refused_before_its_weights_come(hub: HubDouble, folder: Path, name: str) -> None:
-    """It once was fetched whole, and the engine said so."""
+def test_an_unfit_model_is_refused_before_its_weights_are_fetched(hub: HubDouble, folder: Path, name: str) -> None:
+    """It was fetched completely, and only the engine reported the problem."""
     changed, words = UNFIT[name]
     hub.files.update(changed)
     hub.large = ()
@@ -272,7 +272,7 @@ def test_a_model_that_can_serve_is_fetched(hub: HubDouble, folder: Path) -> None
 
 @pytest.fixture
 def short(hub: HubDouble, folder: Path) -> Path:
-    """A model on the host that takes texts of 2048 tokens."""
+    """A model on the host that accepts texts of 2048 tokens."""
     hub.files["config.json"] = b'{"model_type": "llama", "max_position_embeddings": 2048}'
     assert run(hub, folder, "--context-tokens=2048") == (0, "")
     return folder
@@ -298,10 +298,10 @@ def test_a_config_that_was_damaged_later_is_fetched_again(hub: HubDouble, short:
 
 
 @pytest.mark.parametrize("mode", ["plan", "apply"])
-def test_after_a_context_that_is_refused_no_restart_of_the_engine_is_due(
+def test_a_refused_context_leaves_no_restart_of_the_engine_due(
     hub: HubDouble, short: Path, tmp_path: Path, mode: str
 ) -> None:
-    """In the agent: the fetch is not run, and what the engine needs stays as it was."""
+    """In the agent: the fetch does not run, and the engine's resources stay unchanged."""
     fetch_it = (sys.executable, str(PROGRAM), REPO, REVISION, str(short), "--context-tokens=131072")
     model = Command(name="model", argv=fetch_it, check=(*fetch_it, "--check"), env={"HF_ENDPOINT": hub.url})
     unit_file = File(path=str(tmp_path / "unit"), content="--max-model-len 131072", after=(model.id,), **ME)
@@ -315,7 +315,7 @@ def test_after_a_context_that_is_refused_no_restart_of_the_engine_is_due(
     assert not due.exists() or json.loads(due.read_text()) == {}
 
 
-def test_a_hub_that_says_when_to_ask_again_is_asked_then(hub: HubDouble, folder: Path) -> None:
+def test_a_hubs_retry_after_is_obeyed(hub: HubDouble, folder: Path) -> None:
     """It answered 429 with Retry-After: 60, and the fetch gave up after 31 seconds."""
     now = time.time()
     date = {"Date": email.utils.formatdate(now, usegmt=True)}
@@ -328,14 +328,14 @@ def test_a_hub_that_says_when_to_ask_again_is_asked_then(hub: HubDouble, folder:
 
 
 class Waits:
-    """The waits of a fetch, not waited for."""
+    """Records the waits of a fetch without waiting."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seconds: list[float] = []
         monkeypatch.setattr("time.sleep", self.seconds.append)
 
     def until(self, *reasons: InterruptedTransferError) -> int:
-        """Return how many tries it took when the server gives these answers first."""
+        """Return the number of tries if the server gives these answers first."""
         left = list(reasons)
 
         def work() -> int:
@@ -351,20 +351,20 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
     return Waits(monkeypatch)
 
 
-def test_waits_are_as_long_as_asked_for_and_not_the_same_for_all(waits: Waits) -> None:
+def test_waits_are_at_least_as_long_as_requested_and_differ(waits: Waits) -> None:
     assert waits.until(*[InterruptedTransferError("busy", 60.0, busy=True)] * 8) == 9
     assert all(60 <= each <= 67 for each in waits.seconds)
     assert len(set(waits.seconds)) > 1
 
 
-def test_a_wait_beyond_all_patience_is_told_at_once(waits: Waits) -> None:
+def test_a_too_long_wait_is_reported_at_once(waits: Waits) -> None:
     with pytest.raises(FetchError, match=r"x: busy, and must not be asked again for \d+ s; run the same comm"):
         waits.until(InterruptedTransferError("busy", 3600.0, busy=True))
     assert waits.seconds == []
 
 
 @pytest.mark.parametrize(("busy", "tries"), [(True, 9), (False, 5)])
-def test_a_server_that_does_not_say_when_is_asked_some_times(waits: Waits, busy: bool, tries: int) -> None:
+def test_a_server_without_retry_after_is_asked_several_times(waits: Waits, busy: bool, tries: int) -> None:
     with pytest.raises(FetchError, match="x: gone"):
         waits.until(*[InterruptedTransferError("gone", busy=busy)] * 20)
     assert waits.seconds == [min(each * each, 60) for each in range(1, tries)]
@@ -397,8 +397,8 @@ PAGES = {"listing": f"{{url}} answers with a web page in place of a listing: {we
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_the_page_of_a_proxy_is_told_as_one(hub: HubDouble, folder: Path, name: str) -> None:
-    """In place of JSON it once was a traceback."""
+def test_a_proxys_web_page_is_named_as_the_cause(hub: HubDouble, folder: Path, name: str) -> None:
+    """In place of JSON it caused a traceback."""
     hub.page = {name}
     assert run(hub, folder) == (1, PAGES[name].format(url=hub.url) + "\n")
     assert not (folder / name).exists()
@@ -407,14 +407,14 @@ def test_the_page_of_a_proxy_is_told_as_one(hub: HubDouble, folder: Path, name: 
 @pytest.mark.parametrize(
     "listing", [b"[]", b"{}", b'{"siblings": [1]}', b'{"siblings": [{"rfilename": "a"}]}', b"\xff"]
 )
-def test_a_listing_that_is_none_is_told_in_one_line(hub: HubDouble, folder: Path, listing: bytes) -> None:
+def test_an_invalid_listing_is_reported_in_one_line(hub: HubDouble, folder: Path, listing: bytes) -> None:
     hub.raw_listing = listing
     status, said = run(hub, folder)
     assert (status, said.partition(" that ")[0]) == (1, f"{hub.url} answers with a listing of {REPO}")
     assert len(said.splitlines()) == 1
 
 
-def test_a_length_that_is_a_lie_is_asked_for_again(
+def test_an_answer_with_a_wrong_length_is_fetched_again(
     hub: HubDouble, folder: Path, monkeypatch: pytest.MonkeyPatch, waits: Waits
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
@@ -430,10 +430,10 @@ LIES = ["bytes 5-9/10", "bytes 1048577-1048578/1048579", f"bytes {'9' * 5000}-"]
 
 @pytest.mark.usefixtures("waits")
 @pytest.mark.parametrize(("content_range", "begun"), [(lie, part) for lie in LIES for part in (b"", WEIGHTS[:1000])])
-def test_a_content_range_that_lies_mixes_no_contents(
+def test_a_wrong_content_range_does_not_mix_contents(
     hub: HubDouble, folder: Path, monkeypatch: pytest.MonkeyPatch, content_range: str, begun: bytes
 ) -> None:
-    """It once ended in a traceback, or in words about a file that is not there."""
+    """It ended in a traceback, or in an error about a missing file."""
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
     folder.mkdir(parents=True)
     part = folder / "model.safetensors.part"
@@ -449,10 +449,10 @@ def test_a_content_range_that_lies_mixes_no_contents(
         assert (folder / "model.safetensors").read_bytes() == WEIGHTS
 
 
-def test_a_server_that_sends_no_part_sends_all_again(
+def test_a_server_that_cannot_resume_sends_the_whole_file_again(
     hub: HubDouble, folder: Path, monkeypatch: pytest.MonkeyPatch, waits: Waits
 ) -> None:
-    """A part of an earlier run once was in the way for ever."""
+    """A part of an earlier run blocked the fetch forever."""
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
     folder.mkdir(parents=True)
     (folder / "model.safetensors.part").write_bytes(WEIGHTS[:1000])
@@ -473,7 +473,7 @@ HTTPS = "https://hub.example.org/a"
         ("https://hub.example.org:444/b", False),
     ],
 )
-def test_a_token_follows_a_redirect_to_its_own_server_alone(to: str, carries: bool) -> None:
+def test_a_token_follows_redirects_only_to_its_own_server(to: str, carries: bool) -> None:
     asked = urllib.request.Request(HTTPS)
     asked.add_unredirected_header("Authorization", "Bearer sample")
     again = web.Redirect().redirect_request(asked, None, 302, "Found", Message(), to)
@@ -482,15 +482,15 @@ def test_a_token_follows_a_redirect_to_its_own_server_alone(to: str, carries: bo
 
 @pytest.mark.parametrize("to", ["http://hub.example.org/a", "ftp://hub.example.org/a", "HTTP://hub.example.org/a"])
 @pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
-def test_a_redirect_that_leaves_https_is_refused(to: str, code: int) -> None:
+def test_a_redirect_away_from_https_is_refused(to: str, code: int) -> None:
     with pytest.raises(FetchError, match=r"^hub\.example\.org redirects to (http|ftp)://, not to https://$"):
         web.Redirect().redirect_request(urllib.request.Request(HTTPS), None, code, "Found", Message(), to)
 
 
 @pytest.mark.usefixtures("old_urllib")
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_every_redirect_is_followed_also_by_an_old_python(hub: HubDouble, folder: Path, status: int) -> None:
-    """A mirror that had moved for good answered 308, and hosts with a Python before 3.11 reported that as an error."""
+def test_every_redirect_is_followed_even_by_an_old_python(hub: HubDouble, folder: Path, status: int) -> None:
+    """A permanently moved mirror answered 308, and hosts with a Python before 3.11 reported that as an error."""
     hub.busy = [(status, {"Location": f"/api/models/{REPO}/revision/{REVISION}?blobs=true"})]
     fetch(folder, Hub(REPO, REVISION, hub.url), {})
     assert names(folder) == FETCHED | {".llm-deploy.json"}
@@ -498,8 +498,8 @@ def test_every_redirect_is_followed_also_by_an_old_python(hub: HubDouble, folder
 
 @pytest.mark.usefixtures("waits")
 @pytest.mark.parametrize("to", ["http://[::1/", "http://a b/", "{url}/again", "file:///etc/passwd"])
-def test_a_redirect_to_nowhere_is_told_in_one_line(hub: HubDouble, folder: Path, to: str) -> None:
-    """An address that is none once was a traceback."""
+def test_a_redirect_to_an_invalid_address_is_reported_in_one_line(hub: HubDouble, folder: Path, to: str) -> None:
+    """It caused a traceback."""
     hub.busy = [(302, {"Location": to.format(url=hub.url)})] * 60
     hub_itself = Hub(REPO, REVISION, hub.url)
     with pytest.raises(FetchError) as caught:
@@ -523,8 +523,8 @@ LISTINGS = {
 
 
 @pytest.mark.parametrize("name", LISTINGS)
-def test_a_listing_that_no_hub_sends_is_told_in_one_line(hub: HubDouble, folder: Path, name: str) -> None:
-    """An empty one once was an empty folder, marked as whole."""
+def test_a_listing_that_no_hub_sends_is_reported_in_one_line(hub: HubDouble, folder: Path, name: str) -> None:
+    """An empty listing gave an empty folder that was marked as complete."""
     entries, words = LISTINGS[name]
     hub.raw_listing = json.dumps({"siblings": entries}).encode()
     status, said = run(hub, folder)
@@ -532,8 +532,8 @@ def test_a_listing_that_no_hub_sends_is_told_in_one_line(hub: HubDouble, folder:
     assert words in said
 
 
-def test_a_file_that_has_the_name_of_a_part_is_left_out(hub: HubDouble, folder: Path) -> None:
-    """Its content once ended up in the weights, after their checksum was right."""
+def test_a_file_with_the_name_of_a_part_is_left_out(hub: HubDouble, folder: Path) -> None:
+    """Its content was appended to the weights after their checksum had been verified."""
     hub.files["model.safetensors.part"] = b"other"
     assert run(hub, folder) == (0, "")
     assert names(folder) == FETCHED | {".llm-deploy.json"}
@@ -543,7 +543,7 @@ def test_a_file_that_has_the_name_of_a_part_is_left_out(hub: HubDouble, folder: 
         transfer.Fetch(Hub(REPO, REVISION), folder).run(files)
 
 
-def test_what_the_hub_says_of_a_refusal_is_told(hub: HubDouble, folder: Path) -> None:
+def test_the_hubs_message_about_a_refusal_is_printed(hub: HubDouble, folder: Path) -> None:
     hub.token, hub.refusal, hub.message = "hf_sample", 403, "Your request is awaiting \x1b[2Ja review"
     status, said = run(hub, folder, token="hf_other")
     assert status == 1
@@ -551,7 +551,7 @@ def test_what_the_hub_says_of_a_refusal_is_told(hub: HubDouble, folder: Path) ->
     assert r"(it says: 'Your request is awaiting \x1b[2Ja review')" in said
 
 
-def test_a_mirror_is_asked_in_place_of_the_hub(hub: HubDouble, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mirror_replaces_the_hub(hub: HubDouble, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.token = "of the mirror"
     url, hub.url = hub.url, "http://127.0.0.1:1"
     assert run(hub, folder, f"--endpoint={url}", token="of the mirror") == (0, "")

@@ -1,4 +1,4 @@
-"""Models of a registry are fetched whole, by digest, also when the way there breaks."""
+"""Models of a registry are fetched completely, by digest, even if the connection breaks."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ def blob_name(content: bytes) -> str:
     return f"sha256-{hashlib.sha256(content).hexdigest()}"
 
 
-def test_a_model_is_fetched_whole_under_the_names_that_ollama_uses(
+def test_a_model_is_fetched_completely_under_ollamas_names(
     registry: RegistryDouble, fetch: Fetch, tmp_path: Path
 ) -> None:
     digest = published(registry)
@@ -52,9 +52,7 @@ def test_a_model_is_fetched_whole_under_the_names_that_ollama_uses(
     assert fetch("0" * 64, tmp_path / "model", "--check") == 1
 
 
-def test_a_blob_that_was_cut_off_goes_on_where_it_stopped(
-    registry: RegistryDouble, fetch: Fetch, tmp_path: Path
-) -> None:
+def test_an_interrupted_blob_resumes_where_it_stopped(registry: RegistryDouble, fetch: Fetch, tmp_path: Path) -> None:
     digest = published(registry)
     path = f"/v2/library/tiny/blobs/{blob_name(WEIGHTS).replace('-', ':')}"
     registry.cut_after[path] = 100_000
@@ -64,7 +62,7 @@ def test_a_blob_that_was_cut_off_goes_on_where_it_stopped(
 
 
 @pytest.mark.parametrize("part", [100_000, len(WEIGHTS)], ids=["a part", "all of it"])
-def test_what_an_earlier_run_left_is_used(registry: RegistryDouble, fetch: Fetch, tmp_path: Path, part: int) -> None:
+def test_files_of_an_earlier_run_are_used(registry: RegistryDouble, fetch: Fetch, tmp_path: Path, part: int) -> None:
     digest = published(registry)
     (tmp_path / f"{blob_name(WEIGHTS)}.part").write_bytes(WEIGHTS[:part])
     assert fetch(digest, tmp_path) == 0
@@ -92,7 +90,7 @@ def test_a_blob_with_other_content_is_never_kept(
     assert fetch(digest, tmp_path, "--check") == 1
 
 
-def test_a_model_that_is_not_there_is_told(fetch: Fetch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_model_is_reported(fetch: Fetch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert fetch("0" * 64, tmp_path) == 1
     assert capsys.readouterr().err.strip().endswith("has no library/tiny:1b; look up name and tag there")
 

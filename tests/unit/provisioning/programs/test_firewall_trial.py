@@ -1,4 +1,4 @@
-"""New firewall rules count only when a new connection has come in under them; else the former ones return."""
+"""New firewall rules stay only after a new connection came in under them; otherwise the previous ones return."""
 
 import hashlib
 import inspect
@@ -19,14 +19,14 @@ UNIT = "llm-firewall.service"
 
 
 class Host:
-    """What the programs that a trial calls did; loading copies the rules file to `kernel`."""
+    """The actions of the programs that a trial calls; loading copies the rules file to `kernel`."""
 
     def __init__(self, folder: Path) -> None:
         self.rules = folder / "firewall.nft"
         self.kernel: str | None = None
         self.ran: list[str] = []
         self.loads = True
-        """Whether nft takes the rules file."""
+        """Whether nft accepts the rules file."""
 
     def run(self, argv: list[str], **_: Any) -> SimpleNamespace:
         self.ran.append(" ".join(argv))
@@ -71,7 +71,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 
 
 def meanwhile(act: Callable[[], object], capsys: pytest.CaptureFixture[str]) -> threading.Thread:
-    """Do something once the settling says that it waits."""
+    """Do something after the program has printed that it waits."""
     said = ""
 
     def watch() -> None:
@@ -88,7 +88,7 @@ def meanwhile(act: Callable[[], object], capsys: pytest.CaptureFixture[str]) -> 
     return thread
 
 
-def test_rules_that_are_there_need_no_trial(host: Host) -> None:
+def test_present_rules_need_no_trial(host: Host) -> None:
     host.load("old")
     assert host.same("old")
     assert not host.same("new")
@@ -112,13 +112,13 @@ def test_confirmed_rules_stay(host: Host, capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize("former", ["old", None], ids=["a change", "the first rules of the host"])
-def test_rules_that_nobody_confirms_go(host: Host, former: str | None, capsys: pytest.CaptureFixture[str]) -> None:
-    """A WireGuard port was closed, and who came by it was locked out for good."""
+def test_unconfirmed_rules_are_removed(host: Host, former: str | None, capsys: pytest.CaptureFixture[str]) -> None:
+    """A WireGuard port was closed, and its users were locked out permanently."""
     if former is not None:
         host.load(former)
     host.begin()
     host.load("new")
-    thread = meanwhile(trial.bring_back, capsys)  # as the timer does, whether the session lives or not
+    thread = meanwhile(trial.bring_back, capsys)  # like the timer, whether the session is alive or not
     assert host.settle() == 1
     thread.join()
     assert "no new SSH connection was possible" in capsys.readouterr().out
@@ -127,7 +127,7 @@ def test_rules_that_nobody_confirms_go(host: Host, former: str | None, capsys: p
     assert (f"systemctl disable --now {UNIT}" in host.ran) == (former is None)
 
 
-def test_trial_ends_without_its_timer_too(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_also_ends_without_its_timer(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trial, "TRIAL_S", -5)
     host.load("old")
     host.begin()
@@ -144,14 +144,14 @@ def test_reboot_ends_a_trial(host: Host, confirmed: bool, left: str) -> None:
     if confirmed:
         trial.confirm()
     assert trial.boot() == 0
-    assert host.rules.read_text() == "new"  # the same boot: it is the unit's start within the trial
+    assert host.rules.read_text() == "new"  # the same boot: this is the unit's start during the trial
     trial.BOOT_ID.write_text("second\n")
     trial.boot()
     assert host.rules.read_text() == left
     assert trial.state() is None
 
 
-def test_trial_after_one_that_was_cut_off_returns_to_what_was_before_both(host: Host) -> None:
+def test_a_trial_after_an_interrupted_one_returns_to_the_rules_before_both(host: Host) -> None:
     host.load("old")
     host.begin()
     host.load("new")
@@ -178,17 +178,17 @@ def test_rules_that_the_kernel_lost_are_loaded_without_a_trial(host: Host) -> No
     assert host.kernel == "old"
 
 
-def test_the_timer_outlasts_all_that_comes_before_the_end_of_a_trial() -> None:
+def test_the_timer_outlasts_all_steps_of_a_trial() -> None:
     """It ran for 60 s from `begin`: on a slow host it ended the trial before the rules were loaded."""
     check_s = reload_s = inspect.signature(run).parameters["timeout_s"].default
     assert check_s + reload_s + trial.TRIAL_S + 5 < trial.RETURN_S
 
 
 @pytest.mark.parametrize("loads", [True, False])
-def test_rules_are_in_the_kernel_before_a_new_connection_is_asked_for(
+def test_rules_are_loaded_before_a_new_connection_is_required(
     host: Host, loads: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The unit's reload had failed: the former rules let the connection in, and the new ones came without a trial."""
+    """The unit's reload had failed: the previous rules let the connection in, and the new ones got no trial."""
     host.load("old")
     host.begin()
     host.rules.write_text("new")
@@ -214,7 +214,7 @@ def test_rules_are_in_the_kernel_before_a_new_connection_is_asked_for(
 
 @pytest.mark.parametrize("former", ["old", None])
 def test_refused_rules_need_no_trial_and_no_second_failure(host: Host, former: str | None) -> None:
-    """Where the first rules of a host were refused, loading the missing file failed too."""
+    """If the first rules of a host were refused, loading the missing file failed too."""
     if former is not None:
         host.load(former)
     host.begin()
@@ -248,8 +248,8 @@ def test_slow_systemd_and_a_stepped_clock_do_not_fail_the_start_of_a_trial(
     assert not host.same("new")
 
 
-def test_a_trial_that_was_cut_off_begins_again_though_its_rules_are_there(host: Host) -> None:
-    """Its timer may bring the former rules back at any moment, and the run would report the new ones."""
+def test_an_interrupted_trial_begins_again_even_if_its_rules_are_present(host: Host) -> None:
+    """Its timer may restore the previous rules at any moment, while the run would report the new ones."""
     host.load("old")
     host.begin()
     host.load("new")

@@ -1,4 +1,4 @@
-"""The program that looks at a host: how many processors there are to compute with, and which GPUs."""
+"""The program that inspects a host: the number of usable processors, and the GPUs."""
 
 import pytest
 
@@ -24,7 +24,7 @@ GROUPS: dict[str, tuple[dict[str, str], int]] = {
 
 @pytest.mark.parametrize("name", GROUPS)
 def test_the_quota_of_the_control_group_counts(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Once a machine that was held to one processor was adopted with the two of the host around it."""
+    """A machine limited to one processor was adopted with the two processors of its host."""
     files, count = GROUPS[name]
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
     monkeypatch.setattr(look_at_host, "read", lambda path: files.get(path, ""))
@@ -44,10 +44,10 @@ UNKNOWN_FIELD = 'Field "compute_cap" is not a valid field to query.'
 @pytest.mark.parametrize(
     ("asked", "capabilities"), [("8.0\n8.0", ["8.0", "8.0"]), (UNKNOWN_FIELD, ["", ""]), ("[N/A]\n[N/A]", ["", ""])]
 )
-def test_gpus_tell_their_capability_and_slices_where_the_driver_knows_them(
+def test_gpus_report_capability_and_slices_if_the_driver_knows_them(
     asked: str, capabilities: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An old driver refuses a whole question for one field that it does not know, so each is asked apart."""
+    """An old driver refuses a query with one unknown field completely, so each field is queried separately."""
 
     def said(_: str, *words: str) -> str:
         return LISTED if words == ("-L",) else asked if "compute_cap" in words[0] else NAMES
@@ -60,6 +60,6 @@ def test_gpus_tell_their_capability_and_slices_where_the_driver_knows_them(
 
 
 def test_a_processes_name_stays_on_its_line() -> None:
-    """Any user chooses the name of a process, and `adopt` writes it into the inventory: a line more opened a port."""
+    """Any user can choose a process name, and `adopt` writes it into the inventory: an extra line opened a port."""
     assert look_at_host.printable("a\n      - 9/tcp") == "a?      - 9/tcp"
     assert look_at_host.printable("ngin\x1b[2Jx") == "ngin?[2Jx"

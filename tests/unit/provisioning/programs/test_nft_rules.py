@@ -1,4 +1,4 @@
-"""Our tables stay in the kernel: the real nft, in a network namespace of each test's own."""
+"""Our tables stay in the kernel: tested with the real nft, in a network namespace per test."""
 
 import subprocess
 import sys
@@ -57,7 +57,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize(("change", "trouble", "before"), CHANGES.values(), ids=CHANGES.keys())
-def test_what_is_lost_is_seen_and_comes_back(tmp_path: Path, change: str, trouble: str, before: str) -> None:
+def test_lost_tables_are_detected_and_restored(tmp_path: Path, change: str, trouble: str, before: str) -> None:
     """After `nft flush ruleset` the unit stayed active, a plan had nothing to change, and status was ✓."""
     script = f"""
     nft_rules load rules.nft t && nft_rules check rules.nft t || echo never loaded
@@ -72,7 +72,7 @@ def test_what_is_lost_is_seen_and_comes_back(tmp_path: Path, change: str, troubl
     assert in_namespace(tmp_path, script) == [before, *said, "right again"]
 
 
-def test_only_what_was_loaded_and_is_lost_is_loaded_again(tmp_path: Path) -> None:
+def test_only_loaded_and_lost_tables_are_loaded_again(tmp_path: Path) -> None:
     script = """
     nft_rules restore; in_kernel
     nft_rules load rules.nft t; nft flush ruleset; nft_rules restore; in_kernel

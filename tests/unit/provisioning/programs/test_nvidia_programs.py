@@ -1,4 +1,4 @@
-"""What the driver's programs decide, from facts alone: no host is changed, and none with a GPU is needed."""
+"""Decisions of the driver's programs, from facts alone: no host is changed, and no GPU is needed."""
 
 import os
 import signal
@@ -35,8 +35,8 @@ def test_each_system_has_its_repository_and_trusts_one_key_for_it(system: str, a
     [({}, True), ({"managed": True}, False), ({"system": "debian-13"}, False)],
     ids=["of-others", "ours", "no-repository"],
 )
-def test_apt_may_not_swap_a_driver_of_others(changed: dict[str, Any], stays: bool) -> None:
-    """Once NVIDIA's repository was named beside a driver that was left alone, and the next upgrade replaced it."""
+def test_apt_may_not_replace_a_foreign_driver(changed: dict[str, Any], stays: bool) -> None:
+    """NVIDIA's repository was added on a host whose driver was kept, and the next upgrade replaced that driver."""
     limits = others_stay(WANTED, facts(**changed))
     assert ('Package: *\nPin: origin "developer.download.nvidia.com"\nPin-Priority: -1\n' in limits) is stays
     assert ("Package: datacenter-gpu-manager*" in limits) is stays
@@ -79,7 +79,7 @@ def test_headers_fit_the_kernel_and_follow_its_updates(
 
 
 def with_apt(monkeypatch: pytest.MonkeyPatch, host: SimpleNamespace, status: int = 0) -> list[tuple[str, ...]]:
-    """Let `install` work on `host` with an apt that ends with `status`; return the commands that it will run."""
+    """Let `install` run on `host` with an apt that exits with `status`; return the list of its commands."""
     called: list[tuple[str, ...]] = []
     for name, answer in {"mend": "", "update_lists": [], "missing": "", "in_apt": True, "look": host}.items():
         monkeypatch.setattr(packages, name, lambda *_, answer=answer: answer)
@@ -95,10 +95,10 @@ def with_apt(monkeypatch: pytest.MonkeyPatch, host: SimpleNamespace, status: int
     return called
 
 
-def test_headers_on_hold_are_not_named_to_apt(
+def test_headers_on_hold_are_not_passed_to_apt(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Once a host whose kernel was frozen got no driver: apt said that held packages would change, and ended."""
+    """A host with a held kernel got no driver: apt reported that held packages would change, and stopped."""
     kernel, meta = "linux-headers-6.8.0-45-generic", "linux-headers-generic"
     host = facts(kernel="6.8.0-45-generic", packages={meta: "6.8.0", "linux-image-generic": "6.8.0"}, held={meta})
     called = with_apt(monkeypatch, host)
@@ -126,15 +126,15 @@ AFTER = dict.fromkeys(DRIVER, f"installed {NEW}-1ubuntu1")
         pytest.param({**AFTER, DRIVER[0]: f"installed 1:{NEW}-1ubuntu1"}, True, id="an epoch"),
     ],
 )
-def test_where_apt_fails_the_driver_counts_as_installed_in_the_pinned_version_only(
+def test_if_apt_fails_only_the_pinned_version_counts_as_installed(
     monkeypatch: pytest.MonkeyPatch, found: dict[str, str], is_there: bool
 ) -> None:
-    """Raising the pin once hid apt's failure: the old packages counted, and a host rebooted for nothing."""
+    """A raised pin hid apt's failure: the old packages counted, and a host rebooted for nothing."""
     kernel = "6.8.0-45-generic"
     there = {name: NEW if NEW + "-" in words else OLD for name, words in {**AFTER, **found}.items() if name in DRIVER}
     host = facts(kernel=kernel, packages={"linux-image-generic": "6.8.0", **there})
     called = with_apt(monkeypatch, host, status=100)
-    # What the distribution has in its own versions, too.
+    # Packages that the distribution also has, in its own versions.
     theirs = dict.fromkeys(
         ("dkms", "nvidia-modprobe", f"linux-headers-{kernel}", "linux-headers-generic"), "installed 1"
     )
@@ -153,12 +153,12 @@ def test_where_apt_fails_the_driver_counts_as_installed_in_the_pinned_version_on
     assert len(called) == 1
 
 
-def test_a_kernel_of_ones_own_with_headers_beside_it_will_do() -> None:
+def test_a_custom_kernel_with_headers_beside_it_is_accepted() -> None:
     assert kernels.choose("6.6.0-custom", [], lambda _: True, lambda _: False) == ["6.6.0-custom"]
 
 
-def test_a_package_change_goes_on_when_the_connection_and_with_it_the_program_end(tmp_path: Path) -> None:
-    """The agent ends a command with all of its process group; apt is in none of them."""
+def test_a_package_change_continues_if_the_connection_and_the_program_end(tmp_path: Path) -> None:
+    """The agent stops a command with its whole process group; apt is outside that group."""
     done = tmp_path / "done"
     script = (
         "from provisioning.programs.llm_nvidia.host import finish\n"
@@ -171,6 +171,6 @@ def test_a_package_change_goes_on_when_the_connection_and_with_it_the_program_en
     assert program.stdout.readline() == "begun\n"
     os.killpg(program.pid, signal.SIGKILL)
     program.wait()
-    program.stdout.read()  # ends when the last one that may write to it has ended
+    program.stdout.read()  # ends when the last process that may write to it has ended
     program.stdout.close()
     assert done.exists()

@@ -1,4 +1,4 @@
-"""What the driver program decides, from facts alone. That it does so on a host: tests/machine/nvidia."""
+"""Decisions of the driver program, from facts alone. tests/machine/nvidia tests them on a host."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ MISMATCH = "Failed to initialize NVML: Driver/library version mismatch"
 
 
 def on_disk(version: str, *, library: str = "", kernel: str = KERNEL) -> dict[str, Any]:
-    """Return a driver that is installed, its module built for `kernel`."""
+    """Return an installed driver with a module for `kernel`."""
     return {"modules": {kernel: version}, "libraries": [library or version]}
 
 
@@ -175,8 +175,8 @@ def test_a_driver_is_good_enough(seen: dict[str, Any], good: bool) -> None:
         pytest.param({"devices": [V100, V100]}, "refuse", "vllm needs a GPU of compute capability 7.5", id="v100"),
     ],
 )
-def test_a_driver_that_is_not_ours_is_never_replaced(seen: dict[str, Any], action: str, words: str) -> None:
-    """Once an owner's 590, upgraded and waiting for a reboot, was taken down to 580 and its module unloaded."""
+def test_a_foreign_driver_is_never_replaced(seen: dict[str, Any], action: str, words: str) -> None:
+    """An owner's 590, upgraded and waiting for a reboot, was downgraded to 580 and its module unloaded."""
     verdict = decide(WANTED, facts(**seen))
     assert (verdict.action, words in verdict.words) == (action, True), verdict.words
     assert "\n" not in verdict.words
@@ -193,12 +193,12 @@ def test_a_driver_that_is_not_ours_is_never_replaced(seen: dict[str, Any], actio
     ],
     ids=["newer", "older", "newer-of-ours", "run-file", "held"],
 )
-def test_a_word_in_the_inventory_replaces_it(seen: dict[str, Any], action: str, words: str) -> None:
+def test_the_inventory_can_allow_the_replacement(seen: dict[str, Any], action: str, words: str) -> None:
     verdict = decide({**WANTED, "replace": True}, facts(**seen))
     assert (verdict.action, words in verdict.words) == (action, True), verdict.words
 
 
-def test_an_unsigned_module_under_secure_boot_is_told_when_it_did_not_load() -> None:
+def test_an_unsigned_module_under_secure_boot_is_reported_if_it_did_not_load() -> None:
     from provisioning.programs.llm_nvidia.verdict import not_working
 
     said = not_working(WANTED, facts(**on_disk("590.48.01"), secure_boot=True), "this host has driver 590.48.01")
@@ -221,7 +221,7 @@ def test_an_unsigned_module_under_secure_boot_is_told_when_it_did_not_load() -> 
 def test_ollama_gets_a_driver_with_which_it_uses_the_gpu(
     devices: list[int], capabilities: list[str], driver: str, action: str
 ) -> None:
-    """Once 531 was good enough: Ollama leaves the GPU out without an error, and computes on the CPU."""
+    """531 was accepted: Ollama then skips the GPU without an error, and computes on the CPU."""
     seen = facts(
         gpus=1, devices=devices, capabilities=capabilities, answered=[driver], loaded=driver, **on_disk(driver)
     )
@@ -235,7 +235,7 @@ def test_ollama_gets_a_driver_with_which_it_uses_the_gpu(
     ids=["l4", "turing", "v100", "pascal-beside", "unknown"],
 )
 def test_gpus_before_turing_get_the_proprietary_module(system: str, devices: list[int], module: str) -> None:
-    """Once a V100 got the open module, which drives Turing and newer alone."""
+    """A V100 got the open module, which supports only Turing and newer."""
     chosen = wanted_packages(WANTED, facts(system=system, devices=devices))
     assert WANTED["repositories"][system][f"{module}_module"] in chosen
     assert len([name for name in chosen if "dkms-" in name or name.endswith("-dkms")]) == 1
@@ -246,7 +246,7 @@ def test_gpus_before_turing_get_the_proprietary_module(system: str, devices: lis
     [([K80], "older than Maxwell"), ([V100, B200], "no kernel module drives both"), ([V100, L4], "")],
     ids=["kepler", "volta-and-blackwell", "volta-and-ada"],
 )
-def test_gpus_that_no_module_drives_are_refused(devices: list[int], words: str) -> None:
+def test_gpus_without_a_module_are_refused(devices: list[int], words: str) -> None:
     said = chips.no_module(facts(devices=devices))
     assert words in said
     assert bool(words) == bool(said)
@@ -268,10 +268,10 @@ HGX_H100, HGX_B200 = {"switches": 4, "devices": [0x2330] * 8}, {"devices": [B200
     ],
     ids=["h100", "b200", "b300", "bridges", "one-b200-of-a-virtual-machine", "gb200-of-a-rack", "l4"],
 )
-def test_machines_with_nvlink_switches_get_what_joins_their_gpus(
+def test_machines_with_nvlink_switches_get_the_fabric_packages(
     seen: dict[str, Any], names: list[str], none_of: list[str]
 ) -> None:
-    """Once only switches on the PCI bus counted: an HGX B200 has none there, and CUDA ended with error 802."""
+    """Only switches on the PCI bus counted: an HGX B200 has none there, and CUDA failed with error 802."""
     for system in WANTED["repositories"]:
         chosen = wanted_packages(WANTED, facts(system=system, **seen))
         assert set(names) <= set(chosen)
@@ -301,7 +301,7 @@ def test_a_fabric_is_up_when_each_gpu_has_joined_it(
     assert fabric.is_up(WANTED, facts(**HGX_B200)) is up
 
 
-def test_a_pinned_version_that_has_left_the_repository_is_told_and_no_other_one_installed(
+def test_a_pinned_version_missing_in_the_repository_is_reported_and_no_other_installed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     has = {"nvidia-utils-580": "580.173.02-1ubuntu1", "dkms": "3.0.11-1", "nvidia-modprobe": "595.71.05-1"}

@@ -1,4 +1,4 @@
-"""The NVLink fabric of a host: what its program sees, and what status makes of it."""
+"""The NVLink fabric of a host: the facts of its program, and the line in status."""
 
 import json
 from dataclasses import asdict
@@ -41,7 +41,7 @@ def test_switches_are_seen_on_the_pci_bus(tmp_path: Path, devices: list[dict[str
     assert nvlink_fabric.has_switches(tmp_path) is found
 
 
-def test_gpus_and_switches_are_counted_also_where_the_kernel_has_no_number_of_a_device(tmp_path: Path) -> None:
+def test_gpus_and_switches_are_counted_even_without_device_numbers(tmp_path: Path) -> None:
     bus = tmp_path / "sys/bus/pci/devices"
     for index, device in enumerate([H100, {**B200, "device": "?"}, SWITCH, OTHER_BRIDGE, CONNECTX]):
         (bus / str(index)).mkdir(parents=True)
@@ -103,7 +103,7 @@ FABRICS: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("changed", "problem"), FABRICS.values(), ids=FABRICS)
 def test_a_host_whose_gpus_have_not_joined_does_not_serve(changed: dict[str, Any], problem: str) -> None:
-    """`make status` had no line for the fabric: a failed manager showed as an engine that dies with error 802."""
+    """`make status` had no line for the fabric: a failed manager looked like an engine that dies with error 802."""
     seen = {"has_switches": True, "manager": "active", "states": [JOINED, JOINED], **changed}
     found = status(gpus=[GPU], fabric=seen)
     assert found.serves is (problem == "")
@@ -122,7 +122,7 @@ def test_a_host_without_a_fabric_has_no_line() -> None:
 
 
 @pytest.mark.parametrize("gpu", [None, {"model": "H100", "count": 8, "vram_gib": 79.65}], ids=["CPU", "GPU"])
-def test_status_asks_hosts_with_a_gpu(monkeypatch: pytest.MonkeyPatch, gpu: dict[str, Any] | None) -> None:
+def test_status_checks_hosts_with_a_gpu(monkeypatch: pytest.MonkeyPatch, gpu: dict[str, Any] | None) -> None:
     asked: list[str] = []
 
     def answer(_: object, __: object, name: str, *_words: str) -> dict[str, Any]:

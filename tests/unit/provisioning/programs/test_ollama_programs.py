@@ -1,4 +1,4 @@
-"""Releases of Ollama are unpacked whole or not at all; models are made again when what goes into them changed."""
+"""Ollama releases are unpacked completely or not at all; models are made again if their inputs change."""
 
 import hashlib
 import io
@@ -48,7 +48,7 @@ def test_a_release_is_unpacked_and_found_again(tmp_path: Path) -> None:
         ("#!/no/such/shell\n", "bin/ollama", "bin/ollama of the archive does not run on this host"),
     ],
 )
-def test_a_release_that_is_not_what_it_should_be_leaves_nothing(
+def test_a_wrong_release_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], script: str, name: str, words: str
 ) -> None:
     archive = packed(tmp_path, script, name)
@@ -57,7 +57,7 @@ def test_a_release_that_is_not_what_it_should_be_leaves_nothing(
     assert list((tmp_path / "releases").iterdir()) == []
 
 
-def test_an_archive_that_is_none_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_archive_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "ollama.tar.gz").write_text("<html>not found</html>")
     assert ollama_release.main(str(tmp_path / "ollama.tar.gz"), str(tmp_path / "releases" / "1"), "1") == 1
     assert "error: tar cannot unpack" in capsys.readouterr().err
@@ -84,7 +84,7 @@ Change = Callable[[Path, list[dict[str, Any]]], object]
         ),
     ],
 )
-def test_a_recipe_changes_with_all_that_goes_into_a_model(tmp_path: Path, change: Change, changed: set[str]) -> None:
+def test_a_recipe_changes_with_every_input_of_a_model(tmp_path: Path, change: Change, changed: set[str]) -> None:
     for folder in ("base", "a"):
         (tmp_path / folder).mkdir()
     (tmp_path / "base" / "config.json").write_text("{}")
@@ -100,7 +100,7 @@ def test_a_recipe_changes_with_all_that_goes_into_a_model(tmp_path: Path, change
 
 
 def served(root: Path, *names: str, recipe: str = "recipe") -> Store:
-    """Return a store in which each model has a blob of its own and one that all share."""
+    """Return a store in which each model has its own blob and one shared blob."""
     store = Store(root)
     store.prepare()
     for name in names:
@@ -116,7 +116,7 @@ def served(root: Path, *names: str, recipe: str = "recipe") -> Store:
     return store
 
 
-def test_pruning_removes_what_is_not_named_and_what_only_that_needs(tmp_path: Path) -> None:
+def test_pruning_removes_unnamed_models_and_their_own_blobs(tmp_path: Path) -> None:
     store = served(tmp_path, "kept:1", "other:1", "other:2")
     for source in ("needed", "former"):
         (store.sources / source).mkdir(parents=True)
@@ -144,10 +144,10 @@ def prune_cut_off(store: Store) -> None:
 
 
 @pytest.mark.parametrize("leftover", [blob_of_former_digest, source_of_former_digest, prune_cut_off])
-def test_what_is_too_much_is_seen_and_pruned_whatever_left_it(
+def test_surplus_files_are_found_and_pruned_whatever_their_origin(
     leftover: Callable[[Store], None], tmp_path: Path
 ) -> None:
-    """Once only other names were looked at, so that such gigabytes stayed for ever."""
+    """Only other names were checked, so such gigabytes stayed forever."""
     model = {"names": ["kept:1"], "from": {"registry": ""}}
     (recipe,) = recipes([model]).values()
     store = served(tmp_path, "kept:1", *(["other:1"] if leftover is prune_cut_off else []), recipe=recipe)
@@ -166,7 +166,7 @@ def test_what_is_too_much_is_seen_and_pruned_whatever_left_it(
 
 
 @pytest.mark.parametrize("damage", ["blob", "short blob", "manifest", "other manifest"])
-def test_a_model_that_was_damaged_is_not_whole(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_model_is_incomplete(tmp_path: Path, damage: str) -> None:
     store = served(tmp_path, "base:latest")
     assert store.is_whole("base:latest", store.note(), "recipe")
     manifest = store.served / LIBRARY / "base" / "latest"
@@ -183,7 +183,7 @@ def test_a_model_that_was_damaged_is_not_whole(tmp_path: Path, damage: str) -> N
 
 
 @pytest.mark.parametrize("lent", ["gone", "sources/contract/sha256-0"], ids=["dangling", "whole"])
-def test_a_link_of_a_run_that_was_cut_off_gives_way_to_the_fetched_file(
+def test_a_link_of_an_interrupted_run_is_replaced_by_the_fetched_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lent: str
 ) -> None:
     store = Store(tmp_path)
@@ -201,7 +201,7 @@ def test_a_link_of_a_run_that_was_cut_off_gives_way_to_the_fetched_file(
     assert blob.read_text() == "weights"
 
 
-def test_files_that_are_missing_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_files_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan = {"program": "/no/ollama", "root": str(tmp_path), "prune": False}
     model = {"names": ["base:latest"], "from": {"gguf": str(tmp_path / "none.gguf"), "sha256": "0"}}
     (tmp_path / "plan.json").write_text(json.dumps({**plan, "models": [model]}))
@@ -211,7 +211,7 @@ def test_files_that_are_missing_are_told(tmp_path: Path, capsys: pytest.CaptureF
 
 
 class PlayedBuilder:
-    """Ollama's server: refuses the adapters in `bad`, and dies of those in `deadly`."""
+    """Ollama's server: refuses the adapters in `bad`, and crashes on those in `deadly`."""
 
     bad: tuple[str, ...] = ()
     deadly: tuple[str, ...] = ()
@@ -253,7 +253,7 @@ def play(monkeypatch: pytest.MonkeyPatch) -> type[PlayedBuilder]:
 
 
 def plan_of(tmp_path: Path, contract: int = 3, *, also: tuple[str, ...] = ()) -> str:
-    """Return a plan with a base and two adapters, and those that are `also` listed."""
+    """Return a plan with a base, two adapters and those in `also`."""
     for folder in ("base", f"contract{contract}", "summary", *also):
         (tmp_path / folder).mkdir(exist_ok=True)
     wanted = [
@@ -281,7 +281,7 @@ def listed(tmp_path: Path) -> list[str]:
 def test_an_adapter_that_cannot_be_made_is_left_out_and_the_rest_is_served(
     tmp_path: Path, play: type[PlayedBuilder], how: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One such adapter once stopped the first start of base and good adapters."""
+    """One such adapter stopped the first start of base and good adapters."""
     setattr(play, how, ("contract:3",))
     plan = plan_of(tmp_path)
     assert models.main(plan) == 0
@@ -300,7 +300,7 @@ def test_an_adapter_that_cannot_be_made_is_left_out_and_the_rest_is_served(
 def test_a_refused_adapter_stays_refused_when_another_one_is_added(
     tmp_path: Path, play: type[PlayedBuilder], second_is_bad: bool
 ) -> None:
-    """Adding an adapter once made the program forget the refused one: provision succeeded and did not serve it."""
+    """A new adapter made the program forget the refused one: provision succeeded and did not serve it."""
     play.bad = ("contract:3",)
     assert models.main(plan_of(tmp_path)) == 0
     play.bad = ("contract:3", "mail:1") if second_is_bad else ("contract:3",)
@@ -336,14 +336,14 @@ UNREADABLE = PermissionError(13, "Permission denied", "/adapters/contract@3/a.js
     ],
     ids=["half a line", "half an answer", "a file"],
 )
-def test_an_adapter_that_ends_the_server_or_cannot_be_read_leaves_the_others_served(
+def test_an_adapter_that_crashes_the_server_or_is_unreadable_leaves_the_others_served(
     tmp_path: Path,
     play: type[PlayedBuilder],
     capsys: pytest.CaptureFixture[str],
     death: Exception,
     words: str,
 ) -> None:
-    """Half an answer once ended the program; for a file that cannot be read the server was blamed and started again."""
+    """An incomplete answer stopped the program; for an unreadable file the server was blamed and restarted."""
     play.deadly, play.death = ("contract:3",), death
     plan = plan_of(tmp_path)
     assert models.main(plan) == 0
@@ -354,7 +354,7 @@ def test_an_adapter_that_ends_the_server_or_cannot_be_read_leaves_the_others_ser
 
 
 @pytest.mark.parametrize("death", [json.JSONDecodeError("half a line", "{", 1), IncompleteRead(b"{")])
-def test_a_base_that_ends_the_server_is_told_in_one_line(
+def test_a_base_that_crashes_the_server_is_reported_in_one_line(
     tmp_path: Path, play: type[PlayedBuilder], capsys: pytest.CaptureFixture[str], death: Exception
 ) -> None:
     play.deadly, play.death = ("base:latest",), death
@@ -362,7 +362,7 @@ def test_a_base_that_ends_the_server_is_told_in_one_line(
     assert capsys.readouterr().err.startswith("error: base:latest cannot be made: Ollama broke off (")
 
 
-def test_a_name_means_what_it_meant_before_where_its_new_version_cannot_be_made(
+def test_a_name_keeps_its_previous_model_if_the_new_version_cannot_be_made(
     tmp_path: Path, play: type[PlayedBuilder]
 ) -> None:
     assert models.main(plan_of(tmp_path)) == 0
@@ -372,13 +372,13 @@ def test_a_name_means_what_it_meant_before_where_its_new_version_cannot_be_made(
     assert hashlib.sha256(b"contract:3").hexdigest() in manifest.read_text()
 
 
-def test_a_base_that_cannot_be_made_ends_the_making(tmp_path: Path, play: type[PlayedBuilder]) -> None:
+def test_a_base_that_cannot_be_made_stops_the_program(tmp_path: Path, play: type[PlayedBuilder]) -> None:
     play.bad = ("base:latest",)
     assert models.main(plan_of(tmp_path)) == 1
     assert listed(tmp_path) == []
 
 
-def test_an_adapter_without_files_is_not_made_of_its_base_alone(
+def test_an_adapter_without_files_is_not_made_from_its_base_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(tmp_path)
@@ -410,7 +410,7 @@ CHATML = "{% if not messages[0] %}{{ '<|im_start|>system\\nYou are Qwen.\\nBe br
     ],
 )
 def test_the_default_system_prompt_is_the_chat_templates(tmp_path: Path, files: dict[str, str], prompt: str) -> None:
-    """Ollama's own template for a converted model once dropped it, and answers were not the model's own."""
+    """Ollama's own template for a converted model dropped it, and answers differed from the model's own."""
     for name, text in files.items():
         (tmp_path / name).write_bytes(text.encode(errors="surrogateescape"))  # a lone surrogate: not UTF-8
     assert default_system(tmp_path) == prompt

@@ -1,4 +1,4 @@
-"""Firewalls of a host's own that keep the gateway's port closed: as ufw, firewalld, nft and iptables show them."""
+"""A host's own firewalls that keep the gateway's port closed, in the output of ufw, firewalld, nft and iptables."""
 
 import contextlib
 import json
@@ -52,7 +52,7 @@ UFW_RULES = [
 
 
 @pytest.mark.parametrize(("rule", "closes"), UFW_RULES, ids=[rule or "no rule" for rule, _ in UFW_RULES])
-def test_ufw_closes_what_no_rule_of_its_own_opens(rule: str, closes: bool) -> None:
+def test_ufw_closes_ports_without_a_rule(rule: str, closes: bool) -> None:
     assert other_firewalls.ufw_closes(UFW.format(default="deny", rule=rule), 443) is closes
     denied = closes and "DENY" in rule
     assert other_firewalls.ufw_closes(UFW.format(default="allow", rule=rule), 443) is denied
@@ -89,7 +89,7 @@ ZONES = {
 
 
 @pytest.mark.parametrize(("values", "closes"), ZONES.values(), ids=ZONES)
-def test_firewalld_closes_what_its_zone_does_not_open(values: dict[str, str], closes: bool) -> None:
+def test_firewalld_closes_ports_that_its_zone_does_not_open(values: dict[str, str], closes: bool) -> None:
     listing = ZONE.format(**{"target": "default", "services": "", "ports": "", "rich": "", **values})
     assert other_firewalls.zone_closes(listing, SERVICES, 443) is closes
 
@@ -141,7 +141,7 @@ NFT_RULES = {
 
 
 @pytest.mark.parametrize(("policy", "rule", "closes"), NFT_RULES.values(), ids=NFT_RULES)
-def test_a_chain_that_drops_by_default_closes_what_its_table_does_not_open(
+def test_a_chain_that_drops_by_default_closes_ports_that_its_table_does_not_open(
     policy: str, rule: str, closes: bool
 ) -> None:
     ruleset = RULESET.format(name="filter", policy=policy, rule=rule)
@@ -168,7 +168,7 @@ IPTABLES_RULES = {
 
 
 @pytest.mark.parametrize(("policy", "rules", "closes"), IPTABLES_RULES.values(), ids=IPTABLES_RULES)
-def test_iptables_closes_what_no_rule_opens(policy: str, rules: str, closes: bool) -> None:
+def test_iptables_closes_ports_without_a_rule(policy: str, rules: str, closes: bool) -> None:
     assert other_firewalls.iptables_closes(SAVED.format(policy=policy, rules=rules), 443) is closes
     assert not other_firewalls.iptables_closes("", 443)
 
@@ -227,7 +227,7 @@ RUNS = {
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_provision_that_starts_the_gateway_names_what_keeps_clients_out(
+def test_a_provision_that_starts_the_gateway_names_firewalls_that_block_clients(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     cloud, unit, fails, told = RUNS[name]
@@ -249,7 +249,7 @@ def test_a_provision_that_starts_the_gateway_names_what_keeps_clients_out(
     [("existing", False, {}), ("existing", True, {"other_firewalls": "was cut"}), ("aws", True, {})],
     ids=["asked", "asked in vain", "a rented machine is not asked"],
 )
-def test_status_asks_hosts_that_may_have_another_firewall(
+def test_status_checks_hosts_that_may_have_another_firewall(
     monkeypatch: pytest.MonkeyPatch, cloud: str, fails: bool, unseen: dict[str, str]
 ) -> None:
     entry = other_firewalls.closed("ufw", 443, "ufw allow 443/tcp", lasting=True)
@@ -268,4 +268,4 @@ def test_status_asks_hosts_that_may_have_another_firewall(
     seen = status_module.ask(nothing, outputs, outputs.hosts[0], firewalls=True)
     assert len(seen.closed_by) == (cloud == "existing" and not fails)
     assert seen.unseen == unseen
-    assert status_module.ask(nothing, outputs, outputs.hosts[0]).closed_by == ()  # while a restart is waited for
+    assert status_module.ask(nothing, outputs, outputs.hosts[0]).closed_by == ()  # during the wait for a restart

@@ -1,4 +1,4 @@
-"""The report of a host, as it runs there: memory of a container, the gateway's queue, GPUs; nothing broken stops it."""
+"""A host's report: memory of a container, the gateway's queue, GPUs; a broken part does not stop the others."""
 
 import json
 import os
@@ -84,8 +84,8 @@ LINES = {
 
 
 @pytest.mark.parametrize(("line", "expected"), LINES.values(), ids=LINES.keys())
-def test_a_clients_mistake_is_no_fault_of_the_host(line: str, *, expected: bool) -> None:
-    """Once each smoke test, which asks for a model that there is not, left an alarm in `status` for an hour."""
+def test_a_clients_mistake_is_not_a_fault_of_the_host(line: str, *, expected: bool) -> None:
+    """Each smoke test, which asks for an unknown model, left an alarm in `status` for an hour."""
     assert report.tells_of_error(line) is expected
 
 
@@ -111,7 +111,7 @@ def test_gpus_are_those_of_nvidia_smi(
 def test_nvidia_smi_is_found_where_wsl_has_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, installed: bool
 ) -> None:
-    """On no PATH of root's: a GPU of WSL 2 would else be missing from the status of a host that computes on it."""
+    """It is not on root's PATH: status would not show the WSL 2 GPU that the host computes on."""
     if installed:
         folder = files(tmp_path, {"nvidia-smi": "#!/bin/sh\necho NVIDIA RTX, 580.95.05, 1, 2, 3, 4\n"})
         (folder / "nvidia-smi").chmod(0o755)
@@ -122,7 +122,7 @@ def test_nvidia_smi_is_found_where_wsl_has_it(
 
 
 def question(folder: Path, gateway: RunningGateway | None = None, *, port: int = 1) -> str:
-    """Return what the program is asked about a host whose files lie in `folder`."""
+    """Return the program's question for a host with its files in `folder`."""
     asked = {
         "units": ["no-such-unit-of-ours.service"],
         "engine": "vllm",
@@ -141,7 +141,7 @@ def question(folder: Path, gateway: RunningGateway | None = None, *, port: int =
 
 
 def run(asked: str, **environment: str) -> dict[str, Any]:
-    """Return what the program prints, run by a shell's python as on a host."""
+    """Return the program's output, run by a shell's python as on a host."""
     argv = [sys.executable, "-I", str(CHECKOUT / "provisioning/programs/report.py"), asked]
     done = subprocess.run(argv, capture_output=True, text=True, check=True, env={**os.environ, **environment})
     assert done.stderr == ""
@@ -180,7 +180,7 @@ OLLAMA = {
 
 
 class _Ollama(BaseHTTPRequestHandler):
-    """Answers as Ollama's API does (docs/api.md of the project): only what a status asks."""
+    """Answers like Ollama's API (docs/api.md of the project): only the requests of a status."""
 
     def do_GET(self) -> None:
         body = json.dumps(OLLAMA[self.path]).encode()
@@ -189,7 +189,7 @@ class _Ollama(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *words: object) -> None:
-        """Say nothing."""
+        """Do not log."""
 
 
 def test_ollama_says_what_it_has_loaded_and_where() -> None:
@@ -201,7 +201,7 @@ def test_ollama_says_what_it_has_loaded_and_where() -> None:
         server.shutdown()
         thread.join()
     assert seen == ("0.24.0", ["tiny:latest"], [{"name": "tiny:latest", "bytes": 4 * GIB, "vram_bytes": GIB}])
-    assert (engine.version(), engine.models(), engine.loaded()) == ("", None, [])  # it does not answer any more
+    assert (engine.version(), engine.models(), engine.loaded()) == ("", None, [])  # it no longer answers
 
 
 def test_an_engine_that_hangs_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +216,7 @@ def test_an_engine_that_hangs_is_waited_for_once(monkeypatch: pytest.MonkeyPatch
 
 
 def test_tables_that_the_kernel_lost_are_named(tmp_path: Path) -> None:
-    """Only of files that are there: a host may have no firewall of ours."""
+    """Only for files that exist: a host may have no firewall from this project."""
     program = tmp_path / "nft-rules"
     program.write_text('#!/bin/sh\necho "planned: load $2: table $3 is not in the kernel"; exit 1\n')
     program.chmod(0o755)
@@ -242,7 +242,7 @@ def test_an_engine_is_asked_for_a_token(
     work: tuple[float, ...],
     expected: tuple[str, bool],
 ) -> None:
-    """Once an engine whose process was stopped had a good health check, and `status` a tick, for minutes."""
+    """An engine with a stopped process passed the health check, and `status` showed a tick, for minutes."""
     looked = iter(work)
     monkeypatch.setattr(report.Engine, "_work", lambda *_: next(looked))
     engine.faults.add(fault)
@@ -252,8 +252,8 @@ def test_an_engine_is_asked_for_a_token(
     assert (seen["seconds"], seen["problem"], seen["busy"]) == ({}, *expected)
 
 
-def test_ollama_is_asked_for_what_it_has_in_memory(monkeypatch: pytest.MonkeyPatch, engine: EngineDouble) -> None:
-    """Another model would be loaded in its place."""
+def test_ollama_is_tested_with_the_model_in_memory(monkeypatch: pytest.MonkeyPatch, engine: EngineDouble) -> None:
+    """Another model would be loaded in place of it."""
     monkeypatch.setattr(report.Engine, "loaded", lambda _: [{"name": "contract"}])
     engine.faults.add("no_key_needed")
     seen = report.Engine("ollama", engine.port, "/no/key").tokens("ollama.service")
@@ -269,7 +269,7 @@ BROKEN: dict[str, tuple[dict[str, str], dict[str, Any], list[str]]] = {
 
 
 @pytest.mark.parametrize(("texts", "expected", "unseen"), BROKEN.values(), ids=BROKEN.keys())
-def test_a_half_broken_host_is_told_part_by_part(
+def test_a_partly_broken_host_is_reported_part_by_part(
     tmp_path: Path, texts: dict[str, str], expected: dict[str, Any], unseen: list[str]
 ) -> None:
     seen = run(question(files(tmp_path, texts)), PATH="/nonexistent")
@@ -278,10 +278,8 @@ def test_a_half_broken_host_is_told_part_by_part(
     assert [disk["path"] for disk in seen["disks"]] == ["/", str(tmp_path / "not/there/yet")]
 
 
-def test_a_driver_that_counts_from_the_next_boot_on_waits_for_a_reboot(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Once only packages of the distribution were asked, so that a host without its driver looked complete."""
+def test_a_driver_for_the_next_boot_needs_a_reboot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the distribution's packages were checked, so a host without its driver looked complete."""
     assert report.DRIVER_NOTE == driver.REBOOT_NOTE
     note = tmp_path / "nvidia-reboot.json"
     monkeypatch.setattr(report, "DRIVER_NOTE", note)
@@ -296,7 +294,7 @@ def test_a_driver_that_counts_from_the_next_boot_on_waits_for_a_reboot(
 
 @pytest.mark.parametrize("state", ["activating", "deactivating"])
 def test_an_engine_that_starts_or_stops_is_not_asked_for_a_token(state: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once `status` said of an engine that was being stopped that it computes nothing."""
+    """`status` reported that a stopping engine computes nothing."""
     monkeypatch.setattr(report, "units", lambda _: [{"ActiveState": state}])
     asked: list[str] = []
     engine: Any = SimpleNamespace(tokens=asked.append)
@@ -304,7 +302,7 @@ def test_an_engine_that_starts_or_stops_is_not_asked_for_a_token(state: str, mon
     assert asked == []
 
 
-def test_a_stop_while_a_token_is_asked_for_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_during_the_token_request_is_not_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     states = iter(["active", "deactivating"])
     monkeypatch.setattr(report, "units", lambda _: [{"ActiveState": next(states)}])
     asked: Any = SimpleNamespace(tokens=lambda _: {"seconds": {}, "problem": "tiny: Connection reset", "busy": False})
@@ -315,7 +313,7 @@ DROPPED = "one python[99]: ERROR 11-21 19:00:00 [serving.py:300] EngineDeadError
 
 
 @pytest.mark.parametrize("name", ["vllm.service - vLLM serving tiny...", "vLLM serving tiny..."])
-def test_what_an_engine_drops_while_it_is_stopped_is_no_fault(name: str) -> None:
+def test_requests_dropped_by_a_stop_are_not_a_fault(name: str) -> None:
     lines = [
         "one vllm[99]: ERROR before the stop",
         f"one systemd[1]: Stopping {name}",

@@ -1,4 +1,4 @@
-"""The program on the host that tells of the folders of models and adapters and removes those that nobody needs."""
+"""The host's program that lists the folders of models and adapters and removes unused ones."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ class Host:
         return path
 
     def run(self, command: str, *words: str) -> Any:
-        """Return what it printed."""
+        """Return its output."""
         assert stored_folders.main(command, str(self.data), *words) == 0
         return json.loads(self._capsys.readouterr().out)
 
@@ -35,7 +35,7 @@ def host(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     return Host(tmp_path / "data", capsys)
 
 
-def test_only_folders_that_nobody_needs_are_removed(host: Host) -> None:
+def test_only_unused_folders_are_removed(host: Host) -> None:
     kept, served, old = (host.folder(each) for each in ("models/base@1", "adapters/contract@3", "models/base@0"))
     (host.data / "adapters/served.json").write_text(json.dumps({"versions": {"contract@3": str(served)}}))
     (old / "weights").write_bytes(b"12345")
@@ -45,8 +45,8 @@ def test_only_folders_that_nobody_needs_are_removed(host: Host) -> None:
     assert [folder.exists() for folder in (kept, served, old)] == [True, True, False]
 
 
-def test_the_model_that_an_engine_runs_or_returns_to_is_no_folder_to_remove(host: Host, tmp_path: Path) -> None:
-    """Once another revision in the stack's file was enough to remove the weights under the engine that served."""
+def test_the_model_that_an_engine_runs_or_returns_to_is_kept(host: Host, tmp_path: Path) -> None:
+    """Another revision in the stack file was enough to remove the weights of the serving engine."""
     good, runs, next_, old = (host.folder(f"models/base@{name}") for name in ("good", "runs", "next", "run"))
     (tmp_path / "vllm.service").write_text(f"ExecStart=/venv/bin/python --model {runs} --port 8000\n")
     note = {"good": {"unit": f"ExecStart=/venv/bin/python --model {good}\n"}, "former": {"unit": f"x {old}"}}
@@ -57,6 +57,6 @@ def test_the_model_that_an_engine_runs_or_returns_to_is_no_folder_to_remove(host
     assert host.run("prune", json.dumps([str(next_)])) == [str(old)]
 
 
-def test_a_host_that_never_had_adapters_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_host_that_never_had_adapters_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert stored_folders.main("show", str(tmp_path)) == 1
     assert capsys.readouterr().err == "error: this host has never had adapters; run provision\n"

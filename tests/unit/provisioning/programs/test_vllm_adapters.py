@@ -1,4 +1,4 @@
-"""The plugin in vLLM: what a start serves when some adapters cannot be loaded. vLLM and FastAPI are played."""
+"""The plugin in vLLM: what a start serves if some adapters cannot be loaded. vLLM and FastAPI are doubles."""
 
 import asyncio
 import json
@@ -62,7 +62,7 @@ def plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 
 
 def start(plugin: Any, models: PlayedModels, tmp_path: Path, **served: Any) -> dict[str, Any]:
-    """Start the engine, and return what it says that it serves."""
+    """Start the engine, and return its list of served models."""
     (tmp_path / "served.json").write_text(json.dumps(served))
     asyncio.run(plugin.init_state(None, SimpleNamespace(openai_serving_models=models), None))
     return shown(plugin)
@@ -86,8 +86,8 @@ BOTH = {"a@1": "A1", "b@1": "B1"}
 NAMES = {"a": "a@1", "b": "b@1"}
 
 
-def test_a_start_leaves_out_what_it_cannot_load_and_serves_the_rest(plugin: Any, tmp_path: Path) -> None:
-    """One such adapter once ended the start: base and good adapters were down."""
+def test_a_start_leaves_out_bad_adapters_and_serves_the_rest(plugin: Any, tmp_path: Path) -> None:
+    """One such adapter stopped the start: base and good adapters were down."""
     models = PlayedModels("A1")
     said = start(plugin, models, tmp_path, versions=BOTH, aliases=NAMES)
     assert said["versions"] == {"b@1": "B1"}
@@ -96,14 +96,14 @@ def test_a_start_leaves_out_what_it_cannot_load_and_serves_the_rest(plugin: Any,
     assert set(models.lora_requests) == {"b", "b@1"}
 
 
-def test_whatever_is_raised_for_one_the_others_are_served(plugin: Any, tmp_path: Path) -> None:
+def test_any_exception_for_one_adapter_leaves_the_others_served(plugin: Any, tmp_path: Path) -> None:
     said = start(plugin, PlayedModels(), tmp_path, versions={**BOTH, "c@1": "raises"}, aliases=NAMES)
     assert said["refused"] == {"c@1": {"folder": "raises", "problem": "is odd"}}
     assert said["aliases"] == NAMES
 
 
 @pytest.mark.parametrize("bad", [("A2",), ("A2", "A1")])
-def test_a_name_means_what_it_meant_before_where_its_version_cannot_be_loaded(
+def test_an_alias_keeps_its_previous_version_if_the_new_one_cannot_be_loaded(
     plugin: Any, tmp_path: Path, bad: tuple[str, ...]
 ) -> None:
     former = {"versions": {"a@1": "A1"}, "aliases": {"a": "a@1"}}
@@ -123,7 +123,7 @@ def test_nothing_changes_when_a_new_version_cannot_be_loaded(plugin: Any, tmp_pa
     assert shown(plugin) == before
 
 
-def test_what_a_start_left_out_holds_no_change_up_and_is_tried_again(plugin: Any, tmp_path: Path) -> None:
+def test_a_left_out_version_blocks_no_change_and_is_tried_again(plugin: Any, tmp_path: Path) -> None:
     models = PlayedModels("A1")
     start(plugin, models, tmp_path, versions=BOTH, aliases=NAMES)
     status, said = put(plugin, versions={**BOTH, "c@1": "C1"}, aliases={**NAMES, "c": "c@1"})
@@ -133,7 +133,7 @@ def test_what_a_start_left_out_holds_no_change_up_and_is_tried_again(plugin: Any
     assert (status, said["versions"], said["aliases"], said["refused"]) == (200, BOTH, NAMES, {})
 
 
-def test_an_adapter_of_other_sizes_is_left_out_though_vllm_would_load_it(plugin: Any, tmp_path: Path) -> None:
+def test_an_adapter_of_other_sizes_is_left_out_even_if_vllm_would_load_it(plugin: Any, tmp_path: Path) -> None:
     """vLLM copies smaller matrices into a corner, and answers nonsense."""
     llama, exaone = (make_tiny_model(shape, tmp_path / shape) for shape in ("llama", "exaone"))
     versions = {"a@1": str(llama.adapter("a")), "b@1": str(exaone.adapter("a"))}
@@ -146,7 +146,7 @@ def test_an_adapter_of_other_sizes_is_left_out_though_vllm_would_load_it(plugin:
 
 @pytest.mark.parametrize("end", ["ends", "ends, with an answer"])
 def test_a_version_that_ended_the_engine_is_left_out_by_the_next_starts(plugin: Any, tmp_path: Path, end: str) -> None:
-    """vLLM waited for ever for an engine that had ended, and each start would have tried the same adapter."""
+    """vLLM waited forever for an ended engine, and each start would have tried the same adapter."""
     served = {"versions": {"a@1": end, "b@1": "B1"}, "aliases": NAMES}
     with pytest.raises(Exception, match="the engine ended while it loaded this adapter"):
         start(plugin, PlayedModels(), tmp_path, **served)
@@ -160,7 +160,7 @@ def test_a_version_that_ended_the_engine_is_left_out_by_the_next_starts(plugin: 
 def test_each_adapter_that_ends_the_engine_costs_one_start(
     plugin: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two of them once were two deaths, after which a provision failed, and the provision tried the first one again."""
+    """Two such adapters ended the engine twice; the provision failed, and the next one tried the first one again."""
     versions = {"a@1": "ends", "b@1": "ends", "c@1": "C1"}
     for name in ("a@1", "b@1"):
         with pytest.raises(Exception, match="the engine ended while it loaded this adapter"):
@@ -173,7 +173,7 @@ def test_each_adapter_that_ends_the_engine_costs_one_start(
     assert (status, list(said["refused"]), models.tried) == (200, ["a@1", "b@1"], ["c@1"])
 
 
-def test_a_version_that_ended_the_engine_is_tried_again_when_it_is_asked_for(
+def test_a_version_that_ended_the_engine_is_tried_again_on_request(
     plugin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("provisioning.programs.vllm_adapters.REST_S", 0)
@@ -186,7 +186,9 @@ def test_a_version_that_ended_the_engine_is_tried_again_when_it_is_asked_for(
     assert start(again, PlayedModels(), tmp_path, **served)["refused"] == {}
 
 
-def test_a_change_that_ends_the_engine_says_so_and_the_next_start_leaves_it_out(plugin: Any, tmp_path: Path) -> None:
+def test_a_change_that_ends_the_engine_is_reported_and_the_next_start_leaves_it_out(
+    plugin: Any, tmp_path: Path
+) -> None:
     start(plugin, PlayedModels(), tmp_path, versions=BOTH, aliases=NAMES)
     status, said = put(plugin, versions={**BOTH, "a@2": "ends"}, aliases=NAMES)
     assert (status, said["problem"].partition(";")[0]) == (409, "a@2: the engine ended while it loaded this adapter")
@@ -195,7 +197,7 @@ def test_a_change_that_ends_the_engine_says_so_and_the_next_start_leaves_it_out(
 
 
 @pytest.mark.parametrize("noted", ["", "[]", "{", '{"a@1": 1}', '{"a@1": "A0"}', "\ud800"])
-def test_a_note_about_something_else_leaves_nothing_out(plugin: Any, tmp_path: Path, noted: str) -> None:
+def test_a_record_of_another_version_leaves_nothing_out(plugin: Any, tmp_path: Path, noted: str) -> None:
     (tmp_path / "adapters-being-loaded.json").write_bytes(noted.encode(errors="surrogatepass"))
     assert start(plugin, PlayedModels(), tmp_path, versions=BOTH, aliases=NAMES)["refused"] == {}
 
@@ -212,7 +214,7 @@ def test_a_stop_while_an_adapter_is_loaded_does_not_blame_it(plugin: Any, tmp_pa
     assert start(type(plugin)(), PlayedModels(), tmp_path, versions=BOTH, aliases=NAMES)["refused"] == {}
 
 
-def test_a_start_goes_on_where_nothing_can_be_noted(
+def test_a_start_continues_if_nothing_can_be_recorded(
     plugin: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for folder in ("", str(tmp_path / "none")):

@@ -1,4 +1,4 @@
-"""What the plugin that bounds requests counts. tests/machine/test_request_limits.py proves that vLLM obeys it."""
+"""What the request limits plugin counts. tests/machine/test_request_limits.py proves that vLLM obeys it."""
 
 import importlib.util
 import sys
@@ -16,7 +16,7 @@ PROGRAM = CHECKOUT / "provisioning" / "programs" / "vllm_limits.py"
 
 @pytest.fixture(scope="module")
 def limits() -> ModuleType:
-    """The plugin, which imports vLLM only when it is installed into it."""
+    """The plugin, which imports vLLM only when it is installed."""
     spec = importlib.util.spec_from_file_location("vllm_limits", PROGRAM)
     assert spec
     assert spec.loader
@@ -58,7 +58,7 @@ def test_answers_are_prompts_times_n(limits: ModuleType, prompt: object, n: obje
         ({"stop": ["a"] * 9}, 0),
     ],
 )
-def test_what_is_read_item_by_item_is_counted(limits: ModuleType, body: Any, count: int) -> None:
+def test_items_that_are_validated_one_by_one_are_counted(limits: ModuleType, body: Any, count: int) -> None:
     assert limits.items(body) == count
 
 
@@ -90,7 +90,7 @@ def test_a_constraint_is_as_large_as_its_text(limits: ModuleType, given: dict[st
         (True, "cuda", 5, False),
     ],
 )
-def test_log_probabilities_of_a_prompt_are_refused_where_they_end_the_engine(
+def test_log_probabilities_of_a_prompt_are_refused_if_they_crash_the_engine(
     limits: ModuleType, adapters: bool, device: str, prompt_logprobs: int | None, ends: bool
 ) -> None:
     config = SimpleNamespace(
@@ -118,19 +118,19 @@ def test_vllm_loads_it_beside_the_one_for_adapters(others: dict[str, str], plugi
 
 
 @pytest.mark.parametrize(("n", "parameter"), [(1000, "n"), (64, "prompt"), (1, "prompt"), (None, "prompt")])
-def test_the_parameter_that_asks_for_too_much_is_named(limits: ModuleType, n: object, parameter: str) -> None:
-    """n=1000 with one prompt was once answered with `prompt`."""
+def test_the_parameter_that_exceeds_the_limit_is_named(limits: ModuleType, n: object, parameter: str) -> None:
+    """The error for n=1000 with one prompt named `prompt`."""
     assert limits.too_many(n, 64) == parameter
 
 
 def test_starlettes_errors_are_answered_by_vllms_handler(limits: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A gzip body without Content-Encoding was once answered with `{"detail": ...}`."""
+    """A gzip body without Content-Encoding got the answer `{"detail": ...}`."""
 
     class StarletteError(Exception):
-        """What FastAPI raises for a body that it cannot read."""
+        """FastAPI's exception for an unreadable body."""
 
     class FastApiError(StarletteError):
-        """What vLLM registers its handler for."""
+        """The exception that vLLM registers its handler for."""
 
     register = SimpleNamespace(HTTPException=FastApiError)
     package: Any = ModuleType("vllm.entrypoints.serve.exception_handling")

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.console import next_command, say
 from core.errors import DeployError
@@ -18,6 +18,7 @@ from provisioning.access.other_names import mention_other_name
 from provisioning.apply.closed_port import mention_closed_port
 from provisioning.apply.diagnosis import diagnose
 from provisioning.apply.reboots import bring
+from provisioning.apply.run_report import run_report
 from provisioning.cli.progress import ProgressPrinter, counts, error_line, failure_detail, is_new_file, plan_text
 from provisioning.converge.result import HostResult, Outcome
 from provisioning.hosts.inventory import choose, file_has_changed, load, mention_changed_file
@@ -164,22 +165,12 @@ class _Run:
         self._progress.say(result.host, counts(result, would=self._dry_run))
 
     def _write(self) -> None:
-        """Write provision.json or plan.json; a host without a result was interrupted."""
-        entries = [self._host_json(host.name) for host in self.hosts]
-        report = {
-            "stack": self.outputs.stack,
-            "ok": all(entry["ok"] for entry in entries),
-            "roles": list(self._roles),
-            "seconds": round(time.monotonic() - self._began, 3),
-            "hosts": entries,
-        }
+        """Write provision.json or plan.json."""
+        seconds = time.monotonic() - self._began
+        report = run_report(
+            self.outputs.stack, self._roles, self.hosts, self.results, self.failures.errors, seconds=seconds
+        )
         self.written = write_result(self.outputs.stack, "plan.json" if self._dry_run else "provision.json", report)
-
-    def _host_json(self, name: str) -> dict[str, Any]:
-        if name in self.results:
-            return self.results[name].as_json()
-        error = self.failures.errors.get(name)
-        return {"host": name, "ok": False, "error": str(error) if error else "interrupted"}
 
 
 def _hand_on(run: _Run) -> None:

@@ -83,19 +83,27 @@ def test_only_active_entries_name_a_repository(case: tuple[Path, bool], monkeypa
 
 
 @pytest.mark.skipif(shutil.which("apt-get") is None, reason="asks apt itself")
-def test_apt_reads_the_same(case: tuple[Path, bool]) -> None:
-    apt, active = case
+def test_apt_reads_the_same(tmp_path: Path) -> None:
+    """apt reads all cases in one run: each case has its own host in the URI and its own file name."""
+    parts = tmp_path / "sources.list.d"
+    parts.mkdir()
+    (tmp_path / "sources.list").write_text("deb http://deb.debian.org/debian bookworm main\n")
+    for number, (name, content, _active) in enumerate(CASES):
+        (parts / f"{name[0]}{number}{name[1:]}").write_text(content.replace("//developer.", f"//developer{number}."))
     options = {
-        "Dir::Etc::sourcelist": apt / "sources.list",
-        "Dir::Etc::sourceparts": apt / "sources.list.d",
+        "Dir::Etc::sourcelist": tmp_path / "sources.list",
+        "Dir::Etc::sourceparts": parts,
         "APT::Architecture": "amd64",
         "APT::Architectures": "amd64",
     }
     words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
     command = ["apt-get", *words, "indextargets", "--no-release-info", "--format", "$(REPO_URI)"]
     command.append("Created-By: Packages")
-    seen = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    assert (apt_sources.comparable(URI) in map(apt_sources.comparable, seen)) is active
+    listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    seen = {apt_sources.comparable(each) for each in listed}
+    own = [URI.replace("developer", f"developer{number}") for number in range(len(CASES))]
+    found = [apt_sources.comparable(each) in seen for each in own]
+    assert list(zip(CASES, found, strict=True)) == [(case, case[2]) for case in CASES]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The Pulumi program: the stack's cloud declares the machines, and the outputs are what provisioning needs
 (infra/contract/outputs.py).
 
-Reads the config; infra/lifecycle/own_placement.py says where a stack is put.
+Reads the config; infra/lifecycle/placement/of_program.py says where a stack is put.
 """
 
 import sys
@@ -32,7 +32,7 @@ def with_proxy(hosts: HostList, proxy: ProxySpec | None) -> HostList:
 
 def _place(config: DeploymentConfig, stack: str) -> KnownPlacement:
     """Return where the stack is put."""
-    from infra.lifecycle.own_placement import own_placement  # other clouds do not need its imports
+    from infra.lifecycle.placement.of_program import own_placement  # other clouds do not need its imports
 
     return own_placement(config, stack)
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from core.errors import ConfigError, DeployError, UsageError
+from infra.clouds.denied_calls import MissingError
 from infra.clouds.finding import Finding
 from infra.clouds.hosts.login_key import key_of_file
-from infra.clouds.refusals import MissingError
 from infra.clouds.running_costs import odd_hours, price_words
 from infra.clouds.stack_price import stack_price
 from infra.config import DeploymentConfig

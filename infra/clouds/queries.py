@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from core.errors import DeployError, UsageError
-from infra.clouds.refusals import DeniedError
+from infra.clouds.denied_calls import DeniedError
 from infra.clouds.resources import CloudResource, Found, ResourceKind, Unasked
 
 NOT_KNOWN = "not known: "
@@ -25,7 +25,7 @@ PARTS = {
     "GuardDuty endpoint": "network",
     "GuardDuty security group": "network",
 }
-"""Kinds that only some stacks have -> the part of a stack file that makes them (infra/lifecycle/optional_parts.py)."""
+"""Kinds that only some stacks have -> the part of a stack file that makes them (lifecycle/placement)."""
 
 
 def that_matter(unasked: Iterable[Unasked], parts: Iterable[str] | None) -> list[Unasked]:

@@ -2,7 +2,8 @@
 
 `Placement` is exported by the program, so that the next person finds it in the state. `Progress` is only in the note of
 this checkout. `make up` chooses the placement before the Pulumi engine starts and hands it to the program. Otherwise
-the program chooses it (infra/lifecycle/own_placement.py). infra/clouds/aws and infra/clouds/gcp look up what only the
+the program chooses it (infra/lifecycle/placement/of_program.py). infra/clouds/aws and infra/clouds/gcp look up what
+only the
 cloud knows.
 """
 
@@ -47,7 +48,7 @@ class Placement(Frozen):
     )
     parts: tuple[str, ...] | None = Field(
         default=None,
-        description="Optional parts that the stack may have (infra/lifecycle/optional_parts.py). None: all of them.",
+        description="Optional parts that the stack may have (lifecycle/placement). None: all of them.",
     )
 
     @model_validator(mode="before")
@@ -72,7 +73,7 @@ class Progress(Frozen):
     blank_at: str = Field(
         default="",
         description="Time of a state in which no host was ever made, so that data volumes are blank"
-        " (infra/lifecycle/blank_volumes.py). Empty: they may hold data.",
+        " (infra/lifecycle/placement/blank_volumes.py). Empty: they may hold data.",
     )
 
 

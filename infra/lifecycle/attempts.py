@@ -14,7 +14,7 @@ from infra.contract.stack_placement import (
     Progress,
     write_placement,
 )
-from infra.lifecycle.blank_volumes import BlankVolumes
+from infra.lifecycle.placement.blank_volumes import BlankVolumes
 
 if TYPE_CHECKING:
     from infra.automation.stack import Stack

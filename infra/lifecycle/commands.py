@@ -69,8 +69,8 @@ def refresh(stack: str) -> int:
     from infra.automation.stack import hold
     from infra.clouds.registry import cloud_of
     from infra.config import load_stack
-    from infra.lifecycle.login import refuse_other_login
-    from infra.lifecycle.previous import known_placement
+    from infra.lifecycle.placement.login import refuse_other_login
+    from infra.lifecycle.placement.previous import known_placement
 
     config = load_stack(stack)
     with step("check each machine"), hold(stack, config.cloud) as held:
@@ -132,7 +132,7 @@ def env(stack: str) -> int:
     from infra.automation.pulumi_cli import cli_environment
     from infra.contract.stack_placement import read_placement
     from infra.lifecycle.down import cloud_of
-    from infra.lifecycle.login import provider_environment
+    from infra.lifecycle.placement.login import provider_environment
     from tools.pulumi.cli import find_cli
 
     backend, placement = find_backend(), read_placement(stack)

@@ -24,14 +24,14 @@ from core.timeouts import answer_within
 from infra.automation.events import Report
 from infra.automation.sdk import ensure_sdk
 from infra.automation.stack import LockedError, Stack, hold
+from infra.clouds.denied_calls import DeniedError
 from infra.clouds.queries import NOT_KNOWN
-from infra.clouds.refusals import DeniedError
 from infra.config import load_stack
 from infra.config.reader import DEPLOYMENT_KEY, stack_file
 from infra.contract.stack_placement import KnownPlacement, Placement, read_placement
 from infra.lifecycle import orphans
-from infra.lifecycle.login import refuse_other_login
-from infra.lifecycle.previous import known_placement
+from infra.lifecycle.placement.login import refuse_other_login
+from infra.lifecycle.placement.previous import known_placement
 from infra.lifecycle.recovery import recover
 from serving.endpoint import endpoint_file
 

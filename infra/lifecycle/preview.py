@@ -11,9 +11,9 @@ from infra.clouds.registry import rented_cloud
 from infra.clouds.running_costs import cost_record, known_price, odd_hours
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import PLACEMENT_VARIABLE, KnownPlacement, Progress
-from infra.lifecycle.login import hand_provider_environment
-from infra.lifecycle.placement import first_shown
-from infra.lifecycle.previous import previous_placement
+from infra.lifecycle.placement.login import hand_provider_environment
+from infra.lifecycle.placement.previous import previous_placement
+from infra.lifecycle.placement.trying import first_shown
 from infra.lifecycle.volume_speed import speed_lines, volume_speed
 
 if TYPE_CHECKING:

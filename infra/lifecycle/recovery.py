@@ -8,8 +8,8 @@ from core.console import say, step
 from infra.clouds.registry import holder_of
 from infra.clouds.resources import REMOVE_DEADLINE_S
 from infra.clouds.stack_resources import remove_orphans
-from infra.lifecycle.lost_state import refuse_half_lost_state
-from infra.lifecycle.previous import known_placement
+from infra.lifecycle.placement.lost_state import refuse_half_lost_state
+from infra.lifecycle.placement.previous import known_placement
 
 if TYPE_CHECKING:
     from infra.automation.stack import Stack

@@ -9,7 +9,7 @@ from core.paths import outputs_file
 from infra.automation.events import Report
 from infra.clouds.candidates import Candidate, lies_elsewhere
 from infra.clouds.cloud import Cloud
-from infra.clouds.refusals import DeniedError
+from infra.clouds.denied_calls import DeniedError
 from infra.clouds.registry import rented_cloud
 from infra.clouds.resources import REMOVE_DEADLINE_S
 from infra.clouds.running_costs import known_price, odd_hours
@@ -18,10 +18,10 @@ from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement, forget_placement
 from infra.lifecycle import preflight
 from infra.lifecycle.attempts import Attempts
-from infra.lifecycle.login import hand_provider_environment
-from infra.lifecycle.placement import Attempt, place, table
-from infra.lifecycle.places_to_try import advice, places_to_try
-from infra.lifecycle.previous import previous_placement
+from infra.lifecycle.placement.in_order import advice, places_to_try
+from infra.lifecycle.placement.login import hand_provider_environment
+from infra.lifecycle.placement.previous import previous_placement
+from infra.lifecycle.placement.trying import Attempt, place, table
 from infra.lifecycle.recovery import recover
 
 if TYPE_CHECKING:

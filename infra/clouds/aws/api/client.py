@@ -13,7 +13,7 @@ from core.rules import masked
 from core.timeouts import answer_within
 from infra.clouds.aws.api.permissions import actions_of
 from infra.clouds.aws.api.refused_login import CREDENTIALS, FIRST_LOG_IN, LOG_IN, refusal_of
-from infra.clouds.refusals import DeniedError, MissingError
+from infra.clouds.denied_calls import DeniedError, MissingError
 
 DENIED_CODES = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "403")
 """S3 answers `head_bucket` without a body, so that its refusals have a status in place of a code."""

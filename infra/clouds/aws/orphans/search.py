@@ -11,8 +11,8 @@ from core.console import say
 from infra.clouds.aws.api.client import HOME, call
 from infra.clouds.aws.api.known_regions import DEFAULT_REGIONS, regions_of_stacks
 from infra.clouds.aws.orphans.resource_kinds import KINDS
+from infra.clouds.denied_calls import DeniedError
 from infra.clouds.queries import ask_for
-from infra.clouds.refusals import DeniedError
 from infra.clouds.removal import remove_until_gone
 from infra.clouds.resources import REMOVE_DEADLINE_S, CloudResource, Found
 

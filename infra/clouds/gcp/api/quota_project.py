@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from infra.clouds.refusals import DeniedError
+from infra.clouds.denied_calls import DeniedError
 
 Answer = TypeVar("Answer")
 

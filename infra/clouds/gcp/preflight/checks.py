@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from core.errors import ConfigError, DeployError, UsageError
+from infra.clouds.denied_calls import DeniedError, MissingError
 from infra.clouds.finding import Finding
 from infra.clouds.gcp.api.client import DisabledError, ask, credentials, policy_of, principal, rest
 from infra.clouds.gcp.api.quota_project import QuotaProjectError
@@ -27,7 +28,6 @@ from infra.clouds.preflight import (
     zones_are_up,
 )
 from infra.clouds.preflight_reading import reading_finding
-from infra.clouds.refusals import DeniedError, MissingError
 from infra.clouds.sizes import data_gib
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement

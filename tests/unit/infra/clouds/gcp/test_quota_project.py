@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
+from infra.clouds.denied_calls import DeniedError
 from infra.clouds.gcp.api import client
 from infra.clouds.gcp.api.quota_project import QuotaProjectError, names_no_project
 from infra.clouds.gcp.orphans.resource_kinds import KINDS
 from infra.clouds.gcp.orphans.search import find_resources, remove_resources
-from infra.clouds.refusals import DeniedError
 from infra.lifecycle.preflight import findings
 from tests.doubles.gcp.client import Gcp
 from tests.doubles.gcp.seed import BILLING_ACCOUNT, PROJECT

@@ -8,7 +8,7 @@ from core.errors import DeployError
 from infra.automation.pulumi_cli import EngineTimeoutError
 from infra.clouds.candidates import Candidate
 from infra.contract.stack_placement import Placement
-from infra.lifecycle.placement import place, table
+from infra.lifecycle.placement.trying import place, table
 
 STOCK = "InsufficientInstanceCapacity: no capacity"
 

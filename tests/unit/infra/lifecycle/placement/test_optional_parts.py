@@ -6,7 +6,7 @@ import pytest
 
 from infra.config import DeploymentConfig, parse_deployment
 from infra.contract.stack_placement import Placement
-from infra.lifecycle.optional_parts import all_parts, parts_of
+from infra.lifecycle.placement.optional_parts import all_parts, parts_of
 from tests.engine.aws_stacks import stack_value
 from tests.unit.infra.clouds.aws.made import LEASE
 

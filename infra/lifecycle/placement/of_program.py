@@ -31,10 +31,10 @@ from infra.contract.stack_placement import (
     placement_from_environ,
     write_placement,
 )
-from infra.lifecycle.known_placement import begun_again, recorded_placement
-from infra.lifecycle.lost_state import refuse_lost_state
-from infra.lifecycle.optional_parts import all_parts
-from infra.lifecycle.placement import first_shown
+from infra.lifecycle.placement.known import begun_again, recorded_placement
+from infra.lifecycle.placement.lost_state import refuse_lost_state
+from infra.lifecycle.placement.optional_parts import all_parts
+from infra.lifecycle.placement.trying import first_shown
 
 ASK_S = 10.0
 PAUSE_S = 0.1

@@ -8,12 +8,12 @@ from core.console import say
 from core.errors import DeployError
 from infra.automation.stack import Stack
 from infra.clouds.cloud import Cloud
+from infra.clouds.denied_calls import DeniedError
 from infra.clouds.queries import that_matter
-from infra.clouds.refusals import DeniedError
 from infra.clouds.resources import CloudResource
 from infra.clouds.stack_resources import found_of
 from infra.contract.stack_placement import KnownPlacement, Progress
-from infra.lifecycle.known_placement import State
+from infra.lifecycle.placement.known import State
 
 HOLDING = ("instance", "volume", "disk")
 """Kinds of resources that serve, or have data."""

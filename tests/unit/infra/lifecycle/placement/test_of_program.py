@@ -23,8 +23,8 @@ from infra.contract.stack_placement import (
     read_placement,
     write_placement,
 )
-from infra.lifecycle import own_placement as module
-from infra.lifecycle.own_placement import OwnState, own_placement, own_state
+from infra.lifecycle.placement import of_program as module
+from infra.lifecycle.placement.of_program import OwnState, own_placement, own_state
 
 STACK = "aws-cpu"
 ZONES = ("a", "b", "c", "d")

@@ -5,11 +5,11 @@ from dataclasses import replace
 from core.console import say, step
 from infra.clouds.candidates import Candidate, is_bound
 from infra.clouds.cloud import Cloud
-from infra.clouds.refusals import DeniedError
+from infra.clouds.denied_calls import DeniedError
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement
-from infra.lifecycle.optional_parts import all_parts
-from infra.lifecycle.placement import ELSEWHERE, offered
+from infra.lifecycle.placement.optional_parts import all_parts
+from infra.lifecycle.placement.trying import ELSEWHERE, offered
 
 
 def places_to_try(

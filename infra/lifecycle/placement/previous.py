@@ -7,10 +7,10 @@ from catalog.clouds import RENTED
 from infra.clouds.cloud import Cloud
 from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement, write_placement
-from infra.lifecycle.blank_volumes import still_blank
-from infra.lifecycle.known_placement import begun_again, recorded_placement
-from infra.lifecycle.login import hand_provider_environment
-from infra.lifecycle.lost_state import refuse_lost_state
+from infra.lifecycle.placement.blank_volumes import still_blank
+from infra.lifecycle.placement.known import begun_again, recorded_placement
+from infra.lifecycle.placement.login import hand_provider_environment
+from infra.lifecycle.placement.lost_state import refuse_lost_state
 
 if TYPE_CHECKING:
     from infra.automation.stack import Stack

@@ -2,7 +2,7 @@
 
 The state holds it as a pickle that names this module and the class. The Pulumi engine imports both in another process,
 so the class is thin, and imports what does the work when it is called. If this module moves, its old path must stay
-importable: see infra/clouds/local/provider.py.
+importable: see infra/local/provider.py.
 """
 
 from collections.abc import Iterator

@@ -12,7 +12,7 @@ from tests.machine.machines import NewMachine, begin_run, making_machines
 from tests.slowness import factor, patient
 
 SERVED = "served_machine"
-"""The fixture of the machine that takes longest to make: one worker makes it, and runs all tests that use it."""
+"""The fixture of the machine that takes longest to create: one worker creates it and runs all its tests."""
 
 CLOUD_OF = {
     "tests/engine/test_aws_double.py": "aws",
@@ -34,7 +34,7 @@ LONGEST = (
     "tests/engine/test_interruption.py",
     "tests/engine/test_stack.py",
 )
-"""The groups that take longest, longest first: a long one that starts last is waited for."""
+"""The slowest groups, slowest first: a slow group that starts last would delay the end."""
 
 FAILED: pytest.StashKey[bool] = pytest.StashKey()
 """Whether a test has failed, for fixtures that share something which a test may have broken."""
@@ -54,7 +54,7 @@ def pytest_runtest_makereport(
     item: pytest.Item,
     call: "pytest.CallInfo[None]",  # noqa: ARG001
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note on the test that it has failed."""
+    """Record on the test that it has failed."""
     report = yield
     item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
     return report
@@ -83,7 +83,7 @@ def ctrl_c_reaches_commands() -> None:
     """Let commands that tests start take SIGINT as on a terminal.
 
     A shell starts a job in the background, such as a whole test run, with SIGINT ignored, and what it starts inherits
-    that; two tests of Ctrl-C once waited in vain.
+    that; two tests of Ctrl-C therefore hung.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -108,6 +108,6 @@ def machine(machine_state: Path) -> Iterator[HostRecord]:
 
 @pytest.fixture
 def new_machine(machine_state: Path) -> Iterator[NewMachine]:
-    """A factory of machines that surely go when the test ends."""
+    """A factory of machines that are always removed at the end of the test."""
     with making_machines(machine_state) as make:
         yield make

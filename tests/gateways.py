@@ -34,7 +34,7 @@ MASTER_SOCKET = "master.sock"
 
 
 def wait_for(true: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> None:
-    """Wait until `true()`; fail the test when that takes too long."""
+    """Wait until `true()`; fail the test if that takes too long."""
     end = time.monotonic() + deadline_s
     while not true():
         assert time.monotonic() < end, f"waited {deadline_s} s for: {what}"
@@ -42,7 +42,7 @@ def wait_for(true: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S)
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody listens on now."""
+    """Return an unused port of loopback."""
     with socket.socket() as probe:
         probe.bind((ADDRESS, 0))
         port: int = probe.getsockname()[1]
@@ -64,7 +64,7 @@ def ollama_serving(port: int = 11434, *, native_api: bool = False) -> ServingSpe
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer as it came over the wire."""
+    """An answer as received."""
 
     status: int
     headers: dict[str, str]
@@ -72,7 +72,7 @@ class Reply:
 
     @property
     def code(self) -> str | None:
-        """The code in an error of OpenAI's shape; fails when it has another shape."""
+        """The code in an error of OpenAI's format; fails for another format."""
         assert self.headers["content-type"] == "application/json"
         error = json.loads(self.body)["error"]
         assert set(error) == {"message", "type", "param", "code"}
@@ -84,7 +84,7 @@ class Reply:
 
 @dataclass
 class RunningGateway:
-    """HAProxy, and what a test asks of it."""
+    """HAProxy, with the queries of the tests."""
 
     port: int
     places: Places
@@ -98,7 +98,7 @@ class RunningGateway:
         return f"https://{ADDRESS}:{self.port}"
 
     def tls(self, ca: Path | None = None) -> ssl.SSLContext:
-        """Return what a client that trusts our CA uses."""
+        """Return the TLS context of a client that trusts our CA."""
         return ssl.create_default_context(cafile=str(ca or self.ca))
 
     def connect(self) -> ssl.SSLSocket:
@@ -123,7 +123,7 @@ class RunningGateway:
     def exchange(self, request: bytes) -> Reply:
         """Send `request` byte by byte as it is; return the one answer.
 
-        As HTTP clients do, reads on when the other side closes before it has taken everything.
+        Like HTTP clients, keeps reading if the other side closes before it has received everything.
         """
         with self.connect() as connection:
             with suppress(OSError):
@@ -149,12 +149,12 @@ class RunningGateway:
         return [json.loads(line[3:]) for line in self.log().splitlines() if line.startswith("<6>{")]
 
     def logged(self, request_id: str) -> dict[str, Any]:
-        """Return the line of one request, which comes when its answer has ended."""
+        """Return the line of one request, which is written when its answer has ended."""
         wait_for(lambda: any(line["request_id"] == request_id for line in self.log_lines()), f"log of {request_id}")
         return next(line for line in self.log_lines() if line["request_id"] == request_id)
 
     def admin(self, command: str) -> str:
-        """Return what HAProxy answers on its admin socket."""
+        """Return HAProxy's answer on its admin socket."""
         return _command(self.places.admin_socket, command)
 
     def worker(self) -> str:
@@ -168,20 +168,20 @@ class RunningGateway:
         return self._backend_column("qcur")
 
     def engine_is(self, state: str) -> bool:
-        """Return whether HAProxy takes the engine for `state`, UP or DOWN."""
+        """Return whether HAProxy's state of the engine is `state`, UP or DOWN."""
         rows = [row for row in self._stat() if row["svname"] == "engine"]
         return rows[0]["status"].startswith(state)
 
     def reload(self) -> None:
-        """Do what systemd's reload does, and wait until a new worker serves."""
+        """Reload like systemd, and wait until a new worker serves."""
         wait_for(self.is_ready, "HAProxy to be ready for a reload")
         before = self.worker_or_none()
-        with suppress(ConnectionResetError):  # the master starts itself anew, and its socket with it
+        with suppress(ConnectionResetError):  # the master restarts itself and its socket
             _command(self._master_socket, "reload")
         wait_for(lambda: self.is_ready() and self.worker_or_none() != before, "a new worker")
 
     def is_ready(self) -> bool:
-        """Return whether worker and master listen: before it does, the master loses signals."""
+        """Return whether worker and master listen: before that, the master loses signals."""
         if self.worker_or_none() is None:
             return False
         with socket.socket(socket.AF_UNIX) as connection:
@@ -192,7 +192,7 @@ class RunningGateway:
         return f"{self.folder}/{MASTER_SOCKET}"
 
     def worker_or_none(self) -> str | None:
-        """Return the worker's process id, or none before the first and between two."""
+        """Return the worker's process id; None before the first worker and between two."""
         try:
             return self.worker()
         except (OSError, AssertionError):
@@ -211,9 +211,9 @@ class RunningGateway:
 def running_gateway(
     folder: Path, engine: EngineDouble | int, *, serving: ServingSpec | None = None, address: str = ADDRESS, **spec: Any
 ) -> Iterator[RunningGateway]:
-    """Run HAProxy in front of `engine`, or of a port where none may listen; without `serving` it is taken for vLLM.
+    """Run HAProxy in front of `engine`, or of a port that may be closed; without `serving` the engine is vLLM.
 
-    `spec` has fields of GatewaySpec, not checked: a test may wait for shorter times than people may write.
+    `spec` has unchecked fields of GatewaySpec: tests use shorter times than users may write.
     """
     gateway = GatewaySpec(port=free_port(), clients=(CLIENT, SECOND_CLIENT)).model_copy(update=spec)
     places = Places(
@@ -272,7 +272,7 @@ def haproxy() -> str:
 
 
 def read_reply(connection: ssl.SSLSocket) -> Reply:
-    """Read one answer, after `100 Continue` where that comes: its head, then as much as it announces, or to the end."""
+    """Read one answer, after an optional `100 Continue`: its head, then as much as it announces, or to the end."""
     data, status = b"", 100
     while status == 100:
         while b"\r\n\r\n" not in data:

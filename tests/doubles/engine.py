@@ -1,7 +1,7 @@
 """An OpenAI-shaped engine for tests of the gateway and the smoke test: computes nothing, and fails on demand.
 
-Stands in for vLLM where the engine's own behaviour is not what is tested. Knows the tricks that a test needs and a real
-engine does not offer: requests that wait until they are let go, streams that go on token by token, faults.
+Replaces vLLM if the engine's own behaviour is not under test. Offers what a test needs and a real engine lacks:
+requests that wait until they are released, streams that advance token by token, faults.
 """
 
 import json
@@ -26,7 +26,7 @@ PATIENCE_S = 30
 
 @dataclass(frozen=True)
 class Received:
-    """A request as the engine saw it."""
+    """A request as the engine received it."""
 
     method: str
     target: str
@@ -36,7 +36,7 @@ class Received:
 
 @dataclass
 class EngineDouble:
-    """What the engine does; tests change it while it runs."""
+    """The engine's behaviour; tests change it while it runs."""
 
     port: int
     key: str = ENGINE_KEY
@@ -53,7 +53,7 @@ class EngineDouble:
     hold: threading.Event = field(default_factory=threading.Event)
     """Requests wait until this is set."""
     steps: threading.Semaphore | None = None
-    """Where given, each token of a stream takes one."""
+    """If given, each token of a stream takes one."""
     token_s: float = 0
     """Time that each token of a stream takes."""
     tokens: tuple[str, ...] = TOKENS
@@ -64,7 +64,7 @@ class EngineDouble:
         self.hold.set()
 
     def answer_of(self, model: str) -> tuple[str, ...]:
-        """Return the tokens that `model` answers with, whatever it is asked."""
+        """Return the tokens of `model`'s answer, whatever the prompt."""
         if "empty_answers" in self.faults:
             return ()
         mark = "" if model == self.models[0] or "same_answers" in self.faults else f"{model.partition('@')[0]} "
@@ -97,7 +97,7 @@ class _Server(ThreadingHTTPServer):
     double: EngineDouble
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that goes away is what some tests are about; stay silent."""
+        """Some tests disconnect a client on purpose; do not log that."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -211,7 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._chunk(b"")
 
     def _notice_hang_up(self) -> None:
-        """Fail when the client is gone: as a real engine looks, since writing alone may still succeed for a while."""
+        """Fail if the client has disconnected. Checks like a real engine: a write alone may succeed for a while."""
         readable, _, _ = select.select([self.connection], [], [], 0)
         if readable and not self.connection.recv(1, socket.MSG_PEEK):
             raise ConnectionResetError

@@ -1,4 +1,4 @@
-"""Google Cloud Storage's XML API and a machine's metadata server on loopback: objects, for whoever has the token."""
+"""Google Cloud Storage's XML API and a metadata server on loopback: objects for clients with the token."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ TOKEN_PATH = "/computeMetadata/v1/instance/service-accounts/default/token"  # a 
 
 
 class StorageDouble:
-    """What the bucket holds, by `/bucket/object`; a metadata server gives out the token at the same address."""
+    """The bucket's content, by `/bucket/object`; a metadata server gives out the token at the same address."""
 
     def __init__(self, objects: dict[str, bytes], *, token: str = "") -> None:
         self.objects = objects
@@ -58,7 +58,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: the test's output is the test's."""
+        """Do not log into the test's output."""
 
 
 @contextmanager

@@ -15,7 +15,7 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 
 
 class HubDouble:
-    """What the hub has, what it was asked, and how it fails. A name in `large` is stored as Git LFS does."""
+    """The hub's files, its requests, and its faults. A name in `large` is stored like Git LFS does."""
 
     def __init__(self, files: dict[str, bytes], *, large: tuple[str, ...] = (), token: str = "") -> None:
         self.files = files
@@ -23,25 +23,25 @@ class HubDouble:
         self.token = token
         self.revision = REVISION
         self.refusal = 401
-        """Status for whom the token is missing or wrong."""
+        """Status for clients with a missing or wrong token."""
         self.cut_after: dict[str, int] = {}
         """Bytes of a file that are sent before the connection breaks, once."""
         self.busy: list[tuple[int, dict[str, str]]] = []
-        """Status and headers of the next answers, in place of what was asked for."""
+        """Status and headers of the next answers, in place of the requested file."""
         self.page: set[str] = set()
-        """Files, or `listing`, in whose place a proxy sends a page of its own."""
+        """Files, or `listing`, that a proxy replaces with its own page."""
         self.announced: dict[str, int] = {}
-        """What a file's Content-Length says, where that is a lie."""
+        """A false Content-Length, by file."""
         self.ranges: dict[str, str] = {}
-        """What a file's Content-Range says, where that is a lie."""
+        """A false Content-Range, by file."""
         self.whole_only: set[str] = set()
-        """Files of which no part can be asked for."""
+        """Files that cannot be requested in parts."""
         self.raw_listing: bytes | None = None
-        """What it sends in place of the listing."""
+        """Content that replaces the listing."""
         self.message = ""
-        """What the hub says of a refusal, in its own header."""
+        """The hub's message about a refusal, in its own header."""
         self.corrupt: set[str] = set()
-        """Files whose content is not what the listing says."""
+        """Files whose content differs from the listing."""
         self.downloads: list[tuple[str, str]] = []
         """Each file that was asked for, with the Range header."""
         self.storage_headers: list[dict[str, str]] = []
@@ -100,7 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: the test's output is the test's."""
+        """Do not log into the test's output."""
 
 
 class _Storage(BaseHTTPRequestHandler):
@@ -111,7 +111,7 @@ class _Storage(BaseHTTPRequestHandler):
         _send_file(self, self.hub, unquote(self.path[1:]))
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: the test's output is the test's."""
+        """Do not log into the test's output."""
 
 
 def _send_file(handler: BaseHTTPRequestHandler, hub: HubDouble, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Files over HTTP as a release server and Ollama's registry give them, with transfers that break on the way."""
+"""Files over HTTP like a release server and Ollama's registry, with transfers that break midway."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from typing import ClassVar
 
 
 class RegistryDouble:
-    """What the server has by path, what it was asked, and which transfers it breaks off."""
+    """The server's files by path, its requests, and the transfers that it breaks off."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -55,7 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content[start : self.registry.cut_after.pop(self.path, len(content))])
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: the test's output is the test's."""
+        """Do not log into the test's output."""
 
 
 @contextmanager

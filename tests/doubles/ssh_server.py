@@ -15,7 +15,7 @@ import paramiko
 from paramiko import common
 
 GONE = (OSError, EOFError, paramiko.SSHException)
-"""What paramiko raises when the other side has gone, which may happen at any moment and is no fault of the server."""
+"""Exceptions of paramiko after a disconnect, which may happen at any moment and is not a fault of the server."""
 
 
 @dataclass
@@ -24,20 +24,20 @@ class SshServer:
 
     allowed: list[paramiko.PKey] = field(default_factory=list)
     max_tries: int = 6
-    """sshd's MaxAuthTries: the server hangs up when so many keys were refused."""
+    """sshd's MaxAuthTries: the server disconnects after so many refused keys."""
     start_file: str = ""
-    """What a `.bashrc` would hold."""
+    """The content of a `.bashrc`."""
     tries: list[list[str]] = field(default_factory=list)
     """The keys that were offered, one list for each connection."""
     users: list[str] = field(default_factory=list)
     forwards: list[tuple[str, int]] = field(default_factory=list)
-    """Where somebody was led on to (`ssh -W`), as a jump host does."""
+    """Targets that the server forwarded to (`ssh -W`), like a jump host."""
     port: int = 0
     host_key: paramiko.PKey = field(default_factory=lambda: paramiko.ECDSAKey.generate(bits=256))
 
     @property
     def host_key_line(self) -> str:
-        """The host key as an inventory has it."""
+        """The host key in an inventory's format."""
         return f"{self.host_key.get_name()} {self.host_key.get_base64()}"
 
 
@@ -128,14 +128,14 @@ class _Caller(paramiko.ServerInterface):
 
 
 def _send_stderr(channel: paramiko.Channel, stderr: IO[bytes]) -> None:
-    """Send what comes on stderr, beside stdout."""
+    """Send stderr, beside stdout."""
     with contextlib.suppress(*GONE):
         while block := stderr.read1(1 << 16):  # type: ignore[attr-defined]
             channel.sendall_stderr(block)
 
 
 def _run(channel: paramiko.Channel, text: str) -> None:
-    """Run what a login shell would be given; stdin and stdout follow the channel."""
+    """Run a command like a login shell; stdin and stdout use the channel."""
     with subprocess.Popen(
         ["bash", "-c", text], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:

@@ -1,11 +1,11 @@
-"""How many examples are tried: few and always the same in `make test`, EXAMPLES of them at random in `make fuzz`."""
+"""The number of examples: few and always the same in `make test`, EXAMPLES random ones in `make fuzz`."""
 
 import os
 
 from hypothesis import HealthCheck, settings
 
 EXAMPLES = "LLM_DEPLOY_FUZZ_EXAMPLES"
-"""Set by `make fuzz`. What it finds is kept in .hypothesis/ and tried first the next time; write it as an @example."""
+"""Set by `make fuzz`. Failures are kept in .hypothesis/ and tried first next time; write them as an @example."""
 
 FEW = 40
 

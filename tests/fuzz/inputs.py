@@ -1,4 +1,4 @@
-"""Input that nobody means: odd values, good files with something odd in them, and text that is nearly YAML or JSON."""
+"""Unexpected input: odd values, good files with an odd part, and text that is nearly YAML or JSON."""
 
 import copy
 import json
@@ -44,7 +44,7 @@ ANY_BYTES = st.one_of(NEARLY_YAML, st.binary(max_size=80))
 
 
 def paths(value: Any, above: Path = ()) -> Iterator[Path]:
-    """Yield where something stands in `value`, the whole of it first."""
+    """Yield the paths of all parts of `value`, the whole first."""
     yield above
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, each in inner:
@@ -52,7 +52,7 @@ def paths(value: Any, above: Path = ()) -> Iterator[Path]:
 
 
 def changed(good: Any) -> st.SearchStrategy[Any]:
-    """Return good values of which one to three parts were replaced, taken out or added."""
+    """Return good values with one to three parts replaced, removed or added."""
     places = list(paths(good))
     step = st.tuples(st.sampled_from(places), st.sampled_from(["replace", "remove", "add"]), ODD_TEXT, ODD)
     return st.lists(step, min_size=1, max_size=3).map(lambda steps: _changed(good, steps))
@@ -66,7 +66,7 @@ def _changed(good: Any, steps: list[tuple[Path, str, str, Any]]) -> Any:
 
 
 def _with(value: Any, path: Path, what: str, key: str, odd: Any) -> Any:
-    """Return `value` with one part changed; as it is where an earlier step has taken that part away."""
+    """Return `value` with one part changed; unchanged if an earlier step has removed that part."""
     if path:
         head: Any
         head, *rest = path

@@ -1,4 +1,4 @@
-"""What every reader of files owes to people: an answer within two seconds, or one line that says what is wrong."""
+"""The rule for every reader of files: a result within two seconds, or one line that says what is wrong."""
 
 import time
 from collections.abc import Callable
@@ -8,12 +8,12 @@ from core.errors import DeployError
 from core.printable import on_one_line
 
 LONGEST_S = 2.0
-"""Of the processor: other tests run beside these."""
+"""Seconds of CPU time, because other tests run at the same time."""
 LONGEST_LINE = 2000
 
 
 def judged(read: Callable[[], Any]) -> Any:
-    """Return what `read` returns; None when it refused in one printable line. Everything else fails the test."""
+    """Return the result of `read`; None if it refused with one printable line. Everything else fails the test."""
     value, refusal, seconds = _timed(read)
     if seconds >= LONGEST_S:  # once in some 10,000 readings Python collects garbage in the middle of one
         seconds = _timed(read)[2]
@@ -27,7 +27,7 @@ def judged(read: Callable[[], Any]) -> Any:
 
 
 def _timed(read: Callable[[], Any]) -> tuple[Any, DeployError | None, float]:
-    """Return what `read` returns, or how it refuses, and the seconds of the processor that it took."""
+    """Return the result or refusal of `read`, and its seconds of CPU time."""
     start = time.thread_time()
     try:
         return read(), None, time.thread_time() - start

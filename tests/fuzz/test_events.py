@@ -1,4 +1,4 @@
-"""What other programs say line by line: the agent on a host, and the Pulumi engine."""
+"""Lines from other programs: the agent on a host, and the Pulumi engine."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Files that people write or may damage: stack files, inventories, outputs, manifests, keys, endpoints, leases."""
+"""Files that people write or may damage: stack files, inventories, outputs, manifests, keys, endpoints, placements."""
 
 import sys
 from functools import partial
@@ -79,7 +79,7 @@ SERVING = ServingSpec.model_validate(BASES["local"]["serving"])
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A state folder that readers take for the checkout's, and one of stack files."""
+    """A state folder that readers use as the checkout's, and a folder of stack files."""
     made = tmp_path_factory.mktemp("fuzz")
     (made / "stacks").mkdir()
     (made / "stacks" / "box").mkdir()
@@ -145,7 +145,7 @@ def test_inventories_and_outputs(folder: Path, value: Any) -> None:
 
 
 @given(value=changed(INVENTORY))
-def test_a_head_start_with_an_odd_file_is_none(folder: Path, value: Any) -> None:
+def test_inventories_of_a_prefetch(folder: Path, value: Any) -> None:
     path = written(folder / "early.json", as_json(value))
     judged(lambda: begin(Target(inventory=str(path)), ["nobody has this name"]))
 
@@ -178,7 +178,7 @@ def test_endpoints(content: bytes) -> None:
 
 @given(content=st.one_of(ANY_BYTES, changed(LEASE.model_dump(mode="json")).map(as_json)))
 @example(content=b"[" * 100_000)
-def test_leases(folder: Path, content: bytes) -> None:
+def test_placements(folder: Path, content: bytes) -> None:
     written(folder / "stacks" / "box" / "lease.json", content)
     judged(lambda: read_placement("box"))
 

@@ -1,4 +1,4 @@
-"""Files of models and adapters, which come from elsewhere: config.json, adapter_config.json, heads of weights."""
+"""Files of models and adapters from other people: config.json, adapter_config.json, headers of weights."""
 
 import io
 import re
@@ -78,7 +78,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def in_our_words(read: Any) -> Any:
-    """Return what `read` returns, with the errors of programs on hosts as ours."""
+    """Return the result of `read`; errors of host programs become ours."""
     try:
         return read()
     except (FetchError, FormatError) as error:

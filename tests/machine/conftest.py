@@ -18,7 +18,7 @@ SERVED_MIB = 6144
 
 @pytest.fixture(scope="session")
 def served_machine(machine_state: Path) -> Iterator[Served]:
-    """One served machine for the whole run; whoever changes it brings it back to what `wishes_for` says."""
+    """One served machine for the whole run; a test that changes it restores the state of `wishes_for`."""
     with pytest.MonkeyPatch.context() as patch, making_machines(machine_state) as make:
         patch.setenv("LLM_DEPLOY_STATE", str(machine_state))
         host = make("served", memory_mib=SERVED_MIB)

@@ -1,4 +1,4 @@
-"""Helpers of the converge tests: run the list, look at the host with other eyes than the agent's."""
+"""Helpers of the converge tests: run the list, and check the host without the agent."""
 
 import threading
 import time
@@ -24,14 +24,14 @@ def remote(host: HostRecord, command: str) -> str:
 
 
 def reached(host: HostRecord, port: int, path: str, user: str) -> str:
-    """Return the status that a port of the host's loopback answers to `user`; 000 when the connection is refused."""
+    """Return the status that a port of the host's loopback answers to `user`; 000 if the connection is refused."""
     ask = f"curl -s -m 60 -o /dev/null -w '%{{http_code}}' http://127.0.0.1:{port}{path}"
     return remote(host, f"setpriv --reuid={user} --clear-groups {ask} || true").strip()
 
 
 @dataclass
 class Seen:
-    """The end of a run and all that was said on the way."""
+    """The result of a run and all its events."""
 
     result: HostResult
     events: list[Outcome | Progress] = field(default_factory=list)
@@ -82,7 +82,7 @@ def moved(host: HostRecord, **fields: Any) -> HostRecord:
 
 
 def poll(condition: Callable[[], object], *, deadline_s: float = 30) -> None:
-    """Return when `condition` holds; the test fails when it does not in time."""
+    """Wait until `condition` holds; fail the test if it does not in time."""
     ticks = threading.Event()
     end = time.monotonic() + patient(deadline_s)
     while time.monotonic() < end:

@@ -1,6 +1,6 @@
 """Makes a machine and kills itself at a chosen step: `cut_off_create.py STATE STEP`, steps as in STEPS.
 
-A program, not a test: what SIGKILL leaves can only be seen from another process.
+A program, not a test: only another process can see the state after SIGKILL.
 """
 
 import os

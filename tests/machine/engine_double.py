@@ -1,4 +1,4 @@
-"""The engine double as a service of a machine, with the key that roles give an engine: for what only needs answers."""
+"""The engine double as a service of a machine, with an engine's key: for tests that only need answers."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ WantedBy=multi-user.target
 
 
 def engine_double() -> list[Resource]:
-    """Return what makes a machine answer as an engine on its port 8000."""
+    """Return the resources of an engine double on port 8000."""
     source = (Path(__file__).parents[1] / "doubles/engine.py").read_text()
     key = GeneratedSecret(path=ENGINE_ENV, template=ENGINE_ENV_TEMPLATE)
     files = (File(path=PROGRAM, content=source), File(path=f"/etc/systemd/system/{UNIT}", content=UNIT_TEXT))

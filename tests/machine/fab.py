@@ -1,4 +1,4 @@
-"""`fab` as a person runs it, on hosts of an inventory of its own; and what lies in its way on a machine."""
+"""`fab` as a person runs it, with its own inventory; and obstacles on a machine."""
 
 import json
 import os
@@ -22,7 +22,7 @@ FAB = Path(sys.executable).with_name("fab")
 
 @dataclass(frozen=True)
 class Said:
-    """What a command left: its status and its words."""
+    """The result of a command: status and output."""
 
     status: int
     out: str
@@ -38,24 +38,24 @@ class Said:
 
 
 class Running:
-    """A command under way."""
+    """A running command."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
         self._heard = ""
 
     def wait_for(self, words: str) -> None:
-        """Read on until a line with `words` has come for a person."""
+        """Read until a line with `words` has arrived on stderr."""
         assert self._process.stderr is not None
         self._heard += self._read_until(self._process.stderr, words)
 
     def wait_for_output(self, words: str) -> None:
-        """Read on until a line of data with `words` has come."""
+        """Read until a line of data with `words` has arrived."""
         assert self._process.stdout is not None
         self._read_until(self._process.stdout, words)
 
     def _read_until(self, lines: IO[str], words: str) -> str:
-        """Return what was read; pytest's own deadline ends a command that neither says it nor ends."""
+        """Return the lines read; pytest's deadline stops a command that neither prints it nor ends."""
         heard = ""
         for line in lines:
             heard += line
@@ -83,7 +83,7 @@ class Fab:
         self.use(*hosts, **values)
 
     def use(self, *hosts: HostRecord, **values: Any) -> None:
-        """Write the inventory anew."""
+        """Rewrite the inventory."""
         records = [host.model_dump(mode="json", exclude_unset=True) for host in hosts]
         self.inventory.write_text(json.dumps(stack_values(*records, **values)))
 
@@ -114,14 +114,14 @@ class Fab:
 
 @contextmanager
 def unreachable(host: HostRecord) -> Iterator[None]:
-    """Drop what the machine sends to the world beyond this host, as a registry or a network that went down would."""
+    """Drop the machine's packets beyond this host, like a failed registry or network."""
     with forwarding(f"ip saddr {host.address} drop"):
         yield
 
 
 @contextmanager
 def forwarding(rule: str) -> Iterator[None]:
-    """Have this host obey `rule` for the packets that it forwards."""
+    """Add `rule` for the packets that this host forwards."""
     table = f"test_{secrets.token_hex(4)}"
     chain = f"chain forward {{\ntype filter hook forward priority -10;\n{rule}\n}}"
     subprocess.run(["nft", "-f", "-"], input=f"table ip {table} {{\n{chain}\n}}\n", text=True, check=True)

@@ -1,4 +1,4 @@
-"""What the tiny Llama and its adapters say, the likeliest token each time: both engines are held to the same words.
+"""Greedy answers of the tiny Llama and its adapters: both engines must give the same words.
 
 The adapters change queries and keys among others, whose rows the two engines keep in different orders. An engine that
 applies an adapter in the wrong order still answers, with other words.

@@ -1,4 +1,4 @@
-"""Machines for tests: made through infra.clouds.local.machine, and removed whatever happens in between."""
+"""Machines for tests: made by infra.clouds.local.machine, and removed whatever happens."""
 
 import os
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ RUN_NOTE = "test-run"
 
 
 def begin_run(state: Path) -> None:
-    """Note whose `state` is, and remove the machines of test runs that were killed."""
+    """Record the owner of `state`, and remove the machines of killed test runs."""
     (state / RUN_NOTE).write_text(str(Process.of_pid(os.getpid())))
     for each in record.all_readable():
         if each.stack == STACK and _run_is_over(Path(each.owner)):
@@ -29,7 +29,7 @@ def begin_run(state: Path) -> None:
 
 
 def _run_is_over(state: Path) -> bool:
-    """Return whether the test run with this state folder has ended for sure; a folder without a note says nothing."""
+    """Return whether the test run of this state folder has certainly ended; without a record it is unknown."""
     try:
         run = Process.parse((state / RUN_NOTE).read_text())
     except FileNotFoundError:
@@ -55,7 +55,7 @@ def making_machines(state: Path) -> Iterator[NewMachine]:
     with ExitStack() as undo:
 
         def make(name: str = "one", *, memory_mib: int = SMALL_MIB, cpus: float = 2.0) -> HostRecord:
-            # Noted before it is made: a machine that never came up is removed as well.
+            # Recorded before it is made, so that a machine that never started is removed too.
             undo.callback(machines.destroy, record.machine_id(str(state), STACK, name))
             made = machines.create(
                 name, stack=STACK, memory_mib=memory_mib, cpus=cpus, public_keys=(public,), owner=str(state)

@@ -1,4 +1,4 @@
-"""Makes and removes a machine's network where nothing else is, and prints what was seen as JSON.
+"""Makes and removes a machine's network in an empty namespace, and prints its observations as JSON.
 
 A program that `unshare --net --mount` starts: its firewall drops all that is forwarded, as Docker's does, and the real
 one of this host is out of reach.

@@ -1,4 +1,4 @@
-"""A machine whose network namespace has no default route, and how a bundle comes to it and is installed there."""
+"""A machine without a default route, and how a bundle is copied to it and installed there."""
 
 import subprocess
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from tests.machine.converge_host import remote
 from tests.slowness import patient
 
 POLLS = 6000
-"""Ten a second at the most. The watch ends with the installer anyway; 600 once ended before it on a loaded machine."""
+"""At most ten a second. The watch ends with the installer anyway; 600 polls were too few on a loaded machine."""
 
 CUT_OFF = """
 setsid {install} > {log} 2>&1 < /dev/null &
@@ -38,12 +38,12 @@ class OfflineHost:
     record: HostRecord
 
     def isolate(self) -> None:
-        """Take its default route away."""
+        """Remove its default route."""
         self.run("ip route del default")
         self.check_isolation()
 
     def check_isolation(self) -> None:
-        """Fail when there is a route out: the network outlives the machine's reboots, and so should this."""
+        """Fail if there is a default route: it must stay removed after reboots."""
         assert "default" not in self.run("ip route; ip -6 route")
 
     def run(self, command: str) -> str:
@@ -63,19 +63,19 @@ class OfflineHost:
             )
 
     def bring(self, bundle: Made, folder: Path) -> None:
-        """Bring archive and secrets to the host, as a person does, and unpack."""
+        """Copy archive and secrets to the host, as a person does, and unpack."""
         self.send(bundle.archive, "tar -xf -", folder)
         if bundle.secrets:
             self.send(bundle.secrets, f"umask 77; cat > {bundle.secrets.name}", folder)
 
     def install(self, bundle: Made) -> str:
-        """Run the installer; return what it says, and its status."""
+        """Run the installer; return its output and status."""
         return self.run(f'{self._command(bundle)} 2>&1; echo "status $?"')
 
     def install_cut_off(self, bundle: Made, moment: str) -> str:
-        """Kill the installer with all it has started, but what left its group, when `moment`, a shell test, is true.
+        """Kill the installer and its process group when `moment`, a shell test, is true.
 
-        Returns what was said until then, for `grep` in `moment` as well: it lies in the file $log.
+        Returns the output until then; `moment` can `grep` it in the file $log.
         """
         log = f"/home/{self.record.user}/install.log"
         script = CUT_OFF.format(install=self._command(bundle), log=log, moment=moment, polls=POLLS)

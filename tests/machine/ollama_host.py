@@ -31,7 +31,7 @@ CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
 WEIGHTS_TYPE = "application/vnd.ollama.image.model"
 ADAPTER_TYPE = "application/vnd.ollama.image.adapter"
 CONFIG = b'{"model_format": "gguf", "model_family": "llama", "architecture": "amd64", "os": "linux"}'
-"""What the registry says of a model beside its weights."""
+"""The registry's metadata of a model."""
 
 TINY = {"kind": "tiny", "name": "llama"}
 MODEL: dict[str, Any] = {"name": "tiny", "source": TINY, "context_tokens": 1024}
@@ -64,34 +64,34 @@ class Release:
 
     @property
     def folder(self) -> str:
-        """Where it is unpacked, as the link says it."""
+        """The folder that it is unpacked into, as in the link."""
         return f"releases/{self.version}-{self.sha256[:12]}"
 
 
 @dataclass(frozen=True)
 class OllamaHost:
-    """The machine, and what a test asks of it."""
+    """The machine, with the queries of the tests."""
 
     host: HostRecord
     server: RegistryDouble
     release: Release
 
     def outputs(self, **serving: Any) -> StackOutputs:
-        """Return the stack, with parts of what it serves changed."""
+        """Return the stack, with parts of its serving section changed."""
         ollama = {**SETTINGS, "release": self.release.config, **serving.pop("ollama", {})}
         values = {"engine": "ollama", "model": MODEL, "adapters": ADAPTERS, "drain_s": 120, **serving}
         return stack(serving={**values, "ollama": ollama}).model_copy(update={"hosts": (self.host,)})
 
     def desired(self, roles: Sequence[str] = ROLES, *, allow_downgrade: bool = False, **serving: Any) -> DesiredState:
-        """Return what makes the machine serve so."""
+        """Return the resources for this stack."""
         return desired_state(self.outputs(**serving), [self.host], roles, allow_downgrade=allow_downgrade)
 
     def resources(self, roles: Sequence[str] = ROLES, **wanted: Any) -> Sequence[Resource]:
-        """Return the list of wishes."""
+        """Return the list of resources."""
         return self.desired(roles, **wanted).lists[self.host.name]
 
     def bring(self, roles: Sequence[str] = ROLES, **wanted: Any) -> Seen:
-        """Let the machine serve so."""
+        """Apply this stack to the machine."""
         return bring(self.host, self.resources(roles, **wanted))
 
     def run(self, script: str) -> str:
@@ -99,7 +99,7 @@ class OllamaHost:
         return remote(self.host, f"set -eu\n{script}").strip()
 
     def ask(self, path: str, body: str = "", *, user: str = "root", method: str = "") -> str:
-        """Return status and body of what Ollama answers to `user`; 000 when the connection is refused."""
+        """Return status and body of Ollama's answer to `user`; 000 if the connection is refused."""
         data = f"-d '{body}'" if body else ""
         verb = f"-X {method}" if method else ""
         ask = f"curl -s -m 60 -w '\\n%{{http_code}}' {verb} {data} http://127.0.0.1:11434{path}"
@@ -113,12 +113,12 @@ class OllamaHost:
 
     @property
     def models(self) -> list[str]:
-        """What Ollama has in store, by name and tag."""
+        """Ollama's stored models, by name and tag."""
         return sorted(self.run(f"cd {LIBRARY}; ls -d */* | tr / :").split())
 
 
 def publish_release(server: RegistryDouble) -> Release:
-    """Let the server have the archive that is built here."""
+    """Put the archive that is built here on the server."""
     archive = built_archive()
     path = f"/releases/{archive.path.name}"
     server.files[path] = archive.path.read_bytes()
@@ -126,7 +126,7 @@ def publish_release(server: RegistryDouble) -> Release:
 
 
 def publish_script(server: RegistryDouble, name: str, script: str) -> Release:
-    """Let the server have a release whose program is a script, as .tar.gz."""
+    """Put a .tar.gz release whose program is a script on the server."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
         entry = tarfile.TarInfo("bin/ollama")
@@ -137,7 +137,7 @@ def publish_script(server: RegistryDouble, name: str, script: str) -> Release:
 
 
 def tiny_gguf(folder: Path) -> Path:
-    """Return the tiny model as a GGUF file below `folder`, made by Ollama here; it listens in a network of its own."""
+    """Return the tiny model as a GGUF file below `folder`, made by a local Ollama in a separate network namespace."""
     subprocess.run(["tar", "--zstd", "-xf", built_archive().path, "-C", folder, "bin/ollama"], check=True)
     model = {"names": ["tiny:latest"], "from": {"folder": str(make_tiny_model("llama").base)}, "settings": {}}
     plan = {"program": str(folder / "bin/ollama"), "root": str(folder), "prune": False, "models": [model]}

@@ -132,7 +132,7 @@ BASES = {"chat": ("/v1/chat/completions", '"messages": [{"role": "user", "conten
 
 
 def body(kind: str, fields: str) -> str:
-    """Return a body whose last word on each key is `fields`: a repeated key counts as it stands last."""
+    """Return a body in which `fields` override: the last value of a repeated key counts."""
     return '{"model": "tiny", ' + BASES[kind][1] + ', "max_tokens": 3, ' + fields + "}"
 
 
@@ -144,7 +144,7 @@ def cases() -> Iterator[tuple[str, str, str]]:
         for field in numbers:
             for name, text in NUMBERS.items():
                 if (kind, field, name) == ("chat", "max_tokens", "null"):
-                    continue  # as long as the context is
+                    continue  # as long as the context
                 yield f"{kind}.{field}.{name}", path, body(kind, f'"{field}": {text}')
         for field in flags:
             for name, text in FLAG_VALUES.items():

@@ -1,4 +1,4 @@
-"""What tests ask of a served machine: the engine directly, on its loopback and with its key, past the gateway."""
+"""Queries of a served machine: directly to the engine on loopback with its key, without the gateway."""
 
 import json
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ state() { systemctl show --value -p ActiveState vllm.service; }
 
 @dataclass(frozen=True)
 class Served:
-    """A machine that serves, and the list that made it so."""
+    """A serving machine, and the list of its resources."""
 
     host: HostRecord
     outputs: StackOutputs
@@ -80,7 +80,7 @@ class Served:
         return tuple(choice["text"] for choice in choices)
 
     def run(self, script: str) -> str:
-        """Return what a shell script prints; /tmp/stream, /tmp/gateway-state and the functions above are its to use."""
+        """Return the output of a shell script that may use /tmp/stream, /tmp/gateway-state and the functions above."""
         programs = {"stream": STREAM, "gateway-state": GATEWAY_STATE}
         written = "".join(f"cat > /tmp/{name} <<'END'{text}END\n" for name, text in programs.items())
         return remote(self.host, f"set -eu\n{written}{FUNCTIONS}{script}")

@@ -1,4 +1,4 @@
-"""One command on a machine, through the project's own connection; and waiting for something to become true."""
+"""One command on a machine over the project's own connection; and waiting for a condition."""
 
 import time
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from tests.slowness import patient
 
 
 def on(host: HostRecord, command: str) -> str:
-    """Return what the command prints. Raises AssertionError with its stderr when it fails."""
+    """Return the command's output. Raises AssertionError with its stderr if it fails."""
     with connect(SshTarget.of(host)) as connection:
         done = connection.run(command, hide=True, warn=True, in_stream=False)
     assert done.ok, f"{command}: status {done.exited}\n{done.stdout}{done.stderr}"
@@ -19,7 +19,7 @@ def on(host: HostRecord, command: str) -> str:
 
 
 def wait_until(ready: Callable[[], bool], *, deadline_s: float = 30.0) -> None:
-    """Return when `ready` is true; a machine that cannot be reached counts as not ready. Fails at the deadline."""
+    """Wait until `ready` is true; an unreachable machine counts as not ready. Fails at the deadline."""
     end = time.monotonic() + patient(deadline_s)
     while time.monotonic() < end:
         try:

@@ -30,7 +30,7 @@ PROMPT = "What does the lease say?"
 
 @pytest.fixture(scope="module")
 def releases(served_machine: Served, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fab]:
-    """`fab` with a manifest that has one version more than the machine; afterwards the machine is as it was."""
+    """`fab` with a manifest that has one more version than the machine; afterwards the machine is restored."""
     folder = tmp_path_factory.mktemp("releases")
     fab = Fab(folder, served_machine.host, serving={**SERVING, "adapters": []})
     write_manifest(
@@ -151,7 +151,7 @@ def test_promote_and_rollback_under_load_fail_no_request(
 
 
 def test_a_rollback_takes_less_than_two_seconds_from_its_start_to_its_end(releases: Fab) -> None:
-    """The best of three, as other tests compute beside it."""
+    """The best of three, because other tests run at the same time."""
     ok(releases.run("adapters:apply"))
     seconds = []
     for version in ("contract@4", "contract@3", "contract@3"):
@@ -176,7 +176,7 @@ def test_a_promoted_version_outlives_a_reboot_and_a_provision(
     assert smoke(rebooted) == 0, (tmp_path / "test/latest/smoke.json").read_text()  # at once: `reboot` has waited
     ok(releases.run("status"))
     assert said(served_machine, "contract") == said(served_machine, "contract@4")
-    # A colleague's checkout, whose record does not know of it.
+    # A colleague's checkout, without this change in its record.
     (releases.inventory.parent / "adapters" / "test.lock").unlink()
     outputs = load(Target(inventory=str(releases.inventory)))
     seen = bring(
@@ -192,7 +192,7 @@ def test_a_promoted_version_outlives_a_reboot_and_a_provision(
 
 
 def test_nobody_changes_adapters_through_the_gateway(served_machine: Served, endpoint: Endpoint) -> None:
-    """Not with a client's key, and on the host not without the engine's; vLLM's own endpoints are not even there."""
+    """Not with a client's key, and on the host only with the engine's; vLLM's own endpoints do not exist."""
     paths = ("/v1/llm-deploy/adapters", "/v1/load_lora_adapter", "/v1/unload_lora_adapter")
     with Client(endpoint.url, key=endpoint.api_key(), ca=endpoint.ca) as client:
         for path in paths:
@@ -202,8 +202,8 @@ def test_nobody_changes_adapters_through_the_gateway(served_machine: Served, end
     assert remote(served_machine.host, load_it) == "404"
 
 
-def test_a_name_that_clients_use_goes_only_when_it_is_retired(releases: Fab, served_machine: Served) -> None:
-    """Once its lines' absence was enough: 404 for its clients, and ✓ for who ran apply."""
+def test_an_alias_is_removed_only_if_it_is_retired(releases: Fab, served_machine: Served) -> None:
+    """Missing lines were enough: 404 for its clients, and ✓ for the user of apply."""
     ok(releases.run("adapters:apply"))
     manifest = releases.inventory.parent / "adapters" / "test.yaml"
     before, answer = manifest.read_text(), said(served_machine, "summary")
@@ -225,7 +225,7 @@ def test_a_name_that_clients_use_goes_only_when_it_is_retired(releases: Fab, ser
     assert said(served_machine, "summary") == answer
 
 
-def test_what_does_not_fit_is_refused_before_anything_changes(releases: Fab, served_machine: Served) -> None:
+def test_an_unfit_adapter_is_refused_before_anything_changes(releases: Fab, served_machine: Served) -> None:
     manifest = releases.inventory.parent / "adapters" / "test.yaml"
     before = manifest.read_text()
     try:

@@ -19,7 +19,7 @@ from tests.unit.provisioning.records import host_values
 
 POD_PORT = 2222
 
-# A container as a rented pod is one: its own processes and mounts, sshd the first of them, no systemd in sight.
+# A container like a cloud pod: its own processes and mounts, sshd as the first process, no systemd.
 POD = f"""
 exec setsid unshare --mount --pid --fork --kill-child --mount-proc sh -c '
   mount -t tmpfs none /run/systemd && exec /usr/sbin/sshd -D -p {POD_PORT}' >/dev/null 2>&1 &
@@ -50,7 +50,7 @@ def adopt(host: HostRecord, path: Path, *arguments: str) -> Said:
     return Said(done.returncode, done.stdout, done.stderr)
 
 
-def test_a_host_is_adopted_once_its_key_is_vouched_for(machine: HostRecord, tmp_path: Path) -> None:
+def test_a_host_is_adopted_after_its_key_is_confirmed(machine: HostRecord, tmp_path: Path) -> None:
     path = tmp_path / "hosts.yaml"
     key = fingerprint(machine.host_keys[0])
     assert (asked := adopt(machine, path)).status == 2
@@ -65,7 +65,7 @@ def test_a_host_is_adopted_once_its_key_is_vouched_for(machine: HostRecord, tmp_
     assert (found.os_release, found.virtualization) == ("debian-12", "container")
     assert (found.cpu_count, found.memory_gib) == (machine.cpu_count, machine.memory_gib)
 
-    again = adopt(machine, path)  # the inventory vouches for the key now
+    again = adopt(machine, path)  # the inventory now has the key
     assert again.status == 0
     assert "is unchanged" in again.err
     path.write_text(path.read_text().replace("port: 443", "port: 8443"))
@@ -74,7 +74,7 @@ def test_a_host_is_adopted_once_its_key_is_vouched_for(machine: HostRecord, tmp_
     path.write_text(path.read_text().replace(machine.host_keys[0], host_values()["host_keys"][0]))
     changed = adopt(machine, path)
     assert "the host key is not the known one" in changed.error
-    assert machine.host_keys[0] in changed.error  # the very line to take over
+    assert machine.host_keys[0] in changed.error  # exactly the line to copy
     assert adopt(machine, path, "--host-key", key, "--replace").status == 0
     assert load(Target(inventory=str(path))).hosts[0].host_keys == machine.host_keys
 

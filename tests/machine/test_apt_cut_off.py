@@ -1,4 +1,4 @@
-"""An installation that is killed at any moment is completed by the next run: real apt and dpkg, packages made here."""
+"""The next run completes an installation killed at any moment: real apt and dpkg, packages made here."""
 
 import json
 from pathlib import Path
@@ -14,10 +14,10 @@ ROUNDS = 20
 
 
 def test_an_installation_killed_at_any_moment_is_completed_by_the_next_run(machine: HostRecord, tmp_path: Path) -> None:
-    """Once a package that dpkg was unpacking stayed "in a very bad inconsistent state", and every later run failed.
+    """A package that dpkg was unpacking stayed "in a very bad inconsistent state", and every later run failed.
 
     Agent, apt and dpkg are killed together after apt has called dpkg, to install and to remove in turn. The run after
-    each kill has to complete it. The moments differ from run to run of the tests by the machine's speed alone.
+    each kill must complete it. Only the machine's speed changes the moments between test runs.
     """
     (tmp_path / "agent.pyz").write_bytes(agent_zip())
     (tmp_path / "program.py").write_text(Path(apt_cut_off.__file__).read_text())
@@ -29,8 +29,8 @@ def test_an_installation_killed_at_any_moment_is_completed_by_the_next_run(machi
     assert said["left"].get("half-installed", 0) > 0, "no kill left what this is about"
 
 
-def test_a_package_that_no_source_has_is_named_with_what_helps(machine: HostRecord) -> None:
-    """It was being unpacked when dpkg was killed, and came from a file: apt itself then does nothing at all."""
+def test_a_package_without_a_source_is_named_with_a_remedy(machine: HostRecord) -> None:
+    """dpkg was killed while it unpacked the package from a file: apt itself then does nothing."""
     broken = "Package: orphaned\nStatus: install reinstreq half-installed\nArchitecture: all\nVersion: 1\n"
     remote(machine, f"cp /var/lib/dpkg/status /root/status; printf '{broken}\n' >> /var/lib/dpkg/status")
     try:

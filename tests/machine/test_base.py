@@ -1,4 +1,4 @@
-"""The base role on a real machine: closed but for SSH and the gateway, never locking us out, stable over reboots."""
+"""The base role on a real machine: only SSH and the gateway are open, no lockout, stable over reboots."""
 
 import json
 import shlex
@@ -33,14 +33,14 @@ DIED = (
     f"systemd-run --quiet --collect --on-active=$GUARD_S --unit=llm-sshd-undo --timer-property=AccuracySec=1s "
     f"sh -c {shlex.quote(RESTORE)} restore $folder/.05-shut.conf.before $folder/05-shut.conf; systemctl reload ssh"
 )
-"""What an agent leaves that was killed after the reload."""
+"""The state after an agent was killed after the reload."""
 
 LISTEN = "setsid python3 -m http.server {port} --bind :: >/dev/null 2>&1 &"
 
 
 @pytest.fixture(scope="module")
 def plain(machine_state: Path) -> Iterator[HostRecord]:
-    """A machine of this module's own: the firewall would surprise other tests."""
+    """A machine for this module only: the firewall would break other tests."""
     with making_machines(machine_state) as make:
         yield make("base")
 
@@ -62,7 +62,7 @@ def stack_of(host: HostRecord) -> StackOutputs:
 
 
 def answers(host: HostRecord, port: int) -> bool:
-    """Return whether a connection from outside is taken; dropped packets are waited for only shortly."""
+    """Return whether a connection from outside is accepted, with a short timeout for dropped packets."""
     try:
         socket.create_connection((host.address, port), timeout=1).close()
     except OSError:
@@ -113,14 +113,14 @@ def test_ipv6_has_the_same_open_ports(host: HostRecord) -> None:
     assert not answers(over_ipv6, 8000)
 
 
-def test_what_does_not_answer_to_a_port_scan_still_answers_to_icmp(host: HostRecord) -> None:
+def test_a_host_that_ignores_port_scans_still_answers_icmp(host: HostRecord) -> None:
     rules = remote(host, "nft list chain inet llm_deploy input")
     assert "policy drop" in rules
     assert "packet-too-big" in rules
     assert "nd-neighbor-solicit" in rules
 
 
-def test_rules_of_others_survive_a_change_and_a_stop(host: HostRecord) -> None:
+def test_foreign_rules_survive_a_change_and_a_stop(host: HostRecord) -> None:
     remote(host, "nft add table ip others; nft add chain ip others kept")
     assert with_base(host, GatewaySpec(port=8443)).result.ok
     remote(host, "systemctl stop llm-firewall")
@@ -151,7 +151,7 @@ def test_rules_that_the_kernel_lost_are_planned_and_loaded_again(host: HostRecor
     assert with_base(host).result.changed == ()
 
 
-def test_rules_come_back_by_themselves(host: HostRecord) -> None:
+def test_rules_are_restored_automatically(host: HostRecord) -> None:
     before = remote(host, "nft -s list table inet llm_deploy")
     for verb in ("start", "restart", "reload", "stop"):
         remote(host, f"systemctl {verb} nftables")
@@ -161,8 +161,8 @@ def test_rules_come_back_by_themselves(host: HostRecord) -> None:
     assert "active" in remote(host, "systemctl is-active llm-nft-watch.timer")
 
 
-def test_rules_that_let_no_new_connection_in_go_by_themselves(host: HostRecord) -> None:
-    """The check sees sshd's port and addresses; what else is wrong with rules, only a new connection tells."""
+def test_rules_that_block_new_connections_are_rolled_back(host: HostRecord) -> None:
+    """The check knows sshd's port and addresses; only a new connection shows other errors in rules."""
     before = remote(host, "nft -s list table inet llm_deploy; cat /etc/llm/firewall.nft")
     resources: list[Resource] = []
     for each in base(host, GatewaySpec()):
@@ -204,7 +204,7 @@ def test_rules_that_nft_refuses_leave_the_old_ones(host: HostRecord) -> None:
     assert remote(host, "nft list ruleset; cat /etc/llm/firewall.nft") == before
 
 
-def test_passwords_and_root_are_not_let_in(host: HostRecord) -> None:
+def test_passwords_and_root_are_refused(host: HostRecord) -> None:
     with paramiko.Transport((host.address, 22)) as transport:
         transport.connect()
         with pytest.raises(paramiko.BadAuthenticationType) as caught:
@@ -219,8 +219,8 @@ def test_passwords_and_root_are_not_let_in(host: HostRecord) -> None:
     assert "cbc" not in effective["ciphers"]
 
 
-def test_sshd_settings_that_would_not_start_are_never_put_in_place(host: HostRecord) -> None:
-    """A broken file beside ours would fail the reload, and at the next boot keep everybody out."""
+def test_invalid_sshd_settings_are_never_installed(host: HostRecord) -> None:
+    """A broken file beside ours would fail the reload, and lock everybody out after the next boot."""
     path = SSHD.removeprefix("sshd_file:")
     before = remote(host, f"cat {path}")
     remote(host, "echo Nonsense yes > /etc/ssh/sshd_config.d/50-broken.conf")
@@ -231,8 +231,8 @@ def test_sshd_settings_that_would_not_start_are_never_put_in_place(host: HostRec
     assert with_base(host).result.ok
 
 
-def test_sshd_settings_that_shut_us_out_are_taken_back(host: HostRecord) -> None:
-    """The first login stands meanwhile; without the second one nobody would notice before it is too late."""
+def test_sshd_settings_that_lock_us_out_are_undone(host: HostRecord) -> None:
+    """The first login stays open; without a second login the lockout would be noticed too late."""
     before = remote(host, "ls -A /etc/ssh/sshd_config.d; sshd -T")
     shut = SshdFile(path="/etc/ssh/sshd_config.d/05-shut.conf", content=f"DenyUsers {host.user}\n")
     (failed,) = bring(host, [shut]).result.failed

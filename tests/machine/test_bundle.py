@@ -1,4 +1,4 @@
-"""A host without a route out, brought from bundles alone to an engine that answers, and to a driver for its GPU."""
+"""A host without a default route gets a working engine, and a driver for its GPU, from bundles alone."""
 
 import json
 from collections.abc import Iterator
@@ -49,11 +49,11 @@ OF_THE_ENGINE = (
     "command:uv",
     "tree:",
 )
-"""What vLLM's role wishes for before vLLM itself, which takes minutes: an engine double stands in for it."""
+"""The vLLM role's resources before vLLM itself, which takes minutes; an engine double replaces it."""
 
 
 class Alone:
-    """A machine without a way out that the tests of this module share, until one of them fails on it."""
+    """A machine without a default route, shared by the tests of this module until one fails."""
 
     def __init__(self, state: Path) -> None:
         self._state = state
@@ -62,7 +62,7 @@ class Alone:
 
     @property
     def host(self) -> OfflineHost:
-        """The machine, made if there is none; a new one has the old one's name and address."""
+        """The machine, created if missing; a new one has the old one's name and address."""
         if self._host is None:
             make = self._undo.enter_context(making_machines(self._state))
             self._host = OfflineHost(make("alone", memory_mib=MEMORY_MIB))
@@ -77,7 +77,7 @@ class Alone:
 
 @pytest.fixture(scope="module")
 def shared(machine_state: Path) -> Iterator[Alone]:
-    """The machine of this module; each bundle of it has all that it needs, whichever came before."""
+    """The machine of this module; each bundle has everything it needs, in any order."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LLM_DEPLOY_STATE", str(machine_state / "bundles"))
         patch.setenv("NO_PROXY", "127.0.0.1")
@@ -88,9 +88,9 @@ def shared(machine_state: Path) -> Iterator[Alone]:
 
 @pytest.fixture
 def alone(shared: Alone, request: pytest.FixtureRequest) -> Iterator[OfflineHost]:
-    """The machine; the next test gets a new one when this one fails.
+    """The machine; the next test gets a new one if this one fails.
 
-    Once dpkg, killed amid its work, left a package that no later installation could mend, and two more tests failed.
+    A killed dpkg left a package that no later installation could repair, and two more tests failed.
     """
     yield shared.host
     if request.node.stash.get(FAILED, False):
@@ -114,16 +114,16 @@ def made(shared: Alone, tmp_path_factory: pytest.TempPathFactory) -> tuple[Made,
 
 
 def completes(endpoint: Endpoint, model: str) -> bool:
-    """Return whether the endpoint, once it is there, completes a prompt."""
+    """Return whether the endpoint, when it is up, completes a prompt."""
     with Client(endpoint.url, key=endpoint.api_key(), ca=endpoint.ca) as client:
         poll(client.models)
         return bool(client.complete(model, "The rent", max_tokens=4).text)
 
 
-def test_an_installation_that_is_cut_off_twice_is_finished_by_the_next_to_a_completion(
+def test_an_installation_interrupted_twice_is_completed_by_the_next_run(
     alone: OfflineHost, made: tuple[Made, Endpoint], tmp_path: Path
 ) -> None:
-    """First amid dpkg's work, apt and dpkg with it, as when the power goes; then while environments are built."""
+    """First while dpkg works, with apt and dpkg, as in a power cut; then while environments are built."""
     bundle, endpoint = made
     alone.bring(bundle, tmp_path)
     in_dpkg = "[ -n \"$(ls -A /var/lib/dpkg/updates)\" ] && pkill -KILL -x 'apt-get|dpkg'"
@@ -194,10 +194,10 @@ def gpu_host(record: HostRecord, setup: Setup) -> GpuHost:
 
 @pytest.fixture(scope="module")
 def gpu_bundle(shared: Alone, tmp_path_factory: pytest.TempPathFactory) -> tuple[Setup, Made]:
-    """Where the driver comes from, a signed repository that the machine does not reach, and a bundle of it."""
+    """The driver's signed repository, which the machine cannot reach, and a bundle of it."""
     folder = tmp_path_factory.mktemp("gpu")
     key = build(folder / "repository", [*driver(PINNED), *driver(NEWER), *metrics(), *kernel(KERNEL)])
-    # Copied, as apt would use the files of a `file:` where they lie.
+    # Copied, because apt would use the files of a `file:` source in place.
     uri = f"copy:{folder}/repository/"
     known = Repository(uri=uri, packages=PACKAGES, switch_packages=("nvidia-fabricmanager-580",))
     setup = Setup(version=PINNED, key=key, repositories={RELEASE.name: known}, root=FACTS)
@@ -215,7 +215,7 @@ def gpu_bundle(shared: Alone, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 @pytest.fixture
 def gpu(alone: OfflineHost, gpu_bundle: tuple[Setup, Made], tmp_path: Path) -> tuple[GpuHost, Made]:
-    """The machine as one with a GPU, and its bundle, which lies on it."""
+    """The machine with a GPU, and its bundle on it."""
     setup, bundle = gpu_bundle
     alone.bring(bundle, tmp_path)
     return gpu_host(alone.record, setup), bundle

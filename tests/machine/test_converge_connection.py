@@ -1,4 +1,4 @@
-"""All that a connection can be refused for, each told in one line."""
+"""Every reason for a refused connection, each reported in one line."""
 
 import contextlib
 import socket
@@ -19,7 +19,7 @@ OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPp1uVd1Ww3ZqSeXG2xQpPS5Bo9nFvF
 
 
 def test_connects_with_no_delay(machine: HostRecord) -> None:
-    """TCP_NODELAY is on: without it each message may wait for the acknowledgement of the former."""
+    """TCP_NODELAY is on: without it each message may wait for the acknowledgement of the previous one."""
     with connect(SshTarget.of(machine)) as connection:
         assert connection.transport.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
 
@@ -27,7 +27,7 @@ def test_connects_with_no_delay(machine: HostRecord) -> None:
 def test_known_hosts_of_the_user_is_not_read(
     machine: HostRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A wrong key there is as little trouble as a right one is help."""
+    """A wrong key there does no harm, and a correct one does not help."""
     (tmp_path / ".ssh").mkdir()
     (tmp_path / ".ssh" / "known_hosts").write_text(f"{machine.address} {OTHER_KEY}\n")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -68,8 +68,8 @@ def test_silence_ends_in_time(machine: HostRecord, monkeypatch: pytest.MonkeyPat
             pass
 
 
-def test_a_server_that_is_no_ssh_server(machine: HostRecord, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Something else on the port is said to be so."""
+def test_a_server_that_is_not_an_ssh_server(machine: HostRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error says that another program uses the port."""
     monkeypatch.setattr(connection_module, "ANSWER_TIMEOUT_S", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
@@ -94,7 +94,7 @@ def test_an_unknown_key_is_refused(machine: HostRecord, tmp_path: Path) -> None:
 def test_an_unusable_identity_file_is_named(
     machine: HostRecord, tmp_path: Path, name: str, content: str | None
 ) -> None:
-    """A file that lacks or is no key is named before anything is asked of the host."""
+    """A missing file, or one without a key, is named before any request to the host."""
     path = tmp_path / name
     if content is not None:
         path.write_text(content)
@@ -106,7 +106,7 @@ def test_an_unusable_identity_file_is_named(
 
 
 def test_sudo_refused(machine: HostRecord) -> None:
-    """A login that sudo asks for a password is told what to change."""
+    """The error says what to change if sudo requires a password."""
     setup = f"""
         useradd -m plain; cp -r /home/{machine.user}/.ssh /home/plain/; chown -R plain /home/plain/.ssh
         echo 'AllowUsers plain' > /etc/ssh/sshd_config.d/20-plain.conf; systemctl restart ssh
@@ -117,7 +117,7 @@ def test_sudo_refused(machine: HostRecord) -> None:
 
 
 def test_a_host_without_python(machine: HostRecord) -> None:
-    """What to install is said."""
+    """The error says what to install."""
     remote(machine, "mv /usr/bin/python3 /usr/bin/python3.away")
     try:
         with pytest.raises(HostError, match="has no python3; install python3"):
@@ -126,8 +126,8 @@ def test_a_host_without_python(machine: HostRecord) -> None:
         remote(machine, "mv /usr/bin/python3.away /usr/bin/python3")
 
 
-def test_words_of_the_login_shell_are_skipped(machine: HostRecord) -> None:
-    """A greeting on stdout is no event and no trouble."""
+def test_output_of_the_login_shell_is_skipped(machine: HostRecord) -> None:
+    """A greeting on stdout is not an event and does no harm."""
     rc = f"/home/{machine.user}/.bashrc"
     remote(machine, f"cp {rc} /tmp/rc; sed -i '1i echo Welcome' {rc}")
     try:

@@ -1,4 +1,4 @@
-"""What goes wrong on the way to a host or on it: the next run completes it, and nothing half-made is taken for good."""
+"""Faults on the way to a host or on it: the next run completes it, and nothing incomplete counts as done."""
 
 import hashlib
 import time
@@ -23,7 +23,7 @@ KILL_AGENT = f"kill -9 $({AGENT_PID})"
 
 
 def test_two_at_once(machine: HostRecord) -> None:
-    """The second one fails after a short wait and says who is at work since when; the first is not disturbed."""
+    """The second run fails after a short wait and reports who works since when; the first is not disturbed."""
     slow: list[Resource] = [Command(name="slow", argv=("sleep", "10"))]
     first = Background(machine, slow)
     poll(lambda: remote(machine, "pgrep -fx 'sleep 10' | wc -l") != "0\n")
@@ -47,7 +47,7 @@ def cut_restart_list(version: str, seconds: str) -> list[Resource]:
 
 
 @pytest.mark.parametrize("how", ["killed agent", "cut connection"])
-def test_a_restart_that_was_cut_off_is_made_up_for(machine: HostRecord, how: str) -> None:
+def test_an_interrupted_restart_is_made_up_for(machine: HostRecord, how: str) -> None:
     """Cut off between the change of a file and the restart that it needs: the next run restarts, the one after not."""
     pid = "systemctl show -P MainPID cut.service"
     remote(machine, "touch /run/no-pause")
@@ -74,7 +74,7 @@ def test_a_restart_that_was_cut_off_is_made_up_for(machine: HostRecord, how: str
 
 
 def test_an_agent_killed_while_apt_works(machine: HostRecord) -> None:
-    """apt is not torn: it ends by itself or is mended by the next run, and dpkg finds nothing half-done."""
+    """apt finishes by itself or is repaired by the next run, and dpkg finds nothing incomplete."""
     desired: list[Resource] = [Packages(name="apt", present=("git",))]
     run = Background(machine, desired)
     poll(lambda: remote(machine, "pgrep -x apt-get | wc -l") != "0\n")
@@ -85,7 +85,7 @@ def test_an_agent_killed_while_apt_works(machine: HostRecord) -> None:
     assert remote(machine, "git --version; dpkg --audit").startswith("git version")
 
 
-def test_apt_itself_killed_is_mended(machine: HostRecord) -> None:
+def test_a_killed_apt_is_repaired(machine: HostRecord) -> None:
     """A package that was unpacked and not configured is finished by the next run."""
     bring(machine, [Packages(name="half", present=("bc",))])
     remote(
@@ -104,7 +104,7 @@ NO_WAY = 'Acquire::http::Proxy "http://127.0.0.1:9"; Acquire::https::Proxy "http
 
 
 def test_a_registry_out_of_reach(machine: HostRecord) -> None:
-    """apt's own words are in the error; with the way open again the next run completes."""
+    """The error has apt's own message; when the registry is reachable again, the next run completes."""
     desired: list[Resource] = [Packages(name="far", present=("sl",))]
     remote(machine, f"echo '{NO_WAY}' > /etc/apt/apt.conf.d/zz-no-way; apt-get clean")
     try:
@@ -117,8 +117,8 @@ def test_a_registry_out_of_reach(machine: HostRecord) -> None:
 
 
 @pytest.mark.parametrize("how", ["killed agent", "cut connection"])
-def test_a_large_file_cut_off_goes_on_where_it_stopped(machine: HostRecord, tmp_path: Path, how: str) -> None:
-    """The half is under no right name; the next run asks for the other half only."""
+def test_an_interrupted_large_file_resumes_where_it_stopped(machine: HostRecord, tmp_path: Path, how: str) -> None:
+    """The half does not have the final name; the next run requests only the other half."""
     size = 48 << 20
     (tmp_path / "weights").write_bytes(hashlib.shake_256(how.encode()).digest(size))
     wanted = Tree(path=f"/opt/large-{how.split(maxsplit=1)[0]}", source=tmp_path)
@@ -156,7 +156,7 @@ def small_disk(host: HostRecord, size: str) -> Iterator[str]:
 
 
 def test_a_full_disk_keeps_the_old_file(machine: HostRecord) -> None:
-    """The error says what is free; nothing half-written is left; what depends on it is skipped, the rest done."""
+    """The error gives the free space; nothing incomplete remains; dependants are skipped, the rest is done."""
     with small_disk(machine, "1m") as path:
         too_large = File(path=f"{path}/conf", content="x" * (2 << 20))
         tree_error = File(path="/etc/after-full", content="x", after=(too_large.id,))
@@ -168,7 +168,7 @@ def test_a_full_disk_keeps_the_old_file(machine: HostRecord) -> None:
 
 
 def test_a_full_disk_stops_a_tree_before_it_travels(machine: HostRecord, tmp_path: Path) -> None:
-    """What cannot fit is not even sent."""
+    """Content that cannot fit is not sent."""
     (tmp_path / "weights").write_bytes(bytes(3 << 20))
     with small_disk(machine, "1m") as path:
         wanted = Tree(path=f"{path}/tree", source=tmp_path)
@@ -190,7 +190,7 @@ def test_a_full_disk_leaves_no_half_environment(machine: HostRecord, uv_tree: Tr
 
 
 def test_an_agent_killed_while_it_builds_an_environment(machine: HostRecord, uv_tree: Tree) -> None:
-    """A half-built environment is never taken for a good one, and goes with the next build."""
+    """An incomplete environment is never used, and the next build removes it."""
     bring(machine, [uv_tree])
     slow_uv = '#!/bin/sh\nmkdir -p "$VIRTUAL_ENV"; sleep 601\n'
     bring(machine, [File(path="/opt/killed/uv", content=slow_uv, mode=0o755)])

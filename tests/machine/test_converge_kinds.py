@@ -1,4 +1,4 @@
-"""Each kind of resource on a real machine: made, found right, mended after a drift, and only shown in a dry run."""
+"""Each kind of resource on a real machine: created, found correct, repaired after a drift, shown in a dry run."""
 
 import re
 import shutil
@@ -53,17 +53,17 @@ def uv_tree(tmp_path_factory: pytest.TempPathFactory) -> Tree:
 
 @pytest.fixture(scope="module", autouse=True)
 def kernel_settings_of_its_own(machine: HostRecord) -> None:
-    """Let every test here set what belongs to the machine's network."""
+    """Let every test here change the machine's network settings."""
     make_kernel_settings_writable(machine)
 
 
 def make_kernel_settings_writable(machine: HostRecord) -> None:
-    """Mount /proc/sys anew: nspawn mounts it read-only, though the network's settings are the machine's own."""
+    """Remount /proc/sys: nspawn mounts it read-only, although the network settings are the machine's own."""
     remote(machine, "mount -o remount,bind,rw /proc/sys")
 
 
 def one_of_each(uv_tree: Tree) -> list[Resource]:
-    """Return a list with every kind that a container can have."""
+    """Return a list with every kind of resource that a container can have."""
     unit = File(path="/etc/systemd/system/cv.service", content=UNIT, check=("systemd-analyze", "verify", "{path}"))
     return [
         Packages(name="cv", present=("tree", "haproxy"), absent=("nano",)),
@@ -84,8 +84,8 @@ def one_of_each(uv_tree: Tree) -> list[Resource]:
     ]
 
 
-def test_every_kind_is_made_and_then_found_right(new_machine: NewMachine, uv_tree: Tree) -> None:
-    """A dry run makes nothing, the first run all, the second nothing; facts are checked with other tools."""
+def test_every_kind_is_created_and_then_found_correct(new_machine: NewMachine, uv_tree: Tree) -> None:
+    """A dry run creates nothing, the first run everything, the second nothing; other tools check the facts."""
     machine = new_machine("kinds")
     make_kernel_settings_writable(machine)
     desired = one_of_each(uv_tree)
@@ -135,8 +135,8 @@ DRIFTS = {
 
 
 @pytest.mark.parametrize("drift", DRIFTS)
-def test_a_drift_is_mended_and_nothing_else_touched(machine: HostRecord, uv_tree: Tree, drift: str) -> None:
-    """What someone changed by hand is shown by a dry run and mended by the next run."""
+def test_a_drift_is_repaired_and_nothing_else_changed(machine: HostRecord, uv_tree: Tree, drift: str) -> None:
+    """A dry run shows manual changes, and the next run repairs them."""
     desired = one_of_each(uv_tree)
     bring(machine, desired)
     remote(machine, DRIFTS[drift])
@@ -169,8 +169,8 @@ def test_units_restart_only_for_what_they_depend_on(machine: HostRecord) -> None
 FAILING_UNIT = "[Service]\nExecStart=/bin/sh -c 'echo the model is not there >&2; exit 7'\nRestart=on-failure\n"
 
 
-def test_a_unit_that_fails_says_why(machine: HostRecord) -> None:
-    """The failure carries the journal; dependants are skipped; mended, it starts in spite of the limit."""
+def test_a_failed_unit_reports_the_cause(machine: HostRecord) -> None:
+    """The error has the journal; dependants are skipped; once repaired, it starts in spite of the start limit."""
     path = "/etc/systemd/system/cvf.service"
     broken: list[Resource] = [
         File(path=path, content=FAILING_UNIT),
@@ -187,8 +187,8 @@ def test_a_unit_that_fails_says_why(machine: HostRecord) -> None:
     assert bring(machine, mended).result.ok
 
 
-def test_a_unit_whose_cause_of_death_passes_is_waited_for(machine: HostRecord) -> None:
-    """An engine once failed for good after two deaths for want of memory that was free again a moment later."""
+def test_the_agent_waits_for_a_unit_whose_problem_passes(machine: HostRecord) -> None:
+    """An engine failed permanently after two deaths for lack of memory that was free again a moment later."""
     path = "/etc/systemd/system/cvp.service"
     lives = "echo x >>/run/cvp; [ $(wc -l </run/cvp) -gt 3 ] && exec sleep infinity; echo no memory now >&2; exit 1"
     text = f"[Service]\nExecStart=/bin/sh -c '{lives.replace('$', '$$')}'\nRestart=always\nRestartSec=0.1\n"
@@ -201,7 +201,7 @@ def test_a_unit_whose_cause_of_death_passes_is_waited_for(machine: HostRecord) -
 
 
 def test_a_unit_that_is_never_ready_fails_in_time(machine: HostRecord) -> None:
-    """Running is not ready; the words of the `ready` command are in the error."""
+    """Running is not ready; the error has the message of the `ready` command."""
     unit = Unit(
         name="cvr.service", enabled=False, ready=("sh", "-c", "echo model is loading; exit 1"), ready_timeout_s=2
     )
@@ -212,8 +212,8 @@ def test_a_unit_that_is_never_ready_fails_in_time(machine: HostRecord) -> None:
 TIMER = "[Timer]\nOnCalendar=yearly\n[Install]\nWantedBy=timers.target\n"
 
 
-def test_a_timer_runs_and_its_service_is_left_to_it(machine: HostRecord) -> None:
-    """Units that are no services have fewer properties; `running=None` starts and stops nothing."""
+def test_a_timer_runs_and_alone_starts_its_service(machine: HostRecord) -> None:
+    """Units that are not services have fewer properties; `running=None` starts and stops nothing."""
     desired: list[Resource] = [
         File(path="/etc/systemd/system/cvt.service", content="[Service]\nType=oneshot\nExecStart=/bin/true\n"),
         File(path="/etc/systemd/system/cvt.timer", content=TIMER),
@@ -227,8 +227,8 @@ def test_a_timer_runs_and_its_service_is_left_to_it(machine: HostRecord) -> None
     assert remote(machine, "systemctl is-active cvt.timer; systemctl show -P ExecMainPID cvt.service") == "active\n0\n"
 
 
-def test_a_slow_start_is_waited_for_and_told(machine: HostRecord) -> None:
-    """A unit that another run has left starting is followed to its end."""
+def test_the_agent_waits_for_a_slow_start_and_reports_it(machine: HostRecord) -> None:
+    """The agent follows a start that another run began to its end."""
     slow = "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sleep 4\n"
     desired: list[Resource] = [
         File(path="/etc/systemd/system/cvs.service", content=slow),

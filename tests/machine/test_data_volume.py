@@ -1,4 +1,4 @@
-"""The data volume of a rented host on a real block device: formatted once, mounted, grown while it is in use."""
+"""The data volume of a cloud host on a real block device: formatted once, mounted, grown while in use."""
 
 import os
 import stat
@@ -34,7 +34,7 @@ def shell(*argv: str) -> "subprocess.CompletedProcess[str]":
 
 @dataclass(frozen=True)
 class Volume:
-    """A block device that lies in a file, and where the script mounts it."""
+    """A block device in a file, and its mount point."""
 
     device: str
     file: Path
@@ -45,7 +45,7 @@ class Volume:
         return shell("sh", "-c", (BOOT / "data-volume.sh").read_text().replace("/var/lib/llm", str(self.place)))
 
     def grow(self) -> None:
-        """Make the device larger, as AWS and GCP do under a host that runs."""
+        """Enlarge the device, as AWS and GCP do for a running host."""
         os.truncate(self.file, LARGE_MIB * MIB)
         assert shell("losetup", "--set-capacity", self.device).returncode == 0
 
@@ -77,7 +77,7 @@ def volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Volume]:
     shell("losetup", "--detach", device)
 
 
-def test_it_is_formatted_when_blank_mounted_and_grown_at_the_next_boot(volume: Volume) -> None:
+def test_a_blank_volume_is_formatted_mounted_and_grown_at_the_next_boot(volume: Volume) -> None:
     assert volume.boot().returncode == 0
     (volume.place / "model").write_text("weights")
     assert volume.size_mib < SMALL_MIB
@@ -90,14 +90,14 @@ def test_it_is_formatted_when_blank_mounted_and_grown_at_the_next_boot(volume: V
     assert volume.size_mib > SMALL_MIB
 
 
-def test_what_cannot_be_read_is_not_formatted(volume: Volume) -> None:
+def test_an_unreadable_volume_is_not_formatted(volume: Volume) -> None:
     shell("sh", "-c", f"printf '\\125\\252' | dd of={volume.device} bs=1 seek=510 conv=notrunc status=none")
 
     assert volume.boot().returncode != 0
     assert "ext4" not in shell("blkid", "-p", volume.device).stdout
 
 
-def test_provisioning_grows_what_was_made_larger_under_a_host_that_runs(volume: Volume) -> None:
+def test_provisioning_grows_a_volume_that_was_enlarged_while_the_host_runs(volume: Volume) -> None:
     """Nothing did: the unit of the boot counts as done, and the file system stayed small until a reboot."""
     # The config refuses a folder below /tmp, where this volume is mounted.
     desired = base(host(cloud="aws").model_copy(update={"data_dir": str(volume.place)}), GatewaySpec())

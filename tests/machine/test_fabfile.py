@@ -55,7 +55,7 @@ def test_a_plan_changes_nothing_and_shows_no_secret(
     assert "PRIVATE KEY" not in done.out + done.err
 
 
-def test_status_of_a_host_that_is_gone_hides_no_other(machine: HostRecord, fab: Fab) -> None:
+def test_status_of_an_unreachable_host_hides_no_other(machine: HostRecord, fab: Fab) -> None:
     fab.use(moved(machine, name="here"), moved(machine, name="gone", ssh_port=2))
     done = fab.run("status", "--json")
     assert done.status == 1
@@ -78,7 +78,7 @@ def test_ssh_trusts_no_other_host_key(machine: HostRecord, fab: Fab) -> None:
     assert "Host key verification failed" in done.err
 
 
-def test_ssh_wants_to_know_which_of_several_hosts(machine: HostRecord, fab: Fab) -> None:
+def test_ssh_requires_a_choice_between_several_hosts(machine: HostRecord, fab: Fab) -> None:
     fab.use(moved(machine, name="a"), moved(machine, name="b"))
     done = fab.run("ssh")
     assert done.status == 2
@@ -124,7 +124,7 @@ def test_status_of_a_machine_that_serves_ends_with_0(serving: Fab) -> None:
 
 
 def test_status_finds_an_engine_that_answers_and_computes_nothing(serving: Fab, served_machine: Served) -> None:
-    """Its core was stopped for minutes; health checks passed, and status once called that host healthy."""
+    """Its core was stopped for minutes; health checks passed, and status called that host healthy."""
     send = "kill -{} $(pgrep -f '^VLLM::EngineCore')"
     remote(served_machine.host, send.format("STOP"))
     try:
@@ -153,7 +153,7 @@ def test_logs_are_those_of_the_units_asked_for(serving: Fab) -> None:
 def test_logs_are_followed_until_ctrl_c(serving: Fab, served_machine: Served) -> None:
     running = serving.start("logs", "--unit", "gateway", "--lines", "1", "--follow")
     running.wait_for("until Ctrl-C")
-    running.wait_for_output("haproxy")  # it follows by now: what comes next is not missed
+    running.wait_for_output("haproxy")  # it follows now: later lines are not missed
     remote(served_machine.host, "systemctl reload haproxy")
     running.wait_for_output("Reload")
     running.interrupt()

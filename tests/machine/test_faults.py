@@ -1,4 +1,4 @@
-"""What can go wrong between a person and a host: one clear line, the right status, and the next run completes."""
+"""Faults between a user and a host: one clear line, the right status, and the next run completes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ AGENT = "python3 -ISc"
 
 @pytest.fixture(scope="module")
 def host(machine_state: Path) -> Iterator[HostRecord]:
-    """A machine of this module's own, with the base role on it."""
+    """A machine for this module only, with the base role on it."""
     with making_machines(machine_state) as make:
         yield make("faults")
 
@@ -48,7 +48,7 @@ def completes(fab: Fab) -> None:
 
 @pytest.fixture
 def slow(host: HostRecord) -> Iterator[None]:
-    """Something to do that takes until the test lets it go: apt waits for dpkg's lock, which somebody holds."""
+    """A change that takes until the test releases it: apt waits for dpkg's lock, which the test holds."""
     remote(host, "apt-get -q -y -o DPkg::Lock::Timeout=60 purge unattended-upgrades >/dev/null 2>&1")
     hold = "import fcntl,time; f=open('/var/lib/dpkg/lock-frontend','w'); fcntl.lockf(f,fcntl.LOCK_EX); time.sleep(600)"
     remote(host, f'setsid python3 -c "{hold}" >/dev/null 2>&1 & echo $! > /run/holder')
@@ -58,7 +58,7 @@ def slow(host: HostRecord) -> Iterator[None]:
 
 
 def release(host: HostRecord) -> None:
-    """Let apt go on, and wait for an agent that was cut off: it lets apt finish, and holds its lock as long."""
+    """Let apt continue, and wait for an interrupted agent: it lets apt finish, and holds its lock until then."""
     remote(host, "pkill -f lock-frontend || true")
     poll(lambda: not remote(host, f"pgrep -f '^{AGENT}' || true"))
 
@@ -84,7 +84,7 @@ def test_ssh_refused(host: HostRecord, fab: Fab) -> None:
 
 def test_host_key_changed(host: HostRecord, fab: Fab) -> None:
     key = "/etc/ssh/ssh_host_ed25519_key"
-    # In one session: sshd reads its key anew for each connection.
+    # In one session: sshd reads its key again for each connection.
     made = remote(
         host, f"cp -p {key} {key}.pub /root/; rm {key}; ssh-keygen -q -t ed25519 -N '' -f {key}; cat {key}.pub"
     )

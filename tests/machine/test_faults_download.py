@@ -20,13 +20,13 @@ SIXTY_PERCENT = 3 * MIB
 
 
 class Server:
-    """Serves CONTENT and notes which ranges were asked for; its first answer, or every one, may stop on the way."""
+    """Serves CONTENT and records the requested ranges; its first answer, or every one, may stop midway."""
 
     def __init__(self, address: str) -> None:
         self.cut_at = 0
-        """Bytes after which the first answer ends; 0: whole."""
+        """Bytes after which the first answer ends; 0 means complete."""
         self.silent = False
-        """Refuses whoever asks again."""
+        """Refuses every further request."""
         self.wait_at = 0
         """Bytes after which an answer waits until `go_on` is set."""
         self.go_on = threading.Event()
@@ -39,7 +39,7 @@ class _Handler(BaseHTTPRequestHandler):
     owner: Server
 
     def do_GET(self) -> None:
-        """Answer with the rest from the wanted offset."""
+        """Answer with the rest from the requested offset."""
         owner, wanted = self.owner, self.headers.get("Range")
         if owner.silent and owner.ranges:
             self.send_error(503)
@@ -64,7 +64,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(machine: HostRecord) -> Iterator[Server]:
-    """A server where the machine can fetch: on the address by which it reaches us."""
+    """A server for the machine's downloads, on the address at which the machine reaches us."""
     made = Server(remote(machine, "ip -4 route show default").split()[2])
     thread = threading.Thread(target=made.http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
@@ -86,7 +86,7 @@ def small_disk(host: HostRecord, size_mib: int) -> Iterator[str]:
         remote(host, f"umount {path}")
 
 
-def test_a_download_cut_off_at_60_percent_goes_on_in_the_same_run(machine: HostRecord, server: Server) -> None:
+def test_a_download_cut_off_at_60_percent_resumes_in_the_same_run(machine: HostRecord, server: Server) -> None:
     server.cut_at = SIXTY_PERCENT
     wanted = Download(path="/opt/dl/release", url=server.url, sha256=RIGHT, mode=0o755)
     assert bring(machine, [wanted]).result.ok
@@ -95,8 +95,8 @@ def test_a_download_cut_off_at_60_percent_goes_on_in_the_same_run(machine: HostR
     assert remote(machine, "sha256sum /opt/dl/release").startswith(RIGHT)
 
 
-def test_a_download_cut_off_for_good_goes_on_in_the_next_run(machine: HostRecord, server: Server) -> None:
-    """A server that fails all tries leaves 60 %, under no right name; the next run asks for the other 40 only."""
+def test_a_download_that_fails_all_tries_resumes_in_the_next_run(machine: HostRecord, server: Server) -> None:
+    """60 % remain, not under the final name; the next run requests only the other 40 %."""
     server.cut_at, server.silent = SIXTY_PERCENT, True
     wanted = Download(path="/opt/dlc/release", url=server.url, sha256=RIGHT)
     assert "HTTP 503 (tried 4 times)" in bring(machine, [wanted]).of(wanted).error
@@ -107,7 +107,7 @@ def test_a_download_cut_off_for_good_goes_on_in_the_next_run(machine: HostRecord
 
 
 def test_a_disk_that_fills_during_a_pull_keeps_the_old_file(machine: HostRecord, server: Server) -> None:
-    """Nobody knew: the size was not announced, and somebody else took the space meanwhile."""
+    """The size was not announced, and another program took the space meanwhile."""
     server.wait_at = MIB
     with small_disk(machine, 7) as path:
         wanted = Download(path=f"{path}/release", url=server.url, sha256=RIGHT)
@@ -124,7 +124,7 @@ def test_a_disk_that_fills_during_a_pull_keeps_the_old_file(machine: HostRecord,
         assert remote(machine, f"sha256sum {path}/release").startswith(RIGHT)
 
 
-def test_a_disk_that_is_too_small_is_told_before_the_pull(machine: HostRecord, server: Server) -> None:
+def test_a_too_small_disk_is_reported_before_the_pull(machine: HostRecord, server: Server) -> None:
     with small_disk(machine, 4) as path:
         wanted = Download(path=f"{path}/release", url=server.url, sha256=RIGHT)
         assert f"needs 5 MiB at {path}/release, which has 3 free" in bring(machine, [wanted]).of(wanted).error
@@ -132,7 +132,7 @@ def test_a_disk_that_is_too_small_is_told_before_the_pull(machine: HostRecord, s
 
 
 def test_a_wrong_checksum_never_reaches_the_path(machine: HostRecord, server: Server) -> None:
-    """The old file stays, nothing is left beside it, and the error names both hashes."""
+    """The old file stays, nothing remains beside it, and the error names both hashes."""
     remote(machine, "mkdir -p /opt/dlw; echo old > /opt/dlw/release")
     wanted = Download(path="/opt/dlw/release", url=server.url, sha256="0" * 64)
     error = bring(machine, [wanted]).of(wanted).error

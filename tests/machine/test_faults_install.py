@@ -1,4 +1,4 @@
-"""An install that fails half-way, by a full disk or a registry that went away: told in one line, and then completed."""
+"""An install that fails midway, by a full disk or a lost registry: reported in one line, and then completed."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ def lock_of(package: str) -> str:
 
 @pytest.fixture(scope="module")
 def host(machine_state: Path) -> Iterator[HostRecord]:
-    """A machine with uv, a cache of its own and little patience; where the environments go there are 300 MiB."""
+    """A machine with uv, its own cache and short timeouts; the environments' disk has 300 MiB."""
     with making_machines(machine_state) as make:
         made = make("install")
         remote(made, f"mkdir -p {DATA}; mount -t tmpfs -o size=300m tmpfs {DATA}")
@@ -87,7 +87,7 @@ def test_disk_full(host: HostRecord, install: Install, capsys: pytest.CaptureFix
         install.run("opencv-python-headless")
     assert caught.value.exit_code == 1
     assert f"✗ venv:{DATA}/venvs/vllm: no space left while building" in capsys.readouterr().err
-    assert installed(host) == ["sentencepiece"]  # the former environment is still in place
+    assert installed(host) == ["sentencepiece"]  # the previous environment is still in place
     remote(host, f"rm {DATA}/filler")
     install.run("opencv-python-headless")
     assert installed(host) == ["opencv-python-headless"]

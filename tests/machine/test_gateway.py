@@ -1,4 +1,4 @@
-"""The gateway role on a real machine with systemd: how it starts, reloads, stops, logs and what it may do."""
+"""The gateway role on a real machine with systemd: start, reload, stop, log and permissions."""
 
 import json
 import threading
@@ -39,13 +39,13 @@ class Gateway:
     outputs: StackOutputs
 
     def desired(self, **gateway: Any) -> Sequence[Resource]:
-        """Return what the role wishes for, with other fields of GatewaySpec."""
+        """Return the role's resources, with other fields of GatewaySpec."""
         outputs = self.outputs.model_copy(update={"gateway": self.outputs.gateway.model_copy(update=gateway)})
         return desired_state(outputs, [self.host], ["gateway"]).lists[self.host.name]
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where clients find it."""
+        """Its address for clients."""
         endpoint = desired_state(self.outputs, [self.host], ["gateway"]).endpoint
         assert endpoint
         return endpoint.model_copy(update={"models": ("tiny", "contract", "contract@1"), "adapters": ("contract",)})
@@ -65,9 +65,9 @@ class Gateway:
 
 @pytest.fixture(scope="module")
 def gateway(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A machine on which nothing but the gateway role has been, with an engine double started after it.
+    """A machine with only the gateway role, and an engine double started after it.
 
-    Its keys lie in a folder of their own: a test here replaces one, and other machines of the run go on with theirs.
+    Its keys are in a separate folder: a test here replaces one, and other machines of the run keep theirs.
     """
     keys = tmp_path_factory.mktemp("gateway")
     with pytest.MonkeyPatch.context() as patch, making_machines(machine_state) as make:
@@ -83,7 +83,7 @@ def gateway(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def start_engine(gateway: Gateway) -> None:
-    """Run the engine double as a unit of its own, with the key that only the host knows."""
+    """Run the engine double as a separate unit, with the key that only the host knows."""
     source = Path(engine_double.__file__).read_text()
     remote(gateway.host, f"cat > /root/engine.py <<'END'\n{source}\nEND\n")
     remote(
@@ -107,11 +107,11 @@ class RunningStream:
         self._answers.append(client.stream_chat("tiny", "hello", max_tokens=STREAM_TOKENS))
 
     def is_running(self) -> bool:
-        """Return whether it goes on."""
+        """Return whether it continues."""
         return self._thread.is_alive()
 
     def tokens(self) -> int:
-        """Return how many tokens had come at its end; 0 when it was cut off."""
+        """Return how many tokens it had at its end; 0 if it was cut off."""
         self._thread.join()
         return sum(answer.pieces for answer in self._answers)
 
@@ -215,7 +215,7 @@ def test_stop_lets_a_running_stream_end(gateway: Gateway) -> None:
     assert smoke(gateway.endpoint, wait_s=30) == 0
 
 
-def test_port_that_another_program_has_is_told_with_its_owner_and_changes_nothing(gateway: Gateway) -> None:
+def test_a_taken_port_is_reported_with_its_owner_and_nothing_changes(gateway: Gateway) -> None:
     remote(gateway.host, "systemd-run --unit=in-the-way python3 -m http.server 8443")
     poll(lambda: remote(gateway.host, "ss -Hltn 'sport = :8443'").strip())
     config = remote(gateway.host, f"cat {GATEWAY_DIR}/haproxy.cfg")

@@ -11,7 +11,7 @@ from provisioning.templates.render import render
 
 ENGINE_PORT, WORKER_PORT, OTHERS_PORT = 8000, 40123, 9999
 ENGINE, GATEWAY, STRANGER, OTHER = "daemon", "games", "bin", "sys"
-"""Accounts that every Debian has, in place of ours."""
+"""Accounts that every Debian has, in place of the project's accounts."""
 
 LISTEN = """
 import os, pwd, selectors, socket, sys
@@ -81,7 +81,7 @@ CASES = [
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 @pytest.mark.parametrize(("account", "port", "expected"), CASES, ids=map(str, CASES))
-def test_accounts_reach_the_ports_that_are_theirs_to_reach(
+def test_accounts_reach_only_their_ports(
     namespace: tuple[str, ...], account: str, port: int, expected: str, address: str
 ) -> None:
     """EngineCore's own ports, which it chooses at its start, were open to every account of the host."""

@@ -1,6 +1,6 @@
-"""What happens to a host in its life: engines that die or eat all memory, releases that do not answer, wrong clocks.
+"""Incidents on a host: engines that die or use all memory, releases that do not answer, wrong clocks.
 
-The engine is a double where its own behaviour is not the matter: real unit, real systemd, real ways of dying.
+The engine is a double, because its own behaviour does not matter here; unit, systemd and deaths are real.
 """
 
 import json
@@ -72,7 +72,7 @@ RestartSec=0.5
 
 
 def release_of(version: str, *, allow_downgrade: bool = False) -> list[Resource]:
-    """Return what an engine's role wishes for: a release in a folder, the link, the unit, and the way back."""
+    """Return the resources of an engine's role: a release in a folder, the link, the unit, and the rollback."""
     release = Release(
         unit=UNIT, link=f"{RELEASES}/current", version=version.partition(" ")[0], allow_downgrade=allow_downgrade
     )
@@ -119,7 +119,7 @@ class Care:
         return upgrade_engine(target, names=[], allow_downgrade=allow_downgrade)
 
     def version(self) -> str:
-        """Return what the running engine says it is."""
+        """Return the version that the running engine reports."""
         return str(json.loads(remote(self.host, "curl -sS http://127.0.0.1:8000/version"))["version"])
 
     def releases(self) -> set[str]:
@@ -133,14 +133,14 @@ class Care:
 
 @pytest.fixture(scope="module")
 def host(machine_state: Path) -> Iterator[HostRecord]:
-    """A machine of this module's own: engines die on it and its memory runs out."""
+    """A machine for this module only: engines die on it and its memory runs out."""
     with making_machines(machine_state) as make:
         yield make("care")
 
 
 @pytest.fixture
 def care(host: HostRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Care:
-    """The host with release 1.0 and nothing else remembered."""
+    """The host with only release 1.0 recorded."""
     monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
     forget = f"rm -rf /run/engine-* {RELEASES} /var/lib/llm-deploy/releases; systemctl stop {UNIT} 2>/dev/null; true"
@@ -150,7 +150,7 @@ def care(host: HostRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     return Care(host, Fab(tmp_path, host), monkeypatch)
 
 
-def test_an_engine_is_upgraded_and_goes_back_only_by_wish(care: Care, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_engine_is_upgraded_and_downgraded_only_on_request(care: Care, capsys: pytest.CaptureFixture[str]) -> None:
     assert care.upgrade("2.0") == 0
     assert "✓ 1.0 → 2.0 in " in capsys.readouterr().err
     assert (care.version(), care.releases()) == ("2.0", {"1.0", "2.0"})
@@ -182,7 +182,7 @@ def test_an_engine_is_upgraded_and_goes_back_only_by_wish(care: Care, capsys: py
 def test_a_release_that_does_not_answer_is_taken_back(
     care: Care, capsys: pytest.CaptureFixture[str], version: str, cause: str
 ) -> None:
-    """Said with its cause; hosts that come later in the row are left alone."""
+    """Reported with its cause; later hosts are not changed."""
     with pytest.raises(HostError, match=r"returned to version 1\.0, which answers again") as caught:
         care.upgrade(version, moved(care.host, name="first"), moved(care.host, name="second"))
     assert str(caught.value).endswith(f"not upgraded: second; see `make logs INVENTORY={care.fab.inventory}`")
@@ -190,7 +190,9 @@ def test_a_release_that_does_not_answer_is_taken_back(
     assert (care.version(), care.unit("ActiveState")) == ("1.0", "active")
     began = care.unit("InvocationID")
     back = bring(care.host, release_of("1.0")).result
-    assert [outcome.id for outcome in back.changed] == ["command:engine-release"]  # forgets what failed, no restart
+    assert [outcome.id for outcome in back.changed] == [
+        "command:engine-release"
+    ]  # removes the failed release, no restart
     assert care.unit("InvocationID") == began
     assert care.releases() == {"1.0"}
     assert care.upgrade("2.1") == 0
@@ -198,7 +200,7 @@ def test_a_release_that_does_not_answer_is_taken_back(
 
 @contextmanager
 def full_data_disk(host: HostRecord) -> Iterator[None]:
-    """A disk of its own for the models, without a free byte."""
+    """A separate disk for the models, without a free byte."""
     data = "/var/lib/llm"
     remote(
         host, f"mkdir -p {data}; mount -t tmpfs -o size=1m tmpfs {data}; cat /dev/zero > {data}/x 2>/dev/null || true"
@@ -209,7 +211,7 @@ def full_data_disk(host: HostRecord) -> Iterator[None]:
         remote(host, f"umount {data}")
 
 
-def test_an_engine_that_dies_in_a_loop_stays_down_and_is_told_clearly(care: Care) -> None:
+def test_an_engine_that_dies_in_a_loop_stays_down_and_is_reported_clearly(care: Care) -> None:
     remote(care.host, f"touch /run/engine-dies; systemctl kill -s KILL {UNIT}")
     poll(lambda: care.unit("ActiveState") == "failed")
     with full_data_disk(care.host):
@@ -229,8 +231,8 @@ def test_an_engine_that_dies_in_a_loop_stays_down_and_is_told_clearly(care: Care
     assert care.version() == "1.0"
 
 
-def test_memory_that_runs_out_costs_the_engine_and_nobody_else(care: Care) -> None:
-    """The machine's own limit of 1 GiB; a bystander with memory of its own lives on, and so does sshd."""
+def test_lack_of_memory_kills_only_the_engine(care: Care) -> None:
+    """The machine has a limit of 1 GiB; another process with its own memory survives, and so does sshd."""
     bystander = "import time; held = bytearray(b'x') * (128 << 20); time.sleep(600)"
     pid = remote(care.host, f'setsid python3 -c "{bystander}" >/dev/null 2>&1 & echo $!').strip()
     remote(care.host, "touch /run/engine-eats")
@@ -256,8 +258,8 @@ echo 'Acquire::Check-Date "true";' > /etc/apt/apt.conf.d/zz-dates
 """
 
 
-def test_a_wrong_clock_is_told_and_stops_nothing_but_apt(care: Care) -> None:
-    """The clock is the one that our programs on the host, and apt below them, see: a container has no own."""
+def test_a_wrong_clock_is_reported_and_stops_only_apt(care: Care) -> None:
+    """Only our programs on the host, and apt below them, see this clock: a container has no clock of its own."""
     assert bring(care.host, [Packages(name="skew", present=("libfaketime",))]).result.ok
     remote(care.host, SKEWED.format(skew="-5y"))
     try:
@@ -274,8 +276,8 @@ def test_a_wrong_clock_is_told_and_stops_nothing_but_apt(care: Care) -> None:
     assert "clock" not in care.fab.run("status").out
 
 
-def test_the_clock_is_kept_by_what_the_image_brings_else_by_timesyncd(host: HostRecord) -> None:
-    """systemd skips timesyncd in containers, where it could not set the clock; here it may run all the same."""
+def test_the_clock_is_kept_by_the_images_program_else_by_timesyncd(host: HostRecord) -> None:
+    """systemd skips timesyncd in containers, where it could not set the clock; here it may run anyway."""
     drop_in = "/etc/systemd/system/systemd-timesyncd.service.d/10-test.conf"
     run_here = File(path=drop_in, content="[Unit]\nConditionVirtualization=\n")
     on_a_machine_of_its_own = base(moved(host, virtualization="vm"), GatewaySpec())

@@ -1,4 +1,4 @@
-"""What a machine on this host is: a booted Debian with its own address, key, ways to the registries, and one login."""
+"""A machine on this host: a booted Debian with its own address, key, access to the registries, and one login."""
 
 import json
 import subprocess
@@ -119,11 +119,11 @@ def test_memory_and_cpus_are_enforced_and_changed_in_place(new_machine: NewMachi
     assert seen
     machines.update(identity, owner=seen.owner, memory_mib=1536, cpus=1.0, public_keys=seen.public_keys)
     assert on(small, take_768_mib) == "0"
-    poll(lambda: cpu_share(small) > 0.6)  # once the tests beside this one leave it so much
+    poll(lambda: cpu_share(small) > 0.6)  # when the parallel tests leave it so much
 
 
-def test_its_disk_is_its_own_and_has_the_size_that_was_asked_for(machine: HostRecord) -> None:
-    """Once a machine saw the whole disk of the host, and could fill it."""
+def test_its_disk_is_its_own_and_has_the_configured_size(machine: HostRecord) -> None:
+    """A machine saw the whole disk of the host, and could fill it."""
     size, kind = on(machine, "df --output=size,fstype -BG / | tail -1").split()
     assert 0.9 * machines.DISK_GIB < int(size.removesuffix("G")) <= machines.DISK_GIB
     assert kind == "ext4"

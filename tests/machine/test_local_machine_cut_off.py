@@ -1,4 +1,4 @@
-"""A creation killed at any step: `destroy` cleans up after it, and the next creation makes a whole machine."""
+"""A creation killed at any step: `destroy` cleans up after it, and the next creation makes a complete machine."""
 
 import os
 import subprocess
@@ -33,14 +33,16 @@ def test_destroy_cleans_up(cut_off: str) -> None:
 
 
 @pytest.mark.parametrize("cut_off", ["root file system half copied", "machine started"], indirect=True)
-def test_it_does_not_count_as_there_and_the_next_creation_makes_it_whole(cut_off: str, new_machine: NewMachine) -> None:
+def test_it_does_not_count_as_existing_and_the_next_creation_completes_it(
+    cut_off: str, new_machine: NewMachine
+) -> None:
     assert machines.read(cut_off) is None
     one = new_machine()
     assert on(one, "systemctl is-active ssh.service") == "active"
     assert machines.read(cut_off)
 
 
-def test_a_removal_that_was_cut_off_is_not_taken_for_a_machine_that_is_off(
+def test_an_interrupted_removal_does_not_count_as_a_stopped_machine(
     new_machine: NewMachine, machine_state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = new_machine()

@@ -33,7 +33,7 @@ def test_survives_a_reboot_with_address_key_and_disk(new_machine: NewMachine, id
     assert machines.host_record(seen) == machines.host_record(record.load(identity) or seen)
 
 
-def test_a_machine_that_is_rebooting_is_not_taken_for_dead(new_machine: NewMachine, identity: str) -> None:
+def test_a_rebooting_machine_does_not_count_as_dead(new_machine: NewMachine, identity: str) -> None:
     on(new_machine(), "sudo systemctl reboot --no-block")
     assert machines.read(identity)
 
@@ -57,7 +57,7 @@ def test_a_dead_machine_is_noticed_and_started_again_with_its_disk(
     assert on(again, "cat kept") == "mine"
 
 
-def test_starts_again_when_nothing_but_its_folder_outlived_the_host(new_machine: NewMachine, identity: str) -> None:
+def test_starts_again_if_only_its_folder_survived_the_host(new_machine: NewMachine, identity: str) -> None:
     """As after a reboot of this host: no process, no network, no control group."""
     one = new_machine()
     runner().stop(identity)
@@ -75,7 +75,7 @@ def test_machines_of_two_checkouts_made_at_once_do_not_collide(
         hosts = [each.result() for each in made]
         assert len({host.address for host in hosts}) == len({host.host_keys for host in hosts}) == len(hosts)
         assert [on(host, "hostname") for host in hosts] == ["one", "two", "one"]
-        # Each has control groups of its own: one systemd must never end the units of another.
+        # Each has its own control groups: one systemd must never stop the units of another.
         on(hosts[0], "sudo systemctl reboot --no-block")
         assert on(hosts[1], "systemctl is-active ssh.service") == "active"
         assert on(hosts[2], "systemctl is-active ssh.service") == "active"
@@ -94,10 +94,10 @@ def test_destroy_leaves_nothing_and_may_be_repeated(new_machine: NewMachine, ide
     assert orphans.of_machine(identity) == []
 
 
-def test_what_no_record_names_is_found_and_removed(tmp_path: Path) -> None:
-    """A machine called as the stack's first is found by its id when the record is lost.
+def test_machines_without_a_record_are_found_and_removed(tmp_path: Path) -> None:
+    """A machine with the name of the stack's first is found by its id if the record is lost.
 
-    In a state folder of its own: all of a stack is removed, which once took the machines that other tests share.
+    In a separate state folder: the whole stack is removed, which also removed the machines that other tests share.
     """
     owner = str(tmp_path)
     with making_machines(tmp_path) as make:
@@ -122,7 +122,7 @@ def test_a_failed_start_shows_the_console(new_machine: NewMachine, identity: str
 
 
 def host_resources(identity: str) -> Iterator[str]:
-    """Name what this host has that a machine could leave: asked without the code under test."""
+    """List what a machine could leave on this host, without the code under test."""
     commands = (
         "ip -oneline link",
         "ip netns list",
@@ -135,7 +135,7 @@ def host_resources(identity: str) -> Iterator[str]:
         yield from (f"{command}: {line}" for line in output.splitlines() if identity in line)
 
 
-def test_machines_of_a_test_run_that_was_killed_go_with_the_next_run(
+def test_machines_of_a_killed_test_run_are_removed_by_the_next_run(
     new_machine: NewMachine, machine_state: Path, tmp_path: Path
 ) -> None:
     killed = tmp_path / "killed"

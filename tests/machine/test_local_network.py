@@ -1,4 +1,4 @@
-"""A machine's network on a host with a strict firewall: let through, and put back as it was."""
+"""A machine's network on a host with a strict firewall: admitted, and restored afterwards."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from core.paths import CHECKOUT
 
 @pytest.fixture(scope="module")
 def looks() -> list[dict[str, Any]]:
-    """What network_alone.py saw before, with, without, and after the last machine."""
+    """The observations of network_alone.py before, with, without, and after the last machine."""
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root")
     command = ("unshare", "--net", "--mount", sys.executable, "-m", "tests.machine.network_alone")
@@ -22,7 +22,7 @@ def looks() -> list[dict[str, Any]]:
     return list(json.loads(done.stdout))
 
 
-def test_it_is_made_once_however_often_it_is_wished(looks: list[dict[str, Any]]) -> None:
+def test_it_is_created_only_once(looks: list[dict[str, Any]]) -> None:
     assert looks[1]["links"].count("llm-0000002a") == 1
     assert "llm-0000002a" in looks[1]["namespaces"]
     assert looks[1]["tables"].count("table ip llm_0000002a") == 1
@@ -37,10 +37,10 @@ def test_a_firewall_that_drops_lets_this_machine_through_and_no_other(looks: lis
     assert looks[1]["open"] == looks[0]["open"]
 
 
-def test_all_of_it_goes(looks: list[dict[str, Any]]) -> None:
+def test_everything_is_removed(looks: list[dict[str, Any]]) -> None:
     for key in ("filter", "open", "tables", "links", "namespaces"):
         assert looks[2][key] == looks[0][key]
 
 
-def test_forwarding_goes_back_with_the_last_machine(looks: list[dict[str, Any]]) -> None:
+def test_forwarding_is_restored_with_the_last_machine(looks: list[dict[str, Any]]) -> None:
     assert [look["forwarding"] for look in looks] == ["0", "1", "1", "0"]

@@ -1,4 +1,4 @@
-"""Ollama on a real machine: releases, models, who may speak to it, and that running answers finish."""
+"""Ollama on a real machine: releases, models, who may connect to it, and that running answers finish."""
 
 import json
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ GOOD = f'#!/bin/sh\n[ "$1" = --version ] && echo client version is {NEWER} || ex
 
 @pytest.fixture(scope="module")
 def served(machine_state: Path) -> Iterator[OllamaHost]:
-    """A machine that serves a base model with two adapters, its release fetched over a line that broke once."""
+    """A machine that serves a base model with two adapters; the fetch of its release was interrupted once."""
     with pytest.MonkeyPatch.context() as patch, making_machines(machine_state) as make:
         patch.setenv("LLM_DEPLOY_STATE", str(machine_state))
         machine = make("ollama", memory_mib=MEMORY_MIB)
@@ -65,7 +65,7 @@ def in_order_of_gguf(rows: Matrix, heads: int) -> Matrix:
 
 
 def test_adapters_on_queries_and_keys_are_stored_as_they_were_trained(served: OllamaHost) -> None:
-    """Ollama's converter once reordered lora_A in place of lora_B's rows, and all answers of the adapter were wrong."""
+    """Ollama's converter reordered lora_A instead of lora_B's rows, and all answers of the adapter were wrong."""
     stored = read_matrices(weights_of(served, "contract/3", ADAPTER_TYPE))
     trained = read_safetensors(make_tiny_model("llama").adapter("a") / "adapter_model.safetensors")
     shape = ARCHITECTURES["llama"]
@@ -76,8 +76,8 @@ def test_adapters_on_queries_and_keys_are_stored_as_they_were_trained(served: Ol
 
 
 @pytest.mark.parametrize("model", greedy_answers.ANSWERS)
-def test_the_likeliest_answers_are_those_of_the_other_engine(served: OllamaHost, model: str) -> None:
-    """Ollama's answers once were not vLLM's where an adapter changes queries and keys."""
+def test_the_greedy_answers_match_the_other_engine(served: OllamaHost, model: str) -> None:
+    """Ollama's answers differed from vLLM's if an adapter changes queries and keys."""
     wanted = greedy_answers.ANSWERS[model]
     options = {"temperature": 0, "repeat_penalty": 1, "num_predict": greedy_answers.TOKENS}
     asked = {"model": model, "raw": True, "stream": False, "options": options}
@@ -100,7 +100,7 @@ def changing(served: OllamaHost) -> Iterator[OllamaHost]:
     assert again.result.ok, [(each.id, each.error, each.detail) for each in again.result.failed]
 
 
-def test_the_release_was_fetched_on_from_where_the_line_broke(served: OllamaHost) -> None:
+def test_the_fetch_of_the_release_resumed_after_the_break(served: OllamaHost) -> None:
     assert served.server.ranges(served.release.url.removeprefix(served.server.url))[:2] == [
         "",
         f"bytes={FIRST_CUT_BYTES}-",
@@ -137,14 +137,14 @@ def test_the_model_is_loaded_before_anybody_asks(served: OllamaHost) -> None:
     assert loaded[0]["context_length"] == MODEL["context_tokens"]
 
 
-def test_only_root_the_engine_and_the_gateway_may_speak_to_it(served: OllamaHost) -> None:
+def test_only_root_the_engine_and_the_gateway_may_connect_to_it(served: OllamaHost) -> None:
     seen = {user: served.ask("/api/version", user=user)[:3] for user in ("root", "llm", "haproxy", "nobody", "admin")}
     assert seen == {"root": "200", "llm": "200", "haproxy": "200", "nobody": "000", "admin": "000"}
     assert served.run("ss -ltnH '( sport = 11434 )'").split()[3] == "127.0.0.1:11434"
 
 
 def test_nobody_else_answers_in_the_engines_place(served: OllamaHost) -> None:
-    """Whoever took the port while the engine is down would be sent the clients' prompts."""
+    """A program that took the port of a stopped engine would get the clients' prompts."""
     answers = served.run("""
         systemctl stop ollama
         trap 'kill $other; systemctl start ollama' EXIT
@@ -216,7 +216,7 @@ END
 
 
 def failing(served: OllamaHost, release: Release, resource: str) -> str:
-    """Return why the machine does not take a release."""
+    """Return why the machine refuses a release."""
     seen = served.bring(["engine"], ollama={"release": release.config})
     assert not seen.result.ok
     failed = {each.id: each for each in seen.result.failed}
@@ -224,7 +224,7 @@ def failing(served: OllamaHost, release: Release, resource: str) -> str:
     return f"{failed[resource].error}\n{failed[resource].detail}"
 
 
-def test_a_release_that_is_not_what_it_should_be_changes_nothing(changing: OllamaHost) -> None:
+def test_a_wrong_release_changes_nothing(changing: OllamaHost) -> None:
     other = Release(NEWER, changing.release.url, "f" * 64)
     before = changing.run("systemctl show --value -p InvocationID ollama")
     assert "expected ffff" in failing(
@@ -236,7 +236,7 @@ def test_a_release_that_is_not_what_it_should_be_changes_nothing(changing: Ollam
     assert changing.run("systemctl show --value -p InvocationID ollama") == before
 
 
-def test_a_release_that_does_not_start_gives_way_to_the_one_before(changing: OllamaHost) -> None:
+def test_a_release_that_does_not_start_is_replaced_by_the_previous_one(changing: OllamaHost) -> None:
     broken = publish_script(changing.server, "broken", BROKEN)
     assert f"returned to version {changing.release.version}, which answers again" in failing(
         changing, broken, "unit:ollama.service"
@@ -245,7 +245,7 @@ def test_a_release_that_does_not_start_gives_way_to_the_one_before(changing: Oll
     assert changing.ask("/api/version")[:3] == "200"
 
 
-def test_a_newer_release_takes_over_and_an_older_one_only_when_told_so(changing: OllamaHost) -> None:
+def test_a_newer_release_is_installed_and_an_older_one_only_on_request(changing: OllamaHost) -> None:
     newer = publish_script(
         changing.server, "newer", GOOD.format(real=f"/var/lib/llm/ollama/{changing.release.folder}/bin/ollama")
     )
@@ -258,7 +258,7 @@ def test_a_newer_release_takes_over_and_an_older_one_only_when_told_so(changing:
     assert changing.current == newer.folder
     assert changing.bring(["engine"], allow_downgrade=True).result.ok
     assert changing.current == changing.release.folder
-    assert len(changing.server.asked) == asked  # what is still on the host is not fetched again
+    assert len(changing.server.asked) == asked  # releases still on the host are not fetched again
 
 
 def test_a_model_of_a_registry_is_pulled_by_digest_resumed_and_pruned(changing: OllamaHost) -> None:
@@ -287,7 +287,7 @@ def test_a_model_of_a_registry_is_pulled_by_digest_resumed_and_pruned(changing: 
     assert changing.ask("/api/generate", QUESTION.replace("MODEL", "contract"))[:3] == "404"
 
 
-def test_a_gguf_file_is_served_when_its_checksum_is_right(changing: OllamaHost, tmp_path: Path) -> None:
+def test_a_gguf_file_is_served_if_its_checksum_is_correct(changing: OllamaHost, tmp_path: Path) -> None:
     weights = weights_of(changing, "tiny/latest")
     (tmp_path / "mine.gguf").write_bytes(weights)
     source = {"kind": "gguf", "path": str(tmp_path / "mine.gguf"), "sha256": "d" * 64}

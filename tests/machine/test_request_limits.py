@@ -1,4 +1,4 @@
-"""What no request may do to the engine: end it, keep it from others, or get a 500 for a value of its own."""
+"""No request may crash the engine, block it for others, or get a 500 for its own values."""
 
 import json
 from pathlib import Path
@@ -101,39 +101,39 @@ CONSTRAINTS: dict[str, dict[str, object]] = {
 }
 
 OTHERS_WAIT_S = 15
-"""How long anybody else's two tokens may take meanwhile, on a slow machine; without limits it was minutes."""
+"""How long another client's two tokens may take meanwhile, on a slow machine; without limits it was minutes."""
 
 
 def ask(served: Served, script: str) -> dict[str, list[object]]:
-    """Return what a script prints that asks the engine on its machine."""
+    """Return the output of a script that queries the engine on its machine."""
     files = {"request_cases.py": Path(request_cases.__file__).read_text(), "constraints": json.dumps(CONSTRAINTS)}
     written = "".join(f"cat > /tmp/{name} <<'END'\n{text}\nEND\n" for name, text in files.items())
     seen: dict[str, list[object]] = json.loads(remote(served.host, f"{written}python3 - <<'END'\n{ASK}{script}END\n"))
     return seen
 
 
-def test_no_value_of_a_request_ends_the_engine_or_gets_a_500(served_machine: Served) -> None:
-    """`"logprobs": true` once ended it on a host without a C++ compiler, and `top_k: 1e30` was answered 500."""
+def test_no_value_of_a_request_crashes_the_engine_or_gets_a_500(served_machine: Served) -> None:
+    """`"logprobs": true` crashed it on a host without a C++ compiler, and `top_k: 1e30` got a 500."""
     before = served_machine.unit("MainPID"), served_machine.unit("NRestarts")
     assert ask(served_machine, EVERY_CASE) == {}
     assert (served_machine.unit("MainPID"), served_machine.unit("NRestarts")) == before
     assert served_machine.complete("contract")[0] == 200
 
 
-def test_a_body_of_many_items_is_refused_before_each_is_looked_at(served_machine: Served) -> None:
-    """100,000 empty messages once kept everybody waiting for ten seconds."""
+def test_a_body_with_many_items_is_refused_before_each_is_validated(served_machine: Served) -> None:
+    """100,000 empty messages made all clients wait for ten seconds."""
     assert set(map(tuple, ask(served_machine, MANY_ITEMS).values())) == {(400, True)}
 
 
 def test_others_are_answered_while_a_constraint_is_compiled(served_machine: Served) -> None:
-    """A megabyte of schema, or some kilobytes that vLLM gives to outlines, once stopped everybody for minutes."""
+    """A megabyte of schema, or some kilobytes that vLLM passes to outlines, blocked all clients for minutes."""
     seen = ask(served_machine, BESIDE)
     assert {name: waited for name, (waited, _) in seen.items() if waited > OTHERS_WAIT_S} == {}  # type: ignore[operator]
     assert seen["too_large"][1] == [400]
     assert seen["for_outlines"][1] == [400]
 
 
-def test_log_probabilities_of_a_prompt_do_not_end_the_engine(served_machine: Served) -> None:
-    """Beside another request they once did, on a CPU with adapters."""
+def test_log_probabilities_of_a_prompt_do_not_crash_the_engine(served_machine: Served) -> None:
+    """Beside another request they did, on a CPU with adapters."""
     seen = ask(served_machine, BESIDE_A_LONG_ANSWER)
     assert seen == {"prompt_logprobs": [400], "echo": [400], "long": [200]}

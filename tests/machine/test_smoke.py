@@ -1,4 +1,4 @@
-"""The smoke test against a whole machine: real vLLM with two adapters behind the real gateway.
+"""The smoke test against a complete machine: real vLLM with two adapters behind the real gateway.
 
 After a reboot it runs in test_adapters.py.
 """

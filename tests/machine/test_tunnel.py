@@ -28,7 +28,7 @@ from tests.unit.provisioning.records import stack
 
 @dataclass(frozen=True)
 class Published:
-    """Both machines, and where clients find the engine."""
+    """Both machines, and the engine's address for clients."""
 
     outputs: StackOutputs
     laptop: HostRecord
@@ -46,7 +46,7 @@ class Published:
 
 @pytest.fixture(scope="module")
 def published(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
-    """The gateway's host has the base role too, whose sshd forwards for nobody."""
+    """The gateway's host also has the base role, whose sshd forwards for nobody."""
     with pytest.MonkeyPatch.context() as patch, making_machines(machine_state) as make:
         patch.setenv("LLM_DEPLOY_STATE", str(tmp_path_factory.mktemp("tunnel")))
         laptop, front = make("laptop"), make("front")
@@ -68,7 +68,7 @@ def published(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 GUARDED = {"root": "200", "haproxy": "200", "nobody": "000", "admin": "000", USER: "000"}
-"""What the engine's port on the gateway's host answers to whom."""
+"""The answers of the engine's port on the gateway's host, by user."""
 
 
 def reached_by(published: Published) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""vLLM on a real machine: it answers, and comes back when it is killed. Why a start fails: test_vllm_upgrade.py."""
+"""vLLM on a real machine: it answers, and restarts after a kill. Failed starts: test_vllm_upgrade.py."""
 
 import json
 import re
@@ -31,14 +31,14 @@ def test_models_are_listed_by_alias_and_by_immutable_name(served_machine: Served
     assert names == {"tiny", "contract", "contract@3", "summary", "summary@1"}
 
 
-def test_base_and_adapters_answer_each_in_its_own_words(served_machine: Served) -> None:
+def test_base_and_adapters_give_different_answers(served_machine: Served) -> None:
     answers = {name: served_machine.complete(name) for name in ("tiny", "contract", "summary")}
     assert [status for status, _ in answers.values()] == [200, 200, 200]
     assert len({text for _, text in answers.values()}) == 3
 
 
 @pytest.mark.parametrize("model", greedy_answers.ANSWERS)
-def test_the_likeliest_answers_are_those_of_the_other_engine(served_machine: Served, model: str) -> None:
+def test_the_greedy_answers_match_the_other_engine(served_machine: Served, model: str) -> None:
     wanted = greedy_answers.ANSWERS[model]
     said = served_machine.answers(model, list(wanted), max_tokens=greedy_answers.TOKENS)
     assert dict(zip(wanted, said, strict=True)) == wanted
@@ -62,8 +62,8 @@ def test_the_key_is_roots_alone_and_in_no_argument_list(served_machine: Served) 
     assert key not in lines
 
 
-def test_only_root_the_engine_and_the_gateway_may_speak_to_it(served_machine: Served) -> None:
-    """Not even where it asks for no key, as on /health and /metrics."""
+def test_only_root_the_engine_and_the_gateway_may_connect_to_it(served_machine: Served) -> None:
+    """Not even on /health and /metrics, which need no key."""
     users = ("root", "llm", "haproxy", "nobody", "admin")
     seen = {user: reached(served_machine.host, 8000, "/metrics", user) for user in users}
     assert seen == {"root": "200", "llm": "200", "haproxy": "200", "nobody": "000", "admin": "000"}
@@ -71,7 +71,7 @@ def test_only_root_the_engine_and_the_gateway_may_speak_to_it(served_machine: Se
     assert sockets[3] == "127.0.0.1:8000"
 
 
-def test_the_engine_may_not_write_or_become_anybody(served_machine: Served) -> None:
+def test_the_engine_may_not_write_or_change_its_user(served_machine: Served) -> None:
     pid = served_machine.unit("MainPID")
     status = remote(served_machine.host, f"cat /proc/{pid}/status")
     assert re.search(r"^NoNewPrivs:\t1$", status, re.MULTILINE)
@@ -139,12 +139,12 @@ class Killed:
     pid_before: str
     restarts_before: int
     left_bytes: int
-    """What the page cache had left of the machine's memory."""
+    """The memory that the page cache left free."""
 
 
 @pytest.fixture(scope="class")
 def killed(served_machine: Served) -> Iterator[Killed]:
-    """The engine serves again; afterwards its adapter is whole."""
+    """The engine serves again; afterwards its adapter is repaired."""
     served = served_machine
     pid, restarts = served.unit("MainPID"), int(served.unit("NRestarts"))
     remote(
@@ -165,19 +165,19 @@ def killed(served_machine: Served) -> Iterator[Killed]:
 
 
 class TestAfterAKill:
-    """One start for three questions: a start takes half a minute."""
+    """One start for three tests: a start takes half a minute."""
 
     def test_it_comes_back(self, killed: Killed) -> None:
         assert killed.served.unit("MainPID") != killed.pid_before
         assert killed.served.complete("contract")[0] == 200
 
     def test_a_full_page_cache_fails_no_start(self, killed: Killed) -> None:
-        """On a new machine, vLLM once took the cache for used memory, found 0.88 of 6 GiB free, and died each time."""
+        """On a new machine, vLLM counted the cache as used memory, found 0.88 of 6 GiB free, and died each time."""
         assert killed.left_bytes < killed.served.outputs.serving.vllm.kv_cache_gib * 2**30
         assert int(killed.served.unit("NRestarts")) == killed.restarts_before + 1
 
     def test_an_adapter_that_the_engine_refuses_does_not_stop_the_rest(self, killed: Killed) -> None:
-        """It got past all checks: `init_lora_weights: pissa` once did, and ended base and good adapters with it."""
+        """It passed all checks: `init_lora_weights: pissa` did, and stopped base and good adapters too."""
         names = ("tiny", "contract", "contract@3", "summary", "summary@1")
         assert [killed.served.complete(name)[0] for name in names] == [200, 200, 200, 404, 404]
         refused = json.loads(killed.served.get("/v1/llm-deploy/adapters")[1])["refused"]

@@ -1,4 +1,4 @@
-"""A bad release of vLLM on a machine that serves: it goes back by itself, and what served before serves again."""
+"""A bad release of vLLM on a serving machine: the machine returns to the previous release."""
 
 import json
 from pathlib import Path
@@ -18,17 +18,17 @@ BAD = "99.0.0"
 
 
 def alone(package: str, lock: str) -> str:
-    """Return a lock as a release has it that forgot all it depends on: quickly installed, and no start imports it."""
+    """Return the lock of a release without its dependencies: it installs quickly, and no start can import it."""
     lines = lock.splitlines(keepends=True)
     start = next(index for index, line in enumerate(lines) if line.startswith(f"{package}=="))
     end = next(index for index in range(start, len(lines)) if not lines[index].rstrip().endswith("\\"))
     return "".join(lines[start : end + 1])
 
 
-def test_a_release_of_vllm_that_cannot_start_is_taken_back(
+def test_a_vllm_release_that_cannot_start_is_rolled_back(
     served_machine: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The wheel of the present release under another version, without those that it needs."""
+    """The wheel of the present release under another version, without its dependencies."""
     host = served_machine.host
     monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path / "runs"))
     inventory = Fab(tmp_path, host, serving=SERVING).inventory

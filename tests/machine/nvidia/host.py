@@ -1,4 +1,4 @@
-"""A machine that looks like a GPU host: facts of the kernel in a folder of their own, a repository on its loopback."""
+"""A machine that looks like a GPU host: kernel facts in a separate folder, a repository on its loopback."""
 
 import base64
 import json
@@ -43,13 +43,13 @@ rm -f /etc/apt/sources.list.d/cuda.list
 
 @dataclass(frozen=True)
 class GpuHost:
-    """The machine, and what the role is told of it."""
+    """The machine, and the role's input about it."""
 
     record: HostRecord
     setup: Setup
 
     def becomes(self, *, gpus: int = 1, kernel: str = KERNEL, secure_boot: bool = False, switches: int = 0) -> None:
-        """Give the machine these facts, now and after a reboot, and take away every driver."""
+        """Give the machine these facts, now and after a reboot, and remove every driver."""
         facts = {f"{FACTS}/proc/sys/kernel/osrelease": kernel}
         for index, kind in enumerate(["0x030200"] * gpus + ["0x068000"] * switches):
             device = f"{FACTS}/sys/bus/pci/devices/0000:00:{index:02x}.0"
@@ -82,12 +82,12 @@ class GpuHost:
         return remote(self.record, command)
 
     def driver(self) -> str:
-        """Return what nvidia-smi says of the driver; nothing when it does not answer."""
+        """Return nvidia-smi's driver version; empty if it does not answer."""
         return self.run("nvidia-smi --query-gpu=driver_version --format=csv,noheader || true").strip()
 
 
 def with_repository(machine: HostRecord, folder: Path) -> GpuHost:
-    """Bring the stand-in repository to `machine`, and name it to nobody: that is the role's."""
+    """Copy the stand-in repository to `machine` without adding it to apt: the role does that."""
     packages = [*driver(PINNED), *driver(NEWER), *driver(NEWEST), *metrics(), *kernel(KERNEL), meta("1")]
     repository = folder / "repository"
     key = build(repository, packages)

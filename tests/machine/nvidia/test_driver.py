@@ -23,13 +23,13 @@ from tests.unit.provisioning.records import SERVING
 
 @pytest.fixture(scope="module")
 def gpu_host(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GpuHost]:
-    """A machine of this module's own; each test says what it looks like before it begins."""
+    """A machine for this module only; each test sets its facts first."""
     with making_machines(machine_state) as make:
         yield with_repository(make("gpu"), tmp_path_factory.mktemp("standin"))
 
 
 def only_failure(host: GpuHost, **changed: object) -> str:
-    """Return why the driver cannot be had; all that waits for it is skipped, and no package came."""
+    """Return why the driver cannot be installed; its dependants are skipped, and no package is installed."""
     result = host.bring(host.desired(**changed)).result
     assert [failed.id for failed in result.failed] == [DRIVER_ID]
     assert "\n" not in result.failed[0].error
@@ -40,7 +40,7 @@ def only_failure(host: GpuHost, **changed: object) -> str:
     return result.failed[0].error
 
 
-def test_hosts_that_can_have_no_driver_say_why_in_one_line(gpu_host: GpuHost) -> None:
+def test_hosts_that_cannot_have_a_driver_report_why_in_one_line(gpu_host: GpuHost) -> None:
     gpu_host.becomes(gpus=0)
     assert only_failure(gpu_host).startswith("no NVIDIA GPU is on the PCI bus, and 1 x L4 should be; choose a machine")
     gpu_host.becomes(secure_boot=True)
@@ -52,7 +52,7 @@ def test_hosts_that_can_have_no_driver_say_why_in_one_line(gpu_host: GpuHost) ->
 
 
 def test_a_repository_that_another_key_signed_is_refused(gpu_host: GpuHost) -> None:
-    """The stand-ins are not signed by NVIDIA, whose key the role brings unless a test says otherwise."""
+    """NVIDIA did not sign the stand-ins; the role installs NVIDIA's key unless a test sets another."""
     gpu_host.becomes()
     trusting_nvidia = replace(gpu_host, setup=replace(gpu_host.setup, key=""))
     result = trusting_nvidia.bring(trusting_nvidia.desired()).result
@@ -61,8 +61,8 @@ def test_a_repository_that_another_key_signed_is_refused(gpu_host: GpuHost) -> N
     assert gpu_host.driver() == ""
 
 
-def test_the_pinned_driver_comes_without_a_reboot_and_stays(gpu_host: GpuHost) -> None:
-    """One round trip; held and pinned against newer ones of the same repository; metrics on loopback only."""
+def test_the_pinned_driver_is_installed_without_a_reboot_and_stays(gpu_host: GpuHost) -> None:
+    """One run; held and pinned against newer versions of the same repository; metrics on loopback only."""
     gpu_host.becomes()
     first = gpu_host.bring().result
     assert first.ok, [(each.id, each.error, each.detail) for each in (*first.failed, *first.skipped)]
@@ -81,7 +81,7 @@ def test_the_pinned_driver_comes_without_a_reboot_and_stays(gpu_host: GpuHost) -
 
 
 def test_a_driver_in_use_is_replaced_by_a_reboot_that_may_be_cut_off(gpu_host: GpuHost) -> None:
-    """Upgrade and roll back. Until the reboot the same is asked again; after it nothing is left to do but the rest."""
+    """Upgrade and roll back. Until the reboot each run requests it again; afterwards only the rest is done."""
     gpu_host.becomes()
     assert gpu_host.bring().result.ok
     gpu_host.run(f"touch {FACTS}/in-use")
@@ -92,11 +92,11 @@ def test_a_driver_in_use_is_replaced_by_a_reboot_that_may_be_cut_off(gpu_host: G
         assert waiting.reboot, waiting.failed
         assert waiting.reboot.reboot == f"driver {NEWER} is installed, and driver {PINNED} in use until a reboot"
         assert "unit:nvidia-persistenced.service" in {each.id for each in waiting.skipped}
-    reboot_and_wait(newer.record, lambda _: None)  # as a run that was cut off meanwhile would have left it
+    reboot_and_wait(newer.record, lambda _: None)  # as an interrupted run would have left it
     poll(lambda: newer.driver() == NEWER)  # loaded by the boot itself
     assert DRIVER_ID not in {each.id for each in newer.bring().result.changed}
 
-    older = gpu_host.bring().result  # as a colleague with an older checkout: the newer driver stays without a word
+    older = gpu_host.bring().result  # like a colleague with an older checkout: the newer driver stays silently
     assert older.ok
     assert (DRIVER_ID in {each.id for each in older.changed}, gpu_host.driver()) == (False, NEWER)
     newer.run(f"touch {FACTS}/in-use")
@@ -119,8 +119,8 @@ def test_a_driver_in_use_is_replaced_by_a_reboot_that_may_be_cut_off(gpu_host: G
     assert gpu_host.bring(with_word).result.changed == ()
 
 
-def test_a_driver_of_others_that_waits_for_a_reboot_is_left_as_it_is(gpu_host: GpuHost) -> None:
-    """Once the owner's newer driver was taken down to the pinned one, and its module unloaded."""
+def test_a_foreign_driver_that_needs_a_reboot_is_not_changed(gpu_host: GpuHost) -> None:
+    """The owner's newer driver was downgraded to the pinned one, and its module unloaded."""
     gpu_host.becomes()
     debs = f"*nvidia*_{PINNED}-1.deb libcuda1_{PINNED}-1.deb linux-headers-{KERNEL}_1.deb"
     gpu_host.run(f"cd /srv/repository && dpkg -i {debs} && modprobe nvidia")
@@ -141,13 +141,13 @@ def test_a_driver_of_others_that_waits_for_a_reboot_is_left_as_it_is(gpu_host: G
 
 
 DEAD = "deb http://127.0.0.9:9/gone jammy main"
-"""At an address of its own: once one port of an address has refused apt, it tries no other port there."""
+"""At a separate address: after one port of an address has refused apt, it tries no other port there."""
 
 UNSIGNED = f"deb {URI}foreign/ ./"
 
 
-def test_sources_of_others_that_are_dead_do_not_end_it(gpu_host: GpuHost) -> None:
-    """Once any source that apt could not read ended the role: one that does not answer, and one that is not signed."""
+def test_dead_foreign_sources_do_not_stop_the_role(gpu_host: GpuHost) -> None:
+    """Any source that apt could not read stopped the role: an unreachable one, and an unsigned one."""
     gpu_host.becomes()
     gpu_host.run(
         f"mkdir -p /srv/repository/foreign; printf '{DEAD}\n{UNSIGNED}\n' > /etc/apt/sources.list.d/foreign.list"
@@ -162,7 +162,7 @@ def test_sources_of_others_that_are_dead_do_not_end_it(gpu_host: GpuHost) -> Non
     assert any(words.startswith("warning: apt-get update: E: The repository") and "foreign" in words for words in said)
 
 
-def test_hosts_of_others_are_not_rebooted_and_no_reboot_is_asked_for_twice(gpu_host: GpuHost) -> None:
+def test_existing_hosts_are_not_rebooted_and_no_reboot_is_requested_twice(gpu_host: GpuHost) -> None:
     gpu_host.becomes()
     gpu_host.run(f"mkdir -p {FACTS}/sys/module/nouveau")
     boot_id = gpu_host.run("cat /proc/sys/kernel/random/boot_id")
@@ -177,8 +177,8 @@ def test_hosts_of_others_are_not_rebooted_and_no_reboot_is_asked_for_twice(gpu_h
     assert "does not work even after a reboot" in failed.error
 
 
-def test_a_kernel_without_headers_waits_for_the_next_one(gpu_host: GpuHost) -> None:
-    """The running kernel has been replaced and its headers are gone: what boots next gets the driver.
+def test_a_kernel_without_headers_gets_the_driver_for_the_next_kernel(gpu_host: GpuHost) -> None:
+    """The running kernel has been replaced and its headers removed: the next kernel gets the driver.
 
     A machine with NVSwitch also gets the manager without which CUDA would not start.
     """
@@ -187,7 +187,7 @@ def test_a_kernel_without_headers_waits_for_the_next_one(gpu_host: GpuHost) -> N
     waiting = gpu_host.bring().result
     assert waiting.reboot, waiting.failed
     assert "kernel 6.1.0-98-standin-amd64 in use until a reboot" in waiting.reboot.reboot
-    gpu_host.run(f"echo {KERNEL} > {FACTS}/proc/sys/kernel/osrelease")  # as a boot of the newer one would
+    gpu_host.run(f"echo {KERNEL} > {FACTS}/proc/sys/kernel/osrelease")  # like a boot of the newer kernel
     assert gpu_host.bring().result.ok
     assert gpu_host.driver().splitlines()[0] == PINNED
     assert gpu_host.run("systemctl is-active nvidia-fabricmanager") == "active\n"
@@ -217,13 +217,14 @@ def test_an_engine_on_the_gpu_is_proved_and_one_beside_it_is_not_also_after_a_re
     poll(lambda: gpu_host.run(f"cat {FACTS}/compute-apps 2>/dev/null || true") and gpu_host.driver())
     assert prove(gpu_host.record, serving) == words
     gpu_host.run(f"sed -i 's/, .*,/, 1,/' {FACTS}/compute-apps")  # another program has the memory
-    # On a machine that is no container it says "computes on the CPU": tests/unit/provisioning/operate/test_gpu_proof.py
+    # On a machine that is not a container it says "computes on the CPU":
+    # tests/unit/provisioning/operate/test_gpu_proof.py
     with pytest.raises(CheckError, match=r"cannot be proved here: nvidia-smi shows no process of it in a container"):
         prove(gpu_host.record, serving)
 
 
-def test_apt_leaves_a_driver_of_others_alone(gpu_host: GpuHost) -> None:
-    """Once NVIDIA's repository, named for the metrics, let the next upgrade swap libraries under a loaded module."""
+def test_apt_does_not_change_a_foreign_driver(gpu_host: GpuHost) -> None:
+    """NVIDIA's repository, added for the metrics, let the next upgrade replace libraries under a loaded module."""
     gpu_host.becomes()
     debs = f"*nvidia*_{NEWER}-1.deb libcuda1_{NEWER}-1.deb linux-headers-{KERNEL}_1.deb"
     gpu_host.run(f"cd /srv/repository && dpkg -i {debs} && modprobe nvidia")
@@ -236,8 +237,8 @@ def test_apt_leaves_a_driver_of_others_alone(gpu_host: GpuHost) -> None:
 
 
 @pytest.mark.parametrize("version", [NEWEST, "580.65.06"])
-def test_a_driver_that_is_good_enough_is_left_alone(gpu_host: GpuHost, version: str) -> None:
-    """As an image brings it, by packages or not; with its own entry of the repository, which apt wants but once."""
+def test_a_driver_that_is_good_enough_is_not_changed(gpu_host: GpuHost, version: str) -> None:
+    """From an image, with or without packages; with its own entry of the repository, which apt accepts only once."""
     gpu_host.becomes()
     program = f"#!/bin/sh\necho {version}\n"
     gpu_host.run(f"printf '{program}' > /usr/local/bin/nvidia-smi; chmod 755 /usr/local/bin/nvidia-smi")

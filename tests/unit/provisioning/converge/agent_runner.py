@@ -1,4 +1,4 @@
-"""Runs the agent on this machine, in a process of its own and over the same pipes as on a host, inside one folder."""
+"""Runs the agent on this machine, in a separate process and over the same pipes as on a host, inside one folder."""
 
 import getpass
 import grp
@@ -23,7 +23,7 @@ ME: dict[str, Any] = {"owner": getpass.getuser(), "group": grp.getgrgid(os.getgi
 
 @dataclass(frozen=True)
 class Ended:
-    """What the agent said, and how it ended."""
+    """The agent's output and exit status."""
 
     status: int
     events: list[dict[str, Any]]
@@ -52,7 +52,7 @@ def run_agent(folder: Path, resources: Sequence[Resource], mode: str = "apply") 
 
 
 def run_folder(folder: Path, mode: str = "apply") -> Ended:
-    """Run the agent with the list and the blobs that lie in `folder` already."""
+    """Run the agent with the list and the blobs that are already in `folder`."""
     bundle = folder / "bundle"
     command = [sys.executable, "-IS", str(bundle / "agent.pyz"), mode, str(bundle / "resources.json")]
     command += ["--blobs", str(bundle / "blobs"), "--state", str(folder / "state")]

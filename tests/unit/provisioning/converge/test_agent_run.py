@@ -1,4 +1,4 @@
-"""The agent as a process: what it changes, says, keeps back and refuses. Needs no root: everything is in one folder."""
+"""The agent as a process: what it changes, prints, hides and refuses. Needs no root: everything is in one folder."""
 
 import fcntl
 import hashlib
@@ -32,7 +32,7 @@ def file(path: Path, content: str | Secret | None, **fields: Any) -> File:
 
 
 def test_changes_then_finds_nothing_to_do_then_repairs(tmp_path: Path) -> None:
-    """First run makes, second finds all right, third mends what drifted and only that."""
+    """The first run creates, the second finds nothing to do, the third repairs only what drifted."""
     root, source = tmp_path / "root", tmp_path / "source"
     (source / "sub").mkdir(parents=True)
     (source / "a.txt").write_text("a")
@@ -64,7 +64,7 @@ def test_changes_then_finds_nothing_to_do_then_repairs(tmp_path: Path) -> None:
 
 
 def test_plan_changes_nothing_and_shows_the_diff(tmp_path: Path) -> None:
-    """A dry run leaves every byte and makes no state of its own."""
+    """A dry run changes no byte and writes no state."""
     conf = tmp_path / "conf"
     conf.write_text("one\n")
     ended = run_agent(tmp_path, [file(conf, "two\n"), Directory(path=str(tmp_path / "new"), **ME)], mode="plan")
@@ -95,8 +95,8 @@ def test_secrets_are_in_no_event(tmp_path: Path) -> None:
     assert SECRET not in "".join(path.read_text() for path in (tmp_path / "state").iterdir())
 
 
-def test_a_private_old_file_is_not_shown(tmp_path: Path) -> None:
-    """What only its owner may read stays unshown, even when the new content is no secret."""
+def test_the_content_of_a_private_old_file_is_not_shown(tmp_path: Path) -> None:
+    """Content that only its owner may read is not shown, even if the new content is not a secret."""
     conf = tmp_path / "conf"
     conf.write_text(f"password={SECRET}\n")
     conf.chmod(0o600)
@@ -106,7 +106,7 @@ def test_a_private_old_file_is_not_shown(tmp_path: Path) -> None:
 
 
 def test_a_failure_stops_its_dependants_and_nothing_else(tmp_path: Path) -> None:
-    """Dependants of dependants are skipped too, the rest is done, and the exit status says that something failed."""
+    """Dependants of dependants are skipped too, the rest is done, and the exit status reports the failure."""
     desired = [
         Command(name="bad", argv=("false",)),
         file(tmp_path / "a", "a", after=("command:bad",)),
@@ -121,7 +121,7 @@ def test_a_failure_stops_its_dependants_and_nothing_else(tmp_path: Path) -> None
 
 
 def test_a_failing_check_keeps_the_old_file(tmp_path: Path) -> None:
-    """The check sees the new content under its own name; the old content stays and nothing is left beside it."""
+    """The check gets the new content under its own name; the old content stays and nothing remains beside it."""
     conf = tmp_path / "x.conf"
     conf.write_text("old\n")
     check = ("sh", "-c", 'basename "$1"; grep old "$1"', "check", "{path}")
@@ -132,8 +132,8 @@ def test_a_failing_check_keeps_the_old_file(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"x.conf", "bundle", "state"}
 
 
-def test_what_a_cut_off_run_left_is_removed(tmp_path: Path) -> None:
-    """A staged file of a run that was killed goes, although the file itself is right."""
+def test_files_of_an_interrupted_run_are_removed(tmp_path: Path) -> None:
+    """A staged file of a killed run is removed, even if the file itself is correct."""
     conf = tmp_path / "conf"
     conf.write_text("new\n")
     staged = tmp_path / ".conf.llm-deploy-new"
@@ -145,8 +145,8 @@ def test_what_a_cut_off_run_left_is_removed(tmp_path: Path) -> None:
     assert not staged.exists()
 
 
-def test_a_second_run_is_refused_while_one_is_under_way(tmp_path: Path) -> None:
-    """The refusal says who holds the lock, and a dry run is not held up."""
+def test_a_second_run_is_refused_while_one_runs(tmp_path: Path) -> None:
+    """The refusal names the holder of the lock, and a dry run is not blocked."""
     (tmp_path / "state").mkdir()
     with (tmp_path / "state" / "lock").open("w") as lock:
         lock.write("started by ann@desk at 2026-01-01 10:00:00 UTC, process 1\n")
@@ -161,11 +161,13 @@ def test_a_second_run_is_refused_while_one_is_under_way(tmp_path: Path) -> None:
     assert not (tmp_path / "a").exists()
     assert planned.statuses == {f"file:{tmp_path}/a": "changed"}
     assert run_agent(tmp_path, [file(tmp_path / "a", "a")]).status == 0
-    assert (tmp_path / "state" / "lock").read_text().endswith(" on the host\n")  # a process of the host, not of a desk
+    assert (
+        (tmp_path / "state" / "lock").read_text().endswith(" on the host\n")
+    )  # a process of the host, not of a controller
 
 
-def test_a_run_that_is_ending_is_waited_for(tmp_path: Path) -> None:
-    """Once whoever pressed Ctrl-C and ran it again was refused for the seconds that the first agent took to end."""
+def test_a_run_waits_for_one_that_is_ending(tmp_path: Path) -> None:
+    """After Ctrl-C, a new run was refused for the seconds that the first agent took to end."""
     (tmp_path / "state").mkdir()
     hold = (
         "import fcntl, sys, time; fcntl.flock(open(sys.argv[1], 'w'), fcntl.LOCK_EX); print(flush=True); time.sleep(1)"
@@ -183,29 +185,29 @@ def test_a_command_that_changes_nothing_for_its_check_fails(tmp_path: Path) -> N
     assert ended.of("command:c")["error"] == "ran, but its check still fails"
 
 
-def test_what_a_command_warns_of_is_told_among_its_changes(tmp_path: Path) -> None:
-    """All went well, and yet a person should see it."""
+def test_a_commands_warnings_are_printed_among_its_changes(tmp_path: Path) -> None:
+    """The command succeeded, but a person should see the warning."""
     script = "echo noise; echo 'warning: a dead source was passed over'"
     ended = run_agent(tmp_path, [Command(name="c", argv=("sh", "-c", script))])
     assert ended.of("command:c")["changes"][1:] == ["warning: a dead source was passed over"]
 
 
-def test_a_command_that_hangs_is_ended(tmp_path: Path) -> None:
-    """The time limit ends the command with all that it started."""
+def test_a_hanging_command_is_stopped(tmp_path: Path) -> None:
+    """The time limit stops the command and all processes that it started."""
     ended = run_agent(tmp_path, [Command(name="c", argv=("sh", "-c", "sleep 600 & wait"), timeout_s=1)])
     assert ended.of("command:c")["error"] == "`sh -c sleep 600 & wait` did not end within 1 s"
 
 
 @pytest.mark.parametrize("program", ["no-such-program", "/no/such/program"])
 def test_a_missing_program_is_named(tmp_path: Path, program: str) -> None:
-    """A program that lacks fails the resource in words."""
+    """A missing program fails the resource with a message."""
     ended = run_agent(tmp_path, [Command(name="c", argv=(program,))])
     assert program in ended.of("command:c")["error"] + ended.of("command:c")["detail"]
     assert ended.of("command:c")["status"] == "failed"
 
 
 def test_a_blob_with_another_hash_is_refused(tmp_path: Path) -> None:
-    """Content that is not what was listed fails the tree and lands under no name."""
+    """Content that differs from the list fails the tree and gets no file name."""
     source = tmp_path / "source"
     source.mkdir()
     (source / "weights").write_bytes(b"x" * 100)
@@ -218,8 +220,8 @@ def test_a_blob_with_another_hash_is_refused(tmp_path: Path) -> None:
     assert list((tmp_path / "tree").iterdir()) == []
 
 
-def test_what_is_in_the_way_stays_and_is_named(tmp_path: Path) -> None:
-    """It may be somebody's only copy; a plan shows the refusal, too."""
+def test_a_conflicting_path_stays_and_is_named(tmp_path: Path) -> None:
+    """It may be somebody's only copy; a plan also shows the refusal."""
     there = tmp_path / "there"
     there.write_text("theirs")
     wanted = Directory(path=str(there), **ME)
@@ -229,8 +231,8 @@ def test_what_is_in_the_way_stays_and_is_named(tmp_path: Path) -> None:
     assert there.read_text() == "theirs"
 
 
-def test_what_may_not_change_is_repaired_and_never_replaced(tmp_path: Path) -> None:
-    """A version of an adapter is what it was when it came; a folder that is removed by hand may come anew."""
+def test_an_immutable_tree_is_repaired_and_never_replaced(tmp_path: Path) -> None:
+    """A version of an adapter never changes; a folder that was removed by hand may be created again."""
     source, there = tmp_path / "source", tmp_path / "contract@1"
     source.mkdir()
     (source / "weights").write_text("one")
@@ -248,8 +250,8 @@ def test_what_may_not_change_is_repaired_and_never_replaced(tmp_path: Path) -> N
     assert (there / "weights").read_text() == "two"
 
 
-def test_hidden_files_that_once_were_brought_go_and_nothing_is_refused(tmp_path: Path) -> None:
-    """Once a hub's cache or a .DS_Store beside an adapter's files was part of the version."""
+def test_hidden_files_of_older_versions_are_removed_without_a_refusal(tmp_path: Path) -> None:
+    """A hub's cache or a .DS_Store beside an adapter's files used to be part of the version."""
     source, there = tmp_path / "source", tmp_path / "contract@1"
     source.mkdir()
     (source / "weights").write_text("one")
@@ -264,8 +266,8 @@ def test_hidden_files_that_once_were_brought_go_and_nothing_is_refused(tmp_path:
     assert run_agent(tmp_path, [wanted]).of(wanted.id)["status"] == "ok"
 
 
-def test_a_change_that_counts_after_a_reboot_holds_back_only_what_waits_for_it(tmp_path: Path) -> None:
-    """The host is asked to reboot, not reported as failed; the reason is the command's last line."""
+def test_a_change_that_needs_a_reboot_blocks_only_its_dependants(tmp_path: Path) -> None:
+    """The run requests a reboot and reports no failure; the reason is the command's last line."""
     ended = run_agent(
         tmp_path,
         [
@@ -281,15 +283,15 @@ def test_a_change_that_counts_after_a_reboot_holds_back_only_what_waits_for_it(t
     assert ended.status == 1
 
 
-def test_a_program_of_ours_says_in_one_line_why_it_failed(tmp_path: Path) -> None:
+def test_a_project_program_reports_its_failure_in_one_line(tmp_path: Path) -> None:
     script = "echo noise; echo 'error: no GPU is there; choose another machine' >&2; exit 1"
     ended = run_agent(tmp_path, [Command(name="driver", argv=("sh", "-c", script), reboot_status=75)])
     assert ended.of("command:driver")["status"] == "failed"
     assert ended.of("command:driver")["error"] == "no GPU is there; choose another machine"
 
 
-def test_a_download_is_taken_from_the_folder_that_has_it(tmp_path: Path) -> None:
-    """A bundle brought it: nobody is asked at the URL. Its hash counts all the same."""
+def test_a_download_is_taken_from_the_folder_that_contains_it(tmp_path: Path) -> None:
+    """The file comes from a bundle: no request goes to the URL. Its hash is still verified."""
     sha256 = hashlib.sha256(b"engine").hexdigest()
     (tmp_path / "bundle/blobs").mkdir(parents=True)
     blob = tmp_path / "bundle/blobs" / sha256

@@ -1,4 +1,4 @@
-"""What goes wrong on the controlling machine while a host is served is told as that, not as the connection's fault."""
+"""Errors of the controller during a run are reported as such, not as connection errors."""
 
 import json
 from collections.abc import Callable
@@ -18,11 +18,11 @@ from serving.spec.models import GatewaySpec
 from tests.unit.provisioning.records import host
 
 UNREADABLE = Path("/proc/self/mem")
-"""Can be opened; reading its start fails, as on a disk with a bad block."""
+"""A file that opens but cannot be read, as on a disk with a bad block."""
 
 
 class Saying:
-    """A channel whose agent says some events, and then is cut off."""
+    """A channel whose agent sends some events and is then cut off."""
 
     def __init__(self, *events: dict[str, Any]) -> None:
         self._lines = [f"{MARK}\n".encode(), *(json.dumps(event).encode() + b"\n" for event in events), b""]
@@ -52,9 +52,9 @@ FAILED = {"event": "resource", "id": "command:firewall", "status": "failed", "er
 def test_new_firewall_rules_are_confirmed_over_a_new_connection(
     monkeypatch: pytest.MonkeyPatch, reachable: bool
 ) -> None:
-    """Once, and not before the host waits for it; a host that lets none in is left to bring its rules back.
+    """One connection, and only when the host waits for it; a host that admits none restores its rules itself.
 
-    A single lost packet once rolled a firewall back, in words that blamed ssh_cidrs.
+    A single lost packet rolled a firewall back, with an error that blamed ssh_cidrs.
     """
     done: list[str] = []
 
@@ -79,8 +79,8 @@ def test_new_firewall_rules_are_confirmed_over_a_new_connection(
 
 
 @pytest.mark.parametrize("failed", ["", "login as admin refused"])
-def test_the_agent_hears_whether_a_second_login_works(monkeypatch: pytest.MonkeyPatch, failed: str) -> None:
-    """Settings of sshd are kept only if it does; a first connection that stands would not show it."""
+def test_the_agent_learns_whether_a_second_login_works(monkeypatch: pytest.MonkeyPatch, failed: str) -> None:
+    """Settings of sshd are kept only if it works; the open first connection would not show a failure."""
     monkeypatch.setattr(controller, "second_login", lambda _: failed)
     sent: list[bytes] = []
     channel: Any = Saying({"event": "confirm", "id": "sshd_file:/etc/ssh/sshd_config.d/10-x.conf"}, END)
@@ -98,8 +98,8 @@ NOISE = {
 
 
 @pytest.mark.parametrize(("lines", "runs"), NOISE.values(), ids=NOISE.keys())
-def test_what_others_print_is_no_event(lines: list[bytes], runs: bool) -> None:
-    """Once a login script that printed a brace ended a provision in a JSONDecodeError."""
+def test_output_of_other_programs_is_not_an_event(lines: list[bytes], runs: bool) -> None:
+    """A login script that printed a brace ended a provision with a JSONDecodeError."""
     channel: Any = Saying()
     channel._lines = [*(line + b"\r\n" for line in lines), *([json.dumps(END).encode() + b"\n"] if runs else []), b""]
     channel.exit_status_ready = lambda: True

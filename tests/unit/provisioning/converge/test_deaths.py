@@ -1,4 +1,4 @@
-"""How many deaths of a unit are one too many, by what its journal says after each."""
+"""How many deaths of a unit are too many, by its journal after each death."""
 
 from functools import partial
 
@@ -35,7 +35,7 @@ LIVES: dict[str, tuple[list[str], int | None]] = {
 
 @pytest.mark.parametrize("name", LIVES)
 def test_the_deaths_of_an_engine(name: str) -> None:
-    """Two adapters that each ended the engine once were two deaths, and the first provision failed."""
+    """Two adapters that each ended the engine counted as two deaths, and the first provision failed."""
     lives, fails_after = LIVES[name]
     deaths, journal = Deaths(PASSING, LEFT_OUT), ""
     deaths.begin(0)
@@ -45,7 +45,7 @@ def test_the_deaths_of_an_engine(name: str) -> None:
         assert deaths.are_too_many == (number == fails_after)
 
 
-def test_what_is_left_out_is_found_once_and_systemd_may_count_from_0_again() -> None:
+def test_a_left_out_adapter_is_found_once_and_resets_systemds_count() -> None:
     deaths, reads = Deaths("", LEFT_OUT), []
 
     def journal() -> str:

@@ -1,4 +1,4 @@
-"""What the agent asks a server for when it downloads; that a whole download works is tests/machine's to prove."""
+"""The agent's requests for a download; tests/machine tests a whole download."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +11,8 @@ from tests.doubles.hub import REPO, REVISION, HubDouble, running_hub
 
 @pytest.mark.usefixtures("old_urllib")
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_every_redirect_is_followed_also_by_an_old_python(status: int) -> None:
-    """Hosts with a Python before 3.11 reported the 308 of a server that had moved for good as an error."""
+def test_every_redirect_is_followed_even_by_an_old_python(status: int) -> None:
+    """Hosts with a Python before 3.11 reported the 308 of a permanently moved server as an error."""
     host: Any = SimpleNamespace(blobs=SimpleNamespace(path=lambda _: None))
     with running_hub(HubDouble({"config.json": b"{}"})) as hub:
         path = f"/{REPO}/resolve/{REVISION}/config.json"

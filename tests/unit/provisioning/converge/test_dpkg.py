@@ -1,4 +1,4 @@
-"""What is done about an installation that was cut off. That it helps: tests/machine/test_apt_cut_off.py."""
+"""Repair of an interrupted installation. tests/machine/test_apt_cut_off.py tests its effect."""
 
 import os
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ unknown\tok\tnot-installed\tnever\t
 
 
 class Played:
-    """Answers as dpkg and apt would, and keeps what they were asked."""
+    """Answers like dpkg and apt, and records their calls."""
 
     def __init__(self, listing: str, *, has: Sequence[str] = (), said: dict[str, list[tuple[int, str]]] | None = None):
         self.listing, self.has, self.said = listing, has, said or {}
@@ -48,8 +48,8 @@ class Played:
         return [each.replace(f"dpkg {keep} ", "") for each in self.asked if each.startswith("dpkg ")]
 
 
-def test_what_was_being_unpacked_is_unpacked_again_before_the_rest_is_configured() -> None:
-    """Once nothing but `dpkg --configure -a` was tried: such a package stayed, and no later run got by it."""
+def test_a_half_unpacked_package_is_unpacked_again_before_the_rest_is_configured() -> None:
+    """Only `dpkg --configure -a` was tried: such a package stayed, and every later run failed on it."""
     host = Played(STATES, has=["libnvidia-compute-580:amd64=580.159.04-1ubuntu1"])
     assert dpkg.mend(host) == ""
     calls = host.dpkg()
@@ -58,8 +58,8 @@ def test_what_was_being_unpacked_is_unpacked_again_before_the_rest_is_configured
     assert calls[2:] == ["--remove --force-remove-reinstreq --force-depends nano", "--configure -a"]
 
 
-def test_a_torn_package_is_found_among_any_number_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is kept of a program's output is its end: on a host with 1,300 packages the first were never seen."""
+def test_a_broken_package_is_found_among_any_number_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the end of a program's output is kept: on a host with 1,300 packages the first were never seen."""
     rows = [
         "install\treinstreq\thalf-installed\taaa\t1",
         *(f"install\tok\tinstalled\tlib{n}\t1.2.3" for n in range(9000)),
@@ -71,7 +71,7 @@ def test_a_torn_package_is_found_among_any_number_of_others(tmp_path: Path, monk
     assert dpkg.torn(process.run(dpkg.TORN).output) == [("install", "aaa", "1")]
 
 
-def test_another_version_will_do_and_one_that_nobody_has_is_told() -> None:
+def test_another_version_is_accepted_and_an_unavailable_one_is_reported() -> None:
     assert dpkg.mend(Played(STATES, has=["libnvidia-compute-580:amd64"])) == ""
     left = dpkg.mend(Played(STATES))
     words = "libnvidia-compute-580:amd64: the installation was interrupted, and no apt source has this package"
@@ -82,8 +82,8 @@ def test_another_version_will_do_and_one_that_nobody_has_is_told() -> None:
     assert "--remove --force-remove-reinstreq --force-depends libnvidia-compute-580:amd64" in gone.dpkg()
 
 
-def test_locks_of_others_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As unattended-upgrades holds them: unlike apt, dpkg itself ends at once."""
+def test_the_repair_waits_for_locks_of_other_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For example of unattended-upgrades: unlike apt, dpkg itself fails at once."""
     monkeypatch.setattr(dpkg, "LOCK_POLL_S", 0)
     busy = (2, "dpkg: error: dpkg frontend lock was locked by another process with pid 7")
     host = Played("", said={"--configure": [busy, busy]})
@@ -98,7 +98,7 @@ def test_locks_of_others_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_updates_that_dpkg_cannot_read_are_moved_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a full disk leaves them: dpkg then refuses everything, also to list what is installed."""
+    """A full disk leaves such files: dpkg then refuses everything, even to list installed packages."""
     updates = tmp_path / "updates"
     updates.mkdir()
     (updates / "0003").write_text("Package: foo\nStat")
@@ -110,7 +110,7 @@ def test_updates_that_dpkg_cannot_read_are_moved_away(tmp_path: Path, monkeypatc
     assert (tmp_path / "aside/dpkg-update-0003").read_text() == "Package: foo\nStat"
 
 
-def test_a_package_that_has_to_be_unpacked_again_is_not_installed() -> None:
+def test_a_package_that_must_be_unpacked_again_is_not_installed() -> None:
     seen = packages.states("curl installed ok\nbc installed reinstreq\nnano half-configured ok\n")
     assert seen == {"curl": "installed", "bc": "half-installed", "nano": "half-configured"}
 
@@ -143,11 +143,11 @@ E: Held packages were changed and -y was used without --allow-change-held-packag
     ],
     ids=["not-found", "foreign-source-and-another-error", "held", "full-disk", "unmendable", "clock", "silent"],
 )
-def test_the_cause_is_the_one_that_matters(said: list[str], left: str, words: str) -> None:
+def test_the_relevant_error_is_the_cause(said: list[str], left: str, words: str) -> None:
     assert words in packages._cause(said, left)
 
 
-def test_sources_of_others_that_cannot_be_read_are_warnings() -> None:
+def test_unreadable_foreign_sources_are_warnings() -> None:
     unsigned = "E: The repository 'http://dead.example jammy Release' is not signed.\n"
     assert packages._complaints([DEAD + unsigned, ""], 0) == [DEAD.splitlines()[1], unsigned.strip()]
     assert packages._complaints(["dpkg: error processing package theirs (--configure):\n"], 100) == [

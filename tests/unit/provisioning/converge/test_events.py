@@ -1,4 +1,4 @@
-"""The agent's events: masked, held back while nothing changes, and silent when nobody listens."""
+"""The agent's events: masked, held back while nothing changes, and silent without a listener."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from provisioning.converge.agent.events import Cut, Events
 
 
 def emitted(secrets: list[str], text: str) -> str:
-    """Return what arrives of `text`."""
+    """Return `text` as it arrives."""
     reader, writer = os.pipe()
     events = Events(writer, None)
     for secret in secrets:
@@ -35,13 +35,13 @@ MASKED = {
 
 @pytest.mark.parametrize("case", MASKED)
 def test_mask(case: str) -> None:
-    """Secrets go wherever they are in an event, the rest stays."""
+    """Secrets are masked everywhere in an event, the rest stays."""
     secrets, text, expected = MASKED[case]
     assert emitted(secrets, text) == expected
 
 
 def test_a_short_secret_breaks_no_word_of_the_protocol() -> None:
-    """A proxy's password `1234` once changed the digests that the agent asked for."""
+    """A proxy's password `1234` changed the digests that the agent requested."""
     reader, writer = os.pipe()
     events = Events(writer, None)
     events.keep_secret("1234")
@@ -53,7 +53,7 @@ def test_a_short_secret_breaks_no_word_of_the_protocol() -> None:
 
 
 def test_held_events_travel_with_the_next() -> None:
-    """A run that changes nothing says all of it in one write."""
+    """A run that changes nothing sends everything in one write."""
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     events = Events(writer, None)
@@ -66,8 +66,8 @@ def test_held_events_travel_with_the_next() -> None:
     os.close(writer)
 
 
-def test_a_closed_output_is_a_cut_and_no_exception() -> None:
-    """What is under way must not break because nobody listens: the cut is raised between resources."""
+def test_a_closed_output_is_a_cut_and_not_an_exception() -> None:
+    """A running change must not break because nobody listens: the cut is raised between resources."""
     reader, writer = os.pipe()
     os.close(reader)
     events = Events(writer, None)
@@ -78,7 +78,7 @@ def test_a_closed_output_is_a_cut_and_no_exception() -> None:
 
 
 def test_the_end_of_the_connection_is_a_cut() -> None:
-    """The controller's end of stdin tells that it is gone, unless answers are on their way."""
+    """The end of stdin means that the controller has disconnected, unless answers are on their way."""
     reader, writer = os.pipe()
     events = Events(1, reader)
     assert not events.controller_gone()

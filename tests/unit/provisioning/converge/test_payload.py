@@ -1,4 +1,4 @@
-"""What travels to a host."""
+"""The payload that is sent to a host."""
 
 import ast
 import sys
@@ -17,7 +17,7 @@ SOURCES = sorted(AGENT_DIR.rglob("*.py"))
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(AGENT_DIR)))
 def test_agent_is_python_3_8_and_standard_library_only(path: Path) -> None:
-    """Hosts have Python 3.8 and nothing of ours."""
+    """Hosts have Python 3.8 and none of this project's packages."""
     tree = ast.parse(path.read_text(), feature_version=(3, 8))
     for node in ast.walk(tree):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
@@ -33,7 +33,7 @@ def test_agent_zip_is_the_same_for_the_same_sources() -> None:
 
 
 def test_secrets_are_marked_in_the_document_and_absent_from_the_repr() -> None:
-    """The agent knows what to mask, and a traceback of ours shows nothing."""
+    """The agent knows what to mask, and our own tracebacks show no secret."""
     desired = [
         File(path="/etc/a", content=Secret("s3cret")),
         Command(name="c", argv=("true",), env={"TOKEN": Secret("t0ken"), "PLAIN": "x"}),
@@ -48,8 +48,8 @@ def test_secrets_are_marked_in_the_document_and_absent_from_the_repr() -> None:
     assert "s3cret" not in repr(desired)
 
 
-def test_what_a_dot_hides_stays_here(tmp_path: Path) -> None:
-    """Once a .DS_Store, or a byte in a hub's cache, sent the whole model anew, to a folder of its own."""
+def test_hidden_files_are_not_sent(tmp_path: Path) -> None:
+    """A .DS_Store, or a changed byte in a hub's cache, sent the whole model again, to a new folder."""
     (tmp_path / "weights").write_bytes(b"abc")
     before = tree_digest(tmp_path)
     (tmp_path / ".DS_Store").write_text("x")
@@ -61,8 +61,8 @@ def test_what_a_dot_hides_stays_here(tmp_path: Path) -> None:
     assert tree_digest(tmp_path) == before
 
 
-def test_a_tree_lists_its_files_and_keeps_their_content_back(tmp_path: Path) -> None:
-    """Links are followed, modes are 0644 or 0755, content stays here until it is asked for."""
+def test_a_tree_lists_its_files_without_their_content(tmp_path: Path) -> None:
+    """Links are followed, modes are 0644 or 0755, content is sent only on request."""
     (tmp_path / "real").write_bytes(b"abc")
     (tmp_path / "link").symlink_to("real")
     (tmp_path / "run").write_text("x")
@@ -86,7 +86,7 @@ REFUSED: dict[str, tuple[list[Resource], str]] = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused_lists(case: str) -> None:
-    """A list that cannot be right is refused before anything is sent."""
+    """An invalid list is refused before anything is sent."""
     desired, message = REFUSED[case]
     with pytest.raises(ConfigError, match=message):
         payload_of(desired, dry_run=True)

@@ -1,4 +1,4 @@
-"""What each kind of resource would change: wish and fact in, changes out, from the tables in cases/."""
+"""What each kind of resource would change: desired state and facts in, changes out, from the tables in cases/."""
 
 import importlib
 import json
@@ -42,8 +42,8 @@ def _all_cases() -> list[Any]:
 
 
 def _wanted(kind: str, fields: dict[str, Any]) -> DesiredResource:
-    """Return the wish as the agent sees it, made the way the controller makes it."""
-    if kind == "tree":  # its files are read from a folder of the controlling machine: the table names them
+    """Return the desired state as the agent gets it, made the way the controller makes it."""
+    if kind == "tree":  # its files are read from a folder of the controller: the table names them
         return DesiredResource(id="tree:x", kind=kind, **fields)
     values: dict[str, Any] = {n: Secret(v["secret"]) if isinstance(v, dict) else v for n, v in fields.items()}
     document = payload_of([CLASSES[kind](**values)], dry_run=True).document

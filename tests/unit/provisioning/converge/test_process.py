@@ -1,10 +1,10 @@
-"""Commands as a person reads them."""
+"""Commands in a form for people."""
 
 from provisioning.converge.agent.process import SHOWN_CHARS, shown
 
 
 def test_a_command_is_shown_in_one_short_line() -> None:
-    """One whose word is a whole program once filled the screen of a plan."""
+    """A command with a whole program as argument filled the screen of a plan."""
     assert shown(["apt-get", "install", "nginx"]) == "apt-get install nginx"
     program = "import os\n" * 200
     line = shown(["python3", "-c", program])

@@ -1,4 +1,4 @@
-"""A host's proxy: what its programs are told, and that its login is shown nowhere."""
+"""A host's proxy: the settings of its programs, and that its login is shown nowhere."""
 
 import http.server
 import json
@@ -35,12 +35,12 @@ def with_login(monkeypatch: pytest.MonkeyPatch) -> HostRecord:
     return behind(login={"env": "PROXY_LOGIN"})
 
 
-def test_a_host_without_a_proxy_is_told_nothing_and_loses_an_old_file() -> None:
+def test_a_host_without_a_proxy_gets_no_settings_and_loses_an_old_file() -> None:
     assert proxy_environment(host()) == {}
     assert apt_file(host()).content is None
 
 
-def test_programs_of_all_habits_find_it_and_reach_loopback_directly() -> None:
+def test_all_spellings_of_the_variables_are_set_and_loopback_is_direct() -> None:
     found = proxy_environment(behind(no_proxy=[".corp.example.com"]))
     assert found["https_proxy"] == found["HTTP_PROXY"] == URL
     direct = str(found["no_proxy"]).split(",")
@@ -56,7 +56,7 @@ def test_apt_has_it_for_its_own_timers() -> None:
     assert file.mode == 0o644
 
 
-def test_a_login_is_a_secret_wherever_it_stands(with_login: HostRecord) -> None:
+def test_a_login_is_a_secret_everywhere(with_login: HostRecord) -> None:
     values = proxy_environment(with_login)
     assert values["http_proxy"] == Secret(f"http://ann:{SHOWN}@proxy.example.com:3128")
     file = apt_file(with_login)
@@ -67,14 +67,14 @@ def test_a_login_is_a_secret_wherever_it_stands(with_login: HostRecord) -> None:
 
 
 @pytest.mark.parametrize("login", ["", "ann", ":x", "ann:"])
-def test_a_login_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch, login: str) -> None:
+def test_an_invalid_login_is_reported(monkeypatch: pytest.MonkeyPatch, login: str) -> None:
     monkeypatch.setenv("PROXY_LOGIN", login)
     with pytest.raises(ConfigError, match="environment variable PROXY_LOGIN"):
         proxy_environment(behind(login={"env": "PROXY_LOGIN"}))
 
 
 def agent(folder: Path, resources: list[Resource], there: HostRecord) -> str:
-    """Run the agent with what the controller sends for a host; return all that it says."""
+    """Run the agent with the controller's payload for a host; return its whole output."""
     run_agent(folder, [])
     environment, masks = proxy_environment(there), proxy_masks(there)
     document = payload_of(resources, dry_run=False, environment=environment, masks=masks).document
@@ -106,7 +106,7 @@ class Seen(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def proxy() -> Iterator[tuple[str, list[str]]]:
-    """A proxy's URL, and what it is asked for."""
+    """A proxy's URL, and its requests."""
     asked: list[str] = []
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Seen,), {"asked": asked}))
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -115,7 +115,7 @@ def proxy() -> Iterator[tuple[str, list[str]]]:
     server.server_close()
 
 
-def test_what_the_agent_runs_goes_through_it(proxy: tuple[str, list[str]], tmp_path: Path) -> None:
+def test_the_agents_commands_use_the_proxy(proxy: tuple[str, list[str]], tmp_path: Path) -> None:
     url, asked = proxy
     fetch = "import urllib.request as r; r.urlopen('http://models.example.com/x').read()"
     agent(tmp_path, [Command(name="fetch", argv=(sys.executable, "-c", fetch))], host(proxy={"http": url}))
@@ -137,7 +137,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("values", "words"), REFUSED.values(), ids=REFUSED.keys())
-def test_what_is_no_proxy_is_refused(values: dict[str, Any], words: str) -> None:
+def test_an_invalid_proxy_is_refused(values: dict[str, Any], words: str) -> None:
     with pytest.raises(ValidationError) as caught:
         ProxySpec.model_validate(values)
     told = str(caught.value.errors(include_url=False, include_input=False))

@@ -1,4 +1,4 @@
-"""New settings of sshd stay only when a second login works; whatever else happens, the old ones are back."""
+"""New sshd settings stay only if a second login works; in all other cases the old ones return."""
 
 import contextlib
 import inspect
@@ -27,16 +27,16 @@ ACTIVE = {"ActiveState": "active", "UnitFileState": "enabled"}
 
 
 class Systemd:
-    """systemd as far as it is asked; the script that takes a file back is run for real."""
+    """A double of the used parts of systemd; the script that restores a file really runs."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, ...]] = []
         self.units = {"ssh.service": ACTIVE, "ssh.socket": {"ActiveState": "inactive", "UnitFileState": "disabled"}}
         self.reloads = True
         self.kept: Path | None = None
-        """The former file, which the guard puts back."""
+        """The previous file, which the guard restores."""
         self.kept_while_guarded = False
-        """Whether the former file was there until the guard was stopped."""
+        """Whether the previous file existed until the guard was stopped."""
 
     def run(self, argv: Sequence[str], **_: Any) -> Done:
         self.asked.append(tuple(argv))
@@ -57,12 +57,12 @@ class Systemd:
         return Done(argv, subprocess.run(argv, stderr=subprocess.DEVNULL, check=False).returncode, "")
 
     def guard(self, path: Path) -> None:
-        """Do what the timer does."""
+        """Act like the timer."""
         self._real(["sh", "-c", sshd_file.RESTORE, "restore", sshd_file.before_path(str(path)), str(path)])
 
     @property
     def guarded(self) -> bool:
-        """Whether a timer of systemd's would take the file back."""
+        """Whether a systemd timer would restore the file."""
         began = [index for index, argv in enumerate(self.asked) if argv[0] == "systemd-run"]
         ended = [index for index, argv in enumerate(self.asked) if argv[:2] == ("systemctl", "stop")]
         return bool(began) and max(began) > max(ended, default=-1)
@@ -78,7 +78,7 @@ def systemd(monkeypatch: pytest.MonkeyPatch) -> Systemd:
 
 
 def bring(path: Path, confirm: Callable[[str, float], str], content: str = NEW, check: tuple[str, ...] = ()) -> None:
-    """Bring the file as a run of the agent does."""
+    """Install the file like a run of the agent."""
     resource = SshdFile(path=str(path), content=content, check=check, **ME)
     (wanted,) = read_resources(payload_of([resource], dry_run=False).document["resources"], lambda _: None)
     nothing: Any = None
@@ -111,7 +111,7 @@ def test_settings_that_let_a_second_login_in_stay(tmp_path: Path, systemd: Syste
 def test_settings_that_shut_a_second_login_out_are_taken_back(
     tmp_path: Path, systemd: Systemd, before: str | None
 ) -> None:
-    """Once an operator with six keys in the agent could log in before our file came, and not after."""
+    """An operator with six keys in the SSH agent could log in before our file was installed, and not after."""
     path = tmp_path / "10-x.conf"
     if before:
         path.write_text(before)
@@ -122,7 +122,7 @@ def test_settings_that_shut_a_second_login_out_are_taken_back(
     assert not systemd.guarded
 
 
-def test_a_connection_that_ends_meanwhile_takes_them_back(tmp_path: Path, systemd: Systemd) -> None:
+def test_a_lost_connection_restores_the_old_settings(tmp_path: Path, systemd: Systemd) -> None:
     path = tmp_path / "10-x.conf"
     path.write_text(OLD)
 
@@ -135,7 +135,7 @@ def test_a_connection_that_ends_meanwhile_takes_them_back(tmp_path: Path, system
     assert not systemd.guarded
 
 
-def test_a_reload_that_fails_takes_them_back(tmp_path: Path, systemd: Systemd) -> None:
+def test_a_failed_reload_restores_the_old_settings(tmp_path: Path, systemd: Systemd) -> None:
     path = tmp_path / "10-x.conf"
     path.write_text(OLD)
     systemd.reloads = False
@@ -144,10 +144,10 @@ def test_a_reload_that_fails_takes_them_back(tmp_path: Path, systemd: Systemd) -
     assert path.read_text() == OLD
 
 
-def test_a_reload_that_does_not_end_takes_them_back(
+def test_a_hanging_reload_restores_the_old_settings(
     tmp_path: Path, systemd: Systemd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The new file stayed in place until the guard came."""
+    """The new file stayed until the guard ran."""
     path = tmp_path / "10-x.conf"
     path.write_text(OLD)
 
@@ -163,13 +163,13 @@ def test_a_reload_that_does_not_end_takes_them_back(
 
 
 def test_the_guard_outlasts_check_reload_and_second_login() -> None:
-    """It came after 120 s, and the three may take 181 s."""
+    """It ran after 120 s, and the three may take 181 s."""
     check_s = reload_s = inspect.signature(process.run).parameters["timeout_s"].default
     assert check_s + reload_s + sshd_file.RELOAD_SETTLE_S + sshd_file.CONFIRM_S + 30 < sshd_file.GUARD_S
 
 
 @pytest.mark.parametrize("before", [OLD, None])
-def test_settings_that_the_guard_took_back_are_not_reported_as_confirmed(
+def test_settings_that_the_guard_undid_are_not_reported_as_confirmed(
     tmp_path: Path, systemd: Systemd, before: str | None
 ) -> None:
     """The second login worked under the old settings, and the run reported success while the file held those."""
@@ -188,10 +188,8 @@ def test_settings_that_the_guard_took_back_are_not_reported_as_confirmed(
 
 
 @pytest.mark.parametrize("before", [OLD, None])
-def test_a_guard_that_comes_late_leaves_confirmed_settings(
-    tmp_path: Path, systemd: Systemd, before: str | None
-) -> None:
-    """It took a former file that had just been removed for one that never was, and deleted the confirmed settings."""
+def test_a_late_guard_keeps_confirmed_settings(tmp_path: Path, systemd: Systemd, before: str | None) -> None:
+    """It treated a just removed backup as a missing previous file, and deleted the confirmed settings."""
     path = tmp_path / "10-x.conf"
     if before:
         path.write_text(before)
@@ -201,10 +199,10 @@ def test_a_guard_that_comes_late_leaves_confirmed_settings(
     assert path.read_text() == NEW
 
 
-def test_a_guard_of_a_run_that_was_cut_off_may_come_between_look_and_change(
+def test_the_guard_of_an_interrupted_run_may_run_between_check_and_change(
     tmp_path: Path, systemd: Systemd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The former file was thought to be kept already, so that there was nothing to return to."""
+    """The previous file was assumed to be saved already, so there was nothing to restore."""
     path = tmp_path / "10-x.conf"
     path.write_text(NEW)
     Path(sshd_file.before_path(str(path))).write_text(OLD)
@@ -221,7 +219,7 @@ def test_a_guard_of_a_run_that_was_cut_off_may_come_between_look_and_change(
     assert left(tmp_path) == ["10-x.conf"]
 
 
-def test_what_the_check_refuses_never_was_there(tmp_path: Path, systemd: Systemd) -> None:
+def test_a_file_that_the_check_refuses_is_never_installed(tmp_path: Path, systemd: Systemd) -> None:
     path = tmp_path / "10-x.conf"
     path.write_text(OLD)
     with pytest.raises(Failure, match="the check of the new content failed"):
@@ -254,7 +252,7 @@ def test_an_agent_that_dies_meanwhile_leaves_the_old_file_for_the_guard_and_the_
 
 
 def test_a_service_that_its_socket_starts_is_not_reloaded(tmp_path: Path, systemd: Systemd) -> None:
-    """Ubuntu 24.04: the service reads its files when somebody comes."""
+    """Ubuntu 24.04: the service reads its files when somebody connects."""
     off = {"ActiveState": "inactive", "UnitFileState": "disabled"}
     systemd.units = {"ssh.service": off, "ssh.socket": ACTIVE}
     bring(tmp_path / "10-x.conf", lambda *_: "")
@@ -263,7 +261,7 @@ def test_a_service_that_its_socket_starts_is_not_reloaded(tmp_path: Path, system
 
 @contextlib.contextmanager
 def asked(answer: bytes, *, patience_s: float = 10, ended: bool = False) -> Iterator[Callable[[], str]]:
-    """Yield what asks a controller that has sent `answer`, and has ended the connection when `ended`."""
+    """Yield the query to a controller that has sent `answer`, and has closed the connection if `ended`."""
     to_agent, from_controller = os.pipe()
     heard, events_end = os.pipe()
     with os.fdopen(to_agent, "rb") as stream, os.fdopen(from_controller, "wb") as controller:
@@ -278,12 +276,12 @@ def asked(answer: bytes, *, patience_s: float = 10, ended: bool = False) -> Iter
 
 
 @pytest.mark.parametrize("said", ["", "no answer within 10 s"])
-def test_the_controllers_word_is_taken(said: str) -> None:
+def test_the_controllers_answer_is_used(said: str) -> None:
     with asked(json.dumps({"error": said}).encode() + b"\n") as ask:
         assert ask() == said
 
 
 @pytest.mark.parametrize(("ended", "patience_s"), [(True, 10), (False, 0.1)])
-def test_a_controller_that_goes_away_or_says_nothing_is_a_cut(ended: bool, patience_s: float) -> None:
+def test_a_disconnected_or_silent_controller_is_a_cut(ended: bool, patience_s: float) -> None:
     with asked(b"", ended=ended, patience_s=patience_s) as ask, pytest.raises(Cut):
         ask()

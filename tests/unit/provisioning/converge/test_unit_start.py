@@ -1,4 +1,4 @@
-"""A start of a unit whose process dies some times first: which end the agent waits for. systemd is played."""
+"""A start of a unit whose process first dies several times: what the agent waits for. systemd is a double."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +13,7 @@ START = [("start", "start")]
 
 
 class PlayedSystemd:
-    """One unit: it dies with each of `lives` as its journal, then it is ready. Each look finds the next life."""
+    """One unit: it dies with each of `lives` as its journal, then it is ready. Each query finds the next life."""
 
     def __init__(self, *lives: str, limit: int) -> None:
         self._lives = list(lives)
@@ -68,8 +68,8 @@ def start(monkeypatch: pytest.MonkeyPatch, systemd: PlayedSystemd) -> None:
     unit.apply(wanted, {"CanReload": "no"}, START, host)
 
 
-def test_a_unit_that_leaves_out_one_thing_after_each_death_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two adapters that each ended the engine once failed a provision; six would have met systemd's start limit."""
+def test_the_agent_waits_for_a_unit_that_leaves_out_one_thing_after_each_death(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two adapters that each ended the engine failed a provision; six would have reached systemd's start limit."""
     start(monkeypatch, PlayedSystemd(*(f"{name}@1 ended it\n" for name in "abcdef"), limit=5))
 
 

@@ -1,4 +1,4 @@
-"""What the Ollama role wishes for on which host. That it works is tests/machine/test_ollama.py's to prove."""
+"""The Ollama role's resources for each kind of host. tests/machine/test_ollama.py tests them on a machine."""
 
 import json
 import re
@@ -29,7 +29,7 @@ RELEASE = "/var/lib/llm/ollama/releases/0.24.0-0123456789ab"
 
 @pytest.fixture(autouse=True)
 def _files_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folders here have no files: what would be read of them is this."""
+    """The folders here have no files: these values replace their content."""
     monkeypatch.setattr("provisioning.roles.engine.store.tree_digest", lambda _: "b" * 64)
 
 
@@ -60,7 +60,7 @@ def service(resources: list[Resource], name: str) -> list[str]:
 
 @pytest.mark.parametrize("release", [REMOTE, BUILT], ids=["url", "built"])
 @pytest.mark.parametrize("gpu", [None, L4], ids=["cpu", "gpu"])
-def test_all_ids_differ_and_what_a_resource_waits_for_comes_before_it(release: Archive, gpu: Any) -> None:
+def test_all_ids_differ_and_dependencies_come_first(release: Archive, gpu: Any) -> None:
     seen: set[str] = set()
     for each in joined(base(host(gpu=gpu), GatewaySpec()), desired(release=release, gpu=gpu)):
         assert each.id not in seen
@@ -68,7 +68,7 @@ def test_all_ids_differ_and_what_a_resource_waits_for_comes_before_it(release: A
         seen.add(each.id)
 
 
-def test_the_archive_is_checked_unpacked_beside_what_runs_and_linked_last() -> None:
+def test_the_archive_is_checked_unpacked_beside_the_running_release_and_linked_last() -> None:
     resources = desired()
     (download,) = (each for each in resources if isinstance(each, Download))
     unpack = next(each for each in resources if each.id == "command:ollama-release")
@@ -81,7 +81,7 @@ def test_the_archive_is_checked_unpacked_beside_what_runs_and_linked_last() -> N
     assert unpack.id in link.after
 
 
-def test_a_built_archive_travels_from_here() -> None:
+def test_a_built_archive_is_sent_by_the_controller() -> None:
     resources = desired(release=BUILT)
     assert not [each for each in resources if isinstance(each, Download)]
     archive = next(each for each in resources if isinstance(each, Tree) and each.source == BUILT.folder)
@@ -124,7 +124,7 @@ def test_a_stop_waits_for_running_answers_as_long_as_the_spec_says() -> None:
     assert service(desired(serving(drain_s=90)), "ExecStop")[0].endswith("engine/engine drain 90")
 
 
-def test_a_start_answers_a_token_first() -> None:
+def test_a_start_ends_only_after_a_token() -> None:
     assert service(desired(), "ExecStartPost")[0].endswith("engine-ready 11434 base 900 /api/version")
 
 
@@ -132,7 +132,7 @@ def test_a_gpu_host_sees_its_gpus() -> None:
     assert "char-nvidia-uvm rw" in service(desired(gpu=L4), "DeviceAllow")
 
 
-def test_models_are_made_from_files_and_inherit_what_the_base_says() -> None:
+def test_models_are_made_from_files_and_inherit_the_bases_settings() -> None:
     texts = {"system": "Be brief.", "template": "{{ .Prompt }}", "quantize": "q8_0"}
     said = {**texts, "parameters": {"temperature": 0, "stop": ["END"]}, "prune": True}
     plan = json.loads(text(desired(serving(ollama=said)), PLAN))
@@ -157,21 +157,21 @@ def test_models_are_made_from_files_and_inherit_what_the_base_says() -> None:
     ]
 
 
-def test_models_are_made_without_a_network_by_a_user_who_writes_nowhere_else() -> None:
+def test_models_are_made_without_a_network_by_a_user_who_cannot_write_elsewhere() -> None:
     make = next(each for each in desired() if isinstance(each, Command) and each.name == "ollama-models")
     assert {"--property=PrivateNetwork=yes", "--property=User=llm", "--property=ProtectSystem=strict"} < set(make.argv)
     assert "--property=ReadWritePaths=/var/lib/llm/ollama" in make.argv
 
 
-def test_memory_ends_the_making_of_a_model_before_the_engine_that_serves() -> None:
-    """Once the engine, which has 200, was what the kernel took for the making's hunger."""
+def test_lack_of_memory_kills_the_model_builder_before_the_engine() -> None:
+    """The kernel killed the engine, with a score of 200, for the builder's memory use."""
     make = next(each for each in desired() if isinstance(each, Command) and each.name == "ollama-models")
     (score,) = re.findall(r"--property=OOMScoreAdjust=(\d+)", " ".join(make.argv))
     assert int(score) > int(service(desired(), "OOMScoreAdjust")[0])
     assert "--property=MemoryMax=50%" in make.argv
 
 
-def test_a_model_of_a_registry_is_fetched_by_its_digest_as_the_engines_user() -> None:
+def test_a_registry_model_is_fetched_by_digest_as_the_engines_user() -> None:
     source = {"kind": "ollama", "name": "llama3.2:3b", "digest": SHA256}
     spec = serving(model={"name": "base", "source": source}, adapters=[])
     fetched = RegistryFetch("https://registry.ollama.ai", "library/llama3.2:3b", SHA256)
@@ -184,7 +184,7 @@ def test_a_model_of_a_registry_is_fetched_by_its_digest_as_the_engines_user() ->
     assert json.loads(text(resources, PLAN))["models"][0]["from"] == {"registry": folder}
 
 
-def test_a_gguf_is_checked_again_where_it_arrived() -> None:
+def test_a_gguf_is_checked_again_on_the_host() -> None:
     source = {"kind": "gguf", "path": "base.gguf", "sha256": SHA256}
     spec = serving(model={"name": "base", "source": source}, adapters=[])
     resources = ollama(host(), spec, ResolvedSources(BASE, (), REMOTE))
@@ -193,7 +193,7 @@ def test_a_gguf_is_checked_again_where_it_arrived() -> None:
 
 
 def test_the_unit_file_waits_for_the_models() -> None:
-    """After a model that was refused, the new settings once lay on the disk, and the next reboot used them."""
+    """After a refused model, the new settings were already on the disk, and the next reboot used them."""
     (file,) = (each for each in desired() if each.id == "file:/etc/systemd/system/ollama.service")
     assert "command:ollama-models" in file.after
 

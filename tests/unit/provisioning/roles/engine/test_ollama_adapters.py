@@ -1,4 +1,4 @@
-"""Adapters get their rows in the order that Ollama's converter turns into the right one."""
+"""Adapters get their rows in the order that Ollama's converter turns into the correct one."""
 
 import json
 import random
@@ -50,7 +50,7 @@ def permuted(rows: Matrix, heads: int) -> Matrix:
 
 
 def converted_a(matrix: Matrix, heads: int) -> Matrix:
-    """Return what Ollama makes of a lora_A: `repack` of convert_llama_adapter.go, which takes columns for rows."""
+    """Return Ollama's result for a lora_A: `repack` of convert_llama_adapter.go, which treats columns as rows."""
     numbers = [number for row in matrix for number in row]
     rank, width = len(matrix), len(matrix[0])
     moved = permuted([numbers[start : start + rank] for start in range(0, len(numbers), rank)], heads)
@@ -61,10 +61,10 @@ def converted_a(matrix: Matrix, heads: int) -> Matrix:
 @pytest.mark.parametrize(
     ("config", "key_heads_of_a"), [({}, HEADS), ({"num_key_value_heads": KEY_HEADS}, KEY_HEADS)], ids=["peft", "named"]
 )
-def test_ollama_ends_with_a_as_trained_and_b_in_the_order_of_gguf(
+def test_ollama_gets_a_as_trained_and_b_in_the_order_of_gguf(
     tmp_path: Path, config: dict[str, int], key_heads_of_a: int
 ) -> None:
-    """Once it got the files as they were, and adapters on q_proj and k_proj answered wrongly without a word."""
+    """It got unchanged files, and adapters on q_proj and k_proj silently gave wrong answers."""
     before = adapter(tmp_path, **config)
     assert rewrite(tmp_path, tmp_path / "new", LLAMA)
     after = read_safetensors(tmp_path / "new")
@@ -78,7 +78,7 @@ def test_ollama_ends_with_a_as_trained_and_b_in_the_order_of_gguf(
         assert after[f"{PREFIX}.v_proj.lora_{matrix}.weight"] == before[f"{PREFIX}.v_proj.lora_{matrix}.weight"]
 
 
-def test_gemmas_adapters_stay_as_they_are(tmp_path: Path) -> None:
+def test_gemmas_adapters_are_not_changed(tmp_path: Path) -> None:
     adapter(tmp_path)
     assert not rewrite(tmp_path, tmp_path / "new", Heads("gemma2", HEADS, KEY_HEADS))
     assert not (tmp_path / "new").exists()
@@ -94,7 +94,7 @@ def test_gemmas_adapters_stay_as_they_are(tmp_path: Path) -> None:
     ],
     ids=["rslora", "rank", "heads", "no heads"],
 )
-def test_what_ollama_would_convert_wrongly_is_refused(
+def test_adapters_that_ollama_would_convert_wrongly_are_refused(
     tmp_path: Path, options: dict[str, Any], heads: Heads, words: str
 ) -> None:
     adapter(tmp_path, **options)
@@ -103,7 +103,7 @@ def test_what_ollama_would_convert_wrongly_is_refused(
 
 
 def header(**entry: Any) -> bytes:
-    """Return weights of 64 bytes, with an entry for lora_A of q_proj that is right but for the fields of `entry`."""
+    """Return weights of 64 bytes, with a correct entry for lora_A of q_proj, changed by the fields of `entry`."""
     fields = {"dtype": "F32", "shape": [2, 8], "data_offsets": [0, 64], **entry}
     text = json.dumps({f"{PREFIX}.q_proj.lora_A.weight": fields}).encode()
     return len(text).to_bytes(8, "little") + text + bytes(64)
@@ -136,7 +136,7 @@ DAMAGED = {
 
 @pytest.mark.parametrize("name", DAMAGED)
 def test_a_damaged_adapter_is_refused_in_one_line_that_names_the_file(tmp_path: Path, name: str) -> None:
-    """Such a file once ended the program, so that the base and all other adapters were not made either."""
+    """Such a file crashed the program, so the base and all other adapters were not made either."""
     adapter(tmp_path)
     file, content = DAMAGED[name]
     if content is None:
@@ -150,15 +150,15 @@ def test_a_damaged_adapter_is_refused_in_one_line_that_names_the_file(tmp_path: 
     assert str(caught.value).isprintable()
 
 
-def test_weights_that_a_damage_is_made_of_are_right_without_it(tmp_path: Path) -> None:
+def test_the_weights_for_the_damage_cases_are_valid_without_damage(tmp_path: Path) -> None:
     adapter(tmp_path)
     (tmp_path / WEIGHTS).write_bytes(header())
     assert rewrite(tmp_path, tmp_path / "new", LLAMA)
 
 
 @pytest.mark.parametrize("heads", [[8, 4], "8", None])
-def test_metadata_of_another_form_tell_no_heads(heads: object) -> None:
-    """A list, one number per layer, once ended the program."""
+def test_metadata_of_another_format_give_no_heads(heads: object) -> None:
+    """A list with one number per layer crashed the program."""
     names = {"general.architecture": "gemma2", "gemma2.attention.head_count": heads}
     assert Heads.of(names).queries == 0
 

@@ -1,4 +1,4 @@
-"""What both engines' roles wish for around a release: asked before, kept after a completion, taken back in between."""
+"""Both engines' resources around a release: checked before, kept after a completion, undone in between."""
 
 import re
 import subprocess
@@ -44,12 +44,12 @@ def reached(from_id: str, wanted: Sequence[Resource]) -> set[str]:
 @pytest.mark.parametrize("gpu", [None, {"model": "L4", "count": 1, "vram_gib": 22.0}], ids=["cpu", "gpu"])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_refused_downgrade_changes_nothing_on_the_host(engine: str, gpu: Any) -> None:
-    """Models, helpers and the plugin of the older checkout once came before the refusal."""
+    """Models, helpers and the plugin of the older checkout were installed before the refusal."""
     outputs = stack(host_values(gpu=gpu), serving={**SERVING, "engine": engine})
     wanted = desired_state(outputs, outputs.hosts, ROLES).lists["one"]
     assert reached("command:engine-version", wanted) == {each.id for each in wanted}
     assert wanted[0].id == "command:engine-version"
-    payload_of(wanted, dry_run=False)  # nothing stands before what it waits for
+    payload_of(wanted, dry_run=False)  # no resource comes before its dependencies
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def test_a_refused_downgrade_changes_nothing_on_the_host(engine: str, gpu: Any) 
     ],
     ids=["a host without an engine", "allowed", "refused", "asked in its words"],
 )
-def test_the_program_that_is_on_the_host_is_asked(present: str | None, status: int, tmp_path: Path) -> None:
-    """Not this checkout's, which may not come before it is allowed."""
+def test_the_program_on_the_host_decides(present: str | None, status: int, tmp_path: Path) -> None:
+    """Not this checkout's program, which may not be installed before the version is allowed."""
     program = tmp_path / "engine-release"
     if present is not None:
         program.write_text(f"import sys\n{present}\n")
@@ -75,8 +75,8 @@ def test_the_program_that_is_on_the_host_is_asked(present: str | None, status: i
         assert done.stdout == (words if status else "")
 
 
-def test_a_plan_of_a_downgrade_fails_as_provision_would(tmp_path: Path) -> None:
-    """Once it ended with 0 and `1 to change`."""
+def test_a_plan_of_a_downgrade_fails_like_provision(tmp_path: Path) -> None:
+    """It ended with 0 and `1 to change`."""
     program = tmp_path / "engine-release"
     program.write_text("print('version 1 is older than 2'); exit(1)\n")
     (check,) = Release(unit="U", link="", version="1").version_check
@@ -90,22 +90,22 @@ def test_a_plan_of_a_downgrade_fails_as_provision_would(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_wished_downgrade_asks_nobody(engine: str) -> None:
+def test_an_allowed_downgrade_is_not_checked(engine: str) -> None:
     allowed = [each.id for each in desired(engine, allow_downgrade=True)]
     assert "command:engine-version" not in allowed
     assert [each.id for each in desired(engine) if each.id in allowed] == allowed
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_release_is_kept_only_when_its_unit_came_up(engine: str) -> None:
+def test_a_release_is_kept_only_after_its_unit_has_started(engine: str) -> None:
     wanted = desired(engine)
     keep = next(each for each in wanted if isinstance(each, Command) and each.name == "engine-release")
     assert keep.after == ("command:engine-version", f"unit:{ENGINE_UNIT[engine]}")
     assert re.fullmatch(r"\d+\.\d+\.\d+", keep.argv[-1])
     unit = next(each for each in wanted if isinstance(each, Unit) and each.name == ENGINE_UNIT[engine])
     assert unit.undo[2:] == ("return", unit.name, keep.argv[-2])
-    assert unit.ready  # a completion: the unit has not come up before it was answered
+    assert unit.ready  # the unit is up only after it has answered a completion
 
 
-def test_status_looks_where_the_program_writes() -> None:
+def test_status_reads_the_file_that_the_program_writes() -> None:
     assert str(engine_release.NOTES) == RELEASE_NOTES

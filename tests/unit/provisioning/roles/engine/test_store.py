@@ -1,4 +1,4 @@
-"""Where a model's files lie on a host."""
+"""The folders of a model's files on a host."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.unit.provisioning.records import host, stack
 
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The weights of a model in a folder here."""
+    """The weights of a model in a local folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     path = tmp_path / "base" / "model.safetensors"
     path.parent.mkdir()
@@ -19,8 +19,8 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_other_weights_under_one_name_never_come_into_the_folder_that_is_served(weights: Path) -> None:
-    """Once they replaced it file by file: cut off between two of them, the engine's next start mixed two models."""
+def test_other_weights_under_one_name_never_go_into_the_served_folder(weights: Path) -> None:
+    """They replaced it file by file: after an interruption, the engine's next start mixed two models."""
 
     def path() -> str:
         return model_path(host(), stack().serving, LocalFolder(weights.parent))

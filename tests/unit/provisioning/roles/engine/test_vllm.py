@@ -1,4 +1,4 @@
-"""What the vLLM role wishes for on which host. That it works is tests/machine/test_vllm.py's to prove."""
+"""The vLLM role's resources for each kind of host. tests/machine/test_vllm.py tests them on a machine."""
 
 import configparser
 import re
@@ -35,7 +35,7 @@ HUB = ResolvedSources(
 
 @pytest.fixture(autouse=True)
 def _files_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The folders here have no files: what would be read of them is this."""
+    """The folders here have no files: these values replace their content."""
     monkeypatch.setattr("provisioning.roles.engine.store.tree_digest", lambda _: "b" * 64)
 
 
@@ -65,7 +65,7 @@ def service(resources: list[Resource], name: str) -> list[str]:
 
 @pytest.mark.parametrize("sources", [FOLDERS, HUB], ids=["folders", "hub"])
 @pytest.mark.parametrize("gpu", [None, L4], ids=["cpu", "gpu"])
-def test_all_ids_differ_and_what_a_resource_waits_for_comes_before_it(sources: ResolvedSources, gpu: Any) -> None:
+def test_all_ids_differ_and_dependencies_come_first(sources: ResolvedSources, gpu: Any) -> None:
     one = host(gpu=gpu)
     seen: set[str] = set()
     for each in joined(base(one, GatewaySpec()), vllm(one, serving(), sources)):
@@ -74,7 +74,7 @@ def test_all_ids_differ_and_what_a_resource_waits_for_comes_before_it(sources: R
         seen.add(each.id)
 
 
-def test_the_unit_restarts_for_what_it_runs_and_waits_for_all() -> None:
+def test_the_unit_restarts_for_its_files_and_depends_on_all_of_them() -> None:
     resources = desired()
     (unit,) = (each for each in find(Unit, resources) if each.name == UNIT)
     assert set(unit.restart_on) == {
@@ -90,7 +90,7 @@ def test_the_unit_restarts_for_what_it_runs_and_waits_for_all() -> None:
 
 
 def test_the_unit_file_waits_for_the_model() -> None:
-    """After a model that was refused, the new options once lay on the disk: the next reboot ended the engine."""
+    """After a refused model, the new options were already on the disk: the next reboot broke the engine."""
     (file,) = (each for each in desired(HUB) if each.id == f"file:{UNIT_FILE}")
     assert "command:fetch /var/lib/llm/models/acme--base-7b@0123456789ab" in file.after
 
@@ -102,7 +102,7 @@ def test_each_kind_of_host_gets_its_lock(gpu: Any, lock: str) -> None:
 
 
 @pytest.mark.parametrize("lock", ["uv", "vllm-cpu", "vllm-cuda"])
-def test_every_line_of_a_lock_has_a_version_and_hashes_and_none_names_a_registry(lock: str) -> None:
+def test_every_line_of_a_lock_has_version_and_hashes_and_no_registry(lock: str) -> None:
     content = (LOCKS_DIR / f"{lock}.txt").read_text()
     requirements = [line for line in content.replace("\\\n", "").splitlines() if not line.startswith("#")]
     assert requirements
@@ -117,7 +117,7 @@ def test_only_gpu_hosts_get_a_compiler() -> None:
     assert "gcc" in find(Packages, desired(gpu=L4))[0].present
 
 
-def test_folders_travel_as_trees() -> None:
+def test_folders_are_sent_as_trees() -> None:
     """A version of an adapter never changes; the base model has none, so its folder carries its checksum."""
     assert [(each.path, each.source, each.immutable) for each in find(Tree, desired())] == [
         ("/var/lib/llm/models/base@bbbbbbbbbbbb", Path("/here/base"), False),
@@ -125,7 +125,7 @@ def test_folders_travel_as_trees() -> None:
     ]
 
 
-def test_hub_models_are_fetched_at_their_commit_with_a_token_that_no_argument_holds() -> None:
+def test_hub_models_are_fetched_at_their_commit_with_a_token_in_no_argument() -> None:
     model, adapter = (each for each in find(Command, desired(HUB)) if each.name.startswith("fetch"))
     folder = "/var/lib/llm/models/acme--base-7b@0123456789ab"
     assert model.argv == (
@@ -152,8 +152,8 @@ def test_hub_models_are_fetched_at_their_commit_with_a_token_that_no_argument_ho
 
 
 @pytest.mark.parametrize(("written", "rank"), [({}, []), ({"rank": 8}, ["--rank=8"])], ids=["none", "8"])
-def test_a_rank_is_compared_where_somebody_wrote_one(written: dict[str, int], rank: list[str]) -> None:
-    """Once the default of 8 was, and an adapter of another rank that was listed without one was refused."""
+def test_a_rank_is_compared_only_if_it_is_written(written: dict[str, int], rank: list[str]) -> None:
+    """The default of 8 was compared, and an adapter of another rank without a listed rank was refused."""
     adapter = {"name": "contract", "source": {"kind": "tiny", "name": "llama", "adapter": "a"}, **written}
     spec = ServingSpec.model_validate({"model": serving().model.model_dump(), "adapters": [adapter]})
     fetched = find(Command, desired(HUB, spec))
@@ -189,7 +189,7 @@ def test_the_unit_is_hardened() -> None:
 
 
 MEMORY_FILES = "-/sys/fs/cgroup/memory -/sys/fs/cgroup/memory.max -/sys/fs/cgroup/memory.current"
-"""What says how much memory a control group uses, page cache included; version 1 has a folder, version 2 two files."""
+"""A control group's memory use with page cache; version 1 has a folder, version 2 two files."""
 
 
 def test_the_engine_does_not_take_page_cache_for_used_memory() -> None:
@@ -206,7 +206,7 @@ def test_a_gpu_host_sees_its_gpus_and_no_other_device() -> None:
     assert service(resources, "MemoryMax") == []
 
 
-def test_a_stop_holds_the_gateway_back_and_waits_as_long_as_the_spec_says() -> None:
+def test_a_stop_drains_the_gateway_and_waits_as_long_as_the_spec_says() -> None:
     resources = desired(spec=serving(drain_s=90))
     assert service(resources, "ExecStop")[0].endswith("engine/engine drain")
     assert service(resources, "ExecStartPost")[-1].endswith("engine/engine ready")
@@ -221,7 +221,7 @@ def test_a_start_may_take_as_long_as_the_spec_says() -> None:
 
 
 @pytest.mark.parametrize(("data_dir", "seen"), [("/var/lib/llm", "yes"), ("/home/me/llm", "read-only")])
-def test_home_is_seen_only_when_the_models_lie_there(data_dir: str, seen: str) -> None:
+def test_home_is_visible_only_if_the_models_are_there(data_dir: str, seen: str) -> None:
     assert service(desired(data_dir=data_dir), "ProtectHome") == [seen]
 
 
@@ -234,7 +234,7 @@ def test_memory_limits(vllm_values: dict[str, Any], gpu: Any, limit: int | None)
 
 
 @pytest.mark.parametrize(("model", "bfloat16"), [("T4", False), ("L4", True), ("Unheard-of", True)])
-def test_what_a_gpu_computes_is_looked_up(model: str, bfloat16: bool) -> None:
+def test_a_gpus_data_types_are_looked_up(model: str, bfloat16: bool) -> None:
     found = processor(host(gpu={**L4, "model": model, "count": 2}))
     assert (found.gpu_count, found.bfloat16) == (2, bfloat16)
 
@@ -247,14 +247,14 @@ def test_no_word_of_the_unit_needs_quotes(gpu: Any) -> None:
     assert [word for word in words if not re.fullmatch(r"[\w=/@.,:-]+", word)] == []
 
 
-def test_the_unit_file_is_one_that_can_be_read() -> None:
+def test_the_unit_file_is_readable() -> None:
     parser = configparser.RawConfigParser(strict=False, interpolation=None)
     parser.read_string(re.sub(r"^\s*#.*$", "", unit_file(desired(gpu=L4)), flags=re.MULTILINE))
     assert parser.sections() == ["Unit", "Service", "Install"]
 
 
-def test_a_chat_template_is_carried_to_the_host(tmp_path: Path) -> None:
-    """The engine starts anew when it changes."""
+def test_a_chat_template_is_sent_to_the_host(tmp_path: Path) -> None:
+    """The engine restarts when it changes."""
     (tmp_path / "own.jinja").write_text("{{ messages }}")
     resources = desired(spec=serving(vllm={"chat_template": str(tmp_path / "own.jinja")}))
     template = next(each for each in resources if each.id == f"file:{CHAT_TEMPLATE}")

@@ -22,7 +22,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"
 
 
 def answer_to(connection: socket.socket, data: bytes) -> bytes:
-    """Return all that comes back until the other side closes."""
+    """Return everything that is received until the other side closes."""
     received = b""
     with connection:
         connection.sendall(data)
@@ -32,7 +32,7 @@ def answer_to(connection: socket.socket, data: bytes) -> bytes:
 
 
 def test_http_2_by_its_preface_alone_is_refused(new_gateway: NewGateway) -> None:
-    """45 such connections of one key once took 4 GB, and the kernel ended the engine: ALPN is not the only way in."""
+    """45 such connections of one key took 4 GB, and the kernel killed the engine: ALPN is not the only way in."""
     answer = answer_to(new_gateway().connect(), PREFACE)
     assert answer.startswith(b"HTTP/1.1 400 ")
 
@@ -87,14 +87,14 @@ def test_connections_and_buffers_fit_the_reserved_memory(spec: GatewaySpec) -> N
     ("memory_gib", "gpu", "mib"),
     [(6, False, 512), (512, False, 512), (2, True, 512), (16, True, 2048)],
 )
-def test_what_a_host_keeps_for_the_gateway(memory_gib: float, gpu: bool, mib: int) -> None:
+def test_the_memory_reserved_for_the_gateway(memory_gib: float, gpu: bool, mib: int) -> None:
     assert reserved_mib(memory_gib, gpu=gpu) == mib
 
 
 def test_memory_stays_bounded_when_every_connection_fills_its_buffer(
     new_gateway: NewGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each sends a megabyte of headers without an end, as none needs a key for that; then a client is served."""
+    """Each sends a megabyte of endless headers, which needs no key; then a client is served."""
     few = {"connections": 24, "connections_per_client": 24, "buffers": 32}
     set_limits(monkeypatch, **few)
     gateway = new_gateway()
@@ -119,7 +119,7 @@ def resident_mib(pid: str) -> float:
 
 
 def test_handshake_that_never_begins_is_cut_off(new_gateway: NewGateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    """292 connections without a byte once shut everybody out for 600 s: they waited for the client's timeout."""
+    """292 connections without a byte locked all clients out for 600 s, until the client timeout."""
     assert Limits.of(GatewaySpec()).silent_client_s <= 15
     set_limits(monkeypatch, silent_client_s=1)
     with new_gateway(request_timeout_s=600).connect_plain() as silent:
@@ -163,7 +163,7 @@ def closes_while_sending(connection: socket.socket, data: bytes) -> bool:
     return False
 
 
-def test_connection_that_asks_nothing_more_is_closed(new_gateway: NewGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_connection_is_closed(new_gateway: NewGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     set_limits(monkeypatch, silent_client_s=1)
     with new_gateway().connect() as idle:
         idle.sendall(b"GET /health HTTP/1.1\r\nHost: g\r\n\r\n")
@@ -191,7 +191,7 @@ def test_engine_may_think_longer_than_a_client_may_be_silent(
 
 
 def test_both_ends_of_a_long_answer_are_kept_alive(new_gateway: NewGateway, engine: EngineDouble) -> None:
-    """Routers forget a silent connection, some after a minute: a client behind NAT then waited for ever."""
+    """Routers forget a silent connection, some after a minute: a client behind NAT then waited forever."""
     gateway = new_gateway()
     engine.steps = threading.Semaphore(0)
     stream = Stream(gateway)
@@ -204,7 +204,7 @@ def test_both_ends_of_a_long_answer_are_kept_alive(new_gateway: NewGateway, engi
 
 
 def is_kept_alive(end: str) -> bool:
-    """Return whether the kernel will ask the other end of a connection within 30 s whether it is there."""
+    """Return whether the kernel will probe the other end of a connection within 30 s (keep-alive)."""
     listing = subprocess.run(["ss", "-tnoH", "state", "established"], capture_output=True, text=True, check=True)
     lines = [line for line in listing.stdout.splitlines() if re.search(end, line)]
     return any(re.search(r"timer:\(keepalive,[12]?\d(\.\d+)?(sec|ms)", line) for line in lines)

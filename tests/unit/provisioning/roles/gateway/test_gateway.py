@@ -1,4 +1,4 @@
-"""What the gateway role wishes for, and that HAProxy takes the configuration for every spec without a warning."""
+"""The gateway role's resources; HAProxy accepts the configuration for every spec without a warning."""
 
 import hashlib
 import subprocess
@@ -39,12 +39,12 @@ def resource(kind: type, key: str, serving: ServingSpec = VLLM, spec: GatewaySpe
     return found
 
 
-def test_list_is_in_an_order_that_works() -> None:
+def test_dependencies_come_first() -> None:
     """The bundle refuses a resource that depends on a later one."""
     payload_of(gateway(VLLM, GatewaySpec(), sample_credentials()), dry_run=False)
 
 
-def test_first_start_of_the_package_is_with_our_configuration_or_none() -> None:
+def test_the_package_first_starts_with_our_configuration_or_not_at_all() -> None:
     desired = gateway(VLLM, GatewaySpec(), sample_credentials())
     ids = [wanted.id for wanted in desired]
     assert ids.index(f"file:{DROP_IN}") < ids.index("packages:gateway")
@@ -72,7 +72,7 @@ def test_private_key_is_a_secret_and_no_file_is_open_to_others() -> None:
 
 
 def test_a_plan_shows_what_changes_in_the_configuration() -> None:
-    """Once it said `content changed` and no more: the agent shows no file that only its owner reads."""
+    """It only said `content changed`: the agent does not show a file that only its owner may read."""
     config = resource(File, Places().config)
     before = {"type": "file", "mode": config.mode, "content": config.content.replace("maxconn", "maxcon").encode()}
     wanted = SimpleNamespace(path=config.path, content=config.content, secret=isinstance(config.content, Secret))
@@ -94,7 +94,7 @@ def test_engine_without_a_key_needs_no_environment_file() -> None:
     assert "VLLM_API_KEY" not in config
 
 
-def test_ollamas_own_paths_pass_only_when_asked_for() -> None:
+def test_ollamas_own_paths_pass_only_if_configured() -> None:
     def paths(serving: ServingSpec) -> str:
         config = haproxy_config(serving, GatewaySpec(), Places())
         return "\n".join(line for line in config.splitlines() if "acl get_path" in line or "acl post_path" in line)
@@ -130,7 +130,7 @@ SPECS: list[tuple[str, ServingSpec, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("serving", "spec"), [case[1:] for case in SPECS], ids=[case[0] for case in SPECS])
-def test_haproxy_takes_the_configuration_without_a_warning(
+def test_haproxy_accepts_the_configuration_without_a_warning(
     tmp_path: Path, certificate: str, serving: ServingSpec, spec: dict[str, Any]
 ) -> None:
     places = Places(
@@ -165,8 +165,8 @@ def test_limits_grow_with_the_queue() -> None:
         assert limits.buffer_bytes > limits.buffered_body_bytes + limits.header_bytes
 
 
-def test_haproxys_memory_is_limited_and_more_is_not_asked_of_it() -> None:
-    """HAProxy once kept 4 GB after a flood, and three starts of the engine failed for lack of memory."""
+def test_haproxys_memory_is_limited_and_not_exceeded() -> None:
+    """HAProxy kept 4 GB after a flood, and three starts of the engine failed for lack of memory."""
     desired = gateway(VLLM, GatewaySpec(max_queue=1000), sample_credentials(), 2048)
     (drop_in,) = [wanted for wanted in desired if isinstance(wanted, File) and wanted.path == DROP_IN]
     assert "\nMemoryMax=2048M\n" in str(drop_in.content)
@@ -175,8 +175,8 @@ def test_haproxys_memory_is_limited_and_more_is_not_asked_of_it() -> None:
         gateway(VLLM, GatewaySpec(max_queue=1000), sample_credentials(), 512)
 
 
-def test_every_error_of_haproxys_own_has_openais_shape() -> None:
-    """`http_err_codes` of HAProxy 2.4 to 2.8, without 200; it once answered some of them with HTML."""
+def test_every_error_from_haproxy_has_openais_format() -> None:
+    """`http_err_codes` of HAProxy 2.4 to 2.8, without 200; it answered some of them with HTML."""
     known = [400, 401, 403, 404, 405, 407, 408, 410, 413, 421, 422, 425, 429, 500, 501, 502, 503, 504]
     assert sorted(answer.status for answer in (*OWN_ERRORS, *LATER_ERRORS)) == known
 
@@ -188,7 +188,7 @@ def test_answer_survives_haproxys_single_quotes(answer: Answer) -> None:
 
 
 @pytest.mark.parametrize("page", ["gateway.md", "ollama.md"])
-def test_the_docs_name_every_path_that_is_passed_and_no_pattern(page: str) -> None:
+def test_the_docs_name_every_passed_path_and_no_pattern(page: str) -> None:
     text = (CHECKOUT / "docs" / page).read_text()
     lists = (OPENAI_PATHS, OLLAMA_OPENAI_PATHS, OLLAMA_PATHS)
     passed = ["/v1/models/NAME", *(path for paths in lists for each in paths.values() for path in each)]

@@ -1,4 +1,4 @@
-"""How much a request may bring and how long it may take, on a real HAProxy."""
+"""Limits on the size and duration of a request, on a real HAProxy."""
 
 import ssl
 from dataclasses import replace
@@ -21,19 +21,19 @@ def head(*lines: str, key: str = CLIENT_KEY) -> bytes:
 
 
 def announced(body: bytes) -> bytes:
-    """Return a request whose head tells the size of its body."""
+    """Return a request whose head gives the size of its body."""
     return head(f"Content-Length: {len(body)}") + body
 
 
 def chunked(body: bytes, chunk_bytes: int) -> bytes:
-    """Return a request whose body comes in chunks."""
+    """Return a request with a chunked body."""
     pieces = [body[start : start + chunk_bytes] for start in range(0, len(body), chunk_bytes)]
     data = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
     return head("Transfer-Encoding: chunked") + data + b"0\r\n\r\n"
 
 
 def set_limits(monkeypatch: pytest.MonkeyPatch, **others: int) -> None:
-    """Have the role write other limits than those that nobody needs to choose."""
+    """Make the role write other limits than the fixed ones."""
     usual = Limits.of
     monkeypatch.setattr(Limits, "of", lambda *wanted: replace(usual(*wanted), **others))
 
@@ -58,7 +58,7 @@ def test_body_of_just_the_limit_arrives_and_one_byte_more_gets_413(
     assert received_bytes(engine) == [limit_kib * KIB]
 
 
-def test_chunks_of_one_byte_are_counted_by_what_they_hold(new_gateway: NewGateway, engine: EngineDouble) -> None:
+def test_chunks_of_one_byte_are_counted_by_their_content(new_gateway: NewGateway, engine: EngineDouble) -> None:
     gateway = new_gateway(max_body_kib=16)
     assert gateway.exchange(chunked(b"x" * 16 * KIB, 1)).status == 200
     assert received_bytes(engine) == [16 * KIB]
@@ -75,7 +75,7 @@ def test_body_far_above_the_limit_is_not_read_to_its_end(new_gateway: NewGateway
 def test_large_limit_holds_for_announced_bodies_and_a_smaller_one_for_chunks(
     new_gateway: NewGateway, engine: EngineDouble
 ) -> None:
-    """A body in chunks must fit into the buffer, since nothing else tells its size before it has all come."""
+    """A chunked body must fit into the buffer, because its size is unknown until it has arrived completely."""
     gateway = new_gateway(max_body_kib=3072)
     assert gateway.exchange(announced(b"x" * 3072 * KIB)).status == 200
     assert gateway.exchange(announced(b"x" * (3072 * KIB + 1))).code == "request_too_large"
@@ -99,7 +99,7 @@ def test_large_headers_get_431(new_gateway: NewGateway, engine: EngineDouble) ->
     assert received_bytes(engine) == [0]
 
 
-def test_body_that_comes_slowly_takes_no_place_and_gets_408(
+def test_slow_body_takes_no_slot_and_gets_408(
     new_gateway: NewGateway, engine: EngineDouble, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_limits(monkeypatch, body_s=1)
@@ -112,7 +112,7 @@ def test_body_that_comes_slowly_takes_no_place_and_gets_408(
     assert received_bytes(engine) == [0]
 
 
-def test_head_that_comes_slowly_is_cut_off(new_gateway: NewGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_head_is_cut_off(new_gateway: NewGateway, monkeypatch: pytest.MonkeyPatch) -> None:
     set_limits(monkeypatch, header_s=1)
     gateway = new_gateway()
     with gateway.connect() as slow:
@@ -158,7 +158,7 @@ def test_http_2_is_not_offered(new_gateway: NewGateway) -> None:
 def handshake(
     gateway: RunningGateway, version: ssl.TLSVersion, *, ciphers: str = "", alpn: list[str] | None = None
 ) -> tuple[str | None, str | None]:
-    """Return the TLS version and the protocol that both sides settle on."""
+    """Return the negotiated TLS version and protocol."""
     import socket
 
     context = gateway.tls()

@@ -1,4 +1,4 @@
-"""The access log: one line of JSON per request, with nothing in it that a client would keep to itself."""
+"""The access log: one line of JSON per request, without private data of a client."""
 
 import json
 
@@ -11,7 +11,7 @@ SECRET_PROMPT = "the-content-of-a-prompt"
 SECRET_QUERY = "the-content-of-a-query"
 
 
-def test_line_tells_who_asked_what_and_how_it_went(new_gateway: NewGateway) -> None:
+def test_line_has_client_request_and_result(new_gateway: NewGateway) -> None:
     gateway = new_gateway()
     body = json.dumps({"model": "tiny", "prompt": "hello"}).encode()
     gateway.ask("POST", "/v1/completions", "X-Request-Id: one", key=SECOND_KEY, body=body)
@@ -75,7 +75,7 @@ def test_every_line_is_json_whatever_a_client_sends(new_gateway: NewGateway) -> 
     assert len([line for line in gateway.log().splitlines() if line.startswith("<6>")]) == len(gateway.log_lines())
 
 
-def test_engines_state_is_told_in_words_and_never_as_an_emergency(
+def test_engines_state_is_logged_in_words_and_never_as_an_emergency(
     new_gateway: NewGateway, engine: EngineDouble
 ) -> None:
     """HAProxy calls `no server left` an emergency; journald writes those to every terminal."""

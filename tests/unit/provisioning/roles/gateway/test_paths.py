@@ -14,7 +14,7 @@ CHAT = b'{"model":"tiny"}'
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[EngineDouble]:
-    """An engine that answers every path, so that what it must not see would be answered with 200."""
+    """An engine that answers every path: a forbidden request that reaches it would get 200."""
     with running_engine() as double:
         double.faults.add("open_paths")
         yield double
@@ -28,13 +28,13 @@ def gateway(engine: EngineDouble, tmp_path_factory: pytest.TempPathFactory) -> I
 
 @pytest.fixture
 def seen(engine: EngineDouble) -> EngineDouble:
-    """The engine, having received nothing in this test but its health checks."""
+    """The engine; it has received only health checks in this test."""
     engine.received.clear()
     return engine
 
 
 def requests_to(engine: EngineDouble) -> list[str]:
-    """Return what the engine got, without health checks."""
+    """Return the engine's requests, without health checks."""
     return [f"{got.method} {got.target}" for got in engine.received if got.target != "/health"]
 
 
@@ -49,7 +49,7 @@ ALLOWED = [
 
 
 @pytest.mark.parametrize(("method", "target", "arrives"), ALLOWED, ids=lambda value: value)
-def test_allowed_path_arrives_as_itself_and_nothing_more(
+def test_allowed_path_arrives_unchanged(
     gateway: RunningGateway, seen: EngineDouble, method: str, target: str, arrives: str
 ) -> None:
     reply = gateway.ask(method, target, body=CHAT if method == "POST" else b"")
@@ -148,10 +148,10 @@ NO_HTTP = [
 
 
 @pytest.mark.parametrize(("method", "target"), NO_HTTP, ids=repr)
-def test_what_is_no_sound_http_stops_at_the_gateway(
+def test_malformed_http_stops_at_the_gateway(
     gateway: RunningGateway, seen: EngineDouble, method: str, target: str
 ) -> None:
-    """HAProxy answers with its own page of HTML here: what it cannot parse never gets to our rules."""
+    """HAProxy answers with its own HTML page here: a request that it cannot parse never reaches our rules."""
     assert gateway.ask(method, target, key=None).status in (400, 401, 404)
     assert requests_to(seen) == []
 
@@ -171,7 +171,7 @@ SMUGGLED = {
 @pytest.mark.parametrize("rest", SMUGGLED.values(), ids=SMUGGLED.keys())
 def test_second_request_cannot_be_smuggled(gateway: RunningGateway, seen: EngineDouble, rest: bytes) -> None:
     head = f"POST /v1/completions HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {CLIENT_KEY}\r\n".encode()
-    with suppress(AssertionError, OSError):  # HAProxy may close without a word; what counts is what the engine gets
+    with suppress(AssertionError, OSError):  # HAProxy may close without an answer; only the engine's requests count
         gateway.exchange(head + rest)
     assert not [line for line in requests_to(seen) if "metrics" in line]
     assert len(requests_to(seen)) <= 1
@@ -198,7 +198,7 @@ IN_CHUNKS = {
 def test_body_in_chunks_reaches_the_engine_with_its_length_and_without_trailers(
     gateway: RunningGateway, seen: EngineDouble, version: str, headers: str, body: bytes
 ) -> None:
-    """Trailers are headers that none of HAProxy's rules sees: any name and any byte in them once reached the engine."""
+    """Trailers are headers that no rule of HAProxy sees: any name and any byte in them reached the engine."""
     head = f"POST /v1/completions HTTP/{version}\r\n{HEAD}{headers}Transfer-Encoding: chunked\r\n\r\n".encode()
     assert gateway.exchange(head + body).status == 200
     (got,) = [each for each in seen.received if each.target != "/health"]
@@ -215,7 +215,7 @@ CONTROLS += [(header, 0x1B) for header in ("traceparent", "Accept", "X-Other", "
 def test_control_character_in_a_header_is_refused(
     gateway: RunningGateway, seen: EngineDouble, header: str, code: int
 ) -> None:
-    """HAProxy lets them pass; they once reached uvicorn and its log."""
+    """HAProxy lets them pass; they reached uvicorn and its log."""
     reply = gateway.ask("GET", "/v1/models", f"{header}: a{chr(code)}b")
     assert (reply.status, reply.code) == (400, "invalid_header")
     assert requests_to(seen) == []
@@ -244,7 +244,7 @@ def test_header_that_is_not_ascii_stays_at_the_gateway(gateway: RunningGateway, 
     ],
 )
 def test_compressed_body_is_refused(gateway: RunningGateway, seen: EngineDouble, coding: str, status: int) -> None:
-    """It once reached the engine, which took the compressed bytes for JSON."""
+    """It reached the engine, which parsed the compressed bytes as JSON."""
     reply = gateway.ask("POST", "/v1/completions", f"Content-Encoding: {coding}", body=b"{}")
     assert reply.status == status
     assert status == 200 or reply.code == "unsupported_content_encoding"
@@ -294,8 +294,8 @@ def test_key_opens_or_is_refused(
         assert requests_to(seen) == []
 
 
-def test_hash_of_a_key_is_no_key(gateway: RunningGateway) -> None:
-    """Who reads the host's file of hashes cannot use what is in it."""
+def test_hash_of_a_key_is_not_a_key(gateway: RunningGateway) -> None:
+    """A reader of the host's file of hashes cannot use them as keys."""
     for line in Path(gateway.places.keys).read_text().splitlines():
         assert gateway.ask("GET", "/v1/models", key=line.split()[0]).status == 401
 
@@ -327,8 +327,8 @@ def test_health_needs_no_key_and_never_reaches_the_engine(gateway: RunningGatewa
     assert not [each for each in seen.received if "X-Request-Id" in each.headers or "x-request-id" in each.headers]
 
 
-def test_health_answers_head_too(gateway: RunningGateway) -> None:
-    """Monitors ask with HEAD, and once got 404."""
+def test_health_also_answers_head(gateway: RunningGateway) -> None:
+    """Monitors use HEAD, and got 404."""
     with gateway.connect() as connection:
         connection.sendall(b"HEAD /health HTTP/1.1\r\nHost: g\r\nConnection: close\r\n\r\n")
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
@@ -354,7 +354,7 @@ REQUEST_IDS = [
 @pytest.mark.parametrize(
     ("headers", "kept"), [case[1:] for case in REQUEST_IDS], ids=[str(case[0]) for case in REQUEST_IDS]
 )
-def test_request_id_is_kept_when_well_formed_and_made_otherwise(
+def test_request_id_is_kept_if_well_formed_and_created_otherwise(
     gateway: RunningGateway, seen: EngineDouble, headers: list[str], kept: str | None
 ) -> None:
     reply = gateway.ask("GET", "/v1/models", *headers)
@@ -365,12 +365,12 @@ def test_request_id_is_kept_when_well_formed_and_made_otherwise(
     assert gateway.logged(given)["status"] == 200
 
 
-def test_refusals_carry_a_request_id_too(gateway: RunningGateway) -> None:
+def test_refusals_also_carry_a_request_id(gateway: RunningGateway) -> None:
     assert gateway.ask("GET", "/metrics").headers["x-request-id"]
     assert gateway.ask("GET", "/v1/models", key=None).headers["x-request-id"]
 
 
-def test_engines_name_is_not_told(gateway: RunningGateway) -> None:
+def test_engines_name_is_hidden(gateway: RunningGateway) -> None:
     assert "server" not in gateway.ask("GET", "/v1/models").headers
 
 

@@ -1,4 +1,4 @@
-"""A full queue, a wait that is too long, an engine that is down or slow: each is told from the others."""
+"""A full queue, a too long wait, an engine that is down or slow: each gets its own answer."""
 
 import json
 import socket
@@ -18,7 +18,7 @@ CHAT = b'{"model":"tiny"}'
 
 @pytest.fixture
 def people() -> Iterator[ThreadPoolExecutor]:
-    """Clients that ask at the same time."""
+    """Clients that send requests at the same time."""
     with ThreadPoolExecutor(16) as pool:
         yield pool
 
@@ -31,7 +31,7 @@ def ask(gateway: RunningGateway, request_id: str = "") -> Reply:
 def fill(
     people: ThreadPoolExecutor, gateway: RunningGateway, engine: EngineDouble, *, running: int, waiting: int
 ) -> list[Future[Reply]]:
-    """Have so many requests run in the engine, which holds them, and so many wait behind them."""
+    """Let `running` requests run in the engine, which holds them, and `waiting` requests wait behind them."""
     engine.hold.clear()
     futures = [people.submit(ask, gateway) for _ in range(running)]
     wait_for(lambda: engine.running == running, "running requests")
@@ -54,7 +54,7 @@ def test_request_beyond_the_queue_gets_429_at_once(
     assert [future.result().status for future in served] == [200] * (running + waiting)
 
 
-def test_engine_never_gets_more_requests_at_a_time_than_it_should(
+def test_engine_never_gets_more_requests_at_a_time_than_its_limit(
     people: ThreadPoolExecutor, new_gateway: NewGateway, engine: EngineDouble
 ) -> None:
     gateway = new_gateway(max_concurrency=2, max_queue=10)
@@ -67,7 +67,7 @@ def test_engine_never_gets_more_requests_at_a_time_than_it_should(
 def test_request_that_waits_too_long_gets_429_not_503(
     people: ThreadPoolExecutor, new_gateway: NewGateway, engine: EngineDouble
 ) -> None:
-    """HAProxy itself says 503 here, which clients take for a broken service and a reason not to come back."""
+    """HAProxy itself answers 503 here, which clients treat as a broken service and do not retry."""
     gateway = new_gateway(max_concurrency=1, max_queue=5, queue_timeout_s=1)
     served = fill(people, gateway, engine, running=1, waiting=0)
     reply = ask(gateway, "waited")
@@ -90,7 +90,7 @@ def test_waiting_request_is_served_in_turn(
     assert max(line["queued_before"] for line in gateway.log_lines()) >= 2
 
 
-def test_client_that_hangs_up_gives_its_place_in_the_queue_back(
+def test_client_that_hangs_up_frees_its_place_in_the_queue(
     people: ThreadPoolExecutor, new_gateway: NewGateway, engine: EngineDouble
 ) -> None:
     gateway = new_gateway(max_concurrency=1, max_queue=1)
@@ -117,7 +117,7 @@ def test_client_that_hangs_up_in_a_stream_ends_the_engines_work(new_gateway: New
 
 
 def start_stream(gateway: RunningGateway) -> socket.socket:
-    """Return a connection on which a stream has begun: the head has come."""
+    """Return a connection on which a stream has begun: the head has arrived."""
     body = json.dumps({"model": "tiny", "stream": True}).encode()
     connection = gateway.connect()
     head = (
@@ -143,7 +143,7 @@ def test_engine_that_was_never_there_gets_503(tmp_path: Path) -> None:
         assert int(health.headers["retry-after"]) > 0
 
 
-def test_engine_that_went_just_now_gets_503_before_a_check_has_noticed(tmp_path: Path) -> None:
+def test_just_stopped_engine_gets_503_before_a_health_check_fails(tmp_path: Path) -> None:
     with running_engine() as engine, running_gateway(tmp_path, engine) as gateway:
         wait_for(lambda: engine.received, "a health check passes")
         engine.stop_listening()
@@ -171,7 +171,7 @@ def test_engine_whose_health_fails_gets_no_requests(new_gateway: NewGateway, eng
     assert not [got for got in engine.received if got.target != "/health"]
 
 
-def test_503_of_the_engine_itself_stays_what_it_is(new_gateway: NewGateway, engine: EngineDouble) -> None:
+def test_503_of_the_engine_itself_is_passed_unchanged(new_gateway: NewGateway, engine: EngineDouble) -> None:
     gateway = new_gateway()
     engine.faults.add("overloaded")
     reply = ask(gateway)
@@ -187,7 +187,7 @@ def test_engine_drained_by_hand_gets_503(new_gateway: NewGateway) -> None:
     assert ask(gateway).status == 200
 
 
-def test_engine_that_goes_while_others_wait_gives_them_503(
+def test_waiting_requests_get_503_if_the_engine_stops(
     people: ThreadPoolExecutor, new_gateway: NewGateway, engine: EngineDouble
 ) -> None:
     gateway = new_gateway(max_concurrency=1, max_queue=2, queue_timeout_s=2)
@@ -210,7 +210,9 @@ def test_engine_that_breaks_off_before_its_answer_gets_502(new_gateway: NewGatew
     assert (reply.status, reply.code) == (502, "engine_failed")
 
 
-def test_stream_that_the_engine_breaks_off_does_not_look_whole(new_gateway: NewGateway, engine: EngineDouble) -> None:
+def test_stream_that_the_engine_breaks_off_does_not_look_complete(
+    new_gateway: NewGateway, engine: EngineDouble
+) -> None:
     gateway = new_gateway()
     engine.faults.add("stream_cut")
     with start_stream(gateway) as stream:

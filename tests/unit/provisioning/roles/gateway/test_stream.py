@@ -15,7 +15,7 @@ from tests.unit.provisioning.conftest import NewGateway
 
 
 class Stream:
-    """A streamed answer, read as far as it has come."""
+    """A streamed answer, read as far as it has arrived."""
 
     def __init__(self, gateway: RunningGateway) -> None:
         body = json.dumps({"model": "tiny", "stream": True}).encode()
@@ -28,14 +28,14 @@ class Stream:
         self.data = b""
 
     def read_until(self, text: bytes) -> None:
-        """Read until `text` has come; fails when the answer ends before."""
+        """Read until `text` has arrived; fails if the answer ends before."""
         while text not in self.data:
             more = self.connection.recv(65536)
             assert more, f"the stream ended before {text!r}: {self.data!r}"
             self.data += more
 
 
-def test_each_token_comes_before_the_engine_has_made_the_next(new_gateway: NewGateway, engine: EngineDouble) -> None:
+def test_each_token_arrives_before_the_engine_makes_the_next(new_gateway: NewGateway, engine: EngineDouble) -> None:
     """By events, not by time: the engine may make a token only after the client has read the one before."""
     gateway = new_gateway()
     engine.steps = threading.Semaphore(0)
@@ -53,7 +53,7 @@ def test_each_token_comes_before_the_engine_has_made_the_next(new_gateway: NewGa
 
 
 def test_stream_may_pause_longer_than_a_client_may_be_silent(new_gateway: NewGateway, engine: EngineDouble) -> None:
-    """While an answer comes, the client has nothing to say: its silence is not a reason to cut it off."""
+    """The client is silent while it receives an answer; that is not a reason to cut it off."""
     gateway = new_gateway(request_timeout_s=2)
     engine.steps = threading.Semaphore(0)
     stream = Stream(gateway)
@@ -82,7 +82,7 @@ def test_reload_lets_running_streams_end_and_serves_new_requests(new_gateway: Ne
 
 
 def test_an_old_process_survives_some_reloads_only(new_gateway: NewGateway, engine: EngineDouble) -> None:
-    """Each takes 4.7 MiB, so about a hundred reloads within an hour once reached the memory limit of the unit."""
+    """Each takes 4.7 MiB, so about a hundred reloads within an hour reached the memory limit of the unit."""
     gateway = new_gateway()
     engine.steps = threading.Semaphore(0)
     stream = Stream(gateway)
@@ -109,7 +109,7 @@ def test_reload_takes_new_keys_and_forgets_old_ones(new_gateway: NewGateway) -> 
 
 
 def test_reload_fails_no_request(new_gateway: NewGateway) -> None:
-    """The old process once answered 503: `nbsrv` counts no server any more in a process that is about to end."""
+    """The old process answered 503: `nbsrv` no longer counts a server in a process that is about to end."""
     gateway = new_gateway()
     statuses: list[int] = []
     done = threading.Event()
@@ -125,13 +125,13 @@ def test_reload_fails_no_request(new_gateway: NewGateway) -> None:
                 gateway.reload()
                 wait_for(lambda: len(statuses) > 40 * reloads, "some requests")  # noqa: B023  # in this round
         finally:
-            done.set()  # else the three ask for ever
+            done.set()  # otherwise the three clients never stop
     assert all(future.exception() is None for future in asking)
     assert set(statuses) == {200}
 
 
 def alive(pid: int) -> bool:
-    """Return whether a process is there and no zombie."""
+    """Return whether a process exists and is not a zombie."""
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii") as stat:  # noqa: PTH123
             return stat.read().rpartition(")")[2].split()[0] != "Z"

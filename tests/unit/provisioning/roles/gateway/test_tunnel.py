@@ -1,4 +1,4 @@
-"""What each end of a tunnel gets, and inventories whose tunnel joins nothing."""
+"""The resources of both ends of a tunnel, and inventories whose tunnel has no other end."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,14 +35,14 @@ def files(resources: Sequence[Resource]) -> dict[str, File | SshdFile]:
     return {each.path: each for each in resources if isinstance(each, File | SshdFile)}
 
 
-def test_engine_and_gateway_stand_on_their_own_hosts(lists: dict[str, Sequence[Resource]]) -> None:
+def test_engine_and_gateway_are_on_their_own_hosts(lists: dict[str, Sequence[Resource]]) -> None:
     units = {name: {each.name for each in of if isinstance(each, Unit)} for name, of in lists.items()}
     assert {"vllm.service", "llm-tunnel.service"} <= units["laptop"]
     assert "haproxy.service" not in units["laptop"]
     assert "haproxy.service" in units["front"]
     assert not {"vllm.service", "llm-tunnel.service"} & units["front"]
     for resources in lists.values():
-        payload_of(resources, dry_run=True)  # no id twice, none named before it stands
+        payload_of(resources, dry_run=True)  # no id twice, and none is referenced before it is listed
 
 
 def test_the_engine_dials_with_keep_alive_and_trusts_one_key(lists: dict[str, Sequence[Resource]]) -> None:
@@ -76,11 +76,11 @@ DIALLED = {
     "the tunnel's address": ({"address": "10.0.0.4"}, "-p 2222 10.0.0.4", "[10.0.0.4]:2222"),
     "the tunnel's both": ({"address": "10.0.0.4", "port": 22}, "-p 22 10.0.0.4", "10.0.0.4"),
 }
-"""What the tunnel says itself; the port and address that are dialled, and how the host's key is filed."""
+"""The tunnel's own settings; the dialled port and address, and the name of the host's key in known_hosts."""
 
 
 @pytest.mark.parametrize(("tunnel", "dialled", "known_as"), DIALLED.values(), ids=DIALLED)
-def test_the_engine_dials_where_the_users_ssh_config_leads(
+def test_the_engine_dials_the_address_of_the_users_ssh_config(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tunnel: dict[str, Any], dialled: str, known_as: str
 ) -> None:
     """The unit dialled the alias on port 22, which the engine's host could not resolve, and no host key matched."""
@@ -102,7 +102,7 @@ def test_the_engine_dials_where_the_users_ssh_config_leads(
 
 
 @pytest.mark.parametrize("port", [0, 65536, "ssh"])
-def test_a_tunnels_port_that_cannot_be_is_refused(port: Any) -> None:
+def test_an_invalid_tunnel_port_is_refused(port: Any) -> None:
     with pytest.raises(ValidationError, match="port"):
         joined(port=port)
 
@@ -130,7 +130,7 @@ def test_a_second_login_proves_the_settings_of_the_base_role_and_of_the_tunnel(
     assert paths == ["/etc/ssh/sshd_config.d/10-llm-deploy.conf", "/etc/ssh/sshd_config.d/20-llm-tunnel.conf"]
 
 
-def test_clients_come_to_the_gateway_host_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clients_reach_only_the_gateway_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
     outputs = joined()
     endpoint = desired_state(outputs, outputs.hosts, ("gateway",)).endpoint
@@ -143,12 +143,12 @@ def test_clients_come_to_the_gateway_host_only(tmp_path: Path, monkeypatch: pyte
     [{"engine": "laptop", "gateway": "laptop"}, {"engine": "laptop", "gateway": "other"}],
     ids=["one host for both", "a host that is not there"],
 )
-def test_a_tunnel_that_joins_nothing_is_refused(tunnel: dict[str, str]) -> None:
+def test_a_tunnel_without_another_end_is_refused(tunnel: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
         joined(**tunnel)
 
 
-def test_keys_are_made_once_and_kept_from_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_are_made_once_and_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
     first = tunnel_keys("test")
     assert tunnel_keys("test") == first
@@ -156,7 +156,7 @@ def test_keys_are_made_once_and_kept_from_others(tmp_path: Path, monkeypatch: py
         assert (tmp_path / "stacks/test/tunnel" / name).stat().st_mode & 0o077 == 0
 
 
-def test_a_tunnel_brings_the_port_of_its_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tunnel_forwards_the_port_of_its_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
     outputs = joined()
     outputs = outputs.model_copy(update={"serving": ServingSpec.model_validate({**SERVING, "engine": "ollama"})})

@@ -13,7 +13,7 @@ CHAT = b'{"model":"tiny"}'
 
 @pytest.fixture
 def engine() -> Iterator[EngineDouble]:
-    """An engine that answers every path, and nobody's key."""
+    """An engine that answers every path, with or without a key."""
     with running_engine() as double:
         double.faults |= {"open_paths", "no_key_needed"}
         yield double
@@ -33,8 +33,8 @@ OPENAI_OF_OLLAMA = [
 ]
 
 
-def test_what_ollama_has_of_openais_api_passes_with_a_key(engine: EngineDouble, tmp_path: Path) -> None:
-    """Once only what vLLM has, too, was passed; vLLM's other paths are still in FORBIDDEN."""
+def test_ollamas_part_of_openais_api_passes_with_a_key(engine: EngineDouble, tmp_path: Path) -> None:
+    """Only paths that vLLM also has were passed; vLLM's other paths are still in FORBIDDEN."""
     with running_gateway(tmp_path, engine, serving=ollama_serving(engine.port)) as gateway:
         for method, path, status in OPENAI_OF_OLLAMA:
             assert gateway.ask(method, path, body=CHAT if method == "POST" else b"").status == status, path
@@ -45,7 +45,7 @@ OLLAMA_REQUESTS = [("POST", "/api/chat"), ("POST", "/api/generate"), ("GET", "/a
 
 
 @pytest.mark.parametrize("native_api", [False, True])
-def test_ollamas_own_paths_pass_when_asked_for_and_without_any_key(
+def test_ollamas_own_paths_pass_if_configured_and_without_a_key(
     engine: EngineDouble, tmp_path: Path, native_api: bool
 ) -> None:
     serving = ollama_serving(engine.port, native_api=native_api)

@@ -1,4 +1,4 @@
-"""What the base role wishes for on which host. That it works is tests/machine/test_base.py's to prove."""
+"""The base role's resources for each kind of host. tests/machine/test_base.py tests them on a machine."""
 
 import shlex
 import subprocess
@@ -28,7 +28,7 @@ def content(path: str, resources: list[Resource]) -> str:
     return next(str(each.content) for each in resources if isinstance(each, File | SshdFile) and each.path == path)
 
 
-def test_all_ids_differ_and_what_a_resource_waits_for_comes_before_it() -> None:
+def test_all_ids_differ_and_dependencies_come_first() -> None:
     seen: set[str] = set()
     for each in desired(memory_gib=4):
         assert each.id not in seen
@@ -37,17 +37,17 @@ def test_all_ids_differ_and_what_a_resource_waits_for_comes_before_it() -> None:
 
 
 @pytest.mark.parametrize("start", ["swap:", "sysctl:", "command:time-sync"])
-def test_a_container_gets_nothing_that_belongs_to_its_kernel(start: str) -> None:
+def test_a_container_gets_no_kernel_settings(start: str) -> None:
     assert any(each.id.startswith(start) for each in desired(memory_gib=4))
     assert not any(each.id.startswith(start) for each in desired(memory_gib=4, virtualization="container"))
 
 
 @pytest.mark.parametrize(("cloud", "first"), [("aws", "command:data-volume"), ("existing", f"file:{APT_FILE}")])
-def test_the_data_volume_of_a_rented_host_comes_before_what_may_lie_on_it(cloud: str, first: str) -> None:
+def test_the_data_volume_of_a_cloud_host_comes_before_its_files(cloud: str, first: str) -> None:
     assert desired(cloud=cloud)[0].id == first
 
 
-def test_a_larger_data_volume_of_a_rented_host_is_made_use_of() -> None:
+def test_a_larger_data_volume_of_a_cloud_host_is_used() -> None:
     assert [each.id for each in desired(cloud="aws")][1] == "command:data-volume-size"
     assert "command:data-volume-size" not in {each.id for each in desired(cloud="existing")}
 
@@ -59,25 +59,25 @@ def test_small_hosts_get_swap(memory_gib: float, swap_mib: int | None) -> None:
 
 
 @pytest.mark.parametrize(("user", "line"), [("root", "prohibit-password"), ("admin", "no")])
-def test_root_may_log_in_only_where_we_log_in_as_root(user: str, line: str) -> None:
+def test_root_may_log_in_only_if_we_log_in_as_root(user: str, line: str) -> None:
     assert f"PermitRootLogin {line}\n" in content(SSHD, desired(user=user, cloud="aws"))
 
 
 @pytest.mark.parametrize("word", ["AllowTcpForwarding", "PermitRootLogin", "MaxAuthTries", "AllowAgentForwarding"])
 @pytest.mark.parametrize(("cloud", "closed"), [("local", True), ("aws", True), ("gcp", True), ("existing", False)])
-def test_what_people_are_used_to_stays_where_people_work(cloud: str, closed: bool, word: str) -> None:
-    """MaxAuthTries once shut out an operator on their own host whose agent offered the fifth of six keys."""
+def test_login_habits_stay_on_hosts_where_people_work(cloud: str, closed: bool, word: str) -> None:
+    """MaxAuthTries locked an operator out of their own host because the right key was the fifth of six."""
     assert (word in content(SSHD, desired(cloud=cloud))) is closed
 
 
-def test_password_logins_go_unless_the_inventory_keeps_them() -> None:
+def test_password_logins_are_disabled_unless_the_inventory_keeps_them() -> None:
     assert "PasswordAuthentication no" in content(SSHD, desired())
     kept = content(SSHD, desired(password_logins=True))
     assert not [line for line in kept.splitlines() if line.startswith(("PasswordAuth", "KbdInteractive"))]
 
 
-def test_one_network_cannot_take_all_places_of_those_who_have_not_logged_in() -> None:
-    """Once ten connections of one address that never logged in kept everybody from logging in."""
+def test_one_network_cannot_take_all_unauthenticated_connections() -> None:
+    """Ten connections from one address that never logged in blocked all logins."""
     settings = dict(line.split(" ", 1) for line in content(SSHD, desired()).splitlines() if line[:1].isalpha())
     assert int(settings["PerSourceMaxStartups"]) < int(settings["MaxStartups"].split(":")[0])
     assert settings["PerSourceNetBlockSize"] == "32:64"
@@ -92,7 +92,7 @@ def test_ports_and_tunnels_of_others_stay_as_the_inventory_says() -> None:
     assert "\t\tudp dport { 51820, 41641 } accept\n" in rules
     assert "111" not in rules
     assert "meta l4proto { 4, 41, 47, 50, 51, 97, 108, 115 } accept" in rules
-    assert "meta l4proto { 2, 89, 112 } accept" in rules  # without VRRP both routers of a pair take the shared address
+    assert "meta l4proto { 2, 89, 112 } accept" in rules  # without VRRP both routers of a pair claim the shared address
     assert "l4proto" not in content(RULES, desired(cloud="aws"))
     (file,) = (each for each in resources if isinstance(each, File) and each.path == RULES)
     words = list(zip(file.check, file.check[1:], strict=False))
@@ -127,14 +127,12 @@ DOORS = {
 
 
 @pytest.mark.parametrize(("changed", "rules"), DOORS.values(), ids=DOORS.keys())
-def test_the_firewall_opens_ssh_and_the_gateway_to_whom_they_are_meant_for(
-    changed: dict[str, Any], rules: list[str]
-) -> None:
+def test_the_firewall_opens_ssh_and_the_gateway_to_their_networks(changed: dict[str, Any], rules: list[str]) -> None:
     lines = [line.strip() for line in content(RULES, desired(**changed)).splitlines()]
     assert [line for line in lines if "tcp dport" in line] == rules
 
 
-def test_the_firewall_waits_at_boot_for_the_folders_that_it_uses_and_not_for_the_network() -> None:
+def test_the_firewall_waits_at_boot_for_its_folders_and_not_for_the_network() -> None:
     """It ran before /var was mounted: the state of a trial was not seen, and unconfirmed rules were loaded."""
     unit = content("/etc/systemd/system/llm-firewall.service", desired())
     assert "After=systemd-remount-fs.service\n" in unit
@@ -147,8 +145,8 @@ def test_the_firewall_waits_at_boot_for_the_folders_that_it_uses_and_not_for_the
     ]
 
 
-def test_settings_of_sshd_that_nobody_confirmed_go_at_boot_before_sshd_reads_them(tmp_path: Path) -> None:
-    """After a reboot no timer was left, and the unconfirmed settings stayed in force."""
+def test_unconfirmed_sshd_settings_are_removed_at_boot_before_sshd_reads_them(tmp_path: Path) -> None:
+    """After a reboot the timer was gone, and the unconfirmed settings stayed in force."""
     resources = desired()
     unit = content("/etc/systemd/system/llm-sshd-boot-10-llm-deploy.service", resources)
     assert f"ConditionPathExists={sshd_file.before_path(SSHD)}\n" in unit
@@ -171,12 +169,12 @@ def test_the_gateways_port_is_the_specs() -> None:
     assert [opening.ports for opening in open_ports_of(host(), GatewaySpec(port=8443))] == ["22", "8443"]
 
 
-def test_packages_are_asked_for_once() -> None:
+def test_packages_are_listed_once() -> None:
     assert [each.name for each in desired() if isinstance(each, Packages)] == ["base"]
 
 
 @pytest.mark.parametrize("changed", [{}, {"cloud": "aws"}, {"open_ports": ("51820/udp", "6000-6010/tcp", "9/tcp")}])
-def test_nft_takes_the_rules(tmp_path: Path, changed: dict[str, Any]) -> None:
+def test_nft_accepts_the_rules(tmp_path: Path, changed: dict[str, Any]) -> None:
     (tmp_path / "rules.nft").write_text(content(RULES, desired(**changed)))
     argv = ["unshare", "--map-root-user", "--net", "/usr/sbin/nft", "--file", str(tmp_path / "rules.nft")]
     subprocess.run(argv, check=True)

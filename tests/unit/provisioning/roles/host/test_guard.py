@@ -1,4 +1,4 @@
-"""Who may speak to an engine, on each kind of host. That the kernel agrees is tests/machine/'s to prove."""
+"""Who may connect to an engine, on each kind of host. tests/machine tests the rules in the kernel."""
 
 import re
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def text(resources: Sequence[Resource], path: str) -> str:
     ],
     ids=["engine and gateway on one host", "the engine's end of a tunnel", "the gateway's end of a tunnel"],
 )
-def test_named_accounts_may_speak_to_the_engine_and_nobody_else(
+def test_only_named_accounts_may_connect_to_the_engine(
     engine: str, tunnel: bool, name: str, allowed: str, listener: str
 ) -> None:
     outputs = joined(engine) if tunnel else stack(serving={**SERVING, "engine": engine})
@@ -64,8 +64,8 @@ def test_named_accounts_may_speak_to_the_engine_and_nobody_else(
 
 
 @pytest.mark.parametrize(("engine", "name"), [("ollama", "laptop"), ("vllm", "laptop"), ("ollama", "front")])
-def test_the_guard_as_it_was_called_before_goes_first(engine: str, name: str) -> None:
-    """Once it stayed in the kernel until a reboot, and its rules, which know no tunnel, reset the tunnel's."""
+def test_the_guard_with_its_old_name_is_removed_first(engine: str, name: str) -> None:
+    """It stayed in the kernel until a reboot, and its rules, which do not know a tunnel, reset the tunnel's."""
     lines = [line for line in text(desired(joined(engine), name), RULES).splitlines() if not line.startswith("#")]
     assert lines[:2] == ["table inet llm_ollama", "delete table inet llm_ollama"]
 
@@ -81,7 +81,7 @@ def test_an_engine_never_starts_before_its_guard(engine: str, changed: dict[str,
     assert f"dport {changed.get('port', PORTS[engine])} " in text(resources, RULES)
 
 
-def test_a_tunnel_is_let_in_when_its_port_is_guarded_now_and_after_a_reboot() -> None:
+def test_a_tunnel_is_admitted_if_its_port_is_guarded_now_and_after_a_reboot() -> None:
     resources = desired(joined("vllm"), "front")
     unit = next(each for each in resources if isinstance(each, Unit) and each.name == "llm-engine-guard.service")
     assert (unit.enabled, unit.running, unit.reload_on) == (True, True, (f"file:{RULES}",))

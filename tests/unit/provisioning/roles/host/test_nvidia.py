@@ -1,4 +1,4 @@
-"""What the nvidia role wishes for, and that its pins are what they say. That it works: tests/machine/test_nvidia.py."""
+"""The nvidia role's resources, and its pins. tests/machine/nvidia tests them on a machine."""
 
 import base64
 import hashlib
@@ -53,7 +53,7 @@ def wanted(**changed: Any) -> dict[str, Any]:
 
 
 def fingerprint(armoured: str) -> str:
-    """Return the fingerprint of the first key: SHA-1 over its packet, as RFC 4880 section 12.2 has it."""
+    """Return the fingerprint of the first key: SHA-1 over its packet, by RFC 4880 section 12.2."""
     body = armoured.split("\n\n", 1)[1].split("\n=", maxsplit=1)[0]
     packets = base64.b64decode(body)
     assert packets[0] == 0x99, "an old-format public key packet with two bytes of length"
@@ -81,7 +81,7 @@ def test_the_installed_driver_is_good_enough_for_the_cuda_of_the_lock_on_every_k
     )
 
 
-def test_a_host_without_gpu_gets_nothing_and_its_engine_waits_for_nothing() -> None:
+def test_a_host_without_gpu_gets_no_resources_and_its_engine_no_dependencies() -> None:
     bare = host()
     engine = vllm(bare, serving(), HUB)
     assert nvidia(bare, serving()) == []
@@ -100,7 +100,7 @@ def test_the_engine_of_a_gpu_host_waits_for_its_driver() -> None:
         assert set(each.after) <= set(ids[:index]), each.id
 
 
-def test_the_driver_is_told_what_the_host_and_the_engine_need() -> None:
+def test_the_driver_program_gets_the_needs_of_host_and_engine() -> None:
     told = wanted(gpu={**L4, "count": 4})
     assert (told["gpu"], told["gpus"], told["version"], told["container"]) == ("L4", 4, VERSION, False)
     assert told["minimum"] == "580"
@@ -113,14 +113,14 @@ def test_only_the_driver_may_ask_for_a_reboot() -> None:
     assert commands == {"nvidia-repository": 0, "nvidia-driver": 75, "nvidia-fabric": 0, "nvidia-kernel-upgrades": 0}
 
 
-def test_a_container_gets_a_look_at_its_driver_and_no_package_of_its_own() -> None:
+def test_a_containers_driver_is_checked_and_no_package_installed() -> None:
     listed = desired(virtualization="container")
     assert wanted(virtualization="container")["container"] is True
     assert [each for each in listed if isinstance(each, Packages | Unit)] == []
     assert [each.id for each in listed if isinstance(each, Command)] == [DRIVER_ID]
 
 
-def test_unattended_upgrades_leave_the_driver_alone_and_take_the_rest() -> None:
+def test_unattended_upgrades_skip_the_driver_and_install_the_rest() -> None:
     (listed,) = (str(each.content) for each in desired() if isinstance(each, File) and "apt.conf.d" in each.path)
     starts = re.findall(r'"([^"]+)"', listed)
     driver = [name for each in NVIDIA.repositories.values() for name in each.packages if "nvidia" in name]
@@ -131,10 +131,10 @@ def test_unattended_upgrades_leave_the_driver_alone_and_take_the_rest() -> None:
 
 
 @pytest.mark.parametrize(("state", "left"), [("ii", True), ("hi", True), ("rc", False), ("", False)])
-def test_a_kernel_whose_modules_the_distribution_built_is_left_alone_too(
+def test_a_kernel_with_the_distributions_modules_is_skipped_too(
     state: str, left: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once the kernel was upgraded without its module, which needs the driver that is left alone: the GPU was gone."""
+    """The kernel was upgraded without its module, which needs the skipped driver: the GPU was lost."""
     (command,) = (each for each in desired() if isinstance(each, Command) and each.name == "nvidia-kernel-upgrades")
     (kept,) = (str(each.content) for each in desired() if isinstance(each, File) and each.path == KERNEL_LIST)
     dpkg, kernel_list, listed = tmp_path / "dpkg-query", tmp_path / "list", tmp_path / "listed"
@@ -156,7 +156,7 @@ def test_a_kernel_whose_modules_the_distribution_built_is_left_alone_too(
     assert not any(re.match(start, "openssl") for start in starts)
 
 
-def test_a_host_without_network_takes_the_same_driver_from_apt_and_names_no_repository() -> None:
+def test_a_host_without_network_gets_the_same_driver_from_apt_without_a_repository() -> None:
     kept = without_repository(desired())
     ids = {each.id for each in kept}
     assert {each.id for each in desired()} - ids == {REPOSITORY_ID}
@@ -173,7 +173,7 @@ def test_a_container_gets_no_driver_and_other_hosts_with_a_gpu_may() -> None:
     assert not installs_driver(desired(virtualization="container"))
 
 
-def test_metrics_are_for_the_loopback() -> None:
+def test_metrics_are_on_loopback_only() -> None:
     (drop_in,) = (str(each.content) for each in desired() if isinstance(each, File) and "dcgm" in each.path)
     assert f"--address 127.0.0.1:{METRICS_PORT}" in drop_in
 
@@ -217,10 +217,8 @@ def test_weights_that_a_gpu_cannot_compute_are_refused_for_inventories_too(
         ({"model": "A16-4B"}, "ollama", "A16-4B of host one is a vGPU profile that runs no CUDA program"),
     ],
 )
-def test_gpus_that_no_cloud_here_offers_are_judged_by_their_name_or_record(
-    gpu: dict[str, Any], engine: str, words: str
-) -> None:
-    """Once only GPUs of the table were: a V100 was accepted for vLLM, and its bfloat16."""
+def test_gpus_outside_the_table_are_checked_by_name_or_record(gpu: dict[str, Any], engine: str, words: str) -> None:
+    """Only GPUs of the table were checked: a V100 was accepted for vLLM and bfloat16."""
     one, spec = host(gpu={**L4, **gpu}), serving(engine=engine)
     if not words:
         assert nvidia(one, spec)
@@ -230,7 +228,7 @@ def test_gpus_that_no_cloud_here_offers_are_judged_by_their_name_or_record(
     assert words in str(caught.value)
 
 
-def test_a_gpu_before_ampere_is_asked_for_no_bfloat16_whatever_its_name() -> None:
+def test_a_gpu_before_ampere_never_gets_bfloat16() -> None:
     assert [processor(host(gpu={**L4, "model": name})).bfloat16 for name in ("T4-16C", "V100", "A10-24Q", "New")] == [
         False,
         False,
@@ -239,8 +237,8 @@ def test_a_gpu_before_ampere_is_asked_for_no_bfloat16_whatever_its_name() -> Non
     ]
 
 
-def test_devices_are_ready_before_the_unit_that_may_use_them_begins() -> None:
-    """Once the engine's own first command loaded nvidia-uvm: too late for its device filter, so CUDA found no GPU."""
+def test_devices_are_ready_before_the_engines_unit_starts() -> None:
+    """The engine's own first command loaded nvidia-uvm: too late for its device filter, so CUDA found no GPU."""
     one = host(gpu={**L4, "count": 2})
     listed = with_driver(one, serving(), vllm(one, serving(), HUB))
     (unit,) = (str(each.content) for each in listed if isinstance(each, File) and each.path.endswith(DEVICES_UNIT))
@@ -256,14 +254,14 @@ def test_devices_are_ready_before_the_unit_that_may_use_them_begins() -> None:
     assert "nvidia" not in str(without.content)
 
 
-def test_the_word_that_replaces_a_driver_is_the_inventorys() -> None:
+def test_only_the_inventory_allows_the_replacement_of_a_driver() -> None:
     assert wanted()["replace"] is False
     assert wanted(gpu={**L4, "replace_driver": True})["replace"] is True
     assert "gpu.replace_driver: true for host one" in wanted(cloud="existing")["replace_hint"]
 
 
-def test_what_no_cpu_computes_is_refused_for_inventories_too() -> None:
-    """Once it was refused for rented machines alone, and the engine of a host that exists failed at its start."""
+def test_weights_that_a_cpu_cannot_compute_are_refused_for_inventories_too() -> None:
+    """They were refused only for cloud machines, and the engine of an existing host failed at its start."""
     with pytest.raises(ConfigError, match="fp8 needs a GPU, and host one has none") as caught:
         with_driver(host(), serving(model={"quantization": "fp8"}), [])
     assert caught.value.where == "serving.model.quantization"

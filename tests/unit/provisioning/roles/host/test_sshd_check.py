@@ -1,4 +1,4 @@
-"""The check before sshd reads our new file: it finds people whom our own login, by key, would not notice."""
+"""The check before sshd reads our new file: it finds logins that our own login, by key, would not notice."""
 
 import os
 import re
@@ -15,14 +15,14 @@ from tests.unit.provisioning.roles.host.test_base import desired
 
 
 def sshd_check(**changed: Any) -> str:
-    """Return the script that looks at sshd's settings before they are in place."""
+    """Return the script that checks sshd's settings before they are installed."""
     (file,) = (each for each in desired(**changed) if isinstance(each, SshdFile))
     return file.check[2]
 
 
 @pytest.fixture
 def host_folder(tmp_path: Path) -> Path:
-    """A host's /run and /etc/ssh, with an sshd that wants its folder as the real one does."""
+    """A host's /run and /etc/ssh, with an sshd that needs its folder like the real one."""
     for name in ("etc/ssh/sshd_config.d", "run", "bin"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "etc/ssh/sshd_config").write_text("Include /etc/ssh/sshd_config.d/*.conf\n")
@@ -55,7 +55,7 @@ def checked(folder: Path, script: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(argv, env={"PATH": path}, capture_output=True, text=True, check=False)
 
 
-def test_sshd_can_be_checked_where_its_folder_is_missing(host_folder: Path) -> None:
+def test_sshd_can_be_checked_without_its_folder(host_folder: Path) -> None:
     """Ubuntu 24.04: while no connection has started the service, there is no /run/sshd, and `sshd -t` failed."""
     done = checked(host_folder, sshd_check())
     assert done.returncode == 0, done.stderr
@@ -63,7 +63,7 @@ def test_sshd_can_be_checked_where_its_folder_is_missing(host_folder: Path) -> N
 
 
 def test_a_second_factor_is_not_turned_off(host_folder: Path) -> None:
-    """A login by key and code would be shut out, and our own login by key alone would not show it."""
+    """A login by key and code would be locked out, and our own login by key alone would not show it."""
     factors = host_folder / "etc/ssh/sshd_config.d/50-codes.conf"
     factors.write_text("AuthenticationMethods publickey,keyboard-interactive\n")
     done = checked(host_folder, sshd_check())
@@ -84,7 +84,7 @@ FACTORS = {
 
 @pytest.mark.parametrize(("line", "path"), FACTORS.values(), ids=FACTORS.keys())
 def test_a_second_factor_is_found_however_it_is_written(host_folder: Path, line: str, path: str) -> None:
-    """sshd takes `Keyword=value`, quotes, and any Include; these were passed over, and passwords turned off."""
+    """sshd accepts `Keyword=value`, quotes, and any Include; these were ignored, and passwords turned off."""
     config = host_folder / "etc/ssh/sshd_config"
     config.write_text(f'Include "/etc/ssh/sshd_config.d/*.conf" {host_folder}/etc/ssh/none/*\nInclude=site/*.cfg\n')
     for name in ("site", "more/deep"):
@@ -115,7 +115,7 @@ JOURNALS = {
 
 
 @pytest.mark.parametrize(("journal", "people"), JOURNALS.values(), ids=JOURNALS.keys())
-def test_people_who_log_in_by_password_are_not_shut_out(host_folder: Path, journal: str, people: str) -> None:
+def test_people_who_log_in_by_password_are_not_locked_out(host_folder: Path, journal: str, people: str) -> None:
     """Our own login, by key, would not notice."""
     (host_folder / "journal").write_text(journal)
     done = checked(host_folder, sshd_check())
@@ -148,10 +148,10 @@ NAMED = {
 
 
 @pytest.mark.parametrize(("at", "says", "fine"), NAMED.values(), ids=NAMED.keys())
-def test_a_reload_does_not_move_sshd_to_an_address_that_somebody_wrote(
+def test_a_reload_does_not_activate_an_unloaded_listen_address(
     host_folder: Path, at: str, says: str, fine: bool
 ) -> None:
-    """A ListenAddress that was written and not loaded came into force; one with a port was refused for no reason."""
+    """A ListenAddress that was written and not loaded came into force; one with a port was refused without reason."""
     (host_folder / "listens").write_text(f"LISTEN 0 128 {at} 0.0.0.0:* {HELD}\n")
     (host_folder / "says").write_text(says)
     done = checked(host_folder, sshd_check())
@@ -159,8 +159,8 @@ def test_a_reload_does_not_move_sshd_to_an_address_that_somebody_wrote(
 
 
 @pytest.mark.parametrize(("listens", "fine"), LISTENS.values(), ids=LISTENS.keys())
-def test_a_reload_does_not_move_sshd_to_a_port_that_somebody_wrote(host_folder: Path, listens: str, fine: bool) -> None:
-    """It would stay there when our file is taken back, since the port is not ours."""
+def test_a_reload_does_not_activate_an_unloaded_port(host_folder: Path, listens: str, fine: bool) -> None:
+    """sshd would keep the port after our file is undone, because the port is not in our file."""
     (host_folder / "listens").write_text(listens)
     done = checked(host_folder, sshd_check())
     assert (done.returncode == 0) is fine, done.stderr
@@ -208,10 +208,8 @@ def written(folder: Path, path: str, line: str, *, before_sshd_began: bool) -> N
 
 
 @pytest.mark.parametrize(("path", "line", "restricts"), RESTRICTS.values(), ids=RESTRICTS)
-def test_a_reload_brings_no_rule_into_force_that_somebody_wrote(
-    running_sshd: Path, path: str, line: str, restricts: bool
-) -> None:
-    """AllowUsers stood in a file that was not loaded yet: our reload of sshd loaded it, and shut others out."""
+def test_a_reload_does_not_activate_an_unloaded_rule(running_sshd: Path, path: str, line: str, restricts: bool) -> None:
+    """AllowUsers was in a file that was not loaded yet: our reload of sshd loaded it, and locked users out."""
     written(running_sshd, path, line, before_sshd_began=False)
     for script in (sshd_check(), sshd_check(password_logins=True), last_file_check()[2]):
         done = checked(running_sshd, script)
@@ -228,8 +226,8 @@ def test_rules_that_sshd_has_read_stay_in_force(running_sshd: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_an_sshd_that_does_not_run_reads_its_files_when_somebody_comes(running_sshd: Path) -> None:
-    """Ubuntu 24.04: with its socket it starts when somebody comes, so our reload brings nothing into force."""
+def test_a_stopped_sshd_reads_its_files_at_the_next_connection(running_sshd: Path) -> None:
+    """Ubuntu 24.04: the socket starts it for a connection, so our reload activates nothing."""
     written(running_sshd, "etc/ssh/sshd_config.d/50-site.conf", "AllowUsers ann", before_sshd_began=False)
     (running_sshd / "run/sshd.pid").write_text("8\n")
     assert checked(running_sshd, sshd_check()).returncode == 0

@@ -76,13 +76,13 @@ class BudgetSpec(Frozen):
 
 
 class LifetimeSpec(Frozen):
-    """Every cloud machine terminates itself, even if this checkout no longer exists."""
+    """Every cloud machine is terminated at the end of its lifetime, even if this checkout no longer exists."""
 
     ttl_hours: float = Field(
         default=DEFAULT_TTL_HOURS,
         ge=0.5,
         le=MAX_TTL_HOURS,
-        description="Hours until the machines terminate themselves.",
+        description="Hours until the machines are terminated.",
     )
     weekly: WeeklySchedule | None = Field(
         default=None, description="Daily start and stop. If missing, the machines run all the time."

@@ -33,7 +33,9 @@ def read_small(path: Path) -> bytes:
     with open_regular(path) as stream:
         content = stream.read(MAX_SMALL_BYTES + 1)
     if len(content) > MAX_SMALL_BYTES:
-        raise ConfigError(f"has more than {MAX_SMALL_BYTES >> 20} MiB", where=str(path), hint="is it the right file?")
+        raise ConfigError(
+            f"has more than {MAX_SMALL_BYTES >> 20} MiB", where=str(path), hint="check that it is the right file"
+        )
     return content
 
 

@@ -117,7 +117,7 @@ def _read(path: Path, shown_as: str) -> str:
         raise ConfigError(f"cannot be read ({error.strerror})", where=shown_as, hint=hint) from error
     if len(content) > MAX_BYTES:
         what = f"is larger than {MAX_BYTES // 1024**2} MiB"
-        raise ConfigError(what, where=shown_as, hint="is it the right file? Write a YAML or JSON file")
+        raise ConfigError(what, where=shown_as, hint="check that it is the right file: YAML or JSON")
     try:
         return content.decode("utf-8-sig")  # without the byte order mark that some editors write
     except UnicodeDecodeError as error:
@@ -167,7 +167,10 @@ def _words(problem: str, *, tab: bool) -> tuple[str, str]:
     if "has a tag" in problem:
         return "the value has a tag (a word with !)", "remove the tag; text that looks like a number needs quotes"
     if "nests deeper" in problem or "has more than" in problem or "a number has" in problem:
-        return problem, "is it the right file?" if "number" not in problem else "write fewer, or put text in quotes"
+        return (
+            problem,
+            "check that it is the right file" if "number" not in problem else "write fewer, or put text in quotes",
+        )
     if tab:
         return "is not YAML: the line is indented with a tab", "indent with spaces"
     return (

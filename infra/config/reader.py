@@ -48,7 +48,7 @@ def load_stack(stack: str) -> DeploymentConfig:
     config = _config_section(content, where)
     unknown = [key for key in config if key.startswith(OWN_NAMESPACE) and key != DEPLOYMENT_KEY]
     if unknown:
-        hint = f"the one key is {DEPLOYMENT_KEY}, and all is below it"
+        hint = f"write {DEPLOYMENT_KEY} and put all other keys below it"
         raise error_of([Problem(f"config.{key}", "is not a known key", hint) for key in unknown], where)
     if DEPLOYMENT_KEY not in config:
         raise ConfigError("the key is missing", where=f"{where}: config.{DEPLOYMENT_KEY}", hint="see stacks/README.md")

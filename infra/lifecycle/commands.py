@@ -96,7 +96,7 @@ def outputs(stack: str) -> int:
     load_stack(stack)
     bring_up_to_date(stack)
     if not outputs_file(stack).exists():
-        raise DeployError("has no machines yet", where=f"stack {stack}", hint=f"make up STACK={stack}")
+        raise DeployError("has no machines yet", where=f"stack {stack}", hint=f"run `make up STACK={stack}`")
     print(outputs_file(stack).read_text(), end="")
     return 0
 

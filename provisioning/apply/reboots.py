@@ -69,7 +69,9 @@ def reboot_and_wait(host: HostRecord, tell: Callable[[str], None], *, deadline_s
             return None
 
     late = HostError(
-        f"did not come back within {deadline_s:g} s after a reboot", where=host.name, hint="see its console"
+        f"did not come back within {deadline_s:g} s after a reboot",
+        where=host.name,
+        hint="look at the machine's console",
     )
     wait_until(again, deadline_s=deadline_s, late=lambda: late)
 

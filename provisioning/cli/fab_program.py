@@ -1,8 +1,10 @@
 """Changes to fab for our tasks: how it exits, and its errors for wrong usage."""
 
+import difflib
 import os
 import re
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from invoke.exceptions import Exit, ParseError
@@ -27,17 +29,23 @@ def end_wrong_usage_with_2(program: Any) -> None:
             parse()
         except ParseError as error:
             task = error.context.name if error.context else None
-            raise Exit(f"error: {what_to_write(str(error), task)}", code=UsageError.exit_code) from None
+            options = tuple(error.context.flags) if error.context else ()
+            raise Exit(f"error: {what_to_write(str(error), task, options)}", code=UsageError.exit_code) from None
 
     program.parse_tasks = parse_tasks
 
 
-def what_to_write(said: str, task: str | None = None) -> str:
-    """Return invoke's error for wrong usage (of `task`, if known) as one line: where, what, what to write."""
+def what_to_write(said: str, task: str | None = None, options: Sequence[str] = ()) -> str:
+    """Return invoke's error for wrong usage as one line: where, what, what to write.
+
+    `options` are those of `task`, if the error names a task.
+    """
     example = EXAMPLES.get(task or "")
     hint = f"write it like `{example}`" if example else "`fab --help TASK` lists a task's options"
     if unknown := re.fullmatch(r"No idea what '(.+)' is!", said):
         if unknown[1].startswith("-"):
+            if near := difflib.get_close_matches(unknown[1], options, n=1):
+                hint = f"did you mean {near[0]}?"
             return f"fab: there is no option {unknown[1]}; {hint}"
         if example:
             return f"fab {task}: unexpected argument {unknown[1]}; {hint}"

@@ -153,7 +153,7 @@ def known_keys(path: Path, ssh_target: SshTarget) -> tuple[str, ...]:
         if (host.address, host.ssh_port) == (ssh_target.address, ssh_target.ssh_port):
             return host.host_keys
     hint = 'name another file, INVENTORY=FILE, or another name, ARGS="--name NAME"'
-    raise UsageError(f"is the inventory of another host than {ssh_target.address}", where=str(path), hint=hint)
+    raise UsageError(f"is the inventory of another host, not of {ssh_target.address}", where=str(path), hint=hint)
 
 
 def _hosts(path: Path) -> Sequence[HostRecord]:

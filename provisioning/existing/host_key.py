@@ -32,7 +32,9 @@ def shown_keys(host: SshTarget) -> tuple[str, ...]:
     """Return the keys that the host shows, as `ssh-keyscan` prints them. Raises HostError when it shows none."""
     keys = tuple(key for key in (_shown_key(host, key_type) for key_type in KEY_TYPES) if key)
     if not keys:
-        raise HostError("shows no host key of a known type", where=host.name, hint="is that an SSH server?")
+        raise HostError(
+            "shows no host key of a known type", where=host.name, hint="check that an SSH server listens there"
+        )
     return keys
 
 
@@ -45,7 +47,7 @@ def accepted_keys(keys: Iterable[str], wanted: str, ask: Callable[[str], str] | 
     if wanted:
         if wanted not in by_print:
             seen = ", ".join(by_print)
-            hint = "another machine may be answering; look it up on the host itself"
+            hint = "another machine may be answering; compare with the key on the host itself"
             raise HostError(f"shows {seen}, not {wanted}", where=name, hint=hint)
         return (by_print[wanted],)
     best, key = next(iter(by_print.items()))
@@ -53,9 +55,9 @@ def accepted_keys(keys: Iterable[str], wanted: str, ask: Callable[[str], str] | 
     say("On the host itself: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")
     if ask is None:
         raise UsageError(
-            "there is no terminal to accept the host key on",
+            "nobody can be asked about the host key: there is no terminal",
             where=name,
-            hint=f'run it again with ARGS="--host-key {best}" if it is right',
+            hint=f'if the host has this key, run it again with ARGS="--host-key {best}"',
         )
     if ask(f"Is this the host's key? Write {YES} to trust it from now on: ").strip() != YES:
         raise UsageError("the host key was not accepted", where=name, hint="nothing was sent or written")

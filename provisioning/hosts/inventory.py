@@ -126,7 +126,7 @@ def _no_machines(stack: str) -> UsageError:
     if has_unfinished(stack):
         hint = f"run `make up STACK={stack}` again, or `make down STACK={stack}` to undo"
         return UsageError(f"`up` of stack {stack} is running, was interrupted, or failed", where="--stack", hint=hint)
-    return UsageError(f"stack {stack} has no machines yet", where="--stack", hint=f"make up STACK={stack}")
+    return UsageError("has no machines yet", where=f"stack {stack}", hint=f"run `make up STACK={stack}`")
 
 
 def _checked(content: Any, where: str) -> StackOutputs:

@@ -76,8 +76,9 @@ def prove_none(host: HostRecord) -> str:
         raise CheckError(f"could not be checked: {error}") from error
     if not (idle := facts.gpus_without_driver or len(facts.nvidia_smi.gpus)):
         return "no NVIDIA GPU is there"
-    hint = f"write `gpu` of {host.name} into its inventory, or `ignore_gpu: true`"
-    raise CheckError(f"{idle} NVIDIA GPU is idle: the engine computes on the CPU", hint=hint)
+    gpus = "GPU is" if idle == 1 else "GPUs are"
+    hint = f"write `gpu:` or `ignore_gpu: true` into the inventory of {host.name}"
+    raise CheckError(f"{idle} NVIDIA {gpus} idle: the engine computes on the CPU", hint=hint)
 
 
 def judge(report: GpuReport, gpu: Gpu, serving: ServingSpec) -> str:

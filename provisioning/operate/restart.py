@@ -150,7 +150,9 @@ def _wait(
         return None if missing else now
 
     return wait_until(
-        ready, deadline_s=deadline_s, late=lambda: HostError(f"does not serve again: {missing}", where=host.name)
+        ready,
+        deadline_s=deadline_s,
+        late=lambda: HostError(f"does not serve after the restart: {missing}", where=host.name),
     )
 
 

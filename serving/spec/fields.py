@@ -78,7 +78,13 @@ class HubSource(Frozen):
     @model_validator(mode="after")
     def _token_has_one_server(self) -> Self:
         refuse(
-            [Problem("token", "is for huggingface.co, which `mirror` replaces", "write mirror.token if it is for that")]
+            [
+                Problem(
+                    "token",
+                    "is for huggingface.co, which `mirror` replaces",
+                    "write mirror.token for a token of the mirror",
+                )
+            ]
             if self.mirror and self.token
             else []
         )

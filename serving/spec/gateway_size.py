@@ -84,8 +84,8 @@ def too_large(gateway: GatewaySpec, reserved: int, machine: str) -> Problem | No
     if size.memory_mib <= reserved:
         return None
     what = (
-        f"{gateway.max_queue} waiting and {gateway.max_concurrency} running requests can take {size.memory_mib} MiB in "
-        f"HAProxy, more than the {reserved} MiB that {machine} keeps for it"
+        f"{gateway.max_queue} waiting and {gateway.max_concurrency} running requests may need {size.memory_mib} MiB in "
+        f"HAProxy, but {machine} reserves {reserved} MiB for it"
     )
     most = most_waiting(gateway, reserved)
     if most >= 0:

@@ -43,14 +43,16 @@ def licence_accepted(spec: ServingFields) -> Iterator[Problem]:
             yield Problem("model.accept_licence", what, hint)
     elif given not in (names := sorted({*LICENCES.values(), OTHER_EXAONE_LICENCE})):
         hint = f"read the model's LICENSE (non-commercial use only) and write its name: {', '.join(names)}"
-        yield Problem("model.accept_licence", f"{given} is not a licence of EXAONE's" if given else "is missing", hint)
+        yield Problem("model.accept_licence", f"{given} is not an EXAONE licence" if given else "is missing", hint)
 
 
 def licence_has_one_name(spec: ServingFields) -> Iterator[Problem]:
     """The accepted licence is the licence of the model."""
     told, accepted = spec.model.licence, spec.model.accept_licence
     if told and accepted and told != accepted:
-        yield Problem("model.licence", f"{told} is not {accepted}, which accept_licence names", "leave one of them out")
+        yield Problem(
+            "model.licence", f"{told} is not {accepted}, the licence in accept_licence", "leave one of the two keys out"
+        )
 
 
 def _licence_of(name: str) -> str:

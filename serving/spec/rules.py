@@ -25,11 +25,11 @@ def names_differ(spec: ServingFields) -> Iterator[Problem]:
     for index, adapter in enumerate(spec.adapters):
         key = f"adapters[{index}].name"
         if adapter.name == spec.model.name:
-            yield Problem(key, f"{adapter.name} is the name of model.name already", "give it another name")
+            yield Problem(key, f"{adapter.name} is already the name in model.name", "give it another name")
         elif adapter.versioned_name in seen:
             yield Problem(
                 key,
-                f"{adapter.versioned_name} is the name of {seen[adapter.versioned_name]} already",
+                f"{adapter.versioned_name} is already the name in {seen[adapter.versioned_name]}",
                 "give it another name or version",
             )
         seen.setdefault(adapter.versioned_name, key)
@@ -142,7 +142,7 @@ def tiny_context_fits(spec: ServingFields) -> Iterator[Problem]:
     if spec.model.source.kind == "tiny" and spec.model.context_tokens > TINY_CONTEXT_TOKENS:
         yield Problem(
             "model.context_tokens",
-            f"{spec.model.context_tokens} is more than a tiny model has",
+            f"{spec.model.context_tokens} is too much for a tiny model",
             f"write at most {TINY_CONTEXT_TOKENS}",
         )
 
@@ -193,7 +193,7 @@ def ports_differ(serving: ServingFields, gateway: GatewayFields) -> Iterator[Pro
     """Gateway, engine and the gateway's metrics listen on three ports. Keys start at what contains both specs."""
     if gateway.port == serving.port:
         yield Problem(
-            "gateway.port", f"{gateway.port} is the engine's port too", "write 443, or give the engine another port"
+            "gateway.port", f"{gateway.port} is also the engine's port", "write 443, or give the engine another port"
         )
     for key, port in (("gateway.port", gateway.port), (f"serving.{serving.engine}.port", serving.port)):
         if port == METRICS_PORT:

@@ -84,7 +84,7 @@ def weights_fit_disk(config: DeploymentConfig) -> Iterator[Problem]:
     if asked is not None and stored is not None and stored + DATA_HEADROOM_GIB > asked:
         yield Problem(
             "storage.data_gib",
-            f"{asked} GiB does not hold {stored:.1f} GiB of weights and {DATA_HEADROOM_GIB} GiB beside them",
+            f"{asked} GiB does not hold {stored:.1f} GiB of weights and {DATA_HEADROOM_GIB} GiB of other files",
             f"write at least {int(stored + DATA_HEADROOM_GIB) + 1}, or leave it out",
         )
 

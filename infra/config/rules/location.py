@@ -85,7 +85,9 @@ def machine_types(config: DeploymentConfig) -> Iterator[Problem]:
             yield _unknown_type(config.cloud, name, key)
         elif first is not None and bool(row.gpu) != bool(first.gpu):
             has = f"has a {row.gpu.name}" if row.gpu else "has no GPU"
-            yield Problem(key, f"{name} {has}, unlike {first.type}", "name types with a GPU or without, not both")
+            yield Problem(
+                key, f"{name} {has}, unlike {first.type}", "write only types with a GPU, or only types without"
+            )
     for problem in twice((machine.type, *machine.fallbacks), "machine"):
         index = int(problem.key.removeprefix("machine[").removesuffix("]"))
         yield Problem(f"machine.fallbacks[{index - 1}]", problem.what, problem.hint)
@@ -123,7 +125,7 @@ def network_ids(config: DeploymentConfig) -> Iterator[Problem]:
         return
     if network.id is None:
         if network.subnets:
-            yield Problem("network.subnets", "need network.id", "write it too")
+            yield Problem("network.subnets", "need network.id", "add network.id")
         return
     if not re.fullmatch(NETWORK_ID[cloud], network.id):
         example = NETWORK_EXAMPLE[cloud]

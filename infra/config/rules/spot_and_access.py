@@ -86,8 +86,8 @@ def kept_resources_exist(config: DeploymentConfig) -> Iterator[Problem]:
         if kept == "bucket" and storage.bucket is None:
             yield Problem(
                 f"storage.keep_on_down[{index}]",
-                "bucket cannot be kept, as there is none",
-                "write storage.bucket: {} too",
+                "the stack has no bucket to keep",
+                "leave it out, or add storage.bucket: {}",
             )
         if kept == "bucket" and storage.bucket is not None and storage.bucket.name is not None:
             yield Problem(

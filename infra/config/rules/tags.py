@@ -37,7 +37,7 @@ def tags_fit_cloud(config: DeploymentConfig) -> Iterator[Problem]:
         if key.lower().startswith(OWN_PREFIX):
             yield Problem(f"tags.{key}", f"keys that start with {OWN_PREFIX} are reserved", "write another key")
         elif key.lower() in seen:
-            yield Problem(f"tags.{key}", f"differs from {seen[key.lower()]} in case alone", "keep one of the two")
+            yield Problem(f"tags.{key}", f"differs from {seen[key.lower()]} only in case", "keep one of the two")
         elif check is not None:
             yield from check(key, value)
         seen.setdefault(key.lower(), key)

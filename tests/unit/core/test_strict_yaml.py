@@ -65,7 +65,7 @@ REFUSED = [
     ("a: !!float x\n", TAG),
     ("a: !!binary '*'\n", TAG),
     ("a: !mine x\n", TAG),
-    ("a: " + "[" * 60, "line 1, column 43: nests deeper than 40 levels; is it the right file?"),
+    ("a: " + "[" * 60, "line 1, column 43: nests deeper than 40 levels; check that it is the right file"),
     ("a: " + "9" * 5000, "line 1, column 4: a number has 5000 digits; write fewer, or put text in quotes"),
     ("a: {<<: {[b]: 1}}\n", "line 1, column 10: is not YAML: key must be one word; check the indentation, and quote "
      "text that contains `: ` or starts with @`%&*!|"),
@@ -108,7 +108,7 @@ def test_a_folder_is_a_config_error_and_a_missing_file_is_not(tmp_path: Path) ->
 def test_a_large_file_and_a_device_are_not_read_completely(tmp_path: Path) -> None:
     (tmp_path / "large").touch()
     os.truncate(tmp_path / "large", 1 << 40)
-    with pytest.raises(ConfigError, match=r"^x: is larger than 4 MiB; is it the right file"):
+    with pytest.raises(ConfigError, match=r"^x: is larger than 4 MiB; check that it is the right file"):
         read_yaml(tmp_path / "large", shown_as="x")
     with pytest.raises(ConfigError, match=r"^/dev/zero: is not a regular file"):
         read_yaml(Path("/dev/zero"), shown_as="x")

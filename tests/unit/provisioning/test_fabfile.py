@@ -42,7 +42,7 @@ WRONG_USAGE = {
         "error: fab: which hosts? name either a stack or",
     ),
     "unknown task": (["provison"], "error: fab: there is no task provison; "),
-    "unknown option": (["plan", "--stak", "local"], "error: fab: there is no option --stak; "),
+    "unknown option": (["plan", "--stak", "local"], "error: fab: there is no option --stak; did you mean --stack?"),
     "option without value": (["plan", "--stack"], "error: fab: "),
     "version not said": (
         ["adapters:promote", "--stack", "local"],
@@ -97,7 +97,7 @@ def test_rotate_key_changes_one_key_and_prints_none(tmp_path: Path) -> None:
 
 WRONG_TARGET = {
     "unknown stack": (["provision", "--stack", "nowhere"], "error: --stack: there is no stack nowhere"),
-    "no machines yet": (["provision", "--stack", "local"], "error: --stack: stack local has no machines yet; make up"),
+    "no machines yet": (["provision", "--stack", "local"], "error: stack local: has no machines yet; run `make up"),
     "no such file": (["status", "--inventory", "none.yaml"], "error: none.yaml: there is no such file"),
 }
 

@@ -87,7 +87,10 @@ REFUSED = {
     "no hosts": (stack_values() | {"hosts": []}, "hosts.yaml: hosts: is empty"),
     "host twice": (stack_values(host_values("a"), host_values("a")), "hosts.yaml: hosts[1]: a is given twice"),
     "bad range": (stack_values(host_values(ssh_cidrs=["10.1.2.3/8"])), "hosts.yaml: hosts[0].ssh_cidrs[0]: 10.1.2.3/8"),
-    "port of the engine": (stack_values(gateway={"port": 8000}), "hosts.yaml: gateway.port: 8000 is the engine's port"),
+    "port of the engine": (
+        stack_values(gateway={"port": 8000}),
+        "hosts.yaml: gateway.port: 8000 is also the engine's port",
+    ),
     "port of the metrics": (
         stack_values(gateway={"port": METRICS_PORT}),
         "hosts.yaml: gateway.port: 8405 is the port of the gateway's metrics; write another port",
@@ -174,7 +177,7 @@ def test_a_wrong_host_or_engine_ends_a_task_before_it_connects(
         pytest.param(Target(inventory="none.yaml"), "none.yaml: there is no such file", id="no such file"),
         pytest.param(Target(stack="lcal"), "--stack: there is no stack lcal; did you mean local?", id="near miss"),
         pytest.param(
-            Target(stack="local"), "--stack: stack local has no machines yet; make up STACK=local", id="before up"
+            Target(stack="local"), "stack local: has no machines yet; run `make up STACK=local`", id="before up"
         ),
     ],
 )

@@ -170,7 +170,7 @@ MISFITS: dict[str, tuple[dict[str, Any], dict[str, Any], tuple[Move, ...], str]]
     "another commit of the base": (listed(base="acme/base@" + "f" * 40), {}, (), "is not the base model that"),
     "another base than the copy's": (listed(base="other"), {"model": COPY}, (), "other is not the base model that"),
     "a rank above the limit": (listed(rank=64), {}, (), "adapters[0].rank: 64 is above vllm.max_lora_rank 16"),
-    "the base model's name": (listed(name="base"), {}, (), "base is the name of model.name already"),
+    "the base model's name": (listed(name="base"), {}, (), "base is already the name in model.name"),
     "Ollama": (listed(), {"engine": "ollama"}, (), "is for engine vllm, not ollama"),
     "adapters in the stack's file too": (
         listed(),

@@ -1,4 +1,4 @@
-"""Stack files for tests in the simulated AWS, and what is there of them."""
+"""Stack files for tests in the simulated AWS, and functions that list what it has of them."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -43,7 +43,7 @@ def stack_text(
 
 
 def stack_value(machine: str = "type: m6i.2xlarge", *, lifetime: str = "", more: str = "") -> Any:
-    """Return what a stack file holds below the deployment key."""
+    """Return the deployment of a stack file."""
     value = yaml.safe_load(stack_text(machine, lifetime=lifetime, more="" if more == "existing" else more))
     deployment = value["config"]["llm-deploy:deployment"]
     if more == "existing":
@@ -52,25 +52,25 @@ def stack_value(machine: str = "type: m6i.2xlarge", *, lifetime: str = "", more:
 
 
 def instances(aws: RunningAws, region: str = REGION, *, ended: bool = False) -> list[Any]:
-    """Return the instances that run or, with `ended`, also those that did."""
+    """Return the instances that are not terminated; with `ended`, all instances."""
     seen = aws.client("ec2", region).describe_instances()["Reservations"]
     found = [each for reservation in seen for each in reservation["Instances"]]
     return [each for each in found if ended or each["State"]["Name"] not in ("shutting-down", "terminated")]
 
 
 def volumes(aws: RunningAws) -> dict[str, Any]:
-    """Return the data volumes by id: those with the tag that names them so."""
+    """Return the data volumes by id, found by their tag."""
     seen = aws.client("ec2", REGION).describe_volumes()["Volumes"]
     return {each["VolumeId"]: each for each in seen if _tags(each).get("Name", "").endswith("-data")}
 
 
 def ends_at(instance: Any) -> datetime:
-    """Return the end of life that an instance reads from its tag."""
+    """Return the end of life in an instance's tag."""
     return datetime.fromisoformat(_tags(instance)[ENDS_AT])
 
 
 def untagged(aws: RunningAws, region: str = REGION) -> list[str]:
-    """Return what could not be told from others' things: all that takes tags, but has none of ours."""
+    """Return the taggable resources that lack our tag, so that nobody could see whose they are."""
     ec2, found = aws.client("ec2", region), instances(aws, region)
     for method, key in (
         ("describe_volumes", "Volumes"),
@@ -100,7 +100,7 @@ def not_allowed(operations: Iterable[str]) -> list[str]:
 
 
 def everything(aws: RunningAws, region: str = REGION) -> list[str]:
-    """Return all that the account has beside what every account has."""
+    """Return all resources of the account except those that AWS creates in every account."""
     ec2, left = aws.client("ec2", region), []
     for method, key in (
         ("describe_volumes", "Volumes"),

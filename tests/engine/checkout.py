@@ -1,4 +1,4 @@
-"""A copy of this checkout in which commands run as a user would type them, with state, results and login of its own."""
+"""A copy of this checkout in which tests run commands as a user types them, with separate state, results and login."""
 
 import json
 import os
@@ -45,7 +45,7 @@ hosts:
 """
 
 EXAMPLE_NETWORK, OWN_NETWORK = "203.0.113.", "198.18.0."
-"""What our stack files have as example, and one of RFC 2544 that stands for a user's own."""
+"""The example network of our stack files, and the network from RFC 2544 that replaces it as the user's network."""
 
 PREFLIGHT = """
 import sys
@@ -58,9 +58,9 @@ Done = subprocess.CompletedProcess[str]
 
 
 def copy_checkout(target: Path) -> None:
-    """Copy what git tracks or would track into `target`, and commit it there; the environment is shared.
+    """Copy the files that git tracks or would track into `target` and commit them there; .venv is shared.
 
-    The stack files are filled in as whoever rents does it, since preflight refuses their example addresses.
+    The stack files get usable addresses, as a user would write them: preflight refuses the example addresses.
     """
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
@@ -84,7 +84,7 @@ def copy_checkout(target: Path) -> None:
 
 
 def _copy_compiled(source: Path, target: Path) -> None:
-    """Copy what Python compiled of a module, so that the first command in the copy need not do it again."""
+    """Copy the compiled file of a module, so that the first command in the copy need not compile it again."""
     compiled = Path(cache_from_source(str(source))) if source.suffix == ".py" else None
     if compiled is not None and compiled.exists():
         copied = Path(cache_from_source(str(target)))
@@ -98,7 +98,7 @@ def _fill_in(stacks: Path) -> None:
 
 
 def commit(folder: Path) -> None:
-    """Commit all that is in the copy."""
+    """Commit all files of the copy."""
     _git(folder, "add", "--all")
     _git(folder, "-c", "user.name=t", "-c", "user.email=t@example.com", "commit", "--quiet", "--allow-empty", "-m", "x")
 
@@ -108,7 +108,7 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 class Checkout:
-    """A copied checkout, seen from its command line."""
+    """A copied checkout whose commands a test can run."""
 
     def __init__(self, folder: Path, home: Path, **environ: str) -> None:
         self.folder = folder
@@ -116,10 +116,10 @@ class Checkout:
         self.runs = home / "runs"
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PULUMI_", "LLM_DEPLOY_"))}
         self.environ = kept | {
-            "PYTHONPATH": str(folder),  # before the editable installation of the checkout that was copied
+            "PYTHONPATH": str(folder),  # takes precedence over the editable installation of the original checkout
             "LLM_DEPLOY_STATE": str(self.state),
             "LLM_DEPLOY_RUNS": str(self.runs),
-            "PULUMI_CREDENTIALS_PATH": str(home),  # whoever runs the tests may be logged in
+            "PULUMI_CREDENTIALS_PATH": str(home),  # ignores the login of the user who runs the tests
             **environ,
         }
 
@@ -134,7 +134,7 @@ class Checkout:
         return [str(self.folder / ".venv/bin/python"), "-m", "infra.lifecycle.commands", *arguments]
 
     def run(self, command: str, stack: str) -> Done:
-        """Run a command to its end."""
+        """Run a command and wait until it ends."""
         return self.shell(self.command(command, "--stack", stack))
 
     def preflight(self, *stacks: str) -> Done:
@@ -142,12 +142,12 @@ class Checkout:
         return self.shell([str(self.folder / ".venv/bin/python"), "-c", PREFLIGHT, *stacks])
 
     def pulumi(self, *words: str, **environ: str) -> Done:
-        """Run `pulumi` as a person does who has only activated the environment."""
+        """Run `pulumi` as a user does who has only activated the environment."""
         activated = '. .venv/bin/activate; exec pulumi "$@"'
         return self.shell(["bash", "-ec", activated, "pulumi", *words], **environ)
 
     def shell(self, argv: list[str], *, answer: str = "", **environ: str) -> Done:
-        """Run any program in the copy to its end, with `answer` on its standard input."""
+        """Run any program in the copy, with `answer` on its standard input, and wait until it ends."""
         return subprocess.run(
             argv,
             cwd=self.folder,
@@ -160,28 +160,28 @@ class Checkout:
         )
 
     def result(self, stack: str, name: str) -> Any:
-        """Return a result of the last command."""
+        """Return a result file of the last command."""
         return json.loads((self.runs / stack / "latest" / name).read_text())
 
     def outputs(self, stack: str) -> Any:
-        """Return what the stack hands on."""
+        """Return the outputs file of the stack."""
         return json.loads((self.state / "stacks" / stack / "outputs.json").read_text())
 
     def placement(self, stack: str) -> Any:
-        """Return what this checkout noted of where the stack was put."""
+        """Return the placement that this checkout noted for the stack."""
         return json.loads((self.state / "stacks" / stack / "lease.json").read_text())
 
     def checkpoint(self, stack: str) -> Path:
-        """Return where our own backend keeps the stack's state."""
+        """Return the state file of the stack in the default backend."""
         return self.state / "pulumi" / ".pulumi" / "stacks" / "llm-deploy" / f"{stack}.json"
 
     def changes(self) -> str:
-        """Return what git sees that was not committed."""
+        """Return the uncommitted changes that git reports."""
         return _git(self.folder, "status", "--porcelain")
 
     @contextmanager
     def started(self, command: str, stack: str) -> Iterator["Running"]:
-        """Start a command and leave it running; it is killed at the end if it still is."""
+        """Start a command and leave it running; kill it at the end if it still runs."""
         log = self.state.parent / f"{command}.log"
         with log.open("w") as output:
             process = subprocess.Popen(
@@ -201,7 +201,7 @@ class Checkout:
 
 
 class Running:
-    """A command at work."""
+    """A running command."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", log: Path, note: Path) -> None:
         self.process = process
@@ -209,17 +209,17 @@ class Running:
         self._note = note
 
     def wait_for(self, words: str) -> None:
-        """Wait until the command has said `words`."""
+        """Wait until the command has printed `words`."""
         wait_until(lambda: words in self.log.read_text() or self.process.poll() is not None, 60)
         assert words in self.log.read_text(), self.log.read_text()
 
     @property
     def engine_pid(self) -> int:
-        """Number of the engine's process."""
+        """Process id of the engine."""
         return int(self._note.read_text().split()[0])
 
     def kill_all(self) -> None:
-        """Kill the engine and the command as a power cut would, the engine first: it cannot end in order."""
+        """Kill the engine and the command as a power cut would; the engine first, so that it cannot end in order."""
         engine = self.engine_pid
         os.kill(engine, signal.SIGKILL)
         self.process.kill()
@@ -227,7 +227,7 @@ class Running:
 
 
 def wait_until(is_so: Callable[[], bool], deadline_s: float) -> None:
-    """Return when `is_so` returns true. Fails after the deadline."""
+    """Wait until `is_so` returns true; fail after the deadline."""
     end = time.monotonic() + patient(deadline_s)
     while not is_so():
         assert time.monotonic() < end, f"not so after {patient(deadline_s):.0f} s"
@@ -235,7 +235,7 @@ def wait_until(is_so: Callable[[], bool], deadline_s: float) -> None:
 
 
 def session_of(pid: int) -> list[int]:
-    """Return the processes whose session the process `pid` opened."""
+    """Return the running processes in the session that the process `pid` opened."""
     members = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:

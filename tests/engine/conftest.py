@@ -17,7 +17,7 @@ from tools.rootfs import ensure_rootfs
 
 @pytest.fixture(scope="session")
 def cli() -> PulumiCli:
-    """The CLI that this machine uses, fetched or built when it has none."""
+    """The Pulumi CLI of this machine, fetched or built if it is missing."""
     return find_cli()
 
 
@@ -31,13 +31,13 @@ def copied(tmp_path_factory: pytest.TempPathFactory, cli: PulumiCli) -> Path:  #
 
 @pytest.fixture
 def checkout(copied: Path, tmp_path: Path) -> Checkout:
-    """The copy, with a state folder of this test's."""
+    """The copy, with a state folder for this test."""
     return Checkout(copied, tmp_path)
 
 
 @pytest.fixture
 def existing(checkout: Checkout, tmp_path: Path) -> Iterator[str]:
-    """A stack of one host that is there already: all of the engine, and no machine to wait for."""
+    """A stack of one existing host: it runs the whole engine without waiting for a machine."""
     inventory = tmp_path / "hosts.yaml"
     inventory.write_text(INVENTORY)
     yield checkout.stack("existing", EXISTING.format(inventory=inventory))
@@ -46,7 +46,7 @@ def existing(checkout: Checkout, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def local(checkout: Checkout) -> Iterator[str]:
-    """A stack of one small machine on this host; what is left of it is removed after the test."""
+    """A stack of one small machine on this host; its resources are removed after the test."""
     if os.geteuid() != 0:
         pytest.skip("real machines need root")
     ensure_rootfs()
@@ -58,21 +58,21 @@ def local(checkout: Checkout) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def simulated_aws(tmp_path_factory: pytest.TempPathFactory, cli: PulumiCli) -> Iterator[RunningAws]:  # noqa: ARG001
-    """AWS as moto plays it, for the whole run."""
+    """AWS simulated by moto, for the whole run."""
     with running_aws(tmp_path_factory.mktemp("aws")) as cloud:
         yield cloud
 
 
 @pytest.fixture
 def aws(simulated_aws: RunningAws) -> RunningAws:
-    """The simulated AWS on a good day, with nothing in it."""
+    """The simulated AWS, empty and without errors."""
     simulated_aws.control.reset()
     return simulated_aws
 
 
 @pytest.fixture
 def cloud_checkout(checkout: Checkout, aws: RunningAws) -> Checkout:
-    """The copy of the checkout, with the simulated AWS as its cloud; no login of whoever runs the tests."""
+    """The copy of the checkout, with the simulated AWS as its cloud and without the user's own login."""
     own = {name: value for name, value in checkout.environ.items() if not name.startswith("AWS_")}
     checkout.environ = own | aws.environ()
     return checkout
@@ -80,21 +80,21 @@ def cloud_checkout(checkout: Checkout, aws: RunningAws) -> Checkout:
 
 @pytest.fixture(scope="session")
 def simulated_gcp(tmp_path_factory: pytest.TempPathFactory, cli: PulumiCli) -> Iterator[RunningGcp]:  # noqa: ARG001
-    """GCP as our double plays it, for the whole run."""
+    """GCP simulated by our double, for the whole run."""
     with running_gcp(tmp_path_factory.mktemp("gcp")) as cloud:
         yield cloud
 
 
 @pytest.fixture
 def gcp(simulated_gcp: RunningGcp) -> RunningGcp:
-    """The simulated GCP on a good day, with nothing in it."""
+    """The simulated GCP, empty and without errors."""
     simulated_gcp.control.reset()
     return simulated_gcp
 
 
 @pytest.fixture
 def gcp_checkout(checkout: Checkout, gcp: RunningGcp) -> Checkout:
-    """The copy of the checkout, with the simulated GCP as its cloud; no login of whoever runs the tests."""
+    """The copy of the checkout, with the simulated GCP as its cloud and without the user's own login."""
     logins = ("GOOGLE_", "CLOUDSDK_")
     own = {name: value for name, value in checkout.environ.items() if not name.startswith(logins)}
     checkout.environ = own | gcp.environ()

@@ -1,4 +1,4 @@
-"""Stack files for tests in the simulated GCP, and what is there of them."""
+"""Stack files for tests in the simulated GCP, and functions that list what it has of them."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -46,12 +46,12 @@ def stack_text(
 
 
 def stack_value(machine: str = "type: e2-standard-8", *, zones: str = f"{A}, {B}", more: str = "") -> Any:
-    """Return what a stack file holds below the deployment key."""
+    """Return the deployment of a stack file."""
     return yaml.safe_load(stack_text(machine, zones=zones, more=more))["config"]["llm-deploy:deployment"]
 
 
 def located(gcp: RunningGcp, collection: str) -> dict[str, Any]:
-    """Return what Compute has of a kind in all zones and regions, by path."""
+    """Return the Compute resources of a kind in all zones and regions, by path."""
     scopes = gcp.call(f"/compute/v1/projects/{PROJECT}/aggregated/{collection}")["items"].values()
     found = [each for scope in scopes for each in scope[collection]]
     return {each["selfLink"].partition("/v1/")[2]: each for each in found}
@@ -63,18 +63,18 @@ def instances(gcp: RunningGcp) -> dict[str, Any]:
 
 
 def ends_at(machine: Any) -> str:
-    """Return when GCP ends an instance, written as we write it."""
-    told = datetime.fromisoformat(machine["scheduling"]["terminationTime"])
-    return f"{told.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    """Return when GCP ends an instance, in the format of our outputs."""
+    end = datetime.fromisoformat(machine["scheduling"]["terminationTime"])
+    return f"{end.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def data_disks(gcp: RunningGcp) -> dict[str, str]:
-    """Return the data disks by path, with the number that tells one from another of its name."""
+    """Return the id of each data disk by path: a new disk of the same name has another id."""
     return {path: each["id"] for path, each in located(gcp, "disks").items() if path.endswith("-data")}
 
 
 def everything(gcp: RunningGcp) -> list[str]:
-    """Return all that the project has beside what every project has."""
+    """Return all resources of the project except those that GCP creates in every project."""
     found = [path for collection in OWN for path in located(gcp, collection)]
     for collection in ("networks", "firewalls"):
         found += [each["selfLink"] for each in gcp.call(f"/compute/v1/projects/{PROJECT}/global/{collection}")["items"]]

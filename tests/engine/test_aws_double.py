@@ -1,4 +1,4 @@
-"""The double of the AWS plugin under the real engine: what it lets through, and what it must catch."""
+"""The double of the AWS plugin under the real engine: which inputs it accepts and which it rejects."""
 
 import json
 import os
@@ -16,9 +16,9 @@ import pulumi, pulumi_aws as aws
 cidr = pulumi.Config().get("cidr") or "10.83.0.0/16"
 options = pulumi.ResourceOptions(provider=aws.Provider("p", region="ap-northeast-2"))
 network = aws.ec2.Vpc("network", cidr_block=cidr, opts=options)
-door = aws.ec2.SecurityGroup("door", vpc_id=network.id, opts=options)
+group = aws.ec2.SecurityGroup("group", vpc_id=network.id, opts=options)
 pulumi.export("network", network.id)
-pulumi.export("door", door.id)
+pulumi.export("group", group.id)
 """
 
 UNKNOWN_INPUT = """
@@ -41,13 +41,13 @@ from infra.clouds.aws.program.guard_rules import GUARDS
 TAGS = {"tags": {"llm-deploy:stack": "test"}}
 GUARDS.install(lambda kind, name, props: {**props, **TAGS} if "vpc" in kind else props, ())
 network = aws.ec2.Vpc("network", cidr_block="10.83.0.0/16")
-aws.vpc.SecurityGroupIngressRule("door", security_group_id=network.default_security_group_id, ip_protocol="tcp",
+aws.vpc.SecurityGroupIngressRule("rule", security_group_id=network.default_security_group_id, ip_protocol="tcp",
     from_port=22, to_port=22, cidr_ipv4="0.0.0.0/0")
 """
 
 
 class Program:
-    """A small Pulumi project with a stack of its own."""
+    """A small Pulumi project with its own stack."""
 
     def __init__(self, folder: Path, text: str, cli: PulumiCli, aws: RunningAws) -> None:
         self._folder = folder
@@ -59,7 +59,7 @@ class Program:
                 "PULUMI_BACKEND_URL": f"file://{folder}",
                 "PULUMI_CONFIG_PASSPHRASE": "x",
                 "AWS_REGION": "ap-northeast-2",
-                "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",  # else it tries to fetch gcp's in every run
+                "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",  # else each run tries to fetch the GCP plugin
                 "PATH": os.pathsep.join((cli.environment()["PATH"], os.environ["PATH"])),
             }
         )
@@ -68,7 +68,7 @@ class Program:
         self.run("stack", "init", "test")
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the CLI to its end."""
+        """Run the CLI and wait until it ends."""
         return subprocess.run(
             [str(self._cli.program), "--non-interactive", *arguments],
             cwd=self._folder,
@@ -80,10 +80,10 @@ class Program:
         )
 
     def changes(self, verb: str, *arguments: str) -> dict[str, int]:
-        """Run a verb and return how many resources it changed how; the stack itself and its provider count, too."""
+        """Run a verb and return the number of resources by operation, including the stack and its provider."""
         done = self.run(verb, "--json", *arguments)
         assert done.returncode == 0, done.stdout + done.stderr
-        if verb == "preview":  # one document, not one a line
+        if verb == "preview":  # prints one JSON document, not one per line
             return dict(json.loads(done.stdout)["changeSummary"])
         events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         summaries = [each["summaryEvent"]["resourceChanges"] for each in events if "summaryEvent" in each]
@@ -95,7 +95,7 @@ def program(tmp_path: Path, cli: PulumiCli, aws: RunningAws) -> Program:
     return Program(tmp_path, NETWORK, cli, aws)
 
 
-def test_two_resources_from_preview_to_nothing(program: Program, aws: RunningAws) -> None:
+def test_preview_up_replace_and_destroy_two_resources(program: Program, aws: RunningAws) -> None:
     up = ("up", "--yes", "--skip-preview")
     assert program.changes("preview") == {"create": 4}
     assert program.changes(*up) == {"create": 4}
@@ -109,34 +109,34 @@ def test_two_resources_from_preview_to_nothing(program: Program, aws: RunningAws
     assert networks["Vpcs"] == []
 
 
-def test_what_was_deleted_behind_the_engine_is_made_anew(program: Program, aws: RunningAws) -> None:
+def test_refresh_and_up_recreate_a_resource_that_was_deleted_elsewhere(program: Program, aws: RunningAws) -> None:
     program.changes("up", "--yes", "--skip-preview")
-    door = program.run("stack", "output", "door").stdout.strip()
+    group = program.run("stack", "output", "group").stdout.strip()
 
-    aws.client("ec2").delete_security_group(GroupId=door)
+    aws.client("ec2").delete_security_group(GroupId=group)
 
     assert program.changes("up", "--yes", "--skip-preview", "--refresh") == {"create": 1, "same": 3}
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         pytest.param(UNKNOWN_INPUT, "enableDnsHostname: the SDK knows no such input", id="unknown input"),
         pytest.param(WRONG_TYPE, "enableDnsHostnames: is text, not bool", id="wrong type"),
     ],
 )
-def test_wrong_inputs_are_errors(tmp_path: Path, cli: PulumiCli, aws: RunningAws, text: str, told: str) -> None:
+def test_rejects_wrong_inputs(tmp_path: Path, cli: PulumiCli, aws: RunningAws, text: str, reported: str) -> None:
     done = Program(tmp_path, text, cli, aws).run("preview")
 
     assert done.returncode != 0
-    assert told.partition(": ")[2] in done.stdout
-    assert told.partition(": ")[0] in done.stdout
+    assert reported.partition(": ")[2] in done.stdout
+    assert reported.partition(": ")[0] in done.stdout
 
 
-def test_guards_see_what_is_registered_before_it_is_made(tmp_path: Path, cli: PulumiCli, aws: RunningAws) -> None:
-    """A transform that the engine calls: it sees inputs as the plugin would, and stops the program."""
+def test_a_guard_rejects_a_resource_before_it_is_created(tmp_path: Path, cli: PulumiCli, aws: RunningAws) -> None:
+    """The engine calls the guard as a transform, with the inputs that the plugin would get."""
     done = Program(tmp_path, GUARDED, cli, aws).run("up", "--yes", "--skip-preview")
 
     assert done.returncode != 0
-    assert "door (aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule): no world-open SSH" in done.stdout
+    assert "rule (aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule): no world-open SSH" in done.stdout
     assert "AuthorizeSecurityGroupIngress" not in aws.control.calls()

@@ -1,4 +1,4 @@
-"""What changes of a stack on AWS, and what stays: the real CLI, engine and program, the simulated cloud."""
+"""What a changed stack file changes on AWS, and what it keeps: real CLI, engine and program, simulated cloud."""
 
 import json
 from datetime import timedelta
@@ -10,10 +10,10 @@ from tests.engine.aws_stacks import REGION, ends_at, everything, instances, stac
 from tests.engine.checkout import Checkout
 
 
-def test_disk_address_and_key_outlive_a_change_of_type_and_the_loss_of_the_instance(
+def test_disk_address_and_host_key_outlast_a_type_change_and_a_lost_instance(
     cloud_checkout: Checkout, aws: RunningAws
 ) -> None:
-    """A newer image of the same name changes nothing meanwhile."""
+    """A newer image of the same name changes nothing."""
     stack = cloud_checkout.stack("aws-type", stack_text())
     cloud_checkout.run("up", stack)
     assert untagged(aws) == []
@@ -27,14 +27,14 @@ def test_disk_address_and_key_outlive_a_change_of_type_and_the_loss_of_the_insta
     done = cloud_checkout.run("up", stack)
     assert done.returncode == 1
     assert "the data volume is in ap-northeast-2a: name machine.fallbacks, try later" in done.stderr
-    assert volumes(aws).keys() == disks, "a move to another zone is not asked for"
+    assert volumes(aws).keys() == disks, "the stack must not move to another zone"
     aws.control.set()
     done = cloud_checkout.run("up", stack)
 
     assert done.returncode == 0, done.stderr
     (changed,) = instances(aws)
     assert (changed["InstanceType"], changed["ImageId"]) == ("m6i.4xlarge", UBUNTU_24)
-    assert changed["State"]["Name"] == "running", "the attempt without stock has stopped it"
+    assert changed["State"]["Name"] == "running", "the attempt without stock must start the host again"
     assert ends_at(changed) == ends_at(before) - timedelta(hours=2)
     assert changed["InstanceId"] == before["InstanceId"]
     assert volumes(aws).keys() == disks
@@ -53,8 +53,8 @@ def test_disk_address_and_key_outlive_a_change_of_type_and_the_loss_of_the_insta
 WEEKLY = ', weekly: {start: "08:00", stop: "20:00", time_zone: Asia/Seoul}'
 
 
-def test_a_stack_keeps_to_what_an_organisation_asks(cloud_checkout: Checkout, aws: RunningAws) -> None:
-    """Key, boundary, path, a name that begins as an id, ranges in another notation; a new key replaces nothing."""
+def test_a_stack_uses_the_kms_key_boundary_and_path_of_its_file(cloud_checkout: Checkout, aws: RunningAws) -> None:
+    """The stack's name begins like an id and a range has another notation. A new KMS key replaces no resource."""
     before = everything(aws)
     iam, kms = aws.client("iam"), aws.client("kms", REGION)
     boundary = iam.create_policy(PolicyName="bounds", Path="/teams/", PolicyDocument=json.dumps(BOUNDS))["Policy"][

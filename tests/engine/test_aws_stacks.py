@@ -1,6 +1,6 @@
-"""The stacks on AWS of this checkout: two are previewed, made, made again without a change, destroyed to nothing.
+"""The AWS stacks of this checkout: two are previewed, created, updated without a change, and destroyed.
 
-The two have everything that the others have, whose program runs in tests/unit/infra/clouds/aws/test_program.py.
+The two have every part of the other stacks, whose programs run in tests/unit/infra/clouds/aws/test_program.py.
 """
 
 from pathlib import Path
@@ -14,17 +14,17 @@ from tests.engine.checkout import Checkout
 STACKS = [each for each in known_stacks() if load_stack(each).cloud == "aws"]
 
 TYPED = "aws-gpu-spot"
-"""The stack that lives by plain `pulumi`."""
+"""The stack that plain `pulumi` creates."""
 
 
-def test_every_stack_of_ours_passes_preflight(cloud_checkout: Checkout) -> None:
+def test_every_stack_passes_preflight(cloud_checkout: Checkout) -> None:
     done = cloud_checkout.preflight(*STACKS)
 
     assert done.returncode == 0, done.stderr
 
 
-def test_a_stack_of_ours_lives_without_surprises(cloud_checkout: Checkout, aws: RunningAws) -> None:
-    """Preview makes nothing, up makes all, up again nothing, down leaves nothing; the checkout stays clean."""
+def test_preview_up_and_down_of_a_stack(cloud_checkout: Checkout, aws: RunningAws) -> None:
+    """Preview creates nothing, a second up changes nothing, down removes all; the checkout stays clean."""
     stack = "aws-gpu"
     config = load_stack(stack)
     region, before = str(config.region), everything(aws, str(config.region))
@@ -57,8 +57,8 @@ def test_a_stack_of_ours_lives_without_surprises(cloud_checkout: Checkout, aws: 
     assert not_allowed(aws.control.operations()) == [], "the policies in docs/aws.md lack it"
 
 
-def test_a_stack_of_ours_lives_by_plain_pulumi(cloud_checkout: Checkout, aws: RunningAws) -> None:
-    """Preview and update make the same, `make` goes on from there and back; `make down` confirms the destruction."""
+def test_plain_pulumi_creates_and_destroys_a_stack(cloud_checkout: Checkout, aws: RunningAws) -> None:
+    """Preview and up choose the same placement; `make up` then changes nothing; `make down` confirms the destroy."""
     region, before = str(load_stack(TYPED).region), everything(aws, str(load_stack(TYPED).region))
 
     preview = cloud_checkout.pulumi("preview", "-s", TYPED)
@@ -94,6 +94,6 @@ def test_a_stack_of_ours_lives_by_plain_pulumi(cloud_checkout: Checkout, aws: Ru
 
 
 def _written_secrets(checkout: Checkout, stack: str) -> list[Path]:
-    """Return the files of state and engine that hold a host's private key in plain."""
+    """Return the files of state and engine that hold a host's private key in plain text."""
     files = [checkout.checkpoint(stack), *checkout.state.rglob("engine.*")]
     return [each for each in files if "OPENSSH PRIVATE KEY" in each.read_text(errors="replace")]

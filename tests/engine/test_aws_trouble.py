@@ -1,4 +1,4 @@
-"""Trouble on AWS: nothing in stock, quotas, permissions, logins, commands that are killed, others' stacks."""
+"""Errors on AWS: no stock, quotas, permissions, logins, killed commands, other stacks in the account."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ SPOT = "type: g5.xlarge, market: spot, fallbacks: [g6.xlarge]"
 ZONES = "ap-northeast-2a, ap-northeast-2c, ap-northeast-2d"
 
 
-def test_spot_stock_out_in_two_zones_then_the_third(cloud_checkout: Checkout, aws: RunningAws) -> None:
+def test_spot_stack_is_placed_in_the_third_zone_if_two_have_no_stock(cloud_checkout: Checkout, aws: RunningAws) -> None:
     stack = cloud_checkout.stack("aws-spot", stack_text(SPOT, zones=ZONES))
     out = [{"zone": f"ap-northeast-2{zone}", "market": "spot"} for zone in "ac"]
     aws.control.set(out_of_stock=out)
@@ -36,7 +36,7 @@ def test_spot_stock_out_in_two_zones_then_the_third(cloud_checkout: Checkout, aw
     again = cloud_checkout.run("up", stack)
     assert cloud_checkout.result(stack, "up.json")["changes"] == {}, again.stderr
     by_hand = cloud_checkout.pulumi("preview", "--expect-no-changes", "-s", stack)
-    assert by_hand.returncode == 0, "plain Pulumi would move what stands: " + by_hand.stdout
+    assert by_hand.returncode == 0, "plain Pulumi would move the existing stack: " + by_hand.stdout
 
     disks = volumes(aws).keys()
     cloud_checkout.stack("aws-spot", stack_text("type: g5.2xlarge, market: spot", zones=ZONES))
@@ -48,7 +48,7 @@ def test_spot_stock_out_in_two_zones_then_the_third(cloud_checkout: Checkout, aw
     assert volumes(aws).keys() == disks
 
 
-def test_nothing_anywhere_ends_in_a_table_and_down_cleans_up(cloud_checkout: Checkout, aws: RunningAws) -> None:
+def test_up_without_stock_prints_a_table_and_down_removes_all(cloud_checkout: Checkout, aws: RunningAws) -> None:
     before = everything(aws)
     wanted, keep = {"machine": "type: g5.xlarge", "zones": "ap-northeast-2a, ap-northeast-2c"}, "data_volume"
     keeps = stack_text(**wanted, more=f"storage: {{keep_on_down: [{keep}]}}")
@@ -68,11 +68,11 @@ def test_nothing_anywhere_ends_in_a_table_and_down_cleans_up(cloud_checkout: Che
     with cloud_checkout.started("up", stack) as up:
         wait_until(lambda: aws.control.calls().count("RunInstances") > tries, 120)
         up.kill_all()
-    assert "placement" not in (_exported(cloud_checkout, stack) or {}), "a stack that never stood exports none"
+    assert "placement" not in (_exported(cloud_checkout, stack) or {}), "a stack that never had a machine exports none"
 
     aws.control.set(out_of_stock=[{"zone": "ap-northeast-2c"}])
     again = cloud_checkout.run("up", stack)
-    assert again.returncode == 0, "the blank disk of the last try held it in that zone" + again.stderr
+    assert again.returncode == 0, "the blank disk of the last try held the stack in that zone: " + again.stderr
     assert [each["Placement"]["AvailabilityZone"] for each in instances(aws)] == ["ap-northeast-2a"]
     assert len(volumes(aws)) == 1
 
@@ -81,10 +81,10 @@ def test_nothing_anywhere_ends_in_a_table_and_down_cleans_up(cloud_checkout: Che
     assert everything(aws) == before
 
 
-def test_an_instance_that_is_accepted_and_ended_for_lack_of_capacity_is_out_of_stock(
+def test_an_instance_that_aws_ends_for_lack_of_capacity_counts_as_out_of_stock(
     cloud_checkout: Checkout, aws: RunningAws
 ) -> None:
-    """The engine keeps such an instance, with the error; `up` stopped there, and tried no other place."""
+    """The engine keeps such an instance in the state; `up` once stopped there and tried no other place."""
     stack = cloud_checkout.stack("aws-ended", stack_text())
     aws.control.set(ends_at_start=[{}])
 
@@ -101,8 +101,8 @@ def test_an_instance_that_is_accepted_and_ended_for_lack_of_capacity_is_out_of_s
     assert [each["Placement"]["AvailabilityZone"] for each in instances(aws)] == ["ap-northeast-2b"]
 
 
-def test_quota_and_permission_errors_stop_at_once(cloud_checkout: Checkout, aws: RunningAws) -> None:
-    """They are no better in another zone; the next command goes on from what was made."""
+def test_quota_and_permission_errors_end_the_search(cloud_checkout: Checkout, aws: RunningAws) -> None:
+    """Another zone has the same quota and permissions. The next command continues from the partial state."""
     before = everything(aws)
     stack = cloud_checkout.stack("aws-stop", stack_text())
     for number, code in enumerate(("VcpuLimitExceeded", "UnauthorizedOperation"), start=1):
@@ -119,10 +119,10 @@ def test_quota_and_permission_errors_stop_at_once(cloud_checkout: Checkout, aws:
     assert everything(aws) == before
 
 
-def test_up_killed_in_the_middle_then_down_leaves_nothing(cloud_checkout: Checkout, aws: RunningAws) -> None:
+def test_down_removes_all_after_a_killed_up(cloud_checkout: Checkout, aws: RunningAws) -> None:
     before = everything(aws)
     stack = cloud_checkout.stack("aws-cut", stack_text())
-    aws.control.set(hold_s={"RunInstances": 30})  # made, and the answer does not come: nobody can note it
+    aws.control.set(hold_s={"RunInstances": 30})  # the instance exists, but the engine never gets its id
     with cloud_checkout.started("up", stack) as up:
         wait_until(lambda: bool(instances(aws)), 120)
         up.kill_all()
@@ -130,9 +130,9 @@ def test_up_killed_in_the_middle_then_down_leaves_nothing(cloud_checkout: Checko
 
     done = cloud_checkout.run("down", stack)
 
-    assert done.returncode == 1, "log groups could not be asked for"
+    assert done.returncode == 1, "the log groups could not be listed"
     assert instances(aws) == []
-    assert volumes(aws) == {}, "a list that is denied ended down before the destroy"
+    assert volumes(aws) == {}, "a denied list must not end down before the destroy"
     assert "ask for logs:DescribeLogGroups" in done.stderr
     assert "s3:ListAllMyBuckets" not in done.stderr.partition("error: ")[2], "the stack cannot have a bucket"
 
@@ -142,7 +142,7 @@ def test_up_killed_in_the_middle_then_down_leaves_nothing(cloud_checkout: Checko
     assert everything(aws) == before
 
 
-def test_up_killed_in_the_middle_then_up_goes_on(cloud_checkout: Checkout, aws: RunningAws) -> None:
+def test_up_resumes_after_a_killed_up(cloud_checkout: Checkout, aws: RunningAws) -> None:
     stack = cloud_checkout.stack("aws-on", stack_text())
     aws.control.set(hold_s={"RunInstances": 30})
     with cloud_checkout.started("up", stack) as up:
@@ -153,10 +153,12 @@ def test_up_killed_in_the_middle_then_up_goes_on(cloud_checkout: Checkout, aws: 
     done = cloud_checkout.run("up", stack)
 
     assert done.returncode == 0, done.stderr
-    assert len(instances(aws)) == 1, "the one that nobody could note is gone"
+    assert len(instances(aws)) == 1, "up must remove the instance that the engine could not note"
 
 
-def test_kept_things_are_listed_with_their_cost_and_used_again(cloud_checkout: Checkout, aws: RunningAws) -> None:
+def test_down_lists_the_cost_of_kept_resources_and_up_uses_them_again(
+    cloud_checkout: Checkout, aws: RunningAws
+) -> None:
     before = everything(aws)
     keep = "storage: {data_gib: 100, bucket: {}, keep_on_down: [data_volume, bucket]}"
     budget = ", budget: {usd_per_month: 100, mail: team@example.com}"
@@ -165,7 +167,9 @@ def test_kept_things_are_listed_with_their_cost_and_used_again(cloud_checkout: C
     assert up.returncode == 0, up.stderr
     disks = volumes(aws).keys()
     (bucket,) = [each["Name"] for each in aws.client("s3").list_buckets()["Buckets"]]
-    with pytest.raises(ClientError, match="Forbidden"):  # its policy wants TLS, which the simulated cloud has not
+    with pytest.raises(
+        ClientError, match="Forbidden"
+    ):  # the bucket's policy requires TLS, which the simulated cloud lacks
         aws.client("s3", REGION).put_object(Bucket=bucket, Key="models/a", Body=b"a")
 
     down = cloud_checkout.run("down", stack)
@@ -180,7 +184,7 @@ def test_kept_things_are_listed_with_their_cost_and_used_again(cloud_checkout: C
     assert "a month for each GB in it" in store
     again = cloud_checkout.run("up", stack)
     assert again.returncode == 0
-    assert "(preflight)" in again.stderr, "no host of it stands"
+    assert "(preflight)" in again.stderr, "the stack has no host, so preflight runs"
     assert volumes(aws).keys() == disks
 
     cloud_checkout.stack("aws-keep", stack_text(more="storage: {data_gib: 100, bucket: {}}"))
@@ -189,7 +193,7 @@ def test_kept_things_are_listed_with_their_cost_and_used_again(cloud_checkout: C
     assert everything(aws) == before
 
 
-def test_preflight_lists_all_at_once(cloud_checkout: Checkout, aws: RunningAws) -> None:
+def test_preflight_lists_all_problems(cloud_checkout: Checkout, aws: RunningAws) -> None:
     stack = cloud_checkout.stack("aws-look", stack_text("type: g5.xlarge", zones="ap-northeast-2b"))
     aws.control.set(quotas={"L-DB2E81BA": 0.0, "L-0263D0A3": 0.0})
 
@@ -204,23 +208,23 @@ def test_preflight_lists_all_at_once(cloud_checkout: Checkout, aws: RunningAws) 
 
 
 @pytest.mark.parametrize(
-    ("environ", "told"),
+    ("environ", "reported"),
     [
         pytest.param({"AWS_ACCESS_KEY_ID": ""}, "AWS credentials: none found", id="no credentials"),
         pytest.param({"AWS_PROFILE": "gone"}, "AWS credentials: ", id="unknown profile"),
     ],
 )
-def test_logins_that_are_wrong_are_told_in_a_line(cloud_checkout: Checkout, environ: dict[str, str], told: str) -> None:
+def test_reports_a_wrong_login_in_one_line(cloud_checkout: Checkout, environ: dict[str, str], reported: str) -> None:
     stack = cloud_checkout.stack("aws-login", stack_text())
 
     done = cloud_checkout.shell(cloud_checkout.command("up", "--stack", stack), **environ)
 
     assert done.returncode == 2
-    assert f"error: {told}" in done.stderr
+    assert f"error: {reported}" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_expired_credentials_are_told_in_a_line(cloud_checkout: Checkout, aws: RunningAws) -> None:
+def test_reports_expired_credentials_in_one_line(cloud_checkout: Checkout, aws: RunningAws) -> None:
     aws.control.set(refused={"GetCallerIdentity": "ExpiredToken"})
 
     done = cloud_checkout.run("up", cloud_checkout.stack("aws-expired", stack_text()))
@@ -229,7 +233,7 @@ def test_expired_credentials_are_told_in_a_line(cloud_checkout: Checkout, aws: R
     assert "error: AWS credentials: have expired; log in again" in done.stderr
 
 
-def test_another_account_is_refused(cloud_checkout: Checkout, aws: RunningAws) -> None:
+def test_refuses_the_login_of_another_account(cloud_checkout: Checkout, aws: RunningAws) -> None:
     stack = cloud_checkout.stack("aws-account", stack_text(more='account: "999999999999"'))
 
     done = cloud_checkout.run("up", stack)
@@ -263,7 +267,7 @@ def test_down_leaves_another_stack_alone_and_orphans_removes_orphans(cloud_check
     (cloud_checkout.state / "stacks" / other / "lease.json").unlink()
     refused = _sweep(cloud_checkout, "--delete", answer="no\n")
     assert "orphan\tnetwork" in refused.stdout
-    assert refused.returncode == 2, "nobody said yes"
+    assert refused.returncode == 2, "the answer was not yes"
     assert len(instances(aws)) == 1
     done = _sweep(cloud_checkout, "--delete", answer="yes\n")
     assert done.returncode == 0, done.stderr
@@ -271,13 +275,13 @@ def test_down_leaves_another_stack_alone_and_orphans_removes_orphans(cloud_check
 
 
 def _exported(checkout: Checkout, stack: str) -> Any:
-    """Return what is exported in the state of a stack; None when nothing is."""
+    """Return the outputs in the state of a stack, or None."""
     resources = json.loads(checkout.checkpoint(stack).read_text())["checkpoint"]["latest"]["resources"]
     return next(each for each in resources if each["type"] == "pulumi:pulumi:Stack").get("outputs")
 
 
 def _sweep(checkout: Checkout, *arguments: str, answer: str = "") -> Done:
-    """Run what `make orphans CLOUD=aws` runs, with an answer to what it asks."""
+    """Run the command of `make orphans CLOUD=aws`, with an answer to its question."""
     argv = [
         str(checkout.folder / ".venv/bin/python"),
         "-m",
@@ -290,5 +294,5 @@ def _sweep(checkout: Checkout, *arguments: str, answer: str = "") -> Done:
 
 
 def _stable(resource: str) -> str:
-    """Return a line without what a look at it may change."""
+    """Return the start of a line: the rest may change with every read."""
     return resource[:60]

@@ -1,4 +1,4 @@
-"""A stack's life on GCP, from preview to teardown: the real CLI, engine and program, the simulated cloud."""
+"""A stack on GCP from preview to teardown: real CLI, engine and program, simulated cloud."""
 
 import json
 from typing import Any
@@ -9,8 +9,8 @@ from tests.engine.checkout import Checkout, wait_until
 from tests.engine.gcp_stacks import A, data_disks, ends_at, everything, instances, located, stack_text
 
 
-def test_a_life_and_the_next_one_with_the_kept_disk(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
-    """Up makes all, up again nothing; down keeps the disk and lists its cost; no secret in the plain state."""
+def test_up_after_down_uses_the_kept_disk_again(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
+    """A second up changes nothing; down lists the disk's cost; the state holds no secret in plain text."""
     before = everything(gcp)
     stack = gcp_checkout.stack("gcp-life", stack_text(more="storage: {data_gib: 100, keep_on_down: [data_volume]}"))
 
@@ -28,7 +28,9 @@ def test_a_life_and_the_next_one_with_the_kept_disk(gcp_checkout: Checkout, gcp:
     again = gcp_checkout.run("up", stack)
     assert again.returncode == 0, again.stderr
     assert gcp_checkout.result(stack, "up.json")["changes"] == {}, again.stderr
-    assert "OPENSSH PRIVATE KEY" not in gcp_checkout.checkpoint(stack).read_text(), "nor after a refresh"
+    assert "OPENSSH PRIVATE KEY" not in gcp_checkout.checkpoint(stack).read_text(), (
+        "a refresh must not write the key either"
+    )
     assert gcp_checkout.changes() == ""
 
     disks = data_disks(gcp)
@@ -51,7 +53,7 @@ def test_a_life_and_the_next_one_with_the_kept_disk(gcp_checkout: Checkout, gcp:
 
 
 def test_changes_keep_disk_address_and_host_key(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
-    """A type of the same family, then of another; a newer image; an instance deleted elsewhere; a smaller disk."""
+    """A type of the same family, of another one, a newer image, an instance deleted elsewhere, a smaller disk."""
     stack = gcp_checkout.stack("gcp-type", stack_text())
     gcp_checkout.run("up", stack)
     (before,), disks = instances(gcp).values(), data_disks(gcp)
@@ -59,7 +61,7 @@ def test_changes_keep_disk_address_and_host_key(gcp_checkout: Checkout, gcp: Run
     gcp.control.set(newest={"ubuntu-2404-lts-amd64": UBUNTU_24_NEWER})
 
     def changed(machine: str) -> dict[str, str]:
-        """Bring the stack to a machine type, see that the rest stayed, and return the instance."""
+        """Change the machine type, check that disk, address and keys stayed, and return the instance."""
         gcp_checkout.stack("gcp-type", stack_text(machine))
         done = gcp_checkout.run("up", stack)
         assert done.returncode == 0, done.stderr
@@ -67,14 +69,14 @@ def test_changes_keep_disk_address_and_host_key(gcp_checkout: Checkout, gcp: Run
         assert data_disks(gcp) == disks
         (now,) = gcp_checkout.outputs(stack)["hosts"]
         assert (now["address"], now["host_keys"]) == (host["address"], host["host_keys"])
-        assert ends_at(after) == host["ends_at"], "no start makes its life longer"
+        assert ends_at(after) == host["ends_at"], "a start must not extend the end of life"
         assert after["disks"][0]["initializeParams"]["sourceImage"].endswith(UBUNTU_24)
         return dict(after)
 
     larger = changed("type: e2-standard-16")
     assert (larger["id"], larger["machineType"].rpartition("/")[2]) == (before["id"], "e2-standard-16")
     other = changed("type: n2-standard-8")
-    assert other["id"] != before["id"], "no instance becomes one of another family"
+    assert other["id"] != before["id"], "GCP cannot change an instance to another machine family"
     (path,) = instances(gcp)
     gcp.call(f"/compute/v1/{path}", "DELETE")
     wait_until(lambda: not instances(gcp), 30)
@@ -87,11 +89,13 @@ def test_changes_keep_disk_address_and_host_key(gcp_checkout: Checkout, gcp: Run
     assert data_disks(gcp) == disks
 
 
-def test_another_life_is_told_and_makes_the_host_anew_beside_its_disk(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
-    """The plugin changes no end of an instance in place; the weekly schedule, which expires with it, it does."""
+def test_another_end_of_life_is_announced_and_replaces_the_host_but_not_its_disk(
+    gcp_checkout: Checkout, gcp: RunningGcp
+) -> None:
+    """The plugin changes the expiry of the weekly schedule in place, but not the end of an instance."""
 
     def up(ttl_hours: int) -> tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]:
-        """Bring the stack to a length of life; return what was told, and host, instance and schedule."""
+        """Apply a lifetime; return the printed lines, the host, the instance and the schedule."""
         weekly = "{start: '08:00', stop: '20:00', time_zone: Asia/Seoul}"
         gcp_checkout.stack("gcp-weekly", stack_text(lifetime=f"{{ttl_hours: {ttl_hours}, weekly: {weekly}}}"))
         done = gcp_checkout.run("up", "gcp-weekly")
@@ -102,22 +106,22 @@ def test_another_life_is_told_and_makes_the_host_anew_beside_its_disk(gcp_checko
         assert schedule["instanceSchedulePolicy"]["expirationTime"] == host["ends_at"]
         return done.stderr, host, machine, schedule
 
-    told, host, machine, schedule = up(100)
+    reported, host, machine, schedule = up(100)
     disks = data_disks(gcp)
-    assert "is replaced" not in told
+    assert "is replaced" not in reported
 
-    told, longer, anew, patched = up(300)
+    reported, longer, replaced, patched = up(300)
 
     words = f"! {machine['name']} in {A} is replaced for another end of life; data disk, address and host key stay"
-    assert told.index(words) < told.index("make the machines")
+    assert reported.index(words) < reported.index("make the machines")
     assert longer["ends_at"] > host["ends_at"]
     assert (longer["address"], longer["host_keys"]) == (host["address"], host["host_keys"])
-    assert anew["id"] != machine["id"]
+    assert replaced["id"] != machine["id"]
     assert patched["id"] == schedule["id"]
     assert data_disks(gcp) == disks
 
 
-def test_orphans_lists_unknown_stacks_and_others_stay(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
+def test_orphans_lists_only_resources_of_unknown_stacks(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
     mine, other = gcp_checkout.stack("gcp-mine", stack_text()), gcp_checkout.stack("gcp-other", stack_text())
     gcp_checkout.run("up", other)
     alone = everything(gcp)
@@ -134,7 +138,7 @@ def test_orphans_lists_unknown_stacks_and_others_stay(gcp_checkout: Checkout, gc
     assert all("gcp-other" not in line for line in orphans)
     assert any(line.startswith("known\tnetwork") for line in seen.splitlines())
     refused = gcp_checkout.shell([*sweep, "--delete"])
-    assert refused.returncode == 2, "nobody said yes"
+    assert refused.returncode == 2, "the answer was not yes"
     assert len(instances(gcp)) == 2
 
     placement.write_text(noted)

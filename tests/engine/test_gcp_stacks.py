@@ -1,6 +1,6 @@
-"""The stacks on GCP of this checkout: one is previewed, made, made again without a change, destroyed to nothing.
+"""The GCP stacks of this checkout: one is previewed, created, updated without a change, and destroyed.
 
-It has everything that the others have, whose program runs in tests/unit/infra/clouds/gcp/test_program.py.
+It has every part of the other stacks, whose programs run in tests/unit/infra/clouds/gcp/test_program.py.
 """
 
 from infra.config import load_stack
@@ -12,7 +12,7 @@ from tests.engine.gcp_stacks import everything
 STACKS = [each for each in known_stacks() if load_stack(each).cloud == "gcp"]
 
 
-def test_every_stack_of_ours_passes_preflight(gcp_checkout: Checkout) -> None:
+def test_every_stack_passes_preflight(gcp_checkout: Checkout) -> None:
     done = gcp_checkout.preflight(*STACKS)
 
     assert done.returncode == 0, done.stderr
@@ -21,8 +21,8 @@ def test_every_stack_of_ours_passes_preflight(gcp_checkout: Checkout) -> None:
 TYPED = "gcp-gpu"
 
 
-def test_a_stack_of_ours_lives_by_plain_pulumi(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
-    """The newcomer's path; `make provision` and `make down` go on from there."""
+def test_plain_pulumi_creates_and_destroys_a_stack(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
+    """A newcomer's first commands; `make up` and `make down` then continue from their state."""
     before = everything(gcp)
     preview = gcp_checkout.pulumi("preview", "-s", TYPED)
     assert preview.returncode == 0, preview.stdout + preview.stderr

@@ -1,4 +1,4 @@
-"""Trouble on GCP: nothing in stock, quotas, permissions, logins, commands that are killed."""
+"""Errors on GCP: no stock, quotas, permissions, logins, killed commands."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ US = "us-central1"
 ZONES = f"{US}-a, {US}-b, {US}-c"
 
 
-def test_spot_stock_out_in_two_zones_then_the_third(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
+def test_spot_stack_is_placed_in_the_third_zone_if_two_have_no_stock(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
     stack = gcp_checkout.stack("gcp-spot", stack_text(SPOT, zones=ZONES, region=US))
     gcp.control.set(out_of_stock=[{"zone": f"{US}-{zone}", "market": "spot"} for zone in "ab"])
 
@@ -31,20 +31,20 @@ def test_spot_stock_out_in_two_zones_then_the_third(gcp_checkout: Checkout, gcp:
     assert gcp_checkout.result(stack, "up.json")["changes"] == {}, again.stderr
 
 
-def test_a_stack_that_stands_waits_for_stock_beside_its_disk(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
-    """Neither another type, for which the host is stopped, nor another life, for which it is made anew, moves it."""
+def test_an_existing_stack_without_stock_stays_in_the_zone_of_its_disk(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
+    """A new type stops the host and a new end of life replaces it, but neither moves it to another zone."""
     stack = gcp_checkout.stack("gcp-waits", stack_text(zones=f"{A}, {B}"))
     gcp_checkout.run("up", stack)
     (before,), disks = instances(gcp), data_disks(gcp)
 
     def change(**file: str) -> dict[str, Any]:
-        """Try a change without stock in zone a, then with it; return the instance."""
+        """Apply a change without stock in zone a, then with stock; return the instance."""
         gcp_checkout.stack(stack, stack_text(**file))
         gcp.control.set(out_of_stock=[{"zone": A}])
         refused = gcp_checkout.run("up", stack)
         assert refused.returncode == 1
         assert f"the data volume is in {A}" in refused.stderr
-        assert set(instances(gcp)) <= {before}, "nothing is made in another zone"
+        assert set(instances(gcp)) <= {before}, "nothing may be created in another zone"
         gcp.control.set()
         done = gcp_checkout.run("up", stack)
         assert done.returncode == 0, done.stderr
@@ -53,21 +53,23 @@ def test_a_stack_that_stands_waits_for_stock_beside_its_disk(gcp_checkout: Check
 
     larger = change(machine="type: e2-standard-16")
     assert (larger["machineType"].rpartition("/")[2], larger["status"]) == ("e2-standard-16", "RUNNING")
-    anew = change(machine="type: e2-standard-16", lifetime="{ttl_hours: 9}")
+    replaced = change(machine="type: e2-standard-16", lifetime="{ttl_hours: 9}")
     (host,) = gcp_checkout.outputs(stack)["hosts"]
-    assert anew["id"] != larger["id"]
-    assert ends_at(anew) == host["ends_at"] != ends_at(larger)
+    assert replaced["id"] != larger["id"]
+    assert ends_at(replaced) == host["ends_at"] != ends_at(larger)
 
-    stands = {"machine": "type: e2-standard-16", "lifetime": "{ttl_hours: 9}", "zones": ""}
-    gcp_checkout.stack(stack, stack_text(**stands).replace("198.18.0.7", "198.18.0.8"))
+    same = {"machine": "type: e2-standard-16", "lifetime": "{ttl_hours: 9}", "zones": ""}
+    gcp_checkout.stack(stack, stack_text(**same).replace("198.18.0.7", "198.18.0.8"))
     gcp.control.set(zones_down=[A])
     done = gcp_checkout.run("up", stack)
     assert done.returncode == 0, done.stderr
-    assert instances(gcp)[before]["id"] == anew["id"], "it was made in another zone, and its disk, too"
+    assert instances(gcp)[before]["id"] == replaced["id"], "the host must not be created again"
     assert data_disks(gcp) == disks
 
 
-def test_what_no_place_mends_ends_and_down_cleans_up(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
+def test_up_ends_on_a_denied_permission_or_without_stock_and_down_removes_all(
+    gcp_checkout: Checkout, gcp: RunningGcp
+) -> None:
     before = everything(gcp)
     stack = gcp_checkout.stack("gcp-stop", stack_text())
     tries: tuple[tuple[dict[str, Any], str, int], ...] = (
@@ -86,8 +88,8 @@ def test_what_no_place_mends_ends_and_down_cleans_up(gcp_checkout: Checkout, gcp
     assert everything(gcp) == before
 
 
-def test_a_quota_that_was_used_up_meanwhile_ends_the_search(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
-    """Preflight saw room, and somebody else was faster: no other zone or type has more of it."""
+def test_a_quota_used_up_after_preflight_ends_the_search(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
+    """Preflight found enough quota, then somebody else used it: no other zone or type has more of it."""
     stack = gcp_checkout.stack("gcp-quota", stack_text("type: e2-standard-8, fallbacks: [n2-standard-8]"))
     gcp.control.set(hold_s={"addresses.insert": 5})
 
@@ -101,13 +103,11 @@ def test_a_quota_that_was_used_up_meanwhile_ends_the_search(gcp_checkout: Checko
     assert gcp.control.calls().count("instances.insert") == 1
 
 
-def test_up_killed_in_the_middle_then_up_goes_on_and_down_leaves_nothing(
-    gcp_checkout: Checkout, gcp: RunningGcp
-) -> None:
+def test_up_resumes_after_a_killed_up_and_down_removes_all(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
     before = everything(gcp)
     stack = gcp_checkout.stack("gcp-cut", stack_text())
 
-    gcp.control.set(hold_s={"instances.insert": 20})  # made, and the answer does not come: nobody can note it
+    gcp.control.set(hold_s={"instances.insert": 20})  # the instance exists, but the engine never gets its id
     with gcp_checkout.started("up", stack) as up:
         wait_until(lambda: bool(instances(gcp)), 120)
         up.kill_all()
@@ -121,7 +121,7 @@ def test_up_killed_in_the_middle_then_up_goes_on_and_down_leaves_nothing(
     assert everything(gcp) == before
 
 
-def test_preflight_lists_all_at_once_and_nothing_is_made(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
+def test_preflight_lists_all_problems_and_creates_nothing(gcp_checkout: Checkout, gcp: RunningGcp) -> None:
     stack = gcp_checkout.stack("gcp-look", stack_text("type: g2-standard-4", zones=f"{US}-f", region=US))
     gcp.control.set(quotas={"NVIDIA_L4_GPUS": 0, "GPUS_ALL_REGIONS": 0})
 
@@ -136,14 +136,14 @@ def test_preflight_lists_all_at_once_and_nothing_is_made(gcp_checkout: Checkout,
 
 
 @pytest.mark.parametrize(
-    ("login", "environ", "told"),
+    ("login", "environ", "reported"),
     [
         pytest.param("expired", {}, "GCP credentials: ", id="expired"),
         pytest.param("good", {"GOOGLE_APPLICATION_CREDENTIALS": "/nowhere.json"}, "GCP credentials: ", id="no file"),
     ],
 )
-def test_logins_that_are_wrong_are_told_in_a_line(
-    gcp_checkout: Checkout, gcp: RunningGcp, login: str, environ: dict[str, str], told: str
+def test_reports_a_wrong_login_in_one_line(
+    gcp_checkout: Checkout, gcp: RunningGcp, login: str, environ: dict[str, str], reported: str
 ) -> None:
     stack = gcp_checkout.stack("gcp-login", stack_text())
     gcp.control.set(login=login)
@@ -151,5 +151,5 @@ def test_logins_that_are_wrong_are_told_in_a_line(
     done = gcp_checkout.shell(gcp_checkout.command("up", "--stack", stack), **environ)
 
     assert done.returncode == 2
-    assert f"error: {told}" in done.stderr
+    assert f"error: {reported}" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""What is cut off is finished or undone by the next command, with real machines: killed, interrupted, died."""
+"""With real machines: the next command finishes or undoes what a killed or interrupted command began."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ CREATING = "+ creating local-test-1"
 
 
 def left(checkout: Checkout, stack: str) -> list[str]:
-    """Return what this host still has of the stack, asked apart from the commands."""
+    """Return the resources that this host still has of the stack, read without the commands."""
     return of_stack(stack, owner=str(checkout.state.resolve()))
 
 
@@ -29,7 +29,7 @@ def with_secrets(checkout: Checkout, stack: str) -> list[str]:
     return [str(path) for path in kept if any(secret in path.read_text(errors="replace") for secret in secrets)]
 
 
-def test_a_machine_from_preview_to_down(checkout: Checkout, local: str) -> None:
+def test_preview_up_and_down_of_a_machine(checkout: Checkout, local: str) -> None:
     before = checkout.run("preview", local)
     assert before.returncode == 0, before.stderr
     assert "+ would create local-test-1 (Container)\n" in before.stderr
@@ -63,8 +63,8 @@ def test_a_machine_from_preview_to_down(checkout: Checkout, local: str) -> None:
     assert left(checkout, local) == []
 
 
-def test_a_machine_lives_and_changes_in_place_by_plain_pulumi(checkout: Checkout, local: str) -> None:
-    """A newcomer's path: nothing but the activated environment, then `make` on the same stack."""
+def test_plain_pulumi_creates_changes_and_destroys_a_machine(checkout: Checkout, local: str) -> None:
+    """A newcomer has only activated the environment; `make` then works on the same stack."""
     new = checkout.pulumi("preview", "--stack", local)
     assert new.returncode == 0, new.stdout + new.stderr
     assert not (checkout.state / "stacks" / local).exists()
@@ -92,7 +92,7 @@ def test_a_machine_lives_and_changes_in_place_by_plain_pulumi(checkout: Checkout
     assert checkout.changes() == ""
 
 
-def test_a_machine_that_died_is_noticed_and_started_again(checkout: Checkout, local: str) -> None:
+def test_up_restarts_a_machine_that_died(checkout: Checkout, local: str) -> None:
     checkout.run("up", local)
     host = checkout.outputs(local)["hosts"][0]
     identity = record.machine_id(str(checkout.state.resolve()), local, "local-test-1")
@@ -112,8 +112,8 @@ def test_a_machine_that_died_is_noticed_and_started_again(checkout: Checkout, lo
 
 
 @pytest.mark.parametrize("after", ["up", "down"])
-def test_a_power_cut_during_up_is_recovered(checkout: Checkout, local: str, after: str) -> None:
-    """The engine's providers outlived it, and its lock and a pending creation barred the way."""
+def test_next_command_recovers_from_a_power_cut_during_up(checkout: Checkout, local: str, after: str) -> None:
+    """The engine's providers outlived it; its lock and a pending creation blocked the next command."""
     with checkout.started("up", local) as running:
         running.wait_for(CREATING)
         engine = running.engine_pid
@@ -129,7 +129,7 @@ def test_a_power_cut_during_up_is_recovered(checkout: Checkout, local: str, afte
     assert checkout.changes() == ""
 
 
-def test_an_engine_that_outlives_its_command_ends_its_work(checkout: Checkout, local: str) -> None:
+def test_up_waits_for_an_engine_that_outlived_its_command(checkout: Checkout, local: str) -> None:
     with checkout.started("up", local) as running:
         running.wait_for(CREATING)
         engine = running.engine_pid
@@ -143,7 +143,7 @@ def test_an_engine_that_outlives_its_command_ends_its_work(checkout: Checkout, l
     assert "nothing to change" in done.stderr
 
 
-def test_ctrl_c_ends_in_order_and_up_goes_on(checkout: Checkout, local: str) -> None:
+def test_ctrl_c_stops_after_the_current_step_and_up_resumes(checkout: Checkout, local: str) -> None:
     with checkout.started("up", local) as running:
         running.wait_for(CREATING)
         engine = running.engine_pid
@@ -158,7 +158,7 @@ def test_ctrl_c_ends_in_order_and_up_goes_on(checkout: Checkout, local: str) -> 
     assert len(checkout.outputs(local)["hosts"]) == 1
 
 
-def test_a_second_ctrl_c_ends_at_once_and_is_recovered(checkout: Checkout, local: str) -> None:
+def test_a_second_ctrl_c_stops_at_once_and_down_recovers(checkout: Checkout, local: str) -> None:
     with checkout.started("up", local) as running:
         running.wait_for(CREATING)
         engine = running.engine_pid
@@ -176,7 +176,7 @@ def test_a_second_ctrl_c_ends_at_once_and_is_recovered(checkout: Checkout, local
     assert left(checkout, local) == []
 
 
-def test_an_interrupted_down_is_finished_by_the_next(checkout: Checkout, local: str) -> None:
+def test_the_next_down_finishes_an_interrupted_down(checkout: Checkout, local: str) -> None:
     checkout.run("up", local)
     with checkout.started("down", local) as running:
         running.wait_for("- removing local-test-1")

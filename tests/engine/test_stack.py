@@ -1,4 +1,4 @@
-"""A stack's life with the real engine, from preview to teardown, without machines."""
+"""A stack under the real engine, from preview to teardown, without machines."""
 
 import json
 import os
@@ -17,19 +17,19 @@ from tests.slowness import patient
 from tools.pulumi.cli import PulumiCli
 
 
-def test_preview_of_a_new_stack_leaves_nothing_behind(checkout: Checkout, existing: str) -> None:
+def test_preview_of_a_new_stack_writes_no_state(checkout: Checkout, existing: str) -> None:
     done = checkout.run("preview", existing)
 
     assert done.returncode == 0, done.stderr
     assert "nothing to change" in done.stderr
     assert not checkout.checkpoint(existing).exists()
-    assert not (checkout.state / "stacks" / existing).exists(), (
-        "nothing outlives a stack's file that was only looked at"
-    )
+    assert not (checkout.state / "stacks" / existing).exists(), "a preview must not leave a folder for the stack"
     assert checkout.changes() == ""
 
 
-def test_up_hands_the_hosts_to_provisioning(checkout: Checkout, existing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_up_writes_the_hosts_that_provisioning_reads(
+    checkout: Checkout, existing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     done = checkout.run("up", existing)
 
     assert done.returncode == 0, done.stderr
@@ -52,7 +52,7 @@ def test_every_command_leaves_the_checkout_clean(checkout: Checkout, existing: s
     assert file.read_bytes() == before
 
 
-def test_down_forgets_the_stack_and_its_hosts(checkout: Checkout, existing: str) -> None:
+def test_down_removes_the_state_and_outputs_of_the_stack(checkout: Checkout, existing: str) -> None:
     checkout.run("up", existing)
 
     done = checkout.run("down", existing)
@@ -71,7 +71,7 @@ def test_down_forgets_the_stack_and_its_hosts(checkout: Checkout, existing: str)
     assert not (checkout.state / "stacks" / existing / "outputs.json").exists()
 
 
-def test_down_of_a_stack_that_was_never_made_says_so(checkout: Checkout, existing: str) -> None:
+def test_down_reports_a_stack_that_was_never_created(checkout: Checkout, existing: str) -> None:
     done = checkout.run("down", existing)
 
     assert done.returncode == 0, done.stderr
@@ -79,7 +79,7 @@ def test_down_of_a_stack_that_was_never_made_says_so(checkout: Checkout, existin
     assert checkout.result(existing, "teardown.json")["ok"] is True
 
 
-def test_down_works_with_a_stack_file_that_became_wrong(checkout: Checkout, existing: str) -> None:
+def test_down_continues_with_the_last_file_if_the_stack_file_is_invalid(checkout: Checkout, existing: str) -> None:
     checkout.run("up", existing)
     checkout.stack(existing, "config: {llm-deploy:deployment: {cloud: existing, colour: red}}\n")
 
@@ -90,7 +90,7 @@ def test_down_works_with_a_stack_file_that_became_wrong(checkout: Checkout, exis
     assert not checkout.checkpoint(existing).exists()
 
 
-def test_outputs_are_data_on_stdout(checkout: Checkout, existing: str) -> None:
+def test_outputs_command_prints_json_on_stdout(checkout: Checkout, existing: str) -> None:
     checkout.run("up", existing)
     (checkout.state / "stacks" / existing / "outputs.json").unlink()
 
@@ -100,7 +100,7 @@ def test_outputs_are_data_on_stdout(checkout: Checkout, existing: str) -> None:
     assert json.loads(done.stdout)["hosts"][0]["address"] == "192.0.2.7"
 
 
-def test_secrets_of_the_backend_are_the_owners_alone(checkout: Checkout, existing: str) -> None:
+def test_only_the_owner_can_read_the_backend_passphrase(checkout: Checkout, existing: str) -> None:
     checkout.run("up", existing)
 
     passphrase = checkout.state / "pulumi-passphrase"
@@ -110,9 +110,7 @@ def test_secrets_of_the_backend_are_the_owners_alone(checkout: Checkout, existin
     assert passphrase.read_text() not in checkout.checkpoint(existing).read_text()
 
 
-def test_a_backend_that_the_user_chose_is_used_and_kept(
-    copied: Path, tmp_path: Path, checkout: Checkout, existing: str
-) -> None:
+def test_uses_the_backend_that_the_user_chose(copied: Path, tmp_path: Path, checkout: Checkout, existing: str) -> None:
     chosen = tmp_path / "chosen"
     chosen.mkdir()
     theirs = Checkout(
@@ -129,7 +127,7 @@ def test_a_backend_that_the_user_chose_is_used_and_kept(
     assert not (checkout.state / "pulumi-passphrase").exists()
 
 
-def test_two_stacks_at_once_do_not_disturb_each_other(checkout: Checkout, existing: str, tmp_path: Path) -> None:
+def test_two_stacks_can_be_created_at_once(checkout: Checkout, existing: str, tmp_path: Path) -> None:
     other = checkout.stack("other", EXISTING.format(inventory=tmp_path / "hosts.yaml"))
 
     with checkout.started("up", existing) as first:
@@ -141,7 +139,7 @@ def test_two_stacks_at_once_do_not_disturb_each_other(checkout: Checkout, existi
     assert checkout.outputs(other)["stack"] == other
 
 
-def test_a_second_command_on_the_same_stack_is_turned_away(checkout: Checkout, existing: str) -> None:
+def test_refuses_a_second_command_on_the_same_stack(checkout: Checkout, existing: str) -> None:
     with checkout.started("up", existing) as first:
         wait_until((checkout.state / "stacks" / existing / "engine.pid").exists, 30)
         second = checkout.run("up", existing)
@@ -153,18 +151,18 @@ def test_a_second_command_on_the_same_stack_is_turned_away(checkout: Checkout, e
 
 @pytest.fixture
 def theirs(checkout: Checkout, cli: PulumiCli, tmp_path: Path) -> dict[str, str]:
-    """The environment of a user with a Pulumi, a backend and a passphrase of their own."""
+    """The environment of a user with their own Pulumi CLI, backend and passphrase."""
     return {
         "PATH": f"{cli.program.parent}:{checkout.folder}/.venv/bin:{os.environ['PATH']}",
         "PULUMI_HOME": str(tmp_path / "pulumi-home"),
         "PULUMI_BACKEND_URL": f"file://{tmp_path}",
         "PULUMI_CONFIG_PASSPHRASE": "their own words",
-        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",  # keeps the SDKs of clouds in .venv from being fetched
+        "PULUMI_DISABLE_AUTOMATIC_PLUGIN_ACQUISITION": "true",  # else the CLI fetches plugins for the SDKs in .venv
     }
 
 
-def test_every_way_of_pulumi_leaves_the_checkout_clean(checkout: Checkout, existing: str) -> None:
-    """The CLI by itself writes a salt into the stack's file, and removes the file with the stack."""
+def test_every_plain_pulumi_command_leaves_the_checkout_clean(checkout: Checkout, existing: str) -> None:
+    """The plain CLI writes a salt into the stack file and deletes the file together with the stack."""
     for words in (
         ["stack", "init", existing],
         ["preview", "-s", existing],
@@ -181,10 +179,10 @@ def test_every_way_of_pulumi_leaves_the_checkout_clean(checkout: Checkout, exist
     assert down.returncode == 0, down.stderr
 
 
-def test_provision_goes_on_from_a_state_that_plain_pulumi_changed(
+def test_provision_reads_a_state_that_plain_pulumi_changed(
     checkout: Checkout, existing: str, tmp_path: Path, cli: PulumiCli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The plain CLI notes nothing in the checkout: the outputs are read from the state, which is newer."""
+    """The plain CLI writes no outputs file, so `load` reads the outputs from the state, which is newer."""
     checkout.run("up", existing)
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(checkout.state))
     (tmp_path / "hosts.yaml").write_text(INVENTORY.replace("192.0.2.7", "192.0.2.8"))
@@ -199,10 +197,12 @@ def test_provision_goes_on_from_a_state_that_plain_pulumi_changed(
     assert done.returncode == 0, done.stdout + done.stderr
     with pytest.raises(UsageError):
         load(Target(stack=existing))
-    assert not (checkout.state / "stacks" / existing / "outputs.json").exists(), "of machines that are gone"
+    assert not (checkout.state / "stacks" / existing / "outputs.json").exists(), (
+        "the outputs of destroyed machines must not stay"
+    )
 
 
-def test_a_state_in_a_bucket_is_found_by_plain_pulumi_and_by_what_comes_after(
+def test_plain_pulumi_and_the_outputs_command_use_a_state_in_a_bucket(
     cloud_checkout: Checkout, aws: RunningAws, existing: str
 ) -> None:
     aws.client("s3").create_bucket(Bucket="states", CreateBucketConfiguration={"LocationConstraint": REGION})
@@ -220,7 +220,7 @@ def test_a_state_in_a_bucket_is_found_by_plain_pulumi_and_by_what_comes_after(
     assert not (cloud_checkout.state / "pulumi").exists()
 
 
-def test_pulumi_by_hand_works_on_the_same_stack(checkout: Checkout, existing: str) -> None:
+def test_pulumi_preview_by_hand_works_on_the_same_stack(checkout: Checkout, existing: str) -> None:
     checkout.run("up", existing)
     hand = shlex.join(checkout.command("env"))
 
@@ -230,7 +230,7 @@ def test_pulumi_by_hand_works_on_the_same_stack(checkout: Checkout, existing: st
     assert "1 unchanged" in done.stdout
 
 
-def test_a_user_with_a_pulumi_of_their_own_needs_none_of_our_commands(
+def test_a_separately_installed_pulumi_can_create_the_stack(
     checkout: Checkout, existing: str, theirs: dict[str, str]
 ) -> None:
     for arguments in ("stack init", "preview --stack", "up --yes --stack", "stack output --stack"):
@@ -240,7 +240,7 @@ def test_a_user_with_a_pulumi_of_their_own_needs_none_of_our_commands(
     assert "192.0.2.7" in done.stdout
 
 
-def test_a_wrong_config_is_one_line_for_plain_pulumi_too(
+def test_plain_pulumi_reports_a_wrong_config_in_one_line(
     checkout: Checkout, existing: str, theirs: dict[str, str]
 ) -> None:
     file = checkout.folder / "stacks" / f"Pulumi.{existing}.yaml"
@@ -254,7 +254,7 @@ def test_a_wrong_config_is_one_line_for_plain_pulumi_too(
     assert "Traceback" not in done.stdout + done.stderr
 
 
-def test_a_wrong_config_makes_nothing(checkout: Checkout, existing: str) -> None:
+def test_a_wrong_config_creates_nothing(checkout: Checkout, existing: str) -> None:
     checkout.stack(existing, "config: {llm-deploy:deployment: {cloud: moon}}\n")
 
     done = checkout.run("up", existing)
@@ -265,8 +265,8 @@ def test_a_wrong_config_makes_nothing(checkout: Checkout, existing: str) -> None
     assert not checkout.state.exists() or not checkout.checkpoint(existing).exists()
 
 
-def test_a_note_that_a_killed_engine_left_half_written_is_no_obstacle(checkout: Checkout, existing: str) -> None:
-    """Once in a run of the tests, a kill fell between the two steps in which the engine writes such a note."""
+def test_down_ignores_a_half_written_note_of_a_killed_engine(checkout: Checkout, existing: str) -> None:
+    """The engine writes such a note in two steps; a kill between them leaves it empty."""
     checkout.run("up", existing)
     note = checkout.checkpoint(existing).with_name(f"{existing}.json.attrs")
     assert note.stat().st_size

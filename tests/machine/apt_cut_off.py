@@ -53,7 +53,7 @@ def main(agent: str, rounds: int, seed: int) -> None:
 
 
 def settings() -> None:
-    """Let apt know one small repository only. Without syncing, as the machine's disk is not what is tested."""
+    """Give apt only one small repository, without syncing: the machine's disk is not under test."""
     SETTINGS.write_text("force-unsafe-io\n", encoding="ascii")
     (REPOSITORY / "lists/partial").mkdir(parents=True)
     (REPOSITORY / "sources.list").write_text(f"deb [trusted=yes] copy:{REPOSITORY} ./\n", encoding="ascii")
@@ -115,7 +115,7 @@ def apply(agent: str, listed: str) -> tuple[int, str]:
 
 
 def timed(agent: str, listed: str) -> float:
-    """Return for how many seconds apt's dpkg works in a run that nobody kills."""
+    """Return how many seconds apt's dpkg works in a run that is not killed."""
     process = start(agent, listed)
     wait_for_dpkg(process)
     began = time.monotonic()
@@ -146,7 +146,7 @@ def wait_for_dpkg(process: "subprocess.Popen[str]") -> None:
 
 
 def words(pid: int) -> str:
-    """Return the command line of a process; nothing when it has ended."""
+    """Return the command line of a process; empty if it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -171,7 +171,7 @@ def descendants(parent: int, *, stop: bool = False) -> list[int]:
 
 
 def states() -> str:
-    """Return in which states the packages are."""
+    """Return the states of the packages."""
     argv = ["dpkg-query", "-W", "-f", STATES, *NAMES]
     return subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False).stdout
 

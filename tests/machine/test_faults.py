@@ -15,7 +15,7 @@ from tests.machine.fab import Fab
 from tests.machine.machines import making_machines
 
 LOST_PACKAGE = "bc"
-"""Removed before a test, so that a run has something to do; small, and needed by nobody."""
+"""Removed before a test, so that a run has something to do; a small package that nothing needs."""
 
 AGENT = "python3 -ISc"
 

@@ -1,4 +1,4 @@
-"""How machines on this host live: reboot, death, several at once, and an end that leaves nothing."""
+"""The life of machines on this host: reboot, death, several at once, and a removal without leftovers."""
 
 import subprocess
 from collections.abc import Iterator

@@ -46,7 +46,7 @@ class Published:
 
 @pytest.fixture(scope="module")
 def published(machine_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
-    """The gateway's host also has the base role, whose sshd forwards for nobody."""
+    """The gateway's host also has the base role, whose sshd allows no forwarding."""
     with pytest.MonkeyPatch.context() as patch, making_machines(machine_state) as make:
         patch.setenv("LLM_DEPLOY_STATE", str(tmp_path_factory.mktemp("tunnel")))
         laptop, front = make("laptop"), make("front")

@@ -194,7 +194,7 @@ def install(wanted: Wanted, facts: Any) -> str:
 
 
 def _call(argv: Sequence[str]) -> tuple[int, str]:
-    """Run a program for `mend`; shorten the command in messages, as a list of all packages is too long to read."""
+    """Run a program for `mend`; return status and output. dpkg-query's list of all packages is not printed."""
     return (0, output(*argv)) if argv[0] == "dpkg-query" else said(*argv)
 
 

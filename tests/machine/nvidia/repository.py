@@ -1,4 +1,4 @@
-"""A signed apt repository of small packages that stand in for NVIDIA's: same names, same commands, no driver.
+"""A signed apt repository of small packages in place of NVIDIA's: same names, same commands, no driver.
 
 The stand-in module is a file below FACTS, the folder that the role takes for / in paths of the kernel. It is in memory,
 so that a reboot unloads it and the machine's own boot loads it again.

@@ -132,7 +132,7 @@ REFUSALS = {
     "all are named": (asked(known=ALL), ""),
     "one is not": (asked(known=ALL[1:]), "would close ports that others may use: 41641/udp (tailscaled)"),
     "the kernel's": (asked(open=["22/tcp"], known=ALL), "51820/udp (the kernel)"),
-    "hosts of ours": (asked(name_others=False), ""),
+    "our own hosts": (asked(name_others=False), ""),
     "sshd on a port that is closed": (
         asked(open=["2222/tcp"], known=[*ALL, "22/tcp"]),
         "the rules close 22/tcp",

@@ -80,7 +80,7 @@ def meanwhile(act: Callable[[], object], capsys: pytest.CaptureFixture[str]) -> 
             said += capsys.readouterr().out
             return "waiting for a new connection" in said
 
-        wait_for(waits, "the settling waits")
+        wait_for(waits, "the trial waits")
         act()
 
     thread = threading.Thread(target=watch)

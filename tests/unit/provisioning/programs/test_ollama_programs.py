@@ -131,11 +131,11 @@ def test_pruning_removes_unnamed_models_and_their_own_blobs(tmp_path: Path) -> N
     assert {path.read_text() for path in store.blobs.iterdir()} == {"kept:1", "other:2", "shared"}
 
 
-def blob_of_former_digest(store: Store) -> None:
-    (store.blobs / "sha256-former").write_text("weights of a name that was made anew while prune was off")
+def blob_of_previous_digest(store: Store) -> None:
+    (store.blobs / "sha256-previous").write_text("weights of a name that was made again while prune was off")
 
 
-def source_of_former_digest(store: Store) -> None:
+def source_of_previous_digest(store: Store) -> None:
     (store.sources / "former").mkdir(parents=True)
 
 
@@ -143,7 +143,7 @@ def prune_cut_off(store: Store) -> None:
     (store.served / LIBRARY / "other" / "1").unlink()
 
 
-@pytest.mark.parametrize("leftover", [blob_of_former_digest, source_of_former_digest, prune_cut_off])
+@pytest.mark.parametrize("leftover", [blob_of_previous_digest, source_of_previous_digest, prune_cut_off])
 def test_surplus_files_are_found_and_pruned_whatever_their_origin(
     leftover: Callable[[Store], None], tmp_path: Path
 ) -> None:

@@ -222,7 +222,7 @@ RUNS = {
     "the gateway started": ("existing", "unit:haproxy.service", False, True),
     "not reached": ("existing", "unit:haproxy.service", True, False),
     "only the engine started": ("existing", "unit:vllm.service", False, False),
-    "a rented machine": ("aws", "unit:haproxy.service", False, False),
+    "a cloud machine": ("aws", "unit:haproxy.service", False, False),
 }
 
 
@@ -247,7 +247,7 @@ def test_a_provision_that_starts_the_gateway_names_firewalls_that_block_clients(
 @pytest.mark.parametrize(
     ("cloud", "fails", "unseen"),
     [("existing", False, {}), ("existing", True, {"other_firewalls": "was cut"}), ("aws", True, {})],
-    ids=["asked", "asked in vain", "a rented machine is not asked"],
+    ids=["asked", "asked in vain", "a cloud machine is not asked"],
 )
 def test_status_checks_hosts_that_may_have_another_firewall(
     monkeypatch: pytest.MonkeyPatch, cloud: str, fails: bool, unseen: dict[str, str]

@@ -142,7 +142,7 @@ def test_a_kernel_with_the_distributions_modules_is_skipped_too(
     dpkg.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     kernel_list.write_text(kept)
-    listed.write_text("of a former run\n")
+    listed.write_text("of a previous run\n")
 
     def run(argv: Sequence[str]) -> int:
         return subprocess.run([*argv[:3], kernel_list, listed], check=False).returncode

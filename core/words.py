@@ -206,7 +206,9 @@ def _write(field: FieldInfo | None) -> str:
     """Return a hint with the field's choices or its description."""
     if field is not None and literals(field.annotation):
         return one_of(str(each) for each in literals(field.annotation))
-    return f"write {'true or false' if field is not None and field.annotation is bool else 'it'}: {_meaning(field)}"
+    if field is not None and field.annotation is bool:
+        return f"write true or false ({_meaning(field)})"
+    return f"write it: {_meaning(field)}"
 
 
 def bounds(field: FieldInfo | None) -> str:

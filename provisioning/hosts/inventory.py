@@ -99,7 +99,7 @@ def choose_engines(outputs: StackOutputs, names: Sequence[str]) -> tuple[HostRec
     hosts = choose(outputs, names)
     for host in hosts:
         if host not in engine_hosts:
-            hint = f"write --host {engine_hosts[0].name}, the host with the engine"
+            hint = f"write HOST={engine_hosts[0].name}, the host with the engine"
             raise UsageError(f"{host.name} has no engine", where="--host", hint=hint)
     return hosts
 

@@ -22,7 +22,9 @@ def ssh(target: Target, *, names: Sequence[str], command: str, forward: int = 0)
     hosts = choose(outputs, names)
     if len(hosts) > 1:
         known = ", ".join(host.name for host in hosts)
-        raise UsageError(f"{outputs.stack} has {len(hosts)} hosts", where="--host", hint=f"name one of {known}")
+        raise UsageError(
+            f"{outputs.stack} has {len(hosts)} hosts", where="--host", hint=f"write HOST=NAME with one of {known}"
+        )
     program = shutil.which("ssh")
     if program is None:
         raise UsageError("is not installed on this machine", where="ssh", hint="install the package openssh-client")

@@ -82,7 +82,7 @@ def test_ssh_requires_a_choice_between_several_hosts(machine: HostRecord, fab: F
     fab.use(moved(machine, name="a"), moved(machine, name="b"))
     done = fab.run("ssh")
     assert done.status == 2
-    assert done.error == "error: --host: test has 2 hosts; name one of a, b"
+    assert done.error == "error: --host: test has 2 hosts; write HOST=NAME with one of a, b"
     assert fab.run("ssh", "--host", "b", "--command", "true").status == 0
 
 

@@ -213,7 +213,7 @@ def test_engine_tasks_choose_hosts_with_an_engine() -> None:
     outputs = stack(host_values("laptop"), host_values("front"), tunnel=tunnel)
     for names in ([], ["laptop"]):
         assert [host.name for host in choose_engines(outputs, names)] == ["laptop"]
-    with pytest.raises(UsageError, match="--host: front has no engine; write --host laptop, the host with the engine"):
+    with pytest.raises(UsageError, match="--host: front has no engine; write HOST=laptop, the host with the engine"):
         choose_engines(outputs, ["front"])
 
 

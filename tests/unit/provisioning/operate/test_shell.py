@@ -45,5 +45,5 @@ def test_docs_forward_only_ports_that_our_sshd_allows() -> None:
 def test_one_of_several_hosts_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     outputs = stack(host_values("a"), host_values("b"))
     monkeypatch.setattr("provisioning.operate.shell.load_to_look", lambda _: outputs)
-    with pytest.raises(UsageError, match="test has 2 hosts; name one of a, b"):
+    with pytest.raises(UsageError, match="test has 2 hosts; write HOST=NAME with one of a, b"):
         ssh(Target(stack="test"), names=[], command="")

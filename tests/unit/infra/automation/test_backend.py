@@ -1,4 +1,4 @@
-"""Whose backend is used, and what is set for it."""
+"""Which Pulumi backend is used, and the settings for it."""
 
 import json
 from pathlib import Path
@@ -11,19 +11,19 @@ from infra.automation.backend import find_backend
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout's state folder, and a home in which nobody is logged in."""
+    """A checkout's state folder, and a home folder without a Pulumi login."""
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     return tmp_path / "state"
 
 
 def log_in(folder: Path, current: str | None) -> None:
-    """Leave behind what `pulumi login` does; `pulumi logout` leaves an empty `current`."""
+    """Write the file that `pulumi login` writes; after `pulumi logout` its `current` is empty."""
     folder.mkdir(parents=True)
     (folder / "credentials.json").write_text(json.dumps({"current": current}))
 
 
-def test_without_a_choice_state_goes_to_the_checkouts_state_folder(state: Path) -> None:
+def test_by_default_the_state_is_in_the_state_folder_of_the_checkout(state: Path) -> None:
     backend = find_backend({})
 
     assert backend.ours
@@ -32,11 +32,11 @@ def test_without_a_choice_state_goes_to_the_checkouts_state_folder(state: Path) 
     assert (state / "pulumi-passphrase").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_passphrase_of_other_projects_is_not_used_for_our_backend(state: Path) -> None:  # noqa: ARG001
+def test_the_default_backend_ignores_the_passphrase_of_other_projects(state: Path) -> None:  # noqa: ARG001
     assert find_backend({"PULUMI_CONFIG_PASSPHRASE": "theirs"}).settings["PULUMI_CONFIG_PASSPHRASE"] is None
 
 
-def test_the_passphrase_is_made_once(state: Path) -> None:
+def test_the_passphrase_is_created_once(state: Path) -> None:
     find_backend({})
     first = (state / "pulumi-passphrase").read_text()
     find_backend({})
@@ -46,7 +46,7 @@ def test_the_passphrase_is_made_once(state: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe", b"a\x00b"], ids=["empty", "blank", "no text", "NUL"])
-def test_a_passphrase_that_was_damaged_is_reported_before_the_engine_starts(state: Path, content: bytes) -> None:
+def test_a_damaged_passphrase_is_reported_before_the_engine_starts(state: Path, content: bytes) -> None:
     find_backend({})
     (state / "pulumi-passphrase").write_bytes(content)
 
@@ -61,9 +61,7 @@ def test_a_passphrase_that_was_damaged_is_reported_before_the_engine_starts(stat
         ({"PULUMI_ACCESS_TOKEN": "pul-0123"}, "Pulumi Cloud (PULUMI_ACCESS_TOKEN)"),
     ],
 )
-def test_a_backend_that_the_environment_names_is_left_as_it_is(
-    state: Path, environ: dict[str, str], shown: str
-) -> None:
+def test_a_backend_in_the_environment_is_used_unchanged(state: Path, environ: dict[str, str], shown: str) -> None:
     backend = find_backend(environ)
 
     assert (backend.ours, backend.settings, backend.shown) == (False, {}, shown)
@@ -71,7 +69,7 @@ def test_a_backend_that_the_environment_names_is_left_as_it_is(
 
 
 @pytest.mark.parametrize("variable", [None, "PULUMI_HOME", "PULUMI_CREDENTIALS_PATH"])
-def test_a_login_is_respected(state: Path, tmp_path: Path, variable: str | None) -> None:
+def test_uses_the_backend_of_a_pulumi_login(state: Path, tmp_path: Path, variable: str | None) -> None:
     folder = tmp_path / "elsewhere" if variable else tmp_path / "home" / ".pulumi"
     log_in(folder, "https://api.pulumi.com")
 
@@ -83,14 +81,14 @@ def test_a_login_is_respected(state: Path, tmp_path: Path, variable: str | None)
 
 
 @pytest.mark.parametrize("content", ['{"current": ""}', '{"current": null}', "{}", "[]", "no json"])
-def test_who_is_logged_out_uses_our_backend(state: Path, tmp_path: Path, content: str) -> None:  # noqa: ARG001
+def test_uses_the_default_backend_after_a_logout(state: Path, tmp_path: Path, content: str) -> None:  # noqa: ARG001
     log_in(tmp_path / "home" / ".pulumi", None)
     (tmp_path / "home" / ".pulumi" / "credentials.json").write_text(content)
 
     assert find_backend({}).ours
 
 
-def test_our_backend_knows_its_stacks_and_others_are_asked(state: Path) -> None:
+def test_only_the_default_backend_lists_its_stacks_without_a_call(state: Path) -> None:
     ours = find_backend({})
     assert ours.knows("llm-deploy", "demo") is False
 
@@ -103,7 +101,7 @@ def test_our_backend_knows_its_stacks_and_others_are_asked(state: Path) -> None:
     assert find_backend({"PULUMI_BACKEND_URL": "s3://x"}).knows("llm-deploy", "demo") is None
 
 
-def test_half_written_notes_of_a_stack_are_dropped_and_whole_ones_stay(state: Path) -> None:
+def test_removes_only_the_half_written_notes_of_the_stack(state: Path) -> None:
     ours = find_backend({})
     folder = state / "pulumi" / ".pulumi"
     torn = [folder / "stacks/llm-deploy/demo.json.attrs", folder / "locks/organization/llm-deploy/demo/1.json.attrs"]

@@ -1,4 +1,4 @@
-"""Events of the Pulumi engine, line by line, and the lines that are printed for them."""
+"""Events of the Pulumi engine and the lines that are printed for them."""
 
 import json
 from typing import Any
@@ -53,11 +53,11 @@ CHANGING = step("resourcePreEvent", "update", old={"a": 1, "b": 2}, new={"a": 1,
         "the stack", "a provider's words", "a warning", "debug", "an error is reported at the end", "no event",
     ],
 )  # fmt: skip
-def test_a_person_is_reported_what_changes_and_no_more(line: str, words: list[str]) -> None:
+def test_only_changes_and_messages_are_printed(line: str, words: list[str]) -> None:
     assert Report().read(line) == words
 
 
-def test_a_preview_says_what_would_be_done() -> None:
+def test_a_preview_prints_what_would_change() -> None:
     report = Report(preview=True)
 
     assert report.read(step("resourcePreEvent", "create")) == ["  + would create one (Container)"]
@@ -75,7 +75,7 @@ def test_values_are_never_printed() -> None:
 
 
 @pytest.mark.parametrize("op", ["delete", "refresh"], ids=["refresh", "up --refresh"])
-def test_a_resource_that_a_refresh_does_not_find_is_missing(op: str) -> None:
+def test_a_resource_that_a_refresh_does_not_find_is_reported_as_missing(op: str) -> None:
     report = Report()
     report.read(step("resourcePreEvent", "refresh"))
 
@@ -84,7 +84,7 @@ def test_a_resource_that_a_refresh_does_not_find_is_missing(op: str) -> None:
     assert report.done == {}
 
 
-def test_resources_that_a_refresh_finds_are_not_printed_and_may_change() -> None:
+def test_a_refresh_prints_only_the_resources_that_changed() -> None:
     report = Report()
     report.read(step("resourcePreEvent", "refresh"))
 
@@ -92,7 +92,7 @@ def test_resources_that_a_refresh_finds_are_not_printed_and_may_change() -> None
     assert report.read(step("resOutputsEvent", "update")) == ["  ~ changed one"]
 
 
-def test_the_stacks_outputs_are_kept_from_the_program_not_from_the_refresh() -> None:
+def test_the_outputs_come_from_the_program_and_not_from_the_refresh() -> None:
     report = Report()
     report.read(step("resourcePreEvent", "refresh", what=STACK, custom=False))
     report.read(step("resOutputsEvent", "refresh", what=STACK, custom=False, outputs={"hosts": ["old"]}))
@@ -103,7 +103,7 @@ def test_the_stacks_outputs_are_kept_from_the_program_not_from_the_refresh() -> 
     assert report.outputs == {"hosts": ["new"]}
 
 
-def test_errors_are_kept_without_the_engines_echo() -> None:
+def test_an_error_is_kept_without_the_prefix_of_the_engine() -> None:
     report = Report()
     for text in ("Exception calling application: the disk is full; make room\n", "update failed\n"):
         report.read(said("error", text))
@@ -111,7 +111,7 @@ def test_errors_are_kept_without_the_engines_echo() -> None:
     assert report.errors == ["the disk is full; make room"]
 
 
-def test_the_summary_counts_what_was_done() -> None:
+def test_the_summary_counts_the_operations() -> None:
     report = Report()
     assert report.summary() == "nothing to change"
 

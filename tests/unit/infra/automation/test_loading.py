@@ -1,4 +1,4 @@
-"""Nothing that loaded is looked at for garbage, and everything after it is."""
+"""Objects created while modules load are exempt from garbage collection; later ones are not."""
 
 import gc
 
@@ -8,7 +8,7 @@ from infra.automation.loading import no_garbage
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_what_was_loaded_stays_out_of_sight(fails: bool) -> None:
+def test_loaded_objects_are_exempt_from_garbage_collection(fails: bool) -> None:
     before = gc.get_freeze_count()
     try:
         with no_garbage():

@@ -1,4 +1,4 @@
-"""One operation at a time, and what is done about one that was cut off."""
+"""One operation per stack at a time, and recovery from an interrupted one."""
 
 import os
 import signal
@@ -50,7 +50,7 @@ def marked(process: "subprocess.Popen[bytes]") -> Process:
     return mark
 
 
-def test_a_stack_is_held_by_one_at_a_time() -> None:
+def test_only_one_operation_at_a_time_holds_a_stack() -> None:
     with (
         operation("one"),
         operation("other"),
@@ -60,13 +60,13 @@ def test_a_stack_is_held_by_one_at_a_time() -> None:
         pass
 
 
-def test_a_stack_that_was_let_go_can_be_held_again() -> None:
+def test_a_released_stack_can_be_held_again() -> None:
     for _ in range(2):
         with operation("one") as held:
             assert not held.interrupted
 
 
-def test_an_operation_that_did_not_end_well_is_noticed_by_the_next(sleeper: "subprocess.Popen[bytes]") -> None:
+def test_the_next_operation_detects_an_interrupted_one(sleeper: "subprocess.Popen[bytes]") -> None:
     with operation("one") as held:
         held.started(marked(sleeper))
     sleeper.kill()
@@ -79,7 +79,7 @@ def test_an_operation_that_did_not_end_well_is_noticed_by_the_next(sleeper: "sub
         assert not held.interrupted
 
 
-def test_what_a_killed_engine_left_is_ended(sleeper: "subprocess.Popen[bytes]") -> None:
+def test_sweep_ends_the_child_processes_of_a_killed_engine(sleeper: "subprocess.Popen[bytes]") -> None:
     engine = marked(sleeper)
     sleeper.kill()
     sleeper.wait()
@@ -91,7 +91,7 @@ def test_what_a_killed_engine_left_is_ended(sleeper: "subprocess.Popen[bytes]") 
     assert not child.is_running()
 
 
-def test_an_engine_that_never_ends_is_named_after_the_deadline(sleeper: "subprocess.Popen[bytes]") -> None:
+def test_an_engine_that_never_ends_is_reported_after_the_deadline(sleeper: "subprocess.Popen[bytes]") -> None:
     now = [0.0]
     naps: list[float] = []
 
@@ -105,13 +105,13 @@ def test_an_engine_that_never_ends_is_named_after_the_deadline(sleeper: "subproc
     assert 2.0 <= sum(naps) < 2.5
 
 
-def test_an_engine_that_is_stopped_ends_in_order(sleeper: "subprocess.Popen[bytes]") -> None:
+def test_stop_sends_the_engine_a_sigterm(sleeper: "subprocess.Popen[bytes]") -> None:
     stop_engine(marked(sleeper), deadline_s=30, sleep=lambda _: None)
 
     assert sleeper.wait() == -signal.SIGTERM
 
 
-def test_an_engine_that_does_not_stop_is_killed(stubborn: "subprocess.Popen[bytes]") -> None:
+def test_stop_kills_an_engine_that_ignores_sigterm(stubborn: "subprocess.Popen[bytes]") -> None:
     stop_engine(marked(stubborn), deadline_s=0, sleep=lambda _: None)
 
     assert stubborn.wait() == -signal.SIGKILL
@@ -133,12 +133,12 @@ def test_an_engine_that_has_ended_is_not_waited_for(sleeper: "subprocess.Popen[b
         (signal.SIGINT, False, True),
         (signal.SIGINT, True, False),
     ],
-    ids=["SIGTERM", "SIGHUP", "SIGINT of a script", "Ctrl-C"],
+    ids=["SIGTERM", "SIGHUP", "SIGINT from a script", "Ctrl-C"],
 )
-def test_only_what_a_terminal_sends_to_both_is_not_passed_on(
+def test_passes_on_every_signal_except_ctrl_c_at_a_terminal(
     number: signal.Signals, at_terminal: bool, ends: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A second Ctrl-C has Pulumi leave things half made, so it must not get one twice."""
+    """A terminal sends Ctrl-C to Pulumi itself; a second one would make Pulumi stop in the middle of a step."""
     monkeypatch.setattr(os, "isatty", lambda _descriptor: at_terminal)
     with subprocess.Popen(["sleep", "60"]) as process:
         with passed_on(process):

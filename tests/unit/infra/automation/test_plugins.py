@@ -15,7 +15,7 @@ RELEASE = "7.1.0"
 
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PulumiCli:
-    """A CLI that notes how it is called."""
+    """A CLI that records its arguments."""
     monkeypatch.setenv("PULUMI_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(plugins, "version", lambda _name: RELEASE)
     program = tmp_path / "pulumi"
@@ -48,7 +48,7 @@ INSTALL = [f"--non-interactive plugin install resource aws {RELEASE}"]
     [
         pytest.param(_nothing, INSTALL, id="never fetched"),
         pytest.param(_whole, [], id="there"),
-        pytest.param(_cut_off, INSTALL, id="cut off while it was unpacked"),
+        pytest.param(_cut_off, INSTALL, id="interrupted while unpacking"),
         pytest.param(_another_release, INSTALL, id="of another release"),
     ],
 )
@@ -72,7 +72,7 @@ def test_a_plugin_that_cannot_be_fetched_is_reported_with_the_reason(cli: Pulumi
     assert caught.value.detail == "error: no route to host"
 
 
-def test_the_sdk_is_there_before_its_version_is_asked_for(cli: PulumiCli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sdk_is_installed_before_its_version_is_read(cli: PulumiCli, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     monkeypatch.setattr(plugins, "ensure_sdk", asked.append)
     monkeypatch.setattr(plugins, "version", lambda name: f"{name} after {asked}")

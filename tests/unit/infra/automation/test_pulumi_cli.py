@@ -1,4 +1,4 @@
-"""How the CLI is run: with a program in its place that says what a real one says in situations hard to bring about."""
+"""How the CLI is run; a script prints what the real CLI prints in situations that are hard to cause."""
 
 import json
 from pathlib import Path
@@ -22,13 +22,13 @@ LOCKED = (
 
 
 def failing(message: str) -> str:
-    """Return the shell of an engine that begins, reports an error and fails."""
+    """Return the shell code of an engine that begins, reports an error and fails."""
     event = json.dumps({"diagnosticEvent": {"severity": "error", "message": message}})
     return f"printf '%s\\n' '{PRELUDE}' '{event}'; exit 1"
 
 
 class Cli:
-    """A stand-in for `pulumi`: notes its arguments, then runs the lines of shell given for its verb."""
+    """A double of `pulumi`: it records its arguments, then runs the shell code given for its verb."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -68,7 +68,7 @@ def run(verb: str) -> object:
         return getattr(Stack(engine(), held), verb)()
 
 
-def test_the_engine_gets_a_copy_of_the_stacks_file(cli: Cli, tmp_path: Path) -> None:
+def test_the_engine_gets_a_copy_of_the_stack_file(cli: Cli, tmp_path: Path) -> None:
     cli.does(up=f"echo '{PRELUDE}'; until [ $1 = --config-file ]; do shift; done; echo salt: 1 >> $2")
     run("up")
     copy = tmp_path / "state/stacks/one/project/Pulumi.one.yaml"
@@ -78,7 +78,7 @@ def test_the_engine_gets_a_copy_of_the_stacks_file(cli: Cli, tmp_path: Path) -> 
     assert (tmp_path / "stacks/Pulumi.one.yaml").read_text() == "# tracked\nconfig: {}\n"
 
 
-def test_a_failure_is_its_first_error_in_a_line(cli: Cli) -> None:
+def test_a_failure_is_reported_as_its_first_error_in_one_line(cli: Cli) -> None:
     error = (
         '{"diagnosticEvent":{"severity":"error","message":"Exception calling application: no room\\\\nfree: 3 MiB"}}'
     )
@@ -91,14 +91,14 @@ def test_a_failure_is_its_first_error_in_a_line(cli: Cli) -> None:
     assert "engine.jsonl" in told.value.detail
 
 
-def test_of_a_traceback_the_last_line_is_the_cause(cli: Cli) -> None:
+def test_the_cause_is_the_last_line_of_a_traceback(cli: Cli) -> None:
     cli.does(up=failing("Program failed:\nTraceback (most recent call last):\nValueError: x"))
 
     with pytest.raises(DeployError, match=r"^up of stack one: ValueError: x$"):
         run("up")
 
 
-def test_a_stack_that_is_not_there_is_made(cli: Cli, tmp_path: Path) -> None:
+def test_up_creates_a_missing_stack(cli: Cli, tmp_path: Path) -> None:
     made = tmp_path / "made"
     cli.does(
         init=f"touch {made}; exit 0",
@@ -110,7 +110,7 @@ def test_a_stack_that_is_not_there_is_made(cli: Cli, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", ["refresh", "destroy", "outputs"])
-def test_without_a_stack_there_is_nothing_to_do(cli: Cli, verb: str) -> None:
+def test_a_missing_stack_returns_none(cli: Cli, verb: str) -> None:
     cli.does(
         **dict.fromkeys(("refresh", "destroy", "output"), "echo \"error: no stack named 'one' found\" >&2; exit 6")
     )
@@ -127,15 +127,15 @@ def test_a_lock_of_another_computer_is_never_broken(cli: Cli) -> None:
     assert not any("cancel" in call for call in cli.calls())
 
 
-def test_an_engine_that_says_nothing_has_not_succeeded(cli: Cli) -> None:
+def test_an_engine_that_prints_nothing_has_failed(cli: Cli) -> None:
     cli.does(up="exit 0")
 
     with pytest.raises(DeployError, match="printed nothing that this release understands"):
         run("up")
 
 
-def test_an_engine_that_takes_too_long_is_stopped(cli: Cli) -> None:
-    """What it left is put right by the next command, as after any operation that was cut off."""
+def test_a_slow_engine_is_stopped(cli: Cli) -> None:
+    """The next command recovers, as after any interrupted operation."""
     cli.does(destroy=f"echo '{PRELUDE}'; sleep 60")
 
     with operation("one") as held, pytest.raises(EngineTimeoutError, match="destroy of stack one: was stopped after 0"):
@@ -145,7 +145,7 @@ def test_an_engine_that_takes_too_long_is_stopped(cli: Cli) -> None:
         assert held.interrupted
 
 
-def test_a_backend_that_does_not_answer_is_given_up(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_to_a_silent_backend_ends_at_the_timeout(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_module, "ASK_S", 0.2)
     cli.does(output="exec sleep 600")
 
@@ -153,14 +153,14 @@ def test_a_backend_that_does_not_answer_is_given_up(cli: Cli, monkeypatch: pytes
         run("outputs")
 
 
-def test_what_the_cli_refuses_is_reported_in_its_words(cli: Cli) -> None:
+def test_an_error_of_the_cli_is_reported_in_its_words(cli: Cli) -> None:
     cli.does(up="echo 'error: passphrase must be set with PULUMI_CONFIG_PASSPHRASE' >&2; exit 1")
 
     with pytest.raises(DeployError, match="stack one: passphrase must be set with PULUMI_CONFIG_PASSPHRASE"):
         run("up")
 
 
-def test_a_command_that_cannot_run_raises_for_its_caller(cli: Cli) -> None:
+def test_a_failed_cli_command_raises_an_engine_error(cli: Cli) -> None:
     cli.does(rm="echo 'error: still has resources' >&2; exit 1")
 
     with pytest.raises(EngineError, match="still has resources"):
@@ -172,7 +172,7 @@ LOG = (
     'until [ -e "$LLM_DEPLOY_STATE/stacks/one/engine.pid" ]; do :; done;'
     " until [ $1 = --event-log ]; do shift; done; printf '%s\\n' {} > $2; exit {}"
 )
-"""Shell that writes events to the file that the CLI gets, and ends with a status, once its process is noted."""
+"""Shell code that waits for the note of its process, writes events to the CLI's log and exits with a status."""
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ LOG = (
     ],
     ids=["update", "failed update", "preview", "not confirmed", "refused"],
 )
-def test_only_an_update_that_failed_owes_the_next_command_something(
+def test_only_a_failed_update_leaves_a_note_for_the_next_command(
     cli: Cli, tmp_path: Path, events: list[str], status: int, came_to: list[str]
 ) -> None:
     cli.does(up=LOG.format(" ".join(f"'{event}'" for event in events) or "''", status))
@@ -200,7 +200,7 @@ def test_only_an_update_that_failed_owes_the_next_command_something(
     assert (tmp_path / "stacks/Pulumi.one.yaml").read_text() == "# tracked\nconfig: {}\n"
 
 
-def test_a_command_that_a_signal_ended_has_the_status_of_a_shell(cli: Cli) -> None:
+def test_a_command_ended_by_a_signal_has_the_exit_status_of_a_shell(cli: Cli) -> None:
     cli.does(up="kill -TERM $$")
 
     with operation("one") as held:

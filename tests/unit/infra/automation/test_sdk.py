@@ -1,4 +1,4 @@
-"""A cloud's SDKs: installed when they are first needed, once, and never where they are there."""
+"""A cloud's SDKs: installed once, when they are first needed."""
 
 import os
 import sys
@@ -28,7 +28,7 @@ INSTALLS = (
 
 
 class Environment:
-    """An environment of its own for cloud aws, whose SDK is a package that nobody has."""
+    """A separate environment for cloud aws, whose SDK is a package that does not exist elsewhere."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -38,7 +38,7 @@ class Environment:
         self.script("exit 0")
 
     def script(self, text: str) -> None:
-        """Let this be what tools/bootstrap.sh does."""
+        """Make tools/bootstrap.sh run this shell code."""
         program = self.folder / "bootstrap.sh"
         program.write_text(f'#!/bin/sh\necho "$*" >> {self.calls}\n{text.format(site=self.site)}\n')
         program.chmod(0o755)
@@ -64,14 +64,14 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
     return made
 
 
-def test_the_packages_are_those_of_the_extras() -> None:
+def test_the_packages_match_the_extras_in_pyproject() -> None:
     extras = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
     assert {cloud: tuple(Requirement(each).name for each in names) for cloud, names in extras.items()} == SDKS
     assert set(SDKS) == set(RENTED)
 
 
-def test_what_is_missing_is_installed_once(environment: Environment) -> None:
+def test_a_missing_sdk_is_installed_once(environment: Environment) -> None:
     environment.script(INSTALLS)
 
     ensure_sdk("aws")
@@ -81,8 +81,8 @@ def test_what_is_missing_is_installed_once(environment: Environment) -> None:
     assert environment.called == ["aws"]
 
 
-def test_an_installation_that_failed_or_was_cut_off_is_made_again(environment: Environment) -> None:
-    """The packages themselves may be there, and what they stand on not."""
+def test_a_failed_installation_is_repeated(environment: Environment) -> None:
+    """The packages may be installed without their dependencies."""
     environment.script(f"{INSTALLS}; exit 2")
     with pytest.raises(DeployError, match="cloud aws: pytest could not be installed; see the lines above"):
         ensure_sdk("aws")
@@ -93,7 +93,7 @@ def test_an_installation_that_failed_or_was_cut_off_is_made_again(environment: E
     assert environment.called == ["aws", "aws"]
 
 
-def test_an_installation_without_the_sdk_is_a_failure(environment: Environment) -> None:
+def test_an_installation_that_lacks_the_sdk_has_failed(environment: Environment) -> None:
     with pytest.raises(DeployError, match="acme-sdk could not be installed"):
         ensure_sdk("aws")
 
@@ -115,8 +115,8 @@ def test_two_commands_install_once(environment: Environment, monkeypatch: pytest
     assert environment.called == []
 
 
-def test_an_environment_of_somebody_else_is_named(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`sudo make setup` makes one that only root may write to."""
+def test_an_environment_of_another_user_is_reported(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sudo make setup` creates one that only root can write."""
     monkeypatch.setattr(os, "access", lambda *_: False)
 
     with pytest.raises(UsageError, match="acme-sdk cannot be installed: it is not yours to write; give it to you"):
@@ -125,7 +125,7 @@ def test_an_environment_of_somebody_else_is_named(environment: Environment, monk
     assert environment.called == []
 
 
-def test_an_environment_that_is_not_ours_is_left_alone(
+def test_an_environment_outside_the_checkout_is_left_alone(
     environment: Environment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "prefix", "/usr")
@@ -137,7 +137,7 @@ def test_an_environment_that_is_not_ours_is_left_alone(
 
 
 class AskedForError(Exception):
-    """Ends a command where it asks for an SDK."""
+    """Ends a command when it needs an SDK."""
 
 
 def asked_for(cloud: str) -> None:
@@ -153,10 +153,10 @@ def asked_for(cloud: str) -> None:
     ],
     ids=["commands on a cloud", "preflight", "orphans"],
 )
-def test_who_asks_a_cloud_asks_for_its_sdk_first(
+def test_a_command_installs_the_sdk_before_it_calls_the_cloud(
     command: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a fresh checkout preflight of a GCP stack ended in a traceback."""
+    """In a fresh checkout, preflight of a GCP stack once ended in a traceback."""
     monkeypatch.setattr(registry, "ensure_sdk", asked_for)
 
     with pytest.raises(AskedForError, match="gcp"):

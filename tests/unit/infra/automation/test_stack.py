@@ -1,4 +1,4 @@
-"""What a stack asks of the engine; the engine itself only notes it."""
+"""How a stack calls the engine; the engine is a double that records the calls."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from infra.automation.stack import Stack, only_looking
 
 @dataclass
 class Engine:
-    """An engine whose backend knows a stack, or learns of it by `stack init`."""
+    """An engine whose backend has the stack, at first or after `stack init`."""
 
     made: bool
     stack: str = "one"
@@ -42,7 +42,7 @@ class Engine:
 
 
 @pytest.mark.parametrize("made", [True, False], ids=["again", "for the first time"])
-def test_up_hands_its_limit_on(made: bool, tmp_path: Path) -> None:
+def test_up_passes_its_time_limit_to_the_engine(made: bool, tmp_path: Path) -> None:
     engine: Any = Engine(made)
 
     Stack(engine, Operation(tmp_path, interrupted=False)).up(limit_s=60)
@@ -51,8 +51,8 @@ def test_up_hands_its_limit_on(made: bool, tmp_path: Path) -> None:
     assert 0 < limit_s <= 60
 
 
-def test_what_the_engine_makes_by_itself_is_not_known_of_a_cloud(tmp_path: Path) -> None:
-    """After an `up` that failed at its first call the state had only these, and all that ran counted as left over."""
+def test_known_ids_are_only_those_of_cloud_resources(tmp_path: Path) -> None:
+    """After an early failure the state had only the engine's own entries, and all running resources seemed orphans."""
     resources = [
         {"type": "pulumi:pulumi:Stack"},
         {"type": "pulumi:providers:aws", "id": "0123"},
@@ -73,7 +73,7 @@ def test_what_the_engine_makes_by_itself_is_not_known_of_a_cloud(tmp_path: Path)
         pytest.param(False, [{"type": "creating", "resource": {}}], True, id="by another checkout"),
     ],
 )
-def test_only_a_creation_that_was_cut_off_may_still_appear(
+def test_only_a_pending_creation_may_still_appear(
     interrupted: bool, pending: list[Any] | None, in_flight: bool, tmp_path: Path
 ) -> None:
     engine: Any = Engine(made=True, exported={"deployment": {"pending_operations": pending}})
@@ -91,16 +91,16 @@ def _a_key_of_before(stack: str) -> None:
 @pytest.mark.parametrize(
     ("before", "meanwhile", "stays"),
     [
-        pytest.param(_nothing, "id_ed25519", False, id="never made"),
-        pytest.param(_a_key_of_before, "id_ed25519", True, id="something of before"),
-        pytest.param(_nothing, "outputs.json", True, id="made meanwhile"),
-        pytest.param(_nothing, "engine.pid", True, id="cut off, so that its engine may be at work"),
+        pytest.param(_nothing, "id_ed25519", False, id="never created"),
+        pytest.param(_a_key_of_before, "id_ed25519", True, id="an earlier file"),
+        pytest.param(_nothing, "outputs.json", True, id="created meanwhile"),
+        pytest.param(_nothing, "engine.pid", True, id="interrupted, so its engine may still run"),
     ],
 )
-def test_a_look_leaves_no_folder_of_a_stack_that_had_none(
+def test_a_preview_leaves_no_folder_of_a_new_stack(
     before: Callable[[str], None], meanwhile: str, stays: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A preview left a key and a copy of the stack's file, which `down` then knew nothing of."""
+    """A preview once left a key and a copy of the stack file that `down` did not find."""
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
     before("one")
 
@@ -120,7 +120,7 @@ def test_a_look_leaves_no_folder_of_a_stack_that_had_none(
     ],
     ids=["written", "without a manifest", "empty"],
 )
-def test_the_time_of_a_state_is_what_the_engine_notes_in_it(exported: Any, time: str, tmp_path: Path) -> None:
+def test_the_time_of_a_state_is_read_from_its_manifest(exported: Any, time: str, tmp_path: Path) -> None:
     engine: Any = Engine(made=True, exported=exported)
 
     assert Stack(engine, Operation(tmp_path, interrupted=False)).written_at() == time

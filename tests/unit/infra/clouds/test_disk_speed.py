@@ -1,4 +1,4 @@
-"""How fast a data volume is made, and what preflight says of it."""
+"""The speed that a data volume gets, and what preflight reports about it."""
 
 from typing import Any
 
@@ -29,28 +29,28 @@ def config(repo: str, ready_timeout_s: int = 900, machine: str = "p4d.24xlarge",
     [
         pytest.param("Qwen/Qwen2.5-7B-Instruct", 900, None, DiskSpeed(125, 3000), id="13 GiB"),
         pytest.param("example/Llama-70B", 900, None, DiskSpeed(300, 3000), id="130 GiB"),
-        pytest.param("example/Llama-70B", 1800, None, DiskSpeed(150, 3000), id="130 GiB, with more patience"),
+        pytest.param("example/Llama-70B", 1800, None, DiskSpeed(150, 3000), id="130 GiB, with a longer timeout"),
         pytest.param("example/Llama-70B", 300, None, DiskSpeed(900, 3600), id="which needs IOPS, too"),
         pytest.param("example/Llama-70B", 60, None, DiskSpeed(1000, 4000), id="no faster than gp3"),
-        pytest.param("example/Llama-70B", 900, 800, DiskSpeed(800, 3200), id="what the file says"),
-        pytest.param("example/mystery", 900, None, DiskSpeed(125, 3000), id="a name that tells no size"),
+        pytest.param("example/Llama-70B", 900, 800, DiskSpeed(800, 3200), id="set in the stack file"),
+        pytest.param("example/mystery", 900, None, DiskSpeed(125, 3000), id="a name without a size"),
     ],
 )
 def test_a_volume_is_as_fast_as_the_start_needs(repo: str, timeout_s: int, asked: int | None, speed: DiskSpeed) -> None:
-    """70B took 1,068 s at gp3's 125 MiB/s, and the unit gave up after 900 s."""
+    """A 70B model took 1,068 s at gp3's 125 MiB/s, but the unit's start timeout is 900 s."""
     storage: dict[str, Any] = {} if asked is None else {"data_mib_per_s": asked}
 
     assert gp3_speed(config(repo, timeout_s, **storage)) == speed
 
 
-def test_reading_takes_half_of_the_patience() -> None:
+def test_reading_takes_half_of_the_start_timeout() -> None:
     asked = config("example/Llama-70B")
 
     assert reading_s(asked.serving, 125) == pytest.approx(1068, abs=1)
     assert reading_s(asked.serving, gp3_speed(asked).mib_per_s) == pytest.approx(445, abs=1)
 
 
-def test_preflight_says_how_long_reading_takes() -> None:
+def test_preflight_reports_how_long_reading_takes() -> None:
     (found,) = reading_finding(config("example/Llama-70B"), 300, FASTER)
     assert (found.level, found.what) == (
         "ok",
@@ -64,7 +64,7 @@ def test_preflight_says_how_long_reading_takes() -> None:
     assert list(reading_finding(config("example/mystery"), 125, FASTER)) == []
 
 
-def test_speed_is_in_the_price() -> None:
+def test_the_price_includes_the_speed() -> None:
     machine, region = "r5.16xlarge", "ap-northeast-2"
     prices = [stack_price(config("example/Llama-70B", machine=machine, data_mib_per_s=each)) for each in (125, 1000)]
 

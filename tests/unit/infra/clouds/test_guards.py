@@ -1,4 +1,4 @@
-"""Guards: each rule with what it refuses and what it lets through, for AWS and GCP."""
+"""Guards: resources that each rule accepts or refuses, for AWS and GCP."""
 
 import json
 from typing import Any
@@ -180,14 +180,14 @@ def test_rejects_resources_that_break_a_rule(kind: str, props: dict[str, Any], t
     assert any(each.startswith(told) for each in guards(kind).violations(kind, props))
 
 
-def test_ports_of_the_stack_file_count_as_engine_ports() -> None:
+def test_ports_in_the_stack_file_count_as_engine_ports() -> None:
     rule = SSH | {"fromPort": 9001, "toPort": 9001}
 
     assert list(AWS_GUARDS.violations(INGRESS, rule)) == []
     assert [each.split(":")[0] for each in AWS_GUARDS.violations(INGRESS, rule, (9001,))] == ["no engine port is open"]
 
 
-def test_a_refusal_names_resource_and_rule() -> None:
+def test_an_error_names_the_resource_and_the_rule() -> None:
     with pytest.raises(
         ConfigError, match=r"ssh \(aws:vpc/.*\): no world-open SSH: port 22 is open to everyone, or nearly"
     ):

@@ -1,4 +1,4 @@
-"""A cloud that takes a call and never answers holds up no command: both clients give up, and are given up."""
+"""A cloud that accepts a connection and never answers: calls end at the client's timeout or at ours."""
 
 import socket
 import time
@@ -16,7 +16,7 @@ from infra.clouds.resources import CloudResource, ResourceKind
 from tests.doubles.gcp.running import endpoints, write_login
 
 PATIENCE_S = 45
-"""For a busy machine, which also loads the clients; what is to be given up would take ten minutes."""
+"""Enough for a busy machine, which also imports the clients; a call that does not give up takes ten minutes."""
 
 Call = Callable[[], Any]
 
@@ -31,7 +31,7 @@ CALLS = {
 
 @pytest.fixture(autouse=True)
 def _silence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Lead both clouds' clients to a place where nobody answers."""
+    """Point the clients of both clouds at a server that never answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url, login = f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path / "login.json"
         write_login(login, url)
@@ -49,13 +49,13 @@ def _silence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 
 
 def _forget() -> None:
-    """Let the next call find its clients anew."""
+    """Make the next call create its clients again."""
     for cached in (aws._client, aws._session, gcp.compute, gcp.credentials, gcp._session, gcp._patience):
         cached.cache_clear()
 
 
 @pytest.mark.parametrize(("api", "call"), CALLS.values(), ids=CALLS)
-def test_a_client_gives_up_by_itself(monkeypatch: pytest.MonkeyPatch, api: Any, call: Call) -> None:
+def test_a_call_ends_at_the_timeout_of_the_client(monkeypatch: pytest.MonkeyPatch, api: Any, call: Call) -> None:
     monkeypatch.setattr(api, "READ_S", 0.1)
     monkeypatch.setattr(api, "CALL_S", 600)
     begun = time.monotonic()
@@ -67,7 +67,9 @@ def test_a_client_gives_up_by_itself(monkeypatch: pytest.MonkeyPatch, api: Any, 
 
 
 @pytest.mark.parametrize(("api", "call"), CALLS.values(), ids=CALLS)
-def test_a_client_that_does_not_is_given_up(monkeypatch: pytest.MonkeyPatch, api: Any, call: Call) -> None:
+def test_a_call_ends_at_our_timeout_if_the_client_does_not_give_up(
+    monkeypatch: pytest.MonkeyPatch, api: Any, call: Call
+) -> None:
     monkeypatch.setattr(api, "READ_S", 600)
     monkeypatch.setattr(api, "CALL_S", 0.1)
     begun = time.monotonic()
@@ -79,12 +81,12 @@ def test_a_client_that_does_not_is_given_up(monkeypatch: pytest.MonkeyPatch, api
 
 
 @pytest.mark.parametrize("api", [aws, gcp])
-def test_the_patience_with_one_call_is_some_twenty_seconds(api: Any) -> None:
+def test_a_call_takes_at_most_twenty_seconds(api: Any) -> None:
     assert api.CALL_S <= 20
 
 
-def test_things_whose_removal_hangs_are_not_all_waited_for() -> None:
-    """Each takes the whole of a call's patience; the deadline is for all of them together."""
+def test_resources_whose_removal_hangs_share_one_deadline() -> None:
+    """Each removal takes a whole call timeout; the deadline applies to all of them together."""
     now = [0.0]
 
     def hang(_resource: CloudResource) -> None:

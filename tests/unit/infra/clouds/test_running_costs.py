@@ -1,4 +1,4 @@
-"""Prices that say the hours they count, and hosts that run on because no stop comes."""
+"""Prices with the hours they count, and warnings about hosts that run outside their weekly hours."""
 
 from datetime import datetime
 from typing import Any
@@ -33,8 +33,8 @@ def config(weekly: dict[str, Any] | None, ttl_hours: float = 2000) -> Any:
     ],
     ids=["always on", "weekly hours"],
 )
-def test_a_price_says_its_hours(weekly: Any, words: str) -> None:
-    """With a schedule it once said `a month of 730 h` of a sum for 261."""
+def test_a_price_names_the_hours_it_counts(weekly: Any, words: str) -> None:
+    """With a schedule, the price of 261 hours was once called `a month of 730 h`."""
     asked = config(weekly)
     price = stack_price(asked)
     assert price is not None
@@ -45,7 +45,7 @@ def test_a_price_says_its_hours(weekly: Any, words: str) -> None:
 @pytest.mark.parametrize(
     ("days", "words"), [(("sun", "mon"), "mon,sun"), (("fri", "thu", "wed"), "wed-fri"), (("tue",), "tue")]
 )
-def test_days_are_said_in_their_order(days: Any, words: str) -> None:
+def test_days_are_printed_in_the_order_of_the_week(days: Any, words: str) -> None:
     weekly = WeeklySchedule(days=days, start="08:00", stop="20:00", time_zone="Asia/Seoul")
     assert hours_words(weekly) == f"{words} 08:00-20:00 Asia/Seoul"
 
@@ -62,27 +62,27 @@ def test_days_are_said_in_their_order(days: Any, words: str) -> None:
     ],
     ids=["within the hours", "before a weekend", "in the morning"],
 )  # fmt: skip
-def test_a_host_that_no_stop_ends_is_told_before_it_is_made(now: str, told: str | None) -> None:
-    """An `up` on Friday night once made a host that ran all weekend, without a word."""
+def test_warns_that_a_host_created_outside_its_hours_runs_until_the_next_stop(now: str, told: str | None) -> None:
+    """An `up` on Friday night once created a host that ran all weekend, without a warning."""
     lines = list(odd_hours(config(OFFICE), None, datetime.fromisoformat(now)))
 
     assert len(lines) == (told is not None)
     assert all(told and told in line for line in lines)
 
 
-def test_it_runs_no_longer_than_its_life() -> None:
+def test_a_host_outside_its_hours_runs_at_most_until_its_end_of_life() -> None:
     (line,) = odd_hours(config(OFFICE, ttl_hours=10), None, datetime.fromisoformat("2026-11-20T21:00+09:00"))
     assert "until Sat 2026-11-21 07:00 KST, 10 h" in line
 
     old = LEASE.model_copy(update={"began_at": datetime.fromisoformat("2026-11-01T00:00+09:00")})
     (line,) = odd_hours(config(OFFICE, ttl_hours=10), old, datetime.fromisoformat("2026-11-20T21:00+09:00"))
-    assert "10 h" in line, "its life is over: another one begins"
+    assert "10 h" in line, "its end of life has passed, so a new lifetime begins"
 
 
-def test_a_stop_that_the_clocks_skip_is_told() -> None:
+def test_warns_about_a_stop_at_a_time_that_the_clocks_skip() -> None:
     lines = list(odd_hours(config(NEW_YORK), None, datetime.fromisoformat("2026-03-01T01:30-05:00")))
     assert lines == ["on 2026-03-08 the clocks of America/New_York skip 02:30: the schedule may leave out that stop"]
 
 
-def test_without_weekly_hours_there_is_nothing_to_say() -> None:
+def test_without_weekly_hours_there_is_no_warning() -> None:
     assert list(odd_hours(config(None), None, datetime.fromisoformat("2026-11-20T21:00+09:00"))) == []

@@ -1,4 +1,4 @@
-"""The size of the data volume: as the stack file says, else by the model."""
+"""The size of the data volume: set in the stack file, else computed from the model."""
 
 from typing import Any
 
@@ -22,12 +22,12 @@ def registry(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("engine", "source", "asked", "gib"),
     [
-        pytest.param("vllm", hub("Qwen/Qwen2.5-7B-Instruct"), None, 37, id="twice 13 GiB and room beside them"),
+        pytest.param("vllm", hub("Qwen/Qwen2.5-7B-Instruct"), None, 37, id="twice 13 GiB plus free space"),
         pytest.param("vllm", hub("Qwen/Qwen2.5-0.5B-Instruct"), None, SMALLEST_DATA_GIB, id="a small model"),
-        pytest.param("vllm", hub("example/mystery"), None, UNKNOWN_MODEL_GIB, id="a name that tells no size"),
+        pytest.param("vllm", hub("example/mystery"), None, UNKNOWN_MODEL_GIB, id="a name without a size"),
         pytest.param("ollama", registry("qwen2.5:7b"), None, SMALLEST_DATA_GIB, id="a model of Ollama's registry"),
         pytest.param("ollama", registry("qwen2.5:32b"), None, 46, id="a large one"),
-        pytest.param("vllm", hub("Qwen/Qwen2.5-7B-Instruct"), 300, 300, id="what the file says"),
+        pytest.param("vllm", hub("Qwen/Qwen2.5-7B-Instruct"), 300, 300, id="set in the stack file"),
     ],
 )
 def test_the_data_volume_holds_two_versions(engine: str, source: dict[str, Any], asked: int | None, gib: int) -> None:

@@ -8,8 +8,8 @@ from infra.config import load_stack
 from infra.lifecycle.price_table import README, updated
 
 
-def test_the_table_in_the_readme_is_what_the_code_makes() -> None:
-    """`python -m infra.lifecycle.price_table` writes it."""
+def test_the_table_in_the_readme_is_current() -> None:
+    """`python -m infra.lifecycle.price_table` writes the table."""
     text = README.read_text()
 
     assert updated(text) == text
@@ -35,13 +35,13 @@ def test_a_weekly_schedule_saves_machine_hours_only() -> None:
     assert price.per_month == pytest.approx(fixed + 1.237 * running_hours(config))
 
 
-def test_what_is_not_listed_has_no_price() -> None:
+def test_an_item_outside_the_tables_has_no_price() -> None:
     assert machine_usd("aws", "ap-northeast-2", "t2.nano", "on_demand") is None
     assert item_usd("aws", "ap-northeast-2", "nothing") is None
     assert stack_price(load_stack("local")) is None
 
 
-def test_what_costs_the_same_everywhere_is_found_in_every_region() -> None:
+def test_a_global_price_is_found_in_every_region() -> None:
     assert item_usd("aws", "ap-northeast-2", "public_ipv4_address") == 0.005
 
 
@@ -60,11 +60,11 @@ def test_what_costs_the_same_everywhere_is_found_in_every_region() -> None:
         pytest.param("ap-northeast-2", "nothing", 1, "its price is not in our table", id="no price anywhere"),
     ],
 )
-def test_what_keeping_costs_is_told_in_words(region: str, item: str, size_gib: float | None, words: str) -> None:
+def test_the_cost_of_a_kept_resource_is_described(region: str, item: str, size_gib: float | None, words: str) -> None:
     assert keeping_cost("aws", region, item, size_gib) == words
 
 
-def test_spot_costs_what_the_market_asks() -> None:
+def test_a_spot_stack_costs_the_current_market_price() -> None:
     config = load_stack("aws-gpu-spot")
 
     assert stack_price(config) is None

@@ -1,4 +1,4 @@
-"""Waiting for hosts that end or start, without a cloud."""
+"""Waiting until hosts end or start, without a cloud."""
 
 import ast
 
@@ -11,7 +11,7 @@ from infra.clouds.stopped_hosts import START_S, wait_for_ends, wait_for_start
 
 
 class Clock:
-    """A clock that only sleeping moves on."""
+    """A clock that advances only by sleeping."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -23,7 +23,7 @@ class Clock:
         self.now_s += seconds
 
 
-def test_a_host_that_never_ends_is_named_with_its_last_state() -> None:
+def test_names_a_host_that_never_ends_and_its_last_state() -> None:
     clock = Clock()
     states = iter(["stopping", *["shutting-down"] * 1000])
 
@@ -32,20 +32,20 @@ def test_a_host_that_never_ends_is_named_with_its_last_state() -> None:
     assert clock.now_s >= END_S
 
 
-def test_a_start_that_fails_tells_every_reason_and_one_that_never_ends_is_late() -> None:
-    clock, late = Clock(), DeployError("it has not said")
+def test_reports_every_reason_of_a_failed_start_and_a_start_that_never_ends() -> None:
+    clock, late = Clock(), DeployError("no answer yet")
     answers = iter([None, None, ["no stock (i-1)", "no key (i-2)"]])
 
     with pytest.raises(DeployError, match=r"a start: no stock \(i-1\); no key \(i-2\)"):
         wait_for_start(lambda: next(answers), late=late, where="a start", clock=clock, sleep=clock.sleep)
-    with pytest.raises(DeployError, match="it has not said"):
+    with pytest.raises(DeployError, match="no answer yet"):
         wait_for_start(lambda: None, late=late, where="a start", clock=clock, sleep=clock.sleep)
     assert clock.now_s >= START_S
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
-def test_no_cloud_has_a_waiting_loop_of_its_own(cloud: str) -> None:
-    """Both had the same one, and a change of its words or its patience had to be made twice."""
+def test_no_cloud_has_its_own_waiting_loop(cloud: str) -> None:
+    """Each cloud once had a copy of the loop, so each change of its text or timeout had to be made twice."""
     tree = ast.parse((CHECKOUT / "infra" / "clouds" / cloud / "stopped_hosts.py").read_text())
 
     assert "wait_until" not in {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}

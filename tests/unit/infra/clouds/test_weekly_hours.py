@@ -1,4 +1,4 @@
-"""Weekly hours in nights in which the clocks change: what a schedule may do then, and when a host must be gone."""
+"""Weekly hours on nights when the clocks change: what a schedule may do and when a host must end."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -37,11 +37,11 @@ ZONES = {
     "Pacific/Apia": 2011,  # had no 30 December
     "Antarctica/Troll": 2026,  # by two hours
 }
-"""A year with a change of the clocks, by zone."""
+"""A year with a clock change, by time zone."""
 
 
 def changes(zone: str) -> Iterator[datetime]:
-    """Yield when the clocks of a zone change in its year, to the hour, in UTC."""
+    """Yield the clock changes of a time zone in its year, to the hour, in UTC."""
     local, hour = ZoneInfo(zone), timedelta(hours=1)
     day = datetime(ZONES[zone], 1, 1, tzinfo=UTC)
     while day.year == ZONES[zone]:
@@ -54,7 +54,7 @@ def changes(zone: str) -> Iterator[datetime]:
 
 @cache
 def clock(zone: str, first: datetime, days: int) -> Clock:
-    """Return what a clock on the wall shows, minute by minute: by time of day the moments of each date, in UTC."""
+    """Return the moments in UTC, minute by minute, by local time of day and then by local date."""
     shown: Clock = {}
     local = ZoneInfo(zone)
     for count in range(days * 24 * 60):
@@ -65,7 +65,7 @@ def clock(zone: str, first: datetime, days: int) -> Clock:
 
 
 def times_near(zone: str, change: datetime) -> list[str]:
-    """Return times of day around those that a change repeats or skips."""
+    """Return times of day around the ones that a clock change repeats or skips."""
     local = ZoneInfo(zone)
     readings = [(change + timedelta(minutes=each)).astimezone(local) for each in (-70, 3, 28, 62, 92)]
     return sorted(
@@ -74,7 +74,7 @@ def times_near(zone: str, change: datetime) -> list[str]:
 
 
 def schedules(zone: str, change: datetime) -> Iterator[WeeklySchedule]:
-    """Yield schedules whose stop or start lies near a change."""
+    """Yield schedules whose stop or start is near a clock change."""
     for at in times_near(zone, change):
         for start, stop in (("00:00", at), (at, "23:30"), (max("00:00", f"0{int(at[:2]) % 3}:10"), at)):
             if start < stop:
@@ -86,9 +86,9 @@ def placement_of(began_at: datetime) -> Placement:
 
 
 def is_awake(shown: Clock, spec: WeeklySchedule, placement: Placement, at: datetime) -> bool:
-    """Return whether a host runs at a moment however a cloud reads the hours: each time, the first or the last only.
+    """Return whether a host runs at a moment under every reading: a cloud may use each, the first or the last time.
 
-    A time of day that the clocks skip may be left out, or be read as the first minute after.
+    A cloud may also ignore a time of day that the clocks skip, or read it as the first minute after.
     """
     for pick in (slice(None), slice(0, 1), slice(-1, None)):
         events = [(moment, True) for moment in _moments(shown, spec.start, pick)]
@@ -108,8 +108,8 @@ def _moments(shown: Clock, at: str, pick: slice) -> list[datetime]:
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_a_host_ends_awake_in_every_night_of_a_clock_change(zone: str) -> None:
-    """In New York a stop at 03:02 once fell an hour before the end of life: GCP never deletes what sleeps."""
+def test_a_host_runs_at_its_end_of_life_on_every_night_of_a_clock_change(zone: str) -> None:
+    """In New York a stop at 03:02 once came an hour before the end of life; GCP never deletes a stopped host."""
     tried, base = 0, config(24, None)
     for change in changes(zone):
         first = change.replace(hour=0, minute=0) - 2 * DAY
@@ -123,7 +123,7 @@ def test_a_host_ends_awake_in_every_night_of_a_clock_change(zone: str) -> None:
                 first_stop = min(
                     moment for moment in _moments(shown, spec.stop, slice(None)) if moment > placement.began_at
                 )
-                if end > first_stop:  # before that it runs because it was made
+                if end > first_stop:  # before its first stop a new host runs anyway
                     assert is_awake(shown, spec, placement, end), (spec, placement.began_at, hours, end)
                 tried += 1
     assert tried
@@ -132,12 +132,12 @@ def test_a_host_ends_awake_in_every_night_of_a_clock_change(zone: str) -> None:
 NEW_YORK = WeeklySchedule(start="01:00", stop="03:02", time_zone="America/New_York")
 
 
-def test_the_end_of_life_does_not_follow_the_stop_of_that_night() -> None:
-    """It was computed by the hands of the clock: 02:57, which the clocks skip, was read as 03:57."""
+def test_the_end_of_life_comes_before_the_stop_on_that_night() -> None:
+    """It was once computed in local time: 02:57, which the clocks skip, was read as 03:57."""
     placement = placement_of(datetime(2026, 3, 7, 15, tzinfo=UTC))
 
     assert end_of_life(config(24, NEW_YORK.model_dump()), placement) == datetime(2026, 3, 8, 6, 57, tzinfo=UTC)
-    # 03:02 of summer time is 07:02 in UTC
+    # 03:02 summer time is 07:02 UTC
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_the_end_of_life_does_not_follow_the_stop_of_that_night() -> None:
         pytest.param("2026-11-20T20:00+09:00", False, "2026-11-23 08:00", "2026-11-23 20:00", id="as it stops"),
     ],
 )
-def test_when_a_schedule_acts_next(now: str, runs: bool, start: str, stop: str) -> None:
+def test_next_start_and_stop_of_a_schedule(now: str, runs: bool, start: str, stop: str) -> None:
     office = WeeklySchedule(
         days=("mon", "tue", "wed", "thu", "fri"), start="08:00", stop="20:00", time_zone="Asia/Seoul"
     )
@@ -160,8 +160,8 @@ def test_when_a_schedule_acts_next(now: str, runs: bool, start: str, stop: str) 
     assert f"{weekly_hours.next_stop(office, at):%Y-%m-%d %H:%M}" == stop
 
 
-def test_a_time_of_day_that_the_clocks_skip_is_known() -> None:
-    """AWS leaves out what its clocks skip: a host that should stop then runs on to the next stop."""
+def test_finds_the_days_on_which_the_clocks_skip_a_stop() -> None:
+    """AWS ignores a stop at a time that the clocks skip: the host then runs until the next stop."""
     spec = WeeklySchedule(start="01:00", stop="02:30", time_zone="America/New_York")
     since = datetime(2026, 3, 1, tzinfo=UTC)
 

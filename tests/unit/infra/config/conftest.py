@@ -14,7 +14,7 @@ WriteStack = Callable[[str], None]
 
 
 def changed(base: Any, case: dict[str, Any]) -> Any:
-    """Return a copy of `base` with the values of `set`, and without the keys of `unset` (paths with `/`)."""
+    """Return a copy of `base` with the values in `set` and without the keys in `unset` (paths with `/`)."""
     value = copy.deepcopy(base)
     for path, new in case.get("set", {}).items():
         place, last = _parent(value, path)

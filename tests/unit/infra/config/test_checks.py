@@ -10,8 +10,8 @@ PACKAGES = ("infra", "provisioning", "benchmarks", "serving", "tests")
 MAKES_ONE = re.compile(rf"(?<!class ){DeploymentConfig.__name__}(\(|\.(model_validate|model_construct|parse_obj))")
 
 
-def test_only_checks_makes_a_config() -> None:
-    """The model does not know the rules that join sections, so a config that is made elsewhere would skip them."""
+def test_only_checks_creates_a_config() -> None:
+    """The models lack the rules across sections, so a config created elsewhere would skip them."""
     files = (path for package in PACKAGES for path in (CHECKOUT / package).rglob("*.py"))
     made_in = {str(path.relative_to(CHECKOUT)) for path in files if MAKES_ONE.search(path.read_text())}
     assert made_in == {"infra/config/checks.py"}

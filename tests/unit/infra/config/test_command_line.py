@@ -60,7 +60,7 @@ def test_a_wrong_config_ends_a_command_before_it_creates_anything(
 
 
 def test_an_unknown_stack_ends_a_command(tmp_path: Path) -> None:
-    """It is wrong usage, with the nearest name."""
+    """A usage error that names the nearest stack."""
     (tmp_path / "stacks").mkdir()
     (tmp_path / "stacks" / "Pulumi.local.yaml").touch()
     done = _run(tmp_path, "preview", "--stack", "locla")

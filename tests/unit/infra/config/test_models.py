@@ -1,4 +1,4 @@
-"""What all config models have in common."""
+"""Rules for all config models."""
 
 import subprocess
 import sys
@@ -31,7 +31,7 @@ def test_every_field_is_described(_id: str, model: type[BaseModel], name: str) -
 
 @pytest.mark.parametrize("model", keys_by_model(), ids=lambda model: model.__name__)
 def test_every_model_is_frozen_and_refuses_unknown_keys(model: type[BaseModel]) -> None:
-    """No step can edit its config, and no key is ignored."""
+    """No step can change the config, and no key is ignored."""
     assert model.model_config.get("frozen") is True
     assert model.model_config.get("extra") == "forbid"
 
@@ -63,7 +63,7 @@ def test_every_needed_key_has_an_example_and_every_hint_a_rule() -> None:
 
 
 def test_the_reference_is_current() -> None:
-    """docs/config.md is what the models generate."""
+    """docs/config.md is generated from the models."""
     assert (CHECKOUT / "docs/config.md").read_text() == reference(), "python -m infra.config.reference > docs/config.md"
 
 

@@ -1,4 +1,4 @@
-"""How a stack file is read, and the errors of a wrong one."""
+"""How a stack file is read, and the errors for a wrong one."""
 
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ def test_a_wrong_value_is_one_error_line_and_nothing_is_created(
     assert not [secret for secret in SAMPLE_SECRETS if secret in shown.err]
 
 
-def test_the_tables_are_as_large_as_promised() -> None:
+def test_the_tables_have_enough_cases_with_unique_names() -> None:
     """At least 70 wrong configs, and no two cases of a table with the same name."""
     tables = {name: yaml.safe_load((CASES / f"{name}.yaml").read_text()) for name in REFUSED}
     assert sum(map(len, tables.values())) >= 70
@@ -67,8 +67,8 @@ def test_the_tables_are_as_large_as_promised() -> None:
 
 
 @pytest.mark.parametrize("case", cases("accepted"))
-def test_a_right_value_is_accepted(case: dict[str, Any], bases: dict[str, Any], write_stack: WriteStack) -> None:
-    """Values that are near the refused ones."""
+def test_a_valid_value_is_accepted(case: dict[str, Any], bases: dict[str, Any], write_stack: WriteStack) -> None:
+    """Valid values close to rejected ones."""
     write_stack(_text(changed(bases[case["base"]], case)))
     assert isinstance(load_stack("case"), DeploymentConfig)
 
@@ -108,7 +108,7 @@ def test_an_unknown_stack_lists_the_known_ones(
     assert capsys.readouterr().err.splitlines() == [line]
 
 
-def test_without_any_stack_file_it_says_so(stacks_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reports_that_there_is_no_stack_file(stacks_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """An empty folder."""
     assert not list(stacks_dir.iterdir())
     assert run_cli(lambda: len(load_stack("local").zones)) == 2
@@ -127,14 +127,14 @@ def test_keys_of_pulumi_and_its_providers_are_ignored(bases: dict[str, Any], wri
 
 
 def test_a_config_cannot_be_changed(bases: dict[str, Any], write_stack: WriteStack) -> None:
-    """It is read once and is the same for every step."""
+    """The config is read once, so every step has the same one."""
     write_stack(_text(bases["local"]))
     config = load_stack("case")
     with pytest.raises(ValueError, match="frozen"):
         config.machine.count = 2  # type: ignore[misc]
 
 
-def test_more_tags_than_a_cloud_takes_are_refused(
+def test_rejects_more_tags_than_a_cloud_allows(
     bases: dict[str, Any], write_stack: WriteStack, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """AWS would refuse a resource with a 51st tag in the middle of `up`."""

@@ -1,4 +1,4 @@
-"""The stacks of this checkout, and what their README says."""
+"""The stack files of this checkout and their README."""
 
 import re
 
@@ -14,14 +14,14 @@ README = (STACKS_DIR / "README.md").read_text()
 
 
 @pytest.mark.parametrize("stack", known_stacks())
-def test_every_stack_is_right(stack: str) -> None:
+def test_every_stack_is_valid(stack: str) -> None:
     """Each stack file is valid."""
     assert isinstance(load_stack(stack), DeploymentConfig)
 
 
 @pytest.mark.parametrize("stack", known_stacks())
 def test_every_stack_is_in_the_readme(stack: str) -> None:
-    """With its cost."""
+    """The table in the README lists each stack with its cost."""
     assert re.search(rf"^\| `{stack}` \|.*\| \S+", README, re.MULTILINE)
 
 
@@ -34,14 +34,14 @@ def test_every_scalar_of_a_stack_has_a_comment(stack: str) -> None:
     assert [line for line in bare if not obvious.match(line)] == []
 
 
-def test_the_stack_of_the_demo_serves_two_adapters() -> None:
+def test_the_demo_stack_serves_two_adapters() -> None:
     """`make demo` promises a base model and two adapters, on this computer."""
     config = load_stack("local")
     assert config.cloud == "local"
     assert config.serving.served_names == ("tiny-llama", "contract", "contract@1", "summary", "summary@1")
 
 
-def test_the_example_in_the_readme_is_right() -> None:
+def test_the_example_in_the_readme_is_valid() -> None:
     """The example is valid, except for the user's own folder."""
     blocks = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     assert blocks
@@ -49,8 +49,8 @@ def test_the_example_in_the_readme_is_right() -> None:
         checked(yaml.safe_load(block)["config"][DEPLOYMENT_KEY], "stacks/README.md")
 
 
-def test_the_readme_names_files_that_are_there() -> None:
-    """Links of the README."""
+def test_the_links_of_the_readme_exist() -> None:
+    """Each link of the README names an existing file."""
     for target in re.findall(r"\]\(([^)#]+)", README):
         assert (STACKS_DIR / target).resolve().is_relative_to(CHECKOUT)
         assert (STACKS_DIR / target).exists(), target

@@ -1,6 +1,6 @@
-"""Where the data of a host may lie, as far as the path alone says it."""
+"""Folders that may hold a host's data, judged by the path alone."""
 
-# ruff: noqa: S108  # paths to judge; no file is made there
+# ruff: noqa: S108  # only paths; no file is created there
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -51,13 +51,13 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("path", GOOD)
-def test_a_folder_on_a_disk_is_taken(path: str) -> None:
+def test_accepts_a_folder_on_a_disk(path: str) -> None:
     assert TypeAdapter(DataDir).validate_python(path) == path
 
 
 @pytest.mark.parametrize(("path", "words"), REFUSED)
-def test_a_place_where_the_data_cannot_lie_is_refused_with_what_to_write(path: str, words: str) -> None:
-    """The config once took /tmp, /run and `..`, and the engine's start failed after the model was there."""
+def test_rejects_a_folder_that_cannot_hold_data_and_says_what_to_write(path: str, words: str) -> None:
+    """The config once accepted /tmp, /run and `..`; the engine then failed to start after the model download."""
     with pytest.raises(ValidationError) as refused:
         TypeAdapter(DataDir).validate_python(path)
     assert words in str(refused.value)

@@ -1,4 +1,4 @@
-"""A host key in a file is a type and a whole key of this type; anything else is answered with what to write."""
+"""A host key in a file is a type and a whole key of that type; errors for other text say what to write."""
 
 import base64
 import re
@@ -15,7 +15,7 @@ from tests.unit.provisioning.records import host_values, stack_values
 
 
 def line(key: ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> str:
-    """Return the public half as sshd shows it."""
+    """Return the public key as sshd prints it."""
     return key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
 
 
@@ -32,20 +32,20 @@ def shortened(text: str, cut: int) -> str:
 
 
 @pytest.mark.parametrize("text", [ED25519, RSA, *ECDSA], ids=lambda text: text.split()[0])
-def test_what_sshd_shows_is_taken(text: str) -> None:
+def test_accepts_the_keys_that_sshd_prints(text: str) -> None:
     assert host_key_line(text) == text
 
 
 REFUSED = {
     "bad base64": ("ssh-ed25519 AAAAfoo", "is not a whole key; copy the whole line again"),
     "no length": ("ssh-ed25519 AAAA", "is not a whole key"),
-    "a length cut off": ("ssh-ed25519 AAAAA", "is not a whole key"),
+    "a truncated length": ("ssh-ed25519 AAAAA", "is not a whole key"),
     "mislabelled ed25519": (
         ED25519.replace("ssh-ed25519", "ssh-rsa"),
         "is labelled ssh-rsa but holds a key of type ssh-ed25519; write ",
     ),
     "mislabelled curve": (ECDSA[0].replace("nistp256", "nistp384"), "but holds a key of type ecdsa-sha2-nistp256"),
-    "text cut off": (ED25519[:-8], "is not a whole key"),
+    "truncated text": (ED25519[:-8], "is not a whole key"),
     "one byte short": (shortened(ED25519, 1), "is not a whole key"),
     "short rsa": (shortened(RSA, 40), "is not a whole key"),
     "short ecdsa": (shortened(ECDSA[2], 1), "is not a whole key"),
@@ -62,15 +62,15 @@ REFUSED = {
 }
 
 
-# The keys differ with each worker of a test run, and names of tests must not.
+# The keys differ between the workers of a test run, but test names must not.
 @pytest.mark.parametrize(("text", "said"), REFUSED.values(), ids=REFUSED)
-def test_anything_else_is_answered_with_what_to_write(text: str, said: str) -> None:
+def test_rejects_other_text_and_says_what_to_write(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
         host_key_line(text)
 
 
-def test_a_key_that_only_looks_like_one_is_refused_when_the_file_is_read() -> None:
-    """`ssh-ed25519 AAAAfoo` was once taken, and ended `plan` with paramiko's traceback."""
+def test_rejects_an_incomplete_key_when_the_file_is_read() -> None:
+    """`ssh-ed25519 AAAAfoo` was once accepted and ended `plan` with a traceback from paramiko."""
     values = stack_values(host_values(host_keys=["ssh-ed25519 AAAAfoo"]))
     with pytest.raises(ConfigError) as caught:
         _checked(values, "hosts.yaml")
@@ -80,7 +80,7 @@ def test_a_key_that_only_looks_like_one_is_refused_when_the_file_is_read() -> No
     )
 
 
-def test_the_line_to_write_is_shown() -> None:
+def test_the_error_shows_the_line_to_write() -> None:
     """A public key is not a secret, though it looks like one."""
     values = stack_values(host_values(host_keys=[f"10.0.0.4 {ED25519}"]))
     with pytest.raises(ConfigError) as caught:

@@ -15,7 +15,7 @@ PLACEMENT = {
 }
 
 
-def test_outputs_of_an_older_stack_are_read() -> None:
+def test_reads_the_outputs_of_an_older_stack() -> None:
     """Stacks made before 0.2.0 export their placement as `lease`, and their hosts must stay reachable."""
     values = stack_values(host_values())
     assert StackOutputs.model_validate(values | {"lease": PLACEMENT}) == StackOutputs.model_validate(

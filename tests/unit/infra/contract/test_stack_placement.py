@@ -1,4 +1,4 @@
-"""Placements: written to the note, read from it and from older ones, handed to the program."""
+"""Placements: written to and read from notes, also older ones, and passed to the program."""
 
 import json
 from datetime import UTC, datetime
@@ -36,7 +36,7 @@ def _own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
 
 
-def test_a_note_is_read_as_it_was_written() -> None:
+def test_a_note_is_read_unchanged() -> None:
     for progress in (None, Progress(), Progress(holds_nothing=True, blank_at="2026-11-21T12:00:00Z")):
         write_placement("prod", KnownPlacement.of(PLACED, progress))
 
@@ -54,7 +54,7 @@ def test_a_note_is_read_as_it_was_written() -> None:
     ],
 )
 def test_a_note_of_an_older_release_is_read(flags: dict[str, Any], progress: Progress | None) -> None:
-    """Before 0.2.0 the progress was three flags of the placement."""
+    """Before 0.2.0 the placement had three flags instead of the progress."""
     placement_file("prod").parent.mkdir(parents=True)
     placement_file("prod").write_text(json.dumps(PLACED.placement.model_dump(mode="json") | flags))
 
@@ -75,14 +75,14 @@ def test_a_missing_note_is_none_and_makes_no_folder() -> None:
     assert not placement_file("prod").parent.exists()
 
 
-def test_a_broken_note_counts_as_none() -> None:
+def test_a_broken_note_counts_as_missing() -> None:
     placement_file("prod").parent.mkdir(parents=True)
     placement_file("prod").write_text('{"id": "?"}')
 
     assert read_placement("prod") is None
 
 
-def test_the_end_is_counted_from_the_beginning() -> None:
+def test_the_end_is_the_beginning_plus_the_lifetime() -> None:
     assert PLACED.ends_at(1.5) == datetime(2026, 11, 21, 13, 30, tzinfo=UTC)
 
 
@@ -92,7 +92,7 @@ def test_the_program_takes_the_placement_from_its_environment(monkeypatch: pytes
     assert placement_from_environ() == PLACED
 
 
-def test_without_the_variable_nothing_was_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_variable_there_is_no_placement(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(PLACEMENT_VARIABLE, raising=False)
 
     assert placement_from_environ() is None

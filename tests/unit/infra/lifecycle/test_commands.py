@@ -1,4 +1,4 @@
-"""The command line itself: quick to speak, and honest about what it does not know."""
+"""The command line: its first line comes quickly, and its advice names only commands that work."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ from tests.unit.provisioning.records import stack_values
 HEAVY = ("pulumi", "pydantic", "yaml", "cryptography", "paramiko", "jinja2", "rich", "grpc")
 
 
-def test_first_words_come_before_anything_heavy_is_imported() -> None:
+def test_the_first_line_is_printed_before_heavy_imports() -> None:
     code = f"import sys, infra.lifecycle.commands; print([name for name in {HEAVY} if name in sys.modules])"
 
     done = subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, capture_output=True, text=True, check=True)
@@ -32,7 +32,7 @@ def test_first_words_come_before_anything_heavy_is_imported() -> None:
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "env"])
-def test_every_command_refuses_a_stack_that_is_not_there(
+def test_every_command_refuses_an_unknown_stack(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
@@ -44,7 +44,7 @@ def test_every_command_refuses_a_stack_that_is_not_there(
     assert first.startswith(f"{command}: ")
 
 
-def test_a_command_that_does_not_exist_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_command_exits_with_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["destroy"])
 
@@ -55,7 +55,7 @@ def test_a_command_that_does_not_exist_is_wrong_usage(capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("command", "others"), [("up", ", or `make down STACK=local` to undo"), ("preview", ""), ("refresh", "")]
 )
-def test_ctrl_c_advises_to_undo_only_what_makes_something(
+def test_ctrl_c_advises_down_only_for_a_command_that_creates_resources(
     command: str, others: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(*_: object) -> None:
@@ -70,7 +70,7 @@ def test_ctrl_c_advises_to_undo_only_what_makes_something(
     assert last == f"error: interrupted; run the same command again{others}"
 
 
-def test_up_notes_the_file_that_its_outputs_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_up_notes_the_digest_of_the_stack_file_of_its_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("LLM_DEPLOY_RUNS", str(tmp_path / "runs"))
     monkeypatch.setattr(Local, "prepare", lambda *_: None)
@@ -103,7 +103,7 @@ config:
     ],
     ids=["preview", "up", "preflight"],
 )
-def test_a_machine_larger_than_this_computer_is_refused_before_anything_is_made(
+def test_a_machine_larger_than_this_computer_is_refused_before_anything_is_created(
     run: Callable[[], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path / "state"))
@@ -122,12 +122,12 @@ def test_a_machine_larger_than_this_computer_is_refused_before_anything_is_made(
 @pytest.mark.parametrize(
     ("stack_name", "last"),
     [("gcp-gpu", "next: make up STACK=gcp-gpu"), ("gone", "created: make orphans CLOUD=gcp")],
-    ids=["with a file", "whose file is gone"],
+    ids=["with a file", "without a file"],
 )
-def test_down_names_the_cloud_and_a_stack_to_make_only_where_it_can_be_made(
+def test_down_names_the_cloud_and_suggests_up_only_if_the_stack_file_exists(
     stack_name: str, last: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It said `CLOUD=aws (or gcp)`, and to make a stack whose file had been deleted."""
+    """`down` once advised `CLOUD=aws (or gcp)`, and `make up` for a stack whose file had been deleted."""
     done = Teardown(cloud="gcp", ok=True, destroyed=[], left=[], asked=False)
     monkeypatch.setattr(down, "tear_down", lambda _stack: done)
 

@@ -1,4 +1,4 @@
-"""`ok` is said only for what was looked at, and nothing is forgotten while something is left."""
+"""`down` reports ok only after a query of the cloud, and keeps the stack while resources remain."""
 
 import json
 import threading
@@ -52,7 +52,7 @@ class HeldStack:
 
 
 class Host:
-    """What the host says is left, before and after what the state does not know was removed."""
+    """The resources that the cloud still has; `remove` deletes them unless they stay."""
 
     def __init__(self, left: list[str], *, stays: bool = False, ours: bool = True, kept: tuple[str, ...] = ()) -> None:
         self.left = left
@@ -84,7 +84,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def wire(monkeypatch: pytest.MonkeyPatch, stack: HeldStack, host: Host) -> None:
-    """Let `tear_down` work on this stack and this host."""
+    """Make `tear_down` use this stack and this host."""
 
     @contextmanager
     def hold(_name: str, _cloud: str, *, stop_earlier: bool) -> Iterator[HeldStack]:
@@ -99,7 +99,7 @@ def written(tmp_path: Path) -> Any:
     return json.loads((tmp_path / "runs/one/latest/teardown.json").read_text())
 
 
-def test_all_is_gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_down_removes_the_resources_and_the_stack_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     stack = HeldStack()
     wire(monkeypatch, stack, Host([]))
     key = stack_state_dir("one") / "id_ed25519"
@@ -112,10 +112,10 @@ def test_all_is_gone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert not key.parent.exists()
 
 
-def test_hosts_that_are_not_ours_keep_their_keys(
+def test_down_keeps_the_keys_of_existing_hosts(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """They go on serving with them."""
+    """They continue to serve with them."""
     stack = HeldStack()
     wire(monkeypatch, stack, Host([], ours=False))
     keys = stack_state_dir("one") / "keys.json"
@@ -134,8 +134,8 @@ def test_hosts_that_are_not_ours_keep_their_keys(
     assert "removed; nothing" not in said
 
 
-def test_what_is_kept_leaves_no_address_of_hosts_that_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next `up` took the stack for one that stands and skipped preflight; status and smoke asked a stranger."""
+def test_down_with_a_kept_volume_removes_the_outputs_of_the_destroyed_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With stale outputs the next `up` skipped preflight, and status and smoke called the address's new owner."""
     stack = HeldStack()
     wire(monkeypatch, stack, Host([], kept=("volume vol-1",)))
     folder = stack_state_dir("one")
@@ -145,14 +145,14 @@ def test_what_is_kept_leaves_no_address_of_hosts_that_are_gone(monkeypatch: pyte
     tear_down("one")
 
     assert [path.name for path in folder.iterdir()] == ["lease.json"]
-    assert not stack.removed, "its state still has what was kept"
+    assert not stack.removed, "the state still has the kept volume"
 
 
-def test_only_existing_hosts_are_not_ours() -> None:
+def test_hosts_stay_only_on_the_cloud_existing() -> None:
     assert [cloud for cloud in ("local", "aws", "gcp", "existing") if orphans.hosts_stay(cloud)] == ["existing"]
 
 
-def test_what_the_state_does_not_know_is_removed_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_down_removes_resources_that_the_state_lacks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     wire(monkeypatch, HeldStack(made=False), Host(["interface llm-1"]))
 
     tear_down("one")
@@ -160,7 +160,9 @@ def test_what_the_state_does_not_know_is_removed_too(monkeypatch: pytest.MonkeyP
     assert written(tmp_path) == {"ok": True, "destroyed": [], "left": [], **OURS}
 
 
-def test_what_stays_is_named_and_nothing_is_forgotten(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_down_lists_remaining_resources_and_keeps_the_stack_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     stack = HeldStack()
     wire(monkeypatch, stack, Host(["interface llm-1"], stays=True))
     key = stack_state_dir("one") / "id_ed25519"
@@ -178,16 +180,16 @@ def test_what_stays_is_named_and_nothing_is_forgotten(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("cloud", "in_flight", "waits"),
     [
-        pytest.param("aws", True, True, id="a creation was cut off"),
-        pytest.param("gcp", True, True, id="a creation was cut off on GCP"),
-        pytest.param("aws", False, False, id="nothing was asked for"),
-        pytest.param("local", True, False, id="our own host tells at once"),
+        pytest.param("aws", True, True, id="interrupted creation on AWS"),
+        pytest.param("gcp", True, True, id="interrupted creation on GCP"),
+        pytest.param("aws", False, False, id="no creation was pending"),
+        pytest.param("local", True, False, id="this host answers at once"),
     ],
 )
-def test_a_machine_that_appears_after_down_has_looked_is_removed(
+def test_down_removes_a_machine_that_appears_after_its_first_look(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cloud: str, in_flight: bool, waits: bool
 ) -> None:
-    """`up` was killed just after it had asked for a machine: `down` found nothing, forgot the stack, and it billed."""
+    """`up` was killed just after its request for a machine: `down` found none, and the machine cost money."""
     stack, host = HeldStack(), Host([])
     stack.in_flight = in_flight
     wire(monkeypatch, stack, host)
@@ -208,11 +210,11 @@ def test_a_machine_that_appears_after_down_has_looked_is_removed(
     assert written(tmp_path)["ok"] is True
 
 
-@pytest.mark.parametrize("stays", [False, True], ids=["goes", "stays"])
-def test_an_engine_that_fails_keeps_nothing_running(
+@pytest.mark.parametrize("stays", [False, True], ids=["removed", "stays"])
+def test_down_removes_the_resources_if_the_engine_fails(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], stays: bool
 ) -> None:
-    """What it left was listed, and ran on."""
+    """`down` once only listed the remaining resources, which continued to run."""
     stack = HeldStack(fails=DeployError("the engine failed"))
     wire(monkeypatch, stack, Host(["process 7"], stays=stays))
 
@@ -231,16 +233,16 @@ def test_an_engine_that_fails_keeps_nothing_running(
 @pytest.mark.parametrize(
     ("cloud", "error"),
     [
-        pytest.param("local", LockedError("is locked by kim@far, process 7"), id="a lock of somebody else"),
-        pytest.param("local", UsageError("have expired"), id="a login that is not taken"),
-        pytest.param("aws", DeployError("the engine failed"), id="no lease: nobody to ask"),
-        pytest.param("aws", EngineTimeoutError("was stopped"), id="no lease, and the engine hangs"),
+        pytest.param("local", LockedError("is locked by kim@far, process 7"), id="another user's lock"),
+        pytest.param("local", UsageError("have expired"), id="an expired login"),
+        pytest.param("aws", DeployError("the engine failed"), id="no placement, and the engine fails"),
+        pytest.param("aws", EngineTimeoutError("was stopped"), id="no placement, and the engine hangs"),
     ],
 )
-def test_what_the_engine_left_is_forgotten_only_where_someone_was_asked(
+def test_down_keeps_the_stack_if_neither_engine_nor_cloud_could_answer(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cloud: str, error: DeployError
 ) -> None:
-    """An engine that hung in a checkout without a lease: the stack was forgotten while it ran."""
+    """In a checkout without a placement `down` once forgot a running stack because the engine hung."""
     stack, host = HeldStack(fails=error), Host([])
     wire(monkeypatch, stack, host)
     monkeypatch.setattr(down, "cloud_of", lambda _stack: cloud)
@@ -251,13 +253,13 @@ def test_what_the_engine_left_is_forgotten_only_where_someone_was_asked(
 
     assert written(tmp_path)["ok"] is False
     assert not stack.removed
-    assert stack.let_go is (cloud == "aws"), "a disk that an earlier file said to keep"
+    assert stack.let_go is (cloud == "aws"), "on AWS an earlier stack file may have protected the disk"
 
 
-def test_what_could_not_be_asked_is_named_and_nothing_is_forgotten(
+def test_down_lists_kinds_it_could_not_query_and_keeps_the_stack_folder(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A later `down`, with the permission, finishes."""
+    """A later `down` with the permission completes the teardown."""
     line = "not known: bucket in ap-northeast-2: AWS ListBuckets: is not allowed; ask for s3:ListAllMyBuckets"
     stack, host = HeldStack(), Host([line], stays=True)
     wire(monkeypatch, stack, host)
@@ -278,10 +280,10 @@ def test_what_could_not_be_asked_is_named_and_nothing_is_forgotten(
 
 
 @pytest.mark.parametrize("error", [DeployError("not gone after 60 s"), HostError("no answer")])
-def test_what_was_cut_off_holds_up_no_destroy(
+def test_a_failed_recovery_does_not_stop_the_destroy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: DeployError
 ) -> None:
-    """The look for it stands before the destroy, and one denied list ended all: a machine ran on."""
+    """Recovery runs before the destroy; one denied list once ended `down`, and a machine continued to run."""
     stack = HeldStack()
     wire(monkeypatch, stack, Host([]))
 
@@ -296,7 +298,7 @@ def test_what_was_cut_off_holds_up_no_destroy(
     assert stack.limit_s
 
 
-def test_a_state_that_cannot_be_read_leaves_the_placement_that_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_down_continues_if_the_state_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
     wire(monkeypatch, HeldStack(), Host([]))
 
     def fail(*_asked: Any) -> None:
@@ -307,8 +309,8 @@ def test_a_state_that_cannot_be_read_leaves_the_placement_that_is_noted(monkeypa
     tear_down("one")
 
 
-def test_with_a_login_to_another_account_nothing_is_touched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """To that login nothing is there: all was taken for gone, and the stack forgotten while it ran on."""
+def test_down_under_another_account_removes_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """That login sees no resources, so `down` once forgot a stack that continued to run."""
     stack = HeldStack()
     wire(monkeypatch, stack, Host([]))
 
@@ -322,15 +324,15 @@ def test_with_a_login_to_another_account_nothing_is_touched(monkeypatch: pytest.
     with pytest.raises(UsageError, match="belong to another account"):
         tear_down("one")
 
-    assert not stack.limit_s, "the engine was not asked"
+    assert not stack.limit_s, "the engine must not run"
     assert written(tmp_path)["ok"] is False
     assert key.exists()
 
 
-def test_an_engine_that_takes_too_long_is_stopped_and_the_rest_removed_without_it(
+def test_down_stops_a_slow_engine_and_removes_the_rest_without_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Its state still names what the cloud says is gone."""
+    """The state still names resources that the cloud has removed."""
     stack, host = HeldStack(fails=EngineTimeoutError("was stopped")), Host(["instance i-1"])
     wire(monkeypatch, stack, host)
 
@@ -342,7 +344,7 @@ def test_an_engine_that_takes_too_long_is_stopped_and_the_rest_removed_without_i
     assert host.deadline_s <= DOWN_S - LAST_LOOK_S
 
 
-def test_a_host_that_cannot_be_asked_is_no_success(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_down_fails_if_the_host_does_not_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     host = Host([])
 
     def mute(_cloud: str, _stack: str) -> list[str]:
@@ -362,7 +364,9 @@ def test_a_host_that_cannot_be_asked_is_no_success(monkeypatch: pytest.MonkeyPat
     }
 
 
-def test_a_cloud_that_does_not_answer_holds_up_no_teardown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_down_ends_at_its_deadline_if_the_cloud_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     host, end = Host([]), threading.Event()
 
     def hang(_cloud: str, _stack: str) -> list[str]:
@@ -381,20 +385,20 @@ def test_a_cloud_that_does_not_answer_holds_up_no_teardown(monkeypatch: pytest.M
         end.set()
 
     assert written(tmp_path)["left"] == ["not known: cloud local: no answer within 0 s; check the network"]
-    assert not stack.removed, "it can be run again"
+    assert not stack.removed, "a second down must find the stack"
 
 
 @pytest.mark.parametrize(
     ("name", "words"), [("nonesuch", "there is no stack nonesuch"), ("../evil", "is not a stack name")]
 )
-def test_a_stack_that_never_was_is_a_usage_error(tmp_path: Path, name: str, words: str) -> None:
+def test_an_unknown_stack_is_a_usage_error(tmp_path: Path, name: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         cloud_of(name)
 
     assert not (tmp_path / "state" / "stacks").exists()
 
 
-def test_the_copy_of_the_last_run_names_the_cloud() -> None:
+def test_the_cloud_is_read_from_the_stack_file_of_the_last_run() -> None:
     copy = stack_state_dir("gone") / "project" / "Pulumi.gone.yaml"
     copy.parent.mkdir()
     copy.write_text("config: {llm-deploy:deployment: {cloud: existing}}\nencryptionsalt: v1:abc\n")

@@ -1,4 +1,4 @@
-"""What `make deploy-gpu` and its like take: a stack of the kind that they name."""
+"""`make deploy-gpu`, `deploy-cpu` and `deploy-gpu-spot` accept only a stack of that kind."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ config:
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_stacks_that_come_with_a_cloud_are_of_their_kind(cloud: str, kind: str) -> None:
+def test_each_bundled_cloud_stack_has_the_kind_in_its_name(cloud: str, kind: str) -> None:
     assert main([kind, "--stack", f"{cloud}-{kind}"]) == 0
 
 
@@ -56,7 +56,7 @@ def test_a_stack_of_another_kind_is_refused(kind: str, stack: str, told: str) ->
         ("ignore_gpu: true", "cpu", False),
     ],
 )
-def test_the_hosts_of_an_inventory_tell_what_they_have(
+def test_the_kind_of_existing_hosts_is_read_from_the_inventory(
     gpu: str, kind: str, refused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader, "STACKS_DIR", tmp_path)

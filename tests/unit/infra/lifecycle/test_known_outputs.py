@@ -1,4 +1,4 @@
-"""When the outputs file is read from the state again, and when not."""
+"""When the outputs file is updated from the state."""
 
 import os
 from collections.abc import Callable
@@ -114,7 +114,7 @@ class TestEveryBackend:
 
         assert "192.0.2.8" in file.read_text()
         assert "read the outputs of stack local from its state in s3://states" in capsys.readouterr().err
-        assert not stack_file_digest(NAME).exists(), "nobody knows from which stack file these come"
+        assert not stack_file_digest(NAME).exists(), "the stack file of these outputs is unknown"
 
     def test_a_newer_file_stays(self, put: Put, elsewhere: bool) -> None:
         file = written("192.0.2.7", 300.0)
@@ -123,9 +123,9 @@ class TestEveryBackend:
         bring_up_to_date(NAME)
 
         assert "192.0.2.7" in file.read_text()
-        assert state.asked == (["when"] if elsewhere else []), "our own backend costs no call"
+        assert state.asked == (["when"] if elsewhere else []), "the default backend needs no call"
 
-    def test_a_file_of_a_destroyed_stack_goes(self, put: Put, elsewhere: bool) -> None:
+    def test_the_file_of_a_destroyed_stack_is_removed(self, put: Put, elsewhere: bool) -> None:
         file = written("192.0.2.7", 100.0)
         put({}, 200.0, elsewhere=elsewhere)
 
@@ -133,7 +133,7 @@ class TestEveryBackend:
 
         assert not file.exists()
 
-    def test_a_stack_that_the_state_does_not_have_changes_nothing(self, put: Put, elsewhere: bool) -> None:
+    def test_a_stack_without_a_state_keeps_its_file(self, put: Put, elsewhere: bool) -> None:
         file = written("192.0.2.7", 100.0)
         put(None, None, elsewhere=elsewhere)
 
@@ -143,8 +143,8 @@ class TestEveryBackend:
 
 
 @pytest.mark.parametrize("machines", [True, False])
-def test_outputs_of_machines_that_are_gone_are_not_read(put: Put, machines: bool) -> None:
-    """With `keep_on_down`, `make down` leaves a disk in the state, and the outputs of the hosts that it removed."""
+def test_outputs_without_machines_in_the_state_are_not_read(put: Put, machines: bool) -> None:
+    """With `keep_on_down`, the state keeps a disk and the outputs of the hosts that `make down` removed."""
     state = put(values("192.0.2.8") | {"placement": PLACEMENT}, 100.0)
     state.machines = machines
 
@@ -153,7 +153,7 @@ def test_outputs_of_machines_that_are_gone_are_not_read(put: Put, machines: bool
     assert outputs_file(NAME).exists() is machines
 
 
-def test_nobody_waits_for_a_cli_to_be_made(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outputs_are_not_updated_if_the_cli_is_not_installed_yet(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
     written("192.0.2.7", 100.0)
     state = put(values("192.0.2.8"), 200.0, elsewhere=True)
     monkeypatch.setattr(cli, "present_cli", lambda: None)
@@ -163,8 +163,8 @@ def test_nobody_waits_for_a_cli_to_be_made(put: Put, monkeypatch: pytest.MonkeyP
     assert state.asked == []
 
 
-def test_outputs_that_are_the_same_keep_the_note_of_their_stack_file(put: Put) -> None:
-    """After `make refresh` the state is newer, and says the same."""
+def test_unchanged_outputs_keep_the_digest_of_their_stack_file(put: Put) -> None:
+    """After `make refresh` the state is newer and has the same outputs."""
     written("192.0.2.7", 100.0)
     put(values("192.0.2.7"), 200.0)
 
@@ -173,7 +173,7 @@ def test_outputs_that_are_the_same_keep_the_note_of_their_stack_file(put: Put) -
     assert stack_file_digest(NAME).exists()
 
 
-def test_a_backend_that_does_not_answer_is_a_warning_while_there_is_a_file(
+def test_a_silent_backend_is_only_a_warning_if_an_outputs_file_exists(
     put: Put, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state = put(None, None, elsewhere=True)
@@ -192,7 +192,7 @@ def test_a_backend_that_does_not_answer_is_a_warning_while_there_is_a_file(
     assert "going on with the outputs of the last `make up` here" in capsys.readouterr().err
 
 
-def test_a_stack_without_a_file_and_outputs_asks_nobody(put: Put) -> None:
+def test_a_stack_without_a_file_and_outputs_calls_no_backend(put: Put) -> None:
     state = put(None, None, elsewhere=True)
 
     bring_up_to_date("nonesuch")

@@ -1,4 +1,4 @@
-"""The sweep over a cloud's places: one that may not be asked hides none of the others."""
+"""The orphans command: a denied region does not hide the resources of the others."""
 
 import sys
 from pathlib import Path
@@ -22,7 +22,7 @@ def _find_in(place: str) -> Found:
 
 @pytest.fixture
 def _cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cloud of two places, one of which a policy denies."""
+    """A cloud of two regions, one of which a policy denies."""
     module = ModuleType("a_cloud")
     module.__dict__.update(places=lambda: [DENIED, OPEN], find_in=_find_in)
     monkeypatch.setitem(sys.modules, "a_cloud", module)
@@ -31,7 +31,7 @@ def _cloud(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_cloud")
-def test_a_place_that_may_not_be_asked_is_reported_and_the_rest_shown(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_denied_region_is_reported_and_the_others_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert orphans_command.main(["--cloud", "aws"]) == 1
 
     said = capsys.readouterr()
@@ -42,7 +42,7 @@ def test_a_place_that_may_not_be_asked_is_reported_and_the_rest_shown(capsys: py
 
 
 @pytest.mark.usefixtures("_cloud")
-def test_a_place_of_which_nothing_may_be_asked_is_one_line(
+def test_the_denied_kinds_of_a_region_are_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kinds = ("instance", "volume", "address", "network")

@@ -1,4 +1,4 @@
-"""What `up` does around the engine in a rented cloud; cloud and engine only note what is asked of them."""
+"""What `up` does around the engine on a cloud; doubles of cloud and engine record the calls."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -53,7 +53,7 @@ def placement(zone: str) -> KnownPlacement:
 
 @dataclass
 class Engine:
-    """A stack whose `up` finds stock in some zones only."""
+    """A stack whose `up` finds stock only in some zones."""
 
     stock: set[str]
     asked: list[str] = field(default_factory=list)
@@ -135,7 +135,7 @@ class Cloud:
         return "ask an administrator" if "no right" in text else ""
 
     def replaced(self, _config: DeploymentConfig, _previous: Placement, first: Placement) -> list[str]:
-        return [f"host in {first.zone} is made anew"]
+        return [f"host in {first.zone} is replaced"]
 
     def out_of_stock(self, text: str) -> str | None:
         return "no stock" if "no stock" in text else None
@@ -143,7 +143,7 @@ class Cloud:
 
 @pytest.fixture
 def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Placement | None]:
-    """The leases with which preflight was asked."""
+    """The placements that preflight was called with."""
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
     for module in (up_module, preview_module, login):
         monkeypatch.setattr(module, "rented_cloud", lambda _cloud: Cloud())
@@ -158,20 +158,20 @@ def checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Placement |
 
 
 def up(engine: Engine) -> None:
-    up_module.up(load_stack("aws-cpu"), STACK, engine)  # type: ignore[arg-type]  # what it asks of the engine is there
+    up_module.up(load_stack("aws-cpu"), STACK, engine)  # type: ignore[arg-type]  # the double has what `up` calls
 
 
 @pytest.mark.usefixtures("checked")
-def test_a_blank_disk_of_a_failed_attempt_is_let_go() -> None:
-    """A data volume to be kept is protected; made in a zone without stock, it once held the stack there for ever."""
+def test_a_blank_disk_of_a_failed_attempt_is_unprotected() -> None:
+    """A kept data volume is protected; one in a zone without stock once held the stack there forever."""
     engine = Engine(stock={"b"})
     up(engine)
     assert engine.asked == ["unprotect", "a", "unprotect", "b"]
 
 
 @pytest.mark.usefixtures("checked")
-def test_an_error_of_the_engine_has_the_hint_of_its_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of the role that EC2 lacks for spot machines AWS says only that it may not be made."""
+def test_an_engine_error_gets_the_hint_of_the_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the role for spot machines is missing, AWS reports only that it may not be created."""
     engine = Engine(stock=set())
     monkeypatch.setattr(engine, "up", Mock(side_effect=DeployError("failed", detail="  no right to make the role")))
 
@@ -182,16 +182,16 @@ def test_an_error_of_the_engine_has_the_hint_of_its_cloud(monkeypatch: pytest.Mo
 EXPORTED = [
     pytest.param(None, id="no outputs"),
     pytest.param(placement("b"), id="outputs of the last attempt"),
-    pytest.param(placement("a"), id="outputs of the attempt before"),
+    pytest.param(placement("a"), id="outputs of an earlier attempt"),
 ]
 
 
 @pytest.mark.usefixtures("checked")
 @pytest.mark.parametrize("exported", EXPORTED)
-def test_after_a_first_up_that_failed_disks_are_still_blank(exported: KnownPlacement | None) -> None:
-    """The second `up` took its lease for a stack that stands, and tried one zone alone.
+def test_disks_are_still_blank_after_a_failed_first_up(exported: KnownPlacement | None) -> None:
+    """The second `up` once took the placement of the failed one for an existing stack and tried only one zone.
 
-    What the program exported landed in the state, or not, as its end and that of the failed engine fell.
+    Whether the state has the program's outputs depends on whether the program or the failed engine ended first.
     """
     engine = Engine(stock=set())
     with pytest.raises(DeployError, match="no machines anywhere"):
@@ -209,7 +209,7 @@ def test_after_a_first_up_that_failed_disks_are_still_blank(exported: KnownPlace
 
 
 def failed_first_up() -> Engine:
-    """Run a first `up` that finds no machine, on a state that had nothing; return its engine."""
+    """Run a first `up` that finds no machine, on an empty state; return its engine."""
     engine = Engine(stock=set(), known=set())
     with pytest.raises(DeployError, match="no machines anywhere"):
         up(engine)
@@ -222,15 +222,15 @@ def failed_first_up() -> Engine:
     [
         pytest.param({}, True, id="nothing has happened since"),
         pytest.param({"written": "2026-11-22T12:00:00Z"}, False, id="the state was changed elsewhere or by hand"),
-        pytest.param({"written": ""}, False, id="the state tells no time"),
-        pytest.param({"exported": placement("b")}, False, id="a colleague's up went through"),
+        pytest.param({"written": ""}, False, id="the state has no time"),
+        pytest.param({"exported": placement("b")}, False, id="a colleague's up succeeded"),
         pytest.param({"has_machines": lambda: True}, False, id="the state has a host"),
-        pytest.param({"has_creations_in_flight": lambda: True}, False, id="a host may be on its way"),
+        pytest.param({"has_creations_in_flight": lambda: True}, False, id="a host may still appear"),
         pytest.param({"has_machines": Mock(side_effect=DeployError("no state"))}, False, id="the state is unreadable"),
     ],
 )
-def test_only_a_volume_that_never_had_a_host_is_handed_on_as_blank(change: dict[str, Any], blank: bool) -> None:
-    """After a failed first `up` AWS refused a smaller `data_gib` until `down`, though nothing was on the disk."""
+def test_only_a_volume_that_never_had_a_host_counts_as_blank(change: dict[str, Any], blank: bool) -> None:
+    """After a failed first `up`, AWS refused a smaller `data_gib` until `down`, although the disk was blank."""
     failed_first_up()
     noted, engine = read_placement(STACK), Engine(stock={"a"})
     assert noted is not None
@@ -243,11 +243,11 @@ def test_only_a_volume_that_never_had_a_host_is_handed_on_as_blank(change: dict[
     assert bool(engine.handed[-1].blank_at) is blank
     after = read_placement(STACK)
     assert after is not None
-    assert not after.blank_at, "a stack that stands has volumes that hold something"
+    assert not after.blank_at, "the volumes of an existing stack hold data"
 
 
 @pytest.mark.usefixtures("checked")
-def test_a_blank_volume_is_known_as_such_to_the_next_attempt_of_the_same_up() -> None:
+def test_the_next_attempt_of_an_up_knows_that_the_volume_is_blank() -> None:
     engine = failed_first_up()
 
     assert [bool(each.blank_at) for each in engine.handed] == [False, True]
@@ -257,8 +257,10 @@ def test_a_blank_volume_is_known_as_such_to_the_next_attempt_of_the_same_up() ->
 @pytest.mark.parametrize(
     ("first", "change"),
     [
-        pytest.param(Engine(stock=set()), {}, id="the state had something before"),
-        pytest.param(Engine(stock=set(), known=set()), {"has_machines": lambda: True}, id="one of two hosts was made"),
+        pytest.param(Engine(stock=set()), {}, id="the state had resources before"),
+        pytest.param(
+            Engine(stock=set(), known=set()), {"has_machines": lambda: True}, id="one of two hosts was created"
+        ),
     ],
 )
 def test_volumes_that_may_hold_data_are_never_noted_as_blank(first: Engine, change: dict[str, Any]) -> None:
@@ -272,8 +274,8 @@ def test_volumes_that_may_hold_data_are_never_noted_as_blank(first: Engine, chan
 
 
 @pytest.mark.usefixtures("checked")
-def test_an_up_that_was_cut_off_leaves_volumes_that_may_hold_data() -> None:
-    """It may have made a host that is gone by the next `up`."""
+def test_volumes_of_an_interrupted_up_do_not_count_as_blank() -> None:
+    """It may have created a host that has ended by the next `up`."""
     failed_first_up()
     engine = Engine(stock=set())
     engine.up = stopped  # type: ignore[method-assign]
@@ -299,8 +301,8 @@ def test_a_preview_replaces_a_blank_volume_unless_it_is_protected(keep: tuple[st
 
 
 @pytest.mark.usefixtures("checked")
-def test_a_note_of_first_tries_does_not_outweigh_a_state_with_machines() -> None:
-    """A colleague's `up` went through meanwhile: what stands is not unprotected, and not moved."""
+def test_a_state_with_machines_takes_precedence_over_an_unfinished_note() -> None:
+    """A colleague's `up` succeeded meanwhile: the existing stack stays protected and in its zone."""
     write_placement(STACK, placement("b").model_copy(update={"progress": Progress()}))
     engine = Engine(stock={"a"}, exported=placement("a"))
 
@@ -310,8 +312,8 @@ def test_a_note_of_first_tries_does_not_outweigh_a_state_with_machines() -> None
 
 
 @pytest.mark.usefixtures("checked")
-def test_a_first_up_that_was_cut_off_is_not_taken_for_one_without_stock() -> None:
-    """Run again, it goes on with the machine that it found: it may be the last one."""
+def test_an_interrupted_first_up_does_not_count_as_one_without_stock() -> None:
+    """The next `up` keeps the machine that the first one got: it may be the last in stock."""
     engine = Engine(stock=set())
     engine.up = stopped  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
@@ -328,11 +330,11 @@ def stopped(**_: float | None) -> Report:
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("stands", [False, True])
-def test_a_first_up_without_machines_may_be_followed_by_one_in_another_region(
-    monkeypatch: pytest.MonkeyPatch, checked: list[Placement | None], stands: bool
+@pytest.mark.parametrize("exists", [False, True])
+def test_up_may_use_another_region_if_the_first_up_got_no_machine(
+    monkeypatch: pytest.MonkeyPatch, checked: list[Placement | None], exists: bool
 ) -> None:
-    """It advised another region; the next `up` refused that, and asked for a `down` first."""
+    """`up` advised another region, but the next `up` refused to move without a `down`."""
     seen: list[Placement | None] = []
 
     def candidates(_cloud: Cloud, config: DeploymentConfig, previous: Placement | None) -> list[Candidate]:
@@ -341,14 +343,14 @@ def test_a_first_up_without_machines_may_be_followed_by_one_in_another_region(
         return [Candidate(placement("a").model_copy(update={"region": config.region}))]
 
     monkeypatch.setattr(Cloud, "candidates", candidates)
-    progress = None if stands else Progress(holds_nothing=True)
+    progress = None if exists else Progress(holds_nothing=True)
     write_placement(
         STACK,
         placement("c").model_copy(update={"region": "far-1", "progress": progress}),
     )
     engine = Engine(stock={"a"})
 
-    if stands:
+    if exists:
         with pytest.raises(ConfigError, match="is not where the stack is: it is in far-1"):
             up(engine)
         assert engine.asked == []
@@ -361,8 +363,8 @@ def test_a_first_up_without_machines_may_be_followed_by_one_in_another_region(
 
 
 @pytest.mark.usefixtures("checked")
-def test_a_checkout_without_a_note_goes_on_from_the_state() -> None:
-    """In CI nothing is noted: what stands is known by what the state exports, and stays protected in its zone."""
+def test_a_checkout_without_a_note_reads_the_placement_from_the_state() -> None:
+    """In CI there is no note: the state's outputs show that the stack exists, so it stays protected in its zone."""
     engine = Engine(stock={"b"}, exported=placement("b"))
 
     assert known_placement("aws", STACK, engine) == placement("b")  # type: ignore[arg-type]  # as above
@@ -375,15 +377,15 @@ def test_a_checkout_without_a_note_goes_on_from_the_state() -> None:
 @pytest.mark.parametrize(
     ("noted", "known", "looks"),
     [
-        pytest.param(placement("a"), {"i-1"}, True, id="stands"),
-        pytest.param(placement("a"), set(), False, id="stands, and the state is not there"),
-        pytest.param(placement("a").model_copy(update={"progress": Progress()}), set(), True, id="never stood"),
+        pytest.param(placement("a"), {"i-1"}, True, id="exists"),
+        pytest.param(placement("a"), set(), False, id="exists, and the state is missing"),
+        pytest.param(placement("a").model_copy(update={"progress": Progress()}), set(), True, id="never had a host"),
     ],
 )
-def test_nothing_that_exists_is_taken_for_adrift_where_the_state_is_missing(
+def test_recovery_looks_for_orphans_only_if_the_state_has_resources(
     monkeypatch: pytest.MonkeyPatch, noted: KnownPlacement, known: set[str], looks: bool
 ) -> None:
-    """With another backend the state was empty: all of a running stack would have been removed by its next `up`."""
+    """With another backend the state was empty, and the next `up` would have removed all of a running stack."""
     asked: list[set[str]] = []
     monkeypatch.setattr(recovery, "holder_of", lambda _cloud, held_placement: (Cloud(), held_placement))
 
@@ -403,25 +405,25 @@ def test_nothing_that_exists_is_taken_for_adrift_where_the_state_is_missing(
 
 @pytest.mark.usefixtures("checked")
 @pytest.mark.parametrize(
-    ("noted", "in_flight", "adrift", "removed"),
+    ("noted", "in_flight", "missing", "removed"),
     [
-        pytest.param({}, True, ["instance"], True, id="it was being made"),
-        pytest.param({}, False, ["instance"], False, id="a host that no command was making"),
-        pytest.param({}, False, ["volume"], False, id="a disk that no command was making"),
-        pytest.param({}, False, ["address"], True, id="nothing that serves or holds data"),
-        pytest.param({"progress": Progress()}, False, ["instance"], True, id="the stack never stood"),
+        pytest.param({}, True, ["instance"], True, id="its creation was pending"),
+        pytest.param({}, False, ["instance"], False, id="a host without a pending creation"),
+        pytest.param({}, False, ["volume"], False, id="a disk without a pending creation"),
+        pytest.param({}, False, ["address"], True, id="neither a host nor a disk"),
+        pytest.param({"progress": Progress()}, False, ["instance"], True, id="the stack never had a host"),
     ],
 )
-def test_a_state_that_lacks_the_host_of_a_stack_that_exists_removes_nothing(  # by name
+def test_recovery_removes_nothing_if_the_state_lacks_the_host_of_an_existing_stack(  # by name
     monkeypatch: pytest.MonkeyPatch,
     noted: dict[str, Any],
     in_flight: bool,
-    adrift: list[str],
+    missing: list[str],
     removed: bool,
 ) -> None:
-    """From an older copy of the state, after a command that was cut off, the running host and its disk were removed."""
+    """With an older copy of the state, recovery once removed the running host and its disk."""
     resources, gone = (
-        [CloudResource(kind, f"{kind}-1", "ap-northeast-2", STACK, "0123abcd") for kind in adrift],
+        [CloudResource(kind, f"{kind}-1", "ap-northeast-2", STACK, "0123abcd") for kind in missing],
         list[CloudResource](),
     )
     monkeypatch.setattr(recovery, "holder_of", lambda _cloud, held_placement: (Cloud(), held_placement))
@@ -442,7 +444,7 @@ def test_a_state_that_lacks_the_host_of_a_stack_that_exists_removes_nothing(  # 
     assert gone == []
     assert "nothing was removed" in str(refused.value)
     assert "make down STACK=one" in str(refused.value)
-    assert refused.value.detail == f"  {adrift[0]} {adrift[0]}-1 in ap-northeast-2 (stack one)"
+    assert refused.value.detail == f"  {missing[0]} {missing[0]}-1 in ap-northeast-2 (stack one)"
 
 
 HOST = CloudResource("instance", "i-1", "ap-northeast-2", STACK, "0123abcd")
@@ -451,10 +453,10 @@ UNASKED = Unasked("instance", "ap-northeast-2", DeniedError("is not allowed"))
 
 
 @pytest.mark.parametrize("command", ["up", "preview"])
-def test_machines_are_not_made_again_where_the_state_is_lost(
+def test_refuses_to_create_machines_again_if_the_state_is_lost(
     monkeypatch: pytest.MonkeyPatch, checked: list[Placement | None], command: str
 ) -> None:
-    """With another backend `up` made all a second time, and its next run removed the machines that were in use."""
+    """With another backend `up` created all a second time, and the next `up` removed the machines in use."""
     monkeypatch.setattr(Cloud, "resources", lambda *_asked: Found([HOST, KEPT]))
     write_placement(STACK, placement("a"))
     engine = Engine(stock={"a"}, known=set())
@@ -475,11 +477,15 @@ def test_machines_are_not_made_again_where_the_state_is_lost(
     ("noted", "known", "answer", "told"),
     [
         pytest.param(placement("a"), set(), Found(), "", id="the cloud has nothing either"),
-        pytest.param(placement("a"), {"i-1"}, Found([HOST]), "", id="the state has something"),
+        pytest.param(placement("a"), {"i-1"}, Found([HOST]), "", id="the state has resources"),
         pytest.param(
-            placement("a").model_copy(update={"progress": Progress()}), set(), Found([HOST]), "", id="it never stood"
+            placement("a").model_copy(update={"progress": Progress()}),
+            set(),
+            Found([HOST]),
+            "",
+            id="the stack never had a host",
         ),
-        pytest.param(placement("a"), set(), Found([KEPT]), "! volume vol-1", id="only something kept is there"),
+        pytest.param(placement("a"), set(), Found([KEPT]), "! volume vol-1", id="the cloud has only a kept volume"),
         pytest.param(placement("a"), set(), Found([], [UNASKED]), "queried for: instance", id="one kind denied"),
         pytest.param(
             placement("a"),
@@ -490,7 +496,7 @@ def test_machines_are_not_made_again_where_the_state_is_lost(
         ),
     ],
 )
-def test_a_state_that_may_be_right_holds_up_nothing(  # noqa: PLR0917  # pytest hands them over by name
+def test_up_continues_if_an_empty_state_may_be_right(  # noqa: PLR0917  # pytest passes them by name
     noted: KnownPlacement,
     known: set[str],
     answer: Found | DeniedError,
@@ -513,14 +519,14 @@ def test_a_state_that_may_be_right_holds_up_nothing(  # noqa: PLR0917  # pytest 
     ("runs", "tried"),
     [
         pytest.param(True, ["a"], id="one of its hosts runs"),
-        pytest.param(False, ["a", "b"], id="all of its hosts are gone"),
-        pytest.param(DeniedError("is not allowed"), ["a"], id="nobody may say"),
+        pytest.param(False, ["a", "b"], id="none of its hosts runs"),
+        pytest.param(DeniedError("is not allowed"), ["a"], id="the query is denied"),
     ],
 )
-def test_a_spot_stack_moves_once_its_hosts_are_gone(
+def test_a_spot_stack_moves_only_if_none_of_its_hosts_runs(
     monkeypatch: pytest.MonkeyPatch, runs: bool | DeniedError, tried: list[str]
 ) -> None:
-    """Of two hosts AWS took one back; its zone had no other, and the one that ran was removed and made elsewhere."""
+    """AWS reclaimed one of two hosts; its zone had no stock, and `up` moved the running host to another zone."""
 
     def asked(_cloud: Cloud, _placement: Placement) -> bool:
         if isinstance(runs, DeniedError):
@@ -534,16 +540,18 @@ def test_a_spot_stack_moves_once_its_hosts_are_gone(
     engine = Engine(stock=set())
 
     with pytest.raises(DeployError, match="no machines anywhere"):
-        up_module.up(spot, STACK, engine)  # type: ignore[arg-type]  # what it asks of the engine is there
+        up_module.up(spot, STACK, engine)  # type: ignore[arg-type]  # the double has what `up` calls
 
     assert engine.asked == tried
 
 
 @pytest.mark.usefixtures("checked")
-@pytest.mark.parametrize(("stands", "shown"), [(True, "a"), (False, "b")])
-def test_a_preview_is_of_a_place_that_it_can_show(capsys: pytest.CaptureFixture[str], stands: bool, shown: str) -> None:
-    """A blank disk to be kept, of a first `up` without stock, was in another zone: the preview failed for it."""
-    progress = None if stands else Progress(holds_nothing=True)
+@pytest.mark.parametrize(("exists", "shown"), [(True, "a"), (False, "b")])
+def test_preview_of_an_existing_stack_is_in_its_own_zone(
+    capsys: pytest.CaptureFixture[str], exists: bool, shown: str
+) -> None:
+    """The preview once failed because a first `up` without stock had left a kept blank disk in another zone."""
+    progress = None if exists else Progress(holds_nothing=True)
     write_placement(STACK, placement("b").model_copy(update={"progress": progress}))
     engine = Engine(stock=set())
 
@@ -553,7 +561,7 @@ def test_a_preview_is_of_a_place_that_it_can_show(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.usefixtures("checked")
-def test_a_preview_tells_the_speed_of_the_data_volume_and_its_price(capsys: pytest.CaptureFixture[str]) -> None:
+def test_preview_prints_the_speed_of_the_data_volume_and_its_price(capsys: pytest.CaptureFixture[str]) -> None:
     _report, cost = preview(load_stack("aws-cpu"), STACK, Engine(stock=set()))  # type: ignore[arg-type]
 
     told = capsys.readouterr().err
@@ -565,7 +573,7 @@ def test_a_preview_tells_the_speed_of_the_data_volume_and_its_price(capsys: pyte
 
 
 @pytest.mark.usefixtures("checked")
-def test_the_disk_of_a_stack_that_exists_stays_protected() -> None:
+def test_the_disk_of_an_existing_stack_stays_protected() -> None:
     up(Engine(stock={"a"}))
     engine = Engine(stock={"b"})
     up(engine)
@@ -573,19 +581,19 @@ def test_the_disk_of_a_stack_that_exists_stays_protected() -> None:
 
 
 @pytest.mark.usefixtures("checked")
-def test_what_is_replaced_is_reported_before_the_engine_starts(capsys: pytest.CaptureFixture[str]) -> None:
+def test_replacements_are_reported_before_the_engine_starts(capsys: pytest.CaptureFixture[str]) -> None:
     up(Engine(stock={"a"}))
-    assert "made anew" not in capsys.readouterr().err, "a first up replaces nothing"
+    assert "is replaced" not in capsys.readouterr().err, "a first up replaces no host"
 
     up(Engine(stock={"a"}))
 
     told = capsys.readouterr().err
-    assert told.index("! host in a is made anew") < told.index("make the machines")
+    assert told.index("! host in a is replaced") < told.index("make the machines")
 
 
 @pytest.mark.usefixtures("checked")
-def test_the_engine_gets_the_time_that_placement_has_left() -> None:
-    """An engine that hangs in a first try was waited for without an end."""
+def test_the_engine_gets_the_rest_of_the_placement_timeout() -> None:
+    """`up` once waited without limit for an engine that hung in its first attempt."""
     engine = Engine(stock={"b"})
     up(engine)
     first, second = engine.limits_s
@@ -595,7 +603,7 @@ def test_the_engine_gets_the_time_that_placement_has_left() -> None:
 
 
 @pytest.mark.usefixtures("checked")
-def test_a_stack_bound_to_its_zone_is_reported_how_it_moves() -> None:
+def test_the_error_for_a_stack_bound_to_its_zone_says_how_to_move_it() -> None:
     write_placement(STACK, placement("a"))
     with pytest.raises(DeployError, match=r"the data volume is in a: .* write `zones` without a to move, which"):
         up(Engine(stock=set()))
@@ -605,8 +613,8 @@ def test_a_stack_bound_to_its_zone_is_reported_how_it_moves() -> None:
 @pytest.mark.parametrize(
     ("words", "asked"), [("no stock", []), ("unexpected state 'terminated', last error: no stock", ["refresh"])]
 )
-def test_an_instance_that_ended_while_it_started_is_not_left_in_the_state(words: str, asked: list[str]) -> None:
-    """It was accepted, and ended for lack of capacity; nothing moved on, and the state named it."""
+def test_an_instance_that_ended_while_starting_is_refreshed_out_of_the_state(words: str, asked: list[str]) -> None:
+    """AWS accepted and then ended it for lack of capacity; `up` stopped, and the state still named it."""
     engine = Engine(stock=set(), words=words)
     with pytest.raises(DeployError, match="no machines anywhere"):
         up(engine)
@@ -614,8 +622,8 @@ def test_an_instance_that_ended_while_it_started_is_not_left_in_the_state(words:
     assert engine.asked[:4] == ["unprotect", "a", "unprotect", "b"]
 
 
-def test_preflight_looks_until_a_stack_has_stood(checked: list[Placement | None]) -> None:
-    """A first `up` that failed has left a lease; the second one was not checked."""
+def test_preflight_runs_until_the_stack_has_hosts(checked: list[Placement | None]) -> None:
+    """A failed first `up` leaves a placement; preflight once skipped the second `up` for it."""
     up(Engine(stock={"a"}))
     assert checked == [None]
     up(Engine(stock={"a"}))
@@ -624,11 +632,11 @@ def test_preflight_looks_until_a_stack_has_stood(checked: list[Placement | None]
     outputs_file(STACK).write_text("{}")
     write_placement(STACK, placement("a"))
     up(Engine(stock={"a"}))
-    assert len(checked) == 2  # as before
+    assert len(checked) == 2  # preflight did not run again
 
 
 @pytest.mark.usefixtures("checked")
-def test_a_failed_up_says_that_what_was_made_costs() -> None:
+def test_a_failed_up_says_that_the_created_resources_cost_money() -> None:
     with pytest.raises(DeployError, match="no machines anywhere") as failure:
         up(Engine(stock=set()))
     assert failure.value.detail.endswith("stays, and costs money, until `make down STACK=one`")
@@ -642,7 +650,7 @@ OFFICE = WeeklySchedule(start="08:00", stop="20:00", time_zone="Asia/Seoul")
 def test_a_host_that_missed_its_weekly_start_is_started(
     within: bool, started: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With weekly hours a stopped host was always left alone, as it may be asleep."""
+    """With weekly hours, `up` once never started a stopped host, as the schedule may have stopped it."""
     woken: list[str] = []
 
     def wake(_cloud: Cloud, _placement: Placement) -> list[str]:
@@ -668,10 +676,10 @@ def test_a_host_that_missed_its_weekly_start_is_started(
     ],
 )
 @pytest.mark.usefixtures("checked")
-def test_hosts_that_are_about_to_end_are_waited_for_before_anything_is_looked_up(
+def test_up_first_waits_for_hosts_that_are_about_to_end(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: DeployError, told: str | None
 ) -> None:
-    """The engine takes them for hosts that run. Where that may not be asked, `up` goes on with a warning."""
+    """The engine counts such hosts as running. If the query is denied, `up` continues with a warning."""
     write_placement(STACK, placement("a"))
     engine = Engine(stock={"a"})
 
@@ -682,7 +690,7 @@ def test_hosts_that_are_about_to_end_are_waited_for_before_anything_is_looked_up
     if told is None:
         with pytest.raises(DeployError, match="i-1 is stopping"):
             up(engine)
-        assert engine.asked == [], "the engine was not asked"
+        assert engine.asked == [], "the engine must not run"
     else:
         up(engine)
         assert told in capsys.readouterr().err

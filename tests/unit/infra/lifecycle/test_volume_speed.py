@@ -1,4 +1,4 @@
-"""The speed of a data volume as `preview` prints it, with its price and how long it reads the weights."""
+"""The lines of `preview` about the data volume: its speed, its price and how long reading the weights takes."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ READS = "MiB/s read 130.4 GiB of weights in"
         pytest.param(
             aws.config("example/mystery", machine="r5.16xlarge"),
             ["data volume: gp3, 125 MiB/s and 3000 IOPS, without a price of its own"],
-            id="aws, a name that tells no size",
+            id="aws, a name without a size",
         ),
         pytest.param(
             gcp.config("a2-ultragpu-4g", data_gib=300),
@@ -51,12 +51,12 @@ READS = "MiB/s read 130.4 GiB of weights in"
     ],
 )
 def test_speed_price_and_reading_time_are_reported(config: DeploymentConfig, lines: list[str]) -> None:
-    """`preview` said nothing of the speed, though it is in the price."""
+    """`preview` once did not print the speed, although the price includes it."""
     assert speed_lines(config, volume_speed(config, str(config.machine.type))) == lines
 
 
-def test_the_price_of_a_hyperdisk_is_unknown_and_not_nothing() -> None:
-    """Its speed counted as 0, and a machine whose price is in the table had none for want of its disk's."""
+def test_the_price_of_a_hyperdisk_is_unknown_and_not_zero() -> None:
+    """The speed once counted as free, and a machine in the price table had no price because its disk had none."""
     config = gcp.config("a3-highgpu-8g")
 
     price, speed = stack_price(config), volume_speed(config, "a3-highgpu-8g")
@@ -80,7 +80,7 @@ def test_a_fallback_of_another_family_has_the_speed_of_its_own_disks() -> None:
     assert (other.disk, other.mib_per_s, other.iops, other.usd_per_month) == ("hyperdisk-balanced", 300, 3000, None)
 
 
-def test_what_is_in_the_tables_is_counted_in_the_record() -> None:
+def test_the_cost_record_lists_the_prices_in_the_tables() -> None:
     config = aws.config("example/Llama-70B", machine="r5.16xlarge", data_mib_per_s=1000)
     price = stack_price(config)
     assert price is not None

@@ -1,4 +1,4 @@
-"""Limits of a cloud's network, and its notation of ranges."""
+"""The limits of a cloud's network and its notation of ranges."""
 
 from typing import Any
 
@@ -21,8 +21,8 @@ def six(count: int) -> list[str]:
     return [f"2001:2:{number:x}::/48" for number in range(count)]
 
 
-def test_a_security_group_takes_sixty_rules_of_each_ip_version(bases: Any) -> None:
-    """AWS once refused the sixty-first rule in the middle of `up`."""
+def test_a_security_group_allows_sixty_rules_per_ip_version(bases: Any) -> None:
+    """AWS refused the sixty-first rule in the middle of `up`."""
     fits = config(bases["aws"], ssh_cidrs=[*ranges(20), *six(30)], client_cidrs=[*ranges(40), *six(30)])
     assert len(fits.network.ssh_cidrs) + len(fits.network.client_cidrs) == 2 * MAX_RULES
 
@@ -36,7 +36,7 @@ def test_a_security_group_takes_sixty_rules_of_each_ip_version(bases: Any) -> No
         config(bases["aws"], ssh_cidrs=six(60), clients_from_anywhere=True)
 
 
-def test_a_firewall_rule_of_gcp_takes_five_thousand_ranges(bases: Any) -> None:
+def test_a_gcp_firewall_rule_allows_five_thousand_ranges(bases: Any) -> None:
     config(bases["gcp"], ssh_cidrs=ranges(MAX_RANGES), clients_from_anywhere=True)
 
     with pytest.raises(ConfigError, match=r"ssh_cidrs: has 5001 ranges of IPv4, and a firewall rule allows 5000"):
@@ -53,14 +53,14 @@ def test_a_firewall_rule_of_gcp_takes_five_thousand_ranges(bases: Any) -> None:
         ("198.51.100.0/24", "198.51.100.0/24"),
     ],
 )
-def test_a_range_is_kept_as_clouds_write_it(bases: Any, written: str, kept: str) -> None:
-    """AWS answers in its own notation, so a rule in another one always showed a diff."""
+def test_a_range_is_stored_in_the_notation_of_the_clouds(bases: Any, written: str, kept: str) -> None:
+    """AWS answers in its own notation, so another one in the file always showed a diff."""
     network = config(bases["aws"], ssh_cidrs=[written], client_cidrs=[written]).network
 
     assert network.ssh_cidrs == network.client_cidrs == (kept,)
 
 
-def test_the_range_of_a_new_network_is_kept_so_too(bases: Any) -> None:
+def test_the_range_of_a_new_network_is_stored_in_that_notation(bases: Any) -> None:
     network = {"ssh_cidrs": ["198.18.0.7/32"], "client_cidrs": ["198.18.0.0/24"], "cidr": "10.83.0.0/255.255.0.0"}
 
     assert config(bases["aws"], **network).network.cidr == "10.83.0.0/16"

@@ -1,4 +1,4 @@
-"""Where the program puts a rented stack by itself: each source of the placement, and their order."""
+"""How the program chooses a cloud stack's placement under plain Pulumi: its sources and their order."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -55,7 +55,7 @@ def placement(zone: str, **values: Any) -> KnownPlacement:
 class Cloud:
     """A cloud that puts a stack where it was before, else in zone `a`."""
 
-    things_left: list[CloudResource] = field(default_factory=list)
+    resources_left: list[CloudResource] = field(default_factory=list)
     previous: list[KnownPlacement | None] = field(default_factory=list)
 
     def candidates(self, _config: DeploymentConfig, previous: KnownPlacement | None) -> list[Candidate]:
@@ -68,12 +68,12 @@ class Cloud:
         pass
 
     def resources(self, _placement: Placement) -> Found:
-        return Found(self.things_left)
+        return Found(self.resources_left)
 
 
 @pytest.fixture
-def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Lines that the program writes into Pulumi's output."""
+def printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The lines that the program prints through Pulumi."""
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
     monkeypatch.delenv(PLACEMENT_VARIABLE, raising=False)
     lines: list[str] = []
@@ -82,7 +82,7 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def cloud(told: list[str], monkeypatch: pytest.MonkeyPatch) -> Cloud:  # noqa: ARG001  # notes lie in its folder
+def cloud(printed: list[str], monkeypatch: pytest.MonkeyPatch) -> Cloud:  # noqa: ARG001  # it sets the state folder
     cloud = Cloud()
     monkeypatch.setattr(module, "ready_cloud", lambda _name: cloud)
     return cloud
@@ -100,10 +100,8 @@ SOURCES = ["environment", "outputs", "note"]
 
 
 @pytest.mark.parametrize("first", [0, 1, 2, 3], ids=[*SOURCES, "its own choice"])
-def test_the_first_source_that_has_a_placement_counts(
-    first: int, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Sources before `first` have none, all others do, each another zone."""
+def test_the_first_source_with_a_placement_is_used(first: int, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sources from `first` on have a placement, each in another zone."""
     has = [place >= first for place in range(3)]
     if has[0]:
         monkeypatch.setenv(PLACEMENT_VARIABLE, placement("b").model_dump_json())
@@ -114,11 +112,11 @@ def test_the_first_source_that_has_a_placement_counts(
 
     assert found.zone == ["b", "c", "d", "a"][first]
     assert found.is_complete
-    assert bool(cloud.previous) is not has[0], "what was handed over asks no cloud"
+    assert bool(cloud.previous) is not has[0], "a placement in the environment needs no cloud"
 
 
-def test_a_new_stack_is_noted_and_its_update_goes_where_its_preview_said(
-    cloud: Cloud, told: list[str], monkeypatch: pytest.MonkeyPatch
+def test_the_update_of_a_new_stack_uses_the_placement_of_its_preview(
+    cloud: Cloud, printed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     previewed = placed(monkeypatch, made={})
     noted = read_placement(STACK)
@@ -129,12 +127,12 @@ def test_a_new_stack_is_noted_and_its_update_goes_where_its_preview_said(
     updated = placed(monkeypatch, made=NOTHING_MADE)
 
     assert (updated.id, updated.zone) == (previewed.id, previewed.zone)
-    assert told[0] == (
+    assert printed[0] == (
         f"placement: m6i.2xlarge in a; if it has no capacity, `make up STACK={STACK}` tries the next place"
     )
 
 
-def test_a_lifetime_begins_with_the_update_and_not_with_a_preview_of_days_before(
+def test_a_lifetime_begins_with_the_update_and_not_with_the_preview(
     cloud: Cloud,  # noqa: ARG001
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -142,39 +140,39 @@ def test_a_lifetime_begins_with_the_update_and_not_with_a_preview_of_days_before
 
     assert datetime.now(UTC) - placed(monkeypatch, made=NOTHING_MADE).began_at < timedelta(minutes=1)
     write_placement(STACK, placement("b", progress=Progress()))
-    assert placed(monkeypatch, made=VPC).began_at == LONG_AGO, "something was made: it lives since then"
+    assert placed(monkeypatch, made=VPC).began_at == LONG_AGO, "the lifetime of existing resources has already begun"
 
 
-def test_a_stack_that_exists_stays_and_says_nothing(
-    cloud: Cloud, told: list[str], monkeypatch: pytest.MonkeyPatch
+def test_an_existing_stack_stays_in_its_place_without_a_message(
+    cloud: Cloud, printed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_placement(STACK, placement("d"))
 
     assert placed(monkeypatch, exported=placement("c")).zone == "c"
 
-    assert told == []
+    assert printed == []
     noted = read_placement(STACK)
     assert noted is not None
     assert (noted.zone, noted.is_complete) == ("c", True)
     assert [each and each.zone for each in cloud.previous] == ["c"]
 
 
-def test_blank_volumes_are_nobodys_word_here(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+def test_the_program_never_marks_volumes_as_blank(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
     write_placement(STACK, placement("b", progress=Progress(blank_at="2026-11-21T12:00:00Z")))
 
     assert placed(monkeypatch, made=VPC).blank_at == ""
 
 
-def test_a_lost_state_is_refused_as_by_make(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    cloud.things_left = [CloudResource("instance", "i-1", "ap-northeast-2", STACK, "0123abcd")]
+def test_the_program_refuses_a_lost_state(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    cloud.resources_left = [CloudResource("instance", "i-1", "ap-northeast-2", STACK, "0123abcd")]
     write_placement(STACK, placement("b"))
 
     with pytest.raises(DeployError, match=r"is empty, but the cloud has 1 resource\(s\) of it"):
         placed(monkeypatch, made={})
 
 
-def test_a_destroyed_stack_begins_a_new_life(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its note outlived `pulumi destroy`, and the cloud has nothing of it."""
+def test_a_destroyed_stack_gets_a_new_lifetime(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The note remains after `pulumi destroy`, but the cloud has no resources of the stack."""
     write_placement(STACK, placement("b"))
 
     found = placed(monkeypatch, made={})
@@ -185,7 +183,7 @@ def test_a_destroyed_stack_begins_a_new_life(cloud: Cloud, monkeypatch: pytest.M
 
 
 class Monitor:
-    """An engine that cannot read the state at first."""
+    """An engine whose first reads of the state fail."""
 
     def __init__(self, failures: int) -> None:
         self.failures = failures
@@ -210,19 +208,19 @@ def monitor(monkeypatch: pytest.MonkeyPatch) -> Monitor:
     return monitor
 
 
-def test_a_state_that_is_being_written_is_asked_for_again(monitor: Monitor) -> None:
-    """An update that began read half of the state's notes, about once in five times on a busy machine."""
+def test_a_half_written_state_is_read_again(monitor: Monitor) -> None:
+    """On a busy machine, about one update in five read a state that was half written."""
     monitor.failures = 3
 
     assert own_state(STACK) == OwnState({"stack": "aws-cpu"}, {})
 
 
-def test_a_state_that_cannot_be_read_is_reported_with_a_way_out(
-    told: list[str], monitor: Monitor, monkeypatch: pytest.MonkeyPatch
+def test_an_unreadable_state_is_reported_with_the_command_to_run(
+    printed: list[str], monitor: Monitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monitor.failures = 1 << 60
     monkeypatch.setattr(module, "ASK_S", 0.0)
 
     with pytest.raises(DeployError, match=r"state of stack acme/llm-deploy/aws-cpu: .*checkpoint: EOF.*`make up`"):
         own_placement(load_stack(STACK), STACK)
-    assert told == []
+    assert printed == []

@@ -1,4 +1,4 @@
-"""The parts that a stack may have: those of its file, and those that it ever had."""
+"""The parts that a stack may have: those in its file and those that it had before."""
 
 from typing import Any
 
@@ -21,16 +21,16 @@ def config(machine: str = "type: m6i.2xlarge", more: str = "", **values: Any) ->
 @pytest.mark.parametrize(
     ("asked", "parts"),
     [
-        pytest.param(config(), {"network"}, id="the least"),
-        pytest.param(config(more="existing"), set(), id="a network of others"),
+        pytest.param(config(), {"network"}, id="the minimum"),
+        pytest.param(config(more="existing"), set(), id="an existing network"),
         pytest.param(config(storage={"bucket": {}}), {"network", "bucket"}, id="a bucket"),
-        pytest.param(config(storage={"bucket": {"name": "theirs"}}), {"network"}, id="a bucket of others"),
+        pytest.param(config(storage={"bucket": {"name": "theirs"}}), {"network"}, id="an existing bucket"),
         pytest.param(config(lifetime=BUDGET), {"network", "budget"}, id="a budget"),
         pytest.param(config(lifetime=WEEKLY), {"network", "weekly"}, id="weekly hours"),
         pytest.param(config("type: m6i.2xlarge, market: spot"), {"network", "spot"}, id="spot"),
     ],
 )
-def test_the_file_says_which_parts_there_are(asked: DeploymentConfig, parts: set[str]) -> None:
+def test_parts_are_read_from_the_stack_file(asked: DeploymentConfig, parts: set[str]) -> None:
     assert parts_of(asked) == parts
 
 
@@ -38,10 +38,12 @@ def test_the_file_says_which_parts_there_are(asked: DeploymentConfig, parts: set
     ("previous", "parts"),
     [
         pytest.param(None, ("network",), id="a first up"),
-        pytest.param(LEASE, None, id="a lease that notes none may have all"),
-        pytest.param(LEASE.model_copy(update={"parts": ("bucket",)}), ("bucket", "network"), id="a bucket of before"),
+        pytest.param(LEASE, None, id="a placement without parts may have all"),
+        pytest.param(LEASE.model_copy(update={"parts": ("bucket",)}), ("bucket", "network"), id="an earlier bucket"),
     ],
 )
-def test_a_part_that_was_there_may_be_left(previous: Placement | None, parts: tuple[str, ...] | None) -> None:
-    """A bucket that a killed engine made is looked for although the file no longer has one."""
+def test_parts_that_the_stack_had_before_are_included(
+    previous: Placement | None, parts: tuple[str, ...] | None
+) -> None:
+    """`down` looks for a bucket that a killed engine created, although the file no longer has one."""
     assert all_parts(config(), previous) == parts

@@ -1,4 +1,4 @@
-"""Placement: the order of tries, what moves on, what stops, the time limit, the table. A clock of its own."""
+"""Placement: order of tries, errors that end the search, time limit and table, on a simulated clock."""
 
 from collections.abc import Callable
 
@@ -58,7 +58,7 @@ def out_of_stock(text: str) -> str | None:
     return STOCK if STOCK in text else None
 
 
-def test_the_first_place_with_stock_is_taken() -> None:
+def test_the_first_candidate_with_stock_is_used() -> None:
     clock = Clock()
     tried, attempt = attempts(clock, lambda zone: zone == "c")
 
@@ -71,7 +71,7 @@ def test_the_first_place_with_stock_is_taken() -> None:
     assert [each.seconds for each in told] == [10.0, 10.0, 10.0]
 
 
-def test_another_error_stops_at_once() -> None:
+def test_an_error_other_than_no_stock_ends_the_search() -> None:
     tried: list[str] = []
 
     def attempt(each: Candidate, _left_s: float) -> str:
@@ -83,7 +83,7 @@ def test_another_error_stops_at_once() -> None:
     assert tried == ["a"]
 
 
-def test_no_stock_anywhere_ends_in_a_table() -> None:
+def test_the_error_without_stock_has_a_table_of_the_tries() -> None:
     clock = Clock()
     _tried, attempt = attempts(clock, lambda _zone: False)
 
@@ -97,7 +97,7 @@ def test_no_stock_anywhere_ends_in_a_table() -> None:
     ]
 
 
-def test_after_the_time_limit_nothing_more_is_tried() -> None:
+def test_no_candidate_is_tried_after_the_time_limit() -> None:
     clock = Clock()
     tried, attempt = attempts(clock, lambda _zone: False, seconds=60)
 
@@ -108,8 +108,8 @@ def test_after_the_time_limit_nothing_more_is_tried() -> None:
     assert caught.value.detail.count("not tried") == 2
 
 
-def test_an_attempt_that_hangs_ends_with_the_time_that_is_left() -> None:
-    """Only the start of a further attempt was held to the limit: one that hung outlasted it."""
+def test_an_attempt_that_hangs_ends_at_the_time_limit() -> None:
+    """The limit was once checked only before each attempt, so one that hung exceeded it."""
     clock, given = Clock(), list[float]()
 
     def attempt(each: Candidate, left_s: float) -> str:
@@ -131,5 +131,5 @@ def test_an_attempt_that_hangs_ends_with_the_time_that_is_left() -> None:
     ]
 
 
-def test_a_table_of_nothing_is_its_head() -> None:
+def test_an_empty_table_has_only_its_header() -> None:
     assert table([]) == "  zone  type  outcome  seconds"

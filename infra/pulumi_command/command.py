@@ -24,7 +24,7 @@ from tools.pulumi.cli import PulumiCli, find_cli, path_without_environment
 PROJECT_FILES = ("Pulumi.yaml", "Pulumi.yml", "Pulumi.json")
 
 LOGIN = ("login", "logout")
-"""Commands that choose a backend: they are told of none."""
+"""Commands that choose a backend: they get none from the environment."""
 
 CREDENTIALS = "PULUMI_CREDENTIALS_PATH"
 

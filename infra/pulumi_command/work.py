@@ -64,7 +64,7 @@ def work(verb: Work, reference: str, words: Sequence[str], *, own_config: bool) 
 
 
 def _held(verb: Work, stack: str, cloud: str, reference: str) -> AbstractContextManager[Stack]:
-    """Return the hold on the stack. A preview leaves nothing behind, but for the placement of a rented stack."""
+    """Return the hold on the stack. A preview leaves nothing behind except the placement of a cloud stack."""
     if verb == "preview" and cloud not in RENTED:
         return only_looking(stack, cloud)
     return hold(stack, cloud, reference=reference)

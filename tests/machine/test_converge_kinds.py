@@ -128,7 +128,7 @@ DRIFTS = {
     "link:/etc/cv/link": "ln -sfn token /etc/cv/link",
     "sysctl:net.ipv4.tcp_keepalive_time": "sysctl -q -w net.ipv4.tcp_keepalive_time=7200",
     "unit:cv.service": "systemctl kill -s KILL cv.service",
-    "tree:/opt/uv": "touch /opt/uv/stray; chmod 644 /opt/uv/uv",
+    "tree:/opt/uv": "touch /opt/uv/extra; chmod 644 /opt/uv/uv",
     "venv:/opt/cv/venv": "rm /opt/cv/venv/bin/python",
     "command:cv": "rm /etc/cv/done",
 }

@@ -1,4 +1,4 @@
-"""The life of machines on this host: reboot, death, several at once, and a removal without leftovers."""
+"""The life of machines on this host: reboot, death, several at once, and a removal that leaves nothing."""
 
 import subprocess
 from collections.abc import Iterator

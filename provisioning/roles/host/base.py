@@ -87,9 +87,9 @@ def base(host: HostRecord, gateway: GatewaySpec) -> list[Resource]:
 
 
 def _data_volume(host: HostRecord) -> list[Resource]:
-    """Return the mounted data volume of a rented host; it may be attached after the first login.
+    """Return the mounted data volume of a cloud host; it may be attached after the first login.
 
-    A rented machine from an inventory has no such unit and needs none.
+    A cloud machine from an inventory has no such unit and needs none.
     """
     if host.cloud not in RENTED:
         return []

@@ -42,7 +42,7 @@ class OpenPort:
 
 def open_ports_of(host: HostRecord, gateway: GatewaySpec) -> tuple[OpenPort, ...]:
     """Return what is open on `host`."""
-    # A forwarded port (WSL 2, a rented pod) may differ inside and outside; both stay open.
+    # A forwarded port (WSL 2, a pod) may differ inside and outside; both stay open.
     ssh_ports = sorted({SSH_PORT, host.ssh_port})
     ssh = str(SSH_PORT) if ssh_ports == [SSH_PORT] else f"{{ {', '.join(map(str, ssh_ports))} }}"
     return (

@@ -74,7 +74,7 @@ def violations(shape: Shape, value: Any, where: str) -> Iterator[str]:
 def _text(shape: Shape, text: str, where: str) -> Iterator[str]:
     yield from _bounds(shape, len(text), f"{where} has {len(text)} characters")
     if shape.enum and text not in shape.enum:
-        yield f"{where}: {text!r} is none of its values"
+        yield f"{where}: {text!r} is not one of its values"
     pattern = shape.metadata.get("pattern")
     if pattern and not compiled(pattern).fullmatch(text):
         yield f"{where}: {text!r} does not match {pattern}"

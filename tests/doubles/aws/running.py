@@ -27,7 +27,7 @@ class RunningAws:
     """A cache folder with the Pulumi CLI of this machine and the double as its AWS plugin."""
 
     def environ(self) -> dict[str, str]:
-        """Return what makes programs use this cloud: never the real one, never a login of whoever runs the tests."""
+        """Return the environment in which programs use this double: never the real cloud, never a real login."""
         return KEYS | {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_CONFIG_FILE": os.devnull,

@@ -27,7 +27,7 @@ class RunningGcp:
     """Has the login, and a cache with the Pulumi CLI of this machine and the double as its GCP plugin."""
 
     def environ(self) -> dict[str, str]:
-        """Return what makes programs use this cloud: never the real one, never a login of whoever runs the tests."""
+        """Return the environment in which programs use this double: never the real cloud, never a real login."""
         cache = self.folder / "cache"
         return endpoints(self.url) | {
             "GOOGLE_APPLICATION_CREDENTIALS": str(self.folder / "login.json"),

@@ -2,7 +2,7 @@
 
 launcher.py VARIABLE PREFIX    the double's URL is in VARIABLE; variables with PREFIX are handed on: who is calling
 
-A provider in a process of its own would read the vendor's SDK anew for every run of the engine, which takes seconds.
+A provider in its own process would load the vendor's SDK for every run of the engine, which takes seconds.
 Standard library only, so that `python -I -S` is enough.
 """
 

@@ -1,6 +1,6 @@
 """The double's table for unit tests without an engine: `run_program(program, TableMocks(KINDS), stack=…)`.
 
-Checks names and types by the SDK as the provider does, and makes up every output that is no input.
+Checks names and types by the SDK as the provider does, and makes up every output that is not an input.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ class TableMocks(pulumi.runtime.Mocks):
         return f"{args.name}-id", {**made_up, "ipv6CidrBlock": "2001:db8:83::/56", **inputs}
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]] | None]:
-        """Refuse: the program asks the cloud nothing, as all is in the lease."""
+        """Refuse: the program sends no query to the cloud, because the placement has everything."""
         raise AssertionError(f"the program calls {args.token}")
 
     def all(self) -> list[tuple[str, str, Properties]]:

@@ -13,7 +13,7 @@ from tests.doubles.provider.plugin import install
 
 @contextmanager
 def serving(module: str) -> Iterator[str]:
-    """Run a module that prints its URL and serves, until the block ends; no login of whoever runs the tests."""
+    """Run a module that prints its URL and serves, until the block ends; without the login of the person who tests."""
     own = ("AWS_", "GOOGLE_", "CLOUDSDK_")
     environ = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     process = subprocess.Popen(

@@ -81,7 +81,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer, Generic[Cloud]):
     def Configure(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         settings = {key: _decoded(value) for key, value in from_struct(request.args).items()}
         if not holds_unknown(settings):
-            with _told(context):
+            with _reported(context):
                 self._cloud = self._package.connect(settings, self._environ)
         return provider_pb2.ConfigureResponse(supportsPreview=True)
 
@@ -105,7 +105,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer, Generic[Cloud]):
         if request.preview:
             outputs = resource_schema(kind.token).outputs - inputs.keys()
             return provider_pb2.CreateResponse(properties=to_struct(inputs | dict.fromkeys(outputs, UNKNOWN)))
-        with _told(context):
+        with _reported(context):
             try:
                 identity = kind.create(self._connected(context), inputs)
             except HalfMadeError as error:
@@ -115,7 +115,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer, Generic[Cloud]):
     def Read(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         kind, state = self._kind(request, context), from_struct(request.properties)
         inputs = from_struct(request.inputs)
-        with _told(context):
+        with _reported(context):
             seen = _known(kind, kind.read(self._connected(context), request.id, state))
         if seen is None:
             return provider_pb2.ReadResponse()
@@ -129,13 +129,13 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer, Generic[Cloud]):
         olds = from_struct(request.olds)
         if request.preview:
             return provider_pb2.UpdateResponse(properties=to_struct(olds | news))
-        with _told(context):
+        with _reported(context):
             kind.update(self._connected(context), request.id, olds, news)
             return provider_pb2.UpdateResponse(properties=self._state(kind, request.id, news))
 
     def Delete(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802
         kind = self._kind(request, context)
-        with _told(context):
+        with _reported(context):
             kind.delete(self._connected(context), request.id, from_struct(request.properties))
         return empty_pb2.Empty()
 
@@ -148,7 +148,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer, Generic[Cloud]):
         if unknown:
             told = [provider_pb2.CheckFailure(property=key, reason="the SDK knows no such argument") for key in unknown]
             return provider_pb2.InvokeResponse(failures=told)
-        with _told(context):
+        with _reported(context):
             result = function.call(self._connected(context), arguments)
         return getattr(provider_pb2, "InvokeResponse")(**{"return": to_struct(result)})  # noqa: B009
 
@@ -177,7 +177,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer, Generic[Cloud]):
 
 
 def start(package: Package[Any], environ: Mapping[str, str]) -> int:
-    """Serve one provider from threads of this process, acting for whoever has `environ`; return its port."""
+    """Serve one provider from threads of this process, with the environment `environ`; return its port."""
     options = [("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)]
     server = grpc.server(ThreadPoolExecutor(THREADS), options=options)
     provider_pb2_grpc.add_ResourceProviderServicer_to_server(Provider(package, environ), server)
@@ -187,7 +187,7 @@ def start(package: Package[Any], environ: Mapping[str, str]) -> int:
     return port
 
 
-class _told:  # noqa: N801  # reads as a word at its uses: with told(context)
+class _reported:  # noqa: N801  # reads as a word at its uses: with reported(context)
     """Turns a refusal of the cloud into the error that the vendor's plugin would give."""
 
     def __init__(self, context: grpc.ServicerContext) -> None:

@@ -79,7 +79,7 @@ class VolumeAttachment(Kind[Aws]):
         return None
 
     def update(self, cloud: Aws, identity: str, old: Properties, new: Properties) -> None:
-        """Nothing: what is left to change only says how to remove it."""
+        """Return no changes: the remaining inputs only say how to remove it."""
 
     def delete(self, cloud: Aws, identity: str, state: Properties) -> None:
         if state.get("skipDestroy"):

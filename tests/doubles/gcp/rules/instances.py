@@ -101,7 +101,7 @@ def _life_s(scheduling: Body) -> float:
     try:
         return (datetime.fromisoformat(scheduling["terminationTime"]) - datetime.now(UTC)).total_seconds()
     except (ValueError, TypeError):  # TypeError: without a time zone
-        raise invalid("scheduling.terminationTime", "is no time as RFC 3339 has it") from None
+        raise invalid("scheduling.terminationTime", "is not a time in RFC 3339") from None
 
 
 def _check_disks(store: "Store", zone: str, machine_type: str, body: Body) -> None:

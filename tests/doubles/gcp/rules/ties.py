@@ -44,7 +44,7 @@ def settle(store: "Store", path: str, body: Body) -> None:
 
 
 def write_moments(body: Body) -> None:
-    """Write the end of an instance as the API writes its own moments, whatever the notation it was told in."""
+    """Write the end of an instance as the API writes times, in whatever notation it was given."""
     ends_at = body["scheduling"].get("terminationTime")
     if ends_at:
         moment = datetime.fromisoformat(ends_at).astimezone(GOOGLES_TIME)

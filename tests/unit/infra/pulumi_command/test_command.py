@@ -1,4 +1,4 @@
-"""The `pulumi` of the checkout: which CLI runs, in which environment, and what is left to the user."""
+"""The `pulumi` of the checkout: which CLI runs, in which environment, and what the user decides."""
 
 import json
 import subprocess

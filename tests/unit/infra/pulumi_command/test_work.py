@@ -124,7 +124,7 @@ def test_no_capacity_names_make_up_and_the_note_says_so(held: Held, capsys: pyte
     assert noted.holds_nothing
 
 
-def test_a_stack_that_stands_is_not_noted_as_without_stock(held: Held) -> None:
+def test_an_existing_stack_is_not_noted_as_without_stock(held: Held) -> None:
     write_placement(STACK, PLACEMENT)
 
     up(held, status=255, error="no capacity")
@@ -173,7 +173,7 @@ def test_destroy_keeps_the_note_for_make_down(held: Held, left: set[str], capsys
     assert (noted.id, noted.is_complete) == (PLACEMENT.id, bool(left))
 
 
-def test_a_stack_that_is_not_there_is_told_before_anything_runs(held: Held) -> None:
+def test_a_missing_stack_is_reported_before_anything_runs(held: Held) -> None:
     with pytest.raises(UsageError, match="there is no stack nonesuch"):
         work("up", "nonesuch", ["up"], own_config=False)
     assert held.done == []

@@ -43,7 +43,7 @@ def model(service: str, operation: str) -> Any:
             "ec2",
             "CreateVolume",
             {"AvailabilityZone": "a", "VolumeType": "gp9"},
-            "'gp9' is none of its values",
+            "'gp9' is not one of its values",
             id="enum",
         ),
         pytest.param(

@@ -50,7 +50,7 @@ CHANGING = step("resourcePreEvent", "update", old={"a": 1, "b": 2}, new={"a": 1,
     ],
     ids=[
         "creating", "created", "changing", "removing", "same", "half of a replacement", "a component", "a provider",
-        "the stack", "a provider's words", "a warning", "debug", "an error is reported at the end", "no event",
+        "the stack", "a provider's message", "a warning", "debug", "an error, which is printed at the end", "no event",
     ],
 )  # fmt: skip
 def test_only_changes_and_messages_are_printed(line: str, words: list[str]) -> None:

@@ -117,7 +117,7 @@ def test_stop_kills_an_engine_that_ignores_sigterm(stubborn: "subprocess.Popen[b
     assert stubborn.wait() == -signal.SIGKILL
 
 
-def test_an_engine_that_has_ended_is_not_waited_for(sleeper: "subprocess.Popen[bytes]") -> None:
+def test_does_not_wait_for_an_engine_that_has_ended(sleeper: "subprocess.Popen[bytes]") -> None:
     engine = marked(sleeper)
     sleeper.kill()
     sleeper.wait()

@@ -84,11 +84,11 @@ def test_a_failure_is_reported_as_its_first_error_in_one_line(cli: Cli) -> None:
     )
     cli.does(up=f"echo '{PRELUDE}'; echo '{error}'; exit 1")
 
-    with pytest.raises(DeployError, match=r"^up of stack one: no room$") as told:
+    with pytest.raises(DeployError, match=r"^up of stack one: no room$") as caught:
         run("up")
 
-    assert "  free: 3 MiB" in told.value.detail
-    assert "engine.jsonl" in told.value.detail
+    assert "  free: 3 MiB" in caught.value.detail
+    assert "engine.jsonl" in caught.value.detail
 
 
 def test_the_cause_is_the_last_line_of_a_traceback(cli: Cli) -> None:

@@ -97,8 +97,13 @@ BROKEN = [
         "no persistent spot",
         id="persistent spot",
     ),
-    pytest.param(INSTANCE, HOST | {"instanceMarketOptions": {"marketType": "spot"}}, "no persistent spot", id="unsaid"),
-    pytest.param("aws:ec2/spotInstanceRequest:SpotInstanceRequest", {}, "no persistent spot", id="request of its own"),
+    pytest.param(
+        INSTANCE,
+        HOST | {"instanceMarketOptions": {"marketType": "spot"}},
+        "no persistent spot",
+        id="spot without options",
+    ),
+    pytest.param("aws:ec2/spotInstanceRequest:SpotInstanceRequest", {}, "no persistent spot", id="spot request"),
     pytest.param(BLOCK, CLOSED | {"blockPublicPolicy": False}, "no public bucket: blockPublicPolicy", id="open bucket"),
     pytest.param(
         POLICY,
@@ -110,7 +115,7 @@ BROKEN = [
     pytest.param(
         FIREWALL, {"allows": [{"protocol": "tcp"}], "sourceRanges": ["0.0.0.0/0"]}, "no world-open SSH", id="gcp"
     ),
-    pytest.param(FIREWALL, {"denies": [{"protocol": "all"}]}, "others' machines left alone", id="gcp refusal for all"),
+    pytest.param(FIREWALL, {"denies": [{"protocol": "all"}]}, "others' machines left alone", id="gcp deny rule"),
     pytest.param(FIREWALL, {"allows": [{"protocol": "tcp", "ports": ["7000-9000"]}]}, "no engine port", id="gcp range"),
     pytest.param(
         FIREWALL, {"allows": [{"protocol": "6", "ports": ["8000"]}]}, "no engine port", id="gcp, tcp by number"
@@ -132,7 +137,7 @@ BROKEN = [
         "no persistent spot machine",
         id="gcp spot that stays",
     ),
-    pytest.param(GCP_INSTANCE, GCP_HOST | {"scheduling": {}}, "an end of life", id="gcp for ever"),
+    pytest.param(GCP_INSTANCE, GCP_HOST | {"scheduling": {}}, "an end of life", id="gcp without an end of life"),
     pytest.param(GCP_INSTANCE, GCP_HOST | {"metadata": {}}, "project keys blocked", id="gcp project keys"),
     pytest.param(
         GCP_INSTANCE,
@@ -175,9 +180,9 @@ def test_accepts_resources_that_keep_the_rules(kind: str, props: dict[str, Any])
     assert list(guards(kind).violations(kind, props)) == []
 
 
-@pytest.mark.parametrize(("kind", "props", "told"), BROKEN)
-def test_rejects_resources_that_break_a_rule(kind: str, props: dict[str, Any], told: str) -> None:
-    assert any(each.startswith(told) for each in guards(kind).violations(kind, props))
+@pytest.mark.parametrize(("kind", "props", "reported"), BROKEN)
+def test_rejects_resources_that_break_a_rule(kind: str, props: dict[str, Any], reported: str) -> None:
+    assert any(each.startswith(reported) for each in guards(kind).violations(kind, props))
 
 
 def test_ports_in_the_stack_file_count_as_engine_ports() -> None:

@@ -1,4 +1,4 @@
-"""A cloud that accepts a connection and never answers: calls end at the client's timeout or at ours."""
+"""A cloud that accepts connections but never answers: a call ends at the client's timeout or at ours."""
 
 import socket
 import time

@@ -51,7 +51,7 @@ def test_days_are_printed_in_the_order_of_the_week(days: Any, words: str) -> Non
 
 
 @pytest.mark.parametrize(
-    ("now", "told"),
+    ("now", "warning"),
     [
         # 2026-11-20 is a Friday.
         ("2026-11-20T19:59+09:00", None),
@@ -62,12 +62,12 @@ def test_days_are_printed_in_the_order_of_the_week(days: Any, words: str) -> Non
     ],
     ids=["within the hours", "before a weekend", "in the morning"],
 )  # fmt: skip
-def test_warns_that_a_host_created_outside_its_hours_runs_until_the_next_stop(now: str, told: str | None) -> None:
+def test_warns_that_a_host_created_outside_its_hours_runs_until_the_next_stop(now: str, warning: str | None) -> None:
     """An `up` on Friday night once created a host that ran all weekend, without a warning."""
     lines = list(odd_hours(config(OFFICE), None, datetime.fromisoformat(now)))
 
-    assert len(lines) == (told is not None)
-    assert all(told and told in line for line in lines)
+    assert len(lines) == (warning is not None)
+    assert all(warning and warning in line for line in lines)
 
 
 def test_a_host_outside_its_hours_runs_at_most_until_its_end_of_life() -> None:

@@ -86,7 +86,7 @@ def placement_of(began_at: datetime) -> Placement:
 
 
 def is_awake(shown: Clock, spec: WeeklySchedule, placement: Placement, at: datetime) -> bool:
-    """Return whether a host runs at a moment under every reading: a cloud may use each, the first or the last time.
+    """Return whether a host runs at a moment, whichever of a repeated time a cloud uses: all, first or last.
 
     A cloud may also ignore a time of day that the clocks skip, or read it as the first minute after.
     """

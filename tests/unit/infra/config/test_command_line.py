@@ -59,7 +59,7 @@ def test_a_wrong_config_ends_a_command_before_it_creates_anything(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["stacks"]
 
 
-def test_an_unknown_stack_ends_a_command(tmp_path: Path) -> None:
+def test_an_unknown_stack_ends_a_command_with_status_2(tmp_path: Path) -> None:
     """A usage error that names the nearest stack."""
     (tmp_path / "stacks").mkdir()
     (tmp_path / "stacks" / "Pulumi.local.yaml").touch()

@@ -37,7 +37,7 @@ def test_every_model_is_frozen_and_refuses_unknown_keys(model: type[BaseModel]) 
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
-def test_a_bool_is_only_true_or_false(model: type[BaseModel]) -> None:
+def test_a_bool_accepts_only_true_and_false(model: type[BaseModel]) -> None:
     """`eager: "yes"` was once read as true, like `trust_remote_code: 1`."""
     names = {name for name, field in model.model_fields.items() if field.annotation is bool}
     for value in ("yes", "true", 1):
@@ -55,7 +55,7 @@ def test_every_key_of_the_cloud_tables_exists(key: str) -> None:
     assert place.field is not None
 
 
-def test_every_needed_key_has_an_example_and_every_hint_a_rule() -> None:
+def test_every_required_key_has_an_example_and_every_hint_has_a_rule() -> None:
     """The tables about clouds match each other."""
     assert {key for keys in NEEDED.values() for key in keys} <= set(EXAMPLES)
     for cloud, key in INSTEAD:

@@ -126,7 +126,7 @@ def test_keys_of_pulumi_and_its_providers_are_ignored(bases: dict[str, Any], wri
     assert load_stack("case").cloud == "local"
 
 
-def test_a_config_cannot_be_changed(bases: dict[str, Any], write_stack: WriteStack) -> None:
+def test_a_config_is_immutable(bases: dict[str, Any], write_stack: WriteStack) -> None:
     """The config is read once, so every step has the same one."""
     write_stack(_text(bases["local"]))
     config = load_stack("case")

@@ -70,7 +70,7 @@ def test_an_export_of_an_older_release_is_read_and_a_new_one_has_no_progress() -
     assert not {"stands", "lacks_stock", "blank_at", "progress"} & set(exported)
 
 
-def test_a_missing_note_is_none_and_makes_no_folder() -> None:
+def test_a_missing_note_is_none_and_creates_no_folder() -> None:
     assert read_placement("prod") is None
     assert not placement_file("prod").parent.exists()
 

@@ -113,9 +113,9 @@ def test_a_machine_larger_than_this_computer_is_refused_before_anything_is_creat
 
     assert run_cli(run) == 2
 
-    told = capsys.readouterr().err
-    assert "error: stacks/Pulumi.big.yaml: machine.memory_gib: 4096 GiB is more than the" in told
-    assert "error: stacks/Pulumi.big.yaml: machine.cpus: 1024 is more than the" in told
+    printed = capsys.readouterr().err
+    assert "error: stacks/Pulumi.big.yaml: machine.memory_gib: 4096 GiB is more than the" in printed
+    assert "error: stacks/Pulumi.big.yaml: machine.cpus: 1024 is more than the" in printed
     assert not (tmp_path / "state").exists()
 
 
@@ -133,6 +133,6 @@ def test_down_names_the_cloud_and_suggests_up_only_if_the_stack_file_exists(
 
     assert main(["down", "--stack", stack_name]) == 0
 
-    told = capsys.readouterr().err.splitlines()
-    assert told[-1].endswith(last)
-    assert any(line.endswith("make orphans CLOUD=gcp") for line in told)
+    printed = capsys.readouterr().err.splitlines()
+    assert printed[-1].endswith(last)
+    assert any(line.endswith("make orphans CLOUD=gcp") for line in printed)

@@ -115,7 +115,7 @@ def test_down_removes_the_resources_and_the_stack_folder(monkeypatch: pytest.Mon
 def test_down_keeps_the_keys_of_existing_hosts(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """They continue to serve with them."""
+    """The hosts continue to serve with these keys."""
     stack = HeldStack()
     wire(monkeypatch, stack, Host([], ours=False))
     keys = stack_state_dir("one") / "keys.json"
@@ -168,10 +168,10 @@ def test_down_lists_remaining_resources_and_keeps_the_stack_folder(
     key = stack_state_dir("one") / "id_ed25519"
     key.touch()
 
-    with pytest.raises(DeployError, match="some resources remain") as told:
+    with pytest.raises(DeployError, match="some resources remain") as caught:
         tear_down("one")
 
-    assert "interface llm-1" in told.value.detail
+    assert "interface llm-1" in caught.value.detail
     assert written(tmp_path) == {"ok": False, "destroyed": ["one-1"], "left": ["interface llm-1"], **OURS}
     assert not stack.removed
     assert key.exists()
@@ -266,10 +266,10 @@ def test_down_lists_kinds_it_could_not_query_and_keeps_the_stack_folder(
     key = stack_state_dir("one") / "id_ed25519"
     key.touch()
 
-    with pytest.raises(DeployError, match="some kinds could not be queried; get the permissions that") as told:
+    with pytest.raises(DeployError, match="some kinds could not be queried; get the permissions that") as caught:
         tear_down("one")
 
-    assert line in told.value.detail
+    assert line in caught.value.detail
     assert written(tmp_path) == {"ok": False, "destroyed": ["one-1"], "left": [line], **OURS}
     assert key.exists()
     assert not stack.removed

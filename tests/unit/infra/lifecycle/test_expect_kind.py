@@ -26,7 +26,7 @@ def test_each_bundled_cloud_stack_has_the_kind_in_its_name(cloud: str, kind: str
 
 
 @pytest.mark.parametrize(
-    ("kind", "stack", "told"),
+    ("kind", "stack", "reported"),
     [
         ("gpu", "local", "stack local: a local machine has no GPU; deploy it as it is: make deploy STACK=local"),
         ("gpu", "aws-cpu", "stack aws-cpu: t3.xlarge has no GPU; deploy it as it is: make deploy STACK=aws-cpu"),
@@ -39,12 +39,12 @@ def test_each_bundled_cloud_stack_has_the_kind_in_its_name(cloud: str, kind: str
         ),
     ],
 )
-def test_a_stack_of_another_kind_is_refused(kind: str, stack: str, told: str) -> None:
+def test_a_stack_of_another_kind_is_refused(kind: str, stack: str, reported: str) -> None:
     """`make deploy-gpu STACK=local` once deployed a machine without a GPU and said nothing."""
     with pytest.raises(UsageError) as caught:
         main([kind, "--stack", stack])
 
-    assert str(caught.value) == f"deploy-{kind}: {told}"
+    assert str(caught.value) == f"deploy-{kind}: {reported}"
 
 
 @pytest.mark.parametrize(

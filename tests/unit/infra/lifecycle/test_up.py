@@ -334,7 +334,7 @@ def stopped(**_: float | None) -> Report:
 def test_up_may_use_another_region_if_the_first_up_got_no_machine(
     monkeypatch: pytest.MonkeyPatch, checked: list[Placement | None], exists: bool
 ) -> None:
-    """`up` advised another region, but the next `up` refused to move without a `down`."""
+    """`up` once advised another region, but the next `up` refused to move without a `down`."""
     seen: list[Placement | None] = []
 
     def candidates(_cloud: Cloud, config: DeploymentConfig, previous: Placement | None) -> list[Candidate]:
@@ -382,7 +382,7 @@ def test_a_checkout_without_a_note_reads_the_placement_from_the_state() -> None:
         pytest.param(placement("a").model_copy(update={"progress": Progress()}), set(), True, id="never had a host"),
     ],
 )
-def test_recovery_looks_for_orphans_only_if_the_state_has_resources(
+def test_recovery_does_not_look_for_orphans_of_an_existing_stack_without_a_state(
     monkeypatch: pytest.MonkeyPatch, noted: KnownPlacement, known: set[str], looks: bool
 ) -> None:
     """With another backend the state was empty, and the next `up` would have removed all of a running stack."""
@@ -474,7 +474,7 @@ def test_refuses_to_create_machines_again_if_the_state_is_lost(
 
 @pytest.mark.usefixtures("checked")
 @pytest.mark.parametrize(
-    ("noted", "known", "answer", "told"),
+    ("noted", "known", "answer", "printed"),
     [
         pytest.param(placement("a"), set(), Found(), "", id="the cloud has nothing either"),
         pytest.param(placement("a"), {"i-1"}, Found([HOST]), "", id="the state has resources"),
@@ -500,7 +500,7 @@ def test_up_continues_if_an_empty_state_may_be_right(  # noqa: PLR0917  # pytest
     noted: KnownPlacement,
     known: set[str],
     answer: Found | DeniedError,
-    told: str,
+    printed: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -511,7 +511,7 @@ def test_up_continues_if_an_empty_state_may_be_right(  # noqa: PLR0917  # pytest
     up(engine)
 
     assert engine.asked[-1] == "a"
-    assert told in capsys.readouterr().err
+    assert printed in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("checked")
@@ -547,7 +547,7 @@ def test_a_spot_stack_moves_only_if_none_of_its_hosts_runs(
 
 @pytest.mark.usefixtures("checked")
 @pytest.mark.parametrize(("exists", "shown"), [(True, "a"), (False, "b")])
-def test_preview_of_an_existing_stack_is_in_its_own_zone(
+def test_preview_without_machines_uses_the_zone_of_the_blank_disk(
     capsys: pytest.CaptureFixture[str], exists: bool, shown: str
 ) -> None:
     """The preview once failed because a first `up` without stock had left a kept blank disk in another zone."""
@@ -564,10 +564,10 @@ def test_preview_of_an_existing_stack_is_in_its_own_zone(
 def test_preview_prints_the_speed_of_the_data_volume_and_its_price(capsys: pytest.CaptureFixture[str]) -> None:
     _report, cost = preview(load_stack("aws-cpu"), STACK, Engine(stock=set()))  # type: ignore[arg-type]
 
-    told = capsys.readouterr().err
-    assert "  price: $" in told
-    assert "  data volume: gp3, 125 MiB/s and 3000 IOPS, without a price of its own\n" in told
-    assert "GiB of weights in" in told
+    printed = capsys.readouterr().err
+    assert "  price: $" in printed
+    assert "  data volume: gp3, 125 MiB/s and 3000 IOPS, without a price of its own\n" in printed
+    assert "GiB of weights in" in printed
     assert cost["not_priced"] == []
     assert cost["data_volume_speed"]["mib_per_s"] == 125
 
@@ -587,8 +587,8 @@ def test_replacements_are_reported_before_the_engine_starts(capsys: pytest.Captu
 
     up(Engine(stock={"a"}))
 
-    told = capsys.readouterr().err
-    assert told.index("! host in a is replaced") < told.index("make the machines")
+    printed = capsys.readouterr().err
+    assert printed.index("! host in a is replaced") < printed.index("make the machines")
 
 
 @pytest.mark.usefixtures("checked")
@@ -614,7 +614,7 @@ def test_the_error_for_a_stack_bound_to_its_zone_says_how_to_move_it() -> None:
     ("words", "asked"), [("no stock", []), ("unexpected state 'terminated', last error: no stock", ["refresh"])]
 )
 def test_an_instance_that_ended_while_starting_is_refreshed_out_of_the_state(words: str, asked: list[str]) -> None:
-    """AWS accepted and then ended it for lack of capacity; `up` stopped, and the state still named it."""
+    """AWS accepted it, then ended it for lack of capacity; `up` once stopped there, and the state still named it."""
     engine = Engine(stock=set(), words=words)
     with pytest.raises(DeployError, match="no machines anywhere"):
         up(engine)
@@ -669,7 +669,7 @@ def test_a_host_that_missed_its_weekly_start_is_started(
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "printed"),
     [
         pytest.param(DeniedError("is not allowed"), "could not check whether hosts are about to end", id="denied"),
         pytest.param(DeployError("i-1 is stopping after 300 s"), None, id="it does not end"),
@@ -677,7 +677,7 @@ def test_a_host_that_missed_its_weekly_start_is_started(
 )
 @pytest.mark.usefixtures("checked")
 def test_up_first_waits_for_hosts_that_are_about_to_end(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: DeployError, told: str | None
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: DeployError, printed: str | None
 ) -> None:
     """The engine counts such hosts as running. If the query is denied, `up` continues with a warning."""
     write_placement(STACK, placement("a"))
@@ -687,11 +687,11 @@ def test_up_first_waits_for_hosts_that_are_about_to_end(
         raise error
 
     monkeypatch.setattr(Cloud, "await_ends", await_ends)
-    if told is None:
+    if printed is None:
         with pytest.raises(DeployError, match="i-1 is stopping"):
             up(engine)
         assert engine.asked == [], "the engine must not run"
     else:
         up(engine)
-        assert told in capsys.readouterr().err
+        assert printed in capsys.readouterr().err
         assert engine.asked[-1] == "a"

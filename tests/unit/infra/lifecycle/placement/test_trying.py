@@ -62,13 +62,13 @@ def test_the_first_candidate_with_stock_is_used() -> None:
     clock = Clock()
     tried, attempt = attempts(clock, lambda zone: zone == "c")
 
-    result, told = place(
+    result, tries = place(
         [candidate(each) for each in "abcd"], attempt, out_of_stock=out_of_stock, timeout_s=900, clock=clock
     )
 
     assert (result, tried) == ("c", ["a", "b", "c"])
-    assert [each.outcome for each in told] == ["out of stock", "out of stock", "placed"]
-    assert [each.seconds for each in told] == [10.0, 10.0, 10.0]
+    assert [each.outcome for each in tries] == ["out of stock", "out of stock", "placed"]
+    assert [each.seconds for each in tries] == [10.0, 10.0, 10.0]
 
 
 def test_an_error_other_than_no_stock_ends_the_search() -> None:

@@ -57,16 +57,20 @@ def tour(stack: str, *, keep: bool, reboot: bool) -> list[Stop]:
         ),
         Stop("Fabric turns it into a server", f"make provision STACK={stack}", (*fab, "provision", *on)),
         Stop("The endpoint is proved", f"make smoke STACK={stack}", smoke),
-        Stop("Nothing is left to change", f"make plan STACK={stack}", (*fab, "plan", *on)),
+        Stop("A second run changes nothing", f"make plan STACK={stack}", (*fab, "plan", *on)),
     ]
     if reboot:
         stops += [
             Stop("The machine reboots", f"make reboot STACK={stack}", (*fab, "reboot", *on)),
-            Stop("All of it still holds", f"make smoke STACK={stack}", smoke),
+            Stop("It still works", f"make smoke STACK={stack}", smoke),
         ]
     if not keep:
         stops.append(
-            Stop("Nothing is left", f"make down STACK={stack}", (python, "-m", "infra.lifecycle.commands", "down", *on))
+            Stop(
+                "Everything is removed",
+                f"make down STACK={stack}",
+                (python, "-m", "infra.lifecycle.commands", "down", *on),
+            )
         )
     return stops
 

@@ -48,7 +48,7 @@ def up(config: DeploymentConfig, stack: str, held: "Stack") -> tuple[Report, lis
 
 
 def _up_without_placement(held: "Stack") -> Report:
-    with step("bring the machines to what the stack's file says (Pulumi)"):
+    with step("apply the stack file (Pulumi)"):
         return held.up()
 
 

@@ -24,7 +24,7 @@ READS = "MiB/s read 130.4 GiB of weights in"
                 "data volume: gp3, 1000 MiB/s and 4000 IOPS, $45.60 a month more",
                 f"data volume: 1000 {READS} 134 s of the 900 s that a start may take",
             ],
-            id="aws, faster than without a price",
+            id="aws, faster than the included speed",
         ),
         pytest.param(
             aws.config("example/mystery", machine="r5.16xlarge"),
@@ -37,7 +37,7 @@ READS = "MiB/s read 130.4 GiB of weights in"
                 "data volume: Balanced Persistent Disk, 224 MiB/s, without a price of its own",
                 f"! data volume: 224 {READS} 596 s of the 900 s that a start may take",
             ],
-            id="gcp, by the size of the disk, and slow",
+            id="gcp, slow because the disk is small",
         ),
         pytest.param(
             gcp.config("a3-highgpu-8g"),

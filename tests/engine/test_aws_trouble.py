@@ -239,7 +239,7 @@ def test_refuses_the_login_of_another_account(cloud_checkout: Checkout, aws: Run
     done = cloud_checkout.run("up", stack)
 
     assert done.returncode == 1
-    assert "is not of account 999999999999" in done.stderr
+    assert "is not in account 999999999999" in done.stderr
     assert instances(aws, ended=True) == []
 
 

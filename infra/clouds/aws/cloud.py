@@ -1,4 +1,4 @@
-"""Cloud `aws`: what infra/clouds/cloud.py defines, from the modules of this folder."""
+"""Cloud `aws`: implements infra/clouds/cloud.py with the modules of this folder."""
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from infra.contract.stack_placement import KnownPlacement, Placement
 if TYPE_CHECKING:
     from infra.contract.deployment import Deployment
 
-EMPTY = "their data volumes are also replaced, by empty ones"
+EMPTY = "their data volumes are also replaced with empty ones"
 """A volume cannot leave its zone."""
 
 
@@ -36,7 +36,7 @@ class Aws(Cloud):
         return deploy_stack(config, place())
 
     def findings(self, config: DeploymentConfig, stack: str, placement: KnownPlacement | None) -> list[Finding]:
-        """Return what preflight found."""
+        """Return the findings of preflight."""
         from infra.clouds.aws.preflight import checks
 
         return checks.findings(config, stack, placement)
@@ -46,23 +46,23 @@ class Aws(Cloud):
         return candidates.candidates(config, previous)
 
     def replaced(self, config: DeploymentConfig, previous: Placement, first: Placement) -> list[str]:
-        """Return the hosts that an `up` replaces, by what the two placements show; a preview shows the rest."""
+        """Return the hosts that an `up` replaces as far as the two placements show it; a preview shows the rest."""
         why = replaced_for(previous, first)
         if not why:
             return []
         volumes = f"; {EMPTY}" if previous.zone != first.zone else ""
-        return [f"the hosts are replaced for {', '.join(why)}{volumes}"]
+        return [f"the hosts are replaced because of {', '.join(why)}{volumes}"]
 
     def data_volume(self, config: DeploymentConfig, machine_type: str) -> DataVolume:
         """Return the data volume of each host: gp3 for every machine type."""
         return disk_speed.data_volume(config)
 
     def least_data_gib(self, config: DeploymentConfig) -> int:
-        """Return 0: gp3 is as fast as it is made, whatever its size."""
+        """Return 0: the speed of gp3 does not depend on its size."""
         return 0
 
     def out_of_stock(self, text: str) -> str | None:
-        """Return AWS's words if an error only means that a zone has no such machine."""
+        """Return AWS's text if an error only means that a zone has no such machine."""
         return candidates.out_of_stock(text)
 
     def hint_for(self, text: str) -> str:
@@ -86,30 +86,30 @@ class Aws(Cloud):
         return stopped_hosts.wake(placement)
 
     def runs(self, placement: Placement) -> bool:
-        """Return whether a host runs, or is about to."""
+        """Return whether a host runs or starts."""
         return bool(stopped_hosts.hosts(placement, "pending", "running"))
 
     def places(self) -> list[str]:
-        """Return the regions of the account, and the services that are in none of them."""
+        """Return the regions of the account, and the services without a region."""
         return search.places()
 
     def find_in(self, place: str) -> Found:
-        """Return what one place has of all stacks."""
+        """Return the resources of all stacks in one place."""
         return search.find_in(place)
 
     def resources(self, placement: Placement) -> Found:
-        """Return what AWS has of a placement."""
+        """Return the resources of a placement that AWS has."""
         return search.find_resources(placement.region, placement.id)
 
     def is_known(self, resource: CloudResource, known: set[str]) -> bool:
-        """Return whether the state has a resource by its id or name, or as part of another that it has.
+        """Return whether the state has a resource, by id or name, or as a part of a resource that it has.
 
-        What GuardDuty manages in a network counts as known until the network itself is removed.
+        Resources of GuardDuty in a network count as known until the network itself is removed.
         """
         if resource.kind in (GUARD_DUTY_ENDPOINT.name, GUARD_DUTY_GROUP.name):
             return True
         if resource.kind == "volume" and "Attachments" not in resource.detail:
-            return True  # found by its tags alone: it may be the root disk of a host that the state has
+            return True  # found by tags only: it may be the root disk of a host that the state has
         names = {resource.id}
         if resource.kind == "budget":
             names.add(f"{resource.detail['AccountId']}:{resource.id}")
@@ -117,12 +117,12 @@ class Aws(Cloud):
         return bool((names | attached) & known)  # a root disk belongs to its instance
 
     def cost(self, resource: CloudResource) -> str:
-        """Return in words what it costs to keep a volume or a bucket."""
+        """Return a text with the cost of keeping a volume or a bucket."""
         item = DISK_ITEM[disk_speed.GP3] if resource.kind == "volume" else BUCKET_ITEM["aws"]
         return keeping_cost("aws", resource.region, item, resource.size_gib)
 
     def remove_resources(self, resources: Iterable[CloudResource], *, deadline_s: float = REMOVE_DEADLINE_S) -> None:
-        """Remove resources and wait until they are gone."""
+        """Remove resources and wait until they no longer exist."""
         search.remove_resources(resources, deadline_s=deadline_s)
 
 

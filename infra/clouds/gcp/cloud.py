@@ -1,4 +1,4 @@
-"""Cloud `gcp`: what infra/clouds/cloud.py defines, from the modules of this folder."""
+"""Cloud `gcp`: implements infra/clouds/cloud.py with the modules of this folder."""
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ class Gcp(Cloud):
         return deploy_stack(config, place())
 
     def findings(self, config: DeploymentConfig, stack: str, placement: KnownPlacement | None) -> list[Finding]:
-        """Return what preflight found."""
+        """Return the findings of preflight."""
         from infra.clouds.gcp.preflight import checks
 
         return checks.findings(config, stack, placement)
@@ -51,11 +51,11 @@ class Gcp(Cloud):
         return disk_speed.data_volume(config, data_gib(config), machine_type)
 
     def least_data_gib(self, config: DeploymentConfig) -> int:
-        """Return the size from which on a balanced disk is fast enough; 0 for Hyperdisk."""
+        """Return the least size at which a balanced disk is fast enough; 0 for Hyperdisk."""
         return disk_speed.least_gib(config)
 
     def out_of_stock(self, text: str) -> str | None:
-        """Return GCP's words if an error only means that a zone has no such machine."""
+        """Return GCP's text if an error only means that a zone has no such machine."""
         return candidates.out_of_stock(text)
 
     def hint_for(self, text: str) -> str:
@@ -78,19 +78,19 @@ class Gcp(Cloud):
         return stopped_hosts.wake(placement)
 
     def runs(self, placement: Placement) -> bool:
-        """Return whether a host runs, or is about to."""
+        """Return whether a host runs or starts."""
         return replacements.runs(placement)
 
     def places(self) -> list[str]:
-        """Return the projects that this checkout knows."""
+        """Return the projects in the stack files and placements of this checkout."""
         return search.places()
 
     def find_in(self, place: str) -> Found:
-        """Return what one project has of all stacks."""
+        """Return the resources of all stacks in one project."""
         return search.find_in(place)
 
     def resources(self, placement: Placement) -> Found:
-        """Return what GCP has of a placement."""
+        """Return the resources of a placement that GCP has."""
         return search.find_resources(str(placement.project), placement.id)
 
     def is_known(self, resource: CloudResource, known: set[str]) -> bool:
@@ -98,7 +98,7 @@ class Gcp(Cloud):
         return bool({resource.id, *resource.detail.get("users", ())} & known)
 
     def cost(self, resource: CloudResource) -> str:
-        """Return in words what it costs to keep a disk or a bucket."""
+        """Return a text with the cost of keeping a disk or a bucket."""
         if resource.kind == "disk":
             region, item = resource.region.rpartition("-")[0], DISK_ITEM[disk_speed.BALANCED]
         else:
@@ -106,7 +106,7 @@ class Gcp(Cloud):
         return keeping_cost("gcp", region, item, resource.size_gib)
 
     def remove_resources(self, resources: Iterable[CloudResource], *, deadline_s: float = REMOVE_DEADLINE_S) -> None:
-        """Remove resources and wait until they are gone."""
+        """Remove resources and wait until they no longer exist."""
         search.remove_resources(resources, deadline_s=deadline_s)
 
 

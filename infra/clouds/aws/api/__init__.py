@@ -1,4 +1,4 @@
-"""Calls to AWS and what every part of this folder needs for them: client, account, tags, permissions, hints.
+"""Calls to AWS and what all of them need: client, account, tags, permissions, hints.
 
 Creates nothing.
 """

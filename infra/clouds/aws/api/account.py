@@ -15,9 +15,9 @@ def login_account(region: str) -> str:
 
 
 def settled_account(config: DeploymentConfig, previous: KnownPlacement | None) -> str:
-    """Return the account that a stack is made in, and stays in: the login's.
+    """Return the account that a stack is created in and stays in: the login's account.
 
-    Raises ConfigError when the stack file says otherwise, UsageError for a login to another account.
+    Raises ConfigError if the stack file names another account, UsageError for a login to another account.
     """
     stands_in = previous.account if previous is not None else None
     if stands_in is not None and config.account not in (None, stands_in):
@@ -29,7 +29,7 @@ def settled_account(config: DeploymentConfig, previous: KnownPlacement | None) -
 
 
 def refuse_other_login(placement: Placement) -> None:
-    """Raise UsageError for a login to another account than the placement's. An old placement has none."""
+    """Raise UsageError if the login's account is not the placement's. An old placement names no account."""
     if placement.account is not None:
         _refuse_other(login_account(placement.region), placement.account)
 

@@ -1,4 +1,4 @@
-"""Calls to AWS by our own commands, not by the Pulumi engine: clients per region, and errors in plain words."""
+"""Calls to AWS by this project's commands, not by the Pulumi engine: a client per region, errors in plain words."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -16,31 +16,31 @@ from infra.clouds.aws.api.refused_login import CREDENTIALS, FIRST_LOG_IN, LOG_IN
 from infra.clouds.denied_calls import DeniedError, MissingError
 
 DENIED_CODES = ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "403")
-"""S3 answers `head_bucket` without a body, so that its refusals have a status in place of a code."""
+"""S3 answers `head_bucket` without a body, so its errors have an HTTP status instead of a code."""
 
 HOME = "us-east-1"
-"""The region that every account has enabled: what another one refuses is asked here."""
+"""A region that every account has enabled: a call that another region refuses is repeated here."""
 
 ENABLED = ("opt-in-not-required", "opted-in")
-"""How AWS says that an account may use a region."""
+"""The opt-in statuses of a region that the account may use."""
 
 _SESSION_LOCK = threading.Lock()
-"""A session may be used by one thread at a time; its clients by many."""
+"""Only one thread at a time may use a session; many threads may share a client."""
 
 CONNECT_S, READ_S, ATTEMPTS = 3, 8, 2
 
 CALL_S = 20.0
-"""How long one call may take with all that its client does: names that do not resolve, many addresses, attempts."""
+"""The limit of one call, with all its client does: slow name resolution, several addresses, retries."""
 
 Answer = TypeVar("Answer")
 
 
 class UntaggedError(DeployError):
-    """It is there, and has no tags."""
+    """The resource exists and has no tags."""
 
 
 class UnknownLoginError(UsageError):
-    """AWS does not know the login where it was asked. It may know it in another region."""
+    """AWS does not know the login in this region. It may know it in another region."""
 
 
 MISSING_CODES: dict[str, type[DeployError]] = {
@@ -55,8 +55,8 @@ MISSING_CODES: dict[str, type[DeployError]] = {
 
 
 def client(service: str, region: str) -> Any:
-    """Return a client; credentials come from where every AWS tool looks for them."""
-    with told(), _SESSION_LOCK:  # around the cache, too: else threads that ask together make one each, 70 ms a client
+    """Return a client. Its credentials come from the default chain of the AWS SDK."""
+    with told(), _SESSION_LOCK:  # covers the cache too: else each concurrent thread creates a client, 70 ms each
         return _client(service, region)
 
 
@@ -74,21 +74,21 @@ def _client(service: str, region: str) -> Any:
 
 @cache
 def _session() -> Any:
-    """Return the one session: each has its own copy of the models of all services that it was asked for."""
+    """Return the shared session: each session loads its own copy of the service models that it uses."""
     import boto3
 
     return boto3.Session()
 
 
 def _log_in(session: Any) -> None:
-    """Get the credentials. Raises UsageError when the profile's role or SSO account is refused to this person."""
+    """Get the credentials. Raises UsageError if this person may not use the profile's role or SSO account."""
     from botocore.exceptions import ClientError
 
     login = session.get_credentials()
     if login is None:
         return
     try:
-        login.get_frozen_credentials()  # may ask a person for a code, who needs longer than a call may take
+        login.get_frozen_credentials()  # may prompt for an MFA code, which can take longer than a call may
     except ClientError as error:
         answer = error.response["Error"]
         if refusal_of(str(answer["Code"]), "", None):
@@ -99,7 +99,7 @@ def _log_in(session: Any) -> None:
 
 @contextmanager
 def told(service: str = "") -> Iterator[None]:
-    """Turn what AWS answers into our errors: UsageError for credentials, DeployError for the rest."""
+    """Turn errors of AWS into UsageError (credentials) or DeployError (all others)."""
     from botocore.exceptions import (
         BotoCoreError,
         ClientError,
@@ -131,14 +131,14 @@ def told(service: str = "") -> Iterator[None]:
     except ClientError as error:
         raise _error_of(error, service) from None
     except ResponseParserError:
-        what = "was answered with something that AWS does not write, a page of HTML perhaps"
-        raise DeployError(what, where=f"AWS {service}".strip(), hint="is a proxy in between? try again") from None
+        what = "got an answer that is not from AWS, perhaps an HTML page"
+        raise DeployError(what, where=f"AWS {service}".strip(), hint="check for a proxy, then try again") from None
     except BotoCoreError as error:
         raise DeployError(str(error), where="AWS", hint="check region, profile and network") from None
 
 
 def _error_of(error: Any, service: str) -> DeployError:
-    """Return an error of AWS as one of our errors."""
+    """Return an error of AWS as one of this project's errors."""
     answer = error.response["Error"]
     code, message = str(answer["Code"]), str(answer.get("Message", ""))
     refusal = refusal_of(code, message, _clock_off_s(error.response))
@@ -153,7 +153,7 @@ def _error_of(error: Any, service: str) -> DeployError:
 
 
 def _clock_off_s(response: Mapping[str, Any]) -> float | None:
-    """Return how far this computer's clock is ahead of the one that answered; None when that did not say."""
+    """Return how many seconds this computer's clock is ahead of the server's; None if the answer has no date."""
     date = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", "")
     try:
         return (datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds()
@@ -164,8 +164,8 @@ def _clock_off_s(response: Mapping[str, Any]) -> float | None:
 def call(service: str, region: str, method: str, **arguments: Any) -> Any:
     """Call the API.
 
-    Raises UsageError, ConfigError for a region that the account has not enabled, or DeployError, MissingError,
-    UntaggedError and DeniedError among them.
+    Raises UsageError, ConfigError (a region that the account has not enabled) or DeployError, also as its subclasses
+    MissingError, UntaggedError and DeniedError.
     """
 
     def ask() -> Any:
@@ -177,7 +177,7 @@ def call(service: str, region: str, method: str, **arguments: Any) -> Any:
 
 
 def pages(service: str, region: str, method: str, key: str, **arguments: Any) -> list[Any]:
-    """Return everything that a method lists, over all its pages. Raises what `call` raises."""
+    """Return everything that a method lists, from all pages. Raises the errors of `call`."""
 
     def ask() -> list[Any]:
         asked = client(service, region)
@@ -195,7 +195,7 @@ def pages(service: str, region: str, method: str, key: str, **arguments: Any) ->
 
 
 def _in_region(region: str, ask: Callable[[], Answer]) -> Answer:
-    """Return what `ask` returns. Raises ConfigError when only this region refuses the login."""
+    """Return the result of `ask`. Raises ConfigError if only this region refuses the login."""
     try:
         return ask()
     except UnknownLoginError as error:
@@ -206,9 +206,9 @@ def _in_region(region: str, ask: Callable[[], Answer]) -> Answer:
 
 
 def _trouble_of(region: str, *, is_account: bool) -> ConfigError | None:
-    """Return what is wrong with a region that refuses a login; None when AWS refuses the login everywhere.
+    """Return the error of a region that refuses a login; None if AWS refuses the login everywhere.
 
-    `is_account`: AWS knows the login, and says that its account may not use the service.
+    `is_account`: AWS knows the login and says that its account may not use the service.
     """
     if region == HOME:
         return None
@@ -217,23 +217,23 @@ def _trouble_of(region: str, *, is_account: bool) -> ConfigError | None:
         state = opt_in_state(region)
     except UsageError:
         return None
-    except DeployError:  # regions may not be asked: what refuses a good login here alone is the region
+    except DeployError:  # The login may not list regions. HOME accepts it, so the region is the cause.
         return None if is_account else not_enabled(region)
     if state not in ENABLED:
         return not_enabled(region)
-    what = f"{region} refuses the login, which {HOME} takes"
-    hint = "a session must come from the region's own STS: set AWS_STS_REGIONAL_ENDPOINTS=regional and log in again"
+    what = f"{region} refuses the login, and {HOME} accepts it"
+    hint = "use the region's own STS: set AWS_STS_REGIONAL_ENDPOINTS=regional and log in again"
     return None if is_account else ConfigError(what, where="region", hint=hint)
 
 
 def opt_in_state(region: str) -> str | None:
-    """Return how AWS says whether the account may use a region; None for a region that it does not have."""
+    """Return the account's opt-in status of a region; None for a region that does not exist."""
     names = [{"Name": "region-name", "Values": [region]}]
     seen = call("ec2", HOME, "describe_regions", AllRegions=True, Filters=names)["Regions"]
     return str(seen[0].get("OptInStatus", ENABLED[0])) if seen else None
 
 
 def not_enabled(region: str) -> ConfigError:
-    """Return the error for a region that AWS has and the account may not use."""
+    """Return the error for an existing region that the account may not use."""
     hint = f"`aws account enable-region --region-name {region}` and wait some minutes, or take another region"
     return ConfigError(f"{region} is not enabled in this account", where="region", hint=hint)

@@ -1,4 +1,4 @@
-"""What to do about errors of AWS that the engine repeats during `up`, where that is more than reading them."""
+"""Hints for errors of AWS that the Pulumi engine prints during `up`, where the error itself does not say what to do."""
 
 import re
 
@@ -6,7 +6,7 @@ from infra.clouds.aws.api.refused_login import LOG_IN
 from infra.clouds.hints import LEFT_BEHIND, NOT_VISIBLE_YET, TAKEN, Hint, first_hint
 
 MAKE_SPOT_ROLE = "`aws iam create-service-linked-role --aws-service-name spot.amazonaws.com`"
-"""What an administrator does once for the account."""
+"""The command that an administrator runs once for the account."""
 
 HINTS: tuple[Hint, ...] = (
     (re.compile(r"BucketAlreadyExists\b"), TAKEN),
@@ -31,7 +31,7 @@ HINTS: tuple[Hint, ...] = (
     ),
     (
         re.compile(r"ExpiredToken|InvalidGrantException|failed to refresh cached credentials|SSO session has expired"),
-        f"the login has expired: {LOG_IN}, and run it again, which continues",
+        f"the login has expired: {LOG_IN}, and run the command again; it continues",
     ),
     (
         re.compile(r"iam:PassRole"),
@@ -43,8 +43,8 @@ HINTS: tuple[Hint, ...] = (
     ),
     (
         re.compile(r"RulesPerSecurityGroupLimitExceeded"),
-        "new rules are made before old ones go, and a group takes 60 of each IP version at a time: write fewer ranges,"
-        " run it, and then add the others; or ask for a higher quota L-0EA8095F (inbound rules of a security group)",
+        "new rules are created before old ones are deleted; a group takes 60 of each IP version: write fewer ranges,"
+        " run it, then add the others; or ask for a higher quota L-0EA8095F (inbound rules of a security group)",
     ),
     (
         re.compile(r"VolumeLimitExceeded|MaxIOPSLimitExceeded"),
@@ -52,7 +52,7 @@ HINTS: tuple[Hint, ...] = (
     ),
     (
         re.compile(r"VolumeModificationRateExceeded"),
-        "AWS changes the size or speed of a volume once in six hours: run it again then, nothing is lost meanwhile",
+        "AWS changes the size or speed of a volume once in six hours: run it again later, the data stays as it is",
     ),
     (
         re.compile(r"Client\.(InvalidKMSKey\S*|InternalError)|KMSKeyNotAccessible\S*|The KMS key \S+ is not"),
@@ -62,5 +62,5 @@ HINTS: tuple[Hint, ...] = (
 
 
 def hint_for(text: str) -> str:
-    """Return what to do about an error; nothing when its own words say it."""
+    """Return a hint about an error; an empty string if there is none."""
     return first_hint(HINTS, text)

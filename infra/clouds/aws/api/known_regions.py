@@ -1,4 +1,4 @@
-"""Regions of AWS that can be named without asking AWS: those that every account has, and those of our stacks."""
+"""Regions that are known without a call to AWS: those of every account, and those of this checkout's stacks."""
 
 from core.errors import DeployError
 from core.paths import placement_files
@@ -11,7 +11,7 @@ DEFAULT_REGIONS = (
     "ca-central-1", "eu-central-1", "eu-north-1", "eu-west-1", "eu-west-2", "eu-west-3", "sa-east-1", "us-east-1",
     "us-east-2", "us-west-1", "us-west-2",
 )  # fmt: skip
-"""Enabled in every account, without opting in (docs.aws.amazon.com: AWS Regions, read in November 2026)."""
+"""Enabled in every account without opt-in (docs.aws.amazon.com: AWS Regions, read in November 2026)."""
 
 
 def regions_of_stacks() -> set[str]:

@@ -1,4 +1,4 @@
-"""The permissions that this project needs on AWS, by the names that IAM has for them.
+"""The IAM permissions that this project needs on AWS.
 
 python -m infra.clouds.aws.api.permissions            writes the policies into docs/aws.md
 """
@@ -37,9 +37,9 @@ ACTIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("budgets", "DescribeBudget"): ("budgets:ViewBudget",),
     ("budgets", "DescribeBudgets"): ("budgets:ViewBudget",),
     ("logs", "ListTagsLogGroup"): ("logs:ListTagsForResource",),
-    ("sts", "GetCallerIdentity"): (),  # nobody needs a permission for it
+    ("sts", "GetCallerIdentity"): (),  # This call needs no permission.
 }
-"""Permissions that are not called as the operation is (Service Authorization Reference)."""
+"""Permissions whose name differs from the operation's (Service Authorization Reference)."""
 
 
 def actions_of(service: str, operation: str) -> tuple[str, ...]:
@@ -102,11 +102,11 @@ SCHEDULES = """
 """
 
 MAX_POLICY_CHARS = 6144
-"""Of a managed policy, white space not counted (docs.aws.amazon.com: IAM and STS quotas)."""
+"""Largest size of a managed policy, without white space (docs.aws.amazon.com: IAM and STS quotas)."""
 
 
 def policies() -> dict[str, dict[str, Any]]:
-    """Return the policies by name: what the program and the commands do, and what the Pulumi plugin asks beside it."""
+    """Return the policies by name: for the program and the commands, and for further calls of the Pulumi plugin."""
     machines = [
         _allow("Look", _of("ec2", LOOK)),
         _allow("Make", _of("ec2", MAKE)),
@@ -183,7 +183,7 @@ WIDTH = 116
 
 
 def updated(text: str) -> str:
-    """Return the page with the policies of today."""
+    """Return the page with the current policies."""
     before, _begin, rest = text.partition(BEGIN)
     _old, _end, after = rest.partition(END)
     blocks = "".join(f"\n`{name}`:\n\n```json\n{_json(policy)}\n```\n" for name, policy in policies().items())

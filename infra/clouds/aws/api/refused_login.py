@@ -1,7 +1,7 @@
-"""Why AWS refuses a login: each cause in its own words, with what to do. Pure; asks nothing.
+"""Why AWS refuses a login: a text and a hint for each cause. Pure: makes no call.
 
-AWS has one answer for several causes: a region that the account has not enabled refuses a good login with the code of a
-wrong one, and so does EC2 when the clock of the caller is wrong. The answer's own date tells the clock apart.
+AWS uses one code for several causes. A region that the account has not enabled refuses a valid login with the code of
+an invalid one, and so does EC2 if the caller's clock is wrong. The date of the answer shows whether it is the clock.
 """
 
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ SET_CLOCK = "set it, e.g. `sudo timedatectl set-ntp true`"
 CREDENTIALS, CLOCK = "AWS credentials", "this computer's clock"
 
 MAX_CLOCK_OFF_S = 300.0
-"""AWS refuses signatures that are more than five minutes old, S3 more than fifteen (docs.aws.amazon.com: Signature
-Version 4, troubleshooting)."""
+"""AWS refuses signatures older than five minutes, S3 older than fifteen (docs.aws.amazon.com: Signature Version 4,
+troubleshooting)."""
 
 EXPIRED = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired")
 UNKNOWN = ("InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure", "InvalidToken", "InvalidAccessKeyId")
-"""What AWS answers to a login that it does not know, in this region or anywhere."""
+"""Codes for a login that AWS does not know, in this region or anywhere."""
 
 SIGNATURE = ("SignatureDoesNotMatch", "InvalidSignatureException", "IncompleteSignature")
 SKEWED = ("RequestTimeTooSkewed", "RequestInTheFuture")
 SIGNED_AT_WRONG_TIME = ("signature expired", "signature not yet current")
 
 NOT_SIGNED_UP = ("OptInRequired", "SubscriptionRequiredException", "NotSignedUp", "PendingVerification", "Blocked")
-"""The login is known, and its account may not use the service: not finished, not verified, or blocked."""
+"""Codes for a known login whose account may not use the service: not finished, not verified, or blocked."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class Refusal:
     what: str
     hint: str
     may_be_region: bool = False
-    """Whether the login may be good, and the region not enabled for its account."""
+    """Whether the login may be valid and the region not enabled for its account."""
 
 
 def refusal_of(code: str, message: str, clock_off_s: float | None) -> Refusal | None:
     """Return why AWS refused a login with this error; None for an error that is not about the login.
 
-    `clock_off_s` is how far this computer's clock is ahead of AWS's, in seconds; None when the answer had no date.
+    `clock_off_s`: seconds that this computer's clock is ahead of AWS's; None if the answer had no date.
     """
     if code not in (*EXPIRED, *UNKNOWN, *SIGNATURE, *SKEWED, *NOT_SIGNED_UP, "RequestExpired"):
         return None
@@ -63,6 +63,6 @@ def _trouble(code: str, clock_off_s: float | None) -> str:
     if code in UNKNOWN:
         return "are not valid"
     if code in SIGNATURE:
-        return "do not belong together: the secret is not that of the key id"
+        return "do not match: the secret belongs to another key id"
     is_clock_right = code in EXPIRED or clock_off_s is not None
     return "have expired" if is_clock_right else "have expired, or this computer's clock is wrong"

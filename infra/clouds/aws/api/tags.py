@@ -1,4 +1,4 @@
-"""Tags by which everything of a stack is found again, and which kinds of resources take tags."""
+"""The tags that find the resources of a stack again, and the types of resources that take tags."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ HOST = "llm-deploy:host"
 ENDS_AT = "llm-deploy:ends-at"
 DATA_VOLUME = "llm-deploy:data-volume"
 KEEP = "llm-deploy:keep"
-"""On what `down` leaves in place because the stack file says so."""
+"""On resources that `down` keeps because the stack file says so."""
 
 TAGGED = frozenset(
     {
@@ -35,19 +35,19 @@ TAGGED = frozenset(
         "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule",
     }
 )
-"""Kinds that we make and that take tags; a test compares this with the SDK."""
+"""Types that a stack creates and that take tags; a test compares this list with the SDK."""
 
 NESTED = {"aws:ec2/instance:Instance": ("rootBlockDevice",)}
-"""Inputs that make a thing of their own, with tags of its own: the root disk."""
+"""Inputs that create a further resource with its own tags: the root disk."""
 
 
 def own_tags(stack: str, identity: str) -> dict[str, str]:
-    """Return the tags of everything that belongs to a stack."""
+    """Return the tags of all resources of a stack."""
     return {STACK: stack, ID: identity}
 
 
 def with_tags(kind: str, name: str, props: Mapping[str, Any], tags: Mapping[str, str]) -> dict[str, Any]:
-    """Return the inputs of a resource with `tags` and a Name beneath its own; as they are where none are taken."""
+    """Return a resource's inputs with `tags` and a Name added. Its own tags win; types without tags do not change."""
     if kind not in TAGGED:
         return dict(props)
     everywhere = {"Name": name, **tags}

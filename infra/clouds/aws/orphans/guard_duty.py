@@ -1,8 +1,8 @@
-"""What GuardDuty manages in a stack's own network: it is removed with the network.
+"""Resources of GuardDuty in a stack's own network: they are removed with the network.
 
-GuardDuty makes an endpoint and a security group in every VPC that has instances and leaves both when the VPC is to go.
-They serve nothing but this VPC's hosts, which are gone by then. The vendor's Terraform provider removes them, too
-(hashicorp/terraform-provider-aws#46953).
+GuardDuty creates an endpoint and a security group in every VPC that has instances, and both keep the VPC from being
+deleted. They only serve the hosts of this VPC, which are already deleted then. The Terraform provider of AWS removes
+them too (hashicorp/terraform-provider-aws#46953).
 """
 
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from infra.clouds.aws.orphans.resources import GONE_STATES, owner_by_tags, tag_f
 from infra.clouds.resources import CloudResource, ResourceKind
 
 GUARD_DUTY = [{"Name": "tag:GuardDutyManaged", "Values": ["true"]}]
-"""The tag that GuardDuty gives what it manages."""
+"""The tag that GuardDuty puts on its resources."""
 
 
 def delete_endpoint(resource: CloudResource) -> None:
-    """Delete a VPC endpoint. Raises DeployError: EC2 answers with success, and names inside what it did not delete."""
+    """Delete a VPC endpoint. Raises DeployError: EC2 answers 200 and lists in the body what it did not delete."""
     answer = call("ec2", resource.region, "delete_vpc_endpoints", VpcEndpointIds=[resource.id])
     for each in answer.get("Unsuccessful", []):
         error = each.get("Error", {})
@@ -41,7 +41,7 @@ def _guard_duty_groups(region: str, placement_id: str | None) -> Iterator[CloudR
 
 
 def _networks(region: str, placement_id: str | None) -> dict[str, dict[str, Any]]:
-    """Return the networks of stacks by id, each with whose it is."""
+    """Return the networks of stacks by id, each with its owner."""
     seen = pages("ec2", region, "describe_vpcs", "Vpcs", Filters=tag_filter(placement_id))
     return {str(each["VpcId"]): owner_by_tags(each.get("Tags", [])) for each in seen}
 

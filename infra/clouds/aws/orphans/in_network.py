@@ -1,6 +1,6 @@
-"""What other people and AWS services have put into a stack's own network, which cannot go before that does.
+"""Resources of other people and AWS services in a stack's own network: AWS deletes the network only after them.
 
-It belongs to somebody: it is named with who made it and what removes it, and stays. Only what GuardDuty manages is
+They are not removed: each is reported with its creator and the command that removes it. Only those of GuardDuty are
 removed, see guard_duty.py.
 """
 
@@ -19,24 +19,24 @@ from infra.clouds.aws.orphans.resources import GONE_STATES
 from infra.clouds.resources import CloudResource
 
 REGION_OF_ZONE = re.compile(r"[a-z]+(-[a-z]+)+-[0-9]+")
-"""The region in the name of a zone: `us-west-2` of `us-west-2b`, and of the local zone `us-west-2-lax-1a`."""
+"""The region in the name of a zone: `us-west-2` in `us-west-2b` and in the local zone `us-west-2-lax-1a`."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """How one kind of what others have in a network is listed, and described in a line."""
+    """How one kind of other people's resources is listed, and described in one line."""
 
     method: str
     key: str
     words: Callable[[Mapping[str, Any]], str]
-    """Returns the line; empty for what does not keep the network."""
+    """Returns the line; empty for a resource that does not block the network."""
     named_by: str = "vpc-id"
-    """The filter that takes the network's id; empty where EC2 has none, and `Attachments` name the network."""
+    """The filter for the network's id; empty if EC2 has none, then `Attachments` name the network."""
     filters: str = "Filters"
     """The argument that takes the filter."""
 
     def lines(self, network: CloudResource) -> list[str]:
-        """Return a line for each of them. Raises what `pages` raises."""
+        """Return a line for each of them. Raises the errors of `pages`."""
         inside = {self.filters: [{"Name": self.named_by, "Values": [network.id]}]} if self.named_by else {}
         found = pages("ec2", network.region, self.method, self.key, **inside)
         if not self.named_by:
@@ -45,15 +45,15 @@ class Look:
 
 
 def others_in(network: CloudResource) -> list[str]:
-    """Return what others have in a network, a line each: what it is, who made it, and what removes it.
+    """Return a line for each resource of others in a network: what it is, who made it, and what removes it.
 
-    A kind that cannot be listed is a line that says why, and hides no other.
+    A kind that cannot be listed gives a line with the reason; the other kinds are still listed.
     """
     return _all_lines([partial(look.lines, network) for look in LOOKS])
 
 
 def users_of(group: CloudResource) -> list[str]:
-    """Return what others have that uses a security group, a line each: interfaces, and groups whose rules name it."""
+    """Return a line for each user of a security group: network interfaces, and groups whose rules name it."""
 
     def interfaces() -> list[str]:
         uses = [{"Name": "group-id", "Values": [group.id]}]
@@ -75,7 +75,7 @@ def users_of(group: CloudResource) -> list[str]:
 
 
 def _all_lines(looks: Sequence[Callable[[], list[str]]]) -> list[str]:
-    """Return the lines of all looks in order; all ask at once, as a slow one would hold up those after it."""
+    """Return the lines of all lookups in order. They run in parallel, so that a slow one does not delay the others."""
 
     def lines(look: Callable[[], list[str]]) -> list[str]:
         try:
@@ -105,20 +105,20 @@ def _endpoint(each: Mapping[str, Any]) -> str:
 def _interface(each: Mapping[str, Any]) -> str:
     kind, text = each.get("InterfaceType", "interface"), str(each.get("Description", ""))
     if kind in ("vpc_endpoint", "nat_gateway", "transit_gateway"):
-        return ""  # goes with its endpoint, gateway or attachment, which has a line of its own
+        return ""  # deleted with its endpoint, gateway or attachment, which has its own line
     identity, who = each["NetworkInterfaceId"], each.get("RequesterId") or each.get("OwnerId", "?")
     removes = f"`aws ec2 delete-network-interface --network-interface-id {identity}`"
     if text.startswith("ELB "):
         removes = _deletion_of_balancer(each, text.removeprefix("ELB "))
     elif each.get("RequesterManaged"):
-        removes = "delete what it serves there, as only that removes it"
+        removes = "only deleting the service that uses it removes it"
     elif each.get("Attachment", {}).get("InstanceId"):
         removes = f"terminate instance {each['Attachment']['InstanceId']}"
     return f"network interface {identity} ({text or kind}), made by {who}; {removes}"
 
 
 def _deletion_of_balancer(interface: Mapping[str, Any], name: str) -> str:
-    """Return what deletes the load balancer whose interface this is; the interface's description has its name."""
+    """Return the command that deletes the load balancer of this interface; the interface's description names it."""
     if "/" not in name:  # a Classic Load Balancer
         return f"delete the load balancer {name}: `aws elb delete-load-balancer --load-balancer-name {name}`"
     zone, account = str(interface.get("AvailabilityZone", "")), interface.get("OwnerId", "ACCOUNT")
@@ -130,7 +130,7 @@ def _deletion_of_balancer(interface: Mapping[str, Any], name: str) -> str:
 
 def _group(each: Mapping[str, Any]) -> str:
     if each["GroupName"] == "default":
-        return ""  # goes with its network
+        return ""  # deleted with its network
     identity, text = each["GroupId"], f"{each['GroupName']}: {each.get('Description', '')}"
     return (
         f"security group {identity} ({text}), made by account {each.get('OwnerId', '?')};"
@@ -151,20 +151,20 @@ def _subnet(each: Mapping[str, Any]) -> str:
 
 def _route_table(each: Mapping[str, Any]) -> str:
     if any(tie.get("Main") for tie in each.get("Associations", [])):
-        return ""  # goes with its network
+        return ""  # deleted with its network
     identity = each["RouteTableId"]
     return f"route table {identity}; `aws ec2 delete-route-table --route-table-id {identity}`"
 
 
 def _acl(each: Mapping[str, Any]) -> str:
     if each.get("IsDefault"):
-        return ""  # goes with its network
+        return ""  # deleted with its network
     identity, who = each["NetworkAclId"], each.get("OwnerId", "?")
     return f"network ACL {identity}, made by account {who}; `aws ec2 delete-network-acl --network-acl-id {identity}`"
 
 
 def _attached(each: Mapping[str, Any], noun: str, verb: str, option: str, key: str) -> str:
-    """Return the line of a gateway that is attached to one network: it can stay when it is detached."""
+    """Return the line of a gateway that is attached to one network: detaching it is enough."""
     ties = each.get("VpcAttachments") or each.get("Attachments") or []
     held = [tie for tie in ties if str(tie.get("State", "")).lower() not in DETACHED_STATES]
     if str(each.get("State", "")).lower() in GONE_STATES or not held:
@@ -209,10 +209,10 @@ def _transit_attachment(each: Mapping[str, Any]) -> str:
 
 
 DETACHED_STATES = ("detached", "detaching")
-"""Of a gateway's tie to a network."""
+"""States of a gateway's attachment to a network."""
 
 NEVER_MADE_STATES = ("failed", "failing", "rejected", "rejecting", "expired")
-"""Of peering connections and attachments that hold no network."""
+"""States of peering connections and attachments that do not block a network."""
 
 LOOKS = (
     Look("describe_vpc_endpoints", "VpcEndpoints", _endpoint),

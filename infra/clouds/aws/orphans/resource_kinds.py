@@ -1,4 +1,4 @@
-"""The kinds of things that AWS may still have of ours, in the order in which they can be removed."""
+"""The kinds of resources that a stack can have on AWS, in the order in which they can be removed."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,10 +16,10 @@ from infra.config.rules.bucket_sources import OWN_NAMES
 DEAD_SPOT = ("closed", "cancelled", "failed")
 
 OBJECTS_AT_ONCE = 1000
-"""How many objects S3 removes in one call."""
+"""The most objects that S3 removes in one call."""
 
 
-def _ec2(  # the words that EC2 uses for one kind; the table below reads as one
+def _ec2(  # These are EC2's names for one kind; the table below stays readable.
     name: str,
     lists: str,
     key: str,
@@ -31,7 +31,7 @@ def _ec2(  # the words that EC2 uses for one kind; the table below reads as one
     resource: str | None = None,
     blockers: Callable[[CloudResource], list[str]] | None = None,
 ) -> ResourceKind:
-    """Return a kind that EC2 lists by tag and removes by id; `resource` is its name among those that have tags."""
+    """Return a kind that EC2 lists by tag and removes by id; `resource` is its resource type in DescribeTags."""
 
     def find(region: str, placement_id: str | None) -> Iterator[CloudResource]:
         for each in pages("ec2", region, lists, key, Filters=tag_filter(placement_id)):
@@ -49,7 +49,7 @@ def _ec2(  # the words that EC2 uses for one kind; the table below reads as one
 
 
 def _by_tags(name: str, resource: str) -> Callable[[str, str | None], Iterator[CloudResource]]:
-    """Return how a kind that may not be listed is found by its tags alone, which is another permission."""
+    """Return how to find a kind by its tags if it may not be listed; that takes another permission."""
 
     def find(region: str, placement_id: str | None) -> Iterator[CloudResource]:
         wanted = [{"Name": "resource-type", "Values": [resource]}, {"Name": "key", "Values": [ID]}]
@@ -68,7 +68,7 @@ def _by_tags(name: str, resource: str) -> Callable[[str, str | None], Iterator[C
 
 
 def _tagged_instances(region: str, placement_id: str | None) -> Iterator[Any]:
-    """Yield the instances, those that ended within the last hour, too."""
+    """Yield the instances, also those that were terminated within the last hour."""
     for reservation in pages("ec2", region, "describe_instances", "Reservations", Filters=tag_filter(placement_id)):
         yield from reservation["Instances"]
 
@@ -80,7 +80,7 @@ def _instances(region: str, placement_id: str | None) -> Iterator[CloudResource]
 
 
 def _spot_requests(region: str, placement_id: str | None) -> Iterator[CloudResource]:
-    """Yield requests that are not over: with our tags, or without any, as one that made an instance of ours may be."""
+    """Yield open spot requests: with a stack's tags, or without tags, which a stack's instance may have come from."""
     owners = {
         str(each["InstanceId"]): owner_by_tags(each.get("Tags", []))
         for each in _tagged_instances(region, placement_id)
@@ -153,7 +153,7 @@ def _remove_profile(resource: CloudResource) -> None:
 
 
 def _buckets(region: str, placement_id: str | None) -> Iterator[CloudResource]:
-    """Yield buckets by their names. One that may not be looked at hides no other: its refusal is raised at the end."""
+    """Yield buckets by name. A bucket that may not be read does not hide others: its error is raised at the end."""
     refused: DeniedError | None = None
     for each in pages("s3", region, "list_buckets", "Buckets", Prefix=OWN_NAMES):
         name = str(each["Name"])
@@ -163,7 +163,7 @@ def _buckets(region: str, placement_id: str | None) -> Iterator[CloudResource]:
         try:
             place = str(each.get("BucketRegion") or _bucket_region(name, region))
             tags = _bucket_tags(name, place)
-        except MissingError:  # deleted a moment ago, and still listed
+        except MissingError:  # deleted a moment ago and still listed
             continue
         except DeniedError as error:
             refused = error
@@ -174,9 +174,9 @@ def _buckets(region: str, placement_id: str | None) -> Iterator[CloudResource]:
 
 
 def _bucket_region(name: str, asked_in: str) -> str:
-    """Return the region of a bucket. It is asked for where the list was: an organisation may deny all other regions."""
+    """Return the region of a bucket. The call uses the region of the list: an organisation may deny all others."""
     where = call("s3", asked_in, "get_bucket_location", Bucket=name).get("LocationConstraint")
-    return str(where or "us-east-1")  # the oldest region is told as none
+    return str(where or "us-east-1")  # S3 reports the oldest region, us-east-1, as None.
 
 
 def _bucket_tags(name: str, region: str) -> list[dict[str, str]]:
@@ -187,7 +187,7 @@ def _bucket_tags(name: str, region: str) -> list[dict[str, str]]:
 
 
 def _empty_bucket(resource: CloudResource) -> bool:
-    """Remove as many versions as one call takes; return whether there are more."""
+    """Remove as many versions as one call takes; return whether more remain."""
     seen = call("s3", resource.region, "list_object_versions", Bucket=resource.id, MaxKeys=OBJECTS_AT_ONCE)
     versions = [*seen.get("Versions", []), *seen.get("DeleteMarkers", [])]
     if versions:
@@ -258,7 +258,7 @@ KINDS: tuple[ResourceKind, ...] = (
     _ec2("key pair", "describe_key_pairs", "KeyPairs", "KeyName", "delete_key_pair"),
     _ec2(
         "security group", "describe_security_groups", "SecurityGroups", "GroupId", "delete_security_group",
-        is_gone=lambda each: each["GroupName"] == "default",  # goes with its network
+        is_gone=lambda each: each["GroupName"] == "default",  # deleted with its network
         blockers=users_of,
     ),
     ResourceKind("endpoint", _endpoints, delete_endpoint),

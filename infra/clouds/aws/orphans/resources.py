@@ -1,4 +1,4 @@
-"""What AWS has of ours: how a thing is found by tag or name, and told whose it is."""
+"""How a resource on AWS is found by tag or name, and which stack it belongs to."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from infra.clouds.aws.api.tags import ID, KEEP, STACK
 from infra.clouds.hosts import naming
 
 ENDINGS = "host|timetable"
-"""Of the names of roles."""
+"""The prefix of the names of roles."""
 
 LOGS_PREFIX = "/llm-deploy/"
 
@@ -15,18 +15,18 @@ GONE_STATES = ("deleted", "deleting")
 
 
 def tag_filter(placement_id: str | None) -> list[dict[str, Any]]:
-    """Return how EC2 is asked for the things of one lease, or of all."""
+    """Return the EC2 filters for the resources of one placement, or of all."""
     if placement_id is None:
         return [{"Name": "tag-key", "Values": [ID]}]
     return [{"Name": f"tag:{ID}", "Values": [placement_id]}]
 
 
 def owner_by_tags(seen: Iterable[Mapping[str, str]]) -> dict[str, Any]:
-    """Return whose a tagged thing is."""
+    """Return the owner of a tagged resource."""
     tags = {each["Key"]: each["Value"] for each in seen}
     return {"stack": tags.get(STACK, "?"), "placement_id": tags.get(ID, ""), "keep": KEEP in tags}
 
 
 def owner_by_name(name: str) -> dict[str, Any] | None:
-    """Return whose a named thing is; None when it is none of ours."""
+    """Return the owner of a named resource; None for a name that no stack uses."""
     return naming.owner_by_name(name.removeprefix(LOGS_PREFIX), ENDINGS)

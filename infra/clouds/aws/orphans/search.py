@@ -1,7 +1,7 @@
-"""Finding and removing our resources on AWS, service by service. Never reads the Pulumi state.
+"""Finding and removing the resources of stacks on AWS, service by service. Never reads the Pulumi state.
 
-What carries tags is found by them; the rest by its name, `llm-<stack>-<id>`. An answer from the tagging service would
-be one call, but it still lists what was deleted minutes ago.
+Resources with tags are found by tag, the others by name, `llm-<stack>-<id>`. The tagging service would need one call
+only, but it still lists resources that were deleted minutes ago.
 """
 
 import time
@@ -17,10 +17,10 @@ from infra.clouds.removal import remove_until_gone
 from infra.clouds.resources import REMOVE_DEADLINE_S, CloudResource, Found
 
 ALONE = {kind.name: kind for kind in KINDS if kind.everywhere}
-"""Kinds of services that answer the same in every region; they are asked in HOME."""
+"""Kinds of services that answer the same in every region; the calls go to HOME."""
 
 OTHER_REGIONS = "regions that were enabled beside these"
-"""A place that nobody can look at where the list of regions is denied."""
+"""A place that cannot be searched if the list of regions is denied."""
 
 
 def find_resources(region: str, placement_id: str | None = None) -> Found:
@@ -29,9 +29,9 @@ def find_resources(region: str, placement_id: str | None = None) -> Found:
 
 
 def find_in(place: str) -> Found:
-    """Return what one of `places` has of all stacks, in the order in which it can be removed."""
+    """Return the resources of all stacks in one of `places`, in the order in which they can be removed."""
     if place == OTHER_REGIONS:
-        _enabled_regions()  # raises what says why they are not known
+        _enabled_regions()  # raises the error that says why they are not known
         return Found()
     if place in ALONE:
         return ask_for([ALONE[place]], HOME, None)
@@ -45,7 +45,7 @@ def remove_resources(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Remove things and wait until they are gone. Raises DeployError with what AWS said when they do not go."""
+    """Remove resources and wait until they no longer exist. Raises DeployError with AWS's text if they remain."""
 
     def look(left: list[CloudResource]) -> Found:
         found = Found()
@@ -62,16 +62,16 @@ def remove_resources(
 
 
 def places() -> list[str]:
-    """Return where to look: the regions that the account has enabled, and each kind that is in none of them.
+    """Return where to look: the regions that the account has enabled, and each kind without a region.
 
-    Such a kind is a place of its own, so that a region or service that may not be asked hides no other. Where the list
-    of regions is denied, they are those that every account has and those that this checkout's stacks name.
+    Such a kind is a separate place, so that a region or service that denies the call does not hide others. If the list
+    of regions is denied, it is those that every account has and those that this checkout's stacks name.
     """
     try:
         return [*sorted(_enabled_regions()), *ALONE]
     except DeniedError as error:
         regions = {*DEFAULT_REGIONS, *regions_of_stacks()}
-        say(f"  ! {error}; looking at the {len(regions)} regions that every account has or a stack here names")
+        say(f"  ! {error}; searching the {len(regions)} regions that every account has or a stack here names")
         return [*sorted(regions), OTHER_REGIONS, *ALONE]
 
 

@@ -1,1 +1,1 @@
-"""Where a stack can go on AWS: candidates, stock, images. Creates nothing and does not judge quotas."""
+"""Where a stack can go on AWS: candidates, stock, images. Creates nothing and does not check quotas."""

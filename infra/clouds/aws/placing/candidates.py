@@ -1,6 +1,6 @@
-"""Leases for AWS: what is looked up once, and the places and types that may be tried, in order.
+"""Candidates on AWS: the places and machine types to try, in order, and what is looked up once for all of them.
 
-A stack that stands keeps what it has as long as its file still allows that; the rest follows as fallbacks.
+An existing stack keeps its place and type as long as its file allows them; the others follow as fallbacks.
 """
 
 import re
@@ -26,24 +26,24 @@ from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement, Placement
 
 LEAST_ZONES = 2
-"""A network of ours spans at least so many zones, so that there is somewhere else to go."""
+"""The least number of zones of a stack's own network, so that hosts can go to another zone."""
 
 CODES = (
     r"Insufficient(?:Instance|Host|Volume|ReservedInstances?)?Capacity|UnfulfillableCapacity|SpotMaxPriceTooLow"
     r"|Unsupported|VolumeTypeNotAvailableInZone"
 )
-"""What EC2 refuses a machine or its disk with when this place has none now, or never. Quotas and permissions are not
-here: they are no better elsewhere."""
+"""Codes of EC2 for a machine or disk that this place does not have now, or never has. Quotas and permissions are not
+listed: another place does not help."""
 
 ENDED = r"Server\.(?:Insufficient\w*Capacity|SpotInstance(?:Termination|Shutdown)|InternalError)"
-"""Why EC2 ends an instance that it had accepted, while that starts (docs.aws.amazon.com: instance termination, state
-reasons). `Client.` begins what the account did, such as a KMS key that cannot be used."""
+"""Why EC2 ends an accepted instance while it starts (docs.aws.amazon.com: instance termination, state reasons). Codes
+that begin with `Client.` have their cause in the account, such as a KMS key that cannot be used."""
 
 OUT_OF_STOCK = re.compile(
     rf"(?:api error|AWS StartInstances:) (?P<refused>(?:{CODES}|{ENDED}): [^\n]*)"
     rf"|unexpected state '[a-z-]+'[^\n]* last error: (?P<ended>{ENDED}[^\n]*)"
 )
-"""The words are those of the plugin, which repeats the API's."""
+"""The text is the Pulumi plugin's, which repeats the text of the API."""
 
 QUOTA = re.compile(r"VcpuLimitExceeded|MaxSpotInstanceCountExceeded|InstanceLimitExceeded|VolumeLimitExceeded")
 
@@ -51,9 +51,9 @@ QUOTA = re.compile(r"VcpuLimitExceeded|MaxSpotInstanceCountExceeded|InstanceLimi
 def candidates(
     config: DeploymentConfig, previous: KnownPlacement | None, now: datetime | None = None
 ) -> list[Candidate]:
-    """Return the leases that may be tried, best first.
+    """Return the candidates to try, best first.
 
-    Raises ConfigError when none is possible, UsageError for a login to another account than the stack's.
+    Raises ConfigError if there is none, UsageError for a login to another account than the stack's.
     """
     refuse_move(config, previous)
     account = settled_account(config, previous)
@@ -77,13 +77,13 @@ def candidates(
 
 
 def out_of_stock(text: str) -> str | None:
-    """Return AWS's words when an error only means that this place has no machine; None for every other error."""
+    """Return AWS's text if an error only means that this place has no machine; None for every other error."""
     found = OUT_OF_STOCK.search(text)
     return found["refused"] or found["ended"] if found and not QUOTA.search(text) else None
 
 
 def _base(config: DeploymentConfig, previous: KnownPlacement | None, now: datetime | None) -> dict[str, object]:
-    """Return what does not depend on the place: kept from the lease before, or settled anew."""
+    """Return the settings that do not depend on the place: kept from the previous placement, or chosen now."""
     name, region = image_name(config.machine.image), str(config.region)
     identity, began_at = identity_and_beginning(config, previous, now)
     recorded = previous.image if previous is not None and previous.image_name == name else None
@@ -99,9 +99,9 @@ def _base(config: DeploymentConfig, previous: KnownPlacement | None, now: dateti
 
 
 def _zones(config: DeploymentConfig, previous: KnownPlacement | None) -> tuple[list[str], list[str], dict[str, str]]:
-    """Return the zones that may be tried, those that the network spans, and an existing network's subnets by zone.
+    """Return the zones to try, the zones that the network spans, and an existing network's subnets by zone.
 
-    A network of ours keeps the subnets that it has, whatever AWS answers: hosts stand in them.
+    A stack's own network keeps its subnets, whatever AWS answers: hosts are in them.
     """
     if config.network.id is not None:
         subnets = existing_subnets(config, previous)
@@ -110,7 +110,9 @@ def _zones(config: DeploymentConfig, previous: KnownPlacement | None) -> tuple[l
         return tried, tried, subnets
     kept = list(previous.zones) if previous is not None and previous.is_complete else []
     named = dict.fromkeys([*config.zones, *kept], "")
-    states = unless_denied(lambda: zones_of(str(config.region)), named or None, "the zones that are known here")
+    states = unless_denied(
+        lambda: zones_of(str(config.region)), named or None, "the zones of the stack file and its placement"
+    )
     tried = zones_to_try(config, previous, states)
     up = [zone for zone, trouble in states.items() if not trouble]
     if not config.zones:
@@ -123,15 +125,15 @@ def _refuse_without_subnet(config: DeploymentConfig, subnets: Collection[str]) -
     """Raise ConfigError for the first zone of the stack file that has no subnet."""
     for index, zone in enumerate(config.zones):
         if zone not in subnets:
-            what, hint = f"{zone} has none of network.subnets", f"theirs are {', '.join(subnets)}"
+            what, hint = f"no subnet of network.subnets is in {zone}", f"write one of their zones: {', '.join(subnets)}"
             raise ConfigError(what, where=f"zones[{index}]", hint=hint)
 
 
 def existing_subnets(config: DeploymentConfig, previous: KnownPlacement | None) -> dict[str, str]:
     """Return the subnets that the stack file names, one for each zone.
 
-    Of two in one zone it is the one that is named first; a stack that stands keeps the one that it has, as its hosts
-    cannot leave that. Raises ConfigError when one is not of that network.
+    Of two in one zone, the first is used. An existing stack keeps its subnet, because its hosts cannot leave it.
+    Raises ConfigError if one is not in that network.
     """
     named = list(config.network.subnets)
     kept = previous.subnets if previous is not None and previous.is_complete else {}
@@ -147,7 +149,7 @@ def _asked_subnets(config: DeploymentConfig) -> dict[str, str]:
         zone, subnet = str(each["AvailabilityZone"]), str(each["SubnetId"])
         if each["VpcId"] != config.network.id:
             where = f"network.subnets[{named.index(subnet)}]"
-            hint = f"name subnets of {config.network.id}"
+            hint = f"write subnets of {config.network.id}"
             raise ConfigError(f"{subnet} belongs to {each['VpcId']}", where=where, hint=hint)
         by_zone.setdefault(zone, subnet)
     return by_zone

@@ -1,4 +1,4 @@
-"""How fast a data volume of AWS is made, and what that costs. Pure; speeds in MiB/s."""
+"""The speed of a data volume on AWS, and its cost. Pure; speeds in MiB/s."""
 
 import math
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ GP3_MOST_MIB_PER_S = 1000
 """The maximum that every region accepts; AWS began to accept more in 2025."""
 
 IOPS_PER_MIB = 4
-"""IOPS that gp3 must have for each MiB/s."""
+"""IOPS that gp3 requires for each MiB/s."""
 
 
 @dataclass(frozen=True)
 class DiskSpeed:
-    """The speed that a gp3 volume is made with."""
+    """The speed that a gp3 volume is created with."""
 
     mib_per_s: int
     iops: int
 
 
 def gp3_speed(config: DeploymentConfig) -> DiskSpeed:
-    """Return the speed of a data volume: `storage.data_mib_per_s`, else what the engine's start needs."""
+    """Return the speed of a data volume: `storage.data_mib_per_s`, else the speed that the engine's start needs."""
     asked = config.storage.data_mib_per_s
     if asked is None:
         needed = needed_mib_per_s(config.serving) or 0.0
@@ -45,7 +45,7 @@ def data_volume(config: DeploymentConfig) -> DataVolume:
 
 
 def _speed_usd(speed: DiskSpeed, region: str) -> float | None:
-    """Return what a speed above the default costs a month, in USD; None if our tables do not have the price."""
+    """Return the monthly cost of a speed above the default, in USD; None if the price tables do not have it."""
     if speed == DiskSpeed(GP3_MIB_PER_S, GP3_IOPS):
         return 0.0
     per_gib, per_iops = (item_usd("aws", region, each) for each in (THROUGHPUT_ITEM, IOPS_ITEM))

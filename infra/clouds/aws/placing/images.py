@@ -1,4 +1,4 @@
-"""Images by the names that a stack file uses, looked up through the public parameters of their makers."""
+"""Images by the names that a stack file uses, looked up in their makers' public SSM parameters."""
 
 import re
 from typing import Any
@@ -26,7 +26,7 @@ def image_name(asked: str | None) -> str:
 
 
 def resolve_image(name: str, region: str, arch: str) -> str:
-    """Return the id of an image: today's of its name. Raises ConfigError when there is none in the region."""
+    """Return the current id of an image name. Raises ConfigError if the region has none."""
     if AMI_ID.fullmatch(name):
         return name
     parameter = PARAMETERS[name].format(arch=UBUNTU_ARCH[arch])
@@ -41,9 +41,9 @@ def resolve_image(name: str, region: str, arch: str) -> str:
 
 
 def described_image(identity: str, region: str) -> dict[str, Any] | None:
-    """Return an image as EC2 describes it; None when this account cannot see it.
+    """Return an image as EC2 describes it; None if this account cannot see it.
 
-    Asked by its id: a search by filter leaves out deprecated images of others, from which machines still start.
+    The call names the id: a filter leaves out deprecated images of others, from which machines still start.
     """
     try:
         seen = call(

@@ -1,4 +1,4 @@
-"""Where AWS offers which machine types, and at what spot price. What is in stock only a launch tells."""
+"""Where AWS offers which machine types, and at what spot price. Only a launch shows whether one is in stock."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from infra.clouds.aws.api.client import call, pages
 
 @dataclass(frozen=True)
 class SpotPrice:
-    """The market's present price of one type in one zone."""
+    """The current spot price of one type in one zone."""
 
     zone: str
     machine_type: str
@@ -16,14 +16,14 @@ class SpotPrice:
 
 
 DOWN = ("impaired", "unavailable")
-"""States of a zone in which nothing is made. EC2 has others: `information` is only a note, and in a zone that is
-`constrained` a launch tells whether there is room."""
+"""States of a zone in which EC2 creates nothing. Other states do not block: `information` is only a note, and in a
+`constrained` zone a launch shows whether there is capacity."""
 
 
 def zones_of(region: str) -> dict[str, str]:
-    """Return the zones of a region that this account may use: by name, "" or the state in which nothing is made.
+    """Return the zones of a region that this account may use: by name, "" or the state that blocks the zone.
 
-    Local zones are left out.
+    Without local zones.
     """
     wanted = [{"Name": "zone-type", "Values": ["availability-zone"]}]
     seen = call("ec2", region, "describe_availability_zones", Filters=wanted)["AvailabilityZones"]
@@ -56,7 +56,7 @@ def spot_prices(region: str, machine_types: tuple[str, ...]) -> list[SpotPrice]:
         "SpotPriceHistory",
         InstanceTypes=list(machine_types),
         ProductDescriptions=["Linux/UNIX"],
-        StartTime=_now(),  # a start of now gives the price that holds now
+        StartTime=_now(),  # A start time of now returns the current price.
     )
     newest: dict[tuple[str, str], SpotPrice] = {}
     for each in history:

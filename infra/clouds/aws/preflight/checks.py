@@ -31,14 +31,14 @@ from infra.contract.stack_placement import KnownPlacement, Placement
 
 
 def findings(config: DeploymentConfig, stack: str, placement: KnownPlacement | None) -> list[Finding]:
-    """Return what was found. Raises UsageError without a valid login: then nothing else could be asked."""
+    """Return the findings. Raises UsageError without a valid login: no other check could run."""
     region = str(config.region)
     found = [*_region(config, placement)]
     if any(each.level == "error" for each in found):
         return found
     try:
         found.insert(0, _identity(config, placement))
-    except ConfigError as error:  # a good login that this region refuses, whatever AWS says of the region
+    except ConfigError as error:  # This region refuses a valid login, whatever AWS says about the region.
         return [*found, Finding("error", error.where, error.what, error.hint)]
     checks: Checks = (
         lambda: _types(config),
@@ -64,13 +64,13 @@ def _identity(config: DeploymentConfig, placement: Placement | None) -> Finding:
     who, wanted = str(seen["Arn"]), config.account or (placement and placement.account)
     if wanted is not None and seen["Account"] != wanted:
         return Finding(
-            "error", "login", f"{who} is not of account {wanted}", "log in to that account, or mend `account`"
+            "error", "login", f"{who} is not in account {wanted}", "log in to that account, or correct `account`"
         )
     return Finding("ok", "login", who)
 
 
 def _region(config: DeploymentConfig, placement: KnownPlacement | None) -> Iterator[Finding]:
-    """Yield whether the account may use the region; where that may not be asked, the next calls tell."""
+    """Yield whether the account may use the region. If the login may not ask, the next calls show it."""
     region = str(config.region)
     try:
         refuse_move(config, placement)

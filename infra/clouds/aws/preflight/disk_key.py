@@ -1,4 +1,4 @@
-"""Whether the KMS key of a stack's disks can be used: by who makes them, and by the schedule that starts the hosts."""
+"""Whether the KMS key of a stack's disks can be used: by the login that creates them, and by the start schedule."""
 
 import json
 from collections.abc import Iterator
@@ -12,14 +12,14 @@ from infra.clouds.finding import Finding
 from infra.config import DeploymentConfig
 
 OF_AWS = "alias/aws/"
-"""How the keys begin that AWS manages, whose policies let everybody in the account use EBS."""
+"""Prefix of the aliases of AWS managed keys, whose policies let everybody in the account use EBS."""
 
 GRANT = "kms:CreateGrant"
-"""What starting a host takes whose disks have a key of a customer (docs.aws.amazon.com: Amazon EBS encryption)."""
+"""Permission to start a host whose disks have a customer managed key (docs.aws.amazon.com: Amazon EBS encryption)."""
 
 
 def key_findings(config: DeploymentConfig) -> Iterator[Finding]:
-    """Yield whether the key of the disks can encrypt; it is the account's default where the stack file names none."""
+    """Yield whether the key of the disks can encrypt: the stack file's key, else the account's default key."""
     region, asked = str(config.region), config.storage.kms_key
     about = "storage.kms_key"
     key = asked or str(call("ec2", region, "get_ebs_default_kms_key_id")["KmsKeyId"])
@@ -29,7 +29,7 @@ def key_findings(config: DeploymentConfig) -> Iterator[Finding]:
     try:
         seen = call("kms", region, "describe_key", KeyId=key)["KeyMetadata"]
     except MissingError:
-        yield Finding("error", about, f"{words} is not there", "write the ARN of a key of this region")
+        yield Finding("error", about, f"{words} does not exist", "write the ARN of a key of this region")
         return
     if seen.get("KeyManager") == "AWS":
         return
@@ -37,14 +37,16 @@ def key_findings(config: DeploymentConfig) -> Iterator[Finding]:
     if state != "Enabled":
         yield Finding("error", about, f"{words} is in state {state}", "enable it, or write another key")
     elif spec != "SYMMETRIC_DEFAULT" or seen.get("KeyUsage", "ENCRYPT_DECRYPT") != "ENCRYPT_DECRYPT":
-        yield Finding("error", about, f"{words} is no symmetric key for encryption", "write one that EBS takes")
+        yield Finding(
+            "error", about, f"{words} is not a symmetric key for encryption", "write a symmetric key for encryption"
+        )
     else:
         yield Finding("ok", about, f"{words} encrypts the disks")
         yield from _scheduled_starts(config, key, words)
 
 
 def _scheduled_starts(config: DeploymentConfig, key: str, words: str) -> Iterator[Finding]:
-    """Yield a key whose policy leaves no room for the schedule's role: its starts would fail, and nobody would hear."""
+    """Yield a key whose policy excludes the schedule's role: starts would fail without any report."""
     if config.lifetime.weekly is None:
         return
     try:
@@ -54,11 +56,11 @@ def _scheduled_starts(config: DeploymentConfig, key: str, words: str) -> Iterato
     except UsageError:
         raise
     except DeployError as error:
-        what = f"whether {words} lets the schedule's role start hosts could not be asked: {error.what}"
+        what = f"could not check whether {words} lets the schedule's role start hosts: {error.what}"
         yield Finding("warning", "lifetime.weekly", what, error.hint)
         return
     if not lets_iam_decide(policy):
-        what = f"the policy of {words} leaves nothing to IAM, so the schedule's role could not start hosts"
+        what = f"the policy of {words} does not allow IAM policies, so the schedule's role could not start hosts"
         hint = f"allow the account's root {GRANT} in it, with the condition kms:GrantIsForAWSResource"
         yield Finding("warning", "lifetime.weekly", what, hint)
 
@@ -80,5 +82,5 @@ def lets_iam_decide(policy: dict[str, Any]) -> bool:
 
 
 def _listed(value: Any) -> list[Any]:
-    """Return what a policy writes as one or as a list."""
+    """Return a policy's value as a list; it may be a single item."""
     return value if isinstance(value, list) else [] if value is None else [value]

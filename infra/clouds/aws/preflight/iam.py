@@ -1,4 +1,4 @@
-"""Whether roles can be had on AWS: the boundary of those that are made, and the one that EC2 has for spot machines."""
+"""Whether the IAM roles are available: the permissions boundary of created roles, and EC2's role for spot machines."""
 
 from collections.abc import Iterator
 
@@ -12,25 +12,25 @@ SPOT_ROLE = "AWSServiceRoleForEC2Spot"
 
 
 def boundary_findings(config: DeploymentConfig) -> Iterator[Finding]:
-    """Yield whether the permissions boundary is there."""
+    """Yield whether the permissions boundary exists."""
     boundary = config.iam.permissions_boundary
     if boundary is None:
         return
     try:
         call("iam", HOME, "get_policy", PolicyArn=boundary)
     except MissingError:
-        what = f"{boundary} is not there"
+        what = f"{boundary} does not exist"
         yield Finding("error", "iam.permissions_boundary", what, "write the ARN of a policy of this account")
     else:
         yield Finding("ok", "iam.permissions_boundary", boundary)
 
 
 def spot_role_findings(config: DeploymentConfig) -> Iterator[Finding]:
-    """Yield whether EC2 has its role for spot machines: without it, the first one takes a permission that few have."""
+    """Yield whether EC2 has its role for spot machines. Without it, the first one takes a rare permission."""
     if config.machine.market != "spot":
         return
     try:
         call("iam", HOME, "get_role", RoleName=SPOT_ROLE)
     except MissingError:
-        what = f"the role {SPOT_ROLE} is missing; to start a spot machine then takes iam:CreateServiceLinkedRole"
+        what = f"the role {SPOT_ROLE} is missing; without it, starting a spot machine takes iam:CreateServiceLinkedRole"
         yield Finding("warning", "machine.market", what, f"ask for {MAKE_SPOT_ROLE}, if you lack that permission")

@@ -1,4 +1,4 @@
-"""Whether machines of AWS can start from a stack's image: it is there, usable, and fits types and root disk."""
+"""Whether machines on AWS can start from a stack's image: it exists, is usable, and fits types and root disk."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -17,7 +17,7 @@ OTHER = "write another image"
 
 
 def image_findings(config: DeploymentConfig, placement: KnownPlacement | None) -> Iterator[Finding]:
-    """Yield what is wrong with the image, else that it is there. A recorded image is not looked up again."""
+    """Yield the faults of the image, else that it exists. A recorded image is not looked up again."""
     region, name = str(config.region), image_name(config.machine.image)
     machine = find_machine("aws", str(config.machine.type))
     try:
@@ -28,7 +28,7 @@ def image_findings(config: DeploymentConfig, placement: KnownPlacement | None) -
         return
     image = described_image(identity, region)
     if image is None:
-        what = f"{identity} is not there in {region}, or its owner does not share it with this account"
+        what = f"{identity} does not exist in {region}, or its owner does not share it with this account"
         yield image_finding(name, identity, placement, is_there=False, what=what.removeprefix(f"{identity} "))
         return
     found = list(image_troubles(image, identity, config))
@@ -40,27 +40,27 @@ def image_findings(config: DeploymentConfig, placement: KnownPlacement | None) -
 def image_troubles(
     image: Mapping[str, Any], identity: str, config: DeploymentConfig, now: datetime | None = None
 ) -> Iterator[Finding]:
-    """Yield what keeps machines from starting from an image as EC2 describes it, and what its user should know."""
+    """Yield the reasons why no machine can start from an image, by EC2's description, and warnings about it."""
     state, owner = image.get("State", "available"), image.get("OwnerId", "its owner")
     if state != "available":
         reason = (image.get("StateReason") or {}).get("Message")
         by_whom = f" by {owner}" if state == "disabled" else f" ({reason})" if reason else ""
         yield Finding("error", ABOUT, f"{identity} is {state}{by_whom}: no machine starts from it", OTHER)
     if image.get("Platform") == "windows":
-        yield Finding("error", ABOUT, f"{identity} is an image of Windows", "write one of Ubuntu or Debian")
+        yield Finding("error", ABOUT, f"{identity} is a Windows image", "write an Ubuntu or Debian image")
     if image.get("RootDeviceType", "ebs") != "ebs":
         yield Finding("error", ABOUT, f"{identity} has its root disk in the instance store", "write one with EBS")
     yield from _architecture(image, identity, config)
     least = _root_gib(image)
     if least > config.storage.root_gib:
-        what = f"{config.storage.root_gib} GiB does not hold {identity}, which has {least} GiB"
+        what = f"{config.storage.root_gib} GiB is too small for {identity}, which has {least} GiB"
         yield Finding("error", "storage.root_gib", what, f"write at least {least}")
     deprecated = image.get("DeprecationTime")
     if deprecated and datetime.fromisoformat(deprecated) <= (now or datetime.now(UTC)):
-        what = f"{identity} is deprecated since {deprecated[:10]}: it works until its owner {owner} removes it"
+        what = f"{identity} has been deprecated since {deprecated[:10]}: it works until its owner {owner} removes it"
         yield Finding("warning", ABOUT, what, "write a newer image for the next host")
     if image.get("ImageAllowed") is False:
-        what = f"{identity} is not among the images that this account allows, which so far only reports it"
+        what = f"{identity} is not an allowed AMI of this account, which only audits that now"
         yield Finding("warning", ABOUT, what, "see Allowed AMIs in the EC2 console")
     if any(each.get("ProductCodeType") == "marketplace" for each in image.get("ProductCodes", [])):
         what = f"{identity} is sold on AWS Marketplace: a machine starts only in an account that subscribed to it"
@@ -68,7 +68,7 @@ def image_troubles(
 
 
 def _architecture(image: Mapping[str, Any], identity: str, config: DeploymentConfig) -> Iterator[Finding]:
-    """Yield the machine types that have another architecture; a fallback can be left out."""
+    """Yield the machine types with another architecture; a fallback can be removed from the file."""
     arch = image.get("Architecture")
     for index, name in enumerate((str(config.machine.type), *config.machine.fallbacks)):
         machine = find_machine("aws", name)
@@ -81,7 +81,7 @@ def _architecture(image: Mapping[str, Any], identity: str, config: DeploymentCon
 
 
 def _root_gib(image: Mapping[str, Any]) -> int:
-    """Return the least size of the root disk, in GiB; 0 when the image does not say."""
+    """Return the least size of the root disk, in GiB; 0 if the image does not say it."""
     for each in image.get("BlockDeviceMappings", []):
         if each.get("DeviceName") == image.get("RootDeviceName"):
             return int((each.get("Ebs") or {}).get("VolumeSize") or 0)

@@ -1,4 +1,4 @@
-"""Whether hosts can stand in an existing network of AWS: its subnets, their free addresses, and their ways out."""
+"""Whether hosts can go into an existing network on AWS: its subnets, their free addresses, their routes."""
 
 import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,49 +13,49 @@ from infra.contract.stack_placement import Placement
 
 Route = Mapping[str, Any]
 
-UNSEEN = "if a firewall or gateway stands behind it, let it hand the answers back the same way"
+UNSEEN = "if that is a firewall or gateway, make it return answers by the same route"
 
 
 def subnet_findings(config: DeploymentConfig, placement: Placement | None) -> Iterator[Finding]:
-    """Yield subnets that are not there, belong elsewhere, or have no room, and zones without any."""
+    """Yield subnets that do not exist, are in another network or are full, and zones without a subnet."""
     if config.network.id is None:
         return
     seen = _subnets(config)
     spanned = sorted({str(each["AvailabilityZone"]) for each in seen.values()})
     for index, zone in enumerate(config.zones):
-        if spanned and zone not in spanned:  # without any, none is there: each of them has a line below
-            what, hint = f"{zone} has none of network.subnets", f"theirs are {', '.join(spanned)}"
+        if spanned and zone not in spanned:  # Empty: no subnet exists, and each has its own line below.
+            what, hint = f"no subnet of network.subnets is in {zone}", f"write one of their zones: {', '.join(spanned)}"
             yield Finding("error", f"zones[{index}]", what, hint)
     for index, subnet in enumerate(config.network.subnets):
         key = f"network.subnets[{index}]"
         if subnet not in seen:
-            yield Finding("error", key, f"{subnet} is not there in {config.region}", "write one that is")
+            yield Finding("error", key, f"{subnet} does not exist in {config.region}", "write an existing one")
         elif (network := str(seen[subnet]["VpcId"])) != config.network.id:
-            yield Finding("error", key, f"{subnet} belongs to {network}", f"name one of {config.network.id}")
+            yield Finding("error", key, f"{subnet} belongs to {network}", f"write a subnet of {config.network.id}")
         elif seen[subnet].get("AvailableIpAddressCount", config.machine.count) < config.machine.count:
             yield from _no_room(config, placement, key, seen[subnet])
     yield from _twice_in_a_zone(config, {subnet: str(each["AvailabilityZone"]) for subnet, each in seen.items()})
 
 
 def _twice_in_a_zone(config: DeploymentConfig, zones: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield the subnets that no host goes to, because another one of their zone is named before
+    """Yield the subnets that no host goes to, because another one of their zone comes first
     (infra/clouds/aws/placing/candidates.py).
 
-    `zones` has the zone by subnet.
+    `zones`: the zone of each subnet.
     """
     first: dict[str, str] = {}
     for index, subnet in enumerate(config.network.subnets):
         zone = zones.get(subnet)
         if zone is not None and first.setdefault(zone, subnet) != subnet:
             what = f"{subnet} is in {zone}, as {first[zone]} is: a stack uses one subnet in a zone, the first named"
-            hint = "leave it out; a stack that stands keeps the one that it has"
+            hint = "leave it out; an existing stack keeps its subnet"
             yield Finding("warning", f"network.subnets[{index}]", what, hint)
 
 
 def _no_room(
     config: DeploymentConfig, placement: Placement | None, key: str, subnet: Mapping[str, Any]
 ) -> Iterator[Finding]:
-    """Yield a subnet whose free addresses and those of the stack's own hosts are fewer than the machines."""
+    """Yield a subnet with too few addresses: those free and those of the stack's hosts are fewer than the machines."""
     free, own = int(subnet["AvailableIpAddressCount"]), 0
     if placement is not None:
         mine = [
@@ -64,12 +64,12 @@ def _no_room(
         ]
         own = len(pages("ec2", str(config.region), "describe_network_interfaces", "NetworkInterfaces", Filters=mine))
     if free + own < config.machine.count:
-        what = f"{subnet['SubnetId']} has {free} addresses free, and {config.machine.count} machines are asked"
-        yield Finding("error", key, what, "name a larger subnet, or fewer machines")
+        what = f"{subnet['SubnetId']} has {free} addresses free, and the stack needs {config.machine.count}"
+        yield Finding("error", key, what, "write a larger subnet, or fewer machines")
 
 
 def route_findings(config: DeploymentConfig) -> Iterator[Finding]:
-    """Yield subnets whose hosts would not answer at their public addresses, and those of which nobody can know it."""
+    """Yield subnets whose hosts would not answer at their public addresses, and those where that cannot be known."""
     network = config.network
     if network.id is None:
         return
@@ -85,7 +85,7 @@ def route_findings(config: DeploymentConfig) -> Iterator[Finding]:
 def _ways_out(
     key: str, subnet: str, routes: Sequence[Route] | None, wanted: Sequence[ipaddress.IPv4Network]
 ) -> Iterator[Finding]:
-    """Yield what is wrong with the routes of one subnet: no way out, one that is broken, or one that hides answers."""
+    """Yield the faults of one subnet's routes: no route out, a broken one, or one that changes the sender."""
     told: set[str] = set()
     for network in wanted:
         level, what, hint = verdict(route_to(network, routes or ()))
@@ -95,9 +95,9 @@ def _ways_out(
 
 
 def route_to(network: ipaddress.IPv4Network, routes: Sequence[Route]) -> Route | None:
-    """Return the route that holds for a network: the narrowest that covers it; None when none does.
+    """Return the route for a network: the narrowest that covers it; None if no route does.
 
-    One for a prefix list may lead anywhere, and is taken when no other does.
+    A prefix list may cover any address: its route is taken if no other covers the network.
     """
     covering = [
         (ipaddress.IPv4Network(each["DestinationCidrBlock"]).prefixlen, index)
@@ -111,36 +111,36 @@ def route_to(network: ipaddress.IPv4Network, routes: Sequence[Route]) -> Route |
 
 
 def verdict(route: Route | None) -> tuple[Any, str, str]:
-    """Return what a route means for a host's public address: level of a finding, what, and what to do.
+    """Return what a route means for a host's public address: level, text and hint of a finding.
 
-    An internet gateway answers. NAT and egress-only gateways change the sender, so that the answer belongs to nobody.
-    What else stands between (a firewall's endpoint, a transit gateway, an appliance) may hand answers back or not.
+    Through an internet gateway, answers arrive. NAT and egress-only gateways change the sender, so that the client
+    rejects it. Other targets (a firewall's endpoint, a transit gateway, an appliance) may return answers or not.
     """
-    name_public = "name a public subnet, or add the route"
+    name_public = "write a public subnet, or add the route"
     if route is None:
         what = "has no route to an internet gateway: its hosts' public addresses would not answer"
         return "error", what, name_public
     target = next((str(route[each]) for each in _TARGETS if route.get(each)), "")
     where = route.get("DestinationCidrBlock") or route.get("DestinationPrefixListId")
     if route.get("State") == "blackhole":
-        return "error", f"sends {where} to {target}, which is gone (blackhole)", "mend the route"
+        return "error", f"sends {where} to {target}, which no longer exists (blackhole)", "repair the route"
     if target.startswith("igw-") or (target == "local" and where != EVERYWHERE_V4):
         return "ok", "", ""
     if target.startswith(("nat-", "eigw-")):
         what = f"sends {where} through {target}: its hosts' public addresses would not answer"
         return "error", what, name_public
-    return "warning", f"sends {where} through {target}: whether answers come back cannot be seen from here", UNSEEN
+    return "warning", f"sends {where} through {target}: preflight cannot see whether answers return", UNSEEN
 
 
 _TARGETS = (
     "GatewayId", "NatGatewayId", "EgressOnlyInternetGatewayId", "TransitGatewayId", "NetworkInterfaceId", "InstanceId",
     "LocalGatewayId", "CarrierGatewayId", "VpcPeeringConnectionId", "CoreNetworkArn", "OdbNetworkArn",
 )  # fmt: skip
-"""Where a route may lead, as EC2 names it. A firewall's or load balancer's endpoint (vpce-) is a GatewayId."""
+"""EC2's keys for the target of a route. A firewall's or load balancer's endpoint (vpce-) is a GatewayId."""
 
 
 def _is_way_out(route: Route) -> bool:
-    """Return whether a route may lead out of AWS: those to a gateway endpoint serve one service, S3 for one."""
+    """Return whether a route may lead out of AWS. A route to a gateway endpoint leads to one service, such as S3."""
     return not str(route.get("GatewayId", "")).startswith("vpce-")
 
 
@@ -151,7 +151,7 @@ def _subnets(config: DeploymentConfig) -> dict[str, Any]:
 
 
 def _routes(config: DeploymentConfig) -> dict[str, Sequence[Route]]:
-    """Return the routes by subnet; those of the main table, which holds for all others, under an empty name."""
+    """Return the routes by subnet. The key "" has those of the main table, which all other subnets use."""
     inside = [{"Name": "vpc-id", "Values": [str(config.network.id)]}]
     found: dict[str, Sequence[Route]] = {}
     for table in pages("ec2", str(config.region), "describe_route_tables", "RouteTables", Filters=inside):

@@ -1,4 +1,4 @@
-"""Quotas of AWS against what a stack asks: vCPUs by family and market, public addresses, networks."""
+"""Quotas of AWS compared with a stack's needs: vCPUs by family and market, public addresses, networks."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -26,11 +26,11 @@ VCPU_QUOTAS = {
     ("spot", GPU_P): "L-7212CCBC",
     ("spot", GPU_P5): "L-C4BD4855",
 }
-"""Quota codes of EC2, in vCPUs (docs.aws.amazon.com: Amazon EC2 instance type quotas). On-demand and spot are apart."""
+"""Quota codes of EC2, in vCPUs; on-demand and spot are separate (docs.aws.amazon.com: EC2 instance type quotas)."""
 
 STANDARD_FAMILIES = re.compile(r"[acdhimrtz]\d|im4gn|is4gen")
-"""Beginnings of what AWS counts as standard. Memory (x, u), Inf, Trn, DL, HPC, Mac and F instances have quotas of their
-own."""
+"""Prefixes of the types that AWS counts as standard. Memory (x, u), Inf, Trn, DL, HPC, Mac and F instances have
+separate quotas."""
 
 RUNNING = ("pending", "running")
 
@@ -50,9 +50,9 @@ NETWORKS = Quota("vpc", "L-F678F1CE", "networks", "VPCs")
 
 
 def quota_checks(config: DeploymentConfig, placement: Placement | None) -> tuple[Callable[[], Iterator[Finding]], ...]:
-    """Return what to ask of the quotas, each by itself: one that may not be asked hides no other.
+    """Return the checks of the quotas, one each: a quota that may not be read does not hide the others.
 
-    What the stack holds itself is not in its own way.
+    The stack's own usage is not counted against it.
     """
     region, own = str(config.region), placement.id if placement else None
 
@@ -76,7 +76,7 @@ def quota_checks(config: DeploymentConfig, placement: Placement | None) -> tuple
 
 
 def vcpu_quota(machine_type: str, market: str) -> Quota | None:
-    """Return the quota that a machine type counts in; None for a type that has one of its own and is none of ours."""
+    """Return the quota that a machine type counts in; None for a type with a separate quota that no stack uses."""
     family = family_of(machine_type)
     if family is None:
         return None
@@ -84,7 +84,7 @@ def vcpu_quota(machine_type: str, market: str) -> Quota | None:
 
 
 def family_of(machine_type: str) -> str | None:
-    """Return which group of quotas a machine type counts in; None for those that no stack can ask for."""
+    """Return the group of quotas that a machine type counts in; None for types that no stack can use."""
     family = machine_type.partition(".")[0]
     if family.startswith(("g", "vt")):
         return GPU_G
@@ -96,13 +96,13 @@ def family_of(machine_type: str) -> str | None:
 
 
 def vcpus(config: DeploymentConfig, machine_type: str | None = None) -> int:
-    """Return the vCPUs of all hosts of a stack, were they of `machine_type`; none: of the one it asks for first."""
+    """Return the vCPUs of all hosts of a stack if they were `machine_type`, by default the stack's first type."""
     row = find_machine("aws", str(machine_type or config.machine.type))
     return (row.vcpus if row else 0) * config.machine.count
 
 
 def _fallbacks(config: DeploymentConfig, others: Iterable[Any]) -> Iterator[Finding]:
-    """Yield the fallbacks that the quotas do not allow: when one is tried, the search for stock ends there."""
+    """Yield the fallbacks that the quotas do not allow: the search for stock would fail at such a fallback."""
     for index, machine_type in enumerate(config.machine.fallbacks):
         quota = vcpu_quota(machine_type, config.machine.market)
         if quota is None:
@@ -114,7 +114,7 @@ def _fallbacks(config: DeploymentConfig, others: Iterable[Any]) -> Iterator[Find
 
 
 def _compare(region: str, quota: Quota, asked: int, used: int) -> Finding:
-    """Return whether a quota allows what is asked beside what is used; a warning when AWS does not say how much."""
+    """Return whether a quota allows the request beside the current usage; a warning if the limit is unknown."""
     about = f"quota {quota.code} ({quota.what})"
     try:
         limit, remark = _limit(region, quota)
@@ -122,7 +122,7 @@ def _compare(region: str, quota: Quota, asked: int, used: int) -> Finding:
         raise
     except DeployError as error:
         return Finding("warning", about, f"could not be asked: {error.what}", error.hint)
-    what = f"{limit:g} {quota.unit}{remark}, {used} in use, {asked} asked"
+    what = f"{limit:g} {quota.unit}{remark}, {used} in use, {asked} needed"
     if used + asked <= limit:
         return Finding("ok", about, what)
     command = (
@@ -133,7 +133,7 @@ def _compare(region: str, quota: Quota, asked: int, used: int) -> Finding:
 
 
 def _limit(region: str, quota: Quota) -> tuple[float, str]:
-    """Return the account's limit, and a remark when it is AWS's default: of that, an account may have no entry."""
+    """Return the account's limit, with a remark if it is AWS's default, for which an account may have no entry."""
     asked = {"ServiceCode": quota.service, "QuotaCode": quota.code}
     try:
         return float(call("service-quotas", region, "get_service_quota", **asked)["Quota"]["Value"]), ""

@@ -10,14 +10,14 @@ import pulumi_aws as aws
 from infra.clouds.aws.api.tags import KEEP
 
 OLD_VERSION_DAYS = 30
-"""How long an overwritten or deleted object can be brought back."""
+"""How long an overwritten or deleted object can be restored."""
 
 UNFINISHED_UPLOAD_DAYS = 7
 
 
 @dataclass(frozen=True, kw_only=True)
 class BucketArgs:
-    """What the bucket needs."""
+    """Arguments of `Bucket`."""
 
     physical_name: str
     """Unique in all of AWS."""
@@ -25,7 +25,7 @@ class BucketArgs:
     """Of AWS."""
     existing_name: str | None = None
     keep: bool = False
-    """Whether `down` leaves it in place."""
+    """Whether `down` keeps it."""
 
 
 class Bucket(pulumi.ComponentResource):
@@ -48,7 +48,7 @@ class Bucket(pulumi.ComponentResource):
         bucket = aws.s3.Bucket(
             name,
             bucket=args.physical_name,
-            force_destroy=True,  # `protect` is what keeps it: this stays in the state, and `down` goes by that
+            force_destroy=True,  # `protect` keeps it; this stays in the state, and `down` uses it
             tags={KEEP: "yes"} if args.keep else None,
             opts=mine,
         )
@@ -93,7 +93,7 @@ def tls_only(bucket_arn: str) -> dict[str, Any]:
 
 
 def _cleaning() -> aws.s3.BucketLifecycleConfigurationRuleArgsDict:
-    """Return the rule that removes what nobody can see any more but everybody pays for."""
+    """Return the rule that removes old versions and unfinished uploads: they are hidden and cost money."""
     return {
         "id": "clean",
         "status": "Enabled",

@@ -10,7 +10,7 @@ import pulumi_aws as aws
 from infra.config.models.lifetime import BudgetSpec
 
 WARNINGS = (("ACTUAL", 80), ("FORECASTED", 100))
-"""Mail is sent when this share of the budget, in percent, is spent or foreseen."""
+"""Mail is sent when this share of the budget, in percent, is spent or forecast."""
 
 
 def budget(name: str, physical_name: str, spec: BudgetSpec, opts: pulumi.ResourceOptions) -> aws.budgets.Budget:

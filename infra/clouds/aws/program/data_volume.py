@@ -1,4 +1,4 @@
-"""The disk for models and adapters: it outlives the instance, so that a new one need not fetch 100 GB again."""
+"""The disk for models and adapters: it outlives the instance, so that a new one does not fetch 100 GB again."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ from infra.clouds.aws.api.tags import KEEP
 from infra.clouds.aws.placing.disk_speed import DiskSpeed
 
 DEVICE = "/dev/sdf"
-"""How the API names it; on the host it appears as an NVMe disk, or /dev/xvdf on old types."""
+"""Its device name in the API; the host sees an NVMe disk, or /dev/xvdf on old types."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataVolumeArgs:
-    """What one volume needs. Sizes in GiB."""
+    """Arguments of one volume. Sizes in GiB."""
 
     zone: str
     size_gib: int
@@ -22,17 +22,17 @@ class DataVolumeArgs:
     kms_key: str | None
     """ARN; None: the account's default key for EBS."""
     keep: bool
-    """Whether `down` leaves it in place."""
+    """Whether `down` keeps it."""
     blank: bool
-    """Whether the volume that is there, if any, is proven to hold nothing: another size then makes a new one."""
+    """Whether an existing volume is proven to be empty: a smaller size then replaces it."""
 
 
 def data_volume(name: str, args: DataVolumeArgs, opts: pulumi.ResourceOptions) -> aws.ebs.Volume:
-    """Return the volume; a larger size grows it in place, a smaller one is refused by AWS.
+    """Return the volume. A larger size grows it in place; AWS refuses a smaller one, because it cannot shrink a volume.
 
-    AWS cannot shrink a volume. One that is blank is replaced instead, so that an edit after a failed first `up` counts.
+    An empty volume is replaced instead, so that an edit after a failed first `up` takes effect.
     """
-    # Another key would be another, empty volume: it counts for volumes that are yet to be made.
+    # Another key would replace the volume with an empty one, so a changed key is for new volumes only.
     mine = pulumi.ResourceOptions(
         protect=args.keep or None,
         ignore_changes=["kmsKeyId"],

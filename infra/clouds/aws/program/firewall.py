@@ -1,6 +1,6 @@
-"""Who may reach the hosts: SSH from its networks, the gateway from its own, nothing else; out is open.
+"""Who may reach the hosts: SSH and the gateway, each from its own networks. Outgoing traffic is open.
 
-The engines' ports are never open. nftables on the host says the same once more.
+The engines' ports are never open. nftables on the host has the same rules.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from infra.config.rules.network_limits import EVERYWHERE_V4, EVERYWHERE_V6
 
 @dataclass(frozen=True, kw_only=True)
 class FirewallArgs:
-    """What the firewall needs."""
+    """Arguments of `Firewall`."""
 
     physical_name: str
     vpc_id: pulumi.Input[str]
@@ -27,7 +27,7 @@ class FirewallArgs:
 
 @dataclass(frozen=True)
 class Door:
-    """One port, open to one network."""
+    """One port that is open to one network."""
 
     name: str
     port: int
@@ -35,7 +35,7 @@ class Door:
 
     @property
     def is_ipv6(self) -> bool:
-        """Whether the network is one of IPv6."""
+        """Whether the network is IPv6."""
         return ":" in self.cidr
 
 
@@ -49,10 +49,10 @@ class Firewall(pulumi.ComponentResource):
         mine = pulumi.ResourceOptions(parent=self)
         group = aws.ec2.SecurityGroup(
             name,
-            name=args.physical_name,  # made of the stack's name alone, it could begin with sg-, which AWS refuses
+            name=args.physical_name,  # A name from the stack's name only could begin with sg-, which AWS refuses.
             vpc_id=args.vpc_id,
             description="SSH and the gateway of an llm-deploy stack",
-            # Groups that an earlier release made have a name by Pulumi; another one would be another group.
+            # Groups of earlier releases have a name from Pulumi; another name would replace the group.
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["name"]),
         )
         for door in doors(args):
@@ -78,7 +78,7 @@ class Firewall(pulumi.ComponentResource):
 
 
 def doors(args: FirewallArgs) -> Iterator[Door]:
-    """Yield every opening; names are made of the network, so that a change of one leaves the others alone."""
+    """Yield every opening. Names come from the network, so that a change of one does not replace the others."""
     for cidr in args.ssh_cidrs:
         yield Door(f"ssh-{_slug(cidr)}", SSH_PORT, cidr)
     clients = (EVERYWHERE_V4, EVERYWHERE_V6) if args.clients_from_anywhere else args.client_cidrs

@@ -1,4 +1,4 @@
-"""Rules that resources of AWS must keep, besides those for every cloud; infra/clouds/guards.py applies them."""
+"""Rules for resources on AWS, beside the rules for every cloud; infra/clouds/guards.py applies them."""
 
 import json
 from collections.abc import Iterator
@@ -30,13 +30,13 @@ def encrypted(kind: str, props: Props) -> Iterator[str]:
 
 
 def tagged(kind: str, props: Props) -> Iterator[str]:
-    """Everything can be found again."""
+    """Every resource can be found again."""
     if kind in TAGGED and STACK not in (props.get("tags") or {}):
         yield f"tags present: the tag {STACK} is missing"
 
 
 def no_persistent_spot(kind: str, props: Props) -> Iterator[str]:
-    """A spot request ends with its machine: a persistent one makes new machines after `down`."""
+    """A spot request ends with its machine: a persistent one starts new machines after `down`."""
     if kind in SPOT_REQUESTS:
         yield "no persistent spot request: ask for spot machines through the instance"
     market = props.get("instanceMarketOptions") or {}
@@ -58,11 +58,11 @@ def no_public_bucket(kind: str, props: Props) -> Iterator[str]:
     if kind == "aws:s3/bucketPolicy:BucketPolicy" and _lets_strangers_in(props.get("policy")):
         yield "no public bucket: its policy allows something to everyone"
     if kind.startswith("aws:s3/bucket") and str(props.get("acl") or "private").startswith(("public", "authenticated")):
-        yield "no public bucket: its ACL lets strangers in"
+        yield "no public bucket: its ACL gives public access"
 
 
 def metadata_guarded(kind: str, props: Props) -> Iterator[str]:
-    """A host's metadata, with its user data and credentials, is for the host alone."""
+    """Only the host itself can read its metadata, which has its user data and credentials."""
     options = props.get("metadataOptions") or {}
     if kind == INSTANCE and (
         options.get("httpTokens") != "required" or options.get("httpPutResponseHopLimit") != HOP_LIMIT
@@ -86,7 +86,7 @@ def _range(protocol: Any, rule: Props) -> tuple[int, int]:
 
 
 def _lets_strangers_in(policy: Any) -> bool:
-    """Return whether a bucket's policy allows anything to everyone; one that is not known yet counts as closed."""
+    """Return whether a bucket's policy allows anything to everyone; a policy that is not known yet counts as closed."""
     try:
         statements = json.loads(policy)["Statement"]
     except (TypeError, ValueError, KeyError):

@@ -1,4 +1,4 @@
-"""What a host may do on AWS: read its prefix of one bucket, be reached by Session Manager. No more."""
+"""What a host may do on AWS: read its prefix of one bucket, and take sessions of Session Manager. Nothing else."""
 
 import json
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ SESSION_MANAGER_ACTIONS = (
     "ssmmessages:OpenControlChannel",
     "ssmmessages:OpenDataChannel",
 )
-"""What the agent needs for sessions. The managed policy AmazonSSMManagedInstanceCore would also let the host read every
-parameter of the account."""
+"""The permissions of the SSM agent for sessions. The managed policy AmazonSSMManagedInstanceCore would also let the
+host read every parameter of the account."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class IdentityArgs:
-    """What the identity of a stack's hosts needs."""
+    """Arguments of the identity of a stack's hosts."""
 
     physical_name: str
     iam: IamSpec
@@ -47,7 +47,7 @@ class Identity(pulumi.ComponentResource):
         profile = aws.iam.InstanceProfile(
             name, name=host_name, role=role.name, path=args.iam.path, opts=_made_once(self)
         )
-        # A host that starts before its policy would fetch its model without permission, and fail.
+        # A host that starts before its policy exists would fail to fetch its model.
         self.profile_name = pulumi.Output.all(profile.name, allowed.id).apply(lambda names: str(names[0]))
         self.register_outputs({"profile_name": self.profile_name})
 
@@ -55,7 +55,7 @@ class Identity(pulumi.ComponentResource):
 def bounded_role(
     name: str, role_name: str, trusted: pulumi.Input[str], iam: IamSpec, parent: pulumi.Resource
 ) -> aws.iam.Role:
-    """Return a role with the path and the boundary that the stack file names."""
+    """Return a role with the path and the permissions boundary of the stack file."""
     return aws.iam.Role(
         name,
         name=role_name,
@@ -67,18 +67,18 @@ def bounded_role(
 
 
 def _made_once(parent: pulumi.Resource) -> pulumi.ResourceOptions:
-    """Return options of what keeps the path that it was made with: another one of its name cannot stand beside it."""
+    """Return options that keep the original path: a replacement with the same name cannot exist beside the old one."""
     return pulumi.ResourceOptions(parent=parent, ignore_changes=["path"])
 
 
 def trust(service: str, **conditions: Any) -> dict[str, Any]:
-    """Return who may take a role: one service of AWS."""
+    """Return the trust policy of a role: one service of AWS may assume it."""
     statement = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
     return {"Version": "2012-10-17", "Statement": [statement | ({"Condition": conditions} if conditions else {})]}
 
 
 def host_policy(bucket_arn: str | None, prefix: str) -> dict[str, Any]:
-    """Return what a host may do."""
+    """Return the permissions of a host."""
     statements: list[dict[str, Any]] = [
         {"Sid": "Sessions", "Effect": "Allow", "Action": list(SESSION_MANAGER_ACTIONS), "Resource": "*"},
     ]

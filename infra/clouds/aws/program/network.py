@@ -1,7 +1,7 @@
-"""The network of a stack: a small VPC of its own, or subnets of one that exists.
+"""The network of a stack: its own small VPC, or subnets of an existing one.
 
-Every subnet is public: a host has one public address and no NAT gateway stands between, which would cost more than
-most of the machines. Who may reach a host is the firewall's business.
+Every subnet is public: a host has a public address. A NAT gateway would cost more than most of the machines. The
+firewall decides who may reach a host.
 """
 
 import ipaddress
@@ -16,14 +16,14 @@ from infra.config.rules.network_limits import EVERYWHERE_V4, EVERYWHERE_V6, SUBN
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkArgs:
-    """What one network needs."""
+    """Arguments of `Network`."""
 
     region: str
     cidr: str
     zones: tuple[str, ...]
     existing_id: str | None = None
     existing_subnets: dict[str, str]
-    """Subnets of the existing network by zone; empty when one is made."""
+    """Subnets of the existing network by zone; empty if a network is created."""
 
 
 class Network(pulumi.ComponentResource):
@@ -39,7 +39,7 @@ class Network(pulumi.ComponentResource):
         if args.existing_id is not None:
             self.vpc_id = pulumi.Output.from_input(args.existing_id)
             self.subnet_ids = {zone: pulumi.Output.from_input(each) for zone, each in args.existing_subnets.items()}
-            self.has_ipv6 = False  # whether its subnets have IPv6 is their owner's business
+            self.has_ipv6 = False  # The owner of an existing network decides whether its subnets have IPv6.
         else:
             self._make(name, args)
         self.register_outputs({"vpc_id": self.vpc_id})
@@ -54,7 +54,7 @@ class Network(pulumi.ComponentResource):
             enable_dns_hostnames=True,
             opts=mine,
         )
-        aws.ec2.DefaultSecurityGroup(f"{name}-default", vpc_id=vpc.id, opts=mine)  # adopted, and left without a rule
+        aws.ec2.DefaultSecurityGroup(f"{name}-default", vpc_id=vpc.id, opts=mine)  # adopted; its rules are removed
         table = aws.ec2.RouteTable(name, vpc_id=vpc.id, opts=mine)
         ways_out = self._ways_out(name, vpc, table)
         aws.ec2.VpcEndpoint(
@@ -70,7 +70,7 @@ class Network(pulumi.ComponentResource):
         self.subnet_ids = {}
         for zone in args.zones:
             subnet, tie = self._public_subnet(f"{name}-{zone[-1]}", zone, args.cidr, vpc, table)
-            # Who uses the subnet waits for its way out, and goes before it: a gateway stays while addresses are mapped.
+            # Users of the subnet are created after its routes and deleted before: mapped addresses block the gateway.
             whole = pulumi.Output.all(subnet.id, tie.id, *(way.id for way in ways_out))
             self.subnet_ids[zone] = whole.apply(lambda ids: str(ids[0]))
 
@@ -98,7 +98,7 @@ class Network(pulumi.ComponentResource):
     def _public_subnet(
         self, name: str, zone: str, cidr: str, vpc: aws.ec2.Vpc, table: aws.ec2.RouteTable
     ) -> tuple[aws.ec2.Subnet, aws.ec2.RouteTableAssociation]:
-        """Return the subnet of a zone, and what ties it to its routes."""
+        """Return the subnet of a zone, and its association with the route table."""
         mine = pulumi.ResourceOptions(parent=self)
         subnet = aws.ec2.Subnet(
             name,
@@ -106,24 +106,24 @@ class Network(pulumi.ComponentResource):
             availability_zone=zone,
             cidr_block=subnet_cidr(cidr, zone),
             ipv6_cidr_block=vpc.ipv6_cidr_block.apply(partial(subnet_ipv6_cidr, zone)),
-            map_public_ip_on_launch=False,  # hosts bring an address that outlives them
+            map_public_ip_on_launch=False,  # Hosts have an address that outlives them.
             opts=mine,
         )
         return subnet, aws.ec2.RouteTableAssociation(name, subnet_id=subnet.id, route_table_id=table.id, opts=mine)
 
 
 def subnet_cidr(cidr: str, zone: str) -> str:
-    """Return the part of the network that belongs to a zone; it never depends on which other zones there are."""
+    """Return the part of the network that belongs to a zone; it does not depend on the other zones."""
     network = ipaddress.IPv4Network(cidr)
     return str(list(network.subnets(prefixlen_diff=SUBNET_BITS["aws"]))[_place(zone)])
 
 
 def subnet_ipv6_cidr(zone: str, cidr: str) -> str:
-    """Return the /64 of a zone in the /56 that AWS gave the network."""
+    """Return the /64 of a zone in the /56 that AWS assigned to the network."""
     network = ipaddress.IPv6Network(cidr)
     return str(list(network.subnets(new_prefix=64))[_place(zone)])
 
 
 def _place(zone: str) -> int:
-    """Return the place of a zone's letter in the alphabet."""
+    """Return the index of a zone's letter in the alphabet."""
     return ord(zone[-1]) - ord("a")

@@ -1,7 +1,7 @@
 """One virtual machine: interface, address, instance, data volume.
 
 Interface, address, volume and host key outlive the instance: a new one answers at the same address with the same key.
-Does not make network or firewall, and does not know which model is served.
+Does not create the network or the firewall, and does not know which model is served.
 """
 
 from dataclasses import dataclass
@@ -20,15 +20,15 @@ from infra.config.models.machine import MachineSpec
 from infra.config.rules.spot_and_access import CREDIT_FAMILIES
 
 BOOT = Path(__file__).parent / "boot"
-"""Scripts of the first boot that only AWS needs."""
+"""First-boot scripts that only AWS needs."""
 
 MAX_USER_DATA_BYTES = 16384
-"""What EC2 takes; a test sees to it that the scripts do not outgrow it."""
+"""EC2's limit; a test checks that the scripts stay below it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeArgs:
-    """What one node needs. Sizes in GiB."""
+    """Arguments of one node. Sizes in GiB."""
 
     machine: Machine
     spec: MachineSpec
@@ -46,7 +46,7 @@ class NodeArgs:
     """ARN; None: the account's default key for EBS."""
     keep_data: bool
     blank_data: bool
-    """Whether the data volume that is there, if any, is proven to hold nothing."""
+    """Whether an existing data volume is proven to be empty."""
     ends_at: str
     """ISO 8601, UTC."""
 
@@ -77,8 +77,8 @@ class Node(pulumi.ComponentResource):
             device_name=DEVICE,
             volume_id=volume.id,
             instance_id=instance.id,
-            # Taking a mounted disk from a running host hangs, and a spot machine cannot be stopped first: the disk
-            # comes free when the instance is terminated.
+            # Detaching a mounted disk from a running host hangs, and a spot machine cannot be stopped first: the disk
+            # is released when the instance is terminated.
             skip_destroy=True,
             opts=mine,
         )
@@ -124,10 +124,10 @@ class Node(pulumi.ComponentResource):
             tags={tags.HOST: name, tags.ENDS_AT: args.ends_at, tags.DATA_VOLUME: volume.id},
             opts=pulumi.ResourceOptions(
                 parent=self,
-                delete_before_replace=True,  # two instances cannot have one interface
-                # How a host first booted, and with what key its root disk was made, is no reason to replace it.
+                delete_before_replace=True,  # Two instances cannot have one interface.
+                # A change of the first boot or of the root disk's key does not replace the host.
                 ignore_changes=["userData", "rootBlockDevice.kmsKeyId"],
-                # An on-demand machine is stopped to change its type, which a one-time spot machine cannot be.
+                # An on-demand machine is stopped to change its type; a one-time spot machine cannot be stopped.
                 replace_on_changes=["instanceType"] if spot else [],
             ),
         )
@@ -145,14 +145,14 @@ def _volume_args(args: NodeArgs) -> DataVolumeArgs:
 
 
 def _user_data(name: str, private: pulumi.Output[str], public: pulumi.Output[str]) -> pulumi.Output[str]:
-    """Return the user data, as secret as the key in it."""
+    """Return the user data as a secret, because it has the host key."""
     return pulumi.Output.all(private, public).apply(
         lambda halves: user_data(name, str(halves[0]), str(halves[1]), cloud_boot=BOOT)
     )
 
 
 def _one_time_spot(spec: MachineSpec) -> aws.ec2.InstanceInstanceMarketOptionsArgsDict:
-    """Return a request that ends with its instance: a persistent one would make machines for ever."""
+    """Return a request that ends with its instance: a persistent one would start new machines for ever."""
     price = spec.spot_max_usd_per_hour
     return {
         "market_type": "spot",

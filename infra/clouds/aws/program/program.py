@@ -1,4 +1,4 @@
-"""The Pulumi program of cloud `aws`: a table of contents of what is made, and the hosts that it hands on."""
+"""The Pulumi program of cloud `aws`: declares the resources in order, and returns the hosts."""
 
 from typing import TYPE_CHECKING
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from infra.clouds.aws.program.bucket import Bucket
 
 MAX_RETRIES = 5
-"""How often the provider asks again. Its default of 25 would wait for minutes on a zone that is out of stock."""
+"""How often the provider retries a call. Its default of 25 would wait minutes in a zone that is out of stock."""
 
 
 def deploy_stack(config: DeploymentConfig, placement: KnownPlacement) -> Deployment:
@@ -126,7 +126,7 @@ def _key_pair(stack: str, physical: str, public_key: str, opts: pulumi.ResourceO
         stack,
         key_name=physical,
         public_key=public_key,
-        # Whoever works on the stack next has another key; that is no reason to make its hosts anew.
+        # Another person has another SSH key; that must not replace the hosts.
         opts=pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(ignore_changes=["publicKey"])),
     )
 
@@ -137,7 +137,7 @@ def _bucket(
     spec = config.storage.bucket
     if spec is None:
         return None
-    # The SDK's part for buckets takes a third of a second to load, and most stacks have none.
+    # The SDK's module for buckets takes a third of a second to load, and most stacks have no bucket.
     from infra.clouds.aws.program.bucket import Bucket, BucketArgs
 
     args = BucketArgs(

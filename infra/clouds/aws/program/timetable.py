@@ -1,7 +1,7 @@
-"""What stops and ends the hosts from outside, even if this repository and its owner vanish: EventBridge schedules.
+"""EventBridge schedules that stop and end the hosts, also if nobody runs this repository any more.
 
-A one-time schedule terminates them at the end of their life; a weekly one stops and starts them. Each host has its own:
-EC2 acts on none of those that a call names when one of them is gone. The hosts have a timer of their own beside it
+A one-time schedule terminates the hosts at the end of their life; a weekly one stops and starts them. Each host has its
+own schedules: if a call names an instance that no longer exists, EC2 acts on none of them. The hosts also have a timer
 (boot/end-of-life.sh). Knows no budget and deletes no disk.
 """
 
@@ -19,25 +19,25 @@ from infra.config.models.iam import IamSpec
 from infra.config.models.lifetime import WeeklySchedule
 
 EC2_CALL = "arn:{}:scheduler:::aws-sdk:ec2:{}"
-"""Target of a schedule: a partition and an action."""
+"""Target of a schedule, for a partition and an action."""
 
 RETRIES = 185
-"""How often AWS may try again, with growing pauses: the most that it takes."""
+"""Most retries of AWS, with growing pauses: the maximum that it accepts."""
 
 MAX_RETRY_S, HOUR_S = 86400, 3600
-"""How long it may: the most that it takes."""
+"""How long AWS retries: the maximum that it accepts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimetableArgs:
-    """What the timetable needs."""
+    """Arguments of `Timetable`."""
 
     physical_name: str
     partition: str
     """Of AWS."""
     region: str
     id: str
-    """Of the lease: the schedules may touch nothing else."""
+    """The id of the placement: the schedules may act on its instances only."""
     instance_ids: list[pulumi.Output[str]]
     ends_at: datetime
     """In UTC."""
@@ -46,7 +46,7 @@ class TimetableArgs:
 
 
 class Timetable(pulumi.ComponentResource):
-    """The schedules of a stack, and the role that they act in."""
+    """The schedules of a stack, and the role that they use."""
 
     def __init__(self, name: str, args: TimetableArgs, opts: pulumi.ResourceOptions) -> None:
         super().__init__("llm-deploy:aws:Timetable", name, None, opts)
@@ -83,7 +83,7 @@ class Timetable(pulumi.ComponentResource):
 
 
 def expressions(ends_at: datetime, weekly: WeeklySchedule | None) -> list[tuple[str, str, str]]:
-    """Return what is done when, each as action, schedule expression and time zone."""
+    """Return the scheduled actions, each as action, schedule expression and time zone."""
     planned = [("terminate", f"at({ends_at:%Y-%m-%dT%H:%M:%S})", "UTC")]
     if weekly is not None:
         days = ",".join(day.upper() for day in weekly.days)
@@ -94,9 +94,9 @@ def expressions(ends_at: datetime, weekly: WeeklySchedule | None) -> list[tuple[
 
 
 def retry_s(action: str, weekly: WeeklySchedule | None) -> int:
-    """Return how long AWS tries again what it could not do, in seconds: never after the next action would come.
+    """Return for how many seconds AWS retries a failed action: never past the next action.
 
-    A start that finds no stock in the morning is tried until the stop of that day.
+    A start that finds no capacity in the morning is retried until the stop of that day.
     """
     if weekly is None or action == "terminate":
         return MAX_RETRY_S
@@ -111,11 +111,11 @@ def seconds_of_day(time: str) -> int:
 
 
 def timetable_policy(args: TimetableArgs) -> dict[str, Any]:
-    """Return what the schedules may do: end, and where asked stop and start, the instances of this stack.
+    """Return the permissions of the schedules: end this stack's instances and, with weekly hours, stop and start them.
 
-    To start a host whose disks have a customer's key (`storage.kms_key`, or the account's default), EC2 needs a grant
-    on that key from who starts it: without one it refuses, and nobody hears of it. The conditions leave the role no
-    other use of keys. The key is not named, as disks keep the one that they were made with.
+    To start a host whose disks have a customer managed key (`storage.kms_key`, or the account's default), EC2 needs a
+    grant on that key from the caller. Without it EC2 refuses the start, and no one gets a report. The conditions allow
+    the role no other use of keys. The key is not named, because disks keep the key that they were created with.
     """
     actions = ["ec2:TerminateInstances", *(["ec2:StartInstances", "ec2:StopInstances"] if args.weekly else [])]
     statement = {

@@ -1,4 +1,4 @@
-"""Calls to GCP and what every part of this folder needs for them: client, labels, names, error hints.
+"""Calls to GCP and what all of them need: client, labels, names, error hints.
 
 Creates nothing.
 """

@@ -1,4 +1,4 @@
-"""GCP as our own commands ask, beside the engine: Compute by Google's client, the rest by REST; refusals in words."""
+"""Calls to GCP by this project's commands: Compute through Google's client, other services by REST; errors in words."""
 
 import os
 import re
@@ -32,27 +32,27 @@ HOSTS = {
     "vpcaccess": "https://vpcaccess.googleapis.com",
 }
 OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_"
-"""Variables with which gcloud is told of another endpoint, such as one of Private Service Connect."""
+"""Variables that set another endpoint for gcloud, such as one of Private Service Connect."""
 
 READ_S = 8.0
 
 AGAIN_S = 10.0
-"""How long Compute is asked again while it says that it is not available; by itself its client takes ten minutes."""
+"""How long a call is retried while Compute is unavailable; the default of its client is ten minutes."""
 
 CALL_S = 20.0
-"""How long one call may take with all that its client does: names that do not resolve, many addresses, attempts."""
+"""The limit of one call, with all its client does: slow name resolution, several addresses, retries."""
 
 UNAUTHENTICATED, DENIED, MISSING, ERROR = 401, 403, 404, 400
-"""Statuses of HTTP; every status from ERROR on is a refusal."""
+"""HTTP statuses; every status from ERROR on is an error."""
 
 DISABLED = re.compile(r"has not been used in project|SERVICE_DISABLED")
-"""What a 403 says when the API is not enabled in the project."""
+"""The text of a 403 if the API is not enabled in the project."""
 
 _LOCK = threading.Lock()
 
 
 class DisabledError(DeniedError):
-    """The project has the API not enabled."""
+    """The API is not enabled in the project."""
 
 
 @cache
@@ -67,17 +67,17 @@ def compute(kind: str) -> Any:
 
 
 def ask(kind: str, method: str, **arguments: Any) -> Any:
-    """Call a method of Compute. Raises UsageError or DeployError, MissingError and DeniedError among them."""
+    """Call a method of Compute. Raises UsageError or DeployError, also as MissingError and DeniedError."""
     return _counted(kind, method, arguments.get("project"), arguments)
 
 
 def listed(kind: str, **request: Any) -> list[Any]:
-    """Return everything that Compute lists of a kind in one place, over all pages."""
+    """Return all resources of a kind that Compute lists in one place, from all pages."""
     return [each for page in _pages_of(kind, "list", request) for each in page.items]
 
 
 def everywhere(kind: str, project: str, key: str, wanted: str = "") -> list[tuple[str, Any]]:
-    """Return everything that Compute has of a kind in all zones and regions, each with where it is.
+    """Return all resources of a kind in all zones and regions, each with its location.
 
     `key` names the list in the answer; `wanted` is a filter of the API.
     """
@@ -87,7 +87,7 @@ def everywhere(kind: str, project: str, key: str, wanted: str = "") -> list[tupl
 
 
 def _pages_of(kind: str, method: str, request: dict[str, Any]) -> Iterator[Any]:
-    """Yield the pages that a method of Compute lists, each asked for by itself."""
+    """Yield the pages that a method of Compute lists, with one call a page."""
     what = f"{kind}.{method}"
     left = iter(_counted(kind, method, request.get("project"), {"request": request}).pages)
     while (page := _answer(lambda: next(left, None), what)) is not None:
@@ -95,26 +95,26 @@ def _pages_of(kind: str, method: str, request: dict[str, Any]) -> Iterator[Any]:
 
 
 def _counted(kind: str, method: str, project: str | None, arguments: dict[str, Any]) -> Any:
-    """Return what a method of Compute answers; its calls count on `project`, where the login names none."""
+    """Return the answer of a method of Compute. `project` is the quota project if the login has none."""
     client, what = compute(kind), f"{kind}.{method}"
 
     def call(quota: str | None) -> Any:
         named = {"metadata": ((HEADER, quota),)} if quota else {}
         return _answer(lambda: getattr(client, method)(**_patience(), **named, **arguments), what, project)
 
-    # Images are others', and nobody may count calls on the projects of their makers.
+    # Images belong to other projects, which cannot be the quota project of this login.
     return counted(credentials(), None if kind == "Images" else project, call)
 
 
 def _answer(call: Callable[[], Any], what: str, project: str | None = None) -> Any:
-    """Return what one call answers, in time and with its errors in words."""
+    """Return the answer of one call, within its time limit and with its errors in words."""
     with told(what, project):
         return answer_within(CALL_S, call, where=f"GCP {what}")
 
 
 @cache
 def _patience() -> dict[str, Any]:
-    """Return the arguments that say how long a method of Compute waits, and how long it asks again."""
+    """Return the arguments for the timeout and the retries of a method of Compute."""
     from google.api_core.exceptions import DeadlineExceeded, ServiceUnavailable
     from google.api_core.retry import Retry, if_exception_type
 
@@ -125,7 +125,7 @@ def _patience() -> dict[str, Any]:
 def rest(service: str, method: str, path: str, body: Any = None, *, counts_on: str | None = None, **params: str) -> Any:
     """Call another service; returns its JSON. Raises UsageError or DeployError.
 
-    `counts_on`: the project that a personal login's call counts on, where the path names none.
+    `counts_on`: the quota project of a personal login's call if the path names no project.
     """
     in_path = re.search(r"/projects/([^/:]+)", path)
     project = counts_on or (in_path[1] if in_path else params.get("project"))
@@ -142,7 +142,7 @@ def rest(service: str, method: str, path: str, body: Any = None, *, counts_on: s
 
 
 def _message(answer: Any) -> str:
-    """Return what a refusal says."""
+    """Return the text of an error."""
     try:
         return str(answer.json()["error"]["message"])
     except (ValueError, KeyError, TypeError):
@@ -150,7 +150,7 @@ def _message(answer: Any) -> str:
 
 
 def pages(service: str, path: str, key: str, *, counts_on: str | None = None, **params: str) -> list[Any]:
-    """Return everything that another service lists, over all its pages."""
+    """Return everything that another service lists, from all pages."""
     found: list[Any] = []
     while True:
         answer = rest(service, "GET", path, counts_on=counts_on, **params)
@@ -161,14 +161,14 @@ def pages(service: str, path: str, key: str, *, counts_on: str | None = None, **
 
 
 def origin(service: str) -> str:
-    """Return scheme and host of a service: Google's, or the one that gcloud's variable names."""
+    """Return scheme and host of a service: Google's, or those of gcloud's variable."""
     parts = urlsplit(os.environ.get(f"{OVERRIDE}{service.upper()}") or HOSTS[service])
     return f"{parts.scheme}://{parts.netloc}"
 
 
 @cache
 def credentials() -> Any:
-    """Return the login: from where every tool of Google looks for it."""
+    """Return the login: Application Default Credentials."""
     import google.auth
 
     with _LOCK, told("login"):
@@ -184,9 +184,9 @@ def _session() -> Any:
 
 
 def provider_environment(project: str) -> dict[str, str]:
-    """Return the variables that make the provider plugin name `project` where a personal login names none.
+    """Return the variables that give the provider plugin `project` as quota project of a personal login without one.
 
-    Asks GCP once whether the login may, as the plugin would not go on without. Empty when it may not, or need not.
+    Asks GCP once whether the login may use it, because the plugin fails if not. Empty if it may not or need not.
     """
     try:
         if quota_project(credentials(), project) is None:
@@ -195,12 +195,12 @@ def provider_environment(project: str) -> dict[str, str]:
         if quota_project(credentials(), project) is None:
             return {}
     except DeployError:
-        return {}  # whatever it is, the plugin says it, too
+        return {}  # the plugin reports the same error
     return {"USER_PROJECT_OVERRIDE": "true", "GOOGLE_BILLING_PROJECT": project}
 
 
 def refused(status: int, message: str, what: str, project: str | None = None) -> DeployError:
-    """Return an answer of GCP as one of our errors."""
+    """Return an error answer of GCP as one of this project's errors."""
     where = f"GCP {what}"
     if status == UNAUTHENTICATED:
         return UsageError("are not valid, or have expired", where="GCP credentials", hint=LOGIN_HINT)
@@ -215,7 +215,7 @@ def refused(status: int, message: str, what: str, project: str | None = None) ->
 
 @contextmanager
 def told(what: str, project: str | None = None) -> Iterator[None]:
-    """Turn what Google's libraries raise into our errors: UsageError for credentials, DeployError for the rest."""
+    """Turn errors of Google's libraries into UsageError (credentials) or DeployError (all others)."""
     import requests
     from google.api_core.exceptions import GoogleAPICallError, GoogleAPIError
     from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError, TransportError
@@ -239,12 +239,12 @@ def told(what: str, project: str | None = None) -> Iterator[None]:
 
 
 def principal(login: Any) -> str:
-    """Return who is logged in, as far as the login tells."""
+    """Return who is logged in, as far as the login shows it."""
     return str(getattr(login, "service_account_email", None) or getattr(login, "account", None) or "a personal login")
 
 
 def policy_of(project: str) -> Mapping[str, Any]:
-    """Return who may do what in a project."""
+    """Return the IAM policy of a project."""
     path = f"/v3/projects/{project}:getIamPolicy"
     policy: Mapping[str, Any] = rest("cloudresourcemanager", "POST", path, {"options": {"requestedPolicyVersion": 3}})
     return policy

@@ -1,4 +1,4 @@
-"""What to do about errors of GCP that the engine repeats during `up`, where that is more than reading them."""
+"""Hints for errors of GCP that the Pulumi engine prints during `up`, where the error itself does not say what to do."""
 
 import re
 
@@ -16,5 +16,5 @@ HINTS: tuple[Hint, ...] = (
 
 
 def hint_for(text: str) -> str:
-    """Return what to do about an error; nothing when its own words say it."""
+    """Return a hint about an error; an empty string if there is none."""
     return first_hint(HINTS, text)

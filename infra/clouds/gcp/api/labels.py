@@ -1,4 +1,4 @@
-"""Labels by which what takes some is found again, and which kinds of resources take them. The rest has its name."""
+"""The labels that find resources again, and the types that take labels. Other types are found by name."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ ID = "llm-deploy-id"
 HOST = "llm-deploy-host"
 FAMILY = "llm-deploy-family"
 KEEP = "llm-deploy-keep"
-"""On what `down` leaves in place because the stack file says so."""
+"""On resources that `down` keeps because the stack file says so."""
 
 LABELLED = frozenset(
     {
@@ -18,21 +18,21 @@ LABELLED = frozenset(
         "gcp:storage/bucket:Bucket",
     }
 )
-"""Kinds that we make and that take labels; a test compares this with the SDK."""
+"""Types that a stack creates and that take labels; a test compares this list with the SDK."""
 
 
 def own_labels(stack: str, identity: str) -> dict[str, str]:
-    """Return the labels of everything that belongs to a stack."""
+    """Return the labels of all resources of a stack."""
     return {STACK: stack, ID: identity}
 
 
 def with_labels(kind: str, props: Mapping[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
-    """Return the inputs of a resource with `labels` beneath its own; as they are where none are taken."""
+    """Return a resource's inputs with `labels` added. Its own labels win; types without labels do not change."""
     if kind not in LABELLED:
         return dict(props)
     labelled = {**props, "labels": {**labels, **(props.get("labels") or {})}}
     disk = props.get("bootDisk")
-    if disk:  # made with the instance; another label means another disk, so it carries none that people change
+    if disk:  # created with the instance; a changed label replaces the disk, so it has none that people change
         params, own = disk["initializeParams"], {key: labels[key] for key in (STACK, ID)}
         labelled["bootDisk"] = {**disk, "initializeParams": {**params, "labels": {**own, **params["labels"]}}}
     return labelled

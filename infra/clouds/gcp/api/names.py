@@ -1,4 +1,4 @@
-"""Names of what a stack makes on GCP, and whose a named thing is. A name is unique in its project."""
+"""Names of a stack's resources on GCP, and the stack that a name belongs to. Names are unique in a project."""
 
 import re
 from typing import Any
@@ -7,10 +7,10 @@ from infra.clouds.hosts import naming
 from infra.contract.stack_placement import ID
 
 DATA_SUFFIX = "-data"
-"""What a data disk's name has after that of its host."""
+"""The suffix that a data disk adds to its host's name."""
 
 ENDINGS = "[a-z0-9-]+"
-"""Most things are called as the stack, with a number or a word of their own."""
+"""Most names are the stack's name with a number or a word."""
 
 ACCOUNT = re.compile(rf"llm-(?P<id>{ID})@.*")
 """Service accounts: their ids have at most 30 characters, so the stack is only in the displayed name."""
@@ -27,5 +27,5 @@ def account_id(placement_id: str) -> str:
 
 
 def owner_by_name(name: str) -> dict[str, Any] | None:
-    """Return whose a named thing is; None when it is none of ours."""
+    """Return the owner of a named resource; None for a name that no stack uses."""
     return naming.owner_by_name(name, ENDINGS)

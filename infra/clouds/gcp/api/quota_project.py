@@ -1,8 +1,8 @@
-"""The project that GCP counts a call on (header `x-goog-user-project`), for logins that name none.
+"""The quota project of a call (header `x-goog-user-project`), for logins without one.
 
-A service account's calls count on its own project. A personal login (`gcloud auth application-default login`) has none
-unless someone set one, and several APIs refuse such calls: they are given the stack's project. A login that may not
-count calls on it (`serviceusage.services.use`) still reaches the APIs that want none: the call is repeated without.
+A service account's calls count on its own project. A personal login (`gcloud auth application-default login`) has no
+quota project unless someone set one, and several APIs refuse such calls: they get the stack's project. If the login
+may not use it (`serviceusage.services.use`), the call is repeated without, and reaches the APIs that need none.
 """
 
 import re
@@ -22,24 +22,24 @@ MISSES_PROJECT = re.compile(r"requires a quota project|without a quota project",
 MAY_NOT_USE = re.compile(r"serviceusage\.services\.use|USER_PROJECT_DENIED|required permission to use project")
 
 PERSONAL = ("google.oauth2.credentials", "google.auth.external_account_authorized_user")
-"""Modules of Google's library with the logins of people."""
+"""Modules of Google's library for personal logins."""
 
 _not_usable: set[str] = set()
-"""Projects that the login may not count its calls on."""
+"""Projects that the login may not use as quota project."""
 
 
 class QuotaProjectError(DeniedError):
-    """The call names no project to count on, or one that the login may not use. Says nothing of what was asked for."""
+    """The call has no quota project, or one that the login may not use. It says nothing about the resource."""
 
 
 def quota_refusal(message: str, where: str, project: str | None) -> QuotaProjectError | None:
-    """Return a 403 of GCP as an error about the quota project; None when it is about something else."""
+    """Return a 403 of GCP as an error about the quota project; None if it has another cause."""
     named = project or "PROJECT"
     if MAY_NOT_USE.search(message):
         what = f"this login lacks {USE_PERMISSION} on project {named}"
         hint = f"ask for {USE_ROLE}, or name a project that you may use: `{SET_COMMAND.format('PROJECT')}`"
     elif MISSES_PROJECT.search(message):
-        what = "this login names no project that the call could count on (quota project)"
+        what = "this login has no quota project, which the call needs"
         hint = f"run `{SET_COMMAND.format(named)}`"
     else:
         return None
@@ -47,18 +47,18 @@ def quota_refusal(message: str, where: str, project: str | None) -> QuotaProject
 
 
 def names_no_project(login: Any) -> bool:
-    """Return whether a login is a person's and has no quota project of its own (`set-quota-project`, environment)."""
+    """Return whether a login is a person's and has no quota project (`set-quota-project`, environment)."""
     is_person = type(login).__module__ in PERSONAL or bool(getattr(login, "is_user", False))
     return is_person and not getattr(login, "quota_project_id", None)
 
 
 def quota_project(login: Any, project: str | None) -> str | None:
-    """Return the project to name in a call; None when none has to be, or the login may not use it."""
+    """Return the quota project for a call; None if it needs none, or the login may not use it."""
     return project if project and project not in _not_usable and names_no_project(login) else None
 
 
 def counted(login: Any, project: str | None, call: Callable[[str | None], Answer]) -> Answer:
-    """Return what `call` answers, given the quota project to name; without it where the login may not use that one."""
+    """Return the result of `call` with the quota project; without it if the login may not use it."""
     named = quota_project(login, project)
     try:
         return call(named)
@@ -69,9 +69,9 @@ def counted(login: Any, project: str | None, call: Callable[[str | None], Answer
         try:
             return call(None)
         except QuotaProjectError:
-            raise refusal from None  # it names the permission that would do
+            raise refusal from None  # this error names the missing permission
 
 
 def forget() -> None:
-    """Let every project be tried again: another login may use others."""
+    """Forget the refused projects: another login may use them."""
     _not_usable.clear()

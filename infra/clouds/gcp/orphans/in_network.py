@@ -1,6 +1,6 @@
-"""What other people and services have put into a stack's own network on GCP, which cannot go before that does.
+"""Resources of other people and services in a stack's own network: GCP deletes the network only after them.
 
-Nothing of it is removed: it is named with who made it, as far as GCP tells, and with what removes it.
+They are not removed: each is reported with its creator, as far as GCP shows it, and the command that removes it.
 """
 
 import re
@@ -14,16 +14,16 @@ from infra.clouds.gcp.api.names import owner_by_name
 from infra.clouds.resources import CloudResource
 
 ZONE = re.compile(r".*[0-9]-[a-z]")
-"""The name of a zone is that of its region with a letter."""
+"""The name of a zone is its region's name and a letter."""
 
 DEFAULT_ROUTES = "default-route-"
-"""How the names of the routes begin that GCP itself makes with a network and its subnets, and removes with them."""
+"""Prefix of the routes that GCP creates with a network and its subnets, and removes with them."""
 
 VPN_GATEWAYS = (
     ("VpnGateways", "vpn_gateways", "vpnGateways"),
     ("TargetVpnGateways", "target_vpn_gateways", "targetVpnGateways"),
 )
-"""Kinds of gateways that have VPN tunnels: Google's client, the key of its answer, and the collection in a path."""
+"""Kinds of VPN gateways: Google's client, the key of its answer, and the collection in a path."""
 
 SERVICES = {
     "gke-": "GKE",
@@ -31,11 +31,11 @@ SERVICES = {
     "aet-": "Serverless VPC Access",
     "servicenetworking": "Service Networking",
 }
-"""Beginnings of the names that services of Google give to what they make, and who that is."""
+"""Name prefixes of the resources of Google services, and the service."""
 
 
 def others_in(network: CloudResource) -> list[str]:
-    """Return what others have in a network, a line each; where a kind cannot be asked for, that is the line."""
+    """Return a line for each resource of others in a network, or the reason if a kind cannot be listed."""
     project, name = str(network.detail["project"]), network.id.rpartition("/")[2]
 
     def lines(look: Callable[[str, str], Iterator[str]]) -> list[str]:
@@ -44,7 +44,7 @@ def others_in(network: CloudResource) -> list[str]:
         except DeployError as error:
             return [f"not known: {error}"]
 
-    with ThreadPoolExecutor(len(LOOKS)) as pool:  # a slow answer would hold up the looks after it
+    with ThreadPoolExecutor(len(LOOKS)) as pool:  # in parallel: a slow call would delay those after it
         return [line for answer in pool.map(lines, LOOKS) for line in answer]
 
 
@@ -61,7 +61,7 @@ def _peerings(project: str, network: str) -> Iterator[str]:
 
 
 def _routes(project: str, network: str) -> Iterator[str]:
-    """Yield static routes. GCP removes its own, and those of subnets and peerings, with what they belong to."""
+    """Yield static routes. GCP removes default routes and those of subnets and peerings itself."""
     for each in listed("Routes", project=project):
         goes_along = str(each.name).startswith(DEFAULT_ROUTES) or each.next_hop_network or each.next_hop_peering
         if not goes_along and _is_others(each) and _is_in(each.network, network):
@@ -69,7 +69,7 @@ def _routes(project: str, network: str) -> Iterator[str]:
 
 
 def _tunnels(project: str, network: str) -> Iterator[str]:
-    """Yield VPN tunnels, which keep their gateways: they name a gateway, and only that names the network."""
+    """Yield VPN tunnels, which block their gateways. A tunnel names its gateway; only the gateway names the network."""
     gateways = {
         f"/{collection}/{each.name}@{place}"
         for client, key, collection in VPN_GATEWAYS
@@ -83,7 +83,7 @@ def _tunnels(project: str, network: str) -> Iterator[str]:
 
 
 def _interconnect_attachments(project: str, network: str) -> Iterator[str]:
-    """Yield VLAN attachments, which keep their router: only that names the network."""
+    """Yield VLAN attachments, which block their router; only the router names the network."""
     routers = {
         (place, str(each.name))
         for place, each in everywhere("Routers", project, "routers")
@@ -96,7 +96,7 @@ def _interconnect_attachments(project: str, network: str) -> Iterator[str]:
 
 
 def _connectors(project: str, network: str) -> Iterator[str]:
-    """Yield connectors of Serverless VPC Access; where its API is not enabled there are none."""
+    """Yield connectors of Serverless VPC Access; nothing if its API is not enabled."""
     try:
         found = pages("vpcaccess", f"/v1/projects/{project}/locations/-/connectors", "connectors")
     except DisabledError:
@@ -109,7 +109,7 @@ def _connectors(project: str, network: str) -> Iterator[str]:
 
 
 def _located(noun: str, client: str, key: str, command: str) -> Callable[[str, str], Iterator[str]]:
-    """Return how a kind that lies in zones or regions, and names its network, is told."""
+    """Return the lookup for a kind in zones or regions that names its network."""
 
     def look(project: str, network: str) -> Iterator[str]:
         for place, each in everywhere(client, project, key):
@@ -121,7 +121,7 @@ def _located(noun: str, client: str, key: str, command: str) -> Callable[[str, s
 
 
 def _option(place: str) -> str:
-    """Return how gcloud is given a zone, a region, or `global`."""
+    """Return gcloud's option for a zone, a region, or `global`."""
     if place == "global":
         return "--global"
     return f"--zone {place}" if ZONE.fullmatch(place) else f"--region {place}"
@@ -159,4 +159,4 @@ LOOKS = (
     _located("subnet", "Subnetworks", "subnetworks", "networks subnets"),
     _peerings,
 )
-"""How each kind is listed, what needs another before that other."""
+"""The lookups of all kinds. A kind that blocks another comes before it."""

@@ -1,4 +1,4 @@
-"""The kinds of our resources on GCP, in the order in which they can be removed."""
+"""The kinds of resources that a stack can have on GCP, in the order in which they can be removed."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -19,18 +19,18 @@ ARGUMENTS = {
     "resource_policies": "resource_policy",
     "subnetworks": "subnetwork",
 }
-"""How methods of Compute call one of what they list."""
+"""The argument of Compute's methods that names one resource, by client."""
 
 OBJECTS_AT_ONCE, DELETES_AT_ONCE = 200, 8
-"""How many objects of a bucket are removed between two looks at the clock, and how many side by side."""
+"""How many objects of a bucket are removed between two checks of the time, and how many in parallel."""
 
 STOPPED = ("STOPPED", "TERMINATED", "SUSPENDED")
 STOPPED_NOTE = "stopped; GCP ends only what runs, so its disks and address cost until `up` or `down`"
-"""On an instance that somebody stopped beside the stack, or that powered itself off."""
+"""For an instance that somebody stopped outside this project, or that powered itself off."""
 
 
 def _located(name: str, client: str, key: str, scope: str) -> ResourceKind:
-    """Return a kind that Compute has in zones or regions, found by label or name."""
+    """Return a kind of Compute in zones or regions, found by label or name."""
     first, *more = key.split("_")
     collection, argument = first + "".join(map(str.title, more)), ARGUMENTS[key]
 
@@ -53,7 +53,7 @@ def _located(name: str, client: str, key: str, scope: str) -> ResourceKind:
 
 
 def _instances_of_disks(project: str, _placement_id: str | None) -> Iterator[CloudResource]:
-    """Yield the instances that disks of ours say use them, where instances may not be listed."""
+    """Yield the instances that use disks of stacks, by the disks' own lists, if instances may not be listed."""
     seen = set[str]()
     for zone, disk in everywhere("Disks", project, "disks"):
         owner = _owner(str(disk.name), dict(disk.labels))
@@ -65,9 +65,9 @@ def _instances_of_disks(project: str, _placement_id: str | None) -> Iterator[Clo
 
 
 def _disks_of_instances(project: str, _placement_id: str | None) -> Iterator[CloudResource]:
-    """Yield the disks that instances of ours say they have, where disks may not be listed.
+    """Yield the disks of stacks' instances, by the instances' own lists, if disks may not be listed.
 
-    Each is asked for by its name, as only its labels tell whether it is to be kept; that is another permission.
+    Each disk is read by name, because only its labels say whether to keep it; that takes another permission.
     """
     for zone, instance in everywhere("Instances", project, "instances"):
         owner = _owner(str(instance.name), dict(instance.labels))
@@ -80,7 +80,7 @@ def _disks_of_instances(project: str, _placement_id: str | None) -> Iterator[Clo
 
 
 def _paths(links: Iterable[object]) -> list[str]:
-    """Return links of Compute as the paths that ids are."""
+    """Return links of Compute as ids, which are paths."""
     return [str(link).rpartition("/v1/")[2] for link in links if link]
 
 
@@ -90,7 +90,7 @@ OTHERWISE = {"instance": _instances_of_disks, "disk": _disks_of_instances}
 def _global(
     name: str, client: str, argument: str, blockers: Callable[[CloudResource], list[str]] | None = None
 ) -> ResourceKind:
-    """Return a kind that Compute has once in a project, found by name."""
+    """Return a kind of Compute that is global in a project, found by name."""
 
     def find(project: str, _placement_id: str | None) -> Iterator[CloudResource]:
         for each in listed(client, project=project):
@@ -106,7 +106,7 @@ def _global(
 
 
 def _removal(client: str, wanted: Mapping[str, Any], scope: str) -> Outcome | None:
-    """Ask Compute to remove something, and return how to ask what became of the operation; None: it was gone."""
+    """Ask Compute to remove a resource. Return a function that reads the result; None if it did not exist."""
     try:
         operation = ask(client, "delete", **wanted).name
     except MissingError:
@@ -121,7 +121,7 @@ def _removal(client: str, wanted: Mapping[str, Any], scope: str) -> Outcome | No
 
 
 def _owner(name: str, labels: dict[str, str]) -> dict[str, Any] | None:
-    """Return whose a thing is: by its labels, else by its name, as a root disk has it from its host."""
+    """Return the owner of a resource: by its labels, else by its name, which a root disk has from its host."""
     if ID in labels:
         return {"stack": labels.get(STACK, "?"), "placement_id": labels[ID], "keep": KEEP in labels}
     return owner_by_name(name)
@@ -166,7 +166,7 @@ def _buckets(project: str, _placement_id: str | None) -> Iterator[CloudResource]
 
 
 def _empty_bucket(resource: CloudResource) -> bool:
-    """Remove one page of versions; return whether there are more."""
+    """Remove one page of versions; return whether more remain."""
 
     def remove(each: Any) -> None:
         path = f"/storage/v1/b/{resource.id}/o/{quote(each['name'], safe='')}"
@@ -181,7 +181,7 @@ def _empty_bucket(resource: CloudResource) -> bool:
 
 
 def _budgets(project: str, _placement_id: str | None) -> Iterator[CloudResource]:
-    """Yield budgets; where the API is not enabled there are none."""
+    """Yield budgets; nothing if the API is not enabled."""
     try:
         account = rest("cloudbilling", "GET", f"/v1/projects/{project}/billingInfo").get("billingAccountName")
         found = pages("billingbudgets", f"/v1/{account}/budgets", "budgets", counts_on=project) if account else []
@@ -191,7 +191,7 @@ def _budgets(project: str, _placement_id: str | None) -> Iterator[CloudResource]
 
 
 def _channels(project: str, _placement_id: str | None) -> Iterator[CloudResource]:
-    """Yield where mails of budgets go; where the API is not enabled there are none."""
+    """Yield the mail channels of budgets; nothing if the API is not enabled."""
     try:
         found = pages("monitoring", f"/v3/projects/{project}/notificationChannels", "notificationChannels")
     except DisabledError:
@@ -215,7 +215,7 @@ def _by_path(service: str, version: str) -> Callable[[CloudResource], None]:
 
 
 def _gone_is_fine(remove: Callable[[], object]) -> None:
-    """Remove something that may have gone meanwhile."""
+    """Remove a resource that may no longer exist."""
     try:
         remove()
     except MissingError:

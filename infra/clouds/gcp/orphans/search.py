@@ -1,6 +1,6 @@
-"""Finding and removing our resources on GCP, service by service. Never reads the Pulumi state.
+"""Finding and removing the resources of stacks on GCP, service by service. Never reads the Pulumi state.
 
-One project at a time, all its regions at once, because the API lists them so. The projects are those in the stack
+Searches one project at a time and all its regions at once, as the API lists them. The projects are those in the stack
 files and placements of this checkout.
 """
 
@@ -26,7 +26,7 @@ def find_resources(project: str, placement_id: str | None = None) -> Found:
 
 
 def find_in(project: str) -> Found:
-    """Return what one of `places` has of all stacks, in the order in which it can be removed."""
+    """Return the resources of all stacks in one of `places`, in the order in which they can be removed."""
     return find_resources(project)
 
 
@@ -37,7 +37,7 @@ def remove_resources(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Remove things and wait until they are gone. Raises DeployError with what GCP said when they do not go."""
+    """Remove resources and wait until they no longer exist. Raises DeployError with GCP's text if they remain."""
 
     def look(left: list[CloudResource]) -> Found:
         found = Found()
@@ -52,16 +52,16 @@ def remove_resources(
 
 
 def places() -> list[str]:
-    """Return where to look: the projects that this checkout knows, but for the example that our stack files come with.
+    """Return where to look: the projects that this checkout knows, without the example in the provided stack files.
 
-    A stack file that is wrong is told and hides none of the others. Raises ConfigError when no project is known.
+    An invalid stack file is reported and does not hide the others. Raises ConfigError if no project is known.
     """
     found = set(_projects_of_files()) - {EXAMPLE_PROJECT}
     for path in placement_files():
         try:
             project = parse_object(path.read_bytes()).get("project")
         except (OSError, ValueError):
-            continue  # the sweep itself tells of it
+            continue  # the sweep itself reports it
         found |= {str(project)} if project else set()
     if not found:
         raise ConfigError(
@@ -76,7 +76,7 @@ def _projects_of_files() -> Iterator[str]:
         try:
             config = load_stack(stack)
         except DeployError as error:
-            say(f"  a project that only stack {stack} names is not looked at, as its file is wrong: {error}")
+            say(f"  a project that only stack {stack} names is not searched, because its file is invalid: {error}")
             continue
         if config.cloud == "gcp":
             yield str(config.project)

@@ -145,7 +145,7 @@ def _compare(config: DeploymentConfig, quota: Any, metric: str, asked: int, own:
     if quota is None:
         return Finding("warning", about, "is not reported by the API", f"see {CONSOLE.format(config.project)}")
     used = max(0, quota.usage - own)
-    what = f"{quota.limit:g}, {used:g} in use, {asked:g} asked"
+    what = f"{quota.limit:g}, {used:g} in use, {asked:g} needed"
     if used + asked <= quota.limit:
         return Finding("ok", about, what)
     hint = f"ask for {used + asked:g} at {CONSOLE.format(config.project)}&metric={metric}"

@@ -162,7 +162,7 @@ def test_only_other_zones_in_the_file_release_what_stands(keep: list[str]) -> No
     else:
         (first, *_rest) = candidates.candidates(asked, placement(zone=B), NOW)
         assert CLOUD.replaced(asked, placement(zone=B), first.placement) == [
-            "the hosts are replaced for zones; their data volumes are also replaced, by empty ones"
+            "the hosts are replaced because of zones; their data volumes are also replaced with empty ones"
         ]
 
 
@@ -263,7 +263,9 @@ def test_a_zone_without_a_subnet_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(candidates, "call", lambda *_asked, **_named: seen)
     value = stack_value(more="existing") | {"zones": [A, B]}
 
-    with pytest.raises(ConfigError, match=rf"zones\[1\]: {B} has none of network.subnets; theirs are {A}"):
+    with pytest.raises(
+        ConfigError, match=rf"zones\[1\]: no subnet of network.subnets is in {B}; write one of their zones: {A}"
+    ):
         candidates.candidates(parse_deployment(value, "a test"), None, NOW)
 
 

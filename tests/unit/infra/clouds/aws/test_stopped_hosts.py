@@ -97,7 +97,7 @@ def test_a_disk_that_cannot_be_read_is_no_lack_of_stock(ec2: Ec2) -> None:
 def test_a_start_that_never_ends_is_told(ec2: Ec2) -> None:
     ec2.states = [("stopped", BY_HAND), ("pending", "")]
 
-    with pytest.raises(DeployError, match=f"i-1: AWS has not said after {START_S:.0f} s"):
+    with pytest.raises(DeployError, match=f"i-1: no answer from AWS after {START_S:.0f} s"):
         wake_it(ec2)
 
 

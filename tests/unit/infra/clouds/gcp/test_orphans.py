@@ -312,5 +312,5 @@ def test_a_stack_file_that_is_wrong_hides_no_project_of_the_others(
     assert places() == ["my-own-project-1"]
 
     assert (
-        "only stack broken names is not looked at, as its file is wrong: stacks/Pulumi.bro" in capsys.readouterr().err
+        "only stack broken names is not searched, because its file is invalid: stacks/Pulumi" in capsys.readouterr().err
     )

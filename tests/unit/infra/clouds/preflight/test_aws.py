@@ -59,7 +59,7 @@ def test_hosts_that_stand_need_no_image(look: Look, stands: bool, level: str) ->
     found = look({"describe_images": {"Images": []}}, placement=placement(progress=None if stands else Progress()))
 
     (line,) = [str(each) for each in found if each.about == "machine.image" and each.level == level]
-    assert "ami-0a24040000000000a is not there in ap-northeast-2" in line
+    assert "ami-0a24040000000000a does not exist in ap-northeast-2" in line
 
 
 def test_a_key_without_its_public_half_is_told(look: Look, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_key_without_its_public_half_is_told(look: Look, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"account": "999999999999"}, "login: arn:aws:iam::123456789012:user/kim is not of account 999999999999"),
+        ({"account": "999999999999"}, "login: arn:aws:iam::123456789012:user/kim is not in account 999999999999"),
         ({"region": "us-east-1"}, "region: ap-northeast-2 is not where the stack is: it is in us-east-1"),
     ],
     ids=["account", "region"],
@@ -125,7 +125,7 @@ def test_a_quota_without_an_entry_is_aws_default_and_hides_no_other(look: Look) 
 
     lines = wrong(found)
     assert lines[0].startswith("quota L-DB2E81BA (on-demand G and VT instances): 0 vCPUs (AWS's default), 0 in use, 4")
-    assert lines[1].startswith("quota L-F678F1CE (networks): 5 VPCs, 5 in use, 1 asked")
+    assert lines[1].startswith("quota L-F678F1CE (networks): 5 VPCs, 5 in use, 1 needed")
     assert len(lines) == 2
 
 
@@ -161,8 +161,8 @@ def test_a_deprecated_image_can_still_be_started(look: Look) -> None:
     assert asked == {"ImageIds": ["ami-0a24040000000000a"], "IncludeDeprecated": True, "IncludeDisabled": True}
     assert wrong(found) == []
     assert wrong(found, "warning") == [
-        "machine.image: ami-0a24040000000000a is deprecated since 2026-01-31: it works until its owner 099720109477 "
-        "removes it; write a newer image for the next host"
+        "machine.image: ami-0a24040000000000a has been deprecated since 2026-01-31: it works until its owner "
+        "099720109477 removes it; write a newer image for the next host"
     ]
 
 

@@ -30,9 +30,9 @@ def policy(**changes: Any) -> dict[str, Any]:
         pytest.param(key(KeyState="PendingDeletion"), f"{KEY} is in state PendingDeletion", id="about to go"),
         pytest.param(key(KeyState="Disabled"), f"{KEY} is in state Disabled", id="disabled"),
         pytest.param(
-            key(KeySpec="RSA_4096", KeyUsage="SIGN_VERIFY"), f"{KEY} is no symmetric key", id="for signatures"
+            key(KeySpec="RSA_4096", KeyUsage="SIGN_VERIFY"), f"{KEY} is not a symmetric key", id="for signatures"
         ),
-        pytest.param(refused("NotFoundException", "DescribeKey"), f"{KEY} is not there", id="gone"),
+        pytest.param(refused("NotFoundException", "DescribeKey"), f"{KEY} does not exist", id="gone"),
     ],
 )
 def test_a_key_that_cannot_encrypt_is_told_before(look: Look, answer: Any, told: str) -> None:
@@ -57,16 +57,16 @@ def test_a_default_key_of_a_customer_is_looked_at_too(look: Look) -> None:
         pytest.param(
             {"Policy": json.dumps(policy(Principal={"AWS": "arn:aws:iam::123456789012:user/kim"}))},
             [
-                f"lifetime.weekly: the policy of {KEY} leaves nothing to IAM, so the schedule's role could not start "
-                "hosts; allow the account's root kms:CreateGrant in it, with the condition kms:GrantIsForAWSResource"
+                f"lifetime.weekly: the policy of {KEY} does not allow IAM policies, so the schedule's role could "
+                "not start hosts; allow the account's root kms:CreateGrant in it, with the condition kms:GrantIsForAWSResource"
             ],
             id="to one person",
         ),
         pytest.param(
             refused("AccessDeniedException", "GetKeyPolicy"),
             [
-                f"lifetime.weekly: whether {KEY} lets the schedule's role start hosts could not be asked: is not "
-                "allowed (no); ask for kms:GetKeyPolicy, or use another login"
+                f"lifetime.weekly: could not check whether {KEY} lets the schedule's role start hosts: "
+                "is not allowed (no); ask for kms:GetKeyPolicy, or use another login"
             ],
             id="may not be asked",
         ),
@@ -100,7 +100,7 @@ def test_a_boundary_that_is_not_there_is_told_before(look: Look) -> None:
     answers = {"get_policy": refused("NoSuchEntity", "GetPolicy")}
 
     assert wrong(look(answers, iam={"permissions_boundary": boundary})) == [
-        f"iam.permissions_boundary: {boundary} is not there; write the ARN of a policy of this account"
+        f"iam.permissions_boundary: {boundary} does not exist; write the ARN of a policy of this account"
     ]
     assert wrong(look({"get_policy": {}}, iam={"permissions_boundary": boundary})) == []
 

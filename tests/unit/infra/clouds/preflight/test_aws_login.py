@@ -80,7 +80,7 @@ def test_without_a_login_nothing_else_is_asked(look: Look, answer: Exception, to
         ),
         pytest.param(
             GOOD["describe_regions"],
-            "region: ap-northeast-2 refuses the login, which us-east-1 takes; a session must come from",
+            "region: ap-northeast-2 refuses the login, and us-east-1 accepts it; use the region's own STS",
             id="session of the global STS",
         ),
     ],
@@ -120,8 +120,8 @@ def test_a_page_of_html_in_place_of_an_answer_is_no_traceback(look: Look) -> Non
 
     assert wrong(found) == []
     assert wrong(found, "warning") == [
-        "AWS ec2: could not be asked: was answered with something that AWS does not write, a page of HTML perhaps; is "
-        "a proxy in between? try again"
+        "AWS ec2: could not be asked: got an answer that is not from AWS, perhaps an HTML page; check for a "
+        "proxy, then try again"
     ]
 
 

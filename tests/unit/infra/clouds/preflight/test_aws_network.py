@@ -48,7 +48,7 @@ def test_a_second_subnet_of_a_zone_is_told_to_be_of_no_use(look: Look) -> None:
             ],
             [
                 f"network.subnets[0]: {SUBNET} has no route to an internet gateway: its hosts' public addresses would "
-                "not answer; name a public subnet, or add the route"
+                "not answer; write a public subnet, or add the route"
             ],
             id="private",
         ),
@@ -59,7 +59,7 @@ def test_hosts_need_a_public_subnet(look: Look, tables: list[Any], told: list[st
 
     assert wrong(look(answers, network__id=VPC, network__subnets=[SUBNET], zones=[A])) == told
     assert wrong(look(answers, network__id=VPC, network__subnets=[SUBNET], zones=[A, C])) == [
-        f"zones[1]: {C} has none of network.subnets; theirs are {A}",
+        f"zones[1]: no subnet of network.subnets is in {C}; write one of their zones: {A}",
         *told,
     ]
 
@@ -88,7 +88,10 @@ THERE = {"SubnetId": SUBNET, "VpcId": VPC, "AvailabilityZone": A}
             id="NAT",
         ),
         pytest.param(
-            [way("igw-0f", state="blackhole")], "error", "to igw-0f, which is gone (blackhole)", id="gateway gone"
+            [way("igw-0f", state="blackhole")],
+            "error",
+            "to igw-0f, which no longer exists (blackhole)",
+            id="gateway gone",
         ),
         pytest.param(
             [way("nat-0f", "NatGatewayId"), way("igw-0f", to="198.18.0.0/15")], "", "", id="NAT, clients by the gateway"
@@ -124,8 +127,8 @@ def test_a_subnet_needs_an_address_for_each_machine(look: Look) -> None:
     quotas: dict[str, float | None] = {"L-1216C47A": 256.0}
 
     assert wrong(look(answers, quotas, "type: m6i.2xlarge, count: 3", **values))[-1] == (
-        f"network.subnets[0]: {SUBNET} has 2 addresses free, and 3 machines are asked; name a larger subnet, or fewer "
-        "machines"
+        f"network.subnets[0]: {SUBNET} has 2 addresses free, and the stack needs 3; "
+        "write a larger subnet, or fewer machines"
     )
     with_own = look(answers, quotas, "type: m6i.2xlarge, count: 3", placement=placement(), **values)
     assert not [each for each in wrong(with_own) if "addresses free" in each]
@@ -136,5 +139,5 @@ def test_routes_that_may_not_be_asked_hide_no_subnet(look: Look) -> None:
 
     found = look(answers, network__id=VPC, network__subnets=[SUBNET], zones=[A])
 
-    assert wrong(found) == [f"network.subnets[0]: {SUBNET} is not there in ap-northeast-2; write one that is"]
+    assert wrong(found) == [f"network.subnets[0]: {SUBNET} does not exist in ap-northeast-2; write an existing one"]
     assert "ask for ec2:DescribeRouteTables" in " ".join(wrong(found, "warning"))

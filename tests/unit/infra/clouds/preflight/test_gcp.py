@@ -49,7 +49,7 @@ def test_a_good_day_has_no_error_and_tells_the_price() -> None:
     assert found(config()) == []
     assert f"login: operator@{PROJECT}.iam.gserviceaccount.com" in told
     assert "price: $0.363 an hour, $265 a month of 730 h" in told
-    assert any(each.startswith("quota CPUS (asia-northeast3): 72, 0 in use, 8 asked") for each in told)
+    assert any(each.startswith("quota CPUS (asia-northeast3): 72, 0 in use, 8 needed") for each in told)
 
 
 WEEKLY = {"ttl_hours": 100, "weekly": {"start": "08:00", "stop": "20:00", "time_zone": "Asia/Seoul"}}
@@ -211,7 +211,7 @@ def test_what_is_in_use_counts(store: Store) -> None:
 
     (finding,) = found(config())
 
-    assert finding.what == "1, 1 in use, 1 asked"
+    assert finding.what == "1, 1 in use, 1 needed"
 
 
 def test_what_a_stack_has_itself_is_not_in_its_way(gcp: Gcp) -> None:
@@ -221,7 +221,7 @@ def test_what_a_stack_has_itself_is_not_in_its_way(gcp: Gcp) -> None:
 
     told = {each.about: each for each in findings(config(), "prod", placement(MINE)) if each.about.startswith("quota")}
     assert {each.level for each in told.values()} == {"ok"}
-    assert told["quota CPUS (asia-northeast3)"].what == "8, 0 in use, 8 asked"
+    assert told["quota CPUS (asia-northeast3)"].what == "8, 0 in use, 8 needed"
     assert told["quota SSD_TOTAL_GB (asia-northeast3)"].what.startswith("2000, 0 in use")
     others = {each.about for each in findings(config(), "prod", placement(OTHER)) if each.level == "error"}
     regional = {f"quota {metric} (asia-northeast3)" for metric in ("CPUS", "STATIC_ADDRESSES")}
@@ -231,7 +231,7 @@ def test_what_a_stack_has_itself_is_not_in_its_way(gcp: Gcp) -> None:
 @pytest.mark.parametrize(
     ("machine", "limit", "told"),
     [
-        pytest.param(f"{SPOT}, count: 2", 0, "0, 0 in use, 2 asked; spot GPUs may need it, too", id="none at all"),
+        pytest.param(f"{SPOT}, count: 2", 0, "0, 0 in use, 2 needed; spot GPUs may need it, too", id="none at all"),
         pytest.param(SPOT, 1, None, id="some"),
         pytest.param("type: e2-standard-8, market: spot", 0, None, id="no GPU asked"),
     ],
@@ -256,7 +256,8 @@ def test_a_fallback_beyond_its_quota_is_told(store: Store) -> None:
     assert found(asked) == []
     (told,) = [str(each) for each in found(asked, "warning") if "quota" in each.about]
     assert told.startswith(
-        "machine.fallbacks[0] (n2-standard-8): quota N2_CPUS (asia-northeast3): 4, 0 in use, 8 asked; leave it out, or "
+        "machine.fallbacks[0] (n2-standard-8): quota N2_CPUS (asia-northeast3): 4, 0 in use, 8 needed; "
+        "leave it out, or "
     )
 
 

@@ -15,8 +15,8 @@ def image(**changes: object) -> Answers:
 WRONG = [
     pytest.param(
         {"values": {"account": "999999999999"}},
-        "login: arn:aws:iam::123456789012:user/kim is not of account 999999999999; log in to that account, or mend "
-        "`account`",
+        "login: arn:aws:iam::123456789012:user/kim is not in account 999999999999; log in to that account, or "
+        "correct `account`",
         id="another account",
     ),
     pytest.param(
@@ -53,14 +53,14 @@ WRONG = [
     ),
     pytest.param(
         {"answers": {"describe_images": {"Images": []}}},
-        "machine.image: ami-0a24040000000000a is not there in ap-northeast-2, or its owner does not share it with this "
-        "account; write another image",
+        "machine.image: ami-0a24040000000000a does not exist in ap-northeast-2, or its owner does not share it with "
+        "this account; write another image",
         id="image gone",
     ),
     pytest.param(
         {"answers": {"describe_images": refused("InvalidAMIID.NotFound", "DescribeImages")}},
-        "machine.image: ami-0a24040000000000a is not there in ap-northeast-2, or its owner does not share it with this "
-        "account; write another image",
+        "machine.image: ami-0a24040000000000a does not exist in ap-northeast-2, or its owner does not share it with "
+        "this account; write another image",
         id="image of others, not shared",
     ),
     pytest.param(
@@ -82,7 +82,7 @@ WRONG = [
     ),
     pytest.param(
         {"answers": {"describe_images": image(Platform="windows")}},
-        "machine.image: ami-0a24040000000000a is an image of Windows; write one of Ubuntu or Debian",
+        "machine.image: ami-0a24040000000000a is a Windows image; write an Ubuntu or Debian image",
         id="image of Windows",
     ),
     pytest.param(
@@ -97,42 +97,42 @@ WRONG = [
                 )
             }
         },
-        "storage.root_gib: 60 GiB does not hold ami-0a24040000000000a, which has 120 GiB; write at least 120",
+        "storage.root_gib: 60 GiB is too small for ami-0a24040000000000a, which has 120 GiB; write at least 120",
         id="image larger than the root disk",
     ),
     pytest.param(
         {"quotas": {"L-DB2E81BA": 0.0}},
-        f"quota L-DB2E81BA (on-demand G and VT instances): 0 vCPUs, 0 in use, 4 asked; ask for 4: {REQUEST} ec2 "
+        f"quota L-DB2E81BA (on-demand G and VT instances): 0 vCPUs, 0 in use, 4 needed; ask for 4: {REQUEST} ec2 "
         "--quota-code L-DB2E81BA --desired-value 4",
         id="on-demand quota",
     ),
     pytest.param(
         {"quotas": {"L-3819A6DF": 2.0}, "machine": "type: g5.xlarge, market: spot"},
-        f"quota L-3819A6DF (spot G and VT instances): 2 vCPUs, 0 in use, 4 asked; ask for 4: {REQUEST} ec2 "
+        f"quota L-3819A6DF (spot G and VT instances): 2 vCPUs, 0 in use, 4 needed; ask for 4: {REQUEST} ec2 "
         "--quota-code L-3819A6DF --desired-value 4",
         id="spot quota",
     ),
     pytest.param(
         {"answers": {"describe_instances": running(instance("g4dn.2xlarge"), instance("m5.large"))}},
-        f"quota L-DB2E81BA (on-demand G and VT instances): 8 vCPUs, 8 in use, 4 asked; ask for 12: {REQUEST} ec2 "
+        f"quota L-DB2E81BA (on-demand G and VT instances): 8 vCPUs, 8 in use, 4 needed; ask for 12: {REQUEST} ec2 "
         "--quota-code L-DB2E81BA --desired-value 12",
         id="quota used up by others",
     ),
     pytest.param(
         {"answers": {"describe_addresses": {"Addresses": [{}] * 5}}},
-        f"quota L-0263D0A3 (public addresses): 5 addresses, 5 in use, 1 asked; ask for 6: {REQUEST} ec2 --quota-code "
+        f"quota L-0263D0A3 (public addresses): 5 addresses, 5 in use, 1 needed; ask for 6: {REQUEST} ec2 --quota-code "
         "L-0263D0A3 --desired-value 6",
         id="addresses",
     ),
     pytest.param(
         {"answers": {"describe_vpcs": {"Vpcs": [{}] * 5}}},
-        f"quota L-F678F1CE (networks): 5 VPCs, 5 in use, 1 asked; ask for 6: {REQUEST} vpc --quota-code L-F678F1CE "
+        f"quota L-F678F1CE (networks): 5 VPCs, 5 in use, 1 needed; ask for 6: {REQUEST} vpc --quota-code L-F678F1CE "
         "--desired-value 6",
         id="networks",
     ),
     pytest.param(
         {"values": {"network__id": "vpc-0123456789abcdef0", "network__subnets": ["subnet-0123456789abcdef0"]}},
-        "network.subnets[0]: subnet-0123456789abcdef0 is not there in ap-northeast-2; write one that is",
+        "network.subnets[0]: subnet-0123456789abcdef0 does not exist in ap-northeast-2; write an existing one",
         id="subnet gone",
     ),
     pytest.param(

@@ -112,7 +112,8 @@ def test_another_end_of_life_is_announced_and_replaces_the_host_but_not_its_disk
 
     reported, longer, replaced, patched = up(300)
 
-    words = f"! {machine['name']} in {A} is replaced for another end of life; data disk, address and host key stay"
+    why = "another end of life; data disk, address and host key stay"
+    words = f"! {machine['name']} in {A} is replaced because of {why}"
     assert reported.index(words) < reported.index("make the machines")
     assert longer["ends_at"] > host["ends_at"]
     assert (longer["address"], longer["host_keys"]) == (host["address"], host["host_keys"])

@@ -1,6 +1,6 @@
-"""Leases for GCP: what is looked up once, and the places and types that may be tried, in order.
+"""Candidates on GCP: the places and machine types to try, in order, and what is looked up once for all of them.
 
-A stack that stands keeps what it has as long as its file still allows that; the rest follows as fallbacks.
+An existing stack keeps its place and type as long as its file allows them; the others follow as fallbacks.
 """
 
 import re
@@ -26,17 +26,17 @@ from infra.config import DeploymentConfig
 from infra.contract.stack_placement import KnownPlacement, Placement
 
 OUT_OF_STOCK = re.compile(
-    r"(?P<told>[^\n]*(?:RESOURCE_POOL_EXHAUSTED|does not have enough resources available to fulfill the request"
+    r"(?P<reason>[^\n]*(?:RESOURCE_POOL_EXHAUSTED|does not have enough resources available to fulfill the request"
     r"|STOCKOUT|resource_availability"
     r"|is currently unavailable in the \S+ zone"
     r"|(?:[Mm]achine|[Aa]ccelerator|[Dd]isk) type (?:with name )?'?\S+ does not exist in zone"
     r"|(?:accelerator|machine|disk)Types/\S+ was not found"
     r"|Error waiting for status:[^\n]*(?:not ?found|STOPPING|TERMINATED|SUSPENDED))[^\n]*)",
 )
-"""What means that this place has no machine now, or never. Quotas and permissions are not here: they are no better
-elsewhere. The plugin repeats the API's message and not always its code (ZONE_RESOURCE_POOL_EXHAUSTED,
-ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS). Its wait for the status of a new instance fails when GCP takes a spot
-machine back at once."""
+"""Errors of a place that does not have this machine now, or never has. Quotas and permissions are not listed: another
+place does not help. The plugin repeats the API's message and not always its code (ZONE_RESOURCE_POOL_EXHAUSTED,
+ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS). Its wait for the status of a new instance fails if GCP preempts a spot
+machine at once."""
 
 QUOTA = re.compile(r"QUOTA_EXCEEDED|quotaExceeded|Quota '\S+' exceeded")
 
@@ -44,7 +44,7 @@ QUOTA = re.compile(r"QUOTA_EXCEEDED|quotaExceeded|Quota '\S+' exceeded")
 def candidates(
     config: DeploymentConfig, previous: KnownPlacement | None, now: datetime | None = None
 ) -> list[Candidate]:
-    """Return the leases that may be tried, best first. Raises ConfigError when none is possible."""
+    """Return the candidates to try, best first. Raises ConfigError if there is none."""
     project, region = str(config.project), str(config.region)
     if previous is not None and previous.project != project:
         what = f"{project} is not where the stack is: it is in {previous.project}"
@@ -69,13 +69,13 @@ def candidates(
 
 
 def out_of_stock(text: str) -> str | None:
-    """Return GCP's words when an error only means that this place has no machine; None for every other error."""
+    """Return GCP's text if an error only means that this place has no machine; None for every other error."""
     found = OUT_OF_STOCK.search(text)
-    return found["told"].strip() if found and not QUOTA.search(text) else None
+    return found["reason"].strip() if found and not QUOTA.search(text) else None
 
 
 def _base(config: DeploymentConfig, previous: KnownPlacement | None, now: datetime | None) -> dict[str, object]:
-    """Return what does not depend on the place: kept from the lease before, or settled anew."""
+    """Return the settings that do not depend on the place: kept from the previous placement, or chosen now."""
     name = image_name(config.machine.image)
     identity, began_at = identity_and_beginning(config, previous, now, end_of_life)
     recorded = previous.image if previous is not None and previous.image_name == name else None
@@ -90,17 +90,17 @@ def _base(config: DeploymentConfig, previous: KnownPlacement | None, now: dateti
 
 
 def _zones(config: DeploymentConfig, previous: KnownPlacement | None) -> dict[str, str]:
-    """Return the zones of the region with what keeps each from use; those that are known here when that is denied."""
+    """Return the zones of the region, each with the state that blocks it; the known zones if the list is denied."""
     kept = previous.zones if previous is not None and previous.is_complete else ()
     named = dict.fromkeys([*config.zones, *kept], "")
     asked = lambda: zones_of(str(config.project), str(config.region))  # noqa: E731  # reads as a word
-    return unless_denied(asked, named or None, "the zones that are known here")
+    return unless_denied(asked, named or None, "the zones of the stack file and its placement")
 
 
 def existing_subnet(config: DeploymentConfig, previous: KnownPlacement | None = None) -> str | None:
-    """Return the subnet that the stack file names. Raises ConfigError when it is of another network, or not there.
+    """Return the subnet that the stack file names. Raises ConfigError if it is in another network or does not exist.
 
-    A stack that stands in it is not asked to prove it again where the login may not look.
+    If the login may not read it, an existing stack keeps the subnet that it already uses.
     """
     if config.network.id is None:
         return None
@@ -112,10 +112,10 @@ def existing_subnet(config: DeploymentConfig, previous: KnownPlacement | None = 
             return name
         raise
     except MissingError:
-        what, hint = f"{name} is not there in {config.region}", "write the name of a subnet of that region"
+        what, hint = f"{name} does not exist in {config.region}", "write the name of a subnet of that region"
         raise ConfigError(what, where="network.subnets[0]", hint=hint) from None
     network = subnet.network.rpartition("/")[2]
     if network != config.network.id:
-        what, hint = f"{name} belongs to {network}", f"name a subnet of {config.network.id}"
+        what, hint = f"{name} belongs to {network}", f"write a subnet of {config.network.id}"
         raise ConfigError(what, where="network.subnets[0]", hint=hint)
     return name

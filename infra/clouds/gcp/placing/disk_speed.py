@@ -1,6 +1,6 @@
-"""How fast a data disk of GCP is read: by its size, or as it is made. Pure; speeds in MiB/s.
+"""The read speed of a data disk on GCP. Pure; speeds in MiB/s.
 
-Balanced disks are faster the larger they are; Hyperdisk is made with a speed of its own.
+The speed of a balanced disk grows with its size; a Hyperdisk is created with a set speed.
 """
 
 import math
@@ -14,28 +14,28 @@ from infra.config import DeploymentConfig
 BALANCED, HYPERDISK = "pd-balanced", "hyperdisk-balanced"
 
 BASE_MIB_PER_S = 140
-"""What a balanced disk of any size has, and Hyperdisk without a word and without a price."""
+"""The base speed of a balanced disk of any size, and the free default of Hyperdisk."""
 
 MIB_PER_S_PER_GIB = 0.28
-"""What each GiB of a balanced disk adds (cloud.google.com/compute/docs/disks/performance)."""
+"""Speed that each GiB of a balanced disk adds (cloud.google.com/compute/docs/disks/performance)."""
 
 OF_MACHINE = ((16, 1200), (8, 800), (0, 240))
-"""Most that machines read from balanced disks, by their least number of vCPUs (same page, N2; others are near it)."""
+"""The most that machines read from balanced disks, by least number of vCPUs (same page, N2; others are close)."""
 
 HYPERDISK_IOPS, HYPERDISK_IOPS_PER_MIB, HYPERDISK_MOST_MIB_PER_S = 3000, 4, 2400
-"""Of Hyperdisk Balanced (cloud.google.com/compute/docs/disks/hd-types/hyperdisk-balanced)."""
+"""Limits of Hyperdisk Balanced (cloud.google.com/compute/docs/disks/hd-types/hyperdisk-balanced)."""
 
 
 @dataclass(frozen=True)
 class ProvisionedSpeed:
-    """What a Hyperdisk is made to give beyond what has no price."""
+    """The speed of a Hyperdisk above the free default."""
 
     mib_per_s: int
     iops: int
 
 
 def provisioned_speed(config: DeploymentConfig, machine_type: str) -> ProvisionedSpeed | None:
-    """Return the speed that a data disk is made with; None for types without one, and where the base is enough."""
+    """Return the speed that a data disk is created with; None for types without one, or if the base is enough."""
     needed = needed_mib_per_s(config.serving) or 0.0
     if disk_type(machine_type) != HYPERDISK or needed <= BASE_MIB_PER_S:
         return None
@@ -44,9 +44,9 @@ def provisioned_speed(config: DeploymentConfig, machine_type: str) -> Provisione
 
 
 def least_gib(config: DeploymentConfig) -> int:
-    """Return the size from which on a balanced disk is as fast as the start needs; 0 where size is not what counts.
+    """Return the least size at which a balanced disk is as fast as the start needs; 0 if size does not matter.
 
-    No larger than for the speed that the machine can read.
+    Not larger than the machine's own read speed requires.
     """
     needed = needed_mib_per_s(config.serving) or 0.0
     if _is_hyperdisk(config) or needed <= BASE_MIB_PER_S:
@@ -55,7 +55,7 @@ def least_gib(config: DeploymentConfig) -> int:
 
 
 def data_volume(config: DeploymentConfig, size_gib: int, machine_type: str) -> DataVolume:
-    """Return the data disk of each host. The price of a Hyperdisk's speed is not in our tables."""
+    """Return the data disk of each host. The price tables do not have the speed of a Hyperdisk."""
     made = provisioned_speed(config, machine_type)
     return DataVolume(
         kind=disk_type(machine_type),
@@ -66,7 +66,7 @@ def data_volume(config: DeploymentConfig, size_gib: int, machine_type: str) -> D
 
 
 def mib_per_s(config: DeploymentConfig, size_gib: int, machine_type: str | None = None) -> int:
-    """Return how fast a stack's data disk of this size is read, on its first machine type unless another is named."""
+    """Return the read speed of a data disk of this size, on the stack's first machine type unless another is given."""
     on = machine_type or str(config.machine.type)
     if disk_type(on) == HYPERDISK:
         made = provisioned_speed(config, on)

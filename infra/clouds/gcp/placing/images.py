@@ -1,4 +1,4 @@
-"""Images by the names that a stack file uses: families of their makers."""
+"""Images by the names that a stack file uses: image families of their makers."""
 
 from core.errors import ConfigError
 from infra.clouds.denied_calls import MissingError
@@ -10,10 +10,10 @@ FAMILIES = {
     "ubuntu-22.04": ("ubuntu-os-cloud", "ubuntu-2204-lts"),
     "deep-learning": ("deeplearning-platform-release", "common-cu129-ubuntu-2204-nvidia-580"),
 }
-"""Project and family, as seen in public use in 2026. Families are retired now and then; preflight tells when one is."""
+"""Project and family, as in public use in 2026. Families are retired sometimes; preflight reports that."""
 
 GOOD = ("", "ACTIVE", "DEPRECATED")
-"""States of an image's deprecation in which machines can still be made of it."""
+"""Deprecation states of an image that can still start machines."""
 
 
 def image_name(asked: str | None) -> str:
@@ -22,7 +22,7 @@ def image_name(asked: str | None) -> str:
 
 
 def resolve_image(name: str) -> str:
-    """Return the path of an image: the newest of its family, or the one that is named. Raises ConfigError."""
+    """Return the path of an image: the newest of its family, or the named one. Raises ConfigError."""
     project, family = FAMILIES.get(name) or _parts(name)
     if family is None:
         return name
@@ -35,7 +35,7 @@ def resolve_image(name: str) -> str:
 
 
 def image_exists(path: str) -> bool:
-    """Return whether machines can be made of an image."""
+    """Return whether an image can start machines."""
     _projects, project, *_between, name = path.split("/")
     try:
         image = ask("Images", "get", project=project, image=name)
@@ -45,6 +45,6 @@ def image_exists(path: str) -> bool:
 
 
 def _parts(path: str) -> tuple[str, str | None]:
-    """Return project and family of an image's path; no family for a single image."""
+    """Return project and family of an image's path; family None for a single image."""
     _projects, project, _global, _images, *name = path.split("/")
     return project, name[1] if name[0] == "family" else None

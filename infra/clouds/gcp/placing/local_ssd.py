@@ -1,4 +1,4 @@
-"""Hosts with local SSDs, which GCP does not stop: no other machine type can be given to one that exists."""
+"""Hosts with local SSDs: GCP does not stop them, so an existing host cannot change its machine type."""
 
 from catalog.gcp_shapes import accelerator_type, family
 from catalog.machines import find_machine
@@ -9,9 +9,9 @@ from infra.contract.stack_placement import Placement
 
 
 def without_stops(places: list[Place], previous: Placement) -> list[Place]:
-    """Return the places without those for which the plugin would stop a host with local SSDs: it fails half-way.
+    """Return the places without those for which the plugin would stop a host with local SSDs, which fails half-way.
 
-    A type of another family is no such place: for it the host is made anew. Raises ConfigError when no place is left.
+    A type of another family stays in the list, because it replaces the host. Raises ConfigError if no place remains.
     """
     before = previous.machine_type
     row = find_machine("gcp", before)
@@ -28,6 +28,6 @@ def without_stops(places: list[Place], previous: Placement) -> list[Place]:
 
 
 def _is_free(before: str, after: str) -> bool:
-    """Return whether a host gets from one type to the other without being stopped and changed."""
+    """Return whether a host gets the other type without being stopped and changed."""
     model_stays = (family(before), accelerator_type(before)) == (family(after), accelerator_type(after))
     return before == after or not model_stays

@@ -1,7 +1,7 @@
-"""What a stack has that stands, and what a changed file would take from it: its data disks, and its hosts.
+"""Which hosts and data disks of an existing stack a changed file would replace.
 
-A data disk that cannot follow is refused. A host that the vendor's plugin cannot change in place is made anew, which is
-told before anything is done. Changes nothing.
+A change that would replace a data disk is refused. A host that Google's plugin cannot change in place is replaced,
+which is reported before anything is done. Changes nothing.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ STAYING = "data disk, address and host key stay"
 RUNNING = ("PROVISIONING", "STAGING", "RUNNING")
 """Statuses in which an instance has its processors and GPUs."""
 
-BLANK = "its data disk is also replaced, by an empty one"
+BLANK = "its data disk is also replaced with an empty one"
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ def data_disks(placement: Placement) -> list[DataDisk]:
 
 
 def keeping_disks(places: list[Place], config: DeploymentConfig, placement: KnownPlacement) -> list[Place]:
-    """Return the places that leave the data disks of a stack as they are.
+    """Return the places that keep the data disks of a stack.
 
-    The plugin makes an empty disk of one that would shrink or change its type. Raises ConfigError where only that is
-    left to do. A spot machine may leave its disk behind, as it may leave its zone.
+    The plugin replaces a disk that would shrink or change its type with an empty one. Raises ConfigError if all places
+    do that. A spot machine may leave its disk behind, because it may leave its zone.
     """
     disks = data_disks(placement)
     if placement.is_complete or own_instances(placement):  # else they are blank
@@ -60,8 +60,8 @@ def keeping_disks(places: list[Place], config: DeploymentConfig, placement: Know
     if not kept:
         (zone, machine_type), *_others = places
         disk = there[zone]
-        what = f"{machine_type} takes {disk_type(machine_type)}, and {disk.name} is {disk.type}, which cannot change"
-        hint = f"take a type with {disk.type}, or take the stack down first"
+        what = f"{machine_type} needs {disk_type(machine_type)}, and {disk.name} is {disk.type}, which cannot change"
+        hint = f"write a type with {disk.type}, or take the stack down first"
         raise ConfigError(what, where="machine.type", hint=hint)
     return kept
 
@@ -74,7 +74,7 @@ def replaced(config: DeploymentConfig, previous: Placement, first: Placement) ->
         why = [*replaced_for(previous, first), *_unchangeable(config, host, previous, first)]
         if why:
             stay = all((disk.zone, disk.type) == (first.zone, disk_type(first.machine_type)) for disk in disks)
-            told.append(f"{host.name} in {zone} is replaced for {', '.join(why)}; {STAYING if stay else BLANK}")
+            told.append(f"{host.name} in {zone} is replaced because of {', '.join(why)}; {STAYING if stay else BLANK}")
     return told
 
 
@@ -84,12 +84,12 @@ def own_instances(placement: Placement) -> list[tuple[str, Any]]:
 
 
 def runs(placement: Placement) -> bool:
-    """Return whether a host of a placement runs, or is about to."""
+    """Return whether a host of a placement runs or starts."""
     return any(host.status in RUNNING for _zone, host in _own(placement, "Instances", "instances"))
 
 
 def keeps_end(config: DeploymentConfig, previous: Placement, first: Placement) -> bool:
-    """Return whether a stack has hosts, and GCP ends all of them at the end of life that they shall have."""
+    """Return whether a stack has hosts and GCP ends all of them at the end of life in the stack file."""
     ends_at = end_of_life(config, first)
     return {_ends_at(host) for _zone, host in _own(previous, "Instances", "instances")} == {ends_at}
 
@@ -104,7 +104,7 @@ def _refuse_smaller(config: DeploymentConfig, disks: list[DataDisk]) -> None:
 
 
 def _unchangeable(config: DeploymentConfig, host: Any, previous: Placement, first: Placement) -> Iterator[str]:
-    """Yield the keys whose change the plugin makes a new instance for."""
+    """Yield the keys whose change replaces the instance."""
     if _model(previous) != _model(first):
         yield "machine.type"
     if (host.scheduling.provisioning_model == "SPOT") != (config.machine.market == "spot"):
@@ -122,10 +122,10 @@ def _ends_at(host: Any) -> datetime | None:
 
 
 def _model(placement: Placement) -> tuple[str, str | None]:
-    """Return what of a machine type stays in a change in place."""
+    """Return the part of a machine type that a change in place cannot alter."""
     return family(placement.machine_type), accelerator_type(placement.machine_type)
 
 
 def _own(placement: Placement, client: str, key: str) -> list[tuple[str, Any]]:
-    """Return what a stack has of a kind, each with where it is."""
+    """Return a stack's resources of a kind, each with its location."""
     return everywhere(client, str(placement.project), key, f'labels.{ID} = "{placement.id}"')

@@ -1,4 +1,4 @@
-"""Where GCP offers which machine types. What is in stock only a launch tells; a spot price is the same in all zones."""
+"""Where GCP offers which machine types. Only a launch shows the stock; a spot price is the same in all zones."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ UP = "UP"
 
 
 def zones_of(project: str, region: str) -> dict[str, str]:
-    """Return the zones of a region: by name, "" or the status in which nothing is made."""
+    """Return the zones of a region: by name, "" or the status that blocks the zone."""
     seen = {str(each.name): str(each.status) for each in listed("Zones", project=project) if _region(each) == region}
     return {zone: "" if seen[zone] == UP else seen[zone] for zone in sorted(seen)}
 
@@ -19,7 +19,7 @@ def _region(zone: Any) -> str:
 
 
 def offered(project: str, region: str, types: tuple[str, ...]) -> dict[str, list[str]]:
-    """Return the zones of a region that offer each machine type, with its accelerator where it has one beside it."""
+    """Return the zones of a region that offer each machine type, with its separate accelerator if it has one."""
     return {each: sorted(_zones(project, each, region)) for each in types}
 
 

@@ -1,1 +1,1 @@
-"""What would make `up` fail on GCP, asked before anything is created. Only reads."""
+"""The causes that would make `up` fail on GCP, checked before anything is created. Only reads."""

@@ -40,19 +40,19 @@ ABOUT_API = "API "
 
 SCHEDULE_ROLE = "roles/compute.instanceAdmin.v1"
 SCHEDULE_ROLES = (SCHEDULE_ROLE, "roles/compute.admin", "roles/editor", "roles/owner")
-"""Roles with which the account of the Compute Engine service may start and stop instances."""
+"""Roles that let the account of the Compute Engine service start and stop instances."""
 
 PREDEFINED = "roles/"
-"""Beginning of the names of Google's own roles. Those of a project or an organisation may hold any permission."""
+"""Prefix of Google's predefined roles. Roles of a project or an organisation may have any permission."""
 
 OTHERS_FIRST = f"it comes before the stack's own rules ({priorities.DENY}): have it narrowed, or leave network.id out"
 
 CURRENCY = "USD"
-"""In which our budgets are; the API takes none in another currency than that of the billing account."""
+"""Currency of the budgets; the API accepts only the currency of the billing account."""
 
 
 def findings(config: DeploymentConfig, stack: str, placement: KnownPlacement | None) -> list[Finding]:
-    """Return what was found. Raises UsageError without a valid login: then nothing else could be asked."""
+    """Return the findings. Raises UsageError without a valid login: no other check could run."""
     found = [Finding("ok", "login", principal(credentials())), *_project(str(config.project))]
     is_there = found[-1].level != "error"
     apis = list(_apis(config)) if is_there else []
@@ -64,7 +64,7 @@ def findings(config: DeploymentConfig, stack: str, placement: KnownPlacement | N
 
 
 def _checks(config: DeploymentConfig, stack: str, placement: KnownPlacement | None) -> list[tuple[str, Check]]:
-    """Return what to look at, each with the API that it takes; none: it is asked without the project."""
+    """Return the checks, each with the API that it needs, "" if it needs none."""
     return [
         (COMPUTE_API, lambda: _types(config)),
         (COMPUTE_API, lambda: _image(config, placement)),
@@ -91,14 +91,14 @@ def _project(project: str) -> Iterator[Finding]:
     except QuotaProjectError as error:
         yield Finding("error", "login", error.what, error.hint)
         return
-    except DisabledError as error:  # that it is not enabled is told with the other APIs
-        yield Finding("warning", "project", f"{project} could not be asked for: {error.what}", error.hint)
+    except DisabledError as error:  # the check of the APIs reports that it is not enabled
+        yield Finding("warning", "project", f"could not look up {project}: {error.what}", error.hint)
         return
-    except (DeniedError, MissingError) as error:  # the same answer for a project that does not exist and for another's
+    except (DeniedError, MissingError) as error:  # the same answer for a missing project and for another owner's
         yield Finding("error", "project", f"{project}: {error.what}", hint)
         return
     except DeployError as error:
-        yield Finding("warning", "project", f"{project} could not be asked for: {error.what}", error.hint)
+        yield Finding("warning", "project", f"could not look up {project}: {error.what}", error.hint)
         return
     if seen.get("state") != "ACTIVE":
         yield Finding("error", "project", f"{project} is {str(seen.get('state')).lower()}", hint)
@@ -107,7 +107,7 @@ def _project(project: str) -> Iterator[Finding]:
 
 
 def _apis(config: DeploymentConfig) -> Iterator[Finding]:
-    """Yield whether the services are enabled; who may not ask finds out as soon as one is used."""
+    """Yield whether the services are enabled. If the login may not ask, the first use of a service shows it."""
     asked = [*APIS, *([BUCKET_API] if config.storage.bucket else []), *(BUDGET_APIS if config.lifetime.budget else ())]
     for name in asked:
         try:
@@ -144,7 +144,7 @@ def _image(config: DeploymentConfig, placement: KnownPlacement | None) -> Iterat
     except ConfigError as error:
         yield Finding("error", error.where, error.what, error.hint)
         return
-    yield image_finding(name, path, placement, is_there=image_exists(path), what="is not there, or is obsolete")
+    yield image_finding(name, path, placement, is_there=image_exists(path), what="does not exist, or is obsolete")
 
 
 def _network(config: DeploymentConfig) -> Iterator[Finding]:
@@ -161,7 +161,7 @@ def _network(config: DeploymentConfig) -> Iterator[Finding]:
 
 
 def _schedule(config: DeploymentConfig) -> Iterator[Finding]:
-    """Yield whether GCP's own service may start and stop what a weekly schedule asks it to."""
+    """Yield whether GCP's service account may start and stop the hosts for a weekly schedule."""
     if config.lifetime.weekly is None:
         return
     number = str(rest("cloudresourcemanager", "GET", f"/v3/projects/{config.project}")["name"]).rpartition("/")[2]
@@ -172,7 +172,7 @@ def _schedule(config: DeploymentConfig) -> Iterator[Finding]:
         return
     own = [role for role in roles if not role.startswith(PREDEFINED)]
     if own:
-        what = f"whether {', '.join(own)} lets {agent} start and stop instances cannot be seen from here"
+        what = f"could not check whether {', '.join(own)} lets {agent} start and stop instances"
         hint = "let the role have compute.instances.start and compute.instances.stop"
         yield Finding("warning", "lifetime.weekly", what, hint)
         return
@@ -181,7 +181,7 @@ def _schedule(config: DeploymentConfig) -> Iterator[Finding]:
 
 
 def _budget(config: DeploymentConfig) -> Iterator[Finding]:
-    """Yield whether the billing account takes a budget in our currency; after `up` has made the rest it is late."""
+    """Yield whether the billing account takes a budget in dollars: `up` would fail late, after all else."""
     budget = config.lifetime.budget
     if budget is None:
         return
@@ -193,9 +193,7 @@ def _budget(config: DeploymentConfig) -> Iterator[Finding]:
         yield Finding("ok", "lifetime.budget", f"{budget.billing_account} is charged in {CURRENCY}")
         return
     if not currency:
-        what = (
-            f"GCP does not say in which currency {budget.billing_account} is charged; a budget takes {CURRENCY} alone"
-        )
+        what = f"GCP does not say in which currency {budget.billing_account} is charged; a budget must be in {CURRENCY}"
         yield Finding("warning", "lifetime.budget", what, "look it up in the console, under Billing")
         return
     what = f"{budget.billing_account} is charged in {currency}, and takes no budget in {CURRENCY}"

@@ -1,7 +1,7 @@
-"""Firewall rules that an existing network or its organisation has, and that let in what ours would keep out.
+"""Firewall rules of an existing network or its organisation that let in traffic which the stack's rules refuse.
 
-Ours hold for one service account, and come before those of most networks (firewall.py). What comes before them is its
-owner's business: it is told, and nothing of it is changed.
+The stack's rules apply to one service account and come before those of most networks (firewall.py). Rules with a higher
+priority belong to the network's owner: they are reported and not changed.
 """
 
 from collections.abc import Iterator
@@ -11,18 +11,18 @@ from infra.clouds.gcp.api.client import ask
 from infra.clouds.gcp.program import priorities
 
 BEFORE_RULES = "BEFORE_CLASSIC_FIREWALL"
-"""The order of a network whose policies come before the rules; else they come after, where ours have the last word."""
+"""The order of a network whose policies come before the rules. In the other order, the stack's rules decide."""
 
 ANY_PORT = "any"
 
 
 def open_before_ours(project: str, network: str) -> Iterator[str]:
-    """Yield each rule that opens a port of every machine in a network and comes before our refusal, in words."""
+    """Yield a text for each rule that opens a port of every machine in a network, before the stack's deny rule."""
     effective = ask("Networks", "get_effective_firewalls", project=project, network=network)
     for rule in effective.firewalls:
         opens = rule.direction == "INGRESS" and not rule.disabled and rule.allowed
         if opens and rule.priority < priorities.DENY and not (rule.target_tags or rule.target_service_accounts):
-            # Google's client calls IPProtocol so.
+            # Google's client has this name for IPProtocol.
             ports = _ports((str(each.I_p_protocol), each.ports) for each in rule.allowed)
             yield _told(f"{rule.name} (priority {rule.priority})", ports, rule.source_ranges)
     policies = [each for each in effective.firewall_policys if each.rules]
@@ -41,7 +41,7 @@ def _order(project: str, network: str) -> str:
 
 
 def _lets_in(rule: Any) -> bool:
-    """Return whether a rule of a policy opens something of every machine."""
+    """Return whether a rule of a policy opens a port of every machine."""
     is_for_some = rule.target_service_accounts or rule.target_secure_tags
     return bool(rule.direction == "INGRESS" and rule.action == "allow" and not rule.disabled and not is_for_some)
 

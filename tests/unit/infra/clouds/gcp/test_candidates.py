@@ -171,7 +171,10 @@ def test_a_stack_does_not_move_to_another_region(placement: KnownPlacement) -> N
         ),
         pytest.param("type: e2-standard-8", {"zones": [f"{A[:-1]}d"]}, r"zones\[0\]: .*-d is not a zone", id="zone"),
         pytest.param(
-            "type: e2-standard-8", {"network": {"id": "shared", "subnets": ["gone"]}}, r"gone is not there", id="subnet"
+            "type: e2-standard-8",
+            {"network": {"id": "shared", "subnets": ["gone"]}},
+            r"gone does not exist",
+            id="subnet",
         ),
     ],
 )

@@ -16,7 +16,7 @@ from tests.unit.infra.clouds.gcp.made import LEASE, MINE, ZONE, make_disk, make_
 G2, A3 = (ZONE, "g2-standard-4"), (ZONE, "a3-highgpu-8g")
 E2 = "type: e2-standard-4"
 SPOT = f"{E2}, market: spot"
-STAY, BLANK = "data disk, address and host key stay", "its data disk is also replaced, by an empty one"
+STAY, BLANK = "data disk, address and host key stay", "its data disk is also replaced with an empty one"
 
 
 def config(machine: str = E2, **more: Any) -> DeploymentConfig:
@@ -31,8 +31,8 @@ def test_a_machine_that_takes_other_disks_is_refused(gcp: Gcp) -> None:
         keeping_disks([A3], config(), LEASE)
 
     assert str(refused.value) == (
-        f"machine.type: a3-highgpu-8g takes hyperdisk-balanced, and llm-prod-{MINE}-1-data is pd-balanced, which cannot"
-        " change; take a type with pd-balanced, or take the stack down first"
+        f"machine.type: a3-highgpu-8g needs hyperdisk-balanced, and llm-prod-{MINE}-1-data is pd-balanced, which cannot"
+        " change; write a type with pd-balanced, or take the stack down first"
     )
 
 
@@ -78,7 +78,7 @@ def test_hosts_that_are_made_anew_are_told(
 
     seen = replaced(config(machine, **more), LEASE, LEASE.model_copy(update=first))
 
-    assert seen == ([f"llm-prod-{MINE}-1 in {ZONE} is replaced for {told}"] if told else [])
+    assert seen == ([f"llm-prod-{MINE}-1 in {ZONE} is replaced because of {told}"] if told else [])
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,8 @@ def test_a_default_key_of_a_customer_is_looked_at_too(look: Look) -> None:
             {"Policy": json.dumps(policy(Principal={"AWS": "arn:aws:iam::123456789012:user/kim"}))},
             [
                 f"lifetime.weekly: the policy of {KEY} does not allow IAM policies, so the schedule's role could "
-                "not start hosts; allow the account's root kms:CreateGrant in it, with the condition kms:GrantIsForAWSResource"
+                "not start hosts; allow the account's root kms:CreateGrant in it, "
+                "with the condition kms:GrantIsForAWSResource"
             ],
             id="to one person",
         ),

@@ -33,9 +33,7 @@ from tests.unit.infra.clouds.preflight.canned_aws import GOOD, InRegion, Look, r
             id="expired, or the clock",
         ),
         pytest.param(refused("InvalidClientTokenId"), "AWS credentials: are not valid; log in", id="not valid"),
-        pytest.param(
-            refused("SignatureDoesNotMatch"), "AWS credentials: do not belong together", id="secret of another key"
-        ),
+        pytest.param(refused("SignatureDoesNotMatch"), "AWS credentials: do not match", id="secret of another key"),
         pytest.param(
             refused("SignatureDoesNotMatch", message="Signature expired: 20261129T1 is now earlier than 20261129T2"),
             "this computer's clock: is wrong (Signature expired: 20261129T1",

@@ -280,8 +280,8 @@ def test_hyperdisk_does_not_count_among_other_disks(machine: str, counts: bool) 
         ),
         (
             {"currency": ""}, "warning",
-            "lifetime.budget: GCP does not say in which currency 012345-6789AB-CDEF01 is charged; a budget takes USD "
-            "alone; look it up in the console, under Billing",
+            "lifetime.budget: GCP does not say in which currency 012345-6789AB-CDEF01 is charged; a budget must "
+            "be in USD; look it up in the console, under Billing",
         ),
     ],
 )  # fmt: skip

@@ -1,8 +1,8 @@
-"""Starting the hosts of a stack that were stopped: by a person, or by a weekly schedule whose start found no stock.
+"""Starts the stopped hosts of a stack: stopped by a person, or by a weekly schedule whose start found no stock.
 
-Waits before for those that are about to stop or end.
+First waits for hosts that are stopping or ending.
 
-The engine starts only hosts without weekly hours (`desired_status`): others may be asleep.
+Pulumi starts only hosts without weekly hours (`desired_status`): the others may be stopped on schedule.
 """
 
 import time
@@ -15,10 +15,10 @@ from infra.clouds.stopped_hosts import START_S, wait_for_ends, wait_for_start
 from infra.contract.stack_placement import Placement
 
 STARTS = {"STOPPED": "start", "TERMINATED": "start", "SUSPENDED": "resume"}
-"""Statuses of an instance that does not run -> the method that lets it run again."""
+"""Status of an instance that does not run -> the method that starts it."""
 
 ENDING = ("PENDING_STOP", "STOPPING", "SUSPENDING")
-"""Statuses of an instance that is about to stop; one that is being deleted has STOPPING, too."""
+"""Statuses of an instance that is stopping; one that is being deleted has STOPPING too."""
 
 
 def await_ends(
@@ -27,7 +27,7 @@ def await_ends(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Wait until no host of a placement is about to stop or end. Raises DeployError if that takes too long."""
+    """Wait until no host of a placement is stopping or ending. Raises DeployError if that takes too long."""
 
     def ending() -> list[str]:
         return [f"{host.name} is {host.status}" for _zone, host in own_instances(placement) if host.status in ENDING]
@@ -38,7 +38,7 @@ def await_ends(
 def wake(placement: Placement) -> list[str]:
     """Start the stopped hosts of a placement, and return their names.
 
-    Raises DeployError with GCP's words, such as those that the zone has no machine.
+    Raises DeployError with GCP's text, for example that the zone has no machine.
     """
     started = []
     for zone, host in own_instances(placement):
@@ -49,7 +49,7 @@ def wake(placement: Placement) -> list[str]:
 
 
 def _start(project: str, zone: str, name: str, method: str) -> None:
-    """Start or resume an instance, and wait until GCP has one or says why not."""
+    """Start or resume an instance, and wait until GCP has started it or says why not."""
     operation = ask("Instances", method, project=project, zone=zone, instance=name).name
     where, hint = f"{method} of {name} in {zone}", "see `gcloud compute operations list`"
 
@@ -58,5 +58,5 @@ def _start(project: str, zone: str, name: str, method: str) -> None:
         done = seen.status.name == "DONE"
         return [f"{each.code}: {each.message}" for each in seen.error.errors] if done else None
 
-    late = DeployError(f"GCP has not said after {START_S:.0f} s", where=where, hint=hint)
+    late = DeployError(f"no answer from GCP after {START_S:.0f} s", where=where, hint=hint)
     wait_for_start(ended, late=late, where=where)

@@ -1,8 +1,8 @@
-"""Policies of an organisation on GCP that would refuse what a stack makes, asked for before anything is made.
+"""Organisation policies on GCP that would refuse a stack's resources, read before anything is created.
 
-They hold for what is made anew: of a stack that stands they are told as warnings. Asked through Resource Manager's v1,
-which needs no further API in the project and knows the constraints below; the newer ones of an organisation
-(`compute.managed.…`, `custom.…`) it does not tell.
+They apply to new resources: for an existing stack they are warnings. The calls use Resource Manager v1, which needs no
+further API in the project and knows the constraints below. It does not report an organisation's newer constraints
+(`compute.managed.…`, `custom.…`).
 """
 
 import re
@@ -27,26 +27,26 @@ PERMISSION, ROLE = "orgpolicy.policy.get", "roles/orgpolicy.policyViewer"
 AT_ONCE = 8
 
 CONTINENTS = ("us", "asia", "europe")
-"""Value groups of locations of which no region is in two (`in:us-locations`)."""
+"""Value groups of locations; no region is in two of them (`in:us-locations`)."""
 
 Verdict = Literal["allowed", "denied", "unknown"]
 Match = Callable[[str], bool | None]
-"""Whether an entry of a list means what the stack needs; None where that cannot be told from its text."""
+"""Whether an entry of a list matches what the stack needs; None if its text does not show it."""
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """One constraint, and what of the stack it would refuse."""
+    """One constraint, and the part of the stack that it would refuse."""
 
     name: str
     refuses: str
-    """In words, as the reason why `up` would fail."""
+    """The reason why `up` would fail."""
     match: Match | None = None
-    """For a list; None: the constraint is on or off."""
+    """For a list; None if the constraint is only on or off."""
 
 
 def policy_findings(config: DeploymentConfig, stack: str, placement: KnownPlacement | None) -> Iterator[Finding]:
-    """Yield the policies that refuse what the stack makes, and whether they could be asked for."""
+    """Yield the policies that refuse the stack's resources, and whether they could be read."""
     wanted = list(_constraints(config, stack, placement))
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = [pool.submit(_effective, str(config.project), each.name) for each in wanted]
@@ -72,7 +72,7 @@ def policy_findings(config: DeploymentConfig, stack: str, placement: KnownPlacem
 
 
 def judge(constraint: Constraint, policy: Mapping[str, Any]) -> Verdict:
-    """Return what an effective policy says of what the stack needs."""
+    """Return what an effective policy says about the stack's needs."""
     if constraint.match is None:
         return "denied" if policy.get("booleanPolicy", {}).get("enforced") else "allowed"
     listed = policy.get("listPolicy", {})
@@ -137,7 +137,7 @@ def _constraints(config: DeploymentConfig, stack: str, placement: KnownPlacement
 
 
 def is_location(entry: str, region: str) -> bool | None:
-    """Return whether an entry of `gcp.resourceLocations` means a region; None where only Google's groups tell."""
+    """Return whether an entry of `gcp.resourceLocations` covers a region; None for a Google group."""
     kind, _colon, name = entry.rpartition(":")
     if kind != "in":
         if name == region:
@@ -152,21 +152,21 @@ def is_location(entry: str, region: str) -> bool | None:
 
 
 def _is_or_under(entry: str, resource: str) -> bool | None:
-    """Return whether an entry means a resource; None for a folder or an organisation that it may lie under."""
+    """Return whether an entry covers a resource; None for a folder or an organisation that may contain it."""
     if entry.startswith("under:"):
         return True if entry == f"under:{resource}" else None
     return entry.removeprefix("is:") == resource
 
 
 def _names_host(entry: str, names: set[str]) -> bool | None:
-    """Return whether an entry of `compute.vmExternalIpAccess` means one of the hosts."""
+    """Return whether an entry of `compute.vmExternalIpAccess` covers one of the hosts."""
     if entry.startswith("under:"):
         return None
     return entry.rpartition("/")[2] in names
 
 
 def _instances(config: DeploymentConfig, stack: str, placement: Placement | None) -> set[str]:
-    """Return the names of the hosts; none of a stack that has no id yet, which no policy can name."""
+    """Return the names of the hosts; empty for a stack without an id, which no policy can name."""
     if placement is None:
         return set()
     return {node_name(physical_name(stack, placement), number) for number in range(1, config.machine.count + 1)}

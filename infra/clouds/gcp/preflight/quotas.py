@@ -1,4 +1,4 @@
-"""Quotas of GCP against what a stack asks: processors, GPUs (on demand and spot apart), disks, addresses."""
+"""Quotas of GCP compared with a stack's needs: processors, GPUs (on demand and spot separate), disks, addresses."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -21,10 +21,10 @@ GPU_METRICS = {
     "A100-80GB": "NVIDIA_A100_80GB_GPUS",
     "H100": "NVIDIA_H100_GPUS",
 }
-"""Quotas of a region by GPU of our table; those of the spot market have PREEMPTIBLE_ before them."""
+"""Quotas of a region by GPU of the catalog; those of the spot market have the prefix PREEMPTIBLE_."""
 
 CPU_METRICS = {"n1": "CPUS", "e2": "CPUS", "n2": "N2_CPUS", "c3": "C3_CPUS"}
-"""Quotas of a region by family. Families that bring GPUs are limited by these."""
+"""Quotas of a region by family. Families with GPUs are limited by GPU quotas."""
 
 SPOT = "PREEMPTIBLE_"
 
@@ -34,16 +34,16 @@ CPUS_EVERY_REGION = "CPUS_ALL_REGIONS"
 DISKS, ADDRESSES = "SSD_TOTAL_GB", "STATIC_ADDRESSES"
 
 COUNTED_DISK = "pd-balanced"
-"""The one type of our disks that DISKS limits; Hyperdisk has quotas of its own."""
+"""The only disk type of a stack that DISKS limits; Hyperdisk has separate quotas."""
 
 CONSOLE = "https://console.cloud.google.com/iam-admin/quotas?project={}"
 
 
 def quota_findings(config: DeploymentConfig, placement: Placement | None) -> Iterator[Finding]:
-    """Yield whether the quotas allow what the stack asks beside what others have; its own share is not in the way."""
+    """Yield whether the quotas allow the stack's needs beside the usage of others; its own usage is not counted."""
     machine = find_machine("gcp", str(config.machine.type))
     if machine is None:
-        return  # what it takes is not known
+        return  # its needs are unknown
     limits, own = _limits(config), own_share(config, placement) if placement else Counter[str]()
     asked = wanted(machine, config)
     for metric, amount in asked.items():
@@ -65,7 +65,7 @@ def _of_spot(config: DeploymentConfig, machine: Machine, quota: Any) -> Iterator
 
 
 def wanted(machine: Machine, config: DeploymentConfig) -> Counter[str]:
-    """Return what all hosts of a stack need of each quota, were they of `machine`."""
+    """Return what all hosts of a stack need of each quota if they were `machine`."""
     share = _of_machine(machine, is_spot=config.machine.market == "spot")
     share[ADDRESSES] = 1
     if disk_type(machine.type) == COUNTED_DISK:
@@ -74,7 +74,7 @@ def wanted(machine: Machine, config: DeploymentConfig) -> Counter[str]:
 
 
 def own_share(config: DeploymentConfig, placement: Placement) -> Counter[str]:
-    """Return what is in use of each quota by this stack: all of it when it stands, some after an `up` that failed."""
+    """Return this stack's usage of each quota: all of its needs if it is complete, a part after a failed `up`."""
     total = Counter[str]()
     for each in _own(config, placement, "Instances", "instances"):
         machine = _machine_of(each)
@@ -88,26 +88,26 @@ def own_share(config: DeploymentConfig, placement: Placement) -> Counter[str]:
 
 
 def _own(config: DeploymentConfig, placement: Placement, client: str, key: str) -> list[Any]:
-    """Return what a stack has of a kind in its region."""
+    """Return a stack's resources of a kind in its region."""
     found = everywhere(client, str(config.project), key, f'labels.{ID} = "{placement.id}"')
     return [each for place, each in found if config.region in (place, place.rpartition("-")[0])]
 
 
 def _machine_of(instance: Any) -> Machine | None:
-    """Return the row of an instance; None when our table has none."""
+    """Return the catalog's row of an instance; None if it has none."""
     name = str(instance.machine_type).rpartition("/")[2]
-    # A family that brings its GPUs has them told here, too, and is in our table without.
+    # GCP lists the built-in GPUs of a family here too; the catalog's row has none.
     beside = [str(each.accelerator_type).rpartition("/")[2] for each in instance.guest_accelerators]
     rows = (find_machine("gcp", each) for each in (*(f"{name}{WITH_ACCELERATOR}{gpu}" for gpu in beside), name))
     return next((row for row in rows if row is not None), None)
 
 
 def _of_machine(machine: Machine, *, is_spot: bool) -> Counter[str]:
-    """Return what one machine, without its disks and address, takes of each quota."""
+    """Return how much of each quota one machine takes, without its disks and address."""
     share = Counter({CPUS_EVERY_REGION: machine.vcpus})
     metric = CPU_METRICS.get(family(machine.type))
     if metric is not None:
-        # Spot machines count in PREEMPTIBLE_CPUS only where a project was given some; else in these.
+        # Spot machines count in PREEMPTIBLE_CPUS only if the project has such a quota; else in these.
         share[metric] = machine.vcpus
     if machine.gpu is not None:
         share[(SPOT if is_spot else "") + GPU_METRICS[machine.gpu.name]] = machine.gpu_count
@@ -119,7 +119,7 @@ def _of_machine(machine: Machine, *, is_spot: bool) -> Counter[str]:
 def _fallbacks(
     config: DeploymentConfig, limits: Mapping[str, Any], own: Counter[str], told: Counter[str]
 ) -> Iterator[Finding]:
-    """Yield the fallbacks that the quotas do not allow: when one is tried, the search for stock ends there."""
+    """Yield the fallbacks that the quotas do not allow: the search for stock would fail at such a fallback."""
     for index, name in enumerate(config.machine.fallbacks):
         machine = find_machine("gcp", name)
         asked = wanted(machine, config) if machine is not None else Counter[str]()
@@ -131,7 +131,7 @@ def _fallbacks(
 
 
 def _limits(config: DeploymentConfig) -> dict[str, Any]:
-    """Return the quotas by metric: those of the region, and of the project those that count over all regions."""
+    """Return the quotas by metric: those of the region, and the project's quotas over all regions."""
     region = ask("Regions", "get", project=config.project, region=config.region)
     project = ask("Projects", "get", project=config.project)
     over_all = [each for each in project.quotas if each.metric in (EVERY_REGION, CPUS_EVERY_REGION)]
@@ -139,7 +139,7 @@ def _limits(config: DeploymentConfig) -> dict[str, Any]:
 
 
 def _compare(config: DeploymentConfig, quota: Any, metric: str, asked: int, own: int) -> Finding:
-    """Return whether a quota has room for what is asked, its own share taken out of what is in use."""
+    """Return whether a quota allows the request beside the usage of others."""
     where = "all regions" if metric in (EVERY_REGION, CPUS_EVERY_REGION) else config.region
     about = f"quota {metric} ({where})"
     if quota is None:

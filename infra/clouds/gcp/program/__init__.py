@@ -1,1 +1,1 @@
-"""The resources of a stack on GCP, declared for Pulumi: one noun, one file. Makes no API call of its own."""
+"""The resources of a stack on GCP, declared for Pulumi: one noun, one file. Calls no API directly."""

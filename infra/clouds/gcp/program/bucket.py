@@ -1,6 +1,6 @@
 """A bucket for models and adapters: private, versioned; or an existing one, untouched.
 
-GCP encrypts what lies in it and takes no request without TLS from its own libraries.
+GCP encrypts the objects, and its libraries send requests with TLS only.
 """
 
 from dataclasses import dataclass
@@ -11,21 +11,21 @@ import pulumi_gcp as gcp
 from infra.clouds.gcp.api.labels import KEEP
 
 OLD_VERSION_DAYS = 30
-"""How long an overwritten or deleted object can be brought back."""
+"""How long an overwritten or deleted object can be restored."""
 
 UNFINISHED_UPLOAD_DAYS = 7
 
 
 @dataclass(frozen=True, kw_only=True)
 class BucketArgs:
-    """What the bucket needs."""
+    """Arguments of `Bucket`."""
 
     physical_name: str
     """Unique in all of GCP."""
     region: str
     existing_name: str | None = None
     keep: bool = False
-    """Whether `down` leaves it in place."""
+    """Whether `down` keeps it."""
 
 
 class Bucket(pulumi.ComponentResource):
@@ -46,11 +46,11 @@ class Bucket(pulumi.ComponentResource):
             name,
             name=args.physical_name,
             location=args.region.upper(),
-            force_destroy=True,  # `protect` is what keeps it: this stays in the state, and `down` goes by that
+            force_destroy=True,  # `protect` keeps it; this stays in the state, and `down` uses it
             uniform_bucket_level_access=True,
             public_access_prevention="enforced",
             versioning={"enabled": True},
-            soft_delete_policy={"retention_duration_seconds": 0},  # versions do that, and are not paid for twice
+            soft_delete_policy={"retention_duration_seconds": 0},  # versions do that; both would cost twice
             lifecycle_rules=[
                 {"action": {"type": "Delete"}, "condition": {"days_since_noncurrent_time": OLD_VERSION_DAYS}},
                 {"action": {"type": "AbortIncompleteMultipartUpload"}, "condition": {"age": UNFINISHED_UPLOAD_DAYS}},

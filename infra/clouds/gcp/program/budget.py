@@ -8,14 +8,14 @@ import pulumi_gcp as gcp
 from infra.config.models.lifetime import BudgetSpec
 
 WARNINGS = (("CURRENT_SPEND", 0.8), ("FORECASTED_SPEND", 1.0))
-"""Mail is sent when this share of the budget is spent or foreseen."""
+"""Mail is sent when this share of the budget is spent or forecast."""
 
 NANOS = 1_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class BudgetArgs:
-    """What the budget needs."""
+    """Arguments of the budget."""
 
     physical_name: str
     project: str

@@ -1,4 +1,4 @@
-"""The disk for models and adapters: it outlives the instance, so that a new one need not fetch 100 GB again."""
+"""The disk for models and adapters: it outlives the instance, so that a new one does not fetch 100 GB again."""
 
 from dataclasses import dataclass
 
@@ -15,22 +15,22 @@ DEVICE_NAME = "llm-data"
 
 @dataclass(frozen=True, kw_only=True)
 class DataDiskArgs:
-    """What one disk needs. Sizes in GiB."""
+    """Arguments of one disk. Sizes in GiB."""
 
     physical_name: str
     zone: str
     size_gib: int
     type: str
     speed: ProvisionedSpeed | None
-    """None: what the type has by its size."""
+    """None: the type's speed depends on its size."""
     keep: bool
-    """Whether `down` leaves it in place."""
+    """Whether `down` keeps it."""
 
 
 def data_disk(name: str, args: DataDiskArgs, opts: pulumi.ResourceOptions) -> gcp.compute.Disk:
     """Return the disk; a larger size grows it in place. GCP encrypts every disk.
 
-    A smaller size makes a new, empty disk: the vendor's plugin replaces what cannot shrink.
+    A smaller size replaces it with an empty disk: Google's plugin replaces a disk that cannot shrink.
     """
     own = pulumi.ResourceOptions.merge(opts, pulumi.ResourceOptions(protect=args.keep or None))
     return gcp.compute.Disk(

@@ -1,9 +1,9 @@
-"""Who may reach the hosts: SSH from its networks, the gateway from its own, nothing else; out is open.
+"""Who may reach the hosts: SSH and the gateway, each from its own networks. Outgoing traffic is open.
 
-Rules hold for the stack's service account, so in an existing network they touch no one else's machines. An existing
-network has rules of its own that hold for every machine in it, as GCP's `default` one lets SSH in from everywhere: ours
-come before most of them, and the last of ours refuses the rest. What comes before ours, preflight tells
-(foreign_rules.py). The engines' ports are never open; nftables on the host says the same once more.
+Rules apply to the stack's service account, so in an existing network they do not affect other machines. An existing
+network has rules for every machine in it: the rules of GCP's `default` network allow SSH from everywhere. The stack's
+rules come before most of them, and the last one refuses the rest. Preflight reports rules that come before them
+(foreign_rules.py). The engines' ports are never open; nftables on the host has the same rules.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ EVERYWHERE = (EVERYWHERE_V4, EVERYWHERE_V6)
 
 @dataclass(frozen=True, kw_only=True)
 class FirewallArgs:
-    """What the firewall needs."""
+    """Arguments of `Firewall`."""
 
     physical_name: str
     network_id: pulumi.Input[str]
@@ -34,7 +34,7 @@ class FirewallArgs:
 
 @dataclass(frozen=True)
 class Door:
-    """One port, open to networks of one IP version: GCP takes no rule with both."""
+    """One port, open to networks of one IP version: GCP accepts no rule with both."""
 
     name: str
     port: int

@@ -1,4 +1,4 @@
-"""Rules that resources of GCP must keep, besides those for every cloud; infra/clouds/guards.py applies them."""
+"""Rules for resources on GCP, beside the rules for every cloud; infra/clouds/guards.py applies them."""
 
 from collections.abc import Iterator
 
@@ -13,11 +13,11 @@ WIDE_ROLES = ("roles/owner", "roles/editor", "roles/viewer")
 DEFAULT_ACCOUNT = "-compute@developer.gserviceaccount.com"
 
 ALL_PORTS = "0-65535"
-"""What a firewall rule opens that names no port."""
+"""The ports that a firewall rule without ports opens."""
 
 
 def spot_stays_gone(kind: str, props: Props) -> Iterator[str]:
-    """A spot machine that GCP took is not started again by itself."""
+    """A preempted spot machine does not start again automatically."""
     scheduling = props.get("scheduling") or {}
     if kind == INSTANCE and scheduling.get("provisioningModel") == "SPOT":
         if scheduling.get("automaticRestart") is not False:
@@ -27,7 +27,7 @@ def spot_stays_gone(kind: str, props: Props) -> Iterator[str]:
 
 
 def ends_by_itself(kind: str, props: Props) -> Iterator[str]:
-    """GCP ends every machine, even if nobody comes back for it, and at the same moment after every restart."""
+    """GCP ends every machine at a fixed time, also after a restart, and even if nobody runs `down`."""
     scheduling = props.get("scheduling") or {}
     if kind == INSTANCE and not scheduling.get("terminationTime"):
         yield "an end of life: write scheduling.terminationTime"
@@ -36,7 +36,7 @@ def ends_by_itself(kind: str, props: Props) -> Iterator[str]:
 
 
 def keys_are_ours(kind: str, props: Props) -> Iterator[str]:
-    """Only the stack's own key opens a machine."""
+    """Only the stack's own key gives access to a machine."""
     metadata = props.get("metadata") or {}
     if kind == INSTANCE and str(metadata.get("block-project-ssh-keys")).lower() != "true":
         yield "project keys blocked: write metadata block-project-ssh-keys true"
@@ -45,14 +45,14 @@ def keys_are_ours(kind: str, props: Props) -> Iterator[str]:
 
 
 def shielded(kind: str, props: Props) -> Iterator[str]:
-    """What booted is measured. Secure boot is up to the machine: drivers that nobody signed do not load under it."""
+    """The boot is measured. Secure boot depends on the machine: unsigned drivers do not load under it."""
     config = props.get("shieldedInstanceConfig") or {}
     if kind == INSTANCE and not (config.get("enableVtpm") is True and config.get("enableIntegrityMonitoring") is True):
         yield "shielded: write enableVtpm and enableIntegrityMonitoring true"
 
 
 def identity_is_small(kind: str, props: Props) -> Iterator[str]:
-    """A machine has an account of its own, with few scopes and no role on everything."""
+    """A machine has its own service account, with few scopes and no role on the whole project."""
     if kind == INSTANCE:
         account = props.get("serviceAccount") or {}
         email = account.get("email")
@@ -65,13 +65,13 @@ def identity_is_small(kind: str, props: Props) -> Iterator[str]:
 
 
 def labelled(kind: str, props: Props) -> Iterator[str]:
-    """Everything can be found again."""
+    """Every resource can be found again."""
     if kind in LABELLED and STACK not in (props.get("labels") or {}):
         yield f"labels present: the label {STACK} is missing"
 
 
 def others_stay_reachable(kind: str, props: Props) -> Iterator[str]:
-    """A firewall rule opens and closes our own machines only: an existing network has those of others, too."""
+    """A firewall rule applies to the stack's machines only: an existing network has other machines too."""
     if kind == FIREWALL and not props.get("targetServiceAccounts"):
         yield "others' machines left alone: write targetServiceAccounts, as a rule without holds for all of a network"
 
@@ -85,7 +85,7 @@ def no_public_bucket(kind: str, props: Props) -> Iterator[str]:
             yield "no public bucket: write uniformBucketLevelAccess true"
     members = [props.get("member"), *(props.get("members") or [])]
     if kind.startswith("gcp:storage/bucketIAM") and {"allUsers", "allAuthenticatedUsers"} & set(map(str, members)):
-        yield "no public bucket: strangers are given a role on it"
+        yield "no public bucket: everyone has a role on it"
 
 
 def open_ports(kind: str, props: Props) -> Iterator[tuple[int, int]]:

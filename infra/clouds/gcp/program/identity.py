@@ -1,6 +1,6 @@
 """What a host may do on GCP: write its logs, read its prefix of one bucket. No more.
 
-Not bound to the project's default service account, which may edit everything.
+Does not use the project's default service account, which may edit everything.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ BUCKET_SCOPE = "https://www.googleapis.com/auth/devstorage.read_only"
 
 @dataclass(frozen=True, kw_only=True)
 class IdentityArgs:
-    """What the identity of a stack's hosts needs."""
+    """Arguments of the identity of a stack's hosts."""
 
     physical_name: str
     account_id: str
@@ -44,7 +44,7 @@ class Identity(pulumi.ComponentResource):
         if args.bucket is not None:
             self.scopes += (BUCKET_SCOPE,)
             granted.append(self._may_read(name, args, member).id)
-        # A host that starts before its roles would fetch its model without permission, and fail.
+        # A host that starts before its roles exist would fail to fetch its model.
         self.email = pulumi.Output.all(account.email, *granted).apply(lambda values: str(values[0]))
         self.register_outputs({"email": self.email})
 
@@ -62,7 +62,7 @@ class Identity(pulumi.ComponentResource):
 
 
 def reading_condition(bucket: str, prefix: str) -> str:
-    """Return the condition that leaves one folder of a bucket: its objects, and lists of them."""
+    """Return the condition that limits a role to one folder of a bucket: its objects, and lists of them."""
     objects = f'resource.name.startsWith("projects/_/buckets/{bucket}/objects/{prefix}")'
     lists = f'api.getAttribute("storage.googleapis.com/objectListPrefix", "").startsWith("{prefix}")'
     return f"{objects} || {lists}"

@@ -1,6 +1,6 @@
-"""The network of a stack: a VPC of its own with one subnet in its region, or a subnet that exists.
+"""The network of a stack: its own VPC with one subnet in its region, or an existing subnet.
 
-A subnet of GCP spans all zones of its region. Who may reach a host is the firewall's business.
+A subnet of GCP spans all zones of its region. The firewall decides who may reach a host.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import pulumi_gcp as gcp
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkArgs:
-    """What one network needs."""
+    """Arguments of `Network`."""
 
     physical_name: str
     project: str
@@ -34,7 +34,7 @@ class Network(pulumi.ComponentResource):
             subnet = f"projects/{args.project}/regions/{args.region}/subnetworks/{args.existing_subnet}"
             self.network_id = pulumi.Output.from_input(f"projects/{args.project}/global/networks/{args.existing_id}")
             self.subnet_id = pulumi.Output.from_input(subnet)
-            self.has_ipv6 = False  # whether the subnet has IPv6 is its owner's business
+            self.has_ipv6 = False  # the owner decides whether the subnet has IPv6
         else:
             self._make(name, args)
         self.register_outputs({"network_id": self.network_id})
@@ -52,7 +52,7 @@ class Network(pulumi.ComponentResource):
             ip_cidr_range=args.cidr,
             stack_type="IPV4_IPV6",
             ipv6_access_type="EXTERNAL",
-            private_ip_google_access=True,  # buckets are reached without leaving Google's network
+            private_ip_google_access=True,  # traffic to buckets stays in Google's network
             opts=mine,
         )
         self.network_id = network.id

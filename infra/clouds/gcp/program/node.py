@@ -1,7 +1,7 @@
 """One virtual machine: address, instance, data disk.
 
-Address, disk and host key outlive the instance: a new one answers at the same address with the same key. Does not make
-network or firewall, and does not know which model is served.
+Address, disk and host key outlive the instance: a new one answers at the same address with the same key. Does not
+create the network or the firewall, and does not know which model is served.
 """
 
 from dataclasses import dataclass
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
     )
 
 BOOT = Path(__file__).parent / "boot"
-"""Scripts of the first boot that only GCP needs."""
+"""First-boot scripts that only GCP needs."""
 
 ENDS_AT = "llm-deploy-ends-at"
-"""Metadata that boot/end-of-life.sh asks for; without a colon, which GCP does not take in keys."""
+"""Metadata key that boot/end-of-life.sh reads. GCP does not allow a colon in keys."""
 
 IGNORED = ('metadata["user-data"]', 'metadata["ssh-keys"]')
 ENDS_BY = "scheduling.terminationTime"
 
 GUEST_AGENT = {"/etc/default/instance_configs.cfg": "[InstanceSetup]\nset_host_keys = false\n"}
-"""Google's guest agent would make host keys of its own on first boot."""
+"""Google's guest agent would otherwise create new host keys on first boot."""
 
 TIER = "PREMIUM"
 
 
 @dataclass(frozen=True, kw_only=True)
 class NodeArgs:
-    """What one node needs. Sizes in GiB."""
+    """Arguments of one node. Sizes in GiB."""
 
     physical_name: str
     machine: Machine
@@ -65,9 +65,9 @@ class NodeArgs:
     ends_at: str
     """When GCP deletes the instance. ISO 8601, UTC."""
     keeps_end: bool
-    """Whether that is no change: the plugin compares letters, and would replace the instance for another notation."""
+    """Whether to ignore a new `ends_at`: the plugin compares text, and another notation replaces the instance."""
     powers_off_at: str
-    """When the host powers itself off, should GCP not have deleted it. ISO 8601, UTC."""
+    """When the host powers itself off if GCP has not deleted it. ISO 8601, UTC."""
 
 
 class Node(pulumi.ComponentResource):
@@ -122,7 +122,7 @@ class Node(pulumi.ComponentResource):
                     "image": args.image,
                     "size": args.root_gib,
                     "type": gcp_shapes.disk_type(machine.type),
-                    # No instance can be changed into another family, and a change here makes a new one. (A resource
+                    # An instance cannot change its family; a change of this label replaces it. (The resource
                     # option for it, replacement_trigger, does not pass through transforms in pulumi 3.258.)
                     "labels": {labels.FAMILY: gcp_shapes.family(machine.type)},
                 },
@@ -144,7 +144,7 @@ class Node(pulumi.ComponentResource):
                 "user-data": _user_data(name, key),
                 ENDS_AT: args.powers_off_at,
             },
-            # Without a schedule it was stopped by hand, and its disks cost money: `up` starts it again.
+            # Without a schedule, somebody stopped it and its disks cost money: `up` starts it again.
             desired_status="RUNNING" if args.schedule_id is None else None,
             resource_policies=args.schedule_id,
             labels={labels.HOST: name},
@@ -152,9 +152,8 @@ class Node(pulumi.ComponentResource):
             deletion_protection=False,
             opts=pulumi.ResourceOptions(
                 parent=self,
-                delete_before_replace=True,  # two instances cannot have one address, disk or name
-                # How a host first booted is no reason to make it anew, nor is that whoever works on the stack next has
-                # another key.
+                delete_before_replace=True,  # two instances cannot share address, disk or name
+                # Neither a changed first boot nor another person's SSH key replaces a host.
                 ignore_changes=[*IGNORED, *([ENDS_BY] if args.keeps_end else [])],
             ),
         )
@@ -176,7 +175,7 @@ def _accelerators(machine: Machine) -> "list[InstanceGuestAcceleratorArgsDict] |
 
 
 def _scheduling(args: NodeArgs) -> "InstanceSchedulingArgsDict":
-    """Return how the instance ends: by GCP, at the end of its life; a spot machine also whenever GCP wants it back.
+    """Return how the instance ends: GCP deletes it at the end of its life, and a spot machine also on preemption.
 
     GPU instances cannot live-migrate, so host maintenance terminates them.
     """
@@ -187,12 +186,12 @@ def _scheduling(args: NodeArgs) -> "InstanceSchedulingArgsDict":
         "automatic_restart": not args.spot,
         "on_host_maintenance": "MIGRATE" if moves else "TERMINATE",
         "instance_termination_action": "DELETE",
-        "termination_time": args.ends_at,  # not a duration, which starts again at each start
+        "termination_time": args.ends_at,  # a time: a duration would restart at each start
     }
 
 
 def _user_data(name: str, key: HostKey) -> pulumi.Output[str]:
-    """Return the user data, as secret as the key in it."""
+    """Return the user data as a secret, because it has the host key."""
     return pulumi.Output.all(key.private, key.public).apply(
         lambda halves: user_data(name, str(halves[0]), str(halves[1]), cloud_boot=BOOT, files=GUEST_AGENT)
     )

@@ -1,4 +1,4 @@
-"""The Pulumi program of cloud `gcp`: a table of contents of what is made, and the hosts that it hands on."""
+"""The Pulumi program of cloud `gcp`: declares the resources in order, and returns the hosts."""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -98,7 +98,7 @@ def _provider(config: DeploymentConfig) -> gcp.Provider:
         project=config.project,
         region=config.region,
         add_pulumi_attribution_label=False,
-        # The budget API counts its calls on a project, and a person's login names none.
+        # The budget API needs a quota project, and a personal login has none.
         user_project_override=True if has_budget else None,
         billing_project=config.project if has_budget else None,
     )
@@ -131,7 +131,7 @@ def _bucket(config: DeploymentConfig, stack: str, physical: str, opts: pulumi.Re
     spec = config.storage.bucket
     if spec is None:
         return None
-    from infra.clouds.gcp.program.bucket import Bucket, BucketArgs  # its part of the SDK, which most stacks do not need
+    from infra.clouds.gcp.program.bucket import Bucket, BucketArgs  # loads an SDK module that few stacks need
 
     args = BucketArgs(
         physical_name=physical,

@@ -1,7 +1,7 @@
-"""What starts and stops the hosts by the week: an instance schedule, which is a resource policy of the region.
+"""The instance schedule that starts and stops the hosts weekly: a resource policy of the region.
 
-Starts none after the end of life: then the schedule has expired. The account of the Compute Engine service needs a role
-for it, which preflight looks for. Deletes nothing: that is up to the instance itself (end_of_life.py).
+It expires at the end of life and starts no host after it. The account of the Compute Engine service needs a role for
+it, which preflight checks. Deletes nothing: the instance's own settings do that (end_of_life.py).
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from infra.config.models.lifetime import WeeklySchedule
 
 @dataclass(frozen=True, kw_only=True)
 class WeeklyArgs:
-    """What the schedule needs."""
+    """Arguments of the schedule."""
 
     physical_name: str
     region: str
@@ -41,7 +41,7 @@ def weekly(name: str, args: WeeklyArgs, opts: pulumi.ResourceOptions) -> gcp.com
 
 
 def crons(spec: WeeklySchedule) -> tuple[str, str]:
-    """Return when hosts start and stop, as cron has it."""
+    """Return when hosts start and stop, as cron expressions."""
     days = ",".join(day.upper() for day in spec.days)
     return _cron(spec.start, days), _cron(spec.stop, days)
 

@@ -129,7 +129,7 @@ def test_preflight_lists_all_problems_and_creates_nothing(gcp_checkout: Checkout
 
     assert done.returncode == 1
     assert "3 things are wrong" in done.stderr
-    assert f"g2-standard-4 is not offered in {US}-f; it is in {US}-a, {US}-b, {US}-c" in done.stderr
+    assert f"g2-standard-4 is not offered in {US}-f; it is offered in {US}-a, {US}-b, {US}-c" in done.stderr
     assert "quota NVIDIA_L4_GPUS (us-central1): 0, 0 in use, 1 needed" in done.stderr
     assert "quota GPUS_ALL_REGIONS (all regions): 0, 0 in use, 1 needed" in done.stderr
     assert not [call for call in gcp.control.calls() if call.endswith(".insert")]

@@ -11,7 +11,7 @@ from infra.clouds.local.cloud import Local
 from infra.lifecycle import preflight_command as command
 
 
-def test_a_local_stack_is_told_what_was_looked_at(
+def test_a_local_stack_prints_what_was_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Once nothing stood between "looks at what stack local needs" and the next command."""
@@ -20,7 +20,7 @@ def test_a_local_stack_is_told_what_was_looked_at(
     monkeypatch.setattr(Local, "refuse_too_large", lambda *_: None)  # what this computer has is another's test
     assert command.main(["--stack", "local"]) == 0
     assert capsys.readouterr().err.splitlines() == [
-        "preflight: looks at what stack local needs; makes nothing",
+        "preflight: checks what stack local needs; creates nothing",
         "  ✓ looked at the stack file, and at this computer's memory and processors; nothing was found",
         "next: make up STACK=local",
     ]

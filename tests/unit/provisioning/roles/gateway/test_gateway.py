@@ -171,7 +171,7 @@ def test_haproxys_memory_is_limited_and_not_exceeded() -> None:
     (drop_in,) = [wanted for wanted in desired if isinstance(wanted, File) and wanted.path == DROP_IN]
     assert "\nMemoryMax=2048M\n" in str(drop_in.content)
     assert "\nMemoryMax=512M\n" in resource(File, DROP_IN).content
-    with pytest.raises(ConfigError, match=r"1000 waiting .* more than the 512 MiB"):
+    with pytest.raises(ConfigError, match=r"1000 waiting .* the host reserves 512 MiB"):
         gateway(VLLM, GatewaySpec(max_queue=1000), sample_credentials(), 512)
 
 

@@ -1,4 +1,4 @@
-"""The program of cloud `aws` run without an engine."""
+"""The program of cloud `aws`, run without the Pulumi engine."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from tests.unit.infra.clouds.aws.deployed import Deployed
 def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
     """Run the program on a stack file's values and return what it registered."""
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
-    # The engine calls transforms, and there is none: each resource passes the same function here.
+    # Transforms need the engine, which does not run here. Each resource passes the same function here.
     monkeypatch.setattr(Guards, "install", lambda *_arguments: None)
 
     def run(machine: str = "type: m6i.2xlarge", **placement: Any) -> TableMocks:

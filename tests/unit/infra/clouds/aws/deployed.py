@@ -1,4 +1,4 @@
-"""What the fixture `deployed` is."""
+"""The type of the fixture `deployed`."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What a stack has on AWS, made in the account that moto plays in this process."""
+"""Resources of a stack on AWS, made in the account that moto simulates in this process."""
 
 import json
 from datetime import UTC, datetime
@@ -21,24 +21,24 @@ LEASE = KnownPlacement(
     zone=f"{REGION}a",
     zones=(f"{REGION}a",),
 )
-"""That of MINE, as it was before accounts were noted."""
+"""The placement of MINE without an account: earlier releases did not record it."""
 
 POLICY = {"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*"}}
 
 
 def client(service: str) -> Any:
-    """Return the client that our commands use, too."""
+    """Return the client that our commands also use."""
     return api.client(service, REGION)
 
 
 def tagged(resource: str, identity: str, **more: str) -> list[dict[str, Any]]:
-    """Return our tags as EC2 takes them while it makes something."""
+    """Return our tags in the form that EC2 accepts on creation."""
     tags = own_tags("prod", identity) | more
     return [{"ResourceType": resource, "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}]
 
 
 def an_image() -> str:
-    """Make an image of a machine and return its id."""
+    """Make a machine image and return its id."""
     return str(client("ec2").register_image(Name="ubuntu", RootDeviceName="/dev/sda1")["ImageId"])
 
 
@@ -51,7 +51,7 @@ def volume(identity: str, **more: str) -> str:
 
 
 def network(identity: str) -> None:
-    """A network with all that stands in the way of its removal."""
+    """Make a network with everything that blocks its removal."""
     ec2 = client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.83.0.0/16", TagSpecifications=tagged("vpc", identity))["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.83.0.0/20", TagSpecifications=tagged("subnet", identity))[
@@ -75,7 +75,7 @@ def network(identity: str) -> None:
 
 
 def named(identity: str) -> None:
-    """What carries a name and no tag that could be asked for."""
+    """Make the resources that are found by their names, not by tags."""
     client("iam").create_role(RoleName=f"llm-prod-{identity}-host", AssumeRolePolicyDocument="{}")
     client("iam").put_role_policy(
         RoleName=f"llm-prod-{identity}-host", PolicyName="host", PolicyDocument=json.dumps(POLICY)

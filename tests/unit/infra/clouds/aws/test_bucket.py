@@ -1,4 +1,4 @@
-"""The bucket on AWS: what protects what lies in it, and what lets `down` remove it."""
+"""The bucket on AWS: how its objects are protected, and how `down` removes it."""
 
 import json
 
@@ -8,7 +8,7 @@ BUCKET = "aws:s3/bucket:Bucket"
 KEPT = "storage: {bucket: {}, keep_on_down: [bucket]}"
 
 
-def test_a_bucket_is_private_versioned_encrypted_and_wants_tls(deployed: Deployed) -> None:
+def test_a_bucket_is_private_versioned_encrypted_and_requires_tls(deployed: Deployed) -> None:
     mocks = deployed(more="storage: {bucket: {}}")
 
     (block,) = mocks.of("aws:s3/bucketPublicAccessBlock:BucketPublicAccessBlock")
@@ -29,7 +29,7 @@ def test_a_bucket_is_private_versioned_encrypted_and_wants_tls(deployed: Deploye
     assert {each["bucket"] for each in settings} == {"prod-id"}
 
 
-def test_old_versions_and_unfinished_uploads_end(deployed: Deployed) -> None:
+def test_old_versions_and_unfinished_uploads_expire(deployed: Deployed) -> None:
     (lifecycle,) = deployed(more="storage: {bucket: {}}").of(
         "aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration"
     )
@@ -41,7 +41,7 @@ def test_old_versions_and_unfinished_uploads_end(deployed: Deployed) -> None:
 
 
 def test_a_bucket_that_was_kept_can_still_be_emptied(deployed: Deployed) -> None:
-    """`down` goes by what the last `up` wrote: once it is no longer kept, what lies in it must not hold it back."""
+    """`down` uses the state of the last `up`: objects must not block the removal of a bucket that is no longer kept."""
     (plain,) = deployed(more="storage: {bucket: {}}").of(BUCKET)
     (kept,) = deployed(more=KEPT).of(BUCKET)
 

@@ -1,4 +1,4 @@
-"""Settling a lease on AWS: order of places, what is kept, what is looked up anew, what counts as out of stock."""
+"""Candidates on AWS: their order, what is kept, what is looked up again, which errors count as out of stock."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -67,24 +67,24 @@ def test_spot_is_ranked_by_price_within_a_type() -> None:
     assert [each.usd_per_hour for each in settled] == [0.4, 0.5, 0.3]
 
 
-def test_without_zones_all_of_the_region_are_tried() -> None:
+def test_without_zones_all_zones_of_the_region_are_tried() -> None:
     assert places(candidates.candidates(config(zones=[]), None, NOW)) == [(z, "m6i.2xlarge") for z in "abc"]
 
 
-def test_a_network_spans_two_zones_though_one_is_tried() -> None:
+def test_a_network_spans_two_zones_even_if_one_is_tried() -> None:
     (only,) = candidates.candidates(config(zones=[B]), None, NOW)
 
     assert (only.placement.zone, only.placement.zones) == (B, (B, A))
 
 
-def test_a_stack_that_stands_stays_where_it_is() -> None:
+def test_an_existing_stack_stays_in_its_zone() -> None:
     settled = candidates.candidates(config(), placement(zone=B), NOW)
 
     assert places(settled)[0] == ("b", "m6i.2xlarge")
     assert settled[0].placement.id == placement(zone=B, id=settled[0].placement.id).id
 
 
-def test_another_type_stays_in_the_zone_of_the_disk() -> None:
+def test_a_new_type_stays_in_the_zone_of_the_disk() -> None:
     settled = candidates.candidates(config("type: m6i.4xlarge"), placement(zone=B), NOW)
 
     assert places(settled) == [("b", "m6i.4xlarge")]
@@ -92,19 +92,19 @@ def test_another_type_stays_in_the_zone_of_the_disk() -> None:
 
 EMPTY = Progress(holds_nothing=True)
 STANDING = [
-    pytest.param("type: m6i.2xlarge, fallbacks: [m6i.4xlarge]", [A, B], {}, "bb", id="on demand: its fallbacks there"),
+    pytest.param("type: m6i.2xlarge, fallbacks: [m6i.4xlarge]", [A, B], {}, "bb", id="fallbacks in its zone"),
     pytest.param("type: m6i.2xlarge", [A, C], {}, "ac", id="the file no longer names the zone"),
     pytest.param("type: m6i.2xlarge", [A, B], {"progress": EMPTY}, "ab", id="a first up: no stock"),
     pytest.param("type: m6i.2xlarge", [A, B], {"progress": Progress()}, "ba", id="a first up that was cut off"),
-    pytest.param("type: m6i.2xlarge, market: spot", [A, B], {}, "ba", id="spot moves on"),
+    pytest.param("type: m6i.2xlarge, market: spot", [A, B], {}, "ba", id="spot: other zones, too"),
 ]
 
 
 @pytest.mark.parametrize(("machine", "zones", "changes", "tried"), STANDING)
-def test_a_move_that_loses_the_data_volume_is_asked_for(
+def test_only_an_edit_moves_an_on_demand_host_from_its_data_volume(
     machine: str, zones: list[str], changes: dict[str, Any], tried: str
 ) -> None:
-    """A machine on demand without stock was made in another zone, and the volume of the stack deleted unasked."""
+    """Without stock, an on-demand machine was made in another zone, and the stack's data volume was deleted."""
     settled = candidates.candidates(config(machine, zones), placement(zone=B, **changes), NOW)
 
     assert "".join(zone for zone, _type in places(settled)) == tried
@@ -134,10 +134,10 @@ CHANGED = [
 @pytest.mark.parametrize("market", ["on_demand", "spot"])
 @pytest.mark.parametrize("named", [[], [A, B]], ids=["zones left out", "zones named"])
 @pytest.mark.parametrize(("asked", "answer"), CHANGED)
-def test_what_stands_stays_whatever_the_cloud_answers(
+def test_an_existing_stack_stays_whatever_the_cloud_answers(
     monkeypatch: pytest.MonkeyPatch, asked: str, answer: Any, named: list[str], market: str
 ) -> None:
-    """Its zone was impaired, `ssh_cidrs` was edited: host and data volume were made in another zone, empty."""
+    """An edit of `ssh_cidrs` while the zone was impaired made an empty host and data volume in another zone."""
     standing = placement(zone=B)
     monkeypatch.setattr(candidates, asked, answer)
 
@@ -153,7 +153,7 @@ def test_what_stands_stays_whatever_the_cloud_answers(
 
 
 @pytest.mark.parametrize("keep", [[], ["data_volume"]])
-def test_only_other_zones_in_the_file_release_what_stands(keep: list[str]) -> None:
+def test_only_other_zones_in_the_file_move_an_existing_stack(keep: list[str]) -> None:
     asked = config(zones=[A, C], storage={"keep_on_down": keep})
     if keep:
         told = rf"zones: {A}, {C}: the data volume is in {B}, and storage.keep_on_down keeps it; add {B}, or take"
@@ -166,7 +166,7 @@ def test_only_other_zones_in_the_file_release_what_stands(keep: list[str]) -> No
         ]
 
 
-def test_a_first_up_tries_no_zone_that_is_impaired(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_first_up_does_not_try_an_impaired_zone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(candidates, "zones_of", lambda _region: IMPAIRED)
 
     assert places(candidates.candidates(config(zones=[]), None, NOW)) == [(zone, "m6i.2xlarge") for zone in "ac"]
@@ -177,7 +177,7 @@ def test_a_first_up_tries_no_zone_that_is_impaired(monkeypatch: pytest.MonkeyPat
     assert places(candidates.candidates(config(zones=[]), cut_off, NOW))[0][0] == "a", "it never stood"
 
 
-def test_without_a_list_of_zones_the_file_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_list_of_zones_the_file_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(candidates, "zones_of", denied)
 
     assert places(candidates.candidates(config(), None, NOW)) == [("a", "m6i.2xlarge"), ("b", "m6i.2xlarge")]
@@ -192,16 +192,16 @@ SUBNETS = [{"VpcId": NETWORK, "SubnetId": each, "AvailabilityZone": B} for each 
 @pytest.mark.parametrize(
     ("changes", "used"),
     [
-        pytest.param(None, FIRST, id="the first that is named"),
-        pytest.param({}, SECOND, id="a stack that stands keeps its own"),
-        pytest.param({"progress": Progress()}, FIRST, id="one that never stood does not"),
-        pytest.param({"subnets": {B: "subnet-0123456789abcdef2"}}, FIRST, id="one that is no longer named is left"),
+        pytest.param(None, FIRST, id="the first in the file"),
+        pytest.param({}, SECOND, id="an existing stack keeps its subnet"),
+        pytest.param({"progress": Progress()}, FIRST, id="a stack without resources does not"),
+        pytest.param({"subnets": {B: "subnet-0123456789abcdef2"}}, FIRST, id="a subnet that the file no longer names"),
     ],
 )
-def test_of_two_subnets_in_a_zone_one_is_used_by_rule(
+def test_one_of_two_subnets_in_a_zone_is_used_by_a_fixed_rule(
     monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any] | None, used: str
 ) -> None:
-    """The one that AWS named last was used, in silence: another answer would have moved the hosts."""
+    """The last one in AWS's answer was used: another order would have moved the hosts."""
     monkeypatch.setattr(candidates, "call", lambda *_asked, **_named: {"Subnets": SUBNETS})
     asked = config(zones=[], network=stack_value(more="existing")["network"] | {"subnets": [FIRST, SECOND]})
     previous = None if changes is None else placement(**({"zone": B, "subnets": {B: SECOND}} | changes))
@@ -211,7 +211,7 @@ def test_of_two_subnets_in_a_zone_one_is_used_by_rule(
     assert first.placement.subnets == {B: used}
 
 
-def test_subnets_that_may_not_be_looked_up_are_those_of_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stack_keeps_its_subnets_when_they_may_not_be_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(candidates, "call", denied)
     asked = config(zones=[], network=stack_value(more="existing")["network"])
 
@@ -221,20 +221,20 @@ def test_subnets_that_may_not_be_looked_up_are_those_of_the_stack(monkeypatch: p
         candidates.candidates(asked, None, NOW)
 
 
-def test_a_type_that_is_not_where_the_data_volume_lies_is_refused() -> None:
+def test_a_type_that_the_zone_of_the_data_volume_lacks_is_refused() -> None:
     told = r"machine.type: g6.xlarge: not offered in \S+b, where the data volume is; write zones: \[ap-northeast-2c\]"
     with pytest.raises(ConfigError, match=told):
         candidates.candidates(config("type: g6.xlarge", [B, C]), placement(zone=B), NOW)
 
 
 def test_a_stack_does_not_move_to_another_region() -> None:
-    """It took the image of the old region along, and left what was there unwatched."""
+    """It used the image of the old region, and the resources in that region were forgotten."""
     with pytest.raises(ConfigError, match=r"region: ap-northeast-2 is not where the stack is: it is in us-east-1;"):
         candidates.candidates(config(), placement(region="us-east-1"), NOW)
 
 
-def test_a_stack_lies_in_the_account_of_its_first_login() -> None:
-    """A lease of before has none, and gets the present one."""
+def test_a_stack_belongs_to_the_account_of_its_first_login() -> None:
+    """A placement of an earlier release has no account, and gets that of the login."""
     (first, *_rest) = candidates.candidates(config(), placement(account=None), NOW)
 
     assert first.placement.account == MINE
@@ -247,7 +247,7 @@ def test_a_stack_lies_in_the_account_of_its_first_login() -> None:
         ({"account": OTHER}, {"account": None}, UsageError, f"belong to account {MINE}, and the stack is in {OTHER}"),
         ({"account": OTHER}, {}, ConfigError, f"account: {OTHER} is not where the stack is: it is in {MINE}"),
     ],
-    ids=["of the lease", "of the file", "file against lease"],
+    ids=["of the placement", "of the file", "file against placement"],
 )
 def test_another_account_is_refused(
     settings: dict[str, Any], changes: dict[str, Any], error: type[Exception], told: str
@@ -257,7 +257,7 @@ def test_another_account_is_refused(
 
 
 def test_a_zone_without_a_subnet_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was left out in silence."""
+    """It was left out without a message."""
     network, subnet = "vpc-0123456789abcdef0", "subnet-0123456789abcdef0"
     seen = {"Subnets": [{"VpcId": network, "SubnetId": subnet, "AvailabilityZone": A}]}
     monkeypatch.setattr(candidates, "call", lambda *_asked, **_named: seen)
@@ -275,7 +275,7 @@ def test_a_kept_disk_is_not_left_behind() -> None:
     assert places(candidates.candidates(asked, placement(zone=B), NOW)) == [("b", "m6i.2xlarge")]
 
 
-def test_a_recorded_image_stays_until_another_is_asked_for() -> None:
+def test_a_recorded_image_stays_until_the_file_names_another() -> None:
     recorded = placement(image="ami-0a24040000000000a")
 
     (same, *_) = candidates.candidates(config(), recorded, NOW)
@@ -286,15 +286,15 @@ def test_a_recorded_image_stays_until_another_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize(("hours", "began"), [(7, NOW), (8, NOW + timedelta(hours=8))], ids=["alive", "ended"])
-def test_a_life_that_has_ended_begins_anew(hours: int, began: datetime) -> None:
+def test_a_lifetime_that_has_ended_begins_again(hours: int, began: datetime) -> None:
     (first, *_) = candidates.candidates(config(), placement(began_at=NOW), NOW + timedelta(hours=hours))
 
     assert first.placement.began_at == began
 
 
 @pytest.mark.parametrize(("lacks_stock", "began"), [(True, NOW + timedelta(hours=7)), (False, NOW)])
-def test_a_life_begins_with_the_first_up_that_finds_machines(lacks_stock: bool, began: datetime) -> None:
-    """Machines found on the second day once ended minutes after they were made, as the day before had counted."""
+def test_a_lifetime_begins_with_the_first_up_that_finds_machines(lacks_stock: bool, began: datetime) -> None:
+    """The day before, without stock, counted: machines of the second day ended minutes after they were made."""
     noted = placement(began_at=NOW, progress=Progress(holds_nothing=lacks_stock))
 
     (first, *_) = candidates.candidates(config(), noted, NOW + timedelta(hours=7))
@@ -302,14 +302,14 @@ def test_a_life_begins_with_the_first_up_that_finds_machines(lacks_stock: bool, 
     assert (first.placement.id, first.placement.began_at) == (noted.id, began)
 
 
-def test_a_zone_of_nobody_is_refused_with_those_there_are() -> None:
+def test_an_unknown_zone_is_refused_with_the_known_zones() -> None:
     with pytest.raises(
         ConfigError, match=r"zones\[0\]: ap-northeast-2d is not a zone of ap-northeast-2; its zones are"
     ):
         candidates.candidates(config(zones=["ap-northeast-2d"]), None, NOW)
 
 
-def test_a_type_that_is_elsewhere_is_refused_with_where() -> None:
+def test_a_type_that_the_zone_lacks_is_refused_with_its_zones() -> None:
     with pytest.raises(ConfigError, match=r"g6.xlarge: not offered in .*; g6.xlarge is offered in ap-northeast-2c"):
         candidates.candidates(config("type: g6.xlarge"), None, NOW)
 
@@ -355,5 +355,5 @@ VOLUME = "InsufficientVolumeCapacity: There is not enough capacity to fulfill yo
         ("something else", None),
     ],
 )
-def test_only_what_another_place_may_have_moves_on(text: str, told: str | None) -> None:
+def test_only_an_error_of_one_candidate_counts_as_out_of_stock(text: str, told: str | None) -> None:
     assert candidates.out_of_stock(text) == told

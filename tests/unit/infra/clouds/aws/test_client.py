@@ -1,4 +1,4 @@
-"""Clients of AWS are made once each."""
+"""Each client of AWS is made once."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ from infra.clouds.aws.api import client as api
 
 
 class Session:
-    """Counts the clients that are made of it."""
+    """Counts the clients that it makes."""
 
     def __init__(self) -> None:
         self.made: list[tuple[str, str]] = []
@@ -34,8 +34,8 @@ def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
     api._client.cache_clear()
 
 
-def test_threads_that_ask_together_share_a_client(session: Session) -> None:
-    """Each made its own, 541 in a look at all regions: four fifths of its time."""
+def test_threads_at_the_same_time_share_a_client(session: Session) -> None:
+    """Each thread made one: a search of all regions made 541, four fifths of its time."""
     together = Barrier(8)
 
     def ask(_: int) -> Any:

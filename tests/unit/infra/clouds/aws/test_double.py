@@ -36,21 +36,25 @@ def test_a_launch_refuses_tag_keys_that_the_host_could_not_read(key: str) -> Non
 @pytest.mark.parametrize(
     ("action", "changed"),
     [
-        pytest.param("RunInstances", {KEY: "llm-deploy:ends-at"}, id="one that it can"),
+        pytest.param("RunInstances", {KEY: "llm-deploy:ends-at"}, id="a key that the host can read"),
         pytest.param(
-            "RunInstances", {KEY: "cost center", "MetadataOptions.InstanceMetadataTags": "disabled"}, id="unread"
+            "RunInstances",
+            {KEY: "cost center", "MetadataOptions.InstanceMetadataTags": "disabled"},
+            id="tags not in the metadata",
         ),
-        pytest.param("RunInstances", {KEY: "cost center", "TagSpecification.1.ResourceType": "volume"}, id="a disk's"),
-        pytest.param("CreateVpc", {KEY: "cost center"}, id="no launch"),
+        pytest.param(
+            "RunInstances", {KEY: "cost center", "TagSpecification.1.ResourceType": "volume"}, id="a tag of a disk"
+        ),
+        pytest.param("CreateVpc", {KEY: "cost center"}, id="not a launch"),
     ],
 )
-def test_other_tag_keys_are_let_through(action: str, changed: dict[str, str]) -> None:
+def test_other_tag_keys_are_accepted(action: str, changed: dict[str, str]) -> None:
     refuse_tag_keys(action, LAUNCH | changed)
 
 
 @pytest.fixture
 def ec2(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """EC2 as moto plays it in this process, which lets go of what AWS does not."""
+    """EC2 as moto simulates it in this process; it removes resources in use, which AWS refuses."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")  # 1,300 of them, which take a second to make
@@ -60,7 +64,7 @@ def ec2(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.fixture
 def instance(ec2: Any) -> str:
-    """A host with a fixed address and a data volume, in a network of its own."""
+    """A host with a fixed address and a data volume, in its own network."""
     image = ec2.register_image(Name="ubuntu", RootDeviceName="/dev/sda1")["ImageId"]
     vpc = ec2.create_vpc(CidrBlock="10.83.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.83.0.0/20", AvailabilityZone=f"{REGION}a")["Subnet"]["SubnetId"]
@@ -77,7 +81,7 @@ def instance(ec2: Any) -> str:
     return str(host)
 
 
-def test_what_is_in_use_cannot_go(ec2: Any, instance: str) -> None:
+def test_a_resource_in_use_cannot_be_removed(ec2: Any, instance: str) -> None:
     (seen,) = [each for group in ec2.describe_instances()["Reservations"] for each in group["Instances"]]
     (interface,) = seen["NetworkInterfaces"]
     (address,) = ec2.describe_addresses()["Addresses"]
@@ -101,7 +105,7 @@ def test_what_is_in_use_cannot_go(ec2: Any, instance: str) -> None:
     refuse_deletion(ACCOUNT, REGION, "DeleteVpc", {"VpcId": "vpc-of-nobody"})
 
 
-def test_a_new_instance_is_not_found_at_first_and_one_that_ends_takes_a_while(ec2: Any, instance: str) -> None:
+def test_a_new_instance_is_not_found_at_first_and_one_that_ends_is_still_listed(ec2: Any, instance: str) -> None:
     states, asked = States(ACCOUNT), {"InstanceId.1": instance}
     slow = Settings(unseen_polls=2, shutting_down_polls=2)
 
@@ -132,7 +136,7 @@ def test_an_instance_may_be_accepted_and_ended_for_lack_of_capacity(ec2: Any, in
 
 
 class HalfMade(Kind[Any]):
-    """A resource that is made, and then is not right."""
+    """A resource that is made, and whose creation then fails."""
 
     token = "aws:ec2/vpc:Vpc"
 
@@ -140,8 +144,8 @@ class HalfMade(Kind[Any]):
         raise HalfMadeError("it ended", "vpc-1")
 
 
-def test_a_resource_that_is_half_made_is_told_with_its_id() -> None:
-    """So the engine keeps it in the state, as it does with the vendors' plugins."""
+def test_a_half_made_resource_is_reported_with_its_id() -> None:
+    """With the id the engine keeps it in the state, as it does with the vendors' plugins."""
     provider = Provider(Package("0", lambda *_given: None, [HalfMade()], (), frozenset()), {})
     provider.Configure(provider_pb2.ConfigureRequest(), Mock())
     provider._cloud = object()
@@ -160,7 +164,7 @@ def test_a_resource_that_is_half_made_is_told_with_its_id() -> None:
     assert (failed.id, list(failed.reasons)) == ("vpc-1", ["it ended"])
 
 
-def test_a_preview_knows_what_is_written_and_not_what_the_cloud_will_say() -> None:
+def test_a_preview_knows_the_inputs_but_not_the_answers_of_the_cloud() -> None:
     provider = Provider(Package("0", connect, KINDS, (), frozenset()), {})
     request = provider_pb2.CreateRequest(
         urn="urn:pulumi:test::small::aws:ec2/vpc:Vpc::network",

@@ -1,4 +1,4 @@
-"""Requests held against AWS's API models: what botocore lets through and AWS refuses."""
+"""Requests checked against AWS's API models: those that botocore sends and AWS refuses."""
 
 from typing import Any
 
@@ -30,14 +30,14 @@ def model(service: str, operation: str) -> Any:
             "iam", "CreateRole", {"RoleName": "a" * 65}, "RoleName has 65 characters, more than 64", id="long"
         ),
         pytest.param(
-            "iam", "CreateRole", {"RoleName": "a b"}, r"RoleName: 'a b' does not match [\w+=,.@-]+", id="signs"
+            "iam", "CreateRole", {"RoleName": "a b"}, r"RoleName: 'a b' does not match [\w+=,.@-]+", id="characters"
         ),
         pytest.param(
             "iam",
             "CreateRole",
             {"RoleName": "a", "Tags": [{"Key": "a", "Value": "x<y"}]},
             "Tags[0].Value: 'x<y' does not match",
-            id="signs of a tag",
+            id="characters of a tag",
         ),
         pytest.param(
             "ec2",
@@ -55,21 +55,23 @@ def model(service: str, operation: str) -> Any:
         ),
     ],
 )
-def test_what_breaks_the_model_is_refused(service: str, operation: str, params: dict[str, Any], told: str) -> None:
+def test_a_request_that_breaks_the_model_is_refused(
+    service: str, operation: str, params: dict[str, Any], told: str
+) -> None:
     with pytest.raises(ModelViolationError) as caught:
         refuse_violations(params, model(service, operation))
 
     assert told in str(caught.value)
 
 
-def test_what_keeps_to_the_model_is_let_through() -> None:
+def test_a_request_that_follows_the_model_is_accepted() -> None:
     tags = [{"Key": "llm-deploy:stack", "Value": "한국 R+D 7"}]
     refuse_violations({"RoleName": "llm-prod-0123abcd-host", "Tags": tags}, model("iam", "CreateRole"))
     refuse_violations({"Name": "llm-prod-0123abcd"}, model("scheduler", "CreateScheduleGroup"))
     refuse_violations({}, model("sts", "GetCallerIdentity"))
 
 
-def test_the_plugin_of_the_double_asks_nothing_that_breaks_it() -> None:
+def test_the_plugin_of_the_double_refuses_a_request_that_breaks_the_model() -> None:
     environ = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "a", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
     cloud = connect({"region": "ap-northeast-2"}, environ)
 
@@ -77,8 +79,8 @@ def test_the_plugin_of_the_double_asks_nothing_that_breaks_it() -> None:
         cloud.call("iam", "create_role", "creating IAM Role", RoleName="a" * 65, AssumeRolePolicyDocument="{}")
 
 
-def test_every_pattern_that_the_services_have_can_be_read() -> None:
-    """One that Python cannot read would let everything through, or nothing."""
+def test_python_can_read_every_pattern_of_the_services() -> None:
+    """An unreadable pattern would accept everything, or nothing."""
     patterns: set[str] = set()
     session = botocore.session.get_session()
     for service in ("ec2", "iam", "s3", "ssm", "scheduler", "budgets", "sts", "logs", "service-quotas", "kms"):
@@ -89,13 +91,13 @@ def test_every_pattern_that_the_services_have_can_be_read() -> None:
     assert len([compiled(each) for each in patterns]) > 50
 
 
-def test_iam_takes_no_keys_that_differ_in_case_alone() -> None:
+def test_iam_refuses_keys_that_differ_only_in_case() -> None:
     with pytest.raises(Refusal, match="Duplicate tag keys found"):
         refuse_equal_tag_keys({"Tags.member.1.Key": "Name", "Tags.member.2.Key": "name"})
     refuse_equal_tag_keys({"Tags.member.1.Key": "Name", "Tags.member.1.Value": "name"})
 
 
-def test_no_group_is_called_like_an_id() -> None:
+def test_a_group_name_like_an_id_is_refused() -> None:
     with pytest.raises(Refusal, match="It may not be in the form of an ID"):
         refuse_group_name("CreateSecurityGroup", {"GroupName": "sg-prod-0a1b2c3"})
     refuse_group_name("CreateSecurityGroup", {"GroupName": "llm-sg-prod-0123abcd"})

@@ -1,4 +1,4 @@
-"""Leftovers on AWS: ours are found and removed in an order that works, others' stay."""
+"""Orphans on AWS: ours are found and removed in an order that works; other people's resources stay."""
 
 import contextlib
 import itertools
@@ -40,11 +40,11 @@ from tests.unit.infra.clouds.aws.made import (
 
 @pytest.fixture(scope="module")
 def account() -> Iterator[None]:
-    """An account that moto plays in this process; clients are shared, as each costs half a second."""
+    """An account that moto simulates in this process; clients are shared, because each takes half a second."""
     with pytest.MonkeyPatch.context() as patch, mock_aws():
         patch.setenv("AWS_ACCESS_KEY_ID", "testing")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-        # Else moto makes 1,300 images, each with a snapshot and a volume, for each test: four fifths of the time.
+        # By default moto makes 1,300 images, each with a snapshot and a volume, for each test: four fifths of the time.
         patch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
         api._client.cache_clear()
         api._session.cache_clear()
@@ -59,11 +59,11 @@ def _empty(account: None) -> None:  # noqa: ARG001  # what is emptied
     moto_api_backend.reset()
 
 
-def test_an_empty_account_has_none() -> None:
+def test_an_empty_account_has_no_orphans() -> None:
     assert find_resources(REGION) == []
 
 
-def test_all_of_a_lease_is_removed_and_the_other_stays() -> None:
+def test_all_of_a_stack_is_removed_and_the_other_stays() -> None:
     for identity in (MINE, OTHER):
         network(identity)
         named(identity)
@@ -81,7 +81,7 @@ def test_all_of_a_lease_is_removed_and_the_other_stays() -> None:
     assert set(find_resources(REGION, OTHER)) == others
 
 
-def test_things_say_whose_they_are() -> None:
+def test_resources_name_their_stack_and_owner() -> None:
     identity = volume(MINE, **{KEEP: "yes"})
 
     (resource,) = find_resources(REGION)
@@ -90,7 +90,7 @@ def test_things_say_whose_they_are() -> None:
     assert str(resource) == f"volume {identity} in {REGION}, 20 GiB (stack prod)"
 
 
-def test_a_terminated_instance_is_no_leftover() -> None:
+def test_a_terminated_instance_is_not_an_orphan() -> None:
     ec2 = client("ec2")
     image = an_image()
     made = ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, TagSpecifications=tagged("instance", MINE))
@@ -101,7 +101,7 @@ def test_a_terminated_instance_is_no_leftover() -> None:
     assert find_resources(REGION, MINE) == []
 
 
-def test_a_spot_request_that_lives_is_one() -> None:
+def test_an_active_spot_request_is_an_orphan() -> None:
     ec2 = client("ec2")
     image = an_image()
     ec2.request_spot_instances(
@@ -117,13 +117,13 @@ def test_a_spot_request_that_lives_is_one() -> None:
     assert find_resources(REGION, MINE) == []
 
 
-def test_a_spot_request_without_tags_belongs_to_whom_its_instance_does() -> None:
+def test_a_spot_request_without_tags_belongs_to_the_stack_of_its_instance() -> None:
     ec2 = client("ec2")
     image = an_image()
     launch = {"ImageId": image, "InstanceType": "t3.large"}
     (made,) = ec2.request_spot_instances(LaunchSpecification=launch)["SpotInstanceRequests"]
     ec2.create_tags(Resources=[made["InstanceId"]], Tags=tagged("instance", MINE)[0]["Tags"])
-    ec2.request_spot_instances(LaunchSpecification=launch)  # of somebody else
+    ec2.request_spot_instances(LaunchSpecification=launch)  # another person's
 
     found = {resource.kind: resource for resource in find_resources(REGION, MINE)}
 
@@ -131,7 +131,7 @@ def test_a_spot_request_without_tags_belongs_to_whom_its_instance_does() -> None
     assert found["spot request"].placement_id == MINE
 
 
-def test_what_does_not_go_is_told_with_what_aws_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_removal_is_reported_with_the_answer_of_aws(monkeypatch: pytest.MonkeyPatch) -> None:
     volume(MINE)
     real = api.call
 
@@ -173,10 +173,10 @@ def refuse(monkeypatch: pytest.MonkeyPatch, method: str, code: str) -> None:
 @pytest.mark.parametrize(
     ("method", "code", "parts", "told"),
     [
-        pytest.param("list_buckets", "AccessDenied", (), None, id="no bucket"),
-        pytest.param("list_buckets", "AccessDenied", ("bucket",), "ask for s3:ListAllMyBuckets", id="a bucket"),
-        pytest.param("list_buckets", "AccessDenied", None, "ask for s3:ListAllMyBuckets", id="parts not noted"),
-        pytest.param("describe_budgets", "AccessDeniedException", (), None, id="no budget"),
+        pytest.param("list_buckets", "AccessDenied", (), None, id="without a bucket"),
+        pytest.param("list_buckets", "AccessDenied", ("bucket",), "ask for s3:ListAllMyBuckets", id="with a bucket"),
+        pytest.param("list_buckets", "AccessDenied", None, "ask for s3:ListAllMyBuckets", id="parts not recorded"),
+        pytest.param("describe_budgets", "AccessDeniedException", (), None, id="without a budget"),
         pytest.param("describe_budgets", "AccessDeniedException", ("budget",), "budgets:ViewBudget", id="a budget"),
         pytest.param("describe_vpcs", "UnauthorizedOperation", (), None, id="a network of others"),
         pytest.param("describe_volumes", "UnauthorizedOperation", (), "ec2:DescribeVolumes", id="every stack has it"),
@@ -185,7 +185,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, method: str, code: str) -> None:
 def test_a_denied_list_counts_only_for_what_a_stack_may_have(
     monkeypatch: pytest.MonkeyPatch, method: str, code: str, parts: tuple[str, ...] | None, told: str | None
 ) -> None:
-    """A stack without a bucket was never forgotten, as nobody could list buckets."""
+    """A login that may not list buckets could never forget a stack, even one without a bucket."""
     refuse(monkeypatch, method, code)
 
     lines = stack_resources.find(CLOUD, LEASE.model_copy(update={"parts": parts}))
@@ -201,12 +201,12 @@ LISTS = (
     "list_instance_profiles", "list_roles", "list_role_policies", "describe_log_groups", "list_buckets",
     "get_bucket_tagging", "describe_budgets", "get_caller_identity", "describe_tags",
 )  # fmt: skip
-"""Every call with which something is looked for."""
+"""Every call of the search."""
 
 
 @pytest.mark.parametrize("method", LISTS)
-def test_one_call_that_is_denied_keeps_no_machine_and_no_disk(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
-    """Buckets might not be listed: `down` ended there, and a machine ran on."""
+def test_one_denied_call_does_not_keep_machines_or_disks(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    """`down` ended where buckets may not be listed, and a machine kept running."""
     ec2 = client("ec2")
     made = ec2.run_instances(ImageId=an_image(), MinCount=1, MaxCount=1, TagSpecifications=tagged("instance", MINE))
     disk = volume(MINE)
@@ -232,13 +232,13 @@ def test_a_kept_volume_stays_where_volumes_may_not_be_listed(monkeypatch: pytest
     assert {(resource.id, resource.keep) for resource in found} == {(kept, True), (other, False)}
 
 
-def test_a_root_disk_is_not_taken_for_adrift_where_volumes_may_not_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Found by its tags alone, nobody knew whose it is: an `up` after a cut-off one asked for its removal."""
+def test_a_root_disk_is_not_an_orphan_where_volumes_may_not_be_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its tags do not name its instance: an `up` after an interrupted one asked to remove it."""
     made = client("ec2").run_instances(
         ImageId=an_image(), MinCount=1, MaxCount=1, TagSpecifications=tagged("instance", MINE)
     )
     host = made["Instances"][0]["InstanceId"]
-    volume(MINE)  # as a root disk has it: the tags of the stack, and an id that is not in the state
+    volume(MINE)  # like a root disk: the tags of the stack, and an id that is not in the state
     orphan = client("ec2").allocate_address(Domain="vpc", TagSpecifications=tagged("elastic-ip", MINE))["AllocationId"]
     refuse(monkeypatch, "describe_volumes", "UnauthorizedOperation")
 
@@ -248,7 +248,7 @@ def test_a_root_disk_is_not_taken_for_adrift_where_volumes_may_not_be_listed(mon
 
 
 def guarded_network() -> str:
-    """Make a network with what GuardDuty puts into it, as the service does; return its id."""
+    """Make a network with the resources that GuardDuty adds to it; return its id."""
     ec2 = client("ec2")
     vpc = str(ec2.create_vpc(CidrBlock="10.83.0.0/16", TagSpecifications=tagged("vpc", MINE))["Vpc"]["VpcId"])
     managed = [{"Key": "GuardDutyManaged", "Value": "true"}]
@@ -271,8 +271,8 @@ def guarded_network() -> str:
     return vpc
 
 
-def test_what_guard_duty_manages_in_our_network_goes_with_it() -> None:
-    """Its endpoint and security group kept the network: `down` never ended well, and nobody named them."""
+def test_resources_of_guard_duty_in_our_network_are_removed_with_it() -> None:
+    """Its endpoint and security group kept the network: `down` always failed, and did not name them."""
     vpc = guarded_network()
     found = find_resources(REGION, MINE)
     managed = [resource for resource in found if resource.kind.startswith("GuardDuty ")]
@@ -284,7 +284,7 @@ def test_what_guard_duty_manages_in_our_network_goes_with_it() -> None:
     assert vpc not in [each["VpcId"] for each in client("ec2").describe_vpcs()["Vpcs"]]
 
 
-def test_what_others_have_in_our_network_is_named_and_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resources_of_others_in_our_network_are_named_and_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     ec2 = client("ec2")
     vpc = guarded_network()
     group = ec2.create_security_group(GroupName="theirs", Description="of a colleague", VpcId=vpc)["GroupId"]
@@ -319,7 +319,7 @@ def test_what_others_have_in_our_network_is_named_and_stays(monkeypatch: pytest.
 
 
 def network_with_gateways_of_others() -> tuple[str, dict[str, str]]:
-    """Make a network of a stack with what a colleague may attach to it; return its id, and those by what they are."""
+    """Make a stack's network with what a colleague may attach to it; return its id, and the attachments by kind."""
     ec2 = client("ec2")
     vpc = str(ec2.create_vpc(CidrBlock="10.85.0.0/16", TagSpecifications=tagged("vpc", MINE))["Vpc"]["VpcId"])
     other = str(ec2.create_vpc(CidrBlock="10.86.0.0/16")["Vpc"]["VpcId"])
@@ -345,7 +345,7 @@ def network_with_gateways_of_others() -> tuple[str, dict[str, str]]:
     transit = ec2.create_transit_gateway()["TransitGateway"]["TransitGatewayId"]
     tie = ec2.create_transit_gateway_vpc_attachment(TransitGatewayId=transit, VpcId=vpc, SubnetIds=[subnet])
     made["transit"] = tie["TransitGatewayVpcAttachment"]["TransitGatewayAttachmentId"]
-    ec2.create_egress_only_internet_gateway(VpcId=other)  # keeps another network
+    ec2.create_egress_only_internet_gateway(VpcId=other)  # belongs to another network
     ec2.create_route_table(VpcId=other)
     return vpc, made
 
@@ -361,11 +361,11 @@ REMOVALS = {
     "transit": "delete-transit-gateway-vpc-attachment --transit-gateway-attachment-id {id}`",
     "table": "delete-route-table --route-table-id {id}`",
 }
-"""What removes each, after `aws ec2`."""
+"""The command that removes each, after `aws ec2`."""
 
 
-def test_gateways_peerings_and_attachments_of_others_are_named_with_what_removes_them() -> None:
-    """A VPN gateway kept the network: nobody named it. NAT gateways were asked for with a filter that EC2 refuses."""
+def test_gateways_peerings_and_attachments_of_others_are_named_with_their_commands() -> None:
+    """A VPN gateway kept the network and was not named. NAT gateways were listed with a filter that EC2 refuses."""
     vpc, made = network_with_gateways_of_others()
 
     lines = others_in(CloudResource("network", vpc, REGION, "prod", MINE))
@@ -385,7 +385,7 @@ def test_gateways_peerings_and_attachments_of_others_are_named_with_what_removes
         "describe_vpc_peering_connections", "describe_route_tables",
     ],
 )  # fmt: skip
-def test_one_list_of_others_that_is_denied_hides_none_of_the_rest(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+def test_one_denied_list_of_others_does_not_hide_the_rest(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     vpc, made = network_with_gateways_of_others()
     noun = method.removeprefix("describe_")
     refuse(monkeypatch, method, "UnauthorizedOperation")
@@ -426,10 +426,10 @@ def test_a_load_balancer_of_others_is_named_with_the_command_that_deletes_it(des
     assert [line for line in lines if line.endswith(f"`{removes}`")], lines
 
 
-def test_rules_that_name_our_security_group_are_told_where_interfaces_may_not_be_listed(
+def test_rules_that_name_our_security_group_are_named_where_interfaces_may_not_be_listed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One denied list ended the look: the rule that kept the group was not named."""
+    """One denied list ended the search: the rule that kept the group was not named."""
     ec2 = client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.88.0.0/16")["Vpc"]["VpcId"]
     door, theirs = (
@@ -445,8 +445,8 @@ def test_rules_that_name_our_security_group_are_told_where_interfaces_may_not_be
     assert lines[1] == f"a rule of security group {theirs} (theirs) names it; remove the rule"
 
 
-def test_what_uses_our_security_group_in_a_network_of_others_is_named() -> None:
-    """Somebody had given the group to an interface of theirs: it stayed, and nobody said why."""
+def test_interfaces_of_others_that_use_our_security_group_are_named() -> None:
+    """Another person's interface used the group: the group stayed, and `down` did not say why."""
     ec2 = client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.84.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.84.0.0/20")["Subnet"]["SubnetId"]
@@ -465,10 +465,10 @@ def test_what_uses_our_security_group_in_a_network_of_others_is_named() -> None:
     assert lines[1] == f"a rule of security group {theirs} (theirs) names it; remove the rule"
 
 
-def test_a_list_of_regions_that_is_denied_is_replaced_by_what_is_known(
+def test_a_denied_list_of_regions_is_replaced_by_the_known_regions(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """An organisation's policy denied it: the sweep ended there."""
+    """An organisation's policy denied the list, and the sweep ended."""
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
     (tmp_path / "stacks" / "far").mkdir(parents=True)
     (tmp_path / "stacks" / "far" / "lease.json").write_text('{"account": "123456789012", "region": "ap-east-1"}')
@@ -482,7 +482,7 @@ def test_a_list_of_regions_that_is_denied_is_replaced_by_what_is_known(
         find_in("regions that were enabled beside these")
 
 
-def test_a_bucket_that_is_gone_but_still_listed_is_no_leftover(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deleted_bucket_that_is_still_listed_is_not_an_orphan(monkeypatch: pytest.MonkeyPatch) -> None:
     where = {"LocationConstraint": REGION}
     client("s3").create_bucket(Bucket=f"llm-prod-{MINE}", CreateBucketConfiguration=where)
     refuse(monkeypatch, "get_bucket_location", "NoSuchBucket")
@@ -491,7 +491,7 @@ def test_a_bucket_that_is_gone_but_still_listed_is_no_leftover(monkeypatch: pyte
 
 
 def test_a_bucket_is_found_where_the_other_regions_are_denied(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its region was asked for in us-east-1, which an organisation may deny: `down` never ended well."""
+    """Its region was looked up in us-east-1, which an organisation may deny: `down` always failed."""
     where = {"LocationConstraint": REGION}
     client("s3").create_bucket(Bucket=f"llm-prod-{MINE}", CreateBucketConfiguration=where)
     client("s3").create_bucket(Bucket="of-others", CreateBucketConfiguration=where)
@@ -509,8 +509,8 @@ def test_a_bucket_is_found_where_the_other_regions_are_denied(monkeypatch: pytes
     assert ([(each.id, each.region) for each in found], found.unasked) == ([(f"llm-prod-{MINE}", REGION)], [])
 
 
-def test_a_bucket_that_may_not_be_looked_at_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A policy on a colleague's bucket hid all that were listed after it."""
+def test_a_bucket_that_may_not_be_read_does_not_hide_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A policy on a colleague's bucket hid all buckets listed after it."""
     where: Any = {"LocationConstraint": REGION}
     for identity in sorted((MINE, OTHER)):
         client("s3").create_bucket(Bucket=f"llm-prod-{identity}", CreateBucketConfiguration=where)
@@ -530,7 +530,7 @@ def test_a_bucket_that_may_not_be_looked_at_hides_no_other(monkeypatch: pytest.M
     assert [str(each) for each in found.unasked] == [f"bucket in us-east-1: {first}: is not allowed"]
 
 
-def test_a_bucket_whose_tags_may_not_be_seen_is_told_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bucket_whose_tags_may_not_be_read_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     where = {"LocationConstraint": REGION}
     client("s3").create_bucket(Bucket=f"llm-prod-{MINE}", CreateBucketConfiguration=where)
     refuse(monkeypatch, "get_bucket_tagging", "AccessDenied")
@@ -542,8 +542,8 @@ def test_a_bucket_whose_tags_may_not_be_seen_is_told_in_words(monkeypatch: pytes
 
 
 @pytest.mark.parametrize("ask", [stack_resources.find, stack_resources.kept], ids=["find", "kept"])
-def test_a_login_to_another_account_is_no_answer(ask: Callable[[Cloud, Placement], list[str]]) -> None:
-    """AWS tells it that there is nothing."""
+def test_a_login_to_another_account_is_refused(ask: Callable[[Cloud, Placement], list[str]]) -> None:
+    """AWS answers such a login with empty lists."""
     identity = volume(MINE)
     mine = LEASE.model_copy(update={"account": "123456789012"})
     assert (
@@ -556,7 +556,7 @@ def test_a_login_to_another_account_is_no_answer(ask: Callable[[Cloud, Placement
         ask(CLOUD, LEASE.model_copy(update={"account": "999999999999"}))
 
 
-def test_hosts_that_are_stopped_are_started_and_those_of_others_left_alone() -> None:
+def test_stopped_hosts_are_started_and_those_of_others_left_alone() -> None:
     ec2 = client("ec2")
     image = an_image()
     mine, other = (
@@ -573,8 +573,8 @@ def test_hosts_that_are_stopped_are_started_and_those_of_others_left_alone() -> 
     assert CLOUD.wake(LEASE) == []
 
 
-def test_what_is_in_no_region_is_asked_for_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was asked for in the first region after all that this has: one that a policy denies hid roles and buckets."""
+def test_global_resources_are_searched_apart_from_regions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search of the first region included them: a policy that denies this region hid roles and buckets."""
     named(MINE)
     assert [resource.kind for resource in find_in(REGION)] == ["schedule group", "log group"]
     refuse(monkeypatch, "describe_instances", "UnauthorizedOperation")
@@ -588,7 +588,7 @@ def test_what_is_in_no_region_is_asked_for_by_itself(monkeypatch: pytest.MonkeyP
     assert [resource.kind for place in alone for resource in find_in(place)] == alone[:3]
 
 
-def test_a_region_that_may_not_be_asked_does_not_hold_up_a_role(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_denied_region_does_not_block_the_removal_of_a_role(monkeypatch: pytest.MonkeyPatch) -> None:
     client("iam").create_role(RoleName=f"llm-prod-{MINE}-host", AssumeRolePolicyDocument="{}")
     found = find_in("role")
     refuse(monkeypatch, "describe_instances", "UnauthorizedOperation")
@@ -598,14 +598,14 @@ def test_a_region_that_may_not_be_asked_does_not_hold_up_a_role(monkeypatch: pyt
     assert find_in("role") == []
 
 
-def test_a_bucket_is_emptied_in_few_calls_and_no_longer_than_there_is_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each object was a call of its own, and nobody looked at the clock: a large bucket held up `down` for hours."""
+def test_a_bucket_is_emptied_in_few_calls_and_within_the_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call per object and no time limit: a large bucket delayed `down` for hours."""
     name, where = f"llm-prod-{MINE}", {"LocationConstraint": REGION}
     client("s3").create_bucket(Bucket=name, CreateBucketConfiguration=where)
     client("s3").put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
     for key in "abcde":
         client("s3").put_object(Bucket=name, Key=key, Body=b"")
-    client("s3").delete_object(Bucket=name, Key="e")  # leaves a marker and the version behind it
+    client("s3").delete_object(Bucket=name, Key="e")  # adds a marker and keeps the version
     monkeypatch.setattr(resource_kinds, "OBJECTS_AT_ONCE", 2)
     now, resources = iter(range(0, 10000, 100)), find_resources(REGION, MINE)
 
@@ -617,8 +617,8 @@ def test_a_bucket_is_emptied_in_few_calls_and_no_longer_than_there_is_time(monke
     assert find_resources(REGION, MINE) == []
 
 
-def test_an_object_that_may_not_be_removed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """S3 answers with success, and names inside what it did not remove."""
+def test_an_object_that_may_not_be_removed_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 answers with success, and lists in its answer the objects that it did not remove."""
     named(MINE)
     refused = {"Errors": [{"Key": "models/a", "Code": "AccessDenied", "Message": "no"}]}
     real = api.call
@@ -632,7 +632,7 @@ def test_an_object_that_may_not_be_removed_is_told(monkeypatch: pytest.MonkeyPat
     assert f"llm-prod-{MINE}/models/a: AccessDenied: no" in caught.value.detail
 
 
-def test_things_of_others_are_not_ours() -> None:
+def test_resources_of_others_are_not_ours() -> None:
     client("ec2").create_volume(AvailabilityZone=f"{REGION}a", Size=20)
     client("iam").create_role(RoleName="llm-something-else", AssumeRolePolicyDocument="{}")
 

@@ -1,4 +1,4 @@
-"""The policies in docs/aws.md: made by the code, and enough for what commands and plugin ask."""
+"""The policies in docs/aws.md: the code writes them, and they allow every call of commands and plugin."""
 
 import ast
 import json
@@ -19,12 +19,12 @@ FOLDERS = ("infra/clouds/aws", "tests/doubles/aws/kinds")
 CALLERS = sorted(path for folder in FOLDERS for path in (CHECKOUT / folder).glob("*.py"))
 
 NO_MORE = ("create_log_group", "put_retention_policy")
-"""What releases before made, and the double still can: a stack of theirs may stand."""
+"""Calls of earlier releases, whose stacks may still exist; the double still knows them."""
 
 
 @cache
 def methods() -> dict[str, list[tuple[str, str]]]:
-    """Return the services and operations by the names that boto3 has for them."""
+    """Return the services and operations by their names in boto3."""
     session, found = botocore.session.get_session(), dict[str, list[tuple[str, str]]]()
     for service in SERVICES:
         for operation in session.get_service_model(service).operation_names:
@@ -33,7 +33,7 @@ def methods() -> dict[str, list[tuple[str, str]]]:
 
 
 def named_methods(path: Path) -> Iterator[str]:
-    """Yield the methods of boto3 that a module names; those of a bucket's settings by their noun alone."""
+    """Yield the methods of boto3 that a module names; for a bucket's settings, only the noun."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             if node.value in methods() and node.value not in NO_MORE:
@@ -43,7 +43,7 @@ def named_methods(path: Path) -> Iterator[str]:
                 yield from (each for each in settings if "s3" in dict(methods().get(each, ())))
 
 
-def test_the_page_has_the_policies_that_the_code_makes() -> None:
+def test_the_page_has_the_policies_of_the_code() -> None:
     """`python -m infra.clouds.aws.api.permissions` writes them."""
     text = PAGE.read_text()
 
@@ -51,7 +51,7 @@ def test_the_page_has_the_policies_that_the_code_makes() -> None:
 
 
 @pytest.mark.parametrize("path", CALLERS, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_what_is_asked_of_aws_is_allowed(path: Path) -> None:
+def test_every_call_to_aws_is_allowed(path: Path) -> None:
     lacking = {
         name: methods()[name]
         for name in named_methods(path)
@@ -61,7 +61,7 @@ def test_what_is_asked_of_aws_is_allowed(path: Path) -> None:
     assert lacking == {}
 
 
-def test_every_policy_is_one_that_aws_takes() -> None:
+def test_aws_accepts_every_policy() -> None:
     for policy in policies().values():
         assert len("".join(json.dumps(policy).split())) <= MAX_POLICY_CHARS
         sids = [each["Sid"] for each in policy["Statement"]]
@@ -69,6 +69,6 @@ def test_every_policy_is_one_that_aws_takes() -> None:
         assert all(action == "s3:ListTagsForResource" or "*" not in action for action in allowed())
 
 
-def test_a_permission_that_is_lacking_is_named() -> None:
+def test_a_missing_permission_is_named() -> None:
     assert not_allowed(["ec2:DescribeVpcs", "sts:GetCallerIdentity"]) == []
     assert not_allowed(["ec2:CreateFleet", "s3:HeadBucket"]) == ["ec2:CreateFleet"]

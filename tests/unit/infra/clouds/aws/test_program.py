@@ -1,4 +1,4 @@
-"""The program of cloud `aws` without an engine: what it registers, checked by the SDK's own names and types."""
+"""The program of cloud `aws` without the Pulumi engine: its resources, checked by the SDK's names and types."""
 
 import json
 from typing import Any
@@ -36,7 +36,7 @@ def test_a_host_is_guarded_encrypted_and_ends(deployed: Deployed) -> None:
 
 
 @pytest.mark.parametrize("stack", [each for each in known_stacks() if load_stack(each).cloud == "aws"])
-def test_the_program_makes_the_host_of_each_stack_of_ours(deployed: Deployed, stack: str) -> None:
+def test_the_program_makes_the_host_of_each_of_our_stacks(deployed: Deployed, stack: str) -> None:
     config = load_stack(stack)
     zone = f"{config.region}a"
     placement = {"region": config.region, "machine_type": config.machine.type, "zone": zone, "zones": (zone,)}
@@ -47,15 +47,15 @@ def test_the_program_makes_the_host_of_each_stack_of_ours(deployed: Deployed, st
     assert ("instanceMarketOptions" in host) == (config.machine.market == "spot")
 
 
-def test_the_provider_works_in_the_account_of_the_lease_alone(deployed: Deployed) -> None:
-    """It knew of an account only when the stack file named one, and then took whoever was logged in."""
+def test_the_provider_works_only_in_the_account_of_the_placement(deployed: Deployed) -> None:
+    """It checked the account only if the stack file named one; else it used that of the login."""
     (provider,) = deployed(account="123456789012").of("pulumi:providers:aws")
 
     assert json.loads(provider["allowedAccountIds"]) == ["123456789012"]
     assert provider["region"] == "ap-northeast-2"
 
 
-def test_spot_is_asked_for_once(deployed: Deployed) -> None:
+def test_spot_requests_are_one_time(deployed: Deployed) -> None:
     machine = "type: g5.xlarge, market: spot, spot_max_usd_per_hour: 0.5"
     (host,) = deployed(machine, machine_type="g5.xlarge").of(INSTANCE)
 
@@ -77,7 +77,7 @@ def test_only_t_types_have_credits(deployed: Deployed) -> None:
     assert small["creditSpecification"] == {"cpuCredits": "standard"}
 
 
-def test_the_firewall_has_two_doors_and_no_engine_port(deployed: Deployed) -> None:
+def test_the_firewall_opens_two_ports_and_no_engine_port(deployed: Deployed) -> None:
     rules = deployed().of("aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule")
 
     doors = {(each["fromPort"], each["toPort"], each.get("cidrIpv4") or each["cidrIpv6"]) for each in rules}
@@ -96,7 +96,7 @@ def test_a_host_may_read_its_prefix_and_no_more(deployed: Deployed) -> None:
     assert not [action for each in policy["Statement"] for action in each["Action"] if action.endswith("*")]
 
 
-def test_a_host_may_be_reached_by_session_manager_and_no_more(deployed: Deployed) -> None:
+def test_a_host_may_use_session_manager_and_nothing_else(deployed: Deployed) -> None:
     policies = deployed().of("aws:iam/rolePolicy:RolePolicy")
 
     (policy,) = [json.loads(each["policy"]) for each in policies if each["name"] == "host"]
@@ -114,7 +114,7 @@ def test_a_host_may_be_reached_by_session_manager_and_no_more(deployed: Deployed
     }
 
 
-def test_a_network_leads_out_by_both_ip_versions_and_to_s3_without_the_internet(deployed: Deployed) -> None:
+def test_a_network_has_routes_out_for_both_ip_versions_and_an_endpoint_for_s3(deployed: Deployed) -> None:
     mocks = deployed()
 
     routes = mocks.of("aws:ec2/route:Route")
@@ -149,8 +149,8 @@ def test_an_existing_network_is_used_as_it_is(deployed: Deployed) -> None:
     assert interface["subnetId"] == "subnet-0123456789abcdef0"
 
 
-def test_nothing_is_made_that_nobody_writes_to(deployed: Deployed) -> None:
-    """A log group was made, and granted to the hosts, and nothing wrote to it."""
+def test_no_log_group_is_made(deployed: Deployed) -> None:
+    """A log group was made, hosts had access to it, and nothing wrote to it."""
     assert deployed().of("aws:cloudwatch/logGroup:LogGroup") == []
 
 
@@ -185,21 +185,21 @@ def test_every_host_of_several_is_its_own(deployed: Deployed) -> None:
     assert len({json.dumps(each) for each in keys}) == 3
 
 
-def test_tags_reach_all_that_takes_them() -> None:
-    """The table of what is tagged is the SDK's own, for every kind that the double knows."""
+def test_tags_reach_every_resource_that_accepts_them() -> None:
+    """The table of tagged kinds agrees with the SDK, for every kind that the double knows."""
     taggable = {kind.token for kind in KINDS if "tags" in resource_schema(kind.token).input_names}
 
     assert taggable == TAGGED
 
 
-def test_no_name_of_a_group_begins_as_that_of_an_id(deployed: Deployed) -> None:
-    """A group was named after its stack, and AWS refuses names that begin with `sg-`. Those that stand keep theirs."""
+def test_a_group_name_does_not_begin_like_an_id(deployed: Deployed) -> None:
+    """A group was named after its stack, and AWS refuses names that begin with `sg-`. Existing groups keep theirs."""
     (group,) = deployed().of("aws:ec2/securityGroup:SecurityGroup")
 
     assert group["name"] == "llm-prod-0123abcd"
 
 
-def test_arns_are_of_the_partition_of_the_region() -> None:
+def test_arns_have_the_partition_of_the_region() -> None:
     """`arn:aws:` was fixed in the program."""
     found = [partition_of(each) for each in ("ap-northeast-2", "us-gov-west-1", "cn-north-1", "eusc-de-east-1")]
     assert found == ["aws", "aws-us-gov", "aws-cn", "aws-eusc"]
@@ -216,7 +216,7 @@ def test_arns_are_of_the_partition_of_the_region() -> None:
 def test_only_a_blank_data_volume_is_replaced_for_another_size(
     deployed: Deployed, monkeypatch: pytest.MonkeyPatch, keep: str, blank_at: str, replaced: list[str]
 ) -> None:
-    """AWS cannot shrink a volume: after a failed first `up` an edit took a `down` first."""
+    """AWS cannot shrink a volume: after a failed first `up`, a smaller size needed a `down`."""
     options: list[Any] = []
     real = aws.ebs.Volume
 

@@ -1,4 +1,4 @@
-"""Quotas on AWS: which one a machine type counts in."""
+"""Quotas on AWS: the quota of each machine type."""
 
 import pytest
 
@@ -18,7 +18,7 @@ QUOTAS_OF_CATALOG = {
     **dict.fromkeys(["p4d", "p4de"], (P, SPOT_P)),
     **dict.fromkeys(["p5", "p5e", "p5en"], (P, SPOT_P5)),
 }
-"""Quotas on demand and spot of every family in the catalog. Look a new family up at AWS: its letter may mislead."""
+"""On-demand and spot quotas of every family in the catalog. Look a new family up at AWS: its letter may mislead."""
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_type_counts_in_the_quota_of_its_families(code: str, types: str) -> No
     ],
 )
 @pytest.mark.parametrize("market", ["on_demand", "spot"])
-def test_a_type_with_a_quota_of_its_own_counts_in_none_of_ours(machine_type: str, market: str) -> None:
+def test_a_type_with_a_quota_of_its_own_has_no_family_quota(machine_type: str, market: str) -> None:
     assert vcpu_quota(machine_type, market) is None
 
 

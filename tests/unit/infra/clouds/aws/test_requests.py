@@ -1,4 +1,4 @@
-"""What the plugin asks of AWS for a stack, held against AWS's API models: no engine, and no cloud that answers."""
+"""The plugin's requests for a stack, checked against AWS's API models, without an engine and without a cloud."""
 
 from typing import Any
 from unittest.mock import MagicMock
@@ -23,7 +23,7 @@ ALL = (
 
 
 class Asked:
-    """AWS that checks what it is asked, and answers with anything."""
+    """Checks each request to AWS, and answers with a mock."""
 
     account, region = "123456789012", "ap-northeast-2"
 
@@ -33,7 +33,7 @@ class Asked:
 
     def call(self, service: str, method: str, _doing: str, **arguments: Any) -> Any:
         self.operations.add(f"{service}:{operation_of(method)}")
-        if "MagicMock" not in str(arguments):  # else it says what an answer said
+        if "MagicMock" not in str(arguments):  # a mock in them comes from an earlier answer
             refuse_request(service, method, arguments)
             self.checked += 1
         return MagicMock()
@@ -43,7 +43,7 @@ class Asked:
 
 
 def real(value: Any) -> Any:
-    """Return inputs with an ARN where the mocks made up the name of one."""
+    """Return inputs with an ARN in place of a name that the mocks made up."""
     if isinstance(value, dict):
         return {key: real(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -64,7 +64,7 @@ def real(value: Any) -> Any:
         pytest.param("type: m6i.2xlarge", {"stack": "sg-mine", "more": ALL}, id="a name like an id"),
     ],
 )
-def test_every_request_is_one_that_aws_takes(deployed: Deployed, machine: str, more: dict[str, Any]) -> None:
+def test_aws_accepts_every_request(deployed: Deployed, machine: str, more: dict[str, Any]) -> None:
     stack, kinds, cloud = str(more.get("stack", "prod")), {each.token: each for each in KINDS}, Asked()
     tags = {"team": "한국 R+D 7"} | own_tags(stack, "0123abcd")
 

@@ -1,4 +1,4 @@
-"""Asking things on AWS to go."""
+"""Removing resources on AWS that take a while."""
 
 from typing import Any
 
@@ -13,10 +13,8 @@ ASKED = [kind for kind in KINDS if kind.name in ("spot request", "instance", "bu
 
 
 @pytest.mark.parametrize("kind", ASKED, ids=[kind.name for kind in ASKED])
-def test_what_takes_a_while_to_go_is_asked_once_and_waited_for(
-    monkeypatch: pytest.MonkeyPatch, kind: ResourceKind
-) -> None:
-    """AWS's answer was once taken for a way to ask what became of it."""
+def test_a_slow_removal_is_requested_once_and_waited_for(monkeypatch: pytest.MonkeyPatch, kind: ResourceKind) -> None:
+    """The answer to a removal was used as a function that reports its progress."""
     calls: list[str] = []
 
     def call(_service: str, _region: str, method: str, **_arguments: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Hosts on AWS that were stopped or ended beside the stack: `up` waits for what becomes of them, and says it."""
+"""Hosts on AWS that were stopped or terminated by hand: `up` waits for their final state and reports it."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +21,7 @@ NO_KEY = "Client.InternalError: Client error on launch"
 
 @dataclass
 class Ec2:
-    """One host, which has another state each time that it is listed; the last one stays."""
+    """One host with another state each time that it is listed; the last state stays."""
 
     states: list[tuple[str, str]]
     started: list[str] = field(default_factory=list)
@@ -58,7 +58,7 @@ def wake_it(ec2: Ec2) -> list[str]:
 
 
 def test_a_start_is_done_when_the_host_runs(ec2: Ec2) -> None:
-    """The order to start a host was taken for a host that runs. Just after it, AWS may still list it as stopped."""
+    """An accepted start was taken for a running host. Just after it, AWS may still list the host as stopped."""
     ec2.states = [("stopped", BY_HAND), ("stopped", BY_HAND), ("pending", ""), ("running", "")]
 
     assert wake_it(ec2) == ec2.started == ["i-1"]
@@ -69,13 +69,13 @@ def test_a_start_is_done_when_the_host_runs(ec2: Ec2) -> None:
     "states",
     [
         pytest.param([("pending", ""), ("stopped", NO_STOCK)], id="after it was pending"),
-        pytest.param([("stopped", NO_STOCK)], id="between two looks"),
-        pytest.param([("pending", ""), ("stopping", NO_STOCK)], id="on its way down"),
-        pytest.param([("pending", ""), ("terminated", NO_STOCK)], id="ended for good"),
+        pytest.param([("stopped", NO_STOCK)], id="between two requests"),
+        pytest.param([("pending", ""), ("stopping", NO_STOCK)], id="while it stops"),
+        pytest.param([("pending", ""), ("terminated", NO_STOCK)], id="terminated"),
     ],
 )
-def test_a_start_that_ends_without_a_machine_tells_the_reason(ec2: Ec2, states: list[tuple[str, str]]) -> None:
-    """AWS takes the order and stops the host again: `up` said that all is well, and provision waited for SSH."""
+def test_a_start_without_a_machine_reports_the_reason(ec2: Ec2, states: list[tuple[str, str]]) -> None:
+    """AWS accepts the start and stops the host again: `up` succeeded, and provision waited for SSH."""
     ec2.states = [("stopped", BY_HAND), *states]
 
     with pytest.raises(DeployError) as refused:
@@ -84,7 +84,7 @@ def test_a_start_that_ends_without_a_machine_tells_the_reason(ec2: Ec2, states: 
     assert out_of_stock(str(refused.value)) == f"{NO_STOCK} (i-1)", "so that `up` tries the fallbacks"
 
 
-def test_a_disk_that_cannot_be_read_is_no_lack_of_stock(ec2: Ec2) -> None:
+def test_an_unreadable_disk_does_not_count_as_out_of_stock(ec2: Ec2) -> None:
     ec2.states = [("stopped", BY_HAND), ("pending", ""), ("stopped", NO_KEY)]
 
     with pytest.raises(DeployError, match=r"Client\.InternalError") as refused:
@@ -94,7 +94,7 @@ def test_a_disk_that_cannot_be_read_is_no_lack_of_stock(ec2: Ec2) -> None:
     assert "storage.kms_key" in hint_for(str(refused.value))
 
 
-def test_a_start_that_never_ends_is_told(ec2: Ec2) -> None:
+def test_a_start_that_never_ends_is_reported(ec2: Ec2) -> None:
     ec2.states = [("stopped", BY_HAND), ("pending", "")]
 
     with pytest.raises(DeployError, match=f"i-1: no answer from AWS after {START_S:.0f} s"):
@@ -103,7 +103,7 @@ def test_a_start_that_never_ends_is_told(ec2: Ec2) -> None:
 
 @pytest.mark.parametrize(("state", "after"), [("shutting-down", "terminated"), ("stopping", "stopped")])
 def test_a_host_that_is_about_to_end_is_waited_for(ec2: Ec2, state: str, after: str) -> None:
-    """Terminated in the console a moment before `up`: the plugin took it for a host that runs, and changed nothing."""
+    """The plugin took a host terminated in the console just before `up` for a running one, and changed nothing."""
     ec2.states = [(state, BY_HAND), (state, BY_HAND), (after, BY_HAND)]
 
     await_ends(LEASE, clock=ec2.clock, sleep=ec2.sleep)

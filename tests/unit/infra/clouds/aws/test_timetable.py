@@ -30,8 +30,8 @@ def test_weekly_hours_are_cron_lines_in_the_zone_of_the_file(deployed: Deployed)
     }
 
 
-def test_a_start_without_stock_is_tried_until_the_stop_of_that_day(deployed: Deployed) -> None:
-    """It was tried for an hour; then the host slept for the day, and nobody heard."""
+def test_a_start_without_stock_is_retried_until_the_stop_of_that_day(deployed: Deployed) -> None:
+    """It was retried for an hour; then the host stayed stopped all day without a message."""
     schedules = by_name(deployed(lifetime=WEEKLY).of(SCHEDULE))
 
     seconds = {name: each["target"]["retryPolicy"]["maximumEventAgeInSeconds"] for name, each in schedules.items()}
@@ -39,7 +39,7 @@ def test_a_start_without_stock_is_tried_until_the_stop_of_that_day(deployed: Dep
 
 
 def test_each_host_has_schedules_of_its_own(deployed: Deployed) -> None:
-    """EC2 acts on none of several hosts when one of them is gone."""
+    """A request for several hosts fails for all when one no longer exists."""
     mocks = deployed("type: m6i.2xlarge, count: 2", lifetime=WEEKLY)
 
     targets = {
@@ -60,9 +60,9 @@ def test_each_host_has_schedules_of_its_own(deployed: Deployed) -> None:
         ("", ["ec2:TerminateInstances"]),
         (WEEKLY, ["ec2:TerminateInstances", "ec2:StartInstances", "ec2:StopInstances"]),
     ],
-    ids=["an end", "weekly hours, too"],
+    ids=["end of life", "end of life and weekly hours"],
 )
-def test_schedules_may_act_on_hosts_of_their_stack_alone(deployed: Deployed, lifetime: str, actions: list[str]) -> None:
+def test_schedules_may_act_only_on_hosts_of_their_stack(deployed: Deployed, lifetime: str, actions: list[str]) -> None:
     policies = deployed(lifetime=lifetime).of("aws:iam/rolePolicy:RolePolicy")
 
     (policy,) = [json.loads(each["policy"]) for each in policies if each["name"] == "timetable"]
@@ -76,7 +76,7 @@ def test_schedules_may_act_on_hosts_of_their_stack_alone(deployed: Deployed, lif
 
 
 def test_a_scheduled_start_may_grant_ec2_the_key_of_the_disks(deployed: Deployed) -> None:
-    """Where the default key of EBS is a customer's, EC2 refused every scheduled start, and nobody heard of it."""
+    """With a customer's key as the default of EBS, EC2 refused every scheduled start without a message."""
     granted = {}
     for lifetime in ("", WEEKLY):
         policies = deployed(lifetime=lifetime).of("aws:iam/rolePolicy:RolePolicy")
@@ -99,8 +99,8 @@ def test_a_scheduled_start_may_grant_ec2_the_key_of_the_disks(deployed: Deployed
     }
 
 
-def test_only_the_schedules_of_the_stack_take_the_role(deployed: Deployed) -> None:
-    """Another's schedule that named our role would otherwise act with it."""
+def test_only_schedules_of_the_stack_may_assume_the_role(deployed: Deployed) -> None:
+    """Otherwise another stack's schedule that names our role could use it."""
     roles = deployed().of("aws:iam/role:Role")
 
     (role,) = [each for each in roles if each["name"] == "llm-prod-0123abcd-timetable"]

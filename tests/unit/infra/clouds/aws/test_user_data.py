@@ -1,4 +1,4 @@
-"""User data: what cloud-init is told, and the scripts that it brings, run with a metadata service that tests play."""
+"""User data: the settings for cloud-init, and its scripts, run with a simulated metadata service."""
 
 import os
 import stat
@@ -18,7 +18,7 @@ FUTURE, PAST = "2999-01-01T00:00:00Z", "2020-01-01T00:00:00Z"
 
 @pytest.fixture
 def programs(tmp_path: Path) -> Path:
-    """A folder of programs that stand before the real ones."""
+    """A folder of programs, before the real ones in PATH."""
     folder = tmp_path / "bin"
     folder.mkdir()
     return folder
@@ -40,7 +40,7 @@ def end_of_life(tmp_path: Path, programs: Path) -> str:
     return done.read_text().strip() if done.exists() else "nothing"
 
 
-def test_it_is_what_cloud_init_takes_and_fits() -> None:
+def test_cloud_init_accepts_the_user_data_and_it_fits() -> None:
     private = new_private_key()
 
     text = user_data("prod-1", private, public_half(private), cloud_boot=AWS_BOOT)
@@ -56,13 +56,15 @@ def test_it_is_what_cloud_init_takes_and_fits() -> None:
 
 
 @pytest.mark.parametrize(("ends_at", "done"), [(FUTURE, "nothing"), (PAST, "poweroff")])
-def test_a_host_ends_itself_when_its_life_is_over(tmp_path: Path, programs: Path, ends_at: str, done: str) -> None:
+def test_a_host_terminates_itself_at_the_end_of_its_lifetime(
+    tmp_path: Path, programs: Path, ends_at: str, done: str
+) -> None:
     program(programs, "llm-instance-tag", f'[ "$1" = llm-deploy:ends-at ] && echo {ends_at}')
 
     assert end_of_life(tmp_path, programs) == done
 
 
-def test_a_longer_life_counts_without_a_restart(tmp_path: Path, programs: Path) -> None:
+def test_a_longer_lifetime_applies_without_a_restart(tmp_path: Path, programs: Path) -> None:
     program(programs, "llm-instance-tag", f"echo {PAST}")
     (tmp_path / "known").mkdir()
     (tmp_path / "known" / "ends-at").write_text(PAST)
@@ -73,7 +75,7 @@ def test_a_longer_life_counts_without_a_restart(tmp_path: Path, programs: Path) 
 
 
 @pytest.mark.parametrize(("known", "done"), [(FUTURE, "nothing"), (PAST, "poweroff")])
-def test_without_metadata_the_last_known_end_counts(tmp_path: Path, programs: Path, known: str, done: str) -> None:
+def test_without_metadata_the_last_known_end_applies(tmp_path: Path, programs: Path, known: str, done: str) -> None:
     program(programs, "llm-instance-tag", "exit 22")
     (tmp_path / "known").mkdir()
     (tmp_path / "known" / "ends-at").write_text(known)

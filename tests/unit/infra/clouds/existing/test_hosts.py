@@ -39,6 +39,6 @@ def test_a_key_lies_beside_the_inventory(tmp_path: Path) -> None:
     ],
     ids=["empty", "no host", "unknown key", "half a host", "a host twice"],
 )
-def test_a_wrong_inventory_is_told_with_its_key(tmp_path: Path, text: str, words: str) -> None:
+def test_a_wrong_inventory_is_refused_with_its_key(tmp_path: Path, text: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         read_hosts(inventory(tmp_path, text))

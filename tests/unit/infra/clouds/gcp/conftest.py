@@ -1,4 +1,4 @@
-"""The simulated GCP in this process, for tests of what our commands ask it."""
+"""The simulated GCP in this process, for tests of our commands' calls."""
 
 import threading
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ REGION = "asia-northeast3"
 
 @pytest.fixture(scope="package")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    """A cloud that our commands take for the real one; Google's clients are shared, as each costs a while."""
+    """A cloud that our commands take for the real one; Google's clients are shared, because each takes time."""
     store = Store()
     server = serve(store)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -40,7 +40,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 @pytest.fixture
 def store(cloud: Store) -> Store:
-    """The cloud on a good day, with nothing in it."""
+    """An empty cloud without faults."""
     cloud.clear()
     cloud.settings = Settings()
     return cloud
@@ -48,13 +48,13 @@ def store(cloud: Store) -> Store:
 
 @pytest.fixture
 def gcp(store: Store) -> Gcp:
-    """The hand of the plugin on the same cloud, to make things with."""
+    """The plugin's client of the same cloud, which makes resources."""
     return Gcp(store, PROJECT, REGION)
 
 
 @pytest.fixture
 def personal_login(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    """A cloud to which a person is logged in, without a quota project."""
+    """A cloud with a personal login that has no quota project."""
     from google.oauth2.credentials import Credentials
 
     login = Credentials(TOKEN)  # type: ignore[no-untyped-call]
@@ -66,7 +66,7 @@ def personal_login(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[St
 
 
 def forget_login() -> None:
-    """Let the next call find its login and clients anew."""
+    """Make the next call look up its login and make its clients again."""
     for cached in (client.compute, client.credentials, client._session):
         cached.cache_clear()
     quota_project.forget()

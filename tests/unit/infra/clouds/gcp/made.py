@@ -1,4 +1,4 @@
-"""Things in the simulated GCP, made as the plugin would: what a stack leaves when its state is lost."""
+"""Resources in the simulated GCP, made as the plugin makes them: those of a stack whose state is lost."""
 
 from infra.clouds.gcp.api.labels import own_labels
 from infra.contract.stack_placement import KnownPlacement
@@ -33,7 +33,7 @@ def make_disk(gcp: Gcp, identity: str, size_gib: int = 20, **labels: str) -> str
 
 
 def make_stack(gcp: Gcp, identity: str) -> str:
-    """Make all that a stack has, each in the way of another; return the path of its instance."""
+    """Make all resources of a stack, some of which block the removal of others; return the path of its instance."""
     labels = own_labels("prod", identity)
     name, region = f"llm-prod-{identity}", ZONE.rpartition("-")[0]
     network = f"projects/{PROJECT}/global/networks/{name}"

@@ -1,4 +1,4 @@
-"""The scripts of the first boot that only GCP needs, run with a metadata server and a disk that tests play."""
+"""The scripts of the first boot that only GCP needs, run with a simulated metadata server and disk."""
 
 import os
 import subprocess
@@ -25,8 +25,8 @@ def run(script: str, tmp_path: Path, *arguments: str) -> subprocess.CompletedPro
 
 
 @pytest.mark.parametrize(("answer", "status"), [("2999-01-01T00:00:00Z", 0), (None, 22)])
-def test_a_tag_is_asked_for_by_a_key_that_gcp_takes(tmp_path: Path, answer: str | None, status: int) -> None:
-    """And as the metadata server wants it; without the key it answers 404, which curl turns into 22."""
+def test_a_tag_is_read_by_a_key_that_gcp_accepts(tmp_path: Path, answer: str | None, status: int) -> None:
+    """And with the header that the metadata server requires; a missing key is 404, for which curl exits 22."""
     curl = tmp_path / "curl"
     told = f"echo {answer}" if answer else "exit 22"
     curl.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/asked\n{told}\n')
@@ -42,7 +42,7 @@ def test_a_tag_is_asked_for_by_a_key_that_gcp_takes(tmp_path: Path, answer: str 
 
 @pytest.mark.parametrize("there", [True, False])
 def test_the_data_disk_is_found_by_the_name_it_is_attached_with(tmp_path: Path, there: bool) -> None:
-    """Not before it is there, and not something else of that name: only a block device counts."""
+    """Only when it exists, and only a block device of that name."""
     script = (BOOT / "data-device.sh").read_text()
     assert "device=/dev/disk/by-id/google-llm-data\n" in script
     block = next((path for path in Path("/dev").iterdir() if path.is_block_device()), None)
@@ -55,7 +55,7 @@ def test_the_data_disk_is_found_by_the_name_it_is_attached_with(tmp_path: Path, 
     assert (done.returncode == 0, done.stdout.strip()) == (there, str(device) if there else "")
 
 
-def test_user_data_is_what_cloud_init_takes_and_fits() -> None:
+def test_cloud_init_accepts_the_user_data_and_it_fits() -> None:
     private = new_private_key()
 
     text = user_data("prod-1", private, public_half(private), cloud_boot=BOOT, files=GUEST_AGENT)

@@ -1,4 +1,4 @@
-"""Settling a lease on GCP: order of places, what is kept, what is looked up anew, what counts as out of stock."""
+"""Candidates on GCP: their order, what is kept, what is looked up again, which errors count as out of stock."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -31,8 +31,8 @@ def places(settled: list[Candidate]) -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def placement(gcp: Gcp) -> KnownPlacement:  # noqa: ARG001  # the cloud that is asked
-    """What a stack that stands in zone b has."""
+def placement(gcp: Gcp) -> KnownPlacement:  # noqa: ARG001  # the cloud that answers
+    """The placement of an existing stack in zone b."""
     (first, *_rest) = candidates(config(), None, NOW)
     return KnownPlacement.of(first.placement).model_copy(update={"zone": B})
 
@@ -50,7 +50,7 @@ def test_types_come_before_zones_in_the_order_of_the_file() -> None:
 
 
 @pytest.mark.usefixtures("store")
-def test_without_zones_all_of_the_region_are_tried() -> None:
+def test_without_zones_all_zones_of_the_region_are_tried() -> None:
     (first, *rest) = candidates(config(zones=[]), None, NOW)
 
     assert places([first, *rest]) == [(zone, "e2-standard-8") for zone in "abc"]
@@ -58,7 +58,7 @@ def test_without_zones_all_of_the_region_are_tried() -> None:
     assert first.placement.image == f"projects/ubuntu-os-cloud/global/images/{UBUNTU_24}"
 
 
-def test_a_stack_that_stands_stays_with_its_zone_id_and_image(gcp: Gcp, placement: KnownPlacement) -> None:
+def test_an_existing_stack_keeps_its_zone_id_and_image(gcp: Gcp, placement: KnownPlacement) -> None:
     gcp.store.settings = Settings(newest={"ubuntu-2404-lts-amd64": UBUNTU_24_NEWER})
 
     settled = candidates(config("type: e2-standard-16"), placement, NOW)
@@ -80,10 +80,10 @@ CHANGED = [
 @pytest.mark.parametrize("market", ["on_demand", "spot"])
 @pytest.mark.parametrize("named", [[], [A, B]], ids=["zones left out", "zones named"])
 @pytest.mark.parametrize("settings", CHANGED)
-def test_what_stands_stays_whatever_the_cloud_answers(
+def test_an_existing_stack_stays_whatever_the_cloud_answers(
     gcp: Gcp, placement: KnownPlacement, settings: Settings, named: list[str], market: str
 ) -> None:
-    """Its zone was DOWN, `ssh_cidrs` was edited: host and data disk were made in another zone, empty."""
+    """An edit of `ssh_cidrs` while the zone was DOWN made an empty host and data disk in another zone."""
     gcp.store.settings = settings
 
     first, *more = candidates(config(f"type: e2-standard-8, market: {market}", named), placement, NOW)
@@ -96,7 +96,7 @@ def test_what_stands_stays_whatever_the_cloud_answers(
     assert market == "spot" or not more
 
 
-def test_a_stack_stays_in_the_subnet_that_may_not_be_looked_up(gcp: Gcp, placement: KnownPlacement) -> None:
+def test_a_stack_keeps_its_subnet_when_it_may_not_be_looked_up(gcp: Gcp, placement: KnownPlacement) -> None:
     network = stack_value()["network"] | {"id": "shared", "subnets": ["mine"]}
     gcp.store.settings = Settings(denied=["/subnetworks/"], zones_down=[B])
 
@@ -107,16 +107,14 @@ def test_a_stack_stays_in_the_subnet_that_may_not_be_looked_up(gcp: Gcp, placeme
         candidates(config(zones=[], network=network), None, NOW)
 
 
-def test_a_blank_disk_of_a_stack_that_never_stood_may_be_larger_than_what_is_asked(
-    gcp: Gcp, placement: KnownPlacement
-) -> None:
+def test_a_blank_disk_of_a_stack_without_hosts_may_be_larger_than_required(gcp: Gcp, placement: KnownPlacement) -> None:
     make_disk(gcp, placement.id, 50)
 
     assert candidates(config(storage={"data_gib": 20}), placement.model_copy(update={"progress": Progress()}), NOW)
 
 
 def test_the_disk_of_a_host_that_a_failed_up_made_cannot_shrink(gcp: Gcp, placement: KnownPlacement) -> None:
-    """The plugin made an empty disk in its place, and the host had booted with the one before."""
+    """The plugin replaced it with an empty disk, though the host had booted with the first."""
     make_stack(gcp, placement.id)
 
     with pytest.raises(ConfigError, match=r"storage.data_gib: 19 GiB is less than the 20 of llm-prod-\w+-1-data"):
@@ -124,13 +122,13 @@ def test_the_disk_of_a_host_that_a_failed_up_made_cannot_shrink(gcp: Gcp, placem
 
 
 @pytest.mark.usefixtures("store")
-def test_only_other_zones_in_the_file_release_what_stands(placement: KnownPlacement) -> None:
+def test_only_other_zones_in_the_file_move_an_existing_stack(placement: KnownPlacement) -> None:
     (first, *_rest) = candidates(config(zones=[A]), placement, NOW)
 
     assert first.placement.zone == A
 
 
-def test_a_first_up_tries_no_zone_that_is_down(gcp: Gcp) -> None:
+def test_a_first_up_does_not_try_a_zone_that_is_down(gcp: Gcp) -> None:
     gcp.store.settings = Settings(zones_down=[A])
 
     assert [zone for zone, _type in places(candidates(config(), None, NOW))] == ["b"]
@@ -178,7 +176,7 @@ def test_a_stack_does_not_move_to_another_region(placement: KnownPlacement) -> N
         ),
     ],
 )
-def test_what_cannot_be_is_refused_with_what_can(machine: str, more: dict[str, Any], told: str) -> None:
+def test_an_impossible_value_is_refused_with_the_possible_ones(machine: str, more: dict[str, Any], told: str) -> None:
     value = stack_value(machine)
     network = value["network"] | more.pop("network", {})
     value |= more | {"network": network}
@@ -224,5 +222,5 @@ NO_TYPE = "Machine type with name 'x' does not exist in zone 'z'."
         ("something else", None),
     ],
 )
-def test_only_what_another_place_may_have_moves_on(text: str, told: str | None) -> None:
+def test_only_an_error_of_one_candidate_counts_as_out_of_stock(text: str, told: str | None) -> None:
     assert out_of_stock(text) == told

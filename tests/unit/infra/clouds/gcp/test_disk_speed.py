@@ -1,4 +1,4 @@
-"""How fast data disks of GCP are: balanced ones by their size, Hyperdisk as it is made."""
+"""The speed of data disks on GCP: of balanced disks by size, of Hyperdisk as provisioned."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def config(machine: str, repo: str = "example/Llama-70B", **storage: Any) -> Dep
 
 
 def test_a_balanced_disk_is_as_large_as_its_speed_needs() -> None:
-    """Sized for its weights alone, 70B took 618 of 900 s to read, before anything else of the start."""
+    """With a disk sized only for its weights, a 70B model took 618 of the 900 s of a start to read."""
     asked = config("a2-ultragpu-4g")
 
     assert data_gib(asked) == least_gib(asked) == 560
@@ -34,13 +34,13 @@ def test_a_balanced_disk_is_as_large_as_its_speed_needs() -> None:
     assert provisioned_speed(asked, "a2-ultragpu-4g") is None
 
 
-def test_a_small_model_asks_nothing_of_its_disk() -> None:
+def test_a_small_model_does_not_change_its_disk() -> None:
     asked = config("g2-standard-8", "Qwen/Qwen2.5-7B-Instruct")
 
     assert (least_gib(asked), data_gib(asked), mib_per_s(asked, 37)) == (0, 37, 150)
 
 
-def test_what_the_file_says_counts() -> None:
+def test_the_size_in_the_file_decides() -> None:
     asked = config("a2-ultragpu-4g", data_gib=300)
 
     assert (data_gib(asked), mib_per_s(asked, 300)) == (300, 224)

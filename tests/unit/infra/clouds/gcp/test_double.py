@@ -23,7 +23,7 @@ Change = Callable[[dict[str, Any]], object]
 
 @pytest.fixture
 def gcp() -> Gcp:
-    """A cloud with a network and an account, to make an instance in."""
+    """A cloud with a network and a service account, for an instance."""
     cloud = Gcp(Store(), PROJECT, REGION)
     network = f"projects/{PROJECT}/global/networks/n"
     cloud.insert(network, {"autoCreateSubnetworks": False}, "Network")
@@ -51,7 +51,7 @@ GOOD: dict[str, Any] = {
 }
 
 
-def test_a_good_instance_is_made_and_gone(gcp: Gcp) -> None:
+def test_a_good_instance_is_made_and_removed(gcp: Gcp) -> None:
     made = Instance().create(gcp, GOOD)
 
     assert Instance().read(gcp, made, {}) is not None
@@ -70,7 +70,7 @@ def test_an_instance_that_was_stopped_is_seen_and_started(gcp: Gcp) -> None:
     assert (seen["currentStatus"], seen["desiredStatus"]) == ("TERMINATED", "TERMINATED")
     Instance().update(gcp, made, inputs | {"desiredStatus": "TERMINATED"}, inputs)
     assert gcp.store.resources[made]["status"] == "RUNNING"
-    assert "desiredStatus" not in (Instance().read(gcp, made, GOOD) or {}), "nor is it told to who does not ask"
+    assert "desiredStatus" not in (Instance().read(gcp, made, GOOD) or {}), "only on request"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_an_instance_that_was_stopped_is_seen_and_started(gcp: Gcp) -> None:
         ("instanceTerminationAction", "STOP", "DELETE", False),
     ],
 )
-def test_scheduling_changes_as_the_plugin_has_it(key: str, before: Any, after: Any, replaces: bool) -> None:
+def test_scheduling_changes_like_in_the_plugin(key: str, before: Any, after: Any, replaces: bool) -> None:
     old, new = GOOD | {"scheduling": {key: before}}, GOOD | {"scheduling": {key: after}}
 
     (change,) = changes(old, new, Instance.rules.immutable)
@@ -93,7 +93,7 @@ def test_scheduling_changes_as_the_plugin_has_it(key: str, before: Any, after: A
     assert change.replaces is replaces
 
 
-def test_a_change_of_type_that_finds_no_stock_leaves_the_instance_stopped(gcp: Gcp) -> None:
+def test_a_change_of_type_without_stock_leaves_the_instance_stopped(gcp: Gcp) -> None:
     inputs = GOOD | {"desiredStatus": "RUNNING", "allowStoppingForUpdate": True}
     made, larger = Instance().create(gcp, inputs), inputs | {"machineType": "g2-standard-8"}
     gcp.store.settings = Settings(out_of_stock=[{"type": "g2-standard-8"}])
@@ -115,12 +115,12 @@ def test_a_change_of_type_that_finds_no_stock_leaves_the_instance_stopped(gcp: G
         pytest.param(
             lambda i: i["scheduling"].update(maxRunDuration={"seconds": 60}),
             "instanceTerminationAction",
-            id="no action",
+            id="without an action",
         ),
         pytest.param(
             lambda i: i["scheduling"].update(instanceTerminationAction="STOP"),
             "needs provisioningModel",
-            id="action alone",
+            id="only an action",
         ),
         pytest.param(
             lambda i: i["scheduling"].update(maxRunDuration={"seconds": 10368001}, instanceTerminationAction="DELETE"),
@@ -132,12 +132,12 @@ def test_a_change_of_type_that_finds_no_stock_leaves_the_instance_stopped(gcp: G
                 terminationTime="2026-01-01T00:00:00Z", instanceTerminationAction="DELETE"
             ),
             "terminationTime",
-            id="a moment that has passed",
+            id="a time in the past",
         ),
         pytest.param(
             lambda i: i["scheduling"].update(terminationTime="tomorrow", instanceTerminationAction="DELETE"),
             "RFC 3339",
-            id="no moment",
+            id="not a time",
         ),
         pytest.param(
             lambda i: i["scheduling"].update(
@@ -186,7 +186,7 @@ def test_what_the_api_refuses_is_refused(gcp: Gcp, change: Change, told: str) ->
         pytest.param({"quotas": {"GPUS_ALL_REGIONS": 0}}, "Limit: 0.0 globally", id="quota of the project"),
     ],
 )
-def test_what_only_the_operation_finds_out_is_told_later(gcp: Gcp, settings: dict[str, Any], told: str) -> None:
+def test_an_error_of_the_operation_is_reported_after_the_call(gcp: Gcp, settings: dict[str, Any], told: str) -> None:
     gcp.store.settings = Settings(**settings)
 
     with pytest.raises(CloudError, match="Error waiting for instance to create: ") as caught:
@@ -196,7 +196,7 @@ def test_what_only_the_operation_finds_out_is_told_later(gcp: Gcp, settings: dic
     assert gcp.store.of("instances") == {}
 
 
-def test_what_is_in_use_cannot_go() -> None:
+def test_a_resource_in_use_cannot_be_removed() -> None:
     gcp = Gcp(Store(), PROJECT, REGION)
     instance = make_stack(gcp, MINE)
 

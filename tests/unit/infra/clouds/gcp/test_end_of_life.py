@@ -1,4 +1,4 @@
-"""When GCP deletes a host: at the end of its life, or before it falls asleep for the last time, and never asleep."""
+"""When GCP deletes a host: at the end of its lifetime, or before its last stop; never while it is stopped."""
 
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -34,11 +34,11 @@ def placement(began_at: str) -> KnownPlacement:
     [
         # 2026-11-16 is a Monday; Seoul is nine hours ahead of UTC.
         pytest.param(None, "2026-11-16T10:00+09:00", 8, "2026-11-16T18:00+09:00", id="always on"),
-        pytest.param(OFFICE, "2026-11-16T10:00+09:00", 8, "2026-11-16T18:00+09:00", id="before it falls asleep"),
-        pytest.param(OFFICE, "2026-11-16T10:00+09:00", 10, "2026-11-16T19:55+09:00", id="as it falls asleep"),
-        pytest.param(OFFICE, "2026-11-16T10:00+09:00", 14, "2026-11-16T19:55+09:00", id="asleep"),
-        pytest.param(OFFICE, "2026-11-16T10:00+09:00", 22.1, "2026-11-16T19:55+09:00", id="as it wakes up"),
-        pytest.param(OFFICE, "2026-11-16T10:00+09:00", 22.25, "2026-11-17T08:15+09:00", id="awake again"),
+        pytest.param(OFFICE, "2026-11-16T10:00+09:00", 8, "2026-11-16T18:00+09:00", id="before it stops"),
+        pytest.param(OFFICE, "2026-11-16T10:00+09:00", 10, "2026-11-16T19:55+09:00", id="as it stops"),
+        pytest.param(OFFICE, "2026-11-16T10:00+09:00", 14, "2026-11-16T19:55+09:00", id="while stopped"),
+        pytest.param(OFFICE, "2026-11-16T10:00+09:00", 22.1, "2026-11-16T19:55+09:00", id="as it starts"),
+        pytest.param(OFFICE, "2026-11-16T10:00+09:00", 22.25, "2026-11-17T08:15+09:00", id="after its start"),
         pytest.param(OFFICE, "2026-11-16T10:00+09:00", 24 * 5, "2026-11-20T19:55+09:00", id="on a free day"),
         pytest.param(OFFICE, "2026-11-21T10:00+09:00", 8, "2026-11-21T18:00+09:00", id="made on a free day"),
         pytest.param(OFFICE, "2026-11-16T21:00+09:00", 4, "2026-11-17T01:00+09:00", id="made at night"),
@@ -58,25 +58,25 @@ def test_a_host_ends_while_it_runs(weekly: Any, began_at: str, ttl_hours: float,
     [
         pytest.param("2026-11-20T19:20+09:00", False, id="35 minutes before"),
         pytest.param("2026-11-20T19:40+09:00", True, id="15 minutes before"),
-        pytest.param("2026-11-20T19:57+09:00", True, id="it would sleep for good before it could end"),
+        pytest.param("2026-11-20T19:57+09:00", True, id="its last stop comes before its end"),
         pytest.param("2026-11-20T21:00+09:00", False, id="runs through the night"),
     ],
 )
 def test_no_host_is_made_shortly_before_its_last_stop(begun: str, refused: bool) -> None:
-    """It ended while it was provisioned, or slept for good: GCP deletes only what runs."""
+    """It ended while it was provisioned, or was never deleted: GCP deletes only running hosts."""
     told = r"lifetime: the hosts would end at 2026-11-20 10:55 UTC, before they stop for the last time; write more"
     with pytest.raises(ConfigError, match=told) if refused else nullcontext():
         refuse_short_life(config(24, OFFICE), placement(begun), datetime.fromisoformat(begun))
 
 
-def test_a_host_that_lives_may_be_changed_to_its_end() -> None:
+def test_an_existing_host_may_be_changed_until_its_end() -> None:
     refuse_short_life(
         config(8, None), placement("2026-11-16T10:00+09:00"), datetime.fromisoformat("2026-11-16T17:50+09:00")
     )
 
 
 def test_a_restart_does_not_move_the_end() -> None:
-    """Another type is another lease of the same life: GCP is told the same moment when it starts the host again."""
+    """Another type is another candidate in the same lifetime: GCP starts the host again with the same end."""
     before = placement("2026-11-16T10:00+09:00")
 
     after = before.model_copy(update={"machine_type": "e2-standard-16"})
@@ -84,8 +84,8 @@ def test_a_restart_does_not_move_the_end() -> None:
     assert end_of_life(config(8, None), after) == end_of_life(config(8, None), before)
 
 
-def test_after_the_last_sleep_a_new_life_begins() -> None:
-    """Until `ttl_hours` are over there is no host any more, and a moment that has passed is refused by GCP."""
+def test_after_the_last_stop_a_new_lifetime_begins() -> None:
+    """Until `ttl_hours` are over the host no longer exists, and GCP refuses an end in the past."""
     now = datetime.fromisoformat("2026-11-21T01:00+09:00")
 
     begins = [

@@ -1,4 +1,4 @@
-"""What to do about errors of GCP that the engine repeats."""
+"""Hints for errors of GCP that the engine prints."""
 
 import pytest
 
@@ -21,8 +21,8 @@ AGAIN, REMOVES = "run it again, and it continues", "it first removes the orphans
         ("googleapi: Error 403: Required 'compute.instances.create' permission for 'x', forbidden", ""),
     ],
 )  # fmt: skip
-def test_what_the_engine_says_gets_a_hint_where_that_helps(text: str, hint: str) -> None:
-    """After an `up` that was cut off the next one said that a name is taken, and not that running it again mends it."""
+def test_an_error_of_the_engine_gets_a_hint_where_one_helps(text: str, hint: str) -> None:
+    """After an interrupted `up` the next one said that a name is taken, but not that running it again helps."""
     found = hint_for(text)
 
     assert (hint in found) if hint else found == ""

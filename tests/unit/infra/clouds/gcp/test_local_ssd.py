@@ -1,4 +1,4 @@
-"""Hosts with local SSDs on GCP: what would stop one is left out, or refused."""
+"""Hosts with local SSDs on GCP: changes that would stop one are left out or refused."""
 
 import pytest
 
@@ -10,14 +10,14 @@ from tests.unit.infra.clouds.gcp.made import LEASE, MINE, ZONE, make_stack
 ULTRA = LEASE.model_copy(update={"machine_type": "a2-ultragpu-1g"})
 
 
-def test_a_type_for_which_the_host_would_be_stopped_is_no_fallback(gcp: Gcp) -> None:
+def test_a_type_that_would_stop_the_host_is_not_a_fallback(gcp: Gcp) -> None:
     make_stack(gcp, MINE)
     places = [(ZONE, each) for each in ("a2-ultragpu-1g", "a2-ultragpu-2g", "a3-highgpu-8g")]
 
     assert [each for _zone, each in without_stops(places, ULTRA)] == ["a2-ultragpu-1g", "a3-highgpu-8g"]
 
 
-def test_a_change_that_would_stop_it_is_refused(gcp: Gcp) -> None:
+def test_a_change_that_would_stop_the_host_is_refused(gcp: Gcp) -> None:
     """The plugin stops the host to change its type, which GCP refuses: `up` failed half-way."""
     make_stack(gcp, MINE)
 
@@ -26,7 +26,7 @@ def test_a_change_that_would_stop_it_is_refused(gcp: Gcp) -> None:
 
 
 @pytest.mark.usefixtures("gcp")
-def test_a_stack_whose_host_is_gone_takes_any_type() -> None:
+def test_a_stack_without_its_host_accepts_any_type() -> None:
     assert without_stops([(ZONE, "a2-ultragpu-2g")], ULTRA) == [(ZONE, "a2-ultragpu-2g")]
 
 

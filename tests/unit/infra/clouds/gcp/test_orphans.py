@@ -1,4 +1,4 @@
-"""Leftovers on GCP: ours are found and removed in an order that works, others' stay."""
+"""Orphans on GCP: ours are found and removed in an order that works; other people's resources stay."""
 
 import contextlib
 import itertools
@@ -25,11 +25,11 @@ def no_sleep(_seconds: float) -> None:
     """Poll at once."""
 
 
-def test_an_empty_project_has_none(gcp: Gcp) -> None:
+def test_an_empty_project_has_no_orphans(gcp: Gcp) -> None:
     assert find_resources(gcp.project) == []
 
 
-def test_all_of_a_lease_is_removed_and_the_other_stays(gcp: Gcp) -> None:
+def test_all_of_a_stack_is_removed_and_the_other_stays(gcp: Gcp) -> None:
     for identity in (MINE, OTHER):
         make_stack(gcp, identity)
     others = set(find_resources(PROJECT, OTHER))
@@ -46,7 +46,7 @@ def test_all_of_a_lease_is_removed_and_the_other_stays(gcp: Gcp) -> None:
     assert set(find_resources(PROJECT, OTHER)) == others
 
 
-def test_things_say_whose_they_are(gcp: Gcp) -> None:
+def test_resources_name_their_stack_and_owner(gcp: Gcp) -> None:
     path = make_disk(gcp, MINE, 20, **{"llm-deploy-keep": "yes"})
 
     (resource,) = find_resources(PROJECT)
@@ -58,7 +58,7 @@ def test_things_say_whose_they_are(gcp: Gcp) -> None:
     assert line.endswith("$2.60 a month")
 
 
-def test_a_host_that_was_stopped_is_told_to_cost_on(gcp: Gcp) -> None:
+def test_a_stopped_host_is_reported_with_its_cost(gcp: Gcp) -> None:
     path = make_stack(gcp, MINE)
     gcp.store.resources[path]["status"] = "TERMINATED"
 
@@ -67,7 +67,7 @@ def test_a_host_that_was_stopped_is_told_to_cost_on(gcp: Gcp) -> None:
     assert line.startswith(f"instance {path} in {ZONE} (stack prod): stopped; GCP ends only what runs")
 
 
-def test_what_does_not_go_is_told_with_what_gcp_said(gcp: Gcp) -> None:
+def test_a_failed_removal_is_reported_with_the_answer_of_gcp(gcp: Gcp) -> None:
     make_disk(gcp, MINE)
     gcp.store.settings = Settings(refused={"disks.delete": "forbidden"})
     now = itertools.count(step=100)
@@ -79,8 +79,8 @@ def test_what_does_not_go_is_told_with_what_gcp_said(gcp: Gcp) -> None:
 
 
 @pytest.mark.parametrize("kind", ["disk", "address", "network"])
-def test_a_removal_that_fails_after_it_was_taken_is_asked_again(gcp: Gcp, kind: str) -> None:
-    """Compute takes a request and works on it as an operation, of a zone, a region or the project."""
+def test_a_removal_whose_operation_fails_is_repeated(gcp: Gcp, kind: str) -> None:
+    """Compute accepts a request and runs it as an operation of a zone, a region or the project."""
     make_stack(gcp, MINE)
     action = {"disk": "disks.delete", "address": "addresses.delete", "network": "networks.delete"}[kind]
     gcp.store.settings = Settings(failing={action: 1})
@@ -91,7 +91,7 @@ def test_a_removal_that_fails_after_it_was_taken_is_asked_again(gcp: Gcp, kind: 
     assert gcp.store.settings.failing == {action: 0}
 
 
-def test_a_removal_that_always_fails_is_told_with_what_the_operation_said(gcp: Gcp) -> None:
+def test_a_removal_that_always_fails_is_reported_with_the_error_of_its_operation(gcp: Gcp) -> None:
     make_disk(gcp, MINE)
     gcp.store.settings = Settings(failing={"disks.delete": 1000})
     now = itertools.count(step=10)
@@ -103,8 +103,8 @@ def test_a_removal_that_always_fails_is_told_with_what_the_operation_said(gcp: G
     assert gcp.store.calls.count("disks.delete") > 1
 
 
-def test_what_the_state_knows_is_not_adrift(gcp: Gcp) -> None:
-    """The root disk of a known instance is in no state of its own."""
+def test_a_resource_in_the_state_is_not_an_orphan(gcp: Gcp) -> None:
+    """Nor is the root disk of an instance in the state, though the state does not list the disk."""
     instance = make_stack(gcp, MINE)
     known = {resource.id for resource in find_resources(PROJECT, MINE) if resource.kind != "disk"}
     data = f"{instance.replace('/instances/', '/disks/')}-data"
@@ -116,7 +116,7 @@ def test_what_the_state_knows_is_not_adrift(gcp: Gcp) -> None:
     assert removed.startswith("firewall rule")
 
 
-def test_who_may_not_see_budgets_has_made_none(gcp: Gcp) -> None:
+def test_a_login_that_may_not_list_budgets_has_no_budget(gcp: Gcp) -> None:
     make_disk(gcp, MINE)
     gcp.store.settings = Settings(disabled=["cloudbilling.googleapis.com", "monitoring.googleapis.com"])
 
@@ -128,11 +128,11 @@ LISTS = (
     "/aggregated/subnetworks", "/global/firewalls", "/global/networks", ":getIamPolicy", "/serviceAccounts",
     "/storage/v1/b$", "/billingInfo", "/budgets", "/notificationChannels",
 )  # fmt: skip
-"""Every path with which something is looked for."""
+"""Every path of the search."""
 
 
 @pytest.mark.parametrize("path", LISTS)
-def test_one_list_that_is_denied_keeps_no_machine_and_no_disk(gcp: Gcp, path: str) -> None:
+def test_one_denied_list_does_not_keep_machines_or_disks(gcp: Gcp, path: str) -> None:
     make_stack(gcp, MINE)
     gcp.store.settings = Settings(denied=[path])
     found, now = find_resources(PROJECT, MINE), itertools.count(step=10)
@@ -166,14 +166,16 @@ def test_a_kept_disk_stays_where_disks_may_not_be_listed(gcp: Gcp) -> None:
 
 
 def data_disk(gcp: Gcp) -> str:
-    """Mark the data disk of the stack as one to keep; return its path."""
+    """Mark the data disk of the stack as kept; return its path."""
     (path,) = [path for path in gcp.store.of("disks") if path.endswith("-data")]
     gcp.store.resources[path]["labels"]["llm-deploy-keep"] = "yes"
     return path
 
 
 @pytest.mark.parametrize(
-    ("parts", "told"), [((), False), (("budget",), True), (None, True)], ids=["no budget", "a budget", "not noted"]
+    ("parts", "told"),
+    [((), False), (("budget",), True), (None, True)],
+    ids=["without a budget", "with a budget", "not recorded"],
 )
 def test_a_denied_list_counts_only_for_what_a_stack_may_have(
     gcp: Gcp, parts: tuple[str, ...] | None, told: bool
@@ -186,8 +188,8 @@ def test_a_denied_list_counts_only_for_what_a_stack_may_have(
     assert all(line.startswith("not known: budget in ") for line in lines)
 
 
-def test_what_others_have_in_our_network_is_named_and_stays(gcp: Gcp) -> None:
-    """A rule that GKE had made kept the network: `down` never ended well, and nobody named it."""
+def test_resources_of_others_in_our_network_are_named_and_stay(gcp: Gcp) -> None:
+    """A rule of GKE kept the network: `down` always failed, and did not name the rule."""
     make_stack(gcp, MINE)
     network = f"projects/{PROJECT}/global/networks/llm-prod-{MINE}"
     rule = f"projects/{PROJECT}/global/firewalls/gke-front-1"
@@ -217,11 +219,11 @@ THEIRS = {
         "networks vpc-access connectors delete run --region asia-northeast3"
     ),
 }
-"""Paths of what a colleague may have in a network -> how gcloud removes it, after `gcloud compute`."""
+"""Paths of a colleague's resources in a network -> the command that removes them, after `gcloud compute`."""
 
 
 def network_of_others(gcp: Gcp) -> CloudResource:
-    """Make a network of a stack with all that a colleague may have in it, and in another network as much."""
+    """Make a stack's network and another one, both with every resource that a colleague may have in it."""
     names = (f"llm-prod-{MINE}", "another")
     for name in names:
         network = f"projects/{PROJECT}/global/networks/{name}"
@@ -243,8 +245,8 @@ def network_of_others(gcp: Gcp) -> CloudResource:
     return found
 
 
-def test_gateways_routes_and_connectors_of_others_are_named_with_what_removes_them(gcp: Gcp) -> None:
-    """A VPN gateway kept the network: nobody named it."""
+def test_gateways_routes_and_connectors_of_others_are_named_with_their_commands(gcp: Gcp) -> None:
+    """A VPN gateway kept the network and was not named."""
     lines = others_in(network_of_others(gcp))
 
     tunnels = [
@@ -266,7 +268,7 @@ def test_gateways_routes_and_connectors_of_others_are_named_with_what_removes_th
         "/aggregated/interconnectAttachments", "/aggregated/networkEndpointGroups", "/global/routes", "/connectors",
     ],
 )  # fmt: skip
-def test_one_list_of_others_that_is_denied_hides_none_of_the_rest(gcp: Gcp, path: str) -> None:
+def test_one_denied_list_of_others_does_not_hide_the_rest(gcp: Gcp, path: str) -> None:
     network = network_of_others(gcp)
     everything = len(others_in(network))
     gcp.store.settings = Settings(denied=[path])
@@ -288,8 +290,8 @@ def test_a_service_that_is_not_enabled_has_no_connectors(gcp: Gcp) -> None:
     assert not [line for line in lines if "connector" in line or line.startswith("not known")]
 
 
-def test_projects_are_those_of_stack_files_and_leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not the example that our stack files have until someone writes a project of theirs: it belongs to nobody here."""
+def test_projects_are_those_of_stack_files_and_placements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example project in our stack files is left out: no user of this repository owns it."""
     (tmp_path / "stacks" / "gone").mkdir(parents=True)
     (tmp_path / "stacks" / "gone" / "lease.json").write_text('{"project": "another-project-1"}')
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
@@ -300,7 +302,7 @@ def test_projects_are_those_of_stack_files_and_leases(tmp_path: Path, monkeypatc
     assert places() == ["another-project-1", "my-own-project-1"]
 
 
-def test_a_stack_file_that_is_wrong_hides_no_project_of_the_others(
+def test_an_invalid_stack_file_does_not_hide_projects_of_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))

@@ -1,4 +1,4 @@
-"""The program of cloud `gcp` without an engine: what it registers, checked by the SDK's own names and types."""
+"""The program of cloud `gcp` without the Pulumi engine: its resources, checked by the SDK's names and types."""
 
 import json
 from collections.abc import Callable
@@ -28,7 +28,7 @@ Deployed = Callable[..., TableMocks]
 def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
     """Run the program on a stack file's values and return what it registered."""
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
-    # The engine calls transforms, and there is none: each resource passes the same function here.
+    # Transforms need the engine, which does not run here. Each resource passes the same function here.
     monkeypatch.setattr(Guards, "install", lambda *_arguments: None)
 
     def run(
@@ -70,7 +70,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Deployed:
 
 
 @pytest.mark.parametrize("stack", [each for each in known_stacks() if load_stack(each).cloud == "gcp"])
-def test_the_program_makes_the_host_of_each_stack_of_ours(deployed: Deployed, stack: str) -> None:
+def test_the_program_makes_the_host_of_each_of_our_stacks(deployed: Deployed, stack: str) -> None:
     config = load_stack(stack)
     zone = f"{config.region}-a"
 
@@ -80,7 +80,7 @@ def test_the_program_makes_the_host_of_each_stack_of_ours(deployed: Deployed, st
     assert host["scheduling"]["provisioningModel"] == {"spot": "SPOT", "on_demand": "STANDARD"}[config.machine.market]
 
 
-def test_a_host_ends_is_shielded_and_opens_to_one_key(deployed: Deployed) -> None:
+def test_a_host_has_an_end_is_shielded_and_accepts_one_key(deployed: Deployed) -> None:
     (host,) = deployed().of(INSTANCE)
 
     assert host["scheduling"] == {
@@ -112,7 +112,7 @@ def test_a_host_ends_is_shielded_and_opens_to_one_key(deployed: Deployed) -> Non
         ("a3-highgpu-8g", None, "hyperdisk-balanced"),
     ],
 )
-def test_a_gpu_is_asked_for_as_its_family_wants(
+def test_a_gpu_is_requested_in_the_form_of_its_family(
     deployed: Deployed, machine_type: str, accelerators: Any, disk: str
 ) -> None:
     mocks = deployed(machine_type)
@@ -126,7 +126,7 @@ def test_a_gpu_is_asked_for_as_its_family_wants(
     assert [each["type"] for each in mocks.of(DISK)] == [disk]
 
 
-def test_a_spot_machine_stays_gone(deployed: Deployed) -> None:
+def test_a_spot_machine_is_not_restarted(deployed: Deployed) -> None:
     (host,) = deployed("g2-standard-4", machine=", market: spot").of(INSTANCE)
 
     assert host["scheduling"] == {
@@ -139,7 +139,7 @@ def test_a_spot_machine_stays_gone(deployed: Deployed) -> None:
     }
 
 
-def test_the_firewall_has_two_doors_by_ip_version_for_the_stack_s_account(deployed: Deployed) -> None:
+def test_the_firewall_opens_two_ports_by_ip_version_for_the_stack_s_account(deployed: Deployed) -> None:
     rules = deployed().of("gcp:compute/firewall:Firewall")
 
     opening = [each for each in rules if "allows" in each]
@@ -148,7 +148,7 @@ def test_the_firewall_has_two_doors_by_ip_version_for_the_stack_s_account(deploy
     assert {each["targetServiceAccounts"][0] for each in rules} == {"prod-email"}
 
 
-def test_what_the_rules_of_an_existing_network_let_in_is_refused_by_the_last_of_ours(deployed: Deployed) -> None:
+def test_our_last_rule_refuses_what_an_existing_network_lets_in(deployed: Deployed) -> None:
     """GCP's `default` network lets SSH in from everywhere, with priority 65534; a rule without a number has 1000."""
     rules = deployed(subnets={"asia-northeast3-b": "default"}).of("gcp:compute/firewall:Firewall")
 
@@ -177,7 +177,7 @@ def test_a_bucket_is_private_and_a_host_may_read_its_folder(deployed: Deployed) 
 
 
 def test_a_bucket_that_was_kept_can_still_be_emptied(deployed: Deployed) -> None:
-    """`down` goes by what the last `up` wrote: once it is no longer kept, what lies in it must not hold it back."""
+    """`down` uses the state of the last `up`: objects must not block the removal of a bucket that is no longer kept."""
     (kept,) = deployed(more="storage: {bucket: {}, keep_on_down: [bucket]}").of("gcp:storage/bucket:Bucket")
 
     assert kept["forceDestroy"] is True
@@ -205,8 +205,8 @@ def test_weekly_hours_are_a_schedule_that_expires(deployed: Deployed) -> None:
     ("began_at", "ends_at"),
     [("2026-11-21T12:00:00Z", "2026-11-23T10:55:00Z"), ("2026-11-28T12:00:00Z", "2026-11-30T10:55:00Z")],
 )
-def test_a_new_life_moves_the_end_of_host_and_schedule_alike(deployed: Deployed, began_at: str, ends_at: str) -> None:
-    """A schedule that had expired with the life before would never start the hosts of the next."""
+def test_a_new_lifetime_moves_the_end_of_host_and_schedule(deployed: Deployed, began_at: str, ends_at: str) -> None:
+    """A schedule that expired with the previous lifetime would never start the hosts of the next."""
     weekly = {"days": ["mon", "fri"], "start": "08:30", "stop": "20:00", "time_zone": "Asia/Seoul"}
     mocks = deployed(lifetime={"ttl_hours": 100, "weekly": weekly}, began_at=began_at)
 
@@ -246,15 +246,15 @@ def test_every_host_of_several_is_its_own(deployed: Deployed) -> None:
     assert len({json.dumps(each) for each in keys}) == 3
 
 
-def test_labels_reach_all_that_takes_them() -> None:
-    """The table of what is labelled is the SDK's own, but for labels that mean something else."""
+def test_labels_reach_every_resource_that_accepts_them() -> None:
+    """The table of labelled kinds agrees with the SDK, except for labels with another meaning."""
     taking = {kind.token for kind in KINDS if "labels" in resource_schema(kind.token).input_names}
 
     assert taking - {"gcp:monitoring/notificationChannel:NotificationChannel"} == LABELLED
 
 
-def test_a_new_tag_of_the_stack_makes_no_new_root_disk() -> None:
-    """Labels of a root disk cannot change: the plugin makes the host anew for them."""
+def test_a_new_tag_of_the_stack_keeps_the_root_disk() -> None:
+    """Labels of a root disk cannot change: the plugin would replace the host for them."""
     props = {"bootDisk": {"initializeParams": {"labels": {"llm-deploy-family": "g2"}}}}
 
     labelled = with_labels(INSTANCE, props, {"team": "search"} | own_labels("prod", "0123abcd"))
@@ -266,7 +266,7 @@ def test_a_new_tag_of_the_stack_makes_no_new_root_disk() -> None:
 
 
 def test_a_hyperdisk_is_provisioned_for_a_large_model(deployed: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The 140 MiB/s that it has without a word take 130 GiB longer than a start may take."""
+    """At its default of 140 MiB/s, 130 GiB take longer than a start may take."""
     (small,) = deployed("a3-highgpu-8g").of(DISK)
     monkeypatch.setattr("infra.clouds.disk_speed.disk_gib", lambda _serving: 130.4)
     (large,) = deployed("a3-highgpu-8g").of(DISK)

@@ -1,4 +1,4 @@
-"""A personal login at GCP: its calls count on the stack's project, and what that hides is told for what it is."""
+"""A personal login at GCP: its calls count on the stack's project, and a refusal because of that says so."""
 
 from typing import Any
 
@@ -30,14 +30,14 @@ def with_budget() -> Any:
 
 @pytest.mark.usefixtures("personal_login")
 def test_preflight_passes_with_a_personal_login() -> None:
-    """Its 403, `requires a quota project`, was once read as a wrong project id, and nothing else was asked."""
+    """Its 403, `requires a quota project`, was read as a wrong project id, and the other checks did not run."""
     told = {(each.about, each.level) for each in findings(with_budget(), "prod", None)}
 
     assert "error" not in {level for _about, level in told}
     assert {("project", "ok"), ("lifetime.weekly", "ok"), ("lifetime.budget", "ok")} <= told
 
 
-def test_a_login_that_may_not_use_the_project_is_told_so(personal_login: Store) -> None:
+def test_a_login_that_may_not_use_the_project_is_refused(personal_login: Store) -> None:
     personal_login.settings = Settings(quota_project="refused")
 
     found = findings(config(8, None), "prod", None)
@@ -53,7 +53,7 @@ def test_a_login_that_may_not_use_the_project_is_told_so(personal_login: Store) 
 
 
 def test_compute_answers_a_login_that_may_not_use_the_project(personal_login: Store) -> None:
-    """Compute wants no quota project: a call that names one that may not be used is repeated without."""
+    """Compute needs no quota project: a call that is refused because of one is repeated without it."""
     personal_login.settings = Settings(quota_project="refused")
 
     assert client.ask("Regions", "get", project=PROJECT, region="asia-northeast3").name == "asia-northeast3"
@@ -61,7 +61,7 @@ def test_compute_answers_a_login_that_may_not_use_the_project(personal_login: St
     assert client.provider_environment(PROJECT) == {}, "the plugin would not go on without it"
 
 
-def test_what_is_left_is_found_and_removed_with_a_personal_login(personal_login: Store, gcp: Gcp) -> None:
+def test_orphans_are_found_and_removed_with_a_personal_login(personal_login: Store, gcp: Gcp) -> None:
     personal_login.settings = Settings(quota_project="wanted")
     make_stack(gcp, MINE)
 
@@ -73,8 +73,8 @@ def test_what_is_left_is_found_and_removed_with_a_personal_login(personal_login:
 
 
 @pytest.mark.parametrize("kind", ["budget", "notification channel"])
-def test_a_call_that_counts_on_no_project_does_not_say_that_there_is_none(personal_login: Store, kind: str) -> None:
-    """The 403 was once taken for "there are none", and a budget stayed."""
+def test_a_call_without_a_quota_project_does_not_count_as_an_empty_list(personal_login: Store, kind: str) -> None:
+    """The 403 was taken for an empty list, and a budget stayed."""
     personal_login.settings = Settings(quota_project="refused")
     (find,) = [each.find for each in KINDS if each.name == kind]
 
@@ -119,7 +119,7 @@ MISSING = "The billingbudgets.googleapis.com API requires a quota project, which
         ("Permission denied on resource project another.", DeniedError, "ask for the permission"),
     ],
 )
-def test_refusals_are_told_apart(message: str, error: type[DeniedError], hint: str) -> None:
+def test_each_refusal_has_its_hint(message: str, error: type[DeniedError], hint: str) -> None:
     refusal = client.refused(403, message, "login", PROJECT)
 
     assert type(refusal) is error

@@ -1,4 +1,4 @@
-"""What a changed file would take from a stack that stands on GCP: refused, left out, or told before."""
+"""Edits that would replace hosts or disks of an existing stack on GCP: refused, left out, or reported first."""
 
 from datetime import timedelta
 from typing import Any
@@ -23,8 +23,8 @@ def config(machine: str = E2, **more: Any) -> DeploymentConfig:
     return parse_deployment(stack_value(machine) | more, "a test")
 
 
-def test_a_machine_that_takes_other_disks_is_refused(gcp: Gcp) -> None:
-    """Between families with Hyperdisk and others the plugin deletes the data disk, and makes an empty one."""
+def test_a_machine_that_needs_other_disks_is_refused(gcp: Gcp) -> None:
+    """For a change between families with Hyperdisk and others, the plugin replaces the data disk with an empty one."""
     make_disk(gcp, MINE)
 
     with pytest.raises(ConfigError) as refused:
@@ -44,7 +44,7 @@ def test_a_machine_that_takes_other_disks_is_refused(gcp: Gcp) -> None:
         pytest.param(E2, {"progress": Progress()}, [A3, G2, (B, A3[1])], id="disks of a failed up"),
     ],
 )
-def test_places_that_take_the_disks_are_kept(
+def test_candidates_that_accept_the_disks_are_kept(
     gcp: Gcp, machine: str, placement: dict[str, Any], places: list[Any]
 ) -> None:
     make_disk(gcp, MINE)
@@ -70,7 +70,7 @@ def test_places_that_take_the_disks_are_kept(
         ),
     ],
 )  # fmt: skip
-def test_hosts_that_are_made_anew_are_told(
+def test_a_replacement_of_hosts_is_reported(
     gcp: Gcp, machine: str, more: dict[str, Any], first: dict[str, Any], told: str | None
 ) -> None:
     ends_at = LEASE.ends_at(8).isoformat()
@@ -85,13 +85,13 @@ def test_hosts_that_are_made_anew_are_told(
     ("told", "keeps"),
     [
         ("2026-11-21T20:00:00Z", True),
-        ("2026-11-21T12:00:00.000-08:00", True),  # the same moment, as GCP writes moments of its own
+        ("2026-11-21T12:00:00.000-08:00", True),  # the same time in GCP's own notation
         ("2026-11-21T20:00:00.000-08:00", False),
         ("", False),
     ],
 )
 def test_an_end_of_life_is_the_same_in_every_notation(gcp: Gcp, told: str, keeps: bool) -> None:
-    """The plugin compares letters: a host was made anew by every `up`, had GCP written its end in another way."""
+    """The plugin compares text: with GCP's notation of the end, every `up` replaced the host."""
     gcp.store.resources[make_stack(gcp, MINE)]["scheduling"] = {"terminationTime": told}
 
     assert keeps_end(config(), LEASE, LEASE) is keeps
@@ -104,7 +104,7 @@ def test_a_stack_without_hosts_keeps_no_end(gcp: Gcp) -> None:
     assert not keeps_end(config(), LEASE, LEASE)
 
 
-def test_a_new_life_of_hosts_that_are_gone_is_no_replacement(gcp: Gcp) -> None:
+def test_a_new_lifetime_without_hosts_is_not_a_replacement(gcp: Gcp) -> None:
     make_disk(gcp, MINE)
     later: Placement = LEASE.model_copy(update={"began_at": LEASE.began_at + timedelta(days=9)})
 

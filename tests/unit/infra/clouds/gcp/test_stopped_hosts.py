@@ -1,4 +1,4 @@
-"""Hosts on GCP that were stopped: `up` starts those that shall run."""
+"""Stopped hosts on GCP: `up` starts those that should run."""
 
 import pytest
 
@@ -13,7 +13,7 @@ from tests.unit.infra.clouds.gcp.made import LEASE, MINE, OTHER, ZONE, make_stac
 
 @pytest.fixture
 def stopped(gcp: Gcp) -> Gcp:
-    """A cloud with a host that missed its start, and one of somebody else's."""
+    """A cloud with a host that missed its start, and another person's host."""
     for identity in (MINE, OTHER):
         gcp.store.resources[make_stack(gcp, identity)]["status"] = "TERMINATED"
     return gcp
@@ -24,14 +24,14 @@ def statuses(gcp: Gcp) -> dict[str, str]:
 
 
 def test_a_host_that_missed_its_start_is_started(stopped: Gcp) -> None:
-    """With weekly hours the engine starts none, as it may be asleep: one without stock in the morning stayed off."""
+    """With weekly hours the engine does not start hosts: one without stock in the morning stayed off."""
     assert wake(LEASE) == [f"llm-prod-{MINE}-1"]
     assert statuses(stopped) == {f"llm-prod-{MINE}-1": "RUNNING", f"llm-prod-{OTHER}-1": "TERMINATED"}
     assert wake(LEASE) == []
 
 
-def test_a_start_without_stock_is_known_as_such(stopped: Gcp) -> None:
-    """So that `up` tries the fallbacks, and says where it looked."""
+def test_a_start_without_stock_is_reported_as_such(stopped: Gcp) -> None:
+    """`up` then tries the fallbacks, and says where it looked."""
     stopped.store.settings = Settings(out_of_stock=[{"zone": ZONE}])
 
     with pytest.raises(DeployError) as refused:
@@ -41,7 +41,7 @@ def test_a_start_without_stock_is_known_as_such(stopped: Gcp) -> None:
 
 
 def test_a_host_that_was_suspended_is_resumed(stopped: Gcp) -> None:
-    """GCP starts no suspended host; it was left as it was, and `up` said that all is well."""
+    """GCP cannot start a suspended host: it stayed suspended, and `up` succeeded."""
     for body in stopped.store.of("instances").values():
         body["status"] = "SUSPENDED"
 
@@ -51,13 +51,13 @@ def test_a_host_that_was_suspended_is_resumed(stopped: Gcp) -> None:
 
 @pytest.mark.parametrize("status", ["STOPPING", "SUSPENDING", "PENDING_STOP"])
 def test_a_host_that_is_about_to_end_is_waited_for(gcp: Gcp, status: str) -> None:
-    """Deleted or stopped in the console a moment before `up`: the plugin took it for a host that runs."""
+    """The plugin took a host deleted or stopped in the console just before `up` for a running one."""
     path, now_s = make_stack(gcp, MINE), [0.0]
     gcp.store.resources[path]["status"] = status
     gcp.store.resources[make_stack(gcp, OTHER)]["status"] = "STOPPING"
 
     def sleep(seconds: float) -> None:
-        now_s[0] += seconds * 50  # each look asks the simulated cloud
+        now_s[0] += seconds * 50  # each look calls the simulated cloud
         if now_s[0] > END_S / 2:
             gcp.store.resources[path]["status"] = "TERMINATED"
 
@@ -70,7 +70,7 @@ def test_a_host_that_does_not_end_is_named(gcp: Gcp) -> None:
     now_s = [0.0]
 
     def sleep(seconds: float) -> None:
-        now_s[0] += seconds * 50  # each look asks the simulated cloud
+        now_s[0] += seconds * 50  # each look calls the simulated cloud
 
     with pytest.raises(DeployError, match=f"llm-prod-{MINE}-1 is STOPPING after {END_S:.0f} s"):
         await_ends(LEASE, clock=lambda: now_s[0], sleep=sleep)

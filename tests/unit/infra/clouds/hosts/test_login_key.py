@@ -30,7 +30,7 @@ def test_without_one_the_stack_gets_its_own_and_keeps_it() -> None:
 
 
 @pytest.mark.parametrize("public", [None, "", "ssh-ed25519"], ids=["missing", "empty", "cut off"])
-def test_a_public_half_that_is_none_is_told_with_the_command_that_makes_it(tmp_path: Path, public: str | None) -> None:
+def test_a_missing_or_invalid_public_key_names_the_command_that_makes_it(tmp_path: Path, public: str | None) -> None:
     private = tmp_path / "mine"
     if public is not None:
         private.with_name("mine.pub").write_text(public)

@@ -1,4 +1,4 @@
-"""AWS by canned answers: one for each method, a good day unless a test says otherwise."""
+"""AWS by canned answers: one for each method, without faults unless a test sets one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ OWN = "0123abcd"
 Answers = dict[str, Any]
 
 Look = Callable[..., list[Finding]]
-"""Looks at a stack with some answers changed (fixture `look`)."""
+"""Checks a stack with some answers changed (fixture `look`)."""
 
 
 def offered(*places: tuple[str, str]) -> Answers:
@@ -60,7 +60,7 @@ QUOTAS = {"L-DB2E81BA": 8.0, "L-3819A6DF": 8.0, "L-1216C47A": 8.0, "L-0263D0A3":
 
 
 DEFAULTS = QUOTAS | {"L-DB2E81BA": 0.0}
-"""What an account has of which nobody ever changed a quota."""
+"""The quotas of an account in which none was ever changed."""
 
 
 class InRegion(dict[str, Any]):
@@ -68,7 +68,7 @@ class InRegion(dict[str, Any]):
 
 
 class CannedAws:
-    """Answers by method; what is an error is raised. A quota of None is one that the account has no entry of."""
+    """Answers by method; an error is raised. A quota of None has no entry in the account."""
 
     def __init__(self, answers: Answers, quotas: dict[str, float | None], service: str, region: str) -> None:
         self._answers, self._quotas, self._service, self._region = answers, quotas, service, region

@@ -16,7 +16,7 @@ from tests.unit.infra.clouds.preflight.canned_aws import GOOD, QUOTAS, Answers, 
 
 @pytest.fixture
 def look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., list[Finding]]:
-    """Look at a stack of one g5.xlarge, with some answers, quotas and values of the file changed."""
+    """Check a stack of one g5.xlarge, with some answers, quotas and values of the file changed."""
     monkeypatch.setenv("LLM_DEPLOY_STATE", str(tmp_path))
 
     def run(

@@ -1,4 +1,4 @@
-"""Preflight on AWS: each thing that can be wrong, beside the others, with what to do. AWS's answers are canned."""
+"""Preflight on AWS: each problem, alone and with others, and what to do about it. AWS's answers are canned."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ def test_a_good_day_has_a_price_by_the_hour_and_by_the_month(look: Look) -> None
 
 
 @pytest.mark.parametrize(("change", "line"), WRONG)
-def test_what_is_wrong_is_told_with_what_to_do(look: Look, change: dict[str, Any], line: str) -> None:
+def test_each_problem_is_reported_with_its_fix(look: Look, change: dict[str, Any], line: str) -> None:
     change = dict(change)
     assert wrong(look(**change.pop("values", {}), **change)) == [line]
 
@@ -32,9 +32,7 @@ def test_what_is_wrong_is_told_with_what_to_do(look: Look, change: dict[str, Any
 @pytest.mark.parametrize(
     ("states", "level"), [({C: "impaired"}, "warning"), ({A: "impaired", C: "impaired"}, "error")], ids=["one", "all"]
 )
-def test_a_zone_that_is_impaired_is_in_the_way_only_without_another(
-    look: Look, states: dict[str, str], level: str
-) -> None:
+def test_an_impaired_zone_is_an_error_only_without_another_zone(look: Look, states: dict[str, str], level: str) -> None:
     zones = [{"ZoneName": zone, "State": states.get(zone, "available")} for zone in (A, C)]
 
     found = look({"describe_availability_zones": {"AvailabilityZones": zones}})
@@ -45,7 +43,7 @@ def test_a_zone_that_is_impaired_is_in_the_way_only_without_another(
 
 @pytest.mark.parametrize("state", ["information", "constrained"])
 def test_a_zone_with_a_note_can_be_used(look: Look, state: str) -> None:
-    """Every state but `available` counted as down: a region whose zones had a note could not be used at all."""
+    """Every state but `available` counted as down: a region whose zones had a note could not be used."""
     zones = [{"ZoneName": zone, "State": state} for zone in (A, C)]
 
     found = look({"describe_availability_zones": {"AvailabilityZones": zones}})
@@ -54,15 +52,15 @@ def test_a_zone_with_a_note_can_be_used(look: Look, state: str) -> None:
 
 
 @pytest.mark.parametrize(("stands", "level"), [(True, "warning"), (False, "error")])
-def test_hosts_that_stand_need_no_image(look: Look, stands: bool, level: str) -> None:
-    """The image of a stack that stands was deleted by its maker: preflight called the stack wrong."""
+def test_existing_hosts_need_no_image(look: Look, stands: bool, level: str) -> None:
+    """Preflight reported an error after the owner of an existing stack's image deleted it."""
     found = look({"describe_images": {"Images": []}}, placement=placement(progress=None if stands else Progress()))
 
     (line,) = [str(each) for each in found if each.about == "machine.image" and each.level == level]
     assert "ami-0a24040000000000a does not exist in ap-northeast-2" in line
 
 
-def test_a_key_without_its_public_half_is_told(look: Look, tmp_path: Path) -> None:
+def test_a_key_without_its_public_half_is_reported(look: Look, tmp_path: Path) -> None:
     private = tmp_path / "id_ed25519"
     private.write_text("a key")
     private.chmod(0o600)
@@ -82,13 +80,13 @@ def test_a_key_without_its_public_half_is_told(look: Look, tmp_path: Path) -> No
     ],
     ids=["account", "region"],
 )
-def test_a_stack_stays_where_it_lies(look: Look, changes: dict[str, str], told: str) -> None:
+def test_a_stack_stays_in_its_account_and_region(look: Look, changes: dict[str, str], told: str) -> None:
     (line,) = wrong(look(placement=placement(**changes)))
 
     assert line.startswith(told)
 
 
-def test_all_that_is_wrong_is_told_at_once(look: Look) -> None:
+def test_all_problems_are_reported_at_once(look: Look) -> None:
     found = look(
         {"describe_images": {"Images": []}, "describe_instance_type_offerings": ()},
         {"L-DB2E81BA": 0.0, "L-0263D0A3": 0.0},
@@ -100,7 +98,7 @@ def test_all_that_is_wrong_is_told_at_once(look: Look) -> None:
     assert len(caught.value.detail.splitlines()) == 5
 
 
-def test_what_may_not_be_asked_is_a_warning_and_the_rest_goes_on(look: Look) -> None:
+def test_a_denied_check_is_a_warning_and_the_others_run(look: Look) -> None:
     answers = {"describe_images": refused("UnauthorizedOperation", "DescribeImages")}
     found = look(answers, {"L-DB2E81BA": 0.0}, machine="type: g5.xlarge")
 
@@ -109,8 +107,8 @@ def test_what_may_not_be_asked_is_a_warning_and_the_rest_goes_on(look: Look) -> 
     assert len(wrong(found)) == 1
 
 
-def test_a_bucket_that_only_hosts_may_look_at_is_a_warning(look: Look) -> None:
-    """S3 answers 403 without a code to who may not list it: that was an error, though hosts read it in their role."""
+def test_a_bucket_that_only_hosts_may_read_is_a_warning(look: Look) -> None:
+    """S3 answers 403 without a code to a login that may not list it: that was an error, though hosts may read it."""
     found = look({"head_bucket": refused("403", "HeadBucket")}, storage={"bucket": {"name": "models-of-ours"}})
 
     assert wrong(found) == []
@@ -119,8 +117,8 @@ def test_a_bucket_that_only_hosts_may_look_at_is_a_warning(look: Look) -> None:
     assert "s3:ListBucket" in warning
 
 
-def test_a_quota_without_an_entry_is_aws_default_and_hides_no_other(look: Look) -> None:
-    """GetServiceQuota answers NoSuchResource for a quota that nobody ever changed: addresses and VPCs went unasked."""
+def test_a_quota_without_an_entry_is_the_default_and_hides_no_other(look: Look) -> None:
+    """GetServiceQuota answers NoSuchResource for an unchanged quota: addresses and VPCs were not checked."""
     found = look({"describe_vpcs": {"Vpcs": [{}] * 5}}, {"L-DB2E81BA": None}, machine="type: g5.xlarge")
 
     lines = wrong(found)
@@ -137,7 +135,7 @@ def test_a_quota_without_an_entry_is_aws_default_and_hides_no_other(look: Look) 
         ("describe_addresses", "ec2:DescribeAddresses"),
     ],
 )
-def test_each_quota_is_asked_by_itself(look: Look, denied: str, permission: str) -> None:
+def test_each_quota_is_checked_separately(look: Look, denied: str, permission: str) -> None:
     operation = "".join(word.title() for word in denied.split("_"))
     found = look({denied: refused("AccessDenied", operation), "describe_vpcs": {"Vpcs": [{}] * 5}})
 
@@ -147,7 +145,7 @@ def test_each_quota_is_asked_by_itself(look: Look, denied: str, permission: str)
 
 
 def test_a_deprecated_image_can_still_be_started(look: Look) -> None:
-    """It was "not there": a search by filter leaves out what others deprecated. What is asked for by id is there."""
+    """It was "not there": a search by filter leaves out other owners' deprecated images. A search by id finds them."""
     asked: dict[str, Any] = {}
 
     class Asked(canned_aws.CannedAws):
@@ -177,8 +175,8 @@ def test_fallbacks_that_cannot_be_had_are_warnings(look: Look) -> None:
     ]
 
 
-def test_the_share_of_the_stack_itself_is_not_in_the_way(look: Look) -> None:
-    """A stack that stands may grow into what its own machines hold."""
+def test_the_stack_s_own_share_of_a_quota_does_not_count(look: Look) -> None:
+    """An existing stack may use the share that its own machines hold."""
     tagged = {"Tags": instance("g5.xlarge", own=True)["Tags"]}
     answers = {
         "describe_instances": running(instance("g5.xlarge", own=True), instance("g5.xlarge", spot=True)),
@@ -191,13 +189,13 @@ def test_the_share_of_the_stack_itself_is_not_in_the_way(look: Look) -> None:
     ]
 
 
-def test_a_recorded_image_is_looked_at_and_not_looked_up(look: Look) -> None:
+def test_a_recorded_image_is_checked_but_not_looked_up(look: Look) -> None:
     found = look({"get_parameters": AssertionError("was asked")}, placement=placement())
 
     assert "ubuntu-24.04 is ami-0a24040000000000a (recorded)" in [each.what for each in found]
 
 
-def test_nobody_comes_from_the_addresses_of_our_stack_files(look: Look) -> None:
+def test_the_example_addresses_of_our_stack_files_are_reported(look: Look) -> None:
     found = look(network={"ssh_cidrs": ["203.0.113.7/32"], "client_cidrs": ["203.0.113.0/24", "3FFF:0::/48"]})
 
     assert wrong(found) == [

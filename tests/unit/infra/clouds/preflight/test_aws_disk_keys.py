@@ -27,7 +27,7 @@ def policy(**changes: Any) -> dict[str, Any]:
     ("answer", "told"),
     [
         pytest.param(key(), "", id="usable"),
-        pytest.param(key(KeyState="PendingDeletion"), f"{KEY} is in state PendingDeletion", id="about to go"),
+        pytest.param(key(KeyState="PendingDeletion"), f"{KEY} is in state PendingDeletion", id="about to be deleted"),
         pytest.param(key(KeyState="Disabled"), f"{KEY} is in state Disabled", id="disabled"),
         pytest.param(
             key(KeySpec="RSA_4096", KeyUsage="SIGN_VERIFY"), f"{KEY} is not a symmetric key", id="for signatures"
@@ -35,13 +35,13 @@ def policy(**changes: Any) -> dict[str, Any]:
         pytest.param(refused("NotFoundException", "DescribeKey"), f"{KEY} does not exist", id="gone"),
     ],
 )
-def test_a_key_that_cannot_encrypt_is_told_before(look: Look, answer: Any, told: str) -> None:
+def test_a_key_that_cannot_encrypt_is_reported(look: Look, answer: Any, told: str) -> None:
     lines = wrong(look({"describe_key": answer}, storage={"kms_key": KEY}))
 
     assert [each.removeprefix("storage.kms_key: ")[: len(told)] for each in lines] == ([told] if told else [])
 
 
-def test_a_default_key_of_a_customer_is_looked_at_too(look: Look) -> None:
+def test_a_customer_s_default_key_is_checked_too(look: Look) -> None:
     answers = {"get_ebs_default_kms_key_id": {"KmsKeyId": KEY}, "describe_key": key(KeyState="Disabled")}
 
     assert wrong(look(answers)) == [
@@ -69,14 +69,14 @@ def test_a_default_key_of_a_customer_is_looked_at_too(look: Look) -> None:
                 f"lifetime.weekly: could not check whether {KEY} lets the schedule's role start hosts: "
                 "is not allowed (no); ask for kms:GetKeyPolicy, or use another login"
             ],
-            id="may not be asked",
+            id="not allowed",
         ),
     ],
 )
-def test_a_key_that_shuts_scheduled_starts_out_is_told_before(look: Look, answer: Any, told: list[str]) -> None:
+def test_a_key_that_prevents_scheduled_starts_is_reported(look: Look, answer: Any, told: list[str]) -> None:
     found = look({"describe_key": key(), "get_key_policy": answer}, storage={"kms_key": KEY}, lifetime=WEEKLY)
 
-    of_the_key = [each for each in wrong(found, "warning") if KEY in each]  # of the hours it depends when this runs
+    of_the_key = [each for each in wrong(found, "warning") if KEY in each]  # others depend on the time
     assert (wrong(found), of_the_key) == ([], told)
 
 
@@ -92,11 +92,11 @@ def test_a_key_that_shuts_scheduled_starts_out_is_told_before(look: Look, answer
         ({"Principal": {"Service": "ec2.amazonaws.com"}}, False),
     ],
 )
-def test_what_a_key_policy_leaves_to_iam(changes: dict[str, Any], lets: bool) -> None:
+def test_whether_a_key_policy_leaves_access_to_iam(changes: dict[str, Any], lets: bool) -> None:
     assert lets_iam_decide(policy(**changes)) is lets
 
 
-def test_a_boundary_that_is_not_there_is_told_before(look: Look) -> None:
+def test_a_missing_boundary_is_reported(look: Look) -> None:
     boundary = "arn:aws:iam::123456789012:policy/bounds"
     answers = {"get_policy": refused("NoSuchEntity", "GetPolicy")}
 
@@ -106,7 +106,7 @@ def test_a_boundary_that_is_not_there_is_told_before(look: Look) -> None:
     assert wrong(look({"get_policy": {}}, iam={"permissions_boundary": boundary})) == []
 
 
-def test_the_missing_role_for_spot_machines_is_told_with_its_command(look: Look) -> None:
+def test_a_missing_role_for_spot_machines_is_reported_with_its_command(look: Look) -> None:
     answers = {"get_role": refused("NoSuchEntity", "GetRole")}
 
     assert wrong(look(answers), "warning") == []
@@ -142,7 +142,7 @@ def test_the_missing_role_for_spot_machines_is_told_with_its_command(look: Look)
         ("api error InvalidParameterValue: no", ""),
     ],
 )  # fmt: skip
-def test_what_the_engine_says_gets_a_hint_where_that_helps(text: str, hint: str) -> None:
+def test_an_error_of_the_engine_gets_a_hint_where_one_helps(text: str, hint: str) -> None:
     found = hint_for(text)
 
     assert (hint in found) if hint else found == ""

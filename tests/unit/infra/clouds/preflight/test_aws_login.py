@@ -1,4 +1,4 @@
-"""Preflight on AWS: why a login is refused, each cause in its own words."""
+"""Preflight on AWS: each cause of a refused login has its own text."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -62,7 +62,7 @@ from tests.unit.infra.clouds.preflight.canned_aws import GOOD, InRegion, Look, r
         ),
     ],
 )
-def test_without_a_login_nothing_else_is_asked(look: Look, answer: Exception, told: str) -> None:
+def test_without_a_login_nothing_else_is_checked(look: Look, answer: Exception, told: str) -> None:
     with pytest.raises(UsageError, match=re.escape(told)):
         look({"get_caller_identity": answer})
 
@@ -74,7 +74,7 @@ def test_without_a_login_nothing_else_is_asked(look: Look, answer: Exception, to
         pytest.param(
             refused("UnauthorizedOperation", "DescribeRegions"),
             "region: ap-northeast-2 is not enabled in this account; `aws account enable-region",
-            id="which may not be asked",
+            id="regions not allowed",
         ),
         pytest.param(
             GOOD["describe_regions"],
@@ -83,10 +83,10 @@ def test_without_a_login_nothing_else_is_asked(look: Look, answer: Exception, to
         ),
     ],
 )
-def test_a_region_that_refuses_a_good_login_is_told_from_a_wrong_login(
+def test_a_region_that_refuses_a_good_login_is_not_a_wrong_login(
     look: Look, code: str, regions: Any, told: str
 ) -> None:
-    """A region that is not opted in was read as "credentials are not valid; log in anew"."""
+    """A region that is not opted in was reported as credentials that are not valid."""
     identity = InRegion({"us-east-1": GOOD["get_caller_identity"], "ap-northeast-2": refused(code)})
 
     (line,) = wrong(look({"get_caller_identity": identity, "describe_regions": regions}))
@@ -94,7 +94,7 @@ def test_a_region_that_refuses_a_good_login_is_told_from_a_wrong_login(
     assert line.startswith(told)
 
 
-def test_regions_that_may_not_be_asked_stop_nothing(look: Look) -> None:
+def test_a_denied_list_of_regions_stops_nothing(look: Look) -> None:
     """An organisation's policy that denies us-east-1 stopped all of preflight."""
     found = look({"describe_regions": refused("UnauthorizedOperation", "DescribeRegions")})
 
@@ -105,7 +105,7 @@ def test_regions_that_may_not_be_asked_stop_nothing(look: Look) -> None:
     assert len(found) > len(wrong(found, "warning")) + 5
 
 
-def test_a_role_that_a_profile_may_not_take_is_a_matter_of_the_login() -> None:
+def test_a_role_that_a_profile_may_not_assume_is_a_login_error() -> None:
     login = Mock()
     login.get_frozen_credentials.side_effect = refused("AccessDenied", "AssumeRole", "not authorized")
 
@@ -113,7 +113,7 @@ def test_a_role_that_a_profile_may_not_take_is_a_matter_of_the_login() -> None:
         client._log_in(Mock(get_credentials=lambda: login))
 
 
-def test_a_page_of_html_in_place_of_an_answer_is_no_traceback(look: Look) -> None:
+def test_a_page_of_html_in_place_of_an_answer_is_a_warning(look: Look) -> None:
     found = look({"describe_images": ResponseParserError("Unable to parse response")})
 
     assert wrong(found) == []
@@ -149,10 +149,10 @@ def test_a_page_of_html_in_place_of_an_answer_is_no_traceback(look: Look) -> Non
         ),
     ],
 )
-def test_other_commands_tell_a_region_from_a_login_too(
+def test_other_commands_also_distinguish_a_region_from_a_login(
     monkeypatch: pytest.MonkeyPatch, code: str, regions: Any, told: str
 ) -> None:
-    """`up` and `down` ask for the account in the stack's region first."""
+    """`up` and `down` first look up the account in the stack's region."""
     identity = InRegion({"us-east-1": GOOD["get_caller_identity"], "ap-northeast-2": refused(code)})
     answers = GOOD | {"get_caller_identity": identity, "describe_regions": regions}
     monkeypatch.setattr(client, "client", lambda *which: canned_aws.CannedAws(answers, {}, *which))
@@ -173,10 +173,10 @@ def test_other_commands_tell_a_region_from_a_login_too(
         pytest.param("RequestExpired", timedelta(hours=-1), "is 60 minutes ahead of that of AWS", id="ahead"),
     ],
 )
-def test_the_clock_of_an_answer_tells_a_wrong_clock_from_a_wrong_login(
+def test_the_clock_of_an_answer_distinguishes_a_wrong_clock_from_a_wrong_login(
     look: Look, code: str, ahead: timedelta, told: str
 ) -> None:
-    """EC2 answers to a wrong clock as to a login that it does not know, and to both as to one that has expired."""
+    """EC2 answers a wrong clock like an unknown login, and both like an expired login."""
     answer = refused(code, date=format_datetime(datetime.now(UTC) + ahead))
 
     with pytest.raises(UsageError, match=re.escape(told)):

@@ -1,4 +1,4 @@
-"""Preflight on AWS: an existing network's subnets, their addresses and ways out."""
+"""Preflight on AWS: an existing network's subnets, their addresses and routes out."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ LOCAL = {"DestinationCidrBlock": "10.0.0.0/16", "GatewayId": "local", "State": "
 
 
 ENDPOINT = {"DestinationPrefixListId": "pl-0a", "GatewayId": "vpce-0a", "State": "active"}
-"""What a gateway endpoint for S3 puts into each table."""
+"""The route that a gateway endpoint for S3 adds to each table."""
 
 
 def way(target: str, key: str = "GatewayId", to: str = "0.0.0.0/0", state: str = "active") -> dict[str, str]:
@@ -24,7 +24,7 @@ def way(target: str, key: str = "GatewayId", to: str = "0.0.0.0/0", state: str =
 INTERNET = way("igw-0a")
 
 
-def test_a_second_subnet_of_a_zone_is_told_to_be_of_no_use(look: Look) -> None:
+def test_a_second_subnet_of_a_zone_is_reported_as_unused(look: Look) -> None:
     second = SUBNET[:-1] + "1"
     seen = [{"SubnetId": each, "VpcId": VPC, "AvailabilityZone": A} for each in (SUBNET, second)]
     tables = [{"Routes": [INTERNET], "Associations": [{"Main": True}]}]
@@ -91,7 +91,7 @@ THERE = {"SubnetId": SUBNET, "VpcId": VPC, "AvailabilityZone": A}
             [way("igw-0f", state="blackhole")],
             "error",
             "to igw-0f, which no longer exists (blackhole)",
-            id="gateway gone",
+            id="gateway deleted",
         ),
         pytest.param(
             [way("nat-0f", "NatGatewayId"), way("igw-0f", to="198.18.0.0/15")], "", "", id="NAT, clients by the gateway"
@@ -104,7 +104,7 @@ THERE = {"SubnetId": SUBNET, "VpcId": VPC, "AvailabilityZone": A}
         ),
     ],
 )
-def test_a_way_out_that_nobody_can_judge_is_a_warning(look: Look, routes: list[Any], level: str, told: str) -> None:
+def test_an_unknown_kind_of_route_out_is_a_warning(look: Look, routes: list[Any], level: str, told: str) -> None:
     """A subnet behind a firewall's endpoint was refused with "has no route to an internet gateway"."""
     tables = {"RouteTables": [{"Routes": [LOCAL, ENDPOINT, *routes], "Associations": [{"SubnetId": SUBNET}]}]}
     answers = {"describe_subnets": {"Subnets": [THERE]}, "describe_route_tables": tables}
@@ -134,7 +134,7 @@ def test_a_subnet_needs_an_address_for_each_machine(look: Look) -> None:
     assert not [each for each in wrong(with_own) if "addresses free" in each]
 
 
-def test_routes_that_may_not_be_asked_hide_no_subnet(look: Look) -> None:
+def test_denied_routes_do_not_hide_a_subnet(look: Look) -> None:
     answers = {"describe_route_tables": refused("UnauthorizedOperation", "DescribeRouteTables")}
 
     found = look(answers, network__id=VPC, network__subnets=[SUBNET], zones=[A])

@@ -1,4 +1,4 @@
-"""`make preflight` where no cloud is asked: it says what it looked at."""
+"""`make preflight` without calls to a cloud: it prints what it checked."""
 
 import subprocess
 import sys
@@ -14,10 +14,10 @@ from infra.lifecycle import preflight_command as command
 def test_a_local_stack_prints_what_was_checked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Once nothing stood between "looks at what stack local needs" and the next command."""
+    """It printed nothing between its first line and the next command."""
     for variable in ("LLM_DEPLOY_STATE", "LLM_DEPLOY_RUNS"):
         monkeypatch.setenv(variable, str(tmp_path / variable))
-    monkeypatch.setattr(Local, "refuse_too_large", lambda *_: None)  # what this computer has is another's test
+    monkeypatch.setattr(Local, "refuse_too_large", lambda *_: None)  # another test covers this computer's memory
     assert command.main(["--stack", "local"]) == 0
     assert capsys.readouterr().err.splitlines() == [
         "preflight: checks what stack local needs; creates nothing",
@@ -27,7 +27,7 @@ def test_a_local_stack_prints_what_was_checked(
 
 
 @pytest.mark.parametrize("cloud", ["aws", "gcp"])
-def test_preflight_does_without_the_sdk_of_pulumi(cloud: str) -> None:
+def test_preflight_does_not_import_the_sdk_of_pulumi(cloud: str) -> None:
     """It was imported for one constant, and took a third of the time of `up`."""
     module = f"infra.clouds.{cloud}.preflight.checks"
     code = f"import sys, {module}; print([name for name in sys.modules if name.startswith('pulumi')])"

@@ -1,4 +1,4 @@
-"""Preflight for GCP: what it finds, all at once, each with what to do."""
+"""Preflight on GCP: all problems at once, each with its fix."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -43,7 +43,7 @@ def found(asked: DeploymentConfig, level: str = "error") -> list[Finding]:
 
 
 @pytest.mark.usefixtures("store")
-def test_a_good_day_has_no_error_and_tells_the_price() -> None:
+def test_without_problems_there_is_no_error_and_a_price() -> None:
     told = [str(each) for each in found(config(), "ok")]
 
     assert found(config()) == []
@@ -73,7 +73,7 @@ CPU, GPU, SPOT = "type: e2-standard-8", "type: g2-standard-4", "type: g2-standar
         pytest.param({}, CPU, {"storage": {"bucket": {"name": "gone"}}}, "storage.bucket.name", id="bucket"),
     ],
 )
-def test_each_thing_in_the_way_is_one_finding_with_a_way_out(
+def test_each_problem_is_one_finding_with_its_fix(
     store: Store, settings: dict[str, Any], machine: str, more: dict[str, Any], told: str
 ) -> None:
     store.settings = Settings(**settings)
@@ -84,8 +84,8 @@ def test_each_thing_in_the_way_is_one_finding_with_a_way_out(
     assert finding.hint
 
 
-def test_a_bucket_that_only_hosts_may_look_at_is_a_warning(store: Store) -> None:
-    """It was an error for who may not look, though hosts read it as an account of their own."""
+def test_a_bucket_that_only_hosts_may_read_is_a_warning(store: Store) -> None:
+    """It was an error for a login that may not read it, though hosts read it with their service account."""
     store.settings = Settings(denied=["/storage/v1/b/"])
     asked = config(storage={"bucket": {"name": "models-of-ours"}})
 
@@ -102,10 +102,10 @@ def test_a_bucket_that_only_hosts_may_look_at_is_a_warning(store: Store) -> None
         pytest.param("roles/viewer", "error", id="another"),
     ],
 )
-def test_a_role_whose_permissions_cannot_be_seen_is_a_warning(
+def test_a_role_whose_permissions_cannot_be_read_is_a_warning(
     store: Store, monkeypatch: pytest.MonkeyPatch, role: str, level: str
 ) -> None:
-    """A role of one's own that may start and stop instances, as Google advises, was refused."""
+    """A custom role that may start and stop instances, as Google advises, was refused."""
     store.settings = Settings()
     policy = {"bindings": [{"role": role, "members": [AGENT]}]}
     monkeypatch.setattr("infra.clouds.gcp.preflight.checks.policy_of", lambda _project: policy)
@@ -133,7 +133,7 @@ def test_a_role_whose_permissions_cannot_be_seen_is_a_warning(
         ),
     ],
 )  # fmt: skip
-def test_one_thing_that_is_wrong_hides_nothing_that_can_be_asked_without_it(
+def test_one_problem_does_not_hide_independent_ones(
     store: Store, disabled: str, more: dict[str, Any], told: list[str]
 ) -> None:
     store.settings = Settings(
@@ -178,7 +178,7 @@ FIRST = "it comes before the stack's own rules (910): have it narrowed, or leave
         ),
     ],
 )  # fmt: skip
-def test_what_an_existing_network_lets_in_before_our_rules_is_told(
+def test_what_an_existing_network_lets_in_before_our_rules_is_reported(
     gcp: Gcp, rule: dict[str, Any], policy: dict[str, Any], order: str, told: str | None
 ) -> None:
     network = f"projects/{PROJECT}/global/networks/shared"
@@ -197,7 +197,7 @@ def test_what_an_existing_network_lets_in_before_our_rules_is_told(
 
 
 @pytest.mark.usefixtures("store")
-def test_a_fallback_that_is_not_offered_is_no_error() -> None:
+def test_a_fallback_that_is_not_offered_is_a_warning() -> None:
     asked = config("type: e2-standard-8, fallbacks: [c3-standard-8]")
 
     assert found(asked) == []
@@ -205,7 +205,7 @@ def test_a_fallback_that_is_not_offered_is_no_error() -> None:
     assert told == [f"machine.fallbacks[0]: c3-standard-8 is not offered in {A}, {B}; choose another type or region"]
 
 
-def test_what_is_in_use_counts(store: Store) -> None:
+def test_the_share_in_use_counts_against_a_quota(store: Store) -> None:
     store.resources[f"projects/{PROJECT}/regions/asia-northeast3/addresses/a"] = {"address": "198.51.100.9"}
     store.settings = Settings(quotas={"STATIC_ADDRESSES": 1})
 
@@ -214,8 +214,8 @@ def test_what_is_in_use_counts(store: Store) -> None:
     assert finding.what == "1, 1 in use, 1 needed"
 
 
-def test_what_a_stack_has_itself_is_not_in_its_way(gcp: Gcp) -> None:
-    """After an `up` that failed there is a lease, and some of what it made; another's counts as anyone's."""
+def test_the_stack_s_own_share_of_a_quota_does_not_count(gcp: Gcp) -> None:
+    """A failed `up` leaves a placement and some resources; those of another stack count."""
     make_stack(gcp, MINE)
     gcp.store.settings = Settings(quotas=dict(seed.QUOTAS) | {"CPUS": 8, "CPUS_ALL_REGIONS": 8, "STATIC_ADDRESSES": 1})
 
@@ -231,15 +231,15 @@ def test_what_a_stack_has_itself_is_not_in_its_way(gcp: Gcp) -> None:
 @pytest.mark.parametrize(
     ("machine", "limit", "told"),
     [
-        pytest.param(f"{SPOT}, count: 2", 0, "0, 0 in use, 2 needed; spot GPUs may need it, too", id="none at all"),
+        pytest.param(f"{SPOT}, count: 2", 0, "0, 0 in use, 2 needed; spot GPUs may need it, too", id="none available"),
         pytest.param(SPOT, 1, None, id="some"),
         pytest.param("type: e2-standard-8, market: spot", 0, None, id="no GPU asked"),
     ],
 )
-def test_spot_gpus_in_a_project_without_gpus_are_warned_of(
+def test_spot_gpus_in_a_project_without_gpus_are_a_warning(
     store: Store, machine: str, limit: int, told: str | None
 ) -> None:
-    """New projects have none over all regions. The spot quota alone was looked at, and the start of a host failed."""
+    """New projects have no GPUs over all regions. Only the spot quota was checked, and the start of a host failed."""
     store.settings = Settings(quotas=dict(seed.QUOTAS) | {"GPUS_ALL_REGIONS": limit})
 
     assert found(config(machine)) == []
@@ -249,7 +249,7 @@ def test_spot_gpus_in_a_project_without_gpus_are_warned_of(
     assert all("ask for 2 at https://console.cloud.google.com/iam-admin/quotas" in each.hint for each in warnings)
 
 
-def test_a_fallback_beyond_its_quota_is_told(store: Store) -> None:
+def test_a_fallback_beyond_its_quota_is_reported(store: Store) -> None:
     store.settings = Settings(quotas=dict(seed.QUOTAS) | {"N2_CPUS": 4})
     asked = config("type: e2-standard-8, fallbacks: [n2-standard-8]")
 
@@ -296,7 +296,7 @@ def test_a_budget_needs_an_account_that_is_charged_in_dollars(
     assert [str(each) for each in seen if each.about == "lifetime.budget"] == [told]
 
 
-def test_a_billing_account_that_may_not_be_seen_is_a_warning(store: Store) -> None:
+def test_a_billing_account_that_may_not_be_read_is_a_warning(store: Store) -> None:
     budget = {"usd_per_month": 100, "mail": "team@example.com", "billing_account": "000000-000000-000000"}
     store.settings = Settings()
 
@@ -305,7 +305,7 @@ def test_a_billing_account_that_may_not_be_seen_is_a_warning(store: Store) -> No
     assert [each.about for each in seen] == ["GCP cloudbilling /v1/billingAccounts/000000-000000-000000"]
 
 
-def test_the_way_out_for_the_schedule_is_a_command(store: Store) -> None:
+def test_the_fix_for_the_schedule_is_a_command(store: Store) -> None:
     store.settings = Settings(agent_may_start=False)
 
     (finding,) = found(config(lifetime=WEEKLY))
@@ -315,7 +315,7 @@ def test_the_way_out_for_the_schedule_is_a_command(store: Store) -> None:
 
 @pytest.fixture
 def expired(store: Store) -> Iterator[None]:
-    """A login that is no longer taken."""
+    """A login that is no longer accepted."""
     store.settings = Settings(login="expired")
     forget_login()
     yield

@@ -1,4 +1,4 @@
-"""Policies of an organisation on GCP: what they would refuse is known before anything is made."""
+"""Policies of an organisation on GCP: preflight reports what they would refuse."""
 
 from typing import Any
 
@@ -54,10 +54,10 @@ REFUSED = [
 @pytest.mark.parametrize(
     ("name", "policy", "machine"), REFUSED, ids=[f"{each[0]}-{i}" for i, each in enumerate(REFUSED)]
 )
-def test_a_policy_that_refuses_what_is_made_is_an_error_before(
+def test_a_policy_that_refuses_a_resource_is_an_error(
     store: Store, name: str, policy: dict[str, Any], machine: str
 ) -> None:
-    """With OS Login enforced, hosts were made whose login ignored the stack's key; others ended `up` half-way."""
+    """With OS Login enforced, hosts ignored the stack's key; other policies ended `up` half-way."""
     store.settings = Settings(org_policies={name: policy})
 
     (error,) = [each for each in found(machine) if each.level == "error"]
@@ -79,7 +79,7 @@ def test_a_policy_that_refuses_what_is_made_is_an_error_before(
         ("gcp.restrictServiceUsage", denied("bigquery.googleapis.com"), CPU),
     ],
 )
-def test_a_policy_that_lets_it_through_is_nothing(
+def test_a_policy_that_allows_the_resource_is_not_reported(
     store: Store, name: str, policy: dict[str, Any], machine: str
 ) -> None:
     store.settings = Settings(org_policies={name: policy})
@@ -94,7 +94,7 @@ def test_a_policy_that_lets_it_through_is_nothing(
         ("compute.vmExternalIpAccess", allowed("under:folders/1")),
     ],
 )
-def test_what_only_google_can_tell_is_a_warning(store: Store, name: str, policy: dict[str, Any]) -> None:
+def test_a_policy_that_only_google_can_evaluate_is_a_warning(store: Store, name: str, policy: dict[str, Any]) -> None:
     store.settings = Settings(org_policies={name: policy})
 
     warning, ok = found()
@@ -102,7 +102,7 @@ def test_what_only_google_can_tell_is_a_warning(store: Store, name: str, policy:
     assert (warning.level, warning.about, ok.level) == ("warning", f"{POLICY}{name}", "ok")
 
 
-def test_who_may_not_ask_is_told_which_permission_lacks(store: Store) -> None:
+def test_a_login_that_may_not_read_policies_gets_the_missing_permission(store: Store) -> None:
     store.settings = Settings(org_policies=None)
 
     (warning,) = found()
@@ -113,8 +113,8 @@ def test_who_may_not_ask_is_told_which_permission_lacks(store: Store) -> None:
     assert warning.hint.startswith("ask for roles/orgpolicy.policyViewer")
 
 
-def test_a_stack_that_stands_is_only_warned(store: Store) -> None:
-    """Policies hold for what is made, not for what was."""
+def test_an_existing_stack_gets_only_a_warning(store: Store) -> None:
+    """Policies apply to new resources, not to existing ones."""
     store.settings = Settings(org_policies={"compute.vmExternalIpAccess": NOBODY})
     assert [each.level for each in found(placement=LEASE)] == ["warning", "ok"]
 

@@ -1,4 +1,4 @@
-"""What can be wrong on AWS one by one, each with the line that tells of it."""
+"""Each problem on AWS by itself, with the line that reports it."""
 
 import pytest
 
@@ -8,7 +8,7 @@ REQUEST = "aws service-quotas request-service-quota-increase --region ap-northea
 
 
 def image(**changes: object) -> Answers:
-    """Return the image of a good day with something changed."""
+    """Return a good image with some fields changed."""
     return {"Images": [GOOD["describe_images"]["Images"][0] | changes]}
 
 
@@ -33,7 +33,7 @@ WRONG = [
     pytest.param(
         {"answers": {"describe_availability_zones": {"AvailabilityZones": [{"ZoneName": A}]}}},
         f"zones[1]: {C} is not a zone of ap-northeast-2; its zones are {A}",
-        id="zone that the account has not",
+        id="zone that the account lacks",
     ),
     pytest.param(
         {"answers": {"describe_instance_type_offerings": [("g5.xlarge", "ap-northeast-2b")]}},
@@ -55,7 +55,7 @@ WRONG = [
         {"answers": {"describe_images": {"Images": []}}},
         "machine.image: ami-0a24040000000000a does not exist in ap-northeast-2, or its owner does not share it with "
         "this account; write another image",
-        id="image gone",
+        id="image deleted",
     ),
     pytest.param(
         {"answers": {"describe_images": refused("InvalidAMIID.NotFound", "DescribeImages")}},
@@ -133,7 +133,7 @@ WRONG = [
     pytest.param(
         {"values": {"network__id": "vpc-0123456789abcdef0", "network__subnets": ["subnet-0123456789abcdef0"]}},
         "network.subnets[0]: subnet-0123456789abcdef0 does not exist in ap-northeast-2; write an existing one",
-        id="subnet gone",
+        id="subnet deleted",
     ),
     pytest.param(
         {"values": {"storage": {"bucket": {"name": "models-of-ours"}}}, "answers": {"head_bucket": refused("404")}},

@@ -15,7 +15,7 @@ from tests.doubles.provider.values import Properties
 
 MODELLED_SETTINGS = frozenset({"region", "allowedAccountIds", "profile", "maxRetries", "version"})
 DEFAULT_SETTINGS = {"skipCredentialsValidation": False, "skipRegionValidation": True}
-"""What the SDK sends though nobody wrote it."""
+"""Inputs that the SDK adds by itself."""
 
 READS = 50
 READ_PAUSE_S = 0.02
@@ -25,11 +25,11 @@ SERVICE_NAMES |= {"sts": "STS", "logs": "CloudWatch Logs"}
 
 
 OPERATIONS: set[str] = set()
-"""What the kinds have asked of AWS in this process, each as service and operation."""
+"""The calls of the kinds to AWS in this process, each as service and operation."""
 
 
 def operation_of(method: str) -> str:
-    """Return what the API calls a method of boto3."""
+    """Return the API's name for a method of boto3."""
     return "".join(word.title() for word in method.split("_"))
 
 
@@ -69,7 +69,7 @@ class Aws:
             raise CloudError(f"{doing}: {error}") from None
 
     def found(self, service: str, method: str, missing: Iterable[str], **arguments: Any) -> Any:
-        """Call the API for something that may be gone; None when it is."""
+        """Call the API for something that may no longer exist; None if it does not."""
         try:
             return self.call(service, method, "reading", **arguments)
         except ApiError as error:
@@ -126,22 +126,22 @@ def settled(look: Callable[[], Any], deadline_reads: int = READS) -> Any:
 
 
 def tag_list(tags: Mapping[str, str] | None) -> list[dict[str, str]]:
-    """Return tags as most APIs take them."""
+    """Return tags in the form of most APIs."""
     return [{"Key": key, "Value": value} for key, value in (tags or {}).items()]
 
 
 def tag_map(tags: Iterable[Mapping[str, str]] | None) -> dict[str, str]:
-    """Return tags as the SDK has them."""
+    """Return tags in the form of the SDK."""
     return {each["Key"]: each["Value"] for each in tags or ()}
 
 
 def tag_specifications(resource: str, tags: Mapping[str, str] | None) -> list[dict[str, Any]]:
-    """Return tags as EC2 takes them while it makes something."""
+    """Return tags in the form that EC2 accepts on creation."""
     return [{"ResourceType": resource, "Tags": tag_list(tags)}] if tags else []
 
 
 def retag(cloud: Aws, identity: str, old: Properties, new: Properties) -> None:
-    """Bring the tags of an EC2 resource from old to new."""
+    """Change the tags of an EC2 resource from old to new."""
     before, after = old.get("tags") or {}, new.get("tags") or {}
     gone = [{"Key": key} for key in before.keys() - after.keys()]
     if gone:

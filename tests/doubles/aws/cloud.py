@@ -47,10 +47,10 @@ def _serve() -> None:
 
     class Quiet(MotoRequestHandler):
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-            """Say nothing: the gate keeps a list of calls."""
+            """Print nothing: the gate keeps a list of calls."""
 
     for kind in KINDS:
-        resource_schema(kind.token)  # loads the SDK before threads ask for it: its lazy modules mind being asked twice
+        resource_schema(kind.token)  # loads the SDK before threads use it: its lazy modules are not thread-safe
 
     def open_provider(environ: dict[str, str]) -> int:
         return start(Package(version("pulumi_aws"), connect, KINDS, FUNCTIONS, provider_inputs("aws")), environ)

@@ -1,4 +1,4 @@
-"""Stands before moto on the wire and adds what AWS does and moto does not.
+"""Receives the requests before moto, and adds behaviour of AWS that moto lacks.
 
 Stock-outs and refusals on demand, deletion order, states that take a while, quotas, answers that are held back.
 """
@@ -145,13 +145,13 @@ class Gate:
 
 
 def _xml(start_response: Any, action: str, inside: str) -> list[bytes]:
-    """Answer as EC2 does."""
+    """Answer in the form of EC2."""
     start_response("200 OK", [("Content-Type", "text/xml")])
     return [f"<{action}Response><requestId>d0</requestId>{inside}</{action}Response>".encode()]
 
 
 def _body(environ: dict[str, Any]) -> bytes:
-    """Return the request's body and leave it to be read once more."""
+    """Return the request's body, and keep it readable."""
     length = int(environ.get("CONTENT_LENGTH") or 0)
     body: bytes = environ["wsgi.input"].read(length) if length else b""
     environ["wsgi.input"] = BytesIO(body)
@@ -159,7 +159,7 @@ def _body(environ: dict[str, Any]) -> bytes:
 
 
 def _call(environ: dict[str, Any], body: bytes) -> Call | None:
-    """Return what is called, by the signature's scope; None for requests that are not signed."""
+    """Return the call, with service and region from the signature; None for requests that are not signed."""
     scope = REGION.search(environ.get("HTTP_AUTHORIZATION", ""))
     if scope is None:
         return None

@@ -1,4 +1,4 @@
-"""Requests held against AWS's own API models, as botocore ships them: lengths, patterns, enumerations, bounds.
+"""Requests checked against AWS's own API models, as botocore ships them: lengths, patterns, enumerations, bounds.
 
 botocore checks names and types alone before it sends a request; AWS checks the rest, and moto little of it.
 """
@@ -17,11 +17,11 @@ UNICODE = {
     r"\p{L}": r"\w", r"\p{N}": r"\w", r"\p{M}": r"\u0300-\u036f", r"\p{Z}": r" \u00a0\u2000-\u200a\u2028\u2029\u3000",
     r"\p{P}": r"!-/:-@\[-`{-~\u2010-\u2027", r"\p{S}": r"$+<=>^`|~\u00a2-\u00b6",
 }  # fmt: skip
-"""Classes of characters that Python's regular expressions lack, by what is nearest."""
+"""Classes of characters that Python's regular expressions lack -> the nearest class that Python has."""
 
 
 class ModelViolationError(Exception):
-    """A request that AWS would refuse before it looks at what the account has."""
+    """A request that AWS would refuse before it reads the account's resources."""
 
 
 def refuse_violations(params: dict[str, Any], model: OperationModel, **_event: Any) -> None:
@@ -35,7 +35,7 @@ def refuse_violations(params: dict[str, Any], model: OperationModel, **_event: A
 
 
 def refuse_request(service: str, method: str, params: dict[str, Any]) -> None:
-    """Raise ModelViolationError for a call of boto3 that AWS would refuse by its model, names and types among it."""
+    """Raise ModelViolationError for a call of boto3 that AWS would refuse by its model, or by names and types."""
     models = _models(service)
     (operation,) = [each for each in models.operation_names if xform_name(each) == method]
     model = models.operation_model(operation)
@@ -52,7 +52,7 @@ def _models(service: str) -> ServiceModel:
 
 
 def violations(shape: Shape, value: Any, where: str) -> Iterator[str]:
-    """Yield what is wrong with a value and with all that is inside it."""
+    """Yield the errors of a value and of all values inside it."""
     if shape.type_name == "structure":
         for name, inner in value.items():
             if name in shape.members:
@@ -90,7 +90,7 @@ def _bounds(shape: Shape, size: float, what: str) -> Iterator[str]:
 
 @cache
 def compiled(pattern: str) -> re.Pattern[str]:
-    """Return a pattern of a model as Python has it."""
+    """Return a pattern of a model in Python's syntax."""
     for name, nearest in {**UNICODE, r"[\w-": r"[\w\-", "(?i)": ""}.items():
         pattern = pattern.replace(name, nearest)
     return re.compile(pattern)

@@ -1,11 +1,11 @@
-"""The order in which AWS lets things go: what something else still needs cannot be removed. moto lets most of it go."""
+"""The order of removals on AWS: a resource that another one needs cannot be removed. moto removes most of them."""
 
 from collections.abc import Callable
 from typing import Any
 
 
 class Refusal(Exception):  # noqa: N818  # what AWS does, not what goes wrong here
-    """AWS says no."""
+    """AWS refuses a call."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
@@ -15,7 +15,7 @@ class Refusal(Exception):  # noqa: N818  # what AWS does, not what goes wrong he
 
 
 def refuse_deletion(account: str, region: str, action: str, values: dict[str, str]) -> None:
-    """Raise Refusal when what is to be removed is still needed."""
+    """Raise Refusal if another resource still needs the one to be removed."""
     check = _CHECKS.get(action)
     if check is None:
         return

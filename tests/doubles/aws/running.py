@@ -1,4 +1,4 @@
-"""The simulated AWS as a process of its own, and the environment in which programs take it for the real one."""
+"""The simulated AWS as a separate process, and the environment in which programs take it for the real one."""
 
 import os
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ OTHER_ACCOUNT = "999999999999"
 
 @dataclass(frozen=True)
 class RunningAws:
-    """AWS as it is seen from a test."""
+    """AWS as a test uses it."""
 
     url: str
     control: Control
@@ -38,7 +38,7 @@ class RunningAws:
         }
 
     def other_account(self) -> dict[str, str]:
-        """Return what makes programs log in to another account of the same cloud."""
+        """Return the variables with which programs log in to another account of the same cloud."""
         role = f"arn:aws:iam::{OTHER_ACCOUNT}:role/somebody"
         login = self.client("sts").assume_role(RoleArn=role, RoleSessionName="somebody")["Credentials"]
         return {
@@ -48,7 +48,7 @@ class RunningAws:
         }
 
     def client(self, service: str, region: str = "ap-northeast-2") -> Any:
-        """Return a client for what a test wants to see or break."""
+        """Return a client with which a test reads or changes resources."""
         return boto3.client(
             service,
             region_name=region,
@@ -60,7 +60,7 @@ class RunningAws:
 
 @contextmanager
 def running_aws(folder: Path) -> Iterator[RunningAws]:
-    """Start the simulated cloud and end it with the block; `folder` takes what the engine needs to find it."""
+    """Start the simulated cloud and end it with the block; `folder` gets the files that the engine needs to find it."""
     with serving("tests.doubles.aws.cloud") as url:
         cache = cache_with_plugin(folder, "aws", url_variable="AWS_ENDPOINT_URL", environ_prefix="AWS_")
         yield RunningAws(url, Control(url), cache)

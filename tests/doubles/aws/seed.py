@@ -36,7 +36,7 @@ QUOTAS = {
 
 
 def write_images(path: Path) -> None:
-    """Write the images in the form that MOTO_AMIS_PATH takes."""
+    """Write the images in the form that MOTO_AMIS_PATH requires."""
     images = [
         _image(UBUNTU_24, "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-20260601", CANONICAL),
         _image(UBUNTU_24_NEWER, "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-20260701", CANONICAL),
@@ -47,7 +47,7 @@ def write_images(path: Path) -> None:
 
 
 def seed_parameters(account: str, region: str, values: dict[str, str]) -> None:
-    """Set public parameters, which nobody but AWS may write."""
+    """Set public parameters, which only AWS may write."""
     from moto.ssm.models import Parameter, ssm_backends  # after moto's environment is set
 
     store = ssm_backends[account][region]._parameters

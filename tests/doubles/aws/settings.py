@@ -13,16 +13,16 @@ OPERATIONS = "/double/operations"
 
 @dataclass
 class Settings(control.Settings):
-    """How the cloud behaves; the defaults are a good day."""
+    """How the cloud behaves; the defaults have no faults."""
 
     shutting_down_polls: int = 1
-    """How many times a terminated instance is still seen shutting down."""
+    """How many reads still find a terminated instance shutting down."""
 
     unseen_polls: int = 1
-    """How many times a new instance is not found yet."""
+    """How many reads do not find a new instance yet."""
 
     default_kms_key: str = "alias/aws/ebs"
-    """With what EBS encrypts where nobody names a key; moto has no answer."""
+    """The default key of EBS; moto has no answer."""
 
     ends_at_start: list[dict[str, str]] = field(default_factory=list)
     """Like `out_of_stock`: such an instance is accepted, and ended for lack of capacity while it starts."""
@@ -34,7 +34,7 @@ class Settings(control.Settings):
 
 
 class Control(control.Control[Settings]):
-    """The test's hand on a running cloud."""
+    """A test's control of a running cloud."""
 
     kind = Settings
     reset_path = "/moto-api/reset"

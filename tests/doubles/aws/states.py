@@ -11,7 +11,7 @@ SHUTTING_DOWN, TERMINATED = (32, "shutting-down"), (48, "terminated")
 
 
 class States:
-    """What is still on its way, counted in reads, so that no test has to sleep."""
+    """Unfinished changes of state. They take a number of reads instead of time, so that tests need not sleep."""
 
     def __init__(self, account: str) -> None:
         self._account = account
@@ -19,12 +19,12 @@ class States:
         self._unseen: dict[str, int] = {}
 
     def clear(self) -> None:
-        """Forget what is on its way."""
+        """Forget the unfinished changes."""
         self._ending.clear()
         self._unseen.clear()
 
     def before(self, region: str, action: str, values: dict[str, str]) -> None:
-        """Let a read move things on. Raises Refusal for an instance that cannot be seen yet."""
+        """Advance the states by one read. Raises Refusal for an instance that cannot be found yet."""
         if action != "DescribeInstances":
             return
         asked = {value for key, value in values.items() if key.startswith("InstanceId.")}
@@ -42,7 +42,7 @@ class States:
                 self._end(*place)
 
     def after(self, region: str, action: str, values: dict[str, str], settings: Settings) -> None:
-        """Note what a call has set on its way."""
+        """Note the changes that a call has begun."""
         if action == "TerminateInstances":
             for key, identity in values.items():
                 if key.startswith("InstanceId.") and self._is_known(region, identity):
@@ -58,11 +58,11 @@ class States:
                 if matches(settings.ends_at_start, str(zone), newest.instance_type, market):
                     newest.state_reason.code = NO_CAPACITY
                     newest.state_reason.message = f"{NO_CAPACITY}: Insufficient capacity to satisfy instance request"
-                    newest.teardown_defaults()  # its root disk goes with it
+                    newest.teardown_defaults()  # removes its root disk, too
                     self._end(region, newest.id)
 
     def _end(self, region: str, identity: str) -> None:
-        """Let go of the interfaces that outlive an instance, as AWS does and moto does not.
+        """Detach the interfaces that outlive an instance, as AWS does and moto does not.
 
         The instance keeps its side of the tie: without an interface, moto cannot describe it.
         """

@@ -1,4 +1,4 @@
-"""Launches that AWS refuses for a while or for ever: nothing in stock, a type that the zone does not have."""
+"""Launches that AWS refuses: no stock for a while, or a type that the zone does not have."""
 
 from typing import Any
 

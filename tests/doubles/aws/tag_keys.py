@@ -1,4 +1,4 @@
-"""Tags and names that AWS refuses and moto lets through: keys that hosts cannot read, or that IAM takes for one."""
+"""Tags and names that AWS refuses and moto accepts: keys that hosts cannot read, or that IAM considers equal."""
 
 import re
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def _instance_tags(values: dict[str, str]) -> Iterator[str]:
 
 
 def refuse_equal_tag_keys(values: dict[str, str]) -> None:
-    """Raise Refusal for keys that differ in case alone, which IAM takes for one; moto tells them apart."""
+    """Raise Refusal for keys that differ only in case: IAM considers them equal, moto does not."""
     keys = [value.lower() for name, value in values.items() if re.fullmatch(r"Tags\.member\.\d+\.Key", name)]
     if len(keys) != len(set(keys)):
         message = "Duplicate tag keys found. Please note that Tag keys are case insensitive."
@@ -38,7 +38,7 @@ def refuse_equal_tag_keys(values: dict[str, str]) -> None:
 
 
 def refuse_group_name(action: str, values: dict[str, str]) -> None:
-    """Raise Refusal for the name of a security group that could be an id; moto takes it."""
+    """Raise Refusal for the name of a security group that could be an id; moto accepts it."""
     if action == "CreateSecurityGroup" and values.get("GroupName", "").startswith("sg-"):
         message = f"Invalid value '{values['GroupName']}' for GroupName. It may not be in the form of an ID (sg-*)"
         raise Refusal(400, "InvalidParameterValue", message)

@@ -15,7 +15,7 @@ MODELLED_SETTINGS = frozenset(
     {"project", "region", "zone", "addPulumiAttributionLabel", "userProjectOverride", "billingProject", "version"}
 )
 DEFAULT_SETTINGS = {"disableGooglePartnerName": False}
-"""What the SDK sends though nobody wrote it."""
+"""Inputs that the SDK adds by itself."""
 
 
 class Gcp:
@@ -27,12 +27,12 @@ class Gcp:
         self.region = region
 
     def insert(self, path: str, body: Body, noun: str) -> Body:
-        """Make a thing. Raises CloudError with the words of the vendor's plugin."""
+        """Make a resource. Raises CloudError with the words of the vendor's plugin."""
         with told(f"Error creating {noun}", f"Error waiting for {noun.lower()} to create"):
             return self.store.insert(path, body)
 
     def found(self, path: str) -> Body | None:
-        """Return a thing that may be gone; None when it is."""
+        """Return a resource that may no longer exist; None if it does not."""
         try:
             return self.store.get(path)
         except Refusal as refusal:
@@ -41,7 +41,7 @@ class Gcp:
             raise
 
     def change(self, path: str, verb: str, change: Callable[[Body], Any], noun: str) -> None:
-        """Change a thing. Raises CloudError."""
+        """Change a resource. Raises CloudError."""
         with told(f"Error updating {noun}", f"Error updating {noun}"):
             self.store.change(path, verb, change)
 
@@ -57,7 +57,7 @@ class Gcp:
             self.store.change(path, "start", begin)
 
     def delete(self, path: str, noun: str) -> None:
-        """Remove a thing and wait until it is gone; nothing happens when it is. Raises CloudError."""
+        """Remove a resource and wait until it no longer exists; do nothing if it does not exist. Raises CloudError."""
         with told(f"Error deleting {noun}", f"Error waiting for Deleting {noun}"):
             if self.found(path) is not None:
                 self.store.delete(path, waits=True)

@@ -22,7 +22,7 @@ from tests.doubles.provider.values import Properties
 
 
 class Cloud:
-    """A WSGI application: the test's hand on the cloud, and the cloud's REST."""
+    """A WSGI application: the test's control of the cloud, and the cloud's REST."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -49,10 +49,10 @@ class Cloud:
 
 
 class Quiet(WSGIRequestHandler):
-    """Says nothing of each request."""
+    """Does not log requests."""
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Say nothing: the store keeps a list of calls."""
+        """Print nothing: the store keeps a list of calls."""
 
 
 def serve(store: Store) -> Any:
@@ -78,7 +78,7 @@ def main() -> None:
     from tests.doubles.provider.schema import resource_schema
 
     for kind in KINDS:
-        resource_schema(kind.token)  # loads the SDK before threads ask for it: its lazy modules mind being asked twice
+        resource_schema(kind.token)  # loads the SDK before threads use it: its lazy modules are not thread-safe
     server = serve(Store())
     sys.stdout.write(f"http://127.0.0.1:{server.port}\n")
     sys.stdout.flush()

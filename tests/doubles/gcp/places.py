@@ -1,4 +1,4 @@
-"""What GCP offers where, as its REST tells: regions with quotas, zones, machine types, accelerators, images."""
+"""What GCP offers in each place, from its REST: regions with quotas, zones, machine types, accelerators, images."""
 
 import re
 from typing import Any

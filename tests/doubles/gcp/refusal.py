@@ -1,4 +1,4 @@
-"""How GCP says no."""
+"""Refusals of GCP."""
 
 
 class Refusal(Exception):  # noqa: N818  # what GCP does, not what goes wrong here
@@ -10,7 +10,7 @@ class Refusal(Exception):  # noqa: N818  # what GCP does, not what goes wrong he
         self.reason = reason
         self.message = message
         self.late = late
-        """Whether the call was taken and its operation failed."""
+        """Whether the call was accepted and its operation failed."""
 
 
 def invalid(field: str, message: str) -> Refusal:
@@ -19,5 +19,5 @@ def invalid(field: str, message: str) -> Refusal:
 
 
 def missing(path: str) -> Refusal:
-    """Return a refusal for what is not there."""
+    """Return a refusal for a resource that does not exist."""
     return Refusal(404, "notFound", f"The resource '{path}' was not found")

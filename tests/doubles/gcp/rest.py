@@ -1,4 +1,4 @@
-"""The part of GCP's REST that our own commands ask: Compute, Storage, IAM, Resource Manager, Service Usage, billing.
+"""The part of GCP's REST that our own commands call: Compute, Storage, IAM, Resource Manager, Service Usage, billing.
 
 What is made through it is made by the plugin's double; here things are looked at, listed and removed.
 """
@@ -26,13 +26,13 @@ APIS = {
 """Paths of APIs that a project may not have enabled."""
 
 COUNTED_BY_THEMSELVES = ("/compute/", "/storage/")
-"""Paths of APIs whose calls count on the project of what is asked for."""
+"""Paths of APIs whose calls count on the project of the requested resource."""
 
 JWT_DOTS = 2
 
 NO_STOCK = "operation-without-stock"
 FAILED = "operation-failed"
-"""Name of every operation that was taken and then failed."""
+"""Name of every operation that was accepted and then failed."""
 
 Params = dict[str, str]
 Handler = Callable[..., Any]
@@ -253,7 +253,7 @@ class Rest:
 
 
 def _shown(path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """Return a body as it goes over the wire: references as whole addresses."""
+    """Return a body as it is sent: references as full addresses."""
     shown = {**body, "selfLink": f"https://www.googleapis.com/compute/v1/{path}"}
     if "network" in body:
         shown["network"] = f"https://www.googleapis.com/compute/v1/{body['network']}"

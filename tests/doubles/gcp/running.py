@@ -1,4 +1,4 @@
-"""The simulated GCP as a process of its own, and the environment in which programs take it for the real one."""
+"""The simulated GCP as a separate process, and the environment in which programs take it for the real one."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ URL_VARIABLE = f"{OVERRIDE}COMPUTE"
 
 @dataclass(frozen=True)
 class RunningGcp:
-    """GCP as it is seen from a test."""
+    """GCP as a test uses it."""
 
     url: str
     control: Control
@@ -36,7 +36,7 @@ class RunningGcp:
         }
 
     def call(self, path: str, method: str = "GET") -> Any:
-        """Ask the cloud for what a test wants to see or break."""
+        """Send the cloud a request with which a test reads or changes resources."""
         request = Request(self.url + path, method=method, headers={"Authorization": f"Bearer {TOKEN}"})  # noqa: S310
         with urlopen(request, timeout=30) as answer:  # noqa: S310  # our own server on loopback
             return json.loads(answer.read())
@@ -61,7 +61,7 @@ def write_login(path: Path, url: str) -> None:
 
 @contextmanager
 def running_gcp(folder: Path) -> Iterator[RunningGcp]:
-    """Start the simulated cloud and end it with the block; `folder` takes what the engine needs to find it."""
+    """Start the simulated cloud and end it with the block; `folder` gets the files that the engine needs to find it."""
     with serving("tests.doubles.gcp.cloud") as url:
         write_login(folder / "login.json", url)
         (folder / "cache").mkdir()

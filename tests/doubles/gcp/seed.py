@@ -32,7 +32,7 @@ SOME_ZONES = {
     **dict.fromkeys(H100_TYPES, ("us-central1-a", "us-central1-c")),
     **dict.fromkeys(("c3-standard-4", "c3-standard-8", "c3-standard-22"), ("us-central1-a", "us-central1-b")),
 }  # fmt: skip
-"""Zones of the other types, as a test wants them; the real ones change."""
+"""Zones of the other types, chosen for the tests; the real ones change."""
 
 T4 = "nvidia-tesla-t4"
 T4_ZONES = ("asia-northeast3-b", "asia-northeast3-c", "us-central1-a", "us-central1-b", "us-central1-f")
@@ -70,7 +70,7 @@ QUOTAS: dict[str, float] = {
     "GPUS_ALL_REGIONS": 4,
     "CPUS_ALL_REGIONS": 96,
 }
-"""Of each region, and of the project the last two."""
+"""Quotas of each region; the last two are those of the project."""
 
 GLOBAL_QUOTAS = ("GPUS_ALL_REGIONS", "CPUS_ALL_REGIONS")
 
@@ -96,7 +96,7 @@ def zones_of_type(machine_type: str) -> tuple[str, ...]:
 
 
 def vcpus_of(machine_type: str) -> int:
-    """Return the processors of a type; of A2 and A3, of which the name tells the GPUs, 12 and 26 for each."""
+    """Return the processors of a type. Names of A2 and A3 give the number of GPUs, with 12 and 26 for each."""
     family, _kind, size = machine_type.split("-")
     if size.endswith("g"):
         return int(size.removesuffix("g")) * (26 if family == "a3" else 12)

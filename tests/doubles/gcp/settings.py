@@ -11,13 +11,13 @@ RESET = "/double/reset"
 
 @dataclass
 class Settings(control.Settings):
-    """How the cloud behaves; the defaults are a good day. Actions are called as in `instances.insert`."""
+    """How the cloud behaves; the defaults have no faults. Actions have names as in `instances.insert`."""
 
     ending_polls: int = 1
-    """How many times an instance that was deleted is still seen stopping."""
+    """How many reads still find a deleted instance stopping."""
 
     failing: dict[str, int] = field(default_factory=dict)
-    """Action of our own commands -> how many more of its operations fail after they were taken."""
+    """Action of our own commands -> how many more of its operations fail after they were accepted."""
 
     quotas: dict[str, float] = field(default_factory=lambda: dict(QUOTAS))
 
@@ -25,7 +25,7 @@ class Settings(control.Settings):
     """APIs that are not enabled in the project."""
 
     denied: list[str] = field(default_factory=list)
-    """Patterns of paths that the login may not read, found anywhere in them."""
+    """Patterns of paths that the login may not read; each matches anywhere in a path."""
 
     zones_down: list[str] = field(default_factory=list)
 
@@ -45,17 +45,17 @@ class Settings(control.Settings):
     """Constraint of the organisation -> its effective policy; None: the login may not ask."""
 
     currency: str = "USD"
-    """In which the billing account is charged."""
+    """The currency of the billing account."""
 
     policies: list[dict[str, Any]] = field(default_factory=list)
-    """Firewall policies that hold for every network, as the API tells them."""
+    """Firewall policies that hold for every network, in the form of the API."""
 
     newest: dict[str, str] = field(default_factory=dict)
-    """Image family -> its newest image, where that is another than at first."""
+    """Image family -> its newest image, if that has changed since the start."""
 
 
 class Control(control.Control[Settings]):
-    """The test's hand on a running cloud."""
+    """A test's control of a running cloud."""
 
     kind = Settings
     reset_path = RESET

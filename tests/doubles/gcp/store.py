@@ -24,7 +24,7 @@ class Store:
         self.clear()
 
     def clear(self) -> None:
-        """Forget what was made."""
+        """Forget all resources."""
         self.resources: dict[str, Body] = {}
         self.policy = seed.project_policy()
         self.calls: list[str] = []
@@ -32,7 +32,7 @@ class Store:
 
     @contextmanager
     def action(self, name: str) -> Iterator[None]:
-        """Do one thing that the API calls `name`: refused or held back where a test says so."""
+        """Run the action `name` of the API; a test may have it refused or delayed."""
         self.calls.append(name)
         reason = self.settings.refused.get(name)
         if reason is not None:
@@ -42,7 +42,7 @@ class Store:
         time.sleep(self.settings.hold_s.get(name, 0))
 
     def insert(self, path: str, body: Body) -> Body:
-        """Make a thing. Raises Refusal."""
+        """Make a resource. Raises Refusal."""
         from tests.doubles.gcp.rules import check, settle
 
         collection, name = parts(path)
@@ -56,7 +56,7 @@ class Store:
         return made
 
     def get(self, path: str) -> Body:
-        """Return a thing. Raises Refusal when it is not there; a look lets what is ending end."""
+        """Return a resource. Raises Refusal if it does not exist; a read advances a removal."""
         with self.lock:
             self._pass(path)
             if path not in self.resources:
@@ -64,7 +64,7 @@ class Store:
             return self.resources[path]
 
     def of(self, collection: str, *, look: bool = False) -> dict[str, Body]:
-        """Return all things of a kind by path; `look` lets what is ending end."""
+        """Return all resources of a kind by path; with `look` the read advances removals."""
         with self.lock:
             found = [path for path in self.resources if parts(path)[0] == collection]
             if look:
@@ -73,12 +73,12 @@ class Store:
             return {path: self.resources[path] for path in found if path in self.resources}
 
     def change(self, path: str, verb: str, change: Callable[[Body], None]) -> None:
-        """Change a thing in place. Raises Refusal."""
+        """Change a resource in place. Raises Refusal."""
         with self.action(f"{parts(path)[0]}.{verb}"):
             change(self.get(path))
 
     def delete(self, path: str, *, waits: bool) -> None:
-        """Remove a thing. Raises Refusal while another needs it; without `waits` an instance takes its time."""
+        """Remove a resource. Raises Refusal while another needs it; without `waits` an instance takes a while."""
         from tests.doubles.gcp.rules import refuse_deletion
 
         collection = parts(path)[0]
@@ -92,7 +92,7 @@ class Store:
                 self._remove(path)
 
     def _pass(self, path: str) -> None:
-        """Let one look at a thing go by."""
+        """Count one read of a resource."""
         if path in self._ending:
             self._ending[path] -= 1
             if self._ending[path] < 0:
@@ -118,6 +118,6 @@ def place(path: str) -> str:
 
 
 def region_of(path: str) -> str:
-    """Return the region that a path lies in."""
+    """Return the region of a path."""
     where = place(path)
     return where.rpartition("-")[0] if "zones/" in path else where

@@ -11,7 +11,7 @@ CALLS = "/double/calls"
 
 @dataclass
 class Settings:
-    """How a cloud behaves; the defaults are a good day."""
+    """How a cloud behaves; the defaults have no faults."""
 
     out_of_stock: list[dict[str, str]] = field(default_factory=list)
     """Each entry names a zone, a type and a market (on_demand, spot); what it leaves out matches everything."""
@@ -20,7 +20,7 @@ class Settings:
     """API action -> error code, e.g. RunInstances -> UnauthorizedOperation."""
 
     hold_s: dict[str, float] = field(default_factory=dict)
-    """API action -> how long its answer is held back after the work was done."""
+    """API action -> the delay of its answer after the work was done."""
 
     def lacks(self, zone: str, machine_type: str, market: str) -> bool:
         """Return whether such a machine is out of stock."""
@@ -28,7 +28,7 @@ class Settings:
 
 
 def matches(entries: list[dict[str, str]], zone: str, machine_type: str, market: str) -> bool:
-    """Return whether one of the entries means such a machine."""
+    """Return whether one of the entries matches such a machine."""
     seen = {"zone": zone, "type": machine_type, "market": market}
     return any(all(seen[key] == value for key, value in entry.items()) for entry in entries)
 
@@ -46,7 +46,7 @@ def decode(kind: type[SettingsOf], body: bytes) -> SettingsOf:
 
 
 class Control(Generic[SettingsOf]):
-    """The test's hand on a running cloud."""
+    """A test's control of a running cloud."""
 
     kind: type[SettingsOf]
     reset_path: str
@@ -64,7 +64,7 @@ class Control(Generic[SettingsOf]):
             return list(json.loads(answer.read()))
 
     def reset(self) -> None:
-        """Forget everything that was made, and every setting."""
+        """Forget all resources and settings."""
         self._send(self.reset_path, {})
         self.set()
 

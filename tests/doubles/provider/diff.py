@@ -47,7 +47,7 @@ def _walk(old: Any, new: Any, path: str) -> Iterator[tuple[str, str]]:
 
 
 def _visible(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out the engine's own marks, such as `__defaults`."""
+    """Leave out the marks of the engine, such as `__defaults`."""
     return {key: value for key, value in inputs.items() if not key.startswith("__")}
 
 

@@ -6,15 +6,15 @@ from typing import Any, Generic, TypeVar
 from tests.doubles.provider.values import Properties
 
 Cloud = TypeVar("Cloud")
-"""What a kind needs to reach the cloud behind the double: clients, settings."""
+"""What a kind needs to call the cloud behind the double: clients, settings."""
 
 
 class CloudError(Exception):
-    """The cloud refused; the text is what the vendor's plugin would say."""
+    """The cloud refused; the text is that of the vendor's plugin."""
 
 
 class HalfMadeError(CloudError):
-    """The cloud made the resource, and something went wrong with it: the engine keeps it, and what went wrong."""
+    """The cloud made the resource, and then an error followed: the engine keeps the resource and reports the error."""
 
     def __init__(self, text: str, identity: str) -> None:
         super().__init__(text)
@@ -46,7 +46,7 @@ class Kind(Generic[Cloud]):
         raise NotImplementedError
 
     def read(self, cloud: Cloud, identity: str, state: Properties) -> Properties | None:
-        """Return what the cloud says about the resource, by the names of the SDK; None when there is none."""
+        """Return what the cloud says about the resource, by the names of the SDK; None if it does not exist."""
         raise NotImplementedError
 
     def update(self, cloud: Cloud, identity: str, old: Properties, new: Properties) -> None:
@@ -54,7 +54,7 @@ class Kind(Generic[Cloud]):
         raise CloudError(f"{self.token} cannot be changed in place; its rules should say so")
 
     def delete(self, cloud: Cloud, identity: str, state: Properties) -> None:
-        """Remove the resource; nothing happens when it is gone. Raises CloudError when something still needs it."""
+        """Remove the resource; do nothing if it does not exist. Raises CloudError when something still needs it."""
         raise NotImplementedError
 
     def check(self, inputs: Properties) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 PATH = "/double/provider"
 
 ANSWER_S = 600
-"""How long the double may take; the engine around has a deadline that knows how slow the machine is."""
+"""How long the double may take; the deadline of the engine allows for a slow machine."""
 
 
 def main(variable: str, prefix: str) -> None:

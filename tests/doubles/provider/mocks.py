@@ -18,7 +18,7 @@ NOT_OURS = ("pulumi:", "llm-deploy:")
 
 
 class TableMocks(pulumi.runtime.Mocks):
-    """What a program registered, and made-up outputs for it."""
+    """The resources that a program registered, with made-up outputs."""
 
     def __init__(self, kinds: Iterable[Kind[Any]]) -> None:
         self._kinds = {kind.token: kind for kind in kinds}

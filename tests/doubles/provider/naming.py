@@ -17,7 +17,7 @@ def autoname(rules: Rules, request: Any, news: Properties, olds: Properties) -> 
 
 
 def named(rules: Rules, inputs: Properties, name: str) -> Properties:
-    """Return the inputs with `name`, where the kind takes one and the program gave none."""
+    """Return the inputs with `name`, if the kind has one and the program gave none."""
     if rules.autoname is None or rules.autoname in inputs:
         return inputs
     return inputs | {rules.autoname: name}

@@ -1,4 +1,4 @@
-"""A simulated cloud as a process of its own, and a cache folder in which the engine finds its plugin."""
+"""A simulated cloud as a separate process, and a cache folder in which the engine finds its plugin."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from tests.doubles.provider.plugin import install
 
 @contextmanager
 def serving(module: str) -> Iterator[str]:
-    """Run a module that prints its URL and serves, until the block ends; without the login of the person who tests."""
+    """Run a module that prints its URL and serves, until the block ends; without the login of the user."""
     own = ("AWS_", "GOOGLE_", "CLOUDSDK_")
     environ = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     process = subprocess.Popen(

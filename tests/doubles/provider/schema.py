@@ -50,7 +50,7 @@ class ResourceSchema:
         return frozenset(_types.input_type_types(self.inputs))
 
     def check(self, inputs: Properties) -> list[Failure]:
-        """Return what is wrong with the inputs: unknown names, wrong types, missing ones."""
+        """Return the errors of the inputs: unknown names, wrong types, missing inputs."""
         return list(_check_object(inputs, self.inputs, ""))
 
 
@@ -65,7 +65,7 @@ def resource_schema(token: str) -> ResourceSchema:
         if class_name:
             file = importlib.import_module(f"{info['fqn']}.{_snake(class_name)}")
             outputs = frozenset(_types.resource_types(getattr(file, class_name)))
-            # The SDK's generator writes InitArgs where an input of some resource has taken the name.
+            # The SDK's generator writes InitArgs if an input's type already has the name with Args.
             inputs = getattr(file, f"{class_name}InitArgs", None) or getattr(file, f"{class_name}Args")
             return ResourceSchema(token, inputs, outputs)
     raise UnknownTokenError(f"the SDK pulumi_{package} has no resource {token}")

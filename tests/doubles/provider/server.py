@@ -22,7 +22,7 @@ from tests.doubles.provider.values import UNKNOWN, Properties, from_struct, hold
 
 THREADS = 16
 _SERVERS: list[grpc.Server] = []
-"""Servers that run: one that nobody holds would stop."""
+"""Running servers: one without a reference would stop."""
 
 HOW = provider_pb2.PropertyDiff
 KIND_OF_CHANGE = {
@@ -41,7 +41,7 @@ class Package(Generic[Cloud]):
 
     version: str
     connect: Callable[[Properties, Mapping[str, str]], Cloud]
-    """Provider settings, caller's environment -> the cloud behind the double. Raises CloudError when they are wrong."""
+    """Provider settings, caller's environment -> the cloud behind the double. Raises CloudError for wrong settings."""
 
     kinds: Iterable[Kind[Cloud]]
     functions: Iterable[Function[Cloud]]
@@ -168,7 +168,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer, Generic[Cloud]):
         return self._cloud
 
     def _state(self, kind: Kind[Cloud], identity: str, inputs: Properties) -> Any:
-        """Return what the engine keeps: the inputs, and over them what the cloud says."""
+        """Return the outputs for the engine: the inputs, overridden by the cloud's answer."""
         assert self._cloud is not None
         seen = _known(kind, kind.read(self._cloud, identity, inputs))
         if seen is None:
@@ -202,7 +202,7 @@ class _reported:  # noqa: N801  # reads as a word at its uses: with reported(con
 
 
 def _abort_half_made(context: grpc.ServicerContext, error: HalfMadeError, inputs: Properties) -> NoReturn:
-    """Fail as the vendors' plugins do where a resource was made: with its id, so that the engine keeps it."""
+    """Fail like the vendors' plugins after a creation: with the id, so that the engine keeps the resource."""
     failed = provider_pb2.ErrorResourceInitFailed(
         id=error.identity, properties=to_struct(inputs), inputs=to_struct(inputs), reasons=[str(error)]
     )
@@ -225,7 +225,7 @@ def _token(urn: str) -> str:
 
 
 def _known(kind: Kind[Any], seen: Properties | None) -> Properties | None:
-    """Return what a kind read; the double may not make up outputs either."""
+    """Return what a kind read, after a check: the double may not make up outputs, either."""
     made_up = set(seen or ()) - resource_schema(kind.token).outputs
     if made_up:
         raise CloudError(f"the SDK knows no such output of {kind.token}: {', '.join(sorted(made_up))}")
@@ -233,7 +233,7 @@ def _known(kind: Kind[Any], seen: Properties | None) -> Properties | None:
 
 
 def _without_name(kind: Kind[Any], inputs: Properties) -> Properties:
-    """Count a name that the provider would make as given."""
+    """Treat a name that the provider would make as given."""
     name = kind.rules.autoname
     return inputs if name is None or name in inputs else inputs | {name: UNKNOWN}
 

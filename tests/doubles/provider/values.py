@@ -24,7 +24,7 @@ def to_struct(properties: Properties) -> struct_pb2.Struct:
 
 
 def holds_unknown(value: Any) -> bool:
-    """Return whether `value` is, or holds somewhere, a value that is only known after an `up`."""
+    """Return whether `value` is, or contains, a value that is known only after an `up`."""
     if isinstance(value, dict):
         return any(map(holds_unknown, value.values()))
     if isinstance(value, list):
@@ -33,7 +33,7 @@ def holds_unknown(value: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as Python has it: whole numbers as int, secrets bare, nulls left out."""
+    """Return a value in Python's form: whole numbers as int, secrets bare, nulls left out."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""A bucket, and the settings of it that the SDK has as resources of their own."""
+"""A bucket, and its settings that are separate resources in the SDK."""
 
 from collections.abc import Callable
 from typing import Any
@@ -103,7 +103,7 @@ class Versioning(_Setting):
         return {"Status": inputs["versioningConfiguration"]["status"]}
 
     def delete(self, cloud: Aws, identity: str, state: Properties) -> None:
-        paused = {"Status": "Suspended"}  # it can never be taken away again
+        paused = {"Status": "Suspended"}  # versioning can be suspended, but not removed
         cloud.found("s3", "put_bucket_versioning", GONE, Bucket=identity, VersioningConfiguration=paused)
 
 

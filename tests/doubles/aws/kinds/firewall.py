@@ -1,4 +1,4 @@
-"""Security group and its rules, each rule a resource of its own."""
+"""Security group and its rules; each rule is a separate resource."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ class SecurityGroup(Kind[Aws]):
     rules = Rules(immutable=frozenset({"name", "namePrefix", "description", "vpcId", "region"}), autoname="name")
 
     def check(self, inputs: Properties) -> list[tuple[str, str]]:
-        """Rules inside the group and rules of their own undo each other; the double models the latter only."""
+        """Rules inside the group and separate rules undo each other; the double models only separate ones."""
         return [(key, "write rules as resources of their own") for key in ("ingress", "egress") if inputs.get(key)]
 
     def create(self, cloud: Aws, inputs: Properties) -> str:
@@ -28,7 +28,7 @@ class SecurityGroup(Kind[Aws]):
             TagSpecifications=tag_specifications("security-group", inputs.get("tags")),
         )
         identity = str(made["GroupId"])
-        # AWS lets a new group send anything anywhere, and the plugin takes that away.
+        # AWS allows all outbound traffic in a new group, and the plugin removes that rule.
         group = cloud.call("ec2", "describe_security_groups", "reading", GroupIds=[identity])["SecurityGroups"][0]
         rules = group["IpPermissionsEgress"]
         cloud.call("ec2", "revoke_security_group_egress", "revoking", GroupId=identity, IpPermissions=rules)
@@ -87,7 +87,7 @@ class DefaultSecurityGroup(Kind[Aws]):
         retag(cloud, identity, old, new)
 
     def delete(self, cloud: Aws, identity: str, state: Properties) -> None:
-        """Nothing: it goes with its network."""
+        """Do nothing: it is removed with its network."""
 
 
 class _Rule(Kind[Aws]):

@@ -78,7 +78,7 @@ class Instance(Kind[Aws]):
         settled(lambda: _is_terminated(cloud, identity))
 
     def _change_stopped(self, cloud: Aws, identity: str, key: str, new: Properties) -> None:
-        """Stop, change, start: what some inputs need. A one-time spot machine cannot be stopped."""
+        """Stop, change and start, as some inputs require. A one-time spot machine cannot be stopped."""
         if new.get("instanceMarketOptions"):
             raise CloudError(
                 f"updating EC2 Instance ({identity}): stopping instance: operation error EC2: StopInstances, https "
@@ -94,7 +94,7 @@ class Instance(Kind[Aws]):
 
 
 def _request(inputs: Properties) -> dict[str, Any]:
-    """Return what RunInstances is asked."""
+    """Return the parameters of RunInstances."""
     disk, metadata = inputs.get("rootBlockDevice") or {}, inputs.get("metadataOptions") or {}
     interface = {"DeviceIndex": 0, "NetworkInterfaceId": inputs["primaryNetworkInterface"]["networkInterfaceId"]}
     request: dict[str, Any] = {

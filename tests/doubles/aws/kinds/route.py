@@ -1,4 +1,4 @@
-"""A route, and the tie between a route table and a subnet: both live inside a route table."""
+"""A route, and the association of a route table with a subnet: both are parts of a route table."""
 
 from tests.doubles.aws.client import Aws
 from tests.doubles.aws.kinds.network import table_of

@@ -1,4 +1,4 @@
-"""Schedules, log group, budget: what runs by the clock or the month."""
+"""Schedules, log group, budget."""
 
 from typing import Any
 

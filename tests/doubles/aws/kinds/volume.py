@@ -1,4 +1,4 @@
-"""Data volume, and what ties it to an instance."""
+"""Data volume, and its attachment to an instance."""
 
 from tests.doubles.aws.client import Aws, retag, settled, tag_map, tag_specifications
 from tests.doubles.provider.kind import CloudError, Kind, Rules
@@ -56,7 +56,7 @@ class Volume(Kind[Aws]):
 
 
 def _speed(inputs: Properties) -> dict[str, int]:
-    """Return the speed as the API takes it."""
+    """Return the speed in the form of the API."""
     wanted = {"Throughput": inputs.get("throughput"), "Iops": inputs.get("iops")}
     return {key: value for key, value in wanted.items() if value is not None}
 

@@ -1,1 +1,1 @@
-"""How the vendor's plugin makes, reads, changes and removes each kind of thing."""
+"""How the vendor's plugin makes, reads, changes and removes each kind of resource."""

@@ -37,7 +37,7 @@ class Bucket(Kind[Gcp]):
         cloud.change(f"b/{identity}", "patch", lambda body: body.update(changed), "Bucket")
 
     def delete(self, cloud: Gcp, identity: str, state: Properties) -> None:
-        """Remove the bucket; with forceDestroy, what lies in it goes first."""
+        """Remove the bucket; with forceDestroy, its objects first."""
         if state.get("forceDestroy"):
             for path in [each for each in cloud.store.resources if each.startswith(f"b/{identity}/o/")]:
                 del cloud.store.resources[path]

@@ -1,4 +1,4 @@
-"""Budgets, and where their mails go."""
+"""Budgets, and the recipients of their mails."""
 
 from tests.doubles.gcp.client import Gcp
 from tests.doubles.provider.kind import CloudError, Kind, Rules

@@ -40,7 +40,7 @@ class Disk(Kind[Gcp]):
             cloud.change(identity, "setLabels", lambda body: body.update(labels=new.get("labels", {})), "Disk")
 
     def delete(self, cloud: Gcp, identity: str, state: Properties) -> None:
-        """Remove the disk; the plugin takes it off its instances first."""
+        """Remove the disk; the plugin detaches it from its instances first."""
         disk = cloud.found(identity)
         for user in list(disk.get("users", [])) if disk else ():
             instance = cloud.store.resources[user]
@@ -50,7 +50,7 @@ class Disk(Kind[Gcp]):
 
 
 def _speed(inputs: Properties) -> dict[str, int]:
-    """Return what a Hyperdisk is made to give, as the API takes it."""
+    """Return the provisioned speed of a Hyperdisk in the form of the API."""
     return {key: inputs[key] for key in ("provisionedThroughput", "provisionedIops") if inputs.get(key) is not None}
 
 

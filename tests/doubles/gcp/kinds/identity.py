@@ -81,7 +81,7 @@ class BucketMember(Kind[Gcp]):
 
 
 def _refuse_stranger(cloud: Gcp, member: str) -> None:
-    """Raise CloudError for a service account that is not there, as IAM does."""
+    """Raise CloudError for a service account that does not exist, as IAM does."""
     kind, _colon, email = member.partition(":")
     if kind == "serviceAccount" and cloud.found(f"projects/{cloud.project}/serviceAccounts/{email}") is None:
         raise CloudError(f"googleapi: Error 400: Service account {email} does not exist., badRequest")

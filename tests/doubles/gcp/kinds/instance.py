@@ -90,7 +90,7 @@ class Instance(Kind[Gcp]):
 
 
 def _body(inputs: Properties) -> dict[str, Any]:
-    """Return an instance by the API's names."""
+    """Return an instance with the API's names."""
     zone, boot = inputs["zone"], inputs["bootDisk"]
     params, metadata = boot["initializeParams"], inputs.get("metadata", {})
     disks = [
@@ -140,12 +140,12 @@ def _interface(inputs: Properties) -> dict[str, Any]:
 
 
 def _scheduling(inputs: Properties) -> dict[str, Any]:
-    """Return scheduling by the API's names, which are the SDK's but for the duration's digits."""
+    """Return scheduling with the API's names: those of the SDK, except that the duration is text."""
     life = inputs.get("maxRunDuration")
     return inputs | ({"maxRunDuration": {"seconds": str(life["seconds"])}} if life else {})
 
 
 def _scheduling_of(body: dict[str, Any]) -> Properties:
-    """Return scheduling by the SDK's names."""
+    """Return scheduling with the SDK's names."""
     life = body.get("maxRunDuration")
     return body | ({"maxRunDuration": {"seconds": int(life["seconds"])}} if life else {})

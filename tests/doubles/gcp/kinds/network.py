@@ -113,7 +113,7 @@ class Address(Kind[Gcp]):
 
 
 def _rule(inputs: Properties) -> dict[str, Any]:
-    """Return what a firewall rule says, by the API's names."""
+    """Return a firewall rule with the API's names."""
     return {
         "direction": inputs.get("direction", "INGRESS"),
         "priority": inputs.get("priority", 1000),

@@ -1,4 +1,4 @@
-"""What the API refuses, and what making or removing one thing does to others."""
+"""What the API refuses, and how creating or removing one resource changes others."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ _CHECKS = {
 
 
 def check(store: "Store", path: str, body: Body) -> None:
-    """Raise Refusal for a thing that the API does not take."""
+    """Raise Refusal for a resource that the API does not accept."""
     names.check(path, body)
     for rule in _CHECKS.get(path.split("/")[-2], ()):
         rule(store, path, body)

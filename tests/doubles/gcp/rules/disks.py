@@ -20,7 +20,7 @@ OF_FAMILY = {
     "c3": NEWER | HYPER,
     "a3": NEWER | HYPER,
 }
-"""Types that a family takes, as far as they are modelled."""
+"""Types that a family accepts, as far as they are modelled."""
 
 LEAST_GB = {"hyperdisk-balanced": 4}
 MOST_GB = 65536
@@ -42,6 +42,6 @@ def check(_store: "Store", _path: str, body: dict[str, Any]) -> None:
 
 
 def check_for_machine(machine_type: str, kind: str) -> None:
-    """Raise Refusal for a disk type that a machine does not take."""
+    """Raise Refusal for a disk type that a machine does not accept."""
     if kind not in OF_FAMILY[machine_type.partition("-")[0]]:
         raise Refusal(400, "badRequest", f"[{machine_type}] features and [disk-type: {kind}] are not compatible.")

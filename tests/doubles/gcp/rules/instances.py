@@ -82,7 +82,7 @@ def _check_scheduling(machine_type: str, body: Body) -> None:
 
 
 def _check_life(scheduling: Body, spot: bool) -> None:
-    """Raise Refusal unless an instance ends after a time, or at a moment, that GCP takes."""
+    """Raise Refusal unless an instance ends after a duration, or at a time, that GCP accepts."""
     limits, action = LIMITS & scheduling.keys(), scheduling.get("instanceTerminationAction")
     if len(limits) > 1:
         raise invalid("scheduling.terminationTime", "goes not with maxRunDuration")

@@ -16,7 +16,7 @@ _SYNTAX = {"b": BUCKET, "serviceAccounts": ACCOUNT}
 
 
 def check(path: str, body: dict[str, Any]) -> None:
-    """Raise Refusal for a name or labels that GCP does not take."""
+    """Raise Refusal for a name or labels that GCP does not accept."""
     collection, name = path.split("/")[-2:]
     if not _SYNTAX.get(collection, NAME).fullmatch(name):
         raise invalid("resource.name", f"'{name}'. Must be a match of regex '{NAME.pattern}'")
@@ -24,7 +24,7 @@ def check(path: str, body: dict[str, Any]) -> None:
 
 
 def labels(body: dict[str, Any]) -> None:
-    """Raise Refusal for labels that GCP does not take."""
+    """Raise Refusal for labels that GCP does not accept."""
     given = body.get("labels") or {}
     if len(given) > MAX_LABELS:
         raise invalid("labels", f"{len(given)} are more than {MAX_LABELS}")

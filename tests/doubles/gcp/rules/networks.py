@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def check_subnet(store: "Store", _path: str, body: dict[str, Any]) -> None:
-    """Raise Refusal for a range that is none, or that another subnet of the network has."""
+    """Raise Refusal for an invalid range, or one that another subnet of the network has."""
     network = store.get(body["network"])
     own = ipaddress.IPv4Network(body["ipCidrRange"])
     for other in store.of("subnetworks").values():

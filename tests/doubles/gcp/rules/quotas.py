@@ -1,4 +1,4 @@
-"""Quotas: what is in use of each, and what is refused beyond it."""
+"""Quotas: the share in use, and refusals beyond the limit."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +54,7 @@ def _check(store: "Store", region: str, asked: dict[str, float], *, late: bool) 
 
 
 def _takes(collection: str, body: dict[str, Any]) -> dict[str, float]:
-    """Return what one thing takes of which quotas."""
+    """Return the share of each quota that one resource uses."""
     if collection == "addresses":
         return {"STATIC_ADDRESSES": 1}
     if collection == "disks":

@@ -1,4 +1,4 @@
-"""What hangs on what: which things come and go with others, and which must wait for them."""
+"""Dependencies: resources that are made and removed with others, and those that others block."""
 
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ GOOGLES_TIME = timezone(timedelta(hours=-8))
 
 
 def settle(store: "Store", path: str, body: Body) -> None:
-    """Do what making a thing does to others."""
+    """Change other resources as the creation of one does."""
     collection, name = parts(path)
     if collection == "addresses":
         body["address"] = f"198.51.100.{int(body['id']) % 250 + 1}"
@@ -52,7 +52,7 @@ def write_moments(body: Body) -> None:
 
 
 def loosen(store: "Store", path: str, body: Body) -> None:
-    """Do what removing a thing does to others."""
+    """Change other resources as the removal of one does."""
     if parts(path)[0] != "instances":
         return
     for disk in body["disks"]:
@@ -65,7 +65,7 @@ def loosen(store: "Store", path: str, body: Body) -> None:
 
 
 def refuse_deletion(store: "Store", path: str, body: Body) -> None:
-    """Raise Refusal while another thing needs this one."""
+    """Raise Refusal while another resource needs this one."""
     collection = parts(path)[0]
     users = [*body.get("users", []), *_users(store, collection, path)]
     if users:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Cloud(Protocol):
-    """One cloud. Those in RENTED implement all methods up to `Every cloud`; the others subclass NotRented."""
+    """One cloud. Those in `RENTED` implement all methods up to `Every cloud`; the others subclass NotRented."""
 
     # -- Place and make
 

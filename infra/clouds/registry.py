@@ -27,7 +27,7 @@ def ready_cloud(name: str) -> Cloud:
 
 
 def rented_cloud(name: str) -> Cloud | None:
-    """Return a cloud in RENTED by its name, with its SDKs installed; None for the others."""
+    """Return a cloud in `RENTED` by its name, with its SDKs installed; None for the others."""
     return ready_cloud(name) if name in RENTED else None
 
 

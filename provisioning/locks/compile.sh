@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Write the locks of this folder anew from the *.in files beside it: exact versions with the hashes of their wheels.
+# Write the locks of this folder from its *.in files: exact versions with the hashes of their wheels.
 # The registry is the one that uv is set up for here; no lock names it, so that a host uses its own.
 # New versions come by editing a *.in file, or with `compile.sh --upgrade`; a lock is otherwise kept as far as it fits.
 set -euo pipefail

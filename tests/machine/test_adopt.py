@@ -85,5 +85,5 @@ def test_a_pod_without_systemd_is_refused_by_adopt_and_by_provision(pod: HostRec
     assert done.status == 2
     assert "with sshd as process 1, not systemd" in done.error
     assert not path.exists()
-    with pytest.raises(HostError, match="systemd does not run here"):
+    with pytest.raises(HostError, match="systemd is not running on this host"):
         bring(pod, [Unit(name="ssh.service")])

@@ -140,7 +140,9 @@ def test_passes_on_every_signal_except_ctrl_c_at_a_terminal(
 ) -> None:
     """A terminal sends Ctrl-C to Pulumi itself; a second one would make Pulumi stop in the middle of a step."""
     monkeypatch.setattr(os, "isatty", lambda _descriptor: at_terminal)
+    before = signal.signal(number, signal.SIG_DFL)  # the child inherits an ignored signal: nohup ignores SIGHUP
     with subprocess.Popen(["sleep", "60"]) as process:
+        signal.signal(number, before)
         with passed_on(process):
             signal.raise_signal(number)
         if not ends:
